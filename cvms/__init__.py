@@ -1,0 +1,1 @@
+"""CVMS: the Collateral Vault Management Service."""

@@ -1,0 +1,233 @@
+"""Settings from the environment and `.env`, checked once at start-up.
+
+Every problem is reported as one line: the variable, what it holds (never a secret), what is expected.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TypeVar
+from urllib.parse import urlsplit, urlunsplit
+
+from solders.keypair import Keypair
+from solders.pubkey import Pubkey
+
+from cvms.errors import ConfigurationError
+
+T = TypeVar("T")
+
+VAULT_PROGRAM = "5qgA2qcz6zXYiJJkomV1LJv8UhKueyNsqeCWJd6jC9pT"
+POSITION_MANAGER_PROGRAM = "EMHew6227FX9PUhDGKwc8FHsEASZf5Fd4GWryuEXokT"
+USDT_MINT = "4QHVBbG3H8kbwvcSwPnze3sC91kdeYWxNf8S5hkZ9nbZ"
+
+
+@dataclass(frozen=True, slots=True)
+class Config:
+    """Everything an operator can set. Durations in seconds, amounts in the token's smallest unit."""
+
+    operator: Keypair = field(repr=False)
+    database_url: str = field(repr=False)
+    host: str = "127.0.0.1"
+    port: int = 8080
+    rpc_urls: tuple[str, ...] = ("http://127.0.0.1:8899",)
+    ws_urls: tuple[str, ...] = ("ws://127.0.0.1:8900",)
+    program_id: Pubkey = field(default_factory=lambda: Pubkey.from_string(VAULT_PROGRAM))
+    position_manager_id: Pubkey = field(
+        default_factory=lambda: Pubkey.from_string(POSITION_MANAGER_PROGRAM)
+    )
+    usdt_mint: Pubkey = field(default_factory=lambda: Pubkey.from_string(USDT_MINT))
+    admin_jwt_secret: bytes | None = field(default=None, repr=False)
+    redis_url: str | None = field(default=None, repr=False)
+    reconciliation_threshold: int = 0
+    reconciliation_interval: float = 60.0
+    low_balance_threshold: int = 10_000_000
+    cache_ttl: float = 5.0
+    balance_monitor_interval: float = 60.0
+    nonce_ttl: float = 300.0
+    indexer_max_lag_slots: int = 50
+    shutdown_deadline: float = 4.0
+    log_format: str = "json"
+
+
+def load_config(environ: Mapping[str, str]) -> Config:
+    """Read every setting. Raises ConfigurationError naming the first bad variable."""
+    read = _Reader(environ)
+    program_id = read("PROGRAM_ID", _pubkey, VAULT_PROGRAM, "a base58 public key")
+    rpc_urls = read("SOLANA_RPC_URL", _urls("http", "https"), "http://127.0.0.1:8899", _HTTP_URLS)
+    ws_default = ",".join(pubsub_url(url) for url in rpc_urls)
+    config = Config(
+        operator=read("DEPLOYER_KEYPAIR_PATH", load_keypair, None, _KEYPAIR_FILE),
+        database_url=read(
+            "DATABASE_URL", _database_url, None, "postgresql://user:password@host/db", secret=True
+        ),
+        host=read("HOST", _text, "127.0.0.1", "an address to listen on"),
+        port=read("PORT", _port, "8080", "a TCP port, 0 to 65535"),
+        rpc_urls=rpc_urls,
+        ws_urls=read("SOLANA_WS_URL", _urls("ws", "wss"), ws_default, _WS_URLS),
+        program_id=program_id,
+        position_manager_id=read(
+            "POSITION_MANAGER_PROGRAM_ID", _pubkey, POSITION_MANAGER_PROGRAM, "a base58 public key"
+        ),
+        usdt_mint=read("USDT_MINT", _pubkey, USDT_MINT, "a base58 public key"),
+        admin_jwt_secret=read(
+            "ADMIN_JWT_SECRET", _jwt_secret, "", "at least 32 bytes, or unset", secret=True
+        ),
+        redis_url=read("REDIS_URL", _redis_url, "", "redis://host:port/db, or unset", secret=True),
+        reconciliation_threshold=read(
+            "RECONCILIATION_THRESHOLD", _amount, "0", "a whole number of token units, 0 or more"
+        ),
+        reconciliation_interval=read(
+            "RECONCILIATION_INTERVAL_SECONDS", _seconds, "60", "seconds, above 0"
+        ),
+        low_balance_threshold=read(
+            "LOW_BALANCE_THRESHOLD", _amount, "10000000", "a whole number of token units, 0 or more"
+        ),
+        cache_ttl=read("CACHE_TTL_SECONDS", _seconds, "5", "seconds, above 0"),
+        balance_monitor_interval=read(
+            "BALANCE_MONITOR_INTERVAL_SECONDS", _seconds, "60", "seconds, above 0"
+        ),
+        nonce_ttl=read("NONCE_TTL_SECONDS", _seconds, "300", "seconds, above 0"),
+        indexer_max_lag_slots=read(
+            "INDEXER_MAX_LAG_SLOTS", _amount, "50", "a whole number of slots, 0 or more"
+        ),
+        log_format=read("LOG_FORMAT", _log_format, "json", "json or console"),
+    )
+    read("VAULT_AUTHORITY_PUBKEY", _vault_authority(program_id), "", _AUTHORITY)
+    return config
+
+
+_HTTP_URLS = "one or more http(s):// URLs, separated by commas"
+_WS_URLS = "one or more ws(s):// URLs, separated by commas"
+_KEYPAIR_FILE = "the path of a Solana keypair file (a JSON array of 64 bytes)"
+_AUTHORITY = "the vault authority account of PROGRAM_ID, or unset"
+
+
+class _Reader:
+    """Reads one variable at a time and turns any failure into the one-line error."""
+
+    def __init__(self, environ: Mapping[str, str]) -> None:
+        self._environ = environ
+
+    def __call__(
+        self,
+        name: str,
+        parse: Callable[[str], T],
+        default: str | None,
+        expected: str,
+        *,
+        secret: bool = False,
+    ) -> T:
+        raw = self._environ.get(name, "") or default
+        if raw is None:
+            raise ConfigurationError(f"{name} is not set; expected {expected}")
+        try:
+            return parse(raw)
+        except ValueError as error:
+            held = f"a value of {len(raw)} characters" if secret else repr(raw)
+            reason = "" if secret or not str(error) else f" ({error})"
+            raise ConfigurationError(f"{name} holds {held}{reason}; expected {expected}") from None
+
+
+def pubsub_url(rpc_url: str) -> str:
+    """The PubSub address that goes with an RPC address, by Solana's convention.
+
+    An explicit port is followed by the PubSub port (8899 and 8900); without one the scheme changes.
+    """
+    parts = urlsplit(rpc_url)
+    scheme = "wss" if parts.scheme == "https" else "ws"
+    host = f"[{parts.hostname}]" if parts.hostname and ":" in parts.hostname else parts.hostname
+    user = parts.netloc.rpartition("@")[0]
+    netloc = f"{user}@{host}" if user else f"{host}"
+    if parts.port is not None:
+        netloc += f":{parts.port + 1}"
+    return urlunsplit((scheme, netloc, parts.path, parts.query, ""))
+
+
+def load_keypair(path: str) -> Keypair:
+    """The keypair in a Solana command-line file. Raises ValueError; never quotes the content."""
+    try:
+        numbers = json.loads(Path(path).expanduser().read_text())
+        return Keypair.from_bytes(bytes(numbers))
+    except OSError as error:
+        raise ValueError(error.strerror or "cannot be read") from None
+    except (ValueError, TypeError):
+        raise ValueError("the file is not a keypair") from None
+
+
+def _text(raw: str) -> str:
+    return raw
+
+
+def _pubkey(raw: str) -> Pubkey:
+    return Pubkey.from_string(raw)
+
+
+def _port(raw: str) -> int:
+    port = int(raw)
+    if not 0 <= port <= 65535:
+        raise ValueError
+    return port
+
+
+def _amount(raw: str) -> int:
+    amount = int(raw)
+    if not 0 <= amount < 2**63:
+        raise ValueError
+    return amount
+
+
+def _seconds(raw: str) -> float:
+    seconds = float(raw)
+    if not 0 < seconds < 1e9:
+        raise ValueError
+    return seconds
+
+
+def _log_format(raw: str) -> str:
+    if raw not in {"json", "console"}:
+        raise ValueError
+    return raw
+
+
+def _urls(*schemes: str) -> Callable[[str], tuple[str, ...]]:
+    def parse(raw: str) -> tuple[str, ...]:
+        urls = tuple(url.strip() for url in raw.split(",") if url.strip())
+        for url in urls:
+            parts = urlsplit(url)
+            if parts.scheme not in schemes or not parts.hostname:
+                raise ValueError
+        if not urls:
+            raise ValueError
+        return urls
+
+    return parse
+
+
+def _database_url(raw: str) -> str:
+    if not raw.startswith(("postgresql://", "postgres://")):
+        raise ValueError
+    return raw
+
+
+def _redis_url(raw: str) -> str | None:
+    if raw and not raw.startswith(("redis://", "rediss://", "unix://")):
+        raise ValueError
+    return raw or None
+
+
+def _jwt_secret(raw: str) -> bytes | None:
+    if raw and len(raw.encode()) < 32:
+        raise ValueError
+    return raw.encode() or None
+
+
+def _vault_authority(program_id: Pubkey) -> Callable[[str], None]:
+    def check(raw: str) -> None:
+        expected, _ = Pubkey.find_program_address([b"vault_authority"], program_id)
+        if raw and Pubkey.from_string(raw) != expected:
+            raise ValueError(f"PROGRAM_ID's is {expected}")
+
+    return check

@@ -1,0 +1,116 @@
+"""The outcomes that are not success. One class for each; `cvms/http/problems.py` maps them to replies."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+
+class CvmsError(Exception):
+    """Base of every outcome that CVMS itself names."""
+
+
+class ConfigurationError(CvmsError):
+    """A setting holds a value the service cannot work with; start-up ends."""
+
+
+# --- what a client sent ------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class FieldProblem:
+    """One thing wrong with a request: a JSON path such as `amount`, and a sentence."""
+
+    path: str
+    message: str
+
+
+class InvalidRequest(CvmsError):
+    """The request is malformed: wrong JSON, missing or badly typed fields (400)."""
+
+    def __init__(self, detail: str, problems: Sequence[FieldProblem] = ()) -> None:
+        super().__init__(detail)
+        self.problems = tuple(problems)
+
+
+class InvalidSignature(CvmsError):
+    """The wallet's signature does not verify for the text of this request (401)."""
+
+
+class NonceUnknown(CvmsError):
+    """The nonce was never issued to this owner (401)."""
+
+
+class NonceExpired(CvmsError):
+    """The nonce was issued but its time has passed (401)."""
+
+
+class NonceUsed(CvmsError):
+    """The nonce has already had its effect (409)."""
+
+
+class NotFound(CvmsError):
+    """What the request names does not exist: a vault, a transaction (404)."""
+
+
+class Conflict(CvmsError):
+    """The request contradicts what is already there (409)."""
+
+
+class UnknownTransaction(CvmsError):
+    """The submitted transaction's message is not one this service built (422)."""
+
+
+class TransactionExpired(CvmsError):
+    """The transaction's block hash can no longer land; build a new one (422)."""
+
+
+class ProgramRefused(CvmsError):
+    """The chain's program refuses the instruction, in simulation or on chain (422).
+
+    `code` is the custom error code (6000 and up for the program's own), `logs` the last lines.
+    """
+
+    def __init__(self, *, code: int | None, name: str, msg: str, logs: Sequence[str] = ()) -> None:
+        super().__init__(f"{name}: {msg}")
+        self.code = code
+        self.name = name
+        self.msg = msg
+        self.logs = tuple(logs)
+
+
+# --- what the service depends on ---------------------------------------------------------------
+
+
+class DatabaseUnavailable(CvmsError):
+    """PostgreSQL does not answer, or no connection came free in time (503)."""
+
+
+class ChainUnavailable(CvmsError):
+    """No RPC endpoint answers (503)."""
+
+
+class ChainTimeout(ChainUnavailable):
+    """RPC endpoints took longer than the deadline (504)."""
+
+
+class RpcError(CvmsError):
+    """A node answered with a JSON-RPC error (502 where a client caused none of it)."""
+
+    def __init__(self, code: int, message: str, data: object = None) -> None:
+        super().__init__(f"{message} ({code})")
+        self.code = code
+        self.message = message
+        self.data = data
+
+
+class DecodeError(CvmsError):
+    """Bytes from the chain do not have the layout they should have."""
+
+
+class GapNotClosed(CvmsError):
+    """The indexer's page of signatures does not meet what was applied before; nothing is skipped."""
+
+
+class Overloaded(CvmsError):
+    """Too many requests are in flight; come back later (503)."""

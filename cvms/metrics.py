@@ -1,0 +1,59 @@
+"""Prometheus metrics: names, labels and units in one place. Built once, passed by argument."""
+
+from __future__ import annotations
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+
+
+class Metrics:
+    """Every metric of one process. Amounts are in the token's smallest unit."""
+
+    def __init__(self, registry: CollectorRegistry | None = None) -> None:
+        self.registry = registry or CollectorRegistry()
+        self.operations = Counter(
+            "vault_operations_total",
+            "Requests for a vault operation, by operation and outcome",
+            ["operation", "outcome"],
+            registry=self.registry,
+        )
+        self.submissions = Counter(
+            "transaction_submissions_total",
+            "Transactions by the state they reached",
+            ["state"],
+            registry=self.registry,
+        )
+        self.balance_query_seconds = Histogram(
+            "balance_query_duration_seconds",
+            "Time to answer a balance query",
+            buckets=(0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0),
+            registry=self.registry,
+        )
+        self.total_value_locked = Gauge(
+            "total_value_locked",
+            "Sum of all vaults' balances",
+            registry=self.registry,
+        )
+        self.indexer_slot = Gauge(
+            "indexer_slot", "Slot up to which events are applied", registry=self.registry
+        )
+        self.indexer_lag_slots = Gauge(
+            "indexer_lag_slots", "Slots between the chain and the indexer", registry=self.registry
+        )
+        self.reconciliation_checks = Counter(
+            "reconciliation_checks_total",
+            "Vaults compared with the chain, by outcome",
+            ["outcome"],
+            registry=self.registry,
+        )
+        self.task_restarts = Counter(
+            "task_restarts_total", "Supervised tasks restarted", ["task"], registry=self.registry
+        )
+        self.rpc_requests = Counter(
+            "rpc_requests_total",
+            "JSON-RPC requests by method and outcome",
+            ["method", "outcome"],
+            registry=self.registry,
+        )
+        self.websocket_clients = Gauge(
+            "websocket_clients", "Open WebSocket connections", registry=self.registry
+        )
