@@ -1,0 +1,1 @@
+"""Solana: the nodes' RPC and PubSub, and the bytes of the collateral-vault program."""
