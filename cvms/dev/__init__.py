@@ -1,0 +1,1 @@
+"""Everything a developer needs on one machine: database, chain and server. Never in production."""

