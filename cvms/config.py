@@ -1,6 +1,6 @@
 """Settings from the environment and `.env`, checked once at start-up.
 
-Every problem is reported as one line: the variable, what it holds (never a secret), what is expected.
+Every problem is one line: the variable, what it holds (never a secret), what is expected.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ USDT_MINT = "4QHVBbG3H8kbwvcSwPnze3sC91kdeYWxNf8S5hkZ9nbZ"
 
 @dataclass(frozen=True, slots=True)
 class Config:
-    """Everything an operator can set. Durations in seconds, amounts in the token's smallest unit."""
+    """Everything an operator can set. Durations in seconds, amounts in token units."""
 
     operator: Keypair = field(repr=False)
     database_url: str = field(repr=False)

@@ -1,4 +1,4 @@
-"""The outcomes that are not success. One class for each; `cvms/http/problems.py` maps them to replies."""
+"""The outcomes that are not success; `cvms/http/problems.py` maps them to replies."""
 
 from __future__ import annotations
 
@@ -109,7 +109,7 @@ class DecodeError(CvmsError):
 
 
 class GapNotClosed(CvmsError):
-    """The indexer's page of signatures does not meet what was applied before; nothing is skipped."""
+    """A page of signatures does not meet what was applied before; nothing is skipped."""
 
 
 class Overloaded(CvmsError):
