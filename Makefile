@@ -1,0 +1,60 @@
+# Two commands do everything: `make dev` and `make test`. The rest is for the people who change CVMS.
+VENV := .venv
+BIN := $(VENV)/bin
+PYTHON ?= python3.11
+INSTALLED := $(VENV)/.installed
+
+PORT ?= 8080
+LOCALNET_PORT ?= 8899
+DATA_DIR ?= .cvms
+
+.DEFAULT_GOAL := help
+.PHONY: help install dev demo test lint types check program lock clean
+
+help: ## show this list
+	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /  make \1	/' | expand -t 18
+
+install: $(INSTALLED) ## build .venv from the pinned, hashed requirements
+
+$(INSTALLED): requirements-dev.txt pyproject.toml
+	@command -v $(PYTHON) >/dev/null || { echo "$(PYTHON) is not installed: apt-get install python3 python3-venv, or set PYTHON" >&2; exit 1; }
+	@echo "Building $(VENV) from requirements-dev.txt ..."
+	@$(PYTHON) -m venv $(VENV) || { echo "the venv module is missing: apt-get install python3-venv" >&2; exit 1; }
+	@$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r requirements-dev.txt
+	@$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	@touch $@
+
+# `exec`: Ctrl-C and SIGTERM reach the program itself, and make waits for its clean end.
+dev: $(INSTALLED) ## run database, local chain and server; Ctrl-C stops all
+	@exec $(BIN)/cvms dev --port $(PORT) --localnet-port $(LOCALNET_PORT) --data-dir "$(DATA_DIR)"
+
+demo: $(INSTALLED) ## one deposit and one withdrawal against a running `make dev`
+	@exec $(BIN)/cvms demo --url http://127.0.0.1:$(PORT) --rpc-url http://127.0.0.1:$(LOCALNET_PORT)
+
+test: $(INSTALLED) ## run the whole suite on its own databases and chains
+	$(BIN)/pytest -n 2 --dist worksteal
+
+lint: $(INSTALLED) ## style, formatting and the direction of imports
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/lint-imports
+
+types: $(INSTALLED) ## the type checker in strict mode
+	$(BIN)/mypy
+
+check: test lint types ## everything that a change must pass
+
+program: ## rebuild the on-chain program (program/README.md says with what)
+	program/build.sh
+
+lock: $(INSTALLED) ## pin requirements.txt and requirements-dev.txt anew from pyproject.toml
+	$(BIN)/pip install --quiet "uv==0.13.9"
+	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
+	    --no-emit-find-links --no-annotate --custom-compile-command "make lock" pyproject.toml -o requirements.txt
+	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
+	    --no-emit-find-links --no-annotate --custom-compile-command "make lock" --extra dev --group test \
+	    --constraint requirements.txt pyproject.toml -o requirements-dev.txt
+
+clean: ## remove the virtual environment and every cache; data stays
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis program/target
+	find cvms tests -name __pycache__ -type d -prune -exec rm -rf {} +
