@@ -25,20 +25,27 @@ USDT_MINT = "4QHVBbG3H8kbwvcSwPnze3sC91kdeYWxNf8S5hkZ9nbZ"
 
 
 @dataclass(frozen=True, slots=True)
+class ProgramIds:
+    """The on-chain programs and the mint that everything else is derived from."""
+
+    vault: Pubkey
+    position_manager: Pubkey
+    mint: Pubkey
+
+
+@dataclass(frozen=True, slots=True)
 class Config:
     """Everything an operator can set. Durations in seconds, amounts in token units."""
 
     operator: Keypair = field(repr=False)
     database_url: str = field(repr=False)
+    program_id: Pubkey
+    position_manager_id: Pubkey
+    usdt_mint: Pubkey
     host: str = "127.0.0.1"
     port: int = 8080
     rpc_urls: tuple[str, ...] = ("http://127.0.0.1:8899",)
     ws_urls: tuple[str, ...] = ("ws://127.0.0.1:8900",)
-    program_id: Pubkey = field(default_factory=lambda: Pubkey.from_string(VAULT_PROGRAM))
-    position_manager_id: Pubkey = field(
-        default_factory=lambda: Pubkey.from_string(POSITION_MANAGER_PROGRAM)
-    )
-    usdt_mint: Pubkey = field(default_factory=lambda: Pubkey.from_string(USDT_MINT))
     admin_jwt_secret: bytes | None = field(default=None, repr=False)
     redis_url: str | None = field(default=None, repr=False)
     reconciliation_threshold: int = 0
@@ -55,8 +62,15 @@ class Config:
 def load_config(environ: Mapping[str, str]) -> Config:
     """Read every setting. Raises ConfigurationError naming the first bad variable."""
     read = _Reader(environ)
-    program_id = read("PROGRAM_ID", _pubkey, VAULT_PROGRAM, "a base58 public key")
-    rpc_urls = read("SOLANA_RPC_URL", _urls("http", "https"), "http://127.0.0.1:8899", _HTTP_URLS)
+    programs = load_program_ids(environ)
+    # A provider's address often carries its API key.
+    rpc_urls = read(
+        "SOLANA_RPC_URL",
+        _urls("http", "https"),
+        "http://127.0.0.1:8899",
+        _HTTP_URLS,
+        secret=True,
+    )
     ws_default = ",".join(pubsub_url(url) for url in rpc_urls)
     config = Config(
         operator=read("DEPLOYER_KEYPAIR_PATH", load_keypair, None, _KEYPAIR_FILE),
@@ -66,12 +80,10 @@ def load_config(environ: Mapping[str, str]) -> Config:
         host=read("HOST", _text, "127.0.0.1", "an address to listen on"),
         port=read("PORT", _port, "8080", "a TCP port, 0 to 65535"),
         rpc_urls=rpc_urls,
-        ws_urls=read("SOLANA_WS_URL", _urls("ws", "wss"), ws_default, _WS_URLS),
-        program_id=program_id,
-        position_manager_id=read(
-            "POSITION_MANAGER_PROGRAM_ID", _pubkey, POSITION_MANAGER_PROGRAM, "a base58 public key"
-        ),
-        usdt_mint=read("USDT_MINT", _pubkey, USDT_MINT, "a base58 public key"),
+        ws_urls=read("SOLANA_WS_URL", _urls("ws", "wss"), ws_default, _WS_URLS, secret=True),
+        program_id=programs.vault,
+        position_manager_id=programs.position_manager,
+        usdt_mint=programs.mint,
         admin_jwt_secret=read(
             "ADMIN_JWT_SECRET", _jwt_secret, "", "at least 32 bytes, or unset", secret=True
         ),
@@ -95,8 +107,21 @@ def load_config(environ: Mapping[str, str]) -> Config:
         ),
         log_format=read("LOG_FORMAT", _log_format, "json", "json or console"),
     )
-    read("VAULT_AUTHORITY_PUBKEY", _vault_authority(program_id), "", _AUTHORITY)
+    read("VAULT_AUTHORITY_PUBKEY", _vault_authority(programs.vault), "", _AUTHORITY)
     return config
+
+
+def load_program_ids(environ: Mapping[str, str]) -> ProgramIds:
+    """PROGRAM_ID, POSITION_MANAGER_PROGRAM_ID, USDT_MINT; by default the local chain's."""
+    read = _Reader(environ)
+    expected = "a base58 public key"
+    return ProgramIds(
+        vault=read("PROGRAM_ID", _pubkey, VAULT_PROGRAM, expected),
+        position_manager=read(
+            "POSITION_MANAGER_PROGRAM_ID", _pubkey, POSITION_MANAGER_PROGRAM, expected
+        ),
+        mint=read("USDT_MINT", _pubkey, USDT_MINT, expected),
+    )
 
 
 _HTTP_URLS = "one or more http(s):// URLs, separated by commas"

@@ -1,0 +1,206 @@
+"""The `cvms` command."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Callable, Sequence
+from functools import partial
+from pathlib import Path
+
+import trio
+from dotenv import dotenv_values
+from solders.pubkey import Pubkey
+
+from cvms.config import USDT_MINT, VAULT_PROGRAM, load_config, load_program_ids
+from cvms.errors import ConfigurationError
+from cvms.log import configure_logging
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command; returns the exit status. Bad settings and bad flags end with 2."""
+    options = _parser().parse_args(arguments)
+    run: Callable[[argparse.Namespace], int] = options.run
+    try:
+        return run(options)
+    except ConfigurationError as error:
+        print(f"cvms: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        return 130
+
+
+def _serve(_: argparse.Namespace) -> int:
+    from cvms.nursery.run import serve  # noqa: PLC0415
+
+    config = load_config(_environment())
+    configure_logging(config.log_format)
+    trio.run(serve, config)
+    return 0
+
+
+def _dev(options: argparse.Namespace) -> int:
+    from cvms.dev.run import Ports, dev  # noqa: PLC0415
+
+    configure_logging(options.log_format, "warning")
+    ports = Ports(http=options.port, rpc=options.localnet_port)
+    return dev(ports, data=options.data_dir, environ=_environment())
+
+
+def _localnet(options: argparse.Namespace) -> int:
+    from cvms.dev.localnet import run_localnet  # noqa: PLC0415
+    from cvms.localnet import Timing  # noqa: PLC0415
+
+    configure_logging(options.log_format, "warning")
+    timing = Timing(
+        slot_seconds=options.slot_seconds,
+        confirmed_lag=options.confirmed_lag,
+        finalized_lag=options.finalized_lag,
+    )
+    run = partial(
+        run_localnet,
+        programs=load_program_ids(_environment()),
+        host=options.host,
+        port=options.port,
+        data=options.data_dir,
+        in_memory=options.in_memory,
+        reset=options.reset,
+        bare=options.bare,
+        timing=timing,
+    )
+    trio.run(run)
+    return 0
+
+
+def _demo(options: argparse.Namespace) -> int:
+    from cvms.demo import Addresses, demo_command  # noqa: PLC0415
+
+    return demo_command(
+        Addresses(
+            url=options.url.rstrip("/"),
+            rpc_url=options.rpc_url,
+            program=options.program,
+            mint=options.mint,
+        )
+    )
+
+
+def _environment() -> dict[str, str]:
+    """The environment over `.env` of the working directory."""
+    from_file = {name: value for name, value in dotenv_values(".env").items() if value}
+    return from_file | dict(os.environ)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="cvms",
+        description="The Collateral Vault Management Service.",
+        epilog="Settings come from the environment and from .env; README.md lists them.",
+    )
+    commands = parser.add_subparsers(required=True, metavar="command")
+
+    serve = commands.add_parser(
+        "serve",
+        help="run the service against the configured PostgreSQL, RPC and Redis",
+        description="Run the service. Settings come from the environment and from .env.",
+    )
+    serve.set_defaults(run=_serve)
+
+    dev = _with_help(
+        commands, "dev", "run an embedded PostgreSQL, a local chain and the service together"
+    )
+    dev.add_argument(
+        "--port",
+        type=_port,
+        default=os.environ.get("PORT", "8080"),
+        help="of the service; 0 picks a free one (%(default)s)",
+    )
+    dev.add_argument(
+        "--localnet-port",
+        type=_port,
+        default=os.environ.get("LOCALNET_PORT", "8899"),
+        help="of the chain's RPC; PubSub takes the next (%(default)s)",
+    )
+    _add_data_dir(dev)
+    _add_log_format(dev)
+    dev.set_defaults(run=_dev)
+
+    localnet = _with_help(
+        commands, "localnet", "run the local chain alone, with the vault program and the USDT mint"
+    )
+    localnet.add_argument("--host", default="127.0.0.1", help="to listen on (%(default)s)")
+    localnet.add_argument(
+        "--port",
+        type=_port,
+        default=os.environ.get("LOCALNET_PORT", "8899"),
+        help="of RPC; PubSub takes the next (%(default)s)",
+    )
+    _add_data_dir(localnet)
+    localnet.add_argument("--in-memory", action="store_true", help="keep no ledger")
+    localnet.add_argument("--reset", action="store_true", help="forget the ledger in --data-dir")
+    localnet.add_argument("--bare", action="store_true", help="deploy nothing, make no mint")
+    localnet.add_argument(
+        "--slot-seconds", type=_positive, default=0.4, help="length of a slot (%(default)s)"
+    )
+    localnet.add_argument(
+        "--confirmed-lag", type=int, default=1, help="slots until confirmed (%(default)s)"
+    )
+    localnet.add_argument(
+        "--finalized-lag", type=int, default=31, help="slots until finalized (%(default)s)"
+    )
+    _add_log_format(localnet)
+    localnet.set_defaults(run=_localnet)
+
+    demo = _with_help(
+        commands, "demo", "make one deposit and one withdrawal against a running `cvms dev`"
+    )
+    demo.add_argument("--url", default="http://127.0.0.1:8080", help="of the service (%(default)s)")
+    demo.add_argument(
+        "--rpc-url", default="http://127.0.0.1:8899", help="of the local chain (%(default)s)"
+    )
+    demo.add_argument(
+        "--program", type=Pubkey.from_string, default=VAULT_PROGRAM, help="vault program's id"
+    )
+    demo.add_argument("--mint", type=Pubkey.from_string, default=USDT_MINT, help="USDT mint")
+    demo.set_defaults(run=_demo)
+    return parser
+
+
+def _with_help(
+    commands: argparse._SubParsersAction[argparse.ArgumentParser], name: str, text: str
+) -> argparse.ArgumentParser:
+    return commands.add_parser(name, help=text, description=f"{text[0].upper()}{text[1:]}.")
+
+
+def _add_data_dir(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--data-dir",
+        type=Path,
+        default=os.environ.get("DATA_DIR", ".cvms"),
+        help="where everything is kept (%(default)s)",
+    )
+
+
+def _add_log_format(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--log-format", choices=("console", "json"), default="console", help="(%(default)s)"
+    )
+
+
+def _port(text: str) -> int:
+    port = int(text)
+    if not 0 <= port <= 65535:
+        raise argparse.ArgumentTypeError(f"{port} is not a TCP port (0 to 65535)")
+    return port
+
+
+def _positive(text: str) -> float:
+    number = float(text)
+    if not 0 < number < 1e6:
+        raise argparse.ArgumentTypeError(f"{text} is not a number of seconds above 0")
+    return number
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,49 @@
+"""The data folder of a developer's machine: who holds it, and the operator's key in it."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from solders.keypair import Keypair
+
+from cvms.config import load_keypair
+from cvms.errors import ConfigurationError
+
+
+@contextmanager
+def held(folder: Path, what: str) -> Iterator[None]:
+    """Hold `folder` for one process; the lock ends with it, however it ends.
+
+    Raises ConfigurationError when another process has it.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / f"{what}.lock").open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise ConfigurationError(
+                f"{folder} is in use by another {what}; stop that one or choose another folder"
+            ) from None
+        yield
+
+
+def operator_keypair(path: Path) -> Keypair:
+    """The keypair in `path`, made at the first use, readable by its owner only."""
+    if path.exists():
+        try:
+            return load_keypair(str(path))
+        except ValueError as error:
+            raise ConfigurationError(f"{path}: {error}; expected a Solana keypair file") from None
+    path.parent.mkdir(parents=True, exist_ok=True)
+    keypair = Keypair()
+    # Written beside it and renamed: a process killed half-way leaves no broken key.
+    draft = path.with_suffix(".new")
+    with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as file:
+        json.dump(list(bytes(keypair)), file)
+    draft.replace(path)
+    return keypair

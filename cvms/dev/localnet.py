@@ -1,0 +1,67 @@
+"""The local chain as a command of its own, ready for the service to work on."""
+
+from __future__ import annotations
+
+import signal
+from functools import partial
+from pathlib import Path
+
+import trio
+from solders.keypair import Keypair
+
+from cvms import localnet
+from cvms.chain.rpc import open_rpc
+from cvms.chain.types import Programs
+from cvms.dev.chain import bundled_programs, prepare_chain
+from cvms.dev.folder import held, operator_keypair
+
+LEDGER = "ledger.sqlite3"
+
+
+async def run_localnet(
+    *,
+    programs: Programs,
+    host: str,
+    port: int,
+    data: Path,
+    in_memory: bool,
+    reset: bool,
+    bare: bool,
+    timing: localnet.Timing,
+) -> None:
+    """Serve until SIGINT or SIGTERM. `bare`: no program, no mint, no operator."""
+    with (
+        held(data, "localnet"),
+        trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals,
+    ):
+        if reset:
+            forget_ledger(data)
+        async with trio.open_nursery() as nursery:
+            running = await nursery.start(
+                partial(
+                    localnet.serve,
+                    host=host,
+                    port=port,
+                    ledger=None if in_memory else data / LEDGER,
+                    programs=() if bare else bundled_programs(programs),
+                    timing=timing,
+                )
+            )
+            if not bare:
+                await prepare(running, programs, operator_keypair(data / "operator.json"))
+            print(f"RPC     {running.rpc_url}\nPubSub  {running.ws_url}", flush=True)
+            async for _ in signals:
+                break
+            nursery.cancel_scope.cancel()
+
+
+async def prepare(running: localnet.Running, programs: Programs, operator: Keypair) -> None:
+    """Make a running chain ready for the service."""
+    async with open_rpc([running.rpc_url]) as rpc:
+        await prepare_chain(rpc, programs, operator)
+
+
+def forget_ledger(data: Path) -> None:
+    """Remove the ledger and its journal files."""
+    for file in data.glob(f"{LEDGER}*"):
+        file.unlink()

@@ -1,0 +1,94 @@
+"""`cvms dev`: PostgreSQL, the local chain and the service, started in order, stopped in reverse."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import httpx
+import trio
+
+from cvms import localnet
+from cvms.chain.types import Programs
+from cvms.config import Config, load_config
+from cvms.dev.chain import bundled_programs
+from cvms.dev.folder import held, operator_keypair
+from cvms.dev.localnet import LEDGER, prepare
+from cvms.dev.postgres import embedded_postgres
+from cvms.nursery.run import serve
+
+READY_DEADLINE = 60.0
+
+
+@dataclass(frozen=True, slots=True)
+class Ports:
+    """Where to listen on the loopback address; 0 picks a free port."""
+
+    http: int
+    rpc: int
+
+
+def dev(ports: Ports, *, data: Path, environ: Mapping[str, str]) -> int:
+    """Run everything until SIGINT or SIGTERM, with what is kept in `data`."""
+    with held(data, "dev"), held(data, "localnet"):
+        print("Starting PostgreSQL ...", flush=True)
+        with embedded_postgres(data / "postgres") as database_url:
+            settings = dict(environ) | {
+                "DATABASE_URL": database_url,
+                "DEPLOYER_KEYPAIR_PATH": str(data / "operator.json"),
+                "PORT": str(ports.http),
+            }
+            operator_keypair(data / "operator.json")
+            trio.run(_run, ports, data, settings)
+    print("Stopped.", flush=True)
+    return 0
+
+
+async def _run(ports: Ports, data: Path, settings: Mapping[str, str]) -> None:
+    config = load_config(settings)
+    programs = Programs(
+        vault=config.program_id, position_manager=config.position_manager_id, mint=config.usdt_mint
+    )
+    async with trio.open_nursery() as nursery:
+        print("Starting the local chain ...", flush=True)
+        chain = await nursery.start(
+            partial(
+                localnet.serve,
+                port=ports.rpc,
+                ledger=data / LEDGER,
+                programs=bundled_programs(programs),
+            )
+        )
+        await prepare(chain, programs, config.operator)
+        print("Starting the service ...", flush=True)
+        urls = {"SOLANA_RPC_URL": chain.rpc_url, "SOLANA_WS_URL": chain.ws_url}
+        await _serve(load_config(settings | urls), chain, data)
+        nursery.cancel_scope.cancel()
+
+
+async def _serve(config: Config, chain: localnet.Running, data: Path) -> None:
+    async with trio.open_nursery() as nursery:
+        url = await nursery.start(serve, config)
+        await _ready(url)
+        print(
+            f"""
+Service   {url}   (also /ready, /metrics)
+RPC       {chain.rpc_url}
+PubSub    {chain.ws_url}
+Operator  {config.operator.pubkey()}   pays fees, governs the vaults
+Program   {config.program_id}
+USDT      {config.usdt_mint}
+Data      {data}
+
+Try `make demo`. Ctrl-C stops everything.""",
+            flush=True,
+        )
+
+
+async def _ready(url: str) -> None:
+    with trio.fail_after(READY_DEADLINE):
+        async with httpx.AsyncClient() as http:
+            while (await http.get(f"{url}/ready")).status_code != 200:  # noqa: ASYNC110
+                await trio.sleep(0.05)
