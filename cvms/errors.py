@@ -53,6 +53,10 @@ class NotFound(CvmsError):
     """What the request names does not exist: a vault, a transaction (404)."""
 
 
+class VaultNotFound(NotFound):
+    """This owner has no vault yet; initialize one first (404)."""
+
+
 class Conflict(CvmsError):
     """The request contradicts what is already there (409)."""
 
