@@ -44,8 +44,8 @@ class Config:
     usdt_mint: Pubkey
     host: str = "127.0.0.1"
     port: int = 8080
-    rpc_urls: tuple[str, ...] = ("http://127.0.0.1:8899",)
-    ws_urls: tuple[str, ...] = ("ws://127.0.0.1:8900",)
+    rpc_urls: tuple[str, ...] = field(default=("http://127.0.0.1:8899",), repr=False)
+    ws_urls: tuple[str, ...] = field(default=("ws://127.0.0.1:8900",), repr=False)
     admin_jwt_secret: bytes | None = field(default=None, repr=False)
     redis_url: str | None = field(default=None, repr=False)
     reconciliation_threshold: int = 0

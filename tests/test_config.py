@@ -1,0 +1,118 @@
+"""Settings: what is read, and how a bad one is reported."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from solders.keypair import Keypair
+
+from cvms.config import load_config, pubsub_url
+from cvms.errors import ConfigurationError
+
+
+@pytest.fixture
+def environ(tmp_path: Path) -> dict[str, str]:
+    """The least that the service needs."""
+    path = tmp_path / "operator.json"
+    path.write_text(json.dumps(list(bytes(Keypair()))))
+    return {"DEPLOYER_KEYPAIR_PATH": str(path), "DATABASE_URL": "postgresql://u:s3cret@db/cvms"}
+
+
+def test_defaults_serve_the_local_chain(environ: dict[str, str]) -> None:
+    config = load_config(environ)
+    assert config.rpc_urls == ("http://127.0.0.1:8899",)
+    assert config.ws_urls == ("ws://127.0.0.1:8900",)
+    assert config.port == 8080
+    assert str(config.usdt_mint) == "4QHVBbG3H8kbwvcSwPnze3sC91kdeYWxNf8S5hkZ9nbZ"
+
+
+def test_several_endpoints_are_separated_by_commas(environ: dict[str, str]) -> None:
+    environ["SOLANA_RPC_URL"] = "https://one.example/key, http://two.example:8899"
+    config = load_config(environ)
+    assert config.rpc_urls == ("https://one.example/key", "http://two.example:8899")
+    assert config.ws_urls == ("wss://one.example/key", "ws://two.example:8900")
+
+
+@pytest.mark.parametrize(
+    ("variable", "value", "held"),
+    [
+        ("PORT", "eighty", "'eighty'"),
+        ("PORT", "70000", "'70000'"),
+        ("PROGRAM_ID", "not-a-key", "'not-a-key'"),
+        ("USDT_MINT", "1", "'1'"),
+        ("RECONCILIATION_THRESHOLD", "-1", "'-1'"),
+        ("CACHE_TTL_SECONDS", "nan", "'nan'"),
+        ("BALANCE_MONITOR_INTERVAL_SECONDS", "0", "'0'"),
+        ("VAULT_AUTHORITY_PUBKEY", "4QHVBbG3H8kbwvcSwPnze3sC91kdeYWxNf8S5hkZ9nbZ", "'4QHV"),
+        ("DEPLOYER_KEYPAIR_PATH", "/nowhere/key.json", "'/nowhere/key.json'"),
+    ],
+)
+def test_a_bad_value_is_one_line_with_name_value_and_expectation(
+    environ: dict[str, str], variable: str, value: str, held: str
+) -> None:
+    environ[variable] = value
+    with pytest.raises(ConfigurationError) as raised:
+        load_config(environ)
+    message = str(raised.value)
+    assert message.startswith(f"{variable} holds {held}")
+    assert "; expected " in message
+    assert "\n" not in message
+
+
+@pytest.mark.parametrize(
+    ("variable", "secret"),
+    [
+        ("DATABASE_URL", "mysql://root:hunter2@db"),
+        ("ADMIN_JWT_SECRET", "hunter2"),
+        ("REDIS_URL", "http://:hunter2@cache"),
+        ("SOLANA_RPC_URL", "ftp://provider.example/hunter2"),
+        ("SOLANA_WS_URL", "ftp://provider.example/hunter2"),
+    ],
+)
+def test_a_secret_is_never_quoted(environ: dict[str, str], variable: str, secret: str) -> None:
+    environ[variable] = secret
+    with pytest.raises(ConfigurationError) as raised:
+        load_config(environ)
+    assert variable in str(raised.value)
+    assert "hunter2" not in str(raised.value)
+
+
+def test_a_broken_keypair_file_is_named_but_not_quoted(
+    environ: dict[str, str], tmp_path: Path
+) -> None:
+    path = tmp_path / "broken.json"
+    path.write_text("[1, 2, 77]")
+    environ["DEPLOYER_KEYPAIR_PATH"] = str(path)
+    with pytest.raises(ConfigurationError) as raised:
+        load_config(environ)
+    assert str(path) in str(raised.value)
+    assert "77" not in str(raised.value).replace(str(path), "")
+
+
+def test_settings_do_not_show_their_secrets(environ: dict[str, str]) -> None:
+    environ["ADMIN_JWT_SECRET"] = "x" * 32
+    environ["REDIS_URL"] = "redis://:s3cret@cache:6379/0"
+    shown = repr(load_config(environ))
+    assert "s3cret" not in shown
+    assert "x" * 32 not in shown
+
+
+def test_what_is_missing_is_named(environ: dict[str, str]) -> None:
+    del environ["DATABASE_URL"]
+    with pytest.raises(ConfigurationError, match="DATABASE_URL is not set; expected postgresql://"):
+        load_config(environ)
+
+
+@pytest.mark.parametrize(
+    ("rpc", "pubsub"),
+    [
+        ("http://127.0.0.1:8899", "ws://127.0.0.1:8900"),
+        ("https://api.example/v1?key=1", "wss://api.example/v1?key=1"),
+        ("http://[::1]:8899", "ws://[::1]:8900"),
+        ("https://user:pw@host:10", "wss://user:pw@host:11"),
+    ],
+)
+def test_pubsub_is_found_beside_rpc(rpc: str, pubsub: str) -> None:
+    assert pubsub_url(rpc) == pubsub
