@@ -1,0 +1,176 @@
+"""The accounts we read: vault, vault authority, position summary and SPL token account."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TypeVar
+
+from solders.pubkey import Pubkey
+
+from cvms.chain import borsh
+from cvms.chain.addresses import SYSTEM_PROGRAM, TOKEN_PROGRAM
+from cvms.chain.borsh import I64, U8, U32, U64, Bytes64
+from cvms.chain.types import Lamports, Programs
+from cvms.errors import DecodeError
+
+T = TypeVar("T")
+
+_TOKEN_ACCOUNT_LENGTH = 165
+_TOKEN_ACCOUNT_STATE = 108  # offset of the state byte: 0 is uninitialized, 1 open, 2 frozen
+
+
+@dataclass(frozen=True, slots=True)
+class Account:
+    """An account as a node returns it."""
+
+    lamports: Lamports
+    owner: Pubkey
+    data: bytes
+    executable: bool
+
+
+@dataclass(frozen=True, slots=True)
+class TimelockEntry:
+    amount: U64
+    unlock_time: I64
+
+
+@dataclass(frozen=True, slots=True)
+class PendingWithdrawalEntry:
+    amount: U64
+    requested_at: I64
+    executable_at: I64
+
+
+@dataclass(frozen=True, slots=True)
+class Vault:
+    """A CollateralVault; fields as in the IDL. Times are Unix seconds, amounts token units."""
+
+    owner: Pubkey
+    token_account: Pubkey
+    usdt_mint: Pubkey
+    total_balance: U64
+    locked_balance: U64
+    available_balance: U64
+    total_deposited: U64
+    total_withdrawn: U64
+    yield_deposited_balance: U64
+    yield_accrued_balance: U64
+    last_compounded_at: I64
+    active_yield_program: Pubkey
+    created_at: I64
+    bump: U8
+    multisig_threshold: U8
+    multisig_signers: tuple[Pubkey, ...]
+    delegates: tuple[Pubkey, ...]
+    timelocks: tuple[TimelockEntry, ...]
+    min_withdraw_delay_seconds: I64
+    pending_withdrawals: tuple[PendingWithdrawalEntry, ...]
+    withdraw_whitelist: tuple[Pubkey, ...]
+    rate_window_seconds: U32
+    rate_limit_amount: U64
+    last_withdrawal_window_start: I64
+    withdrawn_in_window: U64
+    _reserved: Bytes64
+
+    @property
+    def timelocked(self) -> int:
+        """The sum of all timelock entries, matured or not."""
+        return sum(entry.amount for entry in self.timelocks)
+
+
+@dataclass(frozen=True, slots=True)
+class VaultAuthority:
+    """Governance's account; fields as in the IDL."""
+
+    governance: Pubkey
+    authorized_programs: tuple[Pubkey, ...]
+    bump: U8
+    freeze: bool
+    cpi_enforced: bool
+    yield_whitelist: tuple[Pubkey, ...]
+    risk_level: U8
+    _reserved: Bytes64
+
+
+@dataclass(frozen=True, slots=True)
+class PositionSummary:
+    """A PositionSummaryAccount of the position manager; fields as in its IDL."""
+
+    vault: Pubkey
+    owner: Pubkey
+    open_positions: U64
+    locked_amount: U64
+    last_updated_slot: U64
+
+
+@dataclass(frozen=True, slots=True)
+class TokenAccount:
+    """What matters of an SPL token account; its first three fields."""
+
+    mint: Pubkey
+    owner: Pubkey
+    amount: U64
+
+
+VAULT_DISCRIMINATOR = borsh.discriminator("account", "CollateralVault")
+VAULT_AUTHORITY_DISCRIMINATOR = borsh.discriminator("account", "VaultAuthority")
+POSITION_SUMMARY_DISCRIMINATOR = borsh.discriminator("account", "PositionSummaryAccount")
+
+
+def decode_vault(data: bytes) -> Vault:
+    """Raises DecodeError when `data` is not a vault."""
+    return _decode(Vault, VAULT_DISCRIMINATOR, data)
+
+
+def decode_vault_authority(data: bytes) -> VaultAuthority:
+    """Raises DecodeError when `data` is not a vault authority."""
+    return _decode(VaultAuthority, VAULT_AUTHORITY_DISCRIMINATOR, data)
+
+
+def decode_position_summary(data: bytes) -> PositionSummary:
+    """Raises DecodeError when `data` is not a position summary."""
+    return _decode(PositionSummary, POSITION_SUMMARY_DISCRIMINATOR, data)
+
+
+def decode_token_account(data: bytes) -> TokenAccount:
+    """Raises DecodeError when `data` is not an initialized SPL token account."""
+    if len(data) < _TOKEN_ACCOUNT_LENGTH or data[_TOKEN_ACCOUNT_STATE] not in (1, 2):
+        raise DecodeError("not an initialized token account")
+    return borsh.decode(TokenAccount, data, trailing=True)
+
+
+def read_vault(account: Account | None, programs: Programs) -> Vault | None:
+    """The vault in an account fetched at a vault's address; None when there is none.
+
+    Raises DecodeError when another program owns the account or its bytes are not a vault.
+    """
+    owned = _owned(account, programs.vault)
+    return None if owned is None else decode_vault(owned.data)
+
+
+def read_vault_authority(account: Account | None, programs: Programs) -> VaultAuthority | None:
+    """As `read_vault`, for the vault authority."""
+    owned = _owned(account, programs.vault)
+    return None if owned is None else decode_vault_authority(owned.data)
+
+
+def read_token_account(account: Account | None) -> TokenAccount | None:
+    """As `read_vault`, for an SPL token account."""
+    owned = _owned(account, TOKEN_PROGRAM)
+    return None if owned is None else decode_token_account(owned.data)
+
+
+def _owned(account: Account | None, program: Pubkey) -> Account | None:
+    # Anyone can send lamports to an address before its account is created: that is no account.
+    if account is None or (account.owner == SYSTEM_PROGRAM and not account.data):
+        return None
+    if account.owner != program:
+        raise DecodeError(f"the account belongs to {account.owner}, not to {program}")
+    return account
+
+
+def _decode(layout: type[T], discriminator: bytes, data: bytes) -> T:
+    if data[:8] != discriminator:
+        raise DecodeError(f"not a {layout.__name__}: discriminator {data[:8].hex()}")
+    return borsh.decode(layout, data, offset=8, trailing=True)

@@ -1,0 +1,228 @@
+"""Borsh for our own layouts: a dataclass's annotated fields, in order, are the layout.
+
+Numbers are spelled `U64`, `I64` and so on; Pubkey, bool, 1-byte enums, nested dataclasses and
+`tuple[T, ...]` (a vector) complete what the programs use. Every length is checked against the
+bytes that remain before anything is allocated, and every failure is a DecodeError.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import enum
+import hashlib
+import struct
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cache
+from typing import Annotated, Any, TypeVar, get_args, get_origin, get_type_hints
+
+from solders.pubkey import Pubkey
+
+from cvms.errors import DecodeError
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Number:
+    """A little-endian integer, in `struct`'s letters."""
+
+    format: str
+
+
+@dataclass(frozen=True, slots=True)
+class Fixed:
+    """An array of this many bytes."""
+
+    size: int
+
+
+U8 = Annotated[int, Number("<B")]
+U32 = Annotated[int, Number("<I")]
+U64 = Annotated[int, Number("<Q")]
+I64 = Annotated[int, Number("<q")]
+Bytes64 = Annotated[bytes, Fixed(64)]
+
+
+@dataclass(frozen=True, slots=True)
+class _Codec:
+    """Reads a value at an offset, giving it and the next offset; writes one; its least size."""
+
+    read: Callable[[bytes, int], tuple[Any, int]]
+    write: Callable[[Any], bytes]
+    least: int
+
+
+def discriminator(namespace: str, name: str) -> bytes:
+    """The 8 bytes with which Anchor marks an instruction, account or event."""
+    return hashlib.sha256(f"{namespace}:{name}".encode()).digest()[:8]
+
+
+def decode(layout: type[T], data: bytes, *, offset: int = 0, trailing: bool) -> T:
+    """Read one `layout` from `data` at `offset`. Raises DecodeError, and nothing else.
+
+    `trailing` says whether bytes may follow: accounts are allocated at their maximal length.
+    """
+    value: T
+    value, end = _codec_of(layout).read(data, offset)
+    if end != len(data) and not trailing:
+        raise DecodeError(f"{layout.__name__}: {len(data) - end} bytes too many")
+    return value
+
+
+def encode(value: object) -> bytes:
+    """The Borsh bytes of a dataclass, without a discriminator. Raises ValueError out of range."""
+    try:
+        return _codec_of(type(value)).write(value)
+    except struct.error as error:
+        raise ValueError(str(error)) from None
+
+
+def encode_number(number: Number, value: int) -> bytes:
+    """The bytes of one integer. Raises ValueError out of range."""
+    try:
+        return struct.pack(number.format, value)
+    except struct.error as error:
+        raise ValueError(str(error)) from None
+
+
+def _codec_of(layout: Any) -> _Codec:
+    return _codec(layout)
+
+
+@cache
+def _codec(hint: Any) -> _Codec:
+    if get_origin(hint) is Annotated:
+        mark = get_args(hint)[1]
+        return _number(mark) if isinstance(mark, Number) else _bytes(mark)
+    if get_origin(hint) is tuple:
+        return _vector(_codec(get_args(hint)[0]))
+    if hint is bool:
+        return _boolean()
+    if hint is Pubkey:
+        return _pubkey()
+    if isinstance(hint, type) and issubclass(hint, enum.IntEnum):
+        return _enumeration(hint)
+    if isinstance(hint, type) and dataclasses.is_dataclass(hint):
+        return _structure(hint)
+    raise TypeError(f"no Borsh layout for {hint}")
+
+
+def _number(number: Number) -> _Codec:
+    packed = struct.Struct(number.format)
+
+    def read(data: bytes, offset: int) -> tuple[int, int]:
+        end = _end(data, offset, packed.size)
+        return packed.unpack_from(data, offset)[0], end
+
+    return _Codec(read, packed.pack, packed.size)
+
+
+def _bytes(array: Fixed) -> _Codec:
+    def read(data: bytes, offset: int) -> tuple[bytes, int]:
+        end = _end(data, offset, array.size)
+        return data[offset:end], end
+
+    def write(value: bytes) -> bytes:
+        if len(value) != array.size:
+            raise ValueError(f"{len(value)} bytes where {array.size} belong")
+        return value
+
+    return _Codec(read, write, array.size)
+
+
+def _pubkey() -> _Codec:
+    def read(data: bytes, offset: int) -> tuple[Pubkey, int]:
+        end = _end(data, offset, 32)
+        return Pubkey(data[offset:end]), end
+
+    return _Codec(read, bytes, 32)
+
+
+def _boolean() -> _Codec:
+    def read(data: bytes, offset: int) -> tuple[bool, int]:
+        end = _end(data, offset, 1)
+        if data[offset] > 1:
+            raise DecodeError(f"{data[offset]} is no boolean")
+        return data[offset] == 1, end
+
+    return _Codec(read, lambda value: b"\1" if value else b"\0", 1)
+
+
+def _enumeration(kind: type[enum.IntEnum]) -> _Codec:
+    def read(data: bytes, offset: int) -> tuple[enum.IntEnum, int]:
+        end = _end(data, offset, 1)
+        try:
+            return kind(data[offset]), end
+        except ValueError:
+            raise DecodeError(f"{data[offset]} is no {kind.__name__}") from None
+
+    return _Codec(read, lambda value: bytes([value]), 1)
+
+
+def _vector(item: _Codec) -> _Codec:
+    def read(data: bytes, offset: int) -> tuple[tuple[Any, ...], int]:
+        offset = _end(data, offset, 4)
+        count = int.from_bytes(data[offset - 4 : offset], "little")
+        _end(data, offset, count * item.least)
+        items = []
+        for _ in range(count):
+            value, offset = item.read(data, offset)
+            items.append(value)
+        return tuple(items), offset
+
+    def write(values: tuple[Any, ...]) -> bytes:
+        return len(values).to_bytes(4, "little") + b"".join(map(item.write, values))
+
+    return _Codec(read, write, 4)
+
+
+def _structure(layout: type) -> _Codec:
+    hints = get_type_hints(layout, include_extras=True)
+    names = [field.name for field in dataclasses.fields(layout)]
+    codecs = [_codec(hints[name]) for name in names]
+
+    def read(data: bytes, offset: int) -> tuple[Any, int]:
+        values = []
+        for codec in codecs:
+            value, offset = codec.read(data, offset)
+            values.append(value)
+        return layout(*values), offset
+
+    def write(value: object) -> bytes:
+        fields = zip(names, codecs, strict=True)
+        return b"".join(codec.write(getattr(value, name)) for name, codec in fields)
+
+    return _Codec(read, write, sum(codec.least for codec in codecs))
+
+
+def _end(data: bytes, offset: int, size: int) -> int:
+    if size > len(data) - offset:
+        raise DecodeError(f"{size} bytes expected at {offset}, {len(data) - offset} are left")
+    return offset + size
+
+
+def to_json(value: object) -> dict[str, object]:
+    """A decoded account or event as JSON: base58 keys, names of enum members, integers as such.
+
+    Fields that start with an underscore (reserved space) are left out.
+    """
+    plain = _plain(value)
+    assert isinstance(plain, dict)
+    return plain
+
+
+def _plain(value: Any) -> object:
+    match value:
+        case Pubkey():
+            return str(value)
+        case enum.IntEnum():
+            return value.name
+        case tuple():
+            return [_plain(item) for item in value]
+        case bool() | int():
+            return value
+        case bytes():
+            return value.hex()
+    names = [field.name for field in dataclasses.fields(value)]
+    return {name: _plain(getattr(value, name)) for name in names if not name.startswith("_")}

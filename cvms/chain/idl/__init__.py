@@ -1,0 +1,45 @@
+"""The programs' IDLs, read once: names, account positions and error messages."""
+
+from __future__ import annotations
+
+from functools import cache
+from importlib import resources
+from typing import Literal
+
+import msgspec
+
+ProgramName = Literal["collateral_vault", "position_manager"]
+
+
+class AccountSlot(msgspec.Struct, frozen=True):
+    """One position in an instruction's account list."""
+
+    name: str
+    writable: bool = False
+    signer: bool = False
+
+
+class InstructionLayout(msgspec.Struct, frozen=True):
+    name: str
+    discriminator: tuple[int, ...]
+    accounts: tuple[AccountSlot, ...]
+
+
+class ErrorEntry(msgspec.Struct, frozen=True):
+    code: int
+    name: str
+    msg: str = ""
+
+
+class Idl(msgspec.Struct, frozen=True):
+    """What this service reads of an IDL at run time."""
+
+    instructions: tuple[InstructionLayout, ...]
+    errors: tuple[ErrorEntry, ...]
+
+
+@cache
+def load_idl(program: ProgramName) -> Idl:
+    """The IDL that is part of this package."""
+    raw = resources.files(__name__).joinpath(f"{program}.json").read_bytes()
+    return msgspec.json.decode(raw, type=Idl)

@@ -1,0 +1,150 @@
+"""Our program's events in a transaction's logs, which anyone's program may have written into.
+
+Only the runtime writes lines of the forms `Program <id> invoke [n]`, `Program <id> success`,
+`Program <id> failed: …` and `Program data: …`; what a program says begins with `Program log: `.
+So frames are followed by whole-line match, and data counts only while our program is the
+innermost frame. (Source: agave `program-runtime/src/stable_log.rs` and `svm-log-collector`.)
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from solders.pubkey import Pubkey
+
+from cvms.chain.addresses import PRECOMPILES
+from cvms.chain.events import Event, decode_event
+from cvms.errors import DecodeError
+
+_ID = r"([1-9A-HJ-NP-Za-km-z]{32,44})"
+_INVOKE = re.compile(rf"Program {_ID} invoke \[(\d{{1,3}})\]")
+_SUCCESS = re.compile(rf"Program {_ID} success")
+_FAILED = re.compile(rf"Program {_ID} failed: (?s:.*)")
+_DATA = "Program data: "
+_TRUNCATED = "Log truncated"
+
+
+@dataclass(frozen=True, slots=True)
+class LoggedEvent:
+    """An event; within its transaction (instruction_index, ordinal) identify it for ever.
+
+    `ordinal` numbers the data fields our program logged inside that top-level instruction, from 0:
+    fields that are no known event count too, so that a later version finds the same numbers.
+    """
+
+    instruction_index: int
+    ordinal: int
+    event: Event
+
+
+@dataclass(frozen=True, slots=True)
+class ProgramLogs:
+    """`truncated`: there may be more events than these; `problem` says why."""
+
+    events: tuple[LoggedEvent, ...]
+    truncated: bool
+    problem: str | None = None
+
+
+class _Unreliable(Exception):
+    """The lines cannot be what the runtime wrote: nothing after this one can be attributed."""
+
+
+def events_in(
+    logs: Sequence[str], program: Pubkey, *, top_level_programs: Sequence[Pubkey] | None = None
+) -> ProgramLogs:
+    """The events that `program` emitted, at any depth, in the order in which it did.
+
+    `top_level_programs` are the program ids of the transaction's instructions. Without them an
+    index counts frames, and is too low after a precompile (ed25519, secp256k1), which logs none:
+    whoever stores an index must give them. A failed transaction yields nothing.
+    """
+    reader = _Reader(str(program), top_level_programs)
+    try:
+        for line in logs:
+            reader.read(line)
+        reader.finish()
+    except _Unreliable as problem:
+        return ProgramLogs(tuple(reader.events), truncated=True, problem=str(problem))
+    if reader.failed:
+        return ProgramLogs((), truncated=False)
+    return ProgramLogs(tuple(reader.events), reader.problem is not None, reader.problem)
+
+
+class _Reader:
+    """Follows the frames line by line."""
+
+    def __init__(self, program: str, top_level_programs: Sequence[Pubkey] | None) -> None:
+        self.events: list[LoggedEvent] = []
+        self.failed = False
+        self.problem: str | None = None
+        self._program = program
+        self._top_level = top_level_programs
+        self._frames: list[str] = []
+        self._next_index = 0
+        self._index = 0
+        self._ordinal = 0
+
+    def read(self, line: str) -> None:
+        if line == _TRUNCATED:
+            # Shorter lines may still follow, with gaps that nothing marks.
+            raise _Unreliable("the log is truncated")
+        if match := _INVOKE.fullmatch(line):
+            self._invoke(match[1], int(match[2]))
+        elif match := _SUCCESS.fullmatch(line):
+            self._leave(match[1])
+        elif match := _FAILED.fullmatch(line):
+            # A failed frame fails its transaction; a caller cannot go on after it.
+            self._leave(match[1])
+            self.failed = True
+        elif line.startswith(_DATA) and self._frames and self._frames[-1] == self._program:
+            for text in line[len(_DATA) :].split(" "):
+                self._data(text)
+
+    def finish(self) -> None:
+        if self._frames:
+            raise _Unreliable(f"the frame of {self._frames[-1]} does not end")
+        if self._top_level is not None and not self.failed:
+            left = self._top_level[self._next_index :]
+            if any(program not in PRECOMPILES for program in left):
+                raise _Unreliable("fewer frames than instructions")
+
+    def _invoke(self, program: str, depth: int) -> None:
+        if depth != len(self._frames) + 1:
+            raise _Unreliable(f"depth {depth} after depth {len(self._frames)}")
+        if depth == 1:
+            self._enter_instruction(program)
+        self._frames.append(program)
+
+    def _enter_instruction(self, program: str) -> None:
+        if self._top_level is not None:
+            while self._is_precompile(self._next_index):
+                self._next_index += 1
+            known = self._next_index < len(self._top_level)
+            if not known or str(self._top_level[self._next_index]) != program:
+                raise _Unreliable(f"no instruction for the frame of {program}")
+        self._index, self._ordinal = self._next_index, 0
+        self._next_index += 1
+
+    def _is_precompile(self, index: int) -> bool:
+        assert self._top_level is not None
+        return index < len(self._top_level) and self._top_level[index] in PRECOMPILES
+
+    def _leave(self, program: str) -> None:
+        if not self._frames or self._frames[-1] != program:
+            raise _Unreliable(f"the frame of {program} ends where it did not begin")
+        self._frames.pop()
+
+    def _data(self, text: str) -> None:
+        ordinal, self._ordinal = self._ordinal, self._ordinal + 1
+        try:
+            event = decode_event(base64.b64decode(text, validate=True))
+        except (binascii.Error, ValueError, DecodeError) as error:
+            self.problem = f"data field {ordinal} of instruction {self._index}: {error}"
+            return
+        if event is not None:
+            self.events.append(LoggedEvent(self._index, ordinal, event))
