@@ -1,0 +1,52 @@
+"""The whole system as its operators run it: processes, a database and a local chain."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from cvms.config import load_program_ids
+from cvms.demo import Addresses
+from tests.acceptance.processes import Command, cvms, free_port
+
+
+@dataclass(frozen=True, slots=True)
+class System:
+    """A running local chain, and how to run the service against it."""
+
+    folder: Path
+    chain: Command
+    at: Addresses
+    environ: dict[str, str]
+
+    def serve(self) -> AbstractAsyncContextManager[Command]:
+        """`cvms serve`, always on the same port and database."""
+        return cvms("serve", folder=self.folder, environ=self.environ)
+
+
+@pytest.fixture
+async def system(tmp_path: Path, database_url: str) -> AsyncIterator[System]:
+    """`cvms localnet` runs in a process of its own, so that the service can be killed alone."""
+    chain_arguments = ("localnet", "--port", "0", "--slot-seconds", "0.1", "--finalized-lag", "8")
+    async with cvms(*chain_arguments, "--data-dir", "chain", folder=tmp_path) as chain:
+        rpc_url, ws_url = await chain.line("RPC"), await chain.line("PubSub")
+        port = free_port()
+        ids = load_program_ids({})
+        yield System(
+            folder=tmp_path,
+            chain=chain,
+            at=Addresses(
+                url=f"http://127.0.0.1:{port}", rpc_url=rpc_url, program=ids.vault, mint=ids.mint
+            ),
+            environ={
+                "PORT": str(port),
+                "DATABASE_URL": database_url,
+                "SOLANA_RPC_URL": rpc_url,
+                "SOLANA_WS_URL": ws_url,
+                "DEPLOYER_KEYPAIR_PATH": str(tmp_path / "chain" / "operator.json"),
+            },
+        )

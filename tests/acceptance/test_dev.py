@@ -1,0 +1,78 @@
+"""`cvms dev`: one command starts everything, Ctrl-C stops everything, the data stays."""
+
+from __future__ import annotations
+
+import signal
+from pathlib import Path
+
+import psutil
+import trio
+
+from cvms.config import load_program_ids
+from cvms.demo import Addresses, run_demo
+from tests.acceptance.processes import Command, cvms
+
+PORTS = ("--port", "0", "--localnet-port", "0")
+
+
+async def test_the_demo_runs_and_a_second_start_finds_its_data(tmp_path: Path) -> None:
+    async with cvms("dev", *PORTS, folder=tmp_path) as dev:
+        at = await _addresses(dev)
+        said: list[str] = []
+        await run_demo(at, say=said.append)
+        assert said[-1] == "Everything is as it should be."
+        first = await _tvl(at)
+        assert first["total"] == 1_600_000_000
+        children = psutil.Process(dev.process.pid).children(recursive=True)
+        await dev.stop(signal.SIGINT, within=10)
+        assert dev.printed[-1] == "Stopped."
+        _all_gone(tmp_path, children)
+
+    async with cvms("dev", *PORTS, folder=tmp_path) as dev:
+        assert (await _tvl(await _addresses(dev)))["total"] == 1_600_000_000
+        await dev.stop(signal.SIGTERM, within=10)
+        _all_gone(tmp_path, [])
+
+
+async def test_two_starts_cannot_use_one_folder(tmp_path: Path) -> None:
+    async with cvms("dev", *PORTS, folder=tmp_path) as first:
+        await first.line("Starting")
+        async with cvms("dev", *PORTS, folder=tmp_path) as second:
+            with trio.fail_after(30):
+                assert await second.process.wait() == 2
+            assert "is in use by another dev" in second.errors.read_text()
+
+
+async def test_a_killed_start_is_taken_over_by_the_next(tmp_path: Path) -> None:
+    async with cvms("dev", *PORTS, folder=tmp_path) as dev:
+        await _addresses(dev)
+        await dev.kill()
+    async with cvms("dev", *PORTS, folder=tmp_path) as dev:
+        await _addresses(dev)
+        await dev.stop(signal.SIGINT, within=10)
+        _all_gone(tmp_path, [])
+
+
+async def _addresses(dev: Command) -> Addresses:
+    ids = load_program_ids({})
+    return Addresses(
+        url=await dev.line("Service"),
+        rpc_url=await dev.line("RPC"),
+        program=ids.vault,
+        mint=ids.mint,
+    )
+
+
+async def _tvl(at: Addresses) -> dict[str, int]:
+    import httpx
+
+    async with httpx.AsyncClient() as http:
+        reply: dict[str, int] = (await http.get(f"{at.url}/api/vault/tvl")).json()
+        return reply
+
+
+def _all_gone(folder: Path, children: list[psutil.Process]) -> None:
+    """No process of it is left: neither its children nor a database on its folder."""
+    assert not [child for child in children if child.is_running()]
+    commands = (process.info["cmdline"] or [] for process in psutil.process_iter(["cmdline"]))
+    assert not [command for command in commands if str(folder) in " ".join(command)]

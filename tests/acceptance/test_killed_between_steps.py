@@ -1,0 +1,48 @@
+"""kill -9 of the service between any two steps loses nothing and doubles nothing."""
+
+from __future__ import annotations
+
+from contextlib import AsyncExitStack
+
+import psycopg
+
+from cvms.demo import STEPS, run_demo
+from tests.acceptance.conftest import System
+from tests.acceptance.processes import until_ready
+
+
+async def test_a_service_killed_after_every_step_loses_and_doubles_nothing(
+    system: System, database_url: str
+) -> None:
+    said: list[str] = []
+    kills = 0
+    async with AsyncExitStack() as stack:
+        service = await stack.enter_async_context(system.serve())
+        await until_ready(system.at.url, service)
+
+        async def kill_and_restart() -> None:
+            nonlocal service, kills
+            await service.kill()
+            kills += 1
+            service = await stack.enter_async_context(system.serve())
+            await until_ready(system.at.url, service)
+
+        await run_demo(system.at, between=kill_and_restart, say=said.append)
+        assert kills == len(STEPS)
+        assert said[-1] == "Everything is as it should be."
+        _books_hold_each_effect_once(database_url)
+
+
+def _books_hold_each_effect_once(database_url: str) -> None:
+    with psycopg.connect(database_url) as connection:
+        history = connection.execute(
+            "SELECT kind, amount, count(*) FROM transactions GROUP BY kind, amount ORDER BY kind"
+        ).fetchall()
+        assert history == [("deposit", 1_000_000_000, 2), ("withdraw", 400_000_000, 1)]
+        landed = connection.execute(
+            "SELECT count(*) FROM submissions WHERE state IN ('confirmed', 'finalized')"
+        ).fetchone()
+        # Two vaults, two deposits, one delegate, one withdrawal.
+        assert landed == (6,)
+        differences = connection.execute("SELECT count(*) FROM reconciliation_logs").fetchone()
+        assert differences == (0,)
