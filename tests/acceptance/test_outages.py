@@ -1,0 +1,83 @@
+"""Database or RPC gone: said by name, refused at once, and over by itself when it returns."""
+
+from __future__ import annotations
+
+import tempfile
+from contextlib import AsyncExitStack
+from pathlib import Path
+from typing import Any
+
+import httpx
+import trio
+from solders.keypair import Keypair
+
+from cvms.dev.postgres import embedded_postgres
+from tests.acceptance.conftest import System
+from tests.acceptance.processes import cvms, until_ready
+
+# Far below any deadline of a call: the service knows already, it does not try first.
+AT_ONCE = 1.0
+
+
+async def test_a_database_that_goes_away_and_comes_back(system: System) -> None:
+    with tempfile.TemporaryDirectory(prefix="cvms-pg-") as folder:
+        data = Path(folder) / "data"
+        async with AsyncExitStack() as stack:
+            with embedded_postgres(data) as uri:
+                system.environ["DATABASE_URL"] = uri
+                service = await stack.enter_async_context(system.serve())
+                await until_ready(system.at.url, service)
+
+            parts = await _until_not_ready(system.at.url, "database")
+            assert parts["rpc"]["ok"]
+            with trio.fail_after(AT_ONCE):
+                reply = await _nonce(system)
+            assert (reply.status_code, reply.json()["code"]) == (503, "database_unavailable")
+            assert int(reply.headers["Retry-After"]) >= 1
+
+            with embedded_postgres(data):
+                await until_ready(system.at.url, service)
+                assert (await _nonce(system)).status_code == 200
+                await service.stop()
+
+
+async def test_an_rpc_that_goes_away_and_comes_back(system: System) -> None:
+    port = system.at.rpc_url.rpartition(":")[2]
+    async with system.serve() as service:
+        await until_ready(system.at.url, service)
+        await system.chain.kill()
+        parts = await _until_not_ready(system.at.url, "rpc")
+        assert parts["database"]["ok"]
+        owner = {"user_pubkey": str(Keypair().pubkey())}
+        with trio.fail_after(AT_ONCE):
+            async with httpx.AsyncClient() as http:
+                reply = await http.post(f"{system.at.url}/api/vault/initialize", json=owner)
+        assert (reply.status_code, reply.json()["code"]) == (503, "chain_unavailable")
+        assert (await _nonce(system)).status_code == 200
+
+        again = ("localnet", "--port", port, "--slot-seconds", "0.1", "--data-dir", "chain")
+        async with cvms(*again, folder=system.folder) as chain:
+            await chain.line("RPC")
+            await until_ready(system.at.url, service)
+            async with httpx.AsyncClient() as http:
+                reply = await http.post(f"{system.at.url}/api/vault/initialize", json=owner)
+            assert reply.status_code == 422, reply.text  # a wallet without SOL: the chain answers
+
+
+async def _until_not_ready(url: str, part: str) -> Any:
+    """The parts in GET /ready's answer once it says 503 and names `part`."""
+    with trio.fail_after(20):
+        async with httpx.AsyncClient() as http:
+            while True:
+                reply = await http.get(f"{url}/ready")
+                parts = reply.json().get("parts", {})
+                if reply.status_code == 503 and not parts[part]["ok"]:
+                    return parts
+                await trio.sleep(0.05)
+
+
+async def _nonce(system: System) -> httpx.Response:
+    async with httpx.AsyncClient() as http:
+        return await http.post(
+            f"{system.at.url}/api/auth/nonce", json={"owner": str(Keypair().pubkey())}
+        )

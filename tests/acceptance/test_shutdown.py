@@ -1,0 +1,55 @@
+"""SIGTERM and Ctrl-C: requests under way are answered, sockets say 1001, the end comes in time."""
+
+from __future__ import annotations
+
+import signal
+
+import httpx
+import pytest
+import trio
+import trio_websocket
+from solders.keypair import Keypair
+
+from tests.acceptance.conftest import System
+from tests.acceptance.processes import until_ready
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+async def test_the_request_under_way_is_answered_and_sockets_close_with_1001(
+    system: System, number: signal.Signals
+) -> None:
+    replies: list[httpx.Response] = []
+
+    async def initialize(task_status: trio.TaskStatus[None]) -> None:
+        """A request that hangs, as the chain does, until the chain goes on."""
+        body = {"user_pubkey": str(Keypair().pubkey())}
+        async with httpx.AsyncClient(timeout=10) as http:
+            request = http.build_request("POST", f"{system.at.url}/api/vault/initialize", json=body)
+            task_status.started()
+            replies.append(await http.send(request))
+
+    async with system.serve() as service:
+        await until_ready(system.at.url, service)
+        url = system.at.url.replace("http", "ws") + "/ws"
+        async with trio_websocket.open_websocket_url(url) as socket, trio.open_nursery() as nursery:
+            await socket.get_message()
+            system.chain.process.send_signal(signal.SIGSTOP)
+            try:
+                await nursery.start(initialize)
+                await _accepted(system.at.url)
+                service.process.send_signal(number)
+                with trio.fail_after(5):
+                    with pytest.raises(trio_websocket.ConnectionClosed) as closed:
+                        await socket.get_message()
+                assert closed.value.reason.code == 1001
+            finally:
+                system.chain.process.send_signal(signal.SIGCONT)
+            with trio.fail_after(5):
+                assert await service.process.wait() == 0
+    assert [reply.status_code for reply in replies] == [422]  # the wallet has no SOL
+
+
+async def _accepted(url: str) -> None:
+    """A second request has been answered, so the one sent before it has been read."""
+    async with httpx.AsyncClient() as http:
+        assert (await http.get(f"{url}/health")).status_code == 200
