@@ -41,6 +41,7 @@ async def test_the_request_under_way_is_answered_and_sockets_close_with_1001(
                 with trio.fail_after(5):
                     with pytest.raises(trio_websocket.ConnectionClosed) as closed:
                         await socket.get_message()
+                assert closed.value.reason is not None
                 assert closed.value.reason.code == 1001
             finally:
                 system.chain.process.send_signal(signal.SIGCONT)
