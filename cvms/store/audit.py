@@ -1,0 +1,175 @@
+"""The audit trail: a chain of hashes, so that no entry can be changed or taken out unnoticed.
+
+    hash = sha256(hash of the entry before, 32 bytes || canonical JSON of the entry, UTF-8)
+
+The canonical JSON has the keys action, actor, at, details, id, outcome, owner in this order, at
+every depth sorted, without spaces and without escapes; `at` is ISO 8601 in UTC. Before the first
+entry the hash is 32 zero bytes.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from psycopg.rows import class_row
+
+from cvms.store.connection import TrioConnection
+from cvms.store.rows import fetch_all, fetch_one
+
+HEAD_FOR_UPDATE = """
+SELECT id, hash, clock_timestamp() AS at
+FROM audit_head
+FOR UPDATE
+"""
+
+HEAD = """
+SELECT id, hash, clock_timestamp() AS at
+FROM audit_head
+"""
+
+APPEND = """
+WITH head AS (
+    UPDATE audit_head
+    SET id = %(id)s, hash = %(hash)s
+)
+INSERT INTO audit_logs (id, at, actor, action, owner, outcome, details, hash)
+VALUES (
+    %(id)s, %(at)s, %(actor)s, %(action)s, %(owner)s, %(outcome)s, %(details)s::JSON, %(hash)s
+)
+"""
+
+# One snapshot for the trail and its head, whatever is appended meanwhile.
+ONE_SNAPSHOT = "SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY"
+
+TRAIL = """
+SELECT id, at, actor, action, owner, outcome, details, hash
+FROM audit_logs
+ORDER BY id
+"""
+
+PAGE = """
+SELECT id, at, actor, action, owner, outcome, details, hash
+FROM audit_logs
+WHERE id < %(before_id)s
+  AND (%(owner)s::TEXT IS NULL OR owner = %(owner)s)
+  AND (%(action)s::TEXT IS NULL OR action = %(action)s)
+ORDER BY id DESC
+LIMIT %(limit)s
+"""
+
+_NEWEST = 2**63 - 1
+_ROWS_AT_ONCE = 1000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AuditEntry:
+    """Who (`actor`) did what (`action`) to whose vault, and how it ended. `details`: no secrets."""
+
+    actor: str
+    action: str
+    owner: str | None
+    outcome: str
+    details: dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AuditRow:
+    """An entry as stored."""
+
+    id: int
+    at: datetime
+    actor: str
+    action: str
+    owner: str | None
+    outcome: str
+    details: dict[str, Any]
+    hash: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class _Head:
+    id: int
+    hash: bytes
+    at: datetime
+
+
+async def append(conn: TrioConnection[Any], entry: AuditEntry) -> int:
+    """Append `entry` and return its id. Others that append wait until the transaction ends."""
+    async with conn.transaction():
+        head = await fetch_one(conn, _Head, HEAD_FOR_UPDATE, {})
+        assert head is not None
+        row: dict[str, Any] = {
+            "id": head.id + 1,
+            "actor": entry.actor,
+            "action": entry.action,
+            "owner": entry.owner,
+            "outcome": entry.outcome,
+        }
+        hashed = chained_hash(head.hash, at=head.at, details=entry.details, **row)
+        stored = {"at": head.at, "details": _canonical(entry.details), "hash": hashed}
+        await conn.execute(APPEND, {**row, **stored})
+        return head.id + 1
+
+
+async def verify(conn: TrioConnection[Any]) -> int | None:
+    """The id of the first entry that is not as it was written, or is missing; None if all are."""
+    async with conn.transaction():
+        await conn.execute(ONE_SNAPSHOT)
+        head = await fetch_one(conn, _Head, HEAD, {})
+        assert head is not None
+        last_id, last_hash = 0, bytes(32)
+        async with conn.cursor("audit_trail", row_factory=class_row(AuditRow)) as trail:
+            trail.itersize = _ROWS_AT_ONCE
+            await trail.execute(TRAIL)
+            async for row in trail:
+                if row.id != last_id + 1 or row.hash != _hash_of(row, last_hash):
+                    return last_id + 1
+                last_id, last_hash = row.id, row.hash
+        return None if (head.id, head.hash) == (last_id, last_hash) else last_id + 1
+
+
+async def page(
+    conn: TrioConnection[Any],
+    *,
+    limit: int,
+    owner: str | None = None,
+    action: str | None = None,
+    before_id: int | None = None,
+) -> list[AuditRow]:
+    """Up to `limit` entries, newest first, older than `before_id`."""
+    params = {
+        "owner": owner,
+        "action": action,
+        "before_id": _NEWEST if before_id is None else before_id,
+        "limit": limit,
+    }
+    return await fetch_all(conn, AuditRow, PAGE, params)
+
+
+def chained_hash(previous: bytes, *, at: datetime, **entry: Any) -> bytes:
+    """The hash of an entry, given the one before; see the module's text for the recipe."""
+    canonical = _canonical({**entry, "at": at.astimezone(UTC).isoformat()})
+    return hashlib.sha256(previous + canonical.encode()).digest()
+
+
+def _hash_of(row: AuditRow, previous: bytes) -> bytes:
+    return chained_hash(
+        previous,
+        id=row.id,
+        at=row.at,
+        actor=row.actor,
+        action=row.action,
+        owner=row.owner,
+        outcome=row.outcome,
+        details=row.details,
+    )
+
+
+def _canonical(value: object) -> str:
+    return json.dumps(
+        value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False
+    )

@@ -1,0 +1,50 @@
+"""From a connection string to a connected socket, one address after the other."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import trio
+from psycopg import errors
+from psycopg.abc import ConnDict, PQGenConn
+from psycopg.conninfo import make_conninfo
+
+from cvms.store.addresses import addresses
+from cvms.store.waiting import RV, drive_connecting
+
+CONNECT_SECONDS = 5.0
+
+
+async def connect_first(start: Callable[[str], PQGenConn[RV]], params: ConnDict) -> RV:
+    """The connection to the first address that takes us.
+
+    `start` is psycopg's connection generator. `connect_timeout` of `params` counts for resolving
+    the names and for each address. Raises OperationalError saying what every address answered.
+    """
+    seconds = _timeout(params)
+    failures: list[errors.Error] = []
+    for address in await _within(seconds, params):
+        try:
+            with trio.fail_after(seconds):
+                return await drive_connecting(start(make_conninfo("", **address)))
+        except trio.TooSlowError:
+            where = address.get("hostaddr") or address.get("host") or "the server"
+            failures.append(errors.ConnectionTimeout(f"{where} did not answer in {seconds:g} s"))
+        except errors.OperationalError as error:
+            failures.append(error)
+    if len(failures) == 1:
+        raise failures[0]
+    raise errors.OperationalError("; ".join(str(failure).strip() for failure in failures))
+
+
+async def _within(seconds: float, params: ConnDict) -> list[ConnDict]:
+    try:
+        with trio.fail_after(seconds):
+            return await addresses(params)
+    except trio.TooSlowError:
+        raise errors.ConnectionTimeout(f"names did not resolve in {seconds:g} s") from None
+
+
+def _timeout(params: ConnDict) -> float:
+    seconds = float(params.get("connect_timeout") or 0)
+    return seconds if seconds > 0 else CONNECT_SECONDS

@@ -1,0 +1,190 @@
+"""A psycopg connection that waits on trio.
+
+psycopg's AsyncConnection needs asyncio to connect, to wait, to cancel and to lock. Those parts are
+replaced here; the rest of psycopg is used as it is. Some of them are internal, so psycopg is
+pinned exactly and `tests/store/test_psycopg_pin.py` fails when they change.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+from types import TracebackType
+from typing import Any, Self, TypeAlias
+
+import structlog
+import trio
+from psycopg import AsyncConnection, AsyncCursor, AsyncTransaction, errors, pq
+from psycopg.abc import AdaptContext, ConnParam, PQGen
+from psycopg.adapt import AdaptersMap
+from psycopg.conninfo import conninfo_to_dict
+from psycopg.rows import AsyncRowFactory, Row, TupleRow, tuple_row
+
+from cvms.store.connecting import connect_first
+from cvms.store.turns import TurnLock
+from cvms.store.waiting import RV, Pace, drive, drive_connecting
+
+# How long a cancelled query may take to end before its connection is closed instead: what a
+# cancelled task may be late by, so it has to fit well inside the shutdown deadline.
+CANCEL_SECONDS = 1.5
+
+_ACTIVE = pq.TransactionStatus.ACTIVE
+_IDLE = pq.TransactionStatus.IDLE
+
+log = structlog.get_logger(__name__)
+
+
+class TrioConnection(AsyncConnection[Row]):
+    """One connection, used by one task at a time.
+
+    `query_timeout` is the deadline in seconds of each exchange with the server. When it passes,
+    the connection is closed and psycopg's QueryCanceled raised. A task that is cancelled during a
+    query has the server cancel it and drains the answer, or else closes the connection: what
+    comes back is never in an unknown state.
+    """
+
+    query_timeout: float = math.inf
+
+    def __init__(self, pgconn: pq.abc.PGconn, row_factory: Any = tuple_row) -> None:
+        super().__init__(pgconn, row_factory)
+        self.lock = TurnLock()  # type: ignore[assignment]
+        self._pace = Pace()
+
+    @classmethod
+    async def connect(
+        cls,
+        conninfo: str = "",
+        *,
+        autocommit: bool = False,
+        prepare_threshold: int | None = 5,
+        context: AdaptContext | None = None,
+        row_factory: AsyncRowFactory[Row] | None = None,
+        cursor_factory: type[AsyncCursor[Row]] | None = None,
+        **kwargs: ConnParam,
+    ) -> Self:
+        """As psycopg's, on trio. Raises psycopg.OperationalError."""
+        connection = await connect_first(cls._connect_gen, conninfo_to_dict(conninfo, **kwargs))
+        connection._autocommit = autocommit
+        connection.prepare_threshold = prepare_threshold
+        if row_factory is not None:
+            connection.row_factory = row_factory
+        if cursor_factory is not None:
+            connection.cursor_factory = cursor_factory
+        if context is not None:
+            connection._adapters = AdaptersMap(context.adapters)
+        return connection
+
+    @property
+    def reusable(self) -> bool:
+        """Whether nothing is left over from the last use: no query, transaction or pipeline."""
+        return (
+            not self.closed
+            and self.pgconn.transaction_status == _IDLE
+            and self.pgconn.pipeline_status == pq.PipelineStatus.OFF
+            and self._num_transactions == 0
+        )
+
+    async def wait(self, gen: PQGen[RV], interval: float = 0.1, timeout: float | None = None) -> RV:
+        """Run one exchange. With a `timeout`, psycopg's _WaitTimeout ends the wait, not the query.
+
+        `interval` is psycopg's polling interval; trio needs none.
+        """
+        if self._num_transactions == 0 and self.pgconn.transaction_status == _IDLE:
+            await trio.lowlevel.checkpoint_if_cancelled()  # a cancelled task starts nothing new
+        seconds = self.query_timeout if timeout is None else timeout
+        with trio.CancelScope(deadline=trio.current_time() + seconds) as scope:
+            try:
+                return await drive(gen, self.pgconn.socket, self._pace)
+            except (trio.Cancelled, KeyboardInterrupt):
+                if not scope.cancel_called:
+                    await self._interrupt(gen)
+                raise
+        if timeout is not None:
+            raise errors._WaitTimeout("wait timeout expired")
+        # The server did not keep its own statement_timeout, so it will not hear a cancel either.
+        self.finish()
+        raise errors.QueryCanceled(f"no answer from the server in {seconds:g} s")
+
+    async def cancel_safe(self, *, timeout: float = CANCEL_SECONDS) -> None:
+        """Ask the server to cancel the running query. Raises CancellationTimeout."""
+        if not self._should_cancel():
+            return
+        try:
+            with trio.fail_after(timeout):
+                await drive_connecting(self._cancel_gen())
+        except trio.TooSlowError:
+            raise errors.CancellationTimeout("cancellation timeout expired") from None
+
+    @asynccontextmanager
+    async def transaction(
+        self, savepoint_name: str | None = None, force_rollback: bool = False
+    ) -> AsyncIterator[AsyncTransaction]:
+        """As psycopg's, but a cancelled block has its rollback done before it ends."""
+        transaction = _Transaction(self, savepoint_name, force_rollback)
+        if self._pipeline:
+            async with self.pipeline(), transaction, self.pipeline():
+                yield transaction
+        else:
+            async with transaction:
+                yield transaction
+
+    async def close(self) -> None:
+        self.finish()
+
+    def finish(self) -> None:
+        """Close the socket now; a task that waits on it gets OperationalError."""
+        if self.closed:
+            return
+        self._closed = True
+        with suppress(errors.OperationalError):  # the socket is gone already
+            trio.lowlevel.notify_closing(self.pgconn.socket)
+        self.pgconn.finish()
+
+    async def _interrupt(self, gen: PQGen[RV]) -> None:
+        """End the running query, or the connection, before the cancelled task goes on."""
+        if self.closed or self.pgconn.transaction_status != _ACTIVE:
+            return
+        with trio.move_on_after(CANCEL_SECONDS, shield=True):
+            try:
+                await self.cancel_safe()
+                await drive(gen, self.pgconn.socket, self._pace)
+            except errors.Error as error:
+                # QueryCanceled is what was asked for; any other answer ends the query just as well
+                log.debug("query_interrupted", reason=str(error))
+        unfinished = self.pgconn.transaction_status == _ACTIVE
+        if unfinished and self.pgconn.pipeline_status == pq.PipelineStatus.OFF:
+            self.finish()
+
+
+Connection: TypeAlias = TrioConnection[TupleRow]
+
+
+class _Transaction(AsyncTransaction):
+    """Rolls back behind a shield, since a cancelled task could not wait for it otherwise."""
+
+    async def __aexit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc_val: BaseException | None,
+        exc_tb: TracebackType | None,
+    ) -> bool:
+        if exc_val is not None:
+            return await self._roll_back(exc_type, exc_val, exc_tb)
+        try:
+            await trio.lowlevel.checkpoint_if_cancelled()  # do not start a commit any more
+        except trio.Cancelled as cancelled:
+            await self._roll_back(type(cancelled), cancelled, cancelled.__traceback__)
+            raise
+        return await super().__aexit__(None, None, None)
+
+    async def _roll_back(
+        self,
+        exc_type: type[BaseException] | None,
+        exc_val: BaseException,
+        exc_tb: TracebackType | None,
+    ) -> bool:
+        # When the deadline passes, wait() closes the connection, and so ends the transaction.
+        with trio.move_on_after(CANCEL_SECONDS, shield=True):
+            return await super().__aexit__(exc_type, exc_val, exc_tb)
+        return False

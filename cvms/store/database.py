@@ -1,0 +1,148 @@
+"""The one way to PostgreSQL: connections, transactions, and whether it is there at all."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from functools import partial
+
+import psycopg
+
+from cvms.errors import DatabaseUnavailable
+from cvms.store.connection import Connection
+from cvms.store.outage import Outage
+from cvms.store.pool import Pool, PoolLimits
+from cvms.store.schema import apply_schema
+from cvms.store.session import open_session
+
+# A migration may take longer than any query, and waits for another process that applies it.
+MIGRATION_SECONDS = 120.0
+
+
+class Database:
+    """A PostgreSQL server, or a set of them behind one connection string.
+
+    psycopg's OperationalError, a lost connection and every timeout come out as
+    DatabaseUnavailable; other psycopg errors (IntegrityError, ProgrammingError, DataError) are
+    somebody's mistake and pass through. While the server is known to be down, callers fail at
+    once, but for one attempt a second. Until `prepare` has applied the schema, `connection` and
+    `transaction` raise DatabaseUnavailable too.
+    """
+
+    def __init__(
+        self, conninfo: str, *, limits: PoolLimits, connect_timeout: float, query_timeout: float
+    ) -> None:
+        self._open = partial(open_session, conninfo, connect_timeout=connect_timeout)
+        self._query_timeout = query_timeout
+        self._outage = Outage()
+        self._pool = Pool(
+            partial(self._open, query_timeout=query_timeout), limits=limits, outage=self._outage
+        )
+        self.schema_ready = False
+
+    @property
+    def available(self) -> bool:
+        """Whether the last that was heard of the server is good."""
+        return self._outage.over
+
+    @asynccontextmanager
+    async def connection(self) -> AsyncIterator[Connection]:
+        """A connection in autocommit mode: each statement is its own transaction."""
+        if not self.schema_ready:
+            raise DatabaseUnavailable("the database schema is not applied yet")
+        async with self._pooled() as connection:
+            yield connection
+
+    @asynccontextmanager
+    async def transaction(
+        self, *, isolation: psycopg.IsolationLevel | None = None
+    ) -> AsyncIterator[Connection]:
+        """A connection inside a transaction, committed at the end of the block.
+
+        An exception or a cancellation rolls it back.
+        """
+        async with self.connection() as connection, connection.transaction():
+            if isolation is not None:
+                await connection.execute(SET_ISOLATION[isolation])
+            yield connection
+
+    @asynccontextmanager
+    async def dedicated(self, *, query_timeout: float | None = None) -> AsyncIterator[Connection]:
+        """A connection outside the pool, for what lives as long as its session: LISTEN, leases."""
+        with self._outage.attempt():
+            connection = await self._open(query_timeout=query_timeout or self._query_timeout)
+        try:
+            async with self._reporting(connection):
+                yield connection
+        finally:
+            connection.finish()
+
+    async def prepare(self) -> None:
+        """Bring the schema up to date and open the doors. Safe to call again, and everywhere."""
+        async with self.dedicated(query_timeout=MIGRATION_SECONDS) as connection:
+            await apply_schema(connection)
+        self.schema_ready = True
+
+    async def probe(self) -> None:
+        """One round trip to the server. Raises DatabaseUnavailable."""
+        async with self._pooled() as connection:
+            await connection.execute("SELECT 1")
+
+    def close(self) -> None:
+        """Close every connection that rests; the others follow when they are given back."""
+        self._pool.close()
+
+    @asynccontextmanager
+    async def _pooled(self) -> AsyncIterator[Connection]:
+        async with self._pool.connection() as connection, self._reporting(connection):
+            yield connection
+
+    @asynccontextmanager
+    async def _reporting(self, connection: Connection) -> AsyncIterator[None]:
+        """Turns psycopg's failures into DatabaseUnavailable, and takes note of what they mean."""
+        try:
+            yield
+        except psycopg.Error as error:
+            if connection.closed:
+                self._pool.doubt()
+                if isinstance(error, psycopg.errors.QueryCanceled):
+                    self._outage.began(str(error))
+            elif not isinstance(error, psycopg.OperationalError):
+                raise
+            raise DatabaseUnavailable(str(error).strip()) from error
+
+
+SET_ISOLATION = {
+    psycopg.IsolationLevel.READ_UNCOMMITTED: "SET TRANSACTION ISOLATION LEVEL READ UNCOMMITTED",
+    psycopg.IsolationLevel.READ_COMMITTED: "SET TRANSACTION ISOLATION LEVEL READ COMMITTED",
+    psycopg.IsolationLevel.REPEATABLE_READ: "SET TRANSACTION ISOLATION LEVEL REPEATABLE READ",
+    psycopg.IsolationLevel.SERIALIZABLE: "SET TRANSACTION ISOLATION LEVEL SERIALIZABLE",
+}
+
+
+@asynccontextmanager
+async def open_database(
+    conninfo: str,
+    *,
+    size: int = 8,
+    acquire_timeout: float = 2.0,
+    connect_timeout: float = 2.0,
+    query_timeout: float = 10.0,
+    max_lifetime: float = 1800.0,
+    max_idle: float = 300.0,
+) -> AsyncIterator[Database]:
+    """The database for the block; nothing is connected before the first use. Seconds throughout."""
+    limits = PoolLimits(
+        size=size,
+        acquire_timeout=acquire_timeout,
+        check_timeout=connect_timeout,
+        max_lifetime=max_lifetime,
+        max_idle=max_idle,
+    )
+    database = Database(
+        conninfo, limits=limits, connect_timeout=connect_timeout, query_timeout=query_timeout
+    )
+    try:
+        yield database
+    finally:
+        database.close()

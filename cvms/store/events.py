@@ -1,0 +1,63 @@
+"""Every event of the program, recorded once."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from psycopg.types.json import Jsonb
+
+from cvms.store.connection import TrioConnection
+from cvms.store.rows import by_column
+
+RECORD = """
+INSERT INTO chain_events (
+    signature, instruction_index, ordinal, slot, block_time, name, vault, owner, commitment, data
+)
+SELECT signature, instruction_index, ordinal, slot, block_time, name, vault, owner, commitment, data
+FROM unnest(
+    %(signature)s::TEXT[], %(instruction_index)s::INTEGER[], %(ordinal)s::INTEGER[],
+    %(slot)s::BIGINT[], %(block_time)s::TIMESTAMPTZ[], %(name)s::TEXT[], %(vault)s::TEXT[],
+    %(owner)s::TEXT[], %(commitment)s::TEXT[], %(data)s::JSONB[]
+) AS event (
+    signature, instruction_index, ordinal, slot, block_time, name, vault, owner, commitment, data
+)
+ON CONFLICT (signature, instruction_index, ordinal) DO NOTHING
+RETURNING signature, instruction_index, ordinal
+"""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EventRow:
+    """One event. `ordinal` counts the program's events inside the top-level instruction."""
+
+    signature: str
+    instruction_index: int
+    ordinal: int
+    slot: int
+    block_time: datetime | None
+    name: str
+    vault: str | None
+    owner: str | None
+    commitment: str
+    data: dict[str, Any]
+
+    @property
+    def identity(self) -> tuple[str, int, int]:
+        return self.signature, self.instruction_index, self.ordinal
+
+
+async def record(conn: TrioConnection[Any], rows: Sequence[EventRow]) -> list[EventRow]:
+    """Store the events that are new and return those, in the order given.
+
+    An event that is already recorded, or that comes twice in `rows`, is a no-op.
+    """
+    if not rows:
+        return []
+    values = by_column(rows, (name for name in EventRow.__slots__ if name != "data"))
+    cursor = await conn.execute(RECORD, {**values, "data": [Jsonb(row.data) for row in rows]})
+    new = set(await cursor.fetchall())
+    unique = {row.identity: row for row in reversed(rows)}
+    return [row for identity, row in reversed(unique.items()) if identity in new]

@@ -1,0 +1,126 @@
+"""What moved in each vault, in the order it happened."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from cvms.store.connection import TrioConnection
+from cvms.store.rows import by_column, fetch_all
+
+# The kinds of history rows; schema.sql refuses others.
+DEPOSIT = "deposit"
+WITHDRAW = "withdraw"
+EMERGENCY_WITHDRAW = "emergency_withdraw"
+
+ADD = """
+INSERT INTO transactions (
+    owner, vault, kind, amount, balance_after, slot, block_time, signature, instruction_index,
+    ordinal, commitment
+)
+SELECT owner, vault, kind, amount, balance_after, slot, block_time, signature, instruction_index,
+       ordinal, commitment
+FROM unnest(
+    %(owner)s::TEXT[], %(vault)s::TEXT[], %(kind)s::TEXT[], %(amount)s::BIGINT[],
+    %(balance_after)s::BIGINT[], %(slot)s::BIGINT[], %(block_time)s::TIMESTAMPTZ[],
+    %(signature)s::TEXT[], %(instruction_index)s::INTEGER[], %(ordinal)s::INTEGER[],
+    %(commitment)s::TEXT[]
+) WITH ORDINALITY AS entry (
+    owner, vault, kind, amount, balance_after, slot, block_time, signature, instruction_index,
+    ordinal, commitment, place
+)
+ORDER BY place
+ON CONFLICT (signature, instruction_index, ordinal, owner, kind) DO NOTHING
+"""
+
+PAGE = """
+SELECT id, owner, vault, kind, amount, balance_after, slot, block_time, signature,
+       instruction_index, ordinal, commitment
+FROM transactions
+WHERE owner = %(owner)s
+  AND id < %(before_id)s
+ORDER BY id DESC
+LIMIT %(limit)s
+OFFSET %(offset)s
+"""
+
+PAGE_OF_KIND = """
+SELECT id, owner, vault, kind, amount, balance_after, slot, block_time, signature,
+       instruction_index, ordinal, commitment
+FROM transactions
+WHERE owner = %(owner)s
+  AND kind = %(kind)s
+  AND id < %(before_id)s
+ORDER BY id DESC
+LIMIT %(limit)s
+OFFSET %(offset)s
+"""
+
+LEDGER_SUMS = """
+SELECT coalesce(sum(amount) FILTER (WHERE kind = %(deposit)s), 0),
+       coalesce(sum(amount) FILTER (WHERE kind = ANY(%(withdrawals)s)), 0)
+FROM transactions
+WHERE owner = %(owner)s
+"""
+
+_NEWEST = 2**63 - 1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HistoryRow:
+    """One movement in one vault. `id` is the database's; leave it out when adding."""
+
+    owner: str
+    vault: str
+    kind: str
+    amount: int
+    balance_after: int | None
+    slot: int
+    block_time: datetime | None
+    signature: str
+    instruction_index: int
+    ordinal: int
+    commitment: str
+    id: int | None = None
+
+
+async def add(conn: TrioConnection[Any], rows: Sequence[HistoryRow]) -> None:
+    """Append the rows, in the order given; those already there are left as they are."""
+    if rows:
+        names = (name for name in HistoryRow.__slots__ if name != "id")
+        await conn.execute(ADD, by_column(rows, names))
+
+
+async def page(
+    conn: TrioConnection[Any],
+    owner: str,
+    *,
+    limit: int,
+    offset: int = 0,
+    before_id: int | None = None,
+    kind: str | None = None,
+) -> list[HistoryRow]:
+    """Up to `limit` rows of `owner`, newest first, older than `before_id`."""
+    params = {
+        "owner": owner,
+        "kind": kind,
+        "before_id": _NEWEST if before_id is None else before_id,
+        "limit": limit,
+        "offset": offset,
+    }
+    return await fetch_all(conn, HistoryRow, PAGE if kind is None else PAGE_OF_KIND, params)
+
+
+async def ledger_sums(conn: TrioConnection[Any], owner: str) -> tuple[int, int]:
+    """What `owner` deposited and withdrew (emergency withdrawals included), by the history."""
+    params = {
+        "owner": owner,
+        "deposit": DEPOSIT,
+        "withdrawals": [WITHDRAW, EMERGENCY_WITHDRAW],
+    }
+    cursor = await conn.execute(LEDGER_SUMS, params)
+    row = await cursor.fetchone()
+    assert row is not None
+    return int(row[0]), int(row[1])

@@ -1,0 +1,169 @@
+"""A small pool: what to do is decided on plain state, the waiting comes after."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from random import SystemRandom
+
+import psycopg
+import trio
+
+from cvms.errors import DatabaseUnavailable
+from cvms.store.connection import Connection
+from cvms.store.outage import Outage
+from cvms.store.waiting import readable_now
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PoolLimits:
+    """Sizes and durations in seconds.
+
+    A connection that has rested longer than `trust_idle` is checked before it is handed out, and
+    the check has `check_timeout`. Lifetimes vary by a tenth, so that connections opened together
+    are not all replaced together.
+    """
+
+    size: int
+    acquire_timeout: float
+    check_timeout: float
+    max_lifetime: float
+    max_idle: float
+    trust_idle: float = 5.0
+
+
+@dataclass(slots=True)
+class _Member:
+    connection: Connection
+    expires_at: float
+    heard_at: float  # when the server last answered on it
+
+
+class Pool:
+    """Hands out the most recently used connection; opens one only when none rests.
+
+    It has no task of its own: resting connections are looked through whenever one is taken or
+    given back. Connections come out in autocommit mode, and nothing left over from the use before.
+    """
+
+    def __init__(
+        self, connect: Callable[[], Awaitable[Connection]], *, limits: PoolLimits, outage: Outage
+    ) -> None:
+        self._connect = connect
+        self._limits = limits
+        self._outage = outage
+        self._slots = trio.Semaphore(limits.size, max_value=limits.size)
+        self._resting: deque[_Member] = deque()  # the longest at rest first
+        self._doubted_at = float("-inf")
+        self._closed = False
+
+    @asynccontextmanager
+    async def connection(self) -> AsyncIterator[Connection]:
+        """A connection for the block. Raises DatabaseUnavailable when there is none in time."""
+        await self._take_slot()
+        try:
+            member = await self._take()
+            try:
+                yield member.connection
+            finally:
+                self._give_back(member)
+        finally:
+            self._slots.release()
+
+    def doubt(self) -> None:
+        """Something went wrong with the server: check each resting connection before its use."""
+        self._doubted_at = trio.current_time()
+
+    def close(self) -> None:
+        """Close what rests; what is out is closed when it comes back."""
+        self._closed = True
+        while self._resting:
+            self._resting.pop().connection.finish()
+
+    async def _take_slot(self) -> None:
+        self._outage.refuse()
+        try:
+            with trio.fail_after(self._limits.acquire_timeout):
+                await self._slots.acquire()
+        except trio.TooSlowError:
+            seconds = self._limits.acquire_timeout
+            raise DatabaseUnavailable(f"no connection came free in {seconds:g} s") from None
+
+    async def _take(self) -> _Member:
+        if self._closed:
+            raise DatabaseUnavailable("the pool is closed")
+        while (member := self._freshest()) is not None:
+            if self._trusted(member) or await self._answers(member):
+                return member
+        with self._outage.attempt():
+            connection = await self._connect()
+        lifetime = self._limits.max_lifetime * SystemRandom().uniform(0.9, 1.0)
+        now = trio.current_time()
+        return _Member(connection, expires_at=now + lifetime, heard_at=now)
+
+    def _freshest(self) -> _Member | None:
+        self._drop_expired()
+        return self._resting.pop() if self._resting else None
+
+    def _drop_expired(self) -> None:
+        now = trio.current_time()
+        rested_since = now - self._limits.max_idle
+        kept: deque[_Member] = deque()
+        for member in self._resting:
+            if member.expires_at <= now or member.heard_at <= rested_since:
+                member.connection.finish()
+            else:
+                kept.append(member)
+        self._resting = kept
+
+    def _trusted(self, member: _Member) -> bool:
+        """Whether `member` can go out unchecked.
+
+        A resting connection has nothing to read unless the server closed it.
+        """
+        recent = member.heard_at > trio.current_time() - self._limits.trust_idle
+        undoubted = member.heard_at > self._doubted_at and self._outage.over
+        return recent and undoubted and not readable_now(member.connection.fileno())
+
+    async def _answers(self, member: _Member) -> bool:
+        """Whether the server answers on `member`; DatabaseUnavailable when it keeps silent."""
+        try:
+            with self._outage.attempt():
+                await _ask(member.connection, seconds=self._limits.check_timeout)
+        except _Gone:
+            return False
+        else:
+            member.heard_at = trio.current_time()
+            return True
+
+    def _give_back(self, member: _Member) -> None:
+        connection = member.connection
+        member.heard_at = trio.current_time()
+        if self._closed or not connection.reusable or member.expires_at <= member.heard_at:
+            connection.finish()
+        else:
+            self._resting.append(member)
+            self._drop_expired()
+
+
+class _Gone(Exception):
+    """This one connection is lost, which says nothing of the server."""
+
+
+async def _ask(connection: Connection, *, seconds: float) -> None:
+    """One round trip; QueryCanceled when it takes longer. Closes the connection if it fails."""
+    usual, connection.query_timeout = connection.query_timeout, seconds
+    answered = False
+    try:
+        await connection.execute("SELECT 1")
+        answered = True
+    except psycopg.errors.QueryCanceled:
+        raise
+    except psycopg.OperationalError as error:
+        raise _Gone from error
+    finally:
+        connection.query_timeout = usual
+        if not answered:
+            connection.finish()

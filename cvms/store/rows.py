@@ -1,0 +1,36 @@
+"""Rows in and out: one row as a value, many rows as one array for each column."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from operator import attrgetter
+from typing import Any, LiteralString, TypeVar
+
+from psycopg.rows import class_row
+
+from cvms.store.connection import TrioConnection
+
+T = TypeVar("T")
+
+
+async def fetch_one(
+    conn: TrioConnection[Any], row: type[T], query: LiteralString, params: Mapping[str, Any]
+) -> T | None:
+    """The first row, its columns given to `row` by name."""
+    async with conn.cursor(row_factory=class_row(row)) as cursor:
+        await cursor.execute(query, params)
+        return await cursor.fetchone()
+
+
+async def fetch_all(
+    conn: TrioConnection[Any], row: type[T], query: LiteralString, params: Mapping[str, Any]
+) -> list[T]:
+    """Every row, its columns given to `row` by name."""
+    async with conn.cursor(row_factory=class_row(row)) as cursor:
+        await cursor.execute(query, params)
+        return await cursor.fetchall()
+
+
+def by_column(rows: Sequence[object], names: Iterable[str]) -> dict[str, list[Any]]:
+    """The rows turned into arrays, for INSERT ... SELECT FROM unnest(): one statement for all."""
+    return {name: list(map(attrgetter(name), rows)) for name in names}

@@ -1,0 +1,55 @@
+"""Opens connections set up the way every session of the service is."""
+
+from __future__ import annotations
+
+from psycopg.conninfo import conninfo_to_dict, make_conninfo
+
+from cvms.store.connection import Connection, TrioConnection
+
+# The server's own timeout comes first, so that a slow query costs an error and no connection.
+ANSWER_GRACE_SECONDS = 0.5
+
+# A replica that froze inside a transaction may hold the outbox's lock; the server frees it.
+IDLE_IN_TRANSACTION_FACTOR = 3
+
+SET_UP = """
+SELECT set_config('statement_timeout', %(statement_timeout)s, FALSE),
+       set_config('idle_in_transaction_session_timeout', %(idle_timeout)s, FALSE),
+       set_config('TimeZone', 'UTC', FALSE)
+"""
+
+
+async def open_session(
+    conninfo: str, *, connect_timeout: float, query_timeout: float
+) -> Connection:
+    """A connection in autocommit mode, its times in UTC, its queries bounded on both sides.
+
+    Durations in seconds; a `connect_timeout` in `conninfo` wins. Raises psycopg.OperationalError.
+    """
+    params = {
+        "connect_timeout": str(connect_timeout),
+        "application_name": "cvms",
+        "client_encoding": "UTF8",
+        **{key: str(value) for key, value in conninfo_to_dict(conninfo).items()},
+    }
+    connection: Connection = await TrioConnection.connect(make_conninfo(**params), autocommit=True)
+    connection.query_timeout = connect_timeout
+    ready = False
+    try:
+        await connection.execute(
+            SET_UP,
+            {
+                "statement_timeout": _milliseconds(query_timeout),
+                "idle_timeout": _milliseconds(query_timeout * IDLE_IN_TRANSACTION_FACTOR),
+            },
+        )
+        ready = True
+    finally:
+        if not ready:
+            connection.finish()
+    connection.query_timeout = query_timeout + ANSWER_GRACE_SECONDS
+    return connection
+
+
+def _milliseconds(seconds: float) -> str:
+    return str(round(seconds * 1000))

@@ -1,0 +1,281 @@
+"""The transactions that the service built, and how far each has come.
+
+built → pending → submitted → confirmed → finalized
+            └──────────┴→ failed | expired | quarantined
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from enum import StrEnum
+from typing import Any
+
+from psycopg.types.json import Jsonb
+
+from cvms.errors import Conflict, UnknownTransaction
+from cvms.store.connection import TrioConnection
+from cvms.store.rows import fetch_all, fetch_one
+
+
+class State(StrEnum):
+    """Where a submission is. The last four are final."""
+
+    BUILT = "built"  # handed to a wallet, signed by nobody that we know of
+    PENDING = "pending"  # signed and stored, not yet sent
+    SUBMITTED = "submitted"  # sent at least once
+    CONFIRMED = "confirmed"
+    FINALIZED = "finalized"
+    FAILED = "failed"  # refused in simulation, or failed on chain
+    EXPIRED = "expired"  # its block hash is too old, and it never landed
+    QUARANTINED = "quarantined"  # nobody can know what became of it; a person decides
+
+
+# From where each state can be reached. A fork takes the way back through `retract`.
+_BEFORE: dict[State, tuple[State, ...]] = {
+    State.SUBMITTED: (State.PENDING,),
+    State.CONFIRMED: (State.PENDING, State.SUBMITTED),
+    State.FINALIZED: (State.PENDING, State.SUBMITTED, State.CONFIRMED),
+    State.FAILED: (State.PENDING, State.SUBMITTED),
+    State.EXPIRED: (State.PENDING, State.SUBMITTED),
+    State.QUARANTINED: (State.PENDING, State.SUBMITTED, State.CONFIRMED),
+}
+
+RECORD_BUILT = """
+INSERT INTO submissions (
+    message_hash, kind, owner, state, message, last_valid_block_height, amount
+)
+VALUES (
+    %(message_hash)s, %(kind)s, %(owner)s, 'built', %(message)s, %(last_valid_block_height)s,
+    %(amount)s
+)
+ON CONFLICT (message_hash) DO UPDATE SET updated_at = now()
+WHERE submissions.state = 'built'
+RETURNING message_hash, kind, owner, state, signature, message, wire, last_valid_block_height,
+          amount, error, slot, created_at, updated_at
+"""
+
+RECORD_SIGNED = """
+INSERT INTO submissions (
+    message_hash, kind, owner, state, signature, message, wire, last_valid_block_height, amount
+)
+VALUES (
+    %(message_hash)s, %(kind)s, %(owner)s, 'pending', %(signature)s, %(message)s, %(wire)s,
+    %(last_valid_block_height)s, %(amount)s
+)
+ON CONFLICT (message_hash) DO NOTHING
+RETURNING message_hash, kind, owner, state, signature, message, wire, last_valid_block_height,
+          amount, error, slot, created_at, updated_at
+"""
+
+ATTACH_SIGNATURE = """
+UPDATE submissions
+SET state = 'pending',
+    signature = %(signature)s,
+    wire = %(wire)s,
+    updated_at = now()
+WHERE message_hash = %(message_hash)s
+  AND state = 'built'
+RETURNING message_hash, kind, owner, state, signature, message, wire, last_valid_block_height,
+          amount, error, slot, created_at, updated_at
+"""
+
+GET_BY_SIGNATURE = """
+SELECT message_hash, kind, owner, state, signature, message, wire, last_valid_block_height, amount,
+       error, slot, created_at, updated_at
+FROM submissions
+WHERE signature = %(signature)s
+"""
+
+GET_BY_MESSAGE = """
+SELECT message_hash, kind, owner, state, signature, message, wire, last_valid_block_height, amount,
+       error, slot, created_at, updated_at
+FROM submissions
+WHERE message_hash = %(message_hash)s
+"""
+
+UNFINISHED = """
+SELECT message_hash, kind, owner, state, signature, message, wire, last_valid_block_height, amount,
+       error, slot, created_at, updated_at
+FROM submissions
+WHERE state IN ('pending', 'submitted', 'confirmed')
+ORDER BY created_at
+LIMIT %(limit)s
+"""
+
+ADVANCE = """
+UPDATE submissions
+SET state = %(state)s,
+    slot = coalesce(%(slot)s, slot),
+    error = coalesce(%(error)s, error),
+    updated_at = now()
+WHERE signature = %(signature)s
+  AND state = ANY(%(before)s)
+"""
+
+RETRACT = """
+UPDATE submissions
+SET state = 'submitted',
+    slot = NULL,
+    updated_at = now()
+WHERE signature = %(signature)s
+  AND state = 'confirmed'
+"""
+
+PRUNE_BUILT = """
+DELETE FROM submissions
+WHERE state = 'built'
+  AND created_at < now() - %(age)s
+"""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Submission:
+    """A transaction by the SHA-256 of its message; `wire` is the signed transaction to send.
+
+    `error` is what the program or the chain answered, `slot` where it landed.
+    """
+
+    message_hash: bytes
+    kind: str
+    owner: str
+    state: State
+    signature: str | None
+    message: bytes
+    wire: bytes | None
+    last_valid_block_height: int
+    amount: int | None
+    error: dict[str, Any] | None
+    slot: int | None
+    created_at: datetime
+    updated_at: datetime
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "state", State(self.state))
+
+
+async def record_built(
+    conn: TrioConnection[Any],
+    *,
+    message_hash: bytes,
+    kind: str,
+    owner: str,
+    message: bytes,
+    last_valid_block_height: int,
+    amount: int | None = None,
+) -> Submission:
+    """Remember a message handed out to be signed.
+
+    Built twice it is one row. Raises Conflict when that message is signed and on its way already.
+    """
+    params = {
+        "message_hash": message_hash,
+        "kind": kind,
+        "owner": owner,
+        "message": message,
+        "last_valid_block_height": last_valid_block_height,
+        "amount": amount,
+    }
+    row = await fetch_one(conn, Submission, RECORD_BUILT, params)
+    if row is None:
+        raise Conflict("the same transaction has been submitted already")
+    return row
+
+
+async def record_signed(
+    conn: TrioConnection[Any],
+    *,
+    message_hash: bytes,
+    kind: str,
+    owner: str,
+    message: bytes,
+    signature: str,
+    wire: bytes,
+    last_valid_block_height: int,
+    amount: int | None = None,
+) -> Submission:
+    """Store, as pending, a transaction that the service alone has signed, before its first send.
+
+    Raises Conflict when the same message is there already: it can have only one effect.
+    """
+    params = {
+        "message_hash": message_hash,
+        "kind": kind,
+        "owner": owner,
+        "message": message,
+        "signature": signature,
+        "wire": wire,
+        "last_valid_block_height": last_valid_block_height,
+        "amount": amount,
+    }
+    row = await fetch_one(conn, Submission, RECORD_SIGNED, params)
+    if row is None:
+        raise Conflict("the same transaction has been submitted already")
+    return row
+
+
+async def attach_signature(
+    conn: TrioConnection[Any], *, message_hash: bytes, signature: str, wire: bytes
+) -> Submission:
+    """Store the signed bytes of a built message: built → pending.
+
+    The same bytes again change nothing and give the row as it is now. Raises UnknownTransaction
+    when the message was never built here, Conflict when other bytes were signed before.
+    """
+    params = {"message_hash": message_hash, "signature": signature, "wire": wire}
+    attached = await fetch_one(conn, Submission, ATTACH_SIGNATURE, params)
+    if attached is not None:
+        return attached
+    there = await get_by_message(conn, message_hash)
+    if there is None:
+        raise UnknownTransaction("this service did not build the transaction")
+    if (there.signature, there.wire) != (signature, wire):
+        raise Conflict("the transaction was submitted before with other signatures")
+    return there
+
+
+async def get_by_signature(conn: TrioConnection[Any], signature: str) -> Submission | None:
+    """The submission with this first signature."""
+    return await fetch_one(conn, Submission, GET_BY_SIGNATURE, {"signature": signature})
+
+
+async def get_by_message(conn: TrioConnection[Any], message_hash: bytes) -> Submission | None:
+    """The submission of this message."""
+    return await fetch_one(conn, Submission, GET_BY_MESSAGE, {"message_hash": message_hash})
+
+
+async def unfinished(conn: TrioConnection[Any], limit: int = 256) -> list[Submission]:
+    """Up to `limit` submissions that are signed and not final, the oldest first."""
+    return await fetch_all(conn, Submission, UNFINISHED, {"limit": limit})
+
+
+async def advance(
+    conn: TrioConnection[Any],
+    signature: str,
+    state: State,
+    *,
+    slot: int | None = None,
+    error: dict[str, Any] | None = None,
+) -> bool:
+    """Move forward to `state`; False when the submission is already there, past it, or ended."""
+    params = {
+        "signature": signature,
+        "state": state.value,
+        "before": [before.value for before in _BEFORE[state]],
+        "slot": slot,
+        "error": None if error is None else Jsonb(error),
+    }
+    cursor = await conn.execute(ADVANCE, params)
+    return cursor.rowcount == 1
+
+
+async def retract(conn: TrioConnection[Any], signature: str) -> bool:
+    """Back from confirmed to submitted, when a fork dropped its block. False if not confirmed."""
+    cursor = await conn.execute(RETRACT, {"signature": signature})
+    return cursor.rowcount == 1
+
+
+async def prune_built(conn: TrioConnection[Any], age: timedelta) -> int:
+    """Delete what was built longer than `age` ago and never signed; returns how many."""
+    cursor = await conn.execute(PRUNE_BUILT, {"age": age})
+    return cursor.rowcount

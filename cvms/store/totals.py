@@ -1,0 +1,31 @@
+"""Counters of events that outlive the process."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from cvms.store.connection import TrioConnection
+
+ADD = """
+INSERT INTO event_totals (kind, count, amount)
+VALUES (%(kind)s, %(count)s, %(amount)s)
+ON CONFLICT (kind) DO UPDATE SET
+    count = event_totals.count + EXCLUDED.count,
+    amount = event_totals.amount + EXCLUDED.amount
+"""
+
+READ = """
+SELECT kind, count, amount
+FROM event_totals
+"""
+
+
+async def add(conn: TrioConnection[Any], kind: str, count: int, amount: int) -> None:
+    """Add `count` events that moved `amount` units together."""
+    await conn.execute(ADD, {"kind": kind, "count": count, "amount": amount})
+
+
+async def read(conn: TrioConnection[Any]) -> dict[str, tuple[int, int]]:
+    """For each kind, how many events there were and how many units they moved."""
+    cursor = await conn.execute(READ)
+    return {kind: (count, amount) for kind, count, amount in await cursor.fetchall()}

@@ -1,0 +1,146 @@
+"""The vaults' rows: each the decoded account at a slot."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from datetime import datetime
+from decimal import Decimal
+from typing import Any
+
+from psycopg.types.json import Jsonb
+
+from cvms.store.connection import TrioConnection
+from cvms.store.rows import fetch_all, fetch_one
+
+UPSERT = """
+INSERT INTO vaults (
+    owner, vault, token_account, mint, total, available, locked, timelocked, yield_deposited,
+    total_deposited, total_withdrawn, multisig_threshold, delegates, state, slot
+)
+VALUES (
+    %(owner)s, %(vault)s, %(token_account)s, %(mint)s, %(total)s, %(available)s, %(locked)s,
+    %(timelocked)s, %(yield_deposited)s, %(total_deposited)s, %(total_withdrawn)s,
+    %(multisig_threshold)s, %(delegates)s, %(state)s, %(slot)s
+)
+ON CONFLICT (owner) DO UPDATE SET
+    vault = EXCLUDED.vault,
+    token_account = EXCLUDED.token_account,
+    mint = EXCLUDED.mint,
+    total = EXCLUDED.total,
+    available = EXCLUDED.available,
+    locked = EXCLUDED.locked,
+    timelocked = EXCLUDED.timelocked,
+    yield_deposited = EXCLUDED.yield_deposited,
+    total_deposited = EXCLUDED.total_deposited,
+    total_withdrawn = EXCLUDED.total_withdrawn,
+    multisig_threshold = EXCLUDED.multisig_threshold,
+    delegates = EXCLUDED.delegates,
+    state = EXCLUDED.state,
+    slot = EXCLUDED.slot,
+    updated_at = now()
+WHERE vaults.slot <= EXCLUDED.slot
+"""
+
+GET = """
+SELECT owner, vault, token_account, mint, total, available, locked, timelocked, yield_deposited,
+       total_deposited, total_withdrawn, multisig_threshold, delegates, state, slot, updated_at
+FROM vaults
+WHERE owner = %(owner)s
+"""
+
+GET_BY_VAULT = """
+SELECT owner, vault, token_account, mint, total, available, locked, timelocked, yield_deposited,
+       total_deposited, total_withdrawn, multisig_threshold, delegates, state, slot, updated_at
+FROM vaults
+WHERE vault = %(vault)s
+"""
+
+PAGE = """
+SELECT owner, vault, token_account, mint, total, available, locked, timelocked, yield_deposited,
+       total_deposited, total_withdrawn, multisig_threshold, delegates, state, slot, updated_at
+FROM vaults
+WHERE owner > %(after_owner)s
+ORDER BY owner
+LIMIT %(limit)s
+"""
+
+TVL = """
+SELECT coalesce(sum(total), 0) AS total,
+       count(*) AS vaults,
+       max(slot) AS slot
+FROM vaults
+"""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VaultRow:
+    """A vault as of `slot`. Amounts in the token's smallest unit, keys in base58.
+
+    `state` is the whole decoded account. The database sets `updated_at`.
+    """
+
+    owner: str
+    vault: str
+    token_account: str
+    mint: str
+    total: int
+    available: int
+    locked: int
+    timelocked: int
+    yield_deposited: int
+    total_deposited: int
+    total_withdrawn: int
+    multisig_threshold: int
+    delegates: tuple[str, ...]
+    state: dict[str, Any]
+    slot: int
+    updated_at: datetime | None = None
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "delegates", tuple(self.delegates))
+
+
+@dataclass(frozen=True, slots=True)
+class Tvl:
+    """The sum of every vault's total, the number of vaults, and the newest slot among them."""
+
+    total: int
+    vaults: int
+    slot: int | None
+
+
+async def upsert(conn: TrioConnection[Any], row: VaultRow) -> bool:
+    """Store `row` unless the stored one is of a newer slot; False then."""
+    values = {
+        **asdict(row),
+        "delegates": list(row.delegates),
+        "state": Jsonb(row.state),
+    }
+    cursor = await conn.execute(UPSERT, values)
+    return cursor.rowcount == 1
+
+
+async def get(conn: TrioConnection[Any], owner: str) -> VaultRow | None:
+    """The vault of `owner`."""
+    return await fetch_one(conn, VaultRow, GET, {"owner": owner})
+
+
+async def get_by_vault(conn: TrioConnection[Any], vault: str) -> VaultRow | None:
+    """The vault at the address `vault`."""
+    return await fetch_one(conn, VaultRow, GET_BY_VAULT, {"vault": vault})
+
+
+async def page(
+    conn: TrioConnection[Any], after_owner: str | None = None, limit: int = 100
+) -> list[VaultRow]:
+    """Up to `limit` vaults in the order of their owners, after the last one of a page before."""
+    return await fetch_all(conn, VaultRow, PAGE, {"after_owner": after_owner or "", "limit": limit})
+
+
+async def tvl(conn: TrioConnection[Any]) -> Tvl:
+    """What all vaults hold together."""
+    cursor = await conn.execute(TVL)
+    row = await cursor.fetchone()
+    assert row is not None
+    total, vaults, slot = row
+    return Tvl(total=int(Decimal(total)), vaults=vaults, slot=slot)
