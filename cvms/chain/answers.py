@@ -1,0 +1,271 @@
+"""What nodes answer, read into our own types; a wrong shape is an RpcError, never a KeyError."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+from dataclasses import dataclass
+from typing import Annotated, Any, Generic, TypeVar
+
+import msgspec
+from solders.hash import Hash
+from solders.pubkey import Pubkey
+
+from cvms.chain import base58
+from cvms.chain.accounts import Account
+from cvms.chain.types import Commitment, Lamports, Slot
+from cvms.errors import DecodeError, RpcError
+
+T = TypeVar("T")
+
+UNEXPECTED_SHAPE = -32603  # JSON-RPC's "internal error": the node's, since it broke its contract
+
+Count = Annotated[int, msgspec.Meta(ge=0)]
+Index = Annotated[int, msgspec.Meta(ge=0, le=255)]
+
+
+@dataclass(frozen=True, slots=True)
+class AccountsAt:
+    """Accounts in the order asked for, None where there is none.
+
+    Up to 100 hold for one `slot`. More are fetched 100 at a time: `slots` has each one's own, and
+    `slot` is the lowest.
+    """
+
+    slot: Slot
+    accounts: tuple[Account | None, ...]
+    slots: tuple[Slot, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class SignatureInfo:
+    """A transaction that mentions an address. `err` is the node's JSON, None for success."""
+
+    signature: str
+    slot: Slot
+    err: Any
+    block_time: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class SignatureStatus:
+    """How far a signature got. `confirmations` is None once finalized."""
+
+    slot: Slot
+    confirmations: int | None
+    err: Any
+    commitment: Commitment
+
+
+@dataclass(frozen=True, slots=True)
+class RawInstruction:
+    """As executed: `index` is the top-level instruction's, `inner_index` counts inside it."""
+
+    index: int
+    inner_index: int | None
+    program_id: Pubkey
+    accounts: tuple[Pubkey, ...]
+    data: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class TransactionRecord:
+    """A transaction on chain. Each top-level instruction is followed by its inner ones.
+
+    `account_keys` include those from lookup tables; `logs` is None when the node kept none.
+    """
+
+    signature: str
+    slot: Slot
+    block_time: int | None
+    err: Any
+    logs: list[str] | None
+    account_keys: list[Pubkey]
+    instructions: list[RawInstruction]
+    fee: Lamports
+
+    @property
+    def top_level_programs(self) -> list[Pubkey]:
+        return [each.program_id for each in self.instructions if each.inner_index is None]
+
+
+@dataclass(frozen=True, slots=True)
+class Simulation:
+    """What would have happened; `err` is the node's JSON, None for success."""
+
+    err: Any
+    logs: list[str]
+    units_consumed: int
+    slot: Slot
+
+
+class Context(msgspec.Struct, frozen=True):
+    slot: Count
+
+
+class InContext(msgspec.Struct, Generic[T], frozen=True):
+    """`{"context": {"slot": …}, "value": …}`."""
+
+    context: Context
+    value: T
+
+
+class AccountAnswer(msgspec.Struct, frozen=True):
+    lamports: Count
+    owner: Pubkey
+    data: tuple[str, str]
+    executable: bool
+
+
+class KeyedAccountAnswer(msgspec.Struct, frozen=True):
+    pubkey: Pubkey
+    account: AccountAnswer
+
+
+class BlockhashAnswer(msgspec.Struct, frozen=True, rename="camel"):
+    blockhash: Hash
+    last_valid_block_height: Count
+
+
+class SignatureAnswer(msgspec.Struct, frozen=True, rename="camel"):
+    signature: str
+    slot: Count
+    err: Any = None
+    block_time: int | None = None
+
+
+class StatusAnswer(msgspec.Struct, frozen=True, rename="camel"):
+    slot: Count
+    confirmations: Count | None = None
+    err: Any = None
+    confirmation_status: Commitment | None = None
+
+
+class SimulationAnswer(msgspec.Struct, frozen=True, rename="camel"):
+    err: Any = None
+    logs: list[str] | None = None
+    units_consumed: Count | None = None
+
+
+class FeeAnswer(msgspec.Struct, frozen=True, rename="camel"):
+    prioritization_fee: Count
+
+
+class _InstructionAnswer(msgspec.Struct, frozen=True, rename="camel"):
+    program_id_index: Index
+    accounts: list[Index]
+    data: str
+
+
+class _InnerAnswer(msgspec.Struct, frozen=True):
+    index: Index
+    instructions: list[_InstructionAnswer]
+
+
+class _LoadedAnswer(msgspec.Struct, frozen=True):
+    writable: list[Pubkey] = []
+    readonly: list[Pubkey] = []
+
+
+class _MetaAnswer(msgspec.Struct, frozen=True, rename="camel"):
+    err: Any
+    fee: Count
+    log_messages: list[str] | None = None
+    inner_instructions: list[_InnerAnswer] | None = None
+    loaded_addresses: _LoadedAnswer | None = None
+
+
+class _MessageAnswer(msgspec.Struct, frozen=True, rename="camel"):
+    account_keys: list[Pubkey]
+    instructions: list[_InstructionAnswer]
+
+
+class _SignedAnswer(msgspec.Struct, frozen=True):
+    signatures: list[str]
+    message: _MessageAnswer
+
+
+class TransactionAnswer(msgspec.Struct, frozen=True, rename="camel"):
+    slot: Count
+    transaction: _SignedAnswer
+    meta: _MetaAnswer
+    block_time: int | None = None
+
+
+def read(kind: type[T], answer: Any, method: str) -> T:
+    """`answer` as `kind`. Raises RpcError when its shape is another."""
+    try:
+        return msgspec.convert(answer, kind, dec_hook=_from_base58)
+    except msgspec.ValidationError as error:
+        raise unexpected(method, str(error)) from None
+
+
+def unexpected(method: str, why: str) -> RpcError:
+    """The error for an answer that breaks the interface."""
+    return RpcError(UNEXPECTED_SHAPE, f"{method} answered something unexpected: {why}")
+
+
+def account(answer: AccountAnswer, method: str) -> Account:
+    """Raises RpcError when the data are not base64."""
+    text, encoding = answer.data
+    try:
+        if encoding != "base64":
+            raise ValueError(f"data in {encoding}")
+        data = base64.b64decode(text, validate=True)
+    except (binascii.Error, ValueError) as error:
+        raise unexpected(method, str(error)) from None
+    return Account(Lamports(answer.lamports), answer.owner, data, answer.executable)
+
+
+def status(answer: StatusAnswer) -> SignatureStatus:
+    """Old nodes leave the commitment out; a rooted block has no count of confirmations."""
+    commitment = answer.confirmation_status
+    if commitment is None:
+        rooted = answer.confirmations is None
+        commitment = Commitment.FINALIZED if rooted else Commitment.PROCESSED
+    return SignatureStatus(Slot(answer.slot), answer.confirmations, answer.err, commitment)
+
+
+def transaction(answer: TransactionAnswer, method: str) -> TransactionRecord:
+    """Raises RpcError when an instruction points outside the accounts or is not base58."""
+    message, meta = answer.transaction.message, answer.meta
+    loaded = meta.loaded_addresses or _LoadedAnswer()
+    keys = [*message.account_keys, *loaded.writable, *loaded.readonly]
+    inner = {each.index: each.instructions for each in meta.inner_instructions or ()}
+    instructions = []
+    try:
+        for index, top in enumerate(message.instructions):
+            instructions.append(_instruction(top, keys, index, None))
+            for inner_index, each in enumerate(inner.get(index, ())):
+                instructions.append(_instruction(each, keys, index, inner_index))
+        signature = answer.transaction.signatures[0]
+    except (IndexError, DecodeError) as error:
+        raise unexpected(method, str(error)) from None
+    return TransactionRecord(
+        signature=signature,
+        slot=Slot(answer.slot),
+        block_time=answer.block_time,
+        err=meta.err,
+        logs=meta.log_messages,
+        account_keys=keys,
+        instructions=instructions,
+        fee=Lamports(meta.fee),
+    )
+
+
+def _instruction(
+    answer: _InstructionAnswer, keys: list[Pubkey], index: int, inner_index: int | None
+) -> RawInstruction:
+    return RawInstruction(
+        index=index,
+        inner_index=inner_index,
+        program_id=keys[answer.program_id_index],
+        accounts=tuple(keys[each] for each in answer.accounts),
+        data=base58.decode(answer.data),
+    )
+
+
+def _from_base58(kind: type, value: Any) -> Any:
+    if not isinstance(value, str):
+        raise TypeError("not a string")  # msgspec makes a ValidationError of it
+    return (Hash if kind is Hash else Pubkey).from_string(value)

@@ -1,0 +1,259 @@
+"""A node's JSON-RPC, typed. Every method has a deadline and fails over to another endpoint.
+
+All raise RpcError for a node's own answer, ChainTimeout and ChainUnavailable when none answers.
+(Source of the shapes: https://solana.com/docs/rpc/http.)
+"""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from typing import Any
+
+from solders.pubkey import Pubkey
+
+from cvms.chain import answers, base58
+from cvms.chain.accounts import Account
+from cvms.chain.answers import (
+    AccountsAt,
+    InContext,
+    SignatureInfo,
+    SignatureStatus,
+    Simulation,
+    TransactionRecord,
+    read,
+)
+from cvms.chain.transactions import LatestBlockhash
+from cvms.chain.transport import Transport, open_transport
+from cvms.chain.types import BlockHeight, Commitment, Lamports, Slot
+from cvms.errors import RpcError
+from cvms.metrics import Metrics
+
+ACCOUNTS_PER_CALL = 100
+STATUSES_PER_CALL = 256
+HIGHEST_TRANSACTION_VERSION = 1  # a node refuses to show a later version than one asks for
+
+Options = dict[str, Any]
+
+
+@asynccontextmanager
+async def open_rpc(
+    urls: Sequence[str], *, timeout: float = 5.0, metrics: Metrics | None = None
+) -> AsyncIterator[Rpc]:
+    """An Rpc over these endpoints; `timeout` (seconds) bounds each request, retry included."""
+    async with open_transport(urls, timeout=timeout, metrics=metrics) as transport:
+        yield Rpc(transport)
+
+
+class Rpc:
+    """Typed calls over a Transport."""
+
+    def __init__(self, transport: Transport) -> None:
+        self._transport = transport
+
+    @property
+    def available(self) -> bool:
+        """False while every endpoint is marked down: calls then fail at once."""
+        return self._transport.available
+
+    async def probe(self) -> Slot:
+        """The confirmed slot, from an endpoint that may be marked down; success clears it."""
+        answer = await self._transport.probe("getSlot", [_at(Commitment.CONFIRMED)])
+        return Slot(read(int, answer, "getSlot"))
+
+    async def call(self, method: str, params: Sequence[Any]) -> Any:
+        """Any read that has no method here."""
+        return await self._transport.call(method, params)
+
+    async def batch(self, calls: Sequence[tuple[str, Sequence[Any]]]) -> list[Any | RpcError]:
+        """Reads in as few requests as possible; a node's error is a value in its place."""
+        return await self._transport.batch(calls)
+
+    async def get_slot(self, commitment: Commitment) -> Slot:
+        return Slot(read(int, await self.call("getSlot", [_at(commitment)]), "getSlot"))
+
+    async def get_block_height(self, commitment: Commitment) -> BlockHeight:
+        answer = await self.call("getBlockHeight", [_at(commitment)])
+        return BlockHeight(read(int, answer, "getBlockHeight"))
+
+    async def get_latest_blockhash(
+        self, commitment: Commitment = Commitment.CONFIRMED
+    ) -> LatestBlockhash:
+        method = "getLatestBlockhash"
+        answer = await self.call(method, [_at(commitment)])
+        got = read(InContext[answers.BlockhashAnswer], answer, method)
+        height = BlockHeight(got.value.last_valid_block_height)
+        return LatestBlockhash(got.value.blockhash, height, Slot(got.context.slot))
+
+    async def get_balance(
+        self, address: Pubkey, *, commitment: Commitment = Commitment.CONFIRMED
+    ) -> Lamports:
+        answer = await self.call("getBalance", [str(address), _at(commitment)])
+        return Lamports(read(InContext[answers.Count], answer, "getBalance").value)
+
+    async def get_accounts(
+        self,
+        addresses: Sequence[Pubkey],
+        *,
+        commitment: Commitment,
+        min_context_slot: Slot | None = None,
+    ) -> AccountsAt:
+        """The accounts at these addresses; see AccountsAt for what more than 100 mean."""
+        accounts: list[Account | None] = []
+        slots: list[Slot] = []
+        for start in range(0, max(len(addresses), 1), ACCOUNTS_PER_CALL):
+            chunk = addresses[start : start + ACCOUNTS_PER_CALL]
+            slot, some = await self._get_accounts(chunk, commitment, min_context_slot)
+            accounts += some
+            slots += [slot] * max(len(some), 1)
+        return AccountsAt(min(slots), tuple(accounts), tuple(slots[: len(accounts)]))
+
+    async def _get_accounts(
+        self, addresses: Sequence[Pubkey], commitment: Commitment, min_context_slot: Slot | None
+    ) -> tuple[Slot, list[Account | None]]:
+        method = "getMultipleAccounts"
+        options = _at(commitment, encoding="base64", minContextSlot=min_context_slot)
+        answer = await self.call(method, [[str(each) for each in addresses], options])
+        got = read(InContext[list[answers.AccountAnswer | None]], answer, method)
+        if len(got.value) != len(addresses):
+            raise answers.unexpected(method, f"{len(got.value)} accounts for {len(addresses)}")
+        accounts = [None if each is None else answers.account(each, method) for each in got.value]
+        return Slot(got.context.slot), accounts
+
+    async def get_program_accounts(
+        self,
+        program: Pubkey,
+        *,
+        discriminator: bytes,
+        commitment: Commitment,
+        data_slice: tuple[int, int] | None = None,
+    ) -> tuple[Slot, list[tuple[Pubkey, Account]]]:
+        """Every account of `program` that begins with `discriminator`.
+
+        `data_slice` is (offset, length); (0, 0) fetches addresses only, for large sets.
+        """
+        method = "getProgramAccounts"
+        memcmp = {"offset": 0, "bytes": base58.encode(discriminator)}
+        piece = data_slice and {"offset": data_slice[0], "length": data_slice[1]}
+        options = _at(
+            commitment,
+            encoding="base64",
+            withContext=True,
+            filters=[{"memcmp": memcmp}],
+            dataSlice=piece,
+        )
+        answer = await self.call(method, [str(program), options])
+        got = read(InContext[list[answers.KeyedAccountAnswer]], answer, method)
+        accounts = [(each.pubkey, answers.account(each.account, method)) for each in got.value]
+        return Slot(got.context.slot), accounts
+
+    async def get_signatures_for_address(
+        self,
+        address: Pubkey,
+        *,
+        commitment: Commitment,
+        limit: int = 1000,
+        before: str | None = None,
+        until: str | None = None,
+        min_context_slot: Slot | None = None,
+    ) -> list[SignatureInfo]:
+        """Newest first. A node that does not know `until` answers as if it were not given."""
+        method = "getSignaturesForAddress"
+        options = _at(
+            commitment, limit=limit, before=before, until=until, minContextSlot=min_context_slot
+        )
+        answer = await self.call(method, [str(address), options])
+        return [
+            SignatureInfo(each.signature, Slot(each.slot), each.err, each.block_time)
+            for each in read(list[answers.SignatureAnswer], answer, method)
+        ]
+
+    async def get_transactions(
+        self, signatures: Sequence[str], *, commitment: Commitment
+    ) -> list[TransactionRecord | None]:
+        """In the order of `signatures`; None where the node does not know one at `commitment`."""
+        method = "getTransaction"
+        version = HIGHEST_TRANSACTION_VERSION
+        options = _at(commitment, encoding="json", maxSupportedTransactionVersion=version)
+        batch = await self.batch([(method, [each, options]) for each in signatures])
+        return [_record(*pair) for pair in zip(signatures, batch, strict=True)]
+
+    async def get_signature_statuses(
+        self, signatures: Sequence[str]
+    ) -> list[SignatureStatus | None]:
+        """In the order of `signatures`, old ones included; None where the node knows nothing."""
+        method = "getSignatureStatuses"
+        statuses: list[SignatureStatus | None] = []
+        for start in range(0, len(signatures), STATUSES_PER_CALL):
+            chunk = list(signatures[start : start + STATUSES_PER_CALL])
+            answer = await self.call(method, [chunk, {"searchTransactionHistory": True}])
+            got = read(InContext[list[answers.StatusAnswer | None]], answer, method).value
+            if len(got) != len(chunk):
+                raise answers.unexpected(method, f"{len(got)} statuses for {len(chunk)}")
+            statuses += [None if each is None else answers.status(each) for each in got]
+        return statuses
+
+    async def send_transaction(
+        self, wire: bytes, *, skip_preflight: bool = True, max_retries: int = 0
+    ) -> str:
+        """Hand the signed bytes to one node; returns the signature.
+
+        Another endpoint is tried only when the first does not accept the connection. A timeout
+        leaves open whether it was sent: send the same bytes again, never others.
+        """
+        options = {
+            "encoding": "base64",
+            "skipPreflight": skip_preflight,
+            "preflightCommitment": Commitment.CONFIRMED,
+            "maxRetries": max_retries,
+        }
+        params = [base64.b64encode(wire).decode(), options]
+        answer = await self._transport.call("sendTransaction", params, repeatable=False)
+        return read(str, answer, "sendTransaction")
+
+    async def simulate(
+        self,
+        wire: bytes,
+        *,
+        sig_verify: bool = False,
+        replace_recent_blockhash: bool = False,
+        commitment: Commitment = Commitment.CONFIRMED,
+    ) -> Simulation:
+        """Run the transaction against the node's state, changing nothing."""
+        method = "simulateTransaction"
+        options = _at(
+            commitment,
+            encoding="base64",
+            sigVerify=sig_verify,
+            replaceRecentBlockhash=replace_recent_blockhash,
+        )
+        answer = await self.call(method, [base64.b64encode(wire).decode(), options])
+        got = read(InContext[answers.SimulationAnswer], answer, method)
+        value, slot = got.value, Slot(got.context.slot)
+        return Simulation(value.err, value.logs or [], value.units_consumed or 0, slot)
+
+    async def get_recent_prioritization_fees(self, addresses: Sequence[Pubkey]) -> list[int]:
+        """Micro-lamports per compute unit, one for each recent slot; at most 128 addresses."""
+        method = "getRecentPrioritizationFees"
+        answer = await self.call(method, [[str(each) for each in addresses]])
+        got = read(list[answers.FeeAnswer], answer, method)
+        return [each.prioritization_fee for each in got]
+
+
+def _at(commitment: Commitment, **options: Any) -> Options:
+    """The options object of a call; those that are None are left out."""
+    given = {name: value for name, value in options.items() if value is not None}
+    return {"commitment": commitment, **given}
+
+
+def _record(signature: str, answer: Any | RpcError) -> TransactionRecord | None:
+    if answer is None:
+        return None
+    if isinstance(answer, RpcError):
+        raise answer
+    got = read(answers.TransactionAnswer, answer, "getTransaction")
+    record = answers.transaction(got, "getTransaction")
+    if record.signature != signature:
+        raise answers.unexpected("getTransaction", "another transaction")
+    return record
