@@ -1,0 +1,138 @@
+"""Transactions on a vault, built from the chain's present state.
+
+`fee_payer` pays the fee and for accounts created on the way; `authority` is who acts on the vault.
+Each raises VaultNotFound where the owner has no vault, and whatever the RPC raises.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from solders.instruction import Instruction
+from solders.pubkey import Pubkey
+
+from cvms.chain import instructions
+from cvms.chain.accounts import (
+    Account,
+    Vault,
+    read_token_account,
+    read_vault,
+    read_vault_authority,
+)
+from cvms.chain.addresses import (
+    position_summary_address,
+    token_account,
+    vault_address,
+    vault_authority_address,
+)
+from cvms.chain.rpc import Rpc
+from cvms.chain.transactions import BuiltTransaction, build_transaction
+from cvms.chain.types import Commitment, Programs
+from cvms.errors import Conflict, NotFound, VaultNotFound
+
+
+async def prepare_initialize(
+    rpc: Rpc, programs: Programs, *, user: Pubkey, fee_payer: Pubkey
+) -> BuiltTransaction:
+    """Create the user's vault; the user pays its rent. Raises Conflict when there is one."""
+    [account] = await _fetch(rpc, [vault_address(programs, user)])
+    if read_vault(account, programs) is not None:
+        raise Conflict(f"{user} already has a vault")
+    return await _build(rpc, instructions.initialize_vault(programs, user), fee_payer)
+
+
+async def prepare_deposit(
+    rpc: Rpc,
+    programs: Programs,
+    *,
+    owner: Pubkey,
+    amount: int,
+    authority: Pubkey,
+    fee_payer: Pubkey,
+) -> BuiltTransaction:
+    """Move the authority's tokens into the owner's vault."""
+    [account] = await _fetch(rpc, [vault_address(programs, owner)])
+    _vault(account, programs, owner)
+    instruction = instructions.deposit(programs, authority=authority, owner=owner, amount=amount)
+    return await _build(rpc, instruction, fee_payer)
+
+
+async def prepare_withdraw(
+    rpc: Rpc,
+    programs: Programs,
+    *,
+    owner: Pubkey,
+    recipient: Pubkey,
+    amount: int,
+    authority: Pubkey,
+    fee_payer: Pubkey,
+    extra_signers: Sequence[Pubkey] = (),
+) -> BuiltTransaction:
+    """Pay from the vault to the recipient's token account, which is created where absent.
+
+    `recipient` is a wallet's address. Raises NotFound without a vault authority.
+    """
+    vault = vault_address(programs, owner)
+    destination = token_account(recipient, programs.mint)
+    addresses = [vault, vault_authority_address(programs), destination]
+    vault_account, authority_account, destination_account = await _fetch(rpc, addresses)
+    _vault(vault_account, programs, owner)
+    vault_authority = read_vault_authority(authority_account, programs)
+    if vault_authority is None:
+        raise NotFound("the vault authority is not initialized")
+    create = instructions.create_token_account(payer=fee_payer, owner=recipient, mint=programs.mint)
+    instruction = instructions.withdraw(
+        programs,
+        authority=authority,
+        owner=owner,
+        recipient_token_account=destination,
+        position_summaries=[
+            position_summary_address(program, vault)
+            for program in vault_authority.authorized_programs
+        ],
+        amount=amount,
+        extra_signers=extra_signers,
+    )
+    setup = [create] if read_token_account(destination_account) is None else []
+    return await _build(rpc, instruction, fee_payer, setup)
+
+
+async def prepare_add_delegate(
+    rpc: Rpc, programs: Programs, *, owner: Pubkey, delegate: Pubkey, fee_payer: Pubkey
+) -> BuiltTransaction:
+    """Let `delegate` act for the owner's vault; the owner signs."""
+    [account] = await _fetch(rpc, [vault_address(programs, owner)])
+    _vault(account, programs, owner)
+    instruction = instructions.add_delegate(programs, owner=owner, delegate=delegate)
+    return await _build(rpc, instruction, fee_payer)
+
+
+async def prepare_remove_delegate(
+    rpc: Rpc, programs: Programs, *, owner: Pubkey, delegate: Pubkey, fee_payer: Pubkey
+) -> BuiltTransaction:
+    """Take back what `prepare_add_delegate` gives; the owner signs."""
+    [account] = await _fetch(rpc, [vault_address(programs, owner)])
+    _vault(account, programs, owner)
+    instruction = instructions.remove_delegate(programs, owner=owner, delegate=delegate)
+    return await _build(rpc, instruction, fee_payer)
+
+
+async def _fetch(rpc: Rpc, addresses: Sequence[Pubkey]) -> tuple[Account | None, ...]:
+    fetched = await rpc.get_accounts(addresses, commitment=Commitment.CONFIRMED)
+    return fetched.accounts
+
+
+def _vault(account: Account | None, programs: Programs, owner: Pubkey) -> Vault:
+    vault = read_vault(account, programs)
+    if vault is None:
+        raise VaultNotFound(f"{owner} has no vault; initialize one first")
+    if vault.usdt_mint != programs.mint:
+        raise Conflict(f"the vault holds {vault.usdt_mint}, this service {programs.mint}")
+    return vault
+
+
+async def _build(
+    rpc: Rpc, instruction: Instruction, fee_payer: Pubkey, setup: Sequence[Instruction] = ()
+) -> BuiltTransaction:
+    blockhash = await rpc.get_latest_blockhash(Commitment.CONFIRMED)
+    return build_transaction(instruction, fee_payer=fee_payer, blockhash=blockhash, setup=setup)
