@@ -39,6 +39,11 @@ class Metrics:
         self.indexer_lag_slots = Gauge(
             "indexer_lag_slots", "Slots between the chain and the indexer", registry=self.registry
         )
+        self.unread_logs = Counter(
+            "indexer_unread_logs_total",
+            "Transactions whose logs do not show all of their events",
+            registry=self.registry,
+        )
         self.reconciliation_checks = Counter(
             "reconciliation_checks_total",
             "Vaults compared with the chain, by outcome",
