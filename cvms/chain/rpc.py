@@ -30,6 +30,17 @@ from cvms.chain.types import BlockHeight, Commitment, Lamports, Slot
 from cvms.errors import RpcError
 from cvms.metrics import Metrics
 
+__all__ = [
+    "AccountsAt",
+    "LatestBlockhash",
+    "Rpc",
+    "SignatureInfo",
+    "SignatureStatus",
+    "Simulation",
+    "TransactionRecord",
+    "open_rpc",
+]
+
 ACCOUNTS_PER_CALL = 100
 STATUSES_PER_CALL = 256
 HIGHEST_TRANSACTION_VERSION = 1  # a node refuses to show a later version than one asks for
