@@ -1,0 +1,53 @@
+"""The application: the edge, with every group of routes put on it."""
+
+from __future__ import annotations
+
+from solders.keypair import Keypair
+
+from cvms.chain.rpc import Rpc
+from cvms.chain.types import Programs
+from cvms.config import Config
+from cvms.http import balances, nonces, probes, transactions, vault
+from cvms.http.edge import MAX_IN_FLIGHT, Edge
+from cvms.http.services import Services
+from cvms.http.ws import WebSocketDoor, WebSocketLimits
+from cvms.metrics import Metrics
+from cvms.nursery.channels import Board, Hub, SubmitWake
+from cvms.store.cache import BalanceCache
+from cvms.store.database import Database
+
+
+def create_app(
+    *,
+    config: Config,
+    database: Database,
+    rpc: Rpc,
+    programs: Programs,
+    operator: Keypair,
+    hub: Hub,
+    submit_wake: SubmitWake,
+    board: Board,
+    cache: BalanceCache,
+    metrics: Metrics,
+    websocket_limits: WebSocketLimits | None = None,
+    max_in_flight: int = MAX_IN_FLIGHT,
+) -> Edge:
+    """The front end on top of what the composition root has built."""
+    services = Services(
+        config=config,
+        database=database,
+        rpc=rpc,
+        programs=programs,
+        operator=operator,
+        hub=hub,
+        submit_wake=submit_wake,
+        board=board,
+        cache=cache,
+        metrics=metrics,
+    )
+    app = Edge(__name__, max_in_flight=max_in_flight)
+    for group in (probes, nonces, vault, balances, transactions):
+        app.register_blueprint(group.routes(services))
+    door = WebSocketDoor(services, websocket_limits or WebSocketLimits())
+    app.add_websocket("/ws", "ws", door.serve)
+    return app

@@ -1,0 +1,109 @@
+"""Request bodies and queries: read within bounds, checked against a type, refused with a path."""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated, Any, TypeVar
+
+import msgspec
+from quart import Response, request
+from solders.pubkey import Pubkey
+from werkzeug.exceptions import UnsupportedMediaType
+
+from cvms.errors import FieldProblem, InvalidRequest
+
+MAX_AMOUNT = 2**63 - 1
+
+T = TypeVar("T")
+
+
+class TokenAmount(int):
+    """An amount of the token's smallest unit, 1 to 2^63 - 1; a number or a decimal string."""
+
+
+class Body(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Base of every body. Unknown fields are refused: a misspelt one must not pass unnoticed."""
+
+
+# Nothing that PostgreSQL, a header or the signed text could take for something else.
+Nonce = Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9_-]{16,64}\Z")]
+WalletSignature = Annotated[str, msgspec.Meta(min_length=64, max_length=90)]
+Limit = Annotated[int, msgspec.Meta(ge=1, le=100)]
+Offset = Annotated[int, msgspec.Meta(ge=0, le=10_000_000)]
+RowId = Annotated[int, msgspec.Meta(ge=1, le=MAX_AMOUNT)]
+
+
+async def read_body(kind: type[T]) -> T:
+    """The request's JSON body as `kind`. Raises InvalidRequest, or the HTTP error 413 or 415."""
+    if request.mimetype != "application/json":
+        raise UnsupportedMediaType("Send application/json.")
+    return decode(await request.get_data(as_text=False), kind)
+
+
+def decode(raw: bytes | str, kind: type[T]) -> T:
+    """JSON as `kind`. Raises InvalidRequest and nothing else, whatever the bytes are."""
+    try:
+        return msgspec.json.decode(raw, type=kind, dec_hook=_field)
+    except (msgspec.DecodeError, UnicodeError, RecursionError) as error:
+        raise _invalid("The body", error) from None
+
+
+def read_query(kind: type[T]) -> T:
+    """The query string as `kind`; each parameter at most once."""
+    repeated = [name for name, values in request.args.lists() if len(values) > 1]
+    if repeated:
+        raise _problem("The query", repeated[0], "given more than once")
+    try:
+        return msgspec.convert(request.args.to_dict(), kind, strict=False, dec_hook=_field)
+    except msgspec.ValidationError as error:
+        raise _invalid("The query", error) from None
+
+
+def owner_in_path(text: str) -> Pubkey:
+    """A public key from the path. Raises InvalidRequest."""
+    try:
+        return _pubkey(text)
+    except ValueError as error:
+        raise _problem("The path", "owner", str(error)) from None
+
+
+def json_response(value: Any, status: int = 200) -> Response:
+    return Response(msgspec.json.encode(value), status, content_type="application/json")
+
+
+def _field(kind: type, value: Any) -> Any:
+    if kind is TokenAmount:
+        return _amount(value)
+    if kind is Pubkey:
+        return _pubkey(value)
+    raise NotImplementedError(kind)
+
+
+def _amount(value: Any) -> TokenAmount:
+    if isinstance(value, str) and re.fullmatch(r"[1-9][0-9]{0,18}", value, re.ASCII):
+        value = int(value)
+    if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= MAX_AMOUNT:
+        raise ValueError("Expected a whole number of token units, 1 to 9223372036854775807")
+    return TokenAmount(value)
+
+
+def _pubkey(value: Any) -> Pubkey:
+    # The length bound comes first: base58 takes quadratic time.
+    if isinstance(value, str) and 32 <= len(value) <= 44:
+        try:
+            return Pubkey.from_string(value)
+        except ValueError:
+            pass
+    raise ValueError("Expected a base58 public key")
+
+
+def _invalid(what: str, error: Exception) -> InvalidRequest:
+    if not isinstance(error, msgspec.ValidationError):
+        return _problem(what, "", "not valid JSON in UTF-8")
+    message, _, path = str(error).partition(" - at `$")
+    return _problem(what, path.removesuffix("`").removeprefix("."), message)
+
+
+def _problem(what: str, path: str, message: str) -> InvalidRequest:
+    place = f" at `{path}`" if path else ""
+    return InvalidRequest(f"{what} is malformed{place}: {message}.", [FieldProblem(path, message)])

@@ -1,0 +1,102 @@
+"""The edge of the service: where every request gets its id, its deadline and its answer.
+
+Everything that goes wrong in a handler comes here, exception groups included: Quart-Trio would
+answer with one member of a group and drop the others.
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import structlog
+import trio
+from quart import Response
+from quart.wrappers import Request, Websocket
+from quart_trio import QuartTrio
+from structlog.contextvars import bound_contextvars
+from werkzeug.wrappers import Response as WerkzeugResponse
+
+from cvms.errors import Overloaded
+from cvms.http.problems import leaves, problem_response, resolve
+
+log = structlog.get_logger(__name__)
+
+REQUEST_SECONDS = 15.0
+MAX_BODY = 64 * 1024
+MAX_IN_FLIGHT = 256
+# Asked for most when the service is busiest.
+ALWAYS_ANSWERED = frozenset({"/health", "/ready", "/metrics"})
+
+SECURITY_HEADERS = {
+    "X-Content-Type-Options": "nosniff",
+    "X-Frame-Options": "DENY",
+    "Referrer-Policy": "no-referrer",
+    "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'",
+    "Cache-Control": "no-store",
+}
+
+
+class Edge(QuartTrio):
+    """Quart-Trio with bounds: body, time and number of requests in flight."""
+
+    def __init__(self, import_name: str, *, max_in_flight: int = MAX_IN_FLIGHT) -> None:
+        super().__init__(import_name, static_folder=None, template_folder=None)
+        self.config["MAX_CONTENT_LENGTH"] = MAX_BODY
+        self.config["BODY_TIMEOUT"] = REQUEST_SECONDS
+        self.config["RESPONSE_TIMEOUT"] = None  # each write has a deadline of its own
+        self.url_map.merge_slashes = False
+        self._max_in_flight = max_in_flight
+        self._in_flight = 0
+
+    async def handle_request(self, request: Request) -> Response | WerkzeugResponse:
+        """Answer a request. Only cancellation comes out of here as an exception."""
+        request_id = secrets.token_hex(8)
+        with bound_contextvars(request_id=request_id, method=request.method, path=request.path):
+            response = await self._answer(request)
+            log.debug("request", status=response.status_code)
+        response.headers["X-Request-Id"] = request_id
+        for name, value in SECURITY_HEADERS.items():
+            response.headers.setdefault(name, value)
+        return response
+
+    async def handle_websocket(self, websocket: Websocket) -> Response | WerkzeugResponse | None:
+        """Serve a WebSocket; a handshake that is refused gets a problem as its answer."""
+        request_id = secrets.token_hex(8)
+        with bound_contextvars(request_id=request_id, path=websocket.path):
+            try:
+                async with self.websocket_context(websocket) as context:
+                    return await self.full_dispatch_websocket(context)
+            except (Exception, BaseExceptionGroup) as error:
+                return _answer_to(error)
+
+    async def handle_user_exception(self, error: Any) -> Any:
+        """Let it out to the one place that answers."""
+        raise error
+
+    async def _answer(self, request: Request) -> Response | WerkzeugResponse:
+        try:
+            with self._place_for(request), trio.fail_after(REQUEST_SECONDS):
+                async with self.request_context(request) as context:
+                    return await self.full_dispatch_request(context)
+        except (Exception, BaseExceptionGroup) as error:
+            return _answer_to(error)
+
+    @contextmanager
+    def _place_for(self, request: Request) -> Iterator[None]:
+        """Count a request in flight. Raises Overloaded early rather than queue without end."""
+        if self._in_flight >= self._max_in_flight and request.path not in ALWAYS_ANSWERED:
+            raise Overloaded("Too many requests are in flight. Try again in a moment.")
+        self._in_flight += 1
+        try:
+            yield
+        finally:
+            self._in_flight -= 1
+
+
+def _answer_to(error: BaseException) -> Response:
+    if all(isinstance(each, trio.Cancelled) for each in leaves(error)):
+        raise error
+    return problem_response(resolve(error))

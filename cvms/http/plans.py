@@ -1,0 +1,122 @@
+"""What a request comes to on chain: the transaction, and whether the service may sign it alone.
+
+A plan follows the accounts as they are now; whether it may be carried out is for the program to
+say, in simulation and then on chain.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from solders.pubkey import Pubkey
+
+from cvms.chain.accounts import Vault, read_token_account, read_vault
+from cvms.chain.addresses import token_account, vault_address
+from cvms.chain.transactions import BuiltTransaction
+from cvms.chain.types import Commitment
+from cvms.chain.vault_transactions import (
+    prepare_add_delegate,
+    prepare_deposit,
+    prepare_initialize,
+    prepare_remove_delegate,
+    prepare_withdraw,
+)
+from cvms.errors import FieldProblem, InvalidRequest, VaultNotFound
+from cvms.http.services import Services
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """A transaction to carry out. `delegated`: the service's own signature is enough."""
+
+    action: str
+    owner: Pubkey
+    built: BuiltTransaction
+    delegated: bool = False
+    amount: int | None = None
+
+
+async def initialize(services: Services, user: Pubkey) -> Plan:
+    """Create the user's vault; the user pays its rent. Raises Conflict if it is there."""
+    operator = services.operator.pubkey()
+    built = await prepare_initialize(services.rpc, services.programs, user=user, fee_payer=operator)
+    return Plan("initialize", user, built)
+
+
+async def deposit(services: Services, owner: Pubkey, amount: int) -> Plan:
+    """Move tokens from the owner's wallet into the vault: the wallet always signs."""
+    built = await prepare_deposit(
+        services.rpc,
+        services.programs,
+        owner=owner,
+        amount=amount,
+        authority=owner,
+        fee_payer=services.operator.pubkey(),
+    )
+    return Plan("deposit", owner, built, amount=amount)
+
+
+async def add_delegate(services: Services, owner: Pubkey, delegate: Pubkey) -> Plan:
+    """Let `delegate` act for the vault."""
+    built = await prepare_add_delegate(
+        services.rpc,
+        services.programs,
+        owner=owner,
+        delegate=delegate,
+        fee_payer=services.operator.pubkey(),
+    )
+    return Plan("delegate_add", owner, built)
+
+
+async def remove_delegate(services: Services, owner: Pubkey, delegate: Pubkey) -> Plan:
+    """Take that back."""
+    built = await prepare_remove_delegate(
+        services.rpc,
+        services.programs,
+        owner=owner,
+        delegate=delegate,
+        fee_payer=services.operator.pubkey(),
+    )
+    return Plan("delegate_remove", owner, built)
+
+
+async def withdraw(services: Services, owner: Pubkey, amount: int, recipient: Pubkey) -> Plan:
+    """Move tokens out of the vault, to the owner or to a whitelisted address."""
+    operator = services.operator.pubkey()
+    vault, receives = await _vault_and_recipient(services, owner, recipient)
+    _check_recipient(recipient, owner, vault)
+    delegated = operator in vault.delegates and vault.multisig_threshold == 0 and receives
+    built = await prepare_withdraw(
+        services.rpc,
+        services.programs,
+        owner=owner,
+        recipient=recipient,
+        amount=amount,
+        authority=operator if delegated else owner,
+        # A token account that we paid for could be closed for its rent, and asked for again, for
+        # ever: where one has to be made the owner pays, and so signs.
+        fee_payer=operator if receives else owner,
+    )
+    return Plan("withdraw", owner, built, delegated, amount)
+
+
+def _check_recipient(recipient: Pubkey, owner: Pubkey, vault: Vault) -> None:
+    # The text that the wallet signs does not name the recipient, so whoever altered the request on
+    # its way could choose it: only addresses that the owner has put on chain are taken.
+    if recipient != owner and recipient not in vault.withdraw_whitelist:
+        problem = FieldProblem("recipient", "neither the owner nor on the vault's whitelist")
+        raise InvalidRequest("This vault does not pay out to that recipient.", [problem])
+
+
+async def _vault_and_recipient(
+    services: Services, owner: Pubkey, recipient: Pubkey
+) -> tuple[Vault, bool]:
+    """The owner's vault, and whether the recipient has a token account. Raises VaultNotFound."""
+    programs = services.programs
+    addresses = (vault_address(programs, owner), token_account(recipient, programs.mint))
+    found = await services.rpc.get_accounts(addresses, commitment=Commitment.CONFIRMED)
+    vault_account, destination = found.accounts
+    vault = read_vault(vault_account, programs)
+    if vault is None:
+        raise VaultNotFound(f"{owner} has no vault; initialize one first.")
+    return vault, read_token_account(destination) is not None

@@ -1,0 +1,31 @@
+"""What every handler needs, put together once by the composition root."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from solders.keypair import Keypair
+
+from cvms.chain.rpc import Rpc
+from cvms.chain.types import Programs
+from cvms.config import Config
+from cvms.metrics import Metrics
+from cvms.nursery.channels import Board, Hub, SubmitWake
+from cvms.store.cache import BalanceCache
+from cvms.store.database import Database
+
+
+@dataclass(frozen=True, slots=True)
+class Services:
+    """The dependencies of the front end."""
+
+    config: Config
+    database: Database
+    rpc: Rpc
+    programs: Programs
+    operator: Keypair
+    hub: Hub
+    submit_wake: SubmitWake
+    board: Board
+    cache: BalanceCache
+    metrics: Metrics

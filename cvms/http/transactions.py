@@ -1,0 +1,147 @@
+"""POST /api/transactions takes what a wallet has signed; GET tells what became of it."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Any
+
+from quart import Blueprint, Response
+from solders.signature import Signature
+from solders.transaction import VersionedTransaction
+
+from cvms.chain.program_errors import refusal
+from cvms.chain.transactions import (
+    attach_signature,
+    message_hash,
+    message_of,
+    missing_signers,
+    parse_base64,
+    required_signers,
+    signature_of,
+)
+from cvms.chain.types import Commitment
+from cvms.errors import (
+    FieldProblem,
+    InvalidRequest,
+    InvalidSignature,
+    NotFound,
+    TransactionExpired,
+    UnknownTransaction,
+)
+from cvms.http.body import Body, json_response, read_body
+from cvms.http.operations import counted
+from cvms.http.services import Services
+from cvms.store import audit, submissions
+from cvms.store.submissions import State, Submission
+
+
+class CoSigned(Body, frozen=True):
+    transaction: str
+
+
+def routes(services: Services) -> Blueprint:
+    blueprint = Blueprint("transactions", __name__, url_prefix="/api/transactions")
+    blueprint.add_url_rule("", "submit", partial(submit, services), methods=["POST"])
+    blueprint.add_url_rule("/<signature>", "state", partial(state, services))
+    return blueprint
+
+
+async def submit(services: Services) -> Response:
+    """Add the service's signature to a transaction it built, and have it submitted.
+
+    The same transaction again gets the same answer, and nothing else happens.
+    """
+    body = await read_body(CoSigned)
+    with counted(services, "submit"):
+        transaction = parse_base64(body.transaction)
+        built = await _built(services, transaction)
+        if built.state is State.BUILT:
+            built = await _sign_and_store(services, transaction, built)
+            services.submit_wake.wake()
+    return json_response({"signature": built.signature, "status": built.state}, 202)
+
+
+async def state(services: Services, signature: str) -> Response:
+    """Where a transaction stands; `error` says why it failed."""
+    try:
+        key = str(Signature.from_string(signature))
+    except ValueError:
+        problem = FieldProblem("signature", "Expected a base58 signature")
+        raise InvalidRequest("The path is malformed.", [problem]) from None
+    async with services.database.connection() as conn:
+        found = await submissions.get_by_signature(conn, key)
+    if found is None:
+        raise NotFound("This service has not submitted a transaction with that signature.")
+    return json_response(_rendered(found))
+
+
+async def _built(services: Services, transaction: VersionedTransaction) -> Submission:
+    async with services.database.connection() as conn:
+        found = await submissions.get_by_message(conn, message_hash(message_of(transaction)))
+    if found is None:
+        raise UnknownTransaction(
+            "Its message is not one that this service built; sign what a route replied, unchanged."
+        )
+    return found
+
+
+async def _sign_and_store(
+    services: Services, transaction: VersionedTransaction, built: Submission
+) -> Submission:
+    await _check_height(services, built)
+    signed = _signed_by_all(services, transaction)
+    result = await services.rpc.simulate(bytes(signed), sig_verify=True)
+    # It may have landed already if a submission of the same bytes overtook this one.
+    if result.err not in {None, "AlreadyProcessed"}:
+        raise refusal(result.err, result.logs, services.programs)
+    async with services.database.transaction() as conn:
+        stored = await submissions.attach_signature(
+            conn,
+            message_hash=built.message_hash,
+            signature=signature_of(signed),
+            wire=bytes(signed),
+        )
+        entry = audit.AuditEntry(
+            actor=built.owner,
+            action="submit",
+            owner=built.owner,
+            outcome="accepted",
+            details={"kind": built.kind, "tx": signature_of(signed)},
+        )
+        await audit.append(conn, entry)
+    return stored
+
+
+async def _check_height(services: Services, built: Submission) -> None:
+    height = await services.rpc.get_block_height(Commitment.CONFIRMED)
+    if height > built.last_valid_block_height:
+        raise _expired()
+
+
+def _expired() -> TransactionExpired:
+    return TransactionExpired("Its block hash is too old. Ask for a new transaction and sign that.")
+
+
+def _signed_by_all(services: Services, transaction: VersionedTransaction) -> VersionedTransaction:
+    """The transaction with our signature, once everybody else's is there."""
+    operator = services.operator.pubkey()
+    others = [each for each in missing_signers(transaction) if each != operator]
+    if others:
+        raise InvalidSignature(f"The signature of {others[0]} is missing or does not verify.")
+    if operator in required_signers(message_of(transaction)):
+        return attach_signature(transaction, services.operator)
+    return transaction
+
+
+def _rendered(row: Submission) -> dict[str, Any]:
+    return {
+        "signature": row.signature,
+        "status": row.state,
+        "kind": row.kind,
+        "owner": row.owner,
+        "amount": row.amount,
+        "slot": row.slot,
+        "error": row.error,
+        "created_at": row.created_at,
+        "updated_at": row.updated_at,
+    }

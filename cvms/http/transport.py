@@ -1,0 +1,193 @@
+"""One client's TCP connection, spoken by hypercorn's HTTP/1.1 and WebSocket protocols.
+
+hypercorn's own transport shields every write from cancellation without a deadline, so that one
+client that stops reading holds its task and the shutdown for ever; and an error in its protocol
+code, which a client's odd header can cause, ends the whole server. Here a write has a deadline and
+an error ends its own connection. TLS and HTTP/2 are the proxy's part.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import h11
+import structlog
+import trio
+from hypercorn.app_wrappers import ASGIWrapper
+from hypercorn.config import Config as HypercornConfig
+from hypercorn.events import Closed, Event, RawData, Updated
+from hypercorn.protocol.h11 import H11Protocol
+from hypercorn.protocol.ws_stream import FrameTooLargeError, WebsocketBuffer, WSStream
+from hypercorn.trio.task_group import TaskGroup
+from hypercorn.trio.worker_context import WorkerContext
+from hypercorn.typing import ConnectionState, LifespanState
+from wsproto.events import Message
+
+log = structlog.get_logger(__name__)
+
+CHUNK = 65536
+IDLE_SECONDS = 15.0  # without a request under way, or for a request's head to arrive
+WRITE_SECONDS = 10.0  # for a client to take what it is sent
+LINGER_SECONDS = 1.0  # for a client to see the end, before data still on its way resets it
+PING = b"\x89\x00"  # RFC 6455, 5.5.2: a final frame, opcode 9, empty
+
+
+class Connection:
+    """Serves one client until it is gone, idle too long, too slow, or closed by `finish`."""
+
+    def __init__(
+        self,
+        stream: trio.SocketStream,
+        *,
+        app: ASGIWrapper,
+        config: HypercornConfig,
+        context: WorkerContext,
+        going_away: trio.Event,
+    ) -> None:
+        self.going_away = going_away
+        """Set when the server shuts down: a WebSocket then says goodbye."""
+        self.heard_at = trio.current_time()
+        """When the client last sent anything, a pong included; in trio's time."""
+        self._stream = stream
+        self._app = app
+        self._config = config
+        self._context = context
+        self._write_lock = trio.Lock()
+        self._reading = trio.CancelScope(deadline=trio.current_time() + IDLE_SECONDS)
+        self._broken = False
+
+    async def run(self) -> None:
+        """Serve the client. Raises nothing but cancellation: what goes wrong is logged."""
+        try:
+            await self._serve()
+            await self._linger()
+        except* (OSError, trio.BrokenResourceError, trio.ClosedResourceError):
+            log.debug("connection_lost")
+        except* Exception:
+            log.exception("connection_failed")
+        finally:
+            await trio.aclose_forcefully(self._stream)
+
+    async def ping(self) -> None:
+        """Send a WebSocket ping. The answer, as any other bytes, moves `heard_at`."""
+        await self._write(PING)
+
+    def finish(self) -> None:
+        """Close at once if idle; a request under way is answered first."""
+        if self._reading.deadline < math.inf:
+            self._reading.cancel()
+
+    def abort(self) -> None:
+        """Drop the client without a word. Tasks that wait for it go on and find it gone."""
+        self._broken = True
+        self._reading.cancel()
+        self._stream.socket.close()
+
+    def _end_soon(self) -> None:
+        self._reading.deadline = trio.current_time() + LINGER_SECONDS
+
+    async def _serve(self) -> None:
+        address = self._stream.socket.getpeername()[:2]
+        server = self._stream.socket.getsockname()[:2]
+        async with TaskGroup() as tasks:
+            protocol = _Http1(
+                self._app,
+                self._config,
+                self._context,
+                tasks,
+                ConnectionState(LifespanState({"connection": self})),
+                False,
+                address,
+                server,
+                self._handle,
+                on_oversize=self._end_soon,
+            )
+            with self._reading:
+                await self._read(protocol)
+            await protocol.handle(Closed())
+
+    async def _read(self, protocol: H11Protocol) -> None:
+        while True:
+            data = await self._stream.receive_some(CHUNK)
+            self.heard_at = trio.current_time()
+            await protocol.handle(RawData(bytes(data)))
+            if not data:
+                return
+
+    async def _handle(self, event: Event) -> None:
+        match event:
+            case RawData(data=data):
+                await self._write(data)
+            case Updated(idle=True):
+                self._reading.deadline = trio.current_time() + IDLE_SECONDS
+            case Updated():
+                self._reading.deadline = math.inf
+            case Closed():
+                self._reading.cancel()
+
+    async def _write(self, data: bytes) -> None:
+        """Send all of it, or drop the client: after half a write nothing more may follow."""
+        async with self._write_lock:
+            if self._broken:
+                return
+            self._broken = True
+            with trio.CancelScope(deadline=trio.current_time() + WRITE_SECONDS, shield=True):
+                try:
+                    await self._stream.send_all(data)
+                    self._broken = False
+                except (trio.BrokenResourceError, trio.ClosedResourceError):
+                    log.debug("client_gone")
+            if self._broken:
+                self.abort()
+
+    async def _linger(self) -> None:
+        if self._broken:
+            return
+        with trio.move_on_after(LINGER_SECONDS):
+            await self._stream.send_eof()
+            while await self._stream.receive_some(CHUNK):
+                pass
+
+
+class _Http1(H11Protocol):
+    """HTTP/1.1 only, and WebSocket without compression and with a true bound on messages."""
+
+    def __init__(self, *args: Any, on_oversize: Callable[[], None]) -> None:
+        super().__init__(*args)
+        self._on_oversize = on_oversize
+
+    async def _check_protocol(self, event: h11.Request) -> None:
+        """No upgrade to HTTP/2 in clear text: it would pass a proxy's checks by."""
+
+    async def _create_stream(self, request: h11.Request) -> None:
+        # Compression would let 16 KiB on the wire become 16 MiB here before any limit counts.
+        headers = [
+            (name, value) for name, value in request.headers if name != b"sec-websocket-extensions"
+        ]
+        plain = h11.Request(
+            method=request.method,
+            headers=headers,
+            target=request.target,
+            http_version=request.http_version,
+        )
+        await super()._create_stream(plain)
+        if isinstance(self.stream, WSStream):
+            limit = self.config.websocket_max_message_size
+            self.stream.buffer = _MessageBuffer(limit, self._on_oversize)
+
+
+class _MessageBuffer(WebsocketBuffer):
+    """hypercorn's own keeps what it refuses, and goes on reading after its 1009."""
+
+    def __init__(self, max_length: int, on_oversize: Callable[[], None]) -> None:
+        super().__init__(max_length)
+        self._on_oversize = on_oversize
+
+    def extend(self, event: Message[Any]) -> None:
+        size = len(event.data.encode() if isinstance(event.data, str) else event.data)
+        if self.length + size > self.max_length:
+            self._on_oversize()
+            raise FrameTooLargeError
+        super().extend(event)

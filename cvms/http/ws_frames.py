@@ -1,0 +1,51 @@
+"""The frames a WebSocket client sends: their shape, and how many bad ones it may send."""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import Annotated, Literal, get_args
+
+import msgspec
+from solders.pubkey import Pubkey
+
+from cvms.errors import InvalidRequest
+from cvms.http.body import MAX_AMOUNT, decode
+
+MAX_FRAME = 16 * 1024
+
+Topic = Literal[
+    "deposit_event", "withdraw_event", "vault_balance_update", "transaction_update", "tvl_update"
+]
+TOPICS: tuple[str, ...] = get_args(Topic)
+
+
+class Frame(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What a client may send; without `op` it is the short form of a subscription."""
+
+    op: Literal["subscribe", "unsubscribe", "ping"] = "subscribe"
+    topic: Topic | None = None
+    owner: Pubkey | None = None
+    since: Annotated[int, msgspec.Meta(ge=0, le=MAX_AMOUNT)] | None = None
+
+
+def parse(message: object) -> Frame:
+    """A text message as a frame. Raises InvalidRequest."""
+    if not isinstance(message, str):
+        raise InvalidRequest("Send text frames.")
+    frame = decode(message, Frame)
+    if frame.op != "ping" and frame.topic is None:
+        raise InvalidRequest(f"Name a topic: {', '.join(TOPICS)}.")
+    return frame
+
+
+class Window:
+    """Counts what happened in the last `seconds`, up to a limit. Times are trio's."""
+
+    def __init__(self, *, limit: int, seconds: float) -> None:
+        self._seconds = seconds
+        self._times: deque[float] = deque(maxlen=limit)
+
+    def full_after(self, now: float) -> bool:
+        """Note one at `now`; True if with it the limit is reached within the window."""
+        self._times.append(now)
+        return len(self._times) == self._times.maxlen and now - self._times[0] < self._seconds

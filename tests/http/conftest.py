@@ -1,0 +1,180 @@
+"""The front end on real sockets and a real database."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import httpx
+import pytest
+import trio
+import trio_websocket
+from solders.keypair import Keypair
+
+from cvms.chain.rpc import Rpc, open_rpc
+from cvms.chain.types import Programs
+from cvms.config import Config, load_program_ids
+from cvms.http import create_app, serve_http
+from cvms.http.edge import MAX_IN_FLIGHT, Edge
+from cvms.http.ws import WebSocketLimits
+from cvms.metrics import Metrics
+from cvms.nursery.channels import Board, Hub, SubmitWake
+from cvms.store import outbox
+from cvms.store.cache import open_cache
+from cvms.store.database import Database, open_database
+
+NOWHERE = "http://127.0.0.1:1"  # nothing listens on port 1: refused at once
+
+Json = dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Service:
+    """A running front end, and what is behind it."""
+
+    url: str
+    http: httpx.AsyncClient
+    app: Edge
+    config: Config
+    database: Database
+    rpc: Rpc
+    hub: Hub
+    board: Board
+    submit_wake: SubmitWake
+    shutdown: trio.Event
+    stopped: trio.Event
+
+    async def get(self, path: str) -> httpx.Response:
+        return await self.http.get(self.url + path)
+
+    async def post(self, path: str, body: Any) -> httpx.Response:
+        return await self.http.post(self.url + path, json=body)
+
+    async def nonce(self, owner: Keypair) -> str:
+        reply = await self.post("/api/auth/nonce", {"owner": str(owner.pubkey())})
+        assert reply.status_code == 200, reply.text
+        nonce: str = reply.json()["nonce"]
+        return nonce
+
+    @property
+    def port(self) -> int:
+        return int(self.url.rpartition(":")[2])
+
+    def websocket(self) -> Any:
+        return trio_websocket.open_websocket("127.0.0.1", self.port, "/ws", use_ssl=False)
+
+    async def publish(self, *messages: outbox.OutboxMessage) -> None:
+        """Commit messages and hand them to the hub, as indexer and broadcaster do."""
+        async with self.database.transaction() as conn:
+            last = await outbox.append(conn, messages)
+        async with self.database.connection() as conn:
+            for row in await outbox.after(conn, last - len(messages)):
+                self.hub.publish(row)
+
+
+@asynccontextmanager
+async def running(
+    database_url: str,
+    *,
+    rpc_url: str = NOWHERE,
+    programs: Programs | None = None,
+    operator: Keypair | None = None,
+    limits: WebSocketLimits | None = None,
+    max_in_flight: int = MAX_IN_FLIGHT,
+    nonce_ttl: float = 300.0,
+) -> AsyncIterator[Service]:
+    """The front end with everything it depends on, stopped in order at the end of the block."""
+    operator = operator or Keypair()
+    ids = load_program_ids({})
+    programs = programs or Programs(ids.vault, ids.position_manager, ids.mint)
+    config = Config(
+        operator=operator,
+        database_url=database_url,
+        program_id=programs.vault,
+        position_manager_id=programs.position_manager,
+        usdt_mint=programs.mint,
+        port=0,
+        rpc_urls=(rpc_url,),
+        nonce_ttl=nonce_ttl,
+    )
+    hub, board, wake, shutdown, stopped = Hub(), Board(), SubmitWake(), trio.Event(), trio.Event()
+    async with (
+        open_database(database_url) as database,
+        open_rpc([rpc_url]) as rpc,
+        open_cache(None, ttl=5.0) as cache,
+        httpx.AsyncClient(timeout=30) as http,
+        trio.open_nursery() as nursery,
+    ):
+        await database.prepare()
+        app = create_app(
+            config=config,
+            database=database,
+            rpc=rpc,
+            programs=programs,
+            operator=operator,
+            hub=hub,
+            submit_wake=wake,
+            board=board,
+            cache=cache,
+            metrics=Metrics(),
+            websocket_limits=limits,
+            max_in_flight=max_in_flight,
+        )
+
+        async def serve(task_status: trio.TaskStatus[str]) -> None:
+            await serve_http(app, config=config, shutdown=shutdown, task_status=task_status)
+            stopped.set()
+
+        url = await nursery.start(serve)
+        yield Service(
+            url=url,
+            http=http,
+            app=app,
+            config=config,
+            database=database,
+            rpc=rpc,
+            hub=hub,
+            board=board,
+            submit_wake=wake,
+            shutdown=shutdown,
+            stopped=stopped,
+        )
+        shutdown.set()
+        with trio.fail_after(config.shutdown_deadline + 1):
+            await stopped.wait()
+
+
+@pytest.fixture
+async def service(database_url: str) -> AsyncIterator[Service]:
+    """The front end with a database and without a chain."""
+    async with running(database_url) as service:
+        yield service
+
+
+async def frame(socket: trio_websocket.WebSocketConnection) -> Json:
+    """The next frame, within a deadline."""
+    with trio.fail_after(10):
+        message: Json = json.loads(await socket.get_message())
+    return message
+
+
+async def subscribe(socket: trio_websocket.WebSocketConnection, topic: str, **fields: Any) -> Json:
+    """Subscribe and return the next frame that is not an event."""
+    await socket.send_message(json.dumps({"op": "subscribe", "topic": topic, **fields}))
+    while (reply := await frame(socket))["type"] == "event":
+        pass
+    return reply
+
+
+def event(topic: str, number: int, owner: str | None = None) -> outbox.OutboxMessage:
+    return outbox.OutboxMessage(
+        topic=topic,
+        owner=owner,
+        slot=number,
+        signature=None,
+        commitment="confirmed",
+        data={"number": number},
+    )

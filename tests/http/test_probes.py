@@ -1,0 +1,62 @@
+"""/health, /ready and /metrics say how it is."""
+
+from __future__ import annotations
+
+from cvms.store import totals
+from tests.http.conftest import Service
+
+
+async def test_it_is_alive_whatever_else_is_not(service: Service) -> None:
+    reply = await service.get("/health")
+    assert (reply.status_code, reply.json()) == (200, {"status": "alive"})
+
+
+async def test_ready_names_each_part_that_is_not(service: Service) -> None:
+    service.board.set_part("database", ok=True, detail="answers")
+    reply = await service.get("/ready")
+    assert reply.status_code == 503
+    assert reply.headers["Retry-After"] == "1"
+    problem = reply.json()
+    assert problem["code"] == "not_ready"
+    assert problem["parts"]["database"]["ok"] is True
+    assert problem["parts"]["rpc"]["ok"] is False
+    assert "rpc" in problem["detail"]
+    assert "database" not in problem["detail"]
+
+
+async def test_ready_when_all_parts_are(service: Service) -> None:
+    for part in service.board.parts:
+        service.board.set_part(part, ok=True, detail="fine")
+    reply = await service.get("/ready")
+    assert reply.status_code == 200
+    assert reply.json()["status"] == "ready"
+    assert set(reply.json()["parts"]) == {"database", "rpc", "indexer"}
+
+
+async def test_the_counters_are_the_databases(service: Service) -> None:
+    assert "vault_deposits_total 0.0" in (await service.get("/metrics")).text
+    async with service.database.transaction() as conn:
+        await totals.add(conn, "deposit", 3, 3_000)
+        await totals.add(conn, "withdraw", 1, 400)
+    text = (await service.get("/metrics")).text
+    assert "vault_deposits_total 3.0" in text
+    assert "vault_withdrawals_total 1.0" in text
+    assert "total_value_locked 0.0" in text
+    for name in (
+        "vault_operations_total",
+        "transaction_submissions_total",
+        "balance_query_duration_seconds",
+    ):
+        assert name in text
+
+
+async def test_the_last_known_counters_are_served_while_the_database_is_away(
+    service: Service,
+) -> None:
+    async with service.database.transaction() as conn:
+        await totals.add(conn, "deposit", 3, 3_000)
+    await service.get("/metrics")
+    service.database.schema_ready = False  # as before the first connection
+    reply = await service.get("/metrics")
+    assert reply.status_code == 200
+    assert "vault_deposits_total 3.0" in reply.text

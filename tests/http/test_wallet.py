@@ -1,0 +1,57 @@
+"""Only the owner's own signature of exactly this text counts."""
+
+from __future__ import annotations
+
+import base64
+
+import pytest
+from solders.keypair import Keypair
+from solders.signature import Signature
+
+from cvms.errors import InvalidSignature
+from cvms.http.wallet import signed_text, verify
+
+OWNER = Keypair()
+TEXT = signed_text("withdraw", OWNER.pubkey(), 400, "nonce-nonce-nonce")
+SIGNATURE = OWNER.sign_message(TEXT.encode())
+
+
+def test_the_text_is_the_action_the_fields_and_the_nonce() -> None:
+    assert f"withdraw:{OWNER.pubkey()}:400:nonce-nonce-nonce" == TEXT
+
+
+@pytest.mark.parametrize(
+    "form",
+    [
+        str(SIGNATURE),
+        base64.b64encode(bytes(SIGNATURE)).decode(),
+        base64.b64encode(bytes(SIGNATURE)).decode().rstrip("="),
+    ],
+    ids=["base58", "base64", "base64 without padding"],
+)
+def test_base58_and_base64_are_accepted(form: str) -> None:
+    verify(OWNER.pubkey(), TEXT, form)
+
+
+@pytest.mark.parametrize(
+    ("signature", "text"),
+    [
+        (str(SIGNATURE), TEXT.replace("400", "4000")),
+        (str(SIGNATURE), TEXT.replace("withdraw", "deposit")),
+        (str(Keypair().sign_message(TEXT.encode())), TEXT),
+        (str(Signature.default()), TEXT),
+        (str(SIGNATURE)[:-1], TEXT),
+        (base64.b64encode(bytes(SIGNATURE) + b"\0").decode(), TEXT),
+        ("é" * 64, TEXT),
+        ("\0" * 64, TEXT),
+    ],
+    ids=["amount", "action", "signer", "zeroes", "short", "long", "not ascii", "NUL"],
+)
+def test_anything_else_is_refused(signature: str, text: str) -> None:
+    with pytest.raises(InvalidSignature):
+        verify(OWNER.pubkey(), text, signature)
+
+
+def test_a_signature_is_for_its_owner_only() -> None:
+    with pytest.raises(InvalidSignature):
+        verify(Keypair().pubkey(), TEXT, str(SIGNATURE))
