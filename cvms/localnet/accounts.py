@@ -1,0 +1,104 @@
+"""Accounts as of each slot that is not final yet, and the newest final one."""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections import defaultdict
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+from solders.account import Account
+from solders.pubkey import Pubkey
+
+SYSVARS = Pubkey.from_string("Sysvar1111111111111111111111111111111111111")
+"""Owns what the machine itself keeps up to date."""
+
+
+@dataclass(frozen=True, slots=True)
+class Version:
+    """An account since `slot`; None once it holds no lamports."""
+
+    slot: int
+    account: Account | None
+
+
+class VersionedAccounts:
+    """Every account's versions, oldest first; what was never written is read from `genesis`."""
+
+    def __init__(self, *, genesis: Callable[[Pubkey], Account | None]) -> None:
+        self._genesis = genesis
+        self._versions: dict[Pubkey, list[Version]] = {}
+        self._written: defaultdict[int, set[Pubkey]] = defaultdict(set)
+        self._owned: defaultdict[Pubkey, set[Pubkey]] = defaultdict(set)
+
+    def latest(self, key: Pubkey) -> Account | None:
+        versions = self._versions.get(key)
+        return versions[-1].account if versions else self._genesis(key)
+
+    def at(self, key: Pubkey, slot: int) -> Account | None:
+        """The account as it was at the end of `slot` (or is now, in the tip)."""
+        versions = self._versions.get(key)
+        if versions is None:
+            return self._genesis(key)
+        position = bisect_right(versions, slot, key=_slot)
+        return versions[position - 1].account if position else None
+
+    def pin(self, key: Pubkey) -> Account | None:
+        """The latest version; a genesis account is kept before something overwrites it."""
+        account = self.latest(key)
+        if account is not None and key not in self._versions and account.owner != SYSVARS:
+            self.put(key, 0, account)
+        return account
+
+    def written_keys(self) -> list[Pubkey]:
+        return list(self._versions)
+
+    def put(self, key: Pubkey, slot: int, account: Account | None) -> None:
+        """Record the newest version; one of the same slot is replaced."""
+        versions = self._versions.setdefault(key, [])
+        if versions and versions[-1].slot == slot:
+            versions.pop()
+        versions.append(Version(slot, account))
+        self._written[slot].add(key)
+        if account is not None:
+            self._owned[account.owner].add(key)
+
+    def overwrite(self, key: Pubkey, account: Account | None) -> None:
+        """Make the account what it is now at every commitment, as if it had always been so."""
+        self._versions[key] = [Version(0, account)]
+        if account is not None:
+            self._owned[account.owner].add(key)
+
+    def owned_by(self, program: Pubkey, slot: int) -> Iterator[tuple[Pubkey, Account]]:
+        """Written accounts that `program` owned at `slot`, ordered by address."""
+        for key in sorted(self._owned.get(program, ()), key=bytes):
+            account = self.at(key, slot)
+            if account is not None and account.owner == program:
+                yield key, account
+
+    def written_in(self, slot: int) -> frozenset[Pubkey]:
+        return frozenset(self._written.get(slot, ()))
+
+    def forget_before(self, slot: int) -> Iterator[tuple[Pubkey, int]]:
+        """Drop versions that nothing at `slot` or later can see.
+
+        Yields each key that lost some, with the slot of the oldest version it still has.
+        """
+        for written in [known for known in self._written if known <= slot]:
+            for key in self._written.pop(written):
+                versions = self._versions[key]
+                kept = bisect_right(versions, slot, key=_slot) - 1
+                if kept > 0:
+                    self._disown(key, versions[:kept], versions[kept:])
+                    del versions[:kept]
+                    yield key, versions[0].slot
+
+    def _disown(self, key: Pubkey, dropped: list[Version], kept: list[Version]) -> None:
+        owners = {version.account.owner for version in kept if version.account is not None}
+        for version in dropped:
+            if version.account is not None and version.account.owner not in owners:
+                self._owned[version.account.owner].discard(key)
+
+
+def _slot(version: Version) -> int:
+    return version.slot

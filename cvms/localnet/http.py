@@ -1,0 +1,89 @@
+"""The chain's HTTP port: JSON-RPC by POST, `GET /health`, CORS for wallets in browsers."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+
+import h11
+import trio
+
+from cvms.localnet.chain import Chain
+from cvms.localnet.connection import BodyTooLarge, Headers, HttpConnection, Request
+from cvms.localnet.rpc.dispatch import answer
+
+MAX_CONNECTIONS = 1024
+
+JSON: Headers = ((b"content-type", b"application/json; charset=utf-8"),)
+TEXT: Headers = ((b"content-type", b"text/plain; charset=utf-8"),)
+ANY_ORIGIN: Headers = ((b"access-control-allow-origin", b"*"),)
+
+Upgrade = Callable[[trio.SocketStream, bytes], Awaitable[None]]
+
+
+class HttpPort:
+    """Serves connections of one listener; `upgrade` takes those that become WebSockets."""
+
+    def __init__(self, chain: Chain, *, upgrade: Upgrade) -> None:
+        self._chain = chain
+        self._upgrade = upgrade
+        self._open = 0
+
+    async def serve(self, stream: trio.SocketStream) -> None:
+        """Answer one client until it goes; what it does wrong ends its connection only."""
+        if self._open >= MAX_CONNECTIONS:
+            await stream.aclose()
+            return
+        self._open += 1
+        try:
+            async with stream:
+                await self._converse(stream)
+        except (trio.BrokenResourceError, trio.ClosedResourceError, trio.TooSlowError):
+            return
+        finally:
+            self._open -= 1
+
+    async def _converse(self, stream: trio.SocketStream) -> None:
+        connection = HttpConnection(stream)
+        try:
+            while (request := await connection.read_request()) is not None:
+                if request.wants_websocket:
+                    await self._upgrade(stream, request.raw)
+                    return
+                await self._answer(connection, request)
+                if not connection.next_cycle():
+                    return
+        except h11.RemoteProtocolError as error:
+            await _refuse(connection, error.error_status_hint, str(error))
+        except BodyTooLarge:
+            await _refuse(connection, 413, "request body too large")
+
+    async def _answer(self, connection: HttpConnection, request: Request) -> None:
+        path = request.target.partition(b"?")[0]
+        match request.method:
+            case b"POST":
+                reply = await answer(self._chain, request.body)
+                await connection.reply(200, [*JSON, *ANY_ORIGIN], reply or b"")
+            case b"OPTIONS":
+                await connection.reply(200, [*ANY_ORIGIN, *_preflight(request)], b"")
+            case b"GET" | b"HEAD" if path == b"/health":
+                body = b"ok" if request.method == b"GET" else b""
+                await connection.reply(200, [*TEXT, *ANY_ORIGIN], body)
+            case _:
+                allowed = [*TEXT, (b"allow", b"POST, OPTIONS")]
+                await connection.reply(405, allowed, b"Used HTTP Method is not allowed.")
+
+
+def _preflight(request: Request) -> Headers:
+    asked = request.header(b"access-control-request-headers")
+    return [
+        (b"access-control-allow-methods", b"POST, GET, OPTIONS"),
+        (b"access-control-allow-headers", asked or b"content-type"),
+        (b"access-control-max-age", b"86400"),
+    ]
+
+
+async def _refuse(connection: HttpConnection, status: int, reason: str) -> None:
+    try:
+        await connection.reply(status, [*TEXT, (b"connection", b"close")], reason.encode())
+    except h11.LocalProtocolError:
+        return  # the reply had begun: closing is all that is left to say

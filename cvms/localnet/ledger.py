@@ -1,0 +1,204 @@
+"""The ledger in SQLite: what is acknowledged is on disk before the reply.
+
+In WAL mode a commit has reached the operating system when it returns, so a killed process loses
+nothing; a power cut may lose the newest commits, which a chain for development can bear.
+"""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections.abc import Iterable, Iterator
+from contextlib import AbstractContextManager
+from pathlib import Path
+
+from solders.account import Account
+from solders.hash import Hash
+from solders.pubkey import Pubkey
+
+from cvms.errors import ConfigurationError
+from cvms.localnet.types import Block, Entry
+
+FORMAT = 1
+
+SCHEMA = """
+CREATE TABLE IF NOT EXISTS settings (name TEXT PRIMARY KEY, value BLOB NOT NULL) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS blocks (
+    slot INTEGER PRIMARY KEY, parent_slot INTEGER NOT NULL, height INTEGER NOT NULL,
+    blockhash BLOB NOT NULL, time INTEGER NOT NULL
+);
+CREATE TABLE IF NOT EXISTS entries (
+    slot INTEGER NOT NULL, position INTEGER NOT NULL, signature TEXT NOT NULL UNIQUE,
+    message_hash BLOB NOT NULL UNIQUE, wire BLOB NOT NULL, keys BLOB NOT NULL, meta TEXT NOT NULL,
+    PRIMARY KEY (slot, position)
+);
+CREATE TABLE IF NOT EXISTS mentions (
+    key BLOB NOT NULL, slot INTEGER NOT NULL, position INTEGER NOT NULL,
+    PRIMARY KEY (key, slot, position)
+) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS accounts (
+    key BLOB NOT NULL, slot INTEGER NOT NULL, account BLOB, -- NULL: closed
+    PRIMARY KEY (key, slot)
+);
+"""
+
+
+class Ledger:
+    """Every block and transaction, and the account versions that are still needed.
+
+    `path` None keeps it in memory. A second process on the same file is refused.
+    """
+
+    def __init__(self, path: Path | None) -> None:
+        if path is not None:
+            path.parent.mkdir(parents=True, exist_ok=True)
+        self._db = sqlite3.connect(path or ":memory:", isolation_level=None, timeout=1.0)
+        self._db.execute("PRAGMA locking_mode = EXCLUSIVE")
+        self._db.execute("PRAGMA journal_mode = WAL")
+        self._db.execute("PRAGMA synchronous = NORMAL")
+        try:
+            self._db.executescript(SCHEMA)
+            if int(self.setting("format", b"%d" % FORMAT)) != FORMAT:
+                raise ConfigurationError(f"the ledger {path} has another format; reset it")
+        except sqlite3.OperationalError as error:
+            self._db.close()
+            raise ConfigurationError(f"cannot use the ledger {path}: {error}") from error
+
+    def close(self) -> None:
+        self._db.close()
+
+    def atomically(self) -> AbstractContextManager[None]:
+        """What is written inside is committed together when the block ends."""
+        return _Transaction(self._db)
+
+    # --- settings ------------------------------------------------------------------------------
+
+    def setting(self, name: str, default: bytes) -> bytes:
+        """A stored value; `default` is stored the first time."""
+        self._db.execute("INSERT OR IGNORE INTO settings VALUES (?, ?)", (name, default))
+        row = self._db.execute("SELECT value FROM settings WHERE name = ?", (name,)).fetchone()
+        return bytes(row[0])
+
+    def set_setting(self, name: str, value: bytes) -> None:
+        self._db.execute("INSERT OR REPLACE INTO settings VALUES (?, ?)", (name, value))
+
+    # --- blocks --------------------------------------------------------------------------------
+
+    def add_block(self, block: Block) -> None:
+        row = (block.slot, block.parent_slot, block.height, bytes(block.blockhash), block.time)
+        self._db.execute("INSERT INTO blocks VALUES (?, ?, ?, ?, ?)", row)
+
+    def newest_blocks(self, limit: int) -> list[Block]:
+        """Oldest first."""
+        rows = self._db.execute("SELECT * FROM blocks ORDER BY slot DESC LIMIT ?", (limit,))
+        return [_block(row) for row in rows][::-1]
+
+    def block(self, slot: int) -> Block | None:
+        row = self._db.execute("SELECT * FROM blocks WHERE slot = ?", (slot,)).fetchone()
+        return _block(row) if row else None
+
+    def block_slots(self, first: int, last: int, limit: int) -> list[int]:
+        rows = self._db.execute(
+            "SELECT slot FROM blocks WHERE slot BETWEEN ? AND ? ORDER BY slot LIMIT ?",
+            (first, last, limit),
+        )
+        return [slot for (slot,) in rows]
+
+    # --- transactions --------------------------------------------------------------------------
+
+    def add_entry(self, entry: Entry) -> None:
+        keys = b"".join(bytes(key) for key in entry.keys)
+        meta = json.dumps(entry.meta, separators=(",", ":"))
+        self._db.execute(
+            "INSERT INTO entries VALUES (?, ?, ?, ?, ?, ?, ?)",
+            (entry.slot, entry.index, entry.signature, entry.message_hash, entry.wire, keys, meta),
+        )
+        self._db.executemany(
+            "INSERT OR IGNORE INTO mentions VALUES (?, ?, ?)",
+            [(bytes(key), entry.slot, entry.index) for key in entry.keys],
+        )
+
+    def entry(self, signature: str) -> Entry | None:
+        row = self._db.execute("SELECT * FROM entries WHERE signature = ?", (signature,)).fetchone()
+        return _entry(row) if row else None
+
+    def has_message(self, message_hash: bytes) -> bool:
+        found = self._db.execute(
+            "SELECT 1 FROM entries WHERE message_hash = ?", (message_hash,)
+        ).fetchone()
+        return found is not None
+
+    def entries_in(self, slot: int) -> list[Entry]:
+        rows = self._db.execute("SELECT * FROM entries WHERE slot = ? ORDER BY position", (slot,))
+        return [_entry(row) for row in rows]
+
+    def entry_count(self) -> int:
+        row = self._db.execute("SELECT count(*) FROM entries").fetchone()
+        return int(row[0])
+
+    def position(self, signature: str) -> tuple[int, int] | None:
+        """The slot, and the index in its block, of a transaction."""
+        row = self._db.execute(
+            "SELECT slot, position FROM entries WHERE signature = ?", (signature,)
+        ).fetchone()
+        return (row[0], row[1]) if row else None
+
+    def mentioning(
+        self, key: Pubkey, *, below: tuple[int, int], above: tuple[int, int], limit: int
+    ) -> list[Entry]:
+        """Transactions with `key` among their accounts, newest first, between two positions."""
+        rows = self._db.execute(
+            """SELECT entries.* FROM mentions
+            JOIN entries USING (slot, position)
+            WHERE mentions.key = ?
+              AND (mentions.slot, mentions.position) < (?, ?)
+              AND (mentions.slot, mentions.position) > (?, ?)
+            ORDER BY mentions.slot DESC, mentions.position DESC LIMIT ?""",
+            (bytes(key), *below, *above, limit),
+        )
+        return [_entry(row) for row in rows]
+
+    # --- accounts ------------------------------------------------------------------------------
+
+    def put_accounts(self, slot: int, accounts: Iterable[tuple[Pubkey, Account | None]]) -> None:
+        self._db.executemany(
+            "INSERT OR REPLACE INTO accounts VALUES (?, ?, ?)",
+            [(bytes(key), slot, account and bytes(account)) for key, account in accounts],
+        )
+
+    def forget_accounts(self, before: Iterable[tuple[Pubkey, int]]) -> None:
+        """Drop each key's versions older than its slot."""
+        self._db.executemany(
+            "DELETE FROM accounts WHERE key = ? AND slot < ?",
+            [(bytes(key), slot) for key, slot in before],
+        )
+
+    def drop_account(self, key: Pubkey) -> None:
+        self._db.execute("DELETE FROM accounts WHERE key = ?", (bytes(key),))
+
+    def account_versions(self) -> Iterator[tuple[Pubkey, int, Account | None]]:
+        """All of them, oldest first."""
+        for key, slot, account in self._db.execute("SELECT * FROM accounts ORDER BY slot"):
+            yield Pubkey.from_bytes(key), slot, account and Account.from_bytes(account)
+
+
+class _Transaction(AbstractContextManager[None]):
+    def __init__(self, db: sqlite3.Connection) -> None:
+        self._db = db
+
+    def __enter__(self) -> None:
+        self._db.execute("BEGIN")
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        self._db.execute("COMMIT" if kind is None else "ROLLBACK")
+
+
+def _block(row: tuple[int, int, int, bytes, int]) -> Block:
+    slot, parent_slot, height, blockhash, time = row
+    return Block(slot, parent_slot, height, Hash.from_bytes(blockhash), time)
+
+
+def _entry(row: tuple[int, int, str, bytes, bytes, bytes, str]) -> Entry:
+    slot, index, signature, message_hash, wire, keys, meta = row
+    unpacked = tuple(Pubkey.from_bytes(keys[i : i + 32]) for i in range(0, len(keys), 32))
+    return Entry(slot, index, signature, message_hash, wire, unpacked, json.loads(meta))

@@ -1,0 +1,89 @@
+"""What a transaction's bytes say before it runs: its keys, which are writable, what it offers."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TypeAlias
+
+from solders.account import Account
+from solders.address_lookup_table_account import AddressLookupTable
+from solders.message import Message, MessageV0, MessageV1, to_bytes_versioned
+from solders.pubkey import Pubkey
+from solders.transaction import VersionedTransaction
+
+COMPUTE_BUDGET = Pubkey.from_string("ComputeBudget111111111111111111111111111111")
+SET_COMPUTE_UNIT_PRICE = 3
+
+AnyMessage: TypeAlias = Message | MessageV0 | MessageV1
+
+
+@dataclass(frozen=True, slots=True)
+class LoadedKeys:
+    """The keys of a transaction in the order its instructions index them."""
+
+    static: tuple[Pubkey, ...]
+    writable: tuple[Pubkey, ...]
+    """Loaded from tables."""
+    readonly: tuple[Pubkey, ...]
+
+    @property
+    def all(self) -> tuple[Pubkey, ...]:
+        return self.static + self.writable + self.readonly
+
+
+def message_hash(message: AnyMessage) -> bytes:
+    """What makes a transaction the same one, whatever its signatures."""
+    return hashlib.sha256(to_bytes_versioned(message)).digest()
+
+
+def is_signed(transaction: VersionedTransaction) -> bool:
+    """Whether every signature is there and verifies."""
+    required = transaction.message.header.num_required_signatures
+    return len(transaction.signatures) == required and all(transaction.verify_with_results())
+
+
+def load_keys(message: AnyMessage, account: Callable[[Pubkey], Account | None]) -> LoadedKeys:
+    """Resolve table lookups; what cannot be resolved is left out, and the run will say why."""
+    writable: list[Pubkey] = []
+    readonly: list[Pubkey] = []
+    lookups = message.address_table_lookups if isinstance(message, MessageV0) else []
+    for lookup in lookups:
+        addresses = _table(account(lookup.account_key))
+        writable += [addresses[i] for i in lookup.writable_indexes if i < len(addresses)]
+        readonly += [addresses[i] for i in lookup.readonly_indexes if i < len(addresses)]
+    return LoadedKeys(tuple(message.account_keys), tuple(writable), tuple(readonly))
+
+
+def _table(account: Account | None) -> list[Pubkey]:
+    if account is None:
+        return []
+    try:
+        return AddressLookupTable.deserialize(bytes(account.data)).addresses
+    except ValueError:
+        return []
+
+
+def writable_keys(message: AnyMessage, keys: LoadedKeys) -> list[Pubkey]:
+    """The keys the transaction asks to write."""
+    static = [key for i, key in enumerate(keys.static) if is_static_writable(message, i)]
+    return static + list(keys.writable)
+
+
+def is_static_writable(message: AnyMessage, index: int) -> bool:
+    header = message.header
+    signers = header.num_required_signatures
+    if index < signers:
+        return index < signers - header.num_readonly_signed_accounts
+    return index < len(message.account_keys) - header.num_readonly_unsigned_accounts
+
+
+def compute_unit_price(message: AnyMessage) -> int:
+    """Micro-lamports offered for each compute unit."""
+    for instruction in message.instructions:
+        data = bytes(instruction.data)
+        program = message.account_keys[instruction.program_id_index]
+        if program == COMPUTE_BUDGET and data[:1] == bytes([SET_COMPUTE_UNIT_PRICE]):
+            return int.from_bytes(data[1:9], "little")
+    return 0

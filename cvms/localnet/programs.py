@@ -1,0 +1,42 @@
+"""Programs in the layout of the upgradeable loader: an account that points to its code."""
+
+from __future__ import annotations
+
+from solders.account import Account
+from solders.pubkey import Pubkey
+
+from cvms.localnet.chain import Chain
+
+LOADER = Pubkey.from_string("BPFLoaderUpgradeab1e11111111111111111111111")
+
+PROGRAM_STATE = (2).to_bytes(4, "little")
+PROGRAM_DATA_STATE = (3).to_bytes(4, "little")
+HEADER_LENGTH = 45
+"""State, the slot of the deployment, and the upgrade authority come before the code."""
+
+
+def code_address(program_id: Pubkey) -> Pubkey:
+    return Pubkey.find_program_address([bytes(program_id)], LOADER)[0]
+
+
+def deployed_code(chain: Chain, program_id: Pubkey) -> bytes:
+    """The program's bytes, empty if there is none."""
+    account = chain.accounts.latest(code_address(program_id))
+    return b"" if account is None else bytes(account.data)[HEADER_LENGTH:]
+
+
+def deploy(
+    chain: Chain, program_id: Pubkey, elf: bytes, *, authority: Pubkey | None = None
+) -> None:
+    """Install or replace a program; it can run at once."""
+    slot = (0).to_bytes(8, "little")
+    owner = bytes([authority is not None]) + bytes(authority or Pubkey.default())
+    code = PROGRAM_DATA_STATE + slot + owner + elf
+    program = PROGRAM_STATE + bytes(code_address(program_id))
+    _write(chain, code_address(program_id), code, executable=False)
+    _write(chain, program_id, program, executable=True)
+
+
+def _write(chain: Chain, key: Pubkey, data: bytes, *, executable: bool) -> None:
+    lamports = chain.vm.rent_exempt(len(data))
+    chain.overwrite(key, Account(lamports, data, LOADER, executable=executable))

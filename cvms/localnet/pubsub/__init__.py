@@ -1,0 +1,1 @@
+"""Solana's PubSub over WebSocket: subscriptions, and the notifications they cause."""

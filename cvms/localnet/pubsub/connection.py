@@ -1,0 +1,168 @@
+"""One PubSub client: its calls, its bounded queue, its socket."""
+
+from __future__ import annotations
+
+import json
+
+import structlog
+import trio
+import trio_websocket
+
+from cvms.errors import RpcError
+from cvms.localnet.pubsub.hub import Hub
+from cvms.localnet.pubsub.requests import SUBSCRIBE, UNSUBSCRIBE
+from cvms.localnet.rpc.dispatch import error_reply, read_call, result_reply
+from cvms.localnet.rpc.faults import INVALID_PARAMS, METHOD_NOT_FOUND, PARSE_ERROR
+from cvms.localnet.types import Json
+
+log = structlog.get_logger(__name__)
+
+QUEUE_FRAMES = 16_384
+"""A full block's logs for several subscriptions; who lets it fill is closed."""
+
+SEND_SECONDS = 20.0
+HANDSHAKE_SECONDS = 10.0
+MAX_MESSAGE_BYTES = 64 * 1024
+
+TRY_AGAIN_LATER = 1013
+
+
+class PubSubPort:
+    """Serves PubSub connections of one listener, or upgraded ones of the HTTP port."""
+
+    def __init__(self, hub: Hub) -> None:
+        self._hub = hub
+
+    async def serve(self, stream: trio.SocketStream) -> None:
+        """Serve one client until it goes; what it does wrong ends its connection only."""
+        await self._serve(stream)
+
+    async def upgrade(self, stream: trio.SocketStream, head: bytes) -> None:
+        """Serve a client whose request `head` was read from the stream before."""
+        await self._serve(_Replayed(stream, head))
+
+    async def _serve(self, stream: trio.abc.Stream) -> None:
+        try:
+            async with trio.open_nursery() as nursery:
+                socket = await self._accept(nursery, stream)
+                await PubSubClient(socket, self._hub).run()
+                nursery.cancel_scope.cancel()
+        except* (
+            trio.BrokenResourceError,
+            trio.ClosedResourceError,
+            trio.TooSlowError,
+            trio_websocket.ConnectionClosed,
+            trio_websocket.HandshakeError,
+        ) as gone:
+            log.debug("pubsub_client_gone", reason=repr(gone.exceptions[0]))
+        finally:
+            await trio.aclose_forcefully(stream)
+
+    async def _accept(
+        self, nursery: trio.Nursery, stream: trio.abc.Stream
+    ) -> trio_websocket.WebSocketConnection:
+        with trio.fail_after(HANDSHAKE_SECONDS):
+            request = await trio_websocket.wrap_server_stream(
+                nursery, stream, max_message_size=MAX_MESSAGE_BYTES
+            )
+            return await request.accept()
+
+
+class PubSubClient:
+    """Reads calls and writes frames at the same time."""
+
+    def __init__(self, socket: trio_websocket.WebSocketConnection, hub: Hub) -> None:
+        self._socket = socket
+        self._hub = hub
+        self._send, self._frames = trio.open_memory_channel[str](QUEUE_FRAMES)
+        self._full = trio.Event()
+
+    def push(self, frame: str) -> None:
+        """Queue a frame; a client whose queue is full is closed, so that no one waits for it."""
+        try:
+            self._send.send_nowait(frame)
+        except trio.WouldBlock:
+            self._full.set()
+
+    async def run(self) -> None:
+        """Until the client closes, falls too far behind, or its socket fails."""
+        try:
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(self._write)
+                nursery.start_soon(self._close_when_full)
+                await self._read()
+                nursery.cancel_scope.cancel()
+        finally:
+            self._hub.forget(self)
+
+    async def _read(self) -> None:
+        while True:
+            try:
+                message = await self._socket.get_message()
+            except trio_websocket.ConnectionClosed:
+                return
+            self._take(message)
+
+    async def _write(self) -> None:
+        async for frame in self._frames:
+            with trio.fail_after(SEND_SECONDS):
+                await self._socket.send_message(frame)
+
+    async def _close_when_full(self) -> None:
+        await self._full.wait()
+        self._hub.forget(self)
+        with trio.fail_after(SEND_SECONDS):
+            await self._socket.aclose(TRY_AGAIN_LATER, "too slow")
+
+    def _take(self, message: str | bytes) -> None:
+        try:
+            call = json.loads(message)
+        except (ValueError, RecursionError):
+            self._reply(error_reply(None, RpcError(PARSE_ERROR, "Parse error")))
+            return
+        for one in call if isinstance(call, list) else [call]:
+            self._answer(one)
+
+    def _answer(self, call: Json) -> None:
+        identifier = call.get("id") if isinstance(call, dict) else None
+        try:
+            name, params = read_call(call)
+            if name in SUBSCRIBE:
+                subscription = self._hub.subscribe(self, SUBSCRIBE[name](params))
+                self._reply(result_reply(identifier, subscription))
+                self._hub.tell_known(subscription)
+            elif name in UNSUBSCRIBE:
+                if not self._hub.unsubscribe(self, params.integer(0)):
+                    raise RpcError(INVALID_PARAMS, "Invalid subscription id.")
+                self._reply(result_reply(identifier, result=True))
+            else:
+                raise RpcError(METHOD_NOT_FOUND, "Method not found")
+        except RpcError as error:
+            self._reply(error_reply(identifier, error))
+
+    def _reply(self, reply: Json) -> None:
+        self.push(json.dumps(reply, separators=(",", ":")))
+
+
+class _Replayed(trio.abc.Stream):
+    """A stream that first gives again what was read from it."""
+
+    def __init__(self, stream: trio.abc.Stream, head: bytes) -> None:
+        self._stream = stream
+        self._head = head
+
+    async def receive_some(self, max_bytes: int | None = None) -> bytes | bytearray:
+        if self._head:
+            await trio.lowlevel.checkpoint()
+            head, self._head = self._head, b""
+            return head
+        return await self._stream.receive_some(max_bytes)
+
+    async def send_all(self, data: bytes | bytearray | memoryview) -> None:
+        await self._stream.send_all(data)
+
+    async def wait_send_all_might_not_block(self) -> None:
+        await self._stream.wait_send_all_might_not_block()
+
+    async def aclose(self) -> None:
+        await self._stream.aclose()

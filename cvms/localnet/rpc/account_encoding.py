@@ -1,0 +1,83 @@
+"""Accounts as JSON, in every encoding a node offers."""
+
+from __future__ import annotations
+
+import base64
+from dataclasses import dataclass
+
+import zstandard
+from solders.account import Account
+
+from cvms.errors import RpcError
+from cvms.localnet import base58
+from cvms.localnet.rpc.faults import INVALID_REQUEST, invalid_params
+from cvms.localnet.rpc.params import Config, read_int
+from cvms.localnet.rpc.parsed_accounts import parse_account
+from cvms.localnet.rpc.view import View
+from cvms.localnet.types import Json
+
+MAX_BASE58_BYTES = 128
+
+ENCODINGS = ("binary", "base58", "base64", "base64+zstd", "jsonParsed")
+
+
+@dataclass(frozen=True, slots=True)
+class DataSlice:
+    offset: int
+    length: int
+
+
+@dataclass(frozen=True, slots=True)
+class AccountFormat:
+    """How a call wants accounts shown."""
+
+    encoding: str
+    slice: DataSlice | None
+
+    def render(self, view: View, account: Account) -> Json:
+        return {
+            "lamports": account.lamports,
+            "data": self._data(view, account),
+            "owner": str(account.owner),
+            "executable": account.executable,
+            "rentEpoch": account.rent_epoch,
+            "space": len(account.data),
+        }
+
+    def _data(self, view: View, account: Account) -> Json:
+        if self.encoding == "jsonParsed" and (parsed := parse_account(view, account)):
+            return parsed
+        data = bytes(account.data)
+        if self.slice is not None:
+            data = data[self.slice.offset : self.slice.offset + self.slice.length]
+        return encode_data(data, "base64" if self.encoding == "jsonParsed" else self.encoding)
+
+
+def read_format(config: Config, *, default: str = "binary") -> AccountFormat:
+    encoding = config.text("encoding", default)
+    if encoding not in ENCODINGS:
+        raise invalid_params(f"Invalid params: unknown variant `{encoding}`.")
+    data_slice = config.object("dataSlice")
+    if data_slice is None:
+        return AccountFormat(encoding, None)
+    offset = read_int(data_slice.fields.get("offset"), "offset")
+    length = read_int(data_slice.fields.get("length"), "length")
+    return AccountFormat(encoding, DataSlice(offset, length))
+
+
+def encode_data(data: bytes, encoding: str) -> Json:
+    """Raises the node's error for base58 of more than 128 bytes, which takes too long to make."""
+    match encoding:
+        case "binary" | "base58":
+            if len(data) > MAX_BASE58_BYTES:
+                raise RpcError(
+                    INVALID_REQUEST,
+                    "Encoded binary (base 58) data should be less than 128 bytes, "
+                    "please use Base64 encoding.",
+                )
+            text = base58.encode(data)
+            return text if encoding == "binary" else [text, encoding]
+        case "base64+zstd":
+            return [base64.b64encode(zstandard.compress(data)).decode(), encoding]
+        case _:
+            return [base64.b64encode(data).decode(), "base64"]

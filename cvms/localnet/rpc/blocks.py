@@ -1,0 +1,85 @@
+"""Methods about blocks."""
+
+from __future__ import annotations
+
+from cvms.localnet.chain import Chain
+from cvms.localnet.rpc.faults import block_not_available, invalid_params, slot_skipped
+from cvms.localnet.rpc.history import confirmed_view
+from cvms.localnet.rpc.params import Config, Params
+from cvms.localnet.rpc.transaction_encoding import TransactionFormat, read_transaction_format
+from cvms.localnet.types import Block, Entry, Json
+
+MAX_BLOCK_RANGE = 500_000
+
+DETAILS = ("full", "accounts", "signatures", "none")
+
+
+def get_block(chain: Chain, params: Params) -> Json:
+    slot, given = params.integer(0), params.at(1)
+    config = Config({"encoding": given}) if isinstance(given, str) else params.config(1)
+    view = confirmed_view(chain, config)
+    detail = config.text("transactionDetails", "full")
+    if detail not in DETAILS:
+        raise invalid_params(f"Invalid params: unknown variant `{detail}`.")
+    shape = read_transaction_format(config)
+    block = _find(chain, slot, newest=view.block.slot)
+    parent = chain.ledger.block(block.parent_slot) or block
+    shown: dict[str, Json] = {
+        "previousBlockhash": str(parent.blockhash),
+        "blockhash": str(block.blockhash),
+        "parentSlot": block.parent_slot,
+        "blockTime": block.time,
+        "blockHeight": block.height,
+    }
+    if config.fields.get("rewards") is not False:
+        shown["rewards"] = []
+    return shown | _detail(chain.ledger.entries_in(slot), detail, shape)
+
+
+def _find(chain: Chain, slot: int, *, newest: int) -> Block:
+    if slot > newest:
+        raise block_not_available(slot)
+    block = chain.ledger.block(slot)
+    if block is None:
+        raise slot_skipped(slot)
+    return block
+
+
+def _detail(entries: list[Entry], detail: str, shape: TransactionFormat) -> dict[str, Json]:
+    match detail:
+        case "full":
+            return {"transactions": [shape.render(entry) for entry in entries]}
+        case "accounts":
+            return {"transactions": [shape.render_keys(entry) for entry in entries]}
+        case "signatures":
+            return {"signatures": [entry.signature for entry in entries]}
+        case _:
+            return {}
+
+
+def get_blocks(chain: Chain, params: Params) -> Json:
+    """`[start, end?, config?]`; both ends count."""
+    first = params.integer(0)
+    has_end = isinstance(params.at(1), int)
+    view = confirmed_view(chain, params.config(2 if has_end or params.at(2) else 1))
+    last = min(params.integer(1), view.block.slot) if has_end else view.block.slot
+    if last - first > MAX_BLOCK_RANGE:
+        raise invalid_params(f"Slot range too large; max {MAX_BLOCK_RANGE}")
+    return chain.ledger.block_slots(first, last, MAX_BLOCK_RANGE + 1)
+
+
+def get_blocks_with_limit(chain: Chain, params: Params) -> Json:
+    first, limit = params.integer(0), params.integer(1)
+    view = confirmed_view(chain, params.config(2))
+    if limit > MAX_BLOCK_RANGE:
+        raise invalid_params(f"Limit too large; max {MAX_BLOCK_RANGE}")
+    return chain.ledger.block_slots(first, view.block.slot, limit)
+
+
+def get_block_time(chain: Chain, params: Params) -> Json:
+    slot = params.integer(0)
+    return _find(chain, slot, newest=chain.tip.slot).time
+
+
+def get_first_available_block(chain: Chain, params: Params) -> Json:
+    return 0

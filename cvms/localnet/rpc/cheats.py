@@ -1,0 +1,175 @@
+"""Surfpool's cheat codes: they change the chain in ways no transaction can.
+
+What they set holds at every commitment at once, and survives a restart.
+"""
+
+from __future__ import annotations
+
+from solders.account import Account
+from solders.pubkey import Pubkey
+from solders.token.state import TokenAccount, TokenAccountState
+
+from cvms.localnet.chain import Chain
+from cvms.localnet.programs import deploy, deployed_code
+from cvms.localnet.rpc.faults import invalid_params
+from cvms.localnet.rpc.nodes import epoch_info
+from cvms.localnet.rpc.params import Config, Params, read_int, read_pubkey, read_text
+from cvms.localnet.rpc.view import View
+from cvms.localnet.tokens import (
+    ACCOUNT_LENGTH,
+    NATIVE_MINT,
+    TOKEN_PROGRAM,
+    associated_token_account,
+    token_account,
+    token_mint,
+)
+from cvms.localnet.types import Commitment, Json
+
+MAX_DATA_BYTES = 10 * 1024 * 1024
+"""What an account can hold on Solana."""
+
+STATES = {
+    "uninitialized": TokenAccountState.Uninitialized,
+    "initialized": TokenAccountState.Initialized,
+    "frozen": TokenAccountState.Frozen,
+}
+
+
+def set_account(chain: Chain, params: Params) -> Json:
+    """`[pubkey, {lamports?, owner?, executable?, rentEpoch?, data? (hex)}]`; the rest stays."""
+    key, update = params.pubkey(0), params.config(1).fields
+    old = chain.accounts.latest(key) or Account(0, b"", Pubkey.default())
+    lamports = _given(update, "lamports", "lamports")
+    rent_epoch = _given(update, "rentEpoch", "rent_epoch")
+    owner, executable = update.get("owner"), update.get("executable")
+    account = Account(
+        lamports=old.lamports if lamports is None else read_int(lamports, "lamports"),
+        data=bytes(old.data) if update.get("data") is None else _hex(update["data"]),
+        owner=old.owner if owner is None else read_pubkey(owner),
+        executable=old.executable if executable is None else bool(executable),
+        rent_epoch=old.rent_epoch if rent_epoch is None else read_int(rent_epoch, "rentEpoch"),
+    )
+    chain.overwrite(key, account if account.lamports else None)
+    return _done(chain)
+
+
+def set_token_account(chain: Chain, params: Params) -> Json:
+    """`[owner, mint, {amount?, delegate?, state?, delegatedAmount?, closeAuthority?}, program?]`.
+
+    Creates the associated token account if there is none. `"null"` removes a delegate or a
+    close authority.
+    """
+    owner, mint, update = params.pubkey(0), params.pubkey(1), params.config(2)
+    program = TOKEN_PROGRAM if params.at(3) is None else params.pubkey(3)
+    mint_account = chain.accounts.latest(mint)
+    if mint_account is None or mint_account.owner != program or token_mint(mint_account) is None:
+        raise invalid_params(f"{mint} is not a mint of the token program {program}")
+    key = associated_token_account(owner, mint, program)
+    account = chain.accounts.latest(key)
+    held = token_account(account)
+    if account is None or held is None:
+        account = Account(chain.vm.rent_exempt(ACCOUNT_LENGTH), bytes(ACCOUNT_LENGTH), program)
+        held = _empty_token_account(owner, mint, reserve=account.lamports)
+    updated = _updated(held, update)
+    data = bytes(updated) + bytes(account.data)[ACCOUNT_LENGTH:]
+    lamports = account.lamports
+    if updated.is_native is not None:
+        lamports = updated.is_native + updated.amount
+    chain.overwrite(key, Account(lamports, data, program))
+    return _done(chain)
+
+
+def _empty_token_account(owner: Pubkey, mint: Pubkey, *, reserve: int) -> TokenAccount:
+    return TokenAccount(
+        mint=mint,
+        owner=owner,
+        amount=0,
+        delegate=None,
+        state=TokenAccountState.Initialized,
+        is_native=reserve if mint == NATIVE_MINT else None,
+        delegated_amount=0,
+        close_authority=None,
+    )
+
+
+def _updated(held: TokenAccount, update: Config) -> TokenAccount:
+    fields = update.fields
+    state = update.text("state", "")
+    if state and state not in STATES:
+        raise invalid_params(f"Invalid token account state: {state}")
+    amount, delegated = update.slot("amount"), update.slot("delegatedAmount")
+    return TokenAccount(
+        mint=held.mint,
+        owner=held.owner,
+        amount=held.amount if amount is None else amount,
+        delegate=_authority(fields.get("delegate"), held.delegate),
+        state=STATES[state] if state else held.state,
+        is_native=held.is_native,
+        delegated_amount=held.delegated_amount if delegated is None else delegated,
+        close_authority=_authority(fields.get("closeAuthority"), held.close_authority),
+    )
+
+
+def _authority(given: Json, held: Pubkey | None) -> Pubkey | None:
+    if given is None:
+        return held
+    return None if given == "null" else read_pubkey(given)
+
+
+def write_program(chain: Chain, params: Params) -> Json:
+    """`[program_id, data (hex), offset, authority?]`: the code from `offset` on becomes `data`."""
+    program_id, data, offset = params.pubkey(0), _hex(params.required(1)), params.integer(2)
+    authority = None if params.at(3) is None else params.pubkey(3)
+    if offset + len(data) > MAX_DATA_BYTES:
+        raise invalid_params("the program would be longer than an account can be")
+    code = deployed_code(chain, program_id).ljust(offset, b"\0")
+    elf = code[:offset] + data + code[offset + len(data) :]
+    deploy(chain, program_id, elf, authority=authority)
+    return _done(chain)
+
+
+def time_travel(chain: Chain, params: Params) -> Json:
+    """`[{absoluteTimestamp (ms) | absoluteSlot | absoluteEpoch}]`, only forward."""
+    config = params.config(0)
+    timestamp, slot = config.slot("absoluteTimestamp"), config.slot("absoluteSlot")
+    epoch = config.slot("absoluteEpoch")
+    if timestamp is not None:
+        if timestamp / 1000 < chain.time.now():
+            raise invalid_params("Cannot travel to past timestamp")
+        chain.move_time(timestamp / 1000)
+    elif slot is not None or epoch is not None:
+        target = slot if slot is not None else chain.vm.epochs.get_first_slot_in_epoch(epoch or 0)
+        if target <= chain.tip.slot:
+            raise invalid_params("Cannot travel to past slot")
+        chain.skip_to(target)
+    else:
+        raise invalid_params("Invalid params: where to travel is missing")
+    return epoch_info(chain, chain.tip)
+
+
+def pause_clock(chain: Chain, params: Params) -> Json:
+    chain.pause()
+    return epoch_info(chain, chain.tip)
+
+
+def resume_clock(chain: Chain, params: Params) -> Json:
+    chain.resume()
+    return epoch_info(chain, chain.tip)
+
+
+def _given(update: dict[str, Json], *names: str) -> Json:
+    return next((update[name] for name in names if update.get(name) is not None), None)
+
+
+def _hex(value: Json) -> bytes:
+    try:
+        data = bytes.fromhex(read_text(value))
+    except ValueError as error:
+        raise invalid_params(f"Invalid hex data provided: {error}") from None
+    if len(data) > MAX_DATA_BYTES:
+        raise invalid_params("the data is longer than an account can hold")
+    return data
+
+
+def _done(chain: Chain) -> Json:
+    return View(chain, chain.bank(Commitment.CONFIRMED)).answer(None)

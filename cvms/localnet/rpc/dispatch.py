@@ -1,0 +1,100 @@
+"""JSON-RPC 2.0: from the bytes of a request to those of its reply."""
+
+from __future__ import annotations
+
+import json
+
+import structlog
+import trio
+
+from cvms.errors import RpcError
+from cvms.localnet.chain import Chain
+from cvms.localnet.rpc.faults import (
+    INTERNAL_ERROR,
+    INVALID_PARAMS,
+    INVALID_REQUEST,
+    METHOD_NOT_FOUND,
+    PARSE_ERROR,
+)
+from cvms.localnet.rpc.methods import METHODS
+from cvms.localnet.rpc.params import Params
+from cvms.localnet.types import Json
+
+log = structlog.get_logger(__name__)
+
+
+async def answer(chain: Chain, body: bytes) -> bytes | None:
+    """The reply to one call or to a batch; None if there were only notifications."""
+    try:
+        request = json.loads(body)
+    except (ValueError, RecursionError):
+        return _encoded(error_reply(None, RpcError(PARSE_ERROR, "Parse error")))
+    if not isinstance(request, list):
+        reply = answer_call(chain, request)
+        return None if reply is None else _encoded(reply)
+    if not request:
+        return _encoded(error_reply(None, RpcError(INVALID_REQUEST, "Invalid request")))
+    replies = []
+    for call in request:
+        await trio.lowlevel.checkpoint()  # a long batch lets others in
+        if (reply := answer_call(chain, call)) is not None:
+            replies.append(reply)
+    return _encoded(replies) if replies else None
+
+
+def answer_call(chain: Chain, call: Json) -> Json:
+    """The reply to one call, or None for a notification."""
+    try:
+        name, params = read_call(call)
+    except RpcError as error:
+        identifier = call.get("id") if isinstance(call, dict) else None
+        return error_reply(identifier, error)
+    if "id" not in call:
+        return None
+    try:
+        return result_reply(call["id"], _run(chain, name, params))
+    except RpcError as error:
+        return error_reply(call["id"], error)
+
+
+def read_call(call: Json) -> tuple[str, Params]:
+    """The method's name and its positional parameters."""
+    if not isinstance(call, dict) or call.get("jsonrpc") != "2.0":
+        raise RpcError(INVALID_REQUEST, "Invalid request")
+    if not isinstance(call.get("method"), str) or not _is_id(call.get("id")):
+        raise RpcError(INVALID_REQUEST, "Invalid request")
+    params = call.get("params")
+    if params is not None and not isinstance(params, list):
+        raise RpcError(INVALID_PARAMS, "`params` should be an array")
+    return call["method"], Params(params or [])
+
+
+def _is_id(value: Json) -> bool:
+    return value is None or (isinstance(value, int | float | str) and not isinstance(value, bool))
+
+
+def _run(chain: Chain, name: str, params: Params) -> Json:
+    method = METHODS.get(name)
+    if method is None:
+        raise RpcError(METHOD_NOT_FOUND, "Method not found")
+    try:
+        return method(chain, params)
+    except (ArithmeticError, LookupError, TypeError, ValueError) as error:
+        # one odd request must not end the chain for everybody; what the ledger raises does
+        log.exception("rpc_method_failed", method=name)
+        raise RpcError(INTERNAL_ERROR, "Internal error") from error
+
+
+def result_reply(identifier: Json, result: Json) -> Json:
+    return {"jsonrpc": "2.0", "result": result, "id": identifier}
+
+
+def error_reply(identifier: Json, error: RpcError) -> Json:
+    shown = {"code": error.code, "message": error.message}
+    if error.data is not None:
+        shown["data"] = error.data
+    return {"jsonrpc": "2.0", "error": shown, "id": identifier}
+
+
+def _encoded(reply: Json) -> bytes:
+    return json.dumps(reply, separators=(",", ":")).encode()

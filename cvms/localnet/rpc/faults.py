@@ -1,0 +1,58 @@
+"""JSON-RPC errors with a validator's codes and sentences."""
+
+from __future__ import annotations
+
+from cvms.errors import RpcError
+from cvms.localnet.types import Json
+
+PARSE_ERROR = -32700
+INVALID_REQUEST = -32600
+METHOD_NOT_FOUND = -32601
+INVALID_PARAMS = -32602
+INTERNAL_ERROR = -32603
+
+PREFLIGHT_FAILURE = -32002
+SIGNATURE_VERIFICATION_FAILURE = -32003
+BLOCK_NOT_AVAILABLE = -32004
+NODE_UNHEALTHY = -32005
+SLOT_SKIPPED = -32007
+LONG_TERM_STORAGE_SLOT_SKIPPED = -32009
+UNSUPPORTED_TRANSACTION_VERSION = -32015
+MIN_CONTEXT_SLOT_NOT_REACHED = -32016
+
+
+def invalid_params(message: str) -> RpcError:
+    return RpcError(INVALID_PARAMS, message)
+
+
+def min_context_slot_not_reached(slot: int) -> RpcError:
+    message = "Minimum context slot has not been reached"
+    return RpcError(MIN_CONTEXT_SLOT_NOT_REACHED, message, {"contextSlot": slot})
+
+
+def block_not_available(slot: int) -> RpcError:
+    return RpcError(BLOCK_NOT_AVAILABLE, f"Block not available for slot {slot}")
+
+
+def slot_skipped(slot: int) -> RpcError:
+    return RpcError(
+        SLOT_SKIPPED,
+        f"Slot {slot} was skipped, or missing due to ledger jump to recent snapshot",
+    )
+
+
+def unsupported_version(version: int) -> RpcError:
+    return RpcError(
+        UNSUPPORTED_TRANSACTION_VERSION,
+        f"Transaction version ({version}) is not supported by the requesting client. Please try "
+        "the request again with the following configuration parameter: "
+        f'"maxSupportedTransactionVersion": {version}',
+    )
+
+
+def preflight_failure(message: str, result: Json) -> RpcError:
+    return RpcError(PREFLIGHT_FAILURE, f"Transaction simulation failed: {message}", result)
+
+
+def signature_verification_failure() -> RpcError:
+    return RpcError(SIGNATURE_VERIFICATION_FAILURE, "Transaction signature verification failure")

@@ -1,0 +1,55 @@
+"""What recent transactions offered for their place."""
+
+from __future__ import annotations
+
+from solders.pubkey import Pubkey
+from solders.transaction import VersionedTransaction
+
+from cvms.localnet.blocks import MAX_HASH_AGE
+from cvms.localnet.chain import Chain
+from cvms.localnet.message import compute_unit_price, is_static_writable
+from cvms.localnet.rpc.faults import invalid_params
+from cvms.localnet.rpc.params import Params, read_list, read_pubkey
+from cvms.localnet.types import Entry, Json
+
+MAX_ADDRESSES = 128
+
+
+def get_recent_prioritization_fees(chain: Chain, params: Params) -> Json:
+    """For each recent block, the lowest price that got a transaction in.
+
+    With addresses: the lowest among transactions that wrote all of them.
+    """
+    given = params.at(0)
+    texts = [] if given is None else read_list(given)
+    if len(texts) > MAX_ADDRESSES:
+        raise invalid_params(f"Too many inputs provided; max {MAX_ADDRESSES}")
+    addresses = frozenset(read_pubkey(text) for text in texts)
+    tip = chain.tip
+    return [
+        {
+            "slot": block.slot,
+            "prioritizationFee": _lowest(chain.ledger.entries_in(block.slot), addresses),
+        }
+        for block in chain.blocks.after(tip.height - MAX_HASH_AGE, tip.height)
+    ]
+
+
+def _lowest(entries: list[Entry], addresses: frozenset[Pubkey]) -> int:
+    prices = [
+        compute_unit_price(VersionedTransaction.from_bytes(entry.wire).message)
+        for entry in entries
+        if addresses <= _written(entry)
+    ]
+    return min(prices, default=0)
+
+
+def _written(entry: Entry) -> frozenset[Pubkey]:
+    message = VersionedTransaction.from_bytes(entry.wire).message
+    static = len(message.account_keys)
+    loaded = static + len(entry.meta["loadedAddresses"]["writable"])
+    return frozenset(
+        key
+        for index, key in enumerate(entry.keys)
+        if (index < static and is_static_writable(message, index)) or static <= index < loaded
+    )

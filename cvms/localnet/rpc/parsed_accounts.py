@@ -1,0 +1,58 @@
+"""`jsonParsed` accounts: token accounts and mints; other data stays bytes, as on a node."""
+
+from __future__ import annotations
+
+from solders.account import Account
+from solders.pubkey import Pubkey
+from solders.token.state import Mint, TokenAccount, TokenAccountState
+
+from cvms.localnet.rpc.view import View
+from cvms.localnet.tokens import TOKEN_PROGRAM, token_account, token_mint, ui_amount
+from cvms.localnet.types import Json
+
+
+def parse_account(view: View, account: Account) -> Json:
+    """The parsed form, or None for data that has none."""
+    if (held := token_account(account)) is not None:
+        if (mint := token_mint(view.account(held.mint))) is None:
+            return None
+        parsed = {"type": "account", "info": token_account_info(held, mint.decimals)}
+    elif (mint := token_mint(account)) is not None:
+        parsed = {"type": "mint", "info": _mint_info(mint)}
+    else:
+        return None
+    program = "spl-token" if account.owner == TOKEN_PROGRAM else "spl-token-2022"
+    return {"program": program, "parsed": parsed, "space": len(account.data)}
+
+
+def token_account_info(held: TokenAccount, decimals: int) -> Json:
+    frozen = held.state == TokenAccountState.Frozen
+    info = {
+        "mint": str(held.mint),
+        "owner": str(held.owner),
+        "tokenAmount": ui_amount(held.amount, decimals),
+        "state": "frozen" if frozen else "initialized",
+        "isNative": held.is_native is not None,
+    }
+    if held.delegate is not None:
+        info["delegate"] = str(held.delegate)
+        info["delegatedAmount"] = ui_amount(held.delegated_amount, decimals)
+    if held.is_native is not None:
+        info["rentExemptReserve"] = ui_amount(held.is_native, decimals)
+    if held.close_authority is not None:
+        info["closeAuthority"] = str(held.close_authority)
+    return info
+
+
+def _mint_info(mint: Mint) -> Json:
+    return {
+        "mintAuthority": _optional(mint.mint_authority),
+        "supply": str(mint.supply),
+        "decimals": mint.decimals,
+        "isInitialized": mint.is_initialized,
+        "freezeAuthority": _optional(mint.freeze_authority),
+    }
+
+
+def _optional(key: Pubkey | None) -> str | None:
+    return None if key is None else str(key)

@@ -1,0 +1,103 @@
+"""Methods that put transactions on the chain, or say what one would cost."""
+
+from __future__ import annotations
+
+from solders.compute_budget import set_compute_unit_limit
+from solders.instruction import Instruction
+from solders.message import Message
+from solders.pubkey import Pubkey
+from solders.signature import Signature
+from solders.system_program import TransferParams, transfer
+from solders.transaction import VersionedTransaction
+
+from cvms.errors import RpcError
+from cvms.localnet.chain import Chain, Refused
+from cvms.localnet.errors import error_text
+from cvms.localnet.faucet import faucet_keypair
+from cvms.localnet.message import is_signed
+from cvms.localnet.rpc.faults import (
+    INVALID_REQUEST,
+    preflight_failure,
+    signature_verification_failure,
+)
+from cvms.localnet.rpc.params import Params
+from cvms.localnet.rpc.simulation import outcome_result, refused_result
+from cvms.localnet.rpc.view import View, open_view
+from cvms.localnet.rpc.wire import read_message, read_transaction
+from cvms.localnet.types import Commitment, Json
+
+
+def send_transaction(chain: Chain, params: Params) -> Json:
+    """The signature, once the transaction is in a block and on disk.
+
+    As on a node, a transaction sent with `skipPreflight` that cannot be in a block is dropped
+    without a word.
+    """
+    text, config = params.text(0), params.config(1)
+    transaction = read_transaction(text, config.text("encoding", "base58"))
+    if not config.flag("skipPreflight"):
+        if not is_signed(transaction):
+            raise signature_verification_failure()
+        level = Params([{**config.fields, "commitment": config.fields.get("preflightCommitment")}])
+        _preflight(open_view(chain, level.config(0)), transaction)
+    return submit(chain, transaction)
+
+
+def submit(chain: Chain, transaction: VersionedTransaction) -> str:
+    """Put it in the tip's block if it can be in one; its signature either way."""
+    signature = str(transaction.signatures[0])
+    for observer in chain.observers:
+        observer.received(signature)
+    try:
+        chain.process(transaction)
+    except Refused:
+        return signature
+    return signature
+
+
+def _preflight(view: View, transaction: VersionedTransaction) -> None:
+    try:
+        view.chain.check(transaction, bank=view.block)
+        outcome = view.chain.simulate(transaction, at=view.block)
+    except Refused as refused:
+        raise preflight_failure(error_text(refused.err), refused_result(refused)) from None
+    if outcome.err is not None:
+        raise preflight_failure(error_text(outcome.err), outcome_result(outcome))
+
+
+def request_airdrop(chain: Chain, params: Params) -> Json:
+    """A transfer from the faucet; each request makes another transaction."""
+    recipient, lamports = params.pubkey(0), params.integer(1)
+    block = chain.bank(Commitment.PROCESSED)
+    faucet = faucet_keypair(chain.ledger)
+    for repeat in range(chain.transaction_count + 2):
+        instructions = _airdrop(faucet.pubkey(), recipient, lamports, repeat)
+        message = Message.new_with_blockhash(instructions, faucet.pubkey(), block.blockhash)
+        transaction = VersionedTransaction(message, [faucet])
+        try:
+            entry = chain.process(transaction)
+        except Refused as refused:
+            if refused.err != "AlreadyProcessed":
+                break
+        else:
+            if entry.err is None:
+                return entry.signature
+            break
+    raise RpcError(INVALID_REQUEST, "airdrop request failed")
+
+
+def _airdrop(faucet: Pubkey, recipient: Pubkey, lamports: int, repeat: int) -> list[Instruction]:
+    """The same airdrop again in one slot differs by a compute limit, and so has its signature."""
+    give = transfer(TransferParams(from_pubkey=faucet, to_pubkey=recipient, lamports=lamports))
+    return [give] if repeat == 0 else [set_compute_unit_limit(1000 + repeat), give]
+
+
+def get_fee_for_message(chain: Chain, params: Params) -> Json:
+    """Lamports a message would cost, or null once its block hash is too old."""
+    message = read_message(params.text(0))
+    view = open_view(chain, params.config(1))
+    if not chain.blocks.accepts(message.recent_blockhash, bank=view.block):
+        return view.answer(None)
+    signatures = [Signature.default()] * message.header.num_required_signatures
+    unsigned = VersionedTransaction.populate(message, signatures)
+    return view.answer(chain.simulate(unsigned, at=view.block).meta.fee())

@@ -1,0 +1,98 @@
+"""`simulateTransaction`, and the same run before `sendTransaction` accepts."""
+
+from __future__ import annotations
+
+from solders.account import Account
+from solders.pubkey import Pubkey
+from solders.transaction import VersionedTransaction
+
+from cvms.localnet.blocks import MAX_HASH_AGE
+from cvms.localnet.chain import Chain, Refused
+from cvms.localnet.entries import inner_instructions, return_data
+from cvms.localnet.message import is_signed
+from cvms.localnet.rpc.account_encoding import read_format
+from cvms.localnet.rpc.faults import invalid_params, signature_verification_failure
+from cvms.localnet.rpc.params import Config, Params, read_pubkey
+from cvms.localnet.rpc.view import View, open_view
+from cvms.localnet.rpc.wire import read_transaction
+from cvms.localnet.types import Block, Json
+from cvms.localnet.vm import Outcome
+
+
+def simulate_transaction(chain: Chain, params: Params) -> Json:
+    text, config = params.text(0), params.config(1)
+    transaction = read_transaction(text, config.text("encoding", "base58"))
+    replace, verify = config.flag("replaceRecentBlockhash"), config.flag("sigVerify")
+    if replace and verify:
+        raise invalid_params("sigVerify may not be used with replaceRecentBlockhash")
+    view = open_view(chain, config)
+    if verify and not is_signed(transaction):
+        raise signature_verification_failure()
+    wanted = config.object("accounts")
+    try:
+        if not replace:
+            chain.check(transaction, bank=view.block)
+        outcome = chain.simulate(transaction, at=view.block)
+    except Refused as refused:
+        return view.answer(refused_result(refused))
+    result = outcome_result(outcome, inner=config.flag("innerInstructions"))
+    if wanted is not None:
+        result["accounts"] = _accounts_after(view, outcome, wanted, transaction)
+    if replace:
+        result["replacementBlockhash"] = latest_blockhash(view.block)
+    return view.answer(result)
+
+
+def outcome_result(outcome: Outcome, *, inner: bool = False) -> dict[str, Json]:
+    """What a simulation answers; the same object comes with a preflight failure."""
+    groups = inner_instructions(outcome.inner_instructions) if inner else None
+    return {
+        "err": outcome.err,
+        "logs": outcome.meta.logs(),
+        "accounts": None,
+        "unitsConsumed": outcome.meta.compute_units_consumed(),
+        "returnData": return_data(outcome.meta),
+        "innerInstructions": groups,
+        "replacementBlockhash": None,
+    }
+
+
+def refused_result(refused: Refused) -> dict[str, Json]:
+    return {
+        "err": refused.err,
+        "logs": [],
+        "accounts": None,
+        "unitsConsumed": 0,
+        "returnData": None,
+        "innerInstructions": None,
+        "replacementBlockhash": None,
+    }
+
+
+def latest_blockhash(block: Block) -> Json:
+    """A block's hash, and the last block height at which a transaction with it can land."""
+    return {
+        "blockhash": str(block.blockhash),
+        "lastValidBlockHeight": block.height + MAX_HASH_AGE,
+    }
+
+
+def _accounts_after(
+    view: View, outcome: Outcome, wanted: Config, transaction: VersionedTransaction
+) -> Json:
+    addresses = wanted.items("addresses")
+    shape = read_format(wanted, default="base64")
+    if shape.encoding in ("binary", "base58"):
+        raise invalid_params("base58 encoding not supported")
+    if len(addresses) > len(transaction.message.account_keys):
+        count = len(transaction.message.account_keys)
+        raise invalid_params(f"Too many accounts provided; max {count}")
+    if outcome.err is not None:
+        return [None] * len(addresses)
+
+    def after(key: Pubkey) -> Account | None:
+        account = outcome.post_accounts.get(key) or view.account(key)
+        return account if account is not None and account.lamports else None
+
+    found = [after(read_pubkey(address)) for address in addresses]
+    return [shape.render(view, account) if account else None for account in found]

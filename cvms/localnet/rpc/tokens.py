@@ -1,0 +1,109 @@
+"""Methods about token accounts and mints."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+from solders.account import Account
+from solders.pubkey import Pubkey
+from solders.token.state import Mint, TokenAccount
+
+from cvms.localnet.chain import Chain
+from cvms.localnet.rpc.account_encoding import read_format
+from cvms.localnet.rpc.faults import invalid_params
+from cvms.localnet.rpc.params import Params, read_pubkey
+from cvms.localnet.rpc.view import View, open_view
+from cvms.localnet.tokens import TOKEN_PROGRAMS, token_account, token_mint, ui_amount
+from cvms.localnet.types import Json
+
+MAX_LARGEST = 20
+
+
+def get_token_account_balance(chain: Chain, params: Params) -> Json:
+    key = params.pubkey(0)
+    view = open_view(chain, params.config(1))
+    held = token_account(_existing(view, key))
+    if held is None:
+        raise invalid_params("Invalid param: not a Token account")
+    return view.answer(ui_amount(held.amount, _mint(view, held.mint).decimals))
+
+
+def get_token_supply(chain: Chain, params: Params) -> Json:
+    key = params.pubkey(0)
+    view = open_view(chain, params.config(1))
+    mint = _mint(view, key)
+    return view.answer(ui_amount(mint.supply, mint.decimals))
+
+
+def get_token_largest_accounts(chain: Chain, params: Params) -> Json:
+    key = params.pubkey(0)
+    view = open_view(chain, params.config(1))
+    decimals = _mint(view, key).decimals
+    held = [(address, token.amount) for address, _, token in _all(view) if token.mint == key]
+    held.sort(key=lambda item: item[1], reverse=True)
+    return view.answer(
+        [
+            {"address": str(address), **ui_amount(amount, decimals)}
+            for address, amount in held[:MAX_LARGEST]
+        ]
+    )
+
+
+def get_token_accounts_by_owner(chain: Chain, params: Params) -> Json:
+    owner = params.pubkey(0)
+    return _find(chain, params, lambda token: token.owner == owner)
+
+
+def get_token_accounts_by_delegate(chain: Chain, params: Params) -> Json:
+    delegate = params.pubkey(0)
+    return _find(chain, params, lambda token: token.delegate == delegate)
+
+
+def _find(chain: Chain, params: Params, wanted: Callable[[TokenAccount], bool]) -> Json:
+    """`[key, {mint} | {programId}, config?]`"""
+    scope, config = params.config(1).fields, params.config(2)
+    view = open_view(chain, config)
+    shape = read_format(config)
+    mint, program = scope.get("mint"), scope.get("programId")
+    if mint is not None:
+        only_mint = read_pubkey(mint)
+        _mint(view, only_mint)
+        found = [item for item in _all(view) if item[2].mint == only_mint]
+    elif program is not None:
+        only_program = read_pubkey(program)
+        if only_program not in TOKEN_PROGRAMS:
+            raise invalid_params("Invalid param: unrecognized Token program id")
+        found = [item for item in _all(view) if item[1].owner == only_program]
+    else:
+        raise invalid_params("Invalid params: expected `mint` or `programId`.")
+    return view.answer(
+        [
+            {"pubkey": str(address), "account": shape.render(view, account)}
+            for address, account, token in found
+            if wanted(token)
+        ]
+    )
+
+
+def _all(view: View) -> Iterator[tuple[Pubkey, Account, TokenAccount]]:
+    for program in TOKEN_PROGRAMS:
+        for address, account in view.chain.accounts.owned_by(program, view.block.slot):
+            if (token := token_account(account)) is not None:
+                yield address, account, token
+
+
+def _existing(view: View, key: Pubkey) -> Account:
+    account = view.account(key)
+    if account is None:
+        raise invalid_params("Invalid param: could not find account")
+    return account
+
+
+def _mint(view: View, key: Pubkey) -> Mint:
+    account = view.account(key)
+    if account is None:
+        raise invalid_params("Invalid param: could not find mint")
+    mint = token_mint(account)
+    if mint is None:
+        raise invalid_params("Invalid param: not a Token mint")
+    return mint

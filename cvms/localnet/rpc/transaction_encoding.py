@@ -1,0 +1,181 @@
+"""Transactions as JSON, in every encoding and version a client may ask for."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from solders.message import MessageV0
+from solders.transaction import VersionedTransaction
+
+from cvms.localnet import base58
+from cvms.localnet.message import is_static_writable
+from cvms.localnet.rpc.account_encoding import encode_data
+from cvms.localnet.rpc.faults import invalid_params, unsupported_version
+from cvms.localnet.rpc.params import Config
+from cvms.localnet.rpc.parsed_instructions import parse_instruction
+from cvms.localnet.types import Entry, Json
+
+BALANCE_NAMES = (
+    "err",
+    "status",
+    "fee",
+    "preBalances",
+    "postBalances",
+    "preTokenBalances",
+    "postTokenBalances",
+)
+
+ENCODINGS = ("json", "jsonParsed", "base58", "base64", "binary")
+
+
+@dataclass(frozen=True, slots=True)
+class TransactionFormat:
+    """How a call wants transactions shown; `max_version` None: legacy ones only."""
+
+    encoding: str
+    max_version: int | None
+
+    def render(self, entry: Entry) -> dict[str, Json]:
+        """`transaction`, `meta` and, if the client knows versions, `version`."""
+        transaction = VersionedTransaction.from_bytes(entry.wire)
+        shown = {"transaction": self._transaction(entry, transaction), "meta": self._meta(entry)}
+        return {**shown, **self._version(transaction)}
+
+    def render_keys(self, entry: Entry) -> dict[str, Json]:
+        """The `accounts` detail of `getBlock`: who took part, and what it did to balances."""
+        transaction = VersionedTransaction.from_bytes(entry.wire)
+        shown = {
+            "signatures": [str(signature) for signature in transaction.signatures],
+            "accountKeys": _parsed_keys(entry, transaction),
+        }
+        meta = {name: entry.meta[name] for name in BALANCE_NAMES}
+        return {"transaction": shown, "meta": meta, **self._version(transaction)}
+
+    def _version(self, transaction: VersionedTransaction) -> dict[str, Json]:
+        versioned = isinstance(transaction.message, MessageV0)
+        if self.max_version is None:
+            if versioned:
+                raise unsupported_version(0)
+            return {}
+        return {"version": 0 if versioned else "legacy"}
+
+    def _transaction(self, entry: Entry, transaction: VersionedTransaction) -> Json:
+        if self.encoding not in ("json", "jsonParsed"):
+            return _binary(entry.wire, self.encoding)
+        message = (
+            _parsed_message(entry, transaction)
+            if self.encoding == "jsonParsed"
+            else _raw_message(transaction)
+        )
+        return {"signatures": [str(s) for s in transaction.signatures], "message": message}
+
+    def _meta(self, entry: Entry) -> Json:
+        if self.encoding != "jsonParsed":
+            return entry.meta
+        groups = [
+            {
+                "index": group["index"],
+                "instructions": [
+                    _parsed_inner(entry, instruction) for instruction in group["instructions"]
+                ],
+            }
+            for group in entry.meta["innerInstructions"]
+        ]
+        meta = {**entry.meta, "innerInstructions": groups}
+        del meta["loadedAddresses"]  # they are among the parsed keys
+        return meta
+
+
+def read_transaction_format(config: Config) -> TransactionFormat:
+    encoding = config.text("encoding", "json")
+    if encoding not in ENCODINGS:
+        raise invalid_params(f"Invalid params: unknown variant `{encoding}`.")
+    return TransactionFormat(encoding, config.slot("maxSupportedTransactionVersion"))
+
+
+def _binary(wire: bytes, encoding: str) -> Json:
+    if encoding == "base64":
+        return encode_data(wire, encoding)
+    text = base58.encode(wire)  # a transaction has no limit of 128 bytes
+    return text if encoding == "binary" else [text, encoding]
+
+
+def _raw_message(transaction: VersionedTransaction) -> dict[str, Json]:
+    message = transaction.message
+    header = message.header
+    shown: dict[str, Json] = {
+        "header": {
+            "numRequiredSignatures": header.num_required_signatures,
+            "numReadonlySignedAccounts": header.num_readonly_signed_accounts,
+            "numReadonlyUnsignedAccounts": header.num_readonly_unsigned_accounts,
+        },
+        "accountKeys": [str(key) for key in message.account_keys],
+        "recentBlockhash": str(message.recent_blockhash),
+        "instructions": _compiled(transaction),
+    }
+    return shown | _lookups(transaction)
+
+
+def _compiled(transaction: VersionedTransaction) -> list[dict[str, Json]]:
+    return [
+        {
+            "programIdIndex": instruction.program_id_index,
+            "accounts": list(instruction.accounts),
+            "data": base58.encode(bytes(instruction.data)),
+            "stackHeight": 1,
+        }
+        for instruction in transaction.message.instructions
+    ]
+
+
+def _lookups(transaction: VersionedTransaction) -> dict[str, Json]:
+    if not isinstance(transaction.message, MessageV0):
+        return {}
+    lookups = [
+        {
+            "accountKey": str(lookup.account_key),
+            "writableIndexes": list(lookup.writable_indexes),
+            "readonlyIndexes": list(lookup.readonly_indexes),
+        }
+        for lookup in transaction.message.address_table_lookups
+    ]
+    return {"addressTableLookups": lookups}
+
+
+def _parsed_message(entry: Entry, transaction: VersionedTransaction) -> dict[str, Json]:
+    instructions = [_parsed_inner(entry, compiled) for compiled in _compiled(transaction)]
+    shown: dict[str, Json] = {
+        "accountKeys": _parsed_keys(entry, transaction),
+        "recentBlockhash": str(transaction.message.recent_blockhash),
+        "instructions": instructions,
+    }
+    return shown | _lookups(transaction)
+
+
+def _parsed_keys(entry: Entry, transaction: VersionedTransaction) -> list[dict[str, Json]]:
+    message = transaction.message
+    static = len(message.account_keys)
+    loaded_writable = len(entry.meta["loadedAddresses"]["writable"])
+    return [
+        {
+            "pubkey": str(key),
+            "writable": (
+                is_static_writable(message, index)
+                if index < static
+                else index < static + loaded_writable
+            ),
+            "signer": index < message.header.num_required_signatures,
+            "source": "transaction" if index < static else "lookupTable",
+        }
+        for index, key in enumerate(entry.keys)
+    ]
+
+
+def _parsed_inner(entry: Entry, compiled: dict[str, Json]) -> dict[str, Json]:
+    program = entry.keys[compiled["programIdIndex"]]
+    accounts = [str(entry.keys[index]) for index in compiled["accounts"]]
+    data = compiled["data"]
+    height = compiled["stackHeight"]
+    if (parsed := parse_instruction(program, accounts, base58.decode(data))) is not None:
+        return {**parsed, "programId": str(program), "stackHeight": height}
+    return {"programId": str(program), "accounts": accounts, "data": data, "stackHeight": height}

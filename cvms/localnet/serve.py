@@ -1,0 +1,91 @@
+"""Puts the chain and its two ports together, and lets the slots tick."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+import trio
+
+from cvms.errors import ConfigurationError
+from cvms.localnet.chain import Chain
+from cvms.localnet.clock import ChainTime
+from cvms.localnet.faucet import fill_genesis
+from cvms.localnet.http import HttpPort
+from cvms.localnet.ledger import Ledger
+from cvms.localnet.programs import deploy, deployed_code
+from cvms.localnet.pubsub.connection import PubSubPort
+from cvms.localnet.pubsub.hub import Hub
+from cvms.localnet.types import Deployment, Running, Timing
+from cvms.localnet.vm import VirtualMachine
+
+
+async def serve(
+    *,
+    host: str = "127.0.0.1",
+    port: int = 8899,
+    ledger: Path | None,
+    programs: Sequence[Deployment] = (),
+    timing: Timing | None = None,
+    task_status: trio.TaskStatus[Running] = trio.TASK_STATUS_IGNORED,
+) -> None:
+    """Run a local chain until cancelled: JSON-RPC on `port`, PubSub on the next one.
+
+    `ledger` None keeps everything in memory. With port 0 both ports are any free ones.
+    Raises ConfigurationError for a port or a ledger that is taken.
+    """
+    book = Ledger(ledger)
+    try:
+        chain = open_chain(book, programs=programs, timing=timing or Timing())
+        hub = Hub(chain)
+        chain.observers.append(hub)
+        pubsub = PubSubPort(hub)
+        http = HttpPort(chain, upgrade=pubsub.upgrade)
+        async with trio.open_nursery() as nursery:
+            rpc_listeners = await _listen(host, port)
+            ws_listeners = await _listen(host, port + 1 if port else 0)
+            nursery.start_soon(trio.serve_listeners, http.serve, rpc_listeners)
+            nursery.start_soon(trio.serve_listeners, pubsub.serve, ws_listeners)
+            nursery.start_soon(_tick, chain)
+            rpc_url = f"http://{_address(host, rpc_listeners)}"
+            ws_url = f"ws://{_address(host, ws_listeners)}"
+            task_status.started(Running(rpc_url, ws_url, chain))
+    finally:
+        book.close()
+
+
+def open_chain(ledger: Ledger, *, programs: Sequence[Deployment], timing: Timing) -> Chain:
+    """The chain of a ledger, with its programs as they are to be."""
+    offset = float(ledger.setting("time_offset", b"0.0"))
+    clock = ChainTime(wall=time.time, offset=offset)
+    chain = Chain(ledger=ledger, vm=VirtualMachine(), time=clock, timing=timing)
+    fill_genesis(chain)
+    for program in programs:
+        if deployed_code(chain, program.program_id) != program.elf:
+            deploy(chain, program.program_id, program.elf)
+    return chain
+
+
+async def _tick(chain: Chain) -> None:
+    """Start a slot at every beat, unless the clock is held; missed beats are not made up for."""
+    beat = trio.current_time()
+    while True:
+        beat = max(beat + chain.timing.slot_seconds, trio.current_time())
+        await trio.sleep_until(beat)
+        if not chain.time.paused:
+            chain.advance()
+
+
+async def _listen(host: str, port: int) -> list[trio.SocketListener]:
+    try:
+        return await trio.open_tcp_listeners(port, host=host)
+    except OSError as error:
+        raise ConfigurationError(f"cannot listen on {host}:{port}: {error.strerror}") from error
+
+
+def _address(host: str, listeners: Sequence[trio.SocketListener]) -> str:
+    """What a client on this machine connects to."""
+    port = listeners[0].socket.getsockname()[1]
+    reachable = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104
+    return f"[{reachable}]:{port}" if ":" in reachable else f"{reachable}:{port}"

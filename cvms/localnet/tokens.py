@@ -1,0 +1,95 @@
+"""SPL Token accounts and mints, of Token and of Token-2022, as far as the chain must read them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from solders.account import Account
+from solders.pubkey import Pubkey
+from solders.token import ID as TOKEN_PROGRAM
+from solders.token.associated import get_associated_token_address
+from solders.token.state import Mint, TokenAccount
+
+from cvms.localnet.types import Json
+
+TOKEN_2022_PROGRAM = Pubkey.from_string("TokenzQdBNbLqP5VEhdkAS6EPFLC1PHnBqCXEpPxuEb")
+NATIVE_MINT = Pubkey.from_string("So11111111111111111111111111111111111111112")
+TOKEN_PROGRAMS = frozenset({TOKEN_PROGRAM, TOKEN_2022_PROGRAM})
+
+ACCOUNT_LENGTH = 165
+MINT_LENGTH = 82
+STATE_OFFSET = 108
+KIND_OFFSET = 165
+"""Where Token-2022 says what an account with extensions is."""
+
+MINT_KIND, ACCOUNT_KIND = 1, 2
+
+__all__ = ["TOKEN_PROGRAM", "associated_token_account", "token_account", "token_mint"]
+
+
+def token_account(account: Account | None) -> TokenAccount | None:
+    """The token account in `account`, or None if it holds something else."""
+    if account is None or account.owner not in TOKEN_PROGRAMS:
+        return None
+    data = bytes(account.data)
+    if not _is_kind(data, ACCOUNT_LENGTH, ACCOUNT_KIND) or not 1 <= data[STATE_OFFSET] <= 2:
+        return None
+    try:
+        return TokenAccount.from_bytes(data[:ACCOUNT_LENGTH])
+    except ValueError:  # an option's tag is neither 0 nor 1: not written by the program
+        return None
+
+
+def token_mint(account: Account | None) -> Mint | None:
+    """The initialized mint in `account`, or None if it holds something else."""
+    if account is None or account.owner not in TOKEN_PROGRAMS:
+        return None
+    data = bytes(account.data)
+    if not _is_kind(data, MINT_LENGTH, MINT_KIND) or data[45] != 1:
+        return None
+    try:
+        return Mint.from_bytes(data[:MINT_LENGTH])
+    except ValueError:
+        return None
+
+
+def _is_kind(data: bytes, length: int, kind: int) -> bool:
+    return len(data) == length or (len(data) > KIND_OFFSET and data[KIND_OFFSET] == kind)
+
+
+def associated_token_account(owner: Pubkey, mint: Pubkey, program: Pubkey) -> Pubkey:
+    return get_associated_token_address(owner, mint, program)
+
+
+@dataclass(frozen=True, slots=True)
+class TokenBalance:
+    """What the token account at position `index` of a transaction's keys holds."""
+
+    index: int
+    mint: Pubkey
+    owner: Pubkey
+    program: Pubkey
+    amount: int
+    decimals: int
+
+    def as_json(self) -> Json:
+        return {
+            "accountIndex": self.index,
+            "mint": str(self.mint),
+            "owner": str(self.owner),
+            "programId": str(self.program),
+            "uiTokenAmount": ui_amount(self.amount, self.decimals),
+        }
+
+
+def ui_amount(amount: int, decimals: int) -> Json:
+    """An amount the way wallets show it, and exactly."""
+    digits = str(amount).rjust(decimals + 1, "0")
+    whole, fraction = digits[: len(digits) - decimals], digits[len(digits) - decimals :]
+    fraction = fraction.rstrip("0")
+    return {
+        "amount": str(amount),
+        "decimals": decimals,
+        "uiAmount": amount / 10**decimals,
+        "uiAmountString": f"{whole}.{fraction}" if fraction else whole,
+    }

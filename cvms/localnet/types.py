@@ -1,0 +1,81 @@
+"""The values that the local chain's parts hand to each other."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+from solders.hash import Hash
+from solders.pubkey import Pubkey
+
+if TYPE_CHECKING:
+    from cvms.localnet.chain import Chain
+
+Json: TypeAlias = Any
+"""What `json` reads and writes; its shape is checked where it enters."""
+
+
+class Commitment(StrEnum):
+    PROCESSED = "processed"
+    CONFIRMED = "confirmed"
+    FINALIZED = "finalized"
+
+
+@dataclass(frozen=True, slots=True)
+class Timing:
+    """How long a slot lasts, and how many blocks lie between the tip and each commitment."""
+
+    slot_seconds: float = 0.4
+    confirmed_lag: int = 1
+    finalized_lag: int = 31
+
+
+@dataclass(frozen=True, slots=True)
+class Deployment:
+    """A program that is there from the start: installed again whenever its bytes changed."""
+
+    program_id: Pubkey
+    elf: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Running:
+    """A local chain that answers: where, and the chain itself for tests in this process."""
+
+    rpc_url: str
+    ws_url: str
+    chain: Chain
+
+
+@dataclass(frozen=True, slots=True)
+class Block:
+    """A slot that holds a block; `height` counts blocks, since slots may be skipped."""
+
+    slot: int
+    parent_slot: int
+    height: int
+    blockhash: Hash
+    time: int
+    """Unix seconds."""
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """A transaction that a block holds.
+
+    `meta` is what `getTransaction` shows as `meta` under the `json` encoding.
+    """
+
+    slot: int
+    index: int
+    signature: str
+    message_hash: bytes
+    wire: bytes
+    keys: tuple[Pubkey, ...]
+    """Static keys, then those loaded from tables: writable ones first."""
+    meta: dict[str, Json]
+
+    @property
+    def err(self) -> Json:
+        return self.meta["err"]

@@ -1,0 +1,93 @@
+"""LiteSVM: runs one transaction at a time on the newest state; it keeps no history."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from solders.account import Account
+from solders.clock import Clock
+from solders.epoch_schedule import EpochSchedule
+from solders.hash import Hash
+from solders.litesvm import LiteSVM
+from solders.pubkey import Pubkey
+from solders.transaction import VersionedTransaction
+from solders.transaction_metadata import (
+    FailedTransactionMetadata,
+    InnerInstruction,
+    SimulatedTransactionInfo,
+    TransactionMetadata,
+)
+
+from cvms.localnet.errors import error_json
+from cvms.localnet.types import Block, Json
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What running a transaction gave; `err` is None when it succeeded."""
+
+    err: Json
+    meta: TransactionMetadata
+    post_accounts: dict[Pubkey, Account]
+    """Only of a successful simulation."""
+
+    @property
+    def inner_instructions(self) -> list[list[InnerInstruction]]:
+        return self.meta.inner_instructions()
+
+
+class VirtualMachine:
+    """The real virtual machine without its own checks of signatures, block hashes and repeats:
+
+    the chain makes those, because it knows which hashes are recent and what it has seen.
+    """
+
+    def __init__(self) -> None:
+        self._svm = (
+            LiteSVM().with_sigverify(False).with_blockhash_check(False).with_transaction_history(0)
+        )
+        self.epochs = EpochSchedule.without_warmup()
+        self._svm.set_epoch_schedule(self.epochs)
+
+    def account(self, key: Pubkey) -> Account | None:
+        account = self._svm.get_account(key)
+        return account if account is not None and account.lamports else None
+
+    def lamports(self, key: Pubkey) -> int:
+        return self._svm.get_balance(key) or 0
+
+    def set_account(self, key: Pubkey, account: Account | None) -> None:
+        """Write an account; None removes it."""
+        self._svm.set_account(key, account or Account(0, b"", Pubkey.default()))
+
+    def rent_exempt(self, length: int) -> int:
+        """Lamports that an account with `length` bytes of data needs to exist."""
+        return self._svm.minimum_balance_for_rent_exemption(length)
+
+    def enter(self, block: Block, slot_hashes: Sequence[tuple[int, Hash]]) -> None:
+        """Set the sysvars to what programs see while `block` is being made."""
+        epoch = self.epochs.get_epoch(block.slot)
+        clock = Clock(
+            slot=block.slot,
+            epoch_start_timestamp=block.time,
+            epoch=epoch,
+            leader_schedule_epoch=self.epochs.get_leader_schedule_epoch(block.slot),
+            unix_timestamp=block.time,
+        )
+        self._svm.set_clock(clock)
+        self._svm.set_slot_hashes(list(slot_hashes))
+
+    def execute(self, transaction: VersionedTransaction) -> Outcome:
+        """Run it and keep its effects; a failed one keeps the fee alone, if it could be paid."""
+        result = self._svm.send_transaction(transaction)
+        if isinstance(result, FailedTransactionMetadata):
+            return Outcome(error_json(result.err()), result.meta(), {})
+        return Outcome(None, result, {})
+
+    def simulate(self, transaction: VersionedTransaction) -> Outcome:
+        """Run it and keep nothing."""
+        result = self._svm.simulate_transaction(transaction)
+        if isinstance(result, SimulatedTransactionInfo):
+            return Outcome(None, result.meta(), dict(result.post_accounts()))
+        return Outcome(error_json(result.err()), result.meta(), {})
