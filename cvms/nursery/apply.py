@@ -1,0 +1,160 @@
+"""Apply a batch: history, vaults, counters, outbox and cursor move in one database transaction.
+
+Whatever happens in the middle, or twice, or in two processes: the cursor's row is locked first, so
+appliers take turns, and an event that is recorded already has no effect again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import structlog
+
+from cvms.chain.types import Commitment
+from cvms.nursery.batch import Batch, FetchedVault, Recorded
+from cvms.nursery.channels import IndexedBatch
+from cvms.nursery.movements import Movement, event_owner, event_vaults, movements
+from cvms.nursery.vault_rows import balances, closed_row, same_balances, vault_row
+from cvms.store import cursor as cursors
+from cvms.store import events, history, outbox, totals, vaults
+from cvms.store.connection import Connection
+from cvms.store.cursor import Cursor
+from cvms.store.database import Database
+from cvms.store.history import HistoryRow
+from cvms.store.outbox import OutboxMessage
+from cvms.store.vaults import VaultRow
+
+log = structlog.get_logger(__name__)
+
+
+async def apply_batch(
+    database: Database, batch: Batch, *, after: Cursor | None, to: Cursor
+) -> IndexedBatch | None:
+    """Apply what lies between the cursors `after` and `to`.
+
+    None, and nothing is written, when the cursor is not `after` any more: another process has
+    moved it.
+    """
+    async with database.transaction() as conn:
+        if await cursors.get(conn, to.program) != after or not await cursors.advance(conn, to):
+            return None
+        rows = await _vault_rows(conn, batch.vaults)
+        owner_of = await _owners(conn, batch, rows)
+        told = await _record_events(conn, batch.events, owner_of)
+        told += await _store_vaults(conn, rows)
+        position = await outbox.append(conn, told)
+    owners = sorted({row.owner for _, row, _ in rows})
+    return IndexedBatch(slot=to.slot, owners=tuple(owners), position=position)
+
+
+async def _vault_rows(
+    conn: Connection, fetched: Sequence[FetchedVault]
+) -> list[tuple[VaultRow | None, VaultRow, str]]:
+    """For each vault the row as it is, the row to be, and who touched it last."""
+    rows: list[tuple[VaultRow | None, VaultRow, str]] = []
+    for each in fetched:
+        before = await vaults.get_by_vault(conn, str(each.address))
+        if each.vault is not None:
+            rows.append((before, vault_row(each.address, each.vault, each.slot), each.signature))
+        elif before is not None:
+            rows.append((before, closed_row(before, each.slot), each.signature))
+        # Else it was opened and closed again before it was ever seen: only its history is left.
+    return rows
+
+
+async def _owners(
+    conn: Connection, batch: Batch, rows: Sequence[tuple[VaultRow | None, VaultRow, str]]
+) -> Mapping[str, str]:
+    """The owner of each vault of the batch, by the accounts and by the events themselves."""
+    owner_of = {row.vault: row.owner for _, row, _ in rows}
+    for recorded in batch.events:
+        owner = event_owner(recorded.event)
+        if owner is not None:
+            owner_of |= dict.fromkeys(event_vaults(recorded.event), owner)
+    return owner_of
+
+
+async def _record_events(
+    conn: Connection, recorded: Sequence[Recorded], owner_of: Mapping[str, str]
+) -> list[OutboxMessage]:
+    """Store the events that are new and what follows from them; return what to tell."""
+    new = {row.identity for row in await events.record(conn, [each.row for each in recorded])}
+    moved = [
+        (each, movement)
+        for each in recorded
+        if each.row.identity in new
+        for movement in _movements(each, owner_of)
+    ]
+    await history.add(conn, [_history_row(each, movement) for each, movement in moved])
+    for kind in sorted({movement.kind for _, movement in moved}):
+        amounts = [movement.amount for _, movement in moved if movement.kind == kind]
+        await totals.add(conn, kind, len(amounts), sum(amounts))
+    return [_event_message(each, movement) for each, movement in moved]
+
+
+def _movements(recorded: Recorded, owner_of: Mapping[str, str]) -> list[Movement]:
+    unknown = [vault for vault in event_vaults(recorded.event) if vault not in owner_of]
+    if unknown:
+        log.error("vault_without_owner", vaults=unknown, signature=recorded.row.signature)
+    return movements(recorded.event, owner_of)
+
+
+def _history_row(recorded: Recorded, movement: Movement) -> HistoryRow:
+    row = recorded.row
+    return HistoryRow(
+        owner=movement.owner,
+        vault=movement.vault,
+        kind=movement.kind,
+        amount=movement.amount,
+        balance_after=movement.balance_after,
+        slot=row.slot,
+        block_time=row.block_time,
+        signature=row.signature,
+        instruction_index=row.instruction_index,
+        ordinal=row.ordinal,
+        commitment=row.commitment,
+    )
+
+
+def _event_message(recorded: Recorded, movement: Movement) -> OutboxMessage:
+    row = recorded.row
+    data: dict[str, Any] = row.data | {
+        "owner": movement.owner,
+        "vault": movement.vault,
+        "kind": movement.kind,
+        "amount": movement.amount,
+        "balance_after": movement.balance_after,
+        "block_time": None if row.block_time is None else row.block_time.isoformat(),
+    }
+    return OutboxMessage(
+        topic=movement.topic,
+        owner=movement.owner,
+        slot=row.slot,
+        signature=row.signature,
+        commitment=row.commitment,
+        data=data,
+    )
+
+
+async def _store_vaults(
+    conn: Connection, rows: Sequence[tuple[VaultRow | None, VaultRow, str]]
+) -> list[OutboxMessage]:
+    """Bring the rows forward; return a message for each whose balances have moved."""
+    return [
+        balance_message(row, signature=signature)
+        for before, row, signature in rows
+        if await vaults.upsert(conn, row) and not same_balances(row, before)
+    ]
+
+
+def balance_message(row: VaultRow, *, signature: str | None) -> OutboxMessage:
+    """The `vault_balance_update` of a row."""
+    return OutboxMessage(
+        topic="vault_balance_update",
+        owner=row.owner,
+        slot=row.slot,
+        signature=signature,
+        commitment=Commitment.CONFIRMED,
+        data=balances(row),
+    )

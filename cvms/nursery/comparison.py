@@ -1,0 +1,135 @@
+"""A vault's row and history against its account: what differs, decided on plain values."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from cvms.chain.accounts import TokenAccount, Vault
+from cvms.chain.types import Slot
+from cvms.store.reconciliation import ReconciliationEntry
+from cvms.store.vaults import VaultRow
+
+AMOUNTS = (
+    "total",
+    "available",
+    "locked",
+    "timelocked",
+    "yield_deposited",
+    "total_deposited",
+    "total_withdrawn",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class OnChain:
+    """A vault and its token account as of one slot; `row` is what its row should be."""
+
+    row: VaultRow
+    vault: Vault | None
+    tokens: TokenAccount | None
+    slot: Slot
+
+
+@dataclass(frozen=True, slots=True)
+class InBooks:
+    """A vault's row and the sums of its history, as of one moment of the database."""
+
+    row: VaultRow | None
+    deposited: int
+    withdrawn: int
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """One field: `expected` by the chain, `actual` by what is held against it."""
+
+    field: str
+    expected: int | None
+    actual: int | None
+    cause: str
+    healable: bool
+
+    @property
+    def amount(self) -> int:
+        return (self.expected or 0) - (self.actual or 0)
+
+    def entry(self, chain: OnChain, books: InBooks, *, healed: bool) -> ReconciliationEntry:
+        """The line of reconciliation_logs."""
+        return ReconciliationEntry(
+            vault=chain.row.vault,
+            owner=chain.row.owner,
+            field=self.field,
+            expected=self.expected,
+            actual=self.actual,
+            difference=self.amount,
+            chain_slot=chain.slot,
+            row_slot=books.row.slot if books.row else None,
+            healed=healed and self.healable,
+            cause=self.cause,
+        )
+
+
+def differences(chain: OnChain, books: InBooks, *, threshold: int = 0) -> list[Difference]:
+    """Every field that differs; amounts by more than `threshold` units, the rest at all.
+
+    Meaningful once nothing is in flight: the indexer has passed the chain's slot, and the row is
+    not of a later one. Equality is meaningful at any time.
+    """
+    found = [*_row(chain, books), *_history(chain, books), *_tokens(chain)]
+    return [each for each in found if each.field not in AMOUNTS or abs(each.amount) > threshold]
+
+
+def _row(chain: OnChain, books: InBooks) -> list[Difference]:
+    if books.row is None:
+        return [Difference("row", chain.row.total, None, "the vault has no row", healable=True)]
+    cause = "the row is not the account, though the indexer has passed its slot"
+    found = [
+        Difference(name, getattr(chain.row, name), getattr(books.row, name), cause, healable=True)
+        for name in AMOUNTS
+        if getattr(chain.row, name) != getattr(books.row, name)
+    ]
+    if _without_amounts(books.row) != _without_amounts(chain.row):
+        found.append(Difference("state", None, None, cause, healable=True))
+    return found
+
+
+def _without_amounts(row: VaultRow) -> VaultRow:
+    return replace(
+        row,
+        total=0,
+        available=0,
+        locked=0,
+        timelocked=0,
+        yield_deposited=0,
+        total_deposited=0,
+        total_withdrawn=0,
+        slot=0,
+        updated_at=None,
+    )
+
+
+def _history(chain: OnChain, books: InBooks) -> list[Difference]:
+    if chain.vault is None:
+        return []
+    cause = "the history's sum is not the account's"
+    pairs = [
+        ("history_deposited", chain.vault.total_deposited, books.deposited),
+        ("history_withdrawn", chain.vault.total_withdrawn, books.withdrawn),
+    ]
+    return [
+        Difference(field, expected, actual, cause, healable=False)
+        for field, expected, actual in pairs
+        if expected != actual
+    ]
+
+
+def _tokens(chain: OnChain) -> list[Difference]:
+    """The chain against itself: the tokens have to cover what is not out for yield."""
+    if chain.vault is None:
+        return []
+    owed = chain.vault.total_balance - chain.vault.yield_deposited_balance
+    held = chain.tokens.amount if chain.tokens else 0
+    if held >= owed:
+        return []
+    cause = "the token account holds less than the vault owes"
+    return [Difference("token_account", owed, held, cause, healable=False)]

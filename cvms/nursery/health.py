@@ -1,0 +1,94 @@
+"""Ask each second whether the database and the chain answer, and how far the indexer is behind."""
+
+from __future__ import annotations
+
+import trio
+
+from cvms.chain.rpc import Rpc
+from cvms.chain.types import Slot
+from cvms.errors import ChainUnavailable, DatabaseUnavailable, RpcError
+from cvms.metrics import Metrics
+from cvms.nursery.channels import Board
+from cvms.nursery.indexer import Progress
+from cvms.store.database import Database
+
+EVERY_SECONDS = 1.0
+ANSWER_SECONDS = 2.0
+
+
+class Health:
+    """Keeps the board's parts up to date: database, rpc, indexer."""
+
+    def __init__(
+        self,
+        *,
+        database: Database,
+        rpc: Rpc,
+        progress: Progress,
+        max_lag_slots: int,
+        board: Board,
+        metrics: Metrics,
+    ) -> None:
+        self._database = database
+        self._rpc = rpc
+        self._progress = progress
+        self._max_lag_slots = max_lag_slots
+        self._board = board
+        self._metrics = metrics
+
+    async def run(self) -> None:
+        """Probe until cancelled."""
+        while True:
+            await self.probe()
+            self._board.task_succeeded("health")
+            await trio.sleep(EVERY_SECONDS)
+
+    async def probe(self) -> None:
+        """One round, both probes at once; takes no longer than a probe may."""
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self._probe_database)
+            nursery.start_soon(self._probe_chain)
+
+    async def _probe_database(self) -> None:
+        ok, detail = False, f"no answer within {ANSWER_SECONDS:g} s"
+        with trio.move_on_after(ANSWER_SECONDS):
+            try:
+                await self._database.probe()
+                ok = self._database.schema_ready
+                detail = "answers" if ok else "its schema is not applied yet"
+            except DatabaseUnavailable as error:
+                ok, detail = False, str(error)
+        self._board.set_part("database", ok=ok, detail=detail)
+
+    async def _probe_chain(self) -> None:
+        slot, detail = None, f"no answer within {ANSWER_SECONDS:g} s"
+        with trio.move_on_after(ANSWER_SECONDS):
+            try:
+                slot = await self._rpc.probe()
+                detail = "answers"
+            except (ChainUnavailable, RpcError) as error:
+                detail = str(error)
+        self._board.set_part("rpc", ok=slot is not None, detail=detail)
+        self._judge_indexer(slot)
+
+    def _judge_indexer(self, chain: Slot | None) -> None:
+        indexed = self._progress.slot
+        if chain is not None and indexed is not None:
+            self._metrics.indexer_lag_slots.set(max(0, chain - indexed))
+        ok, detail = _indexer_condition(
+            chain, indexed, problem=self._progress.problem, most=self._max_lag_slots
+        )
+        self._board.set_part("indexer", ok=ok, detail=detail)
+
+
+def _indexer_condition(
+    chain: Slot | None, indexed: Slot | None, *, problem: str | None, most: int
+) -> tuple[bool, str]:
+    if problem is not None:
+        return False, problem
+    if indexed is None:
+        return False, "what was missed is not applied yet"
+    if chain is None:
+        return False, f"at slot {indexed}; the chain's slot is not known"
+    lag = max(0, chain - indexed)
+    return lag <= most, f"at slot {indexed}, {lag} behind the chain (at most {most})"

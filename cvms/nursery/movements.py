@@ -1,0 +1,108 @@
+"""What an event means for owners: lines of their history, and what their subscribers are told."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import msgspec
+
+from cvms.chain import events as chain
+from cvms.chain.events import Event
+
+
+@dataclass(frozen=True, slots=True)
+class Movement:
+    """One event as one owner sees it. `balance_after` is the vault's total, where it is told."""
+
+    kind: str
+    topic: str
+    owner: str
+    vault: str
+    amount: int
+    balance_after: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class _Meaning:
+    """The history's kind, the outbox's topic, and the event's fields that hold the numbers."""
+
+    kind: str
+    topic: str
+    amount: str = "amount"
+    balance: str | None = None
+
+
+# TransactionEvent is not here: the program logs it beside the event that says the same with
+# balances. Nor are events about policies and programs: they move nothing.
+_MEANINGS: Mapping[type[Event], _Meaning] = {
+    chain.DepositEvent: _Meaning("deposit", "deposit_event", balance="new_total_balance"),
+    chain.WithdrawEvent: _Meaning("withdraw", "withdraw_event", balance="new_total_balance"),
+    chain.EmergencyWithdrawEvent: _Meaning(
+        "emergency_withdraw", "withdraw_event", balance="new_total_balance"
+    ),
+    chain.LockEvent: _Meaning("lock", "lock_event"),
+    chain.UnlockEvent: _Meaning("unlock", "unlock_event"),
+    chain.TimelockScheduledEvent: _Meaning("timelock", "timelock_event"),
+    chain.TimelocksReleasedEvent: _Meaning(
+        "timelock_release", "timelock_event", amount="released_total"
+    ),
+    chain.YieldDepositEvent: _Meaning("yield_deposit", "yield_event"),
+    chain.YieldWithdrawEvent: _Meaning("yield_withdraw", "yield_event"),
+    chain.YieldCompoundEvent: _Meaning("yield_compound", "yield_event", amount="compounded_amount"),
+}
+
+
+def movements(event: Event, owner_of: Mapping[str, str]) -> list[Movement]:
+    """The movements of an event; none where it moves nothing.
+
+    `owner_of` gives a vault's owner for the one event that names vaults only, the transfer;
+    a side whose owner it does not know is left out.
+    """
+    if isinstance(event, chain.TransferEvent):
+        return _transfer(event, owner_of)
+    meaning = _MEANINGS.get(type(event))
+    if meaning is None:
+        return []
+    return [
+        Movement(
+            meaning.kind,
+            meaning.topic,
+            owner=str(getattr(event, "owner")),  # noqa: B009 - every class of the table has one
+            vault=str(getattr(event, "vault")),  # noqa: B009
+            amount=getattr(event, meaning.amount),
+            balance_after=getattr(event, meaning.balance) if meaning.balance else None,
+        )
+    ]
+
+
+def _transfer(event: chain.TransferEvent, owner_of: Mapping[str, str]) -> list[Movement]:
+    sides = [
+        ("transfer_out", str(event.from_vault), event.from_new_total_balance),
+        ("transfer_in", str(event.to_vault), event.to_new_total_balance),
+    ]
+    return [
+        Movement(kind, "transfer_event", owner_of[vault], vault, event.amount, balance)
+        for kind, vault, balance in sides
+        if vault in owner_of
+    ]
+
+
+def event_vaults(event: Event) -> list[str]:
+    """The vaults an event is about, none for those of the authority."""
+    names = ("vault", "from_vault", "to_vault")
+    return [str(getattr(event, name)) for name in names if hasattr(event, name)]
+
+
+def event_owner(event: Event) -> str | None:
+    """The owner an event names, if it does."""
+    return str(event.owner) if hasattr(event, "owner") else None
+
+
+def event_data(event: Event) -> dict[str, Any]:
+    """The event's fields as JSON: keys in base58, amounts as integers, kinds by name."""
+    data: dict[str, Any] = msgspec.to_builtins(event, enc_hook=str)
+    if isinstance(event, chain.TransactionEvent):
+        data["transaction_type"] = event.transaction_type.name
+    return data

@@ -1,0 +1,41 @@
+"""Delete what has outlived its use, so that no table grows for ever."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+import trio
+
+from cvms.nursery.channels import Board
+from cvms.store import nonces, outbox, reconciliation, submissions
+from cvms.store.database import Database
+
+EVERY_SECONDS = 600.0
+OUTBOX_AGE = timedelta(days=1)
+"""How long a client may be away and still be told what it missed."""
+BUILT_AGE = timedelta(days=1)
+"""A block hash lives for a minute or two: what was not signed by then never will be."""
+RECONCILIATION_AGE = timedelta(days=90)
+
+
+class Retention:
+    """Prunes the tables that grow; those of record (history, events, audit) are kept for good."""
+
+    def __init__(self, *, database: Database, board: Board) -> None:
+        self._database = database
+        self._board = board
+
+    async def run(self) -> None:
+        """Prune now and then until cancelled."""
+        while True:
+            await self.prune()
+            self._board.task_succeeded("retention")
+            await trio.sleep(EVERY_SECONDS)
+
+    async def prune(self) -> None:
+        """One round; two replicas at it at once do no harm."""
+        async with self._database.connection() as conn:
+            await outbox.prune(conn, OUTBOX_AGE)
+            await nonces.prune(conn)
+            await submissions.prune_built(conn, BUILT_AGE)
+            await reconciliation.prune(conn, RECONCILIATION_AGE)

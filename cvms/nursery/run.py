@@ -1,0 +1,228 @@
+"""The composition root: everything is built here, handed on by name, started and stopped."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Awaitable, Callable
+from contextlib import AsyncExitStack
+from dataclasses import dataclass, field
+from functools import partial
+
+import structlog
+import trio
+
+from cvms.chain.rpc import Rpc, open_rpc
+from cvms.chain.types import Programs
+from cvms.config import Config
+from cvms.http import create_app, serve_http
+from cvms.http.edge import Edge
+from cvms.metrics import Metrics
+from cvms.nursery.balances import Balances
+from cvms.nursery.broadcaster import Broadcaster
+from cvms.nursery.channels import (
+    INDEXED_QUEUE,
+    Board,
+    Hub,
+    IndexedBatch,
+    OutboxWake,
+    SubmitWake,
+    TvlWake,
+)
+from cvms.nursery.health import Health
+from cvms.nursery.indexer import Indexer, Progress
+from cvms.nursery.reconciler import Reconciler
+from cvms.nursery.retention import Retention
+from cvms.nursery.submitter import Submitter
+from cvms.nursery.supervision import supervise
+from cvms.store.cache import BalanceCache, open_cache
+from cvms.store.database import Database, open_database
+
+log = structlog.get_logger(__name__)
+
+Run = Callable[[], Awaitable[None]]
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """What the tasks and the front end share."""
+
+    config: Config
+    programs: Programs
+    database: Database
+    rpc: Rpc
+    cache: BalanceCache
+    metrics: Metrics
+    hub: Hub = field(default_factory=Hub)
+    board: Board = field(default_factory=Board)
+    progress: Progress = field(default_factory=Progress)
+    submit_wake: SubmitWake = field(default_factory=SubmitWake)
+    outbox_wake: OutboxWake = field(default_factory=OutboxWake)
+    tvl_wake: TvlWake = field(default_factory=TvlWake)
+
+
+async def serve(
+    config: Config,
+    *,
+    task_status: trio.TaskStatus[str] = trio.TASK_STATUS_IGNORED,
+    shutdown: trio.Event | None = None,
+) -> None:
+    """Run the whole service until SIGTERM, SIGINT, `shutdown` or a cancellation.
+
+    Reports its URL once it listens; the database and the chain may come later, /ready says so.
+    Ends in order within `config.shutdown_deadline` seconds, also when cancelled: the requests under
+    way are answered, WebSockets are closed with 1001, then the tasks end.
+    """
+    stop = shutdown or trio.Event()
+    async with trio.open_nursery() as watch:
+        watch.start_soon(_stop_on_signal, stop)
+        watch.start_soon(_stop_when_cancelled, stop)
+        with trio.CancelScope(shield=True) as orderly:
+            await _serve(config, task_status=task_status, stop=stop, orderly=orderly)
+        watch.cancel_scope.cancel()
+    log.info("stopped", in_order=not orderly.cancelled_caught)
+
+
+async def _serve(
+    config: Config,
+    *,
+    task_status: trio.TaskStatus[str],
+    stop: trio.Event,
+    orderly: trio.CancelScope,
+) -> None:
+    async with AsyncExitStack() as stack:
+        metrics = Metrics()
+        parts = Parts(
+            config=config,
+            programs=Programs(config.program_id, config.position_manager_id, config.usdt_mint),
+            database=await stack.enter_async_context(open_database(config.database_url)),
+            rpc=await stack.enter_async_context(open_rpc(config.rpc_urls, metrics=metrics)),
+            cache=await stack.enter_async_context(
+                open_cache(config.redis_url, ttl=config.cache_ttl)
+            ),
+            metrics=metrics,
+        )
+        watched = partial(supervise, board=parts.board, metrics=metrics)
+        prepared = trio.Event()
+        async with trio.open_nursery() as background:
+            background.start_soon(watched, "health", _health(parts).run)
+            schema = partial(_prepare, parts.database, prepared)
+            background.start_soon(partial(watched, "schema", schema, finite=True))
+            for name, run in _tasks(parts):
+                background.start_soon(watched, name, partial(_once, prepared, run))
+            async with trio.open_nursery() as front:
+                serve_app = partial(serve_http, _app(parts), config=config, shutdown=stop)
+                url = await front.start(serve_app)
+                task_status.started(url)
+                await stop.wait()
+                orderly.deadline = trio.current_time() + config.shutdown_deadline
+            # Everything is answered and closed: what is left starts again from the database.
+            background.cancel_scope.cancel()
+
+
+def _app(parts: Parts) -> Edge:
+    return create_app(
+        config=parts.config,
+        database=parts.database,
+        rpc=parts.rpc,
+        programs=parts.programs,
+        operator=parts.config.operator,
+        hub=parts.hub,
+        submit_wake=parts.submit_wake,
+        board=parts.board,
+        cache=parts.cache,
+        metrics=parts.metrics,
+    )
+
+
+def _health(parts: Parts) -> Health:
+    return Health(
+        database=parts.database,
+        rpc=parts.rpc,
+        progress=parts.progress,
+        max_lag_slots=parts.config.indexer_max_lag_slots,
+        board=parts.board,
+        metrics=parts.metrics,
+    )
+
+
+def _tasks(parts: Parts) -> list[tuple[str, Run]]:
+    """The tasks that need the schema, each with what it is given."""
+    send, receive = trio.open_memory_channel[IndexedBatch](INDEXED_QUEUE)
+    indexer = Indexer(
+        database=parts.database,
+        rpc=parts.rpc,
+        ws_urls=parts.config.ws_urls,
+        programs=parts.programs,
+        progress=parts.progress,
+        indexed=send,
+        outbox_wake=parts.outbox_wake,
+        tvl_wake=parts.tvl_wake,
+        cache=parts.cache,
+        board=parts.board,
+        metrics=parts.metrics,
+    )
+    reconciler = Reconciler(
+        database=parts.database,
+        rpc=parts.rpc,
+        programs=parts.programs,
+        progress=parts.progress,
+        indexed=receive,
+        outbox_wake=parts.outbox_wake,
+        interval=parts.config.reconciliation_interval,
+        threshold=parts.config.reconciliation_threshold,
+        board=parts.board,
+        metrics=parts.metrics,
+    )
+    submitter = Submitter(
+        database=parts.database,
+        rpc=parts.rpc,
+        programs=parts.programs,
+        wake=parts.submit_wake,
+        outbox_wake=parts.outbox_wake,
+        board=parts.board,
+        metrics=parts.metrics,
+    )
+    broadcaster = Broadcaster(
+        database=parts.database, hub=parts.hub, wake=parts.outbox_wake, board=parts.board
+    )
+    balances = Balances(
+        database=parts.database,
+        wake=parts.tvl_wake,
+        outbox_wake=parts.outbox_wake,
+        interval=parts.config.balance_monitor_interval,
+        board=parts.board,
+        metrics=parts.metrics,
+    )
+    retention = Retention(database=parts.database, board=parts.board)
+    return [
+        ("indexer", indexer.run),
+        ("reconciler", reconciler.run),
+        ("submitter", submitter.run),
+        ("broadcaster", broadcaster.run),
+        ("balances", balances.run),
+        ("retention", retention.run),
+    ]
+
+
+async def _prepare(database: Database, prepared: trio.Event) -> None:
+    await database.prepare()
+    prepared.set()
+
+
+async def _once(prepared: trio.Event, run: Run) -> None:
+    await prepared.wait()
+    await run()
+
+
+async def _stop_on_signal(stop: trio.Event) -> None:
+    with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
+        async for number in signals:
+            log.info("stopping", signal=signal.Signals(number).name)
+            stop.set()
+
+
+async def _stop_when_cancelled(stop: trio.Event) -> None:
+    try:
+        await trio.sleep_forever()
+    finally:
+        stop.set()

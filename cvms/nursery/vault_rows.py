@@ -1,0 +1,79 @@
+"""A vault's row is its decoded account at a slot."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import msgspec
+from solders.pubkey import Pubkey
+
+from cvms.chain.accounts import Vault
+from cvms.chain.types import Slot
+from cvms.store.vaults import VaultRow
+
+CLOSED: dict[str, Any] = {"closed": True}
+"""The `state` of a row whose account is gone."""
+
+
+def vault_row(address: Pubkey, vault: Vault, slot: Slot) -> VaultRow:
+    """The row of a vault as its account was in `slot`."""
+    return VaultRow(
+        owner=str(vault.owner),
+        vault=str(address),
+        token_account=str(vault.token_account),
+        mint=str(vault.usdt_mint),
+        total=vault.total_balance,
+        available=vault.available_balance,
+        locked=vault.locked_balance,
+        timelocked=vault.timelocked,
+        yield_deposited=vault.yield_deposited_balance,
+        total_deposited=vault.total_deposited,
+        total_withdrawn=vault.total_withdrawn,
+        multisig_threshold=vault.multisig_threshold,
+        delegates=tuple(map(str, vault.delegates)),
+        state=_state(vault),
+        slot=slot,
+    )
+
+
+def _state(vault: Vault) -> dict[str, Any]:
+    """Every field as the database gives it back: through JSON, so that tuples become lists."""
+    state: dict[str, Any] = msgspec.json.decode(msgspec.json.encode(vault, enc_hook=str))
+    del state["_reserved"]
+    return state
+
+
+def closed_row(before: VaultRow, slot: Slot) -> VaultRow:
+    """The row of a vault that was closed by `slot`. The program closes empty vaults only."""
+    return replace(
+        before,
+        total=0,
+        available=0,
+        locked=0,
+        timelocked=0,
+        yield_deposited=0,
+        multisig_threshold=0,
+        delegates=(),
+        state=CLOSED,
+        slot=slot,
+    )
+
+
+def balances(row: VaultRow) -> dict[str, Any]:
+    """What `vault_balance_update` tells: the names of GET /api/vault/balance."""
+    return {
+        "owner": row.owner,
+        "vault": row.vault,
+        "balance": row.total,
+        "available": row.available,
+        "locked": row.locked,
+        "timelocked": row.timelocked,
+        "yield_deposited": row.yield_deposited,
+        "slot": row.slot,
+    }
+
+
+def same_balances(one: VaultRow, other: VaultRow | None) -> bool:
+    """Whether two rows of a vault hold the same amounts, at whatever slots."""
+    return other is not None and balances(replace(one, slot=other.slot)) == balances(other)
