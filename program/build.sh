@@ -1,0 +1,118 @@
+#!/bin/sh
+# Builds the on-chain programs with Debian's compilers and nothing else.
+#
+#   program/build.sh            build, and write cvms/programs/<program>.so
+#   program/build.sh --check    build, and compare with the committed file
+#   program/build.sh --install  install the compilers first (root)
+#
+# The same packages give the same bytes, wherever the checkout is.
+set -eu
+
+packages="rustc-web rust-web-src llvm-22 binutils-bpf"
+programs="collateral_vault"
+
+here=$(CDPATH='' cd -- "$(dirname -- "$0")" && pwd)
+target=$here/target
+output=$here/../cvms/programs
+rustc=/usr/bin/rustc # Debian's: a rustup rustc may come first on PATH
+core=/usr/lib/rustlib/src/rust/library/core/src/lib.rs
+
+fail() {
+    echo "program/build.sh: $*" >&2
+    exit 1
+}
+
+check=no install=no
+for argument; do
+    case $argument in
+        --check) check=yes ;;
+        --install) install=yes ;;
+        *) fail "unknown argument '$argument' (--check, --install)" ;;
+    esac
+done
+
+if [ $install = yes ]; then
+    [ "$(id -u)" = 0 ] || fail "--install needs root: apt-get install $packages"
+    export DEBIAN_FRONTEND=noninteractive
+    apt-get update -qq
+    # shellcheck disable=SC2086
+    apt-get install -y -qq --no-install-recommends $packages >&2
+fi
+
+for tool in $rustc llvm-link-22 opt-22 llc-22 llvm-ar-22 bpf-ld; do
+    command -v "$tool" >/dev/null || fail "$tool is missing; try: program/build.sh --install"
+done
+[ -r $core ] || fail "$core is missing; try: program/build.sh --install"
+
+export RUSTC_BOOTSTRAP=1 # the target is tier 3, its core is built here
+export SOURCE_DATE_EPOCH=0 LC_ALL=C
+
+compile() {
+    $rustc --target bpfel-unknown-none -C opt-level=2 -C panic=abort -C codegen-units=1 \
+        -C jump-tables=no -Z location-detail=none --remap-path-prefix "$here=program" "$@"
+}
+
+# core and compiler_builtins depend on the compiler alone: keep them.
+mkdir -p "$target"
+runtime=$target/runtime-$({ $rustc -vV; cat "$here/build.sh" "$here/compiler_builtins/lib.rs"; } |
+    sha256sum | cut -c1-16)
+if [ ! -d "$runtime" ]; then
+    fresh=$(mktemp -d "$target/runtime.XXXXXX")
+    compile --edition 2024 --crate-name core --crate-type rlib --cap-lints allow \
+        -Z force-unstable-if-unmarked $core -o "$fresh/libcore.rlib"
+    compile --edition 2024 --crate-name compiler_builtins --crate-type rlib \
+        --extern core="$fresh/libcore.rlib" "$here/compiler_builtins/lib.rs" \
+        -o "$fresh/libcompiler_builtins.rlib"
+    mv -T "$fresh" "$runtime" 2>/dev/null || rm -rf "$fresh" # another build was first
+fi
+
+work=$(mktemp -d "$target/build.XXXXXX")
+trap 'rm -rf "$work"' EXIT
+
+ours() {
+    compile --edition 2024 -D warnings -C overflow-checks=on -L "$runtime" "$@"
+}
+
+objects() {
+    mkdir "$work/$2"
+    (cd "$work/$2" && llvm-ar-22 x "$1")
+    rm -f "$work/$2"/*.rmeta
+}
+
+ours --crate-name sdk --crate-type rlib "$here/sdk/src/lib.rs" -o "$work/libsdk.rlib"
+objects "$runtime/libcore.rlib" core
+objects "$runtime/libcompiler_builtins.rlib" compiler_builtins
+objects "$work/libsdk.rlib" sdk
+
+build() {
+    ours --crate-name "$1" --crate-type lib --emit=llvm-bc --extern sdk="$work/libsdk.rlib" \
+        "$here/$1/src/lib.rs" -o "$work/$1.bc"
+    llvm-link-22 "$work/$1.bc" "$work"/sdk/* "$work"/compiler_builtins/* "$work"/core/* \
+        -o "$work/$1.all.bc"
+    # The mem* functions stay, since only code generation calls them.
+    opt-22 -passes='internalize,default<O2>,globaldce' \
+        -internalize-public-api-list=entrypoint,memcpy,memmove,memset,memcmp \
+        "$work/$1.all.bc" -o "$work/$1.opt.bc"
+    llc-22 -march=bpfel -mcpu=v3 -mattr=+allows-misaligned-mem-access -bpf-stack-size=4096 \
+        -filetype=obj "$work/$1.opt.bc" -o "$work/$1.o"
+    # bpf-ld knows the relocations of code, not those of data: pointers in constants would be wrong.
+    if llvm-readobj-22 -r "$work/$1.o" | grep -v '\.rel\.text' | grep -q ABS64; then
+        fail "$1 has a constant that holds a pointer, which bpf-ld does not relocate"
+    fi
+    bpf-ld -n -s -T "$here/sbpf.ld" "$work/$1.o" -o "$work/$1.so"
+    # e_flags says which version of SBPF this is: 3.
+    printf '\003\000\000\000' | dd of="$work/$1.so" bs=1 seek=48 conv=notrunc status=none
+}
+
+for program in $programs; do
+    build "$program"
+    if [ $check = no ]; then
+        install -m 644 -D "$work/$program.so" "$output/$program.so"
+        echo "cvms/programs/$program.so: $(wc -c <"$output/$program.so") bytes"
+    elif cmp -s "$work/$program.so" "$output/$program.so"; then
+        echo "cvms/programs/$program.so: the same bytes as this build"
+    else
+        cmp "$work/$program.so" "$output/$program.so" >&2 || true
+        fail "cvms/programs/$program.so is not what the sources build: run program/build.sh and commit it"
+    fi
+done

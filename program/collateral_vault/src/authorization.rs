@@ -1,0 +1,48 @@
+//! Who may act on a vault.
+
+use sdk::{Account, Result};
+
+use crate::errors::VaultError;
+use crate::state::Vault;
+
+/// Without multisig: the owner or a delegate. With it: at least `threshold` of the configured
+/// signers, each counted once, of which `authority` and any of `others` may be some.
+#[inline(always)]
+pub fn authorize(vault: &Vault, authority: Account, others: &[Account]) -> Result {
+    let threshold = vault.multisig_threshold()?;
+    if threshold == 0 {
+        return owner_or_delegate(vault, authority);
+    }
+    let signers = vault.multisig_signers();
+    let mut signed = 0;
+    for index in 0..signers.len()? {
+        let signer = signers.key(index)?;
+        if signs(authority, &signer) || others.iter().any(|other| signs(*other, &signer)) {
+            signed += 1;
+        }
+    }
+    if signed >= usize::from(threshold) { Ok(()) } else { Err(VaultError::Unauthorized) }
+}
+
+/// Paying in: the owner, or without multisig a delegate.
+#[inline(always)]
+pub fn authorize_deposit(vault: &Vault, authority: Account) -> Result {
+    if vault.multisig_threshold()? == 0 {
+        return owner_or_delegate(vault, authority);
+    }
+    if *authority.key() == vault.owner()? { Ok(()) } else { Err(VaultError::Unauthorized) }
+}
+
+#[inline(always)]
+fn owner_or_delegate(vault: &Vault, authority: Account) -> Result {
+    let key = authority.key();
+    if *key == vault.owner()? || vault.delegates()?.contains(key)? {
+        return Ok(());
+    }
+    Err(VaultError::Unauthorized)
+}
+
+#[inline(always)]
+fn signs(account: Account, signer: &sdk::Pubkey) -> bool {
+    account.is_signer() && account.key() == signer
+}

@@ -1,0 +1,17 @@
+//! The program's own errors: 6000 and on, in the order of the interface.
+
+sdk::errors! {
+    VaultError:
+    InvalidAmount = 6000, "Amount must be greater than zero";
+    Unauthorized = 6001, "Unauthorized";
+    InsufficientFunds = 6002, "Insufficient funds";
+    Overflow = 6003, "Arithmetic overflow or underflow";
+    AlreadyInitialized = 6005, "Account already initialized";
+    AlreadyExists = 6006, "Entry already exists";
+    NotFound = 6007, "Account not found";
+    InvariantViolation = 6009, "Balance invariant violated";
+    InvalidTokenProgramOwner = 6011, "Invalid token account program owner";
+    OpenPositionsExist = 6012, "User has open positions (locked collateral present)";
+    PositionSummaryMissing = 6015, "Missing position summary for authorized program";
+    PositionSummaryInvalid = 6016, "Invalid position summary supplied";
+}

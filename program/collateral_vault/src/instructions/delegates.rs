@@ -1,0 +1,35 @@
+use sdk::{Context, Pubkey, Reader, Result};
+
+use crate::accounts;
+use crate::errors::VaultError;
+use crate::state::Vault;
+
+/// Lets another key act for the owner; tokens still go only where the owner allows.
+#[inline(never)]
+pub fn add(context: &Context, arguments: &mut Reader) -> Result {
+    let (vault, delegate) = read(context, arguments)?;
+    if delegate == vault.owner()? {
+        return Err(VaultError::AlreadyExists); // the owner needs no entry
+    }
+    vault.delegates()?.insert(&delegate)?;
+    vault.check_books()
+}
+
+#[inline(never)]
+pub fn remove(context: &Context, arguments: &mut Reader) -> Result {
+    let (vault, delegate) = read(context, arguments)?;
+    let delegates = vault.delegates()?;
+    let index = delegates.position(&delegate)?.ok_or(VaultError::NotFound)?;
+    delegates.remove(index)?;
+    vault.check_books()
+}
+
+#[inline(always)]
+fn read<'a>(context: &Context<'a>, arguments: &mut Reader) -> Result<(Vault<'a>, Pubkey)> {
+    let delegate = arguments.key()?;
+    arguments.end()?;
+    let (&[owner, vault], _) = accounts::take(context)?;
+    accounts::signer(owner)?;
+    accounts::writable([owner, vault])?;
+    Ok((accounts::vault(context, vault, owner)?, delegate))
+}

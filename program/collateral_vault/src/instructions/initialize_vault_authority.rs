@@ -1,0 +1,42 @@
+use sdk::{AnchorError, Context, Pubkey, Reader, Result, pda, system};
+
+use crate::accounts::{self, VAULT_AUTHORITY};
+use crate::errors::VaultError;
+use crate::events::VaultAuthorityInitializedEvent;
+use crate::state::VaultAuthority;
+
+/// Creates the one authority account; whoever signs first is governance.
+#[inline(never)]
+pub fn process(context: &Context, arguments: &mut Reader) -> Result {
+    let programs = arguments.keys()?;
+    let freeze = arguments.optional_bool()?.unwrap_or(false);
+    arguments.end()?;
+    let (&[governance, account, system_program], _) = accounts::take(context)?;
+    accounts::signer(governance)?;
+    accounts::writable([governance, account])?;
+    accounts::program(system_program, &system::ID)?;
+    let (address, bump) = pda::find([VAULT_AUTHORITY], context.program_id)?;
+    if address != *account.key() {
+        return Err(AnchorError::ConstraintSeeds);
+    }
+    if account.owned_by(context.program_id) {
+        return Err(VaultError::AlreadyInitialized);
+    }
+
+    let length = VaultAuthority::LENGTH as u64;
+    let seeds = [VAULT_AUTHORITY, &[bump]];
+    system::create_pda(governance, account, length, context.program_id, &seeds)?;
+    let authority = VaultAuthority::create(account, governance.key())?;
+    for program in programs {
+        authority.authorized_programs().insert(&Pubkey(*program))?;
+    }
+    authority.set_bump(bump)?;
+    authority.set_freeze(freeze)?;
+    VaultAuthorityInitializedEvent {
+        governance: *governance.key(),
+        authorized_programs_len: programs.len() as u32,
+        freeze,
+    }
+    .emit();
+    Ok(())
+}

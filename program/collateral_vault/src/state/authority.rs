@@ -1,0 +1,57 @@
+//! The authority account: governance and the lists that it keeps.
+
+use sdk::discriminator::discriminator;
+use sdk::{Account, AnchorError, Bytes, Pubkey, Result};
+
+use super::list::List;
+
+const DISCRIMINATOR: [u8; 8] = discriminator("account", "VaultAuthority");
+const GOVERNANCE: usize = 8;
+const AUTHORIZED_PROGRAMS: usize = 40;
+const PROGRAMS: usize = 64;
+
+#[derive(Clone, Copy)]
+pub struct VaultAuthority<'a>(Bytes<'a>);
+
+impl<'a> VaultAuthority<'a> {
+    /// Every list full: discriminator, governance, two lists, four single bytes, reserve.
+    pub const LENGTH: usize = 8 + 32 + 2 * (4 + 32 * PROGRAMS) + 4 + 64;
+
+    #[inline(always)]
+    pub fn read(account: Account<'a>) -> Result<Self> {
+        let data = account.data();
+        if data.len() < 8 || data.get(0)? != DISCRIMINATOR {
+            return Err(AnchorError::AccountDiscriminatorMismatch);
+        }
+        Ok(VaultAuthority(data.first(Self::LENGTH)?))
+    }
+
+    /// Writes a new authority into an account of zeros: nothing on its lists, nothing enforced.
+    #[inline(always)]
+    pub fn create(account: Account<'a>, governance: &Pubkey) -> Result<Self> {
+        let data = account.data().first(Self::LENGTH)?;
+        data.put(0, DISCRIMINATOR)?;
+        data.put(GOVERNANCE, governance.0)?;
+        Ok(VaultAuthority(data))
+    }
+
+    #[inline(always)]
+    pub fn authorized_programs(self) -> List<'a> {
+        List { data: self.0, at: AUTHORIZED_PROGRAMS, stride: 32, capacity: PROGRAMS }
+    }
+
+    #[inline(always)]
+    pub fn bump(self) -> Result<u8> {
+        self.0.u8(self.authorized_programs().end()?)
+    }
+
+    #[inline(always)]
+    pub fn set_bump(self, bump: u8) -> Result {
+        self.0.put(self.authorized_programs().end()?, [bump])
+    }
+
+    #[inline(always)]
+    pub fn set_freeze(self, freeze: bool) -> Result {
+        self.0.put(self.authorized_programs().end()? + 1, [u8::from(freeze)])
+    }
+}

@@ -1,0 +1,99 @@
+//! A Borsh vector inside account data. What follows it moves when it grows or shrinks.
+
+use sdk::{AnchorError, Bytes, Pubkey, Result};
+
+use crate::errors::VaultError;
+
+/// A vector: where its length prefix lies, the size of an entry, and how many it may hold.
+///
+/// `data` is the account at its maximal length, so that there is always room behind.
+#[derive(Clone, Copy)]
+pub struct List<'a> {
+    pub data: Bytes<'a>,
+    pub at: usize,
+    pub stride: usize,
+    pub capacity: usize,
+}
+
+impl List<'_> {
+    #[inline(always)]
+    pub fn len(self) -> Result<usize> {
+        let length = self.data.u32(self.at)? as usize;
+        if length > self.capacity {
+            return Err(AnchorError::AccountDidNotDeserialize);
+        }
+        Ok(length)
+    }
+
+    /// The position of an entry, or for `len()` the first byte behind the vector.
+    #[inline(always)]
+    pub fn entry(self, index: usize) -> Result<usize> {
+        if index > self.len()? {
+            return Err(AnchorError::AccountDidNotDeserialize);
+        }
+        Ok(self.at + 4 + index * self.stride)
+    }
+
+    #[inline(always)]
+    pub fn end(self) -> Result<usize> {
+        self.entry(self.len()?)
+    }
+
+    #[inline(always)]
+    pub fn key(self, index: usize) -> Result<Pubkey> {
+        self.data.key(self.entry(index)?)
+    }
+
+    #[inline(always)]
+    pub fn position(self, key: &Pubkey) -> Result<Option<usize>> {
+        for index in 0..self.len()? {
+            if self.key(index)? == *key {
+                return Ok(Some(index));
+            }
+        }
+        Ok(None)
+    }
+
+    #[inline(always)]
+    pub fn contains(self, key: &Pubkey) -> Result<bool> {
+        Ok(self.position(key)?.is_some())
+    }
+
+    /// Appends an entry; a full vector is `Overflow`.
+    #[inline(always)]
+    pub fn push<const N: usize>(self, entry: [u8; N]) -> Result {
+        let length = self.len()?;
+        if length == self.capacity {
+            return Err(VaultError::Overflow);
+        }
+        let end = self.end()?;
+        self.data.shift(end, end + N, self.data.len() - end - N)?;
+        self.data.put(end, entry)?;
+        self.set_len(length + 1)
+    }
+
+    /// Appends an address that is not there yet, else `AlreadyExists`.
+    #[inline(always)]
+    pub fn insert(self, key: &Pubkey) -> Result {
+        if self.contains(key)? {
+            return Err(VaultError::AlreadyExists);
+        }
+        self.push(key.0)
+    }
+
+    /// Takes an entry out; the later ones keep their order.
+    #[inline(always)]
+    pub fn remove(self, index: usize) -> Result {
+        let length = self.len()?;
+        let (entry, next) = (self.entry(index)?, self.entry(index + 1)?);
+        let whole = self.data.len();
+        self.data.shift(next, entry, whole - next)?;
+        self.data.clear(whole - self.stride, self.stride)?;
+        self.set_len(length - 1)
+    }
+
+    #[inline(always)]
+    fn set_len(self, length: usize) -> Result {
+        self.data.put(self.at, (length as u32).to_le_bytes())
+    }
+}

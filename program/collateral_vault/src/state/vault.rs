@@ -1,0 +1,298 @@
+//! The vault account.
+//!
+//! Fields up to `multisig_threshold` lie at fixed positions; behind them come five vectors with
+//! single fields between, whose positions follow from the vectors' lengths.
+
+use sdk::discriminator::discriminator;
+use sdk::token::TokenAccount;
+use sdk::{Account, AnchorError, Bytes, Pubkey, Result};
+
+use super::list::List;
+use crate::errors::VaultError;
+
+const DISCRIMINATOR: [u8; 8] = discriminator("account", "CollateralVault");
+const OWNER: usize = 8;
+const TOKEN_ACCOUNT: usize = 40;
+const USDT_MINT: usize = 72;
+const BALANCES: usize = 104;
+const CREATED_AT: usize = 200;
+const BUMP: usize = 208;
+const MULTISIG_THRESHOLD: usize = 209;
+const MULTISIG_SIGNERS: usize = 210;
+
+const SIGNERS: usize = 10;
+const DELEGATES: usize = 16;
+const TIMELOCKS: usize = 64;
+const PENDING: usize = 64;
+const WHITELIST: usize = 32;
+
+const KEY: usize = 32;
+const TIMELOCK: usize = 16;
+const PENDING_WITHDRAWAL: usize = 24;
+const RATE_LIMIT: usize = 28;
+const RESERVED: usize = 64;
+
+#[derive(Clone, Copy)]
+pub struct Vault<'a> {
+    key: &'a Pubkey,
+    data: Bytes<'a>,
+}
+
+/// The amounts of a vault, in the token's smallest unit, in the account's order.
+#[derive(Clone, Copy)]
+pub struct Balances {
+    pub total: u64,
+    pub locked: u64,
+    pub available: u64,
+    pub total_deposited: u64,
+    pub total_withdrawn: u64,
+    pub yield_deposited: u64,
+}
+
+#[derive(Clone, Copy)]
+pub struct PendingWithdrawal {
+    pub amount: u64,
+    pub requested_at: i64,
+    pub executable_at: i64,
+}
+
+#[derive(Clone, Copy)]
+pub struct RateLimit {
+    pub window_seconds: u32,
+    pub limit: u64,
+    pub window_start: i64,
+    pub withdrawn: u64,
+}
+
+/// What a new vault is made of.
+pub struct NewVault<'a> {
+    pub owner: &'a Pubkey,
+    pub token_account: &'a Pubkey,
+    pub usdt_mint: &'a Pubkey,
+    pub bump: u8,
+    pub created_at: i64,
+}
+
+impl<'a> Vault<'a> {
+    /// Every vector full.
+    pub const LENGTH: usize = MULTISIG_SIGNERS
+        + (4 + KEY * SIGNERS)
+        + (4 + KEY * DELEGATES)
+        + (4 + TIMELOCK * TIMELOCKS)
+        + 8
+        + (4 + PENDING_WITHDRAWAL * PENDING)
+        + (4 + KEY * WHITELIST)
+        + RATE_LIMIT
+        + RESERVED;
+
+    #[inline(always)]
+    pub fn read(account: Account<'a>) -> Result<Self> {
+        let data = account.data();
+        if data.len() < 8 || data.get(0)? != DISCRIMINATOR {
+            return Err(AnchorError::AccountDiscriminatorMismatch);
+        }
+        Ok(Vault { key: account.key(), data: data.first(Self::LENGTH)? })
+    }
+
+    /// Writes a new vault into an account of zeros: nothing in it, nobody but its owner.
+    #[inline(always)]
+    pub fn create(account: Account<'a>, new: &NewVault) -> Result<Self> {
+        let data = account.data().first(Self::LENGTH)?;
+        data.put(0, DISCRIMINATOR)?;
+        data.put(OWNER, new.owner.0)?;
+        data.put(TOKEN_ACCOUNT, new.token_account.0)?;
+        data.put(USDT_MINT, new.usdt_mint.0)?;
+        data.put(CREATED_AT, new.created_at.to_le_bytes())?;
+        data.put(BUMP, [new.bump])?;
+        Ok(Vault { key: account.key(), data })
+    }
+
+    #[inline(always)]
+    pub fn key(self) -> &'a Pubkey {
+        self.key
+    }
+
+    #[inline(always)]
+    pub fn owner(self) -> Result<Pubkey> {
+        self.data.key(OWNER)
+    }
+
+    #[inline(always)]
+    pub fn token_account(self) -> Result<Pubkey> {
+        self.data.key(TOKEN_ACCOUNT)
+    }
+
+    #[inline(always)]
+    pub fn usdt_mint(self) -> Result<Pubkey> {
+        self.data.key(USDT_MINT)
+    }
+
+    #[inline(always)]
+    pub fn bump(self) -> Result<u8> {
+        self.data.u8(BUMP)
+    }
+
+    #[inline(always)]
+    pub fn multisig_threshold(self) -> Result<u8> {
+        self.data.u8(MULTISIG_THRESHOLD)
+    }
+
+    #[inline(always)]
+    pub fn balances(self) -> Result<Balances> {
+        Ok(Balances {
+            total: self.data.u64(BALANCES)?,
+            locked: self.data.u64(BALANCES + 8)?,
+            available: self.data.u64(BALANCES + 16)?,
+            total_deposited: self.data.u64(BALANCES + 24)?,
+            total_withdrawn: self.data.u64(BALANCES + 32)?,
+            yield_deposited: self.data.u64(BALANCES + 40)?,
+        })
+    }
+
+    #[inline(always)]
+    pub fn set_balances(self, balances: Balances) -> Result {
+        self.data.put(BALANCES, balances.total.to_le_bytes())?;
+        self.data.put(BALANCES + 8, balances.locked.to_le_bytes())?;
+        self.data.put(BALANCES + 16, balances.available.to_le_bytes())?;
+        self.data.put(BALANCES + 24, balances.total_deposited.to_le_bytes())?;
+        self.data.put(BALANCES + 32, balances.total_withdrawn.to_le_bytes())?;
+        self.data.put(BALANCES + 40, balances.yield_deposited.to_le_bytes())
+    }
+
+    #[inline(always)]
+    fn list(self, at: usize, stride: usize, capacity: usize) -> List<'a> {
+        List { data: self.data, at, stride, capacity }
+    }
+
+    #[inline(always)]
+    pub fn multisig_signers(self) -> List<'a> {
+        self.list(MULTISIG_SIGNERS, KEY, SIGNERS)
+    }
+
+    #[inline(always)]
+    pub fn delegates(self) -> Result<List<'a>> {
+        Ok(self.list(self.multisig_signers().end()?, KEY, DELEGATES))
+    }
+
+    #[inline(always)]
+    pub fn timelocks(self) -> Result<List<'a>> {
+        Ok(self.list(self.delegates()?.end()?, TIMELOCK, TIMELOCKS))
+    }
+
+    #[inline(always)]
+    pub fn min_withdraw_delay_seconds(self) -> Result<i64> {
+        self.data.i64(self.timelocks()?.end()?)
+    }
+
+    #[inline(always)]
+    pub fn pending_withdrawals(self) -> Result<List<'a>> {
+        Ok(self.list(self.timelocks()?.end()? + 8, PENDING_WITHDRAWAL, PENDING))
+    }
+
+    #[inline(always)]
+    pub fn pending_withdrawal(self, index: usize) -> Result<PendingWithdrawal> {
+        let at = self.pending_withdrawals()?.entry(index)?;
+        Ok(PendingWithdrawal {
+            amount: self.data.u64(at)?,
+            requested_at: self.data.i64(at + 8)?,
+            executable_at: self.data.i64(at + 16)?,
+        })
+    }
+
+    #[inline(always)]
+    pub fn set_pending_withdrawal(self, index: usize, request: PendingWithdrawal) -> Result {
+        let at = self.pending_withdrawals()?.entry(index)?;
+        self.data.put(at, request.amount.to_le_bytes())?;
+        self.data.put(at + 8, request.requested_at.to_le_bytes())?;
+        self.data.put(at + 16, request.executable_at.to_le_bytes())
+    }
+
+    #[inline(always)]
+    pub fn withdraw_whitelist(self) -> Result<List<'a>> {
+        Ok(self.list(self.pending_withdrawals()?.end()?, KEY, WHITELIST))
+    }
+
+    #[inline(always)]
+    pub fn rate_limit(self) -> Result<RateLimit> {
+        let at = self.withdraw_whitelist()?.end()?;
+        Ok(RateLimit {
+            window_seconds: self.data.u32(at)?,
+            limit: self.data.u64(at + 4)?,
+            window_start: self.data.i64(at + 12)?,
+            withdrawn: self.data.u64(at + 20)?,
+        })
+    }
+
+    #[inline(always)]
+    pub fn set_rate_limit(self, rate: RateLimit) -> Result {
+        let at = self.withdraw_whitelist()?.end()?;
+        self.data.put(at, rate.window_seconds.to_le_bytes())?;
+        self.data.put(at + 4, rate.limit.to_le_bytes())?;
+        self.data.put(at + 12, rate.window_start.to_le_bytes())?;
+        self.data.put(at + 20, rate.withdrawn.to_le_bytes())
+    }
+
+    /// Moves matured timelocks back to available. Returns their sum and how many there were.
+    #[inline(always)]
+    pub fn release_timelocks(self, balances: &mut Balances, now: i64) -> Result<(u64, usize)> {
+        let timelocks = self.timelocks()?;
+        let (mut released, mut count, mut index) = (0u64, 0, 0);
+        while index < timelocks.len()? {
+            let at = timelocks.entry(index)?;
+            if self.data.i64(at + 8)? > now {
+                index += 1;
+                continue;
+            }
+            released = add(released, self.data.u64(at)?)?;
+            count += 1;
+            timelocks.remove(index)?;
+        }
+        balances.available = add(balances.available, released)?;
+        Ok((released, count))
+    }
+
+    /// The invariant: every unit of the total is in exactly one place.
+    #[inline(always)]
+    pub fn check_books(self) -> Result {
+        let balances = self.balances()?;
+        let mut sum = add(balances.available, balances.locked)?;
+        sum = add(sum, balances.yield_deposited)?;
+        let timelocks = self.timelocks()?;
+        for index in 0..timelocks.len()? {
+            sum = add(sum, self.data.u64(timelocks.entry(index)?)?)?;
+        }
+        if sum == balances.total { Ok(()) } else { Err(VaultError::InvariantViolation) }
+    }
+
+    /// The invariant with its other half: the vault's tokens cover all that is not in yield.
+    #[inline(always)]
+    pub fn check(self, tokens: TokenAccount) -> Result {
+        self.check_books()?;
+        let balances = self.balances()?;
+        let held = add(tokens.amount()?, balances.yield_deposited)?;
+        if held >= balances.total { Ok(()) } else { Err(VaultError::InvariantViolation) }
+    }
+}
+
+impl Balances {
+    #[inline(always)]
+    pub fn deposit(&mut self, amount: u64) -> Result {
+        self.total = add(self.total, amount)?;
+        self.available = add(self.available, amount)?;
+        self.total_deposited = add(self.total_deposited, amount)?;
+        Ok(())
+    }
+
+    #[inline(always)]
+    pub fn withdraw(&mut self, amount: u64) -> Result {
+        self.available = self.available.checked_sub(amount).ok_or(VaultError::InsufficientFunds)?;
+        self.total = self.total.checked_sub(amount).ok_or(VaultError::Overflow)?;
+        self.total_withdrawn = add(self.total_withdrawn, amount)?;
+        Ok(())
+    }
+}
+
+#[inline(always)]
+fn add(one: u64, other: u64) -> Result<u64> {
+    one.checked_add(other).ok_or(VaultError::Overflow)
+}

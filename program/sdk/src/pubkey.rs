@@ -1,0 +1,41 @@
+//! Addresses.
+
+#[repr(transparent)]
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct Pubkey(pub [u8; 32]);
+
+impl Pubkey {
+    /// Decodes base58, at compile time: `const ID: Pubkey = Pubkey::from_base58("…")`.
+    pub const fn from_base58(text: &str) -> Pubkey {
+        let text = text.as_bytes();
+        let mut bytes = [0u8; 32];
+        let mut at = 0;
+        while at < text.len() {
+            let mut carry = digit(text[at]);
+            let mut index = 32;
+            while index > 0 {
+                index -= 1;
+                carry += bytes[index] as u32 * 58;
+                bytes[index] = carry as u8;
+                carry >>= 8;
+            }
+            assert!(carry == 0, "more than 32 bytes");
+            at += 1;
+        }
+        Pubkey(bytes)
+    }
+
+    #[inline(always)]
+    pub fn as_bytes(&self) -> &[u8] {
+        &self.0
+    }
+}
+
+const fn digit(character: u8) -> u32 {
+    let alphabet = b"123456789ABCDEFGHJKLMNPQRSTUVWXYZabcdefghijkmnopqrstuvwxyz";
+    let mut value = 0;
+    while alphabet[value] != character {
+        value += 1;
+    }
+    value as u32
+}

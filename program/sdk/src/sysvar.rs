@@ -1,0 +1,57 @@
+//! The clock and the rent, asked of the virtual machine: no account can be substituted.
+
+use crate::syscalls;
+use crate::{ProgramError, Pubkey, Result};
+
+pub const RENT_ID: Pubkey = Pubkey::from_base58("SysvarRent111111111111111111111111111111111");
+
+#[repr(C)]
+#[derive(Default)]
+pub struct Clock {
+    pub slot: u64,
+    pub epoch_start_timestamp: i64,
+    pub epoch: u64,
+    pub leader_schedule_epoch: u64,
+    /// Seconds since 1970, as the cluster votes them.
+    pub unix_timestamp: i64,
+}
+
+impl Clock {
+    #[inline(always)]
+    pub fn get() -> Result<Clock> {
+        let mut clock = Clock::default();
+        // SAFETY: the layout is the syscall's.
+        match unsafe { syscalls::sol_get_clock_sysvar(&mut clock) } {
+            0 => Ok(clock),
+            _ => Err(ProgramError::UnsupportedSysvar),
+        }
+    }
+}
+
+#[repr(C)]
+#[derive(Default)]
+pub struct Rent {
+    lamports_per_byte_year: u64,
+    /// An IEEE double: 2.0, or 1.0 once SIMD-0194 is active.
+    exemption_threshold: u64,
+    burn_percent: u8,
+}
+
+/// What an account costs beyond its data.
+const ACCOUNT_OVERHEAD: u64 = 128;
+
+/// Lamports that keep an account of `length` bytes for ever.
+///
+/// The target has no floating point: a threshold that is not a small power of two is refused.
+#[inline(always)]
+pub fn rent_exemption(length: u64) -> Result<u64> {
+    let mut rent = Rent::default();
+    // SAFETY: the layout is the syscall's.
+    let failed = unsafe { syscalls::sol_get_rent_sysvar(&mut rent) } != 0;
+    let exponent = (rent.exemption_threshold >> 52).wrapping_sub(1023);
+    let fraction = rent.exemption_threshold << 12;
+    if failed || fraction != 0 || exponent > 8 || rent.lamports_per_byte_year > 1 << 32 {
+        return Err(ProgramError::UnsupportedSysvar);
+    }
+    Ok((rent.lamports_per_byte_year * (ACCOUNT_OVERHEAD + length)) << exponent)
+}

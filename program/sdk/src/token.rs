@@ -1,0 +1,97 @@
+//! The SPL Token and Associated Token Account programs.
+
+use crate::cpi::{self, Call, Use};
+use crate::{Account, AnchorError, Bytes, Pubkey, Result, pda};
+
+pub const ID: Pubkey = Pubkey::from_base58("TokenkegQfeZyiNwAJbNbGKPFXCWuBvf9Ss623VQ5DA");
+pub const ASSOCIATED_ID: Pubkey =
+    Pubkey::from_base58("ATokenGPvbdGVxr1b2hvZbsiqW5xWH25efTNsLJA8knL");
+
+const TRANSFER: u8 = 3;
+const CREATE_IDEMPOTENT: u8 = 1;
+
+/// A token account. The amount is read anew at each call of `amount`.
+#[derive(Clone, Copy)]
+pub struct TokenAccount<'a>(Bytes<'a>);
+
+impl<'a> TokenAccount<'a> {
+    const LENGTH: usize = 165;
+    const STATE: usize = 108;
+
+    /// Reads an initialised token account. That SPL Token owns it is for the caller to check.
+    #[inline(always)]
+    pub fn read(account: Account<'a>) -> Result<Self> {
+        let data = account.data();
+        if data.len() != Self::LENGTH || data.u8(Self::STATE)? == 0 {
+            return Err(AnchorError::AccountNotInitialized);
+        }
+        Ok(TokenAccount(data))
+    }
+
+    #[inline(always)]
+    pub fn mint(self) -> Result<Pubkey> {
+        self.0.key(0)
+    }
+
+    #[inline(always)]
+    pub fn owner(self) -> Result<Pubkey> {
+        self.0.key(32)
+    }
+
+    #[inline(always)]
+    pub fn amount(self) -> Result<u64> {
+        self.0.u64(64)
+    }
+}
+
+const MINT_LENGTH: usize = 82;
+const MINT_INITIALIZED: usize = 45;
+
+/// Whether the data are an initialised mint's.
+pub fn is_mint(account: Account) -> Result<bool> {
+    let data = account.data();
+    Ok(data.len() == MINT_LENGTH && data.u8(MINT_INITIALIZED)? == 1)
+}
+
+/// Moves `amount`; `signer` is the seeds of the PDA that is the authority, or empty.
+#[inline(always)]
+pub fn transfer(from: Account, to: Account, authority: Account, amount: u64, signer: &[&[u8]]) {
+    let mut data = [TRANSFER; 9];
+    data[1..].copy_from_slice(&amount.to_le_bytes());
+    let accounts = [Use::writable(from), Use::writable(to), Use::signer(authority)];
+    cpi::invoke(&Call { program: &ID, accounts: &accounts, data: &data, signer: signer });
+}
+
+/// The address of `wallet`'s associated token account for `mint`.
+#[inline(always)]
+pub fn associated_address(wallet: &Pubkey, mint: &Pubkey) -> Result<Pubkey> {
+    let seeds = [wallet.as_bytes(), ID.as_bytes(), mint.as_bytes()];
+    Ok(pda::find(seeds, &ASSOCIATED_ID)?.0)
+}
+
+/// Creates an associated token account unless it is there already.
+pub fn create_associated(accounts: &AssociatedAccounts) {
+    let used = [
+        Use::writable_signer(accounts.payer),
+        Use::writable(accounts.token_account),
+        Use::readonly(accounts.wallet),
+        Use::readonly(accounts.mint),
+        Use::readonly(accounts.system_program),
+        Use::readonly(accounts.token_program),
+    ];
+    cpi::invoke(&Call {
+        program: &ASSOCIATED_ID,
+        accounts: &used,
+        data: &[CREATE_IDEMPOTENT],
+        signer: &[],
+    });
+}
+
+pub struct AssociatedAccounts<'a> {
+    pub payer: Account<'a>,
+    pub token_account: Account<'a>,
+    pub wallet: Account<'a>,
+    pub mint: Account<'a>,
+    pub system_program: Account<'a>,
+    pub token_program: Account<'a>,
+}
