@@ -1,0 +1,67 @@
+"""An independent reader of Borsh: it knows nothing but the IDL's types."""
+
+from __future__ import annotations
+
+import json
+import struct
+from importlib import resources
+from typing import Any
+
+from solders.pubkey import Pubkey
+
+_NUMBERS = {"u8": "<B", "u16": "<H", "u32": "<I", "u64": "<Q", "i64": "<q"}
+
+
+def idl(name: str) -> dict[str, Any]:
+    raw: dict[str, Any] = json.loads(
+        resources.files("cvms.chain.idl").joinpath(f"{name}.json").read_text()
+    )
+    return raw
+
+
+def fields_of(program: dict[str, Any], name: str) -> list[dict[str, Any]]:
+    [found] = [each for each in program["types"] if each["name"] == name]
+    fields: list[dict[str, Any]] = found["type"]["fields"]
+    return fields
+
+
+def read_struct(program: dict[str, Any], name: str, data: bytes) -> tuple[dict[str, Any], bytes]:
+    """The fields as JSON-like values (keys in base58), and what is left."""
+    values = {}
+    for field in fields_of(program, name):
+        values[field["name"]], data = _read(program, field["type"], data)
+    return values, data
+
+
+def _read(program: dict[str, Any], kind: Any, data: bytes) -> tuple[Any, bytes]:
+    if isinstance(kind, str) and kind in _NUMBERS:
+        size = struct.calcsize(_NUMBERS[kind])
+        return struct.unpack(_NUMBERS[kind], data[:size])[0], data[size:]
+    if kind == "bool":
+        return bool(data[0]), data[1:]
+    if kind == "pubkey":
+        return str(Pubkey(data[:32])), data[32:]
+    if "vec" in kind:
+        count, data = _read(program, "u32", data)
+        return _read_many(program, kind["vec"], count, data)
+    if "array" in kind:
+        item, count = kind["array"]
+        return _read_many(program, item, count, data)
+    return _read_defined(program, kind["defined"]["name"], data)
+
+
+def _read_many(
+    program: dict[str, Any], kind: Any, count: int, data: bytes
+) -> tuple[list[Any], bytes]:
+    items = []
+    for _ in range(count):
+        item, data = _read(program, kind, data)
+        items.append(item)
+    return items, data
+
+
+def _read_defined(program: dict[str, Any], name: str, data: bytes) -> tuple[Any, bytes]:
+    [found] = [each for each in program["types"] if each["name"] == name]
+    if found["type"]["kind"] == "enum":
+        return found["type"]["variants"][data[0]]["name"], data[1:]
+    return read_struct(program, name, data)
