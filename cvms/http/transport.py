@@ -30,7 +30,7 @@ log = structlog.get_logger(__name__)
 CHUNK = 65536
 IDLE_SECONDS = 15.0  # without a request under way, or for a request's head to arrive
 WRITE_SECONDS = 10.0  # for a client to take what it is sent
-LINGER_SECONDS = 1.0  # for a client to see the end, before data still on its way resets it
+LINGER_SECONDS = 0.5  # for a client to see the end, before data it still sends resets it
 PING = b"\x89\x00"  # RFC 6455, 5.5.2: a final frame, opcode 9, empty
 
 
@@ -57,6 +57,7 @@ class Connection:
         self._write_lock = trio.Lock()
         self._reading = trio.CancelScope(deadline=trio.current_time() + IDLE_SECONDS)
         self._broken = False
+        self._unread = False
 
     async def run(self) -> None:
         """Serve the client. Raises nothing but cancellation: what goes wrong is logged."""
@@ -66,7 +67,8 @@ class Connection:
         except* (OSError, trio.BrokenResourceError, trio.ClosedResourceError):
             log.debug("connection_lost")
         except* Exception:
-            log.exception("connection_failed")
+            # Often a client's odd bytes, so no alarm; but it may be a fault of ours.
+            log.warning("connection_failed", exc_info=True)
         finally:
             await trio.aclose_forcefully(self._stream)
 
@@ -125,6 +127,7 @@ class Connection:
             case Updated():
                 self._reading.deadline = math.inf
             case Closed():
+                self._unread = True
                 self._reading.cancel()
 
     async def _write(self, data: bytes) -> None:
@@ -143,7 +146,7 @@ class Connection:
                 self.abort()
 
     async def _linger(self) -> None:
-        if self._broken:
+        if self._broken or not self._unread:
             return
         with trio.move_on_after(LINGER_SECONDS):
             await self._stream.send_eof()
@@ -162,6 +165,11 @@ class _Http1(H11Protocol):
         """No upgrade to HTTP/2 in clear text: it would pass a proxy's checks by."""
 
     async def _create_stream(self, request: h11.Request) -> None:
+        if not request.target.startswith(b"/"):
+            # A target with scheme and host, or "*", is for proxies.
+            await self._send_error_response(400)
+            await self.send(Closed())
+            return
         # Compression would let 16 KiB on the wire become 16 MiB here before any limit counts.
         headers = [
             (name, value) for name, value in request.headers if name != b"sec-websocket-extensions"
