@@ -13,7 +13,7 @@ import trio
 from dotenv import dotenv_values
 from solders.pubkey import Pubkey
 
-from cvms.config import USDT_MINT, VAULT_PROGRAM, load_config, load_program_ids
+from cvms.config import USDT_MINT, VAULT_PROGRAM, load_config, load_programs
 from cvms.errors import ConfigurationError
 from cvms.log import configure_logging
 
@@ -60,7 +60,7 @@ def _localnet(options: argparse.Namespace) -> int:
     )
     run = partial(
         run_localnet,
-        programs=load_program_ids(_environment()),
+        programs=load_programs(_environment()),
         host=options.host,
         port=options.port,
         data=options.data_dir,

@@ -25,8 +25,8 @@ USDT_MINT = "4QHVBbG3H8kbwvcSwPnze3sC91kdeYWxNf8S5hkZ9nbZ"
 
 
 @dataclass(frozen=True, slots=True)
-class ProgramIds:
-    """The on-chain programs and the mint that everything else is derived from."""
+class Programs:
+    """The programs and the mint; every address of the system is derived from these."""
 
     vault: Pubkey
     position_manager: Pubkey
@@ -39,9 +39,7 @@ class Config:
 
     operator: Keypair = field(repr=False)
     database_url: str = field(repr=False)
-    program_id: Pubkey
-    position_manager_id: Pubkey
-    usdt_mint: Pubkey
+    programs: Programs
     host: str = "127.0.0.1"
     port: int = 8080
     rpc_urls: tuple[str, ...] = field(default=("http://127.0.0.1:8899",), repr=False)
@@ -62,7 +60,7 @@ class Config:
 def load_config(environ: Mapping[str, str]) -> Config:
     """Read every setting. Raises ConfigurationError naming the first bad variable."""
     read = _Reader(environ)
-    programs = load_program_ids(environ)
+    programs = load_programs(environ)
     # A provider's address often carries its API key.
     rpc_urls = read(
         "SOLANA_RPC_URL",
@@ -81,9 +79,7 @@ def load_config(environ: Mapping[str, str]) -> Config:
         port=read("PORT", _port, "8080", "a TCP port, 0 to 65535"),
         rpc_urls=rpc_urls,
         ws_urls=read("SOLANA_WS_URL", _urls("ws", "wss"), ws_default, _WS_URLS, secret=True),
-        program_id=programs.vault,
-        position_manager_id=programs.position_manager,
-        usdt_mint=programs.mint,
+        programs=programs,
         admin_jwt_secret=read(
             "ADMIN_JWT_SECRET", _jwt_secret, "", "at least 32 bytes, or unset", secret=True
         ),
@@ -111,11 +107,11 @@ def load_config(environ: Mapping[str, str]) -> Config:
     return config
 
 
-def load_program_ids(environ: Mapping[str, str]) -> ProgramIds:
+def load_programs(environ: Mapping[str, str]) -> Programs:
     """PROGRAM_ID, POSITION_MANAGER_PROGRAM_ID, USDT_MINT; by default the local chain's."""
     read = _Reader(environ)
     expected = "a base58 public key"
-    return ProgramIds(
+    return Programs(
         vault=read("PROGRAM_ID", _pubkey, VAULT_PROGRAM, expected),
         position_manager=read(
             "POSITION_MANAGER_PROGRAM_ID", _pubkey, POSITION_MANAGER_PROGRAM, expected

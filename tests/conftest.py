@@ -1,17 +1,27 @@
-"""What every test may ask for: a PostgreSQL server and a database of its own."""
+"""What every test may ask for: a database of its own and a local chain of its own."""
 
 from __future__ import annotations
 
 import itertools
 import tempfile
 from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import psycopg
 import pytest
+import trio
 from psycopg import sql
+from solders.keypair import Keypair
 
+from cvms import localnet as chain
+from cvms.config import Programs, load_programs
+from cvms.dev.chain import bundled_programs
+from cvms.dev.localnet import prepare
 from cvms.dev.postgres import embedded_postgres
+
+FAST = chain.Timing(slot_seconds=0.05, confirmed_lag=1, finalized_lag=4)
 
 _numbers = itertools.count()
 
@@ -42,3 +52,32 @@ def database_url(postgres_server: str) -> Iterator[str]:
         connection.execute(
             sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(sql.Identifier(name))
         )
+
+
+@dataclass(frozen=True, slots=True)
+class Localnet:
+    """A local chain that is ready for the service; `running.chain` reaches into it."""
+
+    rpc_url: str
+    ws_url: str
+    operator: Keypair
+    programs: Programs
+    running: chain.Running
+
+
+@pytest.fixture
+async def localnet(nursery: trio.Nursery) -> Localnet:
+    """An in-memory local chain with fast slots, the program, the mint and a funded operator."""
+    programs = load_programs({})
+    running: chain.Running = await nursery.start(
+        partial(chain.serve, port=0, ledger=None, programs=bundled_programs(programs), timing=FAST)
+    )
+    operator = Keypair()
+    await prepare(running, programs, operator)
+    return Localnet(
+        rpc_url=running.rpc_url,
+        ws_url=running.ws_url,
+        operator=operator,
+        programs=programs,
+        running=running,
+    )

@@ -25,7 +25,7 @@ def test_defaults_serve_the_local_chain(environ: dict[str, str]) -> None:
     assert config.rpc_urls == ("http://127.0.0.1:8899",)
     assert config.ws_urls == ("ws://127.0.0.1:8900",)
     assert config.port == 8080
-    assert str(config.usdt_mint) == "4QHVBbG3H8kbwvcSwPnze3sC91kdeYWxNf8S5hkZ9nbZ"
+    assert str(config.programs.mint) == "4QHVBbG3H8kbwvcSwPnze3sC91kdeYWxNf8S5hkZ9nbZ"
 
 
 def test_several_endpoints_are_separated_by_commas(environ: dict[str, str]) -> None:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import StrEnum
 from typing import NewType
 
-from solders.pubkey import Pubkey
+from cvms.config import Programs
+
+__all__ = ["Amount", "BlockHeight", "Commitment", "Lamports", "Programs", "Slot"]
 
 Slot = NewType("Slot", int)
 BlockHeight = NewType("BlockHeight", int)
@@ -20,12 +21,3 @@ class Commitment(StrEnum):
     PROCESSED = "processed"
     CONFIRMED = "confirmed"
     FINALIZED = "finalized"
-
-
-@dataclass(frozen=True, slots=True)
-class Programs:
-    """The programs and the mint; every address of the system is derived from these."""
-
-    vault: Pubkey
-    position_manager: Pubkey
-    mint: Pubkey

@@ -11,7 +11,6 @@ import httpx
 import trio
 
 from cvms import localnet
-from cvms.chain.types import Programs
 from cvms.config import Config, load_config
 from cvms.dev.chain import bundled_programs
 from cvms.dev.folder import held, operator_keypair
@@ -48,9 +47,6 @@ def dev(ports: Ports, *, data: Path, environ: Mapping[str, str]) -> int:
 
 async def _run(ports: Ports, data: Path, settings: Mapping[str, str]) -> None:
     config = load_config(settings)
-    programs = Programs(
-        vault=config.program_id, position_manager=config.position_manager_id, mint=config.usdt_mint
-    )
     async with trio.open_nursery() as nursery:
         print("Starting the local chain ...", flush=True)
         chain = await nursery.start(
@@ -58,13 +54,13 @@ async def _run(ports: Ports, data: Path, settings: Mapping[str, str]) -> None:
                 localnet.serve,
                 port=ports.rpc,
                 ledger=data / LEDGER,
-                programs=bundled_programs(programs),
+                programs=bundled_programs(config.programs),
             )
         )
-        await prepare(chain, programs, config.operator)
+        await prepare(chain, config.programs, config.operator)
         print("Starting the service ...", flush=True)
         urls = {"SOLANA_RPC_URL": chain.rpc_url, "SOLANA_WS_URL": chain.ws_url}
-        await _serve(load_config(settings | urls), chain, data)
+        await _serve(load_config({**settings, **urls}), chain, data)
         nursery.cancel_scope.cancel()
 
 
@@ -78,8 +74,8 @@ Service   {url}   (also /ready, /metrics)
 RPC       {chain.rpc_url}
 PubSub    {chain.ws_url}
 Operator  {config.operator.pubkey()}   pays fees, governs the vaults
-Program   {config.program_id}
-USDT      {config.usdt_mint}
+Program   {config.programs.vault}
+USDT      {config.programs.mint}
 Data      {data}
 
 Try `make demo`. Ctrl-C stops everything.""",

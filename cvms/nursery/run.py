@@ -93,7 +93,7 @@ async def _serve(
         metrics = Metrics()
         parts = Parts(
             config=config,
-            programs=Programs(config.program_id, config.position_manager_id, config.usdt_mint),
+            programs=config.programs,
             database=await stack.enter_async_context(open_database(config.database_url)),
             rpc=await stack.enter_async_context(open_rpc(config.rpc_urls, metrics=metrics)),
             cache=await stack.enter_async_context(

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from cvms.config import load_program_ids
+from cvms.config import load_programs
 from cvms.demo import Addresses
 from tests.acceptance.processes import Command, cvms, free_port
 
@@ -35,12 +35,15 @@ async def system(tmp_path: Path, database_url: str) -> AsyncIterator[System]:
     async with cvms(*chain_arguments, "--data-dir", "chain", folder=tmp_path) as chain:
         rpc_url, ws_url = await chain.line("RPC"), await chain.line("PubSub")
         port = free_port()
-        ids = load_program_ids({})
+        programs = load_programs({})
         yield System(
             folder=tmp_path,
             chain=chain,
             at=Addresses(
-                url=f"http://127.0.0.1:{port}", rpc_url=rpc_url, program=ids.vault, mint=ids.mint
+                url=f"http://127.0.0.1:{port}",
+                rpc_url=rpc_url,
+                program=programs.vault,
+                mint=programs.mint,
             ),
             environ={
                 "PORT": str(port),

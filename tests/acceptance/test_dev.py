@@ -8,7 +8,7 @@ from pathlib import Path
 import psutil
 import trio
 
-from cvms.config import load_program_ids
+from cvms.config import load_programs
 from cvms.demo import Addresses, run_demo
 from tests.acceptance.processes import Command, cvms
 
@@ -54,12 +54,12 @@ async def test_a_killed_start_is_taken_over_by_the_next(tmp_path: Path) -> None:
 
 
 async def _addresses(dev: Command) -> Addresses:
-    ids = load_program_ids({})
+    programs = load_programs({})
     return Addresses(
         url=await dev.line("Service"),
         rpc_url=await dev.line("RPC"),
-        program=ids.vault,
-        mint=ids.mint,
+        program=programs.vault,
+        mint=programs.mint,
     )
 
 
