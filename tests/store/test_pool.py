@@ -1,0 +1,137 @@
+"""Connections are reused while they are young and clean, and replaced when they are not."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import pytest
+import trio
+import trio.testing
+
+from cvms.store.connection import Connection
+from cvms.store.outage import Outage
+from cvms.store.pool import Pool, PoolLimits
+from cvms.store.session import open_session
+
+LIFETIME = 100.0
+MAX_IDLE = 20.0
+TRUST_IDLE = 5.0
+
+
+@pytest.fixture
+async def pool(database_url: str) -> AsyncIterator[Pool]:
+    async with open_pool(database_url) as pool:
+        yield pool
+
+
+@asynccontextmanager
+async def open_pool(database_url: str) -> AsyncIterator[Pool]:
+    async def connect() -> Connection:
+        return await open_session(database_url, connect_timeout=5, query_timeout=10)
+
+    limits = PoolLimits(
+        size=2,
+        acquire_timeout=5,
+        check_timeout=2,
+        max_lifetime=LIFETIME,
+        max_idle=MAX_IDLE,
+        trust_idle=TRUST_IDLE,
+    )
+    pool = Pool(connect, limits=limits, outage=Outage())
+    yield pool
+    pool.close()
+
+
+async def session(pool: Pool) -> int:
+    """Use a connection and say which server session it was."""
+    async with pool.connection() as conn:
+        await conn.execute("SELECT 1")
+        return conn.info.backend_pid
+
+
+async def test_a_connection_given_back_is_used_again(pool: Pool) -> None:
+    assert await session(pool) == await session(pool)
+
+
+async def test_a_connection_with_an_open_transaction_is_not_handed_on(pool: Pool) -> None:
+    async with pool.connection() as conn:
+        await conn.execute("BEGIN")
+    assert conn.closed
+    async with pool.connection() as conn:
+        assert conn.reusable
+
+
+async def test_a_connection_left_in_a_pipeline_is_not_handed_on(pool: Pool) -> None:
+    async with pool.connection() as conn:
+        conn.pgconn.enter_pipeline_mode()
+    assert conn.closed
+
+
+async def test_a_connection_that_rested_long_is_checked_before_it_goes_out(
+    database_url: str, mock_clock: trio.testing.MockClock
+) -> None:
+    async with open_pool(database_url) as pool:
+        async with pool.connection() as conn:
+            await conn.execute("SELECT 1")
+        conn.pgconn.finish()  # lost, without the kernel having told us
+        mock_clock.jump(TRUST_IDLE + 1)
+        async with pool.connection() as other:
+            await other.execute("SELECT 1")
+            assert other is not conn
+
+
+async def test_no_connection_outlives_its_lifetime(
+    database_url: str, mock_clock: trio.testing.MockClock
+) -> None:
+    async with open_pool(database_url) as pool:
+        first = await session(pool)
+        for _ in range(int(LIFETIME / 10) - 2):
+            mock_clock.jump(10)
+            assert await session(pool) == first
+        mock_clock.jump(20)
+        assert await session(pool) != first
+
+
+async def test_a_connection_past_its_lifetime_is_closed_when_it_comes_back(
+    database_url: str, mock_clock: trio.testing.MockClock
+) -> None:
+    async with open_pool(database_url) as pool, pool.connection() as conn:
+        mock_clock.jump(LIFETIME)
+    assert conn.closed
+
+
+async def test_connections_nobody_needs_any_more_are_closed(
+    database_url: str, mock_clock: trio.testing.MockClock
+) -> None:
+    async with open_pool(database_url) as pool:
+        async with pool.connection() as first:
+            async with pool.connection() as second:
+                await second.execute("SELECT 1")
+            mock_clock.jump(MAX_IDLE + 1)
+        assert second.closed
+        assert not first.closed
+
+
+async def test_closing_the_pool_closes_what_rests_and_what_comes_back_later(
+    pool: Pool,
+) -> None:
+    async with pool.connection() as busy:
+        async with pool.connection() as resting:
+            pass
+        pool.close()
+        assert resting.closed
+        await busy.execute("SELECT 1")
+    assert busy.closed
+
+
+async def test_lifetimes_differ_so_that_connections_are_not_all_replaced_at_once(
+    database_url: str, mock_clock: trio.testing.MockClock
+) -> None:
+    survived = 0
+    for _ in range(20):
+        async with open_pool(database_url) as pool:
+            async with pool.connection() as conn:
+                mock_clock.jump(LIFETIME * 0.95)
+            survived += not conn.closed
+    assert 0 < survived < 20
