@@ -28,11 +28,16 @@ def deployed_code(chain: Chain, program_id: Pubkey) -> bytes:
 def deploy(
     chain: Chain, program_id: Pubkey, elf: bytes, *, authority: Pubkey | None = None
 ) -> None:
-    """Install or replace a program; it can run at once."""
+    """Install or replace a program; it can run at once.
+
+    Raises NotLoadable if the code is not whole: it is kept, and the program is not there until
+    it is.
+    """
     slot = (0).to_bytes(8, "little")
     owner = bytes([authority is not None]) + bytes(authority or Pubkey.default())
     code = PROGRAM_DATA_STATE + slot + owner + elf
     program = PROGRAM_STATE + bytes(code_address(program_id))
+    chain.overwrite(program_id, None)  # a program must not point to code it was not loaded from
     _write(chain, code_address(program_id), code, executable=False)
     _write(chain, program_id, program, executable=True)
 

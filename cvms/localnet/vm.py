@@ -37,6 +37,10 @@ class Outcome:
         return self.meta.inner_instructions()
 
 
+class NotLoadable(Exception):  # noqa: N818
+    """A program's code is missing, incomplete or not an ELF file the machine accepts."""
+
+
 class VirtualMachine:
     """The real virtual machine without its own checks of signatures, block hashes and repeats:
 
@@ -58,8 +62,16 @@ class VirtualMachine:
         return self._svm.get_balance(key) or 0
 
     def set_account(self, key: Pubkey, account: Account | None) -> None:
-        """Write an account; None removes it."""
-        self._svm.set_account(key, account or Account(0, b"", Pubkey.default()))
+        """Write an account; None removes it.
+
+        Raises NotLoadable, and writes nothing, if it is a program whose code cannot run.
+        """
+        try:
+            self._svm.set_account(key, account or Account(0, b"", Pubkey.default()))
+        except Exception as error:
+            if type(error).__name__ != "LiteSVMError":  # solders raises it and does not export it
+                raise
+            raise NotLoadable(str(error)) from error
 
     def rent_exempt(self, length: int) -> int:
         """Lamports that an account with `length` bytes of data needs to exist."""

@@ -5,6 +5,7 @@ What they set holds at every commitment at once, and survives a restart.
 
 from __future__ import annotations
 
+import structlog
 from solders.account import Account
 from solders.pubkey import Pubkey
 from solders.token.state import TokenAccount, TokenAccountState
@@ -24,6 +25,9 @@ from cvms.localnet.tokens import (
     token_mint,
 )
 from cvms.localnet.types import Commitment, Json
+from cvms.localnet.vm import NotLoadable
+
+log = structlog.get_logger(__name__)
 
 MAX_DATA_BYTES = 10 * 1024 * 1024
 """What an account can hold on Solana."""
@@ -49,7 +53,10 @@ def set_account(chain: Chain, params: Params) -> Json:
         executable=old.executable if executable is None else bool(executable),
         rent_epoch=old.rent_epoch if rent_epoch is None else read_int(rent_epoch, "rentEpoch"),
     )
-    chain.overwrite(key, account if account.lamports else None)
+    try:
+        chain.overwrite(key, account if account.lamports else None)
+    except NotLoadable as error:
+        raise invalid_params(f"the account is not a program that can run: {error}") from None
     return _done(chain)
 
 
@@ -117,14 +124,20 @@ def _authority(given: Json, held: Pubkey | None) -> Pubkey | None:
 
 
 def write_program(chain: Chain, params: Params) -> Json:
-    """`[program_id, data (hex), offset, authority?]`: the code from `offset` on becomes `data`."""
+    """`[program_id, data (hex), offset, authority?]`: the code from `offset` on becomes `data`.
+
+    Long code comes in pieces, and the program is there once they make it whole.
+    """
     program_id, data, offset = params.pubkey(0), _hex(params.required(1)), params.integer(2)
     authority = None if params.at(3) is None else params.pubkey(3)
     if offset + len(data) > MAX_DATA_BYTES:
         raise invalid_params("the program would be longer than an account can be")
     code = deployed_code(chain, program_id).ljust(offset, b"\0")
     elf = code[:offset] + data + code[offset + len(data) :]
-    deploy(chain, program_id, elf, authority=authority)
+    try:
+        deploy(chain, program_id, elf, authority=authority)
+    except NotLoadable as error:
+        log.info("program_not_whole", program=str(program_id), bytes=len(elf), reason=str(error))
     return _done(chain)
 
 
