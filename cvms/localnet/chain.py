@@ -13,6 +13,7 @@ from solders.pubkey import Pubkey
 from solders.sysvar import CLOCK
 from solders.transaction import VersionedTransaction
 
+from cvms.errors import CvmsError
 from cvms.localnet.accounts import VersionedAccounts
 from cvms.localnet.blocks import RecentBlocks, kept_blocks
 from cvms.localnet.clock import ChainTime
@@ -33,7 +34,7 @@ class Observer(Protocol):
     def overwritten(self, key: Pubkey) -> None: ...
 
 
-class Refused(Exception):
+class Refused(CvmsError):
     """The transaction cannot be in a block: it left no trace; `err` says why."""
 
     def __init__(self, err: Json) -> None:
@@ -62,6 +63,8 @@ class Chain:
         self._restore_accounts()
         self._next_index = len(ledger.entries_in(self.tip.slot))
         self._enter(self.tip)
+        if self.tip.slot == 0:  # the genesis block is final from the start and stays empty
+            self.advance()
 
     @property
     def tip(self) -> Block:
@@ -131,14 +134,15 @@ class Chain:
             raise Refused("SignatureFailure")
         self.check(transaction, bank=self.tip)
         keys = load_keys(transaction.message, self.accounts.latest)
-        before = read_balances(keys.all, self.accounts.pin)
+        accounts = {key: self.accounts.pin(key) for key in keys.all}
+        before = read_balances(keys.all, self.accounts.latest)
         outcome = self.vm.execute(transaction)
         if outcome.err is not None and not self._fee_taken(keys.static[0], before.lamports[0]):
             raise Refused(outcome.err)
         written = [
             (key, account)
             for key in dict.fromkeys(writable_keys(transaction.message, keys))
-            if (account := self.vm.account(key)) != self.accounts.latest(key)
+            if (account := self.vm.account(key)) != accounts[key]
         ]
         for key, account in written:
             self.accounts.put(key, self.tip.slot, account)

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 import h11
 import trio
 
+from cvms.errors import CvmsError
+
 IDLE_SECONDS = 75.0
 """How long a kept-alive connection may stay silent; longer than pooled clients keep theirs."""
 
@@ -41,7 +43,7 @@ class Request:
         return self.header(b"upgrade").lower() == b"websocket"
 
 
-class BodyTooLarge(Exception):
+class BodyTooLarge(CvmsError):
     """The request's body is longer than a node takes."""
 
 

@@ -19,6 +19,7 @@ from solders.transaction_metadata import (
     TransactionMetadata,
 )
 
+from cvms.errors import CvmsError
 from cvms.localnet.errors import error_json
 from cvms.localnet.types import Block, Json
 
@@ -37,7 +38,7 @@ class Outcome:
         return self.meta.inner_instructions()
 
 
-class NotLoadable(Exception):  # noqa: N818
+class NotLoadable(CvmsError):
     """A program's code is missing, incomplete or not an ELF file the machine accepts."""
 
 
