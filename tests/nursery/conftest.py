@@ -1,0 +1,27 @@
+"""A real local chain with the real program, a real database, and the books compared with both."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+
+import pytest
+
+from cvms.chain.rpc import open_rpc
+from cvms.store.database import Database, open_database
+from tests.conftest import Localnet
+from tests.nursery.world import World
+
+
+@pytest.fixture
+async def database(database_url: str) -> AsyncIterator[Database]:
+    """A database with the schema."""
+    async with open_database(database_url) as database:
+        await database.prepare()
+        yield database
+
+
+@pytest.fixture
+async def world(database: Database, localnet: Localnet) -> AsyncIterator[World]:
+    """The chain and the database, with what the tasks share."""
+    async with open_rpc([localnet.rpc_url]) as rpc:
+        yield World(localnet.running, rpc, localnet.programs, localnet.operator, database)

@@ -1,0 +1,261 @@
+"""The books equal the chain: after every transaction, every interruption and every repetition."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import trio
+from solders.keypair import Keypair
+from structlog.testing import capture_logs
+
+from cvms.chain import instructions
+from cvms.chain.answers import SignatureInfo, TransactionRecord
+from cvms.chain.rpc import Rpc
+from cvms.errors import GapNotClosed
+from cvms.nursery.health import Health
+from cvms.store import vaults
+from tests.nursery.world import World, address, running, until
+
+
+async def test_a_deposit_and_a_withdrawal_are_in_the_books_once(world: World) -> None:
+    owner = await world.owner(tokens=1_000)
+    first = await world.act(owner, world.deposit(owner, 1_000))
+    await world.act(owner, world.withdraw(owner, 400))
+    indexer = world.indexer()
+    for _ in range(3):
+        assert await indexer.catch_up()
+
+    assert await world.history(owner) == [("deposit", 1_000, 1_000), ("withdraw", 400, 600)]
+    [deposit] = await world.outbox("deposit_event")
+    assert deposit.owner == address(owner)
+    assert deposit.signature == first
+    assert deposit.data["amount"] == 1_000
+    assert deposit.data["balance_after"] == 1_000
+    [withdrawal] = await world.outbox("withdraw_event")
+    assert withdrawal.data["amount"] == 400
+    [balance] = await world.outbox("vault_balance_update")
+    assert balance.data["balance"] == balance.data["available"] == 600
+    assert await world.problems() == []
+
+
+async def test_balances_are_told_as_they_move(world: World) -> None:
+    owner, indexer = await world.owner(tokens=1_000), world.indexer()
+    await indexer.catch_up()
+    for step in (world.deposit(owner, 1_000), world.withdraw(owner, 400)):
+        await world.act(owner, step)
+        await indexer.catch_up()
+    told = [row.data["balance"] for row in await world.outbox("vault_balance_update")]
+    assert told == [0, 1_000, 600]
+
+
+async def test_it_follows_the_chain_live_without_asking_in_between(world: World) -> None:
+    owner = await world.owner()
+    indexer = world.indexer()
+    indexer._poll_seconds = 1_000  # only the subscription can tell
+    async with running(indexer.run):
+        for amount in (1, 2, 3):
+            await world.act(owner, world.deposit(owner, amount))
+
+        async def told() -> bool:
+            return len(await world.outbox("deposit_event")) == 3
+
+        await until(told)
+    assert await world.problems() == []
+
+
+async def test_several_events_of_one_transaction_are_all_applied(world: World) -> None:
+    owner = await world.owner()
+    await world.act(owner, *(world.deposit(owner, amount) for amount in (1, 2, 3)))
+    await world.indexer().catch_up()
+    assert await world.history(owner) == [("deposit", 1, 1), ("deposit", 2, 3), ("deposit", 3, 6)]
+    assert await world.problems() == []
+
+
+async def test_a_failed_transaction_moves_the_cursor_and_nothing_else(world: World) -> None:
+    owner = await world.owner()
+    await world.act(owner, world.deposit(owner, 100))
+    indexer = world.indexer()
+    await indexer.catch_up()
+    before = await world.outbox()
+    failed = await world.act(owner, world.withdraw(owner, 101))
+    await indexer.catch_up()
+    cursor = await world.cursor()
+    assert cursor is not None
+    assert cursor.signature == failed
+    assert await world.outbox() == before
+    assert await world.problems() == []
+
+
+async def test_a_delegate_shows_in_the_row_though_no_event_tells(world: World) -> None:
+    owner, delegate, indexer = await world.owner(), Keypair().pubkey(), world.indexer()
+    await indexer.catch_up()
+    add = instructions.add_delegate(world.programs, owner=owner.pubkey(), delegate=delegate)
+    await world.act(owner, add)
+    await indexer.catch_up()
+    async with world.database.connection() as conn:
+        row = await vaults.get(conn, address(owner))
+    assert row is not None
+    assert row.delegates == (str(delegate),)
+    assert row.state["delegates"] == [str(delegate)]
+    assert await world.problems() == []
+
+
+# httpx leaves the generator of a request's body to the garbage collector when it is cancelled.
+@pytest.mark.filterwarnings("ignore:Async generator 'httpx._content.ByteStream:ResourceWarning")
+async def test_cancelled_at_any_point_and_started_again_nothing_is_lost_or_doubled(
+    world: World,
+) -> None:
+    owners = [await world.owner(), await world.owner()]
+    for owner in owners:
+        await world.act(owner, world.deposit(owner, 500), world.withdraw(owner, 100))
+    await world.act(owners[0], world.withdraw(owners[0], 10_000))
+    await world.act(owners[1], world.deposit(owners[1], 7))
+    world.chain.chain.pause()
+
+    step, finished = 0, False
+    while not finished:
+        step += 1
+        await world.execute(FORGET_EVERYTHING)
+        finished = not await cancelled_after(step, world.indexer(batch_size=3).catch_up)
+        await world.indexer(batch_size=3).catch_up()
+        assert await world.problems() == [], f"cancelled after step {step}"
+        while world.indexed.statistics().current_buffer_used:
+            world.indexed.receive_nowait()
+    assert step > 50
+
+
+async def test_two_indexers_at_once_double_nothing(world: World) -> None:
+    owner = await world.owner()
+    one, two = world.indexer(batch_size=2), world.indexer(batch_size=3)
+    async with running(one.run, two.run):
+        for amount in range(1, 16):
+            await world.act(owner, world.deposit(owner, amount), wait=False)
+
+        async def applied() -> bool:
+            return len(await world.history(owner)) == 15
+
+        await until(applied)
+    assert [amount for _, amount, _ in await world.history(owner)] == list(range(1, 16))
+    assert await world.problems() == []
+
+
+class ForgetfulNode(Rpc):
+    """A node without the old part of its ledger: it does not know the `until` it is given."""
+
+    async def get_signatures_for_address(self, *args: Any, **kwargs: Any) -> list[SignatureInfo]:
+        found = await super().get_signatures_for_address(*args, **{**kwargs, "until": None})
+        return found[:1]
+
+
+async def test_a_gap_that_cannot_be_closed_is_not_skipped_and_not_ready(world: World) -> None:
+    owner = await world.owner()
+    for amount in (1, 2):
+        await world.act(owner, world.deposit(owner, amount))
+    await world.indexer().catch_up()
+    cursor = await world.cursor()
+    for amount in (3, 4):
+        await world.act(owner, world.deposit(owner, amount))
+
+    health = Health(
+        database=world.database,
+        rpc=world.rpc,
+        progress=world.progress,
+        max_lag_slots=10_000,
+        board=world.board,
+        metrics=world.metrics,
+    )
+    await health.probe()
+    assert world.board.ready
+    with pytest.raises(GapNotClosed):
+        await world.indexer(rpc=ForgetfulNode(world.rpc._transport)).catch_up()
+    await health.probe()
+    assert not world.board.ready
+    assert not world.board.parts["indexer"].ok
+    assert await world.cursor() == cursor
+    assert len(await world.history(owner)) == 2
+
+    await world.indexer().catch_up()
+    await health.probe()
+    assert world.board.ready
+    assert await world.problems() == []
+
+
+class SlowNode(Rpc):
+    """A node that lists a signature before it can give the transaction."""
+
+    missing: str | None = None
+
+    async def get_transactions(self, *args: Any, **kwargs: Any) -> list[TransactionRecord | None]:
+        found = await super().get_transactions(*args, **kwargs)
+        return [None if each and each.signature == self.missing else each for each in found]
+
+
+async def test_it_stops_before_a_transaction_the_node_cannot_give_yet(world: World) -> None:
+    owner = await world.owner()
+    await world.act(owner, world.deposit(owner, 1))
+    second = await world.act(owner, world.deposit(owner, 2))
+    await world.act(owner, world.deposit(owner, 3))
+    node = SlowNode(world.rpc._transport)
+    node.missing = second
+    indexer = world.indexer(rpc=node)
+    assert not await indexer.catch_up()
+    assert await world.history(owner) == [("deposit", 1, 1)]
+    assert world.progress.slot is None
+    node.missing = None
+    assert await indexer.catch_up()
+    assert len(await world.history(owner)) == 3
+    assert await world.problems() == []
+
+
+class TruncatingNode(Rpc):
+    """A node whose logs are cut off before the program's event."""
+
+    async def get_transactions(self, *args: Any, **kwargs: Any) -> list[TransactionRecord | None]:
+        found = await super().get_transactions(*args, **kwargs)
+        for record in found:
+            if record is not None and record.logs is not None:
+                record.logs[1:] = ["Log truncated"]
+        return found
+
+
+async def test_truncated_logs_leave_the_row_right_and_are_told(world: World) -> None:
+    owner = await world.owner()
+    await world.act(owner, world.deposit(owner, 70))
+    with capture_logs() as logs:
+        await world.indexer(rpc=TruncatingNode(world.rpc._transport)).catch_up()
+    assert "logs_not_readable" in {entry["event"] for entry in logs}
+    assert world.metrics.registry.get_sample_value("indexer_unread_logs_total") == 3
+    async with world.database.connection() as conn:
+        row = await vaults.get(conn, address(owner))
+    assert row is not None
+    assert row.total == 70
+
+
+FORGET_EVERYTHING = """
+TRUNCATE vaults, transactions, chain_events, event_totals, indexer_cursor, outbox, outbox_topics;
+UPDATE outbox_head SET position = 0
+"""
+
+
+class _CancelAtStep(trio.abc.Instrument):
+    def __init__(self, task: trio.lowlevel.Task, scope: trio.CancelScope, steps: int) -> None:
+        self._task, self._scope, self._left = task, scope, steps
+
+    def before_task_step(self, task: trio.lowlevel.Task) -> None:
+        if task is self._task:
+            self._left -= 1
+            if self._left == 0:
+                self._scope.cancel()
+
+
+async def cancelled_after(steps: int, work: Any) -> bool:
+    """Cancel `work` when it has been resumed so many times; whether it was still running."""
+    with trio.CancelScope() as scope:
+        instrument = _CancelAtStep(trio.lowlevel.current_task(), scope, steps)
+        trio.lowlevel.add_instrument(instrument)
+        try:
+            await work()
+        finally:
+            trio.lowlevel.remove_instrument(instrument)
+    return scope.cancelled_caught

@@ -1,0 +1,246 @@
+"""What the tests do on the chain, and how the books are held against it."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import trio
+from solders.instruction import Instruction
+from solders.keypair import Keypair
+from solders.message import MessageV0
+from solders.pubkey import Pubkey
+from solders.transaction import VersionedTransaction
+
+from cvms import localnet
+from cvms.chain import instructions
+from cvms.chain.accounts import VAULT_DISCRIMINATOR, decode_vault
+from cvms.chain.addresses import (
+    position_summary_address,
+    token_account,
+    vault_address,
+)
+from cvms.chain.rpc import Rpc
+from cvms.chain.types import Commitment, Programs
+from cvms.metrics import Metrics
+from cvms.nursery.channels import (
+    INDEXED_QUEUE,
+    Board,
+    Hub,
+    IndexedBatch,
+    OutboxWake,
+    SubmitWake,
+    TvlWake,
+)
+from cvms.nursery.comparison import InBooks, OnChain, differences
+from cvms.nursery.indexer import Indexer, Progress
+from cvms.nursery.reconciler import Reconciler
+from cvms.nursery.submitter import Submitter
+from cvms.nursery.vault_rows import vault_row
+from cvms.store import cursor, history, outbox, totals, vaults
+from cvms.store.cache import NoCache
+from cvms.store.database import Database
+from cvms.store.outbox import OutboxRow
+
+SOL = 1_000_000_000
+
+
+@dataclass
+class World:
+    """The chain and the database of one test, and what the tasks share."""
+
+    chain: localnet.Running
+    rpc: Rpc
+    programs: Programs
+    operator: Keypair
+    database: Database
+    metrics: Metrics = field(default_factory=Metrics)
+    board: Board = field(default_factory=Board)
+    hub: Hub = field(default_factory=Hub)
+    progress: Progress = field(default_factory=Progress)
+    submit_wake: SubmitWake = field(default_factory=SubmitWake)
+    outbox_wake: OutboxWake = field(default_factory=OutboxWake)
+    tvl_wake: TvlWake = field(default_factory=TvlWake)
+
+    def __post_init__(self) -> None:
+        self.send_indexed, self.indexed = trio.open_memory_channel[IndexedBatch](INDEXED_QUEUE)
+
+    # --- tasks ---------------------------------------------------------------------------------
+
+    def indexer(self, *, rpc: Rpc | None = None, batch_size: int = 100) -> Indexer:
+        return Indexer(
+            database=self.database,
+            rpc=rpc or self.rpc,
+            ws_urls=[self.chain.ws_url],
+            programs=self.programs,
+            progress=self.progress,
+            indexed=self.send_indexed,
+            outbox_wake=self.outbox_wake,
+            tvl_wake=self.tvl_wake,
+            cache=NoCache(),
+            board=self.board,
+            metrics=self.metrics,
+            batch_size=batch_size,
+        )
+
+    def reconciler(self, *, rpc: Rpc | None = None, threshold: int = 0) -> Reconciler:
+        return Reconciler(
+            database=self.database,
+            rpc=rpc or self.rpc,
+            programs=self.programs,
+            progress=self.progress,
+            indexed=self.indexed,
+            outbox_wake=self.outbox_wake,
+            interval=60.0,
+            threshold=threshold,
+            board=self.board,
+            metrics=self.metrics,
+        )
+
+    def submitter(self, *, rpc: Rpc | None = None) -> Submitter:
+        return Submitter(
+            database=self.database,
+            rpc=rpc or self.rpc,
+            programs=self.programs,
+            wake=self.submit_wake,
+            outbox_wake=self.outbox_wake,
+            board=self.board,
+            metrics=self.metrics,
+        )
+
+    # --- the chain -----------------------------------------------------------------------------
+
+    async def wallet(self, tokens: int = 0) -> Keypair:
+        """A new key with SOL and so many token units."""
+        key = Keypair()
+        await self.confirm(await self.rpc.call("requestAirdrop", [str(key.pubkey()), 10 * SOL]))
+        amount = {"amount": tokens}
+        params = [str(key.pubkey()), str(self.programs.mint), amount]
+        await self.rpc.call("surfnet_setTokenAccount", params)
+        return key
+
+    async def owner(self, tokens: int = 1_000_000) -> Keypair:
+        """A wallet with tokens and an empty vault."""
+        key = await self.wallet(tokens)
+        await self.act(key, instructions.initialize_vault(self.programs, key.pubkey()))
+        return key
+
+    def deposit(self, owner: Keypair, amount: int) -> Instruction:
+        return instructions.deposit(
+            self.programs, authority=owner.pubkey(), owner=owner.pubkey(), amount=amount
+        )
+
+    def withdraw(self, owner: Keypair, amount: int) -> Instruction:
+        vault = vault_address(self.programs, owner.pubkey())
+        return instructions.withdraw(
+            self.programs,
+            authority=owner.pubkey(),
+            owner=owner.pubkey(),
+            recipient_token_account=token_account(owner.pubkey(), self.programs.mint),
+            position_summaries=[position_summary_address(self.programs.position_manager, vault)],
+            amount=amount,
+        )
+
+    async def signed(self, signer: Keypair, *steps: Instruction) -> VersionedTransaction:
+        latest = await self.rpc.get_latest_blockhash()
+        message = MessageV0.try_compile(signer.pubkey(), list(steps), [], latest.blockhash)
+        return VersionedTransaction(message, [signer])
+
+    async def act(self, signer: Keypair, *steps: Instruction, wait: bool = True) -> str:
+        """Send these instructions; the signature, once it is confirmed (failed or not)."""
+        wire = bytes(await self.signed(signer, *steps))
+        signature = await self.rpc.send_transaction(wire)
+        if wait:
+            await self.confirm(signature)
+        return signature
+
+    async def confirm(self, signature: str) -> None:
+        async def landed() -> bool:
+            [status] = await self.rpc.get_signature_statuses([signature])
+            return status is not None and status.commitment is not Commitment.PROCESSED
+
+        await until(landed)
+
+    # --- the books -----------------------------------------------------------------------------
+
+    async def outbox(self, topic: str | None = None) -> list[OutboxRow]:
+        async with self.database.connection() as conn:
+            rows = await outbox.after(conn, 0)
+        return [row for row in rows if topic in (None, row.topic)]
+
+    async def history(self, owner: Keypair) -> list[tuple[str, int, int | None]]:
+        """Kind, amount and balance after, oldest first."""
+        async with self.database.connection() as conn:
+            rows = await history.page(conn, str(owner.pubkey()), limit=100)
+        return [(row.kind, row.amount, row.balance_after) for row in reversed(rows)]
+
+    async def on_chain(self) -> list[OnChain]:
+        slot, accounts = await self.rpc.get_program_accounts(
+            self.programs.vault, discriminator=VAULT_DISCRIMINATOR, commitment=Commitment.CONFIRMED
+        )
+        read = [(address, decode_vault(account.data)) for address, account in accounts]
+        return [OnChain(vault_row(at, vault, slot), vault, None, slot) for at, vault in read]
+
+    async def problems(self) -> list[str]:
+        """Everything in which the books are not the chain, to the unit and to the event."""
+        found: list[str] = []
+        chain = await self.on_chain()
+        deposits = sum(each.vault.total_deposited for each in chain if each.vault)
+        withdrawals = sum(each.vault.total_withdrawn for each in chain if each.vault)
+        async with self.database.connection() as conn:
+            for each in chain:
+                owner = each.row.owner
+                row = await vaults.get(conn, owner)
+                books = InBooks(row, *await history.ledger_sums(conn, owner))
+                found += [
+                    f"{owner}: {each}"
+                    for each in differences(each, books)
+                    if each.field != "token_account"
+                ]
+            counted = await totals.read(conn)
+            rows = await outbox.after(conn, 0)
+        for kind, amount in (("deposit", deposits), ("withdraw", withdrawals)):
+            told = [row for row in rows if row.topic == f"{kind}_event"]
+            if counted.get(kind, (0, 0)) != (len(told), amount):
+                found.append(f"totals of {kind}: {counted.get(kind)}, told {len(told)}, {amount}")
+            if sum(row.data["amount"] for row in told) != amount:
+                found.append(f"{kind} events do not add up to {amount}")
+        if [row.position for row in rows] != list(range(1, len(rows) + 1)):
+            found.append("the outbox has gaps")
+        return found
+
+    async def cursor(self) -> cursor.Cursor | None:
+        async with self.database.connection() as conn:
+            return await cursor.get(conn, str(self.programs.vault))
+
+    async def execute(self, query: str, *params: Any) -> None:
+        """What only a test or a vandal does."""
+        async with self.database.connection() as conn:
+            await conn.execute(query.encode(), params)
+
+
+async def until(condition: Callable[[], Any], seconds: float = 10.0) -> None:
+    """Return once the (asynchronous) condition holds. The chain has no other way to be asked."""
+    with trio.fail_after(seconds):
+        while not await condition():  # noqa: ASYNC110
+            await trio.sleep(0.005)
+
+
+@asynccontextmanager
+async def running(*tasks: Callable[[], Any]) -> AsyncIterator[None]:
+    """Tasks run for the block."""
+    async with trio.open_nursery() as nursery:
+        for task in tasks:
+            nursery.start_soon(task)
+        yield
+        nursery.cancel_scope.cancel()
+
+
+def address(key: Keypair) -> str:
+    return str(key.pubkey())
+
+
+def pubkey(text: str) -> Pubkey:
+    return Pubkey.from_string(text)
