@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import base64
 import itertools
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
-from contextlib import aclosing, asynccontextmanager
-from typing import Any, TypeVar, cast
+import zlib
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
+from typing import Any, TypeVar
 from urllib.parse import unquote
 
 import httpx
@@ -263,12 +264,32 @@ def _request(raw: str, body: bytes) -> httpx.Request:
 
 async def _bounded_body(response: httpx.Response) -> bytes:
     content = bytearray()
-    async with aclosing(cast(AsyncGenerator[bytes], response.aiter_bytes())) as chunks:
-        async for chunk in chunks:
+    with trio.CancelScope() as too_long:
+        async for chunk in response.aiter_raw():
             content += chunk
             if len(content) > MAX_BODY_BYTES:
-                raise jsonrpc.MalformedAnswer(f"a body of more than {MAX_BODY_BYTES} bytes")
-    return bytes(content)
+                # Unwinds httpx's nested generators, which leaving the loop would abandon.
+                too_long.cancel()
+    if len(content) > MAX_BODY_BYTES:
+        raise jsonrpc.MalformedAnswer(f"a body of more than {MAX_BODY_BYTES} bytes")
+    return _decoded(bytes(content), response.headers.get("content-encoding", "identity"))
+
+
+def _decoded(content: bytes, encoding: str) -> bytes:
+    if encoding == "identity":
+        return content
+    if encoding != "gzip":
+        raise jsonrpc.MalformedAnswer("a body in an encoding that was not asked for")
+    stream = zlib.decompressobj(wbits=31)  # 31: gzip with the largest window
+    try:
+        decoded = stream.decompress(content, MAX_BODY_BYTES + 1)
+    except zlib.error:
+        raise jsonrpc.MalformedAnswer("a body that is not gzip") from None
+    if len(decoded) > MAX_BODY_BYTES:
+        raise jsonrpc.MalformedAnswer(f"a body of more than {MAX_BODY_BYTES} bytes")
+    if not stream.eof:
+        raise jsonrpc.MalformedAnswer("a body cut short")
+    return decoded
 
 
 def _retry_after(response: httpx.Response) -> float:

@@ -1,0 +1,119 @@
+"""A node that answers over real HTTP whatever a test tells it to, faults included."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import h11
+import trio
+
+
+@dataclass
+class Reply:
+    """One HTTP answer. `body` goes out as it is; `cut` drops the connection without an answer."""
+
+    body: bytes = b""
+    status: int = 200
+    headers: list[tuple[str, str]] = field(default_factory=list)
+    cut: bool = False
+
+
+Script = Callable[[Any], Awaitable[Reply]]
+
+
+@dataclass
+class ScriptedNode:
+    """`script` turns each request (a JSON object or array) into a Reply; `requests` keeps them."""
+
+    script: Script
+    requests: list[Any] = field(default_factory=list)
+    headers: list[dict[str, str]] = field(default_factory=list)
+    targets: list[str] = field(default_factory=list)
+    port: int = 0
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+    async def serve(self, *, task_status: trio.TaskStatus[None]) -> None:
+        [listener] = await trio.open_tcp_listeners(0, host="127.0.0.1")
+        self.port = listener.socket.getsockname()[1]
+        async with trio.open_nursery() as nursery:
+            await nursery.start(trio.serve_listeners, self._connection, [listener])
+            task_status.started()
+
+    async def _connection(self, stream: trio.SocketStream) -> None:
+        connection = h11.Connection(h11.SERVER)
+        try:
+            while (body := await self._request(connection, stream)) is not None:
+                self.requests.append(json.loads(body))
+                reply = await self.script(self.requests[-1])
+                if reply.cut:
+                    return
+                await self._answer(connection, stream, reply)
+                connection.start_next_cycle()
+        except (trio.BrokenResourceError, h11.RemoteProtocolError):
+            return  # the client hung up, which is its right
+
+    async def _request(self, connection: h11.Connection, stream: trio.SocketStream) -> bytes | None:
+        body = bytearray()
+        while True:
+            event = connection.next_event()
+            if event is h11.NEED_DATA:
+                connection.receive_data(await stream.receive_some(65536))
+            elif isinstance(event, h11.Request):
+                self.headers.append({k.decode(): v.decode() for k, v in event.headers})
+                self.targets.append(event.target.decode())
+            elif isinstance(event, h11.Data):
+                body += event.data
+            elif isinstance(event, h11.EndOfMessage):
+                return bytes(body)
+            else:
+                return None
+
+    async def _answer(
+        self, connection: h11.Connection, stream: trio.SocketStream, reply: Reply
+    ) -> None:
+        headers = [("content-length", str(len(reply.body))), *reply.headers]
+        head = h11.Response(status_code=reply.status, headers=headers)
+        await stream.send_all(connection.send(head) or b"")
+        await stream.send_all(connection.send(h11.Data(data=reply.body)) or b"")
+        await stream.send_all(connection.send(h11.EndOfMessage()) or b"")
+
+
+def result(request: Any, value: Any) -> Reply:
+    """A node's answer to a single call."""
+    return Reply(json.dumps({"jsonrpc": "2.0", "id": request["id"], "result": value}).encode())
+
+
+def error(request: Any, code: int, message: str = "no") -> Reply:
+    """A node's error."""
+    body = {"jsonrpc": "2.0", "id": request["id"], "error": {"code": code, "message": message}}
+    return Reply(json.dumps(body).encode())
+
+
+def answering(value: Any) -> Script:
+    """A node that gives every call this result."""
+
+    async def script(request: Any) -> Reply:
+        return result(request, value)
+
+    return script
+
+
+def replying(reply: Reply) -> Script:
+    """A node that gives every request this reply."""
+
+    async def script(_: Any) -> Reply:
+        return reply
+
+    return script
+
+
+async def silent(_: Any) -> Reply:
+    """A node that takes the request and never answers."""
+    await trio.sleep_forever()
+    raise AssertionError

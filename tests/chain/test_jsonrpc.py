@@ -1,0 +1,95 @@
+"""What a node sends back is checked before it is believed."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from cvms.chain.jsonrpc import MalformedAnswer, decode_answer, decode_batch
+from cvms.errors import RpcError
+
+json_values: st.SearchStrategy[Any] = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.text(max_size=5),
+    lambda inner: (
+        st.lists(inner, max_size=3)
+        | st.dictionaries(st.sampled_from(["id", "result", "error", "code", "x"]), inner)
+    ),
+    max_leaves=8,
+)
+
+
+def test_a_result_may_be_null_but_not_missing() -> None:
+    assert decode_answer(b'{"jsonrpc":"2.0","id":1,"result":null}', 1) is None
+    with pytest.raises(MalformedAnswer):
+        decode_answer(b'{"jsonrpc":"2.0","id":1}', 1)
+
+
+def test_another_id_is_refused_except_in_an_error_that_could_not_know_it() -> None:
+    with pytest.raises(MalformedAnswer):
+        decode_answer(b'{"id":2,"result":1}', 1)
+    with pytest.raises(MalformedAnswer):
+        decode_answer(b'{"id":2,"error":{"code":1,"message":"m"}}', 1)
+    got = decode_answer(b'{"id":null,"error":{"code":-32700,"message":"Parse error"}}', 1)
+    assert isinstance(got, RpcError)
+    assert got.code == -32700
+
+
+def test_an_error_keeps_code_message_and_data_within_bounds() -> None:
+    body = {"id": 1, "error": {"code": -32002, "message": "m" * 10_000, "data": {"err": 1}}}
+    got = decode_answer(json.dumps(body).encode(), 1)
+    assert isinstance(got, RpcError)
+    assert (got.code, got.data) == (-32002, {"err": 1})
+    assert len(got.message) == 500
+
+
+def test_a_batch_is_matched_by_id_in_any_order() -> None:
+    body = (
+        b'[{"id":3,"result":"c"},{"id":1,"result":"a"},{"id":2,"error":{"code":5,"message":"b"}}]'
+    )
+    first, second, third = decode_batch(body, [1, 2, 3])
+    assert (first, third) == ("a", "c")
+    assert isinstance(second, RpcError)
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b'[{"id":1,"result":1}]',
+        b'[{"id":1,"result":1},{"id":3,"result":1}]',
+        b'[{"id":1,"result":1},{"id":2,"result":1},{"id":2,"result":1}]',
+        b'[{"id":1,"result":1},{"id":2}]',
+        b'{"id":1,"result":1}',
+        b"[1, 2]",
+        b"null",
+        b"",
+    ],
+)
+def test_a_batch_with_missing_doubled_or_foreign_answers_is_refused(body: bytes) -> None:
+    with pytest.raises(MalformedAnswer):
+        decode_batch(body, [1, 2])
+
+
+def test_one_error_for_a_whole_batch_is_each_calls_error() -> None:
+    got = decode_batch(b' {"id":null,"error":{"code":-32600,"message":"too many"}}', [1, 2])
+    assert [each.code for each in got if isinstance(each, RpcError)] == [-32600, -32600]
+
+
+@pytest.mark.parametrize("deep", [b"[" * 100_000, b'{"result":' * 100_000])
+def test_depth_without_end_is_refused(deep: bytes) -> None:
+    with pytest.raises(MalformedAnswer):
+        decode_answer(deep, 1)
+    with pytest.raises(MalformedAnswer):
+        decode_batch(deep, [1])
+
+
+@given(st.binary(max_size=50) | json_values.map(lambda value: json.dumps(value).encode()))
+def test_nothing_but_malformed_answer_comes_of_odd_bodies(body: bytes) -> None:
+    for attempt in (lambda: decode_answer(body, 1), lambda: decode_batch(body, [1, 2])):
+        try:
+            attempt()
+        except MalformedAnswer:
+            continue

@@ -1,0 +1,119 @@
+"""A refusal carries the name that the failing program gives it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from solders.pubkey import Pubkey
+
+from cvms.chain.addresses import ASSOCIATED_TOKEN_PROGRAM, SYSTEM_PROGRAM, TOKEN_PROGRAM
+from cvms.chain.program_errors import failing_program, program_error, refusal
+from cvms.chain.types import Programs
+from cvms.errors import Conflict, CvmsError, ProgramRefused, TransactionExpired
+from tests.chain.idl_borsh import idl
+
+
+def failed(*programs: Pubkey, code: int = 0) -> list[str]:
+    """The logs of nested frames, outermost first, that all fail."""
+    lines = [f"Program {each} invoke [{depth}]" for depth, each in enumerate(programs, 1)]
+    return lines + [
+        f"Program {each} failed: custom program error: {code:#x}" for each in reversed(programs)
+    ]
+
+
+def custom(code: int, index: int = 0) -> dict[str, Any]:
+    return {"InstructionError": [index, {"Custom": code}]}
+
+
+def refused(outcome: CvmsError) -> tuple[int | None, str, str]:
+    assert isinstance(outcome, ProgramRefused)
+    return outcome.code, outcome.name, outcome.msg
+
+
+def test_every_error_of_the_idl_is_found_by_its_code(programs: Programs) -> None:
+    for entry in idl("collateral_vault")["errors"]:
+        code = entry["code"]
+        outcome = refusal(custom(code), failed(programs.vault, code=code), programs)
+        assert refused(outcome) == (code, entry["name"], entry["msg"])
+
+
+def test_the_innermost_failing_program_names_the_error(programs: Programs) -> None:
+    logs = failed(programs.vault, TOKEN_PROGRAM, code=1)
+    assert failing_program(logs) == TOKEN_PROGRAM
+    assert refused(refusal(custom(1), logs, programs)) == (
+        1,
+        "InsufficientFunds",
+        "Insufficient funds",
+    )
+
+
+@pytest.mark.parametrize(
+    ("program", "code", "name"),
+    [
+        (SYSTEM_PROGRAM, 1, "ResultWithNegativeLamports"),
+        (ASSOCIATED_TOKEN_PROGRAM, 0, "InvalidOwner"),
+        (TOKEN_PROGRAM, 17, "AccountFrozen"),
+    ],
+)
+def test_a_code_means_what_its_program_says(
+    programs: Programs, program: Pubkey, code: int, name: str
+) -> None:
+    assert program_error(program, code, programs).name == name
+
+
+def test_frameworks_codes_have_anchors_names(programs: Programs) -> None:
+    assert program_error(programs.vault, 2006, programs).name == "ConstraintSeeds"
+    assert program_error(programs.position_manager, 3012, programs).name == "AccountNotInitialized"
+
+
+def test_a_forged_log_line_does_not_choose_the_table(programs: Programs) -> None:
+    forged = f"Program log: Program {TOKEN_PROGRAM} failed: custom program error: 0x1"
+    logs = [forged, *failed(programs.vault, code=6001)]
+    assert failing_program(logs) == programs.vault
+    assert refused(refusal(custom(6001), logs, programs))[1] == "Unauthorized"
+
+
+def test_without_logs_the_code_is_taken_for_the_vault_programs(programs: Programs) -> None:
+    assert refused(refusal(custom(6012), [], programs))[1] == "OpenPositionsExist"
+
+
+def test_another_programs_code_is_given_as_it_is(programs: Programs) -> None:
+    stranger = Pubkey.new_unique()
+    code, name, msg = refused(refusal(custom(255), failed(stranger, code=255), programs))
+    assert (code, name) == (255, "Custom")
+    assert str(stranger) in msg
+    assert "0xff" in msg
+
+
+@pytest.mark.parametrize(
+    ("err", "name", "msg"),
+    [
+        ("InsufficientFundsForFee", "InsufficientFundsForFee", "Insufficient funds for fee"),
+        ({"InstructionError": [2, "MissingRequiredSignature"]}, "MissingRequiredSignature", None),
+        ({"InstructionError": [0, {"BorshIoError": "Unknown"}]}, "BorshIoError", None),
+        ({"InsufficientFundsForRent": {"account_index": 1}}, "InsufficientFundsForRent", None),
+        ({"InstructionError": "odd"}, "InstructionError", None),
+        ({"two": 1, "names": 2}, "Unknown", None),
+        (17, "Unknown", None),
+    ],
+    ids=str,
+)
+def test_other_errors_keep_their_name(
+    programs: Programs, err: Any, name: str, msg: str | None
+) -> None:
+    code, found, sentence = refused(refusal(err, [], programs))
+    assert (code, found) == (None, name)
+    assert msg is None or sentence == msg
+
+
+def test_an_expired_and_a_landed_transaction_are_no_refusals(programs: Programs) -> None:
+    assert isinstance(refusal("BlockhashNotFound", [], programs), TransactionExpired)
+    assert isinstance(refusal("AlreadyProcessed", [], programs), Conflict)
+
+
+def test_only_the_last_lines_of_the_logs_are_kept(programs: Programs) -> None:
+    logs = [f"Program log: {number}" for number in range(1000)]
+    outcome = refusal(custom(6000), logs, programs)
+    assert isinstance(outcome, ProgramRefused)
+    assert outcome.logs == tuple(logs[-20:])

@@ -1,0 +1,61 @@
+"""Which vaults to fetch again after a transaction."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from solders.pubkey import Pubkey
+
+from cvms.chain import instructions
+from cvms.chain.answers import RawInstruction, TransactionRecord
+from cvms.chain.borsh import discriminator
+from cvms.chain.touched import touched_vaults
+from cvms.chain.types import Lamports, Programs, Slot
+from tests.chain.idl_borsh import idl
+
+OWNER = Pubkey.new_unique()
+
+
+def record(*given: RawInstruction, err: Any = None) -> TransactionRecord:
+    return TransactionRecord("s", Slot(1), None, err, [], [], list(given), Lamports(5000))
+
+
+def raw(
+    program: Pubkey, name: str, accounts: list[Pubkey], inner: int | None = None
+) -> RawInstruction:
+    return RawInstruction(0, inner, program, tuple(accounts), discriminator("global", name))
+
+
+def test_a_deposit_touches_the_owners_vault(programs: Programs) -> None:
+    deposit = instructions.deposit(programs, authority=OWNER, owner=OWNER, amount=1)
+    accounts = tuple(meta.pubkey for meta in deposit.accounts)
+    executed = RawInstruction(0, None, programs.vault, accounts, deposit.data)
+    vault = instructions.vault_address(programs, OWNER)
+    assert touched_vaults(record(executed), programs) == {vault}
+    assert touched_vaults(record(executed, err="AccountInUse"), programs) == set()
+
+
+def test_every_instruction_that_writes_a_vault_touches_it(programs: Programs) -> None:
+    for entry in idl("collateral_vault")["instructions"]:
+        accounts = [Pubkey.new_unique() for _ in entry["accounts"]]
+        expected = {
+            account
+            for account, slot in zip(accounts, entry["accounts"], strict=True)
+            if slot["name"] in ("vault", "from_vault", "to_vault") and slot.get("writable")
+        }
+        executed = raw(programs.vault, entry["name"], accounts)
+        assert touched_vaults(record(executed), programs) == expected, entry["name"]
+
+
+def test_inner_instructions_count_and_other_programs_do_not(programs: Programs) -> None:
+    accounts = [Pubkey.new_unique() for _ in range(8)]
+    transfer = raw(programs.vault, "transfer_collateral", accounts, inner=3)
+    foreign = raw(programs.position_manager, "transfer_collateral", accounts[::-1])
+    assert touched_vaults(record(foreign, transfer), programs) == {accounts[3], accounts[4]}
+
+
+def test_too_few_accounts_and_unknown_instructions_touch_nothing(programs: Programs) -> None:
+    short = raw(programs.vault, "deposit", [OWNER])
+    unknown = raw(programs.vault, "no_such_thing", [OWNER] * 5)
+    empty = RawInstruction(0, None, programs.vault, (OWNER,) * 5, b"")
+    assert touched_vaults(record(short, unknown, empty), programs) == set()
