@@ -68,6 +68,7 @@ fi
 
 work=$(mktemp -d "$target/build.XXXXXX")
 trap 'rm -rf "$work"' EXIT
+trap 'exit 1' HUP INT TERM
 
 ours() {
     compile --edition 2024 -D warnings -C overflow-checks=on -L "$runtime" "$@"
@@ -113,6 +114,7 @@ for program in $programs; do
         echo "cvms/programs/$program.so: the same bytes as this build"
     else
         cmp "$work/$program.so" "$output/$program.so" >&2 || true
-        fail "cvms/programs/$program.so is not what the sources build: run program/build.sh and commit it"
+        echo "built with $($rustc --version), $(llc-22 --version | grep -o 'LLVM version .*')" >&2
+        fail "cvms/programs/$program.so is not what the sources build: run program/build.sh, commit it"
     fi
 done

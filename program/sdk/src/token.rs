@@ -59,7 +59,7 @@ pub fn transfer(from: Account, to: Account, authority: Account, amount: u64, sig
     let mut data = [TRANSFER; 9];
     data[1..].copy_from_slice(&amount.to_le_bytes());
     let accounts = [Use::writable(from), Use::writable(to), Use::signer(authority)];
-    cpi::invoke(&Call { program: &ID, accounts: &accounts, data: &data, signer: signer });
+    cpi::invoke(&Call { program: &ID, accounts: &accounts, data: &data, signer });
 }
 
 /// The address of `wallet`'s associated token account for `mint`.

@@ -1,0 +1,25 @@
+import pytest
+from solders.keypair import Keypair
+
+from .ledger import Ledger, initialize_vault_authority
+
+
+@pytest.fixture
+def ledger() -> Ledger:
+    """A chain with the program and the mint, and nothing initialised."""
+    return Ledger()
+
+
+@pytest.fixture
+def governance(ledger: Ledger) -> Keypair:
+    """Governance of an authority that lists no programs."""
+    keypair = ledger.wallet()
+    ledger.must(initialize_vault_authority(keypair.pubkey()), keypair)
+    return keypair
+
+
+@pytest.fixture
+def governed(ledger: Ledger, governance: Keypair) -> Ledger:
+    """A chain on which vaults can be opened and emptied."""
+    assert ledger.authority()["governance"] == governance.pubkey()
+    return ledger

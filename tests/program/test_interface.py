@@ -1,0 +1,146 @@
+"""The interface to the byte: names, lengths, arguments, log lines, cost."""
+
+from typing import Any
+
+import pytest
+from solders.instruction import Instruction
+from solders.keypair import Keypair
+from solders.pubkey import Pubkey
+
+from . import ledger as chain
+from .ledger import (
+    POSITION_MANAGER,
+    PROGRAM,
+    USDT,
+    VAULT_IDL,
+    Ledger,
+    deposit,
+    readonly,
+    summary_address,
+    vault_address,
+    withdraw,
+)
+from .refusals import assert_refused
+from .test_limits import full_vault
+
+BUILT: dict[str, dict[str, Any]] = {
+    "initialize": {},
+    "initialize_vault": {},
+    "deposit": {"amount": 1},
+    "withdraw": {"amount": 1},
+    "initialize_vault_authority": {"authorized_programs": [PROGRAM], "freeze": True},
+    "add_delegate": {"delegate": PROGRAM},
+    "remove_delegate": {"delegate": PROGRAM},
+    "get_vault_info": {},
+}
+LATER = VAULT_IDL.instructions.keys() - BUILT.keys()
+
+
+def bare(ledger: Ledger, data: bytes) -> chain.Outcome:
+    """Runs the program with these data and no account."""
+    payer = ledger.wallet()
+    return ledger.send(Instruction(PROGRAM, data, []), payer)
+
+
+@pytest.mark.parametrize("name", BUILT)
+def test_an_instruction_logs_its_name_first(ledger: Ledger, name: str) -> None:
+    outcome = bare(ledger, VAULT_IDL.instruction_data(name, BUILT[name]))
+    title = "".join(word.capitalize() for word in name.split("_"))
+    assert outcome.logs[1] == f"Program log: Instruction: {title}"
+    assert_refused(outcome, "AccountNotEnoughKeys")
+
+
+@pytest.mark.parametrize("name", BUILT)
+def test_arguments_that_end_early_or_late_are_refused(ledger: Ledger, name: str) -> None:
+    data = VAULT_IDL.instruction_data(name, BUILT[name])
+    for length in range(8, len(data)):
+        assert_refused(bare(ledger, data[:length]), "InstructionDidNotDeserialize")
+    assert_refused(bare(ledger, data + b"\0"), "InstructionDidNotDeserialize")
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        (2**32 - 1).to_bytes(4, "little"),
+        (2**27).to_bytes(4, "little") + b"\0",  # 2^27 keys are 2^32 bytes
+        (1).to_bytes(4, "little") + bytes(31),
+        bytes(4) + b"\2",
+        bytes(4) + b"\1\2",
+    ],
+)
+def test_hostile_arguments_are_refused(ledger: Ledger, arguments: bytes) -> None:
+    discriminator = bytes(VAULT_IDL.instructions["initialize_vault_authority"]["discriminator"])
+    assert_refused(bare(ledger, discriminator + arguments), "InstructionDidNotDeserialize")
+
+
+@pytest.mark.parametrize("data", [b"", b"\xf2", bytes(7), bytes(8), b"\xff" * 64])
+def test_unknown_instructions_are_refused(ledger: Ledger, data: bytes) -> None:
+    assert_refused(bare(ledger, data), "InstructionFallbackNotFound")
+
+
+@pytest.mark.parametrize("name", sorted(LATER))
+def test_instructions_that_are_not_built_yet_do_nothing(ledger: Ledger, name: str) -> None:
+    data = bytes(VAULT_IDL.instructions[name]["discriminator"])
+    assert_refused(bare(ledger, data), "InstructionFallbackNotFound")
+
+
+def test_more_accounts_than_the_program_can_hold_are_refused(ledger: Ledger) -> None:
+    payer = ledger.wallet()
+    metas = [readonly(chain.MINT)] * 200
+    data = VAULT_IDL.instruction_data("get_vault_info", {})
+    outcome = ledger.send(Instruction(PROGRAM, data, metas), payer)
+    assert outcome.error == "InstructionErrorFieldless.InvalidArgument"
+
+
+def test_get_vault_info_answers_for_vaults_only(ledger: Ledger) -> None:
+    owner, payer = ledger.owner(), ledger.wallet()
+    ledger.must(chain.get_vault_info(owner.pubkey()), payer)
+    outcome = ledger.send(chain.get_vault_info(payer.pubkey()), payer)
+    assert_refused(outcome, "AccountNotInitialized")
+
+
+def test_accounts_are_as_long_as_their_fields_with_every_vector_full() -> None:
+    keys = [Pubkey.default()]
+    timelocks = [{"amount": 0, "unlock_time": 0}] * 64
+    pending = [{"amount": 0, "requested_at": 0, "executable_at": 0}] * 64
+    full: dict[str, Any] = {
+        "multisig_signers": keys * 10,
+        "delegates": keys * 16,
+        "timelocks": timelocks,
+    }
+    full |= {"pending_withdrawals": pending, "withdraw_whitelist": keys * 32}
+    assert length_of("CollateralVault", full) == chain.VAULT_LENGTH
+    lists = {"authorized_programs": keys * 64, "yield_whitelist": keys * 64}
+    assert length_of("VaultAuthority", lists) == chain.AUTHORITY_LENGTH
+
+
+def length_of(name: str, vectors: dict[str, Any]) -> int:
+    fields = {field["name"]: field["type"] for field in VAULT_IDL.types[name]["fields"]}
+    values: dict[str, Any] = dict.fromkeys(fields, 0)
+    values |= {field: Pubkey.default() for field, kind in fields.items() if kind == "pubkey"}
+    return len(VAULT_IDL.encode_account(name, values | {"_reserved": bytes(64)} | vectors))
+
+
+def test_deposits_and_withdrawals_are_cheap(governed: Ledger) -> None:
+    governed.change_authority(authorized_programs=[POSITION_MANAGER])
+    for _ in range(5):
+        owner = governed.owner(usdt=1_000 * USDT)
+        key = owner.pubkey()
+        assert governed.must(deposit(key, 1_000 * USDT), owner).units <= 8_000
+        summary = readonly(governed.put_summary(key))
+        outcome = governed.must(withdraw(key, USDT, remaining=[summary]), owner)
+        assert outcome.units <= 15_000
+
+
+def test_the_dearest_withdrawal_fits_into_a_transaction(governed: Ledger) -> None:
+    """A vault with everything full, and summaries that were never created."""
+    programs = [Keypair().pubkey() for _ in range(15)]
+    governed.change_authority(authorized_programs=programs)
+    owner = governed.owner(deposited=1_000)
+    state = full_vault(chain.START) | {"min_withdraw_delay_seconds": 1}
+    governed.change_vault(owner.pubkey(), available_balance=1_000 - 64, **state)
+    governed.set_time(chain.START + 64)
+    vault = vault_address(owner.pubkey())
+    remaining = [readonly(summary_address(vault, program)) for program in programs]
+    outcome = governed.must(withdraw(owner.pubkey(), 1_000, remaining=remaining), owner)
+    assert outcome.units <= 200_000
