@@ -16,7 +16,7 @@ from trio_websocket import ConnectionClosed, HandshakeError, WebSocketConnection
 from cvms.chain.endpoints import host_of
 from cvms.errors import ConfigurationError
 
-CONNECT_SECONDS = 10.0
+CONNECT_SECONDS = 5.0  # also what a peer costs that hangs up before the handshake
 CLOSE_SECONDS = 0.5  # a peer that is gone does not answer the close frame
 PING_INTERVAL = 8.0  # with PONG_SECONDS: a half-open connection is noticed within 16 s
 PONG_SECONDS = 8.0

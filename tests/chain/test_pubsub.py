@@ -1,0 +1,322 @@
+"""The log subscription against a node that goes silent, refuses, lags and comes back.
+
+Over memory streams, on a clock that jumps: every wait here is virtual.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Awaitable, Callable
+from functools import partial
+from itertools import pairwise
+from typing import Any
+
+import pytest
+import trio
+import trio.testing
+import trio_websocket
+from solders.pubkey import Pubkey
+from trio_websocket import WebSocketConnection
+
+from cvms.chain.pubsub import FIRST_DELAY, LONGEST_DELAY, LogNotice, Subscribed, watch_logs
+from cvms.chain.types import Commitment
+from cvms.chain.websocket import CONNECT_SECONDS, PING_INTERVAL, PONG_SECONDS, Target
+from cvms.errors import ConfigurationError
+
+PROGRAM = Pubkey.new_unique()
+Notices = trio.MemoryReceiveChannel[Subscribed | LogNotice]
+Session = Callable[[WebSocketConnection], Awaitable[None]]
+
+
+def notification(number: int) -> str:
+    value = {"signature": f"s{number}", "err": None, "logs": [f"line {number}"]}
+    params = {"result": {"context": {"slot": 100 + number}, "value": value}, "subscription": 9}
+    return json.dumps({"jsonrpc": "2.0", "method": "logsNotification", "params": params})
+
+
+def notice(number: int) -> LogNotice:
+    return LogNotice(f"s{number}", 100 + number, None, [f"line {number}"])  # type: ignore[arg-type]
+
+
+async def subscribe(websocket: WebSocketConnection) -> dict[str, Any]:
+    """Take the client's subscription and confirm it."""
+    request: dict[str, Any] = json.loads(await websocket.get_message())
+    await websocket.send_message(json.dumps({"jsonrpc": "2.0", "id": request["id"], "result": 9}))
+    return request
+
+
+class Node:
+    """Gives each connection the next of `sessions`; then refuses to be connected to."""
+
+    def __init__(self, nursery: trio.Nursery, *sessions: Session) -> None:
+        self._nursery = nursery
+        self._sessions = list(sessions)
+        self.attempts: list[tuple[str, float]] = []
+
+    async def open_stream(self, target: Target) -> trio.abc.Stream:
+        self.attempts.append((target.host, trio.current_time()))
+        if not self._sessions:
+            raise ConnectionRefusedError
+        ours, theirs = trio.testing.memory_stream_pair()
+        self._nursery.start_soon(self._serve, theirs, self._sessions.pop(0))
+        return ours
+
+    async def _serve(self, stream: trio.StapledStream[Any, Any], session: Session) -> None:
+        async with trio.open_nursery() as nursery:
+            request = await trio_websocket.wrap_server_stream(nursery, stream)
+            websocket = await request.accept()
+            try:
+                await session(websocket)
+                await websocket.aclose()
+            except trio_websocket.ConnectionClosed:
+                return
+
+
+async def watch(nursery: trio.Nursery, node: Node, *urls: str, buffer: float = math.inf) -> Notices:
+    send, receive = trio.open_memory_channel[Subscribed | LogNotice](buffer)
+    start = partial(
+        watch_logs,
+        urls or ["ws://node"],
+        PROGRAM,
+        commitment=Commitment.CONFIRMED,
+        notices=send,
+        open_stream=node.open_stream,
+        jitter=lambda: 1.0,
+    )
+    nursery.start_soon(start)
+    return receive
+
+
+async def test_notices_follow_the_subscription(
+    nursery: trio.Nursery, autojump_clock: trio.testing.MockClock
+) -> None:
+    requests = []
+
+    async def session(websocket: WebSocketConnection) -> None:
+        requests.append(await subscribe(websocket))
+        await websocket.send_message(notification(1))
+        await websocket.send_message(notification(2).encode())
+        await trio.sleep_forever()
+
+    with trio.fail_after(5):
+        notices = await watch(nursery, Node(nursery, session))
+        assert [await notices.receive() for _ in range(3)] == [Subscribed(), notice(1), notice(2)]
+    assert requests[0]["method"] == "logsSubscribe"
+    assert requests[0]["params"] == [{"mentions": [str(PROGRAM)]}, {"commitment": "confirmed"}]
+
+
+async def test_every_reconnection_says_that_something_may_have_been_missed(
+    nursery: trio.Nursery, autojump_clock: trio.testing.MockClock
+) -> None:
+    async def session(websocket: WebSocketConnection, number: int) -> None:
+        await subscribe(websocket)
+        await websocket.send_message(notification(number))
+
+    node = Node(nursery, *(partial(session, number=number) for number in range(3)))
+    with trio.fail_after(60):
+        notices = await watch(nursery, node, "ws://one", "ws://two")
+        got = [await notices.receive() for _ in range(6)]
+    assert got == [Subscribed(), notice(0), Subscribed(), notice(1), Subscribed(), notice(2)]
+    assert [host for host, _ in node.attempts][:3] == ["one", "two", "one"]
+
+
+async def test_a_half_open_connection_is_noticed_within_twenty_seconds(
+    nursery: trio.Nursery, autojump_clock: trio.testing.MockClock
+) -> None:
+    async def deaf(websocket: WebSocketConnection) -> None:
+        await subscribe(websocket)
+        websocket._reader_running = False  # it reads no more, so it answers no ping
+        await trio.sleep_forever()
+
+    async def alive(websocket: WebSocketConnection) -> None:
+        await subscribe(websocket)
+        await trio.sleep_forever()
+
+    node = Node(nursery, deaf, alive)
+    notices = await watch(nursery, node)
+    assert await notices.receive() == Subscribed()
+    with trio.fail_after(20):
+        assert await notices.receive() == Subscribed()
+
+
+async def test_a_quiet_connection_that_answers_pings_is_left_alone(
+    nursery: trio.Nursery, autojump_clock: trio.testing.MockClock
+) -> None:
+    async def quiet(websocket: WebSocketConnection) -> None:
+        await subscribe(websocket)
+        await trio.sleep(3600)
+        await websocket.send_message(notification(1))
+        await trio.sleep_forever()
+
+    node = Node(nursery, quiet)
+    notices = await watch(nursery, node)
+    with trio.fail_after(3700):
+        assert [await notices.receive() for _ in range(2)] == [Subscribed(), notice(1)]
+    assert len(node.attempts) == 1
+
+
+async def test_a_full_channel_makes_it_wait_and_loses_nothing(
+    nursery: trio.Nursery, autojump_clock: trio.testing.MockClock
+) -> None:
+    count = 200
+
+    async def busy(websocket: WebSocketConnection) -> None:
+        await subscribe(websocket)
+        for number in range(count):
+            await websocket.send_message(notification(number))
+        await trio.sleep_forever()
+
+    node = Node(nursery, busy)
+    notices = await watch(nursery, node, buffer=0)
+    await trio.sleep(10 * (PING_INTERVAL + PONG_SECONDS))
+    with trio.fail_after(60):
+        got = [await notices.receive() for _ in range(count + 1)]
+    assert got == [Subscribed(), *map(notice, range(count))]
+    assert len(node.attempts) == 1
+
+
+async def test_attempts_back_off_up_to_a_limit(
+    nursery: trio.Nursery, autojump_clock: trio.testing.MockClock
+) -> None:
+    node = Node(nursery)
+    await watch(nursery, node)
+    await trio.sleep(120)
+    times = [at for _, at in node.attempts]
+    gaps = [later - earlier for earlier, later in pairwise(times)]
+    assert gaps[:4] == pytest.approx([0.25, 0.5, 1.0, 2.0])
+    assert gaps[-1] == pytest.approx(LONGEST_DELAY)
+
+
+async def test_a_node_that_accepts_and_drops_is_not_asked_at_full_speed(
+    nursery: trio.Nursery, autojump_clock: trio.testing.MockClock
+) -> None:
+    async def drop(websocket: WebSocketConnection) -> None:
+        await subscribe(websocket)
+
+    node = Node(nursery, *[drop] * 1000)
+    await watch(nursery, node)
+    await trio.sleep(60)
+    assert len(node.attempts) < 15
+
+
+async def refuse(websocket: WebSocketConnection) -> None:
+    request = json.loads(await websocket.get_message())
+    error = {"code": -32602, "message": "no"}
+    await websocket.send_message(json.dumps({"id": request["id"], "error": error}))
+    await trio.sleep_forever()
+
+
+async def say_nothing(websocket: WebSocketConnection) -> None:
+    await trio.sleep_forever()
+
+
+async def send_garbage(websocket: WebSocketConnection) -> None:
+    await websocket.get_message()
+    await websocket.send_message("\0 garbage")
+    await trio.sleep_forever()
+
+
+async def send_another_answer(websocket: WebSocketConnection) -> None:
+    await websocket.get_message()
+    await websocket.send_message('{"id": 77, "result": 1}')
+    await trio.sleep_forever()
+
+
+@pytest.mark.parametrize(
+    "first", [refuse, say_nothing, send_garbage, send_another_answer], ids=lambda f: f.__name__
+)
+async def test_a_node_that_does_not_confirm_is_left_for_the_next(
+    nursery: trio.Nursery, autojump_clock: trio.testing.MockClock, first: Session
+) -> None:
+    async def good(websocket: WebSocketConnection) -> None:
+        await subscribe(websocket)
+        await trio.sleep_forever()
+
+    node = Node(nursery, first, good)
+    with trio.fail_after(30):
+        notices = await watch(nursery, node, "ws://one", "ws://two")
+        assert await notices.receive() == Subscribed()
+    assert [host for host, _ in node.attempts] == ["one", "two"]
+
+
+@pytest.mark.parametrize(
+    "frame",
+    [
+        "[" * 100_000,
+        '{"jsonrpc": "2.0"}',
+        notification(1).replace("100", '"slot"').replace("101", '"slot"'),
+        "x" * (5 * 1024 * 1024),
+    ],
+    ids=["deep", "empty", "bad slot", "huge"],
+)
+async def test_a_frame_that_cannot_be_read_leads_to_a_new_subscription(
+    nursery: trio.Nursery, autojump_clock: trio.testing.MockClock, frame: str
+) -> None:
+    async def session(websocket: WebSocketConnection) -> None:
+        await subscribe(websocket)
+        await websocket.send_message(frame)
+        await trio.sleep_forever()
+
+    node = Node(nursery, session, session)
+    with trio.fail_after(60):
+        notices = await watch(nursery, node)
+        assert [await notices.receive() for _ in range(2)] == [Subscribed(), Subscribed()]
+
+
+async def test_a_node_that_hangs_up_before_the_handshake_costs_one_deadline(
+    nursery: trio.Nursery, autojump_clock: trio.testing.MockClock
+) -> None:
+    attempts = []
+
+    class Closing(Node):
+        async def open_stream(self, target: Target) -> trio.abc.Stream:
+            attempts.append(trio.current_time())
+            ours, theirs = trio.testing.memory_stream_pair()
+            await theirs.aclose()
+            return ours
+
+    await watch(nursery, Closing(nursery))
+    await trio.sleep(CONNECT_SECONDS + FIRST_DELAY + 0.1)
+    assert attempts == pytest.approx([0.0, CONNECT_SECONDS + FIRST_DELAY])
+
+
+async def test_cancelled_it_ends_at_once_even_when_the_node_does_not_answer_the_close(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    async def deaf(websocket: WebSocketConnection) -> None:
+        await subscribe(websocket)
+        websocket._reader_running = False
+        await trio.sleep_forever()
+
+    async with trio.open_nursery() as server, trio.open_nursery() as nursery:
+        notices = await watch(nursery, Node(server, deaf))
+        assert await notices.receive() == Subscribed()
+        began = trio.current_time()
+        nursery.cancel_scope.cancel()
+        server.cancel_scope.cancel()
+    assert trio.current_time() - began <= 1
+
+
+async def test_the_loss_of_its_reader_is_raised_not_hidden() -> None:
+    async def session(websocket: WebSocketConnection) -> None:
+        await subscribe(websocket)
+        await trio.sleep_forever()
+
+    with pytest.RaisesGroup(trio.BrokenResourceError, flatten_subgroups=True):
+        async with trio.open_nursery() as server:
+            notices = await watch(server, Node(server, session))
+            await notices.aclose()
+
+
+def test_only_the_host_of_a_target_is_shown() -> None:
+    target = Target.parse("wss://user:secret@rpc.example/secret?key=secret")
+    assert (target.address, target.port, target.tls) == ("rpc.example", 443, True)
+    assert target.resource == "/secret?key=secret"
+    assert target.headers == ((b"Authorization", b"Basic dXNlcjpzZWNyZXQ="),)
+    assert "secret" not in repr(target)
+    assert Target.parse("ws://127.0.0.1:8900").resource == "/"
+    for bad in ("http://a/secret", "ws://", "ws://a:secret/"):
+        with pytest.raises(ConfigurationError) as caught:
+            Target.parse(bad)
+        assert "secret" not in str(caught.value)
