@@ -16,7 +16,7 @@ from solders.keypair import Keypair
 
 from cvms.chain.rpc import Rpc, open_rpc
 from cvms.chain.types import Programs
-from cvms.config import Config, load_program_ids
+from cvms.config import Config, load_programs
 from cvms.http import create_app, serve_http
 from cvms.http.edge import MAX_IN_FLIGHT, Edge
 from cvms.http.ws import WebSocketLimits
@@ -63,9 +63,6 @@ class Service:
     def port(self) -> int:
         return int(self.url.rpartition(":")[2])
 
-    def websocket(self) -> Any:
-        return trio_websocket.open_websocket("127.0.0.1", self.port, "/ws", use_ssl=False)
-
     async def publish(self, *messages: outbox.OutboxMessage) -> None:
         """Commit messages and hand them to the hub, as indexer and broadcaster do."""
         async with self.database.transaction() as conn:
@@ -88,14 +85,11 @@ async def running(
 ) -> AsyncIterator[Service]:
     """The front end with everything it depends on, stopped in order at the end of the block."""
     operator = operator or Keypair()
-    ids = load_program_ids({})
-    programs = programs or Programs(ids.vault, ids.position_manager, ids.mint)
+    programs = programs or load_programs({})
     config = Config(
         operator=operator,
         database_url=database_url,
-        program_id=programs.vault,
-        position_manager_id=programs.position_manager,
-        usdt_mint=programs.mint,
+        programs=programs,
         port=0,
         rpc_urls=(rpc_url,),
         nonce_ttl=nonce_ttl,

@@ -1,0 +1,363 @@
+"""A subscriber sees each topic's events in order without a gap and without an overlap."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+from typing import Any
+
+import httpx
+import pytest
+import trio
+import trio.lowlevel
+import trio_websocket
+from solders.keypair import Keypair
+from trio_websocket import ConnectionClosed
+
+from cvms.http.ws import WebSocketLimits
+from cvms.store import outbox, vaults
+from tests.http.conftest import Service, event, frame, running, subscribe
+
+ALICE, BOB = str(Keypair().pubkey()), str(Keypair().pubkey())
+TOPIC = "deposit_event"
+
+
+async def test_the_greeting_says_how_often_it_pings(service: Service) -> None:
+    async with trio_websocket.open_websocket(
+        "127.0.0.1", service.port, "/ws", use_ssl=False
+    ) as socket:
+        greeting = await frame(socket)
+        assert greeting["type"] == "connected"
+        assert greeting["heartbeat_seconds"] == 30
+        assert greeting["session"]
+
+
+async def test_events_after_the_subscription_arrive_with_their_seq(service: Service) -> None:
+    await service.publish(event(TOPIC, 1, ALICE))
+    async with opened(service) as socket:
+        reply = await subscribe(socket, TOPIC, owner=ALICE)
+        assert (reply["type"], reply["topic"], reply["owner"], reply["seq"]) == (
+            "subscribed",
+            TOPIC,
+            ALICE,
+            1,
+        )
+        await service.publish(event(TOPIC, 2, BOB), event(TOPIC, 3, ALICE))
+        got = await frame(socket)
+        assert (got["type"], got["seq"], got["data"]["number"]) == ("event", 3, 3)
+
+
+async def test_the_short_form_subscribes_too(service: Service) -> None:
+    async with opened(service) as socket:
+        await socket.send_message(json.dumps({"topic": TOPIC}))
+        assert (await frame(socket))["type"] == "subscribed"
+        await service.publish(event(TOPIC, 1, ALICE))
+        assert (await frame(socket))["seq"] == 1
+
+
+async def test_after_unsubscribing_nothing_comes(service: Service) -> None:
+    async with opened(service) as socket:
+        await subscribe(socket, TOPIC)
+        await socket.send_message(json.dumps({"op": "unsubscribe", "topic": TOPIC}))
+        assert (await frame(socket))["type"] == "unsubscribed"
+        await service.publish(event(TOPIC, 1, ALICE))
+        await socket.send_message(json.dumps({"op": "ping"}))
+        assert (await frame(socket))["type"] == "pong"
+
+
+async def test_the_balance_snapshot_is_the_vault(service: Service) -> None:
+    async with opened(service) as socket:
+        reply = await subscribe(socket, "vault_balance_update", owner=ALICE)
+        assert reply["snapshot"] is None
+        async with service.database.transaction() as conn:
+            await vaults.upsert(conn, vault_of(ALICE, 600, slot=7))
+        reply = await subscribe(socket, "vault_balance_update", owner=ALICE)
+        assert (reply["snapshot"]["balance"], reply["snapshot"]["slot"]) == (600, 7)
+        reply = await subscribe(socket, "vault_balance_update")
+        assert reply["snapshot"]["complete"]
+        assert [each["owner"] for each in reply["snapshot"]["vaults"]] == [ALICE]
+        reply = await subscribe(socket, "tvl_update")
+        assert reply["snapshot"] == {"total": 600, "vaults": 1, "slot": 7}
+
+
+async def test_snapshot_and_events_fit_together_under_traffic(service: Service) -> None:
+    """The vault's balance counts the events; a snapshot at seq n must show the balance n."""
+    topic = "vault_balance_update"
+    stop = trio.Event()
+
+    async def traffic() -> None:
+        number = 0
+        while not stop.is_set():
+            number += 1
+            async with service.database.transaction() as conn:
+                await vaults.upsert(conn, vault_of(ALICE, number, slot=number))
+                position = await outbox.append(conn, [event(topic, number, ALICE)])
+            async with service.database.connection() as conn:
+                for row in await outbox.after(conn, position - 1):
+                    service.hub.publish(row)
+
+    async def client() -> None:
+        async with opened(service) as socket:
+            reply = await subscribe(socket, topic, owner=ALICE)
+            assert (reply["snapshot"] or {"balance": 0})["balance"] == reply["seq"]
+            for expected in range(reply["seq"] + 1, reply["seq"] + 21):
+                got = await frame(socket)
+                assert (got["seq"], got["data"]["number"]) == (expected, expected)
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(traffic)
+        for _ in range(5):
+            async with trio.open_nursery() as clients:
+                for _ in range(6):
+                    clients.start_soon(client)
+        stop.set()
+
+
+async def test_since_replays_what_was_missed_and_goes_on_live(service: Service) -> None:
+    for number in range(1, 6):
+        await service.publish(event(TOPIC, number, ALICE if number % 2 else BOB))
+    async with opened(service) as socket:
+        reply = await subscribe(socket, TOPIC, owner=ALICE, since=1)
+        assert (reply["type"], reply["seq"], reply["snapshot"]) == ("subscribed", 1, None)
+        assert [(await frame(socket))["seq"] for _ in range(2)] == [3, 5]
+        await service.publish(event(TOPIC, 6, ALICE))
+        assert (await frame(socket))["seq"] == 6
+
+
+@pytest.mark.parametrize("since", [1, 99], ids=["pruned", "from the future"])
+async def test_a_since_that_cannot_be_replayed_resets(service: Service, since: int) -> None:
+    for number in range(1, 6):
+        await service.publish(event(TOPIC, number, ALICE))
+    async with service.database.connection() as conn:
+        await conn.execute("DELETE FROM outbox WHERE seq <= 3")
+    async with opened(service) as socket:
+        reply = await subscribe(socket, TOPIC, since=since)
+        assert reply == {"type": "reset", "topic": TOPIC, "owner": None}
+        reply = await frame(socket)
+        assert (reply["type"], reply["seq"]) == ("subscribed", 5)
+
+
+async def test_a_slow_client_is_closed_and_others_get_everything(service: Service) -> None:
+    total = 600
+    big = outbox.OutboxMessage(
+        topic=TOPIC,
+        owner=None,
+        slot=1,
+        signature=None,
+        commitment="confirmed",
+        data={"x": "x" * 20_000},
+    )
+
+    async def reader(task_status: trio.TaskStatus[None]) -> None:
+        async with opened(service) as socket:
+            await subscribe(socket, TOPIC)
+            task_status.started()
+            assert [(await frame(socket))["seq"] for _ in range(total)] == list(range(1, total + 1))
+
+    async with await raw_subscriber(service) as stalled, trio.open_nursery() as nursery:
+        await nursery.start(reader)
+        with trio.fail_after(30):
+            for _ in range(total):
+                await service.publish(big)
+        await until_closed(stalled)
+
+
+async def test_a_slow_client_that_reads_on_is_told_why(service: Service) -> None:
+    async with opened(service) as socket:
+        await subscribe(socket, TOPIC)
+        async with service.database.transaction() as conn:
+            await outbox.append(conn, [event(TOPIC, n) for n in range(300)])
+        async with service.database.connection() as conn:
+            for row in await outbox.after(conn, 0):
+                service.hub.publish(row)  # without a pause, so that its queue of 256 must fill
+        reason = await closing(socket)
+        assert reason.code == 1013
+        assert "too slow" in (reason.reason or "")
+
+
+async def test_bad_frames_are_answered_and_the_tenth_closes(service: Service) -> None:
+    bad = [
+        "not JSON",
+        "[]",
+        '{"op": "explode"}',
+        '{"op": "subscribe"}',
+        '{"topic": "weather"}',
+        '{"topic": "deposit_event", "owner": "me"}',
+        '{"topic": "deposit_event", "since": -1}',
+        '{"topic": "deposit_event", "colour": "red"}',
+        "[" * 10_000,
+        "{}",
+    ]
+    async with opened(service) as socket:
+        for text in bad[:-1]:
+            await socket.send_message(text)
+            reply = await frame(socket)
+            assert (reply["type"], reply["code"]) == ("error", "invalid_request"), text
+            assert reply["detail"]
+        await socket.send_message(bad[-1])
+        assert (await closing(socket)).code == 1008
+
+
+async def test_binary_frames_are_bad_frames(service: Service) -> None:
+    async with opened(service) as socket:
+        for message in (b"\x00\xff", b""):
+            await socket.send_message(message)
+            assert (await frame(socket))["code"] == "invalid_request"
+
+
+async def test_a_frame_over_16_kib_closes_with_1009(service: Service) -> None:
+    async with opened(service) as socket:
+        await socket.send_message("x" * (16 * 1024 + 1))
+        assert (await closing(socket)).code == 1009
+    assert (await service.get("/health")).status_code == 200
+
+
+async def test_subscriptions_per_connection_are_limited(database_url: str) -> None:
+    limits = WebSocketLimits(subscriptions=2)
+    async with running(database_url, limits=limits) as service, opened(service) as socket:
+        for owner in (ALICE, BOB):
+            assert (await subscribe(socket, TOPIC, owner=owner))["type"] == "subscribed"
+        assert (await subscribe(socket, TOPIC))["code"] == "invalid_request"
+        assert (await subscribe(socket, TOPIC, owner=ALICE))["type"] == "subscribed"
+
+
+async def test_connections_per_address_are_limited(database_url: str) -> None:
+    async with running(database_url, limits=WebSocketLimits(connections_per_ip=1)) as service:
+        async with opened(service):
+            reply = await handshake(service, "/ws")
+            assert (reply.status_code, reply.json()["code"]) == (429, "rate_limited")
+            assert reply.headers["Retry-After"]
+        with trio.fail_after(5):
+            while len(service.hub):
+                await trio.lowlevel.checkpoint()
+        async with opened(service):
+            pass
+
+
+async def test_frames_per_second_are_limited(database_url: str) -> None:
+    limits = WebSocketLimits(frames_per_second=5)
+    async with running(database_url, limits=limits) as service, opened(service) as socket:
+        for _ in range(15):
+            await socket.send_message('{"op": "ping"}')
+        replies = [(await frame(socket))["type"] for _ in range(7)]
+        assert replies[:5] == ["pong"] * 5
+        assert "error" in replies[5:]
+
+
+async def test_a_client_that_does_not_answer_pings_is_closed(database_url: str) -> None:
+    limits = WebSocketLimits(heartbeat_seconds=0.1, answer_seconds=0.1)
+    async with (
+        running(database_url, limits=limits) as service,
+        await raw_subscriber(service) as silent,
+        opened(service) as alive,
+    ):
+        data = await until_closed(silent)
+        assert b"no answer to ping" in data
+        await alive.send_message('{"op": "ping"}')
+        assert (await frame(alive))["type"] == "pong"
+
+
+async def test_a_database_that_is_away_is_an_error_and_not_the_end(service: Service) -> None:
+    async with opened(service) as socket:
+        service.database.schema_ready = False  # as before the first connection
+        reply = await subscribe(socket, TOPIC)
+        assert (reply["type"], reply["code"]) == ("error", "database_unavailable")
+        service.database.schema_ready = True
+        assert (await subscribe(socket, TOPIC))["type"] == "subscribed"
+
+
+async def test_a_client_that_leaves_is_forgotten(service: Service) -> None:
+    async with opened(service) as socket:
+        await subscribe(socket, TOPIC)
+        assert len(service.hub) == 1
+    with trio.fail_after(5):
+        while len(service.hub):
+            await trio.lowlevel.checkpoint()
+    assert "websocket_clients 0.0" in (await service.get("/metrics")).text
+
+
+async def test_another_path_is_no_websocket(service: Service) -> None:
+    assert (await handshake(service, "/elsewhere")).status_code == 404
+
+
+# --- what the tests are made of ----------------------------------------------------------------
+
+
+@asynccontextmanager
+async def opened(service: Service) -> AsyncIterator[trio_websocket.WebSocketConnection]:
+    """A greeted client. Over our own stream: the library leaves its open when the server closes."""
+    async with (
+        await trio.open_tcp_stream("127.0.0.1", service.port) as stream,
+        trio.open_nursery() as nursery,
+        await trio_websocket.wrap_client_stream(nursery, stream, "127.0.0.1", "/ws") as socket,
+    ):
+        assert (await frame(socket))["type"] == "connected"
+        yield socket
+
+
+async def handshake(service: Service, path: str) -> httpx.Response:
+    """The plain HTTP answer to a handshake that is refused."""
+    headers = {
+        "Connection": "Upgrade",
+        "Upgrade": "websocket",
+        "Sec-WebSocket-Key": "dGhlIHNhbXBsZSBub25jZQ==",
+        "Sec-WebSocket-Version": "13",
+    }
+    return await service.http.get(service.url + path, headers=headers)
+
+
+async def closing(socket: trio_websocket.WebSocketConnection) -> trio_websocket.CloseReason:
+    """Why the service closes, once what comes before has been read."""
+    with trio.fail_after(10), suppress(ConnectionClosed):
+        while True:
+            await socket.get_message()
+    assert socket.closed is not None
+    return socket.closed
+
+
+async def raw_subscriber(service: Service) -> trio.SocketStream:
+    """A client that subscribes and then neither reads nor answers."""
+    stream = await trio.open_tcp_stream("127.0.0.1", service.port)
+    await stream.send_all(
+        b"GET /ws HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+        b"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n"
+    )
+    answer = b""
+    while b"connected" not in answer:
+        answer += await stream.receive_some(4096)
+    text = json.dumps({"topic": TOPIC}).encode()
+    await stream.send_all(bytes([0x81, 0x80 | len(text), 0, 0, 0, 0]) + text)
+    while b"subscribed" not in answer:
+        answer += await stream.receive_some(4096)
+    return stream
+
+
+async def until_closed(stream: trio.SocketStream) -> bytes:
+    data = b""
+    with trio.fail_after(20):
+        try:
+            while chunk := await stream.receive_some(65536):
+                data += chunk
+        except trio.BrokenResourceError:
+            pass
+    return data
+
+
+def vault_of(owner: str, total: int, *, slot: int) -> vaults.VaultRow:
+    others = ("locked", "timelocked", "yield_deposited", "total_withdrawn")
+    values: dict[str, Any] = dict.fromkeys(others, 0)
+    return vaults.VaultRow(
+        owner=owner,
+        vault=f"vault of {owner}",
+        token_account="token account",
+        mint="mint",
+        total=total,
+        available=total,
+        total_deposited=total,
+        multisig_threshold=0,
+        delegates=(),
+        state={},
+        slot=slot,
+        **values,
+    )
