@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Protocol
 
 from solders.account import Account
@@ -19,7 +20,7 @@ from cvms.localnet.blocks import RecentBlocks, kept_blocks
 from cvms.localnet.clock import ChainTime
 from cvms.localnet.entries import read_balances, transaction_meta
 from cvms.localnet.ledger import Ledger
-from cvms.localnet.message import is_signed, load_keys, message_hash, writable_keys
+from cvms.localnet.message import AnyMessage, is_signed, load_keys, message_hash, writable_keys
 from cvms.localnet.types import Block, Commitment, Entry, Json, Timing
 from cvms.localnet.vm import Outcome, VirtualMachine
 
@@ -134,6 +135,7 @@ class Chain:
             raise Refused("SignatureFailure")
         self.check(transaction, bank=self.tip)
         keys = load_keys(transaction.message, self.accounts.latest)
+        _check_programs(transaction.message, self.accounts.latest)
         accounts = {key: self.accounts.pin(key) for key in keys.all}
         before = read_balances(keys.all, self.accounts.latest)
         outcome = self.vm.execute(transaction)
@@ -155,8 +157,13 @@ class Chain:
         return entry
 
     def simulate(self, transaction: VersionedTransaction, *, at: Block) -> Outcome:
-        """Run it on the accounts as of `at`, and keep nothing."""
-        keys = load_keys(transaction.message, lambda key: self.accounts.at(key, at.slot)).all
+        """Run it on the accounts as of `at`, and keep nothing.
+
+        Raises Refused when a program it names cannot run.
+        """
+        read = partial(self.accounts.at, slot=at.slot)
+        keys = load_keys(transaction.message, read).all
+        _check_programs(transaction.message, read)
         changed = [
             (key, then, now)
             for key in dict.fromkeys(keys)
@@ -241,6 +248,16 @@ class Chain:
 
 
 REACHED_LATER = (Commitment.CONFIRMED, Commitment.FINALIZED)
+
+
+def _check_programs(message: AnyMessage, account: Callable[[Pubkey], Account | None]) -> None:
+    """Programs run at the top must be there: the machine runs a removed one from its cache."""
+    for instruction in message.instructions:
+        program = account(message.account_keys[instruction.program_id_index])
+        if program is None:
+            raise Refused("ProgramAccountNotFound")
+        if not program.executable:
+            raise Refused("InvalidProgramForExecution")
 
 
 def _genesis_hash(ledger: Ledger) -> Hash:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 from solders.account import Account
@@ -40,6 +41,21 @@ class Outcome:
 
 class NotLoadable(CvmsError):
     """A program's code is missing, incomplete or not an ELF file the machine accepts."""
+
+
+class MachinePanicked(CvmsError):
+    """The machine gave up inside a run; it had kept nothing of it, and can go on."""
+
+
+@contextmanager
+def _panics_named() -> Iterator[None]:
+    """A Rust panic arrives as a BaseException of a class that cannot be imported."""
+    try:
+        yield
+    except BaseException as error:
+        if type(error).__name__ != "PanicException":
+            raise
+        raise MachinePanicked(str(error)) from error
 
 
 class VirtualMachine:
@@ -93,14 +109,16 @@ class VirtualMachine:
 
     def execute(self, transaction: VersionedTransaction) -> Outcome:
         """Run it and keep its effects; a failed one keeps the fee alone, if it could be paid."""
-        result = self._svm.send_transaction(transaction)
+        with _panics_named():
+            result = self._svm.send_transaction(transaction)
         if isinstance(result, FailedTransactionMetadata):
             return Outcome(error_json(result.err()), result.meta(), {})
         return Outcome(None, result, {})
 
     def simulate(self, transaction: VersionedTransaction) -> Outcome:
         """Run it and keep nothing."""
-        result = self._svm.simulate_transaction(transaction)
+        with _panics_named():
+            result = self._svm.simulate_transaction(transaction)
         if isinstance(result, SimulatedTransactionInfo):
             return Outcome(None, result.meta(), dict(result.post_accounts()))
         return Outcome(error_json(result.err()), result.meta(), {})

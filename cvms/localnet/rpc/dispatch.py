@@ -19,6 +19,7 @@ from cvms.localnet.rpc.faults import (
 from cvms.localnet.rpc.methods import METHODS
 from cvms.localnet.rpc.params import Params
 from cvms.localnet.types import Json
+from cvms.localnet.vm import MachinePanicked
 
 log = structlog.get_logger(__name__)
 
@@ -79,7 +80,7 @@ def _run(chain: Chain, name: str, params: Params) -> Json:
         raise RpcError(METHOD_NOT_FOUND, "Method not found")
     try:
         return method(chain, params)
-    except (ArithmeticError, LookupError, TypeError, ValueError) as error:
+    except (ArithmeticError, LookupError, MachinePanicked, TypeError, ValueError) as error:
         # one odd request must not end the chain for everybody; what the ledger raises does
         log.exception("rpc_method_failed", method=name)
         raise RpcError(INTERNAL_ERROR, "Internal error") from error

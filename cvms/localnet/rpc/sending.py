@@ -100,4 +100,7 @@ def get_fee_for_message(chain: Chain, params: Params) -> Json:
         return view.answer(None)
     signatures = [Signature.default()] * message.header.num_required_signatures
     unsigned = VersionedTransaction.populate(message, signatures)
-    return view.answer(chain.simulate(unsigned, at=view.block).meta.fee())
+    try:
+        return view.answer(chain.simulate(unsigned, at=view.block).meta.fee())
+    except Refused:
+        return view.answer(None)

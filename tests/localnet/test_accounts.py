@@ -1,0 +1,147 @@
+"""Reading accounts: encodings, slices, filters, bounds."""
+
+from __future__ import annotations
+
+import base64
+
+import pytest
+import zstandard
+from solders.keypair import Keypair
+from solders.pubkey import Pubkey
+
+from cvms.errors import RpcError
+from cvms.localnet import base58
+from tests.localnet.node import CONFIRMED, Node
+
+
+async def stored(node: Node, data: bytes, owner: Pubkey | None = None) -> str:
+    key = str(Keypair().pubkey())
+    account = {"lamports": 10**9, "data": data.hex(), "owner": str(owner or Keypair().pubkey())}
+    await node.call("surfnet_setAccount", key, account)
+    return key
+
+
+async def test_each_encoding_gives_back_the_accounts_bytes(node: Node) -> None:
+    data = bytes(range(120))
+    key = await stored(node, data)
+    shown = {}
+    for encoding in ("base58", "base64", "base64+zstd", "jsonParsed"):
+        answer = await node.call("getAccountInfo", key, {"encoding": encoding})
+        shown[encoding] = answer["value"]["data"]
+    assert base58.decode(shown["base58"][0]) == data
+    assert shown["base64"] == [base64.b64encode(data).decode(), "base64"]
+    zipped = base64.b64decode(shown["base64+zstd"][0])
+    assert zstandard.ZstdDecompressor().decompressobj().decompress(zipped) == data
+    assert shown["jsonParsed"] == shown["base64"]  # nobody knows how to parse it
+    plain = (await node.call("getAccountInfo", key))["value"]
+    assert base58.decode(plain["data"]) == data
+    assert (plain["space"], plain["executable"], plain["lamports"]) == (120, False, 10**9)
+
+
+async def test_base58_is_refused_for_more_than_128_bytes_unless_sliced(node: Node) -> None:
+    key = await stored(node, bytes(129))
+    with pytest.raises(RpcError, match="less than 128 bytes") as refused:
+        await node.call("getAccountInfo", key, {"encoding": "base58"})
+    assert refused.value.code == -32600
+    part = {"encoding": "base58", "dataSlice": {"offset": 1, "length": 128}}
+    answer = await node.call("getAccountInfo", key, part)
+    assert base58.decode(answer["value"]["data"][0]) == bytes(128)
+
+
+async def test_a_slice_is_cut_from_the_data_and_may_lie_beyond_it(node: Node) -> None:
+    key = await stored(node, b"0123456789")
+
+    async def cut(offset: int, length: int) -> bytes:
+        config = {"encoding": "base64", "dataSlice": {"offset": offset, "length": length}}
+        answer = await node.call("getAccountInfo", key, config)
+        return base64.b64decode(answer["value"]["data"][0])
+
+    assert [await cut(2, 3), await cut(8, 10), await cut(20, 5)] == [b"234", b"89", b""]
+
+
+async def test_an_account_that_is_not_there_is_null(node: Node) -> None:
+    key = str(Keypair().pubkey())
+    assert (await node.call("getAccountInfo", key))["value"] is None
+    assert (await node.call("getMultipleAccounts", [key, key]))["value"] == [None, None]
+
+
+async def test_many_accounts_come_at_one_slot_in_order_and_at_most_a_hundred(node: Node) -> None:
+    keys = [await stored(node, bytes([n])) for n in range(3)]
+    answer = await node.call("getMultipleAccounts", keys[::-1])
+    assert [base64.b64decode(a["data"][0]) for a in answer["value"]] == [b"\2", b"\1", b"\0"]
+    with pytest.raises(RpcError, match="Too many inputs provided; max 100"):
+        await node.call("getMultipleAccounts", [keys[0]] * 101)
+
+
+async def test_program_accounts_pass_all_filters(node: Node) -> None:
+    program = Keypair().pubkey()
+    short = await stored(node, b"AAAA1111", program)
+    long = await stored(node, b"AAAA22223333", program)
+    other = await stored(node, b"BBBB1111", program)
+    await stored(node, b"AAAA1111", Keypair().pubkey())
+
+    async def found(*filters: object) -> set[str]:
+        config = {"encoding": "base64", "filters": list(filters)}
+        answer = await node.call("getProgramAccounts", str(program), config)
+        return {item["pubkey"] for item in answer}
+
+    prefix = {"memcmp": {"offset": 0, "bytes": base58.encode(b"AAAA")}}
+    tail = base64.b64encode(b"1111").decode()
+    suffix = {"memcmp": {"offset": 4, "bytes": tail, "encoding": "base64"}}
+    assert await found() == {short, long, other}
+    assert await found(prefix) == {short, long}
+    assert await found(prefix, {"dataSize": 8}) == {short}
+    assert await found(suffix) == {short, other}
+    assert await found({"memcmp": {"offset": 0, "bytes": [66, 66]}}) == {other}
+    with pytest.raises(RpcError, match="Too many filters"):
+        await found(*[{"dataSize": 8}] * 5)
+    with pytest.raises(RpcError, match="not base58"):
+        await found({"memcmp": {"offset": 0, "bytes": "0OIl"}})
+    with_context = await node.call(
+        "getProgramAccounts", str(program), {"withContext": True, "encoding": "base64"}
+    )
+    assert len(with_context["value"]) == 3
+
+
+async def test_an_account_that_changed_hands_belongs_to_its_new_owner_only(node: Node) -> None:
+    first, second = Keypair().pubkey(), Keypair().pubkey()
+    key = await stored(node, b"x", first)
+    await node.call("surfnet_setAccount", key, {"owner": str(second)})
+    assert await node.call("getProgramAccounts", str(first)) == []
+    (found,) = await node.call("getProgramAccounts", str(second))
+    assert found["pubkey"] == key
+
+
+@pytest.mark.parametrize(
+    ("method", "params", "words"),
+    [
+        ("getBalance", ["tooshort"], "Invalid param: WrongSize"),
+        ("getBalance", ["0" * 44], "Invalid param: Invalid"),
+        ("getBalance", [], "invalid length 0"),
+        ("getBalance", [7], "expected a string"),
+        ("getAccountInfo", [str(Pubkey.default()), {"commitment": "soon"}], "unknown variant"),
+        ("getAccountInfo", [str(Pubkey.default()), {"encoding": "hex"}], "unknown variant"),
+        ("getAccountInfo", [str(Pubkey.default()), {"minContextSlot": -1}], "expected u64"),
+        ("getAccountInfo", [str(Pubkey.default()), 5], "expected an object"),
+        ("getAccountInfo", [str(Pubkey.default()), {"dataSlice": {}}], "expected u64"),
+        ("getMultipleAccounts", ["x"], "expected a sequence"),
+        ("getMinimumBalanceForRentExemption", [-1], "expected u64"),
+        ("getMinimumBalanceForRentExemption", [True], "expected u64"),
+        ("getTransaction", ["x"], "WrongSize"),
+        ("isBlockhashValid", ["x"], "WrongSize"),
+        ("getBlock", ["1"], "expected u64"),
+        ("getRecentPrioritizationFees", [5], "expected a sequence"),
+    ],
+)
+async def test_odd_parameters_are_refused_as_invalid(
+    node: Node, method: str, params: list[object], words: str
+) -> None:
+    with pytest.raises(RpcError, match=words) as refused:
+        await node.call(method, *params)
+    assert refused.value.code == -32602
+
+
+async def test_rent_is_what_the_machine_asks_for(node: Node) -> None:
+    assert await node.call("getMinimumBalanceForRentExemption", 0) == 890_880
+    assert await node.call("getMinimumBalanceForRentExemption", 165) == 2_039_280
+    assert await node.call("getBalance", str(Keypair().pubkey()), CONFIRMED) is not None
