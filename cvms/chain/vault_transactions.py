@@ -1,6 +1,6 @@
 """Transactions on a vault, built from the chain's present state.
 
-`fee_payer` pays the fee and for accounts created on the way; `authority` is who acts on the vault.
+`fee_payer` pays the fee; `authority` is who acts on the vault.
 Each raises VaultNotFound where the owner has no vault, and whatever the RPC raises.
 """
 
@@ -66,11 +66,14 @@ async def prepare_withdraw(
     amount: int,
     authority: Pubkey,
     fee_payer: Pubkey,
+    rent_payer: Pubkey | None = None,
     extra_signers: Sequence[Pubkey] = (),
 ) -> BuiltTransaction:
     """Pay from the vault to the recipient's token account, which is created where absent.
 
-    `recipient` is a wallet's address. Raises NotFound without a vault authority.
+    `recipient` is a wallet's address. `rent_payer` (the fee payer unless given) pays for a token
+    account that has to be created; its recipient can close it and keep that rent. Raises NotFound
+    without a vault authority.
     """
     vault = vault_address(programs, owner)
     destination = token_account(recipient, programs.mint)
@@ -80,7 +83,9 @@ async def prepare_withdraw(
     vault_authority = read_vault_authority(authority_account, programs)
     if vault_authority is None:
         raise NotFound("the vault authority is not initialized")
-    create = instructions.create_token_account(payer=fee_payer, owner=recipient, mint=programs.mint)
+    create = instructions.create_token_account(
+        payer=rent_payer or fee_payer, owner=recipient, mint=programs.mint
+    )
     instruction = instructions.withdraw(
         programs,
         authority=authority,

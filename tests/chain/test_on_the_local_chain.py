@@ -6,9 +6,11 @@ from collections.abc import AsyncIterator
 
 import pytest
 import trio
+from solders.instruction import Instruction
 from solders.keypair import Keypair
 from solders.pubkey import Pubkey
 
+from cvms.chain import instructions
 from cvms.chain.accounts import VAULT_DISCRIMINATOR, read_token_account, read_vault
 from cvms.chain.addresses import token_account, vault_address, vault_authority_address
 from cvms.chain.events import DepositEvent, WithdrawEvent
@@ -17,7 +19,7 @@ from cvms.chain.logs import events_in
 from cvms.chain.pubsub import LogNotice, Subscribed, watch_logs
 from cvms.chain.rpc import Rpc, TransactionRecord, open_rpc
 from cvms.chain.touched import touched_vaults
-from cvms.chain.transactions import BuiltTransaction, missing_signers, sign_as
+from cvms.chain.transactions import BuiltTransaction, build_transaction, missing_signers, sign_as
 from cvms.chain.types import Commitment
 from cvms.chain.vault_transactions import (
     prepare_add_delegate,
@@ -46,7 +48,7 @@ class Wallet:
         signed = sign_as(limited.message, self.localnet.operator, *signers)
         assert missing_signers(signed) == ()
         signature = await self.rpc.send_transaction(bytes(signed))
-        await confirmed(self.rpc, signature)
+        await confirmed(self.localnet, self.rpc, signature)
         return signature
 
     async def initialize(self) -> str:
@@ -79,14 +81,13 @@ class Wallet:
         )
 
 
-async def confirmed(rpc: Rpc, signature: str) -> None:
-    with trio.fail_after(10):
-        while True:
-            [status] = await rpc.get_signature_statuses([signature])
-            if status and status.commitment in (Commitment.CONFIRMED, Commitment.FINALIZED):
-                assert status.err is None
-                return
-            await trio.sleep(0.02)  # the answer of a node can only be polled
+async def confirmed(localnet: Localnet, rpc: Rpc, signature: str) -> None:
+    """Move the chain on until its block is confirmed."""
+    localnet.running.chain.advance(2)
+    [status] = await rpc.get_signature_statuses([signature])
+    assert status is not None
+    assert status.commitment in (Commitment.CONFIRMED, Commitment.FINALIZED)
+    assert status.err is None
 
 
 async def funded(localnet: Localnet, rpc: Rpc, amount: int) -> Wallet:
@@ -95,7 +96,7 @@ async def funded(localnet: Localnet, rpc: Rpc, amount: int) -> Wallet:
     signature = await rpc.call("requestAirdrop", [wallet, 2 * SOL])
     mint = str(localnet.programs.mint)
     await rpc.call("surfnet_setTokenAccount", [wallet, mint, {"amount": amount}])
-    await confirmed(rpc, signature)
+    await confirmed(localnet, rpc, signature)
     return Wallet(localnet, rpc, keypair)
 
 
@@ -187,7 +188,6 @@ async def test_a_delegate_withdraws_alone_until_it_is_removed(localnet: Localnet
         await wallet.send(await by_the_operator())
     assert caught.value.code == 6001
 
-    prepare = prepare_add_delegate
     for prepare in (prepare_add_delegate, prepare_remove_delegate):
         built = await prepare(
             rpc, programs, owner=wallet.owner, delegate=operator, fee_payer=operator
@@ -234,6 +234,43 @@ async def test_a_simulated_transaction_is_limited_to_what_it_needs(
     assert outcome.units_consumed <= limited.compute_unit_limit
     assert limited.compute_unit_limit < outcome.units_consumed * 1.15 + 500
     assert limited.message.recent_blockhash == built.message.recent_blockhash
+
+
+async def test_an_event_after_a_precompile_keeps_its_instructions_number(
+    localnet: Localnet, rpc: Rpc
+) -> None:
+    wallet = await funded(localnet, rpc, USDT)
+    await wallet.initialize()
+    signed = ed25519_check(wallet.keypair, b"a message that the precompile verifies")
+    deposit = instructions.deposit(
+        localnet.programs, authority=wallet.owner, owner=wallet.owner, amount=USDT
+    )
+    built = build_transaction(
+        deposit,
+        setup=[signed],
+        fee_payer=localnet.operator.pubkey(),
+        blockhash=await rpc.get_latest_blockhash(),
+    )
+    record = await record_of(rpc, await wallet.send(built, wallet.keypair))
+    logged = events_in(
+        record.logs or [],
+        localnet.programs.vault,
+        top_level_programs=record.top_level_programs,
+    )
+    [index] = {event.instruction_index for event in logged.events}
+    assert record.top_level_programs[index] == localnet.programs.vault
+    assert record.top_level_programs[index - 1] == signed.program_id
+    assert not logged.truncated
+
+
+def ed25519_check(keypair: Keypair, message: bytes) -> Instruction:
+    """An instruction of the ed25519 precompile: key, signature and message within its own data."""
+    key, signature = bytes(keypair.pubkey()), bytes(keypair.sign_message(message))
+    start = 16
+    places = (start + 32, 0xFFFF, start, 0xFFFF, start + 96, len(message), 0xFFFF)
+    head = b"\1\0" + b"".join(place.to_bytes(2, "little") for place in places)
+    program = Pubkey.from_string("Ed25519SigVerify111111111111111111111111111")
+    return Instruction(program, head + key + signature + message, [])
 
 
 async def test_the_log_subscription_sees_what_the_history_holds(
