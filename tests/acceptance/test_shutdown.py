@@ -12,6 +12,7 @@ from solders.keypair import Keypair
 
 from tests.acceptance.conftest import System
 from tests.acceptance.processes import until_ready
+from tests.websockets import opened
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
@@ -31,7 +32,7 @@ async def test_the_request_under_way_is_answered_and_sockets_close_with_1001(
     async with system.serve() as service:
         await until_ready(system.at.url, service)
         url = system.at.url.replace("http", "ws") + "/ws"
-        async with trio_websocket.open_websocket_url(url) as socket, trio.open_nursery() as nursery:
+        async with opened(url) as socket, trio.open_nursery() as nursery:
             await socket.get_message()
             system.chain.process.send_signal(signal.SIGSTOP)
             try:

@@ -1,0 +1,29 @@
+"""A WebSocket client whose socket is closed for sure."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from urllib.parse import urlsplit
+
+import trio
+import trio_websocket
+
+
+@asynccontextmanager
+async def opened(url: str) -> AsyncIterator[trio_websocket.WebSocketConnection]:
+    """Connected to a `ws://host:port/path`.
+
+    trio-websocket leaves the stream open when the server closes first, so it is opened here.
+    """
+    parts = urlsplit(url)
+    assert parts.hostname is not None
+    assert parts.port is not None
+    async with (
+        await trio.open_tcp_stream(parts.hostname, parts.port) as stream,
+        trio.open_nursery() as nursery,
+        await trio_websocket.wrap_client_stream(
+            nursery, stream, parts.hostname, parts.path
+        ) as socket,
+    ):
+        yield socket
