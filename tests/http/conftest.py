@@ -6,6 +6,7 @@ import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import httpx
@@ -22,30 +23,26 @@ from cvms.http.edge import MAX_IN_FLIGHT, Edge
 from cvms.http.ws import WebSocketLimits
 from cvms.metrics import Metrics
 from cvms.nursery.channels import Board, Hub, SubmitWake
+from cvms.nursery.run import serve
 from cvms.store import outbox
 from cvms.store.cache import open_cache
 from cvms.store.database import Database, open_database
+from tests.conftest import Localnet
 
 NOWHERE = "http://127.0.0.1:1"  # nothing listens on port 1: refused at once
 
 Json = dict[str, Any]
 
 
-@dataclass(frozen=True, slots=True)
-class Service:
-    """A running front end, and what is behind it."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Served:
+    """A running service as its clients see it, and what is behind it."""
 
     url: str
     http: httpx.AsyncClient
-    app: Edge
     config: Config
     database: Database
     rpc: Rpc
-    hub: Hub
-    board: Board
-    submit_wake: SubmitWake
-    shutdown: trio.Event
-    stopped: trio.Event
 
     async def get(self, path: str) -> httpx.Response:
         return await self.http.get(self.url + path)
@@ -62,6 +59,18 @@ class Service:
     @property
     def port(self) -> int:
         return int(self.url.rpartition(":")[2])
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Service(Served):
+    """The front end alone, with its insides at hand."""
+
+    app: Edge
+    hub: Hub
+    board: Board
+    submit_wake: SubmitWake
+    shutdown: trio.Event
+    stopped: trio.Event
 
     async def publish(self, *messages: outbox.OutboxMessage) -> None:
         """Commit messages and hand them to the hub, as indexer and broadcaster do."""
@@ -118,11 +127,11 @@ async def running(
             max_in_flight=max_in_flight,
         )
 
-        async def serve(task_status: trio.TaskStatus[str]) -> None:
+        async def until_stopped(task_status: trio.TaskStatus[str]) -> None:
             await serve_http(app, config=config, shutdown=shutdown, task_status=task_status)
             stopped.set()
 
-        url = await nursery.start(serve)
+        url = await nursery.start(until_stopped)
         yield Service(
             url=url,
             http=http,
@@ -145,6 +154,42 @@ async def running(
 async def service(database_url: str) -> AsyncIterator[Service]:
     """The front end with a database and without a chain."""
     async with running(database_url) as service:
+        yield service
+
+
+@pytest.fixture
+async def system(database_url: str, localnet: Localnet) -> AsyncIterator[Served]:
+    """The whole service, every task included, on a real chain."""
+    config = Config(
+        operator=localnet.operator,
+        database_url=database_url,
+        programs=localnet.programs,
+        port=0,
+        rpc_urls=(localnet.rpc_url,),
+        ws_urls=(localnet.ws_url,),
+    )
+    shutdown = trio.Event()
+    async with (
+        open_database(database_url) as database,
+        open_rpc([localnet.rpc_url]) as rpc,
+        httpx.AsyncClient(timeout=30) as http,
+        trio.open_nursery() as nursery,
+    ):
+        await database.prepare()
+        url = await nursery.start(partial(serve, config, shutdown=shutdown))
+        yield Served(url=url, http=http, config=config, database=database, rpc=rpc)
+        shutdown.set()
+
+
+@pytest.fixture
+async def front(database_url: str, localnet: Localnet) -> AsyncIterator[Service]:
+    """The front end alone, on a real chain: what it writes down stays as it wrote it."""
+    async with running(
+        database_url,
+        rpc_url=localnet.rpc_url,
+        programs=localnet.programs,
+        operator=localnet.operator,
+    ) as service:
         yield service
 
 

@@ -1,0 +1,367 @@
+"""The vault's routes on a real chain: what they do, refuse, and leave behind."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Sequence
+from typing import Any
+
+import httpx
+import trio
+from psycopg.rows import dict_row
+from solders.keypair import Keypair
+from solders.pubkey import Pubkey
+
+from cvms.chain.addresses import token_account
+from cvms.chain.transactions import parse_base64
+from tests.http.conftest import Json, Served, Service, running
+from tests.http.wallets import USDT, cosigned, funded, land, landed, settled, signed
+
+WITHDRAW = "/api/vault/withdraw"
+
+
+async def test_from_the_first_request_to_a_withdrawal_by_one_signed_message(system: Served) -> None:
+    wallet = await funded(system)
+    owner = str(wallet.pubkey())
+    await land(system, wallet, await initialize(system, wallet))
+    await land(system, wallet, await deposit(system, wallet, 1_000 * USDT))
+    state = await balance_of(system, owner, 1_000 * USDT)
+    assert state["available"] == 1_000 * USDT
+    assert state["cached"] is False
+    assert state["as_of"].endswith("Z")
+
+    operator = system.config.operator.pubkey()
+    body = await signed(system, wallet, "delegate_add", ("delegate", str(operator)))
+    await land(system, wallet, await system.post("/api/vault/delegate/add", body))
+    body = await signed(system, wallet, "withdraw", ("amount", 400 * USDT))
+    reply = await system.post(WITHDRAW, body)
+    assert (reply.status_code, reply.json()["mode"]) == (202, "submitted")
+    landed = await settled(system, reply.json()["signature"])
+    assert (landed["kind"], landed["owner"], landed["amount"]) == ("withdraw", owner, 400 * USDT)
+    await balance_of(system, owner, 600 * USDT)
+
+    history = (await system.get(f"/api/vault/transactions/{owner}")).json()["transactions"]
+    assert [(row["kind"], row["amount"], row["balance_after"]) for row in history] == [
+        ("withdraw", 400 * USDT, 600 * USDT),
+        ("deposit", 1_000 * USDT, 1_000 * USDT),
+    ]
+    await pages_of(system, owner)
+
+    body = await signed(system, wallet, "delegate_remove", ("delegate", str(operator)))
+    reply = await system.http.request(
+        "DELETE", f"{system.url}/api/vault/delegate/remove", json=body
+    )
+    await land(system, wallet, reply)
+    body = await signed(system, wallet, "withdraw", ("amount", 100 * USDT))
+    await land(system, wallet, await system.post(WITHDRAW, body))
+    await balance_of(system, owner, 500 * USDT)
+    assert (await system.get("/api/vault/tvl")).json()["total"] == 500 * USDT
+
+
+async def test_what_the_program_refuses_is_a_422_under_its_own_name_and_used_up(
+    front: Service,
+) -> None:
+    wallet = await with_vault(front)
+    body = await signed(front, wallet, "withdraw", ("amount", 1))
+    reply = await front.post(WITHDRAW, body)
+    problem = reply.json()
+    assert (reply.status_code, problem["code"]) == (422, "program_error")
+    assert problem["program_error"]["code"] == 6002
+    assert problem["program_error"]["name"] == "InsufficientFunds"
+    assert problem["logs"]
+    reply = await front.post(WITHDRAW, body)
+    assert (reply.status_code, reply.json()["code"]) == (409, "nonce_used")
+    audit = await rows(front, "SELECT action, outcome, owner FROM audit_logs ORDER BY id")
+    assert audit[-1] == {
+        "action": "withdraw",
+        "outcome": "refused",
+        "owner": str(wallet.pubkey()),
+    }
+
+
+async def test_twenty_equal_requests_at_once_are_one(front: Service) -> None:
+    wallet = await with_vault(front, amount=100 * USDT, delegate=True)
+    body = await signed(front, wallet, "withdraw", ("amount", 1 * USDT))
+    replies = await at_once(front, [body] * 20)
+    assert sorted(reply.status_code for reply in replies) == [202] + [409] * 19
+    assert {reply.json()["code"] for reply in replies if reply.status_code == 409} == {"nonce_used"}
+    withdrawals = await rows(front, "SELECT state FROM submissions WHERE kind = 'withdraw'")
+    assert len(withdrawals) == 1
+
+
+async def test_equal_withdrawals_with_their_own_nonces_are_as_many_transactions(
+    front: Service,
+) -> None:
+    wallet = await with_vault(front, amount=100 * USDT, delegate=True)
+    bodies = [await signed(front, wallet, "withdraw", ("amount", 1 * USDT)) for _ in range(5)]
+    replies = await at_once(front, bodies)
+    assert [reply.status_code for reply in replies] == [202] * 5
+    assert len({reply.json()["signature"] for reply in replies}) == 5
+
+
+async def test_nobody_without_the_right_signature_and_nonce_gets_through(front: Service) -> None:
+    alice, mallory = await with_vault(front, amount=10 * USDT, delegate=True), Keypair()
+    amount = ("amount", 1 * USDT)
+    stolen = await front.nonce(alice)
+    attempts: list[tuple[Json, int, str]] = [
+        (await signed(front, alice, "withdraw", amount, signer=mallory), 401, "invalid_signature"),
+        (await signed(front, alice, "deposit", amount), 401, "invalid_signature"),
+        (
+            await signed(front, alice, "withdraw", amount) | {"amount": 2 * USDT},
+            401,
+            "invalid_signature",
+        ),
+        (
+            await signed(front, alice, "withdraw", amount) | {"owner": str(mallory.pubkey())},
+            401,
+            "invalid_signature",
+        ),
+        (await signed(front, mallory, "withdraw", amount, nonce=stolen), 401, "invalid_nonce"),
+        (await signed(front, alice, "withdraw", amount, nonce="x" * 32), 401, "invalid_nonce"),
+    ]
+    for body, status, code in attempts:
+        reply = await front.post(WITHDRAW, body)
+        assert (reply.status_code, reply.json()["code"]) == (status, code), body
+        assert ("WWW-Authenticate" in reply.headers) == (status == 401)
+    assert not await rows(front, "SELECT 1 FROM submissions WHERE kind = 'withdraw'")
+    # What failed has used nothing up: the stolen nonce is still good for its owner.
+    reply = await front.post(WITHDRAW, await signed(front, alice, "withdraw", amount, nonce=stolen))
+    assert reply.status_code == 202
+
+
+async def test_a_nonce_expires(front: Service, database_url: str) -> None:
+    wallet = await with_vault(front)
+    body = await signed(front, wallet, "deposit", ("amount", 1))
+    async with front.database.connection() as conn:
+        await conn.execute("UPDATE nonces SET expires_at = now()")
+    reply = await front.post("/api/vault/deposit", body)
+    assert (reply.status_code, reply.json()["code"]) == (401, "nonce_expired")
+
+
+async def test_a_chain_that_is_away_leaves_the_nonce_unused(
+    front: Service, database_url: str
+) -> None:
+    wallet = await with_vault(front)
+    body = await signed(front, wallet, "deposit", ("amount", 1))
+    async with running(database_url, operator=front.config.operator) as cut_off:
+        reply = await cut_off.post("/api/vault/deposit", body)
+        assert (reply.status_code, reply.json()["code"]) == (503, "chain_unavailable")
+        assert reply.headers["Retry-After"] == "1"
+    assert (await front.post("/api/vault/deposit", body)).status_code == 200
+
+
+async def test_an_owner_without_a_vault_is_told_what_to_do(front: Service) -> None:
+    wallet = Keypair()
+    owner = str(wallet.pubkey())
+    replies = [
+        await front.post(
+            "/api/vault/deposit", await signed(front, wallet, "deposit", ("amount", 1))
+        ),
+        await front.post(WITHDRAW, await signed(front, wallet, "withdraw", ("amount", 1))),
+        await front.get(f"/api/vault/balance/{owner}"),
+        await front.get(f"/api/vault/transactions/{owner}"),
+    ]
+    for reply in replies:
+        assert (reply.status_code, reply.json()["code"]) == (404, "vault_not_found")
+        assert "initialize" in reply.json()["detail"]
+
+
+async def test_a_second_initialize_is_a_conflict(front: Service) -> None:
+    reply = await initialize(front, await with_vault(front))
+    assert (reply.status_code, reply.json()["code"]) == (409, "conflict")
+
+
+async def test_a_recipient_that_the_owner_has_not_put_on_chain_is_refused(front: Service) -> None:
+    wallet = await with_vault(front, amount=10 * USDT, delegate=True)
+    body = await signed(front, wallet, "withdraw", ("amount", 1))
+    reply = await front.post(WITHDRAW, body | {"recipient": str(Keypair().pubkey())})
+    assert reply.status_code == 400
+    assert reply.json()["errors"][0]["path"] == "recipient"
+    reply = await front.post(WITHDRAW, body | {"recipient": str(wallet.pubkey())})
+    assert reply.status_code == 202
+
+
+async def test_where_a_token_account_has_to_be_made_the_owner_pays_and_signs(
+    front: Service,
+) -> None:
+    wallet = await with_vault(front, amount=10 * USDT, delegate=True)
+    ata = token_account(wallet.pubkey(), front.config.programs.mint)
+    empty = {"lamports": 0, "data": "", "owner": str(Pubkey.default())}
+    await front.rpc.call("surfnet_setAccount", [str(ata), empty])
+    body = await signed(front, wallet, "withdraw", ("amount", 1 * USDT))
+    reply = await front.post(WITHDRAW, body)
+    assert reply.json()["mode"] == "cosign", reply.text
+    payer = parse_base64(reply.json()["transaction"]).message.account_keys[0]
+    assert payer == wallet.pubkey()
+    assert (await submit(front, wallet, reply)).status_code == 202
+
+
+async def test_the_bare_instruction_says_what_the_transaction_does(front: Service) -> None:
+    wallet = await funded(front)
+    reply = (await initialize(front, wallet)).json()
+    instruction = reply["instruction"]
+    assert instruction["program_id"] == str(front.config.programs.vault)
+    assert instruction["accounts"][0] == {
+        "pubkey": str(wallet.pubkey()),
+        "is_signer": True,
+        "is_writable": True,
+    }
+    assert base64.b64decode(instruction["data"])
+    message = parse_base64(reply["transaction"]).message
+    assert message.account_keys[0] == front.config.operator.pubkey()
+    assert reply["last_valid_block_height"] > 0
+
+
+# --- POST /api/transactions --------------------------------------------------------------------
+
+
+async def test_the_same_transaction_twice_gets_the_same_answer(front: Service) -> None:
+    wallet = await funded(front)
+    body = cosigned(wallet, await initialize(front, wallet))
+    first = await front.post("/api/transactions", body)
+    second = await front.post("/api/transactions", body)
+    assert first.status_code == second.status_code == 202
+    assert first.json() == second.json()
+    with trio.fail_after(1):
+        assert await front.submit_wake.wait(1)
+    pending = await rows(front, "SELECT state, wire IS NOT NULL AS stored FROM submissions")
+    assert pending == [{"state": "pending", "stored": True}]
+
+
+async def test_a_transaction_that_was_not_built_here_is_refused(front: Service) -> None:
+    wallet = await funded(front)
+    body = cosigned(wallet, await initialize(front, wallet))
+    async with front.database.connection() as conn:
+        await conn.execute("DELETE FROM submissions")
+    reply = await front.post("/api/transactions", body)
+    assert (reply.status_code, reply.json()["code"]) == (422, "unknown_transaction")
+
+
+async def test_the_wallets_signature_must_be_there_and_right(front: Service) -> None:
+    wallet = await funded(front)
+    built = await initialize(front, wallet)
+    unsigned = {"transaction": built.json()["transaction"]}
+    wire = bytearray(base64.b64decode(cosigned(wallet, built)["transaction"]))
+    wire[1 + 64 + 5] ^= 1  # inside the wallet's signature, the second
+    forged = {"transaction": base64.b64encode(bytes(wire)).decode()}
+    for body in (unsigned, forged):
+        reply = await front.post("/api/transactions", body)
+        assert (reply.status_code, reply.json()["code"]) == (401, "invalid_signature")
+    assert await rows(front, "SELECT state FROM submissions") == [{"state": "built"}]
+
+
+async def test_an_expired_transaction_is_refused(front: Service) -> None:
+    wallet = await funded(front)
+    body = cosigned(wallet, await initialize(front, wallet))
+    async with front.database.connection() as conn:
+        await conn.execute("UPDATE submissions SET last_valid_block_height = 0")
+    reply = await front.post("/api/transactions", body)
+    assert (reply.status_code, reply.json()["code"]) == (422, "transaction_expired")
+
+
+async def test_what_is_no_transaction_is_a_400(front: Service) -> None:
+    for text in ("", "!", "AAAA", "A" * 5_000, base64.b64encode(b"\x01" * 1232).decode()):
+        reply = await front.post("/api/transactions", {"transaction": text})
+        assert (reply.status_code, reply.json()["code"]) == (400, "invalid_request"), text
+    signature = "1" * 64
+    reply = await front.get(f"/api/transactions/{signature}")
+    assert (reply.status_code, reply.json()["code"]) == (404, "not_found")
+
+
+async def test_the_operator_signs_nothing_before_the_wallet_has(front: Service) -> None:
+    wallet = await funded(front)
+    transaction = parse_base64((await initialize(front, wallet)).json()["transaction"])
+    assert {bytes(each) for each in transaction.signatures} == {bytes(64)}
+
+
+async def test_operations_are_counted_by_outcome(front: Service) -> None:
+    await initialize(front, await funded(front))
+    await initialize(front, Keypair())  # no SOL: refused
+    text = (await front.get("/metrics")).text
+    assert 'vault_operations_total{operation="initialize",outcome="accepted"} 1.0' in text
+    assert 'vault_operations_total{operation="initialize",outcome="program_error"} 1.0' in text
+
+
+# --- what the tests are made of ----------------------------------------------------------------
+
+
+async def initialize(service: Served, wallet: Keypair) -> httpx.Response:
+    return await service.post("/api/vault/initialize", {"user_pubkey": str(wallet.pubkey())})
+
+
+async def deposit(service: Served, wallet: Keypair, amount: int) -> httpx.Response:
+    return await service.post(
+        "/api/vault/deposit", await signed(service, wallet, "deposit", ("amount", amount))
+    )
+
+
+async def submit(service: Served, wallet: Keypair, reply: httpx.Response) -> httpx.Response:
+    return await service.post("/api/transactions", cosigned(wallet, reply))
+
+
+async def with_vault(front: Service, *, amount: int = 0, delegate: bool = False) -> Keypair:
+    """A wallet with a vault, some tokens in it, and the operator as delegate if asked for."""
+    wallet = await funded(front)
+    await sent(front, wallet, await initialize(front, wallet))
+    if amount:
+        await sent(front, wallet, await deposit(front, wallet, amount))
+    if delegate:
+        operator = str(front.config.operator.pubkey())
+        body = await signed(front, wallet, "delegate_add", ("delegate", operator))
+        await sent(front, wallet, await front.post("/api/vault/delegate/add", body))
+    return wallet
+
+
+async def sent(front: Service, wallet: Keypair, reply: httpx.Response) -> None:
+    """Submit, and send what is stored as the submitter would."""
+    submitted = await submit(front, wallet, reply)
+    assert submitted.status_code == 202, submitted.text
+    (row,) = await rows(front, "SELECT wire FROM submissions WHERE state = 'pending'")
+    signature = await front.rpc.send_transaction(row["wire"])
+    await landed(front.rpc, signature)
+    async with front.database.connection() as conn:
+        await conn.execute("DELETE FROM submissions")
+
+
+async def balance_of(service: Served, owner: str, expected: int) -> Json:
+    """The balance, once the indexer has seen what the chain has confirmed."""
+    with trio.fail_after(20):
+        while True:
+            reply = await service.get(f"/api/vault/balance/{owner}")
+            state: Json = reply.json()
+            if reply.status_code == 200 and state["balance"] == expected:
+                return state
+            await trio.sleep(0.02)
+
+
+async def pages_of(service: Served, owner: str) -> None:
+    path = f"/api/vault/transactions/{owner}?limit=1"
+    first = (await service.get(path)).json()
+    second = (await service.get(f"{path}&cursor={first['next_cursor']}")).json()
+    assert [row["kind"] for row in first["transactions"]] == ["withdraw"]
+    assert second["transactions"] == (await service.get(f"{path}&offset=1")).json()["transactions"]
+    assert [row["kind"] for row in second["transactions"]] == ["deposit"]
+    only = (await service.get(f"{path}&kind=deposit")).json()
+    assert only["transactions"] == second["transactions"]
+    assert (await service.get(f"{path}&offset=2")).json()["next_cursor"] is None
+
+
+async def at_once(service: Served, bodies: Sequence[Json]) -> list[httpx.Response]:
+    replies: list[httpx.Response] = []
+
+    async def ask(body: Json) -> None:
+        replies.append(await service.post(WITHDRAW, body))
+
+    async with trio.open_nursery() as nursery:
+        for body in bodies:
+            nursery.start_soon(ask, body)
+    return replies
+
+
+async def rows(service: Served, query: str) -> list[dict[str, Any]]:
+    async with (
+        service.database.connection() as conn,
+        conn.cursor(row_factory=dict_row) as cursor,
+    ):
+        await cursor.execute(query.encode())
+        return await cursor.fetchall()
