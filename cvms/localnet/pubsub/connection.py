@@ -21,6 +21,7 @@ QUEUE_FRAMES = 16_384
 """A full block's logs for several subscriptions; who lets it fill is closed."""
 
 SEND_SECONDS = 20.0
+CLOSE_SECONDS = 2.0
 HANDSHAKE_SECONDS = 10.0
 MAX_MESSAGE_BYTES = 64 * 1024
 
@@ -111,7 +112,7 @@ class PubSubClient:
     async def _close_when_full(self) -> None:
         await self._full.wait()
         self._hub.forget(self)
-        with trio.fail_after(SEND_SECONDS):
+        with trio.fail_after(CLOSE_SECONDS):
             await self._socket.aclose(TRY_AGAIN_LATER, "too slow")
 
     def _take(self, message: str | bytes) -> None:

@@ -38,6 +38,11 @@ class Hub:
         self._identifiers = count()
         self._subscribed: dict[int, Subscribed] = {}
 
+    @property
+    def subscriptions(self) -> int:
+        """How many there are."""
+        return len(self._subscribed)
+
     def subscribe(self, client: Client, subscription: Subscription) -> int:
         identifier = next(self._identifiers)
         self._subscribed[identifier] = Subscribed(identifier, client, subscription)
