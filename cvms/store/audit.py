@@ -62,7 +62,7 @@ LIMIT %(limit)s
 """
 
 _NEWEST = 2**63 - 1
-_ROWS_AT_ONCE = 1000
+ROWS_AT_ONCE = 500
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -123,7 +123,7 @@ async def verify(conn: TrioConnection[Any]) -> int | None:
         assert head is not None
         last_id, last_hash = 0, bytes(32)
         async with conn.cursor("audit_trail", row_factory=class_row(AuditRow)) as trail:
-            trail.itersize = _ROWS_AT_ONCE
+            trail.itersize = ROWS_AT_ONCE
             await trail.execute(TRAIL)
             async for row in trail:
                 if row.id != last_id + 1 or row.hash != _hash_of(row, last_hash):

@@ -59,5 +59,11 @@ async def record(conn: TrioConnection[Any], rows: Sequence[EventRow]) -> list[Ev
     values = by_column(rows, (name for name in EventRow.__slots__ if name != "data"))
     cursor = await conn.execute(RECORD, {**values, "data": [Jsonb(row.data) for row in rows]})
     new = set(await cursor.fetchall())
-    unique = {row.identity: row for row in reversed(rows)}
-    return [row for identity, row in reversed(unique.items()) if identity in new]
+    return [row for row in _first_of_each(rows) if row.identity in new]
+
+
+def _first_of_each(rows: Sequence[EventRow]) -> list[EventRow]:
+    first: dict[tuple[str, int, int], EventRow] = {}
+    for row in rows:
+        first.setdefault(row.identity, row)
+    return list(first.values())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib import resources
 from typing import Any
@@ -54,15 +55,18 @@ def migrations() -> list[Migration]:
     return [Migration(int(version), name, sql) for version, name, sql in sections]
 
 
-async def apply_schema(conn: TrioConnection[Any]) -> None:
-    """Apply every migration that this database has not seen, all of them or none."""
+async def apply_schema(conn: TrioConnection[Any], steps: Sequence[Migration] | None = None) -> None:
+    """Apply every migration that this database has not seen, all of them or none.
+
+    `steps` are the sections of schema.sql unless given.
+    """
     async with conn.transaction():
         await conn.execute(LOCK, {"key": SCHEMA_LOCK})
         await conn.execute(CREATE_MIGRATIONS)
         async with conn.cursor(row_factory=scalar_row) as cursor:
             await cursor.execute(APPLIED)
             applied = set(await cursor.fetchall())
-        for migration in migrations():
+        for migration in migrations() if steps is None else steps:
             if migration.version not in applied:
                 await conn.execute(migration.sql.encode())
                 await conn.execute(RECORD, {"version": migration.version, "name": migration.name})

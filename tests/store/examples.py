@@ -1,0 +1,80 @@
+"""Rows to start from; a test changes what it is about."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import UTC, datetime
+from typing import Any
+
+from cvms.store.events import EventRow
+from cvms.store.history import HistoryRow
+from cvms.store.outbox import OutboxMessage
+from cvms.store.vaults import VaultRow
+
+BLOCK_TIME = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
+
+
+def vault_row(**changes: Any) -> VaultRow:
+    row = VaultRow(
+        owner="owner",
+        vault="vault",
+        token_account="token account",
+        mint="mint",
+        total=1000,
+        available=400,
+        locked=300,
+        timelocked=200,
+        yield_deposited=100,
+        total_deposited=5000,
+        total_withdrawn=4000,
+        multisig_threshold=0,
+        delegates=("delegate", "another"),
+        state={"total_balance": 1000, "timelocks": [{"amount": 200, "unlock_time": 5}]},
+        slot=100,
+    )
+    return replace(row, **changes)
+
+
+def event_row(**changes: Any) -> EventRow:
+    row = EventRow(
+        signature="signature",
+        instruction_index=0,
+        ordinal=0,
+        slot=100,
+        block_time=BLOCK_TIME,
+        name="DepositEvent",
+        vault="vault",
+        owner="owner",
+        commitment="confirmed",
+        data={"amount": 2**63 - 1},
+    )
+    return replace(row, **changes)
+
+
+def history_row(**changes: Any) -> HistoryRow:
+    row = HistoryRow(
+        owner="owner",
+        vault="vault",
+        kind="deposit",
+        amount=1000,
+        balance_after=1000,
+        slot=100,
+        block_time=BLOCK_TIME,
+        signature="signature",
+        instruction_index=0,
+        ordinal=0,
+        commitment="confirmed",
+    )
+    return replace(row, **changes)
+
+
+def message(**changes: Any) -> OutboxMessage:
+    given = OutboxMessage(
+        topic="deposit_event",
+        owner="owner",
+        slot=100,
+        signature="signature",
+        commitment="confirmed",
+        data={"amount": 1000},
+    )
+    return replace(given, **changes)

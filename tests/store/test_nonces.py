@@ -1,0 +1,94 @@
+"""A nonce takes effect once, for its owner, in its time."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+
+import psycopg
+import pytest
+import trio
+
+from cvms.errors import NonceExpired, NonceUnknown, NonceUsed
+from cvms.store import nonces
+from cvms.store.database import Database
+
+
+async def issue(database: Database, nonce: str = "nonce", seconds: float = 60) -> None:
+    async with database.connection() as conn:
+        expires_at = datetime.now(UTC) + timedelta(seconds=seconds)
+        await nonces.issue(conn, "owner", nonce, expires_at)
+
+
+async def test_of_twenty_equal_uses_exactly_one_counts(database: Database) -> None:
+    await issue(database)
+    used, refused = 0, 0
+
+    async def consume() -> None:
+        nonlocal used, refused
+        try:
+            async with database.transaction() as conn:
+                await nonces.consume(conn, "owner", "nonce")
+        except NonceUsed:
+            refused += 1
+        else:
+            used += 1
+
+    with trio.fail_after(10):
+        async with trio.open_nursery() as nursery:
+            for _ in range(20):
+                nursery.start_soon(consume)
+    assert (used, refused) == (1, 19)
+
+
+async def test_a_use_that_is_rolled_back_leaves_the_nonce_good(database: Database) -> None:
+    await issue(database)
+    with trio.CancelScope() as scope:
+        async with database.transaction() as conn:
+            await nonces.consume(conn, "owner", "nonce")
+            scope.cancel()
+    async with database.connection() as conn:
+        await nonces.check(conn, "owner", "nonce")
+        await nonces.consume(conn, "owner", "nonce")
+
+
+@pytest.mark.parametrize("use", [nonces.consume, nonces.check])
+async def test_each_refusal_has_its_name(database: Database, use: type(nonces.check)) -> None:  # type: ignore[valid-type]
+    await issue(database, "used")
+    await issue(database, "late", seconds=-1)
+    await issue(database, "good")
+    async with database.connection() as conn:
+        await nonces.consume(conn, "owner", "used")
+        for owner, nonce, refusal in (
+            ("owner", "used", NonceUsed),
+            ("owner", "late", NonceExpired),
+            ("owner", "never issued", NonceUnknown),
+            ("somebody else", "good", NonceUnknown),
+        ):
+            with pytest.raises(refusal):
+                await use(conn, owner, nonce)
+        await use(conn, "owner", "good")
+
+
+async def test_checking_does_not_use_it_up(database: Database) -> None:
+    await issue(database)
+    async with database.connection() as conn:
+        await nonces.check(conn, "owner", "nonce")
+        await nonces.consume(conn, "owner", "nonce")
+
+
+async def test_a_nonce_cannot_be_issued_twice(database: Database) -> None:
+    await issue(database)
+    with pytest.raises(psycopg.errors.UniqueViolation):
+        await issue(database)
+
+
+async def test_pruning_takes_those_long_expired(database: Database) -> None:
+    day = 24 * 3600
+    await issue(database, "long ago", seconds=-day - 60)
+    await issue(database, "just now", seconds=-60)
+    async with database.connection() as conn:
+        assert await nonces.prune(conn) == 1
+        with pytest.raises(NonceUnknown):
+            await nonces.check(conn, "owner", "long ago")
+        with pytest.raises(NonceExpired):
+            await nonces.check(conn, "owner", "just now")
