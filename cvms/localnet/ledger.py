@@ -53,16 +53,19 @@ class Ledger:
         if path is not None:
             path.parent.mkdir(parents=True, exist_ok=True)
         self._db = sqlite3.connect(path or ":memory:", isolation_level=None, timeout=1.0)
+        try:
+            self._open()
+            if int(self.setting("format", b"%d" % FORMAT)) != FORMAT:
+                raise ConfigurationError(f"the ledger {path} has another format; reset it")
+        except sqlite3.DatabaseError as error:
+            self._db.close()
+            raise ConfigurationError(f"cannot use the ledger {path}: {error}") from error
+
+    def _open(self) -> None:
         self._db.execute("PRAGMA locking_mode = EXCLUSIVE")
         self._db.execute("PRAGMA journal_mode = WAL")
         self._db.execute("PRAGMA synchronous = NORMAL")
-        try:
-            self._db.executescript(SCHEMA)
-            if int(self.setting("format", b"%d" % FORMAT)) != FORMAT:
-                raise ConfigurationError(f"the ledger {path} has another format; reset it")
-        except sqlite3.OperationalError as error:
-            self._db.close()
-            raise ConfigurationError(f"cannot use the ledger {path}: {error}") from error
+        self._db.executescript(SCHEMA)
 
     def close(self) -> None:
         self._db.close()

@@ -42,9 +42,8 @@ async def serve(
         chain.observers.append(hub)
         pubsub = PubSubPort(hub)
         http = HttpPort(chain, upgrade=pubsub.upgrade)
+        rpc_listeners, ws_listeners = await _listen_on_both(host, port)
         async with trio.open_nursery() as nursery:
-            rpc_listeners = await _listen(host, port)
-            ws_listeners = await _listen(host, port + 1 if port else 0)
             nursery.start_soon(trio.serve_listeners, http.serve, rpc_listeners)
             nursery.start_soon(trio.serve_listeners, pubsub.serve, ws_listeners)
             nursery.start_soon(_tick, chain)
@@ -75,6 +74,18 @@ async def _tick(chain: Chain) -> None:
         await trio.sleep_until(beat)
         if not chain.time.paused:
             chain.advance()
+
+
+async def _listen_on_both(
+    host: str, port: int
+) -> tuple[list[trio.SocketListener], list[trio.SocketListener]]:
+    rpc = await _listen(host, port)
+    try:
+        return rpc, await _listen(host, port + 1 if port else 0)
+    except ConfigurationError:
+        for listener in rpc:
+            await listener.aclose()
+        raise
 
 
 async def _listen(host: str, port: int) -> list[trio.SocketListener]:
