@@ -43,15 +43,18 @@ async def serve_http(
     listeners = await trio.open_tcp_listeners(config.port, host=config.host, backlog=BACKLOG)
     url = _url(listeners[0])
     async with trio.open_nursery() as clients:
-        async with trio.open_nursery() as accepting:
-            accepting.start_soon(_accept, server, listeners, clients)
-            log.info("http_listening", url=url)
-            task_status.started(url)
-            await shutdown.wait()
-            accepting.cancel_scope.cancel()
-        clients.cancel_scope.deadline = trio.current_time() + config.shutdown_deadline - CUT_SECONDS
-        await server.finish()
-    log.info("http_stopped", cut=clients.cancel_scope.cancelled_caught)
+        try:
+            async with trio.open_nursery() as accepting:
+                accepting.start_soon(_accept, server, listeners, clients)
+                log.info("http_listening", url=url)
+                task_status.started(url)
+                await shutdown.wait()
+                accepting.cancel_scope.cancel()
+            with trio.move_on_after(config.shutdown_deadline - CUT_SECONDS):
+                await server.finish()
+        finally:
+            log.info("http_stopped", cut=server.cut())
+            clients.cancel_scope.cancel()
 
 
 async def _accept(
@@ -69,6 +72,7 @@ class _Server:
         self._context = WorkerContext(None)
         self._going_away = going_away
         self._connections: set[Connection] = set()
+        self._empty = trio.Event()
 
     async def serve(self, stream: trio.SocketStream) -> None:
         """Serve one client to its end."""
@@ -86,18 +90,25 @@ class _Server:
         self._connections.add(connection)
         try:
             await connection.run()
-        except trio.Cancelled:
-            # The deadline has passed. A shielded write would outlast it.
-            connection.abort()
-            raise
         finally:
             self._connections.discard(connection)
+            if not self._connections:
+                self._empty.set()
 
     async def finish(self) -> None:
-        """Close the idle connections; each of the others closes after its answer."""
+        """Close the idle connections, and the others after their answers; returns at the last."""
         await self._context.terminated.set()
         for connection in list(self._connections):
             connection.finish()
+        while self._connections:
+            self._empty = trio.Event()
+            await self._empty.wait()
+
+    def cut(self) -> int:
+        """Drop what is left: a write, being shielded, would outlast a cancellation. How many."""
+        for connection in self._connections:
+            connection.abort()
+        return len(self._connections)
 
 
 def _url(listener: trio.SocketListener) -> str:

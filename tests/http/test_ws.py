@@ -213,6 +213,22 @@ async def test_a_frame_over_16_kib_closes_with_1009(service: Service) -> None:
     assert (await service.get("/health")).status_code == 200
 
 
+async def test_compression_is_not_agreed_to(service: Service) -> None:
+    """16 KiB on the wire could otherwise become 16 MiB in memory."""
+    async with await trio.open_tcp_stream("127.0.0.1", service.port) as stream:
+        await stream.send_all(
+            b"GET /ws HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+            b"Sec-WebSocket-Extensions: permessage-deflate\r\n"
+            b"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n"
+        )
+        answer = b""
+        with trio.fail_after(5):
+            while b"\r\n\r\n" not in answer:
+                answer += await stream.receive_some(4096)
+    assert answer.startswith(b"HTTP/1.1 101")
+    assert b"extensions" not in answer.lower()
+
+
 async def test_subscriptions_per_connection_are_limited(database_url: str) -> None:
     limits = WebSocketLimits(subscriptions=2)
     async with running(database_url, limits=limits) as service, opened(service) as socket:

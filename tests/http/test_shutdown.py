@@ -1,0 +1,97 @@
+"""The end: requests under way are answered, WebSockets told, stuck clients cut, all in time."""
+
+from __future__ import annotations
+
+import httpx
+import pytest
+import trio
+import trio_websocket
+
+from cvms.http import transport
+from tests.http.conftest import Service, frame
+from tests.http.test_ws import closing, until_closed
+
+BLOCK = b"x" * 65536
+
+
+async def test_the_request_under_way_is_answered_and_websockets_get_1001(service: Service) -> None:
+    entered, release = trio.Event(), trio.Event()
+    replies: list[httpx.Response] = []
+
+    async def hold() -> str:
+        entered.set()
+        await release.wait()
+        return "answered"
+
+    async def ask() -> None:
+        replies.append(await service.get("/hold"))
+
+    service.app.add_url_rule("/hold", "hold", hold)
+    async with (
+        await trio.open_tcp_stream("127.0.0.1", service.port) as stream,
+        trio.open_nursery() as nursery,
+        await trio_websocket.wrap_client_stream(nursery, stream, "127.0.0.1", "/ws") as socket,
+    ):
+        await frame(socket)
+        nursery.start_soon(ask)
+        await entered.wait()
+        service.shutdown.set()
+        assert (await closing(socket)).code == 1001
+        with pytest.raises(OSError, match="connect"):
+            await trio.open_tcp_stream("127.0.0.1", service.port)
+        assert not service.stopped.is_set()
+        release.set()
+    assert [(reply.status_code, reply.text) for reply in replies] == [(200, "answered")]
+    with trio.fail_after(2):
+        await service.stopped.wait()
+
+
+async def test_idle_connections_do_not_delay_the_end(service: Service) -> None:
+    await service.get("/health")  # stays in the client's pool
+    async with await trio.open_tcp_stream("127.0.0.1", service.port):
+        service.shutdown.set()
+        with trio.fail_after(0.4):
+            await service.stopped.wait()
+
+
+async def test_a_request_that_never_ends_is_cut_within_the_deadline(service: Service) -> None:
+    service.app.add_url_rule("/hang", "hang", trio.sleep_forever)
+    async with await trio.open_tcp_stream("127.0.0.1", service.port) as stream:
+        await stream.send_all(b"GET /hang HTTP/1.1\r\nHost: x\r\n\r\n")
+        await service.get("/health")
+        service.shutdown.set()
+        with trio.fail_after(service.config.shutdown_deadline):
+            await service.stopped.wait()
+
+
+async def test_a_client_that_reads_nothing_does_not_outlast_the_deadline(service: Service) -> None:
+    """Its writes are shielded from cancellation; the end of the service must not wait for them."""
+    async with await trio.open_tcp_stream("127.0.0.1", service.port) as stream:
+        await stuck(service, stream)
+        service.shutdown.set()
+        with trio.fail_after(service.config.shutdown_deadline):
+            await service.stopped.wait()
+
+
+async def test_a_client_that_takes_too_long_to_read_is_dropped(
+    service: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(transport, "WRITE_SECONDS", 0.2)
+    async with await trio.open_tcp_stream("127.0.0.1", service.port) as stream:
+        await stuck(service, stream)
+        answer = await until_closed(stream)
+    assert 0 < len(answer) < 600 * len(BLOCK)
+
+
+async def stuck(service: Service, stream: trio.SocketStream) -> None:
+    """Ask for far more than the sockets hold, and return when the server waits to write it."""
+    started = trio.Event()
+
+    async def much() -> bytes:
+        started.set()
+        return BLOCK * 600
+
+    service.app.add_url_rule("/much", "much", much)
+    await stream.send_all(b"GET /much HTTP/1.1\r\nHost: x\r\n\r\n")
+    await started.wait()
+    await service.get("/health")
