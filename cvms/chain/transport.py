@@ -248,7 +248,7 @@ async def open_transport(
         max_connections=MAX_CONNECTIONS, max_keepalive_connections=MAX_CONNECTIONS
     )
     context = httpx.create_ssl_context()
-    async with httpx.AsyncHTTPTransport(verify=context, limits=limits, trust_env=False) as http:
+    async with httpx.AsyncHTTPTransport(verify=context, limits=limits) as http:
         yield Transport(pool, http, timeout=timeout, metrics=metrics)
 
 
@@ -258,7 +258,6 @@ def _request(raw: str, body: bytes) -> httpx.Request:
     if url.userinfo:
         credentials = base64.b64encode(unquote(url.userinfo.decode()).encode()).decode()
         headers["authorization"] = f"Basic {credentials}"
-        url = url.copy_with(username=None, password=None)
     return httpx.Request("POST", url, headers=headers, content=body)
 
 

@@ -1,4 +1,4 @@
-"""Hypothesis strategies for every layout: values that the types allow."""
+"""Values for properties: strategies for every layout, and how many examples to try."""
 
 from __future__ import annotations
 
@@ -6,10 +6,14 @@ import dataclasses
 import enum
 from typing import Annotated, Any, get_args, get_origin, get_type_hints
 
+from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from solders.pubkey import Pubkey
 
 from cvms.chain.borsh import Fixed, Number
+
+# No limit on an example's time: on a busy machine it would measure the neighbours.
+unhurried = settings(deadline=None, max_examples=60, suppress_health_check=[HealthCheck.too_slow])
 
 _RANGES = {
     "<B": (0, 2**8 - 1),

@@ -19,6 +19,7 @@ from cvms.chain.answers import UNEXPECTED_SHAPE
 from cvms.chain.rpc import Rpc, open_rpc
 from cvms.chain.types import Commitment
 from cvms.errors import RpcError
+from tests.chain.made_up import unhurried
 from tests.chain.scripted_node import Reply, ScriptedNode, result
 
 KEYS = [Pubkey.new_unique() for _ in range(5)]
@@ -143,6 +144,7 @@ def places(value: Any, path: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
     return found
 
 
+@unhurried
 @given(
     place=st.sampled_from(places(GOOD)),
     odd=st.sampled_from([None, -1, 255, 300, 1.5, "0", "", [], {}, [[]], True, 2**70]),

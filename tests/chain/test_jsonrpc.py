@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from cvms.chain.jsonrpc import MalformedAnswer, decode_answer, decode_batch
 from cvms.errors import RpcError
+from tests.chain.made_up import unhurried
 
 json_values: st.SearchStrategy[Any] = st.recursive(
     st.none() | st.booleans() | st.integers() | st.text(max_size=5),
@@ -86,6 +87,7 @@ def test_depth_without_end_is_refused(deep: bytes) -> None:
         decode_batch(deep, [1])
 
 
+@unhurried
 @given(st.binary(max_size=50) | json_values.map(lambda value: json.dumps(value).encode()))
 def test_nothing_but_malformed_answer_comes_of_odd_bodies(body: bytes) -> None:
     for attempt in (lambda: decode_answer(body, 1), lambda: decode_batch(body, [1, 2])):

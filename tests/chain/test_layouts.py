@@ -28,11 +28,19 @@ from cvms.chain.accounts import (
     read_vault,
 )
 from cvms.chain.addresses import SYSTEM_PROGRAM, TOKEN_PROGRAM
-from cvms.chain.events import DepositEvent, Event, TransactionType, decode_event, encode_event
+from cvms.chain.events import (
+    DepositEvent,
+    Event,
+    FreezeFlagSetEvent,
+    TransactionEvent,
+    TransactionType,
+    decode_event,
+    encode_event,
+)
 from cvms.chain.types import Lamports, Programs
 from cvms.errors import DecodeError
 from tests.chain.idl_borsh import fields_of, idl, read_struct
-from tests.chain.made_up import structures
+from tests.chain.made_up import structures, unhurried
 
 VAULT_IDL = idl("collateral_vault")
 EVENTS: tuple[type[Event], ...] = get_args(Event)
@@ -88,6 +96,7 @@ def test_an_event_has_the_idls_fields_in_its_order(kind: type[Event]) -> None:
 
 
 @pytest.mark.parametrize("kind", EVENTS, ids=lambda kind: kind.__name__)
+@unhurried
 @given(data=st.data())
 def test_an_event_reads_as_the_idl_says(kind: type[Event], data: st.DataObject) -> None:
     event = data.draw(structures(kind))
@@ -101,6 +110,7 @@ def test_an_event_reads_as_the_idl_says(kind: type[Event], data: st.DataObject) 
 
 
 @pytest.mark.parametrize("layout", ACCOUNTS, ids=lambda layout: layout.name)
+@unhurried
 @given(data=st.data(), padding=st.binary(max_size=64))
 def test_an_account_reads_as_the_idl_says(
     layout: Layout, data: st.DataObject, padding: bytes
@@ -115,12 +125,14 @@ def test_an_account_reads_as_the_idl_says(
     assert borsh.to_json(account) == without_reserved(values)
 
 
+@unhurried
 @given(vault=structures(Vault))
 def test_what_is_timelocked_is_the_sum_of_the_entries(vault: Vault) -> None:
     assert vault.timelocked == sum(entry.amount for entry in vault.timelocks)
 
 
 @pytest.mark.parametrize("decode", DECODERS, ids=lambda decode: decode.__name__)
+@unhurried
 @given(
     data=st.binary(max_size=400),
     start=st.sampled_from([b"", *(layout.discriminator for layout in ACCOUNTS)]),
@@ -134,6 +146,7 @@ def test_hostile_bytes_raise_nothing_but_decode_error(
         return
 
 
+@unhurried
 @given(data=st.data(), kind=st.sampled_from(EVENTS))
 def test_an_event_cut_short_or_with_bytes_after_it_is_refused(
     data: st.DataObject, kind: type[Event]
@@ -146,6 +159,7 @@ def test_an_event_cut_short_or_with_bytes_after_it_is_refused(
         decode_event(wire + b"\0")
 
 
+@unhurried
 @given(vault=structures(Vault), data=st.data())
 def test_a_vault_cut_short_is_refused(vault: Vault, data: st.DataObject) -> None:
     wire = VAULT_DISCRIMINATOR + borsh.encode(vault)
@@ -164,6 +178,17 @@ def test_an_unknown_event_is_none_and_a_number_out_of_range_is_no_event() -> Non
     assert decode_event(b"whatever it may be") is None
     with pytest.raises(ValueError, match="range"):
         encode_event(DepositEvent(Pubkey.default(), Pubkey.default(), 2**64, 0, 0))
+
+
+def test_a_boolean_or_a_variant_that_does_not_exist_is_refused() -> None:
+    flag = encode_event(FreezeFlagSetEvent(freeze=True))
+    with pytest.raises(DecodeError, match="boolean"):
+        decode_event(flag[:-1] + b"\2")
+    record = TransactionEvent(Pubkey.default(), Pubkey.default(), TransactionType.Lock, 1, 1)
+    wire = bytearray(encode_event(record))
+    wire[8 + 64] = len(TransactionType)
+    with pytest.raises(DecodeError, match="TransactionType"):
+        decode_event(bytes(wire))
 
 
 def token_account_data(owner: Pubkey, mint: Pubkey, amount: int, state: int) -> bytes:

@@ -12,6 +12,7 @@ from solders.pubkey import Pubkey
 from cvms.chain.addresses import COMPUTE_BUDGET_PROGRAM, PRECOMPILES, TOKEN_PROGRAM
 from cvms.chain.events import DepositEvent, Event, VaultClosedEvent, encode_event
 from cvms.chain.logs import ProgramLogs, events_in
+from tests.chain.made_up import unhurried
 
 OURS = Pubkey.from_string("5qgA2qcz6zXYiJJkomV1LJv8UhKueyNsqeCWJd6jC9pT")
 OTHER = Pubkey.from_string("EMHew6227FX9PUhDGKwc8FHsEASZf5Fd4GWryuEXokT")
@@ -122,9 +123,19 @@ def test_a_truncated_log_gives_what_came_before_and_says_so() -> None:
         [f"Program {OURS} invoke [2]"],
         [f"Program {OURS} invoke [1]", f"Program {OTHER} success"],
         [f"Program {OURS} success"],
+        frame(OURS, depth=2),
+        frame(OURS, *frame(TOKEN_PROGRAM, depth=3)),
         [f"Program {OURS} invoke [1]", f"Program {OURS} invoke [1]"],
     ],
-    ids=["never ends", "starts deep", "ends as another", "ends unbegun", "depth stays"],
+    ids=[
+        "never ends",
+        "starts deep",
+        "ends as another",
+        "ends unbegun",
+        "is deep",
+        "skips a depth",
+        "depth stays",
+    ],
 )
 def test_frames_that_do_not_balance_are_flagged(logs: list[str]) -> None:
     assert events_in(logs, OURS).truncated
@@ -185,12 +196,14 @@ lines = st.one_of(
 )
 
 
+@unhurried
 @given(st.lists(lines, max_size=30))
 def test_no_log_breaks_the_reader(logs: list[str]) -> None:
     got = events_in(logs, OURS)
     assert all(each.event == deposit(1) for each in got.events)
 
 
+@unhurried
 @given(st.lists(st.text(max_size=20), max_size=5), st.integers(0, 3))
 def test_nothing_another_program_says_adds_or_removes_an_event(said: list[str], at: int) -> None:
     noise = [f"Program log: {text}" for text in said]

@@ -38,6 +38,7 @@ from cvms.chain.transactions import (
 from cvms.chain.types import BlockHeight, Programs, Slot
 from cvms.config import POSITION_MANAGER_PROGRAM, USDT_MINT, VAULT_PROGRAM
 from cvms.errors import InvalidRequest
+from tests.chain.made_up import unhurried
 
 OPERATOR, OWNER, STRANGER = Keypair(), Keypair(), Keypair()
 BLOCKHASH = LatestBlockhash(Hash.new_unique(), BlockHeight(1150), Slot(1000))
@@ -160,6 +161,7 @@ def test_what_is_no_base64_of_a_transaction_is_refused(text: str) -> None:
         parse_base64(text)
 
 
+@unhurried
 @given(
     flips=st.lists(st.tuples(st.integers(0, 10**6), st.integers(0, 255)), min_size=1, max_size=4)
 )
@@ -178,6 +180,7 @@ def test_damaged_bytes_are_refused_or_checked_and_never_break_the_reader(
     assert complete == (bytes(wire) == original)
 
 
+@unhurried
 @given(st.binary(max_size=MAX_WIRE_BYTES + 10))
 def test_random_bytes_are_no_transaction(wire: bytes) -> None:
     with pytest.raises(InvalidRequest):
