@@ -72,7 +72,7 @@ async def serve(
     Ends in order within `config.shutdown_deadline` seconds, also when cancelled: the requests under
     way are answered, WebSockets are closed with 1001, then the tasks end.
     """
-    stop = shutdown or trio.Event()
+    stop = shutdown if shutdown is not None else trio.Event()
     async with trio.open_nursery() as watch:
         watch.start_soon(_stop_on_signal, stop)
         watch.start_soon(_stop_when_cancelled, stop)

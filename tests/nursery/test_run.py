@@ -1,0 +1,94 @@
+"""The whole service: it starts with or without its dependencies and ends in order."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import httpx
+import pytest
+import trio
+import trio_websocket
+
+from cvms.config import Config
+from cvms.nursery.run import serve
+from tests.nursery.world import World, until
+
+NOWHERE = "postgresql://nobody@127.0.0.1:1/nothing"  # nothing listens on port 1
+
+
+def configuration(world: World, database_url: str, **changes: Any) -> Config:
+    settings: dict[str, Any] = {
+        "operator": world.operator,
+        "database_url": database_url,
+        "programs": world.programs,
+        "port": 0,
+        "rpc_urls": (world.chain.rpc_url,),
+        "ws_urls": (world.chain.ws_url,),
+    }
+    return Config(**(settings | changes))
+
+
+async def parts(url: str) -> tuple[int, Any]:
+    async with httpx.AsyncClient() as http:
+        reply = await http.get(f"{url}/ready")
+    return reply.status_code, reply.json()["parts"]
+
+
+async def until_ready(url: str) -> None:
+    async def ready() -> bool:
+        return (await parts(url))[0] == 200
+
+    await until(ready)
+
+
+@pytest.mark.parametrize("ending", ["event", "signal", "cancellation"])
+async def test_it_ends_in_order_and_in_time(world: World, database_url: str, ending: str) -> None:
+    shutdown, ended, scope = trio.Event(), trio.Event(), trio.CancelScope()
+    config = configuration(world, database_url)
+    endings: dict[str, Callable[[], None]] = {
+        "event": shutdown.set,
+        "signal": lambda: os.kill(os.getpid(), signal.SIGTERM),
+        "cancellation": scope.cancel,
+    }
+
+    async def run(task_status: trio.TaskStatus[str]) -> None:
+        with scope:
+            await serve(config, task_status=task_status, shutdown=shutdown)
+        ended.set()
+
+    async with trio.open_nursery() as nursery:
+        url = await nursery.start(run)
+        await until_ready(url)
+        port = int(url.rpartition(":")[2])
+        async with await trio.open_tcp_stream("127.0.0.1", port) as stream:
+            socket = await trio_websocket.wrap_client_stream(nursery, stream, "cvms", "/ws")
+            await socket.get_message()
+            with trio.fail_after(config.shutdown_deadline):
+                endings[ending]()
+                with pytest.raises(trio_websocket.ConnectionClosed) as closed:
+                    await socket.get_message()
+                await ended.wait()
+        assert closed.value.reason is not None
+        assert closed.value.reason.code == 1001
+        assert scope.cancelled_caught == (ending == "cancellation")
+
+
+async def test_without_a_database_it_starts_and_says_what_is_missing(world: World) -> None:
+    config = configuration(world, NOWHERE)
+    async with trio.open_nursery() as nursery:
+        url = await nursery.start(partial(serve, config))
+
+        async def known() -> bool:
+            status, now = await parts(url)
+            assert status == 503
+            return bool(now["rpc"]["ok"])
+
+        await until(known)
+        _, now = await parts(url)
+        assert not now["database"]["ok"]
+        assert not now["indexer"]["ok"]
+        nursery.cancel_scope.cancel()
