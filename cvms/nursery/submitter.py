@@ -7,6 +7,7 @@ do no harm. Whatever is in memory here may be lost; the table says where to go o
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -53,6 +54,7 @@ class Submitter:
         outbox_wake: OutboxWake,
         board: Board,
         metrics: Metrics,
+        resend_seconds: float = RESEND_SECONDS,
     ) -> None:
         self._database = database
         self._rpc = rpc
@@ -61,6 +63,7 @@ class Submitter:
         self._outbox_wake = outbox_wake
         self._board = board
         self._metrics = metrics
+        self._resend_seconds = resend_seconds
         self._sent_at: dict[str, float] = {}
 
     async def run(self) -> None:
@@ -105,7 +108,7 @@ class Submitter:
         async with trio.open_nursery() as nursery:
             for row in rows:
                 assert row.signature is not None
-                if now - self._sent_at.get(row.signature, -RESEND_SECONDS) >= RESEND_SECONDS:
+                if now - self._sent_at.get(row.signature, -math.inf) >= self._resend_seconds:
                     nursery.start_soon(self._send, row, limit)
 
     async def _send(self, row: Submission, limit: trio.CapacityLimiter) -> None:

@@ -99,7 +99,7 @@ class World:
             metrics=self.metrics,
         )
 
-    def submitter(self, *, rpc: Rpc | None = None) -> Submitter:
+    def submitter(self, *, rpc: Rpc | None = None, resend_seconds: float = 0.0) -> Submitter:
         return Submitter(
             database=self.database,
             rpc=rpc or self.rpc,
@@ -108,6 +108,7 @@ class World:
             outbox_wake=self.outbox_wake,
             board=self.board,
             metrics=self.metrics,
+            resend_seconds=resend_seconds,
         )
 
     # --- the chain -----------------------------------------------------------------------------
