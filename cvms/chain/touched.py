@@ -1,16 +1,29 @@
-"""Which vaults a transaction wrote: the accounts to fetch again, whatever its logs say."""
+"""Which vaults a transaction created and wrote, whatever its logs say."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from functools import cache
 
 from solders.pubkey import Pubkey
 
 from cvms.chain.answers import TransactionRecord
+from cvms.chain.borsh import discriminator
 from cvms.chain.idl import load_idl
 from cvms.chain.types import Programs
 
 _VAULTS = frozenset({"vault", "from_vault", "to_vault"})
+_INITIALIZE_VAULT = discriminator("global", "initialize_vault")
+
+
+@dataclass(frozen=True, slots=True)
+class OpenedVault:
+    """A vault as the instruction that created it names it."""
+
+    owner: Pubkey
+    vault: Pubkey
+    token_account: Pubkey
+    mint: Pubkey
 
 
 def touched_vaults(record: TransactionRecord, programs: Programs) -> set[Pubkey]:
@@ -27,6 +40,19 @@ def touched_vaults(record: TransactionRecord, programs: Programs) -> set[Pubkey]
                 if position < len(instruction.accounts):
                     touched.add(instruction.accounts[position])
     return touched
+
+
+def opened_vaults(record: TransactionRecord, programs: Programs) -> list[OpenedVault]:
+    """The vaults that a transaction created, whatever became of them later; none if it failed."""
+    if record.err is not None:
+        return []
+    return [
+        OpenedVault(*instruction.accounts[:4])
+        for instruction in record.instructions
+        if instruction.program_id == programs.vault
+        and instruction.data[:8] == _INITIALIZE_VAULT
+        and len(instruction.accounts) >= 4
+    ]
 
 
 @cache

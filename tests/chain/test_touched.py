@@ -9,7 +9,7 @@ from solders.pubkey import Pubkey
 from cvms.chain import instructions
 from cvms.chain.answers import RawInstruction, TransactionRecord
 from cvms.chain.borsh import discriminator
-from cvms.chain.touched import touched_vaults
+from cvms.chain.touched import OpenedVault, opened_vaults, touched_vaults
 from cvms.chain.types import Lamports, Programs, Slot
 from tests.chain.idl_borsh import idl
 
@@ -59,3 +59,20 @@ def test_too_few_accounts_and_unknown_instructions_touch_nothing(programs: Progr
     unknown = raw(programs.vault, "no_such_thing", [OWNER] * 5)
     empty = RawInstruction(0, None, programs.vault, (OWNER,) * 5, b"")
     assert touched_vaults(record(short, unknown, empty), programs) == set()
+
+
+def test_a_vault_is_opened_with_the_mint_that_its_instruction_names(programs: Programs) -> None:
+    initialize = instructions.initialize_vault(programs, OWNER)
+    accounts = tuple(meta.pubkey for meta in initialize.accounts)
+    executed = RawInstruction(0, 2, programs.vault, accounts, initialize.data)
+    vault = instructions.vault_address(programs, OWNER)
+    assert opened_vaults(record(executed), programs) == [
+        OpenedVault(
+            owner=OWNER,
+            vault=vault,
+            token_account=instructions.token_account(vault, programs.mint),
+            mint=programs.mint,
+        )
+    ]
+    assert opened_vaults(record(executed, err="AccountInUse"), programs) == []
+    assert opened_vaults(record(raw(programs.vault, "initialize_vault", [OWNER])), programs) == []
