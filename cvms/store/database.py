@@ -104,7 +104,7 @@ class Database:
             yield
         except psycopg.Error as error:
             if connection.closed:
-                self._pool.doubt()
+                self._outage.suspect()
                 if isinstance(error, psycopg.errors.QueryCanceled):
                     self._outage.began(str(error))
             elif not isinstance(error, psycopg.OperationalError):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -24,14 +25,20 @@ class Outage:
         self._reason: str | None = None
         self._retry_at = 0.0
         self._probing = False
+        self.suspected_at = -math.inf
 
     @property
     def over(self) -> bool:
         """Whether the last that was heard of the server is good."""
         return self._reason is None
 
+    def suspect(self) -> None:
+        """A connection was lost: whatever was heard before now vouches for nothing."""
+        self.suspected_at = trio.current_time()
+
     def began(self, reason: str) -> None:
         """The server was found not to answer."""
+        self.suspect()
         if self._reason is None:
             log.warning("database_lost", reason=reason)
         self._reason = reason

@@ -56,7 +56,6 @@ class Pool:
         self._outage = outage
         self._slots = trio.Semaphore(limits.size, max_value=limits.size)
         self._resting: deque[_Member] = deque()  # the longest at rest first
-        self._doubted_at = float("-inf")
         self._closed = False
 
     @asynccontextmanager
@@ -71,10 +70,6 @@ class Pool:
                 self._give_back(member)
         finally:
             self._slots.release()
-
-    def doubt(self) -> None:
-        """Something went wrong with the server: check each resting connection before its use."""
-        self._doubted_at = trio.current_time()
 
     def close(self) -> None:
         """Close what rests; what is out is closed when it comes back."""
@@ -124,8 +119,8 @@ class Pool:
         A resting connection has nothing to read unless the server closed it.
         """
         recent = member.heard_at > trio.current_time() - self._limits.trust_idle
-        undoubted = member.heard_at > self._doubted_at and self._outage.over
-        return recent and undoubted and not readable_now(member.connection.fileno())
+        unsuspected = member.heard_at > self._outage.suspected_at
+        return recent and unsuspected and not readable_now(member.connection.fileno())
 
     async def _answers(self, member: _Member) -> bool:
         """Whether the server answers on `member`; DatabaseUnavailable when it keeps silent."""

@@ -181,6 +181,28 @@ async def test_a_frozen_server_is_unavailability_within_the_deadline_and_recover
     await open_all(fragile)
 
 
+async def test_after_an_outage_no_resting_connection_is_trusted_unchecked(
+    own_server: OwnServer,
+) -> None:
+    """A query on a dead connection costs the query timeout, a check the connect timeout."""
+    async with open_database(
+        own_server.uri(), size=4, connect_timeout=0.2, query_timeout=QUERY_TIMEOUT
+    ) as database:
+        await database.prepare()
+        await open_all(database)
+        own_server.freeze()
+        took: list[float] = []
+        with trio.move_on_after(QUERY_TIMEOUT + 2.5):
+            while True:
+                start = trio.current_time()
+                with pytest.raises(DatabaseUnavailable):
+                    await database.probe()
+                took.append(trio.current_time() - start)
+                await trio.sleep(0.02)
+    assert took[0] > QUERY_TIMEOUT
+    assert max(took[1:]) < QUERY_TIMEOUT
+
+
 async def test_a_task_cancelled_on_a_frozen_server_ends_soon_all_the_same(
     fragile: Database, own_server: OwnServer
 ) -> None:
@@ -201,7 +223,8 @@ async def test_a_replica_frozen_inside_a_transaction_does_not_keep_its_locks(
     lock = b"UPDATE outbox_head SET position = position"
     async with fragile.transaction() as frozen:
         await frozen.execute(lock)
-        with psycopg.connect(own_server.uri()) as other, trio.fail_after(10):
+        with psycopg.connect(own_server.uri()) as other:
+            other.execute("SET lock_timeout = '8s'")
             await trio.to_thread.run_sync(other.execute, lock)
             other.rollback()
         frozen.finish()

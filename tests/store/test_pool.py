@@ -62,6 +62,18 @@ async def test_a_connection_with_an_open_transaction_is_not_handed_on(pool: Pool
         assert conn.reusable
 
 
+async def test_a_connection_with_an_unfinished_transaction_block_is_not_handed_on(
+    pool: Pool,
+) -> None:
+    """psycopg would take the next block for a nested one, and send no BEGIN."""
+    async with pool.connection() as conn:
+        block = conn.transaction()
+        await block.__aenter__()
+        await conn.execute("ROLLBACK")
+    assert conn.closed
+    await block.__aexit__(None, None, None)
+
+
 async def test_a_connection_left_in_a_pipeline_is_not_handed_on(pool: Pool) -> None:
     async with pool.connection() as conn:
         conn.pgconn.enter_pipeline_mode()
