@@ -31,8 +31,8 @@ class System:
 @pytest.fixture
 async def system(tmp_path: Path, database_url: str) -> AsyncIterator[System]:
     """`cvms localnet` runs in a process of its own, so that the service can be killed alone."""
-    chain_arguments = ("localnet", "--port", "0", "--slot-seconds", "0.1", "--finalized-lag", "8")
-    async with cvms(*chain_arguments, "--data-dir", "chain", folder=tmp_path) as chain:
+    arguments = localnet_arguments(free_port())
+    async with cvms(*arguments, folder=tmp_path) as chain:
         rpc_url, ws_url = await chain.line("RPC"), await chain.line("PubSub")
         port = free_port()
         programs = load_programs({})
@@ -53,3 +53,9 @@ async def system(tmp_path: Path, database_url: str) -> AsyncIterator[System]:
                 "DEPLOYER_KEYPAIR_PATH": str(tmp_path / "chain" / "operator.json"),
             },
         )
+
+
+def localnet_arguments(port: int) -> tuple[str, ...]:
+    """A local chain with short slots on a port that is known, so that it can come back to it."""
+    timing = ("--slot-seconds", "0.1", "--finalized-lag", "8")
+    return ("localnet", "--port", str(port), "--data-dir", "chain", *timing)

@@ -104,7 +104,12 @@ async def _answers(http: httpx.AsyncClient, url: str) -> bool:
 
 
 def free_port() -> int:
-    """A port that nobody listens on now, for a server that must come back to the same one."""
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        port: int = listener.getsockname()[1]
-        return port
+    """A port that is free, and so is the next, for a server that must come back to the same."""
+    while True:
+        with socket.create_server(("127.0.0.1", 0)) as listener:
+            port: int = listener.getsockname()[1]
+            try:
+                with socket.create_server(("127.0.0.1", port + 1)):
+                    return port
+            except (OSError, OverflowError):
+                continue

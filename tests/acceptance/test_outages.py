@@ -12,7 +12,7 @@ import trio
 from solders.keypair import Keypair
 
 from cvms.dev.postgres import embedded_postgres
-from tests.acceptance.conftest import System
+from tests.acceptance.conftest import System, localnet_arguments
 from tests.acceptance.processes import cvms, until_ready
 
 # Far below any deadline of a call: the service knows already, it does not try first.
@@ -42,7 +42,7 @@ async def test_a_database_that_goes_away_and_comes_back(system: System) -> None:
 
 
 async def test_an_rpc_that_goes_away_and_comes_back(system: System) -> None:
-    port = system.at.rpc_url.rpartition(":")[2]
+    port = int(system.at.rpc_url.rpartition(":")[2])
     async with system.serve() as service:
         await until_ready(system.at.url, service)
         await system.chain.kill()
@@ -55,8 +55,7 @@ async def test_an_rpc_that_goes_away_and_comes_back(system: System) -> None:
         assert (reply.status_code, reply.json()["code"]) == (503, "chain_unavailable")
         assert (await _nonce(system)).status_code == 200
 
-        again = ("localnet", "--port", port, "--slot-seconds", "0.1", "--data-dir", "chain")
-        async with cvms(*again, folder=system.folder) as chain:
+        async with cvms(*localnet_arguments(port), folder=system.folder) as chain:
             await chain.line("RPC")
             await until_ready(system.at.url, service)
             async with httpx.AsyncClient() as http:
