@@ -21,6 +21,9 @@ from cvms.localnet.types import Block, Entry
 
 FORMAT = 1
 
+MAX_SLOT = 2**63 - 1
+"""SQLite's largest integer; slots are 64 bits without a sign, and none comes near."""
+
 SCHEMA = """
 CREATE TABLE IF NOT EXISTS settings (name TEXT PRIMARY KEY, value BLOB NOT NULL) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS blocks (
@@ -97,13 +100,15 @@ class Ledger:
         return [_block(row) for row in rows][::-1]
 
     def block(self, slot: int) -> Block | None:
-        row = self._db.execute("SELECT * FROM blocks WHERE slot = ?", (slot,)).fetchone()
+        row = self._db.execute(
+            "SELECT * FROM blocks WHERE slot = ?", (min(slot, MAX_SLOT),)
+        ).fetchone()
         return _block(row) if row else None
 
     def block_slots(self, first: int, last: int, limit: int) -> list[int]:
         rows = self._db.execute(
             "SELECT slot FROM blocks WHERE slot BETWEEN ? AND ? ORDER BY slot LIMIT ?",
-            (first, last, limit),
+            (min(first, MAX_SLOT), min(last, MAX_SLOT), min(limit, MAX_SLOT)),
         )
         return [slot for (slot,) in rows]
 

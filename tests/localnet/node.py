@@ -43,7 +43,7 @@ class Node:
     async def reply(self, method: str, *params: Any) -> dict[str, Any]:
         """The whole JSON-RPC reply."""
         call = {"jsonrpc": "2.0", "id": 1, "method": method, "params": list(params)}
-        response = await self.http.post(self.running.rpc_url, json=call)
+        response = await self.http.post(self.running.rpc_url, content=json.dumps(call))
         reply: dict[str, Any] = response.json()
         return reply
 

@@ -32,6 +32,10 @@ log = structlog.get_logger(__name__)
 MAX_DATA_BYTES = 10 * 1024 * 1024
 """What an account can hold on Solana."""
 
+FARTHEST_SLOT = 2**48
+FARTHEST_TIME_MS = 2**50
+"""Far beyond any test, and all arithmetic on them fits 64 bits."""
+
 STATES = {
     "uninitialized": TokenAccountState.Uninitialized,
     "initialized": TokenAccountState.Initialized,
@@ -147,11 +151,15 @@ def time_travel(chain: Chain, params: Params) -> Json:
     timestamp, slot = config.slot("absoluteTimestamp"), config.slot("absoluteSlot")
     epoch = config.slot("absoluteEpoch")
     if timestamp is not None:
+        if timestamp > FARTHEST_TIME_MS:
+            raise invalid_params("Cannot travel that far")
         if timestamp / 1000 < chain.time.now():
             raise invalid_params("Cannot travel to past timestamp")
         chain.move_time(timestamp / 1000)
     elif slot is not None or epoch is not None:
         target = slot if slot is not None else chain.vm.epochs.get_first_slot_in_epoch(epoch or 0)
+        if target > FARTHEST_SLOT:
+            raise invalid_params("Cannot travel that far")
         if target <= chain.tip.slot:
             raise invalid_params("Cannot travel to past slot")
         chain.skip_to(target)
