@@ -37,7 +37,7 @@ async def prepare_chain(rpc: Rpc, programs: Programs, operator: Keypair) -> None
     found = await rpc.get_accounts([programs.mint, authority], commitment=Commitment.CONFIRMED)
     mint, vault_authority = found.accounts
     if mint is None:
-        await _make_mint(rpc, programs.mint, authority=operator.pubkey())
+        await make_mint(rpc, programs.mint, authority=operator.pubkey())
     if vault_authority is None:
         await _send(
             rpc,
@@ -59,7 +59,7 @@ async def _fund(rpc: Rpc, address: Pubkey) -> None:
         await _confirmed(rpc, str(signature))
 
 
-async def _make_mint(rpc: Rpc, mint: Pubkey, *, authority: Pubkey) -> None:
+async def make_mint(rpc: Rpc, mint: Pubkey, *, authority: Pubkey) -> None:
     """SPL Token's mint account: authority, supply, decimals, initialized, no freeze authority."""
     data = struct.pack("<I32sQBBI32s", 1, bytes(authority), 0, MINT_DECIMALS, 1, 0, bytes(32))
     lamports = await rpc.call("getMinimumBalanceForRentExemption", [len(data)])

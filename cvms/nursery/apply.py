@@ -7,15 +7,14 @@ appliers take turns, and an event that is recorded already has no effect again.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
-import structlog
-
 from cvms.chain.types import Commitment
-from cvms.nursery.batch import Batch, FetchedVault, Recorded
+from cvms.nursery.batch import Batch, Recorded
 from cvms.nursery.channels import IndexedBatch
-from cvms.nursery.movements import Movement, event_owner, event_vaults, movements
-from cvms.nursery.vault_rows import balances, closed_row, same_balances, vault_row
+from cvms.nursery.movements import Movement, event_vaults, movements
+from cvms.nursery.vault_rows import balances, opened_row, row_now, same_balances
 from cvms.store import cursor as cursors
 from cvms.store import events, history, outbox, totals, vaults
 from cvms.store.connection import Connection
@@ -24,8 +23,6 @@ from cvms.store.database import Database
 from cvms.store.history import HistoryRow
 from cvms.store.outbox import OutboxMessage
 from cvms.store.vaults import VaultRow
-
-log = structlog.get_logger(__name__)
 
 
 async def apply_batch(
@@ -39,44 +36,57 @@ async def apply_batch(
     async with database.transaction() as conn:
         if await cursors.get(conn, to.program) != after or not await cursors.advance(conn, to):
             return None
-        rows = await _vault_rows(conn, batch.vaults)
-        owner_of = await _owners(conn, batch, rows)
-        told = await _record_events(conn, batch.events, owner_of)
+        rows = await _vault_rows(conn, batch)
+        told = await _record_events(conn, batch.events, _standing(rows, batch.mint))
         told += await _store_vaults(conn, rows)
         position = await outbox.append(conn, told)
     owners = sorted({row.owner for _, row, _ in rows})
     return IndexedBatch(slot=to.slot, owners=tuple(owners), position=position)
 
 
+@dataclass(frozen=True, slots=True)
+class _Standing:
+    """The vaults that have a row: whose each is, and which held our mint before this batch.
+
+    What other vaults do is recorded, and has no effect: their tokens are anybody's.
+    """
+
+    owners: Mapping[str, str]
+    ours: frozenset[str]
+
+    def owner_of(self, recorded: Recorded) -> dict[str, str]:
+        """The owners of those of the event's vaults that count at this event."""
+        return {
+            vault: self.owners[vault]
+            for vault in event_vaults(recorded.event)
+            if vault in self.owners and recorded.counts.get(vault, vault in self.ours)
+        }
+
+
+def _standing(rows: Sequence[tuple[VaultRow | None, VaultRow, str]], mint: str) -> _Standing:
+    held = {row.vault: (before or row).mint for before, row, _ in rows}
+    return _Standing(
+        owners={row.vault: row.owner for _, row, _ in rows},
+        ours=frozenset(vault for vault, its_mint in held.items() if its_mint == mint),
+    )
+
+
 async def _vault_rows(
-    conn: Connection, fetched: Sequence[FetchedVault]
+    conn: Connection, batch: Batch
 ) -> list[tuple[VaultRow | None, VaultRow, str]]:
-    """For each vault the row as it is, the row to be, and who touched it last."""
+    """For each vault that counts the row as it is, the row to be, and who touched it last."""
     rows: list[tuple[VaultRow | None, VaultRow, str]] = []
-    for each in fetched:
+    for each in batch.vaults:
         before = await vaults.get_by_vault(conn, str(each.address))
-        if each.vault is not None:
-            rows.append((before, vault_row(each.address, each.vault, each.slot), each.signature))
-        elif before is not None:
-            rows.append((before, closed_row(before, each.slot), each.signature))
-        # Else it was opened and closed again before it was ever seen: only its history is left.
+        known = before or (opened_row(each.opened, each.slot) if each.opened else None)
+        row = row_now(each.address, each.vault, each.slot, mint=batch.mint, before=known)
+        if row is not None:
+            rows.append((before, row, each.signature))
     return rows
 
 
-async def _owners(
-    conn: Connection, batch: Batch, rows: Sequence[tuple[VaultRow | None, VaultRow, str]]
-) -> Mapping[str, str]:
-    """The owner of each vault of the batch, by the accounts and by the events themselves."""
-    owner_of = {row.vault: row.owner for _, row, _ in rows}
-    for recorded in batch.events:
-        owner = event_owner(recorded.event)
-        if owner is not None:
-            owner_of |= dict.fromkeys(event_vaults(recorded.event), owner)
-    return owner_of
-
-
 async def _record_events(
-    conn: Connection, recorded: Sequence[Recorded], owner_of: Mapping[str, str]
+    conn: Connection, recorded: Sequence[Recorded], standing: _Standing
 ) -> list[OutboxMessage]:
     """Store the events that are new and what follows from them; return what to tell."""
     new = {row.identity for row in await events.record(conn, [each.row for each in recorded])}
@@ -84,20 +94,13 @@ async def _record_events(
         (each, movement)
         for each in recorded
         if each.row.identity in new
-        for movement in _movements(each, owner_of)
+        for movement in movements(each.event, standing.owner_of(each))
     ]
     await history.add(conn, [_history_row(each, movement) for each, movement in moved])
     for kind in sorted({movement.kind for _, movement in moved}):
         amounts = [movement.amount for _, movement in moved if movement.kind == kind]
         await totals.add(conn, kind, len(amounts), sum(amounts))
     return [_event_message(each, movement) for each, movement in moved]
-
-
-def _movements(recorded: Recorded, owner_of: Mapping[str, str]) -> list[Movement]:
-    unknown = [vault for vault in event_vaults(recorded.event) if vault not in owner_of]
-    if unknown:
-        log.error("vault_without_owner", vaults=unknown, signature=recorded.row.signature)
-    return movements(recorded.event, owner_of)
 
 
 def _history_row(recorded: Recorded, movement: Movement) -> HistoryRow:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from itertools import takewhile
 
@@ -15,7 +15,7 @@ from cvms.chain.answers import SignatureInfo, TransactionRecord
 from cvms.chain.events import Event
 from cvms.chain.logs import events_in
 from cvms.chain.rpc import Rpc
-from cvms.chain.touched import touched_vaults
+from cvms.chain.touched import OpenedVault, opened_vaults, touched_vaults
 from cvms.chain.types import Commitment, Programs, Slot
 from cvms.errors import DecodeError
 from cvms.metrics import Metrics
@@ -29,26 +29,38 @@ ACCOUNTS_PER_CALL = 100
 
 @dataclass(frozen=True, slots=True)
 class Recorded:
-    """An event and its row."""
+    """An event and its row.
+
+    `counts` says of its vaults that were opened earlier in the batch whether their mint is ours.
+    """
 
     event: Event
     row: EventRow
+    counts: Mapping[str, bool]
 
 
 @dataclass(frozen=True, slots=True)
 class FetchedVault:
-    """A vault's account as of `slot`, None when there is none; last touched by `signature`."""
+    """A vault's account as of `slot`, None when there is none; last touched by `signature`.
+
+    `opened` is how it was opened in this batch, if that was with our mint.
+    """
 
     address: Pubkey
     vault: Vault | None
     slot: Slot
     signature: str
+    opened: OpenedVault | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """`passed`: the transactions, oldest first; what they did; and the vaults they touched."""
+    """`passed`: the transactions, oldest first; what they did; and the vaults they touched.
 
+    `mint` is the one that counts: anybody may open a vault over another.
+    """
+
+    mint: str
     passed: tuple[SignatureInfo, ...]
     events: tuple[Recorded, ...]
     vaults: tuple[FetchedVault, ...]
@@ -67,14 +79,17 @@ class BatchReader:
         passed, records = await self._records(infos)
         events: list[Recorded] = []
         touched: dict[Pubkey, str] = {}
+        openings = _Openings(self._programs.mint)
         for record in records:
-            found = list(self._events(record))
+            counts = openings.after(opened_vaults(record, self._programs))
+            found = list(self._events(record, counts))
             events += found
             vaults = touched_vaults(record, self._programs)
             vaults |= {Pubkey.from_string(v) for e in found for v in event_vaults(e.event)}
             touched |= dict.fromkeys(vaults, record.signature)
         fetched = await self._fetch(touched, passed[-1].slot) if passed else []
-        return Batch(passed, tuple(events), tuple(fetched))
+        vaults_now = tuple(replace(v, opened=openings.ours.get(v.address)) for v in fetched)
+        return Batch(str(self._programs.mint), passed, tuple(events), vaults_now)
 
     async def _records(
         self, infos: Sequence[SignatureInfo]
@@ -87,7 +102,7 @@ class BatchReader:
         complete = [records.get(info.signature) for info in passed]
         return passed, [record for record in complete if record is not None]
 
-    def _events(self, record: TransactionRecord) -> Iterator[Recorded]:
+    def _events(self, record: TransactionRecord, counts: Mapping[str, bool]) -> Iterator[Recorded]:
         found = events_in(
             record.logs or [], self._programs.vault, top_level_programs=record.top_level_programs
         )
@@ -97,9 +112,8 @@ class BatchReader:
             self._metrics.unread_logs.inc()
             log.error("logs_not_readable", signature=record.signature, problem=found.problem)
         for each in found.events:
-            yield Recorded(
-                each.event, _row(record, each.instruction_index, each.ordinal, each.event)
-            )
+            row = _row(record, each.instruction_index, each.ordinal, each.event)
+            yield Recorded(each.event, row, counts)
 
     async def _fetch(self, touched: dict[Pubkey, str], at_least: Slot) -> list[FetchedVault]:
         fetched: list[FetchedVault] = []
@@ -119,6 +133,29 @@ class BatchReader:
                     continue
                 fetched.append(FetchedVault(address, vault, found.slot, touched[address]))
         return fetched
+
+
+class _Openings:
+    """The vaults opened so far in a batch, and whether each has our mint."""
+
+    def __init__(self, mint: Pubkey) -> None:
+        self._mint = mint
+        self._counts: dict[str, bool] = {}
+        self.ours: dict[Pubkey, OpenedVault] = {}
+
+    def after(self, opened: Sequence[OpenedVault]) -> Mapping[str, bool]:
+        """What holds for the events of the transaction that opened these.
+
+        A vault opened twice in one transaction counts only if both times with our mint.
+        """
+        now: dict[str, bool] = {}
+        for each in opened:
+            vault, ours = str(each.vault), each.mint == self._mint
+            now[vault] = now.get(vault, True) and ours
+            self._counts[vault] = ours
+            if ours:
+                self.ours[each.vault] = each
+        return self._counts | now
 
 
 def _row(record: TransactionRecord, instruction_index: int, ordinal: int, event: Event) -> EventRow:

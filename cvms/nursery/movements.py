@@ -57,8 +57,7 @@ _MEANINGS: Mapping[type[Event], _Meaning] = {
 def movements(event: Event, owner_of: Mapping[str, str]) -> list[Movement]:
     """The movements of an event; none where it moves nothing.
 
-    `owner_of` gives a vault's owner for the one event that names vaults only, the transfer;
-    a side whose owner it does not know is left out.
+    `owner_of` gives the owners of the vaults that count; what others do is left out.
     """
     if isinstance(event, chain.TransferEvent):
         return _transfer(event, owner_of)
@@ -69,11 +68,13 @@ def movements(event: Event, owner_of: Mapping[str, str]) -> list[Movement]:
         Movement(
             meaning.kind,
             meaning.topic,
-            owner=str(getattr(event, "owner")),  # noqa: B009 - every class of the table has one
-            vault=str(getattr(event, "vault")),  # noqa: B009
+            owner=owner_of[vault],
+            vault=vault,
             amount=getattr(event, meaning.amount),
             balance_after=getattr(event, meaning.balance) if meaning.balance else None,
         )
+        for vault in event_vaults(event)
+        if vault in owner_of
     ]
 
 

@@ -21,7 +21,7 @@ from cvms.nursery.apply import balance_message
 from cvms.nursery.channels import Board, IndexedBatch, OutboxWake
 from cvms.nursery.comparison import Difference, InBooks, OnChain, differences
 from cvms.nursery.indexer import Progress
-from cvms.nursery.vault_rows import closed_row, vault_row
+from cvms.nursery.vault_rows import row_now
 from cvms.store import history, outbox, reconciliation, vaults
 from cvms.store.connection import Connection
 from cvms.store.database import Database
@@ -134,6 +134,7 @@ class Reconciler:
     async def _fetch(self, rows: Sequence[VaultRow]) -> list[OnChain]:
         if not rows:
             return []
+        mint = self._programs.mint
         addresses = [Pubkey.from_string(row.vault) for row in rows]
         tokens = [Pubkey.from_string(row.token_account) for row in rows]
         found = await self._rpc.get_accounts([*addresses, *tokens], commitment=Commitment.CONFIRMED)
@@ -141,10 +142,10 @@ class Reconciler:
         halves = found.accounts[: len(rows)], found.accounts[len(rows) :]
         for row, address, account, token in zip(rows, addresses, *halves, strict=True):
             vault = read_vault(account, self._programs)
-            expected = (
-                vault_row(address, vault, found.slot) if vault else closed_row(row, found.slot)
-            )
-            read.append(OnChain(expected, vault, read_token_account(token), found.slot))
+            expected = row_now(address, vault, found.slot, mint=str(mint), before=row)
+            assert expected is not None  # there is a row, so there will be one
+            ours = vault if vault is not None and vault.usdt_mint == mint else None
+            read.append(OnChain(expected, ours, read_token_account(token), found.slot))
         return read
 
     async def _books(self, owner: str) -> InBooks:

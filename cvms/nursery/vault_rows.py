@@ -9,6 +9,7 @@ import msgspec
 from solders.pubkey import Pubkey
 
 from cvms.chain.accounts import Vault
+from cvms.chain.touched import OpenedVault
 from cvms.chain.types import Slot
 from cvms.store.vaults import VaultRow
 
@@ -44,10 +45,47 @@ def _state(vault: Vault) -> dict[str, Any]:
     return state
 
 
-def closed_row(before: VaultRow, slot: Slot) -> VaultRow:
+def row_now(
+    address: Pubkey, vault: Vault | None, slot: Slot, *, mint: str, before: VaultRow | None
+) -> VaultRow | None:
+    """The row of a vault as its account (None: there is none) was in `slot`.
+
+    None for a vault that never held `mint`. One that was closed, and opened anew over another
+    mint, keeps a row that says so and holds nothing.
+    """
+    if vault is not None and str(vault.usdt_mint) == mint:
+        return vault_row(address, vault, slot)
+    if before is None:
+        return None
+    return closed_row(before, slot, mint=str(vault.usdt_mint) if vault else before.mint)
+
+
+def opened_row(opened: OpenedVault, slot: Slot) -> VaultRow:
+    """The row of a vault of which no more is known than how it was opened."""
+    return VaultRow(
+        owner=str(opened.owner),
+        vault=str(opened.vault),
+        token_account=str(opened.token_account),
+        mint=str(opened.mint),
+        total=0,
+        available=0,
+        locked=0,
+        timelocked=0,
+        yield_deposited=0,
+        total_deposited=0,
+        total_withdrawn=0,
+        multisig_threshold=0,
+        delegates=(),
+        state=CLOSED,
+        slot=slot,
+    )
+
+
+def closed_row(before: VaultRow, slot: Slot, *, mint: str) -> VaultRow:
     """The row of a vault that was closed by `slot`. The program closes empty vaults only."""
     return replace(
         before,
+        mint=mint,
         total=0,
         available=0,
         locked=0,

@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import pytest
 import trio
 from solders.keypair import Keypair
+from solders.pubkey import Pubkey
 from structlog.testing import capture_logs
 
 from cvms.chain import instructions
+from cvms.chain.addresses import vault_address
 from cvms.chain.answers import SignatureInfo, TransactionRecord
 from cvms.chain.rpc import Rpc
+from cvms.chain.types import Commitment
+from cvms.dev.chain import make_mint
 from cvms.errors import GapNotClosed
 from cvms.nursery.health import Health
-from cvms.store import vaults
+from cvms.store import totals, vaults
 from tests.nursery.world import World, address, running, until
 
 
@@ -259,3 +265,51 @@ async def cancelled_after(steps: int, work: Any) -> bool:
         finally:
             trio.lowlevel.remove_instrument(instrument)
     return scope.cancelled_caught
+
+
+async def test_a_vault_over_a_worthless_token_counts_for_nothing(world: World) -> None:
+    honest = await world.owner(tokens=1_000)
+    worthless = replace(world.programs, mint=Pubkey.new_unique())
+    forger = await world.wallet()
+    await make_mint(world.rpc, worthless.mint, authority=forger.pubkey())
+    # More than the database can hold, so that counting it would stop the indexer for good.
+    tokens = {"amount": 2**64 - 1}
+    await world.rpc.call("surfnet_setTokenAccount", [address(forger), str(worthless.mint), tokens])
+    key = forger.pubkey()
+    await world.act(forger, instructions.initialize_vault(worthless, key))
+    await world.act(
+        forger, instructions.deposit(worthless, authority=key, owner=key, amount=2**64 - 1)
+    )
+    await world.act(honest, world.deposit(honest, 1_000))
+    indexer = world.indexer(batch_size=1)
+    assert await indexer.catch_up()
+
+    assert await world.history(honest) == [("deposit", 1_000, 1_000)]
+    assert await world.history(forger) == []
+    assert {row.owner for row in await world.outbox()} == {address(honest)}
+    async with world.database.connection() as conn:
+        assert (await vaults.tvl(conn)).total == 1_000
+        assert await totals.read(conn) == {"deposit": (1, 1_000)}
+    await world.reconciler().full_pass()
+    assert await world.recorded_differences() == 0
+
+
+async def test_a_vault_closed_before_anyone_looked_keeps_its_history(world: World) -> None:
+    owner = await world.owner(tokens=1_000)
+    await world.act(owner, world.deposit(owner, 700))
+    await world.act(owner, world.withdraw(owner, 700))
+    vault = vault_address(world.programs, owner.pubkey())
+    await world.rpc.call("surfnet_setAccount", [str(vault), {"lamports": 0, "data": ""}])
+    await until(partial(_gone, world, vault))
+    assert await world.indexer(batch_size=1).catch_up()
+
+    assert await world.history(owner) == [("deposit", 700, 700), ("withdraw", 700, 0)]
+    async with world.database.connection() as conn:
+        row = await vaults.get(conn, address(owner))
+    assert row is not None
+    assert (row.total, row.mint, row.state) == (0, str(world.programs.mint), {"closed": True})
+
+
+async def _gone(world: World, account: Pubkey) -> bool:
+    found = await world.rpc.get_accounts([account], commitment=Commitment.CONFIRMED)
+    return found.accounts == (None,)

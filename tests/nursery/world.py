@@ -39,7 +39,7 @@ from cvms.nursery.indexer import Indexer, Progress
 from cvms.nursery.reconciler import Reconciler
 from cvms.nursery.submitter import Submitter
 from cvms.nursery.vault_rows import vault_row
-from cvms.store import cursor, history, outbox, totals, vaults
+from cvms.store import cursor, history, outbox, reconciliation, totals, vaults
 from cvms.store.cache import NoCache
 from cvms.store.database import Database
 from cvms.store.outbox import OutboxRow
@@ -211,6 +211,11 @@ class World:
         if [row.position for row in rows] != list(range(1, len(rows) + 1)):
             found.append("the outbox has gaps")
         return found
+
+    async def recorded_differences(self) -> int:
+        """How many lines the reconciler has written."""
+        async with self.database.connection() as conn:
+            return len(await reconciliation.recent(conn, 100))
 
     async def cursor(self) -> cursor.Cursor | None:
         async with self.database.connection() as conn:
