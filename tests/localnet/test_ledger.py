@@ -13,23 +13,26 @@ from functools import partial
 from importlib.resources import files
 from pathlib import Path
 from types import SimpleNamespace
-from typing import cast
+from typing import Any, cast
 
 import httpx
 import pytest
 import trio
 from solders.compute_budget import set_compute_unit_limit
+from solders.hash import Hash
 from solders.keypair import Keypair
+from solders.message import MessageV0
 from solders.pubkey import Pubkey
 from solders.system_program import TransferParams, transfer
 from solders.token.associated import get_associated_token_address
+from solders.transaction import VersionedTransaction
 
 from cvms import localnet
 from cvms.errors import ConfigurationError, RpcError
 from cvms.localnet import Running
 from cvms.localnet.ledger import Ledger
 from cvms.localnet.programs import deployed_code
-from tests.localnet.node import BASE64, CONFIRMED, PROCESSED, SOL, Node
+from tests.localnet.node import BASE64, CONFIRMED, PROCESSED, SOL, Node, wire
 
 PAYMENT = SOL // 100
 SEARCH = {"searchTransactionHistory": True}
@@ -67,17 +70,15 @@ async def test_kill_9_under_load_loses_nothing_acknowledged_and_breaks_no_balanc
     acknowledged: list[str] = []
     for _ in range(3):
         async with chain_process(ledger) as (node, process), trio.open_nursery() as nursery:
-            send, receive = trio.open_memory_channel[str](0)
+            enough = Enough(len(acknowledged) + random.randint(30, 80), acknowledged)
             for payer in payers:
                 if not acknowledged:
                     await node.call("requestAirdrop", str(payer.pubkey()), 1000 * SOL)
-                nursery.start_soon(pay_until_gone, node, payer, payee, send)
-            enough = len(acknowledged) + random.randint(30, 80)
+                pay = partial(pay_until_gone, node.running.rpc_url, payer, payee, enough)
+                nursery.start_soon(trio.to_thread.run_sync, pay)
             with trio.fail_after(10):
-                while len(acknowledged) < enough:
-                    acknowledged.append(await receive.receive())
+                await enough.reached.wait()
             process.kill()
-            receive.close()
     async with chain_process(ledger) as (node, _):
         await confirmed_all(node)
         for start in range(0, len(acknowledged), 256):
@@ -91,23 +92,44 @@ async def test_kill_9_under_load_loses_nothing_acknowledged_and_breaks_no_balanc
         assert sum(left) == 4 * 1000 * SOL - len(listed) * (PAYMENT + 5000)
 
 
-async def pay_until_gone(
-    node: Node, payer: Keypair, payee: Pubkey, acknowledged: trio.MemorySendChannel[str]
-) -> None:
-    """Send payments one after another, and tell of each that was acknowledged."""
+class Enough:
+    """Takes signatures from threads, and tells when there are as many as wanted."""
+
+    def __init__(self, wanted: int, taken: list[str]) -> None:
+        self._wanted = wanted
+        self._taken = taken
+        self.reached = trio.Event()
+
+    def take(self, signature: str) -> None:
+        self._taken.append(signature)
+        if len(self._taken) >= self._wanted:
+            self.reached.set()
+
+
+def pay_until_gone(url: str, payer: Keypair, payee: Pubkey, enough: Enough) -> None:
+    """Send payments one after another, and tell of each that was acknowledged.
+
+    In a thread: when a connection breaks, httpx leaves an asynchronous generator unfinished.
+    """
     pay = TransferParams(from_pubkey=payer.pubkey(), to_pubkey=payee, lamports=PAYMENT)
-    for n in itertools.count(1000):
-        steps = [set_compute_unit_limit(n), transfer(pay)]  # the limit makes each one different
-        try:
-            blockhash = await node.blockhash("processed")
-            transaction = await node.signed(payer, steps, blockhash=blockhash)
-            signature = await node.send(transaction, skipPreflight=True)
-        except httpx.HTTPError:
-            return
-        try:
-            await acknowledged.send(signature)
-        except trio.BrokenResourceError:
-            return
+    with httpx.Client(base_url=url) as http:
+        for n in itertools.count(1000):
+            steps = [set_compute_unit_limit(n), transfer(pay)]  # the limit makes each different
+            try:
+                latest = blocking_call(http, "getLatestBlockhash", PROCESSED)
+                recent = Hash.from_string(latest["value"]["blockhash"])
+                message = MessageV0.try_compile(payer.pubkey(), steps, [], recent)
+                text = wire(VersionedTransaction(message, [payer]))
+                config = BASE64 | {"skipPreflight": True}
+                signature = blocking_call(http, "sendTransaction", text, config)
+            except httpx.HTTPError:
+                return
+            trio.from_thread.run_sync(enough.take, signature)
+
+
+def blocking_call(http: httpx.Client, method: str, *params: Any) -> Any:
+    call = {"jsonrpc": "2.0", "id": 1, "method": method, "params": list(params)}
+    return http.post("/", json=call).json()["result"]
 
 
 async def confirmed_all(node: Node) -> None:
