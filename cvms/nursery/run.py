@@ -14,6 +14,7 @@ import trio
 from cvms.chain.rpc import Rpc, open_rpc
 from cvms.chain.types import Programs
 from cvms.config import Config
+from cvms.errors import ConfigurationError
 from cvms.http import create_app, serve_http
 from cvms.http.edge import Edge
 from cvms.metrics import Metrics
@@ -70,15 +71,19 @@ async def serve(
 
     Reports its URL once it listens; the database and the chain may come later, /ready says so.
     Ends in order within `config.shutdown_deadline` seconds, also when cancelled: the requests under
-    way are answered, WebSockets are closed with 1001, then the tasks end.
+    way are answered, WebSockets are closed with 1001, then the tasks end. Raises ConfigurationError
+    when it cannot listen, or when a task finds a setting that it cannot work with.
     """
     stop = shutdown if shutdown is not None else trio.Event()
-    async with trio.open_nursery() as watch:
-        watch.start_soon(_stop_on_signal, stop)
-        watch.start_soon(_stop_when_cancelled, stop)
-        with trio.CancelScope(shield=True) as orderly:
-            await _serve(config, task_status=task_status, stop=stop, orderly=orderly)
-        watch.cancel_scope.cancel()
+    try:
+        async with trio.open_nursery() as watch:
+            watch.start_soon(_stop_on_signal, stop)
+            watch.start_soon(_stop_when_cancelled, stop)
+            with trio.CancelScope(shield=True) as orderly:
+                await _serve(config, task_status=task_status, stop=stop, orderly=orderly)
+            watch.cancel_scope.cancel()
+    except BaseExceptionGroup as group:
+        raise _only(group) from None
     log.info("stopped", in_order=not orderly.cancelled_caught)
 
 
@@ -111,8 +116,7 @@ async def _serve(
                 background.start_soon(watched, name, partial(_once, prepared, run))
             async with trio.open_nursery() as front:
                 serve_app = partial(serve_http, _app(parts), config=config, shutdown=stop)
-                url = await front.start(serve_app)
-                task_status.started(url)
+                task_status.started(await _started(front, serve_app, config))
                 await stop.wait()
                 orderly.deadline = trio.current_time() + config.shutdown_deadline
             # Everything is answered and closed: what is left starts again from the database.
@@ -212,6 +216,26 @@ async def _prepare(database: Database, prepared: trio.Event) -> None:
 async def _once(prepared: trio.Event, run: Run) -> None:
     await prepared.wait()
     await run()
+
+
+async def _started(
+    front: trio.Nursery, serve_app: Callable[..., Awaitable[None]], config: Config
+) -> str:
+    try:
+        url: str = await front.start(serve_app)
+    except OSError as error:
+        raise ConfigurationError(
+            f"PORT holds {config.port} and HOST {config.host}, where it cannot listen "
+            f"({error.strerror or error}); expected a free port of this machine"
+        ) from error
+    return url
+
+
+def _only(error: BaseException) -> BaseException:
+    """The one error that nested groups hold, or the group that holds several."""
+    while isinstance(error, BaseExceptionGroup) and len(error.exceptions) == 1:
+        error = error.exceptions[0]
+    return error
 
 
 async def _stop_on_signal(stop: trio.Event) -> None:

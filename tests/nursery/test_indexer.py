@@ -16,11 +16,15 @@ from cvms.chain import instructions
 from cvms.chain.addresses import vault_address
 from cvms.chain.answers import SignatureInfo, TransactionRecord
 from cvms.chain.rpc import Rpc
-from cvms.chain.types import Commitment
+from cvms.chain.types import Commitment, Slot
 from cvms.dev.chain import make_mint
 from cvms.errors import GapNotClosed
+from cvms.nursery.apply import apply_batch
+from cvms.nursery.batch import BatchReader
+from cvms.nursery.gap import read_gap
 from cvms.nursery.health import Health
 from cvms.store import totals, vaults
+from cvms.store.cursor import Cursor
 from tests.nursery.world import World, address, running, until
 
 
@@ -144,6 +148,44 @@ async def test_two_indexers_at_once_double_nothing(world: World) -> None:
         await until(applied)
     assert [amount for _, amount, _ in await world.history(owner)] == list(range(1, 16))
     assert await world.problems() == []
+
+
+async def test_a_cursor_set_back_repeats_the_work_without_effect(world: World) -> None:
+    owner = await world.owner()
+    await world.act(owner, world.deposit(owner, 500))
+    await world.act(owner, world.withdraw(owner, 200))
+    await world.indexer().catch_up()
+    before = await world.outbox()
+    await world.execute("DELETE FROM indexer_cursor")
+    await world.indexer().catch_up()
+    assert await world.outbox() == before
+    assert await world.problems() == []
+
+
+async def test_who_was_overtaken_writes_nothing(world: World) -> None:
+    owner = await world.owner()
+    await world.act(owner, world.deposit(owner, 500))
+    gap = await read_gap(world.rpc, world.programs.vault, cursor=None, at_least=Slot(0))
+    reader = BatchReader(rpc=world.rpc, programs=world.programs, metrics=world.metrics)
+    batch = await reader.read(gap)
+    await world.indexer().catch_up()
+    cursor, told = await world.cursor(), await world.outbox()
+    late = Cursor(str(world.programs.vault), gap[-1].slot, "another", None)
+    assert await apply_batch(world.database, batch, after=None, to=late) is None
+    assert await world.cursor() == cursor
+    assert await world.outbox() == told
+
+
+async def test_a_long_gap_is_read_in_pages(world: World) -> None:
+    owner = await world.owner()
+    sent = [await world.act(owner, world.deposit(owner, amount)) for amount in range(1, 8)]
+    program = world.programs.vault
+    full = await read_gap(world.rpc, program, cursor=None, at_least=Slot(0), page=3)
+    assert [info.signature for info in full][-7:] == sent
+    cursor = Cursor(str(program), full[-8].slot, full[-8].signature, full[-9].signature)
+    for page in range(1, 9):
+        found = await read_gap(world.rpc, program, cursor=cursor, at_least=Slot(0), page=page)
+        assert [info.signature for info in found] == sent
 
 
 class ForgetfulNode(Rpc):

@@ -14,6 +14,7 @@ import trio
 import trio_websocket
 
 from cvms.config import Config
+from cvms.errors import ConfigurationError
 from cvms.nursery.run import serve
 from tests.nursery.world import World, until
 
@@ -92,3 +93,13 @@ async def test_without_a_database_it_starts_and_says_what_is_missing(world: Worl
         assert not now["database"]["ok"]
         assert not now["indexer"]["ok"]
         nursery.cancel_scope.cancel()
+
+
+async def test_a_port_that_is_taken_is_one_error_that_names_it(
+    world: World, database_url: str
+) -> None:
+    [listener] = await trio.open_tcp_listeners(0, host="127.0.0.1")
+    async with listener:
+        port = listener.socket.getsockname()[1]
+        with trio.fail_after(5), pytest.raises(ConfigurationError, match=f"PORT holds {port}"):
+            await serve(configuration(world, database_url, port=port))

@@ -1,0 +1,67 @@
+"""What keeps the service from being ready is named, and only that."""
+
+from __future__ import annotations
+
+from cvms.chain.rpc import open_rpc
+from cvms.chain.types import Slot
+from cvms.nursery.health import Health
+from cvms.store.database import Database, open_database
+from tests.nursery.world import World
+
+NOBODY = "http://127.0.0.1:1"
+
+
+def health(world: World, database: Database | None = None, *, most: int = 1_000) -> Health:
+    return Health(
+        database=database or world.database,
+        rpc=world.rpc,
+        progress=world.progress,
+        max_lag_slots=most,
+        board=world.board,
+        metrics=world.metrics,
+    )
+
+
+def bad_parts(world: World) -> set[str]:
+    return {name for name, part in world.board.parts.items() if not part.ok}
+
+
+async def test_it_is_ready_only_once_what_was_missed_is_applied(world: World) -> None:
+    await health(world).probe()
+    assert bad_parts(world) == {"indexer"}
+    await world.indexer().catch_up()
+    await health(world).probe()
+    assert world.board.ready
+
+
+async def test_a_lag_beyond_the_bound_is_not_ready_and_is_measured(world: World) -> None:
+    world.chain.chain.pause()
+    slot = world.chain.chain.advance(20).slot
+    world.progress.slot = Slot(slot - 1 - 10)
+    await health(world, most=10).probe()
+    assert world.board.ready
+    assert world.metrics.registry.get_sample_value("indexer_lag_slots") == 10
+    await health(world, most=9).probe()
+    assert bad_parts(world) == {"indexer"}
+
+
+async def test_a_node_that_is_away_is_named(world: World) -> None:
+    await world.indexer().catch_up()
+    async with open_rpc([NOBODY]) as world.rpc:
+        await health(world).probe()
+    assert bad_parts(world) == {"rpc", "indexer"}
+    assert world.board.parts["database"].ok
+
+
+async def test_a_database_that_is_away_or_bare_is_named(world: World, database_url: str) -> None:
+    await world.indexer().catch_up()
+    async with open_database("postgresql://nobody@127.0.0.1:1/nothing") as away:
+        await health(world, away).probe()
+    assert bad_parts(world) == {"database"}
+    async with open_database(database_url) as bare:
+        await health(world, bare).probe()
+        assert bad_parts(world) == {"database"}
+        assert "schema" in world.board.parts["database"].detail
+        await bare.prepare()
+        await health(world, bare).probe()
+    assert world.board.ready

@@ -1,0 +1,120 @@
+"""Every event of the program is either a movement for its owners or known to move nothing."""
+
+from __future__ import annotations
+
+from dataclasses import fields, replace
+from typing import Any, get_args
+
+import pytest
+from solders.pubkey import Pubkey
+
+from cvms.chain.accounts import TimelockEntry, Vault
+from cvms.chain.events import Event, TransactionEvent, TransactionType, TransferEvent
+from cvms.chain.types import Slot
+from cvms.nursery.movements import Movement, event_data, event_vaults, movements
+from cvms.nursery.vault_rows import balances, closed_row, same_balances, vault_row
+
+MOVING = {
+    "DepositEvent": ("deposit", "deposit_event", "amount", "new_total_balance"),
+    "WithdrawEvent": ("withdraw", "withdraw_event", "amount", "new_total_balance"),
+    "EmergencyWithdrawEvent": (
+        "emergency_withdraw",
+        "withdraw_event",
+        "amount",
+        "new_total_balance",
+    ),
+    "LockEvent": ("lock", "lock_event", "amount", None),
+    "UnlockEvent": ("unlock", "unlock_event", "amount", None),
+    "TimelockScheduledEvent": ("timelock", "timelock_event", "amount", None),
+    "TimelocksReleasedEvent": ("timelock_release", "timelock_event", "released_total", None),
+    "YieldDepositEvent": ("yield_deposit", "yield_event", "amount", None),
+    "YieldWithdrawEvent": ("yield_withdraw", "yield_event", "amount", None),
+    "YieldCompoundEvent": ("yield_compound", "yield_event", "compounded_amount", None),
+}
+
+
+def made_up(kind: type[Any]) -> Any:
+    """An instance whose fields all differ: keys and numbers by their place."""
+    values: dict[str, Any] = {}
+    for place, field in enumerate(fields(kind), start=1):
+        annotation = str(field.type)
+        if "Pubkey" in annotation:
+            values[field.name] = () if "tuple" in annotation else Pubkey([place] * 32)
+        elif "tuple" in annotation:
+            values[field.name] = ()
+        elif field.name == "transaction_type":
+            values[field.name] = TransactionType.Withdrawal
+        else:
+            values[field.name] = b"" if "Bytes" in annotation else place
+    return kind(**values)
+
+
+@pytest.mark.parametrize("kind", [each for each in get_args(Event) if each is not TransferEvent])
+def test_what_an_event_means(kind: type[Any]) -> None:
+    event = made_up(kind)
+    owners = dict.fromkeys(event_vaults(event), "alice")
+    expected = []
+    if kind.__name__ in MOVING:
+        name, topic, amount, balance = MOVING[kind.__name__]
+        expected = [
+            Movement(
+                name,
+                topic,
+                owner="alice",
+                vault=str(event.vault),
+                amount=getattr(event, amount),
+                balance_after=getattr(event, balance) if balance else None,
+            )
+        ]
+    assert movements(event, owners) == expected
+    assert movements(event, {}) == [], "a vault that does not count"
+
+
+def test_a_transfer_is_a_line_for_each_side() -> None:
+    event = made_up(TransferEvent)
+    giver, taker = event_vaults(event)
+    owners = {giver: "alice", taker: "bob"}
+    assert movements(event, owners) == [
+        Movement("transfer_out", "transfer_event", "alice", giver, 3, 4),
+        Movement("transfer_in", "transfer_event", "bob", taker, 3, 5),
+    ]
+    assert [each.owner for each in movements(event, {taker: "bob"})] == ["bob"]
+
+
+def test_an_events_data_are_json_with_names() -> None:
+    assert event_data(made_up(TransactionEvent)) == {
+        "vault": str(Pubkey([1] * 32)),
+        "owner": str(Pubkey([2] * 32)),
+        "transaction_type": "Withdrawal",
+        "amount": 4,
+        "timestamp": 5,
+    }
+
+
+def test_a_row_holds_every_amount_of_its_account_in_its_own_column() -> None:
+    vault: Vault = made_up(Vault)
+    delegates = (Pubkey([7] * 32), Pubkey([8] * 32))
+    locks = (TimelockEntry(amount=100, unlock_time=1), TimelockEntry(amount=20, unlock_time=2))
+    vault = replace(vault, delegates=delegates, timelocks=locks)
+    row = vault_row(Pubkey([9] * 32), vault, Slot(77))
+    assert (row.owner, row.vault) == (str(vault.owner), str(Pubkey([9] * 32)))
+    assert (row.token_account, row.mint) == (str(vault.token_account), str(vault.usdt_mint))
+    assert (row.total, row.locked, row.available) == (4, 5, 6)
+    assert (row.total_deposited, row.total_withdrawn, row.yield_deposited) == (7, 8, 9)
+    assert row.timelocked == 120
+    assert row.multisig_threshold == vault.multisig_threshold
+    assert row.delegates == tuple(map(str, delegates))
+    assert row.slot == 77
+    assert row.state["timelocks"][0] == {"amount": 100, "unlock_time": 1}
+    assert "_reserved" not in row.state
+    assert balances(row)["balance"] == 4
+
+
+def test_a_closed_vault_keeps_its_sums_and_holds_nothing() -> None:
+    before = vault_row(Pubkey([9] * 32), made_up(Vault), Slot(77))
+    row = closed_row(before, Slot(80), mint=before.mint)
+    assert (row.total, row.available, row.locked, row.yield_deposited) == (0, 0, 0, 0)
+    assert (row.total_deposited, row.slot) == (7, 80)
+    assert not same_balances(row, before)
+    assert same_balances(row, replace(row, slot=81))
+    assert not same_balances(row, None)
