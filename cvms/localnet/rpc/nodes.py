@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from importlib.metadata import version
+
 from solders.pubkey import Pubkey
 
 from cvms.localnet.chain import Chain
@@ -20,7 +22,11 @@ def get_health(chain: Chain, params: Params) -> Json:
 
 
 def get_version(chain: Chain, params: Params) -> Json:
-    return {"solana-core": API_VERSION, "feature-set": FEATURE_SET, "cvms-localnet": API_VERSION}
+    return {
+        "solana-core": API_VERSION,
+        "feature-set": FEATURE_SET,
+        "cvms-localnet": version("cvms"),
+    }
 
 
 def get_genesis_hash(chain: Chain, params: Params) -> Json:
