@@ -14,7 +14,7 @@ from dotenv import dotenv_values
 from solders.pubkey import Pubkey
 
 from cvms.config import USDT_MINT, VAULT_PROGRAM, load_config, load_programs
-from cvms.errors import ConfigurationError
+from cvms.errors import ConfigurationError, leaves
 from cvms.log import configure_logging
 
 
@@ -24,11 +24,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     run: Callable[[argparse.Namespace], int] = options.run
     try:
         return run(options)
-    except ConfigurationError as error:
-        print(f"cvms: {error}", file=sys.stderr)
-        return 2
     except KeyboardInterrupt:
         return 130
+    except BaseException as error:
+        problems = list(leaves(error))
+        if not all(isinstance(problem, ConfigurationError) for problem in problems):
+            raise
+        for problem in problems:
+            print(f"cvms: {problem}", file=sys.stderr)
+        return 2
 
 
 def _serve(_: argparse.Namespace) -> int:

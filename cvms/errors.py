@@ -2,8 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+
+
+def leaves(error: BaseException) -> Iterator[BaseException]:
+    """The exceptions inside a group, however deep; a plain exception is its own only leaf."""
+    if isinstance(error, BaseExceptionGroup):
+        for each in error.exceptions:
+            yield from leaves(each)
+    else:
+        yield error
 
 
 class CvmsError(Exception):

@@ -19,8 +19,8 @@ from quart_trio import QuartTrio
 from structlog.contextvars import bound_contextvars
 from werkzeug.wrappers import Response as WerkzeugResponse
 
-from cvms.errors import Overloaded
-from cvms.http.problems import leaves, problem_response, resolve
+from cvms.errors import Overloaded, leaves
+from cvms.http.problems import problem_response, resolve
 
 log = structlog.get_logger(__name__)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -98,7 +97,7 @@ def resolve(error: BaseException) -> Problem:
     An unexpected member of a group wins over the handled ones: the outcome is not known then,
     and a client must not take it for an orderly refusal.
     """
-    members = [each for each in leaves(error) if not isinstance(each, trio.Cancelled)]
+    members = [each for each in errors.leaves(error) if not isinstance(each, trio.Cancelled)]
     known = [(each, problem_of(each)) for each in members]
     strange = [each for each, problem in known if problem is None]
     for each in strange:
@@ -112,15 +111,6 @@ def resolve(error: BaseException) -> Problem:
         elif problem is not None and problem.status >= 500:
             log.warning("request_refused", code=problem.code, error=str(each))
     return problems[0]
-
-
-def leaves(error: BaseException) -> Iterator[BaseException]:
-    """The exceptions inside a group, however deep; a plain exception is its own only leaf."""
-    if isinstance(error, BaseExceptionGroup):
-        for each in error.exceptions:
-            yield from leaves(each)
-    else:
-        yield error
 
 
 def problem_response(problem: Problem) -> Response:

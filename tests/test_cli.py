@@ -1,0 +1,72 @@
+"""The `cvms` command as a person meets it: help, and errors of one line."""
+
+from __future__ import annotations
+
+import socket
+from pathlib import Path
+
+import pytest
+
+from cvms.cli import main
+
+
+@pytest.mark.parametrize("command", [[], ["serve"], ["dev"], ["localnet"], ["demo"]])
+def test_help_is_there_for_every_command(
+    command: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main([*command, "--help"])
+    assert ended.value.code == 0
+    assert "usage: cvms" in capsys.readouterr().out
+
+
+def test_a_missing_setting_is_one_line(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("DATABASE_URL", raising=False)
+    monkeypatch.delenv("DEPLOYER_KEYPAIR_PATH", raising=False)
+    assert main(["serve"]) == 2
+    said = capsys.readouterr().err.splitlines()
+    assert len(said) == 1
+    assert said[0].startswith("cvms: DEPLOYER_KEYPAIR_PATH is not set; expected ")
+
+
+def test_settings_come_from_a_file_too(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("PORT", raising=False)
+    (tmp_path / ".env").write_text("PORT=eighty\nDEPLOYER_KEYPAIR_PATH=no-such-file\n")
+    assert main(["serve"]) == 2
+    assert "DEPLOYER_KEYPAIR_PATH holds 'no-such-file'" in capsys.readouterr().err
+
+
+def test_a_port_that_is_taken_is_one_line(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        folder = str(tmp_path)
+        assert main(["localnet", "--port", str(port), "--in-memory", "--data-dir", folder]) == 2
+    said = capsys.readouterr().err.splitlines()
+    assert len(said) == 1
+    assert f"cannot listen on 127.0.0.1:{port}" in said[0]
+
+
+@pytest.mark.parametrize("port", ["70000", "-1", "eighty"])
+def test_a_bad_flag_is_refused(port: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main(["dev", "--port", port])
+    assert ended.value.code == 2
+    assert "--port" in capsys.readouterr().err
+
+
+def test_the_demo_says_what_does_not_answer(capsys: pytest.CaptureFixture[str]) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+    nowhere = f"http://127.0.0.1:{port}"
+    assert main(["demo", "--url", nowhere, "--rpc-url", nowhere]) == 1
+    said = capsys.readouterr().err
+    assert f"{nowhere} or {nowhere} does not answer" in said
+    assert "make dev" in said
