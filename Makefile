@@ -4,6 +4,13 @@ BIN := $(VENV)/bin
 PYTHON ?= python3.11
 INSTALLED := $(VENV)/.installed
 
+# Debian keeps ensurepip, which venv needs, in a package of its own.
+define INSTALL_VENV
+{ [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null && echo "Installing python3-venv ..." \
+	&& apt-get update -qq && apt-get install -y -qq python3-venv >/dev/null; } \
+	|| { echo "$(PYTHON) has no ensurepip: run apt-get install python3-venv as root" >&2; exit 1; }
+endef
+
 PORT ?= 8080
 LOCALNET_PORT ?= 8899
 DATA_DIR ?= .cvms
@@ -19,7 +26,8 @@ install: $(INSTALLED) ## build .venv from the pinned, hashed requirements
 $(INSTALLED): requirements-dev.txt pyproject.toml
 	@command -v $(PYTHON) >/dev/null || { echo "$(PYTHON) is not installed: apt-get install python3 python3-venv, or set PYTHON" >&2; exit 1; }
 	@echo "Building $(VENV) from requirements-dev.txt ..."
-	@$(PYTHON) -m venv $(VENV) || { echo "the venv module is missing: apt-get install python3-venv" >&2; exit 1; }
+	@$(PYTHON) -c 'import ensurepip' 2>/dev/null || $(INSTALL_VENV)
+	@$(PYTHON) -m venv $(VENV)
 	@$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r requirements-dev.txt
 	@$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
 	@touch $@
