@@ -254,11 +254,40 @@ async def open_transport(
 
 def _request(raw: str, body: bytes) -> httpx.Request:
     url = httpx.URL(raw)
-    headers = {"content-type": "application/json", "accept-encoding": "gzip", "user-agent": "cvms"}
+    headers = {
+        "host": url.netloc.decode("ascii"),
+        "content-type": "application/json",
+        "content-length": str(len(body)),
+        "accept-encoding": "gzip",
+        "user-agent": "cvms",
+    }
     if url.userinfo:
         credentials = base64.b64encode(unquote(url.userinfo.decode()).encode()).decode()
         headers["authorization"] = f"Basic {credentials}"
-    return httpx.Request("POST", url, headers=headers, content=body)
+    return httpx.Request("POST", url, headers=headers, stream=_Body(body))
+
+
+class _Body(httpx.AsyncByteStream):
+    """A request's body. httpx's own is a generator, which a cancelled request would abandon."""
+
+    def __init__(self, content: bytes) -> None:
+        self._content = content
+
+    def __aiter__(self) -> AsyncIterator[bytes]:
+        return _Once(self._content)
+
+
+class _Once:
+    def __init__(self, content: bytes) -> None:
+        self._parts = [content]
+
+    def __aiter__(self) -> AsyncIterator[bytes]:
+        return self
+
+    async def __anext__(self) -> bytes:
+        if not self._parts:
+            raise StopAsyncIteration
+        return self._parts.pop()
 
 
 async def _bounded_body(response: httpx.Response) -> bytes:

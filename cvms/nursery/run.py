@@ -33,6 +33,7 @@ from cvms.nursery.health import Health
 from cvms.nursery.indexer import Indexer, Progress
 from cvms.nursery.reconciler import Reconciler
 from cvms.nursery.retention import Retention
+from cvms.nursery.settler import Settler
 from cvms.nursery.submitter import Submitter
 from cvms.nursery.supervision import supervise
 from cvms.store.cache import BalanceCache, open_cache
@@ -197,6 +198,7 @@ def _tasks(parts: Parts) -> list[tuple[str, Run]]:
         board=parts.board,
         metrics=parts.metrics,
     )
+    settler = Settler(database=parts.database, rpc=parts.rpc, board=parts.board)
     retention = Retention(database=parts.database, board=parts.board)
     return [
         ("indexer", indexer.run),
@@ -204,6 +206,7 @@ def _tasks(parts: Parts) -> list[tuple[str, Run]]:
         ("submitter", submitter.run),
         ("broadcaster", broadcaster.run),
         ("balances", balances.run),
+        ("settler", settler.run),
         ("retention", retention.run),
     ]
 

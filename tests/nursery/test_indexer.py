@@ -111,8 +111,6 @@ async def test_a_delegate_shows_in_the_row_though_no_event_tells(world: World) -
     assert await world.problems() == []
 
 
-# httpx leaves the generator of a request's body to the garbage collector when it is cancelled.
-@pytest.mark.filterwarnings("ignore:Async generator 'httpx._content.ByteStream:ResourceWarning")
 async def test_cancelled_at_any_point_and_started_again_nothing_is_lost_or_doubled(
     world: World,
 ) -> None:
