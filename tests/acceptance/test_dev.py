@@ -6,6 +6,7 @@ import signal
 from pathlib import Path
 
 import psutil
+import pytest
 import trio
 
 from cvms.config import load_programs
@@ -36,11 +37,24 @@ async def test_the_demo_runs_and_a_second_start_finds_its_data(tmp_path: Path) -
 
 async def test_two_starts_cannot_use_one_folder(tmp_path: Path) -> None:
     async with cvms("dev", *PORTS, folder=tmp_path) as first:
-        await first.line("Starting")
+        await first.line("Starting the local chain")
         async with cvms("dev", *PORTS, folder=tmp_path) as second:
             with trio.fail_after(30):
                 assert await second.process.wait() == 2
             assert "is in use by another dev" in second.errors.read_text()
+        await first.stop(signal.SIGINT, within=15)
+        _all_gone(tmp_path, [])
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("stage", ["PostgreSQL", "the local chain", "the service"])
+async def test_a_signal_in_the_middle_of_the_start_leaves_nothing(
+    tmp_path: Path, stage: str, number: signal.Signals
+) -> None:
+    async with cvms("dev", *PORTS, folder=tmp_path) as dev:
+        await dev.line(f"Starting {stage}")
+        await dev.stop(number, within=15)
+        _all_gone(tmp_path, [])
 
 
 async def test_a_killed_start_is_taken_over_by_the_next(tmp_path: Path) -> None:
