@@ -92,7 +92,7 @@ async def _sign_and_store(
     signed = _signed_by_all(services, transaction)
     result = await services.rpc.simulate(bytes(signed), sig_verify=True)
     # It may have landed already if a submission of the same bytes overtook this one.
-    if result.err not in {None, "AlreadyProcessed"}:
+    if result.err is not None and result.err != "AlreadyProcessed":
         raise refusal(result.err, result.logs, services.programs)
     async with services.database.transaction() as conn:
         stored = await submissions.attach_signature(

@@ -228,6 +228,25 @@ async def test_the_same_transaction_twice_gets_the_same_answer(front: Service) -
     assert pending == [{"state": "pending", "stored": True}]
 
 
+async def test_what_the_chain_would_refuse_by_now_is_not_submitted(front: Service) -> None:
+    wallet = await with_vault(front)
+    body = cosigned(wallet, await deposit(front, wallet, 50 * USDT))
+    mint = str(front.config.programs.mint)
+    await front.rpc.call(
+        "surfnet_setTokenAccount", [str(wallet.pubkey()), mint, {"amount": 49 * USDT}]
+    )
+    reply = await front.post("/api/transactions", body)
+    problem = reply.json()
+    assert (reply.status_code, problem["code"]) == (422, "program_error")
+    assert problem["program_error"] == {
+        "code": 1,
+        "name": "InsufficientFunds",
+        "msg": problem["program_error"]["msg"],
+    }
+    deposits = await rows(front, "SELECT state FROM submissions WHERE kind = 'deposit'")
+    assert deposits == [{"state": "built"}]
+
+
 async def test_a_transaction_that_was_not_built_here_is_refused(front: Service) -> None:
     wallet = await funded(front)
     body = cosigned(wallet, await initialize(front, wallet))
