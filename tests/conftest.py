@@ -1,4 +1,4 @@
-"""What every test may ask for: a database of its own and a local chain of its own."""
+"""What every test may ask for: a database, a local chain and a Redis of its own."""
 
 from __future__ import annotations
 
@@ -20,6 +20,7 @@ from cvms.config import Programs, load_programs
 from cvms.dev.chain import bundled_programs
 from cvms.dev.localnet import prepare
 from cvms.dev.postgres import embedded_postgres
+from tests.redis_server import RedisServer
 
 FAST = chain.Timing(slot_seconds=0.05, confirmed_lag=1, finalized_lag=4)
 
@@ -81,3 +82,12 @@ async def localnet(nursery: trio.Nursery) -> Localnet:
         programs=programs,
         running=running,
     )
+
+
+@pytest.fixture
+def redis_server() -> Iterator[RedisServer]:
+    with tempfile.TemporaryDirectory(prefix="cvms-redis-") as folder:
+        server = RedisServer(Path(folder))
+        yield server
+        server.client.close()
+        server.kill()

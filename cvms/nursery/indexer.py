@@ -143,6 +143,8 @@ class Indexer:
         if not batch.passed:
             return None
         to = _cursor_after(str(self._program), cursor, batch.passed)
+        # Before the commit as well: killed right after it, no older balance is left behind.
+        await self._cache.forget(*(str(v.vault.owner) for v in batch.vaults if v.vault))
         indexed = await apply_batch(self._database, batch, after=cursor, to=to)
         if indexed is None:
             return None

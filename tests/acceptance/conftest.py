@@ -12,6 +12,7 @@ import pytest
 from cvms.config import load_programs
 from cvms.demo import Addresses
 from tests.acceptance.processes import Command, cvms, free_port
+from tests.redis_server import RedisServer
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +30,9 @@ class System:
 
 
 @pytest.fixture
-async def system(tmp_path: Path, database_url: str) -> AsyncIterator[System]:
+async def system(
+    tmp_path: Path, database_url: str, redis_server: RedisServer
+) -> AsyncIterator[System]:
     """`cvms localnet` runs in a process of its own, so that the service can be killed alone."""
     arguments = localnet_arguments(free_port())
     async with cvms(*arguments, folder=tmp_path) as chain:
@@ -48,6 +51,7 @@ async def system(tmp_path: Path, database_url: str) -> AsyncIterator[System]:
             environ={
                 "PORT": str(port),
                 "DATABASE_URL": database_url,
+                "REDIS_URL": redis_server.url,
                 "SOLANA_RPC_URL": rpc_url,
                 "SOLANA_WS_URL": ws_url,
                 "DEPLOYER_KEYPAIR_PATH": str(tmp_path / "chain" / "operator.json"),

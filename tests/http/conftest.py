@@ -91,6 +91,7 @@ async def running(
     limits: WebSocketLimits | None = None,
     max_in_flight: int = MAX_IN_FLIGHT,
     nonce_ttl: float = 300.0,
+    redis_url: str | None = None,
 ) -> AsyncIterator[Service]:
     """The front end with everything it depends on, stopped in order at the end of the block."""
     operator = operator or Keypair()
@@ -107,7 +108,7 @@ async def running(
     async with (
         open_database(database_url) as database,
         open_rpc([rpc_url]) as rpc,
-        open_cache(None, ttl=5.0) as cache,
+        open_cache(redis_url, ttl=5.0) as cache,
         httpx.AsyncClient(timeout=30) as http,
         trio.open_nursery() as nursery,
     ):

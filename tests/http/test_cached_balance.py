@@ -1,0 +1,27 @@
+"""With Redis the balance route says that it did not ask the database."""
+
+from __future__ import annotations
+
+from solders.keypair import Keypair
+
+from cvms.store import vaults
+from tests.http.conftest import running
+from tests.redis_server import RedisServer
+from tests.store.examples import vault_row
+
+
+async def test_the_second_answer_is_cached_and_otherwise_the_same(
+    database_url: str, redis_server: RedisServer
+) -> None:
+    owner = str(Keypair().pubkey())
+    async with running(database_url, redis_url=redis_server.url) as service:
+        async with service.database.connection() as conn:
+            await vaults.upsert(conn, vault_row(owner=owner))
+        first = (await service.get(f"/api/vault/balance/{owner}")).json()
+        second = (await service.get(f"/api/vault/balance/{owner}")).json()
+        assert first["cached"] is False
+        assert second == first | {"cached": True}
+
+        redis_server.kill()
+        third = await service.get(f"/api/vault/balance/{owner}")
+        assert (third.status_code, third.json()) == (200, first)
