@@ -148,10 +148,10 @@ def _parser() -> argparse.ArgumentParser:
         "--slot-seconds", type=_positive, default=0.4, help="length of a slot (%(default)s)"
     )
     localnet.add_argument(
-        "--confirmed-lag", type=int, default=1, help="slots until confirmed (%(default)s)"
+        "--confirmed-lag", type=_slots, default=1, help="slots until confirmed (%(default)s)"
     )
     localnet.add_argument(
-        "--finalized-lag", type=int, default=31, help="slots until finalized (%(default)s)"
+        "--finalized-lag", type=_slots, default=31, help="slots until finalized (%(default)s)"
     )
     _add_log_format(localnet)
     localnet.set_defaults(run=_localnet)
@@ -197,6 +197,13 @@ def _port(text: str) -> int:
     if not 0 <= port <= 65535:
         raise argparse.ArgumentTypeError(f"{port} is not a TCP port (0 to 65535)")
     return port
+
+
+def _slots(text: str) -> int:
+    slots = int(text)
+    if not 0 <= slots <= 10_000:
+        raise argparse.ArgumentTypeError(f"{slots} is not a number of slots (0 to 10000)")
+    return slots
 
 
 def _positive(text: str) -> float:

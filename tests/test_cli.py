@@ -54,12 +54,26 @@ def test_a_port_that_is_taken_is_one_line(
     assert f"cannot listen on 127.0.0.1:{port}" in said[0]
 
 
-@pytest.mark.parametrize("port", ["70000", "-1", "eighty"])
-def test_a_bad_flag_is_refused(port: str, capsys: pytest.CaptureFixture[str]) -> None:
+@pytest.mark.parametrize(
+    ("command", "flag", "value"),
+    [
+        ("dev", "--port", "70000"),
+        ("dev", "--port", "-1"),
+        ("dev", "--localnet-port", "eighty"),
+        ("localnet", "--slot-seconds", "0"),
+        ("localnet", "--slot-seconds", "nan"),
+        ("localnet", "--confirmed-lag", "-1"),
+        ("localnet", "--finalized-lag", "many"),
+        ("demo", "--mint", "not-a-key"),
+    ],
+)
+def test_a_bad_flag_is_refused_by_name(
+    command: str, flag: str, value: str, capsys: pytest.CaptureFixture[str]
+) -> None:
     with pytest.raises(SystemExit) as ended:
-        main(["dev", "--port", port])
+        main([command, f"{flag}={value}"])
     assert ended.value.code == 2
-    assert "--port" in capsys.readouterr().err
+    assert f"argument {flag}:" in capsys.readouterr().err
 
 
 def test_the_demo_says_what_does_not_answer(capsys: pytest.CaptureFixture[str]) -> None:
