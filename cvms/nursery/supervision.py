@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import structlog
 import trio
 
-from cvms.errors import ChainUnavailable, ConfigurationError, DatabaseUnavailable
+from cvms.errors import ChainUnavailable, ConfigurationError, DatabaseUnavailable, leaves
 from cvms.metrics import Metrics
 from cvms.nursery.channels import Board
 
@@ -112,18 +112,12 @@ class _Supervised:
 
 def summary(error: BaseException) -> str:
     """An error in one line, a group as all of its members."""
-    return "; ".join(f"{type(leaf).__name__}: {leaf}" for leaf in _leaves(error))
+    return "; ".join(f"{type(leaf).__name__}: {leaf}" for leaf in leaves(error))
 
 
 def _kinds(error: BaseException) -> str:
-    return ",".join(sorted({type(leaf).__name__ for leaf in _leaves(error)}))
+    return ",".join(sorted({type(leaf).__name__ for leaf in leaves(error)}))
 
 
 def _is_all(error: BaseException, *kinds: type[BaseException]) -> bool:
-    return all(isinstance(leaf, kinds) for leaf in _leaves(error))
-
-
-def _leaves(error: BaseException) -> list[BaseException]:
-    if isinstance(error, BaseExceptionGroup):
-        return [leaf for member in error.exceptions for leaf in _leaves(member)]
-    return [error]
+    return all(isinstance(leaf, kinds) for leaf in leaves(error))
