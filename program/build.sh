@@ -9,7 +9,7 @@
 set -eu
 
 packages="rustc-web rust-web-src llvm-22 binutils-bpf"
-programs="collateral_vault"
+programs="collateral_vault position_manager"
 
 here=$(CDPATH='' cd -- "$(dirname -- "$0")" && pwd)
 target=$here/target

@@ -1,0 +1,107 @@
+//! Is each account what the instruction takes it for? Nothing here trusts a position in a list.
+
+use sdk::{Account, AnchorError, Context, Pubkey, Result, pda, system};
+
+use crate::errors::PositionError;
+use crate::summary::PositionSummary;
+use crate::vault::{self, Vault, VaultAuthority};
+
+const POSITION_SUMMARY: &[u8] = b"position_summary";
+const INSTRUCTIONS_ID: Pubkey = Pubkey::from_base58("Sysvar1nstructions1111111111111111111111111");
+
+/// The first N accounts by name.
+#[inline(always)]
+pub fn take<'a, const N: usize>(context: &Context<'a>) -> Result<&'a [Account<'a>; N]> {
+    context.accounts.first_chunk().ok_or(AnchorError::AccountNotEnoughKeys)
+}
+
+#[inline(always)]
+pub fn signer(account: Account) -> Result {
+    if account.is_signer() { Ok(()) } else { Err(AnchorError::AccountNotSigner) }
+}
+
+#[inline(always)]
+pub fn writable<const N: usize>(accounts: [Account; N]) -> Result {
+    for account in accounts {
+        if !account.is_writable() {
+            return Err(AnchorError::ConstraintMut);
+        }
+    }
+    Ok(())
+}
+
+#[inline(always)]
+pub fn program(account: Account, id: &Pubkey) -> Result {
+    if account.key() == id { Ok(()) } else { Err(AnchorError::InvalidProgramId) }
+}
+
+#[inline(always)]
+pub fn instructions_sysvar(account: Account) -> Result {
+    if *account.key() == INSTRUCTIONS_ID { Ok(()) } else { Err(AnchorError::AccountSysvarMismatch) }
+}
+
+/// What the vault program is told of its caller must be the truth: us.
+#[inline(always)]
+pub fn caller(context: &Context, account: Account) -> Result {
+    if account.key() == context.program_id {
+        Ok(())
+    } else {
+        Err(PositionError::UnauthorizedProgram)
+    }
+}
+
+/// An account of `program`; one that was never created is told apart.
+#[inline(always)]
+fn owned(account: Account, program: &Pubkey) -> Result {
+    if account.owned_by(program) {
+        return Ok(());
+    }
+    if account.owned_by(&system::ID) && account.data().is_empty() {
+        return Err(AnchorError::AccountNotInitialized);
+    }
+    Err(AnchorError::AccountOwnedByWrongProgram)
+}
+
+/// A vault of the vault program, whoever owns it.
+#[inline(always)]
+pub fn any_vault(account: Account) -> Result<Vault> {
+    owned(account, &vault::PROGRAM_ID)?;
+    let vault = Vault::read(account)?;
+    let (owner, bump) = (vault.owner()?, [vault.bump()?]);
+    pda::verify(account.key(), [vault::VAULT, owner.as_bytes(), &bump], &vault::PROGRAM_ID)?;
+    Ok(vault)
+}
+
+/// The vault program's one authority account.
+#[inline(always)]
+pub fn vault_authority(account: Account) -> Result<VaultAuthority> {
+    owned(account, &vault::PROGRAM_ID)?;
+    let authority = VaultAuthority::read(account)?;
+    let bump = [authority.bump()?];
+    pda::verify(account.key(), [vault::VAULT_AUTHORITY, &bump], &vault::PROGRAM_ID)?;
+    Ok(authority)
+}
+
+/// Seeds of a vault's summary, without the bump.
+#[inline(always)]
+pub fn summary_seeds<'a>(vault: &Vault<'a>) -> [&'a [u8]; 2] {
+    [POSITION_SUMMARY, vault.key().as_bytes()]
+}
+
+/// The summary of `vault`: ours, a summary, at the vault's address, and for it and its owner.
+#[inline(always)]
+pub fn summary<'a>(
+    context: &Context,
+    account: Account<'a>,
+    vault: &Vault,
+) -> Result<PositionSummary<'a>> {
+    owned(account, context.program_id)?;
+    let summary = PositionSummary::read(account)?;
+    let (address, _) = pda::find(summary_seeds(vault), context.program_id)?;
+    let of_vault = summary.vault()? == *vault.key() && summary.owner()? == vault.owner()?;
+    if address == *account.key() && of_vault {
+        Ok(summary)
+    } else {
+        Err(AnchorError::ConstraintSeeds)
+    }
+}

@@ -1,0 +1,5 @@
+//! One module for each instruction, or for a pair that mirrors itself.
+
+pub mod init_position_summary;
+pub mod positions;
+pub mod rebalance_collateral;

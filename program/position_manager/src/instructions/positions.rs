@@ -1,0 +1,60 @@
+use sdk::cpi::Use;
+use sdk::{Context, Reader, Result};
+
+use crate::errors::PositionError;
+use crate::summary::PositionSummary;
+use crate::{accounts, collateral, vault};
+
+/// A change of what is open, its accounts checked and its signer allowed to make it.
+struct Change<'a> {
+    summary: PositionSummary<'a>,
+    amount: u64,
+    call: [Use<'a>; 4],
+}
+
+/// Opens a position and locks its collateral.
+#[inline(never)]
+pub fn open(context: &Context, arguments: &mut Reader) -> Result {
+    let change = read(context, arguments)?;
+    change.summary.open(change.amount)?;
+    collateral::lock(&change.call, change.amount);
+    Ok(())
+}
+
+/// Closes a position, or a part of one, and unlocks its collateral.
+#[inline(never)]
+pub fn close(context: &Context, arguments: &mut Reader) -> Result {
+    let change = read(context, arguments)?;
+    change.summary.close(change.amount)?;
+    collateral::unlock(&change.call, change.amount);
+    Ok(())
+}
+
+/// The authority account is the vault program's to check, since only it reads it here.
+#[inline(always)]
+fn read<'a>(context: &Context<'a>, arguments: &mut Reader) -> Result<Change<'a>> {
+    let amount = arguments.u64()?;
+    arguments.end()?;
+    let &[caller, vault_authority, instructions, vault, summary, vault_program, authority] =
+        accounts::take(context)?;
+    accounts::signer(authority)?;
+    accounts::writable([vault, summary])?;
+    accounts::caller(context, caller)?;
+    accounts::instructions_sysvar(instructions)?;
+    accounts::program(vault_program, &vault::PROGRAM_ID)?;
+    let state = accounts::any_vault(vault)?;
+    let summary = accounts::summary(context, summary, &state)?;
+    if !state.may_trade(authority.key())? {
+        return Err(PositionError::Unauthorized);
+    }
+    if amount == 0 {
+        return Err(PositionError::InvalidAmount);
+    }
+    let call = [
+        Use::readonly(caller),
+        Use::readonly(vault_authority),
+        Use::readonly(instructions),
+        Use::writable(vault),
+    ];
+    Ok(Change { summary, amount, call })
+}
