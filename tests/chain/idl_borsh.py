@@ -33,6 +33,20 @@ def read_struct(program: dict[str, Any], name: str, data: bytes) -> tuple[dict[s
     return values, data
 
 
+def instruction_of(program: dict[str, Any], name: str) -> dict[str, Any]:
+    [found] = [each for each in program["instructions"] if each["name"] == name]
+    entry: dict[str, Any] = found
+    return entry
+
+
+def read_arguments(program: dict[str, Any], name: str, data: bytes) -> tuple[dict[str, Any], bytes]:
+    """An instruction's arguments by name, without its discriminator, and what is left."""
+    values = {}
+    for argument in instruction_of(program, name)["args"]:
+        values[argument["name"]], data = _read(program, argument["type"], data)
+    return values, data
+
+
 def _read(program: dict[str, Any], kind: Any, data: bytes) -> tuple[Any, bytes]:
     if isinstance(kind, str) and kind in _NUMBERS:
         size = struct.calcsize(_NUMBERS[kind])
@@ -41,13 +55,22 @@ def _read(program: dict[str, Any], kind: Any, data: bytes) -> tuple[Any, bytes]:
         return bool(data[0]), data[1:]
     if kind == "pubkey":
         return str(Pubkey(data[:32])), data[32:]
+    if "defined" in kind:
+        return _read_defined(program, kind["defined"]["name"], data)
+    return _read_container(program, kind, data)
+
+
+def _read_container(
+    program: dict[str, Any], kind: dict[str, Any], data: bytes
+) -> tuple[Any, bytes]:
+    if "option" in kind:
+        present, data = _read(program, "bool", data)
+        return _read(program, kind["option"], data) if present else (None, data)
     if "vec" in kind:
         count, data = _read(program, "u32", data)
         return _read_many(program, kind["vec"], count, data)
-    if "array" in kind:
-        item, count = kind["array"]
-        return _read_many(program, item, count, data)
-    return _read_defined(program, kind["defined"]["name"], data)
+    item, count = kind["array"]
+    return _read_many(program, item, count, data)
 
 
 def _read_many(

@@ -22,8 +22,10 @@ _RANGES = {
     "<q": (-(2**63), 2**63 - 1),
 }
 
+PUBKEYS = st.binary(min_size=32, max_size=32).map(Pubkey)
+
 _PLAIN: dict[Any, st.SearchStrategy[Any]] = {
-    Pubkey: st.binary(min_size=32, max_size=32).map(Pubkey),
+    Pubkey: PUBKEYS,
     bool: st.booleans(),
 }
 

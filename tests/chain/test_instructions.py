@@ -2,124 +2,177 @@
 
 from __future__ import annotations
 
+import inspect
 from typing import Any
 
 import pytest
-from solders.instruction import Instruction
+from hypothesis import given
+from hypothesis import strategies as st
+from solders.instruction import AccountMeta, Instruction
 from solders.pubkey import Pubkey
 from solders.token.associated import get_associated_token_address
 
 from cvms.chain import instructions
 from cvms.chain.addresses import ASSOCIATED_TOKEN_PROGRAM, SYSTEM_PROGRAM, TOKEN_PROGRAM
 from cvms.chain.types import Programs
-from tests.chain.idl_borsh import idl
+from tests.chain.idl_borsh import idl, instruction_of, read_arguments
+from tests.chain.made_up import PUBKEYS, unhurried
 
-OWNER, AUTHORITY, DELEGATE, RECIPIENT, COSIGNER = (Pubkey.new_unique() for _ in range(5))
+IDLS = {name: idl(name) for name in ("collateral_vault", "position_manager")}
+INSTRUCTIONS = [
+    (program, entry["name"]) for program in IDLS for entry in IDLS[program]["instructions"]
+]
+OWNER, AUTHORITY, RECIPIENT, COSIGNER, YIELD = (Pubkey.new_unique() for _ in range(5))
 SUMMARIES = [Pubkey.new_unique(), Pubkey.new_unique()]
-U64 = (1234).to_bytes(8, "little")
+
+ARGUMENTS: dict[str, st.SearchStrategy[Any]] = {
+    "u8": st.integers(0, 2**8 - 1),
+    "u32": st.integers(0, 2**32 - 1),
+    "u64": st.integers(0, 2**64 - 1),
+    "i64": st.integers(-(2**63), 2**63 - 1),
+    "bool": st.booleans(),
+    "pubkey": PUBKEYS,
+}
 
 
-def built(programs: Programs) -> dict[str, tuple[Instruction, bytes, dict[str, Pubkey]]]:
-    """By name: the instruction, its arguments' bytes, and who is in its named places."""
-    vault = instructions.vault_address(programs, OWNER)
-    vault_tokens = instructions.token_account(vault, programs.mint)
-    authority_tokens = instructions.token_account(AUTHORITY, programs.mint)
-    keys = b"\2\0\0\0" + b"".join(map(bytes, SUMMARIES))
-    return {
-        "initialize_vault_authority": (
-            instructions.initialize_vault_authority(
-                programs, governance=AUTHORITY, authorized_programs=SUMMARIES, freeze=False
-            ),
-            keys + b"\1\0",
-            {"governance": AUTHORITY},
-        ),
-        "initialize_vault": (
-            instructions.initialize_vault(programs, OWNER),
-            b"",
-            {
-                "user": OWNER,
-                "vault": vault,
-                "vault_token_account": vault_tokens,
-                "usdt_mint": programs.mint,
-            },
-        ),
-        "deposit": (
-            instructions.deposit(programs, authority=AUTHORITY, owner=OWNER, amount=1234),
-            U64,
-            {
-                "authority": AUTHORITY,
-                "owner": OWNER,
-                "vault": vault,
-                "user_token_account": authority_tokens,
-                "vault_token_account": vault_tokens,
-            },
-        ),
-        "withdraw": (
-            instructions.withdraw(
-                programs,
-                authority=AUTHORITY,
-                owner=OWNER,
-                recipient_token_account=RECIPIENT,
-                position_summaries=SUMMARIES,
-                amount=1234,
-                extra_signers=[COSIGNER],
-            ),
-            U64,
-            {
-                "authority": AUTHORITY,
-                "owner": OWNER,
-                "vault": vault,
-                "vault_authority": instructions.vault_authority_address(programs),
-                "vault_token_account": vault_tokens,
-                "user_token_account": RECIPIENT,
-            },
-        ),
-        "add_delegate": (
-            instructions.add_delegate(programs, owner=OWNER, delegate=DELEGATE),
-            bytes(DELEGATE),
-            {"owner": OWNER, "vault": vault},
-        ),
-        "remove_delegate": (
-            instructions.remove_delegate(programs, owner=OWNER, delegate=DELEGATE),
-            bytes(DELEGATE),
-            {"owner": OWNER, "vault": vault},
-        ),
+def values_of(kind: Any) -> st.SearchStrategy[Any]:
+    """Values of an IDL's type of argument."""
+    if isinstance(kind, str):
+        return ARGUMENTS[kind]
+    if "option" in kind:
+        return st.none() | values_of(kind["option"])
+    return st.lists(values_of(kind["vec"]), max_size=4)
+
+
+def given_to(entry: dict[str, Any]) -> st.SearchStrategy[dict[str, Any]]:
+    """What a builder needs: the IDL's arguments by their names, and keys for the rest."""
+    drawn = {each["name"]: values_of(each["type"]) for each in entry["args"]}
+    for name, parameter in inspect.signature(
+        getattr(instructions, entry["name"])
+    ).parameters.items():
+        if (
+            name != "programs"
+            and name not in drawn
+            and parameter.default is inspect.Parameter.empty
+        ):
+            drawn[name] = st.just([]) if name == "position_summaries" else PUBKEYS
+    return st.fixed_dictionaries(drawn)
+
+
+def plain(value: Any) -> Any:
+    """A value as the independent reader gives it."""
+    if isinstance(value, list):
+        return [plain(each) for each in value]
+    return str(value) if isinstance(value, Pubkey) else value
+
+
+def places(name: str, taken: dict[str, Any], programs: Programs) -> dict[str, Pubkey]:
+    """Who belongs into the account slots of an instruction, by the slots' names."""
+    found = {slot: key for slot, key in taken.items() if isinstance(key, Pubkey)}
+    found |= {
+        "vault_authority": derived(programs.vault, b"vault_authority"),
+        "collateral_vault_program": programs.vault,
+        "usdt_mint": programs.mint,
     }
+    found.setdefault("caller_program", programs.position_manager)
+    mint = taken.get("new_mint", programs.mint)
+    owners = {"vault": "user" if "user" in taken else "owner"}
+    owners |= {"from_vault": "from_owner", "to_vault": "to_owner"}
+    for slot, owner in owners.items():
+        if owner in taken:
+            vault = derived(programs.vault, b"vault", bytes(taken[owner]))
+            found[slot] = vault
+            found[f"{slot}_token_account"] = get_associated_token_address(vault, mint)
+            summary = derived(programs.position_manager, b"position_summary", bytes(vault))
+            found["position_summary"] = summary
+    if "recipient_token_account" in taken:
+        found["user_token_account"] = taken["recipient_token_account"]
+    elif wallet := taken.get("authority" if name == "deposit" else "owner"):
+        found["user_token_account"] = get_associated_token_address(wallet, programs.mint)
+    return found
 
 
-NAMES = (
-    "initialize_vault_authority",
-    "initialize_vault",
-    "deposit",
-    "withdraw",
-    "add_delegate",
-    "remove_delegate",
-)
+def derived(program: Pubkey, *seeds: bytes) -> Pubkey:
+    return Pubkey.find_program_address(seeds, program)[0]
 
 
-@pytest.mark.parametrize("name", NAMES)
-def test_an_instruction_is_what_the_idl_says(name: str, programs: Programs) -> None:
-    instruction, arguments, places = built(programs)[name]
-    [entry] = [each for each in idl("collateral_vault")["instructions"] if each["name"] == name]
-    assert instruction.program_id == programs.vault
-    assert instruction.data == bytes(entry["discriminator"]) + arguments
-    slots: list[dict[str, Any]] = entry["accounts"]
-    for slot, meta in zip(slots, instruction.accounts[: len(slots)], strict=True):
+def test_there_is_a_builder_for_every_instruction() -> None:
+    assert len(INSTRUCTIONS) == 37
+    assert {name for _, name in INSTRUCTIONS} <= set(instructions.__all__)
+
+
+@pytest.mark.parametrize(("program", "name"), INSTRUCTIONS)
+@unhurried
+@given(data=st.data())
+def test_an_instruction_is_what_the_idl_says(program: str, name: str, data: st.DataObject) -> None:
+    programs = Programs(vault=Pubkey.new_unique(), position_manager=YIELD, mint=OWNER)
+    entry = instruction_of(IDLS[program], name)
+    taken = data.draw(given_to(entry))
+    built: Instruction = getattr(instructions, name)(programs, **taken)
+
+    on = programs.vault if program == "collateral_vault" else programs.position_manager
+    assert built.program_id == on
+    assert built.data[:8] == bytes(entry["discriminator"])
+    arguments = {each["name"]: plain(taken[each["name"]]) for each in entry["args"]}
+    assert read_arguments(IDLS[program], name, built.data[8:]) == (arguments, b"")
+    belongs = places(name, taken, programs)
+    for slot, meta in zip(entry["accounts"], built.accounts, strict=True):
+        expected = slot.get("address") or str(belongs[slot["name"]])
+        assert str(meta.pubkey) == expected, slot["name"]
         assert meta.is_writable == slot.get("writable", False), slot["name"]
         assert meta.is_signer == slot.get("signer", False), slot["name"]
-        if "address" in slot:
-            assert str(meta.pubkey) == slot["address"]
-        elif slot["name"] in places:
-            assert meta.pubkey == places[slot["name"]], slot["name"]
 
 
 def test_a_withdrawal_lists_position_summaries_then_cosigners(programs: Programs) -> None:
-    instruction, _, _ = built(programs)["withdraw"]
-    remaining = [(m.pubkey, m.is_signer, m.is_writable) for m in instruction.accounts[7:]]
-    assert remaining == [
-        *((summary, False, False) for summary in SUMMARIES),
-        (COSIGNER, True, False),
+    withdraw = instructions.withdraw(
+        programs,
+        authority=AUTHORITY,
+        owner=OWNER,
+        recipient_token_account=RECIPIENT,
+        position_summaries=SUMMARIES,
+        amount=1234,
+        extra_signers=[COSIGNER],
+    )
+    assert withdraw.accounts[7:] == [
+        *(AccountMeta(summary, is_signer=False, is_writable=False) for summary in SUMMARIES),
+        AccountMeta(COSIGNER, is_signer=True, is_writable=False),
     ]
+
+
+@pytest.mark.parametrize(
+    ("name", "argument"),
+    [
+        ("yield_deposit", "amount"),
+        ("yield_withdraw", "amount"),
+        ("compound_yield", "compounded_amount"),
+    ],
+)
+def test_a_yield_programs_accounts_come_before_cosigners(
+    programs: Programs, name: str, argument: str
+) -> None:
+    pool = AccountMeta(RECIPIENT, is_signer=False, is_writable=True)
+    built: Instruction = getattr(instructions, name)(
+        programs,
+        authority=AUTHORITY,
+        owner=OWNER,
+        yield_program=YIELD,
+        yield_accounts=[pool],
+        extra_signers=[COSIGNER],
+        **{argument: 1},
+    )
+    assert built.accounts[5:] == [pool, AccountMeta(COSIGNER, is_signer=True, is_writable=False)]
+
+
+def test_a_timelock_may_be_cosigned(programs: Programs) -> None:
+    schedule = instructions.schedule_timelock(
+        programs,
+        authority=AUTHORITY,
+        owner=OWNER,
+        amount=1,
+        duration_seconds=60,
+        extra_signers=[COSIGNER],
+    )
+    assert schedule.accounts[3:] == [AccountMeta(COSIGNER, is_signer=True, is_writable=False)]
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,112 @@
+"""Every instruction of the vault program and the position manager, and the few that go with them.
+
+Account order and flags are the IDL's; addresses that are derived are derived here. Amounts are
+token units, durations seconds; a number out of its type's range raises ValueError. Tokens are of
+`programs.mint`. `extra_signers` are the multisig's co-signers besides the authority.
+"""
+
+from __future__ import annotations
+
+from solders.compute_budget import set_compute_unit_limit, set_compute_unit_price
+
+from cvms.chain.addresses import (
+    position_summary_address,
+    token_account,
+    vault_address,
+    vault_authority_address,
+)
+from cvms.chain.instructions.collateral import (
+    lock_collateral,
+    transfer_collateral,
+    unlock_collateral,
+)
+from cvms.chain.instructions.governance import (
+    add_authorized_program,
+    add_yield_program,
+    initialize_vault_authority,
+    remove_authorized_program,
+    remove_yield_program,
+    set_cpi_enforced,
+    set_freeze_flag,
+    set_risk_level,
+    update_usdt_mint,
+)
+from cvms.chain.instructions.policy import (
+    add_delegate,
+    add_withdraw_whitelist,
+    disable_vault_multisig,
+    remove_delegate,
+    remove_withdraw_whitelist,
+    set_vault_multisig,
+    set_withdraw_min_delay,
+    set_withdraw_rate_limit,
+)
+from cvms.chain.instructions.position_manager import (
+    close_position,
+    init_position_summary,
+    open_position,
+    rebalance_collateral,
+)
+from cvms.chain.instructions.timelocks import (
+    release_timelocks,
+    request_withdraw,
+    schedule_timelock,
+)
+from cvms.chain.instructions.tokens import create_token_account
+from cvms.chain.instructions.vaults import (
+    close_vault,
+    deposit,
+    emergency_withdraw,
+    get_vault_info,
+    initialize,
+    initialize_vault,
+    withdraw,
+)
+from cvms.chain.instructions.yields import compound_yield, yield_deposit, yield_withdraw
+
+__all__ = [
+    "add_authorized_program",
+    "add_delegate",
+    "add_withdraw_whitelist",
+    "add_yield_program",
+    "close_position",
+    "close_vault",
+    "compound_yield",
+    "create_token_account",
+    "deposit",
+    "disable_vault_multisig",
+    "emergency_withdraw",
+    "get_vault_info",
+    "init_position_summary",
+    "initialize",
+    "initialize_vault",
+    "initialize_vault_authority",
+    "lock_collateral",
+    "open_position",
+    "position_summary_address",
+    "rebalance_collateral",
+    "release_timelocks",
+    "remove_authorized_program",
+    "remove_delegate",
+    "remove_withdraw_whitelist",
+    "remove_yield_program",
+    "request_withdraw",
+    "schedule_timelock",
+    "set_compute_unit_limit",
+    "set_compute_unit_price",
+    "set_cpi_enforced",
+    "set_freeze_flag",
+    "set_risk_level",
+    "set_vault_multisig",
+    "set_withdraw_min_delay",
+    "set_withdraw_rate_limit",
+    "token_account",
+    "transfer_collateral",
+    "unlock_collateral",
+    "update_usdt_mint",
+    "vault_address",
+    "vault_authority_address",
+    "withdraw",
+    "yield_deposit",
+    "yield_withdraw",
+]

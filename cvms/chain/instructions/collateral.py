@@ -1,0 +1,77 @@
+"""What authorized programs do with collateral.
+
+The vault program takes these only as a call from the program that `caller_program` names. Sent on
+their own they are refused with UnauthorizedProgram.
+"""
+
+from __future__ import annotations
+
+from solders.instruction import AccountMeta, Instruction
+from solders.pubkey import Pubkey
+
+from cvms.chain.addresses import (
+    INSTRUCTIONS_SYSVAR,
+    TOKEN_PROGRAM,
+    token_account,
+    vault_address,
+    vault_authority_address,
+)
+from cvms.chain.instructions.encoding import readonly, u64, vault_program, writable
+from cvms.chain.types import Programs
+
+
+def lock_collateral(
+    programs: Programs, *, caller_program: Pubkey, owner: Pubkey, amount: int
+) -> Instruction:
+    """Move `amount` from the available to the locked balance."""
+    accounts = [
+        *caller_accounts(programs, caller_program),
+        writable(vault_address(programs, owner)),
+    ]
+    return vault_program(programs, "lock_collateral", accounts, u64(amount))
+
+
+def unlock_collateral(
+    programs: Programs, *, caller_program: Pubkey, owner: Pubkey, amount: int
+) -> Instruction:
+    """Move `amount` from the locked to the available balance."""
+    accounts = [
+        *caller_accounts(programs, caller_program),
+        writable(vault_address(programs, owner)),
+    ]
+    return vault_program(programs, "unlock_collateral", accounts, u64(amount))
+
+
+def transfer_collateral(
+    programs: Programs, *, caller_program: Pubkey, from_owner: Pubkey, to_owner: Pubkey, amount: int
+) -> Instruction:
+    """Move `amount` between two owners' vaults."""
+    accounts = [
+        *caller_accounts(programs, caller_program),
+        *transfer_accounts(programs, from_owner, to_owner),
+    ]
+    return vault_program(programs, "transfer_collateral", accounts, u64(amount))
+
+
+def caller_accounts(programs: Programs, caller_program: Pubkey) -> list[AccountMeta]:
+    """What the vault program reads to find out who calls."""
+    return [
+        readonly(caller_program),
+        readonly(vault_authority_address(programs)),
+        readonly(INSTRUCTIONS_SYSVAR),
+    ]
+
+
+def transfer_accounts(
+    programs: Programs, from_owner: Pubkey, to_owner: Pubkey
+) -> list[AccountMeta]:
+    """Two vaults, their token accounts, and the token program."""
+    from_vault = vault_address(programs, from_owner)
+    to_vault = vault_address(programs, to_owner)
+    return [
+        writable(from_vault),
+        writable(to_vault),
+        writable(token_account(from_vault, programs.mint)),
+        writable(token_account(to_vault, programs.mint)),
+        readonly(TOKEN_PROGRAM),
+    ]

@@ -1,0 +1,109 @@
+"""What governance decides for all vaults; the vault authority holds it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from solders.instruction import Instruction
+from solders.pubkey import Pubkey
+
+from cvms.chain.addresses import (
+    ASSOCIATED_TOKEN_PROGRAM,
+    SYSTEM_PROGRAM,
+    TOKEN_PROGRAM,
+    token_account,
+    vault_address,
+    vault_authority_address,
+)
+from cvms.chain.instructions.encoding import (
+    boolean,
+    keys,
+    readonly,
+    signer,
+    u8,
+    vault_program,
+    writable,
+)
+from cvms.chain.types import Programs
+
+
+def initialize_vault_authority(
+    programs: Programs,
+    *,
+    governance: Pubkey,
+    authorized_programs: Sequence[Pubkey] = (),
+    freeze: bool | None = None,
+) -> Instruction:
+    """Create the vault authority; the signer becomes governance. Works once."""
+    flag = b"\0" if freeze is None else b"\1" + boolean(freeze)
+    accounts = [
+        signer(governance, writable=True),
+        writable(vault_authority_address(programs)),
+        readonly(SYSTEM_PROGRAM),
+    ]
+    arguments = keys(authorized_programs) + flag
+    return vault_program(programs, "initialize_vault_authority", accounts, arguments)
+
+
+def add_authorized_program(
+    programs: Programs, *, governance: Pubkey, program: Pubkey
+) -> Instruction:
+    """Let a program lock, unlock and transfer collateral; withdrawals ask it for positions."""
+    return _by_governance(programs, "add_authorized_program", governance, bytes(program))
+
+
+def remove_authorized_program(
+    programs: Programs, *, governance: Pubkey, program: Pubkey
+) -> Instruction:
+    """Take back what `add_authorized_program` gave."""
+    return _by_governance(programs, "remove_authorized_program", governance, bytes(program))
+
+
+def set_freeze_flag(programs: Programs, *, governance: Pubkey, freeze: bool) -> Instruction:
+    """Stop, or allow again, locking and unlocking of collateral."""
+    return _by_governance(programs, "set_freeze_flag", governance, boolean(freeze))
+
+
+def set_cpi_enforced(programs: Programs, *, governance: Pubkey, cpi_enforced: bool) -> Instruction:
+    """Require that `caller_program` names the calling program."""
+    return _by_governance(programs, "set_cpi_enforced", governance, boolean(cpi_enforced))
+
+
+def add_yield_program(programs: Programs, *, governance: Pubkey, program: Pubkey) -> Instruction:
+    """Let vaults put tokens into a yield program."""
+    return _by_governance(programs, "add_yield_program", governance, bytes(program))
+
+
+def remove_yield_program(programs: Programs, *, governance: Pubkey, program: Pubkey) -> Instruction:
+    """Take back what `add_yield_program` gave."""
+    return _by_governance(programs, "remove_yield_program", governance, bytes(program))
+
+
+def set_risk_level(programs: Programs, *, governance: Pubkey, risk_level: int) -> Instruction:
+    """Set the number that stands for the risk governance accepts."""
+    return _by_governance(programs, "set_risk_level", governance, u8(risk_level))
+
+
+def update_usdt_mint(
+    programs: Programs, *, governance: Pubkey, owner: Pubkey, new_mint: Pubkey
+) -> Instruction:
+    """Let the owner's empty vault hold another mint, in its token account for that mint."""
+    vault = vault_address(programs, owner)
+    accounts = [
+        signer(governance, writable=True),
+        writable(vault_authority_address(programs)),
+        writable(vault),
+        writable(token_account(vault, new_mint)),
+        readonly(new_mint),
+        readonly(SYSTEM_PROGRAM),
+        readonly(TOKEN_PROGRAM),
+        readonly(ASSOCIATED_TOKEN_PROGRAM),
+    ]
+    return vault_program(programs, "update_usdt_mint", accounts)
+
+
+def _by_governance(
+    programs: Programs, name: str, governance: Pubkey, arguments: bytes
+) -> Instruction:
+    accounts = [signer(governance, writable=True), writable(vault_authority_address(programs))]
+    return vault_program(programs, name, accounts, arguments)

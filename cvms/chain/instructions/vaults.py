@@ -1,0 +1,128 @@
+"""A vault's life: open it, pay in, pay out, close it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from solders.instruction import AccountMeta, Instruction
+from solders.pubkey import Pubkey
+
+from cvms.chain.addresses import (
+    ASSOCIATED_TOKEN_PROGRAM,
+    RENT_SYSVAR,
+    SYSTEM_PROGRAM,
+    TOKEN_PROGRAM,
+    token_account,
+    vault_address,
+    vault_authority_address,
+)
+from cvms.chain.instructions.encoding import (
+    readonly,
+    signer,
+    signers,
+    u64,
+    vault_program,
+    writable,
+)
+from cvms.chain.types import Programs
+
+
+def initialize(programs: Programs) -> Instruction:
+    """Does nothing; the interface has it."""
+    return vault_program(programs, "initialize", [readonly(SYSTEM_PROGRAM)])
+
+
+def initialize_vault(programs: Programs, user: Pubkey) -> Instruction:
+    """Create the user's vault and its token account; the user pays their rent."""
+    vault = vault_address(programs, user)
+    accounts = [
+        signer(user, writable=True),
+        writable(vault),
+        writable(token_account(vault, programs.mint)),
+        readonly(programs.mint),
+        readonly(SYSTEM_PROGRAM),
+        readonly(TOKEN_PROGRAM),
+        readonly(ASSOCIATED_TOKEN_PROGRAM),
+        readonly(RENT_SYSVAR),
+    ]
+    return vault_program(programs, "initialize_vault", accounts)
+
+
+def close_vault(programs: Programs, user: Pubkey) -> Instruction:
+    """Close the user's empty vault and its token account; their rent goes back to the user."""
+    vault = vault_address(programs, user)
+    accounts = [
+        signer(user, writable=True),
+        writable(vault),
+        writable(token_account(vault, programs.mint)),
+        readonly(TOKEN_PROGRAM),
+    ]
+    return vault_program(programs, "close_vault", accounts)
+
+
+def get_vault_info(programs: Programs, owner: Pubkey) -> Instruction:
+    """Does nothing but check that the vault is one."""
+    return vault_program(programs, "get_vault_info", [readonly(vault_address(programs, owner))])
+
+
+def deposit(programs: Programs, *, authority: Pubkey, owner: Pubkey, amount: int) -> Instruction:
+    """Move `amount` from the authority's associated token account into the owner's vault."""
+    vault = vault_address(programs, owner)
+    accounts = [
+        signer(authority, writable=True),
+        readonly(owner),
+        writable(vault),
+        writable(token_account(authority, programs.mint)),
+        writable(token_account(vault, programs.mint)),
+        readonly(TOKEN_PROGRAM),
+    ]
+    return vault_program(programs, "deposit", accounts, u64(amount))
+
+
+def withdraw(
+    programs: Programs,
+    *,
+    authority: Pubkey,
+    owner: Pubkey,
+    recipient_token_account: Pubkey,
+    position_summaries: Sequence[Pubkey],
+    amount: int,
+    extra_signers: Sequence[Pubkey] = (),
+) -> Instruction:
+    """Move `amount` from the owner's vault to a token account.
+
+    `position_summaries`: one for each authorized program, in the vault authority's order.
+    """
+    accounts = [
+        *_payout(programs, authority, owner, recipient_token_account),
+        *(readonly(summary) for summary in position_summaries),
+        *signers(extra_signers),
+    ]
+    return vault_program(programs, "withdraw", accounts, u64(amount))
+
+
+def emergency_withdraw(
+    programs: Programs, *, authority: Pubkey, owner: Pubkey, amount: int
+) -> Instruction:
+    """Move `amount` to the owner's associated token account.
+
+    The authority is the owner, within the available balance, or governance, which reaches the
+    locked balance too.
+    """
+    accounts = _payout(programs, authority, owner, token_account(owner, programs.mint))
+    return vault_program(programs, "emergency_withdraw", accounts, u64(amount))
+
+
+def _payout(
+    programs: Programs, authority: Pubkey, owner: Pubkey, recipient_token_account: Pubkey
+) -> list[AccountMeta]:
+    vault = vault_address(programs, owner)
+    return [
+        signer(authority, writable=True),
+        readonly(owner),
+        writable(vault),
+        readonly(vault_authority_address(programs)),
+        writable(token_account(vault, programs.mint)),
+        writable(recipient_token_account),
+        readonly(TOKEN_PROGRAM),
+    ]
