@@ -9,7 +9,7 @@ from solders.pubkey import Pubkey
 
 from cvms.chain.answers import TransactionRecord
 from cvms.chain.borsh import discriminator
-from cvms.chain.idl import load_idl
+from cvms.chain.idl import ProgramName, load_idl
 from cvms.chain.types import Programs
 
 _VAULTS = frozenset({"vault", "from_vault", "to_vault"})
@@ -27,16 +27,22 @@ class OpenedVault:
 
 
 def touched_vaults(record: TransactionRecord, programs: Programs) -> set[Pubkey]:
-    """The vaults that our program's instructions, top-level or inner, may have written.
+    """The vaults that our programs' instructions, top-level or inner, may have written.
 
-    A failed transaction wrote none. That an address really is a vault is seen when it is fetched.
+    The position manager's count too: a node that keeps no inner instructions does not show its
+    calls of the vault program. A failed transaction wrote none. That an address really is a vault
+    is seen when it is fetched.
     """
     if record.err is not None:
         return set()
+    names: dict[Pubkey, ProgramName] = {
+        programs.vault: "collateral_vault",
+        programs.position_manager: "position_manager",
+    }
     touched = set()
     for instruction in record.instructions:
-        if instruction.program_id == programs.vault:
-            for position in _positions().get(instruction.data[:8], ()):
+        if name := names.get(instruction.program_id):
+            for position in _positions(name).get(instruction.data[:8], ()):
                 if position < len(instruction.accounts):
                     touched.add(instruction.accounts[position])
     return touched
@@ -56,7 +62,7 @@ def opened_vaults(record: TransactionRecord, programs: Programs) -> list[OpenedV
 
 
 @cache
-def _positions() -> dict[bytes, tuple[int, ...]]:
+def _positions(program: ProgramName) -> dict[bytes, tuple[int, ...]]:
     """By instruction discriminator: where in its account list writable vaults are."""
     return {
         bytes(instruction.discriminator): tuple(
@@ -64,5 +70,5 @@ def _positions() -> dict[bytes, tuple[int, ...]]:
             for position, slot in enumerate(instruction.accounts)
             if slot.writable and slot.name in _VAULTS
         )
-        for instruction in load_idl("collateral_vault").instructions
+        for instruction in load_idl(program).instructions
     }

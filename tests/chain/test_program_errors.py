@@ -31,10 +31,14 @@ def refused(outcome: CvmsError) -> tuple[int | None, str, str]:
     return outcome.code, outcome.name, outcome.msg
 
 
-def test_every_error_of_the_idl_is_found_by_its_code(programs: Programs) -> None:
-    for entry in idl("collateral_vault")["errors"]:
+@pytest.mark.parametrize("name", ["collateral_vault", "position_manager"])
+def test_every_error_of_an_idl_is_found_by_its_code(programs: Programs, name: str) -> None:
+    program = programs.vault if name == "collateral_vault" else programs.position_manager
+    errors = idl(name)["errors"]
+    assert [entry["code"] for entry in errors] == list(range(6000, 6017))
+    for entry in errors:
         code = entry["code"]
-        outcome = refusal(custom(code), failed(programs.vault, code=code), programs)
+        outcome = refusal(custom(code), failed(program, code=code), programs)
         assert refused(outcome) == (code, entry["name"], entry["msg"])
 
 

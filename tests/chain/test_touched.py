@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
+from solders.instruction import Instruction
 from solders.pubkey import Pubkey
 
 from cvms.chain import instructions
@@ -52,6 +54,50 @@ def test_inner_instructions_count_and_other_programs_do_not(programs: Programs) 
     transfer = raw(programs.vault, "transfer_collateral", accounts, inner=3)
     foreign = raw(programs.position_manager, "transfer_collateral", accounts[::-1])
     assert touched_vaults(record(foreign, transfer), programs) == {accounts[3], accounts[4]}
+
+
+@pytest.mark.parametrize("name", ["open_position", "close_position"])
+def test_a_position_touches_its_vault_even_without_inner_instructions(
+    programs: Programs, name: str
+) -> None:
+    built: Instruction = getattr(instructions, name)(
+        programs, authority=OWNER, owner=OWNER, amount=1
+    )
+    accounts = tuple(meta.pubkey for meta in built.accounts)
+    executed = RawInstruction(0, None, programs.position_manager, accounts, built.data)
+    vault = instructions.vault_address(programs, OWNER)
+    assert touched_vaults(record(executed), programs) == {vault}
+    assert touched_vaults(record(executed, err="AccountInUse"), programs) == set()
+
+
+def test_rebalancing_touches_both_vaults_with_and_without_inner_instructions(
+    programs: Programs,
+) -> None:
+    other = Pubkey.new_unique()
+    rebalance = instructions.rebalance_collateral(
+        programs, authority=OWNER, from_owner=OWNER, to_owner=other, amount=1
+    )
+    transfer = instructions.transfer_collateral(
+        programs,
+        caller_program=programs.position_manager,
+        from_owner=OWNER,
+        to_owner=other,
+        amount=1,
+    )
+    top, inner = (
+        RawInstruction(0, index, each.program_id, tuple(m.pubkey for m in each.accounts), each.data)
+        for index, each in [(None, rebalance), (0, transfer)]
+    )
+    vaults = {instructions.vault_address(programs, each) for each in (OWNER, other)}
+    assert touched_vaults(record(top), programs) == vaults
+    assert touched_vaults(record(top, inner), programs) == vaults
+
+
+def test_a_new_position_summary_touches_no_vault(programs: Programs) -> None:
+    summary = instructions.init_position_summary(programs, payer=OWNER, owner=OWNER)
+    accounts = tuple(meta.pubkey for meta in summary.accounts)
+    executed = RawInstruction(0, None, programs.position_manager, accounts, summary.data)
+    assert touched_vaults(record(executed), programs) == set()
 
 
 def test_too_few_accounts_and_unknown_instructions_touch_nothing(programs: Programs) -> None:
