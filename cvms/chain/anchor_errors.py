@@ -44,6 +44,10 @@ ANCHOR_ERRORS = MappingProxyType(
             "ConstraintAssociatedTokenTokenProgram",
             "An associated token account token program is not the expected",
         ),
+        2040: (
+            "ConstraintDuplicateMutableAccount",
+            "A duplicate mutable account constraint was violated",
+        ),
         2500: ("RequireViolated", "A require expression was violated"),
         2501: ("RequireEqViolated", "A require_eq expression was violated"),
         2502: ("RequireKeysEqViolated", "A require_keys_eq expression was violated"),

@@ -68,6 +68,8 @@ def test_a_code_means_what_its_program_says(
 
 def test_frameworks_codes_have_anchors_names(programs: Programs) -> None:
     assert program_error(programs.vault, 2006, programs).name == "ConstraintSeeds"
+    duplicate = program_error(programs.vault, 2040, programs)
+    assert duplicate.name == "ConstraintDuplicateMutableAccount"
     assert program_error(programs.position_manager, 3012, programs).name == "AccountNotInitialized"
 
 
