@@ -189,6 +189,22 @@ def test_an_amount_outside_64_bits_is_refused(programs: Programs, amount: int) -
         instructions.deposit(programs, authority=OWNER, owner=OWNER, amount=amount)
 
 
+@pytest.mark.parametrize(
+    ("name", "given_too_much"),
+    [
+        ("set_vault_multisig", {"signers": [], "threshold": 256}),
+        ("set_withdraw_rate_limit", {"window_seconds": 2**32, "max_amount": 1}),
+        ("set_withdraw_rate_limit", {"window_seconds": 1, "max_amount": -1}),
+        ("set_withdraw_min_delay", {"seconds": 2**63}),
+    ],
+)
+def test_a_number_out_of_its_types_range_is_refused(
+    programs: Programs, name: str, given_too_much: dict[str, Any]
+) -> None:
+    with pytest.raises(ValueError, match=r"range|requires"):
+        getattr(instructions, name)(programs, owner=OWNER, **given_too_much)
+
+
 def test_a_token_account_is_the_associated_one_and_creating_it_twice_is_allowed(
     programs: Programs,
 ) -> None:
