@@ -280,6 +280,38 @@ def get_vault_info(owner: Pubkey, /, **substitutes: Pubkey) -> Instruction:
     return instruction("get_vault_info", {}, {"vault": vault_address(owner)} | substitutes)
 
 
+def govern(name: str, governance: Pubkey, /, *, value: Any, **substitutes: Pubkey) -> Instruction:
+    """An instruction of governance with one argument, for example `set_freeze_flag`."""
+    (argument,) = VAULT_IDL.instructions[name]["args"]
+    accounts = {"governance": governance, "vault_authority": authority_address()}
+    return instruction(name, {argument["name"]: value}, accounts | substitutes)
+
+
+def change_lock(name: str, owner: Pubkey, amount: int, /, **substitutes: Pubkey) -> Instruction:
+    """`lock_collateral` or `unlock_collateral`, called directly."""
+    accounts = {
+        "caller_program": POSITION_MANAGER,
+        "vault_authority": authority_address(),
+        "vault": vault_address(owner),
+    }
+    return instruction(name, {"amount": amount}, accounts | substitutes)
+
+
+def transfer_collateral(
+    giver: Pubkey, taker: Pubkey, amount: int, /, **substitutes: Pubkey
+) -> Instruction:
+    """Called directly."""
+    accounts = {
+        "caller_program": POSITION_MANAGER,
+        "vault_authority": authority_address(),
+        "from_vault": vault_address(giver),
+        "to_vault": vault_address(taker),
+        "from_vault_token_account": token_address(vault_address(giver)),
+        "to_vault_token_account": token_address(vault_address(taker)),
+    }
+    return instruction("transfer_collateral", {"amount": amount}, accounts | substitutes)
+
+
 def without(
     given: Instruction, *, signer: int | None = None, writable: int | None = None
 ) -> Instruction:

@@ -13,6 +13,10 @@ FRAMEWORK = {
     "ConstraintAssociated": (2009, "An associated constraint was violated"),
     "ConstraintTokenMint": (2014, "A token mint constraint was violated"),
     "ConstraintTokenOwner": (2015, "A token owner constraint was violated"),
+    "ConstraintDuplicateMutableAccount": (
+        2040,
+        "A duplicate mutable account constraint was violated",
+    ),
     "AccountDiscriminatorMismatch": (
         3002,
         "Account discriminator did not match what was expected",

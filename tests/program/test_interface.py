@@ -32,6 +32,16 @@ BUILT: dict[str, dict[str, Any]] = {
     "add_delegate": {"delegate": PROGRAM},
     "remove_delegate": {"delegate": PROGRAM},
     "get_vault_info": {},
+    "lock_collateral": {"amount": 1},
+    "unlock_collateral": {"amount": 1},
+    "transfer_collateral": {"amount": 1},
+    "add_authorized_program": {"program": PROGRAM},
+    "remove_authorized_program": {"program": PROGRAM},
+    "add_yield_program": {"program": PROGRAM},
+    "remove_yield_program": {"program": PROGRAM},
+    "set_freeze_flag": {"freeze": True},
+    "set_cpi_enforced": {"cpi_enforced": True},
+    "set_risk_level": {"risk_level": 1},
 }
 LATER = VAULT_IDL.instructions.keys() - BUILT.keys()
 

@@ -83,6 +83,19 @@ pub fn vault_authority<'a>(
     Ok(authority)
 }
 
+/// The authority account, to be changed by the governance that it names.
+#[inline(always)]
+pub fn governed<'a>(context: &Context<'a>) -> Result<VaultAuthority<'a>> {
+    let (&[governance, account], _) = take(context)?;
+    signer(governance)?;
+    writable([governance, account])?;
+    let authority = vault_authority(context, account)?;
+    if *governance.key() != authority.governance()? {
+        return Err(VaultError::Unauthorized);
+    }
+    Ok(authority)
+}
+
 /// The account that holds the vault's tokens.
 #[inline(always)]
 pub fn vault_token_account<'a>(vault: &Vault, account: Account<'a>) -> Result<TokenAccount<'a>> {

@@ -1,14 +1,18 @@
-//! The program's own errors: 6000 and on, in the order of the interface.
+//! The program's own errors, 6000 and on, in the order of the interface; and before them the one of
+//! the framework that only this program uses.
 
 sdk::errors! {
     VaultError:
+    ConstraintDuplicateMutableAccount = 2040, "A duplicate mutable account constraint was violated";
     InvalidAmount = 6000, "Amount must be greater than zero";
     Unauthorized = 6001, "Unauthorized";
     InsufficientFunds = 6002, "Insufficient funds";
     Overflow = 6003, "Arithmetic overflow or underflow";
+    UnauthorizedProgram = 6004, "Caller program is not authorized";
     AlreadyInitialized = 6005, "Account already initialized";
     AlreadyExists = 6006, "Entry already exists";
     NotFound = 6007, "Account not found";
+    Frozen = 6008, "Vault operations are frozen";
     InvariantViolation = 6009, "Balance invariant violated";
     InvalidTokenProgramOwner = 6011, "Invalid token account program owner";
     OpenPositionsExist = 6012, "User has open positions (locked collateral present)";

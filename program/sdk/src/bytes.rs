@@ -63,6 +63,11 @@ impl<'a> Bytes<'a> {
     }
 
     #[inline(always)]
+    pub fn u16(self, at: usize) -> Result<u16> {
+        Ok(u16::from_le_bytes(self.get(at)?))
+    }
+
+    #[inline(always)]
     pub fn u32(self, at: usize) -> Result<u32> {
         Ok(u32::from_le_bytes(self.get(at)?))
     }

@@ -22,6 +22,11 @@ impl<'a> Reader<'a> {
     }
 
     #[inline(always)]
+    pub fn u8(&mut self) -> Result<u8> {
+        Ok(self.array::<1>()?[0])
+    }
+
+    #[inline(always)]
     pub fn u64(&mut self) -> Result<u64> {
         Ok(u64::from_le_bytes(*self.array()?))
     }

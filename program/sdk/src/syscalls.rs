@@ -64,6 +64,7 @@ syscalls! {
     fn sol_memmove_(to: *mut u8, from: *const u8, length: u64);
     fn sol_memset_(to: *mut u8, byte: u8, length: u64);
     fn sol_get_clock_sysvar(clock: *mut crate::sysvar::Clock) -> u64;
+    fn sol_get_stack_height() -> u64;
     fn sol_get_rent_sysvar(rent: *mut crate::sysvar::Rent) -> u64;
     fn sol_create_program_address(
         seeds: *const Slice, count: u64, program: *const Pubkey, address: *mut Pubkey

@@ -1,9 +1,12 @@
-//! The clock and the rent, asked of the virtual machine: no account can be substituted.
+//! The clock and the rent, asked of the virtual machine, so that no account can be substituted;
+//! and the instructions sysvar, which is only to be had as an account.
 
 use crate::syscalls;
-use crate::{ProgramError, Pubkey, Result};
+use crate::{Account, AnchorError, ProgramError, Pubkey, Result};
 
 pub const RENT_ID: Pubkey = Pubkey::from_base58("SysvarRent111111111111111111111111111111111");
+pub const INSTRUCTIONS_ID: Pubkey =
+    Pubkey::from_base58("Sysvar1nstructions1111111111111111111111111");
 
 #[repr(C)]
 #[derive(Default)]
@@ -54,4 +57,38 @@ pub fn rent_exemption(length: u64) -> Result<u64> {
         return Err(ProgramError::UnsupportedSysvar);
     }
     Ok((rent.lamports_per_byte_year * (ACCOUNT_OVERHEAD + length)) << exponent)
+}
+
+/// How deep the running instruction is: 1 for a top-level one, 2 for one that it calls, and so on.
+#[inline(always)]
+pub fn stack_height() -> u64 {
+    // SAFETY: the syscall takes nothing and touches no memory.
+    unsafe { syscalls::sol_get_stack_height() }
+}
+
+/// The transaction's instructions, and which of them is running.
+pub struct Instructions<'a>(Account<'a>);
+
+impl<'a> Instructions<'a> {
+    const ACCOUNT_META: usize = 1 + 32;
+
+    #[inline(always)]
+    pub fn read(account: Account<'a>) -> Result<Self> {
+        if *account.key() != INSTRUCTIONS_ID {
+            return Err(AnchorError::AccountSysvarMismatch);
+        }
+        Ok(Instructions(account))
+    }
+
+    /// The program of the top-level instruction that is running now, whatever it has called.
+    #[inline(always)]
+    pub fn running_program(&self) -> Result<Pubkey> {
+        // The count, an offset for each instruction, the instructions, and last the current index.
+        let data = self.0.data();
+        let last = data.len().checked_sub(2).ok_or(AnchorError::AccountDidNotDeserialize)?;
+        let index = usize::from(data.u16(last)?);
+        let at = usize::from(data.u16(2 + 2 * index)?);
+        let accounts = usize::from(data.u16(at)?);
+        data.key(at + 2 + Self::ACCOUNT_META * accounts)
+    }
 }

@@ -9,6 +9,10 @@ const DISCRIMINATOR: [u8; 8] = discriminator("account", "VaultAuthority");
 const GOVERNANCE: usize = 8;
 const AUTHORIZED_PROGRAMS: usize = 40;
 const PROGRAMS: usize = 64;
+/// Behind the authorized programs: the bump, and then
+const FREEZE: usize = 1;
+const CPI_ENFORCED: usize = 2;
+const YIELD_WHITELIST: usize = 3;
 
 #[derive(Clone, Copy)]
 pub struct VaultAuthority<'a>(Bytes<'a>);
@@ -36,6 +40,11 @@ impl<'a> VaultAuthority<'a> {
     }
 
     #[inline(always)]
+    pub fn governance(self) -> Result<Pubkey> {
+        self.0.key(GOVERNANCE)
+    }
+
+    #[inline(always)]
     pub fn authorized_programs(self) -> List<'a> {
         List { data: self.0, at: AUTHORIZED_PROGRAMS, stride: 32, capacity: PROGRAMS }
     }
@@ -51,7 +60,33 @@ impl<'a> VaultAuthority<'a> {
     }
 
     #[inline(always)]
+    pub fn freeze(self) -> Result<bool> {
+        Ok(self.0.u8(self.authorized_programs().end()? + FREEZE)? != 0)
+    }
+
+    #[inline(always)]
     pub fn set_freeze(self, freeze: bool) -> Result {
-        self.0.put(self.authorized_programs().end()? + 1, [u8::from(freeze)])
+        self.0.put(self.authorized_programs().end()? + FREEZE, [u8::from(freeze)])
+    }
+
+    #[inline(always)]
+    pub fn cpi_enforced(self) -> Result<bool> {
+        Ok(self.0.u8(self.authorized_programs().end()? + CPI_ENFORCED)? != 0)
+    }
+
+    #[inline(always)]
+    pub fn set_cpi_enforced(self, enforced: bool) -> Result {
+        self.0.put(self.authorized_programs().end()? + CPI_ENFORCED, [u8::from(enforced)])
+    }
+
+    #[inline(always)]
+    pub fn yield_whitelist(self) -> Result<List<'a>> {
+        let at = self.authorized_programs().end()? + YIELD_WHITELIST;
+        Ok(List { data: self.0, at, stride: 32, capacity: PROGRAMS })
+    }
+
+    #[inline(always)]
+    pub fn set_risk_level(self, level: u8) -> Result {
+        self.0.put(self.yield_whitelist()?.end()?, [level])
     }
 }

@@ -290,6 +290,37 @@ impl Balances {
         self.total_withdrawn = add(self.total_withdrawn, amount)?;
         Ok(())
     }
+
+    /// From available to locked.
+    #[inline(always)]
+    pub fn lock(&mut self, amount: u64) -> Result {
+        self.available = self.available.checked_sub(amount).ok_or(VaultError::InsufficientFunds)?;
+        self.locked = add(self.locked, amount)?;
+        Ok(())
+    }
+
+    /// From locked to available.
+    #[inline(always)]
+    pub fn unlock(&mut self, amount: u64) -> Result {
+        self.locked = self.locked.checked_sub(amount).ok_or(VaultError::InsufficientFunds)?;
+        self.available = add(self.available, amount)?;
+        Ok(())
+    }
+
+    /// Out of this vault into another: neither a deposit nor a withdrawal.
+    #[inline(always)]
+    pub fn transfer_out(&mut self, amount: u64) -> Result {
+        self.available = self.available.checked_sub(amount).ok_or(VaultError::InsufficientFunds)?;
+        self.total = self.total.checked_sub(amount).ok_or(VaultError::Overflow)?;
+        Ok(())
+    }
+
+    #[inline(always)]
+    pub fn transfer_in(&mut self, amount: u64) -> Result {
+        self.total = add(self.total, amount)?;
+        self.available = add(self.available, amount)?;
+        Ok(())
+    }
 }
 
 #[inline(always)]

@@ -1,0 +1,29 @@
+//! Which program may move collateral: one on the authority's list, calling us itself.
+
+use sdk::sysvar::{self, Instructions};
+use sdk::{Account, Result};
+
+use crate::errors::VaultError;
+use crate::state::VaultAuthority;
+
+/// The height of a call made by a top-level instruction.
+const CALLED_BY_TOP_LEVEL: u64 = 2;
+
+/// The caller is the program of the top-level instruction that is running now. That it is our
+/// caller, and not the caller's caller, follows from the height of the stack.
+#[inline(always)]
+pub fn require_authorized(
+    authority: &VaultAuthority,
+    caller_program: Account,
+    instructions: &Instructions,
+) -> Result {
+    if sysvar::stack_height() != CALLED_BY_TOP_LEVEL {
+        return Err(VaultError::UnauthorizedProgram);
+    }
+    let caller = instructions.running_program()?;
+    let named = !authority.cpi_enforced()? || caller == *caller_program.key();
+    if named && authority.authorized_programs().contains(&caller)? {
+        return Ok(());
+    }
+    Err(VaultError::UnauthorizedProgram)
+}

@@ -1,0 +1,32 @@
+use sdk::{Context, Reader, Result};
+
+use crate::accounts;
+use crate::events::{CpiEnforcedSetEvent, FreezeFlagSetEvent};
+
+/// Stops, or allows again, locking and unlocking; nothing else.
+#[inline(never)]
+pub fn set_freeze_flag(context: &Context, arguments: &mut Reader) -> Result {
+    let freeze = arguments.bool()?;
+    arguments.end()?;
+    accounts::governed(context)?.set_freeze(freeze)?;
+    FreezeFlagSetEvent { freeze }.emit();
+    Ok(())
+}
+
+/// Whether a caller must also be named by the `caller_program` account.
+#[inline(never)]
+pub fn set_cpi_enforced(context: &Context, arguments: &mut Reader) -> Result {
+    let cpi_enforced = arguments.bool()?;
+    arguments.end()?;
+    accounts::governed(context)?.set_cpi_enforced(cpi_enforced)?;
+    CpiEnforcedSetEvent { cpi_enforced }.emit();
+    Ok(())
+}
+
+/// Notes a level for readers of the account; no instruction depends on it.
+#[inline(never)]
+pub fn set_risk_level(context: &Context, arguments: &mut Reader) -> Result {
+    let level = arguments.u8()?;
+    arguments.end()?;
+    accounts::governed(context)?.set_risk_level(level)
+}
