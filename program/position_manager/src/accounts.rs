@@ -1,13 +1,12 @@
 //! Is each account what the instruction takes it for? Nothing here trusts a position in a list.
 
-use sdk::{Account, AnchorError, Context, Pubkey, Result, pda, system};
+use sdk::{Account, AnchorError, Context, Pubkey, Result, pda, system, sysvar};
 
 use crate::errors::PositionError;
 use crate::summary::PositionSummary;
 use crate::vault::{self, Vault, VaultAuthority};
 
 const POSITION_SUMMARY: &[u8] = b"position_summary";
-const INSTRUCTIONS_ID: Pubkey = Pubkey::from_base58("Sysvar1nstructions1111111111111111111111111");
 
 /// The first N accounts by name.
 #[inline(always)]
@@ -37,7 +36,11 @@ pub fn program(account: Account, id: &Pubkey) -> Result {
 
 #[inline(always)]
 pub fn instructions_sysvar(account: Account) -> Result {
-    if *account.key() == INSTRUCTIONS_ID { Ok(()) } else { Err(AnchorError::AccountSysvarMismatch) }
+    if *account.key() == sysvar::INSTRUCTIONS_ID {
+        Ok(())
+    } else {
+        Err(AnchorError::AccountSysvarMismatch)
+    }
 }
 
 /// What the vault program is told of its caller must be the truth: us.
