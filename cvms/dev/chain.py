@@ -26,8 +26,11 @@ LANDING_DEADLINE = 30.0
 
 def bundled_programs(programs: Programs) -> tuple[Deployment, ...]:
     """The programs of this package, at the ids they are to have."""
-    elf = files("cvms").joinpath("programs", "collateral_vault.so").read_bytes()
-    return (Deployment(program_id=programs.vault, elf=elf),)
+    built = files("cvms").joinpath("programs")
+    return (
+        Deployment(programs.vault, built.joinpath("collateral_vault.so").read_bytes()),
+        Deployment(programs.position_manager, built.joinpath("position_manager.so").read_bytes()),
+    )
 
 
 async def prepare_chain(rpc: Rpc, programs: Programs, operator: Keypair) -> None:
