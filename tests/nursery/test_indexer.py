@@ -23,9 +23,13 @@ from cvms.nursery.apply import apply_batch
 from cvms.nursery.batch import BatchReader
 from cvms.nursery.gap import read_gap
 from cvms.nursery.health import Health
-from cvms.store import totals, vaults
+from cvms.store import history, totals, vaults
+from cvms.store.cache import BalanceCache, open_cache
 from cvms.store.cursor import Cursor
+from cvms.store.database import Database
+from cvms.store.vaults import VaultRow
 from tests.nursery.world import World, address, running, until
+from tests.redis_server import RedisServer
 
 
 async def test_a_deposit_and_a_withdrawal_are_in_the_books_once(world: World) -> None:
@@ -348,6 +352,47 @@ async def test_a_vault_closed_before_anyone_looked_keeps_its_history(world: Worl
         row = await vaults.get(conn, address(owner))
     assert row is not None
     assert (row.total, row.mint, row.state) == (0, str(world.programs.mint), {"closed": True})
+
+
+async def test_killed_right_after_a_commit_it_leaves_no_older_balance_in_the_cache(
+    world: World, redis_server: RedisServer
+) -> None:
+    owner = await world.owner(tokens=1_000)
+    await world.indexer().catch_up()
+    async with world.database.connection() as conn:
+        before = await vaults.get(conn, address(owner))
+    assert before is not None
+    async with open_cache(redis_server.url, ttl=60.0) as cache:
+        await cache.put(before)
+        await world.act(owner, world.deposit(owner, 1_000))
+        with pytest.raises(Killed):
+            await world.indexer(cache=KilledAfterCommit(cache, world.database)).catch_up()
+        assert await world.history(owner) == [("deposit", 1_000, 1_000)]
+        assert await cache.get(address(owner)) is None
+
+
+class Killed(Exception):
+    """The process is gone at this line."""
+
+
+class KilledAfterCommit:
+    """A cache whose indexer dies before it can say that something was committed."""
+
+    def __init__(self, cache: BalanceCache, database: Database) -> None:
+        self._cache = cache
+        self._database = database
+
+    async def get(self, owner: str) -> VaultRow | None:
+        return await self._cache.get(owner)
+
+    async def put(self, row: VaultRow) -> None:
+        await self._cache.put(row)
+
+    async def forget(self, *owners: str) -> None:
+        async with self._database.connection() as conn:
+            if await history.page(conn, owners[0], limit=1):
+                raise Killed
+        await self._cache.forget(*owners)
 
 
 async def _gone(world: World, account: Pubkey) -> bool:

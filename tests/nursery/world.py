@@ -40,7 +40,7 @@ from cvms.nursery.reconciler import Reconciler
 from cvms.nursery.submitter import Submitter
 from cvms.nursery.vault_rows import vault_row
 from cvms.store import cursor, history, outbox, reconciliation, totals, vaults
-from cvms.store.cache import NoCache
+from cvms.store.cache import BalanceCache, NoCache
 from cvms.store.database import Database
 from cvms.store.outbox import OutboxRow
 
@@ -69,7 +69,9 @@ class World:
 
     # --- tasks ---------------------------------------------------------------------------------
 
-    def indexer(self, *, rpc: Rpc | None = None, batch_size: int = 100) -> Indexer:
+    def indexer(
+        self, *, rpc: Rpc | None = None, batch_size: int = 100, cache: BalanceCache | None = None
+    ) -> Indexer:
         return Indexer(
             database=self.database,
             rpc=rpc or self.rpc,
@@ -79,7 +81,7 @@ class World:
             indexed=self.send_indexed,
             outbox_wake=self.outbox_wake,
             tvl_wake=self.tvl_wake,
-            cache=NoCache(),
+            cache=cache or NoCache(),
             board=self.board,
             metrics=self.metrics,
             batch_size=batch_size,

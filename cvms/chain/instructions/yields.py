@@ -34,11 +34,8 @@ def yield_deposit(
     extra_signers: Sequence[Pubkey] = (),
 ) -> Instruction:
     """Move `amount` from the available balance into a whitelisted yield program."""
-    accounts = [
-        *_named(programs, authority, owner, yield_program),
-        *yield_accounts,
-        *signers(extra_signers),
-    ]
+    named = _named(programs, authority, owner, yield_program)
+    accounts = [*named, *yield_accounts, *signers(extra_signers)]
     return vault_program(programs, "yield_deposit", accounts, u64(amount))
 
 
@@ -53,11 +50,8 @@ def yield_withdraw(
     extra_signers: Sequence[Pubkey] = (),
 ) -> Instruction:
     """Move `amount` from a whitelisted yield program back to the available balance."""
-    accounts = [
-        *_named(programs, authority, owner, yield_program),
-        *yield_accounts,
-        *signers(extra_signers),
-    ]
+    named = _named(programs, authority, owner, yield_program)
+    accounts = [*named, *yield_accounts, *signers(extra_signers)]
     return vault_program(programs, "yield_withdraw", accounts, u64(amount))
 
 
@@ -72,11 +66,8 @@ def compound_yield(
     extra_signers: Sequence[Pubkey] = (),
 ) -> Instruction:
     """Count `compounded_amount` of accrued yield as deposited in the yield program."""
-    accounts = [
-        *_named(programs, authority, owner, yield_program),
-        *yield_accounts,
-        *signers(extra_signers),
-    ]
+    named = _named(programs, authority, owner, yield_program)
+    accounts = [*named, *yield_accounts, *signers(extra_signers)]
     return vault_program(programs, "compound_yield", accounts, u64(compounded_amount))
 
 
