@@ -1,7 +1,8 @@
 //! Is each account what the instruction takes it for? Nothing here trusts a position in a list.
 
+pub use sdk::accounts::{owned, program, signer, take, writable};
 use sdk::token::{self, TokenAccount};
-use sdk::{Account, AnchorError, Context, Pubkey, Result, pda, system};
+use sdk::{Account, AnchorError, Context, Result, pda};
 
 use crate::errors::VaultError;
 use crate::state::{Vault, VaultAuthority};
@@ -9,46 +10,6 @@ use crate::state::{Vault, VaultAuthority};
 /// Seeds of the program's addresses.
 pub const VAULT: &[u8] = b"vault";
 pub const VAULT_AUTHORITY: &[u8] = b"vault_authority";
-
-/// The first N accounts by name, and the remaining ones.
-#[inline(always)]
-pub fn take<'a, const N: usize>(
-    context: &Context<'a>,
-) -> Result<(&'a [Account<'a>; N], &'a [Account<'a>])> {
-    context.accounts.split_first_chunk().ok_or(AnchorError::AccountNotEnoughKeys)
-}
-
-#[inline(always)]
-pub fn signer(account: Account) -> Result {
-    if account.is_signer() { Ok(()) } else { Err(AnchorError::AccountNotSigner) }
-}
-
-#[inline(always)]
-pub fn writable<const N: usize>(accounts: [Account; N]) -> Result {
-    for account in accounts {
-        if !account.is_writable() {
-            return Err(AnchorError::ConstraintMut);
-        }
-    }
-    Ok(())
-}
-
-#[inline(always)]
-pub fn program(account: Account, id: &Pubkey) -> Result {
-    if account.key() == id { Ok(()) } else { Err(AnchorError::InvalidProgramId) }
-}
-
-/// An account of this program; one that was never created is told apart.
-#[inline(always)]
-fn ours(context: &Context, account: Account) -> Result {
-    if account.owned_by(context.program_id) {
-        return Ok(());
-    }
-    if account.owned_by(&system::ID) && account.data().is_empty() {
-        return Err(AnchorError::AccountNotInitialized);
-    }
-    Err(AnchorError::AccountOwnedByWrongProgram)
-}
 
 /// The vault of `owner`: ours, a vault, at the address that its owner and bump give.
 #[inline(always)]
@@ -63,7 +24,7 @@ pub fn vault<'a>(context: &Context<'a>, account: Account<'a>, owner: Account) ->
 /// A vault, whoever owns it.
 #[inline(always)]
 pub fn any_vault<'a>(context: &Context<'a>, account: Account<'a>) -> Result<Vault<'a>> {
-    ours(context, account)?;
+    owned(account, context.program_id)?;
     let vault = Vault::read(account)?;
     let (owner, bump) = (vault.owner()?, [vault.bump()?]);
     pda::verify(account.key(), [VAULT, owner.as_bytes(), &bump], context.program_id)?;
@@ -76,7 +37,7 @@ pub fn vault_authority<'a>(
     context: &Context<'a>,
     account: Account<'a>,
 ) -> Result<VaultAuthority<'a>> {
-    ours(context, account)?;
+    owned(account, context.program_id)?;
     let authority = VaultAuthority::read(account)?;
     let bump = [authority.bump()?];
     pda::verify(account.key(), [VAULT_AUTHORITY, &bump], context.program_id)?;

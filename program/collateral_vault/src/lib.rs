@@ -17,29 +17,13 @@ mod limits;
 mod positions;
 mod state;
 
-use sdk::discriminator::discriminator;
-use sdk::{AnchorError, Context, Result, log};
+use sdk::{Context, Result};
 
 sdk::entrypoint!(process, errors::VaultError);
 
-macro_rules! dispatch {
-    ($context:ident, $($name:literal, $title:literal => $handler:path;)*) => {{
-        let mut arguments = $context.data;
-        let Ok(name) = arguments.array() else {
-            return Err(AnchorError::InstructionFallbackNotFound);
-        };
-        let name = u64::from_le_bytes(*name);
-        $(if name == const { u64::from_le_bytes(discriminator("global", $name)) } {
-            log::log(concat!("Instruction: ", $title));
-            return $handler($context, &mut arguments);
-        })*
-        Err(AnchorError::InstructionFallbackNotFound)
-    }};
-}
-
 fn process(context: &Context) -> Result {
     use instructions::*;
-    dispatch!(context,
+    sdk::dispatch!(context,
         "deposit", "Deposit" => deposit::process;
         "withdraw", "Withdraw" => withdraw::process;
         "initialize_vault", "InitializeVault" => initialize_vault::process;

@@ -1,47 +1,13 @@
 //! Is each account what the instruction takes it for? Nothing here trusts a position in a list.
 
-use sdk::{Account, AnchorError, Context, Pubkey, Result, pda, system, sysvar};
+pub use sdk::accounts::{instructions_sysvar, owned, program, signer, take, writable};
+use sdk::{Account, AnchorError, Context, Result, pda};
 
 use crate::errors::PositionError;
 use crate::summary::PositionSummary;
 use crate::vault::{self, Vault, VaultAuthority};
 
 const POSITION_SUMMARY: &[u8] = b"position_summary";
-
-/// The first N accounts by name.
-#[inline(always)]
-pub fn take<'a, const N: usize>(context: &Context<'a>) -> Result<&'a [Account<'a>; N]> {
-    context.accounts.first_chunk().ok_or(AnchorError::AccountNotEnoughKeys)
-}
-
-#[inline(always)]
-pub fn signer(account: Account) -> Result {
-    if account.is_signer() { Ok(()) } else { Err(AnchorError::AccountNotSigner) }
-}
-
-#[inline(always)]
-pub fn writable<const N: usize>(accounts: [Account; N]) -> Result {
-    for account in accounts {
-        if !account.is_writable() {
-            return Err(AnchorError::ConstraintMut);
-        }
-    }
-    Ok(())
-}
-
-#[inline(always)]
-pub fn program(account: Account, id: &Pubkey) -> Result {
-    if account.key() == id { Ok(()) } else { Err(AnchorError::InvalidProgramId) }
-}
-
-#[inline(always)]
-pub fn instructions_sysvar(account: Account) -> Result {
-    if *account.key() == sysvar::INSTRUCTIONS_ID {
-        Ok(())
-    } else {
-        Err(AnchorError::AccountSysvarMismatch)
-    }
-}
 
 /// What the vault program is told of its caller must be the truth: us.
 #[inline(always)]
@@ -51,18 +17,6 @@ pub fn caller(context: &Context, account: Account) -> Result {
     } else {
         Err(PositionError::UnauthorizedProgram)
     }
-}
-
-/// An account of `program`; one that was never created is told apart.
-#[inline(always)]
-fn owned(account: Account, program: &Pubkey) -> Result {
-    if account.owned_by(program) {
-        return Ok(());
-    }
-    if account.owned_by(&system::ID) && account.data().is_empty() {
-        return Err(AnchorError::AccountNotInitialized);
-    }
-    Err(AnchorError::AccountOwnedByWrongProgram)
 }
 
 /// A vault of the vault program, whoever owns it.

@@ -5,7 +5,7 @@ use core::mem::MaybeUninit;
 use crate::syscalls::{self, Slice};
 use crate::{Account, Pubkey};
 
-const MAX_ACCOUNTS: usize = 8;
+pub const MAX_ACCOUNTS: usize = 32;
 const MAX_SEEDS: usize = 4;
 
 #[repr(C)]
@@ -63,7 +63,7 @@ impl<'a> Use<'a> {
     }
 }
 
-/// A call: the program, its accounts (8 at most) and its instruction data.
+/// A call: the program, its accounts (`MAX_ACCOUNTS` at most) and its instruction data.
 pub struct Call<'a> {
     pub program: &'a Pubkey,
     pub accounts: &'a [Use<'a>],

@@ -71,5 +71,6 @@ pub struct ProgramError;
 #[allow(non_upper_case_globals)]
 impl ProgramError {
     pub const InvalidArgument: Error = Error::new(2 << 32);
+    pub const ArithmeticOverflow: Error = Error::new(24 << 32);
     pub const UnsupportedSysvar: Error = Error::new(17 << 32);
 }

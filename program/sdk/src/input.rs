@@ -6,7 +6,7 @@ use core::mem::{MaybeUninit, size_of};
 use core::ptr::NonNull;
 use core::slice;
 
-use crate::{Bytes, ProgramError, Pubkey, Reader, Result};
+use crate::{Bytes, ProgramError, Pubkey, Reader, Result, system};
 
 /// More accounts than a transaction can lock.
 const MAX_ACCOUNTS: usize = 128;
@@ -81,6 +81,20 @@ impl<'a> Account<'a> {
             let data = self.header.as_ptr().cast::<u8>().add(size_of::<Header>());
             slice::from_raw_parts(data.cast(), self.header().data_length.get() as usize)
         })
+    }
+
+    /// Ends an account of ours: its lamports go to `heir`, its data go, and the system program owns
+    /// it, so that lamports sent back in the same transaction do not revive it.
+    #[inline(always)]
+    pub fn close(self, heir: Account) -> Result {
+        let (ours, theirs) = (self.header(), heir.header());
+        let sum = theirs.lamports.get().checked_add(ours.lamports.get());
+        theirs.lamports.set(sum.ok_or(ProgramError::ArithmeticOverflow)?);
+        ours.lamports.set(0);
+        self.data().clear(0, self.data().len())?;
+        ours.data_length.set(0);
+        ours.owner.set(system::ID);
+        Ok(())
     }
 
     /// The account as a call passes it on.

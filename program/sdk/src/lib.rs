@@ -5,6 +5,7 @@
 #![no_std]
 #![deny(unsafe_op_in_unsafe_fn)]
 
+pub mod accounts;
 pub mod bytes;
 pub mod cpi;
 pub mod discriminator;
@@ -53,4 +54,22 @@ macro_rules! entrypoint {
             $crate::syscalls::abort()
         }
     };
+}
+
+/// The handler of the instruction that the data name, after Anchor's log line for it:
+/// `dispatch!(context, "name", "Name" => handler; …)`, with handlers `fn(&Context, &mut Reader) -> Result`.
+#[macro_export]
+macro_rules! dispatch {
+    ($context:ident, $($name:literal, $title:literal => $handler:path;)*) => {{
+        let mut arguments = $context.data;
+        let Ok(name) = arguments.array() else {
+            return Err($crate::AnchorError::InstructionFallbackNotFound);
+        };
+        let name = u64::from_le_bytes(*name);
+        $(if name == const { u64::from_le_bytes($crate::discriminator::discriminator("global", $name)) } {
+            $crate::log::log(concat!("Instruction: ", $title));
+            return $handler($context, &mut arguments);
+        })*
+        Err($crate::AnchorError::InstructionFallbackNotFound)
+    }};
 }

@@ -27,6 +27,16 @@ impl<'a> Reader<'a> {
     }
 
     #[inline(always)]
+    pub fn u32(&mut self) -> Result<u32> {
+        Ok(u32::from_le_bytes(*self.array()?))
+    }
+
+    #[inline(always)]
+    pub fn i64(&mut self) -> Result<i64> {
+        Ok(i64::from_le_bytes(*self.array()?))
+    }
+
+    #[inline(always)]
     pub fn u64(&mut self) -> Result<u64> {
         Ok(u64::from_le_bytes(*self.array()?))
     }

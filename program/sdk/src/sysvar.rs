@@ -2,7 +2,7 @@
 //! and the instructions sysvar, which is only to be had as an account.
 
 use crate::syscalls;
-use crate::{Account, AnchorError, ProgramError, Pubkey, Result};
+use crate::{Account, AnchorError, ProgramError, Pubkey, Result, accounts};
 
 pub const RENT_ID: Pubkey = Pubkey::from_base58("SysvarRent111111111111111111111111111111111");
 pub const INSTRUCTIONS_ID: Pubkey =
@@ -74,9 +74,7 @@ impl<'a> Instructions<'a> {
 
     #[inline(always)]
     pub fn read(account: Account<'a>) -> Result<Self> {
-        if *account.key() != INSTRUCTIONS_ID {
-            return Err(AnchorError::AccountSysvarMismatch);
-        }
+        accounts::instructions_sysvar(account)?;
         Ok(Instructions(account))
     }
 

@@ -8,6 +8,7 @@ pub const ASSOCIATED_ID: Pubkey =
     Pubkey::from_base58("ATokenGPvbdGVxr1b2hvZbsiqW5xWH25efTNsLJA8knL");
 
 const TRANSFER: u8 = 3;
+const CLOSE_ACCOUNT: u8 = 9;
 const CREATE_IDEMPOTENT: u8 = 1;
 
 /// A token account. The amount is read anew at each call of `amount`.
@@ -16,6 +17,7 @@ pub struct TokenAccount<'a>(Bytes<'a>);
 
 impl<'a> TokenAccount<'a> {
     const LENGTH: usize = 165;
+    const AMOUNT: usize = 64;
     const STATE: usize = 108;
 
     /// Reads an initialised token account. That SPL Token owns it is for the caller to check.
@@ -40,8 +42,21 @@ impl<'a> TokenAccount<'a> {
 
     #[inline(always)]
     pub fn amount(self) -> Result<u64> {
-        self.0.u64(64)
+        self.0.u64(Self::AMOUNT)
     }
+
+    /// All but the amount: mint, owner, state, and who else may spend or close.
+    #[inline(always)]
+    pub fn terms(self) -> Result<Terms> {
+        Ok(Terms { before: self.0.get(0)?, behind: self.0.get(Self::AMOUNT + 8)? })
+    }
+}
+
+/// The terms of a token account, to be compared before and after a call.
+#[derive(PartialEq, Eq)]
+pub struct Terms {
+    before: [u8; TokenAccount::AMOUNT],
+    behind: [u8; TokenAccount::LENGTH - TokenAccount::AMOUNT - 8],
 }
 
 const MINT_LENGTH: usize = 82;
@@ -60,6 +75,13 @@ pub fn transfer(from: Account, to: Account, authority: Account, amount: u64, sig
     data[1..].copy_from_slice(&amount.to_le_bytes());
     let accounts = [Use::writable(from), Use::writable(to), Use::signer(authority)];
     cpi::invoke(&Call { program: &ID, accounts: &accounts, data: &data, signer });
+}
+
+/// Closes an empty token account of the PDA with these seeds; its rent goes to `heir`.
+#[inline(always)]
+pub fn close(account: Account, heir: Account, authority: Account, signer: &[&[u8]]) {
+    let accounts = [Use::writable(account), Use::writable(heir), Use::signer(authority)];
+    cpi::invoke(&Call { program: &ID, accounts: &accounts, data: &[CLOSE_ACCOUNT], signer });
 }
 
 /// The address of `wallet`'s associated token account for `mint`.

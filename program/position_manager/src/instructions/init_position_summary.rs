@@ -8,7 +8,7 @@ use crate::summary::PositionSummary;
 #[inline(never)]
 pub fn process(context: &Context, arguments: &mut Reader) -> Result {
     arguments.end()?;
-    let &[payer, vault, account, system_program] = accounts::take(context)?;
+    let (&[payer, vault, account, system_program], _) = accounts::take(context)?;
     accounts::signer(payer)?;
     accounts::writable([payer, account])?;
     accounts::program(system_program, &system::ID)?;

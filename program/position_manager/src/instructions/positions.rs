@@ -35,7 +35,7 @@ pub fn close(context: &Context, arguments: &mut Reader) -> Result {
 fn read<'a>(context: &Context<'a>, arguments: &mut Reader) -> Result<Change<'a>> {
     let amount = arguments.u64()?;
     arguments.end()?;
-    let &[caller, vault_authority, instructions, vault, summary, vault_program, authority] =
+    let (&[caller, vault_authority, instructions, vault, summary, vault_program, authority], _) =
         accounts::take(context)?;
     accounts::signer(authority)?;
     accounts::writable([vault, summary])?;

@@ -11,18 +11,21 @@ use crate::{accounts, collateral, vault};
 pub fn process(context: &Context, arguments: &mut Reader) -> Result {
     let amount = arguments.u64()?;
     arguments.end()?;
-    let &[
-        caller,
-        vault_authority,
-        instructions,
-        from_vault,
-        to_vault,
-        from_tokens,
-        to_tokens,
-        token_program,
-        vault_program,
-        authority,
-    ] = accounts::take(context)?;
+    let (
+        &[
+            caller,
+            vault_authority,
+            instructions,
+            from_vault,
+            to_vault,
+            from_tokens,
+            to_tokens,
+            token_program,
+            vault_program,
+            authority,
+        ],
+        _,
+    ) = accounts::take(context)?;
     accounts::signer(authority)?;
     accounts::writable([from_vault, to_vault, from_tokens, to_tokens])?;
     accounts::caller(context, caller)?;
