@@ -21,6 +21,15 @@ pub fn vault<'a>(context: &Context<'a>, account: Account<'a>, owner: Account) ->
     Ok(vault)
 }
 
+/// The vault of the owner who signs, both to be written: the first two accounts.
+#[inline(always)]
+pub fn signing_owners_vault<'a>(context: &Context<'a>) -> Result<Vault<'a>> {
+    let (&[owner, vault_account], _) = take(context)?;
+    signer(owner)?;
+    writable([owner, vault_account])?;
+    vault(context, vault_account, owner)
+}
+
 /// A vault, whoever owns it.
 #[inline(always)]
 pub fn any_vault<'a>(context: &Context<'a>, account: Account<'a>) -> Result<Vault<'a>> {
@@ -68,6 +77,21 @@ pub fn vault_token_account<'a>(vault: &Vault, account: Account<'a>) -> Result<To
         return Err(AnchorError::ConstraintTokenOwner);
     }
     Ok(tokens)
+}
+
+/// `token_account` is where the tokens of a vault over `mint` belong; it need not exist yet.
+#[inline(always)]
+pub fn mint_of_vault(mint: Account, vault: Account, token_account: Account) -> Result {
+    if !mint.owned_by(&token::ID) {
+        return Err(VaultError::InvalidTokenProgramOwner);
+    }
+    if !token::is_mint(mint)? {
+        return Err(AnchorError::AccountNotInitialized);
+    }
+    if token::associated_address(vault.key(), mint.key())? != *token_account.key() {
+        return Err(AnchorError::ConstraintAssociated);
+    }
+    Ok(())
 }
 
 /// A token account of the vault's mint, whoever owns it, that is not the vault's own.

@@ -14,8 +14,11 @@ sdk::errors! {
     NotFound = 6007, "Account not found";
     Frozen = 6008, "Vault operations are frozen";
     InvariantViolation = 6009, "Balance invariant violated";
+    NonZeroBalance = 6010, "Vault has non-zero balance";
     InvalidTokenProgramOwner = 6011, "Invalid token account program owner";
     OpenPositionsExist = 6012, "User has open positions (locked collateral present)";
+    YieldProgramNotWhitelisted = 6013, "Yield program not whitelisted";
+    InsufficientYieldBalance = 6014, "Insufficient yield balance";
     PositionSummaryMissing = 6015, "Missing position summary for authorized program";
     PositionSummaryInvalid = 6016, "Invalid position summary supplied";
 }

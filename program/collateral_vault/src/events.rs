@@ -1,14 +1,35 @@
 //! The events, with the fields of the interface in its order.
 
-use sdk::Pubkey;
+use sdk::sysvar::Clock;
+use sdk::{Pubkey, Result};
 
-/// The variants of `TransactionType` that are in use.
+use crate::state::Vault;
+
+/// The variants of `TransactionType`.
 pub mod transaction_type {
     pub const DEPOSIT: u8 = 0;
     pub const WITHDRAWAL: u8 = 1;
     pub const LOCK: u8 = 2;
     pub const UNLOCK: u8 = 3;
     pub const TRANSFER: u8 = 4;
+    pub const EMERGENCY_WITHDRAWAL: u8 = 5;
+    pub const YIELD_DEPOSIT: u8 = 6;
+    pub const YIELD_WITHDRAW: u8 = 7;
+    pub const YIELD_COMPOUND: u8 = 8;
+}
+
+/// The line of a vault's history that every movement of amounts leaves, now.
+#[inline(never)]
+pub fn record(vault: &Vault, transaction_type: u8, amount: u64) -> Result {
+    TransactionEvent {
+        vault: *vault.key(),
+        owner: vault.owner()?,
+        transaction_type,
+        amount,
+        timestamp: Clock::get()?.unix_timestamp,
+    }
+    .emit();
+    Ok(())
 }
 
 sdk::events! {
@@ -54,6 +75,22 @@ sdk::events! {
         amount: u64,
         timestamp: i64,
     }
+    struct EmergencyWithdrawEvent {
+        vault: Pubkey,
+        owner: Pubkey,
+        authority: Pubkey,
+        amount: u64,
+        new_total_balance: u64,
+        new_available_balance: u64,
+        new_locked_balance: u64,
+    }
+    struct TimelockScheduledEvent {
+        vault: Pubkey,
+        owner: Pubkey,
+        amount: u64,
+        unlock_time: i64,
+        remaining_timelocks: u32,
+    }
     struct TimelocksReleasedEvent {
         vault: Pubkey,
         owner: Pubkey,
@@ -76,5 +113,63 @@ sdk::events! {
     }
     struct CpiEnforcedSetEvent {
         cpi_enforced: bool,
+    }    struct UpdateUsdtMintEvent {
+        vault: Pubkey,
+        old_mint: Pubkey,
+        new_mint: Pubkey,
+    }
+    struct VaultClosedEvent {
+        vault: Pubkey,
+        owner: Pubkey,
+    }
+    struct YieldDepositEvent {
+        vault: Pubkey,
+        owner: Pubkey,
+        program: Pubkey,
+        amount: u64,
+        new_yield_balance: u64,
+        new_available_balance: u64,
+    }
+    struct YieldWithdrawEvent {
+        vault: Pubkey,
+        owner: Pubkey,
+        program: Pubkey,
+        amount: u64,
+        new_yield_balance: u64,
+        new_available_balance: u64,
+    }
+    struct YieldCompoundEvent {
+        vault: Pubkey,
+        owner: Pubkey,
+        program: Pubkey,
+        compounded_amount: u64,
+        new_yield_balance: u64,
+        last_compounded_at: i64,
+    }
+    struct WithdrawRequestedEvent {
+        vault: Pubkey,
+        owner: Pubkey,
+        amount: u64,
+        requested_at: i64,
+        executable_at: i64,
+        remaining_pending: u32,
+    }
+    struct WithdrawMinDelaySetEvent {
+        vault: Pubkey,
+        owner: Pubkey,
+        seconds: i64,
+    }
+    struct WithdrawRateLimitSetEvent {
+        vault: Pubkey,
+        owner: Pubkey,
+        window_seconds: u32,
+        max_amount: u64,
+    }
+    struct WithdrawWhitelistUpdatedEvent {
+        vault: Pubkey,
+        owner: Pubkey,
+        address: Pubkey,
+        added: bool,
+        new_len: u32,
     }
 }

@@ -3,7 +3,8 @@
 //! `instructions` holds one module for each instruction: it names its accounts, has them checked,
 //! decides, moves tokens, and writes the books. What several instructions share is above it:
 //! `accounts` (is this the account it claims to be?), `authorization` (may this signer act?),
-//! `caller` (may this program?), `positions` and `limits` (may these tokens leave?), `state` (the accounts' bytes).
+//! `caller` (may this program?), `positions` and `limits` (may these tokens leave?), `payout`, `timelocks` and
+//! `yield_call` (how they move), `state` (the accounts' bytes).
 #![no_std]
 #![deny(unsafe_code)]
 
@@ -14,8 +15,11 @@ mod errors;
 mod events;
 mod instructions;
 mod limits;
+mod payout;
 mod positions;
 mod state;
+mod timelocks;
+mod yield_call;
 
 use sdk::{Context, Result};
 
@@ -41,6 +45,21 @@ fn process(context: &Context) -> Result {
         "set_freeze_flag", "SetFreezeFlag" => governance::set_freeze_flag;
         "set_cpi_enforced", "SetCpiEnforced" => governance::set_cpi_enforced;
         "set_risk_level", "SetRiskLevel" => governance::set_risk_level;
+        "emergency_withdraw", "EmergencyWithdraw" => emergency_withdraw::process;
+        "schedule_timelock", "ScheduleTimelock" => timelocks::schedule;
+        "release_timelocks", "ReleaseTimelocks" => timelocks::release;
+        "request_withdraw", "RequestWithdraw" => request_withdraw::process;
+        "yield_deposit", "YieldDeposit" => yields::deposit;
+        "yield_withdraw", "YieldWithdraw" => yields::withdraw;
+        "compound_yield", "CompoundYield" => yields::compound;
+        "set_vault_multisig", "SetVaultMultisig" => multisig::set;
+        "disable_vault_multisig", "DisableVaultMultisig" => multisig::disable;
+        "set_withdraw_min_delay", "SetWithdrawMinDelay" => withdraw_policy::set_min_delay;
+        "set_withdraw_rate_limit", "SetWithdrawRateLimit" => withdraw_policy::set_rate_limit;
+        "add_withdraw_whitelist", "AddWithdrawWhitelist" => withdraw_policy::add_to_whitelist;
+        "remove_withdraw_whitelist", "RemoveWithdrawWhitelist" => withdraw_policy::remove_from_whitelist;
+        "update_usdt_mint", "UpdateUsdtMint" => update_usdt_mint::process;
+        "close_vault", "CloseVault" => close_vault::process;
         "initialize", "Initialize" => initialize::process;
     )
 }

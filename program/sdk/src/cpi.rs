@@ -61,6 +61,11 @@ impl<'a> Use<'a> {
     pub fn writable_signer(account: Account<'a>) -> Self {
         Use { account, is_writable: true, is_signer: true }
     }
+
+    /// With the right to be written that we have ourselves.
+    pub fn passed_on(account: Account<'a>, is_signer: bool) -> Self {
+        Use { account, is_writable: account.is_writable(), is_signer }
+    }
 }
 
 /// A call: the program, its accounts (`MAX_ACCOUNTS` at most) and its instruction data.

@@ -28,8 +28,5 @@ pub fn remove(context: &Context, arguments: &mut Reader) -> Result {
 fn read<'a>(context: &Context<'a>, arguments: &mut Reader) -> Result<(Vault<'a>, Pubkey)> {
     let delegate = arguments.key()?;
     arguments.end()?;
-    let (&[owner, vault], _) = accounts::take(context)?;
-    accounts::signer(owner)?;
-    accounts::writable([owner, vault])?;
-    Ok((accounts::vault(context, vault, owner)?, delegate))
+    Ok((accounts::signing_owners_vault(context)?, delegate))
 }

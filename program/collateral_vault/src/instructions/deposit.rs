@@ -1,10 +1,9 @@
-use sdk::sysvar::Clock;
 use sdk::{Context, Reader, Result, token};
 
 use crate::accounts;
 use crate::authorization::authorize_deposit;
 use crate::errors::VaultError;
-use crate::events::{DepositEvent, TransactionEvent, transaction_type};
+use crate::events::{DepositEvent, record, transaction_type};
 
 /// Takes tokens that the authority may move into the vault.
 #[inline(never)]
@@ -38,13 +37,5 @@ pub fn process(context: &Context, arguments: &mut Reader) -> Result {
         new_available_balance: balances.available,
     }
     .emit();
-    TransactionEvent {
-        vault: *vault.key(),
-        owner: *owner.key(),
-        transaction_type: transaction_type::DEPOSIT,
-        amount,
-        timestamp: Clock::get()?.unix_timestamp,
-    }
-    .emit();
-    Ok(())
+    record(&vault, transaction_type::DEPOSIT, amount)
 }

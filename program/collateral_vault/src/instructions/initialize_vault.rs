@@ -38,15 +38,7 @@ pub fn process(context: &Context, arguments: &mut Reader) -> Result {
     if vault.owned_by(context.program_id) {
         return Err(VaultError::AlreadyInitialized);
     }
-    if !mint.owned_by(&token::ID) {
-        return Err(VaultError::InvalidTokenProgramOwner);
-    }
-    if !token::is_mint(mint)? {
-        return Err(AnchorError::AccountNotInitialized);
-    }
-    if token::associated_address(vault.key(), mint.key())? != *token_account.key() {
-        return Err(AnchorError::ConstraintAssociated);
-    }
+    accounts::mint_of_vault(mint, vault, token_account)?;
 
     let seeds = [VAULT, user.key().as_bytes(), &[bump]];
     system::create_pda(user, vault, Vault::LENGTH as u64, context.program_id, &seeds)?;

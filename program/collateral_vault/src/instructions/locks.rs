@@ -1,8 +1,8 @@
-use sdk::sysvar::{Clock, Instructions};
+use sdk::sysvar::Instructions;
 use sdk::{Context, Reader, Result};
 
 use crate::errors::VaultError;
-use crate::events::{LockEvent, TransactionEvent, UnlockEvent, transaction_type};
+use crate::events::{LockEvent, UnlockEvent, record, transaction_type};
 use crate::state::{Balances, Vault};
 use crate::{accounts, caller};
 
@@ -65,17 +65,4 @@ fn read<'a>(context: &Context<'a>, arguments: &mut Reader) -> Result<(Vault<'a>,
 fn write(vault: &Vault, balances: Balances) -> Result {
     vault.set_balances(balances)?;
     vault.check_books()
-}
-
-#[inline(always)]
-fn record(vault: &Vault, transaction_type: u8, amount: u64) -> Result {
-    TransactionEvent {
-        vault: *vault.key(),
-        owner: vault.owner()?,
-        transaction_type,
-        amount,
-        timestamp: Clock::get()?.unix_timestamp,
-    }
-    .emit();
-    Ok(())
 }

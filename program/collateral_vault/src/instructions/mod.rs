@@ -1,14 +1,22 @@
 //! One module for each instruction, or for a pair that mirrors itself.
 
 pub mod authorized_programs;
+pub mod close_vault;
 pub mod delegates;
 pub mod deposit;
+pub mod emergency_withdraw;
 pub mod get_vault_info;
 pub mod governance;
 pub mod initialize;
 pub mod initialize_vault;
 pub mod initialize_vault_authority;
 pub mod locks;
+pub mod multisig;
+pub mod request_withdraw;
+pub mod timelocks;
 pub mod transfer_collateral;
+pub mod update_usdt_mint;
 pub mod withdraw;
+pub mod withdraw_policy;
 pub mod yield_programs;
+pub mod yields;

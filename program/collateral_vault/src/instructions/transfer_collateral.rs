@@ -1,10 +1,10 @@
-use sdk::sysvar::{Clock, Instructions};
+use sdk::sysvar::Instructions;
 use sdk::{AnchorError, Context, Reader, Result, token};
 
 use crate::accounts::{self, VAULT};
 use crate::caller;
 use crate::errors::VaultError;
-use crate::events::{TransactionEvent, TransferEvent, transaction_type};
+use crate::events::{TransferEvent, record, transaction_type};
 
 /// Moves available collateral, books and tokens, from one vault to another of the same mint.
 ///
@@ -64,13 +64,5 @@ pub fn process(context: &Context, arguments: &mut Reader) -> Result {
         to_new_total_balance: to_balances.total,
     }
     .emit();
-    TransactionEvent {
-        vault: *from.key(),
-        owner,
-        transaction_type: transaction_type::TRANSFER,
-        amount,
-        timestamp: Clock::get()?.unix_timestamp,
-    }
-    .emit();
-    Ok(())
+    record(&from, transaction_type::TRANSFER, amount)
 }

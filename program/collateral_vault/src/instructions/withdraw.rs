@@ -1,14 +1,13 @@
 use sdk::sysvar::Clock;
-use sdk::token::{self, TokenAccount};
+use sdk::token::TokenAccount;
 use sdk::{Context, Reader, Result};
 
-use crate::accounts::{self, VAULT};
 use crate::authorization::authorize;
 use crate::errors::VaultError;
-use crate::events::{TimelocksReleasedEvent, TransactionEvent, WithdrawEvent, transaction_type};
-use crate::limits;
-use crate::positions;
-use crate::state::{Balances, Vault};
+use crate::events::{WithdrawEvent, record, transaction_type};
+use crate::payout::Payout;
+use crate::state::Vault;
+use crate::{limits, positions, timelocks};
 
 /// Sends available tokens to the owner or a whitelisted address.
 ///
@@ -17,27 +16,18 @@ use crate::state::{Balances, Vault};
 pub fn process(context: &Context, arguments: &mut Reader) -> Result {
     let amount = arguments.u64()?;
     arguments.end()?;
-    let (
-        &[authority, owner, vault_account, vault_authority, vault_tokens, recipient, token_program],
-        remaining,
-    ) = accounts::take(context)?;
-    accounts::signer(authority)?;
-    accounts::writable([authority, vault_account, vault_tokens, recipient])?;
-    accounts::program(token_program, &token::ID)?;
-    let vault = accounts::vault(context, vault_account, owner)?;
-    let vault_authority = accounts::vault_authority(context, vault_authority)?;
-    let tokens = accounts::vault_token_account(&vault, vault_tokens)?;
-    let recipient_tokens = accounts::outside_token_account(&vault, recipient)?;
+    let payout = Payout::read(context)?;
+    let Payout { authority, vault, vault_authority, recipient, remaining, .. } = payout;
 
     if amount == 0 {
         return Err(VaultError::InvalidAmount);
     }
     let (summaries, signers) = positions::split(&vault_authority, remaining)?;
     authorize(&vault, authority, signers)?;
-    require_allowed_recipient(&vault, recipient_tokens)?;
+    require_allowed_recipient(&vault, recipient)?;
     let now = Clock::get()?.unix_timestamp;
     let mut balances = vault.balances()?;
-    release_matured(&vault, &mut balances, now)?;
+    timelocks::release_matured(&vault, &mut balances, now)?;
     positions::require_none_open(&vault, &vault_authority, summaries)?;
     if balances.locked != 0 {
         return Err(VaultError::OpenPositionsExist);
@@ -46,28 +36,17 @@ pub fn process(context: &Context, arguments: &mut Reader) -> Result {
     limits::consume_requests(&vault, amount, now)?;
     limits::consume_rate(&vault, amount, now)?;
     vault.set_balances(balances)?;
-
-    let seeds = [VAULT, owner.key().as_bytes(), &[vault.bump()?]];
-    token::transfer(vault_tokens, recipient, vault_account, amount, &seeds);
-    vault.check(tokens)?;
+    payout.send(amount)?;
 
     WithdrawEvent {
         vault: *vault.key(),
-        owner: *owner.key(),
+        owner: vault.owner()?,
         amount,
         new_total_balance: balances.total,
         new_available_balance: balances.available,
     }
     .emit();
-    TransactionEvent {
-        vault: *vault.key(),
-        owner: *owner.key(),
-        transaction_type: transaction_type::WITHDRAWAL,
-        amount,
-        timestamp: now,
-    }
-    .emit();
-    Ok(())
+    record(&vault, transaction_type::WITHDRAWAL, amount)
 }
 
 #[inline(always)]
@@ -77,19 +56,4 @@ fn require_allowed_recipient(vault: &Vault, recipient: TokenAccount) -> Result {
         return Ok(());
     }
     Err(VaultError::Unauthorized)
-}
-
-#[inline(always)]
-fn release_matured(vault: &Vault, balances: &mut Balances, now: i64) -> Result {
-    let (released_total, count) = vault.release_timelocks(balances, now)?;
-    if count > 0 {
-        TimelocksReleasedEvent {
-            vault: *vault.key(),
-            owner: vault.owner()?,
-            released_total,
-            remaining_timelocks: vault.timelocks()?.len()? as u32,
-        }
-        .emit();
-    }
-    Ok(())
 }

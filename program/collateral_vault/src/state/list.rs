@@ -93,6 +93,14 @@ impl List<'_> {
     }
 
     #[inline(always)]
+    pub fn clear(self) -> Result {
+        while let Some(last) = self.len()?.checked_sub(1) {
+            self.remove(last)?;
+        }
+        Ok(())
+    }
+
+    #[inline(always)]
     fn set_len(self, length: usize) -> Result {
         self.data.put(self.at, (length as u32).to_le_bytes())
     }

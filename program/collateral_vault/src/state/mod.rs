@@ -1,8 +1,10 @@
 //! The program's accounts, read and written where they lie.
 
 mod authority;
+mod balances;
 mod list;
 mod vault;
 
 pub use authority::VaultAuthority;
-pub use vault::{Balances, NewVault, Vault};
+pub use balances::{Balances, add};
+pub use vault::{NewVault, PendingWithdrawal, RateLimit, Vault};

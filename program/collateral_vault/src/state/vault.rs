@@ -7,6 +7,7 @@ use sdk::discriminator::discriminator;
 use sdk::token::TokenAccount;
 use sdk::{Account, AnchorError, Bytes, Pubkey, Result};
 
+use super::balances::{Balances, add};
 use super::list::List;
 use crate::errors::VaultError;
 
@@ -15,6 +16,9 @@ const OWNER: usize = 8;
 const TOKEN_ACCOUNT: usize = 40;
 const USDT_MINT: usize = 72;
 const BALANCES: usize = 104;
+const YIELD_ACCRUED: usize = 152;
+const LAST_COMPOUNDED_AT: usize = 160;
+const ACTIVE_YIELD_PROGRAM: usize = 168;
 const CREATED_AT: usize = 200;
 const BUMP: usize = 208;
 const MULTISIG_THRESHOLD: usize = 209;
@@ -36,17 +40,6 @@ const RESERVED: usize = 64;
 pub struct Vault<'a> {
     key: &'a Pubkey,
     data: Bytes<'a>,
-}
-
-/// The amounts of a vault, in the token's smallest unit, in the account's order.
-#[derive(Clone, Copy)]
-pub struct Balances {
-    pub total: u64,
-    pub locked: u64,
-    pub available: u64,
-    pub total_deposited: u64,
-    pub total_withdrawn: u64,
-    pub yield_deposited: u64,
 }
 
 #[derive(Clone, Copy)]
@@ -128,6 +121,12 @@ impl<'a> Vault<'a> {
     }
 
     #[inline(always)]
+    pub fn set_mint(self, mint: &Pubkey, token_account: &Pubkey) -> Result {
+        self.data.put(USDT_MINT, mint.0)?;
+        self.data.put(TOKEN_ACCOUNT, token_account.0)
+    }
+
+    #[inline(always)]
     pub fn bump(self) -> Result<u8> {
         self.data.u8(BUMP)
     }
@@ -135,6 +134,11 @@ impl<'a> Vault<'a> {
     #[inline(always)]
     pub fn multisig_threshold(self) -> Result<u8> {
         self.data.u8(MULTISIG_THRESHOLD)
+    }
+
+    #[inline(always)]
+    pub fn set_multisig_threshold(self, threshold: u8) -> Result {
+        self.data.put(MULTISIG_THRESHOLD, [threshold])
     }
 
     #[inline(always)]
@@ -159,6 +163,28 @@ impl<'a> Vault<'a> {
         self.data.put(BALANCES + 40, balances.yield_deposited.to_le_bytes())
     }
 
+    /// Yield that is earned and not yet deposited.
+    #[inline(always)]
+    pub fn yield_accrued(self) -> Result<u64> {
+        self.data.u64(YIELD_ACCRUED)
+    }
+
+    #[inline(always)]
+    pub fn set_yield_accrued(self, amount: u64) -> Result {
+        self.data.put(YIELD_ACCRUED, amount.to_le_bytes())
+    }
+
+    #[inline(always)]
+    pub fn set_last_compounded_at(self, now: i64) -> Result {
+        self.data.put(LAST_COMPOUNDED_AT, now.to_le_bytes())
+    }
+
+    /// The program that was last given tokens, or zeros when none holds any.
+    #[inline(always)]
+    pub fn set_active_yield_program(self, program: Pubkey) -> Result {
+        self.data.put(ACTIVE_YIELD_PROGRAM, program.0)
+    }
+
     #[inline(always)]
     fn list(self, at: usize, stride: usize, capacity: usize) -> List<'a> {
         List { data: self.data, at, stride, capacity }
@@ -180,6 +206,19 @@ impl<'a> Vault<'a> {
     }
 
     #[inline(always)]
+    pub fn push_timelock(self, amount: u64, unlock_time: i64) -> Result {
+        let mut entry = [0; TIMELOCK];
+        entry[..8].copy_from_slice(&amount.to_le_bytes());
+        entry[8..].copy_from_slice(&unlock_time.to_le_bytes());
+        self.timelocks()?.push(entry)
+    }
+
+    #[inline(always)]
+    pub fn set_min_withdraw_delay_seconds(self, seconds: i64) -> Result {
+        self.data.put(self.timelocks()?.end()?, seconds.to_le_bytes())
+    }
+
+    #[inline(always)]
     pub fn min_withdraw_delay_seconds(self) -> Result<i64> {
         self.data.i64(self.timelocks()?.end()?)
     }
@@ -187,6 +226,15 @@ impl<'a> Vault<'a> {
     #[inline(always)]
     pub fn pending_withdrawals(self) -> Result<List<'a>> {
         Ok(self.list(self.timelocks()?.end()? + 8, PENDING_WITHDRAWAL, PENDING))
+    }
+
+    #[inline(always)]
+    pub fn push_pending_withdrawal(self, request: PendingWithdrawal) -> Result {
+        let mut entry = [0; PENDING_WITHDRAWAL];
+        entry[..8].copy_from_slice(&request.amount.to_le_bytes());
+        entry[8..16].copy_from_slice(&request.requested_at.to_le_bytes());
+        entry[16..].copy_from_slice(&request.executable_at.to_le_bytes());
+        self.pending_withdrawals()?.push(entry)
     }
 
     #[inline(always)]
@@ -232,6 +280,24 @@ impl<'a> Vault<'a> {
         self.data.put(at + 20, rate.withdrawn.to_le_bytes())
     }
 
+    /// Where the reserve lies, whose first eight bytes we use.
+    #[inline(always)]
+    fn yield_kept_at(self) -> Result<usize> {
+        Ok(self.withdraw_whitelist()?.end()? + RATE_LIMIT)
+    }
+
+    /// What of `yield_deposited` never left the vault's token account, since no yield program was
+    /// called for it. Only this much may come back without such a call.
+    #[inline(always)]
+    pub fn yield_kept(self) -> Result<u64> {
+        self.data.u64(self.yield_kept_at()?)
+    }
+
+    #[inline(always)]
+    pub fn set_yield_kept(self, amount: u64) -> Result {
+        self.data.put(self.yield_kept_at()?, amount.to_le_bytes())
+    }
+
     /// Moves matured timelocks back to available. Returns their sum and how many there were.
     #[inline(always)]
     pub fn release_timelocks(self, balances: &mut Balances, now: i64) -> Result<(u64, usize)> {
@@ -272,58 +338,4 @@ impl<'a> Vault<'a> {
         let held = add(tokens.amount()?, balances.yield_deposited)?;
         if held >= balances.total { Ok(()) } else { Err(VaultError::InvariantViolation) }
     }
-}
-
-impl Balances {
-    #[inline(always)]
-    pub fn deposit(&mut self, amount: u64) -> Result {
-        self.total = add(self.total, amount)?;
-        self.available = add(self.available, amount)?;
-        self.total_deposited = add(self.total_deposited, amount)?;
-        Ok(())
-    }
-
-    #[inline(always)]
-    pub fn withdraw(&mut self, amount: u64) -> Result {
-        self.available = self.available.checked_sub(amount).ok_or(VaultError::InsufficientFunds)?;
-        self.total = self.total.checked_sub(amount).ok_or(VaultError::Overflow)?;
-        self.total_withdrawn = add(self.total_withdrawn, amount)?;
-        Ok(())
-    }
-
-    /// From available to locked.
-    #[inline(always)]
-    pub fn lock(&mut self, amount: u64) -> Result {
-        self.available = self.available.checked_sub(amount).ok_or(VaultError::InsufficientFunds)?;
-        self.locked = add(self.locked, amount)?;
-        Ok(())
-    }
-
-    /// From locked to available.
-    #[inline(always)]
-    pub fn unlock(&mut self, amount: u64) -> Result {
-        self.locked = self.locked.checked_sub(amount).ok_or(VaultError::InsufficientFunds)?;
-        self.available = add(self.available, amount)?;
-        Ok(())
-    }
-
-    /// Out of this vault into another: neither a deposit nor a withdrawal.
-    #[inline(always)]
-    pub fn transfer_out(&mut self, amount: u64) -> Result {
-        self.available = self.available.checked_sub(amount).ok_or(VaultError::InsufficientFunds)?;
-        self.total = self.total.checked_sub(amount).ok_or(VaultError::Overflow)?;
-        Ok(())
-    }
-
-    #[inline(always)]
-    pub fn transfer_in(&mut self, amount: u64) -> Result {
-        self.total = add(self.total, amount)?;
-        self.available = add(self.available, amount)?;
-        Ok(())
-    }
-}
-
-#[inline(always)]
-fn add(one: u64, other: u64) -> Result<u64> {
-    one.checked_add(other).ok_or(VaultError::Overflow)
 }

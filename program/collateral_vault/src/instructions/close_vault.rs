@@ -1,0 +1,27 @@
+use sdk::{Context, Reader, Result, token};
+
+use crate::accounts::{self, VAULT};
+use crate::errors::VaultError;
+use crate::events::VaultClosedEvent;
+
+/// Ends an empty vault and its token account; their rent goes to the owner.
+#[inline(never)]
+pub fn process(context: &Context, arguments: &mut Reader) -> Result {
+    arguments.end()?;
+    let (&[user, vault_account, tokens_account, token_program], _) = accounts::take(context)?;
+    accounts::signer(user)?;
+    accounts::writable([user, vault_account, tokens_account])?;
+    accounts::program(token_program, &token::ID)?;
+    let vault = accounts::vault(context, vault_account, user)?;
+    let tokens = accounts::vault_token_account(&vault, tokens_account)?;
+    if vault.balances()?.total != 0 || tokens.amount()? != 0 {
+        return Err(VaultError::NonZeroBalance);
+    }
+    vault.check(tokens)?;
+
+    let seeds = [VAULT, user.key().as_bytes(), &[vault.bump()?]];
+    token::close(tokens_account, user, vault_account, &seeds);
+    vault_account.close(user)?;
+    VaultClosedEvent { vault: *vault_account.key(), owner: *user.key() }.emit();
+    Ok(())
+}

@@ -1,0 +1,47 @@
+use sdk::{AnchorError, Context, Reader, Result};
+
+use crate::errors::VaultError;
+use crate::events::{EmergencyWithdrawEvent, record, transaction_type};
+use crate::payout::Payout;
+
+/// Sends tokens to the owner's own account: by the owner while nothing is locked, or by governance,
+/// which reaches the locked ones too. Delays, limits and position summaries do not stop it.
+#[inline(never)]
+pub fn process(context: &Context, arguments: &mut Reader) -> Result {
+    let amount = arguments.u64()?;
+    arguments.end()?;
+    let payout = Payout::read(context)?;
+    let Payout { authority, vault, vault_authority, recipient, .. } = payout;
+    let owner = vault.owner()?;
+
+    if amount == 0 {
+        return Err(VaultError::InvalidAmount);
+    }
+    if recipient.owner()? != owner {
+        return Err(AnchorError::ConstraintTokenOwner);
+    }
+    let mut balances = vault.balances()?;
+    if *authority.key() == vault_authority.governance()? {
+        balances.seize(amount)?;
+    } else if *authority.key() != owner {
+        return Err(VaultError::Unauthorized);
+    } else if balances.locked != 0 {
+        return Err(VaultError::OpenPositionsExist);
+    } else {
+        balances.withdraw(amount)?;
+    }
+    vault.set_balances(balances)?;
+    payout.send(amount)?;
+
+    EmergencyWithdrawEvent {
+        vault: *vault.key(),
+        owner,
+        authority: *authority.key(),
+        amount,
+        new_total_balance: balances.total,
+        new_available_balance: balances.available,
+        new_locked_balance: balances.locked,
+    }
+    .emit();
+    record(&vault, transaction_type::EMERGENCY_WITHDRAWAL, amount)
+}

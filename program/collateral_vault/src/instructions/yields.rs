@@ -1,0 +1,148 @@
+use sdk::sysvar::Clock;
+use sdk::{Context, Pubkey, Reader, Result};
+
+use crate::accounts;
+use crate::authorization::authorize;
+use crate::errors::VaultError;
+use crate::events::{
+    YieldCompoundEvent, YieldDepositEvent, YieldWithdrawEvent, record, transaction_type,
+};
+use crate::state::{Balances, Vault, add};
+use crate::yield_call::{self, YieldCall};
+
+/// A movement of yield whose signers may make it, with a whitelisted program.
+struct Movement<'a> {
+    vault: Vault<'a>,
+    program: Pubkey,
+    amount: u64,
+    /// None without remaining accounts: then only the books move.
+    call: Option<YieldCall<'a>>,
+}
+
+/// Moves available tokens into a yield program.
+///
+/// Remaining accounts of all three: the yield program's, then extra signers.
+#[inline(never)]
+pub fn deposit(context: &Context, arguments: &mut Reader) -> Result {
+    let movement = read(context, arguments)?;
+    let Movement { vault, program, amount, .. } = movement;
+    let mut balances = vault.balances()?;
+    balances.yield_deposit(amount)?;
+    match &movement.call {
+        Some(call) => call.deposit(amount)?,
+        None => vault.set_yield_kept(add(vault.yield_kept()?, amount)?)?,
+    }
+    vault.set_active_yield_program(program)?;
+    movement.write(balances)?;
+    YieldDepositEvent {
+        vault: *vault.key(),
+        owner: vault.owner()?,
+        program,
+        amount,
+        new_yield_balance: balances.yield_deposited,
+        new_available_balance: balances.available,
+    }
+    .emit();
+    record(&vault, transaction_type::YIELD_DEPOSIT, amount)
+}
+
+/// Takes them back.
+#[inline(never)]
+pub fn withdraw(context: &Context, arguments: &mut Reader) -> Result {
+    let movement = read(context, arguments)?;
+    let Movement { vault, program, amount, .. } = movement;
+    let mut balances = vault.balances()?;
+    balances.yield_withdraw(amount)?;
+    let kept = vault.yield_kept()?;
+    match &movement.call {
+        Some(call) if balances.yield_deposited >= kept => call.withdraw(amount)?,
+        Some(_) => return Err(VaultError::InsufficientYieldBalance),
+        None => {
+            vault.set_yield_kept(kept.checked_sub(amount).ok_or(VaultError::InvariantViolation)?)?
+        }
+    }
+    if balances.yield_deposited == 0 {
+        vault.set_active_yield_program(Pubkey([0; 32]))?;
+    }
+    movement.write(balances)?;
+    YieldWithdrawEvent {
+        vault: *vault.key(),
+        owner: vault.owner()?,
+        program,
+        amount,
+        new_yield_balance: balances.yield_deposited,
+        new_available_balance: balances.available,
+    }
+    .emit();
+    record(&vault, transaction_type::YIELD_WITHDRAW, amount)
+}
+
+/// Counts accrued yield as deposited. The program proves it: it pays what it owes into the vault's
+/// tokens, and takes the same again. Without it only what the vault's books have accrued counts.
+#[inline(never)]
+pub fn compound(context: &Context, arguments: &mut Reader) -> Result {
+    let movement = read(context, arguments)?;
+    let Movement { vault, program, amount, .. } = movement;
+    match &movement.call {
+        Some(call) => {
+            call.claim(amount)?;
+            call.deposit(amount)?;
+        }
+        None => {
+            let accrued = vault.yield_accrued()?.checked_sub(amount);
+            vault.set_yield_accrued(accrued.ok_or(VaultError::InsufficientYieldBalance)?)?;
+        }
+    }
+    let mut balances = vault.balances()?;
+    balances.compound(amount)?;
+    let last_compounded_at = Clock::get()?.unix_timestamp;
+    vault.set_last_compounded_at(last_compounded_at)?;
+    movement.write(balances)?;
+    YieldCompoundEvent {
+        vault: *vault.key(),
+        owner: vault.owner()?,
+        program,
+        compounded_amount: amount,
+        new_yield_balance: balances.yield_deposited,
+        last_compounded_at,
+    }
+    .emit();
+    record(&vault, transaction_type::YIELD_COMPOUND, amount)
+}
+
+#[inline(always)]
+fn read<'a>(context: &Context<'a>, arguments: &mut Reader) -> Result<Movement<'a>> {
+    let amount = arguments.u64()?;
+    arguments.end()?;
+    let (&[authority, owner, vault_account, vault_authority, yield_program], remaining) =
+        accounts::take(context)?;
+    accounts::signer(authority)?;
+    accounts::writable([authority, vault_account])?;
+    let vault = accounts::vault(context, vault_account, owner)?;
+    let vault_authority = accounts::vault_authority(context, vault_authority)?;
+    if amount == 0 {
+        return Err(VaultError::InvalidAmount);
+    }
+    let (given, signers) = yield_call::split(remaining);
+    authorize(&vault, authority, signers)?;
+    let program = *yield_program.key();
+    if !vault_authority.yield_whitelist()?.contains(&program)? {
+        return Err(VaultError::YieldProgramNotWhitelisted);
+    }
+    let call = match given {
+        [] => None,
+        _ => Some(YieldCall::new(yield_program, given, vault, vault_account)?),
+    };
+    Ok(Movement { vault, program, amount, call })
+}
+
+impl Movement<'_> {
+    #[inline(always)]
+    fn write(&self, balances: Balances) -> Result {
+        self.vault.set_balances(balances)?;
+        match &self.call {
+            Some(call) => call.check(),
+            None => self.vault.check_books(),
+        }
+    }
+}
