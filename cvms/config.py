@@ -21,6 +21,8 @@ T = TypeVar("T")
 
 VAULT_PROGRAM = "5qgA2qcz6zXYiJJkomV1LJv8UhKueyNsqeCWJd6jC9pT"
 POSITION_MANAGER_PROGRAM = "EMHew6227FX9PUhDGKwc8FHsEASZf5Fd4GWryuEXokT"
+# SHA-256 of "cvms yield pool", which is off the curve: nobody can hold a key of it.
+YIELD_POOL_PROGRAM = "2Q32QtPxmEpJYFvXevzf3VmN75BNcW16vThwcoAWkmjj"
 USDT_MINT = "4QHVBbG3H8kbwvcSwPnze3sC91kdeYWxNf8S5hkZ9nbZ"
 
 
@@ -31,6 +33,7 @@ class Programs:
     vault: Pubkey
     position_manager: Pubkey
     mint: Pubkey
+    yield_pool: Pubkey = field(default_factory=lambda: Pubkey.from_string(YIELD_POOL_PROGRAM))
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,7 +111,10 @@ def load_config(environ: Mapping[str, str]) -> Config:
 
 
 def load_programs(environ: Mapping[str, str]) -> Programs:
-    """PROGRAM_ID, POSITION_MANAGER_PROGRAM_ID, USDT_MINT; by default the local chain's."""
+    """PROGRAM_ID, POSITION_MANAGER_PROGRAM_ID, YIELD_POOL_PROGRAM_ID, USDT_MINT.
+
+    By default the local chain's.
+    """
     read = _Reader(environ)
     expected = "a base58 public key"
     return Programs(
@@ -117,6 +123,7 @@ def load_programs(environ: Mapping[str, str]) -> Programs:
             "POSITION_MANAGER_PROGRAM_ID", _pubkey, POSITION_MANAGER_PROGRAM, expected
         ),
         mint=read("USDT_MINT", _pubkey, USDT_MINT, expected),
+        yield_pool=read("YIELD_POOL_PROGRAM_ID", _pubkey, YIELD_POOL_PROGRAM, expected),
     )
 
 

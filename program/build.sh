@@ -9,7 +9,7 @@
 set -eu
 
 packages="rustc-web rust-web-src llvm-22 binutils-bpf"
-programs="collateral_vault position_manager"
+programs="collateral_vault position_manager yield_pool"
 
 here=$(CDPATH='' cd -- "$(dirname -- "$0")" && pwd)
 target=$here/target

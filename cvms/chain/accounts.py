@@ -120,17 +120,17 @@ POSITION_SUMMARY_DISCRIMINATOR = borsh.discriminator("account", "PositionSummary
 
 def decode_vault(data: bytes) -> Vault:
     """Raises DecodeError when `data` is not a vault."""
-    return _decode(Vault, VAULT_DISCRIMINATOR, data)
+    return decode_account(Vault, VAULT_DISCRIMINATOR, data)
 
 
 def decode_vault_authority(data: bytes) -> VaultAuthority:
     """Raises DecodeError when `data` is not a vault authority."""
-    return _decode(VaultAuthority, VAULT_AUTHORITY_DISCRIMINATOR, data)
+    return decode_account(VaultAuthority, VAULT_AUTHORITY_DISCRIMINATOR, data)
 
 
 def decode_position_summary(data: bytes) -> PositionSummary:
     """Raises DecodeError when `data` is not a position summary."""
-    return _decode(PositionSummary, POSITION_SUMMARY_DISCRIMINATOR, data)
+    return decode_account(PositionSummary, POSITION_SUMMARY_DISCRIMINATOR, data)
 
 
 def decode_token_account(data: bytes) -> TokenAccount:
@@ -145,23 +145,24 @@ def read_vault(account: Account | None, programs: Programs) -> Vault | None:
 
     Raises DecodeError when another program owns the account or its bytes are not a vault.
     """
-    owned = _owned(account, programs.vault)
+    owned = owned_by(account, programs.vault)
     return None if owned is None else decode_vault(owned.data)
 
 
 def read_vault_authority(account: Account | None, programs: Programs) -> VaultAuthority | None:
     """As `read_vault`, for the vault authority."""
-    owned = _owned(account, programs.vault)
+    owned = owned_by(account, programs.vault)
     return None if owned is None else decode_vault_authority(owned.data)
 
 
 def read_token_account(account: Account | None) -> TokenAccount | None:
     """As `read_vault`, for an SPL token account."""
-    owned = _owned(account, TOKEN_PROGRAM)
+    owned = owned_by(account, TOKEN_PROGRAM)
     return None if owned is None else decode_token_account(owned.data)
 
 
-def _owned(account: Account | None, program: Pubkey) -> Account | None:
+def owned_by(account: Account | None, program: Pubkey) -> Account | None:
+    """The account if there is one; raises DecodeError when it is not `program`'s."""
     # Anyone can send lamports to an address before its account is created: that is no account.
     if account is None or (account.owner == SYSTEM_PROGRAM and not account.data):
         return None
@@ -170,7 +171,8 @@ def _owned(account: Account | None, program: Pubkey) -> Account | None:
     return account
 
 
-def _decode(layout: type[T], discriminator: bytes, data: bytes) -> T:
+def decode_account(layout: type[T], discriminator: bytes, data: bytes) -> T:
+    """The `layout` behind its discriminator; raises DecodeError when it is another's."""
     if data[:8] != discriminator:
         raise DecodeError(f"not a {layout.__name__}: discriminator {data[:8].hex()}")
     return borsh.decode(layout, data, offset=8, trailing=True)

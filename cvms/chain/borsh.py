@@ -31,6 +31,13 @@ class Number:
 
 
 @dataclass(frozen=True, slots=True)
+class Wide:
+    """A little-endian unsigned integer of this many bytes, for which `struct` has no letter."""
+
+    size: int
+
+
+@dataclass(frozen=True, slots=True)
 class Fixed:
     """An array of this many bytes."""
 
@@ -41,6 +48,7 @@ U8 = Annotated[int, Number("<B")]
 U32 = Annotated[int, Number("<I")]
 U64 = Annotated[int, Number("<Q")]
 I64 = Annotated[int, Number("<q")]
+U128 = Annotated[int, Wide(16)]
 Bytes64 = Annotated[bytes, Fixed(64)]
 
 
@@ -93,8 +101,7 @@ def _codec_of(layout: Any) -> _Codec:
 @cache
 def _codec(hint: Any) -> _Codec:
     if get_origin(hint) is Annotated:
-        mark = get_args(hint)[1]
-        return _number(mark) if isinstance(mark, Number) else _bytes(mark)
+        return _marked(get_args(hint)[1])
     if get_origin(hint) is tuple:
         return _vector(_codec(get_args(hint)[0]))
     if hint is bool:
@@ -108,6 +115,16 @@ def _codec(hint: Any) -> _Codec:
     raise TypeError(f"no Borsh layout for {hint}")
 
 
+def _marked(mark: Number | Wide | Fixed) -> _Codec:
+    match mark:
+        case Number():
+            return _number(mark)
+        case Wide():
+            return _wide(mark)
+        case Fixed():
+            return _bytes(mark)
+
+
 def _number(number: Number) -> _Codec:
     packed = struct.Struct(number.format)
 
@@ -116,6 +133,20 @@ def _number(number: Number) -> _Codec:
         return packed.unpack_from(data, offset)[0], end
 
     return _Codec(read, packed.pack, packed.size)
+
+
+def _wide(number: Wide) -> _Codec:
+    def read(data: bytes, offset: int) -> tuple[int, int]:
+        end = _end(data, offset, number.size)
+        return int.from_bytes(data[offset:end], "little"), end
+
+    def write(value: int) -> bytes:
+        try:
+            return value.to_bytes(number.size, "little")
+        except OverflowError as error:
+            raise ValueError(str(error)) from None
+
+    return _Codec(read, write, number.size)
 
 
 def _bytes(array: Fixed) -> _Codec:

@@ -138,6 +138,8 @@ def _table(program: Pubkey, programs: Programs) -> _Table:
         return _anchor_table("collateral_vault")
     if program == programs.position_manager:
         return _anchor_table("position_manager")
+    if program == programs.yield_pool:
+        return _anchor_table("yield_pool")
     return {
         TOKEN_PROGRAM: _TOKEN_ERRORS,
         SYSTEM_PROGRAM: _SYSTEM_ERRORS,

@@ -30,6 +30,7 @@ def bundled_programs(programs: Programs) -> tuple[Deployment, ...]:
     return (
         Deployment(programs.vault, built.joinpath("collateral_vault.so").read_bytes()),
         Deployment(programs.position_manager, built.joinpath("position_manager.so").read_bytes()),
+        Deployment(programs.yield_pool, built.joinpath("yield_pool.so").read_bytes()),
     )
 
 

@@ -8,7 +8,13 @@ from typing import Any
 from solders.pubkey import Pubkey
 
 FOLDER = Path(__file__).parents[2] / "cvms" / "chain" / "idl"
-INTEGERS = {"u8": (1, False), "u32": (4, False), "u64": (8, False), "i64": (8, True)}
+INTEGERS = {
+    "u8": (1, False),
+    "u32": (4, False),
+    "u64": (8, False),
+    "u128": (16, False),
+    "i64": (8, True),
+}
 
 
 @dataclass(slots=True)

@@ -34,6 +34,7 @@ AUTHORITY_LENGTH = 4212
 
 VAULT_IDL = Idl("collateral_vault")
 POSITION_IDL = Idl("position_manager")
+YIELD_IDL = Idl("yield_pool")
 
 Event = tuple[str, dict[str, Any]]
 
@@ -196,7 +197,9 @@ def _error(error: Any) -> int | str:
 def _events(logs: Iterable[str]) -> Iterable[Event]:
     for line in logs:
         if line.startswith("Program data: "):
-            yield VAULT_IDL.decode_event(base64.b64decode(line.removeprefix("Program data: ")))
+            data = base64.b64decode(line.removeprefix("Program data: "))
+            idl = YIELD_IDL if data[:8] in YIELD_IDL.events else VAULT_IDL
+            yield idl.decode_event(data)
 
 
 # Instructions, with the accounts of the interface by name

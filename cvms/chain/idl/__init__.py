@@ -8,7 +8,7 @@ from typing import Literal
 
 import msgspec
 
-ProgramName = Literal["collateral_vault", "position_manager"]
+ProgramName = Literal["collateral_vault", "position_manager", "yield_pool"]
 
 
 class AccountSlot(msgspec.Struct, frozen=True):

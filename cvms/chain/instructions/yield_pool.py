@@ -1,0 +1,118 @@
+"""The reference yield program's instructions: pools, their rates and reserves, and positions.
+
+The names of some are also the vault program's, so callers import this module, not its functions.
+"""
+
+from __future__ import annotations
+
+from solders.instruction import AccountMeta, Instruction
+from solders.pubkey import Pubkey
+
+from cvms.chain.addresses import (
+    ASSOCIATED_TOKEN_PROGRAM,
+    SYSTEM_PROGRAM,
+    TOKEN_PROGRAM,
+    token_account,
+)
+from cvms.chain.instructions.encoding import instruction, readonly, signer, u32, u64, writable
+from cvms.chain.types import Programs
+from cvms.chain.yield_pool import pool_address, position_address, reserve_address
+
+
+def initialize_pool(
+    programs: Programs, *, admin: Pubkey, mint: Pubkey, rate_bps: int
+) -> Instruction:
+    """Create the admin's pool of a mint, with an empty reserve; the admin pays."""
+    pool = pool_address(programs, mint=mint, admin=admin)
+    accounts = [
+        signer(admin, writable=True),
+        readonly(mint),
+        writable(pool),
+        writable(token_account(pool, mint)),
+        writable(reserve_address(programs, pool)),
+        readonly(SYSTEM_PROGRAM),
+        readonly(TOKEN_PROGRAM),
+        readonly(ASSOCIATED_TOKEN_PROGRAM),
+    ]
+    return instruction(programs.yield_pool, "initialize_pool", accounts, u32(rate_bps))
+
+
+def set_rate(programs: Programs, *, admin: Pubkey, pool: Pubkey, rate_bps: int) -> Instruction:
+    """Pay this annual rate from now on; 10,000 basis points is the highest."""
+    accounts = [signer(admin), writable(pool)]
+    return instruction(programs.yield_pool, "set_rate", accounts, u32(rate_bps))
+
+
+def fund_reserve(
+    programs: Programs, *, funder: Pubkey, pool: Pubkey, mint: Pubkey, amount: int
+) -> Instruction:
+    """Give `amount` to the reserve, for good: it is paid out as interest and not otherwise."""
+    accounts = [
+        readonly(pool),
+        writable(reserve_address(programs, pool)),
+        writable(token_account(funder, mint)),
+        signer(funder),
+        readonly(TOKEN_PROGRAM),
+    ]
+    return instruction(programs.yield_pool, "fund_reserve", accounts, u64(amount))
+
+
+def open_position(programs: Programs, *, payer: Pubkey, owner: Pubkey, pool: Pubkey) -> Instruction:
+    """Create the position of any owner, for example of a vault account; the payer pays."""
+    accounts = [
+        signer(payer, writable=True),
+        readonly(owner),
+        readonly(pool),
+        writable(position_address(programs, pool=pool, owner=owner)),
+        readonly(SYSTEM_PROGRAM),
+    ]
+    return instruction(programs.yield_pool, "open_position", accounts)
+
+
+def deposit(
+    programs: Programs, *, owner: Pubkey, pool: Pubkey, mint: Pubkey, amount: int
+) -> Instruction:
+    """Move `amount` of the owner's tokens into the pool."""
+    return _signed(programs, "deposit", owner=owner, pool=pool, mint=mint, amount=amount)
+
+
+def withdraw(
+    programs: Programs, *, owner: Pubkey, pool: Pubkey, mint: Pubkey, amount: int
+) -> Instruction:
+    """Move `amount` of principal back to the owner."""
+    return _signed(programs, "withdraw", owner=owner, pool=pool, mint=mint, amount=amount)
+
+
+def claim(
+    programs: Programs, *, owner: Pubkey, pool: Pubkey, mint: Pubkey, amount: int
+) -> Instruction:
+    """Pay `amount` of accrued interest to the owner."""
+    return _signed(programs, "claim", owner=owner, pool=pool, mint=mint, amount=amount)
+
+
+def vault_yield_accounts(
+    programs: Programs, *, vault: Pubkey, pool: Pubkey, mint: Pubkey
+) -> list[AccountMeta]:
+    """The `yield_accounts` with which the vault program deposits, withdraws and compounds here."""
+    return _accounts(programs, readonly(vault), pool, mint)
+
+
+def _signed(
+    programs: Programs, name: str, *, owner: Pubkey, pool: Pubkey, mint: Pubkey, amount: int
+) -> Instruction:
+    accounts = _accounts(programs, signer(owner), pool, mint)
+    return instruction(programs.yield_pool, name, accounts, u64(amount))
+
+
+def _accounts(
+    programs: Programs, owner: AccountMeta, pool: Pubkey, mint: Pubkey
+) -> list[AccountMeta]:
+    return [
+        writable(pool),
+        writable(position_address(programs, pool=pool, owner=owner.pubkey)),
+        writable(token_account(pool, mint)),
+        writable(reserve_address(programs, pool)),
+        writable(token_account(owner.pubkey, mint)),
+        owner,
+        readonly(TOKEN_PROGRAM),
+    ]

@@ -1,0 +1,89 @@
+"""The reference yield program: its addresses, its accounts, and what has accrued by now."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from solders.pubkey import Pubkey
+
+from cvms.chain import borsh
+from cvms.chain.accounts import Account, decode_account, owned_by
+from cvms.chain.borsh import I64, U8, U32, U64, U128
+from cvms.chain.types import Programs
+
+BASIS_POINTS = 10_000
+SECONDS_PER_YEAR = 365 * 24 * 60 * 60
+# Accrued interest is counted in this part of a token unit: principal · basis points · seconds.
+PER_TOKEN_UNIT = BASIS_POINTS * SECONDS_PER_YEAR
+
+
+@dataclass(frozen=True, slots=True)
+class Pool:
+    """A pool of one mint; fields as in the IDL. Times are Unix seconds, amounts token units."""
+
+    admin: Pubkey
+    mint: Pubkey
+    pool_tokens: Pubkey
+    reserve_tokens: Pubkey
+    rate_bps: U32
+    total_principal: U64
+    index: U64
+    last_accrued_at: I64
+    bump: U8
+
+
+@dataclass(frozen=True, slots=True)
+class Position:
+    """What an owner has in a pool; `accrued` is in parts of a token unit, as `PER_TOKEN_UNIT`."""
+
+    pool: Pubkey
+    owner: Pubkey
+    principal: U64
+    index: U64
+    accrued: U128
+    bump: U8
+
+
+POOL_DISCRIMINATOR = borsh.discriminator("account", "Pool")
+POSITION_DISCRIMINATOR = borsh.discriminator("account", "Position")
+
+
+def pool_address(programs: Programs, *, mint: Pubkey, admin: Pubkey) -> Pubkey:
+    """The admin's pool of a mint. Its deposits are in its associated token account."""
+    return _derive(programs, b"pool", mint, admin)
+
+
+def reserve_address(programs: Programs, pool: Pubkey) -> Pubkey:
+    """The token account from which a pool pays interest."""
+    return _derive(programs, b"reserve", pool)
+
+
+def position_address(programs: Programs, *, pool: Pubkey, owner: Pubkey) -> Pubkey:
+    """An owner's position in a pool. For a vault's tokens, the owner is the vault account."""
+    return _derive(programs, b"position", pool, owner)
+
+
+def read_pool(account: Account | None, programs: Programs) -> Pool | None:
+    """The pool in an account; None when there is none.
+
+    Raises DecodeError when another program owns the account or its bytes are not a pool.
+    """
+    owned = owned_by(account, programs.yield_pool)
+    return None if owned is None else decode_account(Pool, POOL_DISCRIMINATOR, owned.data)
+
+
+def read_position(account: Account | None, programs: Programs) -> Position | None:
+    """As `read_pool`, for a position."""
+    owned = owned_by(account, programs.yield_pool)
+    return None if owned is None else decode_account(Position, POSITION_DISCRIMINATOR, owned.data)
+
+
+def claimable(pool: Pool, position: Position, *, now: int) -> int:
+    """What the position may claim at `now`, in token units, provided that the reserve holds it."""
+    seconds = max(0, now - pool.last_accrued_at)
+    growth = pool.index + pool.rate_bps * seconds - position.index
+    return (position.accrued + position.principal * growth) // PER_TOKEN_UNIT
+
+
+def _derive(programs: Programs, seed: bytes, *keys: Pubkey) -> Pubkey:
+    return Pubkey.find_program_address([seed, *map(bytes, keys)], programs.yield_pool)[0]

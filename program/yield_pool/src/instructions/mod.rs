@@ -1,0 +1,8 @@
+//! One module for each instruction, or for a pair that mirrors itself.
+
+pub mod claim;
+pub mod fund_reserve;
+pub mod initialize_pool;
+pub mod open_position;
+pub mod principal;
+pub mod set_rate;
