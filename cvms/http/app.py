@@ -7,8 +7,9 @@ from solders.keypair import Keypair
 from cvms.chain.rpc import Rpc
 from cvms.chain.types import Programs
 from cvms.config import Config
-from cvms.http import balances, nonces, probes, transactions, vault
+from cvms.http import balances, idl, nonces, probes, transactions, vault
 from cvms.http.edge import MAX_IN_FLIGHT, Edge
+from cvms.http.routing import register
 from cvms.http.services import Services
 from cvms.http.ws import WebSocketDoor, WebSocketLimits
 from cvms.metrics import Metrics
@@ -46,8 +47,10 @@ def create_app(
         metrics=metrics,
     )
     app = Edge(__name__, max_in_flight=max_in_flight)
-    for group in (probes, nonces, vault, balances, transactions):
-        app.register_blueprint(group.routes(services))
+    register(app, services, probes.routes(services))
+    register(app, services, idl.routes(services))
+    for group in (nonces, vault, balances, transactions):
+        register(app, services, group.ROUTES)
     door = WebSocketDoor(services, websocket_limits or WebSocketLimits())
     app.add_websocket("/ws", "ws", door.serve)
     return app

@@ -2,23 +2,14 @@
 
 from __future__ import annotations
 
-from functools import partial
 from typing import Annotated
 
 import msgspec
-from quart import Blueprint, Response
 
 from cvms.errors import FieldProblem, InvalidRequest, VaultNotFound
 from cvms.http import replies
-from cvms.http.body import (
-    Body,
-    Limit,
-    Offset,
-    RowId,
-    json_response,
-    owner_in_path,
-    read_query,
-)
+from cvms.http.body import Body, Limit, Offset, RowId, owner_in_path
+from cvms.http.routing import Answer, Route
 from cvms.http.services import Services
 from cvms.store import history, vaults
 
@@ -32,18 +23,7 @@ class HistoryQuery(Body, frozen=True):
     kind: Kind | None = None
 
 
-def routes(services: Services) -> Blueprint:
-    blueprint = Blueprint("balances", __name__, url_prefix="/api/vault")
-    for rule, view in (
-        ("/balance/<owner>", balance),
-        ("/transactions/<owner>", transactions),
-        ("/tvl", tvl),
-    ):
-        blueprint.add_url_rule(rule, view.__name__, partial(view, services))
-    return blueprint
-
-
-async def balance(services: Services, owner: str) -> Response:
+async def balance(services: Services, owner: str) -> Answer:
     """One vault's balances, from the cache if there is one."""
     key = str(owner_in_path(owner))
     with services.metrics.balance_query_seconds.time():
@@ -52,13 +32,12 @@ async def balance(services: Services, owner: str) -> Response:
         if row is None:
             row = await _stored(services, key)
             await services.cache.put(row)
-    return json_response(replies.balance(row) | {"cached": cached})
+    return Answer(replies.balance(row, cached=cached))
 
 
-async def transactions(services: Services, owner: str) -> Response:
+async def transactions(services: Services, owner: str, query: HistoryQuery) -> Answer:
     """A page of a vault's history, newest first; `next_cursor` asks for the one after it."""
     key = str(owner_in_path(owner))
-    query = read_query(HistoryQuery)
     if query.cursor is not None and query.offset:
         problem = FieldProblem("offset", "not together with cursor")
         raise InvalidRequest("Page by offset or by cursor.", [problem])
@@ -74,19 +53,19 @@ async def transactions(services: Services, owner: str) -> Response:
         if not rows and await vaults.get(conn, key) is None:
             raise unknown_vault(key)
     full = len(rows) == query.limit
-    return json_response(
-        {
-            "owner": key,
-            "transactions": [replies.movement(row) for row in rows],
-            "next_cursor": rows[-1].id if full else None,
-        }
+    return Answer(
+        replies.History(
+            owner=key,
+            transactions=[replies.movement(row) for row in rows],
+            next_cursor=rows[-1].id if full else None,
+        )
     )
 
 
-async def tvl(services: Services) -> Response:
+async def tvl(services: Services) -> Answer:
     """What all vaults hold together."""
     async with services.database.connection() as conn:
-        return json_response(replies.tvl(await vaults.tvl(conn)))
+        return Answer(replies.tvl(await vaults.tvl(conn)))
 
 
 def unknown_vault(owner: str) -> VaultNotFound:
@@ -102,3 +81,31 @@ async def _stored(services: Services, owner: str) -> vaults.VaultRow:
     if row is None:
         raise unknown_vault(owner)
     return row
+
+
+ROUTES = (
+    Route(
+        method="GET",
+        rule="/api/vault/balance/<owner>",
+        view=balance,
+        replies={200: replies.Balance},
+        refusals=(VaultNotFound,),
+        tags=("vaults",),
+    ),
+    Route(
+        method="GET",
+        rule="/api/vault/transactions/<owner>",
+        view=transactions,
+        query=HistoryQuery,
+        replies={200: replies.History},
+        refusals=(VaultNotFound,),
+        tags=("vaults",),
+    ),
+    Route(
+        method="GET",
+        rule="/api/vault/tvl",
+        view=tvl,
+        replies={200: replies.Tvl},
+        tags=("vaults",),
+    ),
+)

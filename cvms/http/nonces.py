@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import secrets
 from datetime import UTC, datetime, timedelta
-from functools import partial
 
-from quart import Blueprint, Response
+import msgspec
 from solders.pubkey import Pubkey
 
-from cvms.http.body import Body, json_response, read_body
+from cvms.http.body import Body
+from cvms.http.routing import Answer, Route
 from cvms.http.services import Services
 from cvms.store import nonces
 
@@ -20,17 +20,30 @@ class NonceRequest(Body, frozen=True):
     owner: Pubkey
 
 
-def routes(services: Services) -> Blueprint:
-    blueprint = Blueprint("auth", __name__, url_prefix="/api/auth")
-    blueprint.add_url_rule("/nonce", "nonce", partial(issue, services), methods=["POST"])
-    return blueprint
+class IssuedNonce(msgspec.Struct, frozen=True):
+    """A nonce, and when it stops being good for anything."""
+
+    nonce: str
+    expires_at: datetime
 
 
-async def issue(services: Services) -> Response:
+async def issue(services: Services, body: NonceRequest) -> Answer:
     """A nonce that only this owner can use, once, until it expires."""
-    request = await read_body(NonceRequest)
     nonce = secrets.token_urlsafe(NONCE_BYTES)
     expires_at = datetime.now(UTC) + timedelta(seconds=services.config.nonce_ttl)
     async with services.database.connection() as conn:
-        await nonces.issue(conn, str(request.owner), nonce, expires_at)
-    return json_response({"nonce": nonce, "expires_at": expires_at})
+        await nonces.issue(conn, str(body.owner), nonce, expires_at)
+    return Answer(IssuedNonce(nonce, expires_at))
+
+
+ROUTES = (
+    Route(
+        method="POST",
+        rule="/api/auth/nonce",
+        view=issue,
+        body=NonceRequest,
+        replies={200: IssuedNonce},
+        sensitive=True,
+        tags=("authentication",),
+    ),
+)

@@ -16,7 +16,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-from quart import Response
 from solders.instruction import Instruction
 from solders.pubkey import Pubkey
 
@@ -27,11 +26,18 @@ from cvms.chain.transactions import (
     signature_of,
     with_budget,
 )
-from cvms.errors import CvmsError, ProgramRefused
-from cvms.http import wallet
-from cvms.http.body import json_response
+from cvms.errors import (
+    CvmsError,
+    InvalidSignature,
+    NonceExpired,
+    NonceUnknown,
+    NonceUsed,
+    ProgramRefused,
+)
+from cvms.http import replies, wallet
 from cvms.http.plans import Plan
 from cvms.http.problems import problem_of, program_error
+from cvms.http.routing import Answer
 from cvms.http.services import Services
 from cvms.store import audit, nonces, submissions
 from cvms.store.connection import TrioConnection
@@ -39,6 +45,11 @@ from cvms.store.connection import TrioConnection
 # Two requests for the same thing at the same time are two transactions: a different compute limit
 # makes them differ, since a transaction that equals an earlier one lands only once.
 UNIT_SPREAD = 20_000
+
+# What a route that ends in `carry_out` declares: its replies, and how a signed one may be refused.
+COSIGN = {200: replies.CoSign}
+COSIGN_OR_SUBMIT = {200: replies.CoSign, 202: replies.Submitted}
+SIGNED_REFUSALS = (InvalidSignature, NonceUnknown, NonceExpired, NonceUsed, ProgramRefused)
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +67,7 @@ async def carry_out(
     operation: str,
     plan: Callable[[], Awaitable[Plan]],
     signed: SignedRequest | None = None,
-) -> Response:
+) -> Answer:
     """Check, plan, simulate, write down, answer. Raises the outcomes of `cvms.errors`."""
     with counted(services, operation):
         if signed is not None:
@@ -108,7 +119,7 @@ async def _simulated(services: Services, built: BuiltTransaction) -> BuiltTransa
 
 async def _offer(
     services: Services, plan: Plan, built: BuiltTransaction, signed: SignedRequest | None
-) -> Response:
+) -> Answer:
     """Hand the transaction to the wallet. Ours to sign too, but only when the wallet has."""
     async with services.database.transaction() as conn:
         await _consume(conn, signed)
@@ -122,19 +133,18 @@ async def _offer(
             amount=plan.amount,
         )
         await _write_down(conn, plan, signed, "accepted", {"mode": "cosign"})
-    return json_response(
-        {
-            "mode": "cosign",
-            "transaction": _base64(built.unsigned_wire),
-            "instruction": _instruction(built.instruction),
-            "last_valid_block_height": built.last_valid_block_height,
-        }
+    return Answer(
+        replies.CoSign(
+            transaction=_base64(built.unsigned_wire),
+            instruction=_instruction(built.instruction),
+            last_valid_block_height=built.last_valid_block_height,
+        )
     )
 
 
 async def _submit(
     services: Services, plan: Plan, built: BuiltTransaction, signed: SignedRequest | None
-) -> Response:
+) -> Answer:
     """Sign as the vault's delegate and give it to the submitter, bytes first."""
     transaction = sign_as(built.message, services.operator)
     signature = signature_of(transaction)
@@ -153,7 +163,7 @@ async def _submit(
         )
         await _write_down(conn, plan, signed, "accepted", {"mode": "submitted", "tx": signature})
     services.submit_wake.wake()
-    return json_response({"mode": "submitted", "signature": signature, "status": "pending"}, 202)
+    return Answer(replies.Submitted(signature=signature, status="pending"), 202)
 
 
 async def _write_refusal(
@@ -191,19 +201,17 @@ async def _write_down(
     await audit.append(conn, entry)
 
 
-def _instruction(instruction: Instruction) -> dict[str, Any]:
-    return {
-        "program_id": str(instruction.program_id),
-        "accounts": [
-            {
-                "pubkey": str(meta.pubkey),
-                "is_signer": meta.is_signer,
-                "is_writable": meta.is_writable,
-            }
+def _instruction(instruction: Instruction) -> replies.Instruction:
+    return replies.Instruction(
+        program_id=str(instruction.program_id),
+        accounts=[
+            replies.AccountMeta(
+                pubkey=str(meta.pubkey), is_signer=meta.is_signer, is_writable=meta.is_writable
+            )
             for meta in instruction.accounts
         ],
-        "data": _base64(instruction.data),
-    }
+        data=_base64(instruction.data),
+    )
 
 
 def _base64(raw: bytes) -> str:

@@ -2,55 +2,74 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict
 from functools import partial
 
+import msgspec
 import structlog
 import trio
 from prometheus_client import CONTENT_TYPE_LATEST, Metric, generate_latest
 from prometheus_client.core import CounterMetricFamily
 from prometheus_client.registry import Collector
 from psycopg import IsolationLevel
-from quart import Blueprint, Response
+from quart import Response
 
 from cvms.errors import DatabaseUnavailable
-from cvms.http.body import json_response
 from cvms.http.problems import not_ready, problem_response
+from cvms.http.routing import Answer, Route
 from cvms.http.services import Services
-from cvms.nursery.channels import Board
+from cvms.nursery.channels import Part
 from cvms.store import totals, vaults
 
 log = structlog.get_logger(__name__)
 
 SCRAPE_SECONDS = 2.0
+TAGS = ("operation",)
 REPEATABLE_READ = IsolationLevel.REPEATABLE_READ
 
 
-def routes(services: Services) -> Blueprint:
-    blueprint = Blueprint("probes", __name__)
+class Alive(msgspec.Struct, frozen=True):
+    status: str = "alive"
+
+
+class Ready(msgspec.Struct, frozen=True):
+    """Every part by name, and how it is."""
+
+    parts: Mapping[str, Part]
+    status: str = "ready"
+
+
+def routes(services: Services) -> tuple[Route, ...]:
     books = Books()
     services.metrics.registry.register(books)
-    blueprint.add_url_rule("/health", "health", health)
-    blueprint.add_url_rule("/ready", "ready", partial(ready, services.board))
-    blueprint.add_url_rule("/metrics", "metrics", partial(metrics, services, books))
-    return blueprint
+    return (
+        Route(method="GET", rule="/health", view=health, replies={200: Alive}, tags=TAGS),
+        Route(method="GET", rule="/ready", view=ready, replies={200: Ready}, tags=TAGS),
+        Route(
+            method="GET",
+            rule="/metrics",
+            view=partial(metrics, books=books),
+            replies={200: None},
+            tags=TAGS,
+        ),
+    )
 
 
-async def health() -> Response:
+async def health(services: Services) -> Answer:
     """200 as long as there is somebody to answer."""
-    return json_response({"status": "alive"})
+    return Answer(Alive())
 
 
-async def ready(board: Board) -> Response:
+async def ready(services: Services) -> Answer | Response:
     """200 when every part is well, else 503; each part is named in both."""
-    parts = {name: asdict(part) for name, part in board.parts.items()}
+    board = services.board
     if board.ready:
-        return json_response({"status": "ready", "parts": parts})
-    return problem_response(not_ready(parts))
+        return Answer(Ready(board.parts))
+    return problem_response(not_ready({name: asdict(part) for name, part in board.parts.items()}))
 
 
-async def metrics(services: Services, books: Books) -> Response:
+async def metrics(services: Services, *, books: Books) -> Response:
     """The metrics in Prometheus' text format; what the database counts is read from it first."""
     try:
         with trio.move_on_after(SCRAPE_SECONDS):

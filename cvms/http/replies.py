@@ -1,42 +1,154 @@
-"""What rows look like to clients: the one rendering that HTTP replies and snapshots share."""
+"""What rows look like to clients: the types that HTTP replies and WebSocket snapshots share."""
 
 from __future__ import annotations
 
-from typing import Any
+from datetime import datetime
+from typing import Any, Literal
+
+import msgspec
 
 from cvms.store.history import HistoryRow
-from cvms.store.vaults import Tvl, VaultRow
+from cvms.store.submissions import Submission
+from cvms.store.vaults import Tvl as TvlRow
+from cvms.store.vaults import VaultRow
 
 
-def balance(row: VaultRow) -> dict[str, Any]:
-    """A vault's balances at the slot they hold for."""
-    return {
-        "owner": row.owner,
-        "vault": row.vault,
-        "balance": row.total,
-        "available": row.available,
-        "locked": row.locked,
-        "timelocked": row.timelocked,
-        "yield_deposited": row.yield_deposited,
-        "slot": row.slot,
-        "as_of": row.updated_at,
-    }
+class Balance(msgspec.Struct, frozen=True, kw_only=True):
+    """A vault's balances, in the token's smallest unit, at the slot they hold for."""
+
+    owner: str
+    vault: str
+    balance: int
+    available: int
+    locked: int
+    timelocked: int
+    yield_deposited: int
+    slot: int
+    as_of: datetime | None
+    cached: bool | msgspec.UnsetType = msgspec.UNSET
 
 
-def movement(row: HistoryRow) -> dict[str, Any]:
-    """One line of a vault's history."""
-    return {
-        "id": row.id,
-        "kind": row.kind,
-        "amount": row.amount,
-        "balance_after": row.balance_after,
-        "slot": row.slot,
-        "block_time": row.block_time,
-        "signature": row.signature,
-        "commitment": row.commitment,
-    }
+class Movement(msgspec.Struct, frozen=True, kw_only=True):
+    """One line of a vault's history; `id` is the cursor of the page behind it."""
+
+    id: int | None
+    kind: str
+    amount: int
+    balance_after: int | None
+    slot: int
+    block_time: datetime | None
+    signature: str
+    commitment: str
 
 
-def tvl(row: Tvl) -> dict[str, Any]:
+class History(msgspec.Struct, frozen=True, kw_only=True):
+    """A page of a vault's history, newest first; `next_cursor` is null on the last one."""
+
+    owner: str
+    transactions: list[Movement]
+    next_cursor: int | None
+
+
+class Tvl(msgspec.Struct, frozen=True, kw_only=True):
     """All vaults together; `slot` is the newest among them, null before the first."""
-    return {"total": row.total, "vaults": row.vaults, "slot": row.slot}
+
+    total: int
+    vaults: int
+    slot: int | None
+
+
+class AccountMeta(msgspec.Struct, frozen=True, kw_only=True):
+    """An account of an instruction."""
+
+    pubkey: str
+    is_signer: bool
+    is_writable: bool
+
+
+class Instruction(msgspec.Struct, frozen=True, kw_only=True):
+    """A bare instruction, `data` in base64, for a client that builds its own transaction."""
+
+    program_id: str
+    accounts: list[AccountMeta]
+    data: str
+
+
+class CoSign(msgspec.Struct, frozen=True, kw_only=True):
+    """A transaction for the wallet to sign, in base64, and until which block height it can land."""
+
+    mode: Literal["cosign"] = "cosign"
+    transaction: str
+    instruction: Instruction
+    last_valid_block_height: int
+
+
+class Submitted(msgspec.Struct, frozen=True, kw_only=True):
+    """A transaction that the service has signed and sends."""
+
+    mode: Literal["submitted"] = "submitted"
+    signature: str
+    status: str
+
+
+class TransactionState(msgspec.Struct, frozen=True, kw_only=True):
+    """Where a transaction stands; `error` says why it failed."""
+
+    signature: str | None
+    status: str
+    kind: str
+    owner: str
+    amount: int | None
+    slot: int | None
+    error: Any
+    created_at: datetime | None
+    updated_at: datetime | None
+
+
+def balance(row: VaultRow, *, cached: bool | msgspec.UnsetType = msgspec.UNSET) -> Balance:
+    """A vault's balances; `cached` is left out where it means nothing."""
+    return Balance(
+        owner=row.owner,
+        vault=row.vault,
+        balance=row.total,
+        available=row.available,
+        locked=row.locked,
+        timelocked=row.timelocked,
+        yield_deposited=row.yield_deposited,
+        slot=row.slot,
+        as_of=row.updated_at,
+        cached=cached,
+    )
+
+
+def movement(row: HistoryRow) -> Movement:
+    """One line of a vault's history."""
+    return Movement(
+        id=row.id,
+        kind=row.kind,
+        amount=row.amount,
+        balance_after=row.balance_after,
+        slot=row.slot,
+        block_time=row.block_time,
+        signature=row.signature,
+        commitment=row.commitment,
+    )
+
+
+def tvl(row: TvlRow) -> Tvl:
+    """All vaults together."""
+    return Tvl(total=row.total, vaults=row.vaults, slot=row.slot)
+
+
+def transaction_state(row: Submission) -> TransactionState:
+    """Where a transaction stands."""
+    return TransactionState(
+        signature=row.signature,
+        status=row.state,
+        kind=row.kind,
+        owner=row.owner,
+        amount=row.amount,
+        slot=row.slot,
+        error=row.error,
+        created_at=row.created_at,
+        updated_at=row.updated_at,
+    )

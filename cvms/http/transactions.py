@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-from functools import partial
-from typing import Any
-
-from quart import Blueprint, Response
+import msgspec
 from solders.signature import Signature
 from solders.transaction import VersionedTransaction
 
@@ -25,11 +22,14 @@ from cvms.errors import (
     InvalidRequest,
     InvalidSignature,
     NotFound,
+    ProgramRefused,
     TransactionExpired,
     UnknownTransaction,
 )
-from cvms.http.body import Body, json_response, read_body
+from cvms.http import replies
+from cvms.http.body import Body
 from cvms.http.operations import counted
+from cvms.http.routing import Answer, Route
 from cvms.http.services import Services
 from cvms.store import audit, submissions
 from cvms.store.submissions import State, Submission
@@ -39,29 +39,28 @@ class CoSigned(Body, frozen=True):
     transaction: str
 
 
-def routes(services: Services) -> Blueprint:
-    blueprint = Blueprint("transactions", __name__, url_prefix="/api/transactions")
-    blueprint.add_url_rule("", "submit", partial(submit, services), methods=["POST"])
-    blueprint.add_url_rule("/<signature>", "state", partial(state, services))
-    return blueprint
+class Accepted(msgspec.Struct, frozen=True):
+    """A transaction that the service sends from now on."""
+
+    signature: str | None
+    status: str
 
 
-async def submit(services: Services) -> Response:
+async def submit(services: Services, body: CoSigned) -> Answer:
     """Add the service's signature to a transaction it built, and have it submitted.
 
     The same transaction again gets the same answer, and nothing else happens.
     """
-    body = await read_body(CoSigned)
     with counted(services, "submit"):
         transaction = parse_base64(body.transaction)
         built = await _built(services, transaction)
         if built.state is State.BUILT:
             built = await _sign_and_store(services, transaction, built)
             services.submit_wake.wake()
-    return json_response({"signature": built.signature, "status": built.state}, 202)
+    return Answer(Accepted(built.signature, built.state), 202)
 
 
-async def state(services: Services, signature: str) -> Response:
+async def state(services: Services, signature: str) -> Answer:
     """Where a transaction stands; `error` says why it failed."""
     try:
         key = str(Signature.from_string(signature))
@@ -72,7 +71,7 @@ async def state(services: Services, signature: str) -> Response:
         found = await submissions.get_by_signature(conn, key)
     if found is None:
         raise NotFound("This service has not submitted a transaction with that signature.")
-    return json_response(_rendered(found))
+    return Answer(replies.transaction_state(found))
 
 
 async def _built(services: Services, transaction: VersionedTransaction) -> Submission:
@@ -133,15 +132,23 @@ def _signed_by_all(services: Services, transaction: VersionedTransaction) -> Ver
     return transaction
 
 
-def _rendered(row: Submission) -> dict[str, Any]:
-    return {
-        "signature": row.signature,
-        "status": row.state,
-        "kind": row.kind,
-        "owner": row.owner,
-        "amount": row.amount,
-        "slot": row.slot,
-        "error": row.error,
-        "created_at": row.created_at,
-        "updated_at": row.updated_at,
-    }
+ROUTES = (
+    Route(
+        method="POST",
+        rule="/api/transactions",
+        view=submit,
+        body=CoSigned,
+        replies={202: Accepted},
+        refusals=(UnknownTransaction, TransactionExpired, InvalidSignature, ProgramRefused),
+        sensitive=True,
+        tags=("transactions",),
+    ),
+    Route(
+        method="GET",
+        rule="/api/transactions/<signature>",
+        view=state,
+        replies={200: replies.TransactionState},
+        refusals=(NotFound,),
+        tags=("transactions",),
+    ),
+)

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from functools import partial
 
-from quart import Blueprint, Response
 from solders.pubkey import Pubkey
 
+from cvms.errors import Conflict, ProgramRefused, VaultNotFound
 from cvms.http import plans
-from cvms.http.body import Body, Nonce, TokenAmount, WalletSignature, read_body
-from cvms.http.operations import SignedRequest, carry_out
+from cvms.http.body import Body, Nonce, TokenAmount, WalletSignature
+from cvms.http.operations import COSIGN, COSIGN_OR_SUBMIT, SIGNED_REFUSALS, SignedRequest, carry_out
+from cvms.http.routing import Answer, Auth, Route
 from cvms.http.services import Services
 from cvms.http.wallet import signed_text
 
@@ -44,50 +45,95 @@ class Delegate(Signed, frozen=True, kw_only=True):
     delegate: Pubkey
 
 
-def routes(services: Services) -> Blueprint:
-    blueprint = Blueprint("vault", __name__, url_prefix="/api/vault")
-    for method, rule, view in (
-        ("POST", "/initialize", initialize),
-        ("POST", "/deposit", deposit),
-        ("POST", "/withdraw", withdraw),
-        ("POST", "/delegate/add", add_delegate),
-        ("DELETE", "/delegate/remove", remove_delegate),
-    ):
-        blueprint.add_url_rule(rule, view.__name__, partial(view, services), methods=[method])
-    return blueprint
-
-
-async def initialize(services: Services) -> Response:
-    """Anyone may ask: the transaction is worth nothing without the user's signature."""
-    body = await read_body(Initialize)
+async def initialize(services: Services, body: Initialize) -> Answer:
+    """Create the user's vault. Anyone may ask: it is worth nothing without the user's signature."""
     return await carry_out(
         services, "initialize", partial(plans.initialize, services, body.user_pubkey)
     )
 
 
-async def deposit(services: Services) -> Response:
-    body = await read_body(Deposit)
+async def deposit(services: Services, body: Deposit) -> Answer:
+    """Move tokens of the owner's wallet into the vault."""
     signed = body.request("deposit", body.amount)
     plan = partial(plans.deposit, services, body.owner, body.amount)
     return await carry_out(services, "deposit", plan, signed)
 
 
-async def withdraw(services: Services) -> Response:
-    body = await read_body(Withdraw)
+async def withdraw(services: Services, body: Withdraw) -> Answer:
+    """Move tokens out, to the owner or a whitelisted recipient; at once where we are delegate."""
     signed = body.request("withdraw", body.amount)
     plan = partial(plans.withdraw, services, body.owner, body.amount, body.recipient or body.owner)
     return await carry_out(services, "withdraw", plan, signed)
 
 
-async def add_delegate(services: Services) -> Response:
-    body = await read_body(Delegate)
+async def add_delegate(services: Services, body: Delegate) -> Answer:
+    """Let another key act for the vault; tokens still go only to the owner's side."""
     signed = body.request("delegate_add", body.delegate)
     plan = partial(plans.add_delegate, services, body.owner, body.delegate)
     return await carry_out(services, "delegate_add", plan, signed)
 
 
-async def remove_delegate(services: Services) -> Response:
-    body = await read_body(Delegate)
+async def remove_delegate(services: Services, body: Delegate) -> Answer:
+    """Take that back."""
     signed = body.request("delegate_remove", body.delegate)
     plan = partial(plans.remove_delegate, services, body.owner, body.delegate)
     return await carry_out(services, "delegate_remove", plan, signed)
+
+
+ROUTES = (
+    Route(
+        method="POST",
+        rule="/api/vault/initialize",
+        view=initialize,
+        body=Initialize,
+        replies=COSIGN,
+        refusals=(Conflict, ProgramRefused),
+        idempotent=True,
+        tags=("vaults",),
+    ),
+    Route(
+        method="POST",
+        rule="/api/vault/deposit",
+        view=deposit,
+        body=Deposit,
+        replies=COSIGN,
+        refusals=SIGNED_REFUSALS,
+        auth=Auth.WALLET,
+        idempotent=True,
+        tags=("vaults",),
+    ),
+    Route(
+        method="POST",
+        rule="/api/vault/withdraw",
+        view=withdraw,
+        body=Withdraw,
+        replies=COSIGN_OR_SUBMIT,
+        refusals=(*SIGNED_REFUSALS, VaultNotFound),
+        auth=Auth.WALLET,
+        sensitive=True,
+        idempotent=True,
+        second_factor=True,
+        tags=("vaults",),
+    ),
+    Route(
+        method="POST",
+        rule="/api/vault/delegate/add",
+        view=add_delegate,
+        body=Delegate,
+        replies=COSIGN,
+        refusals=SIGNED_REFUSALS,
+        auth=Auth.WALLET,
+        idempotent=True,
+        tags=("vaults",),
+    ),
+    Route(
+        method="DELETE",
+        rule="/api/vault/delegate/remove",
+        view=remove_delegate,
+        body=Delegate,
+        replies=COSIGN,
+        refusals=SIGNED_REFUSALS,
+        auth=Auth.WALLET,
+        tags=("vaults",),
+    ),
+)

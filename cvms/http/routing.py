@@ -1,0 +1,84 @@
+"""What each route takes, answers and asks of its caller, said once.
+
+Dispatch, limits and the OpenAPI document all follow these declarations, so that none of them can
+say anything else than what is done.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from functools import partial
+from typing import Any, Literal
+
+from quart import Response
+
+from cvms.errors import CvmsError
+from cvms.http.body import Body, json_response, read_body, read_query
+from cvms.http.edge import Edge
+from cvms.http.services import Services
+
+
+class Auth(StrEnum):
+    """Who may ask: anybody, the wallet that signs the body, an administrator's token, or both."""
+
+    NONE = "none"
+    WALLET = "wallet"
+    ADMIN = "admin"
+    WALLET_OR_ADMIN = "wallet_or_admin"
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What a view answers: a value of the type that its route declares for the status."""
+
+    value: Any
+    status: int = 200
+
+
+View = Callable[..., Awaitable[Answer | Response]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Route:
+    """One route. The view is called with the services, the path's variables as text, and `body`
+    and `query` where they are declared, both checked already.
+
+    `replies` gives the type of each status that is success, None for what is not JSON; `refusals`
+    the outcomes beside those that every route can have. The view's docstring is its description.
+    """
+
+    method: Literal["GET", "POST", "DELETE"]
+    rule: str
+    view: View
+    replies: Mapping[int, Any]
+    body: type[Body] | None = None
+    query: type[Body] | None = None
+    refusals: tuple[type[CvmsError], ...] = ()
+    auth: Auth = Auth.NONE
+    # Costs more of a client's allowance: it opens a door, or moves money.
+    sensitive: bool = False
+    # Takes an Idempotency-Key: the same key and body give the same outcome.
+    idempotent: bool = False
+    # Takes a code of the second factor, where the owner has set one up.
+    second_factor: bool = False
+    tags: tuple[str, ...] = field(default=())
+
+
+def register(app: Edge, services: Services, routes: Iterable[Route]) -> None:
+    """Put the routes on the application."""
+    for route in routes:
+        endpoint = f"{route.method} {route.rule}"
+        app.add_url_rule(
+            route.rule, endpoint, partial(_dispatch, services, route), methods=[route.method]
+        )
+
+
+async def _dispatch(services: Services, route: Route, **given: Any) -> Response:
+    if route.query is not None:
+        given["query"] = read_query(route.query)
+    if route.body is not None:
+        given["body"] = await read_body(route.body)
+    answer = await route.view(services, **given)
+    return answer if isinstance(answer, Response) else json_response(answer.value, answer.status)
