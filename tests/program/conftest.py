@@ -2,6 +2,7 @@ import pytest
 from solders.keypair import Keypair
 
 from .ledger import Ledger, initialize_vault_authority
+from .yields import Venue, open_venue
 
 
 @pytest.fixture
@@ -23,3 +24,9 @@ def governed(ledger: Ledger, governance: Keypair) -> Ledger:
     """A chain on which vaults can be opened and emptied."""
     assert ledger.authority()["governance"] == governance.pubkey()
     return ledger
+
+
+@pytest.fixture
+def venue(governed: Ledger, governance: Keypair) -> Venue:
+    """A whitelisted yield program's pool, which pays five percent a year."""
+    return open_venue(governed, governance)

@@ -1,0 +1,166 @@
+"""Vaults that earn: the vault program's yield instructions, on pools of the yield program."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from solders.instruction import AccountMeta, Instruction
+from solders.keypair import Keypair
+from solders.pubkey import Pubkey
+
+from . import yield_pool
+from .instructions import build
+from .ledger import MINT, YIELD_IDL, Ledger, Outcome, govern, signer, token_address, vault_address
+from .refusals import assert_refused
+from .yield_pool import YIELD_POOL
+
+YEAR = 365 * 24 * 60 * 60
+
+
+@dataclass(frozen=True, slots=True)
+class Venue:
+    """A deployment of the yield program, and one pool of it."""
+
+    ledger: Ledger
+    program: Pubkey
+    admin: Keypair
+
+    @property
+    def pool(self) -> Pubkey:
+        return self.derived(b"pool", MINT, self.admin.pubkey())
+
+    @property
+    def reserve(self) -> Pubkey:
+        return self.derived(b"reserve", self.pool)
+
+    def position(self, vault: Pubkey) -> Pubkey:
+        return self.derived(b"position", self.pool, vault)
+
+    def derived(self, seed: bytes, *keys: Pubkey) -> Pubkey:
+        return Pubkey.find_program_address([seed, *map(bytes, keys)], self.program)[0]
+
+    def pool_state(self) -> dict[str, Any]:
+        return YIELD_IDL.decode_account("Pool", self.ledger.data(self.pool))
+
+    def position_state(self, owner: Pubkey) -> dict[str, Any]:
+        data = self.ledger.data(self.position(vault_address(owner)))
+        return YIELD_IDL.decode_account("Position", data)
+
+    def run(self, given: Instruction, *signers: Keypair) -> Outcome:
+        """An instruction of the yield program, on this deployment of it."""
+        here = Instruction(self.program, bytes(given.data), given.accounts)
+        return self.ledger.must(here, *signers)
+
+    def fund(self, amount: int) -> None:
+        self.ledger.put_tokens(self.pool, amount, address=self.reserve)
+
+    def accounts(self, owner: Pubkey) -> list[AccountMeta]:
+        """What a yield instruction passes on for `owner`'s vault; nobody signs yet."""
+        vault = vault_address(owner)
+        given = yield_pool.deposit(
+            vault,
+            self.pool,
+            1,
+            position=self.position(vault),
+            reserve_tokens=self.reserve,
+        )
+        return [AccountMeta(meta.pubkey, False, meta.is_writable) for meta in given.accounts]
+
+    def enter(self, owner: Keypair) -> Keypair:
+        """Opens the position of the owner's vault."""
+        vault, payer = vault_address(owner.pubkey()), owner.pubkey()
+        position = self.position(vault)
+        given = yield_pool.open_position(vault, self.pool, payer=payer, position=position)
+        self.run(given, owner)
+        return owner
+
+    def move(self, name: str, owner: Pubkey, amount: int, /, **changes: Any) -> Instruction:
+        """A yield instruction that calls this deployment."""
+        return move(
+            name, owner, amount, program=self.program, through=self.accounts(owner), **changes
+        )
+
+
+def open_venue(
+    ledger: Ledger, governance: Keypair, *, program: Pubkey = YIELD_POOL, rate_bps: int = 500
+) -> Venue:
+    """Deploys the yield program, opens a pool with a full reserve, and whitelists the program."""
+    ledger.svm.add_program(program, yield_pool.ELF.read_bytes())
+    venue = Venue(ledger, program, ledger.wallet())
+    pool = venue.pool
+    given = yield_pool.initialize_pool(
+        venue.admin.pubkey(),
+        rate_bps,
+        pool=pool,
+        pool_tokens=token_address(pool),
+        reserve_tokens=venue.reserve,
+    )
+    venue.run(given, venue.admin)
+    venue.fund(10**12)
+    whitelist(ledger, governance, program)
+    return venue
+
+
+def whitelist(ledger: Ledger, governance: Keypair, program: Pubkey) -> None:
+    given = govern("add_yield_program", governance.pubkey(), value=program)
+    ledger.must(given, governance)
+
+
+def move(
+    name: str,
+    owner: Pubkey,
+    amount: int,
+    /,
+    *,
+    program: Pubkey,
+    through: Sequence[AccountMeta] = (),
+    authority: Pubkey | None = None,
+    cosigners: Sequence[Pubkey] = (),
+) -> Instruction:
+    """A yield instruction. `through` are the yield program's accounts; without them only the books
+    move."""
+    argument = "compounded_amount" if name == "compound_yield" else "amount"
+    return build(
+        name,
+        owner,
+        authority=authority,
+        accounts={"yield_program": program},
+        remaining=[*through, *map(signer, cosigners)],
+        **{argument: amount},
+    )
+
+
+def refused(ledger: Ledger, given: Instruction, *signers: Keypair, error: str | None) -> Outcome:
+    """Fails, and every account that the instruction names is as it was, but for the payer's fee.
+
+    `error` is the vault program's or Anchor's; None leaves that to the caller.
+    """
+    payer = signers[0].pubkey()
+    touched = {meta.pubkey for meta in given.accounts} - {payer}
+    before = {key: ledger.svm.get_account(key) for key in touched}
+    outcome = ledger.send(given, *signers)
+    assert outcome.error is not None
+    if error is not None:
+        assert_refused(outcome, error)
+    assert {key: ledger.svm.get_account(key) for key in touched} == before
+    return outcome
+
+
+def pool_refused(ledger: Ledger, given: Instruction, *signers: Keypair, error: str) -> None:
+    """As `refused`, with an error of the yield program."""
+    [code] = [code for code, entry in YIELD_IDL.errors.items() if entry["name"] == error]
+    outcome = refused(ledger, given, *signers, error=None)
+    assert outcome.error == code
+    assert any(f"Error Code: {error}. Error Number: {code}." in line for line in outcome.logs)
+
+
+def assert_books_equal_tokens(ledger: Ledger, owner: Pubkey, *, kept: int = 0) -> None:
+    """Every unit of the total is in one place, and what is not in yield is in the vault's account.
+
+    `kept` is what counts as yield and never left.
+    """
+    state = ledger.vault(owner)
+    beside = state["total_balance"] - state["yield_deposited_balance"]
+    timelocked = sum(entry["amount"] for entry in state["timelocks"])
+    assert beside == state["available_balance"] + state["locked_balance"] + timelocked
+    assert ledger.tokens(vault_address(owner)) == beside + kept
