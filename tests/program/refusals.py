@@ -1,5 +1,6 @@
 """What a refusal looks like to a client: Anchor's number, and Anchor's line in the logs."""
 
+from .idl import Idl
 from .ledger import VAULT_IDL, Outcome
 
 FRAMEWORK = {
@@ -38,11 +39,12 @@ FRAMEWORK = {
         "The given public key does not match the required sysvar",
     ),
 }
-PROGRAM = {error["name"]: (code, error["msg"]) for code, error in VAULT_IDL.errors.items()}
 
 
-def assert_refused(outcome: Outcome, name: str) -> None:
-    code, message = (FRAMEWORK | PROGRAM)[name]
+def assert_refused(outcome: Outcome, name: str, *, idl: Idl = VAULT_IDL) -> None:
+    """The error is the framework's or one of the program that this IDL describes."""
+    own = {error["name"]: (code, error["msg"]) for code, error in idl.errors.items()}
+    code, message = (FRAMEWORK | own)[name]
     line = (
         f"Program log: AnchorError occurred. Error Code: {name}. "
         f"Error Number: {code}. Error Message: {message}."

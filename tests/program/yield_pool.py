@@ -9,13 +9,18 @@ from solders.instruction import AccountMeta, Instruction
 from solders.keypair import Keypair
 from solders.pubkey import Pubkey
 
-from .ledger import MINT, YIELD_IDL, Ledger, token_address
+from .ledger import MINT, YIELD_IDL, Ledger, Outcome, token_address
+from .refusals import assert_refused
 
 YIELD_POOL = Pubkey.from_string("2Q32QtPxmEpJYFvXevzf3VmN75BNcW16vThwcoAWkmjj")
 ELF = Path(__file__).parents[2] / "cvms" / "programs" / "yield_pool.so"
 POOL_LENGTH = 165
 POSITION_LENGTH = 105
 PER_TOKEN_UNIT = 10_000 * 365 * 24 * 60 * 60
+
+
+def refused(outcome: Outcome, name: str) -> None:
+    assert_refused(outcome, name, idl=YIELD_IDL)
 
 
 def pool_address(admin: Pubkey, mint: Pubkey = MINT) -> Pubkey:
