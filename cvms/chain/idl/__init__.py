@@ -41,5 +41,9 @@ class Idl(msgspec.Struct, frozen=True):
 @cache
 def load_idl(program: ProgramName) -> Idl:
     """The IDL that is part of this package."""
-    raw = resources.files(__name__).joinpath(f"{program}.json").read_bytes()
-    return msgspec.json.decode(raw, type=Idl)
+    return msgspec.json.decode(idl_json(program), type=Idl)
+
+
+def idl_json(program: ProgramName) -> bytes:
+    """The whole document, for clients; its address is the local chain's."""
+    return resources.files(__name__).joinpath(f"{program}.json").read_bytes()
