@@ -205,3 +205,14 @@ CREATE TABLE IF NOT EXISTS reconciliation_logs (
 );
 CREATE INDEX IF NOT EXISTS reconciliation_logs_by_age ON reconciliation_logs USING brin (created_at)
     WITH (pages_per_range = 16);
+
+-- migration 2: what the history holds beyond the accounts
+
+-- By how much an owner's history exceeds what the vault's account counts as deposited and
+-- withdrawn: an account begins anew when it was closed. Below zero, the account counts more, which
+-- was of another mint. NUMERIC, since worthless tokens come in any amount. See store/sums.py.
+CREATE TABLE IF NOT EXISTS account_offsets (
+    owner TEXT PRIMARY KEY,
+    deposited NUMERIC NOT NULL,
+    withdrawn NUMERIC NOT NULL
+);

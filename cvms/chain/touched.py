@@ -1,4 +1,4 @@
-"""Which vaults a transaction created and wrote, whatever its logs say."""
+"""Which vaults a transaction opened, closed and wrote, whatever its logs say."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from cvms.chain.types import Programs
 
 _VAULTS = frozenset({"vault", "from_vault", "to_vault"})
 _INITIALIZE_VAULT = discriminator("global", "initialize_vault")
+_CLOSE_VAULT = discriminator("global", "close_vault")
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,6 +25,13 @@ class OpenedVault:
     vault: Pubkey
     token_account: Pubkey
     mint: Pubkey
+
+
+@dataclass(frozen=True, slots=True)
+class ClosedVault:
+    """A vault as the instruction that closed it names it."""
+
+    vault: Pubkey
 
 
 def touched_vaults(record: TransactionRecord, programs: Programs) -> set[Pubkey]:
@@ -48,17 +56,21 @@ def touched_vaults(record: TransactionRecord, programs: Programs) -> set[Pubkey]
     return touched
 
 
-def opened_vaults(record: TransactionRecord, programs: Programs) -> list[OpenedVault]:
-    """The vaults that a transaction created, whatever became of them later; none if it failed."""
+def openings_and_closings(
+    record: TransactionRecord, programs: Programs
+) -> list[OpenedVault | ClosedVault]:
+    """The vaults that a transaction opened and closed, in its order; none if it failed."""
     if record.err is not None:
         return []
-    return [
-        OpenedVault(*instruction.accounts[:4])
-        for instruction in record.instructions
-        if instruction.program_id == programs.vault
-        and instruction.data[:8] == _INITIALIZE_VAULT
-        and len(instruction.accounts) >= 4
-    ]
+    found: list[OpenedVault | ClosedVault] = []
+    for each in record.instructions:
+        if each.program_id != programs.vault or len(each.accounts) < 4:
+            continue
+        if each.data[:8] == _INITIALIZE_VAULT:
+            found.append(OpenedVault(*each.accounts[:4]))
+        elif each.data[:8] == _CLOSE_VAULT:
+            found.append(ClosedVault(each.accounts[1]))
+    return found
 
 
 @cache

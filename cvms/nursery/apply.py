@@ -10,13 +10,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from cvms.chain.events import VaultClosedEvent
 from cvms.chain.types import Commitment
 from cvms.nursery.batch import Batch, Recorded
 from cvms.nursery.channels import IndexedBatch
-from cvms.nursery.movements import Movement, event_vaults, movements
+from cvms.nursery.movements import Movement, counted_by_account, event_vaults, movements
 from cvms.nursery.vault_rows import balances, opened_row, row_now, same_balances
 from cvms.store import cursor as cursors
-from cvms.store import events, history, outbox, totals, vaults
+from cvms.store import events, history, outbox, sums, totals, vaults
 from cvms.store.connection import Connection
 from cvms.store.cursor import Cursor
 from cvms.store.database import Database
@@ -37,7 +38,7 @@ async def apply_batch(
         if await cursors.get(conn, to.program) != after or not await cursors.advance(conn, to):
             return None
         rows = await _vault_rows(conn, batch)
-        told = await _record_events(conn, batch.events, _standing(rows, batch.mint))
+        told = await _record_events(conn, batch.events, _standing(rows, batch))
         told += await _store_vaults(conn, rows)
         position = await outbox.append(conn, told)
     owners = sorted({row.owner for _, row, _ in rows})
@@ -63,11 +64,11 @@ class _Standing:
         }
 
 
-def _standing(rows: Sequence[tuple[VaultRow | None, VaultRow, str]], mint: str) -> _Standing:
-    held = {row.vault: (before or row).mint for before, row, _ in rows}
+def _standing(rows: Sequence[tuple[VaultRow | None, VaultRow, str]], batch: Batch) -> _Standing:
+    held = {row.vault: (before or row).mint == batch.mint for before, row, _ in rows}
     return _Standing(
         owners={row.vault: row.owner for _, row, _ in rows},
-        ours=frozenset(vault for vault, its_mint in held.items() if its_mint == mint),
+        ours=frozenset(vault for vault, ours in {**held, **batch.held}.items() if ours),
     )
 
 
@@ -89,18 +90,34 @@ async def _record_events(
     conn: Connection, recorded: Sequence[Recorded], standing: _Standing
 ) -> list[OutboxMessage]:
     """Store the events that are new and what follows from them; return what to tell."""
-    new = {row.identity for row in await events.record(conn, [each.row for each in recorded])}
+    identities = {row.identity for row in await events.record(conn, [e.row for e in recorded])}
     moved = [
-        (each, movement)
+        (each, movements(each.event, standing.owner_of(each)))
         for each in recorded
-        if each.row.identity in new
-        for movement in movements(each.event, standing.owner_of(each))
+        if each.row.identity in identities
     ]
-    await history.add(conn, [_history_row(each, movement) for each, movement in moved])
-    for kind in sorted({movement.kind for _, movement in moved}):
-        amounts = [movement.amount for _, movement in moved if movement.kind == kind]
+    await _write_history(conn, moved)
+    flat = [(each, movement) for each, found in moved for movement in found]
+    for kind in sorted({movement.kind for _, movement in flat}):
+        amounts = [movement.amount for _, movement in flat if movement.kind == kind]
         await totals.add(conn, kind, len(amounts), sum(amounts))
-    return [_event_message(each, movement) for each, movement in moved]
+    return [_event_message(each, movement) for each, movement in flat]
+
+
+async def _write_history(
+    conn: Connection, moved: Sequence[tuple[Recorded, Sequence[Movement]]]
+) -> None:
+    """Add the lines, and note where an account's sums leave those of its owner's history."""
+    lines: list[HistoryRow] = []
+    for each, found in moved:
+        lines += [_history_row(each, movement) for movement in found]
+        if isinstance(each.event, VaultClosedEvent):
+            await history.add(conn, lines)
+            lines.clear()
+            await sums.begin_anew(conn, str(each.event.owner))
+        elif not found and (counted := counted_by_account(each.event)):
+            await sums.leave_out(conn, *counted)
+    await history.add(conn, lines)
 
 
 def _history_row(recorded: Recorded, movement: Movement) -> HistoryRow:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from itertools import takewhile
@@ -15,10 +15,11 @@ from cvms.chain.answers import SignatureInfo, TransactionRecord
 from cvms.chain.events import Event
 from cvms.chain.logs import events_in
 from cvms.chain.rpc import Rpc
-from cvms.chain.touched import OpenedVault, opened_vaults, touched_vaults
+from cvms.chain.touched import OpenedVault, openings_and_closings, touched_vaults
 from cvms.chain.types import Commitment, Programs, Slot
 from cvms.errors import DecodeError
 from cvms.metrics import Metrics
+from cvms.nursery.mints import Mints
 from cvms.nursery.movements import event_data, event_owner, event_vaults
 from cvms.store.events import EventRow
 
@@ -31,7 +32,7 @@ ACCOUNTS_PER_CALL = 100
 class Recorded:
     """An event and its row.
 
-    `counts` says of its vaults that were opened earlier in the batch whether their mint is ours.
+    `counts` says of its vaults whether their mint was ours by then, where the batch tells.
     """
 
     event: Event
@@ -43,7 +44,7 @@ class Recorded:
 class FetchedVault:
     """A vault's account as of `slot`, None when there is none; last touched by `signature`.
 
-    `opened` is how it was opened in this batch, if that was with our mint.
+    `opened` is how it came to hold our mint in this batch, if it did.
     """
 
     address: Pubkey
@@ -57,10 +58,11 @@ class FetchedVault:
 class Batch:
     """`passed`: the transactions, oldest first; what they did; and the vaults they touched.
 
-    `mint` is the one that counts: anybody may open a vault over another.
+    `mint` is the one that counts; `held` says of vaults that had it, or another, before the batch.
     """
 
     mint: str
+    held: Mapping[str, bool]
     passed: tuple[SignatureInfo, ...]
     events: tuple[Recorded, ...]
     vaults: tuple[FetchedVault, ...]
@@ -79,17 +81,16 @@ class BatchReader:
         passed, records = await self._records(infos)
         events: list[Recorded] = []
         touched: dict[Pubkey, str] = {}
-        openings = _Openings(self._programs.mint)
+        mints = Mints(self._programs.mint)
         for record in records:
-            counts = openings.after(opened_vaults(record, self._programs))
-            found = list(self._events(record, counts))
+            found = self._events(record, mints)
             events += found
             vaults = touched_vaults(record, self._programs)
             vaults |= {Pubkey.from_string(v) for e in found for v in event_vaults(e.event)}
             touched |= dict.fromkeys(vaults, record.signature)
         fetched = await self._fetch(touched, passed[-1].slot) if passed else []
-        vaults_now = tuple(replace(v, opened=openings.ours.get(v.address)) for v in fetched)
-        return Batch(str(self._programs.mint), passed, tuple(events), vaults_now)
+        vaults_now = tuple(replace(v, opened=mints.ours.get(v.address)) for v in fetched)
+        return Batch(str(self._programs.mint), mints.before, passed, tuple(events), vaults_now)
 
     async def _records(
         self, infos: Sequence[SignatureInfo]
@@ -102,7 +103,7 @@ class BatchReader:
         complete = [records.get(info.signature) for info in passed]
         return passed, [record for record in complete if record is not None]
 
-    def _events(self, record: TransactionRecord, counts: Mapping[str, bool]) -> Iterator[Recorded]:
+    def _events(self, record: TransactionRecord, mints: Mints) -> list[Recorded]:
         found = events_in(
             record.logs or [], self._programs.vault, top_level_programs=record.top_level_programs
         )
@@ -111,9 +112,12 @@ class BatchReader:
             # lines, which the reconciler will find.
             self._metrics.unread_logs.inc()
             log.error("logs_not_readable", signature=record.signature, problem=found.problem)
-        for each in found.events:
-            row = _row(record, each.instruction_index, each.ordinal, each.event)
-            yield Recorded(each.event, row, counts)
+        lives = openings_and_closings(record, self._programs)
+        counts = mints.follow(lives, [each.event for each in found.events])
+        return [
+            Recorded(each.event, _row(record, each.instruction_index, each.ordinal, each.event), by)
+            for each, by in zip(found.events, counts, strict=True)
+        ]
 
     async def _fetch(self, touched: dict[Pubkey, str], at_least: Slot) -> list[FetchedVault]:
         fetched: list[FetchedVault] = []
@@ -133,29 +137,6 @@ class BatchReader:
                     continue
                 fetched.append(FetchedVault(address, vault, found.slot, touched[address]))
         return fetched
-
-
-class _Openings:
-    """The vaults opened so far in a batch, and whether each has our mint."""
-
-    def __init__(self, mint: Pubkey) -> None:
-        self._mint = mint
-        self._counts: dict[str, bool] = {}
-        self.ours: dict[Pubkey, OpenedVault] = {}
-
-    def after(self, opened: Sequence[OpenedVault]) -> Mapping[str, bool]:
-        """What holds for the events of the transaction that opened these.
-
-        A vault opened twice in one transaction counts only if both times with our mint.
-        """
-        now: dict[str, bool] = {}
-        for each in opened:
-            vault, ours = str(each.vault), each.mint == self._mint
-            now[vault] = now.get(vault, True) and ours
-            self._counts[vault] = ours
-            if ours:
-                self.ours[each.vault] = each
-        return self._counts | now
 
 
 def _row(record: TransactionRecord, instruction_index: int, ordinal: int, event: Event) -> EventRow:

@@ -90,6 +90,18 @@ def _transfer(event: chain.TransferEvent, owner_of: Mapping[str, str]) -> list[M
     ]
 
 
+def counted_by_account(event: Event) -> tuple[str, int, int] | None:
+    """The owner whose vault counts the event, and by how much its sums of what was deposited and
+    withdrawn grow; None where they do not. An account counts the tokens of any mint.
+    """
+    match event:
+        case chain.DepositEvent():
+            return str(event.owner), event.amount, 0
+        case chain.WithdrawEvent() | chain.EmergencyWithdrawEvent():
+            return str(event.owner), 0, event.amount
+    return None
+
+
 def event_vaults(event: Event) -> list[str]:
     """The vaults an event is about, none for those of the authority."""
     names = ("vault", "from_vault", "to_vault")

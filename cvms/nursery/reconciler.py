@@ -22,7 +22,7 @@ from cvms.nursery.channels import Board, IndexedBatch, OutboxWake
 from cvms.nursery.comparison import Difference, InBooks, OnChain, differences
 from cvms.nursery.indexer import Progress
 from cvms.nursery.vault_rows import row_now
-from cvms.store import history, outbox, reconciliation, vaults
+from cvms.store import outbox, reconciliation, sums, vaults
 from cvms.store.connection import Connection
 from cvms.store.database import Database
 from cvms.store.vaults import VaultRow
@@ -144,8 +144,7 @@ class Reconciler:
             vault = read_vault(account, self._programs)
             expected = row_now(address, vault, found.slot, mint=str(mint), before=row)
             assert expected is not None  # there is a row, so there will be one
-            ours = vault if vault is not None and vault.usdt_mint == mint else None
-            read.append(OnChain(expected, ours, read_token_account(token), found.slot))
+            read.append(OnChain(expected, vault, read_token_account(token), found.slot))
         return read
 
     async def _books(self, owner: str) -> InBooks:
@@ -187,8 +186,7 @@ class Reconciler:
 
 
 async def _books(conn: Connection, owner: str) -> InBooks:
-    deposited, withdrawn = await history.ledger_sums(conn, owner)
-    return InBooks(await vaults.get(conn, owner), deposited, withdrawn)
+    return InBooks(await vaults.get(conn, owner), *await sums.expected(conn, owner))
 
 
 def _take_all(indexed: trio.MemoryReceiveChannel[IndexedBatch]) -> list[str]:

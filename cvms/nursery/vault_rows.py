@@ -15,6 +15,8 @@ from cvms.store.vaults import VaultRow
 
 CLOSED: dict[str, Any] = {"closed": True}
 """The `state` of a row whose account is gone."""
+MOST = 2**63 - 1
+"""What a column holds. Sums grow with each round of the same tokens, and with worthless ones."""
 
 
 def vault_row(address: Pubkey, vault: Vault, slot: Slot) -> VaultRow:
@@ -29,8 +31,8 @@ def vault_row(address: Pubkey, vault: Vault, slot: Slot) -> VaultRow:
         locked=vault.locked_balance,
         timelocked=vault.timelocked,
         yield_deposited=vault.yield_deposited_balance,
-        total_deposited=vault.total_deposited,
-        total_withdrawn=vault.total_withdrawn,
+        total_deposited=min(vault.total_deposited, MOST),
+        total_withdrawn=min(vault.total_withdrawn, MOST),
         multisig_threshold=vault.multisig_threshold,
         delegates=tuple(map(str, vault.delegates)),
         state=_state(vault),

@@ -58,13 +58,6 @@ LIMIT %(limit)s
 OFFSET %(offset)s
 """
 
-LEDGER_SUMS = """
-SELECT coalesce(sum(amount) FILTER (WHERE kind = %(deposit)s), 0),
-       coalesce(sum(amount) FILTER (WHERE kind = ANY(%(withdrawals)s)), 0)
-FROM transactions
-WHERE owner = %(owner)s
-"""
-
 _NEWEST = 2**63 - 1
 
 
@@ -111,16 +104,3 @@ async def page(
         "offset": offset,
     }
     return await fetch_all(conn, HistoryRow, PAGE if kind is None else PAGE_OF_KIND, params)
-
-
-async def ledger_sums(conn: TrioConnection[Any], owner: str) -> tuple[int, int]:
-    """What `owner` deposited and withdrew (emergency withdrawals included), by the history."""
-    params = {
-        "owner": owner,
-        "deposit": DEPOSIT,
-        "withdrawals": [WITHDRAW, EMERGENCY_WITHDRAW],
-    }
-    cursor = await conn.execute(LEDGER_SUMS, params)
-    row = await cursor.fetchone()
-    assert row is not None
-    return int(row[0]), int(row[1])

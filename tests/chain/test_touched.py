@@ -11,7 +11,12 @@ from solders.pubkey import Pubkey
 from cvms.chain import instructions
 from cvms.chain.answers import RawInstruction, TransactionRecord
 from cvms.chain.borsh import discriminator
-from cvms.chain.touched import OpenedVault, opened_vaults, touched_vaults
+from cvms.chain.touched import (
+    ClosedVault,
+    OpenedVault,
+    openings_and_closings,
+    touched_vaults,
+)
 from cvms.chain.types import Lamports, Programs, Slot
 from tests.chain.idl_borsh import idl
 
@@ -112,7 +117,7 @@ def test_a_vault_is_opened_with_the_mint_that_its_instruction_names(programs: Pr
     accounts = tuple(meta.pubkey for meta in initialize.accounts)
     executed = RawInstruction(0, 2, programs.vault, accounts, initialize.data)
     vault = instructions.vault_address(programs, OWNER)
-    assert opened_vaults(record(executed), programs) == [
+    assert openings_and_closings(record(executed), programs) == [
         OpenedVault(
             owner=OWNER,
             vault=vault,
@@ -120,5 +125,22 @@ def test_a_vault_is_opened_with_the_mint_that_its_instruction_names(programs: Pr
             mint=programs.mint,
         )
     ]
-    assert opened_vaults(record(executed, err="AccountInUse"), programs) == []
-    assert opened_vaults(record(raw(programs.vault, "initialize_vault", [OWNER])), programs) == []
+    assert openings_and_closings(record(executed, err="AccountInUse"), programs) == []
+    short = raw(programs.vault, "initialize_vault", [OWNER])
+    assert openings_and_closings(record(short), programs) == []
+
+
+def test_openings_and_closings_are_told_in_their_order(programs: Programs) -> None:
+    def executed(instruction: Instruction) -> RawInstruction:
+        accounts = tuple(meta.pubkey for meta in instruction.accounts)
+        return RawInstruction(0, None, instruction.program_id, accounts, instruction.data)
+
+    initialize = executed(instructions.initialize_vault(programs, OWNER))
+    close = executed(instructions.close_vault(programs, OWNER))
+    vault = instructions.vault_address(programs, OWNER)
+    opened = OpenedVault(OWNER, vault, initialize.accounts[2], programs.mint)
+    told = openings_and_closings(record(initialize, close, initialize), programs)
+    assert told == [opened, ClosedVault(vault), opened]
+    assert openings_and_closings(record(close, err="AccountInUse"), programs) == []
+    elsewhere = RawInstruction(0, None, OWNER, close.accounts, close.data)
+    assert openings_and_closings(record(elsewhere), programs) == []

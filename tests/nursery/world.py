@@ -39,7 +39,7 @@ from cvms.nursery.indexer import Indexer, Progress
 from cvms.nursery.reconciler import Reconciler
 from cvms.nursery.submitter import Submitter
 from cvms.nursery.vault_rows import vault_row
-from cvms.store import cursor, history, outbox, reconciliation, totals, vaults
+from cvms.store import cursor, history, outbox, reconciliation, sums, totals, vaults
 from cvms.store.cache import BalanceCache, NoCache
 from cvms.store.database import Database
 from cvms.store.outbox import OutboxRow
@@ -196,7 +196,7 @@ class World:
             for each in chain:
                 owner = each.row.owner
                 row = await vaults.get(conn, owner)
-                books = InBooks(row, *await history.ledger_sums(conn, owner))
+                books = InBooks(row, *await sums.expected(conn, owner))
                 found += [
                     f"{owner}: {each}"
                     for each in differences(each, books)

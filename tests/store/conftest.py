@@ -15,6 +15,7 @@ from tests.store.own_server import OwnServer, execute
 EMPTY = """
 DELETE FROM vaults;
 DELETE FROM transactions;
+DELETE FROM account_offsets;
 DELETE FROM chain_events;
 DELETE FROM event_totals;
 DELETE FROM indexer_cursor;

@@ -80,21 +80,6 @@ async def test_history_pages_by_cursor_and_by_offset_agree(database: Database) -
         assert deposits == [row for row in everything if row.kind == "deposit"]
 
 
-async def test_the_ledger_sums_what_came_in_and_went_out(database: Database) -> None:
-    moved = [
-        ("deposit", 2**62),
-        ("deposit", 2**62),
-        ("withdraw", 5),
-        ("emergency_withdraw", 7),
-        ("lock", 11),
-    ]
-    rows = [history_row(ordinal=n, kind=kind, amount=a) for n, (kind, a) in enumerate(moved)]
-    async with database.connection() as conn:
-        await history.add(conn, rows)
-        assert await history.ledger_sums(conn, "owner") == (2**63, 12)
-        assert await history.ledger_sums(conn, "nobody") == (0, 0)
-
-
 async def test_a_kind_that_the_sums_would_overlook_is_refused(database: Database) -> None:
     async with database.connection() as conn:
         with pytest.raises(psycopg.errors.CheckViolation):

@@ -1,0 +1,70 @@
+"""What an owner's account should count as deposited and withdrawn, by the history.
+
+The history holds every deposit of our token, for good. The account begins anew each time it is
+opened, and counts other tokens too while it holds their mint: `account_offsets` keeps by how much
+the history's sums exceed the account's (below zero where the account counts more).
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from cvms.store.connection import TrioConnection
+from cvms.store.history import DEPOSIT, EMERGENCY_WITHDRAW, WITHDRAW
+
+EXPECTED = """
+WITH history AS (
+    SELECT coalesce(sum(amount) FILTER (WHERE kind = %(deposit)s), 0) AS deposited,
+           coalesce(sum(amount) FILTER (WHERE kind = ANY(%(withdrawals)s)), 0) AS withdrawn
+    FROM transactions
+    WHERE owner = %(owner)s
+)
+SELECT history.deposited - coalesce(account_offsets.deposited, 0),
+       history.withdrawn - coalesce(account_offsets.withdrawn, 0)
+FROM history
+LEFT JOIN account_offsets
+  ON account_offsets.owner = %(owner)s
+"""
+
+BEGIN_ANEW = """
+INSERT INTO account_offsets (owner, deposited, withdrawn)
+SELECT %(owner)s,
+       coalesce(sum(amount) FILTER (WHERE kind = %(deposit)s), 0),
+       coalesce(sum(amount) FILTER (WHERE kind = ANY(%(withdrawals)s)), 0)
+FROM transactions
+WHERE owner = %(owner)s
+ON CONFLICT (owner) DO UPDATE SET
+    deposited = EXCLUDED.deposited,
+    withdrawn = EXCLUDED.withdrawn
+"""
+
+LEAVE_OUT = """
+INSERT INTO account_offsets (owner, deposited, withdrawn)
+VALUES (%(owner)s, -%(deposited)s::NUMERIC, -%(withdrawn)s::NUMERIC)
+ON CONFLICT (owner) DO UPDATE SET
+    deposited = account_offsets.deposited + EXCLUDED.deposited,
+    withdrawn = account_offsets.withdrawn + EXCLUDED.withdrawn
+"""
+
+
+async def expected(conn: TrioConnection[Any], owner: str) -> tuple[int, int]:
+    """What the account of `owner` should count as deposited and withdrawn; emergencies included."""
+    cursor = await conn.execute(EXPECTED, _of(owner))
+    row = await cursor.fetchone()
+    assert row is not None
+    return int(row[0]), int(row[1])
+
+
+async def begin_anew(conn: TrioConnection[Any], owner: str) -> None:
+    """The account was closed: the next one of this owner counts from zero."""
+    await conn.execute(BEGIN_ANEW, _of(owner))
+
+
+async def leave_out(conn: TrioConnection[Any], owner: str, deposited: int, withdrawn: int) -> None:
+    """The account has counted these, and the history has not."""
+    amounts = {"owner": owner, "deposited": deposited, "withdrawn": withdrawn}
+    await conn.execute(LEAVE_OUT, amounts)
+
+
+def _of(owner: str) -> dict[str, Any]:
+    return {"owner": owner, "deposit": DEPOSIT, "withdrawals": [WITHDRAW, EMERGENCY_WITHDRAW]}
