@@ -14,13 +14,18 @@ from solders.pubkey import Pubkey
 from solders.transaction import VersionedTransaction
 
 from cvms.chain import instructions
+from cvms.chain.accounts import Account, read_token_account, read_vault_authority
+from cvms.chain.instructions import yield_pool
 from cvms.chain.rpc import Rpc
 from cvms.chain.types import Commitment, Programs
+from cvms.chain.yield_pool import pool_address, read_pool, reserve_address
 from cvms.localnet import Deployment
 
 TOKEN_PROGRAM = Pubkey.from_string("TokenkegQfeZyiNwAJbNbGKPFXCWuBvf9Ss623VQ5DA")
 OPERATOR_LAMPORTS = 100_000_000_000
 MINT_DECIMALS = 6
+POOL_RATE_BPS = 500
+POOL_RESERVE = 1_000_000_000_000  # a million USDT
 LANDING_DEADLINE = 30.0
 
 
@@ -35,26 +40,70 @@ def bundled_programs(programs: Programs) -> tuple[Deployment, ...]:
 
 
 async def prepare_chain(rpc: Rpc, programs: Programs, operator: Keypair) -> None:
-    """Fund the operator, make the USDT mint, make the operator the vaults' governance."""
-    await _fund(rpc, operator.pubkey())
-    authority = instructions.vault_authority_address(programs)
-    found = await rpc.get_accounts([programs.mint, authority], commitment=Commitment.CONFIRMED)
-    mint, vault_authority = found.accounts
+    """Fund the operator, make the USDT mint, make the operator the vaults' governance, and give
+    vaults a yield pool of the operator's to earn with. What is there already stays.
+    """
+    governance = operator.pubkey()
+    await _fund(rpc, governance)
+    (mint,) = await _accounts(rpc, programs.mint)
     if mint is None:
-        await make_mint(rpc, programs.mint, authority=operator.pubkey())
-    if vault_authority is None:
-        await _send(
-            rpc,
-            operator,
-            [
-                instructions.initialize_vault_authority(
-                    programs,
-                    governance=operator.pubkey(),
-                    authorized_programs=[programs.position_manager],
-                    freeze=False,
-                )
-            ],
+        await make_mint(rpc, programs.mint, authority=governance)
+    steps = [
+        *await _authority_steps(rpc, programs, governance),
+        *await _pool_steps(rpc, programs, governance),
+    ]
+    if steps:
+        await land(rpc, operator, steps)
+
+
+async def _authority_steps(rpc: Rpc, programs: Programs, governance: Pubkey) -> list[Instruction]:
+    """The vault authority, with the position manager authorized and the yield pool whitelisted."""
+    (account,) = await _accounts(rpc, instructions.vault_authority_address(programs))
+    authority = read_vault_authority(account, programs)
+    steps = []
+    if authority is None:
+        steps.append(
+            instructions.initialize_vault_authority(
+                programs,
+                governance=governance,
+                authorized_programs=[programs.position_manager],
+                freeze=False,
+            )
         )
+    if authority is None or programs.yield_pool not in authority.yield_whitelist:
+        steps.append(
+            instructions.add_yield_program(
+                programs, governance=governance, program=programs.yield_pool
+            )
+        )
+    return steps
+
+
+async def _pool_steps(rpc: Rpc, programs: Programs, admin: Pubkey) -> list[Instruction]:
+    """The admin's pool, with a reserve that pays its interest for a long time."""
+    mint = programs.mint
+    pool = pool_address(programs, mint=mint, admin=admin)
+    ours = instructions.token_account(admin, mint)
+    found = await _accounts(rpc, pool, reserve_address(programs, pool), ours)
+    reserve, wallet = map(read_token_account, found[1:])
+    steps = []
+    if read_pool(found[0], programs) is None:
+        steps.append(
+            yield_pool.initialize_pool(programs, admin=admin, mint=mint, rate_bps=POOL_RATE_BPS)
+        )
+    if reserve is None or reserve.amount < POOL_RESERVE // 2:
+        amount = (wallet.amount if wallet else 0) + POOL_RESERVE
+        await rpc.call("surfnet_setTokenAccount", [str(admin), str(mint), {"amount": amount}])
+        steps.append(
+            yield_pool.fund_reserve(
+                programs, funder=admin, pool=pool, mint=mint, amount=POOL_RESERVE
+            )
+        )
+    return steps
+
+
+async def _accounts(rpc: Rpc, *addresses: Pubkey) -> tuple[Account | None, ...]:
+    return (await rpc.get_accounts(addresses, commitment=Commitment.CONFIRMED)).accounts
 
 
 async def _fund(rpc: Rpc, address: Pubkey) -> None:
@@ -71,7 +120,8 @@ async def make_mint(rpc: Rpc, mint: Pubkey, *, authority: Pubkey) -> None:
     await rpc.call("surfnet_setAccount", [str(mint), account])
 
 
-async def _send(rpc: Rpc, signer: Keypair, steps: Sequence[Instruction]) -> None:
+async def land(rpc: Rpc, signer: Keypair, steps: Sequence[Instruction]) -> None:
+    """Send the steps in one transaction, and return once it is confirmed."""
     latest = await rpc.get_latest_blockhash()
     message = MessageV0.try_compile(signer.pubkey(), list(steps), [], latest.blockhash)
     wire = bytes(VersionedTransaction(message, [signer]))
