@@ -8,6 +8,7 @@ from cvms.chain.rpc import Rpc
 from cvms.chain.types import Programs
 from cvms.config import Config
 from cvms.http import balances, idl, nonces, probes, transactions, vault
+from cvms.http.docs import register_docs
 from cvms.http.edge import MAX_IN_FLIGHT, Edge
 from cvms.http.routing import register
 from cvms.http.services import Services
@@ -47,10 +48,16 @@ def create_app(
         metrics=metrics,
     )
     app = Edge(__name__, max_in_flight=max_in_flight)
-    register(app, services, probes.routes(services))
-    register(app, services, idl.routes(services))
-    for group in (nonces, vault, balances, transactions):
-        register(app, services, group.ROUTES)
+    routes = (
+        *probes.routes(services),
+        *idl.routes(services),
+        *nonces.ROUTES,
+        *vault.ROUTES,
+        *balances.ROUTES,
+        *transactions.ROUTES,
+    )
+    register(app, services, routes)
+    register_docs(app, routes)
     door = WebSocketDoor(services, websocket_limits or WebSocketLimits())
     app.add_websocket("/ws", "ws", door.serve)
     return app

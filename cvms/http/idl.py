@@ -8,11 +8,12 @@ from functools import partial
 from typing import Any, get_args
 
 import msgspec
-from quart import Response, request
+from quart import Response
 
 from cvms.chain.idl import ProgramName, idl_json
 from cvms.chain.types import Programs
 from cvms.errors import NotFound
+from cvms.http.conditional import conditional
 from cvms.http.routing import Route
 from cvms.http.services import Services
 
@@ -45,12 +46,7 @@ async def idl(services: Services, program: str, *, documents: dict[str, Document
     if document is None:
         known = ", ".join(documents)
         raise NotFound(f"There is no program of this name here; there are {known}.")
-    response = Response(document.body, content_type="application/json")
-    if request.if_none_match.contains_weak(document.etag):
-        response = Response(b"", status=304)
-    response.set_etag(document.etag)
-    response.headers["Cache-Control"] = "no-cache"  # keep it, and ask whether it still holds
-    return response
+    return conditional(Response(document.body, content_type="application/json"), document.etag)
 
 
 def _document(name: ProgramName, programs: Programs) -> Document:

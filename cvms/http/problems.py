@@ -73,16 +73,40 @@ _PLAIN_DETAIL: dict[type[BaseException], str] = {
 }
 
 
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """A row of the table; `kind` is the class that it stands for."""
+
+    kind: type[BaseException]
+    status: int
+    code: str
+    title: str
+
+
+def outcome_of(kind: type[BaseException]) -> Outcome | None:
+    """The row of an error's class, or of the nearest class above it."""
+    for each in kind.__mro__:
+        if each in OUTCOMES:
+            return Outcome(each, *OUTCOMES[each])
+    return None
+
+
 def problem_of(error: BaseException) -> Problem | None:
     """The problem for an outcome that has a place in the table; None for anything unexpected."""
     if isinstance(error, HTTPException):
         return _of_http(error)
-    for kind in type(error).__mro__:
-        if kind in OUTCOMES:
-            status, code, title = OUTCOMES[kind]
-            detail = _PLAIN_DETAIL.get(kind) or str(error) or f"{title}."
-            return Problem(status, code, title, detail, _extra(error), _headers(status))
-    return None
+    outcome = outcome_of(type(error))
+    if outcome is None:
+        return None
+    detail = _PLAIN_DETAIL.get(outcome.kind) or str(error) or f"{outcome.title}."
+    return Problem(
+        outcome.status,
+        outcome.code,
+        outcome.title,
+        detail,
+        _extra(error),
+        _headers(outcome.status),
+    )
 
 
 def unexpected() -> Problem:
