@@ -5,30 +5,40 @@ from typing import Any
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from solders.keypair import Keypair
+from solders.instruction import Instruction
+from solders.pubkey import Pubkey
 
-from .ledger import START, Ledger, deposit, initialize_vault_authority, vault_address, withdraw
+from .instructions import build
+from .ledger import START, Ledger, initialize_vault_authority, vault_address
 
 SUPPLY = 1_000
 
+MOVEMENTS = {
+    "deposit": "deposit",
+    "withdraw": "withdraw",
+    "rescue": "emergency_withdraw",
+    "ask": "request_withdraw",
+}
 steps = st.one_of(
-    st.tuples(st.just("deposit"), st.integers(0, SUPPLY + 1)),
-    st.tuples(st.just("withdraw"), st.integers(0, SUPPLY + 1)),
-    st.tuples(st.just("lock for"), st.integers(0, 50)),
-    st.tuples(st.just("wait"), st.integers(0, 50)),
+    st.tuples(st.sampled_from([*MOVEMENTS]), st.integers(0, SUPPLY + 1)),
+    st.tuples(st.just("lock for"), st.integers(-1, 50)),
+    st.tuples(st.sampled_from(["delay", "wait"]), st.integers(0, 50)),
+    st.tuples(st.just("release"), st.just(0)),
 )
 
 
 @dataclass(slots=True)
 class Books:
-    """What the vault ought to hold."""
+    """What the vault ought to hold. Each step says whether it is allowed, and then is done."""
 
     wallet: int = SUPPLY
     available: int = 0
     deposited: int = 0
     withdrawn: int = 0
     now: int = START
+    seconds: int = 0
     timelocks: list[dict[str, int]] = field(default_factory=list)
+    pending: list[dict[str, int]] = field(default_factory=list)
 
     def deposit(self, amount: int) -> bool:
         if not 0 < amount <= self.wallet:
@@ -39,21 +49,51 @@ class Books:
         return True
 
     def withdraw(self, amount: int) -> bool:
-        matured = [lock for lock in self.timelocks if lock["unlock_time"] <= self.now]
-        available = self.available + sum(lock["amount"] for lock in matured)
-        if not 0 < amount <= available:
+        asked = [each for each in self.pending if each["executable_at"] <= self.now]
+        allowed = sum(each["amount"] for each in asked) if self.seconds else amount
+        if not 0 < amount <= min(self.available + self.due(), allowed):
             return False
-        self.timelocks = [lock for lock in self.timelocks if lock not in matured]
-        self.available = available - amount
+        self.release()
+        if self.seconds:
+            self.use(asked, amount)
+        return self.rescue(amount)
+
+    def use(self, asked: list[dict[str, int]], amount: int) -> None:
+        for each in asked:
+            used = min(amount, each["amount"])
+            each["amount"] -= used
+            amount -= used
+        self.pending = [each for each in self.pending if each["amount"]]
+
+    def rescue(self, amount: int) -> bool:
+        if not 0 < amount <= self.available:
+            return False
+        self.available -= amount
         self.wallet += amount
         self.withdrawn += amount
         return True
 
-    def lock_for(self, seconds: int) -> None:
-        """Half of what is available goes into a timelock."""
-        amount = self.available // 2
+    def ask(self, amount: int) -> bool:
+        if not amount or not self.seconds:
+            return False
+        times = {"requested_at": self.now, "executable_at": self.now + self.seconds}
+        self.pending.append({"amount": amount} | times)
+        return True
+
+    def lock(self, amount: int, duration: int) -> bool:
+        if not 0 < amount <= self.available or duration < 0:
+            return False
         self.available -= amount
-        self.timelocks.append({"amount": amount, "unlock_time": self.now + seconds})
+        self.timelocks.append({"amount": amount, "unlock_time": self.now + duration})
+        return True
+
+    def due(self) -> int:
+        return sum(each["amount"] for each in self.timelocks if each["unlock_time"] <= self.now)
+
+    def release(self) -> bool:
+        self.available += self.due()
+        self.timelocks = [each for each in self.timelocks if each["unlock_time"] > self.now]
+        return True
 
     def expected(self) -> dict[str, Any]:
         return {
@@ -63,39 +103,41 @@ class Books:
             "total_deposited": self.deposited,
             "total_withdrawn": self.withdrawn,
             "timelocks": self.timelocks,
+            "min_withdraw_delay_seconds": self.seconds,
+            "pending_withdrawals": self.pending,
         }
 
 
-def apply(ledger: Ledger, owner: Keypair, books: Books, step: str, number: int) -> None:
+def taken(books: Books, owner: Pubkey, step: str, number: int) -> tuple[bool, Instruction]:
+    """The step in the books kept by hand, and as an instruction."""
     match step:
-        case "deposit":
-            succeeds = books.deposit(number)
-            outcome = ledger.send(deposit(owner.pubkey(), number), owner)
-            assert (outcome.error is None) == succeeds, outcome
-        case "withdraw":
-            succeeds = books.withdraw(number)
-            outcome = ledger.send(withdraw(owner.pubkey(), number), owner)
-            assert (outcome.error is None) == succeeds, outcome
         case "lock for":
-            books.lock_for(number)
-            ledger.change_vault(
-                owner.pubkey(), available_balance=books.available, timelocks=books.timelocks
-            )
-        case "wait":
-            books.now += number
-            ledger.set_time(books.now)
+            half = (books.available + 1) // 2
+            lock = build("schedule_timelock", owner, amount=half, duration_seconds=number)
+            return books.lock(half, number), lock
+        case "delay":
+            books.seconds = number
+            return True, build("set_withdraw_min_delay", owner, seconds=number)
+        case "release":
+            return books.release(), build("release_timelocks", owner)
+    return getattr(books, step)(number), build(MOVEMENTS[step], owner, amount=number)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(st.lists(steps, max_size=30))
 def test_the_books_equal_a_ledger_kept_by_hand(todo: list[tuple[str, int]]) -> None:
     ledger, books = Ledger(), Books()
     governance, owner = ledger.wallet(), ledger.owner(usdt=SUPPLY)
     ledger.must(initialize_vault_authority(governance.pubkey()), governance)
     for step, number in todo:
-        apply(ledger, owner, books, step, number)
-        state = ledger.vault(owner.pubkey())
-        expected = books.expected()
+        if step == "wait":
+            books.now += number
+            ledger.set_time(books.now)
+            continue
+        succeeds, instruction = taken(books, owner.pubkey(), step, number)
+        outcome = ledger.send(instruction, owner)
+        assert (outcome.error is None) == succeeds, outcome
+        state, expected = ledger.vault(owner.pubkey()), books.expected()
         assert {name: state[name] for name in expected} == expected
         assert ledger.tokens(owner.pubkey()) == books.wallet
         assert ledger.tokens(vault_address(owner.pubkey())) == SUPPLY - books.wallet

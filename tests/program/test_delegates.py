@@ -2,9 +2,9 @@
 
 from solders.keypair import Keypair
 
-from .ledger import START, Ledger, add_delegate, deposit, remove_delegate, withdraw
+from .full import fill_vault
+from .ledger import Ledger, add_delegate, deposit, remove_delegate, withdraw
 from .refusals import assert_refused
-from .test_limits import full_vault
 
 KEYS = [Keypair().pubkey() for _ in range(17)]
 
@@ -59,8 +59,7 @@ def test_a_removed_delegate_can_do_nothing_more(governed: Ledger) -> None:
 
 def test_what_lies_around_the_list_keeps_its_value(ledger: Ledger) -> None:
     owner = ledger.owner(deposited=1_000)
-    everything = full_vault(START + 1_000)
-    ledger.change_vault(owner.pubkey(), available_balance=1_000 - 64, **everything)
+    fill_vault(ledger, owner)
     before = ledger.vault(owner.pubkey())
     first, last = before["delegates"][0], before["delegates"][15]
     for gone in (first, last):

@@ -1,27 +1,14 @@
-"""The interface to the byte: names, lengths, arguments, log lines, cost."""
+"""The interface to the byte: names, lengths, arguments, log lines."""
 
 from typing import Any
 
 import pytest
 from solders.instruction import Instruction
-from solders.keypair import Keypair
 from solders.pubkey import Pubkey
 
 from . import ledger as chain
-from .ledger import (
-    POSITION_MANAGER,
-    PROGRAM,
-    USDT,
-    VAULT_IDL,
-    Ledger,
-    deposit,
-    readonly,
-    summary_address,
-    vault_address,
-    withdraw,
-)
+from .ledger import PROGRAM, VAULT_IDL, Ledger, readonly
 from .refusals import assert_refused
-from .test_limits import full_vault
 
 ARGUMENTS: dict[str, dict[str, Any]] = {
     "initialize": {},
@@ -142,28 +129,3 @@ def length_of(name: str, vectors: dict[str, Any]) -> int:
     values: dict[str, Any] = dict.fromkeys(fields, 0)
     values |= {field: Pubkey.default() for field, kind in fields.items() if kind == "pubkey"}
     return len(VAULT_IDL.encode_account(name, values | {"_reserved": bytes(64)} | vectors))
-
-
-def test_deposits_and_withdrawals_are_cheap(governed: Ledger) -> None:
-    governed.change_authority(authorized_programs=[POSITION_MANAGER])
-    for _ in range(5):
-        owner = governed.owner(usdt=1_000 * USDT)
-        key = owner.pubkey()
-        assert governed.must(deposit(key, 1_000 * USDT), owner).units <= 8_000
-        summary = readonly(governed.put_summary(key))
-        outcome = governed.must(withdraw(key, USDT, remaining=[summary]), owner)
-        assert outcome.units <= 15_000
-
-
-def test_the_dearest_withdrawal_fits_into_a_transaction(governed: Ledger) -> None:
-    """A vault with everything full, and summaries that were never created."""
-    programs = [Keypair().pubkey() for _ in range(15)]
-    governed.change_authority(authorized_programs=programs)
-    owner = governed.owner(deposited=1_000)
-    state = full_vault(chain.START) | {"min_withdraw_delay_seconds": 1}
-    governed.change_vault(owner.pubkey(), available_balance=1_000 - 64, **state)
-    governed.set_time(chain.START + 64)
-    vault = vault_address(owner.pubkey())
-    remaining = [readonly(summary_address(vault, program)) for program in programs]
-    outcome = governed.must(withdraw(owner.pubkey(), 1_000, remaining=remaining), owner)
-    assert outcome.units <= 200_000
