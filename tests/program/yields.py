@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from solders.instruction import AccountMeta, Instruction
@@ -9,8 +10,19 @@ from solders.keypair import Keypair
 from solders.pubkey import Pubkey
 
 from . import yield_pool
+from .idl import Idl
 from .instructions import build
-from .ledger import MINT, YIELD_IDL, Ledger, Outcome, govern, signer, token_address, vault_address
+from .ledger import (
+    MINT,
+    VAULT_IDL,
+    YIELD_IDL,
+    Ledger,
+    Outcome,
+    govern,
+    signer,
+    token_address,
+    vault_address,
+)
 from .refusals import assert_refused
 from .yield_pool import YIELD_POOL
 
@@ -130,10 +142,12 @@ def move(
     )
 
 
-def refused(ledger: Ledger, given: Instruction, *signers: Keypair, error: str | None) -> Outcome:
+def refused(
+    ledger: Ledger, given: Instruction, *signers: Keypair, error: str | None, idl: Idl = VAULT_IDL
+) -> Outcome:
     """Fails, and every account that the instruction names is as it was, but for the payer's fee.
 
-    `error` is the vault program's or Anchor's; None leaves that to the caller.
+    `error` is Anchor's or that of the program which `idl` describes; None leaves it to the caller.
     """
     payer = signers[0].pubkey()
     touched = {meta.pubkey for meta in given.accounts} - {payer}
@@ -141,17 +155,12 @@ def refused(ledger: Ledger, given: Instruction, *signers: Keypair, error: str | 
     outcome = ledger.send(given, *signers)
     assert outcome.error is not None
     if error is not None:
-        assert_refused(outcome, error)
+        assert_refused(outcome, error, idl=idl)
     assert {key: ledger.svm.get_account(key) for key in touched} == before
     return outcome
 
 
-def pool_refused(ledger: Ledger, given: Instruction, *signers: Keypair, error: str) -> None:
-    """As `refused`, with an error of the yield program."""
-    [code] = [code for code, entry in YIELD_IDL.errors.items() if entry["name"] == error]
-    outcome = refused(ledger, given, *signers, error=None)
-    assert outcome.error == code
-    assert any(f"Error Code: {error}. Error Number: {code}." in line for line in outcome.logs)
+pool_refused = partial(refused, idl=YIELD_IDL)
 
 
 def assert_books_equal_tokens(ledger: Ledger, owner: Pubkey, *, kept: int = 0) -> None:

@@ -2,11 +2,11 @@
 
 use sdk::cpi::{self, Call, MAX_ACCOUNTS, Use};
 use sdk::discriminator::discriminator;
-use sdk::{Account, ProgramError, Result};
+use sdk::{Account, AnchorError, ProgramError, Result};
 
 use crate::accounts::{self, VAULT};
 use crate::errors::VaultError;
-use crate::state::Vault;
+use crate::state::{List, Vault};
 
 const DEPOSIT: [u8; 8] = discriminator("global", "deposit");
 const WITHDRAW: [u8; 8] = discriminator("global", "withdraw");
@@ -31,9 +31,14 @@ pub fn split<'a>(remaining: &'a [Account<'a>]) -> (&'a [Account<'a>], &'a [Accou
 
 impl<'a> YieldCall<'a> {
     /// The vault's token account must be among the accounts, so that the move can be seen.
+    ///
+    /// What the vault has with `others` is out of the program's reach: with the vault's signature it
+    /// could take that, and these tokens would pass through no account that is watched here. Nor may
+    /// the program be ourselves: as a delegate of another vault, this one could pay into it.
     #[inline(always)]
     pub fn new(
         program: Account<'a>,
+        others: List,
         accounts: &'a [Account<'a>],
         vault: Vault<'a>,
         vault_account: Account<'a>,
@@ -41,9 +46,18 @@ impl<'a> YieldCall<'a> {
         if accounts.len() > MAX_ACCOUNTS {
             return Err(ProgramError::InvalidArgument);
         }
+        if vault_account.owned_by(program.key()) {
+            return Err(AnchorError::InvalidProgramId);
+        }
+        for index in 0..others.len()? {
+            let other = others.key(index)?;
+            if other != *program.key() && accounts.iter().any(|account| account.owned_by(&other)) {
+                return Err(AnchorError::AccountOwnedByWrongProgram);
+            }
+        }
         let address = vault.token_account()?;
         let tokens = accounts.iter().find(|account| *account.key() == address);
-        let tokens = *tokens.ok_or(sdk::AnchorError::AccountNotEnoughKeys)?;
+        let tokens = *tokens.ok_or(AnchorError::AccountNotEnoughKeys)?;
         Ok(YieldCall { program, accounts, vault, vault_account, tokens })
     }
 
@@ -80,10 +94,11 @@ impl<'a> YieldCall<'a> {
     }
 
     /// Signed by the vault, the program could also approve, close or give away the token account:
-    /// nothing of it may change but the amount.
+    /// nothing of it may change but the amount, and its rent may not shrink.
     #[inline(never)]
     fn call(&self, name: [u8; 8], amount: u64, expected: Option<u64>) -> Result {
         let terms = accounts::vault_token_account(&self.vault, self.tokens)?.terms()?;
+        let lamports = self.tokens.lamports();
         let mut data = [0; 16];
         data[..8].copy_from_slice(&name);
         data[8..].copy_from_slice(&amount.to_le_bytes());
@@ -99,7 +114,8 @@ impl<'a> YieldCall<'a> {
             signer: &[VAULT, owner.as_bytes(), &[self.vault.bump()?]],
         });
         let tokens = accounts::vault_token_account(&self.vault, self.tokens)?;
-        if Some(tokens.amount()?) == expected && tokens.terms()? == terms {
+        let kept = tokens.terms()? == terms && self.tokens.lamports() >= lamports;
+        if kept && Some(tokens.amount()?) == expected {
             Ok(())
         } else {
             Err(VaultError::InvariantViolation)

@@ -126,12 +126,13 @@ fn read<'a>(context: &Context<'a>, arguments: &mut Reader) -> Result<Movement<'a
     let (given, signers) = yield_call::split(remaining);
     authorize(&vault, authority, signers)?;
     let program = *yield_program.key();
-    if !vault_authority.yield_whitelist()?.contains(&program)? {
+    let whitelist = vault_authority.yield_whitelist()?;
+    if !whitelist.contains(&program)? {
         return Err(VaultError::YieldProgramNotWhitelisted);
     }
     let call = match given {
         [] => None,
-        _ => Some(YieldCall::new(yield_program, given, vault, vault_account)?),
+        _ => Some(YieldCall::new(yield_program, whitelist, given, vault, vault_account)?),
     };
     Ok(Movement { vault, program, amount, call })
 }

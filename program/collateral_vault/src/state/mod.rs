@@ -7,4 +7,5 @@ mod vault;
 
 pub use authority::VaultAuthority;
 pub use balances::{Balances, add};
+pub use list::List;
 pub use vault::{NewVault, PendingWithdrawal, RateLimit, Vault};
