@@ -51,6 +51,8 @@ def _read(program: dict[str, Any], kind: Any, data: bytes) -> tuple[Any, bytes]:
     if isinstance(kind, str) and kind in _NUMBERS:
         size = struct.calcsize(_NUMBERS[kind])
         return struct.unpack(_NUMBERS[kind], data[:size])[0], data[size:]
+    if kind == "u128":
+        return int.from_bytes(data[:16], "little"), data[16:]
     if kind == "bool":
         return bool(data[0]), data[1:]
     if kind == "pubkey":

@@ -10,7 +10,7 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from solders.pubkey import Pubkey
 
-from cvms.chain.borsh import Fixed, Number
+from cvms.chain.borsh import Fixed, Number, Wide
 
 # No limit on an example's time: on a busy machine it would measure the neighbours.
 unhurried = settings(deadline=None, max_examples=60, suppress_health_check=[HealthCheck.too_slow])
@@ -43,9 +43,11 @@ def values_of(hint: Any) -> st.SearchStrategy[Any]:
     return structures(hint)
 
 
-def _marked(mark: Number | Fixed) -> st.SearchStrategy[Any]:
+def _marked(mark: Number | Wide | Fixed) -> st.SearchStrategy[Any]:
     if isinstance(mark, Number):
         return st.integers(*_RANGES[mark.format])
+    if isinstance(mark, Wide):
+        return st.integers(0, 2 ** (8 * mark.size) - 1)
     return st.binary(min_size=mark.size, max_size=mark.size)
 
 
