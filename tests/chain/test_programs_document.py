@@ -7,7 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from cvms.config import POSITION_MANAGER_PROGRAM, USDT_MINT, VAULT_PROGRAM
+from cvms.config import (
+    POSITION_MANAGER_PROGRAM,
+    USDT_MINT,
+    VAULT_PROGRAM,
+    YIELD_POOL_PROGRAM,
+)
 from tests.chain.idl_borsh import fields_of, idl
 
 DOCUMENT = (Path(__file__).parents[2] / "docs" / "programs.md").read_text()
@@ -42,5 +47,5 @@ def test_every_error_has_its_code(program: str) -> None:
 
 
 def test_the_ids_are_those_of_the_settings() -> None:
-    for address in (VAULT_PROGRAM, POSITION_MANAGER_PROGRAM, USDT_MINT):
+    for address in (VAULT_PROGRAM, POSITION_MANAGER_PROGRAM, YIELD_POOL_PROGRAM, USDT_MINT):
         assert address in DOCUMENT
