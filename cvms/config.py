@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
 from typing import TypeVar
 from urllib.parse import urlsplit, urlunsplit
@@ -18,6 +19,7 @@ from solders.pubkey import Pubkey
 from cvms.errors import ConfigurationError
 
 T = TypeVar("T")
+Network = IPv4Network | IPv6Network
 
 VAULT_PROGRAM = "5qgA2qcz6zXYiJJkomV1LJv8UhKueyNsqeCWJd6jC9pT"
 POSITION_MANAGER_PROGRAM = "EMHew6227FX9PUhDGKwc8FHsEASZf5Fd4GWryuEXokT"
@@ -34,6 +36,29 @@ class Programs:
     position_manager: Pubkey
     mint: Pubkey
     yield_pool: Pubkey = field(default_factory=lambda: Pubkey.from_string(YIELD_POOL_PROGRAM))
+
+
+@dataclass(frozen=True, slots=True)
+class Rate:
+    """So many requests in so many seconds, all of them at once if need be."""
+
+    requests: int
+    seconds: float
+
+    @property
+    def interval(self) -> int:
+        """Microseconds in which one request comes back."""
+        return max(1, round(self.seconds * 1_000_000 / self.requests))
+
+
+@dataclass(frozen=True, slots=True)
+class Rates:
+    """What clients may ask; None is without bound."""
+
+    address: Rate | None = None
+    sensitive: Rate | None = None
+    owner: Rate | None = None
+    everybody: Rate | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +81,9 @@ class Config:
     balance_monitor_interval: float = 60.0
     nonce_ttl: float = 300.0
     indexer_max_lag_slots: int = 50
+    rates: Rates = field(default_factory=Rates)
+    trusted_proxies: tuple[Network, ...] = ()
+    cors_origins: tuple[str, ...] = ()
     shutdown_deadline: float = 4.0
     log_format: str = "json"
 
@@ -104,6 +132,14 @@ def load_config(environ: Mapping[str, str]) -> Config:
         indexer_max_lag_slots=read(
             "INDEXER_MAX_LAG_SLOTS", _amount, "50", "a whole number of slots, 0 or more"
         ),
+        rates=Rates(
+            address=read("RATE_LIMIT_ADDRESS", _rate, "3000/60", _RATE),
+            sensitive=read("RATE_LIMIT_SENSITIVE", _rate, "300/60", _RATE),
+            owner=read("RATE_LIMIT_OWNER", _rate, "300/60", _RATE),
+            everybody=read("RATE_LIMIT_GLOBAL", _rate, "off", _RATE),
+        ),
+        trusted_proxies=read("TRUSTED_PROXIES", _networks, "", _NETWORKS),
+        cors_origins=read("CORS_ORIGINS", _origins, "", _ORIGINS),
         log_format=read("LOG_FORMAT", _log_format, "json", "json or console"),
     )
     read("VAULT_AUTHORITY_PUBKEY", _vault_authority(programs.vault), "", _AUTHORITY)
@@ -130,6 +166,9 @@ def load_programs(environ: Mapping[str, str]) -> Programs:
 _HTTP_URLS = "one or more http(s):// URLs, separated by commas"
 _WS_URLS = "one or more ws(s):// URLs, separated by commas"
 _KEYPAIR_FILE = "the path of a Solana keypair file (a JSON array of 64 bytes)"
+_RATE = "requests/seconds such as 300/60, or off"
+_NETWORKS = "addresses or networks such as 10.0.0.0/8, separated by commas, or unset"
+_ORIGINS = "origins such as https://app.example.com, separated by commas, or unset"
 _AUTHORITY = "the vault authority account of PROGRAM_ID, or unset"
 
 
@@ -212,6 +251,29 @@ def _seconds(raw: str) -> float:
     if not 0 < seconds < 1e9:
         raise ValueError
     return seconds
+
+
+def _rate(raw: str) -> Rate | None:
+    if raw == "off":
+        return None
+    requests, _, seconds = raw.partition("/")
+    rate = Rate(int(requests), _seconds(seconds))
+    if not 1 <= rate.requests <= 10**6:
+        raise ValueError
+    return rate
+
+
+def _networks(raw: str) -> tuple[Network, ...]:
+    return tuple(ip_network(each.strip()) for each in raw.split(",") if each.strip())
+
+
+def _origins(raw: str) -> tuple[str, ...]:
+    origins = tuple(each.strip() for each in raw.split(",") if each.strip())
+    for origin in origins:
+        parts = urlsplit(origin)
+        if parts.scheme not in {"http", "https"} or origin != f"{parts.scheme}://{parts.netloc}":
+            raise ValueError
+    return origins
 
 
 def _log_format(raw: str) -> str:

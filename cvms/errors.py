@@ -92,6 +92,14 @@ class ProgramRefused(CvmsError):
         self.logs = tuple(logs)
 
 
+class RateLimited(CvmsError):
+    """The client has asked too much; `retry_after` in seconds (429)."""
+
+    def __init__(self, detail: str, *, retry_after: int) -> None:
+        super().__init__(detail)
+        self.retry_after = retry_after
+
+
 # --- what the service depends on ---------------------------------------------------------------
 
 

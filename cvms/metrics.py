@@ -62,3 +62,14 @@ class Metrics:
         self.websocket_clients = Gauge(
             "websocket_clients", "Open WebSocket connections", registry=self.registry
         )
+        self.limited = Counter(
+            "requests_limited_total",
+            "Requests refused with 429, by the allowance that they used up",
+            ["scope"],
+            registry=self.registry,
+        )
+        self.limits_local = Gauge(
+            "limits_local",
+            "1 while Redis is away and each replica counts requests for itself",
+            registry=self.registry,
+        )

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from solders.keypair import Keypair
 
-from cvms.config import load_config, pubsub_url
+from cvms.config import Rate, load_config, pubsub_url
 from cvms.errors import ConfigurationError
 
 
@@ -28,6 +28,17 @@ def test_defaults_serve_the_local_chain(environ: dict[str, str]) -> None:
     assert str(config.programs.mint) == "4QHVBbG3H8kbwvcSwPnze3sC91kdeYWxNf8S5hkZ9nbZ"
 
 
+def test_what_clients_may_ask_is_set_or_lifted(environ: dict[str, str]) -> None:
+    assert load_config(environ).rates.everybody is None
+    environ |= {"RATE_LIMIT_GLOBAL": "500/10", "RATE_LIMIT_ADDRESS": "off"}
+    environ |= {"TRUSTED_PROXIES": "10.0.0.0/8, ::1", "CORS_ORIGINS": "https://app.example"}
+    config = load_config(environ)
+    assert config.rates.everybody == Rate(500, 10)
+    assert config.rates.address is None
+    assert [str(each) for each in config.trusted_proxies] == ["10.0.0.0/8", "::1/128"]
+    assert config.cors_origins == ("https://app.example",)
+
+
 def test_several_endpoints_are_separated_by_commas(environ: dict[str, str]) -> None:
     environ["SOLANA_RPC_URL"] = "https://one.example/key, http://two.example:8899"
     config = load_config(environ)
@@ -40,6 +51,12 @@ def test_several_endpoints_are_separated_by_commas(environ: dict[str, str]) -> N
     [
         ("PORT", "eighty", "'eighty'"),
         ("PORT", "70000", "'70000'"),
+        ("RATE_LIMIT_ADDRESS", "60", "'60'"),
+        ("RATE_LIMIT_ADDRESS", "0/60", "'0/60'"),
+        ("RATE_LIMIT_OWNER", "60/0", "'60/0'"),
+        ("TRUSTED_PROXIES", "10.0.0.1/8", "'10.0.0.1/8'"),
+        ("CORS_ORIGINS", "*", "'*'"),
+        ("CORS_ORIGINS", "https://app.example/", "'https://app.example/'"),
         ("PROGRAM_ID", "not-a-key", "'not-a-key'"),
         ("USDT_MINT", "1", "'1'"),
         ("RECONCILIATION_THRESHOLD", "-1", "'-1'"),

@@ -8,8 +8,10 @@ from cvms.chain.rpc import Rpc
 from cvms.chain.types import Programs
 from cvms.config import Config
 from cvms.http import balances, idl, nonces, probes, transactions, vault
+from cvms.http.cors import Cors
 from cvms.http.docs import register_docs
 from cvms.http.edge import MAX_IN_FLIGHT, Edge
+from cvms.http.limits import Limits
 from cvms.http.routing import register
 from cvms.http.services import Services
 from cvms.http.ws import WebSocketDoor, WebSocketLimits
@@ -17,6 +19,7 @@ from cvms.metrics import Metrics
 from cvms.nursery.channels import Board, Hub, SubmitWake
 from cvms.store.cache import BalanceCache
 from cvms.store.database import Database
+from cvms.store.limits import Limiter, MemoryLimiter
 
 
 def create_app(
@@ -31,10 +34,17 @@ def create_app(
     board: Board,
     cache: BalanceCache,
     metrics: Metrics,
+    limiter: Limiter | None = None,
     websocket_limits: WebSocketLimits | None = None,
     max_in_flight: int = MAX_IN_FLIGHT,
 ) -> Edge:
     """The front end on top of what the composition root has built."""
+    limits = Limits(
+        limiter or MemoryLimiter(),
+        config.rates,
+        proxies=config.trusted_proxies,
+        metrics=metrics,
+    )
     services = Services(
         config=config,
         database=database,
@@ -46,8 +56,10 @@ def create_app(
         board=board,
         cache=cache,
         metrics=metrics,
+        limits=limits,
     )
-    app = Edge(__name__, max_in_flight=max_in_flight)
+    cors = Cors(config.cors_origins)
+    app = Edge(__name__, limits=limits, cors=cors, max_in_flight=max_in_flight)
     routes = (
         *probes.routes(services),
         *idl.routes(services),

@@ -20,6 +20,8 @@ from structlog.contextvars import bound_contextvars
 from werkzeug.wrappers import Response as WerkzeugResponse
 
 from cvms.errors import Overloaded, leaves
+from cvms.http.cors import Cors
+from cvms.http.limits import Limits, limit_headers
 from cvms.http.problems import problem_response, resolve
 
 log = structlog.get_logger(__name__)
@@ -42,12 +44,21 @@ SECURITY_HEADERS = {
 class Edge(QuartTrio):
     """Quart-Trio with bounds: body, time and number of requests in flight."""
 
-    def __init__(self, import_name: str, *, max_in_flight: int = MAX_IN_FLIGHT) -> None:
+    def __init__(
+        self,
+        import_name: str,
+        *,
+        limits: Limits | None = None,
+        cors: Cors | None = None,
+        max_in_flight: int = MAX_IN_FLIGHT,
+    ) -> None:
         super().__init__(import_name, static_folder=None, template_folder=None)
         self.config["MAX_CONTENT_LENGTH"] = MAX_BODY
         self.config["BODY_TIMEOUT"] = REQUEST_SECONDS
         self.config["RESPONSE_TIMEOUT"] = None  # each write has a deadline of its own
         self.url_map.merge_slashes = False
+        self._limits = limits
+        self._cors = cors or Cors()
         self._max_in_flight = max_in_flight
         self._in_flight = 0
 
@@ -57,7 +68,9 @@ class Edge(QuartTrio):
         with bound_contextvars(request_id=request_id, method=request.method, path=request.path):
             response = await self._answer(request)
             log.debug("request", status=response.status_code)
+            response.headers.update(limit_headers())
         response.headers["X-Request-Id"] = request_id
+        self._cors.allow(request, response)
         for name, value in SECURITY_HEADERS.items():
             response.headers.setdefault(name, value)
         return response
@@ -79,6 +92,10 @@ class Edge(QuartTrio):
     async def _answer(self, request: Request) -> Response | WerkzeugResponse:
         try:
             with self._place_for(request), trio.fail_after(REQUEST_SECONDS):
+                if self._limits is not None and request.path not in ALWAYS_ANSWERED:
+                    await self._limits.admit(request)
+                if (preflight := self._cors.preflight(request)) is not None:
+                    return preflight
                 async with self.request_context(request) as context:
                     return await self.full_dispatch_request(context)
         except (Exception, BaseExceptionGroup) as error:

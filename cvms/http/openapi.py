@@ -60,6 +60,7 @@ PATH_SCHEMAS: Mapping[str, dict[str, Any]] = {"owner": PUBKEY, "signature": SIGN
 
 # What any request can come to, whatever its route.
 COMMON: tuple[type[BaseException], ...] = (
+    errors.RateLimited,
     errors.Overloaded,
     errors.DatabaseUnavailable,
     trio.TooSlowError,

@@ -103,6 +103,7 @@ def counted(services: Services, operation: str) -> Iterator[None]:
 
 async def _check(services: Services, signed: SignedRequest) -> None:
     wallet.verify(signed.owner, signed.text, signed.signature)
+    await services.limits.admit_owner(str(signed.owner))
     async with services.database.connection() as conn:
         await nonces.check(conn, str(signed.owner), signed.nonce)
 

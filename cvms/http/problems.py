@@ -43,6 +43,7 @@ OUTCOMES: dict[type[BaseException], tuple[int, str, str]] = {
     errors.Conflict: (409, "conflict", "The request contradicts what is there"),
     errors.UnknownTransaction: (422, "unknown_transaction", "Not a transaction built here"),
     errors.TransactionExpired: (422, "transaction_expired", "The transaction has expired"),
+    errors.RateLimited: (429, "rate_limited", "Too many requests"),
     errors.ProgramRefused: (422, "program_error", "The chain refuses the transaction"),
     errors.DatabaseUnavailable: (503, "database_unavailable", "The database does not answer"),
     errors.ChainTimeout: (504, "chain_timeout", "The chain takes too long to answer"),
@@ -105,7 +106,7 @@ def problem_of(error: BaseException) -> Problem | None:
         outcome.title,
         detail,
         _extra(error),
-        _headers(outcome.status),
+        _headers(outcome.status, error),
     )
 
 
@@ -196,7 +197,9 @@ def _extra(error: BaseException) -> dict[str, Any]:
     return {}
 
 
-def _headers(status: int) -> dict[str, str]:
+def _headers(status: int, error: BaseException | None = None) -> dict[str, str]:
+    if isinstance(error, errors.RateLimited):
+        return {"Retry-After": str(error.retry_after)}
     if status == 401:
         # RFC 9110, 11.6.1: a 401 names the scheme; ours is the wallet's signature in the body.
         return {"WWW-Authenticate": "Wallet-Signature"}

@@ -12,7 +12,7 @@ from enum import StrEnum
 from functools import partial
 from typing import Any, Literal
 
-from quart import Response
+from quart import Response, request
 
 from cvms.errors import CvmsError
 from cvms.http.body import Body, json_response, read_body, read_query
@@ -76,6 +76,8 @@ def register(app: Edge, services: Services, routes: Iterable[Route]) -> None:
 
 
 async def _dispatch(services: Services, route: Route, **given: Any) -> Response:
+    if route.sensitive:
+        await services.limits.admit_sensitive(request, route.rule)
     if route.query is not None:
         given["query"] = read_query(route.query)
     if route.body is not None:

@@ -9,6 +9,7 @@ from solders.keypair import Keypair
 from cvms.chain.rpc import Rpc
 from cvms.chain.types import Programs
 from cvms.config import Config
+from cvms.http.limits import Limits
 from cvms.metrics import Metrics
 from cvms.nursery.channels import Board, Hub, SubmitWake
 from cvms.store.cache import BalanceCache
@@ -29,3 +30,4 @@ class Services:
     board: Board
     cache: BalanceCache
     metrics: Metrics
+    limits: Limits

@@ -36,8 +36,10 @@ from cvms.nursery.retention import Retention
 from cvms.nursery.settler import Settler
 from cvms.nursery.submitter import Submitter
 from cvms.nursery.supervision import supervise
-from cvms.store.cache import BalanceCache, open_cache
+from cvms.store.cache import BalanceCache, balance_cache
 from cvms.store.database import Database, open_database
+from cvms.store.limits import Limiter, limiter
+from cvms.store.redis_client import open_redis
 
 log = structlog.get_logger(__name__)
 
@@ -53,6 +55,7 @@ class Parts:
     database: Database
     rpc: Rpc
     cache: BalanceCache
+    limiter: Limiter
     metrics: Metrics
     hub: Hub = field(default_factory=Hub)
     board: Board = field(default_factory=Board)
@@ -97,15 +100,15 @@ async def _serve(
 ) -> None:
     async with AsyncExitStack() as stack:
         metrics = Metrics()
+        redis = await stack.enter_async_context(open_redis(config.redis_url))
         parts = Parts(
             config=config,
             programs=config.programs,
             database=await stack.enter_async_context(open_database(config.database_url)),
             rpc=await stack.enter_async_context(open_rpc(config.rpc_urls, metrics=metrics)),
-            cache=await stack.enter_async_context(
-                open_cache(config.redis_url, ttl=config.cache_ttl)
-            ),
+            cache=balance_cache(redis, ttl=config.cache_ttl),
             metrics=metrics,
+            limiter=limiter(redis, metrics=metrics),
         )
         watched = partial(supervise, board=parts.board, metrics=metrics)
         prepared = trio.Event()
@@ -136,6 +139,7 @@ def _app(parts: Parts) -> Edge:
         board=parts.board,
         cache=parts.cache,
         metrics=parts.metrics,
+        limiter=parts.limiter,
     )
 
 

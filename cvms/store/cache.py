@@ -1,30 +1,19 @@
 """Vault rows in Redis, for the balance route.
 
 Redis is an optimisation: when it is away, slow, or holds something unreadable, the row is simply
-not there. redis-py's asyncio client does not run on trio, so the plain one works in threads.
+not there.
 """
 
 from __future__ import annotations
 
-import math
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
-from functools import partial
+from collections.abc import Callable
 from typing import Protocol, TypeVar
 
 import msgspec
 import redis
-import structlog
-import trio
-from redis.backoff import NoBackoff
-from redis.retry import Retry
 
+from cvms.store.redis_client import RedisAway, RedisClient
 from cvms.store.vaults import VaultRow
-
-# A miss costs one primary-key SELECT, well under a millisecond; waiting longer defeats the purpose.
-ANSWER_SECONDS = 0.25
-RETRY_SECONDS = 1.0
-THREADS = 8
 
 # How long a forgotten row stays barred from `put`: longer than any reader keeps a row it has read
 # before the change was committed.
@@ -32,7 +21,6 @@ BARRED_SECONDS = 2.0
 BARRED = b""
 
 T = TypeVar("T")
-log = structlog.get_logger(__name__)
 
 
 class BalanceCache(Protocol):
@@ -62,19 +50,14 @@ class NoCache:
 
 
 class RedisCache:
-    """A BalanceCache in Redis. Every call ends within ANSWER_SECONDS and raises nothing.
+    """A BalanceCache in Redis. Its calls raise nothing; while Redis is away they miss."""
 
-    After a failure the calls miss at once for RETRY_SECONDS.
-    """
-
-    def __init__(self, client: redis.Redis, *, ttl: float) -> None:
+    def __init__(self, client: RedisClient, *, ttl: float) -> None:
         self._client = client
         self._ttl = ttl
-        self._threads = trio.CapacityLimiter(THREADS)
-        self._away_until = -math.inf
 
     async def get(self, owner: str) -> VaultRow | None:
-        raw = await self._ask(partial(self._client.get, _key(owner)))
+        raw = await self._ask(lambda client: client.get(_key(owner)))
         if not isinstance(raw, bytes) or raw == BARRED:
             return None
         try:
@@ -85,48 +68,28 @@ class RedisCache:
     async def put(self, row: VaultRow) -> None:
         # NX: neither a row that is there nor the bar that `forget` left gives way.
         value, milliseconds = msgspec.json.encode(row), round(self._ttl * 1000)
-        await self._ask(partial(self._client.set, _key(row.owner), value, px=milliseconds, nx=True))
+        await self._ask(lambda client: client.set(_key(row.owner), value, px=milliseconds, nx=True))
 
     async def forget(self, *owners: str) -> None:
+        def bar(client: redis.Redis) -> None:
+            with client.pipeline(transaction=False) as pipeline:
+                for owner in owners:
+                    pipeline.set(_key(owner), BARRED, px=round(BARRED_SECONDS * 1000))
+                pipeline.execute()
+
         if owners:
-            await self._ask(partial(self._bar, owners))
+            await self._ask(bar)
 
-    def _bar(self, owners: tuple[str, ...]) -> None:
-        with self._client.pipeline(transaction=False) as pipeline:
-            for owner in owners:
-                pipeline.set(_key(owner), BARRED, px=round(BARRED_SECONDS * 1000))
-            pipeline.execute()
-
-    async def _ask(self, question: Callable[[], T]) -> T | None:
-        if trio.current_time() < self._away_until:
-            return None
+    async def _ask(self, question: Callable[[redis.Redis], T]) -> T | None:
         try:
-            with trio.fail_after(ANSWER_SECONDS):
-                return await trio.to_thread.run_sync(
-                    question, abandon_on_cancel=True, limiter=self._threads
-                )
-        except (redis.RedisError, OSError, trio.TooSlowError) as error:
-            log.warning("cache_away", error=type(error).__name__)
-            self._away_until = trio.current_time() + RETRY_SECONDS
+            return await self._client.ask(question)
+        except RedisAway:
             return None
 
 
-@asynccontextmanager
-async def open_cache(redis_url: str | None, *, ttl: float) -> AsyncIterator[BalanceCache]:
-    """The cache at `redis_url`, or one that never has anything. `ttl` in seconds."""
-    if redis_url is None:
-        yield NoCache()
-        return
-    client = redis.Redis.from_url(
-        redis_url,
-        socket_timeout=ANSWER_SECONDS,
-        socket_connect_timeout=ANSWER_SECONDS,
-        retry=Retry(NoBackoff(), 0),
-    )
-    try:
-        yield RedisCache(client, ttl=ttl)
-    finally:
-        client.close()
+def balance_cache(client: RedisClient | None, *, ttl: float) -> BalanceCache:
+    """The cache in this Redis, or one that never has anything. `ttl` in seconds."""
+    return NoCache() if client is None else RedisCache(client, ttl=ttl)
 
 
 def _key(owner: str) -> str:

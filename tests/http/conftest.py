@@ -25,8 +25,10 @@ from cvms.metrics import Metrics
 from cvms.nursery.channels import Board, Hub, SubmitWake
 from cvms.nursery.run import serve
 from cvms.store import outbox
-from cvms.store.cache import open_cache
+from cvms.store.cache import balance_cache
 from cvms.store.database import Database, open_database
+from cvms.store.limits import limiter
+from cvms.store.redis_client import open_redis
 from tests.conftest import Localnet
 
 NOWHERE = "http://127.0.0.1:1"  # nothing listens on port 1: refused at once
@@ -92,6 +94,7 @@ async def running(
     max_in_flight: int = MAX_IN_FLIGHT,
     nonce_ttl: float = 300.0,
     redis_url: str | None = None,
+    **settings: Any,
 ) -> AsyncIterator[Service]:
     """The front end with everything it depends on, stopped in order at the end of the block."""
     operator = operator or Keypair()
@@ -103,12 +106,14 @@ async def running(
         port=0,
         rpc_urls=(rpc_url,),
         nonce_ttl=nonce_ttl,
+        **settings,
     )
     hub, board, wake, shutdown, stopped = Hub(), Board(), SubmitWake(), trio.Event(), trio.Event()
+    metrics = Metrics()
     async with (
         open_database(database_url) as database,
         open_rpc([rpc_url]) as rpc,
-        open_cache(redis_url, ttl=5.0) as cache,
+        open_redis(redis_url) as redis,
         httpx.AsyncClient(timeout=30) as http,
         trio.open_nursery() as nursery,
     ):
@@ -122,8 +127,9 @@ async def running(
             hub=hub,
             submit_wake=wake,
             board=board,
-            cache=cache,
-            metrics=Metrics(),
+            cache=balance_cache(redis, ttl=5.0),
+            metrics=metrics,
+            limiter=limiter(redis, metrics=metrics),
             websocket_limits=limits,
             max_in_flight=max_in_flight,
         )

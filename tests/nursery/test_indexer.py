@@ -24,9 +24,10 @@ from cvms.nursery.batch import BatchReader
 from cvms.nursery.gap import read_gap
 from cvms.nursery.health import Health
 from cvms.store import history, totals, vaults
-from cvms.store.cache import BalanceCache, open_cache
+from cvms.store.cache import BalanceCache, balance_cache
 from cvms.store.cursor import Cursor
 from cvms.store.database import Database
+from cvms.store.redis_client import open_redis
 from cvms.store.vaults import VaultRow
 from tests.nursery.world import World, address, running, until
 from tests.redis_server import RedisServer
@@ -362,7 +363,8 @@ async def test_killed_right_after_a_commit_it_leaves_no_older_balance_in_the_cac
     async with world.database.connection() as conn:
         before = await vaults.get(conn, address(owner))
     assert before is not None
-    async with open_cache(redis_server.url, ttl=60.0) as cache:
+    async with open_redis(redis_server.url) as client:
+        cache = balance_cache(client, ttl=60.0)
         await cache.put(before)
         await world.act(owner, world.deposit(owner, 1_000))
         with pytest.raises(Killed):

@@ -9,15 +9,16 @@ from contextlib import asynccontextmanager
 import pytest
 import trio
 
-from cvms.store.cache import ANSWER_SECONDS, BalanceCache, open_cache
+from cvms.store.cache import BalanceCache, balance_cache
+from cvms.store.redis_client import ANSWER_SECONDS, open_redis
 from tests.redis_server import RedisServer
 from tests.store.examples import vault_row
 
 
 @asynccontextmanager
 async def cache_at(url: str | None, ttl: float = 5.0) -> AsyncIterator[BalanceCache]:
-    async with open_cache(url, ttl=ttl) as cache:
-        yield cache
+    async with open_redis(url) as client:
+        yield balance_cache(client, ttl=ttl)
 
 
 async def test_a_row_that_was_put_is_found_again_whole(redis_server: RedisServer) -> None:

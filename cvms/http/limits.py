@@ -1,0 +1,121 @@
+"""Who may ask how much: per address, per owner, and all together; tighter where doors are opened.
+
+The address is known at once, the owner only after a signature has verified: otherwise anybody
+could use up the allowance of somebody else.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from contextvars import ContextVar
+from ipaddress import IPv4Address, IPv6Address, IPv6Network, ip_address
+
+from quart.wrappers import Request
+
+from cvms.config import Network, Rate, Rates
+from cvms.errors import RateLimited
+from cvms.metrics import Metrics
+from cvms.store.limits import Allowance, Claim, Limiter
+
+# The allowances that the request under way has met; the edge puts the scarcest on its answer.
+_met: ContextVar[list[Allowance]] = ContextVar("allowances")
+
+
+class Limits:
+    """Lets a request through, or raises RateLimited."""
+
+    def __init__(
+        self,
+        limiter: Limiter,
+        rates: Rates,
+        *,
+        proxies: Sequence[Network] = (),
+        metrics: Metrics,
+    ) -> None:
+        self._limiter = limiter
+        self._rates = rates
+        self._proxies = proxies
+        self._metrics = metrics
+
+    async def admit(self, request: Request) -> None:
+        """Count a request at the edge."""
+        _met.set([])
+        address = self.address_of(request)
+        await self._take(
+            "address", (f"ip:{address}", self._rates.address), ("all", self._rates.everybody)
+        )
+
+    async def admit_sensitive(self, request: Request, route: str) -> None:
+        """Count a request to a route that opens a door or moves money."""
+        key = f"ip:{self.address_of(request)}:{route}"
+        await self._take("sensitive", (key, self._rates.sensitive))
+
+    async def admit_owner(self, owner: str) -> None:
+        """Count a request that `owner` has signed."""
+        await self._take("owner", (f"owner:{owner}", self._rates.owner))
+
+    def address_of(self, request: Request) -> str:
+        """The client's address; a proxy's word counts only where the proxy is trusted."""
+        client = request.scope.get("client")
+        peer = client[0] if client else ""
+        forwarded = request.headers.getlist("X-Forwarded-For")
+        return client_address(peer, forwarded, self._proxies)
+
+    async def _take(self, scope: str, *wanted: tuple[str, Rate | None]) -> None:
+        claims = [Claim(key, rate) for key, rate in wanted if rate is not None]
+        if not claims:
+            return
+        allowance = await self._limiter.take(claims)
+        _met.get([]).append(allowance)
+        if allowance.retry_after is not None:
+            self._metrics.limited.labels(scope=scope).inc()
+            seconds = math.ceil(allowance.retry_after)
+            raise RateLimited(f"Too many requests. Try again in {seconds} s.", retry_after=seconds)
+
+
+def limit_headers() -> dict[str, str]:
+    """`RateLimit-*` of the scarcest allowance that this request has met."""
+    met = _met.get([])
+    if not met:
+        return {}
+    scarcest = min(met, key=lambda each: (each.retry_after is None, each.remaining))
+    return {
+        "RateLimit-Limit": str(scarcest.limit),
+        "RateLimit-Remaining": str(scarcest.remaining),
+        "RateLimit-Reset": str(math.ceil(scarcest.reset_after)),
+    }
+
+
+def client_address(peer: str, forwarded: Sequence[str], proxies: Sequence[Network]) -> str:
+    """The nearest address that is not a trusted proxy's; a whole /64 counts as one client.
+
+    `forwarded` are the X-Forwarded-For headers in order. Each proxy appends whom it saw, so they
+    are read from the end; what an untrusted hop has claimed is not looked at.
+    """
+    hops = [peer, *reversed([hop.strip() for line in forwarded for hop in line.split(",")])]
+    client = peer
+    for hop in hops:
+        parsed = _parsed(hop)
+        if parsed is None:
+            break
+        client = hop
+        if not any(parsed in network for network in proxies):
+            break
+    return _grouped(client)
+
+
+def _parsed(text: str) -> IPv4Address | IPv6Address | None:
+    try:
+        return ip_address(text)
+    except ValueError:
+        return None
+
+
+def _grouped(text: str) -> str:
+    address = _parsed(text)
+    if isinstance(address, IPv6Address):
+        if address.ipv4_mapped is not None:
+            return str(address.ipv4_mapped)
+        return str(IPv6Network((address, 64), strict=False))
+    return str(address) if address is not None else text

@@ -1,0 +1,157 @@
+"""How much each client may ask: GCRA, a token bucket kept as one number for each key.
+
+The number is the theoretical arrival time: when the bucket would be full again. A request moves it
+on by one interval, and is refused where that would put it more than a whole bucket ahead of now.
+Several keys are taken together or not at all.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import redis
+import structlog
+import trio
+
+from cvms.config import Rate
+from cvms.metrics import Metrics
+from cvms.store.redis_client import RedisAway, RedisClient
+
+# Keys in memory: some 200 bytes each. Beyond, those seen first go, and begin with a full bucket.
+MAX_KEYS = 100_000
+MICROSECONDS = 1_000_000
+PREFIX = "cvms:limit:"
+
+log = structlog.get_logger(__name__)
+
+# KEYS: the buckets. ARGV: for each its interval in microseconds, and its size.
+# Replies how far ahead of refusal each is, in microseconds; below zero refuses them all.
+SCRIPT = """
+local time = redis.call('TIME')
+local now = time[1] * 1000000 + time[2]
+local arrivals, slacks, refused = {}, {}, false
+for index, key in ipairs(KEYS) do
+  local interval, size = tonumber(ARGV[2 * index - 1]), tonumber(ARGV[2 * index])
+  local arrival = math.max(tonumber(redis.call('GET', key) or '0'), now) + interval
+  local slack = now + interval * size - arrival
+  arrivals[index], slacks[index] = arrival, slack
+  refused = refused or slack < 0
+end
+if not refused then
+  for index, key in ipairs(KEYS) do
+    local arrival = string.format('%.0f', arrivals[index])
+    redis.call('SET', key, arrival, 'PX', math.ceil((arrivals[index] - now) / 1000))
+  end
+end
+return slacks
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """One request against the bucket of `key`."""
+
+    key: str
+    rate: Rate
+
+
+@dataclass(frozen=True, slots=True)
+class Allowance:
+    """What a bucket says: its size, what is left, and in how many seconds it is full again.
+
+    `retry_after` is None for a request that is let through.
+    """
+
+    limit: int
+    remaining: int
+    reset_after: float
+    retry_after: float | None = None
+
+
+class Limiter(Protocol):
+    """Counts requests."""
+
+    async def take(self, claims: Sequence[Claim]) -> Allowance:
+        """Take one request from every bucket, or none; the scarcest bucket answers."""
+
+
+class MemoryLimiter:
+    """A Limiter of this process alone."""
+
+    def __init__(self) -> None:
+        self._arrivals: dict[str, int] = {}
+
+    async def take(self, claims: Sequence[Claim]) -> Allowance:
+        return self.take_now(claims)
+
+    def take_now(self, claims: Sequence[Claim]) -> Allowance:
+        now = round(trio.current_time() * MICROSECONDS)
+        arrivals = [
+            max(self._arrivals.get(claim.key, 0), now) + claim.rate.interval for claim in claims
+        ]
+        slacks = [
+            now + claim.rate.interval * claim.rate.requests - arrival
+            for claim, arrival in zip(claims, arrivals, strict=True)
+        ]
+        if min(slacks) >= 0:
+            for claim, arrival in zip(claims, arrivals, strict=True):
+                self._arrivals[claim.key] = arrival
+            self._make_room(now)
+        return _allowance(claims, slacks)
+
+    def _make_room(self, now: int) -> None:
+        if len(self._arrivals) <= MAX_KEYS:
+            return
+        self._arrivals = {key: at for key, at in self._arrivals.items() if at > now}
+        while len(self._arrivals) > MAX_KEYS // 2:
+            del self._arrivals[next(iter(self._arrivals))]
+
+
+class RedisLimiter:
+    """A Limiter shared by every replica; each counts for itself while Redis is away."""
+
+    def __init__(self, client: RedisClient, *, metrics: Metrics) -> None:
+        self._client = client
+        self._alone = MemoryLimiter()
+        self._metrics = metrics
+
+    async def take(self, claims: Sequence[Claim]) -> Allowance:
+        keys = [PREFIX + claim.key for claim in claims]
+        sizes = [
+            number for claim in claims for number in (claim.rate.interval, claim.rate.requests)
+        ]
+
+        def run(client: redis.Redis) -> list[int]:
+            # EVALSHA, and EVAL where the server does not know the script yet.
+            slacks: list[int] = client.register_script(SCRIPT)(keys=keys, args=sizes)
+            return slacks
+
+        try:
+            slacks = await self._client.ask(run)
+        except RedisAway:
+            self._metrics.limits_local.set(1)
+            return self._alone.take_now(claims)
+        self._metrics.limits_local.set(0)
+        return _allowance(claims, slacks)
+
+
+def limiter(client: RedisClient | None, *, metrics: Metrics) -> Limiter:
+    """The limiter in this Redis, or one of this process alone."""
+    return MemoryLimiter() if client is None else RedisLimiter(client, metrics=metrics)
+
+
+def _allowance(claims: Sequence[Claim], slacks: Sequence[int]) -> Allowance:
+    def left(claim: Claim, slack: int) -> int:
+        return slack // claim.rate.interval
+
+    refused = [pair for pair in zip(claims, slacks, strict=True) if pair[1] < 0]
+    if refused:
+        claim, slack = min(refused, key=lambda pair: pair[1])
+        wait = -slack / MICROSECONDS
+        full = claim.rate.interval * (claim.rate.requests - 1) / MICROSECONDS
+        return Allowance(claim.rate.requests, 0, full + wait, retry_after=wait)
+    claim, slack = min(zip(claims, slacks, strict=True), key=lambda pair: left(*pair))
+    full = claim.rate.interval * claim.rate.requests - slack
+    return Allowance(claim.rate.requests, left(claim, slack), full / MICROSECONDS)

@@ -1,0 +1,139 @@
+"""How much a client may ask, and who it is taken for; which pages of other origins may ask."""
+
+from __future__ import annotations
+
+from ipaddress import ip_network
+
+import httpx
+import pytest
+from solders.keypair import Keypair
+
+from cvms.config import Rate, Rates
+from cvms.http.limits import client_address
+from tests.conftest import Localnet
+from tests.http.conftest import running
+from tests.http.wallets import funded, signed
+from tests.redis_server import RedisServer
+
+PROXIES = [ip_network("10.0.0.0/8"), ip_network("fd00::/8")]
+
+
+async def test_who_asks_too_much_is_told_when_to_come_back(database_url: str) -> None:
+    async with running(database_url, rates=Rates(address=Rate(3, 3600))) as service:
+        replies = [await service.get("/api/vault/tvl") for _ in range(4)]
+        assert [reply.status_code for reply in replies] == [200, 200, 200, 429]
+        assert [reply.headers["RateLimit-Remaining"] for reply in replies] == ["2", "1", "0", "0"]
+        refused = replies[-1]
+        assert refused.json()["code"] == "rate_limited"
+        assert 1190 <= int(refused.headers["Retry-After"]) <= 1200
+        assert refused.headers["RateLimit-Limit"] == "3"
+        for probe in ("/health", "/metrics"):
+            reply = await service.get(probe)
+            assert reply.status_code == 200
+            assert "RateLimit-Limit" not in reply.headers
+        assert 'requests_limited_total{scope="address"} 1.0' in reply.text
+
+
+async def test_an_unknown_path_counts_too(database_url: str) -> None:
+    async with running(database_url, rates=Rates(address=Rate(1, 3600))) as service:
+        assert (await service.get("/nothing")).status_code == 404
+        assert (await service.get("/nothing")).status_code == 429
+
+
+async def test_doors_are_tighter(database_url: str) -> None:
+    async with running(database_url, rates=Rates(sensitive=Rate(1, 3600))) as service:
+        body = {"owner": str(Keypair().pubkey())}
+        assert (await service.post("/api/auth/nonce", body)).status_code == 200
+        assert (await service.post("/api/auth/nonce", body)).status_code == 429
+        assert (await service.get("/api/vault/tvl")).status_code == 200
+
+
+async def test_an_owners_allowance_is_used_by_its_own_signature_only(
+    database_url: str, localnet: Localnet
+) -> None:
+    async with running(
+        database_url,
+        rpc_url=localnet.rpc_url,
+        programs=localnet.programs,
+        operator=localnet.operator,
+        rates=Rates(owner=Rate(1, 3600)),
+    ) as service:
+        wallet = await funded(service)
+        route = "/api/vault/deposit"
+        forged = await signed(service, wallet, "deposit", ("amount", 1), signer=Keypair())
+        for _ in range(3):
+            assert (await service.post(route, forged)).status_code == 401
+        own = await signed(service, wallet, "deposit", ("amount", 1))
+        assert (await service.post(route, own)).status_code != 429
+        assert (await service.post(route, own)).status_code == 429
+
+
+async def test_two_replicas_share_their_limits(
+    database_url: str, redis_server: RedisServer
+) -> None:
+    rates = Rates(everybody=Rate(2, 3600))
+    async with (
+        running(database_url, redis_url=redis_server.url, rates=rates) as one,
+        running(database_url, redis_url=redis_server.url, rates=rates) as other,
+    ):
+        codes = [(await each.get("/api/vault/tvl")).status_code for each in (one, other, one)]
+        assert codes == [200, 200, 429]
+
+
+@pytest.mark.parametrize(
+    ("peer", "forwarded", "client"),
+    [
+        ("1.2.3.4", [], "1.2.3.4"),
+        ("1.2.3.4", ["5.6.7.8"], "1.2.3.4"),  # not a proxy of ours: its word counts nothing
+        ("10.0.0.1", ["5.6.7.8"], "5.6.7.8"),
+        ("10.0.0.1", ["9.9.9.9, 5.6.7.8"], "5.6.7.8"),  # the first one is the client's own claim
+        ("10.0.0.1", ["9.9.9.9, 5.6.7.8, 10.1.1.1"], "5.6.7.8"),
+        ("10.0.0.1", ["9.9.9.9", "5.6.7.8"], "5.6.7.8"),
+        ("10.0.0.1", ["nonsense"], "10.0.0.1"),
+        ("10.0.0.1", ["5.6.7.8, nonsense"], "10.0.0.1"),
+        ("10.0.0.1", [""], "10.0.0.1"),
+        ("2001:db8::1", [], "2001:db8::/64"),
+        ("fd00::1", ["2001:db8:1:2:3:4:5:6"], "2001:db8:1:2::/64"),
+        ("::ffff:1.2.3.4", [], "1.2.3.4"),
+        ("", [], ""),
+    ],
+)
+def test_a_client_is_who_the_nearest_trusted_hop_saw(
+    peer: str, forwarded: list[str], client: str
+) -> None:
+    assert client_address(peer, forwarded, PROXIES) == client
+
+
+async def test_behind_a_trusted_proxy_each_client_has_its_own(database_url: str) -> None:
+    rates = Rates(address=Rate(1, 3600))
+    local = (ip_network("127.0.0.0/8"),)
+    async with running(database_url, rates=rates, trusted_proxies=local) as service:
+
+        async def ask(client: str) -> int:
+            url, headers = f"{service.url}/api/vault/tvl", {"X-Forwarded-For": client}
+            return (await service.http.get(url, headers=headers)).status_code
+
+        assert [await ask("1.1.1.1"), await ask("2.2.2.2"), await ask("1.1.1.1")] == [200, 200, 429]
+
+
+async def test_only_listed_origins_may_read_answers(database_url: str) -> None:
+    async with running(database_url, cors_origins=("https://app.example",)) as service:
+
+        async def ask(method: str, origin: str, **headers: str) -> httpx.Response:
+            url = f"{service.url}/api/vault/tvl"
+            return await service.http.request(method, url, headers={"Origin": origin} | headers)
+
+        listed = await ask("GET", "https://app.example")
+        assert listed.headers["Access-Control-Allow-Origin"] == "https://app.example"
+        assert listed.headers["Vary"] == "Origin"
+        for origin in ("https://evil.example", "https://app.example.evil", "null"):
+            reply = await ask("GET", origin)
+            assert "Access-Control-Allow-Origin" not in reply.headers
+            assert reply.headers["Vary"] == "Origin"
+        asked = {"Access-Control-Request-Method": "POST"}
+        preflight = await ask("OPTIONS", "https://app.example", **asked)
+        assert preflight.status_code == 204
+        assert "POST" in preflight.headers["Access-Control-Allow-Methods"]
+        assert "X-2FA-CODE" in preflight.headers["Access-Control-Allow-Headers"]
+        refused = await ask("OPTIONS", "https://evil.example", **asked)
+        assert "Access-Control-Allow-Methods" not in refused.headers

@@ -1,0 +1,131 @@
+"""Buckets: as many as they hold, then as fast as they fill; all of several, or none."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+import trio
+from hypothesis import given
+from hypothesis import strategies as st
+from trio.testing import MockClock
+
+from cvms.config import Rate
+from cvms.metrics import Metrics
+from cvms.store.limits import MAX_KEYS, Claim, Limiter, MemoryLimiter, RedisLimiter, limiter
+from cvms.store.redis_client import RedisClient
+from tests.redis_server import RedisServer
+
+Make = Callable[[], Limiter]
+
+
+@pytest.fixture(params=["memory", "redis"])
+def make(request: pytest.FixtureRequest) -> Make:
+    """A limiter of each kind; the one in Redis is the same for all who make one."""
+    if request.param == "memory":
+        return MemoryLimiter
+    server: RedisServer = request.getfixturevalue("redis_server")
+    return lambda: limiter(RedisClient(server.client), metrics=Metrics())
+
+
+async def test_a_bucket_gives_what_it_holds_and_then_says_when_to_come_back(make: Make) -> None:
+    claim = Claim("a", Rate(3, 3600))
+    limits = make()
+    left = [(await limits.take([claim])).remaining for _ in range(3)]
+    assert left == [2, 1, 0]
+    refused = await limits.take([claim])
+    assert refused.retry_after is not None
+    assert 1190 < refused.retry_after <= 1200
+    assert 3590 < refused.reset_after <= 3600
+    assert (refused.limit, refused.remaining) == (3, 0)
+
+
+async def test_another_key_has_its_own(make: Make) -> None:
+    limits = make()
+    assert (await limits.take([Claim("a", Rate(1, 3600))])).retry_after is None
+    assert (await limits.take([Claim("b", Rate(1, 3600))])).retry_after is None
+
+
+async def test_of_several_buckets_all_give_or_none(make: Make) -> None:
+    limits = make()
+    small, large = Claim("small", Rate(1, 3600)), Claim("large", Rate(5, 3600))
+    assert (await limits.take([small, large])).retry_after is None
+    for _ in range(3):
+        assert (await limits.take([small, large])).retry_after is not None
+    assert (await limits.take([large])).remaining == 3
+
+
+async def test_twenty_at_once_get_no_more_than_it_holds(make: Make) -> None:
+    limits = make()
+    claim = Claim("a", Rate(7, 3600))
+    passed = []
+
+    async def ask() -> None:
+        if (await limits.take([claim])).retry_after is None:
+            passed.append(1)
+
+    async with trio.open_nursery() as nursery:
+        for _ in range(20):
+            nursery.start_soon(ask)
+    assert len(passed) == 7
+
+
+async def test_a_bucket_fills_at_its_rate(autojump_clock: MockClock) -> None:
+    limits = MemoryLimiter()
+    claim = Claim("a", Rate(2, 10))
+    assert [(await limits.take([claim])).retry_after for _ in range(3)] == [None, None, 5.0]
+    await trio.sleep(5)
+    assert [(await limits.take([claim])).retry_after for _ in range(2)] == [None, 5.0]
+    await trio.sleep(1000)
+    assert [(await limits.take([claim])).retry_after for _ in range(3)] == [None, None, 5.0]
+
+
+@given(gaps=st.lists(st.integers(0, 30), min_size=1, max_size=60), size=st.integers(1, 5))
+def test_no_window_ever_passes_more_than_the_bucket_and_its_refill(
+    gaps: list[int], size: int
+) -> None:
+    rate = Rate(size, float(size))  # one a second
+
+    async def run() -> list[float]:
+        limits, passed = MemoryLimiter(), []
+        for gap in gaps:
+            await trio.sleep(gap / 10)
+            if (await limits.take([Claim("a", rate)])).retry_after is None:
+                passed.append(trio.current_time())
+        return passed
+
+    passed: list[float] = trio.run(run, clock=MockClock(autojump_threshold=0))
+    for first, start in enumerate(passed):
+        for last in range(first, len(passed)):
+            assert last - first + 1 <= size + (passed[last] - start) + 1e-6
+
+
+async def test_memory_is_bounded_and_keeps_the_newest(autojump_clock: MockClock) -> None:
+    limits = MemoryLimiter()
+    rate = Rate(1, 3600)
+    for number in range(MAX_KEYS + 1):
+        limits.take_now([Claim(str(number), rate)])
+    assert (await limits.take([Claim(str(MAX_KEYS), rate)])).retry_after is not None
+    assert (await limits.take([Claim("0", rate)])).retry_after is None
+
+
+async def test_replicas_share_through_redis_and_count_alone_while_it_is_away(
+    redis_server: RedisServer,
+) -> None:
+    metrics = Metrics()
+    one, other = (RedisLimiter(RedisClient(redis_server.client), metrics=metrics) for _ in "12")
+    claim = Claim("a", Rate(1, 3600))
+    assert (await one.take([claim])).retry_after is None
+    assert (await other.take([claim])).retry_after is not None
+    assert metrics.registry.get_sample_value("limits_local") == 0
+
+    redis_server.kill()
+    assert (await one.take([claim])).retry_after is None
+    assert (await one.take([claim])).retry_after is not None
+    assert metrics.registry.get_sample_value("limits_local") == 1
+
+
+async def test_a_bucket_leaves_redis_once_it_is_full_again(redis_server: RedisServer) -> None:
+    limits = limiter(RedisClient(redis_server.client), metrics=Metrics())
+    await limits.take([Claim("a", Rate(10, 60))])
+    assert 5000 < redis_server.client.pttl("cvms:limit:a") <= 6000
