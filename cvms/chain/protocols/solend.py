@@ -48,7 +48,7 @@ def terms(data: bytes, slot: Slot) -> Terms:
     if supplied < 0:
         raise Refused(Reason.MALFORMED, "the accumulated fees are above all that is supplied")
     # The program counts the fees here, though not in the supply that depositors own.
-    utilization = borrowed / (available + borrowed) if borrowed and supplied else Fraction(0)
+    utilization = borrowed / (available + borrowed) if supplied else Fraction(0)
     borrow_apr = rate_at(_curve(data), utilization)
     return Terms(
         mint=pubkey(data, _MINT),
