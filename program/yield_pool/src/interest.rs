@@ -21,7 +21,7 @@ const BASIS_POINTS: u64 = 10_000;
 const SECONDS_PER_YEAR: u64 = 365 * 24 * 60 * 60;
 const PER_TOKEN_UNIT: u64 = BASIS_POINTS * SECONDS_PER_YEAR;
 
-/// The highest rate, in basis points: what is deposited doubles within a year.
+/// The highest rate, in basis points: as much as the principal in a year.
 pub const MAX_RATE_BPS: u32 = 10_000;
 
 /// By how much the index grows at a rate from one time to another, in Unix seconds.
