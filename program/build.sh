@@ -1,7 +1,7 @@
 #!/bin/sh
 # Builds the on-chain programs with Debian's compilers and nothing else.
 #
-#   program/build.sh            build, and write cvms/programs/<program>.so
+#   program/build.sh            build, and write cvms/programs/<program>.so (a test's: tests/program/elf/)
 #   program/build.sh --check    build, and compare with the committed file
 #   program/build.sh --install  install the compilers first (root)
 #
@@ -10,10 +10,11 @@ set -eu
 
 packages="rustc-web rust-web-src llvm-22 binutils-bpf"
 programs="collateral_vault position_manager yield_pool"
+test_programs="puppet"
 
 here=$(CDPATH='' cd -- "$(dirname -- "$0")" && pwd)
 target=$here/target
-output=$here/../cvms/programs
+root=$here/..
 rustc=/usr/bin/rustc # Debian's: a rustup rustc may come first on PATH
 core=/usr/lib/rustlib/src/rust/library/core/src/lib.rs
 
@@ -105,16 +106,23 @@ build() {
     printf '\003\000\000\000' | dd of="$work/$1.so" bs=1 seek=48 conv=notrunc status=none
 }
 
-for program in $programs; do
-    build "$program"
+place() {
+    build "$1"
     if [ $check = no ]; then
-        install -m 644 -D "$work/$program.so" "$output/$program.so"
-        echo "cvms/programs/$program.so: $(wc -c <"$output/$program.so") bytes"
-    elif cmp -s "$work/$program.so" "$output/$program.so"; then
-        echo "cvms/programs/$program.so: the same bytes as this build"
+        install -m 644 -D "$work/$1.so" "$root/$2/$1.so"
+        echo "$2/$1.so: $(wc -c <"$root/$2/$1.so") bytes"
+    elif cmp -s "$work/$1.so" "$root/$2/$1.so"; then
+        echo "$2/$1.so: the same bytes as this build"
     else
-        cmp "$work/$program.so" "$output/$program.so" >&2 || true
+        cmp "$work/$1.so" "$root/$2/$1.so" >&2 || true
         echo "built with $($rustc --version), $(llc-22 --version | grep -o 'LLVM version .*')" >&2
-        fail "cvms/programs/$program.so is not what the sources build: run program/build.sh, commit it"
+        fail "$2/$1.so is not what the sources build: run program/build.sh, commit it"
     fi
+}
+
+for program in $programs; do
+    place "$program" cvms/programs
+done
+for program in $test_programs; do
+    place "$program" tests/program/elf # beside puppet.py, Python would import it
 done

@@ -1,0 +1,94 @@
+//! A program for tests: it does what the data of its last account tell it to, whatever its
+//! instruction data say. So it plays any caller of the vault program, and any yield program.
+//!
+//! The data are commands, made in order until they end (no command succeeds):
+//!
+//! ```text
+//! 1  program: [u8; 32]  count: u8  count × (index: u8, rights: u8)  length: u16  data: [u8; length]
+//!    Calls a program with those of the puppet's accounts; rights: 1 signs, 2 writable.
+//! 2  length: u16  bytes: [u8; length]
+//!    Logs `Program data: <bytes>`; at least eight of them.
+//! 3  code: u32
+//!    Fails with this custom error.
+//! ```
+//!
+//! Integers are little-endian, a length is 1024 at most. The puppet's own address, derived from
+//! `["puppet"]`, signs where it is told to: what is kept there is the puppet's.
+#![no_std]
+#![deny(unsafe_code)]
+
+mod script;
+
+use sdk::cpi::{self, Call, MAX_ACCOUNTS, Use};
+use sdk::log::{EventBuffer, Field};
+use sdk::{AnchorError, Context, Error, Result, pda};
+
+use script::{MAX_LENGTH, Script};
+
+const PUPPET: &[u8] = b"puppet";
+const CALL: u8 = 1;
+const LOG: u8 = 2;
+const FAIL: u8 = 3;
+
+const SIGNS: u8 = 1;
+const WRITABLE: u8 = 2;
+
+sdk::errors! {
+    PuppetError:
+    UnknownCommand = 9000, "The script has a command that does not exist";
+}
+
+sdk::entrypoint!(process, PuppetError);
+
+fn process(context: &Context) -> Result {
+    let account = context.accounts.last().ok_or(AnchorError::AccountNotEnoughKeys)?;
+    let mut script = Script::new(account.data());
+    while !script.is_at_end() {
+        match script.u8()? {
+            CALL => call(context, &mut script)?,
+            LOG => log(&mut script)?,
+            FAIL => return Err(Error::new(script.u32()?.into())),
+            _ => return Err(PuppetError::UnknownCommand),
+        }
+    }
+    Ok(())
+}
+
+#[inline(never)]
+fn call(context: &Context, script: &mut Script) -> Result {
+    let program = script.key()?;
+    let mut uses = [Use::readonly(context.accounts[0]); MAX_ACCOUNTS];
+    let count = usize::from(script.u8()?);
+    for used in &mut uses[..count] {
+        let account = context.accounts[usize::from(script.u8()?)];
+        *used = match script.u8()? {
+            0 => Use::readonly(account),
+            SIGNS => Use::signer(account),
+            WRITABLE => Use::writable(account),
+            _ => Use::writable_signer(account),
+        };
+    }
+    let mut data = [0; MAX_LENGTH];
+    let data = script.bytes(&mut data)?;
+    let (_, bump) = pda::find([PUPPET], context.program_id)?;
+    cpi::invoke(&Call {
+        program: &program,
+        accounts: &uses[..count],
+        data,
+        signer: &[PUPPET, &[bump]],
+    });
+    Ok(())
+}
+
+#[inline(never)]
+fn log(script: &mut Script) -> Result {
+    let mut bytes = [0; MAX_LENGTH];
+    let bytes = script.bytes(&mut bytes)?;
+    let (first, rest) = bytes.split_first_chunk().ok_or(AnchorError::AccountDidNotDeserialize)?;
+    let mut event = EventBuffer::<MAX_LENGTH>::new(*first);
+    for byte in rest {
+        byte.append(&mut event);
+    }
+    event.emit();
+    Ok(())
+}

@@ -1,0 +1,51 @@
+//! The commands, read one after the other where they lie.
+
+use sdk::{Bytes, Pubkey, Result};
+
+/// Of a call's data, and of what is logged.
+pub const MAX_LENGTH: usize = 1024;
+
+pub struct Script<'a> {
+    data: Bytes<'a>,
+    at: usize,
+}
+
+impl<'a> Script<'a> {
+    pub fn new(data: Bytes<'a>) -> Self {
+        Script { data, at: 0 }
+    }
+
+    pub fn is_at_end(&self) -> bool {
+        self.at == self.data.len()
+    }
+
+    fn array<const N: usize>(&mut self) -> Result<[u8; N]> {
+        let array = self.data.get(self.at)?;
+        self.at += N;
+        Ok(array)
+    }
+
+    pub fn u8(&mut self) -> Result<u8> {
+        let [byte] = self.array()?;
+        Ok(byte)
+    }
+
+    pub fn u32(&mut self) -> Result<u32> {
+        Ok(u32::from_le_bytes(self.array()?))
+    }
+
+    pub fn key(&mut self) -> Result<Pubkey> {
+        Ok(Pubkey(self.array()?))
+    }
+
+    /// A length, and as many bytes. A call takes a slice, and the data lie in cells: so they are
+    /// copied into `buffer`, and more than fit there panic.
+    pub fn bytes<'b>(&mut self, buffer: &'b mut [u8; MAX_LENGTH]) -> Result<&'b [u8]> {
+        let length = usize::from(u16::from_le_bytes(self.array()?));
+        let bytes = &mut buffer[..length];
+        for byte in &mut *bytes {
+            *byte = self.u8()?;
+        }
+        Ok(bytes)
+    }
+}
