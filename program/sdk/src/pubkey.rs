@@ -1,10 +1,25 @@
 //! Addresses.
 
 #[repr(transparent)]
-#[derive(Clone, Copy, PartialEq, Eq)]
+#[derive(Clone, Copy, Eq)]
 pub struct Pubkey(pub [u8; 32]);
 
+/// Word by word: different addresses mostly differ in the first, and `memcmp` is a syscall.
+impl PartialEq for Pubkey {
+    #[inline(always)]
+    fn eq(&self, other: &Self) -> bool {
+        let (ours, theirs) = (self.words(), other.words());
+        ours[0] == theirs[0] && ours[1] == theirs[1] && ours[2] == theirs[2] && ours[3] == theirs[3]
+    }
+}
+
 impl Pubkey {
+    #[inline(always)]
+    fn words(&self) -> [u64; 4] {
+        let (words, _) = self.0.as_chunks();
+        core::array::from_fn(|index| u64::from_ne_bytes(words[index]))
+    }
+
     /// Decodes base58, at compile time: `const ID: Pubkey = Pubkey::from_base58("…")`.
     pub const fn from_base58(text: &str) -> Pubkey {
         let text = text.as_bytes();

@@ -66,9 +66,7 @@ syscalls! {
     fn sol_get_clock_sysvar(clock: *mut crate::sysvar::Clock) -> u64;
     fn sol_get_stack_height() -> u64;
     fn sol_get_rent_sysvar(rent: *mut crate::sysvar::Rent) -> u64;
-    fn sol_create_program_address(
-        seeds: *const Slice, count: u64, program: *const Pubkey, address: *mut Pubkey
-    ) -> u64;
+    fn sol_sha256(parts: *const Slice, count: u64, hash: *mut Pubkey) -> u64;
     fn sol_try_find_program_address(
         seeds: *const Slice, count: u64, program: *const Pubkey, address: *mut Pubkey,
         bump: *mut u8

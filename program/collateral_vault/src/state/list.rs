@@ -94,10 +94,10 @@ impl List<'_> {
 
     #[inline(always)]
     pub fn clear(self) -> Result {
-        while let Some(last) = self.len()?.checked_sub(1) {
-            self.remove(last)?;
-        }
-        Ok(())
+        let (start, end, whole) = (self.entry(0)?, self.end()?, self.data.len());
+        self.data.shift(end, start, whole - end)?;
+        self.data.clear(whole - (end - start), end - start)?;
+        self.set_len(0)
     }
 
     #[inline(always)]
