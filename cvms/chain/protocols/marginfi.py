@@ -128,8 +128,8 @@ def _legacy_points(data: bytes) -> list[Point]:
 
 def _seven_points(data: bytes) -> list[Point]:
     """The curve's points, without unused ones. Raises Refused unless utilizations rise."""
-    ends = range(_POINTS, _POINTS + _POINT_COUNT * _POINT_SIZE, _POINT_SIZE)
-    inner = [(_utilization(data, each), _rate(data, each + 4)) for each in ends]
+    offsets = range(_POINTS, _POINTS + _POINT_COUNT * _POINT_SIZE, _POINT_SIZE)
+    inner = [(_utilization(data, each), _rate(data, each + 4)) for each in offsets]
     while inner and not inner[-1][0]:
         inner.pop()
     points = [

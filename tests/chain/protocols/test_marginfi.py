@@ -117,7 +117,13 @@ def test_a_curve_that_falls_where_the_bank_is_gives_no_rate() -> None:
 
 @pytest.mark.parametrize(
     ("utilization", "expected"),
-    [("0", "0.000000"), ("0.4", "10.000000"), ("0.8", "20.000000"), ("0.9", "210.000000")],
+    [
+        ("0", "0.000000"),
+        ("0.4", "10.000000"),
+        ("0.8", "20.000000"),
+        ("0.9", "210.000000"),
+        ("1.1", "590.000000"),
+    ],
 )
 def test_the_legacy_curve_has_a_knee(utilization: str, expected: str) -> None:
     bare = {"insurance_share": 0, "group_fixed": i80f48(Fraction(GROUP_FEE))}
