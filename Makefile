@@ -36,7 +36,7 @@ $(INSTALLED): requirements-dev.txt pyproject.toml
 dev: $(INSTALLED) ## run database, local chain and server; Ctrl-C stops all
 	@exec $(BIN)/cvms dev --port $(PORT) --localnet-port $(LOCALNET_PORT) --data-dir "$(DATA_DIR)"
 
-demo: $(INSTALLED) ## one deposit and one withdrawal against a running `make dev`
+demo: $(INSTALLED) ## what a vault can do, step by step, against a running `make dev`
 	@exec $(BIN)/cvms demo --url http://127.0.0.1:$(PORT) --rpc-url http://127.0.0.1:$(LOCALNET_PORT)
 
 test: $(INSTALLED) ## run the whole suite on its own databases and chains

@@ -6,6 +6,7 @@ import argparse
 import os
 import sys
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -84,8 +85,9 @@ def _demo(options: argparse.Namespace) -> int:
         Addresses(
             url=options.url.rstrip("/"),
             rpc_url=options.rpc_url,
-            program=options.program,
-            mint=options.mint,
+            programs=replace(
+                load_programs(_environment()), vault=options.program, mint=options.mint
+            ),
         )
     )
 
@@ -157,7 +159,7 @@ def _parser() -> argparse.ArgumentParser:
     localnet.set_defaults(run=_localnet)
 
     demo = _with_help(
-        commands, "demo", "make one deposit and one withdrawal against a running `cvms dev`"
+        commands, "demo", "show what a vault can do, step by step, against a running `cvms dev`"
     )
     demo.add_argument("--url", default="http://127.0.0.1:8080", help="of the service (%(default)s)")
     demo.add_argument(

@@ -1,10 +1,10 @@
-"""A client of the service and of the chain that knows their public interfaces only."""
+"""A client of the service and of the chain; of both it knows the public interfaces only."""
 
 from __future__ import annotations
 
 import base64
 import json
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -12,15 +12,18 @@ from typing import Any
 import httpx
 import trio
 import trio_websocket
+from solders.hash import Hash
+from solders.instruction import Instruction
 from solders.keypair import Keypair
-from solders.message import to_bytes_versioned
+from solders.message import MessageV0, to_bytes_versioned
 from solders.pubkey import Pubkey
 from solders.signature import Signature
 from solders.transaction import VersionedTransaction
 
-# A vault account is its discriminator, then owner, token account and mint, then the total balance.
-VAULT_DISCRIMINATOR = bytes([19, 189, 95, 155, 100, 9, 159, 145])
-TOTAL_BALANCE_OFFSET = 8 + 3 * 32
+from cvms.chain.accounts import VAULT_DISCRIMINATOR, Vault, decode_vault
+from cvms.chain.addresses import token_account, vault_address
+from cvms.chain.types import Programs
+
 POLL_SECONDS = 0.2
 
 Json = dict[str, Any]
@@ -36,8 +39,7 @@ class Addresses:
 
     url: str
     rpc_url: str
-    program: Pubkey
-    mint: Pubkey
+    programs: Programs
 
 
 @dataclass(slots=True)
@@ -79,6 +81,14 @@ class Client:
                 return
             if state["status"] in {"failed", "expired"}:
                 raise DemoFailed(f"transaction {signature} is {state}")
+            await trio.sleep(POLL_SECONDS)
+
+    async def indexed(self, owner: Pubkey, slot: int) -> None:
+        """Return once the service's books hold the owner's vault as of this slot."""
+        while True:
+            state = await self.get(f"/api/vault/balance/{owner}")
+            if state["slot"] >= slot:
+                return
             await trio.sleep(POLL_SECONDS)
 
     # --- HTTP -----------------------------------------------------------------------------------
@@ -151,25 +161,44 @@ class Client:
             raise DemoFailed(f"{method} on the chain answers {reply['error']}")
         return reply["result"]
 
-    async def landed(self, signature: str) -> None:
-        """Return once the chain itself calls the transaction confirmed."""
+    async def send(self, *steps: Instruction, signers: Sequence[Keypair]) -> int:
+        """Send a transaction straight to the chain; the first signer pays. The slot it is in."""
+        latest = await self.rpc("getLatestBlockhash", {"commitment": "confirmed"})
+        blockhash = Hash.from_string(latest["value"]["blockhash"])
+        payer = signers[0].pubkey()
+        message = MessageV0.try_compile(payer, list(steps), [], blockhash)
+        wire = base64.b64encode(bytes(VersionedTransaction(message, list(signers)))).decode()
+        how = {"encoding": "base64", "preflightCommitment": "confirmed"}
+        return await self.landed(await self.rpc("sendTransaction", wire, how))
+
+    async def landed(self, signature: str) -> int:
+        """The transaction's slot, once the chain itself calls it confirmed."""
         while True:
             statuses = await self.rpc("getSignatureStatuses", [signature])
             status = statuses["value"][0]
             if status and status["confirmationStatus"] in {"confirmed", "finalized"}:
-                return
+                expect(f"error of {signature}", status["err"], None)
+                return int(status["slot"])
             await trio.sleep(POLL_SECONDS)
 
+    async def travel(self, seconds: int) -> None:
+        """Move the chain's clock forward; only a local chain can."""
+        slot = await self.rpc("getSlot", {"commitment": "processed"})
+        now = await self.rpc("getBlockTime", slot)
+        await self.rpc("surfnet_timeTravel", {"absoluteTimestamp": (now + seconds) * 1000})
+
+    async def vault(self, owner: Pubkey) -> Vault:
+        """The owner's vault, read from the chain itself."""
+        address = str(vault_address(self.at.programs, owner))
+        how = {"encoding": "base64", "commitment": "confirmed"}
+        found = await self.rpc("getAccountInfo", address, how)
+        return decode_vault(base64.b64decode(found["value"]["data"][0]))
+
     async def token_amount(self, owner: str) -> int:
-        """USDT that an address holds, by its one token account."""
-        accounts = await self.rpc(
-            "getTokenAccountsByOwner",
-            owner,
-            {"mint": str(self.at.mint)},
-            {"encoding": "jsonParsed", "commitment": "confirmed"},
-        )
-        (account,) = accounts["value"]
-        return int(account["account"]["data"]["parsed"]["info"]["tokenAmount"]["amount"])
+        """USDT in an address's associated token account."""
+        account = token_account(Pubkey.from_string(owner), self.at.programs.mint)
+        found = await self.rpc("getTokenAccountBalance", str(account), {"commitment": "confirmed"})
+        return int(found["value"]["amount"])
 
     async def chain_total(self) -> int:
         """The sum of every vault's balance, read from the chain itself."""
@@ -177,16 +206,11 @@ class Client:
         vault = {"memcmp": {"offset": 0, "bytes": discriminator, "encoding": "base64"}}
         accounts = await self.rpc(
             "getProgramAccounts",
-            str(self.at.program),
-            {
-                "encoding": "base64",
-                "commitment": "confirmed",
-                "filters": [vault],
-                "dataSlice": {"offset": TOTAL_BALANCE_OFFSET, "length": 8},
-            },
+            str(self.at.programs.vault),
+            {"encoding": "base64", "commitment": "confirmed", "filters": [vault]},
         )
-        balances = (base64.b64decode(each["account"]["data"][0]) for each in accounts)
-        return sum(int.from_bytes(balance, "little") for balance in balances)
+        vaults = (decode_vault(base64.b64decode(each["account"]["data"][0])) for each in accounts)
+        return sum(each.total_balance for each in vaults)
 
 
 def cosigned(wallet: Keypair, wire: bytes) -> bytes:

@@ -14,7 +14,16 @@ from cvms.http.body import MAX_AMOUNT, decode
 MAX_FRAME = 16 * 1024
 
 Topic = Literal[
-    "deposit_event", "withdraw_event", "vault_balance_update", "transaction_update", "tvl_update"
+    "deposit_event",
+    "withdraw_event",
+    "lock_event",
+    "unlock_event",
+    "transfer_event",
+    "timelock_event",
+    "yield_event",
+    "vault_balance_update",
+    "transaction_update",
+    "tvl_update",
 ]
 TOPICS: tuple[str, ...] = get_args(Topic)
 

@@ -27,6 +27,17 @@ REPLAY_LIMIT = 1000  # events; a client that missed more starts over
 SNAPSHOT_EVENTS = 20
 SNAPSHOT_VAULTS = 500
 
+# The kinds of history rows whose events a topic carries.
+KINDS: dict[str, tuple[str, ...]] = {
+    "deposit_event": ("deposit",),
+    "withdraw_event": ("withdraw", "emergency_withdraw"),
+    "lock_event": ("lock",),
+    "unlock_event": ("unlock",),
+    "transfer_event": ("transfer_in", "transfer_out"),
+    "timelock_event": ("timelock", "timelock_release"),
+    "yield_event": ("yield_deposit", "yield_withdraw", "yield_compound"),
+}
+
 Filter = tuple[str, str | None]
 
 
@@ -121,9 +132,11 @@ async def _snapshot(conn: TrioConnection[Any], topic: Topic, owner: str | None) 
         return await _balances(conn, owner)
     if owner is None or topic == "transaction_update":
         return None
-    kind = topic.removesuffix("_event")
-    rows = await history.page(conn, owner, limit=SNAPSHOT_EVENTS, kind=kind)
-    return {"transactions": [replies.movement(row) for row in rows]}
+    rows: list[history.HistoryRow] = []
+    for kind in KINDS[topic]:
+        rows += await history.page(conn, owner, limit=SNAPSHOT_EVENTS, kind=kind)
+    rows.sort(key=lambda row: row.id or 0, reverse=True)
+    return {"transactions": [replies.movement(row) for row in rows[:SNAPSHOT_EVENTS]]}
 
 
 async def _balances(conn: TrioConnection[Any], owner: str | None) -> Any:

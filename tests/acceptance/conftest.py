@@ -38,15 +38,13 @@ async def system(
     async with cvms(*arguments, folder=tmp_path) as chain:
         rpc_url, ws_url = await chain.line("RPC"), await chain.line("PubSub")
         port = free_port()
-        programs = load_programs({})
         yield System(
             folder=tmp_path,
             chain=chain,
             at=Addresses(
                 url=f"http://127.0.0.1:{port}",
                 rpc_url=rpc_url,
-                program=programs.vault,
-                mint=programs.mint,
+                programs=load_programs({}),
             ),
             environ={
                 "PORT": str(port),

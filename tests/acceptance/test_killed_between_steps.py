@@ -36,13 +36,26 @@ async def test_a_service_killed_after_every_step_loses_and_doubles_nothing(
 def _books_hold_each_effect_once(database_url: str) -> None:
     with psycopg.connect(database_url) as connection:
         history = connection.execute(
-            "SELECT kind, amount, count(*) FROM transactions GROUP BY kind, amount ORDER BY kind"
+            "SELECT kind, amount, count(*) FROM transactions "
+            "GROUP BY kind, amount ORDER BY kind, amount"
         ).fetchall()
-        assert history == [("deposit", 1_000_000_000, 2), ("withdraw", 400_000_000, 1)]
+        assert history == [
+            ("deposit", 1_000_000_000, 2),
+            ("lock", 500_000_000, 1),
+            ("timelock", 150_000_000, 1),
+            ("timelock_release", 150_000_000, 1),
+            ("unlock", 500_000_000, 1),
+            ("withdraw", 50_000_000, 1),
+            ("withdraw", 100_000_000, 2),
+            ("withdraw", 400_000_000, 1),
+            ("yield_compound", 10_000_000, 1),
+            ("yield_deposit", 200_000_000, 1),
+            ("yield_withdraw", 210_000_000, 1),
+        ]
         landed = connection.execute(
             "SELECT count(*) FROM submissions WHERE state IN ('confirmed', 'finalized')"
         ).fetchone()
-        # Two vaults, two deposits, one delegate, one withdrawal.
-        assert landed == (6,)
+        # Two vaults, two deposits, one delegate, three withdrawals.
+        assert landed == (8,)
         differences = connection.execute("SELECT count(*) FROM reconciliation_logs").fetchone()
         assert differences == (0,)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
-from typing import Any
+from typing import Any, get_args
 
 import httpx
 import pytest
@@ -15,9 +15,15 @@ import trio_websocket
 from solders.keypair import Keypair
 from trio_websocket import ConnectionClosed
 
+from cvms.chain.events import Event
 from cvms.http.ws import WebSocketLimits
-from cvms.store import outbox, vaults
+from cvms.http.ws_frames import TOPICS
+from cvms.http.ws_subscriptions import KINDS
+from cvms.nursery.movements import event_vaults, movements
+from cvms.store import history, outbox, vaults
 from tests.http.conftest import Service, event, frame, running, subscribe
+from tests.nursery.test_movements import made_up
+from tests.store.examples import history_row
 
 ALICE, BOB = str(Keypair().pubkey()), str(Keypair().pubkey())
 TOPIC = "deposit_event"
@@ -54,6 +60,34 @@ async def test_the_short_form_subscribes_too(service: Service) -> None:
         assert (await frame(socket))["type"] == "subscribed"
         await service.publish(event(TOPIC, 1, ALICE))
         assert (await frame(socket))["seq"] == 1
+
+
+@pytest.mark.parametrize("topic", KINDS)
+async def test_a_snapshot_has_every_kind_of_the_topics_events(service: Service, topic: str) -> None:
+    kinds = KINDS[topic] * 12
+    rows = [history_row(ordinal=n, kind=kind, owner=ALICE) for n, kind in enumerate(kinds)]
+    others = [
+        history_row(ordinal=99, kind=kind, owner=ALICE)
+        for each, kinds in KINDS.items()
+        for kind in kinds
+        if each != topic
+    ]
+    async with service.database.connection() as conn:
+        await history.add(conn, [*rows, *others])
+    async with opened(service) as socket:
+        reply = await subscribe(socket, topic, owner=ALICE)
+    shown = [row["kind"] for row in reply["snapshot"]["transactions"]]
+    assert shown == list(reversed(kinds))[:20]
+
+
+def test_there_is_a_topic_for_every_movement() -> None:
+    told: dict[str, set[str]] = {}
+    for kind in get_args(Event):
+        made = made_up(kind)
+        for movement in movements(made, dict.fromkeys(event_vaults(made), ALICE)):
+            told.setdefault(movement.topic, set()).add(movement.kind)
+    assert told == {topic: set(kinds) for topic, kinds in KINDS.items()}
+    assert told.keys() <= set(TOPICS)
 
 
 async def test_after_unsubscribing_nothing_comes(service: Service) -> None:

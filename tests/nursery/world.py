@@ -252,3 +252,16 @@ def address(key: Keypair) -> str:
 
 def pubkey(text: str) -> Pubkey:
     return Pubkey.from_string(text)
+
+
+async def settled(world: World) -> None:
+    """Apply everything, and see the reconciler find no difference in any vault."""
+    await world.indexer().catch_up()
+    reconciler = world.reconciler()
+    await reconciler.full_pass()
+    await world.indexer().catch_up()
+    await reconciler.judge()
+    async with world.database.connection() as conn:
+        found = await reconciliation.recent(conn)
+    assert [(each.owner, each.field, each.expected, each.actual) for each in found] == []
+    assert not reconciler._pending

@@ -1,0 +1,352 @@
+"""Whatever the programs do, the books follow: balances, history, topics and the total."""
+
+from __future__ import annotations
+
+from typing import get_args
+
+from solders.instruction import AccountMeta, Instruction
+from solders.keypair import Keypair
+from solders.pubkey import Pubkey
+
+from cvms.chain import instructions
+from cvms.chain.addresses import vault_address
+from cvms.chain.events import Event
+from cvms.chain.instructions import yield_pool
+from cvms.chain.yield_pool import pool_address
+from cvms.store import history, vaults
+from cvms.store.history import HistoryRow
+from cvms.store.vaults import VaultRow
+from tests.nursery.world import World, address, settled
+
+YEAR = 365 * 24 * 60 * 60
+
+
+async def test_locks_and_transfers_leave_the_total_and_compounding_adds_to_it(
+    world: World,
+) -> None:
+    alice, bob = await world.owner(tokens=1_000_000), await world.owner(tokens=1_000)
+    await world.act(alice, world.deposit(alice, 1_000_000))
+    await world.act(bob, world.deposit(bob, 1_000))
+    assert await total(world) == 1_001_000
+    await lock(world, alice, 600_000)
+    assert await total(world) == 1_001_000
+    await world.act(alice, unlock(world, alice, 600_000))
+    rebalance = instructions.rebalance_collateral(
+        world.programs,
+        authority=world.operator.pubkey(),
+        from_owner=alice.pubkey(),
+        to_owner=bob.pubkey(),
+        amount=50_000,
+    )
+    await world.act(world.operator, rebalance)
+    assert await total(world) == 1_001_000
+    await earn(world, alice, 200_000)
+    assert await total(world) == 1_001_000
+    await compound(world, alice, 10_000)
+    assert await total(world) == 1_011_000
+    await world.act(alice, world.withdraw(alice, 1_000))
+    assert await total(world) == 1_010_000
+    await settled(world)
+
+    assert await world.history(alice) == [
+        ("deposit", 1_000_000, 1_000_000),
+        ("lock", 600_000, None),
+        ("unlock", 600_000, None),
+        ("transfer_out", 50_000, 950_000),
+        ("yield_deposit", 200_000, None),
+        ("yield_compound", 10_000, None),
+        ("withdraw", 1_000, 959_000),
+    ]
+    assert await world.history(bob) == [("deposit", 1_000, 1_000), ("transfer_in", 50_000, 51_000)]
+    row = await book(world, alice)
+    assert (row.total, row.available, row.yield_deposited) == (959_000, 749_000, 210_000)
+
+
+async def test_tokens_out_for_yield_come_back_to_the_unit(world: World) -> None:
+    alice = await world.owner(tokens=1_000_000)
+    await world.act(alice, world.deposit(alice, 1_000_000))
+    await earn(world, alice, 400_000)
+    await settled(world)
+    row = await book(world, alice)
+    assert (row.available, row.yield_deposited, row.total) == (600_000, 400_000, 1_000_000)
+    await compound(world, alice, 20_000)
+    pool = pool_of(world)
+    back = instructions.yield_withdraw(
+        world.programs,
+        authority=alice.pubkey(),
+        owner=alice.pubkey(),
+        yield_program=world.programs.yield_pool,
+        amount=420_000,
+        yield_accounts=yield_accounts(world, alice, pool),
+    )
+    await world.act(alice, back)
+    await world.act(alice, world.withdraw(alice, 1_020_000))
+    await settled(world)
+    assert (await book(world, alice)).total == await total(world) == 0
+    told = [row.data for row in await world.outbox("yield_event")]
+    assert [(data["kind"], data["amount"], data["new_yield_balance"]) for data in told] == [
+        ("yield_deposit", 400_000, 400_000),
+        ("yield_compound", 20_000, 420_000),
+        ("yield_withdraw", 420_000, 0),
+    ]
+
+
+async def test_an_emergency_is_a_withdrawal_by_owner_or_governance(world: World) -> None:
+    alice, bob = await world.owner(tokens=1_000), await world.owner(tokens=1_000)
+    for owner in (alice, bob):
+        await world.act(owner, world.deposit(owner, 1_000))
+    await lock(world, bob, 900)
+    for authority, owner, amount in ((alice, alice, 300), (world.operator, bob, 700)):
+        emergency = instructions.emergency_withdraw(
+            world.programs, authority=authority.pubkey(), owner=owner.pubkey(), amount=amount
+        )
+        await world.act(authority, emergency)
+    await settled(world)
+    assert (await world.history(alice))[-1] == ("emergency_withdraw", 300, 700)
+    assert (await world.history(bob))[-1] == ("emergency_withdraw", 700, 300)
+    row = await book(world, bob)
+    assert (row.available, row.locked, row.total_withdrawn) == (0, 300, 700)
+    assert [row.owner for row in await world.outbox("withdraw_event")] == [
+        address(alice),
+        address(bob),
+    ]
+    assert await total(world) == 1_000
+
+
+async def test_timelocked_tokens_are_told_apart_until_they_are_released(world: World) -> None:
+    alice, anybody = await world.owner(tokens=1_000), await world.wallet()
+    key = alice.pubkey()
+    schedule = instructions.schedule_timelock(
+        world.programs, authority=key, owner=key, amount=400, duration_seconds=YEAR
+    )
+    await world.act(alice, world.deposit(alice, 1_000), schedule)
+    await settled(world)
+    row = await book(world, alice)
+    assert (row.available, row.timelocked, row.total) == (600, 400, 1_000)
+    travel(world, YEAR)
+    release = instructions.release_timelocks(world.programs, authority=anybody.pubkey(), owner=key)
+    await world.act(anybody, release)
+    await settled(world)
+    row = await book(world, alice)
+    assert (row.available, row.timelocked, row.total) == (1_000, 0, 1_000)
+    assert [data["kind"] for data in await told(world, "timelock_event")] == [
+        "timelock",
+        "timelock_release",
+    ]
+
+
+async def test_a_withdrawal_releases_what_is_due_and_the_row_shows_it(world: World) -> None:
+    alice = await world.owner(tokens=1_000)
+    key = alice.pubkey()
+    schedule = instructions.schedule_timelock(
+        world.programs, authority=key, owner=key, amount=400, duration_seconds=60
+    )
+    await world.act(alice, world.deposit(alice, 1_000), schedule)
+    travel(world, 60)
+    await world.act(alice, world.withdraw(alice, 900))
+    await settled(world)
+    row = await book(world, alice)
+    assert (row.available, row.timelocked, row.total) == (100, 0, 100)
+
+
+async def test_policies_requests_and_signers_are_in_the_row(world: World) -> None:
+    alice, bob, key = await world.owner(tokens=1_000), Keypair(), Keypair().pubkey()
+    owner, programs = alice.pubkey(), world.programs
+    await world.act(
+        alice,
+        world.deposit(alice, 1_000),
+        instructions.set_withdraw_min_delay(programs, owner=owner, seconds=60),
+        instructions.request_withdraw(programs, owner=owner, amount=100),
+        instructions.set_withdraw_rate_limit(
+            programs, owner=owner, window_seconds=3_600, max_amount=500
+        ),
+        instructions.add_withdraw_whitelist(programs, owner=owner, address=key),
+    )
+    signers = [owner, bob.pubkey()]
+    await world.act(
+        alice,
+        instructions.set_vault_multisig(programs, owner=owner, signers=signers, threshold=2),
+    )
+    await settled(world)
+    row = await book(world, alice)
+    assert row.multisig_threshold == 2
+    assert row.state["multisig_signers"] == [str(owner), str(bob.pubkey())]
+    assert row.state["min_withdraw_delay_seconds"] == 60
+    assert [each["amount"] for each in row.state["pending_withdrawals"]] == [100]
+    assert (row.state["rate_window_seconds"], row.state["rate_limit_amount"]) == (3_600, 500)
+    assert row.state["withdraw_whitelist"] == [str(key)]
+
+
+async def test_every_event_is_recorded_and_those_that_move_tokens_are_told(world: World) -> None:
+    alice, bob = await world.owner(tokens=1_000_000), await world.owner(tokens=1_000)
+    programs, governance, owner = world.programs, world.operator.pubkey(), alice.pubkey()
+    stranger = Pubkey.new_unique()
+    await world.act(
+        world.operator,
+        instructions.add_authorized_program(programs, governance=governance, program=stranger),
+        instructions.remove_authorized_program(programs, governance=governance, program=stranger),
+        instructions.set_freeze_flag(programs, governance=governance, freeze=True),
+        instructions.set_freeze_flag(programs, governance=governance, freeze=False),
+        instructions.set_cpi_enforced(programs, governance=governance, cpi_enforced=True),
+        instructions.update_usdt_mint(
+            programs, governance=governance, owner=bob.pubkey(), new_mint=programs.mint
+        ),
+    )
+    await world.act(
+        alice,
+        world.deposit(alice, 1_000_000),
+        world.withdraw(alice, 100),
+        instructions.emergency_withdraw(programs, authority=owner, owner=owner, amount=100),
+        instructions.schedule_timelock(
+            programs, authority=owner, owner=owner, amount=5, duration_seconds=60
+        ),
+    )
+    await world.act(
+        alice,
+        instructions.add_withdraw_whitelist(programs, owner=owner, address=stranger),
+        instructions.set_withdraw_rate_limit(
+            programs, owner=owner, window_seconds=60, max_amount=500
+        ),
+        instructions.set_withdraw_min_delay(programs, owner=owner, seconds=60),
+        instructions.request_withdraw(programs, owner=owner, amount=100),
+    )
+    await lock(world, alice, 600)
+    await world.act(alice, unlock(world, alice, 600))
+    for giver, taker in ((alice, bob), (bob, alice)):
+        rebalance = instructions.rebalance_collateral(
+            programs,
+            authority=governance,
+            from_owner=giver.pubkey(),
+            to_owner=taker.pubkey(),
+            amount=7,
+        )
+        await world.act(world.operator, rebalance)
+    await earn(world, alice, 200_000)
+    await compound(world, alice, 10_000)
+    back = instructions.yield_withdraw(
+        programs,
+        authority=owner,
+        owner=owner,
+        yield_program=programs.yield_pool,
+        amount=1,
+        yield_accounts=yield_accounts(world, alice, pool_of(world)),
+    )
+    release = instructions.release_timelocks(programs, authority=owner, owner=owner)
+    await world.act(alice, back, release)
+    await world.act(bob, instructions.close_vault(programs, bob.pubkey()))
+    await settled(world)
+
+    async with world.database.connection() as conn:
+        cursor = await conn.execute(b"SELECT DISTINCT name FROM chain_events")
+        names = {name for (name,) in await cursor.fetchall()}
+    assert names == {kind.__name__ for kind in get_args(Event)}
+    rows = await world.outbox()
+    topics = {(row.topic, row.data.get("kind")) for row in rows if row.owner == address(alice)}
+    assert topics == {
+        ("deposit_event", "deposit"),
+        ("withdraw_event", "withdraw"),
+        ("withdraw_event", "emergency_withdraw"),
+        ("lock_event", "lock"),
+        ("unlock_event", "unlock"),
+        ("transfer_event", "transfer_in"),
+        ("transfer_event", "transfer_out"),
+        ("timelock_event", "timelock"),
+        ("timelock_event", "timelock_release"),
+        ("yield_event", "yield_deposit"),
+        ("yield_event", "yield_compound"),
+        ("yield_event", "yield_withdraw"),
+        ("vault_balance_update", None),
+    }
+    lines = {line.kind for line in await lines_of(world, alice)}
+    assert lines == {kind for _, kind in topics if kind}
+
+
+# --- what the tests do --------------------------------------------------------------------------
+
+
+async def total(world: World) -> int:
+    """What all vaults hold, once everything is applied."""
+    assert await world.indexer().catch_up()
+    async with world.database.connection() as conn:
+        return (await vaults.tvl(conn)).total
+
+
+async def book(world: World, owner: Keypair) -> VaultRow:
+    async with world.database.connection() as conn:
+        row = await vaults.get(conn, address(owner))
+    assert row is not None
+    return row
+
+
+async def lines_of(world: World, owner: Keypair) -> list[HistoryRow]:
+    async with world.database.connection() as conn:
+        return await history.page(conn, address(owner), limit=100)
+
+
+async def told(world: World, topic: str) -> list[dict[str, object]]:
+    return [row.data for row in await world.outbox(topic)]
+
+
+async def lock(world: World, owner: Keypair, amount: int) -> None:
+    key = owner.pubkey()
+    await world.act(
+        owner,
+        instructions.init_position_summary(world.programs, payer=key, owner=key),
+        instructions.open_position(world.programs, authority=key, owner=key, amount=amount),
+    )
+
+
+def unlock(world: World, owner: Keypair, amount: int) -> Instruction:
+    key = owner.pubkey()
+    return instructions.close_position(world.programs, authority=key, owner=key, amount=amount)
+
+
+def travel(world: World, seconds: int) -> None:
+    chain = world.chain.chain
+    chain.move_time(chain.time.now() + seconds)
+
+
+def pool_of(world: World) -> Pubkey:
+    return pool_address(world.programs, mint=world.programs.mint, admin=world.operator.pubkey())
+
+
+def yield_accounts(world: World, owner: Keypair, pool: Pubkey) -> list[AccountMeta]:
+    vault = vault_address(world.programs, owner.pubkey())
+    return yield_pool.vault_yield_accounts(
+        world.programs, vault=vault, pool=pool, mint=world.programs.mint
+    )
+
+
+async def earn(world: World, owner: Keypair, amount: int) -> None:
+    """Put tokens into the pool."""
+    key, pool = owner.pubkey(), pool_of(world)
+    vault = vault_address(world.programs, key)
+    await world.act(
+        owner,
+        yield_pool.open_position(world.programs, payer=key, owner=vault, pool=pool),
+        instructions.yield_deposit(
+            world.programs,
+            authority=key,
+            owner=key,
+            yield_program=world.programs.yield_pool,
+            amount=amount,
+            yield_accounts=yield_accounts(world, owner, pool),
+        ),
+    )
+
+
+async def compound(world: World, owner: Keypair, amount: int) -> None:
+    """A year passes, and so much of the interest is compounded."""
+    travel(world, YEAR)
+    key = owner.pubkey()
+    await world.act(
+        owner,
+        instructions.compound_yield(
+            world.programs,
+            authority=key,
+            owner=key,
+            yield_program=world.programs.yield_pool,
+            compounded_amount=amount,
+            yield_accounts=yield_accounts(world, owner, pool_of(world)),
+        ),
+    )
