@@ -15,6 +15,7 @@ from cvms.chain import instructions
 from cvms.chain.accounts import (
     Account,
     Vault,
+    owned_by,
     read_token_account,
     read_vault,
     read_vault_authority,
@@ -120,6 +121,38 @@ async def prepare_remove_delegate(
     _vault(account, programs, owner)
     instruction = instructions.remove_delegate(programs, owner=owner, delegate=delegate)
     return await _build(rpc, instruction, fee_payer)
+
+
+async def prepare_on_vault(
+    rpc: Rpc,
+    programs: Programs,
+    *,
+    owner: Pubkey,
+    instruction: Instruction,
+    fee_payer: Pubkey,
+) -> BuiltTransaction:
+    """One instruction that needs nothing but the owner's vault."""
+    await fetch_vault(rpc, programs, owner)
+    return await _build(rpc, instruction, fee_payer)
+
+
+async def prepare_position(
+    rpc: Rpc, programs: Programs, *, owner: Pubkey, instruction: Instruction, fee_payer: Pubkey
+) -> BuiltTransaction:
+    """One of the position manager's instructions. The owner pays for a summary that is missing."""
+    vault = vault_address(programs, owner)
+    addresses = [vault, position_summary_address(programs.position_manager, vault)]
+    account, summary = await _fetch(rpc, addresses)
+    _vault(account, programs, owner)
+    create = instructions.init_position_summary(programs, payer=owner, owner=owner)
+    missing = owned_by(summary, programs.position_manager) is None
+    return await _build(rpc, instruction, fee_payer, [create] if missing else [])
+
+
+async def fetch_vault(rpc: Rpc, programs: Programs, owner: Pubkey) -> Vault:
+    """The owner's vault as it is now. Raises Conflict for one of another mint."""
+    [account] = await _fetch(rpc, [vault_address(programs, owner)])
+    return _vault(account, programs, owner)
 
 
 async def _fetch(rpc: Rpc, addresses: Sequence[Pubkey]) -> tuple[Account | None, ...]:

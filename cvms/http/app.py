@@ -7,7 +7,7 @@ from solders.keypair import Keypair
 from cvms.chain.rpc import Rpc
 from cvms.chain.types import Programs
 from cvms.config import Config
-from cvms.http import balances, idl, nonces, probes, transactions, vault
+from cvms.http import balances, idl, nonces, positions, probes, transactions, vault
 from cvms.http.cors import Cors
 from cvms.http.docs import register_docs
 from cvms.http.edge import MAX_IN_FLIGHT, Edge
@@ -66,6 +66,7 @@ def create_app(
         *nonces.ROUTES,
         *vault.ROUTES,
         *balances.ROUTES,
+        *positions.ROUTES,
         *transactions.ROUTES,
     )
     register(app, services, routes)

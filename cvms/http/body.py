@@ -28,6 +28,7 @@ class Body(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 # Nothing that PostgreSQL, a header or the signed text could take for something else.
 Nonce = Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9_-]{16,64}\Z")]
 WalletSignature = Annotated[str, msgspec.Meta(min_length=64, max_length=90)]
+Seconds = Annotated[int, msgspec.Meta(ge=0, le=MAX_AMOUNT)]
 Limit = Annotated[int, msgspec.Meta(ge=1, le=100)]
 Offset = Annotated[int, msgspec.Meta(ge=0, le=10_000_000)]
 RowId = Annotated[int, msgspec.Meta(ge=1, le=MAX_AMOUNT)]

@@ -31,6 +31,7 @@ TAGS = {
     "operation": "Is it alive, ready, and how is it doing",
     "authentication": "What a wallet signs with",
     "vaults": "Vaults, their balances and their history",
+    "positions": "Collateral that positions hold",
     "transactions": "Transactions on their way to the chain",
     "programs": "The on-chain programs",
 }

@@ -41,6 +41,7 @@ from cvms.http.routing import Answer
 from cvms.http.services import Services
 from cvms.store import audit, nonces, submissions
 from cvms.store.connection import TrioConnection
+from cvms.store.submissions import State
 
 # Two requests for the same thing at the same time are two transactions: a different compute limit
 # makes them differ, since a transaction that equals an earlier one lands only once.
@@ -151,6 +152,10 @@ async def _submit(
     signature = signature_of(transaction)
     async with services.database.transaction() as conn:
         await _consume(conn, signed)
+        if plan.shared:
+            under_way = await submissions.under_way(conn, plan.action, str(plan.owner))
+            if under_way is not None:
+                return Answer(_submitted(under_way.signature, under_way.state), 202)
         await submissions.record_signed(
             conn,
             message_hash=built.message_hash,
@@ -164,7 +169,7 @@ async def _submit(
         )
         await _write_down(conn, plan, signed, "accepted", {"mode": "submitted", "tx": signature})
     services.submit_wake.wake()
-    return Answer(replies.Submitted(signature=signature, status="pending"), 202)
+    return Answer(_submitted(signature, State.PENDING), 202)
 
 
 async def _write_refusal(
@@ -200,6 +205,10 @@ async def _write_down(
         details={"amount": plan.amount, **details},
     )
     await audit.append(conn, entry)
+
+
+def _submitted(signature: str | None, state: State) -> replies.Submitted:
+    return replies.Submitted(signature=signature or "", status=state)
 
 
 def _instruction(instruction: Instruction) -> replies.Instruction:

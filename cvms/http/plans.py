@@ -6,22 +6,29 @@ say, in simulation and then on chain.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
+from solders.instruction import Instruction
 from solders.pubkey import Pubkey
 
+from cvms.chain import instructions
 from cvms.chain.accounts import Vault, read_token_account, read_vault
 from cvms.chain.addresses import token_account, vault_address
+from cvms.chain.clock import chain_time
 from cvms.chain.transactions import BuiltTransaction
 from cvms.chain.types import Commitment
 from cvms.chain.vault_transactions import (
+    fetch_vault,
     prepare_add_delegate,
     prepare_deposit,
     prepare_initialize,
+    prepare_on_vault,
+    prepare_position,
     prepare_remove_delegate,
     prepare_withdraw,
 )
-from cvms.errors import FieldProblem, InvalidRequest, VaultNotFound
+from cvms.errors import Conflict, FieldProblem, InvalidRequest, VaultNotFound
 from cvms.http.services import Services
 
 
@@ -34,6 +41,8 @@ class Plan:
     built: BuiltTransaction
     delegated: bool = False
     amount: int | None = None
+    # An unfinished submission of the same action and owner answers for this one.
+    shared: bool = False
 
 
 async def initialize(services: Services, user: Pubkey) -> Plan:
@@ -98,6 +107,85 @@ async def withdraw(services: Services, owner: Pubkey, amount: int, recipient: Pu
         fee_payer=operator if receives else owner,
     )
     return Plan("withdraw", owner, built, delegated, amount)
+
+
+async def by_owner(
+    services: Services,
+    action: str,
+    owner: Pubkey,
+    instruction: Instruction,
+    *,
+    amount: int | None = None,
+) -> Plan:
+    """An instruction on the vault that only its owner may give."""
+    built = await prepare_on_vault(
+        services.rpc,
+        services.programs,
+        owner=owner,
+        instruction=instruction,
+        fee_payer=services.operator.pubkey(),
+    )
+    return Plan(action, owner, built, amount=amount)
+
+
+async def by_owner_or_delegate(
+    services: Services,
+    action: str,
+    owner: Pubkey,
+    instruction: Callable[[Pubkey], Instruction],
+    *,
+    amount: int | None = None,
+) -> Plan:
+    """An instruction on the vault, by the service where it is a delegate; `instruction` takes who
+    gives it.
+    """
+    operator = services.operator.pubkey()
+    vault = await fetch_vault(services.rpc, services.programs, owner)
+    delegated = operator in vault.delegates and vault.multisig_threshold == 0
+    built = await prepare_on_vault(
+        services.rpc,
+        services.programs,
+        owner=owner,
+        instruction=instruction(operator if delegated else owner),
+        fee_payer=operator,
+    )
+    return Plan(action, owner, built, delegated, amount)
+
+
+async def position(
+    services: Services, action: str, owner: Pubkey, instruction: Instruction, *, amount: int
+) -> Plan:
+    """An instruction of the position manager: the owner signs, since it binds collateral."""
+    built = await prepare_position(
+        services.rpc,
+        services.programs,
+        owner=owner,
+        instruction=instruction,
+        fee_payer=services.operator.pubkey(),
+    )
+    return Plan(action, owner, built, amount=amount)
+
+
+async def release_timelocks(services: Services, owner: Pubkey) -> Plan:
+    """Give matured timelocks back, by the service. Raises Conflict when none has matured: anybody
+    may ask, and the service pays.
+    """
+    operator = services.operator.pubkey()
+    vault = await fetch_vault(services.rpc, services.programs, owner)
+    now = await chain_time(services.rpc)
+    if not any(entry.unlock_time <= now for entry in vault.timelocks):
+        first = min((entry.unlock_time for entry in vault.timelocks), default=None)
+        when = "there is none" if first is None else f"the first does in {first - now} s"
+        raise Conflict(f"No timelock of this vault has matured: {when}.")
+    instruction = instructions.release_timelocks(services.programs, authority=operator, owner=owner)
+    built = await prepare_on_vault(
+        services.rpc,
+        services.programs,
+        owner=owner,
+        instruction=instruction,
+        fee_payer=operator,
+    )
+    return Plan("release_timelocks", owner, built, delegated=True, shared=True)
 
 
 def _check_recipient(recipient: Pubkey, owner: Pubkey, vault: Vault) -> None:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from functools import partial
 
+from solders.instruction import Instruction
 from solders.pubkey import Pubkey
 
+from cvms.chain import instructions
 from cvms.errors import Conflict, ProgramRefused, VaultNotFound
-from cvms.http import plans
-from cvms.http.body import Body, Nonce, TokenAmount, WalletSignature
+from cvms.http import plans, replies
+from cvms.http.body import Body, Nonce, Seconds, TokenAmount, WalletSignature
 from cvms.http.operations import COSIGN, COSIGN_OR_SUBMIT, SIGNED_REFUSALS, SignedRequest, carry_out
 from cvms.http.routing import Answer, Auth, Route
 from cvms.http.services import Services
@@ -39,6 +41,15 @@ class Deposit(Signed, frozen=True, kw_only=True):
 class Withdraw(Signed, frozen=True, kw_only=True):
     amount: TokenAmount
     recipient: Pubkey | None = None
+
+
+class Schedule(Signed, frozen=True, kw_only=True):
+    amount: TokenAmount
+    duration_seconds: Seconds
+
+
+class Release(Body, frozen=True):
+    owner: Pubkey
 
 
 class Delegate(Signed, frozen=True, kw_only=True):
@@ -78,6 +89,62 @@ async def remove_delegate(services: Services, body: Delegate) -> Answer:
     signed = body.request("delegate_remove", body.delegate)
     plan = partial(plans.remove_delegate, services, body.owner, body.delegate)
     return await carry_out(services, "delegate_remove", plan, signed)
+
+
+async def request_withdraw(services: Services, body: Deposit) -> Answer:
+    """Ask for a withdrawal that the vault's minimum delay allows later."""
+    signed = body.request("request_withdraw", body.amount)
+    instruction = instructions.request_withdraw(
+        services.programs, owner=body.owner, amount=body.amount
+    )
+    plan = partial(
+        plans.by_owner,
+        services,
+        "request_withdraw",
+        body.owner,
+        instruction,
+        amount=body.amount,
+    )
+    return await carry_out(services, "request_withdraw", plan, signed)
+
+
+async def schedule_withdraw(services: Services, body: Schedule) -> Answer:
+    """Put available tokens into a timelock; at once where we are delegate."""
+    signed = body.request("schedule", body.amount, body.duration_seconds)
+    instruction = partial(_schedule, services, body)
+    plan = partial(
+        plans.by_owner_or_delegate,
+        services,
+        "schedule_withdraw",
+        body.owner,
+        instruction,
+        amount=body.amount,
+    )
+    return await carry_out(services, "schedule_withdraw", plan, signed)
+
+
+def _schedule(services: Services, body: Schedule, authority: Pubkey) -> Instruction:
+    return instructions.schedule_timelock(
+        services.programs,
+        authority=authority,
+        owner=body.owner,
+        amount=body.amount,
+        duration_seconds=body.duration_seconds,
+    )
+
+
+async def release_timelocks(services: Services, body: Release) -> Answer:
+    """Give matured timelocks back to available. Anyone may ask: it does only what time allows."""
+    plan = partial(plans.release_timelocks, services, body.owner)
+    return await carry_out(services, "release_timelocks", plan)
+
+
+async def close(services: Services, body: Signed) -> Answer:
+    """Close an empty vault; its rent goes to the owner."""
+    signed = body.request("close_vault")
+    instruction = instructions.close_vault(services.programs, body.owner)
+    plan = partial(plans.by_owner, services, "close_vault", body.owner, instruction)
+    return await carry_out(services, "close_vault", plan, signed)
 
 
 ROUTES = (
@@ -134,6 +201,54 @@ ROUTES = (
         replies=COSIGN,
         refusals=SIGNED_REFUSALS,
         auth=Auth.WALLET,
+        tags=("vaults",),
+    ),
+    Route(
+        method="POST",
+        rule="/api/vault/request-withdraw",
+        view=request_withdraw,
+        body=Deposit,
+        replies=COSIGN,
+        refusals=(*SIGNED_REFUSALS, VaultNotFound, Conflict),
+        auth=Auth.WALLET,
+        sensitive=True,
+        idempotent=True,
+        second_factor=True,
+        tags=("vaults",),
+    ),
+    Route(
+        method="POST",
+        rule="/api/vault/schedule-withdraw",
+        view=schedule_withdraw,
+        body=Schedule,
+        replies=COSIGN_OR_SUBMIT,
+        refusals=(*SIGNED_REFUSALS, VaultNotFound, Conflict),
+        auth=Auth.WALLET,
+        sensitive=True,
+        idempotent=True,
+        second_factor=True,
+        tags=("vaults",),
+    ),
+    Route(
+        method="POST",
+        rule="/api/vault/release-timelocks",
+        view=release_timelocks,
+        body=Release,
+        replies={202: replies.Submitted},
+        refusals=(VaultNotFound, Conflict, ProgramRefused),
+        sensitive=True,
+        idempotent=True,
+        tags=("vaults",),
+    ),
+    Route(
+        method="POST",
+        rule="/api/vault/close",
+        view=close,
+        body=Signed,
+        replies=COSIGN,
+        refusals=(*SIGNED_REFUSALS, VaultNotFound, Conflict),
+        auth=Auth.WALLET,
+        idempotent=True,
         tags=("vaults",),
     ),
 )

@@ -103,6 +103,19 @@ ORDER BY created_at
 LIMIT %(limit)s
 """
 
+# Whoever looks for the same waits here until the other's transaction has ended.
+TAKE_TURNS = "SELECT pg_advisory_xact_lock(hashtextextended(%(key)s, 0))"
+
+UNDER_WAY = """
+SELECT message_hash, kind, owner, state, signature, message, wire, last_valid_block_height, amount,
+       error, slot, created_at, updated_at
+FROM submissions
+WHERE state IN ('pending', 'submitted')
+  AND kind = %(kind)s
+  AND owner = %(owner)s
+LIMIT 1
+"""
+
 ADVANCE = """
 UPDATE submissions
 SET state = %(state)s,
@@ -247,6 +260,16 @@ async def get_by_message(conn: TrioConnection[Any], message_hash: bytes) -> Subm
 async def unfinished(conn: TrioConnection[Any], limit: int = 256) -> list[Submission]:
     """Up to `limit` submissions that are signed and not final, the oldest first."""
     return await fetch_all(conn, Submission, UNFINISHED, {"limit": limit})
+
+
+async def under_way(conn: TrioConnection[Any], kind: str, owner: str) -> Submission | None:
+    """A submission of this kind and owner that has not landed yet.
+
+    Until this database transaction ends nobody else gets an answer for the same kind and owner, so
+    that of several who find none only one can add one.
+    """
+    await conn.execute(TAKE_TURNS, {"key": f"submission:{kind}:{owner}"})
+    return await fetch_one(conn, Submission, UNDER_WAY, {"kind": kind, "owner": owner})
 
 
 async def advance(

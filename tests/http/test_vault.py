@@ -3,19 +3,28 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Sequence
-from typing import Any
 
-import httpx
 import trio
-from psycopg.rows import dict_row
 from solders.keypair import Keypair
 from solders.pubkey import Pubkey
 
 from cvms.chain.addresses import token_account
 from cvms.chain.transactions import parse_base64
 from tests.http.conftest import Json, Served, Service, running
-from tests.http.wallets import USDT, cosigned, funded, land, landed, settled, signed
+from tests.http.wallets import (
+    USDT,
+    at_once,
+    cosigned,
+    deposit,
+    funded,
+    initialize,
+    land,
+    rows,
+    settled,
+    signed,
+    submit,
+    with_vault,
+)
 
 WITHDRAW = "/api/vault/withdraw"
 
@@ -82,7 +91,7 @@ async def test_what_the_program_refuses_is_a_422_under_its_own_name_and_used_up(
 async def test_twenty_equal_requests_at_once_are_one(front: Service) -> None:
     wallet = await with_vault(front, amount=100 * USDT, delegate=True)
     body = await signed(front, wallet, "withdraw", ("amount", 1 * USDT))
-    replies = await at_once(front, [body] * 20)
+    replies = await at_once(front, WITHDRAW, [body] * 20)
     assert sorted(reply.status_code for reply in replies) == [202] + [409] * 19
     assert {reply.json()["code"] for reply in replies if reply.status_code == 409} == {"nonce_used"}
     withdrawals = await rows(front, "SELECT state FROM submissions WHERE kind = 'withdraw'")
@@ -94,7 +103,7 @@ async def test_equal_withdrawals_with_their_own_nonces_are_as_many_transactions(
 ) -> None:
     wallet = await with_vault(front, amount=100 * USDT, delegate=True)
     bodies = [await signed(front, wallet, "withdraw", ("amount", 1 * USDT)) for _ in range(5)]
-    replies = await at_once(front, bodies)
+    replies = await at_once(front, WITHDRAW, bodies)
     assert [reply.status_code for reply in replies] == [202] * 5
     assert len({reply.json()["signature"] for reply in replies}) == 5
 
@@ -304,44 +313,6 @@ async def test_operations_are_counted_by_outcome(front: Service) -> None:
 # --- what the tests are made of ----------------------------------------------------------------
 
 
-async def initialize(service: Served, wallet: Keypair) -> httpx.Response:
-    return await service.post("/api/vault/initialize", {"user_pubkey": str(wallet.pubkey())})
-
-
-async def deposit(service: Served, wallet: Keypair, amount: int) -> httpx.Response:
-    return await service.post(
-        "/api/vault/deposit", await signed(service, wallet, "deposit", ("amount", amount))
-    )
-
-
-async def submit(service: Served, wallet: Keypair, reply: httpx.Response) -> httpx.Response:
-    return await service.post("/api/transactions", cosigned(wallet, reply))
-
-
-async def with_vault(front: Service, *, amount: int = 0, delegate: bool = False) -> Keypair:
-    """A wallet with a vault, some tokens in it, and the operator as delegate if asked for."""
-    wallet = await funded(front)
-    await sent(front, wallet, await initialize(front, wallet))
-    if amount:
-        await sent(front, wallet, await deposit(front, wallet, amount))
-    if delegate:
-        operator = str(front.config.operator.pubkey())
-        body = await signed(front, wallet, "delegate_add", ("delegate", operator))
-        await sent(front, wallet, await front.post("/api/vault/delegate/add", body))
-    return wallet
-
-
-async def sent(front: Service, wallet: Keypair, reply: httpx.Response) -> None:
-    """Submit, and send what is stored as the submitter would."""
-    submitted = await submit(front, wallet, reply)
-    assert submitted.status_code == 202, submitted.text
-    (row,) = await rows(front, "SELECT wire FROM submissions WHERE state = 'pending'")
-    signature = await front.rpc.send_transaction(row["wire"])
-    await landed(front.rpc, signature)
-    async with front.database.connection() as conn:
-        await conn.execute("DELETE FROM submissions")
-
-
 async def balance_of(service: Served, owner: str, expected: int) -> Json:
     """The balance, once the indexer has seen what the chain has confirmed."""
     with trio.fail_after(20):
@@ -363,24 +334,3 @@ async def pages_of(service: Served, owner: str) -> None:
     only = (await service.get(f"{path}&kind=deposit")).json()
     assert only["transactions"] == second["transactions"]
     assert (await service.get(f"{path}&offset=2")).json()["next_cursor"] is None
-
-
-async def at_once(service: Served, bodies: Sequence[Json]) -> list[httpx.Response]:
-    replies: list[httpx.Response] = []
-
-    async def ask(body: Json) -> None:
-        replies.append(await service.post(WITHDRAW, body))
-
-    async with trio.open_nursery() as nursery:
-        for body in bodies:
-            nursery.start_soon(ask, body)
-    return replies
-
-
-async def rows(service: Served, query: str) -> list[dict[str, Any]]:
-    async with (
-        service.database.connection() as conn,
-        conn.cursor(row_factory=dict_row) as cursor,
-    ):
-        await cursor.execute(query.encode())
-        return await cursor.fetchall()

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import base64
+from collections.abc import Sequence
 from typing import Any
 
 import httpx
 import trio
+from psycopg.rows import dict_row
 from solders.keypair import Keypair
 
 from cvms.chain.rpc import Rpc
 from cvms.chain.transactions import attach_signature, parse_base64
-from tests.http.conftest import Json, Served
+from tests.http.conftest import Json, Served, Service
 
 SOL = 1_000_000_000
 USDT = 1_000_000
@@ -76,3 +78,63 @@ async def settled(service: Served, signature: str) -> Json:
                 return state
             assert state["status"] in {"pending", "submitted"}, state
             await trio.sleep(0.02)
+
+
+async def initialize(service: Served, wallet: Keypair) -> httpx.Response:
+    return await service.post("/api/vault/initialize", {"user_pubkey": str(wallet.pubkey())})
+
+
+async def deposit(service: Served, wallet: Keypair, amount: int) -> httpx.Response:
+    return await service.post(
+        "/api/vault/deposit", await signed(service, wallet, "deposit", ("amount", amount))
+    )
+
+
+async def submit(service: Served, wallet: Keypair, reply: httpx.Response) -> httpx.Response:
+    return await service.post("/api/transactions", cosigned(wallet, reply))
+
+
+async def with_vault(front: Service, *, amount: int = 0, delegate: bool = False) -> Keypair:
+    """A wallet with a vault, some tokens in it, and the operator as delegate if asked for."""
+    wallet = await funded(front)
+    await sent(front, wallet, await initialize(front, wallet))
+    if amount:
+        await sent(front, wallet, await deposit(front, wallet, amount))
+    if delegate:
+        operator = str(front.config.operator.pubkey())
+        body = await signed(front, wallet, "delegate_add", ("delegate", operator))
+        await sent(front, wallet, await front.post("/api/vault/delegate/add", body))
+    return wallet
+
+
+async def sent(front: Service, wallet: Keypair, reply: httpx.Response) -> None:
+    """Submit, and send what is stored as the submitter would."""
+    submitted = await submit(front, wallet, reply)
+    assert submitted.status_code == 202, submitted.text
+    (row,) = await rows(front, "SELECT wire FROM submissions WHERE state = 'pending'")
+    signature = await front.rpc.send_transaction(row["wire"])
+    await landed(front.rpc, signature)
+    async with front.database.connection() as conn:
+        await conn.execute("DELETE FROM submissions")
+
+
+async def rows(service: Served, query: str) -> list[dict[str, Any]]:
+    async with (
+        service.database.connection() as conn,
+        conn.cursor(row_factory=dict_row) as cursor,
+    ):
+        await cursor.execute(query.encode())
+        return await cursor.fetchall()
+
+
+async def at_once(service: Served, route: str, bodies: Sequence[Json]) -> list[httpx.Response]:
+    """POST them all together."""
+    replies: list[httpx.Response] = []
+
+    async def ask(body: Json) -> None:
+        replies.append(await service.post(route, body))
+
+    async with trio.open_nursery() as nursery:
+        for body in bodies:
+            nursery.start_soon(ask, body)
+    return replies

@@ -1,0 +1,24 @@
+"""The chain's own time, which is what timelocks and delays are measured in."""
+
+from __future__ import annotations
+
+import struct
+
+from solders.sysvar import CLOCK
+
+from cvms.chain.rpc import Rpc
+from cvms.chain.types import Commitment
+from cvms.errors import DecodeError
+
+_LENGTH = 40  # slot, epoch start, epoch, leader schedule epoch, and last the time
+_UNIX_TIMESTAMP = 32
+
+
+async def chain_time(rpc: Rpc) -> int:
+    """Unix seconds, as programs see them in the newest confirmed block."""
+    found = await rpc.get_accounts([CLOCK], commitment=Commitment.CONFIRMED)
+    [account] = found.accounts
+    if account is None or len(account.data) != _LENGTH:
+        raise DecodeError("the chain has no clock")
+    (seconds,) = struct.unpack_from("<q", account.data, _UNIX_TIMESTAMP)
+    return int(seconds)

@@ -1,0 +1,57 @@
+"""The routes of the position manager: collateral locked for a position, and given back."""
+
+from __future__ import annotations
+
+from functools import partial
+
+from cvms.chain import instructions
+from cvms.errors import Conflict, VaultNotFound
+from cvms.http import plans
+from cvms.http.body import TokenAmount
+from cvms.http.operations import COSIGN, SIGNED_REFUSALS, carry_out
+from cvms.http.routing import Answer, Auth, Route
+from cvms.http.services import Services
+from cvms.http.vault import Signed
+
+
+class Position(Signed, frozen=True, kw_only=True):
+    amount: TokenAmount
+
+
+async def lock(services: Services, body: Position) -> Answer:
+    """Open a position and lock its collateral, through the position manager."""
+    signed = body.request("pm_lock", body.amount)
+    instruction = instructions.open_position(
+        services.programs, authority=body.owner, owner=body.owner, amount=body.amount
+    )
+    plan = partial(plans.position, services, "pm_lock", body.owner, instruction, amount=body.amount)
+    return await carry_out(services, "pm_lock", plan, signed)
+
+
+async def unlock(services: Services, body: Position) -> Answer:
+    """Close a position, or a part of one, and unlock its collateral."""
+    signed = body.request("pm_unlock", body.amount)
+    instruction = instructions.close_position(
+        services.programs, authority=body.owner, owner=body.owner, amount=body.amount
+    )
+    plan = partial(
+        plans.position, services, "pm_unlock", body.owner, instruction, amount=body.amount
+    )
+    return await carry_out(services, "pm_unlock", plan, signed)
+
+
+ROUTES = tuple(
+    Route(
+        method="POST",
+        rule=rule,
+        view=view,
+        body=Position,
+        replies=COSIGN,
+        refusals=(*SIGNED_REFUSALS, VaultNotFound, Conflict),
+        auth=Auth.WALLET,
+        sensitive=True,
+        idempotent=True,
+        tags=("positions",),
+    )
+    for rule, view in (("/api/pm/lock", lock), ("/api/pm/unlock", unlock))
+)
