@@ -1,0 +1,170 @@
+"""Who can sign or be named in another's place, and what can be given for a program or a sysvar."""
+
+from solders.pubkey import Pubkey
+
+from .. import ledger as chain
+from .. import yield_pool
+from ..ledger import ASSOCIATED, PROGRAM, RENT, SYSTEM, TOKEN
+from .standins import (
+    Role,
+    as_good,
+    delegate,
+    elsewhere,
+    friend,
+    governance,
+    nothing,
+    other,
+    owner,
+    owners_vault,
+    program,
+    refused_with,
+    stranger,
+)
+from .tokens import TOKEN_2022
+from .world import World
+
+CLOCK = Pubkey.from_string("SysvarC1ock11111111111111111111111111111111")
+SYSVARS = Pubkey.from_string("Sysvar1111111111111111111111111111111111111")
+
+# They sign, all of them: only whether they may is in question.
+
+
+def former_delegate(world: World, _: Pubkey) -> Pubkey:
+    owner, former = world.keys[world.owner], world.wallet()
+    world.ledger.must(chain.add_delegate(world.owner, former), owner)
+    world.ledger.must(chain.remove_delegate(world.owner, former), owner)
+    return former
+
+
+def multisig_signer(world: World, _: Pubkey) -> Pubkey:
+    """One of a multisig that is noted, but not in force."""
+    world.change(multisig_signers=[world.stranger])
+    return world.stranger
+
+
+VAULTS_SIGNER: Role = refused_with(
+    "Unauthorized",
+    a_stranger=stranger,
+    another_owner=other,
+    governance=governance,
+    a_wallet_that_may_be_paid=friend,
+    a_former_delegate=former_delegate,
+    a_signer_without_a_multisig=multisig_signer,
+)
+SIGNING_OWNER: Role = refused_with(
+    "ConstraintSeeds",
+    a_stranger=stranger,
+    another_owner=other,
+    governance=governance,
+    the_delegate=delegate,
+    a_wallet_that_may_be_paid=friend,
+)
+GOVERNANCE: Role = refused_with(
+    "Unauthorized", a_stranger=stranger, the_owner=owner, another_owner=other, the_delegate=delegate
+)
+EMERGENCY_SIGNER: Role = refused_with(
+    "Unauthorized",
+    a_stranger=stranger,
+    another_owner=other,
+    the_delegate=delegate,
+    a_wallet_that_may_be_paid=friend,
+)
+NEW_OWNER: Role = refused_with(
+    "ConstraintSeeds",
+    somebody_elses_wallet=friend,
+    another_owner=other,
+    governance=governance,
+)
+ANYBODY: Role = as_good(
+    a_stranger_who_may=stranger, another_owner_who_may=other, the_delegate_who_may=delegate
+)
+NAMED_OWNER: Role = refused_with(
+    "ConstraintSeeds",
+    a_stranger=stranger,
+    another_owner=other,
+    governance=governance,
+    the_delegate=delegate,
+    the_vault=owners_vault,
+    nothing=nothing,
+)
+
+
+# Programs and sysvars
+
+
+def impostor(world: World, _: Pubkey) -> Pubkey:
+    """A program that answers, but is another one."""
+    address = Pubkey.new_unique()
+    world.ledger.svm.add_program(address, chain.ELF.read_bytes())
+    return address
+
+
+def other_programs(right: Pubkey, refusal: str) -> Role:
+    known = {
+        "the vault program": PROGRAM,
+        "the token program": TOKEN,
+        "the newer token program": TOKEN_2022,
+        "the associated token program": ASSOCIATED,
+        "the system program": SYSTEM,
+    }
+    role = refused_with(
+        refusal, a_program_of_an_attacker=impostor, nothing=nothing, a_wallet=stranger
+    )
+    for name, address in known.items():
+        if address != right:
+            role = role | refused_with(refusal, **{name: program(address)})
+    return role
+
+
+def the_program(right: Pubkey) -> Role:
+    return other_programs(right, "InvalidProgramId")
+
+
+def a_sysvar(*, copy: Role) -> Role:
+    return copy | refused_with(
+        "AccountSysvarMismatch",
+        another_sysvar=program(CLOCK),
+        a_program=program(SYSTEM),
+        nothing=nothing,
+        a_wallet=stranger,
+    )
+
+
+def forged_instructions(world: World, _: Pubkey) -> Pubkey:
+    """Says that the position manager is running."""
+    running = bytes(2) + bytes(chain.POSITION_MANAGER) + bytes(2)
+    data = (1).to_bytes(2, "little") + (4).to_bytes(2, "little") + running + bytes(2)
+    return world.put(SYSVARS, data)
+
+
+RENT_SYSVAR = a_sysvar(copy=refused_with("AccountSysvarMismatch", a_copy_of_it=elsewhere()))
+INSTRUCTIONS_SYSVAR = a_sysvar(
+    copy=refused_with(
+        "AccountSysvarMismatch",
+        a_forged_one=forged_instructions,
+        the_rent=program(RENT),
+    )
+)
+
+
+def unnamed(world: World, _: Pubkey) -> Pubkey:
+    """Harmless: the caller is read from the transaction, whatever this account is."""
+    world.ledger.change_authority(cpi_enforced=False)
+    return world.stranger
+
+
+CALLER: Role = other_programs(SYSTEM, "UnauthorizedProgram")
+
+
+def another_on_the_list(world: World, _: Pubkey) -> Pubkey:
+    """Whitelisted as well, but not the program of this pool."""
+    address = Pubkey.new_unique()
+    world.ledger.svm.add_program(address, yield_pool.ELF.read_bytes())
+    programs = [yield_pool.YIELD_POOL, address]
+    world.ledger.change_authority(yield_whitelist=programs)
+    return address
+
+
+YIELD_PROGRAM = other_programs(SYSTEM, "YieldProgramNotWhitelisted") | refused_with(
+    "AccountOwnedByWrongProgram", another_on_the_list=another_on_the_list
+)

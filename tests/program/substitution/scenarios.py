@@ -1,0 +1,244 @@
+"""One scene for each instruction of both programs, in which it succeeds."""
+
+from collections.abc import Callable
+from functools import lru_cache
+from typing import Any
+
+from solders.instruction import AccountMeta, Instruction
+from solders.pubkey import Pubkey
+
+from .. import position_manager as positions
+from .. import yield_pool
+from ..instructions import build
+from ..ledger import (
+    POSITION_MANAGER,
+    START,
+    TOKEN,
+    authority_address,
+    mint_data,
+    readonly,
+    summary_address,
+    token_address,
+    transfer_collateral,
+    vault_address,
+)
+from ..puppet import PUPPET, play, with_puppet
+from .scene import Scene, Wrap, directly
+from .world import World
+
+NEW_MINT = Pubkey.from_bytes(b"the mint that a vault changes to")
+Prepare = Callable[[World], Instruction]
+
+
+def owners(name: str, /, changes: dict[str, Any] | None = None, **arguments: Any) -> Prepare:
+    """By the owner, on a vault with these fields changed."""
+
+    def prepare(world: World) -> Instruction:
+        world.change(**(changes or {}))
+        return build(name, world.owner, **arguments)
+
+    return prepare
+
+
+def delegates(name: str, /, changes: dict[str, Any] | None = None, **arguments: Any) -> Prepare:
+    """By the owner's delegate."""
+
+    def prepare(world: World) -> Instruction:
+        world.change(**(changes or {}))
+        return build(name, world.owner, authority=world.delegate, **arguments)
+
+    return prepare
+
+
+def governs(name: str, /, **arguments: Any) -> Prepare:
+    def prepare(world: World) -> Instruction:
+        return build(name, world.owner, authority=world.governance, **arguments)
+
+    return prepare
+
+
+def summaries(world: World) -> list[AccountMeta]:
+    """Of each authorized program in order: a real one, and one that was never created."""
+    vault = vault_address(world.owner)
+    return [readonly(summary_address(vault, program)) for program in (POSITION_MANAGER, PUPPET)]
+
+
+def withdraw(world: World) -> Instruction:
+    world.ledger.put_summary(world.owner)
+    remaining = summaries(world)
+    return build("withdraw", world.owner, authority=world.delegate, remaining=remaining, amount=5)
+
+
+def initialize_vault(world: World) -> Instruction:
+    return build("initialize_vault", world.stranger)
+
+
+def initialize_vault_authority(world: World) -> Instruction:
+    world.erase(authority_address())
+    arguments: dict[str, Any] = {"authorized_programs": [], "freeze": None}
+    return build("initialize_vault_authority", world.governance, **arguments)
+
+
+def set_multisig(world: World) -> Instruction:
+    return build("set_vault_multisig", world.owner, signers=[world.friend], threshold=1)
+
+
+def disable_multisig(world: World) -> Instruction:
+    world.change(multisig_signers=[world.friend], multisig_threshold=1)
+    return build("disable_vault_multisig", world.owner)
+
+
+def remove_delegate(world: World) -> Instruction:
+    return build("remove_delegate", world.owner, delegate=world.delegate)
+
+
+def remove_from_whitelist(world: World) -> Instruction:
+    return build("remove_withdraw_whitelist", world.owner, address=world.friend)
+
+
+def update_usdt_mint(world: World) -> Instruction:
+    world.empty()
+    world.put(TOKEN, mint_data(), NEW_MINT)
+    tokens = token_address(vault_address(world.owner), NEW_MINT)
+    accounts = {"new_mint": NEW_MINT, "vault_token_account": tokens}
+    return build("update_usdt_mint", world.owner, authority=world.governance, accounts=accounts)
+
+
+def close_vault(world: World) -> Instruction:
+    world.empty()
+    return build("close_vault", world.owner)
+
+
+def earns(name: str, argument: str = "amount") -> Prepare:
+    """By the delegate, through a pool in which the vault has 20 and has earned enough."""
+
+    def prepare(world: World) -> Instruction:
+        pools = yield_pool.with_yield_pool(world.ledger)
+        pools.fund(10)
+        vault, payer = vault_address(world.owner), world.keys[world.owner]
+        opened = yield_pool.open_position(vault, pools.pool, payer=world.owner)
+        world.ledger.must(opened, payer)
+        metas = yield_pool.deposit(vault, pools.pool, 1).accounts
+        remaining = [AccountMeta(meta.pubkey, False, meta.is_writable) for meta in metas]
+
+        def given(name: str, authority: Pubkey, **arguments: int) -> Instruction:
+            accounts = {"yield_program": yield_pool.YIELD_POOL}
+            return build(
+                name,
+                world.owner,
+                authority=authority,
+                remaining=remaining,
+                accounts=accounts,
+                **arguments,
+            )
+
+        world.ledger.must(given("yield_deposit", world.owner, amount=20), payer)
+        world.ledger.set_time(START + 365 * 24 * 60 * 60)
+        return given(name, world.delegate, **{argument: 1})
+
+    return prepare
+
+
+LOCKED = {"locked_balance": 40, "available_balance": 60}
+
+
+def transfer(world: World) -> Instruction:
+    return transfer_collateral(world.owner, world.other, 5, caller_program=PUPPET)
+
+
+def through_the_puppet(world: World) -> Wrap:
+    with_puppet(world.ledger)
+    return lambda called: play(world.ledger, called)
+
+
+def locks(name: str, changes: dict[str, Any]) -> Prepare:
+    """On the vault of the other owner, too, so that it could stand in."""
+
+    def prepare(world: World) -> Instruction:
+        for owner in (world.owner, world.other):
+            world.ledger.change_vault(owner, **changes)
+        return build(name, world.owner, accounts={"caller_program": PUPPET}, amount=5)
+
+    return prepare
+
+
+def init_position_summary(world: World) -> Instruction:
+    return positions.init_position_summary(world.owner, payer=world.stranger)
+
+
+def open_position(world: World) -> Instruction:
+    world.ledger.put_summary(world.owner)
+    return positions.open_position(world.owner, 5, authority=world.delegate)
+
+
+def close_position(world: World) -> Instruction:
+    world.change(**LOCKED)
+    world.ledger.put_summary(world.owner, open_positions=1, locked_amount=40)
+    return positions.close_position(world.owner, 5, authority=world.delegate)
+
+
+def rebalance_collateral(world: World) -> Instruction:
+    return positions.rebalance_collateral(world.governance, world.owner, world.other, 5)
+
+
+MATURED = {"timelocks": [{"amount": 40, "unlock_time": START}], "available_balance": 60}
+ADDRESS = Pubkey.from_bytes(bytes(range(32)))
+
+SCENARIOS: dict[str, Prepare] = {
+    "initialize": owners("initialize"),
+    "initialize_vault": initialize_vault,
+    "deposit": delegates("deposit", amount=5),
+    "withdraw": withdraw,
+    "emergency_withdraw": governs("emergency_withdraw", amount=5),
+    "set_vault_multisig": set_multisig,
+    "disable_vault_multisig": disable_multisig,
+    "lock_collateral": locks("lock_collateral", {}),
+    "unlock_collateral": locks("unlock_collateral", LOCKED),
+    "transfer_collateral": transfer,
+    "schedule_timelock": delegates("schedule_timelock", amount=5, duration_seconds=60),
+    "release_timelocks": delegates("release_timelocks", MATURED),
+    "request_withdraw": owners("request_withdraw", {"min_withdraw_delay_seconds": 60}, amount=5),
+    "set_withdraw_min_delay": owners("set_withdraw_min_delay", seconds=60),
+    "set_withdraw_rate_limit": owners("set_withdraw_rate_limit", window_seconds=60, max_amount=5),
+    "add_withdraw_whitelist": owners("add_withdraw_whitelist", address=ADDRESS),
+    "remove_withdraw_whitelist": remove_from_whitelist,
+    "initialize_vault_authority": initialize_vault_authority,
+    "add_authorized_program": governs("add_authorized_program", program=ADDRESS),
+    "remove_authorized_program": governs("remove_authorized_program", program=PUPPET),
+    "set_freeze_flag": governs("set_freeze_flag", freeze=True),
+    "set_cpi_enforced": governs("set_cpi_enforced", cpi_enforced=False),
+    "add_yield_program": governs("add_yield_program", program=ADDRESS),
+    "remove_yield_program": governs("remove_yield_program", program=yield_pool.YIELD_POOL),
+    "set_risk_level": governs("set_risk_level", risk_level=3),
+    "add_delegate": owners("add_delegate", delegate=ADDRESS),
+    "remove_delegate": remove_delegate,
+    "update_usdt_mint": update_usdt_mint,
+    "close_vault": close_vault,
+    "get_vault_info": owners("get_vault_info"),
+    "yield_deposit": earns("yield_deposit"),
+    "yield_withdraw": earns("yield_withdraw"),
+    "compound_yield": earns("compound_yield", "compounded_amount"),
+    "init_position_summary": init_position_summary,
+    "open_position": open_position,
+    "close_position": close_position,
+    "rebalance_collateral": rebalance_collateral,
+}
+
+# Only a program that governance lists can call these.
+CALLED = {"lock_collateral", "unlock_collateral", "transfer_collateral"}
+
+
+def scene(name: str) -> Scene:
+    """The instruction, ready to succeed; whatever was done to its chain before is undone."""
+    prepared = _prepared(name)
+    prepared.world.ledger.rewind()
+    return prepared
+
+
+@lru_cache(maxsize=4)  # chains are dear to make, and tests come instruction by instruction
+def _prepared(name: str) -> Scene:
+    world = World()
+    wrap: Wrap = through_the_puppet(world) if name in CALLED else directly
+    prepared = Scene(name, world, SCENARIOS[name](world), wrap)
+    world.ledger.mark()
+    return prepared

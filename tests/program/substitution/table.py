@@ -1,0 +1,174 @@
+"""For each account of each instruction: what may not stand in for it, and what is answered."""
+
+from collections.abc import Mapping
+
+from ..ledger import ASSOCIATED, PROGRAM, SYSTEM, TOKEN
+from . import people, summaries, tokens, vaults
+from .people import RENT_SYSVAR, the_program
+from .standins import (
+    Role,
+    as_good,
+    cut_short,
+    elsewhere,
+    in_place,
+    others_vault,
+    owner,
+    owners_vault,
+    refused_with,
+)
+from .vaults import ANY_VAULT, AUTHORITY, OWNERS_VAULT, VAULT_OF_THE_TOKENS
+
+TOKEN_PROGRAM = the_program(TOKEN)
+SYSTEM_PROGRAM = the_program(SYSTEM)
+ASSOCIATED_PROGRAM = the_program(ASSOCIATED)
+
+BY_THE_OWNER: dict[str, Role] = {"owner": people.SIGNING_OWNER, "vault": OWNERS_VAULT}
+BY_GOVERNANCE: dict[str, Role] = {
+    "governance": people.GOVERNANCE,
+    "vault_authority": AUTHORITY,
+}
+BY_A_SIGNER: dict[str, Role] = {
+    "authority": people.VAULTS_SIGNER | as_good(the_owner_who_may=owner),
+    "owner": people.NAMED_OWNER,
+    "vault": OWNERS_VAULT,
+}
+OF_A_PAYOUT: dict[str, Role] = {
+    **BY_A_SIGNER,
+    "vault_authority": AUTHORITY,
+    "vault_token_account": tokens.VAULTS_TOKENS,
+    "token_program": TOKEN_PROGRAM,
+}
+LOCKS: dict[str, Role] = {
+    "caller_program": people.CALLER
+    | as_good(anything_where_programs_need_not_name_themselves=people.unnamed),
+    "vault_authority": AUTHORITY,
+    "instructions": people.INSTRUCTIONS_SYSVAR,
+    "vault": ANY_VAULT
+    | as_good(another_owners_since_listed_programs_are_trusted_with_all=others_vault),
+}
+TWICE = "ConstraintDuplicateMutableAccount"
+OF_A_TRANSFER: dict[str, Role] = {
+    "caller_program": LOCKS["caller_program"],
+    "vault_authority": AUTHORITY,
+    "instructions": people.INSTRUCTIONS_SYSVAR,
+    "from_vault": VAULT_OF_THE_TOKENS | refused_with(TWICE, the_one_that_takes=others_vault),
+    "to_vault": VAULT_OF_THE_TOKENS | refused_with(TWICE, the_one_that_gives=owners_vault),
+    "from_vault_token_account": tokens.VAULTS_TOKENS,
+    "to_vault_token_account": tokens.VAULTS_TOKENS,
+    "token_program": TOKEN_PROGRAM,
+}
+OF_YIELD: dict[str, Role] = {
+    **BY_A_SIGNER,
+    "vault_authority": AUTHORITY,
+    "yield_program": people.YIELD_PROGRAM,
+    "pool_call_owner_tokens": tokens.TOKENS_PASSED_ON,
+}
+# The position manager reads the beginnings of accounts whose length is the vault program's to keep.
+SEEDS_BEFORE_LENGTH = refused_with("ConstraintSeeds", cut_short_elsewhere=elsewhere(cut_short))
+OF_A_POSITION: dict[str, Role] = {
+    **LOCKS,
+    "caller_program": people.CALLER,
+    "vault": OWNERS_VAULT | SEEDS_BEFORE_LENGTH,
+    "position_summary": summaries.SUMMARY,
+    "collateral_vault_program": the_program(PROGRAM),
+    "authority": people.VAULTS_SIGNER | as_good(the_owner_who_may=owner),
+}
+
+TABLE: dict[str, Mapping[str, Role]] = {
+    "initialize": {"system_program": SYSTEM_PROGRAM},
+    "initialize_vault": {
+        "user": people.NEW_OWNER,
+        "vault": vaults.NEW_VAULT,
+        "vault_token_account": tokens.NEW_TOKENS,
+        "usdt_mint": tokens.NEW_MINT,
+        "system_program": SYSTEM_PROGRAM,
+        "token_program": TOKEN_PROGRAM,
+        "associated_token_program": ASSOCIATED_PROGRAM,
+        "rent": RENT_SYSVAR,
+    },
+    "deposit": {
+        **BY_A_SIGNER,
+        "authority": people.VAULTS_SIGNER
+        | refused_with("OwnerMismatch", the_owner_with_the_delegates_tokens=owner),
+        "user_token_account": tokens.PAYERS_TOKENS,
+        "vault_token_account": tokens.VAULTS_TOKENS,
+        "token_program": TOKEN_PROGRAM,
+    },
+    "withdraw": {
+        **OF_A_PAYOUT,
+        "user_token_account": tokens.recipients_tokens("Unauthorized")
+        | as_good(a_whitelisted_wallets=tokens.tokens_of("friend")),
+        "first_summary": summaries.CREATED_CONSENT,
+        "second_summary": summaries.MISSING_CONSENT,
+    },
+    "emergency_withdraw": {
+        **OF_A_PAYOUT,
+        "authority": people.EMERGENCY_SIGNER | as_good(the_owner_who_may=owner),
+        "user_token_account": tokens.recipients_tokens("ConstraintTokenOwner"),
+    },
+    "set_vault_multisig": BY_THE_OWNER,
+    "disable_vault_multisig": BY_THE_OWNER,
+    "lock_collateral": LOCKS,
+    "unlock_collateral": LOCKS,
+    "transfer_collateral": OF_A_TRANSFER,
+    "schedule_timelock": BY_A_SIGNER,
+    "release_timelocks": {**BY_A_SIGNER, "authority": people.ANYBODY},
+    "request_withdraw": BY_THE_OWNER,
+    "set_withdraw_min_delay": BY_THE_OWNER,
+    "set_withdraw_rate_limit": BY_THE_OWNER,
+    "add_withdraw_whitelist": BY_THE_OWNER,
+    "remove_withdraw_whitelist": BY_THE_OWNER,
+    "initialize_vault_authority": {
+        "governance": people.ANYBODY,
+        "vault_authority": vaults.NEW_AUTHORITY,
+        "system_program": SYSTEM_PROGRAM,
+    },
+    "add_authorized_program": BY_GOVERNANCE,
+    "remove_authorized_program": BY_GOVERNANCE,
+    "set_freeze_flag": BY_GOVERNANCE,
+    "set_cpi_enforced": BY_GOVERNANCE,
+    "add_yield_program": BY_GOVERNANCE,
+    "remove_yield_program": BY_GOVERNANCE,
+    "set_risk_level": BY_GOVERNANCE,
+    "add_delegate": BY_THE_OWNER,
+    "remove_delegate": BY_THE_OWNER,
+    "update_usdt_mint": {
+        **BY_GOVERNANCE,
+        "vault": VAULT_OF_THE_TOKENS,
+        "vault_token_account": tokens.NEW_TOKENS,
+        "new_mint": tokens.NEW_MINT,
+        "system_program": SYSTEM_PROGRAM,
+        "token_program": TOKEN_PROGRAM,
+        "associated_token_program": ASSOCIATED_PROGRAM,
+    },
+    "close_vault": {
+        "user": people.SIGNING_OWNER,
+        "vault": OWNERS_VAULT,
+        "vault_token_account": tokens.VAULTS_TOKENS
+        | as_good(itself_frozen=in_place(tokens.frozen)),  # an empty one may be closed
+        "token_program": TOKEN_PROGRAM,
+    },
+    "get_vault_info": {
+        "vault": ANY_VAULT | as_good(another_owners_since_anybody_may_look=others_vault)
+    },
+    "yield_deposit": OF_YIELD,
+    "yield_withdraw": OF_YIELD,
+    "compound_yield": OF_YIELD,
+    "init_position_summary": {
+        "payer": people.ANYBODY,
+        "vault": OWNERS_VAULT
+        | SEEDS_BEFORE_LENGTH
+        | as_good(cut_short_in_its_place=in_place(cut_short)),
+        "position_summary": summaries.NEW_SUMMARY,
+        "system_program": SYSTEM_PROGRAM,
+    },
+    "open_position": OF_A_POSITION,
+    "close_position": OF_A_POSITION,
+    "rebalance_collateral": {
+        **OF_A_TRANSFER,
+        "caller_program": people.CALLER,
+        "vault_authority": AUTHORITY | SEEDS_BEFORE_LENGTH,
+        "collateral_vault_program": the_program(PROGRAM),
+        "authority": people.GOVERNANCE,
+    },
+}
