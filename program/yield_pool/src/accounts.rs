@@ -19,7 +19,7 @@ pub fn pool<'a>(context: &Context<'a>, account: Account<'a>) -> Result<Pool<'a>>
     Ok(pool)
 }
 
-/// The position of `owner` in `pool`: ours, a position, of both, at the address that they give.
+/// The position of `owner` in `pool`: ours, a position, at the address that they and its bump give.
 #[inline(always)]
 pub fn position<'a>(
     context: &Context<'a>,
@@ -29,9 +29,6 @@ pub fn position<'a>(
 ) -> Result<Position<'a>> {
     owned(account, context.program_id)?;
     let position = Position::read(account)?;
-    if position.pool()? != *pool.key() || position.owner()? != *owner {
-        return Err(AnchorError::ConstraintSeeds);
-    }
     let bump = [position.bump()?];
     let seeds = [position::SEED, pool.key().as_bytes(), owner.as_bytes(), &bump];
     pda::verify(account.key(), seeds, context.program_id)?;

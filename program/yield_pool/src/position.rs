@@ -44,16 +44,6 @@ impl<'a> Position<'a> {
     }
 
     #[inline(always)]
-    pub fn pool(self) -> Result<Pubkey> {
-        self.0.key(POOL)
-    }
-
-    #[inline(always)]
-    pub fn owner(self) -> Result<Pubkey> {
-        self.0.key(OWNER)
-    }
-
-    #[inline(always)]
     pub fn bump(self) -> Result<u8> {
         self.0.u8(BUMP)
     }
