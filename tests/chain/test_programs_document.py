@@ -13,37 +13,47 @@ from cvms.config import (
     VAULT_PROGRAM,
     YIELD_POOL_PROGRAM,
 )
-from tests.chain.idl_borsh import fields_of, idl
+from tests.chain.idl_borsh import fields_of, idl, instruction_of
 
 DOCUMENT = (Path(__file__).parents[2] / "docs" / "programs.md").read_text()
-ROWS = [line for line in DOCUMENT.splitlines() if line.startswith("|")]
-PROGRAMS = ("collateral_vault", "position_manager")
+COMMON, YIELD_POOL = DOCUMENT.split("### The yield pool\n")
+PARTS = {"collateral_vault": COMMON, "position_manager": COMMON, "yield_pool": YIELD_POOL}
+PROGRAMS = tuple(PARTS)
 
 
-def rows_of(name: str) -> list[str]:
-    """The table rows that begin with this name, alone or among others."""
-    return [row for row in ROWS if f"`{name}`" in row.split("|")[1]]
+def rows_of(program: str, name: str) -> list[str]:
+    """The table rows in the program's part that begin with this name, alone or among others."""
+    rows = [line for line in PARTS[program].splitlines() if line.startswith("|")]
+    return [row for row in rows if f"`{name}`" in row.split("|")[1]]
 
 
 @pytest.mark.parametrize("program", PROGRAMS)
 def test_every_instruction_and_account_has_its_row(program: str) -> None:
     for entry in [*idl(program)["instructions"], *idl(program)["accounts"]]:
-        assert len(rows_of(entry["name"])) == 1, entry["name"]
+        assert len(rows_of(program, entry["name"])) == 1, entry["name"]
 
 
-def test_every_event_has_its_row_with_its_fields() -> None:
-    program = idl("collateral_vault")
-    assert len(program["events"]) == 23
-    for event in program["events"]:
-        [row] = rows_of(event["name"])
-        fields = [field["name"] for field in fields_of(program, event["name"])]
+@pytest.mark.parametrize(("program", "count"), [("collateral_vault", 23), ("yield_pool", 7)])
+def test_every_event_has_its_row_with_its_fields(program: str, count: int) -> None:
+    described = idl(program)
+    assert len(described["events"]) == count
+    for event in described["events"]:
+        [row] = rows_of(program, event["name"])
+        fields = [field["name"] for field in fields_of(described, event["name"])]
         assert row.split("|")[2].strip() == ", ".join(fields), event["name"]
 
 
 @pytest.mark.parametrize("program", PROGRAMS)
 def test_every_error_has_its_code(program: str) -> None:
-    documented = {(int(code), name) for code, name in re.findall(r"\| (6\d+) \| `(\w+)`", DOCUMENT)}
+    rows = re.findall(r"\| (6\d+) \| `(\w+)`", PARTS[program])
+    documented = {(int(code), name) for code, name in rows}
     assert documented == {(each["code"], each["name"]) for each in idl(program)["errors"]}
+
+
+def test_the_yield_pools_accounts_are_named_in_their_order() -> None:
+    for name in ("deposit", "withdraw", "claim"):
+        accounts = instruction_of(idl("yield_pool"), name)["accounts"]
+        assert ", ".join(f"`{account['name']}`" for account in accounts) in YIELD_POOL
 
 
 def test_the_ids_are_those_of_the_settings() -> None:
