@@ -1,0 +1,270 @@
+"""The specification's instructions, as the chain takes them."""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from solders.instruction import AccountMeta, Instruction
+from solders.pubkey import Pubkey
+
+from .. import instructions, ledger, position_manager, yield_pool
+from ..ledger import readonly, signer
+from . import names
+from .model import World, vault_of
+from .money import Remaining
+from .names import key
+
+# Arguments of the specification that are accounts, or that the interface calls otherwise.
+RENAMED = {"duration": "duration_seconds"}
+ADDRESS = {
+    "add_delegate": "delegate",
+    "remove_delegate": "delegate",
+    "add_withdraw_whitelist": "address",
+    "remove_withdraw_whitelist": "address",
+}
+
+
+def build(world: World, name: str, given: dict[str, Any]) -> Instruction:
+    """`given` are the arguments of the specification's function of this name."""
+    if name in PARTICULAR:
+        return PARTICULAR[name](world, **given)
+    family = FAMILIES.get(name) or (owned if "owner" in given else governed)
+    return family(world, name, **given)
+
+
+def paid(
+    world: World,
+    name: str,
+    *,
+    owner: str,
+    authority: str,
+    mint: str,
+    amount: int,
+    source: str = "",
+    recipient: str = "",
+    remaining: Remaining = (),
+) -> Instruction:
+    """Tokens between a vault and somebody's token account."""
+    accounts = {"user_token_account": names.tokens(source or recipient, mint)}
+    return instructions.build(
+        name,
+        key(owner),
+        authority=key(authority),
+        remaining=[account(each) for each in remaining],
+        accounts=accounts | {"vault_token_account": vault_tokens(world, owner)},
+        amount=amount,
+    )
+
+
+def account(given: tuple[str, str] | str) -> AccountMeta:
+    if isinstance(given, str):
+        return signer(key(given))
+    program, owner = given
+    return readonly(ledger.summary_address(names.vault(owner), key(program)))
+
+
+def earned(
+    world: World,
+    name: str,
+    *,
+    owner: str,
+    authority: str,
+    cosigners: Sequence[str],
+    program: str,
+    called: bool,
+    amount: int,
+) -> Instruction:
+    through = pool_accounts(world, program, owner) if called else []
+    argument = "compounded_amount" if name == "compound_yield" else "amount"
+    return instructions.build(
+        name,
+        key(owner),
+        authority=key(authority),
+        remaining=[*through, *(signer(key(each)) for each in cosigners)],
+        accounts={"yield_program": key(program)},
+        **{argument: amount},
+    )
+
+
+def pool_accounts(world: World, program: str, owner: str) -> list[AccountMeta]:
+    """What the yield program is called with; nobody signs but the vault, and that later."""
+    given = yield_pool.deposit(
+        names.vault(owner),
+        names.pool(program),
+        1,
+        position=names.position(program, owner),
+        reserve_tokens=names.tokens(f"{program}'s reserve", "usdt"),
+        owner_tokens=vault_tokens(world, owner),
+    )
+    return [AccountMeta(meta.pubkey, False, meta.is_writable) for meta in given.accounts]
+
+
+def positioned(
+    world: World, name: str, *, program: str, owner: str, authority: str, amount: int
+) -> Instruction:
+    given = position_manager.change_position(
+        name,
+        key(owner),
+        amount,
+        authority=key(authority),
+        caller_program=key(program),
+        position_summary=ledger.summary_address(names.vault(owner), key(program)),
+    )
+    return at(program, given)
+
+
+def init_position_summary(world: World, *, program: str, owner: str) -> Instruction:
+    summary = ledger.summary_address(names.vault(owner), key(program))
+    payer = key(names.PAYER)
+    given = position_manager.init_position_summary(
+        key(owner), payer=payer, position_summary=summary
+    )
+    return at(program, given)
+
+
+def rebalance_collateral(
+    world: World, *, program: str, authority: str, giver: str, taker: str, amount: int
+) -> Instruction:
+    given = position_manager.rebalance_collateral(
+        key(authority),
+        key(giver),
+        key(taker),
+        amount,
+        caller_program=key(program),
+        **between(world, giver, taker),
+    )
+    return at(program, given)
+
+
+def transfer_collateral(world: World, *, giver: str, taker: str, amount: int) -> Instruction:
+    accounts = between(world, giver, taker)
+    return ledger.transfer_collateral(key(giver), key(taker), amount, **accounts)
+
+
+def between(world: World, giver: str, taker: str) -> dict[str, Pubkey]:
+    return {
+        "from_vault_token_account": vault_tokens(world, giver),
+        "to_vault_token_account": vault_tokens(world, taker),
+    }
+
+
+def enter_pool(world: World, *, program: str, owner: str) -> Instruction:
+    given = yield_pool.open_position(
+        names.vault(owner),
+        names.pool(program),
+        payer=key(names.PAYER),
+        position=names.position(program, owner),
+    )
+    return at(program, given)
+
+
+def at(program: str, given: Instruction) -> Instruction:
+    """The instruction, for this deployment of its program."""
+    return Instruction(key(program), bytes(given.data), given.accounts)
+
+
+def initialize_vault(world: World, *, owner: str, mint: str) -> Instruction:
+    accounts = {"usdt_mint": key(mint), "vault_token_account": names.tokens(vault_of(owner), mint)}
+    return instructions.build("initialize_vault", key(owner), accounts=accounts)
+
+
+def close_vault(world: World, *, owner: str, signer: str) -> Instruction:
+    accounts = {"user": key(signer), "vault_token_account": vault_tokens(world, owner)}
+    return instructions.build("close_vault", key(owner), accounts=accounts)
+
+
+def initialize_vault_authority(
+    world: World, *, signer: str, programs: Sequence[str], freeze: bool | None
+) -> Instruction:
+    listed = [key(each) for each in programs]
+    return ledger.initialize_vault_authority(key(signer), listed, freeze=freeze)
+
+
+def update_usdt_mint(world: World, *, signer: str, owner: str, mint: str) -> Instruction:
+    account = names.tokens(vault_of(owner), mint)
+    return instructions.build(
+        "update_usdt_mint",
+        key(owner),
+        authority=key(signer),
+        accounts={"new_mint": key(mint), "vault_token_account": account},
+    )
+
+
+def give(world: World, *, source: str, owner: str, mint: str, amount: int) -> Instruction:
+    transfer = bytes([3]) + amount.to_bytes(8, "little")
+    target = names.tokens(vault_of(owner), mint)
+    metas = [
+        AccountMeta(names.tokens(source, mint), is_signer=False, is_writable=True),
+        AccountMeta(target, is_signer=False, is_writable=True),
+        signer(key(source)),
+    ]
+    return Instruction(ledger.TOKEN, transfer, metas)
+
+
+def governed(world: World, name: str, *, signer: str, **argument: Any) -> Instruction:
+    (value,) = argument.values()
+    value = key(value) if isinstance(value, str) else value
+    return ledger.govern(name, key(signer), value=value)
+
+
+def owned(
+    world: World,
+    name: str,
+    *,
+    owner: str,
+    signer: str | None = None,
+    authority: str | None = None,
+    cosigners: Sequence[str] = (),
+    who: str | None = None,
+    signers: Sequence[str] | None = None,
+    **arguments: Any,
+) -> Instruction:
+    """An instruction on a vault, by whoever says that it is the owner, or by an authority."""
+    if who is not None:
+        arguments[ADDRESS[name]] = key(who)
+    if signers is not None:
+        arguments["signers"] = [key(each) for each in signers]
+    return instructions.build(
+        name,
+        key(owner),
+        authority=key(authority) if authority else None,
+        remaining=[ledger.signer(key(each)) for each in cosigners],
+        accounts={"owner": key(signer)} if signer else None,
+        **{RENAMED.get(argument, argument): value for argument, value in arguments.items()},
+    )
+
+
+def vault_tokens(world: World, owner: str) -> Pubkey:
+    mint = world.vaults[owner].mint if owner in world.vaults else "usdt"
+    return names.tokens(vault_of(owner), mint)
+
+
+def locked(world: World, name: str, *, owner: str, amount: int) -> Instruction:
+    return ledger.change_lock(name, key(owner), amount)
+
+
+PARTICULAR: dict[str, Callable[..., Instruction]] = {
+    each.__name__: each
+    for each in (
+        init_position_summary,
+        rebalance_collateral,
+        transfer_collateral,
+        enter_pool,
+        initialize_vault,
+        close_vault,
+        initialize_vault_authority,
+        update_usdt_mint,
+        give,
+    )
+}
+FAMILIES: dict[str, Callable[..., Instruction]] = {
+    "deposit": paid,
+    "withdraw": paid,
+    "emergency_withdraw": paid,
+    "yield_deposit": earned,
+    "yield_withdraw": earned,
+    "compound_yield": earned,
+    "open_position": positioned,
+    "close_position": positioned,
+    "lock_collateral": locked,
+    "unlock_collateral": locked,
+}

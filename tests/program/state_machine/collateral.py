@@ -1,0 +1,99 @@
+"""Specification: collateral that position managers lock, unlock and move.
+
+A position manager has errors of its own; they bear the names that the vault program's have.
+"""
+
+from .model import U64, Event, Events, Summary, Vault, World, require, vault_of
+from .money import named
+
+
+def init_position_summary(world: World, *, program: str, owner: str) -> Events:
+    world.vault(owner)
+    require((program, owner) not in world.summaries, "AlreadyInitialized")
+    world.summaries[program, owner] = Summary()
+    return []
+
+
+def open_position(world: World, *, program: str, owner: str, authority: str, amount: int) -> Events:
+    vault, summary = traded(world, program, owner, authority)
+    require(amount > 0, "InvalidAmount")
+    require(summary.locked + amount <= U64, "Overflow")
+    summary.open_positions += 1
+    summary.locked += amount
+    require_caller(world, program)
+    require(not world.authority.freeze, "Frozen")
+    vault.take(amount)
+    vault.locked += amount
+    return [changed("LockEvent", vault, amount), vault.record("Lock", amount, world.now)]
+
+
+def close_position(
+    world: World, *, program: str, owner: str, authority: str, amount: int
+) -> Events:
+    """Positions are counted, not told apart: some are open exactly while an amount is locked."""
+    vault, summary = traded(world, program, owner, authority)
+    require(amount > 0, "InvalidAmount")
+    require(amount <= summary.locked, "InsufficientFunds")
+    summary.locked -= amount
+    summary.open_positions = max(1, summary.open_positions - 1) if summary.locked else 0
+    require_caller(world, program)
+    require(not world.authority.freeze, "Frozen")
+    require(amount <= vault.locked, "InsufficientFunds")
+    vault.locked -= amount
+    vault.available += amount
+    return [changed("UnlockEvent", vault, amount), vault.record("Unlock", amount, world.now)]
+
+
+def traded(world: World, program: str, owner: str, authority: str) -> tuple[Vault, Summary]:
+    """Whatever the multisig: the owner or a delegate trades."""
+    vault = world.vault(owner)
+    require((program, owner) in world.summaries, "AccountNotInitialized")
+    require(authority in {owner, *vault.delegates}, "Unauthorized")
+    return vault, world.summaries[program, owner]
+
+
+def rebalance_collateral(
+    world: World, *, program: str, authority: str, giver: str, taker: str, amount: int
+) -> Events:
+    require(authority == world.authority.governance, "Unauthorized")
+    require(amount > 0, "InvalidAmount")
+    source, target = world.vault(giver), world.vault(taker)
+    require(giver != taker, "ConstraintDuplicateMutableAccount")
+    require(source.mint == target.mint, "ConstraintTokenMint")
+    require_caller(world, program)
+    source.take(amount)
+    require(target.total + amount <= U64, "Overflow")
+    target.available += amount
+    world.move(vault_of(giver), vault_of(taker), amount, source.mint)
+    fields: dict[str, object] = {"from_vault": giver, "to_vault": taker, "amount": amount}
+    fields |= {"from_new_total_balance": source.total, "to_new_total_balance": target.total}
+    return [("TransferEvent", fields), source.record("Transfer", amount, world.now)]
+
+
+def lock_collateral(world: World, *, owner: str, amount: int) -> Events:
+    """Called directly, by no program at all."""
+    world.vault(owner)
+    require(amount > 0, "InvalidAmount")
+    require(False, "UnauthorizedProgram")
+    return []
+
+
+unlock_collateral = lock_collateral
+
+
+def transfer_collateral(world: World, *, giver: str, taker: str, amount: int) -> Events:
+    source, target = world.vault(giver), world.vault(taker)
+    require(giver != taker, "ConstraintDuplicateMutableAccount")
+    require(source.mint == target.mint, "ConstraintTokenMint")
+    require(amount > 0, "InvalidAmount")
+    require(False, "UnauthorizedProgram")
+    return []
+
+
+def require_caller(world: World, program: str) -> None:
+    require(program in world.authority.programs, "UnauthorizedProgram")
+
+
+def changed(event: str, vault: Vault, amount: int) -> Event:
+    fields = {**named(vault), "amount": amount, "new_locked_balance": vault.locked}
+    return event, fields | {"new_available_balance": vault.available}

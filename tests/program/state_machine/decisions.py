@@ -1,0 +1,220 @@
+"""Rules by which vaults begin and end, and by which owners and governance decide."""
+
+from typing import Any
+
+from hypothesis import strategies as st
+from hypothesis.stateful import initialize, rule
+
+from . import names
+from .choices import Choices
+from .model import CAPACITY, I64, U64, vault_of
+from .steps import Steps
+
+DRAWN = st.data()
+U32 = 2**32 - 1
+
+
+class Decisions(Steps):
+    @initialize(data=DRAWN)
+    def begin(self, data: st.DataObject) -> None:
+        """Governance, its first program, and two vaults with something in them."""
+        choose = Choices(data, self.world)
+        if choose.once_in(24):
+            programs = choose.of([["desk", "desk"], [f"program {n}" for n in range(65)]])
+            self.initialize_authority(programs=programs, freeze=None)
+        self.initialize_authority(programs=["desk"], freeze=choose.of([None, False]))
+        self.step("add_yield_program", signer=names.GOVERNANCE, program="pool")
+        for owner in choose.of([["ada", "bob"], ["ada", "bob", "dan"]]):
+            self.step("initialize_vault", owner=owner, mint="usdt")
+            amount = choose.of([1000, 10**8, self.world.tokens[owner, "usdt"]])
+            arguments = {"owner": owner, "authority": owner, "source": owner, "mint": "usdt"}
+            self.step("deposit", **arguments, amount=amount)
+
+    def initialize_authority(self, **arguments: Any) -> None:
+        self.step("initialize_vault_authority", signer=names.GOVERNANCE, **arguments)
+
+    @rule(data=DRAWN)
+    def open_vault(self, data: st.DataObject) -> None:
+        choose = Choices(data, self.world)
+        closed = [owner for owner in names.OWNERS if owner not in self.world.vaults]
+        if not closed and not choose.once_in(6):
+            return
+        owner = choose.of(closed or names.OWNERS)
+        self.step("initialize_vault", owner=owner, mint=choose.mint(owner))
+
+    @rule(data=DRAWN)
+    def close_vault(self, data: st.DataObject) -> None:
+        """Of an empty vault, or of one that its owner empties first."""
+        choose = Choices(data, self.world)
+        if len(self.world.vaults) < 2 and not choose.once_in(6):
+            self.open_vault(data)
+            return
+        owner = choose.owner(lambda vault: vault.total == vault.available)
+        vault = choose.vault(owner)
+        if vault.available and not choose.once_in(4):
+            arguments = {"owner": owner, "authority": owner, "recipient": owner}
+            amount = vault.available
+            self.step("emergency_withdraw", **arguments, mint=vault.mint, amount=amount)
+        self.step("close_vault", owner=owner, signer=choose.signer(owner))
+
+    @rule(data=DRAWN)
+    def update_usdt_mint(self, data: st.DataObject) -> None:
+        choose = Choices(data, self.world)
+        empty = [owner for owner, vault in self.world.vaults.items() if vault.total == 0]
+        if not empty and not choose.once_in(6):
+            return
+        self.step(
+            "update_usdt_mint",
+            signer=choose.governance(),
+            owner=choose.owner(lambda vault: vault.total == 0),
+            mint=choose.of(names.MINTS),
+        )
+
+    @rule(data=DRAWN)
+    def look(self, data: st.DataObject) -> None:
+        choose = Choices(data, self.world)
+        if choose.once_in(4):
+            self.step("get_vault_info", owner=choose.of(names.OWNERS))
+
+    @rule(data=DRAWN)
+    def change_delegates(self, data: st.DataObject) -> None:
+        choose = Choices(data, self.world)
+        owner = choose.owner()
+        delegates = choose.vault(owner).delegates
+        others = [who for who in names.PEOPLE if who not in {owner, *delegates}]
+        self.change(choose, "delegate", owner, delegates, others)
+
+    @rule(data=DRAWN)
+    def change_whitelist(self, data: st.DataObject) -> None:
+        choose = Choices(data, self.world)
+        owner = choose.owner()
+        whitelist = choose.vault(owner).whitelist
+        candidates = [*names.PEOPLE, *(vault_of(each) for each in names.OWNERS)]
+        others = [who for who in candidates if who not in whitelist]
+        self.change(choose, "withdraw_whitelist", owner, whitelist, others)
+
+    def change(
+        self, choose: Choices, what: str, owner: str, present: list[str], others: list[str]
+    ) -> None:
+        """Adds who is not there, or removes who is; seldom the other way round."""
+        name = choose.of(["add", "remove"]) if present else "add"
+        candidates = others if name == "add" else present
+        if choose.once_in(8):
+            candidates = names.PEOPLE
+        signer, who = choose.signer(owner), choose.of(candidates)
+        self.step(f"{name}_{what}", owner=owner, signer=signer, who=who)
+
+    @rule(data=DRAWN)
+    def set_multisig(self, data: st.DataObject) -> None:
+        choose = Choices(data, self.world)
+        owner = choose.owner(lambda vault: vault.threshold == 0)
+        count = choose.of([1, 2, 3, 10])
+        signers = data.draw(st.permutations(names.PEOPLE))[:count]
+        threshold = choose.of([min(2, count), count, 1, 0])
+        if choose.once_in(8):
+            threshold = choose.of([count + 1, 255])
+        if choose.once_in(8):
+            signers = choose.of([[*signers, signers[0]], names.PEOPLE[:11], []])
+        arguments = {"owner": owner, "signer": choose.signer(owner), "signers": signers}
+        self.step("set_vault_multisig", **arguments, threshold=threshold)
+
+    @rule(data=DRAWN)
+    def disable_multisig(self, data: st.DataObject) -> None:
+        choose = Choices(data, self.world)
+        owner = choose.owner(lambda vault: vault.threshold > 0)
+        self.step("disable_vault_multisig", owner=owner, signer=choose.signer(owner))
+
+    @rule(data=DRAWN)
+    def set_delay(self, data: st.DataObject) -> None:
+        choose = Choices(data, self.world)
+        owner = choose.owner()
+        seconds = choose.of([60, 1, 3600, 0, 0])
+        if choose.once_in(8):
+            seconds = choose.of([-1, -I64 - 1, I64])
+        signer = choose.signer(owner)
+        self.step("set_withdraw_min_delay", owner=owner, signer=signer, seconds=seconds)
+
+    @rule(data=DRAWN)
+    def set_rate_limit(self, data: st.DataObject) -> None:
+        choose = Choices(data, self.world)
+        owner = choose.owner(lambda vault: vault.available > 0)
+        available = choose.vault(owner).available
+        window = choose.of([60, 3600, 1, U32, 0])
+        limit = choose.of([max(1, available // 2), max(1, available // 4), available, 0, U64])
+        arguments = {"owner": owner, "signer": choose.signer(owner), "window_seconds": window}
+        self.step("set_withdraw_rate_limit", **arguments, max_amount=limit)
+
+    @rule(data=DRAWN)
+    def govern(self, data: st.DataObject) -> None:
+        choose = Choices(data, self.world)
+        authority, signer = self.world.authority, choose.governance()
+        match choose.of(["programs", "yield programs", "freeze", "cpi", "level", "anew"]):
+            case "programs":
+                candidates = [*names.POSITION_MANAGERS, "never deployed"]
+                name, program = entry(choose, authority.programs, candidates)
+                self.step(f"{name}_authorized_program", signer=signer, program=program)
+            case "yield programs":
+                candidates = [*names.YIELD_PROGRAMS, "never deployed"]
+                name, program = entry(choose, authority.yield_programs, candidates)
+                self.step(f"{name}_yield_program", signer=signer, program=program)
+            case "freeze":
+                freeze = not authority.freeze and choose.once_in(2)
+                self.step("set_freeze_flag", signer=signer, freeze=freeze)
+            case "cpi":
+                enforced = choose.of([True, False])
+                self.step("set_cpi_enforced", signer=signer, cpi_enforced=enforced)
+            case "level":
+                self.step("set_risk_level", signer=signer, risk_level=choose.of([1, 0, 255]))
+            case "anew":
+                arguments = {"signer": choose.of(names.PEOPLE), "programs": ["desk"]}
+                self.step("initialize_vault_authority", **arguments, freeze=True)
+
+    @rule(data=DRAWN)
+    def fill(self, data: st.DataObject) -> None:
+        """A list until one more is too much."""
+        choose = Choices(data, self.world)
+        if not choose.once_in(24):
+            return
+        owner = choose.owner(lambda vault: vault.available >= CAPACITY["timelocks"])
+        mine = {"owner": owner, "signer": owner}
+        match choose.of(["timelocks", "requests", "delegates", "whitelist", "programs", "yield"]):
+            case "timelocks":
+                authority, cosigners = choose.authorized(owner)
+                arguments = {"owner": owner, "authority": authority, "cosigners": cosigners}
+                self.repeat("schedule_timelock", "amount", [1] * 65, **arguments, duration=60)
+            case "requests":
+                self.repeat("request_withdraw", "amount", [1] * 65, **mine)
+            case "delegates":
+                self.repeat("add_delegate", "who", fillers(17), **mine)
+            case "whitelist":
+                self.repeat("add_withdraw_whitelist", "who", fillers(33), **mine)
+            case "programs":
+                self.repeat_and_undo("authorized_program")
+            case "yield":
+                self.repeat_and_undo("yield_program")
+
+    def repeat(self, name: str, varied: str, values: list[Any], **fixed: Any) -> None:
+        for value in values:
+            if not self.step(name, **fixed, **{varied: value}):
+                return
+
+    def repeat_and_undo(self, what: str) -> None:
+        """Nobody could withdraw with so many summaries to show."""
+        governance = {"signer": names.GOVERNANCE}
+        self.repeat(f"add_{what}", "program", fillers(65), **governance)
+        self.repeat(f"remove_{what}", "program", fillers(65), **governance)
+
+
+def fillers(count: int) -> list[str]:
+    return [f"filler {n}" for n in range(count)]
+
+
+def entry(choose: Choices, present: list[str], candidates: list[str]) -> tuple[str, str]:
+    """What to do with a list: rather to put on it what is missing, the first above all."""
+    missing = [each for each in candidates if each not in present]
+    name = choose.of(["add", "add", "add", "remove"]) if missing else "remove"
+    if choose.once_in(12):
+        return name, choose.of(candidates)
+    if name == "add":
+        return name, missing[0] if choose.once_in(2) else choose.of(missing)
+    return name, choose.of(present or candidates)

@@ -1,0 +1,190 @@
+"""What the vault program keeps, in plain Python: the state of the specification.
+
+People, programs and mints are names, time is a number of seconds. The specification itself is in
+`money`, `collateral`, `earning` and `policy`: a function for each instruction, named as that is. It
+changes the world and returns the events; if it raises `Refused`, whoever called it throws the world
+away. The checks come in the program's order, since the first that fails says which error it is.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+U64 = 2**64 - 1
+I64 = 2**63 - 1
+CAPACITY = {
+    "signers": 10,
+    "delegates": 16,
+    "timelocks": 64,
+    "requests": 64,
+    "whitelist": 32,
+    "programs": 64,
+    "yield_programs": 64,
+}
+
+Event = tuple[str, dict[str, object]]
+Events = list[Event]
+
+
+class Refused(Exception):
+    """The instruction is refused with the error of this name."""
+
+    def __init__(self, error: str) -> None:
+        super().__init__(error)
+        self.error = error
+
+
+def require(condition: bool, error: str) -> None:
+    if not condition:
+        raise Refused(error)
+
+
+@dataclass(slots=True)
+class Timelock:
+    amount: int
+    unlock_time: int
+
+
+@dataclass(slots=True)
+class Request:
+    amount: int
+    requested_at: int
+    executable_at: int
+
+
+@dataclass(slots=True)
+class Rate:
+    """What may leave within a window. Nothing is limited unless both are set."""
+
+    window_seconds: int = 0
+    limit: int = 0
+    window_start: int = 0
+    withdrawn: int = 0
+
+    @property
+    def limits(self) -> bool:
+        return self.window_seconds > 0 and self.limit > 0
+
+
+@dataclass(slots=True)
+class Vault:
+    """`kept` is what counts as yield and never left the vault's tokens."""
+
+    owner: str
+    mint: str
+    created_at: int
+    available: int = 0
+    locked: int = 0
+    in_yield: int = 0
+    kept: int = 0
+    deposited: int = 0
+    withdrawn: int = 0
+    compounded_at: int = 0
+    yield_program: str | None = None
+    threshold: int = 0
+    signers: list[str] = field(default_factory=list)
+    delegates: list[str] = field(default_factory=list)
+    timelocks: list[Timelock] = field(default_factory=list)
+    delay: int = 0
+    requests: list[Request] = field(default_factory=list)
+    whitelist: list[str] = field(default_factory=list)
+    rate: Rate = field(default_factory=Rate)
+
+    @property
+    def total(self) -> int:
+        """Every unit is in exactly one place."""
+        timelocked = sum(timelock.amount for timelock in self.timelocks)
+        return self.available + self.locked + timelocked + self.in_yield
+
+    def take(self, amount: int) -> None:
+        require(amount <= self.available, "InsufficientFunds")
+        self.available -= amount
+
+    def record(self, kind: str, amount: int, now: int) -> Event:
+        """The line of history that every movement of amounts leaves."""
+        fields: dict[str, object] = {"vault": self.owner, "owner": self.owner}
+        fields |= {"transaction_type": kind, "amount": amount, "timestamp": now}
+        return "TransactionEvent", fields
+
+
+@dataclass(slots=True)
+class Authority:
+    governance: str
+    programs: list[str] = field(default_factory=list)
+    freeze: bool = False
+    cpi_enforced: bool = False
+    yield_programs: list[str] = field(default_factory=list)
+    risk_level: int = 0
+
+
+@dataclass(slots=True)
+class Summary:
+    """What a position manager keeps of one vault."""
+
+    open_positions: int = 0
+    locked: int = 0
+
+
+@dataclass(slots=True)
+class Stake:
+    """What a vault has in a yield pool. `earned` is in units of principal, basis point, second."""
+
+    principal: int = 0
+    earned: int = 0
+
+
+@dataclass(slots=True)
+class World:
+    """`tokens` are those of each holder's token account of a mint, if there is one.
+
+    Summaries are by position manager and owner, stakes by yield program and owner.
+    """
+
+    now: int
+    authority: Authority
+    vaults: dict[str, Vault] = field(default_factory=dict)
+    summaries: dict[tuple[str, str], Summary] = field(default_factory=dict)
+    stakes: dict[tuple[str, str], Stake] = field(default_factory=dict)
+    tokens: dict[tuple[str, str], int] = field(default_factory=dict)
+
+    def vault(self, owner: str, /, *, given: str | None = None) -> Vault:
+        """The vault of `owner`, and that is whom the instruction gave as the owner."""
+        require(owner in self.vaults, "AccountNotInitialized")
+        require(given in {None, owner}, "ConstraintSeeds")
+        return self.vaults[owner]
+
+    def move(self, source: str, target: str, amount: int, mint: str) -> None:
+        """A transfer of the token program."""
+        require(amount <= self.tokens[source, mint], "TokenInsufficientFunds")
+        self.tokens[source, mint] -= amount
+        self.tokens[target, mint] += amount
+
+    def wait(self, seconds: int, rate_bps: int) -> None:
+        """Time goes by, and what is in yield pools earns."""
+        self.now += seconds
+        for stake in self.stakes.values():
+            stake.earned += stake.principal * rate_bps * seconds
+
+
+def vault_of(owner: str) -> str:
+    """The holder of a vault's tokens."""
+    return f"{owner}'s vault"
+
+
+def authorize(vault: Vault, authority: str, cosigners: Sequence[str]) -> None:
+    """The owner or a delegate; under multisig, enough of the signers, each counted once."""
+    if vault.threshold == 0:
+        require(authority in {vault.owner, *vault.delegates}, "Unauthorized")
+    else:
+        signed = {authority, *cosigners} & set(vault.signers)
+        require(len(signed) >= vault.threshold, "Unauthorized")
+
+
+def insert(entries: list[str], entry: str, capacity: str) -> None:
+    require(entry not in entries, "AlreadyExists")
+    require(len(entries) < CAPACITY[capacity], "Overflow")
+    entries.append(entry)
+
+
+def remove(entries: list[str], entry: str) -> None:
+    require(entry in entries, "NotFound")
+    entries.remove(entry)

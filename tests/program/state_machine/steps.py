@@ -1,0 +1,67 @@
+"""One step at a time: the model and the chain do the same, and are compared."""
+
+from collections import Counter
+from copy import deepcopy
+from types import ModuleType
+from typing import Any, ClassVar
+
+from hypothesis import note
+from hypothesis.stateful import RuleBasedStateMachine
+
+from ..ledger import START
+from . import collateral, earning, money, names, policy
+from .building import build
+from .chain import Chain, assert_events, assert_refused
+from .earning import RATE_BPS, reserve_of
+from .model import U64, Authority, Refused, World
+
+SUCCESS = "success"
+WEALTH = {"eve": 10**9, "dan": U64 - 10**11}
+RESERVES = {"pool": 10**6, "other pool": 500}
+SPECIFICATION: list[ModuleType] = [money, collateral, earning, policy]
+
+
+def initial_world() -> World:
+    """Nothing is initialised, and all the tokens together fit into 64 bits."""
+    tokens = {(who, mint): WEALTH.get(who, 10**8) for who in names.PEOPLE for mint in names.MINTS}
+    for program in names.YIELD_PROGRAMS:
+        tokens[program, "usdt"] = 0
+        tokens[reserve_of(program), "usdt"] = RESERVES[program]
+    return World(START, Authority(governance=""), tokens=tokens)
+
+
+class Steps(RuleBasedStateMachine):
+    """`reached` counts what became of each instruction, over all runs."""
+
+    reached: ClassVar[Counter[tuple[str, str]]]
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.world = initial_world()
+        self.chain = Chain(self.world)
+
+    def step(self, name: str, **arguments: Any) -> bool:
+        """Whether the instruction succeeded, on which the model and the chain agree."""
+        specified = next(getattr(part, name) for part in SPECIFICATION if hasattr(part, name))
+        given = build(self.world, name, dict(arguments))
+        after, refusal = deepcopy(self.world), None
+        try:
+            events = specified(after, **arguments)
+        except Refused as refused:
+            refusal = refused.error
+        note(f"{name} {arguments} -> {refusal or SUCCESS}")
+        outcome = self.chain.send(given)
+        if refusal is None:
+            assert outcome.error is None, outcome
+            assert_events(outcome, events)
+            self.world = after
+        else:
+            assert_refused(outcome, refusal)
+        self.chain.assert_holds(self.world)
+        self.reached[name, refusal or SUCCESS] += 1
+        return refusal is None
+
+    def wait(self, seconds: int) -> None:
+        note(f"{seconds} seconds go by")
+        self.world.wait(seconds, RATE_BPS)
+        self.chain.ledger.set_time(self.world.now)

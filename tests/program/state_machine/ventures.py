@@ -1,0 +1,143 @@
+"""Rules by which collateral is locked, moved by programs, and earns."""
+
+from hypothesis import strategies as st
+from hypothesis.stateful import rule
+
+from . import names
+from .choices import Choices
+from .earning import claimable, reserve_of
+from .movements import DAY, DRAWN, Movements
+
+
+class Ventures(Movements):
+    @rule(data=DRAWN)
+    def open_position(self, data: st.DataObject) -> None:
+        choose = Choices(data, self.world)
+        desk = choose.listed(names.POSITION_MANAGERS, self.world.authority.programs)
+        owner = self.funded(choose)
+        if (desk, owner) not in self.world.summaries and not choose.once_in(8):
+            self.step("init_position_summary", program=desk, owner=owner)
+        self.step(
+            "open_position",
+            program=desk,
+            owner=owner,
+            authority=choose.owner_or_delegate(owner),
+            amount=choose.amount(choose.vault(owner).available),
+        )
+
+    @rule(data=DRAWN)
+    def close_position(self, data: st.DataObject) -> None:
+        choose = Choices(data, self.world)
+        held = [place for place, summary in self.world.summaries.items() if summary.locked > 0]
+        if not held and not choose.once_in(8):
+            self.open_position(data)
+            return
+        if not held or choose.once_in(16):
+            held = list(self.world.summaries) or [("desk", "ada")]
+        desk, owner = choose.of(held)
+        summary = self.world.summaries.get((desk, owner))
+        self.step(
+            "close_position",
+            program=desk,
+            owner=owner,
+            authority=choose.owner_or_delegate(owner),
+            amount=choose.amount(summary.locked if summary else 0),
+        )
+
+    @rule(data=DRAWN)
+    def rebalance(self, data: st.DataObject) -> None:
+        choose = Choices(data, self.world)
+        giver = self.funded(choose)
+        mint = choose.vault(giver).mint
+        taker = choose.owner(lambda vault: vault.mint == mint and vault.owner != giver)
+        self.step(
+            "rebalance_collateral",
+            program=choose.listed(names.POSITION_MANAGERS, self.world.authority.programs),
+            authority=choose.governance(),
+            giver=giver,
+            taker=taker,
+            amount=choose.amount(choose.vault(giver).available),
+        )
+
+    @rule(data=DRAWN)
+    def yield_deposit(self, data: st.DataObject) -> None:
+        choose = Choices(data, self.world)
+        owner = self.funded(choose)
+        self.earn(choose, "yield_deposit", owner, choose.vault(owner).available)
+
+    @rule(data=DRAWN)
+    def yield_withdraw(self, data: st.DataObject) -> None:
+        choose = Choices(data, self.world)
+        fit = any(vault.in_yield > 0 for vault in self.world.vaults.values())
+        if not fit and not choose.once_in(8):
+            self.yield_deposit(data)
+            return
+        owner = choose.owner(lambda vault: vault.in_yield > 0)
+        vault = choose.vault(owner)
+        called = not (vault.kept > 0 and choose.once_in(2))
+        staked = [place for place in self.world.stakes if self.world.stakes[place].principal > 0]
+        program = choose.of([of for of, whose in staked if whose == owner] or ["pool"])
+        stake = self.world.stakes.get((program, owner))
+        ceiling = vault.kept if not called else stake.principal if stake else 0
+        if choose.once_in(12):
+            program, ceiling = choose.of(names.YIELD_PROGRAMS), vault.in_yield
+        self.earn(choose, "yield_withdraw", owner, ceiling, program=program, called=called)
+
+    @rule(data=DRAWN)
+    def compound_yield(self, data: st.DataObject) -> None:
+        """Of interest that is due; if there is none, some may be after a while."""
+        choose = Choices(data, self.world)
+        staked = [place for place, stake in self.world.stakes.items() if stake.principal > 0]
+        if not staked and not choose.once_in(8):
+            self.yield_deposit(data)
+            return
+        due = [place for place in staked if claimable(self.world.stakes[place]) > 0]
+        if not due and not choose.once_in(8):
+            self.wait(choose.of([DAY, 30 * DAY]))
+        program, owner = choose.of(due or staked or [("pool", choose.owner())])
+        called = not choose.once_in(12)
+        stake = self.world.stakes.get((program, owner))
+        ceiling = claimable(stake) if stake else 0
+        if choose.once_in(4):
+            ceiling = min(ceiling, self.world.tokens[reserve_of(program), "usdt"])
+        self.earn(choose, "compound_yield", owner, ceiling, program=program, called=called)
+
+    def earn(
+        self,
+        choose: Choices,
+        name: str,
+        owner: str,
+        ceiling: int,
+        *,
+        program: str | None = None,
+        called: bool | None = None,
+    ) -> None:
+        if called is None:
+            called = not choose.once_in(3)
+        if program is None:
+            program = choose.listed(names.YIELD_PROGRAMS, self.world.authority.yield_programs)
+        if called and (program, owner) not in self.world.stakes and not choose.once_in(6):
+            self.step("enter_pool", program=program, owner=owner)
+        authority, cosigners = choose.authorized(owner)
+        self.step(
+            name,
+            owner=owner,
+            authority=authority,
+            cosigners=cosigners,
+            program=program,
+            called=called,
+            amount=choose.amount(ceiling),
+        )
+
+    @rule(data=DRAWN)
+    def call_directly(self, data: st.DataObject) -> None:
+        """Locking and moving collateral is for programs."""
+        choose = Choices(data, self.world)
+        if not choose.once_in(3):
+            return
+        owner, amount = choose.owner(), choose.of([1, 0])
+        name = choose.of(["lock_collateral", "unlock_collateral", "transfer_collateral"])
+        if name == "transfer_collateral":
+            self.step(name, giver=owner, taker=choose.owner(), amount=amount)
+        else:
+            self.step(name, owner=owner, amount=amount)
