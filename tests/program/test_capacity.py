@@ -1,0 +1,134 @@
+"""How much a vault and the authority hold, filled by real instructions; and that both work then."""
+
+from typing import Any
+
+import pytest
+from solders.keypair import Keypair
+
+from .costs import ON_PROGRAMS, ON_VAULTS, Stage
+from .crowds import PACKET, crowd
+from .effects import refused
+from .full import DELAY, KEYS, PROGRAMS, fill_vault, list_programs, made_up
+from .instructions import build
+from .ledger import START, Ledger, govern, withdraw
+from .refusals import assert_refused
+
+OTHER = Keypair().pubkey()
+# What adds an entry to a list of a vault.
+ADDITIONS: dict[str, tuple[str, dict[str, Any]]] = {
+    "timelocks": ("schedule_timelock", {"amount": 1, "duration_seconds": 9}),
+    "pending_withdrawals": ("request_withdraw", {"amount": 1}),
+    "withdraw_whitelist": ("add_withdraw_whitelist", {"address": OTHER}),
+    "delegates": ("add_delegate", {"delegate": OTHER}),
+    "multisig_signers": ("set_vault_multisig", {"signers": KEYS[:11], "threshold": 0}),
+}
+DEFAULT_UNITS = 200_000  # of a transaction of one instruction that does not ask for more
+
+
+@pytest.fixture
+def owner(governed: Ledger) -> Keypair:
+    """The owner of a vault with every list full."""
+    owner = governed.owner(deposited=1_000)
+    fill_vault(governed, owner)
+    return owner
+
+
+@pytest.mark.parametrize("field", ADDITIONS)
+def test_one_entry_more_than_a_list_holds_is_refused(
+    governed: Ledger, owner: Keypair, field: str
+) -> None:
+    capacities = {"timelocks": 64, "pending_withdrawals": 64, "withdraw_whitelist": 32}
+    capacities |= {"delegates": 16, "multisig_signers": 10}
+    assert len(governed.vault(owner.pubkey())[field]) == capacities[field]
+    name, arguments = ADDITIONS[field]
+    one_more = build(name, owner.pubkey(), **arguments)
+    refused(governed, owner.pubkey(), one_more, owner, error="Overflow")
+
+
+@pytest.mark.parametrize(
+    ("kind", "field"),
+    [("authorized", "authorized_programs"), ("yield", "yield_whitelist")],
+)
+def test_one_program_more_than_the_authority_lists_is_refused(
+    governed: Ledger, governance: Keypair, kind: str, field: str
+) -> None:
+    for each in ("authorized", "yield"):
+        list_programs(governed, governance, each)
+    before = governed.authority()
+    assert before[field] == made_up(PROGRAMS, 2)
+    one_more = govern(f"add_{kind}_program", governance.pubkey(), value=OTHER)
+    assert_refused(governed.send(one_more, governance), "Overflow")
+    assert governed.authority() == before
+
+
+def test_a_full_vault_says_all_of_what_it_was_told(governed: Ledger, owner: Keypair) -> None:
+    state = governed.vault(owner.pubkey())
+    assert state["timelocks"] == [
+        {"amount": 1, "unlock_time": START + seconds} for seconds in range(1, 65)
+    ]
+    times = {"requested_at": START, "executable_at": START + DELAY}
+    assert state["pending_withdrawals"] == [{"amount": each} | times for each in range(1, 65)]
+    assert state["withdraw_whitelist"] == KEYS
+    assert state["delegates"] == KEYS[:16]
+    assert state["multisig_signers"] == KEYS[:10]
+    assert (state["min_withdraw_delay_seconds"], state["rate_limit_amount"]) == (DELAY, 2**63)
+    assert (state["total_balance"], state["available_balance"]) == (1_000, 1_000 - 64)
+
+
+EVERYTHING = {name: (order, 1) for name, order in ON_VAULTS.items()} | {
+    name: (order, PROGRAMS) for name, order in ON_PROGRAMS.items()
+}
+
+
+@pytest.mark.parametrize("name", EVERYTHING)
+def test_everything_works_while_all_lists_are_full(name: str) -> None:
+    order, authorized = EVERYTHING[name]
+    stage = Stage(entries=64, authorized=authorized)
+    assert stage.ledger.must(*order(stage)).units <= DEFAULT_UNITS
+
+
+@pytest.mark.parametrize("seconds", [1, 33, 64])
+def test_a_full_vault_gives_back_what_is_due(
+    governed: Ledger, owner: Keypair, seconds: int
+) -> None:
+    before = governed.vault(owner.pubkey())
+    governed.set_time(START + seconds)
+    governed.must(build("release_timelocks", owner.pubkey()), owner)
+    assert governed.vault(owner.pubkey()) == before | {
+        "available_balance": 1_000 - 64 + seconds,
+        "timelocks": before["timelocks"][seconds:],
+    }
+
+
+def test_a_full_vault_can_be_emptied_and_closed(governed: Ledger, owner: Keypair) -> None:
+    key = owner.pubkey()
+    governed.set_time(START + DELAY)
+    governed.must(withdraw(key, 1_000), owner)
+    governed.must(build("close_vault", key), owner)
+    assert governed.tokens(key) == 1_000
+
+
+# Programs that a withdrawal must ask
+
+
+@pytest.mark.parametrize("created", [True, False])
+def test_a_transaction_names_26_programs_summaries(created: bool) -> None:
+    most = crowd(26, created=created)
+    assert most.size <= PACKET < crowd(27, created=created).size
+    assert most.units() <= DEFAULT_UNITS
+
+
+@pytest.mark.parametrize("created", [True, False])
+def test_a_lookup_table_lets_it_name_57(created: bool) -> None:
+    most = crowd(57, created=created, table=True)
+    assert (most.size <= PACKET, most.locks()) == (True, 64)
+    assert most.units() <= DEFAULT_UNITS
+
+
+def test_with_64_authorized_programs_only_the_emergency_withdrawal_is_left() -> None:
+    """More accounts than a transaction may lock: governance must not list so many."""
+    every = crowd(PROGRAMS, created=True, table=True)
+    assert every.locks() == 71
+    assert every.error() == "TransactionErrorFieldless.TooManyAccountLocks"
+    stage = Stage(entries=64, authorized=PROGRAMS)
+    stage.ledger.must(*stage.by_owner("emergency_withdraw", amount=1))

@@ -1,0 +1,126 @@
+"""What each instruction costs, to the unit, as docs/compute_units.md says.
+
+After a change of the programs, write the document anew, and look at what moved:
+
+    CVMS_UPDATE_COMPUTE_UNITS=1 pytest tests/program/test_compute_units.py
+"""
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+from .costs import ON_PROGRAMS, ON_VAULTS, ONCE, units, units_of_the_authority
+from .crowds import crowd
+from .full import PROGRAMS
+from .ledger import POSITION_IDL, VAULT_IDL
+
+DOCUMENT = Path(__file__).parents[2] / "docs" / "compute_units.md"
+HEAD = """\
+# Compute units
+
+What each instruction consumes as the only one of its transaction, with the programs in
+`cvms/programs/`. A transaction may use 200,000 for each instruction unless it asks for more.
+
+The addresses are always the same, since units depend on them: `initialize_vault`,
+`update_usdt_mint` and a withdrawal that asks for a summary never created look for bumps, at 1,500
+units a try.
+
+`tests/program/test_compute_units.py` measures all this and compares it to the unit. After a change
+of the programs it writes it anew:
+
+    CVMS_UPDATE_COMPUTE_UNITS=1 pytest tests/program/test_compute_units.py
+"""
+ON_VAULTS_HEAD = """
+## On a vault
+
+One: an entry in each list of the vault, one yield program, one position manager. Full: 64
+timelocks, 64 requests, 32 whitelisted wallets, 16 delegates, 10 signers, 64 yield programs.
+`withdraw` releases all timelocks and uses up all requests; yield moves in the books only.
+
+| instruction | one | full |
+|---|--:|--:|
+"""
+ON_PROGRAMS_HEAD = """
+## With the authority's lists
+
+As above; full means 64 authorized programs too, of which the position manager is the last. Its
+instructions include their call of `lock_collateral`, `unlock_collateral`, `transfer_collateral`.
+
+| instruction | one | full |
+|---|--:|--:|
+"""
+ONCE_HEAD = """
+## On new vaults, by governance, and through the yield pool
+
+| instruction | units |
+|---|--:|
+"""
+WITHDRAWALS_HEAD = """
+## Withdrawing while several programs are authorized
+
+Each authorized program's summary is an account of the transaction: 26 fit into one, 57 with a
+lookup table, and with more it locks too many accounts. The vault's lists are full.
+
+| authorized programs | summaries created | never created |
+|--:|--:|--:|
+"""
+WITHDRAWALS = [(1, False), (8, False), (26, False), (57, True)]  # how many, with a lookup table?
+
+
+def document() -> str:
+    on_vaults = (
+        (name, units(order, entries=1), units(order, entries=64))
+        for name, order in ON_VAULTS.items()
+    )
+    on_programs = (
+        (name, units(order, entries=1), units(order, entries=64, authorized=PROGRAMS))
+        for name, order in ON_PROGRAMS.items()
+    )
+    once = ((name, units(order, entries=1)) for name, order in ONCE.items())
+    withdrawals = (
+        (
+            count,
+            crowd(count, created=True, table=table).units(),
+            crowd(count, created=False, table=table).units(),
+        )
+        for count, table in WITHDRAWALS
+    )
+    return "".join(
+        [
+            HEAD,
+            ON_VAULTS_HEAD,
+            *map(row, on_vaults),
+            ON_PROGRAMS_HEAD,
+            *map(row, on_programs),
+            ONCE_HEAD,
+            row(("initialize_vault_authority", units_of_the_authority())),
+            *map(row, once),
+            WITHDRAWALS_HEAD,
+            *map(row, withdrawals),
+        ]
+    )
+
+
+def row(cells: Sequence[str | int]) -> str:
+    texts = (f"{cell:,}" if isinstance(cell, int) else cell for cell in cells)
+    return f"| {' | '.join(texts)} |\n"
+
+
+def test_every_instruction_costs_what_the_document_says() -> None:
+    written = document()
+    if os.environ.get("CVMS_UPDATE_COMPUTE_UNITS"):
+        DOCUMENT.write_text(written)
+    assert written == DOCUMENT.read_text()
+
+
+def test_every_instruction_is_measured() -> None:
+    """Those that only a program may call are measured within the position manager's calls."""
+    called = {"lock_collateral", "unlock_collateral", "transfer_collateral"}
+    rows = {*ON_VAULTS, *ON_PROGRAMS, *ONCE, "initialize_vault_authority"}
+    assert rows >= (VAULT_IDL.instructions.keys() | POSITION_IDL.instructions.keys()) - called
+
+
+def test_deposits_and_withdrawals_are_cheap() -> None:
+    """Of a vault with an entry in each list, with one position summary."""
+    assert units(ON_VAULTS["deposit"], entries=1) <= 8_000
+    assert units(ON_VAULTS["withdraw"], entries=1) <= 15_000
