@@ -206,7 +206,7 @@ CREATE TABLE IF NOT EXISTS reconciliation_logs (
 CREATE INDEX IF NOT EXISTS reconciliation_logs_by_age ON reconciliation_logs USING brin (created_at)
     WITH (pages_per_range = 16);
 
--- migration 2: what the history holds beyond the accounts
+-- migration 2: which events count, and what the history holds beyond the accounts
 
 -- By how much an owner's history exceeds what the vault's account counts as deposited and
 -- withdrawn: an account begins anew when it was closed. Below zero, the account counts more, which
@@ -216,3 +216,26 @@ CREATE TABLE IF NOT EXISTS account_offsets (
     deposited NUMERIC NOT NULL,
     withdrawn NUMERIC NOT NULL
 );
+
+-- Whose each vault is that was ever opened, and whether it held our mint as of the cursor. Its
+-- account may be ahead of the events that are applied, so it cannot tell which of them count.
+CREATE TABLE IF NOT EXISTS vault_mints (
+    vault TEXT PRIMARY KEY,
+    owner TEXT NOT NULL,
+    ours BOOLEAN NOT NULL
+);
+
+-- migration 3: answers to requests that may be sent again
+
+-- The answer to the first request with a key, written with that request's effects. Pruned by age.
+CREATE TABLE IF NOT EXISTS idempotency_keys (
+    owner TEXT NOT NULL,
+    key TEXT NOT NULL,
+    fingerprint BYTEA NOT NULL CHECK (length(fingerprint) = 32),
+    status SMALLINT NOT NULL,
+    content_type TEXT NOT NULL,
+    content BYTEA NOT NULL,
+    created_at TIMESTAMPTZ NOT NULL DEFAULT now(),
+    PRIMARY KEY (owner, key)
+);
+CREATE INDEX IF NOT EXISTS idempotency_keys_by_age ON idempotency_keys (created_at);

@@ -7,22 +7,23 @@ appliers take turns, and an event that is recorded already has no effect again.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from cvms.chain.events import VaultClosedEvent
 from cvms.chain.types import Commitment
 from cvms.nursery.batch import Batch, Recorded
 from cvms.nursery.channels import IndexedBatch
-from cvms.nursery.movements import Movement, counted_by_account, event_vaults, movements
-from cvms.nursery.vault_rows import balances, opened_row, row_now, same_balances
+from cvms.nursery.mints import Mints
+from cvms.nursery.movements import Movement, counted_by_account, movements
+from cvms.nursery.vault_rows import balances, gone_row, row_now, same_balances
 from cvms.store import cursor as cursors
-from cvms.store import events, history, outbox, sums, totals, vaults
+from cvms.store import events, history, outbox, sums, totals, vault_mints, vaults
 from cvms.store.connection import Connection
 from cvms.store.cursor import Cursor
 from cvms.store.database import Database
 from cvms.store.history import HistoryRow
 from cvms.store.outbox import OutboxMessage
+from cvms.store.vault_mints import VaultMint
 from cvms.store.vaults import VaultRow
 
 
@@ -37,49 +38,50 @@ async def apply_batch(
     async with database.transaction() as conn:
         if await cursors.get(conn, to.program) != after or not await cursors.advance(conn, to):
             return None
-        rows = await _vault_rows(conn, batch)
-        told = await _record_events(conn, batch.events, _standing(rows, batch))
+        mints = Mints(batch.mint, await _known(conn, batch))
+        counted = [
+            each
+            for did in batch.executed
+            for each in zip(
+                did.events,
+                mints.follow(did.lives, [recorded.event for recorded in did.events]),
+                strict=True,
+            )
+        ]
+        await vault_mints.put(conn, list(mints.changed.values()))
+        rows = await _vault_rows(conn, batch, mints)
+        told = await _record_events(conn, counted)
         told += await _store_vaults(conn, rows)
         position = await outbox.append(conn, told)
     owners = sorted({row.owner for _, row, _ in rows})
     return IndexedBatch(slot=to.slot, owners=tuple(owners), position=position)
 
 
-@dataclass(frozen=True, slots=True)
-class _Standing:
-    """The vaults that have a row: whose each is, and which held our mint before this batch.
-
-    What other vaults do is recorded, and has no effect: their tokens are anybody's.
-    """
-
-    owners: Mapping[str, str]
-    ours: frozenset[str]
-
-    def owner_of(self, recorded: Recorded) -> dict[str, str]:
-        """The owners of those of the event's vaults that count at this event."""
-        return {
-            vault: self.owners[vault]
-            for vault in event_vaults(recorded.event)
-            if vault in self.owners and recorded.counts.get(vault, vault in self.ours)
-        }
-
-
-def _standing(rows: Sequence[tuple[VaultRow | None, VaultRow, str]], batch: Batch) -> _Standing:
-    held = {row.vault: (before or row).mint == batch.mint for before, row, _ in rows}
-    return _Standing(
-        owners={row.vault: row.owner for _, row, _ in rows},
-        ours=frozenset(vault for vault, ours in {**held, **batch.held}.items() if ours),
-    )
+async def _known(conn: Connection, batch: Batch) -> list[VaultMint]:
+    """What is known of the batch's vaults from those before."""
+    known = await vault_mints.read(conn, [str(each.address) for each in batch.vaults])
+    followed = {each.vault for each in known}
+    # Some node did not show how it was opened, so its account has to tell.
+    return known + [
+        VaultMint(str(each.address), str(each.vault.owner), str(each.vault.usdt_mint) == batch.mint)
+        for each in batch.vaults
+        if each.vault and str(each.address) not in followed
+    ]
 
 
 async def _vault_rows(
-    conn: Connection, batch: Batch
+    conn: Connection, batch: Batch, mints: Mints
 ) -> list[tuple[VaultRow | None, VaultRow, str]]:
-    """For each vault that counts the row as it is, the row to be, and who touched it last."""
+    """For each vault that counts or did the row as it is, the row to be, and who touched it last.
+
+    What other vaults do is recorded, and has no effect: their tokens are anybody's.
+    """
     rows: list[tuple[VaultRow | None, VaultRow, str]] = []
     for each in batch.vaults:
         before = await vaults.get_by_vault(conn, str(each.address))
-        known = before or (opened_row(each.opened, each.slot) if each.opened else None)
+        known = before
+        if known is None and (held := mints.ours.get(str(each.address))):
+            known = gone_row(held.vault, held.owner, each.slot, mint=batch.mint)
         row = row_now(each.address, each.vault, each.slot, mint=batch.mint, before=known)
         if row is not None:
             rows.append((before, row, each.signature))
@@ -87,14 +89,17 @@ async def _vault_rows(
 
 
 async def _record_events(
-    conn: Connection, recorded: Sequence[Recorded], standing: _Standing
+    conn: Connection, counted: Sequence[tuple[Recorded, Mapping[str, str]]]
 ) -> list[OutboxMessage]:
-    """Store the events that are new and what follows from them; return what to tell."""
-    identities = {row.identity for row in await events.record(conn, [e.row for e in recorded])}
+    """Store the events that are new and what follows from them; return what to tell.
+
+    Beside each event, the owners of those of its vaults that count.
+    """
+    new = {row.identity for row in await events.record(conn, [each.row for each, _ in counted])}
     moved = [
-        (each, movements(each.event, standing.owner_of(each)))
-        for each in recorded
-        if each.row.identity in identities
+        (each, movements(each.event, owner_of))
+        for each, owner_of in counted
+        if each.row.identity in new
     ]
     await _write_history(conn, moved)
     flat = [(each, movement) for each, found in moved for movement in found]

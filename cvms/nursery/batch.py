@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from itertools import takewhile
 
@@ -15,11 +15,10 @@ from cvms.chain.answers import SignatureInfo, TransactionRecord
 from cvms.chain.events import Event
 from cvms.chain.logs import events_in
 from cvms.chain.rpc import Rpc
-from cvms.chain.touched import OpenedVault, openings_and_closings, touched_vaults
+from cvms.chain.touched import ClosedVault, OpenedVault, openings_and_closings, touched_vaults
 from cvms.chain.types import Commitment, Programs, Slot
 from cvms.errors import DecodeError
 from cvms.metrics import Metrics
-from cvms.nursery.mints import Mints
 from cvms.nursery.movements import event_data, event_owner, event_vaults
 from cvms.store.events import EventRow
 
@@ -30,41 +29,42 @@ ACCOUNTS_PER_CALL = 100
 
 @dataclass(frozen=True, slots=True)
 class Recorded:
-    """An event and its row.
-
-    `counts` says of its vaults whether their mint was ours by then, where the batch tells.
-    """
+    """An event and its row."""
 
     event: Event
     row: EventRow
-    counts: Mapping[str, bool]
+
+
+@dataclass(frozen=True, slots=True)
+class Executed:
+    """What a transaction did: the vaults it opened and closed, and its events, in their order."""
+
+    lives: tuple[OpenedVault | ClosedVault, ...]
+    events: tuple[Recorded, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class FetchedVault:
     """A vault's account as of `slot`, None when there is none; last touched by `signature`.
 
-    `opened` is how it came to hold our mint in this batch, if it did.
+    `slot` may be later than the batch.
     """
 
     address: Pubkey
     vault: Vault | None
     slot: Slot
     signature: str
-    opened: OpenedVault | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """`passed`: the transactions, oldest first; what they did; and the vaults they touched.
-
-    `mint` is the one that counts; `held` says of vaults that had it, or another, before the batch.
+    """`passed`: the transactions, oldest first; what those that succeeded did; and the vaults they
+    touched. `mint` is the one that counts.
     """
 
     mint: str
-    held: Mapping[str, bool]
     passed: tuple[SignatureInfo, ...]
-    events: tuple[Recorded, ...]
+    executed: tuple[Executed, ...]
     vaults: tuple[FetchedVault, ...]
 
 
@@ -79,18 +79,16 @@ class BatchReader:
     async def read(self, infos: Sequence[SignatureInfo]) -> Batch:
         """The batch of `infos`, or of as many from the first on as the node has in full."""
         passed, records = await self._records(infos)
-        events: list[Recorded] = []
+        executed: list[Executed] = []
         touched: dict[Pubkey, str] = {}
-        mints = Mints(self._programs.mint)
         for record in records:
-            found = self._events(record, mints)
-            events += found
+            did = self._executed(record)
+            executed.append(did)
             vaults = touched_vaults(record, self._programs)
-            vaults |= {Pubkey.from_string(v) for e in found for v in event_vaults(e.event)}
+            vaults |= {Pubkey.from_string(v) for e in did.events for v in event_vaults(e.event)}
             touched |= dict.fromkeys(vaults, record.signature)
         fetched = await self._fetch(touched, passed[-1].slot) if passed else []
-        vaults_now = tuple(replace(v, opened=mints.ours.get(v.address)) for v in fetched)
-        return Batch(str(self._programs.mint), mints.before, passed, tuple(events), vaults_now)
+        return Batch(str(self._programs.mint), passed, tuple(executed), tuple(fetched))
 
     async def _records(
         self, infos: Sequence[SignatureInfo]
@@ -103,7 +101,7 @@ class BatchReader:
         complete = [records.get(info.signature) for info in passed]
         return passed, [record for record in complete if record is not None]
 
-    def _events(self, record: TransactionRecord, mints: Mints) -> list[Recorded]:
+    def _executed(self, record: TransactionRecord) -> Executed:
         found = events_in(
             record.logs or [], self._programs.vault, top_level_programs=record.top_level_programs
         )
@@ -112,12 +110,13 @@ class BatchReader:
             # lines, which the reconciler will find.
             self._metrics.unread_logs.inc()
             log.error("logs_not_readable", signature=record.signature, problem=found.problem)
-        lives = openings_and_closings(record, self._programs)
-        counts = mints.follow(lives, [each.event for each in found.events])
-        return [
-            Recorded(each.event, _row(record, each.instruction_index, each.ordinal, each.event), by)
-            for each, by in zip(found.events, counts, strict=True)
-        ]
+        return Executed(
+            tuple(openings_and_closings(record, self._programs)),
+            tuple(
+                Recorded(each.event, _row(record, each.instruction_index, each.ordinal, each.event))
+                for each in found.events
+            ),
+        )
 
     async def _fetch(self, touched: dict[Pubkey, str], at_least: Slot) -> list[FetchedVault]:
         fetched: list[FetchedVault] = []

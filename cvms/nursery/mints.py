@@ -1,76 +1,73 @@
-"""Which vaults hold our mint at each event of a batch: anybody may open a vault over another.
+"""Which vaults hold our mint at each event: anybody may open a vault over another.
 
 A vault's mint changes in two ways only. It is closed and opened anew, of which the instructions
-tell the mint and the event of closing the moment; or governance changes it, which is an event.
+tell the mint and the event of closing the moment; or governance changes it, which is an event. The
+account does not tell: it may be ahead of the events.
 """
 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 
-from solders.pubkey import Pubkey
-
-from cvms.chain.addresses import token_account
-from cvms.chain.events import DepositEvent, Event, UpdateUsdtMintEvent, VaultClosedEvent
+from cvms.chain.events import Event, UpdateUsdtMintEvent, VaultClosedEvent
 from cvms.chain.touched import ClosedVault, OpenedVault
 from cvms.nursery.movements import event_vaults
+from cvms.store.vault_mints import VaultMint
+
+Lives = deque[OpenedVault | ClosedVault]
 
 
 class Mints:
-    """Follows the vaults of a batch, transaction by transaction.
+    """Follows the vaults from what is `known` of them, transaction by transaction.
 
-    `before` says whether a vault held our mint at first, where its change tells. `ours` has the
-    vaults that held it at any time, whatever became of them.
+    `changed` is what became known since; `ours` the vaults that held our mint at any time.
     """
 
-    def __init__(self, mint: Pubkey) -> None:
+    def __init__(self, mint: str, known: Iterable[VaultMint]) -> None:
         self._mint = mint
-        self._now: dict[str, bool] = {}
-        self.before: dict[str, bool] = {}
-        self.ours: dict[Pubkey, OpenedVault] = {}
+        self._now = {each.vault: each for each in known}
+        self.changed: dict[str, VaultMint] = {}
+        self.ours = {vault: each for vault, each in self._now.items() if each.ours}
 
     def follow(
         self, lives: Sequence[OpenedVault | ClosedVault], events: Sequence[Event]
-    ) -> list[Mapping[str, bool]]:
-        """For each event of a transaction, what is known of its vaults by then."""
-        waiting: dict[Pubkey, deque[OpenedVault | ClosedVault]] = {}
+    ) -> list[Mapping[str, str]]:
+        """For each event of a transaction, those of its vaults that count then, with their owners.
+
+        `lives` are the openings and closings of the same transaction, in their order.
+        """
+        waiting: dict[str, Lives] = {}
         for life in lives:
-            waiting.setdefault(life.vault, deque()).append(life)
+            waiting.setdefault(str(life.vault), deque()).append(life)
         for queue in waiting.values():
             self._open(queue)
-        counts = [self._pass(event, waiting) for event in events]
+        counting = [self._pass(event, waiting) for event in events]
         for queue in waiting.values():  # logs cut short do not tell of every closing
             while queue:
                 queue.popleft()
                 self._open(queue)
-        return counts
+        return counting
 
-    def _pass(
-        self, event: Event, waiting: Mapping[Pubkey, deque[OpenedVault | ClosedVault]]
-    ) -> Mapping[str, bool]:
-        known = {vault: self._now[vault] for vault in event_vaults(event) if vault in self._now}
+    def _pass(self, event: Event, waiting: Mapping[str, Lives]) -> Mapping[str, str]:
+        now = [self._now[vault] for vault in event_vaults(event) if vault in self._now]
         if isinstance(event, UpdateUsdtMintEvent):
-            vault = str(event.vault)
-            if vault not in self._now:
-                self.before[vault] = event.old_mint == self._mint
-            self._now[vault] = event.new_mint == self._mint
-        elif isinstance(event, VaultClosedEvent) and (queue := waiting.get(event.vault)):
+            for each in now:
+                self._set(replace(each, ours=str(event.new_mint) == self._mint))
+        elif isinstance(event, VaultClosedEvent) and (queue := waiting.get(str(event.vault))):
             queue.popleft()
             self._open(queue)
-        elif isinstance(event, DepositEvent) and known.get(str(event.vault)):
-            self._met(event.owner, event.vault)
-        return known
+        return {each.vault: each.owner for each in now if each.ours}
 
-    def _met(self, owner: Pubkey, vault: Pubkey) -> None:
-        """Know whose vault it is even if, by the end of the batch, no account tells any more."""
-        tokens = token_account(vault, self._mint)
-        self.ours.setdefault(vault, OpenedVault(owner, vault, tokens, self._mint))
-
-    def _open(self, queue: deque[OpenedVault | ClosedVault]) -> None:
+    def _open(self, queue: Lives) -> None:
         """Take the openings up to the next closing."""
         while queue and isinstance(life := queue[0], OpenedVault):
             queue.popleft()
-            self._now[str(life.vault)] = life.mint == self._mint
-            if life.mint == self._mint:
-                self.ours[life.vault] = life
+            ours = str(life.mint) == self._mint
+            self._set(VaultMint(str(life.vault), str(life.owner), ours))
+
+    def _set(self, held: VaultMint) -> None:
+        self._now[held.vault] = self.changed[held.vault] = held
+        if held.ours:
+            self.ours[held.vault] = held

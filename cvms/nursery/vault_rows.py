@@ -9,7 +9,7 @@ import msgspec
 from solders.pubkey import Pubkey
 
 from cvms.chain.accounts import Vault
-from cvms.chain.touched import OpenedVault
+from cvms.chain.addresses import token_account
 from cvms.chain.types import Slot
 from cvms.store.vaults import VaultRow
 
@@ -62,13 +62,13 @@ def row_now(
     return closed_row(before, slot, mint=str(vault.usdt_mint) if vault else before.mint)
 
 
-def opened_row(opened: OpenedVault, slot: Slot) -> VaultRow:
-    """The row of a vault of which no more is known than how it was opened."""
+def gone_row(vault: str, owner: str, slot: Slot, *, mint: str) -> VaultRow:
+    """The row of a vault of which no account tells any more."""
     return VaultRow(
-        owner=str(opened.owner),
-        vault=str(opened.vault),
-        token_account=str(opened.token_account),
-        mint=str(opened.mint),
+        owner=owner,
+        vault=vault,
+        token_account=str(token_account(Pubkey.from_string(vault), Pubkey.from_string(mint))),
+        mint=mint,
         total=0,
         available=0,
         locked=0,

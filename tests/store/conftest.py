@@ -16,6 +16,7 @@ EMPTY = """
 DELETE FROM vaults;
 DELETE FROM transactions;
 DELETE FROM account_offsets;
+DELETE FROM vault_mints;
 DELETE FROM chain_events;
 DELETE FROM event_totals;
 DELETE FROM indexer_cursor;

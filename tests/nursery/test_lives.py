@@ -1,0 +1,270 @@
+"""A vault may be closed, opened anew and given another mint: its books stay the chain's."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+from solders.instruction import Instruction
+from solders.keypair import Keypair
+from solders.pubkey import Pubkey
+
+from cvms.chain import instructions
+from cvms.chain.types import Programs
+from cvms.dev.chain import make_mint
+from cvms.store import reconciliation, sums, totals, vaults
+from cvms.store.vaults import VaultRow
+from tests.nursery.world import World, address, settled
+
+BATCHES = pytest.mark.parametrize("batch_size", [1, 2, 100])
+MOST = 2**64 - 1
+
+
+@BATCHES
+async def test_a_vault_closed_and_opened_anew_reconciles(world: World, batch_size: int) -> None:
+    alice = await world.owner(tokens=1_000)
+    for amount in (1_000, 300, 200):
+        await world.act(alice, world.deposit(alice, amount))
+        await world.act(alice, world.withdraw(alice, amount), close(world, alice))
+        await world.act(alice, instructions.initialize_vault(world.programs, alice.pubkey()))
+    await world.act(alice, world.deposit(alice, 50))
+    await world.indexer(batch_size=batch_size).catch_up()
+    await settled(world)
+    assert (await world.history(alice))[-3:] == [
+        ("deposit", 200, 200),
+        ("withdraw", 200, 0),
+        ("deposit", 50, 50),
+    ]
+    row = await book(world, alice)
+    assert (row.total, row.total_deposited, row.total_withdrawn) == (50, 50, 0)
+
+
+@BATCHES
+async def test_a_whole_life_in_one_transaction_reconciles(world: World, batch_size: int) -> None:
+    alice = await world.owner(tokens=1_000)
+    await world.act(alice, world.deposit(alice, 400))
+    initialize = instructions.initialize_vault(world.programs, alice.pubkey())
+    await world.act(
+        alice,
+        world.withdraw(alice, 400),
+        close(world, alice),
+        initialize,
+        world.deposit(alice, 70),
+        world.withdraw(alice, 70),
+        close(world, alice),
+        initialize,
+        world.deposit(alice, 30),
+    )
+    await world.indexer(batch_size=batch_size).catch_up()
+    await settled(world)
+    assert await world.history(alice) == [
+        ("deposit", 400, 400),
+        ("withdraw", 400, 0),
+        ("deposit", 70, 70),
+        ("withdraw", 70, 0),
+        ("deposit", 30, 30),
+    ]
+
+
+async def test_a_closed_vault_holds_nothing_and_counts_nothing(world: World) -> None:
+    alice = await world.owner(tokens=1_000)
+    await world.act(alice, world.deposit(alice, 400))
+    await world.act(alice, world.withdraw(alice, 400), close(world, alice))
+    await settled(world)
+    row = await book(world, alice)
+    assert (row.total, row.state) == (0, {"closed": True})
+    async with world.database.connection() as conn:
+        assert await sums.expected(conn, address(alice)) == (0, 0)
+
+
+@pytest.mark.parametrize("life", ["closed", "present"])
+async def test_a_line_that_is_missing_from_any_life_is_found(world: World, life: str) -> None:
+    alice = await world.owner(tokens=1_000)
+    await world.act(alice, world.deposit(alice, 400))
+    await world.act(alice, world.withdraw(alice, 400), close(world, alice))
+    await world.act(
+        alice,
+        instructions.initialize_vault(world.programs, alice.pubkey()),
+        world.deposit(alice, 30),
+    )
+    await settled(world)
+    lost = {"closed": 400, "present": 30}[life]
+    await world.execute("DELETE FROM transactions WHERE kind = 'deposit' AND amount = %s", lost)
+    assert await found(world) == [("history_deposited", 30, 30 - lost)]
+
+
+async def test_applying_it_all_again_moves_no_offset(world: World) -> None:
+    alice = await world.owner(tokens=1_000)
+    await world.act(alice, world.deposit(alice, 400))
+    await world.act(alice, world.withdraw(alice, 400), close(world, alice))
+    await world.act(alice, instructions.initialize_vault(world.programs, alice.pubkey()))
+    await world.act(alice, world.deposit(alice, 30))
+    await world.indexer().catch_up()
+    await world.execute("DELETE FROM indexer_cursor")
+    await settled(world)
+
+
+@BATCHES
+async def test_a_vault_of_another_mint_counts_for_nothing_until_it_is_back(
+    world: World, batch_size: int
+) -> None:
+    alice = await world.owner(tokens=1_000)
+    other = await other_mint(world, alice)
+    await world.act(alice, world.deposit(alice, 600))
+    await world.act(alice, world.withdraw(alice, 600))
+    await change_mint(world, alice, other.mint)
+    await world.act(alice, deposit(other, alice, 700))
+    indexer = world.indexer(batch_size=batch_size)
+    await indexer.catch_up()
+    await settled(world)
+    row = await book(world, alice)
+    assert (row.total, row.mint) == (0, str(other.mint))
+    async with world.database.connection() as conn:
+        assert (await vaults.tvl(conn)).total == 0
+
+    await world.act(alice, withdraw(other, alice, 700))
+    await change_mint(world, alice, world.programs.mint)
+    await world.act(alice, world.deposit(alice, 50))
+    await indexer.catch_up()
+    await settled(world)
+    assert await world.history(alice) == [
+        ("deposit", 600, 600),
+        ("withdraw", 600, 0),
+        ("deposit", 50, 50),
+    ]
+    row = await book(world, alice)
+    assert (row.total, row.total_deposited, row.mint) == (50, 1_350, str(world.programs.mint))
+    async with world.database.connection() as conn:
+        assert await totals.read(conn) == {"deposit": (2, 650), "withdraw": (1, 600)}
+    await world.execute("DELETE FROM transactions WHERE amount = 50")
+    assert await found(world) == [("history_deposited", 1_350, 1_300)]
+
+
+@BATCHES
+async def test_worthless_tokens_of_a_vault_that_becomes_ours_never_count(
+    world: World, batch_size: int
+) -> None:
+    forger = await world.wallet(tokens=1_000)
+    worthless = await other_mint(world, forger, amount=MOST)
+    await world.act(forger, instructions.initialize_vault(worthless, forger.pubkey()))
+    await world.act(forger, deposit(worthless, forger, MOST))
+    await world.act(forger, withdraw(worthless, forger, MOST))
+    await change_mint(world, forger, world.programs.mint)
+    await world.act(forger, close(world, forger))
+    await world.act(forger, instructions.initialize_vault(worthless, forger.pubkey()))
+    # More than a column holds: counting it would stop the indexer for good.
+    await world.act(forger, deposit(worthless, forger, MOST - 40))
+    await world.act(forger, withdraw(worthless, forger, MOST - 40))
+    await change_mint(world, forger, world.programs.mint)
+    await world.act(forger, world.deposit(forger, 40))
+    assert await world.indexer(batch_size=batch_size).catch_up()
+    await settled(world)
+    assert await world.history(forger) == [("deposit", 40, 40)]
+    row = await book(world, forger)
+    assert (row.total, row.total_deposited) == (40, 2**63 - 1)
+    async with world.database.connection() as conn:
+        assert await totals.read(conn) == {"deposit": (1, 40)}
+    await world.execute("DELETE FROM transactions")
+    assert await found(world) == [("history_deposited", 2**63 - 1, 2**63 - 1)]
+
+
+@BATCHES
+async def test_a_vault_that_became_ours_and_ended_before_anyone_looked_keeps_its_history(
+    world: World, batch_size: int
+) -> None:
+    alice = await world.wallet(tokens=1_000)
+    other = await other_mint(world, alice)
+    await world.act(alice, instructions.initialize_vault(other, alice.pubkey()))
+    await world.indexer(batch_size=batch_size).catch_up()
+    await change_mint(world, alice, world.programs.mint)
+    await world.act(alice, world.deposit(alice, 90))
+    await world.act(alice, world.withdraw(alice, 90), close(world, alice))
+    await world.indexer(batch_size=batch_size).catch_up()
+    await settled(world)
+    assert await world.history(alice) == [("deposit", 90, 90), ("withdraw", 90, 0)]
+
+
+@BATCHES
+async def test_a_vault_reopened_over_a_worthless_token_keeps_what_was_before(
+    world: World, batch_size: int
+) -> None:
+    alice = await world.owner(tokens=1_000)
+    other = await other_mint(world, alice)
+    await world.act(alice, world.deposit(alice, 90))
+    await world.act(
+        alice,
+        world.withdraw(alice, 90),
+        close(world, alice),
+        instructions.initialize_vault(other, alice.pubkey()),
+        deposit(other, alice, 700),
+    )
+    await world.indexer(batch_size=batch_size).catch_up()
+    await settled(world)
+    assert await world.history(alice) == [("deposit", 90, 90), ("withdraw", 90, 0)]
+    async with world.database.connection() as conn:
+        assert (await vaults.tvl(conn)).total == 0
+
+
+# --- what the tests do --------------------------------------------------------------------------
+
+
+def close(world: World, owner: Keypair) -> Instruction:
+    return instructions.close_vault(world.programs, owner.pubkey())
+
+
+def deposit(programs: Programs, owner: Keypair, amount: int) -> Instruction:
+    key = owner.pubkey()
+    return instructions.deposit(programs, authority=key, owner=key, amount=amount)
+
+
+def withdraw(programs: Programs, owner: Keypair, amount: int) -> Instruction:
+    key = owner.pubkey()
+    vault = instructions.vault_address(programs, key)
+    return instructions.withdraw(
+        programs,
+        authority=key,
+        owner=key,
+        recipient_token_account=instructions.token_account(key, programs.mint),
+        position_summaries=[
+            instructions.position_summary_address(programs.position_manager, vault)
+        ],
+        amount=amount,
+    )
+
+
+async def other_mint(world: World, owner: Keypair, amount: int = 1_000) -> Programs:
+    """The programs with a mint that is not ours, of which the owner has so much."""
+    other = replace(world.programs, mint=Pubkey.new_unique())
+    await make_mint(world.rpc, other.mint, authority=owner.pubkey())
+    params = [address(owner), str(other.mint), {"amount": amount}]
+    await world.rpc.call("surfnet_setTokenAccount", params)
+    return other
+
+
+async def change_mint(world: World, owner: Keypair, mint: Pubkey) -> None:
+    change = instructions.update_usdt_mint(
+        world.programs,
+        governance=world.operator.pubkey(),
+        owner=owner.pubkey(),
+        new_mint=mint,
+    )
+    await world.act(world.operator, change)
+
+
+async def book(world: World, owner: Keypair) -> VaultRow:
+    async with world.database.connection() as conn:
+        row = await vaults.get(conn, address(owner))
+    assert row is not None
+    return row
+
+
+async def found(world: World) -> list[tuple[str, int | None, int | None]]:
+    """What the reconciler finds to differ."""
+    reconciler = world.reconciler()
+    await reconciler.full_pass()
+    await world.indexer().catch_up()
+    await reconciler.judge()
+    async with world.database.connection() as conn:
+        return [
+            (each.field, each.expected, each.actual) for each in await reconciliation.recent(conn)
+        ]
