@@ -70,6 +70,10 @@ class Conflict(CvmsError):
     """The request contradicts what is already there (409)."""
 
 
+class IdempotencyKeyReused(Conflict):
+    """The Idempotency-Key came before with another request (409)."""
+
+
 class UnknownTransaction(CvmsError):
     """The submitted transaction's message is not one this service built (422)."""
 

@@ -8,8 +8,9 @@ import msgspec
 
 from cvms.errors import FieldProblem, InvalidRequest, VaultNotFound
 from cvms.http import replies
+from cvms.http.answers import Answer
 from cvms.http.body import Body, Limit, Offset, RowId, owner_in_path
-from cvms.http.routing import Answer, Route
+from cvms.http.routing import Route
 from cvms.http.services import Services
 from cvms.store import history, vaults
 

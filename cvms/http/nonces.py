@@ -8,8 +8,9 @@ from datetime import UTC, datetime, timedelta
 import msgspec
 from solders.pubkey import Pubkey
 
+from cvms.http.answers import Answer
 from cvms.http.body import Body
-from cvms.http.routing import Answer, Route
+from cvms.http.routing import Route
 from cvms.http.services import Services
 from cvms.store import nonces
 

@@ -233,6 +233,8 @@ def _implied(route: Route) -> Iterable[type[BaseException]]:
     """The outcomes that follow from what the route takes."""
     if route.body is not None or route.query is not None or "<" in route.rule:
         yield errors.InvalidRequest
+    if route.idempotent:
+        yield errors.IdempotencyKeyReused
 
 
 def _problem(status: int, codes: list[str]) -> dict[str, Any]:

@@ -11,11 +11,12 @@ from __future__ import annotations
 
 import base64
 import secrets
-from collections.abc import Awaitable, Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from typing import Any
 
+from quart import Response
 from solders.instruction import Instruction
 from solders.pubkey import Pubkey
 
@@ -34,12 +35,14 @@ from cvms.errors import (
     NonceUsed,
     ProgramRefused,
 )
-from cvms.http import replies, wallet
+from cvms.http import replies
+from cvms.http.answers import Answer, response_of
+from cvms.http.idempotency import Key, key_of_request, once
 from cvms.http.plans import Plan
 from cvms.http.problems import problem_of, program_error
-from cvms.http.routing import Answer
+from cvms.http.requesters import Anonymous, Requester
 from cvms.http.services import Services
-from cvms.store import audit, nonces, submissions
+from cvms.store import audit, submissions
 from cvms.store.connection import TrioConnection
 from cvms.store.submissions import State
 
@@ -53,35 +56,27 @@ COSIGN_OR_SUBMIT = {200: replies.CoSign, 202: replies.Submitted}
 SIGNED_REFUSALS = (InvalidSignature, NonceUnknown, NonceExpired, NonceUsed, ProgramRefused)
 
 
-@dataclass(frozen=True, slots=True)
-class SignedRequest:
-    """A request that a wallet has signed, as it came."""
-
-    owner: Pubkey
-    text: str
-    nonce: str
-    signature: str
-
-
 async def carry_out(
     services: Services,
     operation: str,
     plan: Callable[[], Awaitable[Plan]],
-    signed: SignedRequest | None = None,
-) -> Answer:
-    """Check, plan, simulate, write down, answer. Raises the outcomes of `cvms.errors`."""
+    *,
+    owner: Pubkey,
+    requester: Requester | None = None,
+) -> Answer | Response:
+    """Check, plan, simulate, write down, answer. Raises the outcomes of `cvms.errors`.
+
+    `owner` is whom the request is about. The same Idempotency-Key gets the same answer again.
+    """
     with counted(services, operation):
-        if signed is not None:
-            await _check(services, signed)
-        planned = await plan()
-        try:
-            built = await _simulated(services, planned.built)
-        except ProgramRefused as refused:
-            await _write_refusal(services, planned, signed, refused)
-            raise
-        if planned.delegated:
-            return await _submit(services, planned, built, signed)
-        return await _offer(services, planned, built, signed)
+        who = requester or Anonymous()
+        key = await key_of_request(str(owner))
+
+        async def act() -> Answer:
+            await who.check(services)
+            return await Change(services, await plan(), who, key).make()
+
+        return await once(services, key, act)
 
 
 @contextmanager
@@ -102,109 +97,126 @@ def counted(services: Services, operation: str) -> Iterator[None]:
         services.metrics.operations.labels(operation=operation, outcome=outcome).inc()
 
 
-async def _check(services: Services, signed: SignedRequest) -> None:
-    wallet.verify(signed.owner, signed.text, signed.signature)
-    await services.limits.admit_owner(str(signed.owner))
-    async with services.database.connection() as conn:
-        await nonces.check(conn, str(signed.owner), signed.nonce)
+@dataclass(frozen=True, slots=True)
+class Change:
+    """A plan, on its way from a request that has been checked to its one effect."""
 
+    services: Services
+    plan: Plan
+    requester: Requester
+    key: Key | None
 
-async def _simulated(services: Services, built: BuiltTransaction) -> BuiltTransaction:
-    """The transaction with the budget that its simulation asks for. Raises ProgramRefused."""
-    limited = await simulate_and_limit(services.rpc, services.programs, built)
-    return with_budget(
-        limited,
-        compute_unit_limit=limited.compute_unit_limit + secrets.randbelow(UNIT_SPREAD),
-        compute_unit_price=limited.compute_unit_price,
-    )
+    async def make(self) -> Answer:
+        """Simulate, write down, answer."""
+        try:
+            built = await self._simulated()
+        except ProgramRefused as refused:
+            await self._write_refusal(refused)
+            raise
+        try:
+            return await (self._submit(built) if self.plan.delegated else self._offer(built))
+        except _UnderWay as other:
+            return other.answer
 
-
-async def _offer(
-    services: Services, plan: Plan, built: BuiltTransaction, signed: SignedRequest | None
-) -> Answer:
-    """Hand the transaction to the wallet. Ours to sign too, but only when the wallet has."""
-    async with services.database.transaction() as conn:
-        await _consume(conn, signed)
-        await submissions.record_built(
-            conn,
-            message_hash=built.message_hash,
-            kind=plan.action,
-            owner=str(plan.owner),
-            message=bytes(built.message),
-            last_valid_block_height=built.last_valid_block_height,
-            amount=plan.amount,
+    async def _simulated(self) -> BuiltTransaction:
+        """The transaction with the budget that its simulation asks for. Raises ProgramRefused."""
+        limited = await simulate_and_limit(
+            self.services.rpc, self.services.programs, self.plan.built
         )
-        await _write_down(conn, plan, signed, "accepted", {"mode": "cosign"})
-    return Answer(
-        replies.CoSign(
-            transaction=_base64(built.unsigned_wire),
-            instruction=_instruction(built.instruction),
-            last_valid_block_height=built.last_valid_block_height,
+        return with_budget(
+            limited,
+            compute_unit_limit=limited.compute_unit_limit + secrets.randbelow(UNIT_SPREAD),
+            compute_unit_price=limited.compute_unit_price,
         )
-    )
 
-
-async def _submit(
-    services: Services, plan: Plan, built: BuiltTransaction, signed: SignedRequest | None
-) -> Answer:
-    """Sign as the vault's delegate and give it to the submitter, bytes first."""
-    transaction = sign_as(built.message, services.operator)
-    signature = signature_of(transaction)
-    async with services.database.transaction() as conn:
-        await _consume(conn, signed)
-        if plan.shared:
-            under_way = await submissions.under_way(conn, plan.action, str(plan.owner))
-            if under_way is not None:
-                return Answer(_submitted(under_way.signature, under_way.state), 202)
-        await submissions.record_signed(
-            conn,
-            message_hash=built.message_hash,
-            kind=plan.action,
-            owner=str(plan.owner),
-            message=bytes(built.message),
-            signature=signature,
-            wire=bytes(transaction),
-            last_valid_block_height=built.last_valid_block_height,
-            amount=plan.amount,
+    async def _offer(self, built: BuiltTransaction) -> Answer:
+        """Hand it to the wallet. Ours to sign too, but only when the wallet has."""
+        answer = Answer(
+            replies.CoSign(
+                transaction=_base64(built.unsigned_wire),
+                instruction=_instruction(built.instruction),
+                last_valid_block_height=built.last_valid_block_height,
+            )
         )
-        await _write_down(conn, plan, signed, "accepted", {"mode": "submitted", "tx": signature})
-    services.submit_wake.wake()
-    return Answer(_submitted(signature, State.PENDING), 202)
+        async with self._effect(answer) as conn:
+            await submissions.record_built(
+                conn,
+                message_hash=built.message_hash,
+                kind=self.plan.action,
+                owner=str(self.plan.owner),
+                message=bytes(built.message),
+                last_valid_block_height=built.last_valid_block_height,
+                amount=self.plan.amount,
+            )
+            await self._write_down(conn, "accepted", {"mode": "cosign"})
+        return answer
+
+    async def _submit(self, built: BuiltTransaction) -> Answer:
+        """Sign it as the vault's delegate and give it to the submitter, bytes first."""
+        transaction = sign_as(built.message, self.services.operator)
+        signature = signature_of(transaction)
+        answer = Answer(_submitted(signature, State.PENDING), 202)
+        async with self._effect(answer) as conn:
+            if self.plan.shared:
+                await self._refuse_a_second(conn)
+            await submissions.record_signed(
+                conn,
+                message_hash=built.message_hash,
+                kind=self.plan.action,
+                owner=str(self.plan.owner),
+                message=bytes(built.message),
+                signature=signature,
+                wire=bytes(transaction),
+                last_valid_block_height=built.last_valid_block_height,
+                amount=self.plan.amount,
+            )
+            details = {"mode": "submitted", "tx": signature}
+            await self._write_down(conn, "accepted", details)
+        self.services.submit_wake.wake()
+        return answer
+
+    async def _refuse_a_second(self, conn: TrioConnection[Any]) -> None:
+        first = await submissions.under_way(conn, self.plan.action, str(self.plan.owner))
+        if first is not None:
+            raise _UnderWay(Answer(_submitted(first.signature, first.state), 202))
+
+    async def _write_refusal(self, refused: ProgramRefused) -> None:
+        if isinstance(self.requester, Anonymous):
+            return  # nobody has proved to have asked: there is no actor to write down
+        async with self._effect(refused) as conn:
+            await self._write_down(conn, "refused", {"program_error": program_error(refused)})
+
+    @asynccontextmanager
+    async def _effect(self, outcome: Answer | CvmsError) -> AsyncIterator[TrioConnection[Any]]:
+        """The database transaction of the effect: first the answer under its key, which makes
+        equal requests take turns, then the proof, then what is in the block.
+        """
+        async with self.services.database.transaction() as conn:
+            if self.key is not None:
+                await self.key.keep(conn, response_of(outcome))
+            await self.requester.consume(conn)
+            yield conn
+
+    async def _write_down(
+        self, conn: TrioConnection[Any], outcome: str, details: dict[str, Any]
+    ) -> None:
+        """Append to the audit trail, last in the transaction: all entries wait for its end."""
+        entry = audit.AuditEntry(
+            actor=self.requester.actor,
+            action=self.plan.action,
+            owner=str(self.plan.owner),
+            outcome=outcome,
+            details={"amount": self.plan.amount, **details},
+        )
+        await audit.append(conn, entry)
 
 
-async def _write_refusal(
-    services: Services, plan: Plan, signed: SignedRequest | None, refused: ProgramRefused
-) -> None:
-    if signed is None:
-        return  # nobody has proved to have asked: there is no actor to write down
-    async with services.database.transaction() as conn:
-        await _consume(conn, signed)
-        details = {"program_error": program_error(refused)}
-        await _write_down(conn, plan, signed, "refused", details)
+class _UnderWay(Exception):
+    """An unfinished submission answers for this one; this transaction is rolled back."""
 
-
-async def _consume(conn: TrioConnection[Any], signed: SignedRequest | None) -> None:
-    if signed is not None:
-        await nonces.consume(conn, str(signed.owner), signed.nonce)
-
-
-async def _write_down(
-    conn: TrioConnection[Any],
-    plan: Plan,
-    signed: SignedRequest | None,
-    outcome: str,
-    details: dict[str, Any],
-) -> None:
-    """Append to the audit trail, last in a transaction: everybody's entries wait for its end."""
-    owner = str(plan.owner)
-    entry = audit.AuditEntry(
-        actor=owner if signed is not None else "anonymous",
-        action=plan.action,
-        owner=owner,
-        outcome=outcome,
-        details={"amount": plan.amount, **details},
-    )
-    await audit.append(conn, entry)
+    def __init__(self, answer: Answer) -> None:
+        super().__init__()
+        self.answer = answer
 
 
 def _submitted(signature: str | None, state: State) -> replies.Submitted:

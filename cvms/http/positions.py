@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from functools import partial
 
+from quart import Response
+
 from cvms.chain import instructions
 from cvms.errors import Conflict, VaultNotFound
 from cvms.http import plans
+from cvms.http.answers import Answer
 from cvms.http.body import TokenAmount
 from cvms.http.operations import COSIGN, SIGNED_REFUSALS, carry_out
-from cvms.http.routing import Answer, Auth, Route
+from cvms.http.routing import Auth, Route
 from cvms.http.services import Services
 from cvms.http.vault import Signed
 
@@ -18,17 +21,17 @@ class Position(Signed, frozen=True, kw_only=True):
     amount: TokenAmount
 
 
-async def lock(services: Services, body: Position) -> Answer:
+async def lock(services: Services, body: Position) -> Answer | Response:
     """Open a position and lock its collateral, through the position manager."""
     signed = body.request("pm_lock", body.amount)
     instruction = instructions.open_position(
         services.programs, authority=body.owner, owner=body.owner, amount=body.amount
     )
     plan = partial(plans.position, services, "pm_lock", body.owner, instruction, amount=body.amount)
-    return await carry_out(services, "pm_lock", plan, signed)
+    return await carry_out(services, "pm_lock", plan, owner=body.owner, requester=signed)
 
 
-async def unlock(services: Services, body: Position) -> Answer:
+async def unlock(services: Services, body: Position) -> Answer | Response:
     """Close a position, or a part of one, and unlock its collateral."""
     signed = body.request("pm_unlock", body.amount)
     instruction = instructions.close_position(
@@ -37,7 +40,7 @@ async def unlock(services: Services, body: Position) -> Answer:
     plan = partial(
         plans.position, services, "pm_unlock", body.owner, instruction, amount=body.amount
     )
-    return await carry_out(services, "pm_unlock", plan, signed)
+    return await carry_out(services, "pm_unlock", plan, owner=body.owner, requester=signed)
 
 
 ROUTES = tuple(

@@ -16,8 +16,9 @@ from psycopg import IsolationLevel
 from quart import Response
 
 from cvms.errors import DatabaseUnavailable
+from cvms.http.answers import Answer
 from cvms.http.problems import not_ready, problem_response
-from cvms.http.routing import Answer, Route
+from cvms.http.routing import Route
 from cvms.http.services import Services
 from cvms.nursery.channels import Part
 from cvms.store import totals, vaults

@@ -41,6 +41,7 @@ OUTCOMES: dict[type[BaseException], tuple[int, str, str]] = {
     errors.VaultNotFound: (404, "vault_not_found", "There is no vault of this owner"),
     errors.NotFound: (404, "not_found", "What the request names does not exist"),
     errors.Conflict: (409, "conflict", "The request contradicts what is there"),
+    errors.IdempotencyKeyReused: (409, "idempotency_key_reused", "The key came before"),
     errors.UnknownTransaction: (422, "unknown_transaction", "Not a transaction built here"),
     errors.TransactionExpired: (422, "transaction_expired", "The transaction has expired"),
     errors.RateLimited: (429, "rate_limited", "Too many requests"),

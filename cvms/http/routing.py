@@ -15,7 +15,8 @@ from typing import Any, Literal
 from quart import Response, request
 
 from cvms.errors import CvmsError
-from cvms.http.body import Body, json_response, read_body, read_query
+from cvms.http.answers import Answer, response_of
+from cvms.http.body import Body, read_body, read_query
 from cvms.http.edge import Edge
 from cvms.http.services import Services
 
@@ -27,14 +28,6 @@ class Auth(StrEnum):
     WALLET = "wallet"
     ADMIN = "admin"
     WALLET_OR_ADMIN = "wallet_or_admin"
-
-
-@dataclass(frozen=True, slots=True)
-class Answer:
-    """What a view answers: a value of the type that its route declares for the status."""
-
-    value: Any
-    status: int = 200
 
 
 View = Callable[..., Awaitable[Answer | Response]]
@@ -83,4 +76,4 @@ async def _dispatch(services: Services, route: Route, **given: Any) -> Response:
     if route.body is not None:
         given["body"] = await read_body(route.body)
     answer = await route.view(services, **given)
-    return answer if isinstance(answer, Response) else json_response(answer.value, answer.status)
+    return answer if isinstance(answer, Response) else response_of(answer)

@@ -27,9 +27,10 @@ from cvms.errors import (
     UnknownTransaction,
 )
 from cvms.http import replies
+from cvms.http.answers import Answer
 from cvms.http.body import Body
 from cvms.http.operations import counted
-from cvms.http.routing import Answer, Route
+from cvms.http.routing import Route
 from cvms.http.services import Services
 from cvms.store import audit, submissions
 from cvms.store.submissions import State, Submission

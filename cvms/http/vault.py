@@ -4,15 +4,18 @@ from __future__ import annotations
 
 from functools import partial
 
+from quart import Response
 from solders.instruction import Instruction
 from solders.pubkey import Pubkey
 
 from cvms.chain import instructions
 from cvms.errors import Conflict, ProgramRefused, VaultNotFound
 from cvms.http import plans, replies
+from cvms.http.answers import Answer
 from cvms.http.body import Body, Nonce, Seconds, TokenAmount, WalletSignature
-from cvms.http.operations import COSIGN, COSIGN_OR_SUBMIT, SIGNED_REFUSALS, SignedRequest, carry_out
-from cvms.http.routing import Answer, Auth, Route
+from cvms.http.operations import COSIGN, COSIGN_OR_SUBMIT, SIGNED_REFUSALS, carry_out
+from cvms.http.requesters import SignedRequest
+from cvms.http.routing import Auth, Route
 from cvms.http.services import Services
 from cvms.http.wallet import signed_text
 
@@ -56,42 +59,41 @@ class Delegate(Signed, frozen=True, kw_only=True):
     delegate: Pubkey
 
 
-async def initialize(services: Services, body: Initialize) -> Answer:
+async def initialize(services: Services, body: Initialize) -> Answer | Response:
     """Create the user's vault. Anyone may ask: it is worth nothing without the user's signature."""
-    return await carry_out(
-        services, "initialize", partial(plans.initialize, services, body.user_pubkey)
-    )
+    plan = partial(plans.initialize, services, body.user_pubkey)
+    return await carry_out(services, "initialize", plan, owner=body.user_pubkey)
 
 
-async def deposit(services: Services, body: Deposit) -> Answer:
+async def deposit(services: Services, body: Deposit) -> Answer | Response:
     """Move tokens of the owner's wallet into the vault."""
     signed = body.request("deposit", body.amount)
     plan = partial(plans.deposit, services, body.owner, body.amount)
-    return await carry_out(services, "deposit", plan, signed)
+    return await carry_out(services, "deposit", plan, owner=body.owner, requester=signed)
 
 
-async def withdraw(services: Services, body: Withdraw) -> Answer:
+async def withdraw(services: Services, body: Withdraw) -> Answer | Response:
     """Move tokens out, to the owner or a whitelisted recipient; at once where we are delegate."""
     signed = body.request("withdraw", body.amount)
     plan = partial(plans.withdraw, services, body.owner, body.amount, body.recipient or body.owner)
-    return await carry_out(services, "withdraw", plan, signed)
+    return await carry_out(services, "withdraw", plan, owner=body.owner, requester=signed)
 
 
-async def add_delegate(services: Services, body: Delegate) -> Answer:
+async def add_delegate(services: Services, body: Delegate) -> Answer | Response:
     """Let another key act for the vault; tokens still go only to the owner's side."""
     signed = body.request("delegate_add", body.delegate)
     plan = partial(plans.add_delegate, services, body.owner, body.delegate)
-    return await carry_out(services, "delegate_add", plan, signed)
+    return await carry_out(services, "delegate_add", plan, owner=body.owner, requester=signed)
 
 
-async def remove_delegate(services: Services, body: Delegate) -> Answer:
+async def remove_delegate(services: Services, body: Delegate) -> Answer | Response:
     """Take that back."""
     signed = body.request("delegate_remove", body.delegate)
     plan = partial(plans.remove_delegate, services, body.owner, body.delegate)
-    return await carry_out(services, "delegate_remove", plan, signed)
+    return await carry_out(services, "delegate_remove", plan, owner=body.owner, requester=signed)
 
 
-async def request_withdraw(services: Services, body: Deposit) -> Answer:
+async def request_withdraw(services: Services, body: Deposit) -> Answer | Response:
     """Ask for a withdrawal that the vault's minimum delay allows later."""
     signed = body.request("request_withdraw", body.amount)
     instruction = instructions.request_withdraw(
@@ -105,10 +107,10 @@ async def request_withdraw(services: Services, body: Deposit) -> Answer:
         instruction,
         amount=body.amount,
     )
-    return await carry_out(services, "request_withdraw", plan, signed)
+    return await carry_out(services, "request_withdraw", plan, owner=body.owner, requester=signed)
 
 
-async def schedule_withdraw(services: Services, body: Schedule) -> Answer:
+async def schedule_withdraw(services: Services, body: Schedule) -> Answer | Response:
     """Put available tokens into a timelock; at once where we are delegate."""
     signed = body.request("schedule", body.amount, body.duration_seconds)
     instruction = partial(_schedule, services, body)
@@ -120,7 +122,7 @@ async def schedule_withdraw(services: Services, body: Schedule) -> Answer:
         instruction,
         amount=body.amount,
     )
-    return await carry_out(services, "schedule_withdraw", plan, signed)
+    return await carry_out(services, "schedule_withdraw", plan, owner=body.owner, requester=signed)
 
 
 def _schedule(services: Services, body: Schedule, authority: Pubkey) -> Instruction:
@@ -133,18 +135,18 @@ def _schedule(services: Services, body: Schedule, authority: Pubkey) -> Instruct
     )
 
 
-async def release_timelocks(services: Services, body: Release) -> Answer:
+async def release_timelocks(services: Services, body: Release) -> Answer | Response:
     """Give matured timelocks back to available. Anyone may ask: it does only what time allows."""
     plan = partial(plans.release_timelocks, services, body.owner)
-    return await carry_out(services, "release_timelocks", plan)
+    return await carry_out(services, "release_timelocks", plan, owner=body.owner)
 
 
-async def close(services: Services, body: Signed) -> Answer:
+async def close(services: Services, body: Signed) -> Answer | Response:
     """Close an empty vault; its rent goes to the owner."""
     signed = body.request("close_vault")
     instruction = instructions.close_vault(services.programs, body.owner)
     plan = partial(plans.by_owner, services, "close_vault", body.owner, instruction)
-    return await carry_out(services, "close_vault", plan, signed)
+    return await carry_out(services, "close_vault", plan, owner=body.owner, requester=signed)
 
 
 ROUTES = (

@@ -7,7 +7,7 @@ from datetime import timedelta
 import trio
 
 from cvms.nursery.channels import Board
-from cvms.store import nonces, outbox, reconciliation, submissions
+from cvms.store import idempotency, nonces, outbox, reconciliation, submissions
 from cvms.store.database import Database
 
 EVERY_SECONDS = 600.0
@@ -15,6 +15,8 @@ OUTBOX_AGE = timedelta(days=1)
 """How long a client may be away and still be told what it missed."""
 BUILT_AGE = timedelta(days=1)
 """A block hash lives for a minute or two: what was not signed by then never will be."""
+ANSWER_AGE = timedelta(days=1)
+"""How long a request may be sent again under its Idempotency-Key."""
 RECONCILIATION_AGE = timedelta(days=90)
 
 
@@ -38,4 +40,5 @@ class Retention:
             await outbox.prune(conn, OUTBOX_AGE)
             await nonces.prune(conn)
             await submissions.prune_built(conn, BUILT_AGE)
+            await idempotency.prune(conn, ANSWER_AGE)
             await reconciliation.prune(conn, RECONCILIATION_AGE)

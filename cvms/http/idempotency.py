@@ -1,0 +1,103 @@
+"""`Idempotency-Key`: a request that is sent again gets the answer of the first, and has no effect.
+
+A key belongs to the owner that the request is about, and is kept in the database transaction that
+writes the request's effect, once whoever asks has been checked: a stranger cannot claim it before.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Any
+
+import msgspec
+from quart import Response, request
+
+from cvms.errors import (
+    CvmsError,
+    FieldProblem,
+    IdempotencyKeyReused,
+    InvalidRequest,
+    ProgramRefused,
+)
+from cvms.http.answers import Answer
+from cvms.http.services import Services
+from cvms.store import idempotency
+from cvms.store.connection import TrioConnection
+
+HEADER = "Idempotency-Key"
+PATTERN = r"[\x21-\x7e]{1,128}"
+
+
+class Overtaken(Exception):
+    """Another request with the same key has had its effect meanwhile: this one must have none."""
+
+
+@dataclass(frozen=True, slots=True)
+class Key:
+    """A key of an owner, with the SHA-256 of the request that came with it."""
+
+    owner: str
+    text: str
+    fingerprint: bytes
+
+    async def recall(self, services: Services) -> Response | None:
+        """What was answered before. Raises IdempotencyKeyReused for another request's key."""
+        async with services.database.connection() as conn:
+            kept = await idempotency.get(conn, self.owner, self.text)
+        if kept is None:
+            return None
+        if kept.fingerprint != self.fingerprint:
+            raise IdempotencyKeyReused(f"{HEADER} {self.text} came with another request before.")
+        headers = {"Idempotency-Replayed": "true"}
+        return Response(kept.content, kept.status, headers, content_type=kept.content_type)
+
+    async def keep(self, conn: TrioConnection[Any], response: Response) -> None:
+        """Keep the answer with the effects of this transaction. Raises Overtaken."""
+        kept = idempotency.Kept(
+            owner=self.owner,
+            key=self.text,
+            fingerprint=self.fingerprint,
+            status=response.status_code,
+            content_type=response.content_type or "",
+            content=await response.get_data(as_text=False),
+        )
+        if not await idempotency.keep(conn, kept):
+            raise Overtaken
+
+
+async def once(
+    services: Services, key: Key | None, act: Callable[[], Awaitable[Answer]]
+) -> Answer | Response:
+    """What `act` answers, or what was answered to the request that had the key before.
+
+    `act` keeps its answer under the key, in the transaction of its effect.
+    """
+    if key is None:
+        return await act()
+    if (kept := await key.recall(services)) is not None:
+        return kept
+    try:
+        return await act()
+    except ProgramRefused:
+        raise
+    except (Overtaken, CvmsError):
+        # An equal request may have been faster, and have used up what this one is proven by.
+        if (kept := await key.recall(services)) is not None:
+            return kept
+        raise
+
+
+async def key_of_request(owner: str) -> Key | None:
+    """The key that came with the present request, if one did. Raises InvalidRequest."""
+    text = request.headers.get(HEADER)
+    if text is None:
+        return None
+    if not re.fullmatch(PATTERN, text):
+        problem = FieldProblem(HEADER, "Expected 1 to 128 visible ASCII characters")
+        raise InvalidRequest(f"The header {HEADER} is malformed.", [problem])
+    body = msgspec.json.decode(await request.get_data(as_text=False))
+    canonical = msgspec.json.encode([request.method, request.path, body], order="deterministic")
+    return Key(owner, text, hashlib.sha256(canonical).digest())

@@ -1,0 +1,65 @@
+"""Who asks for a change, and how that is proven."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from solders.pubkey import Pubkey
+
+from cvms.http import wallet
+from cvms.http.services import Services
+from cvms.store import nonces
+from cvms.store.connection import TrioConnection
+
+
+class Requester(Protocol):
+    """Whoever asks. `check` looks and changes nothing; `consume` belongs to the transaction that
+    writes the effect, and makes sure that there is only one.
+    """
+
+    @property
+    def actor(self) -> str:
+        """Under which name the audit trail has it."""
+
+    async def check(self, services: Services) -> None:
+        """Raise unless what proves the request is right, as far as one can see now."""
+
+    async def consume(self, conn: TrioConnection[Any]) -> None:
+        """Use the proof up. Raises if that has been done."""
+
+
+@dataclass(frozen=True, slots=True)
+class Anonymous:
+    """Somebody who has proved nothing, where nothing needs to be proved."""
+
+    actor: str = "anonymous"
+
+    async def check(self, services: Services) -> None:
+        """Anybody may ask."""
+
+    async def consume(self, conn: TrioConnection[Any]) -> None:
+        """There is nothing to use up."""
+
+
+@dataclass(frozen=True, slots=True)
+class SignedRequest:
+    """A request that a wallet has signed, as it came."""
+
+    owner: Pubkey
+    text: str
+    nonce: str
+    signature: str
+
+    @property
+    def actor(self) -> str:
+        return str(self.owner)
+
+    async def check(self, services: Services) -> None:
+        wallet.verify(self.owner, self.text, self.signature)
+        await services.limits.admit_owner(self.actor)
+        async with services.database.connection() as conn:
+            await nonces.check(conn, self.actor, self.nonce)
+
+    async def consume(self, conn: TrioConnection[Any]) -> None:
+        await nonces.consume(conn, self.actor, self.nonce)

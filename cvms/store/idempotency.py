@@ -1,0 +1,58 @@
+"""Idempotency keys: the outcome of a request, kept with its effect, for whoever asks again."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from datetime import timedelta
+from typing import Any
+
+from cvms.store.connection import TrioConnection
+from cvms.store.rows import fetch_one
+
+GET = """
+SELECT owner, key, fingerprint, status, content_type, content
+FROM idempotency_keys
+WHERE owner = %(owner)s
+  AND key = %(key)s
+"""
+
+# Whoever comes second with a key waits here for the first one's transaction to end.
+KEEP = """
+INSERT INTO idempotency_keys (owner, key, fingerprint, status, content_type, content)
+VALUES (%(owner)s, %(key)s, %(fingerprint)s, %(status)s, %(content_type)s, %(content)s)
+ON CONFLICT (owner, key) DO NOTHING
+"""
+
+PRUNE = """
+DELETE FROM idempotency_keys
+WHERE created_at < now() - %(age)s
+"""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Kept:
+    """The answer to the request of which `fingerprint` is the SHA-256."""
+
+    owner: str
+    key: str
+    fingerprint: bytes
+    status: int
+    content_type: str
+    content: bytes
+
+
+async def get(conn: TrioConnection[Any], owner: str, key: str) -> Kept | None:
+    """What was answered to the owner's request with this key."""
+    return await fetch_one(conn, Kept, GET, {"owner": owner, "key": key})
+
+
+async def keep(conn: TrioConnection[Any], kept: Kept) -> bool:
+    """Keep an answer with the effects of this transaction; False if the key has one already."""
+    cursor = await conn.execute(KEEP, asdict(kept))
+    return cursor.rowcount == 1
+
+
+async def prune(conn: TrioConnection[Any], age: timedelta) -> int:
+    """Forget answers older than `age`; returns how many."""
+    cursor = await conn.execute(PRUNE, {"age": age})
+    return cursor.rowcount
