@@ -19,11 +19,12 @@ from .ledger import (
     Outcome,
     get_vault_info,
     readonly,
+    signer,
     token_address,
     vault_address,
 )
 from .puppet import PUPPET, Act, Fail, own_address, play, stage, with_puppet
-from .yields import Venue, assert_books_equal_tokens, move, refused, whitelist
+from .yields import Venue, assert_books_equal_tokens, move, refused, whitelist, writable
 
 AMOUNT = 20
 NAMES = ("yield_deposit", "yield_withdraw", "compound_yield")
@@ -75,26 +76,26 @@ def honest(name: str, owner: Keypair) -> Instruction:
 
 def transfer(source: Pubkey, target: Pubkey, authority: Pubkey, amount: int) -> Instruction:
     data = b"\3" + amount.to_bytes(8, "little")
-    return Instruction(TOKEN, data, [writable(source), writable(target), signing(authority)])
+    return Instruction(TOKEN, data, [writable(source), writable(target), signer(authority)])
 
 
 def approve(owner: Keypair, amount: int) -> Instruction:
     """The program may spend this much of the vault's tokens, later."""
     vault = vault_address(owner.pubkey())
-    accounts = [writable(token_address(vault)), readonly(HANDS), signing(vault)]
+    accounts = [writable(token_address(vault)), readonly(HANDS), signer(vault)]
     return Instruction(TOKEN, b"\4" + amount.to_bytes(8, "little"), accounts)
 
 
 def set_authority(owner: Keypair, kind: int) -> Instruction:
     """Who owns (2) or may close (3) the vault's token account: the program."""
     vault = vault_address(owner.pubkey())
-    accounts = [writable(token_address(vault)), signing(vault)]
+    accounts = [writable(token_address(vault)), signer(vault)]
     return Instruction(TOKEN, bytes([6, kind, 1]) + bytes(HANDS), accounts)
 
 
 def close(owner: Keypair) -> Instruction:
     vault = vault_address(owner.pubkey())
-    accounts = [writable(token_address(vault)), writable(HANDS), signing(vault)]
+    accounts = [writable(token_address(vault)), writable(HANDS), signer(vault)]
     return Instruction(TOKEN, b"\x09", accounts)
 
 
@@ -317,11 +318,3 @@ def test_what_the_vault_has_with_another_program_is_out_of_reach(
     given = order(governed, "yield_deposit", owner, out, take(owner, AMOUNT + 100))
     refused(governed, given, owner, error="AccountOwnedByWrongProgram")
     assert venue.position_state(key)["principal"] == 100
-
-
-def writable(address: Pubkey) -> AccountMeta:
-    return AccountMeta(address, is_signer=False, is_writable=True)
-
-
-def signing(address: Pubkey) -> AccountMeta:
-    return AccountMeta(address, is_signer=True, is_writable=False)

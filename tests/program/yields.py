@@ -173,3 +173,7 @@ def assert_books_equal_tokens(ledger: Ledger, owner: Pubkey, *, kept: int = 0) -
     timelocked = sum(entry["amount"] for entry in state["timelocks"])
     assert beside == state["available_balance"] + state["locked_balance"] + timelocked
     assert ledger.tokens(vault_address(owner)) == beside + kept
+
+
+def writable(address: Pubkey) -> AccountMeta:
+    return AccountMeta(address, is_signer=False, is_writable=True)
