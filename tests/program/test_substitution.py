@@ -21,6 +21,8 @@ BELOW = {
     "AccountAlreadyInUse": (0, "already in use"),
     "OwnerMismatch": (4, "Error: owner does not match"),
     "AccountFrozen": (17, "Error: Account is frozen"),
+    "InvalidOwner": (0, "Associated token account owner does not match address derivation"),
+    "IllegalOwner": ("InstructionErrorFieldless.IllegalOwner", "Provided owner is not allowed"),
     "PrivilegeEscalation": (
         "InstructionErrorFieldless.PrivilegeEscalation",
         "writable privilege escalated",
@@ -122,3 +124,13 @@ def test_no_account_serves_in_two_places(name: str) -> None:
         for address in {meta.pubkey for meta in metas} - {metas[at].pubkey}:
             refusal = refusal_of(attempt(given.swapped(at, address)))
             assert refusal is not None, f"{address} as {account}"
+
+
+@pytest.mark.parametrize("order", [[], [0], [1], [1, 0], [0, 0], [1, 1]])
+def test_a_withdrawal_needs_every_summary_in_the_order_of_the_programs(order: list[int]) -> None:
+    given = scene("withdraw")
+    count = len(NAMED["withdraw"])
+    named, summaries = given.instruction.accounts[:count], given.instruction.accounts[count:]
+    outcome = attempt(given.given([*named, *(summaries[index] for index in order)]))
+    missing = len(order) < len(summaries)
+    assert_refused(outcome, "PositionSummaryMissing" if missing else "PositionSummaryInvalid")

@@ -2,9 +2,10 @@
 
 from collections.abc import Mapping
 
-from ..ledger import ASSOCIATED, PROGRAM, SYSTEM, TOKEN
+from ..ledger import ASSOCIATED, MINT, PROGRAM, SYSTEM, TOKEN
 from . import people, summaries, tokens, vaults
 from .people import RENT_SYSVAR, the_program
+from .scenarios import NEW_MINT
 from .standins import (
     Role,
     as_good,
@@ -79,7 +80,7 @@ TABLE: dict[str, Mapping[str, Role]] = {
     "initialize_vault": {
         "user": people.NEW_OWNER,
         "vault": vaults.NEW_VAULT,
-        "vault_token_account": tokens.NEW_TOKENS,
+        "vault_token_account": tokens.new_tokens("stranger", MINT),
         "usdt_mint": tokens.NEW_MINT,
         "system_program": SYSTEM_PROGRAM,
         "token_program": TOKEN_PROGRAM,
@@ -135,7 +136,7 @@ TABLE: dict[str, Mapping[str, Role]] = {
     "update_usdt_mint": {
         **BY_GOVERNANCE,
         "vault": VAULT_OF_THE_TOKENS,
-        "vault_token_account": tokens.NEW_TOKENS,
+        "vault_token_account": tokens.new_tokens("owner", NEW_MINT),
         "new_mint": tokens.NEW_MINT,
         "system_program": SYSTEM_PROGRAM,
         "token_program": TOKEN_PROGRAM,

@@ -7,6 +7,7 @@ from ..ledger import MINT, PROGRAM, TOKEN, token_address, token_data, vault_addr
 from .standins import (
     Make,
     Role,
+    as_good,
     cut_short,
     elsewhere,
     in_place,
@@ -138,6 +139,7 @@ USERS_TOKENS: Role = (
         "AccountNotInitialized",
         itself_not_initialised=in_place(zeros),
         itself_cut_short=in_place(cut_short),
+        itself_too_long=in_place(longer),
         an_account_not_initialised=elsewhere(zeros),
         the_mint=the_mint,
     )
@@ -167,26 +169,39 @@ def recipients_tokens(refusal: str) -> Role:
 # Where the vault's token account is yet to be made
 
 
-def somebody_elses(world: World, meant: Pubkey, mint: Pubkey = MINT) -> Pubkey:
-    return world.put(TOKEN, token_data(world.stranger, 5, mint), meant)
+def put_tokens(holder: str, mint: Pubkey) -> Make:
+    """At the very address, made by somebody before."""
+
+    def make(world: World, meant: Pubkey) -> Pubkey:
+        wallet = vault_address(getattr(world, holder))
+        return world.put(TOKEN, token_data(wallet, 7, mint), meant)
+
+    return make
 
 
 def taken(world: World, meant: Pubkey) -> Pubkey:
     return world.put(PROGRAM, bytes(165), meant)
 
 
-NEW_TOKENS: Role = refused_with(
-    "ConstraintAssociated",
-    the_owners_own=tokens_of_the_wallet,
-    another_vaults=lambda world, _: token_address(vault_address(world.other)),
-    of_a_mint_that_it_is_not_about=lambda world, _: token_address(
-        vault_address(world.owner), ANOTHER_MINT
-    ),
-    a_second_account_of_the_vault=second_account_of_the_vault,
-    the_vault=owners_vault,
-    a_wallet=stranger,
-    nothing=nothing,
-)
+def new_tokens(holder: str, mint: Pubkey) -> Role:
+    """Of the vault of that owner."""
+    return (
+        refused_with(
+            "ConstraintAssociated",
+            the_owners_own=tokens_of_the_wallet,
+            another_vaults=lambda world, _: token_address(vault_address(world.other)),
+            of_a_mint_that_it_is_not_about=lambda world, _: token_address(
+                vault_address(getattr(world, holder)), ANOTHER_MINT
+            ),
+            a_second_account_of_the_vault=second_account_of_the_vault,
+            the_vault=owners_vault,
+            a_wallet=stranger,
+            nothing=nothing,
+        )
+        | as_good(one_that_somebody_made_before=put_tokens(holder, mint))
+        | refused_with("InvalidOwner", one_handed_to_another_vault=put_tokens("other", mint))
+        | refused_with("IllegalOwner", an_account_of_another_program=taken)
+    )
 
 
 def another_mint(world: World, _: Pubkey) -> Pubkey:
