@@ -105,7 +105,7 @@ async def test_one_owners_key_is_nothing_to_another(front: Service) -> None:
 
 @pytest.mark.parametrize("key", ["", "with space", "x" * 129, "ü"])
 async def test_a_key_is_a_short_visible_word(front: Service, key: str) -> None:
-    headers = {"Idempotency-Key": key.encode()}
+    headers = {b"Idempotency-Key": key.encode()}
     body = {"user_pubkey": str(Keypair().pubkey())}
     reply = await front.http.post(f"{front.url}/api/vault/initialize", json=body, headers=headers)
     assert reply.status_code == 400
