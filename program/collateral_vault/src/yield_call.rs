@@ -32,13 +32,14 @@ pub fn split<'a>(remaining: &'a [Account<'a>]) -> (&'a [Account<'a>], &'a [Accou
 impl<'a> YieldCall<'a> {
     /// The vault's token account must be among the accounts, so that the move can be seen.
     ///
-    /// What the vault has with `others` is out of the program's reach: with the vault's signature it
-    /// could take that, and these tokens would pass through no account that is watched here. Nor may
-    /// the program be ourselves: as a delegate of another vault, this one could pay into it.
+    /// What the vault has with the other programs of the whitelist is out of this one's reach: with
+    /// the vault's signature it could take that, and what only passes through the vault's tokens
+    /// does not show in their amount. Nor may the program be ourselves: a vault that is a delegate
+    /// of another one would pay into it.
     #[inline(always)]
     pub fn new(
         program: Account<'a>,
-        others: List,
+        whitelist: List,
         accounts: &'a [Account<'a>],
         vault: Vault<'a>,
         vault_account: Account<'a>,
@@ -49,8 +50,8 @@ impl<'a> YieldCall<'a> {
         if vault_account.owned_by(program.key()) {
             return Err(AnchorError::InvalidProgramId);
         }
-        for index in 0..others.len()? {
-            let other = others.key(index)?;
+        for index in 0..whitelist.len()? {
+            let other = whitelist.key(index)?;
             if other != *program.key() && accounts.iter().any(|account| account.owned_by(&other)) {
                 return Err(AnchorError::AccountOwnedByWrongProgram);
             }
