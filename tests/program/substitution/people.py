@@ -4,7 +4,8 @@ from solders.pubkey import Pubkey
 
 from .. import ledger as chain
 from .. import yield_pool
-from ..ledger import ASSOCIATED, PROGRAM, RENT, SYSTEM, TOKEN
+from ..ledger import ASSOCIATED, POSITION_MANAGER, PROGRAM, RENT, SYSTEM, TOKEN
+from ..puppet import PUPPET
 from .standins import (
     Role,
     as_good,
@@ -99,7 +100,7 @@ def impostor(world: World, _: Pubkey) -> Pubkey:
     return address
 
 
-def other_programs(right: Pubkey, refusal: str) -> Role:
+def other_programs(refusal: str, *, than: Pubkey | None = None) -> Role:
     known = {
         "the vault program": PROGRAM,
         "the token program": TOKEN,
@@ -111,39 +112,32 @@ def other_programs(right: Pubkey, refusal: str) -> Role:
         refusal, a_program_of_an_attacker=impostor, nothing=nothing, a_wallet=stranger
     )
     for name, address in known.items():
-        if address != right:
-            role = role | refused_with(refusal, **{name: program(address)})
+        if address != than:
+            role |= refused_with(refusal, **{name: program(address)})
     return role
 
 
 def the_program(right: Pubkey) -> Role:
-    return other_programs(right, "InvalidProgramId")
-
-
-def a_sysvar(*, copy: Role) -> Role:
-    return copy | refused_with(
-        "AccountSysvarMismatch",
-        another_sysvar=program(CLOCK),
-        a_program=program(SYSTEM),
-        nothing=nothing,
-        a_wallet=stranger,
-    )
+    return other_programs("InvalidProgramId", than=right)
 
 
 def forged_instructions(world: World, _: Pubkey) -> Pubkey:
     """Says that the position manager is running."""
-    running = bytes(2) + bytes(chain.POSITION_MANAGER) + bytes(2)
+    running = bytes(2) + bytes(POSITION_MANAGER) + bytes(2)
     data = (1).to_bytes(2, "little") + (4).to_bytes(2, "little") + running + bytes(2)
     return world.put(SYSVARS, data)
 
 
-RENT_SYSVAR = a_sysvar(copy=refused_with("AccountSysvarMismatch", a_copy_of_it=elsewhere()))
-INSTRUCTIONS_SYSVAR = a_sysvar(
-    copy=refused_with(
-        "AccountSysvarMismatch",
-        a_forged_one=forged_instructions,
-        the_rent=program(RENT),
-    )
+NO_SYSVAR: Role = refused_with(
+    "AccountSysvarMismatch",
+    another_sysvar=program(CLOCK),
+    a_program=program(SYSTEM),
+    nothing=nothing,
+    a_wallet=stranger,
+)
+RENT_SYSVAR = NO_SYSVAR | refused_with("AccountSysvarMismatch", a_copy_of_it=elsewhere())
+INSTRUCTIONS_SYSVAR = NO_SYSVAR | refused_with(
+    "AccountSysvarMismatch", a_forged_one=forged_instructions, the_rent=program(RENT)
 )
 
 
@@ -153,7 +147,13 @@ def unnamed(world: World, _: Pubkey) -> Pubkey:
     return world.stranger
 
 
-CALLER: Role = other_programs(SYSTEM, "UnauthorizedProgram")
+# Named by the puppet when it calls, and by the position manager when that is called.
+PUPPETS_NAME = other_programs("UnauthorizedProgram") | refused_with(
+    "UnauthorizedProgram", another_on_the_list=program(POSITION_MANAGER)
+)
+MANAGERS_NAME = other_programs("UnauthorizedProgram") | refused_with(
+    "UnauthorizedProgram", another_on_the_list=program(PUPPET)
+)
 
 
 def another_on_the_list(world: World, _: Pubkey) -> Pubkey:
@@ -165,6 +165,6 @@ def another_on_the_list(world: World, _: Pubkey) -> Pubkey:
     return address
 
 
-YIELD_PROGRAM = other_programs(SYSTEM, "YieldProgramNotWhitelisted") | refused_with(
+YIELD_PROGRAM = other_programs("YieldProgramNotWhitelisted") | refused_with(
     "AccountOwnedByWrongProgram", another_on_the_list=another_on_the_list
 )

@@ -152,7 +152,7 @@ def through_the_puppet(world: World) -> Wrap:
 
 
 def locks(name: str, changes: dict[str, Any]) -> Prepare:
-    """On the vault of the other owner, too, so that it could stand in."""
+    """On a vault with these fields changed, as the other owner's are: it could stand in."""
 
     def prepare(world: World) -> Instruction:
         for owner in (world.owner, world.other):

@@ -14,6 +14,7 @@ from ..puppet import PUPPET
 from .standins import (
     Change,
     Role,
+    as_good,
     cut_short,
     elsewhere,
     in_place,
@@ -117,17 +118,21 @@ CONSENT: Role = refused_with(
     a_wallet=stranger,
     nothing=nothing,
 )
-CREATED_CONSENT = CONSENT | refused_with(
-    "PositionSummaryInvalid",
-    the_one_of_the_next_program=lambda world, _: summary_address(
-        vault_address(world.owner), PUPPET
-    ),
-    its_bytes_with_another_program=elsewhere(owner=COPY),
-    itself_for_another_vault=in_place(for_vault(COPY)),
-    itself_for_another_owner=in_place(for_owner(COPY)),
-    zeros_in_its_place=in_place(zeros),
-    an_account_of_another_kind=in_place(of_another_kind),
-    itself_cut_short=in_place(cut_short),
+CREATED_CONSENT = (
+    CONSENT
+    | refused_with(
+        "PositionSummaryInvalid",
+        the_one_of_the_next_program=lambda world, _: summary_address(
+            vault_address(world.owner), PUPPET
+        ),
+        its_bytes_with_another_program=elsewhere(owner=COPY),
+        itself_for_another_vault=in_place(for_vault(COPY)),
+        itself_for_another_owner=in_place(for_owner(COPY)),
+        zeros_in_its_place=in_place(zeros),
+        an_account_of_another_kind=in_place(of_another_kind),
+        itself_cut_short=in_place(cut_short),
+    )
+    | as_good(another_of_the_program_that_alone_can_write_one=elsewhere())
 )
 MISSING_CONSENT = CONSENT | refused_with(
     "PositionSummaryInvalid",

@@ -40,7 +40,7 @@ OF_A_PAYOUT: dict[str, Role] = {
     "token_program": TOKEN_PROGRAM,
 }
 LOCKS: dict[str, Role] = {
-    "caller_program": people.CALLER
+    "caller_program": people.PUPPETS_NAME
     | as_good(anything_where_programs_need_not_name_themselves=people.unnamed),
     "vault_authority": AUTHORITY,
     "instructions": people.INSTRUCTIONS_SYSVAR,
@@ -68,7 +68,7 @@ OF_YIELD: dict[str, Role] = {
 SEEDS_BEFORE_LENGTH = refused_with("ConstraintSeeds", cut_short_elsewhere=elsewhere(cut_short))
 OF_A_POSITION: dict[str, Role] = {
     **LOCKS,
-    "caller_program": people.CALLER,
+    "caller_program": people.MANAGERS_NAME,
     "vault": OWNERS_VAULT | SEEDS_BEFORE_LENGTH,
     "position_summary": summaries.SUMMARY,
     "collateral_vault_program": the_program(PROGRAM),
@@ -167,7 +167,7 @@ TABLE: dict[str, Mapping[str, Role]] = {
     "close_position": OF_A_POSITION,
     "rebalance_collateral": {
         **OF_A_TRANSFER,
-        "caller_program": people.CALLER,
+        "caller_program": people.MANAGERS_NAME,
         "vault_authority": AUTHORITY | SEEDS_BEFORE_LENGTH,
         "collateral_vault_program": the_program(PROGRAM),
         "authority": people.GOVERNANCE,
