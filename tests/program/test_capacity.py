@@ -4,13 +4,24 @@ from typing import Any
 
 import pytest
 from solders.keypair import Keypair
+from solders.message import MessageV0
+from solders.transaction import VersionedTransaction
 
 from .costs import ON_PROGRAMS, ON_VAULTS, Stage
-from .crowds import PACKET, crowd
+from .crowds import PACKET, crowd, put_table
 from .effects import refused
 from .full import DELAY, KEYS, PROGRAMS, fill_vault, list_programs, made_up
 from .instructions import build
-from .ledger import START, Ledger, govern, withdraw
+from .ledger import (
+    START,
+    Ledger,
+    govern,
+    readonly,
+    signer,
+    summary_address,
+    vault_address,
+    withdraw,
+)
 from .refusals import assert_refused
 
 OTHER = Keypair().pubkey()
@@ -132,3 +143,25 @@ def test_with_64_authorized_programs_only_the_emergency_withdrawal_is_left() -> 
     assert every.error() == "TransactionErrorFieldless.TooManyAccountLocks"
     stage = Stage(entries=64, authorized=PROGRAMS)
     stage.ledger.must(*stage.by_owner("emergency_withdraw", amount=1))
+
+
+# Signers who must sign
+
+
+def signed_by(count: int, *, table: bool = False) -> VersionedTransaction:
+    """A withdrawal by so many signers, none of them the owner, with one position summary."""
+    ledger, owner = Ledger(), Keypair().pubkey()
+    first, *others = signers = [Keypair() for _ in range(count)]
+    remaining = [readonly(summary_address(vault_address(owner)))]
+    remaining += [signer(other.pubkey()) for other in others]
+    given = withdraw(owner, 1, authority=first.pubkey(), remaining=remaining)
+    named = [meta.pubkey for meta in given.accounts if not meta.is_signer]
+    tables = [put_table(ledger, named)] if table else []
+    blockhash = ledger.svm.latest_blockhash()
+    message = MessageV0.try_compile(first.pubkey(), [given], tables, blockhash)
+    return VersionedTransaction(message, signers)
+
+
+def test_nine_signatures_fit_into_a_withdrawal_and_ten_with_a_lookup_table() -> None:
+    assert len(bytes(signed_by(9))) <= PACKET < len(bytes(signed_by(10)))
+    assert len(bytes(signed_by(10, table=True))) <= PACKET
