@@ -18,6 +18,7 @@ from .ledger import (
     Ledger,
     add_delegate,
     deposit,
+    govern,
     readonly,
     token_address,
     vault_address,
@@ -235,6 +236,20 @@ def test_a_yield_program_is_not_given_what_the_vault_has_with_another(
     given = move(name, key, 5, program=venue.program, through=through)
     refused(governed, given, owner, error="AccountOwnedByWrongProgram")
     governed.must(venue.move(name, key, 5), owner)
+
+
+@every
+def test_the_token_program_on_the_whitelist_stops_every_call_until_it_is_off(
+    governed: Ledger, governance: Keypair, venue: Venue, owner: Keypair, name: str
+) -> None:
+    """Every token account is one of its own; better none is lent than that one is taken."""
+    governed.set_time(START + YEAR)
+    whitelist(governed, governance, TOKEN)
+    given = venue.move(name, owner.pubkey(), 20)
+    refused(governed, given, owner, error="AccountOwnedByWrongProgram")
+    remove = govern("remove_yield_program", governance.pubkey(), value=TOKEN)
+    governed.must(remove, governance)
+    governed.must(given, owner)
 
 
 @every
