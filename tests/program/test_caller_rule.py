@@ -1,0 +1,338 @@
+"""Collateral moves only when an authorized program calls the vault program itself.
+
+`PUPPET` stands for any authorized program, `STRANGER` is the same program and not on the list.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import pytest
+from solders.account import Account
+from solders.instruction import AccountMeta, Instruction
+from solders.keypair import Keypair
+from solders.pubkey import Pubkey
+
+from . import position_manager as positions
+from .effects import changes
+from .ledger import (
+    POSITION_MANAGER,
+    PROGRAM,
+    SYSTEM,
+    Ledger,
+    Outcome,
+    authority_address,
+    change_lock,
+    deposit,
+    get_vault_info,
+    govern,
+    summary_address,
+    token_address,
+    transfer_collateral,
+    vault_address,
+    withdraw,
+    without,
+)
+from .position_manager import close_position, open_position, rebalance_collateral
+from .puppet import PUPPET, play, with_puppet
+from .refusals import assert_refused
+
+STRANGER = Pubkey.from_string("Stranger11111111111111111111111111111111111")
+SYSVARS = Pubkey.from_string("Sysvar1111111111111111111111111111111111111")
+
+EFFECTS = {
+    "lock_collateral": {"locked_balance": 50, "available_balance": 50},
+    "unlock_collateral": {"locked_balance": 30, "available_balance": 70},
+    "transfer_collateral": {"total_balance": 90, "available_balance": 50},
+}
+each_call = pytest.mark.parametrize("name", EFFECTS)
+enforced_or_not = pytest.mark.parametrize("enforced", [False, True], ids=["free", "enforced"])
+
+
+@dataclass(frozen=True, slots=True)
+class Market:
+    """A vault of 100 units with 40 of them locked, another vault, and two authorized programs."""
+
+    ledger: Ledger
+    governance: Keypair
+    owner: Keypair
+    taker: Keypair
+    payer: Keypair
+
+    def call(
+        self, name: str, /, *, caller_program: Pubkey = PUPPET, **substitutes: Pubkey
+    ) -> Instruction:
+        """The vault program's instruction; it moves ten units of the owner's."""
+        owner, accounts = self.owner.pubkey(), {"caller_program": caller_program, **substitutes}
+        if name == "transfer_collateral":
+            return transfer_collateral(owner, self.taker.pubkey(), 10, **accounts)
+        return change_lock(name, owner, 10, **accounts)
+
+    def trade(self, name: str) -> Instruction:
+        """The position manager's instruction that makes this call."""
+        owner, governance = self.owner.pubkey(), self.governance.pubkey()
+        if name == "transfer_collateral":
+            return rebalance_collateral(governance, owner, self.taker.pubkey(), 10)
+        return {"lock_collateral": open_position, "unlock_collateral": close_position}[name](
+            owner, 10
+        )
+
+    def moves(self, name: str, given: Instruction, *signers: Keypair) -> None:
+        """It succeeds, and moves just these ten units."""
+        owner = self.owner.pubkey()
+        changes(self.ledger, owner, given, self.payer, *signers, **EFFECTS[name])
+
+    def refuses(
+        self, *given: Instruction, by: Sequence[Keypair] = (), error: str = "UnauthorizedProgram"
+    ) -> Outcome:
+        """The vault program refuses it, and no account is other than before."""
+        before = self._accounts(given)
+        outcome = self.ledger.send(given, self.payer, *by)
+        assert_refused(outcome, error)
+        failed = f"Program {PROGRAM} failed: custom program error: "
+        assert any(line.startswith(failed) for line in outcome.logs), outcome
+        assert self._accounts(given) == before
+        return outcome
+
+    def _accounts(self, given: Sequence[Instruction]) -> dict[Pubkey, Account | None]:
+        """All that the transaction or the refused call could have changed, but for the payer."""
+        addresses = {meta.pubkey for instruction in given for meta in instruction.accounts}
+        for wallet in (self.owner.pubkey(), self.taker.pubkey()):
+            vault = vault_address(wallet)
+            addresses |= {wallet, vault, summary_address(vault)}
+            addresses |= {token_address(wallet), token_address(vault)}
+        addresses.add(authority_address())
+        return {address: self.ledger.svm.get_account(address) for address in addresses}
+
+
+@pytest.fixture
+def market(governed: Ledger, governance: Keypair) -> Market:
+    positions.with_position_manager(governed)
+    with_puppet(with_puppet(governed), STRANGER)
+    owner = positions.trader(governed, deposited=100)
+    governed.must(open_position(owner.pubkey(), 40), owner)
+    governed.must(govern("add_authorized_program", governance.pubkey(), value=PUPPET), governance)
+    return Market(governed, governance, owner, governed.owner(deposited=5), governed.wallet())
+
+
+# Who calls
+
+
+@each_call
+@enforced_or_not
+def test_an_authorized_program_moves_collateral_by_calling_itself(
+    market: Market, name: str, enforced: bool
+) -> None:
+    market.ledger.change_authority(cpi_enforced=enforced)
+    market.moves(name, play(market.ledger, market.call(name)))
+
+
+@each_call
+@enforced_or_not
+def test_the_position_manager_is_such_a_program(market: Market, name: str, enforced: bool) -> None:
+    market.ledger.change_authority(cpi_enforced=enforced)
+    trader = market.governance if name == "transfer_collateral" else market.owner
+    market.moves(name, market.trade(name), trader)
+
+
+@each_call
+@pytest.mark.parametrize("named", [POSITION_MANAGER, STRANGER, PROGRAM], ids=str)
+def test_who_must_name_itself_names_nobody_else(market: Market, name: str, named: Pubkey) -> None:
+    market.ledger.change_authority(cpi_enforced=True)
+    market.refuses(play(market.ledger, market.call(name, caller_program=named)))
+
+
+@each_call
+@pytest.mark.parametrize("named", [POSITION_MANAGER, STRANGER, SYSTEM], ids=str)
+def test_what_is_named_is_not_looked_at_unless_it_must_be(
+    market: Market, name: str, named: Pubkey
+) -> None:
+    market.moves(name, play(market.ledger, market.call(name, caller_program=named)))
+
+
+@each_call
+@enforced_or_not
+@pytest.mark.parametrize("named", [PUPPET, POSITION_MANAGER, STRANGER], ids=str)
+def test_a_stranger_moves_nothing_whomever_it_names(
+    market: Market, name: str, enforced: bool, named: Pubkey
+) -> None:
+    market.ledger.change_authority(cpi_enforced=enforced)
+    called = market.call(name, caller_program=named)
+    market.refuses(play(market.ledger, called, program=STRANGER))
+
+
+# At which depth
+
+
+@each_call
+@pytest.mark.parametrize(
+    "authorized",
+    [[POSITION_MANAGER], [PUPPET], [POSITION_MANAGER, PUPPET]],
+    ids=["the position manager", "who calls it", "both"],
+)
+def test_nobody_moves_collateral_through_the_position_manager(
+    market: Market, name: str, authorized: list[Pubkey]
+) -> None:
+    market.ledger.change_authority(authorized_programs=authorized)
+    trader = market.governance if name == "transfer_collateral" else market.owner
+    outcome = market.refuses(play(market.ledger, market.trade(name)), by=[trader])
+    assert f"Program {PROGRAM} invoke [3]" in outcome.logs
+
+
+@each_call
+@enforced_or_not
+@pytest.mark.parametrize("inner", [PUPPET, STRANGER], ids=str)
+@pytest.mark.parametrize("outer", [PUPPET, STRANGER], ids=str)
+def test_a_callers_caller_lends_nothing_and_borrows_nothing(
+    market: Market, name: str, enforced: bool, inner: Pubkey, outer: Pubkey
+) -> None:
+    market.ledger.change_authority(cpi_enforced=enforced)
+    called = play(market.ledger, market.call(name), program=inner)
+    market.refuses(play(market.ledger, called, program=outer))
+
+
+# Among which neighbours
+
+
+Given = list[Instruction]
+
+
+def among(neighbours: Given, given: Instruction) -> list[Given]:
+    """Transactions: the neighbours before it, after it, and on both sides."""
+    return [[*neighbours, given], [given, *neighbours], [*neighbours, given, *neighbours]]
+
+
+def honest(market: Market) -> Given:
+    """Both authorized programs, each locking one unit."""
+    owner = market.owner.pubkey()
+    lock = change_lock("lock_collateral", owner, 1, caller_program=PUPPET)
+    return [open_position(owner, 1), play(market.ledger, lock)]
+
+
+@each_call
+@enforced_or_not
+def test_a_stranger_borrows_nothing_from_its_neighbours(
+    market: Market, name: str, enforced: bool
+) -> None:
+    market.ledger.change_authority(cpi_enforced=enforced)
+    called = play(market.ledger, market.call(name), program=STRANGER)
+    for given in among(honest(market), called):
+        market.refuses(*given, by=[market.owner])
+
+
+@each_call
+@enforced_or_not
+def test_a_direct_call_borrows_nothing_from_its_neighbours(
+    market: Market, name: str, enforced: bool
+) -> None:
+    """Not even were the vault program on its own list, since then it is what is running."""
+    authorized = [POSITION_MANAGER, PUPPET, PROGRAM]
+    market.ledger.change_authority(cpi_enforced=enforced, authorized_programs=authorized)
+    called = market.call(name, caller_program=PROGRAM)
+    market.refuses(called)
+    for given in among(honest(market), called):
+        market.refuses(*given, by=[market.owner])
+
+
+@each_call
+@enforced_or_not
+@pytest.mark.parametrize("place", range(3), ids=["before", "after", "between"])
+def test_an_honest_call_suffers_nothing_from_its_neighbours(
+    market: Market, name: str, enforced: bool, place: int
+) -> None:
+    ledger, owner = market.ledger, market.owner.pubkey()
+    ledger.change_authority(cpi_enforced=enforced)
+    foreign = [play(ledger, program=STRANGER), get_vault_info(owner)]
+    before = ledger.vault(owner)
+    given = among(foreign, play(ledger, market.call(name)))[place]
+    assert ledger.send(given, market.payer).error is None
+    assert ledger.vault(owner) == before | EFFECTS[name]
+
+
+def test_honest_calls_stand_beside_each_other(market: Market) -> None:
+    given = [*honest(market), *honest(market)]
+    assert market.ledger.send(given, market.payer, market.owner).error is None
+    assert market.ledger.vault(market.owner.pubkey())["locked_balance"] == 44
+
+
+# Until when
+
+
+@each_call
+def test_a_removed_program_is_refused_from_then_on(market: Market, name: str) -> None:
+    governance, call = market.governance, play(market.ledger, market.call(name))
+    removed = govern("remove_authorized_program", governance.pubkey(), value=PUPPET)
+    market.refuses(removed, call, by=[governance])
+    market.ledger.must(removed, governance)
+    market.refuses(call)
+    trader = governance if name == "transfer_collateral" else market.owner
+    market.moves(name, market.trade(name), trader)
+
+
+@each_call
+def test_freezing_stops_locks_and_unlocks_whoever_calls(market: Market, name: str) -> None:
+    freeze = govern("set_freeze_flag", market.governance.pubkey(), value=True)
+    market.ledger.must(freeze, market.governance)
+    call = play(market.ledger, market.call(name))
+    if name == "transfer_collateral":
+        market.moves(name, call)
+    else:
+        market.refuses(call, error="Frozen")
+
+
+# On whose word
+
+
+def running(program: Pubkey) -> bytes:
+    """The instructions sysvar of a transaction with one instruction: of `program`, no accounts."""
+    one, start, none = (number.to_bytes(2, "little") for number in (1, 4, 0))
+    return one + start + none + bytes(program) + none + none
+
+
+@each_call
+@enforced_or_not
+@pytest.mark.parametrize("program", [PUPPET, STRANGER], ids=str)
+def test_a_forged_sysvar_is_not_read(
+    market: Market, name: str, enforced: bool, program: Pubkey
+) -> None:
+    market.ledger.change_authority(cpi_enforced=enforced)
+    for owner in (SYSTEM, SYSVARS, PROGRAM, program):
+        forged = Keypair().pubkey()
+        market.ledger.put(forged, owner, running(PUPPET))
+        called = market.call(name, instructions=forged)
+        for given in (called, play(market.ledger, called, program=program)):
+            market.refuses(given, error="AccountSysvarMismatch")
+
+
+# All other instructions ask who signs, not who calls
+
+
+@pytest.mark.parametrize("program", [PUPPET, STRANGER], ids=str)
+@pytest.mark.parametrize("depth", [2, 3])
+def test_owners_deposit_and_withdraw_through_any_program(
+    governed: Ledger, program: Pubkey, depth: int
+) -> None:
+    with_puppet(governed, program)
+    owner, payer = governed.owner(usdt=50, deposited=100), governed.wallet()
+    key = owner.pubkey()
+
+    def called(given: Instruction) -> Instruction:
+        for _ in range(1, depth):
+            given = play(governed, given, program=program)
+        return given
+
+    grown = {"total_balance": 110, "available_balance": 110, "total_deposited": 110}
+    events = changes(governed, key, called(deposit(key, 10)), payer, owner, **grown)
+    assert [event for event, _ in events] == ["DepositEvent", "TransactionEvent"]
+    shrunk = {"total_balance": 80, "available_balance": 80, "total_withdrawn": 30}
+    events = changes(governed, key, called(withdraw(key, 30)), payer, owner, **shrunk)
+    assert [event for event, _ in events] == ["WithdrawEvent", "TransactionEvent"]
+    assert (governed.tokens(vault_address(key)), governed.tokens(key)) == (80, 70)
+
+
+def test_a_signature_that_is_not_passed_on_counts_for_nothing(market: Market) -> None:
+    key = market.owner.pubkey()
+    for given in (deposit(key, 1), withdraw(key, 1)):
+        accounts = play(market.ledger, without(given, signer=0)).accounts
+        assert accounts[0].pubkey == key
+        signed = Instruction(PUPPET, b"", [AccountMeta(key, True, True), *accounts[1:]])
+        market.refuses(signed, by=[market.owner], error="AccountNotSigner")
