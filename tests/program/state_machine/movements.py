@@ -53,15 +53,24 @@ class Movements(Steps):
             self.deposit(data)
             return
         owner = choose.owner(lambda vault: withdrawable(self.world, vault) > 0)
-        vault = choose.vault(owner)
+        self.withdraw_some(
+            choose, owner, choose.amount(withdrawable(self.world, choose.vault(owner)))
+        )
+
+    def most(self, owner: str) -> int:
+        """What rightful signers may withdraw now from the vault, if there is one."""
+        vault = self.world.vaults.get(owner)
+        return withdrawable(self.world, vault) if vault else 0
+
+    def withdraw_some(self, choose: Choices, owner: str, amount: int) -> None:
         authority, cosigners = choose.authorized(owner)
         self.step(
             "withdraw",
             owner=owner,
             authority=authority,
-            recipient=recipient(choose, vault),
+            recipient=recipient(choose, choose.vault(owner)),
             mint=choose.mint(owner),
-            amount=choose.amount(withdrawable(self.world, vault)),
+            amount=amount,
             remaining=remaining(choose, owner, cosigners),
         )
 
@@ -154,7 +163,6 @@ def deadlines(world: World) -> list[int]:
 
 
 def withdrawable(world: World, vault: Vault) -> int:
-    """What rightful signers may withdraw now."""
     now, programs = world.now, world.authority.programs
     summaries = [world.summaries.get((program, vault.owner)) for program in programs]
     if vault.locked or any(summary and summary.open_positions for summary in summaries):

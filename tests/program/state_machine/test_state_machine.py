@@ -15,12 +15,11 @@ from typing import ClassVar
 from hypothesis import HealthCheck, settings
 from hypothesis.stateful import run_state_machine_as_test
 
-from .decisions import Decisions
+from .policies import Policies
 from .steps import SUCCESS
-from .ventures import Ventures
 
 PROFILES = {
-    "ci": settings(max_examples=180, derandomize=True, database=None),
+    "ci": settings(max_examples=100, derandomize=True, database=None),
     "long": settings(max_examples=2500, print_blob=True),
 }
 # Only programs may lock and transfer collateral: called by nobody, these always refuse.
@@ -28,7 +27,7 @@ NEVER_DIRECTLY = {"lock_collateral", "unlock_collateral", "transfer_collateral"}
 
 
 def test_the_programs_do_what_the_specification_says_and_nothing_else() -> None:
-    class Vaults(Ventures, Decisions):
+    class Vaults(Policies):
         reached: ClassVar[Counter[tuple[str, str]]] = Counter()
 
     profile = PROFILES[os.environ.get("HYPOTHESIS_PROFILE", "ci")]
