@@ -1,7 +1,7 @@
 """The end of a vault: only an empty one, all rent back to its owner, and nothing left behind."""
 
 import pytest
-from solders.instruction import Instruction
+from solders.instruction import AccountMeta, Instruction
 from solders.keypair import Keypair
 from solders.pubkey import Pubkey
 from solders.system_program import TransferParams, transfer
@@ -11,10 +11,12 @@ from .instructions import build
 from .ledger import (
     START,
     SYSTEM,
+    TOKEN,
     VAULT_LENGTH,
     Ledger,
     add_delegate,
     initialize_vault,
+    signer,
     token_address,
     vault_address,
     withdraw,
@@ -132,8 +134,17 @@ def test_a_vault_that_holds_anything_stays(governed: Ledger, governance: Keypair
 def test_tokens_that_came_without_a_deposit_keep_a_vault_open(
     governed: Ledger, owner: Keypair
 ) -> None:
-    """Anybody can send them, and nothing takes them out: the owner keeps vault and rent there."""
-    governed.put_tokens(vault_address(owner.pubkey()), 1)
+    """Anybody can send them, and nothing takes them out: the owner's rent stays there too."""
+    stranger = governed.wallet(usdt=1)
+    source, vault = token_address(stranger.pubkey()), vault_address(owner.pubkey())
+    metas = [
+        AccountMeta(source, is_signer=False, is_writable=True),
+        AccountMeta(token_address(vault), is_signer=False, is_writable=True),
+        signer(stranger.pubkey()),
+    ]
+    give = Instruction(TOKEN, b"\3" + (1).to_bytes(8, "little"), metas)  # SPL Token's Transfer
+    governed.must(give, stranger)
+    assert governed.tokens(vault) == 1
     refused(governed, owner.pubkey(), close(owner), owner, error="NonZeroBalance")
 
 
