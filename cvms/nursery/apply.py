@@ -39,15 +39,7 @@ async def apply_batch(
         if await cursors.get(conn, to.program) != after or not await cursors.advance(conn, to):
             return None
         mints = Mints(batch.mint, await _known(conn, batch))
-        counted = [
-            each
-            for did in batch.executed
-            for each in zip(
-                did.events,
-                mints.follow(did.lives, [recorded.event for recorded in did.events]),
-                strict=True,
-            )
-        ]
+        counted = _counted(batch, mints)
         await vault_mints.put(conn, list(mints.changed.values()))
         rows = await _vault_rows(conn, batch, mints)
         told = await _record_events(conn, counted)
@@ -55,6 +47,15 @@ async def apply_batch(
         position = await outbox.append(conn, told)
     owners = sorted({row.owner for _, row, _ in rows})
     return IndexedBatch(slot=to.slot, owners=tuple(owners), position=position)
+
+
+def _counted(batch: Batch, mints: Mints) -> list[tuple[Recorded, Mapping[str, str]]]:
+    """The batch's events, each with the owners of those of its vaults that count then."""
+    counted: list[tuple[Recorded, Mapping[str, str]]] = []
+    for did in batch.executed:
+        owners = mints.follow(did.lives, [each.event for each in did.events])
+        counted += zip(did.events, owners, strict=True)
+    return counted
 
 
 async def _known(conn: Connection, batch: Batch) -> list[VaultMint]:
@@ -91,10 +92,7 @@ async def _vault_rows(
 async def _record_events(
     conn: Connection, counted: Sequence[tuple[Recorded, Mapping[str, str]]]
 ) -> list[OutboxMessage]:
-    """Store the events that are new and what follows from them; return what to tell.
-
-    Beside each event, the owners of those of its vaults that count.
-    """
+    """Store the events that are new and what follows from them; return what to tell."""
     new = {row.identity for row in await events.record(conn, [each.row for each, _ in counted])}
     moved = [
         (each, movements(each.event, owner_of))

@@ -66,7 +66,7 @@ LIMIT %(limit)s
 
 TVL = """
 SELECT coalesce(sum(total), 0) AS total,
-       count(*) AS vaults,
+       count(*) FILTER (WHERE state <> '{"closed": true}') AS vaults,
        max(slot) AS slot
 FROM vaults
 """
@@ -102,7 +102,7 @@ class VaultRow:
 
 @dataclass(frozen=True, slots=True)
 class Tvl:
-    """The sum of every vault's total, the number of vaults, and the newest slot among them."""
+    """The sum of every vault's total, the number of open vaults, and the newest slot of all."""
 
     total: int
     vaults: int

@@ -13,7 +13,7 @@ from cvms.chain import instructions
 from cvms.chain.types import Programs
 from cvms.dev.chain import make_mint
 from cvms.store import reconciliation, sums, totals, vaults
-from cvms.store.vaults import VaultRow
+from cvms.store.vaults import Tvl, VaultRow
 from tests.nursery.world import World, address, settled
 
 BATCHES = pytest.mark.parametrize("batch_size", [1, 2, 100])
@@ -75,6 +75,11 @@ async def test_a_closed_vault_holds_nothing_and_counts_nothing(world: World) -> 
     assert (row.total, row.state) == (0, {"closed": True})
     async with world.database.connection() as conn:
         assert await sums.expected(conn, address(alice)) == (0, 0)
+        assert await vaults.tvl(conn) == Tvl(total=0, vaults=0, slot=row.slot)
+    await world.act(alice, instructions.initialize_vault(world.programs, alice.pubkey()))
+    await settled(world)
+    async with world.database.connection() as conn:
+        assert (await vaults.tvl(conn)).vaults == 1
 
 
 @pytest.mark.parametrize("life", ["closed", "present"])
