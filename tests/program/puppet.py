@@ -6,6 +6,7 @@ Its script is the data of the last account it is given; `program/puppet/` says w
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
 from solders.instruction import AccountMeta, Instruction
 from solders.keypair import Keypair
@@ -35,6 +36,12 @@ Act = Instruction | Log | Fail
 """What a puppet does; an instruction it calls."""
 
 
+class Chain(Protocol):
+    """Where a script can be written, such as a `Ledger`."""
+
+    def put(self, address: Pubkey, owner: Pubkey, data: bytes, /) -> None: ...
+
+
 def with_puppet(ledger: Ledger, program: Pubkey = PUPPET) -> Ledger:
     """Deploys the puppet; authorizing or whitelisting it is the test's."""
     ledger.svm.add_program(program, ELF.read_bytes())
@@ -46,13 +53,13 @@ def own_address(program: Pubkey = PUPPET) -> Pubkey:
     return Pubkey.find_program_address([b"puppet"], program)[0]
 
 
-def play(ledger: Ledger, *acts: Act, program: Pubkey = PUPPET) -> Instruction:
+def play(chain: Chain, *acts: Act, program: Pubkey = PUPPET) -> Instruction:
     """The instruction at which the puppet does all this, in this order."""
-    accounts = stage(ledger, *acts, signing_later=[own_address(program)])
+    accounts = stage(chain, *acts, signing_later=[own_address(program)])
     return Instruction(program, b"", accounts)
 
 
-def stage(ledger: Ledger, *acts: Act, signing_later: Collection[Pubkey] = ()) -> list[AccountMeta]:
+def stage(chain: Chain, *acts: Act, signing_later: Collection[Pubkey] = ()) -> list[AccountMeta]:
     """Writes a script; the accounts, itself last, that a puppet must be given to follow it.
 
     They sign and are writable as the calls need it. Whoever is `signing_later` does so by the
@@ -61,7 +68,7 @@ def stage(ledger: Ledger, *acts: Act, signing_later: Collection[Pubkey] = ()) ->
     accounts = _accounts(acts, signing_later)
     order = [meta.pubkey for meta in accounts]
     script = Keypair().pubkey()
-    ledger.put(script, SYSTEM, b"".join(_encode(act, order) for act in acts))
+    chain.put(script, SYSTEM, b"".join(_encode(act, order) for act in acts))
     return [*accounts, readonly(script)]
 
 
