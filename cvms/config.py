@@ -5,6 +5,7 @@ Every problem is one line: the variable, what it holds (never a secret), what is
 
 from __future__ import annotations
 
+import base64
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -73,6 +74,7 @@ class Config:
     rpc_urls: tuple[str, ...] = field(default=("http://127.0.0.1:8899",), repr=False)
     ws_urls: tuple[str, ...] = field(default=("ws://127.0.0.1:8900",), repr=False)
     admin_jwt_secret: bytes | None = field(default=None, repr=False)
+    data_encryption_keys: tuple[bytes, ...] = field(default=(), repr=False)
     redis_url: str | None = field(default=None, repr=False)
     reconciliation_threshold: int = 0
     reconciliation_interval: float = 60.0
@@ -113,6 +115,9 @@ def load_config(environ: Mapping[str, str]) -> Config:
         programs=programs,
         admin_jwt_secret=read(
             "ADMIN_JWT_SECRET", _jwt_secret, "", "at least 32 bytes, or unset", secret=True
+        ),
+        data_encryption_keys=read(
+            "DATA_ENCRYPTION_KEYS", _encryption_keys, "", _ENCRYPTION_KEYS, secret=True
         ),
         redis_url=read("REDIS_URL", _redis_url, "", "redis://host:port/db, or unset", secret=True),
         reconciliation_threshold=read(
@@ -167,6 +172,7 @@ _HTTP_URLS = "one or more http(s):// URLs, separated by commas"
 _WS_URLS = "one or more ws(s):// URLs, separated by commas"
 _KEYPAIR_FILE = "the path of a Solana keypair file (a JSON array of 64 bytes)"
 _RATE = "requests/seconds such as 300/60, or off"
+_ENCRYPTION_KEYS = "keys of 32 bytes in URL-safe base64, separated by commas, or unset"
 _NETWORKS = "addresses or networks such as 10.0.0.0/8, separated by commas, or unset"
 _ORIGINS = "origins such as https://app.example.com, separated by commas, or unset"
 _AUTHORITY = "the vault authority account of PROGRAM_ID, or unset"
@@ -312,6 +318,13 @@ def _jwt_secret(raw: str) -> bytes | None:
     if raw and len(raw.encode()) < 32:
         raise ValueError
     return raw.encode() or None
+
+
+def _encryption_keys(raw: str) -> tuple[bytes, ...]:
+    keys = tuple(each.strip().encode() for each in raw.split(",") if each.strip())
+    if any(len(base64.b64decode(key, altchars=b"-_", validate=True)) != 32 for key in keys):
+        raise ValueError
+    return keys
 
 
 def _vault_authority(program_id: Pubkey) -> Callable[[str], None]:

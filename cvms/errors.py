@@ -137,5 +137,13 @@ class GapNotClosed(CvmsError):
     """A page of signatures does not meet what was applied before; nothing is skipped."""
 
 
+class SealingDisabled(CvmsError):
+    """No key is set, so no secret can be kept or read (503)."""
+
+
+class Unsealable(CvmsError):
+    """What was kept sealed cannot be opened: a key is missing, or it was tampered with (503)."""
+
+
 class Overloaded(CvmsError):
     """Too many requests are in flight; come back later (503)."""

@@ -83,6 +83,8 @@ def test_a_bad_value_is_one_line_with_name_value_and_expectation(
     [
         ("DATABASE_URL", "mysql://root:hunter2@db"),
         ("ADMIN_JWT_SECRET", "hunter2"),
+        ("DATA_ENCRYPTION_KEYS", "hunter2"),
+        ("DATA_ENCRYPTION_KEYS", f"{'A' * 43}=,hunter2hunter2hunter2hunter2hunter2hunter2hunt"),
         ("REDIS_URL", "http://:hunter2@cache"),
         ("SOLANA_RPC_URL", "ftp://provider.example/hunter2"),
         ("SOLANA_WS_URL", "ftp://provider.example/hunter2"),
@@ -110,10 +112,12 @@ def test_a_broken_keypair_file_is_named_but_not_quoted(
 
 def test_settings_do_not_show_their_secrets(environ: dict[str, str]) -> None:
     environ["ADMIN_JWT_SECRET"] = "x" * 32
+    environ["DATA_ENCRYPTION_KEYS"] = "c2VjcmV0" + "A" * 35 + "="
     environ["REDIS_URL"] = "redis://:s3cret@cache:6379/0"
     shown = repr(load_config(environ))
     assert "s3cret" not in shown
     assert "x" * 32 not in shown
+    assert "c2VjcmV0" not in shown
 
 
 def test_what_is_missing_is_named(environ: dict[str, str]) -> None:

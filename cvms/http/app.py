@@ -20,6 +20,7 @@ from cvms.nursery.channels import Board, Hub, SubmitWake
 from cvms.store.cache import BalanceCache
 from cvms.store.database import Database
 from cvms.store.limits import Limiter, MemoryLimiter
+from cvms.store.sealed import Sealer
 
 
 def create_app(
@@ -57,6 +58,7 @@ def create_app(
         cache=cache,
         metrics=metrics,
         limits=limits,
+        sealer=Sealer(config.data_encryption_keys),
     )
     cors = Cors(config.cors_origins)
     app = Edge(__name__, limits=limits, cors=cors, max_in_flight=max_in_flight)

@@ -51,6 +51,8 @@ OUTCOMES: dict[type[BaseException], tuple[int, str, str]] = {
     errors.ChainUnavailable: (503, "chain_unavailable", "The chain does not answer"),
     errors.RpcError: (502, "chain_error", "The chain's node answered with an error"),
     errors.DecodeError: (502, "chain_data_unreadable", "The chain's data is not understood"),
+    errors.SealingDisabled: (503, "sealing_disabled", "Secrets cannot be kept here"),
+    errors.Unsealable: (503, "sealed_data_unreadable", "What was kept sealed cannot be opened"),
     errors.Overloaded: (503, "overloaded", "Too many requests are in flight"),
     trio.TooSlowError: (504, "deadline_exceeded", "The request took too long"),
 }

@@ -14,6 +14,7 @@ from cvms.metrics import Metrics
 from cvms.nursery.channels import Board, Hub, SubmitWake
 from cvms.store.cache import BalanceCache
 from cvms.store.database import Database
+from cvms.store.sealed import Sealer
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,3 +32,4 @@ class Services:
     cache: BalanceCache
     metrics: Metrics
     limits: Limits
+    sealer: Sealer
