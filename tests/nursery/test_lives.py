@@ -98,6 +98,15 @@ async def test_a_line_that_is_missing_from_any_life_is_found(world: World, life:
     assert await found(world) == [("history_deposited", 30, 30 - lost)]
 
 
+async def test_a_line_that_is_missing_of_a_closed_vault_is_found(world: World) -> None:
+    alice = await world.owner(tokens=1_000)
+    await world.act(alice, world.deposit(alice, 400))
+    await world.act(alice, world.withdraw(alice, 400), close(world, alice))
+    await settled(world)
+    await world.execute("DELETE FROM transactions WHERE kind = 'deposit'")
+    assert await found(world) == [("history_deposited", 0, -400)]
+
+
 async def test_applying_it_all_again_moves_no_offset(world: World) -> None:
     alice = await world.owner(tokens=1_000)
     await world.act(alice, world.deposit(alice, 400))
