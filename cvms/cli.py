@@ -14,7 +14,14 @@ import trio
 from dotenv import dotenv_values
 from solders.pubkey import Pubkey
 
-from cvms.config import USDT_MINT, VAULT_PROGRAM, load_config, load_programs
+from cvms.config import (
+    USDT_MINT,
+    VAULT_PROGRAM,
+    load_admin_secret,
+    load_config,
+    load_database_url,
+    load_programs,
+)
 from cvms.errors import ConfigurationError, leaves
 from cvms.log import configure_logging
 
@@ -90,6 +97,32 @@ def _demo(options: argparse.Namespace) -> int:
             ),
         )
     )
+
+
+def _token(options: argparse.Namespace) -> int:
+    from cvms.http.tokens import Role, mint  # noqa: PLC0415
+
+    secret = load_admin_secret(_environment())
+    seconds = round(options.hours * 3600)
+    print(mint(secret, subject=options.subject, role=Role.named(options.role), seconds=seconds))
+    return 0
+
+
+def _audit_verify(_: argparse.Namespace) -> int:
+    from cvms.store import audit  # noqa: PLC0415
+    from cvms.store.database import open_database  # noqa: PLC0415
+
+    async def verify() -> int | None:
+        url = load_database_url(_environment())
+        async with open_database(url) as database, database.dedicated() as conn:
+            return await audit.verify(conn)
+
+    broken = trio.run(verify)
+    if broken is None:
+        print("every entry of the audit trail is as it was written")
+        return 0
+    print(f"entry {broken} of the audit trail is not as it was written", file=sys.stderr)
+    return 1
 
 
 def _environment() -> dict[str, str]:
@@ -170,6 +203,21 @@ def _parser() -> argparse.ArgumentParser:
     )
     demo.add_argument("--mint", type=Pubkey.from_string, default=USDT_MINT, help="USDT mint")
     demo.set_defaults(run=_demo)
+
+    token = _with_help(commands, "token", "mint an administrator's token from ADMIN_JWT_SECRET")
+    token.add_argument("subject", help="who it is for; the audit trail names them")
+    token.add_argument(
+        "--role", choices=("viewer", "operator", "admin"), default="viewer", help="(%(default)s)"
+    )
+    token.add_argument(
+        "--hours", type=_hours, default=1.0, help="it is good for, 24 at most (%(default)s)"
+    )
+    token.set_defaults(run=_token)
+
+    audit = _with_help(commands, "audit", "look after the audit trail")
+    audits = audit.add_subparsers(required=True, metavar="command")
+    verify = _with_help(audits, "verify", "check that no entry was changed or taken out")
+    verify.set_defaults(run=_audit_verify)
     return parser
 
 
@@ -199,6 +247,13 @@ def _port(text: str) -> int:
     if not 0 <= port <= 65535:
         raise argparse.ArgumentTypeError(f"{port} is not a TCP port (0 to 65535)")
     return port
+
+
+def _hours(text: str) -> float:
+    hours = float(text)
+    if not 0 < hours <= 24:
+        raise argparse.ArgumentTypeError(f"{text} is not a lifetime of up to 24 hours")
+    return hours
 
 
 def _slots(text: str) -> int:

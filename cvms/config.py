@@ -105,17 +105,13 @@ def load_config(environ: Mapping[str, str]) -> Config:
     ws_default = ",".join(pubsub_url(url) for url in rpc_urls)
     config = Config(
         operator=read("DEPLOYER_KEYPAIR_PATH", load_keypair, None, _KEYPAIR_FILE),
-        database_url=read(
-            "DATABASE_URL", _database_url, None, "postgresql://user:password@host/db", secret=True
-        ),
+        database_url=load_database_url(environ),
         host=read("HOST", _text, "127.0.0.1", "an address to listen on"),
         port=read("PORT", _port, "8080", "a TCP port, 0 to 65535"),
         rpc_urls=rpc_urls,
         ws_urls=read("SOLANA_WS_URL", _urls("ws", "wss"), ws_default, _WS_URLS, secret=True),
         programs=programs,
-        admin_jwt_secret=read(
-            "ADMIN_JWT_SECRET", _jwt_secret, "", "at least 32 bytes, or unset", secret=True
-        ),
+        admin_jwt_secret=read("ADMIN_JWT_SECRET", _jwt_secret, "", _ADMIN, secret=True),
         data_encryption_keys=read(
             "DATA_ENCRYPTION_KEYS", _encryption_keys, "", _ENCRYPTION_KEYS, secret=True
         ),
@@ -151,6 +147,20 @@ def load_config(environ: Mapping[str, str]) -> Config:
     return config
 
 
+def load_database_url(environ: Mapping[str, str]) -> str:
+    """DATABASE_URL."""
+    read = _Reader(environ)
+    expected = "postgresql://user:password@host/db"
+    return read("DATABASE_URL", _database_url, None, expected, secret=True)
+
+
+def load_admin_secret(environ: Mapping[str, str]) -> bytes:
+    """ADMIN_JWT_SECRET, which must be set."""
+    secret = _Reader(environ)("ADMIN_JWT_SECRET", _jwt_secret, None, _ADMIN, secret=True)
+    assert secret is not None
+    return secret
+
+
 def load_programs(environ: Mapping[str, str]) -> Programs:
     """PROGRAM_ID, POSITION_MANAGER_PROGRAM_ID, YIELD_POOL_PROGRAM_ID, USDT_MINT.
 
@@ -171,6 +181,7 @@ def load_programs(environ: Mapping[str, str]) -> Programs:
 _HTTP_URLS = "one or more http(s):// URLs, separated by commas"
 _WS_URLS = "one or more ws(s):// URLs, separated by commas"
 _KEYPAIR_FILE = "the path of a Solana keypair file (a JSON array of 64 bytes)"
+_ADMIN = "at least 32 bytes, or unset"
 _RATE = "requests/seconds such as 300/60, or off"
 _ENCRYPTION_KEYS = "keys of 32 bytes in URL-safe base64, separated by commas, or unset"
 _NETWORKS = "addresses or networks such as 10.0.0.0/8, separated by commas, or unset"

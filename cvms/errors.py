@@ -58,6 +58,14 @@ class NonceUsed(CvmsError):
     """The nonce has already had its effect (409)."""
 
 
+class InvalidToken(CvmsError):
+    """The administrator's token is missing, forged, expired or of another service (401)."""
+
+
+class NotAllowed(CvmsError):
+    """The administrator's role does not reach so far (403)."""
+
+
 class NotFound(CvmsError):
     """What the request names does not exist: a vault, a transaction (404)."""
 
@@ -72,6 +80,34 @@ class Conflict(CvmsError):
 
 class IdempotencyKeyReused(Conflict):
     """The Idempotency-Key came before with another request (409)."""
+
+
+class NoMultisig(Conflict):
+    """The vault has no multisig, so there is nobody to propose to (409)."""
+
+
+class MultisigMismatch(Conflict):
+    """The request names another threshold or other signers than the vault has on chain (409)."""
+
+
+class NotASigner(CvmsError):
+    """Who has signed is none of those to whom the withdrawal was proposed (403)."""
+
+
+class ProposalEnded(Conflict):
+    """The proposal takes no approvals and no signatures any more (409)."""
+
+
+class ProposalExpired(ProposalEnded):
+    """Its time has passed; propose again (409)."""
+
+
+class ProposalCancelled(ProposalEnded):
+    """The vault's signers or threshold have changed on chain since; propose again (409)."""
+
+
+class ProposalCompleted(ProposalEnded):
+    """Its transaction has been submitted already (409)."""
 
 
 class UnknownTransaction(CvmsError):
@@ -135,6 +171,10 @@ class DecodeError(CvmsError):
 
 class GapNotClosed(CvmsError):
     """A page of signatures does not meet what was applied before; nothing is skipped."""
+
+
+class AdminDisabled(CvmsError):
+    """No secret is set, so nobody can be an administrator (503)."""
 
 
 class SealingDisabled(CvmsError):

@@ -5,12 +5,19 @@ from __future__ import annotations
 import socket
 from pathlib import Path
 
+import psycopg
 import pytest
+import trio
 
 from cvms.cli import main
+from cvms.http.tokens import Role, authenticate
+from cvms.store import audit
+from cvms.store.database import open_database
+
+COMMANDS = [[], ["serve"], ["dev"], ["localnet"], ["demo"], ["token"], ["audit", "verify"]]
 
 
-@pytest.mark.parametrize("command", [[], ["serve"], ["dev"], ["localnet"], ["demo"]])
+@pytest.mark.parametrize("command", COMMANDS)
 def test_help_is_there_for_every_command(
     command: list[str], capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -84,3 +91,45 @@ def test_the_demo_says_what_does_not_answer(capsys: pytest.CaptureFixture[str]) 
     said = capsys.readouterr().err
     assert f"{nowhere} or {nowhere} does not answer" in said
     assert "make dev" in said
+
+
+def test_a_token_is_minted_for_the_service_that_has_the_secret(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ADMIN_JWT_SECRET", "s" * 32)
+    assert main(["token", "carol", "--role", "operator", "--hours", "2"]) == 0
+    minted = capsys.readouterr().out.strip()
+    administrator = authenticate(b"s" * 32, f"Bearer {minted}")
+    assert (administrator.subject, administrator.role) == ("carol", Role.OPERATOR)
+
+
+def test_without_a_secret_no_token_is_minted(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("ADMIN_JWT_SECRET", raising=False)
+    assert main(["token", "carol"]) == 2
+    assert "ADMIN_JWT_SECRET is not set" in capsys.readouterr().err
+
+
+def test_the_audit_trail_is_verified_from_the_command_line(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, database_url: str
+) -> None:
+    monkeypatch.setenv("DATABASE_URL", database_url)
+    with psycopg.connect(database_url, autocommit=True) as conn:
+        trio.run(_three_entries, database_url)
+        assert main(["audit", "verify"]) == 0
+        conn.execute("UPDATE audit_logs SET actor = 'nobody' WHERE id = 2")
+        assert main(["audit", "verify"]) == 1
+    assert "entry 2 of the audit trail is not as it was written" in capsys.readouterr().err
+
+
+async def _three_entries(database_url: str) -> None:
+    async with open_database(database_url) as database:
+        await database.prepare()
+        async with database.transaction() as conn:
+            for number in range(3):
+                entry = audit.AuditEntry(
+                    actor="carol", action="test", owner=None, outcome="ok", details={"n": number}
+                )
+                await audit.append(conn, entry)

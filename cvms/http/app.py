@@ -7,7 +7,18 @@ from solders.keypair import Keypair
 from cvms.chain.rpc import Rpc
 from cvms.chain.types import Programs
 from cvms.config import Config
-from cvms.http import balances, idl, nonces, positions, probes, transactions, vault
+from cvms.http import (
+    administration,
+    balances,
+    governance,
+    idl,
+    nonces,
+    policies,
+    positions,
+    probes,
+    transactions,
+    vault,
+)
 from cvms.http.cors import Cors
 from cvms.http.docs import register_docs
 from cvms.http.edge import MAX_IN_FLIGHT, Edge
@@ -16,7 +27,7 @@ from cvms.http.routing import register
 from cvms.http.services import Services
 from cvms.http.ws import WebSocketDoor, WebSocketLimits
 from cvms.metrics import Metrics
-from cvms.nursery.channels import Board, Hub, SubmitWake
+from cvms.nursery.channels import Board, Hub, Reconciliations, SubmitWake
 from cvms.store.cache import BalanceCache
 from cvms.store.database import Database
 from cvms.store.limits import Limiter, MemoryLimiter
@@ -36,6 +47,7 @@ def create_app(
     cache: BalanceCache,
     metrics: Metrics,
     limiter: Limiter | None = None,
+    reconciliations: Reconciliations | None = None,
     websocket_limits: WebSocketLimits | None = None,
     max_in_flight: int = MAX_IN_FLIGHT,
 ) -> Edge:
@@ -59,6 +71,7 @@ def create_app(
         metrics=metrics,
         limits=limits,
         sealer=Sealer(config.data_encryption_keys),
+        reconcile=reconciliations or Reconciliations(),
     )
     cors = Cors(config.cors_origins)
     app = Edge(__name__, limits=limits, cors=cors, max_in_flight=max_in_flight)
@@ -69,6 +82,9 @@ def create_app(
         *vault.ROUTES,
         *balances.ROUTES,
         *positions.ROUTES,
+        *governance.ROUTES,
+        *policies.ROUTES,
+        *administration.ROUTES,
         *transactions.ROUTES,
     )
     register(app, services, routes)

@@ -33,6 +33,7 @@ TAGS = {
     "vaults": "Vaults, their balances and their history",
     "positions": "Collateral that positions hold",
     "transactions": "Transactions on their way to the chain",
+    "administration": "What operators and governance do",
     "programs": "The on-chain programs",
 }
 
@@ -120,7 +121,8 @@ class _Provider(OpenAPIProvider):
         return {path: {route.method.lower(): self._operation(route)}}, {}
 
     def _operation(self, route: Route) -> dict[str, Any]:
-        summary, _, description = inspect.cleandoc(_doc(route.view)).partition("\n")
+        text = inspect.cleandoc(route.summary or _doc(route.view))
+        summary, _, description = text.partition("\n")
         operation: dict[str, Any] = {
             "operationId": _operation_id(route),
             "summary": summary,
@@ -235,6 +237,8 @@ def _implied(route: Route) -> Iterable[type[BaseException]]:
         yield errors.InvalidRequest
     if route.idempotent:
         yield errors.IdempotencyKeyReused
+    if route.auth in {Auth.ADMIN, Auth.WALLET_OR_ADMIN}:
+        yield from (errors.InvalidToken, errors.NotAllowed, errors.AdminDisabled)
 
 
 def _problem(status: int, codes: list[str]) -> dict[str, Any]:

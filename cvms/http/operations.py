@@ -97,6 +97,16 @@ def counted(services: Services, operation: str) -> Iterator[None]:
         services.metrics.operations.labels(operation=operation, outcome=outcome).inc()
 
 
+async def simulated(services: Services, built: BuiltTransaction) -> BuiltTransaction:
+    """The transaction with the budget that its simulation asks for. Raises ProgramRefused."""
+    limited = await simulate_and_limit(services.rpc, services.programs, built)
+    return with_budget(
+        limited,
+        compute_unit_limit=limited.compute_unit_limit + secrets.randbelow(UNIT_SPREAD),
+        compute_unit_price=limited.compute_unit_price,
+    )
+
+
 @dataclass(frozen=True, slots=True)
 class Change:
     """A plan, on its way from a request that has been checked to its one effect."""
@@ -109,7 +119,7 @@ class Change:
     async def make(self) -> Answer:
         """Simulate, write down, answer."""
         try:
-            built = await self._simulated()
+            built = await simulated(self.services, self.plan.built)
         except ProgramRefused as refused:
             await self._write_refusal(refused)
             raise
@@ -118,23 +128,12 @@ class Change:
         except _UnderWay as other:
             return other.answer
 
-    async def _simulated(self) -> BuiltTransaction:
-        """The transaction with the budget that its simulation asks for. Raises ProgramRefused."""
-        limited = await simulate_and_limit(
-            self.services.rpc, self.services.programs, self.plan.built
-        )
-        return with_budget(
-            limited,
-            compute_unit_limit=limited.compute_unit_limit + secrets.randbelow(UNIT_SPREAD),
-            compute_unit_price=limited.compute_unit_price,
-        )
-
     async def _offer(self, built: BuiltTransaction) -> Answer:
         """Hand it to the wallet. Ours to sign too, but only when the wallet has."""
         answer = Answer(
             replies.CoSign(
-                transaction=_base64(built.unsigned_wire),
-                instruction=_instruction(built.instruction),
+                transaction=base64_text(built.unsigned_wire),
+                instruction=instruction_reply(built.instruction),
                 last_valid_block_height=built.last_valid_block_height,
             )
         )
@@ -206,7 +205,7 @@ class Change:
             action=self.plan.action,
             owner=str(self.plan.owner),
             outcome=outcome,
-            details={"amount": self.plan.amount, **details},
+            details={"amount": self.plan.amount, **self.plan.details, **details},
         )
         await audit.append(conn, entry)
 
@@ -223,7 +222,8 @@ def _submitted(signature: str | None, state: State) -> replies.Submitted:
     return replies.Submitted(signature=signature or "", status=state)
 
 
-def _instruction(instruction: Instruction) -> replies.Instruction:
+def instruction_reply(instruction: Instruction) -> replies.Instruction:
+    """An instruction as clients see it."""
     return replies.Instruction(
         program_id=str(instruction.program_id),
         accounts=[
@@ -232,9 +232,10 @@ def _instruction(instruction: Instruction) -> replies.Instruction:
             )
             for meta in instruction.accounts
         ],
-        data=_base64(instruction.data),
+        data=base64_text(instruction.data),
     )
 
 
-def _base64(raw: bytes) -> str:
+def base64_text(raw: bytes) -> str:
+    """Bytes as clients see them."""
     return base64.b64encode(raw).decode()

@@ -6,8 +6,9 @@ say, in simulation and then on chain.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
 
 from solders.instruction import Instruction
 from solders.pubkey import Pubkey
@@ -16,7 +17,7 @@ from cvms.chain import instructions
 from cvms.chain.accounts import Vault, read_token_account, read_vault
 from cvms.chain.addresses import token_account, vault_address
 from cvms.chain.clock import chain_time
-from cvms.chain.transactions import BuiltTransaction
+from cvms.chain.transactions import BuiltTransaction, build_transaction
 from cvms.chain.types import Commitment
 from cvms.chain.vault_transactions import (
     fetch_vault,
@@ -41,6 +42,8 @@ class Plan:
     built: BuiltTransaction
     delegated: bool = False
     amount: int | None = None
+    # What the audit trail is to hold beside the amount.
+    details: Mapping[str, Any] = field(default_factory=dict)
     # An unfinished submission of the same action and owner answers for this one.
     shared: bool = False
 
@@ -152,6 +155,30 @@ async def by_owner_or_delegate(
     return Plan(action, owner, built, delegated, amount)
 
 
+async def by_governance(
+    services: Services,
+    action: str,
+    instruction: Instruction,
+    *,
+    owner: Pubkey | None = None,
+    amount: int | None = None,
+    setup: Sequence[Instruction] = (),
+    details: Mapping[str, Any] | None = None,
+) -> Plan:
+    """An instruction that the operator signs as governance; the program says whether it is that."""
+    operator = services.operator.pubkey()
+    blockhash = await services.rpc.get_latest_blockhash(Commitment.CONFIRMED)
+    built = build_transaction(instruction, fee_payer=operator, blockhash=blockhash, setup=setup)
+    return Plan(
+        action,
+        owner or operator,
+        built,
+        delegated=True,
+        amount=amount,
+        details=details or {},
+    )
+
+
 async def position(
     services: Services, action: str, owner: Pubkey, instruction: Instruction, *, amount: int
 ) -> Plan:
@@ -186,6 +213,13 @@ async def release_timelocks(services: Services, owner: Pubkey) -> Plan:
         fee_payer=operator,
     )
     return Plan("release_timelocks", owner, built, delegated=True, shared=True)
+
+
+async def has_token_account(services: Services, wallet: Pubkey) -> bool:
+    """Whether the wallet can receive the vaults' tokens already."""
+    address = token_account(wallet, services.programs.mint)
+    found = await services.rpc.get_accounts([address], commitment=Commitment.CONFIRMED)
+    return read_token_account(found.accounts[0]) is not None
 
 
 def _check_recipient(recipient: Pubkey, owner: Pubkey, vault: Vault) -> None:

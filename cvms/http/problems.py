@@ -38,9 +38,17 @@ OUTCOMES: dict[type[BaseException], tuple[int, str, str]] = {
     errors.NonceUnknown: (401, "invalid_nonce", "The nonce was not issued to this owner"),
     errors.NonceExpired: (401, "nonce_expired", "The nonce has expired"),
     errors.NonceUsed: (409, "nonce_used", "The nonce has already been used"),
+    errors.InvalidToken: (401, "invalid_token", "No valid administrator's token"),
+    errors.NotAllowed: (403, "not_allowed", "The role does not reach so far"),
     errors.VaultNotFound: (404, "vault_not_found", "There is no vault of this owner"),
     errors.NotFound: (404, "not_found", "What the request names does not exist"),
     errors.Conflict: (409, "conflict", "The request contradicts what is there"),
+    errors.NoMultisig: (409, "no_multisig", "The vault has no multisig"),
+    errors.MultisigMismatch: (409, "multisig_mismatch", "The vault's multisig is another"),
+    errors.NotASigner: (403, "not_a_signer", "Not one of the proposal's signers"),
+    errors.ProposalExpired: (409, "proposal_expired", "The proposal has expired"),
+    errors.ProposalCancelled: (409, "proposal_cancelled", "The vault's multisig has changed"),
+    errors.ProposalCompleted: (409, "proposal_completed", "The proposal has been submitted"),
     errors.IdempotencyKeyReused: (409, "idempotency_key_reused", "The key came before"),
     errors.UnknownTransaction: (422, "unknown_transaction", "Not a transaction built here"),
     errors.TransactionExpired: (422, "transaction_expired", "The transaction has expired"),
@@ -51,6 +59,7 @@ OUTCOMES: dict[type[BaseException], tuple[int, str, str]] = {
     errors.ChainUnavailable: (503, "chain_unavailable", "The chain does not answer"),
     errors.RpcError: (502, "chain_error", "The chain's node answered with an error"),
     errors.DecodeError: (502, "chain_data_unreadable", "The chain's data is not understood"),
+    errors.AdminDisabled: (503, "admin_disabled", "The administrators' routes are off"),
     errors.SealingDisabled: (503, "sealing_disabled", "Secrets cannot be kept here"),
     errors.Unsealable: (503, "sealed_data_unreadable", "What was kept sealed cannot be opened"),
     errors.Overloaded: (503, "overloaded", "Too many requests are in flight"),
@@ -203,6 +212,8 @@ def _extra(error: BaseException) -> dict[str, Any]:
 def _headers(status: int, error: BaseException | None = None) -> dict[str, str]:
     if isinstance(error, errors.RateLimited):
         return {"Retry-After": str(error.retry_after)}
+    if isinstance(error, errors.InvalidToken):
+        return {"WWW-Authenticate": "Bearer"}
     if status == 401:
         # RFC 9110, 11.6.1: a 401 names the scheme; ours is the wallet's signature in the body.
         return {"WWW-Authenticate": "Wallet-Signature"}

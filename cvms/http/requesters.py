@@ -9,6 +9,7 @@ from solders.pubkey import Pubkey
 
 from cvms.http import wallet
 from cvms.http.services import Services
+from cvms.http.tokens import Administrator
 from cvms.store import nonces
 from cvms.store.connection import TrioConnection
 
@@ -63,3 +64,20 @@ class SignedRequest:
 
     async def consume(self, conn: TrioConnection[Any]) -> None:
         await nonces.consume(conn, self.actor, self.nonce)
+
+
+@dataclass(frozen=True, slots=True)
+class AdministratorsRequest:
+    """A request under a token that has been checked already."""
+
+    administrator: Administrator
+
+    @property
+    def actor(self) -> str:
+        return f"admin:{self.administrator.subject}"
+
+    async def check(self, services: Services) -> None:
+        """The token was checked before the body was read."""
+
+    async def consume(self, conn: TrioConnection[Any]) -> None:
+        """A token is good for its whole life."""

@@ -7,7 +7,7 @@ say anything else than what is done.
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from enum import StrEnum
 from functools import partial
 from typing import Any, Literal
@@ -19,6 +19,7 @@ from cvms.http.answers import Answer, response_of
 from cvms.http.body import Body, read_body, read_query
 from cvms.http.edge import Edge
 from cvms.http.services import Services
+from cvms.http.tokens import Administrator, Role, authenticate, require
 
 
 class Auth(StrEnum):
@@ -39,7 +40,8 @@ class Route:
     and `query` where they are declared, both checked already.
 
     `replies` gives the type of each status that is success, None for what is not JSON; `refusals`
-    the outcomes beside those that every route can have. The view's docstring is its description.
+    the outcomes beside those that every route can have. The view's docstring is its description,
+    unless `summary` is given.
     """
 
     method: Literal["GET", "POST", "DELETE"]
@@ -50,13 +52,17 @@ class Route:
     query: type[Body] | None = None
     refusals: tuple[type[CvmsError], ...] = ()
     auth: Auth = Auth.NONE
+    # The least role of an administrator, where one may or must ask; the view gets the
+    # `administrator`, None where a wallet has asked instead.
+    role: Role = Role.ADMIN
     # Costs more of a client's allowance: it opens a door, or moves money.
     sensitive: bool = False
     # Takes an Idempotency-Key: the same key and body give the same outcome.
     idempotent: bool = False
     # Takes a code of the second factor, where the owner has set one up.
     second_factor: bool = False
-    tags: tuple[str, ...] = field(default=())
+    tags: tuple[str, ...] = ()
+    summary: str = ""
 
 
 def register(app: Edge, services: Services, routes: Iterable[Route]) -> None:
@@ -71,9 +77,21 @@ def register(app: Edge, services: Services, routes: Iterable[Route]) -> None:
 async def _dispatch(services: Services, route: Route, **given: Any) -> Response:
     if route.sensitive:
         await services.limits.admit_sensitive(request, route.rule)
+    if route.auth in {Auth.ADMIN, Auth.WALLET_OR_ADMIN}:
+        given["administrator"] = _administrator(services, route)
     if route.query is not None:
         given["query"] = read_query(route.query)
     if route.body is not None:
         given["body"] = await read_body(route.body)
     answer = await route.view(services, **given)
     return answer if isinstance(answer, Response) else response_of(answer)
+
+
+def _administrator(services: Services, route: Route) -> Administrator | None:
+    """Who asks, before anything else is looked at. Raises unless that may be."""
+    authorization = request.headers.get("Authorization")
+    if route.auth is Auth.WALLET_OR_ADMIN and authorization is None:
+        return None
+    administrator = authenticate(services.config.admin_jwt_secret, authorization)
+    require(administrator, route.role)
+    return administrator

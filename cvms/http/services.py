@@ -11,7 +11,7 @@ from cvms.chain.types import Programs
 from cvms.config import Config
 from cvms.http.limits import Limits
 from cvms.metrics import Metrics
-from cvms.nursery.channels import Board, Hub, SubmitWake
+from cvms.nursery.channels import Board, Hub, Reconciliations, SubmitWake
 from cvms.store.cache import BalanceCache
 from cvms.store.database import Database
 from cvms.store.sealed import Sealer
@@ -33,3 +33,4 @@ class Services:
     metrics: Metrics
     limits: Limits
     sealer: Sealer
+    reconcile: Reconciliations

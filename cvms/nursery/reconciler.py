@@ -18,7 +18,7 @@ from cvms.chain.rpc import Rpc
 from cvms.chain.types import Commitment, Programs
 from cvms.metrics import Metrics
 from cvms.nursery.apply import balance_message
-from cvms.nursery.channels import Board, IndexedBatch, OutboxWake
+from cvms.nursery.channels import Board, OutboxWake, Reconciliations
 from cvms.nursery.comparison import Difference, InBooks, OnChain, differences
 from cvms.nursery.indexer import Progress
 from cvms.nursery.vault_rows import row_now
@@ -45,7 +45,7 @@ class Reconciler:
         rpc: Rpc,
         programs: Programs,
         progress: Progress,
-        indexed: trio.MemoryReceiveChannel[IndexedBatch],
+        reconciliations: Reconciliations,
         outbox_wake: OutboxWake,
         interval: float,
         threshold: int,
@@ -56,7 +56,7 @@ class Reconciler:
         self._rpc = rpc
         self._programs = programs
         self._progress = progress
-        self._indexed = indexed
+        self._reconciliations = reconciliations
         self._outbox_wake = outbox_wake
         self._interval = interval
         self._threshold = threshold
@@ -69,7 +69,7 @@ class Reconciler:
         """Compare until cancelled: what moved at once, everything every `interval` seconds."""
         pass_at = trio.current_time()
         while True:
-            if trio.current_time() >= pass_at:
+            if self._reconciliations.take_everything() or trio.current_time() >= pass_at:
                 await self.full_pass()
                 self._board.task_succeeded("reconciler")
                 pass_at = trio.current_time() + self._interval
@@ -87,7 +87,7 @@ class Reconciler:
                 return
             await self.check([row.owner for row in page])
             # The indexer waits for us when it has moved much: let it go on between pages.
-            await self.check(_take_all(self._indexed))
+            await self.check(self._reconciliations.take())
             after = page[-1].owner
 
     async def check(self, owners: Iterable[str]) -> None:
@@ -127,8 +127,7 @@ class Reconciler:
     async def _moved(self, *, until: float) -> list[str]:
         """The owners of the next batches, waiting for the first one until then."""
         with trio.move_on_at(until):
-            batch = await self._indexed.receive()
-            return [*batch.owners, *_take_all(self._indexed)]
+            return await self._reconciliations.receive()
         return []
 
     async def _fetch(self, rows: Sequence[VaultRow]) -> list[OnChain]:
@@ -187,13 +186,3 @@ class Reconciler:
 
 async def _books(conn: Connection, owner: str) -> InBooks:
     return InBooks(await vaults.get(conn, owner), *await sums.expected(conn, owner))
-
-
-def _take_all(indexed: trio.MemoryReceiveChannel[IndexedBatch]) -> list[str]:
-    """The owners of every batch that waits in the channel."""
-    owners: list[str] = []
-    try:
-        while True:
-            owners += indexed.receive_nowait().owners
-    except trio.WouldBlock:
-        return owners

@@ -21,11 +21,10 @@ from cvms.metrics import Metrics
 from cvms.nursery.balances import Balances
 from cvms.nursery.broadcaster import Broadcaster
 from cvms.nursery.channels import (
-    INDEXED_QUEUE,
     Board,
     Hub,
-    IndexedBatch,
     OutboxWake,
+    Reconciliations,
     SubmitWake,
     TvlWake,
 )
@@ -63,6 +62,7 @@ class Parts:
     submit_wake: SubmitWake = field(default_factory=SubmitWake)
     outbox_wake: OutboxWake = field(default_factory=OutboxWake)
     tvl_wake: TvlWake = field(default_factory=TvlWake)
+    reconciliations: Reconciliations = field(default_factory=Reconciliations)
 
 
 async def serve(
@@ -110,6 +110,8 @@ async def _serve(
             metrics=metrics,
             limiter=limiter(redis, metrics=metrics),
         )
+        if config.admin_jwt_secret is None:
+            log.warning("administrators_routes_are_off", unset="ADMIN_JWT_SECRET")
         watched = partial(supervise, board=parts.board, metrics=metrics)
         prepared = trio.Event()
         async with trio.open_nursery() as background:
@@ -140,6 +142,7 @@ def _app(parts: Parts) -> Edge:
         cache=parts.cache,
         metrics=parts.metrics,
         limiter=parts.limiter,
+        reconciliations=parts.reconciliations,
     )
 
 
@@ -156,14 +159,13 @@ def _health(parts: Parts) -> Health:
 
 def _tasks(parts: Parts) -> list[tuple[str, Run]]:
     """The tasks that need the schema, each with what it is given."""
-    send, receive = trio.open_memory_channel[IndexedBatch](INDEXED_QUEUE)
     indexer = Indexer(
         database=parts.database,
         rpc=parts.rpc,
         ws_urls=parts.config.ws_urls,
         programs=parts.programs,
         progress=parts.progress,
-        indexed=send,
+        indexed=parts.reconciliations.indexed,
         outbox_wake=parts.outbox_wake,
         tvl_wake=parts.tvl_wake,
         cache=parts.cache,
@@ -175,7 +177,7 @@ def _tasks(parts: Parts) -> list[tuple[str, Run]]:
         rpc=parts.rpc,
         programs=parts.programs,
         progress=parts.progress,
-        indexed=receive,
+        reconciliations=parts.reconciliations,
         outbox_wake=parts.outbox_wake,
         interval=parts.config.reconciliation_interval,
         threshold=parts.config.reconciliation_threshold,

@@ -133,8 +133,7 @@ async def test_cancelled_at_any_point_and_started_again_nothing_is_lost_or_doubl
         finished = not await cancelled_after(step, world.indexer(batch_size=3).catch_up)
         await world.indexer(batch_size=3).catch_up()
         assert await world.problems() == [], f"cancelled after step {step}"
-        while world.indexed.statistics().current_buffer_used:
-            world.indexed.receive_nowait()
+        world.reconciliations.take()
     assert step > 50
 
 

@@ -26,11 +26,10 @@ from cvms.chain.rpc import Rpc
 from cvms.chain.types import Commitment, Programs
 from cvms.metrics import Metrics
 from cvms.nursery.channels import (
-    INDEXED_QUEUE,
     Board,
     Hub,
-    IndexedBatch,
     OutboxWake,
+    Reconciliations,
     SubmitWake,
     TvlWake,
 )
@@ -65,7 +64,7 @@ class World:
     tvl_wake: TvlWake = field(default_factory=TvlWake)
 
     def __post_init__(self) -> None:
-        self.send_indexed, self.indexed = trio.open_memory_channel[IndexedBatch](INDEXED_QUEUE)
+        self.reconciliations = Reconciliations()
 
     # --- tasks ---------------------------------------------------------------------------------
 
@@ -78,7 +77,7 @@ class World:
             ws_urls=[self.chain.ws_url],
             programs=self.programs,
             progress=self.progress,
-            indexed=self.send_indexed,
+            indexed=self.reconciliations.indexed,
             outbox_wake=self.outbox_wake,
             tvl_wake=self.tvl_wake,
             cache=cache or NoCache(),
@@ -93,7 +92,7 @@ class World:
             rpc=rpc or self.rpc,
             programs=self.programs,
             progress=self.progress,
-            indexed=self.indexed,
+            reconciliations=self.reconciliations,
             outbox_wake=self.outbox_wake,
             interval=60.0,
             threshold=threshold,

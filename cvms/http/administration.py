@@ -1,0 +1,239 @@
+"""What administrators look at, and what they ask the service to do with its own books."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict
+from datetime import datetime
+from typing import Annotated, Any
+
+import msgspec
+from solders.pubkey import Pubkey
+
+from cvms.chain.vault_transactions import fetch_vault
+from cvms.errors import Conflict, VaultNotFound
+from cvms.http.answers import Answer
+from cvms.http.body import Body, Limit, RowId
+from cvms.http.routing import Auth, Route
+from cvms.http.services import Services
+from cvms.http.tokens import Administrator, Role
+from cvms.nursery.channels import Part
+from cvms.store import audit, reconciliation
+
+Action = Annotated[str, msgspec.Meta(pattern=r"^[a-z_]{1,64}\Z")]
+TAGS = ("administration",)
+
+
+class AuditQuery(Body, frozen=True):
+    owner: Pubkey | None = None
+    action: Action | None = None
+    cursor: RowId | None = None
+    limit: Limit = 50
+
+
+class AuditEntry(msgspec.Struct, frozen=True, kw_only=True):
+    """Who did what; `hash` chains it to the entry before, in hexadecimal."""
+
+    id: int
+    at: datetime
+    actor: str
+    action: str
+    owner: str | None
+    outcome: str
+    details: dict[str, Any]
+    hash: str
+
+
+class AuditPage(msgspec.Struct, frozen=True, kw_only=True):
+    """Entries, newest first; `next_cursor` is null on the last page."""
+
+    entries: list[AuditEntry]
+    next_cursor: int | None
+
+
+class ReconciliationQuery(Body, frozen=True):
+    limit: Limit = 50
+
+
+class Difference(msgspec.Struct, frozen=True, kw_only=True):
+    """One field of a vault that differed from the chain; `expected` is the chain's."""
+
+    id: int
+    vault: str
+    owner: str
+    field: str
+    expected: int | None
+    actual: int | None
+    difference: int
+    chain_slot: int
+    row_slot: int | None
+    healed: bool
+    cause: str
+    created_at: datetime
+
+
+class Differences(msgspec.Struct, frozen=True):
+    """The newest differences first."""
+
+    differences: list[Difference]
+
+
+class Task(msgspec.Struct, frozen=True, kw_only=True):
+    """A supervised task."""
+
+    state: str
+    restarts: int
+    last_error: str | None
+    last_success: datetime | None
+
+
+class Tasks(msgspec.Struct, frozen=True, kw_only=True):
+    """Every supervised task by name; `parts` says how far the indexer is behind the chain."""
+
+    tasks: Mapping[str, Task]
+    parts: Mapping[str, Part]
+
+
+class Reconcile(Body, frozen=True):
+    owner: Pubkey | None = None
+
+
+class Asked(msgspec.Struct, frozen=True):
+    """What was asked for is queued."""
+
+    status: str = "queued"
+
+
+class TokenAccount(Body, frozen=True):
+    owner: Pubkey
+    token_account: Pubkey
+
+
+async def audit_trail(
+    services: Services, query: AuditQuery, administrator: Administrator
+) -> Answer:
+    """The audit trail, newest first."""
+    owner = None if query.owner is None else str(query.owner)
+    async with services.database.connection() as conn:
+        rows = await audit.page(
+            conn, limit=query.limit, owner=owner, action=query.action, before_id=query.cursor
+        )
+    entries = [AuditEntry(**asdict(row) | {"hash": row.hash.hex()}) for row in rows]
+    full = len(rows) == query.limit
+    return Answer(AuditPage(entries=entries, next_cursor=rows[-1].id if full else None))
+
+
+async def differences(
+    services: Services, query: ReconciliationQuery, administrator: Administrator
+) -> Answer:
+    """Where the books were found to differ from the chain."""
+    async with services.database.connection() as conn:
+        rows = await reconciliation.recent(conn, query.limit)
+    return Answer(Differences([Difference(**asdict(row)) for row in rows]))
+
+
+async def tasks(services: Services, administrator: Administrator) -> Answer:
+    """Every supervised task: state, restarts, last error, last success."""
+    shown = {
+        name: Task(
+            state=task.state,
+            restarts=task.restarts,
+            last_error=task.last_error,
+            last_success=task.last_success,
+        )
+        for name, task in services.board.tasks.items()
+    }
+    return Answer(Tasks(tasks=shown, parts=services.board.parts))
+
+
+async def reconcile(services: Services, body: Reconcile, administrator: Administrator) -> Answer:
+    """Hold one vault against the chain now, or all of them."""
+    owner = None if body.owner is None else str(body.owner)
+    await _write_down(services, administrator, "reconcile", owner, {})
+    services.reconcile.ask(owner)
+    return Answer(Asked(), 202)
+
+
+async def set_token_account(
+    services: Services, body: TokenAccount, administrator: Administrator
+) -> Answer:
+    """Refresh a vault from the chain; refused unless this is its token account there."""
+    vault = await fetch_vault(services.rpc, services.programs, body.owner)
+    if vault.token_account != body.token_account:
+        raise Conflict(f"On chain the vault's token account is {vault.token_account}.")
+    owner, details = str(body.owner), {"token_account": str(body.token_account)}
+    await _write_down(services, administrator, "vault_token_account_set", owner, details)
+    services.reconcile.ask(owner)
+    return Answer(Asked(), 202)
+
+
+async def _write_down(
+    services: Services,
+    administrator: Administrator,
+    action: str,
+    owner: str | None,
+    details: dict[str, Any],
+) -> None:
+    entry = audit.AuditEntry(
+        actor=f"admin:{administrator.subject}",
+        action=action,
+        owner=owner,
+        outcome="accepted",
+        details=details,
+    )
+    async with services.database.transaction() as conn:
+        await audit.append(conn, entry)
+
+
+ROUTES = (
+    Route(
+        method="GET",
+        rule="/api/admin/audit",
+        view=audit_trail,
+        query=AuditQuery,
+        replies={200: AuditPage},
+        auth=Auth.ADMIN,
+        role=Role.VIEWER,
+        tags=TAGS,
+    ),
+    Route(
+        method="GET",
+        rule="/api/admin/reconciliation",
+        view=differences,
+        query=ReconciliationQuery,
+        replies={200: Differences},
+        auth=Auth.ADMIN,
+        role=Role.VIEWER,
+        tags=TAGS,
+    ),
+    Route(
+        method="GET",
+        rule="/api/admin/tasks",
+        view=tasks,
+        replies={200: Tasks},
+        auth=Auth.ADMIN,
+        role=Role.VIEWER,
+        tags=TAGS,
+    ),
+    Route(
+        method="POST",
+        rule="/api/admin/reconcile",
+        view=reconcile,
+        body=Reconcile,
+        replies={202: Asked},
+        auth=Auth.ADMIN,
+        role=Role.OPERATOR,
+        tags=TAGS,
+    ),
+    Route(
+        method="POST",
+        rule="/api/admin/vault-token-account/set",
+        view=set_token_account,
+        body=TokenAccount,
+        replies={202: Asked},
+        refusals=(VaultNotFound, Conflict),
+        auth=Auth.ADMIN,
+        role=Role.OPERATOR,
+        tags=TAGS,
+    ),
+)

@@ -1,0 +1,242 @@
+"""What governance decides for all vaults: the operator's key signs, the audit trail says so."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from functools import partial
+from typing import Annotated, Any
+
+import msgspec
+from quart import Response
+from solders.instruction import Instruction
+from solders.pubkey import Pubkey
+
+from cvms.chain import instructions
+from cvms.chain.addresses import token_account
+from cvms.chain.vault_transactions import fetch_vault
+from cvms.errors import Conflict, FieldProblem, InvalidRequest, ProgramRefused, VaultNotFound
+from cvms.http import plans, replies
+from cvms.http.answers import Answer
+from cvms.http.body import Body, TokenAmount
+from cvms.http.operations import carry_out
+from cvms.http.plans import Plan
+from cvms.http.requesters import AdministratorsRequest
+from cvms.http.routing import Auth, Route
+from cvms.http.services import Services
+from cvms.http.tokens import Administrator
+
+SUBMITTED = {202: replies.Submitted}
+
+RiskLevel = Annotated[int, msgspec.Meta(ge=0, le=255)]
+Reason = Annotated[str, msgspec.Meta(min_length=1, max_length=500)]
+
+
+class Program(Body, frozen=True):
+    program: Pubkey
+
+
+class Freeze(Body, frozen=True):
+    freeze: bool
+
+
+class CpiEnforced(Body, frozen=True):
+    cpi_enforced: bool
+
+
+class Risk(Body, frozen=True):
+    risk_level: RiskLevel
+
+
+class Emergency(Body, frozen=True):
+    owner: Pubkey
+    amount: TokenAmount
+    reason: Reason
+
+
+class Transfer(Body, frozen=True):
+    from_owner: Pubkey
+    to_owner: Pubkey
+    amount: TokenAmount
+    caller_program: Pubkey | None = None
+
+
+async def decide(
+    services: Services,
+    body: Any,
+    administrator: Administrator,
+    *,
+    action: str,
+    build: Callable[..., Instruction],
+) -> Answer | Response:
+    """One decision; its body's field is the instruction's argument."""
+    arguments: Mapping[str, Any] = msgspec.structs.asdict(body)
+    governance = services.operator.pubkey()
+    instruction = build(services.programs, governance=governance, **arguments)
+    details = {name: _shown(value) for name, value in arguments.items()}
+    plan = partial(plans.by_governance, services, action, instruction, details=details)
+    requester = AdministratorsRequest(administrator)
+    return await carry_out(services, action, plan, owner=governance, requester=requester)
+
+
+async def emergency_withdraw(
+    services: Services, body: Emergency, administrator: Administrator
+) -> Answer | Response:
+    """Send a vault's tokens to its owner's own account, the locked ones too, and say why."""
+    requester = AdministratorsRequest(administrator)
+    plan = partial(_emergency, services, body)
+    return await carry_out(
+        services, "emergency_withdraw", plan, owner=body.owner, requester=requester
+    )
+
+
+async def _emergency(services: Services, body: Emergency) -> Plan:
+    operator, mint = services.operator.pubkey(), services.programs.mint
+    await fetch_vault(services.rpc, services.programs, body.owner)
+    instruction = instructions.emergency_withdraw(
+        services.programs, authority=operator, owner=body.owner, amount=body.amount
+    )
+    receives = await plans.has_token_account(services, body.owner)
+    create = instructions.create_token_account(payer=operator, owner=body.owner, mint=mint)
+    return await plans.by_governance(
+        services,
+        "emergency_withdraw",
+        instruction,
+        owner=body.owner,
+        amount=body.amount,
+        setup=[] if receives else [create],
+        details={"reason": body.reason, "recipient": str(token_account(body.owner, mint))},
+    )
+
+
+async def transfer_collateral(
+    services: Services, body: Transfer, administrator: Administrator
+) -> Answer | Response:
+    """Move collateral between two vaults, through the position manager."""
+    manager = services.programs.position_manager
+    if body.caller_program not in {None, manager}:
+        problem = FieldProblem("caller_program", f"only {manager} calls for this service")
+        raise InvalidRequest("This service cannot call through that program.", [problem])
+    plan = partial(_transfer, services, body)
+    requester = AdministratorsRequest(administrator)
+    return await carry_out(
+        services, "transfer_collateral", plan, owner=body.from_owner, requester=requester
+    )
+
+
+async def _transfer(services: Services, body: Transfer) -> Plan:
+    for owner in (body.from_owner, body.to_owner):
+        await fetch_vault(services.rpc, services.programs, owner)
+    instruction = instructions.rebalance_collateral(
+        services.programs,
+        authority=services.operator.pubkey(),
+        from_owner=body.from_owner,
+        to_owner=body.to_owner,
+        amount=body.amount,
+    )
+    return await plans.by_governance(
+        services,
+        "transfer_collateral",
+        instruction,
+        owner=body.from_owner,
+        amount=body.amount,
+        details={"to_owner": str(body.to_owner)},
+    )
+
+
+def _shown(value: Any) -> Any:
+    return str(value) if isinstance(value, Pubkey) else value
+
+
+DECISIONS: tuple[tuple[str, str, type[Body], Callable[..., Instruction], str], ...] = (
+    (
+        "/api/admin/vault-authority/add",
+        "add_authorized_program",
+        Program,
+        instructions.add_authorized_program,
+        "Let a program lock, unlock and transfer collateral.",
+    ),
+    (
+        "/api/admin/vault-authority/remove",
+        "remove_authorized_program",
+        Program,
+        instructions.remove_authorized_program,
+        "Take that back.",
+    ),
+    (
+        "/api/admin/yield-program/add",
+        "add_yield_program",
+        Program,
+        instructions.add_yield_program,
+        "Let vaults put tokens into a yield program.",
+    ),
+    (
+        "/api/admin/yield-program/remove",
+        "remove_yield_program",
+        Program,
+        instructions.remove_yield_program,
+        "Take that back.",
+    ),
+    (
+        "/api/admin/risk-level/set",
+        "set_risk_level",
+        Risk,
+        instructions.set_risk_level,
+        "Note a level of risk for readers of the vault authority.",
+    ),
+    (
+        "/api/admin/freeze/set",
+        "set_freeze_flag",
+        Freeze,
+        instructions.set_freeze_flag,
+        "Stop locking and unlocking, or allow it again.",
+    ),
+    (
+        "/api/admin/cpi-enforced/set",
+        "set_cpi_enforced",
+        CpiEnforced,
+        instructions.set_cpi_enforced,
+        "Whether a calling program must also be named.",
+    ),
+)
+
+ROUTES = (
+    *(
+        Route(
+            method="POST",
+            rule=rule,
+            view=partial(decide, action=action, build=build),
+            summary=summary,
+            body=body,
+            replies=SUBMITTED,
+            refusals=(ProgramRefused,),
+            auth=Auth.ADMIN,
+            idempotent=True,
+            tags=("administration",),
+        )
+        for rule, action, body, build, summary in DECISIONS
+    ),
+    Route(
+        method="POST",
+        rule="/api/vault/emergency-withdraw",
+        view=emergency_withdraw,
+        body=Emergency,
+        replies=SUBMITTED,
+        refusals=(ProgramRefused, VaultNotFound, Conflict),
+        auth=Auth.ADMIN,
+        sensitive=True,
+        idempotent=True,
+        tags=("administration",),
+    ),
+    Route(
+        method="POST",
+        rule="/api/internal/transfer-collateral",
+        view=transfer_collateral,
+        body=Transfer,
+        replies=SUBMITTED,
+        refusals=(ProgramRefused, VaultNotFound, Conflict),
+        auth=Auth.ADMIN,
+        sensitive=True,
+        idempotent=True,
+        tags=("administration",),
+    ),
+)

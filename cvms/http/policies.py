@@ -1,0 +1,153 @@
+"""How a vault's tokens may leave: for its owner to sign, since on chain only the owner decides.
+
+The owner's wallet asks with a signature, or an administrator on the owner's behalf.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Annotated
+
+import msgspec
+from quart import Response
+from solders.instruction import Instruction
+from solders.pubkey import Pubkey
+
+from cvms.chain import instructions
+from cvms.errors import Conflict, FieldProblem, InvalidRequest, VaultNotFound
+from cvms.http import plans
+from cvms.http.answers import Answer
+from cvms.http.body import MAX_AMOUNT, Body, Nonce, Seconds, WalletSignature
+from cvms.http.operations import COSIGN, SIGNED_REFUSALS, carry_out
+from cvms.http.requesters import AdministratorsRequest, Requester, SignedRequest
+from cvms.http.routing import Auth, Route, View
+from cvms.http.services import Services
+from cvms.http.tokens import Administrator, Role
+from cvms.http.wallet import signed_text
+
+WindowSeconds = Annotated[int, msgspec.Meta(ge=0, le=2**32 - 1)]
+MaxAmount = Annotated[int, msgspec.Meta(ge=0, le=MAX_AMOUNT)]
+
+
+class Policy(Body, frozen=True, kw_only=True):
+    """`nonce` and `signature` are the wallet's; an administrator leaves them out."""
+
+    owner: Pubkey
+    nonce: Nonce | None = None
+    signature: WalletSignature | None = None
+
+    def requester(
+        self, administrator: Administrator | None, action: str, *fields: object
+    ) -> Requester:
+        """Who asks: the administrator, or the wallet that has signed this action's text."""
+        if administrator is not None:
+            return AdministratorsRequest(administrator)
+        if self.nonce is None or self.signature is None:
+            missing = [name for name in ("nonce", "signature") if getattr(self, name) is None]
+            problems = [FieldProblem(name, "missing") for name in missing]
+            raise InvalidRequest("Sign the request with the owner's wallet.", problems)
+        text = signed_text(action, self.owner, *fields, self.nonce)
+        return SignedRequest(self.owner, text, self.nonce, self.signature)
+
+
+class Whitelisted(Policy, frozen=True, kw_only=True):
+    address: Pubkey
+
+
+class MinDelay(Policy, frozen=True, kw_only=True):
+    seconds: Seconds
+
+
+class RateLimit(Policy, frozen=True, kw_only=True):
+    window_seconds: WindowSeconds
+    max_amount: MaxAmount
+
+
+async def add_to_whitelist(
+    services: Services, body: Whitelisted, administrator: Administrator | None
+) -> Answer | Response:
+    """Let withdrawals go to another wallet too.
+
+    Signed text: `whitelist_add:{owner}:{address}:{nonce}`.
+    """
+    requester = body.requester(administrator, "whitelist_add", body.address)
+    instruction = instructions.add_withdraw_whitelist(
+        services.programs, owner=body.owner, address=body.address
+    )
+    return await _carry_out(services, "whitelist_add", body, instruction, requester)
+
+
+async def remove_from_whitelist(
+    services: Services, body: Whitelisted, administrator: Administrator | None
+) -> Answer | Response:
+    """Take that back.
+
+    Signed text: `whitelist_remove:{owner}:{address}:{nonce}`.
+    """
+    requester = body.requester(administrator, "whitelist_remove", body.address)
+    instruction = instructions.remove_withdraw_whitelist(
+        services.programs, owner=body.owner, address=body.address
+    )
+    return await _carry_out(services, "whitelist_remove", body, instruction, requester)
+
+
+async def set_min_delay(
+    services: Services, body: MinDelay, administrator: Administrator | None
+) -> Answer | Response:
+    """Make withdrawals wait.
+
+    Signed text: `min_delay_set:{owner}:{seconds}:{nonce}`.
+    """
+    requester = body.requester(administrator, "min_delay_set", body.seconds)
+    instruction = instructions.set_withdraw_min_delay(
+        services.programs, owner=body.owner, seconds=body.seconds
+    )
+    return await _carry_out(services, "min_delay_set", body, instruction, requester)
+
+
+async def set_rate_limit(
+    services: Services, body: RateLimit, administrator: Administrator | None
+) -> Answer | Response:
+    """Bound what may leave within a window.
+
+    Signed text: `rate_limit_set:{owner}:{window_seconds}:{max_amount}:{nonce}`.
+    """
+    fields = body.window_seconds, body.max_amount
+    requester = body.requester(administrator, "rate_limit_set", *fields)
+    instruction = instructions.set_withdraw_rate_limit(
+        services.programs,
+        owner=body.owner,
+        window_seconds=body.window_seconds,
+        max_amount=body.max_amount,
+    )
+    return await _carry_out(services, "rate_limit_set", body, instruction, requester)
+
+
+async def _carry_out(
+    services: Services, action: str, body: Policy, instruction: Instruction, requester: Requester
+) -> Answer | Response:
+    plan = partial(plans.by_owner, services, action, body.owner, instruction)
+    return await carry_out(services, action, plan, owner=body.owner, requester=requester)
+
+
+def _route(method: str, rule: str, view: View, body: type[Policy]) -> Route:
+    return Route(
+        method="DELETE" if method == "DELETE" else "POST",
+        rule=f"/api/admin/withdraw/{rule}",
+        view=view,
+        body=body,
+        replies=COSIGN,
+        refusals=(*SIGNED_REFUSALS, VaultNotFound, Conflict),
+        auth=Auth.WALLET_OR_ADMIN,
+        role=Role.OPERATOR,
+        idempotent=method == "POST",
+        tags=("administration",),
+    )
+
+
+ROUTES = (
+    _route("POST", "whitelist/add", add_to_whitelist, Whitelisted),
+    _route("DELETE", "whitelist/remove", remove_from_whitelist, Whitelisted),
+    _route("POST", "min-delay/set", set_min_delay, MinDelay),
+    _route("POST", "rate-limit/set", set_rate_limit, RateLimit),
+)
