@@ -9,7 +9,7 @@ from solders.transaction import VersionedTransaction
 
 from .costs import ON_PROGRAMS, ON_VAULTS, Stage
 from .crowds import PACKET, crowd, put_table
-from .effects import refused
+from .effects import changes, refused
 from .full import DELAY, KEYS, PROGRAMS, fill_vault, list_programs, made_up
 from .instructions import build
 from .ledger import (
@@ -96,6 +96,19 @@ def test_everything_works_while_all_lists_are_full(name: str) -> None:
     order, authorized = EVERYTHING[name]
     stage = Stage(entries=64, authorized=authorized)
     assert stage.ledger.must(*order(stage)).units <= DEFAULT_UNITS
+
+
+def test_entries_leave_a_full_vault_without_a_trace(governed: Ledger, owner: Keypair) -> None:
+    """Lists are packed, so whatever lies behind moves, and what it leaves is wiped."""
+    key = owner.pubkey()
+    unlisted = build("remove_withdraw_whitelist", key, address=KEYS[0])
+    changes(governed, key, unlisted, owner, withdraw_whitelist=KEYS[1:])
+    dismissed = build("remove_delegate", key, delegate=KEYS[0])
+    changes(governed, key, dismissed, owner, delegates=KEYS[1:16])
+    disabled = build("disable_vault_multisig", key)
+    changes(governed, key, disabled, owner, multisig_signers=[])
+    signed = build("set_vault_multisig", key, signers=KEYS[5:15], threshold=0)
+    changes(governed, key, signed, owner, multisig_signers=KEYS[5:15])
 
 
 @pytest.mark.parametrize("seconds", [1, 33, 64])
