@@ -100,9 +100,10 @@ def _demo(options: argparse.Namespace) -> int:
 
 
 def _token(options: argparse.Namespace) -> int:
+    from cvms.dev.secrets import with_secrets  # noqa: PLC0415
     from cvms.http.tokens import Role, mint  # noqa: PLC0415
 
-    secret = load_admin_secret(_environment())
+    secret = load_admin_secret(with_secrets(_environment(), options.data_dir))
     seconds = round(options.hours * 3600)
     print(mint(secret, subject=options.subject, role=Role.named(options.role), seconds=seconds))
     return 0
@@ -204,7 +205,11 @@ def _parser() -> argparse.ArgumentParser:
     demo.add_argument("--mint", type=Pubkey.from_string, default=USDT_MINT, help="USDT mint")
     demo.set_defaults(run=_demo)
 
-    token = _with_help(commands, "token", "mint an administrator's token from ADMIN_JWT_SECRET")
+    token = _with_help(
+        commands,
+        "token",
+        "mint an administrator's token from ADMIN_JWT_SECRET, or the data folder's",
+    )
     token.add_argument("subject", help="who it is for; the audit trail names them")
     token.add_argument(
         "--role", choices=("viewer", "operator", "admin"), default="viewer", help="(%(default)s)"
@@ -212,6 +217,7 @@ def _parser() -> argparse.ArgumentParser:
     token.add_argument(
         "--hours", type=_hours, default=1.0, help="it is good for, 24 at most (%(default)s)"
     )
+    _add_data_dir(token)
     token.set_defaults(run=_token)
 
     audit = _with_help(commands, "audit", "look after the audit trail")

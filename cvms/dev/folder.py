@@ -39,11 +39,17 @@ def operator_keypair(path: Path) -> Keypair:
             return load_keypair(str(path))
         except ValueError as error:
             raise ConfigurationError(f"{path}: {error}; expected a Solana keypair file") from None
-    path.parent.mkdir(parents=True, exist_ok=True)
     keypair = Keypair()
-    # Written beside it and renamed: a process killed half-way leaves no broken key.
-    draft = path.with_suffix(".new")
-    with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as file:
-        json.dump(list(bytes(keypair)), file)
-    draft.replace(path)
+    write_private(path, json.dumps(list(bytes(keypair))))
     return keypair
+
+
+def write_private(path: Path, text: str) -> None:
+    """Write a file that only its owner may read."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    # Written beside it and renamed: a process killed half-way leaves no broken secret.
+    draft = path.with_suffix(".new")
+    draft.unlink(missing_ok=True)  # the mode is given to a new file only
+    with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
+        file.write(text)
+    draft.replace(path)

@@ -17,6 +17,7 @@ from cvms.dev.chain import bundled_programs
 from cvms.dev.folder import held, operator_keypair
 from cvms.dev.localnet import LEDGER, prepare
 from cvms.dev.postgres import embedded_postgres
+from cvms.dev.secrets import make_secrets, with_secrets
 from cvms.nursery.run import serve
 
 READY_DEADLINE = 60.0
@@ -37,7 +38,8 @@ def dev(ports: Ports, *, data: Path, environ: Mapping[str, str]) -> int:
     with held(data, "dev"), held(data, "localnet"):
         print("Starting PostgreSQL ...", flush=True)
         with embedded_postgres(data / "postgres") as database_url:
-            settings = dict(environ) | {
+            make_secrets(data)
+            settings = with_secrets(environ, data) | {
                 "DATABASE_URL": database_url,
                 "DEPLOYER_KEYPAIR_PATH": str(data / "operator.json"),
                 "PORT": str(ports.http),
@@ -79,9 +81,9 @@ PubSub    {chain.ws_url}
 Operator  {config.operator.pubkey()}   pays fees, governs the vaults
 Program   {config.programs.vault}
 USDT      {config.programs.mint}
-Data      {data}
+Data      {data}   with the secrets of this machine
 
-Try `make demo`. Ctrl-C stops everything.""",
+Try `make demo`. Administrators: `cvms token NAME --role admin`. Ctrl-C stops everything.""",
             flush=True,
         )
 

@@ -1,0 +1,38 @@
+"""The secrets of a developer's machine: made at the first start, kept in the data folder.
+
+With them every route works in development, those of administrators and second factors included.
+They are never shown.
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+from cryptography.fernet import Fernet
+
+from cvms.dev.folder import write_private
+
+MAKERS: Mapping[str, Callable[[], str]] = {
+    "ADMIN_JWT_SECRET": lambda: secrets.token_urlsafe(32),
+    "DATA_ENCRYPTION_KEYS": lambda: Fernet.generate_key().decode(),
+}
+
+
+def make_secrets(folder: Path) -> None:
+    """Make those that the folder does not have yet, readable by its owner only."""
+    for name, make in MAKERS.items():
+        if not (path := _path(folder, name)).exists():
+            write_private(path, make())
+
+
+def with_secrets(environ: Mapping[str, str], folder: Path) -> dict[str, str]:
+    """The settings, and what the folder keeps for those of them that are unset."""
+    unset = (name for name in MAKERS if not environ.get(name))
+    kept = {name: path.read_text() for name in unset if (path := _path(folder, name)).exists()}
+    return dict(environ) | kept
+
+
+def _path(folder: Path, name: str) -> Path:
+    return folder / name.lower()
