@@ -1,0 +1,21 @@
+from solders.keypair import Keypair
+
+from ..instructions import build
+from ..ledger import Ledger, govern, vault_address
+from .model import U64
+from .names import key
+
+
+def test_tokens_kept_as_yield_are_not_counted_twice_when_the_sum_passes_64_bits(
+    governed: Ledger, governance: Keypair
+) -> None:
+    program = key("pool")
+    governed.must(govern("add_yield_program", governance.pubkey(), value=program), governance)
+    owner = governed.owner(deposited=U64)
+    given = {"yield_program": program}
+    governed.must(build("yield_deposit", owner.pubkey(), accounts=given, amount=2**63), owner)
+
+    governed.must(build("emergency_withdraw", owner.pubkey(), amount=1), owner)
+
+    assert governed.tokens(vault_address(owner.pubkey())) == U64 - 1
+    assert governed.vault(owner.pubkey())["total_balance"] == U64 - 1
