@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from urllib.parse import urlsplit
 
@@ -11,7 +11,9 @@ import trio_websocket
 
 
 @asynccontextmanager
-async def opened(url: str) -> AsyncIterator[trio_websocket.WebSocketConnection]:
+async def opened(
+    url: str, headers: Mapping[str, str] | None = None
+) -> AsyncIterator[trio_websocket.WebSocketConnection]:
     """Connected to a `ws://host:port/path`.
 
     trio-websocket leaves the stream open when the server closes first, so it is opened here.
@@ -19,11 +21,18 @@ async def opened(url: str) -> AsyncIterator[trio_websocket.WebSocketConnection]:
     parts = urlsplit(url)
     assert parts.hostname is not None
     assert parts.port is not None
+    extra = [(name.encode(), text.encode()) for name, text in (headers or {}).items()]
     async with (
         await trio.open_tcp_stream(parts.hostname, parts.port) as stream,
         trio.open_nursery() as nursery,
         await trio_websocket.wrap_client_stream(
-            nursery, stream, parts.hostname, parts.path
+            nursery,
+            stream,
+            parts.hostname,
+            parts.path,
+            extra_headers=[
+                (name.encode(), text.encode()) for name, text in (headers or {}).items()
+            ],
         ) as socket,
     ):
         yield socket

@@ -80,6 +80,8 @@ class Edge(QuartTrio):
         request_id = secrets.token_hex(8)
         with bound_contextvars(request_id=request_id, path=websocket.path):
             try:
+                if self._limits is not None:
+                    await self._limits.admit(websocket)
                 async with self.websocket_context(websocket) as context:
                     return await self.full_dispatch_websocket(context)
             except (Exception, BaseExceptionGroup) as error:

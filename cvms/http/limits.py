@@ -11,12 +11,15 @@ from collections.abc import Sequence
 from contextvars import ContextVar
 from ipaddress import IPv4Address, IPv6Address, IPv6Network, ip_address
 
-from quart.wrappers import Request
+from quart.wrappers import Request, Websocket
 
 from cvms.config import Network, Rate, Rates
 from cvms.errors import RateLimited
 from cvms.metrics import Metrics
 from cvms.store.limits import Allowance, Claim, Limiter
+
+# Codes that one address may try for one owner where no signature says whose they are.
+GUESSES = Rate(10, 600.0)
 
 # The allowances that the request under way has met; the edge puts the scarcest on its answer.
 _met: ContextVar[list[Allowance]] = ContextVar("allowances")
@@ -38,7 +41,7 @@ class Limits:
         self._proxies = proxies
         self._metrics = metrics
 
-    async def admit(self, request: Request) -> None:
+    async def admit(self, request: Request | Websocket) -> None:
         """Count a request at the edge."""
         _met.set([])
         address = self.address_of(request)
@@ -55,7 +58,12 @@ class Limits:
         """Count a request that `owner` has signed."""
         await self._take("owner", (f"owner:{owner}", self._rates.owner))
 
-    def address_of(self, request: Request) -> str:
+    async def admit_guess(self, request: Request, owner: str) -> None:
+        """Count a code for `owner` that nobody has signed."""
+        key = f"ip:{self.address_of(request)}:guess:{owner}"
+        await self._take("guess", (key, GUESSES))
+
+    def address_of(self, request: Request | Websocket) -> str:
         """The client's address; a proxy's word counts only where the proxy is trusted."""
         client = request.scope.get("client")
         peer = client[0] if client else ""

@@ -73,7 +73,7 @@ class WebSocketDoor:
     async def serve(self) -> None:
         """Serve the current WebSocket to its end."""
         connection: Connection = websocket.scope["state"]["connection"]
-        with self._place_for(_address()):
+        with self._place_for(self._services.limits.address_of(websocket)):
             await websocket.accept()
             client = Client(self._services, connection, self._limits)
             try:
@@ -96,12 +96,6 @@ class WebSocketDoor:
             self._open[address] -= 1
             if not self._open[address]:
                 del self._open[address]
-
-
-def _address() -> str:
-    # Not Quart's remote_addr, which reads a header.
-    client = websocket.scope.get("client")
-    return client[0] if client else ""
 
 
 async def _say_goodbye(connection: Connection, ending: Ending) -> None:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator
+import time
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -94,6 +95,7 @@ async def running(
     max_in_flight: int = MAX_IN_FLIGHT,
     nonce_ttl: float = 300.0,
     redis_url: str | None = None,
+    wall_clock: Callable[[], float] = time.time,
     **settings: Any,
 ) -> AsyncIterator[Service]:
     """The front end with everything it depends on, stopped in order at the end of the block."""
@@ -132,6 +134,7 @@ async def running(
             limiter=limiter(redis, metrics=metrics),
             websocket_limits=limits,
             max_in_flight=max_in_flight,
+            wall_clock=wall_clock,
         )
 
         async def until_stopped(task_status: trio.TaskStatus[str]) -> None:
@@ -205,6 +208,19 @@ async def frame(socket: trio_websocket.WebSocketConnection) -> Json:
     with trio.fail_after(10):
         message: Json = json.loads(await socket.get_message())
     return message
+
+
+async def handshake(
+    service: Service, path: str, headers: Mapping[str, str] | None = None
+) -> httpx.Response:
+    """The plain HTTP answer to a handshake that is refused."""
+    asked = {
+        "Connection": "Upgrade",
+        "Upgrade": "websocket",
+        "Sec-WebSocket-Key": "dGhlIHNhbXBsZSBub25jZQ==",
+        "Sec-WebSocket-Version": "13",
+    }
+    return await service.http.get(service.url + path, headers=asked | dict(headers or {}))
 
 
 async def subscribe(socket: trio_websocket.WebSocketConnection, topic: str, **fields: Any) -> Json:

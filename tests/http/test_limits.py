@@ -10,10 +10,12 @@ from solders.keypair import Keypair
 
 from cvms.config import Rate, Rates
 from cvms.http.limits import client_address
+from cvms.http.ws import WebSocketLimits
 from tests.conftest import Localnet
-from tests.http.conftest import running
+from tests.http.conftest import frame, handshake, running
 from tests.http.wallets import funded, signed
 from tests.redis_server import RedisServer
+from tests.websockets import opened
 
 PROXIES = [ip_network("10.0.0.0/8"), ip_network("fd00::/8")]
 
@@ -114,6 +116,26 @@ async def test_behind_a_trusted_proxy_each_client_has_its_own(database_url: str)
             return (await service.http.get(url, headers=headers)).status_code
 
         assert [await ask("1.1.1.1"), await ask("2.2.2.2"), await ask("1.1.1.1")] == [200, 200, 429]
+
+
+async def test_behind_a_trusted_proxy_each_client_has_its_own_websockets(
+    database_url: str,
+) -> None:
+    local = (ip_network("127.0.0.0/8"),)
+    limits = WebSocketLimits(connections_per_ip=1)
+    async with running(database_url, limits=limits, trusted_proxies=local) as service:
+        url = service.url.replace("http", "ws") + "/ws"
+        forwarded = {"X-Forwarded-For": "1.1.1.1"}
+        async with opened(url, forwarded):
+            assert (await handshake(service, "/ws", forwarded)).status_code == 429
+            async with opened(url, {"X-Forwarded-For": "2.2.2.2"}) as other:
+                assert (await frame(other))["type"] == "connected"
+
+
+async def test_a_handshake_counts_as_a_request(database_url: str) -> None:
+    async with running(database_url, rates=Rates(address=Rate(1, 3600))) as service:
+        assert (await service.get("/api/vault/tvl")).status_code == 200
+        assert (await handshake(service, "/ws")).status_code == 429
 
 
 async def test_only_listed_origins_may_read_answers(database_url: str) -> None:

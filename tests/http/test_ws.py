@@ -7,7 +7,6 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from typing import Any, get_args
 
-import httpx
 import pytest
 import trio
 import trio.lowlevel
@@ -21,7 +20,7 @@ from cvms.http.ws_frames import TOPICS
 from cvms.http.ws_subscriptions import KINDS
 from cvms.nursery.movements import event_vaults, movements
 from cvms.store import history, outbox, vaults
-from tests.http.conftest import Service, event, frame, running, subscribe
+from tests.http.conftest import Service, event, frame, handshake, running, subscribe
 from tests.nursery.test_movements import made_up
 from tests.store.examples import history_row
 
@@ -344,17 +343,6 @@ async def opened(service: Service) -> AsyncIterator[trio_websocket.WebSocketConn
     ):
         assert (await frame(socket))["type"] == "connected"
         yield socket
-
-
-async def handshake(service: Service, path: str) -> httpx.Response:
-    """The plain HTTP answer to a handshake that is refused."""
-    headers = {
-        "Connection": "Upgrade",
-        "Upgrade": "websocket",
-        "Sec-WebSocket-Key": "dGhlIHNhbXBsZSBub25jZQ==",
-        "Sec-WebSocket-Version": "13",
-    }
-    return await service.http.get(service.url + path, headers=headers)
 
 
 async def closing(socket: trio_websocket.WebSocketConnection) -> trio_websocket.CloseReason:
