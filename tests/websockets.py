@@ -30,9 +30,7 @@ async def opened(
             stream,
             parts.hostname,
             parts.path,
-            extra_headers=[
-                (name.encode(), text.encode()) for name, text in (headers or {}).items()
-            ],
+            extra_headers=extra,
         ) as socket,
     ):
         yield socket
