@@ -173,7 +173,7 @@ class Decisions(Steps):
     def fill(self, data: st.DataObject) -> None:
         """A list until one more is too much."""
         choose = Choices(data, self.world)
-        if not choose.once_in(24):
+        if not choose.once_in(8):
             return
         owner = choose.owner(lambda vault: vault.available >= CAPACITY["timelocks"])
         mine = {"owner": owner, "signer": owner}

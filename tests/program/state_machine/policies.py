@@ -1,12 +1,15 @@
 """Rules that set a policy and walk along its edge: chance alone seldom comes so near."""
 
+from typing import Any
+
 from hypothesis import strategies as st
 from hypothesis.stateful import rule
 
 from . import names
 from .choices import Choices
 from .decisions import Decisions
-from .movements import DRAWN, withdrawable
+from .earning import claimable, reserve_of
+from .movements import DAY, DRAWN, withdrawable
 from .ventures import Ventures
 
 
@@ -85,6 +88,73 @@ class Policies(Ventures, Decisions):
         authority = choose.governance()
         self.step("emergency_withdraw", **arguments, authority=authority, amount=amount)
         self.withdraw_some(choose, owner, 1)
+
+    @rule(data=DRAWN)
+    def freeze_and_thaw(self, data: st.DataObject) -> None:
+        choose = Choices(data, self.world)
+        self.step("set_freeze_flag", signer=choose.governance(), freeze=True)
+        for _ in range(2):
+            choose.of([self.open_position, self.close_position, self.rebalance])(data)
+        self.step(
+            "set_freeze_flag", signer=names.GOVERNANCE, freeze=choose.of([False, False, True])
+        )
+
+    @rule(data=DRAWN)
+    def add_twice_and_remove_twice(self, data: st.DataObject) -> None:
+        choose = Choices(data, self.world)
+        if not choose.once_in(3):
+            self.deposit(data)
+            return
+        owner, who = choose.owner(), choose.of(names.PEOPLE)
+        program = choose.of(["other desk", "other pool", "never deployed"])
+        governed = {"signer": choose.governance(), "program": program}
+        owned = {"owner": owner, "signer": owner, "who": who}
+        what, arguments = choose.of(
+            [
+                ("delegate", owned),
+                ("withdraw_whitelist", owned),
+                ("authorized_program", governed),
+                ("yield_program", governed),
+            ]
+        )
+        for name in ["add", "add", "remove", "remove"]:
+            self.step(f"{name}_{what}", **arguments)
+
+    @rule(data=DRAWN)
+    def keep_some_yield(self, data: st.DataObject) -> None:
+        """Part with a yield program and part in the books only: neither comes back as the other."""
+        choose = Choices(data, self.world)
+        owner, program = self.free(choose), choose.of(["pool", "pool", "other pool"])
+        if program not in self.world.authority.yield_programs:
+            self.step("add_yield_program", signer=names.GOVERNANCE, program=program)
+        for called in (True, False):
+            amount = max(1, choose.vault(owner).available // 4)
+            self.earn(choose, "yield_deposit", owner, amount, program=program, called=called)
+        for _ in range(3):
+            vault, stake = choose.vault(owner), self.world.stakes.get((program, owner))
+            principal = stake.principal if stake else 0
+            ceiling = choose.of([vault.kept, principal, vault.in_yield, vault.kept + 1])
+            called = choose.of([True, False])
+            self.earn(choose, "yield_withdraw", owner, ceiling, program=program, called=called)
+
+    @rule(data=DRAWN)
+    def earn_for_a_month(self, data: st.DataObject) -> None:
+        """More than a reserve may hold; and another pool owes none of it."""
+        choose = Choices(data, self.world)
+        owner, program = self.free(choose), choose.of(["other pool", "pool"])
+        for each in names.YIELD_PROGRAMS:
+            if each not in self.world.authority.yield_programs:
+                self.step("add_yield_program", signer=names.GOVERNANCE, program=each)
+            if (each, owner) not in self.world.stakes:
+                self.step("enter_pool", program=each, owner=owner)
+        there: dict[str, Any] = {"program": program, "called": True}
+        self.earn(choose, "yield_deposit", owner, choose.vault(owner).available, **there)
+        self.wait(30 * DAY)
+        due = claimable(self.world.stakes[program, owner])
+        for ceiling in (due, min(due, self.world.tokens[reserve_of(program), "usdt"])):
+            self.earn(choose, "compound_yield", owner, ceiling, **there)
+        there["program"] = choose.of(names.YIELD_PROGRAMS)
+        self.earn(choose, "yield_withdraw", owner, choose.vault(owner).in_yield, **there)
 
     def free(self, choose: Choices) -> str:
         """The owner of a vault from which something may be withdrawn, if there is one."""

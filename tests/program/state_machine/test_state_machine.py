@@ -19,7 +19,7 @@ from .policies import Policies
 from .steps import SUCCESS
 
 PROFILES = {
-    "ci": settings(max_examples=100, derandomize=True, database=None),
+    "ci": settings(max_examples=100, derandomize=True, database=None, print_blob=True),
     "long": settings(max_examples=2500, print_blob=True),
 }
 # Only programs may lock and transfer collateral: called by nobody, these always refuse.
