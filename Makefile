@@ -16,7 +16,7 @@ LOCALNET_PORT ?= 8899
 DATA_DIR ?= .cvms
 
 .DEFAULT_GOAL := help
-.PHONY: help install dev demo test lint types check program lock clean
+.PHONY: help install dev demo test fuzz lint types check program lock clean
 
 help: ## show this list
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /  make \1	/' | expand -t 18
@@ -41,6 +41,9 @@ demo: $(INSTALLED) ## what a vault can do, step by step, against a running `make
 
 test: $(INSTALLED) ## run the whole suite on its own databases and chains
 	$(BIN)/pytest -n 2 --dist worksteal
+
+fuzz: $(INSTALLED) ## many new steps of the programs against their specification, for minutes
+	HYPOTHESIS_PROFILE=long $(BIN)/pytest tests/program/state_machine
 
 lint: $(INSTALLED) ## style, formatting and the direction of imports
 	$(BIN)/ruff check .
