@@ -5,8 +5,8 @@ modules are imported, so that it depends on those). For many new steps, `make fu
 
     HYPOTHESIS_PROFILE=long pytest tests/program/state_machine
 
-A failure prints its steps, and a line `@reproduce_failure(...)`: put above `class Vaults`, it repeats
-them whatever the profile.
+A failure prints its steps, and a line `@reproduce_failure(...)`, which above `class Vaults` repeats
+them in any profile.
 """
 
 import os
