@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import base64
 import json
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from ipaddress import IPv4Network, IPv6Network, ip_network
@@ -63,6 +64,14 @@ class Rates:
 
 
 @dataclass(frozen=True, slots=True)
+class SignIn:
+    """Which Sign-In-With-Solana messages count: of pages of these domains, about this chain."""
+
+    domains: tuple[str, ...] = ()
+    chain_id: str = "localnet"
+
+
+@dataclass(frozen=True, slots=True)
 class Config:
     """Everything an operator can set. Durations in seconds, amounts in token units."""
 
@@ -83,6 +92,7 @@ class Config:
     balance_monitor_interval: float = 60.0
     nonce_ttl: float = 300.0
     indexer_max_lag_slots: int = 50
+    sign_in: SignIn = field(default_factory=SignIn)
     rates: Rates = field(default_factory=Rates)
     trusted_proxies: tuple[Network, ...] = ()
     cors_origins: tuple[str, ...] = ()
@@ -132,6 +142,10 @@ def load_config(environ: Mapping[str, str]) -> Config:
         nonce_ttl=read("NONCE_TTL_SECONDS", _seconds, "300", "seconds, above 0"),
         indexer_max_lag_slots=read(
             "INDEXER_MAX_LAG_SLOTS", _amount, "50", "a whole number of slots, 0 or more"
+        ),
+        sign_in=SignIn(
+            domains=read("SIWS_DOMAINS", _domains, "", _DOMAINS),
+            chain_id=read("SIWS_CHAIN_ID", _chain_id, "localnet", _CHAIN_ID),
         ),
         rates=Rates(
             address=read("RATE_LIMIT_ADDRESS", _rate, "3000/60", _RATE),
@@ -186,6 +200,8 @@ _RATE = "requests/seconds such as 300/60, or off"
 _ENCRYPTION_KEYS = "keys of 32 bytes in URL-safe base64, separated by commas, or unset"
 _NETWORKS = "addresses or networks such as 10.0.0.0/8, separated by commas, or unset"
 _ORIGINS = "origins such as https://app.example.com, separated by commas, or unset"
+_DOMAINS = "domains such as app.example.com or localhost:3000, separated by commas, or unset"
+_CHAIN_ID = "a chain id such as mainnet, or solana:mainnet"
 _AUTHORITY = "the vault authority account of PROGRAM_ID, or unset"
 
 
@@ -291,6 +307,19 @@ def _origins(raw: str) -> tuple[str, ...]:
         if parts.scheme not in {"http", "https"} or origin != f"{parts.scheme}://{parts.netloc}":
             raise ValueError
     return origins
+
+
+def _domains(raw: str) -> tuple[str, ...]:
+    domains = tuple(each.strip() for each in raw.split(",") if each.strip())
+    if not all(re.fullmatch(r"[a-z0-9.-]+(:[0-9]{1,5})?", domain) for domain in domains):
+        raise ValueError
+    return domains
+
+
+def _chain_id(raw: str) -> str:
+    if not re.fullmatch(r"[-_:a-zA-Z0-9]{1,64}", raw):
+        raise ValueError
+    return raw
 
 
 def _log_format(raw: str) -> str:

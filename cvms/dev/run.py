@@ -12,6 +12,7 @@ import httpx
 import trio
 
 from cvms import localnet
+from cvms.chain.yield_pool import pool_address
 from cvms.config import Config, load_config
 from cvms.dev.chain import bundled_programs
 from cvms.dev.folder import held, operator_keypair
@@ -39,7 +40,7 @@ def dev(ports: Ports, *, data: Path, environ: Mapping[str, str]) -> int:
         print("Starting PostgreSQL ...", flush=True)
         with embedded_postgres(data / "postgres") as database_url:
             make_secrets(data)
-            settings = with_secrets(environ, data) | {
+            settings = with_secrets({"SIWS_DOMAINS": "localhost"} | dict(environ), data) | {
                 "DATABASE_URL": database_url,
                 "DEPLOYER_KEYPAIR_PATH": str(data / "operator.json"),
                 "PORT": str(ports.http),
@@ -65,8 +66,16 @@ async def _run(ports: Ports, data: Path, settings: Mapping[str, str]) -> None:
         await prepare(chain, config.programs, config.operator)
         print("Starting the service ...", flush=True)
         urls = {"SOLANA_RPC_URL": chain.rpc_url, "SOLANA_WS_URL": chain.ws_url}
-        await _serve(load_config({**settings, **urls}), chain, data)
+        sources = settings.get("YIELD_SOURCES") or _operators_pool(config)
+        found = {**settings, **urls, "YIELD_SOURCES": sources}
+        await _serve(load_config(found), chain, data)
         nursery.cancel_scope.cancel()
+
+
+def _operators_pool(config: Config) -> str:
+    """The pool that every local chain is prepared with."""
+    admin, programs = config.operator.pubkey(), config.programs
+    return f"yield_pool:{pool_address(programs, mint=programs.mint, admin=admin)}"
 
 
 async def _serve(config: Config, chain: localnet.Running, data: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from decimal import Decimal
 from typing import Annotated, Any, TypeVar
 
 import msgspec
@@ -21,6 +22,10 @@ class TokenAmount(int):
     """An amount of the token's smallest unit, 1 to 2^63 - 1; a number or a decimal string."""
 
 
+class Exact(Decimal):
+    """A fraction that replies hold as a JSON number, every digit written out."""
+
+
 class Body(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Base of every body. Unknown fields are refused: a misspelt one must not pass unnoticed."""
 
@@ -28,10 +33,19 @@ class Body(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 # Nothing that PostgreSQL, a header or the signed text could take for something else.
 Nonce = Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9_-]{16,64}\Z")]
 WalletSignature = Annotated[str, msgspec.Meta(min_length=64, max_length=90)]
+SignInMessage = Annotated[
+    str,
+    msgspec.Meta(
+        max_length=2048,
+        description="The Sign-In-With-Solana message, exactly as signed, where the wallet has "
+        "signed that with the request's text as its statement and not the text alone",
+    ),
+]
 Seconds = Annotated[int, msgspec.Meta(ge=0, le=MAX_AMOUNT)]
 Limit = Annotated[int, msgspec.Meta(ge=1, le=100)]
 Offset = Annotated[int, msgspec.Meta(ge=0, le=10_000_000)]
 RowId = Annotated[int, msgspec.Meta(ge=1, le=MAX_AMOUNT)]
+Slot = Annotated[int, msgspec.Meta(ge=0, le=MAX_AMOUNT)]
 
 
 async def read_body(kind: type[T]) -> T:
@@ -69,7 +83,16 @@ def owner_in_path(text: str) -> Pubkey:
 
 
 def json_response(value: Any, status: int = 200) -> Response:
-    return Response(msgspec.json.encode(value), status, content_type="application/json")
+    content = msgspec.json.encode(value, enc_hook=_number)
+    return Response(content, status, content_type="application/json")
+
+
+def _number(value: Any) -> msgspec.Raw:
+    if not isinstance(value, Exact):
+        raise NotImplementedError(type(value))
+    whole, _, decimals = f"{value:f}".partition(".")
+    decimals = decimals.rstrip("0")
+    return msgspec.Raw(f"{whole}.{decimals}" if decimals else whole)
 
 
 def _field(kind: type, value: Any) -> Any:

@@ -30,7 +30,7 @@ class IssuedNonce(msgspec.Struct, frozen=True):
 
 async def issue(services: Services, body: NonceRequest) -> Answer:
     """A nonce that only this owner can use, once, until it expires."""
-    nonce = secrets.token_urlsafe(NONCE_BYTES)
+    nonce = secrets.token_hex(NONCE_BYTES)  # letters and digits, as sign-in messages want it
     expires_at = datetime.now(UTC) + timedelta(seconds=services.config.nonce_ttl)
     async with services.database.connection() as conn:
         await nonces.issue(conn, str(body.owner), nonce, expires_at)

@@ -17,7 +17,7 @@ from cvms.chain import instructions
 from cvms.errors import Conflict, FieldProblem, InvalidRequest, VaultNotFound
 from cvms.http import plans
 from cvms.http.answers import Answer
-from cvms.http.body import MAX_AMOUNT, Body, Nonce, Seconds, WalletSignature
+from cvms.http.body import MAX_AMOUNT, Body, Nonce, Seconds, SignInMessage, WalletSignature
 from cvms.http.operations import COSIGN, SIGNED_REFUSALS, carry_out
 from cvms.http.requesters import AdministratorsRequest, Requester, SignedRequest
 from cvms.http.routing import Auth, Route, View
@@ -35,6 +35,7 @@ class Policy(Body, frozen=True, kw_only=True):
     owner: Pubkey
     nonce: Nonce | None = None
     signature: WalletSignature | None = None
+    message: SignInMessage | None = None
 
     def requester(
         self, administrator: Administrator | None, action: str, *fields: object
@@ -47,7 +48,7 @@ class Policy(Body, frozen=True, kw_only=True):
             problems = [FieldProblem(name, "missing") for name in missing]
             raise InvalidRequest("Sign the request with the owner's wallet.", problems)
         text = signed_text(action, self.owner, *fields, self.nonce)
-        return SignedRequest(self.owner, text, self.nonce, self.signature)
+        return SignedRequest(self.owner, text, self.nonce, self.signature, self.message)
 
 
 class Whitelisted(Policy, frozen=True, kw_only=True):

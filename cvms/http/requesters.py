@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Any, Protocol
 
 from solders.pubkey import Pubkey
 
-from cvms.http import wallet
+from cvms.http import siws, wallet
 from cvms.http.services import Services
 from cvms.http.tokens import Administrator
 from cvms.store import nonces
@@ -45,19 +46,30 @@ class Anonymous:
 
 @dataclass(frozen=True, slots=True)
 class SignedRequest:
-    """A request that a wallet has signed, as it came."""
+    """A request that a wallet has signed, as it came: its text, or a `message` that states it."""
 
     owner: Pubkey
     text: str
     nonce: str
     signature: str
+    message: str | None = None
 
     @property
     def actor(self) -> str:
         return str(self.owner)
 
     async def check(self, services: Services) -> None:
-        wallet.verify(self.owner, self.text, self.signature)
+        if self.message is not None:
+            siws.check_message(
+                self.message,
+                services.config.sign_in,
+                signer=self.owner,
+                statement=self.text,
+                nonce=self.nonce,
+                now=datetime.now(UTC),
+            )
+        signed = self.text if self.message is None else self.message
+        wallet.verify(self.owner, signed, self.signature)
         await services.limits.admit_owner(self.actor)
         async with services.database.connection() as conn:
             await nonces.check(conn, self.actor, self.nonce)

@@ -12,7 +12,7 @@ from cvms.chain import instructions
 from cvms.errors import Conflict, ProgramRefused, VaultNotFound
 from cvms.http import plans, replies
 from cvms.http.answers import Answer
-from cvms.http.body import Body, Nonce, Seconds, TokenAmount, WalletSignature
+from cvms.http.body import Body, Nonce, Seconds, SignInMessage, TokenAmount, WalletSignature
 from cvms.http.operations import COSIGN, COSIGN_OR_SUBMIT, SIGNED_REFUSALS, carry_out
 from cvms.http.requesters import SignedRequest
 from cvms.http.routing import Auth, Route
@@ -30,11 +30,12 @@ class Signed(Body, frozen=True):
     owner: Pubkey
     nonce: Nonce
     signature: WalletSignature
+    message: SignInMessage | None = None
 
     def request(self, action: str, *fields: object) -> SignedRequest:
         """The signed request with this action's text."""
         text = signed_text(action, self.owner, *fields, self.nonce)
-        return SignedRequest(self.owner, text, self.nonce, self.signature)
+        return SignedRequest(self.owner, text, self.nonce, self.signature, self.message)
 
 
 class Deposit(Signed, frozen=True, kw_only=True):

@@ -1,0 +1,259 @@
+"""A Sign-In-With-Solana message counts when it says exactly the request, to us, and now."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from hypothesis import assume, given
+from hypothesis import strategies as st
+from solders.keypair import Keypair
+from solders.pubkey import Pubkey
+
+from cvms.config import SignIn
+from cvms.errors import InvalidSignature
+from cvms.http.siws import SKEW, check_message
+from cvms.http.wallet import verify
+from tests.conftest import Localnet
+from tests.http.conftest import Json, Service, running
+from tests.http.wallets import USDT, rows, with_vault
+
+NOW = datetime(2027, 1, 31, 12, 0, tzinfo=UTC)
+OWNER = Keypair()
+ADDRESS = OWNER.pubkey()
+NONCE = "0123456789abcdef"
+STATEMENT = f"withdraw:{ADDRESS}:400:{NONCE}"
+ALLOWED = SignIn(domains=("app.example", "localhost:3000"), chain_id="mainnet")
+
+
+def message_of(
+    owner: Pubkey = ADDRESS,
+    statement: str = STATEMENT,
+    nonce: str = NONCE,
+    *,
+    domain: str = "app.example",
+    uri: str = "https://app.example/vault",
+    version: str = "1",
+    chain_id: str = "mainnet",
+    issued: str = "2027-01-31T11:59:00.000Z",
+    expires: str = "2027-01-31T12:05:00.000Z",
+) -> str:
+    return (
+        f"{domain} wants you to sign in with your Solana account:\n{owner}\n\n{statement}\n\n"
+        f"URI: {uri}\nVersion: {version}\nChain ID: {chain_id}\nNonce: {nonce}\n"
+        f"Issued At: {issued}\nExpiration Time: {expires}"
+    )
+
+
+def accepts(message: str) -> bool:
+    try:
+        check_message(message, ALLOWED, signer=ADDRESS, statement=STATEMENT, nonce=NONCE, now=NOW)
+    except InvalidSignature:
+        return False
+    return True
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        message_of(),
+        message_of(domain="localhost:3000", uri="http://localhost:3000"),
+        message_of(uri="https://app.example"),
+        message_of(uri="https://app.example/a?b=c#d"),
+        message_of(issued=(NOW + SKEW).isoformat()),
+        message_of(issued="2027-01-31T13:59:00+02:00", expires="2027-01-31T12:00:00.000001000Z"),
+        message_of(expires="2027-01-31T12:00:01Z"),
+    ],
+)
+def test_what_a_wallet_writes_is_accepted(message: str) -> None:
+    assert accepts(message)
+
+
+REFUSED = {
+    "another domain": message_of(domain="app.example.evil", uri="https://app.example.evil/"),
+    "no domain": message_of(domain=""),
+    "another's address": message_of(Keypair().pubkey()),
+    "another amount": message_of(statement=STATEMENT.replace("400", "4000")),
+    "more in the statement": message_of(statement=f"{STATEMENT} and all the rest"),
+    "no statement": message_of(statement=""),
+    "another page's URI": message_of(uri="https://evil.example/vault"),
+    "a URI that only begins so": message_of(uri="https://app.example.evil/"),
+    "a URI with another host behind @": message_of(uri="https://app.example@evil.example/"),
+    "a URI with a port": message_of(uri="https://app.example:8443/"),
+    "a URI that is a script": message_of(uri="javascript:app.example"),
+    "a URI with a space": message_of(uri="https://app.example/a b"),
+    "version 2": message_of(version="2"),
+    "another chain": message_of(chain_id="devnet"),
+    "another nonce": message_of(nonce="f" * 16),
+    "a future issue": message_of(issued=(NOW + SKEW + timedelta(seconds=1)).isoformat()),
+    "expired now": message_of(expires=NOW.isoformat()),
+    "expired long ago": message_of(expires="2026-01-31T12:00:00Z"),
+    "no time": message_of(issued=""),
+    "a time without a zone": message_of(expires="2027-01-31T12:05:00"),
+    "a date": message_of(issued="2027-01-31"),
+    "a week": message_of(issued="2027-W04-7T12:00:00Z"),
+    "a 13th month": message_of(issued="2027-13-31T12:00:00Z"),
+    "a 61st second": message_of(issued="2027-01-31T11:00:60Z"),
+    "a zone of 99 hours": message_of(expires="2027-01-31T12:05:00+99:00"),
+    "other digits": message_of(expires="٢٠٢٧-01-31T12:05:00Z"),
+    "the end of time": message_of(expires="9999-12-31T23:59:59-23:59", issued="0001-01-01"),
+    "a line at the end": message_of() + "\n",
+    "a line at the start": "\n" + message_of(),
+    "Windows' lines": message_of().replace("\n", "\r\n"),
+    "resources": message_of() + "\nResources:\n- https://app.example/",
+    "a request id": message_of() + "\nRequest ID: 7",
+    "not before": message_of() + "\nNot Before: 2027-01-31T11:00:00Z",
+    "no expiration": message_of().rpartition("\n")[0],
+    "the text alone": STATEMENT,
+    "nothing": "",
+    "empty lines": "\n" * 10,
+    "the domain alone": "app.example",
+    "Ethereum's": message_of().replace("Solana", "Ethereum"),
+    "two statements": message_of(statement=f"{STATEMENT}\n{STATEMENT}"),
+    "fields in another order": message_of().replace(
+        "Version: 1\nChain ID: mainnet", "Chain ID: mainnet\nVersion: 1"
+    ),
+}
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_anything_else_is_refused(name: str) -> None:
+    assert not accepts(REFUSED[name])
+
+
+@pytest.mark.parametrize("extreme", ["0001-01-01T00:00:00+23:59", "9999-12-31T23:59:59-23:59"])
+def test_times_at_the_ends_of_the_calendar_are_compared(extreme: str) -> None:
+    assert accepts(message_of(issued=extreme)) == extreme.startswith("0001")
+    assert accepts(message_of(expires=extreme)) == extreme.startswith("9999")
+
+
+def test_the_refusal_names_the_line() -> None:
+    with pytest.raises(InvalidSignature, match=r"Line 8 of the message is 'Chain ID: devnet'"):
+        check_message(
+            message_of(chain_id="devnet"),
+            ALLOWED,
+            signer=ADDRESS,
+            statement=STATEMENT,
+            nonce=NONCE,
+            now=NOW,
+        )
+
+
+@st.composite
+def mutations(draw: st.DrawFn) -> str:
+    """An accepted message with pieces of it (or anything) put in, taken out, or moved."""
+    message = message_of()
+    piece = st.one_of(
+        st.text(max_size=3),
+        st.sampled_from(["\n", "\n\n", " ", "\r", "\0", "\u2028", "0", "https://app.example"]),
+        st.sampled_from(message.split("\n")),
+    )
+    for _ in range(draw(st.integers(1, 3))):
+        start = draw(st.integers(0, len(message)))
+        end = draw(st.integers(start, min(len(message), start + draw(st.sampled_from([0, 1, 80])))))
+        message = message[:start] + draw(piece) + message[end:]
+    return message
+
+
+# Whoever signs may choose these: the page's path, and the times.
+CHOSEN = {5: "URI: http", 9: "Issued At: ", 10: "Expiration Time: "}
+
+
+@given(mutations())
+def test_no_mutation_says_the_same_to_us(message: str) -> None:
+    assume(message != message_of())
+    if accepts(message):
+        for number, (line, accepted) in enumerate(
+            zip(message.split("\n"), message_of().split("\n"), strict=True)
+        ):
+            assert line == accepted or line.startswith(CHOSEN[number])
+    signature = str(OWNER.sign_message(message_of().encode()))
+    with pytest.raises(InvalidSignature):
+        verify(ADDRESS, message, signature)
+
+
+# --- over HTTP ----------------------------------------------------------------------------------
+
+
+async def in_message(
+    service: Service, owner: Keypair, action: str, *fields: tuple[str, object], **changes: str
+) -> Json:
+    """A body whose signature is that of a message."""
+    nonce = await service.nonce(owner)
+    body = {"owner": str(owner.pubkey()), **dict(fields), "nonce": nonce}
+    statement = ":".join([action, *(str(value) for value in body.values())])
+    now = datetime.now(UTC)
+    given = {
+        "issued": now.isoformat(),
+        "expires": (now + timedelta(minutes=5)).isoformat(),
+        "statement": statement,
+        "nonce": nonce,
+    }
+    message = message_of(owner.pubkey(), **given | changes)
+    signature = str(owner.sign_message(message.encode()))
+    return body | {"message": message, "signature": signature}
+
+
+@pytest.fixture
+async def page(database_url: str, localnet: Localnet) -> AsyncIterator[Service]:
+    """The front end on a real chain, for the pages of one domain."""
+    async with running(
+        database_url,
+        rpc_url=localnet.rpc_url,
+        programs=localnet.programs,
+        operator=localnet.operator,
+        sign_in=ALLOWED,
+    ) as service:
+        yield service
+
+
+async def test_a_request_is_signed_as_a_message(page: Service) -> None:
+    wallet = await with_vault(page, amount=10 * USDT, delegate=True)
+    amount = ("amount", 4 * USDT)
+    body = await in_message(page, wallet, "withdraw", amount)
+    reply = await page.post("/api/vault/withdraw", body)
+    assert reply.status_code == 202, reply.text
+    again = await page.post("/api/vault/withdraw", body)
+    assert (again.status_code, again.json()["code"]) == (409, "nonce_used")
+    policy = await in_message(page, wallet, "min_delay_set", ("seconds", 60))
+    assert (await page.post("/api/admin/withdraw/min-delay/set", policy)).status_code == 200
+
+
+async def test_a_message_that_says_something_else_changes_nothing(page: Service) -> None:
+    wallet = await with_vault(page, amount=10 * USDT, delegate=True)
+    amount = ("amount", 4 * USDT)
+    good = await in_message(page, wallet, "withdraw", amount)
+    changed = {
+        "a larger amount": good | {"amount": 5 * USDT},
+        "the text alone signed": good
+        | {"signature": str(wallet.sign_message(good["message"].split("\n")[3].encode()))},
+        "the message unsaid": {name: each for name, each in good.items() if name != "message"},
+        "for another page": await in_message(
+            page, wallet, "withdraw", amount, domain="evil.example", uri="https://evil.example"
+        ),
+        "expired": await in_message(
+            page, wallet, "withdraw", amount, expires=datetime.now(UTC).isoformat()
+        ),
+    }
+    for name, body in changed.items():
+        reply = await page.post("/api/vault/withdraw", body)
+        assert (reply.status_code, reply.json()["code"]) == (401, "invalid_signature"), name
+    long = await page.post("/api/vault/withdraw", good | {"message": "x" * 2049})
+    assert (long.status_code, long.json()["errors"][0]["path"]) == (400, "message")
+    assert not await rows(page, "SELECT 1 FROM submissions")
+    assert (await page.post("/api/vault/withdraw", good)).status_code == 202
+
+
+async def test_without_a_domain_no_message_counts(front: Service) -> None:
+    body = await in_message(front, Keypair(), "deposit", ("amount", 1))
+    reply = await front.post("/api/vault/deposit", body)
+    assert (reply.status_code, reply.json()["code"]) == (401, "invalid_signature")
+    assert "SIWS_DOMAINS" in reply.json()["detail"]
+
+
+async def test_a_nonce_is_letters_and_digits_as_messages_want_it(service: Service) -> None:
+    for _ in range(20):
+        nonce = await service.nonce(OWNER)
+        assert nonce.isascii()
+        assert nonce.isalnum()
