@@ -71,7 +71,7 @@ class Policies(Ventures, Decisions):
         arguments = {"owner": owner, "authority": authority, "cosigners": cosigners}
         amount = choose.amount(choose.vault(owner).available)
         self.step("schedule_timelock", **arguments, amount=amount, duration=60)
-        authority = choose.of([owner, *choose.vault(owner).delegates, "eve"])
+        authority = choose.owner_or_delegate(owner)
         self.pay_in(owner, authority, choose.vault(owner).mint, 1)
 
     @rule(data=DRAWN)
