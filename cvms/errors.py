@@ -114,6 +114,10 @@ class UnknownTransaction(CvmsError):
     """The submitted transaction's message is not one this service built (422)."""
 
 
+class YieldProgramUnsupported(CvmsError):
+    """Vaults may use this yield program, but the service has no pool of it (422)."""
+
+
 class TransactionExpired(CvmsError):
     """The transaction's block hash can no longer land; build a new one (422)."""
 

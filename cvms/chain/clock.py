@@ -6,6 +6,7 @@ import struct
 
 from solders.sysvar import CLOCK
 
+from cvms.chain.accounts import Account
 from cvms.chain.rpc import Rpc
 from cvms.chain.types import Commitment
 from cvms.errors import DecodeError
@@ -17,7 +18,11 @@ _UNIX_TIMESTAMP = 32
 async def chain_time(rpc: Rpc) -> int:
     """Unix seconds, as programs see them in the newest confirmed block."""
     found = await rpc.get_accounts([CLOCK], commitment=Commitment.CONFIRMED)
-    [account] = found.accounts
+    return time_in(found.accounts[0])
+
+
+def time_in(account: Account | None) -> int:
+    """The same, from the account at `CLOCK`. Raises DecodeError when it is not the clock."""
     if account is None or len(account.data) != _LENGTH:
         raise DecodeError("the chain has no clock")
     (seconds,) = struct.unpack_from("<q", account.data, _UNIX_TIMESTAMP)

@@ -56,6 +56,11 @@ async def prepare_chain(rpc: Rpc, programs: Programs, operator: Keypair) -> None
         await land(rpc, operator, steps)
 
 
+def local_yield_sources(programs: Programs, operator: Pubkey) -> str:
+    """YIELD_SOURCES with that pool."""
+    return f"yield_pool:{pool_address(programs, mint=programs.mint, admin=operator)}"
+
+
 async def _authority_steps(rpc: Rpc, programs: Programs, governance: Pubkey) -> list[Instruction]:
     """The vault authority, with the position manager authorized and the yield pool whitelisted."""
     (account,) = await _accounts(rpc, instructions.vault_authority_address(programs))

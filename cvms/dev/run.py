@@ -12,9 +12,8 @@ import httpx
 import trio
 
 from cvms import localnet
-from cvms.chain.yield_pool import pool_address
 from cvms.config import Config, load_config
-from cvms.dev.chain import bundled_programs
+from cvms.dev.chain import bundled_programs, local_yield_sources
 from cvms.dev.folder import held, operator_keypair
 from cvms.dev.localnet import LEDGER, prepare
 from cvms.dev.postgres import embedded_postgres
@@ -66,16 +65,9 @@ async def _run(ports: Ports, data: Path, settings: Mapping[str, str]) -> None:
         await prepare(chain, config.programs, config.operator)
         print("Starting the service ...", flush=True)
         urls = {"SOLANA_RPC_URL": chain.rpc_url, "SOLANA_WS_URL": chain.ws_url}
-        sources = settings.get("YIELD_SOURCES") or _operators_pool(config)
-        found = {**settings, **urls, "YIELD_SOURCES": sources}
-        await _serve(load_config(found), chain, data)
+        earning = {"YIELD_SOURCES": local_yield_sources(config.programs, config.operator.pubkey())}
+        await _serve(load_config({**earning, **settings, **urls}), chain, data)
         nursery.cancel_scope.cancel()
-
-
-def _operators_pool(config: Config) -> str:
-    """The pool that every local chain is prepared with."""
-    admin, programs = config.operator.pubkey(), config.programs
-    return f"yield_pool:{pool_address(programs, mint=programs.mint, admin=admin)}"
 
 
 async def _serve(config: Config, chain: localnet.Running, data: Path) -> None:

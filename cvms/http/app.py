@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from solders.keypair import Keypair
 
+from cvms.chain.protocols.latest import LatestRates
+from cvms.chain.protocols.sources import YieldSource
 from cvms.chain.rpc import Rpc
 from cvms.chain.types import Programs
 from cvms.config import Config
@@ -18,6 +22,7 @@ from cvms.http import (
     probes,
     transactions,
     vault,
+    yields,
 )
 from cvms.http.cors import Cors
 from cvms.http.docs import register_docs
@@ -48,6 +53,7 @@ def create_app(
     metrics: Metrics,
     limiter: Limiter | None = None,
     reconciliations: Reconciliations | None = None,
+    yield_sources: Sequence[YieldSource] = (),
     websocket_limits: WebSocketLimits | None = None,
     max_in_flight: int = MAX_IN_FLIGHT,
 ) -> Edge:
@@ -72,6 +78,9 @@ def create_app(
         limits=limits,
         sealer=Sealer(config.data_encryption_keys),
         reconcile=reconciliations or Reconciliations(),
+        yield_rates=LatestRates(
+            rpc, yield_sources, programs=programs, max_age=config.yield_rates_seconds
+        ),
     )
     cors = Cors(config.cors_origins)
     app = Edge(__name__, limits=limits, cors=cors, max_in_flight=max_in_flight)
@@ -82,6 +91,7 @@ def create_app(
         *vault.ROUTES,
         *balances.ROUTES,
         *positions.ROUTES,
+        *yields.ROUTES,
         *governance.ROUTES,
         *policies.ROUTES,
         *administration.ROUTES,

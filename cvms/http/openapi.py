@@ -22,7 +22,7 @@ from solders.pubkey import Pubkey
 from werkzeug.routing.rules import Rule
 
 from cvms import errors
-from cvms.http.body import MAX_AMOUNT, TokenAmount
+from cvms.http.body import MAX_AMOUNT, Exact, TokenAmount
 from cvms.http.edge import Edge
 from cvms.http.problems import HTTP_CODES, outcome_of
 from cvms.http.routing import Auth, Route
@@ -32,6 +32,7 @@ TAGS = {
     "authentication": "What a wallet signs with",
     "vaults": "Vaults, their balances and their history",
     "positions": "Collateral that positions hold",
+    "yield": "What vaults earn elsewhere",
     "transactions": "Transactions on their way to the chain",
     "administration": "What operators and governance do",
     "programs": "The on-chain programs",
@@ -217,6 +218,8 @@ def schema_of(kind: type) -> dict[str, Any]:
         return PUBKEY
     if kind is TokenAmount:
         return AMOUNT
+    if kind is Exact:
+        return {"type": "number"}
     raise NotImplementedError(kind)
 
 

@@ -52,6 +52,11 @@ OUTCOMES: dict[type[BaseException], tuple[int, str, str]] = {
     errors.IdempotencyKeyReused: (409, "idempotency_key_reused", "The key came before"),
     errors.UnknownTransaction: (422, "unknown_transaction", "Not a transaction built here"),
     errors.TransactionExpired: (422, "transaction_expired", "The transaction has expired"),
+    errors.YieldProgramUnsupported: (
+        422,
+        "yield_program_unsupported",
+        "The service has no pool of the yield program",
+    ),
     errors.RateLimited: (429, "rate_limited", "Too many requests"),
     errors.ProgramRefused: (422, "program_error", "The chain refuses the transaction"),
     errors.DatabaseUnavailable: (503, "database_unavailable", "The database does not answer"),

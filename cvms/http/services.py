@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from solders.keypair import Keypair
 
+from cvms.chain.protocols.latest import LatestRates
 from cvms.chain.rpc import Rpc
 from cvms.chain.types import Programs
 from cvms.config import Config
@@ -34,3 +35,4 @@ class Services:
     limits: Limits
     sealer: Sealer
     reconcile: Reconciliations
+    yield_rates: LatestRates

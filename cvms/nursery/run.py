@@ -11,6 +11,7 @@ from functools import partial
 import structlog
 import trio
 
+from cvms.chain.protocols.sources import YieldSource, parse_yield_sources
 from cvms.chain.rpc import Rpc, open_rpc
 from cvms.chain.types import Programs
 from cvms.config import Config
@@ -56,6 +57,7 @@ class Parts:
     cache: BalanceCache
     limiter: Limiter
     metrics: Metrics
+    yield_sources: tuple[YieldSource, ...]
     hub: Hub = field(default_factory=Hub)
     board: Board = field(default_factory=Board)
     progress: Progress = field(default_factory=Progress)
@@ -109,6 +111,7 @@ async def _serve(
             cache=balance_cache(redis, ttl=config.cache_ttl),
             metrics=metrics,
             limiter=limiter(redis, metrics=metrics),
+            yield_sources=parse_yield_sources(config.yield_sources),
         )
         if config.admin_jwt_secret is None:
             log.warning("administrators_routes_are_off", unset="ADMIN_JWT_SECRET")
@@ -143,6 +146,7 @@ def _app(parts: Parts) -> Edge:
         metrics=parts.metrics,
         limiter=parts.limiter,
         reconciliations=parts.reconciliations,
+        yield_sources=parts.yield_sources,
     )
 
 

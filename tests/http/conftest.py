@@ -16,9 +16,11 @@ import trio
 import trio_websocket
 from solders.keypair import Keypair
 
+from cvms.chain.protocols.sources import parse_yield_sources
 from cvms.chain.rpc import Rpc, open_rpc
 from cvms.chain.types import Programs
 from cvms.config import Config, load_programs
+from cvms.dev.chain import local_yield_sources
 from cvms.http import create_app, serve_http
 from cvms.http.edge import MAX_IN_FLIGHT, Edge
 from cvms.http.ws import WebSocketLimits
@@ -132,6 +134,7 @@ async def running(
             cache=balance_cache(redis, ttl=5.0),
             metrics=metrics,
             limiter=limiter(redis, metrics=metrics),
+            yield_sources=parse_yield_sources(config.yield_sources),
             websocket_limits=limits,
             max_in_flight=max_in_flight,
             wall_clock=wall_clock,
@@ -177,6 +180,7 @@ async def system(database_url: str, localnet: Localnet) -> AsyncIterator[Served]
         port=0,
         rpc_urls=(localnet.rpc_url,),
         ws_urls=(localnet.ws_url,),
+        yield_sources=local_yield_sources(localnet.programs, localnet.operator.pubkey()),
     )
     shutdown = trio.Event()
     async with (
@@ -199,6 +203,7 @@ async def front(database_url: str, localnet: Localnet) -> AsyncIterator[Service]
         rpc_url=localnet.rpc_url,
         programs=localnet.programs,
         operator=localnet.operator,
+        yield_sources=local_yield_sources(localnet.programs, localnet.operator.pubkey()),
     ) as service:
         yield service
 

@@ -1,0 +1,97 @@
+"""What an owner has in pools of the reference yield program, and what it has earned by now."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from solders.pubkey import Pubkey
+from solders.sysvar import CLOCK
+
+from cvms.chain.accounts import Account, read_token_account
+from cvms.chain.clock import time_in
+from cvms.chain.rpc import Rpc
+from cvms.chain.types import Commitment, Programs, Slot
+from cvms.chain.yield_pool import (
+    Pool,
+    claimable,
+    position_address,
+    read_pool,
+    read_position,
+    reserve_address,
+)
+from cvms.errors import DecodeError
+
+
+@dataclass(frozen=True, slots=True)
+class Holding:
+    """An owner's part of a pool, in token units. `interest` is what has accrued, `reserve` what
+    the pool has to pay it from, to whoever claims first.
+    """
+
+    pool: Pubkey
+    opened: bool
+    principal: int = 0
+    interest: int = 0
+    reserve: int = 0
+
+    @property
+    def claimable(self) -> int:
+        """What a claim would get now."""
+        return min(self.interest, self.reserve)
+
+
+async def read_holdings(
+    rpc: Rpc, programs: Programs, *, pools: Sequence[Pubkey], owner: Pubkey
+) -> tuple[Slot, list[Holding]]:
+    """The owner's holdings as of a slot, in the order of `pools`, without those that are no pool
+    of the programs' mint.
+
+    For a vault's tokens the owner is the vault account. Raises DecodeError for a position, a
+    reserve or a clock that is not what it should be, and whatever `rpc` raises.
+    """
+    addresses = [CLOCK]
+    for pool in pools:
+        position = position_address(programs, pool=pool, owner=owner)
+        addresses += [pool, position, reserve_address(programs, pool)]
+    found = await rpc.get_accounts(addresses, commitment=Commitment.CONFIRMED)
+    now = time_in(found.accounts[0])
+    holdings = []
+    for place, address in enumerate(pools):
+        account, position_account, reserve = found.accounts[1 + 3 * place : 4 + 3 * place]
+        pool_state = _pool(account, programs)
+        if pool_state is not None:
+            holdings.append(
+                _holding(address, pool_state, position_account, reserve, programs, now=now)
+            )
+    return found.slot, holdings
+
+
+def _pool(account: Account | None, programs: Programs) -> Pool | None:
+    try:
+        pool = read_pool(account, programs)
+    except DecodeError:
+        return None  # its rate says why
+    return pool if pool is not None and pool.mint == programs.mint else None
+
+
+def _holding(
+    address: Pubkey,
+    pool: Pool,
+    position_account: Account | None,
+    reserve_account: Account | None,
+    programs: Programs,
+    *,
+    now: int,
+) -> Holding:
+    position = read_position(position_account, programs)
+    if position is None:
+        return Holding(address, opened=False)
+    reserve = read_token_account(reserve_account)
+    return Holding(
+        address,
+        opened=True,
+        principal=position.principal,
+        interest=claimable(pool, position, now=now),
+        reserve=reserve.amount if reserve else 0,
+    )

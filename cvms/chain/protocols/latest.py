@@ -1,0 +1,72 @@
+"""Rates that many may ask for: read from the chain by one of them, and kept for a while."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import structlog
+import trio
+
+from cvms.chain.clock import chain_time
+from cvms.chain.protocols.rates import Refusal, SupplyRate
+from cvms.chain.protocols.sources import YieldSource, read_rates
+from cvms.chain.rpc import Rpc
+from cvms.chain.types import Programs
+from cvms.errors import ChainUnavailable, DecodeError, RpcError
+
+RETRY_SECONDS = 5.0  # after a failure; those who wait meanwhile are not held up one by one
+
+log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """What the sources gave, in their order, when the chain's clock showed `chain_time`."""
+
+    outcomes: tuple[SupplyRate | Refusal, ...]
+    chain_time: int
+    taken_at: float
+
+    @property
+    def age(self) -> float:
+        """How long ago that was, in seconds."""
+        return trio.current_time() - self.taken_at
+
+
+class LatestRates:
+    """The rates of `sources`, at most `max_age` seconds old while a node answers."""
+
+    def __init__(
+        self, rpc: Rpc, sources: Sequence[YieldSource], *, programs: Programs, max_age: float
+    ) -> None:
+        self.sources = tuple(sources)
+        self.max_age = max_age
+        self._rpc = rpc
+        self._programs = programs
+        self._turn = trio.Lock()
+        self._latest: Reading | None = None
+        self._due = -math.inf
+
+    async def read(self) -> Reading | None:
+        """The newest reading, however old when no node answers; None before there was any.
+
+        One reads for all who wait. Never raises: what went wrong is logged.
+        """
+        async with self._turn:
+            if trio.current_time() >= self._due:
+                await self._read()
+            return self._latest
+
+    async def _read(self) -> None:
+        taken_at = trio.current_time()
+        try:
+            outcomes = await read_rates(self._rpc, self.sources, programs=self._programs)
+            now = await chain_time(self._rpc)
+        except (ChainUnavailable, RpcError, DecodeError) as error:
+            log.warning("yield_rates_not_read", error=str(error))
+            self._due = trio.current_time() + min(RETRY_SECONDS, self.max_age)
+        else:
+            self._latest = Reading(tuple(outcomes), now, taken_at)
+            self._due = taken_at + self.max_age

@@ -1,0 +1,122 @@
+"""Which of the configured pools a request is about, and the transaction that it comes to."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from solders.instruction import AccountMeta, Instruction
+from solders.pubkey import Pubkey
+
+from cvms.chain import instructions
+from cvms.chain.accounts import read_vault_authority
+from cvms.chain.addresses import TOKEN_PROGRAM, vault_address, vault_authority_address
+from cvms.chain.holdings import Holding, read_holdings
+from cvms.chain.instructions import yield_pool
+from cvms.chain.instructions.encoding import readonly
+from cvms.chain.protocols.rates import ProtocolName
+from cvms.chain.transactions import build_transaction
+from cvms.chain.types import Commitment, Programs
+from cvms.chain.vault_transactions import fetch_vault
+from cvms.errors import YieldProgramUnsupported
+from cvms.http.body import MAX_AMOUNT
+from cvms.http.plans import Plan
+from cvms.http.services import Services
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """A movement of yield: the action that is signed, its instruction, and how much of it a
+    holding allows.
+    """
+
+    action: str
+    instruction: Callable[..., Instruction]
+    allowed: Callable[[Holding], int]
+    opens: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Venue:
+    """The accounts with which the vault program calls the yield program, and what creates those
+    of them that are missing.
+    """
+
+    accounts: Sequence[AccountMeta]
+    setup: Sequence[Instruction] = ()
+
+
+def _compound(programs: Programs, *, amount: int, **given: Any) -> Instruction:
+    return instructions.compound_yield(programs, compounded_amount=amount, **given)
+
+
+DEPOSIT = Kind("yield_deposit", instructions.yield_deposit, lambda _: MAX_AMOUNT, opens=True)
+WITHDRAW = Kind("yield_withdraw", instructions.yield_withdraw, lambda held: held.principal)
+COMPOUND = Kind("compound_yield", _compound, lambda held: held.claimable)
+
+
+def pools_of(services: Services) -> list[Pubkey]:
+    """The configured pools, the preferred one first."""
+    sources = services.yield_rates.sources
+    return [each.address for each in sources if each.protocol is ProtocolName.YIELD_POOL]
+
+
+async def move(
+    services: Services, kind: Kind, owner: Pubkey, *, amount: int, yield_program: Pubkey
+) -> Plan:
+    """Move tokens between the vault and a yield program, or count what was earned as lent too.
+
+    Raises YieldProgramUnsupported for a program that vaults may use and that has no pool here.
+    """
+    operator = services.operator.pubkey()
+    vault = await fetch_vault(services.rpc, services.programs, owner)
+    venue = await _venue(services, kind, owner, amount, yield_program)
+    # As with token accounts: the owner pays for what is created, and so signs.
+    alone = operator in vault.delegates and vault.multisig_threshold == 0 and not venue.setup
+    instruction = kind.instruction(
+        services.programs,
+        authority=operator if alone else owner,
+        owner=owner,
+        yield_program=yield_program,
+        amount=amount,
+        yield_accounts=venue.accounts,
+    )
+    blockhash = await services.rpc.get_latest_blockhash(Commitment.CONFIRMED)
+    built = build_transaction(
+        instruction, fee_payer=operator, blockhash=blockhash, setup=venue.setup
+    )
+    details = {"yield_program": str(yield_program)}
+    return Plan(kind.action, owner, built, delegated=alone, amount=amount, details=details)
+
+
+async def _venue(
+    services: Services, kind: Kind, owner: Pubkey, amount: int, yield_program: Pubkey
+) -> Venue:
+    programs = services.programs
+    vault = vault_address(programs, owner)
+    pools = pools_of(services) if yield_program == programs.yield_pool else []
+    _, holdings = await read_holdings(services.rpc, programs, pools=pools, owner=vault)
+    if not holdings:
+        await _refuse_if_whitelisted(services, yield_program)
+        # The program will refuse. Should governance list it meanwhile, it must not be without any
+        # account: then the books alone would move, and the tokens stay.
+        return Venue([readonly(TOKEN_PROGRAM)])
+    enough = (each for each in holdings if kind.allowed(each) >= amount)
+    held = next(enough, None) or max(holdings, key=kind.allowed)
+    opening = yield_pool.open_position(programs, payer=owner, owner=vault, pool=held.pool)
+    return Venue(
+        yield_pool.vault_yield_accounts(programs, vault=vault, pool=held.pool, mint=programs.mint),
+        [opening] if kind.opens and not held.opened else [],
+    )
+
+
+async def _refuse_if_whitelisted(services: Services, yield_program: Pubkey) -> None:
+    address = vault_authority_address(services.programs)
+    found = await services.rpc.get_accounts([address], commitment=Commitment.CONFIRMED)
+    authority = read_vault_authority(found.accounts[0], services.programs)
+    if authority is not None and yield_program in authority.yield_whitelist:
+        raise YieldProgramUnsupported(
+            f"Vaults may use {yield_program}, but this service has no pool of it. "
+            "Send the instruction by yourself, or ask for a program that has one."
+        )

@@ -1,0 +1,102 @@
+"""What vaults earn elsewhere: tokens into a yield program, what they have earned, and back."""
+
+from __future__ import annotations
+
+from functools import partial
+
+from quart import Response
+from solders.pubkey import Pubkey
+
+from cvms.errors import Conflict, VaultNotFound, YieldProgramUnsupported
+from cvms.http import yield_plans
+from cvms.http.answers import Answer
+from cvms.http.body import TokenAmount
+from cvms.http.operations import COSIGN_OR_SUBMIT, SIGNED_REFUSALS, carry_out
+from cvms.http.requesters import SignedRequest
+from cvms.http.routing import Auth, Route
+from cvms.http.services import Services
+from cvms.http.vault import Signed
+from cvms.http.yield_plans import COMPOUND, DEPOSIT, WITHDRAW, Kind
+from cvms.http.yield_status import YieldStatus, status
+
+
+class YieldMovement(Signed, frozen=True, kw_only=True):
+    amount: TokenAmount
+    yield_program: Pubkey
+
+
+class Compound(Signed, frozen=True, kw_only=True):
+    compounded_amount: TokenAmount
+    yield_program: Pubkey
+
+
+async def deposit(services: Services, body: YieldMovement) -> Answer | Response:
+    """Lend available tokens to a yield program; at once where we are delegate.
+
+    The first deposit creates the vault's position in the pool, which the owner pays for and so
+    signs. Signed text: `yield_deposit:{owner}:{amount}:{yield_program}:{nonce}`.
+    """
+    return await _carry_out(services, DEPOSIT, body, body.amount)
+
+
+async def withdraw(services: Services, body: YieldMovement) -> Answer | Response:
+    """Take tokens back from a yield program to the available balance; at once where we are
+    delegate.
+
+    Signed text: `yield_withdraw:{owner}:{amount}:{yield_program}:{nonce}`.
+    """
+    return await _carry_out(services, WITHDRAW, body, body.amount)
+
+
+async def compound(services: Services, body: Compound) -> Answer | Response:
+    """Claim what has been earned and lend it too; at once where we are delegate.
+
+    Signed text: `compound_yield:{owner}:{compounded_amount}:{yield_program}:{nonce}`.
+    """
+    return await _carry_out(services, COMPOUND, body, body.compounded_amount)
+
+
+async def _carry_out(
+    services: Services, kind: Kind, body: YieldMovement | Compound, amount: int
+) -> Answer | Response:
+    signed: SignedRequest = body.request(kind.action, amount, body.yield_program)
+    plan = partial(
+        yield_plans.move,
+        services,
+        kind,
+        body.owner,
+        amount=amount,
+        yield_program=body.yield_program,
+    )
+    return await carry_out(services, kind.action, plan, owner=body.owner, requester=signed)
+
+
+ROUTES = (
+    Route(
+        method="GET",
+        rule="/api/vault/yield-status/<owner>",
+        view=status,
+        replies={200: YieldStatus},
+        refusals=(VaultNotFound,),
+        tags=("yield",),
+    ),
+    *(
+        Route(
+            method="POST",
+            rule=f"/api/vault/{name}",
+            view=view,
+            body=body,
+            replies=COSIGN_OR_SUBMIT,
+            refusals=(*SIGNED_REFUSALS, VaultNotFound, Conflict, YieldProgramUnsupported),
+            auth=Auth.WALLET,
+            sensitive=True,
+            idempotent=True,
+            tags=("yield",),
+        )
+        for name, view, body in (
+            ("yield-deposit", deposit, YieldMovement),
+            ("yield-withdraw", withdraw, YieldMovement),
+            ("compound", compound, Compound),
+        )
+    ),
+)
