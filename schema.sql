@@ -239,3 +239,152 @@ CREATE TABLE IF NOT EXISTS idempotency_keys (
     PRIMARY KEY (owner, key)
 );
 CREATE INDEX IF NOT EXISTS idempotency_keys_by_age ON idempotency_keys (created_at);
+
+-- migration 6: vaults in any order, and as they were
+
+-- A closed vault keeps its row (see nursery/vault_rows.py) and is in no list.
+ALTER TABLE vaults ADD COLUMN IF NOT EXISTS
+    closed BOOLEAN NOT NULL GENERATED ALWAYS AS (state @> '{"closed": true}') STORED;
+CREATE INDEX IF NOT EXISTS vaults_by_balance ON vaults (total, owner) WHERE NOT closed;
+CREATE INDEX IF NOT EXISTS vaults_by_slot ON vaults (slot, owner) WHERE NOT closed;
+
+-- Up to which slot nothing is missing, which is later than the last transaction where the program
+-- is quiet; and the newest block time that was seen.
+ALTER TABLE indexer_cursor ADD COLUMN IF NOT EXISTS through BIGINT CHECK (through >= 0);
+ALTER TABLE indexer_cursor ADD COLUMN IF NOT EXISTS block_time TIMESTAMPTZ;
+
+-- What each vault held from `slot` on, until the owner's next row: as its events say, or as its
+-- account was (`observed`), see store/balance_history.py. No CHECK: a line that is missing from the
+-- history must not stop the indexer; the next account sets it right. One row for each slot in
+-- which an owner's vault moved, kept for good like the history itself.
+CREATE TABLE IF NOT EXISTS balance_history (
+    owner TEXT NOT NULL,
+    slot BIGINT NOT NULL,
+    vault TEXT NOT NULL,
+    total BIGINT NOT NULL,
+    available BIGINT NOT NULL,
+    locked BIGINT NOT NULL,
+    timelocked BIGINT NOT NULL,
+    yield_deposited BIGINT NOT NULL,
+    block_time TIMESTAMPTZ,
+    observed BOOLEAN NOT NULL,
+    PRIMARY KEY (owner, slot)
+);
+
+-- What an older database has recorded already. Only an emergency's event tells what it leaves
+-- locked: from there on, locks are counted anew.
+WITH steps AS (
+    SELECT line.id, line.owner, line.vault, line.slot, line.block_time, line.kind, line.amount,
+           (event.data ->> 'new_locked_balance')::NUMERIC AS left_locked,
+           count(event.signature) OVER (PARTITION BY line.owner ORDER BY line.id) AS emergencies
+    FROM transactions AS line
+    LEFT JOIN chain_events AS event
+      ON line.kind = 'emergency_withdraw'
+     AND event.signature = line.signature
+     AND event.instruction_index = line.instruction_index
+     AND event.ordinal = line.ordinal
+),
+sums AS (
+    SELECT id, owner, vault, slot, block_time,
+           sum(CASE
+               WHEN kind IN ('deposit', 'transfer_in', 'yield_compound') THEN amount
+               WHEN kind IN ('withdraw', 'emergency_withdraw', 'transfer_out') THEN -amount
+               ELSE 0
+           END) OVER (PARTITION BY owner ORDER BY id) AS total,
+           sum(CASE kind
+               WHEN 'emergency_withdraw' THEN coalesce(left_locked, 0)
+               WHEN 'lock' THEN amount
+               WHEN 'unlock' THEN -amount
+               ELSE 0
+           END) OVER (PARTITION BY owner, emergencies ORDER BY id) AS locked,
+           sum(CASE kind
+               WHEN 'timelock' THEN amount
+               WHEN 'timelock_release' THEN -amount
+               ELSE 0
+           END) OVER (PARTITION BY owner ORDER BY id) AS timelocked,
+           sum(CASE
+               WHEN kind IN ('yield_deposit', 'yield_compound') THEN amount
+               WHEN kind = 'yield_withdraw' THEN -amount
+               ELSE 0
+           END) OVER (PARTITION BY owner ORDER BY id) AS yield_deposited
+    FROM steps
+)
+INSERT INTO balance_history (
+    owner, slot, vault, total, available, locked, timelocked, yield_deposited, block_time, observed
+)
+SELECT DISTINCT ON (owner, slot)
+       owner, slot, vault, total, total - locked - timelocked - yield_deposited, locked,
+       timelocked, yield_deposited, block_time, FALSE
+FROM sums
+ORDER BY owner, slot, id DESC
+ON CONFLICT (owner, slot) DO NOTHING;
+
+INSERT INTO balance_history (
+    owner, slot, vault, total, available, locked, timelocked, yield_deposited, observed
+)
+SELECT owner, slot, vault, total, available, locked, timelocked, yield_deposited, TRUE
+FROM vaults
+ON CONFLICT (owner, slot) DO NOTHING;
+
+-- migration 7: what analytics answer from, written in the transaction that applies the events
+
+-- What moved in each hour and each day (UTC). NUMERIC, since sums may exceed what one vault holds.
+-- A line without a block time counts in the newest hour before it. Kept for good.
+CREATE TABLE IF NOT EXISTS flows (
+    bucket TEXT NOT NULL CHECK (bucket IN ('hour', 'day')),
+    start TIMESTAMPTZ NOT NULL,
+    kind TEXT NOT NULL,
+    count BIGINT NOT NULL,
+    amount NUMERIC NOT NULL,
+    PRIMARY KEY (bucket, start, kind)
+);
+
+-- What all vaults held together at the end of each hour in which anything moved. Kept for good.
+CREATE TABLE IF NOT EXISTS tvl_hours (
+    hour TIMESTAMPTZ PRIMARY KEY,
+    tvl NUMERIC NOT NULL
+);
+
+-- The open vaults by the number of decimal digits of what they hold, none for nothing.
+CREATE TABLE IF NOT EXISTS vault_sizes (
+    digits SMALLINT PRIMARY KEY,
+    vaults BIGINT NOT NULL,
+    total NUMERIC NOT NULL,
+    available NUMERIC NOT NULL,
+    locked NUMERIC NOT NULL,
+    timelocked NUMERIC NOT NULL,
+    yield_deposited NUMERIC NOT NULL
+);
+
+INSERT INTO flows (bucket, start, kind, count, amount)
+SELECT bucket, date_trunc(bucket, at, 'UTC'), kind, count(*), sum(amount)
+FROM (
+    SELECT kind, amount, coalesce(max(block_time) OVER (ORDER BY id), now()) AS newest,
+           block_time
+    FROM transactions
+) AS line
+CROSS JOIN LATERAL (VALUES (coalesce(block_time, newest))) AS timed (at)
+CROSS JOIN (VALUES ('hour'), ('day')) AS buckets (bucket)
+GROUP BY 1, 2, 3
+ON CONFLICT (bucket, start, kind) DO NOTHING;
+
+INSERT INTO tvl_hours (hour, tvl)
+SELECT start, sum(sum(CASE
+           WHEN kind IN ('deposit', 'transfer_in', 'yield_compound') THEN amount
+           WHEN kind IN ('withdraw', 'emergency_withdraw', 'transfer_out') THEN -amount
+           ELSE 0
+       END)) OVER (ORDER BY start)
+FROM flows
+WHERE bucket = 'hour'
+GROUP BY start
+ON CONFLICT (hour) DO NOTHING;
+
+INSERT INTO vault_sizes (
+    digits, vaults, total, available, locked, timelocked, yield_deposited
+)
+SELECT CASE total WHEN 0 THEN 0 ELSE length(total::TEXT) END, count(*), sum(total),
+       sum(available), sum(locked), sum(timelocked), sum(yield_deposited)
+FROM vaults
+WHERE NOT closed
+GROUP BY 1
+ON CONFLICT (digits) DO NOTHING;

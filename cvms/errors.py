@@ -74,6 +74,14 @@ class VaultNotFound(NotFound):
     """This owner has no vault yet; initialize one first (404)."""
 
 
+class BalanceNotKnown(NotFound):
+    """The slot lies before the first that is known of the vault (404)."""
+
+
+class SlotNotIndexed(CvmsError):
+    """The slot lies beyond what is indexed (422)."""
+
+
 class Conflict(CvmsError):
     """The request contradicts what is already there (409)."""
 

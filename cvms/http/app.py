@@ -22,6 +22,7 @@ from cvms.http import (
     probes,
     transactions,
     vault,
+    vaults,
     yields,
 )
 from cvms.http.cors import Cors
@@ -90,6 +91,7 @@ def create_app(
         *nonces.ROUTES,
         *vault.ROUTES,
         *balances.ROUTES,
+        *vaults.ROUTES,
         *positions.ROUTES,
         *yields.ROUTES,
         *governance.ROUTES,

@@ -5,14 +5,25 @@ from __future__ import annotations
 from typing import Annotated
 
 import msgspec
+from quart import Response
 
-from cvms.errors import FieldProblem, InvalidRequest, VaultNotFound
+from cvms.errors import (
+    BalanceNotKnown,
+    FieldProblem,
+    InvalidRequest,
+    SlotNotIndexed,
+    VaultNotFound,
+)
 from cvms.http import replies
 from cvms.http.answers import Answer
-from cvms.http.body import Body, Limit, Offset, RowId, owner_in_path
+from cvms.http.body import Body, Limit, Offset, RowId, Slot, owner_in_path
+from cvms.http.conditional import current, exact
 from cvms.http.routing import Route
 from cvms.http.services import Services
-from cvms.store import history, vaults
+from cvms.store import balance_history, history, vaults
+from cvms.store import cursor as cursors
+from cvms.store.connection import Connection
+from cvms.store.vaults import VaultRow
 
 Kind = Annotated[str, msgspec.Meta(pattern=r"^[a-z_]{1,32}\Z")]
 
@@ -24,16 +35,28 @@ class HistoryQuery(Body, frozen=True):
     kind: Kind | None = None
 
 
-async def balance(services: Services, owner: str) -> Answer:
-    """One vault's balances, from the cache if there is one."""
+class BalanceQuery(Body, frozen=True):
+    slot: Slot | None = None
+
+
+async def balance(services: Services, owner: str, query: BalanceQuery) -> Response:
+    """One vault's balances, from the cache if there is one; with `slot` as they were then.
+
+    A past balance is what the vault held at the end of that slot. It is known from the first time
+    that the vault moved or was read, also when it is closed since, and up to where the chain is
+    indexed; `as_of` is then the block time of the last movement before, where there is one.
+    """
     key = str(owner_in_path(owner))
+    if query.slot is not None:
+        return exact(await _past(services, key, query.slot))
     with services.metrics.balance_query_seconds.time():
         row = await services.cache.get(key)
         cached = row is not None
         if row is None:
-            row = await _stored(services, key)
+            async with services.database.connection() as conn:
+                row = await open_vault(conn, key)
             await services.cache.put(row)
-    return Answer(replies.balance(row, cached=cached))
+        return current(replies.balance(row, cached=cached), version_of(row))
 
 
 async def transactions(services: Services, owner: str, query: HistoryQuery) -> Answer:
@@ -76,12 +99,41 @@ def unknown_vault(owner: str) -> VaultNotFound:
     )
 
 
-async def _stored(services: Services, owner: str) -> vaults.VaultRow:
-    async with services.database.connection() as conn:
-        row = await vaults.get(conn, owner)
-    if row is None:
+async def open_vault(conn: Connection, owner: str) -> VaultRow:
+    """The row of the owner's vault. Raises VaultNotFound, also when the vault is closed."""
+    row = await vaults.get(conn, owner)
+    if row is None or row.closed:
         raise unknown_vault(owner)
     return row
+
+
+def version_of(row: VaultRow) -> str:
+    """What changes whenever the row does."""
+    written = row.updated_at.timestamp() if row.updated_at else 0
+    return f"{row.slot}-{written:.6f}"
+
+
+async def _past(services: Services, owner: str, slot: int) -> replies.Balance:
+    async with services.database.connection() as conn:
+        first = await balance_history.first_slot(conn, owner)
+        if first is None:
+            raise unknown_vault(owner)
+        reached = (await cursors.frontier(conn, str(services.programs.vault))).slot
+        if reached is None or slot > reached:
+            row = await vaults.get(conn, owner)
+            if row is not None and row.slot == slot:  # an account may be ahead of the events
+                return replies.balance(row)
+            raise SlotNotIndexed(
+                f"Slot {slot} is not indexed yet: nothing is missing up to slot {reached or 0}. "
+                "Ask for that one, ask again later, or leave the slot out for the newest balance."
+            )
+        point = await balance_history.at(conn, owner, slot)
+    if point is None:
+        raise BalanceNotKnown(
+            f"What {owner} held in slot {slot} is not known: the first that is known of the vault "
+            f"is from slot {first}."
+        )
+    return replies.past_balance(point, slot)
 
 
 ROUTES = (
@@ -89,8 +141,9 @@ ROUTES = (
         method="GET",
         rule="/api/vault/balance/<owner>",
         view=balance,
-        replies={200: replies.Balance},
-        refusals=(VaultNotFound,),
+        query=BalanceQuery,
+        replies={200: replies.Balance, 304: None},
+        refusals=(VaultNotFound, BalanceNotKnown, SlotNotIndexed),
         tags=("vaults",),
     ),
     Route(

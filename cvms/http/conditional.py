@@ -2,13 +2,34 @@
 
 from __future__ import annotations
 
+import hashlib
+from typing import Any
+
+import msgspec
 from quart import Response, request
 
+from cvms.http.body import json_response
 
-def conditional(response: Response, etag: str) -> Response:
+
+def conditional(response: Response, etag: str, *, weak: bool = False) -> Response:
     """The response under this validator, or 304 for a client that has it already."""
     if request.if_none_match.contains_weak(etag):
         response = Response(b"", status=304)
-    response.set_etag(etag)
+    response.set_etag(etag, weak)
     response.headers["Cache-Control"] = "no-cache"  # keep it, and ask whether it still holds
     return response
+
+
+def current(value: Any, version: str) -> Response:
+    """The value as JSON under a weak validator: what has the same version says the same.
+
+    Its bytes may differ still, in seconds that pass or in what came from the cache.
+    """
+    return conditional(json_response(value), version, weak=True)
+
+
+def exact(value: Any) -> Response:
+    """The value as JSON under a strong validator, the hash of its bytes."""
+    body = msgspec.json.encode(value)
+    etag = hashlib.blake2b(body, digest_size=16).hexdigest()
+    return conditional(Response(body, content_type="application/json"), etag)

@@ -41,6 +41,8 @@ OUTCOMES: dict[type[BaseException], tuple[int, str, str]] = {
     errors.InvalidToken: (401, "invalid_token", "No valid administrator's token"),
     errors.NotAllowed: (403, "not_allowed", "The role does not reach so far"),
     errors.VaultNotFound: (404, "vault_not_found", "There is no vault of this owner"),
+    errors.BalanceNotKnown: (404, "balance_not_known", "Nothing is known of that slot"),
+    errors.SlotNotIndexed: (422, "slot_not_indexed", "The slot is not indexed yet"),
     errors.NotFound: (404, "not_found", "What the request names does not exist"),
     errors.Conflict: (409, "conflict", "The request contradicts what is there"),
     errors.NoMultisig: (409, "no_multisig", "The vault has no multisig"),

@@ -7,6 +7,7 @@ from typing import Any, Literal
 
 import msgspec
 
+from cvms.store.balance_history import BalancePoint
 from cvms.store.history import HistoryRow
 from cvms.store.submissions import Submission
 from cvms.store.vaults import Tvl as TvlRow
@@ -117,6 +118,21 @@ def balance(row: VaultRow, *, cached: bool | msgspec.UnsetType = msgspec.UNSET) 
         slot=row.slot,
         as_of=row.updated_at,
         cached=cached,
+    )
+
+
+def past_balance(point: BalancePoint, slot: int) -> Balance:
+    """A vault's balances as they were in `slot`, which `point` tells."""
+    return Balance(
+        owner=point.owner,
+        vault=point.vault,
+        balance=point.total,
+        available=point.available,
+        locked=point.locked,
+        timelocked=point.timelocked,
+        yield_deposited=point.yield_deposited,
+        slot=slot,
+        as_of=point.block_time,
     )
 
 

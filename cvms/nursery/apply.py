@@ -7,17 +7,30 @@ appliers take turns, and an event that is recorded already has no effect again.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
 from typing import Any
 
 from cvms.chain.events import VaultClosedEvent
 from cvms.chain.types import Commitment
 from cvms.nursery.batch import Batch, Recorded
 from cvms.nursery.channels import IndexedBatch
+from cvms.nursery.ledger import points_after
 from cvms.nursery.mints import Mints
 from cvms.nursery.movements import Movement, counted_by_account, movements
 from cvms.nursery.vault_rows import balances, gone_row, row_now, same_balances
+from cvms.store import (
+    analytics,
+    balance_history,
+    events,
+    history,
+    outbox,
+    sums,
+    totals,
+    vault_books,
+    vault_mints,
+    vaults,
+)
 from cvms.store import cursor as cursors
-from cvms.store import events, history, outbox, sums, totals, vault_mints, vaults
 from cvms.store.connection import Connection
 from cvms.store.cursor import Cursor
 from cvms.store.database import Database
@@ -44,6 +57,7 @@ async def apply_batch(
         rows = await _vault_rows(conn, batch, mints)
         told = await _record_events(conn, counted)
         told += await _store_vaults(conn, rows)
+        await cursors.saw(conn, to.program, _newest_time(batch))
         position = await outbox.append(conn, told)
     owners = sorted({row.owner for _, row, _ in rows})
     return IndexedBatch(slot=to.slot, owners=tuple(owners), position=position)
@@ -99,7 +113,9 @@ async def _record_events(
         for each, owner_of in counted
         if each.row.identity in new
     ]
-    await _write_history(conn, moved)
+    lines = await _write_history(conn, moved)
+    await analytics.count(conn, lines)
+    await _write_balances(conn, lines)
     flat = [(each, movement) for each, found in moved for movement in found]
     for kind in sorted({movement.kind for _, movement in flat}):
         amounts = [movement.amount for _, movement in flat if movement.kind == kind]
@@ -109,18 +125,27 @@ async def _record_events(
 
 async def _write_history(
     conn: Connection, moved: Sequence[tuple[Recorded, Sequence[Movement]]]
-) -> None:
+) -> list[HistoryRow]:
     """Add the lines, and note where an account's sums leave those of its owner's history."""
     lines: list[HistoryRow] = []
+    written = 0
     for each, found in moved:
         lines += [_history_row(each, movement) for movement in found]
         if isinstance(each.event, VaultClosedEvent):
-            await history.add(conn, lines)
-            lines.clear()
+            await history.add(conn, lines[written:])
+            written = len(lines)
             await sums.begin_anew(conn, str(each.event.owner))
         elif not found and (counted := counted_by_account(each.event)):
             await sums.leave_out(conn, *counted)
-    await history.add(conn, lines)
+    await history.add(conn, lines[written:])
+    return lines
+
+
+async def _write_balances(conn: Connection, lines: Sequence[HistoryRow]) -> None:
+    """Note what each vault held after its lines, slot by slot."""
+    first = {line.owner: line.slot for line in reversed(lines)}
+    known = await balance_history.since(conn, first)
+    await balance_history.put(conn, points_after(known, lines))
 
 
 def _history_row(recorded: Recorded, movement: Movement) -> HistoryRow:
@@ -164,11 +189,18 @@ async def _store_vaults(
     conn: Connection, rows: Sequence[tuple[VaultRow | None, VaultRow, str]]
 ) -> list[OutboxMessage]:
     """Bring the rows forward; return a message for each whose balances have moved."""
+    touched_by = {row.owner: signature for _, row, signature in rows}
+    stored = await vault_books.bring_forward(conn, [row for _, row, _ in rows])
     return [
-        balance_message(row, signature=signature)
-        for before, row, signature in rows
-        if await vaults.upsert(conn, row) and not same_balances(row, before)
+        balance_message(row, signature=touched_by[row.owner])
+        for before, row in stored
+        if not same_balances(row, before)
     ]
+
+
+def _newest_time(batch: Batch) -> datetime | None:
+    times = [info.block_time for info in batch.passed if info.block_time is not None]
+    return datetime.fromtimestamp(max(times), UTC) if times else None
 
 
 def balance_message(row: VaultRow, *, signature: str | None) -> OutboxMessage:

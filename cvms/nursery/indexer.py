@@ -125,6 +125,8 @@ class Indexer:
             if moved is None or moved.signature != infos[-1].signature:
                 return False
             cursor = moved
+        async with self._database.connection() as conn:
+            await cursors.reach(conn, str(self._program), through)
         self._reached(through)
         return True
 

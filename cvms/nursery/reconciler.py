@@ -22,7 +22,7 @@ from cvms.nursery.channels import Board, OutboxWake, Reconciliations
 from cvms.nursery.comparison import Difference, InBooks, OnChain, differences
 from cvms.nursery.indexer import Progress
 from cvms.nursery.vault_rows import row_now
-from cvms.store import outbox, reconciliation, sums, vaults
+from cvms.store import outbox, reconciliation, sums, vault_books, vaults
 from cvms.store.connection import Connection
 from cvms.store.database import Database
 from cvms.store.vaults import VaultRow
@@ -163,7 +163,7 @@ class Reconciler:
         new = [each for each in found if each.healable or (owner, each) not in self._told]
         healable = any(each.healable for each in found)
         async with self._database.transaction() as conn:
-            healed = healable and await vaults.upsert(conn, chain.row)
+            healed = healable and bool(await vault_books.bring_forward(conn, [chain.row]))
             for each in new:
                 await reconciliation.log(conn, each.entry(chain, books, healed=healed))
             if healed:

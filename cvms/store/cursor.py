@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
+from datetime import datetime
 from typing import Any
 
 from cvms.store.connection import TrioConnection
@@ -23,6 +24,26 @@ ON CONFLICT (program) DO UPDATE SET
     previous_signature = EXCLUDED.previous_signature,
     updated_at = now()
 WHERE indexer_cursor.slot <= EXCLUDED.slot
+"""
+
+SAW = """
+UPDATE indexer_cursor
+SET block_time = greatest(block_time, %(block_time)s)
+WHERE program = %(program)s
+"""
+
+REACH = """
+UPDATE indexer_cursor
+SET through = %(slot)s
+WHERE program = %(program)s
+  AND (through IS NULL OR through < %(slot)s)
+"""
+
+FRONTIER = """
+SELECT max(through) AS slot,
+       greatest(now(), max(block_time)) AS now
+FROM indexer_cursor
+WHERE program = %(program)s
 """
 
 
@@ -48,3 +69,31 @@ async def advance(conn: TrioConnection[Any], cursor: Cursor) -> bool:
     """Move to `cursor`, in the transaction of its effects. False if it lies behind in slots."""
     done = await conn.execute(ADVANCE, asdict(cursor))
     return done.rowcount == 1
+
+
+@dataclass(frozen=True, slots=True)
+class Frontier:
+    """Up to which slot nothing is missing (None before the first transaction), and what time it is.
+
+    `now` is the database's clock, or the newest block's time where the chain's clock is ahead.
+    """
+
+    slot: int | None
+    now: datetime
+
+
+async def saw(conn: TrioConnection[Any], program: str, block_time: datetime | None) -> None:
+    """Note the time of a block; one that is not newer changes nothing."""
+    await conn.execute(SAW, {"program": program, "block_time": block_time})
+
+
+async def reach(conn: TrioConnection[Any], program: str, slot: int) -> None:
+    """Note that every confirmed transaction up to `slot` is applied."""
+    await conn.execute(REACH, {"program": program, "slot": slot})
+
+
+async def frontier(conn: TrioConnection[Any], program: str) -> Frontier:
+    """How far `program`'s transactions are applied, and the time for whoever has to wait."""
+    found = await fetch_one(conn, Frontier, FRONTIER, {"program": program})
+    assert found is not None
+    return found

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -10,7 +10,7 @@ from typing import Any
 from cvms.store.connection import TrioConnection
 from cvms.store.rows import by_column, fetch_all
 
-# The kinds of history rows; schema.sql refuses others.
+# The kinds of history rows that other modules name.
 DEPOSIT = "deposit"
 WITHDRAW = "withdraw"
 EMERGENCY_WITHDRAW = "emergency_withdraw"
@@ -59,6 +59,35 @@ OFFSET %(offset)s
 """
 
 _NEWEST = 2**63 - 1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Effect:
+    """How often a row's amount is added to each of the vault's balances."""
+
+    total: int = 0
+    available: int = 0
+    locked: int = 0
+    timelocked: int = 0
+    yield_deposited: int = 0
+
+
+# By the kind of row; schema.sql refuses others.
+EFFECTS: Mapping[str, Effect] = {
+    DEPOSIT: Effect(total=1, available=1),
+    WITHDRAW: Effect(total=-1, available=-1),
+    # What is available goes first, then what is locked: see nursery/ledger.py.
+    EMERGENCY_WITHDRAW: Effect(total=-1, available=-1),
+    "lock": Effect(available=-1, locked=1),
+    "unlock": Effect(available=1, locked=-1),
+    "transfer_in": Effect(total=1, available=1),
+    "transfer_out": Effect(total=-1, available=-1),
+    "timelock": Effect(available=-1, timelocked=1),
+    "timelock_release": Effect(available=1, timelocked=-1),
+    "yield_deposit": Effect(available=-1, yield_deposited=1),
+    "yield_withdraw": Effect(available=1, yield_deposited=-1),
+    "yield_compound": Effect(total=1, yield_deposited=1),
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

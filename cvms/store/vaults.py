@@ -99,6 +99,11 @@ class VaultRow:
     def __post_init__(self) -> None:
         object.__setattr__(self, "delegates", tuple(self.delegates))
 
+    @property
+    def closed(self) -> bool:
+        """Whether the row is all that is left of the vault (see nursery/vault_rows.py)."""
+        return self.state.get("closed") is True
+
 
 @dataclass(frozen=True, slots=True)
 class Tvl:

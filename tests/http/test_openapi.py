@@ -13,7 +13,7 @@ async def test_the_document_names_every_route_of_the_application(service: Servic
     document = (await service.get("/openapi.json")).json()
     assert document["openapi"] == "3.1.0"
     served = {
-        (re.sub(r"<(\w+)>", r"{\1}", rule.rule), method)
+        (re.sub(r"<(?:[^:>]*:)?(\w+)>", r"{\1}", rule.rule), method)
         for rule in service.app.url_map.iter_rules()
         for method in (rule.methods or set()) - {"HEAD", "OPTIONS"}
         if not rule.websocket and not rule.rule.startswith(("/openapi.json", "/docs"))

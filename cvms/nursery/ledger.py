@@ -1,0 +1,70 @@
+"""What vaults hold after each movement: the program's rules, on plain values."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+
+from cvms.store.balance_history import BalancePoint
+from cvms.store.history import EFFECTS, EMERGENCY_WITHDRAW, HistoryRow
+
+Points = dict[int, BalancePoint]
+
+
+def points_after(known: Sequence[BalancePoint], lines: Iterable[HistoryRow]) -> list[BalancePoint]:
+    """The points that these lines add to those `known`: one for each owner and slot.
+
+    `known` holds for each owner what was so before its first line, and everything since. An account
+    that was read in the slot of a line has counted that line already.
+    """
+    of_owner: dict[str, Points] = {}
+    for point in known:
+        of_owner.setdefault(point.owner, {})[point.slot] = point
+    added: dict[tuple[str, int], BalancePoint] = {}
+    for line in lines:
+        points = of_owner.setdefault(line.owner, {})
+        before = points[slot] if (slot := _last(points, line.slot)) is not None else _empty(line)
+        if before.observed and before.slot == line.slot:
+            continue
+        points[line.slot] = added[line.owner, line.slot] = after(before, line)
+    return list(added.values())
+
+
+def after(before: BalancePoint, line: HistoryRow) -> BalancePoint:
+    """What the vault holds once the line has moved its amount."""
+    effect = EFFECTS[line.kind]
+    available = before.available + effect.available * line.amount
+    locked = before.locked + effect.locked * line.amount
+    if line.kind == EMERGENCY_WITHDRAW and available < 0:
+        available, locked = 0, locked + available
+    return replace(
+        before,
+        slot=line.slot,
+        vault=line.vault,
+        total=before.total + effect.total * line.amount,
+        available=available,
+        locked=locked,
+        timelocked=before.timelocked + effect.timelocked * line.amount,
+        yield_deposited=before.yield_deposited + effect.yield_deposited * line.amount,
+        block_time=line.block_time,
+        observed=False,
+    )
+
+
+def _last(points: Points, slot: int) -> int | None:
+    return max((each for each in points if each <= slot), default=None)
+
+
+def _empty(line: HistoryRow) -> BalancePoint:
+    return BalancePoint(
+        owner=line.owner,
+        slot=line.slot,
+        vault=line.vault,
+        total=0,
+        available=0,
+        locked=0,
+        timelocked=0,
+        yield_deposited=0,
+        block_time=None,
+        observed=False,
+    )

@@ -1,0 +1,255 @@
+"""Sums over all vaults and all movements, kept with what they are sums of.
+
+`count` and `moved` are called in the transaction that writes the history and the vaults, so a
+movement that is recorded already is not counted again. Every sum is linear: to take movements back,
+count them with their amounts and counts below zero.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Literal
+
+from cvms.store.connection import TrioConnection
+from cvms.store.history import EFFECTS, HistoryRow
+from cvms.store.rows import by_column, fetch_all, fetch_one
+from cvms.store.vaults import VaultRow
+
+Bucket = Literal["hour", "day"]
+
+# A line that has no time happened no earlier than the newest one before it. Each hour that moved,
+# and each that is known after the first of them, grows by what moved up to then: almost always that
+# is the newest hour alone.
+COUNT = """
+WITH lines AS (
+    SELECT kind, amount, growth,
+           coalesce(
+               block_time,
+               greatest(
+                   max(block_time) OVER (ORDER BY place),
+                   (SELECT max(hour) FROM tvl_hours)
+               ),
+               now()
+           ) AS at
+    FROM unnest(
+        %(kind)s::TEXT[], %(amount)s::NUMERIC[], %(growth)s::NUMERIC[],
+        %(block_time)s::TIMESTAMPTZ[]
+    ) WITH ORDINALITY AS line (kind, amount, growth, block_time, place)
+),
+counted AS (
+    INSERT INTO flows (bucket, start, kind, count, amount)
+    SELECT bucket, date_trunc(bucket, at, 'UTC'), kind, count(*), sum(amount)
+    FROM lines
+    CROSS JOIN (VALUES ('hour'), ('day')) AS buckets (bucket)
+    GROUP BY 1, 2, 3
+    ON CONFLICT (bucket, start, kind) DO UPDATE SET
+        count = flows.count + EXCLUDED.count,
+        amount = flows.amount + EXCLUDED.amount
+),
+net AS (
+    SELECT date_trunc('hour', at, 'UTC') AS hour,
+           sum(growth) AS growth
+    FROM lines
+    GROUP BY 1
+),
+touched AS (
+    SELECT hour
+    FROM net
+    UNION
+    SELECT hour
+    FROM tvl_hours
+    WHERE hour >= (SELECT min(hour) FROM net)
+)
+INSERT INTO tvl_hours (hour, tvl)
+SELECT hour,
+       coalesce(
+           (
+               SELECT known.tvl
+               FROM tvl_hours AS known
+               WHERE known.hour <= touched.hour
+               ORDER BY known.hour DESC
+               LIMIT 1
+           ),
+           0
+       ) + (SELECT sum(net.growth) FROM net WHERE net.hour <= touched.hour)
+FROM touched
+ON CONFLICT (hour) DO UPDATE SET
+    tvl = EXCLUDED.tvl
+"""
+
+# In the order of the key, so that two writers cannot wait for each other.
+MOVE = """
+INSERT INTO vault_sizes (digits, vaults, total, available, locked, timelocked, yield_deposited)
+SELECT CASE total WHEN 0 THEN 0 ELSE length(total::TEXT) END AS digits,
+       sum(sign), sum(sign * total), sum(sign * available), sum(sign * locked),
+       sum(sign * timelocked), sum(sign * yield_deposited)
+FROM unnest(
+    %(sign)s::SMALLINT[], %(total)s::NUMERIC[], %(available)s::NUMERIC[], %(locked)s::NUMERIC[],
+    %(timelocked)s::NUMERIC[], %(yield_deposited)s::NUMERIC[]
+) AS change (sign, total, available, locked, timelocked, yield_deposited)
+GROUP BY 1
+ORDER BY 1
+ON CONFLICT (digits) DO UPDATE SET
+    vaults = vault_sizes.vaults + EXCLUDED.vaults,
+    total = vault_sizes.total + EXCLUDED.total,
+    available = vault_sizes.available + EXCLUDED.available,
+    locked = vault_sizes.locked + EXCLUDED.locked,
+    timelocked = vault_sizes.timelocked + EXCLUDED.timelocked,
+    yield_deposited = vault_sizes.yield_deposited + EXCLUDED.yield_deposited
+"""
+
+SIZES = """
+SELECT digits, vaults, total
+FROM vault_sizes
+ORDER BY digits
+"""
+
+HOLDINGS = """
+SELECT coalesce(sum(vaults), 0)::BIGINT AS vaults,
+       coalesce(sum(total), 0) AS total,
+       coalesce(sum(available), 0) AS available,
+       coalesce(sum(locked), 0) AS locked,
+       coalesce(sum(timelocked), 0) AS timelocked,
+       coalesce(sum(yield_deposited), 0) AS yield_deposited
+FROM vault_sizes
+"""
+
+SERIES = """
+SELECT start, coalesce(newest.tvl, 0) AS tvl
+FROM generate_series(
+    %(since)s::TIMESTAMPTZ, %(until)s::TIMESTAMPTZ - INTERVAL '1 microsecond', %(step)s::INTERVAL
+) AS bucket (start)
+LEFT JOIN LATERAL (
+    SELECT tvl
+    FROM tvl_hours
+    WHERE hour < start + %(step)s::INTERVAL
+    ORDER BY hour DESC
+    LIMIT 1
+) AS newest ON TRUE
+ORDER BY start
+"""
+
+# One row for each bucket and kind that moved.
+FLOWS = """
+SELECT start, kind, count, amount
+FROM flows
+WHERE bucket = %(bucket)s
+  AND start >= %(since)s
+  AND start < %(until)s
+ORDER BY start
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Size:
+    """The open vaults whose total has so many decimal digits (0: they hold nothing)."""
+
+    digits: int
+    vaults: int
+    total: int
+
+    def __post_init__(self) -> None:
+        _whole(self, "total")
+
+
+@dataclass(frozen=True, slots=True)
+class Holdings:
+    """What all open vaults hold together."""
+
+    vaults: int
+    total: int
+    available: int
+    locked: int
+    timelocked: int
+    yield_deposited: int
+
+    def __post_init__(self) -> None:
+        _whole(self, "total", "available", "locked", "timelocked", "yield_deposited")
+
+
+@dataclass(frozen=True, slots=True)
+class TvlPoint:
+    """What all vaults held at the end of the bucket that begins at `start`."""
+
+    start: datetime
+    tvl: int
+
+    def __post_init__(self) -> None:
+        _whole(self, "tvl")
+
+
+@dataclass(frozen=True, slots=True)
+class Flow:
+    """How many movements of a kind there were in a bucket, and how much they moved together."""
+
+    start: datetime
+    kind: str
+    count: int
+    amount: int
+
+    def __post_init__(self) -> None:
+        _whole(self, "amount")
+
+
+async def count(conn: TrioConnection[Any], lines: Sequence[HistoryRow]) -> None:
+    """Count these lines of the history, each of which is new, in their order.
+
+    Only whoever holds the indexer's cursor may call it: two at once would lose an hour's sum.
+    """
+    if lines:
+        columns = by_column(lines, ("kind", "amount", "block_time"))
+        # Locks, timelocks and yield positions stay in the vault's total, and the two sides of a
+        # transfer make up for each other.
+        growth = [EFFECTS[line.kind].total * line.amount for line in lines]
+        await conn.execute(COUNT, columns | {"growth": growth})
+
+
+async def moved(
+    conn: TrioConnection[Any], pairs: Sequence[tuple[VaultRow | None, VaultRow]]
+) -> None:
+    """Each vault's row is no longer the first of its pair, but the second.
+
+    The first must be what the database held, under a lock: see store/vaults.py.
+    """
+    changes = [(-1, before) for before, _ in pairs if before is not None and not before.closed]
+    changes += [(1, now) for _, now in pairs if not now.closed]
+    if changes:
+        names = ("total", "available", "locked", "timelocked", "yield_deposited")
+        columns = by_column([row for _, row in changes], names)
+        await conn.execute(MOVE, columns | {"sign": [sign for sign, _ in changes]})
+
+
+async def sizes(conn: TrioConnection[Any]) -> list[Size]:
+    """The distribution of what vaults hold, for the sizes that there ever were."""
+    return await fetch_all(conn, Size, SIZES, {})
+
+
+async def holdings(conn: TrioConnection[Any]) -> Holdings:
+    """What all open vaults hold together."""
+    found = await fetch_one(conn, Holdings, HOLDINGS, {})
+    assert found is not None
+    return found
+
+
+async def series(
+    conn: TrioConnection[Any], *, since: datetime, until: datetime, bucket: Bucket
+) -> list[TvlPoint]:
+    """One point for each bucket from `since` to before `until`, which are bounds of buckets."""
+    params = {"since": since, "until": until, "step": f"1 {bucket}"}
+    return await fetch_all(conn, TvlPoint, SERIES, params)
+
+
+async def flows(
+    conn: TrioConnection[Any], *, since: datetime, until: datetime, bucket: Bucket
+) -> list[Flow]:
+    """What moved in the buckets that begin from `since` to before `until`, oldest first."""
+    params = {"since": since, "until": until, "bucket": bucket}
+    return await fetch_all(conn, Flow, FLOWS, params)
+
+
+def _whole(row: object, *names: str) -> None:
+    """PostgreSQL's sums are NUMERIC; units are whole."""
+    for name in names:
+        object.__setattr__(row, name, int(getattr(row, name)))
