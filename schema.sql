@@ -240,6 +240,30 @@ CREATE TABLE IF NOT EXISTS idempotency_keys (
 );
 CREATE INDEX IF NOT EXISTS idempotency_keys_by_age ON idempotency_keys (created_at);
 
+-- migration 5: second factors
+
+-- An owner's secret, sealed (store/sealed.py), with what of its codes is used up and how often in a
+-- row a code was wrong. One that was never enabled is pruned by age; the others stay until their
+-- owner disables them.
+CREATE TABLE IF NOT EXISTS twofa (
+    owner TEXT PRIMARY KEY,
+    secret BYTEA NOT NULL,
+    created_at TIMESTAMPTZ NOT NULL,
+    enabled_at TIMESTAMPTZ,
+    last_step BIGINT NOT NULL DEFAULT 0,
+    failures INTEGER NOT NULL DEFAULT 0 CHECK (failures >= 0),
+    locked_until TIMESTAMPTZ
+);
+CREATE INDEX IF NOT EXISTS twofa_waiting ON twofa (created_at) WHERE enabled_at IS NULL;
+
+-- What is kept of the codes for a lost device: SHA-256 with the owner as salt (http/totp.py).
+CREATE TABLE IF NOT EXISTS twofa_recovery_codes (
+    owner TEXT NOT NULL REFERENCES twofa ON DELETE CASCADE,
+    hash BYTEA NOT NULL CHECK (length(hash) = 32),
+    used_at TIMESTAMPTZ,
+    PRIMARY KEY (owner, hash)
+);
+
 -- migration 6: vaults in any order, and as they were
 
 -- A closed vault keeps its row (see nursery/vault_rows.py) and is in no list.

@@ -20,9 +20,10 @@ from cvms.config import (
     load_admin_secret,
     load_config,
     load_database_url,
+    load_encryption_keys,
     load_programs,
 )
-from cvms.errors import ConfigurationError, leaves
+from cvms.errors import ConfigurationError, Unsealable, leaves
 from cvms.log import configure_logging
 
 
@@ -126,6 +127,29 @@ def _audit_verify(_: argparse.Namespace) -> int:
     return 1
 
 
+def _reseal(_: argparse.Namespace) -> int:
+    from cvms.store import twofa  # noqa: PLC0415
+    from cvms.store.database import open_database  # noqa: PLC0415
+    from cvms.store.sealed import Sealer  # noqa: PLC0415
+
+    environ = _environment()
+    sealer, url = Sealer(load_encryption_keys(environ)), load_database_url(environ)
+
+    async def reseal() -> int | Unsealable:
+        async with open_database(url) as database, database.dedicated() as conn:
+            try:
+                return await twofa.reseal(conn, sealer)
+            except Unsealable as error:
+                return error
+
+    result = trio.run(reseal)
+    if isinstance(result, Unsealable):
+        print(f"cvms: {result} Nothing after it is sealed anew.", file=sys.stderr)
+        return 1
+    print(f"{result} secrets are sealed anew; now all are under the first key")
+    return 0
+
+
 def _environment() -> dict[str, str]:
     """The environment over `.env` of the working directory."""
     from_file = {name: value for name, value in dotenv_values(".env").items() if value}
@@ -224,6 +248,11 @@ def _parser() -> argparse.ArgumentParser:
     audits = audit.add_subparsers(required=True, metavar="command")
     verify = _with_help(audits, "verify", "check that no entry was changed or taken out")
     verify.set_defaults(run=_audit_verify)
+
+    reseal = _with_help(
+        commands, "reseal", "seal every secret anew under the first of DATA_ENCRYPTION_KEYS"
+    )
+    reseal.set_defaults(run=_reseal)
     return parser
 
 

@@ -180,6 +180,12 @@ def load_admin_secret(environ: Mapping[str, str]) -> bytes:
     return secret
 
 
+def load_encryption_keys(environ: Mapping[str, str]) -> tuple[bytes, ...]:
+    """DATA_ENCRYPTION_KEYS, which must be set."""
+    read = _Reader(environ)
+    return read("DATA_ENCRYPTION_KEYS", _encryption_keys, None, _ENCRYPTION_KEYS, secret=True)
+
+
 def load_programs(environ: Mapping[str, str]) -> Programs:
     """PROGRAM_ID, POSITION_MANAGER_PROGRAM_ID, YIELD_POOL_PROGRAM_ID, USDT_MINT.
 

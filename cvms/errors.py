@@ -58,6 +58,18 @@ class NonceUsed(CvmsError):
     """The nonce has already had its effect (409)."""
 
 
+class SecondFactorRequired(CvmsError):
+    """The owner has set up a second factor, and no code came with the request (401)."""
+
+
+class InvalidSecondFactor(CvmsError):
+    """The code is none of the owner's at this time (401)."""
+
+
+class SecondFactorUsed(CvmsError):
+    """The code, or one after it, has already had its effect (409)."""
+
+
 class InvalidToken(CvmsError):
     """The administrator's token is missing, forged, expired or of another service (401)."""
 
@@ -191,6 +203,10 @@ class AdminDisabled(CvmsError):
 
 class SealingDisabled(CvmsError):
     """No key is set, so no secret can be kept or read (503)."""
+
+
+class TwoFactorDisabled(SealingDisabled):
+    """No key is set, so there are no second factors, and none that is on can be checked (503)."""
 
 
 class Unsealable(CvmsError):

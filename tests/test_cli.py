@@ -14,7 +14,11 @@ from cvms.http.tokens import Role, authenticate
 from cvms.store import audit
 from cvms.store.database import open_database
 
-COMMANDS = [[], ["serve"], ["dev"], ["localnet"], ["demo"], ["token"], ["audit", "verify"]]
+COMMANDS = [
+    [],
+    *([word] for word in ("serve", "dev", "localnet", "demo", "token", "reseal")),
+    ["audit", "verify"],
+]
 
 
 @pytest.mark.parametrize("command", COMMANDS)

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import time
+from collections.abc import Callable
+
 from solders.keypair import Keypair
 
 from cvms.chain.protocols.latest import LatestRates
@@ -21,6 +24,7 @@ from cvms.http import (
     positions,
     probes,
     transactions,
+    twofa,
     vault,
     vaults,
     yields,
@@ -57,6 +61,7 @@ def create_app(
     yield_sources: Sequence[YieldSource] = (),
     websocket_limits: WebSocketLimits | None = None,
     max_in_flight: int = MAX_IN_FLIGHT,
+    wall_clock: Callable[[], float] = time.time,
 ) -> Edge:
     """The front end on top of what the composition root has built."""
     limits = Limits(
@@ -78,6 +83,7 @@ def create_app(
         metrics=metrics,
         limits=limits,
         sealer=Sealer(config.data_encryption_keys),
+        wall_clock=wall_clock,
         reconcile=reconciliations or Reconciliations(),
         yield_rates=LatestRates(
             rpc, yield_sources, programs=programs, max_age=config.yield_rates_seconds
@@ -98,6 +104,7 @@ def create_app(
         *policies.ROUTES,
         *administration.ROUTES,
         *transactions.ROUTES,
+        *twofa.ROUTES,
     )
     register(app, services, routes)
     register_docs(app, routes)

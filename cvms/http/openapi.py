@@ -30,6 +30,7 @@ from cvms.http.routing import Auth, Route
 TAGS = {
     "operation": "Is it alive, ready, and how is it doing",
     "authentication": "What a wallet signs with",
+    "second factor": "A code beside the wallet's signature",
     "vaults": "Vaults, their balances and their history",
     "positions": "Collateral that positions hold",
     "yield": "What vaults earn elsewhere",
@@ -238,6 +239,9 @@ def _implied(route: Route) -> Iterable[type[BaseException]]:
     """The outcomes that follow from what the route takes."""
     if route.body is not None or route.query is not None or "<" in route.rule:
         yield errors.InvalidRequest
+    if route.second_factor:
+        yield from (errors.SecondFactorRequired, errors.InvalidSecondFactor)
+        yield from (errors.SecondFactorUsed, errors.TwoFactorDisabled, errors.Unsealable)
     if route.idempotent:
         yield errors.IdempotencyKeyReused
     if route.auth in {Auth.ADMIN, Auth.WALLET_OR_ADMIN}:

@@ -38,6 +38,9 @@ OUTCOMES: dict[type[BaseException], tuple[int, str, str]] = {
     errors.NonceUnknown: (401, "invalid_nonce", "The nonce was not issued to this owner"),
     errors.NonceExpired: (401, "nonce_expired", "The nonce has expired"),
     errors.NonceUsed: (409, "nonce_used", "The nonce has already been used"),
+    errors.SecondFactorRequired: (401, "second_factor_required", "A second factor is needed"),
+    errors.InvalidSecondFactor: (401, "invalid_second_factor", "The code is not right"),
+    errors.SecondFactorUsed: (409, "second_factor_used", "The code has already been used"),
     errors.InvalidToken: (401, "invalid_token", "No valid administrator's token"),
     errors.NotAllowed: (403, "not_allowed", "The role does not reach so far"),
     errors.VaultNotFound: (404, "vault_not_found", "There is no vault of this owner"),
@@ -67,6 +70,7 @@ OUTCOMES: dict[type[BaseException], tuple[int, str, str]] = {
     errors.RpcError: (502, "chain_error", "The chain's node answered with an error"),
     errors.DecodeError: (502, "chain_data_unreadable", "The chain's data is not understood"),
     errors.AdminDisabled: (503, "admin_disabled", "The administrators' routes are off"),
+    errors.TwoFactorDisabled: (503, "twofa_disabled", "Second factors are off"),
     errors.SealingDisabled: (503, "sealing_disabled", "Secrets cannot be kept here"),
     errors.Unsealable: (503, "sealed_data_unreadable", "What was kept sealed cannot be opened"),
     errors.Overloaded: (503, "overloaded", "Too many requests are in flight"),
@@ -221,6 +225,8 @@ def _headers(status: int, error: BaseException | None = None) -> dict[str, str]:
         return {"Retry-After": str(error.retry_after)}
     if isinstance(error, errors.InvalidToken):
         return {"WWW-Authenticate": "Bearer"}
+    if isinstance(error, errors.SecondFactorRequired | errors.InvalidSecondFactor):
+        return {"WWW-Authenticate": "Second-Factor"}
     if status == 401:
         # RFC 9110, 11.6.1: a 401 names the scheme; ours is the wallet's signature in the body.
         return {"WWW-Authenticate": "Wallet-Signature"}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from solders.keypair import Keypair
@@ -34,5 +35,7 @@ class Services:
     metrics: Metrics
     limits: Limits
     sealer: Sealer
+    # Unix seconds.
+    wall_clock: Callable[[], float]
     reconcile: Reconciliations
     yield_rates: LatestRates

@@ -16,6 +16,7 @@ from cvms.http.body import Body, Nonce, Seconds, SignInMessage, TokenAmount, Wal
 from cvms.http.operations import COSIGN, COSIGN_OR_SUBMIT, SIGNED_REFUSALS, carry_out
 from cvms.http.requesters import SignedRequest
 from cvms.http.routing import Auth, Route
+from cvms.http.second_factor import second_factor
 from cvms.http.services import Services
 from cvms.http.wallet import signed_text
 
@@ -75,7 +76,7 @@ async def deposit(services: Services, body: Deposit) -> Answer | Response:
 
 async def withdraw(services: Services, body: Withdraw) -> Answer | Response:
     """Move tokens out, to the owner or a whitelisted recipient; at once where we are delegate."""
-    signed = body.request("withdraw", body.amount)
+    signed = second_factor(services, body.request("withdraw", body.amount))
     plan = partial(plans.withdraw, services, body.owner, body.amount, body.recipient or body.owner)
     return await carry_out(services, "withdraw", plan, owner=body.owner, requester=signed)
 
@@ -96,7 +97,7 @@ async def remove_delegate(services: Services, body: Delegate) -> Answer | Respon
 
 async def request_withdraw(services: Services, body: Deposit) -> Answer | Response:
     """Ask for a withdrawal that the vault's minimum delay allows later."""
-    signed = body.request("request_withdraw", body.amount)
+    signed = second_factor(services, body.request("request_withdraw", body.amount))
     instruction = instructions.request_withdraw(
         services.programs, owner=body.owner, amount=body.amount
     )
@@ -113,7 +114,9 @@ async def request_withdraw(services: Services, body: Deposit) -> Answer | Respon
 
 async def schedule_withdraw(services: Services, body: Schedule) -> Answer | Response:
     """Put available tokens into a timelock; at once where we are delegate."""
-    signed = body.request("schedule", body.amount, body.duration_seconds)
+    signed = second_factor(
+        services, body.request("schedule", body.amount, body.duration_seconds)
+    )
     instruction = partial(_schedule, services, body)
     plan = partial(
         plans.by_owner_or_delegate,

@@ -7,7 +7,7 @@ from datetime import timedelta
 import trio
 
 from cvms.nursery.channels import Board
-from cvms.store import idempotency, nonces, outbox, reconciliation, submissions
+from cvms.store import idempotency, nonces, outbox, reconciliation, submissions, twofa
 from cvms.store.database import Database
 
 EVERY_SECONDS = 600.0
@@ -17,6 +17,8 @@ BUILT_AGE = timedelta(days=1)
 """A block hash lives for a minute or two: what was not signed by then never will be."""
 ANSWER_AGE = timedelta(days=1)
 """How long a request may be sent again under its Idempotency-Key."""
+SETUP_AGE = timedelta(days=1)
+"""A second factor that nobody has shown a code of is of no use after an hour."""
 RECONCILIATION_AGE = timedelta(days=90)
 
 
@@ -41,4 +43,5 @@ class Retention:
             await nonces.prune(conn)
             await submissions.prune_built(conn, BUILT_AGE)
             await idempotency.prune(conn, ANSWER_AGE)
+            await twofa.prune(conn, SETUP_AGE)
             await reconciliation.prune(conn, RECONCILIATION_AGE)

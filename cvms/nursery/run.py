@@ -115,6 +115,8 @@ async def _serve(
         )
         if config.admin_jwt_secret is None:
             log.warning("administrators_routes_are_off", unset="ADMIN_JWT_SECRET")
+        if not config.data_encryption_keys:
+            log.warning("second_factors_are_off", unset="DATA_ENCRYPTION_KEYS")
         watched = partial(supervise, board=parts.board, metrics=metrics)
         prepared = trio.Event()
         async with trio.open_nursery() as background:

@@ -38,10 +38,12 @@ class Sealer:
         try:
             labelled = MultiFernet(self._fernets).decrypt(sealed)
         except InvalidToken:
-            raise Unsealable("No key of DATA_ENCRYPTION_KEYS opens what is sealed here.") from None
+            raise Unsealable(
+                f"No key of DATA_ENCRYPTION_KEYS opens what is sealed as {about}."
+            ) from None
         label = _label(about)
         if not labelled.startswith(label):
-            raise Unsealable(f"What is sealed here is not about {about}.")
+            raise Unsealable(f"What is sealed as {about} was sealed as something else.")
         return labelled[len(label) :]
 
     def reseal(self, sealed: bytes, *, about: str) -> bytes | None:

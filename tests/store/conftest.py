@@ -28,6 +28,7 @@ DELETE FROM outbox;
 DELETE FROM outbox_topics;
 UPDATE outbox_head SET position = 0;
 DELETE FROM nonces;
+DELETE FROM twofa;
 DELETE FROM audit_logs;
 UPDATE audit_head SET id = 0, hash = decode(repeat('00', 32), 'hex');
 DELETE FROM submissions;

@@ -1,0 +1,239 @@
+"""/api/2fa: an owner sets up a second factor, shows that the device has it, and takes it away."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta
+from types import MappingProxyType
+from typing import Annotated, Any
+
+import msgspec
+import trio
+from quart import request
+from solders.pubkey import Pubkey
+
+from cvms.errors import (
+    Conflict,
+    InvalidSecondFactor,
+    InvalidSignature,
+    NonceExpired,
+    NonceUnknown,
+    NonceUsed,
+    NotFound,
+    TwoFactorDisabled,
+    Unsealable,
+)
+from cvms.http import totp
+from cvms.http.answers import Answer
+from cvms.http.body import Body, owner_in_path
+from cvms.http.operations import counted
+from cvms.http.routing import Auth, Route
+from cvms.http.second_factor import second_factor
+from cvms.http.services import Services
+from cvms.http.vault import Signed
+from cvms.store import audit, twofa
+from cvms.store.connection import TrioConnection
+from cvms.store.twofa import Factor
+
+# How long a setup waits for its first code.
+SETUP_AGE = timedelta(hours=1)
+# Nobody signs `verify`, so that a stranger may guess: wrong codes end the setup, not the owner's
+# access, and most of a stranger's guesses end at the limit of one address (http/limits.py).
+MOST_GUESSES = 50
+
+TotpCode = Annotated[str, msgspec.Meta(pattern=r"^[0-9]{6}\Z")]
+
+
+class Verify(Body, frozen=True):
+    owner: Pubkey
+    code: TotpCode
+
+
+class TwoFactorSetup(msgspec.Struct, frozen=True):
+    """What a device needs, told this once. `qr_code` shows `otpauth_uri`: a PNG as a data URI."""
+
+    secret: str
+    otpauth_uri: str
+    qr_code: str
+    recovery_codes: list[str]
+
+
+class TwoFactorStatus(msgspec.Struct, frozen=True):
+    """Whether, and since when, withdrawals take a code; and how many recovery codes are unused."""
+
+    enabled: bool
+    since: datetime | None
+    recovery_codes_left: int
+
+
+async def setup(services: Services, body: Signed) -> Answer:
+    """A new secret and recovery codes, in place of those that no code was shown of yet."""
+    with counted(services, "twofa_setup"):
+        _require_keys(services)
+        signed = body.request("twofa_setup")
+        await signed.check(services)
+        owner, secret, codes = str(body.owner), totp.new_secret(), totp.new_recovery_codes()
+        uri = totp.uri_of(secret, owner)
+        image = await trio.to_thread.run_sync(totp.image_of, uri)
+        async with services.database.transaction() as conn:
+            await signed.consume(conn)
+            await twofa.begin(
+                conn,
+                owner,
+                secret=secret,
+                hashes=[totp.recovery_hash(owner, code) for code in codes],
+                at=_now(services),
+                sealer=services.sealer,
+            )
+            await _write_down(conn, "twofa_setup", owner)
+    return Answer(TwoFactorSetup(secret, uri, image, codes))
+
+
+async def verify(services: Services, body: Verify) -> Answer:
+    """Show the first code: from now on withdrawals take one. This code is used up by it.
+
+    Nobody signs here: only whoever has got the secret can know a code.
+    """
+    with counted(services, "twofa_verify"):
+        _require_keys(services)
+        owner, now = str(body.owner), _now(services)
+        await services.limits.admit_guess(request, owner)
+        async with services.database.transaction() as conn:
+            factor = _waiting(await twofa.lock(conn, owner), owner, now)
+            secret = factor.secret(services.sealer)
+            steps = totp.matching_steps(secret, body.code, now.timestamp())
+            if steps:
+                await twofa.enable(conn, owner, steps[-1], now)
+                await _write_down(conn, "twofa_enable", owner)
+            else:
+                await _count(conn, factor)
+    if not steps:
+        raise InvalidSecondFactor("The code is none of the secret that waits to be verified.")
+    return Answer(TwoFactorStatus(True, now, totp.RECOVERY_CODES))
+
+
+def _waiting(factor: Factor | None, owner: str, now: datetime) -> Factor:
+    if factor is None or (factor.enabled_at is None and now - factor.created_at > SETUP_AGE):
+        raise NotFound(f"No second factor of {owner} waits to be verified: set one up first.")
+    if factor.enabled_at is not None:
+        raise Conflict(f"The second factor of {owner} is on already.")
+    return factor
+
+
+async def _count(conn: TrioConnection[Any], factor: Factor) -> None:
+    guesses = factor.failures + 1
+    if guesses < MOST_GUESSES:
+        await twofa.fail(conn, factor.owner, None)
+    else:
+        await twofa.remove(conn, factor.owner)
+    details = {"guesses": guesses, "setup_ended": guesses >= MOST_GUESSES}
+    await _write_down(
+        conn,
+        "twofa_enable",
+        factor.owner,
+        actor="anonymous",
+        outcome="refused",
+        details=details,
+    )
+
+
+async def disable(services: Services, body: Signed) -> Answer:
+    """Take the second factor away, with its recovery codes. Takes a code in X-2FA-CODE."""
+    with counted(services, "twofa_disable"):
+        _require_keys(services)
+        owner = str(body.owner)
+        shown = second_factor(services, body.request("twofa_disable"), required=True)
+        await shown.check(services)
+        async with services.database.transaction() as conn:
+            await shown.consume(conn)
+            await twofa.remove(conn, owner)
+            await _write_down(conn, "twofa_disable", owner)
+    return Answer(OFF)
+
+
+async def status(services: Services, owner: str) -> Answer:
+    """Whether an owner's second factor is on. Anybody may ask."""
+    _require_keys(services)
+    key = str(owner_in_path(owner))
+    async with services.database.connection() as conn:
+        found = await twofa.status(conn, key)
+    if found is None:
+        return Answer(OFF)
+    return Answer(TwoFactorStatus(True, found.since, found.recovery_codes_left))
+
+
+OFF = TwoFactorStatus(enabled=False, since=None, recovery_codes_left=0)
+
+
+def _require_keys(services: Services) -> None:
+    if not services.sealer.enabled:
+        raise TwoFactorDisabled(
+            "DATA_ENCRYPTION_KEYS is not set: there are no second factors here."
+        )
+
+
+def _now(services: Services) -> datetime:
+    return datetime.fromtimestamp(services.wall_clock(), UTC)
+
+
+async def _write_down(
+    conn: TrioConnection[Any],
+    action: str,
+    owner: str,
+    *,
+    actor: str | None = None,
+    outcome: str = "accepted",
+    details: Mapping[str, Any] = MappingProxyType({}),
+) -> None:
+    entry = audit.AuditEntry(
+        actor=actor or owner, action=action, owner=owner, outcome=outcome, details=dict(details)
+    )
+    await audit.append(conn, entry)
+
+
+_SIGNED = (InvalidSignature, NonceUnknown, NonceExpired, NonceUsed)
+_KEPT = (TwoFactorDisabled, Unsealable)
+
+ROUTES = (
+    Route(
+        method="POST",
+        rule="/api/2fa/setup",
+        view=setup,
+        body=Signed,
+        replies={200: TwoFactorSetup},
+        refusals=(*_SIGNED, *_KEPT, Conflict),
+        auth=Auth.WALLET,
+        sensitive=True,
+        tags=("second factor",),
+    ),
+    Route(
+        method="POST",
+        rule="/api/2fa/verify",
+        view=verify,
+        body=Verify,
+        replies={200: TwoFactorStatus},
+        refusals=(*_KEPT, InvalidSecondFactor, NotFound, Conflict),
+        sensitive=True,
+        tags=("second factor",),
+    ),
+    Route(
+        method="POST",
+        rule="/api/2fa/disable",
+        view=disable,
+        body=Signed,
+        replies={200: TwoFactorStatus},
+        refusals=(*_SIGNED, Conflict),
+        auth=Auth.WALLET,
+        sensitive=True,
+        second_factor=True,
+        tags=("second factor",),
+    ),
+    Route(
+        method="GET",
+        rule="/api/2fa/status/<owner>",
+        view=status,
+        replies={200: TwoFactorStatus},
+        refusals=(TwoFactorDisabled,),
+        tags=("second factor",),
+    ),
+)

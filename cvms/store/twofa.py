@@ -1,0 +1,270 @@
+"""Second factors: each owner's secret, sealed, and what of its codes is used up.
+
+A secret waits from its setup until a code of it has been shown; from then on it is on, until it is
+taken away. Whoever decides on a code holds the owner's row (`lock`), so that decisions about one
+owner come one after another.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Any
+
+from cvms.errors import Conflict, SecondFactorUsed
+from cvms.store.connection import TrioConnection
+from cvms.store.rows import fetch_all, fetch_one
+from cvms.store.sealed import Sealer
+
+BEGIN = """
+INSERT INTO twofa (owner, secret, created_at)
+VALUES (%(owner)s, %(secret)s, %(at)s)
+ON CONFLICT (owner) DO UPDATE
+SET secret = EXCLUDED.secret,
+    created_at = EXCLUDED.created_at,
+    failures = 0
+WHERE twofa.enabled_at IS NULL
+"""
+
+FORGET_RECOVERY_CODES = """
+DELETE FROM twofa_recovery_codes
+WHERE owner = %(owner)s
+"""
+
+ADD_RECOVERY_CODES = """
+INSERT INTO twofa_recovery_codes (owner, hash)
+SELECT %(owner)s, unnest(%(hashes)s::BYTEA[])
+"""
+
+LOCK = """
+SELECT owner, secret AS sealed, created_at, enabled_at, last_step, failures, locked_until
+FROM twofa
+WHERE owner = %(owner)s
+FOR UPDATE
+"""
+
+ENABLE = """
+UPDATE twofa
+SET enabled_at = %(at)s,
+    last_step = %(step)s,
+    failures = 0
+WHERE owner = %(owner)s
+  AND enabled_at IS NULL
+"""
+
+FAIL = """
+UPDATE twofa
+SET failures = failures + 1,
+    locked_until = %(locked_until)s
+WHERE owner = %(owner)s
+"""
+
+USE_STEP = """
+UPDATE twofa
+SET last_step = %(step)s,
+    failures = 0,
+    locked_until = NULL
+WHERE owner = %(owner)s
+  AND enabled_at IS NOT NULL
+  AND last_step < %(step)s
+"""
+
+USE_RECOVERY_CODE = """
+UPDATE twofa_recovery_codes
+SET used_at = clock_timestamp()
+WHERE owner = %(owner)s
+  AND hash = %(hash)s
+  AND used_at IS NULL
+"""
+
+UNLOCK = """
+UPDATE twofa
+SET failures = 0,
+    locked_until = NULL
+WHERE owner = %(owner)s
+"""
+
+RECOVERY_CODE = """
+SELECT used_at IS NOT NULL AS used
+FROM twofa_recovery_codes
+WHERE owner = %(owner)s
+  AND hash = %(hash)s
+"""
+
+STATUS = """
+SELECT enabled_at AS since,
+       (
+           SELECT count(*)
+           FROM twofa_recovery_codes AS code
+           WHERE code.owner = twofa.owner
+             AND code.used_at IS NULL
+       ) AS recovery_codes_left
+FROM twofa
+WHERE owner = %(owner)s
+  AND enabled_at IS NOT NULL
+"""
+
+REMOVE = """
+DELETE FROM twofa
+WHERE owner = %(owner)s
+"""
+
+SEALED_AFTER = """
+SELECT owner, secret AS sealed
+FROM twofa
+WHERE owner > %(owner)s
+ORDER BY owner
+LIMIT %(limit)s
+"""
+
+# Unless it was set up anew meanwhile.
+REPLACE = """
+UPDATE twofa
+SET secret = %(renewed)s
+WHERE owner = %(owner)s
+  AND secret = %(sealed)s
+"""
+
+PRUNE = """
+DELETE FROM twofa
+WHERE enabled_at IS NULL
+  AND created_at < now() - %(age)s
+"""
+
+ROWS_AT_ONCE = 500
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Factor:
+    """An owner's second factor; on if `enabled_at` is set.
+
+    No step up to `last_step` is good any more. `failures` were wrong codes, one after another.
+    """
+
+    owner: str
+    sealed: bytes = field(repr=False)
+    created_at: datetime
+    enabled_at: datetime | None
+    last_step: int
+    failures: int
+    locked_until: datetime | None
+
+    def secret(self, sealer: Sealer) -> str:
+        """The secret in base32. Raises as `Sealer.open` does."""
+        return sealer.open(self.sealed, about=_about(self.owner)).decode()
+
+
+@dataclass(frozen=True, slots=True)
+class Status:
+    """Since when a second factor is on, and how many of its recovery codes are unused."""
+
+    since: datetime
+    recovery_codes_left: int
+
+
+@dataclass(frozen=True, slots=True)
+class _RecoveryCode:
+    used: bool
+
+
+@dataclass(frozen=True, slots=True)
+class _Sealed:
+    owner: str
+    sealed: bytes
+
+
+async def begin(
+    conn: TrioConnection[Any],
+    owner: str,
+    *,
+    secret: str,
+    hashes: Sequence[bytes],
+    at: datetime,
+    sealer: Sealer,
+) -> None:
+    """Put a secret and the recovery codes of these hashes in place of what waits.
+
+    Raises Conflict if the owner's second factor is on, SealingDisabled without a key.
+    """
+    sealed = sealer.seal(secret.encode(), about=_about(owner))
+    cursor = await conn.execute(BEGIN, {"owner": owner, "secret": sealed, "at": at})
+    if cursor.rowcount == 0:
+        raise Conflict(f"The second factor of {owner} is on: disable it first.")
+    await conn.execute(FORGET_RECOVERY_CODES, {"owner": owner})
+    await conn.execute(ADD_RECOVERY_CODES, {"owner": owner, "hashes": list(hashes)})
+
+
+async def lock(conn: TrioConnection[Any], owner: str) -> Factor | None:
+    """The owner's second factor, which nobody else can change before this transaction ends."""
+    return await fetch_one(conn, Factor, LOCK, {"owner": owner})
+
+
+async def enable(conn: TrioConnection[Any], owner: str, step: int, at: datetime) -> None:
+    """Turn on what waits, of which the code of `step` was shown. Raises Conflict if it is on."""
+    cursor = await conn.execute(ENABLE, {"owner": owner, "step": step, "at": at})
+    if cursor.rowcount == 0:
+        raise Conflict(f"The second factor of {owner} is on already.")
+
+
+async def fail(conn: TrioConnection[Any], owner: str, locked_until: datetime | None) -> None:
+    """Count a wrong code."""
+    await conn.execute(FAIL, {"owner": owner, "locked_until": locked_until})
+
+
+async def use_step(conn: TrioConnection[Any], owner: str, step: int) -> None:
+    """Use up this step and those before it. Raises SecondFactorUsed."""
+    cursor = await conn.execute(USE_STEP, {"owner": owner, "step": step})
+    if cursor.rowcount == 0:
+        raise SecondFactorUsed("This code, or one after it, was used before: take the next.")
+
+
+async def use_recovery_code(conn: TrioConnection[Any], owner: str, code: bytes) -> None:
+    """Use up the recovery code of this hash. Raises SecondFactorUsed."""
+    cursor = await conn.execute(USE_RECOVERY_CODE, {"owner": owner, "hash": code})
+    if cursor.rowcount == 0:
+        raise SecondFactorUsed("This recovery code was used before: each is good for once.")
+    await conn.execute(UNLOCK, {"owner": owner})
+
+
+async def recovery_code_used(conn: TrioConnection[Any], owner: str, code: bytes) -> bool | None:
+    """Whether the recovery code of this hash is used up; None if the owner has no such code."""
+    found = await fetch_one(conn, _RecoveryCode, RECOVERY_CODE, {"owner": owner, "hash": code})
+    return None if found is None else found.used
+
+
+async def status(conn: TrioConnection[Any], owner: str) -> Status | None:
+    """None while the owner's second factor is not on."""
+    return await fetch_one(conn, Status, STATUS, {"owner": owner})
+
+
+async def remove(conn: TrioConnection[Any], owner: str) -> None:
+    """Forget the owner's second factor and its recovery codes."""
+    await conn.execute(REMOVE, {"owner": owner})
+
+
+async def reseal(conn: TrioConnection[Any], sealer: Sealer) -> int:
+    """Put every secret under the sealer's first key; returns how many were not. May run beside
+    the service, and again after it was interrupted.
+    """
+    renewed, owner = 0, ""
+    while rows := await fetch_all(
+        conn, _Sealed, SEALED_AFTER, {"owner": owner, "limit": ROWS_AT_ONCE}
+    ):
+        for row in rows:
+            anew = sealer.reseal(row.sealed, about=_about(row.owner))
+            if anew is not None:
+                params = {"owner": row.owner, "sealed": row.sealed, "renewed": anew}
+                renewed += (await conn.execute(REPLACE, params)).rowcount
+        owner = rows[-1].owner
+    return renewed
+
+
+async def prune(conn: TrioConnection[Any], age: timedelta) -> int:
+    """Delete the setups older than `age` of which no code was ever shown; returns how many."""
+    cursor = await conn.execute(PRUNE, {"age": age})
+    return cursor.rowcount
+
+
+def _about(owner: str) -> str:
+    return f"twofa:{owner}"

@@ -1,0 +1,739 @@
+"""The second factor: who has set one up withdraws with a code, and each code works once."""
+
+from __future__ import annotations
+
+import base64
+import re
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import partial
+from ipaddress import ip_network
+from typing import Any
+from urllib.parse import parse_qs, urlsplit
+
+import httpx
+import pyotp
+import pytest
+import trio
+from cryptography.fernet import Fernet
+from solders.keypair import Keypair
+from structlog.testing import capture_logs
+
+from cvms.cli import main
+from cvms.config import Config, load_programs
+from cvms.http import twofa, vault
+from cvms.http.requesters import SignedRequest
+from cvms.http.second_factor import SecondFactor
+from cvms.nursery.run import serve
+from cvms.store.sealed import Sealer
+from tests.conftest import Localnet
+from tests.http.conftest import NOWHERE, Json, Service, running
+from tests.http.wallets import USDT, rows, signed, with_vault
+
+FULL_WIDTH = "\uff11\uff12\uff13\uff14\uff15\uff16"  # digits, and yet none of ours
+KEY, NEW_KEY = Fernet.generate_key(), Fernet.generate_key()
+SETUP, VERIFY, DISABLE = "/api/2fa/setup", "/api/2fa/verify", "/api/2fa/disable"
+WITHDRAW = "/api/vault/withdraw"
+AMOUNT = ("amount", 1 * USDT)
+# Where there is no chain: what comes of a request that has shown all it needs.
+LET_THROUGH = (503, "chain_unavailable")
+
+
+@dataclass
+class WallClock:
+    """What time it is for the service under test and for the devices."""
+
+    now: float = 1_900_000_005.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def clock() -> WallClock:
+    return WallClock()
+
+
+@pytest.fixture
+async def door(database_url: str, clock: WallClock) -> AsyncIterator[Service]:
+    """The front end without a chain."""
+    async with running(database_url, **settings(clock)) as service:
+        yield service
+
+
+@pytest.fixture
+async def bank(database_url: str, localnet: Localnet, clock: WallClock) -> AsyncIterator[Service]:
+    """The front end on a real chain."""
+    async with running(
+        database_url,
+        rpc_url=localnet.rpc_url,
+        programs=localnet.programs,
+        operator=localnet.operator,
+        **settings(clock),
+    ) as service:
+        yield service
+
+
+def settings(clock: WallClock, *keys: bytes) -> dict[str, Any]:
+    return {"wall_clock": clock, "data_encryption_keys": keys or (KEY,)}
+
+
+@dataclass(frozen=True, slots=True)
+class Device:
+    """An authenticator that has read the setup."""
+
+    wallet: Keypair
+    clock: WallClock
+    setup: Json
+
+    def code(self, steps: int = 0) -> str:
+        return pyotp.TOTP(self.setup["secret"]).at(int(self.clock.now) + 30 * steps)
+
+    def wrong(self) -> str:
+        near = {self.code(steps) for steps in range(-2, 3)}
+        return next(code for code in map(str, range(734_519, 734_525)) if code not in near)
+
+    def recovery(self, number: int = 0) -> str:
+        code: str = self.setup["recovery_codes"][number]
+        return code
+
+
+async def set_up(service: Service, wallet: Keypair, clock: WallClock) -> Device:
+    reply = await service.post(SETUP, await signed(service, wallet, "twofa_setup"))
+    assert reply.status_code == 200, reply.text
+    return Device(wallet, clock, reply.json())
+
+
+async def verify(
+    service: Service, device: Device, code: str = "", **headers: str
+) -> httpx.Response:
+    body = {"owner": str(device.wallet.pubkey()), "code": code or device.code()}
+    return await service.http.post(service.url + VERIFY, json=body, headers=headers)
+
+
+async def enabled(service: Service, wallet: Keypair, clock: WallClock) -> Device:
+    """A device whose first code has been shown; the clock is at the next step by then."""
+    device = await set_up(service, wallet, clock)
+    assert (await verify(service, device)).status_code == 200
+    clock.now += 30
+    return device
+
+
+async def send(
+    service: Service, body: Json, code: str | None = None, route: str = WITHDRAW, **headers: str
+) -> httpx.Response:
+    if code is not None:
+        headers["X-2FA-CODE"] = code
+    return await service.http.post(service.url + route, json=body, headers=headers)
+
+
+async def withdraw(service: Service, device: Device, code: str | None = None) -> httpx.Response:
+    return await send(service, await signed(service, device.wallet, "withdraw", AMOUNT), code)
+
+
+async def disable(service: Service, device: Device, code: str | None = None) -> httpx.Response:
+    body = await signed(service, device.wallet, "twofa_disable")
+    return await send(service, body, code, DISABLE)
+
+
+async def status(service: Service, wallet: Keypair) -> Json:
+    reply = await service.get(f"/api/2fa/status/{wallet.pubkey()}")
+    assert reply.status_code == 200, reply.text
+    told: Json = reply.json()
+    return told
+
+
+def outcome(reply: httpx.Response) -> tuple[int, str]:
+    return reply.status_code, reply.json().get("code", "")
+
+
+OFF = {"enabled": False, "since": None, "recovery_codes_left": 0}
+
+
+# --- what an owner does ------------------------------------------------------------------------
+
+
+async def test_from_setup_to_withdrawals_with_codes_and_back(
+    bank: Service, clock: WallClock
+) -> None:
+    wallet = await with_vault(bank, amount=100 * USDT, delegate=True)
+    device = await set_up(bank, wallet, clock)
+    assert await status(bank, wallet) == OFF
+    assert (await withdraw(bank, device)).status_code == 202  # not before a code was shown
+
+    reply = await verify(bank, device)
+    assert reply.json() == await status(bank, wallet)
+    assert reply.json() == {
+        "enabled": True,
+        "since": "2030-03-17T17:46:45Z",
+        "recovery_codes_left": 10,
+    }
+    assert outcome(await withdraw(bank, device)) == (401, "second_factor_required")
+    assert outcome(await withdraw(bank, device, device.code())) == (409, "second_factor_used")
+    clock.now += 30
+    assert outcome(await withdraw(bank, device, device.wrong())) == (401, "invalid_second_factor")
+    reply = await withdraw(bank, device, device.code())
+    assert (reply.status_code, reply.json()["mode"]) == (202, "submitted")
+    assert outcome(await withdraw(bank, device, device.code())) == (409, "second_factor_used")
+    clock.now += 30
+    assert (await withdraw(bank, device, device.code())).status_code == 202
+
+    assert outcome(await disable(bank, device)) == (401, "second_factor_required")
+    clock.now += 30
+    reply = await disable(bank, device, device.code())
+    assert (reply.status_code, reply.json()) == (200, OFF)
+    assert await status(bank, wallet) == OFF
+    assert (await withdraw(bank, device)).status_code == 202
+    assert len(await rows(bank, "SELECT 1 FROM submissions WHERE kind = 'withdraw'")) == 4
+
+
+async def test_the_setup_is_what_authenticators_read(door: Service, clock: WallClock) -> None:
+    wallet = Keypair()
+    setup = (await set_up(door, wallet, clock)).setup
+    assert len(base64.b32decode(setup["secret"])) == 20
+    uri = urlsplit(setup["otpauth_uri"])
+    assert (uri.scheme, uri.netloc) == ("otpauth", "totp")
+    assert uri.path == f"/CVMS:{wallet.pubkey()}"
+    assert parse_qs(uri.query) == {"secret": [setup["secret"]], "issuer": ["CVMS"]}
+    kind, _, image = setup["qr_code"].partition(",")
+    assert kind == "data:image/png;base64"
+    assert base64.b64decode(image).startswith(b"\x89PNG\r\n\x1a\n")
+    codes = setup["recovery_codes"]
+    assert len(set(codes)) == 10
+    assert all(re.fullmatch("[a-z2-7]{4}(-[a-z2-7]{4}){3}", code) for code in codes)
+
+
+async def test_another_setup_before_a_code_takes_the_place_of_the_first(
+    door: Service, clock: WallClock
+) -> None:
+    wallet = Keypair()
+    first, second = [await set_up(door, wallet, clock) for _ in range(2)]
+    assert outcome(await verify(door, first)) == (401, "invalid_second_factor")
+    assert (await verify(door, second)).status_code == 200
+    assert outcome(await verify(door, second)) == (409, "conflict")
+    assert outcome(await withdraw(door, first, first.recovery())) == (401, "invalid_second_factor")
+    reply = await door.post(SETUP, await signed(door, wallet, "twofa_setup"))
+    assert outcome(reply) == (409, "conflict")
+    assert outcome(await withdraw(door, second, second.recovery())) == LET_THROUGH
+
+
+async def test_a_setup_waits_for_an_hour(door: Service, clock: WallClock) -> None:
+    device = await set_up(door, Keypair(), clock)
+    clock.now += 3_601
+    assert outcome(await verify(door, device)) == (404, "not_found")
+    again = await set_up(door, device.wallet, clock)
+    clock.now += 3_599
+    assert (await verify(door, again)).status_code == 200
+
+
+async def test_without_a_setup_there_is_nothing_to_verify_or_disable(
+    door: Service, clock: WallClock
+) -> None:
+    nobody = Device(Keypair(), clock, {"secret": pyotp.random_base32()})
+    assert outcome(await verify(door, nobody)) == (404, "not_found")
+    assert outcome(await disable(door, nobody, nobody.code())) == (409, "conflict")
+    waiting = await set_up(door, Keypair(), clock)
+    assert outcome(await disable(door, waiting, waiting.code())) == (409, "conflict")
+
+
+async def test_every_route_that_declares_a_second_factor_demands_it(
+    door: Service, clock: WallClock
+) -> None:
+    device = await enabled(door, Keypair(), clock)
+    requests: dict[str, tuple[Any, ...]] = {
+        "/api/vault/withdraw": ("withdraw", AMOUNT),
+        "/api/vault/request-withdraw": ("request_withdraw", AMOUNT),
+        "/api/vault/schedule-withdraw": ("schedule", AMOUNT, ("duration_seconds", 60)),
+        "/api/2fa/disable": ("twofa_disable",),
+    }
+    declared = {route.rule for route in (*vault.ROUTES, *twofa.ROUTES) if route.second_factor}
+    assert declared == requests.keys()
+    for rule, text in requests.items():
+        clock.now += 30
+        body = await signed(door, device.wallet, *text)
+        assert outcome(await send(door, body, route=rule)) == (401, "second_factor_required")
+        reply = await send(door, body, device.wrong(), rule)
+        assert outcome(reply) == (401, "invalid_second_factor")
+        assert reply.headers["WWW-Authenticate"] == "Second-Factor"
+        good = await send(door, body, device.code(), rule)
+        assert outcome(good) in {LET_THROUGH, (200, "")}, good.text
+
+
+async def test_codes_of_a_step_before_and_after_are_good(door: Service, clock: WallClock) -> None:
+    device = await enabled(door, Keypair(), clock)
+    clock.now += 300
+    for steps, expected in (
+        (-2, (401, "invalid_second_factor")),
+        (-1, LET_THROUGH),
+        (0, LET_THROUGH),
+        (1, LET_THROUGH),
+        (2, (401, "invalid_second_factor")),
+    ):
+        assert outcome(await withdraw(door, device, device.code(steps))) == expected, steps
+
+
+async def test_a_code_may_be_sent_as_it_is_read(door: Service, clock: WallClock) -> None:
+    device = await enabled(door, Keypair(), clock)
+    code, recovery = device.code(), device.recovery()
+    for text in (
+        f"{code[:3]} {code[3:]}",
+        f"{code[:3]}-{code[3:]}",
+        recovery.upper(),
+        recovery.replace("-", ""),
+        recovery.replace("-", " "),
+    ):
+        assert outcome(await withdraw(door, device, text)) == LET_THROUGH, text
+
+
+# --- each code once ----------------------------------------------------------------------------
+
+
+async def test_a_code_that_was_used_is_not_good_nor_is_one_before_it(
+    bank: Service, clock: WallClock
+) -> None:
+    device = await enabled(bank, await with_vault(bank, amount=9 * USDT, delegate=True), clock)
+    clock.now += 60
+    assert (await withdraw(bank, device, device.code(1))).status_code == 202
+    for steps in (1, 0, -1):
+        reply = await withdraw(bank, device, device.code(steps))
+        assert outcome(reply) == (409, "second_factor_used")
+    clock.now += 30
+    assert outcome(await withdraw(bank, device, device.code())) == (409, "second_factor_used")
+    clock.now += 30
+    assert (await withdraw(bank, device, device.code())).status_code == 202
+
+
+@pytest.mark.parametrize("kind", ["step", "recovery code"])
+@pytest.mark.parametrize("nonces", [1, 20])
+async def test_of_twenty_at_once_with_one_code_exactly_one_has_an_effect(
+    bank: Service, clock: WallClock, kind: str, nonces: int
+) -> None:
+    device = await enabled(bank, await with_vault(bank, amount=90 * USDT, delegate=True), clock)
+    code = device.code() if kind == "step" else device.recovery()
+    bodies = [await signed(bank, device.wallet, "withdraw", AMOUNT) for _ in range(nonces)]
+    replies = await all_at_once(bank, (bodies * 20)[:20], [code] * 20)
+    assert sorted(reply.status_code for reply in replies) == [202] + [409] * 19
+    refusals = {reply.json()["code"] for reply in replies if reply.status_code == 409}
+    assert refusals <= {"second_factor_used", "nonce_used"}
+    assert len(await rows(bank, "SELECT 1 FROM submissions WHERE kind = 'withdraw'")) == 1
+    left = 10 if kind == "step" else 9
+    assert (await status(bank, device.wallet))["recovery_codes_left"] == left
+    # The nonces of those that had no effect are still good.
+    clock.now += 30
+    unused = [body for body in bodies[1:] if (await send(bank, body, device.code())).is_success]
+    assert len(unused) == (0 if nonces == 1 else 1)
+
+
+async def test_of_twenty_ways_to_disable_with_one_code_exactly_one_has_an_effect(
+    door: Service, clock: WallClock
+) -> None:
+    device = await enabled(door, Keypair(), clock)
+    bodies = [await signed(door, device.wallet, "twofa_disable") for _ in range(20)]
+    replies = await all_at_once(door, bodies, [device.recovery()] * 20, DISABLE)
+    assert sorted(reply.status_code for reply in replies) == [200] + [409] * 19
+    disabled = await rows(door, "SELECT 1 FROM audit_logs WHERE action = 'twofa_disable'")
+    assert len(disabled) == 1
+
+
+async def test_of_twenty_first_codes_at_once_exactly_one_enables(
+    door: Service, clock: WallClock
+) -> None:
+    device = await set_up(door, Keypair(), clock)
+    replies: list[httpx.Response] = []
+
+    async def ask() -> None:
+        replies.append(await verify(door, device))
+
+    async with trio.open_nursery() as nursery:
+        for _ in range(10):
+            nursery.start_soon(ask)
+    assert sorted(reply.status_code for reply in replies) == [200] + [409] * 9
+
+
+async def test_each_recovery_code_is_good_once(bank: Service, clock: WallClock) -> None:
+    device = await enabled(bank, await with_vault(bank, amount=9 * USDT, delegate=True), clock)
+    assert (await withdraw(bank, device, device.recovery(0))).status_code == 202
+    reply = await withdraw(bank, device, device.recovery(0))
+    assert outcome(reply) == (409, "second_factor_used")
+    assert (await withdraw(bank, device, device.recovery(1))).status_code == 202
+    assert (await status(bank, device.wallet))["recovery_codes_left"] == 8
+    assert (await disable(bank, device, device.recovery(2))).status_code == 200
+
+
+async def test_a_wrong_code_uses_nothing_up(bank: Service, clock: WallClock) -> None:
+    device = await enabled(bank, await with_vault(bank, amount=9 * USDT, delegate=True), clock)
+    body = await signed(bank, device.wallet, "withdraw", AMOUNT)
+    assert outcome(await send(bank, body)) == (401, "second_factor_required")
+    assert outcome(await send(bank, body, device.wrong())) == (401, "invalid_second_factor")
+    assert (await send(bank, body, device.code())).status_code == 202
+
+
+async def test_a_chain_that_is_away_leaves_nonce_and_code_unused(
+    bank: Service, database_url: str, clock: WallClock
+) -> None:
+    device = await enabled(bank, await with_vault(bank, amount=9 * USDT, delegate=True), clock)
+    body = await signed(bank, device.wallet, "withdraw", AMOUNT)
+    operator = bank.config.operator
+    async with running(database_url, operator=operator, **settings(clock)) as cut_off:
+        for code in (device.code(), device.recovery()):
+            assert outcome(await send(cut_off, body, code)) == LET_THROUGH
+    assert (await send(bank, body, device.recovery())).status_code == 202
+    assert (await withdraw(bank, device, device.code())).status_code == 202
+
+
+async def test_killed_with_the_code_in_hand_it_has_used_nothing_up(
+    bank: Service, clock: WallClock
+) -> None:
+    device = await enabled(bank, await with_vault(bank, amount=9 * USDT, delegate=True), clock)
+    body, replies = await signed(bank, device.wallet, "withdraw", AMOUNT), []
+
+    async def ask() -> None:
+        replies.append(await send(bank, body, device.code()))
+
+    # Whoever has used nonce and code up waits here for its turn to write the audit trail.
+    async with trio.open_nursery() as nursery, bank.database.transaction() as conn:
+        await conn.execute("SELECT 1 FROM audit_head FOR UPDATE")
+        nursery.start_soon(ask)
+        with trio.fail_after(20):
+            while not await rows(bank, KILL_WHO_WAITS):  # noqa: ASYNC110
+                await trio.sleep(0.01)
+    assert outcome(replies[0]) == (503, "database_unavailable")
+    assert (await send(bank, body, device.code())).status_code == 202
+
+
+KILL_WHO_WAITS = """
+SELECT pg_terminate_backend(pid)
+FROM pg_stat_activity
+WHERE wait_event_type = 'Lock'
+  AND datname = current_database()
+"""
+
+
+async def test_sent_again_under_its_key_it_needs_no_other_code(
+    bank: Service, clock: WallClock
+) -> None:
+    device = await enabled(bank, await with_vault(bank, amount=9 * USDT, delegate=True), clock)
+    body = await signed(bank, device.wallet, "withdraw", AMOUNT)
+    key = {"Idempotency-Key": "one"}
+    assert outcome(await send(bank, body, **key)) == (401, "second_factor_required")
+    first = await send(bank, body, device.code(), **key)
+    again = await send(bank, body, device.code(), **key)
+    assert first.status_code == again.status_code == 202
+    assert first.content == again.content
+    assert len(await rows(bank, "SELECT 1 FROM submissions WHERE kind = 'withdraw'")) == 1
+
+
+# --- who may guess -----------------------------------------------------------------------------
+
+
+async def test_wrong_codes_close_the_door_for_longer_and_longer(
+    door: Service, database_url: str, clock: WallClock
+) -> None:
+    device = await enabled(door, Keypair(), clock)
+    for _ in range(5):
+        reply = await withdraw(door, device, device.wrong())
+        assert outcome(reply) == (401, "invalid_second_factor")
+    for seconds in (30, 60, 120):
+        async with running(database_url, **settings(clock)) as replica:
+            for service in (door, replica):
+                reply = await withdraw(service, device, device.code())
+                assert outcome(reply) == (429, "rate_limited")
+                assert reply.headers["Retry-After"] == str(seconds)
+                # It cannot be guessed, so it is never closed.
+                reply = await withdraw(service, device, device.recovery())
+                assert outcome(reply) == LET_THROUGH
+        clock.now += seconds
+        assert outcome(await withdraw(door, device, device.code())) == LET_THROUGH
+        reply = await withdraw(door, device, device.wrong())
+        assert outcome(reply) == (401, "invalid_second_factor")
+    for _ in range(15):
+        clock.now += 86_400
+        await withdraw(door, device, device.wrong())
+    reply = await withdraw(door, device, device.code())
+    assert reply.headers["Retry-After"] == "86400"
+
+
+async def test_a_good_code_opens_it_wide_again(bank: Service, clock: WallClock) -> None:
+    device = await enabled(bank, await with_vault(bank, amount=9 * USDT, delegate=True), clock)
+    for code in (device.code(), device.recovery()):
+        for _ in range(4):
+            await withdraw(bank, device, device.wrong())
+        assert (await withdraw(bank, device, code)).status_code == 202
+        assert outcome(await withdraw(bank, device, device.wrong()))[0] == 401
+    for _ in range(4):
+        await withdraw(bank, device, device.wrong())
+    assert outcome(await withdraw(bank, device, device.wrong()))[0] == 429
+
+
+async def test_of_twenty_guesses_at_once_no_more_are_looked_at(
+    door: Service, clock: WallClock
+) -> None:
+    device = await enabled(door, Keypair(), clock)
+    bodies = [await signed(door, device.wallet, "withdraw", AMOUNT) for _ in range(20)]
+    replies = await all_at_once(door, bodies, [device.wrong()] * 20)
+    assert sorted(reply.status_code for reply in replies) == [401] * 5 + [429] * 15
+
+
+async def test_nobody_without_the_owners_signature_can_close_the_door(
+    door: Service, clock: WallClock
+) -> None:
+    alice, mallory = await enabled(door, Keypair(), clock), Keypair()
+    good = await signed(door, alice.wallet, "withdraw", AMOUNT)
+    async with door.database.connection() as conn:
+        await conn.execute("UPDATE nonces SET used_at = now()")
+    forged = await signed(door, alice.wallet, "withdraw", AMOUNT, signer=mallory)
+    changed = await signed(door, alice.wallet, "withdraw", AMOUNT) | {"amount": 2 * USDT}
+    for _ in range(7):
+        for body in (good, forged, changed):
+            reply = await send(door, body, alice.wrong())
+            assert reply.json()["code"] in {"nonce_used", "invalid_signature"}
+    assert outcome(await withdraw(door, alice, alice.code())) == LET_THROUGH
+
+
+async def test_a_stranger_who_guesses_the_first_code_is_stopped_at_one_address(
+    door: Service, clock: WallClock
+) -> None:
+    device = await set_up(door, Keypair(), clock)
+    for _ in range(10):
+        reply = await verify(door, device, device.wrong())
+        assert outcome(reply) == (401, "invalid_second_factor")
+    reply = await verify(door, device)
+    assert outcome(reply) == (429, "rate_limited")
+    assert int(reply.headers["Retry-After"]) > 0
+    another = await set_up(door, Keypair(), clock)
+    assert (await verify(door, another)).status_code == 200
+
+
+async def test_guesses_from_many_addresses_end_a_setup_and_no_more(
+    database_url: str, clock: WallClock
+) -> None:
+    proxies = (ip_network("127.0.0.0/8"),)
+    async with running(database_url, trusted_proxies=proxies, **settings(clock)) as door:
+        device = await set_up(door, Keypair(), clock)
+        wrong = device.wrong()
+        for number in range(50):
+            headers = {"X-Forwarded-For": f"192.0.2.{number}"}
+            reply = await verify(door, device, wrong, **headers)
+            assert outcome(reply) == (401, "invalid_second_factor")
+        assert outcome(await verify(door, device)) == (404, "not_found")
+        again = await set_up(door, device.wallet, clock)
+        assert (await verify(door, again)).status_code == 200
+        # Once it is on there is nothing left to guess.
+        headers = {"X-Forwarded-For": "192.0.2.100"}
+        assert outcome(await verify(door, again, wrong, **headers)) == (409, "conflict")
+        clock.now += 30
+        assert outcome(await withdraw(door, again, again.code())) == LET_THROUGH
+
+
+async def test_nothing_secret_is_told_or_kept(bank: Service, clock: WallClock) -> None:
+    with capture_logs() as logs:
+        device = await enabled(bank, await with_vault(bank, amount=9 * USDT, delegate=True), clock)
+        wrong = await withdraw(bank, device, device.wrong())
+        assert (await withdraw(bank, device, device.code())).status_code == 202
+        used = await withdraw(bank, device, device.recovery())
+        again = await withdraw(bank, device, device.recovery())
+        metrics = await bank.get("/metrics")
+    trail = await rows(bank, "SELECT details FROM audit_logs")
+    said = repr((logs, trail)) + "".join(reply.text for reply in (wrong, used, again, metrics))
+    tables = await rows(bank, "SELECT tablename AS name FROM pg_tables WHERE schemaname = 'public'")
+    kept = [await rows(bank, f"SELECT t::TEXT AS t FROM {table['name']} AS t") for table in tables]
+    everywhere = said + repr(kept)
+    assert str(device.wallet.pubkey()) in everywhere
+    assert not re.search(rf"\b({device.wrong()}|{device.code()})\b", said)
+    secret = device.setup["secret"]
+    codes = [device.recovery(number) for number in range(10)]
+    for each in (
+        secret,
+        secret.encode().hex(),
+        base64.b32decode(secret).hex(),
+        *codes,
+        *(code.replace("-", "") for code in codes),
+        *(code.replace("-", "").encode().hex() for code in codes),
+    ):
+        assert each not in everywhere
+
+
+async def test_a_request_does_not_show_its_code() -> None:
+    shown = SecondFactor(
+        SignedRequest(Keypair().pubkey(), "text", "nonce", "signature"),
+        code="734519",
+        at=datetime.now(UTC),
+        sealer=Sealer([KEY]),
+    )
+    assert "734519" not in repr(shown)
+
+
+async def test_the_audit_trail_tells_who_did_what(door: Service, clock: WallClock) -> None:
+    device = await set_up(door, Keypair(), clock)
+    await verify(door, device, device.wrong())
+    await verify(door, device)
+    clock.now += 30
+    await withdraw(door, device, device.wrong())
+    await disable(door, device, device.code())
+    owner = str(device.wallet.pubkey())
+    trail = await rows(
+        door, "SELECT actor, action, owner, outcome, details FROM audit_logs ORDER BY id"
+    )
+    assert {entry.pop("owner") for entry in trail} == {owner}
+    assert [tuple(entry.values()) for entry in trail] == [
+        (owner, "twofa_setup", "accepted", {}),
+        ("anonymous", "twofa_enable", "refused", {"guesses": 1, "setup_ended": False}),
+        (owner, "twofa_enable", "accepted", {}),
+        (
+            owner,
+            "second_factor",
+            "refused",
+            {"request": "withdraw", "failures": 1, "locked_until": None},
+        ),
+        (owner, "twofa_disable", "accepted", {}),
+    ]
+
+
+# --- who may set up and disable ----------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("route", "action"), [(SETUP, "twofa_setup"), (DISABLE, "twofa_disable")])
+async def test_nobody_but_the_owner_sets_up_or_disables(
+    door: Service, clock: WallClock, route: str, action: str
+) -> None:
+    wallet, mallory = Keypair(), Keypair()
+    device = await (set_up if route == SETUP else enabled)(door, wallet, clock)
+    before = await rows(door, "SELECT * FROM twofa")
+    used = await signed(door, wallet, action)
+    late = await signed(door, wallet, action)
+    async with door.database.connection() as conn:
+        await conn.execute(
+            "UPDATE nonces SET used_at = now() WHERE nonce = %(nonce)s", {"nonce": used["nonce"]}
+        )
+        await conn.execute(
+            "UPDATE nonces SET expires_at = now() WHERE nonce = %(nonce)s",
+            {"nonce": late["nonce"]},
+        )
+    stolen = await door.nonce(wallet)
+    other = "twofa_disable" if route == SETUP else "twofa_setup"
+    attempts: list[tuple[Json, int, str]] = [
+        (await signed(door, wallet, action, signer=mallory), 401, "invalid_signature"),
+        (await signed(door, wallet, other), 401, "invalid_signature"),
+        (await signed(door, wallet, "withdraw", AMOUNT), 400, "invalid_request"),
+        (
+            await signed(door, wallet, action) | {"owner": str(mallory.pubkey())},
+            401,
+            "invalid_signature",
+        ),
+        (
+            await signed(door, wallet, action) | {"nonce": await door.nonce(wallet)},
+            401,
+            "invalid_signature",
+        ),
+        (await signed(door, mallory, action, nonce=stolen), 401, "invalid_nonce"),
+        (await signed(door, wallet, action, nonce="x" * 32), 401, "invalid_nonce"),
+        (used, 409, "nonce_used"),
+        (late, 401, "nonce_expired"),
+    ]
+    for body, *expected in attempts:
+        reply = await send(door, body, device.code(), route)
+        assert outcome(reply) == tuple(expected), body
+    assert await rows(door, "SELECT * FROM twofa") == before
+    reply = await send(door, await signed(door, wallet, action, nonce=stolen), device.code(), route)
+    assert reply.status_code == 200
+
+
+@pytest.mark.parametrize(
+    "code",
+    ["", "12345", "1234567", "12345a", "\uff11\uff12\uff13\uff14\uff15\uff16", "123456\n", 123456],
+)
+async def test_a_first_code_is_six_digits(door: Service, code: object) -> None:
+    body = {"owner": str(Keypair().pubkey()), "code": code}
+    assert outcome(await door.post(VERIFY, body)) == (400, "invalid_request")
+
+
+@pytest.mark.parametrize("code", ["0", "x" * 5_000, "é" * 6, FULL_WIDTH, "a" * 16, "%00" * 6])
+async def test_any_text_for_a_code_is_merely_wrong(
+    door: Service, clock: WallClock, code: str
+) -> None:
+    device = await enabled(door, Keypair(), clock)
+    body = await signed(door, device.wallet, "withdraw", AMOUNT)
+    headers = {b"X-2FA-CODE": code.encode()}
+    reply = await door.http.post(door.url + WITHDRAW, json=body, headers=headers)
+    assert outcome(reply) == (401, "invalid_second_factor")
+
+
+# --- the keys ----------------------------------------------------------------------------------
+
+
+async def test_without_keys_the_routes_say_so(
+    door: Service, database_url: str, clock: WallClock
+) -> None:
+    device, other = await enabled(door, Keypair(), clock), Keypair()
+    async with running(database_url, wall_clock=clock) as keyless:
+        for reply in (
+            await keyless.post(SETUP, await signed(keyless, other, "twofa_setup")),
+            await verify(keyless, device),
+            await disable(keyless, device, device.code()),
+            await keyless.get(f"/api/2fa/status/{other.pubkey()}"),
+            # Who has a second factor is not let through without: only the key's loss shows.
+            await withdraw(keyless, device, device.code()),
+        ):
+            assert outcome(reply) == (503, "twofa_disabled")
+            assert "DATA_ENCRYPTION_KEYS" in reply.json()["detail"]
+        reply = await withdraw(keyless, device)
+        assert outcome(reply) == (401, "second_factor_required")
+        assert outcome(await withdraw(keyless, device, device.recovery())) == LET_THROUGH
+        body = await signed(keyless, other, "withdraw", AMOUNT)
+        assert outcome(await send(keyless, body)) == LET_THROUGH
+    async with running(database_url, **settings(clock, NEW_KEY)) as astray:
+        reply = await withdraw(astray, device, device.code())
+        assert outcome(reply) == (503, "sealed_data_unreadable")
+
+
+async def test_the_key_is_changed_under_the_service(
+    database_url: str, clock: WallClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with running(database_url, **settings(clock, KEY)) as door:
+        device = await enabled(door, Keypair(), clock)
+    async with running(database_url, **settings(clock, NEW_KEY, KEY)) as door:
+        assert outcome(await withdraw(door, device, device.code())) == LET_THROUGH
+        monkeypatch.setenv("DATABASE_URL", database_url)
+        monkeypatch.setenv("DATA_ENCRYPTION_KEYS", f"{NEW_KEY.decode()},{KEY.decode()}")
+        assert await trio.to_thread.run_sync(main, ["reseal"]) == 0
+    async with running(database_url, **settings(clock, NEW_KEY)) as door:
+        assert outcome(await withdraw(door, device, device.code())) == LET_THROUGH
+    monkeypatch.setenv("DATA_ENCRYPTION_KEYS", KEY.decode())
+    assert await trio.to_thread.run_sync(main, ["reseal"]) == 1
+
+
+@pytest.mark.parametrize("keys", [(), (KEY,)])
+async def test_the_start_says_that_second_factors_are_off(
+    database_url: str, keys: tuple[bytes, ...]
+) -> None:
+    config = Config(
+        operator=Keypair(),
+        database_url=database_url,
+        programs=load_programs({}),
+        port=0,
+        rpc_urls=(NOWHERE,),
+        ws_urls=(NOWHERE.replace("http", "ws"),),
+        data_encryption_keys=keys,
+    )
+    shutdown = trio.Event()
+    with capture_logs() as logs:
+        async with trio.open_nursery() as nursery:
+            await nursery.start(partial(serve, config, shutdown=shutdown))
+            shutdown.set()
+    told = {"unset": "DATA_ENCRYPTION_KEYS", "event": "second_factors_are_off"}
+    assert any(told.items() <= entry.items() for entry in logs) == (not keys)
+
+
+async def all_at_once(
+    service: Service, bodies: list[Json], codes: list[str], route: str = WITHDRAW
+) -> list[httpx.Response]:
+    replies: list[httpx.Response] = []
+
+    async def ask(body: Json, code: str) -> None:
+        replies.append(await send(service, body, code, route))
+
+    async with trio.open_nursery() as nursery:
+        for body, code in zip(bodies, codes, strict=True):
+            nursery.start_soon(ask, body, code)
+    return replies

@@ -1,0 +1,211 @@
+"""A second factor waits, is on, is used step by step and code by code, and moves to a new key."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+
+import pytest
+import trio
+from cryptography.fernet import Fernet
+
+from cvms.errors import Conflict, SecondFactorUsed, Unsealable
+from cvms.store import twofa
+from cvms.store.connection import Connection
+from cvms.store.database import Database
+from cvms.store.sealed import Sealer
+
+OLD, NEW = Fernet.generate_key(), Fernet.generate_key()
+SECRET = "JBSWY3DPEHPK3PXPJBSWY3DPEHPK3PXP"
+NOW = datetime(2030, 1, 1, tzinfo=UTC)
+CODES = [bytes([number]) * 32 for number in range(10)]
+
+
+async def begin(database: Database, owner: str = "alice", at: datetime = NOW) -> None:
+    async with database.transaction() as conn:
+        await twofa.begin(conn, owner, secret=SECRET, hashes=CODES, at=at, sealer=Sealer([OLD]))
+
+
+async def enable(database: Database, owner: str = "alice", step: int = 100) -> None:
+    await begin(database, owner)
+    async with database.connection() as conn:
+        await twofa.enable(conn, owner, step, NOW)
+
+
+async def factor(database: Database, owner: str = "alice") -> twofa.Factor:
+    async with database.transaction() as conn:
+        found = await twofa.lock(conn, owner)
+    assert found is not None
+    return found
+
+
+async def left(database: Database) -> int:
+    async with database.connection() as conn:
+        status = await twofa.status(conn, "alice")
+    assert status is not None
+    return status.recovery_codes_left
+
+
+async def test_it_is_on_only_once_it_was_enabled(database: Database) -> None:
+    await begin(database)
+    async with database.connection() as conn:
+        assert await twofa.status(conn, "alice") is None
+        with pytest.raises(SecondFactorUsed):
+            await twofa.use_step(conn, "alice", 101)
+        await twofa.enable(conn, "alice", 100, NOW)
+        assert await twofa.status(conn, "alice") == twofa.Status(NOW, 10)
+        with pytest.raises(Conflict):
+            await twofa.enable(conn, "alice", 101, NOW)
+    with pytest.raises(Conflict, match="disable it first"):
+        await begin(database)
+
+
+async def test_another_setup_takes_the_place_of_the_one_that_waits(database: Database) -> None:
+    await begin(database)
+    first = await factor(database)
+    async with database.connection() as conn:
+        await twofa.fail(conn, "alice", None)
+    await begin(database, at=NOW + timedelta(minutes=1))
+    second = await factor(database)
+    assert second.sealed != first.sealed
+    assert second.created_at == NOW + timedelta(minutes=1)
+    assert second.failures == 0
+
+
+async def test_the_secret_is_neither_in_the_row_nor_shown(database: Database) -> None:
+    await begin(database)
+    found = await factor(database)
+    assert SECRET.encode() not in found.sealed
+    assert found.secret(Sealer([OLD])) == SECRET
+    assert SECRET not in repr(found)
+    assert found.sealed.decode() not in repr(found)
+
+
+async def test_in_anothers_row_the_secret_does_not_open(database: Database) -> None:
+    await begin(database, "mallory")
+    await begin(database, "alice")
+    async with database.connection() as conn:
+        await conn.execute(
+            "UPDATE twofa SET secret = (SELECT secret FROM twofa WHERE owner = 'mallory')"
+        )
+    assert (await factor(database, "mallory")).secret(Sealer([OLD])) == SECRET
+    with pytest.raises(Unsealable):
+        (await factor(database, "alice")).secret(Sealer([OLD]))
+
+
+async def test_of_twenty_uses_of_a_step_exactly_one_counts(database: Database) -> None:
+    await enable(database)
+    assert await at_once(database, "step") == (1, 19)
+    assert (await factor(database)).last_step == 101
+
+
+async def test_of_twenty_uses_of_a_recovery_code_exactly_one_counts(database: Database) -> None:
+    await enable(database)
+    assert await at_once(database, "recovery code") == (1, 19)
+    assert await left(database) == 9
+
+
+async def test_steps_only_go_forward(database: Database) -> None:
+    await enable(database, step=100)
+    async with database.connection() as conn:
+        for step in (99, 100):
+            with pytest.raises(SecondFactorUsed):
+                await twofa.use_step(conn, "alice", step)
+        await twofa.use_step(conn, "alice", 102)
+        with pytest.raises(SecondFactorUsed):
+            await twofa.use_step(conn, "alice", 101)
+
+
+@pytest.mark.parametrize("kind", ["step", "recovery code"])
+async def test_a_use_that_is_cut_off_leaves_it_good(database: Database, kind: str) -> None:
+    await enable(database)
+    with trio.CancelScope() as scope:
+        async with database.transaction() as conn:
+            await use(conn, kind)
+            scope.cancel()
+    async with database.connection() as conn:
+        await use(conn, kind)
+
+
+async def test_one_owners_recovery_code_is_nothing_to_another(database: Database) -> None:
+    await enable(database, "alice")
+    async with database.connection() as conn:
+        assert await twofa.recovery_code_used(conn, "alice", CODES[0]) is False
+        assert await twofa.recovery_code_used(conn, "bob", CODES[0]) is None
+        assert await twofa.recovery_code_used(conn, "alice", bytes(31) + b"x") is None
+        with pytest.raises(SecondFactorUsed):
+            await twofa.use_recovery_code(conn, "bob", CODES[0])
+        await twofa.use_recovery_code(conn, "alice", CODES[0])
+        assert await twofa.recovery_code_used(conn, "alice", CODES[0]) is True
+
+
+async def test_a_good_code_takes_back_what_wrong_ones_have_closed(database: Database) -> None:
+    await enable(database)
+    for kind in ("step", "recovery code"):
+        async with database.connection() as conn:
+            await twofa.fail(conn, "alice", NOW + timedelta(days=1))
+            await use(conn, kind)
+        found = await factor(database)
+        assert (found.failures, found.locked_until) == (0, None)
+
+
+async def test_what_is_removed_takes_its_recovery_codes_with_it(database: Database) -> None:
+    await enable(database)
+    async with database.connection() as conn:
+        await twofa.remove(conn, "alice")
+        assert await twofa.lock(conn, "alice") is None
+        assert await twofa.recovery_code_used(conn, "alice", CODES[0]) is None
+
+
+async def test_every_secret_moves_to_a_new_key(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(twofa, "ROWS_AT_ONCE", 2)
+    owners = ["alice", "bob", "carol", "dave", "erin"]
+    for owner in owners:
+        await enable(database, owner)
+    both = Sealer([NEW, OLD])
+    async with database.connection() as conn:
+        assert await twofa.reseal(conn, both) == 5
+        assert await twofa.reseal(conn, both) == 0
+        for owner in owners:
+            assert (await factor(database, owner)).secret(Sealer([NEW])) == SECRET
+        with pytest.raises(Unsealable, match="twofa:alice"):
+            await twofa.reseal(conn, Sealer([OLD]))
+
+
+async def test_pruning_takes_only_what_was_never_enabled(database: Database) -> None:
+    async with database.connection() as conn:
+        await enable(database, "alice")
+        await begin(database, "bob", at=datetime.now(UTC))
+        await begin(database, "carol", at=datetime.now(UTC) - timedelta(days=2))
+        await conn.execute("UPDATE twofa SET created_at = '2000-01-01' WHERE owner = 'alice'")
+        assert await twofa.prune(conn, timedelta(days=1)) == 1
+        assert await twofa.lock(conn, "carol") is None
+
+
+async def use(conn: Connection, kind: str) -> None:
+    if kind == "step":
+        await twofa.use_step(conn, "alice", 101)
+    else:
+        await twofa.use_recovery_code(conn, "alice", CODES[3])
+
+
+async def at_once(database: Database, kind: str) -> tuple[int, int]:
+    """Twenty uses, each in its own transaction: how many counted, how many were refused."""
+    used, refused = 0, 0
+
+    async def once() -> None:
+        nonlocal used, refused
+        try:
+            async with database.transaction() as conn:
+                await use(conn, kind)
+        except SecondFactorUsed:
+            refused += 1
+        else:
+            used += 1
+
+    with trio.fail_after(10):
+        async with trio.open_nursery() as nursery:
+            for _ in range(20):
+                nursery.start_soon(once)
+    return used, refused
