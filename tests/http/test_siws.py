@@ -11,12 +11,12 @@ from hypothesis import strategies as st
 from solders.keypair import Keypair
 from solders.pubkey import Pubkey
 
-from cvms.config import SignIn
 from cvms.errors import InvalidSignature
 from cvms.http.siws import SKEW, check_message
 from cvms.http.wallet import verify
 from tests.conftest import Localnet
 from tests.http.conftest import Json, Service, running
+from tests.http.sign_in import ALLOWED, message_of
 from tests.http.wallets import USDT, rows, with_vault
 
 NOW = datetime(2027, 1, 31, 12, 0, tzinfo=UTC)
@@ -24,26 +24,13 @@ OWNER = Keypair()
 ADDRESS = OWNER.pubkey()
 NONCE = "0123456789abcdef"
 STATEMENT = f"withdraw:{ADDRESS}:400:{NONCE}"
-ALLOWED = SignIn(domains=("app.example", "localhost:3000"), chain_id="mainnet")
+TIMES = {"issued": "2027-01-31T11:59:00.000Z", "expires": "2027-01-31T12:05:00.000Z"}
 
 
-def message_of(
-    owner: Pubkey = ADDRESS,
-    statement: str = STATEMENT,
-    nonce: str = NONCE,
-    *,
-    domain: str = "app.example",
-    uri: str = "https://app.example/vault",
-    version: str = "1",
-    chain_id: str = "mainnet",
-    issued: str = "2027-01-31T11:59:00.000Z",
-    expires: str = "2027-01-31T12:05:00.000Z",
+def said(
+    owner: Pubkey = ADDRESS, statement: str = STATEMENT, nonce: str = NONCE, **changes: str
 ) -> str:
-    return (
-        f"{domain} wants you to sign in with your Solana account:\n{owner}\n\n{statement}\n\n"
-        f"URI: {uri}\nVersion: {version}\nChain ID: {chain_id}\nNonce: {nonce}\n"
-        f"Issued At: {issued}\nExpiration Time: {expires}"
-    )
+    return message_of(owner, statement, nonce, **TIMES | changes)
 
 
 def accepts(message: str) -> bool:
@@ -57,13 +44,13 @@ def accepts(message: str) -> bool:
 @pytest.mark.parametrize(
     "message",
     [
-        message_of(),
-        message_of(domain="localhost:3000", uri="http://localhost:3000"),
-        message_of(uri="https://app.example"),
-        message_of(uri="https://app.example/a?b=c#d"),
-        message_of(issued=(NOW + SKEW).isoformat()),
-        message_of(issued="2027-01-31T13:59:00+02:00", expires="2027-01-31T12:00:00.000001000Z"),
-        message_of(expires="2027-01-31T12:00:01Z"),
+        said(),
+        said(domain="localhost:3000", uri="http://localhost:3000"),
+        said(uri="https://app.example"),
+        said(uri="https://app.example/a?b=c#d"),
+        said(issued=(NOW + SKEW).isoformat()),
+        said(issued="2027-01-31T13:59:00+02:00", expires="2027-01-31T12:00:00.000001000Z"),
+        said(expires="2027-01-31T12:00:01Z"),
     ],
 )
 def test_what_a_wallet_writes_is_accepted(message: str) -> None:
@@ -71,47 +58,47 @@ def test_what_a_wallet_writes_is_accepted(message: str) -> None:
 
 
 REFUSED = {
-    "another domain": message_of(domain="app.example.evil", uri="https://app.example.evil/"),
-    "no domain": message_of(domain=""),
-    "another's address": message_of(Keypair().pubkey()),
-    "another amount": message_of(statement=STATEMENT.replace("400", "4000")),
-    "more in the statement": message_of(statement=f"{STATEMENT} and all the rest"),
-    "no statement": message_of(statement=""),
-    "another page's URI": message_of(uri="https://evil.example/vault"),
-    "a URI that only begins so": message_of(uri="https://app.example.evil/"),
-    "a URI with another host behind @": message_of(uri="https://app.example@evil.example/"),
-    "a URI with a port": message_of(uri="https://app.example:8443/"),
-    "a URI that is a script": message_of(uri="javascript:app.example"),
-    "a URI with a space": message_of(uri="https://app.example/a b"),
-    "version 2": message_of(version="2"),
-    "another chain": message_of(chain_id="devnet"),
-    "another nonce": message_of(nonce="f" * 16),
-    "a future issue": message_of(issued=(NOW + SKEW + timedelta(seconds=1)).isoformat()),
-    "expired now": message_of(expires=NOW.isoformat()),
-    "expired long ago": message_of(expires="2026-01-31T12:00:00Z"),
-    "no time": message_of(issued=""),
-    "a time without a zone": message_of(expires="2027-01-31T12:05:00"),
-    "a date": message_of(issued="2027-01-31"),
-    "a week": message_of(issued="2027-W04-7T12:00:00Z"),
-    "a 13th month": message_of(issued="2027-13-31T12:00:00Z"),
-    "a 61st second": message_of(issued="2027-01-31T11:00:60Z"),
-    "a zone of 99 hours": message_of(expires="2027-01-31T12:05:00+99:00"),
-    "other digits": message_of(expires="٢٠٢٧-01-31T12:05:00Z"),
-    "the end of time": message_of(expires="9999-12-31T23:59:59-23:59", issued="0001-01-01"),
-    "a line at the end": message_of() + "\n",
-    "a line at the start": "\n" + message_of(),
-    "Windows' lines": message_of().replace("\n", "\r\n"),
-    "resources": message_of() + "\nResources:\n- https://app.example/",
-    "a request id": message_of() + "\nRequest ID: 7",
-    "not before": message_of() + "\nNot Before: 2027-01-31T11:00:00Z",
-    "no expiration": message_of().rpartition("\n")[0],
+    "another domain": said(domain="app.example.evil", uri="https://app.example.evil/"),
+    "no domain": said(domain=""),
+    "another's address": said(Keypair().pubkey()),
+    "another amount": said(statement=STATEMENT.replace("400", "4000")),
+    "more in the statement": said(statement=f"{STATEMENT} and all the rest"),
+    "no statement": said(statement=""),
+    "another page's URI": said(uri="https://evil.example/vault"),
+    "a URI that only begins so": said(uri="https://app.example.evil/"),
+    "a URI with another host behind @": said(uri="https://app.example@evil.example/"),
+    "a URI with a port": said(uri="https://app.example:8443/"),
+    "a URI that is a script": said(uri="javascript:app.example"),
+    "a URI with a space": said(uri="https://app.example/a b"),
+    "version 2": said(version="2"),
+    "another chain": said(chain_id="devnet"),
+    "another nonce": said(nonce="f" * 16),
+    "a future issue": said(issued=(NOW + SKEW + timedelta(seconds=1)).isoformat()),
+    "expired now": said(expires=NOW.isoformat()),
+    "expired long ago": said(expires="2026-01-31T12:00:00Z"),
+    "no time": said(issued=""),
+    "a time without a zone": said(expires="2027-01-31T12:05:00"),
+    "a date": said(issued="2027-01-31"),
+    "a week": said(issued="2027-W04-7T12:00:00Z"),
+    "a 13th month": said(issued="2027-13-31T12:00:00Z"),
+    "a 61st second": said(issued="2027-01-31T11:00:60Z"),
+    "a zone of 99 hours": said(expires="2027-01-31T12:05:00+99:00"),
+    "other digits": said(expires="٢٠٢٧-01-31T12:05:00Z"),
+    "the end of time": said(expires="9999-12-31T23:59:59-23:59", issued="0001-01-01"),
+    "a line at the end": said() + "\n",
+    "a line at the start": "\n" + said(),
+    "Windows' lines": said().replace("\n", "\r\n"),
+    "resources": said() + "\nResources:\n- https://app.example/",
+    "a request id": said() + "\nRequest ID: 7",
+    "not before": said() + "\nNot Before: 2027-01-31T11:00:00Z",
+    "no expiration": said().rpartition("\n")[0],
     "the text alone": STATEMENT,
     "nothing": "",
     "empty lines": "\n" * 10,
     "the domain alone": "app.example",
-    "Ethereum's": message_of().replace("Solana", "Ethereum"),
-    "two statements": message_of(statement=f"{STATEMENT}\n{STATEMENT}"),
-    "fields in another order": message_of().replace(
+    "Ethereum's": said().replace("Solana", "Ethereum"),
+    "two statements": said(statement=f"{STATEMENT}\n{STATEMENT}"),
+    "fields in another order": said().replace(
         "Version: 1\nChain ID: mainnet", "Chain ID: mainnet\nVersion: 1"
     ),
 }
@@ -124,14 +111,14 @@ def test_anything_else_is_refused(name: str) -> None:
 
 @pytest.mark.parametrize("extreme", ["0001-01-01T00:00:00+23:59", "9999-12-31T23:59:59-23:59"])
 def test_times_at_the_ends_of_the_calendar_are_compared(extreme: str) -> None:
-    assert accepts(message_of(issued=extreme)) == extreme.startswith("0001")
-    assert accepts(message_of(expires=extreme)) == extreme.startswith("9999")
+    assert accepts(said(issued=extreme)) == extreme.startswith("0001")
+    assert accepts(said(expires=extreme)) == extreme.startswith("9999")
 
 
 def test_the_refusal_names_the_line() -> None:
     with pytest.raises(InvalidSignature, match=r"Line 8 of the message is 'Chain ID: devnet'"):
         check_message(
-            message_of(chain_id="devnet"),
+            said(chain_id="devnet"),
             ALLOWED,
             signer=ADDRESS,
             statement=STATEMENT,
@@ -143,7 +130,7 @@ def test_the_refusal_names_the_line() -> None:
 @st.composite
 def mutations(draw: st.DrawFn) -> str:
     """An accepted message with pieces of it (or anything) put in, taken out, or moved."""
-    message = message_of()
+    message = said()
     piece = st.one_of(
         st.text(max_size=3),
         st.sampled_from(["\n", "\n\n", " ", "\r", "\0", "\u2028", "0", "https://app.example"]),
@@ -162,13 +149,13 @@ CHOSEN = {5: "URI: http", 9: "Issued At: ", 10: "Expiration Time: "}
 
 @given(mutations())
 def test_no_mutation_says_the_same_to_us(message: str) -> None:
-    assume(message != message_of())
+    assume(message != said())
     if accepts(message):
         for number, (line, accepted) in enumerate(
-            zip(message.split("\n"), message_of().split("\n"), strict=True)
+            zip(message.split("\n"), said().split("\n"), strict=True)
         ):
             assert line == accepted or line.startswith(CHOSEN[number])
-    signature = str(OWNER.sign_message(message_of().encode()))
+    signature = str(OWNER.sign_message(said().encode()))
     with pytest.raises(InvalidSignature):
         verify(ADDRESS, message, signature)
 
@@ -183,14 +170,7 @@ async def in_message(
     nonce = await service.nonce(owner)
     body = {"owner": str(owner.pubkey()), **dict(fields), "nonce": nonce}
     statement = ":".join([action, *(str(value) for value in body.values())])
-    now = datetime.now(UTC)
-    given = {
-        "issued": now.isoformat(),
-        "expires": (now + timedelta(minutes=5)).isoformat(),
-        "statement": statement,
-        "nonce": nonce,
-    }
-    message = message_of(owner.pubkey(), **given | changes)
+    message = message_of(owner.pubkey(), statement, nonce, **changes)
     signature = str(owner.sign_message(message.encode()))
     return body | {"message": message, "signature": signature}
 

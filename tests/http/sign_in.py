@@ -1,0 +1,34 @@
+"""What a wallet signs after the page of a domain has asked it: a Sign-In-With-Solana message."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+
+from solders.pubkey import Pubkey
+
+from cvms.config import SignIn
+
+ALLOWED = SignIn(domains=("app.example", "localhost:3000"), chain_id="mainnet")
+
+
+def message_of(
+    owner: Pubkey,
+    statement: str,
+    nonce: str,
+    *,
+    domain: str = "app.example",
+    uri: str = "https://app.example/vault",
+    version: str = "1",
+    chain_id: str = "mainnet",
+    issued: str | None = None,
+    expires: str | None = None,
+) -> str:
+    """The message; issued now and good for five minutes where nothing else is said."""
+    now = datetime.now(UTC)
+    issued = now.isoformat() if issued is None else issued
+    expires = (now + timedelta(minutes=5)).isoformat() if expires is None else expires
+    return (
+        f"{domain} wants you to sign in with your Solana account:\n{owner}\n\n{statement}\n\n"
+        f"URI: {uri}\nVersion: {version}\nChain ID: {chain_id}\nNonce: {nonce}\n"
+        f"Issued At: {issued}\nExpiration Time: {expires}"
+    )

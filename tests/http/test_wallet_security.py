@@ -1,0 +1,271 @@
+"""Nobody but the wallet, with a nonce of its own, once, in time, for these very fields: all routes.
+
+A route that takes a wallet's signature and has no row here fails the first test.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, field
+from functools import partial
+from string import Formatter
+from typing import Any
+
+import httpx
+import pytest
+from cryptography.fernet import Fernet
+from solders.keypair import Keypair
+from solders.pubkey import Pubkey
+
+from cvms.http.edge import Edge
+from cvms.http.routing import Auth, Route
+from tests.conftest import Localnet
+from tests.http.conftest import Json, Service, running
+from tests.http.sign_in import ALLOWED, message_of
+from tests.http.wallets import USDT, rows, with_vault
+
+KEY, OTHER_KEY = str(Pubkey([7] * 32)), str(Pubkey([8] * 32))
+PROPOSAL, OTHER_PROPOSAL = (f"{digit * 8}-1111-4111-8111-111111111111" for digit in "12")
+ABOUT_THE_SIGNATURE = {"invalid_signature", "invalid_nonce", "nonce_expired", "nonce_used"}
+# Beside the fields, in every body.
+PROOF = {"nonce", "signature", "message"}
+
+
+@dataclass(frozen=True)
+class Row:
+    """The text that the wallet signs, and for each field a good value and another good one.
+
+    `unsigned` are the fields that the text leaves out.
+    """
+
+    text: str
+    fields: dict[str, tuple[Any, Any]] = field(default_factory=dict)
+    unsigned: frozenset[str] = frozenset()
+
+    @property
+    def signer(self) -> str:
+        """The field that names who signs."""
+        return "owner" if "{owner}" in self.text else "signer"
+
+    def good(self, signer: Keypair, nonce: str) -> Json:
+        """The body's fields, with a nonce and without a signature."""
+        fields = {name: value for name, (value, _) in self.fields.items()}
+        return {self.signer: str(signer.pubkey()), **fields, "nonce": nonce}
+
+    def signed(self, body: Json, signer: Keypair) -> Json:
+        text = self.text.format(**body)
+        return body | {"signature": str(signer.sign_message(text.encode()))}
+
+
+AMOUNT = {"amount": (1 * USDT, 2 * USDT)}
+LENT = {**AMOUNT, "yield_program": (KEY, OTHER_KEY)}
+ADDRESS = {"address": (KEY, OTHER_KEY)}
+TABLE: dict[str, Row] = {
+    "POST /api/vault/deposit": Row("deposit:{owner}:{amount}:{nonce}", AMOUNT),
+    "POST /api/vault/withdraw": Row(
+        "withdraw:{owner}:{amount}:{nonce}",
+        {**AMOUNT, "recipient": (None, KEY)},
+        unsigned=frozenset({"recipient"}),
+    ),
+    "POST /api/vault/request-withdraw": Row("request_withdraw:{owner}:{amount}:{nonce}", AMOUNT),
+    "POST /api/vault/schedule-withdraw": Row(
+        "schedule:{owner}:{amount}:{duration_seconds}:{nonce}",
+        {**AMOUNT, "duration_seconds": (60, 61)},
+    ),
+    "POST /api/vault/delegate/add": Row(
+        "delegate_add:{owner}:{delegate}:{nonce}", {"delegate": (KEY, OTHER_KEY)}
+    ),
+    "DELETE /api/vault/delegate/remove": Row(
+        "delegate_remove:{owner}:{delegate}:{nonce}", {"delegate": (KEY, OTHER_KEY)}
+    ),
+    "POST /api/vault/close": Row("close_vault:{owner}:{nonce}"),
+    "POST /api/vault/propose-withdraw": Row(
+        "propose_withdraw:{owner}:{amount}:{threshold}:{nonce}",
+        {**AMOUNT, "threshold": (2, 1), "signers": (None, [KEY])},
+        unsigned=frozenset({"signers"}),
+    ),
+    "POST /api/vault/approve-withdraw": Row(
+        "approve_withdraw:{proposal_id}:{nonce}", {"proposal_id": (PROPOSAL, OTHER_PROPOSAL)}
+    ),
+    "POST /api/pm/lock": Row("pm_lock:{owner}:{amount}:{nonce}", AMOUNT),
+    "POST /api/pm/unlock": Row("pm_unlock:{owner}:{amount}:{nonce}", AMOUNT),
+    "POST /api/vault/yield-deposit": Row(
+        "yield_deposit:{owner}:{amount}:{yield_program}:{nonce}", LENT
+    ),
+    "POST /api/vault/yield-withdraw": Row(
+        "yield_withdraw:{owner}:{amount}:{yield_program}:{nonce}", LENT
+    ),
+    "POST /api/vault/compound": Row(
+        "compound_yield:{owner}:{compounded_amount}:{yield_program}:{nonce}",
+        {"compounded_amount": (1, 2), "yield_program": (KEY, OTHER_KEY)},
+    ),
+    "POST /api/2fa/setup": Row("twofa_setup:{owner}:{nonce}"),
+    "POST /api/2fa/disable": Row("twofa_disable:{owner}:{nonce}"),
+    "POST /api/admin/withdraw/whitelist/add": Row(
+        "whitelist_add:{owner}:{address}:{nonce}", ADDRESS
+    ),
+    "DELETE /api/admin/withdraw/whitelist/remove": Row(
+        "whitelist_remove:{owner}:{address}:{nonce}", ADDRESS
+    ),
+    "POST /api/admin/withdraw/min-delay/set": Row(
+        "min_delay_set:{owner}:{seconds}:{nonce}", {"seconds": (60, 0)}
+    ),
+    "POST /api/admin/withdraw/rate-limit/set": Row(
+        "rate_limit_set:{owner}:{window_seconds}:{max_amount}:{nonce}",
+        {"window_seconds": (60, 61), "max_amount": (5, 6)},
+    ),
+}
+
+
+def routes_of(app: Edge) -> list[Route]:
+    """What is registered, whichever module it came from."""
+    views = [view for view in app.view_functions.values() if isinstance(view, partial)]
+    return [each for view in views for each in view.args if isinstance(each, Route)]
+
+
+async def test_every_route_that_a_wallet_signs_for_is_in_the_table(service: Service) -> None:
+    routes = routes_of(service.app)
+    assert len(routes) > len(TABLE)
+    wallets = {
+        f"{route.method} {route.rule}": route.body
+        for route in routes
+        if route.auth in {Auth.WALLET, Auth.WALLET_OR_ADMIN}
+    }
+    with_signature = {
+        f"{route.method} {route.rule}"
+        for route in routes
+        if route.body is not None and "signature" in route.body.__struct_fields__
+    }
+    assert wallets.keys() == with_signature == TABLE.keys()
+    for name, body in wallets.items():
+        assert body is not None
+        row = TABLE[name]
+        assert set(body.__struct_fields__) == {row.signer, *row.fields} | PROOF, name
+        in_text = {each for _, each, _, _ in Formatter().parse(row.text) if each} | {row.signer}
+        assert in_text == ({row.signer, "nonce", *row.fields} - row.unsigned), name
+
+
+@dataclass(frozen=True)
+class Scene:
+    """A vault with tokens whose delegate is the service, and somebody who wants them."""
+
+    front: Service
+    owner: Keypair
+    mallory: Keypair
+
+    async def ask(self, route: str, body: Json) -> httpx.Response:
+        method, path = route.split()
+        given = {name: value for name, value in body.items() if value is not None}
+        return await self.front.http.request(method, self.front.url + path, json=given)
+
+    async def refused(self, route: str, body: Json, status: int, code: str) -> None:
+        """Ask, and see this refusal, and that nothing at all is other than before."""
+        before = await self.everything()
+        reply = await self.ask(route, body)
+        assert (reply.status_code, reply.json()["code"]) == (status, code), (route, body)
+        assert await self.everything() == before, (route, body)
+
+    async def everything(self) -> Json:
+        """All that the database holds, by table."""
+        tables = await rows(
+            self.front, "SELECT tablename FROM pg_tables WHERE schemaname = 'public'"
+        )
+        assert {"nonces", "submissions", "audit_logs"} <= {each["tablename"] for each in tables}
+        return {
+            name: await rows(self.front, f"SELECT t::text FROM {name} AS t ORDER BY 1")
+            for name in (each["tablename"] for each in tables)
+        }
+
+    async def alter_nonces(self, change: str) -> None:
+        async with self.front.database.connection() as conn:
+            await conn.execute(f"UPDATE nonces SET {change}".encode())
+
+
+@pytest.fixture
+async def scene(database_url: str, localnet: Localnet) -> AsyncIterator[Scene]:
+    async with running(
+        database_url,
+        rpc_url=localnet.rpc_url,
+        programs=localnet.programs,
+        operator=localnet.operator,
+        data_encryption_keys=(Fernet.generate_key(),),
+        sign_in=ALLOWED,
+    ) as front:
+        owner = await with_vault(front, amount=10 * USDT, delegate=True)
+        yield Scene(front, owner, Keypair())
+
+
+async def test_the_rows_are_right_as_text_and_as_message(scene: Scene) -> None:
+    """Or else the refusals below would say nothing: what is signed so passes."""
+    for route, row in TABLE.items():
+        plain = row.good(scene.owner, await scene.front.nonce(scene.owner))
+        reply = await scene.ask(route, row.signed(plain, scene.owner))
+        assert reply.json().get("code") not in ABOUT_THE_SIGNATURE | {"invalid_request"}, reply.text
+        body = row.good(scene.owner, await scene.front.nonce(scene.owner))
+        message = message_of(scene.owner.pubkey(), row.text.format(**body), body["nonce"])
+        signature = str(scene.owner.sign_message(message.encode()))
+        reply = await scene.ask(route, body | {"message": message, "signature": signature})
+        assert reply.json().get("code") not in ABOUT_THE_SIGNATURE | {"invalid_request"}, reply.text
+
+
+async def test_a_nonce_is_of_no_use_to_another_wallet(scene: Scene) -> None:
+    owner, mallory = scene.owner, scene.mallory
+    for route, row in TABLE.items():
+        for thief, victim in ((owner, mallory), (mallory, owner)):
+            stolen = row.good(thief, await scene.front.nonce(victim))
+            await scene.refused(route, row.signed(stolen, thief), 401, "invalid_nonce")
+
+
+async def test_anothers_signature_is_none(scene: Scene) -> None:
+    for route, row in TABLE.items():
+        body = row.good(scene.owner, await scene.front.nonce(scene.owner))
+        forged = row.signed(body, scene.mallory)
+        await scene.refused(route, forged, 401, "invalid_signature")
+        message = message_of(scene.owner.pubkey(), row.text.format(**body), body["nonce"])
+        forged["message"] = message
+        forged["signature"] = str(scene.mallory.sign_message(message.encode()))
+        await scene.refused(route, forged, 401, "invalid_signature")
+
+
+async def test_a_signature_is_for_its_fields_only(scene: Scene) -> None:
+    for route, row in TABLE.items():
+        body = row.good(scene.owner, await scene.front.nonce(scene.owner))
+        signed = row.signed(body, scene.owner)
+        others = {name: other for name, (_, other) in row.fields.items()} | {
+            row.signer: str(scene.mallory.pubkey()),
+            "nonce": await scene.front.nonce(scene.owner),
+        }
+        for name in others.keys() - row.unsigned:
+            changed = signed | {name: others[name]}
+            await scene.refused(route, changed, 401, "invalid_signature")
+        for name in row.unsigned:
+            # What the text does not name must be what the chain says it is.
+            before = await scene.everything()
+            reply = await scene.ask(route, signed | {name: others[name]})
+            assert reply.json()["code"] in {"invalid_request", "no_multisig"}, reply.text
+            assert await scene.everything() == before
+
+
+async def test_a_signature_is_for_its_route_only(scene: Scene) -> None:
+    """Wherever the fields are the same, only the first word tells two requests apart."""
+    for route, row in TABLE.items():
+        body = row.good(scene.owner, await scene.front.nonce(scene.owner))
+        _, _, rest = row.text.partition(":")
+        actions = {each.text.partition(":")[0] for each in TABLE.values() if each is not row}
+        for action in actions:
+            signed = Row(f"{action}:{rest}").signed(body, scene.owner)
+            await scene.refused(route, signed, 401, "invalid_signature")
+
+
+async def test_an_expired_nonce_is_too_late(scene: Scene) -> None:
+    for route, row in TABLE.items():
+        body = row.good(scene.owner, await scene.front.nonce(scene.owner))
+        await scene.alter_nonces("expires_at = clock_timestamp()")
+        await scene.refused(route, row.signed(body, scene.owner), 401, "nonce_expired")
+
+
+async def test_a_used_nonce_is_used_up(scene: Scene) -> None:
+    for route, row in TABLE.items():
+        body = row.good(scene.owner, await scene.front.nonce(scene.owner))
+        await scene.alter_nonces("used_at = clock_timestamp()")
+        await scene.refused(route, row.signed(body, scene.owner), 409, "nonce_used")
