@@ -91,6 +91,7 @@ class Config:
     cache_ttl: float = 5.0
     balance_monitor_interval: float = 60.0
     nonce_ttl: float = 300.0
+    proposal_ttl: float = 86_400.0
     # As it was set: what the protocols are is for the composition root to know.
     yield_sources: str = ""
     yield_rates_seconds: float = 60.0
@@ -143,6 +144,7 @@ def load_config(environ: Mapping[str, str]) -> Config:
             "BALANCE_MONITOR_INTERVAL_SECONDS", _seconds, "60", "seconds, above 0"
         ),
         nonce_ttl=read("NONCE_TTL_SECONDS", _seconds, "300", "seconds, above 0"),
+        proposal_ttl=read("PROPOSAL_TTL_SECONDS", _seconds, "86400", "seconds, above 0"),
         yield_sources=environ.get("YIELD_SOURCES", ""),
         yield_rates_seconds=read("YIELD_RATES_SECONDS", _seconds, "60", "seconds, above 0"),
         indexer_max_lag_slots=read(

@@ -23,6 +23,7 @@ from cvms.http import (
     policies,
     positions,
     probes,
+    proposals,
     transactions,
     twofa,
     vault,
@@ -103,6 +104,7 @@ def create_app(
         *governance.ROUTES,
         *policies.ROUTES,
         *administration.ROUTES,
+        *proposals.ROUTES,
         *transactions.ROUTES,
         *twofa.ROUTES,
     )

@@ -32,6 +32,7 @@ TAGS = {
     "authentication": "What a wallet signs with",
     "second factor": "A code beside the wallet's signature",
     "vaults": "Vaults, their balances and their history",
+    "multisig": "Withdrawals that several must sign",
     "positions": "Collateral that positions hold",
     "yield": "What vaults earn elsewhere",
     "transactions": "Transactions on their way to the chain",
@@ -60,7 +61,11 @@ AMOUNT = {
     ],
 }
 # By the variable's name: the same name means the same everywhere.
-PATH_SCHEMAS: Mapping[str, dict[str, Any]] = {"owner": PUBKEY, "signature": SIGNATURE}
+PATH_SCHEMAS: Mapping[str, dict[str, Any]] = {
+    "owner": PUBKEY,
+    "signature": SIGNATURE,
+    "proposal_id": {"type": "string", "format": "uuid"},
+}
 
 # What any request can come to, whatever its route.
 COMMON: tuple[type[BaseException], ...] = (

@@ -91,6 +91,22 @@ class Submitted(msgspec.Struct, frozen=True, kw_only=True):
     status: str
 
 
+class Accepted(msgspec.Struct, frozen=True):
+    """A transaction that the service sends from now on, or keeps until all have signed it.
+
+    While co-signers are `missing` the status is `collecting`. `rebuilt` says that another
+    transaction has taken the place of the one that came: `transaction` is what all have to sign.
+    """
+
+    signature: str | None
+    status: str
+    proposal_id: str | msgspec.UnsetType = msgspec.UNSET
+    missing: list[str] | msgspec.UnsetType = msgspec.UNSET
+    rebuilt: bool | msgspec.UnsetType = msgspec.UNSET
+    transaction: str | msgspec.UnsetType = msgspec.UNSET
+    last_valid_block_height: int | msgspec.UnsetType = msgspec.UNSET
+
+
 class TransactionState(msgspec.Struct, frozen=True, kw_only=True):
     """Where a transaction stands; `error` says why it failed."""
 

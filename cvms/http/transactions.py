@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-import msgspec
+from uuid import UUID
+
 from solders.signature import Signature
 from solders.transaction import VersionedTransaction
 
@@ -18,21 +19,26 @@ from cvms.chain.transactions import (
 )
 from cvms.chain.types import Commitment
 from cvms.errors import (
+    Conflict,
     FieldProblem,
     InvalidRequest,
     InvalidSignature,
     NotFound,
     ProgramRefused,
+    ProposalCancelled,
+    ProposalCompleted,
+    ProposalExpired,
     TransactionExpired,
     UnknownTransaction,
 )
 from cvms.http import replies
 from cvms.http.answers import Answer
 from cvms.http.body import Body
+from cvms.http.cosigning import CoSigning, signatures_in
 from cvms.http.operations import counted
 from cvms.http.routing import Route
 from cvms.http.services import Services
-from cvms.store import audit, submissions
+from cvms.store import audit, proposals, submissions
 from cvms.store.submissions import State, Submission
 
 
@@ -40,25 +46,26 @@ class CoSigned(Body, frozen=True):
     transaction: str
 
 
-class Accepted(msgspec.Struct, frozen=True):
-    """A transaction that the service sends from now on."""
-
-    signature: str | None
-    status: str
-
-
 async def submit(services: Services, body: CoSigned) -> Answer:
     """Add the service's signature to a transaction it built, and have it submitted.
 
-    The same transaction again gets the same answer, and nothing else happens.
+    The same transaction again gets the same answer, and nothing else happens. Of a proposed
+    withdrawal's transaction each co-signer may bring only his own signature; those that are there
+    are kept, and the last one submits it. Where its block hash was too old, the answer says
+    `rebuilt` and has the new transaction, which all have to sign.
     """
     with counted(services, "submit"):
         transaction = parse_base64(body.transaction)
-        built = await _built(services, transaction)
+        hashed = message_hash(message_of(transaction))
+        proposal = await _proposal(services, hashed)
+        if proposal is not None:
+            given = signatures_in(transaction, str(services.operator.pubkey()))
+            return await CoSigning(services, proposal, hashed, given).make()
+        built = await _built(services, hashed)
         if built.state is State.BUILT:
             built = await _sign_and_store(services, transaction, built)
             services.submit_wake.wake()
-    return Answer(Accepted(built.signature, built.state), 202)
+    return Answer(replies.Accepted(built.signature, built.state), 202)
 
 
 async def state(services: Services, signature: str) -> Answer:
@@ -75,9 +82,14 @@ async def state(services: Services, signature: str) -> Answer:
     return Answer(replies.transaction_state(found))
 
 
-async def _built(services: Services, transaction: VersionedTransaction) -> Submission:
+async def _proposal(services: Services, hashed: bytes) -> UUID | None:
     async with services.database.connection() as conn:
-        found = await submissions.get_by_message(conn, message_hash(message_of(transaction)))
+        return await proposals.by_message(conn, hashed)
+
+
+async def _built(services: Services, hashed: bytes) -> Submission:
+    async with services.database.connection() as conn:
+        found = await submissions.get_by_message(conn, hashed)
     if found is None:
         raise UnknownTransaction(
             "Its message is not one that this service built; sign what a route replied, unchanged."
@@ -139,8 +151,17 @@ ROUTES = (
         rule="/api/transactions",
         view=submit,
         body=CoSigned,
-        replies={202: Accepted},
-        refusals=(UnknownTransaction, TransactionExpired, InvalidSignature, ProgramRefused),
+        replies={202: replies.Accepted},
+        refusals=(
+            UnknownTransaction,
+            TransactionExpired,
+            InvalidSignature,
+            ProgramRefused,
+            Conflict,
+            ProposalExpired,
+            ProposalCancelled,
+            ProposalCompleted,
+        ),
         sensitive=True,
         tags=("transactions",),
     ),

@@ -1,0 +1,223 @@
+"""How an approval takes effect: the signer is counted, and the last of them makes a transaction.
+
+What is decided on the chain's side is decided before the database transaction, and holds in it
+only while the proposal is as it was; otherwise it is decided again. Of any number of approvals at
+once each is counted, and one transaction comes of them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Any
+from uuid import UUID
+
+from solders.pubkey import Pubkey
+
+from cvms.chain.transactions import BuiltTransaction
+from cvms.chain.types import Slot
+from cvms.errors import (
+    Conflict,
+    CvmsError,
+    NotASigner,
+    NotFound,
+    ProgramRefused,
+    ProposalCancelled,
+    ProposalCompleted,
+    ProposalExpired,
+)
+from cvms.http.answers import Answer, response_of
+from cvms.http.idempotency import Key
+from cvms.http.multisig import multisig_of, next_transaction
+from cvms.http.requesters import Requester
+from cvms.http.services import Services
+from cvms.http.standing import standing, tell
+from cvms.store import audit, proposals
+from cvms.store.connection import TrioConnection
+from cvms.store.proposals import Proposal, State
+
+TURNS = 16
+"""How often to decide anew: ten signers can approve and sign between a look and a change."""
+
+
+class Moved(Exception):
+    """The proposal is no longer as it was when this was decided."""
+
+
+@dataclass(frozen=True, slots=True)
+class Approving:
+    """One signer's approval of a proposal, from a request that has been checked."""
+
+    services: Services
+    proposal: UUID
+    signer: str
+    requester: Requester
+    key: Key | None
+
+    async def make(self) -> Answer:
+        """Count the signer, once however often it is asked; build the transaction when it is time.
+
+        Raises NotFound, NotASigner, ProposalEnded, and what building a transaction raises.
+        """
+        for _ in range(TURNS):
+            try:
+                return await self._make()
+            except Moved:
+                continue
+        raise busy()
+
+    async def _make(self) -> Answer:
+        seen = await open_proposal(self.services, self.proposal)
+        if self.signer not in seen.signers:
+            raise NotASigner(f"{self.signer} is none of the signers of proposal {seen.id}.")
+        try:
+            await check_multisig(self.services, seen)
+        except ProposalCancelled as outcome:
+            await self._cancel(seen, outcome)
+            raise
+        approvers = list(dict.fromkeys([*seen.approvals, self.signer]))
+        try:
+            built = await next_transaction(self.services, seen, approvers)
+        except ProgramRefused as refused:
+            await self._refuse(seen, refused)
+            raise
+        return await self._write(seen, built)
+
+    async def _write(self, seen: Proposal, built: BuiltTransaction | None) -> Answer:
+        new = self.signer not in seen.approvals
+        async with self._effect() as conn:
+            if new or built is not None:
+                await take(conn, seen)
+            if new:
+                await proposals.approve(conn, seen.id, self.signer)
+            if built is not None:
+                await offer(conn, seen, built)
+            now = await present(conn, seen.id)
+            answer = Answer(standing(now))
+            await self._keep(conn, answer)
+            if built is not None:
+                await tell(conn, offered_event(seen), now)
+            await write_down(conn, self.requester.actor, "approve_withdraw", now, "accepted")
+        return answer
+
+    async def _cancel(self, seen: Proposal, outcome: ProposalCancelled) -> None:
+        async with self._effect() as conn:
+            await cancel(conn, seen)
+            await self._keep(conn, outcome)
+            await write_down(conn, self.requester.actor, "approve_withdraw", seen, "cancelled")
+
+    async def _refuse(self, seen: Proposal, refused: ProgramRefused) -> None:
+        """The last approval is not counted when the chain would not take what it leads to."""
+        async with self._effect() as conn:
+            await self._keep(conn, refused)
+            await write_down(conn, self.requester.actor, "approve_withdraw", seen, "refused")
+
+    @asynccontextmanager
+    async def _effect(self) -> AsyncIterator[TrioConnection[Any]]:
+        async with self.services.database.transaction() as conn:
+            await self.requester.consume(conn)
+            yield conn
+
+    async def _keep(self, conn: TrioConnection[Any], outcome: Answer | CvmsError) -> None:
+        if self.key is not None:
+            await self.key.keep(conn, response_of(outcome))
+
+
+async def open_proposal(services: Services, proposal: UUID) -> Proposal:
+    """The proposal, while approvals and signatures count. Raises NotFound and ProposalEnded."""
+    async with services.database.connection() as conn:
+        found = await proposals.get(conn, proposal)
+    if found is None:
+        raise unknown_proposal(proposal)
+    match found.state:
+        case State.EXPIRED:
+            raise ProposalExpired(f"It expired at {found.expires_at.isoformat()}; propose again.")
+        case State.CANCELLED:
+            raise cancelled()
+        case State.SUBMITTED | State.EXECUTED:
+            raise ProposalCompleted("All that it needs have approved and signed it already.")
+    return found
+
+
+async def check_multisig(services: Services, proposal: Proposal) -> None:
+    """Raise ProposalCancelled unless the vault's multisig is still what it was."""
+    owner = Pubkey.from_string(proposal.owner)
+    now = await multisig_of(services, owner, since=Slot(proposal.slot))
+    signers = [Pubkey.from_string(each) for each in proposal.signers]
+    if now is None or not now.same_as(proposal.threshold, signers):
+        raise cancelled()
+
+
+async def take(conn: TrioConnection[Any], seen: Proposal) -> None:
+    """Lock the proposal for a change. Raises Moved."""
+    if not await proposals.take(conn, seen):
+        raise Moved
+
+
+async def offer(conn: TrioConnection[Any], seen: Proposal, built: BuiltTransaction) -> None:
+    """Make it the proposal's transaction. Raises Moved."""
+    if not await proposals.offer(
+        conn,
+        seen.id,
+        message_hash=built.message_hash,
+        message=bytes(built.message),
+        last_valid_block_height=built.last_valid_block_height,
+    ):
+        raise Moved
+
+
+async def cancel(conn: TrioConnection[Any], seen: Proposal) -> None:
+    """End the proposal, and tell its signers. Raises Moved."""
+    await take(conn, seen)
+    await proposals.cancel(conn, seen.id)
+    await tell(conn, "proposal.cancelled", await present(conn, seen.id))
+
+
+async def present(conn: TrioConnection[Any], proposal: UUID) -> Proposal:
+    """The proposal as this transaction leaves it."""
+    found = await proposals.get(conn, proposal)
+    if found is None:
+        raise Moved
+    return found
+
+
+async def write_down(
+    conn: TrioConnection[Any],
+    actor: str,
+    action: str,
+    proposal: Proposal,
+    outcome: str,
+    **details: Any,
+) -> None:
+    """Append to the audit trail, last in the transaction."""
+    entry = audit.AuditEntry(
+        actor=actor,
+        action=action,
+        owner=proposal.owner,
+        outcome=outcome,
+        details={
+            "proposal": str(proposal.id),
+            "amount": proposal.amount,
+            "approvals": list(proposal.approvals),
+            **details,
+        },
+    )
+    await audit.append(conn, entry)
+
+
+def offered_event(seen: Proposal) -> str:
+    """What a new transaction means to the signers."""
+    return "proposal.approved" if seen.transaction is None else "proposal.rebuilt"
+
+
+def unknown_proposal(proposal: object) -> NotFound:
+    return NotFound(f"There is no proposal {proposal}.")
+
+
+def cancelled() -> ProposalCancelled:
+    return ProposalCancelled("The vault's signers or threshold are others by now; propose again.")
+
+
+def busy() -> Conflict:
+    return Conflict("Too much happens to this proposal at once. Ask again in a moment.")

@@ -1,0 +1,205 @@
+"""How the transaction of a proposal gets its signatures: each signer brings his own.
+
+With the last of them the service adds its own and has it submitted. A transaction whose block hash
+is over is replaced, once it can never land; the signatures of the old one are worth nothing then.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from uuid import UUID
+
+from solders.message import MessageV0
+from solders.signature import Signature
+from solders.transaction import VersionedTransaction
+
+from cvms.chain.program_errors import refusal
+from cvms.chain.transactions import (
+    BuiltTransaction,
+    attach_signature,
+    message_of,
+    required_signers,
+    signature_of,
+    verify_signatures,
+)
+from cvms.errors import InvalidSignature, ProposalCancelled
+from cvms.http.answers import Answer
+from cvms.http.approving import (
+    TURNS,
+    Moved,
+    busy,
+    cancel,
+    check_multisig,
+    offer,
+    open_proposal,
+    present,
+    take,
+    write_down,
+)
+from cvms.http.multisig import cosigners, next_transaction
+from cvms.http.replies import Accepted
+from cvms.http.services import Services
+from cvms.http.standing import missing, tell, unsigned
+from cvms.store import proposals, submissions
+from cvms.store.proposals import LiveTransaction, Proposal
+
+KIND = "multisig_withdraw"
+EMPTY = Signature.default()
+
+
+@dataclass(frozen=True, slots=True)
+class CoSigning:
+    """One post of a proposal's transaction, with at least one signature in it."""
+
+    services: Services
+    proposal: UUID
+    message_hash: bytes
+    signatures: Mapping[str, bytes]
+
+    @property
+    def actor(self) -> str:
+        """For the audit trail, whoever is named first."""
+        return min(self.signatures)
+
+    async def make(self) -> Answer:
+        """Keep what is new; submit what is complete; replace what is too old.
+
+        Raises ProposalEnded, TransactionExpired while the old one may still land, ProgramRefused.
+        """
+        for _ in range(TURNS):
+            try:
+                return await self._make()
+            except Moved:
+                continue
+        raise busy()
+
+    async def _make(self) -> Answer:
+        submitted = await self._submitted()
+        if submitted is not None:
+            return submitted
+        seen = await open_proposal(self.services, self.proposal)
+        try:
+            await check_multisig(self.services, seen)
+        except ProposalCancelled:
+            await self._cancel(seen)
+            raise
+        rebuilt = await next_transaction(self.services, seen, list(seen.approvals))
+        if rebuilt is not None:
+            return await self._replace(seen, rebuilt)
+        live = seen.transaction
+        assert live is not None, "there was one to post, and each is followed by another"
+        if live.message_hash != self.message_hash:
+            return collecting(seen, rebuilt=True)
+        together = {**self.signatures, **live.signatures}
+        if set(together) == set(cosigners(live)):
+            return await self._submit(seen, live, together)
+        if together.keys() == live.signatures.keys():
+            return collecting(seen, rebuilt=False)
+        return await self._keep(seen)
+
+    async def _submitted(self) -> Answer | None:
+        """The same transaction again, once all have signed it, gets the same answer."""
+        async with self.services.database.connection() as conn:
+            found = await submissions.get_by_message(conn, self.message_hash)
+        if found is None or found.state is submissions.State.EXPIRED:
+            return None
+        return Answer(Accepted(found.signature, found.state), 202)
+
+    async def _keep(self, seen: Proposal) -> Answer:
+        async with self.services.database.transaction() as conn:
+            await take(conn, seen)
+            await proposals.sign(conn, self.message_hash, self.signatures)
+            now = await present(conn, seen.id)
+            signers = sorted(self.signatures)
+            await write_down(conn, self.actor, "cosign", now, "accepted", signers=signers)
+        return collecting(now, rebuilt=False)
+
+    async def _submit(
+        self, seen: Proposal, live: LiveTransaction, signatures: Mapping[str, bytes]
+    ) -> Answer:
+        """Add our signature, and hand it to the submitter: stored first, with its bytes."""
+        transaction = attach_signature(_assembled(live, signatures), self.services.operator)
+        signature, wire = signature_of(transaction), bytes(transaction)
+        result = await self.services.rpc.simulate(wire, sig_verify=True)
+        if result.err is not None:
+            raise refusal(result.err, result.logs, self.services.programs)
+        async with self.services.database.transaction() as conn:
+            await take(conn, seen)
+            await proposals.sign(conn, live.message_hash, self.signatures)
+            stored = await submissions.record_signed(
+                conn,
+                message_hash=live.message_hash,
+                kind=KIND,
+                owner=seen.owner,
+                message=live.message,
+                signature=signature,
+                wire=wire,
+                last_valid_block_height=live.last_valid_block_height,
+                amount=seen.amount,
+            )
+            now = await present(conn, seen.id)
+            await tell(conn, "proposal.submitted", now)
+            details = {"kind": KIND, "tx": signature, "signers": sorted(signatures)}
+            await write_down(conn, self.actor, "submit", now, "accepted", **details)
+        self.services.submit_wake.wake()
+        return Answer(Accepted(stored.signature, stored.state), 202)
+
+    async def _replace(self, seen: Proposal, built: BuiltTransaction) -> Answer:
+        async with self.services.database.transaction() as conn:
+            await take(conn, seen)
+            await offer(conn, seen, built)
+            now = await present(conn, seen.id)
+            await tell(conn, "proposal.rebuilt", now)
+            await write_down(conn, self.actor, "rebuild", now, "accepted")
+        return collecting(now, rebuilt=True)
+
+    async def _cancel(self, seen: Proposal) -> None:
+        async with self.services.database.transaction() as conn:
+            await cancel(conn, seen)
+            await write_down(conn, self.actor, "cosign", seen, "cancelled")
+
+
+def collecting(proposal: Proposal, *, rebuilt: bool) -> Answer:
+    """What is still missing; the transaction too, where another one was posted."""
+    live = proposal.transaction
+    assert live is not None
+    accepted = Accepted(
+        None,
+        "collecting",
+        proposal_id=str(proposal.id),
+        missing=missing(proposal),
+        rebuilt=rebuilt,
+        transaction=unsigned(live),
+        last_valid_block_height=live.last_valid_block_height,
+    )
+    return Answer(accepted, 202)
+
+
+def signatures_in(transaction: VersionedTransaction, operator: str) -> dict[str, bytes]:
+    """The signatures that a co-signer has put in, by signer; none is the operator's.
+
+    Raises InvalidSignature when there are none, or one of them is wrong.
+    """
+    signers = [str(each) for each in required_signers(message_of(transaction))]
+    valid = {str(each) for each in verify_signatures(transaction)}
+    given = {
+        signer: bytes(signature)
+        for signer, signature in zip(signers, transaction.signatures, strict=True)
+        if signature != EMPTY and signer != operator
+    }
+    for signer in given:
+        if signer not in valid:
+            raise InvalidSignature(f"The signature of {signer} does not verify.")
+    if not given:
+        raise InvalidSignature("Nobody has signed it; put in at least your own signature.")
+    return given
+
+
+def _assembled(live: LiveTransaction, signatures: Mapping[str, bytes]) -> VersionedTransaction:
+    message = MessageV0.from_bytes(live.message)
+    signers = map(str, required_signers(message))
+    placed = [
+        Signature.from_bytes(signatures[each]) if each in signatures else EMPTY for each in signers
+    ]
+    return VersionedTransaction.populate(message, placed)

@@ -1,0 +1,144 @@
+"""A withdrawal by several signers, on the chain's side.
+
+The service always pays the fee, so that no transaction of a proposal lands without its signature,
+which is added last and stored before anything is sent: what became of each is known.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import Enum, auto
+
+from solders.message import MessageV0, to_bytes_versioned
+from solders.pubkey import Pubkey
+
+from cvms.chain.accounts import read_vault
+from cvms.chain.addresses import vault_address
+from cvms.chain.transactions import BuiltTransaction, required_signers
+from cvms.chain.types import Commitment, Slot
+from cvms.chain.vault_transactions import prepare_withdraw
+from cvms.errors import ProposalCompleted, TransactionExpired
+from cvms.http.operations import simulated
+from cvms.http.services import Services
+from cvms.store.proposals import LiveTransaction, Proposal
+
+
+@dataclass(frozen=True, slots=True)
+class Multisig:
+    """A vault's multisig as it was in `slot`; with a threshold of zero there is none."""
+
+    threshold: int
+    signers: tuple[Pubkey, ...]
+    slot: Slot
+
+    def same_as(self, threshold: int, signers: Sequence[Pubkey]) -> bool:
+        """Whether it is this one; the order of the signers means nothing."""
+        return self.threshold == threshold and sorted(map(str, self.signers)) == sorted(
+            map(str, signers)
+        )
+
+
+async def multisig_of(
+    services: Services, owner: Pubkey, *, since: Slot | None = None
+) -> Multisig | None:
+    """The multisig of the owner's vault now, not before the slot `since`; None without a vault."""
+    found = await services.rpc.get_accounts(
+        [vault_address(services.programs, owner)],
+        commitment=Commitment.CONFIRMED,
+        min_context_slot=since,
+    )
+    vault = read_vault(found.accounts[0], services.programs)
+    if vault is None:
+        return None
+    return Multisig(vault.multisig_threshold, vault.multisig_signers, found.slot)
+
+
+async def withdrawal(
+    services: Services, owner: Pubkey, amount: int, signers: Sequence[Pubkey]
+) -> BuiltTransaction:
+    """A withdrawal to the owner by these signers. Raises InvalidRequest when they are too many."""
+    # Where the owner's token account has to be made, one who signs anyway pays for it: what the
+    # service paid could be had by closing the account, again and again.
+    authority, *others = sorted(signers, key=lambda each: each != owner)
+    return await prepare_withdraw(
+        services.rpc,
+        services.programs,
+        owner=owner,
+        recipient=owner,
+        amount=amount,
+        authority=authority,
+        fee_payer=services.operator.pubkey(),
+        rent_payer=authority,
+        extra_signers=others,
+    )
+
+
+def cosigners(live: LiveTransaction) -> list[str]:
+    """Who has to sign the transaction beside the service."""
+    _operator, *others = required_signers(MessageV0.from_bytes(live.message))
+    return [str(each) for each in others]
+
+
+def to_sign(proposal: Proposal, approvers: Sequence[str]) -> list[str]:
+    """Who of those who approved is to sign the next transaction: as many as must.
+
+    First whoever has signed the last one, then whoever was not asked to, so that nobody who is
+    away can hold it up for ever.
+    """
+    last = proposal.transaction
+    signed, asked = (last.signatures, cosigners(last)) if last is not None else ({}, [])
+    ranked = sorted(approvers, key=lambda each: (each not in signed, each in asked))
+    return ranked[: proposal.threshold]
+
+
+class Chance(Enum):
+    """Whether a transaction can land, or has."""
+
+    ALIVE = auto()
+    DYING = auto()  # a block that holds it may still come out, on some fork
+    LANDED = auto()
+    GONE = auto()
+
+
+async def chance_of(services: Services, live: LiveTransaction) -> Chance:
+    """Whether the transaction can still land, or has."""
+    last = live.last_valid_block_height
+    if await services.rpc.get_block_height(Commitment.CONFIRMED) <= last:
+        return Chance.ALIVE
+    # The height before the status: what is not there after its last block never will be.
+    if await services.rpc.get_block_height(Commitment.FINALIZED) <= last:
+        return Chance.DYING
+    message = MessageV0.from_bytes(live.message)
+    # Ours is the first signature, and always the same for the same message.
+    signature = services.operator.sign_message(to_bytes_versioned(message))
+    [status] = await services.rpc.get_signature_statuses([str(signature)])
+    return Chance.LANDED if status is not None and status.err is None else Chance.GONE
+
+
+async def next_transaction(
+    services: Services, proposal: Proposal, approvers: Sequence[str]
+) -> BuiltTransaction | None:
+    """The transaction that these approvers are to sign now; None while it is not time for one, or
+    the one that is there is good.
+
+    Another is built only once the one before can never land. Raises TransactionExpired while that
+    is not certain, ProgramRefused, and InvalidRequest.
+    """
+    if len(approvers) < proposal.threshold:
+        return None
+    live = proposal.transaction
+    if live is not None:
+        chance = await chance_of(services, live)
+        if chance is Chance.ALIVE and live.submission is None:
+            return None
+        if chance is Chance.LANDED:
+            raise ProposalCompleted("Its transaction has landed already.")
+        if chance is not Chance.GONE:
+            raise TransactionExpired(
+                "Its transaction cannot be signed any more, and another can be built once it is "
+                "certain that it has not landed. Ask again in a few seconds."
+            )
+    signers = [Pubkey.from_string(each) for each in to_sign(proposal, approvers)]
+    owner = Pubkey.from_string(proposal.owner)
+    return await simulated(services, await withdrawal(services, owner, proposal.amount, signers))

@@ -1,0 +1,223 @@
+"""The routes of withdrawals that several must sign: propose, approve, look."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Annotated
+from uuid import UUID, uuid4
+
+import msgspec
+from quart import Response
+from solders.pubkey import Pubkey
+
+from cvms.chain.transactions import MAX_COMPUTE_UNITS, with_budget
+from cvms.errors import (
+    Conflict,
+    FieldProblem,
+    InvalidRequest,
+    MultisigMismatch,
+    NoMultisig,
+    NotASigner,
+    NotFound,
+    ProposalCancelled,
+    ProposalCompleted,
+    ProposalExpired,
+    TransactionExpired,
+    VaultNotFound,
+)
+from cvms.http.answers import Answer, response_of
+from cvms.http.approving import Approving, present, unknown_proposal, write_down
+from cvms.http.body import Body, Nonce, SignInMessage, TokenAmount, WalletSignature
+from cvms.http.idempotency import Key, key_of_request, once
+from cvms.http.multisig import Multisig, multisig_of, withdrawal
+from cvms.http.operations import SIGNED_REFUSALS, counted
+from cvms.http.requesters import Requester, SignedRequest
+from cvms.http.routing import Auth, Route
+from cvms.http.services import Services
+from cvms.http.standing import Standing, standing, tell
+from cvms.http.vault import Signed
+from cvms.http.wallet import signed_text
+from cvms.store import proposals
+
+MOST_SIGNERS = 10
+MOST_UNFINISHED = 64
+"""Proposals of one vault at a time: each tells its signers, who are others."""
+
+UUID_PATTERN = "[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}"
+
+ProposalId = Annotated[str, msgspec.Meta(pattern=rf"^{UUID_PATTERN}\Z")]
+Threshold = Annotated[int, msgspec.Meta(ge=1, le=MOST_SIGNERS)]
+Signers = Annotated[tuple[Pubkey, ...], msgspec.Meta(min_length=1, max_length=MOST_SIGNERS)]
+
+
+class Propose(Signed, frozen=True, kw_only=True):
+    amount: TokenAmount
+    threshold: Threshold | None = None
+    signers: Signers | None = None
+
+
+class Approve(Body, frozen=True):
+    proposal_id: ProposalId
+    signer: Pubkey
+    nonce: Nonce
+    signature: WalletSignature
+    message: SignInMessage | None = None
+
+
+async def propose(services: Services, body: Propose) -> Answer | Response:
+    """Propose a withdrawal to the signers of the vault's multisig.
+
+    The text to sign names the threshold on chain, also where the body leaves it out.
+    """
+    with counted(services, "propose_withdraw"):
+        key = await key_of_request(str(body.owner))
+
+        async def act() -> Answer:
+            threshold = body.threshold
+            if threshold is None:
+                threshold = (await _multisig(services, body.owner)).threshold
+            signed = body.request("propose_withdraw", body.amount, threshold)
+            await signed.check(services)
+            multisig = await _multisig(services, body.owner)
+            if not multisig.same_as(threshold, body.signers or multisig.signers):
+                raise MultisigMismatch(_as_it_is(multisig))
+            await _check_size(services, body, multisig)
+            return await _add(services, body, multisig, signed, key)
+
+        return await once(services, key, act)
+
+
+async def approve(services: Services, body: Approve) -> Answer | Response:
+    """Approve a proposed withdrawal, with a nonce that was issued to the signer.
+
+    When enough have, the reply carries the transaction that they sign. To approve again counts for
+    nothing, but gets a new transaction where the one before has expired.
+    """
+    text = signed_text("approve_withdraw", body.proposal_id, body.nonce)
+    signed = SignedRequest(body.signer, text, body.nonce, body.signature, body.message)
+    with counted(services, "approve_withdraw"):
+        key = await key_of_request(str(body.signer))
+
+        async def act() -> Answer:
+            await signed.check(services)
+            proposal, signer = UUID(body.proposal_id), str(body.signer)
+            return await Approving(services, proposal, signer, signed, key).make()
+
+        return await once(services, key, act)
+
+
+async def state(services: Services, proposal_id: str) -> Answer:
+    """Where a proposal stands: who has approved, the transaction, and what became of it."""
+    try:
+        decoded = msgspec.convert(proposal_id, ProposalId)
+    except msgspec.ValidationError:
+        problem = FieldProblem("proposal_id", "Expected a UUID in lower case")
+        raise InvalidRequest("The path is malformed.", [problem]) from None
+    async with services.database.connection() as conn:
+        found = await proposals.get(conn, UUID(decoded))
+    if found is None:
+        raise unknown_proposal(decoded)
+    return Answer(standing(found))
+
+
+async def _multisig(services: Services, owner: Pubkey) -> Multisig:
+    multisig = await multisig_of(services, owner)
+    if multisig is None:
+        raise VaultNotFound(f"{owner} has no vault; initialize one first.")
+    if multisig.threshold == 0:
+        raise NoMultisig(f"The vault of {owner} has no multisig: its owner withdraws alone.")
+    return multisig
+
+
+def _as_it_is(multisig: Multisig) -> str:
+    signers = ", ".join(map(str, multisig.signers))
+    return f"On chain {multisig.threshold} of these must sign: {signers}."
+
+
+async def _check_size(services: Services, body: Propose, multisig: Multisig) -> None:
+    """Raise InvalidRequest now, when later so many signatures would not fit in a transaction."""
+    longest = sorted(multisig.signers, key=lambda each: each == body.owner)
+    built = await withdrawal(services, body.owner, body.amount, longest[: multisig.threshold])
+    with_budget(built, compute_unit_limit=MAX_COMPUTE_UNITS, compute_unit_price=1)
+
+
+async def _add(
+    services: Services, body: Propose, multisig: Multisig, requester: Requester, key: Key | None
+) -> Answer:
+    owner, new = str(body.owner), uuid4()
+    async with services.database.transaction() as conn:
+        await requester.consume(conn)
+        if await proposals.unfinished(conn, owner) >= MOST_UNFINISHED:
+            raise Conflict(
+                f"{MOST_UNFINISHED} proposals of this vault wait; let some expire first."
+            )
+        await proposals.add(
+            conn,
+            id=new,
+            owner=owner,
+            amount=body.amount,
+            threshold=multisig.threshold,
+            signers=list(map(str, multisig.signers)),
+            slot=multisig.slot,
+            lifetime=timedelta(seconds=services.config.proposal_ttl),
+        )
+        written = await present(conn, new)
+        answer = Answer(standing(written))
+        if key is not None:
+            await key.keep(conn, response_of(answer))
+        await tell(conn, "proposal.created", written)
+        await write_down(
+            conn,
+            requester.actor,
+            "propose_withdraw",
+            written,
+            "accepted",
+            threshold=written.threshold,
+            signers=list(written.signers),
+        )
+    return answer
+
+
+ROUTES = (
+    Route(
+        method="POST",
+        rule="/api/vault/propose-withdraw",
+        view=propose,
+        body=Propose,
+        replies={200: Standing},
+        refusals=(*SIGNED_REFUSALS, VaultNotFound, NoMultisig, MultisigMismatch, Conflict),
+        auth=Auth.WALLET,
+        sensitive=True,
+        idempotent=True,
+        tags=("multisig",),
+    ),
+    Route(
+        method="POST",
+        rule="/api/vault/approve-withdraw",
+        view=approve,
+        body=Approve,
+        replies={200: Standing},
+        refusals=(
+            *SIGNED_REFUSALS,
+            NotFound,
+            NotASigner,
+            ProposalExpired,
+            ProposalCancelled,
+            ProposalCompleted,
+            TransactionExpired,
+            Conflict,
+        ),
+        auth=Auth.WALLET,
+        sensitive=True,
+        idempotent=True,
+        tags=("multisig",),
+    ),
+    Route(
+        method="GET",
+        rule="/api/vault/proposal/<proposal_id>",
+        view=state,
+        replies={200: Standing},
+        refusals=(NotFound,),
+        tags=("multisig",),
+    ),
+)

@@ -1,0 +1,144 @@
+"""Where a proposal stands, as its signers are told: in replies, and through their webhooks."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any, Literal
+
+import msgspec
+from msgspec import UNSET, UnsetType
+from solders.instruction import AccountMeta, Instruction
+from solders.message import MessageV0
+
+from cvms.chain.transactions import sign_as
+from cvms.http import replies
+from cvms.http.multisig import cosigners
+from cvms.http.operations import base64_text, instruction_reply
+from cvms.store import deliveries
+from cvms.store.connection import TrioConnection
+from cvms.store.proposals import LiveTransaction, Proposal, State
+
+
+class Approval(msgspec.Struct, frozen=True):
+    """A signer who has approved."""
+
+    signer: str
+    approved_at: datetime
+
+
+class Standing(msgspec.Struct, frozen=True, kw_only=True):
+    """A proposed withdrawal: who has approved it, and once enough have, the transaction to sign.
+
+    `missing` are the signers who have not approved, or from the transaction on those who have not
+    signed it. `mode` is there with a transaction: `cosign` while it is to be signed, and then
+    `submitted`, with its `signature` and its `status`.
+    """
+
+    proposal_id: str
+    owner: str
+    amount: int
+    threshold: int
+    signers: list[str]
+    state: State
+    approvals: list[Approval]
+    missing: list[str]
+    created_at: datetime
+    expires_at: datetime
+    mode: Literal["cosign", "submitted"] | UnsetType = UNSET
+    transaction: str | UnsetType = UNSET
+    instruction: replies.Instruction | UnsetType = UNSET
+    last_valid_block_height: int | UnsetType = UNSET
+    must_sign: list[str] | UnsetType = UNSET
+    signature: str | UnsetType = UNSET
+    status: str | UnsetType = UNSET
+
+
+class Notice(msgspec.Struct, frozen=True, kw_only=True):
+    """What a signer's webhook is sent; the proposal's route has the rest."""
+
+    event: str
+    proposal_id: str
+    owner: str
+    amount: int
+    threshold: int
+    state: State
+    missing: list[str]
+    expires_at: datetime
+
+
+def standing(proposal: Proposal) -> Standing:
+    """The proposal with its transaction."""
+    plain = Standing(
+        proposal_id=str(proposal.id),
+        owner=proposal.owner,
+        amount=proposal.amount,
+        threshold=proposal.threshold,
+        signers=list(proposal.signers),
+        state=proposal.state,
+        approvals=[Approval(signer, at) for signer, at in proposal.approvals.items()],
+        missing=missing(proposal),
+        created_at=proposal.created_at,
+        expires_at=proposal.expires_at,
+    )
+    live = proposal.transaction
+    if live is None:
+        return plain
+    if live.submission is not None:
+        return msgspec.structs.replace(
+            plain,
+            mode="submitted",
+            must_sign=cosigners(live),
+            signature=live.signature or "",
+            status=live.submission,
+        )
+    if proposal.state not in {State.APPROVED, State.COLLECTING}:
+        return plain
+    message = MessageV0.from_bytes(live.message)
+    return msgspec.structs.replace(
+        plain,
+        mode="cosign",
+        transaction=unsigned(live),
+        instruction=instruction_reply(_last_instruction(message)),
+        last_valid_block_height=live.last_valid_block_height,
+        must_sign=cosigners(live),
+    )
+
+
+def missing(proposal: Proposal) -> list[str]:
+    """Who has not approved; from the transaction on, who has not signed it."""
+    live = proposal.transaction
+    if live is not None and live.submission is None:
+        return [each for each in cosigners(live) if each not in live.signatures]
+    return [each for each in proposal.signers if each not in proposal.approvals]
+
+
+def unsigned(live: LiveTransaction) -> str:
+    """The transaction in base64, for everybody to put his own signature in."""
+    return base64_text(bytes(sign_as(MessageV0.from_bytes(live.message))))
+
+
+async def tell(conn: TrioConnection[Any], event: str, proposal: Proposal) -> None:
+    """Have every signer told, when what has happened is committed."""
+    notice = Notice(
+        event=event,
+        proposal_id=str(proposal.id),
+        owner=proposal.owner,
+        amount=proposal.amount,
+        threshold=proposal.threshold,
+        state=proposal.state,
+        missing=missing(proposal),
+        expires_at=proposal.expires_at,
+    )
+    body = msgspec.json.encode(notice).decode()
+    await deliveries.add(conn, proposal.signers, event=event, body=body)
+
+
+def _last_instruction(message: MessageV0) -> Instruction:
+    """The instruction that matters: the others prepare for it."""
+    compiled = message.instructions[-1]
+    keys = message.account_keys
+    accounts = [
+        AccountMeta(keys[place], message.is_signer(place), message.is_maybe_writable(place))
+        for place in compiled.accounts
+    ]
+    return Instruction(keys[compiled.program_id_index], bytes(compiled.data), accounts)

@@ -1,0 +1,118 @@
+"""What signers are to be told through their webhooks: a queue, written with what it tells of.
+
+Whoever takes a delivery has it to himself until it is due again; one that is not reported back,
+since its process was killed, is tried once more.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any
+from uuid import UUID
+
+from cvms.store.connection import TrioConnection
+from cvms.store.rows import fetch_all
+
+ADD = """
+INSERT INTO webhook_deliveries (signer, event, body)
+SELECT signer, %(event)s, %(body)s
+FROM signer_contacts
+WHERE signer = ANY(%(signers)s)
+"""
+
+# Two replicas never take the same one: a locked row is passed over.
+TAKE = """
+UPDATE webhook_deliveries d
+SET tries = tries + 1,
+    due_at = clock_timestamp() + %(lease)s
+FROM signer_contacts c
+WHERE c.signer = d.signer
+  AND d.id IN (
+      SELECT id
+      FROM webhook_deliveries
+      WHERE state = 'pending'
+        AND due_at <= clock_timestamp()
+      ORDER BY due_at
+      LIMIT %(limit)s
+      FOR UPDATE SKIP LOCKED
+  )
+RETURNING d.id, d.signer, d.event, d.body, d.tries, c.url, c.secret,
+          clock_timestamp() - d.created_at AS age
+"""
+
+DELIVERED = """
+UPDATE webhook_deliveries
+SET state = 'delivered',
+    last_error = NULL
+WHERE id = %(id)s
+"""
+
+AGAIN = """
+UPDATE webhook_deliveries
+SET due_at = clock_timestamp() + %(delay)s,
+    last_error = %(error)s
+WHERE id = %(id)s
+  AND state = 'pending'
+"""
+
+GIVE_UP = """
+UPDATE webhook_deliveries
+SET state = 'given_up',
+    last_error = %(error)s
+WHERE id = %(id)s
+  AND state = 'pending'
+"""
+
+PRUNE = """
+DELETE FROM webhook_deliveries
+WHERE created_at < now() - %(age)s
+"""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Delivery:
+    """A message on its way, and where to. `tries` counts the one it was taken for."""
+
+    id: UUID
+    signer: str
+    event: str
+    body: str
+    tries: int
+    url: str
+    secret: bytes
+    age: timedelta
+
+
+async def add(conn: TrioConnection[Any], signers: Sequence[str], *, event: str, body: str) -> None:
+    """Tell those of the signers who have a contact."""
+    await conn.execute(ADD, {"signers": list(signers), "event": event, "body": body})
+
+
+async def take(conn: TrioConnection[Any], *, limit: int, lease: timedelta) -> list[Delivery]:
+    """Up to `limit` that are due, nobody else's for the length of the lease."""
+    return await fetch_all(conn, Delivery, TAKE, {"limit": limit, "lease": lease})
+
+
+async def delivered(conn: TrioConnection[Any], delivery: UUID) -> None:
+    """It has arrived."""
+    await conn.execute(DELIVERED, {"id": delivery})
+
+
+async def try_again(
+    conn: TrioConnection[Any], delivery: UUID, *, delay: timedelta, error: str
+) -> None:
+    """It has not arrived, and is due again after `delay`."""
+    await conn.execute(AGAIN, {"id": delivery, "delay": delay, "error": error})
+
+
+async def give_up(conn: TrioConnection[Any], delivery: UUID, *, error: str) -> None:
+    """It has not arrived, and never will."""
+    await conn.execute(GIVE_UP, {"id": delivery, "error": error})
+
+
+async def prune(conn: TrioConnection[Any], age: timedelta) -> int:
+    """Delete what is older than `age`, whatever became of it; returns how many."""
+    cursor = await conn.execute(PRUNE, {"age": age})
+    return cursor.rowcount

@@ -1,0 +1,372 @@
+"""Withdrawals that several must sign: who has approved, the transaction, and its signatures.
+
+A change names the version of the proposal that it was decided on. Whoever comes second with the
+same version changes nothing, and decides again on what is there now.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from enum import StrEnum
+from typing import Any
+from uuid import UUID
+
+from psycopg.rows import scalar_row
+
+from cvms.store import submissions
+from cvms.store.connection import TrioConnection
+from cvms.store.rows import fetch_one
+
+ADD = """
+INSERT INTO multisig_proposals (id, owner, amount, threshold, signers, slot, expires_at)
+VALUES (
+    %(id)s, %(owner)s, %(amount)s, %(threshold)s, %(signers)s, %(slot)s,
+    clock_timestamp() + %(lifetime)s
+)
+"""
+
+# What the books say of the vault counts as far as it is newer than what was proposed on.
+GET = """
+SELECT p.id, p.owner, p.amount, p.threshold, p.signers, p.slot, p.version, p.created_at,
+       p.expires_at,
+       p.expires_at <= clock_timestamp() AS expired,
+       p.cancelled_at IS NOT NULL OR coalesce(
+           v.slot > p.slot AND NOT (
+               v.multisig_threshold = p.threshold
+               AND v.state -> 'multisig_signers' @> to_jsonb(p.signers)
+               AND jsonb_array_length(v.state -> 'multisig_signers') = cardinality(p.signers)
+           ),
+           FALSE
+       ) AS cancelled,
+       ARRAY(
+           SELECT signer
+           FROM multisig_approvals
+           WHERE proposal = p.id
+           ORDER BY approved_at, signer
+       ) AS approvers,
+       ARRAY(
+           SELECT approved_at
+           FROM multisig_approvals
+           WHERE proposal = p.id
+           ORDER BY approved_at, signer
+       ) AS approved_at,
+       p.message_hash, t.message, t.last_valid_block_height,
+       ARRAY(
+           SELECT signer
+           FROM multisig_signatures
+           WHERE message_hash = p.message_hash
+           ORDER BY signer
+       ) AS cosigners,
+       ARRAY(
+           SELECT signature
+           FROM multisig_signatures
+           WHERE message_hash = p.message_hash
+           ORDER BY signer
+       ) AS signatures,
+       s.state AS submission, s.signature
+FROM multisig_proposals p
+LEFT JOIN multisig_transactions t ON t.message_hash = p.message_hash
+LEFT JOIN submissions s ON s.message_hash = p.message_hash
+LEFT JOIN vaults v ON v.owner = p.owner
+WHERE p.id = %(id)s
+"""
+
+BY_MESSAGE = """
+SELECT proposal
+FROM multisig_transactions
+WHERE message_hash = %(message_hash)s
+"""
+
+OPEN = """
+SELECT count(*)
+FROM multisig_proposals
+WHERE owner = %(owner)s
+  AND expires_at > clock_timestamp()
+  AND cancelled_at IS NULL
+"""
+
+# The row lock makes those who change the same proposal take turns.
+TAKE = """
+UPDATE multisig_proposals
+SET version = version + 1
+WHERE id = %(id)s
+  AND version = %(version)s
+  AND cancelled_at IS NULL
+  AND expires_at > clock_timestamp()
+"""
+
+APPROVE = """
+INSERT INTO multisig_approvals (proposal, signer)
+VALUES (%(id)s, %(signer)s)
+"""
+
+CANCEL = """
+UPDATE multisig_proposals
+SET cancelled_at = clock_timestamp()
+WHERE id = %(id)s
+"""
+
+DROP_SIGNATURES = """
+DELETE FROM multisig_signatures
+WHERE message_hash IN (
+    SELECT message_hash
+    FROM multisig_transactions
+    WHERE proposal = %(id)s
+)
+"""
+
+# Two proposals for the same thing may come to the same message; only one can have it.
+OFFER = """
+WITH built AS (
+    INSERT INTO multisig_transactions (message_hash, proposal, message, last_valid_block_height)
+    VALUES (%(message_hash)s, %(id)s, %(message)s, %(last_valid_block_height)s)
+    ON CONFLICT (message_hash) DO NOTHING
+    RETURNING message_hash, proposal
+)
+UPDATE multisig_proposals
+SET message_hash = built.message_hash
+FROM built
+WHERE id = built.proposal
+"""
+
+SIGN = """
+INSERT INTO multisig_signatures (message_hash, signer, signature)
+SELECT %(message_hash)s, signer, signature
+FROM unnest(%(signers)s::TEXT[], %(signatures)s::BYTEA[]) AS given (signer, signature)
+ON CONFLICT (message_hash, signer) DO NOTHING
+"""
+
+PRUNE = """
+DELETE FROM multisig_proposals
+WHERE expires_at < now() - %(age)s
+"""
+
+
+class State(StrEnum):
+    """Where a proposal is. The last three are final, but that a fork may undo `executed`."""
+
+    OPEN = "open"  # fewer have approved than must
+    APPROVED = "approved"  # enough have; nobody has signed the transaction yet
+    COLLECTING = "collecting"  # some have signed it
+    SUBMITTED = "submitted"  # all have, and it is on its way
+    EXECUTED = "executed"  # it has landed
+    EXPIRED = "expired"  # nobody has finished it in time
+    CANCELLED = "cancelled"  # the vault's signers or threshold have changed on chain
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LiveTransaction:
+    """The one transaction of a proposal that may still land, with the signatures that are there.
+
+    `submission` is where it stands once all have signed it.
+    """
+
+    message_hash: bytes
+    message: bytes
+    last_valid_block_height: int
+    signatures: Mapping[str, bytes]
+    submission: submissions.State | None
+    signature: str | None
+
+    @property
+    def final(self) -> bool:
+        """Whether it has been submitted, and has neither failed nor expired."""
+        ended = (submissions.State.FAILED, submissions.State.EXPIRED)
+        return self.submission is not None and self.submission not in ended
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Proposal:
+    """A proposal as it is now; `approvals` by signer, the earliest first.
+
+    `slot` is where the vault's multisig was read, `transaction` the newest that was built.
+    """
+
+    id: UUID
+    owner: str
+    amount: int
+    threshold: int
+    signers: tuple[str, ...]
+    slot: int
+    version: int
+    created_at: datetime
+    expires_at: datetime
+    expired: bool
+    cancelled: bool
+    approvals: Mapping[str, datetime]
+    transaction: LiveTransaction | None
+
+    @property
+    def state(self) -> State:
+        """What has landed counts more than time, and than what has changed since."""
+        live = self.transaction
+        if live is not None and live.final:
+            landed = (submissions.State.CONFIRMED, submissions.State.FINALIZED)
+            return State.EXECUTED if live.submission in landed else State.SUBMITTED
+        if self.cancelled:
+            return State.CANCELLED
+        if self.expired:
+            return State.EXPIRED
+        if len(self.approvals) < self.threshold:
+            return State.OPEN
+        signed = live is not None and live.submission is None and live.signatures
+        return State.COLLECTING if signed else State.APPROVED
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Row:
+    id: UUID
+    owner: str
+    amount: int
+    threshold: int
+    signers: list[str]
+    slot: int
+    version: int
+    created_at: datetime
+    expires_at: datetime
+    expired: bool
+    cancelled: bool
+    approvers: list[str]
+    approved_at: list[datetime]
+    message_hash: bytes | None
+    message: bytes | None
+    last_valid_block_height: int | None
+    cosigners: list[str]
+    signatures: list[bytes]
+    submission: str | None
+    signature: str | None
+
+    def transaction(self) -> LiveTransaction | None:
+        if self.message_hash is None:
+            return None
+        assert self.message is not None
+        assert self.last_valid_block_height is not None
+        return LiveTransaction(
+            message_hash=self.message_hash,
+            message=self.message,
+            last_valid_block_height=self.last_valid_block_height,
+            signatures=dict(zip(self.cosigners, self.signatures, strict=True)),
+            submission=submissions.State(self.submission) if self.submission else None,
+            signature=self.signature,
+        )
+
+
+async def add(
+    conn: TrioConnection[Any],
+    *,
+    id: UUID,  # noqa: A002 - the column's name
+    owner: str,
+    amount: int,
+    threshold: int,
+    signers: Sequence[str],
+    slot: int,
+    lifetime: timedelta,
+) -> None:
+    """Write a new proposal down; it expires after `lifetime`."""
+    params = {
+        "id": id,
+        "owner": owner,
+        "amount": amount,
+        "threshold": threshold,
+        "signers": list(signers),
+        "slot": slot,
+        "lifetime": lifetime,
+    }
+    await conn.execute(ADD, params)
+
+
+async def get(conn: TrioConnection[Any], proposal: UUID) -> Proposal | None:
+    """The proposal, all of it as of one moment."""
+    row = await fetch_one(conn, _Row, GET, {"id": proposal})
+    if row is None:
+        return None
+    return Proposal(
+        id=row.id,
+        owner=row.owner,
+        amount=row.amount,
+        threshold=row.threshold,
+        signers=tuple(row.signers),
+        slot=row.slot,
+        version=row.version,
+        created_at=row.created_at,
+        expires_at=row.expires_at,
+        expired=row.expired,
+        cancelled=row.cancelled,
+        approvals=dict(zip(row.approvers, row.approved_at, strict=True)),
+        transaction=row.transaction(),
+    )
+
+
+async def by_message(conn: TrioConnection[Any], message_hash: bytes) -> UUID | None:
+    """The proposal for which this message was built, be it the newest or not."""
+    async with conn.cursor(row_factory=scalar_row) as cursor:
+        await cursor.execute(BY_MESSAGE, {"message_hash": message_hash})
+        found: UUID | None = await cursor.fetchone()
+    return found
+
+
+async def unfinished(conn: TrioConnection[Any], owner: str) -> int:
+    """How many proposals of the owner have neither expired nor been cancelled."""
+    async with conn.cursor(row_factory=scalar_row) as cursor:
+        await cursor.execute(OPEN, {"owner": owner})
+        count: int | None = await cursor.fetchone()
+    return count or 0
+
+
+async def take(conn: TrioConnection[Any], proposal: Proposal) -> bool:
+    """Lock the proposal for a change; False if it is no longer as it was, or has ended."""
+    cursor = await conn.execute(TAKE, {"id": proposal.id, "version": proposal.version})
+    return cursor.rowcount == 1
+
+
+async def approve(conn: TrioConnection[Any], proposal: UUID, signer: str) -> None:
+    """Count a signer, who has not been counted before."""
+    await conn.execute(APPROVE, {"id": proposal, "signer": signer})
+
+
+async def cancel(conn: TrioConnection[Any], proposal: UUID) -> None:
+    """End the proposal."""
+    await conn.execute(CANCEL, {"id": proposal})
+
+
+async def offer(
+    conn: TrioConnection[Any],
+    proposal: UUID,
+    *,
+    message_hash: bytes,
+    message: bytes,
+    last_valid_block_height: int,
+) -> bool:
+    """Make this the proposal's transaction, and drop what was signed of the one before.
+
+    False when another proposal has the very same message.
+    """
+    await conn.execute(DROP_SIGNATURES, {"id": proposal})
+    params = {
+        "id": proposal,
+        "message_hash": message_hash,
+        "message": message,
+        "last_valid_block_height": last_valid_block_height,
+    }
+    cursor = await conn.execute(OFFER, params)
+    return cursor.rowcount == 1
+
+
+async def sign(
+    conn: TrioConnection[Any], message_hash: bytes, signatures: Mapping[str, bytes]
+) -> None:
+    """Keep these signatures of a transaction, by signer; those that are there stay."""
+    params = {
+        "message_hash": message_hash,
+        "signers": list(signatures),
+        "signatures": list(signatures.values()),
+    }
+    await conn.execute(SIGN, params)
+
+
+async def prune(conn: TrioConnection[Any], age: timedelta) -> int:
+    """Delete what expired longer than `age` ago; returns how many."""
+    cursor = await conn.execute(PRUNE, {"age": age})
+    return cursor.rowcount

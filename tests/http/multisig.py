@@ -1,0 +1,129 @@
+"""A vault whose tokens move only when several sign, and what its signers do."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import httpx
+from solders.instruction import Instruction
+from solders.keypair import Keypair
+
+from cvms.chain.instructions import set_vault_multisig
+from cvms.chain.transactions import attach_signature, build_transaction, parse_base64, sign_as
+from tests.conftest import Localnet
+from tests.http.conftest import Json, Served, Service
+from tests.http.wallets import USDT, landed, rows, signed, with_vault
+
+PROPOSE = "/api/vault/propose-withdraw"
+APPROVE = "/api/vault/approve-withdraw"
+SUBMIT = "/api/transactions"
+
+
+@dataclass(frozen=True, slots=True)
+class Shared:
+    """A vault with 100 USDT, its owner, and the signers of whom `threshold` must sign."""
+
+    owner: Keypair
+    signers: tuple[Keypair, ...]
+
+
+async def shared_vault(
+    front: Service, *, signers: int = 3, threshold: int = 2, with_owner: bool = False
+) -> Shared:
+    """A vault with 100 USDT and a multisig of new keys, the owner's among them if asked for."""
+    owner = await with_vault(front, amount=100 * USDT)
+    others = tuple(Keypair() for _ in range(signers - with_owner))
+    shared = Shared(owner, ((owner,) if with_owner else ()) + others)
+    await set_multisig(front, shared.owner, shared.signers, threshold)
+    return shared
+
+
+async def set_multisig(
+    service: Served, owner: Keypair, signers: Sequence[Keypair], threshold: int
+) -> None:
+    """Set the multisig on chain."""
+    keys = [each.pubkey() for each in signers]
+    instruction = set_vault_multisig(
+        service.config.programs, owner=owner.pubkey(), signers=keys, threshold=threshold
+    )
+    await on_chain(service, owner, instruction)
+
+
+async def on_chain(service: Served, owner: Keypair, instruction: Instruction) -> None:
+    """Send an instruction that the owner signs, past the service."""
+    blockhash = await service.rpc.get_latest_blockhash()
+    built = build_transaction(instruction, fee_payer=owner.pubkey(), blockhash=blockhash)
+    wire = bytes(sign_as(built.message, owner))
+    await landed(service.rpc, await service.rpc.send_transaction(wire))
+
+
+async def proposal_body(
+    service: Served, shared: Shared, *, amount: int = 40 * USDT, threshold: int = 2, **changes: Any
+) -> Json:
+    """The body of a proposal; `threshold` is in the signed text, `changes` come after."""
+    fields = ("amount", amount), ("threshold", threshold)
+    return await signed(service, shared.owner, "propose_withdraw", *fields, **changes)
+
+
+async def propose(service: Served, shared: Shared, **fields: Any) -> str:
+    """The id of a new proposal."""
+    reply = await service.post(PROPOSE, await proposal_body(service, shared, **fields))
+    assert reply.status_code == 200, reply.text
+    proposal: str = reply.json()["proposal_id"]
+    return proposal
+
+
+async def approval_body(
+    service: Served, proposal: str, signer: Keypair, *, by: Keypair | None = None, **changes: Any
+) -> Json:
+    """The body of an approval, signed with the key `by`; `changes` come after signing."""
+    nonce = changes.pop("nonce", None) or await service.nonce(signer)
+    text = f"approve_withdraw:{proposal}:{nonce}"
+    signature = str((by or signer).sign_message(text.encode()))
+    body = {"proposal_id": proposal, "signer": str(signer.pubkey()), "nonce": nonce}
+    return body | {"signature": signature} | changes
+
+
+async def approve(service: Served, proposal: str, signer: Keypair) -> httpx.Response:
+    return await service.post(APPROVE, await approval_body(service, proposal, signer))
+
+
+async def approved(service: Served, shared: Shared, *approvers: int) -> Json:
+    """A proposal that these signers have approved, by their places: the last reply."""
+    proposal = await propose(service, shared)
+    for place in approvers:
+        reply = await approve(service, proposal, shared.signers[place])
+        assert reply.status_code == 200, reply.text
+    last: Json = reply.json()
+    return last
+
+
+async def standing(service: Served, proposal: str) -> Json:
+    reply = await service.get(f"/api/vault/proposal/{proposal}")
+    assert reply.status_code == 200, reply.text
+    found: Json = reply.json()
+    return found
+
+
+def with_signatures(transaction: str, *wallets: Keypair) -> Json:
+    """The body for POST /api/transactions with these signatures, and no other, in it."""
+    parsed = parse_base64(transaction)
+    for wallet in wallets:
+        parsed = attach_signature(parsed, wallet)
+    return {"transaction": base64.b64encode(bytes(parsed)).decode()}
+
+
+async def send_pending(front: Service) -> str:
+    """Send the one transaction that is stored, as the submitter would; its signature."""
+    [row] = await rows(front, "SELECT wire FROM submissions WHERE state = 'pending'")
+    signature = await front.rpc.send_transaction(row["wire"])
+    await landed(front.rpc, signature)
+    return signature
+
+
+def let_block_hashes_expire(localnet: Localnet) -> None:
+    """More blocks than a block hash lives, and those finalized."""
+    localnet.running.chain.advance(160)
