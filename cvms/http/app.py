@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from solders.keypair import Keypair
 

@@ -21,9 +21,6 @@ from cvms.store.limits import Allowance, Claim, Limiter
 # Codes that one address may try for one owner where no signature says whose they are.
 GUESSES = Rate(10, 600.0)
 
-# Codes that one address may try for one owner where no signature says whose they are.
-GUESSES = Rate(10, 600.0)
-
 # The allowances that the request under way has met; the edge puts the scarcest on its answer.
 _met: ContextVar[list[Allowance]] = ContextVar("allowances")
 
@@ -60,11 +57,6 @@ class Limits:
     async def admit_owner(self, owner: str) -> None:
         """Count a request that `owner` has signed."""
         await self._take("owner", (f"owner:{owner}", self._rates.owner))
-
-    async def admit_guess(self, request: Request, owner: str) -> None:
-        """Count a code for `owner` that nobody has signed."""
-        key = f"ip:{self.address_of(request)}:guess:{owner}"
-        await self._take("guess", (key, GUESSES))
 
     async def admit_guess(self, request: Request, owner: str) -> None:
         """Count a code for `owner` that nobody has signed."""

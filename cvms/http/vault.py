@@ -114,9 +114,7 @@ async def request_withdraw(services: Services, body: Deposit) -> Answer | Respon
 
 async def schedule_withdraw(services: Services, body: Schedule) -> Answer | Response:
     """Put available tokens into a timelock; at once where we are delegate."""
-    signed = second_factor(
-        services, body.request("schedule", body.amount, body.duration_seconds)
-    )
+    signed = second_factor(services, body.request("schedule", body.amount, body.duration_seconds))
     instruction = partial(_schedule, services, body)
     plan = partial(
         plans.by_owner_or_delegate,
