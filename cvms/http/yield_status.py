@@ -21,11 +21,10 @@ from cvms.chain.protocols.latest import LatestRates, Reading
 from cvms.chain.protocols.rates import AtSlot, AtTime, ProtocolName, Refusal, SupplyRate
 from cvms.errors import ChainUnavailable, DecodeError, RpcError
 from cvms.http.answers import Answer
-from cvms.http.balances import unknown_vault
+from cvms.http.balances import open_vault
 from cvms.http.body import Exact, owner_in_path
 from cvms.http.services import Services
 from cvms.http.yield_plans import pools_of
-from cvms.store import vaults
 from cvms.store.vaults import VaultRow
 
 DAY = 24 * 60 * 60
@@ -134,9 +133,7 @@ async def status(services: Services, owner: str) -> Answer:
     """
     key = owner_in_path(owner)
     async with services.database.connection() as conn:
-        row = await vaults.get(conn, str(key))
-    if row is None:
-        raise unknown_vault(str(key))
+        row = await open_vault(conn, str(key))
     reading = await services.yield_rates.read()
     protocols = _protocols(services.yield_rates, reading, str(services.programs.mint))
     positions = await _positions(services, key)
@@ -146,16 +143,16 @@ async def status(services: Services, owner: str) -> Answer:
 def _status(
     row: VaultRow, positions: YieldPositions | None, protocols: list[YieldProtocol]
 ) -> YieldStatus:
-    state: dict[str, Any] = row.state  # of a closed vault it has none of these
-    program = state.get("active_yield_program", str(SYSTEM_PROGRAM))
+    state: dict[str, Any] = row.state
+    program = state["active_yield_program"]
     return YieldStatus(
         owner=row.owner,
         vault=row.vault,
         slot=row.slot,
         as_of=row.updated_at,
         yield_deposited=row.yield_deposited,
-        yield_accrued=state.get("yield_accrued_balance", 0),
-        last_compounded_at=_time(state.get("last_compounded_at", 0) or None),
+        yield_accrued=state["yield_accrued_balance"],
+        last_compounded_at=_time(state["last_compounded_at"] or None),
         active_yield_program=None if program == str(SYSTEM_PROGRAM) else program,
         positions=positions,
         protocols=protocols,
@@ -217,19 +214,22 @@ def _rate(rate: SupplyRate, reading: Reading) -> YieldRate:
         convention=rate.convention.word,
         convention_meaning=rate.convention.sentence,
         updated_slot=slot,
-        updated_slots_ago=None if slot is None else max(0, rate.source_slot - slot),
+        updated_slots_ago=None if slot is None else rate.source_slot - slot,
         updated_at=_time(seconds),
         updated_seconds_ago=(
-            None if seconds is None else max(0, reading.chain_time - seconds + int(reading.age))
+            None if seconds is None else reading.chain_time - seconds + int(reading.age)
         ),
     )
 
 
 def _up_to_date(rate: YieldRate) -> bool:
-    """Whether the rate is still what is paid: one that follows from a utilization grows old."""
+    """Whether the rate is still what is paid: one that follows from a utilization grows old. One
+    from the future is none either.
+    """
     if rate.utilization is None:
         return True
-    return (rate.updated_slots_ago or 0) <= SLOTS_PER_DAY and (rate.updated_seconds_ago or 0) <= DAY
+    slots, seconds = rate.updated_slots_ago or 0, rate.updated_seconds_ago or 0
+    return abs(slots) <= SLOTS_PER_DAY and abs(seconds) <= DAY
 
 
 def _best(protocols: Sequence[YieldProtocol]) -> BestYield | None:

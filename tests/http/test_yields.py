@@ -22,8 +22,11 @@ from cvms.chain.transactions import parse_base64
 from cvms.chain.types import Commitment
 from cvms.chain.vault_transactions import fetch_vault
 from cvms.chain.yield_pool import pool_address, position_address
+from cvms.config import Config
 from cvms.dev.chain import land as land_on_chain
 from cvms.dev.chain import local_yield_sources
+from cvms.errors import ConfigurationError
+from cvms.nursery.run import serve
 from cvms.nursery.vault_rows import vault_row
 from cvms.store import vaults
 from tests.chain.protocols.accounts import bank, lent
@@ -431,6 +434,22 @@ async def test_what_is_no_amount_or_no_program_is_malformed(
     assert reply.json()["errors"][0]["path"] == name
 
 
+async def test_a_setting_that_names_no_protocol_ends_the_start(
+    database_url: str, localnet: Localnet
+) -> None:
+    config = Config(
+        operator=localnet.operator,
+        database_url=database_url,
+        programs=localnet.programs,
+        port=0,
+        rpc_urls=(localnet.rpc_url,),
+        ws_urls=(localnet.ws_url,),
+        yield_sources="bank:x",
+    )
+    with pytest.raises(ConfigurationError, match=r"^YIELD_SOURCES holds 'bank:x'; expected"):
+        await serve(config)
+
+
 # --- the status ----------------------------------------------------------------------------------
 
 
@@ -517,6 +536,7 @@ async def test_numbers_that_no_calendar_or_machine_word_holds_break_nothing(
     [protocol] = reply.json()["protocols"]
     assert protocol["rate"]["supplied"] == (huge * huge) >> 96
     assert protocol["rate"]["updated_at"] is None
+    assert protocol["eligible"] is False
     assert '"supply_apr":0,' in reply.text
     assert "E-" not in reply.text
 
