@@ -14,6 +14,7 @@ from cvms.chain.types import Programs
 from cvms.config import Config
 from cvms.http import (
     administration,
+    analytics,
     balances,
     governance,
     idl,
@@ -97,6 +98,7 @@ def create_app(
         *vault.ROUTES,
         *balances.ROUTES,
         *vaults.ROUTES,
+        *analytics.ROUTES,
         *positions.ROUTES,
         *yields.ROUTES,
         *governance.ROUTES,

@@ -33,6 +33,7 @@ TAGS = {
     "second factor": "A code beside the wallet's signature",
     "vaults": "Vaults, their balances and their history",
     "multisig": "Withdrawals that several must sign",
+    "analytics": "All vaults together, over time",
     "positions": "Collateral that positions hold",
     "yield": "What vaults earn elsewhere",
     "transactions": "Transactions on their way to the chain",

@@ -1,0 +1,290 @@
+"""Analytics of all vaults together, from sums that the indexer keeps: nothing is scanned.
+
+Buckets are hours or days in UTC. Holdings follow the vaults' rows, flows and the series follow the
+events; the two agree whenever the indexer has caught up.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from datetime import UTC, datetime, timedelta
+from typing import Annotated
+
+import msgspec
+from quart import Response
+
+from cvms.errors import FieldProblem, InvalidRequest
+from cvms.http.body import MAX_AMOUNT, Body
+from cvms.http.conditional import exact
+from cvms.http.routing import Route
+from cvms.http.services import Services
+from cvms.store import analytics
+from cvms.store import cursor as cursors
+from cvms.store.analytics import Bucket, Flow, Holdings
+from cvms.store.history import EFFECTS
+
+MOST_BUCKETS = 1000
+STEPS: Mapping[Bucket, timedelta] = {"hour": timedelta(hours=1), "day": timedelta(days=1)}
+DEFAULT_BUCKETS: Mapping[Bucket, int] = {"hour": 24, "day": 30}
+# Before any chain of this kind, and as far ahead as dates may be reckoned with.
+EARLIEST = datetime(2000, 1, 1, tzinfo=UTC)
+LATEST = datetime(3000, 1, 1, tzinfo=UTC)
+BASIS_POINTS = 10_000
+MOST_DIGITS = len(str(MAX_AMOUNT))
+
+Time = Annotated[datetime, msgspec.Meta(tz=True)]
+
+
+class RangeQuery(Body, frozen=True):
+    """`from` up to before `to`, each widened to whole buckets; without them, the newest ones."""
+
+    since: Time | None = msgspec.field(default=None, name="from")
+    until: Time | None = msgspec.field(default=None, name="to")
+    bucket: Bucket = "hour"
+
+
+class SeriesPoint(msgspec.Struct, frozen=True, kw_only=True):
+    """What all vaults held at the end of the bucket from `start` on, or hold by now."""
+
+    start: datetime
+    tvl: int
+
+
+class TvlSeries(msgspec.Struct, frozen=True, kw_only=True):
+    """One point for each bucket, oldest first; none for buckets that are still to come."""
+
+    bucket: Bucket
+    points: list[SeriesPoint]
+
+
+class FlowTotals(msgspec.Struct, frozen=True, kw_only=True):
+    """What moved: `inflow` are deposits, `outflow` withdrawals and emergencies (told apart too).
+
+    `net` is by how much the value locked in all vaults grew: inflow - outflow + compounded.
+    Transfers are between vaults, and like locks, timelocks and yield positions leave it as it is.
+    `movements` counts the lines of all histories, of which a transfer has two.
+    """
+
+    inflow: int
+    outflow: int
+    net: int
+    emergency_withdrawn: int
+    compounded: int
+    transferred: int
+    locked: int
+    unlocked: int
+    movements: int
+
+
+class FlowBucket(FlowTotals, frozen=True, kw_only=True):
+    """What moved in the bucket from `start` on."""
+
+    start: datetime
+
+
+class FlowSeries(msgspec.Struct, frozen=True, kw_only=True):
+    """One entry for each bucket, oldest first; none for buckets that are still to come."""
+
+    bucket: Bucket
+    buckets: list[FlowBucket]
+
+
+class SizeBucket(msgspec.Struct, frozen=True, kw_only=True):
+    """The open vaults that hold at least `at_least` and less than `below`, and what they hold."""
+
+    at_least: int
+    below: int
+    vaults: int
+    total: int
+
+
+class Distribution(msgspec.Struct, frozen=True, kw_only=True):
+    """Open vaults by what they hold: nothing, then a bucket for each power of ten."""
+
+    vaults: int
+    total: int
+    buckets: list[SizeBucket]
+
+
+class Utilization(msgspec.Struct, frozen=True, kw_only=True):
+    """What all open vaults hold, by what it is used for; shares in basis points, rounded down."""
+
+    total: int
+    available: int
+    locked: int
+    timelocked: int
+    yield_deposited: int
+    locked_bps: int
+    timelocked_bps: int
+    yield_bps: int
+
+
+class Overview(msgspec.Struct, frozen=True, kw_only=True):
+    """All at a glance; `last_day` is what moved in this hour and the 23 before it.
+
+    `slot` is up to where nothing is missing, null before the first transaction.
+    """
+
+    tvl: int
+    vaults: int
+    utilization: Utilization
+    last_day: FlowTotals
+    slot: int | None
+
+
+async def tvl_series(services: Services, query: RangeQuery) -> Response:
+    """The value locked in all vaults at the end of each hour or day, by the ledger of events."""
+    async with services.database.connection() as conn:
+        frontier = await cursors.frontier(conn, str(services.programs.vault))
+        since, until = _range(query, frontier.now)
+        found = await analytics.series(conn, since=since, until=until, bucket=query.bucket)
+    points = [SeriesPoint(start=each.start, tvl=each.tvl) for each in found]
+    return exact(TvlSeries(bucket=query.bucket, points=points))
+
+
+async def flow(services: Services, query: RangeQuery) -> Response:
+    """What came in, went out and moved in each hour or day."""
+    async with services.database.connection() as conn:
+        frontier = await cursors.frontier(conn, str(services.programs.vault))
+        since, until = _range(query, frontier.now)
+        found = await analytics.flows(conn, since=since, until=until, bucket=query.bucket)
+    by_start: dict[datetime, list[Flow]] = {}
+    for each in found:
+        by_start.setdefault(each.start, []).append(each)
+    step = STEPS[query.bucket]
+    starts = [since + step * number for number in range((until - since) // step)]
+    buckets = [
+        FlowBucket(start=start, **msgspec.structs.asdict(_totals(by_start.get(start, ()))))
+        for start in starts
+    ]
+    return exact(FlowSeries(bucket=query.bucket, buckets=buckets))
+
+
+async def distribution(services: Services) -> Response:
+    """How many open vaults hold how much, on a logarithmic scale."""
+    async with services.database.connection() as conn:
+        sizes = {each.digits: each for each in await analytics.sizes(conn)}
+    buckets = []
+    for digits in range(MOST_DIGITS + 1):
+        found = sizes.get(digits)
+        buckets.append(
+            SizeBucket(
+                at_least=10 ** (digits - 1) if digits else 0,
+                below=10**digits,
+                vaults=found.vaults if found else 0,
+                total=found.total if found else 0,
+            )
+        )
+    vaults, total = sum(each.vaults for each in buckets), sum(each.total for each in buckets)
+    return exact(Distribution(vaults=vaults, total=total, buckets=buckets))
+
+
+async def utilization(services: Services) -> Response:
+    """How much of what the vaults hold is locked, timelocked and out for yield."""
+    async with services.database.connection() as conn:
+        return exact(_utilization(await analytics.holdings(conn)))
+
+
+async def overview(services: Services) -> Response:
+    """The value locked, what it is used for, and what moved in the last day."""
+    async with services.database.connection() as conn:
+        frontier = await cursors.frontier(conn, str(services.programs.vault))
+        holdings = await analytics.holdings(conn)
+        since, until = _range(RangeQuery(), frontier.now)
+        moved = await analytics.flows(conn, since=since, until=until, bucket="hour")
+    return exact(
+        Overview(
+            tvl=holdings.total,
+            vaults=holdings.vaults,
+            utilization=_utilization(holdings),
+            last_day=_totals(moved),
+            slot=frontier.slot,
+        )
+    )
+
+
+def _range(query: RangeQuery, now: datetime) -> tuple[datetime, datetime]:
+    """The bounds of the buckets asked for, none of them in the future. Raises InvalidRequest."""
+    step = STEPS[query.bucket]
+    for name, time in (("from", query.since), ("to", query.until)):
+        if time is not None and not EARLIEST <= time <= LATEST:
+            raise _problem(name, f"expected a time from {EARLIEST.year} to {LATEST.year}")
+    end = _floor(now, step) + step
+    until = end if query.until is None else min(end, _ceiling(query.until, step))
+    since = (
+        until - step * DEFAULT_BUCKETS[query.bucket]
+        if query.since is None
+        else _floor(query.since, step)
+    )
+    if query.since is not None and query.until is not None and query.since > query.until:
+        raise _problem("from", "later than `to`")
+    if until - since > step * MOST_BUCKETS:
+        raise _problem("from", f"more than {MOST_BUCKETS} buckets before the end; ask for parts")
+    return since, max(since, until)
+
+
+def _floor(time: datetime, step: timedelta) -> datetime:
+    return time - (time - EARLIEST) % step
+
+
+def _ceiling(time: datetime, step: timedelta) -> datetime:
+    return time + (EARLIEST - time) % step
+
+
+def _problem(name: str, message: str) -> InvalidRequest:
+    return InvalidRequest(
+        f"The query is malformed at `{name}`: {message}.", [FieldProblem(name, message)]
+    )
+
+
+def _totals(moved: Sequence[Flow]) -> FlowTotals:
+    amounts = dict.fromkeys(EFFECTS, 0)
+    for each in moved:
+        amounts[each.kind] += each.amount
+    emergencies = amounts["emergency_withdraw"]
+    return FlowTotals(
+        inflow=amounts["deposit"],
+        outflow=amounts["withdraw"] + emergencies,
+        net=sum(effect.total * amounts[kind] for kind, effect in EFFECTS.items()),
+        emergency_withdrawn=emergencies,
+        compounded=amounts["yield_compound"],
+        transferred=amounts["transfer_out"],
+        locked=amounts["lock"],
+        unlocked=amounts["unlock"],
+        movements=sum(each.count for each in moved),
+    )
+
+
+def _utilization(holdings: Holdings) -> Utilization:
+    amounts = asdict(holdings)
+    del amounts["vaults"]
+
+    def share(amount: int) -> int:
+        return amount * BASIS_POINTS // holdings.total if holdings.total else 0
+
+    return Utilization(
+        **amounts,
+        locked_bps=share(holdings.locked),
+        timelocked_bps=share(holdings.timelocked),
+        yield_bps=share(holdings.yield_deposited),
+    )
+
+
+ROUTES = tuple(
+    Route(
+        method="GET",
+        rule=f"/api/analytics/{name}",
+        view=view,
+        query=query,
+        replies={200: reply, 304: None},
+        tags=("analytics",),
+    )
+    for name, view, query, reply in (
+        ("tvl-series", tvl_series, RangeQuery, TvlSeries),
+        ("flow", flow, RangeQuery, FlowSeries),
+        ("distribution", distribution, None, Distribution),
+        ("utilization", utilization, None, Utilization),
+        ("overview", overview, None, Overview),
+    )
+)

@@ -1,0 +1,252 @@
+"""Whatever happens in whatever order, the sums are those of the rows they are sums of."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import trio
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from cvms.nursery.ledger import points_after
+from cvms.store import analytics, balance_history, history, vault_books
+from cvms.store.analytics import Bucket, Holdings, Size
+from cvms.store.connection import Connection
+from cvms.store.database import Database, open_database
+from cvms.store.history import EFFECTS, HistoryRow
+from cvms.store.schema import apply_schema
+from cvms.store.vaults import VaultRow
+from tests.store.conftest import EMPTY
+from tests.store.examples import BLOCK_TIME, history_row, vault_row
+
+HOUR = timedelta(hours=1)
+DAY = timedelta(days=1)
+FIRST = datetime(2026, 1, 1, tzinfo=UTC)
+MANY = settings(
+    max_examples=40,
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
+)
+
+# Block times mostly go on, but a node may leave one out, and nothing relies on their order.
+times = st.one_of(
+    st.none(),
+    st.integers(min_value=0, max_value=100 * 3600).map(lambda s: FIRST + timedelta(seconds=s)),
+)
+lines = st.lists(
+    st.tuples(
+        st.sampled_from(sorted(EFFECTS)), st.integers(min_value=0, max_value=2**63 - 1), times
+    ),
+    max_size=30,
+)
+rows = st.lists(
+    st.tuples(
+        st.sampled_from(["a", "b", "c", "d"]),
+        st.one_of(st.integers(0, 12), st.integers(0, 2**40), st.just(2**63 - 1)),
+        st.integers(min_value=0, max_value=9),
+        st.booleans(),
+    ),
+    max_size=20,
+)
+
+
+@MANY
+@given(movements=lines, batch=st.integers(min_value=1, max_value=7))
+def test_flows_and_the_series_are_those_of_the_history(
+    empty_url: str, movements: list[tuple[str, int, datetime | None]], batch: int
+) -> None:
+    found = [
+        history_row(ordinal=number, kind=kind, amount=amount, block_time=at)
+        for number, (kind, amount, at) in enumerate(movements)
+    ]
+    if found and found[0].block_time is None:
+        found[0] = history_row(kind=found[0].kind, amount=found[0].amount, block_time=FIRST)
+
+    async def check(database: Database) -> None:
+        for first in range(0, len(found), batch):
+            async with database.transaction() as conn:
+                await history.add(conn, found[first : first + batch])
+                await analytics.count(conn, found[first : first + batch])
+        async with database.connection() as conn:
+            stored = await recorded(conn)
+            await agree(conn, stored)
+
+    run(empty_url, check)
+
+
+@MANY
+@given(changes=rows, batch=st.integers(min_value=1, max_value=4))
+def test_holdings_and_sizes_are_those_of_the_open_vaults(
+    empty_url: str, changes: list[tuple[str, int, int, bool]], batch: int
+) -> None:
+    async def check(database: Database) -> None:
+        for first in range(0, len(changes), batch):
+            distinct = {each[0]: each for each in changes[first : first + batch]}
+            async with database.transaction() as conn:
+                await vault_books.bring_forward(conn, [row_of(*each) for each in distinct.values()])
+        async with database.connection() as conn:
+            cursor = await conn.execute(
+                b"SELECT total, available, locked, timelocked, yield_deposited FROM vaults"
+                b" WHERE state <> '{\"closed\": true}'"
+            )
+            held = await cursor.fetchall()
+            assert await analytics.holdings(conn) == Holdings(
+                len(held), *(sum(row[column] for row in held) for column in range(5))
+            )
+            sizes = [each for each in await analytics.sizes(conn) if each.vaults or each.total]
+            expected: dict[int, Size] = {}
+            for total, *_ in held:
+                digits = len(str(total)) if total else 0
+                before = expected.get(digits, Size(digits, 0, 0))
+                expected[digits] = Size(digits, before.vaults + 1, before.total + total)
+            assert sizes == [expected[digits] for digits in sorted(expected)]
+
+    run(empty_url, check)
+
+
+async def test_a_late_line_changes_every_hour_after_it(database: Database) -> None:
+    async with database.transaction() as conn:
+        for number, hour in enumerate((3, 5, 4)):
+            await analytics.count(conn, [line(number, "deposit", 10, FIRST + hour * HOUR)])
+        points = await analytics.series(
+            conn, since=FIRST + 2 * HOUR, until=FIRST + 7 * HOUR, bucket="hour"
+        )
+    assert [each.tvl for each in points] == [0, 10, 20, 30, 30]
+
+
+async def test_what_was_counted_can_be_taken_back_by_its_negative(database: Database) -> None:
+    both = [vault_row(owner="a", vault="va"), vault_row(owner="b", vault="vb")]
+    async with database.transaction() as conn:
+        stored = await vault_books.bring_forward(conn, both)
+        await analytics.moved(
+            conn, [(after, vault_row(state={"closed": True})) for _, after in stored]
+        )
+        assert await analytics.holdings(conn) == Holdings(0, 0, 0, 0, 0, 0)
+
+
+async def test_an_older_database_learns_the_same_from_what_it_has(own_database: Database) -> None:
+    """The migration's sums and points are those of the indexer."""
+    lines = [
+        line(0, "deposit", 1_000, FIRST),
+        line(1, "lock", 600, FIRST + HOUR),
+        line(2, "timelock", 100, None),
+        line(3, "yield_deposit", 200, FIRST + 2 * HOUR),
+        line(4, "yield_compound", 7, FIRST + 2 * HOUR),
+        line(5, "emergency_withdraw", 150, FIRST + 30 * HOUR),  # 50 of it were locked
+        line(6, "unlock", 50, None),
+        line(7, "transfer_out", 20, FIRST + 31 * HOUR),
+        line(8, "timelock_release", 100, FIRST + 31 * HOUR),
+        line(9, "withdraw", 5, FIRST + 32 * HOUR),
+        line(10, "yield_withdraw", 9, FIRST + 33 * HOUR),
+        line(11, "transfer_in", 3, FIRST + 33 * HOUR),
+    ]
+    tables = ("flows", "tvl_hours", "vault_sizes", "balance_history")
+    async with own_database.transaction() as conn:
+        await history.add(conn, lines)
+        await analytics.count(conn, lines)
+        await balance_history.put(conn, points_after([], lines))
+        last = await balance_history.at(conn, "owner", 99)
+        assert last is not None
+        row = vault_row(
+            **{name: getattr(last, name) for name in ("total", "available", "locked")},
+            timelocked=last.timelocked,
+            yield_deposited=last.yield_deposited,
+            slot=last.slot,
+        )
+        await vault_books.bring_forward(conn, [row])
+        await conn.execute(
+            b"INSERT INTO chain_events (signature, instruction_index, ordinal, slot, name,"
+            b" commitment, data) VALUES ('signature', 0, 5, 5, 'EmergencyWithdrawEvent',"
+            b" 'confirmed', '{\"new_locked_balance\": 550}')"
+        )
+        before = [await everything(conn, table) for table in tables]
+        assert (last.total, last.locked, last.available) == (835, 500, 137)
+        for table in tables:
+            await conn.execute(f"DROP TABLE {table}".encode())
+        await conn.execute(b"DELETE FROM schema_migrations WHERE name LIKE 'vaults in any order%'")
+        await conn.execute(b"DELETE FROM schema_migrations WHERE name LIKE 'what analytics%'")
+        await apply_schema(conn)
+        assert [await everything(conn, table) for table in tables] == before
+
+
+# --- what the tests do -------------------------------------------------------------------------
+
+
+def line(number: int, kind: str, amount: int, at: datetime | None) -> HistoryRow:
+    return history_row(ordinal=number, slot=number, kind=kind, amount=amount, block_time=at)
+
+
+def row_of(owner: str, total: int, slot: int, closed: bool) -> VaultRow:
+    total = 0 if closed else total
+    locked = total // 3
+    return vault_row(
+        owner=owner,
+        vault=f"of {owner}",
+        total=total,
+        available=total - locked,
+        locked=locked,
+        timelocked=0,
+        yield_deposited=0,
+        state={"closed": True} if closed else {},
+        slot=slot,
+    )
+
+
+async def recorded(conn: Connection) -> list[tuple[str, int, datetime]]:
+    """Kind, amount and time of every line; one without a time is as late as those before it."""
+    cursor = await conn.execute(b"SELECT kind, amount, block_time FROM transactions ORDER BY id")
+    newest = BLOCK_TIME - 10_000 * DAY
+    timed = []
+    for kind, amount, at in await cursor.fetchall():
+        newest = max(newest, at or newest)
+        timed.append((kind, amount, at or newest))
+    return timed
+
+
+async def agree(conn: Connection, stored: Sequence[tuple[str, int, datetime]]) -> None:
+    """Hold the series and the flows against these lines, hour by hour and day by day."""
+    until = FIRST + 120 * HOUR
+    buckets: tuple[tuple[Bucket, timedelta], ...] = (("hour", HOUR), ("day", DAY))
+    for bucket, step in buckets:
+        points = await analytics.series(conn, since=FIRST, until=until, bucket=bucket)
+        grown = [(EFFECTS[kind].total * amount, at) for kind, amount, at in stored]
+        assert [(each.start, each.tvl) for each in points] == [
+            (start, sum(growth for growth, at in grown if at < start + step))
+            for start in steps(until, step)
+        ]
+        counts: Counter[Any] = Counter()
+        amounts: Counter[Any] = Counter()
+        for kind, amount, at in stored:
+            start = FIRST + (at - FIRST) // step * step
+            counts[start, kind] += 1
+            amounts[start, kind] += amount
+        flows = await analytics.flows(conn, since=FIRST, until=until, bucket=bucket)
+        assert {(each.start, each.kind): (each.count, each.amount) for each in flows} == {
+            key: (counts[key], amounts[key]) for key in counts
+        }
+
+
+def steps(until: datetime, step: timedelta) -> Iterable[datetime]:
+    start = FIRST
+    while start < until:
+        yield start
+        start += step
+
+
+async def everything(conn: Connection, table: str) -> list[Any]:
+    cursor = await conn.execute(f"SELECT * FROM {table}".encode())
+    return sorted(await cursor.fetchall(), key=repr)
+
+
+def run(url: str, check: Any) -> None:
+    async def main() -> None:
+        async with open_database(url) as database:
+            await database.prepare()
+            async with database.connection() as conn:
+                await conn.execute(EMPTY.encode())
+            await check(database)
+
+    trio.run(main)
