@@ -336,7 +336,7 @@ async def test_of_twenty_ways_to_disable_with_one_code_exactly_one_has_an_effect
     assert len(disabled) == 1
 
 
-async def test_of_twenty_first_codes_at_once_exactly_one_enables(
+async def test_of_ten_first_codes_at_once_exactly_one_enables(
     door: Service, clock: WallClock
 ) -> None:
     device = await set_up(door, Keypair(), clock)
