@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 from decimal import Decimal
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
 import httpx
 import pytest
@@ -16,8 +17,10 @@ from solders.pubkey import Pubkey
 from cvms.chain import instructions
 from cvms.chain.accounts import Vault, read_vault
 from cvms.chain.addresses import vault_address
+from cvms.chain.fees import simulate_and_limit
 from cvms.chain.instructions import yield_pool
 from cvms.chain.protocols import marginfi
+from cvms.chain.protocols.latest import LatestRates
 from cvms.chain.transactions import parse_base64
 from cvms.chain.types import Commitment
 from cvms.chain.vault_transactions import fetch_vault
@@ -25,7 +28,9 @@ from cvms.chain.yield_pool import pool_address, position_address
 from cvms.config import Config
 from cvms.dev.chain import land as land_on_chain
 from cvms.dev.chain import local_yield_sources
-from cvms.errors import ConfigurationError
+from cvms.errors import ConfigurationError, ProgramRefused
+from cvms.http import yield_plans
+from cvms.http.services import Services
 from cvms.nursery.run import serve
 from cvms.nursery.vault_rows import vault_row
 from cvms.store import vaults
@@ -315,6 +320,30 @@ async def test_a_program_without_a_pool_here_is_unsupported_and_moves_no_books(
             reply = await move(without, wallet, DEPOSIT, 1 * USDT)
             assert reply.json()["code"] == "yield_program_unsupported"
     assert not await rows(front, "SELECT 1 FROM submissions")
+
+
+async def test_a_program_that_is_listed_just_after_it_was_looked_up_moves_no_books_either(
+    front: Service, localnet: Localnet
+) -> None:
+    wallet = await with_vault(front, amount=100 * USDT)
+    programs, other = front.config.programs, Keypair().pubkey()
+    rates = LatestRates(front.rpc, (), programs=programs, max_age=60)
+    behind = SimpleNamespace(
+        rpc=front.rpc, programs=programs, operator=localnet.operator, yield_rates=rates
+    )
+    plan = await yield_plans.move(
+        cast(Services, behind),
+        yield_plans.DEPOSIT,
+        wallet.pubkey(),
+        amount=1 * USDT,
+        yield_program=other,
+    )
+    added = instructions.add_yield_program(
+        programs, governance=localnet.operator.pubkey(), program=other
+    )
+    await by_governance(localnet, front, added)
+    with pytest.raises(ProgramRefused, match="AccountNotEnoughKeys"):
+        await simulate_and_limit(front.rpc, programs, plan.built)
 
 
 async def test_deposits_go_to_the_first_pool_and_withdrawals_to_the_one_that_has_enough(
