@@ -39,8 +39,11 @@ class Policies(Ventures, Decisions):
             self.step("request_withdraw", **mine, amount=amount)
             self.wait(choose.of([0, 1, delay - 1]))
         for _ in range(2):
-            self.wait(choose.of([delay, delay - 1, 1, 0]))
-            self.withdraw_some(choose, owner, choose.amount(self.most(owner)))
+            due = [each.executable_at - self.world.now for each in choose.vault(owner).requests]
+            next_due = min((seconds for seconds in due if seconds > 0), default=1)
+            self.wait(choose.of([next_due, next_due - 1]))
+            ceiling = choose.of([self.most(owner), choose.vault(owner).available])
+            self.withdraw_some(choose, owner, choose.amount(ceiling))
 
     @rule(data=DRAWN)
     def await_a_timelock(self, data: st.DataObject) -> None:
@@ -71,8 +74,9 @@ class Policies(Ventures, Decisions):
         arguments = {"owner": owner, "authority": authority, "cosigners": cosigners}
         amount = choose.amount(choose.vault(owner).available)
         self.step("schedule_timelock", **arguments, amount=amount, duration=60)
-        authority = choose.owner_or_delegate(owner)
-        self.pay_in(owner, authority, choose.vault(owner).mint, 1)
+        if "eve" not in choose.vault(owner).delegates:
+            self.step("add_delegate", owner=owner, signer=owner, who="eve")
+        self.pay_in(owner, choose.of([owner, "eve"]), choose.vault(owner).mint, 1)
 
     @rule(data=DRAWN)
     def seize(self, data: st.DataObject) -> None:
