@@ -128,7 +128,7 @@ def _audit_verify(_: argparse.Namespace) -> int:
 
 
 def _reseal(_: argparse.Namespace) -> int:
-    from cvms.store import twofa  # noqa: PLC0415
+    from cvms.store import contacts, twofa  # noqa: PLC0415
     from cvms.store.database import open_database  # noqa: PLC0415
     from cvms.store.sealed import Sealer  # noqa: PLC0415
 
@@ -138,7 +138,7 @@ def _reseal(_: argparse.Namespace) -> int:
     async def reseal() -> int | Unsealable:
         async with open_database(url) as database, database.dedicated() as conn:
             try:
-                return await twofa.reseal(conn, sealer)
+                return await twofa.reseal(conn, sealer) + await contacts.reseal(conn, sealer)
             except Unsealable as error:
                 return error
 

@@ -92,6 +92,7 @@ class Config:
     balance_monitor_interval: float = 60.0
     nonce_ttl: float = 300.0
     proposal_ttl: float = 86_400.0
+    webhook_private_addresses: bool = False
     # As it was set: what the protocols are is for the composition root to know.
     yield_sources: str = ""
     yield_rates_seconds: float = 60.0
@@ -145,6 +146,7 @@ def load_config(environ: Mapping[str, str]) -> Config:
         ),
         nonce_ttl=read("NONCE_TTL_SECONDS", _seconds, "300", "seconds, above 0"),
         proposal_ttl=read("PROPOSAL_TTL_SECONDS", _seconds, "86400", "seconds, above 0"),
+        webhook_private_addresses=read("WEBHOOK_PRIVATE_ADDRESSES", _switch, "off", "on or off"),
         yield_sources=environ.get("YIELD_SOURCES", ""),
         yield_rates_seconds=read("YIELD_RATES_SECONDS", _seconds, "60", "seconds, above 0"),
         indexer_max_lag_slots=read(
@@ -333,6 +335,12 @@ def _chain_id(raw: str) -> str:
     if not re.fullmatch(r"[-_:a-zA-Z0-9]{1,64}", raw):
         raise ValueError
     return raw
+
+
+def _switch(raw: str) -> bool:
+    if raw not in {"on", "off"}:
+        raise ValueError
+    return raw == "on"
 
 
 def _log_format(raw: str) -> str:

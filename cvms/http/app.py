@@ -16,6 +16,7 @@ from cvms.http import (
     administration,
     analytics,
     balances,
+    contacts,
     governance,
     idl,
     nonces,
@@ -105,6 +106,7 @@ def create_app(
         *policies.ROUTES,
         *administration.ROUTES,
         *proposals.ROUTES,
+        *contacts.ROUTES,
         *transactions.ROUTES,
         *twofa.ROUTES,
     )

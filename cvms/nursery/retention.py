@@ -7,7 +7,16 @@ from datetime import timedelta
 import trio
 
 from cvms.nursery.channels import Board
-from cvms.store import idempotency, nonces, outbox, reconciliation, submissions, twofa
+from cvms.store import (
+    deliveries,
+    idempotency,
+    nonces,
+    outbox,
+    proposals,
+    reconciliation,
+    submissions,
+    twofa,
+)
 from cvms.store.database import Database
 
 EVERY_SECONDS = 600.0
@@ -20,6 +29,8 @@ ANSWER_AGE = timedelta(days=1)
 SETUP_AGE = timedelta(days=1)
 """A second factor that nobody has shown a code of is of no use after an hour."""
 RECONCILIATION_AGE = timedelta(days=90)
+PROPOSAL_AGE = timedelta(days=90)
+DELIVERY_AGE = timedelta(days=30)
 
 
 class Retention:
@@ -45,3 +56,5 @@ class Retention:
             await idempotency.prune(conn, ANSWER_AGE)
             await twofa.prune(conn, SETUP_AGE)
             await reconciliation.prune(conn, RECONCILIATION_AGE)
+            await proposals.prune(conn, PROPOSAL_AGE)
+            await deliveries.prune(conn, DELIVERY_AGE)

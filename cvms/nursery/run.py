@@ -8,6 +8,7 @@ from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from functools import partial
 
+import httpx
 import structlog
 import trio
 
@@ -36,10 +37,12 @@ from cvms.nursery.retention import Retention
 from cvms.nursery.settler import Settler
 from cvms.nursery.submitter import Submitter
 from cvms.nursery.supervision import supervise
+from cvms.nursery.webhooks import Webhooks
 from cvms.store.cache import BalanceCache, balance_cache
 from cvms.store.database import Database, open_database
 from cvms.store.limits import Limiter, limiter
 from cvms.store.redis_client import open_redis
+from cvms.store.sealed import Sealer
 
 log = structlog.get_logger(__name__)
 
@@ -212,6 +215,13 @@ def _tasks(parts: Parts) -> list[tuple[str, Run]]:
     )
     settler = Settler(database=parts.database, rpc=parts.rpc, board=parts.board)
     retention = Retention(database=parts.database, board=parts.board)
+    webhooks = Webhooks(
+        database=parts.database,
+        sealer=Sealer(parts.config.data_encryption_keys),
+        private=parts.config.webhook_private_addresses,
+        board=parts.board,
+        context=httpx.create_ssl_context(),
+    )
     return [
         ("indexer", indexer.run),
         ("reconciler", reconciler.run),
@@ -220,6 +230,7 @@ def _tasks(parts: Parts) -> list[tuple[str, Run]]:
         ("balances", balances.run),
         ("settler", settler.run),
         ("retention", retention.run),
+        ("webhooks", webhooks.run),
     ]
 
 

@@ -1,0 +1,92 @@
+"""Where a signer wants to be told of what he is to sign."""
+
+from __future__ import annotations
+
+import base64
+import secrets
+from typing import Annotated
+
+import msgspec
+from solders.pubkey import Pubkey
+
+from cvms.errors import FieldProblem, InvalidRequest, SealingDisabled
+from cvms.http.answers import Answer
+from cvms.http.body import Body, Nonce, SignInMessage, WalletSignature
+from cvms.http.operations import SIGNED_REFUSALS, counted
+from cvms.http.requesters import SignedRequest
+from cvms.http.routing import Auth, Route
+from cvms.http.services import Services
+from cvms.http.wallet import signed_text
+from cvms.store import audit, contacts
+from cvms.webhook_targets import MAX_URL, target_of
+
+SECRET_BYTES = 32
+
+
+class Contact(Body, frozen=True):
+    signer: Pubkey
+    url: Annotated[str, msgspec.Meta(min_length=1, max_length=MAX_URL)]
+    nonce: Nonce
+    signature: WalletSignature
+    message: SignInMessage | None = None
+
+
+class Registered(msgspec.Struct, frozen=True):
+    """A signer's webhook, and the secret that signs what it gets: shown once, and never again."""
+
+    signer: str
+    url: str
+    secret: str
+
+
+async def register(services: Services, body: Contact) -> Answer:
+    """Tell a signer of proposals through a webhook, instead of where he was told before.
+
+    The text to sign is `signer_contact:{signer}:{url}:{nonce}`. Messages are signed as in the
+    Standard Webhooks specification.
+    """
+    text = signed_text("signer_contact", body.signer, body.url, body.nonce)
+    signed = SignedRequest(body.signer, text, body.nonce, body.signature, body.message)
+    with counted(services, "signer_contact"):
+        await signed.check(services)
+        return await _register(services, body, signed)
+
+
+async def _register(services: Services, body: Contact, signed: SignedRequest) -> Answer:
+    signer = str(body.signer)
+    try:
+        target = target_of(body.url, private=services.config.webhook_private_addresses)
+    except ValueError as error:
+        problem = FieldProblem("url", str(error))
+        raise InvalidRequest("A webhook cannot lead there.", [problem]) from None
+    secret = secrets.token_bytes(SECRET_BYTES)
+    sealed = services.sealer.seal(secret, about=contacts.about(signer))
+    shown = "whsec_" + base64.b64encode(secret).decode()
+    async with services.database.transaction() as conn:
+        await signed.consume(conn)
+        await contacts.put(conn, signer, body.url, sealed)
+        entry = audit.AuditEntry(
+            actor=signer,
+            action="signer_contact",
+            owner=None,
+            outcome="accepted",
+            details={"host": target.host},
+        )
+        await audit.append(conn, entry)
+    return Answer(Registered(signer, body.url, shown))
+
+
+ROUTES = (
+    Route(
+        method="POST",
+        rule="/api/vault/signer-contact",
+        view=register,
+        body=Contact,
+        replies={200: Registered},
+        refusals=(*SIGNED_REFUSALS, SealingDisabled),
+        auth=Auth.WALLET,
+        # No Idempotency-Key: its answer would be kept, and there is a secret in it.
+        sensitive=True,
+        tags=("multisig",),
+    ),
+)

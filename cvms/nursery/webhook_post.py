@@ -1,0 +1,103 @@
+"""One POST to a webhook: to a public address that was looked up once, within bounds, and no other.
+
+The address that is checked is the address that is connected to, so that no second look-up can lead
+elsewhere; the certificate must still be the name's. Redirects are not followed, and the answer is
+read only up to its status.
+"""
+
+from __future__ import annotations
+
+import socket
+import ssl
+from collections.abc import Mapping
+from ipaddress import ip_address
+
+import h11
+import trio
+
+from cvms.webhook_targets import Target, is_public, target_of
+
+MAX_HEAD_BYTES = 16 * 1024
+_CHUNK = 4096
+
+
+class NotDelivered(Exception):
+    """The message has not arrived; the text says why, and holds no secret."""
+
+
+async def post(
+    url: str,
+    headers: Mapping[str, str],
+    body: bytes,
+    *,
+    private: bool,
+    timeout: float,
+    context: ssl.SSLContext,
+) -> None:
+    """Deliver the body. Raises NotDelivered, within `timeout` seconds at the latest.
+
+    Unless `private`, only over TLS and to public addresses.
+    """
+    try:
+        target = target_of(url, private=private)
+        with trio.fail_after(timeout):
+            status = await _post(target, headers, body, private=private, context=context)
+    except ValueError as error:
+        raise NotDelivered(str(error)) from None
+    except trio.TooSlowError:
+        raise NotDelivered(f"no answer within {timeout:g} s") from None
+    except (OSError, trio.BrokenResourceError, ssl.SSLError, h11.RemoteProtocolError) as error:
+        raise NotDelivered(f"{type(error).__name__} at {target.host}") from None
+    if not 200 <= status < 300:
+        raise NotDelivered(f"answered with status {status}")
+
+
+async def _post(
+    target: Target,
+    headers: Mapping[str, str],
+    body: bytes,
+    *,
+    private: bool,
+    context: ssl.SSLContext,
+) -> int:
+    address = await _address(target, private=private)
+    plain = await trio.open_tcp_stream(address, target.port)
+    stream: trio.abc.Stream = plain
+    if target.tls:
+        stream = trio.SSLStream(plain, context, server_hostname=target.host, https_compatible=True)
+    try:
+        return await _exchange(stream, target, headers, body)
+    finally:
+        await trio.aclose_forcefully(stream)
+
+
+async def _address(target: Target, *, private: bool) -> str:
+    """The address to connect to. Raises NotDelivered if any that the name has is not public."""
+    found = await trio.socket.getaddrinfo(target.host, target.port, type=socket.SOCK_STREAM)
+    addresses = [str(each[4][0]) for each in found]
+    if not private and not all(is_public(ip_address(each)) for each in addresses):
+        raise NotDelivered(f"{target.host} leads to an address that is not public")
+    return addresses[0]
+
+
+async def _exchange(
+    stream: trio.abc.Stream, target: Target, headers: Mapping[str, str], body: bytes
+) -> int:
+    client = h11.Connection(h11.CLIENT, max_incomplete_event_size=MAX_HEAD_BYTES)
+    lines = {
+        "Host": target.authority,
+        "Content-Length": str(len(body)),
+        "Content-Type": "application/json",
+        "User-Agent": "cvms",
+        "Connection": "close",
+        **headers,
+    }
+    request = h11.Request(method="POST", target=target.path, headers=list(lines.items()))
+    wire = [client.send(request), client.send(h11.Data(body)), client.send(h11.EndOfMessage())]
+    await stream.send_all(b"".join(part for part in wire if part))
+    while not isinstance(event := client.next_event(), h11.Response):
+        if event is h11.NEED_DATA:
+            client.receive_data(bytes(await stream.receive_some(_CHUNK)))
+        elif not isinstance(event, h11.InformationalResponse):
+            raise NotDelivered("the connection was closed before an answer")
+    return event.status_code

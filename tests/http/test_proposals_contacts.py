@@ -1,0 +1,112 @@
+"""Signers say where they want to be told, and are told what happens to proposals."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import AsyncIterator
+
+import pytest
+from cryptography.fernet import Fernet
+from solders.keypair import Keypair
+
+from cvms.store.sealed import Sealer
+from tests.conftest import Localnet
+from tests.http.conftest import Json, Service, running
+from tests.http.multisig import (
+    SUBMIT,
+    approved,
+    let_block_hashes_expire,
+    shared_vault,
+    with_signatures,
+)
+from tests.http.wallets import rows
+
+CONTACT = "/api/vault/signer-contact"
+URL = "https://hooks.example/cvms"
+
+
+@pytest.fixture
+async def sealing(database_url: str, localnet: Localnet) -> AsyncIterator[Service]:
+    """The front end on a real chain, with a key for secrets."""
+    async with running(
+        database_url,
+        rpc_url=localnet.rpc_url,
+        programs=localnet.programs,
+        operator=localnet.operator,
+        data_encryption_keys=(Fernet.generate_key(),),
+    ) as service:
+        yield service
+
+
+async def contact(
+    front: Service, signer: Keypair, url: str = URL, *, by: Keypair | None = None
+) -> Json:
+    nonce = await front.nonce(signer)
+    text = f"signer_contact:{signer.pubkey()}:{url}:{nonce}"
+    signature = str((by or signer).sign_message(text.encode()))
+    return {"signer": str(signer.pubkey()), "url": url, "nonce": nonce, "signature": signature}
+
+
+async def test_the_secret_is_shown_once_and_kept_sealed(sealing: Service) -> None:
+    signer = Keypair()
+    body = await contact(sealing, signer)
+    reply = await sealing.post(CONTACT, body)
+    assert reply.status_code == 200, reply.text
+    secret = base64.b64decode(reply.json()["secret"].removeprefix("whsec_"))
+    [row] = await rows(sealing, "SELECT signer, url, secret FROM signer_contacts")
+    assert (row["signer"], row["url"]) == (str(signer.pubkey()), URL)
+    assert secret not in row["secret"]
+    sealer = Sealer(sealing.config.data_encryption_keys)
+    assert sealer.open(row["secret"], about=f"signer_contact:{signer.pubkey()}") == secret
+    assert (await sealing.post(CONTACT, body)).json()["code"] == "nonce_used"
+    again = await sealing.post(CONTACT, await contact(sealing, signer))
+    assert again.json()["secret"] != reply.json()["secret"]
+    [entry, _] = await rows(sealing, "SELECT actor, details FROM audit_logs")
+    assert (entry["actor"], entry["details"]) == (str(signer.pubkey()), {"host": "hooks.example"})
+
+
+async def test_nobody_says_where_another_is_told(sealing: Service) -> None:
+    signer, mallory = Keypair(), Keypair()
+    forged = await contact(sealing, signer, by=mallory)
+    elsewhere = await contact(sealing, signer) | {"url": "https://mallory.example/"}
+    for body in (forged, elsewhere):
+        reply = await sealing.post(CONTACT, body)
+        assert (reply.status_code, reply.json()["code"]) == (401, "invalid_signature")
+    assert not await rows(sealing, "SELECT 1 FROM signer_contacts")
+
+
+@pytest.mark.parametrize("url", ["http://hooks.example/", "https://2130706433/", "https://[::1]/"])
+async def test_a_webhook_does_not_lead_inside(sealing: Service, url: str) -> None:
+    reply = await sealing.post(CONTACT, await contact(sealing, Keypair(), url))
+    assert reply.status_code == 400
+    assert reply.json()["errors"][0]["path"] == "url"
+
+
+async def test_without_a_key_for_secrets_there_are_no_contacts(front: Service) -> None:
+    reply = await front.post(CONTACT, await contact(front, Keypair()))
+    assert reply.status_code == 503
+    assert not await rows(front, "SELECT 1 FROM signer_contacts")
+
+
+async def test_signers_are_told_of_every_step(sealing: Service, localnet: Localnet) -> None:
+    shared = await shared_vault(sealing)
+    for signer in shared.signers[:2]:
+        assert (await sealing.post(CONTACT, await contact(sealing, signer))).status_code == 200
+    ready = await approved(sealing, shared, 0, 1)
+    let_block_hashes_expire(localnet)
+    body = with_signatures(ready["transaction"], *shared.signers[:2])
+    rebuilt = (await sealing.post(SUBMIT, body)).json()
+    body = with_signatures(rebuilt["transaction"], *shared.signers[:2])
+    await sealing.post(SUBMIT, body)
+    told = await rows(
+        sealing,
+        """
+        SELECT event, array_agg(signer ORDER BY signer) AS signers
+        FROM webhook_deliveries
+        GROUP BY event
+        ORDER BY min(created_at)
+        """,
+    )
+    both = sorted(str(each.pubkey()) for each in shared.signers[:2])
+    steps = ["created", "approved", "rebuilt", "submitted"]
+    assert told == [{"event": f"proposal.{step}", "signers": both} for step in steps]

@@ -1,0 +1,363 @@
+"""Signers are told, by who they think it is, where they want it; and nothing inside is reached."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import hmac
+import socket
+import ssl
+from contextlib import suppress
+from dataclasses import dataclass, field
+from datetime import timedelta
+from functools import partial
+from ipaddress import ip_address
+from typing import Any
+
+import pytest
+import trio
+import trustme
+from cryptography.fernet import Fernet
+from structlog.testing import capture_logs
+
+from cvms.nursery.channels import Board
+from cvms.nursery.webhook_post import NotDelivered, post
+from cvms.nursery.webhooks import LONGEST_DELAY, MOST_TRIES, Webhooks, delay_after
+from cvms.store import contacts, deliveries
+from cvms.store.database import Database
+from cvms.store.sealed import Sealer
+from cvms.webhook_targets import is_public, target_of
+
+SECRET = b"s" * 32
+SIGNER = "signer"
+INSIDE = [
+    "127.0.0.1",
+    "127.1",
+    "2130706433",
+    "0x7f000001",
+    "0177.0.0.1",
+    "0.0.0.0",
+    "10.0.0.1",
+    "172.16.0.1",
+    "192.168.1.1",
+    "100.64.0.1",
+    "169.254.169.254",
+    "0xa9fea9fe",
+    "224.0.0.1",
+    "255.255.255.255",
+    "[::1]",
+    "[::]",
+    "[::ffff:127.0.0.1]",
+    "[::ffff:169.254.169.254]",
+    "[::127.0.0.1]",
+    "[fe80::1]",
+    "[fd00::1]",
+    "[fec0::1]",
+    "[ff02::1]",
+    "[64:ff9b::7f00:1]",
+    "[2002:7f00:1::]",
+]
+
+
+@dataclass
+class Receiver:
+    """A real server on loopback that answers as it is told, and keeps what it was sent."""
+
+    url: str = ""
+    answer: bytes = b"HTTP/1.1 204 No Content\r\n\r\n"
+    silent: bool = False
+    requests: list[tuple[dict[str, str], bytes]] = field(default_factory=list)
+
+    async def serve_tls(self, stream: trio.SSLStream[trio.SocketStream]) -> None:
+        with suppress(trio.BrokenResourceError):  # who does not trust it leaves
+            await self.serve(stream)
+
+    async def serve(self, stream: trio.abc.Stream) -> None:
+        got = b""
+        while b"\r\n\r\n" not in got:
+            got += await stream.receive_some()
+        head, _, body = got.partition(b"\r\n\r\n")
+        lines = [line.split(": ", 1) for line in head.decode().split("\r\n")[1:]]
+        headers = {name.lower(): value for name, value in lines}
+        while len(body) < int(headers["content-length"]):
+            body += await stream.receive_some()
+        self.requests.append((headers, body))
+        if self.silent:
+            await trio.sleep_forever()
+        with suppress(trio.BrokenResourceError):  # who has read enough leaves
+            await stream.send_all(self.answer)
+
+
+@pytest.fixture
+async def receiver(nursery: trio.Nursery) -> Receiver:
+    found = Receiver()
+    listeners = await nursery.start(partial(trio.serve_tcp, found.serve, port=0, host="127.0.0.1"))
+    port = listeners[0].socket.getsockname()[1]
+    found.url = f"http://127.0.0.1:{port}/hook?a=b"
+    return found
+
+
+@pytest.fixture
+async def sealer(database: Database, receiver: Receiver) -> Sealer:
+    """A key; the signer's contact is the receiver, and one message waits for it."""
+    sealer = Sealer([Fernet.generate_key()])
+    secret = sealer.seal(SECRET, about=f"signer_contact:{SIGNER}")
+    async with database.connection() as conn:
+        await contacts.put(conn, SIGNER, receiver.url, secret)
+        await deliveries.add(conn, [SIGNER, "nobody"], event="proposal.created", body='{"a":1}')
+    return sealer
+
+
+def webhooks(database: Database, sealer: Sealer, *, private: bool = True) -> Webhooks:
+    return Webhooks(
+        database=database,
+        sealer=sealer,
+        private=private,
+        board=Board(),
+        context=ssl.create_default_context(),
+        timeout=5,
+        wall_clock=lambda: 1_700_000_000.9,
+    )
+
+
+async def queue(database: Database) -> list[tuple[str, int, str | None]]:
+    async with database.connection() as conn:
+        cursor = await conn.execute("SELECT state, tries, last_error FROM webhook_deliveries")
+        return [(str(state), int(tries), error) for state, tries, error in await cursor.fetchall()]
+
+
+async def is_due(database: Database) -> None:
+    async with database.connection() as conn:
+        await conn.execute("UPDATE webhook_deliveries SET due_at = clock_timestamp()")
+
+
+async def test_a_signer_is_told_once_and_can_tell_who_says_it(
+    database: Database, receiver: Receiver, sealer: Sealer
+) -> None:
+    service = webhooks(database, sealer)
+    assert await service.round() == 1
+    assert await service.round() == 0
+    [(headers, body)] = receiver.requests
+    assert body == b'{"a":1}'
+    assert headers["webhook-timestamp"] == "1700000000"
+    signed = f"{headers['webhook-id']}.{headers['webhook-timestamp']}.".encode() + body
+    expected = base64.b64encode(hmac.new(SECRET, signed, hashlib.sha256).digest()).decode()
+    assert headers["webhook-signature"] == f"v1,{expected}"
+    assert await queue(database) == [("delivered", 1, None)]
+
+
+@pytest.mark.parametrize(
+    ("answer", "reason"),
+    [
+        (b"HTTP/1.1 500 Oops\r\n\r\n", "answered with status 500"),
+        (b"HTTP/1.1 302 Found\r\nLocation: http://127.0.0.1/\r\n\r\n", "answered with status 302"),
+        (b"nonsense\r\n\r\n", "RemoteProtocolError at 127.0.0.1"),
+        (b"HTTP/1.1 200 OK\r\n" + b"X: " + b"y" * 200_000, "RemoteProtocolError at 127.0.0.1"),
+        (b"", "RemoteProtocolError at 127.0.0.1"),
+    ],
+)
+async def test_what_does_not_arrive_is_sent_again_later_under_the_same_id(
+    database: Database, receiver: Receiver, sealer: Sealer, answer: bytes, reason: str
+) -> None:
+    good, receiver.answer = receiver.answer, answer
+    service = webhooks(database, sealer)
+    with capture_logs() as logs:
+        await service.round()
+    assert await service.round() == 0  # not at once
+    [(state, tries, error)] = await queue(database)
+    assert (state, tries) == ("pending", 1)
+    assert error is not None
+    assert error.startswith((reason, "BrokenResourceError"))
+    assert "whsec" not in str(logs)
+    assert SECRET.decode() not in str(logs)
+    receiver.answer = good
+    await is_due(database)
+    await service.round()
+    first, second = receiver.requests
+    assert first[0]["webhook-id"] == second[0]["webhook-id"]
+    assert await queue(database) == [("delivered", 2, None)]
+
+
+async def test_tries_are_bounded_and_so_is_the_time_between_them(
+    database: Database, receiver: Receiver, sealer: Sealer
+) -> None:
+    receiver.answer = b"HTTP/1.1 503 No\r\n\r\n"
+    service = webhooks(database, sealer)
+    for _ in range(MOST_TRIES + 3):
+        await service.round()
+        await is_due(database)
+    assert await queue(database) == [("given_up", MOST_TRIES, "answered with status 503")]
+    assert len(receiver.requests) == MOST_TRIES
+    assert 2.5 <= delay_after(1) <= 5
+    assert LONGEST_DELAY / 2 <= delay_after(MOST_TRIES) <= LONGEST_DELAY
+
+
+async def test_a_message_that_is_a_day_old_is_given_up(
+    database: Database, receiver: Receiver, sealer: Sealer
+) -> None:
+    receiver.answer = b"HTTP/1.1 503 No\r\n\r\n"
+    async with database.connection() as conn:
+        await conn.execute("UPDATE webhook_deliveries SET created_at = now() - INTERVAL '2 days'")
+    await webhooks(database, sealer).round()
+    assert [row[0] for row in await queue(database)] == ["given_up"]
+
+
+async def test_two_replicas_send_a_message_once_and_one_that_was_killed_is_made_up_for(
+    database: Database, receiver: Receiver, sealer: Sealer
+) -> None:
+    async with database.connection() as conn:
+        [taken] = await deliveries.take(conn, limit=9, lease=timedelta(seconds=60))
+    assert taken.tries == 1
+    service = webhooks(database, sealer)
+    assert await service.round() == 0  # another has it
+    await is_due(database)  # and was killed with it
+    async with trio.open_nursery() as nursery:
+        for _ in range(5):
+            nursery.start_soon(service.round)
+    assert len(receiver.requests) == 1
+
+
+async def test_an_answer_that_does_not_come_ends_with_the_deadline(
+    receiver: Receiver, autojump_clock: trio.testing.MockClock
+) -> None:
+    receiver.silent = True
+    context = ssl.create_default_context()
+    with pytest.raises(NotDelivered, match="no answer within 10 s"):
+        await post(receiver.url, {}, b"{}", private=True, timeout=10, context=context)
+
+
+async def test_with_the_setting_off_nothing_is_sent_inside(
+    database: Database, receiver: Receiver, sealer: Sealer
+) -> None:
+    await webhooks(database, sealer, private=False).round()
+    assert not receiver.requests
+    assert [row[2] for row in await queue(database)] == ["Expected an https:// URL"]
+
+
+@pytest.mark.parametrize("host", INSIDE)
+async def test_an_address_that_is_not_public_is_refused_in_every_form(host: str) -> None:
+    context = ssl.create_default_context()
+    with pytest.raises(ValueError, match="public address"):
+        target_of(f"https://{host}/", private=False)
+    with pytest.raises(NotDelivered, match="public"):
+        await post(f"https://{host}/", {}, b"", private=False, timeout=5, context=context)
+
+
+class Resolver(trio.abc.HostnameResolver):
+    """A name server that says another thing each time it is asked."""
+
+    def __init__(self, *answers: tuple[str, ...]) -> None:
+        self.answers = list(answers)
+
+    async def getaddrinfo(  # noqa: PLR0917 - trio's signature
+        self,
+        host: bytes | None,
+        port: bytes | str | int | None,
+        family: int = 0,
+        type: int = 0,  # noqa: A002
+        proto: int = 0,
+        flags: int = 0,
+    ) -> Any:
+        inet, stream = socket.AF_INET, socket.SOCK_STREAM
+        return [(inet, stream, 6, "", (each, port)) for each in self.answers.pop(0)]
+
+    async def getnameinfo(self, sockaddr: Any, flags: int) -> tuple[str, str]:
+        raise NotImplementedError
+
+
+async def test_a_name_that_leads_inside_too_is_refused(receiver: Receiver) -> None:
+    port = receiver.url.split(":")[2].split("/")[0]
+    trio.socket.set_custom_hostname_resolver(Resolver(("1.1.1.1", "127.0.0.1")))
+    context = ssl.create_default_context()
+    url = f"https://hooks.example:{port}/"
+    with pytest.raises(NotDelivered, match=r"hooks\.example leads to an address that is not"):
+        await post(url, {}, b"", private=False, timeout=5, context=context)
+    assert not receiver.requests
+
+
+async def test_what_was_looked_up_is_what_is_connected_to(receiver: Receiver) -> None:
+    port = receiver.url.split(":")[2].split("/")[0]
+    resolver = Resolver(("127.0.0.1",), ("127.0.0.2",))
+    trio.socket.set_custom_hostname_resolver(resolver)
+    context = ssl.create_default_context()
+    await post(f"http://hooks.example:{port}/", {}, b"", private=True, timeout=5, context=context)
+    assert receiver.requests[0][0]["host"] == f"hooks.example:{port}"
+    assert resolver.answers == [("127.0.0.2",)]  # nobody asked again
+
+
+async def test_the_certificate_has_to_be_the_names(nursery: trio.Nursery) -> None:
+    authority = trustme.CA()
+    served = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    trusting = ssl.create_default_context()
+    authority.issue_cert("right.example").configure_cert(served)
+    authority.configure_trust(trusting)
+    found = Receiver()
+    listeners = await nursery.start(
+        partial(
+            trio.serve_ssl_over_tcp,
+            found.serve_tls,
+            0,
+            served,
+            host="127.0.0.1",
+            https_compatible=True,
+        )
+    )
+    port = listeners[0].transport_listener.socket.getsockname()[1]
+    trio.socket.set_custom_hostname_resolver(Resolver(("127.0.0.1",), ("127.0.0.1",)))
+    to = partial(post, headers={}, body=b"", private=True, timeout=5, context=trusting)
+    with pytest.raises(NotDelivered, match=r"BrokenResourceError at wrong\.example"):
+        await to(f"https://wrong.example:{port}/")
+    await to(f"https://right.example:{port}/")
+    assert len(found.requests) == 1
+
+
+async def test_under_a_new_key_signers_are_still_told(
+    database: Database, receiver: Receiver
+) -> None:
+    old, new = Fernet.generate_key(), Fernet.generate_key()
+    async with database.connection() as conn:
+        secret = Sealer([old]).seal(SECRET, about=contacts.about(SIGNER))
+        await contacts.put(conn, SIGNER, receiver.url, secret)
+        await deliveries.add(conn, [SIGNER], event="proposal.created", body="{}")
+        assert await contacts.reseal(conn, Sealer([new, old])) == 1
+        assert await contacts.reseal(conn, Sealer([new, old])) == 0
+    await webhooks(database, Sealer([new])).round()
+    assert [state for state, _, _ in await queue(database)] == ["delivered"]
+
+
+async def test_a_secret_that_no_key_opens_is_told_and_tried_again(
+    database: Database, receiver: Receiver, sealer: Sealer
+) -> None:
+    await webhooks(database, Sealer([Fernet.generate_key()])).round()
+    [(state, _, error)] = await queue(database)
+    assert state == "pending"
+    assert error is not None
+    assert error.startswith("No key of DATA_ENCRYPTION_KEYS opens")
+    await is_due(database)
+    await webhooks(database, sealer).round()
+    assert [row[0] for row in await queue(database)] == ["delivered"]
+
+
+def test_public_addresses_are_public() -> None:
+    for text in ("1.1.1.1", "8.8.8.8", "2606:4700:4700::1111", "::ffff:1.1.1.1"):
+        assert is_public(ip_address(text)), text
+    assert target_of("https://hooks.example/a?b=c", private=False).path == "/a?b=c"
+    assert target_of("https://hooks.example:8443/", private=False).authority == "hooks.example:8443"
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "http://hooks.example/",
+        "ftp://hooks.example/",
+        "https://user:pass@hooks.example/",
+        "https:///path",
+        "https://hooks.example/#fragment",
+        "https://hooks.example/\r\nX-Injected: 1",
+        "https://hooks.example:99999/",
+        "https://hooks.example/" + "a" * 500,
+    ],
+)
+def test_what_is_no_good_url_is_refused(url: str) -> None:
+    with pytest.raises(ValueError, match=r"Expected|Port|port"):
+        target_of(url, private=False)
