@@ -21,6 +21,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import psutil
 import psycopg
 import trio
 from solders.pubkey import Pubkey
@@ -56,8 +57,8 @@ def main() -> None:
     random.Random(1).shuffle(balances)
     print(f"{options.rate:g} requests/s, {options.seconds:g} s each; ", end="")
     print(f"load of the machine {os.getloadavg()[0]:.1f} on {os.cpu_count()} cores")
-    print("| | requests | failed | p50 ms | p95 ms | p99 ms | max ms |")
-    print("|---|---|---|---|---|---|---|")
+    print("| | requests | failed | p50 ms | p95 ms | p99 ms | max ms | server's CPU ms each |")
+    print("|---|---|---|---|---|---|---|---|")
     good = True
     with (
         tempfile.TemporaryDirectory(prefix="cvms-bench-") as folder,
@@ -66,11 +67,13 @@ def main() -> None:
         redis = RedisServer(Path(folder))
         try:
             for name, redis_url in (("no Redis", ""), ("Redis", redis.url)):
-                with server(url, redis_url) as port:
+                with server(url, redis_url) as (port, process):
                     for what, paths in (("health", ["/health"]), ("balance", balances)):
                         trio.run(measure, port, paths, options.rate, WARM_UP_SECONDS)
+                        before = sum(process.cpu_times()[:2])
                         found = trio.run(measure, port, paths, options.rate, options.seconds)
-                        good &= show(f"{what}, {name}", found)
+                        cpu = sum(process.cpu_times()[:2]) - before
+                        good &= show(f"{what}, {name}", found, cpu)
         finally:
             redis.client.close()
             redis.kill()
@@ -81,11 +84,13 @@ async def measure(port: int, paths: list[str], rate: float, seconds: float) -> R
     return await load(port, paths, rate=rate, seconds=seconds)
 
 
-def show(name: str, result: Result) -> bool:
+def show(name: str, result: Result, cpu_seconds: float) -> bool:
     """Print a line of the table; whether it is as good as it has to be."""
     shares = [result.percentile(share) for share in (0.5, 0.95, 0.99, math.nextafter(1, 0))]
     numbers = " | ".join(f"{each:.2f}" for each in shares)
-    print(f"| {name} | {len(result.milliseconds)} | {result.failures} | {numbers} |", flush=True)
+    count = len(result.milliseconds)
+    cpu = cpu_seconds * 1000 / count
+    print(f"| {name} | {count} | {result.failures} | {numbers} | {cpu:.2f} |", flush=True)
     return result.failures == 0 and shares[1] <= WANTED_P95_MS
 
 
@@ -104,8 +109,8 @@ def database(folder: Path, owners: list[str]) -> Iterator[str]:
 
 
 @contextmanager
-def server(url: str, redis_url: str) -> Iterator[int]:
-    """The front end in a process of its own; its port."""
+def server(url: str, redis_url: str) -> Iterator[tuple[int, psutil.Process]]:
+    """The front end in a process of its own; its port, and the process."""
     command = [sys.executable, "-c", SERVE, url, redis_url]
     with subprocess.Popen(
         command, stdout=subprocess.PIPE, stdin=subprocess.PIPE, text=True
@@ -113,7 +118,7 @@ def server(url: str, redis_url: str) -> Iterator[int]:
         assert done.stdout is not None
         assert done.stdin is not None
         try:
-            yield int(done.stdout.readline())
+            yield int(done.stdout.readline()), psutil.Process(done.pid)
         finally:
             done.stdin.close()  # it stops when nobody holds it any more
 

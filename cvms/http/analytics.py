@@ -149,13 +149,12 @@ async def flow(services: Services, query: RangeQuery) -> Response:
         frontier = await cursors.frontier(conn, str(services.programs.vault))
         since, until = _range(query, frontier.now)
         found = await analytics.flows(conn, since=since, until=until, bucket=query.bucket)
-    by_start: dict[datetime, list[Flow]] = {}
-    for each in found:
-        by_start.setdefault(each.start, []).append(each)
+    by_start = {each.start: each for each in found}
     step = STEPS[query.bucket]
     starts = [since + step * number for number in range((until - since) // step)]
+    nothing = Flow(since, 0, {})
     buckets = [
-        FlowBucket(start=start, **msgspec.structs.asdict(_totals(by_start.get(start, ()))))
+        FlowBucket(start=start, **msgspec.structs.asdict(_totals([by_start.get(start, nothing)])))
         for start in starts
     ]
     return exact(FlowSeries(bucket=query.bucket, buckets=buckets))
@@ -241,7 +240,8 @@ def _problem(name: str, message: str) -> InvalidRequest:
 def _totals(moved: Sequence[Flow]) -> FlowTotals:
     amounts = dict.fromkeys(EFFECTS, 0)
     for each in moved:
-        amounts[each.kind] += each.amount
+        for kind, amount in each.amounts.items():
+            amounts[kind] += amount
     emergencies = amounts["emergency_withdraw"]
     return FlowTotals(
         inflow=amounts["deposit"],

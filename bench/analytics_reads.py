@@ -1,0 +1,128 @@
+"""What the analytics and the list cost at a million transactions and 100,000 vaults.
+
+    .venv/bin/python -m bench.analytics_reads
+
+Fills an embedded PostgreSQL with three years of history, has the migrations sum it up as for an
+older database, and prints the best and the worst of ten EXPLAIN ANALYZE for each query, through the
+functions that the routes call.
+"""
+
+from __future__ import annotations
+
+import os
+import tempfile
+import time
+from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import trio
+
+from cvms.dev.postgres import embedded_postgres
+from cvms.store import analytics, balance_history, vault_pages
+from cvms.store.connection import Connection
+from cvms.store.database import open_database
+from cvms.store.schema import apply_schema, migrations
+
+LINES = 1_000_000
+VAULTS = 100_000
+ROUNDS = 10
+FIRST = datetime(2023, 1, 1, tzinfo=UTC)
+
+FILL_VAULTS = """
+INSERT INTO vaults (
+    owner, vault, token_account, mint, total, available, locked, timelocked, yield_deposited,
+    total_deposited, total_withdrawn, multisig_threshold, delegates, state, slot
+)
+SELECT 'owner' || n, 'vault' || n, 'tokens' || n, 'mint', held, held - held / 3, held / 3, 0, 0,
+       held, 0, 0, '{}', '{}', n
+FROM generate_series(1, %(vaults)s) AS n
+CROSS JOIN LATERAL (VALUES ((10 ^ (n %% 12))::BIGINT + n)) AS size (held)
+"""
+FILL_LINES = """
+INSERT INTO transactions (
+    owner, vault, kind, amount, slot, block_time, signature, instruction_index, ordinal, commitment
+)
+SELECT 'owner' || (n %% %(vaults)s + 1), 'vault' || (n %% %(vaults)s + 1),
+       (ARRAY['deposit', 'lock', 'unlock', 'transfer_in', 'transfer_out', 'timelock',
+              'timelock_release', 'yield_deposit', 'yield_withdraw', 'yield_compound',
+              'emergency_withdraw', 'withdraw'])[n %% 12 + 1],
+       n %% 1000 + 1, n, %(first)s + n * INTERVAL '94 seconds', 's' || n, 0, 0, 'finalized'
+FROM generate_series(1, %(lines)s) AS n
+"""
+
+
+def main() -> None:
+    with (
+        tempfile.TemporaryDirectory(prefix="cvms-bench-") as folder,
+        embedded_postgres(Path(folder) / "data") as url,
+    ):
+        trio.run(measure, url)
+
+
+async def measure(url: str) -> None:
+    print(f"load of the machine {os.getloadavg()[0]:.1f} on {os.cpu_count()} cores")
+    async with open_database(url) as database, database.dedicated(query_timeout=300) as conn:
+        await fill(conn)
+        print("\n| query | best ms | worst ms |\n|---|---|---|")
+        for name, ask in questions().items():
+            took = []
+            for _ in range(ROUNDS):
+                begin = time.perf_counter()
+                await ask(conn)
+                took.append((time.perf_counter() - begin) * 1000)
+            print(f"| {name} | {min(took):.2f} | {max(took):.2f} |")
+        for name in ("flows", "series"):
+            print(f"\n{name}, 1000 days:\n" + await explained(conn, name))
+
+
+async def fill(conn: Connection) -> None:
+    steps = migrations()
+    await apply_schema(conn, [each for each in steps if each.version < 6])
+    await conn.execute(FILL_VAULTS, {"vaults": VAULTS})
+    await conn.execute(FILL_LINES, {"vaults": VAULTS, "lines": LINES, "first": FIRST})
+    begin = time.perf_counter()
+    await apply_schema(conn, steps)
+    print(f"migrations 6 and 7 took {time.perf_counter() - begin:.1f} s")
+    await conn.execute("VACUUM ANALYZE")
+
+
+def questions() -> dict[str, Callable[[Connection], Awaitable[Any]]]:
+    year = FIRST + timedelta(days=365)
+    days = {"since": FIRST, "until": FIRST + timedelta(days=1000), "bucket": "day"}
+    hours = {"since": year, "until": year + timedelta(hours=1000), "bucket": "hour"}
+    found: dict[str, Callable[[Connection], Awaitable[Any]]] = {
+        "tvl-series, 1000 days": lambda conn: analytics.series(conn, **days),  # type: ignore[arg-type]
+        "tvl-series, 1000 hours": lambda conn: analytics.series(conn, **hours),  # type: ignore[arg-type]
+        "flow, 1000 days": lambda conn: analytics.flows(conn, **days),  # type: ignore[arg-type]
+        "flow, 1000 hours": lambda conn: analytics.flows(conn, **hours),  # type: ignore[arg-type]
+        "distribution": analytics.sizes,
+        "utilization, overview": analytics.holdings,
+        "a past balance": lambda conn: balance_history.at(conn, "owner77", LINES // 2),
+    }
+    sorts: tuple[vault_pages.Sort, ...] = ("balance_desc", "balance_asc", "slot", "owner")
+    for sort in sorts:
+        found[f"100 vaults by {sort}"] = lambda conn, sort=sort: vault_pages.page(  # type: ignore[misc]
+            conn, sort=sort, after=None, min_balance=0, limit=100
+        )
+        found[f"the richest only, by {sort}"] = lambda conn, sort=sort: vault_pages.page(  # type: ignore[misc]
+            conn, sort=sort, after=None, min_balance=10**11 + 99_000, limit=100
+        )
+    return found
+
+
+async def explained(conn: Connection, name: str) -> str:
+    query = {"flows": analytics.FLOWS, "series": analytics.SERIES}[name]
+    params = {
+        "since": FIRST,
+        "until": FIRST + timedelta(days=1000),
+        "bucket": "day",
+        "step": "1 day",
+    }
+    cursor = await conn.execute(b"EXPLAIN (ANALYZE, COSTS OFF) " + query.encode(), params)
+    return "\n".join(line for (line,) in await cursor.fetchall())
+
+
+if __name__ == "__main__":
+    main()
