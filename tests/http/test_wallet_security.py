@@ -87,6 +87,10 @@ TABLE: dict[str, Row] = {
     "POST /api/vault/approve-withdraw": Row(
         "approve_withdraw:{proposal_id}:{nonce}", {"proposal_id": (PROPOSAL, OTHER_PROPOSAL)}
     ),
+    "POST /api/vault/signer-contact": Row(
+        "signer_contact:{signer}:{url}:{nonce}",
+        {"url": ("https://203.0.113.7/hook", "https://203.0.113.8/hook")},
+    ),
     "POST /api/pm/lock": Row("pm_lock:{owner}:{amount}:{nonce}", AMOUNT),
     "POST /api/pm/unlock": Row("pm_unlock:{owner}:{amount}:{nonce}", AMOUNT),
     "POST /api/vault/yield-deposit": Row(

@@ -1,0 +1,237 @@
+#!/bin/bash
+# A walk through every route of the service, beside a running `make dev`:
+#
+#   docs/examples/walk.sh
+#
+# One line for each route: what it answered, and how it was asked. Every request is curl's;
+# wallet.py only holds keys and signs. SERVICE_URL, RPC_URL, DATA_DIR say where, if not there.
+set -euo pipefail
+
+here=$(cd "$(dirname "$0")" && pwd)
+service=${SERVICE_URL:-http://127.0.0.1:8080}
+rpc=${RPC_URL:-http://127.0.0.1:8899}
+data=${DATA_DIR:-.cvms}
+bin=${CVMS_BIN:-$here/../../.venv/bin}
+mint=${USDT_MINT:-4QHVBbG3H8kbwvcSwPnze3sC91kdeYWxNf8S5hkZ9nbZ}
+pool_program=${YIELD_POOL_PROGRAM_ID:-2Q32QtPxmEpJYFvXevzf3VmN75BNcW16vThwcoAWkmjj}
+keys=$(mktemp -d)
+trap 'rm -rf "$keys"' EXIT
+
+wallet() { "$bin/python" "$here/wallet.py" "$@"; }
+field() { wallet get "$@" <<<"$reply"; }
+
+# ask METHOD PATH [BODY [HEADER]]: sets $status and $reply.
+ask() {
+  asked="$1 $2"
+  local arguments=(--silent --show-error --max-time 20 --request "$1" --write-out '\n%{http_code}')
+  [ -n "${3:-}" ] && arguments+=(--header 'Content-Type: application/json' --data-binary "$3")
+  [ -n "${4:-}" ] && arguments+=(--header "$4")
+  reply=$(curl "${arguments[@]}" "$service$2")
+  status=${reply##*$'\n'} reply=${reply%$'\n'*}
+}
+
+# call STATUS METHOD PATH [BODY [HEADER]]: ask, say so, and stop where the answer is another.
+call() {
+  ask "${@:2}"
+  echo "$status $asked"
+  if [ "$status" != "$1" ]; then
+    echo "expected $1: $reply" >&2
+    exit 1
+  fi
+}
+
+# eventually STATUS FUNCTION ARGUMENTS...: until it answers so, for 30 seconds at most.
+eventually() {
+  local until=$((SECONDS + 30))
+  while "${@:2}" && [ "$status" != "$1" ]; do
+    if [ $SECONDS -gt $until ]; then
+      echo "never answered $1: ${*:2}: $reply" >&2
+      exit 1
+    fi
+    sleep 0.2
+  done
+  echo "$status $asked"
+}
+
+nonce() {
+  ask POST /api/auth/nonce "{\"owner\": \"$(wallet address "$keys/$1")\"}"
+  field nonce
+}
+
+# signed WHO TEXT name=value...: a body that WHO has signed, as a text of `owner` or `signer`.
+signed() {
+  wallet sign "$keys/$1" "$2" "${@:3}" nonce="$(nonce "$1")"
+}
+
+# sent WHO...: the transaction in $reply, signed by these, submitted, and waited for.
+sent() {
+  local transaction files=("${@/#/$keys/}")
+  transaction=$(wallet cosign "$(field transaction)" "${files[@]}")
+  call 202 POST /api/transactions "{\"transaction\": \"$transaction\"}"
+  settled "$(field signature)"
+}
+
+settled() {
+  local until=$((SECONDS + 30))
+  ask GET "/api/transactions/$1"
+  while [[ $(field status) == pending || $(field status) == submitted ]]; do
+    [ $SECONDS -le $until ] || { echo "not confirmed: $reply" >&2; exit 1; }
+    sleep 0.2
+    ask GET "/api/transactions/$1"
+  done
+  [[ $(field status) =~ ^(confirmed|finalized)$ ]] || { echo "failed: $reply" >&2; exit 1; }
+}
+
+# chain METHOD PARAMETERS: a request to the chain itself.
+chain() {
+  reply=$(curl --silent --show-error --fail --max-time 20 --header 'Content-Type: application/json' \
+    --data "{\"jsonrpc\": \"2.0\", \"id\": 1, \"method\": \"$1\", \"params\": $2}" "$rpc")
+  [[ $reply != *'"error"'* ]] || { echo "$1: $reply" >&2; exit 1; }
+}
+
+# person WHO: a wallet with SOL and USDT, a present of the local chain's.
+person() {
+  wallet new "$keys/$1"
+  chain requestAirdrop "[\"$(wallet address "$keys/$1")\", 2000000000]"
+  chain surfnet_setTokenAccount "[\"$(wallet address "$keys/$1")\", \"$mint\", {\"amount\": 5000000000}]"
+}
+
+vault_of() {
+  eventually 200 ask POST /api/vault/initialize "{\"user_pubkey\": \"$(wallet address "$keys/$1")\"}"
+  sent "$1"
+}
+
+echo "# Is it there?"
+for path in /health /ready /metrics /openapi.json /docs /api/idl/collateral_vault; do
+  call 200 GET $path
+done
+
+echo "# A vault, its tokens, and who may act for it"
+for who in alice bob carol; do person $who; done
+alice=$(wallet address "$keys/alice") bob=$(wallet address "$keys/bob")
+carol=$(wallet address "$keys/carol")
+call 200 POST /api/auth/nonce "{\"owner\": \"$alice\"}"
+vault_of alice
+vault_of bob
+vault_of carol
+call 200 POST /api/vault/deposit "$(signed alice 'deposit:{owner}:{amount}:{nonce}' owner="$alice" amount=2000000000)"
+operator=$(wallet payer "$(field transaction)")
+sent alice
+eventually 200 ask GET "/api/vault/balance/$alice" # once the indexer has seen it
+# This one is signed as a Sign-In-With-Solana message, as wallets show it best.
+call 200 POST /api/vault/delegate/add "$(wallet sign-in "$keys/alice" \
+  'delegate_add:{owner}:{delegate}:{nonce}' owner="$alice" delegate="$operator" nonce="$(nonce alice)")"
+sent alice
+call 200 POST /api/vault/delegate/add "$(signed alice 'delegate_add:{owner}:{delegate}:{nonce}' owner="$alice" delegate="$carol")"
+sent alice
+call 200 DELETE /api/vault/delegate/remove "$(signed alice 'delegate_remove:{owner}:{delegate}:{nonce}' owner="$alice" delegate="$carol")"
+sent alice
+
+echo "# The service is a delegate now: what follows it submits alone"
+call 202 POST /api/vault/withdraw "$(signed alice 'withdraw:{owner}:{amount}:{nonce}' owner="$alice" amount=100000000)"
+signature=$(field signature)
+settled "$signature"
+call 200 GET "/api/transactions/$signature"
+call 202 POST /api/vault/schedule-withdraw "$(signed alice 'schedule:{owner}:{amount}:{duration_seconds}:{nonce}' \
+  owner="$alice" amount=50000000 duration_seconds=1)"
+settled "$(field signature)"
+eventually 202 ask POST /api/vault/release-timelocks "{\"owner\": \"$alice\"}"
+settled "$(field signature)"
+call 409 POST /api/vault/release-timelocks "{\"owner\": \"$alice\"}"
+
+echo "# Positions"
+call 200 POST /api/pm/lock "$(signed alice 'pm_lock:{owner}:{amount}:{nonce}' owner="$alice" amount=300000000)"
+sent alice
+call 200 POST /api/pm/unlock "$(signed alice 'pm_unlock:{owner}:{amount}:{nonce}' owner="$alice" amount=300000000)"
+sent alice
+
+echo "# Yield"
+lent='{owner}:{amount}:{yield_program}:{nonce}'
+call 200 POST /api/vault/yield-deposit "$(signed alice "yield_deposit:$lent" owner="$alice" amount=1000000000 yield_program="$pool_program")"
+sent alice
+compound() {
+  ask POST /api/vault/compound "$(signed alice 'compound_yield:{owner}:{compounded_amount}:{yield_program}:{nonce}' \
+    owner="$alice" compounded_amount=1 yield_program="$pool_program")"
+}
+eventually 202 compound # as soon as a millionth of a USDT has been earned
+settled "$(field signature)"
+call 202 POST /api/vault/yield-withdraw "$(signed alice "yield_withdraw:$lent" owner="$alice" amount=1000000000 yield_program="$pool_program")"
+settled "$(field signature)"
+call 200 GET "/api/vault/yield-status/$alice"
+
+echo "# A second factor"
+call 200 POST /api/2fa/setup "$(signed alice 'twofa_setup:{owner}:{nonce}' owner="$alice")"
+{ read -r secret; read -r recovery; } < <(field secret recovery_codes.0)
+call 200 POST /api/2fa/verify "{\"owner\": \"$alice\", \"code\": \"$(wallet code "$secret")\"}"
+call 200 GET "/api/2fa/status/$alice"
+call 401 POST /api/vault/withdraw "$(signed alice 'withdraw:{owner}:{amount}:{nonce}' owner="$alice" amount=1)"
+call 200 POST /api/2fa/disable "$(signed alice 'twofa_disable:{owner}:{nonce}' owner="$alice")" "X-2FA-CODE: $recovery"
+
+echo "# How tokens may leave a vault"
+call 200 POST /api/admin/withdraw/whitelist/add "$(signed alice 'whitelist_add:{owner}:{address}:{nonce}' owner="$alice" address="$bob")"
+sent alice
+call 200 DELETE /api/admin/withdraw/whitelist/remove "$(signed alice 'whitelist_remove:{owner}:{address}:{nonce}' owner="$alice" address="$bob")"
+sent alice
+call 200 POST /api/admin/withdraw/rate-limit/set "$(signed bob 'rate_limit_set:{owner}:{window_seconds}:{max_amount}:{nonce}' \
+  owner="$bob" window_seconds=3600 max_amount=1000000000)"
+sent bob
+call 200 POST /api/vault/deposit "$(signed bob 'deposit:{owner}:{amount}:{nonce}' owner="$bob" amount=100000000)"
+sent bob
+call 200 POST /api/admin/withdraw/min-delay/set "$(signed bob 'min_delay_set:{owner}:{seconds}:{nonce}' owner="$bob" seconds=3600)"
+sent bob
+call 200 POST /api/vault/request-withdraw "$(signed bob 'request_withdraw:{owner}:{amount}:{nonce}' owner="$bob" amount=1000000)"
+sent bob
+
+echo "# Alice and Bob have to sign together"
+chain getLatestBlockhash '[{"commitment": "confirmed"}]'
+transaction=$(wallet multisig "$keys/alice" "$(field result.value.blockhash)" 2 "$alice" "$bob")
+chain sendTransaction "[\"$transaction\", {\"encoding\": \"base64\", \"preflightCommitment\": \"confirmed\"}]"
+propose() {
+  ask POST /api/vault/propose-withdraw "$(signed alice 'propose_withdraw:{owner}:{amount}:{threshold}:{nonce}' \
+    owner="$alice" amount=10000000 threshold=2)"
+}
+eventually 200 propose # once the chain has confirmed the multisig
+proposal=$(field proposal_id)
+for who in alice bob; do
+  call 200 POST /api/vault/approve-withdraw "$(signed $who 'approve_withdraw:{proposal_id}:{nonce}' \
+    proposal_id="$proposal" signer="$(wallet address "$keys/$who")")"
+done
+call 200 GET "/api/vault/proposal/$proposal"
+sent alice bob
+
+call 200 POST /api/vault/signer-contact "$(signed carol 'signer_contact:{signer}:{url}:{nonce}' signer="$carol" url=https://hooks.example.com/carol)"
+
+echo "# The end of a vault"
+call 200 POST /api/vault/close "$(signed carol 'close_vault:{owner}:{nonce}' owner="$carol")"
+sent carol
+
+echo "# What the books say"
+for path in "/$alice" "/transactions/$alice?limit=5" "/config/$alice" \
+  "/timelocks/$alice" "/limits/$bob" /tvl; do
+  call 200 GET "/api/vault$path"
+done
+call 200 GET '/api/vaults?limit=10'
+for name in tvl-series distribution utilization flow overview; do
+  call 200 GET /api/analytics/$name
+done
+
+echo "# Administrators"
+token="Authorization: Bearer $("$bin/cvms" token walker --role admin --data-dir "$data")"
+decide() { call 202 POST "$1" "$2" "$token"; settled "$(field signature)"; }
+for what in vault-authority yield-program; do
+  decide /api/admin/$what/add "{\"program\": \"$carol\"}"
+  decide /api/admin/$what/remove "{\"program\": \"$carol\"}"
+done
+decide /api/admin/risk-level/set '{"risk_level": 3}'
+decide /api/admin/freeze/set '{"freeze": false}'
+decide /api/admin/cpi-enforced/set '{"cpi_enforced": false}'
+decide /api/vault/emergency-withdraw "{\"owner\": \"$bob\", \"amount\": 1000000, \"reason\": \"a walk\"}"
+decide /api/internal/transfer-collateral "{\"from_owner\": \"$alice\", \"to_owner\": \"$bob\", \"amount\": 1000000}"
+call 200 GET "/api/vault/$alice"
+call 202 POST /api/admin/vault-token-account/set \
+  "{\"owner\": \"$alice\", \"token_account\": \"$(field token_account)\"}" "$token"
+call 202 POST /api/admin/reconcile "{\"owner\": \"$alice\"}" "$token"
+for path in "audit?owner=$alice&limit=5" reconciliation tasks; do
+  call 200 GET "/api/admin/$path" "" "$token"
+done
+echo "Every route answered as it should."

@@ -1,0 +1,58 @@
+"""The walk in docs/examples goes through every route of a running `cvms dev`, and each answers."""
+
+from __future__ import annotations
+
+import re
+import sys
+from pathlib import Path
+
+import httpx
+import trio
+
+from tests.acceptance.processes import cvms
+
+WALK = Path(__file__).parents[2] / "docs" / "examples" / "walk.sh"
+PORTS = ("--port", "0", "--localnet-port", "0")
+WALK_SECONDS = 300  # about 60 on two cores
+
+
+async def test_every_route_is_walked_through(tmp_path: Path) -> None:
+    async with cvms("dev", *PORTS, folder=tmp_path) as dev, httpx.AsyncClient() as http:
+        url = await dev.line("Service")
+        where = {
+            "SERVICE_URL": url,
+            "RPC_URL": await dev.line("RPC"),
+            "DATA_DIR": str(tmp_path / await dev.line("Data")),
+            "CVMS_BIN": str(Path(sys.executable).parent),
+            "PATH": "/usr/bin:/bin",
+        }
+        with trio.fail_after(WALK_SECONDS):
+            walk = await trio.run_process(
+                [str(WALK)], env=where, capture_stdout=True, capture_stderr=True, check=False
+            )
+        said = walk.stdout.decode()
+        assert walk.returncode == 0, said[-500:] + walk.stderr.decode()
+        assert said.endswith("Every route answered as it should.\n")
+        document = (await http.get(f"{url}/openapi.json")).json()
+    walked = re.findall(r"^\d{3} (GET|POST|DELETE) ([^?\s]+)", said, re.MULTILINE)
+    for path, item in document["paths"].items():
+        pattern = re.sub(r"\{\w+\}", "[^/]+", path)
+        for method in item:
+            assert [
+                at for at in walked if at[0] == method.upper() and re.fullmatch(pattern, at[1])
+            ], f"{method.upper()} {path} is not in {WALK.name}"
+
+
+async def test_the_walk_stops_at_the_first_answer_that_is_another() -> None:
+    """Nothing listens there: curl says so, and no line claims anything."""
+    where = {
+        "SERVICE_URL": "http://127.0.0.1:1",
+        "CVMS_BIN": str(Path(sys.executable).parent),
+        "PATH": "/usr/bin:/bin",
+    }
+    walk = await trio.run_process(
+        [str(WALK)], env=where, capture_stdout=True, capture_stderr=True, check=False
+    )
+    assert walk.returncode != 0
+    assert walk.stdout.decode() == "# Is it there?\n"
+    assert b"curl" in walk.stderr
