@@ -63,6 +63,7 @@ def test_several_endpoints_are_separated_by_commas(environ: dict[str, str]) -> N
         ("CORS_ORIGINS", "https://app.example/", "'https://app.example/'"),
         ("PROGRAM_ID", "not-a-key", "'not-a-key'"),
         ("PROPOSAL_TTL_SECONDS", "0", "'0'"),
+        ("WEBHOOK_PRIVATE_ADDRESSES", "yes", "'yes'"),
         ("USDT_MINT", "1", "'1'"),
         ("RECONCILIATION_THRESHOLD", "-1", "'-1'"),
         ("CACHE_TTL_SECONDS", "nan", "'nan'"),
