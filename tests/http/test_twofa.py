@@ -395,19 +395,29 @@ async def test_killed_with_the_code_in_hand_it_has_used_nothing_up(
     async with trio.open_nursery() as nursery, bank.database.transaction() as conn:
         await conn.execute("SELECT 1 FROM audit_head FOR UPDATE")
         nursery.start_soon(ask)
-        with trio.fail_after(20):
-            while not await rows(bank, KILL_WHO_WAITS):  # noqa: ASYNC110
-                await trio.sleep(0.01)
+        await rows(bank, f"SELECT pg_terminate_backend({await who_waits(bank)})")
     assert outcome(replies[0]) == (503, "database_unavailable")
     assert (await send(bank, body, device.code())).status_code == 202
 
 
-KILL_WHO_WAITS = """
-SELECT pg_terminate_backend(pid)
-FROM pg_stat_activity
-WHERE wait_event_type = 'Lock'
-  AND datname = current_database()
-"""
+async def test_enabled_while_a_withdrawal_is_under_way_it_takes_a_code_already(
+    bank: Service, clock: WallClock
+) -> None:
+    device = await set_up(bank, await with_vault(bank, amount=9 * USDT, delegate=True), clock)
+    body, replies = await signed(bank, device.wallet, "withdraw", AMOUNT), []
+
+    async def ask() -> None:
+        replies.append(await send(bank, body))
+
+    # Whoever has been let through waits here for the nonce.
+    async with trio.open_nursery() as nursery, bank.database.transaction() as conn:
+        await conn.execute("SELECT 1 FROM nonces FOR UPDATE")
+        nursery.start_soon(ask)
+        await who_waits(bank)
+        assert (await verify(bank, device)).status_code == 200
+    assert outcome(replies[0]) == (401, "second_factor_required")
+    clock.now += 30
+    assert (await send(bank, body, device.code())).status_code == 202
 
 
 async def test_sent_again_under_its_key_it_needs_no_other_code(
@@ -723,6 +733,17 @@ async def test_the_start_says_that_second_factors_are_off(
             shutdown.set()
     told = {"unset": "DATA_ENCRYPTION_KEYS", "event": "second_factors_are_off"}
     assert any(told.items() <= entry.items() for entry in logs) == (not keys)
+
+
+async def who_waits(service: Service) -> int:
+    """The process of the database that waits for a lock, once one does."""
+    query = "SELECT pid FROM pg_stat_activity WHERE wait_event_type = 'Lock'"
+    with trio.fail_after(20):
+        while True:
+            for row in await rows(service, f"{query} AND datname = current_database()"):
+                pid: int = row["pid"]
+                return pid
+            await trio.sleep(0.01)
 
 
 async def all_at_once(
