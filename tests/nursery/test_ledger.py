@@ -1,0 +1,36 @@
+"""What a vault holds after each line, where events and accounts meet."""
+
+from __future__ import annotations
+
+from cvms.nursery.ledger import points_after
+from cvms.store.balance_history import BalancePoint
+from tests.store.examples import history_row
+
+
+def point(slot: int, total: int, *, observed: bool) -> BalancePoint:
+    return BalancePoint(
+        owner="owner",
+        slot=slot,
+        vault="vault",
+        total=total,
+        available=total,
+        locked=0,
+        timelocked=0,
+        yield_deposited=0,
+        block_time=None,
+        observed=observed,
+    )
+
+
+def test_an_account_of_the_same_slot_has_counted_the_line() -> None:
+    line = history_row(slot=5, amount=10)
+    assert points_after([point(5, 110, observed=True)], [line]) == []
+    (added,) = points_after([point(5, 100, observed=False)], [line])
+    assert (added.slot, added.total) == (5, 110)
+
+
+def test_an_account_that_is_ahead_does_not_change_what_was_before_it() -> None:
+    known = [point(3, 100, observed=False), point(9, 130, observed=True)]
+    lines = [history_row(slot=5, amount=10), history_row(slot=12, amount=1)]
+    added = points_after(known, lines)
+    assert [(each.slot, each.total) for each in added] == [(5, 110), (12, 131)]
