@@ -22,10 +22,12 @@ from solders.pubkey import Pubkey
 from werkzeug.routing.rules import Rule
 
 from cvms import errors
+from cvms.http import replies
 from cvms.http.body import MAX_AMOUNT, Exact, TokenAmount
 from cvms.http.edge import Edge
 from cvms.http.problems import HTTP_CODES, outcome_of
 from cvms.http.routing import Auth, Route
+from cvms.http.standing import Standing
 
 TAGS = {
     "operation": "Is it alive, ready, and how is it doing",
@@ -44,21 +46,35 @@ TAGS = {
 _PATH_VARIABLE = re.compile(r"<(?:[^:>]*:)?([^>]+)>")
 _REF = "#/components/schemas/{name}"
 
+
+def _up_to(limit: int) -> str:
+    """A pattern for the whole numbers from 1 to `limit`."""
+    digits = str(limit)
+    smaller = [
+        f"{digits[:place]}[{0 if place else 1}-{int(digit) - 1}][0-9]{{{len(digits) - place - 1}}}"
+        for place, digit in enumerate(digits)
+        if int(digit) > (0 if place else 1)
+    ]
+    return f"^([1-9][0-9]{{0,{len(digits) - 2}}}|{'|'.join(smaller)}|{digits})$"
+
+
 PUBKEY = {
     "type": "string",
     "title": "A public key in base58",
+    "format": "solana-pubkey",
     "pattern": "^[1-9A-HJ-NP-Za-km-z]{32,44}$",
 }
 SIGNATURE = {
     "type": "string",
     "title": "A transaction's signature in base58",
+    "format": "solana-signature",
     "pattern": "^[1-9A-HJ-NP-Za-km-z]{64,88}$",
 }
 AMOUNT = {
     "title": "An amount in the token's smallest unit",
     "oneOf": [
         {"type": "integer", "minimum": 1, "maximum": MAX_AMOUNT},
-        {"type": "string", "pattern": "^[1-9][0-9]{0,18}$"},
+        {"type": "string", "pattern": _up_to(MAX_AMOUNT)},
     ],
 }
 # By the variable's name: the same name means the same everywhere.
@@ -66,6 +82,13 @@ PATH_SCHEMAS: Mapping[str, dict[str, Any]] = {
     "owner": PUBKEY,
     "signature": SIGNATURE,
     "proposal_id": {"type": "string", "format": "uuid"},
+}
+
+# Replies that name something another operation shows: which, and by which field.
+LINKS: Mapping[Any, tuple[str, str]] = {
+    replies.Submitted: ("get_api_transactions_signature", "signature"),
+    replies.Accepted: ("get_api_transactions_signature", "signature"),
+    Standing: ("get_api_vault_proposal_proposal_id", "proposal_id"),
 }
 
 # What any request can come to, whatever its route.
@@ -177,6 +200,7 @@ class _Provider(OpenAPIProvider):
         return {
             str(status): {"description": HTTPStatus(status).phrase}
             | ({} if kind is None else {"content": _json(self._schema(kind))})
+            | ({} if kind not in LINKS else {"links": _link(*LINKS[kind])})
             for status, kind in route.replies.items()
         }
 
@@ -236,7 +260,8 @@ def _problems(route: Route) -> dict[str, Any]:
     for kind in (*COMMON, *_implied(route), *route.refusals):
         if (outcome := outcome_of(kind)) is not None:
             codes.setdefault(outcome.status, set()).add(outcome.code)
-    for status in (405, *((413, 415) if route.body is not None else ())):
+    # What a path's variable cannot be is a path of no route.
+    for status in (405, *((404,) if "<" in route.rule else ()), *((413, 415) if route.body is not None else ())):
         codes.setdefault(status, set()).add(HTTP_CODES[status])
     return {str(status): _problem(status, sorted(codes[status])) for status in sorted(codes)}
 
@@ -267,6 +292,11 @@ def _problem(status: int, codes: list[str]) -> dict[str, Any]:
 
 def _json(schema: dict[str, Any]) -> dict[str, Any]:
     return {"application/json": {"schema": schema}}
+
+
+def _link(operation: str, field: str) -> dict[str, Any]:
+    parameters = {field: f"$response.body#/{field}"}
+    return {field: {"operationId": operation, "parameters": parameters}}
 
 
 def _header(name: str, schema: dict[str, Any]) -> dict[str, Any]:
