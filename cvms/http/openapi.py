@@ -261,7 +261,11 @@ def _problems(route: Route) -> dict[str, Any]:
         if (outcome := outcome_of(kind)) is not None:
             codes.setdefault(outcome.status, set()).add(outcome.code)
     # What a path's variable cannot be is a path of no route.
-    for status in (405, *((404,) if "<" in route.rule else ()), *((413, 415) if route.body is not None else ())):
+    for status in (
+        405,
+        *((404,) if "<" in route.rule else ()),
+        *((413, 415) if route.body is not None else ()),
+    ):
         codes.setdefault(status, set()).add(HTTP_CODES[status])
     return {str(status): _problem(status, sorted(codes[status])) for status in sorted(codes)}
 

@@ -89,7 +89,7 @@ TABLE: dict[str, Row] = {
     ),
     "POST /api/vault/signer-contact": Row(
         "signer_contact:{signer}:{url}:{nonce}",
-        {"url": ("https://203.0.113.7/hook", "https://203.0.113.8/hook")},
+        {"url": ("https://hooks.example.com/a", "https://hooks.example.com/b")},
     ),
     "POST /api/pm/lock": Row("pm_lock:{owner}:{amount}:{nonce}", AMOUNT),
     "POST /api/pm/unlock": Row("pm_unlock:{owner}:{amount}:{nonce}", AMOUNT),
