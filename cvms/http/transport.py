@@ -160,6 +160,23 @@ class _Http1(H11Protocol):
     def __init__(self, *args: Any, on_oversize: Callable[[], None]) -> None:
         super().__init__(*args)
         self._on_oversize = on_oversize
+        self._head = b""
+
+    async def _send_h11_event(
+        self, event: h11.Data | h11.EndOfMessage | h11.InformationalResponse | h11.Response
+    ) -> None:
+        """Send a response's head with what follows it: a send is the dearest part of an answer."""
+        try:
+            data = self.connection.send(event) or b""
+        except h11.LocalProtocolError:
+            if self.connection.their_state is not h11.ERROR:
+                raise
+            return
+        if isinstance(event, h11.Response):
+            self._head = data
+        elif whole := self._head + data:
+            self._head = b""
+            await self.send(RawData(whole))
 
     async def _check_protocol(self, event: h11.Request) -> None:
         """No upgrade to HTTP/2 in clear text: it would pass a proxy's checks by."""
