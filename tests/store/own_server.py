@@ -9,6 +9,7 @@ import signal
 import socket
 import subprocess
 import warnings
+from contextlib import suppress
 from pathlib import Path
 
 import psycopg
@@ -62,7 +63,8 @@ class OwnServer:
     def thaw(self) -> None:
         if (postmaster := self._postmaster()) is not None and self._running():
             for pid in (*_children(postmaster), postmaster):
-                os.kill(pid, signal.SIGCONT)
+                with suppress(ProcessLookupError):  # a session that runs may end at any time
+                    os.kill(pid, signal.SIGCONT)
 
     def _running(self) -> bool:
         postmaster = self._postmaster()
