@@ -20,7 +20,7 @@ from cvms.http.tokens import Administrator, Role
 from cvms.nursery.channels import Part
 from cvms.store import audit, reconciliation
 
-Action = Annotated[str, msgspec.Meta(pattern=r"^[a-z_]{1,64}\Z")]
+Action = Annotated[str, msgspec.Meta(pattern=r"^[a-z0-9_]{1,64}\Z")]
 TAGS = ("administration",)
 
 

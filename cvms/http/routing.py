@@ -6,6 +6,7 @@ say anything else than what is done.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
@@ -20,6 +21,7 @@ from cvms.http.body import Body, read_body, read_query
 from cvms.http.edge import Edge
 from cvms.http.services import Services
 from cvms.http.tokens import Administrator, Role, authenticate, require
+from cvms.store import audit
 
 
 class Auth(StrEnum):
@@ -30,6 +32,8 @@ class Auth(StrEnum):
     ADMIN = "admin"
     WALLET_OR_ADMIN = "wallet_or_admin"
 
+
+MAX_QUERY_SHOWN = 500
 
 View = Callable[..., Awaitable[Answer | Response]]
 
@@ -78,7 +82,7 @@ async def _dispatch(services: Services, route: Route, **given: Any) -> Response:
     if route.sensitive:
         await services.limits.admit_sensitive(request, route.rule)
     if route.auth in {Auth.ADMIN, Auth.WALLET_OR_ADMIN}:
-        given["administrator"] = _administrator(services, route)
+        given["administrator"] = await _administrator(services, route)
     if route.query is not None:
         given["query"] = read_query(route.query)
     if route.body is not None:
@@ -87,11 +91,42 @@ async def _dispatch(services: Services, route: Route, **given: Any) -> Response:
     return answer if isinstance(answer, Response) else response_of(answer)
 
 
-def _administrator(services: Services, route: Route) -> Administrator | None:
-    """Who asks, before anything else is looked at. Raises unless that may be."""
+async def _administrator(services: Services, route: Route) -> Administrator | None:
+    """Who asks, before anything else is looked at. Raises unless that may be.
+
+    The audit trail has every call: here those that look and those that reach too far, and each that
+    changes something in the transaction of its change.
+    """
     authorization = request.headers.get("Authorization")
     if route.auth is Auth.WALLET_OR_ADMIN and authorization is None:
         return None
     administrator = authenticate(services.config.admin_jwt_secret, authorization)
+    allowed = administrator.role >= route.role
+    if route.method == "GET" or not allowed:
+        await _write_down(services, administrator, route, "accepted" if allowed else "refused")
     require(administrator, route.role)
     return administrator
+
+
+async def _write_down(
+    services: Services, administrator: Administrator, route: Route, outcome: str
+) -> None:
+    entry = audit.AuditEntry(
+        actor=f"admin:{administrator.subject}",
+        action=action_of(route),
+        owner=None,
+        outcome=outcome,
+        details={"role": administrator.role.label, "query": _query()},
+    )
+    async with services.database.transaction() as conn:
+        await audit.append(conn, entry)
+
+
+def _query() -> str:
+    """The query as it came, which may be anything: nothing of it has been checked."""
+    return request.query_string.decode("ascii", "replace")[:MAX_QUERY_SHOWN]
+
+
+def action_of(route: Route) -> str:
+    """The route as the audit trail names it, for example `get_api_admin_audit`."""
+    return "_".join(re.findall(r"[a-z0-9]+", f"{route.method} {route.rule}".lower()))

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from functools import partial
 from uuid import UUID
 
+from quart import Response
 from solders.signature import Signature
 from solders.transaction import VersionedTransaction
 
@@ -32,9 +34,10 @@ from cvms.errors import (
     UnknownTransaction,
 )
 from cvms.http import replies
-from cvms.http.answers import Answer
+from cvms.http.answers import Answer, response_of
 from cvms.http.body import Body
 from cvms.http.cosigning import CoSigning, signatures_in
+from cvms.http.idempotency import Key, key_of_request, once
 from cvms.http.operations import counted
 from cvms.http.routing import Route
 from cvms.http.services import Services
@@ -46,7 +49,7 @@ class CoSigned(Body, frozen=True):
     transaction: str
 
 
-async def submit(services: Services, body: CoSigned) -> Answer:
+async def submit(services: Services, body: CoSigned) -> Answer | Response:
     """Add the service's signature to a transaction it built, and have it submitted.
 
     The same transaction again gets the same answer, and nothing else happens. Of a proposed
@@ -62,9 +65,20 @@ async def submit(services: Services, body: CoSigned) -> Answer:
             given = signatures_in(transaction, str(services.operator.pubkey()))
             return await CoSigning(services, proposal, hashed, given).make()
         built = await _built(services, hashed)
-        if built.state is State.BUILT:
-            built = await _sign_and_store(services, transaction, built)
-            services.submit_wake.wake()
+        key = await key_of_request(built.owner)
+        return await once(services, key, partial(_submit, services, transaction, built, key))
+
+
+async def _submit(
+    services: Services, transaction: VersionedTransaction, built: Submission, key: Key | None
+) -> Answer:
+    if built.state is State.BUILT:
+        built = await _sign_and_store(services, transaction, built, key)
+        services.submit_wake.wake()
+    return _accepted(built)
+
+
+def _accepted(built: Submission) -> Answer:
     return Answer(replies.Accepted(built.signature, built.state), 202)
 
 
@@ -98,7 +112,7 @@ async def _built(services: Services, hashed: bytes) -> Submission:
 
 
 async def _sign_and_store(
-    services: Services, transaction: VersionedTransaction, built: Submission
+    services: Services, transaction: VersionedTransaction, built: Submission, key: Key | None
 ) -> Submission:
     await _check_height(services, built)
     signed = _signed_by_all(services, transaction)
@@ -113,6 +127,8 @@ async def _sign_and_store(
             signature=signature_of(signed),
             wire=bytes(signed),
         )
+        if key is not None:
+            await key.keep(conn, response_of(_accepted(stored)))
         entry = audit.AuditEntry(
             actor=built.owner,
             action="submit",
@@ -163,6 +179,7 @@ ROUTES = (
             ProposalCompleted,
         ),
         sensitive=True,
+        idempotent=True,
         tags=("transactions",),
     ),
     Route(

@@ -18,7 +18,7 @@ from cvms.chain.addresses import vault_authority_address
 from cvms.chain.types import Commitment
 from cvms.chain.vault_transactions import fetch_vault
 from cvms.http import administration, governance, policies
-from cvms.http.routing import Auth, Route
+from cvms.http.routing import Auth, Route, action_of
 from cvms.http.tokens import AUDIENCE, Role, mint
 from tests.conftest import Localnet
 from tests.http.conftest import Json, Service, running
@@ -113,7 +113,13 @@ async def test_nobody_without_a_good_token_gets_in(database_url: str, route: Rou
             allowed = role >= route.role
             assert (reply.status_code != 403) == allowed, role
             assert allowed or reply.json()["code"] == "not_allowed"
-        assert not await rows(service, "SELECT 1 FROM audit_logs")
+        trail = await rows(service, "SELECT actor, action, outcome FROM audit_logs ORDER BY id")
+        refused = [role for role in Role if role < route.role]
+        outcomes = ["refused"] * len(refused)
+        outcomes += ["accepted"] * (len(Role) - len(refused)) * (route.method == "GET")
+        assert [entry["outcome"] for entry in trail] == outcomes
+        assert {entry["actor"] for entry in trail} <= {"admin:carol"}
+        assert {entry["action"] for entry in trail} <= {action_of(route)}
 
 
 async def test_without_a_secret_there_are_no_administrators(service: Service) -> None:
@@ -308,10 +314,24 @@ async def test_the_audit_trail_is_read_by_owner_and_action_page_by_page(office: 
         await ask(office, "GET", f"{path}&cursor={first['next_cursor']}", bearer=token(Role.VIEWER))
     ).json()
     ids = [entry["id"] for page in (first, rest) for entry in page["entries"]]
+    looked = "/api/admin/audit?action=get_api_admin_audit"
+    seen = (await ask(office, "GET", looked, bearer=token(Role.VIEWER))).json()["entries"]
+    assert [owner in entry["details"]["query"] for entry in seen] == [False, True, True]
     assert ids == sorted(ids, reverse=True)
     assert len(ids) == 3
     assert rest["next_cursor"] is None
     assert all(len(entry["hash"]) == 64 for entry in first["entries"])
+
+
+@pytest.mark.parametrize("query", ["owner=%00", "x=%ff%fe", "action=%0a", "limit=0", "x" * 3000])
+async def test_a_look_with_an_odd_query_is_refused_and_written_down(
+    office: Service, query: str
+) -> None:
+    reply = await ask(office, "GET", f"/api/admin/audit?{query}", bearer=token(Role.VIEWER))
+    assert reply.status_code == 400
+    (entry,) = await rows(office, "SELECT action, details FROM audit_logs")
+    assert entry["action"] == "get_api_admin_audit"
+    assert entry["details"]["query"] == query[:500]
 
 
 async def test_a_vault_is_compared_when_asked_for(office: Service) -> None:

@@ -8,7 +8,7 @@ import trio
 from solders.keypair import Keypair
 
 from tests.http.conftest import Json, Service
-from tests.http.wallets import USDT, funded, initialize, rows, signed, with_vault
+from tests.http.wallets import USDT, cosigned, funded, initialize, rows, signed, with_vault
 
 WITHDRAW = "/api/vault/withdraw"
 
@@ -83,6 +83,20 @@ async def test_a_refusal_by_the_program_is_the_outcome_too(front: Service) -> No
     assert (first.status_code, first.json()["code"]) == (422, "program_error")
     assert again.content == first.content
     assert again.headers["Content-Type"] == "application/problem+json"
+
+
+async def test_a_transaction_is_submitted_once_under_its_key(front: Service) -> None:
+    wallet = await funded(front)
+    one = cosigned(wallet, await initialize(front, wallet))
+    route = "/api/transactions"
+    first, again = await send(front, one, "one", route), await send(front, one, "one", route)
+    assert (first.status_code, again.content) == (202, first.content)
+    assert again.headers["Idempotency-Replayed"] == "true"
+    other = cosigned(wallet, await initialize(front, wallet))
+    reply = await send(front, other, "one", route)
+    assert (reply.status_code, reply.json()["code"]) == (409, "idempotency_key_reused")
+    pending = await rows(front, "SELECT 1 FROM submissions WHERE state = 'pending'")
+    assert len(pending) == 1
 
 
 async def test_what_had_no_effect_claims_no_key(front: Service) -> None:
