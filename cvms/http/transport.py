@@ -30,7 +30,8 @@ log = structlog.get_logger(__name__)
 CHUNK = 65536
 IDLE_SECONDS = 15.0  # without a request under way, or for a request's head to arrive
 WRITE_SECONDS = 10.0  # for a client to take what it is sent
-LINGER_SECONDS = 0.5  # for a client to see the end, before data it still sends resets it
+LINGER_SECONDS = 5.0  # for a client to stop sending: what comes later resets it, answer unread
+LAST_LINGER_SECONDS = 0.5  # the same while the server shuts down, or once the client broke the rules
 PING = b"\x89\x00"  # RFC 6455, 5.5.2: a final frame, opcode 9, empty
 
 
@@ -56,6 +57,7 @@ class Connection:
         self._context = context
         self._write_lock = trio.Lock()
         self._reading = trio.CancelScope(deadline=trio.current_time() + IDLE_SECONDS)
+        self._lingering = trio.CancelScope()
         self._broken = False
         self._unread = False
 
@@ -80,6 +82,8 @@ class Connection:
         """Close at once if idle; a request under way is answered first."""
         if self._reading.deadline < math.inf:
             self._reading.cancel()
+        last = trio.current_time() + LAST_LINGER_SECONDS
+        self._lingering.deadline = min(self._lingering.deadline, last)
 
     def abort(self) -> None:
         """Drop the client without a word. Tasks that wait for it go on and find it gone."""
@@ -88,7 +92,7 @@ class Connection:
         self._stream.socket.close()
 
     def _end_soon(self) -> None:
-        self._reading.deadline = trio.current_time() + LINGER_SECONDS
+        self._reading.deadline = trio.current_time() + LAST_LINGER_SECONDS
 
     async def _serve(self) -> None:
         address = self._stream.socket.getpeername()[:2]
@@ -148,7 +152,9 @@ class Connection:
     async def _linger(self) -> None:
         if self._broken or not self._unread:
             return
-        with trio.move_on_after(LINGER_SECONDS):
+        seconds = LAST_LINGER_SECONDS if self.going_away.is_set() else LINGER_SECONDS
+        self._lingering.deadline = trio.current_time() + seconds
+        with self._lingering:
             await self._stream.send_eof()
             while await self._stream.receive_some(CHUNK):
                 pass
