@@ -1,7 +1,7 @@
 """Who may ask how much: per address, per owner, and all together; tighter where doors are opened.
 
-The address is known at once, the owner only after a signature has verified: otherwise anybody
-could use up the allowance of somebody else.
+The address is known at once, the owner only after signature and nonce have proved good: otherwise
+anybody could use up the allowance of somebody else.
 """
 
 from __future__ import annotations

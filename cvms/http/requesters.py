@@ -70,9 +70,10 @@ class SignedRequest:
             )
         signed = self.text if self.message is None else self.message
         wallet.verify(self.owner, signed, self.signature)
-        await services.limits.admit_owner(self.actor)
         async with services.database.connection() as conn:
             await nonces.check(conn, self.actor, self.nonce)
+        # Last: whoever has seen a request could else send it again and again at its owner's cost.
+        await services.limits.admit_owner(self.actor)
 
     async def consume(self, conn: TrioConnection[Any]) -> None:
         await nonces.consume(conn, self.actor, self.nonce)

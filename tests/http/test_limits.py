@@ -13,7 +13,7 @@ from cvms.http.limits import client_address
 from cvms.http.ws import WebSocketLimits
 from tests.conftest import Localnet
 from tests.http.conftest import frame, handshake, running
-from tests.http.wallets import funded, signed
+from tests.http.wallets import funded, signed, with_vault
 from tests.redis_server import RedisServer
 from tests.websockets import opened
 
@@ -68,6 +68,26 @@ async def test_an_owners_allowance_is_used_by_its_own_signature_only(
         own = await signed(service, wallet, "deposit", ("amount", 1))
         assert (await service.post(route, own)).status_code != 429
         assert (await service.post(route, own)).status_code == 429
+
+
+async def test_a_spent_request_sent_again_costs_its_owner_nothing(
+    database_url: str, localnet: Localnet
+) -> None:
+    async with running(
+        database_url,
+        rpc_url=localnet.rpc_url,
+        programs=localnet.programs,
+        operator=localnet.operator,
+        rates=Rates(owner=Rate(4, 3600)),
+    ) as service:
+        wallet = await with_vault(service)
+        route = "/api/vault/deposit"
+        spent = await signed(service, wallet, "deposit", ("amount", 1))
+        assert (await service.post(route, spent)).status_code == 200
+        for _ in range(5):
+            assert (await service.post(route, spent)).json()["code"] == "nonce_used"
+        own = await signed(service, wallet, "deposit", ("amount", 1))
+        assert (await service.post(route, own)).status_code == 200
 
 
 async def test_two_replicas_share_their_limits(
