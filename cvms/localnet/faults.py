@@ -137,7 +137,7 @@ class Faults:
     refuse: bool = False
     """Connections to the RPC port are closed: new ones at once, open ones at their next call."""
     refuse_pubsub: bool = False
-    """New PubSub connections are closed at once."""
+    """New PubSub connections are answered with HTTP 503."""
     rpc: list[RpcFault] = field(default_factory=list)
     notifications: NotificationFaults = field(default_factory=NotificationFaults)
     sends: SendFaults = field(default_factory=SendFaults)
