@@ -121,9 +121,9 @@ class Chain:
         )
         behind = max((observer.behind for observer in self.observers), default=0)
         oldest = self.blocks.at(Commitment.FINALIZED, behind=behind)
-        self.blocks.retained = oldest.height
         self.ledger.add_block(block)
         self.blocks.append(block)
+        self.blocks.retained = self.blocks.at(Commitment.FINALIZED, behind=behind).height
         unneeded = self.accounts.forget_before(oldest.slot)
         self.ledger.forget_accounts(list(unneeded))
         self._next_index = 0

@@ -28,6 +28,10 @@ class RpcFault:
     probability: float = 1.0
     times: int | None = None
 
+    def __post_init__(self) -> None:
+        if isinstance(self.methods, str):  # a collection too, but of letters
+            self.methods = (self.methods,)
+
 
 @dataclass(slots=True, kw_only=True)
 class Fail(RpcFault):

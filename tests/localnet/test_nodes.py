@@ -181,7 +181,7 @@ async def test_a_cut_call_gets_no_answer_and_is_not_run(node: Node) -> None:
 
 
 async def test_a_garbled_answer_is_no_json(node: Node) -> None:
-    node.running.faults.rpc.append(Garble(times=1))
+    node.running.faults.rpc.append(Garble(methods="getSlot", times=1))
     with pytest.raises(json.JSONDecodeError):
         await node.call("getSlot")
     node.running.faults.rpc.append(Garble(times=1, body=b"<html>Bad gateway</html>"))
