@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import struct
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from functools import partial
@@ -163,6 +164,20 @@ async def test_who_leaves_a_hanging_call_is_not_waited_for_and_nothing_is_run(no
     assert await node.balance(payee) == 0
     await node.send(transaction)
     assert await node.balance(payee) == SOL
+
+
+async def test_a_hanging_call_whose_connection_is_reset_harms_nobody(node: Node) -> None:
+    hang = Hang(methods="getSlot")
+    node.running.faults.rpc.append(hang)
+    stream = await connect(node.running.rpc_url)
+    await stream.send_all(request(CALL))
+    await node.call("getHealth")  # answered after the call before was read
+    linger = struct.pack("ii", 1, 0)  # closing sends a reset
+    stream.setsockopt(trio.socket.SOL_SOCKET, trio.socket.SO_LINGER, linger)
+    await trio.aclose_forcefully(stream)
+    await node.call("getHealth")
+    hang.lift()
+    await node.call("getSlot")
 
 
 async def test_a_slow_call_takes_its_time(node: Node) -> None:
