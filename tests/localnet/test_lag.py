@@ -98,6 +98,10 @@ async def test_what_it_has_not_seen_is_unknown(node: Node, late: Node) -> None:
     assert await late.balance(payee) == 0
     with pytest.raises(RpcError, match="not available"):
         await late.call("getBlock", tip - 1, CONFIRMED)
+    with pytest.raises(RpcError, match="not available"):
+        await late.call("getBlockTime", tip)
+    fees = await late.call("getRecentPrioritizationFees")
+    assert fees[-1]["slot"] == tip - LAG
     for method in ("getAccountInfo", "getSignaturesForAddress"):
         with pytest.raises(RpcError) as refused:
             await late.call(method, str(payee), CONFIRMED | {"minContextSlot": tip - 1})
@@ -232,6 +236,19 @@ async def test_nothing_is_lost_or_doubled_while_a_node_falls_behind_and_catches_
             told = [(await pubsub.next())["params"]["result"]["value"]["signature"] for _ in sent]
             assert told == sent
             assert await pubsub.quiet()
+
+
+async def test_a_node_that_falls_behind_in_a_block_tells_the_rest_of_it_late(node: Node) -> None:
+    payer, payee = await node.wallet(), Keypair().pubkey()
+    async with node.pubsub() as pubsub:
+        await pubsub.call("logsSubscribe", "all", PROCESSED)
+        sent = [await node.pay(payer, payee, SOL)]
+        node.running.faults.lag = 1
+        sent.append(await node.pay(payer, payee, 2 * SOL))
+        assert (await pubsub.next())["params"]["result"]["value"]["signature"] == sent[0]
+        assert await pubsub.quiet()
+        node.advance()
+        assert (await pubsub.next())["params"]["result"]["value"]["signature"] == sent[1]
 
 
 async def test_a_late_node_never_tells_of_a_fork_it_had_not_reached(node: Node, late: Node) -> None:
