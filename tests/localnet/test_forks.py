@@ -328,7 +328,7 @@ async def test_random_forks_leave_the_chain_as_if_the_dropped_had_never_been(
         chain = node.running.chain
         node.finalize()
         model: list[tuple[int, Pubkey, int]] = []  # height, payee, lamports
-        for n in range(120):
+        for n in range(90):
             payee = dice.choice(payees)
             await node.pay(payer, payee, SOL // 10 + n)
             model.append((chain.tip.height, payee, SOL // 10 + n))
