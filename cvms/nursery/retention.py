@@ -15,6 +15,7 @@ from cvms.store import (
     proposals,
     reconciliation,
     submissions,
+    timelocks,
     twofa,
 )
 from cvms.store.database import Database
@@ -31,6 +32,7 @@ SETUP_AGE = timedelta(days=1)
 RECONCILIATION_AGE = timedelta(days=90)
 PROPOSAL_AGE = timedelta(days=90)
 DELIVERY_AGE = timedelta(days=30)
+MATURITY_AGE = timedelta(days=7)
 
 
 class Retention:
@@ -58,3 +60,4 @@ class Retention:
             await reconciliation.prune(conn, RECONCILIATION_AGE)
             await proposals.prune(conn, PROPOSAL_AGE)
             await deliveries.prune(conn, DELIVERY_AGE)
+            await timelocks.prune(conn, MATURITY_AGE)

@@ -14,7 +14,7 @@ import trio
 
 from cvms.chain.protocols.sources import YieldSource, parse_yield_sources
 from cvms.chain.rpc import Rpc, open_rpc
-from cvms.chain.types import Programs
+from cvms.chain.types import Lamports, Programs
 from cvms.config import Config
 from cvms.errors import ConfigurationError
 from cvms.http import create_app, serve_http
@@ -28,15 +28,18 @@ from cvms.nursery.channels import (
     OutboxWake,
     Reconciliations,
     SubmitWake,
+    TimelockWake,
     TvlWake,
 )
 from cvms.nursery.health import Health
 from cvms.nursery.indexer import Indexer, Progress
 from cvms.nursery.reconciler import Reconciler
+from cvms.nursery.releases import Releases
 from cvms.nursery.retention import Retention
 from cvms.nursery.settler import Settler
 from cvms.nursery.submitter import Submitter
 from cvms.nursery.supervision import supervise
+from cvms.nursery.timelocks import Timelocks
 from cvms.nursery.webhooks import Webhooks
 from cvms.store.cache import BalanceCache, balance_cache
 from cvms.store.database import Database, open_database
@@ -67,6 +70,7 @@ class Parts:
     submit_wake: SubmitWake = field(default_factory=SubmitWake)
     outbox_wake: OutboxWake = field(default_factory=OutboxWake)
     tvl_wake: TvlWake = field(default_factory=TvlWake)
+    timelock_wake: TimelockWake = field(default_factory=TimelockWake)
     reconciliations: Reconciliations = field(default_factory=Reconciliations)
 
 
@@ -177,6 +181,7 @@ def _tasks(parts: Parts) -> list[tuple[str, Run]]:
         indexed=parts.reconciliations.indexed,
         outbox_wake=parts.outbox_wake,
         tvl_wake=parts.tvl_wake,
+        timelock_wake=parts.timelock_wake,
         cache=parts.cache,
         board=parts.board,
         metrics=parts.metrics,
@@ -231,7 +236,29 @@ def _tasks(parts: Parts) -> list[tuple[str, Run]]:
         ("settler", settler.run),
         ("retention", retention.run),
         ("webhooks", webhooks.run),
+        ("timelocks", _timelocks(parts).run),
     ]
+
+
+def _timelocks(parts: Parts) -> Timelocks:
+    releases = Releases(
+        database=parts.database,
+        rpc=parts.rpc,
+        programs=parts.programs,
+        operator=parts.config.operator,
+        max_fee=Lamports(parts.config.timelock_release_max_fee),
+        submit_wake=parts.submit_wake,
+    )
+    return Timelocks(
+        database=parts.database,
+        rpc=parts.rpc,
+        progress=parts.progress,
+        notice_seconds=parts.config.timelock_notice_seconds,
+        releases=releases if parts.config.timelock_release else None,
+        wake=parts.timelock_wake,
+        outbox_wake=parts.outbox_wake,
+        board=parts.board,
+    )
 
 
 async def _prepare(database: Database, prepared: trio.Event) -> None:

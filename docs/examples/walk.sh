@@ -135,8 +135,11 @@ call 200 GET "/api/transactions/$signature"
 call 202 POST /api/vault/schedule-withdraw "$(signed alice 'schedule:{owner}:{amount}:{duration_seconds}:{nonce}' \
   owner="$alice" amount=50000000 duration_seconds=1)"
 settled "$(field signature)"
-eventually 202 ask POST /api/vault/release-timelocks "{\"owner\": \"$alice\"}"
-settled "$(field signature)"
+given_back() {
+  ask GET "/api/vault/timelocks/$alice"
+  [ "$(field timelocked)" = 0 ] || status=waiting
+}
+eventually 200 given_back # by the service itself, once it is due; then there is none to ask for
 call 409 POST /api/vault/release-timelocks "{\"owner\": \"$alice\"}"
 
 echo "# Positions"
