@@ -584,3 +584,43 @@ ON CONFLICT (owner, kind, due_at, place) DO NOTHING;
 
 -- The owners whose vaults a transaction for several is about; none where `owner` says it.
 ALTER TABLE submissions ADD COLUMN IF NOT EXISTS owners TEXT[] NOT NULL DEFAULT '{}';
+
+-- migration 13: what yield protocols pay, and whose yield the service compounds
+
+-- Each reading of a configured source: a rate, or why there is none (`reason`). Rates are fractions
+-- of 1 a year; whatever an account may hold is NUMERIC. Pruned after a year.
+CREATE TABLE IF NOT EXISTS protocol_apy (
+    protocol TEXT NOT NULL,
+    address TEXT NOT NULL,
+    source_slot BIGINT NOT NULL,
+    chain_time BIGINT NOT NULL,
+    read_at TIMESTAMPTZ NOT NULL DEFAULT now(),
+    mint TEXT,
+    supply_apr NUMERIC,
+    supply_apy NUMERIC,
+    borrow_apr NUMERIC,
+    utilization NUMERIC,
+    supplied NUMERIC,
+    borrowed NUMERIC,
+    updated_slot NUMERIC,
+    updated_time NUMERIC,
+    reason TEXT,
+    detail TEXT,
+    PRIMARY KEY (protocol, address, source_slot),
+    CONSTRAINT rate_or_reason CHECK ((reason IS NULL) = (supply_apy IS NOT NULL))
+);
+CREATE INDEX IF NOT EXISTS protocol_apy_newest ON protocol_apy (protocol, address, read_at DESC);
+CREATE INDEX IF NOT EXISTS protocol_apy_by_age ON protocol_apy (read_at);
+
+-- Whether an owner has the service compound, and from which amount on. One row for each program
+-- that was ever named; off is a row too.
+CREATE TABLE IF NOT EXISTS yield_policies (
+    owner TEXT NOT NULL,
+    yield_program TEXT NOT NULL,
+    auto_compound BOOLEAN NOT NULL,
+    min_amount BIGINT NOT NULL CHECK (min_amount > 0),
+    updated_at TIMESTAMPTZ NOT NULL DEFAULT now(),
+    PRIMARY KEY (owner, yield_program)
+);
+CREATE INDEX IF NOT EXISTS yield_policies_on ON yield_policies (yield_program, owner)
+    WHERE auto_compound;

@@ -98,7 +98,9 @@ class Config:
     yield_rates_seconds: float = 60.0
     timelock_notice_seconds: int = 3_600
     timelock_release: bool = True
-    timelock_release_max_fee: int = 25_000
+    yield_compound_min_amount: int = 100_000
+    yield_compound_seconds: float = 600.0
+    operator_max_fee: int = 25_000
     indexer_max_lag_slots: int = 50
     sign_in: SignIn = field(default_factory=SignIn)
     rates: Rates = field(default_factory=Rates)
@@ -156,9 +158,11 @@ def load_config(environ: Mapping[str, str]) -> Config:
             "TIMELOCK_NOTICE_SECONDS", _notice_seconds, "3600", "whole seconds, 0 to 1000000000"
         ),
         timelock_release=read("TIMELOCK_RELEASE", _switch, "on", "on or off"),
-        timelock_release_max_fee=read(
-            "TIMELOCK_RELEASE_MAX_FEE", _fee, "25000", "lamports, 5000 or more"
+        yield_compound_min_amount=read(
+            "YIELD_COMPOUND_MIN_AMOUNT", _amount, "100000", "a whole number of token units"
         ),
+        yield_compound_seconds=read("YIELD_COMPOUND_SECONDS", _seconds, "600", "seconds, above 0"),
+        operator_max_fee=read("OPERATOR_MAX_FEE", _fee, "25000", "lamports, 5000 or more"),
         indexer_max_lag_slots=read(
             "INDEXER_MAX_LAG_SLOTS", _amount, "50", "a whole number of slots, 0 or more"
         ),

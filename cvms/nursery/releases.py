@@ -1,28 +1,19 @@
-"""Give matured timelocks back on chain: several vaults to a transaction, one at a time for each.
-
-The claim is the submission itself: it is written down, with whose vaults it is about, only while no
-other release of theirs may land. From there on the submitter has it, across crashes and replicas.
-"""
+"""Give matured timelocks back on chain: several vaults to a transaction, one at a time for each."""
 
 from __future__ import annotations
 
-import secrets
 from collections.abc import Sequence
 
 import structlog
 import trio
-from solders.keypair import Keypair
 from solders.pubkey import Pubkey
 
-from cvms.chain.fees import simulate_and_limit, within_fee
 from cvms.chain.releases import VAULTS_PER_TRANSACTION, prepare_releases, with_matured
 from cvms.chain.rpc import Rpc
-from cvms.chain.transactions import BuiltTransaction, sign_as, signature_of, with_budget
-from cvms.chain.types import Lamports, Programs
+from cvms.chain.types import Programs
 from cvms.errors import ProgramRefused
-from cvms.nursery.channels import SubmitWake
-from cvms.store import audit, submissions, timelocks, unasked
-from cvms.store.audit import AuditEntry
+from cvms.nursery.unasked import Operator, is_the_programs
+from cvms.store import timelocks, unasked
 from cvms.store.database import Database
 
 log = structlog.get_logger(__name__)
@@ -36,29 +27,18 @@ MOST_OWNERS = 20 * VAULTS_PER_TRANSACTION
 """Looked at in one round."""
 ASIDE_SECONDS = 60.0
 """Until a vault is tried again whose account does not say what its row says, or that is refused."""
-UNIT_SPREAD = 1_000
-"""A transaction like an earlier one lands only once: different limits make them differ."""
 
 
 class Releases:
-    """Releases what has matured, by the operator, who pays at most `max_fee` a transaction."""
+    """Releases what has matured, by the operator."""
 
     def __init__(
-        self,
-        *,
-        database: Database,
-        rpc: Rpc,
-        programs: Programs,
-        operator: Keypair,
-        max_fee: Lamports,
-        submit_wake: SubmitWake,
+        self, *, database: Database, rpc: Rpc, programs: Programs, operator: Operator
     ) -> None:
         self._database = database
         self._rpc = rpc
         self._programs = programs
         self._operator = operator
-        self._max_fee = max_fee
-        self._submit_wake = submit_wake
         self._aside: dict[str, float] = {}
 
     async def round(self, now: int) -> bool:
@@ -93,14 +73,13 @@ class Releases:
 
     async def _release(self, owners: Sequence[Pubkey]) -> None:
         """Submit one release of these vaults; where the program refuses, of each half by itself."""
-        built = await prepare_releases(
-            self._rpc, self._programs, owners, payer=self._operator.pubkey()
-        )
+        payer = self._operator.address
+        prepared = await prepare_releases(self._rpc, self._programs, owners, payer=payer)
         try:
-            limited = await simulate_and_limit(self._rpc, self._programs, built)
+            built = await self._operator.simulated(prepared)
         except ProgramRefused as refused:
-            if refused.code is None and not refused.logs:
-                raise  # not a word of the program's: we cannot pay, and no other will do better
+            if not is_the_programs(refused):
+                raise
             if len(owners) == 1:
                 log.error("release_refused", owner=str(owners[0]), reason=str(refused))
                 self._set_aside(str(owners[0]))
@@ -109,34 +88,11 @@ class Releases:
             await self._release(owners[:half])
             await self._release(owners[half:])
             return
-        units = limited.compute_unit_limit + secrets.randbelow(UNIT_SPREAD)
-        spread = with_budget(
-            limited, compute_unit_limit=units, compute_unit_price=limited.compute_unit_price
-        )
-        await self._submit(within_fee(spread, self._max_fee), list(map(str, owners)))
-
-    async def _submit(self, built: BuiltTransaction, owners: Sequence[str]) -> None:
-        """Write it down for the submitter, unless another is on its way for one of these vaults."""
-        transaction = sign_as(built.message, self._operator)
-        signature = signature_of(transaction)
-        alone = len(owners) == 1
         async with self._database.transaction() as conn:
-            if not await unasked.none_unfinished(conn, ACTION, owners):
-                return
-            await submissions.record_signed(
-                conn,
-                message_hash=built.message_hash,
-                kind=ACTION,
-                owner=owners[0] if alone else str(self._operator.pubkey()),
-                message=bytes(built.message),
-                signature=signature,
-                wire=bytes(transaction),
-                last_valid_block_height=built.last_valid_block_height,
-                owners=() if alone else owners,
+            await self._operator.write_down(
+                conn, built, kind=ACTION, actor=ACTOR, owners=list(map(str, owners))
             )
-            for owner in owners:
-                await audit.append(conn, _entry(owner, signature))
-        self._submit_wake.wake()
+        self._operator.wake()
 
     def _set_aside(self, owner: str) -> None:
         self._aside[owner] = trio.current_time() + ASIDE_SECONDS
@@ -144,13 +100,3 @@ class Releases:
     def _take_back(self) -> None:
         now = trio.current_time()
         self._aside = {owner: until for owner, until in self._aside.items() if until > now}
-
-
-def _entry(owner: str, signature: str) -> AuditEntry:
-    return AuditEntry(
-        actor=ACTOR,
-        action=ACTION,
-        owner=owner,
-        outcome="accepted",
-        details={"mode": "submitted", "tx": signature},
-    )

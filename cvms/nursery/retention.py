@@ -13,6 +13,7 @@ from cvms.store import (
     nonces,
     outbox,
     proposals,
+    rates,
     reconciliation,
     submissions,
     timelocks,
@@ -33,6 +34,7 @@ RECONCILIATION_AGE = timedelta(days=90)
 PROPOSAL_AGE = timedelta(days=90)
 DELIVERY_AGE = timedelta(days=30)
 MATURITY_AGE = timedelta(days=7)
+APY_AGE = timedelta(days=366)
 
 
 class Retention:
@@ -61,3 +63,4 @@ class Retention:
             await proposals.prune(conn, PROPOSAL_AGE)
             await deliveries.prune(conn, DELIVERY_AGE)
             await timelocks.prune(conn, MATURITY_AGE)
+            await rates.prune(conn, APY_AGE)

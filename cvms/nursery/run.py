@@ -12,7 +12,7 @@ import httpx
 import structlog
 import trio
 
-from cvms.chain.protocols.sources import YieldSource, parse_yield_sources
+from cvms.chain.protocols.sources import YieldSource, parse_yield_sources, pools_among
 from cvms.chain.rpc import Rpc, open_rpc
 from cvms.chain.types import Lamports, Programs
 from cvms.config import Config
@@ -31,6 +31,7 @@ from cvms.nursery.channels import (
     TimelockWake,
     TvlWake,
 )
+from cvms.nursery.compounding import Compounding
 from cvms.nursery.health import Health
 from cvms.nursery.indexer import Indexer, Progress
 from cvms.nursery.reconciler import Reconciler
@@ -40,7 +41,9 @@ from cvms.nursery.settler import Settler
 from cvms.nursery.submitter import Submitter
 from cvms.nursery.supervision import supervise
 from cvms.nursery.timelocks import Timelocks
+from cvms.nursery.unasked import Operator
 from cvms.nursery.webhooks import Webhooks
+from cvms.nursery.yields import YieldRates
 from cvms.store.cache import BalanceCache, balance_cache
 from cvms.store.database import Database, open_database
 from cvms.store.limits import Limiter, limiter
@@ -237,7 +240,19 @@ def _tasks(parts: Parts) -> list[tuple[str, Run]]:
         ("retention", retention.run),
         ("webhooks", webhooks.run),
         ("timelocks", _timelocks(parts).run),
+        ("yield_rates", _yield_rates(parts).run),
+        ("compounding", _compounding(parts).run),
     ]
+
+
+def _operator(parts: Parts) -> Operator:
+    return Operator(
+        key=parts.config.operator,
+        rpc=parts.rpc,
+        programs=parts.programs,
+        max_fee=Lamports(parts.config.operator_max_fee),
+        submit_wake=parts.submit_wake,
+    )
 
 
 def _timelocks(parts: Parts) -> Timelocks:
@@ -245,9 +260,7 @@ def _timelocks(parts: Parts) -> Timelocks:
         database=parts.database,
         rpc=parts.rpc,
         programs=parts.programs,
-        operator=parts.config.operator,
-        max_fee=Lamports(parts.config.timelock_release_max_fee),
-        submit_wake=parts.submit_wake,
+        operator=_operator(parts),
     )
     return Timelocks(
         database=parts.database,
@@ -257,6 +270,30 @@ def _timelocks(parts: Parts) -> Timelocks:
         releases=releases if parts.config.timelock_release else None,
         wake=parts.timelock_wake,
         outbox_wake=parts.outbox_wake,
+        board=parts.board,
+    )
+
+
+def _yield_rates(parts: Parts) -> YieldRates:
+    return YieldRates(
+        database=parts.database,
+        rpc=parts.rpc,
+        programs=parts.programs,
+        sources=parts.yield_sources,
+        interval=parts.config.yield_rates_seconds,
+        board=parts.board,
+    )
+
+
+def _compounding(parts: Parts) -> Compounding:
+    return Compounding(
+        database=parts.database,
+        rpc=parts.rpc,
+        programs=parts.programs,
+        operator=_operator(parts),
+        pools=pools_among(parts.yield_sources),
+        least=parts.config.yield_compound_min_amount,
+        interval=parts.config.yield_compound_seconds,
         board=parts.board,
     )
 

@@ -161,6 +161,9 @@ settled "$(field signature)"
 call 202 POST /api/vault/yield-withdraw "$(signed alice "yield_withdraw:$lent" owner="$alice" amount=1000000000 yield_program="$pool_program")"
 settled "$(field signature)"
 call 200 GET "/api/vault/yield-status/$alice"
+call 200 POST /api/vault/yield-policy "$(signed alice 'yield_policy:{owner}:{yield_program}:on:{min_amount}:{nonce}' \
+  owner="$alice" yield_program="$pool_program" auto_compound=true min_amount=1000000)"
+call 200 GET "/api/vault/yield-policy/$alice"
 
 echo "# A second factor"
 call 200 POST /api/2fa/setup "$(signed alice 'twofa_setup:{owner}:{nonce}' owner="$alice")"

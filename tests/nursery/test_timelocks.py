@@ -21,6 +21,7 @@ from cvms.chain.types import Lamports
 from cvms.errors import ChainTimeout, ProgramRefused
 from cvms.nursery.releases import Releases
 from cvms.nursery.timelocks import Timelocks
+from cvms.nursery.unasked import Operator
 from cvms.store import audit, submissions, vaults
 from cvms.store.submissions import Submission
 from tests.nursery.world import World, address, running, until
@@ -34,16 +35,19 @@ def cron(
     rpc: Rpc | None = None,
     release: bool = True,
     operator: Keypair | None = None,
-    max_fee: int = 25_000,
 ) -> Timelocks:
     """The task as it is after a start, an hour's notice set."""
     releases = Releases(
         database=world.database,
         rpc=rpc or world.rpc,
         programs=world.programs,
-        operator=operator or world.operator,
-        max_fee=Lamports(max_fee),
-        submit_wake=world.submit_wake,
+        operator=Operator(
+            key=operator or world.operator,
+            rpc=rpc or world.rpc,
+            programs=world.programs,
+            max_fee=Lamports(25_000),
+            submit_wake=world.submit_wake,
+        ),
     )
     return Timelocks(
         database=world.database,
