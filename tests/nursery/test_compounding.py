@@ -212,7 +212,7 @@ async def test_the_task_does_it_without_being_asked(world: World) -> None:
 
 
 class Node(Rpc):
-    """A node that does not answer when something is to be sent, or while which something happens."""
+    """A node that does not answer when something is to be sent, or takes its time to."""
 
     def __init__(self, real: Rpc, *, silent: bool = False, meanwhile: Any = None) -> None:
         super().__init__(real._transport)

@@ -212,6 +212,23 @@ async def test_a_vault_that_the_program_refuses_keeps_no_other_waiting(world: Wo
     assert node.simulated == simulated
 
 
+async def test_with_enough_on_its_way_the_rest_waits(world: World) -> None:
+    """What owners submit themselves must not wait behind thousands of releases."""
+    alice = await saver(world, 0)
+    await world.execute(
+        "INSERT INTO submissions (message_hash, kind, owner, state, signature, message, wire, "
+        "last_valid_block_height) "
+        "SELECT sha256(n::TEXT::BYTEA), 'release_timelocks', 'o' || n, 'submitted', n, '', '', 1 "
+        "FROM generate_series(1, 32) AS n"
+    )
+    task = cron(world)
+    assert await task.look() <= 1
+    assert address(alice) not in await released_owners(world)
+    await world.execute("UPDATE submissions SET state = 'confirmed' WHERE owner = 'o1'")
+    await task.look()
+    assert address(alice) in await released_owners(world)
+
+
 async def test_an_operator_who_cannot_pay_is_an_error_that_is_seen(world: World) -> None:
     await savers(world, 3)
     with pytest.raises(ProgramRefused):

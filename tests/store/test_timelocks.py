@@ -8,6 +8,7 @@ from typing import Any
 from cvms.store import submissions, timelocks, unasked, vault_books, vaults
 from cvms.store.connection import Connection
 from cvms.store.database import Database
+from cvms.store.schema import apply_schema
 from cvms.store.timelocks import NEXT_TO_TELL, TO_RELEASE, Maturity
 from cvms.store.vaults import VaultRow
 from tests.store.examples import vault_row
@@ -177,6 +178,21 @@ async def test_what_has_left_its_vault_long_ago_is_forgotten(database: Database)
         await conn.execute("UPDATE maturities SET changed_at = now() - interval '8 days'")
         assert await timelocks.prune(conn, timedelta(days=7)) == 1
         assert await live(conn) == [("owner", "timelock", 6, 200)]
+
+
+async def test_an_older_database_brings_what_its_vaults_hold(own_database: Database) -> None:
+    async with own_database.transaction() as conn:
+        rows = [
+            holding((5, 100), (5, 100), pending=[(9, 100)]),
+            vault_row(owner="closed", vault="gone", state={"closed": True}),
+        ]
+        await vault_books.bring_forward(conn, rows)
+        before = await live(conn)
+        await conn.execute(b"DROP TABLE maturities")
+        await conn.execute(b"DELETE FROM schema_migrations WHERE name LIKE 'what falls due%'")
+        await apply_schema(conn)
+        assert await live(conn) == before
+        assert len(before) == 3
 
 
 async def record(
