@@ -28,6 +28,7 @@ from cvms.http import (
     twofa,
     vault,
     vaults,
+    yield_policies,
     yields,
 )
 from cvms.http.cors import Cors
@@ -102,6 +103,7 @@ def create_app(
         *analytics.ROUTES,
         *positions.ROUTES,
         *yields.ROUTES,
+        *yield_policies.ROUTES,
         *governance.ROUTES,
         *policies.ROUTES,
         *administration.ROUTES,

@@ -3,7 +3,7 @@
 | channel | bound | when full |
 |---|---|---|
 | `IndexedBatch`, indexer → reconciler | `INDEXED_QUEUE` batches | the indexer waits |
-| `Wake` (submitter, broadcaster, balances) | one | a second wake is the same wake |
+| `Wake` (submitter, broadcaster, balances, timelocks) | one | a second wake is the same wake |
 | `Hub`, broadcaster → each WebSocket client | `SUBSCRIBER_QUEUE` frames | that client is closed |
 
 Nothing of value is held here only: what is lost with the process is read again from the database.
@@ -108,6 +108,10 @@ class OutboxWake(Wake):
 
 class TvlWake(Wake):
     """Tells the balances task that vaults have moved."""
+
+
+class TimelockWake(Wake):
+    """Tells the timelocks task that vaults hold something that falls due."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,8 +13,10 @@ from cvms.store import (
     nonces,
     outbox,
     proposals,
+    rates,
     reconciliation,
     submissions,
+    timelocks,
     twofa,
 )
 from cvms.store.database import Database
@@ -31,6 +33,8 @@ SETUP_AGE = timedelta(days=1)
 RECONCILIATION_AGE = timedelta(days=90)
 PROPOSAL_AGE = timedelta(days=90)
 DELIVERY_AGE = timedelta(days=30)
+MATURITY_AGE = timedelta(days=7)
+APY_AGE = timedelta(days=366)
 
 
 class Retention:
@@ -58,3 +62,5 @@ class Retention:
             await reconciliation.prune(conn, RECONCILIATION_AGE)
             await proposals.prune(conn, PROPOSAL_AGE)
             await deliveries.prune(conn, DELIVERY_AGE)
+            await timelocks.prune(conn, MATURITY_AGE)
+            await rates.prune(conn, APY_AGE)

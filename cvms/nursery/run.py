@@ -12,9 +12,9 @@ import httpx
 import structlog
 import trio
 
-from cvms.chain.protocols.sources import YieldSource, parse_yield_sources
+from cvms.chain.protocols.sources import YieldSource, parse_yield_sources, pools_among
 from cvms.chain.rpc import Rpc, open_rpc
-from cvms.chain.types import Programs
+from cvms.chain.types import Lamports, Programs
 from cvms.config import Config
 from cvms.errors import ConfigurationError
 from cvms.http import create_app, serve_http
@@ -28,16 +28,22 @@ from cvms.nursery.channels import (
     OutboxWake,
     Reconciliations,
     SubmitWake,
+    TimelockWake,
     TvlWake,
 )
+from cvms.nursery.compounding import Compounding
 from cvms.nursery.health import Health
 from cvms.nursery.indexer import Indexer, Progress
 from cvms.nursery.reconciler import Reconciler
+from cvms.nursery.releases import Releases
 from cvms.nursery.retention import Retention
 from cvms.nursery.settler import Settler
 from cvms.nursery.submitter import Submitter
 from cvms.nursery.supervision import supervise
+from cvms.nursery.timelocks import Timelocks
+from cvms.nursery.unasked import Operator
 from cvms.nursery.webhooks import Webhooks
+from cvms.nursery.yields import YieldRates
 from cvms.store.cache import BalanceCache, balance_cache
 from cvms.store.database import Database, open_database
 from cvms.store.limits import Limiter, limiter
@@ -67,6 +73,7 @@ class Parts:
     submit_wake: SubmitWake = field(default_factory=SubmitWake)
     outbox_wake: OutboxWake = field(default_factory=OutboxWake)
     tvl_wake: TvlWake = field(default_factory=TvlWake)
+    timelock_wake: TimelockWake = field(default_factory=TimelockWake)
     reconciliations: Reconciliations = field(default_factory=Reconciliations)
 
 
@@ -177,6 +184,7 @@ def _tasks(parts: Parts) -> list[tuple[str, Run]]:
         indexed=parts.reconciliations.indexed,
         outbox_wake=parts.outbox_wake,
         tvl_wake=parts.tvl_wake,
+        timelock_wake=parts.timelock_wake,
         cache=parts.cache,
         board=parts.board,
         metrics=parts.metrics,
@@ -231,7 +239,63 @@ def _tasks(parts: Parts) -> list[tuple[str, Run]]:
         ("settler", settler.run),
         ("retention", retention.run),
         ("webhooks", webhooks.run),
+        ("timelocks", _timelocks(parts).run),
+        ("yield_rates", _yield_rates(parts).run),
+        ("compounding", _compounding(parts).run),
     ]
+
+
+def _operator(parts: Parts) -> Operator:
+    return Operator(
+        key=parts.config.operator,
+        rpc=parts.rpc,
+        programs=parts.programs,
+        max_fee=Lamports(parts.config.operator_max_fee),
+        submit_wake=parts.submit_wake,
+    )
+
+
+def _timelocks(parts: Parts) -> Timelocks:
+    releases = Releases(
+        database=parts.database,
+        rpc=parts.rpc,
+        programs=parts.programs,
+        operator=_operator(parts),
+    )
+    return Timelocks(
+        database=parts.database,
+        rpc=parts.rpc,
+        progress=parts.progress,
+        notice_seconds=parts.config.timelock_notice_seconds,
+        releases=releases if parts.config.timelock_release else None,
+        wake=parts.timelock_wake,
+        outbox_wake=parts.outbox_wake,
+        board=parts.board,
+    )
+
+
+def _yield_rates(parts: Parts) -> YieldRates:
+    return YieldRates(
+        database=parts.database,
+        rpc=parts.rpc,
+        programs=parts.programs,
+        sources=parts.yield_sources,
+        interval=parts.config.yield_rates_seconds,
+        board=parts.board,
+    )
+
+
+def _compounding(parts: Parts) -> Compounding:
+    return Compounding(
+        database=parts.database,
+        rpc=parts.rpc,
+        programs=parts.programs,
+        operator=_operator(parts),
+        pools=pools_among(parts.yield_sources),
+        least=parts.config.yield_compound_min_amount,
+        interval=parts.config.yield_compound_seconds,
+        board=parts.board,
+    )
 
 
 async def _prepare(database: Database, prepared: trio.Event) -> None:
