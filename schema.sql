@@ -484,3 +484,13 @@ FROM vaults
 WHERE NOT closed
 GROUP BY 1
 ON CONFLICT (digits) DO NOTHING;
+
+-- migration 15: which of several replicas leads
+
+-- Until when the holder of the advisory lock may act (store/leadership.py).
+CREATE TABLE IF NOT EXISTS leadership (
+    one BOOLEAN PRIMARY KEY DEFAULT TRUE CHECK (one),
+    holder TEXT NOT NULL,
+    term BIGINT NOT NULL CHECK (term > 0),
+    until TIMESTAMPTZ NOT NULL
+);
