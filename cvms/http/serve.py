@@ -7,6 +7,7 @@ is left when the deadline passes.
 from __future__ import annotations
 
 import logging
+import socket
 
 import structlog
 import trio
@@ -32,15 +33,20 @@ async def serve_http(
     *,
     config: Config,
     shutdown: trio.Event,
+    listener: socket.socket | None = None,
     task_status: trio.TaskStatus[str] = trio.TASK_STATUS_IGNORED,
 ) -> None:
     """Serve until `shutdown` is set and the requests under way are answered.
 
-    Reports its URL once it accepts connections, with the real port where `config.port` is 0.
-    Returns within `config.shutdown_deadline` of the shutdown. Raises OSError if it cannot listen.
+    With a `listener`, which other processes may share, it listens there. Reports its URL once it
+    accepts connections, with the real port where `config.port` is 0. Returns within
+    `config.shutdown_deadline` of the shutdown. Raises OSError if it cannot listen.
     """
     server = _Server(app, going_away=shutdown)
-    listeners = await trio.open_tcp_listeners(config.port, host=config.host, backlog=BACKLOG)
+    if listener is None:
+        listeners = await trio.open_tcp_listeners(config.port, host=config.host, backlog=BACKLOG)
+    else:
+        listeners = [trio.SocketListener(trio.socket.from_stdlib_socket(listener))]
     url = _url(listeners[0])
     async with trio.open_nursery() as clients:
         try:

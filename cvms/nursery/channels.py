@@ -227,8 +227,10 @@ class Part:
     since: datetime
 
 
-TaskCondition = Literal["starting", "running", "waiting", "backoff", "finished"]
-"""`waiting`: for an outage of what it depends on to end; `backoff`: after a failure."""
+TaskCondition = Literal["starting", "running", "waiting", "backoff", "finished", "standby"]
+"""`waiting`: for an outage of what it depends on to end; `backoff`: after a failure; `standby`:
+another replica runs it.
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -249,6 +251,8 @@ class Board:
         now = datetime.now(UTC)
         self._parts = {name: Part(False, "not checked yet", now) for name in parts}
         self._tasks: dict[str, TaskState] = {}
+        self.was_ready = trio.Event()
+        """Set once every part has been ok at the same time."""
 
     @property
     def ready(self) -> bool:
@@ -269,6 +273,8 @@ class Board:
         unchanged = before is not None and before.ok == ok
         since = before.since if before is not None and unchanged else datetime.now(UTC)
         self._parts[name] = Part(ok, detail, since)
+        if self.ready:
+            self.was_ready.set()
 
     def task_is(self, name: str, state: TaskCondition, *, error: str | None = None) -> None:
         """Record what a task does now; an error counts as one restart to come."""

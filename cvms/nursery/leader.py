@@ -17,6 +17,7 @@ import trio
 from cvms.errors import DatabaseUnavailable
 from cvms.metrics import Metrics
 from cvms.nursery.channels import Board
+from cvms.nursery.indexer import Progress
 from cvms.store import leadership
 from cvms.store.connection import Connection
 from cvms.store.database import Database
@@ -40,6 +41,7 @@ class Leader:
         database: Database,
         tasks: Callable[[], Awaitable[None]],
         name: str,
+        progress: Progress,
         board: Board,
         metrics: Metrics,
         lease_seconds: float = LEASE_SECONDS,
@@ -47,6 +49,7 @@ class Leader:
         self._database = database
         self._tasks = tasks
         self._name = name
+        self._progress = progress
         self._board = board
         self._metrics = metrics
         self._lease = lease_seconds
@@ -67,7 +70,7 @@ class Leader:
             await leadership.end_stale_session(session)
             self._board.task_succeeded("leader")
             await trio.sleep(CAMPAIGN_SECONDS)
-        while (seconds := await leadership.remaining(session)) > 0:
+        while (seconds := await leadership.remaining(session)) > 0:  # noqa: ASYNC110 - no event
             await trio.sleep(seconds)
 
     async def _term(self, session: Connection) -> None:
@@ -84,6 +87,7 @@ class Leader:
             log.warning("leadership_lost", term=term, reason="the lease has run out")
         finally:
             self._metrics.leader.set(0)
+            self._progress.slot = self._progress.problem = None
             await self._resign(session, term)
 
     async def _renew(self, session: Connection, term: int, scope: trio.CancelScope) -> None:
@@ -92,7 +96,13 @@ class Leader:
             await trio.sleep(self._lease / RENEWALS)
             asked = trio.current_time()
             try:
-                renewed = await leadership.renew(session, term, lease=self._lease)
+                renewed = await leadership.renew(
+                    session,
+                    term,
+                    lease=self._lease,
+                    slot=self._progress.slot,
+                    problem=self._progress.problem,
+                )
             except psycopg.Error as error:
                 # At once, not when the lease runs out: a successor may have the lock already.
                 raise DatabaseUnavailable(f"the leader's session was lost: {error}") from error

@@ -7,9 +7,11 @@ stopped keeps its session, so a successor ends that once the lease has run out.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 from cvms.store.connection import TrioConnection
+from cvms.store.rows import fetch_one
 
 # "lead" in ASCII, beside the key of store/schema.py.
 KEY = 0x6C656164
@@ -49,7 +51,9 @@ RETURNING term
 
 RENEW = """
 UPDATE leadership
-SET until = clock_timestamp() + make_interval(secs => %(lease)s)
+SET until = clock_timestamp() + make_interval(secs => %(lease)s),
+    indexed_slot = %(slot)s,
+    indexer_problem = %(problem)s
 WHERE term = %(term)s
 """
 
@@ -59,11 +63,20 @@ SET until = clock_timestamp()
 WHERE term = %(term)s
 """
 
-HOLDER = """
-SELECT holder
+REPORT = """
+SELECT holder, indexed_slot AS slot, indexer_problem AS problem
 FROM leadership
 WHERE until > clock_timestamp()
 """
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """Who leads, up to which slot it has indexed, and why it cannot go on, if so."""
+
+    holder: str
+    slot: int | None
+    problem: str | None
 
 
 async def try_lock(conn: TrioConnection[Any]) -> bool:
@@ -95,9 +108,12 @@ async def take(conn: TrioConnection[Any], holder: str, *, lease: float) -> int:
     return term
 
 
-async def renew(conn: TrioConnection[Any], term: int, *, lease: float) -> bool:
-    """Have the term last `lease` seconds from now; False if it is over."""
-    cursor = await conn.execute(RENEW, {"term": term, "lease": lease})
+async def renew(
+    conn: TrioConnection[Any], term: int, *, lease: float, slot: int | None, problem: str | None
+) -> bool:
+    """Have the term last `lease` seconds from now, and report; False if it is over."""
+    params = {"term": term, "lease": lease, "slot": slot, "problem": problem}
+    cursor = await conn.execute(RENEW, params)
     return cursor.rowcount == 1
 
 
@@ -106,8 +122,6 @@ async def resign(conn: TrioConnection[Any], term: int) -> None:
     await conn.execute(RESIGN, {"term": term})
 
 
-async def holder(conn: TrioConnection[Any]) -> str | None:
-    """Who leads, if anybody."""
-    cursor = await conn.execute(HOLDER)
-    row = await cursor.fetchone()
-    return None if row is None else row[0]
+async def report(conn: TrioConnection[Any]) -> Report | None:
+    """What the leader reported last; None while nobody leads."""
+    return await fetch_one(conn, Report, REPORT, {})

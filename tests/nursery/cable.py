@@ -1,4 +1,4 @@
-"""A cable between a replica and PostgreSQL that a test can pull out: both ends just hear nothing."""
+"""A cable between a replica and PostgreSQL; once it is cut, both ends just hear nothing."""
 
 from __future__ import annotations
 

@@ -9,12 +9,16 @@ from functools import partial
 import pytest
 import trio
 
+from cvms.chain.types import Slot
 from cvms.errors import DatabaseUnavailable
 from cvms.metrics import Metrics
 from cvms.nursery.channels import Board
+from cvms.nursery.indexer import Progress
 from cvms.nursery.leader import Leader
 from cvms.store import leadership
+from cvms.store.connection import Connection
 from cvms.store.database import Database, open_database
+from cvms.store.leadership import Report
 from tests.nursery.cable import cable
 from tests.nursery.world import until
 
@@ -47,12 +51,14 @@ class Replica:
 
     def __init__(self, stage: Stage, database: Database, name: str) -> None:
         self.metrics = Metrics()
+        self.progress = Progress()
         self.scope = trio.CancelScope()
         self.lost = trio.Event()
         self._leader = Leader(
             database=database,
             tasks=partial(stage.act, name),
             name=name,
+            progress=self.progress,
             board=Board(),
             metrics=self.metrics,
             lease_seconds=LEASE,
@@ -84,8 +90,9 @@ async def test_of_many_one_leads_and_its_successor_waits_for_nothing_when_it_res
     async with replica(nursery, stage, database_url, "one") as one:
         await until(partial(stage.acts, "one"))
         async with replica(nursery, stage, database_url, "two") as two:
+            one.progress.slot = Slot(7)
             async with database.connection() as conn:
-                assert await leadership.holder(conn) == "one"
+                await until(partial(reported, conn, Report("one", 7, None)))
             assert two.metrics.registry.get_sample_value("leader") == 0
             one.scope.cancel()
             await until(partial(stage.acts, "two"))
@@ -149,6 +156,10 @@ async def test_a_term_that_another_has_ended_is_over(
         await conn.execute("UPDATE leadership SET term = term + 1")
         await until(partial(_began, stage, 2))
     assert stage.most == 1
+
+
+async def reported(conn: Connection, report: Report) -> bool:
+    return await leadership.report(conn) == report
 
 
 async def _began(stage: Stage, times: int) -> bool:
