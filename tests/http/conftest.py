@@ -244,5 +244,5 @@ def event(
         slot=number,
         signature=None,
         commitment="confirmed",
-        data={"number": number, "padding": " " * padding},
+        data={"number": number, "owner": owner, "padding": " " * padding},
     )
