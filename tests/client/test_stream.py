@@ -136,7 +136,7 @@ async def test_a_topic_that_is_refused_is_an_error_of_its_own(service: Service) 
 
 
 async def test_a_service_that_restarts_is_found_again(database_url: str) -> None:
-    async with running(database_url) as service, gated(service) as (gate, url):
+    async with running(database_url) as service, gated(service) as (gate, url):  # noqa: SIM117
         async with open_client(url) as client, client.stream(Topic(TOPIC)) as stream:
             await told(stream, 1)
             await service.publish(event(TOPIC, 1, ALICE))
