@@ -624,3 +624,16 @@ CREATE TABLE IF NOT EXISTS yield_policies (
 );
 CREATE INDEX IF NOT EXISTS yield_policies_on ON yield_policies (yield_program, owner)
     WHERE auto_compound;
+
+-- migration 15: which of several replicas leads
+
+-- Until when the holder of the advisory lock may act (store/leadership.py), and how far its indexer
+-- has come, for those replicas that have none.
+CREATE TABLE IF NOT EXISTS leadership (
+    one BOOLEAN PRIMARY KEY DEFAULT TRUE CHECK (one),
+    holder TEXT NOT NULL,
+    term BIGINT NOT NULL CHECK (term > 0),
+    until TIMESTAMPTZ NOT NULL,
+    indexed_slot BIGINT CHECK (indexed_slot >= 0),
+    indexer_problem TEXT
+);

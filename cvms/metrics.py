@@ -68,6 +68,11 @@ class Metrics:
             ["scope"],
             registry=self.registry,
         )
+        self.leader = Gauge(
+            "leader",
+            "1 while this replica runs the tasks that must be single",
+            registry=self.registry,
+        )
         self.limits_local = Gauge(
             "limits_local",
             "1 while Redis is away and each replica counts requests for itself",

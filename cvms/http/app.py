@@ -116,4 +116,5 @@ def create_app(
     register_docs(app, routes)
     door = WebSocketDoor(services, websocket_limits or WebSocketLimits())
     app.add_websocket("/ws", "ws", door.serve)
+    app.background.append(door.heartbeat.run)
     return app

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import platform
 import signal
+import socket
 from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
@@ -22,6 +25,7 @@ from cvms.http.edge import Edge
 from cvms.metrics import Metrics
 from cvms.nursery.balances import Balances
 from cvms.nursery.broadcaster import Broadcaster
+from cvms.nursery.calls import Calls
 from cvms.nursery.channels import (
     Board,
     Hub,
@@ -34,6 +38,7 @@ from cvms.nursery.channels import (
 from cvms.nursery.compounding import Compounding
 from cvms.nursery.health import Health
 from cvms.nursery.indexer import Indexer, Progress
+from cvms.nursery.leader import Leader
 from cvms.nursery.reconciler import Reconciler
 from cvms.nursery.releases import Releases
 from cvms.nursery.retention import Retention
@@ -67,8 +72,8 @@ class Parts:
     limiter: Limiter
     metrics: Metrics
     yield_sources: tuple[YieldSource, ...]
+    board: Board
     hub: Hub = field(default_factory=Hub)
-    board: Board = field(default_factory=Board)
     progress: Progress = field(default_factory=Progress)
     submit_wake: SubmitWake = field(default_factory=SubmitWake)
     outbox_wake: OutboxWake = field(default_factory=OutboxWake)
@@ -82,10 +87,13 @@ async def serve(
     *,
     task_status: trio.TaskStatus[str] = trio.TASK_STATUS_IGNORED,
     shutdown: trio.Event | None = None,
+    listener: socket.socket | None = None,
+    board: Board | None = None,
 ) -> None:
     """Run the whole service until SIGTERM, SIGINT, `shutdown` or a cancellation.
 
-    Reports its URL once it listens; the database and the chain may come later, /ready says so.
+    Listens where the settings say, or on `listener`, which other processes may share. Reports its
+    URL once it does; the database and the chain may come later, /ready and `board` say so.
     Ends in order within `config.shutdown_deadline` seconds, also when cancelled: the requests under
     way are answered, WebSockets are closed with 1001, then the tasks end. Raises ConfigurationError
     when it cannot listen, or when a task finds a setting that it cannot work with.
@@ -96,7 +104,14 @@ async def serve(
             watch.start_soon(_stop_on_signal, stop)
             watch.start_soon(_stop_when_cancelled, stop)
             with trio.CancelScope(shield=True) as orderly:
-                await _serve(config, task_status=task_status, stop=stop, orderly=orderly)
+                await _serve(
+                    config,
+                    task_status=task_status,
+                    stop=stop,
+                    orderly=orderly,
+                    listener=listener,
+                    board=board or Board(),
+                )
             watch.cancel_scope.cancel()
     except BaseExceptionGroup as group:
         raise _only(group) from None
@@ -109,6 +124,8 @@ async def _serve(
     task_status: trio.TaskStatus[str],
     stop: trio.Event,
     orderly: trio.CancelScope,
+    listener: socket.socket | None,
+    board: Board,
 ) -> None:
     async with AsyncExitStack() as stack:
         metrics = Metrics()
@@ -122,6 +139,7 @@ async def _serve(
             metrics=metrics,
             limiter=limiter(redis, metrics=metrics),
             yield_sources=parse_yield_sources(config.yield_sources),
+            board=board,
         )
         if config.admin_jwt_secret is None:
             log.warning("administrators_routes_are_off", unset="ADMIN_JWT_SECRET")
@@ -133,10 +151,22 @@ async def _serve(
             background.start_soon(watched, "health", _health(parts).run)
             schema = partial(_prepare, parts.database, prepared)
             background.start_soon(partial(watched, "schema", schema, finite=True))
-            for name, run in _tasks(parts):
-                background.start_soon(watched, name, partial(_once, prepared, run))
+            background.start_soon(
+                watched, "broadcaster", partial(_once, prepared, _broadcaster(parts).run)
+            )
+            leader = Leader(
+                database=parts.database,
+                tasks=partial(_lead, parts, watched),
+                name=f"{platform.node()}:{os.getpid()}",
+                progress=parts.progress,
+                board=board,
+                metrics=metrics,
+            )
+            background.start_soon(watched, "leader", partial(_once, prepared, leader.run))
             async with trio.open_nursery() as front:
-                serve_app = partial(serve_http, _app(parts), config=config, shutdown=stop)
+                serve_app = partial(
+                    serve_http, _app(parts), config=config, shutdown=stop, listener=listener
+                )
                 task_status.started(await _started(front, serve_app, config))
                 await stop.wait()
                 orderly.deadline = trio.current_time() + config.shutdown_deadline
@@ -173,8 +203,26 @@ def _health(parts: Parts) -> Health:
     )
 
 
+def _broadcaster(parts: Parts) -> Broadcaster:
+    return Broadcaster(
+        database=parts.database, hub=parts.hub, wake=parts.outbox_wake, board=parts.board
+    )
+
+
+async def _lead(parts: Parts, watched: Callable[[str, Run], Awaitable[None]]) -> None:
+    """What the leading replica runs, until it leads no more."""
+    tasks = _tasks(parts)
+    try:
+        async with trio.open_nursery() as nursery:
+            for name, run in tasks:
+                nursery.start_soon(watched, name, run)
+    finally:
+        for name, _ in tasks:
+            parts.board.task_is(name, "standby")
+
+
 def _tasks(parts: Parts) -> list[tuple[str, Run]]:
-    """The tasks that need the schema, each with what it is given."""
+    """The tasks of which there must be one among all replicas, each with what it is given."""
     indexer = Indexer(
         database=parts.database,
         rpc=parts.rpc,
@@ -210,9 +258,6 @@ def _tasks(parts: Parts) -> list[tuple[str, Run]]:
         board=parts.board,
         metrics=parts.metrics,
     )
-    broadcaster = Broadcaster(
-        database=parts.database, hub=parts.hub, wake=parts.outbox_wake, board=parts.board
-    )
     balances = Balances(
         database=parts.database,
         wake=parts.tvl_wake,
@@ -223,6 +268,12 @@ def _tasks(parts: Parts) -> list[tuple[str, Run]]:
     )
     settler = Settler(database=parts.database, rpc=parts.rpc, board=parts.board)
     retention = Retention(database=parts.database, board=parts.board)
+    calls = Calls(
+        database=parts.database,
+        submit_wake=parts.submit_wake,
+        reconciliations=parts.reconciliations,
+        board=parts.board,
+    )
     webhooks = Webhooks(
         database=parts.database,
         sealer=Sealer(parts.config.data_encryption_keys),
@@ -234,7 +285,6 @@ def _tasks(parts: Parts) -> list[tuple[str, Run]]:
         ("indexer", indexer.run),
         ("reconciler", reconciler.run),
         ("submitter", submitter.run),
-        ("broadcaster", broadcaster.run),
         ("balances", balances.run),
         ("settler", settler.run),
         ("retention", retention.run),
@@ -242,6 +292,7 @@ def _tasks(parts: Parts) -> list[tuple[str, Run]]:
         ("timelocks", _timelocks(parts).run),
         ("yield_rates", _yield_rates(parts).run),
         ("compounding", _compounding(parts).run),
+        ("calls", calls.run),
     ]
 
 
