@@ -40,16 +40,19 @@ def main() -> None:
     print(f"load of the machine {os.getloadavg()[0]:.1f} on {os.cpu_count()} cores")
     print("| the leader | median s | worst s |\n|---|---|---|")
     worst = 0.0
-    with tempfile.TemporaryDirectory(prefix="cvms-bench-") as folder:
-        with embedded_postgres(Path(folder) / "data") as database:
-            for name, number in (
-                ("ends in order", signal.SIGTERM),
-                ("is killed", signal.SIGKILL),
-                ("is stopped", signal.SIGSTOP),
-            ):
-                taken = trio.run(measure, Path(folder), database, number, options.times)
-                print(f"| {name} | {statistics.median(taken):.2f} | {max(taken):.2f} |", flush=True)
-                worst = max(worst, *taken)
+    fates = {
+        "ends in order": signal.SIGTERM,
+        "is killed": signal.SIGKILL,
+        "is stopped": signal.SIGSTOP,
+    }
+    with (
+        tempfile.TemporaryDirectory(prefix="cvms-bench-") as folder,
+        embedded_postgres(Path(folder) / "data") as database,
+    ):
+        for name, number in fates.items():
+            taken = trio.run(measure, Path(folder), database, number, options.times)
+            print(f"| {name} | {statistics.median(taken):.2f} | {max(taken):.2f} |", flush=True)
+            worst = max(worst, *taken)
     sys.exit(worst >= WANTED_SECONDS)
 
 
