@@ -163,6 +163,15 @@ async def test_a_node_that_is_behind_makes_nothing_expire(still: World, lagging:
     assert (await submission(still, signature)).state is State.FINALIZED
 
 
+async def test_a_node_that_is_behind_takes_nothing_back(still: World, lagging: Mixed) -> None:
+    owner = await still_owner(still)
+    still.chain.chain.advance(8)
+    signature = await accept(still, owner, still.deposit(owner, 5))
+    await confirmed(still, owner, signature)
+    await step(still, 0, rpc=lagging)
+    assert await told(still) == ["submitted", "confirmed"]
+
+
 async def test_a_node_that_has_forgotten_makes_nothing_expire_but_calls_a_person(
     still: World,
 ) -> None:
