@@ -207,6 +207,7 @@ async def planted(front: Service, instruction: Instruction, *, payer: Pubkey) ->
             owner="somebody",
             message=bytes(built.message),
             last_valid_block_height=built.last_valid_block_height,
+            since_slot=built.since_slot,
         )
     return {"transaction": base64.b64encode(built.unsigned_wire).decode()}
 

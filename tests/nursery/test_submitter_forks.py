@@ -198,6 +198,7 @@ class Denying(Rpc):
         answers = await super().batch(calls)
         for (method, params), answer in zip(calls, answers, strict=True):
             if method == "getSignatureStatuses":
+                assert isinstance(answer, dict)
                 answer["value"] = [None] * len(params[0])
         return answers
 
