@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
+from typing import Any
 
 import pytest
 from solders.keypair import Keypair
@@ -50,18 +51,19 @@ async def test_a_view_holds_what_the_node_says_at_once(rpc: Rpc, chain: Chain) -
     assert tips.confirmed.slot > tips.confirmed.height, "slots were skipped"
 
 
-async def test_a_provider_without_a_first_block_is_believed_in_all_else(
-    rpc: Rpc, localnet: Localnet
-) -> None:
-    class Provider(Rpc):
-        async def batch(self, calls: object) -> list[object]:
-            answers = await super().batch(calls)  # type: ignore[arg-type]
-            return [
-                RpcError(-32601, "Method not found") if method == "getFirstAvailableBlock" else each
-                for (method, _), each in zip(calls, answers, strict=True)  # type: ignore[call-overload]
-            ]
+class Provider(Rpc):
+    """Does not offer every method of a node."""
 
-    view = await read_status_view(Provider(rpc._transport), [])  # type: ignore[arg-type]
+    async def batch(self, calls: Sequence[tuple[str, Sequence[Any]]]) -> list[Any | RpcError]:
+        answers = await super().batch(calls)
+        return [
+            RpcError(-32601, "Method not found") if method == "getFirstAvailableBlock" else each
+            for (method, _), each in zip(calls, answers, strict=True)
+        ]
+
+
+async def test_a_provider_without_a_first_block_is_believed_in_all_else(rpc: Rpc) -> None:
+    view = await read_status_view(Provider(rpc._transport), [])
     assert view.first_block is None
     assert not view.remembers(10**9)
 
