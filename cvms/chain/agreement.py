@@ -12,6 +12,7 @@ from typing import Any, TypeGuard
 
 import structlog
 import trio
+from solders.hash import Hash, ParseHashError
 
 from cvms.chain.endpoints import Endpoint
 from cvms.chain.transport import Heard, Transport
@@ -59,7 +60,7 @@ class Agreement:
         if not endpoints:
             return
         heard = await self._ask(endpoints, "getGenesisHash", [])
-        self._known |= {each.endpoint: each.answer for each in heard if _is_text(each.answer)}
+        self._known |= {each.endpoint: each.answer for each in heard if _is_hash(each.answer)}
         if self._genesis is None and self._known:
             # For good: what the books were begun with is not exchanged under them.
             self._genesis = _majority(self._known)
@@ -74,7 +75,7 @@ class Agreement:
             self._transport.pool.refuse(endpoint, None)
             _log.info("rpc_endpoint_is_of_the_right_chain_again", endpoint=endpoint.host)
             return
-        reason = f"{endpoint.host} is of another chain: its genesis is {genesis[:64]}"
+        reason = f"{endpoint.host} is of another chain: its genesis is {genesis}"
         self._transport.pool.refuse(endpoint, f"{reason}, not {self._genesis}")
         self._count(endpoint)
         _log.error("rpc_endpoint_refused", endpoint=endpoint.host, reason=endpoint.refused)
@@ -125,8 +126,8 @@ class Agreement:
                 "rpc_endpoints_disagree",
                 endpoint=endpoint.host,
                 slot=slot,
-                blockhash=blockhash[:64],
-                others=right[:64],
+                blockhash=blockhash,
+                others=right,
             )
         elif endpoint.disagrees and not differs:
             _log.info("rpc_endpoints_agree_again", endpoint=endpoint.host, slot=slot)
@@ -156,8 +157,12 @@ def _majority(told: dict[Endpoint, str], *, preferred: Endpoint | None = None) -
 
 def _blockhash(answer: Any) -> str | None:
     found = answer.get("blockhash") if isinstance(answer, dict) else None
-    return found if _is_text(found) else None
+    return found if _is_hash(found) else None
 
 
-def _is_text(value: Any) -> TypeGuard[str]:
-    return isinstance(value, str) and 0 < len(value) <= 64
+def _is_hash(value: Any) -> TypeGuard[str]:
+    try:
+        Hash.from_string(value)
+    except (TypeError, ParseHashError):
+        return False
+    return True

@@ -22,24 +22,15 @@ from tests.chain.scripted_node import (
     Script,
     ScriptedNode,
     answering,
-    error,
+    in_turn,
+    nodes,
+    refusing,
     replying,
     result,
     silent,
 )
 
 GENEROUS = 10.0  # for what must not time out; nothing waits that long
-
-
-@asynccontextmanager
-async def nodes(*scripts: Script) -> AsyncIterator[list[ScriptedNode]]:
-    started = [ScriptedNode(script) for script in scripts]
-    async with trio.open_nursery() as nursery:
-        for node in started:
-            await nursery.start(node.serve)
-        with trio.fail_after(15):
-            yield started
-        nursery.cancel_scope.cancel()
 
 
 @asynccontextmanager
@@ -57,24 +48,6 @@ async def closed_port_url() -> str:
     port = listener.socket.getsockname()[1]
     await listener.aclose()
     return f"http://127.0.0.1:{port}"
-
-
-def in_turn(*scripts: Script) -> Script:
-    """Each request gets the next script, the last one from then on."""
-    left = list(scripts)
-
-    async def script(request: Any) -> Reply:
-        chosen = left.pop(0) if len(left) > 1 else left[0]
-        return await chosen(request)
-
-    return script
-
-
-def refusing(code: int) -> Script:
-    async def script(request: Any) -> Reply:
-        return error(request, code)
-
-    return script
 
 
 async def test_a_call_reaches_the_node_and_its_result_comes_back() -> None:
