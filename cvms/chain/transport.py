@@ -162,18 +162,6 @@ class Transport:
             left.extendleft(i for i in reversed(chosen) if is_throttled(answered[i]))
         return [answers[index] for index in range(len(calls))]
 
-    async def probe(self, method: str, params: Sequence[Any]) -> Any:
-        """Call every endpoint at once, marked down or not; success clears it.
-
-        Returns what the best of those that may be asked answers.
-        """
-        heard = await self.ask_each(self.pool.all(), method, params)
-        answers = {each.endpoint.order: each for each in heard}
-        for endpoint in self.pool.candidates():
-            if answers[endpoint.order].ok:
-                return answers[endpoint.order].answer
-        raise failure_of(heard)
-
     async def everywhere(
         self,
         method: str,
@@ -184,13 +172,14 @@ class Transport:
     ) -> list[Heard]:
         """Ask every healthy endpoint at once, best first in the answer; see `ask_each`.
 
-        Those that disagree with the others are asked if there is no other, or if `doubtful`.
+        Those that disagree with the others, or are back and not compared with them yet, are asked
+        if there is no other, or if `doubtful`.
         Raises ChainUnavailable when there is none.
         """
         healthy = self.pool.candidates()
         if not healthy:
             raise self._nobody()
-        believed = [each for each in healthy if not each.disagrees]
+        believed = [each for each in healthy if each.checked and not each.disagrees]
         endpoints = healthy if doubtful else believed or healthy
         heard = await self.ask_each(endpoints, method, params, grace=grace)
         if any(each.ok for each in heard):

@@ -158,7 +158,6 @@ class FakeChain:
     """A node with as much of a chain as health and statuses take; tests change it as they go."""
 
     slot: int = 1000
-    finalized: int = 968
     genesis: str = "1" * 32
     blocks: dict[int, str] = field(default_factory=dict)
     statuses: dict[str, dict[str, Any]] = field(default_factory=dict)
@@ -172,9 +171,8 @@ class FakeChain:
         if method == "sendTransaction" and self.sends is not None:
             return self.sends(request)
         answers: dict[str, Callable[..., Any]] = {
-            "getSlot": self._slot,
+            "getSlot": lambda _: self.slot,
             "getGenesisHash": lambda: self.genesis,
-            "getBlocks": lambda first, last, _: [*range(first, min(last, self.finalized) + 1)],
             "getBlock": lambda slot, _: {"blockhash": self.blocks.get(slot, BLOCK)},
             "getSignatureStatuses": lambda asked, _: self._at(list(map(self.statuses.get, asked))),
             "sendTransaction": lambda *_: "signature",
@@ -184,9 +182,6 @@ class FakeChain:
         if params and self.slot < params[-1].get("minContextSlot", 0):
             return error(request, -32016, "not reached", {"contextSlot": self.slot})
         return result(request, self._at(self.slot))
-
-    def _slot(self, options: dict[str, Any]) -> int:
-        return self.finalized if options["commitment"] == "finalized" else self.slot
 
     def _at(self, value: Any) -> dict[str, Any]:
         return {"context": {"slot": self.slot}, "value": value}

@@ -10,7 +10,8 @@ import trio
 from solders.hash import Hash
 from structlog.testing import capture_logs
 
-from cvms.chain.agreement import AHEAD_SLOTS, Agreement
+from cvms.chain.agreement import AHEAD_SLOTS, SURELY_FINALIZED, Agreement
+from cvms.chain.endpoints import FAILURES_BEFORE_DOWN
 from cvms.chain.transport import Transport, open_transport
 from cvms.errors import ChainUnavailable
 from cvms.metrics import Metrics
@@ -26,6 +27,8 @@ from tests.chain.scripted_node import (
 
 OTHER = str(Hash.new_unique())
 SECONDS = 5.0
+SLOT = 1000
+COMPARED = SLOT - SURELY_FINALIZED
 
 
 @asynccontextmanager
@@ -35,6 +38,8 @@ async def compared(
     async with nodes(*scripts) as started:
         urls = [node.url for node in started]
         async with open_transport(urls, timeout=SECONDS, metrics=Metrics()) as transport:
+            for each in transport.pool.all():
+                transport.pool.saw(each, SLOT, newest=True)
             yield Agreement(transport, every=every), transport, started
 
 
@@ -54,7 +59,7 @@ def counted(transport: Transport, node: ScriptedNode) -> float:
 
 
 async def test_those_that_agree_are_left_alone() -> None:
-    async with compared(FakeChain(), FakeChain(finalized=960)) as (agreement, transport, _):
+    async with compared(FakeChain(), FakeChain(blocks={SLOT: OTHER})) as (agreement, transport, _):
         await agreement.look(seconds=SECONDS)
         assert refused(transport) == disagrees(transport) == [False, False]
 
@@ -106,8 +111,24 @@ async def test_with_nothing_but_refused_endpoints_the_reason_is_said() -> None:
             await transport.call("getThing", [{}])
 
 
+async def test_one_that_was_down_is_asked_which_chain_it_is_on_before_it_is_preferred() -> None:
+    first, second = FakeChain(), FakeChain()
+    async with compared(first, second, every=3600.0) as (agreement, transport, _):
+        await agreement.look(seconds=SECONDS)
+        one, _ = transport.pool.all()
+        for _ in range(FAILURES_BEFORE_DOWN):
+            transport.pool.failed(one)
+        first.genesis = OTHER
+        await agreement.look(seconds=SECONDS)
+        assert not one.checked  # it is away, and nobody waits for it
+        transport.pool.succeeded(one)
+        assert transport.pool.candidates()[-1] is one
+        await agreement.look(seconds=SECONDS)
+        assert refused(transport) == [True, False]
+
+
 async def test_most_are_believed_about_a_block_and_the_other_is_asked_last() -> None:
-    first, second, third = FakeChain(slot=5000, blocks={968: OTHER}), FakeChain(), FakeChain()
+    first, second, third = FakeChain(blocks={COMPARED: OTHER}), FakeChain(), FakeChain()
     async with compared(first, second, third) as (agreement, transport, started):
         await agreement.look(seconds=SECONDS)
         await agreement.look(seconds=SECONDS)
@@ -120,15 +141,15 @@ async def test_most_are_believed_about_a_block_and_the_other_is_asked_last() -> 
 
 
 async def test_of_two_the_first_is_believed_unless_the_other_is_far_ahead() -> None:
-    first, second = FakeChain(blocks={968: OTHER}), FakeChain()
+    first, second = FakeChain(blocks={COMPARED: OTHER}), FakeChain()
     async with compared(first, second) as (agreement, transport, _):
         await agreement.look(seconds=SECONDS)
         assert disagrees(transport) == [False, True]
         one, two = transport.pool.all()
-        one.slot, two.slot = 1000, 1001 + AHEAD_SLOTS
+        one.slot, two.slot = SLOT, SLOT + 1 + AHEAD_SLOTS
         await agreement.look(seconds=SECONDS)
         assert disagrees(transport) == [True, False]
-        one.slot = two.slot  # near again: they do not take turns
+        two.slot = SLOT  # near again: they do not take turns
         await agreement.look(seconds=SECONDS)
         assert disagrees(transport) == [True, False]
 
@@ -143,13 +164,11 @@ async def test_no_answer_is_no_evidence(silence: Script) -> None:
 
 
 async def test_it_is_looked_at_now_and_then_and_never_longer_than_allowed() -> None:
-    stuck = FakeChain()
-    async with compared(FakeChain(), stuck, every=3600.0) as (agreement, _, [node, other]):
-        await agreement.look(seconds=SECONDS)
-        asked = len(node.requests)
-        await agreement.look(seconds=SECONDS)
-        assert len(node.requests) == asked
-        other.script = replying(Reply(cut=True))
+    async with compared(FakeChain(), FakeChain(), every=3600.0) as (agreement, _, [node, _]):
+        for _ in range(3):
+            await agreement.look(seconds=SECONDS)
+        methods = [each["method"] for each in node.requests]
+        assert methods == ["getGenesisHash", "getBlock"]
     async with compared(FakeChain(), FakeChain()) as (agreement, transport, [node, _]):
 
         async def never(_: object) -> Reply:

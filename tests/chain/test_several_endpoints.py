@@ -206,6 +206,21 @@ async def test_nothing_found_is_no_evidence_while_a_healthy_node_does_not_answer
             await rpc.statuses_everywhere(["a"], min_context_slot=Slot(1000))
 
 
+async def test_what_a_node_with_other_blocks_says_is_no_evidence_of_anything() -> None:
+    first, second = FakeChain(slot=1000), FakeChain(slot=1001, statuses={"a": STATUS})
+    async with asked(first, second) as (rpc, _):
+        await rpc.probe()
+        one, two = rpc._transport.pool.all()
+        two.disagrees = True
+        found = await rpc.statuses_everywhere(["a"], min_context_slot=Slot(1000))
+        assert (found.slot, found.statuses) == (1000, [None])
+        for _ in range(FAILURES_BEFORE_DOWN):
+            rpc._transport.pool.failed(one)
+        found = await rpc.statuses_everywhere(["a", "b"], min_context_slot=Slot(1000))
+        assert found.slot == 0
+        assert found.statuses[1] is None
+
+
 async def test_a_transaction_is_handed_to_every_node_and_one_that_takes_it_is_enough() -> None:
     def unknown_blockhash(request: Any) -> Reply:
         return error(request, -32002, "Blockhash not found")

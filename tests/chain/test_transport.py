@@ -14,6 +14,7 @@ import trio
 
 from cvms.chain import post as post_module
 from cvms.chain.endpoints import FAILURES_BEFORE_DOWN
+from cvms.chain.rpc import Rpc
 from cvms.chain.transport import Transport, open_transport
 from cvms.errors import ChainTimeout, ChainUnavailable, ConfigurationError, RpcError
 from cvms.metrics import Metrics
@@ -162,16 +163,16 @@ async def test_with_every_endpoint_marked_down_calls_fail_at_once_until_a_probe_
             await rpc.call("getThing", [])
         assert len(node.requests) == FAILURES_BEFORE_DOWN
         with pytest.raises(ChainUnavailable, match="HTTP 503"):
-            await rpc.probe("getSlot", [])
+            await Rpc(rpc).probe()
         assert not rpc.available
-        assert await rpc.probe("getSlot", []) == 42
+        assert await Rpc(rpc).probe() == 42
         assert rpc.available
 
 
 async def test_a_probe_goes_on_to_the_next_endpoint() -> None:
     bad = replying(Reply(b"", status=500))
     async with nodes(bad, answering(5)) as given, transport(*given) as rpc:
-        assert await rpc.probe("getSlot", []) == 5
+        assert await Rpc(rpc).probe() == 5
 
 
 async def test_a_cancelled_call_marks_nothing_down() -> None:
