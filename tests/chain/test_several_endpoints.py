@@ -214,6 +214,8 @@ async def test_what_a_node_with_other_blocks_says_is_no_evidence_of_anything() -
         two.disagrees = True
         found = await rpc.statuses_everywhere(["a"], min_context_slot=Slot(1000))
         assert (found.slot, found.statuses) == (1000, [None])
+        second.slot = 5000
+        assert await rpc.probe() == 1000
         for _ in range(FAILURES_BEFORE_DOWN):
             rpc._transport.pool.failed(one)
         found = await rpc.statuses_everywhere(["a", "b"], min_context_slot=Slot(1000))
