@@ -10,6 +10,7 @@ import pytest
 import trio
 from solders.pubkey import Pubkey
 
+from cvms.chain.agreement import SURELY_FINALIZED
 from cvms.chain.endpoint_state import summary
 from cvms.chain.endpoints import FAILURES_BEFORE_DOWN
 from cvms.chain.rpc import Rpc, open_rpc
@@ -31,6 +32,7 @@ from tests.chain.scripted_node import (
 )
 
 GENEROUS = 10.0
+OTHER_BLOCK = "1" * 31 + "C"
 CONFIRMED = Commitment.CONFIRMED
 ACCOUNT = Pubkey.new_unique()
 STATUS = {"slot": 7, "confirmations": 3, "err": None, "confirmationStatus": "confirmed"}
@@ -134,6 +136,19 @@ async def test_a_probe_asks_all_at_once_and_shows_each_by_its_host_only() -> Non
         assert refused >= FAILURES_BEFORE_DOWN
 
 
+async def test_probes_compare_the_blocks_as_soon_as_two_are_there() -> None:
+    first, second = FakeChain(), FakeChain(blocks={1000 - SURELY_FINALIZED: OTHER_BLOCK})
+    second.away = Reply(b"", status=500)
+    async with asked(first, second) as (rpc, [node, _]):
+        for _ in range(FAILURES_BEFORE_DOWN):
+            await rpc.probe()
+        assert methods(node).count("getGenesisHash") == 1
+        second.away = None
+        for _ in range(2):
+            await rpc.probe()
+        assert ["other blocks" in each.detail for each in rpc.endpoints] == [False, True]
+
+
 async def test_a_silent_endpoint_does_not_keep_the_others_from_being_probed(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -207,11 +222,13 @@ async def test_nothing_found_is_no_evidence_while_a_healthy_node_does_not_answer
 
 
 async def test_what_a_node_with_other_blocks_says_is_no_evidence_of_anything() -> None:
-    first, second = FakeChain(slot=1000), FakeChain(slot=1001, statuses={"a": STATUS})
+    fork = {1000 - SURELY_FINALIZED: OTHER_BLOCK}
+    first = FakeChain(slot=1000)
+    second = FakeChain(slot=1001, statuses={"a": STATUS}, blocks=fork)
     async with asked(first, second) as (rpc, _):
-        await rpc.probe()
-        one, two = rpc._transport.pool.all()
-        two.disagrees = True
+        for _ in range(2):
+            await rpc.probe()
+        one, _ = rpc._transport.pool.all()
         found = await rpc.statuses_everywhere(["a"], min_context_slot=Slot(1000))
         assert (found.slot, found.statuses) == (1000, [None])
         second.slot = 5000
