@@ -1,4 +1,4 @@
-"""What one node knows: enough to say that a transaction is nowhere, or not enough."""
+"""What a node says of itself: how far it is, and what is in its final blocks."""
 
 from __future__ import annotations
 
@@ -7,11 +7,9 @@ from typing import Any
 
 import pytest
 from solders.keypair import Keypair
-from solders.signature import Signature
 
 from cvms.chain.rpc import Rpc, open_rpc
-from cvms.chain.types import BlockHeight, Commitment, Slot
-from cvms.chain.views import StatusView, Tip, Tips, final_block, read_status_view, read_tips
+from cvms.chain.views import final_block, read_tips
 from cvms.errors import ChainUnavailable, RpcError
 from cvms.localnet.chain import Chain
 from cvms.localnet.faults import Fail
@@ -35,20 +33,14 @@ async def airdrop(rpc: Rpc) -> str:
     return signature
 
 
-async def test_a_view_holds_what_the_node_says_at_once(rpc: Rpc, chain: Chain) -> None:
-    landed, nowhere = await airdrop(rpc), str(Signature.new_unique())
+async def test_the_tips_are_those_of_the_chain(rpc: Rpc, chain: Chain) -> None:
     chain.skip_to(chain.tip.slot + 50)
     chain.advance(6)
     tips = await read_tips(rpc)
-    view = await read_status_view(rpc, [nowhere, landed])
-    unknown, final = view.statuses
-    assert unknown is None
-    assert final is not None
-    assert final.commitment is Commitment.FINALIZED
-    assert (view.slot, view.first_block) == (chain.tip.slot, 0)
-    assert view.finalized == tips.finalized
     assert tips.confirmed.height == chain.tip.height - 1
-    assert tips.confirmed.slot > tips.confirmed.height, "slots were skipped"
+    assert tips.finalized.height == chain.tip.height - 4
+    assert tips.slot == tips.confirmed.slot > tips.confirmed.height, "slots were skipped"
+    assert tips.remembers(0)
 
 
 class Provider(Rpc):
@@ -63,17 +55,16 @@ class Provider(Rpc):
 
 
 async def test_a_provider_without_a_first_block_is_believed_in_all_else(rpc: Rpc) -> None:
-    view = await read_status_view(Provider(rpc._transport), [])
-    assert view.first_block is None
-    assert not view.remembers(10**9)
+    tips = await read_tips(Provider(rpc._transport))
+    assert tips.first_block is None
+    assert not tips.remembers(10**9)
+    assert tips.confirmed.slot > 0
 
 
-async def test_a_node_that_refuses_gives_no_view(rpc: Rpc, localnet: Localnet) -> None:
+async def test_a_node_that_refuses_gives_no_tips(rpc: Rpc, localnet: Localnet) -> None:
     localnet.running.faults.rpc.append(Fail(code=-32000))
     with pytest.raises((RpcError, ChainUnavailable)):
         await read_tips(rpc)
-    with pytest.raises((RpcError, ChainUnavailable)):
-        await read_status_view(rpc, [])
 
 
 async def test_a_final_block_says_what_is_in_it(rpc: Rpc, chain: Chain, localnet: Localnet) -> None:
@@ -88,17 +79,3 @@ async def test_a_final_block_says_what_is_in_it(rpc: Rpc, chain: Chain, localnet
     assert await final_block(rpc, slot + 1) == frozenset(), "skipped"
     localnet.running.faults.history.first_slot = slot + 2
     assert await final_block(rpc, slot) is None, "forgotten"
-
-
-@pytest.mark.parametrize(
-    ("ran", "final", "knows"), [(110, 100, True), (109, 100, False), (110, 99, False)]
-)
-def test_a_node_knows_enough_only_with_all_that_others_have(
-    ran: int, final: int, knows: bool
-) -> None:
-    tips = Tips(confirmed=tip(110), finalized=tip(100))
-    assert StatusView((), Slot(ran), tip(final), None).knows(tips) is knows
-
-
-def tip(slot: int) -> Tip:
-    return Tip(Slot(slot), BlockHeight(slot - 5))

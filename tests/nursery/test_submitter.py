@@ -25,12 +25,12 @@ class Node(Rpc):
         self.loses, self.late = loses, late
         self.sent: list[bytes] = []
 
-    async def send_transaction(self, wire: bytes, **options: Any) -> str:
+    async def send_everywhere(self, wire: bytes, **options: Any) -> str:
         self.sent.append(wire)
         number = len(self.sent)
         if number <= self.loses:
             return "accepted, and forgotten"
-        signature = await super().send_transaction(wire, **options)
+        signature = await super().send_everywhere(wire, **options)
         if number <= self.late:
             raise ChainTimeout("no answer within the deadline")
         return signature
