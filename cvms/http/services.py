@@ -12,8 +12,9 @@ from cvms.chain.rpc import Rpc
 from cvms.chain.types import Programs
 from cvms.config import Config
 from cvms.http.limits import Limits
+from cvms.http.sponsoring import Sponsor
 from cvms.metrics import Metrics
-from cvms.nursery.channels import Board, Hub, Reconciliations, SubmitWake
+from cvms.nursery.channels import Board, Hub, SubmitWake
 from cvms.store.cache import BalanceCache
 from cvms.store.database import Database
 from cvms.store.sealed import Sealer
@@ -28,6 +29,7 @@ class Services:
     rpc: Rpc
     programs: Programs
     operator: Keypair
+    sponsor: Sponsor
     hub: Hub
     submit_wake: SubmitWake
     board: Board
@@ -37,5 +39,4 @@ class Services:
     sealer: Sealer
     # Unix seconds.
     wall_clock: Callable[[], float]
-    reconcile: Reconciliations
     yield_rates: LatestRates

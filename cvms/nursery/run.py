@@ -29,6 +29,7 @@ from cvms.nursery.calls import Calls
 from cvms.nursery.channels import (
     Board,
     Hub,
+    OperatorFunds,
     OutboxWake,
     Reconciliations,
     SubmitWake,
@@ -39,6 +40,7 @@ from cvms.nursery.compounding import Compounding
 from cvms.nursery.health import Health
 from cvms.nursery.indexer import Indexer, Progress
 from cvms.nursery.leader import Leader
+from cvms.nursery.operator_balance import OperatorBalance
 from cvms.nursery.reconciler import Reconciler
 from cvms.nursery.releases import Releases
 from cvms.nursery.retention import Retention
@@ -55,6 +57,7 @@ from cvms.store.database import Database, open_database
 from cvms.store.limits import Limiter, limiter
 from cvms.store.redis_client import open_redis
 from cvms.store.sealed import Sealer
+from cvms.store.sponsorship import Budget
 
 log = structlog.get_logger(__name__)
 
@@ -82,6 +85,7 @@ class Parts:
     tvl_wake: TvlWake = field(default_factory=TvlWake)
     timelock_wake: TimelockWake = field(default_factory=TimelockWake)
     reconciliations: Reconciliations = field(default_factory=Reconciliations)
+    operator_funds: OperatorFunds = field(default_factory=OperatorFunds)
 
 
 async def serve(
@@ -144,6 +148,7 @@ async def _serve(
             limiter=limiter(redis, metrics=metrics),
             yield_sources=parse_yield_sources(config.yield_sources),
             board=board,
+            operator_funds=OperatorFunds(config.sponsoring.operator_minimum),
         )
         if config.admin_jwt_secret is None:
             log.warning("administrators_routes_are_off", unset="ADMIN_JWT_SECRET")
@@ -155,18 +160,12 @@ async def _serve(
             background.start_soon(watched, "health", _health(parts).run)
             schema = partial(_prepare, parts.database, prepared)
             background.start_soon(partial(watched, "schema", schema, finite=True))
-            background.start_soon(
-                watched, "broadcaster", partial(_once, prepared, _broadcaster(parts).run)
-            )
-            leader = Leader(
-                database=parts.database,
-                tasks=partial(_lead, parts, watched),
-                name=f"{platform.node()}:{os.getpid()}",
-                progress=parts.progress,
-                board=board,
-                metrics=metrics,
-            )
-            background.start_soon(watched, "leader", partial(_once, prepared, leader.run))
+            for name, run in (
+                ("broadcaster", _broadcaster(parts).run),
+                ("operator_balance", _operator_balance(parts).run),
+                ("leader", _leader(parts, watched).run),
+            ):
+                background.start_soon(watched, name, partial(_once, prepared, run))
             async with trio.open_nursery() as front:
                 serve_app = partial(
                     serve_http, _app(parts), config=config, shutdown=stop, listener=listener
@@ -191,8 +190,8 @@ def _app(parts: Parts) -> Edge:
         cache=parts.cache,
         metrics=parts.metrics,
         limiter=parts.limiter,
-        reconciliations=parts.reconciliations,
         yield_sources=parts.yield_sources,
+        operator_funds=parts.operator_funds,
     )
 
 
@@ -207,6 +206,17 @@ def _health(parts: Parts) -> Health:
     )
 
 
+def _leader(parts: Parts, watched: Callable[[str, Run], Awaitable[None]]) -> Leader:
+    return Leader(
+        database=parts.database,
+        tasks=partial(_lead, parts, watched),
+        name=f"{platform.node()}:{os.getpid()}",
+        progress=parts.progress,
+        board=parts.board,
+        metrics=parts.metrics,
+    )
+
+
 def _broadcaster(parts: Parts) -> Broadcaster:
     return Broadcaster(
         database=parts.database,
@@ -214,6 +224,17 @@ def _broadcaster(parts: Parts) -> Broadcaster:
         wake=parts.outbox_wake,
         bell=parts.bell,
         board=parts.board,
+    )
+
+
+def _operator_balance(parts: Parts) -> OperatorBalance:
+    return OperatorBalance(
+        database=parts.database,
+        rpc=parts.rpc,
+        operator=parts.config.operator.pubkey(),
+        funds=parts.operator_funds,
+        board=parts.board,
+        metrics=parts.metrics,
     )
 
 
@@ -310,6 +331,7 @@ def _operator(parts: Parts) -> Operator:
         rpc=parts.rpc,
         programs=parts.programs,
         max_fee=Lamports(parts.config.operator_max_fee),
+        budget=Budget(owner=None, everybody=parts.config.sponsoring.everybody_a_day),
         submit_wake=parts.submit_wake,
     )
 
