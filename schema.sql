@@ -484,3 +484,49 @@ FROM vaults
 WHERE NOT closed
 GROUP BY 1
 ON CONFLICT (digits) DO NOTHING;
+
+-- migration 10: alerts
+
+-- What operators should look at: at most one that is not resolved for each kind and subject, see
+-- store/alerts.py and docs/alerts.md. Resolved ones are pruned by age.
+CREATE TABLE IF NOT EXISTS alerts (
+    id BIGINT GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    kind TEXT NOT NULL,
+    subject TEXT NOT NULL,
+    owner TEXT,
+    severity TEXT NOT NULL CHECK (severity IN ('info', 'warning', 'critical')),
+    summary TEXT NOT NULL,
+    details JSONB NOT NULL,
+    count BIGINT NOT NULL DEFAULT 1 CHECK (count > 0),
+    first_seen_at TIMESTAMPTZ NOT NULL DEFAULT clock_timestamp(),
+    last_seen_at TIMESTAMPTZ NOT NULL DEFAULT clock_timestamp(),
+    acknowledged_at TIMESTAMPTZ,
+    acknowledged_by TEXT,
+    resolved_at TIMESTAMPTZ
+);
+CREATE UNIQUE INDEX IF NOT EXISTS alerts_open ON alerts (kind, subject) WHERE resolved_at IS NULL;
+CREATE INDEX IF NOT EXISTS alerts_by_subject ON alerts (kind, subject);
+CREATE INDEX IF NOT EXISTS alerts_by_resolution ON alerts (resolved_at);
+
+-- Up to which row of a table the monitor has looked, row by row. What was there before is history.
+-- The row of 'alerts' is the lock under which alerts are raised and resolved.
+CREATE TABLE IF NOT EXISTS alert_positions (
+    source TEXT PRIMARY KEY,
+    position BIGINT NOT NULL
+);
+INSERT INTO alert_positions (source, position)
+SELECT 'alerts', 0
+UNION ALL
+SELECT 'transactions', coalesce(max(id), 0) FROM transactions
+UNION ALL
+SELECT 'reconciliation_logs', coalesce(max(id), 0) FROM reconciliation_logs
+ON CONFLICT (source) DO NOTHING;
+
+-- The monitor asks for these, of which there should be none.
+CREATE INDEX IF NOT EXISTS submissions_quarantined ON submissions (updated_at)
+    WHERE state = 'quarantined';
+
+-- Deliveries without a signer are for operators: where to and under which secret is configured.
+ALTER TABLE webhook_deliveries ALTER COLUMN signer DROP NOT NULL;
+CREATE INDEX IF NOT EXISTS webhook_deliveries_of_alerts_due ON webhook_deliveries (due_at)
+    WHERE state = 'pending' AND signer IS NULL;

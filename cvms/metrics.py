@@ -73,3 +73,14 @@ class Metrics:
             "1 while Redis is away and each replica counts requests for itself",
             registry=self.registry,
         )
+        self.alerts_open = Gauge(
+            "alerts_open",
+            "Alerts that are not resolved, by kind and severity",
+            ["kind", "severity"],
+            registry=self.registry,
+        )
+        self.operator_lamports = Gauge(
+            "operator_lamports",
+            "What the operator's account, which pays fees, holds",
+            registry=self.registry,
+        )

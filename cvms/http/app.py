@@ -14,6 +14,7 @@ from cvms.chain.types import Programs
 from cvms.config import Config
 from cvms.http import (
     administration,
+    alerts,
     analytics,
     balances,
     contacts,
@@ -105,6 +106,7 @@ def create_app(
         *governance.ROUTES,
         *policies.ROUTES,
         *administration.ROUTES,
+        *alerts.ROUTES,
         *proposals.ROUTES,
         *contacts.ROUTES,
         *transactions.ROUTES,

@@ -23,11 +23,12 @@ import trio
 from quart import websocket
 from werkzeug.exceptions import TooManyRequests
 
-from cvms.errors import CvmsError, InvalidRequest
+from cvms.errors import CvmsError, InvalidRequest, InvalidToken, NotAllowed
 from cvms.http.problems import problem_of
 from cvms.http.services import Services
 from cvms.http.transport import Connection
 from cvms.http.ws_frames import Frame, Window, parse
+from cvms.http.ws_guard import Guard
 from cvms.http.ws_subscriptions import Subscriptions
 from cvms.nursery.channels import Subscriber
 
@@ -113,7 +114,10 @@ class Client:
         self._connection = connection
         self._limits = limits
         self._hub = services.hub
-        self._subscriptions = Subscriptions(services.database, limit=limits.subscriptions)
+        self._subscriptions = Subscriptions(
+            services.database, program=str(services.programs.vault), limit=limits.subscriptions
+        )
+        self._guard = Guard(services, websocket.headers.get("Authorization"))
         self._replies, self._outgoing = trio.open_memory_channel[str](0)
         self._bad_frames = Window(limit=BAD_FRAMES_PER_MINUTE, seconds=60.0)
         self._frames = Window(limit=limits.frames_per_second + 1, seconds=1.0)
@@ -147,7 +151,10 @@ class Client:
         try:
             while True:
                 frame = await subscriber.receive()
-                if await self._subscriptions.want(frame):
+                if not self._guard.holds(frame.topic):
+                    self._subscriptions.remove_topic(subscriber, frame.topic)
+                    await self._reply_error(InvalidToken("The token is not valid any more."))
+                elif await self._subscriptions.want(frame):
                     await self._replies.send(frame.payload.decode())
         except trio.EndOfChannel:
             self._end(TRY_AGAIN_LATER, "too slow: events were missed; subscribe again with since")
@@ -177,7 +184,7 @@ class Client:
                 if self._frames.full_after(trio.current_time()):
                     raise InvalidRequest("Too many frames in a second.")
                 await self._obey(parse(message), subscriber)
-            except InvalidRequest as error:
+            except (InvalidRequest, InvalidToken, NotAllowed) as error:
                 await self._refuse(error)
             except CvmsError as error:
                 await self._reply_error(error)
@@ -192,11 +199,12 @@ class Client:
             self._subscriptions.remove(subscriber, frame.topic, owner)
             await self._reply(type="unsubscribed", topic=frame.topic, owner=owner)
             return
+        await self._guard.admit(frame)
         async with self._subscriptions.added(subscriber, frame.topic, owner, frame.since) as start:
             for text in start:
                 await self._replies.send(text)
 
-    async def _refuse(self, error: InvalidRequest) -> None:
+    async def _refuse(self, error: CvmsError) -> None:
         if self._bad_frames.full_after(trio.current_time()):
             self._end(POLICY_VIOLATION, "too many bad frames")
         await self._reply_error(error)

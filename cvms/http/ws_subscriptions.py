@@ -19,13 +19,14 @@ from cvms.errors import InvalidRequest
 from cvms.http import replies
 from cvms.http.ws_frames import Topic
 from cvms.nursery.channels import OutboxFrame, Subscriber, outbox_frame
-from cvms.store import history, outbox, vaults
+from cvms.store import alert_books, alerts, history, outbox, overview, vaults
 from cvms.store.connection import TrioConnection
 from cvms.store.database import Database
 
 REPLAY_LIMIT = 1000  # events; a client that missed more starts over
 SNAPSHOT_EVENTS = 20
 SNAPSHOT_VAULTS = 500
+SNAPSHOT_ALERTS = 100
 
 # The kinds of history rows whose events a topic carries.
 KINDS: dict[str, tuple[str, ...]] = {
@@ -44,8 +45,9 @@ Filter = tuple[str, str | None]
 class Subscriptions:
     """The filters of one client. Used by its reader and its pump only."""
 
-    def __init__(self, database: Database, *, limit: int) -> None:
+    def __init__(self, database: Database, *, program: str, limit: int) -> None:
         self._database = database
+        self._program = program
         self._limit = limit
         self._started: dict[Filter, _Start] = {}
 
@@ -86,6 +88,11 @@ class Subscriptions:
         self._started.pop((topic, owner), None)
         subscriber.unsubscribe(topic, owner)
 
+    def remove_topic(self, subscriber: Subscriber, topic: str) -> None:
+        """Undo every `added` of a topic."""
+        for each, owner in [key for key in self._started if key[0] == topic]:
+            self.remove(subscriber, each, owner)
+
     async def _read(
         self, topic: Topic, owner: str | None, since: int | None
     ) -> tuple[int, list[str]]:
@@ -96,7 +103,7 @@ class Subscriptions:
                 missed = await _missed(conn, topic, owner, since=since, head=head)
                 if missed is not None:
                     return head, [_subscribed(topic, owner, since, None), *missed]
-            snapshot = await _snapshot(conn, topic, owner)
+            snapshot = await _snapshot(conn, topic, owner, self._program)
         frames = [_subscribed(topic, owner, head, snapshot)]
         if since is not None:
             frames.insert(0, _json({"type": "reset", "topic": topic, "owner": owner}))
@@ -124,8 +131,14 @@ async def _missed(
     return [outbox_frame(row).payload.decode() for row in wanted]
 
 
-async def _snapshot(conn: TrioConnection[Any], topic: Topic, owner: str | None) -> Any:
+async def _snapshot(
+    conn: TrioConnection[Any], topic: Topic, owner: str | None, program: str
+) -> Any:
     """The state that the topic's events change, as far as one frame can hold it."""
+    if topic == "analytics_update":
+        return await overview.read(conn, program)
+    if topic == "security_alert":
+        return await _alerts(conn, owner)
     if topic == "tvl_update":
         return replies.tvl(await vaults.tvl(conn))
     if topic == "vault_balance_update":
@@ -137,6 +150,12 @@ async def _snapshot(conn: TrioConnection[Any], topic: Topic, owner: str | None) 
         rows += await history.page(conn, owner, limit=SNAPSHOT_EVENTS, kind=kind)
     rows.sort(key=lambda row: row.id or 0, reverse=True)
     return {"transactions": [replies.movement(row) for row in rows[:SNAPSHOT_EVENTS]]}
+
+
+async def _alerts(conn: TrioConnection[Any], owner: str | None) -> Any:
+    rows = await alerts.page(conn, limit=SNAPSHOT_ALERTS + 1, state="unresolved", owner=owner)
+    shown = [alert_books.shown(row) for row in rows[:SNAPSHOT_ALERTS]]
+    return {"alerts": shown, "complete": len(rows) == len(shown)}
 
 
 async def _balances(conn: TrioConnection[Any], owner: str | None) -> Any:

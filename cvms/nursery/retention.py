@@ -8,6 +8,7 @@ import trio
 
 from cvms.nursery.channels import Board
 from cvms.store import (
+    alerts,
     deliveries,
     idempotency,
     nonces,
@@ -31,6 +32,7 @@ SETUP_AGE = timedelta(days=1)
 RECONCILIATION_AGE = timedelta(days=90)
 PROPOSAL_AGE = timedelta(days=90)
 DELIVERY_AGE = timedelta(days=30)
+ALERT_AGE = timedelta(days=90)
 
 
 class Retention:
@@ -58,3 +60,4 @@ class Retention:
             await reconciliation.prune(conn, RECONCILIATION_AGE)
             await proposals.prune(conn, PROPOSAL_AGE)
             await deliveries.prune(conn, DELIVERY_AGE)
+            await alerts.prune(conn, ALERT_AGE)

@@ -20,6 +20,7 @@ from cvms.errors import ConfigurationError
 from cvms.http import create_app, serve_http
 from cvms.http.edge import Edge
 from cvms.metrics import Metrics
+from cvms.nursery.alert_rules import bounds_of
 from cvms.nursery.balances import Balances
 from cvms.nursery.broadcaster import Broadcaster
 from cvms.nursery.channels import (
@@ -32,12 +33,15 @@ from cvms.nursery.channels import (
 )
 from cvms.nursery.health import Health
 from cvms.nursery.indexer import Indexer, Progress
+from cvms.nursery.monitor import Monitor
 from cvms.nursery.reconciler import Reconciler
 from cvms.nursery.retention import Retention
 from cvms.nursery.settler import Settler
 from cvms.nursery.submitter import Submitter
 from cvms.nursery.supervision import supervise
-from cvms.nursery.webhooks import Webhooks
+from cvms.nursery.task_health import seconds_expected
+from cvms.nursery.webhooks import AlertsQueue, SignersQueue, Webhooks
+from cvms.store.alert_books import hook_of
 from cvms.store.cache import BalanceCache, balance_cache
 from cvms.store.database import Database, open_database
 from cvms.store.limits import Limiter, limiter
@@ -123,11 +127,14 @@ async def _serve(
         watched = partial(supervise, board=parts.board, metrics=metrics)
         prepared = trio.Event()
         async with trio.open_nursery() as background:
-            background.start_soon(watched, "health", _health(parts).run)
+            background.start_soon(partial(watched, "health", _health(parts).run, expected=30.0))
             schema = partial(_prepare, parts.database, prepared)
             background.start_soon(partial(watched, "schema", schema, finite=True))
             for name, run in _tasks(parts):
-                background.start_soon(watched, name, partial(_once, prepared, run))
+                expected = seconds_expected(name, config)
+                background.start_soon(
+                    partial(watched, name, partial(_once, prepared, run), expected=expected)
+                )
             async with trio.open_nursery() as front:
                 serve_app = partial(serve_http, _app(parts), config=config, shutdown=stop)
                 task_status.started(await _started(front, serve_app, config))
@@ -215,13 +222,14 @@ def _tasks(parts: Parts) -> list[tuple[str, Run]]:
     )
     settler = Settler(database=parts.database, rpc=parts.rpc, board=parts.board)
     retention = Retention(database=parts.database, board=parts.board)
-    webhooks = Webhooks(
+    webhooks = partial(
+        Webhooks,
         database=parts.database,
-        sealer=Sealer(parts.config.data_encryption_keys),
         private=parts.config.webhook_private_addresses,
         board=parts.board,
         context=httpx.create_ssl_context(),
     )
+    signers = webhooks(queue=SignersQueue(Sealer(parts.config.data_encryption_keys)))
     return [
         ("indexer", indexer.run),
         ("reconciler", reconciler.run),
@@ -230,8 +238,31 @@ def _tasks(parts: Parts) -> list[tuple[str, Run]]:
         ("balances", balances.run),
         ("settler", settler.run),
         ("retention", retention.run),
-        ("webhooks", webhooks.run),
+        ("webhooks", signers.run),
+        ("monitor", _monitor(parts).run),
+        *[
+            ("alert_webhooks", webhooks(queue=AlertsQueue(url=url, secret=secret)).run)
+            for url, secret in parts.config.alerts.webhooks
+        ],
     ]
+
+
+def _monitor(parts: Parts) -> Monitor:
+    config = parts.config
+    return Monitor(
+        database=parts.database,
+        rpc=parts.rpc,
+        operator=config.operator.pubkey(),
+        hub=parts.hub,
+        progress=parts.progress,
+        outbox_wake=parts.outbox_wake,
+        bounds=bounds_of(config.alerts, dust=config.low_balance_threshold),
+        low_balance=config.low_balance_threshold,
+        fee_payer_minimum=config.alerts.fee_payer_minimum_lamports,
+        hook=hook_of(config.alerts),
+        board=parts.board,
+        metrics=parts.metrics,
+    )
 
 
 async def _prepare(database: Database, prepared: trio.Event) -> None:

@@ -22,7 +22,13 @@ from structlog.testing import capture_logs
 
 from cvms.nursery.channels import Board
 from cvms.nursery.webhook_post import NotDelivered, post
-from cvms.nursery.webhooks import LONGEST_DELAY, MOST_TRIES, Webhooks, delay_after
+from cvms.nursery.webhooks import (
+    LONGEST_DELAY,
+    MOST_TRIES,
+    SignersQueue,
+    Webhooks,
+    delay_after,
+)
 from cvms.store import contacts, deliveries
 from cvms.store.database import Database
 from cvms.store.sealed import Sealer
@@ -111,7 +117,7 @@ async def sealer(database: Database, receiver: Receiver) -> Sealer:
 def webhooks(database: Database, sealer: Sealer, *, private: bool = True) -> Webhooks:
     return Webhooks(
         database=database,
-        sealer=sealer,
+        queue=SignersQueue(sealer),
         private=private,
         board=Board(),
         context=ssl.create_default_context(),
