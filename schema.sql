@@ -530,3 +530,56 @@ CREATE INDEX IF NOT EXISTS submissions_quarantined ON submissions (updated_at)
 ALTER TABLE webhook_deliveries ALTER COLUMN signer DROP NOT NULL;
 CREATE INDEX IF NOT EXISTS webhook_deliveries_of_alerts_due ON webhook_deliveries (due_at)
     WHERE state = 'pending' AND signer IS NULL;
+
+-- migration 11: balances on the hour, and what was told last
+
+-- What each vault that holds anything held at `at`, which is on the hour (UTC). Written once, when
+-- everything before is indexed; hours that were missed are filled from balance_history. Those of
+-- midnight are kept for good, the others are pruned by age (store/snapshots.py).
+CREATE TABLE IF NOT EXISTS balance_snapshots (
+    owner TEXT NOT NULL,
+    at TIMESTAMPTZ NOT NULL,
+    vault TEXT NOT NULL,
+    total BIGINT NOT NULL,
+    available BIGINT NOT NULL,
+    locked BIGINT NOT NULL,
+    timelocked BIGINT NOT NULL,
+    yield_deposited BIGINT NOT NULL,
+    slot BIGINT NOT NULL,
+    PRIMARY KEY (owner, at)
+);
+CREATE INDEX IF NOT EXISTS balance_snapshots_by_time ON balance_snapshots USING brin (at)
+    WITH (pages_per_range = 16);
+
+-- The same of all vaults together.
+CREATE TABLE IF NOT EXISTS tvl_snapshots (
+    at TIMESTAMPTZ PRIMARY KEY,
+    vaults BIGINT NOT NULL,
+    total NUMERIC NOT NULL,
+    available NUMERIC NOT NULL,
+    locked NUMERIC NOT NULL,
+    timelocked NUMERIC NOT NULL,
+    yield_deposited NUMERIC NOT NULL,
+    slot BIGINT NOT NULL
+);
+
+-- Up to which hour snapshots are written, none before the first. Its one row is their lock.
+CREATE TABLE IF NOT EXISTS snapshot_head (
+    one BOOLEAN PRIMARY KEY DEFAULT TRUE CHECK (one),
+    at TIMESTAMPTZ
+);
+INSERT INTO snapshot_head (at) VALUES (NULL) ON CONFLICT DO NOTHING;
+
+-- Which slot a time was in: the first movement from then on.
+CREATE INDEX IF NOT EXISTS balance_history_by_time ON balance_history (block_time, slot)
+    WHERE block_time IS NOT NULL;
+
+-- The newest slot of all vaults goes with what they hold together.
+CREATE INDEX IF NOT EXISTS vaults_by_any_slot ON vaults (slot);
+
+-- What subscribers of a topic about everything were told last, whichever replica told them.
+CREATE TABLE IF NOT EXISTS told (
+    topic TEXT PRIMARY KEY,
+    data JSONB NOT NULL,
+    told_at TIMESTAMPTZ NOT NULL
+);

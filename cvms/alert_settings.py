@@ -78,8 +78,9 @@ def _check_webhook(settings: AlertSettings, *, private: bool) -> None:
     """No alert is lost for want of a secret, or goes where it may not."""
     url, secret = settings.webhook_url, settings.webhook_secret
     if (url is None) != (secret is None):
-        missing = "ALERT_WEBHOOK_URL" if url is None else "ALERT_WEBHOOK_SECRET"
-        raise ConfigurationError(f"{missing} is not set; expected together with the other one")
+        names = ("ALERT_WEBHOOK_URL", "ALERT_WEBHOOK_SECRET")
+        missing, other = names if url is None else reversed(names)
+        raise ConfigurationError(f"{missing} is not set; expected beside {other}, which is")
     if url is not None:
         try:
             target_of(url, private=private)

@@ -7,6 +7,7 @@ from datetime import timedelta
 import trio
 
 from cvms.nursery.channels import Board
+from cvms.nursery.snapshots import HOURLY_AGE
 from cvms.store import (
     alerts,
     deliveries,
@@ -15,6 +16,7 @@ from cvms.store import (
     outbox,
     proposals,
     reconciliation,
+    snapshots,
     submissions,
     twofa,
 )
@@ -61,3 +63,4 @@ class Retention:
             await proposals.prune(conn, PROPOSAL_AGE)
             await deliveries.prune(conn, DELIVERY_AGE)
             await alerts.prune(conn, ALERT_AGE)
+            await snapshots.prune(conn, HOURLY_AGE)

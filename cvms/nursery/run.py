@@ -37,6 +37,7 @@ from cvms.nursery.monitor import Monitor
 from cvms.nursery.reconciler import Reconciler
 from cvms.nursery.retention import Retention
 from cvms.nursery.settler import Settler
+from cvms.nursery.snapshots import Snapshots
 from cvms.nursery.submitter import Submitter
 from cvms.nursery.supervision import supervise
 from cvms.nursery.task_health import seconds_expected
@@ -214,11 +215,18 @@ def _tasks(parts: Parts) -> list[tuple[str, Run]]:
     )
     balances = Balances(
         database=parts.database,
+        program=str(parts.programs.vault),
         wake=parts.tvl_wake,
         outbox_wake=parts.outbox_wake,
         interval=parts.config.balance_monitor_interval,
         board=parts.board,
         metrics=parts.metrics,
+    )
+    snapshots = Snapshots(
+        database=parts.database,
+        program=str(parts.programs.vault),
+        max_lag_slots=parts.config.indexer_max_lag_slots,
+        board=parts.board,
     )
     settler = Settler(database=parts.database, rpc=parts.rpc, board=parts.board)
     retention = Retention(database=parts.database, board=parts.board)
@@ -236,6 +244,7 @@ def _tasks(parts: Parts) -> list[tuple[str, Run]]:
         ("submitter", submitter.run),
         ("broadcaster", broadcaster.run),
         ("balances", balances.run),
+        ("snapshots", snapshots.run),
         ("settler", settler.run),
         ("retention", retention.run),
         ("webhooks", signers.run),

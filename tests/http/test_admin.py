@@ -17,7 +17,7 @@ from cvms.chain.accounts import read_vault_authority
 from cvms.chain.addresses import vault_authority_address
 from cvms.chain.types import Commitment
 from cvms.chain.vault_transactions import fetch_vault
-from cvms.http import administration, governance, policies
+from cvms.http import administration, alerts, governance, policies
 from cvms.http.routing import Auth, Route, action_of
 from cvms.http.tokens import AUDIENCE, Role, mint
 from tests.conftest import Localnet
@@ -25,7 +25,7 @@ from tests.http.conftest import Json, Service, running
 from tests.http.wallets import USDT, funded, landed, rows, sent, signed, with_vault
 
 SECRET = b"s" * 32
-ROUTES = (*governance.ROUTES, *policies.ROUTES, *administration.ROUTES)
+ROUTES = (*governance.ROUTES, *policies.ROUTES, *administration.ROUTES, *alerts.ROUTES)
 KEY = str(Pubkey.default())
 
 

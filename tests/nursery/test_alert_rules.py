@@ -23,9 +23,7 @@ BOUNDS = Bounds(
 NORMAL = Withdrawal(
     amount=100, emergency=False, earlier=[100] * 5, within_hour=1, tvl_before=1_000_000
 )
-NEVER = Bounds(
-    large_amount=0, large_percent=0, unusual_factor=0, withdrawals_per_hour=0, dust=0
-)
+NEVER = Bounds(large_amount=0, large_percent=0, unusual_factor=0, withdrawals_per_hour=0, dust=0)
 NOW = datetime(2026, 1, 2, tzinfo=UTC)
 
 

@@ -105,20 +105,14 @@ async def test_a_large_withdrawal_is_one_alert_by_two_replicas_and_across_restar
 ) -> None:
     for number in range(5):
         await withdrawn(database, number, 1_000 + number, owner=f"owner {number}")
-    async with (
-        open_database(database_url) as other_database,
-        trio.open_nursery() as nursery,
-        watching(database) as one,
-    ):
+    async with open_database(database_url) as other_database:
         await other_database.prepare()
-        async with watching(other_database) as other:
-            for _ in range(4):
-                nursery.start_soon(one.look)
-                nursery.start_soon(other.look)
-            await trio.lowlevel.checkpoint()
+        async with watching(database) as one, watching(other_database) as other:
             with trio.fail_after(10):
-                while nursery.child_tasks:
-                    await trio.sleep(0.01)
+                async with trio.open_nursery() as nursery:
+                    for _ in range(4):
+                        nursery.start_soon(one.look)
+                        nursery.start_soon(other.look)
     found = await stored(database, "large_withdrawal")
     assert [row.details["amount"] for row in found] == [1_000, 1_001, 1_002, 1_003, 1_004]
     assert {row.count for row in found} == {1}
@@ -297,13 +291,12 @@ async def test_a_line_of_the_reconcilers_that_appears_late_is_not_passed_over(
     """Two replicas write at once: the later id may be there first."""
     async with open_database(database_url) as other, watching(database) as monitor:
         await other.prepare()
-        async with trio.open_nursery() as nursery:
-            async with other.transaction() as conn:
-                await reconciliation.log(conn, difference(owner="slow"))
-                async with database.connection() as quick:
-                    await reconciliation.log(quick, difference(owner="quick"))
-                nursery.start_soon(monitor.look)
-                await until(partial(_waits_for_lock, database))
+        async with trio.open_nursery() as nursery, other.transaction() as conn:
+            await reconciliation.log(conn, difference(owner="slow"))
+            async with database.connection() as quick:
+                await reconciliation.log(quick, difference(owner="quick"))
+            nursery.start_soon(monitor.look)
+            await until(partial(_waits_for_lock, database))
     await monitor.look()
     assert {row.subject for row in await stored(database)} == {"slow", "quick"}
 
