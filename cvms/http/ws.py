@@ -13,7 +13,7 @@ from __future__ import annotations
 import secrets
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -23,7 +23,7 @@ import trio
 from quart import websocket
 from werkzeug.exceptions import TooManyRequests
 
-from cvms.errors import CvmsError, InvalidRequest, InvalidToken, NotAllowed
+from cvms.errors import CvmsError, DatabaseUnavailable, InvalidRequest, InvalidToken, NotAllowed
 from cvms.http.problems import problem_of
 from cvms.http.services import Services
 from cvms.http.transport import Connection
@@ -31,11 +31,14 @@ from cvms.http.ws_frames import Frame, Window, parse
 from cvms.http.ws_guard import Guard
 from cvms.http.ws_subscriptions import Subscriptions
 from cvms.nursery.channels import Subscriber
+from cvms.store import outbox
 
 log = structlog.get_logger(__name__)
 
 BAD_FRAMES_PER_MINUTE = 10
 GOODBYE_SECONDS = 1.0
+FLUSH_SECONDS = 0.5
+"""At the end, for what is committed to reach those who are to be told."""
 
 # RFC 6455, 7.4.1, and 1013 of the IANA registry.
 GOING_AWAY = 1001
@@ -70,13 +73,14 @@ class WebSocketDoor:
         self._services = services
         self._limits = limits
         self._open: Counter[str] = Counter()
+        self._last_words = LastWords(services)
 
     async def serve(self) -> None:
         """Serve the current WebSocket to its end."""
         connection: Connection = websocket.scope["state"]["connection"]
         with self._place_for(self._services.limits.address_of(websocket)):
             await websocket.accept()
-            client = Client(self._services, connection, self._limits)
+            client = Client(self._services, connection, self._limits, self._last_words)
             try:
                 ending = await client.run()
             except* Exception:
@@ -99,6 +103,26 @@ class WebSocketDoor:
                 del self._open[address]
 
 
+class LastWords:
+    """What was committed before the end is told before it. Asked for once, for all clients."""
+
+    def __init__(self, services: Services) -> None:
+        self._services = services
+        self._turn = trio.Lock()
+        self._said = False
+
+    async def said(self) -> None:
+        """Return once the hub has handed out all of the outbox, or could not in time."""
+        async with self._turn:
+            if self._said:
+                return
+            with trio.move_on_after(FLUSH_SECONDS), suppress(DatabaseUnavailable):
+                async with self._services.database.connection() as conn:
+                    head = await outbox.head(conn)
+                await self._services.hub.reached(head)
+            self._said = True
+
+
 async def _say_goodbye(connection: Connection, ending: Ending) -> None:
     with trio.move_on_after(GOODBYE_SECONDS):
         await websocket.close(ending.code, ending.reason)
@@ -110,8 +134,15 @@ async def _say_goodbye(connection: Connection, ending: Ending) -> None:
 class Client:
     """One accepted WebSocket."""
 
-    def __init__(self, services: Services, connection: Connection, limits: WebSocketLimits) -> None:
+    def __init__(
+        self,
+        services: Services,
+        connection: Connection,
+        limits: WebSocketLimits,
+        last_words: LastWords,
+    ) -> None:
         self._connection = connection
+        self._last_words = last_words
         self._limits = limits
         self._hub = services.hub
         self._subscriptions = Subscriptions(
@@ -132,7 +163,7 @@ class Client:
                 self._tasks.start_soon(self._write)
                 self._tasks.start_soon(self._pump, subscriber)
                 self._tasks.start_soon(self._heartbeat)
-                self._tasks.start_soon(self._watch_shutdown)
+                self._tasks.start_soon(self._watch_shutdown, subscriber)
                 await self._read(subscriber)
         finally:
             subscriber.close()
@@ -157,6 +188,9 @@ class Client:
                 elif await self._subscriptions.want(frame):
                     await self._replies.send(frame.payload.decode())
         except trio.EndOfChannel:
+            if not subscriber.overflowed:  # it was closed for the end, and all is passed on
+                self._end(GOING_AWAY, "the server is going away")
+                return
             self._end(TRY_AGAIN_LATER, "too slow: events were missed; subscribe again with since")
 
     async def _heartbeat(self) -> None:
@@ -168,8 +202,11 @@ class Client:
             if self._connection.heard_at < asked_at:
                 self._end(TRY_AGAIN_LATER, "no answer to ping")
 
-    async def _watch_shutdown(self) -> None:
+    async def _watch_shutdown(self, subscriber: Subscriber) -> None:
         await self._connection.going_away.wait()
+        await self._last_words.said()
+        subscriber.close()  # the pump passes on what is there, and ends
+        await trio.sleep(FLUSH_SECONDS)
         self._end(GOING_AWAY, "the server is going away")
 
     async def _read(self, subscriber: Subscriber) -> None:

@@ -190,6 +190,7 @@ class Hub:
         self._by_filter: dict[tuple[str, str | None], dict[Subscriber, None]] = {}
         self.position: int | None = None
         """Position of the last published row; None before the broadcaster has started."""
+        self._moved = trio.lowlevel.ParkingLot()
 
     def register(self, queue_size: int = SUBSCRIBER_QUEUE) -> Subscriber:
         """A new subscriber without subscriptions; close it when its client is gone."""
@@ -200,6 +201,7 @@ class Hub:
     def publish(self, row: OutboxRow) -> None:
         """Hand a row to everyone subscribed to its topic (and owner); rows come by position."""
         self.position = row.position
+        self._moved.unpark_all()
         receivers = dict(self._by_filter.get((row.topic, None), {}))
         if row.owner is not None:
             receivers |= self._by_filter.get((row.topic, row.owner), {})
@@ -209,11 +211,17 @@ class Hub:
         for subscriber in receivers:
             subscriber._offer(frame)
 
+    async def reached(self, position: int) -> None:
+        """Wait until what the outbox holds up to `position` is handed out, if anybody hands out."""
+        while self.position is not None and self.position < position:
+            await self._moved.park()
+
     def reset(self, position: int) -> None:
         """Go on from `position` after rows were missed: every subscriber has to start over."""
         for subscriber in list(self._subscribers):
             subscriber._cut()
         self.position = position
+        self._moved.unpark_all()
 
     def __len__(self) -> int:
         return len(self._subscribers)

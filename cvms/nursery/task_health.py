@@ -11,7 +11,7 @@ from cvms.config import Config
 WINDOW_SECONDS = 300.0
 CRASHES = 5
 """Failures within the window that make a crash loop. Outages are none: they are waited out."""
-HEALTHY_SECONDS = WINDOW_SECONDS / CRASHES
+HEALTHY_SECONDS = WINDOW_SECONDS / (CRASHES - 1)
 """A run that lasted this long ends a crash loop. One that fails less often is none to begin with,
 so nothing goes back and forth."""
 USUAL_SECONDS = 900.0

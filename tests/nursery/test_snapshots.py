@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -157,7 +158,7 @@ async def test_only_midnights_stay_for_good(database: Database) -> None:
     old = [at for at in times if at < midnight - 91 * DAY]
     assert old == [midnight - 93 * DAY, midnight - 92 * DAY]
     hours = [at for at in times if at >= midnight - 89 * DAY]
-    assert all(later - before == HOUR for before, later in zip(hours, hours[1:], strict=False))
+    assert all(later - before == HOUR for before, later in itertools.pairwise(hours))
     async with database.connection() as conn:
         await conn.execute("UPDATE balance_snapshots SET at = at - INTERVAL '88 days'")
         await conn.execute("UPDATE tvl_snapshots SET at = at - INTERVAL '88 days'")
