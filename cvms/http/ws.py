@@ -37,8 +37,9 @@ log = structlog.get_logger(__name__)
 
 BAD_FRAMES_PER_MINUTE = 10
 GOODBYE_SECONDS = 1.0
-FLUSH_SECONDS = 0.5
-"""At the end, for what is committed to reach those who are to be told."""
+FLUSH_SECONDS = 1.0
+PASS_ON_SECONDS = 0.5
+"""At the end: for what is committed to be handed out, and for each client to be sent it."""
 
 # RFC 6455, 7.4.1, and 1013 of the IANA registry.
 GOING_AWAY = 1001
@@ -149,7 +150,7 @@ class Client:
             services.database, program=str(services.programs.vault), limit=limits.subscriptions
         )
         self._guard = Guard(services, websocket.headers.get("Authorization"))
-        self._replies, self._outgoing = trio.open_memory_channel[str](0)
+        self._replies, self._outgoing = trio.open_memory_channel[str | None](0)
         self._bad_frames = Window(limit=BAD_FRAMES_PER_MINUTE, seconds=60.0)
         self._frames = Window(limit=limits.frames_per_second + 1, seconds=1.0)
         self._ending = Ending(INTERNAL_ERROR, "")
@@ -176,7 +177,8 @@ class Client:
 
     async def _write(self) -> None:
         async for text in self._outgoing:
-            await websocket.send(text)
+            if text is not None:
+                await websocket.send(text)
 
     async def _pump(self, subscriber: Subscriber) -> None:
         try:
@@ -189,6 +191,7 @@ class Client:
                     await self._replies.send(frame.payload.decode())
         except trio.EndOfChannel:
             if not subscriber.overflowed:  # it was closed for the end, and all is passed on
+                await self._replies.send(None)  # taken when what came before is written
                 self._end(GOING_AWAY, "the server is going away")
                 return
             self._end(TRY_AGAIN_LATER, "too slow: events were missed; subscribe again with since")
@@ -204,9 +207,10 @@ class Client:
 
     async def _watch_shutdown(self, subscriber: Subscriber) -> None:
         await self._connection.going_away.wait()
-        await self._last_words.said()
-        subscriber.close()  # the pump passes on what is there, and ends
-        await trio.sleep(FLUSH_SECONDS)
+        with trio.move_on_after(FLUSH_SECONDS + PASS_ON_SECONDS):
+            await self._last_words.said()
+            subscriber.close()  # the pump passes on what is there, and ends
+            await trio.sleep_forever()
         self._end(GOING_AWAY, "the server is going away")
 
     async def _read(self, subscriber: Subscriber) -> None:

@@ -59,11 +59,11 @@ async def test_what_is_committed_is_told_before_the_socket_closes(service: Servi
         await service.publish(event("deposit_event", 1))
         async with service.database.transaction() as conn:
             await outbox.append(conn, [event("deposit_event", number) for number in range(2, 30)])
+            rows = await outbox.after(conn, 1)
         service.shutdown.set()
         await trio.testing.wait_all_tasks_blocked()
-        async with service.database.connection() as conn:
-            for row in await outbox.after(conn, 1):
-                service.hub.publish(row)  # as the broadcaster does, a moment later
+        for row in rows:
+            service.hub.publish(row)  # as the broadcaster does, a moment later
         got = [(await frame(socket))["data"]["number"] for _ in range(29)]
         assert got == list(range(1, 30))
         assert (await closing(socket)).code == 1001
