@@ -14,13 +14,21 @@ from solders.keypair import Keypair
 
 from cvms.chain.rpc import open_rpc
 from cvms.metrics import Metrics
-from cvms.nursery import monitor as module
 from cvms.nursery.alert_rules import Bounds
 from cvms.nursery.broadcaster import Broadcaster
 from cvms.nursery.channels import Board, Hub, OutboxWake
 from cvms.nursery.indexer import Progress
 from cvms.nursery.monitor import Monitor
-from cvms.store import alerts, analytics, history, outbox, reconciliation, submissions, vault_books
+from cvms.store import (
+    alert_books,
+    alerts,
+    analytics,
+    history,
+    outbox,
+    reconciliation,
+    submissions,
+    vault_books,
+)
 from cvms.store.alert_books import Hook
 from cvms.store.alerts import AlertRow
 from cvms.store.database import Database, open_database
@@ -136,7 +144,7 @@ async def test_killed_in_the_middle_nothing_is_lost(
         raise RuntimeError("killed")
 
     with monkeypatch.context() as patched:
-        patched.setattr(module.alert_books, "observe", killed)
+        patched.setattr(alert_books, "observe", killed)
         async with watching(database) as monitor:
             with pytest.raises(RuntimeError, match="killed"):
                 await monitor.look()
@@ -331,7 +339,7 @@ async def test_a_quarantined_transaction_is_told_until_a_person_has_looked(
         [row] = await stored(database)
         assert (row.kind, row.severity, row.count) == ("submission_quarantined", "critical", 1)
         async with database.transaction() as conn:
-            await module.alert_books.acknowledge(conn, row.id, by="admin:carol", hook=None)
+            await alert_books.acknowledge(conn, row.id, by="admin:carol", hook=None)
         await monitor.look()
     [row] = await stored(database)
     assert (row.state, row.acknowledged_by) == ("resolved", "admin:carol")
