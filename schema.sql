@@ -583,3 +583,156 @@ CREATE TABLE IF NOT EXISTS told (
     data JSONB NOT NULL,
     told_at TIMESTAMPTZ NOT NULL
 );
+
+-- migration 12: what falls due in vaults, and who was told of it
+
+-- Each timelock and each pending withdrawal of the vaults' rows: the `place`th of those that fall
+-- due in one second, which is what its owner is told of once. `due_at` is the chain's time in Unix
+-- seconds. A withdrawal may ask for more than any vault holds, so `amount` is NUMERIC. One that is
+-- in its vault no more stays until it is pruned, and comes back should a fork bring it back.
+CREATE TABLE IF NOT EXISTS maturities (
+    owner TEXT NOT NULL,
+    kind TEXT NOT NULL CHECK (kind IN ('timelock', 'withdrawal')),
+    due_at BIGINT NOT NULL,
+    place INTEGER NOT NULL,
+    vault TEXT NOT NULL,
+    amount NUMERIC NOT NULL,
+    live BOOLEAN NOT NULL DEFAULT TRUE,
+    soon_told_at TIMESTAMPTZ,
+    told_at TIMESTAMPTZ,
+    changed_at TIMESTAMPTZ NOT NULL DEFAULT now(),
+    PRIMARY KEY (owner, kind, due_at, place)
+);
+CREATE INDEX IF NOT EXISTS maturities_soon ON maturities (due_at)
+    WHERE live AND kind = 'timelock' AND soon_told_at IS NULL AND told_at IS NULL;
+CREATE INDEX IF NOT EXISTS maturities_due ON maturities (due_at) WHERE live AND told_at IS NULL;
+CREATE INDEX IF NOT EXISTS maturities_to_release ON maturities (due_at)
+    WHERE live AND kind = 'timelock';
+CREATE INDEX IF NOT EXISTS maturities_gone ON maturities (changed_at) WHERE NOT live;
+
+-- A trigger, so that they follow the vault's row whoever writes it, forward or back.
+CREATE OR REPLACE FUNCTION follow_maturities() RETURNS TRIGGER LANGUAGE plpgsql AS $$
+BEGIN
+    IF TG_OP = 'DELETE' THEN
+        UPDATE maturities
+        SET live = FALSE, changed_at = now()
+        WHERE owner = OLD.owner AND live;
+        RETURN NULL;
+    END IF;
+    WITH entry AS (
+        SELECT 'timelock' AS kind, nth, item ->> 'unlock_time' AS due_at, item ->> 'amount' AS amount
+        FROM jsonb_array_elements(NEW.state -> 'timelocks') WITH ORDINALITY AS each (item, nth)
+        UNION ALL
+        SELECT 'withdrawal', nth, item ->> 'executable_at', item ->> 'amount'
+        FROM jsonb_array_elements(NEW.state -> 'pending_withdrawals')
+            WITH ORDINALITY AS each (item, nth)
+    ), placed AS (
+        SELECT kind, due_at::BIGINT AS due_at, amount::NUMERIC AS amount,
+               row_number() OVER (PARTITION BY kind, due_at ORDER BY nth) AS place
+        FROM entry
+    ), gone AS (
+        UPDATE maturities
+        SET live = FALSE, changed_at = now()
+        WHERE owner = NEW.owner
+          AND live
+          AND (kind, due_at, place) NOT IN (SELECT kind, due_at, place FROM placed)
+    )
+    INSERT INTO maturities (owner, kind, due_at, place, vault, amount)
+    SELECT NEW.owner, kind, due_at, place, NEW.vault, amount
+    FROM placed
+    ON CONFLICT (owner, kind, due_at, place) DO UPDATE SET
+        vault = EXCLUDED.vault,
+        amount = EXCLUDED.amount,
+        live = TRUE,
+        changed_at = now()
+    WHERE (maturities.vault, maturities.amount, maturities.live)
+        IS DISTINCT FROM (EXCLUDED.vault, EXCLUDED.amount, TRUE);
+    RETURN NULL;
+END
+$$;
+
+DROP TRIGGER IF EXISTS maturities_follow_new ON vaults;
+CREATE TRIGGER maturities_follow_new AFTER INSERT OR DELETE ON vaults
+    FOR EACH ROW EXECUTE FUNCTION follow_maturities();
+DROP TRIGGER IF EXISTS maturities_follow ON vaults;
+CREATE TRIGGER maturities_follow AFTER UPDATE ON vaults
+    FOR EACH ROW
+    WHEN (
+        (OLD.state -> 'timelocks') IS DISTINCT FROM (NEW.state -> 'timelocks')
+        OR (OLD.state -> 'pending_withdrawals') IS DISTINCT FROM (NEW.state -> 'pending_withdrawals')
+    )
+    EXECUTE FUNCTION follow_maturities();
+
+-- What an older database holds already.
+INSERT INTO maturities (owner, kind, due_at, place, vault, amount)
+SELECT owner, kind, due_at, row_number() OVER (PARTITION BY owner, kind, due_at ORDER BY nth), vault,
+       amount
+FROM (
+    SELECT owner, vault, 'timelock' AS kind, nth, (item ->> 'unlock_time')::BIGINT AS due_at,
+           (item ->> 'amount')::NUMERIC AS amount
+    FROM vaults
+    CROSS JOIN jsonb_array_elements(state -> 'timelocks') WITH ORDINALITY AS each (item, nth)
+    UNION ALL
+    SELECT owner, vault, 'withdrawal', nth, (item ->> 'executable_at')::BIGINT,
+           (item ->> 'amount')::NUMERIC
+    FROM vaults
+    CROSS JOIN jsonb_array_elements(state -> 'pending_withdrawals')
+        WITH ORDINALITY AS each (item, nth)
+) AS entry
+ON CONFLICT (owner, kind, due_at, place) DO NOTHING;
+
+-- The owners whose vaults a transaction for several is about; none where `owner` says it.
+ALTER TABLE submissions ADD COLUMN IF NOT EXISTS owners TEXT[] NOT NULL DEFAULT '{}';
+
+-- migration 13: what yield protocols pay, and whose yield the service compounds
+
+-- Each reading of a configured source: a rate, or why there is none (`reason`). Rates are fractions
+-- of 1 a year; whatever an account may hold is NUMERIC. Pruned after a year.
+CREATE TABLE IF NOT EXISTS protocol_apy (
+    protocol TEXT NOT NULL,
+    address TEXT NOT NULL,
+    source_slot BIGINT NOT NULL,
+    chain_time BIGINT NOT NULL,
+    read_at TIMESTAMPTZ NOT NULL DEFAULT now(),
+    mint TEXT,
+    supply_apr NUMERIC,
+    supply_apy NUMERIC,
+    borrow_apr NUMERIC,
+    utilization NUMERIC,
+    supplied NUMERIC,
+    borrowed NUMERIC,
+    updated_slot NUMERIC,
+    updated_time NUMERIC,
+    reason TEXT,
+    detail TEXT,
+    PRIMARY KEY (protocol, address, source_slot),
+    CONSTRAINT rate_or_reason CHECK ((reason IS NULL) = (supply_apy IS NOT NULL))
+);
+CREATE INDEX IF NOT EXISTS protocol_apy_newest ON protocol_apy (protocol, address, read_at DESC);
+CREATE INDEX IF NOT EXISTS protocol_apy_by_age ON protocol_apy (read_at);
+
+-- Whether an owner has the service compound, and from which amount on. One row for each program
+-- that was ever named; off is a row too.
+CREATE TABLE IF NOT EXISTS yield_policies (
+    owner TEXT NOT NULL,
+    yield_program TEXT NOT NULL,
+    auto_compound BOOLEAN NOT NULL,
+    min_amount BIGINT NOT NULL CHECK (min_amount > 0),
+    updated_at TIMESTAMPTZ NOT NULL DEFAULT now(),
+    PRIMARY KEY (owner, yield_program)
+);
+CREATE INDEX IF NOT EXISTS yield_policies_on ON yield_policies (yield_program, owner)
+    WHERE auto_compound;
+
+-- migration 15: which of several replicas leads
+
+-- Until when the holder of the advisory lock may act (store/leadership.py), and how far its indexer
+-- has come, for those replicas that have none.
+CREATE TABLE IF NOT EXISTS leadership (
+    one BOOLEAN PRIMARY KEY DEFAULT TRUE CHECK (one),
+    holder TEXT NOT NULL,
+    term BIGINT NOT NULL CHECK (term > 0),
+    until TIMESTAMPTZ NOT NULL,
+    indexed_slot BIGINT CHECK (indexed_slot >= 0),
+    indexer_problem TEXT
+);

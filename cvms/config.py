@@ -98,6 +98,11 @@ class Config:
     # As it was set: what the protocols are is for the composition root to know.
     yield_sources: str = ""
     yield_rates_seconds: float = 60.0
+    timelock_notice_seconds: int = 3_600
+    timelock_release: bool = True
+    yield_compound_min_amount: int = 100_000
+    yield_compound_seconds: float = 600.0
+    operator_max_fee: int = 25_000
     indexer_max_lag_slots: int = 50
     sign_in: SignIn = field(default_factory=SignIn)
     rates: Rates = field(default_factory=Rates)
@@ -153,6 +158,15 @@ def load_config(environ: Mapping[str, str]) -> Config:
         webhook_private_addresses=private,
         yield_sources=environ.get("YIELD_SOURCES", ""),
         yield_rates_seconds=read("YIELD_RATES_SECONDS", _seconds, "60", "seconds, above 0"),
+        timelock_notice_seconds=read(
+            "TIMELOCK_NOTICE_SECONDS", _notice_seconds, "3600", "whole seconds, 0 to 1000000000"
+        ),
+        timelock_release=read("TIMELOCK_RELEASE", _switch, "on", "on or off"),
+        yield_compound_min_amount=read(
+            "YIELD_COMPOUND_MIN_AMOUNT", _amount, "100000", "a whole number of token units"
+        ),
+        yield_compound_seconds=read("YIELD_COMPOUND_SECONDS", _seconds, "600", "seconds, above 0"),
+        operator_max_fee=read("OPERATOR_MAX_FEE", _fee, "25000", "lamports, 5000 or more"),
         indexer_max_lag_slots=read(
             "INDEXER_MAX_LAG_SLOTS", _amount, "50", "a whole number of slots, 0 or more"
         ),
@@ -303,6 +317,20 @@ def _seconds(raw: str) -> float:
     if not 0 < seconds < 1e9:
         raise ValueError
     return seconds
+
+
+def _notice_seconds(raw: str) -> int:
+    seconds = int(raw)
+    if not 0 <= seconds <= 10**9:
+        raise ValueError
+    return seconds
+
+
+def _fee(raw: str) -> int:
+    lamports = int(raw)
+    if not 5_000 <= lamports < 2**63:  # what one signature costs: nothing lands for less
+        raise ValueError
+    return lamports
 
 
 def _rate(raw: str) -> Rate | None:

@@ -13,9 +13,10 @@ from cvms.chain.transactions import (
     BuiltTransaction,
     with_budget,
 )
-from cvms.chain.types import Programs
+from cvms.chain.types import Lamports, Programs
 
 DEFAULT_PRICE_CAP = 100_000  # micro-lamports a unit: 0.00002 SOL for 200,000 units
+LAMPORTS_PER_SIGNATURE = 5_000
 _BUDGET_INSTRUCTION_UNITS = 150  # the price instruction is added after the simulation
 _MOST_ADDRESSES = 128  # getRecentPrioritizationFees takes no more
 
@@ -49,6 +50,18 @@ def price_among(fees: Sequence[int], cap: int) -> int:
     """The third quartile of recent fees, at most `cap`; 0 when nothing was paid lately."""
     ranked = sorted(fees)
     return min(ranked[len(ranked) * 3 // 4], cap) if ranked else 0
+
+
+def within_fee(built: BuiltTransaction, most: Lamports) -> BuiltTransaction:
+    """The same transaction at a price at which its whole fee is at most `most`.
+
+    What the signatures cost is not ours to lower: there the price is 0.
+    """
+    left = max(0, most - LAMPORTS_PER_SIGNATURE * len(built.signers))
+    price = left * 1_000_000 // built.compute_unit_limit
+    if built.compute_unit_price <= price:
+        return built
+    return with_budget(built, compute_unit_limit=built.compute_unit_limit, compute_unit_price=price)
 
 
 def compute_unit_limit(consumed: int) -> int:

@@ -29,6 +29,7 @@ from cvms.http import (
     twofa,
     vault,
     vaults,
+    yield_policies,
     yields,
 )
 from cvms.http.cors import Cors
@@ -103,6 +104,7 @@ def create_app(
         *analytics.ROUTES,
         *positions.ROUTES,
         *yields.ROUTES,
+        *yield_policies.ROUTES,
         *governance.ROUTES,
         *policies.ROUTES,
         *administration.ROUTES,
@@ -116,4 +118,6 @@ def create_app(
     register_docs(app, routes)
     door = WebSocketDoor(services, websocket_limits or WebSocketLimits())
     app.add_websocket("/ws", "ws", door.serve)
+    app.background.append(door.heartbeat.run)
+    app.last_words.append(door.last_words)
     return app

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
+
 import structlog
 import trio
 from psycopg import IsolationLevel
@@ -17,6 +19,8 @@ log = structlog.get_logger(__name__)
 LOOK_SECONDS = 5.0
 """Look at least this often, should a notification ever be lost."""
 PAGE = 1000
+RUN = 64
+"""Rows handed on at once, so that each client is written to once for them all; then others run."""
 
 
 class Broadcaster:
@@ -62,9 +66,10 @@ class Broadcaster:
             if not rows:
                 self._go_to(head)
                 return
-            for row in rows:
-                self._go_to(row.position - 1)
-                self._hub.publish(row)
+            for run in _runs(rows):
+                self._go_to(run[0].position - 1)
+                self._hub.publish(run)
+                await trio.lowlevel.checkpoint()
 
     async def _read(self, position: int | None) -> tuple[list[OutboxRow], int]:
         # One snapshot: a row is below the head read with it or it is not there yet.
@@ -81,3 +86,13 @@ class Broadcaster:
             # Pruned before they were published, or the database is another one, restored.
             log.error("outbox_rows_missed", after=self._hub.position, until=position)
             self._hub.reset(position)
+
+
+def _runs(rows: Sequence[OutboxRow]) -> Iterator[Sequence[OutboxRow]]:
+    """The rows in pieces of at most RUN, without a jump in position inside one."""
+    first = 0
+    for last in range(1, len(rows) + 1):
+        whole = last - first == RUN or last == len(rows)
+        if whole or rows[last].position != rows[last - 1].position + 1:
+            yield rows[first:last]
+            first = last

@@ -3,8 +3,8 @@
 | channel | bound | when full |
 |---|---|---|
 | `IndexedBatch`, indexer → reconciler | `INDEXED_QUEUE` batches | the indexer waits |
-| `Wake` (submitter, broadcaster, balances) | one | a second wake is the same wake |
-| `Hub`, broadcaster → each WebSocket client | `SUBSCRIBER_QUEUE` frames | that client is closed |
+| `Wake` (submitter, broadcaster, balances, timelocks) | one | a second wake is the same wake |
+| `Hub`, broadcaster → each WebSocket client | the client's own | that client is closed |
 
 Nothing of value is held here only: what is lost with the process is read again from the database.
 """
@@ -15,18 +15,19 @@ from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, Protocol
 
 import msgspec
 import trio
 
 from cvms.nursery.task_health import Pulse, Trouble, after_failure, trouble
+from cvms.nursery.ws_wire import text_frame
 
 if TYPE_CHECKING:
     from cvms.store.outbox import OutboxRow
 
-INDEXED_QUEUE = 256
-SUBSCRIBER_QUEUE = 256
+Filter = tuple[str, str | None]
+"""A topic, of one owner or of all."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,15 +113,21 @@ class TvlWake(Wake):
     """Tells the balances task that vaults have moved."""
 
 
+class TimelockWake(Wake):
+    """Tells the timelocks task that vaults hold something that falls due."""
+
+
 @dataclass(frozen=True, slots=True)
 class OutboxFrame:
-    """One event as every subscriber gets it: where it stands, and the JSON to write as it is."""
+    """One event as every subscriber gets it: where it stands, and the bytes to write as they are,
+    a WebSocket message.
+    """
 
     position: int
     topic: str
     seq: int
     owner: str | None
-    payload: bytes
+    wire: bytes
 
 
 def outbox_frame(row: OutboxRow) -> OutboxFrame:
@@ -136,80 +143,54 @@ def outbox_frame(row: OutboxRow) -> OutboxFrame:
             "data": row.data,
         }
     )
-    return OutboxFrame(row.position, row.topic, row.seq, row.owner, payload)
+    return OutboxFrame(row.position, row.topic, row.seq, row.owner, text_frame(payload))
 
 
-class Subscriber:
-    """One client of the hub: its filters and its bounded queue. Made by `Hub.register`."""
+class Subscriber(Protocol):
+    """One client of the hub. It bounds what it keeps, and never makes the hub wait."""
 
-    def __init__(self, hub: Hub, queue_size: int) -> None:
-        self._hub = hub
-        self._send, self._receive = trio.open_memory_channel[OutboxFrame](queue_size)
-        self.overflowed = False
-        """True once closed because frames were lost to it; the client has to start over."""
+    def offer(self, frame: OutboxFrame) -> None:
+        """Take a frame of one of its filters; frames come in order of position."""
 
-    def subscribe(self, topic: str, owner: str | None = None) -> None:
-        """Receive a topic from now on: of one owner, or of all when `owner` is None."""
-        self._hub._subscribe(self, (topic, owner))
+    def flush(self) -> None:
+        """Called once after some offers: the time to send."""
 
-    def unsubscribe(self, topic: str, owner: str | None = None) -> None:
-        """Undo one `subscribe`; unknown subscriptions are no-ops. Queued frames still arrive."""
-        self._hub._unsubscribe(self, (topic, owner))
-
-    async def receive(self) -> OutboxFrame:
-        """The next frame, in order of position. Raises trio.EndOfChannel once closed and drained.
-
-        After an overflow the end comes at once: what is queued is no longer all there was.
-        """
-        if self.overflowed:
-            raise trio.EndOfChannel
-        return await self._receive.receive()
-
-    def close(self) -> None:
-        """Leave the hub. Idempotent."""
-        self._hub._forget(self)
-        self._send.close()
-
-    def _offer(self, frame: OutboxFrame) -> None:
-        try:
-            self._send.send_nowait(frame)
-        except trio.WouldBlock:
-            self._cut()
-
-    def _cut(self) -> None:
-        self.overflowed = True
-        self.close()
+    def cut(self) -> None:
+        """Rows were missed: the client has to start over. It is forgotten already."""
 
 
 class Hub:
     """Fans outbox rows out to subscribers, in order of position. Publishing never waits."""
 
     def __init__(self) -> None:
-        self._subscribers: dict[Subscriber, set[tuple[str, str | None]]] = {}
+        self._subscribers: dict[Subscriber, set[Filter]] = {}
         # Dicts as ordered sets: fan-out order is registration order.
-        self._by_filter: dict[tuple[str, str | None], dict[Subscriber, None]] = {}
+        self._by_filter: dict[Filter, dict[Subscriber, None]] = {}
         self.position: int | None = None
         """Position of the last published row; None before the broadcaster has started."""
         self._moved = trio.lowlevel.ParkingLot()
 
-    def register(self, queue_size: int = SUBSCRIBER_QUEUE) -> Subscriber:
-        """A new subscriber without subscriptions; close it when its client is gone."""
-        subscriber = Subscriber(self, queue_size)
+    def register(self, subscriber: Subscriber) -> None:
+        """Let a subscriber in, without filters; `forget` it when its client is gone."""
         self._subscribers[subscriber] = set()
-        return subscriber
 
-    def publish(self, row: OutboxRow) -> None:
-        """Hand a row to everyone subscribed to its topic (and owner); rows come by position."""
-        self.position = row.position
+    def publish(self, rows: Iterable[OutboxRow]) -> None:
+        """Hand rows to everyone subscribed to their topic (and owner); they come by position."""
+        offered: dict[Subscriber, None] = {}
+        for row in rows:
+            self.position = row.position
+            receivers = self._by_filter.get((row.topic, None), {})
+            if row.owner is not None:
+                receivers = receivers | self._by_filter.get((row.topic, row.owner), {})
+            if not receivers:
+                continue
+            frame = outbox_frame(row)
+            offered |= receivers
+            for subscriber in list(receivers):
+                subscriber.offer(frame)
+        for subscriber in offered:
+            subscriber.flush()
         self._moved.unpark_all()
-        receivers = dict(self._by_filter.get((row.topic, None), {}))
-        if row.owner is not None:
-            receivers |= self._by_filter.get((row.topic, row.owner), {})
-        if not receivers:
-            return
-        frame = outbox_frame(row)
-        for subscriber in receivers:
-            subscriber._offer(frame)
 
     async def reached(self, position: int) -> None:
         """Wait until what the outbox holds up to `position` is handed out, if anybody hands out."""
@@ -219,29 +200,35 @@ class Hub:
     def reset(self, position: int) -> None:
         """Go on from `position` after rows were missed: every subscriber has to start over."""
         for subscriber in list(self._subscribers):
-            subscriber._cut()
+            self.forget(subscriber)
+            subscriber.cut()
         self.position = position
         self._moved.unpark_all()
 
     def __len__(self) -> int:
         return len(self._subscribers)
 
-    def _subscribe(self, subscriber: Subscriber, filter_: tuple[str, str | None]) -> None:
+    def subscribe(self, subscriber: Subscriber, topic: str, owner: str | None = None) -> None:
+        """Offer it a topic from now on: of one owner, or of all when `owner` is None."""
         if subscriber in self._subscribers:
-            self._subscribers[subscriber].add(filter_)
-            self._by_filter.setdefault(filter_, {})[subscriber] = None
+            self._subscribers[subscriber].add((topic, owner))
+            self._by_filter.setdefault((topic, owner), {})[subscriber] = None
 
-    def _unsubscribe(self, subscriber: Subscriber, filter_: tuple[str, str | None]) -> None:
-        self._subscribers.get(subscriber, set()).discard(filter_)
-        receivers = self._by_filter.get(filter_, {})
+    def unsubscribe(self, subscriber: Subscriber, topic: str, owner: str | None = None) -> None:
+        """Undo one `subscribe`; unknown filters are no-ops."""
+        self._subscribers.get(subscriber, set()).discard((topic, owner))
+        receivers = self._by_filter.get((topic, owner), {})
         receivers.pop(subscriber, None)
         if not receivers:
-            self._by_filter.pop(filter_, None)
+            self._by_filter.pop((topic, owner), None)
 
-    def _forget(self, subscriber: Subscriber) -> None:
-        for filter_ in self._subscribers.get(subscriber, set()).copy():
-            self._unsubscribe(subscriber, filter_)
-        self._subscribers.pop(subscriber, None)
+    def forget(self, subscriber: Subscriber) -> None:
+        """Offer it nothing any more. Idempotent."""
+        for topic, owner in self._subscribers.pop(subscriber, set()):
+            receivers = self._by_filter[topic, owner]
+            receivers.pop(subscriber, None)
+            if not receivers:
+                del self._by_filter[topic, owner]
 
 
 @dataclass(frozen=True, slots=True)
@@ -253,8 +240,10 @@ class Part:
     since: datetime
 
 
-TaskCondition = Literal["starting", "running", "waiting", "backoff", "finished"]
-"""`waiting`: for an outage of what it depends on to end; `backoff`: after a failure."""
+TaskCondition = Literal["starting", "running", "waiting", "backoff", "finished", "standby"]
+"""`waiting`: for an outage of what it depends on to end; `backoff`: after a failure; `standby`:
+another replica runs it.
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -283,6 +272,8 @@ class Board:
         self._tasks: dict[str, TaskState] = {}
         self._troubled: dict[str, datetime] = {}
         self._clock = clock
+        self.was_ready = trio.Event()
+        """Set once every part has been ok at the same time."""
 
     @property
     def ready(self) -> bool:
@@ -318,6 +309,8 @@ class Board:
         unchanged = before is not None and before.ok == ok
         since = before.since if before is not None and unchanged else datetime.now(UTC)
         self._parts[name] = Part(ok, detail, since)
+        if self.ready:
+            self.was_ready.set()
 
     def task_is(self, name: str, state: TaskCondition, *, error: str | None = None) -> None:
         """Record what a task does now; an error counts as one restart to come."""

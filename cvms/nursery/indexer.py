@@ -20,8 +20,8 @@ from cvms.chain.types import Commitment, Programs, Slot
 from cvms.errors import GapNotClosed, RpcError
 from cvms.metrics import Metrics
 from cvms.nursery.apply import apply_batch
-from cvms.nursery.batch import BatchReader
-from cvms.nursery.channels import Board, IndexedBatch, OutboxWake, TvlWake
+from cvms.nursery.batch import Batch, BatchReader
+from cvms.nursery.channels import Board, IndexedBatch, OutboxWake, TimelockWake, TvlWake
 from cvms.nursery.gap import read_gap
 from cvms.store import cursor as cursors
 from cvms.store.cache import BalanceCache
@@ -67,6 +67,7 @@ class Indexer:
         indexed: trio.MemorySendChannel[IndexedBatch],
         outbox_wake: OutboxWake,
         tvl_wake: TvlWake,
+        timelock_wake: TimelockWake,
         cache: BalanceCache,
         board: Board,
         metrics: Metrics,
@@ -82,6 +83,7 @@ class Indexer:
         self._indexed = indexed
         self._outbox_wake = outbox_wake
         self._tvl_wake = tvl_wake
+        self._timelock_wake = timelock_wake
         self._cache = cache
         self._board = board
         self._metrics = metrics
@@ -92,7 +94,12 @@ class Indexer:
         """Follow the chain until cancelled. Raises what a round raises; run again, it goes on."""
         send, receive = trio.open_memory_channel[Subscribed | LogNotice](NOTICES)
         async with trio.open_nursery() as nursery:
-            watch = partial(watch_logs, commitment=Commitment.CONFIRMED, notices=send)
+            watch = partial(
+                watch_logs,
+                commitment=Commitment.CONFIRMED,
+                notices=send,
+                newest=lambda: self._rpc.newest_slot,
+            )
             nursery.start_soon(watch, self._ws_urls, self._program)
             while True:
                 complete = await self._round()
@@ -153,6 +160,8 @@ class Indexer:
         await self._cache.forget(*indexed.owners)
         self._outbox_wake.wake()
         self._tvl_wake.wake()
+        if _falls_due(batch):
+            self._timelock_wake.wake()
         await self._indexed.send(indexed)
         return to
 
@@ -168,6 +177,12 @@ def _cursor_after(program: str, before: Cursor | None, passed: Sequence[Signatur
     applied += [info.signature for info in passed]
     previous = applied[-2] if len(applied) > 1 else None
     return Cursor(program, passed[-1].slot, applied[-1], previous)
+
+
+def _falls_due(batch: Batch) -> bool:
+    """Whether any of its vaults holds what waits for its time."""
+    vaults = [each.vault for each in batch.vaults if each.vault is not None]
+    return any(vault.timelocks or vault.pending_withdrawals for vault in vaults)
 
 
 def _drain(notices: trio.MemoryReceiveChannel[Subscribed | LogNotice]) -> None:

@@ -15,9 +15,11 @@ from cvms.store import (
     nonces,
     outbox,
     proposals,
+    rates,
     reconciliation,
     snapshots,
     submissions,
+    timelocks,
     twofa,
 )
 from cvms.store.database import Database
@@ -35,6 +37,8 @@ RECONCILIATION_AGE = timedelta(days=90)
 PROPOSAL_AGE = timedelta(days=90)
 DELIVERY_AGE = timedelta(days=30)
 ALERT_AGE = timedelta(days=90)
+MATURITY_AGE = timedelta(days=7)
+APY_AGE = timedelta(days=366)
 
 
 class Retention:
@@ -64,3 +68,5 @@ class Retention:
             await deliveries.prune(conn, DELIVERY_AGE)
             await alerts.prune(conn, ALERT_AGE)
             await snapshots.prune(conn, HOURLY_AGE)
+            await timelocks.prune(conn, MATURITY_AGE)
+            await rates.prune(conn, APY_AGE)

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import platform
 import signal
+import socket
 from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
@@ -12,9 +15,9 @@ import httpx
 import structlog
 import trio
 
-from cvms.chain.protocols.sources import YieldSource, parse_yield_sources
+from cvms.chain.protocols.sources import YieldSource, parse_yield_sources, pools_among
 from cvms.chain.rpc import Rpc, open_rpc
-from cvms.chain.types import Programs
+from cvms.chain.types import Lamports, Programs
 from cvms.config import Config
 from cvms.errors import ConfigurationError
 from cvms.http import create_app, serve_http
@@ -23,25 +26,33 @@ from cvms.metrics import Metrics
 from cvms.nursery.alert_rules import bounds_of
 from cvms.nursery.balances import Balances
 from cvms.nursery.broadcaster import Broadcaster
+from cvms.nursery.calls import Calls
 from cvms.nursery.channels import (
     Board,
     Hub,
     OutboxWake,
     Reconciliations,
     SubmitWake,
+    TimelockWake,
     TvlWake,
 )
+from cvms.nursery.compounding import Compounding
 from cvms.nursery.health import Health
 from cvms.nursery.indexer import Indexer, Progress
+from cvms.nursery.leader import Leader
 from cvms.nursery.monitor import Monitor
 from cvms.nursery.reconciler import Reconciler
+from cvms.nursery.releases import Releases
 from cvms.nursery.retention import Retention
 from cvms.nursery.settler import Settler
 from cvms.nursery.snapshots import Snapshots
 from cvms.nursery.submitter import Submitter
 from cvms.nursery.supervision import supervise
 from cvms.nursery.task_health import seconds_expected
+from cvms.nursery.timelocks import Timelocks
+from cvms.nursery.unasked import Operator
 from cvms.nursery.webhooks import AlertsQueue, SignersQueue, Webhooks
+from cvms.nursery.yields import YieldRates
 from cvms.store.alert_books import hook_of
 from cvms.store.cache import BalanceCache, balance_cache
 from cvms.store.database import Database, open_database
@@ -66,12 +77,13 @@ class Parts:
     limiter: Limiter
     metrics: Metrics
     yield_sources: tuple[YieldSource, ...]
+    board: Board
     hub: Hub = field(default_factory=Hub)
-    board: Board = field(default_factory=Board)
     progress: Progress = field(default_factory=Progress)
     submit_wake: SubmitWake = field(default_factory=SubmitWake)
     outbox_wake: OutboxWake = field(default_factory=OutboxWake)
     tvl_wake: TvlWake = field(default_factory=TvlWake)
+    timelock_wake: TimelockWake = field(default_factory=TimelockWake)
     reconciliations: Reconciliations = field(default_factory=Reconciliations)
 
 
@@ -80,10 +92,13 @@ async def serve(
     *,
     task_status: trio.TaskStatus[str] = trio.TASK_STATUS_IGNORED,
     shutdown: trio.Event | None = None,
+    listener: socket.socket | None = None,
+    board: Board | None = None,
 ) -> None:
     """Run the whole service until SIGTERM, SIGINT, `shutdown` or a cancellation.
 
-    Reports its URL once it listens; the database and the chain may come later, /ready says so.
+    Listens where the settings say, or on `listener`, which other processes may share. Reports its
+    URL once it does; the database and the chain may come later, /ready and `board` say so.
     Ends in order within `config.shutdown_deadline` seconds, also when cancelled: the requests under
     way are answered, WebSockets are closed with 1001, then the tasks end. Raises ConfigurationError
     when it cannot listen, or when a task finds a setting that it cannot work with.
@@ -94,7 +109,14 @@ async def serve(
             watch.start_soon(_stop_on_signal, stop)
             watch.start_soon(_stop_when_cancelled, stop)
             with trio.CancelScope(shield=True) as orderly:
-                await _serve(config, task_status=task_status, stop=stop, orderly=orderly)
+                await _serve(
+                    config,
+                    task_status=task_status,
+                    stop=stop,
+                    orderly=orderly,
+                    listener=listener,
+                    board=board or Board(),
+                )
             watch.cancel_scope.cancel()
     except BaseExceptionGroup as group:
         raise _only(group) from None
@@ -107,6 +129,8 @@ async def _serve(
     task_status: trio.TaskStatus[str],
     stop: trio.Event,
     orderly: trio.CancelScope,
+    listener: socket.socket | None,
+    board: Board,
 ) -> None:
     async with AsyncExitStack() as stack:
         metrics = Metrics()
@@ -120,29 +144,49 @@ async def _serve(
             metrics=metrics,
             limiter=limiter(redis, metrics=metrics),
             yield_sources=parse_yield_sources(config.yield_sources),
+            board=board,
         )
         if config.admin_jwt_secret is None:
             log.warning("administrators_routes_are_off", unset="ADMIN_JWT_SECRET")
         if not config.data_encryption_keys:
             log.warning("second_factors_are_off", unset="DATA_ENCRYPTION_KEYS")
-        watched = partial(supervise, board=parts.board, metrics=metrics)
+        watched = partial(_watched, parts)
         prepared = trio.Event()
         async with trio.open_nursery() as background:
-            background.start_soon(partial(watched, "health", _health(parts).run, expected=30.0))
+            background.start_soon(watched, "health", _health(parts).run)
             schema = partial(_prepare, parts.database, prepared)
             background.start_soon(partial(watched, "schema", schema, finite=True))
-            for name, run in _tasks(parts):
-                expected = seconds_expected(name, config)
-                background.start_soon(
-                    partial(watched, name, partial(_once, prepared, run), expected=expected)
-                )
+            for name, run in _everywhere(parts):
+                background.start_soon(watched, name, partial(_once, prepared, run))
+            leader = Leader(
+                database=parts.database,
+                tasks=partial(_lead, parts, watched),
+                name=f"{platform.node()}:{os.getpid()}",
+                progress=parts.progress,
+                board=board,
+                metrics=metrics,
+            )
+            background.start_soon(watched, "leader", partial(_once, prepared, leader.run))
             async with trio.open_nursery() as front:
-                serve_app = partial(serve_http, _app(parts), config=config, shutdown=stop)
+                serve_app = partial(
+                    serve_http, _app(parts), config=config, shutdown=stop, listener=listener
+                )
                 task_status.started(await _started(front, serve_app, config))
                 await stop.wait()
                 orderly.deadline = trio.current_time() + config.shutdown_deadline
             # Everything is answered and closed: what is left starts again from the database.
             background.cancel_scope.cancel()
+
+
+async def _watched(parts: Parts, name: str, run: Run, *, finite: bool = False) -> None:
+    await supervise(
+        name,
+        run,
+        board=parts.board,
+        metrics=parts.metrics,
+        finite=finite,
+        expected=None if finite else seconds_expected(name, parts.config),
+    )
 
 
 def _app(parts: Parts) -> Edge:
@@ -174,8 +218,31 @@ def _health(parts: Parts) -> Health:
     )
 
 
+def _broadcaster(parts: Parts) -> Broadcaster:
+    return Broadcaster(
+        database=parts.database, hub=parts.hub, wake=parts.outbox_wake, board=parts.board
+    )
+
+
+def _everywhere(parts: Parts) -> list[tuple[str, Run]]:
+    """The tasks of every replica that need the schema."""
+    return [("broadcaster", _broadcaster(parts).run), ("monitor", _monitor(parts).run)]
+
+
+async def _lead(parts: Parts, watched: Callable[[str, Run], Awaitable[None]]) -> None:
+    """What the leading replica runs, until it leads no more."""
+    tasks = _tasks(parts)
+    try:
+        async with trio.open_nursery() as nursery:
+            for name, run in tasks:
+                nursery.start_soon(watched, name, run)
+    finally:
+        for name, _ in tasks:
+            parts.board.task_is(name, "standby")
+
+
 def _tasks(parts: Parts) -> list[tuple[str, Run]]:
-    """The tasks that need the schema, each with what it is given."""
+    """The tasks of which there must be one among all replicas, each with what it is given."""
     indexer = Indexer(
         database=parts.database,
         rpc=parts.rpc,
@@ -185,6 +252,7 @@ def _tasks(parts: Parts) -> list[tuple[str, Run]]:
         indexed=parts.reconciliations.indexed,
         outbox_wake=parts.outbox_wake,
         tvl_wake=parts.tvl_wake,
+        timelock_wake=parts.timelock_wake,
         cache=parts.cache,
         board=parts.board,
         metrics=parts.metrics,
@@ -210,9 +278,6 @@ def _tasks(parts: Parts) -> list[tuple[str, Run]]:
         board=parts.board,
         metrics=parts.metrics,
     )
-    broadcaster = Broadcaster(
-        database=parts.database, hub=parts.hub, wake=parts.outbox_wake, board=parts.board
-    )
     balances = Balances(
         database=parts.database,
         program=str(parts.programs.vault),
@@ -230,6 +295,12 @@ def _tasks(parts: Parts) -> list[tuple[str, Run]]:
     )
     settler = Settler(database=parts.database, rpc=parts.rpc, board=parts.board)
     retention = Retention(database=parts.database, board=parts.board)
+    calls = Calls(
+        database=parts.database,
+        submit_wake=parts.submit_wake,
+        reconciliations=parts.reconciliations,
+        board=parts.board,
+    )
     webhooks = partial(
         Webhooks,
         database=parts.database,
@@ -242,17 +313,19 @@ def _tasks(parts: Parts) -> list[tuple[str, Run]]:
         ("indexer", indexer.run),
         ("reconciler", reconciler.run),
         ("submitter", submitter.run),
-        ("broadcaster", broadcaster.run),
         ("balances", balances.run),
         ("snapshots", snapshots.run),
         ("settler", settler.run),
         ("retention", retention.run),
         ("webhooks", signers.run),
-        ("monitor", _monitor(parts).run),
         *[
             ("alert_webhooks", webhooks(queue=AlertsQueue(url=url, secret=secret)).run)
             for url, secret in parts.config.alerts.webhooks
         ],
+        ("timelocks", _timelocks(parts).run),
+        ("yield_rates", _yield_rates(parts).run),
+        ("compounding", _compounding(parts).run),
+        ("calls", calls.run),
     ]
 
 
@@ -271,6 +344,59 @@ def _monitor(parts: Parts) -> Monitor:
         hook=hook_of(config.alerts),
         board=parts.board,
         metrics=parts.metrics,
+    )
+
+
+def _operator(parts: Parts) -> Operator:
+    return Operator(
+        key=parts.config.operator,
+        rpc=parts.rpc,
+        programs=parts.programs,
+        max_fee=Lamports(parts.config.operator_max_fee),
+        submit_wake=parts.submit_wake,
+    )
+
+
+def _timelocks(parts: Parts) -> Timelocks:
+    releases = Releases(
+        database=parts.database,
+        rpc=parts.rpc,
+        programs=parts.programs,
+        operator=_operator(parts),
+    )
+    return Timelocks(
+        database=parts.database,
+        rpc=parts.rpc,
+        progress=parts.progress,
+        notice_seconds=parts.config.timelock_notice_seconds,
+        releases=releases if parts.config.timelock_release else None,
+        wake=parts.timelock_wake,
+        outbox_wake=parts.outbox_wake,
+        board=parts.board,
+    )
+
+
+def _yield_rates(parts: Parts) -> YieldRates:
+    return YieldRates(
+        database=parts.database,
+        rpc=parts.rpc,
+        programs=parts.programs,
+        sources=parts.yield_sources,
+        interval=parts.config.yield_rates_seconds,
+        board=parts.board,
+    )
+
+
+def _compounding(parts: Parts) -> Compounding:
+    return Compounding(
+        database=parts.database,
+        rpc=parts.rpc,
+        programs=parts.programs,
+        operator=_operator(parts),
+        pools=pools_among(parts.yield_sources),
+        least=parts.config.yield_compound_min_amount,
+        interval=parts.config.yield_compound_seconds,
+        board=parts.board,
     )
 
 

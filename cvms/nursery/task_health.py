@@ -17,6 +17,8 @@ so nothing goes back and forth."""
 USUAL_SECONDS = 900.0
 """How soon something has to come of a task that is not named below."""
 SECONDS = {
+    "health": 30.0,
+    "leader": 120.0,
     "broadcaster": 60.0,
     "submitter": 120.0,
     "settler": 120.0,
@@ -34,10 +36,14 @@ PASSES = 3
 
 def seconds_expected(name: str, config: Config) -> float:
     """Within how many seconds a run of this task has to say that a round went well."""
-    if name == "reconciler":  # reads every vault
-        return USUAL_SECONDS + PASSES * config.reconciliation_interval
-    if name == "balances":
-        return USUAL_SECONDS + PASSES * config.balance_monitor_interval
+    intervals = {
+        "reconciler": config.reconciliation_interval,  # reads every vault
+        "balances": config.balance_monitor_interval,
+        "yield_rates": config.yield_rates_seconds,
+        "compounding": config.yield_compound_seconds,
+    }
+    if name in intervals:
+        return USUAL_SECONDS + PASSES * intervals[name]
     return SECONDS.get(name, USUAL_SECONDS)
 
 

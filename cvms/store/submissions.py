@@ -6,6 +6,7 @@ built → pending → submitted → confirmed → finalized
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
@@ -57,11 +58,12 @@ RETURNING message_hash, kind, owner, state, signature, message, wire, last_valid
 
 RECORD_SIGNED = """
 INSERT INTO submissions (
-    message_hash, kind, owner, state, signature, message, wire, last_valid_block_height, amount
+    message_hash, kind, owner, state, signature, message, wire, last_valid_block_height, amount,
+    owners
 )
 VALUES (
     %(message_hash)s, %(kind)s, %(owner)s, 'pending', %(signature)s, %(message)s, %(wire)s,
-    %(last_valid_block_height)s, %(amount)s
+    %(last_valid_block_height)s, %(amount)s, %(owners)s
 )
 ON CONFLICT (message_hash) DO NOTHING
 RETURNING message_hash, kind, owner, state, signature, message, wire, last_valid_block_height,
@@ -112,7 +114,7 @@ SELECT message_hash, kind, owner, state, signature, message, wire, last_valid_bl
 FROM submissions
 WHERE state IN ('pending', 'submitted')
   AND kind = %(kind)s
-  AND owner = %(owner)s
+  AND (owner = %(owner)s OR %(owner)s = ANY(owners))
 LIMIT 1
 """
 
@@ -206,10 +208,12 @@ async def record_signed(
     wire: bytes,
     last_valid_block_height: int,
     amount: int | None = None,
+    owners: Sequence[str] = (),
 ) -> Submission:
     """Store, as pending, a transaction that the service alone has signed, before its first send.
 
-    Raises Conflict when the same message is there already: it can have only one effect.
+    `owners` are those whose vaults it is about where they are several. Raises Conflict when the
+    same message is there already: it can have only one effect.
     """
     params = {
         "message_hash": message_hash,
@@ -220,6 +224,7 @@ async def record_signed(
         "wire": wire,
         "last_valid_block_height": last_valid_block_height,
         "amount": amount,
+        "owners": list(owners),
     }
     row = await fetch_one(conn, Submission, RECORD_SIGNED, params)
     if row is None:

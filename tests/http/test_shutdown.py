@@ -62,8 +62,7 @@ async def test_what_is_committed_is_told_before_the_socket_closes(service: Servi
             rows = await outbox.after(conn, 1)
         service.shutdown.set()
         await trio.testing.wait_all_tasks_blocked()
-        for row in rows:
-            service.hub.publish(row)  # as the broadcaster does, a moment later
+        service.hub.publish(rows)  # as the broadcaster does, a moment later
         got = [(await frame(socket))["data"]["number"] for _ in range(29)]
         assert got == list(range(1, 30))
         assert (await closing(socket)).code == 1001

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import pytest
 import trio
 
-from cvms.nursery.broadcaster import Broadcaster
-from cvms.nursery.channels import Board, Hub, OutboxWake, Subscriber
+from cvms.nursery.broadcaster import RUN, Broadcaster
+from cvms.nursery.channels import Board, Hub, OutboxWake
 from cvms.store import outbox
 from cvms.store.database import Database
 from cvms.store.outbox import OutboxMessage
+from tests.nursery.mailbox import Mailbox
 from tests.nursery.world import running
 
 
@@ -38,18 +40,10 @@ def broadcaster(database: Database, hub: Hub, look_seconds: float = 1_000) -> Br
     )
 
 
-async def receive(subscriber: Subscriber, count: int) -> list[tuple[int, str, int]]:
-    with trio.fail_after(10):
-        frames = [await subscriber.receive() for _ in range(count)]
-    return [(frame.position, frame.topic, frame.seq) for frame in frames]
-
-
 async def test_two_producers_give_one_order_without_a_gap(database: Database) -> None:
     hub = Hub()
     await broadcaster(database, hub).publish()
-    subscriber = hub.register()
-    for topic in ("deposit_event", "withdraw_event"):
-        subscriber.subscribe(topic)
+    subscriber = Mailbox(hub, ("deposit_event", None), ("withdraw_event", None))
 
     async def produce(topic: str) -> None:
         for number in range(40):
@@ -58,7 +52,7 @@ async def test_two_producers_give_one_order_without_a_gap(database: Database) ->
     async with running(broadcaster(database, hub).run), trio.open_nursery() as producers:
         producers.start_soon(produce, "deposit_event")
         producers.start_soon(produce, "withdraw_event")
-        got = await receive(subscriber, 160)
+        got = await subscriber.take(160)
     assert [position for position, _, _ in got] == list(range(1, 161))
     for topic in ("deposit_event", "withdraw_event"):
         assert [seq for _, each, seq in got if each == topic] == list(range(1, 81))
@@ -67,48 +61,56 @@ async def test_two_producers_give_one_order_without_a_gap(database: Database) ->
 async def test_what_was_written_before_the_start_is_not_sent_again(database: Database) -> None:
     await append(database, 1, 2)
     hub = Hub()
-    subscriber = hub.register()
-    subscriber.subscribe("deposit_event")
+    subscriber = Mailbox(hub, ("deposit_event", None))
     task = broadcaster(database, hub)
     await task.publish()
     await append(database, 3)
     await task.publish()
-    assert await receive(subscriber, 1) == [(3, "deposit_event", 3)]
+    assert await subscriber.take(1) == [(3, "deposit_event", 3)]
 
 
 async def test_a_restart_goes_on_where_the_hub_stands(database: Database) -> None:
     hub = Hub()
     await broadcaster(database, hub).publish()
-    subscriber = hub.register()
-    subscriber.subscribe("deposit_event")
+    subscriber = Mailbox(hub, ("deposit_event", None))
     await append(database, 1, 2)
     await broadcaster(database, hub).publish()
     await append(database, 3)
     await broadcaster(database, hub).publish()
-    assert [position for position, _, _ in await receive(subscriber, 3)] == [1, 2, 3]
+    assert [position for position, _, _ in await subscriber.take(3)] == [1, 2, 3]
 
 
 async def test_subscribers_start_over_when_messages_were_pruned_unseen(database: Database) -> None:
     hub = Hub()
     task = broadcaster(database, hub)
     await task.publish()
-    subscriber = hub.register()
-    subscriber.subscribe("deposit_event")
+    subscriber = Mailbox(hub, ("deposit_event", None))
     await append(database, 1, 2)
     async with database.connection() as conn:
         await conn.execute("DELETE FROM outbox WHERE position = 1")
     await task.publish()
-    assert subscriber.overflowed
+    assert subscriber.was_cut
     assert hub.position == 2
 
 
 async def test_another_process_is_heard_without_any_wake_of_ours(database: Database) -> None:
     hub = Hub()
     await broadcaster(database, hub).publish()
-    subscriber = hub.register()
-    subscriber.subscribe("deposit_event")
+    subscriber = Mailbox(hub, ("deposit_event", None))
     async with running(broadcaster(database, hub).run):
         await append(database, 1)
-        await receive(subscriber, 1)
+        await subscriber.take(1)
         await append(database, 2)
-        await receive(subscriber, 1)
+        await subscriber.take(1)
+
+
+@pytest.mark.parametrize("count", [RUN - 1, RUN, RUN + 1, 3 * RUN])
+async def test_a_burst_is_handed_on_in_few_runs(database: Database, count: int) -> None:
+    """Each run is one write to each client, however many events are in it."""
+    hub = Hub()
+    await broadcaster(database, hub).publish()
+    subscriber = Mailbox(hub, ("deposit_event", None))
+    await append(database, *range(count))
+    await broadcaster(database, hub).publish()
+    assert [seq for _, _, seq in await subscriber.take(count)] == list(range(1, count + 1))
+    assert subscriber.flushed == -(-count // RUN)

@@ -14,6 +14,9 @@ from tests.store.own_server import OwnServer, execute
 
 EMPTY = """
 DELETE FROM vaults;
+DELETE FROM maturities;
+DELETE FROM protocol_apy;
+DELETE FROM yield_policies;
 DELETE FROM transactions;
 DELETE FROM account_offsets;
 DELETE FROM vault_mints;

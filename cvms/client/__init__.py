@@ -1,0 +1,56 @@
+"""A client of the service, for trio and asyncio.
+
+    async with open_client("https://cvms.example.com", wallet=Wallet(keypair)) as client:
+        await client.finish(await client.deposit(1_000_000))
+        async with client.stream(Topic("deposit_event", owner=client.address)) as events:
+            async for message in events:
+                ...
+
+Nothing of the service is imported: this package needs httpx, httpx-ws, anyio, msgspec and solders.
+"""
+
+from cvms.client.errors import (
+    ClientError,
+    Problem,
+    ServiceUnavailable,
+    SubscriptionRefused,
+    TransactionFailed,
+)
+from cvms.client.replies import (
+    Accepted,
+    Balance,
+    CoSign,
+    History,
+    Movement,
+    Outcome,
+    Submitted,
+    TransactionState,
+    Tvl,
+)
+from cvms.client.rest import Client, open_client
+from cvms.client.stream import Event, Snapshot, Stream, Topic
+from cvms.client.wallet import Wallet
+
+__all__ = [
+    "Accepted",
+    "Balance",
+    "Client",
+    "ClientError",
+    "CoSign",
+    "Event",
+    "History",
+    "Movement",
+    "Outcome",
+    "Problem",
+    "ServiceUnavailable",
+    "Snapshot",
+    "Stream",
+    "Submitted",
+    "SubscriptionRefused",
+    "Topic",
+    "TransactionFailed",
+    "TransactionState",
+    "Tvl",
+    "Wallet",
+    "open_client",
+]
