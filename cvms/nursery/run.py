@@ -157,7 +157,8 @@ async def _serve(
             schema = partial(_prepare, parts.database, prepared)
             background.start_soon(partial(watched, "schema", schema, finite=True))
             for name, run in _everywhere(parts):
-                background.start_soon(watched, name, partial(_once, prepared, run))
+                parts.board.task_is(name, "starting")
+                background.start_soon(_once, prepared, partial(watched, name, run))
             leader = Leader(
                 database=parts.database,
                 tasks=partial(_lead, parts, watched),
@@ -166,7 +167,7 @@ async def _serve(
                 board=board,
                 metrics=metrics,
             )
-            background.start_soon(watched, "leader", partial(_once, prepared, leader.run))
+            background.start_soon(_once, prepared, partial(watched, "leader", leader.run))
             async with trio.open_nursery() as front:
                 serve_app = partial(
                     serve_http, _app(parts), config=config, shutdown=stop, listener=listener
