@@ -54,6 +54,7 @@ from cvms.nursery.unasked import Operator
 from cvms.nursery.webhooks import AlertsQueue, SignersQueue, Webhooks
 from cvms.nursery.yields import YieldRates
 from cvms.store.alert_books import hook_of
+from cvms.store.bell import Bell, outbox_bell
 from cvms.store.cache import BalanceCache, balance_cache
 from cvms.store.database import Database, open_database
 from cvms.store.limits import Limiter, limiter
@@ -72,6 +73,7 @@ class Parts:
     config: Config
     programs: Programs
     database: Database
+    bell: Bell
     rpc: Rpc
     cache: BalanceCache
     limiter: Limiter
@@ -135,10 +137,12 @@ async def _serve(
     async with AsyncExitStack() as stack:
         metrics = Metrics()
         redis = await stack.enter_async_context(open_redis(config.redis_url))
+        database = await stack.enter_async_context(open_database(config.database_url))
         parts = Parts(
             config=config,
             programs=config.programs,
-            database=await stack.enter_async_context(open_database(config.database_url)),
+            database=database,
+            bell=outbox_bell(redis, database),
             rpc=await stack.enter_async_context(open_rpc(config.rpc_urls, metrics=metrics)),
             cache=balance_cache(redis, ttl=config.cache_ttl),
             metrics=metrics,
@@ -221,7 +225,11 @@ def _health(parts: Parts) -> Health:
 
 def _broadcaster(parts: Parts) -> Broadcaster:
     return Broadcaster(
-        database=parts.database, hub=parts.hub, wake=parts.outbox_wake, board=parts.board
+        database=parts.database,
+        hub=parts.hub,
+        wake=parts.outbox_wake,
+        bell=parts.bell,
+        board=parts.board,
     )
 
 

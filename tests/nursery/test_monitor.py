@@ -31,6 +31,7 @@ from cvms.store import (
 )
 from cvms.store.alert_books import Hook
 from cvms.store.alerts import AlertRow
+from cvms.store.bell import PostgresBell
 from cvms.store.database import Database, open_database
 from cvms.store.reconciliation import ReconciliationEntry
 from cvms.store.submissions import State
@@ -429,7 +430,11 @@ async def test_a_withdrawal_on_chain_is_an_alert_at_once_without_a_timer(world: 
     owner = await world.owner(10_000)
     await world.act(owner, world.deposit(owner, 9_000))
     broadcaster = Broadcaster(
-        database=world.database, hub=world.hub, wake=world.outbox_wake, board=world.board
+        database=world.database,
+        hub=world.hub,
+        wake=world.outbox_wake,
+        bell=PostgresBell(world.database),
+        board=world.board,
     )
     changes: dict[str, Any] = {
         "rpc": world.rpc,
