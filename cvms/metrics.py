@@ -148,3 +148,9 @@ class Metrics:
             "1 while Redis is away and each replica counts requests for itself",
             registry=self.registry,
         )
+        self.alerts_open = Gauge(
+            "alerts_open",
+            "Alerts that are not resolved, by kind and severity",
+            ["kind", "severity"],
+            registry=self.registry,
+        )

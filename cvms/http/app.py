@@ -15,6 +15,7 @@ from cvms.chain.types import Programs
 from cvms.config import Config
 from cvms.http import (
     administration,
+    alerts,
     analytics,
     balances,
     contacts,
@@ -110,6 +111,7 @@ def create_app(
         *governance.ROUTES,
         *policies.ROUTES,
         *administration.ROUTES,
+        *alerts.ROUTES,
         *proposals.ROUTES,
         *contacts.ROUTES,
         *transactions.ROUTES,
@@ -120,6 +122,7 @@ def create_app(
     door = WebSocketDoor(services, websocket_limits or WebSocketLimits())
     app.add_websocket("/ws", "ws", door.serve)
     app.background.append(door.heartbeat.run)
+    app.last_words.append(door.last_words)
     return app
 
 

@@ -63,6 +63,8 @@ class Edge(QuartTrio):
         self._in_flight = 0
         self.background: list[Callable[[], Awaitable[None]]] = []
         """What has to run as long as clients are served."""
+        self.last_words: list[Callable[[], Awaitable[None]]] = []
+        """What is to be done, soon, before they are shown out."""
 
     async def handle_request(self, request: Request) -> Response | WerkzeugResponse:
         """Answer a request. Only cancellation comes out of here as an exception."""

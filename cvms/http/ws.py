@@ -13,7 +13,7 @@ from __future__ import annotations
 import secrets
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,11 +22,12 @@ import trio
 from quart import websocket
 from werkzeug.exceptions import TooManyRequests
 
-from cvms.errors import CvmsError, DatabaseUnavailable, InvalidRequest
+from cvms.errors import CvmsError, DatabaseUnavailable, InvalidRequest, InvalidToken, NotAllowed
 from cvms.http.problems import problem_of
 from cvms.http.services import Services
 from cvms.http.transport import Connection
 from cvms.http.ws_frames import Frame, Topic, Window, parse
+from cvms.http.ws_guard import Guard
 from cvms.http.ws_heartbeat import Heartbeat
 from cvms.http.ws_subscriptions import (
     CONFLATED,
@@ -37,12 +38,15 @@ from cvms.http.ws_subscriptions import (
 )
 from cvms.nursery.channels import OutboxFrame
 from cvms.nursery.ws_wire import PING
+from cvms.store import outbox
 
 log = structlog.get_logger(__name__)
 
 KEPT_FRAMES = 256
 BAD_FRAMES_PER_MINUTE = 10
 GOODBYE_SECONDS = 1.0
+LAST_WORDS_SECONDS = 1.0
+"""At the end, for what is committed to be handed out."""
 
 # RFC 6455, 7.4.1, and 1013 of the IANA registry.
 GOING_AWAY = 1001
@@ -79,6 +83,13 @@ class WebSocketDoor:
         self._open: Counter[str] = Counter()
         self.heartbeat = Heartbeat()
         """Somebody has to run it."""
+
+    async def last_words(self) -> None:
+        """Have all that is committed handed to the clients, before they are shown out."""
+        with trio.move_on_after(LAST_WORDS_SECONDS), suppress(DatabaseUnavailable):
+            async with self._services.database.connection() as conn:
+                head = await outbox.head(conn)
+            await self._services.hub.reached(head)
 
     async def serve(self) -> None:
         """Serve the current WebSocket to its end."""
@@ -131,6 +142,8 @@ class Client:
         self._heartbeat = heartbeat
         self._hub = services.hub
         self._database = services.database
+        self._program = str(services.programs.vault)
+        self._guard = Guard(services, websocket.headers.get("Authorization"))
         self._subscriptions = Subscriptions(limit=limits.subscriptions)
         self._bad_frames = Window(limit=BAD_FRAMES_PER_MINUTE, seconds=60.0)
         self._frames = Window(limit=limits.frames_per_second + 1, seconds=1.0)
@@ -158,6 +171,9 @@ class Client:
     # --- what the hub tells, at once and without waiting ----------------------------------------
 
     def offer(self, frame: OutboxFrame) -> None:
+        if not self._guard.holds(frame.topic):
+            self._forget_topic(frame.topic)
+            return
         try:
             wanted = self._subscriptions.pass_on(frame)
         except Overflow:
@@ -176,6 +192,12 @@ class Client:
     def _post(self, frame: OutboxFrame) -> None:
         newest = (frame.topic, frame.owner) if frame.topic in CONFLATED else None
         self._connection.post(frame.wire, newest=newest)
+
+    def _forget_topic(self, topic: str) -> None:
+        for owner in self._subscriptions.owners(topic):
+            self._hub.unsubscribe(self, topic, owner)
+            self._subscriptions.remove(topic, owner)
+        self._connection.post(_error(InvalidToken("The token is not valid any more.")))
 
     # --- how it ends ---------------------------------------------------------------------------
 
@@ -216,7 +238,7 @@ class Client:
                 if self._frames.full_after(trio.current_time()):
                     raise InvalidRequest("Too many frames in a second.")
                 await self._obey(parse(message))
-            except InvalidRequest as error:
+            except (InvalidRequest, InvalidToken, NotAllowed) as error:
                 await self._refuse(error)
             except CvmsError as error:
                 await self._reply_error(error)
@@ -232,13 +254,16 @@ class Client:
             self._subscriptions.remove(frame.topic, owner)
             await self._reply(type="unsubscribed", topic=frame.topic, owner=owner)
             return
+        await self._guard.admit(frame)
         await self._subscribe(frame.topic, owner, frame.since)
 
     async def _subscribe(self, topic: Topic, owner: str | None, since: int | None) -> None:
         try:
             with self._subscriptions.starting(topic, owner):
                 self._hub.subscribe(self, topic, owner)
-                seq, frames = await read_start(self._database, topic, owner, since)
+                seq, frames = await read_start(
+                    self._database, topic, owner, since, program=self._program
+                )
                 await self._send(*frames)
                 self._subscriptions.begin(topic, owner, seq)
         except DatabaseUnavailable:
@@ -248,15 +273,13 @@ class Client:
             self._post(frame)
         self.flush()
 
-    async def _refuse(self, error: InvalidRequest) -> None:
+    async def _refuse(self, error: CvmsError) -> None:
         await self._reply_error(error)
         if self._bad_frames.full_after(trio.current_time()):
             self._end(POLICY_VIOLATION, "too many bad frames")
 
     async def _reply_error(self, error: CvmsError) -> None:
-        problem = problem_of(error)
-        assert problem is not None
-        await self._reply(type="error", code=problem.code, detail=problem.detail)
+        await self._send(_error(error))
 
     async def _reply(self, **message: Any) -> None:
         await self._send(json_frame(message))
@@ -267,3 +290,9 @@ class Client:
             self._connection.post(frame)
         if self._connection.flush():
             await self._connection.drain()
+
+
+def _error(error: CvmsError) -> bytes:
+    problem = problem_of(error)
+    assert problem is not None
+    return json_frame({"type": "error", "code": problem.code, "detail": problem.detail})

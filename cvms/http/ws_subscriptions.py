@@ -20,13 +20,14 @@ from cvms.http import replies
 from cvms.http.ws_frames import Topic
 from cvms.nursery.channels import Filter, OutboxFrame, outbox_frame
 from cvms.nursery.ws_wire import text_frame
-from cvms.store import history, outbox, vaults
+from cvms.store import alert_books, alerts, history, outbox, overview, vaults
 from cvms.store.connection import TrioConnection
 from cvms.store.database import Database
 
 REPLAY_LIMIT = 1000  # events; a client that missed more starts over
 SNAPSHOT_EVENTS = 20
 SNAPSHOT_VAULTS = 500
+SNAPSHOT_ALERTS = 100
 
 # The kinds of history rows whose events a topic carries.
 KINDS: dict[str, tuple[str, ...]] = {
@@ -103,13 +104,17 @@ class Subscriptions:
         """The client has been brought up to `seq`."""
         self._from[topic, owner] = seq
 
+    def owners(self, topic: str) -> list[str | None]:
+        """For whom the client is subscribed to a topic."""
+        return [owner for each, owner in self._from if each == topic]
+
     def remove(self, topic: str, owner: str | None) -> None:
         """No event of this subscription is passed on any more."""
         self._from.pop((topic, owner), None)
 
 
 async def read_start(
-    database: Database, topic: Topic, owner: str | None, since: int | None
+    database: Database, topic: Topic, owner: str | None, since: int | None, *, program: str
 ) -> tuple[int, list[bytes]]:
     """The topic's head, and the frames that bring a client up to it.
 
@@ -121,7 +126,7 @@ async def read_start(
             missed = await _missed(conn, topic, owner, since=since, head=head)
             if missed is not None:
                 return head, [_subscribed(topic, owner, since, None), *missed]
-        snapshot = await _snapshot(conn, topic, owner)
+        snapshot = await _snapshot(conn, topic, owner, program)
     frames = [_subscribed(topic, owner, head, snapshot)]
     if since is not None:
         frames.insert(0, json_frame({"type": "reset", "topic": topic, "owner": owner}))
@@ -141,8 +146,14 @@ async def _missed(
     return [outbox_frame(row).wire for row in wanted]
 
 
-async def _snapshot(conn: TrioConnection[Any], topic: Topic, owner: str | None) -> Any:
+async def _snapshot(
+    conn: TrioConnection[Any], topic: Topic, owner: str | None, program: str
+) -> Any:
     """The state that the topic's events change, as far as one frame can hold it."""
+    if topic == "analytics_update":
+        return await overview.read(conn, program)
+    if topic == "security_alert":
+        return await _alerts(conn, owner)
     if topic == "tvl_update":
         return replies.tvl(await vaults.tvl(conn))
     if topic == "vault_balance_update":
@@ -154,6 +165,12 @@ async def _snapshot(conn: TrioConnection[Any], topic: Topic, owner: str | None) 
         rows += await history.page(conn, owner, limit=SNAPSHOT_EVENTS, kind=kind)
     rows.sort(key=lambda row: row.id or 0, reverse=True)
     return {"transactions": [replies.movement(row) for row in rows[:SNAPSHOT_EVENTS]]}
+
+
+async def _alerts(conn: TrioConnection[Any], owner: str | None) -> Any:
+    rows = await alerts.page(conn, limit=SNAPSHOT_ALERTS + 1, state="unresolved", owner=owner)
+    shown = [alert_books.shown(row) for row in rows[:SNAPSHOT_ALERTS]]
+    return {"alerts": shown, "complete": len(rows) == len(shown)}
 
 
 async def _balances(conn: TrioConnection[Any], owner: str | None) -> Any:

@@ -7,7 +7,9 @@ from datetime import timedelta
 import trio
 
 from cvms.nursery.channels import Board
+from cvms.nursery.snapshots import HOURLY_AGE
 from cvms.store import (
+    alerts,
     deliveries,
     idempotency,
     nonces,
@@ -15,6 +17,7 @@ from cvms.store import (
     proposals,
     rates,
     reconciliation,
+    snapshots,
     sponsorship,
     submissions,
     timelocks,
@@ -36,6 +39,7 @@ SPONSORED_AGE = timedelta(days=30)
 RECONCILIATION_AGE = timedelta(days=90)
 PROPOSAL_AGE = timedelta(days=90)
 DELIVERY_AGE = timedelta(days=30)
+ALERT_AGE = timedelta(days=90)
 MATURITY_AGE = timedelta(days=7)
 APY_AGE = timedelta(days=366)
 
@@ -66,5 +70,7 @@ class Retention:
             await reconciliation.prune(conn, RECONCILIATION_AGE)
             await proposals.prune(conn, PROPOSAL_AGE)
             await deliveries.prune(conn, DELIVERY_AGE)
+            await alerts.prune(conn, ALERT_AGE)
+            await snapshots.prune(conn, HOURLY_AGE)
             await timelocks.prune(conn, MATURITY_AGE)
             await rates.prune(conn, APY_AGE)

@@ -23,6 +23,7 @@ from cvms.errors import ConfigurationError
 from cvms.http import create_app, serve_http
 from cvms.http.edge import Edge
 from cvms.metrics import Metrics
+from cvms.nursery.alert_rules import bounds_of
 from cvms.nursery.balances import Balances
 from cvms.nursery.broadcaster import Broadcaster
 from cvms.nursery.calls import Calls
@@ -40,17 +41,21 @@ from cvms.nursery.compounding import Compounding
 from cvms.nursery.health import Health
 from cvms.nursery.indexer import Indexer, Progress
 from cvms.nursery.leader import Leader
+from cvms.nursery.monitor import Monitor
 from cvms.nursery.operator_balance import OperatorBalance
 from cvms.nursery.reconciler import Reconciler
 from cvms.nursery.releases import Releases
 from cvms.nursery.retention import Retention
 from cvms.nursery.settler import Settler
+from cvms.nursery.snapshots import Snapshots
 from cvms.nursery.submitter import Submitter
 from cvms.nursery.supervision import supervise
+from cvms.nursery.task_health import seconds_expected
 from cvms.nursery.timelocks import Timelocks
 from cvms.nursery.unasked import Operator
-from cvms.nursery.webhooks import Webhooks
+from cvms.nursery.webhooks import AlertsQueue, SignersQueue, Webhooks
 from cvms.nursery.yields import YieldRates
+from cvms.store.alert_books import hook_of
 from cvms.store.bell import Bell, outbox_bell
 from cvms.store.cache import BalanceCache, balance_cache
 from cvms.store.database import Database, open_database
@@ -62,6 +67,7 @@ from cvms.store.sponsorship import Budget
 log = structlog.get_logger(__name__)
 
 Run = Callable[[], Awaitable[None]]
+Watched = Callable[[str, Run], Awaitable[None]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,18 +160,15 @@ async def _serve(
             log.warning("administrators_routes_are_off", unset="ADMIN_JWT_SECRET")
         if not config.data_encryption_keys:
             log.warning("second_factors_are_off", unset="DATA_ENCRYPTION_KEYS")
-        watched = partial(supervise, board=parts.board, metrics=metrics)
+        watched = partial(_watched, parts)
         prepared = trio.Event()
         async with trio.open_nursery() as background:
             background.start_soon(watched, "health", _health(parts).run)
             schema = partial(_prepare, parts.database, prepared)
             background.start_soon(partial(watched, "schema", schema, finite=True))
-            for name, run in (
-                ("broadcaster", _broadcaster(parts).run),
-                ("operator_balance", _operator_balance(parts).run),
-                ("leader", _leader(parts, watched).run),
-            ):
-                background.start_soon(watched, name, partial(_once, prepared, run))
+            for name, run in _everywhere(parts, watched):
+                board.task_is(name, "starting")
+                background.start_soon(_once, prepared, partial(watched, name, run))
             async with trio.open_nursery() as front:
                 serve_app = partial(
                     serve_http, _app(parts), config=config, shutdown=stop, listener=listener
@@ -175,6 +178,17 @@ async def _serve(
                 orderly.deadline = trio.current_time() + config.shutdown_deadline
             # Everything is answered and closed: what is left starts again from the database.
             background.cancel_scope.cancel()
+
+
+async def _watched(parts: Parts, name: str, run: Run, *, finite: bool = False) -> None:
+    await supervise(
+        name,
+        run,
+        board=parts.board,
+        metrics=parts.metrics,
+        finite=finite,
+        expected=None if finite else seconds_expected(name, parts.config),
+    )
 
 
 def _app(parts: Parts) -> Edge:
@@ -206,7 +220,7 @@ def _health(parts: Parts) -> Health:
     )
 
 
-def _leader(parts: Parts, watched: Callable[[str, Run], Awaitable[None]]) -> Leader:
+def _leader(parts: Parts, watched: Watched) -> Leader:
     return Leader(
         database=parts.database,
         tasks=partial(_lead, parts, watched),
@@ -238,7 +252,17 @@ def _operator_balance(parts: Parts) -> OperatorBalance:
     )
 
 
-async def _lead(parts: Parts, watched: Callable[[str, Run], Awaitable[None]]) -> None:
+def _everywhere(parts: Parts, watched: Watched) -> list[tuple[str, Run]]:
+    """The tasks of every replica that need the schema."""
+    return [
+        ("broadcaster", _broadcaster(parts).run),
+        ("operator_balance", _operator_balance(parts).run),
+        ("monitor", _monitor(parts).run),
+        ("leader", _leader(parts, watched).run),
+    ]
+
+
+async def _lead(parts: Parts, watched: Watched) -> None:
     """What the leading replica runs, until it leads no more."""
     tasks = _tasks(parts)
     try:
@@ -289,11 +313,18 @@ def _tasks(parts: Parts) -> list[tuple[str, Run]]:
     )
     balances = Balances(
         database=parts.database,
+        program=str(parts.programs.vault),
         wake=parts.tvl_wake,
         outbox_wake=parts.outbox_wake,
         interval=parts.config.balance_monitor_interval,
         board=parts.board,
         metrics=parts.metrics,
+    )
+    snapshots = Snapshots(
+        database=parts.database,
+        program=str(parts.programs.vault),
+        max_lag_slots=parts.config.indexer_max_lag_slots,
+        board=parts.board,
     )
     settler = Settler(database=parts.database, rpc=parts.rpc, board=parts.board)
     retention = Retention(database=parts.database, board=parts.board)
@@ -303,26 +334,50 @@ def _tasks(parts: Parts) -> list[tuple[str, Run]]:
         reconciliations=parts.reconciliations,
         board=parts.board,
     )
-    webhooks = Webhooks(
+    webhooks = partial(
+        Webhooks,
         database=parts.database,
-        sealer=Sealer(parts.config.data_encryption_keys),
         private=parts.config.webhook_private_addresses,
         board=parts.board,
         context=httpx.create_ssl_context(),
     )
+    signers = webhooks(queue=SignersQueue(Sealer(parts.config.data_encryption_keys)))
     return [
         ("indexer", indexer.run),
         ("reconciler", reconciler.run),
         ("submitter", submitter.run),
         ("balances", balances.run),
+        ("snapshots", snapshots.run),
         ("settler", settler.run),
         ("retention", retention.run),
-        ("webhooks", webhooks.run),
+        ("webhooks", signers.run),
+        *[
+            ("alert_webhooks", webhooks(queue=AlertsQueue(url=url, secret=secret)).run)
+            for url, secret in parts.config.alerts.webhooks
+        ],
         ("timelocks", _timelocks(parts).run),
         ("yield_rates", _yield_rates(parts).run),
         ("compounding", _compounding(parts).run),
         ("calls", calls.run),
     ]
+
+
+def _monitor(parts: Parts) -> Monitor:
+    config = parts.config
+    return Monitor(
+        database=parts.database,
+        operator=config.operator.pubkey(),
+        funds=parts.operator_funds,
+        hub=parts.hub,
+        progress=parts.progress,
+        outbox_wake=parts.outbox_wake,
+        bounds=bounds_of(config.alerts, dust=config.low_balance_threshold),
+        low_balance=config.low_balance_threshold,
+        fee_payer_minimum=config.alerts.fee_payer_minimum_lamports,
+        hook=hook_of(config.alerts),
+        board=parts.board,
+        metrics=parts.metrics,
+    )
 
 
 def _operator(parts: Parts) -> Operator:

@@ -37,6 +37,7 @@ UPDATE audit_head SET id = 0, hash = decode(repeat('00', 32), 'hex');
 DELETE FROM submissions;
 DELETE FROM sponsored;
 DELETE FROM reconciliation_logs;
+DELETE FROM alerts;
 """
 
 
