@@ -197,6 +197,14 @@ class GapNotClosed(CvmsError):
     """A page of signatures does not meet what was applied before; nothing is skipped."""
 
 
+class HistoryNotProven(CvmsError):
+    """The chain's own list of a vault's transactions does not show its history; nothing changes."""
+
+
+class HistoryNotIndexed(HistoryNotProven):
+    """The indexer has not passed the newest final slot yet; ask again in a moment."""
+
+
 class AdminDisabled(CvmsError):
     """No secret is set, so nobody can be an administrator (503)."""
 

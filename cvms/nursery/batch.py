@@ -113,7 +113,9 @@ class BatchReader:
         return Executed(
             tuple(openings_and_closings(record, self._programs)),
             tuple(
-                Recorded(each.event, _row(record, each.instruction_index, each.ordinal, each.event))
+                Recorded(
+                    each.event, event_row(record, each.instruction_index, each.ordinal, each.event)
+                )
                 for each in found.events
             ),
         )
@@ -138,7 +140,10 @@ class BatchReader:
         return fetched
 
 
-def _row(record: TransactionRecord, instruction_index: int, ordinal: int, event: Event) -> EventRow:
+def event_row(
+    record: TransactionRecord, instruction_index: int, ordinal: int, event: Event
+) -> EventRow:
+    """An event as it is recorded."""
     seconds = record.block_time
     return EventRow(
         signature=record.signature,

@@ -1,8 +1,8 @@
 """Sums over all vaults and all movements, kept with what they are sums of.
 
 `count` and `moved` are called in the transaction that writes the history and the vaults, so a
-movement that is recorded already is not counted again. Every sum is linear: to take movements back,
-count them with their amounts and counts below zero.
+movement that is recorded already is not counted again. Every sum is linear, so movements can be
+taken back.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ WITH lines AS (
 ),
 counted AS (
     INSERT INTO flows (bucket, start, kind, count, amount)
-    SELECT bucket, date_trunc(bucket, at, 'UTC'), kind, count(*), sum(amount)
+    SELECT bucket, date_trunc(bucket, at, 'UTC'), kind, %(sign)s * count(*), %(sign)s * sum(amount)
     FROM lines
     CROSS JOIN (VALUES ('hour'), ('day')) AS buckets (bucket)
     GROUP BY 1, 2, 3
@@ -50,7 +50,7 @@ counted AS (
 ),
 net AS (
     SELECT date_trunc('hour', at, 'UTC') AS hour,
-           sum(growth) AS growth
+           %(sign)s * sum(growth) AS growth
     FROM lines
     GROUP BY 1
 ),
@@ -190,17 +190,20 @@ class Flow:
     amounts: Mapping[str, int]
 
 
-async def count(conn: TrioConnection[Any], lines: Sequence[HistoryRow]) -> None:
+async def count(
+    conn: TrioConnection[Any], lines: Sequence[HistoryRow], *, sign: Literal[1, -1] = 1
+) -> None:
     """Count these lines of the history, each of which is new, in their order.
 
-    Only whoever holds the indexer's cursor may call it: two at once would lose an hour's sum.
+    With the sign -1, take back lines that were counted and are no longer in the history. Only
+    whoever holds the indexer's cursor may call it: two at once would lose an hour's sum.
     """
     if lines:
         columns = by_column(lines, ("kind", "amount", "block_time"))
         # Locks, timelocks and yield positions stay in the vault's total, and the two sides of a
         # transfer make up for each other.
         growth = [EFFECTS[line.kind].total * line.amount for line in lines]
-        await conn.execute(COUNT, columns | {"growth": growth})
+        await conn.execute(COUNT, columns | {"growth": growth, "sign": sign})
 
 
 async def moved(

@@ -108,6 +108,19 @@ ON CONFLICT (owner, slot) DO UPDATE SET
     observed = TRUE
 """
 
+# That the vault was there and empty before its first movement is nothing that a line tells.
+FORGET = """
+DELETE FROM balance_history
+WHERE owner = %(owner)s
+  AND NOT (
+      observed
+      AND (total, available, locked, timelocked, yield_deposited) = (0, 0, 0, 0, 0)
+      AND slot < %(first)s
+  )
+"""
+
+_LAST = 2**63 - 1
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BalancePoint:
@@ -159,3 +172,10 @@ async def observe(conn: TrioConnection[Any], rows: Sequence[VaultRow]) -> None:
     if rows:
         names = ("owner", "slot", "vault", "total", "available", "locked", "timelocked")
         await conn.execute(OBSERVE, by_column(rows, (*names, "yield_deposited")))
+
+
+async def rewrite(conn: TrioConnection[Any], owner: str, points: Sequence[BalancePoint]) -> None:
+    """These are the points of `owner`, but for those of the empty vault before them."""
+    first = min((point.slot for point in points), default=_LAST)
+    await conn.execute(FORGET, {"owner": owner, "first": first})
+    await put(conn, points)

@@ -46,6 +46,13 @@ FROM indexer_cursor
 WHERE program = %(program)s
 """
 
+LOCK = """
+SELECT through
+FROM indexer_cursor
+WHERE program = %(program)s
+FOR UPDATE
+"""
+
 
 @dataclass(frozen=True, slots=True)
 class Cursor:
@@ -97,3 +104,14 @@ async def frontier(conn: TrioConnection[Any], program: str) -> Frontier:
     found = await fetch_one(conn, Frontier, FRONTIER, {"program": program})
     assert found is not None
     return found
+
+
+async def lock(conn: TrioConnection[Any], program: str) -> int | None:
+    """Have the appliers wait until the transaction ends; the slot up to which nothing is missing.
+
+    None before the first transaction of the program: there is nothing to hold then.
+    """
+    cursor = await conn.execute(LOCK, {"program": program})
+    row = await cursor.fetchone()
+    slot: int | None = row[0] if row else None
+    return slot

@@ -46,6 +46,20 @@ ON CONFLICT (owner) DO UPDATE SET
     withdrawn = account_offsets.withdrawn + EXCLUDED.withdrawn
 """
 
+READ = """
+SELECT deposited, withdrawn
+FROM account_offsets
+WHERE owner = %(owner)s
+"""
+
+SET = """
+INSERT INTO account_offsets (owner, deposited, withdrawn)
+VALUES (%(owner)s, %(deposited)s, %(withdrawn)s)
+ON CONFLICT (owner) DO UPDATE SET
+    deposited = EXCLUDED.deposited,
+    withdrawn = EXCLUDED.withdrawn
+"""
+
 
 async def expected(conn: TrioConnection[Any], owner: str) -> tuple[int, int]:
     """What the account of `owner` should count as deposited and withdrawn; emergencies included."""
@@ -64,6 +78,21 @@ async def leave_out(conn: TrioConnection[Any], owner: str, deposited: int, withd
     """The account has counted these, and the history has not."""
     amounts = {"owner": owner, "deposited": deposited, "withdrawn": withdrawn}
     await conn.execute(LEAVE_OUT, amounts)
+
+
+async def offsets(conn: TrioConnection[Any], owner: str) -> tuple[int, int]:
+    """By how much the history exceeds the account in what was deposited and withdrawn."""
+    cursor = await conn.execute(READ, {"owner": owner})
+    row = await cursor.fetchone()
+    return (int(row[0]), int(row[1])) if row else (0, 0)
+
+
+async def set_offsets(
+    conn: TrioConnection[Any], owner: str, deposited: int, withdrawn: int
+) -> None:
+    """Write down what `offsets` gives."""
+    amounts = {"owner": owner, "deposited": deposited, "withdrawn": withdrawn}
+    await conn.execute(SET, amounts)
 
 
 def _of(owner: str) -> dict[str, Any]:

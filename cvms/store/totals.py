@@ -14,6 +14,13 @@ ON CONFLICT (kind) DO UPDATE SET
     amount = event_totals.amount + EXCLUDED.amount
 """
 
+TAKE_BACK = """
+UPDATE event_totals
+SET count = greatest(0, count - %(count)s),
+    amount = greatest(0, amount - %(amount)s)
+WHERE kind = %(kind)s
+"""
+
 READ = """
 SELECT kind, count, amount
 FROM event_totals
@@ -23,6 +30,11 @@ FROM event_totals
 async def add(conn: TrioConnection[Any], kind: str, count: int, amount: int) -> None:
     """Add `count` events that moved `amount` units together."""
     await conn.execute(ADD, {"kind": kind, "count": count, "amount": amount})
+
+
+async def take_back(conn: TrioConnection[Any], kind: str, count: int, amount: int) -> None:
+    """The opposite of `add`, for events that turned out not to be the chain's."""
+    await conn.execute(TAKE_BACK, {"kind": kind, "count": count, "amount": amount})
 
 
 async def read(conn: TrioConnection[Any]) -> dict[str, tuple[int, int]]:
