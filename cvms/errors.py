@@ -205,6 +205,10 @@ class HistoryNotIndexed(HistoryNotProven):
     """The indexer has not passed the newest final slot yet; ask again in a moment."""
 
 
+class RebuildNotPossible(CvmsError):
+    """The books cannot be built a second time, or not be exchanged; nothing is changed."""
+
+
 class AdminDisabled(CvmsError):
     """No secret is set, so nobody can be an administrator (503)."""
 

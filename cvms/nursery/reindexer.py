@@ -105,8 +105,8 @@ async def _exchange(conn: Connection, to_do: Corrections) -> None:
     # Only what came or went with its event was counted with it. A line alone was lost, or put in,
     # after its event had been counted; where that is not so, the census counts everything again.
     with_event = {row.identity for row in (*to_do.remove_events, *to_do.add_events)}
-    gone = [line for line in to_do.gone if line.event in with_event]
-    new = [line for line in to_do.new if line.event in with_event]
+    gone = [line for line in to_do.gone if line.identity in with_event]
+    new = [line for line in to_do.new if line.identity in with_event]
     await history.remove(conn, to_do.remove_lines)
     await history.add(conn, to_do.add_lines)
     await analytics.count(conn, gone, sign=-1)

@@ -133,8 +133,8 @@ class HistoryRow:
     id: int | None = None
 
     @property
-    def event(self) -> tuple[str, int, int]:
-        """The identity of the event that it is of."""
+    def identity(self) -> tuple[str, int, int]:
+        """That of its event."""
         return self.signature, self.instruction_index, self.ordinal
 
 
