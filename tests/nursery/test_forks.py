@@ -163,6 +163,22 @@ async def test_what_lands_again_in_another_order_is_applied_again(forking: Forki
     assert await world.problems() == []
 
 
+async def test_what_lands_again_as_it_was_is_of_another_slot(forking: Forking) -> None:
+    world, owner = forking.world, await opened(forking)
+    [sent] = await forking.act((owner, world.deposit(owner, 20)))
+    await world.indexer().catch_up()
+    forking.fork(2, list)
+    await forking.settle_down()
+    assert await forking.told() == [
+        ("event", sent, 20),
+        ("retracted", sent, 20),
+        ("event", sent, 20),
+    ]
+    first, _, second = await world.outbox("deposit_event")
+    assert second.slot > first.slot
+    assert await forking.differing() == {}
+
+
 async def test_a_vault_opened_on_the_losing_side_is_no_more(forking: Forking) -> None:
     world, owner = forking.world, await opened(forking)
     other = await forking.wallet()
@@ -337,6 +353,12 @@ async def test_a_node_that_has_forgotten_takes_nothing_back(forking: Forking) ->
         await world.indexer(rpc=node).catch_up()
     assert await books(world.database) == before
     assert world.progress.problem is not None
+
+    # Nor if nothing was final yet, so that nothing shows that it knows the chain at all.
+    await world.execute("DELETE FROM applied WHERE final")
+    with pytest.raises(GapNotClosed):
+        await world.indexer(rpc=node).catch_up()
+    assert await books(world.database) == before
 
 
 async def test_the_settler_takes_back_what_the_indexer_did_not_see(forking: Forking) -> None:
