@@ -522,6 +522,7 @@ FROM (
         WHERE chain_events.signature = indexer_cursor.signature
     )
 ) AS transaction
+WHERE NOT EXISTS (SELECT FROM applied)
 ORDER BY slot, final DESC
 ON CONFLICT (signature) DO NOTHING;
 
