@@ -291,6 +291,22 @@ async def test_a_node_that_forgot_the_beginning_takes_no_line_out(world: World) 
     assert all("has no beginning" in each.cause for each in await entries(world))
 
 
+async def test_a_node_that_leaves_a_transaction_out_takes_no_line_out(world: World) -> None:
+    class Omitting(Rpc):
+        async def get_signatures_for_address(self, *args: Any, **options: Any) -> Any:
+            found = await super().get_signatures_for_address(*args, **options)
+            return [info for info in found if info.signature != left_out]
+
+    alice, _ = await busy_life(world)
+    async with world.database.connection() as conn:
+        left_out = (await history.page(conn, address(alice), limit=1))[0].signature
+    await world.execute(DAMAGE["a line is missing"])
+    damaged = await held(world)
+    await judged(world, world.reconciler(rpc=Omitting(world.rpc._transport)))
+    assert await held(world) == damaged
+    assert all("does not come to its account" in each.cause for each in await entries(world))
+
+
 async def test_two_replicas_at_once_heal_once(world: World) -> None:
     await busy_life(world)
     before = await held(world)
