@@ -229,7 +229,7 @@ async def _store_vaults(
     """Bring the rows forward; return a message for each whose balances have moved."""
     touched_by = {row.owner: signature for _, row, signature in rows}
     new = [row for before, row, _ in rows if _unread(before, row)]
-    stored = await vault_books.bring_forward(conn, new)
+    stored = await vault_books.bring_forward(conn, new, final=False)
     return [
         balance_message(row, signature=touched_by[row.owner])
         for before, row in stored

@@ -16,16 +16,15 @@ from solders.pubkey import Pubkey
 from solders.transaction import VersionedTransaction
 
 from cvms.chain import instructions
-from cvms.chain.answers import SignatureStatus
 from cvms.chain.rpc import Rpc
 from cvms.chain.types import Commitment, Slot
 from cvms.dev.chain import make_mint
-from cvms.errors import GapNotClosed
+from cvms.errors import GapNotClosed, RpcError
 from cvms.nursery.apply import apply_batch
 from cvms.nursery.batch import BatchReader
 from cvms.nursery.channels import outbox_frame
 from cvms.nursery.gap import read_gap
-from cvms.nursery.indexer import Indexer
+from cvms.nursery.indexer import NODE_BEHIND, Indexer
 from cvms.store import cursor as cursors
 from cvms.store import vaults
 from cvms.store.cursor import Cursor
@@ -334,44 +333,41 @@ async def test_what_was_read_ahead_of_a_dropped_transaction_is_read_again(
     assert await forking.differing() == {}
 
 
-class Amnesiac(Rpc):
-    """A node that came up from a snapshot: it knows nothing of what was before."""
-
-    first = Slot(0)
-
-    async def get_signatures_for_address(self, *args: Any, **kwargs: Any) -> Any:
-        kwargs["until"] = None
-        found = await super().get_signatures_for_address(*args, **kwargs)
-        return [info for info in found if info.slot >= self.first]
-
-    async def get_signature_statuses_at(self, *args: Any) -> Any:
-        slot, found = await super().get_signature_statuses_at(*args)
-        known: list[SignatureStatus | None] = [
-            each if each is not None and each.slot >= self.first else None for each in found
-        ]
-        return slot, known
-
-    async def get_first_available_block(self) -> Slot:
-        return self.first
-
-
 async def test_a_node_that_has_forgotten_takes_nothing_back(forking: Forking) -> None:
+    """It came up from a snapshot, and knows nothing of what was before."""
     world, owner = forking.world, await opened(forking)
     await forking.act((owner, world.deposit(owner, 100)))
     await world.indexer().catch_up()
     before = await books(world.database)
-    node = Amnesiac(world.rpc._transport)
-    node.first = Slot(world.chain.chain.tip.slot)
+    world.chain.faults.history.first_slot = world.chain.chain.tip.slot
     await forking.act((owner, world.deposit(owner, 20)))
     with pytest.raises(GapNotClosed):
-        await world.indexer(rpc=node).catch_up()
+        await world.indexer().catch_up()
     assert await books(world.database) == before
     assert world.progress.problem is not None
 
     # Nor if nothing was final yet, so that nothing shows that it knows the chain at all.
     await world.execute("DELETE FROM applied WHERE final")
     with pytest.raises(GapNotClosed):
-        await world.indexer(rpc=node).catch_up()
+        await world.indexer().catch_up()
+    assert await books(world.database) == before
+    world.chain.faults.clear()
+    await forking.settle_down()
+    assert [amount for _, amount, _ in await world.history(owner)] == [100, 20]
+
+
+async def test_a_node_that_is_behind_takes_nothing_back(forking: Forking) -> None:
+    world, owner = forking.world, await opened(forking)
+    await forking.act((owner, world.deposit(owner, 100)))
+    await world.indexer().catch_up()
+    before = await books(world.database)
+    world.chain.faults.lag = 2
+    with pytest.raises(RpcError) as refused:
+        await world.indexer().catch_up()
+    assert refused.value.code in NODE_BEHIND
+    with pytest.raises(GapNotClosed):
+        await world.indexer().forks.take_back(seen=Slot(world.chain.chain.tip.slot))
+    await world.settler().settle()
     assert await books(world.database) == before
 
 
