@@ -538,6 +538,12 @@ ALTER TABLE vaults ADD COLUMN IF NOT EXISTS settled_slot BIGINT NOT NULL DEFAULT
 CREATE INDEX IF NOT EXISTS vaults_unsettled ON vaults (slot) WHERE slot > settled_slot;
 CREATE INDEX IF NOT EXISTS vaults_closed_by_slot ON vaults (slot) WHERE closed;
 
+-- An account's sums end with it: what was read of them last depends on when that was.
+UPDATE vaults
+SET total_deposited = 0,
+    total_withdrawn = 0
+WHERE closed;
+
 -- A gap that is too long for memory, while it is closed: its final transactions, the newest first,
 -- as the node lists them. They are applied from the last one on, and deleted.
 CREATE TABLE IF NOT EXISTS backlog (
