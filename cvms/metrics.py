@@ -79,6 +79,31 @@ class Metrics:
         self.indexer_lag_slots = Gauge(
             "indexer_lag_slots", "Slots between the chain and the indexer", registry=self.registry
         )
+        self.indexer_lag_seconds = Gauge(
+            "indexer_lag_seconds",
+            "Seconds since everything confirmed was last known to be applied",
+            registry=self.registry,
+        )
+        self.indexer_gap = Gauge(
+            "indexer_gap_signatures",
+            "Transactions that are listed and not applied yet",
+            registry=self.registry,
+        )
+        self.indexer_batches = Counter(
+            "indexer_batches_total",
+            "Batches of transactions applied, each in one database transaction",
+            registry=self.registry,
+        )
+        self.retracted_events = Counter(
+            "indexer_retracted_events_total",
+            "Events taken back since a fork dropped their blocks",
+            registry=self.registry,
+        )
+        self.rebuilt_logs = Counter(
+            "indexer_rebuilt_logs_total",
+            "Transactions whose events were rebuilt from their instructions, since logs were cut",
+            registry=self.registry,
+        )
         self.unread_logs = Counter(
             "indexer_unread_logs_total",
             "Transactions whose logs do not show all of their events",
@@ -88,6 +113,12 @@ class Metrics:
             "reconciliation_checks_total",
             "Vaults compared with the chain, by outcome",
             ["outcome"],
+            registry=self.registry,
+        )
+        self.reconciliation_differences = Counter(
+            "reconciliation_differences_total",
+            "Differences between the books and the chain, by field and by whether they were healed",
+            ["field", "healed"],
             registry=self.registry,
         )
         self.task_restarts = Counter(

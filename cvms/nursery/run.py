@@ -19,7 +19,7 @@ from cvms.chain.protocols.sources import YieldSource, parse_yield_sources, pools
 from cvms.chain.rpc import Rpc, open_rpc
 from cvms.chain.types import Lamports, Programs
 from cvms.config import Config
-from cvms.errors import ConfigurationError
+from cvms.errors import ConfigurationError, only
 from cvms.http import create_app, serve_http
 from cvms.http.edge import Edge
 from cvms.metrics import Metrics
@@ -46,6 +46,7 @@ from cvms.nursery.operator_balance import OperatorBalance
 from cvms.nursery.reconciler import Reconciler
 from cvms.nursery.releases import Releases
 from cvms.nursery.retention import Retention
+from cvms.nursery.second_look import SecondLook
 from cvms.nursery.settler import Settler
 from cvms.nursery.snapshots import Snapshots
 from cvms.nursery.submitter import Submitter
@@ -126,7 +127,7 @@ async def serve(
                 )
             watch.cancel_scope.cancel()
     except BaseExceptionGroup as group:
-        raise _only(group) from None
+        raise only(group) from None
     log.info("stopped", in_order=not orderly.cancelled_caught)
 
 
@@ -297,6 +298,7 @@ def _tasks(parts: Parts) -> list[tuple[str, Run]]:
         progress=parts.progress,
         reconciliations=parts.reconciliations,
         outbox_wake=parts.outbox_wake,
+        cache=parts.cache,
         interval=parts.config.reconciliation_interval,
         threshold=parts.config.reconciliation_threshold,
         board=parts.board,
@@ -326,7 +328,20 @@ def _tasks(parts: Parts) -> list[tuple[str, Run]]:
         max_lag_slots=parts.config.indexer_max_lag_slots,
         board=parts.board,
     )
-    settler = Settler(database=parts.database, rpc=parts.rpc, board=parts.board)
+    second_look = SecondLook(
+        database=parts.database,
+        rpc=parts.rpc,
+        programs=parts.programs,
+        outbox_wake=parts.outbox_wake,
+        cache=parts.cache,
+    )
+    settler = Settler(
+        database=parts.database,
+        rpc=parts.rpc,
+        forks=indexer.forks,
+        second_look=second_look,
+        board=parts.board,
+    )
     retention = Retention(database=parts.database, board=parts.board)
     calls = Calls(
         database=parts.database,
@@ -455,13 +470,6 @@ async def _started(
             f"({error.strerror or error}); expected a free port of this machine"
         ) from error
     return url
-
-
-def _only(error: BaseException) -> BaseException:
-    """The one error that nested groups hold, or the group that holds several."""
-    while isinstance(error, BaseExceptionGroup) and len(error.exceptions) == 1:
-        error = error.exceptions[0]
-    return error
 
 
 async def _stop_on_signal(stop: trio.Event) -> None:
