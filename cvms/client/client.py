@@ -173,9 +173,11 @@ class Client(Reader):
 
     # --- withdrawals that several sign -----------------------------------------------------------
 
-    async def propose_withdraw(self, amount: int) -> Proposal:
-        """Propose a withdrawal to the signers of the vault's multisig."""
-        threshold = (await self.config()).multisig.threshold
+    async def propose_withdraw(self, amount: int, *, threshold: int) -> Proposal:
+        """Propose a withdrawal to the signers of the vault's multisig.
+
+        `threshold` is how many of them must sign; refused unless the chain says the same.
+        """
         fields = {"amount": amount, "threshold": threshold}
         body = await self.signed("propose_withdraw", owner=self.address, **fields)
         return await self._send("/api/vault/propose-withdraw", body, Proposal)

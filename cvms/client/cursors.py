@@ -75,6 +75,9 @@ class Cursors:
         self._topics = {(each.name, each.owner): each for each in topics}
         if not self._topics:
             raise ValueError("name a topic to hear of")
+        for name, owner in self._topics:
+            if owner is not None and (name, None) in self._topics:
+                raise ValueError(f"{name} of all owners has the events of {owner} already")
         self._seen: dict[Key, int | None] = {key: each.since for key, each in self._topics.items()}
         self._asked: deque[Key] = deque()
         self._reset = False
@@ -116,22 +119,16 @@ class Cursors:
         raise SubscriptionRefused(topic, frame.code, frame.detail)
 
     def _event(self, event: Event) -> Event | None:
-        """The event, if it is new to a subscription: one that two of them bring is told once."""
-        keys = [key for key in self._keys(event) if self._is_new(key, event.seq)]
-        last = self._seen.get((event.topic, None))
-        if (event.topic, None) in keys and event.topic not in CONFLATED and event.seq - 1 != last:
+        key: Key = (event.topic, None)
+        if key not in self._topics:
+            key = event.topic, event.data.get("owner")
+        last = self._seen.get(key)
+        if last is None or event.seq <= last:
+            return None  # told before the connection was lost
+        if key[1] is None and event.topic not in CONFLATED and event.seq != last + 1:
             raise ConnectionSpoilt(f"{event.topic} goes from {last} to {event.seq}")
-        for key in keys:
-            self._seen[key] = event.seq
-        return event if keys else None
-
-    def _keys(self, event: Event) -> list[Key]:
-        whose = None, event.data.get("owner")
-        return [key for owner in whose if (key := (event.topic, owner)) in self._topics]
-
-    def _is_new(self, key: Key, seq: int) -> bool:
-        last = self._seen[key]
-        return last is not None and seq > last
+        self._seen[key] = event.seq
+        return event
 
 
 class _Frame(msgspec.Struct):
