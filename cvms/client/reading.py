@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, Literal
 
 import httpx
@@ -51,6 +52,16 @@ class Reader:
     def stream(self, *topics: Topic) -> Stream:
         """The events of these topics from now on, whatever happens to the connection."""
         return Stream(self._http, self._url.replace("http", "ws", 1) + "/ws", topics)
+
+    async def request(
+        self, method: str, path: str, body: Any = None, *, headers: Mapping[str, str] | None = None
+    ) -> Any:
+        """The JSON that any route answers, for those without a method here.
+
+        Only GET is repeated.
+        """
+        again = method == "GET"
+        return await self._transport.send(method, path, Any, body, headers=headers, again=again)
 
     async def balance(self, owner: str | None = None, *, slot: int | None = None) -> Balance:
         """A vault's balances now, or as they were in `slot`."""
