@@ -86,7 +86,7 @@ class Stream(AsyncIterator[Told]):
                 except* ClientError as refusals:
                     self._failure = _first(refusals)
                 except* LOST as losses:
-                    if anyio.current_time() - began > LONGEST_DELAY:
+                    if anyio.current_time() - began > delay:
                         delay = FIRST_DELAY
                     log.info("connection to %s is lost: %r", self._url, _first(losses))
                     await anyio.sleep(delay * random.uniform(0.5, 1.0))  # noqa: S311 - no secret

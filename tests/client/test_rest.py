@@ -118,6 +118,13 @@ async def test_who_has_no_wallet_reads_and_is_told_what_is_missing(service: Serv
             await client.deposit(1)
 
 
+async def test_what_no_waiting_changes_is_said_at_once(service: Service) -> None:
+    """A 503 like others, but there are no keys to seal second factors with."""
+    async with opened(service, Keypair()) as client:
+        with trio.fail_after(5), pytest.raises(Problem, match="twofa_disabled"):
+            await client.second_factor()
+
+
 async def test_an_answer_that_is_lost_is_asked_for_again_and_nothing_happens_twice(
     front: Service,
 ) -> None:
@@ -285,12 +292,19 @@ async def test_every_route_of_a_wallet_has_a_method_whose_signature_is_good(door
     """All are called, on a vault that allows few of them: none is malformed, none badly signed."""
     asked: set[str] = set()
     codes: dict[str, str] = {}
-    async with opened(door, await with_vault(door), patience=5.0) as client:
-        client._http.event_hooks["request"].append(_note_routes(asked))
+    wallet = Wallet(await with_vault(door))
+
+    async def note(request: httpx.Request) -> None:
+        asked.add(f"{request.method} {request.url.path}")
+
+    async with (
+        httpx.AsyncClient(event_hooks={"request": [note]}) as http,
+        open_client(door.url, wallet=wallet, http=http, patience=5.0) as client,
+    ):
         built = await client.deposit(1)
         await client.submit(client.wallet.cosign(built.transaction))
         for name, method in inspect.getmembers(client, inspect.iscoroutinefunction):
-            if name.startswith("_") or name in {"submit", "finish", "settled", "signed"}:
+            if name.startswith("_") or name in {"submit", "finish", "settled", "signed", "request"}:
                 continue
             try:
                 await method(**_arguments(method))
@@ -336,10 +350,3 @@ def _arguments(method: Any) -> dict[str, Any]:
         if parameter.default is inspect.Parameter.empty
     ]
     return {name: VALUES.get(name, str(Keypair().pubkey())) for name in needed}
-
-
-def _note_routes(asked: set[str]) -> Any:
-    async def note(request: httpx.Request) -> None:
-        asked.add(f"{request.method} {request.url.path}")
-
-    return note

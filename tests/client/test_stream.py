@@ -8,6 +8,7 @@ from solders.keypair import Keypair
 
 from cvms.client import Event, Problem, Snapshot, SubscriptionRefused, Topic, open_client
 from cvms.client.stream import Stream
+from cvms.store import outbox
 from tests.client.gate import gated
 from tests.http.conftest import Service, event, running
 
@@ -108,6 +109,18 @@ async def test_what_is_not_read_is_kept_by_the_service_and_told_later(service: S
             events = (event(TOPIC, number, ALICE, padding=4096) for _ in range(100))
             await service.publish(*events)
         assert await seqs(stream, 900) == list(range(1, 901))
+
+
+async def test_an_event_that_never_came_is_noticed_by_the_next_and_asked_for(
+    service: Service,
+) -> None:
+    async with open_client(service.url) as client, client.stream(Topic(TOPIC)) as stream:
+        await told(stream, 1)
+        async with service.database.transaction() as conn:
+            last = await outbox.append(conn, [event(TOPIC, number) for number in range(3)])
+            [first, _, third] = await outbox.after(conn, last - 3)
+        service.hub.publish([first, third])
+        assert await seqs(stream, 3) == [1, 2, 3]
 
 
 async def test_what_fails_in_the_block_comes_out_as_it_is(service: Service) -> None:
