@@ -5,7 +5,6 @@ Plain state, no I/O.
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -79,12 +78,12 @@ class Cursors:
             if owner is not None and (name, None) in self._topics:
                 raise ValueError(f"{name} of all owners has the events of {owner} already")
         self._seen: dict[Key, int | None] = {key: each.since for key, each in self._topics.items()}
-        self._asked: deque[Key] = deque()
-        self._reset = False
+        self._asked: list[Key] = []
+        self._reset: set[Key] = set()
 
     def requests(self) -> list[str]:
         """The frames for a new connection, each of which is answered, in their order."""
-        self._asked, self._reset = deque(self._topics), False
+        self._asked, self._reset = list(self._topics), set()
         return [_subscribe(topic, self._seen[key]) for key, topic in self._topics.items()]
 
     def read(self, text: str) -> Told | None:
@@ -97,16 +96,16 @@ class Cursors:
             case "event" | "retracted":
                 return self._event(_decode(text, Event))
             case "reset":
-                self._reset = True
-            case "subscribed":
+                self._reset.add(frame.key)
+            case "subscribed" if frame.key in self._asked:
                 return self._subscribed(frame)
             case "error":
                 self._refused(frame)
         return None
 
     def _subscribed(self, frame: _Frame) -> Snapshot | None:
-        key, reset = self._asked.popleft(), self._reset
-        self._reset = False
+        key, reset = frame.key, frame.key in self._reset
+        self._asked.remove(key)
         if self._seen[key] is not None and not reset:
             return None  # what was missed follows
         self._seen[key] = frame.seq
@@ -135,10 +134,16 @@ class _Frame(msgspec.Struct):
     """Any frame of the service."""
 
     type: str
+    topic: str = ""
+    owner: str | None = None
     seq: int = 0
     snapshot: Any = None
     code: str = ""
     detail: str = ""
+
+    @property
+    def key(self) -> Key:
+        return self.topic, self.owner
 
 
 def _subscribe(topic: Topic, seen: int | None) -> str:

@@ -99,7 +99,8 @@ def test_a_refusal_names_its_topic_and_what_passes_is_none() -> None:
 
 def test_frames_of_another_version_are_passed_over_or_are_an_error_never_a_loop() -> None:
     cursors = following(Topic(TOPIC))
-    assert cursors.read(frame(type="news", seq=1)) is None
+    for new in (frame(type="news", seq=1), frame(type="subscribed", pubkey="alice", snapshot={})):
+        assert cursors.read(new) is None
     for strange in ("{", "[]", frame(type="event", topic=TOPIC, seq="one")):
         with pytest.raises(ClientError):
             cursors.read(strange)
