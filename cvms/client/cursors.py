@@ -6,7 +6,7 @@ Plain state, no I/O.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 import msgspec
@@ -31,7 +31,7 @@ class Topic:
     name: str
     owner: str | None = None
     since: int | None = None
-    token: str | None = None
+    token: str | None = field(default=None, repr=False)
 
 
 class Event(msgspec.Struct, frozen=True):

@@ -106,6 +106,12 @@ def test_frames_of_another_version_are_passed_over_or_are_an_error_never_a_loop(
             cursors.read(strange)
 
 
+def test_an_administrators_token_is_sent_and_not_shown() -> None:
+    alerts = Topic("security_alert", token="secret")
+    assert "secret" in Cursors([alerts]).requests()[0]
+    assert "secret" not in repr(alerts)
+
+
 def test_all_owners_and_one_of_them_are_not_asked_for_together() -> None:
     with pytest.raises(ValueError, match="of all owners has the events of alice already"):
         Cursors([Topic(TOPIC, owner="alice"), Topic(TOPIC)])

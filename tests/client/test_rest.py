@@ -148,9 +148,9 @@ async def test_an_answer_that_is_lost_is_asked_for_again_and_nothing_happens_twi
     assert kept == [{"signature": outcome.signature}]
 
 
-async def test_what_cannot_be_sent_twice_is_not_sent_again(door: Service) -> None:
+async def test_what_cannot_be_sent_twice_is_not_sent_again(service: Service) -> None:
     async with (
-        gated(door.port) as (gate, url),
+        gated(service.port) as (gate, url),
         open_client(url, wallet=Wallet(Keypair())) as client,
     ):
         gate.answers_to_lose = 2
@@ -164,7 +164,7 @@ async def test_a_service_that_is_away_is_waited_for_as_long_as_patience_lasts(
 ) -> None:
     async with gated(service.port) as (gate, url):
         gate.open = False
-        async with open_client(url, patience=0.5) as hasty, open_client(url) as patient:
+        async with open_client(url, patience=1.0) as hasty, open_client(url) as patient:
             with trio.fail_after(5), pytest.raises(ServiceUnavailable, match="/api/vault/tvl") as e:
                 await hasty.tvl()
             assert isinstance(e.value.__cause__, httpx.TransportError)
@@ -179,7 +179,7 @@ async def test_a_service_that_is_away_is_waited_for_as_long_as_patience_lasts(
 
 async def test_a_chain_that_is_away_is_said_when_patience_ends(service: Service) -> None:
     """No chain listens there: each answer is a 503."""
-    async with opened(service, Keypair(), patience=1.5) as client:
+    async with opened(service, Keypair(), patience=2.0) as client:
         with trio.fail_after(10), pytest.raises(ServiceUnavailable) as failed:
             await client.open_vault()
     assert isinstance(failed.value.__cause__, Problem)
