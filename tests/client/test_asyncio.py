@@ -82,7 +82,14 @@ async def test_cancellation_and_errors_are_those_of_asyncio(service: Service) ->
         listening.cancel()
         with pytest.raises(asyncio.CancelledError):
             await listening
+        with pytest.raises(ZeroDivisionError):
+            await fail()
         return "done"
+
+    async def fail() -> None:
+        async with open_client(service.url) as client, client.stream(Topic(TOPIC)) as events:
+            await anext(events)
+            raise ZeroDivisionError
 
     with trio.fail_after(10):
         assert await trio.to_thread.run_sync(asyncio.run, give_up()) == "done"
