@@ -13,6 +13,7 @@ from cvms.nursery.channels import Board
 from cvms.nursery.forks import Forks
 from cvms.nursery.second_look import SecondLook
 from cvms.store import applied, finality
+from cvms.store import cursor as cursors
 from cvms.store.applied import Applied
 from cvms.store.database import Database
 
@@ -76,5 +77,6 @@ class Settler:
             elif status.commitment is Commitment.FINALIZED:
                 final.append(each)
         async with self._database.transaction() as conn:
+            await cursors.lock(conn)  # a fork may be taking the same rows back
             await finality.settle(conn, final)
         return dropped if seen.slot >= slot else []  # a node that is behind is no evidence

@@ -21,11 +21,9 @@ from cvms.errors import RpcError
 from cvms.localnet.types import Commitment as ChainCommitment
 from cvms.localnet.types import Entry
 from cvms.nursery.indexer import NODE_BEHIND
-from tests.nursery.test_forks import Forking, forking, opened
+from tests.nursery.forking import Forking, opened
 from tests.nursery.test_indexer import cancelled_after
 from tests.nursery.world import World
-
-__all__ = ["forking"]  # the fixture
 
 STEPS = 40
 
