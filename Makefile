@@ -14,9 +14,10 @@ endef
 PORT ?= 8080
 LOCALNET_PORT ?= 8899
 DATA_DIR ?= .cvms
+SEEDS ?= 0-99
 
 .DEFAULT_GOAL := help
-.PHONY: help install dev demo test fuzz lint types check program lock clean
+.PHONY: help install dev demo test fuzz scenario lint types check program lock clean
 
 help: ## show this list
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /  make \1	/' | expand -t 18
@@ -44,6 +45,9 @@ test: $(INSTALLED) ## run the whole suite on its own databases and chains
 
 fuzz: $(INSTALLED) ## many new steps of the programs against their specification, for minutes
 	HYPOTHESIS_PROFILE=long $(BIN)/pytest tests/program/state_machine
+
+scenario: $(INSTALLED) ## books against chain under faults and kills; SEEDS=7,20-400 says which
+	SCENARIO_SEEDS=$(SEEDS) $(BIN)/pytest tests/scenario/test_scenario.py
 
 lint: $(INSTALLED) ## style, formatting and the direction of imports
 	$(BIN)/ruff check .

@@ -1,0 +1,74 @@
+"""V1 and V4: every event once and in order, every line of the history, and the cursor."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from tests.scenario.books import Books, Row
+from tests.scenario.checks import Broken, same_list, same_map
+from tests.scenario.truth import TrueEvent, TrueLine, Truth
+
+
+def past(truth: Truth, books: Books) -> Iterator[Broken]:
+    """The events, the lines that follow from them, whose vaults they are about, how far it goes."""
+    yield from _events(truth, books)
+    yield from same_list(
+        "V1", "transactions", map(_line, books["transactions"]), map(_true_line, truth.lines)
+    )
+    yield from same_map(
+        "V1",
+        "vault_mints",
+        {row["vault"]: (row["owner"], row["ours"]) for row in books["vault_mints"]},
+        {vault: (owner, truth.ours[vault]) for vault, owner in truth.opened.items()},
+    )
+    yield from _cursor(truth, books)
+
+
+def _events(truth: Truth, books: Books) -> Iterator[Broken]:
+    ours = {_identity(row): _event(row) for row in books["chain_events"]}
+    yield from same_map(
+        "V1", "chain_events", ours, {each.identity: _true_event(each) for each in truth.events}
+    )
+
+
+def _identity(row: Row) -> tuple[str, int, int]:
+    return row["signature"], row["instruction_index"], row["ordinal"]
+
+
+def _event(row: Row) -> tuple[Any, ...]:
+    names = ("slot", "block_time", "name", "vault", "owner", "commitment", "data")
+    return tuple(row[name] for name in names)
+
+
+def _true_event(event: TrueEvent) -> tuple[Any, ...]:
+    vault, owner = next(iter(event.vaults), None), event.data.get("owner")
+    return event.slot, event.time, event.name, vault, owner, "finalized", dict(event.data)
+
+
+def _line(row: Row) -> tuple[Any, ...]:
+    names = ("owner", "vault", "kind", "amount", "balance_after", "slot", "block_time")
+    return *_identity(row), *(row[name] for name in names), row["commitment"]
+
+
+def _true_line(line: TrueLine) -> tuple[Any, ...]:
+    at = line.event
+    what = line.owner, line.vault, line.kind, line.amount, line.stated_total
+    return *at.identity, *what, at.slot, at.time, "finalized"
+
+
+def _cursor(truth: Truth, books: Books) -> Iterator[Broken]:
+    last, before = ([None, None, *truth.mentions][at] for at in (-1, -2))
+    rows = {row["program"]: row for row in books["indexer_cursor"]}
+    found = rows.get(truth.program)
+    if last is None or found is None:
+        if found is not None or last is not None:
+            yield Broken("V4", "indexer_cursor", f"{found} instead of {last}")
+        return
+    place = found["signature"], found["slot"], found["previous_signature"]
+    wanted = last[0], last[1], before and before[0]
+    if place != wanted:
+        yield Broken("V4", "indexer_cursor", f"it is at {place} instead of {wanted}")
+    if not last[1] <= (found["through"] or -1) <= truth.tip:
+        says = f"complete through {found['through']}, with the last transaction in {last[1]}"
+        yield Broken("V4", "indexer_cursor", f"{says} and the chain in {truth.tip}")
