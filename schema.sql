@@ -484,3 +484,33 @@ FROM vaults
 WHERE NOT closed
 GROUP BY 1
 ON CONFLICT (digits) DO NOTHING;
+
+-- migration 9: what a submission's end is decided by, and what the operator pays for others
+
+-- `since_slot`: it can only be in blocks after this one. `seen_slot`: the last block it was seen in,
+-- kept when a fork drops that block, while `slot` is where it is now. See nursery/fate.py.
+ALTER TABLE submissions ADD COLUMN IF NOT EXISTS signed_at TIMESTAMPTZ;
+ALTER TABLE submissions ADD COLUMN IF NOT EXISTS since_slot BIGINT CHECK (since_slot >= 0);
+ALTER TABLE submissions ADD COLUMN IF NOT EXISTS seen_slot BIGINT CHECK (seen_slot >= 0);
+UPDATE submissions
+SET seen_slot = slot
+WHERE seen_slot IS NULL
+  AND state IN ('pending', 'submitted', 'confirmed');
+CREATE INDEX IF NOT EXISTS submissions_quarantined ON submissions (created_at)
+    WHERE state = 'quarantined';
+
+-- What the operator pays for it at most, on whose account (nobody's: everybody's), and in which
+-- day's sums that is counted. NULL until the operator has signed as its fee payer.
+ALTER TABLE submissions ADD COLUMN IF NOT EXISTS sponsored_lamports BIGINT
+    CHECK (sponsored_lamports >= 0);
+ALTER TABLE submissions ADD COLUMN IF NOT EXISTS sponsored_owner TEXT;
+ALTER TABLE submissions ADD COLUMN IF NOT EXISTS sponsored_day DATE;
+
+-- What the operator has signed to pay on each day (UTC): for each owner, and in the row of owner ''
+-- for everybody together. Pruned by age.
+CREATE TABLE IF NOT EXISTS sponsored (
+    day DATE NOT NULL,
+    owner TEXT NOT NULL,
+    lamports BIGINT NOT NULL CHECK (lamports >= 0),
+    PRIMARY KEY (day, owner)
+);

@@ -19,6 +19,7 @@ from solders.keypair import Keypair
 from solders.pubkey import Pubkey
 
 from cvms.errors import ConfigurationError
+from cvms.sponsoring import Sponsoring, read_sponsoring
 
 T = TypeVar("T")
 Network = IPv4Network | IPv6Network
@@ -99,6 +100,7 @@ class Config:
     indexer_max_lag_slots: int = 50
     sign_in: SignIn = field(default_factory=SignIn)
     rates: Rates = field(default_factory=Rates)
+    sponsoring: Sponsoring = field(default_factory=Sponsoring)
     trusted_proxies: tuple[Network, ...] = ()
     cors_origins: tuple[str, ...] = ()
     shutdown_deadline: float = 4.0
@@ -162,6 +164,7 @@ def load_config(environ: Mapping[str, str]) -> Config:
             owner=read("RATE_LIMIT_OWNER", _rate, "300/60", _RATE),
             everybody=read("RATE_LIMIT_GLOBAL", _rate, "off", _RATE),
         ),
+        sponsoring=read_sponsoring(read),
         trusted_proxies=read("TRUSTED_PROXIES", _networks, "", _NETWORKS),
         cors_origins=read("CORS_ORIGINS", _origins, "", _ORIGINS),
         log_format=read("LOG_FORMAT", _log_format, "json", "json or console"),

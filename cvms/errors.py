@@ -164,6 +164,18 @@ class RateLimited(CvmsError):
         self.retry_after = retry_after
 
 
+class SponsorshipExhausted(RateLimited):
+    """The service pays no more fees for this owner, or for anybody, today (429)."""
+
+
+class NotSponsored(CvmsError):
+    """The operator's key does not sign this transaction: it breaks the fee payer's policy (422)."""
+
+
+class SponsorshipPaused(CvmsError):
+    """The operator has too little SOL to pay for others, and nobody else can for this (503)."""
+
+
 # --- what the service depends on ---------------------------------------------------------------
 
 

@@ -22,6 +22,41 @@ class Metrics:
             ["state"],
             registry=self.registry,
         )
+        self.submissions_under_way = Gauge(
+            "transaction_submissions_under_way",
+            "Transactions that are signed and have no end yet, or none that can be known, by state",
+            ["state"],
+            registry=self.registry,
+        )
+        self.oldest_submission_seconds = Gauge(
+            "transaction_submission_oldest_seconds",
+            "Since the oldest transaction under way was signed",
+            registry=self.registry,
+        )
+        self.confirmation_seconds = Histogram(
+            "transaction_confirmation_seconds",
+            "From a transaction's last signature to the sight of its block",
+            buckets=(0.25, 0.5, 1.0, 2.0, 4.0, 8.0, 15.0, 30.0, 60.0, 120.0),
+            registry=self.registry,
+        )
+        self.resends = Counter(
+            "transaction_resends_total",
+            "Sends of bytes that had been sent before",
+            registry=self.registry,
+        )
+        self.operator_lamports = Gauge(
+            "operator_lamports", "What the operator has to pay fees with", registry=self.registry
+        )
+        self.operator_pays = Gauge(
+            "operator_pays",
+            "0 while the operator has too little to pay the fees of others",
+            registry=self.registry,
+        )
+        self.sponsored_lamports = Gauge(
+            "sponsored_lamports_today",
+            "What the operator has signed to pay for others today (UTC)",
+            registry=self.registry,
+        )
         self.balance_query_seconds = Histogram(
             "balance_query_duration_seconds",
             "Time to answer a balance query",

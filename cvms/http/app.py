@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 
 from solders.keypair import Keypair
 
+from cvms.chain.fee_policy import FeeCaps
 from cvms.chain.protocols.latest import LatestRates
 from cvms.chain.protocols.sources import YieldSource
 from cvms.chain.rpc import Rpc
@@ -36,13 +37,15 @@ from cvms.http.edge import MAX_IN_FLIGHT, Edge
 from cvms.http.limits import Limits
 from cvms.http.routing import register
 from cvms.http.services import Services
+from cvms.http.sponsoring import Sponsor
 from cvms.http.ws import WebSocketDoor, WebSocketLimits
 from cvms.metrics import Metrics
-from cvms.nursery.channels import Board, Hub, Reconciliations, SubmitWake
+from cvms.nursery.channels import Board, Hub, OperatorFunds, Reconciliations, SubmitWake
 from cvms.store.cache import BalanceCache
 from cvms.store.database import Database
 from cvms.store.limits import Limiter, MemoryLimiter
 from cvms.store.sealed import Sealer
+from cvms.store.sponsorship import Budget
 
 
 def create_app(
@@ -62,6 +65,7 @@ def create_app(
     yield_sources: Sequence[YieldSource] = (),
     websocket_limits: WebSocketLimits | None = None,
     max_in_flight: int = MAX_IN_FLIGHT,
+    operator_funds: OperatorFunds | None = None,
     wall_clock: Callable[[], float] = time.time,
 ) -> Edge:
     """The front end on top of what the composition root has built."""
@@ -77,6 +81,7 @@ def create_app(
         rpc=rpc,
         programs=programs,
         operator=operator,
+        sponsor=_sponsor(config, programs, operator, operator_funds),
         hub=hub,
         submit_wake=submit_wake,
         board=board,
@@ -115,3 +120,16 @@ def create_app(
     door = WebSocketDoor(services, websocket_limits or WebSocketLimits())
     app.add_websocket("/ws", "ws", door.serve)
     return app
+
+
+def _sponsor(
+    config: Config, programs: Programs, operator: Keypair, funds: OperatorFunds | None
+) -> Sponsor:
+    settings = config.sponsoring
+    return Sponsor(
+        operator=operator,
+        programs=programs,
+        caps=FeeCaps(price=settings.unit_price, lamports=settings.transaction),
+        budget=Budget(owner=settings.owner_a_day, everybody=settings.everybody_a_day),
+        funds=funds or OperatorFunds(settings.operator_minimum),
+    )

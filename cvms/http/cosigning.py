@@ -17,7 +17,6 @@ from solders.transaction import VersionedTransaction
 from cvms.chain.program_errors import refusal
 from cvms.chain.transactions import (
     BuiltTransaction,
-    attach_signature,
     message_of,
     required_signers,
     signature_of,
@@ -119,7 +118,8 @@ class CoSigning:
         self, seen: Proposal, live: LiveTransaction, signatures: Mapping[str, bytes]
     ) -> Answer:
         """Add our signature, and hand it to the submitter: stored first, with its bytes."""
-        transaction = attach_signature(_assembled(live, signatures), self.services.operator)
+        sponsor = self.services.sponsor
+        transaction, cost = sponsor.sign(_assembled(live, signatures))
         signature, wire = signature_of(transaction), bytes(transaction)
         result = await self.services.rpc.simulate(wire, sig_verify=True)
         if result.err is not None:
@@ -137,7 +137,10 @@ class CoSigning:
                 wire=wire,
                 last_valid_block_height=live.last_valid_block_height,
                 amount=seen.amount,
+                # The transaction was built after the proposal.
+                since_slot=seen.slot,
             )
+            await sponsor.charge(conn, message_of(transaction), cost, owner=seen.owner)
             now = await present(conn, seen.id)
             await tell(conn, "proposal.submitted", now)
             details = {"kind": KIND, "tx": signature, "signers": sorted(signatures)}

@@ -57,7 +57,10 @@ async def multisig_of(
 async def withdrawal(
     services: Services, owner: Pubkey, amount: int, signers: Sequence[Pubkey]
 ) -> BuiltTransaction:
-    """A withdrawal to the owner by these signers. Raises InvalidRequest when they are too many."""
+    """A withdrawal to the owner by these signers. Raises InvalidRequest when they are too many,
+    SponsorshipPaused while the service pays no fees.
+    """
+    services.sponsor.require()
     # Where the owner's token account has to be made, one who signs anyway pays for it: what the
     # service paid could be had by closing the account, again and again.
     authority, *others = sorted(signers, key=lambda each: each != owner)

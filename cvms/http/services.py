@@ -12,6 +12,7 @@ from cvms.chain.rpc import Rpc
 from cvms.chain.types import Programs
 from cvms.config import Config
 from cvms.http.limits import Limits
+from cvms.http.sponsoring import Sponsor
 from cvms.metrics import Metrics
 from cvms.nursery.channels import Board, Hub, Reconciliations, SubmitWake
 from cvms.store.cache import BalanceCache
@@ -28,6 +29,7 @@ class Services:
     rpc: Rpc
     programs: Programs
     operator: Keypair
+    sponsor: Sponsor
     hub: Hub
     submit_wake: SubmitWake
     board: Board

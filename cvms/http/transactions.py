@@ -9,9 +9,9 @@ from quart import Response
 from solders.signature import Signature
 from solders.transaction import VersionedTransaction
 
+from cvms.chain.fee_policy import Cost
 from cvms.chain.program_errors import refusal
 from cvms.chain.transactions import (
-    attach_signature,
     message_hash,
     message_of,
     missing_signers,
@@ -26,6 +26,7 @@ from cvms.errors import (
     InvalidRequest,
     InvalidSignature,
     NotFound,
+    NotSponsored,
     ProgramRefused,
     ProposalCancelled,
     ProposalCompleted,
@@ -115,7 +116,7 @@ async def _sign_and_store(
     services: Services, transaction: VersionedTransaction, built: Submission, key: Key | None
 ) -> Submission:
     await _check_height(services, built)
-    signed = _signed_by_all(services, transaction)
+    signed, cost = _signed_by_all(services, transaction)
     result = await services.rpc.simulate(bytes(signed), sig_verify=True)
     # It may have landed already if a submission of the same bytes overtook this one.
     if result.err is not None and result.err != "AlreadyProcessed":
@@ -129,6 +130,9 @@ async def _sign_and_store(
         )
         if key is not None:
             await key.keep(conn, response_of(_accepted(stored)))
+        if cost is not None:
+            message = message_of(signed)
+            await services.sponsor.charge(conn, message, cost, owner=built.owner)
         entry = audit.AuditEntry(
             actor=built.owner,
             action="submit",
@@ -150,15 +154,19 @@ def _expired() -> TransactionExpired:
     return TransactionExpired("Its block hash is too old. Ask for a new transaction and sign that.")
 
 
-def _signed_by_all(services: Services, transaction: VersionedTransaction) -> VersionedTransaction:
-    """The transaction with our signature, once everybody else's is there."""
+def _signed_by_all(
+    services: Services, transaction: VersionedTransaction
+) -> tuple[VersionedTransaction, Cost | None]:
+    """The transaction with our signature, once everybody else's is there, and what it costs us;
+    None where the owner pays.
+    """
     operator = services.operator.pubkey()
     others = [each for each in missing_signers(transaction) if each != operator]
     if others:
         raise InvalidSignature(f"The signature of {others[0]} is missing or does not verify.")
     if operator in required_signers(message_of(transaction)):
-        return attach_signature(transaction, services.operator)
-    return transaction
+        return services.sponsor.sign(transaction)
+    return transaction, None
 
 
 ROUTES = (
@@ -174,6 +182,7 @@ ROUTES = (
             InvalidSignature,
             ProgramRefused,
             Conflict,
+            NotSponsored,
             ProposalExpired,
             ProposalCancelled,
             ProposalCompleted,

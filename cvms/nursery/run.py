@@ -25,6 +25,7 @@ from cvms.nursery.broadcaster import Broadcaster
 from cvms.nursery.channels import (
     Board,
     Hub,
+    OperatorFunds,
     OutboxWake,
     Reconciliations,
     SubmitWake,
@@ -32,6 +33,7 @@ from cvms.nursery.channels import (
 )
 from cvms.nursery.health import Health
 from cvms.nursery.indexer import Indexer, Progress
+from cvms.nursery.operator_balance import OperatorBalance
 from cvms.nursery.reconciler import Reconciler
 from cvms.nursery.retention import Retention
 from cvms.nursery.settler import Settler
@@ -68,6 +70,7 @@ class Parts:
     outbox_wake: OutboxWake = field(default_factory=OutboxWake)
     tvl_wake: TvlWake = field(default_factory=TvlWake)
     reconciliations: Reconciliations = field(default_factory=Reconciliations)
+    operator_funds: OperatorFunds = field(default_factory=OperatorFunds)
 
 
 async def serve(
@@ -115,6 +118,7 @@ async def _serve(
             metrics=metrics,
             limiter=limiter(redis, metrics=metrics),
             yield_sources=parse_yield_sources(config.yield_sources),
+            operator_funds=OperatorFunds(config.sponsoring.operator_minimum),
         )
         if config.admin_jwt_secret is None:
             log.warning("administrators_routes_are_off", unset="ADMIN_JWT_SECRET")
@@ -152,6 +156,7 @@ def _app(parts: Parts) -> Edge:
         limiter=parts.limiter,
         reconciliations=parts.reconciliations,
         yield_sources=parts.yield_sources,
+        operator_funds=parts.operator_funds,
     )
 
 
@@ -213,6 +218,14 @@ def _tasks(parts: Parts) -> list[tuple[str, Run]]:
         board=parts.board,
         metrics=parts.metrics,
     )
+    operator_balance = OperatorBalance(
+        database=parts.database,
+        rpc=parts.rpc,
+        operator=parts.config.operator.pubkey(),
+        funds=parts.operator_funds,
+        board=parts.board,
+        metrics=parts.metrics,
+    )
     settler = Settler(database=parts.database, rpc=parts.rpc, board=parts.board)
     retention = Retention(database=parts.database, board=parts.board)
     webhooks = Webhooks(
@@ -228,6 +241,7 @@ def _tasks(parts: Parts) -> list[tuple[str, Run]]:
         ("submitter", submitter.run),
         ("broadcaster", broadcaster.run),
         ("balances", balances.run),
+        ("operator_balance", operator_balance.run),
         ("settler", settler.run),
         ("retention", retention.run),
         ("webhooks", webhooks.run),
