@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 import trio
 
-from cvms.chain import transport as transport_module
+from cvms.chain import post as post_module
 from cvms.chain.endpoints import FAILURES_BEFORE_DOWN
 from cvms.chain.transport import Transport, open_transport
 from cvms.errors import ChainTimeout, ChainUnavailable, ConfigurationError, RpcError
@@ -245,7 +245,7 @@ async def test_a_batch_that_lost_an_answer_is_asked_of_another_endpoint() -> Non
 
 
 async def test_a_body_without_end_is_cut_off(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(transport_module, "MAX_BODY_BYTES", 1_000_000)
+    monkeypatch.setattr(post_module, "MAX_BODY_BYTES", 1_000_000)
     bomb = gzip.compress(b" " * 50_000_000)
     plain = Reply(b" " * 2_000_000)
     for reply in (Reply(bomb, headers=[("content-encoding", "gzip")]), plain):
