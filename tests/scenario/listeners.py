@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections import defaultdict
 from dataclasses import dataclass, field
 from typing import Any
@@ -27,6 +28,7 @@ TOPICS = (
     "tvl_update",
 )
 AGAIN_SECONDS = 0.05
+HANDSHAKE_SECONDS = 2.0
 GONE = (OSError, trio_websocket.HandshakeError, trio_websocket.ConnectionClosed)
 
 
@@ -52,16 +54,19 @@ class Listener:
             await trio.sleep(AGAIN_SECONDS)
 
     async def _listen(self) -> None:
-        async with opened(self.url.replace("http", "ws", 1) + "/ws") as socket:
-            self.connections += 1
-            for topic in TOPICS:
-                request = {"op": "subscribe", "topic": topic, "since": self.seq[topic]}
-                await socket.send_message(json.dumps(request))
-            while True:
-                frame = json.loads(await socket.get_message())
-                if frame["type"] == "error" and frame["code"] == "database_unavailable":
-                    break  # what was asked for cannot be had now: come back
-                self._take(frame)
+        # A server killed in the middle of the handshake leaves the client's library waiting.
+        with trio.move_on_after(HANDSHAKE_SECONDS) as opening:
+            async with opened(self.url.replace("http", "ws", 1) + "/ws") as socket:
+                opening.deadline = math.inf
+                self.connections += 1
+                for topic in TOPICS:
+                    request = {"op": "subscribe", "topic": topic, "since": self.seq[topic]}
+                    await socket.send_message(json.dumps(request))
+                while True:
+                    frame = json.loads(await socket.get_message())
+                    if frame["type"] == "error" and frame["code"] == "database_unavailable":
+                        break  # what was asked for cannot be had now: come back
+                    self._take(frame)
 
     def _take(self, frame: Json) -> None:
         kind, topic = frame["type"], frame.get("topic", "")

@@ -20,9 +20,10 @@ from cvms.chain.instructions import yield_pool
 from cvms.chain.types import Programs
 from cvms.chain.yield_pool import pool_address
 from cvms.localnet.chain import Chain, Refused
+from cvms.localnet.faults import Faults
+from cvms.localnet.node import Node
 from cvms.localnet.rpc.cheats import set_token_account
 from cvms.localnet.rpc.params import Params
-from cvms.localnet.rpc.sending import submit
 from cvms.localnet.tokens import TOKEN_PROGRAM
 from cvms.localnet.types import Commitment, Entry
 
@@ -112,7 +113,7 @@ class Crowd:
         block = self.chain.bank(Commitment.CONFIRMED)
         message = MessageV0.try_compile(signer.pubkey(), list(steps), [], block.blockhash)
         try:
-            return submit(self.chain, VersionedTransaction(message, [signer]))
+            return self.chain.process(VersionedTransaction(message, [signer])).signature
         except Refused:
             return None
 
@@ -244,4 +245,4 @@ def fund(chain: Chain, programs: Programs, key: Keypair) -> None:
     """SOL and tokens for a wallet, at every commitment at once."""
     chain.overwrite(key.pubkey(), Account(10 * SOL, b"", Pubkey.default()))
     owner, mint = str(key.pubkey()), str(programs.mint)
-    set_token_account(chain, Params([owner, mint, {"amount": TOKENS}]))
+    set_token_account(Node(chain, Faults()), Params([owner, mint, {"amount": TOKENS}]))

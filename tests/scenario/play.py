@@ -23,6 +23,7 @@ from tests.scenario.listeners import Listener
 from tests.scenario.people import MOST_AT_ONCE, Crowd
 from tests.scenario.scene import Scene, connect
 from tests.scenario.truth import Truth, read_truth
+from tests.scenario.weather import Weather
 
 REST_SECONDS = 90.0
 """Far beyond what coming to rest takes; only a service that is stuck needs as long."""
@@ -39,7 +40,10 @@ class Script:
     clients: int = 3
     requests: int = 5
     kills: int = 2
+    strikes: int = 6
     acts_each_slot: int = 6
+    troubles: tuple[str, ...] = ()
+    """Kinds of trouble, of those in weather.py; none named: all."""
 
 
 @dataclass(slots=True)
@@ -49,13 +53,14 @@ class Outcome:
     truth: Truth
     intents: list[Intent]
     listeners: list[Listener]
+    struck: Counter[str]
     broken: list[Broken] = field(default_factory=list)
 
 
 async def play(scene: Scene, script: Script) -> Outcome:
     """Play to the end and come to rest; the server has stopped then."""
     rng = random.Random(script.seed)
-    crowd = Crowd(scene.running.chain, scene.programs, scene.operator, rng)
+    crowd = Crowd(scene.chain, scene.programs, scene.operator, rng)
     for _ in range(script.owners):
         owner = crowd.join(Keypair.from_seed(rng.randbytes(32)))
         if rng.random() < 0.5:  # the service may withdraw for them
@@ -64,6 +69,7 @@ async def play(scene: Scene, script: Script) -> Outcome:
             crowd.must(owner, step)
     crowd.leave_and_return(crowd.owners[0])
     listeners = [Listener(scene.server.url) for _ in range(2)]
+    weather = Weather(scene.nodes, scene.database_url, random.Random(rng.random()), script.troubles)
     numbers = itertools.count(MOST_AT_ONCE + 1)
     await scene.server.start()
     async with httpx.AsyncClient(timeout=5) as http, trio.open_nursery() as listening:
@@ -73,16 +79,20 @@ async def play(scene: Scene, script: Script) -> Outcome:
             Client(scene.server.url, http, random.Random(rng.random()), numbers)
             for _ in range(script.clients)
         ]
-        async with trio.open_nursery() as acting:
-            acting.start_soon(_act, scene, crowd, script)
-            acting.start_soon(_kill, scene, script, random.Random(rng.random()))
-            for client in clients:
-                acting.start_soon(_ask, client, crowd, script)
+        async with trio.open_nursery() as troubled:
+            troubled.start_soon(weather.run, script.strikes)
+            async with trio.open_nursery() as acting:
+                acting.start_soon(_act, scene, crowd, script)
+                acting.start_soon(_kill, scene, script, random.Random(rng.random()))
+                for client in clients:
+                    acting.start_soon(_ask, client, crowd, script)
+            troubled.cancel_scope.cancel()
+        weather.clear()
         await rest(scene, listeners)
         listening.cancel_scope.cancel()
     status = await scene.server.stop()
     intents = [intent for client in clients for intent in client.intents]
-    outcome = Outcome(read_truth(scene.running, scene.programs), intents, listeners)
+    outcome = Outcome(read_truth(scene.chain, scene.programs), intents, listeners, weather.struck)
     outcome.broken = list(_judge(scene, outcome))
     if status != 0:
         outcome.broken.append(Broken("V8", "process", f"it ended with {status} on SIGTERM"))
@@ -94,7 +104,7 @@ async def _act(scene: Scene, crowd: Crowd, script: Script) -> None:
     for number in range(script.acts):
         crowd.act()
         if number % script.acts_each_slot == 0:
-            await trio.sleep(scene.running.chain.timing.slot_seconds)
+            await trio.sleep(scene.chain.timing.slot_seconds)
 
 
 async def _ask(client: Client, crowd: Crowd, script: Script) -> None:
@@ -120,7 +130,7 @@ async def rest(scene: Scene, listeners: list[Listener]) -> None:
     with connect(scene.database_url) as connection, trio.move_on_after(REST_SECONDS):
         while waiting := _waits_for(scene, connection, listeners):
             # Slots beyond the beat, so that what was lost on its way expires soon.
-            scene.running.chain.advance()
+            scene.chain.advance()
             await trio.sleep(LOOK_SECONDS)
     if waiting:
         raise AssertionError(f"after {REST_SECONDS:g} s: {waiting}\n{scene.server.log()}")
@@ -128,7 +138,7 @@ async def rest(scene: Scene, listeners: list[Listener]) -> None:
 
 def _waits_for(scene: Scene, connection: psycopg.Connection[Any], listeners: list[Listener]) -> str:
     """What is not at rest yet; nothing when all is."""
-    chain, program = scene.running.chain, scene.programs.vault
+    chain, program = scene.chain, scene.programs.vault
     [newest] = chain.ledger.mentioning(
         program, below=(chain.tip.slot + 1, 0), above=(-1, 0), limit=1
     )

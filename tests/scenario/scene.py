@@ -18,6 +18,7 @@ from cvms.chain.types import Programs
 from cvms.config import load_programs
 from cvms.dev.chain import bundled_programs, local_yield_sources
 from cvms.dev.localnet import prepare
+from cvms.localnet.chain import Chain
 from tests.acceptance.processes import free_port
 from tests.scenario.servers import Server, Zygote
 
@@ -28,11 +29,16 @@ TIMING = localnet.Timing(slot_seconds=0.05, confirmed_lag=1, finalized_lag=8)
 class Scene:
     """What a scenario plays on."""
 
-    running: localnet.Running
+    nodes: tuple[localnet.Running, ...]
+    """Of one chain; the service asks whichever it likes."""
     programs: Programs
     operator: Keypair
     database_url: str
     server: Server
+
+    @property
+    def chain(self) -> Chain:
+        return self.nodes[0].chain
 
 
 @asynccontextmanager
@@ -54,12 +60,13 @@ async def scene(
             )
         )
         await prepare(running, programs, operator)
+        other: localnet.Running = await nursery.start(localnet.serve_node, running.chain)
         port = free_port()
         environ = {
             "PORT": str(port),
             "DATABASE_URL": database_url,
-            "SOLANA_RPC_URL": running.rpc_url,
-            "SOLANA_WS_URL": running.ws_url,
+            "SOLANA_RPC_URL": f"{running.rpc_url},{other.rpc_url}",
+            "SOLANA_WS_URL": f"{running.ws_url},{other.ws_url}",
             "DEPLOYER_KEYPAIR_PATH": str(keypair),
             "YIELD_SOURCES": local_yield_sources(programs, operator.pubkey()),
             "RECONCILIATION_INTERVAL_SECONDS": "1",
@@ -69,7 +76,7 @@ async def scene(
         }
         server = Server(zygote, folder, environ, f"http://127.0.0.1:{port}")
         try:
-            yield Scene(running, programs, operator, database_url, server)
+            yield Scene((running, other), programs, operator, database_url, server)
         finally:
             await server.close()
         nursery.cancel_scope.cancel()

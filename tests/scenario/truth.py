@@ -15,7 +15,7 @@ from typing import Any
 from solders.pubkey import Pubkey
 
 from cvms.chain.types import Programs
-from cvms.localnet import Running
+from cvms.localnet.chain import Chain
 from cvms.localnet.ledger import MAX_SLOT, Ledger
 from cvms.localnet.types import Commitment, Entry
 from tests.scenario.program_calls import Call, CannotRead, Vocabulary, calls_of, is_instruction
@@ -118,9 +118,8 @@ class Truth:
         return Holding() if last is None else known[last]
 
 
-def read_truth(running: Running, programs: Programs) -> Truth:
+def read_truth(chain: Chain, programs: Programs) -> Truth:
     """Replay a chain on which everything is final."""
-    chain = running.chain
     truth = Truth(str(programs.mint), str(programs.vault))
     truth.tip = chain.tip.slot
     truth.final_height = chain.bank(Commitment.FINALIZED).height
