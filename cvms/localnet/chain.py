@@ -24,7 +24,7 @@ from cvms.localnet.entries import read_balances, transaction_meta
 from cvms.localnet.ledger import Ledger
 from cvms.localnet.message import AnyMessage, is_signed, load_keys, message_hash, writable_keys
 from cvms.localnet.types import Block, Commitment, Entry, Fork, Json, Timing
-from cvms.localnet.vm import MachinePanicked, Outcome, VirtualMachine
+from cvms.localnet.vm import LOADER, MachinePanicked, Outcome, VirtualMachine, code_of
 
 
 class Observer(Protocol):
@@ -121,9 +121,9 @@ class Chain:
         )
         behind = max((observer.behind for observer in self.observers), default=0)
         oldest = self.blocks.at(Commitment.FINALIZED, behind=behind)
-        self.blocks.retained = oldest.height
         self.ledger.add_block(block)
         self.blocks.append(block)
+        self.blocks.retained = self.blocks.at(Commitment.FINALIZED, behind=behind).height
         unneeded = self.accounts.forget_before(oldest.slot)
         self.ledger.forget_accounts(list(unneeded))
         self._next_index = 0
@@ -182,6 +182,9 @@ class Chain:
         self.ledger.set_setting("reached", json.dumps(self.blocks.reached).encode())
         restored = self.accounts.drop_after(point.slot)
         restored.pop(CLOCK, None)  # the next block sets it
+        for key, program in self.accounts.owned_by(LOADER, point.slot):
+            if program.executable and code_of(program) in restored:
+                restored.setdefault(key, program)  # setting it loads the code from before
         self._set_accounts(restored)
         return fork
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 
 import h11
@@ -97,9 +98,10 @@ class HttpConnection:
             self._h11.receive_data(bytes(data))
 
     async def wait_gone(self) -> None:
-        """Return once the client has closed its side."""
-        while data := await self._stream.receive_some(READ_BYTES):
-            self._h11.receive_data(bytes(data))
+        """Return once the client has closed its side, or its connection broke."""
+        with suppress(trio.BrokenResourceError):
+            while data := await self._stream.receive_some(READ_BYTES):
+                self._h11.receive_data(bytes(data))
 
     async def reply(self, status: int, headers: Headers, body: bytes) -> None:
         """Raises trio.TooSlowError when the client does not take it."""

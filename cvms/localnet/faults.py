@@ -28,6 +28,10 @@ class RpcFault:
     probability: float = 1.0
     times: int | None = None
 
+    def __post_init__(self) -> None:
+        if isinstance(self.methods, str):  # a collection too, but of letters
+            self.methods = (self.methods,)
+
 
 @dataclass(slots=True, kw_only=True)
 class Fail(RpcFault):
@@ -137,7 +141,7 @@ class Faults:
     refuse: bool = False
     """Connections to the RPC port are closed: new ones at once, open ones at their next call."""
     refuse_pubsub: bool = False
-    """New PubSub connections are closed at once."""
+    """New PubSub connections are answered with HTTP 503."""
     rpc: list[RpcFault] = field(default_factory=list)
     notifications: NotificationFaults = field(default_factory=NotificationFaults)
     sends: SendFaults = field(default_factory=SendFaults)

@@ -6,8 +6,7 @@ from solders.account import Account
 from solders.pubkey import Pubkey
 
 from cvms.localnet.chain import Chain
-
-LOADER = Pubkey.from_string("BPFLoaderUpgradeab1e11111111111111111111111")
+from cvms.localnet.vm import LOADER
 
 PROGRAM_STATE = (2).to_bytes(4, "little")
 PROGRAM_DATA_STATE = (3).to_bytes(4, "little")

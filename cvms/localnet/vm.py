@@ -24,6 +24,9 @@ from cvms.errors import CvmsError
 from cvms.localnet.errors import error_json
 from cvms.localnet.types import Block, Json
 
+LOADER = Pubkey.from_string("BPFLoaderUpgradeab1e11111111111111111111111")
+"""Owns programs, and the accounts with their code that they point to."""
+
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
@@ -56,6 +59,11 @@ def _panics_named() -> Iterator[None]:
         if type(error).__name__ != "PanicException":
             raise
         raise MachinePanicked(str(error)) from error
+
+
+def code_of(program: Account) -> Pubkey:
+    """The account that a program of the loader points to."""
+    return Pubkey.from_bytes(bytes(program.data)[4:36])
 
 
 class VirtualMachine:

@@ -4,19 +4,27 @@ from __future__ import annotations
 
 import random
 from collections.abc import Sequence
+from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
 import pytest
+from solders.account import Account
+from solders.instruction import AccountMeta, Instruction
 from solders.keypair import Keypair
 from solders.pubkey import Pubkey
+from solders.sysvar import CLOCK, RENT
 
 from cvms import localnet
 from cvms.errors import RpcError
+from cvms.localnet.ledger import Ledger
+from cvms.localnet.programs import code_address, deploy, deployed_code
 from cvms.localnet.types import Entry
-from tests.localnet.node import BASE64, CONFIRMED, FINALIZED_LAG, PROCESSED, SOL, Node
+from cvms.localnet.vm import LOADER
+from tests.localnet.node import BASE64, CONFIRMED, FINALIZED_LAG, PROCESSED, SOL, Node, wire
 from tests.localnet.test_ledger import in_process
 
+BUFFER_STATE = (1).to_bytes(4, "little")
 LEVELS = ("processed", "confirmed", "finalized")
 SEARCH = {"searchTransactionHistory": True}
 VERSIONED = CONFIRMED | {"maxSupportedTransactionVersion": 0}
@@ -149,6 +157,45 @@ async def test_an_overwritten_account_stays_and_later_writes_to_it_go(node: Node
     assert [await node.balance(key, level) for level in LEVELS] == [7 * SOL] * 3
 
 
+async def test_a_program_that_a_dropped_block_upgraded_runs_its_old_code(node: Node) -> None:
+    payer, program, buffer = await node.wallet(), Keypair().pubkey(), Keypair().pubkey()
+    chain, (old, new) = node.running.chain, map(elf, ("collateral_vault", "yield_pool"))
+    deploy(chain, program, old, authority=payer.pubkey())
+    data = BUFFER_STATE + b"\1" + bytes(payer.pubkey()) + new
+    chain.overwrite(buffer, Account(chain.vm.rent_exempt(len(data)), data, LOADER))
+    node.advance(2)
+
+    async def units() -> int:
+        """Each of the two refuses an unknown instruction at a price of its own."""
+        call = await node.signed(payer, [Instruction(program, bytes(8), [])])
+        config = BASE64 | CONFIRMED
+        answer = await node.call("simulateTransaction", wire(call), config)
+        consumed: int = answer["value"]["unitsConsumed"]
+        return consumed
+
+    before = await units()
+    await node.send(await node.signed(payer, [upgrade(program, buffer, payer.pubkey())]))
+    node.advance()
+    assert deployed_code(chain, program).startswith(new)
+    assert await units() != before
+    chain.fork(2)
+    assert deployed_code(chain, program) == old
+    assert await units() == before
+
+
+def elf(name: str) -> bytes:
+    return files("cvms").joinpath("programs", f"{name}.so").read_bytes()
+
+
+def upgrade(program: Pubkey, buffer: Pubkey, authority: Pubkey) -> Instruction:
+    """`UpgradeableLoaderInstruction::Upgrade`."""
+    written = [code_address(program), program, buffer, authority]
+    accounts = [AccountMeta(key, is_signer=False, is_writable=True) for key in written]
+    accounts += [AccountMeta(key, is_signer=False, is_writable=False) for key in (RENT, CLOCK)]
+    accounts.append(AccountMeta(authority, is_signer=True, is_writable=False))
+    return Instruction(LOADER, (3).to_bytes(4, "little"), accounts)
+
+
 async def test_a_final_block_is_never_dropped(node: Node) -> None:
     payer = await node.wallet()
     node.advance(10)
@@ -201,6 +248,30 @@ async def test_a_fork_survives_a_restart(tmp_path: Path) -> None:
         # and one right after a start restores what the start before knew
         second.running.chain.fork(2)
         assert await second.balance(payee) == SOL
+
+
+async def test_a_fork_that_breaks_off_halfway_never_was(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ledger = tmp_path / "ledger.sqlite3"
+    async with in_process(ledger) as first:
+        payer, payee = await first.wallet(), Keypair().pubkey()
+        signature = await first.pay(payer, payee, SOL)
+        tip = first.running.chain.tip
+
+        def killed(self: Ledger, block: object) -> None:
+            raise KeyboardInterrupt
+
+        with monkeypatch.context() as patch:
+            patch.setattr(Ledger, "add_block", killed)
+            with pytest.raises(KeyboardInterrupt):
+                first.running.chain.fork(1)
+    async with in_process(ledger) as second:
+        assert second.running.chain.tip == tip
+        assert await second.balance(payee) == SOL
+        second.advance()
+        assert await known(second, signature) == [tip.slot] * 2
+        assert await listed(second, payee) == [signature]
 
 
 async def test_a_fork_of_a_genesis_account_after_a_restart_restores_it(tmp_path: Path) -> None:

@@ -48,11 +48,9 @@ class PubSubPort:
 
     async def _serve(self, stream: trio.abc.Stream) -> None:
         try:
-            if self._hub.node.faults.refuse_pubsub:
-                return
             async with trio.open_nursery() as nursery:
-                socket = await self._accept(nursery, stream)
-                await PubSubClient(socket, self._hub).run()
+                if (socket := await self._accept(nursery, stream)) is not None:
+                    await PubSubClient(socket, self._hub).run()
                 nursery.cancel_scope.cancel()
         except* (
             trio.BrokenResourceError,
@@ -67,11 +65,14 @@ class PubSubPort:
 
     async def _accept(
         self, nursery: trio.Nursery, stream: trio.abc.Stream
-    ) -> trio_websocket.WebSocketConnection:
+    ) -> trio_websocket.WebSocketConnection | None:
         with trio.fail_after(HANDSHAKE_SECONDS):
             request = await trio_websocket.wrap_server_stream(
                 nursery, stream, max_message_size=MAX_MESSAGE_BYTES
             )
+            if self._hub.node.faults.refuse_pubsub:
+                await request.reject(503)
+                return None
             return await request.accept()
 
 
