@@ -209,6 +209,10 @@ class GapNotClosed(CvmsError):
     """A page of signatures does not meet what was applied before; nothing is skipped."""
 
 
+class CursorNotListed(GapNotClosed):
+    """A node does not list what was applied last where it was: a fork, or its ledger ends."""
+
+
 class AdminDisabled(CvmsError):
     """No secret is set, so nobody can be an administrator (503)."""
 

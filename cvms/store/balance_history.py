@@ -4,7 +4,8 @@ A point says what an owner's vault held from its slot on, until the next one. Th
 point for each slot in which a vault's events moved anything, and one for each account it reads that
 is not what the points before it say: the account is right at its slot, whatever was in the logs.
 
-To take a fork's slots back: delete the points from its first slot on, and observe the accounts.
+A fork's slots are taken back by forgetting the points after the last that stands, and observing
+the accounts again.
 """
 
 from __future__ import annotations
@@ -108,6 +109,28 @@ ON CONFLICT (owner, slot) DO UPDATE SET
     observed = TRUE
 """
 
+FORGET_AFTER = """
+DELETE FROM balance_history
+WHERE owner = ANY(%(owners)s)
+  AND slot > %(slot)s
+"""
+
+# What accounts told after the last movement, which is all they can have told too early.
+FORGET_OBSERVED = """
+DELETE FROM balance_history AS point
+WHERE owner = ANY(%(owners)s)
+  AND observed
+  AND slot > coalesce(
+          (
+              SELECT max(moved.slot)
+              FROM balance_history AS moved
+              WHERE moved.owner = point.owner
+                AND NOT moved.observed
+          ),
+          -1
+      )
+"""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BalancePoint:
@@ -159,3 +182,13 @@ async def observe(conn: TrioConnection[Any], rows: Sequence[VaultRow]) -> None:
     if rows:
         names = ("owner", "slot", "vault", "total", "available", "locked", "timelocked")
         await conn.execute(OBSERVE, by_column(rows, (*names, "yield_deposited")))
+
+
+async def forget_after(conn: TrioConnection[Any], owners: Sequence[str], slot: int) -> None:
+    """Drop these owners' points of later slots: a fork has dropped them."""
+    await conn.execute(FORGET_AFTER, {"owners": list(owners), "slot": slot})
+
+
+async def forget_observed(conn: TrioConnection[Any], owners: Sequence[str]) -> None:
+    """Drop what these owners' accounts told after the last movement of each."""
+    await conn.execute(FORGET_OBSERVED, {"owners": list(owners)})

@@ -107,6 +107,11 @@ class HistoryRow:
     commitment: str
     id: int | None = None
 
+    @property
+    def identity(self) -> tuple[str, int, int]:
+        """That of its event."""
+        return self.signature, self.instruction_index, self.ordinal
+
 
 async def add(conn: TrioConnection[Any], rows: Sequence[HistoryRow]) -> None:
     """Append the rows, in the order given; those already there are left as they are."""
