@@ -16,6 +16,8 @@ ORDER = {
     "audit_head": "id",
     "audit_logs": "id",
     "account_offsets": "owner",
+    "applied": "place",
+    "applied_before": "place, kind, key",
     "balance_history": "owner, slot",
     "chain_events": "slot, signature, instruction_index, ordinal",
     "event_totals": "kind",

@@ -17,6 +17,9 @@ from cvms.demo.client import cosigned
 
 Json = dict[str, Any]
 
+LEFT_BY_HTTPX = "ignore:.*ByteStream.__aiter__:pytest.PytestUnraisableExceptionWarning"
+"""It does not close the body of a request whose connection breaks while it is being sent."""
+
 AGAIN_SECONDS = 0.1
 PATIENCE_SECONDS = 30.0
 """How long a client repeats one request before giving it up: the service may be down."""

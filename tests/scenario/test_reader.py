@@ -10,6 +10,7 @@ import pytest
 import trio
 
 from tests.scenario.books import ORDER, Books, read_books
+from tests.scenario.clients import LEFT_BY_HTTPX
 from tests.scenario.invariants import check_invariants
 from tests.scenario.play import Outcome, Script, play
 from tests.scenario.scene import connect, scene
@@ -17,6 +18,8 @@ from tests.scenario.servers import Zygote
 from tests.scenario.truth import Truth
 
 Connection = psycopg.Connection[tuple[object, ...]]
+
+pytestmark = pytest.mark.filterwarnings(LEFT_BY_HTTPX)
 
 
 @pytest.fixture(scope="module")
@@ -138,6 +141,15 @@ DAMAGE = [
     ("V4", "indexer_cursor", "UPDATE indexer_cursor SET previous_signature = NULL"),
     ("V4", "indexer_cursor", "UPDATE indexer_cursor SET through = through + 10000"),
     ("V4", "indexer_cursor", "DELETE FROM indexer_cursor"),
+    ("V4", "applied", "UPDATE applied SET slot = slot + 1"),
+    ("V4", "applied", "UPDATE applied SET final = FALSE"),
+    ("V4", "applied", "DELETE FROM applied"),
+    (
+        "V4",
+        "applied_before",
+        "ALTER TABLE applied_before DROP CONSTRAINT applied_before_place_fkey;"
+        " INSERT INTO applied_before (place, kind, key) VALUES (0, 'vault', 'v')",
+    ),
     ("V5", "nonces", "UPDATE nonces SET used_at = NULL"),
     (
         "V5",
@@ -175,6 +187,7 @@ DAMAGE = [
         'UPDATE outbox SET data = data || \'{"status": "failed"}\''
         " WHERE topic = 'transaction_update'",
     ),
+    ("V7", "outbox", "UPDATE outbox SET type = 'retracted' WHERE topic = 'lock_event'"),
     ("V7", "outbox_head", "UPDATE outbox_head SET position = position + 1"),
     ("V7", "outbox_topics", "UPDATE outbox_topics SET seq = seq + 1 WHERE topic = 'lock_event'"),
     ("V9", "audit_logs", "UPDATE audit_logs SET outcome = 'refused' WHERE id = 2"),

@@ -17,9 +17,9 @@ from cvms.localnet.chain import Chain
 from cvms.localnet.faults import Cut, Fail, Garble, Hang, Slow, TooManyRequests
 from cvms.localnet.types import Commitment, Entry
 
-CALM_SECONDS = 0.4
+CALM_SECONDS = 0.2
 """The most between one trouble and the next."""
-TROUBLE_SECONDS = 1.2
+TROUBLE_SECONDS = 0.8
 """The most that one trouble lasts."""
 EXPIRED_BLOCKS = 155
 """After so many blocks no transaction of before can land any more."""
@@ -41,7 +41,7 @@ class Weather:
         """One trouble after another."""
         for _ in range(strikes):
             await trio.sleep(self.rng.random() * CALM_SECONDS)
-            await self.strike(self.rng.choice(self.troubles or list(TROUBLES)))
+            await self.strike(self.rng.choice(self.troubles or [*TROUBLES, *OFTEN]))
 
     async def strike(self, name: str) -> None:
         """One trouble, from its beginning to its end."""
@@ -111,7 +111,16 @@ class Weather:
 
     def pruned(self, node: Running) -> None:
         """It does not know what came before, and so not what `until` names."""
-        node.faults.history.first_slot = self.chain.tip.slot - self.rng.randint(0, 20)
+        if self._indexed():
+            node.faults.history.first_slot = self.chain.tip.slot - self.rng.randint(0, 20)
+
+    def _indexed(self) -> bool:
+        """Whether the service has begun: what is its first history is all there is to it."""
+        with psycopg.connect(self.database_url, autocommit=True) as connection:
+            found = connection.execute("SELECT to_regclass('indexer_cursor')").fetchone()
+            if found is None or found[0] is None:
+                return False
+            return connection.execute("SELECT FROM indexer_cursor").fetchone() is not None
 
     # --- sends ---------------------------------------------------------------------------------
 
@@ -202,3 +211,6 @@ TROUBLES: dict[str, Callable[[Weather, Running], None]] = {
         Weather.no_database,
     )
 }
+
+OFTEN = ("fork", "fork", "sends")
+"""What is the hardest to get right is struck more often than the rest."""

@@ -23,6 +23,7 @@ def past(truth: Truth, books: Books) -> Iterator[Broken]:
         {vault: (owner, truth.ours[vault]) for vault, owner in truth.opened.items()},
     )
     yield from _cursor(truth, books)
+    yield from _applied(truth, books)
 
 
 def _events(truth: Truth, books: Books) -> Iterator[Broken]:
@@ -72,3 +73,18 @@ def _cursor(truth: Truth, books: Books) -> Iterator[Broken]:
     if not last[1] <= (found["through"] or -1) <= truth.tip:
         says = f"complete through {found['through']}, with the last transaction in {last[1]}"
         yield Broken("V4", "indexer_cursor", f"{says} and the chain in {truth.tip}")
+
+
+def _applied(truth: Truth, books: Books) -> Iterator[Broken]:
+    """What a fork could take back is the end of what is applied, and two before it at the least."""
+    rows = [(row["signature"], row["slot"]) for row in books["applied"]]
+    yield from same_list("V4", "applied", rows, truth.mentions[len(truth.mentions) - len(rows) :])
+    if len(rows) < min(2, len(truth.mentions)):
+        yield Broken("V4", "applied", f"the cursor could not go back: only {rows}")
+    for row in books["applied"]:
+        if not row["final"]:
+            yield Broken("V4", "applied", f"{row['signature']} is final, and not known to be")
+    places = {row["place"] for row in books["applied"]}
+    for row in books["applied_before"]:
+        if row["place"] not in places:
+            yield Broken("V4", "applied_before", f"of nothing that may be taken back: {row}")

@@ -36,7 +36,9 @@ def telling(truth: Truth, books: Books) -> Iterator[Broken]:
     for line in truth.lines:
         real[TOPICS[line.kind]].append(_true_event(line))
     for topic in sorted(set(TOPICS.values())):
-        yield from same_list("V7", "outbox", map(_event, standing(told[topic])), real[topic])
+        left, broken = _standing(topic, told[topic])
+        yield from broken
+        yield from same_list("V7", "outbox", map(_event, left), real[topic])
     yield from _balances(told["vault_balance_update"], books)
     yield from _tvl(told["tvl_update"], books)
     yield from _submissions(told["transaction_update"], books)
@@ -61,9 +63,19 @@ def _numbered(books: Books) -> Iterator[Broken]:
     )
 
 
-def standing(rows: list[Row]) -> list[Row]:
-    """What was told and not taken back."""
-    return rows
+def _standing(topic: str, rows: list[Row]) -> tuple[list[Row], list[Broken]]:
+    """What was told and not taken back; a fork takes back what it was that was told last."""
+    left: list[Row] = []
+    broken: list[Broken] = []
+    for row in rows:
+        if row["type"] == "event":
+            left.append(row)
+        elif left and _event(left[-1]) == _event(row):
+            left.pop()
+        else:
+            says = f"{topic} {row['seq']} takes back what does not stand: {_event(row)}"
+            broken.append(Broken("V7", "outbox", says))
+    return left, broken
 
 
 def _event(row: Row) -> tuple[Any, ...]:
