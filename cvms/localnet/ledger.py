@@ -114,12 +114,7 @@ class Ledger:
 
     def drop_after(self, slot: int) -> None:
         """Forget every block above `slot`, with its transactions and account versions."""
-        for entry in self._entries_after(slot):
-            self._db.executemany(
-                "DELETE FROM mentions WHERE key = ? AND slot = ? AND position = ?",
-                [(bytes(key), entry.slot, entry.index) for key in entry.keys],
-            )
-        for table in ("entries", "blocks", "accounts"):
+        for table in ("mentions", "entries", "blocks", "accounts"):
             self._db.execute(f"DELETE FROM {table} WHERE slot > ?", (slot,))  # noqa: S608
 
     # --- transactions --------------------------------------------------------------------------
@@ -149,10 +144,6 @@ class Ledger:
 
     def entries_in(self, slot: int) -> list[Entry]:
         rows = self._db.execute("SELECT * FROM entries WHERE slot = ? ORDER BY position", (slot,))
-        return [_entry(row) for row in rows]
-
-    def _entries_after(self, slot: int) -> list[Entry]:
-        rows = self._db.execute("SELECT * FROM entries WHERE slot > ?", (slot,))
         return [_entry(row) for row in rows]
 
     def entry_count(self, *, after: int = -1) -> int:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import random
 from collections.abc import Sequence
+from functools import partial
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
 import pytest
+import trio
 from solders.account import Account
 from solders.instruction import AccountMeta, Instruction
 from solders.keypair import Keypair
@@ -19,9 +21,18 @@ from cvms import localnet
 from cvms.errors import RpcError
 from cvms.localnet.ledger import Ledger
 from cvms.localnet.programs import code_address, deploy, deployed_code
-from cvms.localnet.types import Entry
+from cvms.localnet.types import Commitment, Entry
 from cvms.localnet.vm import LOADER
-from tests.localnet.node import BASE64, CONFIRMED, FINALIZED_LAG, PROCESSED, SOL, Node, wire
+from tests.localnet.node import (
+    BASE64,
+    CONFIRMED,
+    FINALIZED_LAG,
+    PROCESSED,
+    SOL,
+    SYSTEM_PROGRAM,
+    Node,
+    wire,
+)
 from tests.localnet.test_ledger import in_process
 
 BUFFER_STATE = (1).to_bytes(4, "little")
@@ -226,21 +237,39 @@ async def test_a_confirmed_transaction_may_be_dropped_and_the_slot_steps_back(no
     assert await known(node, signature) == [None, None]
 
 
+async def test_a_block_that_stays_keeps_its_commitment(nursery: trio.Nursery) -> None:
+    timing = localnet.Timing(slot_seconds=0.05, confirmed_lag=3, finalized_lag=6)
+    running: localnet.Running = await nursery.start(
+        partial(localnet.serve, port=0, ledger=None, timing=timing)
+    )
+    chain = running.chain
+    chain.pause()
+    chain.advance(20)
+    confirmed, final = chain.bank(Commitment.CONFIRMED), chain.bank(Commitment.FINALIZED)
+    chain.fork(2)
+    for _ in range(2):
+        assert chain.bank(Commitment.CONFIRMED) == confirmed
+        assert chain.bank(Commitment.FINALIZED) == final
+        chain.advance()
+    chain.fork(5)  # below what was confirmed, and the newest that stays
+    assert chain.bank(Commitment.CONFIRMED).height == chain.tip.height - 1
+
+
 async def test_a_fork_survives_a_restart(tmp_path: Path) -> None:
     ledger = tmp_path / "ledger.sqlite3"
     async with in_process(ledger) as first:
         payer, payee = await first.wallet(), Keypair().pubkey()
-        final = await first.call("getSlot")
         kept = await first.pay(payer, payee, SOL)
         first.advance()
         dropped = await first.pay(payer, payee, 2 * SOL)
         first.advance(2)
         tip = first.running.chain.fork(3)
         blockhash = await first.blockhash("processed")
+        final = await first.call("getSlot")
     async with in_process(ledger) as second:
         assert second.running.chain.tip == tip
         assert await second.blockhash("processed") == blockhash
-        assert await second.call("getSlot") >= final
+        assert await second.call("getSlot") == final == tip.parent_slot - 1
         second.advance()
         assert await listed(second, payee) == [kept]
         assert await known(second, dropped) == [None, None]
@@ -299,18 +328,18 @@ async def test_random_forks_leave_the_chain_as_if_the_dropped_had_never_been(
         chain = node.running.chain
         node.finalize()
         model: list[tuple[int, Pubkey, int]] = []  # height, payee, lamports
-        for n in range(120):
+        for n in range(90):
             payee = dice.choice(payees)
             await node.pay(payer, payee, SOL // 10 + n)
             model.append((chain.tip.height, payee, SOL // 10 + n))
             if dice.random() < 0.4:
                 node.advance(dice.randint(1, 2))
             if dice.random() < 0.15:
-                most = chain.tip.height - chain.bank(localnet.types.Commitment.FINALIZED).height
+                most = chain.tip.height - chain.bank(Commitment.FINALIZED).height
                 if most:
                     chain.fork(dice.randint(1, most))
                     model = [each for each in model if each[0] < chain.tip.height]
-            for level in localnet.types.Commitment:
+            for level in Commitment:
                 height = chain.bank(level).height
                 for key in payees:
                     paid = sum(m[2] for m in model if m[0] <= height and m[1] == key)
@@ -391,6 +420,41 @@ async def test_a_subscriber_of_an_account_is_told_what_it_is_instead(node: Node)
         assert await lamports(late) == SOL  # of the block in which it was made
         for pubsub in (confirmed, processed, late):
             assert await pubsub.quiet()
+
+
+async def test_what_lands_again_with_the_same_outcome_is_told_again(node: Node) -> None:
+    payer, payee = await node.wallet(), Keypair().pubkey()
+    transaction = await node.transfer(payer, payee, SOL)
+    node.advance()
+    async with node.pubsub() as one, node.pubsub() as all_of_them:
+        await one.call("accountSubscribe", str(payee), BASE64 | CONFIRMED)
+        filters = {"filters": [{"dataSize": 0}]}
+        await all_of_them.call("programSubscribe", SYSTEM_PROGRAM, BASE64 | CONFIRMED | filters)
+        await node.send(transaction)
+        slot = node.running.chain.tip.slot
+        node.advance()
+        node.running.chain.fork(2, reversed)
+        node.advance()
+        for at in (slot, slot + 2):
+            told = (await one.next())["params"]["result"]
+            assert (told["context"]["slot"], told["value"]["lamports"]) == (at, SOL)
+        told_of = [(await all_of_them.next())["params"]["result"] for _ in range(4)]
+        assert [
+            each["context"]["slot"] for each in told_of if each["value"]["pubkey"] == str(payee)
+        ] == [slot, slot + 2]
+
+
+async def test_what_was_told_of_the_fork_point_is_not_told_again(node: Node) -> None:
+    payer, payee = await node.wallet(), Keypair().pubkey()
+    async with node.pubsub() as pubsub:
+        await pubsub.call("logsSubscribe", {"mentions": [str(payee)]}, PROCESSED)
+        sent = [await node.pay(payer, payee, SOL + n) for n in range(2)]
+        node.advance()
+        node.running.chain.fork(1)
+        sent.append(await node.pay(payer, payee, SOL))
+        told = [(await pubsub.next())["params"]["result"]["value"]["signature"] for _ in sent]
+        assert told == sent
+        assert await pubsub.quiet()
 
 
 async def test_a_signature_is_told_once_it_lands_again(node: Node) -> None:

@@ -96,8 +96,14 @@ async def test_what_it_has_not_seen_is_unknown(node: Node, late: Node) -> None:
     assert await late.call("getTransaction", signature, VERSIONED) is None
     assert await late.call("getSignaturesForAddress", str(payee), CONFIRMED) == []
     assert await late.balance(payee) == 0
+    counts = [await each.call("getTransactionCount", PROCESSED) for each in (node, late)]
+    assert counts[0] == counts[1] + 1
     with pytest.raises(RpcError, match="not available"):
         await late.call("getBlock", tip - 1, CONFIRMED)
+    with pytest.raises(RpcError, match="not available"):
+        await late.call("getBlockTime", tip)
+    fees = await late.call("getRecentPrioritizationFees")
+    assert fees[-1]["slot"] == tip - LAG
     for method in ("getAccountInfo", "getSignaturesForAddress"):
         with pytest.raises(RpcError) as refused:
             await late.call(method, str(payee), CONFIRMED | {"minContextSlot": tip - 1})
@@ -158,7 +164,7 @@ async def test_every_view_is_exact_while_lags_change_and_the_chain_forks(
     node.finalize()
     chain, paid = node.running.chain, {0: 0}  # by height, at its end
     paid = dict.fromkeys(range(chain.tip.height + 1), 0)
-    for n in range(150):
+    for n in range(90):
         if dice.random() < 0.6:
             await node.pay(payer, payee, SOL // 10 + n)
             paid[chain.tip.height] += SOL // 10 + n
@@ -232,6 +238,19 @@ async def test_nothing_is_lost_or_doubled_while_a_node_falls_behind_and_catches_
             told = [(await pubsub.next())["params"]["result"]["value"]["signature"] for _ in sent]
             assert told == sent
             assert await pubsub.quiet()
+
+
+async def test_a_node_that_falls_behind_in_a_block_tells_the_rest_of_it_late(node: Node) -> None:
+    payer, payee = await node.wallet(), Keypair().pubkey()
+    async with node.pubsub() as pubsub:
+        await pubsub.call("logsSubscribe", "all", PROCESSED)
+        sent = [await node.pay(payer, payee, SOL)]
+        node.running.faults.lag = 1
+        sent.append(await node.pay(payer, payee, 2 * SOL))
+        assert (await pubsub.next())["params"]["result"]["value"]["signature"] == sent[0]
+        assert await pubsub.quiet()
+        node.advance()
+        assert (await pubsub.next())["params"]["result"]["value"]["signature"] == sent[1]
 
 
 async def test_a_late_node_never_tells_of_a_fork_it_had_not_reached(node: Node, late: Node) -> None:
