@@ -12,17 +12,18 @@ from typing import Any, TypeGuard
 
 import structlog
 import trio
+from solders.hash import Hash, ParseHashError
 
 from cvms.chain.endpoints import Endpoint
 from cvms.chain.transport import Heard, Transport
 from cvms.chain.types import Commitment
+from cvms.errors import ChainUnavailable
 
 EVERY_SECONDS = 30.0
-LOOK_BACK_SLOTS = 32  # among so many there is a block, however many leaders were away
+SURELY_FINALIZED = 64  # slots behind the newest confirmed one: twice what it takes
 AHEAD_SLOTS = 50  # by so much the chain has left a fork behind
 
 _log = structlog.get_logger(__name__)
-_FINALIZED = {"commitment": Commitment.FINALIZED}
 _MINIMAL = {
     "commitment": Commitment.FINALIZED,
     "transactionDetails": "none",
@@ -38,7 +39,6 @@ class Agreement:
         self._transport = transport
         self._every = every
         self._genesis: str | None = None
-        self._known: dict[Endpoint, str] = {}
         self._next = 0.0
 
     async def look(self, *, seconds: float) -> None:
@@ -46,24 +46,31 @@ class Agreement:
         everybody = self._transport.pool.all()
         if len(everybody) < 2:
             return
+        there = [each for each in everybody if self._is_there(each)]
         due = trio.current_time() >= self._next
+        if due:
+            self._next = trio.current_time() + self._every
         with trio.move_on_after(seconds):
+            await self._compare_genesis([each for each in there if due or not each.checked])
             if due:
-                self._known = {}
-            await self._compare_genesis([each for each in everybody if each not in self._known])
-            if due:
-                await self._compare_blocks([each for each in everybody if each.refused is None])
-                self._next = trio.current_time() + self._every
+                await self._compare_blocks([each for each in there if each.refused is None])
+
+    def _is_there(self, endpoint: Endpoint) -> bool:
+        # One that is refused is still asked, in case that was put right.
+        refused = endpoint.refused is not None and not endpoint.failures
+        return refused or self._transport.pool.is_up(endpoint)
 
     async def _compare_genesis(self, endpoints: Sequence[Endpoint]) -> None:
-        if not endpoints:
-            return
-        heard = await self._ask(endpoints, "getGenesisHash", [])
-        self._known |= {each.endpoint: each.answer for each in heard if _is_text(each.answer)}
-        if self._genesis is None and self._known:
+        told: dict[Endpoint, str] = {}
+        for each in await self._ask(endpoints, "getGenesisHash", []):
+            if _is_hash(each.answer):
+                told[each.endpoint] = each.answer
+            # A provider that does not say is no worse for it.
+            each.endpoint.checked = not isinstance(each.answer, ChainUnavailable)
+        if self._genesis is None and told:
             # For good: what the books were begun with is not exchanged under them.
-            self._genesis = _majority(self._known)
-        for endpoint, genesis in self._known.items():
+            self._genesis = _majority(told)
+        for endpoint, genesis in told.items():
             self._judge_genesis(endpoint, genesis)
 
     def _judge_genesis(self, endpoint: Endpoint, genesis: str) -> None:
@@ -74,40 +81,27 @@ class Agreement:
             self._transport.pool.refuse(endpoint, None)
             _log.info("rpc_endpoint_is_of_the_right_chain_again", endpoint=endpoint.host)
             return
-        reason = f"{endpoint.host} is of another chain: its genesis is {genesis[:64]}"
+        reason = f"{endpoint.host} is of another chain: its genesis is {genesis}"
         self._transport.pool.refuse(endpoint, f"{reason}, not {self._genesis}")
         self._count(endpoint)
         _log.error("rpc_endpoint_refused", endpoint=endpoint.host, reason=endpoint.refused)
 
     async def _compare_blocks(self, endpoints: Sequence[Endpoint]) -> None:
-        slot = await self._common_slot(endpoints)
-        if slot is None:
+        there = [each for each in endpoints if each.slot > SURELY_FINALIZED]
+        if len(there) < 2:
             return
-        heard = await self._ask(endpoints, "getBlock", [slot, _MINIMAL])
+        slot = min(each.slot for each in there) - SURELY_FINALIZED
+        heard = await self._ask(there, "getBlock", [slot, _MINIMAL])
         # Skipped, pruned, not kept: an error is no evidence.
         hashes = {each.endpoint: _blockhash(each.answer) for each in heard}
         told = {endpoint: each for endpoint, each in hashes.items() if each is not None}
         if len(told) < 2:
             return
-        right = _majority(told, preferred=self._leaders(told))
+        right = _majority(told, preferred=self._leader(told))
         for endpoint, blockhash in told.items():
             self._judge_block(endpoint, slot=slot, blockhash=blockhash, right=right)
 
-    async def _common_slot(self, endpoints: Sequence[Endpoint]) -> int | None:
-        """The newest slot that holds a block and is finalized for all who answer."""
-        slots = [each.answer for each in await self._ask(endpoints, "getSlot", [_FINALIZED])]
-        known = [slot for slot in slots if type(slot) is int and slot > 0]
-        if len(known) < 2:
-            return None
-        last = min(known)
-        span = [max(0, last - LOOK_BACK_SLOTS), last, _FINALIZED]
-        for each in await self._ask(endpoints, "getBlocks", span):
-            blocks = each.answer if isinstance(each.answer, list) else []
-            if blocks and type(blocks[-1]) is int:
-                return blocks[-1]
-        return last
-
-    def _leaders(self, endpoints: dict[Endpoint, str]) -> Endpoint:
+    def _leader(self, endpoints: dict[Endpoint, str]) -> Endpoint:
         """Who is right when as many say the one as the other.
 
         Who is ahead by much; else who was believed before, lest two take turns; else the first.
@@ -125,8 +119,8 @@ class Agreement:
                 "rpc_endpoints_disagree",
                 endpoint=endpoint.host,
                 slot=slot,
-                blockhash=blockhash[:64],
-                others=right[:64],
+                blockhash=blockhash,
+                others=right,
             )
         elif endpoint.disagrees and not differs:
             _log.info("rpc_endpoints_agree_again", endpoint=endpoint.host, slot=slot)
@@ -156,8 +150,12 @@ def _majority(told: dict[Endpoint, str], *, preferred: Endpoint | None = None) -
 
 def _blockhash(answer: Any) -> str | None:
     found = answer.get("blockhash") if isinstance(answer, dict) else None
-    return found if _is_text(found) else None
+    return found if _is_hash(found) else None
 
 
-def _is_text(value: Any) -> TypeGuard[str]:
-    return isinstance(value, str) and 0 < len(value) <= 64
+def _is_hash(value: Any) -> TypeGuard[str]:
+    try:
+        Hash.from_string(value)
+    except (TypeError, ParseHashError):
+        return False
+    return True

@@ -59,6 +59,8 @@ class Endpoint:
     batch_limit: int = LARGEST_BATCH
     refused: str | None = None
     """Why it is never asked: it is on another chain."""
+    checked: bool = False
+    """Whether it was asked which chain it is on, since it was down last."""
     disagrees: bool = False
     """Its blocks are not those of the others: asked only when no other is left."""
 
@@ -170,6 +172,7 @@ class EndpointPool:
         pause *= 0.5 + self._jitter() / 2
         pause = max(pause, min(retry_after, LONGEST_DOWN_SECONDS))
         endpoint.down_until = now + pause
+        endpoint.checked = False
 
     def saw(self, endpoint: Endpoint, slot: int, *, newest: bool) -> None:
         """It showed itself at `slot`. `newest`: as new as it has; a finalized slot is not."""
@@ -205,6 +208,7 @@ class EndpointPool:
             endpoint.disagrees,
             endpoint.pace.wait(),
             endpoint.failures > 0 and endpoint.failed_at > old,
+            not endpoint.checked,
             endpoint.slot < at_slot,
             endpoint.unreliable and endpoint.failed_at > old,
             endpoint.lagging and endpoint.lag_judged_at > old,

@@ -31,7 +31,7 @@ from cvms.errors import ChainTimeout, ChainUnavailable, ConfigurationError, RpcE
 from cvms.metrics import Metrics
 
 MOST_TRIES = 3  # endpoints that one call is tried at; each has its share of the timeout
-BATCH_DEADLINES = 12  # that a batch of many requests may take when it is throttled
+BATCH_DEADLINES = 30  # that 100 calls may take in all, where an endpoint wants to be asked slowly
 
 Call = tuple[str, Sequence[Any]]
 
@@ -135,44 +135,32 @@ class Transport:
         """The answers in the order of the calls, all of them reads; a node's error is a value.
 
         At most 100 calls go into one request, fewer where an endpoint takes fewer or is to be asked
-        more slowly. Each request has the timeout to itself; what makes no progress within it fails.
+        more slowly. Each request has the timeout to itself. Raises ChainTimeout or ChainUnavailable
+        when one fails.
         """
         answers: dict[int, Any | RpcError] = {}
         left = deque(range(len(calls)))
+        hundreds = max(1.0, len(calls) / LARGEST_BATCH)
+        end = trio.current_time() + self._timeout * BATCH_DEADLINES * hundreds
         size = LARGEST_BATCH
-        last = trio.current_time() + self._timeout * max(BATCH_DEADLINES, len(calls))
-        deadline = trio.current_time() + self._timeout
         while left:
+            if trio.current_time() > end:
+                raise ChainTimeout("the calls of a batch are answered too slowly")
             size = min(size, self._batch_size(at_slot))
             chosen = [left.popleft() for _ in range(min(size, len(left)))]
+            request = self._several([calls[index] for index in chosen], at_slot)
             try:
-                some = await self._exchange(
-                    self._several([calls[index] for index in chosen], at_slot), repeatable=True
-                )
+                some = await self._exchange(request, repeatable=True)
             except BatchRefused as refused:
-                size = min(refused.most, max(1, len(chosen) // 2))
                 left.extendleft(reversed(chosen))
+                size = max(1, min(refused.most, len(chosen) // 2))
                 continue
-            again = [i for i, each in zip(chosen, some, strict=True) if is_throttled(each)]
-            answers |= dict(zip(chosen, some, strict=True))
-            if len(again) < len(chosen):
-                deadline = trio.current_time() + self._timeout
-            if trio.current_time() < min(deadline, last):
-                left.extendleft(reversed(again))
             size = LARGEST_BATCH
+            answered = dict(zip(chosen, some, strict=True))
+            answers |= answered
+            # Not all of them, or it would have been an exception: each round gets further.
+            left.extendleft(i for i in reversed(chosen) if is_throttled(answered[i]))
         return [answers[index] for index in range(len(calls))]
-
-    async def probe(self, method: str, params: Sequence[Any]) -> Any:
-        """Call every endpoint at once, marked down or not; success clears it.
-
-        Returns what the best of those that may be asked answers.
-        """
-        heard = await self.ask_each(self.pool.all(), method, params)
-        answers = {each.endpoint.order: each for each in heard}
-        for endpoint in self.pool.candidates():
-            if answers[endpoint.order].ok:
-                return answers[endpoint.order].answer
-        raise failure_of(heard)
 
     async def everywhere(
         self,
@@ -184,13 +172,14 @@ class Transport:
     ) -> list[Heard]:
         """Ask every healthy endpoint at once, best first in the answer; see `ask_each`.
 
-        Those that disagree with the others are asked if there is no other, or if `doubtful`.
+        Those that disagree with the others, or are back and not compared with them yet, are asked
+        if there is no other, or if `doubtful`.
         Raises ChainUnavailable when there is none.
         """
         healthy = self.pool.candidates()
         if not healthy:
             raise self._nobody()
-        believed = [each for each in healthy if not each.disagrees]
+        believed = [each for each in healthy if each.checked and not each.disagrees]
         endpoints = healthy if doubtful else believed or healthy
         heard = await self.ask_each(endpoints, method, params, grace=grace)
         if any(each.ok for each in heard):
@@ -258,8 +247,8 @@ class Transport:
             order = self.pool.candidates(at_slot=request.at_slot, without=tries.ended)
             if not order:
                 break
-            if len(request.methods) > order[0].batch_limit:
-                raise BatchRefused(order[0].batch_limit)
+            if len(request.methods) > (most := _most(order[0])):
+                raise BatchRefused(most)
             share = min(len(order), MOST_TRIES - len(tries.ended))
             try:
                 if await self._turn(order[0], request, deadline):
@@ -294,9 +283,7 @@ class Transport:
 
     def _batch_size(self, at_slot: int) -> int:
         order = self.pool.candidates(at_slot=at_slot)
-        if not order:
-            return LARGEST_BATCH
-        return int(min(order[0].batch_limit, order[0].pace.burst))
+        return _most(order[0]) if order else LARGEST_BATCH
 
     def _nobody(self) -> ChainUnavailable:
         return nobody(self.pool.all())
@@ -332,6 +319,11 @@ class Transport:
         if self.metrics is not None:
             for method in methods:
                 self.metrics.rpc_requests.labels(method, outcome).inc()
+
+
+def _most(endpoint: Endpoint) -> int:
+    """How many calls one request to it may hold now."""
+    return int(min(endpoint.batch_limit, endpoint.pace.burst))
 
 
 @asynccontextmanager
