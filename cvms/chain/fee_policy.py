@@ -110,7 +110,7 @@ def check_sponsored(
             kind, value = _budget(bytes(instruction.data))
             units, price = (value, price) if kind == _SET_LIMIT else (units, value)
         elif program == ASSOCIATED_TOKEN_PROGRAM:
-            rent += _token_accounts_rent(message, instruction, acts=acts)
+            rent += _token_accounts_rent(instruction, acts=acts)
         else:
             _check_instruction(instruction, program, programs, acts=acts)
     if units is None or units > MAX_COMPUTE_UNITS:
@@ -132,21 +132,13 @@ def _budget(data: bytes) -> tuple[int, int]:
     return data[0], int.from_bytes(data[1:], "little")
 
 
-def _token_accounts_rent(
-    message: MessageV0, instruction: CompiledInstruction, *, acts: bool
-) -> int:
-    payer, *others = instruction.accounts
-    if payer != 0:
-        return _not_the_operators(instruction)
-    if not acts or 0 in others:
+def _token_accounts_rent(instruction: CompiledInstruction, *, acts: bool) -> int:
+    accounts = bytes(instruction.accounts)
+    if 0 not in accounts:
+        return 0
+    if not acts or accounts[0] != 0 or accounts.count(0) > 1:
         raise NotSponsored("the operator would pay for a token account")
     return TOKEN_ACCOUNT_RENT
-
-
-def _not_the_operators(instruction: CompiledInstruction) -> int:
-    if 0 in instruction.accounts:
-        raise NotSponsored("it gives the operator's account to a program")
-    return 0
 
 
 def _check_instruction(
@@ -154,11 +146,11 @@ def _check_instruction(
 ) -> None:
     if program not in {programs.vault, programs.position_manager, programs.yield_pool}:
         raise NotSponsored(f"it calls {program}")
-    if 0 not in instruction.accounts:
-        return
-    place = _roles(programs).get((program, bytes(instruction.data[:8])))
     places = [at for at, account in enumerate(bytes(instruction.accounts)) if account == 0]
-    if not acts or places != [place]:
+    if not places:
+        return
+    role = _roles(programs).get((program, bytes(instruction.data[:8])))
+    if not acts or places != [role]:
         raise NotSponsored("it gives the operator's account to a program")
 
 

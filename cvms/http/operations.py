@@ -32,7 +32,10 @@ from cvms.errors import (
     NonceExpired,
     NonceUnknown,
     NonceUsed,
+    NotSponsored,
     ProgramRefused,
+    SponsorshipExhausted,
+    SponsorshipPaused,
 )
 from cvms.http import replies
 from cvms.http.answers import Answer, response_of
@@ -52,7 +55,15 @@ UNIT_SPREAD = 20_000
 # What a route that ends in `carry_out` declares: its replies, and how a signed one may be refused.
 COSIGN = {200: replies.CoSign}
 COSIGN_OR_SUBMIT = {200: replies.CoSign, 202: replies.Submitted}
-SIGNED_REFUSALS = (InvalidSignature, NonceUnknown, NonceExpired, NonceUsed, ProgramRefused)
+UNSPONSORED = (SponsorshipExhausted, SponsorshipPaused, NotSponsored)
+SIGNED_REFUSALS = (
+    InvalidSignature,
+    NonceUnknown,
+    NonceExpired,
+    NonceUsed,
+    ProgramRefused,
+    *UNSPONSORED,
+)
 
 
 async def carry_out(

@@ -49,10 +49,11 @@ class Sponsor:
         return self.operator.pubkey() if self.pays else owner
 
     def require(self) -> None:
-        """Raise SponsorshipPaused unless the operator pays: here nobody else can."""
+        """Raise SponsorshipPaused unless the operator pays."""
         if not self.pays:
             raise SponsorshipPaused(
-                "The service has too little SOL to pay this fee, and nobody else can. Try later."
+                "The service has too little SOL to pay fees for others at present. What its owner "
+                "can pay for may be asked for anew; the rest has to wait."
             )
 
     def is_payer_of(self, message: MessageV0) -> bool:
@@ -74,8 +75,11 @@ class Sponsor:
         """The transaction with the operator's signature, and what it costs the operator.
 
         The only place where that key signs a transaction. `acts`: as a delegate or as governance
-        too, not as its fee payer alone. Raises NotSponsored.
+        too, not as its fee payer alone. Raises NotSponsored, and SponsorshipPaused for what was
+        built while the operator still paid.
         """
+        if not acts:
+            self.require()
         cost = self.cost_of(message_of(transaction), acts=acts)
         return attach_signature(transaction, self.operator), cost
 

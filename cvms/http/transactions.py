@@ -26,7 +26,6 @@ from cvms.errors import (
     InvalidRequest,
     InvalidSignature,
     NotFound,
-    NotSponsored,
     ProgramRefused,
     ProposalCancelled,
     ProposalCompleted,
@@ -39,7 +38,7 @@ from cvms.http.answers import Answer, response_of
 from cvms.http.body import Body
 from cvms.http.cosigning import CoSigning, signatures_in
 from cvms.http.idempotency import Key, key_of_request, once
-from cvms.http.operations import counted
+from cvms.http.operations import UNSPONSORED, counted
 from cvms.http.routing import Route
 from cvms.http.services import Services
 from cvms.store import audit, proposals, submissions
@@ -182,7 +181,7 @@ ROUTES = (
             InvalidSignature,
             ProgramRefused,
             Conflict,
-            NotSponsored,
+            *UNSPONSORED,
             ProposalExpired,
             ProposalCancelled,
             ProposalCompleted,

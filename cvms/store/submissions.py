@@ -138,10 +138,10 @@ async def record_built(
     owner: str,
     message: bytes,
     last_valid_block_height: int,
+    since_slot: int,
     amount: int | None = None,
-    since_slot: int | None = None,
 ) -> Submission:
-    """Remember a message handed out to be signed.
+    """Remember a message handed out to be signed; it can only be in blocks after `since_slot`.
 
     Built twice it is one row. Raises Conflict when that message is signed and on its way already.
     """
@@ -170,10 +170,11 @@ async def record_signed(
     signature: str,
     wire: bytes,
     last_valid_block_height: int,
+    since_slot: int,
     amount: int | None = None,
-    since_slot: int | None = None,
 ) -> Submission:
-    """Store, as pending, a transaction that the service alone has signed, before its first send.
+    """Store, as pending, a transaction that the service alone has signed, before its first send; it
+    can only be in blocks after `since_slot`.
 
     Raises Conflict when the same message is there already: it can have only one effect.
     """

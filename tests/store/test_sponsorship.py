@@ -38,6 +38,7 @@ async def sign(conn: Connection, name: str) -> bytes:
         signature=name,
         wire=b"wire",
         last_valid_block_height=150,
+        since_slot=1,
     )
     return message_hash(name)
 

@@ -25,6 +25,7 @@ async def build(conn: Connection, message_hash: bytes = HASH) -> Submission:
         owner="owner",
         message=b"message",
         last_valid_block_height=150,
+        since_slot=1,
         amount=1000,
     )
 
@@ -39,6 +40,7 @@ async def sign(conn: Connection, signature: str = "signature") -> Submission:
         signature=signature,
         wire=b"wire",
         last_valid_block_height=150,
+        since_slot=1,
         amount=400,
     )
 
