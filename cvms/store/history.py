@@ -58,6 +58,15 @@ LIMIT %(limit)s
 OFFSET %(offset)s
 """
 
+OF_SLOT = """
+SELECT id, owner, vault, kind, amount, balance_after, slot, block_time, signature,
+       instruction_index, ordinal, commitment
+FROM transactions
+WHERE owner = %(owner)s
+  AND slot = %(slot)s
+ORDER BY id
+"""
+
 _NEWEST = 2**63 - 1
 
 
@@ -138,3 +147,8 @@ async def page(
         "offset": offset,
     }
     return await fetch_all(conn, HistoryRow, PAGE if kind is None else PAGE_OF_KIND, params)
+
+
+async def of_slot(conn: TrioConnection[Any], owner: str, slot: int) -> list[HistoryRow]:
+    """The rows of `owner` in one slot, oldest first."""
+    return await fetch_all(conn, HistoryRow, OF_SLOT, {"owner": owner, "slot": slot})
