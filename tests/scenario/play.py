@@ -25,8 +25,6 @@ from tests.scenario.scene import TIMING, Scene, connect
 from tests.scenario.truth import Truth, read_truth
 from tests.scenario.weather import Weather
 
-REST_SECONDS = 90.0
-"""Far beyond what coming to rest takes; only a service that is stuck needs as long."""
 LOOK_SECONDS = 0.05
 
 
@@ -44,6 +42,12 @@ class Script:
     acts_each_slot: int = 3
     troubles: tuple[str, ...] = ()
     """Kinds of trouble, of those in weather.py; none named: all."""
+    lossy: float = 0.0
+    blackout_seconds: float = 0.0
+    kills_apart: float = 2.0
+    """The most seconds between two kills."""
+    rest_seconds: float = 90.0
+    """Far beyond what coming to rest takes; only a service that is stuck needs as long."""
 
 
 @dataclass(slots=True)
@@ -87,7 +91,7 @@ async def play(scene: Scene, script: Script) -> Outcome:
             for client in clients:
                 acting.start_soon(_ask, client, crowd, script)
         weather.clear()
-        await rest(scene, listeners)
+        await rest(scene, listeners, within=script.rest_seconds)
         listening.cancel_scope.cancel()
     status = await scene.server.stop()
     intents = [intent for client in clients for intent in client.intents]
@@ -114,7 +118,7 @@ async def _ask(client: Client, crowd: Crowd, script: Script) -> None:
 async def _kill(scene: Scene, script: Script, rng: random.Random) -> None:
     """kill -9 at any moment, in the middle of a start too."""
     for _ in range(script.kills):
-        await trio.sleep(rng.choice((0.1, 0.5, 1.0)) * rng.random() * 2)
+        await trio.sleep(rng.choice((0.1, 0.5, 1.0)) * rng.random() * script.kills_apart)
         await scene.server.kill()
         await scene.server.start()
 
@@ -122,17 +126,17 @@ async def _kill(scene: Scene, script: Script, rng: random.Random) -> None:
 # --- rest --------------------------------------------------------------------------------------
 
 
-async def rest(scene: Scene, listeners: list[Listener]) -> None:
+async def rest(scene: Scene, listeners: list[Listener], *, within: float) -> None:
     """Return once everything is final, applied, told and heard. Raises what is still missing."""
     await scene.server.ready()
     waiting = ""
-    with connect(scene.database_url) as connection, trio.move_on_after(REST_SECONDS):
+    with connect(scene.database_url) as connection, trio.move_on_after(within):
         while waiting := _waits_for(scene, connection, listeners):
             # Slots beyond the beat, so that what was lost on its way expires soon.
             scene.chain.advance()
             await trio.sleep(LOOK_SECONDS)
     if waiting:
-        raise AssertionError(f"after {REST_SECONDS:g} s: {waiting}\n{scene.server.log()}")
+        raise AssertionError(f"after {within:g} s: {waiting}\n{scene.server.log()}")
 
 
 def _waits_for(scene: Scene, connection: psycopg.Connection[Any], listeners: list[Listener]) -> str:

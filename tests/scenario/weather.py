@@ -35,13 +35,26 @@ class Weather:
     rng: random.Random
     troubles: Sequence[str] = ()
     """Which kinds there are; none named: all."""
+    lossy: float = 0.0
+    """The share of notifications that is lost all the time, whatever the weather."""
+    blackout_seconds: float = 0.0
+    """How long no node answers at all, once, halfway through."""
     struck: Counter[str] = field(default_factory=Counter)
 
     async def run(self, strikes: int) -> None:
         """One trouble after another."""
-        for _ in range(strikes):
+        self.settle()
+        for number in range(strikes):
+            if self.blackout_seconds and number == strikes // 2:
+                await self._blackout()
             await trio.sleep(self.rng.random() * CALM_SECONDS)
             await self.strike(self.rng.choice(self.troubles or [*TROUBLES, *OFTEN]))
+
+    async def _blackout(self) -> None:
+        self.struck["blackout"] += 1
+        self.outage(self.nodes[0])
+        await trio.sleep(self.blackout_seconds)
+        self.settle()
 
     async def strike(self, name: str) -> None:
         """One trouble, from its beginning to its end."""
@@ -49,7 +62,13 @@ class Weather:
         node = self.rng.choice(self.nodes)
         TROUBLES[name](self, node)
         await trio.sleep(self.rng.random() * TROUBLE_SECONDS)
+        self.settle()
+
+    def settle(self) -> None:
+        """All is as it usually is."""
         self.clear()
+        for node in self.nodes:
+            node.faults.notifications.drop = self.lossy
 
     def clear(self) -> None:
         """All is well."""
@@ -108,6 +127,11 @@ class Weather:
     def forgetful(self, node: Running) -> None:
         """It lists transactions that it cannot give."""
         node.faults.history.missing = 0.4
+
+    def cut_logs(self, _: Running) -> None:
+        """Long logs end in the middle, on all nodes: what the events were is to be found out."""
+        for node in self.nodes:
+            node.faults.history.log_bytes = self.rng.choice((300, 600, 1000))
 
     def pruned(self, node: Running) -> None:
         """It does not know what came before, and so not what `until` names."""
@@ -202,6 +226,7 @@ TROUBLES: dict[str, Callable[[Weather, Running], None]] = {
         Weather.stale,
         Weather.outage,
         Weather.forgetful,
+        Weather.cut_logs,
         Weather.pruned,
         Weather.sends,
         Weather.fork,
