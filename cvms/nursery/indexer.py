@@ -12,6 +12,7 @@ from functools import partial
 
 import structlog
 import trio
+from solders.pubkey import Pubkey
 
 from cvms.chain.answers import SignatureInfo
 from cvms.chain.pubsub import LogNotice, Subscribed, watch_logs
@@ -26,6 +27,7 @@ from cvms.nursery.forks import Forks
 from cvms.nursery.gap import read_gap
 from cvms.nursery.progress import Progress
 from cvms.nursery.rebuilder import Rebuilder
+from cvms.nursery.vault_accounts import FetchedVault
 from cvms.store import cursor as cursors
 from cvms.store.cache import BalanceCache
 from cvms.store.cursor import Cursor
@@ -180,9 +182,9 @@ class Indexer:
     ) -> None:
         """Read batch after batch, up to the first transaction that the node cannot give yet."""
         async with send:
-            place = 0
+            place, known = 0, dict[Pubkey, FetchedVault]()
             while place < len(gap):
-                batch = await self._reader.read(gap[place : place + self._batch_size])
+                batch = await self._reader.read(gap[place : place + self._batch_size], known)
                 if not batch.passed:
                     return
                 place += len(batch.passed)
