@@ -290,11 +290,6 @@ class Rpc:
         found = await self.statuses_at(signatures)
         return found.slot, found.statuses
 
-    async def get_first_available_block(self) -> Slot:
-        """The oldest block that the node has not thrown away."""
-        method = "getFirstAvailableBlock"
-        return Slot(read(int, await self.call(method, []), method))
-
     async def send_transaction(
         self, wire: bytes, *, skip_preflight: bool = True, max_retries: int = 0
     ) -> str:

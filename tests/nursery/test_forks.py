@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -14,10 +15,10 @@ from solders.message import MessageV0
 from solders.pubkey import Pubkey
 from solders.transaction import VersionedTransaction
 
+from cvms import localnet
 from cvms.chain import instructions
-from cvms.chain.answers import SignatureStatus
-from cvms.chain.rpc import Rpc
-from cvms.chain.types import Commitment, Slot
+from cvms.chain.rpc import Rpc, open_rpc
+from cvms.chain.types import Commitment
 from cvms.dev.chain import make_mint
 from cvms.errors import GapNotClosed
 from cvms.nursery.indexer import Indexer
@@ -320,45 +321,62 @@ async def test_what_was_read_ahead_of_a_dropped_transaction_is_read_again(
     assert await forking.differing() == {}
 
 
-class Amnesiac(Rpc):
-    """A node that came up from a snapshot: it knows nothing of what was before."""
-
-    first = Slot(0)
-
-    async def get_signatures_for_address(self, *args: Any, **kwargs: Any) -> Any:
-        kwargs["until"] = None
-        found = await super().get_signatures_for_address(*args, **kwargs)
-        return [info for info in found if info.slot >= self.first]
-
-    async def get_signature_statuses_at(self, *args: Any) -> Any:
-        slot, found = await super().get_signature_statuses_at(*args)
-        known: list[SignatureStatus | None] = [
-            each if each is not None and each.slot >= self.first else None for each in found
-        ]
-        return slot, known
-
-    async def get_first_available_block(self) -> Slot:
-        return self.first
-
-
 async def test_a_node_that_has_forgotten_takes_nothing_back(forking: Forking) -> None:
+    """A node that came up from a snapshot knows nothing of what was before."""
     world, owner = forking.world, await opened(forking)
     await forking.act((owner, world.deposit(owner, 100)))
     await world.indexer().catch_up()
     before = await books(world.database)
-    node = Amnesiac(world.rpc._transport)
-    node.first = Slot(world.chain.chain.tip.slot)
+    world.chain.faults.history.first_slot = world.chain.chain.tip.slot
     await forking.act((owner, world.deposit(owner, 20)))
     with pytest.raises(GapNotClosed):
-        await world.indexer(rpc=node).catch_up()
+        await world.indexer().catch_up()
     assert await books(world.database) == before
     assert world.progress.problem is not None
 
     # Nor if nothing was final yet, so that nothing shows that it knows the chain at all.
     await world.execute("DELETE FROM applied WHERE final")
     with pytest.raises(GapNotClosed):
-        await world.indexer(rpc=node).catch_up()
+        await world.indexer().catch_up()
     assert await books(world.database) == before
+
+
+class Mixed(Rpc):
+    """Single calls of one method are answered by another node than all the rest."""
+
+    def __init__(self, most: Rpc, other: Rpc, *, method: str) -> None:
+        super().__init__(most._transport)
+        self._other, self._method = other, method
+
+    async def call(self, method: str, *args: Any, **kwargs: Any) -> Any:
+        asked = self._other.call if method == self._method else super().call
+        return await asked(method, *args, **kwargs)
+
+
+async def test_what_one_node_forgot_is_not_proved_by_what_another_remembers(
+    forking: Forking, nursery: trio.Nursery
+) -> None:
+    world, owner = forking.world, await opened(forking)
+    for amount in (100, 20, 3):
+        await forking.act((owner, world.deposit(owner, amount)))
+    await world.indexer().catch_up()
+    second = world.chain.chain.tip.slot - 2
+    world.chain.chain.advance(6)
+    whole: localnet.Running = await nursery.start(localnet.serve_node, world.chain.chain)
+    world.chain.faults.history.first_slot = second
+    async with open_rpc([whole.rpc_url]) as other:
+        mixed = Mixed(world.rpc, other, method="getFirstAvailableBlock")
+        with suppress(GapNotClosed):
+            await world.settler(rpc=mixed).settle()
+    assert [(kind, amount) for kind, _, amount in await forking.told()] == [
+        ("event", 100),
+        ("event", 20),
+        ("event", 3),
+    ]
+    world.chain.faults.clear()
+    await forking.settle_down()
+    await world.settler().settle()
+    assert await forking.differing() == {}
 
 
 async def test_the_settler_takes_back_what_the_indexer_did_not_see(forking: Forking) -> None:
