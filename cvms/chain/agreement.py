@@ -7,6 +7,7 @@ by a restart: that endpoint is asked last until it agrees again.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any, TypeGuard
 
@@ -39,7 +40,7 @@ class Agreement:
         self._transport = transport
         self._every = every
         self._genesis: str | None = None
-        self._next = 0.0
+        self._genesis_due = self._blocks_due = -math.inf
 
     async def look(self, *, seconds: float) -> None:
         """Compare what is due, within `seconds`; what is not answered in time is no evidence."""
@@ -47,13 +48,9 @@ class Agreement:
         if len(everybody) < 2:
             return
         there = [each for each in everybody if self._is_there(each)]
-        due = trio.current_time() >= self._next
-        if due:
-            self._next = trio.current_time() + self._every
         with trio.move_on_after(seconds):
-            await self._compare_genesis([each for each in there if due or not each.checked])
-            if due:
-                await self._compare_blocks([each for each in there if each.refused is None])
+            await self._compare_genesis(there)
+            await self._compare_blocks([each for each in there if each.refused is None])
 
     def _is_there(self, endpoint: Endpoint) -> bool:
         # One that is refused is still asked, in case that was put right.
@@ -61,6 +58,10 @@ class Agreement:
         return refused or self._transport.pool.is_up(endpoint)
 
     async def _compare_genesis(self, endpoints: Sequence[Endpoint]) -> None:
+        if trio.current_time() >= self._genesis_due:
+            self._genesis_due = trio.current_time() + self._every
+        else:
+            endpoints = [each for each in endpoints if not each.checked]
         told: dict[Endpoint, str] = {}
         for each in await self._ask(endpoints, "getGenesisHash", []):
             if _is_hash(each.answer):
@@ -88,8 +89,9 @@ class Agreement:
 
     async def _compare_blocks(self, endpoints: Sequence[Endpoint]) -> None:
         there = [each for each in endpoints if each.slot > SURELY_FINALIZED]
-        if len(there) < 2:
+        if len(there) < 2 or trio.current_time() < self._blocks_due:
             return
+        self._blocks_due = trio.current_time() + self._every
         slot = min(each.slot for each in there) - SURELY_FINALIZED
         heard = await self._ask(there, "getBlock", [slot, _MINIMAL])
         # Skipped, pruned, not kept: an error is no evidence.

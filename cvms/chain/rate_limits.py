@@ -19,7 +19,8 @@ INVALID_REQUEST = -32600
 _ALWAYS = frozenset({429, -32429})
 _BY_THEIR_WORDS = frozenset({-32000, -32005, -32007, -32029, -32097, -32603, INVALID_REQUEST})
 _WORDS = re.compile(
-    r"rate.?limit|too many requests|requests? limit|request rate|limit exceeded|\b429\b",
+    r"rate.?limit|too many requests|requests? limit|request rate|limit exceeded"
+    r"|(http|error|status|code)\W{1,3}429\b",
     re.IGNORECASE,
 )
 _SECONDS = re.compile(r"\d{1,9}(\.\d{1,9})?")

@@ -296,7 +296,7 @@ class Transport:
             methods=[method],
             body=jsonrpc.encode_body(jsonrpc.encode_call(call_id, method, params)),
             read=lambda content: [jsonrpc.decode_answer(content, call_id)],
-            at_slot=max(at_slot, options.get("minContextSlot", 0)),
+            at_slot=max(at_slot, options.get("minContextSlot") or 0),
             newest=options.get("commitment") in ("processed", "confirmed"),
         )
 

@@ -22,6 +22,8 @@ NOW = datetime(2026, 11, 25, 12, 0, tzinfo=UTC)
         (-32005, "daily request limit exceeded"),
         (-32007, "50/second request limit reached - reduce calls per second"),
         (-32603, "Error 429: Too Many Requests"),
+        (-32603, "upstream: HTTP 429"),
+        (-32000, "status code: 429"),
         (-32029, "Too many requests, slow down"),
     ],
 )
@@ -34,6 +36,7 @@ def test_too_much(code: int, message: str) -> None:
     [
         RpcError(-32005, "Node is behind by 42 slots"),
         RpcError(-32007, "Slot 429000 was skipped, or missing due to ledger jump"),
+        RpcError(-32007, "Slot 429 was skipped"),
         RpcError(-32002, "Transaction simulation failed: rate limit of the program"),
         RpcError(-32016, "Minimum context slot has not been reached"),
         {"value": "rate limit"},

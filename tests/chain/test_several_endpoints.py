@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
@@ -10,6 +11,7 @@ import pytest
 import trio
 from solders.pubkey import Pubkey
 
+from cvms.chain.agreement import SURELY_FINALIZED
 from cvms.chain.endpoint_state import summary
 from cvms.chain.endpoints import FAILURES_BEFORE_DOWN
 from cvms.chain.rpc import Rpc, open_rpc
@@ -31,6 +33,7 @@ from tests.chain.scripted_node import (
 )
 
 GENEROUS = 10.0
+OTHER_BLOCK = "1" * 31 + "C"
 CONFIRMED = Commitment.CONFIRMED
 ACCOUNT = Pubkey.new_unique()
 STATUS = {"slot": 7, "confirmations": 3, "err": None, "confirmationStatus": "confirmed"}
@@ -134,15 +137,62 @@ async def test_a_probe_asks_all_at_once_and_shows_each_by_its_host_only() -> Non
         assert refused >= FAILURES_BEFORE_DOWN
 
 
+async def test_probes_compare_the_blocks_as_soon_as_two_are_there() -> None:
+    first, second = FakeChain(), FakeChain(blocks={1000 - SURELY_FINALIZED: OTHER_BLOCK})
+    second.away = Reply(b"", status=500)
+    async with asked(first, second) as (rpc, [node, _]):
+        for _ in range(FAILURES_BEFORE_DOWN):
+            await rpc.probe()
+        assert methods(node).count("getGenesisHash") == 1
+        second.away = None
+        for _ in range(2):
+            await rpc.probe()
+        assert ["other blocks" in each.detail for each in rpc.endpoints] == [False, True]
+
+
+ILLS = (
+    replying(Reply(b"", status=500)),
+    replying(Reply(b"", status=503, headers=[("retry-after", "9")])),
+    replying(Reply(b"", status=429, headers=[("retry-after", "1")])),
+    replying(Reply(cut=True)),
+    replying(Reply(b"nonsense")),
+    refusing(-32005),
+    refusing(-32429),
+)
+
+
+@pytest.mark.parametrize("seed", range(3))
+async def test_whatever_befalls_the_others_one_healthy_endpoint_is_enough(
+    seed: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("cvms.chain.probe.PROBE_SECONDS", 0.5)
+    chance = random.Random(seed)
+    state = FakeChain()
+    async with asked(state, state, state) as (rpc, started):
+        healthy = chance.choice(started)
+        for _ in range(40):
+            state.slot += chance.choice((1, 1, 50))
+            for node in started:
+                well = node is healthy or chance.random() < 0.3
+                node.script = state if well else chance.choice(ILLS)
+            with trio.move_on_after(chance.choice((0.0005, 0.002, GENEROUS))):
+                await rpc.get_balance(ACCOUNT)  # cancelled anywhere
+            assert await rpc.get_balance(ACCOUNT) == state.slot
+            options = [{"minContextSlot": state.slot}]
+            assert (await rpc.call("getThing", options))["value"] == state.slot
+            if chance.random() < 0.2:
+                assert await rpc.probe() == state.slot
+
+
 async def test_a_silent_endpoint_does_not_keep_the_others_from_being_probed(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("cvms.chain.probe.PROBE_SECONDS", 0.3)
+    monkeypatch.setattr("cvms.chain.probe.PROBE_SECONDS", 0.6)
     async with asked(silent, FakeChain(slot=5)) as (rpc, _):
         began = trio.current_time()
         for _ in range(FAILURES_BEFORE_DOWN):
             assert await rpc.probe() == 5
-        assert trio.current_time() - began < 3
+        assert trio.current_time() - began < 5
         assert [each.up for each in rpc.endpoints] == [False, True]
 
 
@@ -207,11 +257,13 @@ async def test_nothing_found_is_no_evidence_while_a_healthy_node_does_not_answer
 
 
 async def test_what_a_node_with_other_blocks_says_is_no_evidence_of_anything() -> None:
-    first, second = FakeChain(slot=1000), FakeChain(slot=1001, statuses={"a": STATUS})
+    fork = {1000 - SURELY_FINALIZED: OTHER_BLOCK}
+    first = FakeChain(slot=1000)
+    second = FakeChain(slot=1001, statuses={"a": STATUS}, blocks=fork)
     async with asked(first, second) as (rpc, _):
-        await rpc.probe()
-        one, two = rpc._transport.pool.all()
-        two.disagrees = True
+        for _ in range(2):
+            await rpc.probe()
+        one, _ = rpc._transport.pool.all()
         found = await rpc.statuses_everywhere(["a"], min_context_slot=Slot(1000))
         assert (found.slot, found.statuses) == (1000, [None])
         second.slot = 5000
@@ -244,7 +296,7 @@ async def test_a_transaction_that_nobody_takes_is_a_timeout_or_unavailable() -> 
     async with asked(silent, silent, timeout=0.2) as (rpc, _):
         with pytest.raises(ChainTimeout):
             await rpc.send_everywhere(b"wire")
-    async with asked(replying(Reply(cut=True)), silent, timeout=0.2) as (rpc, _):
+    async with asked(replying(Reply(cut=True)), silent, timeout=0.5) as (rpc, _):
         with pytest.raises(ChainUnavailable) as caught:
             await rpc.send_everywhere(b"wire")
         assert type(caught.value) is ChainUnavailable
