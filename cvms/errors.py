@@ -216,6 +216,10 @@ class GapNotClosed(CvmsError):
     """A page of signatures does not meet what was applied before; nothing is skipped."""
 
 
+class GapTooLong(GapNotClosed):
+    """There is more to apply than is held in memory: it goes by way of the backlog."""
+
+
 class CursorNotListed(GapNotClosed):
     """A node does not list what was applied last where it was: a fork, or its ledger ends."""
 
