@@ -485,6 +485,58 @@ WHERE NOT closed
 GROUP BY 1
 ON CONFLICT (digits) DO NOTHING;
 
+-- migration 8: what a fork takes back
+
+-- The newest applied transactions, in the order in which they were: those that are not final, and
+-- the two before them, to which the cursor may go back. One that fails or tells nothing counts too.
+CREATE TABLE IF NOT EXISTS applied (
+    place BIGINT GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    slot BIGINT NOT NULL CHECK (slot >= 0),
+    signature TEXT NOT NULL UNIQUE,
+    final BOOLEAN NOT NULL
+);
+
+-- What was there before an applied transaction changed it, where nothing else tells: a row of
+-- vault_mints or account_offsets, or NULL where there was none, as of vaults too. Gone with it.
+CREATE TABLE IF NOT EXISTS applied_before (
+    place BIGINT NOT NULL REFERENCES applied ON DELETE CASCADE,
+    kind TEXT NOT NULL CHECK (kind IN ('vault_mint', 'account_offset', 'vault')),
+    key TEXT NOT NULL,
+    row JSONB,
+    PRIMARY KEY (place, kind, key)
+);
+
+INSERT INTO applied (slot, signature, final)
+SELECT slot, signature, final
+FROM (
+    SELECT slot, signature, bool_and(commitment = 'finalized') AS final
+    FROM chain_events
+    WHERE commitment <> 'finalized'
+       OR slot >= (SELECT max(slot) FROM chain_events WHERE commitment = 'finalized')
+    GROUP BY slot, signature
+    UNION ALL
+    SELECT slot, signature, FALSE
+    FROM indexer_cursor
+    WHERE NOT EXISTS (
+        SELECT FROM chain_events
+        WHERE chain_events.signature = indexer_cursor.signature
+    )
+) AS transaction
+ORDER BY slot, final DESC
+ON CONFLICT (signature) DO NOTHING;
+
+-- How many forks took something back: what was read from the chain before the last is stale.
+ALTER TABLE indexer_cursor ADD COLUMN IF NOT EXISTS forks BIGINT NOT NULL DEFAULT 0;
+
+-- Subscribers are told of what is taken back too.
+ALTER TABLE outbox ADD COLUMN IF NOT EXISTS type TEXT NOT NULL DEFAULT 'event'
+    CHECK (type IN ('event', 'retracted'));
+
+-- A row that was read in a slot is read again once that slot is final: no fork can have dropped it.
+ALTER TABLE vaults ADD COLUMN IF NOT EXISTS settled_slot BIGINT NOT NULL DEFAULT 0;
+CREATE INDEX IF NOT EXISTS vaults_unsettled ON vaults (slot) WHERE slot > settled_slot;
+CREATE INDEX IF NOT EXISTS vaults_closed_by_slot ON vaults (slot) WHERE closed;
+
 -- migration 14: how far the books are held against the chain, and history in the chain's order
 
 -- Where the pass over all vaults stands: every owner up to `after_owner` was compared since

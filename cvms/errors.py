@@ -209,6 +209,10 @@ class RebuildNotPossible(CvmsError):
     """The books cannot be built a second time, or not be exchanged; nothing is changed."""
 
 
+class CursorNotListed(GapNotClosed):
+    """A node does not list what was applied last where it was: a fork, or its ledger ends."""
+
+
 class AdminDisabled(CvmsError):
     """No secret is set, so nobody can be an administrator (503)."""
 

@@ -39,6 +39,11 @@ class Metrics:
         self.indexer_lag_slots = Gauge(
             "indexer_lag_slots", "Slots between the chain and the indexer", registry=self.registry
         )
+        self.retracted_events = Counter(
+            "indexer_retracted_events_total",
+            "Events taken back since a fork dropped their blocks",
+            registry=self.registry,
+        )
         self.unread_logs = Counter(
             "indexer_unread_logs_total",
             "Transactions whose logs do not show all of their events",

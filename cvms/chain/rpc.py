@@ -176,7 +176,13 @@ class Rpc:
         )
         answer = await self.call(method, [str(address), options])
         return [
-            SignatureInfo(each.signature, Slot(each.slot), each.err, each.block_time)
+            SignatureInfo(
+                each.signature,
+                Slot(each.slot),
+                each.err,
+                each.block_time,
+                each.confirmation_status or Commitment.CONFIRMED,
+            )
             for each in read(list[answers.SignatureAnswer], answer, method)
         ]
 
@@ -194,16 +200,31 @@ class Rpc:
         self, signatures: Sequence[str]
     ) -> list[SignatureStatus | None]:
         """In the order of `signatures`, old ones included; None where the node knows nothing."""
+        _, statuses = await self.get_signature_statuses_at(signatures)
+        return statuses
+
+    async def get_signature_statuses_at(
+        self, signatures: Sequence[str]
+    ) -> tuple[Slot, list[SignatureStatus | None]]:
+        """The statuses, and the slot that the nodes who told them had reached at the least."""
         method = "getSignatureStatuses"
         statuses: list[SignatureStatus | None] = []
+        slots: list[Slot] = []
         for start in range(0, len(signatures), STATUSES_PER_CALL):
             chunk = list(signatures[start : start + STATUSES_PER_CALL])
             answer = await self.call(method, [chunk, {"searchTransactionHistory": True}])
-            got = read(InContext[list[answers.StatusAnswer | None]], answer, method).value
+            at = read(InContext[list[answers.StatusAnswer | None]], answer, method)
+            got = at.value
             if len(got) != len(chunk):
                 raise answers.unexpected(method, f"{len(got)} statuses for {len(chunk)}")
             statuses += [None if each is None else answers.status(each) for each in got]
-        return statuses
+            slots.append(Slot(at.context.slot))
+        return min(slots, default=Slot(0)), statuses
+
+    async def get_first_available_block(self) -> Slot:
+        """The oldest block that the node has not thrown away."""
+        method = "getFirstAvailableBlock"
+        return Slot(read(int, await self.call(method, []), method))
 
     async def send_transaction(
         self, wire: bytes, *, skip_preflight: bool = True, max_retries: int = 0

@@ -93,6 +93,22 @@ class VersionedAccounts:
                     del versions[:kept]
                     yield key, versions[0].slot
 
+    def drop_after(self, slot: int) -> dict[Pubkey, Account | None]:
+        """Drop versions newer than `slot`; gives each account that lost some, as it is now."""
+        restored: dict[Pubkey, Account | None] = {}
+        for written in [known for known in self._written if known > slot]:
+            for key in self._written.pop(written):
+                versions = self._versions.get(key, [])
+                kept = bisect_right(versions, slot, key=_slot)
+                if kept == len(versions):
+                    continue
+                self._disown(key, versions[kept:], versions[:kept])
+                del versions[kept:]
+                restored[key] = versions[-1].account if versions else None
+                if not versions:
+                    del self._versions[key]
+        return restored
+
     def _disown(self, key: Pubkey, dropped: list[Version], kept: list[Version]) -> None:
         owners = {version.account.owner for version in kept if version.account is not None}
         for version in dropped:

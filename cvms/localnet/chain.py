@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from functools import partial
 from typing import Protocol
 
@@ -21,17 +23,22 @@ from cvms.localnet.clock import ChainTime
 from cvms.localnet.entries import read_balances, transaction_meta
 from cvms.localnet.ledger import Ledger
 from cvms.localnet.message import AnyMessage, is_signed, load_keys, message_hash, writable_keys
-from cvms.localnet.types import Block, Commitment, Entry, Json, Timing
-from cvms.localnet.vm import Outcome, VirtualMachine
+from cvms.localnet.types import Block, Commitment, Entry, Fork, Json, Timing
+from cvms.localnet.vm import MachinePanicked, Outcome, VirtualMachine
 
 
 class Observer(Protocol):
     """Told of everything, in order, before the call that caused it returns; must not block."""
 
+    @property
+    def behind(self) -> int:
+        """Blocks that it is late, and still asks about."""
+        ...
+
     def received(self, signature: str) -> None: ...
     def processed(self, entry: Entry) -> None: ...
-    def slot_started(self, block: Block, *, root: int) -> None: ...
-    def reached(self, block: Block, commitment: Commitment) -> None: ...
+    def slot_started(self) -> None: ...
+    def forked(self, fork: Fork) -> None: ...
     def overwritten(self, key: Pubkey) -> None: ...
 
 
@@ -41,6 +48,11 @@ class Refused(CvmsError):
     def __init__(self, err: Json) -> None:
         super().__init__(err)
         self.err = err
+
+
+def none_of(dropped: Sequence[Entry]) -> Iterable[Entry]:
+    """A fork in which nothing of what was dropped lands again."""
+    return ()
 
 
 class Chain:
@@ -60,8 +72,9 @@ class Chain:
         if not (known := ledger.newest_blocks(kept_blocks(timing))):
             known = [Block(0, 0, 0, self.genesis_hash, int(time.now()))]
             ledger.add_block(known[0])
-        self.blocks = RecentBlocks(known, timing=timing)
+        self.blocks = RecentBlocks(known, timing=timing, reached=_reached(ledger))
         self._restore_accounts()
+        self._waiting: list[tuple[int, VersionedTransaction]] = []
         self._next_index = len(ledger.entries_in(self.tip.slot))
         self._enter(self.tip)
         if self.tip.slot == 0:  # the genesis block is final from the start and stays empty
@@ -93,7 +106,12 @@ class Chain:
 
     def start_slot(self, slot: int) -> Block:
         """Close the block of the tip and start that of `slot`; slots between them are skipped."""
-        parent = self.tip
+        with self.ledger.atomically():
+            block = self._begin(slot, parent=self.tip)
+        self._tell_slot_started()
+        return block
+
+    def _begin(self, slot: int, *, parent: Block) -> Block:
         block = Block(
             slot=slot,
             parent_slot=parent.slot,
@@ -101,28 +119,71 @@ class Chain:
             blockhash=_blockhash(parent.blockhash, slot),
             time=max(int(self.time.now()), parent.time),
         )
-        before = {level: self.bank(level) for level in REACHED_LATER}
-        with self.ledger.atomically():
-            self.ledger.add_block(block)
-            self.blocks.append(block)
-            unneeded = self.accounts.forget_before(before[Commitment.FINALIZED].slot)
-            self.ledger.forget_accounts(list(unneeded))
+        behind = max((observer.behind for observer in self.observers), default=0)
+        oldest = self.blocks.at(Commitment.FINALIZED, behind=behind)
+        self.blocks.retained = oldest.height
+        self.ledger.add_block(block)
+        self.blocks.append(block)
+        unneeded = self.accounts.forget_before(oldest.slot)
+        self.ledger.forget_accounts(list(unneeded))
         self._next_index = 0
         self._enter(block)
-        self._tell_slot_started(block, before)
         return block
 
     def _enter(self, block: Block) -> None:
         self.vm.enter(block, self.blocks.slot_hashes())
         self.accounts.put(CLOCK, block.slot, self.vm.account(CLOCK))
 
-    def _tell_slot_started(self, block: Block, before: dict[Commitment, Block]) -> None:
+    def _tell_slot_started(self) -> None:
         for observer in self.observers:
-            observer.slot_started(block, root=self.bank(Commitment.FINALIZED).slot)
-        for level, last in before.items():
-            for reached in self.blocks.after(last.height, self.bank(level).height):
-                for observer in self.observers:
-                    observer.reached(reached, level)
+            observer.slot_started()
+        self._land_waiting()
+
+    # --- forks ---------------------------------------------------------------------------------
+
+    def fork(
+        self, blocks: int, again: Callable[[Sequence[Entry]], Iterable[Entry]] = none_of
+    ) -> Block:
+        """Drop the newest blocks with all that is in them, and start the fork that won.
+
+        Its first block, which it gives, is above the slots that were dropped, as if other
+        leaders had skipped them. `again` chooses from the dropped transactions, in the order of
+        the chain, those that this block holds, in their order there (`reversed`, for example);
+        what cannot be in it is left out. On disk when it returns; what was overwritten by a
+        cheat stays.
+
+        Raises ValueError for less than one block, or one that is final.
+        """
+        height = self.tip.height - blocks
+        if blocks < 1 or height < self.bank(Commitment.FINALIZED).height:
+            raise ValueError(f"cannot drop {blocks} blocks: only some that are not final")
+        [point] = self.blocks.after(height - 1, height)
+        slot = self.tip.slot + 1
+        dropped = [
+            entry
+            for b in self.blocks.after(height, self.tip.height)
+            for entry in self.ledger.entries_in(b.slot)
+        ]
+        with self.ledger.atomically():
+            fork = self._drop_after(point)
+            block = self._begin(slot, parent=point)
+        self.transaction_count -= len(dropped)
+        for observer in self.observers:
+            observer.forked(fork)
+        self._tell_slot_started()
+        for entry in again(dropped):
+            self._land(VersionedTransaction.from_bytes(entry.wire))
+        return block
+
+    def _drop_after(self, point: Block) -> Fork:
+        blocks = self.blocks.drop_after(point.height)
+        fork = Fork(point, [(block, self.accounts.written_in(block.slot)) for block in blocks])
+        self.ledger.drop_after(point.slot)
+        self.ledger.set_setting("reached", json.dumps(self.blocks.reached).encode())
+        restored = self.accounts.drop_after(point.slot)
+        restored.pop(CLOCK, None)  # the next block sets it
+        self._set_accounts(restored)
+        return fork
 
     # --- transactions --------------------------------------------------------------------------
 
@@ -133,7 +194,7 @@ class Chain:
         """
         if not is_signed(transaction):
             raise Refused("SignatureFailure")
-        self.check(transaction, bank=self.tip)
+        self.check(transaction, bank=self.tip, tip=self.tip)
         keys = load_keys(transaction.message, self.accounts.latest)
         _check_programs(transaction.message, self.accounts.latest)
         accounts = {key: self.accounts.pin(key) for key in keys.all}
@@ -156,6 +217,21 @@ class Chain:
             observer.processed(entry)
         return entry
 
+    def process_later(self, transaction: VersionedTransaction, *, blocks: int) -> None:
+        """Run it so many blocks from now, if it can be in a block then; forgotten at a restart."""
+        self._waiting.append((self.tip.slot + blocks, transaction))
+
+    def _land_waiting(self) -> None:
+        due = [transaction for slot, transaction in self._waiting if slot <= self.tip.slot]
+        self._waiting = [(slot, each) for slot, each in self._waiting if slot > self.tip.slot]
+        for transaction in due:
+            self._land(transaction)
+
+    def _land(self, transaction: VersionedTransaction) -> None:
+        """Nobody waits for an answer: what cannot be in a block is dropped without a word."""
+        with suppress(Refused, MachinePanicked):
+            self.process(transaction)
+
     def simulate(self, transaction: VersionedTransaction, *, at: Block) -> Outcome:
         """Run it on the accounts as of `at`, and keep nothing.
 
@@ -177,12 +253,13 @@ class Chain:
             for key, _, now in changed:
                 self.vm.set_account(key, now)
 
-    def check(self, transaction: VersionedTransaction, *, bank: Block) -> None:
-        """Raises Refused if the hash is not recent in `bank`, or the message is in a block."""
+    def check(self, transaction: VersionedTransaction, *, bank: Block, tip: Block) -> None:
+        """Raises Refused if the hash is not recent in `bank`, or a block up to `tip` has it."""
         message = transaction.message
         if not self.blocks.accepts(message.recent_blockhash, bank=bank):
             raise Refused("BlockhashNotFound")
-        if self.ledger.has_message(message_hash(message)):
+        landed = self.ledger.message_slot(message_hash(message))
+        if landed is not None and landed <= tip.slot:
             raise Refused("AlreadyProcessed")
 
     def _fee_taken(self, payer: Pubkey, lamports_before: int) -> bool:
@@ -240,14 +317,20 @@ class Chain:
 
     def _restore_accounts(self) -> None:
         for key, slot, account in self.ledger.account_versions():
+            self.accounts.pin(key)
             self.accounts.put(key, slot, account)
-        latest = [(key, self.accounts.latest(key)) for key in self.accounts.written_keys()]
+        keys = self.accounts.written_keys()
+        self._set_accounts({key: self.accounts.latest(key) for key in keys})
+
+    def _set_accounts(self, accounts: Mapping[Pubkey, Account | None]) -> None:
         # a program's code must be there before the program that points to it is loaded
-        for key, account in sorted(latest, key=lambda item: bool(item[1] and item[1].executable)):
+        for key, account in sorted(accounts.items(), key=_is_program):
             self.vm.set_account(key, account)
 
 
-REACHED_LATER = (Commitment.CONFIRMED, Commitment.FINALIZED)
+def _is_program(item: tuple[Pubkey, Account | None]) -> bool:
+    account = item[1]
+    return account is not None and account.executable
 
 
 def _check_programs(message: AnyMessage, account: Callable[[Pubkey], Account | None]) -> None:
@@ -260,9 +343,16 @@ def _check_programs(message: AnyMessage, account: Callable[[Pubkey], Account | N
             raise Refused("InvalidProgramForExecution")
 
 
+def _reached(ledger: Ledger) -> dict[Commitment, int]:
+    """What `RecentBlocks.reached` was at the newest fork."""
+    stored = json.loads(ledger.setting("reached", b"{}"))
+    return {Commitment(level): height for level, height in stored.items()}
+
+
 def _genesis_hash(ledger: Ledger) -> Hash:
     return Hash.from_bytes(ledger.setting("genesis_hash", os.urandom(32)))
 
 
 def _blockhash(parent: Hash, slot: int) -> Hash:
+    """Forks differ in it: they never have the same slots above their common parent."""
     return Hash.from_bytes(hashlib.sha256(bytes(parent) + slot.to_bytes(8, "little")).digest())

@@ -96,6 +96,11 @@ class HttpConnection:
                 self._raw += data
             self._h11.receive_data(bytes(data))
 
+    async def wait_gone(self) -> None:
+        """Return once the client has closed its side."""
+        while data := await self._stream.receive_some(READ_BYTES):
+            self._h11.receive_data(bytes(data))
+
     async def reply(self, status: int, headers: Headers, body: bytes) -> None:
         """Raises trio.TooSlowError when the client does not take it."""
         head = [*headers, (b"content-length", b"%d" % len(body))]

@@ -7,9 +7,12 @@ from collections.abc import Awaitable, Callable
 import h11
 import trio
 
-from cvms.localnet.chain import Chain
 from cvms.localnet.connection import BodyTooLarge, Headers, HttpConnection, Request
+from cvms.localnet.faults import ConnectionCut, Garble
+from cvms.localnet.node import Node
+from cvms.localnet.rpc import trouble
 from cvms.localnet.rpc.dispatch import answer
+from cvms.localnet.rpc.nodes import HEALTHY_LAG
 
 MAX_CONNECTIONS = 1024
 
@@ -23,21 +26,26 @@ Upgrade = Callable[[trio.SocketStream, bytes], Awaitable[None]]
 class HttpPort:
     """Serves connections of one listener; `upgrade` takes those that become WebSockets."""
 
-    def __init__(self, chain: Chain, *, upgrade: Upgrade) -> None:
-        self._chain = chain
+    def __init__(self, node: Node, *, upgrade: Upgrade) -> None:
+        self._node = node
         self._upgrade = upgrade
         self._open = 0
 
     async def serve(self, stream: trio.SocketStream) -> None:
         """Answer one client until it goes; what it does wrong ends its connection only."""
-        if self._open >= MAX_CONNECTIONS:
+        if self._open >= MAX_CONNECTIONS or self._node.faults.refuse:
             await stream.aclose()
             return
         self._open += 1
         try:
             async with stream:
                 await self._converse(stream)
-        except (trio.BrokenResourceError, trio.ClosedResourceError, trio.TooSlowError):
+        except (
+            ConnectionCut,
+            trio.BrokenResourceError,
+            trio.ClosedResourceError,
+            trio.TooSlowError,
+        ):
             return
         finally:
             self._open -= 1
@@ -46,6 +54,8 @@ class HttpPort:
         connection = HttpConnection(stream)
         try:
             while (request := await connection.read_request()) is not None:
+                if self._node.faults.refuse:
+                    return
                 if request.wants_websocket:
                     await self._upgrade(stream, request.raw)
                     return
@@ -61,16 +71,34 @@ class HttpPort:
         path = request.target.partition(b"?")[0]
         match request.method:
             case b"POST":
-                reply = await answer(self._chain, request.body)
-                await connection.reply(200, [*JSON, *ANY_ORIGIN], reply or b"")
+                await self._call(connection, request.body)
             case b"OPTIONS":
                 await connection.reply(200, [*ANY_ORIGIN, *_preflight(request)], b"")
             case b"GET" | b"HEAD" if path == b"/health":
-                body = b"ok" if request.method == b"GET" else b""
+                body = _health(self._node) if request.method == b"GET" else b""
                 await connection.reply(200, [*TEXT, *ANY_ORIGIN], body)
             case _:
                 allowed = [*TEXT, (b"allow", b"POST, OPTIONS")]
                 await connection.reply(405, allowed, b"Used HTTP Method is not allowed.")
+
+    async def _call(self, connection: HttpConnection, body: bytes) -> None:
+        faults = self._node.faults
+        methods = trouble.methods_in(body) if faults.rpc else frozenset()
+        if methods:
+            limited = await trouble.meet(faults, methods, client_gone=connection.wait_gone)
+            if limited is not None:
+                await connection.reply(429, [*TEXT, *ANY_ORIGIN, *limited], b"Too many requests")
+                return
+        reply = await answer(self._node, body)
+        if methods and (garble := faults.strike(Garble, methods)):
+            reply = garble.body
+        await connection.reply(200, [*JSON, *ANY_ORIGIN], reply or b"")
+
+
+def _health(node: Node) -> bytes:
+    if (behind := node.faults.lag) > HEALTHY_LAG:
+        return b"behind { distance: %d }" % behind
+    return b"ok"
 
 
 def _preflight(request: Request) -> Headers:

@@ -112,6 +112,16 @@ class Ledger:
         )
         return [slot for (slot,) in rows]
 
+    def drop_after(self, slot: int) -> None:
+        """Forget every block above `slot`, with its transactions and account versions."""
+        for entry in self._entries_after(slot):
+            self._db.executemany(
+                "DELETE FROM mentions WHERE key = ? AND slot = ? AND position = ?",
+                [(bytes(key), entry.slot, entry.index) for key in entry.keys],
+            )
+        for table in ("entries", "blocks", "accounts"):
+            self._db.execute(f"DELETE FROM {table} WHERE slot > ?", (slot,))  # noqa: S608
+
     # --- transactions --------------------------------------------------------------------------
 
     def add_entry(self, entry: Entry) -> None:
@@ -130,18 +140,24 @@ class Ledger:
         row = self._db.execute("SELECT * FROM entries WHERE signature = ?", (signature,)).fetchone()
         return _entry(row) if row else None
 
-    def has_message(self, message_hash: bytes) -> bool:
-        found = self._db.execute(
-            "SELECT 1 FROM entries WHERE message_hash = ?", (message_hash,)
+    def message_slot(self, message_hash: bytes) -> int | None:
+        """The slot of the block that holds a message."""
+        row = self._db.execute(
+            "SELECT slot FROM entries WHERE message_hash = ?", (message_hash,)
         ).fetchone()
-        return found is not None
+        return row[0] if row else None
 
     def entries_in(self, slot: int) -> list[Entry]:
         rows = self._db.execute("SELECT * FROM entries WHERE slot = ? ORDER BY position", (slot,))
         return [_entry(row) for row in rows]
 
-    def entry_count(self) -> int:
-        row = self._db.execute("SELECT count(*) FROM entries").fetchone()
+    def _entries_after(self, slot: int) -> list[Entry]:
+        rows = self._db.execute("SELECT * FROM entries WHERE slot > ?", (slot,))
+        return [_entry(row) for row in rows]
+
+    def entry_count(self, *, after: int = -1) -> int:
+        """Transactions in slots after this one."""
+        row = self._db.execute("SELECT count(*) FROM entries WHERE slot > ?", (after,)).fetchone()
         return int(row[0])
 
     def position(self, signature: str) -> tuple[int, int] | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
 import trio
@@ -12,13 +13,18 @@ from cvms.errors import ConfigurationError
 from cvms.localnet.chain import Chain
 from cvms.localnet.clock import ChainTime
 from cvms.localnet.faucet import fill_genesis
+from cvms.localnet.faults import Faults
 from cvms.localnet.http import HttpPort
 from cvms.localnet.ledger import Ledger
+from cvms.localnet.node import Node
 from cvms.localnet.programs import deploy, deployed_code
 from cvms.localnet.pubsub.connection import PubSubPort
 from cvms.localnet.pubsub.hub import Hub
 from cvms.localnet.types import Deployment, Running, Timing
 from cvms.localnet.vm import VirtualMachine
+
+Listeners = tuple[list[trio.SocketListener], list[trio.SocketListener]]
+"""Of RPC, and of PubSub."""
 
 
 async def serve(
@@ -38,20 +44,50 @@ async def serve(
     book = Ledger(ledger)
     try:
         chain = open_chain(book, programs=programs, timing=timing or Timing())
-        hub = Hub(chain)
-        chain.observers.append(hub)
-        pubsub = PubSubPort(hub)
-        http = HttpPort(chain, upgrade=pubsub.upgrade)
-        rpc_listeners, ws_listeners = await _listen_on_both(host, port)
+        listeners = await _listen_on_both(host, port)
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(trio.serve_listeners, http.serve, rpc_listeners)
-            nursery.start_soon(trio.serve_listeners, pubsub.serve, ws_listeners)
+            run = partial(_run_node, Node(chain, Faults()), host=host, listeners=listeners)
+            running: Running = await nursery.start(run)
             nursery.start_soon(_tick, chain)
-            rpc_url = f"http://{_address(host, rpc_listeners)}"
-            ws_url = f"ws://{_address(host, ws_listeners)}"
-            task_status.started(Running(rpc_url, ws_url, chain))
+            task_status.started(running)
     finally:
         book.close()
+
+
+async def serve_node(
+    chain: Chain,
+    *,
+    host: str = "127.0.0.1",
+    port: int = 0,
+    faults: Faults | None = None,
+    task_status: trio.TaskStatus[Running] = trio.TASK_STATUS_IGNORED,
+) -> None:
+    """Run one more node of a chain, with faults of its own, until cancelled.
+
+    It must end before the chain does. Raises ConfigurationError for a port that is taken.
+    """
+    listeners = await _listen_on_both(host, port)
+    node = Node(chain, faults or Faults())
+    await _run_node(node, host=host, listeners=listeners, task_status=task_status)
+
+
+async def _run_node(
+    node: Node, *, host: str, listeners: Listeners, task_status: trio.TaskStatus[Running]
+) -> None:
+    hub = Hub(node)
+    pubsub = PubSubPort(hub)
+    http = HttpPort(node, upgrade=pubsub.upgrade)
+    for_rpc, for_pubsub = listeners
+    node.chain.observers.append(hub)
+    try:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(trio.serve_listeners, http.serve, for_rpc)
+            nursery.start_soon(trio.serve_listeners, pubsub.serve, for_pubsub)
+            rpc_url = f"http://{_address(host, for_rpc)}"
+            ws_url = f"ws://{_address(host, for_pubsub)}"
+            task_status.started(Running(rpc_url, ws_url, node.chain, node.faults, hub))
+    finally:
+        node.chain.observers.remove(hub)
 
 
 def open_chain(ledger: Ledger, *, programs: Sequence[Deployment], timing: Timing) -> Chain:
@@ -76,9 +112,7 @@ async def _tick(chain: Chain) -> None:
             chain.advance()
 
 
-async def _listen_on_both(
-    host: str, port: int
-) -> tuple[list[trio.SocketListener], list[trio.SocketListener]]:
+async def _listen_on_both(host: str, port: int) -> Listeners:
     rpc = await _listen(host, port)
     try:
         return rpc, await _listen(host, port + 1 if port else 0)

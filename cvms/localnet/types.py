@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any, TypeAlias
@@ -11,6 +12,8 @@ from solders.pubkey import Pubkey
 
 if TYPE_CHECKING:
     from cvms.localnet.chain import Chain
+    from cvms.localnet.faults import Faults
+    from cvms.localnet.pubsub.hub import Hub
 
 Json: TypeAlias = Any
 """What `json` reads and writes; its shape is checked where it enters."""
@@ -41,11 +44,17 @@ class Deployment:
 
 @dataclass(frozen=True, slots=True)
 class Running:
-    """A local chain that answers: where, and the chain itself for tests in this process."""
+    """A node that answers: where, and for tests in this process its chain and its faults."""
 
     rpc_url: str
     ws_url: str
     chain: Chain
+    faults: Faults
+    hub: Hub
+
+    def cut_pubsub(self) -> None:
+        """End every PubSub connection of this node, without a word, as a broken network does."""
+        self.hub.cut()
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +67,14 @@ class Block:
     blockhash: Hash
     time: int
     """Unix seconds."""
+
+
+@dataclass(frozen=True, slots=True)
+class Fork:
+    """What a fork dropped above `point`: blocks, oldest first, with the accounts each wrote."""
+
+    point: Block
+    dropped: Sequence[tuple[Block, frozenset[Pubkey]]]
 
 
 @dataclass(frozen=True, slots=True)

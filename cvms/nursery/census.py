@@ -94,7 +94,7 @@ class Census:
             self._database.dedicated(query_timeout=COUNTING_SECONDS) as conn,
             conn.transaction(),
         ):
-            await cursors.lock(conn, str(self._programs.vault))
+            await cursors.lock(conn)
             await grand_totals.count_flows(conn)
             entry = _entry(
                 "tvl",

@@ -84,7 +84,7 @@ class Healer:
     ) -> list[ReconciliationEntry] | None:
         owner = chain.row.owner
         # Only who holds the cursor stores a vault that has no row yet.
-        await cursors.lock(conn, str(self._programs.vault))
+        await cursors.lock(conn)
         before = (await books.read(conn, [owner]))[owner]
         if before.row is not None and before.row.slot > chain.slot:
             return None

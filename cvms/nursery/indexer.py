@@ -17,16 +17,20 @@ from cvms.chain.answers import SignatureInfo
 from cvms.chain.pubsub import LogNotice, Subscribed, watch_logs
 from cvms.chain.rpc import Rpc
 from cvms.chain.types import Commitment, Programs, Slot
-from cvms.errors import GapNotClosed, RpcError
+from cvms.errors import CursorNotListed, GapNotClosed, RpcError
 from cvms.metrics import Metrics
 from cvms.nursery.apply import apply_batch
 from cvms.nursery.batch import BatchReader
 from cvms.nursery.channels import Board, IndexedBatch, OutboxWake, TvlWake
+from cvms.nursery.forks import Forks
 from cvms.nursery.gap import read_gap
+from cvms.nursery.progress import Progress
 from cvms.store import cursor as cursors
 from cvms.store.cache import BalanceCache
 from cvms.store.cursor import Cursor
 from cvms.store.database import Database
+
+__all__ = ["Indexer", "Progress"]
 
 log = structlog.get_logger(__name__)
 
@@ -41,16 +45,6 @@ NOTICES = 256
 
 # The node that answered has not seen what another node has: -32016 and -32005 of the RPC.
 NODE_BEHIND = frozenset({-32016, -32005})
-
-
-class Progress:
-    """How far the books are known to be complete. Written by the indexer, read by health."""
-
-    def __init__(self) -> None:
-        self.slot: Slot | None = None
-        """Every confirmed transaction of the program up to here is applied."""
-        self.problem: str | None = None
-        """Why the gap cannot be closed, if so."""
 
 
 class Indexer:
@@ -78,6 +72,17 @@ class Indexer:
         self._ws_urls = ws_urls
         self._program = programs.vault
         self._reader = BatchReader(rpc=rpc, programs=programs, metrics=metrics)
+        self.forks = Forks(
+            database=database,
+            rpc=rpc,
+            programs=programs,
+            progress=progress,
+            indexed=indexed,
+            outbox_wake=outbox_wake,
+            tvl_wake=tvl_wake,
+            cache=cache,
+            metrics=metrics,
+        )
         self._progress = progress
         self._indexed = indexed
         self._outbox_wake = outbox_wake
@@ -112,13 +117,16 @@ class Indexer:
     async def catch_up(self) -> bool:
         """Apply all that is confirmed now; False when a part has to wait for another round.
 
-        Raises GapNotClosed rather than leave anything out.
+        What a fork has dropped is taken back first. Raises GapNotClosed rather than leave anything
+        out.
         """
         # Asked first: what the following list of transactions covers at the least.
         through = await self._rpc.get_slot(Commitment.CONFIRMED)
         async with self._database.connection() as conn:
             cursor = await cursors.get(conn, str(self._program))
         gap = await self._read_gap(cursor, through)
+        if gap is None:
+            return False
         for first in range(0, len(gap), self._batch_size):
             infos = gap[first : first + self._batch_size]
             moved = await self._apply(cursor, infos)
@@ -130,9 +138,17 @@ class Indexer:
         self._reached(through)
         return True
 
-    async def _read_gap(self, cursor: Cursor | None, through: Slot) -> list[SignatureInfo]:
+    async def _read_gap(self, cursor: Cursor | None, through: Slot) -> list[SignatureInfo] | None:
+        """The gap; None when the cursor was on a block that is dropped, and has gone back."""
+        # A node that has not reached the cursor's slot has nothing to say about it.
+        at_least = max(through, Slot(cursor.slot if cursor else 0))
         try:
-            gap = await read_gap(self._rpc, self._program, cursor=cursor, at_least=through)
+            try:
+                gap = await read_gap(self._rpc, self._program, cursor=cursor, at_least=at_least)
+            except CursorNotListed:
+                if not await self.forks.take_back(seen=at_least):
+                    raise
+                gap = None
         except GapNotClosed as error:
             self._progress.problem = str(error)
             raise

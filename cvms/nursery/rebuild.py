@@ -22,6 +22,7 @@ from cvms.metrics import Metrics
 from cvms.nursery.apply import balance_message
 from cvms.nursery.channels import Board, OutboxWake, Reconciliations, TvlWake
 from cvms.nursery.indexer import Indexer, Progress
+from cvms.nursery.second_look import SecondLook
 from cvms.nursery.settler import Settler
 from cvms.nursery.vault_readings import on_chain, read_vaults
 from cvms.store import (
@@ -47,6 +48,7 @@ COMPARE_SECONDS = 3600.0
 ROUNDS = 5
 """Tries to meet the live cursor while it moves; after these the indexer is made to wait."""
 TOLD_SECONDS = 1.0
+RETRY_SECONDS = 0.2
 VAULTS_AT_ONCE = 50
 MOST_VAULTS = 10_000
 """Vaults whose rows differ that are looked at one by one, since their accounts may have moved."""
@@ -139,10 +141,24 @@ class Rebuild:
         async with trio.open_nursery() as nursery:
             nursery.start_soon(_drain, reconciliations)
             nursery.start_soon(self._tell, target)
-            while not await indexer.catch_up():
-                await trio.sleep(TOLD_SECONDS)
+            # Not all at once where the node does not have all of what it lists yet.
+            while not await indexer.catch_up():  # noqa: ASYNC110
+                await trio.sleep(RETRY_SECONDS)
             nursery.cancel_scope.cancel()
-        settler = Settler(database=self._scratch, rpc=self._rpc, board=Board())
+        second_look = SecondLook(
+            database=self._scratch,
+            rpc=self._rpc,
+            programs=self._programs,
+            outbox_wake=OutboxWake(),
+            cache=NoCache(),
+        )
+        settler = Settler(
+            database=self._scratch,
+            rpc=self._rpc,
+            forks=indexer.forks,
+            second_look=second_look,
+            board=Board(),
+        )
         await settler.settle()
         self._report(Step(target.slot, target.slot))
 
@@ -162,7 +178,7 @@ class Rebuild:
             conn.transaction(),
         ):
             if lock:
-                await cursors.lock(conn, self._program)
+                await cursors.lock(conn)
                 target = await cursors.get(conn, self._program)
                 assert target is not None
                 await self._build(target)

@@ -63,7 +63,8 @@ class Reindexer:
         """
         found = await read_history(self._rpc, self._programs, address=address, owner=owner)
         async with self._database.transaction() as conn:
-            reached = await cursors.lock(conn, str(self._programs.vault))
+            await cursors.lock(conn)
+            reached = (await cursors.frontier(conn, str(self._programs.vault))).slot
             if reached is None or reached < found.through:
                 raise HistoryNotIndexed(f"slot {found.through} is not indexed yet")
             entries = await _correct(conn, found, Slot(reached))
@@ -75,7 +76,7 @@ class Reindexer:
     async def rewrite_balances(self, owner: str) -> None:
         """Write what the vault held anew from its history, which is right."""
         async with self._database.transaction() as conn:
-            await cursors.lock(conn, str(self._programs.vault))
+            await cursors.lock(conn)
             await _rewrite_balances(conn, owner)
 
 
@@ -109,7 +110,7 @@ async def _exchange(conn: Connection, to_do: Corrections) -> None:
     new = [line for line in to_do.new if line.identity in with_event]
     await history.remove(conn, to_do.remove_lines)
     await history.add(conn, to_do.add_lines)
-    await analytics.count(conn, gone, sign=-1)
+    await analytics.uncount(conn, gone)
     await analytics.count(conn, new)
     for line in gone:
         await totals.take_back(conn, line.kind, 1, line.amount)
@@ -122,11 +123,13 @@ async def _set_offsets(
 ) -> list[ReconciliationEntry]:
     """The offsets are as of `through`, unless another life of the vault has begun since."""
     later = [row.name for row in known if found.through < row.slot <= reached]
-    before = await sums.offsets(conn, found.owner)
+    row = await sums.offset(conn, found.owner)
+    before = (row["deposited"], row["withdrawn"]) if row else (0, 0)
     now = found.deposited_offset, found.withdrawn_offset
     if before == now or UNSETTLING.intersection(later) or (later and not found.ours):
         return []
-    await sums.set_offsets(conn, found.owner, *now)
+    offset = {"owner": found.owner, "deposited": now[0], "withdrawn": now[1]}
+    await sums.restore(conn, found.owner, offset)
     names = ("offset_deposited", "offset_withdrawn")
     return [
         reconciliation.entry(

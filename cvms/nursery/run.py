@@ -34,6 +34,7 @@ from cvms.nursery.health import Health
 from cvms.nursery.indexer import Indexer, Progress
 from cvms.nursery.reconciler import Reconciler
 from cvms.nursery.retention import Retention
+from cvms.nursery.second_look import SecondLook
 from cvms.nursery.settler import Settler
 from cvms.nursery.submitter import Submitter
 from cvms.nursery.supervision import supervise
@@ -213,7 +214,20 @@ def _tasks(parts: Parts) -> list[tuple[str, Run]]:
         board=parts.board,
         metrics=parts.metrics,
     )
-    settler = Settler(database=parts.database, rpc=parts.rpc, board=parts.board)
+    second_look = SecondLook(
+        database=parts.database,
+        rpc=parts.rpc,
+        programs=parts.programs,
+        outbox_wake=parts.outbox_wake,
+        cache=parts.cache,
+    )
+    settler = Settler(
+        database=parts.database,
+        rpc=parts.rpc,
+        forks=indexer.forks,
+        second_look=second_look,
+        board=parts.board,
+    )
     retention = Retention(database=parts.database, board=parts.board)
     webhooks = Webhooks(
         database=parts.database,

@@ -7,7 +7,7 @@ shows counts only when it adds up to the vault's account, to the unit.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 from solders.pubkey import Pubkey
 
@@ -118,27 +118,28 @@ def _executed(record: TransactionRecord, programs: Programs, address: Pubkey) ->
         raise HistoryNotProven(f"the node truncated the logs of {record.signature}")
     lives = openings_and_closings(record, programs)
     recorded = [
-        Recorded(each.event, event_row(record, each.instruction_index, each.ordinal, each.event))
+        Recorded(each.event, event_row(record, Commitment.FINALIZED, each))
         for each in logged.events
     ]
-    return Executed(tuple(life for life in lives if life.vault == address), tuple(recorded))
+    return Executed(
+        record.signature, tuple(life for life in lives if life.vault == address), tuple(recorded)
+    )
 
 
 def _follow(history: VaultHistory, mints: Mints, did: Executed) -> None:
     """Add what a transaction did, as nursery/apply.py would have."""
     vault = history.address
     history.opened |= any(isinstance(life, OpenedVault) for life in did.lives)
-    owners = mints.follow(did.lives, [each.event for each in did.events])
+    owners = mints.follow(did.lives, [each.event for each in did.events], did.signature)
     for each, owner_of in zip(did.events, owners, strict=True):
         if vault not in event_vaults(each.event):
             continue
         if not history.opened:
             raise HistoryNotProven("the node's list of the vault's transactions has no beginning")
-        row = replace(each.row, commitment=Commitment.FINALIZED)
-        history.events.append(row)
+        history.events.append(each.row)
         counts = {vault: owner_of[vault]} if vault in owner_of else {}
         moved = movements(each.event, counts)
-        history.lines += [history_row(Recorded(each.event, row), every) for every in moved]
+        history.lines += [history_row(each, every) for every in moved]
         if isinstance(each.event, VaultClosedEvent):
             history.deposited_offset = history.deposited
             history.withdrawn_offset = history.withdrawn

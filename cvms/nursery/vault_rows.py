@@ -114,6 +114,11 @@ def balances(row: VaultRow) -> dict[str, Any]:
     }
 
 
+def same_account(one: VaultRow, other: VaultRow) -> bool:
+    """Whether two rows of a vault tell the same of its account, at whatever slots."""
+    return replace(one, slot=other.slot, updated_at=other.updated_at) == other
+
+
 def same_balances(one: VaultRow, other: VaultRow | None) -> bool:
     """Whether two rows of a vault hold the same amounts, at whatever slots."""
     return other is not None and balances(replace(one, slot=other.slot)) == balances(other)

@@ -4,7 +4,8 @@ A point says what an owner's vault held from its slot on, until the next one. Th
 point for each slot in which a vault's events moved anything, and one for each account it reads that
 is not what the points before it say: the account is right at its slot, whatever was in the logs.
 
-To take a fork's slots back: delete the points from its first slot on, and observe the accounts.
+A fork's slots are taken back by forgetting the points after the last that stands, and observing
+the accounts again.
 """
 
 from __future__ import annotations
@@ -120,6 +121,27 @@ WHERE owner = %(owner)s
 """
 
 _LAST = 2**63 - 1
+FORGET_AFTER = """
+DELETE FROM balance_history
+WHERE owner = ANY(%(owners)s)
+  AND slot > %(slot)s
+"""
+
+# What accounts told after the last movement, which is all they can have told too early.
+FORGET_OBSERVED = """
+DELETE FROM balance_history AS point
+WHERE owner = ANY(%(owners)s)
+  AND observed
+  AND slot > coalesce(
+          (
+              SELECT max(moved.slot)
+              FROM balance_history AS moved
+              WHERE moved.owner = point.owner
+                AND NOT moved.observed
+          ),
+          -1
+      )
+"""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -179,3 +201,13 @@ async def rewrite(conn: TrioConnection[Any], owner: str, points: Sequence[Balanc
     first = min((point.slot for point in points), default=_LAST)
     await conn.execute(FORGET, {"owner": owner, "first": first})
     await put(conn, points)
+
+
+async def forget_after(conn: TrioConnection[Any], owners: Sequence[str], slot: int) -> None:
+    """Drop these owners' points of later slots: a fork has dropped them."""
+    await conn.execute(FORGET_AFTER, {"owners": list(owners), "slot": slot})
+
+
+async def forget_observed(conn: TrioConnection[Any], owners: Sequence[str]) -> None:
+    """Drop what these owners' accounts told after the last movement of each."""
+    await conn.execute(FORGET_OBSERVED, {"owners": list(owners)})

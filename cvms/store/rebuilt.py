@@ -79,7 +79,7 @@ TABLES = (
         "vaults",
         """
         SELECT owner AS key, owner AS unit,
-               to_jsonb(line) - 'slot' - 'updated_at' AS content
+               to_jsonb(line) - 'slot' - 'updated_at' - 'settled_slot' AS content
         FROM {s}.vaults AS line
         """,
         "owner",

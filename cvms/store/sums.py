@@ -7,6 +7,7 @@ the history's sums exceed the account's (below zero where the account counts mor
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from cvms.store.connection import TrioConnection
@@ -46,18 +47,23 @@ ON CONFLICT (owner) DO UPDATE SET
     withdrawn = account_offsets.withdrawn + EXCLUDED.withdrawn
 """
 
-READ = """
-SELECT deposited, withdrawn
+OFFSET = """
+SELECT jsonb_build_object('owner', owner, 'deposited', deposited, 'withdrawn', withdrawn)
 FROM account_offsets
 WHERE owner = %(owner)s
 """
 
-SET = """
+RESTORE = """
 INSERT INTO account_offsets (owner, deposited, withdrawn)
 VALUES (%(owner)s, %(deposited)s, %(withdrawn)s)
 ON CONFLICT (owner) DO UPDATE SET
     deposited = EXCLUDED.deposited,
     withdrawn = EXCLUDED.withdrawn
+"""
+
+DROP = """
+DELETE FROM account_offsets
+WHERE owner = %(owner)s
 """
 
 
@@ -80,19 +86,19 @@ async def leave_out(conn: TrioConnection[Any], owner: str, deposited: int, withd
     await conn.execute(LEAVE_OUT, amounts)
 
 
-async def offsets(conn: TrioConnection[Any], owner: str) -> tuple[int, int]:
-    """By how much the history exceeds the account in what was deposited and withdrawn."""
-    cursor = await conn.execute(READ, {"owner": owner})
+async def offset(conn: TrioConnection[Any], owner: str) -> dict[str, Any] | None:
+    """An owner's row, for `restore`; None where there is none."""
+    cursor = await conn.execute(OFFSET, {"owner": owner})
     row = await cursor.fetchone()
-    return (int(row[0]), int(row[1])) if row else (0, 0)
+    return row[0] if row else None
 
 
-async def set_offsets(
-    conn: TrioConnection[Any], owner: str, deposited: int, withdrawn: int
-) -> None:
-    """Write down what `offsets` gives."""
-    amounts = {"owner": owner, "deposited": deposited, "withdrawn": withdrawn}
-    await conn.execute(SET, amounts)
+async def restore(conn: TrioConnection[Any], owner: str, row: Mapping[str, Any] | None) -> None:
+    """Put an owner's row back as it was; None where there was none."""
+    if row is None:
+        await conn.execute(DROP, {"owner": owner})
+    else:
+        await conn.execute(RESTORE, row)
 
 
 def _of(owner: str) -> dict[str, Any]:

@@ -283,7 +283,8 @@ async def test_truncated_logs_leave_the_row_right_and_are_told(world: World) -> 
 
 
 FORGET_EVERYTHING = """
-TRUNCATE vaults, transactions, chain_events, event_totals, indexer_cursor, outbox, outbox_topics;
+TRUNCATE vaults, transactions, chain_events, event_totals, indexer_cursor, outbox, outbox_topics,
+    applied, applied_before;
 UPDATE outbox_head SET position = 0
 """
 

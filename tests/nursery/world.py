@@ -36,6 +36,8 @@ from cvms.nursery.channels import (
 from cvms.nursery.comparison import OnChain, differences
 from cvms.nursery.indexer import Indexer, Progress
 from cvms.nursery.reconciler import Reconciler
+from cvms.nursery.second_look import SecondLook
+from cvms.nursery.settler import Settler
 from cvms.nursery.submitter import Submitter
 from cvms.nursery.vault_rows import vault_row
 from cvms.store import books, cursor, history, outbox, reconciliation, totals
@@ -84,6 +86,21 @@ class World:
             board=self.board,
             metrics=self.metrics,
             batch_size=batch_size,
+        )
+
+    def settler(self, *, rpc: Rpc | None = None) -> Settler:
+        return Settler(
+            database=self.database,
+            rpc=rpc or self.rpc,
+            forks=self.indexer(rpc=rpc).forks,
+            second_look=SecondLook(
+                database=self.database,
+                rpc=rpc or self.rpc,
+                programs=self.programs,
+                outbox_wake=self.outbox_wake,
+                cache=NoCache(),
+            ),
+            board=self.board,
         )
 
     def reconciler(self, *, rpc: Rpc | None = None, threshold: int = 0) -> Reconciler:
@@ -204,9 +221,10 @@ class World:
             rows = await outbox.after(conn, 0)
         for kind, amount in (("deposit", deposits), ("withdraw", withdrawals)):
             told = [row for row in rows if row.topic == f"{kind}_event"]
-            if counted.get(kind, (0, 0)) != (len(told), amount):
-                found.append(f"totals of {kind}: {counted.get(kind)}, told {len(told)}, {amount}")
-            if sum(row.data["amount"] for row in told) != amount:
+            signs = [1 if row.type == "event" else -1 for row in told]
+            if counted.get(kind, (0, 0)) != (sum(signs), amount):
+                found.append(f"totals of {kind}: {counted.get(kind)}, told {sum(signs)}, {amount}")
+            if sum(s * row.data["amount"] for s, row in zip(signs, told, strict=True)) != amount:
                 found.append(f"{kind} events do not add up to {amount}")
         if [row.position for row in rows] != list(range(1, len(rows) + 1)):
             found.append("the outbox has gaps")

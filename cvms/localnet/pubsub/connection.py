@@ -11,8 +11,8 @@ import trio_websocket
 from cvms.errors import RpcError
 from cvms.localnet.pubsub.hub import Hub
 from cvms.localnet.pubsub.requests import SUBSCRIBE, UNSUBSCRIBE
-from cvms.localnet.rpc.dispatch import error_reply, read_call, result_reply
-from cvms.localnet.rpc.faults import INVALID_PARAMS, METHOD_NOT_FOUND, PARSE_ERROR
+from cvms.localnet.rpc.dispatch import error_reply, fail_if_told, read_call, result_reply
+from cvms.localnet.rpc.errors import INVALID_PARAMS, METHOD_NOT_FOUND, PARSE_ERROR
 from cvms.localnet.types import Json
 
 log = structlog.get_logger(__name__)
@@ -26,6 +26,10 @@ HANDSHAKE_SECONDS = 10.0
 MAX_MESSAGE_BYTES = 64 * 1024
 
 TRY_AGAIN_LATER = 1013
+
+
+Frame = tuple[float, str]
+"""When it is to be sent (trio's clock), and what."""
 
 
 class PubSubPort:
@@ -45,8 +49,8 @@ class PubSubPort:
     async def _serve(self, stream: trio.abc.Stream) -> None:
         try:
             async with trio.open_nursery() as nursery:
-                socket = await self._accept(nursery, stream)
-                await PubSubClient(socket, self._hub).run()
+                if (socket := await self._accept(nursery, stream)) is not None:
+                    await PubSubClient(socket, self._hub).run()
                 nursery.cancel_scope.cancel()
         except* (
             trio.BrokenResourceError,
@@ -61,11 +65,14 @@ class PubSubPort:
 
     async def _accept(
         self, nursery: trio.Nursery, stream: trio.abc.Stream
-    ) -> trio_websocket.WebSocketConnection:
+    ) -> trio_websocket.WebSocketConnection | None:
         with trio.fail_after(HANDSHAKE_SECONDS):
             request = await trio_websocket.wrap_server_stream(
                 nursery, stream, max_message_size=MAX_MESSAGE_BYTES
             )
+            if self._hub.node.faults.refuse_pubsub:
+                await request.reject(503)
+                return None
             return await request.accept()
 
 
@@ -75,26 +82,37 @@ class PubSubClient:
     def __init__(self, socket: trio_websocket.WebSocketConnection, hub: Hub) -> None:
         self._socket = socket
         self._hub = hub
-        self._send, self._frames = trio.open_memory_channel[str](QUEUE_FRAMES)
+        self._send, self._frames = trio.open_memory_channel[Frame](QUEUE_FRAMES)
         self._full = trio.Event()
+        self._connected = trio.CancelScope()
 
-    def push(self, frame: str) -> None:
+    def push(self, frame: str, *, delay: float = 0.0) -> None:
         """Queue a frame; a client whose queue is full is closed, so that no one waits for it."""
+        due = trio.current_time() + delay if delay else 0.0
         try:
-            self._send.send_nowait(frame)
+            self._send.send_nowait((due, frame))
         except trio.WouldBlock:
             self._full.set()
 
+    def cut(self) -> None:
+        """End the connection now, without a closing handshake."""
+        self._connected.cancel()
+
     async def run(self) -> None:
         """Until the client closes, falls too far behind, or its socket fails."""
+        self._hub.join(self)
         try:
-            async with trio.open_nursery() as nursery:
-                nursery.start_soon(self._write)
-                nursery.start_soon(self._close_when_full)
-                await self._read()
-                nursery.cancel_scope.cancel()
+            with self._connected:
+                await self._run()
         finally:
             self._hub.forget(self)
+
+    async def _run(self) -> None:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self._write)
+            nursery.start_soon(self._close_when_full)
+            await self._read()
+            nursery.cancel_scope.cancel()
 
     async def _read(self) -> None:
         while True:
@@ -105,7 +123,9 @@ class PubSubClient:
             self._take(message)
 
     async def _write(self) -> None:
-        async for frame in self._frames:
+        async for due, frame in self._frames:
+            if due > trio.current_time():
+                await trio.sleep_until(due)
             with trio.fail_after(SEND_SECONDS):
                 await self._socket.send_message(frame)
 
@@ -128,6 +148,7 @@ class PubSubClient:
         identifier = call.get("id") if isinstance(call, dict) else None
         try:
             name, params = read_call(call)
+            fail_if_told(self._hub.node, name)
             if name in SUBSCRIBE:
                 subscription = self._hub.subscribe(self, SUBSCRIBE[name](params))
                 self._reply(result_reply(identifier, subscription))

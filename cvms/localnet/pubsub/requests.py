@@ -16,7 +16,7 @@ from cvms.localnet.pubsub.subscriptions import (
 )
 from cvms.localnet.rpc.account_encoding import read_format
 from cvms.localnet.rpc.account_filters import read_filters
-from cvms.localnet.rpc.faults import invalid_params
+from cvms.localnet.rpc.errors import invalid_params
 from cvms.localnet.rpc.params import Params, read_config, read_pubkey, read_signature
 
 

@@ -40,6 +40,7 @@ class Subscription(Protocol):
     def received(self, signature: str, slot: int) -> Iterator[Json]: ...
     def entries(self, entries: Iterable[Entry]) -> Iterator[Json]: ...
     def written(self, view: View, keys: Iterable[Pubkey]) -> Iterator[Json]: ...
+    def reverted(self, view: View, keys: Iterable[Pubkey]) -> Iterator[Json]: ...
     def slot_started(self, block: Block, root: int) -> Iterator[Json]: ...
     def rooted(self, block: Block) -> Iterator[Json]: ...
 
@@ -58,6 +59,9 @@ class Quiet:
         return iter(())
 
     def written(self, view: View, keys: Iterable[Pubkey]) -> Iterator[Json]:
+        return iter(())
+
+    def reverted(self, view: View, keys: Iterable[Pubkey]) -> Iterator[Json]:
         return iter(())
 
     def slot_started(self, block: Block, root: int) -> Iterator[Json]:
@@ -134,6 +138,15 @@ class OneAccount(Quiet):
             self.last_told = account
             yield at_slot(view.block.slot, _shown(view, self.shape, account))
 
+    def reverted(self, view: View, keys: Iterable[Pubkey]) -> Iterator[Json]:
+        """A node that told of a write which a fork dropped tells what the account is instead.
+
+        (`filter_account_result` of Agave's rpc_subscriptions.)
+        """
+        if self.key in keys:
+            self.last_told = None
+            yield from self.written(view, keys)
+
 
 @dataclass(slots=True, kw_only=True)
 class ProgramAccounts(Quiet):
@@ -154,6 +167,12 @@ class ProgramAccounts(Quiet):
                 self.last_told[key] = account
                 shown = _shown(view, self.shape, account)
                 yield at_slot(view.block.slot, {"pubkey": str(key), "account": shown})
+
+    def reverted(self, view: View, keys: Iterable[Pubkey]) -> Iterator[Json]:
+        """Nothing is told, but the same write in the new fork is told again."""
+        for key in keys:
+            self.last_told.pop(key, None)
+        return iter(())
 
 
 def _shown(view: View, shape: AccountFormat, account: Account) -> Json:

@@ -10,7 +10,7 @@ from solders.account import Account
 
 from cvms.errors import RpcError
 from cvms.localnet import base58
-from cvms.localnet.rpc.faults import INVALID_REQUEST, invalid_params
+from cvms.localnet.rpc.errors import INVALID_REQUEST, invalid_params
 from cvms.localnet.rpc.params import Config, read_int
 from cvms.localnet.rpc.parsed_accounts import parse_account
 from cvms.localnet.rpc.view import View

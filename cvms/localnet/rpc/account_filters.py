@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from solders.account import Account
 
 from cvms.localnet import base58
-from cvms.localnet.rpc.faults import invalid_params
+from cvms.localnet.rpc.errors import invalid_params
 from cvms.localnet.rpc.params import Config, read_config, read_int, read_text
 from cvms.localnet.tokens import token_account
 from cvms.localnet.types import Json

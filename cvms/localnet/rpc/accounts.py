@@ -5,10 +5,10 @@ from __future__ import annotations
 from solders.account import Account
 from solders.pubkey import Pubkey
 
-from cvms.localnet.chain import Chain
+from cvms.localnet.node import Node
 from cvms.localnet.rpc.account_encoding import read_format
 from cvms.localnet.rpc.account_filters import read_filters
-from cvms.localnet.rpc.faults import invalid_params
+from cvms.localnet.rpc.errors import invalid_params
 from cvms.localnet.rpc.params import Params, read_pubkey
 from cvms.localnet.rpc.view import open_view
 from cvms.localnet.types import Json
@@ -16,44 +16,44 @@ from cvms.localnet.types import Json
 MAX_MULTIPLE_ACCOUNTS = 100
 
 
-def get_balance(chain: Chain, params: Params) -> Json:
+def get_balance(node: Node, params: Params) -> Json:
     key = params.pubkey(0)
-    view = open_view(chain, params.config(1))
+    view = open_view(node, params.config(1))
     account = view.account(key)
     return view.answer(account.lamports if account else 0)
 
 
-def get_account_info(chain: Chain, params: Params) -> Json:
+def get_account_info(node: Node, params: Params) -> Json:
     key, config = params.pubkey(0), params.config(1)
-    view = open_view(chain, config)
+    view = open_view(node, config)
     account = view.account(key)
     return view.answer(read_format(config).render(view, account) if account else None)
 
 
-def get_multiple_accounts(chain: Chain, params: Params) -> Json:
+def get_multiple_accounts(node: Node, params: Params) -> Json:
     texts, config = params.list(0), params.config(1)
     if len(texts) > MAX_MULTIPLE_ACCOUNTS:
         raise invalid_params(f"Too many inputs provided; max {MAX_MULTIPLE_ACCOUNTS}")
     keys = [read_pubkey(text) for text in texts]
-    view = open_view(chain, config)
+    view = open_view(node, config)
     shape = read_format(config, default="base64")
     accounts = [view.account(key) for key in keys]
     return view.answer([shape.render(view, account) if account else None for account in accounts])
 
 
-def get_program_accounts(chain: Chain, params: Params) -> Json:
+def get_program_accounts(node: Node, params: Params) -> Json:
     program, config = params.pubkey(0), params.config(1)
-    view = open_view(chain, config)
+    view = open_view(node, config)
     filters = read_filters(config)
     shape = read_format(config)
     owned: list[tuple[Pubkey, Account]] = [
         (key, account)
-        for key, account in chain.accounts.owned_by(program, view.block.slot)
+        for key, account in node.chain.accounts.owned_by(program, view.block.slot)
         if filters.match(account)
     ]
     found = [{"pubkey": str(key), "account": shape.render(view, account)} for key, account in owned]
     return view.answer(found) if config.flag("withContext") else found
 
 
-def get_minimum_balance(chain: Chain, params: Params) -> Json:
-    return chain.vm.rent_exempt(params.integer(0))
+def get_minimum_balance(node: Node, params: Params) -> Json:
+    return node.chain.vm.rent_exempt(params.integer(0))

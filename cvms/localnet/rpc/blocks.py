@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
-from cvms.localnet.chain import Chain
-from cvms.localnet.rpc.faults import block_not_available, invalid_params, slot_skipped
+from cvms.localnet.node import Node
+from cvms.localnet.rpc.errors import (
+    block_cleaned_up,
+    block_not_available,
+    invalid_params,
+    slot_skipped,
+)
 from cvms.localnet.rpc.history import confirmed_view
 from cvms.localnet.rpc.params import Config, Params
 from cvms.localnet.rpc.transaction_encoding import TransactionFormat, read_transaction_format
@@ -14,16 +19,16 @@ MAX_BLOCK_RANGE = 500_000
 DETAILS = ("full", "accounts", "signatures", "none")
 
 
-def get_block(chain: Chain, params: Params) -> Json:
+def get_block(node: Node, params: Params) -> Json:
     slot, given = params.integer(0), params.at(1)
     config = Config({"encoding": given}) if isinstance(given, str) else params.config(1)
-    view = confirmed_view(chain, config)
+    view = confirmed_view(node, config)
     detail = config.text("transactionDetails", "full")
     if detail not in DETAILS:
         raise invalid_params(f"Invalid params: unknown variant `{detail}`.")
     shape = read_transaction_format(config)
-    block = _find(chain, slot, newest=view.block.slot)
-    parent = chain.ledger.block(block.parent_slot) or block
+    block = _find(node, slot, newest=view.block)
+    parent = node.block(block.parent_slot) or block
     shown: dict[str, Json] = {
         "previousBlockhash": str(parent.blockhash),
         "blockhash": str(block.blockhash),
@@ -33,13 +38,15 @@ def get_block(chain: Chain, params: Params) -> Json:
     }
     if config.fields.get("rewards") is not False:
         shown["rewards"] = []
-    return shown | _detail(chain.ledger.entries_in(slot), detail, shape)
+    return shown | _detail(node.entries_in(slot), detail, shape)
 
 
-def _find(chain: Chain, slot: int, *, newest: int) -> Block:
-    if slot > newest:
+def _find(node: Node, slot: int, *, newest: Block) -> Block:
+    if slot > newest.slot:
         raise block_not_available(slot)
-    block = chain.ledger.block(slot)
+    if slot < node.first_slot:
+        raise block_cleaned_up(slot, first=node.first_slot)
+    block = node.block(slot)
     if block is None:
         raise slot_skipped(slot)
     return block
@@ -57,29 +64,31 @@ def _detail(entries: list[Entry], detail: str, shape: TransactionFormat) -> dict
             return {}
 
 
-def get_blocks(chain: Chain, params: Params) -> Json:
+def get_blocks(node: Node, params: Params) -> Json:
     """`[start, end?, config?]`; both ends count."""
     first = params.integer(0)
     has_end = isinstance(params.at(1), int)
-    view = confirmed_view(chain, params.config(2 if has_end or params.at(2) else 1))
+    view = confirmed_view(node, params.config(2 if has_end or params.at(2) else 1))
     last = min(params.integer(1), view.block.slot) if has_end else view.block.slot
     if last - first > MAX_BLOCK_RANGE:
         raise invalid_params(f"Slot range too large; max {MAX_BLOCK_RANGE}")
-    return chain.ledger.block_slots(first, last, MAX_BLOCK_RANGE + 1)
+    first = max(first, node.first_slot)
+    return node.chain.ledger.block_slots(first, last, MAX_BLOCK_RANGE + 1)
 
 
-def get_blocks_with_limit(chain: Chain, params: Params) -> Json:
+def get_blocks_with_limit(node: Node, params: Params) -> Json:
     first, limit = params.integer(0), params.integer(1)
-    view = confirmed_view(chain, params.config(2))
+    view = confirmed_view(node, params.config(2))
     if limit > MAX_BLOCK_RANGE:
         raise invalid_params(f"Limit too large; max {MAX_BLOCK_RANGE}")
-    return chain.ledger.block_slots(first, view.block.slot, limit)
+    first = max(first, node.first_slot)
+    return node.chain.ledger.block_slots(first, view.block.slot, limit)
 
 
-def get_block_time(chain: Chain, params: Params) -> Json:
+def get_block_time(node: Node, params: Params) -> Json:
     slot = params.integer(0)
-    return _find(chain, slot, newest=chain.tip.slot).time
+    return _find(node, slot, newest=node.tip).time
 
 
-def get_first_available_block(chain: Chain, params: Params) -> Json:
-    return 0
+def get_first_available_block(node: Node, params: Params) -> Json:
+    return node.first_slot

@@ -10,9 +10,9 @@ from solders.account import Account
 from solders.pubkey import Pubkey
 from solders.token.state import TokenAccount, TokenAccountState
 
-from cvms.localnet.chain import Chain
+from cvms.localnet.node import Node
 from cvms.localnet.programs import deploy, deployed_code
-from cvms.localnet.rpc.faults import invalid_params
+from cvms.localnet.rpc.errors import invalid_params
 from cvms.localnet.rpc.nodes import epoch_info
 from cvms.localnet.rpc.params import Config, Params, read_int, read_pubkey, read_text
 from cvms.localnet.rpc.view import View
@@ -43,10 +43,10 @@ STATES = {
 }
 
 
-def set_account(chain: Chain, params: Params) -> Json:
+def set_account(node: Node, params: Params) -> Json:
     """`[pubkey, {lamports?, owner?, executable?, rentEpoch?, data? (hex)}]`; the rest stays."""
     key, update = params.pubkey(0), params.config(1).fields
-    old = chain.accounts.latest(key) or Account(0, b"", Pubkey.default())
+    old = node.chain.accounts.latest(key) or Account(0, b"", Pubkey.default())
     lamports = _given(update, "lamports", "lamports")
     rent_epoch = _given(update, "rentEpoch", "rent_epoch")
     owner, executable = update.get("owner"), update.get("executable")
@@ -58,13 +58,13 @@ def set_account(chain: Chain, params: Params) -> Json:
         rent_epoch=old.rent_epoch if rent_epoch is None else read_int(rent_epoch, "rentEpoch"),
     )
     try:
-        chain.overwrite(key, account if account.lamports else None)
+        node.chain.overwrite(key, account if account.lamports else None)
     except NotLoadable as error:
         raise invalid_params(f"the account is not a program that can run: {error}") from None
-    return _done(chain)
+    return _done(node)
 
 
-def set_token_account(chain: Chain, params: Params) -> Json:
+def set_token_account(node: Node, params: Params) -> Json:
     """`[owner, mint, {amount?, delegate?, state?, delegatedAmount?, closeAuthority?}, program?]`.
 
     Creates the associated token account if there is none. `"null"` removes a delegate or a
@@ -72,22 +72,22 @@ def set_token_account(chain: Chain, params: Params) -> Json:
     """
     owner, mint, update = params.pubkey(0), params.pubkey(1), params.config(2)
     program = TOKEN_PROGRAM if params.at(3) is None else params.pubkey(3)
-    mint_account = chain.accounts.latest(mint)
+    mint_account = node.chain.accounts.latest(mint)
     if mint_account is None or mint_account.owner != program or token_mint(mint_account) is None:
         raise invalid_params(f"{mint} is not a mint of the token program {program}")
     key = associated_token_account(owner, mint, program)
-    account = chain.accounts.latest(key)
+    account = node.chain.accounts.latest(key)
     held = token_account(account)
     if account is None or held is None:
-        account = Account(chain.vm.rent_exempt(ACCOUNT_LENGTH), bytes(ACCOUNT_LENGTH), program)
+        account = Account(node.chain.vm.rent_exempt(ACCOUNT_LENGTH), bytes(ACCOUNT_LENGTH), program)
         held = _empty_token_account(owner, mint, reserve=account.lamports)
     updated = _updated(held, update)
     data = bytes(updated) + bytes(account.data)[ACCOUNT_LENGTH:]
     lamports = account.lamports
     if updated.is_native is not None:
         lamports = updated.is_native + updated.amount
-    chain.overwrite(key, Account(lamports, data, program))
-    return _done(chain)
+    node.chain.overwrite(key, Account(lamports, data, program))
+    return _done(node)
 
 
 def _empty_token_account(owner: Pubkey, mint: Pubkey, *, reserve: int) -> TokenAccount:
@@ -127,7 +127,7 @@ def _authority(given: Json, held: Pubkey | None) -> Pubkey | None:
     return None if given == "null" else read_pubkey(given)
 
 
-def write_program(chain: Chain, params: Params) -> Json:
+def write_program(node: Node, params: Params) -> Json:
     """`[program_id, data (hex), offset, authority?]`: the code from `offset` on becomes `data`.
 
     Long code comes in pieces, and the program is there once they make it whole.
@@ -136,16 +136,16 @@ def write_program(chain: Chain, params: Params) -> Json:
     authority = None if params.at(3) is None else params.pubkey(3)
     if offset + len(data) > MAX_DATA_BYTES:
         raise invalid_params("the program would be longer than an account can be")
-    code = deployed_code(chain, program_id).ljust(offset, b"\0")
+    code = deployed_code(node.chain, program_id).ljust(offset, b"\0")
     elf = code[:offset] + data + code[offset + len(data) :]
     try:
-        deploy(chain, program_id, elf, authority=authority)
+        deploy(node.chain, program_id, elf, authority=authority)
     except NotLoadable as error:
         log.info("program_not_whole", program=str(program_id), bytes=len(elf), reason=str(error))
-    return _done(chain)
+    return _done(node)
 
 
-def time_travel(chain: Chain, params: Params) -> Json:
+def time_travel(node: Node, params: Params) -> Json:
     """`[{absoluteTimestamp (ms) | absoluteSlot | absoluteEpoch}]`, only forward."""
     config = params.config(0)
     timestamp, slot = config.slot("absoluteTimestamp"), config.slot("absoluteSlot")
@@ -153,29 +153,31 @@ def time_travel(chain: Chain, params: Params) -> Json:
     if timestamp is not None:
         if timestamp > FARTHEST_TIME_MS:
             raise invalid_params("Cannot travel that far")
-        if timestamp / 1000 < chain.time.now():
+        if timestamp / 1000 < node.chain.time.now():
             raise invalid_params("Cannot travel to past timestamp")
-        chain.move_time(timestamp / 1000)
+        node.chain.move_time(timestamp / 1000)
     elif slot is not None or epoch is not None:
-        target = slot if slot is not None else chain.vm.epochs.get_first_slot_in_epoch(epoch or 0)
+        target = (
+            slot if slot is not None else node.chain.vm.epochs.get_first_slot_in_epoch(epoch or 0)
+        )
         if target > FARTHEST_SLOT:
             raise invalid_params("Cannot travel that far")
-        if target <= chain.tip.slot:
+        if target <= node.chain.tip.slot:
             raise invalid_params("Cannot travel to past slot")
-        chain.skip_to(target)
+        node.chain.skip_to(target)
     else:
         raise invalid_params("Invalid params: where to travel is missing")
-    return epoch_info(chain, chain.tip)
+    return epoch_info(node.chain, node.chain.tip)
 
 
-def pause_clock(chain: Chain, params: Params) -> Json:
-    chain.pause()
-    return epoch_info(chain, chain.tip)
+def pause_clock(node: Node, params: Params) -> Json:
+    node.chain.pause()
+    return epoch_info(node.chain, node.chain.tip)
 
 
-def resume_clock(chain: Chain, params: Params) -> Json:
-    chain.resume()
-    return epoch_info(chain, chain.tip)
+def resume_clock(node: Node, params: Params) -> Json:
+    node.chain.resume()
+    return epoch_info(node.chain, node.chain.tip)
 
 
 def _given(update: dict[str, Json], *names: str) -> Json:
@@ -192,5 +194,5 @@ def _hex(value: Json) -> bytes:
     return data
 
 
-def _done(chain: Chain) -> Json:
-    return View(chain, chain.bank(Commitment.CONFIRMED)).answer(None)
+def _done(node: Node) -> Json:
+    return View(node, node.bank(Commitment.CONFIRMED)).answer(None)

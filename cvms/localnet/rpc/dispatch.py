@@ -8,8 +8,9 @@ import structlog
 import trio
 
 from cvms.errors import RpcError
-from cvms.localnet.chain import Chain
-from cvms.localnet.rpc.faults import (
+from cvms.localnet.faults import Fail
+from cvms.localnet.node import Node
+from cvms.localnet.rpc.errors import (
     INTERNAL_ERROR,
     INVALID_PARAMS,
     INVALID_REQUEST,
@@ -24,26 +25,26 @@ from cvms.localnet.vm import MachinePanicked
 log = structlog.get_logger(__name__)
 
 
-async def answer(chain: Chain, body: bytes) -> bytes | None:
+async def answer(node: Node, body: bytes) -> bytes | None:
     """The reply to one call or to a batch; None if there were only notifications."""
     try:
         request = json.loads(body)
     except (ValueError, RecursionError):
         return _encoded(error_reply(None, RpcError(PARSE_ERROR, "Parse error")))
     if not isinstance(request, list):
-        reply = answer_call(chain, request)
+        reply = answer_call(node, request)
         return None if reply is None else _encoded(reply)
     if not request:
         return _encoded(error_reply(None, RpcError(INVALID_REQUEST, "Invalid request")))
     replies = []
     for call in request:
         await trio.lowlevel.checkpoint()  # a long batch lets others in
-        if (reply := answer_call(chain, call)) is not None:
+        if (reply := answer_call(node, call)) is not None:
             replies.append(reply)
     return _encoded(replies) if replies else None
 
 
-def answer_call(chain: Chain, call: Json) -> Json:
+def answer_call(node: Node, call: Json) -> Json:
     """The reply to one call, or None for a notification."""
     try:
         name, params = read_call(call)
@@ -53,7 +54,7 @@ def answer_call(chain: Chain, call: Json) -> Json:
     if "id" not in call:
         return None
     try:
-        return result_reply(call["id"], _run(chain, name, params))
+        return result_reply(call["id"], _run(node, name, params))
     except RpcError as error:
         return error_reply(call["id"], error)
 
@@ -74,16 +75,23 @@ def _is_id(value: Json) -> bool:
     return value is None or (isinstance(value, int | float | str) and not isinstance(value, bool))
 
 
-def _run(chain: Chain, name: str, params: Params) -> Json:
+def _run(node: Node, name: str, params: Params) -> Json:
     method = METHODS.get(name)
     if method is None:
         raise RpcError(METHOD_NOT_FOUND, "Method not found")
+    fail_if_told(node, name)
     try:
-        return method(chain, params)
+        return method(node, params)
     except (ArithmeticError, LookupError, MachinePanicked, TypeError, ValueError) as error:
         # one odd request must not end the chain for everybody; what the ledger raises does
         log.exception("rpc_method_failed", method=name)
         raise RpcError(INTERNAL_ERROR, "Internal error") from error
+
+
+def fail_if_told(node: Node, method: str) -> None:
+    """Raises the RpcError of a fault that strikes this call."""
+    if node.faults.rpc and (fault := node.faults.strike(Fail, (method,))):
+        raise RpcError(fault.code, fault.message, fault.data)
 
 
 def result_reply(identifier: Json, result: Json) -> Json:

@@ -6,16 +6,16 @@ from solders.pubkey import Pubkey
 from solders.transaction import VersionedTransaction
 
 from cvms.localnet.blocks import MAX_HASH_AGE
-from cvms.localnet.chain import Chain
 from cvms.localnet.message import compute_unit_price, is_static_writable
-from cvms.localnet.rpc.faults import invalid_params
+from cvms.localnet.node import Node
+from cvms.localnet.rpc.errors import invalid_params
 from cvms.localnet.rpc.params import Params, read_list, read_pubkey
 from cvms.localnet.types import Entry, Json
 
 MAX_ADDRESSES = 128
 
 
-def get_recent_prioritization_fees(chain: Chain, params: Params) -> Json:
+def get_recent_prioritization_fees(node: Node, params: Params) -> Json:
     """For each recent block, the lowest price that got a transaction in.
 
     With addresses: the lowest among transactions that wrote all of them.
@@ -25,13 +25,13 @@ def get_recent_prioritization_fees(chain: Chain, params: Params) -> Json:
     if len(texts) > MAX_ADDRESSES:
         raise invalid_params(f"Too many inputs provided; max {MAX_ADDRESSES}")
     addresses = frozenset(read_pubkey(text) for text in texts)
-    tip = chain.tip
+    tip = node.tip
     return [
         {
             "slot": block.slot,
-            "prioritizationFee": _lowest(chain.ledger.entries_in(block.slot), addresses),
+            "prioritizationFee": _lowest(node.entries_in(block.slot), addresses),
         }
-        for block in chain.blocks.after(tip.height - MAX_HASH_AGE, tip.height)
+        for block in node.chain.blocks.after(tip.height - MAX_HASH_AGE, tip.height)
     ]
 
 

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
 
-from cvms.localnet.chain import Chain
+from cvms.localnet.node import Node
 from cvms.localnet.rpc import accounts, blocks, cheats, fees, history, nodes, sending, tokens
 from cvms.localnet.rpc.params import Params
 from cvms.localnet.rpc.simulation import simulate_transaction
 from cvms.localnet.types import Json
 
-Method = Callable[[Chain, Params], Json]
+Method = Callable[[Node, Params], Json]
 
 METHODS: Mapping[str, Method] = MappingProxyType(
     {

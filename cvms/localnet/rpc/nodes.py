@@ -8,20 +8,27 @@ from solders.pubkey import Pubkey
 
 from cvms.localnet.chain import Chain
 from cvms.localnet.faucet import faucet_keypair
+from cvms.localnet.node import Node
+from cvms.localnet.rpc.errors import node_behind
 from cvms.localnet.rpc.params import Params, read_hash
 from cvms.localnet.rpc.simulation import latest_blockhash
 from cvms.localnet.rpc.view import API_VERSION, open_view
 from cvms.localnet.types import Block, Json
 
+HEALTHY_LAG = 128
+"""Slots that a node may be behind the cluster (`--health-check-slot-distance`)."""
+
 FEATURE_SET = 3640012085
 """Some number is expected; no client compares it."""
 
 
-def get_health(chain: Chain, params: Params) -> Json:
+def get_health(node: Node, params: Params) -> Json:
+    if (behind := node.faults.lag) > HEALTHY_LAG:
+        raise node_behind(behind)
     return "ok"
 
 
-def get_version(chain: Chain, params: Params) -> Json:
+def get_version(node: Node, params: Params) -> Json:
     return {
         "solana-core": API_VERSION,
         "feature-set": FEATURE_SET,
@@ -29,17 +36,17 @@ def get_version(chain: Chain, params: Params) -> Json:
     }
 
 
-def get_genesis_hash(chain: Chain, params: Params) -> Json:
-    return str(chain.genesis_hash)
+def get_genesis_hash(node: Node, params: Params) -> Json:
+    return str(node.chain.genesis_hash)
 
 
-def get_identity(chain: Chain, params: Params) -> Json:
-    return {"identity": str(_identity(chain))}
+def get_identity(node: Node, params: Params) -> Json:
+    return {"identity": str(_identity(node.chain))}
 
 
-def get_slot_leader(chain: Chain, params: Params) -> Json:
-    open_view(chain, params.config(0))
-    return str(_identity(chain))
+def get_slot_leader(node: Node, params: Params) -> Json:
+    open_view(node, params.config(0))
+    return str(_identity(node.chain))
 
 
 def _identity(chain: Chain) -> Pubkey:
@@ -47,21 +54,26 @@ def _identity(chain: Chain) -> Pubkey:
     return faucet_keypair(chain.ledger).pubkey()
 
 
-def get_slot(chain: Chain, params: Params) -> Json:
-    return open_view(chain, params.config(0)).block.slot
+def get_slot(node: Node, params: Params) -> Json:
+    return open_view(node, params.config(0)).block.slot
 
 
-def get_block_height(chain: Chain, params: Params) -> Json:
-    return open_view(chain, params.config(0)).block.height
+def get_block_height(node: Node, params: Params) -> Json:
+    return open_view(node, params.config(0)).block.height
 
 
-def get_transaction_count(chain: Chain, params: Params) -> Json:
-    open_view(chain, params.config(0))
-    return chain.transaction_count
+def get_transaction_count(node: Node, params: Params) -> Json:
+    block = open_view(node, params.config(0)).block
+    return transaction_count(node.chain, block)
 
 
-def get_epoch_info(chain: Chain, params: Params) -> Json:
-    return epoch_info(chain, open_view(chain, params.config(0)).block)
+def get_epoch_info(node: Node, params: Params) -> Json:
+    return epoch_info(node.chain, open_view(node, params.config(0)).block)
+
+
+def transaction_count(chain: Chain, block: Block) -> int:
+    """How many had run at the end of `block`."""
+    return chain.transaction_count - chain.ledger.entry_count(after=block.slot)
 
 
 def epoch_info(chain: Chain, block: Block) -> Json:
@@ -72,12 +84,12 @@ def epoch_info(chain: Chain, block: Block) -> Json:
         "epoch": epoch,
         "slotIndex": index,
         "slotsInEpoch": chain.vm.epochs.get_slots_in_epoch(epoch),
-        "transactionCount": chain.transaction_count,
+        "transactionCount": transaction_count(chain, block),
     }
 
 
-def get_epoch_schedule(chain: Chain, params: Params) -> Json:
-    epochs = chain.vm.epochs
+def get_epoch_schedule(node: Node, params: Params) -> Json:
+    epochs = node.chain.vm.epochs
     return {
         "slotsPerEpoch": epochs.slots_per_epoch,
         "leaderScheduleSlotOffset": epochs.leader_schedule_slot_offset,
@@ -87,12 +99,12 @@ def get_epoch_schedule(chain: Chain, params: Params) -> Json:
     }
 
 
-def get_latest_blockhash(chain: Chain, params: Params) -> Json:
-    view = open_view(chain, params.config(0))
+def get_latest_blockhash(node: Node, params: Params) -> Json:
+    view = open_view(node, params.config(0))
     return view.answer(latest_blockhash(view.block))
 
 
-def is_blockhash_valid(chain: Chain, params: Params) -> Json:
+def is_blockhash_valid(node: Node, params: Params) -> Json:
     blockhash = read_hash(params.required(0))
-    view = open_view(chain, params.config(1))
-    return view.answer(chain.blocks.accepts(blockhash, bank=view.block))
+    view = open_view(node, params.config(1))
+    return view.answer(node.chain.blocks.accepts(blockhash, bank=view.block))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
+
 from solders.compute_budget import set_compute_unit_limit
 from solders.instruction import Instruction
 from solders.message import Message
@@ -11,11 +13,13 @@ from solders.system_program import TransferParams, transfer
 from solders.transaction import VersionedTransaction
 
 from cvms.errors import RpcError
-from cvms.localnet.chain import Chain, Refused
+from cvms.localnet.chain import Refused
 from cvms.localnet.errors import error_text
 from cvms.localnet.faucet import faucet_keypair
+from cvms.localnet.faults import ConnectionCut
 from cvms.localnet.message import is_signed
-from cvms.localnet.rpc.faults import (
+from cvms.localnet.node import Node
+from cvms.localnet.rpc.errors import (
     INVALID_REQUEST,
     preflight_failure,
     signature_verification_failure,
@@ -27,7 +31,7 @@ from cvms.localnet.rpc.wire import read_message, read_transaction
 from cvms.localnet.types import Commitment, Json
 
 
-def send_transaction(chain: Chain, params: Params) -> Json:
+def send_transaction(node: Node, params: Params) -> Json:
     """The signature, once the transaction is in a block and on disk.
 
     As on a node, a transaction sent with `skipPreflight` that cannot be in a block is dropped
@@ -39,35 +43,44 @@ def send_transaction(chain: Chain, params: Params) -> Json:
         if not is_signed(transaction):
             raise signature_verification_failure()
         level = Params([{**config.fields, "commitment": config.fields.get("preflightCommitment")}])
-        _preflight(open_view(chain, level.config(0)), transaction)
-    return submit(chain, transaction)
+        _preflight(open_view(node, level.config(0)), transaction)
+    return submit(node, transaction)
 
 
-def submit(chain: Chain, transaction: VersionedTransaction) -> str:
-    """Put it in the tip's block if it can be in one; its signature either way."""
+def submit(node: Node, transaction: VersionedTransaction) -> str:
+    """Put it in the tip's block if it can be in one; its signature either way.
+
+    Raises ConnectionCut where a fault loses the answer.
+    """
     signature = str(transaction.signatures[0])
-    for observer in chain.observers:
+    for observer in node.chain.observers:
         observer.received(signature)
-    try:
-        chain.process(transaction)
-    except Refused:
-        return signature
+    faults, sends = node.faults, node.faults.sends
+    if not faults.happens(sends.drop):
+        if faults.happens(sends.late):
+            node.chain.process_later(transaction, blocks=sends.late_blocks)
+        else:
+            with suppress(Refused):
+                node.chain.process(transaction)
+    if faults.happens(sends.lose_answer):
+        raise ConnectionCut
     return signature
 
 
 def _preflight(view: View, transaction: VersionedTransaction) -> None:
     try:
-        view.chain.check(transaction, bank=view.block)
+        view.chain.check(transaction, bank=view.block, tip=view.node.tip)
         outcome = view.chain.simulate(transaction, at=view.block)
     except Refused as refused:
         raise preflight_failure(error_text(refused.err), refused_result(refused)) from None
     if outcome.err is not None:
-        raise preflight_failure(error_text(outcome.err), outcome_result(outcome))
+        raise preflight_failure(error_text(outcome.err), outcome_result(view.node, outcome))
 
 
-def request_airdrop(chain: Chain, params: Params) -> Json:
+def request_airdrop(node: Node, params: Params) -> Json:
     """A transfer from the faucet; each request makes another transaction."""
     recipient, lamports = params.pubkey(0), params.integer(1)
+    chain = node.chain
     block = chain.bank(Commitment.PROCESSED)
     faucet = faucet_keypair(chain.ledger)
     for repeat in range(chain.transaction_count + 2):
@@ -92,15 +105,15 @@ def _airdrop(faucet: Pubkey, recipient: Pubkey, lamports: int, repeat: int) -> l
     return [give] if repeat == 0 else [set_compute_unit_limit(1000 + repeat), give]
 
 
-def get_fee_for_message(chain: Chain, params: Params) -> Json:
+def get_fee_for_message(node: Node, params: Params) -> Json:
     """Lamports a message would cost, or null once its block hash is too old."""
     message = read_message(params.text(0))
-    view = open_view(chain, params.config(1))
-    if not chain.blocks.accepts(message.recent_blockhash, bank=view.block):
+    view = open_view(node, params.config(1))
+    if not node.chain.blocks.accepts(message.recent_blockhash, bank=view.block):
         return view.answer(None)
     signatures = [Signature.default()] * message.header.num_required_signatures
     unsigned = VersionedTransaction.populate(message, signatures)
     try:
-        return view.answer(chain.simulate(unsigned, at=view.block).meta.fee())
+        return view.answer(node.chain.simulate(unsigned, at=view.block).meta.fee())
     except Refused:
         return view.answer(None)

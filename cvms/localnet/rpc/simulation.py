@@ -7,11 +7,12 @@ from solders.pubkey import Pubkey
 from solders.transaction import VersionedTransaction
 
 from cvms.localnet.blocks import MAX_HASH_AGE
-from cvms.localnet.chain import Chain, Refused
+from cvms.localnet.chain import Refused
 from cvms.localnet.entries import inner_instructions, return_data
 from cvms.localnet.message import is_signed
+from cvms.localnet.node import Node
 from cvms.localnet.rpc.account_encoding import read_format
-from cvms.localnet.rpc.faults import invalid_params, signature_verification_failure
+from cvms.localnet.rpc.errors import invalid_params, signature_verification_failure
 from cvms.localnet.rpc.params import Config, Params, read_pubkey
 from cvms.localnet.rpc.view import View, open_view
 from cvms.localnet.rpc.wire import read_transaction
@@ -19,23 +20,23 @@ from cvms.localnet.types import Block, Json
 from cvms.localnet.vm import Outcome
 
 
-def simulate_transaction(chain: Chain, params: Params) -> Json:
+def simulate_transaction(node: Node, params: Params) -> Json:
     text, config = params.text(0), params.config(1)
     transaction = read_transaction(text, config.text("encoding", "base58"))
     replace, verify = config.flag("replaceRecentBlockhash"), config.flag("sigVerify")
     if replace and verify:
         raise invalid_params("sigVerify may not be used with replaceRecentBlockhash")
-    view = open_view(chain, config)
+    view = open_view(node, config)
     if verify and not is_signed(transaction):
         raise signature_verification_failure()
     wanted = config.object("accounts")
     try:
         if not replace:
-            chain.check(transaction, bank=view.block)
-        outcome = chain.simulate(transaction, at=view.block)
+            node.chain.check(transaction, bank=view.block, tip=node.tip)
+        outcome = node.chain.simulate(transaction, at=view.block)
     except Refused as refused:
         return view.answer(refused_result(refused))
-    result = outcome_result(outcome, inner=config.flag("innerInstructions"))
+    result = outcome_result(node, outcome, inner=config.flag("innerInstructions"))
     if wanted is not None:
         result["accounts"] = _accounts_after(view, outcome, wanted, transaction)
     if replace:
@@ -43,12 +44,13 @@ def simulate_transaction(chain: Chain, params: Params) -> Json:
     return view.answer(result)
 
 
-def outcome_result(outcome: Outcome, *, inner: bool = False) -> dict[str, Json]:
+def outcome_result(node: Node, outcome: Outcome, *, inner: bool = False) -> dict[str, Json]:
     """What a simulation answers; the same object comes with a preflight failure."""
+    inner = inner and not node.faults.history.no_inner_instructions
     groups = inner_instructions(outcome.inner_instructions) if inner else None
     return {
         "err": outcome.err,
-        "logs": outcome.meta.logs(),
+        "logs": node.logs(outcome.meta.logs()),
         "accounts": None,
         "unitsConsumed": outcome.meta.compute_units_consumed(),
         "returnData": return_data(outcome.meta),

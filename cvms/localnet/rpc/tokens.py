@@ -8,9 +8,9 @@ from solders.account import Account
 from solders.pubkey import Pubkey
 from solders.token.state import Mint, TokenAccount
 
-from cvms.localnet.chain import Chain
+from cvms.localnet.node import Node
 from cvms.localnet.rpc.account_encoding import read_format
-from cvms.localnet.rpc.faults import invalid_params
+from cvms.localnet.rpc.errors import invalid_params
 from cvms.localnet.rpc.params import Params, read_pubkey
 from cvms.localnet.rpc.view import View, open_view
 from cvms.localnet.tokens import TOKEN_PROGRAMS, token_account, token_mint, ui_amount
@@ -19,25 +19,25 @@ from cvms.localnet.types import Json
 MAX_LARGEST = 20
 
 
-def get_token_account_balance(chain: Chain, params: Params) -> Json:
+def get_token_account_balance(node: Node, params: Params) -> Json:
     key = params.pubkey(0)
-    view = open_view(chain, params.config(1))
+    view = open_view(node, params.config(1))
     held = token_account(_existing(view, key))
     if held is None:
         raise invalid_params("Invalid param: not a Token account")
     return view.answer(ui_amount(held.amount, _mint(view, held.mint).decimals))
 
 
-def get_token_supply(chain: Chain, params: Params) -> Json:
+def get_token_supply(node: Node, params: Params) -> Json:
     key = params.pubkey(0)
-    view = open_view(chain, params.config(1))
+    view = open_view(node, params.config(1))
     mint = _mint(view, key)
     return view.answer(ui_amount(mint.supply, mint.decimals))
 
 
-def get_token_largest_accounts(chain: Chain, params: Params) -> Json:
+def get_token_largest_accounts(node: Node, params: Params) -> Json:
     key = params.pubkey(0)
-    view = open_view(chain, params.config(1))
+    view = open_view(node, params.config(1))
     decimals = _mint(view, key).decimals
     held = [(address, token.amount) for address, _, token in _all(view) if token.mint == key]
     held.sort(key=lambda item: item[1], reverse=True)
@@ -49,20 +49,20 @@ def get_token_largest_accounts(chain: Chain, params: Params) -> Json:
     )
 
 
-def get_token_accounts_by_owner(chain: Chain, params: Params) -> Json:
+def get_token_accounts_by_owner(node: Node, params: Params) -> Json:
     owner = params.pubkey(0)
-    return _find(chain, params, lambda token: token.owner == owner)
+    return _find(node, params, lambda token: token.owner == owner)
 
 
-def get_token_accounts_by_delegate(chain: Chain, params: Params) -> Json:
+def get_token_accounts_by_delegate(node: Node, params: Params) -> Json:
     delegate = params.pubkey(0)
-    return _find(chain, params, lambda token: token.delegate == delegate)
+    return _find(node, params, lambda token: token.delegate == delegate)
 
 
-def _find(chain: Chain, params: Params, wanted: Callable[[TokenAccount], bool]) -> Json:
+def _find(node: Node, params: Params, wanted: Callable[[TokenAccount], bool]) -> Json:
     """`[key, {mint} | {programId}, config?]`"""
     scope, config = params.config(1).fields, params.config(2)
-    view = open_view(chain, config)
+    view = open_view(node, config)
     shape = read_format(config)
     mint, program = scope.get("mint"), scope.get("programId")
     if mint is not None:

@@ -10,7 +10,7 @@ from solders.transaction import VersionedTransaction
 from cvms.localnet import base58
 from cvms.localnet.message import is_static_writable
 from cvms.localnet.rpc.account_encoding import encode_data
-from cvms.localnet.rpc.faults import invalid_params, unsupported_version
+from cvms.localnet.rpc.errors import invalid_params, unsupported_version
 from cvms.localnet.rpc.params import Config
 from cvms.localnet.rpc.parsed_instructions import parse_instruction
 from cvms.localnet.types import Entry, Json
@@ -79,9 +79,10 @@ class TransactionFormat:
                     _parsed_inner(entry, instruction) for instruction in group["instructions"]
                 ],
             }
-            for group in entry.meta["innerInstructions"]
+            for group in entry.meta["innerInstructions"] or ()
         ]
-        meta = {**entry.meta, "innerInstructions": groups}
+        recorded = entry.meta["innerInstructions"] is not None
+        meta = {**entry.meta, "innerInstructions": groups if recorded else None}
         del meta["loadedAddresses"]  # they are among the parsed keys
         return meta
 

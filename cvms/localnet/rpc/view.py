@@ -8,7 +8,8 @@ from solders.account import Account
 from solders.pubkey import Pubkey
 
 from cvms.localnet.chain import Chain
-from cvms.localnet.rpc.faults import min_context_slot_not_reached
+from cvms.localnet.node import Node
+from cvms.localnet.rpc.errors import min_context_slot_not_reached
 from cvms.localnet.rpc.params import Config
 from cvms.localnet.types import Block, Commitment, Json
 
@@ -20,8 +21,12 @@ API_VERSION = "3.1.0"
 class View:
     """The chain as of `block`."""
 
-    chain: Chain
+    node: Node
     block: Block
+
+    @property
+    def chain(self) -> Chain:
+        return self.node.chain
 
     def account(self, key: Pubkey) -> Account | None:
         return self.chain.accounts.at(key, self.block.slot)
@@ -31,10 +36,10 @@ class View:
         return {"context": {"slot": self.block.slot, "apiVersion": API_VERSION}, "value": value}
 
 
-def open_view(chain: Chain, config: Config, *, default: Commitment = Commitment.FINALIZED) -> View:
+def open_view(node: Node, config: Config, *, default: Commitment = Commitment.FINALIZED) -> View:
     """The view a call's `commitment` asks for, if it has reached its `minContextSlot`."""
-    block = chain.bank(config.commitment(default))
+    block = node.bank(config.commitment(default))
     wanted = config.slot("minContextSlot")
     if wanted is not None and block.slot < wanted:
         raise min_context_slot_not_reached(block.slot)
-    return View(chain, block)
+    return View(node, block)

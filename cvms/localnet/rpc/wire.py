@@ -11,7 +11,7 @@ from solders.transaction import SanitizeError, VersionedTransaction
 
 from cvms.localnet import base58
 from cvms.localnet.message import AnyMessage
-from cvms.localnet.rpc.faults import invalid_params
+from cvms.localnet.rpc.errors import invalid_params
 
 MAX_BYTES = 1232
 """A transaction fits one packet."""

@@ -11,6 +11,7 @@ METHOD_NOT_FOUND = -32601
 INVALID_PARAMS = -32602
 INTERNAL_ERROR = -32603
 
+BLOCK_CLEANED_UP = -32001
 PREFLIGHT_FAILURE = -32002
 SIGNATURE_VERIFICATION_FAILURE = -32003
 BLOCK_NOT_AVAILABLE = -32004
@@ -32,6 +33,18 @@ def min_context_slot_not_reached(slot: int) -> RpcError:
 
 def block_not_available(slot: int) -> RpcError:
     return RpcError(BLOCK_NOT_AVAILABLE, f"Block not available for slot {slot}")
+
+
+def block_cleaned_up(slot: int, *, first: int) -> RpcError:
+    return RpcError(
+        BLOCK_CLEANED_UP,
+        f"Block {slot} cleaned up, does not exist on node. First available block: {first}",
+    )
+
+
+def node_behind(slots: int) -> RpcError:
+    message = f"Node is behind by {slots} slots"
+    return RpcError(NODE_UNHEALTHY, message, {"numSlotsBehind": slots})
 
 
 def slot_skipped(slot: int) -> RpcError:
