@@ -562,3 +562,11 @@ CREATE INDEX IF NOT EXISTS transactions_in_order ON transactions (owner, slot DE
 CREATE INDEX IF NOT EXISTS transactions_of_kind_in_order
     ON transactions (owner, kind, slot DESC, id DESC);
 DROP INDEX IF EXISTS transactions_by_owner_and_kind;
+
+-- What last ended a round of the indexer, for `cvms index status`: the process that met it may be
+-- another one, or gone.
+CREATE TABLE IF NOT EXISTS indexer_problems (
+    program TEXT PRIMARY KEY,
+    problem TEXT NOT NULL,
+    at TIMESTAMPTZ NOT NULL DEFAULT now()
+);

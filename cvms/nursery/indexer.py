@@ -8,6 +8,7 @@ nothing but the delay.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from functools import partial
 
 import structlog
@@ -17,7 +18,14 @@ from cvms.chain.answers import SignatureInfo
 from cvms.chain.pubsub import LogNotice, Subscribed, watch_logs
 from cvms.chain.rpc import Rpc
 from cvms.chain.types import Commitment, Programs, Slot
-from cvms.errors import CursorNotListed, GapNotClosed, RpcError
+from cvms.errors import (
+    ChainUnavailable,
+    CursorNotListed,
+    CvmsError,
+    DatabaseUnavailable,
+    GapNotClosed,
+    RpcError,
+)
 from cvms.metrics import Metrics
 from cvms.nursery.apply import apply_batch
 from cvms.nursery.batch import BatchReader
@@ -26,6 +34,7 @@ from cvms.nursery.forks import Forks
 from cvms.nursery.gap import read_gap
 from cvms.nursery.progress import Progress
 from cvms.store import cursor as cursors
+from cvms.store import index_state
 from cvms.store.cache import BalanceCache
 from cvms.store.cursor import Cursor
 from cvms.store.database import Database
@@ -110,9 +119,19 @@ class Indexer:
             return await self.catch_up()
         except RpcError as error:
             if error.code not in NODE_BEHIND:
+                await self._note(error)
                 raise
             log.info("node_is_behind", reason=str(error))  # the lag shows it, if it lasts
             return False
+        except (ChainUnavailable, GapNotClosed) as error:
+            await self._note(error)
+            raise
+
+    async def _note(self, error: CvmsError) -> None:
+        """For whoever asks where the indexer stands without its process."""
+        with suppress(DatabaseUnavailable):
+            async with self._database.connection() as conn:
+                await index_state.note_problem(conn, str(self._program), str(error))
 
     async def catch_up(self) -> bool:
         """Apply all that is confirmed now; False when a part has to wait for another round.

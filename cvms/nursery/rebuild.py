@@ -50,7 +50,7 @@ ROUNDS = 5
 TOLD_SECONDS = 1.0
 RETRY_SECONDS = 0.2
 VAULTS_AT_ONCE = 50
-MOST_VAULTS = 10_000
+MOST_VAULTS = 100_000
 """Vaults whose rows differ that are looked at one by one, since their accounts may have moved."""
 
 
@@ -186,7 +186,8 @@ class Rebuild:
             assert target is not None
             if live != target:
                 return None
-            return await self._compare(conn, target, replace=replace)
+            outcome = await self._compare(conn, target, replace=replace)
+            return outcome if await cursors.get(conn, self._program) == target else None
 
     async def _compare(self, conn: Connection, cursor: Cursor, *, replace: bool) -> Outcome:
         schema = await rebuilt.live_schema(conn)
@@ -209,7 +210,7 @@ class Rebuild:
             replaced=replace,
         )
         if replace:
-            await self._exchange(conn, comparison, outcome)
+            await self._exchange(conn, comparison, outcome, moved)
         return outcome
 
     async def _read_again(self, owners: list[str]) -> None:
@@ -242,21 +243,25 @@ class Rebuild:
         )
         return infos[0].slot if infos else Slot(0)
 
-    async def _exchange(self, conn: Connection, comparison: Comparison, outcome: Outcome) -> None:
+    async def _exchange(
+        self, conn: Connection, comparison: Comparison, outcome: Outcome, moved: list[str]
+    ) -> None:
         """Bring what was built into the live tables; raises unless they are equal then."""
-        owners = await comparison.keys("vaults", MOST_VAULTS)
+        changed = await comparison.keys("vaults", MOST_VAULTS)
+        balances = await comparison.keys("balance_history", MOST_VAULTS)
         await comparison.exchange()
         await grand_totals.count_sizes(conn)
-        held = await books.read(conn, owners)
-        rows = [each.row for each in held.values() if each.row is not None]
-        await balance_history.observe(conn, rows)
+        held = await books.read(conn, {*changed, *(key.split()[0] for key in balances)})
+        rows = {owner: each.row for owner, each in held.items() if each.row is not None}
+        await balance_history.observe(conn, list(rows.values()))
         await comparison.compare()
-        await comparison.set_aside("vaults", await comparison.keys("vaults", MOST_VAULTS))
+        await comparison.set_aside("vaults", moved)
         left = {name: count for name, count in (await comparison.counts()).items() if count}
         if left:
             raise RebuildNotPossible(f"The exchange left differences, and is undone: {left}")
         await audit.append(conn, _audited(outcome))
-        await outbox.append(conn, [balance_message(row, signature=None) for row in rows])
+        told = [balance_message(rows[owner], signature=None) for owner in changed if owner in rows]
+        await outbox.append(conn, told)
         await rebuilt.drop(conn)
 
     async def _cursor(self, database: Database) -> Cursor | None:
