@@ -133,11 +133,19 @@ DELETE FROM balance_history AS point
 WHERE owner = ANY(%(owners)s)
   AND observed
   AND slot > coalesce(
-          (
-              SELECT max(moved.slot)
-              FROM balance_history AS moved
-              WHERE moved.owner = point.owner
-                AND NOT moved.observed
+          greatest(
+              (
+                  SELECT max(moved.slot)
+                  FROM balance_history AS moved
+                  WHERE moved.owner = point.owner
+                    AND NOT moved.observed
+              ),
+              -- In the slot of an account that was read, lines write no point of their own.
+              (
+                  SELECT max(line.slot)
+                  FROM transactions AS line
+                  WHERE line.owner = point.owner
+              )
           ),
           -1
       )
