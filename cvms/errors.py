@@ -15,6 +15,13 @@ def leaves(error: BaseException) -> Iterator[BaseException]:
         yield error
 
 
+def only(error: BaseException) -> BaseException:
+    """The one error that nested groups hold, or the group that holds several."""
+    while isinstance(error, BaseExceptionGroup) and len(error.exceptions) == 1:
+        error = error.exceptions[0]
+    return error
+
+
 class CvmsError(Exception):
     """Base of every outcome that CVMS itself names."""
 
@@ -211,6 +218,10 @@ class RebuildNotPossible(CvmsError):
 
 class CursorNotListed(GapNotClosed):
     """A node does not list what was applied last where it was: a fork, or its ledger ends."""
+
+
+class NotRebuilt(CvmsError):
+    """Neither a transaction's logs nor its instructions tell of all of its events."""
 
 
 class AdminDisabled(CvmsError):

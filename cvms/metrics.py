@@ -44,6 +44,11 @@ class Metrics:
             "Events taken back since a fork dropped their blocks",
             registry=self.registry,
         )
+        self.rebuilt_logs = Counter(
+            "indexer_rebuilt_logs_total",
+            "Transactions whose events were rebuilt from their instructions, since logs were cut",
+            registry=self.registry,
+        )
         self.unread_logs = Counter(
             "indexer_unread_logs_total",
             "Transactions whose logs do not show all of their events",

@@ -113,9 +113,10 @@ async def _vault_rows(
     What other vaults do is recorded, and has no effect: their tokens are anybody's.
     """
     rows: list[tuple[VaultRow | None, VaultRow, str]] = []
+    addresses = [str(each.address) for each in batch.vaults]
+    held_rows = {row.vault: row for row in await vaults.get_by_vaults(conn, addresses)}
     for each in batch.vaults:
-        before = await vaults.get_by_vault(conn, str(each.address))
-        known = before
+        known = before = held_rows.get(str(each.address))
         if known is None and (held := mints.ours.get(str(each.address))):
             known = gone_row(held.vault, held.owner, each.slot, mint=batch.mint)
         row = row_now(each.address, each.vault, each.slot, mint=batch.mint, before=known)

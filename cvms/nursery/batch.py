@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Container, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from itertools import takewhile
 
-import structlog
 from solders.pubkey import Pubkey
 
 from cvms.chain.answers import SignatureInfo, TransactionRecord
 from cvms.chain.events import Event
-from cvms.chain.logs import LoggedEvent, events_in
+from cvms.chain.logs import LoggedEvent, ProgramLogs, events_in
 from cvms.chain.rpc import Rpc
 from cvms.chain.touched import ClosedVault, OpenedVault, openings_and_closings, touched_vaults
 from cvms.chain.types import Commitment, Programs
@@ -20,8 +19,6 @@ from cvms.metrics import Metrics
 from cvms.nursery.movements import event_data, event_owner, event_vaults
 from cvms.nursery.vault_accounts import FetchedVault, fetch_vaults
 from cvms.store.events import EventRow
-
-log = structlog.get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,13 +41,15 @@ class Executed:
 @dataclass(frozen=True, slots=True)
 class Batch:
     """`passed`: the transactions, oldest first; what those that succeeded did; and the vaults they
-    touched. `mint` is the one that counts.
+    touched. `mint` is the one that counts. `unread` is the last transaction if its logs do not show
+    all of its events; it is alone then.
     """
 
     mint: str
     passed: tuple[SignatureInfo, ...]
     executed: tuple[Executed, ...]
     vaults: tuple[FetchedVault, ...]
+    unread: TransactionRecord | None = None
 
 
 class BatchReader:
@@ -62,13 +61,22 @@ class BatchReader:
         self._metrics = metrics
 
     async def read(self, infos: Sequence[SignatureInfo]) -> Batch:
-        """The batch of `infos`, or of as many from the first on as the node has in full."""
+        """The batch of `infos`, or of as many from the first on as the node has in full.
+
+        A transaction with logs that do not show all its events is a batch of its own.
+        """
         passed, records = await self._records(infos)
+        logs = {record.signature: self._logs(record) for record in records}
+        unread = {signature for signature, found in logs.items() if found.truncated}
+        whole = tuple(takewhile(lambda info: info.signature not in unread, passed))
+        passed = whole or passed[:1]
+        kept = {info.signature: info for info in passed}
+        records = [record for record in records if record.signature in kept]
         executed: list[Executed] = []
         touched: dict[Pubkey, str] = {}
-        reached = {info.signature: info.commitment for info in passed}
         for record in records:
-            did = self._executed(record, reached[record.signature])
+            info, found = kept[record.signature], logs[record.signature]
+            did = executed_by(record, found.events, self._programs, info.commitment)
             executed.append(did)
             vaults = touched_vaults(record, self._programs)
             vaults |= {Pubkey.from_string(v) for e in did.events for v in event_vaults(e.event)}
@@ -78,7 +86,13 @@ class BatchReader:
             if passed
             else []
         )
-        return Batch(str(self._programs.mint), passed, tuple(executed), tuple(fetched))
+        return Batch(
+            mint=str(self._programs.mint),
+            passed=passed,
+            executed=tuple(executed),
+            vaults=tuple(fetched),
+            unread=records[0] if records and records[0].signature in unread else None,
+        )
 
     async def _records(
         self, infos: Sequence[SignatureInfo]
@@ -99,26 +113,37 @@ class BatchReader:
         )
         return passed, [records[info.signature] for info in passed if info.err is None]
 
-    def _executed(self, record: TransactionRecord, commitment: Commitment) -> Executed:
-        found = events_in(
+    def _logs(self, record: TransactionRecord) -> ProgramLogs:
+        return events_in(
             record.logs or [], self._programs.vault, top_level_programs=record.top_level_programs
         )
-        if found.truncated:
-            # The vaults' rows stay right, since they follow the accounts; the history may lack
-            # lines, which the reconciler will find.
-            self._metrics.unread_logs.inc()
-            log.error("logs_not_readable", signature=record.signature, problem=found.problem)
-        return Executed(
-            record.signature,
-            tuple(openings_and_closings(record, self._programs)),
-            tuple(
-                Recorded(each.event, event_row(record, commitment, each)) for each in found.events
-            ),
-        )
 
 
-def event_row(record: TransactionRecord, commitment: Commitment, logged: LoggedEvent) -> EventRow:
-    """An event as it is recorded."""
+def executed_by(
+    record: TransactionRecord,
+    events: Iterable[LoggedEvent],
+    programs: Programs,
+    commitment: Commitment,
+    *,
+    logged: Container[LoggedEvent] | None = None,
+) -> Executed:
+    """What a transaction did; its events that are not among `logged` are rebuilt."""
+    return Executed(
+        record.signature,
+        tuple(openings_and_closings(record, programs)),
+        tuple(
+            Recorded(
+                each.event,
+                _row(record, commitment, each, rebuilt=logged is not None and each not in logged),
+            )
+            for each in events
+        ),
+    )
+
+
+def _row(
+    record: TransactionRecord, commitment: Commitment, logged: LoggedEvent, *, rebuilt: bool
+) -> EventRow:
     event = logged.event
     seconds = record.block_time
     return EventRow(
@@ -131,5 +156,5 @@ def event_row(record: TransactionRecord, commitment: Commitment, logged: LoggedE
         vault=next(iter(event_vaults(event)), None),
         owner=event_owner(event),
         commitment=commitment,
-        data=event_data(event),
+        data=event_data(event) | ({"rebuilt": True} if rebuilt else {}),
     )

@@ -25,14 +25,16 @@ from cvms.errors import (
     DatabaseUnavailable,
     GapNotClosed,
     RpcError,
+    only,
 )
 from cvms.metrics import Metrics
 from cvms.nursery.apply import apply_batch
-from cvms.nursery.batch import BatchReader
+from cvms.nursery.batch import Batch, BatchReader
 from cvms.nursery.channels import Board, IndexedBatch, OutboxWake, TvlWake
 from cvms.nursery.forks import Forks
 from cvms.nursery.gap import read_gap
 from cvms.nursery.progress import Progress
+from cvms.nursery.rebuilder import Rebuilder
 from cvms.store import cursor as cursors
 from cvms.store import index_state
 from cvms.store.cache import BalanceCache
@@ -92,6 +94,7 @@ class Indexer:
             cache=cache,
             metrics=metrics,
         )
+        self._rebuilder = Rebuilder(database=database, programs=programs, metrics=metrics)
         self._progress = progress
         self._indexed = indexed
         self._outbox_wake = outbox_wake
@@ -146,12 +149,8 @@ class Indexer:
         gap = await self._read_gap(cursor, through)
         if gap is None:
             return False
-        for first in range(0, len(gap), self._batch_size):
-            infos = gap[first : first + self._batch_size]
-            moved = await self._apply(cursor, infos)
-            if moved is None or moved.signature != infos[-1].signature:
-                return False
-            cursor = moved
+        if not await self._apply_all(cursor, gap):
+            return False
         async with self._database.connection() as conn:
             await cursors.reach(conn, str(self._program), through)
         self._reached(through)
@@ -174,11 +173,40 @@ class Indexer:
         self._progress.problem = None
         return gap
 
-    async def _apply(self, cursor: Cursor | None, infos: Sequence[SignatureInfo]) -> Cursor | None:
-        """Apply `infos`, or their first part, and return the cursor then; None if nothing moved."""
-        batch = await self._reader.read(infos)
-        if not batch.passed:
-            return None
+    async def _apply_all(self, cursor: Cursor | None, gap: Sequence[SignatureInfo]) -> bool:
+        """Apply the gap, reading one batch ahead; False when a part has to wait."""
+        send, receive = trio.open_memory_channel[Batch](0)
+        left = len(gap)
+        try:
+            async with trio.open_nursery() as nursery, receive:
+                nursery.start_soon(self._read_ahead, gap, send)
+                async for batch in receive:
+                    moved = await self._apply(cursor, batch)
+                    if moved is None:
+                        nursery.cancel_scope.cancel()
+                        break
+                    cursor, left = moved, left - len(batch.passed)
+        except BaseExceptionGroup as group:
+            raise only(group) from None
+        return left == 0
+
+    async def _read_ahead(
+        self, gap: Sequence[SignatureInfo], send: trio.MemorySendChannel[Batch]
+    ) -> None:
+        """Read batch after batch, up to the first transaction that the node cannot give yet."""
+        async with send:
+            place = 0
+            while place < len(gap):
+                batch = await self._reader.read(gap[place : place + self._batch_size])
+                if not batch.passed:
+                    return
+                place += len(batch.passed)
+                await send.send(batch)
+
+    async def _apply(self, cursor: Cursor | None, batch: Batch) -> Cursor | None:
+        """Apply a batch and return the cursor then; None when another process has moved it."""
+        if batch.unread is not None:
+            batch = await self._rebuilder.rebuild(batch, batch.unread)
         to = _cursor_after(str(self._program), cursor, batch.passed)
         # Before the commit as well: killed right after it, no older balance is left behind.
         await self._cache.forget(*(str(v.vault.owner) for v in batch.vaults if v.vault))

@@ -16,7 +16,7 @@ from cvms.chain.protocols.sources import YieldSource, parse_yield_sources
 from cvms.chain.rpc import Rpc, open_rpc
 from cvms.chain.types import Programs
 from cvms.config import Config
-from cvms.errors import ConfigurationError
+from cvms.errors import ConfigurationError, only
 from cvms.http import create_app, serve_http
 from cvms.http.edge import Edge
 from cvms.metrics import Metrics
@@ -93,7 +93,7 @@ async def serve(
                 await _serve(config, task_status=task_status, stop=stop, orderly=orderly)
             watch.cancel_scope.cancel()
     except BaseExceptionGroup as group:
-        raise _only(group) from None
+        raise only(group) from None
     log.info("stopped", in_order=not orderly.cancelled_caught)
 
 
@@ -269,13 +269,6 @@ async def _started(
             f"({error.strerror or error}); expected a free port of this machine"
         ) from error
     return url
-
-
-def _only(error: BaseException) -> BaseException:
-    """The one error that nested groups hold, or the group that holds several."""
-    while isinstance(error, BaseExceptionGroup) and len(error.exceptions) == 1:
-        error = error.exceptions[0]
-    return error
 
 
 async def _stop_on_signal(stop: trio.Event) -> None:

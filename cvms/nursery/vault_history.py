@@ -7,7 +7,7 @@ shows counts only when it adds up to the vault's account, to the unit.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from solders.pubkey import Pubkey
 
@@ -16,11 +16,11 @@ from cvms.chain.answers import SignatureInfo, TransactionRecord
 from cvms.chain.events import VaultClosedEvent
 from cvms.chain.logs import events_in
 from cvms.chain.rpc import Rpc
-from cvms.chain.touched import OpenedVault, openings_and_closings
+from cvms.chain.touched import OpenedVault
 from cvms.chain.types import Commitment, Programs, Slot
 from cvms.errors import HistoryNotProven
 from cvms.nursery.apply import history_row
-from cvms.nursery.batch import Executed, Recorded, event_row
+from cvms.nursery.batch import Executed, executed_by
 from cvms.nursery.ledger import points_of
 from cvms.nursery.mints import Mints
 from cvms.nursery.movements import counted_by_account, event_vaults, movements
@@ -116,14 +116,8 @@ def _executed(record: TransactionRecord, programs: Programs, address: Pubkey) ->
     )
     if logged.truncated:
         raise HistoryNotProven(f"the node truncated the logs of {record.signature}")
-    lives = openings_and_closings(record, programs)
-    recorded = [
-        Recorded(each.event, event_row(record, Commitment.FINALIZED, each))
-        for each in logged.events
-    ]
-    return Executed(
-        record.signature, tuple(life for life in lives if life.vault == address), tuple(recorded)
-    )
+    did = executed_by(record, logged.events, programs, Commitment.FINALIZED)
+    return replace(did, lives=tuple(life for life in did.lives if life.vault == address))
 
 
 def _follow(history: VaultHistory, mints: Mints, did: Executed) -> None:

@@ -7,20 +7,21 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from psycopg.types.json import Jsonb
-
 from cvms.store.connection import TrioConnection
-from cvms.store.rows import by_column, fetch_all
+from cvms.store.rows import by_column, fetch_all, json_array
 
 RECORD = """
 INSERT INTO chain_events (
     signature, instruction_index, ordinal, slot, block_time, name, vault, owner, commitment, data
 )
 SELECT signature, instruction_index, ordinal, slot, block_time, name, vault, owner, commitment, data
-FROM unnest(
-    %(signature)s::TEXT[], %(instruction_index)s::INTEGER[], %(ordinal)s::INTEGER[],
-    %(slot)s::BIGINT[], %(block_time)s::TIMESTAMPTZ[], %(name)s::TEXT[], %(vault)s::TEXT[],
-    %(owner)s::TEXT[], %(commitment)s::TEXT[], %(data)s::JSONB[]
+FROM ROWS FROM (
+    unnest(
+        %(signature)s::TEXT[], %(instruction_index)s::INTEGER[], %(ordinal)s::INTEGER[],
+        %(slot)s::BIGINT[], %(block_time)s::TIMESTAMPTZ[], %(name)s::TEXT[], %(vault)s::TEXT[],
+        %(owner)s::TEXT[], %(commitment)s::TEXT[]
+    ),
+    jsonb_array_elements(%(data)s)
 ) AS event (
     signature, instruction_index, ordinal, slot, block_time, name, vault, owner, commitment, data
 )
@@ -75,7 +76,7 @@ async def record(conn: TrioConnection[Any], rows: Sequence[EventRow]) -> list[Ev
     if not rows:
         return []
     values = by_column(rows, (name for name in EventRow.__slots__ if name != "data"))
-    cursor = await conn.execute(RECORD, {**values, "data": [Jsonb(row.data) for row in rows]})
+    cursor = await conn.execute(RECORD, {**values, "data": json_array(row.data for row in rows)})
     new = set(await cursor.fetchall())
     return [row for row in _first_of_each(rows) if row.identity in new]
 

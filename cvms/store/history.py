@@ -83,6 +83,15 @@ DELETE FROM transactions
 WHERE id = ANY(%(ids)s)
 """
 
+OF_SLOT = """
+SELECT id, owner, vault, kind, amount, balance_after, slot, block_time, signature,
+       instruction_index, ordinal, commitment
+FROM transactions
+WHERE owner = %(owner)s
+  AND slot = %(slot)s
+ORDER BY id
+"""
+
 _NEWEST = 2**63 - 1
 
 
@@ -177,3 +186,8 @@ async def in_order(conn: TrioConnection[Any], owner: str) -> list[HistoryRow]:
 async def remove(conn: TrioConnection[Any], rows: Sequence[HistoryRow]) -> None:
     """Take these rows out, by their ids: the chain does not have them, or not here."""
     await conn.execute(REMOVE, {"ids": [row.id for row in rows]})
+
+
+async def of_slot(conn: TrioConnection[Any], owner: str, slot: int) -> list[HistoryRow]:
+    """The rows of `owner` in one slot, oldest first."""
+    return await fetch_all(conn, HistoryRow, OF_SLOT, {"owner": owner, "slot": slot})

@@ -11,10 +11,8 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Literal
 
-from psycopg.types.json import Jsonb
-
 from cvms.store.connection import TrioConnection
-from cvms.store.rows import by_column, fetch_all
+from cvms.store.rows import by_column, fetch_all, json_array
 
 # The NOTIFY channel; the payload is the last position of the transaction that committed.
 CHANNEL = "outbox"
@@ -31,10 +29,13 @@ WITH head AS (
            row_number() OVER (PARTITION BY topic ORDER BY place) AS place_in_topic,
            topic, owner, slot, signature, commitment, data, type
     FROM head,
-         unnest(
-             %(topic)s::TEXT[], %(owner)s::TEXT[], %(slot)s::BIGINT[], %(signature)s::TEXT[],
-             %(commitment)s::TEXT[], %(data)s::JSONB[], %(type)s::TEXT[]
-         ) WITH ORDINALITY AS given (topic, owner, slot, signature, commitment, data, type, place)
+         ROWS FROM (
+             unnest(
+                 %(topic)s::TEXT[], %(owner)s::TEXT[], %(slot)s::BIGINT[], %(signature)s::TEXT[],
+                 %(commitment)s::TEXT[], %(type)s::TEXT[]
+             ),
+             jsonb_array_elements(%(data)s)
+         ) WITH ORDINALITY AS given (topic, owner, slot, signature, commitment, type, data, place)
 ), topic_head AS (
     INSERT INTO outbox_topics (topic, seq)
     SELECT topic, count(*)
@@ -142,7 +143,7 @@ async def append(conn: TrioConnection[Any], messages: Sequence[OutboxMessage]) -
     values = by_column(messages, (name for name in OutboxMessage.__slots__ if name != "data"))
     cursor = await conn.execute(
         APPEND,
-        {**values, "data": [Jsonb(message.data) for message in messages], "channel": CHANNEL},
+        {**values, "data": json_array(message.data for message in messages), "channel": CHANNEL},
     )
     row = await cursor.fetchone()
     assert row is not None

@@ -100,8 +100,7 @@ async def _replace(
     await conn.execute(DROP, {"owners": [owner for owner in owners if rows[owner] is None]})
     await conn.execute(FORGET_SLOTS, {"owners": owners})
     new = [row for owner in owners if (row := rows[owner]) is not None]
-    for row in new:
-        await vaults.upsert(conn, row)
+    await vaults.upsert_all(conn, new)
     await balance_history.observe(conn, new)
     pairs = [(held.get(owner), rows[owner]) for owner in owners]
     await analytics.moved(conn, pairs)
@@ -132,7 +131,8 @@ async def bring_forward(
         return []
     owners = [row.owner for row in rows]
     held = {row.owner: row for row in await fetch_all(conn, VaultRow, LOCK, {"owners": owners})}
-    stored = [(held.get(row.owner), row) for row in rows if await vaults.upsert(conn, row)]
+    taken = await vaults.upsert_all(conn, rows)
+    stored = [(held.get(row.owner), row) for row in rows if row.owner in taken]
     await balance_history.observe(conn, [row for _, row in stored])
     await analytics.moved(conn, stored)
     return stored

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import pytest
@@ -11,12 +11,14 @@ import trio
 from solders.instruction import Instruction
 from solders.keypair import Keypair
 from solders.message import MessageV0
+from solders.pubkey import Pubkey
 from solders.transaction import VersionedTransaction
 
 from cvms.chain import instructions
 from cvms.chain.answers import SignatureStatus
 from cvms.chain.rpc import Rpc
 from cvms.chain.types import Commitment, Slot
+from cvms.dev.chain import make_mint
 from cvms.errors import GapNotClosed
 from cvms.nursery.indexer import Indexer
 from cvms.store import vaults
@@ -49,6 +51,15 @@ class Forking:
         chain = self.world.chain.chain
         chain.fork(blocks, *([again] if again else []))
         chain.advance(1)
+
+    async def wallet(self) -> Keypair:
+        """Somebody with tokens, which are final."""
+        chain = self.world.chain.chain
+        chain.resume()
+        key = await self.world.wallet(tokens=1_000)
+        chain.pause()
+        chain.advance(6)
+        return key
 
     async def settle_down(self, indexer: Indexer | None = None) -> None:
         """Catch up with the chain, in as many rounds as it takes."""
@@ -152,12 +163,25 @@ async def test_what_lands_again_in_another_order_is_applied_again(forking: Forki
     assert await world.problems() == []
 
 
+async def test_what_lands_again_as_it_was_is_of_another_slot(forking: Forking) -> None:
+    world, owner = forking.world, await opened(forking)
+    [sent] = await forking.act((owner, world.deposit(owner, 20)))
+    await world.indexer().catch_up()
+    forking.fork(2, list)
+    await forking.settle_down()
+    assert await forking.told() == [
+        ("event", sent, 20),
+        ("retracted", sent, 20),
+        ("event", sent, 20),
+    ]
+    first, _, second = await world.outbox("deposit_event")
+    assert second.slot > first.slot
+    assert await forking.differing() == {}
+
+
 async def test_a_vault_opened_on_the_losing_side_is_no_more(forking: Forking) -> None:
     world, owner = forking.world, await opened(forking)
-    world.chain.chain.resume()
-    other = await world.wallet(tokens=1_000)
-    world.chain.chain.pause()
-    world.chain.chain.advance(6)
+    other = await forking.wallet()
     opening = instructions.initialize_vault(world.programs, other.pubkey())
     await forking.act((other, opening), (other, world.deposit(other, 5)))
     await world.indexer().catch_up()
@@ -330,6 +354,12 @@ async def test_a_node_that_has_forgotten_takes_nothing_back(forking: Forking) ->
     assert await books(world.database) == before
     assert world.progress.problem is not None
 
+    # Nor if nothing was final yet, so that nothing shows that it knows the chain at all.
+    await world.execute("DELETE FROM applied WHERE final")
+    with pytest.raises(GapNotClosed):
+        await world.indexer(rpc=node).catch_up()
+    assert await books(world.database) == before
+
 
 async def test_the_settler_takes_back_what_the_indexer_did_not_see(forking: Forking) -> None:
     world, owner = forking.world, await opened(forking)
@@ -353,4 +383,28 @@ async def test_it_follows_forks_live(forking: Forking) -> None:
             with trio.fail_after(10):
                 await until_applied(world)
     assert await world.history(owner) == []
+    assert await forking.differing() == {}
+
+
+async def test_a_vault_that_took_our_mint_on_the_losing_side_does_not_count(
+    forking: Forking,
+) -> None:
+    world, key = forking.world, await forking.wallet()
+    other = replace(world.programs, mint=Pubkey.new_unique())
+    world.chain.chain.resume()
+    await make_mint(world.rpc, other.mint, authority=key.pubkey())
+    await world.act(key, instructions.initialize_vault(other, key.pubkey()))
+    world.chain.chain.pause()
+    world.chain.chain.advance(6)
+    await world.indexer().catch_up()
+
+    close = instructions.close_vault(other, key.pubkey())
+    opening = instructions.initialize_vault(world.programs, key.pubkey())
+    await forking.act((key, close), (key, opening), (key, world.deposit(key, 5)))
+    await world.indexer().catch_up()
+    assert len(await world.history(key)) == 1
+    forking.fork(2)
+    await forking.settle_down()
+    async with world.database.connection() as conn:
+        assert await vaults.get(conn, address(key)) is None
     assert await forking.differing() == {}

@@ -10,7 +10,6 @@ import pytest
 import trio
 from solders.keypair import Keypair
 from solders.pubkey import Pubkey
-from structlog.testing import capture_logs
 
 from cvms.chain import instructions
 from cvms.chain.addresses import vault_address
@@ -256,30 +255,6 @@ async def test_it_stops_before_a_transaction_the_node_cannot_give_yet(world: Wor
     assert await indexer.catch_up()
     assert len(await world.history(owner)) == 3
     assert await world.problems() == []
-
-
-class TruncatingNode(Rpc):
-    """A node whose logs are cut off before the program's event."""
-
-    async def get_transactions(self, *args: Any, **kwargs: Any) -> list[TransactionRecord | None]:
-        found = await super().get_transactions(*args, **kwargs)
-        for record in found:
-            if record is not None and record.logs is not None:
-                record.logs[1:] = ["Log truncated"]
-        return found
-
-
-async def test_truncated_logs_leave_the_row_right_and_are_told(world: World) -> None:
-    owner = await world.owner()
-    await world.act(owner, world.deposit(owner, 70))
-    with capture_logs() as logs:
-        await world.indexer(rpc=TruncatingNode(world.rpc._transport)).catch_up()
-    assert "logs_not_readable" in {entry["event"] for entry in logs}
-    assert world.metrics.registry.get_sample_value("indexer_unread_logs_total") == 3
-    async with world.database.connection() as conn:
-        row = await vaults.get(conn, address(owner))
-    assert row is not None
-    assert row.total == 70
 
 
 FORGET_EVERYTHING = """
