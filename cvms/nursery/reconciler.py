@@ -17,12 +17,13 @@ from psycopg import IsolationLevel
 
 from cvms.chain.rpc import Rpc
 from cvms.chain.types import Commitment, Programs, Slot
-from cvms.errors import HistoryNotIndexed
+from cvms.errors import HistoryNotIndexed, RpcError
 from cvms.metrics import Metrics
 from cvms.nursery.census import Census
 from cvms.nursery.channels import Board, OutboxWake, Reconciliations
 from cvms.nursery.comparison import Difference, OnChain, differences
 from cvms.nursery.healer import Healer, agree
+from cvms.nursery.indexer import NODE_BEHIND
 from cvms.nursery.indexer import Progress
 from cvms.nursery.reindexer import Reindexer
 from cvms.nursery.vault_readings import Reading, on_chain, read_vaults
@@ -115,7 +116,7 @@ class Reconciler:
 
     async def _begin(self) -> None:
         async with self._database.connection() as conn:
-            await reconciliation_pass.begin(conn)
+            await reconciliation_pass.begin(conn, listing=True)
 
     async def _roll(self) -> bool:
         """The next page, if a pass is under way or due; whether there is another."""
@@ -139,9 +140,12 @@ class Reconciler:
                 await reconciliation_pass.advance(conn, after=after, to=owners[-1])
             return True
         self._sums_due = trio.current_time()
-        if position.listed_ago >= min(LIST_SECONDS, 10 * self._interval):
+        listing = position.listed_ago >= LIST_SECONDS
+        if listing:
             await self.check(await self._census.suspects())
         async with self._database.connection() as conn:
+            if listing:
+                await reconciliation_pass.listed(conn)
             await reconciliation_pass.finish(conn, after=after)
         self._board.task_succeeded("reconciler")
         return False
@@ -177,7 +181,12 @@ class Reconciler:
             differing = await self._still_differing(owners)
             if differing and final is None:
                 final = await self._rpc.get_slot(Commitment.FINALIZED)
-            await self._settle([each for each in differing if self._slot(each) <= (final or 0)])
+            try:
+                await self._settle([each for each in differing if self._slot(each) <= (final or 0)])
+            except RpcError as error:
+                if error.code not in NODE_BEHIND:
+                    raise
+                log.info("node_is_behind", reason=str(error))  # it waits for another look
         await self._check_sums()
 
     async def _check_sums(self) -> None:

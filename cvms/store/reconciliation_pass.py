@@ -17,7 +17,8 @@ FROM reconciliation_pass
 
 BEGIN = """
 UPDATE reconciliation_pass
-SET after_owner = '', started_at = now(), finished_at = NULL
+SET after_owner = '', started_at = now(), finished_at = NULL,
+    listed_at = CASE WHEN %(listing)s THEN NULL ELSE listed_at END
 """
 
 ADVANCE = """
@@ -59,9 +60,11 @@ async def read(conn: TrioConnection[Any]) -> PassPosition:
     return found
 
 
-async def begin(conn: TrioConnection[Any]) -> None:
-    """Begin a new pass, whether or not the last one is through."""
-    await conn.execute(BEGIN)
+async def begin(conn: TrioConnection[Any], *, listing: bool = False) -> None:
+    """Begin a new pass, whether or not the last one is through; with `listing`, all of the chain's
+    vaults are to be listed as if they never were.
+    """
+    await conn.execute(BEGIN, {"listing": listing})
 
 
 async def advance(conn: TrioConnection[Any], *, after: str, to: str) -> None:
