@@ -33,6 +33,7 @@ from cvms.nursery.progress import Progress
 from cvms.nursery.reconciler import Reconciler
 from cvms.nursery.vault_rows import vault_row
 from cvms.store import vault_books
+from cvms.store.cache import NoCache
 from cvms.store.database import Database, open_database
 
 HELD = 1_000
@@ -74,6 +75,7 @@ async def _run(url: str, count: int, lines: int) -> None:
                 progress=Progress(),
                 reconciliations=Reconciliations(),
                 outbox_wake=OutboxWake(),
+                cache=NoCache(),
                 interval=60.0,
                 threshold=0,
                 board=Board(),

@@ -17,6 +17,7 @@ from cvms.nursery.reindexer import Reindexer
 from cvms.store import balance_history, books, grand_totals, outbox, reconciliation, vault_books
 from cvms.store import cursor as cursors
 from cvms.store.books import OwnerBooks
+from cvms.store.cache import BalanceCache
 from cvms.store.connection import Connection
 from cvms.store.database import Database
 from cvms.store.reconciliation import ReconciliationEntry
@@ -32,6 +33,7 @@ class Healer:
         programs: Programs,
         reindexer: Reindexer,
         outbox_wake: OutboxWake,
+        cache: BalanceCache,
         threshold: int,
         metrics: Metrics,
     ) -> None:
@@ -39,6 +41,7 @@ class Healer:
         self._programs = programs
         self._reindexer = reindexer
         self._outbox_wake = outbox_wake
+        self._cache = cache
         self._threshold = threshold
         self._metrics = metrics
 
@@ -58,6 +61,7 @@ class Healer:
         for entry in entries:
             tell(entry, self._metrics)
         self._metrics.reconciliation_checks.labels(outcome="difference").inc()
+        await self._cache.forget(chain.row.owner)
         self._outbox_wake.wake()
         return True
 

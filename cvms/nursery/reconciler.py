@@ -24,11 +24,12 @@ from cvms.nursery.channels import Board, OutboxWake, Reconciliations
 from cvms.nursery.comparison import Difference, OnChain, differences
 from cvms.nursery.healer import Healer, agree
 from cvms.nursery.indexer import NODE_BEHIND
-from cvms.nursery.indexer import Progress
+from cvms.nursery.progress import Progress
 from cvms.nursery.reindexer import Reindexer
 from cvms.nursery.vault_readings import Reading, on_chain, read_vaults
 from cvms.store import books, reconciliation_pass, vaults
 from cvms.store.books import OwnerBooks
+from cvms.store.cache import BalanceCache
 from cvms.store.database import Database
 
 log = structlog.get_logger(__name__)
@@ -69,6 +70,7 @@ class Reconciler:
         progress: Progress,
         reconciliations: Reconciliations,
         outbox_wake: OutboxWake,
+        cache: BalanceCache,
         interval: float,
         threshold: int,
         board: Board,
@@ -91,6 +93,7 @@ class Reconciler:
             programs=programs,
             reindexer=Reindexer(database=database, rpc=rpc, programs=programs, metrics=metrics),
             outbox_wake=outbox_wake,
+            cache=cache,
             threshold=threshold,
             metrics=metrics,
         )

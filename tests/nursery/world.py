@@ -111,6 +111,7 @@ class World:
             progress=self.progress,
             reconciliations=self.reconciliations,
             outbox_wake=self.outbox_wake,
+            cache=NoCache(),
             interval=60.0,
             threshold=threshold,
             board=self.board,
