@@ -20,6 +20,7 @@ from cvms.chain.types import Commitment
 from cvms.nursery.reindexer import Reindexer
 from cvms.store import audit, history, reconciliation, reconciliation_pass, vaults
 from cvms.store.reconciliation import ReconciliationRow
+from tests.nursery.test_every_instruction import every_event, lock
 from tests.nursery.test_indexer import cancelled_after
 from tests.nursery.world import World, address, judged, running, until
 
@@ -168,6 +169,30 @@ async def test_whatever_is_damaged_is_told_and_all_is_as_it_was(world: World, da
     assert {row.topic for row in (await world.outbox())[told:]} <= {"vault_balance_update"}
     await judged(world, reconciler)
     assert len(await entries(world)) == len(found)
+
+
+async def test_every_kind_of_movement_is_put_back_to_the_unit(world: World) -> None:
+    alice, bob = await every_event(world), await world.owner(tokens=1_000)
+    await world.act(bob, world.deposit(bob, 1_000))
+    await lock(world, bob, 900)
+    emergency = instructions.emergency_withdraw(
+        world.programs, authority=bob.pubkey(), owner=bob.pubkey(), amount=700
+    )
+    await world.act(bob, emergency)
+    await world.indexer(batch_size=5).catch_up()
+    before, reconciler = await held(world), world.reconciler()
+    await judged(world, reconciler)
+    assert await entries(world) == []
+    owners = [address(alice), address(bob)]
+    lost = "DELETE FROM transactions WHERE kind <> 'deposit' AND owner = ANY(%s)"
+    await world.execute(lost, owners)
+    lost = "DELETE FROM chain_events USING vaults WHERE vaults.vault = chain_events.vault "
+    await world.execute(lost + "AND vaults.owner = ANY(%s) AND name <> 'DepositEvent'", owners)
+    for _ in range(2):
+        await judged(world, reconciler)
+    assert await held(world) == before
+    assert {each.owner for each in await entries(world)} >= {address(alice), address(bob)}
+    assert not reconciler._pending
 
 
 async def test_a_correction_says_what_was_wrong_and_where_it_came_from(world: World) -> None:
