@@ -522,6 +522,7 @@ FROM (
         WHERE chain_events.signature = indexer_cursor.signature
     )
 ) AS transaction
+WHERE NOT EXISTS (SELECT FROM applied)
 ORDER BY slot, final DESC
 ON CONFLICT (signature) DO NOTHING;
 
@@ -536,6 +537,26 @@ ALTER TABLE outbox ADD COLUMN IF NOT EXISTS type TEXT NOT NULL DEFAULT 'event'
 ALTER TABLE vaults ADD COLUMN IF NOT EXISTS settled_slot BIGINT NOT NULL DEFAULT 0;
 CREATE INDEX IF NOT EXISTS vaults_unsettled ON vaults (slot) WHERE slot > settled_slot;
 CREATE INDEX IF NOT EXISTS vaults_closed_by_slot ON vaults (slot) WHERE closed;
+
+-- A gap that is too long for memory, while it is closed: its final transactions, the newest first,
+-- as the node lists them. They are applied from the last one on, and deleted.
+CREATE TABLE IF NOT EXISTS backlog (
+    place BIGINT GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    signature TEXT NOT NULL UNIQUE,
+    slot BIGINT NOT NULL CHECK (slot >= 0),
+    failed BOOLEAN NOT NULL,
+    block_time BIGINT
+);
+
+-- The cursor that the backlog follows (NULL: the start), whether it reaches it yet, and how many
+-- there are. No row while there is no backlog.
+CREATE TABLE IF NOT EXISTS backlog_head (
+    one BOOLEAN PRIMARY KEY DEFAULT TRUE CHECK (one),
+    follows TEXT,
+    complete BOOLEAN NOT NULL DEFAULT FALSE,
+    listed BIGINT NOT NULL DEFAULT 0,
+    started_at TIMESTAMPTZ NOT NULL DEFAULT now()
+);
 
 -- migration 14: how far the books are held against the chain, and history in the chain's order
 

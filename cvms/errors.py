@@ -216,6 +216,10 @@ class RebuildNotPossible(CvmsError):
     """The books cannot be built a second time, or not be exchanged; nothing is changed."""
 
 
+class GapTooLong(GapNotClosed):
+    """There is more to apply than is held in memory: it goes by way of the backlog."""
+
+
 class CursorNotListed(GapNotClosed):
     """A node does not list what was applied last where it was: a fork, or its ledger ends."""
 

@@ -160,6 +160,10 @@ def _status_text(status: IndexStatus) -> str:
             ("lag", "unknown" if status.lag_slots is None else f"{status.lag_slots} slots"),
             ("waiting", _waiting_text(status)),
         ]
+    if books.backlog is not None:
+        done = books.backlog.listed - books.backlog.left
+        state = "" if books.backlog.complete else ", and the list is not complete yet"
+        lines += [("catching up", f"{done} of {books.backlog.listed} applied{state}")]
     lines += [
         (
             "not final",
@@ -170,7 +174,7 @@ def _status_text(status: IndexStatus) -> str:
             f"{books.last_error.text} ({books.last_error.at})" if books.last_error else "none",
         ),
     ]
-    return "\n".join(f"{name:<11}{text}" for name, text in lines)
+    return "\n".join(f"{name:<12}{text}" for name, text in lines)
 
 
 def _waiting_text(status: IndexStatus) -> str:

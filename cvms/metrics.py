@@ -39,6 +39,21 @@ class Metrics:
         self.indexer_lag_slots = Gauge(
             "indexer_lag_slots", "Slots between the chain and the indexer", registry=self.registry
         )
+        self.indexer_lag_seconds = Gauge(
+            "indexer_lag_seconds",
+            "Seconds since everything confirmed was last known to be applied",
+            registry=self.registry,
+        )
+        self.indexer_gap = Gauge(
+            "indexer_gap_signatures",
+            "Transactions that are listed and not applied yet",
+            registry=self.registry,
+        )
+        self.indexer_batches = Counter(
+            "indexer_batches_total",
+            "Batches of transactions applied, each in one database transaction",
+            registry=self.registry,
+        )
         self.retracted_events = Counter(
             "indexer_retracted_events_total",
             "Events taken back since a fork dropped their blocks",

@@ -40,7 +40,7 @@ class RpcUpTo(Rpc):
             until=until,
             min_context_slot=min_context_slot,
         )
-        if before is not None or address != self._program:
+        if before is not None or address != self._program or not await self._listed(commitment):
             return await ask(limit=limit, before=before)
         place: str | None = None
         while True:
@@ -55,3 +55,10 @@ class RpcUpTo(Rpc):
         if len(page) == PAGE and len(found) < limit:
             found += await ask(limit=limit - len(found), before=found[-1].signature)
         return found
+
+    async def _listed(self, commitment: Commitment) -> bool:
+        """Whether a list of this commitment has `last`; all of one that does not is older."""
+        if commitment is not Commitment.FINALIZED:
+            return True
+        [status] = await self.get_signature_statuses([self._last])
+        return status is None or status.commitment is Commitment.FINALIZED

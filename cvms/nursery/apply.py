@@ -20,7 +20,7 @@ from cvms.nursery.channels import IndexedBatch
 from cvms.nursery.ledger import points_after
 from cvms.nursery.mints import Mints
 from cvms.nursery.movements import TOPICS, Movement, counted_by_account, movements
-from cvms.nursery.vault_rows import balances, gone_row, row_now, same_balances
+from cvms.nursery.vault_rows import balances, gone_row, row_now, same_account, same_balances
 from cvms.store import (
     analytics,
     applied,
@@ -125,6 +125,11 @@ async def _vault_rows(
     return rows
 
 
+def _unread(before: VaultRow | None, row: VaultRow) -> bool:
+    """Whether the row is of another reading than the one that is there."""
+    return before is None or before.slot != row.slot or not same_account(before, row)
+
+
 async def _record_events(
     conn: Connection, counted: Sequence[tuple[Recorded, Mapping[str, str]]]
 ) -> list[OutboxMessage]:
@@ -223,7 +228,8 @@ async def _store_vaults(
 ) -> list[OutboxMessage]:
     """Bring the rows forward; return a message for each whose balances have moved."""
     touched_by = {row.owner: signature for _, row, signature in rows}
-    stored = await vault_books.bring_forward(conn, [row for _, row, _ in rows])
+    new = [row for before, row, _ in rows if _unread(before, row)]
+    stored = await vault_books.bring_forward(conn, new)
     return [
         balance_message(row, signature=touched_by[row.owner])
         for before, row in stored

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Container, Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Container, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from itertools import takewhile
 
@@ -19,6 +19,9 @@ from cvms.metrics import Metrics
 from cvms.nursery.movements import event_data, event_owner, event_vaults
 from cvms.nursery.vault_accounts import FetchedVault, fetch_vaults
 from cvms.store.events import EventRow
+
+KNOWN_ACCOUNTS = 10_000
+"""Accounts remembered while one gap is read, about 40 MB of them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,10 +63,13 @@ class BatchReader:
         self._programs = programs
         self._metrics = metrics
 
-    async def read(self, infos: Sequence[SignatureInfo]) -> Batch:
+    async def read(
+        self, infos: Sequence[SignatureInfo], known: dict[Pubkey, FetchedVault] | None = None
+    ) -> Batch:
         """The batch of `infos`, or of as many from the first on as the node has in full.
 
-        A transaction with logs that do not show all its events is a batch of its own.
+        A transaction with logs that do not show all its events is a batch of its own. Accounts in
+        `known` that were read in later slots are not read again; those that are read are added.
         """
         passed, records = await self._records(infos)
         logs = {record.signature: self._logs(record) for record in records}
@@ -81,11 +87,7 @@ class BatchReader:
             vaults = touched_vaults(record, self._programs)
             vaults |= {Pubkey.from_string(v) for e in did.events for v in event_vaults(e.event)}
             touched |= dict.fromkeys(vaults, record.signature)
-        fetched = (
-            await fetch_vaults(self._rpc, self._programs, touched, at_least=passed[-1].slot)
-            if passed
-            else []
-        )
+        fetched = await self._fetch(touched, passed, {} if known is None else known)
         return Batch(
             mint=str(self._programs.mint),
             passed=passed,
@@ -93,6 +95,25 @@ class BatchReader:
             vaults=tuple(fetched),
             unread=records[0] if records and records[0].signature in unread else None,
         )
+
+    async def _fetch(
+        self,
+        touched: Mapping[Pubkey, str],
+        passed: Sequence[SignatureInfo],
+        known: dict[Pubkey, FetchedVault],
+    ) -> list[FetchedVault]:
+        """The vaults in the order of their addresses; all `touched` of which there are any."""
+        if not touched:
+            return []
+        slot = passed[-1].slot
+        fresh = {at: each for at in touched if (each := known.get(at)) and each.slot >= slot}
+        missing = {at: by for at, by in touched.items() if at not in fresh}
+        read = await fetch_vaults(self._rpc, self._programs, missing, at_least=slot)
+        if len(known) > KNOWN_ACCOUNTS:
+            known.clear()
+        known |= {each.address: each for each in read}
+        fetched = [*read, *(replace(fresh[at], signature=touched[at]) for at in fresh)]
+        return sorted(fetched, key=lambda each: str(each.address))
 
     async def _records(
         self, infos: Sequence[SignatureInfo]

@@ -15,23 +15,30 @@ from solders.pubkey import Pubkey
 from cvms.chain.answers import SignatureInfo
 from cvms.chain.rpc import Rpc
 from cvms.chain.types import Commitment, Slot
-from cvms.errors import CursorNotListed, GapNotClosed
+from cvms.errors import CursorNotListed, GapNotClosed, GapTooLong
 from cvms.store.cursor import Cursor
 
 PAGE = 1000
 """The most that a node returns for one call."""
-LONGEST_GAP = 200_000
-"""Signatures held in memory at once (about 60 MB); a longer gap has to be met by a fresh start."""
+LONGEST_GAP = 20_000
+"""Signatures held in memory at once (about 6 MB); a longer gap goes by way of the backlog."""
 
 
 async def read_gap(
-    rpc: Rpc, program: Pubkey, *, cursor: Cursor | None, at_least: Slot, page: int = PAGE
+    rpc: Rpc,
+    program: Pubkey,
+    *,
+    cursor: Cursor | None,
+    at_least: Slot,
+    page: int = PAGE,
+    longest: int = LONGEST_GAP,
 ) -> list[SignatureInfo]:
     """The program's transactions after the cursor, oldest first, failed ones included.
 
     The node has to have seen the slot `at_least`. Without a cursor: the whole history.
     Raises CursorNotListed when the cursor's transaction is not where it was: the node's history
-    does not reach so far back, or a fork has dropped it; and GapNotClosed when the list is not one.
+    does not reach so far back, or a fork has dropped it; GapTooLong after `longest`; and
+    GapNotClosed when the list is not one.
     """
     newest_first: list[SignatureInfo] = []
     while True:
@@ -49,10 +56,10 @@ async def read_gap(
                 check_once(newest_first)
                 return newest_first[::-1]
             newest_first.append(info)
+        if len(newest_first) > longest:
+            raise GapTooLong(f"more than {longest} transactions after {place(cursor)}")
         if len(found) < page:
             break
-        if len(newest_first) > LONGEST_GAP:
-            raise GapNotClosed(f"more than {LONGEST_GAP} transactions after {place(cursor)}")
     if cursor is not None:
         raise CursorNotListed(f"the node's history does not reach {place(cursor)}")
     check_once(newest_first)

@@ -75,6 +75,9 @@ class Health:
         indexed = self._progress.slot
         if chain is not None and indexed is not None:
             self._metrics.indexer_lag_slots.set(max(0, chain - indexed))
+        if self._progress.reached_at is not None:
+            lag = trio.current_time() - self._progress.reached_at
+            self._metrics.indexer_lag_seconds.set(lag)
         ok, detail = _indexer_condition(
             chain, indexed, problem=self._progress.problem, most=self._max_lag_slots
         )

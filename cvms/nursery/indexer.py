@@ -7,12 +7,14 @@ nothing but the delay.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from contextlib import suppress
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from functools import partial
+from typing import TypeVar
 
 import structlog
 import trio
+from solders.pubkey import Pubkey
 
 from cvms.chain.answers import SignatureInfo
 from cvms.chain.pubsub import LogNotice, Subscribed, watch_logs
@@ -24,17 +26,20 @@ from cvms.errors import (
     CvmsError,
     DatabaseUnavailable,
     GapNotClosed,
+    GapTooLong,
     RpcError,
     only,
 )
 from cvms.metrics import Metrics
 from cvms.nursery.apply import apply_batch
+from cvms.nursery.backlog import Backlog
 from cvms.nursery.batch import Batch, BatchReader
 from cvms.nursery.channels import Board, IndexedBatch, OutboxWake, TvlWake
 from cvms.nursery.forks import Forks
-from cvms.nursery.gap import read_gap
+from cvms.nursery.gap import LONGEST_GAP, read_gap
 from cvms.nursery.progress import Progress
 from cvms.nursery.rebuilder import Rebuilder
+from cvms.nursery.vault_accounts import FetchedVault
 from cvms.store import cursor as cursors
 from cvms.store import index_state
 from cvms.store.cache import BalanceCache
@@ -44,6 +49,8 @@ from cvms.store.database import Database
 __all__ = ["Indexer", "Progress"]
 
 log = structlog.get_logger(__name__)
+
+T = TypeVar("T")
 
 BATCH = 100
 """Transactions applied in one database transaction, and fetched in one request."""
@@ -77,6 +84,7 @@ class Indexer:
         metrics: Metrics,
         batch_size: int = BATCH,
         poll_seconds: float = POLL_SECONDS,
+        longest_gap: int = LONGEST_GAP,
     ) -> None:
         self._database = database
         self._rpc = rpc
@@ -95,6 +103,8 @@ class Indexer:
             metrics=metrics,
         )
         self._rebuilder = Rebuilder(database=database, programs=programs, metrics=metrics)
+        self._backlog = Backlog(database=database, rpc=rpc, program=programs.vault, metrics=metrics)
+        self._longest_gap = longest_gap
         self._progress = progress
         self._indexed = indexed
         self._outbox_wake = outbox_wake
@@ -146,9 +156,26 @@ class Indexer:
         through = await self._rpc.get_slot(Commitment.CONFIRMED)
         async with self._database.connection() as conn:
             cursor = await cursors.get(conn, str(self._program))
-        gap = await self._read_gap(cursor, through)
+        # A node that has not reached the cursor's slot has nothing to say about it.
+        at_least = max(through, Slot(cursor.slot if cursor else 0))
+        if await self._backlog.head() is not None:
+            return await self._work_off(cursor, at_least)
+        read = partial(
+            read_gap,
+            self._rpc,
+            self._program,
+            cursor=cursor,
+            at_least=at_least,
+            longest=self._longest_gap,
+        )
+        try:
+            gap = await self._unless_forked(at_least, read)
+        except GapTooLong:
+            await self._backlog.begin(cursor)
+            return await self._work_off(cursor, at_least)
         if gap is None:
             return False
+        self._metrics.indexer_gap.set(len(gap))
         if not await self._apply_all(cursor, gap):
             return False
         async with self._database.connection() as conn:
@@ -156,22 +183,36 @@ class Indexer:
         self._reached(through)
         return True
 
-    async def _read_gap(self, cursor: Cursor | None, through: Slot) -> list[SignatureInfo] | None:
-        """The gap; None when the cursor was on a block that is dropped, and has gone back."""
-        # A node that has not reached the cursor's slot has nothing to say about it.
-        at_least = max(through, Slot(cursor.slot if cursor else 0))
-        try:
+    async def _work_off(self, cursor: Cursor | None, at_least: Slot) -> bool:
+        """Apply the backlog; what is newer than it is left for another round."""
+        await self._unless_forked(at_least, partial(self._backlog.fill, cursor))
+        while chunk := await self._backlog.oldest(cursor):
+            if not await self._apply_all(cursor, chunk):
+                break
+            cursor = _cursor_after(str(self._program), cursor, chunk)
+        return False
+
+    async def _unless_forked(self, seen: Slot, read: Callable[[], Awaitable[T]]) -> T | None:
+        """What is read; None when the cursor was on a block that is dropped, and has gone back."""
+        with self._reporting():
             try:
-                gap = await read_gap(self._rpc, self._program, cursor=cursor, at_least=at_least)
+                return await read()
             except CursorNotListed:
-                if not await self.forks.take_back(seen=at_least):
+                if not await self.forks.take_back(seen=seen):
                     raise
-                gap = None
+                return None
+
+    @contextmanager
+    def _reporting(self) -> Iterator[None]:
+        """Have health know why the gap is not closed, or that it can be."""
+        try:
+            yield
+        except GapTooLong:
+            raise
         except GapNotClosed as error:
             self._progress.problem = str(error)
             raise
         self._progress.problem = None
-        return gap
 
     async def _apply_all(self, cursor: Cursor | None, gap: Sequence[SignatureInfo]) -> bool:
         """Apply the gap, reading one batch ahead; False when a part has to wait."""
@@ -186,6 +227,8 @@ class Indexer:
                         nursery.cancel_scope.cancel()
                         break
                     cursor, left = moved, left - len(batch.passed)
+                    self._metrics.indexer_batches.inc()
+                    self._metrics.indexer_gap.dec(len(batch.passed))
         except BaseExceptionGroup as group:
             raise only(group) from None
         return left == 0
@@ -195,9 +238,9 @@ class Indexer:
     ) -> None:
         """Read batch after batch, up to the first transaction that the node cannot give yet."""
         async with send:
-            place = 0
+            place, known = 0, dict[Pubkey, FetchedVault]()
             while place < len(gap):
-                batch = await self._reader.read(gap[place : place + self._batch_size])
+                batch = await self._reader.read(gap[place : place + self._batch_size], known)
                 if not batch.passed:
                     return
                 place += len(batch.passed)
@@ -221,6 +264,7 @@ class Indexer:
 
     def _reached(self, slot: Slot) -> None:
         self._progress.slot = slot
+        self._progress.reached_at = trio.current_time()
         self._metrics.indexer_slot.set(slot)
         self._board.task_succeeded("indexer")
 

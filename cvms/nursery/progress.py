@@ -11,5 +11,7 @@ class Progress:
     def __init__(self) -> None:
         self.slot: Slot | None = None
         """Every confirmed transaction of the program up to here is applied."""
+        self.reached_at: float | None = None
+        """When that was found last, by the clock of the nursery."""
         self.problem: str | None = None
         """Why the gap cannot be closed, if so."""

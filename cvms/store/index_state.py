@@ -15,7 +15,10 @@ SELECT cursor.slot, cursor.signature, cursor.through, cursor.block_time, cursor.
        (
            SELECT count(DISTINCT signature) FROM chain_events WHERE commitment <> 'finalized'
        ) AS unfinalized_transactions,
-       problem.problem, problem.at AS problem_at
+       problem.problem, problem.at AS problem_at,
+       (SELECT count(*) FROM backlog) AS backlog_left,
+       (SELECT listed FROM backlog_head) AS backlog_listed,
+       (SELECT complete FROM backlog_head) AS backlog_complete
 FROM (VALUES (%(program)s)) AS wanted (program)
 LEFT JOIN indexer_cursor AS cursor
   ON cursor.program = wanted.program
@@ -41,6 +44,17 @@ class Problem:
 
 
 @dataclass(frozen=True, slots=True)
+class BacklogState:
+    """A gap too long for memory: `listed` transactions so far (all of them, if `complete`), of
+    which `left` are not applied yet.
+    """
+
+    left: int
+    listed: int
+    complete: bool
+
+
+@dataclass(frozen=True, slots=True)
 class IndexState:
     """The cursor (its parts are None before the first transaction) and what is not final.
 
@@ -55,6 +69,7 @@ class IndexState:
     unfinalized_events: int
     unfinalized_transactions: int
     last_error: Problem | None
+    backlog: BacklogState | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +83,9 @@ class _Row:
     unfinalized_transactions: int
     problem: str | None
     problem_at: datetime | None
+    backlog_left: int
+    backlog_listed: int | None
+    backlog_complete: bool | None
 
 
 async def read(conn: TrioConnection[Any], program: str) -> IndexState:
@@ -77,6 +95,9 @@ async def read(conn: TrioConnection[Any], program: str) -> IndexState:
     last_error = None
     if row.problem is not None and row.problem_at is not None:
         last_error = Problem(row.problem, row.problem_at)
+    backlog = None
+    if row.backlog_listed is not None and row.backlog_complete is not None:
+        backlog = BacklogState(row.backlog_left, row.backlog_listed, row.backlog_complete)
     return IndexState(
         slot=row.slot,
         signature=row.signature,
@@ -86,6 +107,7 @@ async def read(conn: TrioConnection[Any], program: str) -> IndexState:
         unfinalized_events=row.unfinalized_events,
         unfinalized_transactions=row.unfinalized_transactions,
         last_error=last_error,
+        backlog=backlog,
     )
 
 

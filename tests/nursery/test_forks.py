@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
+import msgspec
 import pytest
 import trio
 from solders.instruction import Instruction
@@ -20,8 +21,15 @@ from cvms.chain.rpc import Rpc
 from cvms.chain.types import Commitment, Slot
 from cvms.dev.chain import make_mint
 from cvms.errors import GapNotClosed
+from cvms.nursery.apply import apply_batch
+from cvms.nursery.batch import BatchReader
+from cvms.nursery.channels import outbox_frame
+from cvms.nursery.gap import read_gap
 from cvms.nursery.indexer import Indexer
+from cvms.store import cursor as cursors
 from cvms.store import vaults
+from cvms.store.cursor import Cursor
+from cvms.store.schema import migrations
 from tests.nursery.books import books, differing
 from tests.nursery.test_indexer import cancelled_after
 from tests.nursery.world import World, address, running, until
@@ -141,6 +149,12 @@ async def test_a_retracted_message_is_the_one_that_was_told(forking: Forking) ->
     assert retracted.seq == event.seq + 1
     assert (retracted.slot, retracted.data) == (event.slot, event.data)
     assert (retracted.owner, retracted.commitment) == (event.owner, event.commitment)
+    frame = msgspec.json.decode(outbox_frame(retracted).payload)
+    assert (frame["type"], frame["topic"], frame["data"]["amount"]) == (
+        "retracted",
+        "deposit_event",
+        20,
+    )
     balances = [row.data["balance"] for row in await world.outbox("vault_balance_update")]
     assert balances == [0, 20, 0]
 
@@ -407,4 +421,57 @@ async def test_a_vault_that_took_our_mint_on_the_losing_side_does_not_count(
     await forking.settle_down()
     async with world.database.connection() as conn:
         assert await vaults.get(conn, address(key)) is None
+    assert await forking.differing() == {}
+
+
+async def test_who_applies_waits_for_who_takes_back_and_writes_nothing_then(
+    forking: Forking,
+) -> None:
+    """What was read before a fork must not be applied on top of what is left after it."""
+    world, owner = forking.world, await opened(forking)
+    program = str(world.programs.vault)
+    before = await world.cursor()
+    await forking.act((owner, world.deposit(owner, 1)))
+    await world.indexer().catch_up()
+    cursor = await world.cursor()
+    await forking.act((owner, world.deposit(owner, 2)))
+    gap = await read_gap(world.rpc, world.programs.vault, cursor=cursor, at_least=Slot(0))
+    reader = BatchReader(rpc=world.rpc, programs=world.programs, metrics=world.metrics)
+    batch = await reader.read(gap)
+    to = Cursor(program, gap[-1].slot, gap[-1].signature, None)
+    applied: list[object] = []
+
+    async def apply() -> None:
+        applied.append(await apply_batch(world.database, batch, after=cursor, to=to))
+
+    async def waits() -> bool:
+        async with world.database.connection() as conn:
+            found = await conn.execute(b"SELECT FROM pg_locks WHERE NOT granted")
+            return await found.fetchone() is not None
+
+    async with trio.open_nursery() as nursery, world.database.transaction() as conn:
+        await cursors.lock(conn)
+        await cursors.retreat(conn, program, before)
+        nursery.start_soon(apply)
+        await until(waits)
+    assert applied == [None]
+    assert await world.cursor() == before
+    assert [amount for _, amount, _ in await world.history(owner)] == [1]
+
+
+async def test_a_fork_is_taken_back_in_a_database_of_an_older_version(forking: Forking) -> None:
+    """It did not note what it applied: its events and its cursor have to do."""
+    world, owner = forking.world, await opened(forking)
+    await forking.act((owner, world.deposit(owner, 100)))
+    await world.indexer().catch_up()
+    await world.settler().settle()
+    await forking.act((owner, world.deposit(owner, 20)), (owner, world.withdraw(owner, 500)))
+    await world.indexer().catch_up()
+    section = next(each.sql for each in migrations() if each.version == 8)
+    await world.execute("TRUNCATE applied, applied_before")
+    async with world.database.connection() as conn:
+        await conn.execute(section.encode())
+    forking.fork(2)
+    await forking.settle_down()
+    assert [amount for _, amount, _ in await world.history(owner)] == [100]
     assert await forking.differing() == {}

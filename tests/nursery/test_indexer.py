@@ -230,6 +230,30 @@ async def test_a_gap_that_cannot_be_closed_is_not_skipped_and_not_ready(world: W
     assert await world.problems() == []
 
 
+class ShufflingNode(Rpc):
+    """A node whose list is in no order, or has a transaction twice."""
+
+    twice = False
+
+    async def get_signatures_for_address(self, *args: Any, **kwargs: Any) -> list[SignatureInfo]:
+        found = await super().get_signatures_for_address(*args, **kwargs)
+        return [*found, found[-1]] if self.twice else found[::-1]
+
+
+async def test_a_list_that_is_in_no_order_is_not_applied(world: World) -> None:
+    owner = await world.owner()
+    for amount in (1, 2):
+        await world.act(owner, world.deposit(owner, amount))
+    node = ShufflingNode(world.rpc._transport)
+    for node.twice in (False, True):
+        with pytest.raises(GapNotClosed):
+            await world.indexer(rpc=node).catch_up()
+        assert await world.cursor() is None
+        assert world.progress.problem is not None
+    assert await world.indexer().catch_up()
+    assert await world.problems() == []
+
+
 class SlowNode(Rpc):
     """A node that lists a signature before it can give the transaction."""
 

@@ -17,6 +17,7 @@ from solders.keypair import Keypair
 
 from cvms.cli import main
 from cvms.errors import RebuildNotPossible
+from cvms.nursery.indexer import Indexer
 from cvms.nursery.rebuild import Outcome, Rebuild, Step, open_rebuild
 from cvms.store import audit
 from cvms.store.cursor import APPLY_LOCK
@@ -242,7 +243,7 @@ async def test_status_tells_where_the_indexer_stands(
     world: World, settings: dict[str, str], capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert await command("index", "status") == 0
-    assert "applied    nothing yet" in capsys.readouterr().out
+    assert "applied     nothing yet" in capsys.readouterr().out
     alice, _ = await busy_life(world)
     missed = [await world.act(alice, world.deposit(alice, 1)) for _ in range(2)]
     assert await command("index", "status", "--json") == 0
@@ -256,6 +257,30 @@ async def test_status_tells_where_the_indexer_stands(
     await world.execute("UPDATE indexer_cursor SET signature = %s", str(Keypair().pubkey()))
     assert await command("index", "status") == 1
     assert "does not list the transaction that was applied last" in capsys.readouterr().out
+
+
+async def test_a_history_too_long_for_memory_is_rebuilt_too(
+    world: World, database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    alice, _ = await busy_life(world)
+    await world.act(alice, world.deposit(alice, 1))  # confirmed, and not final yet
+    world.chain.chain.pause()
+    await world.indexer().catch_up()
+    monkeypatch.setattr("cvms.nursery.rebuild.Indexer", partial(Indexer, longest_gap=3))
+    world.chain.chain.resume()
+    outcome = await rebuild(world, database_url)
+    assert outcome.first == []
+    assert outcome.equal
+
+
+async def test_status_tells_of_a_backlog(
+    world: World, settings: dict[str, str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    await world.execute("INSERT INTO backlog_head (complete, listed) VALUES (FALSE, 7)")
+    await world.execute("INSERT INTO backlog (signature, slot, failed) VALUES ('s', 1, FALSE)")
+    await command("index", "status")
+    said = capsys.readouterr().out
+    assert "catching up 6 of 7 applied, and the list is not complete yet" in said
 
 
 async def test_status_tells_the_last_error_and_of_a_chain_that_is_away(
@@ -274,5 +299,5 @@ async def test_status_tells_the_last_error_and_of_a_chain_that_is_away(
     assert await command("index", "status") == 1
     said = capsys.readouterr().out
     assert "last error " in said
-    assert "last error none" not in said
-    assert "chain      does not answer" in said
+    assert "last error  none" not in said
+    assert "chain       does not answer" in said
