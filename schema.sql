@@ -587,3 +587,37 @@ CREATE TABLE IF NOT EXISTS sponsored (
     lamports BIGINT NOT NULL CHECK (lamports >= 0),
     PRIMARY KEY (day, owner)
 );
+
+-- migration 14: how far the books are held against the chain, and history in the chain's order
+
+-- Where the pass over all vaults stands: every owner up to `after_owner` was compared since
+-- `started_at`. The one row; a restart goes on from it.
+CREATE TABLE IF NOT EXISTS reconciliation_pass (
+    id BOOLEAN PRIMARY KEY DEFAULT TRUE CHECK (id),
+    after_owner TEXT NOT NULL,
+    started_at TIMESTAMPTZ NOT NULL,
+    finished_at TIMESTAMPTZ,
+    listed_at TIMESTAMPTZ
+);
+INSERT INTO reconciliation_pass (after_owner, started_at, finished_at)
+    VALUES ('', 'epoch', 'epoch') ON CONFLICT DO NOTHING;
+CREATE INDEX IF NOT EXISTS reconciliation_logs_by_owner
+    ON reconciliation_logs (owner, field, id DESC);
+
+-- The events of one vault, for whoever holds them against the chain's list of its transactions.
+CREATE INDEX IF NOT EXISTS chain_events_by_vault ON chain_events (vault);
+
+-- A line that was missing is put in later than those after it, so `id` alone no longer says which
+-- came first: the slot does, and `id` within a slot.
+CREATE INDEX IF NOT EXISTS transactions_in_order ON transactions (owner, slot DESC, id DESC);
+CREATE INDEX IF NOT EXISTS transactions_of_kind_in_order
+    ON transactions (owner, kind, slot DESC, id DESC);
+DROP INDEX IF EXISTS transactions_by_owner_and_kind;
+
+-- What last ended a round of the indexer, for `cvms index status`: the process that met it may be
+-- another one, or gone.
+CREATE TABLE IF NOT EXISTS indexer_problems (
+    program TEXT PRIMARY KEY,
+    problem TEXT NOT NULL,
+    at TIMESTAMPTZ NOT NULL DEFAULT now()
+);

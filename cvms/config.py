@@ -111,14 +111,7 @@ def load_config(environ: Mapping[str, str]) -> Config:
     """Read every setting. Raises ConfigurationError naming the first bad variable."""
     read = _Reader(environ)
     programs = load_programs(environ)
-    # A provider's address often carries its API key.
-    rpc_urls = read(
-        "SOLANA_RPC_URL",
-        _urls("http", "https"),
-        "http://127.0.0.1:8899",
-        _HTTP_URLS,
-        secret=True,
-    )
+    rpc_urls = load_rpc_urls(environ)
     ws_default = ",".join(pubsub_url(url) for url in rpc_urls)
     config = Config(
         operator=read("DEPLOYER_KEYPAIR_PATH", load_keypair, None, _KEYPAIR_FILE),
@@ -178,6 +171,13 @@ def load_database_url(environ: Mapping[str, str]) -> str:
     read = _Reader(environ)
     expected = "postgresql://user:password@host/db"
     return read("DATABASE_URL", _database_url, None, expected, secret=True)
+
+
+def load_rpc_urls(environ: Mapping[str, str]) -> tuple[str, ...]:
+    """SOLANA_RPC_URL."""
+    read, default = _Reader(environ), "http://127.0.0.1:8899"
+    # A provider's address often carries its API key.
+    return read("SOLANA_RPC_URL", _urls("http", "https"), default, _HTTP_URLS, secret=True)
 
 
 def load_admin_secret(environ: Mapping[str, str]) -> bytes:

@@ -216,6 +216,18 @@ class GapNotClosed(CvmsError):
     """A page of signatures does not meet what was applied before; nothing is skipped."""
 
 
+class HistoryNotProven(CvmsError):
+    """The chain's own list of a vault's transactions does not show its history; nothing changes."""
+
+
+class HistoryNotIndexed(HistoryNotProven):
+    """The indexer has not passed the newest final slot yet; ask again in a moment."""
+
+
+class RebuildNotPossible(CvmsError):
+    """The books cannot be built a second time, or not be exchanged; nothing is changed."""
+
+
 class GapTooLong(GapNotClosed):
     """There is more to apply than is held in memory: it goes by way of the backlog."""
 

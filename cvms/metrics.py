@@ -110,6 +110,12 @@ class Metrics:
             ["outcome"],
             registry=self.registry,
         )
+        self.reconciliation_differences = Counter(
+            "reconciliation_differences_total",
+            "Differences between the books and the chain, by field and by whether they were healed",
+            ["field", "healed"],
+            registry=self.registry,
+        )
         self.task_restarts = Counter(
             "task_restarts_total", "Supervised tasks restarted", ["task"], registry=self.registry
         )

@@ -31,7 +31,9 @@ CHUNK = 65536
 IDLE_SECONDS = 15.0  # without a request under way, or for a request's head to arrive
 WRITE_SECONDS = 10.0  # for a client to take what it is sent
 LINGER_SECONDS = 5.0  # for a client to stop sending: what comes later resets it, answer unread
-LAST_LINGER_SECONDS = 0.5  # the same while the server shuts down, or once the client broke the rules
+LAST_LINGER_SECONDS = (
+    0.5  # the same while the server shuts down, or once the client broke the rules
+)
 PING = b"\x89\x00"  # RFC 6455, 5.5.2: a final frame, opcode 9, empty
 
 

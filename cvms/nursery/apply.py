@@ -157,7 +157,7 @@ async def _write_history(
     lines: list[HistoryRow] = []
     written = 0
     for each, found in moved:
-        lines += [_history_row(each, movement) for movement in found]
+        lines += [history_row(each, movement) for movement in found]
         if isinstance(each.event, VaultClosedEvent):
             await history.add(conn, lines[written:])
             written = len(lines)
@@ -182,7 +182,8 @@ async def _write_balances(conn: Connection, lines: Sequence[HistoryRow]) -> None
     await balance_history.put(conn, points_after(known, lines))
 
 
-def _history_row(recorded: Recorded, movement: Movement) -> HistoryRow:
+def history_row(recorded: Recorded, movement: Movement) -> HistoryRow:
+    """The line of a movement."""
     row = recorded.row
     return HistoryRow(
         owner=movement.owner,

@@ -8,7 +8,7 @@ nothing but the delay.
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import partial
 from typing import TypeVar
 
@@ -20,7 +20,16 @@ from cvms.chain.answers import SignatureInfo
 from cvms.chain.pubsub import LogNotice, Subscribed, watch_logs
 from cvms.chain.rpc import Rpc
 from cvms.chain.types import Commitment, Programs, Slot
-from cvms.errors import CursorNotListed, GapNotClosed, GapTooLong, RpcError, only
+from cvms.errors import (
+    ChainUnavailable,
+    CursorNotListed,
+    CvmsError,
+    DatabaseUnavailable,
+    GapNotClosed,
+    GapTooLong,
+    RpcError,
+    only,
+)
 from cvms.metrics import Metrics
 from cvms.nursery.apply import apply_batch
 from cvms.nursery.backlog import Backlog
@@ -32,6 +41,7 @@ from cvms.nursery.progress import Progress
 from cvms.nursery.rebuilder import Rebuilder
 from cvms.nursery.vault_accounts import FetchedVault
 from cvms.store import cursor as cursors
+from cvms.store import index_state
 from cvms.store.cache import BalanceCache
 from cvms.store.cursor import Cursor
 from cvms.store.database import Database
@@ -127,9 +137,19 @@ class Indexer:
             return await self.catch_up()
         except RpcError as error:
             if error.code not in NODE_BEHIND:
+                await self._note(error)
                 raise
             log.info("node_is_behind", reason=str(error))  # the lag shows it, if it lasts
             return False
+        except (ChainUnavailable, GapNotClosed) as error:
+            await self._note(error)
+            raise
+
+    async def _note(self, error: CvmsError) -> None:
+        """For whoever asks where the indexer stands without its process."""
+        with suppress(DatabaseUnavailable):
+            async with self._database.connection() as conn:
+                await index_state.note_problem(conn, str(self._program), str(error))
 
     async def catch_up(self) -> bool:
         """Apply all that is confirmed now; False when a part has to wait for another round.

@@ -30,6 +30,15 @@ def points_after(known: Sequence[BalancePoint], lines: Iterable[HistoryRow]) -> 
     return list(added.values())
 
 
+def points_of(lines: Iterable[HistoryRow]) -> list[BalancePoint]:
+    """All points of one owner, from all of the owner's lines in their order."""
+    points: Points = {}
+    held: BalancePoint | None = None
+    for line in lines:
+        held = points[line.slot] = after(held or empty(line), line)
+    return list(points.values())
+
+
 def after(before: BalancePoint, line: HistoryRow) -> BalancePoint:
     """What the vault holds once the line has moved its amount."""
     effect = EFFECTS[line.kind]

@@ -194,6 +194,7 @@ def _tasks(parts: Parts) -> list[tuple[str, Run]]:
         progress=parts.progress,
         reconciliations=parts.reconciliations,
         outbox_wake=parts.outbox_wake,
+        cache=parts.cache,
         interval=parts.config.reconciliation_interval,
         threshold=parts.config.reconciliation_threshold,
         board=parts.board,

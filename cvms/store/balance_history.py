@@ -109,6 +109,18 @@ ON CONFLICT (owner, slot) DO UPDATE SET
     observed = TRUE
 """
 
+# That the vault was there and empty before its first movement is nothing that a line tells.
+FORGET = """
+DELETE FROM balance_history
+WHERE owner = %(owner)s
+  AND NOT (
+      observed
+      AND (total, available, locked, timelocked, yield_deposited) = (0, 0, 0, 0, 0)
+      AND slot < %(first)s
+  )
+"""
+
+_LAST = 2**63 - 1
 FORGET_AFTER = """
 DELETE FROM balance_history
 WHERE owner = ANY(%(owners)s)
@@ -121,11 +133,19 @@ DELETE FROM balance_history AS point
 WHERE owner = ANY(%(owners)s)
   AND observed
   AND slot > coalesce(
-          (
-              SELECT max(moved.slot)
-              FROM balance_history AS moved
-              WHERE moved.owner = point.owner
-                AND NOT moved.observed
+          greatest(
+              (
+                  SELECT max(moved.slot)
+                  FROM balance_history AS moved
+                  WHERE moved.owner = point.owner
+                    AND NOT moved.observed
+              ),
+              -- In the slot of an account that was read, lines write no point of their own.
+              (
+                  SELECT max(line.slot)
+                  FROM transactions AS line
+                  WHERE line.owner = point.owner
+              )
           ),
           -1
       )
@@ -182,6 +202,13 @@ async def observe(conn: TrioConnection[Any], rows: Sequence[VaultRow]) -> None:
     if rows:
         names = ("owner", "slot", "vault", "total", "available", "locked", "timelocked")
         await conn.execute(OBSERVE, by_column(rows, (*names, "yield_deposited")))
+
+
+async def rewrite(conn: TrioConnection[Any], owner: str, points: Sequence[BalancePoint]) -> None:
+    """These are the points of `owner`, but for those of the empty vault before them."""
+    first = min((point.slot for point in points), default=_LAST)
+    await conn.execute(FORGET, {"owner": owner, "first": first})
+    await put(conn, points)
 
 
 async def forget_after(conn: TrioConnection[Any], owners: Sequence[str], slot: int) -> None:

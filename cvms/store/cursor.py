@@ -42,7 +42,8 @@ WHERE program = %(program)s
 # "indx" in ASCII: who applies, and who takes back, do it one after the other.
 APPLY_LOCK = 0x696E6478
 
-LOCK = "SELECT pg_advisory_xact_lock(%(key)s)"
+# One lock for each schema: books that are built a second time have their own.
+LOCK = "SELECT pg_advisory_xact_lock(%(key)s, hashtext(current_schema()))"
 
 RETREAT = """
 UPDATE indexer_cursor

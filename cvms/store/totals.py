@@ -17,8 +17,8 @@ ON CONFLICT (kind) DO UPDATE SET
 # Not by ADD: an amount below zero does not pass the checks, even where it ends in an update.
 TAKE_BACK = """
 UPDATE event_totals
-SET count = count - %(count)s,
-    amount = amount - %(amount)s
+SET count = greatest(0, count - %(count)s),
+    amount = greatest(0, amount - %(amount)s)
 WHERE kind = %(kind)s
 """
 

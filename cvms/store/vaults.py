@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
@@ -74,6 +74,22 @@ FROM vaults
 WHERE owner > %(after_owner)s
 ORDER BY owner
 LIMIT %(limit)s
+"""
+
+OWNERS = """
+SELECT owner
+FROM vaults
+WHERE owner > %(after_owner)s
+ORDER BY owner
+LIMIT %(limit)s
+"""
+
+UNLIKE = """
+SELECT listed.owner
+FROM unnest(%(owner)s::TEXT[], %(total)s::NUMERIC[]) AS listed (owner, total)
+LEFT JOIN vaults
+  ON vaults.owner = listed.owner
+WHERE vaults.total IS DISTINCT FROM listed.total
 """
 
 TVL = """
@@ -162,6 +178,19 @@ async def page(
 ) -> list[VaultRow]:
     """Up to `limit` vaults in the order of their owners, after the last one of a page before."""
     return await fetch_all(conn, VaultRow, PAGE, {"after_owner": after_owner or "", "limit": limit})
+
+
+async def owners_after(conn: TrioConnection[Any], after_owner: str, limit: int) -> list[str]:
+    """Up to `limit` owners of vaults in their order, behind the one given."""
+    cursor = await conn.execute(OWNERS, {"after_owner": after_owner, "limit": limit})
+    return [owner for (owner,) in await cursor.fetchall()]
+
+
+async def unlike(conn: TrioConnection[Any], totals: Mapping[str, int]) -> list[str]:
+    """Those of these owners whose vault has no row, or one with another total."""
+    params = {"owner": list(totals), "total": list(totals.values())}
+    cursor = await conn.execute(UNLIKE, params)
+    return [owner for (owner,) in await cursor.fetchall()]
 
 
 async def tvl(conn: TrioConnection[Any]) -> Tvl:

@@ -33,14 +33,14 @@ from cvms.nursery.channels import (
     SubmitWake,
     TvlWake,
 )
-from cvms.nursery.comparison import InBooks, OnChain, differences
+from cvms.nursery.comparison import OnChain, differences
 from cvms.nursery.indexer import Indexer, Progress
 from cvms.nursery.reconciler import Reconciler
 from cvms.nursery.second_look import SecondLook
 from cvms.nursery.settler import Settler
 from cvms.nursery.submitter import Submitter
 from cvms.nursery.vault_rows import vault_row
-from cvms.store import cursor, history, outbox, reconciliation, sums, totals, vaults
+from cvms.store import books, cursor, history, outbox, reconciliation, totals
 from cvms.store.cache import BalanceCache, NoCache
 from cvms.store.database import Database
 from cvms.store.outbox import OutboxRow
@@ -111,6 +111,7 @@ class World:
             progress=self.progress,
             reconciliations=self.reconciliations,
             outbox_wake=self.outbox_wake,
+            cache=NoCache(),
             interval=60.0,
             threshold=threshold,
             board=self.board,
@@ -211,11 +212,10 @@ class World:
         async with self.database.connection() as conn:
             for each in chain:
                 owner = each.row.owner
-                row = await vaults.get(conn, owner)
-                books = InBooks(row, *await sums.expected(conn, owner))
+                held = (await books.read(conn, [owner]))[owner]
                 found += [
                     f"{owner}: {each}"
-                    for each in differences(each, books)
+                    for each in differences(each, held)
                     if each.field != "token_account"
                 ]
             counted = await totals.read(conn)
@@ -271,13 +271,20 @@ def pubkey(text: str) -> Pubkey:
     return Pubkey.from_string(text)
 
 
+async def judged(world: World, reconciler: Reconciler) -> None:
+    """A full pass, judged once the indexer has passed the slot of its reading and it is final."""
+    await world.indexer().catch_up()
+    await reconciler.full_pass()
+    world.chain.chain.advance(6)
+    await world.indexer().catch_up()
+    await reconciler.judge()
+
+
 async def settled(world: World) -> None:
     """Apply everything, and see the reconciler find no difference in any vault."""
     await world.indexer().catch_up()
     reconciler = world.reconciler()
-    await reconciler.full_pass()
-    await world.indexer().catch_up()
-    await reconciler.judge()
+    await judged(world, reconciler)
     async with world.database.connection() as conn:
         found = await reconciliation.recent(conn)
     assert [(each.owner, each.field, each.expected, each.actual) for each in found] == []

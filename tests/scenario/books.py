@@ -30,7 +30,7 @@ ORDER = {
     "outbox_topics": "topic",
     "reconciliation_logs": "id",
     "submissions": "created_at",
-    "transactions": "id",
+    "transactions": "slot, id",
     "tvl_hours": "hour",
     "vault_mints": "vault",
     "vault_sizes": "digits",
