@@ -78,14 +78,18 @@ async def measure(folder: Path, database_url: str, rate: float, seconds: float) 
         crowd = Crowd(running.chain, programs, operator, random.Random(1))
         for _ in range(OWNERS):
             crowd.join(Keypair())
-        async with service(folder, database_url, running, operator) as service_url:
-            nursery.start_soon(listen_to_service, service_url, times)
-            nursery.start_soon(listen_to_node, running.ws_url, programs, times)
+        async with (
+            service(folder, database_url, running, operator) as service_url,
+            trio.open_nursery() as listening,
+        ):
+            listening.start_soon(listen_to_service, service_url, times)
+            listening.start_soon(listen_to_node, running.ws_url, programs, times)
             await deposits(crowd, Times(), rate, WARM_UP_SECONDS)
             await deposits(crowd, times, rate, seconds)
             with trio.move_on_after(LAST_SECONDS):
                 while not times.in_block.keys() <= times.service.keys():  # noqa: ASYNC110
                     await trio.sleep(0.1)
+            listening.cancel_scope.cancel()
         nursery.cancel_scope.cancel()
     return times
 

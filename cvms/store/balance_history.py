@@ -1,8 +1,10 @@
 """What each vault held as of any slot.
 
 A point says what an owner's vault held from its slot on, until the next one. The indexer writes a
-point for each slot in which a vault's events moved anything, and one for each account it reads that
-is not what the points before it say: the account is right at its slot, whatever was in the logs.
+point for each slot in which a vault's events moved anything, and one for each account it reads, as
+of a slot whose events are all applied, that is not what the points before it say: the account is
+right then, whatever was in the logs. One that was read ahead of the events says nothing of the past
+yet, since a fork may drop its block without a trace.
 
 A fork's slots are taken back by forgetting the points after the last that stands, and observing
 the accounts again.
@@ -127,28 +129,19 @@ WHERE owner = ANY(%(owners)s)
   AND slot > %(slot)s
 """
 
-# What accounts told after the last movement, which is all they can have told too early.
-FORGET_OBSERVED = """
-DELETE FROM balance_history AS point
-WHERE owner = ANY(%(owners)s)
-  AND observed
-  AND slot > coalesce(
-          greatest(
-              (
-                  SELECT max(moved.slot)
-                  FROM balance_history AS moved
-                  WHERE moved.owner = point.owner
-                    AND NOT moved.observed
-              ),
-              -- In the slot of an account that was read, lines write no point of their own.
-              (
-                  SELECT max(line.slot)
-                  FROM transactions AS line
-                  WHERE line.owner = point.owner
-              )
-          ),
-          -1
-      )
+# That a vault is there and empty, before its first movement.
+OPEN = """
+INSERT INTO balance_history (
+    owner, slot, vault, total, available, locked, timelocked, yield_deposited, observed
+)
+SELECT opened.owner, opened.slot, opened.vault, 0, 0, 0, 0, 0, TRUE
+FROM unnest(%(owner)s::TEXT[], %(slot)s::BIGINT[], %(vault)s::TEXT[]) AS opened (owner, slot, vault)
+WHERE NOT EXISTS (
+    SELECT FROM balance_history AS point
+    WHERE point.owner = opened.owner
+      AND point.slot <= opened.slot
+)
+ON CONFLICT (owner, slot) DO NOTHING
 """
 
 
@@ -216,6 +209,8 @@ async def forget_after(conn: TrioConnection[Any], owners: Sequence[str], slot: i
     await conn.execute(FORGET_AFTER, {"owners": list(owners), "slot": slot})
 
 
-async def forget_observed(conn: TrioConnection[Any], owners: Sequence[str]) -> None:
-    """Drop what these owners' accounts told after the last movement of each."""
-    await conn.execute(FORGET_OBSERVED, {"owners": list(owners)})
+async def opened(conn: TrioConnection[Any], rows: Sequence[VaultRow]) -> None:
+    """Note which of these vaults are there and hold nothing, where no point says so."""
+    empty = [row for row in rows if row.total == 0]
+    if empty:
+        await conn.execute(OPEN, by_column(empty, ("owner", "slot", "vault")))

@@ -88,7 +88,6 @@ async def read_anew(conn: TrioConnection[Any], rows: Sequence[VaultRow]) -> None
 
     Call it inside a transaction, under the indexer's lock, once.
     """
-    await balance_history.forget_observed(conn, [row.owner for row in rows])
     await _replace(conn, {row.owner: row for row in rows})
 
 
@@ -101,7 +100,7 @@ async def _replace(
     await conn.execute(FORGET_SLOTS, {"owners": owners})
     new = [row for owner in owners if (row := rows[owner]) is not None]
     await vaults.upsert_all(conn, new)
-    await balance_history.observe(conn, new)
+    await balance_history.opened(conn, new)
     pairs = [(held.get(owner), rows[owner]) for owner in owners]
     await analytics.moved(conn, pairs)
     return pairs
@@ -120,12 +119,13 @@ async def settle(conn: TrioConnection[Any], rows: Sequence[VaultRow]) -> list[Va
 
 
 async def bring_forward(
-    conn: TrioConnection[Any], rows: Sequence[VaultRow]
+    conn: TrioConnection[Any], rows: Sequence[VaultRow], *, applied: int | None = None
 ) -> list[tuple[VaultRow | None, VaultRow]]:
     """Store the rows that are not older than the stored ones; what was there before beside each.
 
-    Call it inside a transaction, once, with one row for an owner. Only the indexer, who holds the
-    cursor, stores vaults that have no row yet.
+    Up to the slot `applied` every event is (None: up to all of these rows' slots): what was read
+    later is ahead of its past. Call it inside a transaction, once, with one row for an owner. Only
+    the indexer, who holds the cursor, stores vaults that have no row yet.
     """
     if not rows:
         return []
@@ -133,6 +133,8 @@ async def bring_forward(
     held = {row.owner: row for row in await fetch_all(conn, VaultRow, LOCK, {"owners": owners})}
     taken = await vaults.upsert_all(conn, rows)
     stored = [(held.get(row.owner), row) for row in rows if row.owner in taken]
-    await balance_history.observe(conn, [row for _, row in stored])
+    known = [row for _, row in stored if applied is None or row.slot <= applied]
+    await balance_history.observe(conn, known)
+    await balance_history.opened(conn, [row for _, row in stored])
     await analytics.moved(conn, stored)
     return stored

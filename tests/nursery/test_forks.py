@@ -19,7 +19,7 @@ from solders.transaction import VersionedTransaction
 from cvms import localnet
 from cvms.chain import instructions
 from cvms.chain.rpc import Rpc, open_rpc
-from cvms.chain.types import Commitment
+from cvms.chain.types import Commitment, Slot
 from cvms.dev.chain import make_mint
 from cvms.errors import GapNotClosed
 from cvms.nursery.apply import apply_batch
@@ -27,8 +27,8 @@ from cvms.nursery.batch import BatchReader
 from cvms.nursery.channels import outbox_frame
 from cvms.nursery.gap import read_gap
 from cvms.nursery.indexer import Indexer
+from cvms.store import balance_history, vaults
 from cvms.store import cursor as cursors
-from cvms.store import vaults
 from cvms.store.cursor import Cursor
 from cvms.store.schema import migrations
 from tests.nursery.books import books, differing
@@ -333,6 +333,34 @@ async def test_what_was_read_ahead_of_a_dropped_transaction_is_read_again(
     chain.advance(6)
     await world.settler().settle()
     assert await forking.differing() == {}
+
+
+async def test_what_was_read_ahead_of_a_dropped_transaction_is_in_no_past_balance(
+    forking: Forking,
+) -> None:
+    world, owner = forking.world, await opened(forking)
+    await forking.act((owner, world.deposit(owner, 100)))
+
+    class ReadsAhead(Rpc):
+        async def get_accounts(self, *args: Any, **kwargs: Any) -> Any:
+            await forking.act((owner, world.deposit(owner, 20)))
+            return await super().get_accounts(*args, **kwargs)
+
+    await world.indexer(rpc=ReadsAhead(world.rpc._transport)).catch_up()
+    forking.fork(2)
+    await forking.act((owner, world.deposit(owner, 3)))
+    landed = world.chain.chain.tip.slot - 1
+    world.chain.chain.advance(3)
+    await forking.settle_down()
+    world.chain.chain.advance(6)
+    await forking.settle_down()
+    await world.settler().settle()
+    async with world.database.connection() as conn:
+        held = [
+            point.total if (point := await balance_history.at(conn, address(owner), slot)) else None
+            for slot in (landed, landed + 6)
+        ]
+    assert held == [103, 103]
 
 
 async def test_a_node_that_has_forgotten_takes_nothing_back(forking: Forking) -> None:
