@@ -87,6 +87,8 @@ class Truth:
     mint: str
     program: str
     tip: int = 0
+    dropped: frozenset[int] = frozenset()
+    """Slots without a block: what was seen in one was dropped by a fork."""
     final_height: int = 0
     events: list[TrueEvent] = field(default_factory=list)
     lines: list[TrueLine] = field(default_factory=list)
@@ -122,6 +124,8 @@ def read_truth(chain: Chain, programs: Programs) -> Truth:
     """Replay a chain on which everything is final."""
     truth = Truth(str(programs.mint), str(programs.vault))
     truth.tip = chain.tip.slot
+    there = chain.ledger.block_slots(0, MAX_SLOT, MAX_SLOT)
+    truth.dropped = frozenset(range(truth.tip)) - frozenset(there)
     truth.final_height = chain.bank(Commitment.FINALIZED).height
     replay = _Replay(truth)
     for entry, time in history(chain.ledger):
