@@ -6,7 +6,7 @@ import structlog
 import trio
 from psycopg import IsolationLevel
 
-from cvms.nursery.channels import Board, Hub, OutboxWake
+from cvms.nursery.channels import SUBSCRIBER_QUEUE, Board, Hub, OutboxWake
 from cvms.store import outbox
 from cvms.store.database import Database
 from cvms.store.listen import Listener, listen
@@ -17,6 +17,11 @@ log = structlog.get_logger(__name__)
 LOOK_SECONDS = 5.0
 """Look at least this often, should a notification ever be lost."""
 PAGE = 1000
+PORTION = SUBSCRIBER_QUEUE // 2
+"""Rows published at once: more would fill the queue of a client that takes them as fast as it can,
+after the indexer has caught up with much."""
+PORTION_SECONDS = 0.02
+"""For clients to take a portion: 6,400 rows a second at the most."""
 
 
 class Broadcaster:
@@ -62,9 +67,11 @@ class Broadcaster:
             if not rows:
                 self._go_to(head)
                 return
-            for row in rows:
+            for number, row in enumerate(rows, start=1):
                 self._go_to(row.position - 1)
                 self._hub.publish(row)
+                if number % PORTION == 0:
+                    await trio.sleep(PORTION_SECONDS)
 
     async def _read(self, position: int | None) -> tuple[list[OutboxRow], int]:
         # One snapshot: a row is below the head read with it or it is not there yet.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import trio
 
 from cvms.nursery.broadcaster import Broadcaster
-from cvms.nursery.channels import Board, Hub, OutboxWake, Subscriber
+from cvms.nursery.channels import SUBSCRIBER_QUEUE, Board, Hub, OutboxWake, Subscriber
 from cvms.store import outbox
 from cvms.store.database import Database
 from cvms.store.outbox import OutboxMessage
@@ -62,6 +62,17 @@ async def test_two_producers_give_one_order_without_a_gap(database: Database) ->
     assert [position for position, _, _ in got] == list(range(1, 161))
     for topic in ("deposit_event", "withdraw_event"):
         assert [seq for _, each, seq in got if each == topic] == list(range(1, 81))
+
+
+async def test_much_at_once_does_not_close_who_takes_it_as_it_comes(database: Database) -> None:
+    hub = Hub()
+    await broadcaster(database, hub).publish()
+    subscriber = hub.register()
+    subscriber.subscribe("deposit_event")
+    await append(database, *range(3 * SUBSCRIBER_QUEUE))
+    async with running(broadcaster(database, hub).run):
+        got = await receive(subscriber, 3 * SUBSCRIBER_QUEUE)
+    assert [seq for _, _, seq in got] == list(range(1, 3 * SUBSCRIBER_QUEUE + 1))
 
 
 async def test_what_was_written_before_the_start_is_not_sent_again(database: Database) -> None:
