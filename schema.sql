@@ -538,6 +538,12 @@ ALTER TABLE vaults ADD COLUMN IF NOT EXISTS settled_slot BIGINT NOT NULL DEFAULT
 CREATE INDEX IF NOT EXISTS vaults_unsettled ON vaults (slot) WHERE slot > settled_slot;
 CREATE INDEX IF NOT EXISTS vaults_closed_by_slot ON vaults (slot) WHERE closed;
 
+-- An account's sums end with it: what was read of them last depends on when that was.
+UPDATE vaults
+SET total_deposited = 0,
+    total_withdrawn = 0
+WHERE closed;
+
 -- A gap that is too long for memory, while it is closed: its final transactions, the newest first,
 -- as the node lists them. They are applied from the last one on, and deleted.
 CREATE TABLE IF NOT EXISTS backlog (
@@ -569,8 +575,6 @@ UPDATE submissions
 SET seen_slot = slot
 WHERE seen_slot IS NULL
   AND state IN ('pending', 'submitted', 'confirmed');
-CREATE INDEX IF NOT EXISTS submissions_quarantined ON submissions (created_at)
-    WHERE state = 'quarantined';
 
 -- What the operator pays for it at most, on whose account (nobody's: everybody's), and in which
 -- day's sums that is counted. NULL until the operator has signed as its fee payer.
@@ -587,6 +591,245 @@ CREATE TABLE IF NOT EXISTS sponsored (
     lamports BIGINT NOT NULL CHECK (lamports >= 0),
     PRIMARY KEY (day, owner)
 );
+
+-- migration 10: alerts
+
+-- What operators should look at: at most one that is not resolved for each kind and subject, see
+-- store/alerts.py and docs/alerts.md. Resolved ones are pruned by age.
+CREATE TABLE IF NOT EXISTS alerts (
+    id BIGINT GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    kind TEXT NOT NULL,
+    subject TEXT NOT NULL,
+    owner TEXT,
+    severity TEXT NOT NULL CHECK (severity IN ('info', 'warning', 'critical')),
+    summary TEXT NOT NULL,
+    details JSONB NOT NULL,
+    count BIGINT NOT NULL DEFAULT 1 CHECK (count > 0),
+    first_seen_at TIMESTAMPTZ NOT NULL DEFAULT clock_timestamp(),
+    last_seen_at TIMESTAMPTZ NOT NULL DEFAULT clock_timestamp(),
+    acknowledged_at TIMESTAMPTZ,
+    acknowledged_by TEXT,
+    resolved_at TIMESTAMPTZ
+);
+CREATE UNIQUE INDEX IF NOT EXISTS alerts_open ON alerts (kind, subject) WHERE resolved_at IS NULL;
+CREATE INDEX IF NOT EXISTS alerts_by_subject ON alerts (kind, subject);
+CREATE INDEX IF NOT EXISTS alerts_by_resolution ON alerts (resolved_at);
+
+-- Up to which row of a table the monitor has looked, row by row. What was there before is history.
+-- The row of 'alerts' is the lock under which alerts are raised and resolved.
+CREATE TABLE IF NOT EXISTS alert_positions (
+    source TEXT PRIMARY KEY,
+    position BIGINT NOT NULL
+);
+INSERT INTO alert_positions (source, position)
+SELECT 'alerts', 0
+UNION ALL
+SELECT 'transactions', coalesce(max(id), 0) FROM transactions
+UNION ALL
+SELECT 'reconciliation_logs', coalesce(max(id), 0) FROM reconciliation_logs
+ON CONFLICT (source) DO NOTHING;
+
+-- The monitor asks for these, of which there should be none.
+CREATE INDEX IF NOT EXISTS submissions_quarantined ON submissions (updated_at)
+    WHERE state = 'quarantined';
+
+-- Deliveries without a signer are for operators: where to and under which secret is configured.
+ALTER TABLE webhook_deliveries ALTER COLUMN signer DROP NOT NULL;
+CREATE INDEX IF NOT EXISTS webhook_deliveries_of_alerts_due ON webhook_deliveries (due_at)
+    WHERE state = 'pending' AND signer IS NULL;
+
+-- migration 11: balances on the hour, and what was told last
+
+-- What each vault that holds anything held at `at`, which is on the hour (UTC). Written once, when
+-- everything before is indexed; hours that were missed are filled from balance_history. Those of
+-- midnight are kept for good, the others are pruned by age (store/snapshots.py).
+CREATE TABLE IF NOT EXISTS balance_snapshots (
+    owner TEXT NOT NULL,
+    at TIMESTAMPTZ NOT NULL,
+    vault TEXT NOT NULL,
+    total BIGINT NOT NULL,
+    available BIGINT NOT NULL,
+    locked BIGINT NOT NULL,
+    timelocked BIGINT NOT NULL,
+    yield_deposited BIGINT NOT NULL,
+    slot BIGINT NOT NULL,
+    PRIMARY KEY (owner, at)
+);
+CREATE INDEX IF NOT EXISTS balance_snapshots_by_time ON balance_snapshots USING brin (at)
+    WITH (pages_per_range = 16);
+
+-- The same of all vaults together.
+CREATE TABLE IF NOT EXISTS tvl_snapshots (
+    at TIMESTAMPTZ PRIMARY KEY,
+    vaults BIGINT NOT NULL,
+    total NUMERIC NOT NULL,
+    available NUMERIC NOT NULL,
+    locked NUMERIC NOT NULL,
+    timelocked NUMERIC NOT NULL,
+    yield_deposited NUMERIC NOT NULL,
+    slot BIGINT NOT NULL
+);
+
+-- Up to which hour snapshots are written, none before the first. Its one row is their lock.
+CREATE TABLE IF NOT EXISTS snapshot_head (
+    one BOOLEAN PRIMARY KEY DEFAULT TRUE CHECK (one),
+    at TIMESTAMPTZ
+);
+INSERT INTO snapshot_head (at) VALUES (NULL) ON CONFLICT DO NOTHING;
+
+-- Which slot a time was in: the first movement from then on.
+CREATE INDEX IF NOT EXISTS balance_history_by_time ON balance_history (block_time, slot)
+    WHERE block_time IS NOT NULL;
+
+-- The newest slot of all vaults goes with what they hold together.
+CREATE INDEX IF NOT EXISTS vaults_by_any_slot ON vaults (slot);
+
+-- What subscribers of a topic about everything were told last, whichever replica told them.
+CREATE TABLE IF NOT EXISTS told (
+    topic TEXT PRIMARY KEY,
+    data JSONB NOT NULL,
+    told_at TIMESTAMPTZ NOT NULL
+);
+
+-- migration 12: what falls due in vaults, and who was told of it
+
+-- Each timelock and each pending withdrawal of the vaults' rows: the `place`th of those that fall
+-- due in one second, which is what its owner is told of once. `due_at` is the chain's time in Unix
+-- seconds. A withdrawal may ask for more than any vault holds, so `amount` is NUMERIC. One that is
+-- in its vault no more stays until it is pruned, and comes back should a fork bring it back.
+CREATE TABLE IF NOT EXISTS maturities (
+    owner TEXT NOT NULL,
+    kind TEXT NOT NULL CHECK (kind IN ('timelock', 'withdrawal')),
+    due_at BIGINT NOT NULL,
+    place INTEGER NOT NULL,
+    vault TEXT NOT NULL,
+    amount NUMERIC NOT NULL,
+    live BOOLEAN NOT NULL DEFAULT TRUE,
+    soon_told_at TIMESTAMPTZ,
+    told_at TIMESTAMPTZ,
+    changed_at TIMESTAMPTZ NOT NULL DEFAULT now(),
+    PRIMARY KEY (owner, kind, due_at, place)
+);
+CREATE INDEX IF NOT EXISTS maturities_soon ON maturities (due_at)
+    WHERE live AND kind = 'timelock' AND soon_told_at IS NULL AND told_at IS NULL;
+CREATE INDEX IF NOT EXISTS maturities_due ON maturities (due_at) WHERE live AND told_at IS NULL;
+CREATE INDEX IF NOT EXISTS maturities_to_release ON maturities (due_at)
+    WHERE live AND kind = 'timelock';
+CREATE INDEX IF NOT EXISTS maturities_gone ON maturities (changed_at) WHERE NOT live;
+
+-- A trigger, so that they follow the vault's row whoever writes it, forward or back.
+CREATE OR REPLACE FUNCTION follow_maturities() RETURNS TRIGGER LANGUAGE plpgsql AS $$
+BEGIN
+    IF TG_OP = 'DELETE' THEN
+        UPDATE maturities
+        SET live = FALSE, changed_at = now()
+        WHERE owner = OLD.owner AND live;
+        RETURN NULL;
+    END IF;
+    WITH entry AS (
+        SELECT 'timelock' AS kind, nth, item ->> 'unlock_time' AS due_at, item ->> 'amount' AS amount
+        FROM jsonb_array_elements(NEW.state -> 'timelocks') WITH ORDINALITY AS each (item, nth)
+        UNION ALL
+        SELECT 'withdrawal', nth, item ->> 'executable_at', item ->> 'amount'
+        FROM jsonb_array_elements(NEW.state -> 'pending_withdrawals')
+            WITH ORDINALITY AS each (item, nth)
+    ), placed AS (
+        SELECT kind, due_at::BIGINT AS due_at, amount::NUMERIC AS amount,
+               row_number() OVER (PARTITION BY kind, due_at ORDER BY nth) AS place
+        FROM entry
+    ), gone AS (
+        UPDATE maturities
+        SET live = FALSE, changed_at = now()
+        WHERE owner = NEW.owner
+          AND live
+          AND (kind, due_at, place) NOT IN (SELECT kind, due_at, place FROM placed)
+    )
+    INSERT INTO maturities (owner, kind, due_at, place, vault, amount)
+    SELECT NEW.owner, kind, due_at, place, NEW.vault, amount
+    FROM placed
+    ON CONFLICT (owner, kind, due_at, place) DO UPDATE SET
+        vault = EXCLUDED.vault,
+        amount = EXCLUDED.amount,
+        live = TRUE,
+        changed_at = now()
+    WHERE (maturities.vault, maturities.amount, maturities.live)
+        IS DISTINCT FROM (EXCLUDED.vault, EXCLUDED.amount, TRUE);
+    RETURN NULL;
+END
+$$;
+
+DROP TRIGGER IF EXISTS maturities_follow_new ON vaults;
+CREATE TRIGGER maturities_follow_new AFTER INSERT OR DELETE ON vaults
+    FOR EACH ROW EXECUTE FUNCTION follow_maturities();
+DROP TRIGGER IF EXISTS maturities_follow ON vaults;
+CREATE TRIGGER maturities_follow AFTER UPDATE ON vaults
+    FOR EACH ROW
+    WHEN (
+        (OLD.state -> 'timelocks') IS DISTINCT FROM (NEW.state -> 'timelocks')
+        OR (OLD.state -> 'pending_withdrawals') IS DISTINCT FROM (NEW.state -> 'pending_withdrawals')
+    )
+    EXECUTE FUNCTION follow_maturities();
+
+-- What an older database holds already.
+INSERT INTO maturities (owner, kind, due_at, place, vault, amount)
+SELECT owner, kind, due_at, row_number() OVER (PARTITION BY owner, kind, due_at ORDER BY nth), vault,
+       amount
+FROM (
+    SELECT owner, vault, 'timelock' AS kind, nth, (item ->> 'unlock_time')::BIGINT AS due_at,
+           (item ->> 'amount')::NUMERIC AS amount
+    FROM vaults
+    CROSS JOIN jsonb_array_elements(state -> 'timelocks') WITH ORDINALITY AS each (item, nth)
+    UNION ALL
+    SELECT owner, vault, 'withdrawal', nth, (item ->> 'executable_at')::BIGINT,
+           (item ->> 'amount')::NUMERIC
+    FROM vaults
+    CROSS JOIN jsonb_array_elements(state -> 'pending_withdrawals')
+        WITH ORDINALITY AS each (item, nth)
+) AS entry
+ON CONFLICT (owner, kind, due_at, place) DO NOTHING;
+
+-- The owners whose vaults a transaction for several is about; none where `owner` says it.
+ALTER TABLE submissions ADD COLUMN IF NOT EXISTS owners TEXT[] NOT NULL DEFAULT '{}';
+
+-- migration 13: what yield protocols pay, and whose yield the service compounds
+
+-- Each reading of a configured source: a rate, or why there is none (`reason`). Rates are fractions
+-- of 1 a year; whatever an account may hold is NUMERIC. Pruned after a year.
+CREATE TABLE IF NOT EXISTS protocol_apy (
+    protocol TEXT NOT NULL,
+    address TEXT NOT NULL,
+    source_slot BIGINT NOT NULL,
+    chain_time BIGINT NOT NULL,
+    read_at TIMESTAMPTZ NOT NULL DEFAULT now(),
+    mint TEXT,
+    supply_apr NUMERIC,
+    supply_apy NUMERIC,
+    borrow_apr NUMERIC,
+    utilization NUMERIC,
+    supplied NUMERIC,
+    borrowed NUMERIC,
+    updated_slot NUMERIC,
+    updated_time NUMERIC,
+    reason TEXT,
+    detail TEXT,
+    PRIMARY KEY (protocol, address, source_slot),
+    CONSTRAINT rate_or_reason CHECK ((reason IS NULL) = (supply_apy IS NOT NULL))
+);
+CREATE INDEX IF NOT EXISTS protocol_apy_newest ON protocol_apy (protocol, address, read_at DESC);
+CREATE INDEX IF NOT EXISTS protocol_apy_by_age ON protocol_apy (read_at);
+
+-- Whether an owner has the service compound, and from which amount on. One row for each program
+-- that was ever named; off is a row too.
+CREATE TABLE IF NOT EXISTS yield_policies (
+    owner TEXT NOT NULL,
+    yield_program TEXT NOT NULL,
+    auto_compound BOOLEAN NOT NULL,
+    min_amount BIGINT NOT NULL CHECK (min_amount > 0),
+    updated_at TIMESTAMPTZ NOT NULL DEFAULT now(),
+    PRIMARY KEY (owner, yield_program)
+);
+CREATE INDEX IF NOT EXISTS yield_policies_on ON yield_policies (yield_program, owner)
+    WHERE auto_compound;
 
 -- migration 14: how far the books are held against the chain, and history in the chain's order
 
@@ -620,4 +863,17 @@ CREATE TABLE IF NOT EXISTS indexer_problems (
     program TEXT PRIMARY KEY,
     problem TEXT NOT NULL,
     at TIMESTAMPTZ NOT NULL DEFAULT now()
+);
+
+-- migration 15: which of several replicas leads
+
+-- Until when the holder of the advisory lock may act (store/leadership.py), and how far its indexer
+-- has come, for those replicas that have none.
+CREATE TABLE IF NOT EXISTS leadership (
+    one BOOLEAN PRIMARY KEY DEFAULT TRUE CHECK (one),
+    holder TEXT NOT NULL,
+    term BIGINT NOT NULL CHECK (term > 0),
+    until TIMESTAMPTZ NOT NULL,
+    indexed_slot BIGINT CHECK (indexed_slot >= 0),
+    indexer_problem TEXT
 );

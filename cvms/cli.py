@@ -45,12 +45,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 2
 
 
-def _serve(_: argparse.Namespace) -> int:
+def _serve(options: argparse.Namespace) -> int:
     from cvms.nursery.run import serve  # noqa: PLC0415
+    from cvms.workers import run_workers, serve_as_worker  # noqa: PLC0415
 
     config = load_config(environment())
     configure_logging(config.log_format)
-    trio.run(serve, config)
+    if options.inherit is not None:
+        trio.run(serve_as_worker, config, options.inherit, serve)
+    elif options.workers > 1:
+        trio.run(run_workers, config, options.workers)
+    else:
+        trio.run(serve, config)
     return 0
 
 
@@ -164,6 +170,13 @@ def _parser() -> argparse.ArgumentParser:
         help="run the service against the configured PostgreSQL, RPC and Redis",
         description="Run the service. Settings come from the environment and from .env.",
     )
+    serve.add_argument(
+        "--workers",
+        type=_workers,
+        default=1,
+        help="processes on the one port; SIGHUP replaces them one after the other (%(default)s)",
+    )
+    serve.add_argument("--inherit", help=argparse.SUPPRESS)  # how a worker is told what it is
     serve.set_defaults(run=_serve)
 
     dev = _with_help(
@@ -279,6 +292,13 @@ def _port(text: str) -> int:
     if not 0 <= port <= 65535:
         raise argparse.ArgumentTypeError(f"{port} is not a TCP port (0 to 65535)")
     return port
+
+
+def _workers(text: str) -> int:
+    workers = int(text)
+    if not 1 <= workers <= 64:
+        raise argparse.ArgumentTypeError(f"{workers} is not a number of processes (1 to 64)")
+    return workers
 
 
 def _hours(text: str) -> float:

@@ -18,6 +18,7 @@ from urllib.parse import urlsplit, urlunsplit
 from solders.keypair import Keypair
 from solders.pubkey import Pubkey
 
+from cvms.alert_settings import AlertSettings, read_alert_settings
 from cvms.errors import ConfigurationError
 from cvms.sponsoring import Sponsoring, read_sponsoring
 
@@ -89,6 +90,7 @@ class Config:
     reconciliation_threshold: int = 0
     reconciliation_interval: float = 60.0
     low_balance_threshold: int = 10_000_000
+    alerts: AlertSettings = field(default_factory=AlertSettings)
     cache_ttl: float = 5.0
     balance_monitor_interval: float = 60.0
     nonce_ttl: float = 300.0
@@ -97,6 +99,11 @@ class Config:
     # As it was set: what the protocols are is for the composition root to know.
     yield_sources: str = ""
     yield_rates_seconds: float = 60.0
+    timelock_notice_seconds: int = 3_600
+    timelock_release: bool = True
+    yield_compound_min_amount: int = 100_000
+    yield_compound_seconds: float = 600.0
+    operator_max_fee: int = 25_000
     indexer_max_lag_slots: int = 50
     sign_in: SignIn = field(default_factory=SignIn)
     rates: Rates = field(default_factory=Rates)
@@ -113,6 +120,7 @@ def load_config(environ: Mapping[str, str]) -> Config:
     programs = load_programs(environ)
     rpc_urls = load_rpc_urls(environ)
     ws_default = ",".join(pubsub_url(url) for url in rpc_urls)
+    private = read("WEBHOOK_PRIVATE_ADDRESSES", _switch, "off", "on or off")
     config = Config(
         operator=read("DEPLOYER_KEYPAIR_PATH", load_keypair, None, _KEYPAIR_FILE),
         database_url=load_database_url(environ),
@@ -135,15 +143,25 @@ def load_config(environ: Mapping[str, str]) -> Config:
         low_balance_threshold=read(
             "LOW_BALANCE_THRESHOLD", _amount, "10000000", "a whole number of token units, 0 or more"
         ),
+        alerts=read_alert_settings(read, private=private),
         cache_ttl=read("CACHE_TTL_SECONDS", _seconds, "5", "seconds, above 0"),
         balance_monitor_interval=read(
             "BALANCE_MONITOR_INTERVAL_SECONDS", _seconds, "60", "seconds, above 0"
         ),
         nonce_ttl=read("NONCE_TTL_SECONDS", _seconds, "300", "seconds, above 0"),
         proposal_ttl=read("PROPOSAL_TTL_SECONDS", _seconds, "86400", "seconds, above 0"),
-        webhook_private_addresses=read("WEBHOOK_PRIVATE_ADDRESSES", _switch, "off", "on or off"),
+        webhook_private_addresses=private,
         yield_sources=environ.get("YIELD_SOURCES", ""),
         yield_rates_seconds=read("YIELD_RATES_SECONDS", _seconds, "60", "seconds, above 0"),
+        timelock_notice_seconds=read(
+            "TIMELOCK_NOTICE_SECONDS", _notice_seconds, "3600", "whole seconds, 0 to 1000000000"
+        ),
+        timelock_release=read("TIMELOCK_RELEASE", _switch, "on", "on or off"),
+        yield_compound_min_amount=read(
+            "YIELD_COMPOUND_MIN_AMOUNT", _amount, "100000", "a whole number of token units"
+        ),
+        yield_compound_seconds=read("YIELD_COMPOUND_SECONDS", _seconds, "600", "seconds, above 0"),
+        operator_max_fee=read("OPERATOR_MAX_FEE", _fee, "25000", "lamports, 5000 or more"),
         indexer_max_lag_slots=read(
             "INDEXER_MAX_LAG_SLOTS", _amount, "50", "a whole number of slots, 0 or more"
         ),
@@ -302,6 +320,20 @@ def _seconds(raw: str) -> float:
     if not 0 < seconds < 1e9:
         raise ValueError
     return seconds
+
+
+def _notice_seconds(raw: str) -> int:
+    seconds = int(raw)
+    if not 0 <= seconds <= 10**9:
+        raise ValueError
+    return seconds
+
+
+def _fee(raw: str) -> int:
+    lamports = int(raw)
+    if not 5_000 <= lamports < 2**63:  # what one signature costs: nothing lands for less
+        raise ValueError
+    return lamports
 
 
 def _rate(raw: str) -> Rate | None:

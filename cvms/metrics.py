@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
 
@@ -47,11 +49,14 @@ class Metrics:
         self.operator_lamports = Gauge(
             "operator_lamports", "What the operator has to pay fees with", registry=self.registry
         )
+        # Nobody has looked yet, and zero would be an alarm.
+        self.operator_lamports.set(math.nan)
         self.operator_pays = Gauge(
             "operator_pays",
             "0 while the operator has too little to pay the fees of others",
             registry=self.registry,
         )
+        self.operator_pays.set(1)
         self.sponsored_lamports = Gauge(
             "sponsored_lamports_today",
             "What the operator has signed to pay for others today (UTC)",
@@ -164,8 +169,19 @@ class Metrics:
             ["scope"],
             registry=self.registry,
         )
+        self.leader = Gauge(
+            "leader",
+            "1 while this replica runs the tasks that must be single",
+            registry=self.registry,
+        )
         self.limits_local = Gauge(
             "limits_local",
             "1 while Redis is away and each replica counts requests for itself",
+            registry=self.registry,
+        )
+        self.alerts_open = Gauge(
+            "alerts_open",
+            "Alerts that are not resolved, by kind and severity",
+            ["kind", "severity"],
             registry=self.registry,
         )

@@ -10,6 +10,7 @@ from solders.keypair import Keypair
 
 from cvms.config import Rate, load_config, pubsub_url
 from cvms.errors import ConfigurationError
+from cvms.sponsoring import Sponsoring
 
 
 @pytest.fixture
@@ -39,6 +40,15 @@ def test_what_clients_may_ask_is_set_or_lifted(environ: dict[str, str]) -> None:
     assert config.cors_origins == ("https://app.example",)
 
 
+def test_what_the_operator_pays_is_set_or_lifted(environ: dict[str, str]) -> None:
+    assert load_config(environ).sponsoring == Sponsoring()
+    environ |= {"MAX_FEE_LAMPORTS": "7", "SPONSOR_OWNER_LAMPORTS_PER_DAY": "0"}
+    environ |= {"SPONSOR_TOTAL_LAMPORTS_PER_DAY": "off", "OPERATOR_MIN_LAMPORTS": "9"}
+    sponsoring = load_config(environ).sponsoring
+    assert (sponsoring.transaction, sponsoring.operator_minimum) == (7, 9)
+    assert (sponsoring.owner_a_day, sponsoring.everybody_a_day) == (0, None)
+
+
 def test_several_endpoints_are_separated_by_commas(environ: dict[str, str]) -> None:
     environ["SOLANA_RPC_URL"] = "https://one.example/key, http://two.example:8899"
     config = load_config(environ)
@@ -52,9 +62,16 @@ def test_several_endpoints_are_separated_by_commas(environ: dict[str, str]) -> N
         ("PORT", "eighty", "'eighty'"),
         ("PORT", "70000", "'70000'"),
         ("RATE_LIMIT_ADDRESS", "60", "'60'"),
+        ("SPONSOR_OWNER_LAMPORTS_PER_DAY", "-1", "'-1'"),
+        ("MAX_FEE_LAMPORTS", "off", "'off'"),
         ("RATE_LIMIT_ADDRESS", "0/60", "'0/60'"),
         ("RATE_LIMIT_OWNER", "60/0", "'60/0'"),
         ("YIELD_RATES_SECONDS", "0", "'0'"),
+        ("TIMELOCK_NOTICE_SECONDS", "-1", "'-1'"),
+        ("TIMELOCK_RELEASE", "yes", "'yes'"),
+        ("YIELD_COMPOUND_MIN_AMOUNT", "-1", "'-1'"),
+        ("YIELD_COMPOUND_SECONDS", "0", "'0'"),
+        ("OPERATOR_MAX_FEE", "4999", "'4999'"),
         ("TRUSTED_PROXIES", "10.0.0.1/8", "'10.0.0.1/8'"),
         ("CORS_ORIGINS", "*", "'*'"),
         ("SIWS_DOMAINS", "https://app.example", "'https://app.example'"),
@@ -65,6 +82,9 @@ def test_several_endpoints_are_separated_by_commas(environ: dict[str, str]) -> N
         ("PROPOSAL_TTL_SECONDS", "0", "'0'"),
         ("WEBHOOK_PRIVATE_ADDRESSES", "yes", "'yes'"),
         ("USDT_MINT", "1", "'1'"),
+        ("LARGE_WITHDRAWAL_PERCENT", "101", "'101'"),
+        ("WITHDRAWALS_PER_HOUR", "-1", "'-1'"),
+        ("ALERT_WEBHOOK_SEVERITY", "loud", "'loud'"),
         ("RECONCILIATION_THRESHOLD", "-1", "'-1'"),
         ("CACHE_TTL_SECONDS", "nan", "'nan'"),
         ("BALANCE_MONITOR_INTERVAL_SECONDS", "0", "'0'"),
@@ -94,6 +114,9 @@ def test_a_bad_value_is_one_line_with_name_value_and_expectation(
         ("REDIS_URL", "http://:hunter2@cache"),
         ("SOLANA_RPC_URL", "ftp://provider.example/hunter2"),
         ("SOLANA_WS_URL", "ftp://provider.example/hunter2"),
+        ("ALERT_WEBHOOK_SECRET", "whsec_hunter2"),
+        ("ALERT_WEBHOOK_SECRET", "aHVudGVyMg=="),
+        ("ALERT_WEBHOOK_URL", "https://hooks.example/hunter2"),  # without a secret
     ],
 )
 def test_a_secret_is_never_quoted(environ: dict[str, str], variable: str, secret: str) -> None:
@@ -102,6 +125,32 @@ def test_a_secret_is_never_quoted(environ: dict[str, str], variable: str, secret
         load_config(environ)
     assert variable in str(raised.value)
     assert "hunter2" not in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    ("url", "private", "good"),
+    [
+        ("https://hooks.example/a", "off", True),
+        ("http://hooks.example/a", "off", False),
+        ("https://127.0.0.1/a", "off", False),
+        ("https://0x7f.1/a", "off", False),
+        ("http://127.0.0.1:8000/a", "on", True),
+        ("ftp://hooks.example/a", "on", False),
+    ],
+)
+def test_alerts_go_where_they_may(
+    environ: dict[str, str], url: str, private: str, good: bool
+) -> None:
+    environ |= {
+        "ALERT_WEBHOOK_URL": url,
+        "ALERT_WEBHOOK_SECRET": "whsec_" + "c2VjcmV0" * 4,
+        "WEBHOOK_PRIVATE_ADDRESSES": private,
+    }
+    if good:
+        assert load_config(environ).alerts.webhooks == [(url, b"secret" * 4)]
+    else:
+        with pytest.raises(ConfigurationError, match="ALERT_WEBHOOK_URL holds a value of"):
+            load_config(environ)
 
 
 def test_a_broken_keypair_file_is_named_but_not_quoted(
@@ -120,6 +169,8 @@ def test_settings_do_not_show_their_secrets(environ: dict[str, str]) -> None:
     environ["ADMIN_JWT_SECRET"] = "x" * 32
     environ["DATA_ENCRYPTION_KEYS"] = "c2VjcmV0" + "A" * 35 + "="
     environ["REDIS_URL"] = "redis://:s3cret@cache:6379/0"
+    environ |= {"ALERT_WEBHOOK_URL": "https://hooks.example/s3cret"}
+    environ |= {"ALERT_WEBHOOK_SECRET": "c2VjcmV0" + "A" * 40}
     shown = repr(load_config(environ))
     assert "s3cret" not in shown
     assert "x" * 32 not in shown

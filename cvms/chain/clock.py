@@ -3,22 +3,36 @@
 from __future__ import annotations
 
 import struct
+from dataclasses import dataclass
 
 from solders.sysvar import CLOCK
 
 from cvms.chain.accounts import Account
 from cvms.chain.rpc import Rpc
-from cvms.chain.types import Commitment
+from cvms.chain.types import Commitment, Slot
 from cvms.errors import DecodeError
 
 _LENGTH = 40  # slot, epoch start, epoch, leader schedule epoch, and last the time
 _UNIX_TIMESTAMP = 32
 
 
-async def chain_time(rpc: Rpc) -> int:
-    """Unix seconds, as programs see them in the newest confirmed block."""
+@dataclass(frozen=True, slots=True)
+class ChainTime:
+    """Unix seconds, as programs see them in the block of `slot`."""
+
+    seconds: int
+    slot: Slot
+
+
+async def chain_now(rpc: Rpc) -> ChainTime:
+    """The time in the newest confirmed block."""
     found = await rpc.get_accounts([CLOCK], commitment=Commitment.CONFIRMED)
-    return time_in(found.accounts[0])
+    return ChainTime(time_in(found.accounts[0]), found.slot)
+
+
+async def chain_time(rpc: Rpc) -> int:
+    """The same without its slot."""
+    return (await chain_now(rpc)).seconds
 
 
 def time_in(account: Account | None) -> int:

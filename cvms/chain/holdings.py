@@ -67,6 +67,29 @@ async def read_holdings(
     return found.slot, holdings
 
 
+async def read_many_holdings(
+    rpc: Rpc, programs: Programs, *, pools: Sequence[Pubkey], owners: Sequence[Pubkey]
+) -> dict[Pubkey, list[Holding]]:
+    """As `read_holdings`, for several owners; beyond 100 accounts not all as of one slot."""
+    addresses = [CLOCK, *pools, *(reserve_address(programs, pool) for pool in pools)]
+    for owner in owners:
+        addresses += [position_address(programs, pool=pool, owner=owner) for pool in pools]
+    found = await rpc.get_accounts(addresses, commitment=Commitment.CONFIRMED)
+    now, rest, count = time_in(found.accounts[0]), found.accounts[1:], len(pools)
+    states = [_pool(account, programs) for account in rest[:count]]
+    reserves, positions = rest[count : 2 * count], rest[2 * count :]
+    return {
+        owner: [
+            _holding(pool, state, position, reserve, programs, now=now)
+            for pool, state, reserve, position in zip(
+                pools, states, reserves, positions[place * count :], strict=False
+            )
+            if state is not None
+        ]
+        for place, owner in enumerate(owners)
+    }
+
+
 def _pool(account: Account | None, programs: Programs) -> Pool | None:
     try:
         pool = read_pool(account, programs)

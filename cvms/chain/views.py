@@ -1,19 +1,15 @@
-"""What one node knows at one time: how far its chain is, and which transactions are in it.
-
-That a transaction is nowhere is only proved by a node that has all the blocks it could be in. So
-everything that is held together comes in one request, which one endpoint answers.
+"""How far the chain is, and what is in a final block: what a node has to know before it counts as
+proof that it does not know a transaction.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import msgspec
 
-from cvms.chain import answers
-from cvms.chain.answers import Count, InContext, SignatureStatus, read
+from cvms.chain.answers import Count, read
 from cvms.chain.rpc import HIGHEST_TRANSACTION_VERSION, Rpc
 from cvms.chain.types import BlockHeight, Commitment, Slot
 from cvms.errors import RpcError
@@ -32,31 +28,21 @@ class Tip:
 
 @dataclass(frozen=True, slots=True)
 class Tips:
-    """How far a node's chain was before something else was asked."""
+    """How far the chain was before something else was asked, and how far back its blocks are there:
+    from `first_block` on, None when the node does not say.
+    """
 
     confirmed: Tip
     finalized: Tip
-
-
-@dataclass(frozen=True, slots=True)
-class StatusView:
-    """Statuses in the order asked for, None where the node knows nothing, and what it can know.
-
-    `slot` is the newest block the node had run, `finalized` its newest final one, and
-    `first_block` the oldest that it still has (None when it does not say).
-    """
-
-    statuses: tuple[SignatureStatus | None, ...]
-    slot: Slot
-    finalized: Tip
     first_block: Slot | None
 
-    def knows(self, tips: Tips) -> bool:
-        """Whether the node has all that `tips` tell of; what it misses proves nothing if not."""
-        return self.slot >= tips.confirmed.slot and self.finalized.slot >= tips.finalized.slot
+    @property
+    def slot(self) -> Slot:
+        """What a node must have run, so that what it does not know is not there."""
+        return max(self.confirmed.slot, self.finalized.slot)
 
     def remembers(self, slot: int) -> bool:
-        """Whether it still has the blocks from `slot` on."""
+        """Whether the blocks from `slot` on are still there."""
         return self.first_block is not None and self.first_block <= slot
 
 
@@ -70,31 +56,15 @@ class _BlockAnswer(msgspec.Struct, frozen=True):
 
 
 async def read_tips(rpc: Rpc) -> Tips:
-    """How far the chain is, at both levels as the same node sees it."""
-    levels = (Commitment.CONFIRMED, Commitment.FINALIZED)
-    confirmed, finalized = await rpc.batch([_tip_call(level) for level in levels])
-    return Tips(_tip(confirmed), _tip(finalized))
-
-
-async def read_status_view(rpc: Rpc, signatures: Sequence[str]) -> StatusView:
-    """What one node knows of up to 256 signatures, old ones included."""
-    method = "getSignatureStatuses"
-    finalized, first_block, answer = await rpc.batch(
+    """How far the chain is. Raises RpcError, and ChainUnavailable."""
+    confirmed, finalized, first_block = await rpc.batch(
         [
+            _tip_call(Commitment.CONFIRMED),
             _tip_call(Commitment.FINALIZED),
             ("getFirstAvailableBlock", []),
-            (method, [list(signatures), {"searchTransactionHistory": True}]),
         ]
     )
-    got = read(InContext[list[answers.StatusAnswer | None]], _result(answer), method)
-    if len(got.value) != len(signatures):
-        raise answers.unexpected(method, f"{len(got.value)} statuses for {len(signatures)}")
-    return StatusView(
-        statuses=tuple(None if each is None else answers.status(each) for each in got.value),
-        slot=Slot(got.context.slot),
-        finalized=_tip(finalized),
-        first_block=_first_block(first_block),
-    )
+    return Tips(_tip(confirmed), _tip(finalized), _first_block(first_block))
 
 
 async def final_block(rpc: Rpc, slot: int) -> frozenset[str] | None:
@@ -128,7 +98,7 @@ def _tip(answer: Any | RpcError) -> Tip:
 
 
 def _first_block(answer: Any | RpcError) -> Slot | None:
-    # Some providers do not offer this method; their statuses are good all the same.
+    # Some providers do not offer this method.
     if isinstance(answer, RpcError):
         return None
     return Slot(read(int, answer, "getFirstAvailableBlock"))

@@ -15,6 +15,7 @@ from cvms.chain.types import Programs
 from cvms.config import Config
 from cvms.http import (
     administration,
+    alerts,
     analytics,
     balances,
     contacts,
@@ -29,6 +30,7 @@ from cvms.http import (
     twofa,
     vault,
     vaults,
+    yield_policies,
     yields,
 )
 from cvms.http.cors import Cors
@@ -40,7 +42,7 @@ from cvms.http.services import Services
 from cvms.http.sponsoring import Sponsor
 from cvms.http.ws import WebSocketDoor, WebSocketLimits
 from cvms.metrics import Metrics
-from cvms.nursery.channels import Board, Hub, OperatorFunds, Reconciliations, SubmitWake
+from cvms.nursery.channels import Board, Hub, OperatorFunds, SubmitWake
 from cvms.store.cache import BalanceCache
 from cvms.store.database import Database
 from cvms.store.limits import Limiter, MemoryLimiter
@@ -61,7 +63,6 @@ def create_app(
     cache: BalanceCache,
     metrics: Metrics,
     limiter: Limiter | None = None,
-    reconciliations: Reconciliations | None = None,
     yield_sources: Sequence[YieldSource] = (),
     websocket_limits: WebSocketLimits | None = None,
     max_in_flight: int = MAX_IN_FLIGHT,
@@ -90,7 +91,6 @@ def create_app(
         limits=limits,
         sealer=Sealer(config.data_encryption_keys),
         wall_clock=wall_clock,
-        reconcile=reconciliations or Reconciliations(),
         yield_rates=LatestRates(
             rpc, yield_sources, programs=programs, max_age=config.yield_rates_seconds
         ),
@@ -107,9 +107,11 @@ def create_app(
         *analytics.ROUTES,
         *positions.ROUTES,
         *yields.ROUTES,
+        *yield_policies.ROUTES,
         *governance.ROUTES,
         *policies.ROUTES,
         *administration.ROUTES,
+        *alerts.ROUTES,
         *proposals.ROUTES,
         *contacts.ROUTES,
         *transactions.ROUTES,
@@ -119,6 +121,8 @@ def create_app(
     register_docs(app, routes)
     door = WebSocketDoor(services, websocket_limits or WebSocketLimits())
     app.add_websocket("/ws", "ws", door.serve)
+    app.background.append(door.heartbeat.run)
+    app.last_words.append(door.last_words)
     return app
 
 

@@ -19,6 +19,7 @@ from cvms.chain.transactions import (
     BuiltTransaction,
     message_of,
     required_signers,
+    sign_as,
     signature_of,
     verify_signatures,
 )
@@ -118,12 +119,14 @@ class CoSigning:
         self, seen: Proposal, live: LiveTransaction, signatures: Mapping[str, bytes]
     ) -> Answer:
         """Add our signature, and hand it to the submitter: stored first, with its bytes."""
-        sponsor = self.services.sponsor
-        transaction, cost = sponsor.sign(_assembled(live, signatures))
-        signature, wire = signature_of(transaction), bytes(transaction)
-        result = await self.services.rpc.simulate(wire, sig_verify=True)
+        assembled = _assembled(live, signatures)
+        # Unsigned: no node is given what it could send before it is stored.
+        result = await self.services.rpc.simulate(bytes(sign_as(message_of(assembled))))
         if result.err is not None:
             raise refusal(result.err, result.logs, self.services.programs)
+        sponsor = self.services.sponsor
+        transaction, cost = sponsor.sign(assembled)
+        signature, wire = signature_of(transaction), bytes(transaction)
         async with self.services.database.transaction() as conn:
             await take(conn, seen)
             await proposals.sign(conn, live.message_hash, self.signatures)

@@ -7,7 +7,7 @@ answer with one member of a group and drop the others.
 from __future__ import annotations
 
 import secrets
-from collections.abc import Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -61,6 +61,10 @@ class Edge(QuartTrio):
         self._cors = cors or Cors()
         self._max_in_flight = max_in_flight
         self._in_flight = 0
+        self.background: list[Callable[[], Awaitable[None]]] = []
+        """What has to run as long as clients are served."""
+        self.last_words: list[Callable[[], Awaitable[None]]] = []
+        """What is to be done, soon, before they are shown out."""
 
     async def handle_request(self, request: Request) -> Response | WerkzeugResponse:
         """Answer a request. Only cancellation comes out of here as an exception."""

@@ -1,56 +1,66 @@
 """The listening sockets: hypercorn's protocols inside our nursery, and an orderly end.
 
-At shutdown: stop accepting, let WebSockets say 1001, answer the requests under way, and cut what
-is left when the deadline passes.
+At shutdown: stop accepting, tell WebSockets what is committed, let them say 1001, answer the
+requests under way, and cut what is left when the deadline passes.
 """
 
 from __future__ import annotations
 
 import logging
+import socket
 
 import structlog
 import trio
 from hypercorn.app_wrappers import ASGIWrapper
 from hypercorn.config import Config as HypercornConfig
 from hypercorn.trio.worker_context import WorkerContext
-from quart_trio import QuartTrio
 
 from cvms.config import Config
+from cvms.http.edge import Edge
 from cvms.http.transport import Connection
 from cvms.http.ws_frames import MAX_FRAME
 
 log = structlog.get_logger(__name__)
 
 BACKLOG = 1024
-MAX_CONNECTIONS = 4096
+MAX_CONNECTIONS = 8192
 # Left of the shutdown deadline for cutting connections and for whatever ends after us.
 CUT_SECONDS = 1.0
 
 
 async def serve_http(
-    app: QuartTrio,
+    app: Edge,
     *,
     config: Config,
     shutdown: trio.Event,
+    listener: socket.socket | None = None,
     task_status: trio.TaskStatus[str] = trio.TASK_STATUS_IGNORED,
 ) -> None:
     """Serve until `shutdown` is set and the requests under way are answered.
 
-    Reports its URL once it accepts connections, with the real port where `config.port` is 0.
-    Returns within `config.shutdown_deadline` of the shutdown. Raises OSError if it cannot listen.
+    With a `listener`, which other processes may share, it listens there. Reports its URL once it
+    accepts connections, with the real port where `config.port` is 0. Returns within
+    `config.shutdown_deadline` of the shutdown. Raises OSError if it cannot listen.
     """
     server = _Server(app, going_away=shutdown)
-    listeners = await trio.open_tcp_listeners(config.port, host=config.host, backlog=BACKLOG)
+    if listener is None:
+        listeners = await trio.open_tcp_listeners(config.port, host=config.host, backlog=BACKLOG)
+    else:
+        listeners = [trio.SocketListener(trio.socket.from_stdlib_socket(listener))]
     url = _url(listeners[0])
     async with trio.open_nursery() as clients:
         try:
             async with trio.open_nursery() as accepting:
                 accepting.start_soon(_accept, server, listeners, clients)
+                for task in app.background:
+                    clients.start_soon(task)
                 log.info("http_listening", url=url)
                 task_status.started(url)
                 await shutdown.wait()
                 accepting.cancel_scope.cancel()
             with trio.move_on_after(config.shutdown_deadline - CUT_SECONDS):
+                for say in app.last_words:
+                    await say()
                 await server.finish()
         finally:
             log.info("http_stopped", cut=server.cut())
@@ -66,7 +76,7 @@ async def _accept(
 class _Server:
     """The open connections and what they share."""
 
-    def __init__(self, app: QuartTrio, *, going_away: trio.Event) -> None:
+    def __init__(self, app: Edge, *, going_away: trio.Event) -> None:
         self._app = ASGIWrapper(app)
         self._config = _hypercorn_config()
         self._context = WorkerContext(None)

@@ -14,7 +14,7 @@ from cvms.config import Config
 from cvms.http.limits import Limits
 from cvms.http.sponsoring import Sponsor
 from cvms.metrics import Metrics
-from cvms.nursery.channels import Board, Hub, Reconciliations, SubmitWake
+from cvms.nursery.channels import Board, Hub, SubmitWake
 from cvms.store.cache import BalanceCache
 from cvms.store.database import Database
 from cvms.store.sealed import Sealer
@@ -39,5 +39,4 @@ class Services:
     sealer: Sealer
     # Unix seconds.
     wall_clock: Callable[[], float]
-    reconcile: Reconciliations
     yield_rates: LatestRates

@@ -18,6 +18,7 @@ from cvms.chain.transactions import (
     parse_base64,
     required_signers,
     signature_of,
+    unsigned,
 )
 from cvms.chain.types import Commitment
 from cvms.errors import (
@@ -115,11 +116,13 @@ async def _sign_and_store(
     services: Services, transaction: VersionedTransaction, built: Submission, key: Key | None
 ) -> Submission:
     await _check_height(services, built)
-    signed, cost = _signed_by_all(services, transaction)
-    result = await services.rpc.simulate(bytes(signed), sig_verify=True)
+    _check_signers(services, transaction)
+    # Unsigned: no node is given what it could send before it is stored.
+    result = await services.rpc.simulate(bytes(unsigned(message_of(transaction))))
     # It may have landed already if a submission of the same bytes overtook this one.
     if result.err is not None and result.err != "AlreadyProcessed":
         raise refusal(result.err, result.logs, services.programs)
+    signed, cost = _signed(services, transaction)
     async with services.database.transaction() as conn:
         stored = await submissions.attach_signature(
             conn,
@@ -153,17 +156,19 @@ def _expired() -> TransactionExpired:
     return TransactionExpired("Its block hash is too old. Ask for a new transaction and sign that.")
 
 
-def _signed_by_all(
-    services: Services, transaction: VersionedTransaction
-) -> tuple[VersionedTransaction, Cost | None]:
-    """The transaction with our signature, once everybody else's is there, and what it costs us;
-    None where the owner pays.
-    """
+def _check_signers(services: Services, transaction: VersionedTransaction) -> None:
+    """Raise InvalidSignature unless everybody else has signed."""
     operator = services.operator.pubkey()
     others = [each for each in missing_signers(transaction) if each != operator]
     if others:
         raise InvalidSignature(f"The signature of {others[0]} is missing or does not verify.")
-    if operator in required_signers(message_of(transaction)):
+
+
+def _signed(
+    services: Services, transaction: VersionedTransaction
+) -> tuple[VersionedTransaction, Cost | None]:
+    """The transaction with our signature, and what it costs us; None where the owner pays."""
+    if services.operator.pubkey() in required_signers(message_of(transaction)):
         return services.sponsor.sign(transaction)
     return transaction, None
 

@@ -9,7 +9,8 @@ an error ends its own connection. TLS and HTTP/2 are the proxy's part.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+import socket
+from collections.abc import Callable, Hashable
 from typing import Any
 
 import h11
@@ -25,16 +26,17 @@ from hypercorn.trio.worker_context import WorkerContext
 from hypercorn.typing import ConnectionState, LifespanState
 from wsproto.events import Message
 
+from cvms.http.outgoing import Outgoing
+
 log = structlog.get_logger(__name__)
 
 CHUNK = 65536
 IDLE_SECONDS = 15.0  # without a request under way, or for a request's head to arrive
 WRITE_SECONDS = 10.0  # for a client to take what it is sent
 LINGER_SECONDS = 5.0  # for a client to stop sending: what comes later resets it, answer unread
-LAST_LINGER_SECONDS = (
-    0.5  # the same while the server shuts down, or once the client broke the rules
-)
-PING = b"\x89\x00"  # RFC 6455, 5.5.2: a final frame, opcode 9, empty
+LAST_LINGER_SECONDS = 0.5  # the same while shutting down, or once the client broke the rules
+# What the kernel may hold for a WebSocket that lags: in there nothing newer takes its place.
+WEBSOCKET_BUFFER = 64 * 1024
 
 
 class Connection:
@@ -50,13 +52,18 @@ class Connection:
         going_away: trio.Event,
     ) -> None:
         self.going_away = going_away
-        """Set when the server shuts down: a WebSocket then says goodbye."""
+        """Set when the server shuts down."""
+        self.on_finish: Callable[[], None] | None = None
+        """Called when the server shuts down, by which a WebSocket says goodbye."""
         self.heard_at = trio.current_time()
         """When the client last sent anything, a pong included; in trio's time."""
         self._stream = stream
         self._app = app
         self._config = config
         self._context = context
+        self._tasks: TaskGroup | None = None
+        self._outgoing = Outgoing()
+        self._flushing = False
         self._write_lock = trio.Lock()
         self._reading = trio.CancelScope(deadline=trio.current_time() + IDLE_SECONDS)
         self._lingering = trio.CancelScope()
@@ -76,12 +83,48 @@ class Connection:
         finally:
             await trio.aclose_forcefully(self._stream)
 
-    async def ping(self) -> None:
-        """Send a WebSocket ping. The answer, as any other bytes, moves `heard_at`."""
-        await self._write(PING)
+    def bound_buffer(self) -> None:
+        """Keep little in the kernel: called once the client has become a WebSocket."""
+        self._stream.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, WEBSOCKET_BUFFER)
+
+    def post(self, frame: bytes, *, newest: Hashable | None = None) -> None:
+        """Have a WebSocket frame sent with the next `flush`, after those before it."""
+        self._outgoing.add(frame, newest=newest)
+
+    def flush(self) -> int:
+        """Send what was posted, as far as the client takes it at once; the rest follows by itself.
+
+        Never waits. How many frames are left: whoever posts must bound them.
+        """
+        if self._write_lock.locked():
+            return len(self._outgoing)
+        if self._broken:
+            return 0
+        try:
+            self._outgoing.write(self._stream.socket.fileno())
+        except OSError:
+            self.abort()
+            return 0
+        if self._outgoing and not self._flushing and self._tasks is not None:
+            self._flushing = True
+            self._tasks.spawn(self._flush_rest)
+        return len(self._outgoing)
+
+    async def drain(self) -> None:
+        """Wait until all that was posted is sent, or the client is gone."""
+        while self._outgoing and not self._broken:
+            await self._write(None)
+
+    async def _flush_rest(self) -> None:
+        try:
+            await self.drain()
+        finally:
+            self._flushing = False
 
     def finish(self) -> None:
         """Close at once if idle; a request under way is answered first."""
+        if self.on_finish is not None:
+            self.on_finish()
         if self._reading.deadline < math.inf:
             self._reading.cancel()
         last = trio.current_time() + LAST_LINGER_SECONDS
@@ -100,6 +143,7 @@ class Connection:
         address = self._stream.socket.getpeername()[:2]
         server = self._stream.socket.getsockname()[:2]
         async with TaskGroup() as tasks:
+            self._tasks = tasks
             protocol = _Http1(
                 self._app,
                 self._config,
@@ -136,20 +180,25 @@ class Connection:
                 self._unread = True
                 self._reading.cancel()
 
-    async def _write(self, data: bytes) -> None:
-        """Send all of it, or drop the client: after half a write nothing more may follow."""
+    async def _write(self, data: bytes | None) -> None:
+        """Send all of it, after what was posted, or drop the client: after half a write nothing
+        more may follow. With None: some of what was posted.
+        """
         async with self._write_lock:
             if self._broken:
                 return
             self._broken = True
             with trio.CancelScope(deadline=trio.current_time() + WRITE_SECONDS, shield=True):
                 try:
-                    await self._stream.send_all(data)
+                    posted = self._outgoing.take(CHUNK if data is None else None)
+                    await self._stream.send_all(posted + (data or b""))
                     self._broken = False
                 except (trio.BrokenResourceError, trio.ClosedResourceError):
                     log.debug("client_gone")
             if self._broken:
                 self.abort()
+        if self._outgoing:
+            self.flush()  # what was posted meanwhile
 
     async def _linger(self) -> None:
         if self._broken or not self._unread:

@@ -10,6 +10,7 @@ from solders.pubkey import Pubkey
 
 from cvms.errors import InvalidRequest
 from cvms.http.body import MAX_AMOUNT, decode
+from cvms.http.tokens import MAX_LENGTH
 
 MAX_FRAME = 16 * 1024
 
@@ -24,17 +25,23 @@ Topic = Literal[
     "vault_balance_update",
     "transaction_update",
     "tvl_update",
+    "analytics_update",
+    "security_alert",
 ]
 TOPICS: tuple[str, ...] = get_args(Topic)
 
 
 class Frame(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """What a client may send; without `op` it is the short form of a subscription."""
+    """What a client may send; without `op` it is the short form of a subscription.
+
+    `token` is an administrator's, for the topics that take one.
+    """
 
     op: Literal["subscribe", "unsubscribe", "ping"] = "subscribe"
     topic: Topic | None = None
     owner: Pubkey | None = None
     since: Annotated[int, msgspec.Meta(ge=0, le=MAX_AMOUNT)] | None = None
+    token: Annotated[str, msgspec.Meta(max_length=MAX_LENGTH)] | None = None
 
 
 def parse(message: object) -> Frame:

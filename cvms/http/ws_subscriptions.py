@@ -1,31 +1,33 @@
 """What one WebSocket client is subscribed to, and from which `seq` on.
 
-The hub hears of a subscription before the database is read; the topic's head and the snapshot come
-from one REPEATABLE READ transaction; then only events above that head are passed on. So nothing
-lies between the snapshot and the first event, and nothing is in both.
+The hub hears of a subscription before the database is read, and what it offers is held; the
+topic's head and the snapshot come from one REPEATABLE READ transaction; then only events above that
+head are passed on. So nothing lies between the snapshot and the first event, nothing is in both.
 """
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+import math
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import msgspec
-import trio
 from psycopg import IsolationLevel
 
 from cvms.errors import InvalidRequest
 from cvms.http import replies
 from cvms.http.ws_frames import Topic
-from cvms.nursery.channels import OutboxFrame, Subscriber, outbox_frame
-from cvms.store import history, outbox, vaults
+from cvms.nursery.channels import Filter, OutboxFrame, outbox_frame
+from cvms.nursery.ws_wire import text_frame
+from cvms.store import alert_books, alerts, history, outbox, overview, vaults
 from cvms.store.connection import TrioConnection
 from cvms.store.database import Database
 
 REPLAY_LIMIT = 1000  # events; a client that missed more starts over
 SNAPSHOT_EVENTS = 20
 SNAPSHOT_VAULTS = 500
+SNAPSHOT_ALERTS = 100
 
 # The kinds of history rows whose events a topic carries.
 KINDS: dict[str, tuple[str, ...]] = {
@@ -38,82 +40,102 @@ KINDS: dict[str, tuple[str, ...]] = {
     "yield_event": ("yield_deposit", "yield_withdraw", "yield_compound"),
 }
 
-Filter = tuple[str, str | None]
+HELD_FRAMES = 256
+
+# Of these only the newest matters: a client that lags is not told what was so in between.
+CONFLATED = frozenset({"vault_balance_update", "tvl_update", "analytics_update"})
+
+
+class Overflow(Exception):
+    """More events came while a snapshot was under way than are held for one client."""
 
 
 class Subscriptions:
-    """The filters of one client. Used by its reader and its pump only."""
+    """The filters of one client: which events it gets, and from which `seq` on."""
 
-    def __init__(self, database: Database, *, limit: int) -> None:
-        self._database = database
+    def __init__(self, *, limit: int) -> None:
         self._limit = limit
-        self._started: dict[Filter, _Start] = {}
+        self._from: dict[Filter, float] = {}
+        self._starting = 0
+        self._held: list[OutboxFrame] = []
 
-    async def want(self, frame: OutboxFrame) -> bool:
-        """Whether to pass a frame on; waits while its subscription's snapshot is being sent."""
-        filters: set[Filter] = {(frame.topic, None), (frame.topic, frame.owner)}
-        starts = [self._started[each] for each in filters if each in self._started]
-        for start in starts:
-            await start.sent.wait()
-        return any(start.seq is not None and frame.seq > start.seq for start in starts)
+    def pass_on(self, frame: OutboxFrame) -> bool:
+        """Whether the client gets a frame now. One that comes while a snapshot is under way is
+        held for `release`. Raises Overflow.
+        """
+        if not self._starting:
+            return self._wanted(frame)
+        if len(self._held) >= HELD_FRAMES:
+            raise Overflow
+        self._held.append(frame)
+        return False
 
-    @asynccontextmanager
-    async def added(
-        self, subscriber: Subscriber, topic: Topic, owner: str | None, since: int | None
-    ) -> AsyncIterator[list[str]]:
-        """Subscribe; the block sends the frames it is given, then live events may follow.
+    def release(self) -> list[OutboxFrame]:
+        """What was held and the client gets, once no snapshot is under way."""
+        if self._starting:
+            return []
+        held, self._held = self._held, []
+        return [frame for frame in held if self._wanted(frame)]
 
-        Raises InvalidRequest when there are too many, DatabaseUnavailable; then nothing is
+    def _wanted(self, frame: OutboxFrame) -> bool:
+        all_from = self._from.get((frame.topic, None), math.inf)
+        return frame.seq > min(all_from, self._from.get((frame.topic, frame.owner), math.inf))
+
+    @contextmanager
+    def starting(self, topic: str, owner: str | None) -> Iterator[None]:
+        """Hold events while the block sends what comes before them; it ends with `begin`.
+
+        Raises InvalidRequest when there are too many; then, and when the block fails, nothing is
         subscribed.
         """
         key: Filter = (topic, owner)
-        if key not in self._started and len(self._started) >= self._limit:
+        if key not in self._from and len(self._from) >= self._limit:
             raise InvalidRequest(f"A connection has at most {self._limit} subscriptions.")
-        start = self._started[key] = _Start()
-        subscriber.subscribe(topic, owner)
+        self._from[key] = math.inf
+        self._starting += 1
         try:
-            seq, frames = await self._read(topic, owner, since)
-            yield frames
-            start.seq = seq
-        except BaseException:
-            self.remove(subscriber, topic, owner)
-            raise
+            yield
         finally:
-            start.sent.set()
+            self._starting -= 1
+            if self._from.get(key) == math.inf:
+                del self._from[key]
 
-    def remove(self, subscriber: Subscriber, topic: str, owner: str | None) -> None:
-        """Undo `added`; no event of this subscription is passed on any more."""
-        self._started.pop((topic, owner), None)
-        subscriber.unsubscribe(topic, owner)
+    def begin(self, topic: str, owner: str | None, seq: int) -> None:
+        """The client has been brought up to `seq`."""
+        self._from[topic, owner] = seq
 
-    async def _read(
-        self, topic: Topic, owner: str | None, since: int | None
-    ) -> tuple[int, list[str]]:
-        """The topic's head and the frames that bring the client up to it."""
-        async with self._database.transaction(isolation=IsolationLevel.REPEATABLE_READ) as conn:
-            head = await outbox.topic_head(conn, topic)
-            if since is not None:
-                missed = await _missed(conn, topic, owner, since=since, head=head)
-                if missed is not None:
-                    return head, [_subscribed(topic, owner, since, None), *missed]
-            snapshot = await _snapshot(conn, topic, owner)
-        frames = [_subscribed(topic, owner, head, snapshot)]
+    def owners(self, topic: str) -> list[str | None]:
+        """For whom the client is subscribed to a topic."""
+        return [owner for each, owner in self._from if each == topic]
+
+    def remove(self, topic: str, owner: str | None) -> None:
+        """No event of this subscription is passed on any more."""
+        self._from.pop((topic, owner), None)
+
+
+async def read_start(
+    database: Database, topic: Topic, owner: str | None, since: int | None, *, program: str
+) -> tuple[int, list[bytes]]:
+    """The topic's head, and the frames that bring a client up to it.
+
+    Raises DatabaseUnavailable.
+    """
+    async with database.transaction(isolation=IsolationLevel.REPEATABLE_READ) as conn:
+        head = await outbox.topic_head(conn, topic)
         if since is not None:
-            frames.insert(0, _json({"type": "reset", "topic": topic, "owner": owner}))
-        return head, frames
-
-
-class _Start:
-    """Where a subscription begins: events above `seq`, once what comes before is `sent`."""
-
-    def __init__(self) -> None:
-        self.seq: int | None = None
-        self.sent = trio.Event()
+            missed = await _missed(conn, topic, owner, since=since, head=head)
+            if missed is not None:
+                return head, [_subscribed(topic, owner, since, None), *missed]
+        snapshot = await _snapshot(conn, topic, owner, program)
+    frames = [_subscribed(topic, owner, head, snapshot)]
+    if since is not None:
+        frames.insert(0, json_frame({"type": "reset", "topic": topic, "owner": owner}))
+    return head, frames
 
 
 async def _missed(
     conn: TrioConnection[Any], topic: Topic, owner: str | None, *, since: int, head: int
-) -> list[str] | None:
+) -> list[bytes] | None:
     """The events after `since` up to `head`; None when they are not all there, or too many."""
     if since > head or head - since > REPLAY_LIMIT:
         return None
@@ -121,11 +143,17 @@ async def _missed(
     if len(rows) != head - since:
         return None
     wanted = (row for row in rows if owner is None or row.owner == owner)
-    return [outbox_frame(row).payload.decode() for row in wanted]
+    return [outbox_frame(row).wire for row in wanted]
 
 
-async def _snapshot(conn: TrioConnection[Any], topic: Topic, owner: str | None) -> Any:
+async def _snapshot(
+    conn: TrioConnection[Any], topic: Topic, owner: str | None, program: str
+) -> Any:
     """The state that the topic's events change, as far as one frame can hold it."""
+    if topic == "analytics_update":
+        return await overview.read(conn, program)
+    if topic == "security_alert":
+        return await _alerts(conn, owner)
     if topic == "tvl_update":
         return replies.tvl(await vaults.tvl(conn))
     if topic == "vault_balance_update":
@@ -139,6 +167,12 @@ async def _snapshot(conn: TrioConnection[Any], topic: Topic, owner: str | None) 
     return {"transactions": [replies.movement(row) for row in rows[:SNAPSHOT_EVENTS]]}
 
 
+async def _alerts(conn: TrioConnection[Any], owner: str | None) -> Any:
+    rows = await alerts.page(conn, limit=SNAPSHOT_ALERTS + 1, state="unresolved", owner=owner)
+    shown = [alert_books.shown(row) for row in rows[:SNAPSHOT_ALERTS]]
+    return {"alerts": shown, "complete": len(rows) == len(shown)}
+
+
 async def _balances(conn: TrioConnection[Any], owner: str | None) -> Any:
     if owner is not None:
         row = await vaults.get(conn, owner)
@@ -148,11 +182,12 @@ async def _balances(conn: TrioConnection[Any], owner: str | None) -> Any:
     return {"vaults": [replies.balance(row) for row in shown], "complete": len(rows) == len(shown)}
 
 
-def _subscribed(topic: Topic, owner: str | None, seq: int, snapshot: Any) -> str:
-    return _json(
+def _subscribed(topic: Topic, owner: str | None, seq: int, snapshot: Any) -> bytes:
+    return json_frame(
         {"type": "subscribed", "topic": topic, "owner": owner, "seq": seq, "snapshot": snapshot}
     )
 
 
-def _json(frame: dict[str, Any]) -> str:
-    return msgspec.json.encode(frame).decode()
+def json_frame(message: dict[str, Any]) -> bytes:
+    """A message as a WebSocket frame."""
+    return text_frame(msgspec.json.encode(message))

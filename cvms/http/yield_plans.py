@@ -15,7 +15,7 @@ from cvms.chain.addresses import TOKEN_PROGRAM, vault_address, vault_authority_a
 from cvms.chain.holdings import Holding, read_holdings
 from cvms.chain.instructions import yield_pool
 from cvms.chain.instructions.encoding import readonly
-from cvms.chain.protocols.rates import ProtocolName
+from cvms.chain.protocols.sources import pools_among
 from cvms.chain.transactions import build_transaction
 from cvms.chain.types import Commitment, Programs
 from cvms.chain.vault_transactions import fetch_vault
@@ -58,8 +58,7 @@ COMPOUND = Kind("compound_yield", _compound, lambda held: held.claimable)
 
 def pools_of(services: Services) -> list[Pubkey]:
     """The configured pools, the preferred one first."""
-    sources = services.yield_rates.sources
-    return [each.address for each in sources if each.protocol is ProtocolName.YIELD_POOL]
+    return pools_among(services.yield_rates.sources)
 
 
 async def move(

@@ -24,6 +24,7 @@ from cvms.http.answers import Answer
 from cvms.http.balances import open_vault
 from cvms.http.body import Exact, owner_in_path
 from cvms.http.services import Services
+from cvms.http.stored_rates import newest_reading
 from cvms.http.yield_plans import pools_of
 from cvms.store.vaults import VaultRow
 
@@ -134,7 +135,7 @@ async def status(services: Services, owner: str) -> Answer:
     key = owner_in_path(owner)
     async with services.database.connection() as conn:
         row = await open_vault(conn, str(key))
-    reading = await services.yield_rates.read()
+    reading = await newest_reading(services)
     protocols = _protocols(services.yield_rates, reading, str(services.programs.mint))
     positions = await _positions(services, key)
     return Answer(_status(row, positions, protocols))

@@ -67,7 +67,7 @@ async def apply_batch(
         told = await _record_events(conn, counted)
         new = [(signature, row.owner) for before, row, signature in rows if before is None]
         await applied.keep_before(conn, [(by, Before("vault", owner, None)) for by, owner in new])
-        told += await _store_vaults(conn, rows, applied=to.slot)
+        told += await _store_vaults(conn, rows)
         await cursors.saw(conn, to.program, _newest_time(batch))
         position = await outbox.append(conn, told)
     owners = sorted({row.owner for _, row, _ in rows})
@@ -224,12 +224,12 @@ def event_message(
 
 
 async def _store_vaults(
-    conn: Connection, rows: Sequence[tuple[VaultRow | None, VaultRow, str]], *, applied: int
+    conn: Connection, rows: Sequence[tuple[VaultRow | None, VaultRow, str]]
 ) -> list[OutboxMessage]:
     """Bring the rows forward; return a message for each whose balances have moved."""
     touched_by = {row.owner: signature for _, row, signature in rows}
     new = [row for before, row, _ in rows if _unread(before, row)]
-    stored = await vault_books.bring_forward(conn, new, applied=applied)
+    stored = await vault_books.bring_forward(conn, new, final=False)
     return [
         balance_message(row, signature=touched_by[row.owner])
         for before, row in stored

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
+
 import structlog
 import trio
 from psycopg import IsolationLevel
 
-from cvms.nursery.channels import SUBSCRIBER_QUEUE, Board, Hub, OutboxWake
+from cvms.nursery.channels import Board, Hub, OutboxWake, Wake
 from cvms.store import outbox
+from cvms.store.bell import Bell
 from cvms.store.database import Database
-from cvms.store.listen import Listener, listen
 from cvms.store.outbox import OutboxRow
 
 log = structlog.get_logger(__name__)
@@ -17,18 +19,15 @@ log = structlog.get_logger(__name__)
 LOOK_SECONDS = 5.0
 """Look at least this often, should a notification ever be lost."""
 PAGE = 1000
-PORTION = SUBSCRIBER_QUEUE // 2
-"""Rows published at once: more would fill the queue of a client that takes them as fast as it can,
-after the indexer has caught up with much."""
-PORTION_SECONDS = 0.02
-"""For clients to take a portion: 6,400 rows a second at the most."""
+RUN = 64
+"""Rows handed on at once, so that each client is written to once for them all; then others run."""
 
 
 class Broadcaster:
     """Publishes each outbox row once and in order of position, from where the hub stands.
 
-    A wake is only a reason to look: our own tasks give one after their commits, and PostgreSQL
-    notifies of every commit, other replicas' included.
+    A wake is only a reason to look. Our own tasks give one after their commits, and we ring the
+    bell for the other replicas; they ring it for us.
     """
 
     def __init__(
@@ -37,28 +36,34 @@ class Broadcaster:
         database: Database,
         hub: Hub,
         wake: OutboxWake,
+        bell: Bell,
         board: Board,
         look_seconds: float = LOOK_SECONDS,
     ) -> None:
         self._database = database
         self._hub = hub
         self._wake = wake
+        self._bell = bell
+        self._news = Wake()
         self._board = board
         self._look_seconds = look_seconds
 
     async def run(self) -> None:
         """Publish until cancelled. Raises DatabaseUnavailable; run again, it misses nothing."""
-        async with listen(self._database, outbox.CHANNEL) as listener, trio.open_nursery() as tasks:
-            tasks.start_soon(self._hear, listener)
+        async with trio.open_nursery() as tasks:
+            tasks.start_soon(self._bell.hear, self._news.wake)
+            tasks.start_soon(self._ring)
             while True:
                 await self.publish()
                 self._board.task_succeeded("broadcaster")
-                await self._wake.wait(self._look_seconds)
+                await self._news.wait(self._look_seconds)
 
-    async def _hear(self, listener: Listener) -> None:
+    async def _ring(self) -> None:
+        """What a task of this replica has written, all are to hear of."""
         while True:
-            await listener.receive()
-            self._wake.wake()
+            if await self._wake.wait(self._look_seconds):
+                self._news.wake()
+                await self._bell.ring()
 
     async def publish(self) -> None:
         """Publish all that follows the hub's position; a hub without one starts at the head."""
@@ -67,11 +72,10 @@ class Broadcaster:
             if not rows:
                 self._go_to(head)
                 return
-            for number, row in enumerate(rows, start=1):
-                self._go_to(row.position - 1)
-                self._hub.publish(row)
-                if number % PORTION == 0:
-                    await trio.sleep(PORTION_SECONDS)
+            for run in _runs(rows):
+                self._go_to(run[0].position - 1)
+                self._hub.publish(run)
+                await trio.lowlevel.checkpoint()
 
     async def _read(self, position: int | None) -> tuple[list[OutboxRow], int]:
         # One snapshot: a row is below the head read with it or it is not there yet.
@@ -88,3 +92,13 @@ class Broadcaster:
             # Pruned before they were published, or the database is another one, restored.
             log.error("outbox_rows_missed", after=self._hub.position, until=position)
             self._hub.reset(position)
+
+
+def _runs(rows: Sequence[OutboxRow]) -> Iterator[Sequence[OutboxRow]]:
+    """The rows in pieces of at most RUN, without a jump in position inside one."""
+    first = 0
+    for last in range(1, len(rows) + 1):
+        whole = last - first == RUN or last == len(rows)
+        if whole or rows[last].position != rows[last - 1].position + 1:
+            yield rows[first:last]
+            first = last

@@ -3,28 +3,31 @@
 | channel | bound | when full |
 |---|---|---|
 | `IndexedBatch`, indexer → reconciler | `INDEXED_QUEUE` batches | the indexer waits |
-| `Wake` (submitter, broadcaster, balances) | one | a second wake is the same wake |
-| `Hub`, broadcaster → each WebSocket client | `SUBSCRIBER_QUEUE` frames | that client is closed |
+| `Wake` (submitter, broadcaster, balances, timelocks) | one | a second wake is the same wake |
+| `Hub`, broadcaster → each WebSocket client | the client's own | that client is closed |
 
 Nothing of value is held here only: what is lost with the process is read again from the database.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, Protocol
 
 import msgspec
 import trio
 
+from cvms.nursery.task_health import Pulse, Trouble, after_failure, trouble
+from cvms.nursery.ws_wire import text_frame
+
 if TYPE_CHECKING:
     from cvms.store.outbox import OutboxRow
 
-INDEXED_QUEUE = 256
-SUBSCRIBER_QUEUE = 256
+Filter = tuple[str, str | None]
+"""A topic, of one owner or of all."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,15 +113,21 @@ class TvlWake(Wake):
     """Tells the balances task that vaults have moved."""
 
 
+class TimelockWake(Wake):
+    """Tells the timelocks task that vaults hold something that falls due."""
+
+
 @dataclass(frozen=True, slots=True)
 class OutboxFrame:
-    """One event as every subscriber gets it: where it stands, and the JSON to write as it is."""
+    """One event as every subscriber gets it: where it stands, and the bytes to write as they are,
+    a WebSocket message.
+    """
 
     position: int
     topic: str
     seq: int
     owner: str | None
-    payload: bytes
+    wire: bytes
 
 
 def outbox_frame(row: OutboxRow) -> OutboxFrame:
@@ -134,104 +143,92 @@ def outbox_frame(row: OutboxRow) -> OutboxFrame:
             "data": row.data,
         }
     )
-    return OutboxFrame(row.position, row.topic, row.seq, row.owner, payload)
+    return OutboxFrame(row.position, row.topic, row.seq, row.owner, text_frame(payload))
 
 
-class Subscriber:
-    """One client of the hub: its filters and its bounded queue. Made by `Hub.register`."""
+class Subscriber(Protocol):
+    """One client of the hub. It bounds what it keeps, and never makes the hub wait."""
 
-    def __init__(self, hub: Hub, queue_size: int) -> None:
-        self._hub = hub
-        self._send, self._receive = trio.open_memory_channel[OutboxFrame](queue_size)
-        self.overflowed = False
-        """True once closed because frames were lost to it; the client has to start over."""
+    def offer(self, frame: OutboxFrame) -> None:
+        """Take a frame of one of its filters; frames come in order of position."""
 
-    def subscribe(self, topic: str, owner: str | None = None) -> None:
-        """Receive a topic from now on: of one owner, or of all when `owner` is None."""
-        self._hub._subscribe(self, (topic, owner))
+    def flush(self) -> None:
+        """Called once after some offers: the time to send."""
 
-    def unsubscribe(self, topic: str, owner: str | None = None) -> None:
-        """Undo one `subscribe`; unknown subscriptions are no-ops. Queued frames still arrive."""
-        self._hub._unsubscribe(self, (topic, owner))
-
-    async def receive(self) -> OutboxFrame:
-        """The next frame, in order of position. Raises trio.EndOfChannel once closed and drained.
-
-        After an overflow the end comes at once: what is queued is no longer all there was.
-        """
-        if self.overflowed:
-            raise trio.EndOfChannel
-        return await self._receive.receive()
-
-    def close(self) -> None:
-        """Leave the hub. Idempotent."""
-        self._hub._forget(self)
-        self._send.close()
-
-    def _offer(self, frame: OutboxFrame) -> None:
-        try:
-            self._send.send_nowait(frame)
-        except trio.WouldBlock:
-            self._cut()
-
-    def _cut(self) -> None:
-        self.overflowed = True
-        self.close()
+    def cut(self) -> None:
+        """Rows were missed: the client has to start over. It is forgotten already."""
 
 
 class Hub:
     """Fans outbox rows out to subscribers, in order of position. Publishing never waits."""
 
     def __init__(self) -> None:
-        self._subscribers: dict[Subscriber, set[tuple[str, str | None]]] = {}
+        self._subscribers: dict[Subscriber, set[Filter]] = {}
         # Dicts as ordered sets: fan-out order is registration order.
-        self._by_filter: dict[tuple[str, str | None], dict[Subscriber, None]] = {}
+        self._by_filter: dict[Filter, dict[Subscriber, None]] = {}
         self.position: int | None = None
         """Position of the last published row; None before the broadcaster has started."""
+        self._moved = trio.lowlevel.ParkingLot()
 
-    def register(self, queue_size: int = SUBSCRIBER_QUEUE) -> Subscriber:
-        """A new subscriber without subscriptions; close it when its client is gone."""
-        subscriber = Subscriber(self, queue_size)
+    def register(self, subscriber: Subscriber) -> None:
+        """Let a subscriber in, without filters; `forget` it when its client is gone."""
         self._subscribers[subscriber] = set()
-        return subscriber
 
-    def publish(self, row: OutboxRow) -> None:
-        """Hand a row to everyone subscribed to its topic (and owner); rows come by position."""
-        self.position = row.position
-        receivers = dict(self._by_filter.get((row.topic, None), {}))
-        if row.owner is not None:
-            receivers |= self._by_filter.get((row.topic, row.owner), {})
-        if not receivers:
-            return
-        frame = outbox_frame(row)
-        for subscriber in receivers:
-            subscriber._offer(frame)
+    def publish(self, rows: Iterable[OutboxRow]) -> None:
+        """Hand rows to everyone subscribed to their topic (and owner); they come by position."""
+        offered: dict[Subscriber, None] = {}
+        for row in rows:
+            self.position = row.position
+            receivers = self._by_filter.get((row.topic, None), {})
+            if row.owner is not None:
+                receivers = receivers | self._by_filter.get((row.topic, row.owner), {})
+            if not receivers:
+                continue
+            frame = outbox_frame(row)
+            offered |= receivers
+            for subscriber in list(receivers):
+                subscriber.offer(frame)
+        for subscriber in offered:
+            subscriber.flush()
+        self._moved.unpark_all()
+
+    async def reached(self, position: int) -> None:
+        """Wait until what the outbox holds up to `position` is handed out, if anybody hands out."""
+        while self.position is not None and self.position < position:
+            await self._moved.park()
 
     def reset(self, position: int) -> None:
         """Go on from `position` after rows were missed: every subscriber has to start over."""
         for subscriber in list(self._subscribers):
-            subscriber._cut()
+            self.forget(subscriber)
+            subscriber.cut()
         self.position = position
+        self._moved.unpark_all()
 
     def __len__(self) -> int:
         return len(self._subscribers)
 
-    def _subscribe(self, subscriber: Subscriber, filter_: tuple[str, str | None]) -> None:
+    def subscribe(self, subscriber: Subscriber, topic: str, owner: str | None = None) -> None:
+        """Offer it a topic from now on: of one owner, or of all when `owner` is None."""
         if subscriber in self._subscribers:
-            self._subscribers[subscriber].add(filter_)
-            self._by_filter.setdefault(filter_, {})[subscriber] = None
+            self._subscribers[subscriber].add((topic, owner))
+            self._by_filter.setdefault((topic, owner), {})[subscriber] = None
 
-    def _unsubscribe(self, subscriber: Subscriber, filter_: tuple[str, str | None]) -> None:
-        self._subscribers.get(subscriber, set()).discard(filter_)
-        receivers = self._by_filter.get(filter_, {})
+    def unsubscribe(self, subscriber: Subscriber, topic: str, owner: str | None = None) -> None:
+        """Undo one `subscribe`; unknown filters are no-ops."""
+        self._subscribers.get(subscriber, set()).discard((topic, owner))
+        receivers = self._by_filter.get((topic, owner), {})
         receivers.pop(subscriber, None)
         if not receivers:
-            self._by_filter.pop(filter_, None)
+            self._by_filter.pop((topic, owner), None)
 
-    def _forget(self, subscriber: Subscriber) -> None:
-        for filter_ in self._subscribers.get(subscriber, set()).copy():
-            self._unsubscribe(subscriber, filter_)
-        self._subscribers.pop(subscriber, None)
+    def forget(self, subscriber: Subscriber) -> None:
+        """Offer it nothing any more. Idempotent."""
+        for topic, owner in self._subscribers.pop(subscriber, set()):
+            receivers = self._by_filter[topic, owner]
+            receivers.pop(subscriber, None)
+            if not receivers:
+                del self._by_filter[topic, owner]
 
 
 @dataclass(frozen=True, slots=True)
@@ -243,8 +240,10 @@ class Part:
     since: datetime
 
 
-TaskCondition = Literal["starting", "running", "waiting", "backoff", "finished"]
-"""`waiting`: for an outage of what it depends on to end; `backoff`: after a failure."""
+TaskCondition = Literal["starting", "running", "waiting", "backoff", "finished", "standby"]
+"""`waiting`: for an outage of what it depends on to end; `backoff`: after a failure; `standby`:
+another replica runs it.
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -256,6 +255,7 @@ class TaskState:
     restarts: int = 0
     last_error: str | None = None
     last_success: datetime | None = None
+    pulse: Pulse = field(default_factory=lambda: Pulse(since=0.0))
 
 
 class OperatorFunds:
@@ -274,19 +274,43 @@ class OperatorFunds:
 class Board:
     """What /ready and the admin's task list show. Written by the tasks, read by HTTP."""
 
-    def __init__(self, parts: Iterable[str] = ("database", "rpc", "indexer")) -> None:
+    def __init__(
+        self,
+        parts: Iterable[str] = ("database", "rpc", "indexer"),
+        *,
+        clock: Callable[[], float] = trio.current_time,
+    ) -> None:
         now = datetime.now(UTC)
         self._parts = {name: Part(False, "not checked yet", now) for name in parts}
         self._tasks: dict[str, TaskState] = {}
+        self._troubled: dict[str, datetime] = {}
+        self._clock = clock
+        self.was_ready = trio.Event()
+        """Set once every part has been ok at the same time."""
 
     @property
     def ready(self) -> bool:
         """True when every part is ok."""
-        return all(part.ok for part in self._parts.values())
+        return all(part.ok for part in self.parts.values())
 
     @property
     def parts(self) -> Mapping[str, Part]:
-        return self._parts
+        """Every part, and a further one for each task that is not well, for as long as it is."""
+        found = self.troubles()
+        now = datetime.now(UTC)
+        self._troubled = {name: self._troubled.get(name, now) for name in found}
+        return self._parts | {
+            f"task {name}": Part(False, found[name].detail, since)
+            for name, since in self._troubled.items()
+        }
+
+    def troubles(self) -> dict[str, Trouble]:
+        """The tasks that fail again and again, or that nothing comes of."""
+        found = {
+            name: trouble(task.pulse, self._clock(), running=task.state == "running")
+            for name, task in self._tasks.items()
+        }
+        return {name: each for name, each in found.items() if each is not None}
 
     @property
     def tasks(self) -> Mapping[str, TaskState]:
@@ -298,18 +322,30 @@ class Board:
         unchanged = before is not None and before.ok == ok
         since = before.since if before is not None and unchanged else datetime.now(UTC)
         self._parts[name] = Part(ok, detail, since)
+        if self.ready:
+            self.was_ready.set()
 
     def task_is(self, name: str, state: TaskCondition, *, error: str | None = None) -> None:
         """Record what a task does now; an error counts as one restart to come."""
-        before = self._tasks.get(name) or TaskState(name, state)
-        if error is None:
-            self._tasks[name] = replace(before, state=state)
-        else:
-            self._tasks[name] = replace(
-                before, state=state, restarts=before.restarts + 1, last_error=error
-            )
+        before, now = self._task(name, state), self._clock()
+        pulse = replace(before.pulse, since=now)
+        if error is not None:
+            before = replace(before, restarts=before.restarts + 1, last_error=error)
+            if state == "backoff":
+                pulse = replace(pulse, failures=after_failure(pulse.failures, now))
+        self._tasks[name] = replace(before, state=state, pulse=pulse)
 
     def task_succeeded(self, name: str) -> None:
         """Stamp a round of a task's work that went well."""
-        before = self._tasks.get(name) or TaskState(name, "running")
-        self._tasks[name] = replace(before, last_success=datetime.now(UTC))
+        before = self._task(name, "running")
+        pulse = replace(before.pulse, succeeded=self._clock())
+        self._tasks[name] = replace(before, last_success=datetime.now(UTC), pulse=pulse)
+
+    def task_should_succeed(self, name: str, *, within: float) -> None:
+        """While it runs, a task that has not done so for so many seconds is not well."""
+        before = self._task(name, "starting")
+        self._tasks[name] = replace(before, pulse=replace(before.pulse, expected=within))
+
+    def _task(self, name: str, state: TaskCondition) -> TaskState:
+        found = self._tasks.get(name)
+        return found or TaskState(name, state, pulse=Pulse(since=self._clock()))

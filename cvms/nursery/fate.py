@@ -12,7 +12,7 @@ from typing import Any
 
 from cvms.chain.answers import SignatureStatus
 from cvms.chain.types import Commitment
-from cvms.chain.views import StatusView, Tips
+from cvms.chain.views import Tips
 from cvms.store.submissions import State
 from cvms.store.watched import Watched
 
@@ -36,15 +36,18 @@ class Fate:
     in_doubt: bool = False
 
 
-def fate_of(row: Watched, status: SignatureStatus | None, view: StatusView, tips: Tips) -> Fate:
-    """The fate of a submission of this status. `tips` were read before the view."""
+def fate_of(row: Watched, status: SignatureStatus | None, *, certain: bool, tips: Tips) -> Fate:
+    """The fate of a submission of this status.
+
+    `tips` were read before it; `certain`: it comes from nodes that have all that these tell of.
+    """
     may_land = tips.confirmed.height <= row.last_valid_block_height
     if status is not None and status.commitment is Commitment.FINALIZED:
         return _final(status)
-    if not view.knows(tips):
-        return Fate(may_land=may_land)  # the node is behind: it may miss what others have
+    if not certain:
+        return Fate(may_land=may_land)  # the nodes are behind: they may miss what others have
     if status is None:
-        return _absent(row, view, tips, may_land=may_land)
+        return _absent(row, tips, may_land=may_land)
     if status.commitment is Commitment.PROCESSED:
         # It may be on the losing side of a fork, and so is no landing; but it is a retreat from
         # another block.
@@ -65,11 +68,11 @@ def _confirmed(row: Watched, status: SignatureStatus) -> Fate:
     return Fate(state, slot=status.slot, err=status.err)
 
 
-def _absent(row: Watched, view: StatusView, tips: Tips, *, may_land: bool) -> Fate:
+def _absent(row: Watched, tips: Tips, *, may_land: bool) -> Fate:
     last = row.last_valid_block_height
-    if min(tips.finalized.height, view.finalized.height) <= last:
+    if tips.finalized.height <= last:
         return _retreat(row, may_land=may_land)
-    if view.remembers(row.since_slot):
+    if tips.remembers(row.since_slot):
         return Fate(State.EXPIRED, in_doubt=row.seen_slot is not None)
     if tips.finalized.height > last + UNKNOWABLE_BLOCKS:
         return Fate(State.QUARANTINED, slot=row.slot)

@@ -15,9 +15,8 @@ import trio
 from solders.pubkey import Pubkey
 
 from cvms.chain.answers import SignatureStatus
-from cvms.chain.rpc import STATUSES_PER_CALL, Rpc
+from cvms.chain.rpc import Rpc
 from cvms.chain.types import Commitment, Programs, Slot
-from cvms.chain.views import read_status_view
 from cvms.errors import GapNotClosed
 from cvms.metrics import Metrics
 from cvms.nursery.apply import balance_message, event_message
@@ -122,6 +121,7 @@ class Forks:
         fork = await self._find(rows, seen)
         if fork is None:
             return False
+        await self._prove(fork)
         async with self._database.connection() as conn:
             stale = await vault_books.read_after(conn, fork.slot)
         touched = {Pubkey.from_string(row.vault): fork.dropped.signature for row in stale}
@@ -140,21 +140,25 @@ class Forks:
         return True
 
     async def _find(self, rows: Sequence[Applied], seen: Slot) -> Fork | None:
-        statuses: list[SignatureStatus | None] = []
-        for first in range(0, len(rows), STATUSES_PER_CALL):
-            some = rows[first : first + STATUSES_PER_CALL]
-            # In one request: that there is nothing is known only by the node that says so.
-            view = await read_status_view(self._rpc, [row.signature for row in some])
-            if view.slot < max(seen, some[-1].slot):
-                raise GapNotClosed(f"the node is in slot {view.slot}, before what was applied")
-            for row, status in zip(some, view.statuses, strict=True):
-                if status is None and not view.remembers(row.slot):
-                    raise GapNotClosed(
-                        f"the node's ledger begins at slot {view.first_block}, after "
-                        f"{row.signature} in slot {row.slot}"
-                    )
-            statuses += view.statuses
-        return fork_in(rows, statuses)
+        at_least = max(seen, Slot(rows[-1].slot)) if rows else seen
+        answer = await self._rpc.statuses_everywhere(
+            [row.signature for row in rows], min_context_slot=at_least
+        )
+        if rows and answer.slot < at_least:
+            raise GapNotClosed(f"not every node has reached slot {at_least}, where the books are")
+        return fork_in(rows, answer.statuses)
+
+    async def _prove(self, fork: Fork) -> None:
+        """A node that has thrown a block away does not know what was in it.
+
+        Raises GapNotClosed if that may be why.
+        """
+        first = await self._rpc.get_first_available_block()
+        if first > fork.dropped.slot:
+            raise GapNotClosed(
+                f"the node's ledger begins at slot {first}, after {fork.dropped.signature} in "
+                f"slot {fork.dropped.slot}"
+            )
 
     async def _commit(
         self, cursor: Cursor | None, fork: Fork, fetched: Sequence[FetchedVault]

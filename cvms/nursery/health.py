@@ -11,7 +11,9 @@ from cvms.errors import ChainUnavailable, DatabaseUnavailable, RpcError
 from cvms.metrics import Metrics
 from cvms.nursery.channels import Board
 from cvms.nursery.indexer import Progress
+from cvms.store import leadership
 from cvms.store.database import Database
+from cvms.store.leadership import Report
 
 EVERY_SECONDS = 1.0
 ANSWER_SECONDS = 2.0
@@ -36,6 +38,7 @@ class Health:
         self._max_lag_slots = max_lag_slots
         self._board = board
         self._metrics = metrics
+        self._leader: Report | None = None
 
     async def run(self) -> None:
         """Probe until cancelled."""
@@ -57,9 +60,16 @@ class Health:
                 await self._database.probe()
                 ok = self._database.schema_ready
                 detail = "answers" if ok else "its schema is not applied yet"
+                if ok:
+                    await self._hear_leader()
             except DatabaseUnavailable as error:
                 ok, detail = False, str(error)
         self._board.set_part("database", ok=ok, detail=detail)
+
+    async def _hear_leader(self) -> None:
+        """How far the indexer is, where another replica runs it."""
+        async with self._database.connection() as conn:
+            self._leader = await leadership.report(conn)
 
     async def _probe_chain(self) -> None:
         slot, detail = None, f"no answer within {ANSWER_SECONDS:g} s"
@@ -74,20 +84,21 @@ class Health:
         self._judge_indexer(slot)
 
     def _judge_indexer(self, chain: Slot | None) -> None:
-        indexed = self._progress.slot
+        indexed: int | None = self._progress.slot
+        problem = self._progress.problem
+        if indexed is None and problem is None and self._leader is not None:
+            indexed, problem = self._leader.slot, self._leader.problem
         if chain is not None and indexed is not None:
             self._metrics.indexer_lag_slots.set(max(0, chain - indexed))
         if self._progress.reached_at is not None:
             lag = trio.current_time() - self._progress.reached_at
             self._metrics.indexer_lag_seconds.set(lag)
-        ok, detail = _indexer_condition(
-            chain, indexed, problem=self._progress.problem, most=self._max_lag_slots
-        )
+        ok, detail = _indexer_condition(chain, indexed, problem=problem, most=self._max_lag_slots)
         self._board.set_part("indexer", ok=ok, detail=detail)
 
 
 def _indexer_condition(
-    chain: Slot | None, indexed: Slot | None, *, problem: str | None, most: int
+    chain: Slot | None, indexed: int | None, *, problem: str | None, most: int
 ) -> tuple[bool, str]:
     if problem is not None:
         return False, problem

@@ -34,7 +34,7 @@ from cvms.metrics import Metrics
 from cvms.nursery.apply import apply_batch
 from cvms.nursery.backlog import Backlog
 from cvms.nursery.batch import Batch, BatchReader
-from cvms.nursery.channels import Board, IndexedBatch, OutboxWake, TvlWake
+from cvms.nursery.channels import Board, IndexedBatch, OutboxWake, TimelockWake, TvlWake
 from cvms.nursery.forks import Forks
 from cvms.nursery.gap import LONGEST_GAP, read_gap
 from cvms.nursery.progress import Progress
@@ -79,6 +79,7 @@ class Indexer:
         indexed: trio.MemorySendChannel[IndexedBatch],
         outbox_wake: OutboxWake,
         tvl_wake: TvlWake,
+        timelock_wake: TimelockWake,
         cache: BalanceCache,
         board: Board,
         metrics: Metrics,
@@ -109,6 +110,7 @@ class Indexer:
         self._indexed = indexed
         self._outbox_wake = outbox_wake
         self._tvl_wake = tvl_wake
+        self._timelock_wake = timelock_wake
         self._cache = cache
         self._board = board
         self._metrics = metrics
@@ -264,6 +266,8 @@ class Indexer:
         await self._cache.forget(*indexed.owners)
         self._outbox_wake.wake()
         self._tvl_wake.wake()
+        if _falls_due(batch):
+            self._timelock_wake.wake()
         await self._indexed.send(indexed)
         return to
 
@@ -280,6 +284,12 @@ def _cursor_after(program: str, before: Cursor | None, passed: Sequence[Signatur
     applied += [info.signature for info in passed]
     previous = applied[-2] if len(applied) > 1 else None
     return Cursor(program, passed[-1].slot, applied[-1], previous)
+
+
+def _falls_due(batch: Batch) -> bool:
+    """Whether any of its vaults holds what waits for its time."""
+    vaults = [each.vault for each in batch.vaults if each.vault is not None]
+    return any(vault.timelocks or vault.pending_withdrawals for vault in vaults)
 
 
 def _drain(notices: trio.MemoryReceiveChannel[Subscribed | LogNotice]) -> None:

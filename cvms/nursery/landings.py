@@ -10,7 +10,7 @@ import structlog
 from cvms.chain.program_errors import refusal
 from cvms.chain.rpc import STATUSES_PER_CALL, Rpc
 from cvms.chain.types import Commitment, Programs
-from cvms.chain.views import Tips, final_block, read_status_view, read_tips
+from cvms.chain.views import Tips, final_block, read_tips
 from cvms.errors import ChainUnavailable, ProgramRefused, RpcError
 from cvms.nursery.fate import Fate, after_doubt, fate_of
 from cvms.store.watched import Watched
@@ -25,10 +25,11 @@ async def read_fates(rpc: Rpc, rows: Sequence[Watched]) -> list[Fate]:
     fates: list[Fate] = []
     for start in range(0, len(rows), STATUSES_PER_CALL):
         chunk = rows[start : start + STATUSES_PER_CALL]
-        view = await read_status_view(rpc, [row.signature for row in chunk])
+        signatures = [row.signature for row in chunk]
+        seen = await rpc.statuses_everywhere(signatures, min_context_slot=tips.slot)
         fates += [
-            fate_of(row, status, view, tips)
-            for row, status in zip(chunk, view.statuses, strict=True)
+            fate_of(row, status, certain=seen.slot >= tips.slot, tips=tips)
+            for row, status in zip(chunk, seen.statuses, strict=True)
         ]
     return await _without_doubt(rpc, rows, fates, tips)
 

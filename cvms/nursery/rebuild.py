@@ -20,14 +20,13 @@ from cvms.chain.types import Commitment, Programs, Slot
 from cvms.errors import RebuildNotPossible
 from cvms.metrics import Metrics
 from cvms.nursery.apply import balance_message
-from cvms.nursery.channels import Board, OutboxWake, Reconciliations, TvlWake
+from cvms.nursery.channels import Board, OutboxWake, Reconciliations, TimelockWake, TvlWake
 from cvms.nursery.indexer import Indexer, Progress
 from cvms.nursery.second_look import SecondLook
 from cvms.nursery.settler import Settler
 from cvms.nursery.vault_readings import on_chain, read_vaults
 from cvms.store import (
     audit,
-    balance_history,
     books,
     grand_totals,
     outbox,
@@ -134,6 +133,7 @@ class Rebuild:
             indexed=reconciliations.indexed,
             outbox_wake=OutboxWake(),
             tvl_wake=TvlWake(),
+            timelock_wake=TimelockWake(),
             cache=NoCache(),
             board=Board(),
             metrics=Metrics(),
@@ -225,7 +225,7 @@ class Rebuild:
                 rows = {owner: each.row for owner, each in held.items()}
                 known = [each for each in readings if rows[each.owner] is not None]
                 expected = on_chain(known, rows, mint=self._programs.mint)
-                await vault_books.bring_forward(conn, [each.row for each in expected])
+                await vault_books.bring_forward(conn, [e.row for e in expected], final=False)
 
     async def _moved(self, owners: list[str], cursor: Cursor) -> list[str]:
         """Those whose vaults have transactions that follow the cursor."""
@@ -248,12 +248,10 @@ class Rebuild:
     ) -> None:
         """Bring what was built into the live tables; raises unless they are equal then."""
         changed = await comparison.keys("vaults", MOST_VAULTS)
-        balances = await comparison.keys("balance_history", MOST_VAULTS)
         await comparison.exchange()
         await grand_totals.count_sizes(conn)
-        held = await books.read(conn, {*changed, *(key.split()[0] for key in balances)})
+        held = await books.read(conn, changed)
         rows = {owner: each.row for owner, each in held.items() if each.row is not None}
-        await balance_history.observe(conn, list(rows.values()))
         await comparison.compare()
         await comparison.set_aside("vaults", moved)
         left = {name: count for name, count in (await comparison.counts()).items() if count}

@@ -17,7 +17,7 @@ from cvms.errors import NotRebuilt
 from cvms.metrics import Metrics
 from cvms.nursery.batch import Batch, executed_by
 from cvms.nursery.ledger import after, empty
-from cvms.store import balance_history, history, timelocks, vault_mints
+from cvms.store import balance_history, history, running_timelocks, vault_mints
 from cvms.store.connection import Connection
 from cvms.store.database import Database
 from cvms.store.vault_mints import VaultMint
@@ -81,7 +81,7 @@ async def _held(conn: Connection, mint: VaultMint, slot: int) -> Held:
         return Held(owner, None)
     entries = tuple(
         TimelockEntry(each.amount, each.unlock_time)
-        for each in await timelocks.running(conn, mint.owner)
+        for each in await running_timelocks.running(conn, mint.owner)
     )
     # An account that was read in this very slot counts this transaction already, so from there on
     # only the lines do.

@@ -184,8 +184,9 @@ class Reconciler:
             differing = await self._still_differing(owners)
             if differing and final is None:
                 final = await self._rpc.get_slot(Commitment.FINALIZED)
+            due = [each for each in differing if self._slot(each) <= (final or 0)]
             try:
-                await self._settle([each for each in differing if self._slot(each) <= (final or 0)])
+                await self._settle(due, indexed or Slot(0))
             except RpcError as error:
                 if error.code not in NODE_BEHIND:
                     raise
@@ -218,7 +219,7 @@ class Reconciler:
         await self.check(moved)
         return [owner for owner in differing if owner in self._pending]
 
-    async def _settle(self, owners: Sequence[str]) -> None:
+    async def _settle(self, owners: Sequence[str], indexed: Slot) -> None:
         """Read them again as they finally were, and have what differs settled."""
         if not owners:
             return
@@ -240,7 +241,7 @@ class Reconciler:
             row = held[owner].row
             if not found:
                 self._equal(owner)
-            elif row is not None and row.slot > chain.slot:
+            elif (row is not None and row.slot > chain.slot) or chain.slot > indexed:
                 self._pending[owner] = Waiting(chain, self._looks(owner))
             elif await self._healer.settle(chain, found):
                 self._pending.pop(owner, None)

@@ -154,12 +154,12 @@ async def _keep_mint(conn: Connection, found: VaultHistory) -> None:
 
 
 async def _rewrite_balances(conn: Connection, owner: str) -> None:
-    """What the vault held, from all of its lines; the account has the last word."""
+    """What the vault held, from all of its lines."""
     lines = await history.in_order(conn, owner)
     await balance_history.rewrite(conn, owner, points_of(lines))
     row = await vaults.get(conn, owner)
     if row is not None:
-        await balance_history.observe(conn, [row])
+        await balance_history.begin(conn, [row])
 
 
 def _audited(found: VaultHistory, entries: Sequence[ReconciliationEntry]) -> AuditEntry:

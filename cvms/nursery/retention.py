@@ -7,15 +7,20 @@ from datetime import timedelta
 import trio
 
 from cvms.nursery.channels import Board
+from cvms.nursery.snapshots import HOURLY_AGE
 from cvms.store import (
+    alerts,
     deliveries,
     idempotency,
     nonces,
     outbox,
     proposals,
+    rates,
     reconciliation,
+    snapshots,
     sponsorship,
     submissions,
+    timelocks,
     twofa,
 )
 from cvms.store.database import Database
@@ -34,6 +39,9 @@ SPONSORED_AGE = timedelta(days=30)
 RECONCILIATION_AGE = timedelta(days=90)
 PROPOSAL_AGE = timedelta(days=90)
 DELIVERY_AGE = timedelta(days=30)
+ALERT_AGE = timedelta(days=90)
+MATURITY_AGE = timedelta(days=7)
+APY_AGE = timedelta(days=366)
 
 
 class Retention:
@@ -62,3 +70,7 @@ class Retention:
             await reconciliation.prune(conn, RECONCILIATION_AGE)
             await proposals.prune(conn, PROPOSAL_AGE)
             await deliveries.prune(conn, DELIVERY_AGE)
+            await alerts.prune(conn, ALERT_AGE)
+            await snapshots.prune(conn, HOURLY_AGE)
+            await timelocks.prune(conn, MATURITY_AGE)
+            await rates.prune(conn, APY_AGE)

@@ -2,76 +2,40 @@
 
 from __future__ import annotations
 
+import os
+import platform
 import signal
+import socket
 from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack
-from dataclasses import dataclass, field
 from functools import partial
 
-import httpx
 import structlog
 import trio
 
-from cvms.chain.protocols.sources import YieldSource, parse_yield_sources
-from cvms.chain.rpc import Rpc, open_rpc
-from cvms.chain.types import Programs
+from cvms.chain.protocols.sources import parse_yield_sources
+from cvms.chain.rpc import open_rpc
 from cvms.config import Config
 from cvms.errors import ConfigurationError, only
 from cvms.http import create_app, serve_http
 from cvms.http.edge import Edge
 from cvms.metrics import Metrics
-from cvms.nursery.balances import Balances
-from cvms.nursery.broadcaster import Broadcaster
-from cvms.nursery.channels import (
-    Board,
-    Hub,
-    OperatorFunds,
-    OutboxWake,
-    Reconciliations,
-    SubmitWake,
-    TvlWake,
-)
-from cvms.nursery.health import Health
-from cvms.nursery.indexer import Indexer, Progress
-from cvms.nursery.operator_balance import OperatorBalance
-from cvms.nursery.reconciler import Reconciler
-from cvms.nursery.retention import Retention
-from cvms.nursery.second_look import SecondLook
-from cvms.nursery.settler import Settler
-from cvms.nursery.submitter import Submitter
+from cvms.nursery.channels import Board, OperatorFunds
+from cvms.nursery.leader import Leader
+from cvms.nursery.leader_tasks import leader_tasks
+from cvms.nursery.parts import Parts, Run
+from cvms.nursery.replica_tasks import health, replica_tasks
 from cvms.nursery.supervision import supervise
-from cvms.nursery.webhooks import Webhooks
-from cvms.store.cache import BalanceCache, balance_cache
+from cvms.nursery.task_health import seconds_expected
+from cvms.store.bell import outbox_bell
+from cvms.store.cache import balance_cache
 from cvms.store.database import Database, open_database
-from cvms.store.limits import Limiter, limiter
+from cvms.store.limits import limiter
 from cvms.store.redis_client import open_redis
-from cvms.store.sealed import Sealer
 
 log = structlog.get_logger(__name__)
 
-Run = Callable[[], Awaitable[None]]
-
-
-@dataclass(frozen=True, slots=True)
-class Parts:
-    """What the tasks and the front end share."""
-
-    config: Config
-    programs: Programs
-    database: Database
-    rpc: Rpc
-    cache: BalanceCache
-    limiter: Limiter
-    metrics: Metrics
-    yield_sources: tuple[YieldSource, ...]
-    hub: Hub = field(default_factory=Hub)
-    board: Board = field(default_factory=Board)
-    progress: Progress = field(default_factory=Progress)
-    submit_wake: SubmitWake = field(default_factory=SubmitWake)
-    outbox_wake: OutboxWake = field(default_factory=OutboxWake)
-    tvl_wake: TvlWake = field(default_factory=TvlWake)
-    reconciliations: Reconciliations = field(default_factory=Reconciliations)
-    operator_funds: OperatorFunds = field(default_factory=OperatorFunds)
+Watched = Callable[[str, Run], Awaitable[None]]
 
 
 async def serve(
@@ -79,10 +43,13 @@ async def serve(
     *,
     task_status: trio.TaskStatus[str] = trio.TASK_STATUS_IGNORED,
     shutdown: trio.Event | None = None,
+    listener: socket.socket | None = None,
+    board: Board | None = None,
 ) -> None:
     """Run the whole service until SIGTERM, SIGINT, `shutdown` or a cancellation.
 
-    Reports its URL once it listens; the database and the chain may come later, /ready says so.
+    Listens where the settings say, or on `listener`, which other processes may share. Reports its
+    URL once it does; the database and the chain may come later, /ready and `board` say so.
     Ends in order within `config.shutdown_deadline` seconds, also when cancelled: the requests under
     way are answered, WebSockets are closed with 1001, then the tasks end. Raises ConfigurationError
     when it cannot listen, or when a task finds a setting that it cannot work with.
@@ -93,7 +60,14 @@ async def serve(
             watch.start_soon(_stop_on_signal, stop)
             watch.start_soon(_stop_when_cancelled, stop)
             with trio.CancelScope(shield=True) as orderly:
-                await _serve(config, task_status=task_status, stop=stop, orderly=orderly)
+                await _serve(
+                    config,
+                    task_status=task_status,
+                    stop=stop,
+                    orderly=orderly,
+                    listener=listener,
+                    board=board or Board(),
+                )
             watch.cancel_scope.cancel()
     except BaseExceptionGroup as group:
         raise only(group) from None
@@ -106,40 +80,59 @@ async def _serve(
     task_status: trio.TaskStatus[str],
     stop: trio.Event,
     orderly: trio.CancelScope,
+    listener: socket.socket | None,
+    board: Board,
 ) -> None:
     async with AsyncExitStack() as stack:
         metrics = Metrics()
         redis = await stack.enter_async_context(open_redis(config.redis_url))
+        database = await stack.enter_async_context(open_database(config.database_url))
         parts = Parts(
             config=config,
             programs=config.programs,
-            database=await stack.enter_async_context(open_database(config.database_url)),
+            database=database,
+            bell=outbox_bell(redis, database),
             rpc=await stack.enter_async_context(open_rpc(config.rpc_urls, metrics=metrics)),
             cache=balance_cache(redis, ttl=config.cache_ttl),
             metrics=metrics,
             limiter=limiter(redis, metrics=metrics),
             yield_sources=parse_yield_sources(config.yield_sources),
+            board=board,
             operator_funds=OperatorFunds(config.sponsoring.operator_minimum),
         )
         if config.admin_jwt_secret is None:
             log.warning("administrators_routes_are_off", unset="ADMIN_JWT_SECRET")
         if not config.data_encryption_keys:
             log.warning("second_factors_are_off", unset="DATA_ENCRYPTION_KEYS")
-        watched = partial(supervise, board=parts.board, metrics=metrics)
+        watched = partial(_watched, parts)
         prepared = trio.Event()
         async with trio.open_nursery() as background:
-            background.start_soon(watched, "health", _health(parts).run)
+            background.start_soon(watched, "health", health(parts).run)
             schema = partial(_prepare, parts.database, prepared)
             background.start_soon(partial(watched, "schema", schema, finite=True))
-            for name, run in _tasks(parts):
-                background.start_soon(watched, name, partial(_once, prepared, run))
+            for name, run in (*replica_tasks(parts), ("leader", _leader(parts, watched).run)):
+                board.task_is(name, "starting")
+                background.start_soon(_once, prepared, partial(watched, name, run))
             async with trio.open_nursery() as front:
-                serve_app = partial(serve_http, _app(parts), config=config, shutdown=stop)
+                serve_app = partial(
+                    serve_http, _app(parts), config=config, shutdown=stop, listener=listener
+                )
                 task_status.started(await _started(front, serve_app, config))
                 await stop.wait()
                 orderly.deadline = trio.current_time() + config.shutdown_deadline
             # Everything is answered and closed: what is left starts again from the database.
             background.cancel_scope.cancel()
+
+
+async def _watched(parts: Parts, name: str, run: Run, *, finite: bool = False) -> None:
+    await supervise(
+        name,
+        run,
+        board=parts.board,
+        metrics=parts.metrics,
+        finite=finite,
+        expected=None if finite else seconds_expected(name, parts.config),
+    )
 
 
 def _app(parts: Parts) -> Edge:
@@ -155,112 +148,32 @@ def _app(parts: Parts) -> Edge:
         cache=parts.cache,
         metrics=parts.metrics,
         limiter=parts.limiter,
-        reconciliations=parts.reconciliations,
         yield_sources=parts.yield_sources,
         operator_funds=parts.operator_funds,
     )
 
 
-def _health(parts: Parts) -> Health:
-    return Health(
+def _leader(parts: Parts, watched: Watched) -> Leader:
+    return Leader(
         database=parts.database,
-        rpc=parts.rpc,
+        tasks=partial(_lead, parts, watched),
+        name=f"{platform.node()}:{os.getpid()}",
         progress=parts.progress,
-        max_lag_slots=parts.config.indexer_max_lag_slots,
         board=parts.board,
         metrics=parts.metrics,
     )
 
 
-def _tasks(parts: Parts) -> list[tuple[str, Run]]:
-    """The tasks that need the schema, each with what it is given."""
-    indexer = Indexer(
-        database=parts.database,
-        rpc=parts.rpc,
-        ws_urls=parts.config.ws_urls,
-        programs=parts.programs,
-        progress=parts.progress,
-        indexed=parts.reconciliations.indexed,
-        outbox_wake=parts.outbox_wake,
-        tvl_wake=parts.tvl_wake,
-        cache=parts.cache,
-        board=parts.board,
-        metrics=parts.metrics,
-    )
-    reconciler = Reconciler(
-        database=parts.database,
-        rpc=parts.rpc,
-        programs=parts.programs,
-        progress=parts.progress,
-        reconciliations=parts.reconciliations,
-        outbox_wake=parts.outbox_wake,
-        cache=parts.cache,
-        interval=parts.config.reconciliation_interval,
-        threshold=parts.config.reconciliation_threshold,
-        board=parts.board,
-        metrics=parts.metrics,
-    )
-    submitter = Submitter(
-        database=parts.database,
-        rpc=parts.rpc,
-        programs=parts.programs,
-        wake=parts.submit_wake,
-        outbox_wake=parts.outbox_wake,
-        board=parts.board,
-        metrics=parts.metrics,
-    )
-    broadcaster = Broadcaster(
-        database=parts.database, hub=parts.hub, wake=parts.outbox_wake, board=parts.board
-    )
-    balances = Balances(
-        database=parts.database,
-        wake=parts.tvl_wake,
-        outbox_wake=parts.outbox_wake,
-        interval=parts.config.balance_monitor_interval,
-        board=parts.board,
-        metrics=parts.metrics,
-    )
-    operator_balance = OperatorBalance(
-        database=parts.database,
-        rpc=parts.rpc,
-        operator=parts.config.operator.pubkey(),
-        funds=parts.operator_funds,
-        board=parts.board,
-        metrics=parts.metrics,
-    )
-    second_look = SecondLook(
-        database=parts.database,
-        rpc=parts.rpc,
-        programs=parts.programs,
-        outbox_wake=parts.outbox_wake,
-        cache=parts.cache,
-    )
-    settler = Settler(
-        database=parts.database,
-        rpc=parts.rpc,
-        forks=indexer.forks,
-        second_look=second_look,
-        board=parts.board,
-    )
-    retention = Retention(database=parts.database, board=parts.board)
-    webhooks = Webhooks(
-        database=parts.database,
-        sealer=Sealer(parts.config.data_encryption_keys),
-        private=parts.config.webhook_private_addresses,
-        board=parts.board,
-        context=httpx.create_ssl_context(),
-    )
-    return [
-        ("indexer", indexer.run),
-        ("reconciler", reconciler.run),
-        ("submitter", submitter.run),
-        ("broadcaster", broadcaster.run),
-        ("balances", balances.run),
-        ("operator_balance", operator_balance.run),
-        ("settler", settler.run),
-        ("retention", retention.run),
-        ("webhooks", webhooks.run),
-    ]
+async def _lead(parts: Parts, watched: Watched) -> None:
+    """What the leading replica runs, until it leads no more."""
+    tasks = leader_tasks(parts)
+    try:
+        async with trio.open_nursery() as nursery:
+            for name, run in tasks:
+                nursery.start_soon(watched, name, run)
+    finally:
+        for name, _ in tasks:
+            parts.board.task_is(name, "standby")
 
 
 async def _prepare(database: Database, prepared: trio.Event) -> None:

@@ -1,7 +1,8 @@
 """Read each vault's account again once the slot of its row is final.
 
 A row may be read in a block that a fork drops afterwards, ahead of every event in it; then nothing
-that was applied is taken back, and only the account itself can tell.
+that was applied is taken back, and only the account itself can tell. What is the same is right for
+good, whatever the events say.
 """
 
 from __future__ import annotations
@@ -17,8 +18,8 @@ from cvms.nursery.apply import balance_message
 from cvms.nursery.channels import OutboxWake
 from cvms.nursery.vault_accounts import FetchedVault, fetch_vaults
 from cvms.nursery.vault_rows import row_now, same_account, same_balances
+from cvms.store import balance_history, outbox, vault_books
 from cvms.store import cursor as cursors
-from cvms.store import outbox, vault_books
 from cvms.store.cache import BalanceCache
 from cvms.store.connection import Connection
 from cvms.store.database import Database
@@ -51,7 +52,9 @@ class SecondLook:
         """Look at every row of a slot up to `final` that was not looked at since it was read."""
         while True:
             async with self._database.connection() as conn:
-                rows = await vault_books.unsettled(conn, up_to_slot=final, limit=VAULTS_PER_CALL)
+                indexed = (await cursors.frontier(conn, str(self._programs.vault))).slot
+                slot = min(final, -1 if indexed is None else indexed)
+                rows = await vault_books.unsettled(conn, up_to_slot=slot, limit=VAULTS_PER_CALL)
             if not rows:
                 return
             touched = {Pubkey.from_string(row.vault): "" for row in rows}
@@ -63,12 +66,14 @@ class SecondLook:
     ) -> None:
         async with self._database.transaction() as conn:
             await cursors.lock(conn)
-            same = await vault_books.settle(conn, rows)
+            unmoved = await vault_books.settle(conn, rows)
             changed = [
                 (before, now)
-                for before in same
+                for before in unmoved
                 if (now := self._now(before, accounts.get(before.vault))) is not None
             ]
+            others = {before.owner for before, _ in changed}
+            await balance_history.observe(conn, [r for r in unmoved if r.owner not in others])
             await self._replace(conn, changed)
         if changed:
             await self._cache.forget(*(row.owner for row, _ in changed))
@@ -86,7 +91,7 @@ class SecondLook:
         self, conn: Connection, changed: Sequence[tuple[VaultRow, VaultRow]]
     ) -> None:
         """Store what the accounts are now: either they moved again, or the row was of a dropped
-        block. Which of the two it was, nothing tells, so nothing that was only read stays.
+        block.
         """
         if not changed:
             return

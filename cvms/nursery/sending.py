@@ -97,7 +97,7 @@ class Sender:
             self._metrics.resends.inc()
         attempts.at = trio.current_time()
         try:
-            await self._rpc.send_transaction(wire, skip_preflight=True, max_retries=0)
+            await self._rpc.send_everywhere(wire, skip_preflight=True, max_retries=0)
         except RpcError as error:
             if any(words in f"{error.message} {error.data}" for words in _HARMLESS):
                 return

@@ -1,13 +1,11 @@
 """What each vault held as of any slot.
 
 A point says what an owner's vault held from its slot on, until the next one. The indexer writes a
-point for each slot in which a vault's events moved anything, and one for each account it reads, as
-of a slot whose events are all applied, that is not what the points before it say: the account is
-right then, whatever was in the logs. One that was read ahead of the events says nothing of the past
-yet, since a fork may drop its block without a trace.
+point for each slot in which a vault's events moved anything. Once the slot of an account is final
+and its events are applied, there is a point for it too if it is not what the points before it say:
+the account is right at its slot, whatever was in the logs.
 
-A fork's slots are taken back by forgetting the points after the last that stands, and observing
-the accounts again.
+A fork's slots are taken back by forgetting the points after the last that stands.
 """
 
 from __future__ import annotations
@@ -129,17 +127,16 @@ WHERE owner = ANY(%(owners)s)
   AND slot > %(slot)s
 """
 
-# That a vault is there and empty, before its first movement.
-OPEN = """
+# A vault that holds nothing yet, so that its past does not begin with its first movement.
+BEGIN = """
 INSERT INTO balance_history (
     owner, slot, vault, total, available, locked, timelocked, yield_deposited, observed
 )
-SELECT opened.owner, opened.slot, opened.vault, 0, 0, 0, 0, 0, TRUE
-FROM unnest(%(owner)s::TEXT[], %(slot)s::BIGINT[], %(vault)s::TEXT[]) AS opened (owner, slot, vault)
+SELECT owner, slot, vault, 0, 0, 0, 0, 0, TRUE
+FROM unnest(%(owner)s::TEXT[], %(slot)s::BIGINT[], %(vault)s::TEXT[]) AS seen (owner, slot, vault)
 WHERE NOT EXISTS (
     SELECT FROM balance_history AS point
-    WHERE point.owner = opened.owner
-      AND point.slot <= opened.slot
+    WHERE point.owner = seen.owner
 )
 ON CONFLICT (owner, slot) DO NOTHING
 """
@@ -191,7 +188,10 @@ async def put(conn: TrioConnection[Any], points: Sequence[BalancePoint]) -> None
 
 
 async def observe(conn: TrioConnection[Any], rows: Sequence[VaultRow]) -> None:
-    """Note what accounts hold at their slots, where the points do not say so already."""
+    """Note what accounts hold at their slots, where the points do not say so already.
+
+    The slots have to be final, and their events applied.
+    """
     if rows:
         names = ("owner", "slot", "vault", "total", "available", "locked", "timelocked")
         await conn.execute(OBSERVE, by_column(rows, (*names, "yield_deposited")))
@@ -204,13 +204,17 @@ async def rewrite(conn: TrioConnection[Any], owner: str, points: Sequence[Balanc
     await put(conn, points)
 
 
+async def begin(conn: TrioConnection[Any], rows: Sequence[VaultRow]) -> None:
+    """Note those that hold nothing, where nothing is known of the owner yet.
+
+    What others hold may be ahead of the events, in a block that a fork can drop: with a point of it
+    the events would count twice when they land in another.
+    """
+    empty = [row for row in rows if row.total == 0]
+    if empty:
+        await conn.execute(BEGIN, by_column(empty, ("owner", "slot", "vault")))
+
+
 async def forget_after(conn: TrioConnection[Any], owners: Sequence[str], slot: int) -> None:
     """Drop these owners' points of later slots: a fork has dropped them."""
     await conn.execute(FORGET_AFTER, {"owners": list(owners), "slot": slot})
-
-
-async def opened(conn: TrioConnection[Any], rows: Sequence[VaultRow]) -> None:
-    """Note which of these vaults are there and hold nothing, where no point says so."""
-    empty = [row for row in rows if row.total == 0]
-    if empty:
-        await conn.execute(OPEN, by_column(empty, ("owner", "slot", "vault")))

@@ -6,13 +6,13 @@ not there.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Protocol, TypeVar
 
 import msgspec
-import redis
+from coredis.tokens import PureToken
 
-from cvms.store.redis_client import RedisAway, RedisClient
+from cvms.store.redis_client import Redis, RedisAway, RedisClient
 from cvms.store.vaults import VaultRow
 
 # How long a forgotten row stays barred from `put`: longer than any reader keeps a row it has read
@@ -68,19 +68,22 @@ class RedisCache:
     async def put(self, row: VaultRow) -> None:
         # NX: neither a row that is there nor the bar that `forget` left gives way.
         value, milliseconds = msgspec.json.encode(row), round(self._ttl * 1000)
-        await self._ask(lambda client: client.set(_key(row.owner), value, px=milliseconds, nx=True))
+        await self._ask(
+            lambda client: client.set(
+                _key(row.owner), value, px=milliseconds, condition=PureToken.NX
+            )
+        )
 
     async def forget(self, *owners: str) -> None:
-        def bar(client: redis.Redis) -> None:
-            with client.pipeline(transaction=False) as pipeline:
+        async def bar(client: Redis) -> None:
+            async with client.pipeline(transaction=False) as pipeline:
                 for owner in owners:
                     pipeline.set(_key(owner), BARRED, px=round(BARRED_SECONDS * 1000))
-                pipeline.execute()
 
         if owners:
             await self._ask(bar)
 
-    async def _ask(self, question: Callable[[redis.Redis], T]) -> T | None:
+    async def _ask(self, question: Callable[[Redis], Awaitable[T]]) -> T | None:
         try:
             return await self._client.ask(question)
         except RedisAway:

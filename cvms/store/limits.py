@@ -11,13 +11,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-import redis
 import structlog
 import trio
 
 from cvms.config import Rate
 from cvms.metrics import Metrics
-from cvms.store.redis_client import RedisAway, RedisClient
+from cvms.store.redis_client import Redis, RedisAway, RedisClient
 
 # Keys in memory: some 200 bytes each. Beyond, those seen first go, and begin with a full bucket.
 MAX_KEYS = 100_000
@@ -123,9 +122,9 @@ class RedisLimiter:
             number for claim in claims for number in (claim.rate.interval, claim.rate.requests)
         ]
 
-        def run(client: redis.Redis) -> list[int]:
+        async def run(client: Redis) -> list[int]:
             # EVALSHA, and EVAL where the server does not know the script yet.
-            slacks: list[int] = client.register_script(SCRIPT)(keys=keys, args=sizes)
+            slacks: list[int] = await client.register_script(SCRIPT)(keys=keys, args=sizes)
             return slacks
 
         try:

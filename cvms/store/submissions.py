@@ -6,12 +6,14 @@ built → pending → submitted ⇄ confirmed → finalized
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any
 
 from cvms.errors import Conflict, UnknownTransaction
+from cvms.store.calls import SUBMIT, call
 from cvms.store.connection import TrioConnection
 from cvms.store.rows import fetch_one
 
@@ -47,11 +49,11 @@ RETURNING message_hash, kind, owner, state, signature, message, wire, last_valid
 RECORD_SIGNED = """
 INSERT INTO submissions (
     message_hash, kind, owner, state, signature, message, wire, last_valid_block_height, amount,
-    since_slot, signed_at
+    owners, since_slot, signed_at
 )
 VALUES (
     %(message_hash)s, %(kind)s, %(owner)s, 'pending', %(signature)s, %(message)s, %(wire)s,
-    %(last_valid_block_height)s, %(amount)s, %(since_slot)s, now()
+    %(last_valid_block_height)s, %(amount)s, %(owners)s, %(since_slot)s, now()
 )
 ON CONFLICT (message_hash) DO NOTHING
 RETURNING message_hash, kind, owner, state, signature, message, wire, last_valid_block_height,
@@ -94,7 +96,7 @@ SELECT message_hash, kind, owner, state, signature, message, wire, last_valid_bl
 FROM submissions
 WHERE state IN ('pending', 'submitted')
   AND kind = %(kind)s
-  AND owner = %(owner)s
+  AND (owner = %(owner)s OR %(owner)s = ANY(owners))
 LIMIT 1
 """
 
@@ -172,11 +174,13 @@ async def record_signed(
     last_valid_block_height: int,
     since_slot: int,
     amount: int | None = None,
+    owners: Sequence[str] = (),
 ) -> Submission:
     """Store, as pending, a transaction that the service alone has signed, before its first send; it
     can only be in blocks after `since_slot`.
 
-    Raises Conflict when the same message is there already: it can have only one effect.
+    `owners` are those whose vaults it is about where they are several. Raises Conflict when the
+    same message is there already: it can have only one effect.
     """
     params = {
         "message_hash": message_hash,
@@ -187,11 +191,13 @@ async def record_signed(
         "wire": wire,
         "last_valid_block_height": last_valid_block_height,
         "amount": amount,
+        "owners": list(owners),
         "since_slot": since_slot,
     }
     row = await fetch_one(conn, Submission, RECORD_SIGNED, params)
     if row is None:
         raise Conflict("the same transaction has been submitted already")
+    await call(conn, SUBMIT)
     return row
 
 
@@ -206,6 +212,7 @@ async def attach_signature(
     params = {"message_hash": message_hash, "signature": signature, "wire": wire}
     attached = await fetch_one(conn, Submission, ATTACH_SIGNATURE, params)
     if attached is not None:
+        await call(conn, SUBMIT)
         return attached
     there = await get_by_message(conn, message_hash)
     if there is None:

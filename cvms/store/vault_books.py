@@ -100,7 +100,7 @@ async def _replace(
     await conn.execute(FORGET_SLOTS, {"owners": owners})
     new = [row for owner in owners if (row := rows[owner]) is not None]
     await vaults.upsert_all(conn, new)
-    await balance_history.opened(conn, new)
+    await balance_history.begin(conn, new)
     pairs = [(held.get(owner), rows[owner]) for owner in owners]
     await analytics.moved(conn, pairs)
     return pairs
@@ -119,13 +119,14 @@ async def settle(conn: TrioConnection[Any], rows: Sequence[VaultRow]) -> list[Va
 
 
 async def bring_forward(
-    conn: TrioConnection[Any], rows: Sequence[VaultRow], *, applied: int | None = None
+    conn: TrioConnection[Any], rows: Sequence[VaultRow], *, final: bool = True
 ) -> list[tuple[VaultRow | None, VaultRow]]:
     """Store the rows that are not older than the stored ones; what was there before beside each.
 
-    Up to the slot `applied` every event is (None: up to all of these rows' slots): what was read
-    later is ahead of its past. Call it inside a transaction, once, with one row for an owner. Only
-    the indexer, who holds the cursor, stores vaults that have no row yet.
+    `final`: no fork drops what they were read from, and the events up to there are applied.
+
+    Call it inside a transaction, once, with one row for an owner. Only the indexer, who holds the
+    cursor, stores vaults that have no row yet.
     """
     if not rows:
         return []
@@ -133,8 +134,7 @@ async def bring_forward(
     held = {row.owner: row for row in await fetch_all(conn, VaultRow, LOCK, {"owners": owners})}
     taken = await vaults.upsert_all(conn, rows)
     stored = [(held.get(row.owner), row) for row in rows if row.owner in taken]
-    known = [row for _, row in stored if applied is None or row.slot <= applied]
-    await balance_history.observe(conn, known)
-    await balance_history.opened(conn, [row for _, row in stored])
+    note = balance_history.observe if final else balance_history.begin
+    await note(conn, [row for _, row in stored])
     await analytics.moved(conn, stored)
     return stored

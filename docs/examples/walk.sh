@@ -135,8 +135,11 @@ call 200 GET "/api/transactions/$signature"
 call 202 POST /api/vault/schedule-withdraw "$(signed alice 'schedule:{owner}:{amount}:{duration_seconds}:{nonce}' \
   owner="$alice" amount=50000000 duration_seconds=1)"
 settled "$(field signature)"
-eventually 202 ask POST /api/vault/release-timelocks "{\"owner\": \"$alice\"}"
-settled "$(field signature)"
+given_back() {
+  ask GET "/api/vault/timelocks/$alice"
+  [ "$(field timelocked)" = 0 ] || status=waiting
+}
+eventually 200 given_back # by the service itself, once it is due; then there is none to ask for
 call 409 POST /api/vault/release-timelocks "{\"owner\": \"$alice\"}"
 
 echo "# Positions"
@@ -158,6 +161,9 @@ settled "$(field signature)"
 call 202 POST /api/vault/yield-withdraw "$(signed alice "yield_withdraw:$lent" owner="$alice" amount=1000000000 yield_program="$pool_program")"
 settled "$(field signature)"
 call 200 GET "/api/vault/yield-status/$alice"
+call 200 POST /api/vault/yield-policy "$(signed alice 'yield_policy:{owner}:{yield_program}:on:{min_amount}:{nonce}' \
+  owner="$alice" yield_program="$pool_program" auto_compound=true min_amount=1000000)"
+call 200 GET "/api/vault/yield-policy/$alice"
 
 echo "# A second factor"
 call 200 POST /api/2fa/setup "$(signed alice 'twofa_setup:{owner}:{nonce}' owner="$alice")"
@@ -231,6 +237,14 @@ call 200 GET "/api/vault/$alice"
 call 202 POST /api/admin/vault-token-account/set \
   "{\"owner\": \"$alice\", \"token_account\": \"$(field token_account)\"}" "$token"
 call 202 POST /api/admin/reconcile "{\"owner\": \"$alice\"}" "$token"
+# Governance has taken from Bob's vault: somebody should look.
+alerted() {
+  ask GET "/api/admin/alerts?state=open&severity=warning" "" "$token"
+  [[ $reply != *'"emergency_withdrawal"'* ]] && status="no alert yet"
+  true
+}
+eventually 200 alerted
+call 200 POST "/api/admin/alerts/$(field alerts.0.id)/acknowledge" "" "$token"
 for path in "audit?owner=$alice&limit=5" reconciliation tasks; do
   call 200 GET "/api/admin/$path" "" "$token"
 done

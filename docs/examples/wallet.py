@@ -101,9 +101,12 @@ def key(file: str) -> Keypair:
 
 
 def fields_of(fields: tuple[str, ...]) -> dict[str, Any]:
-    """Numbers as numbers, everything else as text."""
+    """Numbers as numbers, true and false as such, everything else as text."""
     pairs = (field.split("=", 1) for field in fields)
-    return {name: int(value) if value.isdigit() else value for name, value in pairs}
+    switches = {"true": True, "false": False}
+    return {
+        name: int(value) if value.isdigit() else switches.get(value, value) for name, value in pairs
+    }
 
 
 def signature(file: str, text: str) -> str:

@@ -82,8 +82,7 @@ class Service(Served):
         async with self.database.transaction() as conn:
             last = await outbox.append(conn, messages)
         async with self.database.connection() as conn:
-            for row in await outbox.after(conn, last - len(messages)):
-                self.hub.publish(row)
+            self.hub.publish(await outbox.after(conn, last - len(messages)))
 
 
 @asynccontextmanager
@@ -238,12 +237,14 @@ async def subscribe(socket: trio_websocket.WebSocketConnection, topic: str, **fi
     return reply
 
 
-def event(topic: str, number: int, owner: str | None = None) -> outbox.OutboxMessage:
+def event(
+    topic: str, number: int, owner: str | None = None, *, padding: int = 0
+) -> outbox.OutboxMessage:
     return outbox.OutboxMessage(
         topic=topic,
         owner=owner,
         slot=number,
         signature=None,
         commitment="confirmed",
-        data={"number": number},
+        data={"number": number, "owner": owner, "padding": " " * padding},
     )

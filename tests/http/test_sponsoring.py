@@ -38,6 +38,7 @@ from tests.http.wallets import (
     initialize,
     landed,
     rows,
+    sent,
     signed,
     submit,
     with_vault,
@@ -128,6 +129,25 @@ async def test_all_owners_together_have_an_allowance(start: Start) -> None:
         another = await funded(front)
         refused = await initialize(front, another)
         assert (refused.status_code, refused.json()["code"]) == (429, "sponsorship_exhausted")
+
+
+async def test_what_anybody_may_ask_for_uses_up_no_owners_allowance(
+    start: Start, localnet: Localnet
+) -> None:
+    locked = OPENED + DEPOSIT
+    async with start(owner_a_day=locked) as front:
+        wallet = await with_vault(front, amount=10)
+        fields = ("amount", 4), ("duration_seconds", 60)
+        body = await signed(front, wallet, "schedule", *fields)
+        await sent(front, wallet, await front.post("/api/vault/schedule-withdraw", body))
+        chain = localnet.running.chain
+        chain.move_time(chain.time.now() + 60)
+        chain.advance(2)
+        release = {"owner": str(wallet.pubkey())}
+        released = await front.post("/api/vault/release-timelocks", release)
+        assert (released.status_code, released.json()["mode"]) == (202, "submitted")
+        assert await spent(front, str(wallet.pubkey())) == locked
+        assert await spent(front) == locked + 5_000
 
 
 async def test_the_same_transaction_twice_is_paid_for_once(start: Start) -> None:

@@ -53,8 +53,16 @@ class Row:
         return {self.signer: str(signer.pubkey()), **fields, "nonce": nonce}
 
     def signed(self, body: Json, signer: Keypair) -> Json:
-        text = self.text.format(**body)
-        return body | {"signature": str(signer.sign_message(text.encode()))}
+        return body | {"signature": str(signer.sign_message(self.said(body).encode()))}
+
+    def said(self, body: Json) -> str:
+        """The text with the body's fields; a switch is `on` or `off`."""
+        return self.text.format(
+            **{
+                name: ("on" if value else "off") if isinstance(value, bool) else value
+                for name, value in body.items()
+            }
+        )
 
 
 AMOUNT = {"amount": (1 * USDT, 2 * USDT)}
@@ -102,6 +110,10 @@ TABLE: dict[str, Row] = {
     "POST /api/vault/compound": Row(
         "compound_yield:{owner}:{compounded_amount}:{yield_program}:{nonce}",
         {"compounded_amount": (1, 2), "yield_program": (KEY, OTHER_KEY)},
+    ),
+    "POST /api/vault/yield-policy": Row(
+        "yield_policy:{owner}:{yield_program}:{auto_compound}:{min_amount}:{nonce}",
+        {"yield_program": (KEY, OTHER_KEY), "auto_compound": (True, False), "min_amount": (5, 6)},
     ),
     "POST /api/2fa/setup": Row("twofa_setup:{owner}:{nonce}"),
     "POST /api/2fa/disable": Row("twofa_disable:{owner}:{nonce}"),
@@ -206,7 +218,7 @@ async def test_the_rows_are_right_as_text_and_as_message(scene: Scene) -> None:
         reply = await scene.ask(route, row.signed(plain, scene.owner))
         assert reply.json().get("code") not in ABOUT_THE_SIGNATURE | {"invalid_request"}, reply.text
         body = row.good(scene.owner, await scene.front.nonce(scene.owner))
-        message = message_of(scene.owner.pubkey(), row.text.format(**body), body["nonce"])
+        message = message_of(scene.owner.pubkey(), row.said(body), body["nonce"])
         signature = str(scene.owner.sign_message(message.encode()))
         reply = await scene.ask(route, body | {"message": message, "signature": signature})
         assert reply.json().get("code") not in ABOUT_THE_SIGNATURE | {"invalid_request"}, reply.text
@@ -225,7 +237,7 @@ async def test_anothers_signature_is_none(scene: Scene) -> None:
         body = row.good(scene.owner, await scene.front.nonce(scene.owner))
         forged = row.signed(body, scene.mallory)
         await scene.refused(route, forged, 401, "invalid_signature")
-        message = message_of(scene.owner.pubkey(), row.text.format(**body), body["nonce"])
+        message = message_of(scene.owner.pubkey(), row.said(body), body["nonce"])
         forged["message"] = message
         forged["signature"] = str(scene.mallory.sign_message(message.encode()))
         await scene.refused(route, forged, 401, "invalid_signature")

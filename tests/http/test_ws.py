@@ -19,8 +19,8 @@ from cvms.http.ws import WebSocketLimits
 from cvms.http.ws_frames import TOPICS
 from cvms.http.ws_subscriptions import KINDS
 from cvms.nursery.movements import event_vaults, movements
-from cvms.store import history, outbox, vaults
-from tests.http.conftest import Service, event, frame, handshake, running, subscribe
+from cvms.store import history, outbox, vault_books, vaults
+from tests.http.conftest import Json, Service, event, frame, handshake, running, subscribe
 from tests.nursery.test_movements import made_up
 from tests.store.examples import history_row
 
@@ -104,7 +104,7 @@ async def test_the_balance_snapshot_is_the_vault(service: Service) -> None:
         reply = await subscribe(socket, "vault_balance_update", owner=ALICE)
         assert reply["snapshot"] is None
         async with service.database.transaction() as conn:
-            await vaults.upsert(conn, vault_of(ALICE, 600, slot=7))
+            await vault_books.bring_forward(conn, [vault_of(ALICE, 600, slot=7)])
         reply = await subscribe(socket, "vault_balance_update", owner=ALICE)
         assert (reply["snapshot"]["balance"], reply["snapshot"]["slot"]) == (600, 7)
         reply = await subscribe(socket, "vault_balance_update")
@@ -115,25 +115,25 @@ async def test_the_balance_snapshot_is_the_vault(service: Service) -> None:
 
 
 async def test_snapshot_and_events_fit_together_under_traffic(service: Service) -> None:
-    """The vault's balance counts the events; a snapshot at seq n must show the balance n."""
-    topic = "vault_balance_update"
+    """The nth event is in the history as the nth line; a snapshot at seq n must end with it."""
     stop = trio.Event()
 
     async def traffic() -> None:
         number = 0
         while not stop.is_set():
             number += 1
+            line = history_row(ordinal=number, amount=number, kind="deposit", owner=ALICE)
             async with service.database.transaction() as conn:
-                await vaults.upsert(conn, vault_of(ALICE, number, slot=number))
-                position = await outbox.append(conn, [event(topic, number, ALICE)])
+                await history.add(conn, [line])
+                position = await outbox.append(conn, [event(TOPIC, number, ALICE)])
             async with service.database.connection() as conn:
-                for row in await outbox.after(conn, position - 1):
-                    service.hub.publish(row)
+                service.hub.publish(await outbox.after(conn, position - 1))
 
     async def client() -> None:
         async with opened(service) as socket:
-            reply = await subscribe(socket, topic, owner=ALICE)
-            assert (reply["snapshot"] or {"balance": 0})["balance"] == reply["seq"]
+            reply = await subscribe(socket, TOPIC, owner=ALICE)
+            newest = reply["snapshot"]["transactions"][:1]
+            assert [line["amount"] for line in newest] == [reply["seq"]] * len(newest)
             for expected in range(reply["seq"] + 1, reply["seq"] + 21):
                 got = await frame(socket)
                 assert (got["seq"], got["data"]["number"]) == (expected, expected)
@@ -200,13 +200,30 @@ async def test_a_slow_client_that_reads_on_is_told_why(service: Service) -> None
     async with opened(service) as socket:
         await subscribe(socket, TOPIC)
         async with service.database.transaction() as conn:
-            await outbox.append(conn, [event(TOPIC, n) for n in range(300)])
+            await outbox.append(conn, [event(TOPIC, n, padding=10_000) for n in range(600)])
         async with service.database.connection() as conn:
-            for row in await outbox.after(conn, 0):
-                service.hub.publish(row)  # without a pause, so that its queue of 256 must fill
+            # Without a pause, so that what the sockets hold and its 256 frames must fill.
+            service.hub.publish(await outbox.after(conn, 0))
         reason = await closing(socket)
         assert reason.code == 1013
         assert "too slow" in (reason.reason or "")
+
+
+async def test_a_slow_client_gets_the_newest_balance_and_every_event(service: Service) -> None:
+    """What it missed of a balance does not matter to it; what it missed of events does."""
+    async with await raw_subscriber(service) as slow:
+        await raw_subscribe(slow, "vault_balance_update")
+        for number in range(1, 401):
+            messages = [event("vault_balance_update", number, ALICE, padding=20_000)]
+            if number % 20 == 0:
+                messages.append(event(TOPIC, number, ALICE))
+            await service.publish(*messages)
+        told = await frames_until(slow, TOPIC, 20)
+    deposits = [each["seq"] for each in told if each["topic"] == TOPIC]
+    balances = [each["seq"] for each in told if each["topic"] != TOPIC]
+    assert deposits == list(range(1, 21))
+    assert balances == sorted(balances)
+    assert len(balances) < 400
 
 
 async def test_bad_frames_are_answered_and_the_tenth_closes(service: Service) -> None:
@@ -364,11 +381,40 @@ async def raw_subscriber(service: Service) -> trio.SocketStream:
     answer = b""
     while b"connected" not in answer:
         answer += await stream.receive_some(4096)
-    text = json.dumps({"topic": TOPIC}).encode()
+    await raw_subscribe(stream, TOPIC)
+    return stream
+
+
+async def raw_subscribe(stream: trio.SocketStream, topic: str) -> None:
+    text = json.dumps({"topic": topic}).encode()
     await stream.send_all(bytes([0x81, 0x80 | len(text), 0, 0, 0, 0]) + text)
+    answer = b""
     while b"subscribed" not in answer:
         answer += await stream.receive_some(4096)
-    return stream
+
+
+async def frames_until(stream: trio.SocketStream, topic: str, seq: int) -> list[Json]:
+    """The messages of a client that reads its socket itself, up to one."""
+    data, told = b"", list[Json]()
+    with trio.fail_after(20):
+        while True:
+            data += await stream.receive_some(65536)
+            while (whole := whole_frame(data)) is not None:
+                head, end = whole
+                told.append(json.loads(data[head:end]))
+                data = data[end:]
+                if (told[-1]["topic"], told[-1]["seq"]) == (topic, seq):
+                    return told
+
+
+def whole_frame(data: bytes) -> tuple[int, int] | None:
+    """Where the payload of the first frame begins and ends, once it is all there."""
+    if len(data) < 4:
+        return None
+    size, head = data[1], 2
+    if size == 126:
+        size, head = int.from_bytes(data[2:4], "big"), 4
+    return (head, head + size) if len(data) >= head + size else None
 
 
 async def until_closed(stream: trio.SocketStream) -> bytes:

@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+from functools import partial
+
+import pytest
 import trio
 
-from cvms.nursery.broadcaster import Broadcaster
-from cvms.nursery.channels import SUBSCRIBER_QUEUE, Board, Hub, OutboxWake, Subscriber
+from cvms.nursery.broadcaster import RUN, Broadcaster
+from cvms.nursery.channels import Board, Hub, OutboxWake
 from cvms.store import outbox
+from cvms.store.bell import CHANNEL, Bell, PostgresBell, RedisBell
 from cvms.store.database import Database
 from cvms.store.outbox import OutboxMessage
-from tests.nursery.world import running
+from cvms.store.redis_client import open_redis
+from tests.nursery.mailbox import Mailbox
+from tests.nursery.world import running, until
+from tests.redis_server import RedisServer
 
 
 def message(number: int, topic: str = "deposit_event") -> OutboxMessage:
@@ -28,28 +35,24 @@ async def append(database: Database, *numbers: int, topic: str = "deposit_event"
         await outbox.append(conn, [message(number, topic) for number in numbers])
 
 
-def broadcaster(database: Database, hub: Hub, look_seconds: float = 1_000) -> Broadcaster:
+def broadcaster(
+    database: Database, hub: Hub, *, wake: OutboxWake | None = None, bell: Bell | None = None
+) -> Broadcaster:
+    """One that looks only when it is woken."""
     return Broadcaster(
         database=database,
         hub=hub,
-        wake=OutboxWake(),
+        wake=wake or OutboxWake(),
+        bell=bell or PostgresBell(database),
         board=Board(),
-        look_seconds=look_seconds,
+        look_seconds=1_000,
     )
-
-
-async def receive(subscriber: Subscriber, count: int) -> list[tuple[int, str, int]]:
-    with trio.fail_after(10):
-        frames = [await subscriber.receive() for _ in range(count)]
-    return [(frame.position, frame.topic, frame.seq) for frame in frames]
 
 
 async def test_two_producers_give_one_order_without_a_gap(database: Database) -> None:
     hub = Hub()
     await broadcaster(database, hub).publish()
-    subscriber = hub.register()
-    for topic in ("deposit_event", "withdraw_event"):
-        subscriber.subscribe(topic)
+    subscriber = Mailbox(hub, ("deposit_event", None), ("withdraw_event", None))
 
     async def produce(topic: str) -> None:
         for number in range(40):
@@ -58,68 +61,96 @@ async def test_two_producers_give_one_order_without_a_gap(database: Database) ->
     async with running(broadcaster(database, hub).run), trio.open_nursery() as producers:
         producers.start_soon(produce, "deposit_event")
         producers.start_soon(produce, "withdraw_event")
-        got = await receive(subscriber, 160)
+        got = await subscriber.take(160)
     assert [position for position, _, _ in got] == list(range(1, 161))
     for topic in ("deposit_event", "withdraw_event"):
         assert [seq for _, each, seq in got if each == topic] == list(range(1, 81))
 
 
-async def test_much_at_once_does_not_close_who_takes_it_as_it_comes(database: Database) -> None:
-    hub = Hub()
-    await broadcaster(database, hub).publish()
-    subscriber = hub.register()
-    subscriber.subscribe("deposit_event")
-    await append(database, *range(3 * SUBSCRIBER_QUEUE))
-    async with running(broadcaster(database, hub).run):
-        got = await receive(subscriber, 3 * SUBSCRIBER_QUEUE)
-    assert [seq for _, _, seq in got] == list(range(1, 3 * SUBSCRIBER_QUEUE + 1))
-
-
 async def test_what_was_written_before_the_start_is_not_sent_again(database: Database) -> None:
     await append(database, 1, 2)
     hub = Hub()
-    subscriber = hub.register()
-    subscriber.subscribe("deposit_event")
+    subscriber = Mailbox(hub, ("deposit_event", None))
     task = broadcaster(database, hub)
     await task.publish()
     await append(database, 3)
     await task.publish()
-    assert await receive(subscriber, 1) == [(3, "deposit_event", 3)]
+    assert await subscriber.take(1) == [(3, "deposit_event", 3)]
 
 
 async def test_a_restart_goes_on_where_the_hub_stands(database: Database) -> None:
     hub = Hub()
     await broadcaster(database, hub).publish()
-    subscriber = hub.register()
-    subscriber.subscribe("deposit_event")
+    subscriber = Mailbox(hub, ("deposit_event", None))
     await append(database, 1, 2)
     await broadcaster(database, hub).publish()
     await append(database, 3)
     await broadcaster(database, hub).publish()
-    assert [position for position, _, _ in await receive(subscriber, 3)] == [1, 2, 3]
+    assert [position for position, _, _ in await subscriber.take(3)] == [1, 2, 3]
 
 
 async def test_subscribers_start_over_when_messages_were_pruned_unseen(database: Database) -> None:
     hub = Hub()
     task = broadcaster(database, hub)
     await task.publish()
-    subscriber = hub.register()
-    subscriber.subscribe("deposit_event")
+    subscriber = Mailbox(hub, ("deposit_event", None))
     await append(database, 1, 2)
     async with database.connection() as conn:
         await conn.execute("DELETE FROM outbox WHERE position = 1")
     await task.publish()
-    assert subscriber.overflowed
+    assert subscriber.was_cut
     assert hub.position == 2
 
 
 async def test_another_process_is_heard_without_any_wake_of_ours(database: Database) -> None:
     hub = Hub()
     await broadcaster(database, hub).publish()
-    subscriber = hub.register()
-    subscriber.subscribe("deposit_event")
+    subscriber = Mailbox(hub, ("deposit_event", None))
     async with running(broadcaster(database, hub).run):
         await append(database, 1)
-        await receive(subscriber, 1)
+        await subscriber.take(1)
         await append(database, 2)
-        await receive(subscriber, 1)
+        await subscriber.take(1)
+
+
+@pytest.mark.parametrize("count", [RUN - 1, RUN, RUN + 1, 3 * RUN])
+async def test_a_burst_is_handed_on_in_few_runs(database: Database, count: int) -> None:
+    """Each run is one write to each client, however many events are in it."""
+    hub = Hub()
+    await broadcaster(database, hub).publish()
+    subscriber = Mailbox(hub, ("deposit_event", None))
+    await append(database, *range(count))
+    await broadcaster(database, hub).publish()
+    assert [seq for _, _, seq in await subscriber.take(count)] == list(range(1, count + 1))
+    assert subscriber.flushed == -(-count // RUN)
+
+
+async def test_replicas_hear_each_other_through_redis_and_without_it(
+    database: Database, redis_server: RedisServer
+) -> None:
+    hub, wake = Hub(), OutboxWake()
+    subscriber = Mailbox(hub, ("deposit_event", None))
+    async with open_redis(redis_server.url) as redis:
+        assert redis is not None
+        writer = broadcaster(database, Hub(), wake=wake, bell=RedisBell(redis, database))
+        hearer = broadcaster(database, hub, bell=RedisBell(redis, database))
+        async with running(hearer.run, writer.run):
+            await until(partial(listeners, redis_server, 2))
+            await append(database, 1)
+            wake.wake()
+            await subscriber.take(1)
+
+            redis_server.kill()  # from here on PostgreSQL's own notifications have to do
+            await append(database, 2)
+            await subscriber.take(1)
+
+            redis_server.start()
+            await until(partial(listeners, redis_server, 2), seconds=30)
+            await append(database, 3)
+            wake.wake()
+            assert await subscriber.take(1) == [(3, "deposit_event", 3)]
+
+
+async def listeners(server: RedisServer, count: int) -> bool:
+    [(_, number)] = server.client.pubsub_numsub(CHANNEL)
+    return bool(number == count)

@@ -6,7 +6,7 @@ import pytest
 
 from cvms.chain.answers import SignatureStatus
 from cvms.chain.types import BlockHeight, Commitment, Slot
-from cvms.chain.views import StatusView, Tip, Tips
+from cvms.chain.views import Tip, Tips
 from cvms.nursery.fate import UNKNOWABLE_BLOCKS, Fate, after_doubt, fate_of
 from cvms.store.submissions import State
 from cvms.store.watched import Watched
@@ -19,13 +19,12 @@ def tip(height: int) -> Tip:
     return Tip(Slot(height + SKIPPED), BlockHeight(height))
 
 
-TIPS = Tips(confirmed=tip(110), finalized=tip(100))
-
-
-def view(*, ran: int = 112, finalized: int = 100, first_block: int | None = SKIPPED) -> StatusView:
-    """A node that has run the block at height `ran`."""
+def tips(*, finalized: int = 100, first_block: int | None = 0) -> Tips:
     first = None if first_block is None else Slot(first_block)
-    return StatusView((), Slot(ran + SKIPPED), tip(finalized), first)
+    return Tips(tip(finalized + 10), tip(finalized), first)
+
+
+TIPS = tips()
 
 
 def status(commitment: Commitment, err: object = None, slot: int = 7) -> SignatureStatus:
@@ -104,32 +103,35 @@ PROCESSED, CONFIRMED, FINALIZED = Commitment
     ],
 )
 def test_the_fate_of(now: Watched, seen: SignatureStatus | None, fate: Fate) -> None:
-    assert fate_of(now, seen, view(first_block=0), TIPS) == fate
+    assert fate_of(now, seen, certain=True, tips=TIPS) == fate
 
 
-@pytest.mark.parametrize("behind", [view(ran=109), view(finalized=99)])
-def test_a_node_that_is_behind_proves_nothing(behind: StatusView) -> None:
-    assert fate_of(row(State.SUBMITTED, 90), None, behind, TIPS) == Fate()
-    assert fate_of(row(State.SUBMITTED, 110), None, behind, TIPS) == Fate(may_land=True)
+def test_a_node_that_is_behind_proves_nothing() -> None:
+    def behind(now: Watched, seen: SignatureStatus | None) -> Fate:
+        return fate_of(now, seen, certain=False, tips=TIPS)
+
+    assert behind(row(State.SUBMITTED, 90), None) == Fate()
+    assert behind(row(State.SUBMITTED, 110), None) == Fate(may_land=True)
     confirmed = row(State.CONFIRMED, 90, slot=8)
     for seen in (None, status(PROCESSED), status(CONFIRMED), status(CONFIRMED, "boom")):
-        assert fate_of(confirmed, seen, behind, TIPS) == Fate()
-    assert fate_of(confirmed, status(FINALIZED), behind, TIPS).state is State.FINALIZED
+        assert behind(confirmed, seen) == Fate()
+    assert behind(confirmed, status(FINALIZED)).state is State.FINALIZED
 
 
 @pytest.mark.parametrize("first_block", [99 - 150 + 2 * SKIPPED + 1, None])
-def test_a_node_that_has_forgotten_the_blocks_proves_nothing_and_in_the_end_a_person_looks(
+def test_where_the_blocks_are_forgotten_nothing_is_proved_and_in_the_end_a_person_looks(
     first_block: int | None,
 ) -> None:
-    now = row(State.SUBMITTED, 99)
-    assert fate_of(now, None, view(first_block=first_block), TIPS) == Fate()
-    last = 99 + UNKNOWABLE_BLOCKS
-    for finalized, fate in ((last, Fate()), (last + 1, Fate(State.QUARANTINED))):
-        tips = Tips(confirmed=tip(finalized + 10), finalized=tip(finalized))
-        forgetful = view(ran=finalized + 12, finalized=finalized, first_block=first_block)
-        assert fate_of(now, None, forgetful, tips) == fate
-        knowing = view(ran=finalized + 12, finalized=finalized, first_block=0)
-        assert fate_of(now, None, knowing, tips) == Fate(State.EXPIRED)
+    now, last = row(State.SUBMITTED, 99), 99 + UNKNOWABLE_BLOCKS
+    for finalized, fate in (
+        (100, Fate()),
+        (last, Fate()),
+        (last + 1, Fate(State.QUARANTINED)),
+    ):
+        forgetful = tips(finalized=finalized, first_block=first_block)
+        assert fate_of(now, None, certain=True, tips=forgetful) == fate
+        knowing = tips(finalized=finalized)
+        assert fate_of(now, None, certain=True, tips=knowing) == Fate(State.EXPIRED)
 
 
 def test_what_was_seen_expires_only_where_its_block_is_gone() -> None:
@@ -137,6 +139,6 @@ def test_what_was_seen_expires_only_where_its_block_is_gone() -> None:
     assert after_doubt(now, TIPS, held=False) == Fate(State.EXPIRED)
     for held in (True, None):
         assert after_doubt(now, TIPS, held=held) == Fate()
-        late = tip(99 + UNKNOWABLE_BLOCKS + 1)
-        fate = after_doubt(now, Tips(late, late), held=held)
+        late = tips(finalized=99 + UNKNOWABLE_BLOCKS + 1)
+        fate = after_doubt(now, late, held=held)
         assert fate == Fate(State.QUARANTINED, slot=7)

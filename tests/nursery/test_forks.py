@@ -2,112 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from contextlib import suppress
-from dataclasses import dataclass, replace
-from typing import Any
+from dataclasses import replace
 
 import msgspec
-import pytest
 import trio
-from solders.instruction import Instruction
 from solders.keypair import Keypair
-from solders.message import MessageV0
 from solders.pubkey import Pubkey
-from solders.transaction import VersionedTransaction
 
-from cvms import localnet
 from cvms.chain import instructions
-from cvms.chain.rpc import Rpc, open_rpc
-from cvms.chain.types import Commitment, Slot
 from cvms.dev.chain import make_mint
-from cvms.errors import GapNotClosed
-from cvms.nursery.apply import apply_batch
-from cvms.nursery.batch import BatchReader
 from cvms.nursery.channels import outbox_frame
-from cvms.nursery.gap import read_gap
-from cvms.nursery.indexer import Indexer
-from cvms.store import balance_history, vaults
-from cvms.store import cursor as cursors
-from cvms.store.cursor import Cursor
-from cvms.store.schema import migrations
-from tests.nursery.books import books, differing
+from cvms.store import vaults
+from tests.nursery.forking import Forking, opened, until_applied
 from tests.nursery.test_indexer import cancelled_after
-from tests.nursery.world import World, address, running, until
-
-
-@dataclass
-class Forking:
-    """The world with its clock held: blocks are made, and dropped, when a test says so."""
-
-    world: World
-    server: str
-
-    async def act(self, *steps: tuple[Keypair, Instruction]) -> list[str]:
-        """Send these, one after the other, and confirm them in one block."""
-        # Of a final block, so that a fork leaves them able to land again.
-        latest = await self.world.rpc.get_latest_blockhash(Commitment.FINALIZED)
-        sent = []
-        for signer, step in steps:
-            message = MessageV0.try_compile(signer.pubkey(), [step], [], latest.blockhash)
-            wire = bytes(VersionedTransaction(message, [signer]))
-            sent.append(await self.world.rpc.send_transaction(wire))
-        self.world.chain.chain.advance(1)
-        return sent
-
-    def fork(self, blocks: int, again: Callable[..., Any] | None = None) -> None:
-        """Drop the newest blocks, and let the one that won be confirmed."""
-        chain = self.world.chain.chain
-        chain.fork(blocks, *([again] if again else []))
-        chain.advance(1)
-
-    async def wallet(self) -> Keypair:
-        """Somebody with tokens, which are final."""
-        chain = self.world.chain.chain
-        chain.resume()
-        key = await self.world.wallet(tokens=1_000)
-        chain.pause()
-        chain.advance(6)
-        return key
-
-    async def settle_down(self, indexer: Indexer | None = None) -> None:
-        """Catch up with the chain, in as many rounds as it takes."""
-        indexer = indexer or self.world.indexer()
-        for _ in range(6):
-            if await indexer.catch_up():
-                return
-        raise AssertionError("it does not come to an end")
-
-    async def differing(self) -> dict[str, Any]:
-        return await differing(self.world, self.server)
-
-    async def told(self) -> list[tuple[str, str, int]]:
-        """Type, signature and amount of each deposit and withdrawal told, in order."""
-        rows = await self.world.outbox()
-        topics = ("deposit_event", "withdraw_event")
-        return [
-            (row.type, row.signature or "", row.data["amount"])
-            for row in rows
-            if row.topic in topics
-        ]
-
-
-@pytest.fixture
-async def forking(world: World, postgres_server: str) -> Forking:
-    """Two blocks from the newest one on are not confirmed, those deeper than three are final."""
-    world.chain.chain.pause()
-    return Forking(world, postgres_server)
-
-
-async def opened(forking: Forking) -> Keypair:
-    """The owner of an empty vault, which is final and applied."""
-    world = forking.world
-    world.chain.chain.resume()
-    owner = await world.owner(tokens=1_000)
-    world.chain.chain.pause()
-    world.chain.chain.advance(6)
-    await world.indexer().catch_up()
-    return owner
+from tests.nursery.world import address, running
 
 
 async def test_what_a_fork_drops_for_good_is_taken_back(forking: Forking) -> None:
@@ -150,7 +58,7 @@ async def test_a_retracted_message_is_the_one_that_was_told(forking: Forking) ->
     assert retracted.seq == event.seq + 1
     assert (retracted.slot, retracted.data) == (event.slot, event.data)
     assert (retracted.owner, retracted.commitment) == (event.owner, event.commitment)
-    frame = msgspec.json.decode(outbox_frame(retracted).payload)
+    frame = msgspec.json.decode(outbox_frame(retracted).wire[4:])
     assert (frame["type"], frame["topic"], frame["data"]["amount"]) == (
         "retracted",
         "deposit_event",
@@ -294,145 +202,6 @@ async def test_two_indexers_during_forks(forking: Forking) -> None:
     assert await world.problems() == []
 
 
-async def until_applied(world: World) -> None:
-    """Wait until the newest confirmed transaction of the program is the last applied."""
-
-    async def applied() -> bool:
-        [newest] = await world.rpc.get_signatures_for_address(
-            world.programs.vault, commitment=Commitment.CONFIRMED, limit=1
-        )
-        cursor = await world.cursor()
-        return cursor is not None and (cursor.signature, cursor.slot) == (
-            newest.signature,
-            newest.slot,
-        )
-
-    await until(applied)
-
-
-async def test_what_was_read_ahead_of_a_dropped_transaction_is_read_again(
-    forking: Forking,
-) -> None:
-    """The account may show a transaction before the list does; then a fork drops it unseen."""
-    world, owner = forking.world, await opened(forking)
-    await forking.act((owner, world.deposit(owner, 100)))
-    chain = world.chain.chain
-
-    class ReadsAhead(Rpc):
-        async def get_accounts(self, *args: Any, **kwargs: Any) -> Any:
-            await forking.act((owner, world.deposit(owner, 20)))
-            return await super().get_accounts(*args, **kwargs)
-
-    await world.indexer(rpc=ReadsAhead(world.rpc._transport)).catch_up()
-    async with world.database.connection() as conn:
-        row = await vaults.get(conn, address(owner))
-    assert row is not None
-    assert row.total == 120
-    forking.fork(2)
-    await forking.settle_down()
-    chain.advance(6)
-    await world.settler().settle()
-    assert await forking.differing() == {}
-
-
-async def test_what_was_read_ahead_of_a_dropped_transaction_is_in_no_past_balance(
-    forking: Forking,
-) -> None:
-    world, owner = forking.world, await opened(forking)
-    await forking.act((owner, world.deposit(owner, 100)))
-
-    class ReadsAhead(Rpc):
-        async def get_accounts(self, *args: Any, **kwargs: Any) -> Any:
-            await forking.act((owner, world.deposit(owner, 20)))
-            return await super().get_accounts(*args, **kwargs)
-
-    await world.indexer(rpc=ReadsAhead(world.rpc._transport)).catch_up()
-    forking.fork(2)
-    await forking.act((owner, world.deposit(owner, 3)))
-    landed = world.chain.chain.tip.slot - 1
-    world.chain.chain.advance(3)
-    await forking.settle_down()
-    world.chain.chain.advance(6)
-    await forking.settle_down()
-    await world.settler().settle()
-    async with world.database.connection() as conn:
-        held = [
-            point.total if (point := await balance_history.at(conn, address(owner), slot)) else None
-            for slot in (landed, landed + 6)
-        ]
-    assert held == [103, 103]
-
-
-async def test_a_node_that_has_forgotten_takes_nothing_back(forking: Forking) -> None:
-    """A node that came up from a snapshot knows nothing of what was before."""
-    world, owner = forking.world, await opened(forking)
-    await forking.act((owner, world.deposit(owner, 100)))
-    await world.indexer().catch_up()
-    before = await books(world.database)
-    world.chain.faults.history.first_slot = world.chain.chain.tip.slot
-    await forking.act((owner, world.deposit(owner, 20)))
-    with pytest.raises(GapNotClosed):
-        await world.indexer().catch_up()
-    assert await books(world.database) == before
-    assert world.progress.problem is not None
-
-    # Nor if nothing was final yet, so that nothing shows that it knows the chain at all.
-    await world.execute("DELETE FROM applied WHERE final")
-    with pytest.raises(GapNotClosed):
-        await world.indexer().catch_up()
-    assert await books(world.database) == before
-
-
-class Mixed(Rpc):
-    """Single calls of one method are answered by another node than all the rest."""
-
-    def __init__(self, most: Rpc, other: Rpc, *, method: str) -> None:
-        super().__init__(most._transport)
-        self._other, self._method = other, method
-
-    async def call(self, method: str, *args: Any, **kwargs: Any) -> Any:
-        asked = self._other.call if method == self._method else super().call
-        return await asked(method, *args, **kwargs)
-
-
-async def test_what_one_node_forgot_is_not_proved_by_what_another_remembers(
-    forking: Forking, nursery: trio.Nursery
-) -> None:
-    world, owner = forking.world, await opened(forking)
-    for amount in (100, 20, 3):
-        await forking.act((owner, world.deposit(owner, amount)))
-    await world.indexer().catch_up()
-    second = world.chain.chain.tip.slot - 2
-    world.chain.chain.advance(6)
-    whole: localnet.Running = await nursery.start(localnet.serve_node, world.chain.chain)
-    world.chain.faults.history.first_slot = second
-    async with open_rpc([whole.rpc_url]) as other:
-        mixed = Mixed(world.rpc, other, method="getFirstAvailableBlock")
-        with suppress(GapNotClosed):
-            await world.settler(rpc=mixed).settle()
-    assert [(kind, amount) for kind, _, amount in await forking.told()] == [
-        ("event", 100),
-        ("event", 20),
-        ("event", 3),
-    ]
-    world.chain.faults.clear()
-    await forking.settle_down()
-    await world.settler().settle()
-    assert await forking.differing() == {}
-
-
-async def test_the_settler_takes_back_what_the_indexer_did_not_see(forking: Forking) -> None:
-    world, owner = forking.world, await opened(forking)
-    await forking.act((owner, world.deposit(owner, 100)))
-    await world.indexer().catch_up()
-    forking.fork(2)
-    world.chain.chain.advance(6)
-    await world.settler().settle()
-    assert await world.history(owner) == []
-    assert await forking.differing() == {}
-    assert {row.type for row in await world.outbox("deposit_event")} == {"event", "retracted"}
-
-
 async def test_it_follows_forks_live(forking: Forking) -> None:
     world, owner = forking.world, await opened(forking)
     async with running(world.indexer().run):
@@ -467,57 +236,4 @@ async def test_a_vault_that_took_our_mint_on_the_losing_side_does_not_count(
     await forking.settle_down()
     async with world.database.connection() as conn:
         assert await vaults.get(conn, address(key)) is None
-    assert await forking.differing() == {}
-
-
-async def test_who_applies_waits_for_who_takes_back_and_writes_nothing_then(
-    forking: Forking,
-) -> None:
-    """What was read before a fork must not be applied on top of what is left after it."""
-    world, owner = forking.world, await opened(forking)
-    program = str(world.programs.vault)
-    before = await world.cursor()
-    await forking.act((owner, world.deposit(owner, 1)))
-    await world.indexer().catch_up()
-    cursor = await world.cursor()
-    await forking.act((owner, world.deposit(owner, 2)))
-    gap = await read_gap(world.rpc, world.programs.vault, cursor=cursor, at_least=Slot(0))
-    reader = BatchReader(rpc=world.rpc, programs=world.programs, metrics=world.metrics)
-    batch = await reader.read(gap)
-    to = Cursor(program, gap[-1].slot, gap[-1].signature, None)
-    applied: list[object] = []
-
-    async def apply() -> None:
-        applied.append(await apply_batch(world.database, batch, after=cursor, to=to))
-
-    async def waits() -> bool:
-        async with world.database.connection() as conn:
-            found = await conn.execute(b"SELECT FROM pg_locks WHERE NOT granted")
-            return await found.fetchone() is not None
-
-    async with trio.open_nursery() as nursery, world.database.transaction() as conn:
-        await cursors.lock(conn)
-        await cursors.retreat(conn, program, before)
-        nursery.start_soon(apply)
-        await until(waits)
-    assert applied == [None]
-    assert await world.cursor() == before
-    assert [amount for _, amount, _ in await world.history(owner)] == [1]
-
-
-async def test_a_fork_is_taken_back_in_a_database_of_an_older_version(forking: Forking) -> None:
-    """It did not note what it applied: its events and its cursor have to do."""
-    world, owner = forking.world, await opened(forking)
-    await forking.act((owner, world.deposit(owner, 100)))
-    await world.indexer().catch_up()
-    await world.settler().settle()
-    await forking.act((owner, world.deposit(owner, 20)), (owner, world.withdraw(owner, 500)))
-    await world.indexer().catch_up()
-    section = next(each.sql for each in migrations() if each.version == 8)
-    await world.execute("TRUNCATE applied, applied_before")
-    async with world.database.connection() as conn:
-        await conn.execute(section.encode())
-    forking.fork(2)
-    await forking.settle_down()
-    assert [amount for _, amount, _ in await world.history(owner)] == [100]
     assert await forking.differing() == {}

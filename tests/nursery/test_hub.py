@@ -5,12 +5,11 @@ from __future__ import annotations
 from datetime import UTC, datetime
 
 import msgspec
-import pytest
-import trio
 import trio.testing
 
-from cvms.nursery.channels import Board, Hub, SubmitWake, outbox_frame
+from cvms.nursery.channels import Board, Hub, OutboxFrame, SubmitWake
 from cvms.store.outbox import OutboxRow
+from tests.nursery.mailbox import Mailbox
 
 
 def row(position: int, topic: str = "deposit_event", owner: str | None = "alice") -> OutboxRow:
@@ -27,68 +26,61 @@ def row(position: int, topic: str = "deposit_event", owner: str | None = "alice"
     )
 
 
-async def test_a_slow_subscriber_is_closed_and_the_others_are_undisturbed() -> None:
-    hub = Hub()
-    slow, quick = hub.register(queue_size=3), hub.register(queue_size=3)
-    for subscriber in (slow, quick):
-        subscriber.subscribe("deposit_event")
-    for position in range(1, 11):
-        hub.publish(row(position))
-        assert (await quick.receive()).position == position
-    assert slow.overflowed
-    assert not quick.overflowed
-    assert len(hub) == 1
-    with pytest.raises(trio.EndOfChannel):
-        await slow.receive()
-
-
-async def test_one_who_waits_is_told_at_once_that_it_was_closed() -> None:
-    hub = Hub()
-    subscriber = hub.register()
-    async with trio.open_nursery() as nursery:
-
-        async def wait() -> None:
-            with pytest.raises(trio.EndOfChannel):
-                await subscriber.receive()
-
-        nursery.start_soon(wait)
-        await trio.testing.wait_all_tasks_blocked()
-        hub.reset(5)
-    assert subscriber.overflowed
-    assert hub.position == 5
-
-
 async def test_filters_by_topic_and_owner_deliver_each_event_once() -> None:
     hub = Hub()
-    subscriber = hub.register()
-    subscriber.subscribe("deposit_event", "alice")
-    subscriber.subscribe("deposit_event")
-    hub.publish(row(1, owner="alice"))
-    hub.publish(row(2, owner="bob"))
-    subscriber.unsubscribe("deposit_event")
-    hub.publish(row(3, owner="bob"))
-    hub.publish(row(4, topic="withdraw_event", owner="alice"))
-    hub.publish(row(5, owner="alice"))
-    subscriber.unsubscribe("deposit_event", "alice")
-    subscriber.unsubscribe("deposit_event", "nobody")
-    hub.publish(row(6, owner="alice"))
-    subscriber.close()
-    subscriber.close()
-    assert [(await subscriber.receive()).position for _ in range(3)] == [1, 2, 5]
-    with pytest.raises(trio.EndOfChannel):
-        await subscriber.receive()
+    subscriber = Mailbox(hub, ("deposit_event", "alice"), ("deposit_event", None))
+    hub.publish([row(1, owner="alice"), row(2, owner="bob")])
+    hub.unsubscribe(subscriber, "deposit_event")
+    hub.publish([row(3, owner="bob"), row(4, topic="withdraw_event", owner="alice")])
+    hub.publish([row(5, owner="alice")])
+    hub.unsubscribe(subscriber, "deposit_event", "alice")
+    hub.unsubscribe(subscriber, "deposit_event", "nobody")
+    hub.publish([row(6, owner="alice")])
+    hub.forget(subscriber)
+    hub.forget(subscriber)
+    assert [frame.position for frame in subscriber.frames] == [1, 2, 5]
+    assert len(hub) == 0
+    assert hub.position == 6
+
+
+async def test_each_run_is_flushed_once_for_whoever_got_something() -> None:
+    hub = Hub()
+    one, other = Mailbox(hub, ("deposit_event", None)), Mailbox(hub, ("deposit_event", "bob"))
+    hub.publish([row(1), row(2), row(3)])
+    assert (one.flushed, other.flushed) == (1, 0)
+
+
+async def test_one_who_leaves_while_it_is_told_disturbs_nobody() -> None:
+    class Leaver(Mailbox):
+        def offer(self, frame: OutboxFrame) -> None:
+            super().offer(frame)
+            hub.forget(self)
+
+    hub = Hub()
+    subscribers = [kind(hub, ("deposit_event", None)) for kind in (Mailbox, Leaver, Mailbox)]
+    hub.publish([row(1), row(2)])
+    assert [len(each.frames) for each in subscribers] == [2, 1, 2]
+    assert len(hub) == 2
+
+
+async def test_when_rows_were_missed_all_are_cut_and_forgotten() -> None:
+    hub = Hub()
+    subscriber = Mailbox(hub, ("deposit_event", None))
+    hub.reset(5)
+    hub.publish([row(6)])
+    assert subscriber.was_cut
+    assert subscriber.frames == []
+    assert (len(hub), hub.position) == (0, 6)
 
 
 async def test_all_receivers_share_one_serialized_frame() -> None:
     hub = Hub()
-    subscribers = [hub.register() for _ in range(2)]
-    for subscriber in subscribers:
-        subscriber.subscribe("deposit_event")
-    hub.publish(row(1))
-    one, other = [await subscriber.receive() for subscriber in subscribers]
-    assert one is other
-    assert one == outbox_frame(row(1))
-    assert msgspec.json.decode(one.payload) == {
+    one, other = (Mailbox(hub, ("deposit_event", None)) for _ in range(2))
+    hub.publish([row(1)])
+    [frame], [same] = one.frames, other.frames
+    assert frame is same
+    assert frame.wire[:4] == b"\x81\x7e" + (len(frame.wire) - 4).to_bytes(2, "big")
+    assert msgspec.json.decode(frame.wire[4:]) == {
         "type": "event",
         "topic": "deposit_event",
         "seq": 1,

@@ -283,8 +283,8 @@ async def test_it_stops_before_a_transaction_the_node_cannot_give_yet(world: Wor
 
 FORGET_EVERYTHING = """
 TRUNCATE vaults, transactions, chain_events, event_totals, indexer_cursor, outbox, outbox_topics,
-    applied, applied_before, balance_history, vault_mints, account_offsets, flows, tvl_hours,
-    vault_sizes;
+    applied, applied_before, balance_history, flows, tvl_hours, vault_sizes, account_offsets,
+    vault_mints;
 UPDATE outbox_head SET position = 0
 """
 

@@ -16,7 +16,7 @@ from cvms.chain import instructions
 from cvms.chain.addresses import vault_address
 from cvms.chain.answers import TransactionRecord
 from cvms.chain.rpc import Rpc
-from cvms.chain.types import Commitment
+from cvms.chain.types import Commitment, Slot
 from cvms.nursery.reindexer import Reindexer
 from cvms.store import audit, history, reconciliation, reconciliation_pass, vaults
 from cvms.store.reconciliation import ReconciliationRow
@@ -106,9 +106,9 @@ class Truncating(Rpc):
         super().__init__(rpc._transport)
 
     async def get_transactions(
-        self, signatures: Sequence[str], *, commitment: Commitment
+        self, signatures: Sequence[str], *, commitment: Commitment, at_slot: Slot | None = None
     ) -> list[TransactionRecord | None]:
-        found = await super().get_transactions(signatures, commitment=commitment)
+        found = await super().get_transactions(signatures, commitment=commitment, at_slot=at_slot)
         return [each and replace(each, logs=["Log truncated"]) for each in found]
 
 
@@ -289,6 +289,22 @@ async def test_a_node_that_forgot_the_beginning_takes_no_line_out(world: World) 
     await judged(world, world.reconciler(rpc=Forgetful(world.rpc._transport)))
     assert await held(world) == damaged
     assert all("has no beginning" in each.cause for each in await entries(world))
+
+
+async def test_a_node_that_leaves_a_transaction_out_takes_no_line_out(world: World) -> None:
+    class Omitting(Rpc):
+        async def get_signatures_for_address(self, *args: Any, **options: Any) -> Any:
+            found = await super().get_signatures_for_address(*args, **options)
+            return [info for info in found if info.signature != left_out]
+
+    alice, _ = await busy_life(world)
+    async with world.database.connection() as conn:
+        left_out = (await history.page(conn, address(alice), limit=1))[0].signature
+    await world.execute(DAMAGE["a line is missing"])
+    damaged = await held(world)
+    await judged(world, world.reconciler(rpc=Omitting(world.rpc._transport)))
+    assert await held(world) == damaged
+    assert all("does not come to its account" in each.cause for each in await entries(world))
 
 
 async def test_two_replicas_at_once_heal_once(world: World) -> None:

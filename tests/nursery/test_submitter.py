@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
 import trio
 
-from cvms.chain.rpc import Rpc
+from cvms.chain.rpc import Rpc, TransactionRecord
 from cvms.chain.types import Commitment
 from cvms.errors import ChainTimeout, ChainUnavailable
 from cvms.localnet.faults import Cut, Fail
@@ -24,20 +25,23 @@ class Node(Rpc):
         self.loses, self.late = loses, late
         self.sent: list[bytes] = []
 
-    async def send_transaction(self, wire: bytes, **options: Any) -> str:
+    async def send_everywhere(self, wire: bytes, **options: Any) -> str:
         self.sent.append(wire)
         number = len(self.sent)
         if number <= self.loses:
             return "accepted, and forgotten"
-        signature = await super().send_transaction(wire, **options)
+        signature = await super().send_everywhere(wire, **options)
         if number <= self.late:
             raise ChainTimeout("no answer within the deadline")
         return signature
 
 
 def reached(world: World, state: State) -> float | None:
-    name = "transaction_submissions_total"
-    return world.metrics.registry.get_sample_value(name, {"state": state.value})
+    return counted(world, "transaction_submissions_total", state=state.value)
+
+
+def counted(world: World, name: str, **labels: str) -> float | None:
+    return world.metrics.registry.get_sample_value(name, labels)
 
 
 async def test_a_transaction_is_followed_to_finality_and_told_once(world: World) -> None:
@@ -58,6 +62,8 @@ async def test_a_lost_transaction_is_sent_again_with_the_same_bytes(world: World
     await until_state(world, world.submitter(rpc=node), signature, State.CONFIRMED)
     assert len(node.sent) >= 3
     assert len(set(node.sent)) == 1
+    assert counted(world, "transaction_resends_total") == len(node.sent) - 1
+    assert counted(world, "transaction_confirmation_seconds_count") == 1
     await world.indexer().catch_up()
     assert await world.history(owner) == [("deposit", 5, 5)]
 
@@ -139,6 +145,36 @@ async def test_without_its_logs_a_failure_is_a_failure_all_the_same(world: World
     error = (await submission(world, signature)).error
     assert error is not None
     assert (error["code"], error["logs"]) == (6002, [])
+
+
+class Loud(Rpc):
+    """Its programs log what PostgreSQL's JSON cannot hold."""
+
+    async def get_transactions(self, *given: Any, **options: Any) -> list[TransactionRecord | None]:
+        records = await super().get_transactions(*given, **options)
+        return [each and replace(each, logs=["Program log: \0"]) for each in records]
+
+
+async def test_whatever_a_program_logs_its_failure_is_written_down(world: World) -> None:
+    owner = await world.owner()
+    signature = await accept(world, owner, world.withdraw(owner, 6))
+    await until_state(
+        world, world.submitter(rpc=Loud(world.rpc._transport)), signature, State.FAILED
+    )
+    error = (await submission(world, signature)).error
+    assert error is not None
+    assert error["logs"] == ["Program log: \N{REPLACEMENT CHARACTER}"]
+
+
+async def test_what_waits_is_counted_by_state_and_age(world: World) -> None:
+    owner = await world.owner()
+    await accept(world, owner, world.deposit(owner, 5))
+    await world.execute("UPDATE submissions SET signed_at = now() - INTERVAL '90 s'")
+    await world.submitter(rpc=Node(world.rpc, loses=100)).round()
+    assert counted(world, "transaction_submissions_under_way", state="pending") == 1
+    oldest = counted(world, "transaction_submission_oldest_seconds")
+    assert oldest is not None
+    assert 90 <= oldest < 120
 
 
 async def test_one_that_is_refused_holds_nobody_up_and_is_sent_less_and_less(world: World) -> None:

@@ -15,9 +15,9 @@ from solders.keypair import Keypair
 from solders.message import MessageV0
 from solders.transaction import VersionedTransaction
 
-from cvms.chain.rpc import Rpc
+from cvms.chain.rpc import Rpc, StatusesAt
 from cvms.chain.transactions import message_hash, message_of, signature_of
-from cvms.chain.types import Commitment
+from cvms.chain.types import Commitment, Slot
 from cvms.errors import ChainUnavailable, RpcError
 from cvms.localnet.faults import SendFaults
 from cvms.nursery.submitter import Submitter
@@ -84,9 +84,17 @@ class FusedRpc(Rpc):
         self._fuse.step()
         return answers
 
-    async def send_transaction(self, wire: bytes, **options: Any) -> str:
+    async def statuses_everywhere(
+        self, signatures: Sequence[str], *, min_context_slot: Slot
+    ) -> StatusesAt:
         self._fuse.step()
-        signature = await super().send_transaction(wire, **options)
+        seen = await super().statuses_everywhere(signatures, min_context_slot=min_context_slot)
+        self._fuse.step()
+        return seen
+
+    async def send_everywhere(self, wire: bytes, **options: Any) -> str:
+        self._fuse.step()
+        signature = await super().send_everywhere(wire, **options)
         self._fuse.step()
         return signature
 

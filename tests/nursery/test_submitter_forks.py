@@ -4,16 +4,15 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Sequence
 from functools import partial
-from typing import Any
 
 import pytest
 import trio
 from solders.keypair import Keypair
 
 from cvms import localnet
-from cvms.chain.rpc import Rpc, open_rpc
-from cvms.chain.types import Commitment
-from cvms.errors import ChainUnavailable, RpcError
+from cvms.chain.rpc import Rpc, StatusesAt, open_rpc
+from cvms.chain.types import Commitment, Slot
+from cvms.errors import ChainUnavailable
 from cvms.localnet.faults import SendFaults
 from cvms.nursery.fate import UNKNOWABLE_BLOCKS
 from cvms.store.submissions import State
@@ -133,10 +132,12 @@ class Mixed(Rpc):
         super().__init__(others._transport)
         self._statuses = statuses
 
-    async def batch(self, calls: Sequence[tuple[str, Sequence[Any]]]) -> list[Any | RpcError]:
-        if any(method == "getSignatureStatuses" for method, _ in calls):
-            return await self._statuses.batch(calls)
-        return await super().batch(calls)
+    async def statuses_everywhere(
+        self, signatures: Sequence[str], *, min_context_slot: Slot
+    ) -> StatusesAt:
+        return await self._statuses.statuses_everywhere(
+            signatures, min_context_slot=min_context_slot
+        )
 
 
 @pytest.fixture
@@ -172,6 +173,23 @@ async def test_a_node_that_is_behind_takes_nothing_back(still: World, lagging: M
     assert await told(still) == ["submitted", "confirmed"]
 
 
+async def test_what_any_node_has_seen_counts(still: World, nursery: trio.Nursery) -> None:
+    """The preferred one has forgotten it, as a node that keeps no history does."""
+    owner = await still_owner(still)
+    height = await still.rpc.get_block_height(Commitment.CONFIRMED)
+    landing = still.deposit(owner, 5)
+    signature = await accept(still, owner, landing, last_valid=height + 1)
+    await still.submitter().round()
+    still.chain.chain.advance(20)
+    faults = localnet.Faults()
+    faults.history.first_slot = still.chain.chain.tip.slot - 5
+    serve = partial(localnet.serve_node, still.chain.chain, faults=faults)
+    forgetful: localnet.Running = await nursery.start(serve)
+    async with open_rpc([forgetful.rpc_url, still.chain.rpc_url]) as rpc:
+        await step(still, rpc=rpc)
+    assert (await submission(still, signature)).state is State.FINALIZED
+
+
 async def test_a_node_that_has_forgotten_makes_nothing_expire_but_calls_a_person(
     still: World,
 ) -> None:
@@ -194,13 +212,11 @@ async def test_a_node_that_has_forgotten_makes_nothing_expire_but_calls_a_person
 class Denying(Rpc):
     """A node that has lost its index of signatures, and says of each that it is nowhere."""
 
-    async def batch(self, calls: Sequence[tuple[str, Sequence[Any]]]) -> list[Any | RpcError]:
-        answers = await super().batch(calls)
-        for (method, params), answer in zip(calls, answers, strict=True):
-            if method == "getSignatureStatuses":
-                assert isinstance(answer, dict)
-                answer["value"] = [None] * len(params[0])
-        return answers
+    async def statuses_everywhere(
+        self, signatures: Sequence[str], *, min_context_slot: Slot
+    ) -> StatusesAt:
+        seen = await super().statuses_everywhere(signatures, min_context_slot=min_context_slot)
+        return StatusesAt(seen.slot, [None] * len(signatures))
 
 
 async def test_one_that_was_seen_expires_only_if_the_block_it_was_in_is_gone(still: World) -> None:

@@ -31,6 +31,7 @@ from cvms.nursery.channels import (
     OutboxWake,
     Reconciliations,
     SubmitWake,
+    TimelockWake,
     TvlWake,
 )
 from cvms.nursery.comparison import OnChain, differences
@@ -64,6 +65,7 @@ class World:
     submit_wake: SubmitWake = field(default_factory=SubmitWake)
     outbox_wake: OutboxWake = field(default_factory=OutboxWake)
     tvl_wake: TvlWake = field(default_factory=TvlWake)
+    timelock_wake: TimelockWake = field(default_factory=TimelockWake)
 
     def __post_init__(self) -> None:
         self.reconciliations = Reconciliations()
@@ -82,6 +84,7 @@ class World:
             indexed=self.reconciliations.indexed,
             outbox_wake=self.outbox_wake,
             tvl_wake=self.tvl_wake,
+            timelock_wake=self.timelock_wake,
             cache=cache or NoCache(),
             board=self.board,
             metrics=self.metrics,

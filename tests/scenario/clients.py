@@ -13,7 +13,7 @@ import httpx
 import trio
 from solders.keypair import Keypair
 
-from cvms.demo.client import cosigned
+from cvms.chain.transactions import attach_signature, parse_base64
 
 Json = dict[str, Any]
 
@@ -76,8 +76,8 @@ class Client:
         if answer["mode"] == "submitted":
             intent.signature = answer["signature"]
             return "submitted"
-        wire = cosigned(owner, base64.b64decode(answer["transaction"]))
-        signed = {"transaction": base64.b64encode(wire).decode()}
+        transaction = attach_signature(parse_base64(answer["transaction"]), owner)
+        signed = {"transaction": base64.b64encode(bytes(transaction)).decode()}
         reply = await self._post("/api/transactions", signed)
         if reply.status_code >= 400:
             return str(reply.json()["code"])

@@ -1,4 +1,4 @@
-"""Subscribers of every topic: they come back after each loss and hold the service to its order."""
+"""Subscribers of every topic that needs no token: they come back after each loss and hold the service to its order."""
 
 from __future__ import annotations
 
@@ -26,6 +26,7 @@ TOPICS = (
     "vault_balance_update",
     "transaction_update",
     "tvl_update",
+    "analytics_update",
 )
 AGAIN_SECONDS = 0.05
 HANDSHAKE_SECONDS = 2.0

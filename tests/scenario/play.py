@@ -154,7 +154,7 @@ def _waits_for(scene: Scene, connection: psycopg.Connection[Any], listeners: lis
             return f"{says}: {found[0]}"
     heads = dict(connection.execute("SELECT topic, seq FROM outbox_topics").fetchall())
     for listener in listeners:
-        behind = {topic: seq for topic, seq in heads.items() if listener.seq[topic] != seq}
+        behind = {topic: seq for topic, seq in heads.items() if listener.seq.get(topic, seq) != seq}
         if behind:
             return f"a listener is at {listener.seq}, the topics at {behind}"
     return ""

@@ -14,6 +14,9 @@ from tests.store.own_server import OwnServer, execute
 
 EMPTY = """
 DELETE FROM vaults;
+DELETE FROM maturities;
+DELETE FROM protocol_apy;
+DELETE FROM yield_policies;
 DELETE FROM transactions;
 DELETE FROM account_offsets;
 DELETE FROM vault_mints;
@@ -34,6 +37,7 @@ UPDATE audit_head SET id = 0, hash = decode(repeat('00', 32), 'hex');
 DELETE FROM submissions;
 DELETE FROM sponsored;
 DELETE FROM reconciliation_logs;
+DELETE FROM alerts;
 """
 
 

@@ -87,6 +87,36 @@ async def test_a_redis_that_hangs_costs_one_answer_time_and_then_nothing(
         redis_server.signal(signal.SIGCONT)
 
 
+async def test_a_redis_that_hangs_from_the_start_delays_nobody_by_more_than_two_answer_times(
+    redis_server: RedisServer,
+) -> None:
+    redis_server.signal(signal.SIGSTOP)
+    async with cache_at(redis_server.url) as cache, trio.open_nursery() as nursery:
+        nursery.cancel_scope.deadline = trio.current_time() + 2 * ANSWER_SECONDS + 0.5
+        for _ in range(50):
+            nursery.start_soon(cache.get, "owner")
+    redis_server.signal(signal.SIGCONT)
+    assert not nursery.cancel_scope.cancelled_caught
+
+
+async def test_readers_that_give_up_leave_the_connections_to_others(
+    redis_server: RedisServer,
+) -> None:
+    async with cache_at(redis_server.url) as cache:
+        for _ in range(3):
+            redis_server.signal(signal.SIGSTOP)
+            with trio.move_on_after(0.01):
+                async with trio.open_nursery() as nursery:
+                    for _ in range(20):
+                        nursery.start_soon(cache.get, "owner")
+            redis_server.signal(signal.SIGCONT)
+            with trio.fail_after(5):
+                while await cache.get("owner") is None:
+                    await cache.put(vault_row())
+                    await trio.sleep(0.02)
+                redis_server.client.delete("cvms:balance:owner")
+
+
 async def test_many_readers_at_once_all_get_their_answer(redis_server: RedisServer) -> None:
     async with cache_at(redis_server.url) as cache:
         await cache.put(vault_row())

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 
 import pytest
 import trio
@@ -13,19 +13,25 @@ from trio.testing import MockClock
 from cvms.config import Rate
 from cvms.metrics import Metrics
 from cvms.store.limits import MAX_KEYS, Claim, Limiter, MemoryLimiter, RedisLimiter, limiter
-from cvms.store.redis_client import RedisClient
+from cvms.store.redis_client import RedisClient, open_redis
 from tests.redis_server import RedisServer
 
 Make = Callable[[], Limiter]
 
 
+@pytest.fixture
+async def redis(redis_server: RedisServer) -> AsyncIterator[RedisClient]:
+    async with open_redis(redis_server.url) as client:
+        assert client is not None
+        yield client
+
+
 @pytest.fixture(params=["memory", "redis"])
-def make(request: pytest.FixtureRequest) -> Make:
+async def make(request: pytest.FixtureRequest, redis: RedisClient) -> Make:
     """A limiter of each kind; the one in Redis is the same for all who make one."""
     if request.param == "memory":
         return MemoryLimiter
-    server: RedisServer = request.getfixturevalue("redis_server")
-    return lambda: limiter(RedisClient(server.client), metrics=Metrics())
+    return lambda: limiter(redis, metrics=Metrics())
 
 
 async def test_a_bucket_gives_what_it_holds_and_then_says_when_to_come_back(make: Make) -> None:
@@ -110,10 +116,10 @@ async def test_memory_is_bounded_and_keeps_the_newest(autojump_clock: MockClock)
 
 
 async def test_replicas_share_through_redis_and_count_alone_while_it_is_away(
-    redis_server: RedisServer,
+    redis: RedisClient, redis_server: RedisServer
 ) -> None:
     metrics = Metrics()
-    one, other = (RedisLimiter(RedisClient(redis_server.client), metrics=metrics) for _ in "12")
+    one, other = (RedisLimiter(redis, metrics=metrics) for _ in "12")
     claim = Claim("a", Rate(1, 3600))
     assert (await one.take([claim])).retry_after is None
     assert (await other.take([claim])).retry_after is not None
@@ -125,7 +131,9 @@ async def test_replicas_share_through_redis_and_count_alone_while_it_is_away(
     assert metrics.registry.get_sample_value("limits_local") == 1
 
 
-async def test_a_bucket_leaves_redis_once_it_is_full_again(redis_server: RedisServer) -> None:
-    limits = limiter(RedisClient(redis_server.client), metrics=Metrics())
+async def test_a_bucket_leaves_redis_once_it_is_full_again(
+    redis: RedisClient, redis_server: RedisServer
+) -> None:
+    limits = limiter(redis, metrics=Metrics())
     await limits.take([Claim("a", Rate(10, 60))])
     assert 5000 < redis_server.client.pttl("cvms:limit:a") <= 6000

@@ -123,6 +123,30 @@ async def test_what_never_landed_is_given_back(database: Database) -> None:
     assert await pay(database, "e", 50)
 
 
+async def test_charges_and_refunds_at_once_never_wait_in_a_circle(database: Database) -> None:
+    owners = ("alice", "bob", "carol")
+    budget = Budget(owner=None, everybody=None)
+    for owner in owners:
+        for number in range(6):
+            await pay(database, f"{owner} {number}", 10, owner=owner, budget=budget)
+
+    async def again(owner: str) -> None:
+        assert await pay(database, f"{owner} again", 10, owner=owner, budget=budget)
+
+    async def give_back(number: int) -> None:
+        names = [f"{owner} {number}" for owner in owners[:: (-1) ** number]]
+        async with database.transaction() as conn:
+            await sponsorship.refund(conn, names)
+
+    with trio.fail_after(20):
+        async with trio.open_nursery() as nursery:
+            for number in range(6):
+                nursery.start_soon(give_back, number)
+                nursery.start_soon(again, owners[number % 3]) if number < 3 else None
+    assert [await spent(database, owner) for owner in owners] == [10] * 3
+    assert await spent(database) == 30
+
+
 async def test_the_refusal_says_when_to_come_again(database: Database) -> None:
     await pay(database, "a", 100)
     with pytest.raises(SponsorshipExhausted) as early:

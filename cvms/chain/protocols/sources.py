@@ -11,6 +11,7 @@ from cvms.chain.accounts import Account
 from cvms.chain.addresses import SYSTEM_PROGRAM
 from cvms.chain.protocols import marginfi, solend, yield_pool
 from cvms.chain.protocols.rates import (
+    Convention,
     ProtocolName,
     Reason,
     Refusal,
@@ -42,18 +43,31 @@ class Adapter:
     length: int
     marker: bytes
     terms: Callable[[bytes, Slot], Terms]
+    convention: Convention
 
 
 def adapter(protocol: ProtocolName, programs: Programs) -> Adapter:
     match protocol:
         case ProtocolName.YIELD_POOL:
             return Adapter(
-                programs.yield_pool, yield_pool.LENGTH, yield_pool.MARKER, yield_pool.terms
+                programs.yield_pool,
+                yield_pool.LENGTH,
+                yield_pool.MARKER,
+                yield_pool.terms,
+                yield_pool.CONVENTION,
             )
         case ProtocolName.SOLEND:
-            return Adapter(solend.PROGRAM, solend.LENGTH, solend.MARKER, solend.terms)
+            return Adapter(
+                solend.PROGRAM, solend.LENGTH, solend.MARKER, solend.terms, solend.CONVENTION
+            )
         case ProtocolName.MARGINFI:
-            return Adapter(marginfi.PROGRAM, marginfi.LENGTH, marginfi.MARKER, marginfi.terms)
+            return Adapter(
+                marginfi.PROGRAM,
+                marginfi.LENGTH,
+                marginfi.MARKER,
+                marginfi.terms,
+                marginfi.CONVENTION,
+            )
 
 
 def parse_yield_sources(text: str) -> tuple[YieldSource, ...]:
@@ -68,6 +82,11 @@ def parse_yield_sources(text: str) -> tuple[YieldSource, ...]:
             raise ConfigurationError(f"{SETTING} names {pair!r} twice; expected it once")
         sources.append(source)
     return tuple(sources)
+
+
+def pools_among(sources: Sequence[YieldSource]) -> list[Pubkey]:
+    """Those that are pools vaults can lend to, the preferred one first."""
+    return [each.address for each in sources if each.protocol is ProtocolName.YIELD_POOL]
 
 
 def _source(pair: str) -> YieldSource:

@@ -68,6 +68,8 @@ def _standing(topic: str, rows: list[Row]) -> tuple[list[Row], list[Broken]]:
     left: list[Row] = []
     broken: list[Broken] = []
     for row in rows:
+        if row["signature"] is None:
+            continue  # told when its time had come, as no transaction tells
         if row["type"] == "event":
             left.append(row)
         elif left and _event(left[-1]) == _event(row):

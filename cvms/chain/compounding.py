@@ -1,0 +1,31 @@
+"""What a vault has earned in a pool of the reference yield program, claimed and lent again."""
+
+from __future__ import annotations
+
+from solders.pubkey import Pubkey
+
+from cvms.chain import instructions
+from cvms.chain.addresses import vault_address
+from cvms.chain.instructions import yield_pool
+from cvms.chain.rpc import Rpc
+from cvms.chain.transactions import BuiltTransaction, build_transaction
+from cvms.chain.types import Commitment, Programs
+
+
+async def prepare_compound(
+    rpc: Rpc, programs: Programs, *, owner: Pubkey, pool: Pubkey, amount: int, delegate: Pubkey
+) -> BuiltTransaction:
+    """Compound `amount` of the vault's interest; its delegate signs, and pays."""
+    vault = vault_address(programs, owner)
+    instruction = instructions.compound_yield(
+        programs,
+        authority=delegate,
+        owner=owner,
+        yield_program=programs.yield_pool,
+        compounded_amount=amount,
+        yield_accounts=yield_pool.vault_yield_accounts(
+            programs, vault=vault, pool=pool, mint=programs.mint
+        ),
+    )
+    blockhash = await rpc.get_latest_blockhash(Commitment.CONFIRMED)
+    return build_transaction(instruction, fee_payer=delegate, blockhash=blockhash)

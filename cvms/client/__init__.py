@@ -1,0 +1,80 @@
+"""A client of the service, for trio and asyncio.
+
+    async with open_client("https://cvms.example.com", wallet=Wallet(keypair)) as client:
+        await client.finish(await client.deposit(1_000_000))
+        async with client.stream(Topic("deposit_event", owner=client.address)) as events:
+            async for message in events:
+                ...
+
+Nothing of the service is imported: this package needs httpx, httpx-ws, anyio, msgspec and solders.
+"""
+
+from cvms.client.client import Client, open_client
+from cvms.client.cursors import Event, Snapshot, Told, Topic
+from cvms.client.errors import (
+    ClientError,
+    Problem,
+    ServiceUnavailable,
+    SignaturesMissing,
+    SubscriptionRefused,
+    TransactionFailed,
+)
+from cvms.client.replies import (
+    Accepted,
+    Balance,
+    CoSign,
+    History,
+    Movement,
+    Outcome,
+    Proposal,
+    SecondFactor,
+    SecondFactorStatus,
+    SignerContact,
+    Submitted,
+    TransactionState,
+    Tvl,
+)
+from cvms.client.stream import Stream
+from cvms.client.vaults import (
+    VaultConfig,
+    VaultLimits,
+    VaultList,
+    VaultState,
+    VaultTimelocks,
+)
+from cvms.client.wallet import Wallet
+
+__all__ = [
+    "Accepted",
+    "Balance",
+    "Client",
+    "ClientError",
+    "CoSign",
+    "Event",
+    "History",
+    "Movement",
+    "Outcome",
+    "Problem",
+    "Proposal",
+    "SecondFactor",
+    "SecondFactorStatus",
+    "ServiceUnavailable",
+    "SignaturesMissing",
+    "SignerContact",
+    "Snapshot",
+    "Stream",
+    "Submitted",
+    "SubscriptionRefused",
+    "Told",
+    "Topic",
+    "TransactionFailed",
+    "TransactionState",
+    "Tvl",
+    "VaultConfig",
+    "VaultLimits",
+    "VaultList",
+    "VaultState",
+    "VaultTimelocks",
+    "Wallet",
+    "open_client",
+]

@@ -1,0 +1,57 @@
+"""The rates that the task has stored, while it keeps up; else as read from the chain by us."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+
+import trio
+from solders.pubkey import Pubkey
+
+from cvms.chain.protocols.latest import Reading
+from cvms.chain.protocols.rates import AtSlot, AtTime, ProtocolName, Reason, Refusal, SupplyRate
+from cvms.chain.protocols.sources import adapter
+from cvms.chain.types import Amount, Programs, Slot
+from cvms.http.services import Services
+from cvms.store import rates
+from cvms.store.rates import StoredRate
+
+TURNS_MISSED = 2.0
+"""A reading older than so many of its turns is not waited for any more."""
+
+
+async def newest_reading(services: Services) -> Reading | None:
+    """The newest of each source; None where no node has answered yet."""
+    sources = services.yield_rates.sources
+    async with services.database.connection() as conn:
+        found = await rates.newest(conn, [(each.protocol, str(each.address)) for each in sources])
+    oldest = max(found, key=lambda each: each.age, default=None)
+    late = TURNS_MISSED * services.yield_rates.max_age
+    if oldest is None or len(found) < len(sources) or oldest.age > late:
+        return await services.yield_rates.read()
+    outcomes = tuple(_outcome(each, services.programs) for each in found)
+    return Reading(outcomes, oldest.chain_time, trio.current_time() - max(0.0, oldest.age))
+
+
+def _outcome(stored: StoredRate, programs: Programs) -> SupplyRate | Refusal:
+    protocol, address = ProtocolName(stored.protocol), Pubkey.from_string(stored.address)
+    slot = Slot(stored.source_slot)
+    if stored.reason is not None:
+        return Refusal(protocol, address, Reason(stored.reason), stored.detail or "", slot)
+    return SupplyRate(
+        protocol=protocol,
+        address=address,
+        mint=Pubkey.from_string(stored.mint or ""),
+        supply_apr=stored.supply_apr or Decimal(0),
+        supply_apy=stored.supply_apy or Decimal(0),
+        borrow_apr=stored.borrow_apr,
+        utilization=stored.utilization,
+        supplied=Amount(stored.supplied or 0),
+        borrowed=None if stored.borrowed is None else Amount(stored.borrowed),
+        convention=adapter(protocol, programs).convention,
+        source_slot=slot,
+        as_of=(
+            AtTime(stored.updated_time or 0)
+            if stored.updated_slot is None
+            else AtSlot(Slot(stored.updated_slot))
+        ),
+    )

@@ -1,0 +1,142 @@
+"""What an owner has the service do about yield by itself."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+import msgspec
+from solders.pubkey import Pubkey
+
+from cvms.errors import VaultNotFound, YieldProgramUnsupported
+from cvms.http.answers import Answer
+from cvms.http.balances import open_vault
+from cvms.http.body import TokenAmount, owner_in_path
+from cvms.http.operations import SIGNED_REFUSALS, counted
+from cvms.http.requesters import SignedRequest
+from cvms.http.routing import Auth, Route
+from cvms.http.services import Services
+from cvms.http.vault import Signed
+from cvms.http.yield_plans import pools_of
+from cvms.store import audit, yields
+
+ACTION = "yield_policy"
+
+
+class Policy(Signed, frozen=True, kw_only=True):
+    yield_program: Pubkey
+    auto_compound: bool
+    min_amount: TokenAmount
+
+
+class YieldPolicy(msgspec.Struct, frozen=True, kw_only=True):
+    """Whether the service compounds what the vault earns with a program, once it is `min_amount`
+    or more and worth a transaction's fee.
+    """
+
+    yield_program: str
+    auto_compound: bool
+    min_amount: int
+    updated_at: datetime
+
+
+class YieldPolicies(msgspec.Struct, frozen=True, kw_only=True):
+    """An owner's policies. `least` is the service's own bound: it compounds nothing below that.
+
+    `delegated` says whether the vault lets it: only as delegate, and without a multisig.
+    """
+
+    owner: str
+    policies: list[YieldPolicy]
+    least: int
+    delegated: bool
+
+
+async def put(services: Services, body: Policy) -> Answer:
+    """Have the service compound what the vault earns, or no longer.
+
+    It can only where it is the vault's delegate. Signed text:
+    `yield_policy:{owner}:{yield_program}:{on or off}:{min_amount}:{nonce}`.
+    """
+    switch = "on" if body.auto_compound else "off"
+    signed = body.request(ACTION, body.yield_program, switch, body.min_amount)
+    with counted(services, ACTION):
+        await signed.check(services)
+        return await _put(services, body, signed)
+
+
+async def _put(services: Services, body: Policy, signed: SignedRequest) -> Answer:
+    owner, program = str(body.owner), str(body.yield_program)
+    if body.yield_program != services.programs.yield_pool or not pools_of(services):
+        raise YieldProgramUnsupported(f"This service has no pool of {program} to compound in.")
+    async with services.database.transaction() as conn:
+        await open_vault(conn, owner)
+        await signed.consume(conn)
+        stored = await yields.put(
+            conn,
+            owner=owner,
+            yield_program=program,
+            auto_compound=body.auto_compound,
+            min_amount=body.min_amount,
+        )
+        entry = audit.AuditEntry(
+            actor=owner,
+            action=ACTION,
+            owner=owner,
+            outcome="accepted",
+            details={
+                "yield_program": program,
+                "auto_compound": stored.auto_compound,
+                "min_amount": stored.min_amount,
+            },
+        )
+        await audit.append(conn, entry)
+    return Answer(_reply(stored))
+
+
+async def get(services: Services, owner: str) -> Answer:
+    """What the owner has the service do about yield, and whether it may."""
+    key = str(owner_in_path(owner))
+    operator = str(services.operator.pubkey())
+    async with services.database.connection() as conn:
+        row = await open_vault(conn, key)
+        found = await yields.of_owner(conn, key)
+    return Answer(
+        YieldPolicies(
+            owner=key,
+            policies=[_reply(each) for each in found],
+            least=services.config.yield_compound_min_amount,
+            delegated=operator in row.delegates and row.multisig_threshold == 0,
+        )
+    )
+
+
+def _reply(policy: yields.YieldPolicy) -> YieldPolicy:
+    return YieldPolicy(
+        yield_program=policy.yield_program,
+        auto_compound=policy.auto_compound,
+        min_amount=policy.min_amount,
+        updated_at=policy.updated_at,
+    )
+
+
+ROUTES = (
+    Route(
+        method="POST",
+        rule="/api/vault/yield-policy",
+        view=put,
+        body=Policy,
+        replies={200: YieldPolicy},
+        refusals=(*SIGNED_REFUSALS, VaultNotFound, YieldProgramUnsupported),
+        auth=Auth.WALLET,
+        sensitive=True,
+        tags=("yield",),
+    ),
+    Route(
+        method="GET",
+        rule="/api/vault/yield-policy/<owner>",
+        view=get,
+        replies={200: YieldPolicies},
+        refusals=(VaultNotFound,),
+        tags=("yield",),
+    ),
+)

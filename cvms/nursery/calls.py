@@ -1,0 +1,38 @@
+"""Hear what other replicas call to the one that leads."""
+
+from __future__ import annotations
+
+from cvms.nursery.channels import Board, Reconciliations, SubmitWake
+from cvms.store.calls import RECONCILE, SUBMIT
+from cvms.store.database import Database
+from cvms.store.listen import Notification, listen
+
+
+class Calls:
+    """Wakes the tasks of this replica when any replica has work for them."""
+
+    def __init__(
+        self,
+        *,
+        database: Database,
+        submit_wake: SubmitWake,
+        reconciliations: Reconciliations,
+        board: Board,
+    ) -> None:
+        self._database = database
+        self._submit_wake = submit_wake
+        self._reconciliations = reconciliations
+        self._board = board
+
+    async def run(self) -> None:
+        """Listen until cancelled. Raises DatabaseUnavailable."""
+        async with listen(self._database, SUBMIT, RECONCILE) as listener:
+            while True:
+                self._board.task_succeeded("calls")
+                self._obey(await listener.receive())
+
+    def _obey(self, call: Notification) -> None:
+        if call.channel == SUBMIT:
+            self._submit_wake.wake()
+        else:
+            self._reconciliations.ask(call.payload or None)

@@ -1,0 +1,140 @@
+"""Compound what vaults earn, where their owners want it, the service may, and it is worth its fee.
+
+One transaction for each vault, one at a time. The owner's policy is looked at again in the database
+transaction that writes the submission down: once it is off, nothing more follows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import structlog
+import trio
+from solders.pubkey import Pubkey
+
+from cvms.chain.addresses import vault_address
+from cvms.chain.compounding import prepare_compound
+from cvms.chain.holdings import Holding, read_many_holdings
+from cvms.chain.rpc import Rpc
+from cvms.chain.types import Programs
+from cvms.errors import ProgramRefused
+from cvms.nursery.channels import Board
+from cvms.nursery.unasked import Operator, is_the_programs
+from cvms.store import unasked, yields
+from cvms.store.database import Database
+from cvms.store.yields import YieldPolicy
+
+log = structlog.get_logger(__name__)
+
+ACTION = "compound_yield"
+"""As the route's: while an owner's own is on its way, none is added to it."""
+ACTOR = "yields"
+PAGE = 25
+"""Vaults whose positions are read in one request, or a few with several pools."""
+MOST_LANDING = 32
+"""On their way at once: owners' own transactions come first."""
+BUSY_SECONDS = 1.0
+"""Until a round goes on that has stopped at that many."""
+
+
+class Compounding:
+    """Goes through the policies that are on, every `interval` seconds."""
+
+    def __init__(
+        self,
+        *,
+        database: Database,
+        rpc: Rpc,
+        programs: Programs,
+        operator: Operator,
+        pools: Sequence[Pubkey],
+        least: int,
+        interval: float,
+        board: Board,
+    ) -> None:
+        self._database = database
+        self._rpc = rpc
+        self._programs = programs
+        self._operator = operator
+        self._pools = pools
+        self._least = least
+        self._interval = interval
+        self._board = board
+        self._after = ""
+
+    async def run(self) -> None:
+        """Look now and then until cancelled."""
+        while True:
+            complete = await self.round()
+            self._board.task_succeeded("compounding")
+            await trio.sleep(self._interval if complete else BUSY_SECONDS)
+
+    async def round(self) -> bool:
+        """Go on through the policies; False when too much is on its way to come to their end."""
+        while self._pools and (page := await self._page()):
+            if not await self._room():
+                return False
+            await self._compound(page)
+            self._after = page[-1].owner
+        self._after = ""
+        return True
+
+    async def _page(self) -> list[YieldPolicy]:
+        async with self._database.connection() as conn:
+            return await yields.to_compound(
+                conn,
+                yield_program=str(self._programs.yield_pool),
+                delegate=str(self._operator.address),
+                after=self._after,
+                limit=PAGE,
+            )
+
+    async def _room(self) -> bool:
+        async with self._database.connection() as conn:
+            return await unasked.landing(conn, ACTION) < MOST_LANDING
+
+    async def _compound(self, page: Sequence[YieldPolicy]) -> None:
+        owners = [Pubkey.from_string(policy.owner) for policy in page]
+        vaults = [vault_address(self._programs, owner) for owner in owners]
+        held = await read_many_holdings(self._rpc, self._programs, pools=self._pools, owners=vaults)
+        for policy, owner, vault in zip(page, owners, vaults, strict=True):
+            best = max(held[vault], key=_claimable, default=None)
+            if best is not None and best.claimable >= max(policy.min_amount, self._least):
+                await self._submit(owner, best)
+
+    async def _submit(self, owner: Pubkey, holding: Holding) -> None:
+        amount, program = holding.claimable, str(self._programs.yield_pool)
+        prepared = await prepare_compound(
+            self._rpc,
+            self._programs,
+            owner=owner,
+            pool=holding.pool,
+            amount=amount,
+            delegate=self._operator.address,
+        )
+        try:
+            built = await self._operator.simulated(prepared)
+        except ProgramRefused as refused:
+            if not is_the_programs(refused):
+                raise
+            log.warning("compound_refused", owner=str(owner), reason=str(refused))
+            return
+        async with self._database.transaction() as conn:
+            if not await yields.allows(
+                conn, owner=str(owner), yield_program=program, amount=amount
+            ):
+                return
+            await self._operator.write_down(
+                conn,
+                built,
+                kind=ACTION,
+                actor=ACTOR,
+                owners=[str(owner)],
+                amount=amount,
+                details={"yield_program": program, "pool": str(holding.pool)},
+            )
+        self._operator.wake()
+
+
+def _claimable(holding: Holding) -> int:
+    return holding.claimable

@@ -1,0 +1,119 @@
+"""One of the replicas runs the tasks that must be single; another takes over when it is gone.
+
+The leader renews its lease on the session that holds the lock. Its tasks live in a cancel scope
+that ends with the lease as this process counts it, from before each renewal was sent: so they are
+cancelled before the database lets a successor begin, also when this process was stopped or cut off.
+What still lands after that does no harm: all that the tasks write is safe when it is done twice.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+
+import psycopg
+import structlog
+import trio
+
+from cvms.errors import DatabaseUnavailable
+from cvms.metrics import Metrics
+from cvms.nursery.channels import Board
+from cvms.nursery.indexer import Progress
+from cvms.store import leadership
+from cvms.store.connection import Connection
+from cvms.store.database import Database
+
+log = structlog.get_logger(__name__)
+
+LEASE_SECONDS = 2.0
+RENEWALS = 4
+"""In each lease, so that one slow answer costs no term."""
+CAMPAIGN_SECONDS = 0.25
+"""Between looks of those who do not lead."""
+RESIGN_SECONDS = 0.5
+
+
+class Leader:
+    """Runs `tasks` while this replica leads."""
+
+    def __init__(
+        self,
+        *,
+        database: Database,
+        tasks: Callable[[], Awaitable[None]],
+        name: str,
+        progress: Progress,
+        board: Board,
+        metrics: Metrics,
+        lease_seconds: float = LEASE_SECONDS,
+    ) -> None:
+        self._database = database
+        self._tasks = tasks
+        self._name = name
+        self._progress = progress
+        self._board = board
+        self._metrics = metrics
+        self._lease = lease_seconds
+
+    async def run(self) -> None:
+        """Lead whenever nobody else does, until cancelled.
+
+        Raises DatabaseUnavailable when the session is lost; run again, it stands again.
+        """
+        while True:
+            async with self._database.dedicated(query_timeout=self._lease / 2) as session:
+                await self._win(session)
+                await self._term(session)
+
+    async def _win(self, session: Connection) -> None:
+        """Wait for the lock, and then until whoever held it last has stopped for sure."""
+        while not await leadership.try_lock(session):
+            await leadership.end_stale_session(session)
+            self._board.task_succeeded("leader")
+            await trio.sleep(CAMPAIGN_SECONDS)
+        while (seconds := await leadership.remaining(session)) > 0:  # noqa: ASYNC110 - no event
+            await trio.sleep(seconds)
+
+    async def _term(self, session: Connection) -> None:
+        began = trio.current_time()
+        term = await leadership.take(session, self._name, lease=self._lease)
+        log.info("leading", term=term, name=self._name)
+        self._metrics.leader.set(1)
+        scope = trio.CancelScope(deadline=began + self._lease)
+        try:
+            with scope:
+                async with trio.open_nursery() as nursery:
+                    nursery.start_soon(self._tasks)
+                    await self._renew(session, term, scope)
+            log.warning("leadership_lost", term=term, reason="the lease has run out")
+        finally:
+            self._metrics.leader.set(0)
+            self._progress.slot = self._progress.problem = None
+            await self._resign(session, term)
+
+    async def _renew(self, session: Connection, term: int, scope: trio.CancelScope) -> None:
+        while True:
+            self._board.task_succeeded("leader")
+            await trio.sleep(self._lease / RENEWALS)
+            asked = trio.current_time()
+            try:
+                renewed = await leadership.renew(
+                    session,
+                    term,
+                    lease=self._lease,
+                    slot=self._progress.slot,
+                    problem=self._progress.problem,
+                )
+            except psycopg.Error as error:
+                # At once, not when the lease runs out: a successor may have the lock already.
+                raise DatabaseUnavailable(f"the leader's session was lost: {error}") from error
+            if not renewed:
+                scope.cancel()
+            scope.deadline = asked + self._lease
+
+    async def _resign(self, session: Connection, term: int) -> None:
+        """The tasks have ended: a successor need not wait. Who cannot say so lets it wait."""
+        with trio.move_on_after(RESIGN_SECONDS, shield=True):
+            try:
+                await leadership.resign(session, term)
+            except psycopg.Error as error:
+                log.info("could_not_resign", term=term, reason=str(error).strip())

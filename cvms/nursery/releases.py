@@ -1,0 +1,107 @@
+"""Give matured timelocks back on chain: several vaults to a transaction, one at a time for each."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import structlog
+import trio
+from solders.pubkey import Pubkey
+
+from cvms.chain.releases import VAULTS_PER_TRANSACTION, prepare_releases, with_matured
+from cvms.chain.rpc import Rpc
+from cvms.chain.types import Programs
+from cvms.errors import ProgramRefused
+from cvms.nursery.unasked import Operator, is_the_programs
+from cvms.store import timelocks, unasked
+from cvms.store.database import Database
+
+log = structlog.get_logger(__name__)
+
+ACTION = "release_timelocks"
+"""As the route's, so that either answers for the other."""
+ACTOR = "timelocks"
+MOST_LANDING = 32
+"""Releases that may be on their way at once: owners' own transactions come first."""
+MOST_OWNERS = 20 * VAULTS_PER_TRANSACTION
+"""Looked at in one round."""
+ASIDE_SECONDS = 60.0
+"""Until a vault is tried again whose account does not say what its row says, or that is refused."""
+
+
+class Releases:
+    """Releases what has matured, by the operator."""
+
+    def __init__(
+        self, *, database: Database, rpc: Rpc, programs: Programs, operator: Operator
+    ) -> None:
+        self._database = database
+        self._rpc = rpc
+        self._programs = programs
+        self._operator = operator
+        self._aside: dict[str, float] = {}
+
+    async def round(self, now: int) -> bool:
+        """Submit releases of what has matured at `now`, by the chain's clock.
+
+        Returns whether to look again soon: some are left, or on their way.
+        """
+        self._take_back()
+        async with self._database.connection() as conn:
+            room = MOST_LANDING - await unasked.landing(conn, ACTION)
+            if room <= 0:
+                return True
+            most = min(room * VAULTS_PER_TRANSACTION, MOST_OWNERS)
+            due = await timelocks.to_release(
+                conn, kind=ACTION, now=now, limit=most, aside=self._aside
+            )
+        owners = await self._matured(due, now)
+        for first in range(0, len(owners), VAULTS_PER_TRANSACTION):
+            await self._release(owners[first : first + VAULTS_PER_TRANSACTION])
+        async with self._database.connection() as conn:
+            return await timelocks.any_to_release(conn, now=now, aside=self._aside)
+
+    async def _matured(self, due: Sequence[str], now: int) -> list[Pubkey]:
+        """Those of whom the chain says so too: a row may lag behind a release that has landed."""
+        if not due:
+            return []
+        keys = [Pubkey.from_string(owner) for owner in due]
+        matured = await with_matured(self._rpc, self._programs, keys, now=now)
+        for owner in set(due) - set(map(str, matured)):
+            self._set_aside(owner)
+        return matured
+
+    async def _release(self, owners: Sequence[Pubkey]) -> None:
+        """Submit one release of these vaults; where the program refuses, of each half by itself."""
+        payer = self._operator.address
+        prepared = await prepare_releases(self._rpc, self._programs, owners, payer=payer)
+        try:
+            built = await self._operator.simulated(prepared)
+        except ProgramRefused as refused:
+            if not is_the_programs(refused):
+                raise
+            if len(owners) == 1:
+                log.error("release_refused", owner=str(owners[0]), reason=str(refused))
+                self._set_aside(str(owners[0]))
+                return
+            half = len(owners) // 2
+            await self._release(owners[:half])
+            await self._release(owners[half:])
+            return
+        async with self._database.transaction() as conn:
+            names = list(map(str, owners))
+            written = await self._operator.write_down(
+                conn, built, kind=ACTION, actor=ACTOR, owners=names
+            )
+        if written:
+            self._operator.wake()
+        else:
+            for name in names:
+                self._set_aside(name)
+
+    def _set_aside(self, owner: str) -> None:
+        self._aside[owner] = trio.current_time() + ASIDE_SECONDS
+
+    def _take_back(self) -> None:
+        now = trio.current_time()
+        self._aside = {owner: until for owner, until in self._aside.items() if until > now}

@@ -1,0 +1,124 @@
+"""Tell owners what falls due in their vaults, and give matured timelocks back on chain.
+
+Each notice is marked in the transaction that writes it to the outbox, and each release is written
+down before it is sent, like everything that is submitted: what is in memory here may be lost.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from operator import attrgetter
+from typing import Any
+
+import trio
+
+from cvms.chain.clock import ChainTime, chain_now
+from cvms.chain.rpc import Rpc
+from cvms.chain.types import Commitment
+from cvms.nursery.channels import Board, OutboxWake, TimelockWake
+from cvms.nursery.indexer import Progress
+from cvms.nursery.releases import Releases
+from cvms.store import outbox, timelocks
+from cvms.store.database import Database
+from cvms.store.outbox import OutboxMessage
+from cvms.store.timelocks import Maturity
+
+NOTICES_AT_ONCE = 500
+"""Told in one transaction: whoever else has something to tell waits meanwhile."""
+LEAST_SECONDS = 0.4
+"""Between looks: about a slot, and the chain's clock moves once a slot."""
+BUSY_SECONDS = 1.0
+"""Between looks while timelocks are matured, and for the indexer to have caught up."""
+MOST_SECONDS = 30.0
+"""The chain's clock may run ahead of ours: look at least this often."""
+
+
+class Timelocks:
+    """Sleeps until the next thing falls due by the chain's clock, or the indexer has seen more."""
+
+    def __init__(
+        self,
+        *,
+        database: Database,
+        rpc: Rpc,
+        progress: Progress,
+        notice_seconds: int,
+        releases: Releases | None,
+        wake: TimelockWake,
+        outbox_wake: OutboxWake,
+        board: Board,
+    ) -> None:
+        self._database = database
+        self._rpc = rpc
+        self._progress = progress
+        self._notice = notice_seconds
+        self._releases = releases
+        self._wake = wake
+        self._outbox_wake = outbox_wake
+        self._board = board
+
+    async def run(self) -> None:
+        """Look whenever something may be due, until cancelled."""
+        while True:
+            seconds = await self.look()
+            self._board.task_succeeded("timelocks")
+            await trio.sleep(LEAST_SECONDS)
+            await self._wake.wait(seconds)
+
+    async def look(self) -> float:
+        """Do all that is due by the chain's clock; returns in how many seconds to look again."""
+        if self._progress.slot is None:
+            return BUSY_SECONDS  # rows from before a long stop would tell of what is long gone
+        now = await chain_now(self._rpc)
+        await self._tell(now)
+        if self._releases is not None and await self._releases.round(now.seconds):
+            return BUSY_SECONDS
+        async with self._database.connection() as conn:
+            due = await timelocks.next_to_tell(conn, notice=self._notice)
+        return MOST_SECONDS if due is None else min(MOST_SECONDS, max(0, due - now.seconds))
+
+    async def _tell(self, now: ChainTime) -> None:
+        """Mark and write down, both or neither, all that owners are to know by now."""
+        told = NOTICES_AT_ONCE
+        while told == NOTICES_AT_ONCE:
+            told = await self._tell_some(now)
+            if told:
+                self._outbox_wake.wake()
+
+    async def _tell_some(self, now: ChainTime) -> int:
+        async with self._database.transaction() as conn:
+            soon = await timelocks.tell_soon(
+                conn, now=now.seconds, notice=self._notice, limit=NOTICES_AT_ONCE
+            )
+            due = await timelocks.tell_due(conn, now=now.seconds, limit=NOTICES_AT_ONCE)
+            notices = [_notice(each, SOON, now) for each in _in_order(soon)]
+            notices += [_notice(each, DUE, now) for each in _in_order(due)]
+            await outbox.append(conn, notices)
+        return max(len(soon), len(due))
+
+
+SOON = {"timelock": "due_soon"}
+DUE = {"timelock": "available", "withdrawal": "withdrawal_available"}
+
+
+def _in_order(told: list[Maturity]) -> list[Maturity]:
+    return sorted(told, key=attrgetter("due_at", "owner"))
+
+
+def _notice(maturity: Maturity, kinds: Mapping[str, str], now: ChainTime) -> OutboxMessage:
+    data: dict[str, Any] = {
+        "owner": maturity.owner,
+        "vault": maturity.vault,
+        "kind": kinds[maturity.kind],
+        "amount": maturity.amount,
+        "due_at": maturity.due_at,
+        "remaining_seconds": max(0, maturity.due_at - now.seconds),
+    }
+    return OutboxMessage(
+        topic="timelock_event",
+        owner=maturity.owner,
+        slot=now.slot,
+        signature=None,
+        commitment=Commitment.CONFIRMED,
+        data=data,
+    )

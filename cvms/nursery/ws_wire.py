@@ -1,0 +1,18 @@
+"""WebSocket frames as bytes (RFC 6455, 5.2): what a server sends is the same for all receivers."""
+
+from __future__ import annotations
+
+PING = b"\x89\x00"
+_FINAL_TEXT = 0x81
+
+
+def text_frame(payload: bytes) -> bytes:
+    """One whole text message, unmasked as a server's are."""
+    size = len(payload)
+    if size < 126:
+        head = bytes((_FINAL_TEXT, size))
+    elif size < 2**16:
+        head = bytes((_FINAL_TEXT, 126)) + size.to_bytes(2, "big")
+    else:
+        head = bytes((_FINAL_TEXT, 127)) + size.to_bytes(8, "big")
+    return head + payload

@@ -1,0 +1,79 @@
+"""Read what yield protocols pay, on a schedule, and keep it: requests need not ask the chain."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import trio
+
+from cvms.chain.clock import chain_time
+from cvms.chain.protocols.rates import AtSlot, Refusal, SupplyRate
+from cvms.chain.protocols.sources import YieldSource, read_rates
+from cvms.chain.rpc import Rpc
+from cvms.chain.types import Programs
+from cvms.nursery.channels import Board
+from cvms.store import rates
+from cvms.store.database import Database
+from cvms.store.rates import StoredRate
+
+
+class YieldRates:
+    """Stores a reading of every source each `interval` seconds."""
+
+    def __init__(
+        self,
+        *,
+        database: Database,
+        rpc: Rpc,
+        programs: Programs,
+        sources: Sequence[YieldSource],
+        interval: float,
+        board: Board,
+    ) -> None:
+        self._database = database
+        self._rpc = rpc
+        self._programs = programs
+        self._sources = sources
+        self._interval = interval
+        self._board = board
+
+    async def run(self) -> None:
+        """Read now and then until cancelled."""
+        while True:
+            await self.read()
+            self._board.task_succeeded("yield_rates")
+            await trio.sleep(self._interval)
+
+    async def read(self) -> None:
+        """One reading. A source that gives no rate is stored with the reason."""
+        if not self._sources:
+            return
+        outcomes = await read_rates(self._rpc, self._sources, programs=self._programs)
+        now = await chain_time(self._rpc)
+        async with self._database.transaction() as conn:
+            await rates.put(conn, [_stored(outcome, now) for outcome in outcomes])
+
+
+def _stored(outcome: SupplyRate | Refusal, chain_time: int) -> StoredRate:
+    plain = StoredRate(
+        protocol=outcome.protocol,
+        address=str(outcome.address),
+        source_slot=outcome.source_slot,
+        chain_time=chain_time,
+    )
+    if isinstance(outcome, Refusal):
+        return replace(plain, reason=outcome.reason, detail=outcome.detail)
+    as_of = outcome.as_of
+    return replace(
+        plain,
+        mint=str(outcome.mint),
+        supply_apr=outcome.supply_apr,
+        supply_apy=outcome.supply_apy,
+        borrow_apr=outcome.borrow_apr,
+        utilization=outcome.utilization,
+        supplied=outcome.supplied,
+        borrowed=outcome.borrowed,
+        updated_slot=as_of.slot if isinstance(as_of, AtSlot) else None,
+        updated_time=None if isinstance(as_of, AtSlot) else as_of.unix,
+    )

@@ -1,0 +1,19 @@
+"""What one replica says to all: that there is something to do for whoever leads."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from cvms.store.connection import TrioConnection
+
+# NOTIFY channels. A submission was signed; a vault is to be compared, its owner the payload, or
+# all of them without one.
+SUBMIT = "submit"
+RECONCILE = "reconcile"
+
+CALL = "SELECT pg_notify(%(channel)s, %(payload)s)"
+
+
+async def call(conn: TrioConnection[Any], channel: str, payload: str = "") -> None:
+    """Heard once the transaction is committed; lost if nobody leads: it is a reason to look."""
+    await conn.execute(CALL, {"channel": channel, "payload": payload})

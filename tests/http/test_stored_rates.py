@@ -1,0 +1,126 @@
+"""The status tells the rates that are stored, without asking the chain, while they are fresh."""
+
+from __future__ import annotations
+
+import json
+from decimal import Decimal
+from typing import Any
+
+import pytest
+from solders.keypair import Keypair
+
+from cvms.store import rates, vaults
+from cvms.store.rates import StoredRate
+from tests.http.conftest import Service, running
+from tests.store.examples import vault_row
+
+POOL, RESERVE = (str(Keypair().pubkey()) for _ in range(2))
+STATE = {
+    "yield_accrued_balance": 0,
+    "last_compounded_at": 0,
+    "active_yield_program": "11111111111111111111111111111111",
+}
+
+
+@pytest.fixture
+async def front(database_url: str) -> Any:
+    """The front end without a chain, with two sources."""
+    sources = f"solend:{RESERVE},yield_pool:{POOL}"
+    async with running(database_url, yield_sources=sources) as service:
+        yield service
+
+
+async def store(front: Service, *readings: StoredRate) -> str:
+    """Store the readings and a vault; its owner."""
+    owner = str(Keypair().pubkey())
+    async with front.database.transaction() as conn:
+        await vaults.upsert(conn, vault_row(owner=owner, state=STATE))
+        await rates.put(conn, readings)
+    return owner
+
+
+async def status(front: Service, owner: str) -> Any:
+    reply = await front.get(f"/api/vault/yield-status/{owner}")
+    assert reply.status_code == 200, reply.text
+    return json.loads(reply.text, parse_float=Decimal)
+
+
+def pool(front: Service, **changes: Any) -> StoredRate:
+    values: dict[str, Any] = {
+        "protocol": "yield_pool",
+        "address": POOL,
+        "source_slot": 900,
+        "chain_time": 1_700_000_100,
+        "mint": str(front.config.programs.mint),
+        "supply_apr": Decimal("0.050000000000"),
+        "supply_apy": Decimal("0.050000000000"),
+        "supplied": 2**65,
+        "updated_time": 1_700_000_000,
+    }
+    return StoredRate(**values | changes)
+
+
+def reserve(**changes: Any) -> StoredRate:
+    values: dict[str, Any] = {
+        "protocol": "solend",
+        "address": RESERVE,
+        "source_slot": 900,
+        "chain_time": 1_700_000_100,
+        "reason": "wrong_owner",
+        "detail": "the account belongs to somebody",
+    }
+    return StoredRate(**values | changes)
+
+
+async def test_a_fresh_reading_answers_while_the_chain_is_away(front: Service) -> None:
+    owner = await store(front, pool(front), reserve())
+    told = await status(front, owner)
+    first, second = told["protocols"]
+    assert first["refusal"] == {
+        "reason": "wrong_owner",
+        "detail": "the account belongs to somebody",
+    }
+    assert (second["source_slot"], second["eligible"]) == (900, True)
+    assert second["age_seconds"] < 60
+    rate = second["rate"]
+    assert (rate["supply_apy"], rate["supplied"]) == (Decimal("0.05"), 2**65)
+    assert rate["convention"] == "simple"
+    assert 100 <= rate["updated_seconds_ago"] < 160
+    assert told["best"]["address"] == POOL
+
+
+async def test_a_rate_that_follows_from_use_comes_back_as_it_was(front: Service) -> None:
+    used = reserve(
+        reason=None,
+        detail=None,
+        mint=str(front.config.programs.mint),
+        supply_apr=Decimal("0.06"),
+        supply_apy=Decimal("0.061"),
+        borrow_apr=Decimal("0.1"),
+        utilization=Decimal("0.8"),
+        supplied=10,
+        borrowed=8,
+        updated_slot=890,
+    )
+    told = await status(front, await store(front, pool(front), used))
+    rate = told["protocols"][0]["rate"]
+    assert (rate["updated_slot"], rate["updated_slots_ago"], rate["updated_at"]) == (890, 10, None)
+    assert (rate["utilization"], rate["borrowed"]) == (Decimal("0.8"), 8)
+    assert told["best"]["supply_apy"] == Decimal("0.061")
+
+
+async def test_one_that_is_old_or_lacks_a_source_is_read_from_the_chain_instead(
+    front: Service,
+) -> None:
+    owner = await store(front, pool(front))
+    assert (await status(front, owner))["best"] is None
+    async with front.database.connection() as conn:
+        await rates.put(conn, [reserve(), pool(front)])
+    assert (await status(front, owner))["best"] is not None
+    async with front.database.connection() as conn:
+        await conn.execute(
+            "UPDATE protocol_apy SET read_at = now() - interval '10 minutes' "
+            "WHERE protocol = 'solend'"
+        )
+    reasons = {each["refusal"]["reason"] for each in (await status(front, owner))["protocols"]}
+    assert reasons == {"chain_unavailable"}

@@ -1,0 +1,94 @@
+"""What protocols pay is read on a schedule and kept, a bad source beside a good one."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from decimal import Decimal
+
+from solders.pubkey import Pubkey
+
+from cvms.chain.protocols.rates import ProtocolName
+from cvms.chain.protocols.sources import YieldSource
+from cvms.nursery.yields import YieldRates
+from cvms.store import rates
+from cvms.store.rates import StoredRate
+from tests.nursery.test_every_instruction import pool_of
+from tests.nursery.world import World, running, until
+
+
+def sources(world: World) -> list[YieldSource]:
+    return [
+        YieldSource(ProtocolName.YIELD_POOL, pool_of(world)),
+        YieldSource(ProtocolName.SOLEND, Pubkey([7] * 32)),
+    ]
+
+
+def task(world: World, interval: float = 60.0) -> YieldRates:
+    return YieldRates(
+        database=world.database,
+        rpc=world.rpc,
+        programs=world.programs,
+        sources=sources(world),
+        interval=interval,
+        board=world.board,
+    )
+
+
+async def newest(world: World) -> list[StoredRate]:
+    wanted = [(each.protocol, str(each.address)) for each in sources(world)]
+    async with world.database.connection() as conn:
+        return await rates.newest(conn, wanted)
+
+
+async def count(world: World) -> int:
+    async with world.database.connection() as conn:
+        cursor = await conn.execute("SELECT count(*) FROM protocol_apy")
+        row = await cursor.fetchone()
+    assert row is not None
+    return int(row[0])
+
+
+async def test_each_reading_is_kept_with_its_slot_and_the_newest_is_found(world: World) -> None:
+    await task(world).read()
+    first = await newest(world)
+    pool, solend = first
+    assert (pool.protocol, pool.supply_apy, pool.reason) == ("yield_pool", Decimal("0.05"), None)
+    assert pool.mint == str(world.programs.mint)
+    assert (solend.reason, solend.supply_apy) == ("no_account", None)
+
+    async def later() -> bool:
+        await task(world).read()
+        return (await newest(world))[0].source_slot > pool.source_slot
+
+    await until(later)
+    assert await count(world) >= 4
+    assert 0 <= pool.age < 60
+
+
+async def test_the_same_slot_read_twice_is_one_row(world: World) -> None:
+    world.chain.chain.pause()
+    await task(world).read()
+    before = await newest(world)
+    await task(world).read()
+    after = await newest(world)
+    assert await count(world) == 2
+    assert [each.source_slot for each in after] == [each.source_slot for each in before]
+
+
+async def test_it_goes_on_reading_on_its_schedule(world: World) -> None:
+    async def several() -> bool:
+        return await count(world) >= 6
+
+    async with running(task(world, interval=0.05).run):
+        await until(several)
+    assert world.board.tasks["yield_rates"].last_success is not None
+
+
+async def test_a_year_is_kept(world: World) -> None:
+    await task(world).read()
+    await world.execute(
+        "UPDATE protocol_apy SET read_at = now() - interval '367 days' WHERE protocol = 'solend'"
+    )
+    async with world.database.connection() as conn:
+        assert await rates.prune(conn, timedelta(days=366)) == 1
+    assert [each.protocol for each in await newest(world)] == ["yield_pool"]
