@@ -1,4 +1,7 @@
-"""Subscribers of every topic that needs no token: they come back after each loss and hold the service to its order."""
+"""Subscribers of every topic that needs no token.
+
+They come back after each loss, and hold the service to its order.
+"""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """One big scenario, on demand: `make scenario-long`, with SEED=7 another course of events.
 
 5,000 transactions at 60 a second, 30 percent of the notifications lost, forks and every other
-trouble all the way, no RPC at all for a minute, and five kill -9. About four minutes.
+trouble all the way, no RPC at all for a minute, and five kill -9. About two minutes.
 """
 
 from __future__ import annotations
