@@ -283,11 +283,6 @@ class Rpc:
             statuses += some.statuses
         return StatusesAt(min(slots, default=Slot(0)), statuses)
 
-    async def get_first_available_block(self) -> Slot:
-        """The oldest block that the node has not thrown away."""
-        method = "getFirstAvailableBlock"
-        return Slot(read(int, await self.call(method, []), method))
-
     async def send_transaction(
         self, wire: bytes, *, skip_preflight: bool = True, max_retries: int = 0
     ) -> str:

@@ -9,7 +9,7 @@ from typing import Any
 
 import msgspec
 
-from cvms.chain.answers import Count, read
+from cvms.chain.answers import Count, SignatureStatus, read, statuses
 from cvms.chain.rpc import HIGHEST_TRANSACTION_VERSION, Rpc
 from cvms.chain.types import BlockHeight, Commitment, Slot
 from cvms.errors import RpcError
@@ -65,6 +65,29 @@ async def read_tips(rpc: Rpc) -> Tips:
         ]
     )
     return Tips(_tip(confirmed), _tip(finalized), _first_block(first_block))
+
+
+@dataclass(frozen=True, slots=True)
+class Memory:
+    """What one node knows of a transaction, and from which block on it remembers anything: None
+    when it does not say.
+    """
+
+    status: SignatureStatus | None
+    first_block: Slot | None
+
+
+async def read_memory(rpc: Rpc, signature: str) -> Memory:
+    """In one request: that there is nothing is known only by a node that would remember it.
+
+    Raises RpcError, and ChainUnavailable.
+    """
+    params: list[Any] = [[signature], {"searchTransactionHistory": True}]
+    told, first_block = await rpc.batch(
+        [("getSignatureStatuses", params), ("getFirstAvailableBlock", [])]
+    )
+    [status] = statuses(_result(told), 1).statuses
+    return Memory(status, _first_block(first_block))
 
 
 async def final_block(rpc: Rpc, slot: int) -> frozenset[str] | None:

@@ -17,6 +17,7 @@ from solders.pubkey import Pubkey
 from cvms.chain.answers import SignatureStatus
 from cvms.chain.rpc import Rpc
 from cvms.chain.types import Commitment, Programs, Slot
+from cvms.chain.views import read_memory
 from cvms.errors import GapNotClosed
 from cvms.metrics import Metrics
 from cvms.nursery.apply import balance_message, event_message
@@ -153,12 +154,15 @@ class Forks:
 
         Raises GapNotClosed if that may be why.
         """
-        first = await self._rpc.get_first_available_block()
-        if first > fork.dropped.slot:
+        dropped = fork.dropped
+        memory = await read_memory(self._rpc, dropped.signature)
+        if memory.first_block is None or memory.first_block > dropped.slot:
             raise GapNotClosed(
-                f"the node's ledger begins at slot {first}, after {fork.dropped.signature} in "
-                f"slot {fork.dropped.slot}"
+                f"the node's ledger begins at slot {memory.first_block}, after "
+                f"{dropped.signature} in slot {dropped.slot}"
             )
+        if memory.status is not None and memory.status.slot == dropped.slot:
+            raise GapNotClosed(f"one node knows {dropped.signature}, and another does not")
 
     async def _commit(
         self, cursor: Cursor | None, fork: Fork, fetched: Sequence[FetchedVault]

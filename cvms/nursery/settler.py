@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import takewhile
 
 import structlog
 import trio
 
+from cvms.chain.answers import SignatureStatus
 from cvms.chain.rpc import Rpc
 from cvms.chain.types import Commitment, Slot
 from cvms.nursery.channels import Board
 from cvms.nursery.forks import Forks
 from cvms.nursery.second_look import SecondLook
 from cvms.store import applied, finality
-from cvms.store import cursor as cursors
 from cvms.store.applied import Applied
 from cvms.store.database import Database
 
@@ -50,13 +51,14 @@ class Settler:
         """
         slot = await self._rpc.get_slot(Commitment.FINALIZED)
         after = -1
-        dropped: list[Applied] = []
         while page := await self._unsettled(slot, after):
-            dropped += await self._settle(page, slot)
+            reached, dropped = await self._settle(page, slot)
+            if dropped is not None:
+                if reached >= slot:  # a node that is behind is no evidence
+                    log.error("event_not_final", signature=dropped.signature, slot=dropped.slot)
+                    await self._forks.take_back(seen=slot)
+                break
             after = page[-1].place
-        if dropped:
-            log.error("event_not_final", signature=dropped[0].signature, slot=dropped[0].slot)
-            await self._forks.take_back(seen=slot)
         await self._second_look.look(slot)
 
     async def _unsettled(self, slot: Slot, after: int) -> list[Applied]:
@@ -65,18 +67,25 @@ class Settler:
                 conn, up_to_slot=slot, after=after, limit=STATUSES_PER_CALL
             )
 
-    async def _settle(self, page: Sequence[Applied], slot: Slot) -> list[Applied]:
-        """Mark those that are final; return those of which a node knows better."""
+    async def _settle(self, page: Sequence[Applied], slot: Slot) -> tuple[Slot, Applied | None]:
+        """Mark those that are final, up to the first of which the nodes know better: that one.
+
+        Nothing after it is marked: what is final before it shows where their knowledge begins.
+        """
         seen = await self._rpc.statuses_everywhere(
             [each.signature for each in page], min_context_slot=slot
         )
-        final, dropped = [], []
-        for each, status in zip(page, seen.statuses, strict=True):
-            if status is None or status.slot != each.slot:
-                dropped.append(each)
-            elif status.commitment is Commitment.FINALIZED:
-                final.append(each)
+        pairs = list(zip(page, seen.statuses, strict=True))
+        there = list(takewhile(lambda pair: _in_its_block(*pair), pairs))
+        final = [row for row, status in there if _is_final(status)]
         async with self._database.transaction() as conn:
-            await cursors.lock(conn)  # a fork may be taking the same rows back
             await finality.settle(conn, final)
-        return dropped if seen.slot >= slot else []  # a node that is behind is no evidence
+        return seen.slot, page[len(there)] if len(there) < len(page) else None
+
+
+def _in_its_block(row: Applied, status: SignatureStatus | None) -> bool:
+    return status is not None and status.slot == row.slot
+
+
+def _is_final(status: SignatureStatus | None) -> bool:
+    return status is not None and status.commitment is Commitment.FINALIZED

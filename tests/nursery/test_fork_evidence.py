@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import Any
 
 import pytest
 import trio
 
-from cvms.chain.rpc import Rpc
+from cvms import localnet
+from cvms.chain.rpc import Rpc, open_rpc
 from cvms.chain.types import Slot
 from cvms.errors import GapNotClosed, RpcError
 from cvms.nursery.apply import apply_batch
@@ -69,6 +71,41 @@ async def test_a_node_that_has_forgotten_takes_nothing_back(forking: Forking) ->
     world.chain.faults.clear()
     await forking.settle_down()
     assert [amount for _, amount, _ in await world.history(owner)] == [100, 20]
+
+
+class Mixed(Rpc):
+    """Batches are answered by another node than single calls."""
+
+    def __init__(self, single: Rpc, batches: Rpc) -> None:
+        super().__init__(single._transport)
+        self._other = batches
+
+    async def batch(self, calls: Any) -> Any:
+        return await self._other.batch(calls)
+
+
+@pytest.mark.parametrize("forgetful", ["for single calls", "for batches"])
+async def test_what_one_node_forgot_is_not_proved_by_what_another_remembers(
+    forking: Forking, nursery: trio.Nursery, forgetful: str
+) -> None:
+    world, owner = forking.world, await opened(forking)
+    for amount in (100, 20, 3):
+        await forking.act((owner, world.deposit(owner, amount)))
+    await world.indexer().catch_up()
+    second = world.chain.chain.tip.slot - 2
+    world.chain.chain.advance(6)
+    whole: localnet.Running = await nursery.start(localnet.serve_node, world.chain.chain)
+    world.chain.faults.history.first_slot = second
+    async with open_rpc([whole.rpc_url]) as other:
+        nodes = (world.rpc, other) if forgetful == "for single calls" else (other, world.rpc)
+        with suppress(GapNotClosed):
+            await world.settler(rpc=Mixed(*nodes)).settle()
+    told = [(kind, amount) for kind, _, amount in await forking.told()]
+    assert told == [("event", 100), ("event", 20), ("event", 3)]
+    world.chain.faults.clear()
+    await forking.settle_down()
+    await world.settler().settle()
+    assert await forking.differing() == {}
 
 
 async def test_a_node_that_is_behind_takes_nothing_back(forking: Forking) -> None:
