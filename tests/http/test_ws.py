@@ -18,8 +18,11 @@ from cvms.chain.events import Event
 from cvms.http.ws import WebSocketLimits
 from cvms.http.ws_frames import TOPICS
 from cvms.http.ws_subscriptions import KINDS
+from cvms.nursery.broadcaster import Broadcaster
+from cvms.nursery.channels import OutboxWake
 from cvms.nursery.movements import event_vaults, movements
 from cvms.store import history, outbox, vault_books, vaults
+from cvms.store.bell import PostgresBell
 from tests.http.conftest import Json, Service, event, frame, handshake, running, subscribe
 from tests.nursery.test_movements import made_up
 from tests.store.examples import history_row
@@ -194,6 +197,25 @@ async def test_a_slow_client_is_closed_and_others_get_everything(service: Servic
             for _ in range(total):
                 await service.publish(big)
         await until_closed(stalled)
+
+
+async def test_much_at_once_does_not_close_who_takes_it_as_it_comes(service: Service) -> None:
+    """As after the indexer has caught up with a long gap."""
+    total = 1_000
+    publisher = Broadcaster(
+        database=service.database,
+        hub=service.hub,
+        wake=OutboxWake(),
+        bell=PostgresBell(service.database),
+        board=service.board,
+    )
+    await publisher.publish()
+    async with opened(service) as socket, trio.open_nursery() as nursery:
+        await subscribe(socket, TOPIC)
+        async with service.database.transaction() as conn:
+            await outbox.append(conn, [event(TOPIC, n, padding=1_000) for n in range(total)])
+        nursery.start_soon(publisher.publish)
+        assert [(await frame(socket))["seq"] for _ in range(total)] == list(range(1, total + 1))
 
 
 async def test_a_slow_client_that_reads_on_is_told_why(service: Service) -> None:
