@@ -485,6 +485,105 @@ WHERE NOT closed
 GROUP BY 1
 ON CONFLICT (digits) DO NOTHING;
 
+-- migration 10: alerts
+
+-- What operators should look at: at most one that is not resolved for each kind and subject, see
+-- store/alerts.py and docs/alerts.md. Resolved ones are pruned by age.
+CREATE TABLE IF NOT EXISTS alerts (
+    id BIGINT GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    kind TEXT NOT NULL,
+    subject TEXT NOT NULL,
+    owner TEXT,
+    severity TEXT NOT NULL CHECK (severity IN ('info', 'warning', 'critical')),
+    summary TEXT NOT NULL,
+    details JSONB NOT NULL,
+    count BIGINT NOT NULL DEFAULT 1 CHECK (count > 0),
+    first_seen_at TIMESTAMPTZ NOT NULL DEFAULT clock_timestamp(),
+    last_seen_at TIMESTAMPTZ NOT NULL DEFAULT clock_timestamp(),
+    acknowledged_at TIMESTAMPTZ,
+    acknowledged_by TEXT,
+    resolved_at TIMESTAMPTZ
+);
+CREATE UNIQUE INDEX IF NOT EXISTS alerts_open ON alerts (kind, subject) WHERE resolved_at IS NULL;
+CREATE INDEX IF NOT EXISTS alerts_by_subject ON alerts (kind, subject);
+CREATE INDEX IF NOT EXISTS alerts_by_resolution ON alerts (resolved_at);
+
+-- Up to which row of a table the monitor has looked, row by row. What was there before is history.
+-- The row of 'alerts' is the lock under which alerts are raised and resolved.
+CREATE TABLE IF NOT EXISTS alert_positions (
+    source TEXT PRIMARY KEY,
+    position BIGINT NOT NULL
+);
+INSERT INTO alert_positions (source, position)
+SELECT 'alerts', 0
+UNION ALL
+SELECT 'transactions', coalesce(max(id), 0) FROM transactions
+UNION ALL
+SELECT 'reconciliation_logs', coalesce(max(id), 0) FROM reconciliation_logs
+ON CONFLICT (source) DO NOTHING;
+
+-- The monitor asks for these, of which there should be none.
+CREATE INDEX IF NOT EXISTS submissions_quarantined ON submissions (updated_at)
+    WHERE state = 'quarantined';
+
+-- Deliveries without a signer are for operators: where to and under which secret is configured.
+ALTER TABLE webhook_deliveries ALTER COLUMN signer DROP NOT NULL;
+CREATE INDEX IF NOT EXISTS webhook_deliveries_of_alerts_due ON webhook_deliveries (due_at)
+    WHERE state = 'pending' AND signer IS NULL;
+
+-- migration 11: balances on the hour, and what was told last
+
+-- What each vault that holds anything held at `at`, which is on the hour (UTC). Written once, when
+-- everything before is indexed; hours that were missed are filled from balance_history. Those of
+-- midnight are kept for good, the others are pruned by age (store/snapshots.py).
+CREATE TABLE IF NOT EXISTS balance_snapshots (
+    owner TEXT NOT NULL,
+    at TIMESTAMPTZ NOT NULL,
+    vault TEXT NOT NULL,
+    total BIGINT NOT NULL,
+    available BIGINT NOT NULL,
+    locked BIGINT NOT NULL,
+    timelocked BIGINT NOT NULL,
+    yield_deposited BIGINT NOT NULL,
+    slot BIGINT NOT NULL,
+    PRIMARY KEY (owner, at)
+);
+CREATE INDEX IF NOT EXISTS balance_snapshots_by_time ON balance_snapshots USING brin (at)
+    WITH (pages_per_range = 16);
+
+-- The same of all vaults together.
+CREATE TABLE IF NOT EXISTS tvl_snapshots (
+    at TIMESTAMPTZ PRIMARY KEY,
+    vaults BIGINT NOT NULL,
+    total NUMERIC NOT NULL,
+    available NUMERIC NOT NULL,
+    locked NUMERIC NOT NULL,
+    timelocked NUMERIC NOT NULL,
+    yield_deposited NUMERIC NOT NULL,
+    slot BIGINT NOT NULL
+);
+
+-- Up to which hour snapshots are written, none before the first. Its one row is their lock.
+CREATE TABLE IF NOT EXISTS snapshot_head (
+    one BOOLEAN PRIMARY KEY DEFAULT TRUE CHECK (one),
+    at TIMESTAMPTZ
+);
+INSERT INTO snapshot_head (at) VALUES (NULL) ON CONFLICT DO NOTHING;
+
+-- Which slot a time was in: the first movement from then on.
+CREATE INDEX IF NOT EXISTS balance_history_by_time ON balance_history (block_time, slot)
+    WHERE block_time IS NOT NULL;
+
+-- The newest slot of all vaults goes with what they hold together.
+CREATE INDEX IF NOT EXISTS vaults_by_any_slot ON vaults (slot);
+
+-- What subscribers of a topic about everything were told last, whichever replica told them.
+CREATE TABLE IF NOT EXISTS told (
+    topic TEXT PRIMARY KEY,
+    data JSONB NOT NULL,
+    told_at TIMESTAMPTZ NOT NULL
+);
+
 -- migration 12: what falls due in vaults, and who was told of it
 
 -- Each timelock and each pending withdrawal of the vaults' rows: the `place`th of those that fall

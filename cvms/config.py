@@ -18,6 +18,7 @@ from urllib.parse import urlsplit, urlunsplit
 from solders.keypair import Keypair
 from solders.pubkey import Pubkey
 
+from cvms.alert_settings import AlertSettings, read_alert_settings
 from cvms.errors import ConfigurationError
 
 T = TypeVar("T")
@@ -88,6 +89,7 @@ class Config:
     reconciliation_threshold: int = 0
     reconciliation_interval: float = 60.0
     low_balance_threshold: int = 10_000_000
+    alerts: AlertSettings = field(default_factory=AlertSettings)
     cache_ttl: float = 5.0
     balance_monitor_interval: float = 60.0
     nonce_ttl: float = 300.0
@@ -123,6 +125,7 @@ def load_config(environ: Mapping[str, str]) -> Config:
         secret=True,
     )
     ws_default = ",".join(pubsub_url(url) for url in rpc_urls)
+    private = read("WEBHOOK_PRIVATE_ADDRESSES", _switch, "off", "on or off")
     config = Config(
         operator=read("DEPLOYER_KEYPAIR_PATH", load_keypair, None, _KEYPAIR_FILE),
         database_url=load_database_url(environ),
@@ -145,13 +148,14 @@ def load_config(environ: Mapping[str, str]) -> Config:
         low_balance_threshold=read(
             "LOW_BALANCE_THRESHOLD", _amount, "10000000", "a whole number of token units, 0 or more"
         ),
+        alerts=read_alert_settings(read, private=private),
         cache_ttl=read("CACHE_TTL_SECONDS", _seconds, "5", "seconds, above 0"),
         balance_monitor_interval=read(
             "BALANCE_MONITOR_INTERVAL_SECONDS", _seconds, "60", "seconds, above 0"
         ),
         nonce_ttl=read("NONCE_TTL_SECONDS", _seconds, "300", "seconds, above 0"),
         proposal_ttl=read("PROPOSAL_TTL_SECONDS", _seconds, "86400", "seconds, above 0"),
-        webhook_private_addresses=read("WEBHOOK_PRIVATE_ADDRESSES", _switch, "off", "on or off"),
+        webhook_private_addresses=private,
         yield_sources=environ.get("YIELD_SOURCES", ""),
         yield_rates_seconds=read("YIELD_RATES_SECONDS", _seconds, "60", "seconds, above 0"),
         timelock_notice_seconds=read(

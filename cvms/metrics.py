@@ -59,6 +59,11 @@ class Metrics:
             ["method", "outcome"],
             registry=self.registry,
         )
+        self.watched_accounts = Gauge(
+            "watched_accounts",
+            "Accounts of the chain that WebSocket clients watch",
+            registry=self.registry,
+        )
         self.websocket_clients = Gauge(
             "websocket_clients", "Open WebSocket connections", registry=self.registry
         )
@@ -76,5 +81,16 @@ class Metrics:
         self.limits_local = Gauge(
             "limits_local",
             "1 while Redis is away and each replica counts requests for itself",
+            registry=self.registry,
+        )
+        self.alerts_open = Gauge(
+            "alerts_open",
+            "Alerts that are not resolved, by kind and severity",
+            ["kind", "severity"],
+            registry=self.registry,
+        )
+        self.operator_lamports = Gauge(
+            "operator_lamports",
+            "What the operator's account, which pays fees, holds",
             registry=self.registry,
         )

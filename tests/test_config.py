@@ -70,6 +70,9 @@ def test_several_endpoints_are_separated_by_commas(environ: dict[str, str]) -> N
         ("PROPOSAL_TTL_SECONDS", "0", "'0'"),
         ("WEBHOOK_PRIVATE_ADDRESSES", "yes", "'yes'"),
         ("USDT_MINT", "1", "'1'"),
+        ("LARGE_WITHDRAWAL_PERCENT", "101", "'101'"),
+        ("WITHDRAWALS_PER_HOUR", "-1", "'-1'"),
+        ("ALERT_WEBHOOK_SEVERITY", "loud", "'loud'"),
         ("RECONCILIATION_THRESHOLD", "-1", "'-1'"),
         ("CACHE_TTL_SECONDS", "nan", "'nan'"),
         ("BALANCE_MONITOR_INTERVAL_SECONDS", "0", "'0'"),
@@ -99,6 +102,9 @@ def test_a_bad_value_is_one_line_with_name_value_and_expectation(
         ("REDIS_URL", "http://:hunter2@cache"),
         ("SOLANA_RPC_URL", "ftp://provider.example/hunter2"),
         ("SOLANA_WS_URL", "ftp://provider.example/hunter2"),
+        ("ALERT_WEBHOOK_SECRET", "whsec_hunter2"),
+        ("ALERT_WEBHOOK_SECRET", "aHVudGVyMg=="),
+        ("ALERT_WEBHOOK_URL", "https://hooks.example/hunter2"),  # without a secret
     ],
 )
 def test_a_secret_is_never_quoted(environ: dict[str, str], variable: str, secret: str) -> None:
@@ -107,6 +113,32 @@ def test_a_secret_is_never_quoted(environ: dict[str, str], variable: str, secret
         load_config(environ)
     assert variable in str(raised.value)
     assert "hunter2" not in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    ("url", "private", "good"),
+    [
+        ("https://hooks.example/a", "off", True),
+        ("http://hooks.example/a", "off", False),
+        ("https://127.0.0.1/a", "off", False),
+        ("https://0x7f.1/a", "off", False),
+        ("http://127.0.0.1:8000/a", "on", True),
+        ("ftp://hooks.example/a", "on", False),
+    ],
+)
+def test_alerts_go_where_they_may(
+    environ: dict[str, str], url: str, private: str, good: bool
+) -> None:
+    environ |= {
+        "ALERT_WEBHOOK_URL": url,
+        "ALERT_WEBHOOK_SECRET": "whsec_" + "c2VjcmV0" * 4,
+        "WEBHOOK_PRIVATE_ADDRESSES": private,
+    }
+    if good:
+        assert load_config(environ).alerts.webhooks == [(url, b"secret" * 4)]
+    else:
+        with pytest.raises(ConfigurationError, match="ALERT_WEBHOOK_URL holds a value of"):
+            load_config(environ)
 
 
 def test_a_broken_keypair_file_is_named_but_not_quoted(
@@ -125,6 +157,8 @@ def test_settings_do_not_show_their_secrets(environ: dict[str, str]) -> None:
     environ["ADMIN_JWT_SECRET"] = "x" * 32
     environ["DATA_ENCRYPTION_KEYS"] = "c2VjcmV0" + "A" * 35 + "="
     environ["REDIS_URL"] = "redis://:s3cret@cache:6379/0"
+    environ |= {"ALERT_WEBHOOK_URL": "https://hooks.example/s3cret"}
+    environ |= {"ALERT_WEBHOOK_SECRET": "c2VjcmV0" + "A" * 40}
     shown = repr(load_config(environ))
     assert "s3cret" not in shown
     assert "x" * 32 not in shown

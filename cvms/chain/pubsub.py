@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -23,7 +23,7 @@ from cvms.chain.websocket import (
     open_connection,
     open_stream,
 )
-from cvms.errors import ConfigurationError
+from cvms.errors import ConfigurationError, leaves
 
 SUBSCRIBE_SECONDS = 10.0
 FIRST_DELAY = 0.25
@@ -65,11 +65,35 @@ async def watch_logs(
     A full `notices` makes this wait, and the node in turn: nothing is dropped here, but a node
     may close the connection of a client that lags, which gives a new Subscribed.
     """
+
+    async def session(connection: Connection) -> None:
+        await _subscribe(connection, program, commitment)
+        await _forward(connection, notices)
+
+    await keep_connected(urls, session, open_stream=open_stream, jitter=jitter)
+
+
+async def keep_connected(
+    urls: Sequence[str],
+    session: Callable[[Connection], Awaitable[None]],
+    *,
+    when: Callable[[], Awaitable[None]] = trio.lowlevel.checkpoint,
+    lost: Callable[[], None] = lambda: None,
+    open_stream: OpenStream = open_stream,
+    jitter: Callable[[], float] = random.random,
+) -> None:
+    """Run `session` on a connection until cancelled, on the next URL whenever one is lost.
+
+    Losing it ends the session with ConnectionLost, which it may raise itself; should it return, it
+    gets another connection. Each attempt begins when `when` returns; `lost` is called for each that
+    fails and for each connection that is lost.
+    """
     if not urls:
         raise ConfigurationError("no PubSub URL is given")
     targets = [Target.parse(url) for url in urls]
     backoff = Backoff(first=FIRST_DELAY, longest=LONGEST_DELAY, jitter=jitter)
     for target in itertools.cycle(targets):
+        await when()
         began = trio.current_time()
         try:
             async with (
@@ -77,10 +101,11 @@ async def watch_logs(
                 open_connection(target, nursery, open_stream=open_stream) as connection,
             ):
                 nursery.start_soon(connection.keep_alive)
-                await _subscribe(connection, program, commitment)
-                await _forward(connection, notices)
-        except* ConnectionLost as lost:
-            reasons = sorted({str(each) for each in lost.exceptions})
+                await session(connection)
+                nursery.cancel_scope.cancel()
+        except* ConnectionLost as error:
+            lost()
+            reasons = sorted({str(each) for each in leaves(error)})
             _log.warning("pubsub connection lost", host=target.host, reasons=reasons)
         if trio.current_time() - began > STABLE_SECONDS:
             backoff.reset()

@@ -79,12 +79,18 @@ class Differences(msgspec.Struct, frozen=True):
 
 
 class Task(msgspec.Struct, frozen=True, kw_only=True):
-    """A supervised task."""
+    """A supervised task.
+
+    `trouble` says why it is not well, if it fails again and again, or if its run has not come to
+    anything within `expected_seconds`; null for one that is well or waits for an outage to end.
+    """
 
     state: str
     restarts: int
     last_error: str | None
     last_success: datetime | None
+    expected_seconds: float | None
+    trouble: str | None
 
 
 class Tasks(msgspec.Struct, frozen=True, kw_only=True):
@@ -133,13 +139,16 @@ async def differences(
 
 
 async def tasks(services: Services, administrator: Administrator) -> Answer:
-    """Every supervised task: state, restarts, last error, last success."""
+    """Every supervised task: state, restarts, last error, last success, and whether it is well."""
+    troubles = services.board.troubles()
     shown = {
         name: Task(
             state=task.state,
             restarts=task.restarts,
             last_error=task.last_error,
             last_success=task.last_success,
+            expected_seconds=task.pulse.expected,
+            trouble=troubles[name].detail if name in troubles else None,
         )
         for name, task in services.board.tasks.items()
     }

@@ -6,8 +6,7 @@ events; the two agree whenever the indexer has caught up.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Annotated
 
@@ -19,10 +18,10 @@ from cvms.http.body import MAX_AMOUNT, Body
 from cvms.http.conditional import exact
 from cvms.http.routing import Route
 from cvms.http.services import Services
-from cvms.store import analytics
+from cvms.store import analytics, overview
 from cvms.store import cursor as cursors
-from cvms.store.analytics import Bucket, Flow, Holdings
-from cvms.store.history import EFFECTS
+from cvms.store.analytics import Bucket, Flow
+from cvms.store.overview import FlowTotals, Overview, Utilization, flow_totals, utilization_of
 
 MOST_BUCKETS = 1000
 STEPS: Mapping[Bucket, timedelta] = {"hour": timedelta(hours=1), "day": timedelta(days=1)}
@@ -30,7 +29,6 @@ DEFAULT_BUCKETS: Mapping[Bucket, int] = {"hour": 24, "day": 30}
 # Before any chain of this kind, and as far ahead as dates may be reckoned with.
 EARLIEST = datetime(2000, 1, 1, tzinfo=UTC)
 LATEST = datetime(3000, 1, 1, tzinfo=UTC)
-BASIS_POINTS = 10_000
 MOST_DIGITS = len(str(MAX_AMOUNT))
 
 Time = Annotated[datetime, msgspec.Meta(tz=True)]
@@ -56,25 +54,6 @@ class TvlSeries(msgspec.Struct, frozen=True, kw_only=True):
 
     bucket: Bucket
     points: list[SeriesPoint]
-
-
-class FlowTotals(msgspec.Struct, frozen=True, kw_only=True):
-    """What moved: `inflow` are deposits, `outflow` withdrawals and emergencies (told apart too).
-
-    `net` is by how much the value locked in all vaults grew: inflow - outflow + compounded.
-    Transfers are between vaults, and like locks, timelocks and yield positions leave it as it is.
-    `movements` counts the lines of all histories, of which a transfer has two.
-    """
-
-    inflow: int
-    outflow: int
-    net: int
-    emergency_withdrawn: int
-    compounded: int
-    transferred: int
-    locked: int
-    unlocked: int
-    movements: int
 
 
 class FlowBucket(FlowTotals, frozen=True, kw_only=True):
@@ -107,32 +86,6 @@ class Distribution(msgspec.Struct, frozen=True, kw_only=True):
     buckets: list[SizeBucket]
 
 
-class Utilization(msgspec.Struct, frozen=True, kw_only=True):
-    """What all open vaults hold, by what it is used for; shares in basis points, rounded down."""
-
-    total: int
-    available: int
-    locked: int
-    timelocked: int
-    yield_deposited: int
-    locked_bps: int
-    timelocked_bps: int
-    yield_bps: int
-
-
-class Overview(msgspec.Struct, frozen=True, kw_only=True):
-    """All at a glance; `last_day` is what moved in this hour and the 23 before it.
-
-    `slot` is up to where nothing is missing, null before the first transaction.
-    """
-
-    tvl: int
-    vaults: int
-    utilization: Utilization
-    last_day: FlowTotals
-    slot: int | None
-
-
 async def tvl_series(services: Services, query: RangeQuery) -> Response:
     """The value locked in all vaults at the end of each hour or day, by the ledger of events."""
     async with services.database.connection() as conn:
@@ -154,7 +107,9 @@ async def flow(services: Services, query: RangeQuery) -> Response:
     starts = [since + step * number for number in range((until - since) // step)]
     nothing = Flow(since, 0, {})
     buckets = [
-        FlowBucket(start=start, **msgspec.structs.asdict(_totals([by_start.get(start, nothing)])))
+        FlowBucket(
+            start=start, **msgspec.structs.asdict(flow_totals([by_start.get(start, nothing)]))
+        )
         for start in starts
     ]
     return exact(FlowSeries(bucket=query.bucket, buckets=buckets))
@@ -182,25 +137,13 @@ async def distribution(services: Services) -> Response:
 async def utilization(services: Services) -> Response:
     """How much of what the vaults hold is locked, timelocked and out for yield."""
     async with services.database.connection() as conn:
-        return exact(_utilization(await analytics.holdings(conn)))
+        return exact(utilization_of(await analytics.holdings(conn)))
 
 
-async def overview(services: Services) -> Response:
+async def at_a_glance(services: Services) -> Response:
     """The value locked, what it is used for, and what moved in the last day."""
     async with services.database.connection() as conn:
-        frontier = await cursors.frontier(conn, str(services.programs.vault))
-        holdings = await analytics.holdings(conn)
-        since, until = _range(RangeQuery(), frontier.now)
-        moved = await analytics.flows(conn, since=since, until=until, bucket="hour")
-    return exact(
-        Overview(
-            tvl=holdings.total,
-            vaults=holdings.vaults,
-            utilization=_utilization(holdings),
-            last_day=_totals(moved),
-            slot=frontier.slot,
-        )
-    )
+        return exact(await overview.read(conn, str(services.programs.vault)))
 
 
 def _range(query: RangeQuery, now: datetime) -> tuple[datetime, datetime]:
@@ -237,40 +180,6 @@ def _problem(name: str, message: str) -> InvalidRequest:
     )
 
 
-def _totals(moved: Sequence[Flow]) -> FlowTotals:
-    amounts = dict.fromkeys(EFFECTS, 0)
-    for each in moved:
-        for kind, amount in each.amounts.items():
-            amounts[kind] += amount
-    emergencies = amounts["emergency_withdraw"]
-    return FlowTotals(
-        inflow=amounts["deposit"],
-        outflow=amounts["withdraw"] + emergencies,
-        net=sum(effect.total * amounts[kind] for kind, effect in EFFECTS.items()),
-        emergency_withdrawn=emergencies,
-        compounded=amounts["yield_compound"],
-        transferred=amounts["transfer_out"],
-        locked=amounts["lock"],
-        unlocked=amounts["unlock"],
-        movements=sum(each.count for each in moved),
-    )
-
-
-def _utilization(holdings: Holdings) -> Utilization:
-    amounts = asdict(holdings)
-    del amounts["vaults"]
-
-    def share(amount: int) -> int:
-        return amount * BASIS_POINTS // holdings.total if holdings.total else 0
-
-    return Utilization(
-        **amounts,
-        locked_bps=share(holdings.locked),
-        timelocked_bps=share(holdings.timelocked),
-        yield_bps=share(holdings.yield_deposited),
-    )
-
-
 ROUTES = tuple(
     Route(
         method="GET",
@@ -285,6 +194,6 @@ ROUTES = tuple(
         ("flow", flow, RangeQuery, FlowSeries),
         ("distribution", distribution, None, Distribution),
         ("utilization", utilization, None, Utilization),
-        ("overview", overview, None, Overview),
+        ("overview", at_a_glance, None, Overview),
     )
 )

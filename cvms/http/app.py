@@ -14,6 +14,7 @@ from cvms.chain.types import Programs
 from cvms.config import Config
 from cvms.http import (
     administration,
+    alerts,
     analytics,
     balances,
     contacts,
@@ -39,6 +40,7 @@ from cvms.http.routing import register
 from cvms.http.services import Services
 from cvms.http.ws import WebSocketDoor, WebSocketLimits
 from cvms.metrics import Metrics
+from cvms.nursery.account_channel import AccountRegistry
 from cvms.nursery.channels import Board, Hub, Reconciliations, SubmitWake
 from cvms.store.cache import BalanceCache
 from cvms.store.database import Database
@@ -58,6 +60,7 @@ def create_app(
     board: Board,
     cache: BalanceCache,
     metrics: Metrics,
+    accounts: AccountRegistry | None = None,
     limiter: Limiter | None = None,
     reconciliations: Reconciliations | None = None,
     yield_sources: Sequence[YieldSource] = (),
@@ -79,6 +82,7 @@ def create_app(
         programs=programs,
         operator=operator,
         hub=hub,
+        accounts=accounts or AccountRegistry(),
         submit_wake=submit_wake,
         board=board,
         cache=cache,
@@ -107,6 +111,7 @@ def create_app(
         *governance.ROUTES,
         *policies.ROUTES,
         *administration.ROUTES,
+        *alerts.ROUTES,
         *proposals.ROUTES,
         *contacts.ROUTES,
         *transactions.ROUTES,
@@ -117,4 +122,5 @@ def create_app(
     door = WebSocketDoor(services, websocket_limits or WebSocketLimits())
     app.add_websocket("/ws", "ws", door.serve)
     app.background.append(door.heartbeat.run)
+    app.before_the_end.append(door.say_last_words)
     return app

@@ -82,6 +82,7 @@ PATH_SCHEMAS: Mapping[str, dict[str, Any]] = {
     "owner": PUBKEY,
     "signature": SIGNATURE,
     "proposal_id": {"type": "string", "format": "uuid"},
+    "alert_id": {"type": "integer", "minimum": 1, "maximum": MAX_AMOUNT},
 }
 
 # Replies that name something another operation shows: which, and by which field.

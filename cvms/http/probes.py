@@ -10,7 +10,7 @@ import msgspec
 import structlog
 import trio
 from prometheus_client import CONTENT_TYPE_LATEST, Metric, generate_latest
-from prometheus_client.core import CounterMetricFamily
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 from prometheus_client.registry import Collector
 from psycopg import IsolationLevel
 from quart import Response
@@ -20,7 +20,7 @@ from cvms.http.answers import Answer
 from cvms.http.problems import not_ready, problem_response
 from cvms.http.routing import Route
 from cvms.http.services import Services
-from cvms.nursery.channels import Part
+from cvms.nursery.channels import Board, Part
 from cvms.store import totals, vaults
 
 log = structlog.get_logger(__name__)
@@ -44,6 +44,7 @@ class Ready(msgspec.Struct, frozen=True):
 def routes(services: Services) -> tuple[Route, ...]:
     books = Books()
     services.metrics.registry.register(books)
+    services.metrics.registry.register(Tasks(services.board))
     return (
         Route(method="GET", rule="/health", view=health, replies={200: Alive}, tags=TAGS),
         Route(method="GET", rule="/ready", view=ready, replies={200: Ready}, tags=TAGS),
@@ -101,3 +102,32 @@ class Books(Collector):
                 ("withdraw", "vault_withdrawals_total", "Withdrawals that the chain has confirmed"),
             ):
                 yield CounterMetricFamily(name, text, value=self.counts.get(kind, 0))
+
+
+class Tasks(Collector):
+    """How the supervised tasks are, as of the scrape."""
+
+    def __init__(self, board: Board) -> None:
+        self._board = board
+
+    def collect(self) -> Iterator[Metric]:
+        up = GaugeMetricFamily(
+            "task_up", "1 while a task is well and at work, 0 while it is not", labels=["task"]
+        )
+        success = GaugeMetricFamily(
+            "task_last_success_seconds",
+            "Unix time of a task's last round that went well",
+            labels=["task"],
+        )
+        troubles = self._board.troubles()
+        for name, task in self._board.tasks.items():
+            well = task.state in {"running", "finished"} and name not in troubles
+            up.add_metric([name], int(well))
+            if task.last_success is not None:
+                success.add_metric([name], task.last_success.timestamp())
+        yield up
+        yield success
+
+    def describe(self) -> Iterator[Metric]:
+        """Nothing: which tasks there are is known only later."""
+        return iter(())

@@ -13,6 +13,7 @@ from cvms.chain.types import Programs
 from cvms.config import Config
 from cvms.http.limits import Limits
 from cvms.metrics import Metrics
+from cvms.nursery.account_channel import AccountRegistry
 from cvms.nursery.channels import Board, Hub, Reconciliations, SubmitWake
 from cvms.store.cache import BalanceCache
 from cvms.store.database import Database
@@ -29,6 +30,7 @@ class Services:
     programs: Programs
     operator: Keypair
     hub: Hub
+    accounts: AccountRegistry
     submit_wake: SubmitWake
     board: Board
     cache: BalanceCache

@@ -41,10 +41,14 @@ class Role(IntEnum):
 
 @dataclass(frozen=True, slots=True)
 class Administrator:
-    """Who has shown a good token, under the name that it gives."""
+    """Who has shown a good token, under the name that it gives, and until when it is one.
+
+    `expires_at` in Unix seconds.
+    """
 
     subject: str
     role: Role
+    expires_at: int
 
 
 def mint(secret: bytes, *, subject: str, role: Role, seconds: int, now: int | None = None) -> str:
@@ -85,7 +89,7 @@ def authenticate(secret: bytes | None, authorization: str | None) -> Administrat
         )
         if claims["exp"] - claims["iat"] > LONGEST_SECONDS:
             raise ValueError("too long a life")
-        return Administrator(str(claims["sub"]), Role.named(claims["role"]))
+        return Administrator(str(claims["sub"]), Role.named(claims["role"]), int(claims["exp"]))
     except (jwt.InvalidTokenError, ValueError, TypeError):
         raise InvalidToken("The token is not valid, or not any more.") from None
 

@@ -1,69 +1,107 @@
-"""Keep the value locked in all vaults known: in the metrics, and to whoever subscribes to it."""
+"""Keep what all vaults hold known: in the metrics, and to whoever subscribes to it."""
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
+from datetime import timedelta
+from typing import Any
+
+import msgspec
 import trio
 
 from cvms.chain.types import Commitment
 from cvms.metrics import Metrics
 from cvms.nursery.channels import Board, OutboxWake, TvlWake
-from cvms.store import outbox, vaults
+from cvms.store import outbox, overview, told, vaults
+from cvms.store.connection import Connection
 from cvms.store.database import Database
 from cvms.store.outbox import OutboxMessage
-from cvms.store.vaults import Tvl
+
+Read = Callable[[Connection], Awaitable[dict[str, Any]]]
 
 LEAST_SECONDS_BETWEEN = 1.0
-"""The sum reads every vault; a busy chain does not need it more often."""
+"""A busy chain does not need a look at every movement."""
+TVL_APART = timedelta(seconds=0)
+ANALYTICS_APART = timedelta(seconds=5)
+"""Between two `analytics_update`, by whichever replicas."""
 
 
 class Balances:
-    """Publishes `tvl_update` when the sum of the vaults has changed."""
+    """Publishes `tvl_update` and `analytics_update` when they say something else than before."""
 
     def __init__(
         self,
         *,
         database: Database,
+        program: str,
         wake: TvlWake,
         outbox_wake: OutboxWake,
         interval: float,
         board: Board,
         metrics: Metrics,
+        analytics_apart: timedelta = ANALYTICS_APART,
     ) -> None:
         self._database = database
+        self._program = program
         self._wake = wake
         self._outbox_wake = outbox_wake
         self._interval = interval
         self._board = board
         self._metrics = metrics
-        self._told: tuple[int, int] | None = None
+        self._analytics_apart = analytics_apart
 
     async def run(self) -> None:
         """Look on every wake, and every `interval` seconds, until cancelled."""
         while True:
-            await self.look()
+            complete = await self.look()
             self._board.task_succeeded("balances")
             await trio.sleep(LEAST_SECONDS_BETWEEN)
-            await self._wake.wait(self._interval)
+            apart = self._analytics_apart.total_seconds()
+            await self._wake.wait(self._interval if complete else min(apart, self._interval))
 
-    async def look(self) -> None:
-        """Read the sum, set the gauge, and tell if it is not what was told last."""
+    async def look(self) -> bool:
+        """Read the sums, set the gauge, and tell what was not told last.
+
+        False when something is left to be told, because the last time was a moment ago.
+        """
+        total = await self._tell("tvl_update", self._tvl, apart=TVL_APART)
+        glance = await self._tell("analytics_update", self._overview, apart=self._analytics_apart)
+        return total and glance
+
+    async def _tell(self, topic: str, read: Read, *, apart: timedelta) -> bool:
         async with self._database.transaction() as conn:
-            now = await vaults.tvl(conn)
-            changed = (now.total, now.vaults) != self._told
-            if changed:
-                await outbox.append(conn, [_message(now)])
+            last = await told.claim(conn, topic)
+            now = await read(conn)
+            if _without_slot(now) == _without_slot(last.data):
+                return True
+            if last.age < apart:
+                return False
+            await told.tell(conn, topic, now)
+            await outbox.append(conn, [_message(topic, now)])
+        self._outbox_wake.wake()
+        return True
+
+    async def _tvl(self, conn: Connection) -> dict[str, Any]:
+        now = await vaults.tvl(conn)
         self._metrics.total_value_locked.set(now.total)
-        if changed:
-            self._told = (now.total, now.vaults)
-            self._outbox_wake.wake()
+        return {"total": now.total, "vaults": now.vaults, "slot": now.slot}
+
+    async def _overview(self, conn: Connection) -> dict[str, Any]:
+        now: dict[str, Any] = msgspec.to_builtins(await overview.read(conn, self._program))
+        return now
 
 
-def _message(tvl: Tvl) -> OutboxMessage:
+def _without_slot(data: dict[str, Any]) -> dict[str, Any]:
+    """The slot goes on by itself, and is no news."""
+    return {name: value for name, value in data.items() if name != "slot"}
+
+
+def _message(topic: str, data: dict[str, Any]) -> OutboxMessage:
     return OutboxMessage(
-        topic="tvl_update",
+        topic=topic,
         owner=None,
-        slot=tvl.slot or 0,
+        slot=data["slot"] or 0,
         signature=None,
         commitment=Commitment.CONFIRMED,
-        data={"total": tvl.total, "vaults": tvl.vaults, "slot": tvl.slot},
+        data=data,
     )

@@ -5,21 +5,23 @@
 | `IndexedBatch`, indexer → reconciler | `INDEXED_QUEUE` batches | the indexer waits |
 | `Wake` (submitter, broadcaster, balances, timelocks) | one | a second wake is the same wake |
 | `Hub`, broadcaster → each WebSocket client | the client's own | that client is closed |
+| `AccountRegistry`, chain → each WebSocket client | an account's newest | the older is dropped |
 
 Nothing of value is held here only: what is lost with the process is read again from the database.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Literal, Protocol
 
 import msgspec
 import trio
 
+from cvms.nursery.task_health import Pulse, Trouble, after_failure, trouble
 from cvms.nursery.ws_wire import text_frame
 
 if TYPE_CHECKING:
@@ -167,6 +169,7 @@ class Hub:
         self._by_filter: dict[Filter, dict[Subscriber, None]] = {}
         self.position: int | None = None
         """Position of the last published row; None before the broadcaster has started."""
+        self._moved = trio.lowlevel.ParkingLot()
 
     def register(self, subscriber: Subscriber) -> None:
         """Let a subscriber in, without filters; `forget` it when its client is gone."""
@@ -188,6 +191,12 @@ class Hub:
                 subscriber.offer(frame)
         for subscriber in offered:
             subscriber.flush()
+        self._moved.unpark_all()
+
+    async def reached(self, position: int) -> None:
+        """Wait until what the outbox holds up to `position` is handed out, if anybody hands out."""
+        while self.position is not None and self.position < position:
+            await self._moved.park()
 
     def reset(self, position: int) -> None:
         """Go on from `position` after rows were missed: every subscriber has to start over."""
@@ -195,6 +204,7 @@ class Hub:
             self.forget(subscriber)
             subscriber.cut()
         self.position = position
+        self._moved.unpark_all()
 
     def __len__(self) -> int:
         return len(self._subscribers)
@@ -222,6 +232,19 @@ class Hub:
                 del self._by_filter[topic, owner]
 
 
+class Bell(Wake):
+    """A subscriber that only wants to know that something came, or was missed."""
+
+    def offer(self, frame: OutboxFrame) -> None:
+        self.wake()
+
+    def flush(self) -> None:
+        """Nothing is kept."""
+
+    def cut(self) -> None:
+        self.wake()
+
+
 @dataclass(frozen=True, slots=True)
 class Part:
     """One thing that readiness depends on. `since`: when `ok` last changed."""
@@ -246,26 +269,49 @@ class TaskState:
     restarts: int = 0
     last_error: str | None = None
     last_success: datetime | None = None
+    pulse: Pulse = field(default_factory=lambda: Pulse(since=0.0))
 
 
 class Board:
     """What /ready and the admin's task list show. Written by the tasks, read by HTTP."""
 
-    def __init__(self, parts: Iterable[str] = ("database", "rpc", "indexer")) -> None:
+    def __init__(
+        self,
+        parts: Iterable[str] = ("database", "rpc", "indexer"),
+        *,
+        clock: Callable[[], float] = trio.current_time,
+    ) -> None:
         now = datetime.now(UTC)
         self._parts = {name: Part(False, "not checked yet", now) for name in parts}
         self._tasks: dict[str, TaskState] = {}
         self.was_ready = trio.Event()
         """Set once every part has been ok at the same time."""
+        self._troubled: dict[str, datetime] = {}
+        self._clock = clock
 
     @property
     def ready(self) -> bool:
         """True when every part is ok."""
-        return all(part.ok for part in self._parts.values())
+        return all(part.ok for part in self.parts.values())
 
     @property
     def parts(self) -> Mapping[str, Part]:
-        return self._parts
+        """Every part, and a further one for each task that is not well, for as long as it is."""
+        found = self.troubles()
+        now = datetime.now(UTC)
+        self._troubled = {name: self._troubled.get(name, now) for name in found}
+        return self._parts | {
+            f"task {name}": Part(False, found[name].detail, since)
+            for name, since in self._troubled.items()
+        }
+
+    def troubles(self) -> dict[str, Trouble]:
+        """The tasks that fail again and again, or that nothing comes of."""
+        found = {
+            name: trouble(task.pulse, self._clock(), running=task.state == "running")
+            for name, task in self._tasks.items()
+        }
+        return {name: each for name, each in found.items() if each is not None}
 
     @property
     def tasks(self) -> Mapping[str, TaskState]:
@@ -282,15 +328,25 @@ class Board:
 
     def task_is(self, name: str, state: TaskCondition, *, error: str | None = None) -> None:
         """Record what a task does now; an error counts as one restart to come."""
-        before = self._tasks.get(name) or TaskState(name, state)
-        if error is None:
-            self._tasks[name] = replace(before, state=state)
-        else:
-            self._tasks[name] = replace(
-                before, state=state, restarts=before.restarts + 1, last_error=error
-            )
+        before, now = self._task(name, state), self._clock()
+        pulse = replace(before.pulse, since=now)
+        if error is not None:
+            before = replace(before, restarts=before.restarts + 1, last_error=error)
+            if state == "backoff":
+                pulse = replace(pulse, failures=after_failure(pulse.failures, now))
+        self._tasks[name] = replace(before, state=state, pulse=pulse)
 
     def task_succeeded(self, name: str) -> None:
         """Stamp a round of a task's work that went well."""
-        before = self._tasks.get(name) or TaskState(name, "running")
-        self._tasks[name] = replace(before, last_success=datetime.now(UTC))
+        before = self._task(name, "running")
+        pulse = replace(before.pulse, succeeded=self._clock())
+        self._tasks[name] = replace(before, last_success=datetime.now(UTC), pulse=pulse)
+
+    def task_should_succeed(self, name: str, *, within: float) -> None:
+        """While it runs, a task that has not done so for so many seconds is not well."""
+        before = self._task(name, "starting")
+        self._tasks[name] = replace(before, pulse=replace(before.pulse, expected=within))
+
+    def _task(self, name: str, state: TaskCondition) -> TaskState:
+        found = self._tasks.get(name)
+        return found or TaskState(name, state, pulse=Pulse(since=self._clock()))

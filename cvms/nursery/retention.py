@@ -7,7 +7,9 @@ from datetime import timedelta
 import trio
 
 from cvms.nursery.channels import Board
+from cvms.nursery.snapshots import HOURLY_AGE
 from cvms.store import (
+    alerts,
     deliveries,
     idempotency,
     nonces,
@@ -15,6 +17,7 @@ from cvms.store import (
     proposals,
     rates,
     reconciliation,
+    snapshots,
     submissions,
     timelocks,
     twofa,
@@ -35,6 +38,7 @@ PROPOSAL_AGE = timedelta(days=90)
 DELIVERY_AGE = timedelta(days=30)
 MATURITY_AGE = timedelta(days=7)
 APY_AGE = timedelta(days=366)
+ALERT_AGE = timedelta(days=90)
 
 
 class Retention:
@@ -64,3 +68,5 @@ class Retention:
             await deliveries.prune(conn, DELIVERY_AGE)
             await timelocks.prune(conn, MATURITY_AGE)
             await rates.prune(conn, APY_AGE)
+            await alerts.prune(conn, ALERT_AGE)
+            await snapshots.prune(conn, HOURLY_AGE)

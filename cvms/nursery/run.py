@@ -23,6 +23,9 @@ from cvms.errors import ConfigurationError
 from cvms.http import create_app, serve_http
 from cvms.http.edge import Edge
 from cvms.metrics import Metrics
+from cvms.nursery.account_channel import AccountRegistry
+from cvms.nursery.accounts import Accounts
+from cvms.nursery.alert_rules import bounds_of
 from cvms.nursery.balances import Balances
 from cvms.nursery.broadcaster import Broadcaster
 from cvms.nursery.calls import Calls
@@ -39,16 +42,20 @@ from cvms.nursery.compounding import Compounding
 from cvms.nursery.health import Health
 from cvms.nursery.indexer import Indexer, Progress
 from cvms.nursery.leader import Leader
+from cvms.nursery.monitor import Monitor
 from cvms.nursery.reconciler import Reconciler
 from cvms.nursery.releases import Releases
 from cvms.nursery.retention import Retention
 from cvms.nursery.settler import Settler
+from cvms.nursery.snapshots import Snapshots
 from cvms.nursery.submitter import Submitter
 from cvms.nursery.supervision import supervise
+from cvms.nursery.task_health import seconds_expected
 from cvms.nursery.timelocks import Timelocks
 from cvms.nursery.unasked import Operator
-from cvms.nursery.webhooks import Webhooks
+from cvms.nursery.webhooks import AlertsQueue, SignersQueue, Webhooks
 from cvms.nursery.yields import YieldRates
+from cvms.store.alert_books import hook_of
 from cvms.store.cache import BalanceCache, balance_cache
 from cvms.store.database import Database, open_database
 from cvms.store.limits import Limiter, limiter
@@ -74,6 +81,7 @@ class Parts:
     yield_sources: tuple[YieldSource, ...]
     board: Board
     hub: Hub = field(default_factory=Hub)
+    accounts: AccountRegistry = field(default_factory=AccountRegistry)
     progress: Progress = field(default_factory=Progress)
     submit_wake: SubmitWake = field(default_factory=SubmitWake)
     outbox_wake: OutboxWake = field(default_factory=OutboxWake)
@@ -145,15 +153,22 @@ async def _serve(
             log.warning("administrators_routes_are_off", unset="ADMIN_JWT_SECRET")
         if not config.data_encryption_keys:
             log.warning("second_factors_are_off", unset="DATA_ENCRYPTION_KEYS")
-        watched = partial(supervise, board=parts.board, metrics=metrics)
+
+        def watched(name: str, run: Run) -> Awaitable[None]:
+            expected = seconds_expected(name, config)
+            return supervise(name, run, board=board, metrics=metrics, expected=expected)
+
         prepared = trio.Event()
         async with trio.open_nursery() as background:
             background.start_soon(watched, "health", _health(parts).run)
             schema = partial(_prepare, parts.database, prepared)
-            background.start_soon(partial(watched, "schema", schema, finite=True))
+            background.start_soon(
+                partial(supervise, "schema", schema, board=board, metrics=metrics, finite=True)
+            )
             background.start_soon(
                 watched, "broadcaster", partial(_once, prepared, _broadcaster(parts).run)
             )
+            background.start_soon(watched, "accounts", _accounts(parts).run)
             leader = Leader(
                 database=parts.database,
                 tasks=partial(_lead, parts, watched),
@@ -182,6 +197,7 @@ def _app(parts: Parts) -> Edge:
         programs=parts.programs,
         operator=parts.config.operator,
         hub=parts.hub,
+        accounts=parts.accounts,
         submit_wake=parts.submit_wake,
         board=parts.board,
         cache=parts.cache,
@@ -206,6 +222,16 @@ def _health(parts: Parts) -> Health:
 def _broadcaster(parts: Parts) -> Broadcaster:
     return Broadcaster(
         database=parts.database, hub=parts.hub, wake=parts.outbox_wake, board=parts.board
+    )
+
+
+def _accounts(parts: Parts) -> Accounts:
+    return Accounts(
+        rpc=parts.rpc,
+        ws_urls=parts.config.ws_urls,
+        registry=parts.accounts,
+        board=parts.board,
+        metrics=parts.metrics,
     )
 
 
@@ -260,11 +286,18 @@ def _tasks(parts: Parts) -> list[tuple[str, Run]]:
     )
     balances = Balances(
         database=parts.database,
+        program=str(parts.programs.vault),
         wake=parts.tvl_wake,
         outbox_wake=parts.outbox_wake,
         interval=parts.config.balance_monitor_interval,
         board=parts.board,
         metrics=parts.metrics,
+    )
+    snapshots = Snapshots(
+        database=parts.database,
+        program=str(parts.programs.vault),
+        max_lag_slots=parts.config.indexer_max_lag_slots,
+        board=parts.board,
     )
     settler = Settler(database=parts.database, rpc=parts.rpc, board=parts.board)
     retention = Retention(database=parts.database, board=parts.board)
@@ -274,25 +307,32 @@ def _tasks(parts: Parts) -> list[tuple[str, Run]]:
         reconciliations=parts.reconciliations,
         board=parts.board,
     )
-    webhooks = Webhooks(
+    webhooks = partial(
+        Webhooks,
         database=parts.database,
-        sealer=Sealer(parts.config.data_encryption_keys),
         private=parts.config.webhook_private_addresses,
         board=parts.board,
         context=httpx.create_ssl_context(),
     )
+    signers = webhooks(queue=SignersQueue(Sealer(parts.config.data_encryption_keys)))
     return [
         ("indexer", indexer.run),
         ("reconciler", reconciler.run),
         ("submitter", submitter.run),
         ("balances", balances.run),
+        ("snapshots", snapshots.run),
         ("settler", settler.run),
         ("retention", retention.run),
-        ("webhooks", webhooks.run),
         ("timelocks", _timelocks(parts).run),
         ("yield_rates", _yield_rates(parts).run),
         ("compounding", _compounding(parts).run),
         ("calls", calls.run),
+        ("webhooks", signers.run),
+        ("monitor", _monitor(parts).run),
+        *[
+            ("alert_webhooks", webhooks(queue=AlertsQueue(url=url, secret=secret)).run)
+            for url, secret in parts.config.alerts.webhooks
+        ],
     ]
 
 
@@ -346,6 +386,24 @@ def _compounding(parts: Parts) -> Compounding:
         least=parts.config.yield_compound_min_amount,
         interval=parts.config.yield_compound_seconds,
         board=parts.board,
+    )
+
+
+def _monitor(parts: Parts) -> Monitor:
+    config = parts.config
+    return Monitor(
+        database=parts.database,
+        rpc=parts.rpc,
+        operator=config.operator.pubkey(),
+        hub=parts.hub,
+        progress=parts.progress,
+        outbox_wake=parts.outbox_wake,
+        bounds=bounds_of(config.alerts, dust=config.low_balance_threshold),
+        low_balance=config.low_balance_threshold,
+        fee_payer_minimum=config.alerts.fee_payer_minimum_lamports,
+        hook=hook_of(config.alerts),
+        board=parts.board,
+        metrics=parts.metrics,
     )
 
 

@@ -49,14 +49,20 @@ async def supervise(
     metrics: Metrics,
     backoff: Backoff | None = None,
     finite: bool = False,
+    expected: float | None = None,
 ) -> None:
     """Run `run` again whenever it fails; return only once a `finite` one has returned.
+
+    `expected`: seconds within which a run has to say that a round went well, or the board tells
+    that the task hangs.
 
     An exception group is judged as a whole: it is an outage only if every member is, and one that
     holds a cancellation or an interrupt is not ours to handle at all. A ConfigurationError passes,
     because no retry can cure it.
     """
     supervised = _Supervised(name, board, metrics, backoff or Backoff())
+    if expected is not None:
+        board.task_should_succeed(name, within=expected)
     while True:
         began = trio.current_time()
         board.task_is(name, "running")

@@ -1,4 +1,4 @@
-"""Tell signers through their webhooks, at least once, for as long as it makes sense.
+"""Tell signers and operators through webhooks, at least once, for as long as it makes sense.
 
 Messages are signed as in the Standard Webhooks specification
 (https://github.com/standard-webhooks/standard-webhooks/blob/main/spec/standard-webhooks.md):
@@ -14,7 +14,10 @@ import random
 import ssl
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from datetime import timedelta
+from functools import partial
+from typing import Protocol
 
 import structlog
 import trio
@@ -23,8 +26,9 @@ from cvms.errors import SealingDisabled, Unsealable
 from cvms.nursery.channels import Board
 from cvms.nursery.webhook_post import NotDelivered, post
 from cvms.store import contacts, deliveries
+from cvms.store.connection import Connection
 from cvms.store.database import Database
-from cvms.store.deliveries import Delivery
+from cvms.store.deliveries import AlertDelivery
 from cvms.store.sealed import Sealer
 
 log = structlog.get_logger(__name__)
@@ -40,14 +44,75 @@ MOST_TRIES = 12
 MOST_AGE = timedelta(days=1)
 
 
+@dataclass(frozen=True, slots=True)
+class Outgoing:
+    """A message that was taken from a queue. `secret` gives what signs it, or raises Unsealable or
+    SealingDisabled.
+    """
+
+    delivery: AlertDelivery
+    to: str
+    url: str
+    secret: Callable[[], bytes]
+
+
+class Queue(Protocol):
+    """Where messages are taken from."""
+
+    task: str
+
+    async def take(self, conn: Connection) -> list[Outgoing]:
+        """Some of what is due, nobody else's for the length of the lease."""
+
+
+class SignersQueue:
+    """What signers are to be told, each where he wants it."""
+
+    task = "webhooks"
+
+    def __init__(self, sealer: Sealer) -> None:
+        self._sealer = sealer
+
+    async def take(self, conn: Connection) -> list[Outgoing]:
+        due = await deliveries.take(conn, limit=AT_ONCE, lease=LEASE)
+        return [
+            Outgoing(
+                each,
+                to=each.signer,
+                url=each.url,
+                secret=partial(self._sealer.open, each.secret, about=contacts.about(each.signer)),
+            )
+            for each in due
+        ]
+
+
+class AlertsQueue:
+    """What operators are to be told, where their configuration says. It waits while that is unset,
+    until it is too old.
+    """
+
+    task = "alert_webhooks"
+
+    def __init__(self, *, url: str, secret: bytes) -> None:
+        self._url = url
+        self._secret = secret
+
+    async def take(self, conn: Connection) -> list[Outgoing]:
+        due = await deliveries.take_alerts(conn, limit=AT_ONCE, lease=LEASE)
+        return [
+            Outgoing(each, to="operators", url=self._url, secret=lambda: self._secret)
+            for each in due
+        ]
+
+
 class Webhooks:
-    """Delivers what `webhook_deliveries` holds. Two replicas share the work."""
+    """Delivers what a queue of `webhook_deliveries` holds. Two replicas share the work."""
 
     def __init__(
         self,
         *,
         database: Database,
-        sealer: Sealer,
+        queue: Queue,
         private: bool,
         board: Board,
         context: ssl.SSLContext,
@@ -55,7 +120,7 @@ class Webhooks:
         wall_clock: Callable[[], float] = time.time,
     ) -> None:
         self._database = database
-        self._sealer = sealer
+        self._queue = queue
         self._private = private
         self._board = board
         self._context = context
@@ -66,41 +131,40 @@ class Webhooks:
         """Deliver what is due, now and then, until cancelled."""
         while True:
             taken = await self.round()
-            self._board.task_succeeded("webhooks")
+            self._board.task_succeeded(self._queue.task)
             if taken < AT_ONCE:
                 await trio.sleep(EVERY_SECONDS)
 
     async def round(self) -> int:
         """Try some of what is due, each once; returns how many."""
         async with self._database.connection() as conn:
-            due = await deliveries.take(conn, limit=AT_ONCE, lease=LEASE)
+            due = await self._queue.take(conn)
         async with trio.open_nursery() as nursery:
             for each in due:
                 nursery.start_soon(self._deliver, each)
         return len(due)
 
-    async def _deliver(self, delivery: Delivery) -> None:
+    async def _deliver(self, message: Outgoing) -> None:
         try:
-            await self._post(delivery)
+            await self._post(message)
         except (NotDelivered, Unsealable, SealingDisabled) as error:
-            await self._failed(delivery, str(error))
+            await self._failed(message, str(error))
             return
         async with self._database.connection() as conn:
-            await deliveries.delivered(conn, delivery.id)
+            await deliveries.delivered(conn, message.delivery.id)
 
-    async def _post(self, delivery: Delivery) -> None:
-        secret = self._sealer.open(delivery.secret, about=contacts.about(delivery.signer))
-        body = delivery.body.encode()
+    async def _post(self, message: Outgoing) -> None:
+        identity, body = str(message.delivery.id), message.delivery.body.encode()
         timestamp = str(int(self._wall_clock()))
-        signed = f"{delivery.id}.{timestamp}.".encode() + body
-        digest = hmac.new(secret, signed, hashlib.sha256).digest()
+        signed = f"{identity}.{timestamp}.".encode() + body
+        digest = hmac.new(message.secret(), signed, hashlib.sha256).digest()
         headers = {
-            "webhook-id": str(delivery.id),
+            "webhook-id": identity,
             "webhook-timestamp": timestamp,
             "webhook-signature": "v1," + base64.b64encode(digest).decode(),
         }
         await post(
-            delivery.url,
+            message.url,
             headers,
             body,
             private=self._private,
@@ -108,11 +172,12 @@ class Webhooks:
             context=self._context,
         )
 
-    async def _failed(self, delivery: Delivery, reason: str) -> None:
+    async def _failed(self, message: Outgoing, reason: str) -> None:
+        delivery = message.delivery
         log.warning(
             "webhook_not_delivered",
             delivery=str(delivery.id),
-            signer=delivery.signer,
+            to=message.to,
             tries=delivery.tries,
             reason=reason,
         )

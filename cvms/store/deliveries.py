@@ -1,4 +1,4 @@
-"""What signers are to be told through their webhooks: a queue, written with what it tells of.
+"""What signers and operators are to be told through webhooks: queues, written with what they tell.
 
 Whoever takes a delivery has it to himself until it is due again; one that is not reported back,
 since its process was killed, is tried once more.
@@ -22,6 +22,11 @@ FROM signer_contacts
 WHERE signer = ANY(%(signers)s)
 """
 
+ADD_ALERT = """
+INSERT INTO webhook_deliveries (signer, event, body)
+VALUES (NULL, %(event)s, %(body)s)
+"""
+
 # Two replicas never take the same one: a locked row is passed over.
 TAKE = """
 UPDATE webhook_deliveries d
@@ -34,12 +39,30 @@ WHERE c.signer = d.signer
       FROM webhook_deliveries
       WHERE state = 'pending'
         AND due_at <= clock_timestamp()
+        AND signer IS NOT NULL
       ORDER BY due_at
       LIMIT %(limit)s
       FOR UPDATE SKIP LOCKED
   )
 RETURNING d.id, d.signer, d.event, d.body, d.tries, c.url, c.secret,
           clock_timestamp() - d.created_at AS age
+"""
+
+TAKE_ALERTS = """
+UPDATE webhook_deliveries
+SET tries = tries + 1,
+    due_at = clock_timestamp() + %(lease)s
+WHERE id IN (
+    SELECT id
+    FROM webhook_deliveries
+    WHERE state = 'pending'
+      AND due_at <= clock_timestamp()
+      AND signer IS NULL
+    ORDER BY due_at
+    LIMIT %(limit)s
+    FOR UPDATE SKIP LOCKED
+)
+RETURNING id, event, body, tries, clock_timestamp() - created_at AS age
 """
 
 DELIVERED = """
@@ -72,17 +95,23 @@ WHERE created_at < now() - %(age)s
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Delivery:
-    """A message on its way, and where to. `tries` counts the one it was taken for."""
+class AlertDelivery:
+    """A message on its way to the operators. `tries` counts the one it was taken for."""
 
     id: UUID
-    signer: str
     event: str
     body: str
     tries: int
+    age: timedelta
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Delivery(AlertDelivery):
+    """A message on its way to a signer, and where to; `secret` is sealed."""
+
+    signer: str
     url: str
     secret: bytes
-    age: timedelta
 
 
 async def add(conn: TrioConnection[Any], signers: Sequence[str], *, event: str, body: str) -> None:
@@ -90,9 +119,21 @@ async def add(conn: TrioConnection[Any], signers: Sequence[str], *, event: str, 
     await conn.execute(ADD, {"signers": list(signers), "event": event, "body": body})
 
 
+async def add_alert(conn: TrioConnection[Any], *, event: str, body: str) -> None:
+    """Tell the operators."""
+    await conn.execute(ADD_ALERT, {"event": event, "body": body})
+
+
 async def take(conn: TrioConnection[Any], *, limit: int, lease: timedelta) -> list[Delivery]:
     """Up to `limit` that are due, nobody else's for the length of the lease."""
     return await fetch_all(conn, Delivery, TAKE, {"limit": limit, "lease": lease})
+
+
+async def take_alerts(
+    conn: TrioConnection[Any], *, limit: int, lease: timedelta
+) -> list[AlertDelivery]:
+    """The same of what operators are to be told: a webhook of theirs that is slow delays nobody."""
+    return await fetch_all(conn, AlertDelivery, TAKE_ALERTS, {"limit": limit, "lease": lease})
 
 
 async def delivered(conn: TrioConnection[Any], delivery: UUID) -> None:

@@ -64,11 +64,12 @@ ORDER BY owner
 LIMIT %(limit)s
 """
 
+# From sums that are kept (store/analytics.py); the newest slot is found by its index.
 TVL = """
 SELECT coalesce(sum(total), 0) AS total,
-       count(*) FILTER (WHERE state <> '{"closed": true}') AS vaults,
-       max(slot) AS slot
-FROM vaults
+       coalesce(sum(vaults), 0)::BIGINT AS vaults,
+       (SELECT max(slot) FROM vaults) AS slot
+FROM vault_sizes
 """
 
 
@@ -107,7 +108,7 @@ class VaultRow:
 
 @dataclass(frozen=True, slots=True)
 class Tvl:
-    """The sum of every vault's total, the number of open vaults, and the newest slot of all."""
+    """What all vaults hold together, the number of open ones, and the newest slot of all."""
 
     total: int
     vaults: int
@@ -143,7 +144,7 @@ async def page(
 
 
 async def tvl(conn: TrioConnection[Any]) -> Tvl:
-    """What all vaults hold together."""
+    """What all vaults hold together, by the sums that `vault_books` keeps."""
     cursor = await conn.execute(TVL)
     row = await cursor.fetchone()
     assert row is not None

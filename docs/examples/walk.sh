@@ -237,6 +237,14 @@ call 200 GET "/api/vault/$alice"
 call 202 POST /api/admin/vault-token-account/set \
   "{\"owner\": \"$alice\", \"token_account\": \"$(field token_account)\"}" "$token"
 call 202 POST /api/admin/reconcile "{\"owner\": \"$alice\"}" "$token"
+# Governance has taken from Bob's vault: somebody should look.
+alerted() {
+  ask GET "/api/admin/alerts?state=open&severity=warning" "" "$token"
+  [[ $reply != *'"emergency_withdrawal"'* ]] && status="no alert yet"
+  true
+}
+eventually 200 alerted
+call 200 POST "/api/admin/alerts/$(field alerts.0.id)/acknowledge" "" "$token"
 for path in "audit?owner=$alice&limit=5" reconciliation tasks; do
   call 200 GET "/api/admin/$path" "" "$token"
 done

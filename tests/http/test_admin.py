@@ -17,7 +17,7 @@ from cvms.chain.accounts import read_vault_authority
 from cvms.chain.addresses import vault_authority_address
 from cvms.chain.types import Commitment
 from cvms.chain.vault_transactions import fetch_vault
-from cvms.http import administration, governance, policies
+from cvms.http import administration, alerts, governance, policies
 from cvms.http.routing import Auth, Route, action_of
 from cvms.http.tokens import AUDIENCE, Role, mint
 from tests.conftest import Localnet
@@ -25,7 +25,7 @@ from tests.http.conftest import Json, Service, running
 from tests.http.wallets import USDT, funded, landed, rows, sent, signed, with_vault
 
 SECRET = b"s" * 32
-ROUTES = (*governance.ROUTES, *policies.ROUTES, *administration.ROUTES)
+ROUTES = (*governance.ROUTES, *policies.ROUTES, *administration.ROUTES, *alerts.ROUTES)
 KEY = str(Pubkey.default())
 
 
@@ -87,7 +87,7 @@ def bad_tokens() -> dict[str, str]:
         ),
         "expired": token(iat=now - 120, exp=now - 60),
         "of_the_future": token(iat=now + 600, exp=now + 660),
-        "too_long_a_life": token(exp=now + 24 * 3600 + 1),
+        "too_long_a_life": token(exp=now + 24 * 3600 + 60),
         "another_audience": token(aud="somebody-else"),
         "no_audience": token(aud=None),
         "no_expiry": token(exp=None),

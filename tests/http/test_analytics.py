@@ -190,6 +190,8 @@ async def tvl_now(service: Served) -> int:
     """By the series, the rows and the kept sums: one number."""
     by_events: int = (await series(service, ""))[-1]["tvl"]
     async with service.database.connection() as conn:
+        cursor = await conn.execute("SELECT sum(total) FROM vaults")
+        assert await cursor.fetchone() == (by_events,)
         assert (await vaults.tvl(conn)).total == by_events
     assert (await read(service, "/api/analytics/utilization"))["total"] == by_events
     return by_events

@@ -5,10 +5,12 @@ from __future__ import annotations
 import httpx
 import pytest
 import trio
+import trio.testing
 import trio_websocket
 
 from cvms.http import transport
-from tests.http.conftest import Service, frame
+from cvms.store import outbox
+from tests.http.conftest import Service, event, frame, subscribe
 from tests.http.test_ws import closing, until_closed
 
 BLOCK = b"x" * 65536
@@ -44,6 +46,42 @@ async def test_the_request_under_way_is_answered_and_websockets_get_1001(service
     assert [(reply.status_code, reply.text) for reply in replies] == [(200, "answered")]
     with trio.fail_after(2):
         await service.stopped.wait()
+
+
+async def test_what_is_committed_is_told_before_the_socket_closes(service: Service) -> None:
+    async with (
+        await trio.open_tcp_stream("127.0.0.1", service.port) as stream,
+        trio.open_nursery() as nursery,
+        await trio_websocket.wrap_client_stream(nursery, stream, "127.0.0.1", "/ws") as socket,
+    ):
+        await frame(socket)
+        await subscribe(socket, "deposit_event")
+        await service.publish(event("deposit_event", 1))
+        async with service.database.transaction() as conn:
+            await outbox.append(conn, [event("deposit_event", number) for number in range(2, 30)])
+            rows = await outbox.after(conn, 1)
+        service.shutdown.set()
+        await trio.testing.wait_all_tasks_blocked(0.01)
+        service.hub.publish(rows)  # as the broadcaster does, a moment later
+        got = [(await frame(socket))["data"]["number"] for _ in range(29)]
+        assert got == list(range(1, 30))
+        assert (await closing(socket)).code == 1001
+
+
+async def test_what_nobody_hands_out_does_not_delay_the_end(service: Service) -> None:
+    async with (
+        await trio.open_tcp_stream("127.0.0.1", service.port) as stream,
+        trio.open_nursery() as nursery,
+        await trio_websocket.wrap_client_stream(nursery, stream, "127.0.0.1", "/ws") as socket,
+    ):
+        await frame(socket)
+        await service.publish(event("deposit_event", 1))
+        async with service.database.transaction() as conn:
+            await outbox.append(conn, [event("deposit_event", 2)])
+        service.shutdown.set()
+        with trio.fail_after(3):
+            assert (await closing(socket)).code == 1001
+            await service.stopped.wait()
 
 
 async def test_idle_connections_do_not_delay_the_end(service: Service) -> None:

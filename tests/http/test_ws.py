@@ -17,9 +17,9 @@ from trio_websocket import ConnectionClosed
 from cvms.chain.events import Event
 from cvms.http.ws import WebSocketLimits
 from cvms.http.ws_frames import TOPICS
-from cvms.http.ws_subscriptions import KINDS
+from cvms.http.ws_start import KINDS
 from cvms.nursery.movements import event_vaults, movements
-from cvms.store import history, outbox, vaults
+from cvms.store import history, outbox, vault_books, vaults
 from tests.http.conftest import Json, Service, event, frame, handshake, running, subscribe
 from tests.nursery.test_movements import made_up
 from tests.store.examples import history_row
@@ -104,7 +104,7 @@ async def test_the_balance_snapshot_is_the_vault(service: Service) -> None:
         reply = await subscribe(socket, "vault_balance_update", owner=ALICE)
         assert reply["snapshot"] is None
         async with service.database.transaction() as conn:
-            await vaults.upsert(conn, vault_of(ALICE, 600, slot=7))
+            await vault_books.bring_forward(conn, [vault_of(ALICE, 600, slot=7)])
         reply = await subscribe(socket, "vault_balance_update", owner=ALICE)
         assert (reply["snapshot"]["balance"], reply["snapshot"]["slot"]) == (600, 7)
         reply = await subscribe(socket, "vault_balance_update")

@@ -2,28 +2,69 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
+
+import msgspec
+import trio
+
 from cvms.nursery.balances import Balances
 from cvms.nursery.retention import Retention
+from cvms.store import overview
+from cvms.store.database import Database, open_database
 from tests.nursery.world import World
 
 
-async def test_the_value_locked_is_told_when_it_changes(world: World) -> None:
-    owner, indexer = await world.owner(), world.indexer()
-    balances = Balances(
-        database=world.database,
+def balances(world: World, database: Database | None = None, *, apart: float = 0.0) -> Balances:
+    return Balances(
+        database=database or world.database,
+        program=str(world.programs.vault),
         wake=world.tvl_wake,
         outbox_wake=world.outbox_wake,
         interval=60,
         board=world.board,
         metrics=world.metrics,
+        analytics_apart=timedelta(seconds=apart),
     )
-    for step in (world.deposit(owner, 900), world.withdraw(owner, 200)):
-        await world.act(owner, step)
-        await indexer.catch_up()
-        await balances.look()
-        await balances.look()
+
+
+async def test_what_vaults_hold_is_told_when_it_changes_and_once_by_two_replicas(
+    world: World, database_url: str
+) -> None:
+    owner, indexer = await world.owner(), world.indexer()
+    async with open_database(database_url) as other:
+        await other.prepare()
+        one, two = balances(world), balances(world, other)
+        for step in (world.deposit(owner, 900), world.withdraw(owner, 200)):
+            await world.act(owner, step)
+            await indexer.catch_up()
+            async with trio.open_nursery() as nursery:
+                for each in (one, two, one, two):
+                    nursery.start_soon(each.look)
+        await balances(world).look()  # started again
     assert [row.data["total"] for row in await world.outbox("tvl_update")] == [900, 700]
     assert world.metrics.registry.get_sample_value("total_value_locked") == 700
+    told = [row.data for row in await world.outbox("analytics_update")]
+    assert [each["tvl"] for each in told] == [900, 700]
+    async with world.database.connection() as conn:
+        now = msgspec.to_builtins(await overview.read(conn, str(world.programs.vault)))
+    assert told[-1] | {"slot": now["slot"]} == now
+
+
+async def test_analytics_are_told_now_and_then_and_the_last_of_them_for_sure(
+    world: World,
+) -> None:
+    owner, indexer = await world.owner(), world.indexer()
+    hasty = balances(world, apart=3600)
+    for amount in (500, 30, 7):
+        await world.act(owner, world.deposit(owner, amount))
+        await indexer.catch_up()
+        complete = await hasty.look()
+    assert not complete
+    assert [row.data["tvl"] for row in await world.outbox("analytics_update")] == [500]
+    await world.execute("UPDATE told SET told_at = told_at - interval '1 hour'")
+    assert await hasty.look()
+    assert [row.data["tvl"] for row in await world.outbox("analytics_update")] == [500, 537]
+    assert [row.data["total"] for row in await world.outbox("tvl_update")] == [500, 530, 537]
 
 
 async def test_old_messages_go_and_what_is_of_record_stays(world: World) -> None:

@@ -5,20 +5,26 @@ from __future__ import annotations
 import os
 import signal
 from collections.abc import Callable
+from datetime import UTC, datetime
 from functools import partial
 from typing import Any
 
 import httpx
+import psycopg
 import pytest
 import trio
 import trio_websocket
 
 from cvms.config import Config
 from cvms.errors import ConfigurationError
+from cvms.http.tokens import Role, mint
 from cvms.nursery.run import serve
 from tests.nursery.world import World, until
 
 NOWHERE = "postgresql://nobody@127.0.0.1:1/nothing"  # nothing listens on port 1
+
+# Those that work every ten seconds at least.
+OFTEN = ("health", "indexer", "broadcaster", "submitter", "settler", "webhooks", "monitor")
 
 
 def configuration(world: World, database_url: str, **changes: Any) -> Config:
@@ -103,3 +109,47 @@ async def test_a_port_that_is_taken_is_one_error_that_names_it(
         port = listener.socket.getsockname()[1]
         with trio.fail_after(5), pytest.raises(ConfigurationError, match=f"PORT holds {port}"):
             await serve(configuration(world, database_url, port=port))
+
+
+async def test_every_task_waits_out_a_database_that_goes_away(
+    world: World, database_url: str, postgres_server: str
+) -> None:
+    """Each goes on by itself, none takes the outage for a failure of its own."""
+    config = configuration(world, database_url, admin_jwt_secret=b"s" * 32)
+    name = database_url.partition("?")[0].rpartition("/")[2]
+    shutdown = trio.Event()
+    async with trio.open_nursery() as nursery, httpx.AsyncClient(timeout=10) as http:
+        url = await nursery.start(partial(serve, config, shutdown=shutdown))
+        bearer = mint(config.admin_jwt_secret or b"", subject="t", role=Role.VIEWER, seconds=600)
+
+        async def tasks() -> dict[str, Any]:
+            headers = {"Authorization": f"Bearer {bearer}"}
+            reply = await http.get(f"{url}/api/admin/tasks", headers=headers)
+            found: dict[str, Any] = reply.json()["tasks"]
+            return found
+
+        async def away() -> bool:
+            return (await parts(url))[0] == 503
+
+        async def at_work() -> bool:
+            found = await tasks()
+            return all(found[each]["last_success"] > back for each in OFTEN)
+
+        await until_ready(url)
+        with psycopg.connect(postgres_server, autocommit=True) as connection:
+            connection.execute(f'ALTER DATABASE "{name}" ALLOW_CONNECTIONS false'.encode())
+            connection.execute(
+                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = %s", [name]
+            )
+            await until(away)
+            connection.execute(f'ALTER DATABASE "{name}" ALLOW_CONNECTIONS true'.encode())
+        await until_ready(url)
+        back = datetime.now(UTC).isoformat().replace("+00:00", "Z")
+        await until(at_work, seconds=20)
+        found = await tasks()
+        assert {each["state"] for each in found.values()} == {"running", "finished"}
+        assert [each for each in found.values() if each["trouble"]] == []
+        errors = [each["last_error"] for each in found.values() if each["last_error"]]
+        assert errors
+        assert all(each.startswith("DatabaseUnavailable") for each in errors), errors
+        shutdown.set()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Awaitable, Callable
 from functools import partial
 
@@ -11,9 +12,11 @@ from structlog.testing import capture_logs
 from trio.testing import MockClock
 
 from cvms.errors import ChainUnavailable, ConfigurationError, DatabaseUnavailable
+from cvms.http.probes import Tasks
 from cvms.metrics import Metrics
 from cvms.nursery.channels import Board
 from cvms.nursery.supervision import Backoff, supervise
+from cvms.nursery.task_health import CRASHES, HEALTHY_SECONDS
 
 Run = Callable[[], Awaitable[None]]
 
@@ -180,3 +183,106 @@ async def test_a_finite_task_is_retried_until_it_returns(autojump_clock: MockClo
     assert len(watched.starts) == 3
     assert watched.board.tasks["task"].state == "finished"
     assert watched.board.tasks["task"].last_success is not None
+
+
+# --- whether a task is well ----------------------------------------------------------------------
+
+
+def named(watched: Watched) -> str | None:
+    """What /ready says about the task."""
+    part = watched.board.parts.get("task task")
+    return None if part is None else part.detail
+
+
+async def running_for(watched: Watched, seconds: float) -> None:
+    await trio.sleep(seconds)
+    assert watched.board.tasks["task"].state == "running"
+
+
+async def test_a_crash_loop_is_not_ready_by_name_until_a_run_has_lasted(
+    autojump_clock: MockClock,
+) -> None:
+    watched = Watched(*[failing(ValueError("bug"), after=1)] * CRASHES, backoff=Backoff(cap=1))
+    for part in watched.board.parts:
+        watched.board.set_part(part, ok=True, detail="fine")
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(watched.supervise)
+        await trio.sleep(4)  # time for four failures at most
+        assert watched.board.ready
+        await watched.settled.wait()
+        assert named(watched) == f"failed {CRASHES} times within 300 seconds"
+        assert not watched.board.ready
+        began = watched.board.parts["task task"].since
+        await running_for(watched, HEALTHY_SECONDS - 1)
+        assert watched.board.parts["task task"].since == began
+        await running_for(watched, 2)
+        assert named(watched) is None
+        assert watched.board.ready
+        nursery.cancel_scope.cancel()
+
+
+async def test_failures_now_and_then_are_no_crash_loop(autojump_clock: MockClock) -> None:
+    rounds = [failing(ValueError(), after=HEALTHY_SECONDS + 1)] * 20
+    watched = Watched(*rounds, backoff=Backoff(cap=1))
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(watched.supervise)
+        for _ in range(8 * 76 * 2):
+            assert named(watched) is None
+            await trio.sleep(0.5)
+        assert watched.board.tasks["task"].restarts >= 7
+        nursery.cancel_scope.cancel()
+
+
+@pytest.mark.parametrize("outage", [DatabaseUnavailable("refused"), ChainUnavailable("gone")])
+async def test_an_outage_is_waited_out_however_long_and_is_no_trouble(
+    outage: Exception, autojump_clock: MockClock
+) -> None:
+    watched = Watched(*[failing(outage)] * 1_000)
+    watched.supervise = partial(watched.supervise, expected=10)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(watched.supervise)
+        for _ in range(400):
+            assert watched.board.troubles() == {}
+            await trio.sleep(0.25)
+        assert watched.board.tasks["task"].restarts > 60
+        nursery.cancel_scope.cancel()
+
+
+async def test_a_task_that_hangs_is_not_ready_until_something_comes_of_it(
+    autojump_clock: MockClock,
+) -> None:
+    watched = Watched()
+    watched.supervise = partial(watched.supervise, expected=30)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(watched.supervise)
+        await trio.sleep(29)
+        assert named(watched) is None
+        watched.board.task_succeeded("task")
+        await trio.sleep(29)
+        assert named(watched) is None
+        await trio.sleep(2)
+        assert named(watched) == ("nothing has come of it for 31 seconds (expected within 30)")
+        watched.board.task_succeeded("task")
+        assert named(watched) is None
+        nursery.cancel_scope.cancel()
+
+
+async def test_metrics_say_which_task_is_well_and_when_it_last_was(
+    autojump_clock: MockClock,
+) -> None:
+    watched = Watched(*[failing(ValueError("bug"))] * CRASHES)
+    watched.metrics.registry.register(Tasks(watched.board))
+    labels = {"task": "task"}
+
+    def sample(name: str) -> float | None:
+        return watched.metrics.registry.get_sample_value(name, labels)
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(watched.supervise)
+        await watched.settled.wait()
+        assert (sample("task_up"), sample("task_last_success_seconds")) == (0, None)
+        await trio.sleep(HEALTHY_SECONDS)
+        watched.board.task_succeeded("task")
+        assert sample("task_up") == 1
+        assert abs((sample("task_last_success_seconds") or 0) - time.time()) < 60
+        nursery.cancel_scope.cancel()

@@ -22,7 +22,14 @@ from structlog.testing import capture_logs
 
 from cvms.nursery.channels import Board
 from cvms.nursery.webhook_post import NotDelivered, post
-from cvms.nursery.webhooks import LONGEST_DELAY, MOST_TRIES, Webhooks, delay_after
+from cvms.nursery.webhooks import (
+    LONGEST_DELAY,
+    MOST_TRIES,
+    AlertsQueue,
+    SignersQueue,
+    Webhooks,
+    delay_after,
+)
 from cvms.store import contacts, deliveries
 from cvms.store.database import Database
 from cvms.store.sealed import Sealer
@@ -111,7 +118,7 @@ async def sealer(database: Database, receiver: Receiver) -> Sealer:
 def webhooks(database: Database, sealer: Sealer, *, private: bool = True) -> Webhooks:
     return Webhooks(
         database=database,
-        sealer=sealer,
+        queue=SignersQueue(sealer),
         private=private,
         board=Board(),
         context=ssl.create_default_context(),
@@ -309,6 +316,50 @@ async def test_the_certificate_has_to_be_the_names(nursery: trio.Nursery) -> Non
         await to(f"https://wrong.example:{port}/")
     await to(f"https://right.example:{port}/")
     assert len(found.requests) == 1
+
+
+async def test_operators_are_told_where_their_configuration_says(
+    database: Database, receiver: Receiver, sealer: Sealer
+) -> None:
+    """And a webhook of theirs that hangs delays no signer."""
+    key = b"k" * 32
+    async with database.connection() as conn:
+        await deliveries.add_alert(conn, event="alert.raised", body='{"type":"alert.raised"}')
+    told = Webhooks(
+        database=database,
+        queue=AlertsQueue(url=receiver.url, secret=key),
+        private=True,
+        board=Board(),
+        context=ssl.create_default_context(),
+        wall_clock=lambda: 1_700_000_000,
+    )
+    assert [await told.round(), await told.round()] == [1, 0]
+    [(headers, body)] = receiver.requests
+    assert body == b'{"type":"alert.raised"}'
+    signed = f"{headers['webhook-id']}.1700000000.".encode() + body
+    digest = base64.b64encode(hmac.new(key, signed, hashlib.sha256).digest()).decode()
+    assert headers["webhook-signature"] == f"v1,{digest}"
+
+    assert await webhooks(database, sealer).round() == 1  # the signer's own, and that alone
+    assert len(receiver.requests) == 2
+
+
+async def test_operators_are_not_told_at_private_addresses_unless_that_is_allowed(
+    database: Database, receiver: Receiver
+) -> None:
+    async with database.connection() as conn:
+        await deliveries.add_alert(conn, event="alert.raised", body="{}")
+    told = Webhooks(
+        database=database,
+        queue=AlertsQueue(url=receiver.url, secret=b"k" * 32),
+        private=False,
+        board=Board(),
+        context=ssl.create_default_context(),
+    )
+    assert await told.round() == 1
+    assert receiver.requests == []
+    [(state, tries, _)] = await queue(database)
+    assert (state, tries) == ("pending", 1)
 
 
 async def test_under_a_new_key_signers_are_still_told(

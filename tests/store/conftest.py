@@ -36,6 +36,7 @@ DELETE FROM audit_logs;
 UPDATE audit_head SET id = 0, hash = decode(repeat('00', 32), 'hex');
 DELETE FROM submissions;
 DELETE FROM reconciliation_logs;
+DELETE FROM alerts;
 """
 
 

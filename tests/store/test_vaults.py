@@ -7,7 +7,7 @@ from dataclasses import replace
 import psycopg
 import pytest
 
-from cvms.store import vaults
+from cvms.store import vault_books, vaults
 from cvms.store.database import Database
 from tests.store.examples import vault_row
 
@@ -63,7 +63,7 @@ async def test_tvl_is_the_sum_even_when_it_passes_what_one_vault_can_hold(
         assert await vaults.tvl(conn) == vaults.Tvl(total=0, vaults=0, slot=None)
         for n in range(3):
             row = vault_row(owner=f"owner {n}", vault=f"vault {n}", slot=n, **parts)
-            await vaults.upsert(conn, replace(row, yield_deposited=0))
+            await vault_books.bring_forward(conn, [replace(row, yield_deposited=0)])
         assert await vaults.tvl(conn) == vaults.Tvl(total=3 * largest, vaults=3, slot=2)
 
 

@@ -1,0 +1,132 @@
+"""What administrators are to look at, and that somebody does."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any, Literal
+
+import msgspec
+
+from cvms.errors import NotFound
+from cvms.http.answers import Answer
+from cvms.http.body import MAX_AMOUNT, Body, Limit, RowId
+from cvms.http.routing import Auth, Route
+from cvms.http.services import Services
+from cvms.http.tokens import Administrator, Role
+from cvms.store import alert_books, alerts, audit
+from cvms.store.alert_books import hook_of
+
+TAGS = ("administration",)
+State = Literal["open", "acknowledged", "resolved"]
+Severity = Literal["info", "warning", "critical"]
+
+
+class AlertsQuery(Body, frozen=True):
+    state: State | None = None
+    severity: Severity | None = None
+    cursor: RowId | None = None
+    limit: Limit = 50
+
+
+class Alert(msgspec.Struct, frozen=True, kw_only=True):
+    """Something to look at; `docs/alerts.md` has every kind, and what to do.
+
+    `count` says how often it has come while the alert was not resolved.
+    """
+
+    id: int
+    kind: str
+    subject: str
+    owner: str | None
+    severity: Severity
+    state: State
+    summary: str
+    details: dict[str, Any]
+    count: int
+    first_seen_at: datetime
+    last_seen_at: datetime
+    acknowledged_at: datetime | None
+    acknowledged_by: str | None
+    resolved_at: datetime | None
+
+
+class Alerts(msgspec.Struct, frozen=True, kw_only=True):
+    """Alerts, newest first; `next_cursor` is null on the last page."""
+
+    alerts: list[Alert]
+    next_cursor: int | None
+
+
+async def page(services: Services, query: AlertsQuery, administrator: Administrator) -> Answer:
+    """The alerts, newest first: of a state, of a severity, or all."""
+    async with services.database.connection() as conn:
+        rows = await alerts.page(
+            conn,
+            limit=query.limit,
+            state=query.state,
+            severity=query.severity,
+            before_id=query.cursor,
+        )
+    full = len(rows) == query.limit
+    return Answer(
+        Alerts(alerts=[_shown(row) for row in rows], next_cursor=rows[-1].id if full else None)
+    )
+
+
+async def acknowledge(services: Services, alert_id: str, administrator: Administrator) -> Answer:
+    """Say that somebody looks after an alert; the first who says so is remembered.
+
+    Alerts that only a person can end are resolved by it. The same again changes nothing.
+    """
+    by = f"admin:{administrator.subject}"
+    number = _number(alert_id)
+    async with services.database.transaction() as conn:
+        row = await alert_books.acknowledge(
+            conn, number, by=by, hook=hook_of(services.config.alerts)
+        )
+        if row is None:
+            raise NotFound(f"There is no alert {number}.")
+        entry = audit.AuditEntry(
+            actor=by,
+            action="alert_acknowledge",
+            owner=row.owner,
+            outcome="accepted",
+            details={"alert": row.id, "kind": row.kind, "subject": row.subject},
+        )
+        await audit.append(conn, entry)
+    return Answer(_shown(row))
+
+
+def _number(text: str) -> int:
+    """The number of an alert in a path. Raises NotFound: nothing else names one."""
+    if not (text.isascii() and text.isdigit() and len(text) <= len(str(MAX_AMOUNT))):
+        raise NotFound("An alert is named by its number.")
+    return min(int(text), MAX_AMOUNT)
+
+
+def _shown(row: alerts.AlertRow) -> Alert:
+    return msgspec.convert(alert_books.shown(row), Alert)
+
+
+ROUTES = (
+    Route(
+        method="GET",
+        rule="/api/admin/alerts",
+        view=page,
+        query=AlertsQuery,
+        replies={200: Alerts},
+        auth=Auth.ADMIN,
+        role=Role.VIEWER,
+        tags=TAGS,
+    ),
+    Route(
+        method="POST",
+        rule="/api/admin/alerts/<alert_id>/acknowledge",
+        view=acknowledge,
+        replies={200: Alert},
+        refusals=(NotFound,),
+        auth=Auth.ADMIN,
+        role=Role.OPERATOR,
+        tags=TAGS,
+    ),
+)

@@ -1,0 +1,53 @@
+"""Topics that only administrators may hear, and for no longer than their token is good."""
+
+from __future__ import annotations
+
+from cvms.http.services import Services
+from cvms.http.tokens import Administrator, Role, authenticate, require
+from cvms.http.ws_frames import Frame
+from cvms.store import audit
+
+GUARDED = frozenset({"security_alert"})
+LEAST = Role.VIEWER
+
+
+class Guard:
+    """What one client may hear. `authorization` is the header of its handshake."""
+
+    def __init__(self, services: Services, authorization: str | None) -> None:
+        self._services = services
+        self._authorization = authorization
+        self._until = 0.0
+
+    async def admit(self, frame: Frame) -> None:
+        """Check a subscription before anything is read for it; the audit trail has it.
+
+        Raises AdminDisabled, InvalidToken or NotAllowed.
+        """
+        if frame.topic not in GUARDED:
+            return
+        shown = self._authorization if frame.token is None else f"Bearer {frame.token}"
+        administrator = authenticate(self._services.config.admin_jwt_secret, shown)
+        allowed = administrator.role >= LEAST
+        await self._write_down(administrator, frame, "accepted" if allowed else "refused")
+        require(administrator, LEAST)
+        self._until = max(self._until, administrator.expires_at)
+
+    def holds(self, topic: str) -> bool:
+        """Whether the client may still hear the topic."""
+        return topic not in GUARDED or self._services.wall_clock() < self._until
+
+    def seconds_left(self) -> float:
+        """How long the client may still hear the guarded topics."""
+        return self._until - self._services.wall_clock()
+
+    async def _write_down(self, administrator: Administrator, frame: Frame, outcome: str) -> None:
+        entry = audit.AuditEntry(
+            actor=f"admin:{administrator.subject}",
+            action="ws_subscribe",
+            owner=None if frame.owner is None else str(frame.owner),
+            outcome=outcome,
+            details={"role": administrator.role.label, "topic": frame.topic},
+        )
+        async with self._services.database.transaction() as conn:
+            await audit.append(conn, entry)

@@ -1,0 +1,162 @@
+"""When something is worth an alert: rules on plain values, see docs/alerts.md."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from statistics import median_high
+from typing import Any
+
+from cvms.alert_settings import AlertSettings
+from cvms.store.alerts import Severity
+
+PERCENT = 100
+HABIT = 5
+"""Withdrawals that an owner has made before they are a habit."""
+RECOVERED_PERCENT = 120
+"""Of a lower bound: what has to be there before an alert about it is over."""
+CRITICAL_PART = 5
+"""A fifth of what the fee payer should hold is next to nothing."""
+AGAIN = timedelta(seconds=40)
+"""What was not seen for so long, and is there once more, counts again."""
+
+# How long an alert stays after it was last seen. What is so now is seen at every look; what has
+# happened is kept before somebody's eyes for a while.
+QUIET = {
+    "large_withdrawal": timedelta(days=1),
+    "emergency_withdrawal": timedelta(days=1),
+    "unusual_withdrawal": timedelta(days=1),
+    "rapid_withdrawals": timedelta(hours=1),
+    "books_healed": timedelta(hours=1),
+    "fee_payer_low": timedelta(seconds=60),
+    "indexer_lag": timedelta(seconds=60),
+    "indexer_gap": timedelta(seconds=60),
+    "part_down": timedelta(seconds=60),
+    "task_crash_loop": timedelta(seconds=60),
+    "task_stalled": timedelta(seconds=60),
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Bounds:
+    """What is still normal. Amounts in token units; 0 switches a rule off."""
+
+    large_amount: int
+    large_percent: int
+    unusual_factor: int
+    withdrawals_per_hour: int
+    dust: int
+    """No amount below it is unusual."""
+
+
+def bounds_of(settings: AlertSettings, *, dust: int) -> Bounds:
+    """The bounds as they are configured."""
+    return Bounds(
+        large_amount=settings.large_withdrawal,
+        large_percent=settings.large_withdrawal_percent,
+        unusual_factor=settings.unusual_withdrawal_factor,
+        withdrawals_per_hour=settings.withdrawals_per_hour,
+        dust=dust,
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Withdrawal:
+    """A withdrawal as the rules see it: `earlier` amounts of the same owner, newest first."""
+
+    amount: int
+    emergency: bool
+    earlier: Sequence[int]
+    within_hour: int
+    tvl_before: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Finding:
+    """What a rule says. Those of the `owner`'s behaviour add up in one alert for each owner."""
+
+    kind: str
+    severity: Severity
+    summary: str
+    details: dict[str, Any]
+    of_owner: bool
+
+
+def findings(withdrawal: Withdrawal, bounds: Bounds) -> list[Finding]:
+    """All that is to be said of a withdrawal, nothing for a normal one."""
+    found = [_emergency(withdrawal), _large(withdrawal, bounds)]
+    if not withdrawal.emergency:  # not the owner's doing
+        found += [_unusual(withdrawal, bounds), _rapid(withdrawal, bounds)]
+    return [each for each in found if each is not None]
+
+
+def is_low(value: int, bound: int, *, already: bool) -> bool:
+    """Whether `value` is below the bound; once it was, until it is well above it."""
+    return value < (recovered(bound) if already else bound)
+
+
+def recovered(bound: int) -> int:
+    """From where on an alert about what was below `bound` is over."""
+    return -(-bound * RECOVERED_PERCENT // PERCENT)
+
+
+def fee_payer_severity(lamports: int, minimum: int) -> Severity:
+    """Critical once less than a fifth is left."""
+    return Severity.CRITICAL if lamports * CRITICAL_PART < minimum else Severity.WARNING
+
+
+def _emergency(withdrawal: Withdrawal) -> Finding | None:
+    if not withdrawal.emergency:
+        return None
+    return Finding(
+        kind="emergency_withdrawal",
+        severity=Severity.WARNING,
+        summary=f"Governance has withdrawn {withdrawal.amount} units from a vault",
+        details={},
+        of_owner=False,
+    )
+
+
+def _large(withdrawal: Withdrawal, bounds: Bounds) -> Finding | None:
+    amount, tvl = withdrawal.amount, withdrawal.tvl_before
+    absolute = 0 < bounds.large_amount <= amount
+    share = bounds.large_percent > 0 and amount * PERCENT >= tvl * bounds.large_percent > 0
+    if not absolute and not share:
+        return None
+    percent = amount * PERCENT // tvl if tvl else PERCENT
+    return Finding(
+        kind="large_withdrawal",
+        severity=Severity.CRITICAL if absolute and share else Severity.WARNING,
+        summary=f"{amount} units were withdrawn, {percent} % of all that vaults held",
+        details={"tvl_before": tvl, "percent": percent},
+        of_owner=False,
+    )
+
+
+def _unusual(withdrawal: Withdrawal, bounds: Bounds) -> Finding | None:
+    factor, earlier = bounds.unusual_factor, withdrawal.earlier
+    if factor == 0 or len(earlier) < HABIT or withdrawal.amount < bounds.dust:
+        return None
+    usual = median_high(earlier)
+    if withdrawal.amount <= factor * usual:
+        return None
+    return Finding(
+        kind="unusual_withdrawal",
+        severity=Severity.WARNING,
+        summary=f"{withdrawal.amount} units were withdrawn, more than {factor} times the usual",
+        details={"median": usual, "of": len(earlier)},
+        of_owner=True,
+    )
+
+
+def _rapid(withdrawal: Withdrawal, bounds: Bounds) -> Finding | None:
+    if not 0 < bounds.withdrawals_per_hour < withdrawal.within_hour:
+        return None
+    return Finding(
+        kind="rapid_withdrawals",
+        severity=Severity.WARNING,
+        summary=f"{withdrawal.within_hour} withdrawals within an hour",
+        details={"within_hour": withdrawal.within_hour},
+        of_owner=True,
+    )

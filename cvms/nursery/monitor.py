@@ -1,0 +1,209 @@
+"""Look at the books and at the service itself, and raise and resolve alerts.
+
+Withdrawals and the reconciler's findings are read as they come, from where the database says that
+somebody has looked up to: nothing is missed while no monitor runs, and nothing is told twice by
+several. What is so or not so is looked at now and then. Each rule is a transaction of its own under
+one lock, so that two replicas raise one alert.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from datetime import UTC, datetime
+
+import trio
+from solders.pubkey import Pubkey
+
+from cvms.chain.rpc import Rpc
+from cvms.errors import ChainUnavailable, RpcError
+from cvms.metrics import Metrics
+from cvms.nursery.alert_conditions import fee_payer_low, parts_down, tasks_troubled
+from cvms.nursery.alert_observations import (
+    of_differences,
+    of_low_vault,
+    of_quarantined,
+    of_withdrawal,
+)
+from cvms.nursery.alert_rules import QUIET, Bounds, is_low, recovered
+from cvms.nursery.channels import Bell, Board, Hub, OutboxWake
+from cvms.nursery.indexer import Progress
+from cvms.store import alert_books, alert_sources, alerts, analytics
+from cvms.store.alert_books import Hook
+from cvms.store.alerts import Observation
+from cvms.store.connection import Connection
+from cvms.store.database import Database
+
+LOOK_SECONDS = 10.0
+SOON_SECONDS = 0.5
+"""A busy chain does not need a look at every event."""
+FEE_PAYER_SECONDS = 30.0
+PAGE = 500
+"""Rows of one transaction. What is beyond them follows at once, or at the next look."""
+SETTLED_SECONDS = 60.0
+"""Until then whoever still sees something has said so: no alert ends before."""
+ONE_OF_A_KIND = ("large_withdrawal", "emergency_withdrawal")
+EVENTS = ("withdraw_event", "vault_balance_update")
+
+
+class Monitor:
+    """Raises what is to be looked at. Any number of replicas may run one."""
+
+    def __init__(
+        self,
+        *,
+        database: Database,
+        rpc: Rpc,
+        operator: Pubkey,
+        hub: Hub,
+        progress: Progress,
+        outbox_wake: OutboxWake,
+        bounds: Bounds,
+        low_balance: int,
+        fee_payer_minimum: int,
+        hook: Hook | None,
+        board: Board,
+        metrics: Metrics,
+        look_seconds: float = LOOK_SECONDS,
+    ) -> None:
+        self._database = database
+        self._rpc = rpc
+        self._operator = operator
+        self._hub = hub
+        self._progress = progress
+        self._outbox_wake = outbox_wake
+        self._bounds = bounds
+        self._low_balance = low_balance
+        self._fee_payer_minimum = fee_payer_minimum
+        self._hook = hook
+        self._board = board
+        self._metrics = metrics
+        self._look_seconds = look_seconds
+        self._lamports: int | None = None
+        self._began = 0.0
+
+    async def run(self) -> None:
+        """Look on every event and now and then, until cancelled."""
+        self._began = trio.current_time()
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self._watch_fee_payer)
+            while True:
+                # Heard before it is looked: what comes in between is a reason for the next look.
+                with self._bell() as bell:
+                    await self.look()
+                    self._board.task_succeeded("monitor")
+                    if await bell.wait(self._look_seconds):
+                        await trio.sleep(SOON_SECONDS)
+
+    @contextmanager
+    def _bell(self) -> Iterator[Bell]:
+        """Rings when something moves."""
+        bell = Bell()
+        self._hub.register(bell)
+        try:
+            for topic in EVENTS:
+                self._hub.subscribe(bell, topic)
+            yield bell
+        finally:
+            self._hub.forget(bell)
+
+    async def look(self) -> None:
+        """Apply every rule once."""
+        while await self._alone(self._withdrawals) == PAGE:
+            pass
+        while await self._alone(self._differences) == PAGE:
+            pass
+        for rule in (self._low_balances, self._quarantined, self._conditions, self._quiet):
+            await self._alone(rule)
+        async with self._database.connection() as conn:
+            open_now = await alerts.counts(conn)
+        self._metrics.alerts_open.clear()
+        for (kind, severity), count in open_now.items():
+            self._metrics.alerts_open.labels(kind=kind, severity=severity).set(count)
+
+    async def _alone(self, rule: Callable[[Connection], Awaitable[int]]) -> int:
+        """One rule in one transaction; returns what the rule says, how many rows it has seen."""
+        async with self._database.transaction() as conn:
+            await alerts.lock(conn)
+            seen = await rule(conn)
+        if seen:
+            self._outbox_wake.wake()
+        return seen
+
+    async def _withdrawals(self, conn: Connection) -> int:
+        rows = await alert_sources.withdrawals(conn, PAGE)
+        if rows:
+            tvl = (await analytics.holdings(conn)).total
+            new = [row for row in rows if not row.old]
+            found = [each for row in new for each in of_withdrawal(row, self._bounds, tvl=tvl)]
+            await self._observe(conn, await _untold(conn, found))
+        return len(rows)
+
+    async def _differences(self, conn: Connection) -> int:
+        rows = await alert_sources.differences(conn, PAGE)
+        await self._observe(conn, of_differences(rows))
+        return len(rows)
+
+    async def _low_balances(self, conn: Connection) -> int:
+        bound = self._low_balance
+        over = await alert_sources.recovered_vaults(conn, recovered(bound))
+        rows = await alert_sources.low_vaults(conn, bound, PAGE)
+        await self._observe(conn, [of_low_vault(row, bound) for row in rows])
+        await alert_books.resolve(conn, over, hook=self._hook)
+        return len(rows) + len(over)
+
+    async def _quarantined(self, conn: Connection) -> int:
+        over = await alert_sources.released(conn)
+        rows = await alert_sources.quarantined(conn, PAGE)
+        await self._observe(conn, [of_quarantined(row) for row in rows])
+        await alert_books.resolve(conn, over, hook=self._hook)
+        return len(rows) + len(over)
+
+    async def _conditions(self, conn: Connection) -> int:
+        """What this process sees; each replica says for itself what is still so."""
+        tasks = self._board.tasks
+        # A task that is not well is a part that is not ready, too, and has an alert of its own.
+        parts = {k: part for k, part in self._board.parts.items() if not k.startswith("task ")}
+        seen = parts_down(parts, gap=self._progress.problem, now=datetime.now(UTC))
+        last_errors = {name: task.last_error for name, task in tasks.items()}
+        seen += tasks_troubled(self._board.troubles(), last_errors)
+        seen += await self._fee_payer(conn)
+        return await self._observe(conn, seen)
+
+    async def _fee_payer(self, conn: Connection) -> list[Observation]:
+        held, minimum, address = self._lamports, self._fee_payer_minimum, str(self._operator)
+        if held is None:
+            return []
+        already = address in await alerts.subjects(conn, "fee_payer_low")
+        low = is_low(held, minimum, already=already)
+        return [fee_payer_low(address, held, minimum)] if low else []
+
+    async def _quiet(self, conn: Connection) -> int:
+        """Resolve what nobody has seen for a while; not right after a time when nobody looked."""
+        if trio.current_time() - self._began < SETTLED_SECONDS:
+            return 0
+        return await alert_books.resolve_quiet(conn, QUIET, hook=self._hook)
+
+    async def _observe(self, conn: Connection, seen: Sequence[Observation]) -> int:
+        return await alert_books.observe(conn, seen, hook=self._hook)
+
+    async def _watch_fee_payer(self) -> None:
+        while True:
+            await self.read_fee_payer()
+            await trio.sleep(FEE_PAYER_SECONDS)
+
+    async def read_fee_payer(self) -> None:
+        """Ask for what the operator holds; while no node answers, what it held counts."""
+        with suppress(ChainUnavailable, RpcError):
+            self._lamports = await self._rpc.get_balance(self._operator)
+            self._metrics.operator_lamports.set(self._lamports)
+
+
+async def _untold(conn: Connection, found: Sequence[Observation]) -> list[Observation]:
+    """Those that are new: after a fork the same withdrawal comes in another block."""
+    told: set[tuple[str, str]] = set()
+    for kind in ONE_OF_A_KIND:
+        subjects = [each.subject for each in found if each.kind == kind]
+        if subjects:
+            told |= {(kind, subject) for subject in await alerts.known(conn, kind, subjects)}
+    return [each for each in found if (each.kind, each.subject) not in told]

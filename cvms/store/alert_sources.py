@@ -1,0 +1,264 @@
+"""What the monitor looks at in the books: what is new since it last looked, and what is so now."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Literal, LiteralString
+
+from cvms.store.connection import TrioConnection
+from cvms.store.history import EMERGENCY_WITHDRAW, WITHDRAW
+from cvms.store.rows import fetch_all
+
+Source = Literal["transactions", "reconciliation_logs"]
+
+POSITION = """
+SELECT position
+FROM alert_positions
+WHERE source = %(source)s
+FOR UPDATE
+"""
+
+MOVE = """
+UPDATE alert_positions
+SET position = %(position)s
+WHERE source = %(source)s
+"""
+
+# Whoever applies events holds the cursor's row, so ids appear in their order.
+HEAD_OF_TRANSACTIONS = """
+SELECT coalesce(max(id), 0)
+FROM transactions
+"""
+
+# An owner's history is read back only so far: what is looked for is this one's habit of late.
+WITHDRAWALS = """
+SELECT line.id, line.owner, line.vault, line.kind, line.amount, line.slot, line.block_time,
+       line.signature, line.instruction_index, line.ordinal,
+       coalesce(line.block_time < now() - INTERVAL '7 days', FALSE) AS old,
+       ARRAY(
+           SELECT earlier.amount
+           FROM transactions AS earlier
+           WHERE earlier.owner = line.owner
+             AND earlier.kind = %(withdraw)s
+             AND earlier.id < line.id
+           ORDER BY earlier.id DESC
+           LIMIT 50
+       ) AS earlier,
+       (
+           SELECT count(*)
+           FROM (
+               SELECT near.block_time
+               FROM transactions AS near
+               WHERE near.owner = line.owner
+                 AND near.kind = %(withdraw)s
+                 AND near.id <= line.id
+               ORDER BY near.id DESC
+               LIMIT 1000
+           ) AS near
+           WHERE near.block_time > line.block_time - INTERVAL '1 hour'
+       ) AS within_hour
+FROM transactions AS line
+WHERE line.id > %(after)s
+  AND line.id <= %(head)s
+  AND line.kind IN (%(withdraw)s, %(emergency)s)
+ORDER BY line.id
+LIMIT %(limit)s
+"""
+
+HEAD_OF_DIFFERENCES = """
+SELECT coalesce(max(id), 0)
+FROM reconciliation_logs
+"""
+
+# Several may write at once, so an id may appear after a later one. This waits for those who do.
+SETTLE_DIFFERENCES = "LOCK TABLE reconciliation_logs IN SHARE MODE"
+
+DIFFERENCES = """
+SELECT id, vault, owner, field, expected, actual, difference, chain_slot, healed, cause
+FROM reconciliation_logs
+WHERE id > %(after)s
+ORDER BY id
+LIMIT %(limit)s
+"""
+
+# Vaults that were never paid into are not watched. One that has an alert is looked at again only
+# when collateral is locked in it since.
+LOW_VAULTS = """
+SELECT owner, vault, total, locked, slot
+FROM vaults
+WHERE NOT closed
+  AND total < %(threshold)s
+  AND total_deposited > 0
+  AND NOT EXISTS (
+      SELECT
+      FROM alerts
+      WHERE kind = 'low_balance'
+        AND subject = vaults.owner
+        AND resolved_at IS NULL
+        AND (severity <> 'info' OR vaults.locked = 0)
+  )
+ORDER BY total, owner
+LIMIT %(limit)s
+"""
+
+RECOVERED_VAULTS = """
+SELECT alerts.id
+FROM alerts
+LEFT JOIN vaults ON vaults.owner = alerts.subject
+WHERE alerts.kind = 'low_balance'
+  AND alerts.resolved_at IS NULL
+  AND (vaults.owner IS NULL OR vaults.closed OR vaults.total >= %(recovered)s)
+"""
+
+# Acknowledged once, it is not raised again, though it may stay as it is.
+QUARANTINED = """
+SELECT signature, kind, owner, amount, slot
+FROM submissions
+WHERE state = 'quarantined'
+  AND updated_at > now() - INTERVAL '30 days'
+  AND NOT EXISTS (
+      SELECT
+      FROM alerts
+      WHERE kind = 'submission_quarantined'
+        AND subject = submissions.signature
+  )
+ORDER BY updated_at
+LIMIT %(limit)s
+"""
+
+RELEASED = """
+SELECT alerts.id
+FROM alerts
+LEFT JOIN submissions ON submissions.signature = alerts.subject
+WHERE alerts.kind = 'submission_quarantined'
+  AND alerts.resolved_at IS NULL
+  AND submissions.state IS DISTINCT FROM 'quarantined'
+"""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WithdrawalRow:
+    """A withdrawal, with the amounts of the owner's `earlier` ones, newest first, and how many
+    there were `within_hour` before it, itself included. `old`: more than a week ago.
+    """
+
+    id: int
+    owner: str
+    vault: str
+    kind: str
+    amount: int
+    slot: int
+    block_time: datetime | None
+    signature: str
+    instruction_index: int
+    ordinal: int
+    old: bool
+    earlier: list[int]
+    within_hour: int
+
+    @property
+    def emergency(self) -> bool:
+        return self.kind == EMERGENCY_WITHDRAW
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DifferenceRow:
+    """A line of the reconciler's, see store/reconciliation.py."""
+
+    id: int
+    vault: str
+    owner: str
+    field: str
+    expected: int | None
+    actual: int | None
+    difference: int
+    chain_slot: int
+    healed: bool
+    cause: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LowVault:
+    """A vault that holds less than it should."""
+
+    owner: str
+    vault: str
+    total: int
+    locked: int
+    slot: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Quarantined:
+    """A transaction whose outcome nobody can know."""
+
+    signature: str
+    kind: str
+    owner: str
+    amount: int | None
+    slot: int | None
+
+
+async def withdrawals(conn: TrioConnection[Any], limit: int) -> list[WithdrawalRow]:
+    """The withdrawals that nobody has looked at, oldest first; they count as looked at once the
+    transaction commits. Other replicas wait for it.
+    """
+    after = await _number(conn, POSITION, source="transactions")
+    head = await _number(conn, HEAD_OF_TRANSACTIONS)
+    params = {
+        "after": after,
+        "head": head,
+        "limit": limit,
+        "withdraw": WITHDRAW,
+        "emergency": EMERGENCY_WITHDRAW,
+    }
+    rows = await fetch_all(conn, WithdrawalRow, WITHDRAWALS, params)
+    await _move(conn, "transactions", after, rows[-1].id if len(rows) == limit else head)
+    return rows
+
+
+async def differences(conn: TrioConnection[Any], limit: int) -> list[DifferenceRow]:
+    """The reconciler's lines that nobody has looked at, in the same way."""
+    after = await _number(conn, POSITION, source="reconciliation_logs")
+    if await _number(conn, HEAD_OF_DIFFERENCES) <= after:
+        return []
+    await conn.execute(SETTLE_DIFFERENCES)
+    rows = await fetch_all(conn, DifferenceRow, DIFFERENCES, {"after": after, "limit": limit})
+    await _move(conn, "reconciliation_logs", after, rows[-1].id if rows else after)
+    return rows
+
+
+async def low_vaults(conn: TrioConnection[Any], threshold: int, limit: int) -> list[LowVault]:
+    """Vaults that hold less and have no alert, or one that does not know of locked collateral."""
+    return await fetch_all(conn, LowVault, LOW_VAULTS, {"threshold": threshold, "limit": limit})
+
+
+async def recovered_vaults(conn: TrioConnection[Any], recovered: int) -> list[int]:
+    """The alerts of vaults that hold so much again, or are closed."""
+    return await _ids(conn, RECOVERED_VAULTS, recovered=recovered)
+
+
+async def quarantined(conn: TrioConnection[Any], limit: int) -> list[Quarantined]:
+    """Quarantined transactions that nobody was told of."""
+    return await fetch_all(conn, Quarantined, QUARANTINED, {"limit": limit})
+
+
+async def released(conn: TrioConnection[Any]) -> list[int]:
+    """The alerts of transactions that are not quarantined any more."""
+    return await _ids(conn, RELEASED)
+
+
+async def _move(conn: TrioConnection[Any], source: Source, after: int, position: int) -> None:
+    if position != after:
+        await conn.execute(MOVE, {"source": source, "position": position})
+
+
+async def _number(conn: TrioConnection[Any], query: LiteralString, **params: object) -> int:
+    [number] = await _ids(conn, query, **params)
+    return number
+
+
+async def _ids(conn: TrioConnection[Any], query: LiteralString, **params: object) -> list[int]:
+    cursor = await conn.execute(query, params)
+    return [number for (number,) in await cursor.fetchall()]

@@ -1,0 +1,115 @@
+"""All vaults at a glance: what `GET /api/analytics/overview` and `analytics_update` say."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict
+from datetime import UTC, timedelta
+from typing import Any
+
+import msgspec
+
+from cvms.store import analytics, cursor
+from cvms.store.analytics import Flow, Holdings
+from cvms.store.connection import TrioConnection
+from cvms.store.history import EFFECTS
+
+BASIS_POINTS = 10_000
+DAY = timedelta(hours=24)
+
+
+class FlowTotals(msgspec.Struct, frozen=True, kw_only=True):
+    """What moved: `inflow` are deposits, `outflow` withdrawals and emergencies (told apart too).
+
+    `net` is by how much the value locked in all vaults grew: inflow - outflow + compounded.
+    Transfers are between vaults, and like locks, timelocks and yield positions leave it as it is.
+    `movements` counts the lines of all histories, of which a transfer has two.
+    """
+
+    inflow: int
+    outflow: int
+    net: int
+    emergency_withdrawn: int
+    compounded: int
+    transferred: int
+    locked: int
+    unlocked: int
+    movements: int
+
+
+class Utilization(msgspec.Struct, frozen=True, kw_only=True):
+    """What all open vaults hold, by what it is used for; shares in basis points, rounded down."""
+
+    total: int
+    available: int
+    locked: int
+    timelocked: int
+    yield_deposited: int
+    locked_bps: int
+    timelocked_bps: int
+    yield_bps: int
+
+
+class Overview(msgspec.Struct, frozen=True, kw_only=True):
+    """All at a glance; `last_day` is what moved in this hour and the 23 before it.
+
+    `slot` is up to where nothing is missing, null before the first transaction.
+    """
+
+    tvl: int
+    vaults: int
+    utilization: Utilization
+    last_day: FlowTotals
+    slot: int | None
+
+
+async def read(conn: TrioConnection[Any], program: str) -> Overview:
+    """The overview as of now; consistent where the transaction is."""
+    frontier = await cursor.frontier(conn, program)
+    holdings = await analytics.holdings(conn)
+    hour = frontier.now.astimezone(UTC).replace(minute=0, second=0, microsecond=0)
+    until = hour + timedelta(hours=1)
+    moved = await analytics.flows(conn, since=until - DAY, until=until, bucket="hour")
+    return Overview(
+        tvl=holdings.total,
+        vaults=holdings.vaults,
+        utilization=utilization_of(holdings),
+        last_day=flow_totals(moved),
+        slot=frontier.slot,
+    )
+
+
+def flow_totals(moved: Sequence[Flow]) -> FlowTotals:
+    """What moved in all of these buckets together."""
+    amounts = dict.fromkeys(EFFECTS, 0)
+    for each in moved:
+        for kind, amount in each.amounts.items():
+            amounts[kind] += amount
+    emergencies = amounts["emergency_withdraw"]
+    return FlowTotals(
+        inflow=amounts["deposit"],
+        outflow=amounts["withdraw"] + emergencies,
+        net=sum(effect.total * amounts[kind] for kind, effect in EFFECTS.items()),
+        emergency_withdrawn=emergencies,
+        compounded=amounts["yield_compound"],
+        transferred=amounts["transfer_out"],
+        locked=amounts["lock"],
+        unlocked=amounts["unlock"],
+        movements=sum(each.count for each in moved),
+    )
+
+
+def utilization_of(holdings: Holdings) -> Utilization:
+    """What the vaults hold, by what it is used for."""
+    amounts = asdict(holdings)
+    del amounts["vaults"]
+
+    def share(amount: int) -> int:
+        return amount * BASIS_POINTS // holdings.total if holdings.total else 0
+
+    return Utilization(
+        **amounts,
+        locked_bps=share(holdings.locked),
+        timelocked_bps=share(holdings.timelocked),
+        yield_bps=share(holdings.yield_deposited),
+    )

@@ -1,0 +1,457 @@
+"""What is worth an alert is one alert, however often and by however many it is seen."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import replace
+from functools import partial
+from typing import Any
+
+import pytest
+import trio
+from solders.keypair import Keypair
+
+from cvms.chain.rpc import open_rpc
+from cvms.metrics import Metrics
+from cvms.nursery.alert_rules import Bounds
+from cvms.nursery.broadcaster import Broadcaster
+from cvms.nursery.channels import Board, Hub, OutboxWake
+from cvms.nursery.indexer import Progress
+from cvms.nursery.monitor import Monitor
+from cvms.store import (
+    alert_books,
+    alerts,
+    analytics,
+    history,
+    outbox,
+    reconciliation,
+    submissions,
+    vault_books,
+)
+from cvms.store.alert_books import Hook
+from cvms.store.alerts import AlertRow
+from cvms.store.database import Database, open_database
+from cvms.store.reconciliation import ReconciliationEntry
+from cvms.store.submissions import State
+from tests.nursery.world import World, address, running, until
+from tests.store.examples import history_row, vault_row
+
+NOBODY = "http://127.0.0.1:1"
+BOUNDS = Bounds(
+    large_amount=1_000, large_percent=50, unusual_factor=10, withdrawals_per_hour=3, dust=0
+)
+
+
+@asynccontextmanager
+async def watching(database: Database, **changes: Any) -> AsyncIterator[Monitor]:
+    """A replica's monitor, over a chain that is away."""
+    board = Board(())
+    async with open_rpc([NOBODY]) as rpc:
+        given: dict[str, Any] = {
+            "database": database,
+            "rpc": rpc,
+            "operator": Keypair().pubkey(),
+            "hub": Hub(),
+            "progress": Progress(),
+            "outbox_wake": OutboxWake(),
+            "bounds": BOUNDS,
+            "low_balance": 100,
+            "fee_payer_minimum": 1_000,
+            "hook": Hook(),
+            "board": board,
+            "metrics": Metrics(),
+        }
+        yield Monitor(**(given | changes))
+
+
+async def withdrawn(database: Database, number: int, amount: int, **changes: Any) -> None:
+    """A line of the history as the indexer writes it."""
+    row = history_row(kind="withdraw", amount=amount, signature=f"sig {number}", **changes)
+    async with database.connection() as conn:
+        found = await conn.execute("SELECT now()")
+        [now] = await found.fetchone() or []
+        await history.add(conn, [replace(row, block_time=changes.get("block_time", now))])
+
+
+async def stored(database: Database, kind: str | None = None) -> list[AlertRow]:
+    """The alerts, oldest first."""
+    async with database.connection() as conn:
+        rows = await alerts.page(conn, limit=100)
+    return [row for row in reversed(rows) if kind in (None, row.kind)]
+
+
+async def told(database: Database) -> list[tuple[str, str, int]]:
+    """What subscribers of `security_alert` were told, in order."""
+    async with database.connection() as conn:
+        rows = await outbox.topic_after(conn, "security_alert", 0)
+    return [(row.data["kind"], row.data["state"], row.data["count"]) for row in rows]
+
+
+async def posted(database: Database) -> list[str]:
+    """What waits for the operators' webhook."""
+    async with database.connection() as conn:
+        cursor = await conn.execute(
+            "SELECT event FROM webhook_deliveries WHERE signer IS NULL ORDER BY created_at"
+        )
+        return [event for (event,) in await cursor.fetchall()]
+
+
+async def aged(database: Database, seconds: float) -> None:
+    """Time passes for all alerts."""
+    async with database.connection() as conn:
+        await conn.execute(
+            "UPDATE alerts SET last_seen_at = last_seen_at - make_interval(secs => %s)", [seconds]
+        )
+
+
+# --- withdrawals ---------------------------------------------------------------------------------
+
+
+async def test_a_large_withdrawal_is_one_alert_by_two_replicas_and_across_restarts(
+    database: Database, database_url: str
+) -> None:
+    for number in range(5):
+        await withdrawn(database, number, 1_000 + number, owner=f"owner {number}")
+    async with open_database(database_url) as other_database:
+        await other_database.prepare()
+        async with watching(database) as one, watching(other_database) as other:
+            with trio.fail_after(10):
+                async with trio.open_nursery() as nursery:
+                    for _ in range(4):
+                        nursery.start_soon(one.look)
+                        nursery.start_soon(other.look)
+    found = await stored(database, "large_withdrawal")
+    assert [row.details["amount"] for row in found] == [1_000, 1_001, 1_002, 1_003, 1_004]
+    assert {row.count for row in found} == {1}
+    assert len(await told(database)) == 5
+    assert await posted(database) == ["alert.raised"] * 5
+
+    await withdrawn(database, 9, 5_000)  # while nobody looks
+    async with watching(database) as restarted:
+        await restarted.look()
+        await restarted.look()
+    assert len(await stored(database, "large_withdrawal")) == 6
+    assert len(await told(database)) == 6
+
+
+async def test_killed_in_the_middle_nothing_is_lost(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await withdrawn(database, 1, 2_000)
+
+    async def killed(*_: object, **__: object) -> int:
+        raise RuntimeError("killed")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(alert_books, "observe", killed)
+        async with watching(database) as monitor:
+            with pytest.raises(RuntimeError, match="killed"):
+                await monitor.look()
+    assert await stored(database) == []
+    async with watching(database) as monitor:
+        await monitor.look()
+    assert [row.kind for row in await stored(database)] == ["large_withdrawal"]
+
+
+async def test_a_withdrawal_that_a_fork_moves_to_another_block_is_not_told_twice(
+    database: Database,
+) -> None:
+    await withdrawn(database, 1, 2_000, slot=100)
+    async with watching(database) as monitor:
+        await monitor.look()
+        async with database.connection() as conn:
+            await conn.execute("DELETE FROM transactions")
+        await withdrawn(database, 1, 2_000, slot=104)
+        await monitor.look()
+    [row] = await stored(database)
+    assert (row.count, row.details["slot"]) == (1, 100)
+    assert len(await told(database)) == 1
+
+
+async def test_an_owner_who_leaves_his_habit_is_one_alert_that_counts(database: Database) -> None:
+    for number in range(6):
+        await withdrawn(database, number, 10)
+    await withdrawn(database, 7, 900, owner="somebody else")
+    async with watching(database, bounds=replace(BOUNDS, large_percent=0)) as monitor:
+        await monitor.look()
+        [rapid] = await stored(database)
+        assert (rapid.kind, rapid.subject, rapid.count) == ("rapid_withdrawals", "owner", 3)
+        await withdrawn(database, 8, 101)
+        await monitor.look()
+        [rapid, unusual] = await stored(database)
+        assert (unusual.kind, unusual.subject) == ("unusual_withdrawal", "owner")
+        assert unusual.details["median"] == 10
+        assert rapid.count == 4
+    assert await posted(database) == ["alert.raised", "alert.raised"]  # not one for each
+
+
+async def test_what_happened_long_ago_is_no_news(database: Database) -> None:
+    """As when a new database reads the whole history of the program."""
+    await withdrawn(database, 1, 2_000, block_time=history_row().block_time)
+    async with database.connection() as conn:
+        await conn.execute("UPDATE transactions SET block_time = now() - INTERVAL '8 days'")
+    async with watching(database) as monitor:
+        await monitor.look()
+    assert await stored(database) == []
+
+
+async def test_a_share_of_all_that_vaults_hold_is_large(database: Database) -> None:
+    async with database.transaction() as conn:
+        rest = {"available": 400, "locked": 0, "timelocked": 0, "yield_deposited": 0}
+        await vault_books.bring_forward(conn, [vault_row(total=400, **rest)])
+        assert (await analytics.holdings(conn)).total == 400
+    await withdrawn(database, 1, 399)
+    await withdrawn(database, 2, 400)
+    async with watching(database) as monitor:
+        await monitor.look()
+    [row] = await stored(database)
+    assert (row.details["tvl_before"], row.details["percent"]) == (800, 50)
+
+
+# --- balances ------------------------------------------------------------------------------------
+
+
+async def held(database: Database, total: int, slot: int, *, locked: int = 0) -> None:
+    rest = {"locked": locked, "timelocked": 0, "yield_deposited": 0}
+    row = vault_row(total=total, available=total - locked, slot=slot, **rest)
+    async with database.transaction() as conn:
+        await vault_books.bring_forward(conn, [row])
+
+
+async def test_a_vault_that_is_low_is_told_once_and_does_not_flap(database: Database) -> None:
+    async with watching(database) as monitor:
+        for slot, total in enumerate((100, 99, 98, 119, 99, 101), 1):
+            await held(database, total, slot)
+            await monitor.look()
+        assert await told(database) == [("low_balance", "open", 1)]
+        [row] = await stored(database)
+        assert (row.subject, row.owner, row.severity) == ("owner", "owner", "info")
+        await held(database, 99, 8, locked=50)  # worse
+        await monitor.look()
+        await held(database, 120, 9)
+        await monitor.look()
+        await monitor.look()
+    [row] = await stored(database)
+    assert (row.severity, row.state) == ("warning", "resolved")
+    assert [state for _, state, _ in await told(database)] == ["open", "open", "resolved"]
+    assert await posted(database) == ["alert.raised", "alert.raised", "alert.resolved"]
+
+
+async def test_a_vault_that_was_never_paid_into_is_not_low(database: Database) -> None:
+    empty = {"total": 0, "available": 0, "locked": 0, "timelocked": 0, "yield_deposited": 0}
+    async with database.transaction() as conn:
+        await vault_books.bring_forward(conn, [vault_row(total_deposited=0, **empty)])
+    async with watching(database) as monitor:
+        await monitor.look()
+        assert await stored(database) == []
+        await held(database, 0, 101)  # emptied
+        await monitor.look()
+        assert [row.kind for row in await stored(database)] == ["low_balance"]
+
+
+# --- the books and the transactions --------------------------------------------------------------
+
+
+def difference(**changes: Any) -> ReconciliationEntry:
+    entry = ReconciliationEntry(
+        vault="vault",
+        owner="owner",
+        field="total",
+        expected=10,
+        actual=9,
+        difference=1,
+        chain_slot=7,
+        row_slot=6,
+        healed=True,
+        cause="row_differs",
+    )
+    return replace(entry, **changes)
+
+
+async def test_books_that_differ_are_told_and_end_by_a_person_unless_they_were_healed(
+    database: Database,
+) -> None:
+    async with database.connection() as conn:
+        await reconciliation.log(conn, difference())
+        await reconciliation.log(conn, difference(field="available"))
+        await reconciliation.log(conn, difference(owner="other", healed=False))
+    async with watching(database) as monitor:
+        monitor._began = -1e9  # it has been looking for long
+        await monitor.look()
+        await monitor.look()
+        healed, differ = await stored(database)
+        assert (healed.kind, healed.severity, healed.count) == ("books_healed", "warning", 1)
+        assert set(healed.details["differences"]) == {"total", "available"}
+        assert (differ.kind, differ.severity, differ.subject) == (
+            "books_differ",
+            "critical",
+            "other",
+        )
+        await aged(database, 3 * 24 * 3600)
+        await monitor.look()
+    assert [row.state for row in await stored(database)] == ["resolved", "open"]
+
+
+async def test_a_line_of_the_reconcilers_that_appears_late_is_not_passed_over(
+    database: Database, database_url: str
+) -> None:
+    """Two replicas write at once: the later id may be there first."""
+    async with open_database(database_url) as other, watching(database) as monitor:
+        await other.prepare()
+        async with trio.open_nursery() as nursery, other.transaction() as conn:
+            await reconciliation.log(conn, difference(owner="slow"))
+            async with database.connection() as quick:
+                await reconciliation.log(quick, difference(owner="quick"))
+            nursery.start_soon(monitor.look)
+            await until(partial(_waits_for_lock, database))
+    await monitor.look()
+    assert {row.subject for row in await stored(database)} == {"slow", "quick"}
+
+
+async def _waits_for_lock(database: Database) -> bool:
+    async with database.connection() as conn:
+        cursor = await conn.execute(
+            "SELECT 1 FROM pg_locks WHERE NOT granted AND mode = 'ShareLock'"
+        )
+        return await cursor.fetchone() is not None
+
+
+async def test_a_quarantined_transaction_is_told_until_a_person_has_looked(
+    database: Database,
+) -> None:
+    async with database.transaction() as conn:
+        await submissions.record_signed(
+            conn,
+            message_hash=bytes(32),
+            kind="withdraw",
+            owner="owner",
+            message=b"m",
+            signature="signature",
+            wire=b"w",
+            last_valid_block_height=1,
+            amount=5,
+        )
+        await submissions.advance(conn, "signature", State.QUARANTINED, slot=None, error=None)
+    async with watching(database) as monitor:
+        await monitor.look()
+        await monitor.look()
+        [row] = await stored(database)
+        assert (row.kind, row.severity, row.count) == ("submission_quarantined", "critical", 1)
+        async with database.transaction() as conn:
+            await alert_books.acknowledge(conn, row.id, by="admin:carol", hook=None)
+        await monitor.look()
+    [row] = await stored(database)
+    assert (row.state, row.acknowledged_by) == ("resolved", "admin:carol")
+
+
+# --- the service itself --------------------------------------------------------------------------
+
+
+async def test_a_condition_holds_for_as_long_as_any_replica_sees_it(database: Database) -> None:
+    async with watching(database) as one, watching(database) as other:
+        one._lamports = 300
+        one._began = other._began = -1e9
+        one._operator = other._operator
+        await one.look()
+        await other.look()  # sees nothing of it
+        [row] = await stored(database)
+        assert (row.kind, row.severity, row.state) == ("fee_payer_low", "warning", "open")
+        one._lamports = 100
+        await one.look()
+        await aged(database, 59)
+        one._lamports = 1_199  # not well above the minimum yet
+        await other.look()
+        await one.look()
+        await other.look()
+        [row] = await stored(database)
+        assert (row.severity, row.state, row.count) == ("critical", "open", 2)
+        one._lamports = 1_200
+        await aged(database, 61)
+        other._began = trio.current_time()  # has just come back: who sees it may not have yet
+        await other.look()
+        assert [row.state for row in await stored(database)] == ["open"]
+        await one.look()
+    assert [row.state for row in await stored(database)] == ["resolved"]
+    assert await posted(database) == ["alert.raised", "alert.raised", "alert.resolved"]
+
+
+async def test_a_task_that_crashes_again_and_again_is_told_by_name(database: Database) -> None:
+    board = Board(())
+    async with watching(database, board=board) as monitor:
+        for number in range(5):
+            assert await stored(database) == []
+            await monitor.look()
+            board.task_is("settler", "running")
+            board.task_is("settler", "backoff", error=f"ValueError: {number}")
+        await monitor.look()
+    [row] = await stored(database)
+    assert (row.kind, row.subject, row.severity) == ("task_crash_loop", "settler", "critical")
+    assert row.details["last_error"] == "ValueError: 4"
+
+
+async def test_open_alerts_are_counted_by_kind_and_severity(database: Database) -> None:
+    async with watching(database) as monitor:
+        await held(database, 5, 1)
+        await monitor.look()
+
+        def count() -> float | None:
+            labels = {"kind": "low_balance", "severity": "info"}
+            return monitor._metrics.registry.get_sample_value("alerts_open", labels)
+
+        assert count() == 1
+        await held(database, 500, 2)
+        await monitor.look()
+        assert count() is None
+
+
+async def test_a_webhook_gets_only_what_is_severe_enough(database: Database) -> None:
+    async with watching(database, hook=Hook(alerts.Severity.WARNING)) as monitor:
+        await held(database, 5, 1)
+        await withdrawn(database, 1, 2_000)
+        await monitor.look()
+    async with database.connection() as conn:
+        cursor = await conn.execute("SELECT body FROM webhook_deliveries")
+        [(body,)] = await cursor.fetchall()
+    assert '"kind":"large_withdrawal"' in body
+    async with watching(database, hook=None) as monitor:
+        await withdrawn(database, 2, 2_000)
+        await monitor.look()
+    assert len(await posted(database)) == 1
+
+
+# --- from the chain ------------------------------------------------------------------------------
+
+
+async def test_a_withdrawal_on_chain_is_an_alert_at_once_without_a_timer(world: World) -> None:
+    owner = await world.owner(10_000)
+    await world.act(owner, world.deposit(owner, 9_000))
+    broadcaster = Broadcaster(
+        database=world.database, hub=world.hub, wake=world.outbox_wake, board=world.board
+    )
+    changes: dict[str, Any] = {
+        "rpc": world.rpc,
+        "operator": world.operator.pubkey(),
+        "hub": world.hub,
+        "progress": world.progress,
+        "outbox_wake": world.outbox_wake,
+        "board": world.board,
+        "metrics": world.metrics,
+        "look_seconds": 3600,
+    }
+    async with watching(world.database, **changes) as monitor:
+        await world.indexer().catch_up()
+        async with running(broadcaster.run, monitor.run):
+            await until(partial(_looked, world))
+            await world.act(owner, world.withdraw(owner, 5_000))
+            await world.indexer().catch_up()
+            await until(partial(stored, world.database, "large_withdrawal"))
+    [row] = await stored(world.database)
+    assert (row.owner, row.details["amount"]) == (address(owner), 5_000)
+    held_by_operator = world.metrics.registry.get_sample_value("operator_lamports")
+    assert held_by_operator is not None
+    assert held_by_operator > 0
+
+
+async def _looked(world: World) -> bool:
+    return "monitor" in world.board.tasks and world.hub.position is not None

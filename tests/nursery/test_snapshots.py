@@ -1,0 +1,182 @@
+"""Every hour is written once, whoever was there, and says what the history says."""
+
+from __future__ import annotations
+
+import itertools
+from datetime import UTC, datetime, timedelta
+
+import pytest
+import trio
+
+from cvms.nursery.channels import Board
+from cvms.nursery.snapshots import Snapshots, next_hour
+from cvms.store import balance_history, cursor, snapshots, vaults
+from cvms.store.balance_history import BalancePoint
+from cvms.store.cursor import Cursor
+from cvms.store.database import Database, open_database
+from tests.store.examples import vault_row
+
+PROGRAM = "program"
+HOUR = timedelta(hours=1)
+DAY = timedelta(days=1)
+
+
+def writer(database: Database, *, behind: bool = False) -> Snapshots:
+    board = Board()
+    board.set_part("indexer", ok=not behind, detail="")
+    return Snapshots(database=database, program=PROGRAM, max_lag_slots=50, board=board)
+
+
+def point(owner: str, slot: int, total: int, at: datetime | None) -> BalancePoint:
+    return BalancePoint(
+        owner=owner,
+        slot=slot,
+        vault=f"vault of {owner}",
+        total=total,
+        available=total,
+        locked=0,
+        timelocked=0,
+        yield_deposited=0,
+        block_time=at,
+        observed=at is None,
+    )
+
+
+async def now_of(database: Database) -> datetime:
+    async with database.connection() as conn:
+        found = await conn.execute("SELECT now()")
+        [now] = await found.fetchone() or []
+    moment: datetime = now
+    return moment
+
+
+def hour_of(time: datetime) -> datetime:
+    return time.astimezone(UTC).replace(minute=0, second=0, microsecond=0)
+
+
+async def history(database: Database, *points: BalancePoint) -> None:
+    """What the indexer has written, up to the last of these."""
+    async with database.transaction() as conn:
+        for owner in sorted({each.owner for each in points}):
+            await vaults.upsert(conn, vault_row(owner=owner, vault=f"vault of {owner}", slot=1))
+        await balance_history.put(conn, points)
+        last = max(each.slot for each in points)
+        await cursor.advance(conn, Cursor(PROGRAM, last, f"sig {last}"))
+        await cursor.reach(conn, PROGRAM, last)
+
+
+async def of_owner(database: Database, owner: str) -> list[tuple[datetime, int]]:
+    async with database.connection() as conn:
+        return [(each.at, each.total) for each in await snapshots.of_owner(conn, owner)]
+
+
+async def of_all(database: Database) -> list[tuple[datetime, int]]:
+    async with database.connection() as conn:
+        return [(each.at, each.total) for each in await snapshots.of_all(conn)]
+
+
+async def test_hours_that_were_missed_are_filled_as_they_were_and_written_once_by_two(
+    database: Database, database_url: str
+) -> None:
+    start = hour_of(await now_of(database)) - 5 * HOUR
+    await history(
+        database,
+        point("alice", 10, 100, start + HOUR / 2),
+        point("bob", 10, 7, start + HOUR / 2),
+        # In the last slot before the hour, and in the first of it.
+        point("alice", 20, 150, start + HOUR - timedelta(seconds=1)),
+        point("alice", 21, 30, start + HOUR),
+        point("bob", 25, 0, start + 2 * HOUR + HOUR / 2),
+        point("alice", 26, 31, None),  # an account told
+        point("alice", 30, 40, start + 4 * HOUR - HOUR / 4),
+    )
+    async with open_database(database_url) as other:
+        await other.prepare()
+        async with trio.open_nursery() as nursery:
+            for each in (database, other, database, other):
+                nursery.start_soon(writer(each).look)
+    expected = [150, 30, 31, 40]
+    alice, everybody = await of_owner(database, "alice"), await of_all(database)
+    assert alice[:4] == [(start + (n + 1) * HOUR, total) for n, total in enumerate(expected)]
+    assert await of_owner(database, "bob") == [(start + HOUR, 7), (start + 2 * HOUR, 7)]
+    assert [total for _, total in everybody][:4] == [157, 37, 31, 40]
+    assert len(everybody) == len(alice)
+    assert await writer(database).look() == 0
+    assert (await of_owner(database, "alice"), await of_all(database)) == (alice, everybody)
+
+
+async def test_an_hour_is_not_written_before_all_of_it_is_indexed(database: Database) -> None:
+    start = hour_of(await now_of(database)) - 3 * HOUR
+    await history(database, point("alice", 10, 100, start))
+    assert await writer(database, behind=True).look() == 0
+    assert await of_all(database) == []
+    # The chain's clock says that the hour ended a moment ago: what it ended with may still come.
+    await history(database, point("alice", 11, 100, start))
+    async with database.connection() as conn:
+        await cursor.saw(conn, PROGRAM, hour_of(await now_of(database)) + 9 * HOUR)
+    assert await writer(database).look() == 3 + 8
+    async with database.connection() as conn:
+        ahead = hour_of(await now_of(database)) + 9 * HOUR + timedelta(seconds=110)
+        await cursor.saw(conn, PROGRAM, ahead)
+    assert await writer(database).look() == 1
+
+
+async def test_without_a_vault_there_is_nothing_to_write(database: Database) -> None:
+    assert await writer(database).look() == 0
+
+
+async def test_killed_in_the_middle_of_an_hour_it_is_written_whole_afterwards(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    start = hour_of(await now_of(database)) - 2 * HOUR
+    await history(database, point("alice", 10, 100, start), point("bob", 10, 5, start))
+    real = snapshots.write
+
+    async def killed(*given: object) -> bool:
+        await real(*given)  # type: ignore[arg-type]
+        raise RuntimeError("killed")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(snapshots, "write", killed)
+        with pytest.raises(RuntimeError, match="killed"):
+            await writer(database).look()
+    assert await of_all(database) == []
+    await writer(database).look()
+    assert (await of_all(database))[0] == (start + HOUR, 105)
+
+
+async def test_only_midnights_stay_for_good(database: Database) -> None:
+    midnight = (
+        (await now_of(database)).astimezone(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
+    )
+    start = midnight - 93 * DAY - HOUR
+    await history(database, point("alice", 10, 100, start))
+    writing = writer(database)
+    while await writing.look():
+        pass
+    times = [at for at, _ in await of_owner(database, "alice")]
+    old = [at for at in times if at < midnight - 91 * DAY]
+    assert old == [midnight - 93 * DAY, midnight - 92 * DAY]
+    hours = [at for at in times if at >= midnight - 89 * DAY]
+    assert all(later - before == HOUR for before, later in itertools.pairwise(hours))
+    async with database.connection() as conn:
+        await conn.execute("UPDATE balance_snapshots SET at = at - INTERVAL '88 days'")
+        await conn.execute("UPDATE tvl_snapshots SET at = at - INTERVAL '88 days'")
+        await snapshots.prune(conn, timedelta(days=90))
+        kept = [each.at for each in await snapshots.of_owner(conn, "alice")]
+        assert [each.at for each in await snapshots.of_all(conn)] == kept
+    now = await now_of(database)
+    assert all(at.astimezone(UTC).hour == 0 for at in kept if at < now - 90 * DAY)
+    assert len([at for at in kept if at >= now - 90 * DAY]) > 24
+
+
+def test_the_next_hour_is_the_next_or_a_midnight_where_hours_are_not_kept() -> None:
+    now = datetime(2026, 6, 1, 12, 30, tzinfo=UTC)
+    kept = datetime(2026, 3, 3, 13, tzinfo=UTC)  # 90 days before, up to the hour
+    assert next_hour(now - HOUR, now=now) == now - HOUR + HOUR
+    assert next_hour(kept - 1 * HOUR, now=now) == kept
+    assert next_hour(kept - 2 * HOUR, now=now) == kept
+    assert (
+        next_hour(kept - 14 * HOUR, now=now) == kept - 13 * HOUR == datetime(2026, 3, 3, tzinfo=UTC)
+    )
+    assert next_hour(datetime(2025, 1, 1, tzinfo=UTC), now=now) == datetime(2025, 1, 2, tzinfo=UTC)
