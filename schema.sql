@@ -485,6 +485,12 @@ WHERE NOT closed
 GROUP BY 1
 ON CONFLICT (digits) DO NOTHING;
 
+-- migration 8: what a fork takes back
+
+-- Subscribers are told of what is taken back too.
+ALTER TABLE outbox ADD COLUMN IF NOT EXISTS type TEXT NOT NULL DEFAULT 'event'
+    CHECK (type IN ('event', 'retracted'));
+
 -- migration 10: alerts
 
 -- What operators should look at: at most one that is not resolved for each kind and subject, see

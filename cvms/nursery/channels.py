@@ -135,7 +135,7 @@ def outbox_frame(row: OutboxRow) -> OutboxFrame:
     """The frame of an outbox row, serialized once for all who receive it (see /ws in the API)."""
     payload = msgspec.json.encode(
         {
-            "type": "event",
+            "type": row.type,
             "topic": row.topic,
             "seq": row.seq,
             "slot": row.slot,

@@ -9,12 +9,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any
-
-from psycopg.types.json import Jsonb
+from typing import Any, Literal
 
 from cvms.store.connection import TrioConnection
-from cvms.store.rows import by_column, fetch_all
+from cvms.store.rows import by_column, fetch_all, json_array
 
 # The NOTIFY channel; the payload is the last position of the transaction that committed.
 CHANNEL = "outbox"
@@ -29,12 +27,15 @@ WITH head AS (
 ), message AS (
     SELECT head.base + place AS position,
            row_number() OVER (PARTITION BY topic ORDER BY place) AS place_in_topic,
-           topic, owner, slot, signature, commitment, data
+           topic, owner, slot, signature, commitment, data, type
     FROM head,
-         unnest(
-             %(topic)s::TEXT[], %(owner)s::TEXT[], %(slot)s::BIGINT[], %(signature)s::TEXT[],
-             %(commitment)s::TEXT[], %(data)s::JSONB[]
-         ) WITH ORDINALITY AS given (topic, owner, slot, signature, commitment, data, place)
+         ROWS FROM (
+             unnest(
+                 %(topic)s::TEXT[], %(owner)s::TEXT[], %(slot)s::BIGINT[], %(signature)s::TEXT[],
+                 %(commitment)s::TEXT[], %(type)s::TEXT[]
+             ),
+             jsonb_array_elements(%(data)s)
+         ) WITH ORDINALITY AS given (topic, owner, slot, signature, commitment, type, data, place)
 ), topic_head AS (
     INSERT INTO outbox_topics (topic, seq)
     SELECT topic, count(*)
@@ -48,10 +49,11 @@ WITH head AS (
     FROM message
     GROUP BY topic
 ), appended AS (
-    INSERT INTO outbox (position, topic, seq, owner, slot, signature, commitment, data)
+    INSERT INTO outbox (position, topic, seq, owner, slot, signature, commitment, data, type)
     SELECT message.position, message.topic,
            topic_head.seq - message_count.messages + message.place_in_topic,
-           message.owner, message.slot, message.signature, message.commitment, message.data
+           message.owner, message.slot, message.signature, message.commitment, message.data,
+           message.type
     FROM message
     JOIN topic_head USING (topic)
     JOIN message_count USING (topic)
@@ -65,7 +67,7 @@ FROM last
 """
 
 AFTER = """
-SELECT position, topic, seq, owner, slot, signature, commitment, data, created_at
+SELECT position, topic, seq, owner, slot, signature, commitment, data, type, created_at
 FROM outbox
 WHERE position > %(position)s
 ORDER BY position
@@ -73,7 +75,7 @@ LIMIT %(limit)s
 """
 
 TOPIC_AFTER = """
-SELECT position, topic, seq, owner, slot, signature, commitment, data, created_at
+SELECT position, topic, seq, owner, slot, signature, commitment, data, type, created_at
 FROM outbox
 WHERE topic = %(topic)s
   AND seq > %(seq)s
@@ -98,6 +100,10 @@ WHERE created_at < now() - %(age)s
 """
 
 
+MessageType = Literal["event", "retracted"]
+"""What happened, or that a fork has dropped what was told."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OutboxMessage:
     """Something to tell the subscribers of `topic`, or of `topic` and `owner`."""
@@ -108,6 +114,7 @@ class OutboxMessage:
     signature: str | None
     commitment: str
     data: dict[str, Any]
+    type: MessageType = "event"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -123,6 +130,7 @@ class OutboxRow:
     commitment: str
     data: dict[str, Any]
     created_at: datetime
+    type: MessageType = "event"
 
 
 async def append(conn: TrioConnection[Any], messages: Sequence[OutboxMessage]) -> int:
@@ -135,7 +143,7 @@ async def append(conn: TrioConnection[Any], messages: Sequence[OutboxMessage]) -
     values = by_column(messages, (name for name in OutboxMessage.__slots__ if name != "data"))
     cursor = await conn.execute(
         APPEND,
-        {**values, "data": [Jsonb(message.data) for message in messages], "channel": CHANNEL},
+        {**values, "data": json_array(message.data for message in messages), "channel": CHANNEL},
     )
     row = await cursor.fetchone()
     assert row is not None

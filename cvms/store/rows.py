@@ -6,7 +6,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from operator import attrgetter
 from typing import Any, LiteralString, TypeVar
 
+import msgspec
 from psycopg.rows import class_row
+from psycopg.types.json import Jsonb
 
 from cvms.store.connection import TrioConnection
 
@@ -34,3 +36,8 @@ async def fetch_all(
 def by_column(rows: Sequence[object], names: Iterable[str]) -> dict[str, list[Any]]:
     """The rows turned into arrays, for INSERT ... SELECT FROM unnest(): one statement for all."""
     return {name: list(map(attrgetter(name), rows)) for name in names}
+
+
+def json_array(values: Iterable[object]) -> Jsonb:
+    """The values as one JSON array, for jsonb_array_elements(): far cheaper than a JSONB[]."""
+    return Jsonb(list(values), dumps=msgspec.json.encode)
