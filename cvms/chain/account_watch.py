@@ -10,7 +10,7 @@ from __future__ import annotations
 import binascii
 import random
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import count
 from typing import Any, Protocol
 
@@ -53,12 +53,7 @@ class AccountAt:
 
     def same(self, other: AccountAt) -> bool:
         """Whether only the slot differs, if anything does."""
-        return (self.lamports, self.owner, self.executable, self.data) == (
-            other.lamports,
-            other.owner,
-            other.executable,
-            other.data,
-        )
+        return replace(self, slot=other.slot) == other
 
 
 class Listener(Protocol):

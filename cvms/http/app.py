@@ -82,7 +82,7 @@ def create_app(
         programs=programs,
         operator=operator,
         hub=hub,
-        accounts=accounts or AccountRegistry(),
+        accounts=AccountRegistry() if accounts is None else accounts,
         submit_wake=submit_wake,
         board=board,
         cache=cache,
