@@ -26,7 +26,7 @@ from cvms.http.transport import Connection
 from cvms.http.ws_accounts import Accounts
 from cvms.http.ws_frames import Frame, Window, parse
 from cvms.http.ws_guard import GUARDED, Guard
-from cvms.http.ws_heartbeat import Heartbeat
+from cvms.http.ws_heartbeat import Heartbeat, Timer
 from cvms.http.ws_start import read_start
 from cvms.http.ws_subscriptions import CONFLATED, Overflow, Subscriptions
 from cvms.nursery.channels import OutboxFrame
@@ -86,6 +86,8 @@ class Client:
         self._accounts = Accounts(services.accounts, self._tell)
         self._bad_frames = Window(limit=BAD_FRAMES_PER_MINUTE, seconds=60.0)
         self._frames = Window(limit=limits.frames_per_second + 1, seconds=1.0)
+        self._timer: Timer | None = None
+        self._token_timer: Timer | None = None
         self._scope = trio.CancelScope()
         self._ending: Ending | None = None
         self._pinged_at: float | None = None
@@ -97,12 +99,15 @@ class Client:
         if self._connection.going_away.is_set():
             self._go_away()
         self._hub.register(self)
-        self._heartbeat.add(self._beat, after=self._limits.heartbeat_seconds)
+        self._timer = self._heartbeat.add(self._beat, after=self._limits.heartbeat_seconds)
         try:
             with self._scope:
                 await self._read()
         finally:
             self._connection.on_finish = None
+            for timer in (self._timer, self._token_timer):
+                if timer is not None:
+                    timer.cancel()
             self._end(INTERNAL_ERROR, "")
         assert self._ending is not None
         return self._ending
@@ -155,8 +160,6 @@ class Client:
 
     def _beat(self) -> float | None:
         """Ping, and look for the answer."""
-        if self._ending is not None:
-            return None
         if self._pinged_at is None:
             self._pinged_at = trio.current_time()
             self._connection.post(PING)
@@ -169,11 +172,10 @@ class Client:
         return self._limits.heartbeat_seconds
 
     def _look_at_token(self) -> float | None:
-        """Whether the token still holds; when to look again."""
-        if self._ending is not None or not self._subscriptions.of(GUARDED):
-            return None
+        """Whether the token still holds, or one that came later; when to look again."""
         if (seconds := self._guard.seconds_left()) > 0:
             return seconds
+        self._token_timer = None
         self._end_guarded()
         return None
 
@@ -243,8 +245,9 @@ class Client:
             for held in self._subscriptions.release():
                 self._post(held)
             self.flush()
-        if topic in GUARDED:
-            self._heartbeat.add(self._look_at_token, after=self._guard.seconds_left())
+        if topic in GUARDED and self._token_timer is None:
+            after = self._guard.seconds_left()
+            self._token_timer = self._heartbeat.add(self._look_at_token, after=after)
 
     def _unsubscribe(self, topic: str, owner: str | None) -> None:
         self._hub.unsubscribe(self, topic, owner)
