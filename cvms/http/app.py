@@ -122,5 +122,5 @@ def create_app(
     door = WebSocketDoor(services, websocket_limits or WebSocketLimits())
     app.add_websocket("/ws", "ws", door.serve)
     app.background.append(door.heartbeat.run)
-    app.before_the_end.append(door.say_last_words)
+    app.last_words.append(door.last_words)
     return app

@@ -63,7 +63,7 @@ class Edge(QuartTrio):
         self._in_flight = 0
         self.background: list[Callable[[], Awaitable[None]]] = []
         """What has to run as long as clients are served."""
-        self.before_the_end: list[Callable[[], Awaitable[None]]] = []
+        self.last_words: list[Callable[[], Awaitable[None]]] = []
         """What is done at shutdown before clients are sent away; each bounds its own time."""
 
     async def handle_request(self, request: Request) -> Response | WerkzeugResponse:

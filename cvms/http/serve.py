@@ -59,7 +59,7 @@ async def serve_http(
                 await shutdown.wait()
                 accepting.cancel_scope.cancel()
             with trio.move_on_after(config.shutdown_deadline - CUT_SECONDS):
-                for last in app.before_the_end:
+                for last in app.last_words:
                     await last()
                 await server.finish()
         finally:

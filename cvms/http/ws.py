@@ -59,7 +59,7 @@ class WebSocketDoor:
                 ending = Ending(INTERNAL_ERROR, "internal error")
             await _say_goodbye(connection, ending)
 
-    async def say_last_words(self) -> None:
+    async def last_words(self) -> None:
         """Before all are closed: return once the hub has handed out what is committed, or could
         not in time.
         """
