@@ -17,6 +17,7 @@ from cvms.http.ws import WebSocketLimits
 from cvms.metrics import Metrics
 from cvms.nursery.broadcaster import Broadcaster
 from cvms.nursery.channels import Board, Hub, OutboxWake, SubmitWake
+from cvms.store.bell import PostgresBell
 from cvms.store.cache import NoCache
 from cvms.store.database import open_database
 
@@ -58,7 +59,13 @@ async def serve(database_url: str) -> None:
             metrics=Metrics(),
             websocket_limits=WebSocketLimits(connections_per_ip=100_000),
         )
-        broadcaster = Broadcaster(database=database, hub=hub, wake=OutboxWake(), board=board)
+        broadcaster = Broadcaster(
+            database=database,
+            hub=hub,
+            wake=OutboxWake(),
+            bell=PostgresBell(database),
+            board=board,
+        )
         nursery.start_soon(broadcaster.run)
 
         async def until_shut(task_status: trio.TaskStatus[str]) -> None:

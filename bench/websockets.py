@@ -17,9 +17,10 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import psutil
 import psycopg
@@ -78,7 +79,13 @@ def _measure_bare(options: argparse.Namespace) -> bool:
         return _row("bare trio", crowd, server, options, publish)
 
 
-def _row(name: str, crowd: Crowd, server: subprocess.Popen[bytes], options, publish) -> bool:
+def _row(
+    name: str,
+    crowd: Crowd,
+    server: subprocess.Popen[bytes],
+    options: argparse.Namespace,
+    publish: Callable[[], None],
+) -> bool:
     count = int(options.rate * options.seconds)
 
     def write() -> None:
@@ -118,7 +125,7 @@ def _measure_idle(count: int, database: str) -> bool:
     return full <= WANTED_IDLE_MIB
 
 
-def _append(conn: psycopg.Connection) -> None:
+def _append(conn: psycopg.Connection[Any]) -> None:
     data = {"pad": "x" * 150, "sent": time.time()}
     row = {
         "topic": [TOPIC],

@@ -64,6 +64,36 @@ class Metrics:
             "Accounts of the chain that WebSocket clients watch",
             registry=self.registry,
         )
+        self.rpc_endpoint_requests = Counter(
+            "rpc_endpoint_requests_total",
+            "Attempts at an RPC endpoint (its host) by outcome; throttled: it is asked too often",
+            ["endpoint", "outcome"],
+            registry=self.registry,
+        )
+        self.rpc_endpoint_up = Gauge(
+            "rpc_endpoint_up",
+            "1 while an RPC endpoint is asked: it answers, and is of the right chain",
+            ["endpoint"],
+            registry=self.registry,
+        )
+        self.rpc_endpoint_slot = Gauge(
+            "rpc_endpoint_slot",
+            "Newest slot an RPC endpoint was seen at",
+            ["endpoint"],
+            registry=self.registry,
+        )
+        self.rpc_endpoint_latency = Gauge(
+            "rpc_endpoint_latency_seconds",
+            "Moving average of an RPC endpoint's time to answer",
+            ["endpoint"],
+            registry=self.registry,
+        )
+        self.rpc_disagreements = Counter(
+            "rpc_disagreements_total",
+            "Times an RPC endpoint had another finalized block, or another chain, than the others",
+            ["endpoint"],
+            registry=self.registry,
+        )
         self.websocket_clients = Gauge(
             "websocket_clients", "Open WebSocket connections", registry=self.registry
         )

@@ -58,6 +58,15 @@ class SignatureStatus:
 
 
 @dataclass(frozen=True, slots=True)
+class StatusesAt:
+    """Statuses in the order asked for. A None says that there is nothing up to `slot`, no more:
+    from a node that is behind it is no evidence."""
+
+    slot: Slot
+    statuses: list[SignatureStatus | None]
+
+
+@dataclass(frozen=True, slots=True)
 class RawInstruction:
     """As executed: `index` is the top-level instruction's, `inner_index` counts inside it."""
 
@@ -224,6 +233,16 @@ def status(answer: StatusAnswer) -> SignatureStatus:
         rooted = answer.confirmations is None
         commitment = Commitment.FINALIZED if rooted else Commitment.PROCESSED
     return SignatureStatus(Slot(answer.slot), answer.confirmations, answer.err, commitment)
+
+
+def statuses(answer: Any, count: int) -> StatusesAt:
+    """The answer to getSignatureStatuses for `count` signatures. Raises RpcError."""
+    method = "getSignatureStatuses"
+    got = read(InContext[list[StatusAnswer | None]], answer, method)
+    if len(got.value) != count:
+        raise unexpected(method, f"{len(got.value)} statuses for {count}")
+    found = [None if each is None else status(each) for each in got.value]
+    return StatusesAt(Slot(got.context.slot), found)
 
 
 def transaction(answer: TransactionAnswer, method: str) -> TransactionRecord:

@@ -1,8 +1,12 @@
-"""A program's logs, live: subscribe, reconnect, and say when something may have been missed."""
+"""A program's logs, live: subscribe, reconnect, and say when something may have been missed.
+
+The slots are subscribed to on the same connection, as a heartbeat: a node that answers pings and
+tells nothing, or tells of a past that the others have left behind, is exchanged for the next.
+"""
 
 from __future__ import annotations
 
-import itertools
+import math
 import random
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
@@ -13,9 +17,11 @@ import structlog
 import trio
 from solders.pubkey import Pubkey
 
+from cvms.chain.answers import Count
 from cvms.chain.backoff import Backoff
 from cvms.chain.types import Commitment, Slot
 from cvms.chain.websocket import (
+    LOST,
     Connection,
     ConnectionLost,
     OpenStream,
@@ -29,11 +35,14 @@ SUBSCRIBE_SECONDS = 10.0
 FIRST_DELAY = 0.25
 LONGEST_DELAY = 15.0
 STABLE_SECONDS = 30.0  # a node that accepts and drops at once must not be asked at full speed
-_REQUEST_ID = 1
+SILENT_SECONDS = 15.0  # some thirty slots: however many leaders are away, one is heard of
+MISSED_SLOTS = 10  # by which the chain has moved on while a node told nothing
+BEHIND_SLOTS = 50
 
 T = TypeVar("T")
 
 _log = structlog.get_logger(__name__)
+_LOGS, _SLOTS = 1, 2  # the ids of the two requests
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,20 +66,23 @@ async def watch_logs(
     *,
     commitment: Commitment,
     notices: trio.MemorySendChannel[Subscribed | LogNotice],
+    newest: Callable[[], int] | None = None,
     open_stream: OpenStream = open_stream,
     jitter: Callable[[], float] = random.random,
 ) -> None:
-    """Run until cancelled, from one URL to the next whenever a connection is lost.
+    """Run until cancelled, at the URL that was lost least whenever a connection is lost.
 
+    `newest` gives the newest slot known from elsewhere: while that stands still, so may the node.
     A full `notices` makes this wait, and the node in turn: nothing is dropped here, but a node
     may close the connection of a client that lags, which gives a new Subscribed.
     """
 
-    async def session(connection: Connection) -> None:
-        await _subscribe(connection, program, commitment)
-        await _forward(connection, notices)
+    async def follow(connection: Connection) -> None:
+        session = _Session(connection, notices=notices, newest=newest)
+        await session.subscribe(program, commitment)
+        await session.forward()
 
-    await keep_connected(urls, session, open_stream=open_stream, jitter=jitter)
+    await keep_connected(urls, follow, open_stream=open_stream, jitter=jitter)
 
 
 async def keep_connected(
@@ -82,18 +94,18 @@ async def keep_connected(
     open_stream: OpenStream = open_stream,
     jitter: Callable[[], float] = random.random,
 ) -> None:
-    """Run `session` on a connection until cancelled, on the next URL whenever one is lost.
+    """Run `session` on a connection until cancelled, at the URL that was lost least.
 
-    Losing it ends the session with ConnectionLost, which it may raise itself; should it return, it
-    gets another connection. Each attempt begins when `when` returns; `lost` is called for each that
-    fails and for each connection that is lost.
+    A session ends by raising ConnectionLost, its own or its connection's. Each attempt begins when
+    `when` returns; `lost` is called for each that fails and for each connection that is lost.
     """
     if not urls:
         raise ConfigurationError("no PubSub URL is given")
-    targets = [Target.parse(url) for url in urls]
+    turns = _Turns([Target.parse(url) for url in urls])
     backoff = Backoff(first=FIRST_DELAY, longest=LONGEST_DELAY, jitter=jitter)
-    for target in itertools.cycle(targets):
+    while True:
         await when()
+        target = turns.next()
         began = trio.current_time()
         try:
             async with (
@@ -102,49 +114,125 @@ async def keep_connected(
             ):
                 nursery.start_soon(connection.keep_alive)
                 await session(connection)
-                nursery.cancel_scope.cancel()
-        except* ConnectionLost as error:
+        except* LOST as error:
             lost()
             reasons = sorted({str(each) for each in leaves(error)})
             _log.warning("pubsub connection lost", host=target.host, reasons=reasons)
-        if trio.current_time() - began > STABLE_SECONDS:
+        stable = trio.current_time() - began > STABLE_SECONDS
+        if stable:
             backoff.reset()
+        turns.lost(stable=stable)
         await trio.sleep(backoff.next())
 
 
-async def _subscribe(connection: Connection, program: Pubkey, commitment: Commitment) -> None:
-    request = {
-        "jsonrpc": "2.0",
-        "id": _REQUEST_ID,
-        "method": "logsSubscribe",
-        "params": [{"mentions": [str(program)]}, {"commitment": commitment}],
-    }
-    with trio.move_on_after(SUBSCRIBE_SECONDS):
-        await connection.send(msgspec.json.encode(request).decode())
-        answer = _decode(await connection.receive(), _Answer)
-        if answer.id != _REQUEST_ID or answer.result is None:
+class _Turns:
+    """Whose turn it is: of those that were lost least often, the one after the last."""
+
+    def __init__(self, targets: Sequence[Target]) -> None:
+        self._targets = targets
+        self._losses = [0] * len(targets)
+        self._last = -1
+
+    def next(self) -> Target:
+        count = len(self._targets)
+        after = [(self._last + 1 + step) % count for step in range(count)]
+        self._last = min(after, key=lambda index: self._losses[index])
+        return self._targets[self._last]
+
+    def lost(self, *, stable: bool) -> None:
+        """`stable`: it held for long, so that earlier losses say nothing any more."""
+        self._losses[self._last] = 1 if stable else self._losses[self._last] + 1
+
+
+class _Session:
+    """One connection's two subscriptions. Anything the node should not send ends it."""
+
+    def __init__(
+        self,
+        connection: Connection,
+        *,
+        notices: trio.MemorySendChannel[Subscribed | LogNotice],
+        newest: Callable[[], int] | None,
+    ) -> None:
+        self._connection = connection
+        self._notices = notices
+        self._newest = newest
+        self._ids: dict[int, int] = {}
+        self._beats = True
+        self._slot = 0
+        self._fresh_at = trio.current_time()
+
+    async def subscribe(self, program: Pubkey, commitment: Commitment) -> None:
+        """Returns once the logs are subscribed to. Raises ConnectionLost."""
+        with trio.move_on_after(SUBSCRIBE_SECONDS):
+            await self._request(
+                _LOGS, "logsSubscribe", {"mentions": [str(program)]}, {"commitment": commitment}
+            )
+            await self._request(_SLOTS, "slotSubscribe")
+            while _LOGS not in self._ids:
+                await self._take(_decode(await self._connection.receive(), _Frame))
+            return
+        raise ConnectionLost(f"no answer to the subscription within {SUBSCRIBE_SECONDS:g} s")
+
+    async def forward(self) -> None:
+        """Hand on what comes, until the connection is lost."""
+        await self._send(Subscribed())
+        while True:
+            await self._take(_decode(await self._receive(), _Frame))
+            if self._beats and trio.current_time() - self._fresh_at > SILENT_SECONDS:
+                raise ConnectionLost(f"more than {BEHIND_SLOTS} slots behind the other nodes")
+
+    async def _request(self, request_id: int, method: str, *params: Any) -> None:
+        request = {"jsonrpc": "2.0", "id": request_id, "method": method, "params": params}
+        await self._connection.send(msgspec.json.encode(request).decode())
+
+    async def _receive(self) -> str | bytes:
+        while True:
+            with trio.move_on_after(SILENT_SECONDS if self._beats else math.inf):
+                return await self._connection.receive()
+            if self._newest is None or self._newest() > self._slot + MISSED_SLOTS:
+                raise ConnectionLost(f"told nothing for {SILENT_SECONDS:g} s")
+            self._fresh_at = trio.current_time()  # the chain stands still, and it with it
+
+    async def _take(self, frame: _Frame) -> None:
+        if frame.method is None:
+            self._confirm(frame)
+            return
+        if frame.params is None:
+            raise ConnectionLost("the node sent something unexpected")
+        kind = {"logsNotification": _LOGS, "slotNotification": _SLOTS}.get(frame.method)
+        if kind is None or self._ids.get(kind) != frame.params.subscription:
+            raise ConnectionLost("the node sent what was not subscribed to")
+        if kind == _SLOTS:
+            self._heard(_decode(frame.params.result, _SlotResult).slot)
+            return
+        logs = _decode(frame.params.result, _LogsResult)
+        self._heard(logs.context.slot)
+        value, slot = logs.value, Slot(logs.context.slot)
+        await self._send(LogNotice(value.signature, slot, value.err, value.logs or []))
+
+    def _confirm(self, frame: _Frame) -> None:
+        if frame.id == _SLOTS and frame.result is None and _SLOTS not in self._ids:
+            self._beats = False  # some providers do not offer it: pings have to do
+            return
+        if frame.id not in (_LOGS, _SLOTS) or frame.id in self._ids or frame.result is None:
             raise ConnectionLost("the node refuses the subscription")
-        return
-    raise ConnectionLost(f"no answer to the subscription within {SUBSCRIBE_SECONDS:g} s")
+        self._ids[frame.id] = frame.result
 
+    def _heard(self, slot: int) -> None:
+        self._slot = slot
+        if self._newest is None or self._newest() <= slot + BEHIND_SLOTS:
+            self._fresh_at = trio.current_time()
 
-async def _forward(
-    connection: Connection, notices: trio.MemorySendChannel[Subscribed | LogNotice]
-) -> None:
-    await notices.send(Subscribed())
-    while True:
-        frame = _decode(await connection.receive(), _Notification)
-        value, slot = frame.params.result.value, frame.params.result.context.slot
-        await notices.send(LogNotice(value.signature, Slot(slot), value.err, value.logs or []))
-
-
-class _Answer(msgspec.Struct):
-    id: int | None = None
-    result: int | None = None
+    async def _send(self, notice: Subscribed | LogNotice) -> None:
+        began = trio.current_time()
+        await self._notices.send(notice)
+        # While this waited nothing was read: what comes now may be old without being late.
+        self._fresh_at += trio.current_time() - began
 
 
 class _Context(msgspec.Struct):
-    slot: int
+    slot: Count
 
 
 class _Value(msgspec.Struct):
@@ -153,20 +241,30 @@ class _Value(msgspec.Struct):
     logs: list[str] | None = None
 
 
-class _Result(msgspec.Struct):
+class _LogsResult(msgspec.Struct):
     context: _Context
     value: _Value
 
 
+class _SlotResult(msgspec.Struct):
+    slot: Count
+
+
 class _Params(msgspec.Struct):
-    result: _Result
+    subscription: int
+    result: msgspec.Raw
 
 
-class _Notification(msgspec.Struct):
-    params: _Params
+class _Frame(msgspec.Struct):
+    """An answer to a request, or a notification."""
+
+    id: int | None = None
+    result: int | None = None
+    method: str | None = None
+    params: _Params | None = None
 
 
-def _decode(message: str | bytes, kind: type[T]) -> T:
+def _decode(message: str | bytes | msgspec.Raw, kind: type[T]) -> T:
     # What cannot be read may have been a notification: only a new subscription makes up for it.
     try:
         return msgspec.json.decode(message, type=kind)

@@ -7,7 +7,7 @@ All raise RpcError for a node's own answer, ChainTimeout and ChainUnavailable wh
 from __future__ import annotations
 
 import base64
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -21,28 +21,36 @@ from cvms.chain.answers import (
     SignatureInfo,
     SignatureStatus,
     Simulation,
+    StatusesAt,
     TransactionRecord,
     read,
 )
+from cvms.chain.endpoint_state import EndpointState, states
+from cvms.chain.everywhere import combine
+from cvms.chain.probe import Probe
 from cvms.chain.transactions import LatestBlockhash
-from cvms.chain.transport import Transport, open_transport
+from cvms.chain.transport import Heard, Transport, failure_of, open_transport
 from cvms.chain.types import BlockHeight, Commitment, Lamports, Slot
 from cvms.errors import RpcError
 from cvms.metrics import Metrics
 
 __all__ = [
     "AccountsAt",
+    "EndpointState",
+    "Heard",
     "LatestBlockhash",
     "Rpc",
     "SignatureInfo",
     "SignatureStatus",
     "Simulation",
+    "StatusesAt",
     "TransactionRecord",
     "open_rpc",
 ]
 
 ACCOUNTS_PER_CALL = 100
 STATUSES_PER_CALL = 256
+GRACE_SECONDS = 0.5  # for the other endpoints, once one has taken a transaction
 HIGHEST_TRANSACTION_VERSION = 1  # a node refuses to show a later version than one asks for
 
 Options = dict[str, Any]
@@ -62,16 +70,30 @@ class Rpc:
 
     def __init__(self, transport: Transport) -> None:
         self._transport = transport
+        self._probe = Probe(transport)
 
     @property
     def available(self) -> bool:
         """False while every endpoint is marked down: calls then fail at once."""
         return self._transport.available
 
+    @property
+    def endpoints(self) -> list[EndpointState]:
+        """How each endpoint does, by its host, in the order of configuration."""
+        return states(self._transport.pool)
+
+    @property
+    def newest_slot(self) -> Slot:
+        """The newest slot that an endpoint was seen at; 0 before the first answer."""
+        return Slot(self._transport.pool.newest_slot)
+
     async def probe(self) -> Slot:
-        """The confirmed slot, from an endpoint that may be marked down; success clears it."""
-        answer = await self._transport.probe("getSlot", [_at(Commitment.CONFIRMED)])
-        return Slot(read(int, answer, "getSlot"))
+        """Ask every endpoint at once, also those marked down; success clears the mark.
+
+        Now and then it is compared whether all tell of the same chain. Takes at most 1.5 s.
+        Returns the newest confirmed slot.
+        """
+        return await self._probe.round()
 
     async def call(self, method: str, params: Sequence[Any]) -> Any:
         """Any read that has no method here."""
@@ -81,18 +103,34 @@ class Rpc:
         """Reads in as few requests as possible; a node's error is a value in its place."""
         return await self._transport.batch(calls)
 
-    async def get_slot(self, commitment: Commitment) -> Slot:
-        return Slot(read(int, await self.call("getSlot", [_at(commitment)]), "getSlot"))
+    async def everywhere(self, method: str, params: Sequence[Any]) -> list[Heard]:
+        """Ask every healthy endpoint at once, and return what each said, best first.
 
-    async def get_block_height(self, commitment: Commitment) -> BlockHeight:
-        answer = await self.call("getBlockHeight", [_at(commitment)])
+        Raises ChainUnavailable when there is none to ask.
+        """
+        return await self._transport.everywhere(method, params)
+
+    async def get_slot(
+        self, commitment: Commitment, *, min_context_slot: Slot | None = None
+    ) -> Slot:
+        options = _at(commitment, minContextSlot=min_context_slot)
+        return Slot(read(int, await self.call("getSlot", [options]), "getSlot"))
+
+    async def get_block_height(
+        self, commitment: Commitment, *, min_context_slot: Slot | None = None
+    ) -> BlockHeight:
+        options = _at(commitment, minContextSlot=min_context_slot)
+        answer = await self.call("getBlockHeight", [options])
         return BlockHeight(read(int, answer, "getBlockHeight"))
 
     async def get_latest_blockhash(
-        self, commitment: Commitment = Commitment.CONFIRMED
+        self,
+        commitment: Commitment = Commitment.CONFIRMED,
+        *,
+        min_context_slot: Slot | None = None,
     ) -> LatestBlockhash:
         method = "getLatestBlockhash"
-        answer = await self.call(method, [_at(commitment)])
+        answer = await self.call(method, [_at(commitment, minContextSlot=min_context_slot)])
         got = read(InContext[answers.BlockhashAnswer], answer, method)
         height = BlockHeight(got.value.last_valid_block_height)
         return LatestBlockhash(got.value.blockhash, height, Slot(got.context.slot))
@@ -193,29 +231,63 @@ class Rpc:
         ]
 
     async def get_transactions(
-        self, signatures: Sequence[str], *, commitment: Commitment
+        self, signatures: Sequence[str], *, commitment: Commitment, at_slot: Slot | None = None
     ) -> list[TransactionRecord | None]:
-        """In the order of `signatures`; None where the node does not know one at `commitment`."""
+        """In the order of `signatures`; None where the node does not know one at `commitment`.
+
+        An endpoint known to have reached `at_slot` is asked first. The RPC cannot be held to it, so
+        a None is no evidence that there is nothing.
+        """
         method = "getTransaction"
         version = HIGHEST_TRANSACTION_VERSION
         options = _at(commitment, encoding="json", maxSupportedTransactionVersion=version)
-        batch = await self.batch([(method, [each, options]) for each in signatures])
+        calls = [(method, [each, options]) for each in signatures]
+        batch = await self._transport.batch(calls, at_slot=at_slot or 0)
         return [_record(*pair) for pair in zip(signatures, batch, strict=True)]
 
     async def get_signature_statuses(
         self, signatures: Sequence[str]
     ) -> list[SignatureStatus | None]:
         """In the order of `signatures`, old ones included; None where the node knows nothing."""
-        method = "getSignatureStatuses"
+        return (await self.statuses_at(signatures)).statuses
+
+    async def statuses_at(
+        self, signatures: Sequence[str], *, at_slot: Slot | None = None
+    ) -> StatusesAt:
+        """The same, with the lowest slot that the answers hold for.
+
+        An endpoint known to have reached `at_slot` is asked first, but one that has not may answer:
+        compare the slot before a None counts.
+        """
+        slots: list[Slot] = []
         statuses: list[SignatureStatus | None] = []
-        for start in range(0, len(signatures), STATUSES_PER_CALL):
-            chunk = list(signatures[start : start + STATUSES_PER_CALL])
-            answer = await self.call(method, [chunk, {"searchTransactionHistory": True}])
-            got = read(InContext[list[answers.StatusAnswer | None]], answer, method).value
-            if len(got) != len(chunk):
-                raise answers.unexpected(method, f"{len(got)} statuses for {len(chunk)}")
-            statuses += [None if each is None else answers.status(each) for each in got]
-        return statuses
+        for chunk in _chunks(signatures, STATUSES_PER_CALL):
+            params = _statuses_params(chunk)
+            answer = await self._transport.call(
+                "getSignatureStatuses", params, at_slot=at_slot or 0
+            )
+            some = answers.statuses(answer, len(chunk))
+            slots.append(some.slot)
+            statuses += some.statuses
+        return StatusesAt(min(slots, default=Slot(0)), statuses)
+
+    async def statuses_everywhere(
+        self, signatures: Sequence[str], *, min_context_slot: Slot
+    ) -> StatusesAt:
+        """Ask every healthy endpoint; found by any is found.
+
+        That there is nothing is certain only if the answer's `slot` is `min_context_slot` or more:
+        then every endpoint that has reached it has answered, and none knows the signature.
+        Raises RpcError or a ChainUnavailable when none answers.
+        """
+        slots: list[Slot] = []
+        statuses: list[SignatureStatus | None] = []
+        for chunk in _chunks(signatures, STATUSES_PER_CALL):
+            heard = await self.everywhere("getSignatureStatuses", _statuses_params(chunk))
+            some = combine(heard, count=len(chunk), min_context_slot=min_context_slot)
+            slots.append(some.slot)
+            statuses += some.statuses
+        return StatusesAt(min(slots, default=Slot(0)), statuses)
 
     async def send_transaction(
         self, wire: bytes, *, skip_preflight: bool = True, max_retries: int = 0
@@ -225,15 +297,27 @@ class Rpc:
         Another endpoint is tried only when the first does not accept the connection. A timeout
         leaves open whether it was sent: send the same bytes again, never others.
         """
-        options = {
-            "encoding": "base64",
-            "skipPreflight": skip_preflight,
-            "preflightCommitment": Commitment.CONFIRMED,
-            "maxRetries": max_retries,
-        }
-        params = [base64.b64encode(wire).decode(), options]
+        params = _send_params(wire, skip_preflight=skip_preflight, max_retries=max_retries)
         answer = await self._transport.call("sendTransaction", params, repeatable=False)
         return read(str, answer, "sendTransaction")
+
+    async def send_everywhere(
+        self, wire: bytes, *, skip_preflight: bool = True, max_retries: int = 0
+    ) -> str:
+        """Hand the signed bytes to every healthy endpoint at once; returns the signature.
+
+        To the chain the same bytes are one transaction, however often they come. It is sent when
+        any node takes it; the others are then waited for `GRACE_SECONDS` more. When none does, the
+        RpcError holds every node's words.
+        """
+        params = _send_params(wire, skip_preflight=skip_preflight, max_retries=max_retries)
+        heard = await self._transport.everywhere(
+            "sendTransaction", params, grace=GRACE_SECONDS, doubtful=True
+        )
+        for each in heard:
+            if each.ok:
+                return read(str, each.answer, "sendTransaction")
+        raise failure_of(heard)
 
     async def simulate(
         self,
@@ -272,6 +356,25 @@ def _at(commitment: Commitment, **options: Any) -> Options:
 
 def _slice(piece: tuple[int, int] | None) -> Options | None:
     return None if piece is None else {"offset": piece[0], "length": piece[1]}
+
+
+def _chunks(signatures: Sequence[str], size: int) -> Iterator[list[str]]:
+    for start in range(0, len(signatures), size):
+        yield list(signatures[start : start + size])
+
+
+def _statuses_params(signatures: Sequence[str]) -> list[Any]:
+    return [signatures, {"searchTransactionHistory": True}]
+
+
+def _send_params(wire: bytes, *, skip_preflight: bool, max_retries: int) -> list[Any]:
+    options = {
+        "encoding": "base64",
+        "skipPreflight": skip_preflight,
+        "preflightCommitment": Commitment.CONFIRMED,
+        "maxRetries": max_retries,
+    }
+    return [base64.b64encode(wire).decode(), options]
 
 
 def _record(signature: str, answer: Any | RpcError) -> TransactionRecord | None:

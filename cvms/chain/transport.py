@@ -1,47 +1,91 @@
-"""JSON-RPC over HTTP: deadlines, one second try, and endpoints that are left alone when they fail.
-
-httpx's transport is used without its client: the client logs each request's whole URL, which may
-hold an API key, and follows redirects and proxies that nobody asked for.
-"""
+"""JSON-RPC over HTTP towards several endpoints: deadlines, failover, no more than they take."""
 
 from __future__ import annotations
 
-import base64
 import itertools
-import zlib
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections import deque
+from collections.abc import AsyncIterator, Callable, Collection, Sequence
 from contextlib import asynccontextmanager
-from typing import Any, TypeVar
-from urllib.parse import unquote
+from dataclasses import dataclass
+from typing import Any
 
 import httpx
 import trio
 
 from cvms.chain import jsonrpc
-from cvms.chain.endpoints import Endpoint, EndpointPool, host_of
+from cvms.chain.attempt import (
+    Answers,
+    AttemptFailed,
+    Attempts,
+    BatchRefused,
+    Request,
+    Throttled,
+    better_elsewhere,
+    too_often,
+)
+from cvms.chain.endpoint_state import show_endpoints
+from cvms.chain.endpoints import LARGEST_BATCH, Endpoint, EndpointPool, host_of
+from cvms.chain.post import build_request, open_http
+from cvms.chain.rate_limits import is_throttled
 from cvms.errors import ChainTimeout, ChainUnavailable, ConfigurationError, RpcError
 from cvms.metrics import Metrics
 
-A = TypeVar("A")
+MOST_TRIES = 3  # endpoints that one call is tried at; each has its share of the timeout
+BATCH_DEADLINES = 30  # that 100 calls may take in all, where an endpoint wants to be asked slowly
 
-MAX_BODY_BYTES = 64 * 1024 * 1024
-MAX_BATCH = 100
-MAX_CONNECTIONS = 32
-NODE_BEHIND = -32005  # "Node is behind by … slots", also some providers' rate limit
-MIN_CONTEXT_SLOT_NOT_REACHED = -32016
+Call = tuple[str, Sequence[Any]]
 
 
-class _AttemptFailed(Exception):
-    """One endpoint gave no answer. `unsent`: it cannot have seen the request; `broken`: the
-    connection died, which a kept-alive one may do at any time."""
+@dataclass(frozen=True, slots=True)
+class Heard:
+    """What one endpoint answered: a result or an RpcError; a ChainUnavailable when nothing."""
 
-    def __init__(
-        self, outcome: ChainUnavailable, *, unsent: bool = False, broken: bool = False
-    ) -> None:
-        super().__init__(str(outcome))
-        self.outcome = outcome
-        self.unsent = unsent
-        self.broken = broken
+    endpoint: Endpoint
+    answer: Any
+
+    @property
+    def ok(self) -> bool:
+        return not isinstance(self.answer, RpcError | ChainUnavailable)
+
+
+class _Tries:
+    """The tries of one request: where it need not be tried again, and what came of it so far."""
+
+    def __init__(self, *, repeatable: bool) -> None:
+        self._repeatable = repeatable
+        self._answers: Answers | None = None
+        self._failure: AttemptFailed | None = None
+        self._done = False
+        self.ended: list[Endpoint] = []
+
+    @property
+    def over(self) -> bool:
+        return self._done or len(self.ended) >= MOST_TRIES
+
+    def answered(self, endpoint: Endpoint, answers: Answers) -> None:
+        """A node that is behind is an answer, if no other has a better one."""
+        self._answers = answers
+        self._done = not self._repeatable or not better_elsewhere(answers)
+        self.ended.append(endpoint)
+
+    def failed(self, endpoint: Endpoint, failure: AttemptFailed, *, last: bool) -> None:
+        """`last`: there is no other endpoint to try."""
+        died_idle = last and failure.broken and self._failure is None
+        self._failure = failure
+        if isinstance(failure, Throttled):
+            self._done = failure.hopeless  # its pace says when it may be tried again
+            return
+        self._done = not (self._repeatable or failure.unsent)
+        if not died_idle:
+            self.ended.append(endpoint)
+
+    def outcome(self, *, none: Callable[[], ChainUnavailable]) -> Answers:
+        """The answers, or raises what came instead."""
+        if self._answers is not None:
+            return self._answers
+        if self._failure is not None:
+            raise self._failure.outcome from self._failure.__cause__
+        raise none()
 
 
 class Transport:
@@ -55,182 +99,231 @@ class Transport:
         timeout: float,
         metrics: Metrics | None,
     ) -> None:
-        self._pool = pool
-        self._http = http
+        self.pool = pool
+        self._attempts = Attempts(pool, http, metrics)
         self._timeout = timeout
-        self._metrics = metrics
+        self.metrics = metrics
         self._ids = itertools.count(1)
 
     @property
     def available(self) -> bool:
         """False while every endpoint is marked down: calls then fail at once."""
-        return self._pool.available
+        return self.pool.available
 
-    async def call(self, method: str, params: Sequence[Any], *, repeatable: bool = True) -> Any:
-        """One call, answered within the timeout, both tries included.
+    async def call(
+        self,
+        method: str,
+        params: Sequence[Any],
+        *,
+        repeatable: bool = True,
+        at_slot: int = 0,
+    ) -> Any:
+        """One call, answered within the timeout, all tries and waits included.
 
-        Unless `repeatable`, a second endpoint is tried only when the first cannot have seen it.
-        Raises RpcError, ChainTimeout or ChainUnavailable.
+        Unless `repeatable`, another endpoint is tried only when one cannot have seen it, or says
+        that it is asked too often. An endpoint known to have reached `at_slot` (or the params'
+        minContextSlot) comes first. Raises RpcError, ChainTimeout or ChainUnavailable.
         """
-        call_id, body = self._single(method, params)
         [answer] = await self._exchange(
-            [method],
-            body,
-            lambda content: [jsonrpc.decode_answer(content, call_id)],
-            repeatable=repeatable,
+            self._single(method, params, at_slot), repeatable=repeatable
         )
         if isinstance(answer, RpcError):
             raise answer
         return answer
 
-    async def batch(self, calls: Sequence[tuple[str, Sequence[Any]]]) -> list[Any | RpcError]:
+    async def batch(self, calls: Sequence[Call], *, at_slot: int = 0) -> list[Any | RpcError]:
         """The answers in the order of the calls, all of them reads; a node's error is a value.
 
-        At most 100 calls go into one request; each request has the timeout to itself.
+        At most 100 calls go into one request, fewer where an endpoint takes fewer or is to be asked
+        more slowly. Each request has the timeout to itself. Raises ChainTimeout or ChainUnavailable
+        when one fails.
         """
-        answers: list[Any | RpcError] = []
-        for start in range(0, len(calls), MAX_BATCH):
-            answers += await self._batch(calls[start : start + MAX_BATCH])
+        answers: dict[int, Any | RpcError] = {}
+        left = deque(range(len(calls)))
+        hundreds = max(1.0, len(calls) / LARGEST_BATCH)
+        end = trio.current_time() + self._timeout * BATCH_DEADLINES * hundreds
+        size = LARGEST_BATCH
+        while left:
+            if trio.current_time() > end:
+                raise ChainTimeout("the calls of a batch are answered too slowly")
+            size = min(size, self._batch_size(at_slot))
+            chosen = [left.popleft() for _ in range(min(size, len(left)))]
+            request = self._several([calls[index] for index in chosen], at_slot)
+            try:
+                some = await self._exchange(request, repeatable=True)
+            except BatchRefused as refused:
+                left.extendleft(reversed(chosen))
+                size = max(1, min(refused.most, len(chosen) // 2))
+                continue
+            size = LARGEST_BATCH
+            answered = dict(zip(chosen, some, strict=True))
+            answers |= answered
+            # Not all of them, or it would have been an exception: each round gets further.
+            left.extendleft(i for i in reversed(chosen) if is_throttled(answered[i]))
+        return [answers[index] for index in range(len(calls))]
+
+    async def everywhere(
+        self,
+        method: str,
+        params: Sequence[Any],
+        *,
+        grace: float | None = None,
+        doubtful: bool = False,
+    ) -> list[Heard]:
+        """Ask every healthy endpoint at once, best first in the answer; see `ask_each`.
+
+        Those that disagree with the others, or are back and not compared with them yet, are asked
+        if there is no other, or if `doubtful`.
+        Raises ChainUnavailable when there is none.
+        """
+        healthy = self.pool.candidates()
+        if not healthy:
+            raise self._nobody()
+        believed = [each for each in healthy if each.checked and not each.disagrees]
+        endpoints = healthy if doubtful else believed or healthy
+        heard = await self.ask_each(endpoints, method, params, grace=grace)
+        if any(each.ok for each in heard):
+            self._count([method], "ok")
+        else:
+            failed = any(isinstance(each.answer, RpcError) for each in heard)
+            self._count([method], "error" if failed else "unavailable")
+        return heard
+
+    async def ask_each(
+        self,
+        endpoints: Sequence[Endpoint],
+        method: str,
+        params: Sequence[Any],
+        *,
+        seconds: float | None = None,
+        grace: float | None = None,
+    ) -> list[Heard]:
+        """Ask these at once, each with the same deadline, and return what each said, in order.
+
+        With `grace` the rest have so many seconds after the first success.
+        """
+        request = self._single(method, params, 0)
+        answers: dict[int, Any] = {}
+        deadline = trio.current_time() + (self._timeout if seconds is None else seconds)
+        with trio.CancelScope() as scope:
+            async with trio.open_nursery() as nursery:
+
+                async def ask(endpoint: Endpoint) -> None:
+                    heard = Heard(endpoint, await self._ask_one(endpoint, request, deadline))
+                    answers[endpoint.order] = heard.answer
+                    if grace is not None and heard.ok:
+                        scope.deadline = min(scope.deadline, trio.current_time() + grace)
+
+                for endpoint in endpoints:
+                    nursery.start_soon(ask, endpoint)
+        late = ChainTimeout("not waited for any longer")
+        return [Heard(each, answers.get(each.order, late)) for each in endpoints]
+
+    async def _ask_one(self, endpoint: Endpoint, request: Request, deadline: float) -> Any:
+        try:
+            while not await self._turn(endpoint, request, deadline):
+                continue
+            seconds = deadline - trio.current_time()
+            [answer] = await self._attempts.make(endpoint, request, seconds)
+        except AttemptFailed as failure:
+            return failure.outcome
+        return answer
+
+    async def _exchange(self, request: Request, *, repeatable: bool) -> Answers:
+        try:
+            answers = await self._try_in_turn(request, repeatable=repeatable)
+        except ChainUnavailable as outcome:
+            timed_out = isinstance(outcome, ChainTimeout)
+            self._count(request.methods, "timeout" if timed_out else "unavailable")
+            raise
+        for method, answer in zip(request.methods, answers, strict=True):
+            self._count([method], "error" if isinstance(answer, RpcError) else "ok")
         return answers
 
-    async def probe(self, method: str, params: Sequence[Any]) -> Any:
-        """Call an endpoint even if it is marked down, the healthiest first; success clears it."""
-        endpoints = self._pool.all()
-        call_id, body = self._single(method, params)
-        failure: Exception = ChainUnavailable("no endpoint answers")
-        for endpoint in endpoints:
+    async def _try_in_turn(self, request: Request, *, repeatable: bool) -> Answers:
+        deadline = trio.current_time() + self._timeout
+        tries = _Tries(repeatable=repeatable)
+        while not tries.over:
+            order = self.pool.candidates(at_slot=request.at_slot, without=tries.ended)
+            if not order:
+                break
+            if len(request.methods) > (most := _most(order[0])):
+                raise BatchRefused(most)
+            share = min(len(order), MOST_TRIES - len(tries.ended))
             try:
-                [answer] = await self._attempt(
-                    endpoint,
-                    body,
-                    lambda content: [jsonrpc.decode_answer(content, call_id)],
-                    self._timeout / len(endpoints),
-                )
-            except _AttemptFailed as attempt:
-                failure = attempt.outcome
-                continue
-            if not isinstance(answer, RpcError):
-                return answer
-            failure = answer
-        raise failure
+                if await self._turn(order[0], request, deadline):
+                    seconds = (deadline - trio.current_time()) / share
+                    answers = await self._attempts.make(order[0], request, seconds)
+                    tries.answered(order[0], answers)
+            except AttemptFailed as failure:
+                tries.failed(order[0], failure, last=len(order) == 1)
+        return tries.outcome(none=self._nobody)
 
-    async def _batch(self, calls: Sequence[tuple[str, Sequence[Any]]]) -> list[Any | RpcError]:
+    async def _turn(self, endpoint: Endpoint, request: Request, deadline: float) -> bool:
+        """Wait until it is this request's turn; False when the endpoint has refused meanwhile.
+
+        Raises Throttled when that would be after the deadline.
+        """
+        pace, calls = endpoint.pace, len(request.methods)
+        wait = pace.reserve(calls)
+        if not wait:
+            return True
+        if trio.current_time() + wait >= deadline:
+            pace.release(calls)
+            raise Throttled(too_often(endpoint), hopeless=True)
+        try:
+            await trio.sleep(wait)
+        except trio.Cancelled:
+            pace.release(calls)
+            raise
+        if pace.paused:
+            pace.release(calls)
+            return False
+        return True
+
+    def _batch_size(self, at_slot: int) -> int:
+        order = self.pool.candidates(at_slot=at_slot)
+        return _most(order[0]) if order else LARGEST_BATCH
+
+    def _nobody(self) -> ChainUnavailable:
+        return nobody(self.pool.all())
+
+    def _single(self, method: str, params: Sequence[Any], at_slot: int) -> Request:
+        call_id = next(self._ids)
+        given = params[-1] if params else None
+        options = given if isinstance(given, dict) else {}
+        return Request(
+            methods=[method],
+            body=jsonrpc.encode_body(jsonrpc.encode_call(call_id, method, params)),
+            read=lambda content: [jsonrpc.decode_answer(content, call_id)],
+            at_slot=max(at_slot, options.get("minContextSlot") or 0),
+            newest=options.get("commitment") in ("processed", "confirmed"),
+        )
+
+    def _several(self, calls: Sequence[Call], at_slot: int) -> Request:
+        if len(calls) == 1:  # some endpoints take no batches at all
+            return self._single(*calls[0], at_slot)
         ids = [next(self._ids) for _ in calls]
         requests = [
             jsonrpc.encode_call(call_id, method, params)
             for call_id, (method, params) in zip(ids, calls, strict=True)
         ]
-        return await self._exchange(
-            [method for method, _ in calls],
-            jsonrpc.encode_body(requests),
-            lambda content: jsonrpc.decode_batch(content, ids),
-            repeatable=True,
+        return Request(
+            methods=[method for method, _ in calls],
+            body=jsonrpc.encode_body(requests),
+            read=lambda content: jsonrpc.decode_batch(content, ids),
+            at_slot=at_slot,
         )
 
-    def _single(self, method: str, params: Sequence[Any]) -> tuple[int, bytes]:
-        call_id = next(self._ids)
-        return call_id, jsonrpc.encode_body(jsonrpc.encode_call(call_id, method, params))
-
-    async def _exchange(
-        self,
-        methods: Sequence[str],
-        body: bytes,
-        read: Callable[[bytes], list[Any | RpcError]],
-        *,
-        repeatable: bool,
-    ) -> list[Any | RpcError]:
-        try:
-            answers = await self._try_twice(body, read, repeatable=repeatable)
-        except ChainUnavailable as outcome:
-            timed_out = isinstance(outcome, ChainTimeout)
-            self._count(methods, "timeout" if timed_out else "unavailable")
-            raise
-        for method, answer in zip(methods, answers, strict=True):
-            self._count([method], "error" if isinstance(answer, RpcError) else "ok")
-        return answers
-
-    async def _try_twice(
-        self, body: bytes, read: Callable[[bytes], list[Any | RpcError]], *, repeatable: bool
-    ) -> list[Any | RpcError]:
-        order = self._pool.candidates()
-        if not order:
-            raise ChainUnavailable("every RPC endpoint is marked down")
-        deadline = trio.current_time() + self._timeout
-        first, second = order[0], order[1] if len(order) > 1 else None
-        share = self._timeout if second is None else self._timeout / 2
-        try:
-            answers = await self._attempt(first, body, read, share)
-        except _AttemptFailed as failure:
-            if second is None and failure.broken:
-                second = first
-            if second is None or not (repeatable or failure.unsent):
-                raise failure.outcome from failure.__cause__
-        else:
-            if second is None or not repeatable or not _better_elsewhere(answers):
-                return answers
-        try:
-            return await self._attempt(second, body, read, deadline - trio.current_time())
-        except _AttemptFailed as failure:
-            raise failure.outcome from failure.__cause__
-
-    async def _attempt(
-        self, endpoint: Endpoint, body: bytes, read: Callable[[bytes], list[A]], seconds: float
-    ) -> list[A]:
-        self._pool.trial(endpoint, seconds)
-        host = endpoint.host
-        try:
-            with trio.fail_after(max(seconds, 0)):
-                answers = read(await self._post(endpoint, body, seconds))
-        except httpx.PoolTimeout as error:  # our own connections are all busy: no fault of theirs
-            raise _AttemptFailed(ChainTimeout("no connection came free"), unsent=True) from error
-        except (httpx.ConnectError, httpx.ConnectTimeout) as error:
-            self._pool.failed(endpoint)
-            outcome = ChainUnavailable(f"{host} does not accept the connection")
-            raise _AttemptFailed(outcome, unsent=True) from error
-        except (trio.TooSlowError, httpx.TimeoutException) as error:
-            self._pool.failed(endpoint)
-            outcome = ChainTimeout(f"{host} did not answer within {seconds:.3g} s")
-            raise _AttemptFailed(outcome) from error
-        except httpx.RequestError as error:
-            self._pool.failed(endpoint)
-            outcome = ChainUnavailable(f"{host}: {type(error).__name__}")
-            raise _AttemptFailed(outcome, broken=True) from error
-        except _BadStatus as error:
-            self._pool.failed(endpoint, retry_after=error.retry_after)
-            raise _AttemptFailed(ChainUnavailable(f"{host}: HTTP {error.status}")) from error
-        except jsonrpc.MalformedAnswer as error:
-            self._pool.failed(endpoint)
-            raise _AttemptFailed(ChainUnavailable(f"{host}: {error}")) from error
-        if any(_code(answer) == NODE_BEHIND for answer in answers):
-            self._pool.failed(endpoint)
-        else:
-            self._pool.succeeded(endpoint)
-        return answers
-
-    async def _post(self, endpoint: Endpoint, body: bytes, seconds: float) -> bytes:
-        request = _request(endpoint.url, body)
-        request.extensions = {
-            "timeout": dict.fromkeys(("connect", "read", "write", "pool"), seconds)
-        }
-        response = await self._http.handle_async_request(request)
-        try:
-            if response.status_code != httpx.codes.OK:
-                raise _BadStatus(response.status_code, _retry_after(response))
-            return await _bounded_body(response)
-        finally:
-            await response.aclose()
-
-    def _count(self, methods: Sequence[str], outcome: str) -> None:
-        if self._metrics is not None:
+    def _count(self, methods: Collection[str], outcome: str) -> None:
+        if self.metrics is not None:
             for method in methods:
-                self._metrics.rpc_requests.labels(method, outcome).inc()
+                self.metrics.rpc_requests.labels(method, outcome).inc()
 
 
-class _BadStatus(Exception):
-    def __init__(self, status: int, retry_after: float) -> None:
-        super().__init__(f"HTTP {status}")
-        self.status = status
-        self.retry_after = retry_after
+def _most(endpoint: Endpoint) -> int:
+    """How many calls one request to it may hold now."""
+    return int(min(endpoint.batch_limit, endpoint.pace.burst))
 
 
 @asynccontextmanager
@@ -240,94 +333,34 @@ async def open_transport(
     """Connections are kept alive and closed at the end. Raises ConfigurationError on a bad URL."""
     for url in urls:
         try:
-            _request(url, b"")
+            build_request(url, b"")
         except (httpx.InvalidURL, ValueError):
             raise ConfigurationError(f"the RPC URL of {host_of(url)} is not valid") from None
     pool = EndpointPool(urls, clock=trio.current_time)
-    limits = httpx.Limits(
-        max_connections=MAX_CONNECTIONS, max_keepalive_connections=MAX_CONNECTIONS
-    )
-    context = httpx.create_ssl_context()
-    async with httpx.AsyncHTTPTransport(verify=context, limits=limits) as http:
+    if metrics is not None:
+        show_endpoints(pool, metrics)
+    async with open_http() as http:
         yield Transport(pool, http, timeout=timeout, metrics=metrics)
 
 
-def _request(raw: str, body: bytes) -> httpx.Request:
-    url = httpx.URL(raw)
-    headers = {
-        "host": url.netloc.decode("ascii"),
-        "content-type": "application/json",
-        "content-length": str(len(body)),
-        "accept-encoding": "gzip",
-        "user-agent": "cvms",
-    }
-    if url.userinfo:
-        credentials = base64.b64encode(unquote(url.userinfo.decode()).encode()).decode()
-        headers["authorization"] = f"Basic {credentials}"
-    return httpx.Request("POST", url, headers=headers, stream=_Body(body))
+def failure_of(
+    heard: Sequence[Heard], *, refused: Sequence[Endpoint] = ()
+) -> RpcError | ChainUnavailable:
+    """One error for what none of them did: a node's own words before a silence."""
+    errors = [each.answer for each in heard if isinstance(each.answer, RpcError)]
+    if errors:
+        words = "; ".join(dict.fromkeys(each.message for each in errors))
+        return RpcError(errors[0].code, words, errors[0].data)
+    failures = [each.answer for each in heard if isinstance(each.answer, ChainUnavailable)]
+    if not failures:
+        return nobody(refused)
+    kind = ChainTimeout if all(isinstance(e, ChainTimeout) for e in failures) else ChainUnavailable
+    return kind("; ".join(dict.fromkeys(map(str, failures))))
 
 
-class _Body(httpx.AsyncByteStream):
-    """A request's body. httpx's own is a generator, which a cancelled request would abandon."""
-
-    def __init__(self, content: bytes) -> None:
-        self._content = content
-
-    def __aiter__(self) -> AsyncIterator[bytes]:
-        return _Once(self._content)
-
-
-class _Once:
-    def __init__(self, content: bytes) -> None:
-        self._parts = [content]
-
-    def __aiter__(self) -> AsyncIterator[bytes]:
-        return self
-
-    async def __anext__(self) -> bytes:
-        if not self._parts:
-            raise StopAsyncIteration
-        return self._parts.pop()
-
-
-async def _bounded_body(response: httpx.Response) -> bytes:
-    content = bytearray()
-    with trio.CancelScope() as too_long:
-        async for chunk in response.aiter_raw():
-            content += chunk
-            if len(content) > MAX_BODY_BYTES:
-                # Unwinds httpx's nested generators, which leaving the loop would abandon.
-                too_long.cancel()
-    if len(content) > MAX_BODY_BYTES:
-        raise jsonrpc.MalformedAnswer(f"a body of more than {MAX_BODY_BYTES} bytes")
-    return _decoded(bytes(content), response.headers.get("content-encoding", "identity"))
-
-
-def _decoded(content: bytes, encoding: str) -> bytes:
-    if encoding == "identity":
-        return content
-    if encoding != "gzip":
-        raise jsonrpc.MalformedAnswer("a body in an encoding that was not asked for")
-    stream = zlib.decompressobj(wbits=31)  # 31: gzip with the largest window
-    try:
-        decoded = stream.decompress(content, MAX_BODY_BYTES + 1)
-    except zlib.error:
-        raise jsonrpc.MalformedAnswer("a body that is not gzip") from None
-    if len(decoded) > MAX_BODY_BYTES:
-        raise jsonrpc.MalformedAnswer(f"a body of more than {MAX_BODY_BYTES} bytes")
-    if not stream.eof:
-        raise jsonrpc.MalformedAnswer("a body cut short")
-    return decoded
-
-
-def _retry_after(response: httpx.Response) -> float:
-    value = response.headers.get("retry-after", "")
-    return float(value) if value.isascii() and value.isdigit() and len(value) < 6 else 0.0
-
-
-def _better_elsewhere(answers: Sequence[Any | RpcError]) -> bool:
-    return any(_code(answer) in (NODE_BEHIND, MIN_CONTEXT_SLOT_NOT_REACHED) for answer in answers)
-
-
-def _code(answer: Any | RpcError) -> int | None:
-    return answer.code if isinstance(answer, RpcError) else None
+def nobody(endpoints: Sequence[Endpoint]) -> ChainUnavailable:
+    """Why none of these may be asked."""
+    reasons = [each.refused for each in endpoints if each.refused is not None]
+    if reasons and len(reasons) == len(endpoints):
+        return ChainUnavailable("; ".join(reasons))
+    return ChainUnavailable("every RPC endpoint is marked down")

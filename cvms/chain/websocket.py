@@ -12,6 +12,7 @@ import httpx
 import trio
 import trio_websocket
 from trio_websocket import ConnectionClosed, HandshakeError, WebSocketConnection
+from wsproto.utilities import LocalProtocolError
 
 from cvms.chain.endpoints import host_of
 from cvms.errors import ConfigurationError
@@ -25,6 +26,11 @@ MAX_FRAME_BYTES = 4 * 1024 * 1024
 
 class ConnectionLost(Exception):
     """The connection cannot be opened or used any more; says why, without the URL."""
+
+
+LOST = (ConnectionLost, LocalProtocolError)
+"""What the connection's nursery may raise. The second comes from the library's own reader, when the
+peer pings while the connection is being closed."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -64,7 +64,7 @@ class Edge(QuartTrio):
         self.background: list[Callable[[], Awaitable[None]]] = []
         """What has to run as long as clients are served."""
         self.last_words: list[Callable[[], Awaitable[None]]] = []
-        """What is done at shutdown before clients are sent away; each bounds its own time."""
+        """What is to be done, soon, before they are shown out."""
 
     async def handle_request(self, request: Request) -> Response | WerkzeugResponse:
         """Answer a request. Only cancellation comes out of here as an exception."""

@@ -1,7 +1,7 @@
 """The listening sockets: hypercorn's protocols inside our nursery, and an orderly end.
 
-At shutdown: stop accepting, tell WebSockets what is committed and then 1001, answer the requests
-under way, and cut what is left when the deadline passes.
+At shutdown: stop accepting, tell WebSockets what is committed, let them say 1001, answer the
+requests under way, and cut what is left when the deadline passes.
 """
 
 from __future__ import annotations
@@ -59,8 +59,8 @@ async def serve_http(
                 await shutdown.wait()
                 accepting.cancel_scope.cancel()
             with trio.move_on_after(config.shutdown_deadline - CUT_SECONDS):
-                for last in app.last_words:
-                    await last()
+                for say in app.last_words:
+                    await say()
                 await server.finish()
         finally:
             log.info("http_stopped", cut=server.cut())

@@ -8,10 +8,10 @@ import structlog
 import trio
 from psycopg import IsolationLevel
 
-from cvms.nursery.channels import Board, Hub, OutboxWake
+from cvms.nursery.channels import Board, Hub, OutboxWake, Wake
 from cvms.store import outbox
+from cvms.store.bell import Bell
 from cvms.store.database import Database
-from cvms.store.listen import Listener, listen
 from cvms.store.outbox import OutboxRow
 
 log = structlog.get_logger(__name__)
@@ -26,8 +26,8 @@ RUN = 64
 class Broadcaster:
     """Publishes each outbox row once and in order of position, from where the hub stands.
 
-    A wake is only a reason to look: our own tasks give one after their commits, and PostgreSQL
-    notifies of every commit, other replicas' included.
+    A wake is only a reason to look. Our own tasks give one after their commits, and we ring the
+    bell for the other replicas; they ring it for us.
     """
 
     def __init__(
@@ -36,28 +36,34 @@ class Broadcaster:
         database: Database,
         hub: Hub,
         wake: OutboxWake,
+        bell: Bell,
         board: Board,
         look_seconds: float = LOOK_SECONDS,
     ) -> None:
         self._database = database
         self._hub = hub
         self._wake = wake
+        self._bell = bell
+        self._news = Wake()
         self._board = board
         self._look_seconds = look_seconds
 
     async def run(self) -> None:
         """Publish until cancelled. Raises DatabaseUnavailable; run again, it misses nothing."""
-        async with listen(self._database, outbox.CHANNEL) as listener, trio.open_nursery() as tasks:
-            tasks.start_soon(self._hear, listener)
+        async with trio.open_nursery() as tasks:
+            tasks.start_soon(self._bell.hear, self._news.wake)
+            tasks.start_soon(self._ring)
             while True:
                 await self.publish()
                 self._board.task_succeeded("broadcaster")
-                await self._wake.wait(self._look_seconds)
+                await self._news.wait(self._look_seconds)
 
-    async def _hear(self, listener: Listener) -> None:
+    async def _ring(self) -> None:
+        """What a task of this replica has written, all are to hear of."""
         while True:
-            await listener.receive()
-            self._wake.wake()
+            if await self._wake.wait(self._look_seconds):
+                self._news.wake()
+                await self._bell.ring()
 
     async def publish(self) -> None:
         """Publish all that follows the hub's position; a hub without one starts at the head."""

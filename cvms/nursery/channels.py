@@ -232,19 +232,6 @@ class Hub:
                 del self._by_filter[topic, owner]
 
 
-class Bell(Wake):
-    """A subscriber that only wants to know that something came, or was missed."""
-
-    def offer(self, frame: OutboxFrame) -> None:
-        self.wake()
-
-    def flush(self) -> None:
-        """Nothing is kept."""
-
-    def cut(self) -> None:
-        self.wake()
-
-
 @dataclass(frozen=True, slots=True)
 class Part:
     """One thing that readiness depends on. `since`: when `ok` last changed."""
@@ -284,10 +271,10 @@ class Board:
         now = datetime.now(UTC)
         self._parts = {name: Part(False, "not checked yet", now) for name in parts}
         self._tasks: dict[str, TaskState] = {}
-        self.was_ready = trio.Event()
-        """Set once every part has been ok at the same time."""
         self._troubled: dict[str, datetime] = {}
         self._clock = clock
+        self.was_ready = trio.Event()
+        """Set once every part has been ok at the same time."""
 
     @property
     def ready(self) -> bool:

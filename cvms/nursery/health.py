@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import trio
 
+from cvms.chain.endpoint_state import summary
 from cvms.chain.rpc import Rpc
 from cvms.chain.types import Slot
 from cvms.errors import ChainUnavailable, DatabaseUnavailable, RpcError
@@ -75,9 +76,10 @@ class Health:
         with trio.move_on_after(ANSWER_SECONDS):
             try:
                 slot = await self._rpc.probe()
-                detail = "answers"
+                detail = summary(self._rpc.endpoints)
             except (ChainUnavailable, RpcError) as error:
                 detail = str(error)
+        # With one endpoint left the service is ready: the detail says how the others do.
         self._board.set_part("rpc", ok=slot is not None, detail=detail)
         self._judge_indexer(slot)
 

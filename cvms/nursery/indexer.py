@@ -94,7 +94,12 @@ class Indexer:
         """Follow the chain until cancelled. Raises what a round raises; run again, it goes on."""
         send, receive = trio.open_memory_channel[Subscribed | LogNotice](NOTICES)
         async with trio.open_nursery() as nursery:
-            watch = partial(watch_logs, commitment=Commitment.CONFIRMED, notices=send)
+            watch = partial(
+                watch_logs,
+                commitment=Commitment.CONFIRMED,
+                notices=send,
+                newest=lambda: self._rpc.newest_slot,
+            )
             nursery.start_soon(watch, self._ws_urls, self._program)
             while True:
                 complete = await self._round()

@@ -26,7 +26,7 @@ from cvms.nursery.alert_observations import (
     of_withdrawal,
 )
 from cvms.nursery.alert_rules import QUIET, Bounds, is_low, recovered
-from cvms.nursery.channels import Bell, Board, Hub, OutboxWake
+from cvms.nursery.channels import Board, Hub, OutboxFrame, OutboxWake, Wake
 from cvms.nursery.indexer import Progress
 from cvms.store import alert_books, alert_sources, alerts, analytics
 from cvms.store.alert_books import Hook
@@ -35,7 +35,7 @@ from cvms.store.connection import Connection
 from cvms.store.database import Database
 
 LOOK_SECONDS = 10.0
-SOON_SECONDS = 0.5
+SOON_SECONDS = 1.0
 """A busy chain does not need a look at every event."""
 FEE_PAYER_SECONDS = 30.0
 PAGE = 500
@@ -89,23 +89,23 @@ class Monitor:
             nursery.start_soon(self._watch_fee_payer)
             while True:
                 # Heard before it is looked: what comes in between is a reason for the next look.
-                with self._bell() as bell:
+                with self._listening() as moved:
                     await self.look()
                     self._board.task_succeeded("monitor")
-                    if await bell.wait(self._look_seconds):
+                    if await moved.wait(self._look_seconds):
                         await trio.sleep(SOON_SECONDS)
 
     @contextmanager
-    def _bell(self) -> Iterator[Bell]:
-        """Rings when something moves."""
-        bell = Bell()
-        self._hub.register(bell)
+    def _listening(self) -> Iterator[Wake]:
+        """Woken, within the block, by every event of a vault, whichever replica applied it."""
+        moved = _Moved()
+        self._hub.register(moved)
+        for topic in EVENTS:
+            self._hub.subscribe(moved, topic)
         try:
-            for topic in EVENTS:
-                self._hub.subscribe(bell, topic)
-            yield bell
+            yield moved
         finally:
-            self._hub.forget(bell)
+            self._hub.forget(moved)
 
     async def look(self) -> None:
         """Apply every rule once."""
@@ -197,6 +197,19 @@ class Monitor:
         with suppress(ChainUnavailable, RpcError):
             self._lamports = await self._rpc.get_balance(self._operator)
             self._metrics.operator_lamports.set(self._lamports)
+
+
+class _Moved(Wake):
+    """A subscriber to whom it only matters that there was something."""
+
+    def offer(self, frame: OutboxFrame) -> None:
+        self.wake()
+
+    def flush(self) -> None:
+        return
+
+    def cut(self) -> None:
+        self.wake()
 
 
 async def _untold(conn: Connection, found: Sequence[Observation]) -> list[Observation]:

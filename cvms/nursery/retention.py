@@ -36,9 +36,9 @@ SETUP_AGE = timedelta(days=1)
 RECONCILIATION_AGE = timedelta(days=90)
 PROPOSAL_AGE = timedelta(days=90)
 DELIVERY_AGE = timedelta(days=30)
+ALERT_AGE = timedelta(days=90)
 MATURITY_AGE = timedelta(days=7)
 APY_AGE = timedelta(days=366)
-ALERT_AGE = timedelta(days=90)
 
 
 class Retention:
@@ -66,7 +66,7 @@ class Retention:
             await reconciliation.prune(conn, RECONCILIATION_AGE)
             await proposals.prune(conn, PROPOSAL_AGE)
             await deliveries.prune(conn, DELIVERY_AGE)
-            await timelocks.prune(conn, MATURITY_AGE)
-            await rates.prune(conn, APY_AGE)
             await alerts.prune(conn, ALERT_AGE)
             await snapshots.prune(conn, HOURLY_AGE)
+            await timelocks.prune(conn, MATURITY_AGE)
+            await rates.prune(conn, APY_AGE)

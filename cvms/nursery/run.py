@@ -56,6 +56,7 @@ from cvms.nursery.unasked import Operator
 from cvms.nursery.webhooks import AlertsQueue, SignersQueue, Webhooks
 from cvms.nursery.yields import YieldRates
 from cvms.store.alert_books import hook_of
+from cvms.store.bell import Bell, outbox_bell
 from cvms.store.cache import BalanceCache, balance_cache
 from cvms.store.database import Database, open_database
 from cvms.store.limits import Limiter, limiter
@@ -74,6 +75,7 @@ class Parts:
     config: Config
     programs: Programs
     database: Database
+    bell: Bell
     rpc: Rpc
     cache: BalanceCache
     limiter: Limiter
@@ -138,10 +140,12 @@ async def _serve(
     async with AsyncExitStack() as stack:
         metrics = Metrics()
         redis = await stack.enter_async_context(open_redis(config.redis_url))
+        database = await stack.enter_async_context(open_database(config.database_url))
         parts = Parts(
             config=config,
             programs=config.programs,
-            database=await stack.enter_async_context(open_database(config.database_url)),
+            database=database,
+            bell=outbox_bell(redis, database),
             rpc=await stack.enter_async_context(open_rpc(config.rpc_urls, metrics=metrics)),
             cache=balance_cache(redis, ttl=config.cache_ttl),
             metrics=metrics,
@@ -153,22 +157,16 @@ async def _serve(
             log.warning("administrators_routes_are_off", unset="ADMIN_JWT_SECRET")
         if not config.data_encryption_keys:
             log.warning("second_factors_are_off", unset="DATA_ENCRYPTION_KEYS")
-
-        def watched(name: str, run: Run) -> Awaitable[None]:
-            expected = seconds_expected(name, config)
-            return supervise(name, run, board=board, metrics=metrics, expected=expected)
-
+        watched = partial(_watched, parts)
         prepared = trio.Event()
         async with trio.open_nursery() as background:
             background.start_soon(watched, "health", _health(parts).run)
             schema = partial(_prepare, parts.database, prepared)
-            background.start_soon(
-                partial(supervise, "schema", schema, board=board, metrics=metrics, finite=True)
-            )
-            background.start_soon(
-                watched, "broadcaster", partial(_once, prepared, _broadcaster(parts).run)
-            )
+            background.start_soon(partial(watched, "schema", schema, finite=True))
             background.start_soon(watched, "accounts", _accounts(parts).run)
+            for name, run in _everywhere(parts):
+                parts.board.task_is(name, "starting")
+                background.start_soon(_once, prepared, partial(watched, name, run))
             leader = Leader(
                 database=parts.database,
                 tasks=partial(_lead, parts, watched),
@@ -177,7 +175,7 @@ async def _serve(
                 board=board,
                 metrics=metrics,
             )
-            background.start_soon(watched, "leader", partial(_once, prepared, leader.run))
+            background.start_soon(_once, prepared, partial(watched, "leader", leader.run))
             async with trio.open_nursery() as front:
                 serve_app = partial(
                     serve_http, _app(parts), config=config, shutdown=stop, listener=listener
@@ -187,6 +185,17 @@ async def _serve(
                 orderly.deadline = trio.current_time() + config.shutdown_deadline
             # Everything is answered and closed: what is left starts again from the database.
             background.cancel_scope.cancel()
+
+
+async def _watched(parts: Parts, name: str, run: Run, *, finite: bool = False) -> None:
+    await supervise(
+        name,
+        run,
+        board=parts.board,
+        metrics=parts.metrics,
+        finite=finite,
+        expected=None if finite else seconds_expected(name, parts.config),
+    )
 
 
 def _app(parts: Parts) -> Edge:
@@ -221,7 +230,11 @@ def _health(parts: Parts) -> Health:
 
 def _broadcaster(parts: Parts) -> Broadcaster:
     return Broadcaster(
-        database=parts.database, hub=parts.hub, wake=parts.outbox_wake, board=parts.board
+        database=parts.database,
+        hub=parts.hub,
+        wake=parts.outbox_wake,
+        bell=parts.bell,
+        board=parts.board,
     )
 
 
@@ -233,6 +246,11 @@ def _accounts(parts: Parts) -> Accounts:
         board=parts.board,
         metrics=parts.metrics,
     )
+
+
+def _everywhere(parts: Parts) -> list[tuple[str, Run]]:
+    """The tasks of every replica that need the schema."""
+    return [("broadcaster", _broadcaster(parts).run), ("monitor", _monitor(parts).run)]
 
 
 async def _lead(parts: Parts, watched: Callable[[str, Run], Awaitable[None]]) -> None:
@@ -323,17 +341,34 @@ def _tasks(parts: Parts) -> list[tuple[str, Run]]:
         ("snapshots", snapshots.run),
         ("settler", settler.run),
         ("retention", retention.run),
-        ("timelocks", _timelocks(parts).run),
-        ("yield_rates", _yield_rates(parts).run),
-        ("compounding", _compounding(parts).run),
-        ("calls", calls.run),
         ("webhooks", signers.run),
-        ("monitor", _monitor(parts).run),
         *[
             ("alert_webhooks", webhooks(queue=AlertsQueue(url=url, secret=secret)).run)
             for url, secret in parts.config.alerts.webhooks
         ],
+        ("timelocks", _timelocks(parts).run),
+        ("yield_rates", _yield_rates(parts).run),
+        ("compounding", _compounding(parts).run),
+        ("calls", calls.run),
     ]
+
+
+def _monitor(parts: Parts) -> Monitor:
+    config = parts.config
+    return Monitor(
+        database=parts.database,
+        rpc=parts.rpc,
+        operator=config.operator.pubkey(),
+        hub=parts.hub,
+        progress=parts.progress,
+        outbox_wake=parts.outbox_wake,
+        bounds=bounds_of(config.alerts, dust=config.low_balance_threshold),
+        low_balance=config.low_balance_threshold,
+        fee_payer_minimum=config.alerts.fee_payer_minimum_lamports,
+        hook=hook_of(config.alerts),
+        board=parts.board,
+        metrics=parts.metrics,
+    )
 
 
 def _operator(parts: Parts) -> Operator:
@@ -386,24 +421,6 @@ def _compounding(parts: Parts) -> Compounding:
         least=parts.config.yield_compound_min_amount,
         interval=parts.config.yield_compound_seconds,
         board=parts.board,
-    )
-
-
-def _monitor(parts: Parts) -> Monitor:
-    config = parts.config
-    return Monitor(
-        database=parts.database,
-        rpc=parts.rpc,
-        operator=config.operator.pubkey(),
-        hub=parts.hub,
-        progress=parts.progress,
-        outbox_wake=parts.outbox_wake,
-        bounds=bounds_of(config.alerts, dust=config.low_balance_threshold),
-        low_balance=config.low_balance_threshold,
-        fee_payer_minimum=config.alerts.fee_payer_minimum_lamports,
-        hook=hook_of(config.alerts),
-        board=parts.board,
-        metrics=parts.metrics,
     )
 
 

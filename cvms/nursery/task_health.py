@@ -18,6 +18,7 @@ USUAL_SECONDS = 900.0
 """How soon something has to come of a task that is not named below."""
 SECONDS = {
     "health": 30.0,
+    "leader": 120.0,
     "broadcaster": 60.0,
     "submitter": 120.0,
     "settler": 120.0,
@@ -29,16 +30,24 @@ SECONDS = {
     # Prunes every ten minutes, and much at once after a long while.
     "retention": 3600.0,
 }
+# Wait for what others send, for as long as nobody does; a connection that is lost ends them.
+LISTENERS = frozenset({"calls"})
 PASSES = 3
 """Full rounds of which one has to go well."""
 
 
-def seconds_expected(name: str, config: Config) -> float:
-    """Within how many seconds a run of this task has to say that a round went well."""
-    if name == "reconciler":  # reads every vault
-        return USUAL_SECONDS + PASSES * config.reconciliation_interval
-    if name == "balances":
-        return USUAL_SECONDS + PASSES * config.balance_monitor_interval
+def seconds_expected(name: str, config: Config) -> float | None:
+    """Seconds within which a run of this task has to say that a round went well, if it has to."""
+    if name in LISTENERS:
+        return None
+    intervals = {
+        "reconciler": config.reconciliation_interval,  # reads every vault
+        "balances": config.balance_monitor_interval,
+        "yield_rates": config.yield_rates_seconds,
+        "compounding": config.yield_compound_seconds,
+    }
+    if name in intervals:
+        return USUAL_SECONDS + PASSES * intervals[name]
     return SECONDS.get(name, USUAL_SECONDS)
 
 

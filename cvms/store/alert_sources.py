@@ -214,7 +214,9 @@ async def withdrawals(conn: TrioConnection[Any], limit: int) -> list[WithdrawalR
         "emergency": EMERGENCY_WITHDRAW,
     }
     rows = await fetch_all(conn, WithdrawalRow, WITHDRAWALS, params)
-    await _move(conn, "transactions", after, rows[-1].id if len(rows) == limit else head)
+    # A fork may have taken the last ones back.
+    reached = rows[-1].id if len(rows) == limit else max(after, head)
+    await _move(conn, "transactions", after, reached)
     return rows
 
 

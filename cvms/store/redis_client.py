@@ -15,6 +15,7 @@ import coredis
 import structlog
 import trio
 from coredis.exceptions import RedisError
+from coredis.patterns.pubsub import PubSub
 from coredis.pool import ConnectionPool
 from coredis.retry import NoRetryPolicy
 
@@ -22,6 +23,7 @@ from coredis.retry import NoRetryPolicy
 ANSWER_SECONDS = 0.25
 RETRY_SECONDS = 1.0
 CONNECTIONS = 4
+SILENCE_SECONDS = 15.0  # of a subscription; then it is asked whether it is still there
 
 T = TypeVar("T")
 Redis = coredis.Redis[bytes]
@@ -37,7 +39,8 @@ class RedisClient:
     a failure none is made for RETRY_SECONDS.
     """
 
-    def __init__(self, client: Redis) -> None:
+    def __init__(self, connect: Callable[[], Redis], client: Redis) -> None:
+        self._connect = connect
         self._client = client
         self._away_until = -math.inf
         self._answers = False
@@ -50,6 +53,24 @@ class RedisClient:
         # One finds out whether it answers; else all would queue to wait for a connection each.
         async with self._trial:
             return await self._put(question)
+
+    @asynccontextmanager
+    async def subscribed(self, channel: str) -> AsyncIterator[PubSub[bytes]]:
+        """What is published on a channel, its first message being that one is subscribed.
+
+        Its connection is its own: coredis takes one that is lost while it is lent out for one that
+        is still in use. Raises RedisError and OSError.
+        """
+        async with (
+            self._connect() as client,
+            client.pubsub(
+                channels=[channel],
+                retry_policy=NoRetryPolicy(),
+                subscription_timeout=ANSWER_SECONDS,
+                max_idle_seconds=SILENCE_SECONDS,
+            ) as subscription,
+        ):
+            yield subscription
 
     async def _put(self, question: Callable[[Redis], Awaitable[T]]) -> T:
         if trio.current_time() < self._away_until:
@@ -77,14 +98,17 @@ async def open_redis(redis_url: str | None) -> AsyncIterator[RedisClient | None]
         yield None
         return
     secure = redis_url.startswith("rediss://")
-    pool = ConnectionPool.from_url(
-        redis_url,
-        decode_components=True,
-        max_connections=CONNECTIONS,
-        stream_timeout=ANSWER_SECONDS,
-        connect_timeout=ANSWER_SECONDS,
-        ssl_context=ssl.create_default_context() if secure else None,
-    )
-    client: Redis = coredis.Redis(connection_pool=pool, retry_policy=NoRetryPolicy())
-    async with client:
-        yield RedisClient(client)
+
+    def connect() -> Redis:
+        pool = ConnectionPool.from_url(
+            redis_url,
+            decode_components=True,
+            max_connections=CONNECTIONS,
+            stream_timeout=ANSWER_SECONDS,
+            connect_timeout=ANSWER_SECONDS,
+            ssl_context=ssl.create_default_context() if secure else None,
+        )
+        return coredis.Redis(connection_pool=pool, retry_policy=NoRetryPolicy())
+
+    async with connect() as client:
+        yield RedisClient(connect, client)

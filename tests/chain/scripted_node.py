@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -89,9 +90,10 @@ def result(request: Any, value: Any) -> Reply:
     return Reply(json.dumps({"jsonrpc": "2.0", "id": request["id"], "result": value}).encode())
 
 
-def error(request: Any, code: int, message: str = "no") -> Reply:
+def error(request: Any, code: int, message: str = "no", data: Any = None) -> Reply:
     """A node's error."""
-    body = {"jsonrpc": "2.0", "id": request["id"], "error": {"code": code, "message": message}}
+    told = {"code": code, "message": message, "data": data}
+    body = {"jsonrpc": "2.0", "id": request["id"], "error": told}
     return Reply(json.dumps(body).encode())
 
 
@@ -113,7 +115,73 @@ def replying(reply: Reply) -> Script:
     return script
 
 
+def in_turn(*scripts: Script) -> Script:
+    """Each request gets the next script, the last one from then on."""
+    left = list(scripts)
+
+    async def script(request: Any) -> Reply:
+        chosen = left.pop(0) if len(left) > 1 else left[0]
+        return await chosen(request)
+
+    return script
+
+
+def refusing(code: int) -> Script:
+    async def script(request: Any) -> Reply:
+        return error(request, code)
+
+    return script
+
+
 async def silent(_: Any) -> Reply:
     """A node that takes the request and never answers."""
     await trio.sleep_forever()
     raise AssertionError
+
+
+@asynccontextmanager
+async def nodes(*scripts: Script) -> AsyncIterator[list[ScriptedNode]]:
+    started = [ScriptedNode(script) for script in scripts]
+    async with trio.open_nursery() as nursery:
+        for node in started:
+            await nursery.start(node.serve)
+        with trio.fail_after(15):
+            yield started
+        nursery.cancel_scope.cancel()
+
+
+BLOCK = "1" * 31 + "B"  # the hash of every block of a FakeChain, unless it is told otherwise
+
+
+@dataclass
+class FakeChain:
+    """A node with as much of a chain as health and statuses take; tests change it as they go."""
+
+    slot: int = 1000
+    genesis: str = "1" * 32
+    blocks: dict[int, str] = field(default_factory=dict)
+    statuses: dict[str, dict[str, Any]] = field(default_factory=dict)
+    sends: Callable[[Any], Reply] | None = None
+    away: Reply | None = None
+
+    async def __call__(self, request: Any) -> Reply:
+        if self.away is not None:
+            return self.away
+        method, params = request["method"], request["params"]
+        if method == "sendTransaction" and self.sends is not None:
+            return self.sends(request)
+        answers: dict[str, Callable[..., Any]] = {
+            "getSlot": lambda _: self.slot,
+            "getGenesisHash": lambda: self.genesis,
+            "getBlock": lambda slot, _: {"blockhash": self.blocks.get(slot, BLOCK)},
+            "getSignatureStatuses": lambda asked, _: self._at(list(map(self.statuses.get, asked))),
+            "sendTransaction": lambda *_: "signature",
+        }
+        if method in answers:
+            return result(request, answers[method](*params))
+        if params and self.slot < params[-1].get("minContextSlot", 0):
+            return error(request, -32016, "not reached", {"contextSlot": self.slot})
+        return result(request, self._at(self.slot))
+
+    def _at(self, value: Any) -> dict[str, Any]:
+        return {"context": {"slot": self.slot}, "value": value}

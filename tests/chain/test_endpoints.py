@@ -2,15 +2,27 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from contextlib import ExitStack
+
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from cvms.chain.endpoints import (
+    CAUGHT_UP_SLOTS,
     FAILURES_BEFORE_DOWN,
     FIRST_DOWN_SECONDS,
+    FORGIVEN_SECONDS,
+    HIGHEST_SLOT,
+    LAG_SLOTS,
     LONGEST_DOWN_SECONDS,
+    ROLLED_BACK_SLOTS,
+    Endpoint,
     EndpointPool,
     host_of,
 )
+from cvms.chain.pace import LONGEST_TOLD_SECONDS
 from cvms.errors import ConfigurationError
 
 
@@ -26,8 +38,8 @@ def pool(*urls: str, jitter: float = 1.0) -> tuple[EndpointPool, Clock]:
     return EndpointPool(urls, clock=clock, jitter=lambda: jitter), clock
 
 
-def hosts(endpoints: EndpointPool) -> list[str]:
-    return [endpoint.host for endpoint in endpoints.candidates()]
+def hosts(endpoints: EndpointPool, *, at_slot: int = 0) -> list[str]:
+    return [endpoint.host for endpoint in endpoints.candidates(at_slot=at_slot)]
 
 
 def test_the_healthiest_endpoint_comes_first_and_success_clears_its_failures() -> None:
@@ -70,10 +82,12 @@ def test_one_caller_tries_an_endpoint_that_was_down_while_the_others_fail_at_onc
     for _ in range(FAILURES_BEFORE_DOWN):
         endpoints.failed(endpoint)
     clock.now = endpoint.down_until
-    endpoints.trial(endpoint, 5.0)
-    assert not endpoints.available
-    endpoints.succeeded(endpoint)
-    assert endpoints.available
+    with endpoints.trial(endpoint):
+        assert not endpoints.available
+    assert endpoints.available  # it was cancelled: the next may try
+    with endpoints.trial(endpoint):
+        endpoints.succeeded(endpoint)
+        assert endpoints.available
 
 
 def test_a_node_that_says_when_to_come_back_is_heard_within_bounds() -> None:
@@ -96,3 +110,190 @@ def test_only_host_and_port_of_a_url_are_ever_shown() -> None:
         assert "secret" not in str(caught.value)
     with pytest.raises(ConfigurationError):
         pool()
+
+
+def test_two_endpoints_of_one_provider_can_be_told_apart() -> None:
+    endpoints, _ = pool("https://rpc.example/key1", "https://other", "https://rpc.example/key2")
+    assert hosts(endpoints) == ["rpc.example#1", "other", "rpc.example#2"]
+
+
+def test_the_first_is_left_only_when_another_is_ahead_by_a_margin_and_taken_again_after() -> None:
+    endpoints, _ = pool("http://a", "http://b")
+    a, b = endpoints.all()
+    endpoints.saw(b, 1000 + LAG_SLOTS, newest=True)
+    endpoints.saw(a, 1000, newest=True)
+    assert hosts(endpoints) == ["a", "b"]
+    endpoints.saw(b, 1001 + LAG_SLOTS, newest=True)
+    endpoints.saw(a, 1000, newest=True)
+    assert hosts(endpoints) == ["b", "a"]
+    for behind in (LAG_SLOTS, CAUGHT_UP_SLOTS + 1):  # nearly there: they do not take turns
+        endpoints.saw(a, b.slot - behind, newest=True)
+        assert hosts(endpoints) == ["b", "a"]
+    endpoints.saw(a, b.slot - CAUGHT_UP_SLOTS, newest=True)
+    assert hosts(endpoints) == ["a", "b"]
+
+
+def test_a_finalized_answer_is_no_sign_of_a_lag() -> None:
+    endpoints, _ = pool("http://a", "http://b")
+    a, b = endpoints.all()
+    endpoints.saw(b, 1000, newest=True)
+    endpoints.saw(a, 1000 - 32, newest=False)
+    assert hosts(endpoints) == ["a", "b"]
+
+
+def test_an_endpoint_that_is_down_or_not_believed_makes_nobody_lag() -> None:
+    endpoints, _ = pool("http://a", "http://b")
+    a, b = endpoints.all()
+
+    def a_is_preferred() -> bool:
+        endpoints.saw(a, 1000, newest=True)
+        preferred = hosts(endpoints)[0] == "a"
+        endpoints.saw(a, 5000, newest=True)  # caught up, for the next look
+        return preferred
+
+    endpoints.saw(b, 5000, newest=True)
+    assert not a_is_preferred()
+    endpoints.failed(b)
+    assert a_is_preferred()
+    endpoints.succeeded(b)
+    endpoints.refuse(b, "no")
+    assert a_is_preferred()
+    endpoints.refuse(b, None)
+    b.disagrees = True
+    assert a_is_preferred()
+    b.disagrees = False
+    assert not a_is_preferred()
+
+
+def test_what_was_seen_long_ago_is_seen_anew() -> None:
+    endpoints, clock = pool("http://a", "http://b")
+    a, b = endpoints.all()
+    endpoints.saw(b, 5000, newest=True)
+    endpoints.saw(a, 1000, newest=True)
+    assert hosts(endpoints) == ["b", "a"]
+    clock.now += FORGIVEN_SECONDS
+    assert hosts(endpoints) == ["a", "b"]
+    endpoints.failed(a)
+    assert hosts(endpoints) == ["b", "a"]
+    clock.now += FORGIVEN_SECONDS
+    assert hosts(endpoints) == ["a", "b"]
+
+
+def test_an_endpoint_that_fails_now_and_then_is_left_until_it_is_reliable_again() -> None:
+    endpoints, _ = pool("http://a", "http://b")
+    a, _ = endpoints.all()
+    successes = 0
+    for _ in range(6):
+        endpoints.failed(a)
+        endpoints.succeeded(a)
+    assert hosts(endpoints) == ["b", "a"]
+    while hosts(endpoints) == ["b", "a"]:
+        endpoints.succeeded(a)
+        successes += 1
+    assert 3 <= successes <= 20
+
+
+def test_an_endpoint_known_to_be_at_the_slot_comes_first_even_if_it_is_the_second() -> None:
+    endpoints, _ = pool("http://a", "http://b")
+    a, b = endpoints.all()
+    endpoints.saw(a, 1000, newest=True)
+    endpoints.saw(b, 1004, newest=True)
+    assert hosts(endpoints, at_slot=1000) == ["a", "b"]
+    assert hosts(endpoints, at_slot=1002) == ["b", "a"]
+    assert hosts(endpoints, at_slot=2000) == ["a", "b"]
+
+
+def test_a_node_that_starts_anew_from_an_old_state_is_believed_and_nonsense_is_not() -> None:
+    endpoints, _ = pool("http://a")
+    [a] = endpoints.all()
+    endpoints.saw(a, 100_000, newest=True)
+    endpoints.saw(a, 100_000 - ROLLED_BACK_SLOTS, newest=False)
+    assert a.slot == 100_000
+    endpoints.saw(a, 200, newest=True)
+    assert a.slot == 200
+    for nonsense in (-1, 0, HIGHEST_SLOT, 2**200):
+        endpoints.saw(a, nonsense, newest=True)
+    assert a.slot == 200
+
+
+def test_one_on_another_chain_is_never_asked_and_one_that_disagrees_is_asked_last() -> None:
+    endpoints, _ = pool("http://a", "http://b", "http://c")
+    a, b, c = endpoints.all()
+    endpoints.refuse(a, "another chain")
+    b.disagrees = True
+    assert hosts(endpoints) == ["c", "b"]
+    for _ in range(FAILURES_BEFORE_DOWN):
+        endpoints.failed(c)
+    assert hosts(endpoints) == ["b"]
+    endpoints.refuse(a, None)
+    assert hosts(endpoints) == ["a", "b"]
+
+
+class Life:
+    """Three endpoints to which anything happens, and which of them answered last."""
+
+    def __init__(self) -> None:
+        self.endpoints, self.clock = pool("http://a", "http://b", "http://c", jitter=0.5)
+        self.trials: list[ExitStack] = []
+        self.answered: set[str] = set()
+
+    def fail(self, endpoint: Endpoint, amount: int) -> None:
+        self.endpoints.failed(endpoint, retry_after=amount)
+        self.answered.discard(endpoint.host)
+
+    def succeed(self, endpoint: Endpoint, amount: int) -> None:
+        self.endpoints.succeeded(endpoint, amount / 10)
+        self.answered.add(endpoint.host)
+
+    def cancel(self, endpoint: Endpoint, amount: int) -> None:
+        before = hosts(self.endpoints)
+        with self.endpoints.trial(endpoint):
+            pass
+        assert hosts(self.endpoints) == before
+
+    def throttle(self, endpoint: Endpoint, amount: int) -> None:
+        endpoint.pace.sent(amount + 1)
+        endpoint.pace.refused(began=self.clock.now, retry_after=amount)
+
+    def finalized(self, endpoint: Endpoint, amount: int) -> None:
+        self.endpoints.saw(endpoint, 1000 + 10 * amount, newest=False)
+
+    def confirmed(self, endpoint: Endpoint, amount: int) -> None:
+        self.endpoints.saw(endpoint, 1000 + 10 * amount, newest=True)
+
+    def begin(self, endpoint: Endpoint, amount: int) -> None:
+        stack = ExitStack()
+        stack.enter_context(self.endpoints.trial(endpoint))
+        self.trials.append(stack)
+
+    def end(self, endpoint: Endpoint, amount: int) -> None:
+        if self.trials:
+            self.trials.pop().close()
+
+    def wait(self, endpoint: Endpoint, amount: int) -> None:
+        self.clock.now += amount
+
+    def disagree(self, endpoint: Endpoint, amount: int) -> None:
+        endpoint.disagrees = not endpoint.disagrees
+
+
+HAPPENINGS = [
+    *(Life.fail, Life.succeed, Life.cancel, Life.throttle, Life.finalized, Life.confirmed),
+    *(Life.begin, Life.end, Life.wait, Life.disagree),
+]
+
+
+@given(st.lists(st.tuples(st.sampled_from(HAPPENINGS), st.integers(0, 2), st.integers(0, 40))))
+def test_whatever_happens_an_endpoint_that_answers_has_its_turn(
+    steps: list[tuple[Callable[[Life, Endpoint, int], None], int, int]],
+) -> None:
+    life = Life()
+    for happens, which, amount in steps:
+        happens(life, life.endpoints.all()[which], amount)
+        assert life.answered <= set(hosts(life.endpoints))
+    for stack in life.trials:
+        stack.close()
+    life.clock.now += LONGEST_DOWN_SECONDS
+    assert sorted(hosts(life.endpoints)) == ["a", "b", "c"]
+    life.clock.now += LONGEST_TOLD_SECONDS
+    assert not any(each.pace.paused for each in life.endpoints.all())

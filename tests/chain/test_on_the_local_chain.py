@@ -13,6 +13,7 @@ from solders.pubkey import Pubkey
 from cvms.chain import instructions
 from cvms.chain.accounts import VAULT_DISCRIMINATOR, read_token_account, read_vault
 from cvms.chain.addresses import token_account, vault_address, vault_authority_address
+from cvms.chain.endpoints import FAILURES_BEFORE_DOWN
 from cvms.chain.events import DepositEvent, WithdrawEvent
 from cvms.chain.fees import simulate_and_limit
 from cvms.chain.logs import events_in
@@ -20,7 +21,7 @@ from cvms.chain.pubsub import LogNotice, Subscribed, watch_logs
 from cvms.chain.rpc import Rpc, TransactionRecord, open_rpc
 from cvms.chain.touched import touched_vaults
 from cvms.chain.transactions import BuiltTransaction, build_transaction, missing_signers, sign_as
-from cvms.chain.types import Commitment
+from cvms.chain.types import Commitment, Slot
 from cvms.chain.vault_transactions import (
     prepare_add_delegate,
     prepare_deposit,
@@ -28,7 +29,8 @@ from cvms.chain.vault_transactions import (
     prepare_remove_delegate,
     prepare_withdraw,
 )
-from cvms.errors import Conflict, ProgramRefused, VaultNotFound
+from cvms.errors import Conflict, ProgramRefused, RpcError, VaultNotFound
+from cvms.metrics import Metrics
 from tests.conftest import Localnet
 
 SOL = 1_000_000_000
@@ -301,6 +303,39 @@ async def test_the_log_subscription_sees_what_the_history_holds(
         record = await record_of(rpc, signature)
         assert (notice.signature, notice.slot, notice.err) == (signature, entry.slot, None)
         assert notice.logs == record.logs
+
+
+async def test_endpoints_of_one_chain_agree_and_are_sent_to_and_asked_together(
+    localnet: Localnet,
+) -> None:
+    localnet.running.chain.advance(100)
+    metrics = Metrics()
+    urls = [localnet.rpc_url, localnet.rpc_url, "http://127.0.0.1:1"]
+    async with open_rpc(urls, metrics=metrics) as rpc:
+        for _ in range(FAILURES_BEFORE_DOWN):
+            await rpc.probe()
+        assert [each.up for each in rpc.endpoints] == [True, True, False]
+        for each in rpc.endpoints:
+            counted = {"endpoint": each.host}
+            value = metrics.registry.get_sample_value("rpc_disagreements_total", counted)
+            assert value is None
+        wallet = await funded(localnet, rpc, USDT)
+        operator = localnet.operator.pubkey()
+        built = await prepare_initialize(
+            rpc, localnet.programs, user=wallet.owner, fee_payer=operator
+        )
+        wire = bytes(sign_as(built.message, localnet.operator, wallet.keypair))
+        signature = await rpc.send_everywhere(wire)
+        await confirmed(localnet, rpc, signature)
+        slot = await rpc.get_slot(Commitment.CONFIRMED)
+        unknown = str(Keypair().sign_message(b""))
+        found = await rpc.statuses_everywhere([signature, unknown], min_context_slot=slot)
+        assert [status is not None for status in found.statuses] == [True, False]
+        assert found.slot >= slot
+        height = await rpc.get_block_height(Commitment.CONFIRMED, min_context_slot=slot)
+        assert height > 0
+        with pytest.raises(RpcError, match="-32016"):
+            await rpc.get_block_height(Commitment.FINALIZED, min_context_slot=Slot(slot + 10**6))
 
 
 async def test_the_nodes_answers_are_what_the_types_say(localnet: Localnet, rpc: Rpc) -> None:

@@ -19,7 +19,15 @@ import trio_websocket
 from solders.pubkey import Pubkey
 from trio_websocket import WebSocketConnection
 
-from cvms.chain.pubsub import FIRST_DELAY, LONGEST_DELAY, LogNotice, Subscribed, watch_logs
+from cvms.chain.pubsub import (
+    FIRST_DELAY,
+    LONGEST_DELAY,
+    SILENT_SECONDS,
+    STABLE_SECONDS,
+    LogNotice,
+    Subscribed,
+    watch_logs,
+)
 from cvms.chain.types import Commitment
 from cvms.chain.websocket import CONNECT_SECONDS, PING_INTERVAL, PONG_SECONDS, Target
 from cvms.errors import ConfigurationError
@@ -39,11 +47,21 @@ def notice(number: int) -> LogNotice:
     return LogNotice(f"s{number}", 100 + number, None, [f"line {number}"])  # type: ignore[arg-type]
 
 
-async def subscribe(websocket: WebSocketConnection) -> dict[str, Any]:
-    """Take the client's subscription and confirm it."""
-    request: dict[str, Any] = json.loads(await websocket.get_message())
-    await websocket.send_message(json.dumps({"jsonrpc": "2.0", "id": request["id"], "result": 9}))
-    return request
+async def subscribe(
+    websocket: WebSocketConnection, *, heartbeat: bool = False
+) -> list[dict[str, Any]]:
+    """Take the client's two subscriptions, confirm that to logs, and to slots if `heartbeat`."""
+    requests = [json.loads(await websocket.get_message()) for _ in range(2)]
+    logs, slots = ({"jsonrpc": "2.0", "id": each["id"]} for each in requests)
+    await websocket.send_message(json.dumps(logs | {"result": 9}))
+    refusal = {"error": {"code": -32601, "message": "Method not found"}}
+    await websocket.send_message(json.dumps(slots | ({"result": 10} if heartbeat else refusal)))
+    return requests
+
+
+def slot_notification(slot: Any, *, subscription: int = 10) -> str:
+    params = {"result": {"slot": slot, "parent": 0, "root": 0}, "subscription": subscription}
+    return json.dumps({"jsonrpc": "2.0", "method": "slotNotification", "params": params})
 
 
 class Node:
@@ -73,7 +91,13 @@ class Node:
                 return
 
 
-async def watch(nursery: trio.Nursery, node: Node, *urls: str, buffer: float = math.inf) -> Notices:
+async def watch(
+    nursery: trio.Nursery,
+    node: Node,
+    *urls: str,
+    buffer: float = math.inf,
+    newest: Callable[[], int] | None = None,
+) -> Notices:
     send, receive = trio.open_memory_channel[Subscribed | LogNotice](buffer)
     start = partial(
         watch_logs,
@@ -81,6 +105,7 @@ async def watch(nursery: trio.Nursery, node: Node, *urls: str, buffer: float = m
         PROGRAM,
         commitment=Commitment.CONFIRMED,
         notices=send,
+        newest=newest,
         open_stream=node.open_stream,
         jitter=lambda: 1.0,
     )
@@ -94,7 +119,7 @@ async def test_notices_follow_the_subscription(
     requests = []
 
     async def session(websocket: WebSocketConnection) -> None:
-        requests.append(await subscribe(websocket))
+        requests.extend(await subscribe(websocket))
         await websocket.send_message(notification(1))
         await websocket.send_message(notification(2).encode())
         await trio.sleep_forever()
@@ -104,6 +129,7 @@ async def test_notices_follow_the_subscription(
         assert [await notices.receive() for _ in range(3)] == [Subscribed(), notice(1), notice(2)]
     assert requests[0]["method"] == "logsSubscribe"
     assert requests[0]["params"] == [{"mentions": [str(PROGRAM)]}, {"commitment": "confirmed"}]
+    assert requests[1]["method"] == "slotSubscribe"
 
 
 async def test_every_reconnection_says_that_something_may_have_been_missed(
@@ -174,6 +200,111 @@ async def test_a_full_channel_makes_it_wait_and_loses_nothing(
         got = [await notices.receive() for _ in range(count + 1)]
     assert got == [Subscribed(), *map(notice, range(count))]
     assert len(node.attempts) == 1
+
+
+def beating(*, slots: int, first: int = 100) -> Session:
+    """Tells of so many slots, one every 0.4 s, and of nothing then."""
+
+    async def session(websocket: WebSocketConnection) -> None:
+        await subscribe(websocket, heartbeat=True)
+        for slot in range(first, first + slots):
+            await websocket.send_message(slot_notification(slot))
+            await trio.sleep(0.4)
+        await trio.sleep_forever()
+
+    return session
+
+
+def moving_chain(start: int = 100) -> int:
+    return start + int(trio.current_time() / 0.4)
+
+
+@pytest.mark.parametrize("newest", [None, moving_chain], ids=["alone", "beside the RPC"])
+async def test_a_node_that_tells_of_no_slots_any_more_is_left_for_the_next(
+    nursery: trio.Nursery,
+    autojump_clock: trio.testing.MockClock,
+    newest: Callable[[], int] | None,
+) -> None:
+    node = Node(nursery, beating(slots=50), beating(slots=10_000))
+    notices = await watch(nursery, node, "ws://one", "ws://two", newest=newest)
+    assert await notices.receive() == Subscribed()
+    with trio.fail_after(50 * 0.4 + SILENT_SECONDS + 1):
+        assert await notices.receive() == Subscribed()
+    assert trio.current_time() > 50 * 0.4
+    assert [host for host, _ in node.attempts] == ["one", "two"]
+
+
+async def test_a_node_that_never_confirms_the_slots_is_left_as_well(
+    nursery: trio.Nursery, autojump_clock: trio.testing.MockClock
+) -> None:
+    async def half(websocket: WebSocketConnection) -> None:
+        request = json.loads(await websocket.get_message())
+        await websocket.send_message(json.dumps({"id": request["id"], "result": 9}))
+        await trio.sleep_forever()
+
+    notices = await watch(nursery, Node(nursery, half, half))
+    with trio.fail_after(SILENT_SECONDS + 1):
+        assert [await notices.receive() for _ in range(2)] == [Subscribed(), Subscribed()]
+
+
+async def test_while_the_chain_stands_still_nothing_is_lost(
+    nursery: trio.Nursery, autojump_clock: trio.testing.MockClock
+) -> None:
+    node = Node(nursery, beating(slots=5, first=100))
+    await watch(nursery, node, newest=lambda: 104)
+    await trio.sleep(1000)
+    assert len(node.attempts) == 1
+
+
+async def test_a_node_that_has_fallen_behind_the_others_is_left(
+    nursery: trio.Nursery, autojump_clock: trio.testing.MockClock
+) -> None:
+    node = Node(nursery, beating(slots=10_000), beating(slots=10_000, first=200))
+    notices = await watch(nursery, node, newest=lambda: moving_chain(200))
+    with trio.fail_after(SILENT_SECONDS + 2):
+        assert [await notices.receive() for _ in range(2)] == [Subscribed(), Subscribed()]
+    await trio.sleep(1000)
+    assert len(node.attempts) == 2
+
+
+async def test_a_reader_that_was_long_away_does_not_take_a_backlog_for_a_lag(
+    nursery: trio.Nursery, autojump_clock: trio.testing.MockClock
+) -> None:
+    async def session(websocket: WebSocketConnection) -> None:
+        await subscribe(websocket, heartbeat=True)
+        for slot in range(100, 2000):
+            await websocket.send_message(slot_notification(slot))
+            if slot % 100 == 0:
+                await websocket.send_message(notification(slot))
+            await trio.sleep(0.4)
+        await trio.sleep_forever()
+
+    node = Node(nursery, session)
+    notices = await watch(nursery, node, buffer=0, newest=moving_chain)
+    assert await notices.receive() == Subscribed()
+    await trio.sleep(300)
+    with trio.fail_after(60):
+        assert [await notices.receive() for _ in range(5)] == [
+            notice(slot) for slot in range(100, 600, 100)
+        ]
+    assert len(node.attempts) == 1
+
+
+async def test_the_url_that_holds_is_preferred_to_one_that_does_not(
+    nursery: trio.Nursery, autojump_clock: trio.testing.MockClock
+) -> None:
+    async def short(websocket: WebSocketConnection) -> None:
+        await subscribe(websocket)
+
+    async def long(websocket: WebSocketConnection) -> None:
+        await subscribe(websocket)
+        await trio.sleep(STABLE_SECONDS + 11)
+
+    node = Node(nursery, *[short, long] * 2, *[long] * 10)
+    await watch(nursery, node, "ws://one", "ws://two")
+    await trio.sleep(10 * STABLE_SECONDS)
+    hosts = [host for host, _ in node.attempts]
+    assert hosts[:5] == ["one", "two", "one", "two", "two"]
 
 
 async def test_attempts_back_off_up_to_a_limit(
@@ -247,14 +378,28 @@ async def test_a_node_that_does_not_confirm_is_left_for_the_next(
         '{"jsonrpc": "2.0"}',
         notification(1).replace("100", '"slot"').replace("101", '"slot"'),
         "x" * (5 * 1024 * 1024),
+        notification(1).replace("9", "8"),
+        notification(1).replace('"subscription": 9', '"subscription": 10'),
+        notification(1).replace("logsNotification", "rootNotification"),
+        slot_notification(5, subscription=9),
+        slot_notification(-1),
+        slot_notification("5"),
+        '{"jsonrpc": "2.0", "method": "slotNotification"}',
+        '{"jsonrpc": "2.0", "id": 1, "result": 9}',
+        '{"jsonrpc": "2.0", "id": 2, "error": {}}',
+        "[]",
     ],
-    ids=["deep", "empty", "bad slot", "huge"],
+    ids=[
+        *("deep", "empty", "bad slot", "huge", "other id", "slots' id", "other method"),
+        *("logs' id", "negative slot", "slot in words", "no params", "again", "late refusal"),
+        "array",
+    ],
 )
 async def test_a_frame_that_cannot_be_read_leads_to_a_new_subscription(
     nursery: trio.Nursery, autojump_clock: trio.testing.MockClock, frame: str
 ) -> None:
     async def session(websocket: WebSocketConnection) -> None:
-        await subscribe(websocket)
+        await subscribe(websocket, heartbeat=True)
         await websocket.send_message(frame)
         await trio.sleep_forever()
 
@@ -279,6 +424,21 @@ async def test_a_node_that_hangs_up_before_the_handshake_costs_one_deadline(
     await watch(nursery, Closing(nursery))
     await trio.sleep(CONNECT_SECONDS + FIRST_DELAY + 0.1)
     assert attempts == pytest.approx([0.0, CONNECT_SECONDS + FIRST_DELAY])
+
+
+async def test_a_node_that_pings_while_it_is_left_does_no_harm(
+    nursery: trio.Nursery, autojump_clock: trio.testing.MockClock
+) -> None:
+    async def pinging(websocket: WebSocketConnection) -> None:
+        await subscribe(websocket)
+        await websocket.send_message("garbage")
+        # As bytes: a well-behaved server's own library would not send it once it sees the close.
+        await websocket._stream.send_all(b"\x89\x00" * 100)
+        await trio.sleep_forever()
+
+    notices = await watch(nursery, Node(nursery, pinging, pinging))
+    with trio.fail_after(30):
+        assert [await notices.receive() for _ in range(2)] == [Subscribed(), Subscribed()]
 
 
 async def test_cancelled_it_ends_at_once_even_when_the_node_does_not_answer_the_close(

@@ -12,8 +12,9 @@ from typing import Any
 import pytest
 import trio
 
-from cvms.chain import transport as transport_module
+from cvms.chain import post as post_module
 from cvms.chain.endpoints import FAILURES_BEFORE_DOWN
+from cvms.chain.rpc import Rpc
 from cvms.chain.transport import Transport, open_transport
 from cvms.errors import ChainTimeout, ChainUnavailable, ConfigurationError, RpcError
 from cvms.metrics import Metrics
@@ -22,24 +23,15 @@ from tests.chain.scripted_node import (
     Script,
     ScriptedNode,
     answering,
-    error,
+    in_turn,
+    nodes,
+    refusing,
     replying,
     result,
     silent,
 )
 
 GENEROUS = 10.0  # for what must not time out; nothing waits that long
-
-
-@asynccontextmanager
-async def nodes(*scripts: Script) -> AsyncIterator[list[ScriptedNode]]:
-    started = [ScriptedNode(script) for script in scripts]
-    async with trio.open_nursery() as nursery:
-        for node in started:
-            await nursery.start(node.serve)
-        with trio.fail_after(15):
-            yield started
-        nursery.cancel_scope.cancel()
 
 
 @asynccontextmanager
@@ -57,24 +49,6 @@ async def closed_port_url() -> str:
     port = listener.socket.getsockname()[1]
     await listener.aclose()
     return f"http://127.0.0.1:{port}"
-
-
-def in_turn(*scripts: Script) -> Script:
-    """Each request gets the next script, the last one from then on."""
-    left = list(scripts)
-
-    async def script(request: Any) -> Reply:
-        chosen = left.pop(0) if len(left) > 1 else left[0]
-        return await chosen(request)
-
-    return script
-
-
-def refusing(code: int) -> Script:
-    async def script(request: Any) -> Reply:
-        return error(request, code)
-
-    return script
 
 
 async def test_a_call_reaches_the_node_and_its_result_comes_back() -> None:
@@ -189,16 +163,16 @@ async def test_with_every_endpoint_marked_down_calls_fail_at_once_until_a_probe_
             await rpc.call("getThing", [])
         assert len(node.requests) == FAILURES_BEFORE_DOWN
         with pytest.raises(ChainUnavailable, match="HTTP 503"):
-            await rpc.probe("getSlot", [])
+            await Rpc(rpc).probe()
         assert not rpc.available
-        assert await rpc.probe("getSlot", []) == 42
+        assert await Rpc(rpc).probe() == 42
         assert rpc.available
 
 
 async def test_a_probe_goes_on_to_the_next_endpoint() -> None:
     bad = replying(Reply(b"", status=500))
     async with nodes(bad, answering(5)) as given, transport(*given) as rpc:
-        assert await rpc.probe("getSlot", []) == 5
+        assert await Rpc(rpc).probe() == 5
 
 
 async def test_a_cancelled_call_marks_nothing_down() -> None:
@@ -245,7 +219,7 @@ async def test_a_batch_that_lost_an_answer_is_asked_of_another_endpoint() -> Non
 
 
 async def test_a_body_without_end_is_cut_off(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(transport_module, "MAX_BODY_BYTES", 1_000_000)
+    monkeypatch.setattr(post_module, "MAX_BODY_BYTES", 1_000_000)
     bomb = gzip.compress(b" " * 50_000_000)
     plain = Reply(b" " * 2_000_000)
     for reply in (Reply(bomb, headers=[("content-encoding", "gzip")]), plain):

@@ -61,7 +61,7 @@ async def test_what_is_committed_is_told_before_the_socket_closes(service: Servi
             await outbox.append(conn, [event("deposit_event", number) for number in range(2, 30)])
             rows = await outbox.after(conn, 1)
         service.shutdown.set()
-        await trio.testing.wait_all_tasks_blocked(0.01)
+        await trio.testing.wait_all_tasks_blocked()
         service.hub.publish(rows)  # as the broadcaster does, a moment later
         got = [(await frame(socket))["data"]["number"] for _ in range(29)]
         assert got == list(range(1, 30))

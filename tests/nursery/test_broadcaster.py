@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import pytest
 import trio
 
 from cvms.nursery.broadcaster import RUN, Broadcaster
 from cvms.nursery.channels import Board, Hub, OutboxWake
 from cvms.store import outbox
+from cvms.store.bell import CHANNEL, Bell, PostgresBell, RedisBell
 from cvms.store.database import Database
 from cvms.store.outbox import OutboxMessage
+from cvms.store.redis_client import open_redis
 from tests.nursery.mailbox import Mailbox
-from tests.nursery.world import running
+from tests.nursery.world import running, until
+from tests.redis_server import RedisServer
 
 
 def message(number: int, topic: str = "deposit_event") -> OutboxMessage:
@@ -30,13 +35,17 @@ async def append(database: Database, *numbers: int, topic: str = "deposit_event"
         await outbox.append(conn, [message(number, topic) for number in numbers])
 
 
-def broadcaster(database: Database, hub: Hub, look_seconds: float = 1_000) -> Broadcaster:
+def broadcaster(
+    database: Database, hub: Hub, *, wake: OutboxWake | None = None, bell: Bell | None = None
+) -> Broadcaster:
+    """One that looks only when it is woken."""
     return Broadcaster(
         database=database,
         hub=hub,
-        wake=OutboxWake(),
+        wake=wake or OutboxWake(),
+        bell=bell or PostgresBell(database),
         board=Board(),
-        look_seconds=look_seconds,
+        look_seconds=1_000,
     )
 
 
@@ -114,3 +123,34 @@ async def test_a_burst_is_handed_on_in_few_runs(database: Database, count: int) 
     await broadcaster(database, hub).publish()
     assert [seq for _, _, seq in await subscriber.take(count)] == list(range(1, count + 1))
     assert subscriber.flushed == -(-count // RUN)
+
+
+async def test_replicas_hear_each_other_through_redis_and_without_it(
+    database: Database, redis_server: RedisServer
+) -> None:
+    hub, wake = Hub(), OutboxWake()
+    subscriber = Mailbox(hub, ("deposit_event", None))
+    async with open_redis(redis_server.url) as redis:
+        assert redis is not None
+        writer = broadcaster(database, Hub(), wake=wake, bell=RedisBell(redis, database))
+        hearer = broadcaster(database, hub, bell=RedisBell(redis, database))
+        async with running(hearer.run, writer.run):
+            await until(partial(listeners, redis_server, 2))
+            await append(database, 1)
+            wake.wake()
+            await subscriber.take(1)
+
+            redis_server.kill()  # from here on PostgreSQL's own notifications have to do
+            await append(database, 2)
+            await subscriber.take(1)
+
+            redis_server.start()
+            await until(partial(listeners, redis_server, 2), seconds=30)
+            await append(database, 3)
+            wake.wake()
+            assert await subscriber.take(1) == [(3, "deposit_event", 3)]
+
+
+async def listeners(server: RedisServer, count: int) -> bool:
+    [(_, number)] = server.client.pubsub_numsub(CHANNEL)
+    return bool(number == count)

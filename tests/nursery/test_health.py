@@ -53,6 +53,19 @@ async def test_a_node_that_is_away_is_named(world: World) -> None:
     assert world.board.parts["database"].ok
 
 
+async def test_with_one_endpoint_of_two_it_is_ready_and_both_are_named(world: World) -> None:
+    await world.indexer().catch_up()
+    real = world.chain.rpc_url
+    async with open_rpc([f"{NOBODY}/secret", real]) as world.rpc:
+        for _ in range(3):
+            await health(world).probe()
+    assert world.board.ready
+    detail = world.board.parts["rpc"].detail
+    assert "127.0.0.1:1 is down" in detail
+    assert f"{real.removeprefix('http://')} answers, at slot" in detail
+    assert "secret" not in detail
+
+
 async def test_a_database_that_is_away_or_bare_is_named(world: World, database_url: str) -> None:
     await world.indexer().catch_up()
     async with open_database("postgresql://nobody@127.0.0.1:1/nothing") as away:

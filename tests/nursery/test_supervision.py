@@ -8,15 +8,17 @@ from functools import partial
 
 import pytest
 import trio
+from solders.keypair import Keypair
 from structlog.testing import capture_logs
 from trio.testing import MockClock
 
+from cvms.config import Config, load_programs
 from cvms.errors import ChainUnavailable, ConfigurationError, DatabaseUnavailable
 from cvms.http.probes import Tasks
 from cvms.metrics import Metrics
 from cvms.nursery.channels import Board
 from cvms.nursery.supervision import Backoff, supervise
-from cvms.nursery.task_health import CRASHES, HEALTHY_SECONDS
+from cvms.nursery.task_health import CRASHES, HEALTHY_SECONDS, seconds_expected
 
 Run = Callable[[], Awaitable[None]]
 
@@ -265,6 +267,19 @@ async def test_a_task_that_hangs_is_not_ready_until_something_comes_of_it(
         watched.board.task_succeeded("task")
         assert named(watched) is None
         nursery.cancel_scope.cancel()
+
+
+def test_a_task_that_only_listens_may_hear_nothing_for_as_long_as_it_takes() -> None:
+    config = Config(
+        operator=Keypair(),
+        database_url="",
+        programs=load_programs({}),
+        reconciliation_interval=3_600,
+    )
+    assert seconds_expected("calls", config) is None
+    assert seconds_expected("monitor", config) == 120
+    assert (seconds_expected("reconciler", config) or 0) > 3 * 3_600  # as it is configured
+    assert seconds_expected("one that is new", config) == 900
 
 
 async def test_metrics_say_which_task_is_well_and_when_it_last_was(

@@ -1,0 +1,76 @@
+"""What may be shown of the endpoints: to operators in words, to Prometheus in numbers."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
+
+from cvms.chain.endpoints import Endpoint, EndpointPool
+from cvms.metrics import Metrics
+
+
+@dataclass(frozen=True, slots=True)
+class EndpointState:
+    """One endpoint as operators see it: its host, never its URL. `latency` in seconds."""
+
+    host: str
+    up: bool
+    slot: int
+    latency: float | None
+    detail: str
+
+
+def states(pool: EndpointPool) -> list[EndpointState]:
+    """All of them, in the order of configuration."""
+    return [
+        EndpointState(
+            host=each.host,
+            up=pool.is_up(each),
+            slot=each.slot,
+            latency=each.latency,
+            detail=_detail(pool, each),
+        )
+        for each in pool.all()
+    ]
+
+
+def summary(endpoints: Sequence[EndpointState]) -> str:
+    """All of them in one line."""
+    return "; ".join(f"{each.host} {each.detail}" for each in endpoints)
+
+
+def show_endpoints(pool: EndpointPool, metrics: Metrics) -> None:
+    """Have the gauges ask the pool whenever they are read: calls pay nothing for them."""
+    for each in pool.all():
+        up, slot, latency = (partial(read, pool, each) for read in (_up, _slot, _latency))
+        metrics.rpc_endpoint_up.labels(each.host).set_function(up)
+        metrics.rpc_endpoint_slot.labels(each.host).set_function(slot)
+        metrics.rpc_endpoint_latency.labels(each.host).set_function(latency)
+
+
+def _detail(pool: EndpointPool, endpoint: Endpoint) -> str:
+    if endpoint.refused is not None:
+        return f"is never asked: {endpoint.refused}"
+    if endpoint.failures and endpoint.problem:
+        down = "answers" if pool.is_up(endpoint) else "is down"
+        return f"{down}, with failures: {endpoint.problem}"
+    if endpoint.pace.paused:
+        return "is asked too often"
+    if endpoint.disagrees:
+        return "has other blocks than the others"
+    if endpoint.lagging:
+        return f"is behind, at slot {endpoint.slot}"
+    return f"answers, at slot {endpoint.slot}" if endpoint.slot else "is not asked yet"
+
+
+def _up(pool: EndpointPool, endpoint: Endpoint) -> float:
+    return float(pool.is_up(endpoint))
+
+
+def _slot(pool: EndpointPool, endpoint: Endpoint) -> float:
+    return endpoint.slot
+
+
+def _latency(pool: EndpointPool, endpoint: Endpoint) -> float:
+    return endpoint.latency or 0.0

@@ -1,0 +1,128 @@
+"""One POST to one URL over httpx's transport: a bounded body back, or an error.
+
+httpx's transport is used without its client: the client logs each request's whole URL, which may
+hold an API key, and follows redirects and proxies that nobody asked for.
+"""
+
+from __future__ import annotations
+
+import base64
+import zlib
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from urllib.parse import unquote
+
+import httpx
+import trio
+
+from cvms.chain.jsonrpc import MalformedAnswer
+from cvms.chain.rate_limits import retry_after
+
+MAX_BODY_BYTES = 64 * 1024 * 1024
+MAX_CONNECTIONS = 32
+
+
+class BadStatus(Exception):
+    """The endpoint answered with another status than 200; `retry_after` in seconds."""
+
+    def __init__(self, status: int, retry_after: float) -> None:
+        super().__init__(f"HTTP {status}")
+        self.status = status
+        self.retry_after = retry_after
+
+
+@asynccontextmanager
+async def open_http() -> AsyncIterator[httpx.AsyncHTTPTransport]:
+    """Connections that are kept alive, and closed at the end."""
+    limits = httpx.Limits(
+        max_connections=MAX_CONNECTIONS, max_keepalive_connections=MAX_CONNECTIONS
+    )
+    context = httpx.create_ssl_context()
+    async with httpx.AsyncHTTPTransport(verify=context, limits=limits) as http:
+        yield http
+
+
+async def post(http: httpx.AsyncHTTPTransport, url: str, body: bytes, *, seconds: float) -> bytes:
+    """The answer's body; each step of it has `seconds`.
+
+    Raises BadStatus, MalformedAnswer, and what httpx raises.
+    """
+    request = build_request(url, body)
+    request.extensions = {"timeout": dict.fromkeys(("connect", "read", "write", "pool"), seconds)}
+    response = await http.handle_async_request(request)
+    try:
+        if response.status_code != httpx.codes.OK:
+            after = retry_after(response.headers.get("retry-after", ""))
+            raise BadStatus(response.status_code, after)
+        return await _bounded_body(response)
+    finally:
+        await response.aclose()
+
+
+def build_request(raw: str, body: bytes) -> httpx.Request:
+    """Raises httpx.InvalidURL or ValueError, which may quote the URL."""
+    url = httpx.URL(raw)
+    headers = {
+        "host": url.netloc.decode("ascii"),
+        "content-type": "application/json",
+        "content-length": str(len(body)),
+        "accept-encoding": "gzip",
+        "user-agent": "cvms",
+    }
+    if url.userinfo:
+        credentials = base64.b64encode(unquote(url.userinfo.decode()).encode()).decode()
+        headers["authorization"] = f"Basic {credentials}"
+    return httpx.Request("POST", url, headers=headers, stream=_Body(body))
+
+
+class _Body(httpx.AsyncByteStream):
+    """A request's body. httpx's own is a generator, which a cancelled request would abandon."""
+
+    def __init__(self, content: bytes) -> None:
+        self._content = content
+
+    def __aiter__(self) -> AsyncIterator[bytes]:
+        return _Once(self._content)
+
+
+class _Once:
+    def __init__(self, content: bytes) -> None:
+        self._parts = [content]
+
+    def __aiter__(self) -> AsyncIterator[bytes]:
+        return self
+
+    async def __anext__(self) -> bytes:
+        if not self._parts:
+            raise StopAsyncIteration
+        return self._parts.pop()
+
+
+async def _bounded_body(response: httpx.Response) -> bytes:
+    content = bytearray()
+    with trio.CancelScope() as too_long:
+        async for chunk in response.aiter_raw():
+            content += chunk
+            if len(content) > MAX_BODY_BYTES:
+                # Unwinds httpx's nested generators, which leaving the loop would abandon.
+                too_long.cancel()
+    if len(content) > MAX_BODY_BYTES:
+        raise MalformedAnswer(f"a body of more than {MAX_BODY_BYTES} bytes")
+    return _decoded(bytes(content), response.headers.get("content-encoding", "identity"))
+
+
+def _decoded(content: bytes, encoding: str) -> bytes:
+    if encoding == "identity":
+        return content
+    if encoding != "gzip":
+        raise MalformedAnswer("a body in an encoding that was not asked for")
+    stream = zlib.decompressobj(wbits=31)  # 31: gzip with the largest window
+    try:
+        decoded = stream.decompress(content, MAX_BODY_BYTES + 1)
+    except zlib.error:
+        raise MalformedAnswer("a body that is not gzip") from None
+    if len(decoded) > MAX_BODY_BYTES:
+        raise MalformedAnswer(f"a body of more than {MAX_BODY_BYTES} bytes")
+    if not stream.eof:
+        raise MalformedAnswer("a body cut short")
+    return decoded

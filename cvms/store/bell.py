@@ -1,0 +1,83 @@
+"""How replicas hear that the outbox has grown: PostgreSQL's NOTIFY, or Redis where there is one.
+
+A ring is only a reason to look: what is told is read from the outbox, so a ring that is lost costs
+time and nothing else.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Protocol
+
+import structlog
+import trio
+from coredis.exceptions import RedisError
+
+from cvms.store import outbox
+from cvms.store.database import Database
+from cvms.store.listen import listen
+from cvms.store.redis_client import RedisAway, RedisClient
+
+CHANNEL = "cvms:outbox"
+LISTEN_SECONDS = 5.0  # to PostgreSQL, before Redis is tried again
+
+log = structlog.get_logger(__name__)
+
+
+class Bell(Protocol):
+    """Rung by whoever has written to the outbox, heard by every replica."""
+
+    async def ring(self) -> None:
+        """Tell all that the outbox has grown, after the commit. Raises nothing."""
+
+    async def hear(self, wake: Callable[[], None]) -> None:
+        """Call `wake` for each ring until cancelled. Raises DatabaseUnavailable."""
+
+
+class PostgresBell:
+    """NOTIFY, which every commit to the outbox sends by itself."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def ring(self) -> None:
+        """The commit has rung."""
+
+    async def hear(self, wake: Callable[[], None]) -> None:
+        async with listen(self._database, outbox.CHANNEL) as listener:
+            while True:
+                wake()  # once at first, for what came before the door was open
+                await listener.receive()
+
+
+class RedisBell:
+    """Redis' publish and subscribe; PostgreSQL's while Redis is away."""
+
+    def __init__(self, client: RedisClient, database: Database) -> None:
+        self._client = client
+        self._other = PostgresBell(database)
+
+    async def ring(self) -> None:
+        try:
+            await self._client.ask(lambda redis: redis.publish(CHANNEL, "grown"))
+        except RedisAway:
+            log.debug("outbox_not_rung")  # who does not hear Redis listens to PostgreSQL
+
+    async def hear(self, wake: Callable[[], None]) -> None:
+        while True:
+            try:
+                await self._hear_redis(wake)
+            except* (RedisError, OSError) as lost:
+                log.warning("outbox_heard_from_postgresql", error=type(lost.exceptions[0]).__name__)
+            with trio.move_on_after(LISTEN_SECONDS):
+                await self._other.hear(wake)
+
+    async def _hear_redis(self, wake: Callable[[], None]) -> None:
+        async with self._client.subscribed(CHANNEL) as rings:
+            async for _ in rings:
+                wake()
+
+
+def outbox_bell(client: RedisClient | None, database: Database) -> Bell:
+    """The bell in this Redis, or PostgreSQL's own."""
+    return PostgresBell(database) if client is None else RedisBell(client, database)

@@ -1,0 +1,216 @@
+"""Two replicas on one database: one leads, and whatever becomes of it, nobody's books notice.
+
+While owners pay in through either of them, the leader is killed, stopped for longer than its lease,
+or cut off from the database. No event is lost, doubled or out of order for those who listen to
+either, no deposit is made twice, and the chain and the books agree in the end.
+"""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import AsyncIterator, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any
+
+import psycopg
+import pytest
+import trio
+from psycopg.rows import namedtuple_row
+from solders.keypair import Keypair
+
+from cvms.client import Client, ClientError, Event, Topic, Wallet, open_client
+from tests.acceptance.chain import rpc
+from tests.acceptance.conftest import System
+from tests.acceptance.processes import Command, cvms, free_port, until_ready
+from tests.nursery.cable import Cable, cable
+
+USDT = 1_000_000
+SOL = 1_000_000_000
+OWNERS = 4
+TOPIC = "deposit_event"
+STOPPED_SECONDS = 4.0
+"""Longer than the lease and the grace that a successor gives."""
+
+
+@dataclass
+class Replica:
+    """A process, and where it answers."""
+
+    url: str
+    process: Command
+
+
+@dataclass
+class Traffic:
+    """Owners who pay in one after the other, through whichever replica answers."""
+
+    urls: list[str]
+    paid: dict[str, int] = field(default_factory=dict)
+    payments: int = 0
+    stopping: bool = False
+
+    async def pay_in(self, client: Client, *, then: Client) -> None:
+        """Deposits of growing amounts, each known to have had its effect before the next."""
+        clients = [client, then]
+        while not self.stopping:
+            amount = USDT + self.payments
+            try:
+                await clients[0].finish(await clients[0].deposit(amount))
+            except ClientError:
+                # The replica is gone, or could not say. The owner turns to the other.
+                clients.reverse()
+                continue
+            self.paid[client.address] = self.paid.get(client.address, 0) + amount
+            self.payments += 1
+
+
+@dataclass
+class Listener:
+    """The seqs that a client of one replica sees; it goes to the other when its own is gone."""
+
+    seqs: list[int] = field(default_factory=list)
+    moved: trio.Event = field(default_factory=trio.Event)
+
+    async def listen(self, urls: list[str]) -> None:
+        for url in urls:
+            async with open_client(url) as client, trio.open_nursery() as nursery:
+                nursery.start_soon(self._follow, client)
+                if url != urls[-1]:
+                    await self.moved.wait()
+                    nursery.cancel_scope.cancel()
+
+    async def _follow(self, client: Client) -> None:
+        since = self.seqs[-1] if self.seqs else 0
+        async with client.stream(Topic(TOPIC, since=since)) as stream:
+            async for told in stream:
+                assert isinstance(told, Event), told
+                self.seqs.append(told.seq)
+
+
+@pytest.mark.parametrize("fate", ["killed", "stopped", "cut off"])
+async def test_a_leader_that_falls_in_the_middle_of_traffic(
+    system: System, database_url: str, fate: str
+) -> None:
+    async with AsyncExitStack() as stack:
+        line = await stack.enter_async_context(cable(database_url))
+        leader = await stack.enter_async_context(replica(system, line.uri))
+        other = await stack.enter_async_context(replica(system, database_url))
+        assert _holder(database_url).endswith(f":{leader.process.process.pid}")
+
+        near, far = Listener(), Listener()
+        traffic = Traffic([leader.url, other.url])
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(near.listen, [leader.url, other.url])
+            nursery.start_soon(far.listen, [other.url])
+            await stack.enter_async_context(_owners(system, traffic, nursery))
+            await _until(lambda: traffic.payments >= OWNERS)
+
+            await _strike(fate, leader, line)
+            await _until(lambda: _holder(database_url).endswith(f":{other.process.process.pid}"))
+            near.moved.set()
+            if fate == "stopped":
+                leader.process.process.send_signal(signal.SIGCONT)
+            already = traffic.payments
+            await _until(lambda: traffic.payments >= already + 2 * OWNERS)
+            traffic.stopping = True
+            await _until(lambda: _unsettled(database_url) == 0)
+            told = _topic_head(database_url)
+            await _until(lambda: near.seqs[-1:] == [told] and far.seqs[-1:] == [told])
+            nursery.cancel_scope.cancel()
+        assert near.seqs == far.seqs == list(range(1, told + 1))
+        await _compare(other.url, traffic, database_url)
+
+
+async def _strike(fate: str, leader: Replica, line: Cable) -> None:
+    match fate:
+        case "killed":
+            await leader.process.kill()
+        case "stopped":
+            leader.process.process.send_signal(signal.SIGSTOP)
+            await trio.sleep(STOPPED_SECONDS)
+        case "cut off":
+            line.cut()
+
+
+async def _compare(url: str, traffic: Traffic, database_url: str) -> None:
+    """What each owner knows to have paid is in the vault, and nothing was paid twice."""
+    async with open_client(url) as client:
+        for owner, paid in traffic.paid.items():
+            balance = await client.balance(owner)
+            history = await client.movements(owner, kind="deposit")
+            assert len({line.amount for line in history}) == len(history)
+            assert balance.balance == sum(line.amount for line in history)
+            assert balance.balance >= paid
+    states = _query(database_url, "SELECT DISTINCT state FROM submissions WHERE state <> 'built'")
+    assert {row.state for row in states} <= {"finalized", "expired"}
+    differences = _query(database_url, "SELECT * FROM reconciliation_logs")
+    assert differences == []
+
+
+# --- what the tests are made of ----------------------------------------------------------------
+
+
+@asynccontextmanager
+async def replica(system: System, database_url: str) -> AsyncIterator[Replica]:
+    port = free_port()
+    environ = system.environ | {"PORT": str(port), "DATABASE_URL": database_url}
+    async with cvms("serve", folder=system.folder, environ=environ) as process:
+        url = f"http://127.0.0.1:{port}"
+        await until_ready(url, process)
+        yield Replica(url, process)
+
+
+@asynccontextmanager
+async def _owners(system: System, traffic: Traffic, nursery: trio.Nursery) -> AsyncIterator[None]:
+    """Funded owners with a vault each, who begin to pay in."""
+    async with AsyncExitStack() as stack:
+        for _ in range(OWNERS):
+            wallet = Wallet(key := Keypair())
+            first, second = [
+                await stack.enter_async_context(open_client(url, wallet=wallet, patience=1.0))
+                for url in traffic.urls
+            ]
+            await _fund(system, key)
+            await first.finish(await first.initialize())
+            nursery.start_soon(partial(traffic.pay_in, first, then=second))
+        yield
+
+
+async def _fund(system: System, key: Keypair) -> None:
+    address, mint = str(key.pubkey()), str(system.at.programs.mint)
+    await rpc(system.at.rpc_url, "requestAirdrop", address, SOL)
+    level = {"commitment": "confirmed"}
+    while (  # noqa: ASYNC110 - as above
+        (await rpc(system.at.rpc_url, "getBalance", address, level))["value"] < SOL
+    ):
+        await trio.sleep(0.05)
+    await rpc(system.at.rpc_url, "surfnet_setTokenAccount", address, mint, {"amount": 10**12})
+
+
+async def _until(condition: Callable[[], bool]) -> None:
+    with trio.fail_after(60):
+        while not condition():  # noqa: ASYNC110 - processes have no other way to be asked
+            await trio.sleep(0.05)
+
+
+def _query(database_url: str, query: str) -> list[Any]:
+    with psycopg.connect(database_url, row_factory=namedtuple_row) as conn:
+        return conn.execute(query.encode()).fetchall()
+
+
+def _holder(database_url: str) -> str:
+    rows = _query(database_url, "SELECT holder FROM leadership WHERE until > now()")
+    return str(rows[0].holder) if rows else ""
+
+
+def _unsettled(database_url: str) -> int:
+    states = "('pending', 'submitted', 'confirmed')"
+    [row] = _query(database_url, f"SELECT count(*) FROM submissions WHERE state IN {states}")
+    return int(row.count)
+
+
+def _topic_head(database_url: str) -> int:
+    [row] = _query(database_url, f"SELECT seq FROM outbox_topics WHERE topic = '{TOPIC}'")
+    return int(row.seq)
