@@ -487,9 +487,110 @@ ON CONFLICT (digits) DO NOTHING;
 
 -- migration 8: what a fork takes back
 
+-- The newest applied transactions, in the order in which they were: those that are not final, and
+-- the two before them, to which the cursor may go back. One that fails or tells nothing counts too.
+CREATE TABLE IF NOT EXISTS applied (
+    place BIGINT GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    slot BIGINT NOT NULL CHECK (slot >= 0),
+    signature TEXT NOT NULL UNIQUE,
+    final BOOLEAN NOT NULL
+);
+
+-- What was there before an applied transaction changed it, where nothing else tells: a row of
+-- vault_mints or account_offsets, or NULL where there was none, as of vaults too. Gone with it.
+CREATE TABLE IF NOT EXISTS applied_before (
+    place BIGINT NOT NULL REFERENCES applied ON DELETE CASCADE,
+    kind TEXT NOT NULL CHECK (kind IN ('vault_mint', 'account_offset', 'vault')),
+    key TEXT NOT NULL,
+    row JSONB,
+    PRIMARY KEY (place, kind, key)
+);
+
+INSERT INTO applied (slot, signature, final)
+SELECT slot, signature, final
+FROM (
+    SELECT slot, signature, bool_and(commitment = 'finalized') AS final
+    FROM chain_events
+    WHERE commitment <> 'finalized'
+       OR slot >= (SELECT max(slot) FROM chain_events WHERE commitment = 'finalized')
+    GROUP BY slot, signature
+    UNION ALL
+    SELECT slot, signature, FALSE
+    FROM indexer_cursor
+    WHERE NOT EXISTS (
+        SELECT FROM chain_events
+        WHERE chain_events.signature = indexer_cursor.signature
+    )
+) AS transaction
+WHERE NOT EXISTS (SELECT FROM applied)
+ORDER BY slot, final DESC
+ON CONFLICT (signature) DO NOTHING;
+
+-- How many forks took something back: what was read from the chain before the last is stale.
+ALTER TABLE indexer_cursor ADD COLUMN IF NOT EXISTS forks BIGINT NOT NULL DEFAULT 0;
+
 -- Subscribers are told of what is taken back too.
 ALTER TABLE outbox ADD COLUMN IF NOT EXISTS type TEXT NOT NULL DEFAULT 'event'
     CHECK (type IN ('event', 'retracted'));
+
+-- A row that was read in a slot is read again once that slot is final: no fork can have dropped it.
+ALTER TABLE vaults ADD COLUMN IF NOT EXISTS settled_slot BIGINT NOT NULL DEFAULT 0;
+CREATE INDEX IF NOT EXISTS vaults_unsettled ON vaults (slot) WHERE slot > settled_slot;
+CREATE INDEX IF NOT EXISTS vaults_closed_by_slot ON vaults (slot) WHERE closed;
+
+-- An account's sums end with it: what was read of them last depends on when that was.
+UPDATE vaults
+SET total_deposited = 0,
+    total_withdrawn = 0
+WHERE closed;
+
+-- A gap that is too long for memory, while it is closed: its final transactions, the newest first,
+-- as the node lists them. They are applied from the last one on, and deleted.
+CREATE TABLE IF NOT EXISTS backlog (
+    place BIGINT GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    signature TEXT NOT NULL UNIQUE,
+    slot BIGINT NOT NULL CHECK (slot >= 0),
+    failed BOOLEAN NOT NULL,
+    block_time BIGINT
+);
+
+-- The cursor that the backlog follows (NULL: the start), whether it reaches it yet, and how many
+-- there are. No row while there is no backlog.
+CREATE TABLE IF NOT EXISTS backlog_head (
+    one BOOLEAN PRIMARY KEY DEFAULT TRUE CHECK (one),
+    follows TEXT,
+    complete BOOLEAN NOT NULL DEFAULT FALSE,
+    listed BIGINT NOT NULL DEFAULT 0,
+    started_at TIMESTAMPTZ NOT NULL DEFAULT now()
+);
+
+-- migration 9: what a submission's end is decided by, and what the operator pays for others
+
+-- `since_slot`: it can only be in blocks after this one. `seen_slot`: the last block it was seen in,
+-- kept when a fork drops that block, while `slot` is where it is now. See nursery/fate.py.
+ALTER TABLE submissions ADD COLUMN IF NOT EXISTS signed_at TIMESTAMPTZ;
+ALTER TABLE submissions ADD COLUMN IF NOT EXISTS since_slot BIGINT CHECK (since_slot >= 0);
+ALTER TABLE submissions ADD COLUMN IF NOT EXISTS seen_slot BIGINT CHECK (seen_slot >= 0);
+UPDATE submissions
+SET seen_slot = slot
+WHERE seen_slot IS NULL
+  AND state IN ('pending', 'submitted', 'confirmed');
+
+-- What the operator pays for it at most, on whose account (nobody's: everybody's), and in which
+-- day's sums that is counted. NULL until the operator has signed as its fee payer.
+ALTER TABLE submissions ADD COLUMN IF NOT EXISTS sponsored_lamports BIGINT
+    CHECK (sponsored_lamports >= 0);
+ALTER TABLE submissions ADD COLUMN IF NOT EXISTS sponsored_owner TEXT;
+ALTER TABLE submissions ADD COLUMN IF NOT EXISTS sponsored_day DATE;
+
+-- What the operator has signed to pay on each day (UTC): for each owner, and in the row of owner ''
+-- for everybody together. Pruned by age.
+CREATE TABLE IF NOT EXISTS sponsored (
+    day DATE NOT NULL,
+    owner TEXT NOT NULL,
+    lamports BIGINT NOT NULL CHECK (lamports >= 0),
+    PRIMARY KEY (day, owner)
+);
 
 -- migration 10: alerts
 
@@ -729,6 +830,40 @@ CREATE TABLE IF NOT EXISTS yield_policies (
 );
 CREATE INDEX IF NOT EXISTS yield_policies_on ON yield_policies (yield_program, owner)
     WHERE auto_compound;
+
+-- migration 14: how far the books are held against the chain, and history in the chain's order
+
+-- Where the pass over all vaults stands: every owner up to `after_owner` was compared since
+-- `started_at`. The one row; a restart goes on from it.
+CREATE TABLE IF NOT EXISTS reconciliation_pass (
+    id BOOLEAN PRIMARY KEY DEFAULT TRUE CHECK (id),
+    after_owner TEXT NOT NULL,
+    started_at TIMESTAMPTZ NOT NULL,
+    finished_at TIMESTAMPTZ,
+    listed_at TIMESTAMPTZ
+);
+INSERT INTO reconciliation_pass (after_owner, started_at, finished_at)
+    VALUES ('', 'epoch', 'epoch') ON CONFLICT DO NOTHING;
+CREATE INDEX IF NOT EXISTS reconciliation_logs_by_owner
+    ON reconciliation_logs (owner, field, id DESC);
+
+-- The events of one vault, for whoever holds them against the chain's list of its transactions.
+CREATE INDEX IF NOT EXISTS chain_events_by_vault ON chain_events (vault);
+
+-- A line that was missing is put in later than those after it, so `id` alone no longer says which
+-- came first: the slot does, and `id` within a slot.
+CREATE INDEX IF NOT EXISTS transactions_in_order ON transactions (owner, slot DESC, id DESC);
+CREATE INDEX IF NOT EXISTS transactions_of_kind_in_order
+    ON transactions (owner, kind, slot DESC, id DESC);
+DROP INDEX IF EXISTS transactions_by_owner_and_kind;
+
+-- What last ended a round of the indexer, for `cvms index status`: the process that met it may be
+-- another one, or gone.
+CREATE TABLE IF NOT EXISTS indexer_problems (
+    program TEXT PRIMARY KEY,
+    problem TEXT NOT NULL,
+    at TIMESTAMPTZ NOT NULL DEFAULT now()
+);
 
 -- migration 15: which of several replicas leads
 

@@ -11,7 +11,6 @@ from functools import partial
 from pathlib import Path
 
 import trio
-from dotenv import dotenv_values
 from solders.pubkey import Pubkey
 
 from cvms.config import (
@@ -23,7 +22,9 @@ from cvms.config import (
     load_encryption_keys,
     load_programs,
 )
+from cvms.environment import environment
 from cvms.errors import ConfigurationError, Unsealable, leaves
+from cvms.index_command import add_index_commands
 from cvms.log import configure_logging
 
 
@@ -48,7 +49,7 @@ def _serve(options: argparse.Namespace) -> int:
     from cvms.nursery.run import serve  # noqa: PLC0415
     from cvms.workers import run_workers, serve_as_worker  # noqa: PLC0415
 
-    config = load_config(_environment())
+    config = load_config(environment())
     configure_logging(config.log_format)
     if options.inherit is not None:
         trio.run(serve_as_worker, config, options.inherit, serve)
@@ -64,7 +65,7 @@ def _dev(options: argparse.Namespace) -> int:
 
     configure_logging(options.log_format, "warning")
     ports = Ports(http=options.port, rpc=options.localnet_port)
-    return dev(ports, data=options.data_dir, environ=_environment())
+    return dev(ports, data=options.data_dir, environ=environment())
 
 
 def _localnet(options: argparse.Namespace) -> int:
@@ -79,7 +80,7 @@ def _localnet(options: argparse.Namespace) -> int:
     )
     run = partial(
         run_localnet,
-        programs=load_programs(_environment()),
+        programs=load_programs(environment()),
         host=options.host,
         port=options.port,
         data=options.data_dir,
@@ -100,7 +101,7 @@ def _demo(options: argparse.Namespace) -> int:
             url=options.url.rstrip("/"),
             rpc_url=options.rpc_url,
             programs=replace(
-                load_programs(_environment()), vault=options.program, mint=options.mint
+                load_programs(environment()), vault=options.program, mint=options.mint
             ),
         )
     )
@@ -110,7 +111,7 @@ def _token(options: argparse.Namespace) -> int:
     from cvms.dev.secrets import with_secrets  # noqa: PLC0415
     from cvms.http.tokens import Role, mint  # noqa: PLC0415
 
-    secret = load_admin_secret(with_secrets(_environment(), options.data_dir))
+    secret = load_admin_secret(with_secrets(environment(), options.data_dir))
     seconds = round(options.hours * 3600)
     print(mint(secret, subject=options.subject, role=Role.named(options.role), seconds=seconds))
     return 0
@@ -121,7 +122,7 @@ def _audit_verify(_: argparse.Namespace) -> int:
     from cvms.store.database import open_database  # noqa: PLC0415
 
     async def verify() -> int | None:
-        url = load_database_url(_environment())
+        url = load_database_url(environment())
         async with open_database(url) as database, database.dedicated() as conn:
             return await audit.verify(conn)
 
@@ -138,7 +139,7 @@ def _reseal(_: argparse.Namespace) -> int:
     from cvms.store.database import open_database  # noqa: PLC0415
     from cvms.store.sealed import Sealer  # noqa: PLC0415
 
-    environ = _environment()
+    environ = environment()
     sealer, url = Sealer(load_encryption_keys(environ)), load_database_url(environ)
 
     async def reseal() -> int | Unsealable:
@@ -154,12 +155,6 @@ def _reseal(_: argparse.Namespace) -> int:
         return 1
     print(f"{result} secrets are sealed anew; now all are under the first key")
     return 0
-
-
-def _environment() -> dict[str, str]:
-    """The environment over `.env` of the working directory."""
-    from_file = {name: value for name, value in dotenv_values(".env").items() if value}
-    return from_file | dict(os.environ)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -261,6 +256,8 @@ def _parser() -> argparse.ArgumentParser:
     audits = audit.add_subparsers(required=True, metavar="command")
     verify = _with_help(audits, "verify", "check that no entry was changed or taken out")
     verify.set_defaults(run=_audit_verify)
+
+    add_index_commands(_with_help(commands, "index", "look after the books made from the chain"))
 
     reseal = _with_help(
         commands, "reseal", "seal every secret anew under the first of DATA_ENCRYPTION_KEYS"

@@ -20,6 +20,7 @@ from solders.pubkey import Pubkey
 
 from cvms.alert_settings import AlertSettings, read_alert_settings
 from cvms.errors import ConfigurationError
+from cvms.sponsoring import Sponsoring, read_sponsoring
 
 T = TypeVar("T")
 Network = IPv4Network | IPv6Network
@@ -106,6 +107,7 @@ class Config:
     indexer_max_lag_slots: int = 50
     sign_in: SignIn = field(default_factory=SignIn)
     rates: Rates = field(default_factory=Rates)
+    sponsoring: Sponsoring = field(default_factory=Sponsoring)
     trusted_proxies: tuple[Network, ...] = ()
     cors_origins: tuple[str, ...] = ()
     shutdown_deadline: float = 4.0
@@ -116,14 +118,7 @@ def load_config(environ: Mapping[str, str]) -> Config:
     """Read every setting. Raises ConfigurationError naming the first bad variable."""
     read = _Reader(environ)
     programs = load_programs(environ)
-    # A provider's address often carries its API key.
-    rpc_urls = read(
-        "SOLANA_RPC_URL",
-        _urls("http", "https"),
-        "http://127.0.0.1:8899",
-        _HTTP_URLS,
-        secret=True,
-    )
+    rpc_urls = load_rpc_urls(environ)
     ws_default = ",".join(pubsub_url(url) for url in rpc_urls)
     private = read("WEBHOOK_PRIVATE_ADDRESSES", _switch, "off", "on or off")
     config = Config(
@@ -180,6 +175,7 @@ def load_config(environ: Mapping[str, str]) -> Config:
             owner=read("RATE_LIMIT_OWNER", _rate, "300/60", _RATE),
             everybody=read("RATE_LIMIT_GLOBAL", _rate, "off", _RATE),
         ),
+        sponsoring=read_sponsoring(read),
         trusted_proxies=read("TRUSTED_PROXIES", _networks, "", _NETWORKS),
         cors_origins=read("CORS_ORIGINS", _origins, "", _ORIGINS),
         log_format=read("LOG_FORMAT", _log_format, "json", "json or console"),
@@ -193,6 +189,13 @@ def load_database_url(environ: Mapping[str, str]) -> str:
     read = _Reader(environ)
     expected = "postgresql://user:password@host/db"
     return read("DATABASE_URL", _database_url, None, expected, secret=True)
+
+
+def load_rpc_urls(environ: Mapping[str, str]) -> tuple[str, ...]:
+    """SOLANA_RPC_URL."""
+    read, default = _Reader(environ), "http://127.0.0.1:8899"
+    # A provider's address often carries its API key.
+    return read("SOLANA_RPC_URL", _urls("http", "https"), default, _HTTP_URLS, secret=True)
 
 
 def load_admin_secret(environ: Mapping[str, str]) -> bytes:

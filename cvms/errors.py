@@ -15,6 +15,13 @@ def leaves(error: BaseException) -> Iterator[BaseException]:
         yield error
 
 
+def only(error: BaseException) -> BaseException:
+    """The one error that nested groups hold, or the group that holds several."""
+    while isinstance(error, BaseExceptionGroup) and len(error.exceptions) == 1:
+        error = error.exceptions[0]
+    return error
+
+
 class CvmsError(Exception):
     """Base of every outcome that CVMS itself names."""
 
@@ -164,6 +171,18 @@ class RateLimited(CvmsError):
         self.retry_after = retry_after
 
 
+class SponsorshipExhausted(RateLimited):
+    """The service pays no more fees for this owner, or for anybody, today (429)."""
+
+
+class NotSponsored(CvmsError):
+    """The operator's key does not sign this transaction: it breaks the fee payer's policy (422)."""
+
+
+class SponsorshipPaused(CvmsError):
+    """The operator has too little SOL to pay for others, and nobody else can for this (503)."""
+
+
 # --- what the service depends on ---------------------------------------------------------------
 
 
@@ -195,6 +214,30 @@ class DecodeError(CvmsError):
 
 class GapNotClosed(CvmsError):
     """A page of signatures does not meet what was applied before; nothing is skipped."""
+
+
+class HistoryNotProven(CvmsError):
+    """The chain's own list of a vault's transactions does not show its history; nothing changes."""
+
+
+class HistoryNotIndexed(HistoryNotProven):
+    """The indexer has not passed the newest final slot yet; ask again in a moment."""
+
+
+class RebuildNotPossible(CvmsError):
+    """The books cannot be built a second time, or not be exchanged; nothing is changed."""
+
+
+class GapTooLong(GapNotClosed):
+    """There is more to apply than is held in memory: it goes by way of the backlog."""
+
+
+class CursorNotListed(GapNotClosed):
+    """A node does not list what was applied last where it was: a fork, or its ledger ends."""
+
+
+class NotRebuilt(CvmsError):
+    """Neither a transaction's logs nor its instructions tell of all of its events."""
 
 
 class AdminDisabled(CvmsError):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
 
@@ -22,6 +24,44 @@ class Metrics:
             ["state"],
             registry=self.registry,
         )
+        self.submissions_under_way = Gauge(
+            "transaction_submissions_under_way",
+            "Transactions that are signed and have no end yet, or none that can be known, by state",
+            ["state"],
+            registry=self.registry,
+        )
+        self.oldest_submission_seconds = Gauge(
+            "transaction_submission_oldest_seconds",
+            "Since the oldest transaction under way was signed",
+            registry=self.registry,
+        )
+        self.confirmation_seconds = Histogram(
+            "transaction_confirmation_seconds",
+            "From a transaction's last signature to the sight of its block",
+            buckets=(0.25, 0.5, 1.0, 2.0, 4.0, 8.0, 15.0, 30.0, 60.0, 120.0),
+            registry=self.registry,
+        )
+        self.resends = Counter(
+            "transaction_resends_total",
+            "Sends of bytes that had been sent before",
+            registry=self.registry,
+        )
+        self.operator_lamports = Gauge(
+            "operator_lamports", "What the operator has to pay fees with", registry=self.registry
+        )
+        # Nobody has looked yet, and zero would be an alarm.
+        self.operator_lamports.set(math.nan)
+        self.operator_pays = Gauge(
+            "operator_pays",
+            "0 while the operator has too little to pay the fees of others",
+            registry=self.registry,
+        )
+        self.operator_pays.set(1)
+        self.sponsored_lamports = Gauge(
+            "sponsored_lamports_today",
+            "What the operator has signed to pay for others today (UTC)",
+            registry=self.registry,
+        )
         self.balance_query_seconds = Histogram(
             "balance_query_duration_seconds",
             "Time to answer a balance query",
@@ -39,6 +79,31 @@ class Metrics:
         self.indexer_lag_slots = Gauge(
             "indexer_lag_slots", "Slots between the chain and the indexer", registry=self.registry
         )
+        self.indexer_lag_seconds = Gauge(
+            "indexer_lag_seconds",
+            "Seconds since everything confirmed was last known to be applied",
+            registry=self.registry,
+        )
+        self.indexer_gap = Gauge(
+            "indexer_gap_signatures",
+            "Transactions that are listed and not applied yet",
+            registry=self.registry,
+        )
+        self.indexer_batches = Counter(
+            "indexer_batches_total",
+            "Batches of transactions applied, each in one database transaction",
+            registry=self.registry,
+        )
+        self.retracted_events = Counter(
+            "indexer_retracted_events_total",
+            "Events taken back since a fork dropped their blocks",
+            registry=self.registry,
+        )
+        self.rebuilt_logs = Counter(
+            "indexer_rebuilt_logs_total",
+            "Transactions whose events were rebuilt from their instructions, since logs were cut",
+            registry=self.registry,
+        )
         self.unread_logs = Counter(
             "indexer_unread_logs_total",
             "Transactions whose logs do not show all of their events",
@@ -48,6 +113,12 @@ class Metrics:
             "reconciliation_checks_total",
             "Vaults compared with the chain, by outcome",
             ["outcome"],
+            registry=self.registry,
+        )
+        self.reconciliation_differences = Counter(
+            "reconciliation_differences_total",
+            "Differences between the books and the chain, by field and by whether they were healed",
+            ["field", "healed"],
             registry=self.registry,
         )
         self.task_restarts = Counter(
@@ -117,10 +188,5 @@ class Metrics:
             "alerts_open",
             "Alerts that are not resolved, by kind and severity",
             ["kind", "severity"],
-            registry=self.registry,
-        )
-        self.operator_lamports = Gauge(
-            "operator_lamports",
-            "What the operator's account, which pays fees, holds",
             registry=self.registry,
         )

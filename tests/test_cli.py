@@ -18,6 +18,7 @@ COMMANDS = [
     [],
     *([word] for word in ("serve", "dev", "localnet", "demo", "token", "reseal")),
     ["audit", "verify"],
+    *(["index", word] for word in ("status", "rebuild")),
 ]
 
 

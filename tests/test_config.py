@@ -10,6 +10,7 @@ from solders.keypair import Keypair
 
 from cvms.config import Rate, load_config, pubsub_url
 from cvms.errors import ConfigurationError
+from cvms.sponsoring import Sponsoring
 
 
 @pytest.fixture
@@ -39,6 +40,15 @@ def test_what_clients_may_ask_is_set_or_lifted(environ: dict[str, str]) -> None:
     assert config.cors_origins == ("https://app.example",)
 
 
+def test_what_the_operator_pays_is_set_or_lifted(environ: dict[str, str]) -> None:
+    assert load_config(environ).sponsoring == Sponsoring()
+    environ |= {"MAX_FEE_LAMPORTS": "7", "SPONSOR_OWNER_LAMPORTS_PER_DAY": "0"}
+    environ |= {"SPONSOR_TOTAL_LAMPORTS_PER_DAY": "off", "OPERATOR_MIN_LAMPORTS": "9"}
+    sponsoring = load_config(environ).sponsoring
+    assert (sponsoring.transaction, sponsoring.operator_minimum) == (7, 9)
+    assert (sponsoring.owner_a_day, sponsoring.everybody_a_day) == (0, None)
+
+
 def test_several_endpoints_are_separated_by_commas(environ: dict[str, str]) -> None:
     environ["SOLANA_RPC_URL"] = "https://one.example/key, http://two.example:8899"
     config = load_config(environ)
@@ -52,6 +62,8 @@ def test_several_endpoints_are_separated_by_commas(environ: dict[str, str]) -> N
         ("PORT", "eighty", "'eighty'"),
         ("PORT", "70000", "'70000'"),
         ("RATE_LIMIT_ADDRESS", "60", "'60'"),
+        ("SPONSOR_OWNER_LAMPORTS_PER_DAY", "-1", "'-1'"),
+        ("MAX_FEE_LAMPORTS", "off", "'off'"),
         ("RATE_LIMIT_ADDRESS", "0/60", "'0/60'"),
         ("RATE_LIMIT_OWNER", "60/0", "'60/0'"),
         ("YIELD_RATES_SECONDS", "0", "'0'"),

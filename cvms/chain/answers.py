@@ -39,12 +39,16 @@ class AccountsAt:
 
 @dataclass(frozen=True, slots=True)
 class SignatureInfo:
-    """A transaction that mentions an address. `err` is the node's JSON, None for success."""
+    """A transaction that mentions an address. `err` is the node's JSON, None for success.
+
+    `commitment` is how far it got itself; nodes that do not say count as those who know the least.
+    """
 
     signature: str
     slot: Slot
     err: Any
     block_time: int | None
+    commitment: Commitment = Commitment.CONFIRMED
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,6 +145,7 @@ class SignatureAnswer(msgspec.Struct, frozen=True, rename="camel"):
     slot: Count
     err: Any = None
     block_time: int | None = None
+    confirmation_status: Commitment | None = None
 
 
 class StatusAnswer(msgspec.Struct, frozen=True, rename="camel"):

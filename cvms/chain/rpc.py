@@ -226,7 +226,13 @@ class Rpc:
         )
         answer = await self.call(method, [str(address), options])
         return [
-            SignatureInfo(each.signature, Slot(each.slot), each.err, each.block_time)
+            SignatureInfo(
+                each.signature,
+                Slot(each.slot),
+                each.err,
+                each.block_time,
+                each.confirmation_status or Commitment.CONFIRMED,
+            )
             for each in read(list[answers.SignatureAnswer], answer, method)
         ]
 
@@ -288,6 +294,11 @@ class Rpc:
             slots.append(some.slot)
             statuses += some.statuses
         return StatusesAt(min(slots, default=Slot(0)), statuses)
+
+    async def get_first_available_block(self) -> Slot:
+        """The oldest block that the node has not thrown away."""
+        method = "getFirstAvailableBlock"
+        return Slot(read(int, await self.call(method, []), method))
 
     async def send_transaction(
         self, wire: bytes, *, skip_preflight: bool = True, max_retries: int = 0

@@ -38,11 +38,13 @@ class LatestBlockhash:
 class BuiltTransaction:
     """An unsigned transaction. `instruction` is the one that matters; `setup` goes before it.
 
-    `compute_unit_price` is in micro-lamports for each unit of `compute_unit_limit`.
+    `compute_unit_price` is in micro-lamports for each unit of `compute_unit_limit`. It can be in
+    blocks after `since_slot`, up to `last_valid_block_height`.
     """
 
     message: MessageV0
     last_valid_block_height: BlockHeight
+    since_slot: Slot
     instruction: Instruction
     setup: tuple[Instruction, ...]
     fee_payer: Pubkey
@@ -56,7 +58,7 @@ class BuiltTransaction:
     @property
     def unsigned_wire(self) -> bytes:
         """The bytes a wallet is given: every signature is zero."""
-        return bytes(_unsigned(self.message))
+        return bytes(unsigned(self.message))
 
     @property
     def signers(self) -> tuple[Pubkey, ...]:
@@ -82,6 +84,7 @@ def build_transaction(
     return BuiltTransaction(
         message=_compile(fee_payer, [*budget, *setup, instruction], blockhash.blockhash),
         last_valid_block_height=blockhash.last_valid_block_height,
+        since_slot=blockhash.slot,
         instruction=instruction,
         setup=tuple(setup),
         fee_payer=fee_payer,
@@ -95,7 +98,7 @@ def with_budget(
 ) -> BuiltTransaction:
     """The same transaction, same block hash, with another compute budget."""
     blockhash = LatestBlockhash(
-        built.message.recent_blockhash, built.last_valid_block_height, Slot(0)
+        built.message.recent_blockhash, built.last_valid_block_height, built.since_slot
     )
     return build_transaction(
         built.instruction,
@@ -180,7 +183,7 @@ def attach_signature(transaction: VersionedTransaction, keypair: Keypair) -> Ver
 
 def sign_as(message: MessageV0, *keypairs: Keypair) -> VersionedTransaction:
     """The transaction signed by `keypairs`; signatures of other signers are left zero."""
-    transaction = _unsigned(message)
+    transaction = unsigned(message)
     for keypair in keypairs:
         transaction = attach_signature(transaction, keypair)
     return transaction
@@ -191,7 +194,8 @@ def signature_of(transaction: VersionedTransaction) -> str:
     return str(transaction.signatures[0])
 
 
-def _unsigned(message: MessageV0) -> VersionedTransaction:
+def unsigned(message: MessageV0) -> VersionedTransaction:
+    """The transaction as nobody has signed it: every signature is zero."""
     signatures = [Signature.default()] * message.header.num_required_signatures
     return VersionedTransaction.populate(message, signatures)
 
@@ -201,7 +205,7 @@ def _compile(payer: Pubkey, instructions: Sequence[Instruction], blockhash: Hash
         message = MessageV0.try_compile(payer, instructions, [], blockhash)
     except CompileError as error:
         raise InvalidRequest(f"the transaction cannot be built: {error}") from None
-    size = len(bytes(_unsigned(message)))
+    size = len(bytes(unsigned(message)))
     if size > MAX_WIRE_BYTES:
         raise InvalidRequest(f"the transaction needs {size} bytes; {MAX_WIRE_BYTES} is the most")
     return message

@@ -9,10 +9,13 @@
 Nothing of the service is imported: this package needs httpx, httpx-ws, anyio, msgspec and solders.
 """
 
+from cvms.client.client import Client, open_client
+from cvms.client.cursors import Event, Snapshot, Told, Topic
 from cvms.client.errors import (
     ClientError,
     Problem,
     ServiceUnavailable,
+    SignaturesMissing,
     SubscriptionRefused,
     TransactionFailed,
 )
@@ -23,12 +26,22 @@ from cvms.client.replies import (
     History,
     Movement,
     Outcome,
+    Proposal,
+    SecondFactor,
+    SecondFactorStatus,
+    SignerContact,
     Submitted,
     TransactionState,
     Tvl,
 )
-from cvms.client.rest import Client, open_client
-from cvms.client.stream import Event, Snapshot, Stream, Topic
+from cvms.client.stream import Stream
+from cvms.client.vaults import (
+    VaultConfig,
+    VaultLimits,
+    VaultList,
+    VaultState,
+    VaultTimelocks,
+)
 from cvms.client.wallet import Wallet
 
 __all__ = [
@@ -42,15 +55,26 @@ __all__ = [
     "Movement",
     "Outcome",
     "Problem",
+    "Proposal",
+    "SecondFactor",
+    "SecondFactorStatus",
     "ServiceUnavailable",
+    "SignaturesMissing",
+    "SignerContact",
     "Snapshot",
     "Stream",
     "Submitted",
     "SubscriptionRefused",
+    "Told",
     "Topic",
     "TransactionFailed",
     "TransactionState",
     "Tvl",
+    "VaultConfig",
+    "VaultLimits",
+    "VaultList",
+    "VaultState",
+    "VaultTimelocks",
     "Wallet",
     "open_client",
 ]

@@ -1,6 +1,6 @@
-"""The demo: the service as a stranger's client sees it."""
+"""The demo: service and chain as a stranger's client sees them."""
 
-from cvms.demo.client import Addresses, Client, DemoFailed
+from cvms.demo.chain import Addresses, DemoFailed
 from cvms.demo.steps import STEPS, demo_command, run_demo
 
-__all__ = ["STEPS", "Addresses", "Client", "DemoFailed", "demo_command", "run_demo"]
+__all__ = ["STEPS", "Addresses", "DemoFailed", "demo_command", "run_demo"]

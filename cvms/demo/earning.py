@@ -8,7 +8,7 @@ from solders.pubkey import Pubkey
 from cvms.chain import instructions
 from cvms.chain.instructions import yield_pool
 from cvms.chain.yield_pool import pool_address
-from cvms.demo.client import expect
+from cvms.demo.chain import expect
 from cvms.demo.stage import USDT, Stage, Step
 
 YEAR = 365 * 24 * 60 * 60
@@ -18,7 +18,7 @@ async def deposit_into_pool(stage: Stage) -> None:
     """200 USDT leave the vault for the yield pool, by a call of the vault program."""
     alice, pool = stage.alice.pubkey(), await _pool(stage)
     vault = instructions.vault_address(stage.programs, alice)
-    before = await stage.client.token_amount(str(pool))
+    before = await stage.chain.token_amount(str(pool))
     await stage.on_chain(
         yield_pool.open_position(stage.programs, payer=alice, owner=vault, pool=pool),
         instructions.yield_deposit(
@@ -30,7 +30,7 @@ async def deposit_into_pool(stage: Stage) -> None:
             yield_accounts=_accounts(stage, pool),
         ),
     )
-    held = await stage.client.token_amount(str(pool))
+    held = await stage.chain.token_amount(str(pool))
     expect("tokens that the pool gained", held - before, 200 * USDT)
     await stage.see_event("yield_event", "kind", "yield_deposit")
     await stage.expect_balances(available=150 * USDT, earning=200 * USDT)
@@ -38,7 +38,7 @@ async def deposit_into_pool(stage: Stage) -> None:
 
 async def compound(stage: Stage) -> None:
     """A year at 5 percent has earned 10 USDT, which are compounded: only they add to the total."""
-    await stage.client.travel(YEAR)
+    await stage.chain.travel(YEAR)
     alice, pool = stage.alice.pubkey(), await _pool(stage)
     await stage.on_chain(
         instructions.compound_yield(
@@ -69,11 +69,11 @@ async def withdraw_from_pool(stage: Stage) -> None:
     )
     await stage.see_event("yield_event", "kind", "yield_withdraw")
     await stage.expect_balances(available=360 * USDT)
-    metrics = await stage.client.metrics()
-    total = await stage.client.chain_total()
+    metrics = await stage.metrics()
+    total = await stage.chain.chain_total()
     expect("total_value_locked", metrics["total_value_locked"], total)
     stage.say(f"  total_value_locked {total / USDT:,.6f} USDT, as on the chain")
-    await stage.client.get("/ready")
+    await stage.as_alice.request("GET", "/ready")
     stage.say("  the service is ready, more than a year ahead of its own clock")
 
 

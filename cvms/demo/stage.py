@@ -4,16 +4,31 @@ from __future__ import annotations
 
 import base64
 import json
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
+import httpx
+import trio
 from solders.instruction import Instruction
 from solders.keypair import Keypair
 from solders.pubkey import Pubkey
 from solders.transaction import VersionedTransaction
 
 from cvms.chain.types import Programs
-from cvms.demo.client import Client, Json, expect
+from cvms.client import (
+    Balance,
+    Client,
+    Event,
+    Problem,
+    Snapshot,
+    Stream,
+    Submitted,
+    Topic,
+    Wallet,
+    open_client,
+)
+from cvms.demo.chain import POLL_SECONDS, Addresses, Chain, DemoFailed, expect
 
 USDT = 1_000_000
 TOPICS = (
@@ -25,108 +40,162 @@ TOPICS = (
     "yield_event",
     "vault_balance_update",
 )
-DEPOSIT = "deposit:{owner}:{amount}:{nonce}"
-WITHDRAW = "withdraw:{owner}:{amount}:{nonce}"
 
 
 @dataclass(slots=True)
 class Stage:
-    """Alice, whom the demo follows, and Bob; and what one step leaves for a later one."""
+    """Alice, whom the demo follows, and Bob; and what one step leaves for a later one.
 
-    client: Client
+    `heard` are Alice's events that no step has looked for yet.
+    """
+
+    chain: Chain
+    alice: Keypair
+    bob: Keypair
+    as_alice: Client
+    as_bob: Client
+    events: Stream
     say: Callable[[str], None] = print
-    alice: Keypair = field(default_factory=Keypair)
-    bob: Keypair = field(default_factory=Keypair)
+    heard: list[Event] = field(default_factory=list)
     before: dict[str, float] = field(default_factory=dict)
-    withdrawal: Json = field(default_factory=dict)
-    withdrawal_signature: str = ""
+    withdrawal: str = ""
 
     @property
     def programs(self) -> Programs:
-        return self.client.at.programs
+        return self.chain.at.programs
 
     async def operator(self) -> Pubkey:
         """The service's key: the fee payer of what it sponsors."""
-        body = await self.client.signed(self.alice, DEPOSIT, amount=USDT)
-        reply = await self.client.post("/api/vault/deposit", body)
-        wire = base64.b64decode(reply["transaction"])
+        built = await self.as_alice.deposit(USDT)
+        wire = base64.b64decode(built.transaction)
         return VersionedTransaction.from_bytes(wire).message.account_keys[0]
 
     async def on_chain(self, *steps: Instruction, signers: tuple[Keypair, ...] = ()) -> None:
         """Alice sends these straight to the chain, and waits until the service has seen it."""
-        slot = await self.client.send(*steps, signers=(self.alice, *signers))
-        await self.client.indexed(self.alice.pubkey(), slot)
+        await self.indexed(await self.chain.send(*steps, signers=(self.alice, *signers)))
+
+    async def indexed(self, slot: int) -> None:
+        """Return once the service's books hold Alice's vault as of this slot."""
+        while (await self.as_alice.balance()).slot < slot:  # noqa: ASYNC110
+            await trio.sleep(POLL_SECONDS)
+
+    async def submitted(self, amount: int) -> str:
+        """Alice withdraws with one signed message; the signature of the service's transaction."""
+        outcome = await self.as_alice.withdraw(amount)
+        if not isinstance(outcome, Submitted):
+            raise DemoFailed(f"a withdrawal is handed back to be signed: {outcome}")
+        return outcome.signature
 
     async def withdraw(self, amount: int) -> None:
         """Alice withdraws through the service, and waits until it is confirmed and in the books."""
-        body = await self.client.signed(self.alice, WITHDRAW, amount=amount)
-        reply = await self.client.post("/api/vault/withdraw", body)
-        expect("mode", reply["mode"], "submitted")
-        await self.client.settled(reply["signature"])
-        slot = await self.client.landed(reply["signature"])
-        await self.client.indexed(self.alice.pubkey(), slot)
-        self.say(f"  withdrew {amount / USDT:,.6f} USDT: {reply['signature']}")
+        signature = await self.submitted(amount)
+        await self.as_alice.settled(signature)
+        await self.indexed(await self.chain.landed(signature))
+        self.say(f"  withdrew {amount / USDT:,.6f} USDT: {signature}")
 
-    async def refused(self, body: Json, status: int, code: str) -> Json:
-        """Show the problem that a withdrawal is answered with, which must be this one."""
-        problem = await self.client.refused("/api/vault/withdraw", body, status, code)
-        self.say(f"  {status} {code}: {problem['detail']}")
-        return problem
+    async def refused(self, asking: Awaitable[object], status: int, code: str) -> Problem:
+        """Show the problem that a request is answered with, which must be this one."""
+        try:
+            answer = await asking
+        except Problem as problem:
+            expect("status and code", (problem.status, problem.code), (status, code))
+            self.say(f"  {status} {code}: {problem.detail}")
+            return problem
+        raise DemoFailed(f"{answer} instead of {status} {code}")
 
     async def refused_by_program(self, amount: int, name: str) -> None:
         """The program refuses a withdrawal in simulation: nothing is submitted."""
-        body = await self.client.signed(self.alice, WITHDRAW, amount=amount)
-        problem = await self.refused(body, 422, "program_error")
-        expect("program_error", problem["program_error"]["name"], name)
+        problem = await self.refused(self.as_alice.withdraw(amount), 422, "program_error")
+        expect("program_error", problem.program_error, name)
+
+    async def see_snapshots(self) -> None:
+        """The stream begins with one for each topic."""
+        for _ in TOPICS:
+            while not isinstance(told := await anext(self.events), Snapshot):
+                self.heard.append(told)
+            self.say(f"  {told.topic} after seq {told.seq}")
 
     async def see_event(self, topic: str, name: str, value: object) -> None:
-        """The WebSocket delivers it to Alice."""
-        event = await self.client.event(
-            topic, self.alice.pubkey(), lambda data: bool(data[name] == value)
-        )
-        self.say(f"  {topic} {event['seq']}: {json.dumps(event['data'])}")
+        """The stream delivers it to Alice, whatever has happened to its connection."""
+        while not (found := self._heard(topic, name, value)):
+            told = await anext(self.events)
+            if isinstance(told, Event):
+                expect("owner", told.data["owner"], self.as_alice.address)
+                self.heard.append(told)
+        self.heard.remove(found)
+        self.say(f"  {topic} {found.seq}: {json.dumps(found.data)}")
+
+    def _heard(self, topic: str, name: str, value: object) -> Event | None:
+        wanted = (each for each in self.heard if each.topic == topic and each.data[name] == value)
+        return next(wanted, None)
 
     async def expect_balances(
         self, *, available: int, locked: int = 0, timelocked: int = 0, earning: int = 0
     ) -> None:
         """Alice's balances are these, in the service and on the chain, and her tokens are there."""
-        owner = self.alice.pubkey()
-        state = await self.client.get(f"/api/vault/balance/{owner}")
-        vault = await self.client.vault(owner)
+        state = await self.as_alice.balance()
+        vault = await self.chain.vault(self.alice.pubkey())
         total = available + locked + timelocked + earning
-        for name, expected, on_chain in (
-            ("balance", total, vault.total_balance),
-            ("available", available, vault.available_balance),
-            ("locked", locked, vault.locked_balance),
-            ("timelocked", timelocked, vault.timelocked),
-            ("yield_deposited", earning, vault.yield_deposited_balance),
+        for name, expected, in_service, on_chain in (
+            ("balance", total, state.balance, vault.total_balance),
+            ("available", available, state.available, vault.available_balance),
+            ("locked", locked, state.locked, vault.locked_balance),
+            ("timelocked", timelocked, state.timelocked, vault.timelocked),
+            ("yield_deposited", earning, state.yield_deposited, vault.yield_deposited_balance),
         ):
             expect(
-                f"{name} in the service and on the chain", (state[name], on_chain), (expected,) * 2
+                f"{name} in the service and on the chain", (in_service, on_chain), (expected,) * 2
             )
-        tokens = await self.client.token_amount(state["vault"])
+        tokens = await self.chain.token_amount(state.vault)
         expect("tokens of the vault", tokens, total - earning)
-        self.say(f"  {_balances(state)} at slot {state['slot']}, as on the chain")
+        self.say(f"  {_balances(state)} at slot {state.slot}, as on the chain")
 
     async def expect_history(self, *expected: tuple[str, int]) -> None:
         """The newest lines of Alice's history, newest first."""
-        path = f"/api/vault/transactions/{self.alice.pubkey()}?limit={len(expected)}"
-        rows = (await self.client.get(path))["transactions"]
-        expect("history", [(row["kind"], row["amount"]) for row in rows], list(expected))
+        rows = await self.as_alice.movements(at_most=len(expected))
+        expect("history", [(row.kind, row.amount) for row in rows], list(expected))
+
+    async def metrics(self) -> dict[str, float]:
+        """GET /metrics, by name and labels."""
+        reply = await self.chain.http.get(f"{self.chain.at.url}/metrics")
+        lines = (line.rpartition(" ") for line in reply.text.splitlines() if line[:1] != "#")
+        return {name: float(value) for name, _, value in lines}
 
 
 Step = Callable[[Stage], Awaitable[None]]
 
 
-def _balances(state: Json) -> str:
-    parts = [
-        f"{state[name] / USDT:,.6f} {word}"
-        for name, word in (
-            ("available", "available"),
-            ("locked", "locked"),
-            ("timelocked", "timelocked"),
-            ("yield_deposited", "earning"),
+@asynccontextmanager
+async def open_stage(at: Addresses, say: Callable[[str], None]) -> AsyncIterator[Stage]:
+    """Two new wallets, a client for each, and Alice's events from now on."""
+    alice, bob = Keypair(), Keypair()
+    topics = [Topic(name, owner=str(alice.pubkey())) for name in TOPICS]
+    async with (
+        httpx.AsyncClient(timeout=10.0) as http,
+        open_client(at.url, wallet=Wallet(alice), http=http) as as_alice,
+        open_client(at.url, wallet=Wallet(bob), http=http) as as_bob,
+        as_alice.stream(*topics) as events,
+    ):
+        yield Stage(
+            chain=Chain(at, http),
+            alice=alice,
+            bob=bob,
+            as_alice=as_alice,
+            as_bob=as_bob,
+            events=events,
+            say=say,
         )
-        if state[name]
+
+
+def _balances(state: Balance) -> str:
+    parts = [
+        f"{amount / USDT:,.6f} {word}"
+        for amount, word in (
+            (state.available, "available"),
+            (state.locked, "locked"),
+            (state.timelocked, "timelocked"),
+            (state.yield_deposited, "earning"),
+        )
+        if amount
     ]
-    return f"balance {state['balance'] / USDT:,.6f} USDT ({', '.join(parts) or 'empty'})"
+    return f"balance {state.balance / USDT:,.6f} USDT ({', '.join(parts) or 'empty'})"

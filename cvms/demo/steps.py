@@ -1,7 +1,7 @@
 """`cvms demo`: what a vault can do, step by step, as a stranger's client would do it.
 
-Speaks HTTP, WebSocket and Solana RPC only. Each step stands alone: a connection that broke
-between two steps is opened again.
+Speaks to the service through `cvms.client`, and to the chain through its RPC. The service may end
+and come back between two steps: Alice's events go on where they were.
 """
 
 from __future__ import annotations
@@ -11,11 +11,11 @@ from collections.abc import Awaitable, Callable
 
 import httpx
 import trio
-import trio_websocket
 
+from cvms.client import ClientError, ServiceUnavailable
 from cvms.demo import earning, multisig, positions, transfers, waiting
-from cvms.demo.client import Addresses, Client, DemoFailed
-from cvms.demo.stage import Stage, Step
+from cvms.demo.chain import Addresses, DemoFailed
+from cvms.demo.stage import Step, open_stage
 
 STEP_DEADLINE = 60.0
 
@@ -36,10 +36,9 @@ async def run_demo(
 ) -> None:
     """Run every step, printing each; `between` is awaited after each one.
 
-    Raises DemoFailed, naming what was seen and what was expected.
+    Raises DemoFailed, naming what was seen and what was expected, and what the client raises.
     """
-    async with httpx.AsyncClient(timeout=10.0) as http:
-        stage = Stage(client=Client(at=at, http=http), say=say)
+    async with open_stage(at, say) as stage:
         for number, step in enumerate(STEPS, 1):
             say(f"{number}. {step.__doc__}")
             with trio.fail_after(STEP_DEADLINE):
@@ -53,11 +52,11 @@ def demo_command(at: Addresses) -> int:
     """Run the demo and say in one line what failed, if anything did; returns the exit status."""
     try:
         trio.run(run_demo, at)
-    except DemoFailed as failure:
-        print(f"cvms demo: {failure}", file=sys.stderr)
-    except (httpx.TransportError, trio_websocket.HandshakeError) as error:
+    except (httpx.TransportError, ServiceUnavailable) as error:
         print(f"cvms demo: {at.url} or {at.rpc_url} does not answer ({error}).", file=sys.stderr)
         print("Start them with `make dev`, or name them with --url and --rpc-url.", file=sys.stderr)
+    except (DemoFailed, ClientError) as failure:
+        print(f"cvms demo: {failure}", file=sys.stderr)
     except trio.TooSlowError:
         print(f"cvms demo: a step took longer than {STEP_DEADLINE:.0f} s.", file=sys.stderr)
     else:

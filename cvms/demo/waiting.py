@@ -26,13 +26,13 @@ async def schedule_timelock(stage: Stage) -> None:
 
 async def release_timelock(stage: Stage) -> None:
     """A day later on the chain's clock anybody may release them: here Bob does."""
-    await stage.client.travel(DAY)
+    await stage.chain.travel(DAY)
     bob = stage.bob.pubkey()
     release = instructions.release_timelocks(
         stage.programs, authority=bob, owner=stage.alice.pubkey()
     )
-    slot = await stage.client.send(release, signers=(stage.bob,))
-    await stage.client.indexed(stage.alice.pubkey(), slot)
+    slot = await stage.chain.send(release, signers=(stage.bob,))
+    await stage.indexed(slot)
     await stage.see_event("timelock_event", "kind", "timelock_release")
     await stage.expect_balances(available=500 * USDT)
 
@@ -53,7 +53,7 @@ async def request_withdrawal(stage: Stage) -> None:
 
 async def withdraw_after_delay(stage: Stage) -> None:
     """An hour later the same withdrawal goes through; then Alice lifts the delay."""
-    await stage.client.travel(HOUR)
+    await stage.chain.travel(HOUR)
     await stage.withdraw(100 * USDT)
     await stage.expect_balances(available=400 * USDT)
     alice = stage.alice.pubkey()

@@ -19,6 +19,7 @@ from cvms.http.services import Services
 from cvms.http.tokens import Administrator, Role
 from cvms.nursery.channels import Part
 from cvms.store import audit, reconciliation
+from cvms.store.calls import RECONCILE, call
 
 Action = Annotated[str, msgspec.Meta(pattern=r"^[a-z0-9_]{1,64}\Z")]
 TAGS = ("administration",)
@@ -158,8 +159,7 @@ async def tasks(services: Services, administrator: Administrator) -> Answer:
 async def reconcile(services: Services, body: Reconcile, administrator: Administrator) -> Answer:
     """Hold one vault against the chain now, or all of them."""
     owner = None if body.owner is None else str(body.owner)
-    await _write_down(services, administrator, "reconcile", owner, {})
-    services.reconcile.ask(owner)
+    await _have_compared(services, administrator, "reconcile", owner, {})
     return Answer(Asked(), 202)
 
 
@@ -171,18 +171,18 @@ async def set_token_account(
     if vault.token_account != body.token_account:
         raise Conflict(f"On chain the vault's token account is {vault.token_account}.")
     owner, details = str(body.owner), {"token_account": str(body.token_account)}
-    await _write_down(services, administrator, "vault_token_account_set", owner, details)
-    services.reconcile.ask(owner)
+    await _have_compared(services, administrator, "vault_token_account_set", owner, details)
     return Answer(Asked(), 202)
 
 
-async def _write_down(
+async def _have_compared(
     services: Services,
     administrator: Administrator,
     action: str,
     owner: str | None,
     details: dict[str, Any],
 ) -> None:
+    """Write it down, and call whichever replica leads: the call comes with the commit."""
     entry = audit.AuditEntry(
         actor=f"admin:{administrator.subject}",
         action=action,
@@ -192,6 +192,7 @@ async def _write_down(
     )
     async with services.database.transaction() as conn:
         await audit.append(conn, entry)
+        await call(conn, RECONCILE, owner or "")
 
 
 ROUTES = (

@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 
 from solders.keypair import Keypair
 
+from cvms.chain.fee_policy import FeeCaps
 from cvms.chain.protocols.latest import LatestRates
 from cvms.chain.protocols.sources import YieldSource
 from cvms.chain.rpc import Rpc
@@ -38,14 +39,16 @@ from cvms.http.edge import MAX_IN_FLIGHT, Edge
 from cvms.http.limits import Limits
 from cvms.http.routing import register
 from cvms.http.services import Services
+from cvms.http.sponsoring import Sponsor
 from cvms.http.ws import WebSocketDoor, WebSocketLimits
 from cvms.metrics import Metrics
 from cvms.nursery.account_channel import AccountRegistry
-from cvms.nursery.channels import Board, Hub, Reconciliations, SubmitWake
+from cvms.nursery.channels import Board, Hub, OperatorFunds, SubmitWake
 from cvms.store.cache import BalanceCache
 from cvms.store.database import Database
 from cvms.store.limits import Limiter, MemoryLimiter
 from cvms.store.sealed import Sealer
+from cvms.store.sponsorship import Budget
 
 
 def create_app(
@@ -62,10 +65,10 @@ def create_app(
     metrics: Metrics,
     accounts: AccountRegistry | None = None,
     limiter: Limiter | None = None,
-    reconciliations: Reconciliations | None = None,
     yield_sources: Sequence[YieldSource] = (),
     websocket_limits: WebSocketLimits | None = None,
     max_in_flight: int = MAX_IN_FLIGHT,
+    operator_funds: OperatorFunds | None = None,
     wall_clock: Callable[[], float] = time.time,
 ) -> Edge:
     """The front end on top of what the composition root has built."""
@@ -81,6 +84,7 @@ def create_app(
         rpc=rpc,
         programs=programs,
         operator=operator,
+        sponsor=_sponsor(config, programs, operator, operator_funds),
         hub=hub,
         accounts=AccountRegistry() if accounts is None else accounts,
         submit_wake=submit_wake,
@@ -90,7 +94,6 @@ def create_app(
         limits=limits,
         sealer=Sealer(config.data_encryption_keys),
         wall_clock=wall_clock,
-        reconcile=reconciliations or Reconciliations(),
         yield_rates=LatestRates(
             rpc, yield_sources, programs=programs, max_age=config.yield_rates_seconds
         ),
@@ -124,3 +127,16 @@ def create_app(
     app.background.append(door.heartbeat.run)
     app.last_words.append(door.last_words)
     return app
+
+
+def _sponsor(
+    config: Config, programs: Programs, operator: Keypair, funds: OperatorFunds | None
+) -> Sponsor:
+    settings = config.sponsoring
+    return Sponsor(
+        operator=operator,
+        programs=programs,
+        caps=FeeCaps(price=settings.unit_price, lamports=settings.transaction),
+        budget=Budget(owner=settings.owner_a_day, everybody=settings.everybody_a_day),
+        funds=funds or OperatorFunds(settings.operator_minimum),
+    )

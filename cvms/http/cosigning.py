@@ -17,9 +17,9 @@ from solders.transaction import VersionedTransaction
 from cvms.chain.program_errors import refusal
 from cvms.chain.transactions import (
     BuiltTransaction,
-    attach_signature,
     message_of,
     required_signers,
+    sign_as,
     signature_of,
     verify_signatures,
 )
@@ -119,11 +119,14 @@ class CoSigning:
         self, seen: Proposal, live: LiveTransaction, signatures: Mapping[str, bytes]
     ) -> Answer:
         """Add our signature, and hand it to the submitter: stored first, with its bytes."""
-        transaction = attach_signature(_assembled(live, signatures), self.services.operator)
-        signature, wire = signature_of(transaction), bytes(transaction)
-        result = await self.services.rpc.simulate(wire, sig_verify=True)
+        assembled = _assembled(live, signatures)
+        # Unsigned: no node is given what it could send before it is stored.
+        result = await self.services.rpc.simulate(bytes(sign_as(message_of(assembled))))
         if result.err is not None:
             raise refusal(result.err, result.logs, self.services.programs)
+        sponsor = self.services.sponsor
+        transaction, cost = sponsor.sign(assembled)
+        signature, wire = signature_of(transaction), bytes(transaction)
         async with self.services.database.transaction() as conn:
             await take(conn, seen)
             await proposals.sign(conn, live.message_hash, self.signatures)
@@ -137,7 +140,10 @@ class CoSigning:
                 wire=wire,
                 last_valid_block_height=live.last_valid_block_height,
                 amount=seen.amount,
+                # The transaction was built after the proposal.
+                since_slot=seen.slot,
             )
+            await sponsor.charge(conn, message_of(transaction), cost, owner=seen.owner)
             now = await present(conn, seen.id)
             await tell(conn, "proposal.submitted", now)
             details = {"kind": KIND, "tx": signature, "signers": sorted(signatures)}

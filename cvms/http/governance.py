@@ -14,7 +14,14 @@ from solders.pubkey import Pubkey
 from cvms.chain import instructions
 from cvms.chain.addresses import token_account
 from cvms.chain.vault_transactions import fetch_vault
-from cvms.errors import Conflict, FieldProblem, InvalidRequest, ProgramRefused, VaultNotFound
+from cvms.errors import (
+    Conflict,
+    FieldProblem,
+    InvalidRequest,
+    NotSponsored,
+    ProgramRefused,
+    VaultNotFound,
+)
 from cvms.http import plans, replies
 from cvms.http.answers import Answer
 from cvms.http.body import Body, TokenAmount
@@ -208,7 +215,7 @@ ROUTES = (
             summary=summary,
             body=body,
             replies=SUBMITTED,
-            refusals=(ProgramRefused,),
+            refusals=(ProgramRefused, NotSponsored),
             auth=Auth.ADMIN,
             idempotent=True,
             tags=("administration",),
@@ -221,7 +228,7 @@ ROUTES = (
         view=emergency_withdraw,
         body=Emergency,
         replies=SUBMITTED,
-        refusals=(ProgramRefused, VaultNotFound, Conflict),
+        refusals=(ProgramRefused, VaultNotFound, Conflict, NotSponsored),
         auth=Auth.ADMIN,
         sensitive=True,
         idempotent=True,
@@ -233,7 +240,7 @@ ROUTES = (
         view=transfer_collateral,
         body=Transfer,
         replies=SUBMITTED,
-        refusals=(ProgramRefused, VaultNotFound, Conflict),
+        refusals=(ProgramRefused, VaultNotFound, Conflict, NotSponsored),
         auth=Auth.ADMIN,
         sensitive=True,
         idempotent=True,

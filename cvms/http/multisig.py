@@ -18,6 +18,7 @@ from cvms.chain.addresses import vault_address
 from cvms.chain.transactions import BuiltTransaction, required_signers
 from cvms.chain.types import Commitment, Slot
 from cvms.chain.vault_transactions import prepare_withdraw
+from cvms.chain.views import read_tips
 from cvms.errors import ProposalCompleted, TransactionExpired
 from cvms.http.operations import simulated
 from cvms.http.services import Services
@@ -57,7 +58,10 @@ async def multisig_of(
 async def withdrawal(
     services: Services, owner: Pubkey, amount: int, signers: Sequence[Pubkey]
 ) -> BuiltTransaction:
-    """A withdrawal to the owner by these signers. Raises InvalidRequest when they are too many."""
+    """A withdrawal to the owner by these signers. Raises InvalidRequest when they are too many,
+    SponsorshipPaused while the service pays no fees.
+    """
+    services.sponsor.require()
     # Where the owner's token account has to be made, one who signs anyway pays for it: what the
     # service paid could be had by closing the account, again and again.
     authority, *others = sorted(signers, key=lambda each: each != owner)
@@ -104,16 +108,21 @@ class Chance(Enum):
 async def chance_of(services: Services, live: LiveTransaction) -> Chance:
     """Whether the transaction can still land, or has."""
     last = live.last_valid_block_height
-    if await services.rpc.get_block_height(Commitment.CONFIRMED) <= last:
+    # The heights before the status: what is not there after its last block never will be.
+    tips = await read_tips(services.rpc)
+    if tips.confirmed.height <= last:
         return Chance.ALIVE
-    # The height before the status: what is not there after its last block never will be.
-    if await services.rpc.get_block_height(Commitment.FINALIZED) <= last:
+    if tips.finalized.height <= last:
         return Chance.DYING
     message = MessageV0.from_bytes(live.message)
     # Ours is the first signature, and always the same for the same message.
     signature = services.operator.sign_message(to_bytes_versioned(message))
-    [status] = await services.rpc.get_signature_statuses([str(signature)])
-    return Chance.LANDED if status is not None and status.err is None else Chance.GONE
+    seen = await services.rpc.statuses_everywhere([str(signature)], min_context_slot=tips.slot)
+    [status] = seen.statuses
+    if status is not None:
+        return Chance.LANDED if status.err is None else Chance.GONE
+    # A node that is behind knows nothing of it either.
+    return Chance.GONE if seen.slot >= tips.slot else Chance.DYING
 
 
 async def next_transaction(

@@ -23,9 +23,8 @@ from solders.pubkey import Pubkey
 from cvms.chain.fees import simulate_and_limit
 from cvms.chain.transactions import (
     BuiltTransaction,
-    sign_as,
     signature_of,
-    with_budget,
+    unsigned,
 )
 from cvms.errors import (
     CvmsError,
@@ -33,7 +32,10 @@ from cvms.errors import (
     NonceExpired,
     NonceUnknown,
     NonceUsed,
+    NotSponsored,
     ProgramRefused,
+    SponsorshipExhausted,
+    SponsorshipPaused,
 )
 from cvms.http import replies
 from cvms.http.answers import Answer, response_of
@@ -53,7 +55,15 @@ UNIT_SPREAD = 20_000
 # What a route that ends in `carry_out` declares: its replies, and how a signed one may be refused.
 COSIGN = {200: replies.CoSign}
 COSIGN_OR_SUBMIT = {200: replies.CoSign, 202: replies.Submitted}
-SIGNED_REFUSALS = (InvalidSignature, NonceUnknown, NonceExpired, NonceUsed, ProgramRefused)
+UNSPONSORED = (SponsorshipExhausted, SponsorshipPaused, NotSponsored)
+SIGNED_REFUSALS = (
+    InvalidSignature,
+    NonceUnknown,
+    NonceExpired,
+    NonceUsed,
+    ProgramRefused,
+    *UNSPONSORED,
+)
 
 
 async def carry_out(
@@ -99,11 +109,12 @@ def counted(services: Services, operation: str) -> Iterator[None]:
 
 async def simulated(services: Services, built: BuiltTransaction) -> BuiltTransaction:
     """The transaction with the budget that its simulation asks for. Raises ProgramRefused."""
-    limited = await simulate_and_limit(services.rpc, services.programs, built)
-    return with_budget(
-        limited,
-        compute_unit_limit=limited.compute_unit_limit + secrets.randbelow(UNIT_SPREAD),
-        compute_unit_price=limited.compute_unit_price,
+    return await simulate_and_limit(
+        services.rpc,
+        services.programs,
+        built,
+        caps=services.sponsor.caps,
+        extra_units=secrets.randbelow(UNIT_SPREAD),
     )
 
 
@@ -146,13 +157,16 @@ class Change:
                 message=bytes(built.message),
                 last_valid_block_height=built.last_valid_block_height,
                 amount=self.plan.amount,
+                since_slot=built.since_slot,
             )
+            await self.services.sponsor.check(conn, built.message, owner=str(self.plan.owner))
             await self._write_down(conn, "accepted", {"mode": "cosign"})
         return answer
 
     async def _submit(self, built: BuiltTransaction) -> Answer:
         """Sign it as the vault's delegate and give it to the submitter, bytes first."""
-        transaction = sign_as(built.message, self.services.operator)
+        sponsor = self.services.sponsor
+        transaction, cost = sponsor.sign(unsigned(built.message), acts=True)
         signature = signature_of(transaction)
         answer = Answer(_submitted(signature, State.PENDING), 202)
         async with self._effect(answer) as conn:
@@ -168,6 +182,14 @@ class Change:
                 wire=bytes(transaction),
                 last_valid_block_height=built.last_valid_block_height,
                 amount=self.plan.amount,
+                since_slot=built.since_slot,
+            )
+            await sponsor.charge(
+                conn,
+                built.message,
+                cost,
+                owner=str(self.plan.owner),
+                account=self.plan.account,
             )
             details = {"mode": "submitted", "tx": signature}
             await self._write_down(conn, "accepted", details)

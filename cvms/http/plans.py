@@ -31,6 +31,7 @@ from cvms.chain.vault_transactions import (
 )
 from cvms.errors import Conflict, FieldProblem, InvalidRequest, VaultNotFound
 from cvms.http.services import Services
+from cvms.http.sponsoring import Account
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,12 +47,14 @@ class Plan:
     details: Mapping[str, Any] = field(default_factory=dict)
     # An unfinished submission of the same action and owner answers for this one.
     shared: bool = False
+    # Whose allowance of paid fees it uses up.
+    account: Account = Account.OWNER
 
 
 async def initialize(services: Services, user: Pubkey) -> Plan:
     """Create the user's vault; the user pays its rent. Raises Conflict if it is there."""
-    operator = services.operator.pubkey()
-    built = await prepare_initialize(services.rpc, services.programs, user=user, fee_payer=operator)
+    payer = services.sponsor.payer_for(user)
+    built = await prepare_initialize(services.rpc, services.programs, user=user, fee_payer=payer)
     return Plan("initialize", user, built)
 
 
@@ -63,7 +66,7 @@ async def deposit(services: Services, owner: Pubkey, amount: int) -> Plan:
         owner=owner,
         amount=amount,
         authority=owner,
-        fee_payer=services.operator.pubkey(),
+        fee_payer=services.sponsor.payer_for(owner),
     )
     return Plan("deposit", owner, built, amount=amount)
 
@@ -75,7 +78,7 @@ async def add_delegate(services: Services, owner: Pubkey, delegate: Pubkey) -> P
         services.programs,
         owner=owner,
         delegate=delegate,
-        fee_payer=services.operator.pubkey(),
+        fee_payer=services.sponsor.payer_for(owner),
     )
     return Plan("delegate_add", owner, built)
 
@@ -87,7 +90,7 @@ async def remove_delegate(services: Services, owner: Pubkey, delegate: Pubkey) -
         services.programs,
         owner=owner,
         delegate=delegate,
-        fee_payer=services.operator.pubkey(),
+        fee_payer=services.sponsor.payer_for(owner),
     )
     return Plan("delegate_remove", owner, built)
 
@@ -97,7 +100,7 @@ async def withdraw(services: Services, owner: Pubkey, amount: int, recipient: Pu
     operator = services.operator.pubkey()
     vault, receives = await _vault_and_recipient(services, owner, recipient)
     _check_recipient(recipient, owner, vault)
-    delegated = operator in vault.delegates and vault.multisig_threshold == 0 and receives
+    delegated = acts_alone(services, vault) and receives
     built = await prepare_withdraw(
         services.rpc,
         services.programs,
@@ -107,7 +110,7 @@ async def withdraw(services: Services, owner: Pubkey, amount: int, recipient: Pu
         authority=operator if delegated else owner,
         # A token account that we paid for could be closed for its rent, and asked for again, for
         # ever: where one has to be made the owner pays, and so signs.
-        fee_payer=operator if receives else owner,
+        fee_payer=services.sponsor.payer_for(owner) if receives else owner,
     )
     return Plan("withdraw", owner, built, delegated, amount)
 
@@ -126,7 +129,7 @@ async def by_owner(
         services.programs,
         owner=owner,
         instruction=instruction,
-        fee_payer=services.operator.pubkey(),
+        fee_payer=services.sponsor.payer_for(owner),
     )
     return Plan(action, owner, built, amount=amount)
 
@@ -144,13 +147,13 @@ async def by_owner_or_delegate(
     """
     operator = services.operator.pubkey()
     vault = await fetch_vault(services.rpc, services.programs, owner)
-    delegated = operator in vault.delegates and vault.multisig_threshold == 0
+    delegated = acts_alone(services, vault)
     built = await prepare_on_vault(
         services.rpc,
         services.programs,
         owner=owner,
         instruction=instruction(operator if delegated else owner),
-        fee_payer=operator,
+        fee_payer=services.sponsor.payer_for(owner),
     )
     return Plan(action, owner, built, delegated, amount)
 
@@ -176,6 +179,7 @@ async def by_governance(
         delegated=True,
         amount=amount,
         details=details or {},
+        account=Account.OPERATOR,
     )
 
 
@@ -188,15 +192,16 @@ async def position(
         services.programs,
         owner=owner,
         instruction=instruction,
-        fee_payer=services.operator.pubkey(),
+        fee_payer=services.sponsor.payer_for(owner),
     )
     return Plan(action, owner, built, amount=amount)
 
 
 async def release_timelocks(services: Services, owner: Pubkey) -> Plan:
     """Give matured timelocks back, by the service. Raises Conflict when none has matured: anybody
-    may ask, and the service pays.
+    may ask, and the service pays; SponsorshipPaused while it does not.
     """
+    services.sponsor.require()
     operator = services.operator.pubkey()
     vault = await fetch_vault(services.rpc, services.programs, owner)
     now = await chain_time(services.rpc)
@@ -212,7 +217,20 @@ async def release_timelocks(services: Services, owner: Pubkey) -> Plan:
         instruction=instruction,
         fee_payer=operator,
     )
-    return Plan("release_timelocks", owner, built, delegated=True, shared=True)
+    return Plan(
+        "release_timelocks",
+        owner,
+        built,
+        delegated=True,
+        shared=True,
+        account=Account.EVERYBODY,
+    )
+
+
+def acts_alone(services: Services, vault: Vault) -> bool:
+    """Whether the operator's signature is enough for the vault, and the operator pays for it."""
+    delegate = services.operator.pubkey() in vault.delegates
+    return delegate and vault.multisig_threshold == 0 and services.sponsor.pays
 
 
 async def has_token_account(services: Services, wallet: Pubkey) -> bool:

@@ -12,9 +12,10 @@ from cvms.chain.rpc import Rpc
 from cvms.chain.types import Programs
 from cvms.config import Config
 from cvms.http.limits import Limits
+from cvms.http.sponsoring import Sponsor
 from cvms.metrics import Metrics
 from cvms.nursery.account_channel import AccountRegistry
-from cvms.nursery.channels import Board, Hub, Reconciliations, SubmitWake
+from cvms.nursery.channels import Board, Hub, SubmitWake
 from cvms.store.cache import BalanceCache
 from cvms.store.database import Database
 from cvms.store.sealed import Sealer
@@ -29,6 +30,7 @@ class Services:
     rpc: Rpc
     programs: Programs
     operator: Keypair
+    sponsor: Sponsor
     hub: Hub
     accounts: AccountRegistry
     submit_wake: SubmitWake
@@ -39,5 +41,4 @@ class Services:
     sealer: Sealer
     # Unix seconds.
     wall_clock: Callable[[], float]
-    reconcile: Reconciliations
     yield_rates: LatestRates

@@ -9,15 +9,16 @@ from quart import Response
 from solders.signature import Signature
 from solders.transaction import VersionedTransaction
 
+from cvms.chain.fee_policy import Cost
 from cvms.chain.program_errors import refusal
 from cvms.chain.transactions import (
-    attach_signature,
     message_hash,
     message_of,
     missing_signers,
     parse_base64,
     required_signers,
     signature_of,
+    unsigned,
 )
 from cvms.chain.types import Commitment
 from cvms.errors import (
@@ -38,7 +39,7 @@ from cvms.http.answers import Answer, response_of
 from cvms.http.body import Body
 from cvms.http.cosigning import CoSigning, signatures_in
 from cvms.http.idempotency import Key, key_of_request, once
-from cvms.http.operations import counted
+from cvms.http.operations import UNSPONSORED, counted
 from cvms.http.routing import Route
 from cvms.http.services import Services
 from cvms.store import audit, proposals, submissions
@@ -115,11 +116,13 @@ async def _sign_and_store(
     services: Services, transaction: VersionedTransaction, built: Submission, key: Key | None
 ) -> Submission:
     await _check_height(services, built)
-    signed = _signed_by_all(services, transaction)
-    result = await services.rpc.simulate(bytes(signed), sig_verify=True)
+    _check_signers(services, transaction)
+    # Unsigned: no node is given what it could send before it is stored.
+    result = await services.rpc.simulate(bytes(unsigned(message_of(transaction))))
     # It may have landed already if a submission of the same bytes overtook this one.
     if result.err is not None and result.err != "AlreadyProcessed":
         raise refusal(result.err, result.logs, services.programs)
+    signed, cost = _signed(services, transaction)
     async with services.database.transaction() as conn:
         stored = await submissions.attach_signature(
             conn,
@@ -129,6 +132,9 @@ async def _sign_and_store(
         )
         if key is not None:
             await key.keep(conn, response_of(_accepted(stored)))
+        if cost is not None:
+            message = message_of(signed)
+            await services.sponsor.charge(conn, message, cost, owner=built.owner)
         entry = audit.AuditEntry(
             actor=built.owner,
             action="submit",
@@ -150,15 +156,21 @@ def _expired() -> TransactionExpired:
     return TransactionExpired("Its block hash is too old. Ask for a new transaction and sign that.")
 
 
-def _signed_by_all(services: Services, transaction: VersionedTransaction) -> VersionedTransaction:
-    """The transaction with our signature, once everybody else's is there."""
+def _check_signers(services: Services, transaction: VersionedTransaction) -> None:
+    """Raise InvalidSignature unless everybody else has signed."""
     operator = services.operator.pubkey()
     others = [each for each in missing_signers(transaction) if each != operator]
     if others:
         raise InvalidSignature(f"The signature of {others[0]} is missing or does not verify.")
-    if operator in required_signers(message_of(transaction)):
-        return attach_signature(transaction, services.operator)
-    return transaction
+
+
+def _signed(
+    services: Services, transaction: VersionedTransaction
+) -> tuple[VersionedTransaction, Cost | None]:
+    """The transaction with our signature, and what it costs us; None where the owner pays."""
+    if services.operator.pubkey() in required_signers(message_of(transaction)):
+        return services.sponsor.sign(transaction)
+    return transaction, None
 
 
 ROUTES = (
@@ -174,6 +186,7 @@ ROUTES = (
             InvalidSignature,
             ProgramRefused,
             Conflict,
+            *UNSPONSORED,
             ProposalExpired,
             ProposalCancelled,
             ProposalCompleted,

@@ -13,7 +13,13 @@ from cvms.errors import Conflict, ProgramRefused, VaultNotFound
 from cvms.http import plans, replies
 from cvms.http.answers import Answer
 from cvms.http.body import Body, Nonce, Seconds, SignInMessage, TokenAmount, WalletSignature
-from cvms.http.operations import COSIGN, COSIGN_OR_SUBMIT, SIGNED_REFUSALS, carry_out
+from cvms.http.operations import (
+    COSIGN,
+    COSIGN_OR_SUBMIT,
+    SIGNED_REFUSALS,
+    UNSPONSORED,
+    carry_out,
+)
 from cvms.http.requesters import SignedRequest
 from cvms.http.routing import Auth, Route
 from cvms.http.second_factor import second_factor
@@ -158,7 +164,7 @@ ROUTES = (
         view=initialize,
         body=Initialize,
         replies=COSIGN,
-        refusals=(Conflict, ProgramRefused),
+        refusals=(Conflict, ProgramRefused, *UNSPONSORED),
         idempotent=True,
         tags=("vaults",),
     ),
@@ -239,7 +245,7 @@ ROUTES = (
         view=release_timelocks,
         body=Release,
         replies={202: replies.Submitted},
-        refusals=(VaultNotFound, Conflict, ProgramRefused),
+        refusals=(VaultNotFound, Conflict, ProgramRefused, *UNSPONSORED),
         sensitive=True,
         idempotent=True,
         tags=("vaults",),

@@ -21,7 +21,7 @@ from cvms.chain.types import Commitment, Programs
 from cvms.chain.vault_transactions import fetch_vault
 from cvms.errors import YieldProgramUnsupported
 from cvms.http.body import MAX_AMOUNT
-from cvms.http.plans import Plan
+from cvms.http.plans import Plan, acts_alone
 from cvms.http.services import Services
 
 
@@ -72,7 +72,7 @@ async def move(
     vault = await fetch_vault(services.rpc, services.programs, owner)
     venue = await _venue(services, kind, owner, amount, yield_program)
     # As with token accounts: the owner pays for what is created, and so signs.
-    alone = operator in vault.delegates and vault.multisig_threshold == 0 and not venue.setup
+    alone = acts_alone(services, vault) and not venue.setup
     instruction = kind.instruction(
         services.programs,
         authority=operator if alone else owner,
@@ -83,7 +83,10 @@ async def move(
     )
     blockhash = await services.rpc.get_latest_blockhash(Commitment.CONFIRMED)
     built = build_transaction(
-        instruction, fee_payer=operator, blockhash=blockhash, setup=venue.setup
+        instruction,
+        fee_payer=services.sponsor.payer_for(owner),
+        blockhash=blockhash,
+        setup=venue.setup,
     )
     details = {"yield_program": str(yield_program)}
     return Plan(kind.action, owner, built, delegated=alone, amount=amount, details=details)

@@ -1,25 +1,29 @@
 """Apply a batch: history, vaults, counters, outbox and cursor move in one database transaction.
 
-Whatever happens in the middle, or twice, or in two processes: the cursor's row is locked first, so
-appliers take turns, and an event that is recorded already has no effect again.
+Whatever happens in the middle, or twice, or in two processes: the cursor is locked first, so
+appliers take turns, and an event that is recorded already has no effect again. What a fork may take
+back is noted on the way: see nursery/forks.py.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import Any
 
+from cvms.chain.answers import SignatureInfo
 from cvms.chain.events import VaultClosedEvent
 from cvms.chain.types import Commitment
 from cvms.nursery.batch import Batch, Recorded
 from cvms.nursery.channels import IndexedBatch
 from cvms.nursery.ledger import points_after
 from cvms.nursery.mints import Mints
-from cvms.nursery.movements import Movement, counted_by_account, movements
-from cvms.nursery.vault_rows import balances, gone_row, row_now, same_balances
+from cvms.nursery.movements import TOPICS, Movement, counted_by_account, movements
+from cvms.nursery.vault_rows import balances, gone_row, row_now, same_account, same_balances
 from cvms.store import (
     analytics,
+    applied,
     balance_history,
     events,
     history,
@@ -31,11 +35,12 @@ from cvms.store import (
     vaults,
 )
 from cvms.store import cursor as cursors
+from cvms.store.applied import Applied, Before
 from cvms.store.connection import Connection
 from cvms.store.cursor import Cursor
 from cvms.store.database import Database
 from cvms.store.history import HistoryRow
-from cvms.store.outbox import OutboxMessage
+from cvms.store.outbox import MessageType, OutboxMessage
 from cvms.store.vault_mints import VaultMint
 from cvms.store.vaults import VaultRow
 
@@ -49,13 +54,19 @@ async def apply_batch(
     moved it.
     """
     async with database.transaction() as conn:
+        await cursors.lock(conn)
         if await cursors.get(conn, to.program) != after or not await cursors.advance(conn, to):
             return None
-        mints = Mints(batch.mint, await _known(conn, batch))
+        await applied.add(conn, [_applied(info) for info in batch.passed])
+        known = await vault_mints.read(conn, [str(each.address) for each in batch.vaults])
+        mints = Mints(batch.mint, known, _told(batch))
         counted = _counted(batch, mints)
+        await applied.keep_before(conn, _mints_before(mints))
         await vault_mints.put(conn, list(mints.changed.values()))
         rows = await _vault_rows(conn, batch, mints)
         told = await _record_events(conn, counted)
+        new = [(signature, row.owner) for before, row, signature in rows if before is None]
+        await applied.keep_before(conn, [(by, Before("vault", owner, None)) for by, owner in new])
         told += await _store_vaults(conn, rows)
         await cursors.saw(conn, to.program, _newest_time(batch))
         position = await outbox.append(conn, told)
@@ -67,20 +78,30 @@ def _counted(batch: Batch, mints: Mints) -> list[tuple[Recorded, Mapping[str, st
     """The batch's events, each with the owners of those of its vaults that count then."""
     counted: list[tuple[Recorded, Mapping[str, str]]] = []
     for did in batch.executed:
-        owners = mints.follow(did.lives, [each.event for each in did.events])
+        events_ = [each.event for each in did.events]
+        owners = mints.follow(did.lives, events_, did.signature)
         counted += zip(did.events, owners, strict=True)
     return counted
 
 
-async def _known(conn: Connection, batch: Batch) -> list[VaultMint]:
-    """What is known of the batch's vaults from those before."""
-    known = await vault_mints.read(conn, [str(each.address) for each in batch.vaults])
-    followed = {each.vault for each in known}
-    # Some node did not show how it was opened, so its account has to tell.
-    return known + [
+def _applied(info: SignatureInfo) -> Applied:
+    final = info.commitment is Commitment.FINALIZED
+    return Applied(slot=info.slot, signature=info.signature, final=final)
+
+
+def _told(batch: Batch) -> list[VaultMint]:
+    """What the accounts tell: some node did not show how a vault was opened."""
+    return [
         VaultMint(str(each.address), str(each.vault.owner), str(each.vault.usdt_mint) == batch.mint)
         for each in batch.vaults
-        if each.vault and str(each.address) not in followed
+        if each.vault
+    ]
+
+
+def _mints_before(mints: Mints) -> list[tuple[str, Before]]:
+    return [
+        (signature, Before("vault_mint", vault, None if held is None else asdict(held)))
+        for signature, vault, held in mints.before
     ]
 
 
@@ -92,15 +113,21 @@ async def _vault_rows(
     What other vaults do is recorded, and has no effect: their tokens are anybody's.
     """
     rows: list[tuple[VaultRow | None, VaultRow, str]] = []
+    addresses = [str(each.address) for each in batch.vaults]
+    held_rows = {row.vault: row for row in await vaults.get_by_vaults(conn, addresses)}
     for each in batch.vaults:
-        before = await vaults.get_by_vault(conn, str(each.address))
-        known = before
+        known = before = held_rows.get(str(each.address))
         if known is None and (held := mints.ours.get(str(each.address))):
             known = gone_row(held.vault, held.owner, each.slot, mint=batch.mint)
         row = row_now(each.address, each.vault, each.slot, mint=batch.mint, before=known)
         if row is not None:
             rows.append((before, row, each.signature))
     return rows
+
+
+def _unread(before: VaultRow | None, row: VaultRow) -> bool:
+    """Whether the row is of another reading than the one that is there."""
+    return before is None or before.slot != row.slot or not same_account(before, row)
 
 
 async def _record_events(
@@ -116,11 +143,11 @@ async def _record_events(
     lines = await _write_history(conn, moved)
     await analytics.count(conn, lines)
     await _write_balances(conn, lines)
-    flat = [(each, movement) for each, found in moved for movement in found]
-    for kind in sorted({movement.kind for _, movement in flat}):
-        amounts = [movement.amount for _, movement in flat if movement.kind == kind]
+    for kind in sorted({line.kind for line in lines}):
+        amounts = [line.amount for line in lines if line.kind == kind]
         await totals.add(conn, kind, len(amounts), sum(amounts))
-    return [_event_message(each, movement) for each, movement in flat]
+    data = {each.row.identity: each.row.data for each, _ in moved}
+    return [event_message(line, data[line.identity]) for line in lines]
 
 
 async def _write_history(
@@ -130,15 +157,22 @@ async def _write_history(
     lines: list[HistoryRow] = []
     written = 0
     for each, found in moved:
-        lines += [_history_row(each, movement) for movement in found]
+        lines += [history_row(each, movement) for movement in found]
         if isinstance(each.event, VaultClosedEvent):
             await history.add(conn, lines[written:])
             written = len(lines)
+            await _offset_before(conn, each, str(each.event.owner))
             await sums.begin_anew(conn, str(each.event.owner))
         elif not found and (counted := counted_by_account(each.event)):
+            await _offset_before(conn, each, counted[0])
             await sums.leave_out(conn, *counted)
     await history.add(conn, lines[written:])
     return lines
+
+
+async def _offset_before(conn: Connection, each: Recorded, owner: str) -> None:
+    before = Before("account_offset", owner, await sums.offset(conn, owner))
+    await applied.keep_before(conn, [(each.row.signature, before)])
 
 
 async def _write_balances(conn: Connection, lines: Sequence[HistoryRow]) -> None:
@@ -148,7 +182,8 @@ async def _write_balances(conn: Connection, lines: Sequence[HistoryRow]) -> None
     await balance_history.put(conn, points_after(known, lines))
 
 
-def _history_row(recorded: Recorded, movement: Movement) -> HistoryRow:
+def history_row(recorded: Recorded, movement: Movement) -> HistoryRow:
+    """The line of a movement."""
     row = recorded.row
     return HistoryRow(
         owner=movement.owner,
@@ -165,23 +200,26 @@ def _history_row(recorded: Recorded, movement: Movement) -> HistoryRow:
     )
 
 
-def _event_message(recorded: Recorded, movement: Movement) -> OutboxMessage:
-    row = recorded.row
-    data: dict[str, Any] = row.data | {
-        "owner": movement.owner,
-        "vault": movement.vault,
-        "kind": movement.kind,
-        "amount": movement.amount,
-        "balance_after": movement.balance_after,
-        "block_time": None if row.block_time is None else row.block_time.isoformat(),
+def event_message(
+    line: HistoryRow, event: Mapping[str, Any], *, kind: MessageType = "event"
+) -> OutboxMessage:
+    """What subscribers are told of a line, whose event holds the data `event`."""
+    data = dict(event) | {
+        "owner": line.owner,
+        "vault": line.vault,
+        "kind": line.kind,
+        "amount": line.amount,
+        "balance_after": line.balance_after,
+        "block_time": None if line.block_time is None else line.block_time.isoformat(),
     }
     return OutboxMessage(
-        topic=movement.topic,
-        owner=movement.owner,
-        slot=row.slot,
-        signature=row.signature,
-        commitment=row.commitment,
+        topic=TOPICS[line.kind],
+        owner=line.owner,
+        slot=line.slot,
+        signature=line.signature,
+        commitment=line.commitment,
         data=data,
+        type=kind,
     )
 
 
@@ -190,7 +228,8 @@ async def _store_vaults(
 ) -> list[OutboxMessage]:
     """Bring the rows forward; return a message for each whose balances have moved."""
     touched_by = {row.owner: signature for _, row, signature in rows}
-    stored = await vault_books.bring_forward(conn, [row for _, row, _ in rows])
+    new = [row for before, row, _ in rows if _unread(before, row)]
+    stored = await vault_books.bring_forward(conn, new, final=False)
     return [
         balance_message(row, signature=touched_by[row.owner])
         for before, row in stored

@@ -2,29 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Container, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from itertools import takewhile
 
-import structlog
 from solders.pubkey import Pubkey
 
-from cvms.chain.accounts import Vault, read_vault
 from cvms.chain.answers import SignatureInfo, TransactionRecord
 from cvms.chain.events import Event
-from cvms.chain.logs import events_in
+from cvms.chain.logs import LoggedEvent, ProgramLogs, events_in
 from cvms.chain.rpc import Rpc
 from cvms.chain.touched import ClosedVault, OpenedVault, openings_and_closings, touched_vaults
-from cvms.chain.types import Commitment, Programs, Slot
-from cvms.errors import DecodeError
+from cvms.chain.types import Commitment, Programs
 from cvms.metrics import Metrics
 from cvms.nursery.movements import event_data, event_owner, event_vaults
+from cvms.nursery.vault_accounts import FetchedVault, fetch_vaults
 from cvms.store.events import EventRow
 
-log = structlog.get_logger(__name__)
-
-ACCOUNTS_PER_CALL = 100
+KNOWN_ACCOUNTS = 10_000
+"""Accounts remembered while one gap is read, about 40 MB of them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,33 +36,23 @@ class Recorded:
 class Executed:
     """What a transaction did: the vaults it opened and closed, and its events, in their order."""
 
+    signature: str
     lives: tuple[OpenedVault | ClosedVault, ...]
     events: tuple[Recorded, ...]
 
 
 @dataclass(frozen=True, slots=True)
-class FetchedVault:
-    """A vault's account as of `slot`, None when there is none; last touched by `signature`.
-
-    `slot` may be later than the batch.
-    """
-
-    address: Pubkey
-    vault: Vault | None
-    slot: Slot
-    signature: str
-
-
-@dataclass(frozen=True, slots=True)
 class Batch:
     """`passed`: the transactions, oldest first; what those that succeeded did; and the vaults they
-    touched. `mint` is the one that counts.
+    touched. `mint` is the one that counts. `unread` is the last transaction if its logs do not show
+    all of its events; it is alone then.
     """
 
     mint: str
     passed: tuple[SignatureInfo, ...]
     executed: tuple[Executed, ...]
     vaults: tuple[FetchedVault, ...]
+    unread: TransactionRecord | None = None
 
 
 class BatchReader:
@@ -76,79 +63,119 @@ class BatchReader:
         self._programs = programs
         self._metrics = metrics
 
-    async def read(self, infos: Sequence[SignatureInfo]) -> Batch:
-        """The batch of `infos`, or of as many from the first on as the node has in full."""
+    async def read(
+        self, infos: Sequence[SignatureInfo], known: dict[Pubkey, FetchedVault] | None = None
+    ) -> Batch:
+        """The batch of `infos`, or of as many from the first on as the node has in full.
+
+        A transaction with logs that do not show all its events is a batch of its own. Accounts in
+        `known` that were read in later slots are not read again; those that are read are added.
+        """
         passed, records = await self._records(infos)
+        logs = {record.signature: self._logs(record) for record in records}
+        unread = {signature for signature, found in logs.items() if found.truncated}
+        whole = tuple(takewhile(lambda info: info.signature not in unread, passed))
+        passed = whole or passed[:1]
+        kept = {info.signature: info for info in passed}
+        records = [record for record in records if record.signature in kept]
         executed: list[Executed] = []
         touched: dict[Pubkey, str] = {}
         for record in records:
-            did = self._executed(record)
+            info, found = kept[record.signature], logs[record.signature]
+            did = executed_by(record, found.events, self._programs, info.commitment)
             executed.append(did)
             vaults = touched_vaults(record, self._programs)
             vaults |= {Pubkey.from_string(v) for e in did.events for v in event_vaults(e.event)}
             touched |= dict.fromkeys(vaults, record.signature)
-        fetched = await self._fetch(touched, passed[-1].slot) if passed else []
-        return Batch(str(self._programs.mint), passed, tuple(executed), tuple(fetched))
+        fetched = await self._fetch(touched, passed, {} if known is None else known)
+        return Batch(
+            mint=str(self._programs.mint),
+            passed=passed,
+            executed=tuple(executed),
+            vaults=tuple(fetched),
+            unread=records[0] if records and records[0].signature in unread else None,
+        )
+
+    async def _fetch(
+        self,
+        touched: Mapping[Pubkey, str],
+        passed: Sequence[SignatureInfo],
+        known: dict[Pubkey, FetchedVault],
+    ) -> list[FetchedVault]:
+        """The vaults in the order of their addresses; all `touched` of which there are any."""
+        if not touched:
+            return []
+        slot = passed[-1].slot
+        fresh = {at: each for at in touched if (each := known.get(at)) and each.slot >= slot}
+        missing = {at: by for at, by in touched.items() if at not in fresh}
+        read = await fetch_vaults(self._rpc, self._programs, missing, at_least=slot)
+        if len(known) > KNOWN_ACCOUNTS:
+            known.clear()
+        known |= {each.address: each for each in read}
+        fetched = [*read, *(replace(fresh[at], signature=touched[at]) for at in fresh)]
+        return sorted(fetched, key=lambda each: str(each.address))
 
     async def _records(
         self, infos: Sequence[SignatureInfo]
     ) -> tuple[tuple[SignatureInfo, ...], list[TransactionRecord]]:
         """The infos before the first whose transaction the node cannot give yet, and theirs."""
-        wanted = [info.signature for info in infos if info.err is None]
-        found = await self._rpc.get_transactions(wanted, commitment=Commitment.CONFIRMED)
-        records = dict(zip(wanted, found, strict=True))
-        passed = tuple(takewhile(lambda info: records.get(info.signature, info) is not None, infos))
-        complete = [records.get(info.signature) for info in passed]
-        return passed, [record for record in complete if record is not None]
+        executed = [info for info in infos if info.err is None]
+        found = await self._rpc.get_transactions(
+            [info.signature for info in executed], commitment=Commitment.CONFIRMED
+        )
+        records = {
+            info.signature: record
+            for info, record in zip(executed, found, strict=True)
+            # In another block than the one listed, or with another end: of a fork. Look again.
+            if record is not None and record.slot == info.slot and record.err is None
+        }
+        passed = tuple(
+            takewhile(lambda info: info.err is not None or info.signature in records, infos)
+        )
+        return passed, [records[info.signature] for info in passed if info.err is None]
 
-    def _executed(self, record: TransactionRecord) -> Executed:
-        found = events_in(
+    def _logs(self, record: TransactionRecord) -> ProgramLogs:
+        return events_in(
             record.logs or [], self._programs.vault, top_level_programs=record.top_level_programs
         )
-        if found.truncated:
-            # The vaults' rows stay right, since they follow the accounts; the history may lack
-            # lines, which the reconciler will find.
-            self._metrics.unread_logs.inc()
-            log.error("logs_not_readable", signature=record.signature, problem=found.problem)
-        return Executed(
-            tuple(openings_and_closings(record, self._programs)),
-            tuple(
-                Recorded(each.event, _row(record, each.instruction_index, each.ordinal, each.event))
-                for each in found.events
-            ),
-        )
 
-    async def _fetch(self, touched: dict[Pubkey, str], at_least: Slot) -> list[FetchedVault]:
-        fetched: list[FetchedVault] = []
-        # In one order everywhere, so that two writers of the same rows cannot wait for each other.
-        addresses = sorted(touched, key=str)
-        for first in range(0, len(addresses), ACCOUNTS_PER_CALL):
-            chunk = addresses[first : first + ACCOUNTS_PER_CALL]
-            found = await self._rpc.get_accounts(
-                chunk, commitment=Commitment.CONFIRMED, min_context_slot=at_least
+
+def executed_by(
+    record: TransactionRecord,
+    events: Iterable[LoggedEvent],
+    programs: Programs,
+    commitment: Commitment,
+    *,
+    logged: Container[LoggedEvent] | None = None,
+) -> Executed:
+    """What a transaction did; its events that are not among `logged` are rebuilt."""
+    return Executed(
+        record.signature,
+        tuple(openings_and_closings(record, programs)),
+        tuple(
+            Recorded(
+                each.event,
+                _row(record, commitment, each, rebuilt=logged is not None and each not in logged),
             )
-            for address, account in zip(chunk, found.accounts, strict=True):
-                try:
-                    vault = read_vault(account, self._programs)
-                except DecodeError as error:
-                    # Someone may pass any account to an instruction that does not look at it.
-                    log.error("not_a_vault", address=str(address), problem=str(error))
-                    continue
-                fetched.append(FetchedVault(address, vault, found.slot, touched[address]))
-        return fetched
+            for each in events
+        ),
+    )
 
 
-def _row(record: TransactionRecord, instruction_index: int, ordinal: int, event: Event) -> EventRow:
+def _row(
+    record: TransactionRecord, commitment: Commitment, logged: LoggedEvent, *, rebuilt: bool
+) -> EventRow:
+    event = logged.event
     seconds = record.block_time
     return EventRow(
         signature=record.signature,
-        instruction_index=instruction_index,
-        ordinal=ordinal,
+        instruction_index=logged.instruction_index,
+        ordinal=logged.ordinal,
         slot=record.slot,
         block_time=None if seconds is None else datetime.fromtimestamp(seconds, UTC),
         name=type(event).__name__,
         vault=next(iter(event_vaults(event)), None),
         owner=event_owner(event),
-        commitment=Commitment.CONFIRMED,
-        data=event_data(event),
+        commitment=commitment,
+        data=event_data(event) | ({"rebuilt": True} if rebuilt else {}),
     )

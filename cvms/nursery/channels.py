@@ -259,6 +259,19 @@ class TaskState:
     pulse: Pulse = field(default_factory=lambda: Pulse(since=0.0))
 
 
+class OperatorFunds:
+    """What the operator has to pay fees with. Written by a task, read by HTTP."""
+
+    def __init__(self, minimum: int = 0) -> None:
+        self.minimum = minimum
+        self.lamports: int | None = None
+
+    @property
+    def enough(self) -> bool:
+        """Whether it pays for others; also as long as nobody has looked."""
+        return self.lamports is None or self.lamports >= self.minimum
+
+
 class Board:
     """What /ready and the admin's task list show. Written by the tasks, read by HTTP."""
 

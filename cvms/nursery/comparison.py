@@ -3,22 +3,19 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import Literal
 
 from cvms.chain.accounts import TokenAccount, Vault
 from cvms.chain.types import Slot
-from cvms.nursery.vault_rows import CLOSED, MOST
+from cvms.nursery.vault_rows import CLOSED
+from cvms.store import reconciliation
+from cvms.store.books import HELD, OwnerBooks
 from cvms.store.reconciliation import ReconciliationEntry
 from cvms.store.vaults import VaultRow
 
-AMOUNTS = (
-    "total",
-    "available",
-    "locked",
-    "timelocked",
-    "yield_deposited",
-    "total_deposited",
-    "total_withdrawn",
-)
+Heal = Literal["row", "history"]
+
+AMOUNTS = (*HELD, "total_deposited", "total_withdrawn")
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,65 +32,67 @@ class OnChain:
 
 
 @dataclass(frozen=True, slots=True)
-class InBooks:
-    """A vault's row, and what its account should count by the history, as of one moment."""
-
-    row: VaultRow | None
-    deposited: int
-    withdrawn: int
-
-
-@dataclass(frozen=True, slots=True)
 class Difference:
-    """One field: `expected` by the chain, `actual` by what is held against it."""
+    """One field: `expected` by the chain, `actual` by what is held against it.
+
+    `heal` says how it may be set right: the row from the account, the history (and what the
+    balances were) from the vault's transactions; the chain itself not at all.
+    """
 
     field: str
     expected: int | None
     actual: int | None
     cause: str
-    healable: bool
+    heal: Heal | None
 
     @property
     def amount(self) -> int:
         return (self.expected or 0) - (self.actual or 0)
 
-    def entry(self, chain: OnChain, books: InBooks, *, healed: bool) -> ReconciliationEntry:
-        """The line of reconciliation_logs."""
-        return ReconciliationEntry(
+    def entry(
+        self, chain: OnChain, books: OwnerBooks, *, healed: bool, problem: str | None = None
+    ) -> ReconciliationEntry:
+        """The line of reconciliation_logs; `problem` is why the history could not be healed."""
+        unproven = problem is not None and not healed and self.heal == "history"
+        return reconciliation.entry(
             vault=chain.row.vault,
             owner=chain.row.owner,
             field=self.field,
-            expected=_column(self.expected),
-            actual=_column(self.actual),
-            difference=_column(self.amount) or 0,
+            expected=self.expected,
+            actual=self.actual,
             chain_slot=chain.slot,
             row_slot=books.row.slot if books.row else None,
-            healed=healed and self.healable,
-            cause=self.cause,
+            healed=healed,
+            cause=f"{self.cause}; {problem}" if unproven else self.cause,
         )
 
 
-def differences(chain: OnChain, books: InBooks, *, threshold: int = 0) -> list[Difference]:
+def differences(chain: OnChain, books: OwnerBooks, *, threshold: int = 0) -> list[Difference]:
     """Every field that differs; amounts by more than `threshold` units, the rest at all.
 
     Meaningful once nothing is in flight: the indexer has passed the chain's slot, and the row is
     not of a later one. Equality is meaningful at any time.
     """
-    found = [*_row(chain, books), *_history(chain, books), *_tokens(chain)]
+    found = [
+        *_row(chain, books),
+        *_history(chain, books),
+        *_newest(chain, books),
+        *_tokens(chain),
+    ]
     return [each for each in found if each.field not in AMOUNTS or abs(each.amount) > threshold]
 
 
-def _row(chain: OnChain, books: InBooks) -> list[Difference]:
+def _row(chain: OnChain, books: OwnerBooks) -> list[Difference]:
     if books.row is None:
-        return [Difference("row", chain.row.total, None, "the vault has no row", healable=True)]
+        return [Difference("row", chain.row.total, None, "the vault has no row", heal="row")]
     cause = "the row is not the account, though the indexer has passed its slot"
     found = [
-        Difference(name, getattr(chain.row, name), getattr(books.row, name), cause, healable=True)
+        Difference(name, getattr(chain.row, name), getattr(books.row, name), cause, heal="row")
         for name in AMOUNTS
         if getattr(chain.row, name) != getattr(books.row, name)
     ]
     if _without_amounts(books.row) != _without_amounts(chain.row):
-        found.append(Difference("state", None, None, cause, healable=True))
+        found.append(Difference("state", None, None, cause, heal="row"))
     return found
 
 
@@ -112,22 +111,45 @@ def _without_amounts(row: VaultRow) -> VaultRow:
     )
 
 
-def _history(chain: OnChain, books: InBooks) -> list[Difference]:
+def _history(chain: OnChain, books: OwnerBooks) -> list[Difference]:
     """Every movement once: the account's sums say so, whatever the balances are.
 
     What a closed account counted is in the offset of the next one, so that a line that is missing
-    from an earlier life of the vault is found as well.
+    from an earlier life of the vault is found as well. What locks, timelocks and yields leave has
+    to be what the account holds.
     """
     cause = "the history's sum is not the account's"
-    vault = chain.vault
+    vault, sums = chain.vault, books.sums
+    # An emergency takes what is available first, then what is locked: only their sum is linear.
+    held = [name for name in HELD if not sums.emergencies or name not in ("available", "locked")]
     pairs = [
-        ("history_deposited", vault.total_deposited if vault else 0, books.deposited),
-        ("history_withdrawn", vault.total_withdrawn if vault else 0, books.withdrawn),
+        ("deposited", vault.total_deposited if vault else 0),
+        ("withdrawn", vault.total_withdrawn if vault else 0),
+        *((name, getattr(chain.row, name)) for name in held),
     ]
     return [
-        Difference(field, expected, actual, cause, healable=False)
-        for field, expected, actual in pairs
-        if expected != actual
+        Difference(f"history_{name}", expected, getattr(sums, name), cause, heal="history")
+        for name, expected in pairs
+        if expected != getattr(sums, name)
+    ]
+
+
+def _newest(chain: OnChain, books: OwnerBooks) -> list[Difference]:
+    """What the vault is said to have held last is what it holds."""
+    cause = "the newest of the balances as they were is not what the account holds"
+    newest = books.newest
+    if newest is None:
+        return [Difference("balance_history", chain.row.total, None, cause, heal="history")]
+    return [
+        Difference(
+            f"balance_history_{name}",
+            getattr(chain.row, name),
+            getattr(newest, name),
+            cause,
+            heal="history",
+        )
+        for name in HELD
+        if getattr(chain.row, name) != getattr(newest, name)
     ]
 
 
@@ -140,9 +162,4 @@ def _tokens(chain: OnChain) -> list[Difference]:
     if held >= owed:
         return []
     cause = "the token account holds less than the vault owes"
-    return [Difference("token_account", owed, held, cause, healable=False)]
-
-
-def _column(amount: int | None) -> int | None:
-    """As near as the log's column comes to it: an account's sums may be twice what that holds."""
-    return None if amount is None else max(-MOST, min(amount, MOST))
+    return [Difference("token_account", owed, held, cause, heal=None)]

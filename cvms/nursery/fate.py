@@ -1,4 +1,9 @@
-"""What a node's answer means for a transaction that was sent: decided on plain values."""
+"""What a node's answer means for a transaction that was sent: decided on plain values.
+
+An end is certain or it is none. It has succeeded or failed once its block is final; it has expired
+once every block that could hold it is final and none does. Until then a fork may undo what was
+seen, and what was seen is taken back. Only what no node can tell any more is for a person.
+"""
 
 from __future__ import annotations
 
@@ -6,48 +11,87 @@ from dataclasses import dataclass
 from typing import Any
 
 from cvms.chain.answers import SignatureStatus
-from cvms.chain.types import BlockHeight, Commitment, Slot
-from cvms.store.submissions import State, Submission
+from cvms.chain.types import Commitment
+from cvms.chain.views import Tips
+from cvms.store.submissions import State
+from cvms.store.watched import Watched
 
-
-@dataclass(frozen=True, slots=True)
-class Heights:
-    """The chain's block heights, read before the statuses they are judged with."""
-
-    confirmed: BlockHeight
-    finalized: BlockHeight
+UNKNOWABLE_BLOCKS = 900
+"""How far beyond its last block an end may stay unknown, about six minutes: until then another
+endpoint may answer that has the blocks."""
 
 
 @dataclass(frozen=True, slots=True)
 class Fate:
-    """`state` is the new one, None for no change; `may_land`: sending may still help."""
+    """`state` is the new one, None for no change; `may_land`: sending may still help.
+
+    `slot` and `err` belong to the new state. `in_doubt`: it was seen in a block once and is in none
+    now, so that block is to be looked at before it counts as expired.
+    """
 
     state: State | None = None
     may_land: bool = False
-    slot: Slot | None = None
+    slot: int | None = None
     err: Any = None
+    in_doubt: bool = False
 
 
-def fate_of(row: Submission, status: SignatureStatus | None, heights: Heights) -> Fate:
-    """The fate of a submission whose signature has this status.
+def fate_of(row: Watched, status: SignatureStatus | None, *, certain: bool, tips: Tips) -> Fate:
+    """The fate of a submission of this status.
 
-    It counts as expired only when no block can hold it on any fork: when the last height at which
-    it could land is finalized, and it is in none of the blocks up to there.
+    `tips` were read before it; `certain`: it comes from nodes that have all that these tell of.
     """
+    may_land = tips.confirmed.height <= row.last_valid_block_height
+    if status is not None and status.commitment is Commitment.FINALIZED:
+        return _final(status)
+    if not certain:
+        return Fate(may_land=may_land)  # the nodes are behind: they may miss what others have
     if status is None:
-        return _unknown(row, heights)
+        return _absent(row, tips, may_land=may_land)
     if status.commitment is Commitment.PROCESSED:
-        return Fate()  # it may still be on the losing side of a fork
-    if status.err is not None:
-        return Fate(State.FAILED, slot=status.slot, err=status.err)
-    if status.commitment is Commitment.FINALIZED:
-        return Fate(State.FINALIZED, slot=status.slot)
-    return Fate(State.CONFIRMED if row.state is not State.CONFIRMED else None, slot=status.slot)
+        # It may be on the losing side of a fork, and so is no landing; but it is a retreat from
+        # another block.
+        return _retreat(row, may_land=may_land) if row.slot != status.slot else Fate()
+    return _confirmed(row, status)
 
 
-def _unknown(row: Submission, heights: Heights) -> Fate:
-    if heights.finalized > row.last_valid_block_height:
-        # Seen in a confirmed block once, and now in none: a person has to look.
-        seen = row.state is State.CONFIRMED
-        return Fate(State.QUARANTINED if seen else State.EXPIRED)
-    return Fate(may_land=heights.confirmed <= row.last_valid_block_height)
+def _final(status: SignatureStatus) -> Fate:
+    state = State.FINALIZED if status.err is None else State.FAILED
+    return Fate(state, slot=status.slot, err=status.err)
+
+
+def _confirmed(row: Watched, status: SignatureStatus) -> Fate:
+    # A failure is written down as what it is so far: on another fork it may succeed.
+    state = State.CONFIRMED if status.err is None else State.SUBMITTED
+    if (state, status.slot) == (row.state, row.slot):
+        return Fate()
+    return Fate(state, slot=status.slot, err=status.err)
+
+
+def _absent(row: Watched, tips: Tips, *, may_land: bool) -> Fate:
+    last = row.last_valid_block_height
+    if tips.finalized.height <= last:
+        return _retreat(row, may_land=may_land)
+    if tips.remembers(row.since_slot):
+        return Fate(State.EXPIRED, in_doubt=row.seen_slot is not None)
+    if tips.finalized.height > last + UNKNOWABLE_BLOCKS:
+        return Fate(State.QUARANTINED, slot=row.slot)
+    return Fate()
+
+
+def after_doubt(row: Watched, tips: Tips, *, held: bool | None) -> Fate:
+    """The fate of one that is in no final block as its status says, but was seen in one: `held` is
+    what that block says, None where it is not to be had.
+    """
+    if held is False:
+        return Fate(State.EXPIRED)
+    if tips.finalized.height > row.last_valid_block_height + UNKNOWABLE_BLOCKS:
+        return Fate(State.QUARANTINED, slot=row.slot)
+    return Fate()
+
+
+def _retreat(row: Watched, *, may_land: bool) -> Fate:
+    """Back from the block in which it was: sent, and in none."""
+    if row.slot is None and row.state is not State.CONFIRMED:
+        return Fate(may_land=may_land)
+    return Fate(State.SUBMITTED, may_land=may_land)

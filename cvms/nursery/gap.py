@@ -2,32 +2,43 @@
 
 `getSignaturesForAddress` pages backwards from the newest. A node that does not know `until` answers
 as if none was given, so a page proves nothing by itself: what was asked for has to end with the
-cursor's own signature, or nothing of it is used.
+cursor's own signature in the slot in which it was applied, or nothing of it is used.
 """
 
 from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import pairwise
 
 from solders.pubkey import Pubkey
 
 from cvms.chain.answers import SignatureInfo
 from cvms.chain.rpc import Rpc
 from cvms.chain.types import Commitment, Slot
-from cvms.errors import GapNotClosed
+from cvms.errors import CursorNotListed, GapNotClosed, GapTooLong
 from cvms.store.cursor import Cursor
 
 PAGE = 1000
 """The most that a node returns for one call."""
-LONGEST_GAP = 200_000
-"""Signatures held in memory at once (about 60 MB); a longer gap has to be met by a fresh start."""
+LONGEST_GAP = 20_000
+"""Signatures held in memory at once (about 6 MB); a longer gap goes by way of the backlog."""
 
 
 async def read_gap(
-    rpc: Rpc, program: Pubkey, *, cursor: Cursor | None, at_least: Slot, page: int = PAGE
+    rpc: Rpc,
+    program: Pubkey,
+    *,
+    cursor: Cursor | None,
+    at_least: Slot,
+    page: int = PAGE,
+    longest: int = LONGEST_GAP,
 ) -> list[SignatureInfo]:
     """The program's transactions after the cursor, oldest first, failed ones included.
 
     The node has to have seen the slot `at_least`. Without a cursor: the whole history.
-    Raises GapNotClosed when the node's history does not reach back to the cursor.
+    Raises CursorNotListed when the cursor's transaction is not where it was: the node's history
+    does not reach so far back, or a fork has dropped it; GapTooLong after `longest`; and
+    GapNotClosed when the list is not one.
     """
     newest_first: list[SignatureInfo] = []
     while True:
@@ -39,18 +50,47 @@ async def read_gap(
             until=cursor.previous_signature if cursor else None,
             min_context_slot=at_least,
         )
+        check_order(newest_first[-1:] + found)
         for info in found:
-            if cursor is not None and info.signature == cursor.signature:
+            if cursor is not None and is_past(info, cursor):
+                check_once(newest_first)
                 return newest_first[::-1]
             newest_first.append(info)
+        if len(newest_first) > longest:
+            raise GapTooLong(f"more than {longest} transactions after {place(cursor)}")
         if len(found) < page:
             break
-        if len(newest_first) > LONGEST_GAP:
-            raise GapNotClosed(f"more than {LONGEST_GAP} transactions after {_place(cursor)}")
     if cursor is not None:
-        raise GapNotClosed(f"the node's history does not reach {_place(cursor)}")
+        raise CursorNotListed(f"the node's history does not reach {place(cursor)}")
+    check_once(newest_first)
     return newest_first[::-1]
 
 
-def _place(cursor: Cursor | None) -> str:
+def is_past(info: SignatureInfo, cursor: Cursor) -> bool:
+    """Whether this is the cursor's transaction. Raises CursorNotListed once it cannot follow."""
+    if (info.signature, info.slot) == (cursor.signature, cursor.slot):
+        return True
+    if info.signature == cursor.signature or info.slot < cursor.slot:
+        raise CursorNotListed(f"the node does not have {place(cursor)}")
+    return False
+
+
+def check_order(newest_first: Sequence[SignatureInfo]) -> None:
+    """Raises GapNotClosed if a transaction is listed after one of an earlier slot."""
+    for newer, older in pairwise(newest_first):
+        if older.slot > newer.slot:
+            raise GapNotClosed(
+                f"the node lists {older.signature} of slot {older.slot} as older than one of slot "
+                f"{newer.slot}"
+            )
+
+
+def check_once(infos: Sequence[SignatureInfo]) -> None:
+    """Raises GapNotClosed if a transaction is listed twice."""
+    if len({info.signature for info in infos}) < len(infos):
+        raise GapNotClosed("the node lists a transaction twice")
+
+
+def place(cursor: Cursor | None) -> str:
+    """For people: where the cursor stands."""
     return "the start" if cursor is None else f"{cursor.signature} in slot {cursor.slot}"

@@ -90,6 +90,9 @@ class Health:
             indexed, problem = self._leader.slot, self._leader.problem
         if chain is not None and indexed is not None:
             self._metrics.indexer_lag_slots.set(max(0, chain - indexed))
+        if self._progress.reached_at is not None:
+            lag = trio.current_time() - self._progress.reached_at
+            self._metrics.indexer_lag_seconds.set(lag)
         ok, detail = _indexer_condition(chain, indexed, problem=problem, most=self._max_lag_slots)
         self._board.set_part("indexer", ok=ok, detail=detail)
 

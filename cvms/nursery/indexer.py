@@ -7,28 +7,50 @@ nothing but the delay.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from functools import partial
+from typing import TypeVar
 
 import structlog
 import trio
+from solders.pubkey import Pubkey
 
 from cvms.chain.answers import SignatureInfo
 from cvms.chain.pubsub import LogNotice, Subscribed, watch_logs
 from cvms.chain.rpc import Rpc
 from cvms.chain.types import Commitment, Programs, Slot
-from cvms.errors import GapNotClosed, RpcError
+from cvms.errors import (
+    ChainUnavailable,
+    CursorNotListed,
+    CvmsError,
+    DatabaseUnavailable,
+    GapNotClosed,
+    GapTooLong,
+    RpcError,
+    only,
+)
 from cvms.metrics import Metrics
 from cvms.nursery.apply import apply_batch
+from cvms.nursery.backlog import Backlog
 from cvms.nursery.batch import Batch, BatchReader
 from cvms.nursery.channels import Board, IndexedBatch, OutboxWake, TimelockWake, TvlWake
-from cvms.nursery.gap import read_gap
+from cvms.nursery.forks import Forks
+from cvms.nursery.gap import LONGEST_GAP, read_gap
+from cvms.nursery.progress import Progress
+from cvms.nursery.rebuilder import Rebuilder
+from cvms.nursery.vault_accounts import FetchedVault
 from cvms.store import cursor as cursors
+from cvms.store import index_state
 from cvms.store.cache import BalanceCache
 from cvms.store.cursor import Cursor
 from cvms.store.database import Database
 
+__all__ = ["Indexer", "Progress"]
+
 log = structlog.get_logger(__name__)
+
+T = TypeVar("T")
 
 BATCH = 100
 """Transactions applied in one database transaction, and fetched in one request."""
@@ -41,16 +63,6 @@ NOTICES = 256
 
 # The node that answered has not seen what another node has: -32016 and -32005 of the RPC.
 NODE_BEHIND = frozenset({-32016, -32005})
-
-
-class Progress:
-    """How far the books are known to be complete. Written by the indexer, read by health."""
-
-    def __init__(self) -> None:
-        self.slot: Slot | None = None
-        """Every confirmed transaction of the program up to here is applied."""
-        self.problem: str | None = None
-        """Why the gap cannot be closed, if so."""
 
 
 class Indexer:
@@ -73,12 +85,27 @@ class Indexer:
         metrics: Metrics,
         batch_size: int = BATCH,
         poll_seconds: float = POLL_SECONDS,
+        longest_gap: int = LONGEST_GAP,
     ) -> None:
         self._database = database
         self._rpc = rpc
         self._ws_urls = ws_urls
         self._program = programs.vault
         self._reader = BatchReader(rpc=rpc, programs=programs, metrics=metrics)
+        self.forks = Forks(
+            database=database,
+            rpc=rpc,
+            programs=programs,
+            progress=progress,
+            indexed=indexed,
+            outbox_wake=outbox_wake,
+            tvl_wake=tvl_wake,
+            cache=cache,
+            metrics=metrics,
+        )
+        self._rebuilder = Rebuilder(database=database, programs=programs, metrics=metrics)
+        self._backlog = Backlog(database=database, rpc=rpc, program=programs.vault, metrics=metrics)
+        self._longest_gap = longest_gap
         self._progress = progress
         self._indexed = indexed
         self._outbox_wake = outbox_wake
@@ -112,45 +139,124 @@ class Indexer:
             return await self.catch_up()
         except RpcError as error:
             if error.code not in NODE_BEHIND:
+                await self._note(error)
                 raise
             log.info("node_is_behind", reason=str(error))  # the lag shows it, if it lasts
             return False
+        except (ChainUnavailable, GapNotClosed) as error:
+            await self._note(error)
+            raise
+
+    async def _note(self, error: CvmsError) -> None:
+        """For whoever asks where the indexer stands without its process."""
+        with suppress(DatabaseUnavailable):
+            async with self._database.connection() as conn:
+                await index_state.note_problem(conn, str(self._program), str(error))
 
     async def catch_up(self) -> bool:
         """Apply all that is confirmed now; False when a part has to wait for another round.
 
-        Raises GapNotClosed rather than leave anything out.
+        What a fork has dropped is taken back first. Raises GapNotClosed rather than leave anything
+        out.
         """
         # Asked first: what the following list of transactions covers at the least.
         through = await self._rpc.get_slot(Commitment.CONFIRMED)
         async with self._database.connection() as conn:
             cursor = await cursors.get(conn, str(self._program))
-        gap = await self._read_gap(cursor, through)
-        for first in range(0, len(gap), self._batch_size):
-            infos = gap[first : first + self._batch_size]
-            moved = await self._apply(cursor, infos)
-            if moved is None or moved.signature != infos[-1].signature:
-                return False
-            cursor = moved
+        # A node that has not reached the cursor's slot has nothing to say about it.
+        at_least = max(through, Slot(cursor.slot if cursor else 0))
+        if await self._backlog.head() is not None:
+            return await self._work_off(cursor, at_least)
+        read = partial(
+            read_gap,
+            self._rpc,
+            self._program,
+            cursor=cursor,
+            at_least=at_least,
+            longest=self._longest_gap,
+        )
+        try:
+            gap = await self._unless_forked(at_least, read)
+        except GapTooLong:
+            await self._backlog.begin(cursor)
+            return await self._work_off(cursor, at_least)
+        if gap is None:
+            return False
+        self._metrics.indexer_gap.set(len(gap))
+        if not await self._apply_all(cursor, gap):
+            return False
         async with self._database.connection() as conn:
             await cursors.reach(conn, str(self._program), through)
         self._reached(through)
         return True
 
-    async def _read_gap(self, cursor: Cursor | None, through: Slot) -> list[SignatureInfo]:
+    async def _work_off(self, cursor: Cursor | None, at_least: Slot) -> bool:
+        """Apply the backlog; what is newer than it is left for another round."""
+        await self._unless_forked(at_least, partial(self._backlog.fill, cursor))
+        while chunk := await self._backlog.oldest(cursor):
+            if not await self._apply_all(cursor, chunk):
+                break
+            cursor = _cursor_after(str(self._program), cursor, chunk)
+        return False
+
+    async def _unless_forked(self, seen: Slot, read: Callable[[], Awaitable[T]]) -> T | None:
+        """What is read; None when the cursor was on a block that is dropped, and has gone back."""
+        with self._reporting():
+            try:
+                return await read()
+            except CursorNotListed:
+                if not await self.forks.take_back(seen=seen):
+                    raise
+                return None
+
+    @contextmanager
+    def _reporting(self) -> Iterator[None]:
+        """Have health know why the gap is not closed, or that it can be."""
         try:
-            gap = await read_gap(self._rpc, self._program, cursor=cursor, at_least=through)
+            yield
+        except GapTooLong:
+            raise
         except GapNotClosed as error:
             self._progress.problem = str(error)
             raise
         self._progress.problem = None
-        return gap
 
-    async def _apply(self, cursor: Cursor | None, infos: Sequence[SignatureInfo]) -> Cursor | None:
-        """Apply `infos`, or their first part, and return the cursor then; None if nothing moved."""
-        batch = await self._reader.read(infos)
-        if not batch.passed:
-            return None
+    async def _apply_all(self, cursor: Cursor | None, gap: Sequence[SignatureInfo]) -> bool:
+        """Apply the gap, reading one batch ahead; False when a part has to wait."""
+        send, receive = trio.open_memory_channel[Batch](0)
+        left = len(gap)
+        try:
+            async with trio.open_nursery() as nursery, receive:
+                nursery.start_soon(self._read_ahead, gap, send)
+                async for batch in receive:
+                    moved = await self._apply(cursor, batch)
+                    if moved is None:
+                        nursery.cancel_scope.cancel()
+                        break
+                    cursor, left = moved, left - len(batch.passed)
+                    self._metrics.indexer_batches.inc()
+                    self._metrics.indexer_gap.dec(len(batch.passed))
+        except BaseExceptionGroup as group:
+            raise only(group) from None
+        return left == 0
+
+    async def _read_ahead(
+        self, gap: Sequence[SignatureInfo], send: trio.MemorySendChannel[Batch]
+    ) -> None:
+        """Read batch after batch, up to the first transaction that the node cannot give yet."""
+        async with send:
+            place, known = 0, dict[Pubkey, FetchedVault]()
+            while place < len(gap):
+                batch = await self._reader.read(gap[place : place + self._batch_size], known)
+                if not batch.passed:
+                    return
+                place += len(batch.passed)
+                await send.send(batch)
+
+    async def _apply(self, cursor: Cursor | None, batch: Batch) -> Cursor | None:
+        """Apply a batch and return the cursor then; None when another process has moved it."""
+        if batch.unread is not None:
+            batch = await self._rebuilder.rebuild(batch, batch.unread)
         to = _cursor_after(str(self._program), cursor, batch.passed)
         # Before the commit as well: killed right after it, no older balance is left behind.
         await self._cache.forget(*(str(v.vault.owner) for v in batch.vaults if v.vault))
@@ -167,6 +273,7 @@ class Indexer:
 
     def _reached(self, slot: Slot) -> None:
         self._progress.slot = slot
+        self._progress.reached_at = trio.current_time()
         self._metrics.indexer_slot.set(slot)
         self._board.task_succeeded("indexer")
 

@@ -23,11 +23,20 @@ def points_after(known: Sequence[BalancePoint], lines: Iterable[HistoryRow]) -> 
     added: dict[tuple[str, int], BalancePoint] = {}
     for line in lines:
         points = of_owner.setdefault(line.owner, {})
-        before = points[slot] if (slot := _last(points, line.slot)) is not None else _empty(line)
+        before = points[slot] if (slot := _last(points, line.slot)) is not None else empty(line)
         if before.observed and before.slot == line.slot:
             continue
         points[line.slot] = added[line.owner, line.slot] = after(before, line)
     return list(added.values())
+
+
+def points_of(lines: Iterable[HistoryRow]) -> list[BalancePoint]:
+    """All points of one owner, from all of the owner's lines in their order."""
+    points: Points = {}
+    held: BalancePoint | None = None
+    for line in lines:
+        held = points[line.slot] = after(held or empty(line), line)
+    return list(points.values())
 
 
 def after(before: BalancePoint, line: HistoryRow) -> BalancePoint:
@@ -55,7 +64,8 @@ def _last(points: Points, slot: int) -> int | None:
     return max((each for each in points if each <= slot), default=None)
 
 
-def _empty(line: HistoryRow) -> BalancePoint:
+def empty(line: HistoryRow) -> BalancePoint:
+    """What the line's vault held before its first line."""
     return BalancePoint(
         owner=line.owner,
         slot=line.slot,

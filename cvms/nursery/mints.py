@@ -22,22 +22,33 @@ Lives = deque[OpenedVault | ClosedVault]
 class Mints:
     """Follows the vaults from what is `known` of them, transaction by transaction.
 
-    `changed` is what became known since; `ours` the vaults that held our mint at any time.
+    `changed` is what became known since; `ours` the vaults that held our mint at any time. `told`
+    is known by their accounts, and nowhere written.
     """
 
-    def __init__(self, mint: str, known: Iterable[VaultMint]) -> None:
+    def __init__(
+        self, mint: str, known: Iterable[VaultMint], told: Iterable[VaultMint] = ()
+    ) -> None:
         self._mint = mint
-        self._now = {each.vault: each for each in known}
+        self._written = {each.vault: each for each in known}
+        self._now = {each.vault: each for each in told} | self._written
         self.changed: dict[str, VaultMint] = {}
+        self.before: list[tuple[str, str, VaultMint | None]] = []
+        """Each change: the transaction, the vault, and what was written of it before."""
+        self._signature = ""
         self.ours = {vault: each for vault, each in self._now.items() if each.ours}
 
     def follow(
-        self, lives: Sequence[OpenedVault | ClosedVault], events: Sequence[Event]
+        self,
+        lives: Sequence[OpenedVault | ClosedVault],
+        events: Sequence[Event],
+        signature: str = "",
     ) -> list[Mapping[str, str]]:
         """For each event of a transaction, those of its vaults that count then, with their owners.
 
         `lives` are the openings and closings of the same transaction, in their order.
         """
+        self._signature = signature
         waiting: dict[str, Lives] = {}
         for life in lives:
             waiting.setdefault(str(life.vault), deque()).append(life)
@@ -68,6 +79,8 @@ class Mints:
             self._set(VaultMint(str(life.vault), str(life.owner), ours))
 
     def _set(self, held: VaultMint) -> None:
+        self.before.append((self._signature, held.vault, self._written.get(held.vault)))
+        self._written[held.vault] = held
         self._now[held.vault] = self.changed[held.vault] = held
         if held.ours:
             self.ours[held.vault] = held

@@ -9,14 +9,12 @@ one lock, so that two replicas raise one alert.
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from datetime import UTC, datetime
 
 import trio
 from solders.pubkey import Pubkey
 
-from cvms.chain.rpc import Rpc
-from cvms.errors import ChainUnavailable, RpcError
 from cvms.metrics import Metrics
 from cvms.nursery.alert_conditions import fee_payer_low, parts_down, tasks_troubled
 from cvms.nursery.alert_observations import (
@@ -26,7 +24,7 @@ from cvms.nursery.alert_observations import (
     of_withdrawal,
 )
 from cvms.nursery.alert_rules import QUIET, Bounds, is_low, recovered
-from cvms.nursery.channels import Board, Hub, OutboxFrame, OutboxWake, Wake
+from cvms.nursery.channels import Board, Hub, OperatorFunds, OutboxFrame, OutboxWake, Wake
 from cvms.nursery.indexer import Progress
 from cvms.store import alert_books, alert_sources, alerts, analytics
 from cvms.store.alert_books import Hook
@@ -53,8 +51,8 @@ class Monitor:
         self,
         *,
         database: Database,
-        rpc: Rpc,
         operator: Pubkey,
+        funds: OperatorFunds,
         hub: Hub,
         progress: Progress,
         outbox_wake: OutboxWake,
@@ -67,8 +65,8 @@ class Monitor:
         look_seconds: float = LOOK_SECONDS,
     ) -> None:
         self._database = database
-        self._rpc = rpc
         self._operator = operator
+        self._funds = funds
         self._hub = hub
         self._progress = progress
         self._outbox_wake = outbox_wake
@@ -79,21 +77,18 @@ class Monitor:
         self._board = board
         self._metrics = metrics
         self._look_seconds = look_seconds
-        self._lamports: int | None = None
         self._began = 0.0
 
     async def run(self) -> None:
         """Look on every event and now and then, until cancelled."""
         self._began = trio.current_time()
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(self._watch_fee_payer)
-            while True:
-                # Heard before it is looked: what comes in between is a reason for the next look.
-                with self._listening() as moved:
-                    await self.look()
-                    self._board.task_succeeded("monitor")
-                    if await moved.wait(self._look_seconds):
-                        await trio.sleep(SOON_SECONDS)
+        while True:
+            # Heard before it is looked: what comes in between is a reason for the next look.
+            with self._listening() as moved:
+                await self.look()
+                self._board.task_succeeded("monitor")
+                if await moved.wait(self._look_seconds):
+                    await trio.sleep(SOON_SECONDS)
 
     @contextmanager
     def _listening(self) -> Iterator[Wake]:
@@ -171,7 +166,7 @@ class Monitor:
         return await self._observe(conn, seen)
 
     async def _fee_payer(self, conn: Connection) -> list[Observation]:
-        held, minimum, address = self._lamports, self._fee_payer_minimum, str(self._operator)
+        held, minimum, address = self._funds.lamports, self._fee_payer_minimum, str(self._operator)
         if held is None:
             return []
         already = address in await alerts.subjects(conn, "fee_payer_low")
@@ -186,17 +181,6 @@ class Monitor:
 
     async def _observe(self, conn: Connection, seen: Sequence[Observation]) -> int:
         return await alert_books.observe(conn, seen, hook=self._hook)
-
-    async def _watch_fee_payer(self) -> None:
-        while True:
-            await self.read_fee_payer()
-            await trio.sleep(FEE_PAYER_SECONDS)
-
-    async def read_fee_payer(self) -> None:
-        """Ask for what the operator holds; while no node answers, what it held counts."""
-        with suppress(ChainUnavailable, RpcError):
-            self._lamports = await self._rpc.get_balance(self._operator)
-            self._metrics.operator_lamports.set(self._lamports)
 
 
 class _Moved(Wake):

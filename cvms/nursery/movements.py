@@ -53,6 +53,12 @@ _MEANINGS: Mapping[type[Event], _Meaning] = {
     chain.YieldCompoundEvent: _Meaning("yield_compound", "yield_event", amount="compounded_amount"),
 }
 
+TOPICS: Mapping[str, str] = {
+    "transfer_in": "transfer_event",
+    "transfer_out": "transfer_event",
+} | {meaning.kind: meaning.topic for meaning in _MEANINGS.values()}
+"""By the history's kind: where its lines are told."""
+
 
 def movements(event: Event, owner_of: Mapping[str, str]) -> list[Movement]:
     """The movements of an event; none where it moves nothing.

@@ -1,42 +1,65 @@
-"""Hold the books against the chain: each vault that moved, and all of them now and then.
+"""Hold the books against the chain: each vault that moved, and all of them again and again.
 
 A row that lags is no difference: the chain is read first, and what does not match waits until the
-indexer has passed the slot of that reading. Only then is it judged, logged and set right.
+indexer has passed the slot of that reading and the slot is final. Only then is it judged, logged
+and set right, from what is final. The pass over all vaults goes page by page, its place is in the
+database, and what moves is looked at between two pages.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 
 import structlog
 import trio
 from psycopg import IsolationLevel
-from solders.pubkey import Pubkey
 
-from cvms.chain.accounts import read_token_account, read_vault
 from cvms.chain.rpc import Rpc
-from cvms.chain.types import Commitment, Programs
+from cvms.chain.types import Commitment, Programs, Slot
+from cvms.errors import HistoryNotIndexed, RpcError
 from cvms.metrics import Metrics
-from cvms.nursery.apply import balance_message
+from cvms.nursery.census import Census
 from cvms.nursery.channels import Board, OutboxWake, Reconciliations
-from cvms.nursery.comparison import Difference, InBooks, OnChain, differences
-from cvms.nursery.indexer import Progress
-from cvms.nursery.vault_rows import row_now
-from cvms.store import outbox, reconciliation, sums, vault_books, vaults
-from cvms.store.connection import Connection
+from cvms.nursery.comparison import Difference, OnChain, differences
+from cvms.nursery.healer import Healer, agree
+from cvms.nursery.indexer import NODE_BEHIND
+from cvms.nursery.progress import Progress
+from cvms.nursery.reindexer import Reindexer
+from cvms.nursery.vault_readings import Reading, on_chain, read_vaults
+from cvms.store import books, reconciliation_pass, vaults
+from cvms.store.books import OwnerBooks
+from cvms.store.cache import BalanceCache
 from cvms.store.database import Database
-from cvms.store.vaults import VaultRow
 
 log = structlog.get_logger(__name__)
 
 VAULTS_PER_CALL = 50
 """A vault is two accounts, and a call gives 100 of one slot."""
+PAGE_GAP_SECONDS = 0.05
+"""At most 20 calls a second: 100,000 vaults take two minutes or so, and no node minds."""
 JUDGE_SECONDS = 1.0
 """Between looks at what waits for the indexer."""
+BUSY_LOOKS = 20
+"""A vault that moves faster than blocks become final is healed all the same after so many looks."""
+DOUBT_SECONDS = 30.0
+"""Sums wait so long for a moment without a row in doubt, which a busy chain may not have."""
+LIST_SECONDS = 600.0
+"""Between listings of all the chain's vaults, which is the one answer that grows with them."""
+
+
+@dataclass(frozen=True, slots=True)
+class Waiting:
+    """A reading that the books did not match, and how many of them there were in a row in which
+    the books did not even agree with themselves.
+    """
+
+    chain: OnChain
+    looks: int = 0
 
 
 class Reconciler:
-    """Compares vaults with the chain and logs and heals what differs."""
+    """Compares vaults with the chain and has what differs logged and healed."""
 
     def __init__(
         self,
@@ -47,6 +70,7 @@ class Reconciler:
         progress: Progress,
         reconciliations: Reconciliations,
         outbox_wake: OutboxWake,
+        cache: BalanceCache,
         interval: float,
         threshold: int,
         board: Board,
@@ -57,72 +81,179 @@ class Reconciler:
         self._programs = programs
         self._progress = progress
         self._reconciliations = reconciliations
-        self._outbox_wake = outbox_wake
         self._interval = interval
         self._threshold = threshold
         self._board = board
         self._metrics = metrics
-        self._pending: dict[str, OnChain] = {}
-        self._told: set[tuple[str, Difference]] = set()
+        self._census = Census(
+            database=database, rpc=rpc, programs=programs, threshold=threshold, metrics=metrics
+        )
+        self._healer = Healer(
+            database=database,
+            programs=programs,
+            reindexer=Reindexer(database=database, rpc=rpc, programs=programs, metrics=metrics),
+            outbox_wake=outbox_wake,
+            cache=cache,
+            threshold=threshold,
+            metrics=metrics,
+        )
+        self._pending: dict[str, Waiting] = {}
+        self._sums_due: float | None = None
 
     async def run(self) -> None:
-        """Compare until cancelled: what moved at once, everything every `interval` seconds."""
-        pass_at = trio.current_time()
+        """Compare until cancelled: what moved at once, everything again each `interval` seconds."""
         while True:
-            if self._reconciliations.take_everything() or trio.current_time() >= pass_at:
-                await self.full_pass()
-                self._board.task_succeeded("reconciler")
-                pass_at = trio.current_time() + self._interval
-            quiet_until = trio.current_time() + JUDGE_SECONDS if self._pending else pass_at
-            await self.check(await self._moved(until=min(quiet_until, pass_at)))
+            if self._reconciliations.take_everything():
+                await self._begin()
+            rolling = await self._roll()
+            quiet = PAGE_GAP_SECONDS if rolling else JUDGE_SECONDS
+            await self.check(await self._moved(until=trio.current_time() + quiet))
             await self.judge()
 
     async def full_pass(self) -> None:
-        """Check every vault that has a row, page by page."""
-        after: str | None = None
-        while True:
-            async with self._database.connection() as conn:
-                page = await vaults.page(conn, after, VAULTS_PER_CALL)
-            if not page:
-                return
-            await self.check([row.owner for row in page])
+        """Check every vault that has a row or should have, from the first on."""
+        await self._begin()
+        while await self._page():
             # The indexer waits for us when it has moved much: let it go on between pages.
             await self.check(self._reconciliations.take())
-            after = page[-1].owner
+
+    async def _begin(self) -> None:
+        async with self._database.connection() as conn:
+            await reconciliation_pass.begin(conn, listing=True)
+
+    async def _roll(self) -> bool:
+        """The next page, if a pass is under way or due; whether there is another."""
+        async with self._database.connection() as conn:
+            position = await reconciliation_pass.read(conn)
+            if position.finished and position.started_ago >= self._interval:
+                await reconciliation_pass.begin(conn)
+            elif position.finished:
+                return False
+        return await self._page()
+
+    async def _page(self) -> bool:
+        """Check the owners behind the place of the pass; False when there are none left."""
+        async with self._database.connection() as conn:
+            position = await reconciliation_pass.read(conn)
+            after = position.after_owner
+            owners = await vaults.owners_after(conn, after, VAULTS_PER_CALL)
+        await self.check(owners)
+        if owners:
+            async with self._database.connection() as conn:
+                await reconciliation_pass.advance(conn, after=after, to=owners[-1])
+            return True
+        self._sums_due = trio.current_time()
+        listing = position.listed_ago >= LIST_SECONDS
+        if listing:
+            await self.check(await self._census.suspects())
+        async with self._database.connection() as conn:
+            if listing:
+                await reconciliation_pass.listed(conn)
+            await reconciliation_pass.finish(conn, after=after)
+        self._board.task_succeeded("reconciler")
+        return False
 
     async def check(self, owners: Iterable[str]) -> None:
         """Compare these owners' vaults now; what does not match waits for `judge`."""
         distinct = list(dict.fromkeys(owners))
         for first in range(0, len(distinct), VAULTS_PER_CALL):
-            async with self._database.connection() as conn:
-                found = [
-                    await vaults.get(conn, owner)
-                    for owner in distinct[first : first + VAULTS_PER_CALL]
-                ]
-            for chain in await self._fetch([row for row in found if row is not None]):
-                if self._differences(chain, await self._books(chain.row.owner)):
-                    self._pending[chain.row.owner] = chain
+            page = distinct[first : first + VAULTS_PER_CALL]
+            readings = await read_vaults(
+                self._rpc, self._programs, page, commitment=Commitment.CONFIRMED
+            )
+            held = await self._books(page)
+            for chain in self._expected(readings, held):
+                owner = chain.row.owner
+                if self._differences(chain, held[owner]):
+                    looks = 0 if agree(held[owner]) else self._looks(owner) + 1
+                    self._pending[owner] = Waiting(chain, looks)
                 else:
-                    self._equal(chain.row.owner)
+                    self._equal(owner)
 
     async def judge(self) -> None:
-        """Settle what waits and whose slot the indexer has passed."""
+        """Settle what waits, whose slot the indexer has passed and the chain has made final."""
         indexed = self._progress.slot
-        if indexed is None:
+        ready = [
+            owner
+            for owner, each in self._pending.items()
+            if indexed is not None and each.chain.slot <= indexed
+        ]
+        final: Slot | None = None
+        for first in range(0, len(ready), VAULTS_PER_CALL):
+            owners = ready[first : first + VAULTS_PER_CALL]
+            differing = await self._still_differing(owners)
+            if differing and final is None:
+                final = await self._rpc.get_slot(Commitment.FINALIZED)
+            due = [each for each in differing if self._slot(each) <= (final or 0)]
+            try:
+                await self._settle(due, indexed or Slot(0))
+            except RpcError as error:
+                if error.code not in NODE_BEHIND:
+                    raise
+                log.info("node_is_behind", reason=str(error))  # it waits for another look
+        await self._check_sums()
+
+    async def _check_sums(self) -> None:
+        """After a pass, once no row is in doubt: a wrong row is no measure for its sum."""
+        due = self._sums_due
+        if due is None or (self._pending and trio.current_time() < due + DOUBT_SECONDS):
             return
-        due = {owner: chain for owner, chain in self._pending.items() if chain.slot <= indexed}
-        moved = []
-        for owner, chain in due.items():
-            books = await self._books(owner)
-            found = self._differences(chain, books)
+        self._sums_due = None
+        await self._census.check_sums()
+
+    async def _still_differing(self, owners: Sequence[str]) -> list[str]:
+        """Those whose reading the books do not match, and that have not moved since."""
+        held = await self._books(owners)
+        differing, moved = [], []
+        for owner in owners:
+            waiting, row = self._pending[owner], held[owner].row
+            if not self._differences(waiting.chain, held[owner]):
+                self._equal(owner)
+            elif row is None or row.slot <= waiting.chain.slot:
+                differing.append(owner)
+            else:  # it has moved since: this reading says nothing any more
+                moved.append(owner)
+        for owner in owners:
+            if self._looks(owner) >= BUSY_LOOKS:
+                await self._reindex_busy(owner)
+        await self.check(moved)
+        return [owner for owner in differing if owner in self._pending]
+
+    async def _settle(self, owners: Sequence[str], indexed: Slot) -> None:
+        """Read them again as they finally were, and have what differs settled."""
+        if not owners:
+            return
+        newest = max(self._slot(owner) for owner in owners)
+        readings = await read_vaults(
+            self._rpc,
+            self._programs,
+            owners,
+            commitment=Commitment.FINALIZED,
+            at_least=newest,
+        )
+        held = await self._books(owners)
+        expected = self._expected(readings, held)
+        for owner in {*owners}.difference(chain.row.owner for chain in expected):
+            del self._pending[owner]  # there is nothing, and nothing should be
+        for chain in expected:
+            owner = chain.row.owner
+            found = self._differences(chain, held[owner])
+            row = held[owner].row
             if not found:
                 self._equal(owner)
-            elif books.row is not None and books.row.slot > chain.slot:
-                moved.append(owner)  # it has moved since: this reading says nothing any more
-            else:
-                await self._settle(chain, books, found)
-                del self._pending[owner]
-        await self.check(moved)
+            elif (row is not None and row.slot > chain.slot) or chain.slot > indexed:
+                self._pending[owner] = Waiting(chain, self._looks(owner))
+            elif await self._healer.settle(chain, found):
+                self._pending.pop(owner, None)
+
+    async def _reindex_busy(self, owner: str) -> None:
+        """One that moves all the time: its history is held against what is final by now."""
+        chain = self._pending.pop(owner).chain
+        try:
+            problem = await self._healer.reindex(owner, chain.row.vault)
+        except HistoryNotIndexed:
+            return
+        log.info("busy_vault_reindexed", owner=owner, problem=problem)
 
     async def _moved(self, *, until: float) -> list[str]:
         """The owners of the next batches, waiting for the first one until then."""
@@ -130,59 +261,25 @@ class Reconciler:
             return await self._reconciliations.receive()
         return []
 
-    async def _fetch(self, rows: Sequence[VaultRow]) -> list[OnChain]:
-        if not rows:
-            return []
-        mint = self._programs.mint
-        addresses = [Pubkey.from_string(row.vault) for row in rows]
-        tokens = [Pubkey.from_string(row.token_account) for row in rows]
-        found = await self._rpc.get_accounts([*addresses, *tokens], commitment=Commitment.CONFIRMED)
-        read = []
-        halves = found.accounts[: len(rows)], found.accounts[len(rows) :]
-        for row, address, account, token in zip(rows, addresses, *halves, strict=True):
-            vault = read_vault(account, self._programs)
-            expected = row_now(address, vault, found.slot, mint=str(mint), before=row)
-            assert expected is not None  # there is a row, so there will be one
-            read.append(OnChain(expected, vault, read_token_account(token), found.slot))
-        return read
-
-    async def _books(self, owner: str) -> InBooks:
+    async def _books(self, owners: Sequence[str]) -> dict[str, OwnerBooks]:
         async with self._database.transaction(isolation=IsolationLevel.REPEATABLE_READ) as conn:
-            return await _books(conn, owner)
+            return await books.read(conn, owners)
 
-    def _differences(self, chain: OnChain, books: InBooks) -> list[Difference]:
-        return differences(chain, books, threshold=self._threshold)
+    def _expected(
+        self, readings: Sequence[Reading], held: Mapping[str, OwnerBooks]
+    ) -> list[OnChain]:
+        rows = {owner: each.row for owner, each in held.items()}
+        return on_chain(readings, rows, mint=self._programs.mint)
+
+    def _differences(self, chain: OnChain, held: OwnerBooks) -> list[Difference]:
+        return differences(chain, held, threshold=self._threshold)
+
+    def _looks(self, owner: str) -> int:
+        return self._pending[owner].looks if owner in self._pending else -1
+
+    def _slot(self, owner: str) -> Slot:
+        return self._pending[owner].chain.slot
 
     def _equal(self, owner: str) -> None:
         self._pending.pop(owner, None)
         self._metrics.reconciliation_checks.labels(outcome="equal").inc()
-
-    async def _settle(self, chain: OnChain, books: InBooks, found: Sequence[Difference]) -> None:
-        """Log the differences and write the row anew from the account, both or neither."""
-        owner = chain.row.owner
-        new = [each for each in found if each.healable or (owner, each) not in self._told]
-        healable = any(each.healable for each in found)
-        async with self._database.transaction() as conn:
-            healed = healable and bool(await vault_books.bring_forward(conn, [chain.row]))
-            for each in new:
-                await reconciliation.log(conn, each.entry(chain, books, healed=healed))
-            if healed:
-                await outbox.append(conn, [balance_message(chain.row, signature=None)])
-        self._told |= {(owner, each) for each in new}
-        self._metrics.reconciliation_checks.labels(outcome="difference").inc()
-        self._outbox_wake.wake()
-        for each in new:
-            log.error(
-                "books_differ_from_chain",
-                owner=owner,
-                field=each.field,
-                expected=each.expected,
-                actual=each.actual,
-                slot=chain.slot,
-                healed=healed and each.healable,
-                cause=each.cause,
-            )
-
-
-async def _books(conn: Connection, owner: str) -> InBooks:
-    return InBooks(await vaults.get(conn, owner), *await sums.expected(conn, owner))

@@ -89,10 +89,15 @@ class Releases:
             await self._release(owners[half:])
             return
         async with self._database.transaction() as conn:
-            await self._operator.write_down(
-                conn, built, kind=ACTION, actor=ACTOR, owners=list(map(str, owners))
+            names = list(map(str, owners))
+            written = await self._operator.write_down(
+                conn, built, kind=ACTION, actor=ACTOR, owners=names
             )
-        self._operator.wake()
+        if written:
+            self._operator.wake()
+        else:
+            for name in names:
+                self._set_aside(name)
 
     def _set_aside(self, owner: str) -> None:
         self._aside[owner] = trio.current_time() + ASIDE_SECONDS

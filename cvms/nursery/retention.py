@@ -18,6 +18,7 @@ from cvms.store import (
     rates,
     reconciliation,
     snapshots,
+    sponsorship,
     submissions,
     timelocks,
     twofa,
@@ -33,6 +34,8 @@ ANSWER_AGE = timedelta(days=1)
 """How long a request may be sent again under its Idempotency-Key."""
 SETUP_AGE = timedelta(days=1)
 """A second factor that nobody has shown a code of is of no use after an hour."""
+SPONSORED_AGE = timedelta(days=30)
+"""What never lands is known within minutes, and given back to its day."""
 RECONCILIATION_AGE = timedelta(days=90)
 PROPOSAL_AGE = timedelta(days=90)
 DELIVERY_AGE = timedelta(days=30)
@@ -61,6 +64,7 @@ class Retention:
             await outbox.prune(conn, OUTBOX_AGE)
             await nonces.prune(conn)
             await submissions.prune_built(conn, BUILT_AGE)
+            await sponsorship.prune(conn, SPONSORED_AGE)
             await idempotency.prune(conn, ANSWER_AGE)
             await twofa.prune(conn, SETUP_AGE)
             await reconciliation.prune(conn, RECONCILIATION_AGE)

@@ -3,28 +3,28 @@
 The signed bytes are in `submissions` before they are first sent, and only those bytes are ever
 sent: twice the same is one transaction to the chain, so a crash, a retry or a second replica can
 do no harm. Whatever is in memory here may be lost; the table says where to go on.
+
+A round reads the rows, asks the chain about them, writes down all that has changed in one database
+transaction with what is told of it, and sends what may still land.
 """
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
-from typing import Any
 
 import structlog
-import trio
 
-from cvms.chain.program_errors import refusal
 from cvms.chain.rpc import Rpc
 from cvms.chain.types import Commitment, Programs
-from cvms.errors import ProgramRefused, RpcError
 from cvms.metrics import Metrics
 from cvms.nursery.channels import Board, OutboxWake, SubmitWake
-from cvms.nursery.fate import Fate, Heights, fate_of
-from cvms.store import outbox, submissions
+from cvms.nursery.landings import read_fates, read_refusals
+from cvms.nursery.sending import Sender
+from cvms.store import outbox, sponsorship, watched
 from cvms.store.database import Database
 from cvms.store.outbox import OutboxMessage
-from cvms.store.submissions import State, Submission
+from cvms.store.submissions import State
+from cvms.store.watched import Change, Watched
 
 log = structlog.get_logger(__name__)
 
@@ -34,11 +34,8 @@ BUSY_SECONDS = 0.4
 IDLE_SECONDS = 5.0
 """Between looks while nothing is, for what another replica accepted."""
 UNDER_WAY_LIMIT = 4096
-SENDS_AT_ONCE = 16
 
-# What a node says to bytes that are fine: sent before, or of a block hash that it does not know
-# yet. Nothing else is done about them; the statuses and the block height decide.
-_HARMLESS = ("AlreadyProcessed", "already been processed", "BlockhashNotFound", "Blockhash not")
+IN_A_FINAL_BLOCK = frozenset({State.FINALIZED, State.FAILED})
 
 
 class Submitter:
@@ -63,8 +60,7 @@ class Submitter:
         self._outbox_wake = outbox_wake
         self._board = board
         self._metrics = metrics
-        self._resend_seconds = resend_seconds
-        self._sent_at: dict[str, float] = {}
+        self._sender = Sender(rpc, resend_seconds=resend_seconds, metrics=metrics)
 
     async def run(self) -> None:
         """Look, send and look again until cancelled."""
@@ -76,103 +72,91 @@ class Submitter:
     async def round(self) -> int:
         """Ask for the fate of all that is under way and act on it; returns how many those are."""
         async with self._database.connection() as conn:
-            rows = await submissions.unfinished(conn, UNDER_WAY_LIMIT)
-        signed = {row.signature: row for row in rows if row.signature is not None}
-        self._sent_at = {key: at for key, at in self._sent_at.items() if key in signed}
-        if not signed:
+            rows = await watched.read(conn, UNDER_WAY_LIMIT)
+            self._count(await watched.census(conn))
+        self._sender.keep_only({row.signature for row in rows})
+        if not rows:
             return 0
-        fates = await self._fates(list(signed.values()))
-        for signature, fate in fates.items():
-            if fate.state is not None:
-                await self._record(signed[signature], fate)
-        await self._send_all(
-            [signed[signature] for signature, fate in fates.items() if fate.may_land]
+        fates = await read_fates(self._rpc, rows)
+        pairs = list(zip(rows, fates, strict=True))
+        failed = {row.signature: fate.err for row, fate in pairs if fate.err is not None}
+        errors = await read_refusals(self._rpc, self._programs, failed)
+        await self._write(
+            [
+                Change(row, fate.state, slot=fate.slot, error=errors.get(row.signature))
+                for row, fate in pairs
+                if fate.state is not None
+            ]
         )
-        return len(signed)
+        await self._send([row for row, fate in pairs if fate.may_land])
+        return len(rows)
 
-    async def _fates(self, rows: Sequence[Submission]) -> dict[str, Fate]:
-        # Heights before statuses: a transaction that was not there *after* its last block was.
-        confirmed = await self._rpc.get_block_height(Commitment.CONFIRMED)
-        finalized = await self._rpc.get_block_height(Commitment.FINALIZED)
-        heights = Heights(confirmed, finalized)
-        signatures = [row.signature for row in rows if row.signature is not None]
-        statuses = await self._rpc.get_signature_statuses(signatures)
-        return {
-            signature: fate_of(row, status, heights)
-            for signature, row, status in zip(signatures, rows, statuses, strict=True)
-        }
+    async def _send(self, rows: Sequence[Watched]) -> None:
+        """Send what is due, and write down what was sent for the first time."""
+        due = self._sender.due([row.signature for row in rows])
+        if not due:
+            return
+        async with self._database.connection() as conn:
+            wires = await watched.wires(conn, due)
+        sent = set(await self._sender.send({each: wires[each] for each in due if each in wires}))
+        await self._write(
+            [
+                Change(row, State.SUBMITTED)
+                for row in rows
+                if row.state is State.PENDING and row.signature in sent
+            ]
+        )
 
-    async def _send_all(self, rows: Sequence[Submission]) -> None:
-        limit = trio.CapacityLimiter(SENDS_AT_ONCE)
-        now = trio.current_time()
-        async with trio.open_nursery() as nursery:
-            for row in rows:
-                assert row.signature is not None
-                if now - self._sent_at.get(row.signature, -math.inf) >= self._resend_seconds:
-                    nursery.start_soon(self._send, row, limit)
-
-    async def _send(self, row: Submission, limit: trio.CapacityLimiter) -> None:
-        assert row.signature is not None
-        assert row.wire is not None
-        async with limit:
-            self._sent_at[row.signature] = trio.current_time()
-            try:
-                await self._rpc.send_transaction(row.wire, skip_preflight=True, max_retries=0)
-            except RpcError as error:
-                if not any(words in f"{error.message} {error.data}" for words in _HARMLESS):
-                    log.warning("send_refused", signature=row.signature, reason=str(error))
-        if row.state is State.PENDING:
-            await self._record(row, Fate(State.SUBMITTED, may_land=True))
-
-    async def _record(self, row: Submission, fate: Fate) -> None:
-        """Write a submission's new state and tell its owner, both or neither."""
-        assert row.signature is not None
-        assert fate.state is not None
-        error = await self._error(row.signature, fate)
+    async def _write(self, changes: Sequence[Change]) -> None:
+        """Write new states and tell the owners, all or nothing."""
+        if not changes:
+            return
         async with self._database.transaction() as conn:
-            moved = await submissions.advance(
-                conn, row.signature, fate.state, slot=fate.slot, error=error
-            )
-            if moved:
-                await outbox.append(conn, [_message(row, fate, error)])
-        if moved:
-            self._metrics.submissions.labels(state=fate.state.value).inc()
+            made = await watched.change(conn, changes)
+            expired = [each.row.signature for each in made if each.state is State.EXPIRED]
+            if expired:
+                await sponsorship.refund(conn, expired)
+            if made:
+                await outbox.append(conn, [_message(each) for each in made])
+        for each in made:
+            self._note(each)
+        if made:
             self._outbox_wake.wake()
-            if fate.state is State.QUARANTINED:
-                log.error("submission_quarantined", signature=row.signature, kind=row.kind)
 
-    async def _error(self, signature: str, fate: Fate) -> dict[str, Any] | None:
-        """Why it failed, in the program's words; the logs are the chain's, if it still has them."""
-        if fate.state is not State.FAILED:
-            return None
-        [record] = await self._rpc.get_transactions([signature], commitment=Commitment.CONFIRMED)
-        logs = record.logs or [] if record is not None else []
-        outcome = refusal(fate.err, logs, self._programs)
-        if isinstance(outcome, ProgramRefused):
-            return {
-                "code": outcome.code,
-                "name": outcome.name,
-                "msg": outcome.msg,
-                "logs": list(outcome.logs),
-            }
-        return {"code": None, "name": type(outcome).__name__, "msg": str(outcome), "logs": []}
+    def _note(self, change: Change) -> None:
+        row = change.row
+        self._metrics.submissions.labels(state=change.state.value).inc()
+        if change.slot is not None and row.slot is None:
+            self._metrics.confirmation_seconds.observe(row.age)
+        if change.state is State.QUARANTINED:
+            log.error("submission_quarantined", signature=row.signature, kind=row.kind)
+        elif change.state is State.SUBMITTED and row.slot is not None and change.slot is None:
+            log.warning("submission_left_its_block", signature=row.signature, slot=row.slot)
+
+    def _count(self, census: Sequence[watched.Count]) -> None:
+        counts = {each.state: each.count for each in census}
+        for state in watched.COUNTED:
+            self._metrics.submissions_under_way.labels(state=state).set(counts.get(state, 0))
+        oldest = max((each.oldest for each in census), default=0.0)
+        self._metrics.oldest_submission_seconds.set(oldest)
 
 
-def _message(row: Submission, fate: Fate, error: dict[str, Any] | None) -> OutboxMessage:
-    finalized = fate.state is State.FINALIZED
+def _message(change: Change) -> OutboxMessage:
+    row = change.row
+    final = change.state in IN_A_FINAL_BLOCK
     return OutboxMessage(
         topic="transaction_update",
         owner=row.owner,
-        slot=fate.slot or row.slot or 0,
+        slot=change.slot or row.slot or 0,
         signature=row.signature,
-        commitment=Commitment.FINALIZED if finalized else Commitment.CONFIRMED,
+        commitment=Commitment.FINALIZED if final else Commitment.CONFIRMED,
         data={
             "signature": row.signature,
-            "status": fate.state,
+            "status": change.state,
             "kind": row.kind,
             "owner": row.owner,
             "amount": row.amount,
-            "slot": fate.slot or row.slot,
-            "error": error,
+            "slot": change.slot,
+            "error": change.error,
         },
     )

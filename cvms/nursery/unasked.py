@@ -10,18 +10,23 @@ import secrets
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import structlog
 from solders.keypair import Keypair
 from solders.pubkey import Pubkey
 
-from cvms.chain.fees import simulate_and_limit, within_fee
+from cvms.chain.fee_policy import FeeCaps, check_sponsored
+from cvms.chain.fees import simulate_and_limit
 from cvms.chain.rpc import Rpc
-from cvms.chain.transactions import BuiltTransaction, sign_as, signature_of, with_budget
+from cvms.chain.transactions import BuiltTransaction, sign_as, signature_of
 from cvms.chain.types import Lamports, Programs
-from cvms.errors import ProgramRefused
+from cvms.errors import ProgramRefused, SponsorshipExhausted
 from cvms.nursery.channels import SubmitWake
-from cvms.store import audit, submissions, unasked
+from cvms.store import audit, sponsorship, submissions, unasked
 from cvms.store.audit import AuditEntry
 from cvms.store.connection import Connection
+from cvms.store.sponsorship import Budget
+
+log = structlog.get_logger(__name__)
 
 UNIT_SPREAD = 1_000
 """A transaction like an earlier one lands only once: different limits make them differ."""
@@ -37,12 +42,14 @@ class Operator:
         rpc: Rpc,
         programs: Programs,
         max_fee: Lamports,
+        budget: Budget,
         submit_wake: SubmitWake,
     ) -> None:
         self._key = key
         self._rpc = rpc
         self._programs = programs
-        self._max_fee = max_fee
+        self._caps = FeeCaps(lamports=max_fee)
+        self._budget = budget
         self._submit_wake = submit_wake
 
     @property
@@ -51,13 +58,13 @@ class Operator:
 
     async def simulated(self, built: BuiltTransaction) -> BuiltTransaction:
         """The transaction with the budget that its simulation asks for. Raises ProgramRefused."""
-        limited = await simulate_and_limit(self._rpc, self._programs, built)
-        spread = with_budget(
-            limited,
-            compute_unit_limit=limited.compute_unit_limit + secrets.randbelow(UNIT_SPREAD),
-            compute_unit_price=limited.compute_unit_price,
+        return await simulate_and_limit(
+            self._rpc,
+            self._programs,
+            built,
+            caps=self._caps,
+            extra_units=secrets.randbelow(UNIT_SPREAD),
         )
-        return within_fee(spread, self._max_fee)
 
     async def write_down(
         self,
@@ -70,12 +77,45 @@ class Operator:
         amount: int | None = None,
         details: Mapping[str, Any] | None = None,
     ) -> bool:
-        """Sign and store it, and say so in the audit trail; False where another may land still.
+        """Sign and store it, and say so in the audit trail; False where another may land still, or
+        all that the operator pays in a day is spent.
 
         Last in its database transaction, after which `wake` says that there is something to send.
+        Raises NotSponsored for what breaks the policy of fees.
         """
         if not await unasked.none_unfinished(conn, kind, owners):
             return False
+        try:
+            async with conn.transaction():
+                signature = await self._sign(conn, built, kind=kind, owners=owners, amount=amount)
+        except SponsorshipExhausted as exhausted:
+            log.warning("not_submitted", kind=kind, owners=len(owners), reason=str(exhausted))
+            return False
+        told = {"amount": amount, **(details or {}), "mode": "submitted", "tx": signature}
+        for owner in owners:
+            entry = AuditEntry(
+                actor=actor, action=kind, owner=owner, outcome="accepted", details=told
+            )
+            await audit.append(conn, entry)
+        return True
+
+    async def _sign(
+        self,
+        conn: Connection,
+        built: BuiltTransaction,
+        *,
+        kind: str,
+        owners: Sequence[str],
+        amount: int | None,
+    ) -> str:
+        """Store it with the operator's signature, which is returned, and charge what it costs."""
+        cost = check_sponsored(
+            built.message,
+            operator=self.address,
+            programs=self._programs,
+            caps=self._caps,
+            acts=True,
+        )
         transaction = sign_as(built.message, self._key)
         signature = signature_of(transaction)
         alone = len(owners) == 1
@@ -88,16 +128,15 @@ class Operator:
             signature=signature,
             wire=bytes(transaction),
             last_valid_block_height=built.last_valid_block_height,
+            since_slot=built.since_slot,
             amount=amount,
             owners=() if alone else owners,
         )
-        told = {"amount": amount, **(details or {}), "mode": "submitted", "tx": signature}
-        for owner in owners:
-            entry = AuditEntry(
-                actor=actor, action=kind, owner=owner, outcome="accepted", details=told
-            )
-            await audit.append(conn, entry)
-        return True
+        # Anybody may let things fall due, so it must not use up an owner's own allowance.
+        await sponsorship.charge(
+            conn, built.message_hash, cost.lamports, owner=None, budget=self._budget
+        )
+        return signature
 
     def wake(self) -> None:
         """Have the submitter look."""

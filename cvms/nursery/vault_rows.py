@@ -84,7 +84,10 @@ def gone_row(vault: str, owner: str, slot: Slot, *, mint: str) -> VaultRow:
 
 
 def closed_row(before: VaultRow, slot: Slot, *, mint: str) -> VaultRow:
-    """The row of a vault that was closed by `slot`. The program closes empty vaults only."""
+    """The row of a vault that was closed by `slot`. The program closes empty vaults only.
+
+    Its sums ended with the account: what they came to depends on when it was read last.
+    """
     return replace(
         before,
         mint=mint,
@@ -93,6 +96,8 @@ def closed_row(before: VaultRow, slot: Slot, *, mint: str) -> VaultRow:
         locked=0,
         timelocked=0,
         yield_deposited=0,
+        total_deposited=0,
+        total_withdrawn=0,
         multisig_threshold=0,
         delegates=(),
         state=CLOSED,
@@ -112,6 +117,11 @@ def balances(row: VaultRow) -> dict[str, Any]:
         "yield_deposited": row.yield_deposited,
         "slot": row.slot,
     }
+
+
+def same_account(one: VaultRow, other: VaultRow) -> bool:
+    """Whether two rows of a vault tell the same of its account, at whatever slots."""
+    return replace(one, slot=other.slot, updated_at=other.updated_at) == other
 
 
 def same_balances(one: VaultRow, other: VaultRow | None) -> bool:

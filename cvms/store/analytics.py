@@ -1,8 +1,8 @@
 """Sums over all vaults and all movements, kept with what they are sums of.
 
 `count` and `moved` are called in the transaction that writes the history and the vaults, so a
-movement that is recorded already is not counted again. Every sum is linear: to take movements back,
-count them with their amounts and counts below zero.
+movement that is recorded already is not counted again. Every sum is linear: movements that a fork
+takes back are counted with their amounts and counts below zero.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ WITH lines AS (
 ),
 counted AS (
     INSERT INTO flows (bucket, start, kind, count, amount)
-    SELECT bucket, date_trunc(bucket, at, 'UTC'), kind, count(*), sum(amount)
+    SELECT bucket, date_trunc(bucket, at, 'UTC'), kind, %(sign)s * count(*), sum(amount)
     FROM lines
     CROSS JOIN (VALUES ('hour'), ('day')) AS buckets (bucket)
     GROUP BY 1, 2, 3
@@ -77,6 +77,23 @@ SELECT hour,
 FROM touched
 ON CONFLICT (hour) DO UPDATE SET
     tvl = EXCLUDED.tvl
+"""
+
+# What nothing moved in has no row. `since` is in the first hour that may be empty.
+DROP_EMPTY_FLOWS = """
+DELETE FROM flows
+WHERE count = 0
+  AND start >= date_trunc('day', %(since)s::TIMESTAMPTZ, 'UTC')
+"""
+
+DROP_EMPTY_HOURS = """
+DELETE FROM tvl_hours
+WHERE hour >= date_trunc('hour', %(since)s::TIMESTAMPTZ, 'UTC')
+  AND NOT EXISTS (
+      SELECT FROM flows
+      WHERE flows.bucket = 'hour'
+        AND flows.start = tvl_hours.hour
+  )
 """
 
 # In the order of the key, so that two writers cannot wait for each other.
@@ -196,22 +213,46 @@ async def count(conn: TrioConnection[Any], lines: Sequence[HistoryRow]) -> None:
     Only whoever holds the indexer's cursor may call it: two at once would lose an hour's sum.
     """
     if lines:
-        columns = by_column(lines, ("kind", "amount", "block_time"))
-        # Locks, timelocks and yield positions stay in the vault's total, and the two sides of a
-        # transfer make up for each other.
-        growth = [EFFECTS[line.kind].total * line.amount for line in lines]
-        await conn.execute(COUNT, columns | {"growth": growth})
+        await _count(conn, lines, sign=1)
+
+
+async def uncount(conn: TrioConnection[Any], lines: Sequence[HistoryRow]) -> None:
+    """Take back lines that were counted, each with the time at which it was; as `count` is called.
+
+    What nothing else moved in is as it was before.
+    """
+    times = [line.block_time for line in lines if line.block_time is not None]
+    if lines:
+        await _count(conn, lines, sign=-1)
+    if times:
+        await conn.execute(DROP_EMPTY_FLOWS, {"since": min(times)})
+        await conn.execute(DROP_EMPTY_HOURS, {"since": min(times)})
+
+
+async def _count(conn: TrioConnection[Any], lines: Sequence[HistoryRow], *, sign: int) -> None:
+    # Locks, timelocks and yield positions stay in the vault's total, and the two sides of a
+    # transfer make up for each other.
+    await conn.execute(
+        COUNT,
+        {
+            "sign": sign,
+            "kind": [line.kind for line in lines],
+            "amount": [sign * line.amount for line in lines],
+            "growth": [sign * EFFECTS[line.kind].total * line.amount for line in lines],
+            "block_time": [line.block_time for line in lines],
+        },
+    )
 
 
 async def moved(
-    conn: TrioConnection[Any], pairs: Sequence[tuple[VaultRow | None, VaultRow]]
+    conn: TrioConnection[Any], pairs: Sequence[tuple[VaultRow | None, VaultRow | None]]
 ) -> None:
     """Each vault's row is no longer the first of its pair, but the second.
 
     The first must be what the database held, under a lock: see store/vaults.py.
     """
     changes = [(-1, before) for before, _ in pairs if before is not None and not before.closed]
-    changes += [(1, now) for _, now in pairs if not now.closed]
+    changes += [(1, now) for _, now in pairs if now is not None and not now.closed]
     if changes:
         names = ("total", "available", "locked", "timelocked", "yield_deposited")
         columns = by_column([row for _, row in changes], names)

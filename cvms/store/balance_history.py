@@ -1,10 +1,11 @@
 """What each vault held as of any slot.
 
 A point says what an owner's vault held from its slot on, until the next one. The indexer writes a
-point for each slot in which a vault's events moved anything, and one for each account it reads that
-is not what the points before it say: the account is right at its slot, whatever was in the logs.
+point for each slot in which a vault's events moved anything. Once the slot of an account is final
+and its events are applied, there is a point for it too if it is not what the points before it say:
+the account is right at its slot, whatever was in the logs.
 
-To take a fork's slots back: delete the points from its first slot on, and observe the accounts.
+A fork's slots are taken back by forgetting the points after the last that stands.
 """
 
 from __future__ import annotations
@@ -108,6 +109,38 @@ ON CONFLICT (owner, slot) DO UPDATE SET
     observed = TRUE
 """
 
+# That the vault was there and empty before its first movement is nothing that a line tells.
+FORGET = """
+DELETE FROM balance_history
+WHERE owner = %(owner)s
+  AND NOT (
+      observed
+      AND (total, available, locked, timelocked, yield_deposited) = (0, 0, 0, 0, 0)
+      AND slot < %(first)s
+  )
+"""
+
+_LAST = 2**63 - 1
+FORGET_AFTER = """
+DELETE FROM balance_history
+WHERE owner = ANY(%(owners)s)
+  AND slot > %(slot)s
+"""
+
+# A vault that holds nothing yet, so that its past does not begin with its first movement.
+BEGIN = """
+INSERT INTO balance_history (
+    owner, slot, vault, total, available, locked, timelocked, yield_deposited, observed
+)
+SELECT owner, slot, vault, 0, 0, 0, 0, 0, TRUE
+FROM unnest(%(owner)s::TEXT[], %(slot)s::BIGINT[], %(vault)s::TEXT[]) AS seen (owner, slot, vault)
+WHERE NOT EXISTS (
+    SELECT FROM balance_history AS point
+    WHERE point.owner = seen.owner
+)
+ON CONFLICT (owner, slot) DO NOTHING
+"""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BalancePoint:
@@ -155,7 +188,33 @@ async def put(conn: TrioConnection[Any], points: Sequence[BalancePoint]) -> None
 
 
 async def observe(conn: TrioConnection[Any], rows: Sequence[VaultRow]) -> None:
-    """Note what accounts hold at their slots, where the points do not say so already."""
+    """Note what accounts hold at their slots, where the points do not say so already.
+
+    The slots have to be final, and their events applied.
+    """
     if rows:
         names = ("owner", "slot", "vault", "total", "available", "locked", "timelocked")
         await conn.execute(OBSERVE, by_column(rows, (*names, "yield_deposited")))
+
+
+async def rewrite(conn: TrioConnection[Any], owner: str, points: Sequence[BalancePoint]) -> None:
+    """These are the points of `owner`, but for those of the empty vault before them."""
+    first = min((point.slot for point in points), default=_LAST)
+    await conn.execute(FORGET, {"owner": owner, "first": first})
+    await put(conn, points)
+
+
+async def begin(conn: TrioConnection[Any], rows: Sequence[VaultRow]) -> None:
+    """Note those that hold nothing, where nothing is known of the owner yet.
+
+    What others hold may be ahead of the events, in a block that a fork can drop: with a point of it
+    the events would count twice when they land in another.
+    """
+    empty = [row for row in rows if row.total == 0]
+    if empty:
+        await conn.execute(BEGIN, by_column(empty, ("owner", "slot", "vault")))
+
+
+async def forget_after(conn: TrioConnection[Any], owners: Sequence[str], slot: int) -> None:
+    """Drop these owners' points of later slots: a fork has dropped them."""
+    await conn.execute(FORGET_AFTER, {"owners": list(owners), "slot": slot})

@@ -39,6 +39,36 @@ WHERE program = %(program)s
   AND (through IS NULL OR through < %(slot)s)
 """
 
+# "indx" in ASCII: who applies, and who takes back, do it one after the other.
+APPLY_LOCK = 0x696E6478
+
+# One lock for each schema: books that are built a second time have their own.
+LOCK = "SELECT pg_advisory_xact_lock(%(key)s, hashtext(current_schema()))"
+
+RETREAT = """
+UPDATE indexer_cursor
+SET slot = %(slot)s,
+    signature = %(signature)s,
+    previous_signature = %(previous_signature)s,
+    through = least(through, %(slot)s),
+    forks = forks + 1,
+    updated_at = now()
+WHERE program = %(program)s
+"""
+
+FORGET = """
+DELETE FROM indexer_cursor
+WHERE program = %(program)s
+"""
+
+# Held until the transaction ends, so that no fork is taken back meanwhile.
+FORKS = """
+SELECT forks
+FROM indexer_cursor
+WHERE program = %(program)s
+FOR SHARE
+"""
+
 FRONTIER = """
 SELECT max(through) AS slot,
        greatest(now(), max(block_time)) AS now
@@ -69,6 +99,34 @@ async def advance(conn: TrioConnection[Any], cursor: Cursor) -> bool:
     """Move to `cursor`, in the transaction of its effects. False if it lies behind in slots."""
     done = await conn.execute(ADVANCE, asdict(cursor))
     return done.rowcount == 1
+
+
+async def lock(conn: TrioConnection[Any]) -> None:
+    """Keep other appliers away from the cursor, and from what it tells, until the transaction ends.
+
+    The row alone would not do: there is none before the first transaction.
+    """
+    await conn.execute(LOCK, {"key": APPLY_LOCK})
+
+
+async def retreat(conn: TrioConnection[Any], program: str, to: Cursor | None) -> None:
+    """Go back to where a fork left the chain; None: to before the first transaction.
+
+    Call it under the `lock`, in the transaction that takes back what was applied since.
+    """
+    if to is None:
+        await conn.execute(FORGET, {"program": program})
+    else:
+        await conn.execute(RETREAT, asdict(to))
+
+
+async def forks(conn: TrioConnection[Any], program: str) -> int:
+    """How often something was taken back. What was read from the chain at another count may be
+    of a block that was dropped; inside a transaction the count stands until its end.
+    """
+    cursor = await conn.execute(FORKS, {"program": program})
+    row = await cursor.fetchone()
+    return int(row[0]) if row else 0
 
 
 @dataclass(frozen=True, slots=True)

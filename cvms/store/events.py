@@ -7,25 +7,44 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from psycopg.types.json import Jsonb
-
 from cvms.store.connection import TrioConnection
-from cvms.store.rows import by_column
+from cvms.store.rows import by_column, fetch_all, json_array
 
 RECORD = """
 INSERT INTO chain_events (
     signature, instruction_index, ordinal, slot, block_time, name, vault, owner, commitment, data
 )
 SELECT signature, instruction_index, ordinal, slot, block_time, name, vault, owner, commitment, data
-FROM unnest(
-    %(signature)s::TEXT[], %(instruction_index)s::INTEGER[], %(ordinal)s::INTEGER[],
-    %(slot)s::BIGINT[], %(block_time)s::TIMESTAMPTZ[], %(name)s::TEXT[], %(vault)s::TEXT[],
-    %(owner)s::TEXT[], %(commitment)s::TEXT[], %(data)s::JSONB[]
+FROM ROWS FROM (
+    unnest(
+        %(signature)s::TEXT[], %(instruction_index)s::INTEGER[], %(ordinal)s::INTEGER[],
+        %(slot)s::BIGINT[], %(block_time)s::TIMESTAMPTZ[], %(name)s::TEXT[], %(vault)s::TEXT[],
+        %(owner)s::TEXT[], %(commitment)s::TEXT[]
+    ),
+    jsonb_array_elements(%(data)s)
 ) AS event (
     signature, instruction_index, ordinal, slot, block_time, name, vault, owner, commitment, data
 )
 ON CONFLICT (signature, instruction_index, ordinal) DO NOTHING
 RETURNING signature, instruction_index, ordinal
+"""
+
+# A transfer names two vaults, of which `vault` is the one that pays.
+OF_VAULT = """
+SELECT signature, instruction_index, ordinal, slot, block_time, name, vault, owner, commitment, data
+FROM chain_events
+WHERE vault = %(vault)s
+   OR (signature = ANY(%(signatures)s) AND data ->> 'to_vault' = %(vault)s)
+"""
+
+REMOVE = """
+DELETE FROM chain_events AS event
+USING unnest(
+    %(signature)s::TEXT[], %(instruction_index)s::INTEGER[], %(ordinal)s::INTEGER[]
+) AS gone (signature, instruction_index, ordinal)
+WHERE event.signature = gone.signature
+  AND event.instruction_index = gone.instruction_index
+  AND event.ordinal = gone.ordinal
 """
 
 
@@ -57,9 +76,23 @@ async def record(conn: TrioConnection[Any], rows: Sequence[EventRow]) -> list[Ev
     if not rows:
         return []
     values = by_column(rows, (name for name in EventRow.__slots__ if name != "data"))
-    cursor = await conn.execute(RECORD, {**values, "data": [Jsonb(row.data) for row in rows]})
+    cursor = await conn.execute(RECORD, {**values, "data": json_array(row.data for row in rows)})
     new = set(await cursor.fetchall())
     return [row for row in _first_of_each(rows) if row.identity in new]
+
+
+async def of_vault(
+    conn: TrioConnection[Any], vault: str, signatures: Sequence[str]
+) -> list[EventRow]:
+    """The events of `vault`, in no order; those it was paid by among these transactions only."""
+    params = {"vault": vault, "signatures": list(signatures)}
+    return await fetch_all(conn, EventRow, OF_VAULT, params)
+
+
+async def remove(conn: TrioConnection[Any], rows: Sequence[EventRow]) -> None:
+    """Take these events out: the chain does not have them, or has them otherwise."""
+    names = ("signature", "instruction_index", "ordinal")
+    await conn.execute(REMOVE, by_column(rows, names))
 
 
 def _first_of_each(rows: Sequence[EventRow]) -> list[EventRow]:

@@ -1,63 +1,45 @@
-"""Which of the recorded events are final, and which still stand on a confirmed block only."""
+"""Mark what is final, which until then stands on a confirmed block only."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
+from cvms.store import applied
+from cvms.store.applied import Applied
 from cvms.store.connection import TrioConnection
-from cvms.store.rows import fetch_all
+from cvms.store.rows import by_column
 
-UNSETTLED = """
-SELECT slot, signature
-FROM chain_events
-WHERE commitment <> 'finalized'
-  AND slot <= %(up_to_slot)s
-  AND (slot, signature) > (%(slot)s, %(signature)s)
-GROUP BY slot, signature
-ORDER BY slot, signature
-LIMIT %(limit)s
-"""
-
+# By slot as well: what a fork has moved to another block meanwhile is not final by this.
 SETTLE = """
-WITH settled AS (
+WITH final AS (
+    UPDATE applied
+    SET final = TRUE
+    FROM unnest(%(signature)s::TEXT[], %(slot)s::BIGINT[]) AS settled (signature, slot)
+    WHERE applied.signature = settled.signature
+      AND applied.slot = settled.slot
+    RETURNING applied.place, applied.signature
+), forgotten AS (
+    DELETE FROM applied_before
+    USING final
+    WHERE applied_before.place = final.place
+), events AS (
     UPDATE chain_events
     SET commitment = 'finalized'
-    WHERE signature = ANY(%(signatures)s)
+    FROM final
+    WHERE chain_events.signature = final.signature
       AND commitment <> 'finalized'
 )
 UPDATE transactions
 SET commitment = 'finalized'
-WHERE signature = ANY(%(signatures)s)
+FROM final
+WHERE transactions.signature = final.signature
   AND commitment <> 'finalized'
 """
 
 
-@dataclass(frozen=True, slots=True, order=True)
-class Unsettled:
-    """A transaction whose events are recorded and not final. Sorts by slot, then signature."""
-
-    slot: int
-    signature: str
-
-
-START = Unsettled(-1, "")
-
-
-async def unsettled(
-    conn: TrioConnection[Any], *, up_to_slot: int, after: Unsettled = START, limit: int = 256
-) -> list[Unsettled]:
-    """Up to `limit` transactions that follow `after`, in slots up to `up_to_slot`."""
-    params = {
-        "up_to_slot": up_to_slot,
-        "slot": after.slot,
-        "signature": after.signature,
-        "limit": limit,
-    }
-    return await fetch_all(conn, Unsettled, UNSETTLED, params)
-
-
-async def settle(conn: TrioConnection[Any], signatures: Sequence[str]) -> None:
-    """Mark the events and history rows of these transactions as final. Safe to do again."""
-    await conn.execute(SETTLE, {"signatures": list(signatures)})
+async def settle(conn: TrioConnection[Any], rows: Sequence[Applied]) -> None:
+    """Mark these transactions, their events and history rows as final. Safe to do again."""
+    if rows:
+        await conn.execute(SETTLE, by_column(rows, ("signature", "slot")))
+        await applied.prune(conn)

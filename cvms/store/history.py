@@ -35,13 +35,20 @@ ORDER BY place
 ON CONFLICT (signature, instruction_index, ordinal, owner, kind) DO NOTHING
 """
 
+# The line with the id `before_id` says where to go on; one that was taken out since, the line that
+# was recorded before it.
 PAGE = """
 SELECT id, owner, vault, kind, amount, balance_after, slot, block_time, signature,
        instruction_index, ordinal, commitment
 FROM transactions
 WHERE owner = %(owner)s
-  AND id < %(before_id)s
-ORDER BY id DESC
+  AND (slot, id) < (coalesce(
+      %(before_slot)s::BIGINT,
+      (SELECT slot FROM transactions WHERE id = %(before_id)s),
+      (SELECT slot FROM transactions WHERE owner = %(owner)s AND id < %(before_id)s
+       ORDER BY id DESC LIMIT 1)
+  ), %(before_id)s)
+ORDER BY slot DESC, id DESC
 LIMIT %(limit)s
 OFFSET %(offset)s
 """
@@ -52,10 +59,37 @@ SELECT id, owner, vault, kind, amount, balance_after, slot, block_time, signatur
 FROM transactions
 WHERE owner = %(owner)s
   AND kind = %(kind)s
-  AND id < %(before_id)s
-ORDER BY id DESC
+  AND (slot, id) < (coalesce(
+      %(before_slot)s::BIGINT,
+      (SELECT slot FROM transactions WHERE id = %(before_id)s),
+      (SELECT slot FROM transactions WHERE owner = %(owner)s AND id < %(before_id)s
+       ORDER BY id DESC LIMIT 1)
+  ), %(before_id)s)
+ORDER BY slot DESC, id DESC
 LIMIT %(limit)s
 OFFSET %(offset)s
+"""
+
+IN_ORDER = """
+SELECT id, owner, vault, kind, amount, balance_after, slot, block_time, signature,
+       instruction_index, ordinal, commitment
+FROM transactions
+WHERE owner = %(owner)s
+ORDER BY slot, id
+"""
+
+REMOVE = """
+DELETE FROM transactions
+WHERE id = ANY(%(ids)s)
+"""
+
+OF_SLOT = """
+SELECT id, owner, vault, kind, amount, balance_after, slot, block_time, signature,
+       instruction_index, ordinal, commitment
+FROM transactions
+WHERE owner = %(owner)s
+  AND slot = %(slot)s
+ORDER BY id
 """
 
 _NEWEST = 2**63 - 1
@@ -107,9 +141,17 @@ class HistoryRow:
     commitment: str
     id: int | None = None
 
+    @property
+    def identity(self) -> tuple[str, int, int]:
+        """That of its event."""
+        return self.signature, self.instruction_index, self.ordinal
+
 
 async def add(conn: TrioConnection[Any], rows: Sequence[HistoryRow]) -> None:
-    """Append the rows, in the order given; those already there are left as they are."""
+    """Add the rows, in the order given; those already there are left as they are.
+
+    Their slots say where they belong; within a slot they follow those that are there.
+    """
     if rows:
         names = (name for name in HistoryRow.__slots__ if name != "id")
         await conn.execute(ADD, by_column(rows, names))
@@ -128,8 +170,24 @@ async def page(
     params = {
         "owner": owner,
         "kind": kind,
+        "before_slot": _NEWEST if before_id is None else None,
         "before_id": _NEWEST if before_id is None else before_id,
         "limit": limit,
         "offset": offset,
     }
     return await fetch_all(conn, HistoryRow, PAGE if kind is None else PAGE_OF_KIND, params)
+
+
+async def in_order(conn: TrioConnection[Any], owner: str) -> list[HistoryRow]:
+    """Every row of `owner`, oldest first."""
+    return await fetch_all(conn, HistoryRow, IN_ORDER, {"owner": owner})
+
+
+async def remove(conn: TrioConnection[Any], rows: Sequence[HistoryRow]) -> None:
+    """Take these rows out, by their ids: the chain does not have them, or not here."""
+    await conn.execute(REMOVE, {"ids": [row.id for row in rows]})
+
+
+async def of_slot(conn: TrioConnection[Any], owner: str, slot: int) -> list[HistoryRow]:
+    """The rows of `owner` in one slot, oldest first."""
+    return await fetch_all(conn, HistoryRow, OF_SLOT, {"owner": owner, "slot": slot})

@@ -9,6 +9,9 @@ from typing import Any
 from cvms.store.connection import TrioConnection
 from cvms.store.rows import fetch_all
 
+MOST = 2**63 - 1
+"""What a column holds."""
+
 LOG = """
 INSERT INTO reconciliation_logs (
     vault, owner, field, expected, actual, difference, chain_slot, row_slot, healed, cause
@@ -16,6 +19,25 @@ INSERT INTO reconciliation_logs (
 VALUES (
     %(vault)s, %(owner)s, %(field)s, %(expected)s, %(actual)s, %(difference)s, %(chain_slot)s,
     %(row_slot)s, %(healed)s, %(cause)s
+)
+"""
+
+# Once a pass is enough for what cannot be healed; its amounts may move on meanwhile.
+LOG_ONCE = """
+INSERT INTO reconciliation_logs (
+    vault, owner, field, expected, actual, difference, chain_slot, row_slot, healed, cause
+)
+SELECT %(vault)s, %(owner)s, %(field)s, %(expected)s, %(actual)s, %(difference)s, %(chain_slot)s,
+       %(row_slot)s, %(healed)s, %(cause)s
+WHERE NOT EXISTS (
+    SELECT 1
+    FROM reconciliation_logs AS told
+    WHERE NOT %(healed)s
+      AND told.owner = %(owner)s
+      AND told.field = %(field)s
+      AND told.difference = %(difference)s
+      AND NOT told.healed
+      AND told.created_at >= (SELECT started_at FROM reconciliation_pass)
 )
 """
 
@@ -70,9 +92,47 @@ class ReconciliationRow:
     created_at: datetime
 
 
+def entry(
+    *,
+    vault: str,
+    owner: str,
+    field: str,
+    expected: int | None,
+    actual: int | None,
+    chain_slot: int,
+    row_slot: int | None = None,
+    healed: bool,
+    cause: str,
+) -> ReconciliationEntry:
+    """An entry with its difference, every amount as near as the columns come to it."""
+    return ReconciliationEntry(
+        vault=vault,
+        owner=owner,
+        field=field,
+        expected=_column(expected),
+        actual=_column(actual),
+        difference=_column((expected or 0) - (actual or 0)) or 0,
+        chain_slot=chain_slot,
+        row_slot=row_slot,
+        healed=healed,
+        cause=cause,
+    )
+
+
+def _column(amount: int | None) -> int | None:
+    """An account's sums may be twice what a column holds."""
+    return None if amount is None else max(-MOST, min(amount, MOST))
+
+
 async def log(conn: TrioConnection[Any], entry: ReconciliationEntry) -> None:
     """Keep `entry`."""
     await conn.execute(LOG, asdict(entry))
+
+
+async def log_once(conn: TrioConnection[Any], entry: ReconciliationEntry) -> bool:
+    """Keep `entry` unless it is one that this pass has told of already, unhealed; whether kept."""
+    cursor = await conn.execute(LOG_ONCE, asdict(entry))
+    return cursor.rowcount == 1
 
 
 async def recent(conn: TrioConnection[Any], limit: int = 100) -> list[ReconciliationRow]:

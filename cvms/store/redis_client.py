@@ -11,6 +11,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from typing import TypeVar
 
+import anyio
 import coredis
 import structlog
 import trio
@@ -61,16 +62,20 @@ class RedisClient:
         Its connection is its own: coredis takes one that is lost while it is lent out for one that
         is still in use. Raises RedisError and OSError.
         """
-        async with (
-            self._connect() as client,
-            client.pubsub(
-                channels=[channel],
-                retry_policy=NoRetryPolicy(),
-                subscription_timeout=ANSWER_SECONDS,
-                max_idle_seconds=SILENCE_SECONDS,
-            ) as subscription,
-        ):
-            yield subscription
+        try:
+            async with (
+                self._connect() as client,
+                client.pubsub(
+                    channels=[channel],
+                    retry_policy=NoRetryPolicy(),
+                    subscription_timeout=ANSWER_SECONDS,
+                    max_idle_seconds=SILENCE_SECONDS,
+                ) as subscription,
+            ):
+                yield subscription
+        except* anyio.ClosedResourceError:
+            # At the end coredis unsubscribes, over a connection that may be closed already.
+            log.debug("subscription_closed", channel=channel)
 
     async def _put(self, question: Callable[[Redis], Awaitable[T]]) -> T:
         if trio.current_time() < self._away_until:

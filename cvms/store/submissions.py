@@ -1,7 +1,7 @@
 """The transactions that the service built, and how far each has come.
 
-built → pending → submitted → confirmed → finalized
-            └──────────┴→ failed | expired | quarantined
+built → pending → submitted ⇄ confirmed → finalized
+            └──────────┴──────────┴→ failed | expired | quarantined
 """
 
 from __future__ import annotations
@@ -12,11 +12,10 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any
 
-from psycopg.types.json import Jsonb
-
 from cvms.errors import Conflict, UnknownTransaction
+from cvms.store.calls import SUBMIT, call
 from cvms.store.connection import TrioConnection
-from cvms.store.rows import fetch_all, fetch_one
+from cvms.store.rows import fetch_one
 
 
 class State(StrEnum):
@@ -24,31 +23,22 @@ class State(StrEnum):
 
     BUILT = "built"  # handed to a wallet, signed by nobody that we know of
     PENDING = "pending"  # signed and stored, not yet sent
-    SUBMITTED = "submitted"  # sent at least once
-    CONFIRMED = "confirmed"
+    # Sent at least once. With a slot and an error: it failed in a block that is not final yet.
+    SUBMITTED = "submitted"
+    CONFIRMED = "confirmed"  # succeeded in a block that is not final yet: a fork may take it back
     FINALIZED = "finalized"
-    FAILED = "failed"  # refused in simulation, or failed on chain
-    EXPIRED = "expired"  # its block hash is too old, and it never landed
+    FAILED = "failed"  # it failed, and its block is final
+    EXPIRED = "expired"  # its block hash is too old, and no final block holds it
     QUARANTINED = "quarantined"  # nobody can know what became of it; a person decides
 
 
-# From where each state can be reached. A fork takes the way back through `retract`.
-_BEFORE: dict[State, tuple[State, ...]] = {
-    State.SUBMITTED: (State.PENDING,),
-    State.CONFIRMED: (State.PENDING, State.SUBMITTED),
-    State.FINALIZED: (State.PENDING, State.SUBMITTED, State.CONFIRMED),
-    State.FAILED: (State.PENDING, State.SUBMITTED),
-    State.EXPIRED: (State.PENDING, State.SUBMITTED),
-    State.QUARANTINED: (State.PENDING, State.SUBMITTED, State.CONFIRMED),
-}
-
 RECORD_BUILT = """
 INSERT INTO submissions (
-    message_hash, kind, owner, state, message, last_valid_block_height, amount
+    message_hash, kind, owner, state, message, last_valid_block_height, amount, since_slot
 )
 VALUES (
     %(message_hash)s, %(kind)s, %(owner)s, 'built', %(message)s, %(last_valid_block_height)s,
-    %(amount)s
+    %(amount)s, %(since_slot)s
 )
 ON CONFLICT (message_hash) DO UPDATE SET updated_at = now()
 WHERE submissions.state = 'built'
@@ -59,11 +49,11 @@ RETURNING message_hash, kind, owner, state, signature, message, wire, last_valid
 RECORD_SIGNED = """
 INSERT INTO submissions (
     message_hash, kind, owner, state, signature, message, wire, last_valid_block_height, amount,
-    owners
+    owners, since_slot, signed_at
 )
 VALUES (
     %(message_hash)s, %(kind)s, %(owner)s, 'pending', %(signature)s, %(message)s, %(wire)s,
-    %(last_valid_block_height)s, %(amount)s, %(owners)s
+    %(last_valid_block_height)s, %(amount)s, %(owners)s, %(since_slot)s, now()
 )
 ON CONFLICT (message_hash) DO NOTHING
 RETURNING message_hash, kind, owner, state, signature, message, wire, last_valid_block_height,
@@ -75,6 +65,7 @@ UPDATE submissions
 SET state = 'pending',
     signature = %(signature)s,
     wire = %(wire)s,
+    signed_at = now(),
     updated_at = now()
 WHERE message_hash = %(message_hash)s
   AND state = 'built'
@@ -96,15 +87,6 @@ FROM submissions
 WHERE message_hash = %(message_hash)s
 """
 
-UNFINISHED = """
-SELECT message_hash, kind, owner, state, signature, message, wire, last_valid_block_height, amount,
-       error, slot, created_at, updated_at
-FROM submissions
-WHERE state IN ('pending', 'submitted', 'confirmed')
-ORDER BY created_at
-LIMIT %(limit)s
-"""
-
 # Whoever looks for the same waits here until the other's transaction has ended.
 TAKE_TURNS = "SELECT pg_advisory_xact_lock(hashtextextended(%(key)s, 0))"
 
@@ -116,25 +98,6 @@ WHERE state IN ('pending', 'submitted')
   AND kind = %(kind)s
   AND (owner = %(owner)s OR %(owner)s = ANY(owners))
 LIMIT 1
-"""
-
-ADVANCE = """
-UPDATE submissions
-SET state = %(state)s,
-    slot = coalesce(%(slot)s, slot),
-    error = coalesce(%(error)s, error),
-    updated_at = now()
-WHERE signature = %(signature)s
-  AND state = ANY(%(before)s)
-"""
-
-RETRACT = """
-UPDATE submissions
-SET state = 'submitted',
-    slot = NULL,
-    updated_at = now()
-WHERE signature = %(signature)s
-  AND state = 'confirmed'
 """
 
 PRUNE_BUILT = """
@@ -177,9 +140,10 @@ async def record_built(
     owner: str,
     message: bytes,
     last_valid_block_height: int,
+    since_slot: int,
     amount: int | None = None,
 ) -> Submission:
-    """Remember a message handed out to be signed.
+    """Remember a message handed out to be signed; it can only be in blocks after `since_slot`.
 
     Built twice it is one row. Raises Conflict when that message is signed and on its way already.
     """
@@ -190,6 +154,7 @@ async def record_built(
         "message": message,
         "last_valid_block_height": last_valid_block_height,
         "amount": amount,
+        "since_slot": since_slot,
     }
     row = await fetch_one(conn, Submission, RECORD_BUILT, params)
     if row is None:
@@ -207,10 +172,12 @@ async def record_signed(
     signature: str,
     wire: bytes,
     last_valid_block_height: int,
+    since_slot: int,
     amount: int | None = None,
     owners: Sequence[str] = (),
 ) -> Submission:
-    """Store, as pending, a transaction that the service alone has signed, before its first send.
+    """Store, as pending, a transaction that the service alone has signed, before its first send; it
+    can only be in blocks after `since_slot`.
 
     `owners` are those whose vaults it is about where they are several. Raises Conflict when the
     same message is there already: it can have only one effect.
@@ -225,10 +192,12 @@ async def record_signed(
         "last_valid_block_height": last_valid_block_height,
         "amount": amount,
         "owners": list(owners),
+        "since_slot": since_slot,
     }
     row = await fetch_one(conn, Submission, RECORD_SIGNED, params)
     if row is None:
         raise Conflict("the same transaction has been submitted already")
+    await call(conn, SUBMIT)
     return row
 
 
@@ -243,6 +212,7 @@ async def attach_signature(
     params = {"message_hash": message_hash, "signature": signature, "wire": wire}
     attached = await fetch_one(conn, Submission, ATTACH_SIGNATURE, params)
     if attached is not None:
+        await call(conn, SUBMIT)
         return attached
     there = await get_by_message(conn, message_hash)
     if there is None:
@@ -262,11 +232,6 @@ async def get_by_message(conn: TrioConnection[Any], message_hash: bytes) -> Subm
     return await fetch_one(conn, Submission, GET_BY_MESSAGE, {"message_hash": message_hash})
 
 
-async def unfinished(conn: TrioConnection[Any], limit: int = 256) -> list[Submission]:
-    """Up to `limit` submissions that are signed and not final, the oldest first."""
-    return await fetch_all(conn, Submission, UNFINISHED, {"limit": limit})
-
-
 async def under_way(conn: TrioConnection[Any], kind: str, owner: str) -> Submission | None:
     """A submission of this kind and owner that has not landed yet.
 
@@ -275,32 +240,6 @@ async def under_way(conn: TrioConnection[Any], kind: str, owner: str) -> Submiss
     """
     await conn.execute(TAKE_TURNS, {"key": f"submission:{kind}:{owner}"})
     return await fetch_one(conn, Submission, UNDER_WAY, {"kind": kind, "owner": owner})
-
-
-async def advance(
-    conn: TrioConnection[Any],
-    signature: str,
-    state: State,
-    *,
-    slot: int | None = None,
-    error: dict[str, Any] | None = None,
-) -> bool:
-    """Move forward to `state`; False when the submission is already there, past it, or ended."""
-    params = {
-        "signature": signature,
-        "state": state.value,
-        "before": [before.value for before in _BEFORE[state]],
-        "slot": slot,
-        "error": None if error is None else Jsonb(error),
-    }
-    cursor = await conn.execute(ADVANCE, params)
-    return cursor.rowcount == 1
-
-
-async def retract(conn: TrioConnection[Any], signature: str) -> bool:
-    """Back from confirmed to submitted, when a fork dropped its block. False if not confirmed."""
-    cursor = await conn.execute(RETRACT, {"signature": signature})
-    return cursor.rowcount == 1
 
 
 async def prune_built(conn: TrioConnection[Any], age: timedelta) -> int:

@@ -7,6 +7,7 @@ the history's sums exceed the account's (below zero where the account counts mor
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from cvms.store.connection import TrioConnection
@@ -46,6 +47,25 @@ ON CONFLICT (owner) DO UPDATE SET
     withdrawn = account_offsets.withdrawn + EXCLUDED.withdrawn
 """
 
+OFFSET = """
+SELECT jsonb_build_object('owner', owner, 'deposited', deposited, 'withdrawn', withdrawn)
+FROM account_offsets
+WHERE owner = %(owner)s
+"""
+
+RESTORE = """
+INSERT INTO account_offsets (owner, deposited, withdrawn)
+VALUES (%(owner)s, %(deposited)s, %(withdrawn)s)
+ON CONFLICT (owner) DO UPDATE SET
+    deposited = EXCLUDED.deposited,
+    withdrawn = EXCLUDED.withdrawn
+"""
+
+DROP = """
+DELETE FROM account_offsets
+WHERE owner = %(owner)s
+"""
+
 
 async def expected(conn: TrioConnection[Any], owner: str) -> tuple[int, int]:
     """What the account of `owner` should count as deposited and withdrawn; emergencies included."""
@@ -64,6 +84,21 @@ async def leave_out(conn: TrioConnection[Any], owner: str, deposited: int, withd
     """The account has counted these, and the history has not."""
     amounts = {"owner": owner, "deposited": deposited, "withdrawn": withdrawn}
     await conn.execute(LEAVE_OUT, amounts)
+
+
+async def offset(conn: TrioConnection[Any], owner: str) -> dict[str, Any] | None:
+    """An owner's row, for `restore`; None where there is none."""
+    cursor = await conn.execute(OFFSET, {"owner": owner})
+    row = await cursor.fetchone()
+    return row[0] if row else None
+
+
+async def restore(conn: TrioConnection[Any], owner: str, row: Mapping[str, Any] | None) -> None:
+    """Put an owner's row back as it was; None where there was none."""
+    if row is None:
+        await conn.execute(DROP, {"owner": owner})
+    else:
+        await conn.execute(RESTORE, row)
 
 
 def _of(owner: str) -> dict[str, Any]:

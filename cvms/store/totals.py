@@ -14,6 +14,19 @@ ON CONFLICT (kind) DO UPDATE SET
     amount = event_totals.amount + EXCLUDED.amount
 """
 
+# Not by ADD: an amount below zero does not pass the checks, even where it ends in an update.
+TAKE_BACK = """
+UPDATE event_totals
+SET count = greatest(0, count - %(count)s),
+    amount = greatest(0, amount - %(amount)s)
+WHERE kind = %(kind)s
+"""
+
+DROP_EMPTY = """
+DELETE FROM event_totals
+WHERE count = 0
+"""
+
 READ = """
 SELECT kind, count, amount
 FROM event_totals
@@ -23,6 +36,12 @@ FROM event_totals
 async def add(conn: TrioConnection[Any], kind: str, count: int, amount: int) -> None:
     """Add `count` events that moved `amount` units together."""
     await conn.execute(ADD, {"kind": kind, "count": count, "amount": amount})
+
+
+async def take_back(conn: TrioConnection[Any], kind: str, count: int, amount: int) -> None:
+    """Take `count` events back that moved `amount` units together."""
+    await conn.execute(TAKE_BACK, {"kind": kind, "count": count, "amount": amount})
+    await conn.execute(DROP_EMPTY)
 
 
 async def read(conn: TrioConnection[Any]) -> dict[str, tuple[int, int]]:

@@ -23,6 +23,11 @@ ON CONFLICT (vault) DO UPDATE SET
     ours = EXCLUDED.ours
 """
 
+DROP = """
+DELETE FROM vault_mints
+WHERE vault = ANY(%(vaults)s)
+"""
+
 
 @dataclass(frozen=True, slots=True)
 class VaultMint:
@@ -42,3 +47,9 @@ async def put(conn: TrioConnection[Any], held: Sequence[VaultMint]) -> None:
     """Keep these."""
     if held:
         await conn.execute(PUT, by_column(held, VaultMint.__slots__))
+
+
+async def drop(conn: TrioConnection[Any], vaults: Sequence[str]) -> None:
+    """These were never opened."""
+    if vaults:
+        await conn.execute(DROP, {"vaults": list(vaults)})

@@ -2,26 +2,30 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
 from typing import Any
 
-from psycopg.types.json import Jsonb
+from psycopg.rows import scalar_row
 
 from cvms.store.connection import TrioConnection
-from cvms.store.rows import fetch_all, fetch_one
+from cvms.store.rows import fetch_all, fetch_one, json_array
 
 UPSERT = """
 INSERT INTO vaults (
     owner, vault, token_account, mint, total, available, locked, timelocked, yield_deposited,
     total_deposited, total_withdrawn, multisig_threshold, delegates, state, slot
 )
-VALUES (
-    %(owner)s, %(vault)s, %(token_account)s, %(mint)s, %(total)s, %(available)s, %(locked)s,
-    %(timelocked)s, %(yield_deposited)s, %(total_deposited)s, %(total_withdrawn)s,
-    %(multisig_threshold)s, %(delegates)s, %(state)s, %(slot)s
+SELECT owner, vault, token_account, mint, total, available, locked, timelocked, yield_deposited,
+       total_deposited, total_withdrawn, multisig_threshold, delegates, state, slot
+FROM jsonb_to_recordset(%(rows)s) AS read (
+    owner TEXT, vault TEXT, token_account TEXT, mint TEXT, total BIGINT, available BIGINT,
+    locked BIGINT, timelocked BIGINT, yield_deposited BIGINT, total_deposited BIGINT,
+    total_withdrawn BIGINT, multisig_threshold SMALLINT, delegates TEXT[], state JSONB, slot BIGINT
 )
+ORDER BY owner
 ON CONFLICT (owner) DO UPDATE SET
     vault = EXCLUDED.vault,
     token_account = EXCLUDED.token_account,
@@ -39,6 +43,7 @@ ON CONFLICT (owner) DO UPDATE SET
     slot = EXCLUDED.slot,
     updated_at = now()
 WHERE vaults.slot <= EXCLUDED.slot
+RETURNING owner
 """
 
 GET = """
@@ -46,6 +51,13 @@ SELECT owner, vault, token_account, mint, total, available, locked, timelocked, 
        total_deposited, total_withdrawn, multisig_threshold, delegates, state, slot, updated_at
 FROM vaults
 WHERE owner = %(owner)s
+"""
+
+GET_BY_VAULTS = """
+SELECT owner, vault, token_account, mint, total, available, locked, timelocked, yield_deposited,
+       total_deposited, total_withdrawn, multisig_threshold, delegates, state, slot, updated_at
+FROM vaults
+WHERE vault = ANY(%(vaults)s)
 """
 
 GET_BY_VAULT = """
@@ -62,6 +74,22 @@ FROM vaults
 WHERE owner > %(after_owner)s
 ORDER BY owner
 LIMIT %(limit)s
+"""
+
+OWNERS = """
+SELECT owner
+FROM vaults
+WHERE owner > %(after_owner)s
+ORDER BY owner
+LIMIT %(limit)s
+"""
+
+UNLIKE = """
+SELECT listed.owner
+FROM unnest(%(owner)s::TEXT[], %(total)s::NUMERIC[]) AS listed (owner, total)
+LEFT JOIN vaults
+  ON vaults.owner = listed.owner
+WHERE vaults.total IS DISTINCT FROM listed.total
 """
 
 # From sums that are kept (store/analytics.py); the newest slot is found by its index.
@@ -106,6 +134,9 @@ class VaultRow:
         return self.state.get("closed") is True
 
 
+_STORED = [name for name in VaultRow.__slots__ if name != "updated_at"]
+
+
 @dataclass(frozen=True, slots=True)
 class Tvl:
     """What all vaults hold together, the number of open ones, and the newest slot of all."""
@@ -117,13 +148,15 @@ class Tvl:
 
 async def upsert(conn: TrioConnection[Any], row: VaultRow) -> bool:
     """Store `row` unless the stored one is of a newer slot; False then."""
-    values = {
-        **asdict(row),
-        "delegates": list(row.delegates),
-        "state": Jsonb(row.state),
-    }
-    cursor = await conn.execute(UPSERT, values)
-    return cursor.rowcount == 1
+    return bool(await upsert_all(conn, [row]))
+
+
+async def upsert_all(conn: TrioConnection[Any], rows: Sequence[VaultRow]) -> set[str]:
+    """Store the rows, one for an owner, whose stored ones are not of a newer slot; their owners."""
+    values = [{name: getattr(row, name) for name in _STORED} for row in rows]
+    async with conn.cursor(row_factory=scalar_row) as cursor:
+        await cursor.execute(UPSERT, {"rows": json_array(values)})
+        return set(await cursor.fetchall())
 
 
 async def get(conn: TrioConnection[Any], owner: str) -> VaultRow | None:
@@ -136,11 +169,29 @@ async def get_by_vault(conn: TrioConnection[Any], vault: str) -> VaultRow | None
     return await fetch_one(conn, VaultRow, GET_BY_VAULT, {"vault": vault})
 
 
+async def get_by_vaults(conn: TrioConnection[Any], vaults: Sequence[str]) -> list[VaultRow]:
+    """Those of the vaults at these addresses that have a row."""
+    return await fetch_all(conn, VaultRow, GET_BY_VAULTS, {"vaults": list(vaults)})
+
+
 async def page(
     conn: TrioConnection[Any], after_owner: str | None = None, limit: int = 100
 ) -> list[VaultRow]:
     """Up to `limit` vaults in the order of their owners, after the last one of a page before."""
     return await fetch_all(conn, VaultRow, PAGE, {"after_owner": after_owner or "", "limit": limit})
+
+
+async def owners_after(conn: TrioConnection[Any], after_owner: str, limit: int) -> list[str]:
+    """Up to `limit` owners of vaults in their order, behind the one given."""
+    cursor = await conn.execute(OWNERS, {"after_owner": after_owner, "limit": limit})
+    return [owner for (owner,) in await cursor.fetchall()]
+
+
+async def unlike(conn: TrioConnection[Any], totals: Mapping[str, int]) -> list[str]:
+    """Those of these owners whose vault has no row, or one with another total."""
+    params = {"owner": list(totals), "total": list(totals.values())}
+    cursor = await conn.execute(UNLIKE, params)
+    return [owner for (owner,) in await cursor.fetchall()]
 
 
 async def tvl(conn: TrioConnection[Any]) -> Tvl:

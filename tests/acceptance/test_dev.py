@@ -9,6 +9,7 @@ import psutil
 import pytest
 import trio
 
+from cvms.client import open_client
 from cvms.config import load_programs
 from cvms.demo import Addresses, run_demo
 from tests.acceptance.processes import Command, cvms
@@ -25,14 +26,14 @@ async def test_the_demo_runs_twice_and_a_second_start_finds_its_data(tmp_path: P
             said: list[str] = []
             await run_demo(at, say=said.append)
             assert said[-1] == "Everything is as it should be."
-            assert (await _tvl(at))["total"] == run * LEFT_BY_DEMO
+            assert await _tvl(at) == run * LEFT_BY_DEMO
         children = psutil.Process(dev.process.pid).children(recursive=True)
         await dev.stop(signal.SIGINT, within=10)
         assert dev.printed[-1] == "Stopped."
         _all_gone(tmp_path, children)
 
     async with cvms("dev", *PORTS, folder=tmp_path) as dev:
-        assert (await _tvl(await _addresses(dev)))["total"] == 2 * LEFT_BY_DEMO
+        assert await _tvl(await _addresses(dev)) == 2 * LEFT_BY_DEMO
         await dev.stop(signal.SIGTERM, within=10)
         _all_gone(tmp_path, [])
 
@@ -77,12 +78,9 @@ async def _addresses(dev: Command) -> Addresses:
     )
 
 
-async def _tvl(at: Addresses) -> dict[str, int]:
-    import httpx
-
-    async with httpx.AsyncClient() as http:
-        reply: dict[str, int] = (await http.get(f"{at.url}/api/vault/tvl")).json()
-        return reply
+async def _tvl(at: Addresses) -> int:
+    async with open_client(at.url) as client:
+        return (await client.tvl()).total
 
 
 def _all_gone(folder: Path, children: list[psutil.Process]) -> None:

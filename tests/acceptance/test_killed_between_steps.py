@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from contextlib import AsyncExitStack
-
 import psycopg
+import trio
 
 from cvms.demo import STEPS, run_demo
 from tests.acceptance.conftest import System
-from tests.acceptance.processes import until_ready
+from tests.acceptance.processes import Command, until_ready
 
 
 async def test_a_service_killed_after_every_step_loses_and_doubles_nothing(
@@ -16,21 +15,28 @@ async def test_a_service_killed_after_every_step_loses_and_doubles_nothing(
 ) -> None:
     said: list[str] = []
     kills = 0
-    async with AsyncExitStack() as stack:
-        service = await stack.enter_async_context(system.serve())
-        await until_ready(system.at.url, service)
+    async with trio.open_nursery() as nursery:
+        service: Command = await nursery.start(_serve, system)
 
         async def kill_and_restart() -> None:
             nonlocal service, kills
             await service.kill()
             kills += 1
-            service = await stack.enter_async_context(system.serve())
-            await until_ready(system.at.url, service)
+            service = await nursery.start(_serve, system)
 
         await run_demo(system.at, between=kill_and_restart, say=said.append)
-        assert kills == len(STEPS)
-        assert said[-1] == "Everything is as it should be."
-        _books_hold_each_effect_once(database_url)
+        nursery.cancel_scope.cancel()
+    assert kills == len(STEPS)
+    assert said[-1] == "Everything is as it should be."
+    _books_hold_each_effect_once(database_url)
+
+
+async def _serve(system: System, task_status: trio.TaskStatus[Command]) -> None:
+    """Ready once started; ends with the process."""
+    async with system.serve() as service:
+        await until_ready(system.at.url, service)
+        task_status.started(service)
+        await service.process.wait()
 
 
 def _books_hold_each_effect_once(database_url: str) -> None:

@@ -173,7 +173,7 @@ async def _owners(system: System, traffic: Traffic, nursery: trio.Nursery) -> As
                 for url in traffic.urls
             ]
             await _fund(system, key)
-            await first.finish(await first.initialize())
+            await first.finish(await first.open_vault())
             nursery.start_soon(partial(traffic.pay_in, first, then=second))
         yield
 

@@ -1,5 +1,5 @@
 """The fixtures of the service's own tests."""
 
-from tests.http.conftest import service, system
+from tests.http.conftest import front, service, system
 
-__all__ = ["service", "system"]
+__all__ = ["front", "service", "system"]

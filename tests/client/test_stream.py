@@ -2,70 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
-from functools import partial
-
 import pytest
 import trio
 from solders.keypair import Keypair
 
-from cvms.client import Event, Snapshot, SubscriptionRefused, Topic, open_client
+from cvms.client import Event, Problem, Snapshot, SubscriptionRefused, Topic, open_client
 from cvms.client.stream import Stream
+from cvms.store import outbox
+from tests.client.gate import gated
 from tests.http.conftest import Service, event, running
 
 ALICE, BOB = str(Keypair().pubkey()), str(Keypair().pubkey())
 TOPIC = "deposit_event"
-
-
-class Gate:
-    """A port before the service, whose connections a test can break and refuse."""
-
-    def __init__(self, port: int) -> None:
-        self.port = 0
-        self.open = True
-        self.connections = 0
-        self._service = port
-        self._scopes: set[trio.CancelScope] = set()
-
-    def cut(self) -> None:
-        """Break every connection, without a word."""
-        for scope in self._scopes:
-            scope.cancel()
-
-    async def serve(self, client: trio.SocketStream) -> None:
-        self.connections += 1
-        if not self.open:
-            return
-        with trio.CancelScope() as scope:
-            self._scopes.add(scope)
-            async with await trio.open_tcp_stream("127.0.0.1", self._service) as service:
-                try:
-                    async with trio.open_nursery() as nursery:
-                        nursery.start_soon(_forward, client, service, nursery)
-                        nursery.start_soon(_forward, service, client, nursery)
-                except* trio.BrokenResourceError:
-                    scope.cancel()
-        self._scopes.discard(scope)
-
-
-async def _forward(
-    source: trio.SocketStream, sink: trio.SocketStream, nursery: trio.Nursery
-) -> None:
-    async for data in source:
-        await sink.send_all(data)
-    nursery.cancel_scope.cancel()
-
-
-@asynccontextmanager
-async def gated(service: Service) -> AsyncIterator[tuple[Gate, str]]:
-    gate = Gate(service.port)
-    async with trio.open_nursery() as nursery:
-        serve = partial(trio.serve_tcp, gate.serve, 0, host="127.0.0.1")
-        [listener] = await nursery.start(serve)
-        gate.port = listener.socket.getsockname()[1]
-        yield gate, f"http://127.0.0.1:{gate.port}"
-        nursery.cancel_scope.cancel()
 
 
 async def told(stream: Stream, count: int) -> list[Event | Snapshot]:
@@ -96,7 +44,7 @@ async def test_what_was_missed_while_the_connection_was_away_is_told_once(
     service: Service,
 ) -> None:
     async with (
-        gated(service) as (gate, url),
+        gated(service.port) as (gate, url),
         open_client(url) as client,
         client.stream(Topic(TOPIC), Topic("lock_event", owner=ALICE)) as stream,
     ):
@@ -136,14 +84,90 @@ async def test_a_topic_that_is_refused_is_an_error_of_its_own(service: Service) 
 
 
 async def test_a_service_that_restarts_is_found_again(database_url: str) -> None:
-    async with running(database_url) as service, gated(service) as (gate, url):  # noqa: SIM117
-        async with open_client(url) as client, client.stream(Topic(TOPIC)) as stream:
+    async with (
+        running(database_url) as service,
+        gated(service.port) as (gate, url),
+        open_client(url) as client,
+        client.stream(Topic(TOPIC)) as stream,
+    ):
+        await told(stream, 1)
+        await service.publish(event(TOPIC, 1, ALICE))
+        assert await seqs(stream, 1) == [1]
+        service.shutdown.set()
+        await service.stopped.wait()
+        async with running(database_url) as successor:
+            gate.port = successor.port
+            await successor.publish(event(TOPIC, 2, ALICE))
+            assert await seqs(stream, 1) == [2]
+
+
+async def test_what_is_not_read_is_kept_by_the_service_and_told_later(service: Service) -> None:
+    """More than all queues on the way hold: the service cuts the connection off."""
+    async with open_client(service.url) as client, client.stream(Topic(TOPIC)) as stream:
+        await told(stream, 1)
+        for number in range(0, 900, 100):
+            events = (event(TOPIC, number, ALICE, padding=4096) for _ in range(100))
+            await service.publish(*events)
+        assert await seqs(stream, 900) == list(range(1, 901))
+
+
+async def test_an_event_that_never_came_is_noticed_by_the_next_and_asked_for(
+    service: Service,
+) -> None:
+    async with open_client(service.url) as client, client.stream(Topic(TOPIC)) as stream:
+        await told(stream, 1)
+        async with service.database.transaction() as conn:
+            last = await outbox.append(conn, [event(TOPIC, number) for number in range(3)])
+            [first, _, third] = await outbox.after(conn, last - 3)
+        service.hub.publish([first, third])
+        assert await seqs(stream, 3) == [1, 2, 3]
+
+
+async def test_what_fails_in_the_block_comes_out_as_it_is(service: Service) -> None:
+    async def fail() -> None:
+        async with open_client(service.url) as client, client.stream(Topic(TOPIC)) as stream:
             await told(stream, 1)
-            await service.publish(event(TOPIC, 1, ALICE))
-            assert await seqs(stream, 1) == [1]
-            service.shutdown.set()
-            await service.stopped.wait()
-            async with running(database_url) as successor:
-                gate._service = successor.port
-                await successor.publish(event(TOPIC, 2, ALICE))
-                assert await seqs(stream, 1) == [2]
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        await fail()
+
+
+async def test_who_stops_waiting_waits_for_nothing_more(service: Service) -> None:
+    """Also while there is nobody to connect to, and while nobody reads."""
+    for url in (service.url, "http://127.0.0.1:1"):
+        with trio.fail_after(5):
+            async with open_client(url) as client, client.stream(Topic(TOPIC)) as stream:
+                with trio.move_on_after(0.2) as waiting:
+                    async for _ in stream:
+                        pass
+            assert waiting.cancelled_caught
+
+
+async def test_where_no_websockets_are_there_is_a_problem_and_it_stays(service: Service) -> None:
+    async with (
+        open_client(service.url + "/elsewhere") as client,
+        client.stream(Topic(TOPIC)) as stream,
+    ):
+        for _ in range(2):
+            with trio.fail_after(5), pytest.raises(Problem, match="404"):
+                await anext(stream)
+
+
+async def test_more_topics_than_the_service_takes_frames_in_a_second(service: Service) -> None:
+    owners = [str(Keypair().pubkey()) for _ in range(60)]
+    async with (
+        open_client(service.url) as client,
+        client.stream(*(Topic(TOPIC, owner=owner) for owner in owners)) as stream,
+    ):
+        assert [each.owner for each in await told(stream, 60) if isinstance(each, Snapshot)] == (
+            owners
+        )
+
+
+async def test_a_stream_is_opened_before_it_is_read(service: Service) -> None:
+    async with open_client(service.url) as client:
+        with pytest.raises(RuntimeError, match="async with"):
+            await anext(client.stream(Topic(TOPIC)))
+        with pytest.raises(ValueError, match="topic"):
+            client.stream()

@@ -26,7 +26,7 @@ from cvms.http.edge import MAX_IN_FLIGHT, Edge
 from cvms.http.ws import WebSocketLimits
 from cvms.metrics import Metrics
 from cvms.nursery.account_channel import AccountRegistry
-from cvms.nursery.channels import Board, Hub, SubmitWake
+from cvms.nursery.channels import Board, Hub, OperatorFunds, SubmitWake
 from cvms.nursery.run import serve
 from cvms.store import outbox
 from cvms.store.cache import balance_cache
@@ -98,6 +98,7 @@ async def running(
     max_in_flight: int = MAX_IN_FLIGHT,
     nonce_ttl: float = 300.0,
     redis_url: str | None = None,
+    funds: OperatorFunds | None = None,
     wall_clock: Callable[[], float] = time.time,
     **settings: Any,
 ) -> AsyncIterator[Service]:
@@ -140,6 +141,7 @@ async def running(
             yield_sources=parse_yield_sources(config.yield_sources),
             websocket_limits=limits,
             max_in_flight=max_in_flight,
+            operator_funds=funds,
             wall_clock=wall_clock,
         )
 

@@ -17,6 +17,7 @@ from solders.pubkey import Pubkey
 from cvms.chain import instructions
 from cvms.chain.accounts import Vault, read_vault
 from cvms.chain.addresses import vault_address
+from cvms.chain.fee_policy import FeeCaps
 from cvms.chain.fees import simulate_and_limit
 from cvms.chain.instructions import yield_pool
 from cvms.chain.protocols import marginfi
@@ -31,9 +32,12 @@ from cvms.dev.chain import local_yield_sources
 from cvms.errors import ConfigurationError, ProgramRefused
 from cvms.http import yield_plans
 from cvms.http.services import Services
+from cvms.http.sponsoring import Sponsor
+from cvms.nursery.channels import OperatorFunds
 from cvms.nursery.run import serve
 from cvms.nursery.vault_rows import vault_row
 from cvms.store import vaults
+from cvms.store.sponsorship import Budget
 from tests.chain.protocols.accounts import bank, lent
 from tests.conftest import Localnet
 from tests.http.conftest import Json, Served, Service, running
@@ -328,8 +332,19 @@ async def test_a_program_that_is_listed_just_after_it_was_looked_up_moves_no_boo
     wallet = await with_vault(front, amount=100 * USDT)
     programs, other = front.config.programs, Keypair().pubkey()
     rates = LatestRates(front.rpc, (), programs=programs, max_age=60)
+    sponsor = Sponsor(
+        operator=localnet.operator,
+        programs=programs,
+        caps=FeeCaps(),
+        budget=Budget(owner=None, everybody=None),
+        funds=OperatorFunds(),
+    )
     behind = SimpleNamespace(
-        rpc=front.rpc, programs=programs, operator=localnet.operator, yield_rates=rates
+        rpc=front.rpc,
+        programs=programs,
+        operator=localnet.operator,
+        sponsor=sponsor,
+        yield_rates=rates,
     )
     plan = await yield_plans.move(
         cast(Services, behind),

@@ -9,6 +9,7 @@ import pytest
 from cvms.chain.rpc import open_rpc
 from cvms.store.database import Database, open_database
 from tests.conftest import Localnet
+from tests.nursery.forking import Forking
 from tests.nursery.world import World
 
 
@@ -25,3 +26,10 @@ async def world(database: Database, localnet: Localnet) -> AsyncIterator[World]:
     """The chain and the database, with what the tasks share."""
     async with open_rpc([localnet.rpc_url]) as rpc:
         yield World(localnet.running, rpc, localnet.programs, localnet.operator, database)
+
+
+@pytest.fixture
+async def forking(world: World, postgres_server: str) -> Forking:
+    """The newest block is not confirmed, and those four deeper are final."""
+    world.chain.chain.pause()
+    return Forking(world, postgres_server)

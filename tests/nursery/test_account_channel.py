@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+import trio
 from solders.pubkey import Pubkey
 
 from cvms.chain.account_watch import AccountAt
@@ -34,12 +35,17 @@ class Watcher:
         self.told.append("unknown")
 
 
+async def to_fetch(registry: AccountRegistry) -> list[Pubkey]:
+    with trio.fail_after(5):
+        return await registry.to_fetch()
+
+
 async def test_all_watchers_share_one_account_and_one_frame() -> None:
     registry = AccountRegistry()
     first, second = Watcher(registry, KEY), Watcher(registry, KEY)
     assert registry.wanted == {KEY}
     registry.holds(KEY)
-    assert await registry.to_fetch() == [KEY]
+    assert await to_fetch(registry) == [KEY]
     registry.heard(at(5, 100))
     third = Watcher(registry, KEY)
     assert first.told == second.told == third.told == [100]
@@ -93,7 +99,7 @@ async def test_one_who_comes_back_before_the_subscription_is_gone_is_answered() 
     registry.heard(at(5, 100))
     registry.unwatch(first, KEY)
     second = Watcher(registry, KEY)
-    assert await registry.to_fetch() == [KEY]
+    assert await to_fetch(registry) == [KEY]
     registry.heard(at(6, 101))
     assert second.told == [101]
 
@@ -102,14 +108,14 @@ async def test_what_cannot_be_fetched_is_said_and_fetched_later() -> None:
     registry = AccountRegistry()
     watcher = Watcher(registry, KEY)
     registry.holds(KEY)
-    keys = await registry.to_fetch()
+    keys = await to_fetch(registry)
     registry.not_fetched(keys)
     registry.not_fetched(keys)
     assert watcher.told == ["unknown"]
-    assert await registry.to_fetch() == [KEY]
+    assert await to_fetch(registry) == [KEY]
     registry.heard(at(5, 1))
     registry.fetch_all()
-    registry.not_fetched(await registry.to_fetch())  # it is heard of all the same
+    registry.not_fetched(await to_fetch(registry))  # it is heard of all the same
     assert watcher.told == ["unknown", 1]
 
 

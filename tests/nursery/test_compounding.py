@@ -16,6 +16,7 @@ from cvms.errors import ChainTimeout, ProgramRefused
 from cvms.nursery.compounding import Compounding
 from cvms.nursery.unasked import Operator
 from cvms.store import audit, submissions, vaults, yields
+from cvms.store.sponsorship import Budget
 from cvms.store.submissions import Submission
 from tests.nursery.test_every_instruction import YEAR, earn, pool_of
 from tests.nursery.test_timelocks import landed, travel
@@ -39,6 +40,7 @@ def compounding(
             rpc=rpc or world.rpc,
             programs=world.programs,
             max_fee=Lamports(25_000),
+            budget=Budget(owner=None, everybody=None),
             submit_wake=world.submit_wake,
         ),
         pools=[pool_of(world)],

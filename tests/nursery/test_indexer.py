@@ -10,7 +10,6 @@ import pytest
 import trio
 from solders.keypair import Keypair
 from solders.pubkey import Pubkey
-from structlog.testing import capture_logs
 
 from cvms.chain import instructions
 from cvms.chain.addresses import vault_address
@@ -231,6 +230,30 @@ async def test_a_gap_that_cannot_be_closed_is_not_skipped_and_not_ready(world: W
     assert await world.problems() == []
 
 
+class ShufflingNode(Rpc):
+    """A node whose list is in no order, or has a transaction twice."""
+
+    twice = False
+
+    async def get_signatures_for_address(self, *args: Any, **kwargs: Any) -> list[SignatureInfo]:
+        found = await super().get_signatures_for_address(*args, **kwargs)
+        return [*found, found[-1]] if self.twice else found[::-1]
+
+
+async def test_a_list_that_is_in_no_order_is_not_applied(world: World) -> None:
+    owner = await world.owner()
+    for amount in (1, 2):
+        await world.act(owner, world.deposit(owner, amount))
+    node = ShufflingNode(world.rpc._transport)
+    for node.twice in (False, True):
+        with pytest.raises(GapNotClosed):
+            await world.indexer(rpc=node).catch_up()
+        assert await world.cursor() is None
+        assert world.progress.problem is not None
+    assert await world.indexer().catch_up()
+    assert await world.problems() == []
+
+
 class SlowNode(Rpc):
     """A node that lists a signature before it can give the transaction."""
 
@@ -258,32 +281,10 @@ async def test_it_stops_before_a_transaction_the_node_cannot_give_yet(world: Wor
     assert await world.problems() == []
 
 
-class TruncatingNode(Rpc):
-    """A node whose logs are cut off before the program's event."""
-
-    async def get_transactions(self, *args: Any, **kwargs: Any) -> list[TransactionRecord | None]:
-        found = await super().get_transactions(*args, **kwargs)
-        for record in found:
-            if record is not None and record.logs is not None:
-                record.logs[1:] = ["Log truncated"]
-        return found
-
-
-async def test_truncated_logs_leave_the_row_right_and_are_told(world: World) -> None:
-    owner = await world.owner()
-    await world.act(owner, world.deposit(owner, 70))
-    with capture_logs() as logs:
-        await world.indexer(rpc=TruncatingNode(world.rpc._transport)).catch_up()
-    assert "logs_not_readable" in {entry["event"] for entry in logs}
-    assert world.metrics.registry.get_sample_value("indexer_unread_logs_total") == 3
-    async with world.database.connection() as conn:
-        row = await vaults.get(conn, address(owner))
-    assert row is not None
-    assert row.total == 70
-
-
 FORGET_EVERYTHING = """
-TRUNCATE vaults, transactions, chain_events, event_totals, indexer_cursor, outbox, outbox_topics;
+TRUNCATE vaults, transactions, chain_events, event_totals, indexer_cursor, outbox, outbox_topics,
+    applied, applied_before, balance_history, flows, tvl_hours, vault_sizes, account_offsets,
+    vault_mints;
 UPDATE outbox_head SET position = 0
 """
 

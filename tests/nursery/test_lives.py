@@ -14,7 +14,7 @@ from cvms.chain.types import Programs
 from cvms.dev.chain import make_mint
 from cvms.store import reconciliation, sums, totals, vaults
 from cvms.store.vaults import Tvl, VaultRow
-from tests.nursery.world import World, address, settled
+from tests.nursery.world import World, address, judged, settled
 
 BATCHES = pytest.mark.parametrize("batch_size", [1, 2, 100])
 MOST = 2**64 - 1
@@ -273,12 +273,17 @@ async def book(world: World, owner: Keypair) -> VaultRow:
 
 
 async def found(world: World) -> list[tuple[str, int | None, int | None]]:
-    """What the reconciler finds to differ."""
+    """What the reconciler finds that the history does not count, and sets right."""
     reconciler = world.reconciler()
-    await reconciler.full_pass()
-    await world.indexer().catch_up()
-    await reconciler.judge()
+    await judged(world, reconciler)
     async with world.database.connection() as conn:
-        return [
-            (each.field, each.expected, each.actual) for each in await reconciliation.recent(conn)
-        ]
+        entries = await reconciliation.recent(conn)
+    assert all(each.healed for each in entries)
+    assert not reconciler._pending
+    await judged(world, reconciler)
+    assert await world.recorded_differences() == len(entries)
+    return [
+        (each.field, each.expected, each.actual)
+        for each in entries
+        if each.field == "history_deposited"
+    ]

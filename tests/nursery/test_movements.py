@@ -110,11 +110,11 @@ def test_a_row_holds_every_amount_of_its_account_in_its_own_column() -> None:
     assert balances(row)["balance"] == 4
 
 
-def test_a_closed_vault_keeps_its_sums_and_holds_nothing() -> None:
+def test_a_closed_vault_holds_nothing_and_its_sums_ended_with_it() -> None:
     before = vault_row(Pubkey([9] * 32), made_up(Vault), Slot(77))
     row = closed_row(before, Slot(80), mint=before.mint)
     assert (row.total, row.available, row.locked, row.yield_deposited) == (0, 0, 0, 0)
-    assert (row.total_deposited, row.slot) == (7, 80)
+    assert (row.total_deposited, row.total_withdrawn, row.slot) == (0, 0, 80)
     assert not same_balances(row, before)
     assert same_balances(row, replace(row, slot=81))
     assert not same_balances(row, None)

@@ -2,16 +2,27 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import replace
+from functools import partial
 from typing import Any
 
+import pytest
 import trio
+from solders.keypair import Keypair
 from structlog.testing import capture_logs
 
 from cvms.chain import instructions
-from cvms.nursery.reconciler import Reconciler
-from cvms.store import reconciliation, vaults
+from cvms.chain.addresses import vault_address
+from cvms.chain.answers import TransactionRecord
+from cvms.chain.rpc import Rpc
+from cvms.chain.types import Commitment, Slot
+from cvms.nursery.reindexer import Reindexer
+from cvms.store import audit, history, reconciliation, reconciliation_pass, vaults
 from cvms.store.reconciliation import ReconciliationRow
-from tests.nursery.world import World, address, running, until
+from tests.nursery.test_every_instruction import every_event, lock
+from tests.nursery.test_indexer import cancelled_after
+from tests.nursery.world import World, address, judged, running, until
 
 
 async def entries(world: World) -> list[ReconciliationRow]:
@@ -24,11 +35,353 @@ def outcomes(world: World, outcome: str) -> float:
     return world.metrics.registry.get_sample_value(name, labels) or 0
 
 
-async def judged(world: World, reconciler: Reconciler) -> None:
-    """A full pass, judged once the indexer has passed the slot of its reading."""
+def counted(world: World, field: str, *, healed: bool) -> float:
+    labels = {"field": field, "healed": "true" if healed else "false"}
+    name = "reconciliation_differences_total"
+    return world.metrics.registry.get_sample_value(name, labels) or 0
+
+
+async def held(world: World) -> dict[str, list[Any]]:
+    """Everything that is made from the chain's events, but for ids and what is of the moment."""
+    queries = {
+        "lines": "SELECT owner, kind, amount, balance_after, slot, signature, instruction_index, "
+        "ordinal FROM transactions ORDER BY owner, slot, id",
+        "events": "SELECT signature, instruction_index, ordinal, slot, name, vault, data "
+        "FROM chain_events ORDER BY slot, signature, instruction_index, ordinal",
+        "points": "SELECT owner, slot, total, available, locked, timelocked, yield_deposited "
+        "FROM balance_history ORDER BY owner, slot",
+        "flows": "SELECT * FROM flows WHERE count <> 0 ORDER BY 1, 2, 3",
+        "tvl": "SELECT * FROM tvl_hours ORDER BY 1",
+        "sizes": "SELECT * FROM vault_sizes WHERE vaults <> 0 ORDER BY 1",
+        "totals": "SELECT * FROM event_totals ORDER BY 1",
+        "offsets": "SELECT * FROM account_offsets "
+        "WHERE (deposited, withdrawn) <> (0, 0) ORDER BY 1",
+        "rows": "SELECT owner, total, available, locked, timelocked, yield_deposited, delegates "
+        "FROM vaults ORDER BY 1",
+    }
+    found: dict[str, list[Any]] = {}
+    async with world.database.connection() as conn:
+        for name, query in queries.items():
+            cursor = await conn.execute(query.encode())
+            found[name] = await cursor.fetchall()
+    found["points"] = _distinct(found["points"])
+    return found
+
+
+def _distinct(points: list[Any]) -> list[Any]:
+    """Without those that say no more than what was so before."""
+    last: dict[str, Any] = {}
+    moved = []
+    for owner, slot, *balances in points:
+        if balances != last.get(owner, [0] * 5):
+            moved.append((owner, slot, *balances))
+        last[owner] = balances
+    return moved
+
+
+async def busy_life(world: World) -> tuple[Keypair, Keypair]:
+    """Two vaults, one of them closed and opened anew, with several lines in one slot."""
+    alice, bob = await world.owner(), await world.owner()
+    await world.act(
+        alice,
+        world.deposit(alice, 700),
+        world.withdraw(alice, 700),
+        instructions.close_vault(world.programs, alice.pubkey()),
+        instructions.initialize_vault(world.programs, alice.pubkey()),
+    )
+    await world.act(alice, *(world.deposit(alice, amount) for amount in (500, 20, 3)))
+    await world.act(bob, world.deposit(bob, 90))
+    await world.act(alice, world.withdraw(alice, 7))
+    await world.act(alice, world.deposit(alice, 11))
+    await world.indexer(batch_size=3).catch_up()
+    world.chain.chain.advance(6)
+    await world.indexer().catch_up()
+    return alice, bob
+
+
+class Truncating(Rpc):
+    """A node that cuts logs short."""
+
+    def __init__(self, rpc: Rpc) -> None:
+        super().__init__(rpc._transport)
+
+    async def get_transactions(
+        self, signatures: Sequence[str], *, commitment: Commitment, at_slot: Slot | None = None
+    ) -> list[TransactionRecord | None]:
+        found = await super().get_transactions(signatures, commitment=commitment, at_slot=at_slot)
+        return [each and replace(each, logs=["Log truncated"]) for each in found]
+
+
+NEW_LINE = """
+INSERT INTO transactions (
+    owner, vault, kind, amount, balance_after, slot, block_time, signature, instruction_index,
+    ordinal, commitment
+)
+SELECT owner, vault, kind, amount, balance_after, slot, block_time, signature, instruction_index,
+       ordinal + 1, commitment
+FROM transactions
+WHERE amount = 20
+"""
+
+DAMAGE = {
+    "a line is missing": "DELETE FROM transactions WHERE amount = 20",
+    "every line is missing": "DELETE FROM transactions",
+    "a line of an earlier life is missing": "DELETE FROM transactions WHERE kind = 'withdraw' "
+    "AND amount = 700",
+    "a line is there twice": NEW_LINE,
+    "a line is altered": "UPDATE transactions SET amount = 21, balance_after = 521 "
+    "WHERE amount = 20",
+    "a line is of another kind": "UPDATE transactions SET kind = 'lock' WHERE amount = 11",
+    "a line is another owner's": "UPDATE transactions SET owner = (SELECT max(owner) FROM vaults "
+    "WHERE total = 90) WHERE amount = 11",
+    "events were never recorded": "WITH lost AS (DELETE FROM chain_events "
+    "WHERE name = 'DepositEvent' AND data ->> 'amount' = '20' RETURNING signature, ordinal) "
+    "DELETE FROM transactions WHERE amount = 20",
+    "the newest balance is wrong": "UPDATE balance_history SET locked = 5, available = available "
+    "- 5 WHERE slot = (SELECT max(slot) FROM balance_history)",
+    "balances are missing": "DELETE FROM balance_history",
+    "an offset is wrong": "UPDATE account_offsets SET deposited = 1",
+    "a row is wrong": "UPDATE vaults SET total = total + 3, available = available + 3",
+    "a row is missing": "DELETE FROM vaults WHERE total = 90",
+    "a row's composition is wrong": "UPDATE vaults SET available = available - 1, locked = 1",
+    "sums by size are wrong": "UPDATE vault_sizes SET total = total + 1",
+    "sums over time are wrong": "UPDATE tvl_hours SET tvl = tvl + 1",
+    "flows are wrong": "UPDATE flows SET amount = amount + 1 WHERE bucket = 'hour'",
+    "totals are wrong": "UPDATE event_totals SET count = count + 1",
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGE)
+async def test_whatever_is_damaged_is_told_and_all_is_as_it_was(world: World, damage: str) -> None:
+    await busy_life(world)
+    before, told = await held(world), len(await world.outbox())
+    await world.execute(DAMAGE[damage])
+    assert await held(world) != before
+    reconciler = world.reconciler()
+    for _ in range(2):  # what a missing row hides shows once it is there
+        await judged(world, reconciler)
+    assert await held(world) == before
+    found = await entries(world)
+    assert found
+    assert all(each.healed and each.cause for each in found)
+    assert all(counted(world, each.field, healed=True) for each in found)
+    assert not reconciler._pending
+    assert {row.topic for row in (await world.outbox())[told:]} <= {"vault_balance_update"}
+    await judged(world, reconciler)
+    assert len(await entries(world)) == len(found)
+
+
+async def test_every_kind_of_movement_is_put_back_to_the_unit(world: World) -> None:
+    alice, bob = await every_event(world), await world.owner(tokens=1_000)
+    await world.act(bob, world.deposit(bob, 1_000))
+    await lock(world, bob, 900)
+    emergency = instructions.emergency_withdraw(
+        world.programs, authority=bob.pubkey(), owner=bob.pubkey(), amount=700
+    )
+    await world.act(bob, emergency)
+    await world.indexer(batch_size=5).catch_up()
+    before, reconciler = await held(world), world.reconciler()
+    await judged(world, reconciler)
+    assert await entries(world) == []
+    owners = [address(alice), address(bob)]
+    lost = "DELETE FROM transactions WHERE kind <> 'deposit' AND owner = ANY(%s)"
+    await world.execute(lost, owners)
+    lost = "DELETE FROM chain_events USING vaults WHERE vaults.vault = chain_events.vault "
+    await world.execute(lost + "AND vaults.owner = ANY(%s) AND name <> 'DepositEvent'", owners)
+    for _ in range(2):
+        await judged(world, reconciler)
+    assert await held(world) == before
+    assert {each.owner for each in await entries(world)} >= {address(alice), address(bob)}
+    assert not reconciler._pending
+
+
+async def test_a_correction_says_what_was_wrong_and_where_it_came_from(world: World) -> None:
+    alice, _ = await busy_life(world)
+    await world.execute(DAMAGE["events were never recorded"])
+    with capture_logs() as logs:
+        await judged(world, world.reconciler())
+    lost = {each.field: each for each in await entries(world)}
+    assert (lost["history_line"].expected, lost["history_line"].actual) == (20, None)
+    assert lost["event"].cause.startswith("DepositEvent missing from the books: signature ")
+    assert (lost["history_deposited"].expected, lost["history_deposited"].actual) == (534, 514)
+    corrected = [each for each in logs if each["event"] == "books_corrected"]
+    assert {each["owner"] for each in corrected} == {address(alice)}
+    async with world.database.connection() as conn:
+        [entry] = await audit.page(conn, limit=10)
+        assert await audit.verify(conn) is None
+    assert (entry.actor, entry.action, entry.owner) == (
+        "reconciler",
+        "history_corrected",
+        address(alice),
+    )
+
+
+async def test_pages_of_the_history_go_on_past_a_line_that_was_put_in(world: World) -> None:
+    alice, _ = await busy_life(world)
+    async with world.database.connection() as conn:
+        whole = await history.page(conn, address(alice), limit=100)
+        await world.execute("DELETE FROM transactions WHERE amount = 20")
+        first = await history.page(conn, address(alice), limit=1)
+        await judged(world, world.reconciler())
+        rest = await history.page(conn, address(alice), limit=100, before_id=first[-1].id)
+        of_kind = await history.page(conn, address(alice), limit=2, kind="deposit")
+    amounts = [line.amount for line in whole]
+    assert [line.amount for line in (*first, *rest)] == amounts == [11, 7, 3, 20, 500, 700, 700]
+    assert [line.amount for line in of_kind] == [11, 3]
+
+
+async def test_nothing_is_healed_before_it_is_final(world: World) -> None:
+    await busy_life(world)
+    await world.execute(DAMAGE["a line is missing"])
+    await world.execute(DAMAGE["a row is wrong"])
+    world.chain.chain.pause()
+    world.chain.chain.advance(1)
+    reconciler = world.reconciler()
+    await world.indexer().catch_up()
     await reconciler.full_pass()
+    await reconciler.judge()
+    assert await entries(world) == []
+    assert reconciler._pending
+    world.chain.chain.advance(6)
     await world.indexer().catch_up()
     await reconciler.judge()
+    assert await entries(world)
+    assert not reconciler._pending
+
+
+async def test_logs_cut_short_prove_nothing_and_that_is_told_once_a_pass(world: World) -> None:
+    await busy_life(world)
+    await world.execute(DAMAGE["a line is missing"])
+    damaged = await held(world)
+    reconciler = world.reconciler(rpc=Truncating(world.rpc))
+    await judged(world, reconciler)
+    once = await entries(world)
+    assert {each.field for each in once} == {
+        "history_deposited",
+        "history_total",
+        "history_available",
+    }
+    assert not any(each.healed for each in once)
+    assert all("the node truncated the logs of " in each.cause for each in once)
+    assert counted(world, "history_deposited", healed=False) == 1
+    for _ in range(2):  # again in the same pass, as when the vault moves
+        await reconciler.check(each.owner for each in once)
+        world.chain.chain.advance(6)
+        await world.indexer().catch_up()
+        await reconciler.judge()
+    assert len(await entries(world)) == len(once)
+    assert await held(world) == damaged
+    await judged(world, reconciler)
+    assert len(await entries(world)) == 2 * len(once)
+    await judged(world, world.reconciler())
+    assert (await held(world)) != damaged
+    assert all(each.healed for each in (await entries(world))[:3])
+
+
+async def test_a_node_that_forgot_the_beginning_takes_no_line_out(world: World) -> None:
+    class Forgetful(Rpc):
+        async def get_signatures_for_address(self, *args: Any, **options: Any) -> Any:
+            return (await super().get_signatures_for_address(*args, **options))[:2]
+
+    await busy_life(world)
+    await world.execute(DAMAGE["a line is missing"])
+    damaged = await held(world)
+    await judged(world, world.reconciler(rpc=Forgetful(world.rpc._transport)))
+    assert await held(world) == damaged
+    assert all("has no beginning" in each.cause for each in await entries(world))
+
+
+async def test_a_node_that_leaves_a_transaction_out_takes_no_line_out(world: World) -> None:
+    class Omitting(Rpc):
+        async def get_signatures_for_address(self, *args: Any, **options: Any) -> Any:
+            found = await super().get_signatures_for_address(*args, **options)
+            return [info for info in found if info.signature != left_out]
+
+    alice, _ = await busy_life(world)
+    async with world.database.connection() as conn:
+        left_out = (await history.page(conn, address(alice), limit=1))[0].signature
+    await world.execute(DAMAGE["a line is missing"])
+    damaged = await held(world)
+    await judged(world, world.reconciler(rpc=Omitting(world.rpc._transport)))
+    assert await held(world) == damaged
+    assert all("does not come to its account" in each.cause for each in await entries(world))
+
+
+async def test_two_replicas_at_once_heal_once(world: World) -> None:
+    await busy_life(world)
+    before = await held(world)
+    await world.execute(DAMAGE["events were never recorded"])
+    replicas = [world.reconciler(), world.reconciler()]
+    for each in replicas:
+        await each.full_pass()
+    world.chain.chain.advance(6)
+    await world.indexer().catch_up()
+    async with trio.open_nursery() as nursery:
+        for each in replicas:
+            nursery.start_soon(each.judge)
+    await judged(world, replicas[0])
+    assert await held(world) == before
+    found = [each for each in await entries(world) if each.field in ("event", "history_line")]
+    assert len(found) == 2
+
+
+async def test_cancelled_anywhere_a_healing_is_done_or_was_never_begun(world: World) -> None:
+    alice, _ = await busy_life(world)
+    before = await held(world)
+    world.chain.chain.pause()
+    vault = vault_address(world.programs, alice.pubkey())
+    reindexer = Reindexer(
+        database=world.database, rpc=world.rpc, programs=world.programs, metrics=world.metrics
+    )
+    heal = partial(reindexer.reindex, vault, address(alice))
+    await world.execute(DAMAGE["a line is missing"])
+    damaged = await held(world)
+    step, finished = 0, False
+    while not finished:
+        step += 1
+        finished = not await cancelled_after(step, heal)
+        assert await held(world) in (before, damaged), f"cancelled after step {step}"
+    assert await held(world) == before
+    assert step > 10
+
+
+async def test_a_restart_goes_on_where_the_pass_was(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("cvms.nursery.reconciler.VAULTS_PER_CALL", 1)
+    owners = sorted([address(await world.owner()) for _ in range(3)])
+    await world.indexer().catch_up()
+    assert await world.reconciler()._roll()
+    async with world.database.connection() as conn:
+        assert (await reconciliation_pass.read(conn)).after_owner == owners[0]
+    assert outcomes(world, "equal") == 1
+    again = world.reconciler()
+    while await again._roll():
+        pass
+    assert outcomes(world, "equal") == 3
+    assert not await world.reconciler()._roll()  # the next is due in a minute
+    async with world.database.connection() as conn:
+        assert (await reconciliation_pass.read(conn)).finished
+
+
+async def test_a_vault_that_moves_all_the_time_is_healed_too(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("cvms.nursery.reconciler.BUSY_LOOKS", 3)
+    alice, _ = await busy_life(world)
+    before = (await held(world))["lines"]
+    await world.execute(DAMAGE["a line is missing"])
+    reconciler, indexer = world.reconciler(), world.indexer()
+    for _ in range(10):
+        await reconciler.check([address(alice)])
+        await world.act(alice, world.deposit(alice, 1))
+        await indexer.catch_up()
+        await reconciler.judge()
+    async with world.database.connection() as conn:
+        lines = await history.in_order(conn, address(alice))
+    assert [line.amount for line in lines if line.amount > 1] == [
+        amount for owner, _, amount, *_ in before if owner == address(alice)
+    ]
 
 
 async def test_a_row_corrupted_by_hand_is_told_and_healed(world: World) -> None:
@@ -61,20 +414,6 @@ async def test_a_lost_delegate_is_healed_though_no_amount_differs(world: World) 
     await judged(world, world.reconciler())
     assert [(row.field, row.healed) for row in await entries(world)] == [("state", True)]
     assert await world.problems() == []
-
-
-async def test_a_missing_history_line_is_told_once_and_not_papered_over(world: World) -> None:
-    owner = await world.owner()
-    await world.act(owner, world.deposit(owner, 500))
-    await world.indexer().catch_up()
-    await world.execute("DELETE FROM transactions")
-    reconciler = world.reconciler()
-    for _ in range(3):
-        await judged(world, reconciler)
-    [entry] = await entries(world)
-    assert (entry.field, entry.expected, entry.actual) == ("history_deposited", 500, 0)
-    assert not entry.healed
-    assert outcomes(world, "difference") == 3
 
 
 async def test_a_row_that_only_lags_is_no_difference(world: World) -> None:

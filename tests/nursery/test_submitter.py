@@ -2,22 +2,19 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
-from solders.instruction import Instruction
-from solders.keypair import Keypair
+import trio
 
-from cvms.chain.answers import SignatureStatus
-from cvms.chain.rpc import Rpc
-from cvms.chain.transactions import message_hash, message_of, signature_of
-from cvms.chain.types import BlockHeight, Commitment, Slot
-from cvms.errors import ChainTimeout
-from cvms.nursery.fate import Fate, Heights, fate_of
-from cvms.nursery.submitter import Submitter
-from cvms.store import submissions
-from cvms.store.submissions import State, Submission
-from tests.nursery.world import World, address, running, until
+from cvms.chain.rpc import Rpc, TransactionRecord
+from cvms.chain.types import Commitment
+from cvms.errors import ChainTimeout, ChainUnavailable
+from cvms.localnet.faults import Cut, Fail
+from cvms.store.submissions import State
+from tests.nursery.sending import accept, submission, told, until_state
+from tests.nursery.world import World, running, until
 
 
 class Node(Rpc):
@@ -28,59 +25,23 @@ class Node(Rpc):
         self.loses, self.late = loses, late
         self.sent: list[bytes] = []
 
-    async def send_transaction(self, wire: bytes, **options: Any) -> str:
+    async def send_everywhere(self, wire: bytes, **options: Any) -> str:
         self.sent.append(wire)
-        if len(self.sent) <= self.loses:
+        number = len(self.sent)
+        if number <= self.loses:
             return "accepted, and forgotten"
-        signature = await super().send_transaction(wire, **options)
-        if len(self.sent) <= self.late:
+        signature = await super().send_everywhere(wire, **options)
+        if number <= self.late:
             raise ChainTimeout("no answer within the deadline")
         return signature
 
 
-async def accept(
-    world: World, owner: Keypair, *steps: Instruction, last_valid: int | None = None
-) -> str:
-    """Sign a transaction and write it down as the front end does, unsent."""
-    transaction = await world.signed(owner, *steps)
-    message = message_of(transaction)
-    height = await world.rpc.get_block_height(Commitment.CONFIRMED)
-    async with world.database.transaction() as conn:
-        await submissions.record_signed(
-            conn,
-            message_hash=message_hash(message),
-            kind="deposit",
-            owner=address(owner),
-            signature=signature_of(transaction),
-            message=bytes(message),
-            wire=bytes(transaction),
-            last_valid_block_height=height + 140 if last_valid is None else last_valid,
-        )
-    return signature_of(transaction)
-
-
-async def submission(world: World, signature: str) -> Submission:
-    async with world.database.connection() as conn:
-        found = await submissions.get_by_signature(conn, signature)
-    assert found is not None
-    return found
-
-
-async def until_state(world: World, submitter: Submitter, signature: str, state: State) -> None:
-    async def reached() -> bool:
-        await submitter.round()
-        return (await submission(world, signature)).state is state
-
-    await until(reached)
-
-
-async def told(world: World) -> list[str]:
-    return [row.data["status"] for row in await world.outbox("transaction_update")]
-
-
 def reached(world: World, state: State) -> float | None:
-    name = "transaction_submissions_total"
-    return world.metrics.registry.get_sample_value(name, {"state": state.value})
+    return counted(world, "transaction_submissions_total", state=state.value)
+
+
+def counted(world: World, name: str, **labels: str) -> float | None:
+    return world.metrics.registry.get_sample_value(name, labels)
 
 
 async def test_a_transaction_is_followed_to_finality_and_told_once(world: World) -> None:
@@ -101,6 +62,8 @@ async def test_a_lost_transaction_is_sent_again_with_the_same_bytes(world: World
     await until_state(world, world.submitter(rpc=node), signature, State.CONFIRMED)
     assert len(node.sent) >= 3
     assert len(set(node.sent)) == 1
+    assert counted(world, "transaction_resends_total") == len(node.sent) - 1
+    assert counted(world, "transaction_confirmation_seconds_count") == 1
     await world.indexer().catch_up()
     assert await world.history(owner) == [("deposit", 5, 5)]
 
@@ -120,7 +83,7 @@ async def test_killed_between_sending_and_writing_it_down_it_is_not_done_twice(
 ) -> None:
     owner = await world.owner()
     signature = await accept(world, owner, world.deposit(owner, 5))
-    with pytest.raises(ExceptionGroup):
+    with pytest.raises(ChainTimeout):
         await world.submitter(rpc=Node(world.rpc, late=1)).round()
     assert (await submission(world, signature)).state is State.PENDING
     await until_state(world, world.submitter(), signature, State.FINALIZED)
@@ -165,10 +128,83 @@ async def test_a_refusal_keeps_the_programs_own_words(world: World) -> None:
     assert error is not None
     assert (error["code"], error["name"]) == (6002, "InsufficientFunds")
     assert error["logs"]
-    last = (await world.outbox("transaction_update"))[-1]
-    assert last.data["status"] == "failed"
-    assert last.data["error"] == error
+    updates = [row.data for row in await world.outbox("transaction_update")]
+    assert [(each["status"], each["error"]) for each in updates] == [
+        ("submitted", None),
+        ("submitted", error),  # in a block that is not final: so it looks so far
+        ("failed", error),
+    ]
     assert reached(world, State.FAILED) == 1
+
+
+async def test_without_its_logs_a_failure_is_a_failure_all_the_same(world: World) -> None:
+    owner = await world.owner()
+    signature = await accept(world, owner, world.withdraw(owner, 6))
+    world.chain.faults.rpc.append(Fail(methods=["getTransaction"]))
+    await until_state(world, world.submitter(), signature, State.FAILED)
+    error = (await submission(world, signature)).error
+    assert error is not None
+    assert (error["code"], error["logs"]) == (6002, [])
+
+
+class Loud(Rpc):
+    """Its programs log what PostgreSQL's JSON cannot hold."""
+
+    async def get_transactions(self, *given: Any, **options: Any) -> list[TransactionRecord | None]:
+        records = await super().get_transactions(*given, **options)
+        return [each and replace(each, logs=["Program log: \0"]) for each in records]
+
+
+async def test_whatever_a_program_logs_its_failure_is_written_down(world: World) -> None:
+    owner = await world.owner()
+    signature = await accept(world, owner, world.withdraw(owner, 6))
+    await until_state(
+        world, world.submitter(rpc=Loud(world.rpc._transport)), signature, State.FAILED
+    )
+    error = (await submission(world, signature)).error
+    assert error is not None
+    assert error["logs"] == ["Program log: \N{REPLACEMENT CHARACTER}"]
+
+
+async def test_what_waits_is_counted_by_state_and_age(world: World) -> None:
+    owner = await world.owner()
+    await accept(world, owner, world.deposit(owner, 5))
+    await world.execute("UPDATE submissions SET signed_at = now() - INTERVAL '90 s'")
+    await world.submitter(rpc=Node(world.rpc, loses=100)).round()
+    assert counted(world, "transaction_submissions_under_way", state="pending") == 1
+    oldest = counted(world, "transaction_submission_oldest_seconds")
+    assert oldest is not None
+    assert 90 <= oldest < 120
+
+
+async def test_one_that_is_refused_holds_nobody_up_and_is_sent_less_and_less(world: World) -> None:
+    owner = await world.owner()
+    odd = await accept(world, owner, world.deposit(owner, 5))
+    async with world.database.connection() as conn:
+        await conn.execute("UPDATE submissions SET wire = 'no transaction'")
+    good = await accept(world, owner, world.deposit(owner, 6))
+    node = Node(world.rpc)
+    submitter = world.submitter(rpc=node, resend_seconds=0.01)
+    await until_state(world, submitter, good, State.FINALIZED)
+    refusals = node.sent.count(b"no transaction")
+    assert (await submission(world, odd)).state is State.SUBMITTED
+    started = trio.current_time()
+    while trio.current_time() - started < 0.1:
+        await submitter.round()
+    assert node.sent.count(b"no transaction") - refusals <= 3, "it was 10 times in this time"
+
+
+async def test_a_node_that_answers_for_none_is_an_outage_and_for_some_is_not(world: World) -> None:
+    owner = await world.owner()
+    for amount in (1, 2):
+        await accept(world, owner, world.deposit(owner, amount))
+    world.chain.faults.rpc.append(Cut(methods=["sendTransaction"]))
+    with pytest.raises(ChainUnavailable):
+        await world.submitter().round()
+    assert await told(world) == []
+    world.chain.faults.rpc.clear()
+    await world.submitter(rpc=Node(world.rpc, late=1)).round()
+    assert await told(world) == ["submitted"]
 
 
 async def test_it_expires_only_when_its_last_block_is_final(world: World) -> None:
@@ -192,67 +228,3 @@ async def test_it_expires_only_when_its_last_block_is_final(world: World) -> Non
     assert (await submission(world, signature)).state is State.EXPIRED
     assert await told(world) == ["submitted", "expired"]
     assert await submitter.round() == 0
-
-
-HEIGHTS = Heights(confirmed=BlockHeight(110), finalized=BlockHeight(100))
-
-
-def status(commitment: Commitment, err: object = None) -> SignatureStatus:
-    return SignatureStatus(Slot(7), None, err, commitment)
-
-
-def row(state: State, last_valid: int) -> Submission:
-    now: Any = None
-    return Submission(
-        message_hash=bytes(32),
-        kind="deposit",
-        owner="alice",
-        state=state,
-        signature="5ig",
-        message=b"m",
-        wire=b"w",
-        last_valid_block_height=last_valid,
-        amount=1,
-        error=None,
-        slot=None,
-        created_at=now,
-        updated_at=now,
-    )
-
-
-@pytest.mark.parametrize(
-    ("state", "last_valid", "seen", "fate"),
-    [
-        (State.PENDING, 110, None, Fate(may_land=True)),
-        (State.SUBMITTED, 109, None, Fate()),
-        (State.SUBMITTED, 100, None, Fate()),
-        (State.SUBMITTED, 99, None, Fate(State.EXPIRED)),
-        (State.CONFIRMED, 110, None, Fate(may_land=True)),
-        (State.CONFIRMED, 99, None, Fate(State.QUARANTINED)),
-        (State.SUBMITTED, 1, status(Commitment.PROCESSED), Fate()),
-        (State.SUBMITTED, 1, status(Commitment.PROCESSED, "boom"), Fate()),
-        (
-            State.SUBMITTED,
-            1,
-            status(Commitment.CONFIRMED, "boom"),
-            Fate(State.FAILED, slot=Slot(7), err="boom"),
-        ),
-        (
-            State.SUBMITTED,
-            1,
-            status(Commitment.CONFIRMED),
-            Fate(State.CONFIRMED, slot=Slot(7)),
-        ),
-        (State.CONFIRMED, 1, status(Commitment.CONFIRMED), Fate(slot=Slot(7))),
-        (
-            State.PENDING,
-            1,
-            status(Commitment.FINALIZED),
-            Fate(State.FINALIZED, slot=Slot(7)),
-        ),
-    ],
-)
-def test_the_fate_of(
-    state: State, last_valid: int, seen: SignatureStatus | None, fate: Fate
-) -> None:
-    assert fate_of(row(state, last_valid), seen, HEIGHTS) == fate

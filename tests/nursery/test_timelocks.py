@@ -23,6 +23,7 @@ from cvms.nursery.releases import Releases
 from cvms.nursery.timelocks import Timelocks
 from cvms.nursery.unasked import Operator
 from cvms.store import audit, submissions, vaults
+from cvms.store.sponsorship import Budget
 from cvms.store.submissions import Submission
 from tests.nursery.world import World, address, running, until
 
@@ -46,6 +47,7 @@ def cron(
             rpc=rpc or world.rpc,
             programs=world.programs,
             max_fee=Lamports(25_000),
+            budget=Budget(owner=None, everybody=None),
             submit_wake=world.submit_wake,
         ),
     )

@@ -34,12 +34,14 @@ from cvms.nursery.channels import (
     TimelockWake,
     TvlWake,
 )
-from cvms.nursery.comparison import InBooks, OnChain, differences
+from cvms.nursery.comparison import OnChain, differences
 from cvms.nursery.indexer import Indexer, Progress
 from cvms.nursery.reconciler import Reconciler
+from cvms.nursery.second_look import SecondLook
+from cvms.nursery.settler import Settler
 from cvms.nursery.submitter import Submitter
 from cvms.nursery.vault_rows import vault_row
-from cvms.store import cursor, history, outbox, reconciliation, sums, totals, vaults
+from cvms.store import books, cursor, history, outbox, reconciliation, totals
 from cvms.store.cache import BalanceCache, NoCache
 from cvms.store.database import Database
 from cvms.store.outbox import OutboxRow
@@ -89,6 +91,21 @@ class World:
             batch_size=batch_size,
         )
 
+    def settler(self, *, rpc: Rpc | None = None) -> Settler:
+        return Settler(
+            database=self.database,
+            rpc=rpc or self.rpc,
+            forks=self.indexer(rpc=rpc).forks,
+            second_look=SecondLook(
+                database=self.database,
+                rpc=rpc or self.rpc,
+                programs=self.programs,
+                outbox_wake=self.outbox_wake,
+                cache=NoCache(),
+            ),
+            board=self.board,
+        )
+
     def reconciler(self, *, rpc: Rpc | None = None, threshold: int = 0) -> Reconciler:
         return Reconciler(
             database=self.database,
@@ -97,6 +114,7 @@ class World:
             progress=self.progress,
             reconciliations=self.reconciliations,
             outbox_wake=self.outbox_wake,
+            cache=NoCache(),
             interval=60.0,
             threshold=threshold,
             board=self.board,
@@ -197,20 +215,20 @@ class World:
         async with self.database.connection() as conn:
             for each in chain:
                 owner = each.row.owner
-                row = await vaults.get(conn, owner)
-                books = InBooks(row, *await sums.expected(conn, owner))
+                held = (await books.read(conn, [owner]))[owner]
                 found += [
                     f"{owner}: {each}"
-                    for each in differences(each, books)
+                    for each in differences(each, held)
                     if each.field != "token_account"
                 ]
             counted = await totals.read(conn)
             rows = await outbox.after(conn, 0)
         for kind, amount in (("deposit", deposits), ("withdraw", withdrawals)):
             told = [row for row in rows if row.topic == f"{kind}_event"]
-            if counted.get(kind, (0, 0)) != (len(told), amount):
-                found.append(f"totals of {kind}: {counted.get(kind)}, told {len(told)}, {amount}")
-            if sum(row.data["amount"] for row in told) != amount:
+            signs = [1 if row.type == "event" else -1 for row in told]
+            if counted.get(kind, (0, 0)) != (sum(signs), amount):
+                found.append(f"totals of {kind}: {counted.get(kind)}, told {sum(signs)}, {amount}")
+            if sum(s * row.data["amount"] for s, row in zip(signs, told, strict=True)) != amount:
                 found.append(f"{kind} events do not add up to {amount}")
         if [row.position for row in rows] != list(range(1, len(rows) + 1)):
             found.append("the outbox has gaps")
@@ -256,13 +274,20 @@ def pubkey(text: str) -> Pubkey:
     return Pubkey.from_string(text)
 
 
+async def judged(world: World, reconciler: Reconciler) -> None:
+    """A full pass, judged once the indexer has passed the slot of its reading and it is final."""
+    await world.indexer().catch_up()
+    await reconciler.full_pass()
+    world.chain.chain.advance(6)
+    await world.indexer().catch_up()
+    await reconciler.judge()
+
+
 async def settled(world: World) -> None:
     """Apply everything, and see the reconciler find no difference in any vault."""
     await world.indexer().catch_up()
     reconciler = world.reconciler()
-    await reconciler.full_pass()
-    await world.indexer().catch_up()
-    await reconciler.judge()
+    await judged(world, reconciler)
     async with world.database.connection() as conn:
         found = await reconciliation.recent(conn)
     assert [(each.owner, each.field, each.expected, each.actual) for each in found] == []

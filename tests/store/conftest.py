@@ -35,6 +35,7 @@ DELETE FROM twofa;
 DELETE FROM audit_logs;
 UPDATE audit_head SET id = 0, hash = decode(repeat('00', 32), 'hex');
 DELETE FROM submissions;
+DELETE FROM sponsored;
 DELETE FROM reconciliation_logs;
 DELETE FROM alerts;
 """

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import itertools
 from datetime import timedelta
 
 import pytest
 import trio
 
 from cvms.errors import Conflict, UnknownTransaction
-from cvms.store import submissions
+from cvms.store import submissions, watched
 from cvms.store.connection import Connection
 from cvms.store.database import Database
 from cvms.store.submissions import State, Submission
+from cvms.store.watched import Change, Watched
 
 HASH = bytes(range(32))
 
@@ -25,6 +25,7 @@ async def build(conn: Connection, message_hash: bytes = HASH) -> Submission:
         owner="owner",
         message=b"message",
         last_valid_block_height=150,
+        since_slot=1,
         amount=1000,
     )
 
@@ -39,6 +40,7 @@ async def sign(conn: Connection, signature: str = "signature") -> Submission:
         signature=signature,
         wire=b"wire",
         last_valid_block_height=150,
+        since_slot=1,
         amount=400,
     )
 
@@ -64,7 +66,7 @@ async def test_the_same_bytes_again_change_nothing(database: Database) -> None:
         await build(conn)
         same = {"message_hash": HASH, "signature": "signature", "wire": b"wire"}
         await submissions.attach_signature(conn, **same)  # type: ignore[arg-type]
-        await submissions.advance(conn, "signature", State.CONFIRMED, slot=7)
+        await watched.change(conn, [Change(await read(conn), State.CONFIRMED, slot=7)])
         again = await submissions.attach_signature(conn, **same)  # type: ignore[arg-type]
         assert (again.state, again.slot) == (State.CONFIRMED, 7)
 
@@ -129,50 +131,88 @@ async def test_one_message_cannot_be_signed_for_two_requests(database: Database)
             await sign(conn)
 
 
-ORDER = [State.PENDING, State.SUBMITTED, State.CONFIRMED, State.FINALIZED]
+async def read(conn: Connection, signature: str = "signature") -> Watched:
+    (row,) = [each for each in await watched.read(conn) if each.signature == signature]
+    return row
 
 
-async def test_states_only_move_forward(database: Database) -> None:
+async def test_what_has_become_of_many_is_written_at_once(database: Database) -> None:
     async with database.connection() as conn:
-        for here, there in itertools.product(range(4), range(1, 4)):
-            signature = f"from {here} to {there}"
-            await sign(conn, signature)
-            if here:
-                assert await submissions.advance(conn, signature, ORDER[here], slot=5)
-            moved = await submissions.advance(conn, signature, ORDER[there], slot=6)
-            assert moved is (there > here)
-            stored = await submissions.get_by_signature(conn, signature)
-            assert stored is not None
-            assert stored.state is ORDER[max(here, there)]
+        for n in range(4):
+            await sign(conn, f"signature {n}")
+        rows = await watched.read(conn)
+        changes = [
+            Change(rows[3], State.CONFIRMED, slot=7),
+            Change(rows[0], State.SUBMITTED),
+            Change(rows[2], State.SUBMITTED, slot=6, error={"name": "Overflow"}),
+        ]
+        assert await watched.change(conn, changes) == changes
+        found = [(row.state, row.slot) for row in await watched.read(conn)]
+        failing = await submissions.get_by_signature(conn, "signature 2")
+    assert found == [
+        (State.SUBMITTED, None),
+        (State.PENDING, None),
+        (State.SUBMITTED, 6),
+        (State.CONFIRMED, 7),
+    ]
+    assert failing is not None
+    assert failing.error == {"name": "Overflow"}
+
+
+async def test_a_change_is_made_only_while_its_row_is_as_it_was_read(database: Database) -> None:
+    async with database.connection() as conn:
+        await sign(conn)
+        early = await read(conn)
+        assert await watched.change(conn, [Change(early, State.CONFIRMED, slot=5)])
+        assert not await watched.change(conn, [Change(early, State.SUBMITTED)])
+        assert not await watched.change(conn, [Change(early, State.EXPIRED)])
+        at_five = await read(conn)
+        assert await watched.change(conn, [Change(at_five, State.CONFIRMED, slot=6)])
+        assert not await watched.change(conn, [Change(at_five, State.FINALIZED, slot=5)])
+        assert (await read(conn)).slot == 6
 
 
 @pytest.mark.parametrize("end", [State.FAILED, State.EXPIRED, State.QUARANTINED, State.FINALIZED])
 async def test_an_end_is_an_end(database: Database, end: State) -> None:
     async with database.connection() as conn:
         await sign(conn)
-        assert await submissions.advance(conn, "signature", end, error={"name": "Overflow"})
+        row = await read(conn)
+        assert await watched.change(conn, [Change(row, end, error={"name": "Overflow"})])
         for state in State:
-            if state not in {State.BUILT, State.PENDING}:
-                assert not await submissions.advance(conn, "signature", state)
-        assert not await submissions.retract(conn, "signature")
-        assert await submissions.unfinished(conn) == []
+            assert not await watched.change(conn, [Change(row, state)])
+        assert await watched.read(conn) == []
         stored = await submissions.get_by_signature(conn, "signature")
     assert stored is not None
     assert (stored.state, stored.error) == (end, {"name": "Overflow"})
 
 
-async def test_a_fork_takes_a_confirmed_one_back_and_it_may_then_expire(
-    database: Database,
-) -> None:
+async def test_a_fork_takes_one_back_and_where_it_was_seen_is_kept(database: Database) -> None:
     async with database.connection() as conn:
         await sign(conn)
-        await submissions.advance(conn, "signature", State.CONFIRMED, slot=5)
-        assert not await submissions.advance(conn, "signature", State.EXPIRED)
-        assert await submissions.retract(conn, "signature")
-        stored = await submissions.get_by_signature(conn, "signature")
-        assert stored is not None
-        assert (stored.state, stored.slot) == (State.SUBMITTED, None)
-        assert await submissions.advance(conn, "signature", State.EXPIRED)
+        await watched.change(conn, [Change(await read(conn), State.CONFIRMED, slot=5)])
+        await watched.change(conn, [Change(await read(conn), State.SUBMITTED)])
+        back = await read(conn)
+    assert (back.state, back.slot, back.seen_slot) == (State.SUBMITTED, None, 5)
+
+
+async def test_many_writers_of_the_same_rows_change_each_once(database: Database) -> None:
+    """In whatever order each has them: none waits for another in a circle."""
+    async with database.connection() as conn:
+        for n in range(40):
+            await sign(conn, f"signature {n}")
+        rows = await watched.read(conn)
+    made: list[Change] = []
+
+    async def write(number: int) -> None:
+        changes = [Change(row, State.SUBMITTED) for row in rows[:: (-1) ** number]]
+        async with database.transaction() as conn:
+            made.extend(await watched.change(conn, changes))
+
+    with trio.fail_after(20):
+        async with trio.open_nursery() as nursery:
+            for number in range(8):
+                nursery.start_soon(write, number)
+    assert sorted(each.row.signature for each in made) == sorted(row.signature for row in rows)
 
 
 async def test_a_restart_finds_what_is_unfinished_oldest_first(database: Database) -> None:
@@ -180,11 +220,22 @@ async def test_a_restart_finds_what_is_unfinished_oldest_first(database: Databas
         await build(conn)
         for n in range(5):
             await sign(conn, f"signature {n}")
-        await submissions.advance(conn, "signature 1", State.SUBMITTED)
-        await submissions.advance(conn, "signature 2", State.CONFIRMED, slot=5)
-        await submissions.advance(conn, "signature 3", State.FINALIZED, slot=5)
-        found = await submissions.unfinished(conn, limit=3)
+        rows = await watched.read(conn)
+        await watched.change(
+            conn,
+            [
+                Change(rows[1], State.SUBMITTED),
+                Change(rows[2], State.CONFIRMED, slot=5),
+                Change(rows[3], State.FINALIZED, slot=5),
+                Change(rows[4], State.QUARANTINED),
+            ],
+        )
+        found = await watched.read(conn, limit=3)
+        census = {each.state: each.count for each in await watched.census(conn)}
+        wires = await watched.wires(conn, ["signature 1", "nobody"])
     assert [row.signature for row in found] == ["signature 0", "signature 1", "signature 2"]
+    assert census == {"pending": 1, "submitted": 1, "confirmed": 1, "quarantined": 1}
+    assert wires == {"signature 1": b"wire"}
 
 
 async def test_only_what_was_never_signed_is_pruned(database: Database) -> None:

@@ -207,5 +207,6 @@ async def record(
         signature=f"signature {number}",
         wire=b"w",
         last_valid_block_height=1,
+        since_slot=1,
         owners=owners,
     )

@@ -1,0 +1,125 @@
+"""How fast an empty database catches up with a long history, beside what the RPC serves.
+
+    .venv/bin/python -m bench.indexing [--transactions 20000]
+
+The local chain is a process of its own. Its whole history is only read, as the indexer reads it:
+the list, then the transactions, 100 to a request. Then the indexer applies it to an embedded
+PostgreSQL, from nothing, and it is read again, since the machine may be busier at one time than at
+another. The goal is a third of the reading's rate; the exit code says whether it holds.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import logging
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import structlog
+import trio
+
+from bench.history import SERVE
+from cvms.chain.rpc import Rpc, open_rpc
+from cvms.chain.types import Commitment, Programs, Slot
+from cvms.config import load_programs
+from cvms.dev.postgres import embedded_postgres
+from cvms.metrics import Metrics
+from cvms.nursery.channels import Board, IndexedBatch, OutboxWake, TvlWake
+from cvms.nursery.gap import read_gap
+from cvms.nursery.indexer import Indexer
+from cvms.nursery.progress import Progress
+from cvms.store.cache import NoCache
+from cvms.store.database import open_database
+
+WANTED_SHARE = 1 / 3
+BATCH = 100
+
+
+def main() -> None:
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.WARNING))
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--transactions", type=int, default=20_000)
+    options = parser.parse_args()
+    print(f"load of the machine {os.getloadavg()[0]:.1f} on {os.cpu_count()} cores")
+    with (
+        tempfile.TemporaryDirectory(prefix="cvms-bench-") as folder,
+        embedded_postgres(Path(folder) / "data") as database,
+        history(options.transactions) as (rpc_url, ws_url),
+    ):
+        good = trio.run(measure, database, rpc_url, ws_url)
+    sys.exit(0 if good else 1)
+
+
+async def measure(database_url: str, rpc_url: str, ws_url: str) -> bool:
+    programs = load_programs({})
+    async with open_rpc([rpc_url], timeout=30.0) as rpc:
+        before = await read_all(rpc, programs)
+        began, cpu = time.perf_counter(), time.process_time()
+        await index_all(database_url, rpc, ws_url, programs)
+        took, cpu = time.perf_counter() - began, time.process_time() - cpu
+        after = await read_all(rpc, programs)
+    count, reading = after[0], (before[1] + after[1]) / 2
+    indexing = count / took
+    print(f"reading   {count} transactions, {before[1]:.0f}/s before, {after[1]:.0f}/s after")
+    print(f"indexing  {indexing:.0f}/s, {cpu / count * 1000:.2f} ms CPU of ours each")
+    print(f"share     {indexing / reading:.2f} (wanted {WANTED_SHARE:.2f})")
+    return indexing >= WANTED_SHARE * reading
+
+
+async def read_all(rpc: Rpc, programs: Programs) -> tuple[int, float]:
+    """How many transactions there are, and how many were read in a second."""
+    began = time.perf_counter()
+    infos = await read_gap(rpc, programs.vault, cursor=None, at_least=Slot(0), longest=sys.maxsize)
+    for first in range(0, len(infos), BATCH):
+        wanted = [info.signature for info in infos[first : first + BATCH]]
+        await rpc.get_transactions(wanted, commitment=Commitment.CONFIRMED)
+    return len(infos), len(infos) / (time.perf_counter() - began)
+
+
+async def index_all(database_url: str, rpc: Rpc, ws_url: str, programs: Programs) -> None:
+    send, receive = trio.open_memory_channel[IndexedBatch](1_000_000)
+    async with open_database(database_url) as database:
+        await database.prepare()
+        indexer = Indexer(
+            database=database,
+            rpc=rpc,
+            ws_urls=[ws_url],
+            programs=programs,
+            progress=Progress(),
+            indexed=send,
+            outbox_wake=OutboxWake(),
+            tvl_wake=TvlWake(),
+            cache=NoCache(),
+            board=Board(),
+            metrics=Metrics(),
+        )
+        while not await indexer.catch_up():
+            pass
+    receive.close()
+
+
+@contextmanager
+def history(transactions: int) -> Iterator[tuple[str, str]]:
+    """The URLs of a chain on which so much has happened."""
+    command = [sys.executable, "-c", SERVE, str(transactions)]
+    with subprocess.Popen(
+        command, stdout=subprocess.PIPE, stdin=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stdout is not None
+        assert process.stdin is not None
+        try:
+            rpc_url, ws_url = json.loads(process.stdout.readline())
+            yield rpc_url, ws_url
+        finally:
+            process.stdin.close()  # it stops when nobody holds it any more
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,154 @@
+"""What a pass over all vaults costs: each account, row, history and balance held against another.
+
+    .venv/bin/python -m bench.reconciliation [--vaults 10000] [--lines 10]
+
+A local chain with so many vault accounts and an embedded PostgreSQL with their books, both on this
+machine and the chain in this process, so that its share of the time is in what is printed.
+"""
+
+from __future__ import annotations
+
+import argparse
+import resource
+import tempfile
+import time
+from functools import partial
+from pathlib import Path
+
+import trio
+from solders.account import Account
+from solders.pubkey import Pubkey
+
+from cvms import localnet
+from cvms.chain import borsh
+from cvms.chain.accounts import VAULT_DISCRIMINATOR, Vault
+from cvms.chain.addresses import SYSTEM_PROGRAM, TOKEN_PROGRAM, token_account, vault_address
+from cvms.chain.rpc import open_rpc
+from cvms.chain.types import Slot
+from cvms.config import Programs, load_programs
+from cvms.dev.postgres import embedded_postgres
+from cvms.metrics import Metrics
+from cvms.nursery.channels import Board, OutboxWake, Reconciliations
+from cvms.nursery.progress import Progress
+from cvms.nursery.reconciler import Reconciler
+from cvms.nursery.vault_rows import vault_row
+from cvms.store import vault_books
+from cvms.store.cache import NoCache
+from cvms.store.database import Database, open_database
+
+HELD = 1_000
+
+FILL = """
+INSERT INTO transactions (
+    owner, vault, kind, amount, slot, signature, instruction_index, ordinal, commitment
+)
+SELECT owner, vault, 'deposit', total / %(lines)s, 1, 's' || owner || n, 0, 0, 'finalized'
+FROM vaults
+CROSS JOIN generate_series(1, %(lines)s) AS n
+"""
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
+    parser.add_argument("--vaults", type=int, default=10_000)
+    parser.add_argument("--lines", type=int, default=10, help="of history for each vault")
+    options = parser.parse_args()
+    with (
+        tempfile.TemporaryDirectory(prefix="cvms-bench-") as folder,
+        embedded_postgres(Path(folder) / "data") as url,
+    ):
+        trio.run(_run, url, options.vaults, options.lines)
+
+
+async def _run(url: str, count: int, lines: int) -> None:
+    programs = load_programs({})
+    async with trio.open_nursery() as nursery, open_database(url) as database:
+        serve = partial(localnet.serve, port=0, ledger=None, programs=())
+        chain: localnet.Running = await nursery.start(serve)
+        await database.prepare()
+        await _fill(chain, database, programs, count, lines)
+        async with open_rpc([chain.rpc_url]) as rpc:
+            reconciler = Reconciler(
+                database=database,
+                rpc=rpc,
+                programs=programs,
+                progress=Progress(),
+                reconciliations=Reconciliations(),
+                outbox_wake=OutboxWake(),
+                cache=NoCache(),
+                interval=60.0,
+                threshold=0,
+                board=Board(),
+                metrics=(metrics := Metrics()),
+            )
+            for name in ("with the chain's list", "without"):
+                started, cpu = time.perf_counter(), time.process_time()
+                await reconciler.full_pass()
+                seconds = time.perf_counter() - started
+                print(
+                    f"{name}: {count} vaults in {seconds:.1f} s, {count / seconds:.0f} a second; "
+                    f"{time.process_time() - cpu:.1f} s of this process's CPU, the chain's included"
+                )
+        equal = metrics.registry.get_sample_value(
+            "reconciliation_checks_total", {"outcome": "equal"}
+        )
+        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
+        print(f"{equal:.0f} found equal; at most {peak} MiB, the chain's included")
+        nursery.cancel_scope.cancel()
+
+
+async def _fill(
+    chain: localnet.Running, database: Database, programs: Programs, count: int, lines: int
+) -> None:
+    rows = []
+    for _ in range(count):
+        owner = Pubkey.new_unique()
+        address = vault_address(programs, owner)
+        vault = _vault(owner, token_account(address, programs.mint), programs.mint)
+        data = VAULT_DISCRIMINATOR + borsh.encode(vault)
+        chain.chain.overwrite(address, Account(10**9, data, programs.vault))
+        tokens = bytes(programs.mint) + bytes(address) + HELD.to_bytes(8, "little")
+        held = Account(10**9, tokens + bytes(36) + b"\x01" + bytes(56), TOKEN_PROGRAM)
+        chain.chain.overwrite(vault.token_account, held)
+        rows.append(vault_row(address, vault, Slot(1)))
+    for first in range(0, count, 1000):
+        async with database.transaction() as conn:
+            await vault_books.bring_forward(conn, rows[first : first + 1000])
+    async with database.dedicated(query_timeout=300) as conn:
+        await conn.execute(FILL, {"lines": lines})
+        await conn.execute("ANALYZE")
+
+
+def _vault(owner: Pubkey, tokens: Pubkey, mint: Pubkey) -> Vault:
+    return Vault(
+        owner=owner,
+        token_account=tokens,
+        usdt_mint=mint,
+        total_balance=HELD,
+        locked_balance=0,
+        available_balance=HELD,
+        total_deposited=HELD,
+        total_withdrawn=0,
+        yield_deposited_balance=0,
+        yield_accrued_balance=0,
+        last_compounded_at=0,
+        active_yield_program=SYSTEM_PROGRAM,
+        created_at=0,
+        bump=255,
+        multisig_threshold=0,
+        multisig_signers=(),
+        delegates=(),
+        timelocks=(),
+        min_withdraw_delay_seconds=0,
+        pending_withdrawals=(),
+        withdraw_whitelist=(),
+        rate_window_seconds=0,
+        rate_limit_amount=0,
+        last_withdrawal_window_start=0,
+        withdrawn_in_window=0,
+        _reserved=bytes(64),
+    )
+
+
+if __name__ == "__main__":
+    main()

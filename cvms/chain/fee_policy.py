@@ -1,0 +1,175 @@
+"""What the operator's key signs as a fee payer, whoever asks: the last look before the signature.
+
+The messages are our own, so nothing of this refuses what the service builds. It is there for the
+day when a fault elsewhere, or a hand in the database, would have the operator pay for other things,
+or put its signature where it is more than a fee payer's.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cache
+
+from solders.instruction import CompiledInstruction
+from solders.message import MessageV0
+from solders.pubkey import Pubkey
+
+from cvms.chain.addresses import ASSOCIATED_TOKEN_PROGRAM, COMPUTE_BUDGET_PROGRAM
+from cvms.chain.idl import ProgramName, load_idl
+from cvms.chain.transactions import MAX_COMPUTE_UNITS, required_signers
+from cvms.chain.types import Lamports, Programs
+from cvms.errors import NotSponsored
+
+LAMPORTS_PER_SIGNATURE = 5_000
+TOKEN_ACCOUNT_RENT = 2_039_280
+"""Lamports that exempt a token account's 165 bytes from rent."""
+MICRO = 1_000_000
+
+_SET_LIMIT, _SET_PRICE = 2, 3  # the compute budget program's instructions, by their first byte
+
+# Where the operator's key may be more than the fee payer's, by program and instruction, and there
+# only as the one account that has to sign.
+AS_DELEGATE = (
+    "withdraw",
+    "schedule_timelock",
+    "release_timelocks",
+    "yield_deposit",
+    "yield_withdraw",
+    "compound_yield",
+)
+AS_GOVERNANCE = (
+    "emergency_withdraw",
+    "add_authorized_program",
+    "remove_authorized_program",
+    "set_freeze_flag",
+    "set_cpi_enforced",
+    "add_yield_program",
+    "remove_yield_program",
+    "set_risk_level",
+    "update_usdt_mint",
+)
+AS_POSITION_MANAGERS_GOVERNANCE = ("rebalance_collateral",)
+
+
+@dataclass(frozen=True, slots=True)
+class FeeCaps:
+    """The most that one transaction may cost: `price` in micro-lamports for each compute unit,
+    `lamports` in all, and how many signatures it may have.
+    """
+
+    price: int = 100_000
+    lamports: int = 100_000
+    signatures: int = 12
+
+
+@dataclass(frozen=True, slots=True)
+class Cost:
+    """What the fee payer pays for a transaction that lands: the fee, and rent for accounts."""
+
+    fee: Lamports
+    rent: Lamports
+
+    @property
+    def lamports(self) -> int:
+        return self.fee + self.rent
+
+
+def fee_of(*, signatures: int, units: int, price: int) -> Lamports:
+    """The fee of a transaction, landed or failed. Source: Agave, `FeeStructure::calculate_fee`."""
+    return Lamports(LAMPORTS_PER_SIGNATURE * signatures + -(-units * price // MICRO))
+
+
+def highest_price(caps: FeeCaps, *, signatures: int, units: int) -> int:
+    """The most to pay for each unit, so that neither the price nor the whole fee is above its cap.
+
+    Zero where the signatures alone use it up.
+    """
+    left = caps.lamports - LAMPORTS_PER_SIGNATURE * signatures
+    return max(0, min(caps.price, left * MICRO // max(units, 1)))
+
+
+def check_sponsored(
+    message: MessageV0, *, operator: Pubkey, programs: Programs, caps: FeeCaps, acts: bool
+) -> Cost:
+    """What the message costs the operator, who is to sign it. Raises NotSponsored.
+
+    `acts`: the service decided this by itself, as a vault's delegate or as governance. Otherwise
+    the operator is the fee payer and nothing else.
+    """
+    if message.address_table_lookups:
+        raise NotSponsored("its accounts are in lookup tables")
+    signers = required_signers(message)
+    if signers[0] != operator:
+        raise NotSponsored("the operator is not its fee payer")
+    if len(signers) > caps.signatures:
+        raise NotSponsored(f"it has more than {caps.signatures} signatures")
+    units, price, rent = None, 0, 0
+    for instruction in message.instructions:
+        program = _program(message, instruction)
+        if program == COMPUTE_BUDGET_PROGRAM:
+            kind, value = _budget(bytes(instruction.data))
+            units, price = (value, price) if kind == _SET_LIMIT else (units, value)
+        elif program == ASSOCIATED_TOKEN_PROGRAM:
+            rent += _token_accounts_rent(instruction, acts=acts)
+        else:
+            _check_instruction(instruction, program, programs, acts=acts)
+    if units is None or units > MAX_COMPUTE_UNITS:
+        raise NotSponsored("it does not limit its compute units")
+    fee = fee_of(signatures=len(signers), units=units, price=price)
+    if price > caps.price or fee > caps.lamports:
+        raise NotSponsored(f"its fee would be {fee} lamports at a price of {price}")
+    return Cost(fee, Lamports(rent))
+
+
+def _program(message: MessageV0, instruction: CompiledInstruction) -> Pubkey:
+    return message.account_keys[instruction.program_id_index]
+
+
+def _budget(data: bytes) -> tuple[int, int]:
+    lengths = {_SET_LIMIT: 5, _SET_PRICE: 9}
+    if not data or lengths.get(data[0]) != len(data):
+        raise NotSponsored("it asks for more than compute units")
+    return data[0], int.from_bytes(data[1:], "little")
+
+
+def _token_accounts_rent(instruction: CompiledInstruction, *, acts: bool) -> int:
+    accounts = bytes(instruction.accounts)
+    if 0 not in accounts:
+        return 0
+    if not acts or accounts[0] != 0 or accounts.count(0) > 1:
+        raise NotSponsored("the operator would pay for a token account")
+    return TOKEN_ACCOUNT_RENT
+
+
+def _check_instruction(
+    instruction: CompiledInstruction, program: Pubkey, programs: Programs, *, acts: bool
+) -> None:
+    if program not in {programs.vault, programs.position_manager, programs.yield_pool}:
+        raise NotSponsored(f"it calls {program}")
+    places = [at for at, account in enumerate(bytes(instruction.accounts)) if account == 0]
+    if not places:
+        return
+    role = _roles(programs).get((program, bytes(instruction.data[:8])))
+    if not acts or places != [role]:
+        raise NotSponsored("it gives the operator's account to a program")
+
+
+@cache
+def _roles(programs: Programs) -> dict[tuple[Pubkey, bytes], int]:
+    """The place of the operator's account in each instruction that it may sign for."""
+    vault = _signer_places("collateral_vault", (*AS_DELEGATE, *AS_GOVERNANCE))
+    manager = _signer_places("position_manager", AS_POSITION_MANAGERS_GOVERNANCE)
+    return {
+        **{(programs.vault, each): place for each, place in vault.items()},
+        **{(programs.position_manager, each): place for each, place in manager.items()},
+    }
+
+
+def _signer_places(program: ProgramName, names: tuple[str, ...]) -> dict[bytes, int]:
+    layouts = {each.name: each for each in load_idl(program).instructions}
+    return {
+        bytes(layouts[name].discriminator): next(
+            place for place, slot in enumerate(layouts[name].accounts) if slot.signer
+        )
+        for name in names
+    }

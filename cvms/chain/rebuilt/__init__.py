@@ -1,0 +1,79 @@
+"""A transaction's events from its instructions, for when its logs do not show them all.
+
+The program logs the same events for the same instruction, in the same order, so each gets the
+identity that whole logs give it. What an event says beyond the instruction follows from what the
+vault held before; what that does not tell is None.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Iterator, Mapping, Sequence
+from functools import cache
+
+from solders.pubkey import Pubkey
+
+from cvms.chain.answers import RawInstruction, TransactionRecord
+from cvms.chain.events import Event
+from cvms.chain.idl import load_idl
+from cvms.chain.logs import LoggedEvent
+from cvms.chain.rebuilt.handlers import HANDLERS
+from cvms.chain.rebuilt.replay import Held, Replay
+from cvms.errors import NotRebuilt
+
+__all__ = ["Held", "rebuilt_events"]
+
+
+def rebuilt_events(
+    record: TransactionRecord,
+    program: Pubkey,
+    *,
+    before: Mapping[Pubkey, Held],
+    logged: Sequence[LoggedEvent],
+) -> list[LoggedEvent]:
+    """Every event of a transaction that succeeded, in order; those that were `logged` as they are.
+
+    `before` is what is known of its vaults. Raises NotRebuilt when an event may have been logged of
+    which nothing tells.
+    """
+    if program in record.account_keys and not any(
+        each.program_id == program for each in record.instructions
+    ):
+        raise NotRebuilt("the node does not show who called the program")
+    return list(_events(record, program, Replay(record.block_time, before, logged)))
+
+
+def _events(record: TransactionRecord, program: Pubkey, replay: Replay) -> Iterator[LoggedEvent]:
+    for instruction in record.instructions:
+        if instruction.inner_index is None:
+            replay.next = (instruction.index, 0)
+        if instruction.program_id != program:
+            continue
+        for event in _of(instruction, replay):
+            index, ordinal = replay.next
+            yield replay.logged.get(replay.next) or LoggedEvent(index, ordinal, event)
+            replay.next = (index, ordinal + 1)
+
+
+def _of(instruction: RawInstruction, replay: Replay) -> Iterator[Event]:
+    name, accounts = _named(instruction)
+    if (handle := HANDLERS.get(name)) is None:
+        return
+    try:
+        yield from handle(replay, accounts, instruction.data[8:])
+    except (KeyError, struct.error) as error:
+        raise NotRebuilt(f"{name} without {error}") from error
+
+
+def _named(instruction: RawInstruction) -> tuple[str, dict[str, Pubkey]]:
+    """The instruction's name, empty for none of the program's, and its accounts by theirs."""
+    name, accounts = _layouts().get(instruction.data[:8], ("", ()))
+    return name, dict(zip(accounts, instruction.accounts, strict=False))
+
+
+@cache
+def _layouts() -> dict[bytes, tuple[str, tuple[str, ...]]]:
+    return {
+        bytes(each.discriminator): (each.name, tuple(slot.name for slot in each.accounts))
+        for each in load_idl("collateral_vault").instructions
+    }

@@ -1,0 +1,206 @@
+"""What a wallet may do."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import httpx
+
+from cvms.client.replies import (
+    CoSign,
+    Outcome,
+    Proposal,
+    SecondFactor,
+    SecondFactorStatus,
+    SignerContact,
+    Submitted,
+)
+from cvms.client.signing import Signer
+from cvms.client.transport import PATIENCE_SECONDS
+from cvms.client.wallet import Wallet
+
+REQUEST_SECONDS = 20.0
+
+
+class Client(Signer):
+    """One wallet's view of the service, or without a wallet what everybody may read.
+
+    Every method raises Problem when the service refuses, and ServiceUnavailable when it has not
+    answered within `patience`. Until then requests are repeated, also those that move tokens: each
+    carries an Idempotency-Key, and has its effect once. `code` is the second factor's.
+    """
+
+    # --- the vault -----------------------------------------------------------------------------
+
+    async def open_vault(self) -> CoSign:
+        """Open the wallet's vault."""
+        body = {"user_pubkey": self.address}
+        return await self._send("/api/vault/initialize", body, CoSign)
+
+    async def deposit(self, amount: int) -> CoSign:
+        """Move tokens of the wallet into its vault."""
+        return await self._cosign("/api/vault/deposit", "deposit", amount=amount)
+
+    async def withdraw(
+        self, amount: int, *, recipient: str | None = None, code: str | None = None
+    ) -> Outcome:
+        """Move tokens out, to the owner or a whitelisted recipient."""
+        unsigned = {} if recipient is None else {"recipient": recipient}
+        path = "/api/vault/withdraw"
+        return await self._move(path, "withdraw", code=code, unsigned=unsigned, amount=amount)
+
+    async def request_withdraw(self, amount: int, *, code: str | None = None) -> CoSign:
+        """Ask for a withdrawal that the vault's minimum delay allows later."""
+        path = "/api/vault/request-withdraw"
+        return await self._cosign(path, "request_withdraw", code=code, amount=amount)
+
+    async def schedule_withdraw(
+        self, amount: int, duration_seconds: int, *, code: str | None = None
+    ) -> Outcome:
+        """Put tokens out of everybody's reach for a time."""
+        return await self._move(
+            "/api/vault/schedule-withdraw",
+            "schedule",
+            code=code,
+            amount=amount,
+            duration_seconds=duration_seconds,
+        )
+
+    async def release_timelocks(self, owner: str | None = None) -> Submitted:
+        """Give back what has matured. Anybody may, for anybody."""
+        body = {"owner": owner or self.address}
+        return await self._send("/api/vault/release-timelocks", body, Submitted)
+
+    async def close_vault(self) -> CoSign:
+        """Close the wallet's empty vault; its rent goes to the owner."""
+        return await self._cosign("/api/vault/close", "close_vault")
+
+    async def add_delegate(self, delegate: str) -> CoSign:
+        """Let another key act for the vault; tokens still go only to the owner's side."""
+        return await self._cosign("/api/vault/delegate/add", "delegate_add", delegate=delegate)
+
+    async def remove_delegate(self, delegate: str) -> CoSign:
+        """Take that back."""
+        path = "/api/vault/delegate/remove"
+        return await self._cosign(path, "delegate_remove", method="DELETE", delegate=delegate)
+
+    async def lock(self, amount: int) -> CoSign:
+        """Open a position, and lock its collateral."""
+        return await self._cosign("/api/pm/lock", "pm_lock", amount=amount)
+
+    async def unlock(self, amount: int) -> CoSign:
+        """Close a position, or a part of one."""
+        return await self._cosign("/api/pm/unlock", "pm_unlock", amount=amount)
+
+    # --- yield ---------------------------------------------------------------------------------
+
+    async def yield_deposit(self, amount: int, yield_program: str) -> Outcome:
+        """Lend tokens of the vault to a yield program."""
+        path = "/api/vault/yield-deposit"
+        return await self._move(path, "yield_deposit", amount=amount, yield_program=yield_program)
+
+    async def yield_withdraw(self, amount: int, yield_program: str) -> Outcome:
+        """Take lent tokens back."""
+        path = "/api/vault/yield-withdraw"
+        return await self._move(path, "yield_withdraw", amount=amount, yield_program=yield_program)
+
+    async def compound(self, amount: int, yield_program: str) -> Outcome:
+        """Lend the interest as well."""
+        path = "/api/vault/compound"
+        return await self._move(
+            path, "compound_yield", compounded_amount=amount, yield_program=yield_program
+        )
+
+    # --- what the owner sets against a stolen key ------------------------------------------------
+
+    async def whitelist_add(self, address: str) -> CoSign:
+        """Let withdrawals go to another wallet too."""
+        path = "/api/admin/withdraw/whitelist/add"
+        return await self._cosign(path, "whitelist_add", address=address)
+
+    async def whitelist_remove(self, address: str) -> CoSign:
+        """Take that back."""
+        path = "/api/admin/withdraw/whitelist/remove"
+        return await self._cosign(path, "whitelist_remove", method="DELETE", address=address)
+
+    async def set_min_delay(self, seconds: int) -> CoSign:
+        """Make withdrawals wait; 0 lifts it."""
+        path = "/api/admin/withdraw/min-delay/set"
+        return await self._cosign(path, "min_delay_set", seconds=seconds)
+
+    async def set_rate_limit(self, window_seconds: int, max_amount: int) -> CoSign:
+        """Bound what may leave within a window; zeros lift it."""
+        path = "/api/admin/withdraw/rate-limit/set"
+        return await self._cosign(
+            path, "rate_limit_set", window_seconds=window_seconds, max_amount=max_amount
+        )
+
+    async def set_up_second_factor(self) -> SecondFactor:
+        """A new secret for a device. Nothing changes before `verify_second_factor`."""
+        body = await self.signed("twofa_setup", owner=self.address)
+        return await self._transport.send("POST", "/api/2fa/setup", SecondFactor, body, again=False)
+
+    async def verify_second_factor(self, code: str) -> SecondFactorStatus:
+        """Show a first code: from now on withdrawals take one."""
+        body = {"owner": self.address, "code": code}
+        return await self._transport.send(
+            "POST", "/api/2fa/verify", SecondFactorStatus, body, again=False
+        )
+
+    async def disable_second_factor(self, code: str) -> SecondFactorStatus:
+        """Take the second factor away."""
+        body = await self.signed("twofa_disable", owner=self.address)
+        return await self._transport.send(
+            "POST",
+            "/api/2fa/disable",
+            SecondFactorStatus,
+            body,
+            headers={"X-2FA-CODE": code},
+            again=False,
+        )
+
+    # --- withdrawals that several sign -----------------------------------------------------------
+
+    async def propose_withdraw(self, amount: int, *, threshold: int) -> Proposal:
+        """Propose a withdrawal to the signers of the vault's multisig.
+
+        `threshold` is how many of them must sign; refused unless the chain says the same.
+        """
+        fields = {"amount": amount, "threshold": threshold}
+        body = await self.signed("propose_withdraw", owner=self.address, **fields)
+        return await self._send("/api/vault/propose-withdraw", body, Proposal)
+
+    async def approve_withdraw(self, proposal_id: str) -> Proposal:
+        """Approve one as its signer. When enough have, it carries a `transaction` for them."""
+        body = await self.signed("approve_withdraw", proposal_id=proposal_id)
+        body["signer"] = self.address
+        return await self._send("/api/vault/approve-withdraw", body, Proposal)
+
+    async def set_signer_contact(self, url: str) -> SignerContact:
+        """Be told of proposals at this URL."""
+        body = await self.signed("signer_contact", signer=self.address, url=url)
+        path = "/api/vault/signer-contact"
+        return await self._transport.send("POST", path, SignerContact, body, again=False)
+
+
+@asynccontextmanager
+async def open_client(
+    url: str,
+    *,
+    wallet: Wallet | None = None,
+    patience: float = PATIENCE_SECONDS,
+    http: httpx.AsyncClient | None = None,
+) -> AsyncIterator[Client]:
+    """A client of the service at `url`, an http or https one.
+
+    Within `patience` seconds each call has an answer or an error. `http` is used for requests and
+    streams, and left open; without it the client has its own.
+    """
+    if not url.startswith(("http://", "https://")):
+        raise ValueError(f"{url!r} is not the URL of a service: http://… or https://…")
+    if http is not None:
+        yield Client(http, url, wallet, patience=patience)
+        return
+    async with httpx.AsyncClient(timeout=REQUEST_SECONDS) as own:
+        yield Client(own, url, wallet, patience=patience)

@@ -1,0 +1,94 @@
+"""A wallet's requests, signed as the service asks for, and how they reach the chain."""
+
+from __future__ import annotations
+
+import secrets
+from typing import Any, TypeVar
+
+import anyio
+
+from cvms.client.errors import SignaturesMissing, TransactionFailed
+from cvms.client.reading import Reader
+from cvms.client.replies import Accepted, CoSign, Nonce, Outcome, Submitted, TransactionState
+
+T = TypeVar("T")
+
+ENDED = frozenset({"failed", "expired", "quarantined"})
+POLL_SECONDS = 0.25
+
+
+class Signer(Reader):
+    """Whoever reads, and signs what is to be changed."""
+
+    async def submit(self, transaction: str) -> Accepted:
+        """Hand in a transaction (base64) that the service built and the wallet has signed."""
+        body = {"transaction": transaction}
+        return await self._transport.send("POST", "/api/transactions", Accepted, body)
+
+    async def finish(self, outcome: Outcome) -> TransactionState:
+        """Sign what is to be signed, and wait until the chain has confirmed it.
+
+        Raises TransactionFailed when it ends otherwise, SignaturesMissing while others must sign.
+        """
+        if isinstance(outcome, Submitted):
+            return await self.settled(outcome.signature)
+        accepted = await self.submit(self.wallet.cosign(outcome.transaction))
+        if accepted.signature is None:
+            raise SignaturesMissing(accepted.missing)
+        return await self.settled(accepted.signature)
+
+    async def settled(self, signature: str, *, finalized: bool = False) -> TransactionState:
+        """A transaction once it is confirmed, or finalized. Raises TransactionFailed.
+
+        The service gives every transaction an end; how long you wait is yours to bound.
+        """
+        enough = {"finalized"} if finalized else {"confirmed", "finalized"}
+        while (state := await self.transaction(signature)).status not in enough:
+            if state.status in ENDED:
+                raise TransactionFailed(signature, state.status, state.error)
+            await anyio.sleep(POLL_SECONDS)
+        return state
+
+    async def nonce(self) -> Nonce:
+        """A nonce for the wallet."""
+        body = {"owner": self.address}
+        return await self._transport.send("POST", "/api/auth/nonce", Nonce, body)
+
+    async def signed(self, action: str, **fields: Any) -> dict[str, Any]:
+        """A request's body: the fields, a fresh nonce, and the signature of the text they make."""
+        nonce = (await self.nonce()).nonce
+        text = ":".join(map(str, (action, *fields.values(), nonce)))
+        return {**fields, "nonce": nonce, "signature": self.wallet.sign_text(text)}
+
+    async def _cosign(
+        self,
+        path: str,
+        action: str,
+        *,
+        method: str = "POST",
+        code: str | None = None,
+        **fields: Any,
+    ) -> CoSign:
+        body = await self.signed(action, owner=self.address, **fields)
+        return await self._send(path, body, CoSign, method=method, code=code)
+
+    async def _move(
+        self,
+        path: str,
+        action: str,
+        *,
+        code: str | None = None,
+        unsigned: dict[str, Any] | None = None,
+        **fields: Any,
+    ) -> Outcome:
+        body = await self.signed(action, owner=self.address, **fields) | (unsigned or {})
+        kind: type[Outcome] = Outcome  # type: ignore[assignment]
+        return await self._send(path, body, kind, code=code)
+
+    async def _send(
+        self, path: str, body: Any, kind: type[T], *, method: str = "POST", code: str | None = None
+    ) -> T:
+        headers = {"Idempotency-Key": secrets.token_urlsafe(18)}
+        if code is not None:
+            headers["X-2FA-CODE"] = code
+        return await self._transport.send(method, path, kind, body, headers=headers)

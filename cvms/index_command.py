@@ -1,0 +1,248 @@
+"""`cvms index`: where the books stand, and whether they are what the chain says."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Mapping
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
+
+import trio
+
+from cvms.config import load_database_url, load_programs, load_rpc_urls
+from cvms.environment import environment
+from cvms.errors import ChainUnavailable, CvmsError, DatabaseUnavailable, RpcError, leaves
+
+if TYPE_CHECKING:
+    from cvms.nursery.index_status import IndexStatus
+    from cvms.nursery.rebuild import Outcome, Step
+
+STATUS = """\
+Say where the indexer stands: the last transaction that is applied, the slot up to which nothing is
+missing, how far that is behind the chain and how many transactions wait, what is recorded but not
+final yet, and what last stopped it. The database and the chain are asked; no server has to run.
+
+Exit status: 0 when the chain answers and lists the last applied transaction, so that nothing is
+lost however far behind it is; 1 when not; 2 for a bad setting.
+"""
+
+REBUILD = """\
+Build the books a second time, from the first transaction of the program up to the one that was
+applied last, and compare them with the live ones, table by table: events, history, vaults,
+balances as they were, totals, flows, value locked, sums by size, offsets and mints. Ids, times of
+recording and commitment are not compared, nor vaults whose accounts have moved on meanwhile.
+
+The server may run. What is built is in the schema "cvms_rebuild" of the same database, and takes
+as much room as the books. An interrupted rebuild is resumed by running the command again (it says
+from which slot); without --replace what was built stays there, so that a later run has little
+left to do. Only one rebuild runs at a time.
+
+With --replace, what differs is brought into the live tables in one transaction, or not at all.
+The server's indexer waits meanwhile (or comes back to it, if that takes longer than its queries
+may) and goes on from the same transaction. What was sent to subscribers, submissions, second
+factors and the audit trail stay as they are; the exchange is an entry of the audit trail, and
+vaults whose rows differed are told as vault_balance_update.
+
+Exit status: 0 when the books are equal, or are now; 1 when they differ, or when the chain or the
+database did not let it end; 2 for a bad setting.
+"""
+
+
+def add_index_commands(index: argparse.ArgumentParser) -> None:
+    """`status` and `rebuild` under `cvms index`."""
+    commands = index.add_subparsers(required=True, metavar="command")
+    status = _command(commands, "status", "say where the indexer stands", STATUS)
+    status.add_argument("--json", action="store_true", help="print one JSON object")
+    status.set_defaults(run=_status)
+
+    rebuild = _command(
+        commands, "rebuild", "build the books again from the chain, and compare", REBUILD
+    )
+    rebuild.add_argument(
+        "--replace", action="store_true", help="bring what differs into the live books"
+    )
+    rebuild.add_argument(
+        "--fresh", action="store_true", help="drop what an earlier rebuild has left, and begin anew"
+    )
+    rebuild.add_argument(
+        "--show",
+        type=_count,
+        default=10,
+        metavar="N",
+        help="rows to print of each table that differs (%(default)s)",
+    )
+    rebuild.add_argument("--json", action="store_true", help="print one JSON object")
+    rebuild.set_defaults(run=_rebuild)
+
+
+def _status(options: argparse.Namespace) -> int:
+    from cvms.chain.rpc import open_rpc  # noqa: PLC0415
+    from cvms.nursery.index_status import read_status  # noqa: PLC0415
+    from cvms.store.database import open_database  # noqa: PLC0415
+
+    environ = environment()
+    programs, url = load_programs(environ), load_database_url(environ)
+    rpc_urls = load_rpc_urls(environ)
+
+    async def ask() -> IndexStatus:
+        async with open_database(url) as database, open_rpc(rpc_urls) as rpc:
+            return await read_status(database, rpc, programs)
+
+    try:
+        status = trio.run(ask)
+    except DatabaseUnavailable as error:
+        return _failed(error)
+    print(json.dumps(status.as_json(), indent=2) if options.json else _status_text(status))
+    return 0 if status.following else 1
+
+
+def _rebuild(options: argparse.Namespace) -> int:
+    from cvms.chain.rpc import open_rpc  # noqa: PLC0415
+    from cvms.nursery.rebuild import open_rebuild  # noqa: PLC0415
+
+    environ = environment()
+    programs, url = load_programs(environ), load_database_url(environ)
+    rpc_urls = load_rpc_urls(environ)
+    fresh, told = options.fresh, options.show
+
+    async def build() -> Outcome:
+        async with (
+            open_rpc(rpc_urls) as rpc,
+            open_rebuild(
+                url, rpc=rpc, programs=programs, fresh=fresh, report=_Reporter(), told=told
+            ) as rebuild,
+        ):
+            return await rebuild.run(replace=options.replace)
+
+    try:
+        outcome = trio.run(build)
+    except* (CvmsError, RpcError, ChainUnavailable) as group:
+        return_code = _failed(*leaves(group))
+        outcome = None
+    if outcome is None:
+        return return_code
+    print(json.dumps(_outcome_json(outcome), indent=2) if options.json else _outcome_text(outcome))
+    return 0 if outcome.equal or outcome.replaced else 1
+
+
+class _Reporter:
+    """Progress on the standard error, whenever it has moved."""
+
+    def __init__(self) -> None:
+        self._last: Step | None = None
+
+    def __call__(self, step: Step) -> None:
+        if self._last is None and step.slot is not None:
+            print(f"going on from slot {step.slot}", file=sys.stderr)
+        if step != self._last:
+            applied = "nothing yet" if step.slot is None else f"up to slot {step.slot}"
+            print(f"applied {applied}, of {step.target}", file=sys.stderr, flush=True)
+        self._last = step
+
+
+def _status_text(status: IndexStatus) -> str:
+    books, chain = status.books, status.chain
+    lines = [("program", status.program)]
+    if books.slot is None:
+        lines += [("applied", "nothing yet")]
+    else:
+        lines += [
+            ("applied", f"up to {books.signature} in slot {books.slot}, at {books.updated_at}"),
+            ("complete", f"up to slot {books.through}"),
+        ]
+    if chain is None:
+        lines += [("chain", f"does not answer: {status.chain_error}")]
+    else:
+        lines += [
+            ("chain", f"slot {chain.confirmed_slot}, final up to {chain.finalized_slot}"),
+            ("lag", "unknown" if status.lag_slots is None else f"{status.lag_slots} slots"),
+            ("waiting", _waiting_text(status)),
+        ]
+    if books.backlog is not None:
+        done = books.backlog.listed - books.backlog.left
+        state = "" if books.backlog.complete else ", and the list is not complete yet"
+        lines += [("catching up", f"{done} of {books.backlog.listed} applied{state}")]
+    lines += [
+        (
+            "not final",
+            f"{books.unfinalized_events} events of {books.unfinalized_transactions} transactions",
+        ),
+        (
+            "last error",
+            f"{books.last_error.text} ({books.last_error.at})" if books.last_error else "none",
+        ),
+    ]
+    return "\n".join(f"{name:<12}{text}" for name, text in lines)
+
+
+def _waiting_text(status: IndexStatus) -> str:
+    assert status.chain is not None
+    if status.chain.waiting is None:
+        return "the node does not list the transaction that was applied last"
+    more = "more than " if status.chain.waiting_more else ""
+    return f"{more}{status.chain.waiting} transactions"
+
+
+def _outcome_text(outcome: Outcome) -> str:
+    at = f"{outcome.cursor.signature} in slot {outcome.cursor.slot}"
+    begun = "the start" if outcome.resumed_from is None else f"slot {outcome.resumed_from}"
+    lines = [f"built from {begun} up to {at}"]
+    if outcome.moved:
+        lines.append(f"{outcome.moved} vaults have moved since and are not compared")
+    if outcome.equal:
+        return "\n".join([*lines, "the books are what the chain says"])
+    for table, count in outcome.counts.items():
+        if count:
+            lines.append(f"{table}: {count} rows differ")
+            lines += [
+                f"  {each.key}\n    live  {_shown(each.live)}\n    chain {_shown(each.built)}"
+                for each in outcome.first
+                if each.table == table
+            ]
+    lines.append("all of it is replaced" if outcome.replaced else "nothing is changed")
+    return "\n".join(lines)
+
+
+def _outcome_json(outcome: Outcome) -> dict[str, Any]:
+    return {
+        "cursor": asdict(outcome.cursor),
+        "resumed_from": outcome.resumed_from,
+        "equal": outcome.equal,
+        "replaced": outcome.replaced,
+        "moved": outcome.moved,
+        "differing_rows": outcome.counts,
+        "first": [asdict(each) for each in outcome.first],
+    }
+
+
+def _shown(content: Mapping[str, Any] | None) -> str:
+    return "nothing" if content is None else json.dumps(content, sort_keys=True)
+
+
+def _failed(*errors: BaseException) -> int:
+    for error in errors:
+        print(f"cvms: {error}", file=sys.stderr)
+    return 1
+
+
+def _command(
+    commands: argparse._SubParsersAction[argparse.ArgumentParser],
+    name: str,
+    text: str,
+    description: str,
+) -> argparse.ArgumentParser:
+    return commands.add_parser(
+        name,
+        help=text,
+        description=description,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+
+
+def _count(text: str) -> int:
+    count = int(text)
+    if not 0 <= count <= 1000:
+        raise argparse.ArgumentTypeError(f"{text} is not a number of rows (0 to 1000)")
+    return count

@@ -1,0 +1,154 @@
+"""Close a gap of any length: list it into a table, newest first, and apply it from the other end.
+
+Nodes list backwards only. The table keeps the place where the listing stands and what is left to
+apply, so a restart goes on where it was. Only what is final is listed: no fork changes it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import structlog
+import trio
+from solders.pubkey import Pubkey
+
+from cvms.chain.answers import SignatureInfo
+from cvms.chain.rpc import Rpc
+from cvms.chain.types import Commitment, Slot
+from cvms.errors import CursorNotListed
+from cvms.metrics import Metrics
+from cvms.nursery.gap import PAGE, check_order, is_past, place
+from cvms.store import backlog
+from cvms.store import cursor as cursors
+from cvms.store.backlog import Head, Listed
+from cvms.store.cursor import Cursor
+from cvms.store.database import Database
+
+log = structlog.get_logger(__name__)
+
+CHUNK = 2_000
+"""Signatures taken out of the table at once."""
+TOLD_SECONDS = 5.0
+"""Between two lines of the log that tell how far it is."""
+
+
+class Backlog:
+    """The final part of a long gap, in the database."""
+
+    def __init__(
+        self,
+        *,
+        database: Database,
+        rpc: Rpc,
+        program: Pubkey,
+        metrics: Metrics,
+        page: int = PAGE,
+        chunk: int = CHUNK,
+    ) -> None:
+        self._database = database
+        self._rpc = rpc
+        self._program = program
+        self._metrics = metrics
+        self._page = page
+        self._chunk = chunk
+        self._begun: dict[str, tuple[float, int]] = {}
+        self._told_at: dict[str, float] = {}
+
+    async def head(self) -> Head | None:
+        """The backlog, if there is one."""
+        async with self._database.connection() as conn:
+            return await backlog.head(conn)
+
+    async def begin(self, cursor: Cursor | None) -> None:
+        """Have one from the cursor on, unless there is one already."""
+        self._begun.clear()
+        self._told_at.clear()
+        async with self._database.connection() as conn:
+            await backlog.begin(conn, cursor.signature if cursor else None)
+
+    async def fill(self, cursor: Cursor | None) -> bool:
+        """List what is missing, page by page, until the list reaches the cursor; True then.
+
+        Raises CursorNotListed, and drops it all, if the node's list does not.
+        """
+        final = await self._rpc.get_slot(Commitment.FINALIZED)
+        while (head := await self.head()) is not None and not head.complete:
+            found = await self._rpc.get_signatures_for_address(
+                self._program,
+                commitment=Commitment.FINALIZED,
+                limit=self._page,
+                before=head.oldest,
+                min_context_slot=final,
+            )
+            try:
+                await self._add(cursor, head, found)
+            except CursorNotListed:
+                await self.drop()
+                raise
+        return True
+
+    async def _add(self, cursor: Cursor | None, head: Head, found: Sequence[SignatureInfo]) -> None:
+        check_order(found)
+        rows: list[Listed] = []
+        complete = False
+        for info in found:
+            if cursor is not None and is_past(info, cursor):
+                complete = True
+                break
+            failed = info.err is not None
+            rows.append(Listed(info.signature, info.slot, failed, info.block_time))
+        if not complete and len(found) < self._page:
+            if cursor is not None:
+                raise CursorNotListed(f"the node's history does not reach {place(cursor)}")
+            complete = True
+        async with self._database.transaction() as conn:
+            await cursors.lock(conn)
+            if await backlog.head(conn) == head:  # else another process has added these
+                await backlog.add(conn, rows, complete=complete)
+        self._tell("listing_backlog", head.listed + len(rows), None)
+
+    async def oldest(self, cursor: Cursor | None) -> list[SignatureInfo]:
+        """The next to be applied, oldest first; none, and no backlog, once all are.
+
+        A backlog that does not follow the cursor is dropped: another has been this way.
+        """
+        async with self._database.transaction() as conn:
+            await cursors.lock(conn)
+            head = await backlog.head(conn)
+            passed = cursor is not None and await backlog.drop_applied(conn, cursor.signature)
+            follows = cursor.signature if cursor else None
+            rows = await backlog.oldest(conn, self._chunk)
+            left = await backlog.count(conn) if rows else 0
+            if head is None or not rows or not (passed or head.follows == follows):
+                await backlog.drop(conn)
+                rows, left = [], 0
+        self._metrics.indexer_gap.set(left)
+        if head is not None and rows:
+            self._tell("catching_up", head.listed - left, head.listed)
+        return [
+            SignatureInfo(
+                each.signature,
+                Slot(each.slot),
+                "failed" if each.failed else None,
+                each.block_time,
+                Commitment.FINALIZED,
+            )
+            for each in rows
+        ]
+
+    async def drop(self) -> None:
+        """Forget it."""
+        async with self._database.transaction() as conn:
+            await cursors.lock(conn)
+            await backlog.drop(conn)
+
+    def _tell(self, event: str, done: int, total: int | None) -> None:
+        """A line now and then: how many are done, how fast, and the seconds that are left."""
+        now = trio.current_time()
+        if now - self._told_at.get(event, -TOLD_SECONDS) < TOLD_SECONDS:
+            return
+        self._told_at[event] = now
+        began, at_first = self._begun.setdefault(event, (now, done))
+        rate = (done - at_first) / (now - began) if now > began else 0.0
+        eta = round((total - done) / rate) if total is not None and rate > 0 else None
+        log.info(event, done=done, total=total, rate=round(rate), eta_seconds=eta)

@@ -1,0 +1,124 @@
+"""Settle what is judged to differ: say what was wrong, set it right if that can be, alert."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from solders.pubkey import Pubkey
+
+from cvms.chain.types import Programs
+from cvms.errors import HistoryNotIndexed, HistoryNotProven
+from cvms.metrics import Metrics
+from cvms.nursery.apply import balance_message
+from cvms.nursery.census import tell
+from cvms.nursery.channels import OutboxWake
+from cvms.nursery.comparison import Difference, OnChain, differences
+from cvms.nursery.reindexer import Reindexer
+from cvms.store import balance_history, books, grand_totals, outbox, reconciliation, vault_books
+from cvms.store import cursor as cursors
+from cvms.store.books import OwnerBooks
+from cvms.store.cache import BalanceCache
+from cvms.store.connection import Connection
+from cvms.store.database import Database
+from cvms.store.reconciliation import ReconciliationEntry
+
+
+class Healer:
+    """Logs differences, and heals them: rows from accounts, history from transactions."""
+
+    def __init__(
+        self,
+        *,
+        database: Database,
+        programs: Programs,
+        reindexer: Reindexer,
+        outbox_wake: OutboxWake,
+        cache: BalanceCache,
+        threshold: int,
+        metrics: Metrics,
+    ) -> None:
+        self._database = database
+        self._programs = programs
+        self._reindexer = reindexer
+        self._outbox_wake = outbox_wake
+        self._cache = cache
+        self._threshold = threshold
+        self._metrics = metrics
+
+    async def settle(self, chain: OnChain, found: Sequence[Difference]) -> bool:
+        """Log these differences from the finalized `chain`, and heal what can be healed.
+
+        False when it has to be looked at again: the row has moved on, or the indexer is behind.
+        """
+        try:
+            problem = await self._heal_history(chain, found)
+        except HistoryNotIndexed:
+            return False
+        async with self._database.transaction() as conn:
+            entries = await self._settle(conn, chain, found, problem)
+        if entries is None:
+            return False
+        for entry in entries:
+            tell(entry, self._metrics)
+        self._metrics.reconciliation_checks.labels(outcome="difference").inc()
+        await self._cache.forget(chain.row.owner)
+        self._outbox_wake.wake()
+        return True
+
+    async def reindex(self, owner: str, vault: str) -> str | None:
+        """Set an owner's history right; why that cannot be, if so. Raises HistoryNotIndexed."""
+        try:
+            await self._reindexer.reindex(Pubkey.from_string(vault), owner)
+        except HistoryNotIndexed:
+            raise
+        except HistoryNotProven as error:
+            return str(error)
+        return None
+
+    async def _heal_history(self, chain: OnChain, found: Sequence[Difference]) -> str | None:
+        fields = [each.field for each in found if each.heal == "history"]
+        if any(field.startswith("history") for field in fields):
+            return await self.reindex(chain.row.owner, chain.row.vault)
+        if fields:
+            await self._reindexer.rewrite_balances(chain.row.owner)
+        return None
+
+    async def _settle(
+        self, conn: Connection, chain: OnChain, found: Sequence[Difference], problem: str | None
+    ) -> list[ReconciliationEntry] | None:
+        owner = chain.row.owner
+        # Only who holds the cursor stores a vault that has no row yet.
+        await cursors.lock(conn)
+        before = (await books.read(conn, [owner]))[owner]
+        if before.row is not None and before.row.slot > chain.slot:
+            return None
+        await self._heal_row(conn, chain, found)
+        now = (await books.read(conn, [owner]))[owner]
+        left = {each.field for each in differences(chain, now, threshold=self._threshold)}
+        entries = []
+        for each in found:
+            entry = each.entry(chain, before, healed=each.field not in left, problem=problem)
+            if await reconciliation.log_once(conn, entry):
+                entries.append(entry)
+        return entries
+
+    async def _heal_row(
+        self, conn: Connection, chain: OnChain, found: Sequence[Difference]
+    ) -> None:
+        if any(each.heal == "row" for each in found):
+            await vault_books.bring_forward(conn, [chain.row])
+            # They moved by what the wrong row said, which they may never have counted.
+            await grand_totals.count_sizes(conn)
+            await outbox.append(conn, [balance_message(chain.row, signature=None)])
+        if any(each.field.startswith("balance_history") for each in found):
+            await balance_history.observe(conn, [chain.row])
+
+
+def agree(held: OwnerBooks) -> bool:
+    """Whether row and history say the same, as they do whenever neither is ahead."""
+    row, sums = held.row, held.sums
+    return row is not None and (row.total, row.total_deposited, row.total_withdrawn) == (
+        sums.total,
+        sums.deposited,
+        sums.withdrawn,
+    )

@@ -1,0 +1,105 @@
+"""Where the indexer stands, from the database and the chain: no server needs to run."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from datetime import datetime
+from typing import Any
+
+from cvms.chain.rpc import Rpc
+from cvms.chain.types import Commitment, Programs
+from cvms.errors import ChainUnavailable, RpcError
+from cvms.store import index_state
+from cvms.store.database import Database
+from cvms.store.index_state import IndexState
+
+PAGE = 1000
+MOST_COUNTED = 10_000
+"""Of the transactions that wait, so many are counted: ten requests."""
+
+
+@dataclass(frozen=True, slots=True)
+class ChainState:
+    """The chain as a node tells it. `waiting`: the program's transactions behind the cursor, None
+    where the node does not list the cursor's; `waiting_more` when there are more than counted.
+    """
+
+    confirmed_slot: int
+    finalized_slot: int
+    waiting: int | None
+    waiting_more: bool
+
+
+@dataclass(frozen=True, slots=True)
+class IndexStatus:
+    """What `cvms index status` tells; the chain's part is None, and the error said, without it."""
+
+    program: str
+    books: IndexState
+    chain: ChainState | None
+    chain_error: str | None
+
+    @property
+    def lag_slots(self) -> int | None:
+        """Slots between the chain and what is known to be complete."""
+        if self.chain is None or self.books.through is None:
+            return None
+        return max(0, self.chain.confirmed_slot - self.books.through)
+
+    @property
+    def following(self) -> bool:
+        """Whether the chain answers and lists the cursor: then nothing is lost, however far."""
+        return self.chain is not None and self.chain.waiting is not None
+
+    def as_json(self) -> dict[str, Any]:
+        """Times in ISO 8601."""
+        books = {name: _plain(value) for name, value in asdict(self.books).items()}
+        return {
+            "program": self.program,
+            **books,
+            "chain": None if self.chain is None else asdict(self.chain),
+            "chain_error": self.chain_error,
+            "lag_slots": self.lag_slots,
+            "following": self.following,
+        }
+
+
+async def read_status(database: Database, rpc: Rpc, programs: Programs) -> IndexStatus:
+    """Ask both sides. Raises DatabaseUnavailable."""
+    async with database.dedicated() as conn:
+        books = await index_state.read(conn, str(programs.vault))
+    try:
+        chain = await _chain(rpc, programs, books)
+    except (ChainUnavailable, RpcError) as error:
+        return IndexStatus(str(programs.vault), books, None, str(error))
+    return IndexStatus(str(programs.vault), books, chain, None)
+
+
+async def _chain(rpc: Rpc, programs: Programs, books: IndexState) -> ChainState:
+    confirmed = await rpc.get_slot(Commitment.CONFIRMED)
+    waiting, more = await _waiting(rpc, programs, books.signature)
+    finalized = await rpc.get_slot(Commitment.FINALIZED)
+    return ChainState(confirmed, finalized, waiting, more)
+
+
+async def _waiting(rpc: Rpc, programs: Programs, signature: str | None) -> tuple[int | None, bool]:
+    """How many of the program's transactions follow the one given."""
+    counted, last = 0, None
+    while counted < MOST_COUNTED:
+        page = await rpc.get_signatures_for_address(
+            programs.vault, commitment=Commitment.CONFIRMED, limit=PAGE, before=last
+        )
+        listed = [info.signature for info in page]
+        if signature in listed:
+            return counted + listed.index(signature), False
+        counted += len(page)
+        if len(page) < PAGE:
+            return (counted if signature is None else None), False
+        last = listed[-1]
+    return counted, True
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {name: _plain(each) for name, each in value.items()}
+    return value.isoformat() if isinstance(value, datetime) else value

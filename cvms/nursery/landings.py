@@ -1,0 +1,90 @@
+"""Ask the chain what has become of what was sent, for many at a time."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import structlog
+
+from cvms.chain.program_errors import refusal
+from cvms.chain.rpc import STATUSES_PER_CALL, Rpc
+from cvms.chain.types import Commitment, Programs
+from cvms.chain.views import Tips, final_block, read_tips
+from cvms.errors import ChainUnavailable, ProgramRefused, RpcError
+from cvms.nursery.fate import Fate, after_doubt, fate_of
+from cvms.store.watched import Watched
+
+log = structlog.get_logger(__name__)
+
+
+async def read_fates(rpc: Rpc, rows: Sequence[Watched]) -> list[Fate]:
+    """The fate of each row, in their order. Raises what the RPC raises."""
+    # Heights before statuses: a transaction that was not there *after* its last block was.
+    tips = await read_tips(rpc)
+    fates: list[Fate] = []
+    for start in range(0, len(rows), STATUSES_PER_CALL):
+        chunk = rows[start : start + STATUSES_PER_CALL]
+        signatures = [row.signature for row in chunk]
+        seen = await rpc.statuses_everywhere(signatures, min_context_slot=tips.slot)
+        fates += [
+            fate_of(row, status, certain=seen.slot >= tips.slot, tips=tips)
+            for row, status in zip(chunk, seen.statuses, strict=True)
+        ]
+    return await _without_doubt(rpc, rows, fates, tips)
+
+
+async def _without_doubt(
+    rpc: Rpc, rows: Sequence[Watched], fates: Sequence[Fate], tips: Tips
+) -> list[Fate]:
+    blocks: dict[int, frozenset[str] | None] = {}
+    settled = []
+    for row, fate in zip(rows, fates, strict=True):
+        if not fate.in_doubt or row.seen_slot is None:
+            settled.append(fate)
+            continue
+        if row.seen_slot not in blocks:
+            blocks[row.seen_slot] = await final_block(rpc, row.seen_slot)
+        block = blocks[row.seen_slot]
+        held = None if block is None else row.signature in block
+        settled.append(after_doubt(row, tips, held=held))
+    return settled
+
+
+async def read_refusals(
+    rpc: Rpc, programs: Programs, failed: Mapping[str, Any]
+) -> dict[str, dict[str, Any]]:
+    """Why each has failed, in the program's words; `failed` are the chain's errors by signature.
+
+    The logs are the chain's, if it still has them: a failure is written down without them too.
+    """
+    if not failed:
+        return {}
+    try:
+        records = await rpc.get_transactions(list(failed), commitment=Commitment.CONFIRMED)
+    except (RpcError, ChainUnavailable) as error:
+        log.warning("failures_without_logs", count=len(failed), reason=str(error))
+        records = [None] * len(failed)
+    logs = [[] if record is None else record.logs or [] for record in records]
+    return {
+        signature: _told(refusal(err, lines, programs))
+        for (signature, err), lines in zip(failed.items(), logs, strict=True)
+    }
+
+
+def _told(outcome: Exception) -> dict[str, Any]:
+    code: int | None = None
+    name, msg, logs = type(outcome).__name__, str(outcome), tuple[str, ...]()
+    if isinstance(outcome, ProgramRefused):
+        code, name, msg, logs = outcome.code, outcome.name, outcome.msg, outcome.logs
+    return {
+        "code": code,
+        "name": _storable(name),
+        "msg": _storable(msg),
+        "logs": [_storable(line) for line in logs],
+    }
+
+
+def _storable(text: str) -> str:
+    """PostgreSQL's JSON has no NUL, and a program may log anything."""
+    return text.replace("\0", "\N{REPLACEMENT CHARACTER}")

@@ -1,0 +1,60 @@
+"""Watch what the operator has to pay fees with, and stop paying for others before all is gone."""
+
+from __future__ import annotations
+
+import structlog
+import trio
+from solders.pubkey import Pubkey
+
+from cvms.chain.rpc import Rpc
+from cvms.metrics import Metrics
+from cvms.nursery.channels import Board, OperatorFunds
+from cvms.store import sponsorship
+from cvms.store.database import Database
+
+log = structlog.get_logger(__name__)
+
+EVERY_SECONDS = 10.0
+"""A day's budget of everybody is spent in hours at the fastest, not in seconds."""
+
+
+class OperatorBalance:
+    """Keeps `OperatorFunds` and the metrics about it true."""
+
+    def __init__(
+        self,
+        *,
+        database: Database,
+        rpc: Rpc,
+        operator: Pubkey,
+        funds: OperatorFunds,
+        board: Board,
+        metrics: Metrics,
+    ) -> None:
+        self._database = database
+        self._rpc = rpc
+        self._operator = operator
+        self._funds = funds
+        self._board = board
+        self._metrics = metrics
+
+    async def run(self) -> None:
+        """Look now and then until cancelled."""
+        while True:
+            await self.look()
+            self._board.task_succeeded("operator_balance")
+            await trio.sleep(EVERY_SECONDS)
+
+    async def look(self) -> None:
+        """Ask for the balance, and for what was paid today."""
+        before = self._funds.enough
+        self._funds.lamports = await self._rpc.get_balance(self._operator)
+        now = self._funds.enough
+        self._metrics.operator_lamports.set(self._funds.lamports)
+        self._metrics.operator_pays.set(int(now))
+        if now != before:
+            event = "operator_pays_again" if now else "operator_pays_for_nobody"
+            level = log.info if now else log.error
+            level(event, lamports=self._funds.lamports, minimum=self._funds.minimum)
+        async with self._database.connection() as conn:
+            self._metrics.sponsored_lamports.set(await sponsorship.spent_today(conn))

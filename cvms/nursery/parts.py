@@ -1,0 +1,56 @@
+"""What the tasks and the front end of a replica share, put together by run.py."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+
+from cvms.chain.protocols.sources import YieldSource
+from cvms.chain.rpc import Rpc
+from cvms.chain.types import Programs
+from cvms.config import Config
+from cvms.metrics import Metrics
+from cvms.nursery.account_channel import AccountRegistry
+from cvms.nursery.channels import (
+    Board,
+    Hub,
+    OperatorFunds,
+    OutboxWake,
+    Reconciliations,
+    SubmitWake,
+    TimelockWake,
+    TvlWake,
+)
+from cvms.nursery.progress import Progress
+from cvms.store.bell import Bell
+from cvms.store.cache import BalanceCache
+from cvms.store.database import Database
+from cvms.store.limits import Limiter
+
+Run = Callable[[], Awaitable[None]]
+"""A task: runs until it is cancelled."""
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """Everything of which there is one in a process."""
+
+    config: Config
+    programs: Programs
+    database: Database
+    bell: Bell
+    rpc: Rpc
+    cache: BalanceCache
+    limiter: Limiter
+    metrics: Metrics
+    yield_sources: tuple[YieldSource, ...]
+    board: Board
+    hub: Hub = field(default_factory=Hub)
+    accounts: AccountRegistry = field(default_factory=AccountRegistry)
+    progress: Progress = field(default_factory=Progress)
+    submit_wake: SubmitWake = field(default_factory=SubmitWake)
+    outbox_wake: OutboxWake = field(default_factory=OutboxWake)
+    tvl_wake: TvlWake = field(default_factory=TvlWake)
+    timelock_wake: TimelockWake = field(default_factory=TimelockWake)
+    reconciliations: Reconciliations = field(default_factory=Reconciliations)
+    operator_funds: OperatorFunds = field(default_factory=OperatorFunds)

@@ -1,0 +1,106 @@
+"""Read each vault's account again once the slot of its row is final.
+
+A row may be read in a block that a fork drops afterwards, ahead of every event in it; then nothing
+that was applied is taken back, and only the account itself can tell. What is the same is right for
+good, whatever the events say.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import structlog
+from solders.pubkey import Pubkey
+
+from cvms.chain.rpc import Rpc
+from cvms.chain.types import Programs, Slot
+from cvms.nursery.apply import balance_message
+from cvms.nursery.channels import OutboxWake
+from cvms.nursery.vault_accounts import FetchedVault, fetch_vaults
+from cvms.nursery.vault_rows import row_now, same_account, same_balances
+from cvms.store import balance_history, outbox, vault_books
+from cvms.store import cursor as cursors
+from cvms.store.cache import BalanceCache
+from cvms.store.connection import Connection
+from cvms.store.database import Database
+from cvms.store.vaults import VaultRow
+
+log = structlog.get_logger(__name__)
+
+VAULTS_PER_CALL = 100
+
+
+class SecondLook:
+    """Sees that no row of a dropped block survives."""
+
+    def __init__(
+        self,
+        *,
+        database: Database,
+        rpc: Rpc,
+        programs: Programs,
+        outbox_wake: OutboxWake,
+        cache: BalanceCache,
+    ) -> None:
+        self._database = database
+        self._rpc = rpc
+        self._programs = programs
+        self._outbox_wake = outbox_wake
+        self._cache = cache
+
+    async def look(self, final: Slot) -> None:
+        """Look at every row of a slot up to `final` that was not looked at since it was read."""
+        while True:
+            async with self._database.connection() as conn:
+                indexed = (await cursors.frontier(conn, str(self._programs.vault))).slot
+                slot = min(final, -1 if indexed is None else indexed)
+                rows = await vault_books.unsettled(conn, up_to_slot=slot, limit=VAULTS_PER_CALL)
+            if not rows:
+                return
+            touched = {Pubkey.from_string(row.vault): "" for row in rows}
+            fetched = await fetch_vaults(self._rpc, self._programs, touched, at_least=final)
+            await self._hold_against(rows, {str(each.address): each for each in fetched})
+
+    async def _hold_against(
+        self, rows: Sequence[VaultRow], accounts: Mapping[str, FetchedVault]
+    ) -> None:
+        async with self._database.transaction() as conn:
+            await cursors.lock(conn)
+            unmoved = await vault_books.settle(conn, rows)
+            changed = [
+                (before, now)
+                for before in unmoved
+                if (now := self._now(before, accounts.get(before.vault))) is not None
+            ]
+            others = {before.owner for before, _ in changed}
+            await balance_history.observe(conn, [r for r in unmoved if r.owner not in others])
+            await self._replace(conn, changed)
+        if changed:
+            await self._cache.forget(*(row.owner for row, _ in changed))
+            self._outbox_wake.wake()
+
+    def _now(self, before: VaultRow, account: FetchedVault | None) -> VaultRow | None:
+        """The row as its account is, if it is another."""
+        if account is None:
+            return None
+        mint = str(self._programs.mint)
+        now = row_now(account.address, account.vault, account.slot, mint=mint, before=before)
+        return None if now is None or same_account(now, before) else now
+
+    async def _replace(
+        self, conn: Connection, changed: Sequence[tuple[VaultRow, VaultRow]]
+    ) -> None:
+        """Store what the accounts are now: either they moved again, or the row was of a dropped
+        block.
+        """
+        if not changed:
+            return
+        await vault_books.read_anew(conn, [now for _, now in changed])
+        await outbox.append(
+            conn,
+            [
+                balance_message(now, signature=None)
+                for before, now in changed
+                if not same_balances(now, before)
+            ],
+        )

@@ -1,0 +1,108 @@
+"""Send signed bytes, and the same bytes again while they may land.
+
+Nothing here is kept: after a restart everything is sent once more, which is the same transaction.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+
+import structlog
+import trio
+
+from cvms.chain.rpc import Rpc
+from cvms.errors import ChainUnavailable, RpcError
+from cvms.metrics import Metrics
+
+log = structlog.get_logger(__name__)
+
+SENDS_AT_ONCE = 16
+SENDING_SECONDS = 8.0
+"""For all sends of a round; longer than one of them may take, so that a node that does not answer
+is found out. What is not sent by then is the first to be sent in the next round."""
+LONGEST_PAUSE = 16
+"""In resends: how rarely bytes are sent that a node refuses. Only the height says that they are
+dead, and another node may think differently."""
+
+# What a node says to bytes that are fine: sent before, or of a block hash that it does not know
+# yet. Nothing else is done about them; the statuses and the block height decide.
+_HARMLESS = ("AlreadyProcessed", "already been processed", "BlockhashNotFound", "Blockhash not")
+
+
+@dataclass(slots=True)
+class _Attempts:
+    """When it was sent last, and after how many resends' time it is to be sent again."""
+
+    at: float = -math.inf
+    pause: int = 1
+
+
+class Sender:
+    """Remembers what was sent when."""
+
+    def __init__(self, rpc: Rpc, *, resend_seconds: float, metrics: Metrics) -> None:
+        self._rpc = rpc
+        self._resend_seconds = resend_seconds
+        self._metrics = metrics
+        self._attempts: dict[str, _Attempts] = {}
+
+    def keep_only(self, signatures: Collection[str]) -> None:
+        """Forget all others, which are over."""
+        self._attempts = {key: at for key, at in self._attempts.items() if key in signatures}
+
+    def due(self, signatures: Collection[str]) -> list[str]:
+        """Those whose time has come, what waits longest first."""
+        now = trio.current_time()
+        attempts = {each: self._attempts.get(each) or _Attempts() for each in signatures}
+        due = [
+            (each.at, signature)
+            for signature, each in attempts.items()
+            if now - each.at >= self._resend_seconds * each.pause
+        ]
+        return [signature for _, signature in sorted(due, key=lambda pair: pair[0])]
+
+    async def send(self, wires: Mapping[str, bytes]) -> list[str]:
+        """Send them; returns those that a node has answered for, whatever it said.
+
+        Raises ChainUnavailable when none was answered for: whether any was sent is not known then.
+        """
+        answered: list[str] = []
+        failures: list[ChainUnavailable] = []
+        limit = trio.CapacityLimiter(SENDS_AT_ONCE)
+
+        async def one(signature: str, wire: bytes) -> None:
+            async with limit:
+                try:
+                    await self._send(signature, wire)
+                except ChainUnavailable as failure:
+                    failures.append(failure)
+                else:
+                    answered.append(signature)
+
+        with trio.move_on_after(SENDING_SECONDS) as time:
+            async with trio.open_nursery() as nursery:
+                for signature, wire in wires.items():
+                    nursery.start_soon(one, signature, wire)
+        if failures and not answered:
+            raise failures[0]
+        if failures or time.cancelled_caught:
+            log.warning("sends_unanswered", answered=len(answered), asked=len(wires))
+        return answered
+
+    async def _send(self, signature: str, wire: bytes) -> None:
+        attempts = self._attempts.setdefault(signature, _Attempts())
+        if attempts.at > -math.inf:
+            self._metrics.resends.inc()
+        attempts.at = trio.current_time()
+        try:
+            await self._rpc.send_everywhere(wire, skip_preflight=True, max_retries=0)
+        except RpcError as error:
+            if any(words in f"{error.message} {error.data}" for words in _HARMLESS):
+                return
+            if attempts.pause == 1:
+                log.warning("send_refused", signature=signature, reason=str(error))
+            attempts.pause = min(attempts.pause * 2, LONGEST_PAUSE)
+        else:
+            attempts.pause = 1

@@ -1,0 +1,174 @@
+"""One vault's history as its own list of transactions tells it, from its first opening on.
+
+Only what is final is read. A node may have forgotten old transactions or cut logs short: what it
+shows counts only when it adds up to the vault's account, to the unit.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+
+from solders.pubkey import Pubkey
+
+from cvms.chain.accounts import Vault, read_vault
+from cvms.chain.answers import SignatureInfo, TransactionRecord
+from cvms.chain.events import VaultClosedEvent
+from cvms.chain.logs import events_in
+from cvms.chain.rpc import Rpc
+from cvms.chain.touched import OpenedVault
+from cvms.chain.types import Commitment, Programs, Slot
+from cvms.errors import HistoryNotProven
+from cvms.nursery.apply import history_row
+from cvms.nursery.batch import Executed, executed_by
+from cvms.nursery.ledger import points_of
+from cvms.nursery.mints import Mints
+from cvms.nursery.movements import counted_by_account, event_vaults, movements
+from cvms.store.books import HELD
+from cvms.store.events import EventRow
+from cvms.store.history import DEPOSIT, EMERGENCY_WITHDRAW, WITHDRAW, HistoryRow
+
+PAGE = 1000
+RECORDS_AT_ONCE = 100
+LONGEST_HISTORY = 50_000
+"""Transactions of one vault that are read again at once, about half a minute's worth."""
+
+
+@dataclass(slots=True)
+class VaultHistory:
+    """What the chain says up to the end of slot `through`; `vault` is the account then.
+
+    The offsets are what `account_offsets` should hold: by how much the lines exceed the account.
+    """
+
+    address: str
+    owner: str
+    through: Slot
+    vault: Vault | None
+    ours: bool = False
+    opened: bool = False
+    events: list[EventRow] = field(default_factory=list)
+    lines: list[HistoryRow] = field(default_factory=list)
+    deposited_offset: int = 0
+    withdrawn_offset: int = 0
+
+    @property
+    def deposited(self) -> int:
+        return sum(line.amount for line in self.lines if line.kind == DEPOSIT)
+
+    @property
+    def withdrawn(self) -> int:
+        kinds = (WITHDRAW, EMERGENCY_WITHDRAW)
+        return sum(line.amount for line in self.lines if line.kind in kinds)
+
+
+async def read_history(
+    rpc: Rpc, programs: Programs, *, address: Pubkey, owner: str
+) -> VaultHistory:
+    """The finalized history of the owner's vault, proven by its finalized account.
+
+    Raises HistoryNotProven, and whatever `rpc` raises.
+    """
+    found = await rpc.get_accounts([address], commitment=Commitment.FINALIZED)
+    history = VaultHistory(str(address), owner, found.slot, read_vault(found.accounts[0], programs))
+    mints = Mints(str(programs.mint), [])
+    infos = await _signatures(rpc, address, through=found.slot)
+    for first in range(0, len(infos), RECORDS_AT_ONCE):
+        for record in await _records(rpc, infos[first : first + RECORDS_AT_ONCE]):
+            _follow(history, mints, _executed(record, programs, address))
+    held = mints.ours.get(str(address))
+    history.ours = held is not None and held.ours
+    _prove(history, programs)
+    return history
+
+
+async def _signatures(rpc: Rpc, address: Pubkey, *, through: Slot) -> list[SignatureInfo]:
+    """The vault's transactions up to the slot, oldest first."""
+    newest_first: list[SignatureInfo] = []
+    while True:
+        page = await rpc.get_signatures_for_address(
+            address,
+            commitment=Commitment.FINALIZED,
+            limit=PAGE,
+            before=newest_first[-1].signature if newest_first else None,
+            min_context_slot=through,
+        )
+        newest_first += page
+        if len(page) < PAGE:
+            return [info for info in reversed(newest_first) if info.slot <= through]
+        if len(newest_first) > LONGEST_HISTORY:
+            raise HistoryNotProven(f"the vault has more than {LONGEST_HISTORY} transactions")
+
+
+async def _records(rpc: Rpc, infos: Sequence[SignatureInfo]) -> list[TransactionRecord]:
+    wanted = [info.signature for info in infos if info.err is None]
+    found = await rpc.get_transactions(wanted, commitment=Commitment.FINALIZED)
+    for signature, record in zip(wanted, found, strict=True):
+        if record is None:
+            raise HistoryNotProven(f"the node has no transaction {signature}, though it lists it")
+    return [record for record in found if record is not None]
+
+
+def _executed(record: TransactionRecord, programs: Programs, address: Pubkey) -> Executed:
+    """What the transaction did to this vault and, by its events, to others."""
+    logged = events_in(
+        record.logs or [], programs.vault, top_level_programs=record.top_level_programs
+    )
+    if logged.truncated:
+        raise HistoryNotProven(f"the node truncated the logs of {record.signature}")
+    did = executed_by(record, logged.events, programs, Commitment.FINALIZED)
+    return replace(did, lives=tuple(life for life in did.lives if life.vault == address))
+
+
+def _follow(history: VaultHistory, mints: Mints, did: Executed) -> None:
+    """Add what a transaction did, as nursery/apply.py would have."""
+    vault = history.address
+    history.opened |= any(isinstance(life, OpenedVault) for life in did.lives)
+    owners = mints.follow(did.lives, [each.event for each in did.events], did.signature)
+    for each, owner_of in zip(did.events, owners, strict=True):
+        if vault not in event_vaults(each.event):
+            continue
+        if not history.opened:
+            raise HistoryNotProven("the node's list of the vault's transactions has no beginning")
+        history.events.append(each.row)
+        counts = {vault: owner_of[vault]} if vault in owner_of else {}
+        moved = movements(each.event, counts)
+        history.lines += [history_row(each, every) for every in moved]
+        if isinstance(each.event, VaultClosedEvent):
+            history.deposited_offset = history.deposited
+            history.withdrawn_offset = history.withdrawn
+        elif not moved and (counted := counted_by_account(each.event)):
+            history.deposited_offset -= counted[1]
+            history.withdrawn_offset -= counted[2]
+
+
+def _prove(history: VaultHistory, programs: Programs) -> None:
+    """Raises HistoryNotProven unless the lines come to what the account says, to the unit."""
+    vault = history.vault
+    counted = (vault.total_deposited, vault.total_withdrawn) if vault else (0, 0)
+    sums = (
+        history.deposited - history.deposited_offset,
+        history.withdrawn - history.withdrawn_offset,
+    )
+    ours = vault is not None and vault.usdt_mint == programs.mint
+    held = _held(vault) if vault is not None and ours else dict.fromkeys(HELD, 0)
+    if sums != counted or balances_after(history.lines) != held:
+        raise HistoryNotProven(
+            "what the node shows of the vault's transactions does not come to its account"
+        )
+
+
+def balances_after(lines: Sequence[HistoryRow]) -> dict[str, int]:
+    """What a vault holds after all of its lines, in their order."""
+    points = points_of(lines)
+    return {name: getattr(points[-1], name) if points else 0 for name in HELD}
+
+
+def _held(vault: Vault) -> dict[str, int]:
+    return {
+        "total": vault.total_balance,
+        "available": vault.available_balance,
+        "locked": vault.locked_balance,
+        "timelocked": vault.timelocked,
+        "yield_deposited": vault.yield_deposited_balance,
+    }

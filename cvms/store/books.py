@@ -1,0 +1,134 @@
+"""What the books say of vaults in three ways that have to agree: row, history, newest balance."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+from cvms.store.connection import TrioConnection
+from cvms.store.history import DEPOSIT, EFFECTS, EMERGENCY_WITHDRAW, WITHDRAW
+from cvms.store.rows import by_column, fetch_all
+from cvms.store.vaults import VaultRow
+
+ROWS = """
+SELECT owner, vault, token_account, mint, total, available, locked, timelocked, yield_deposited,
+       total_deposited, total_withdrawn, multisig_threshold, delegates, state, slot, updated_at
+FROM vaults
+WHERE owner = ANY(%(owners)s)
+"""
+
+SUMS = """
+WITH effect AS (
+    SELECT *
+    FROM unnest(
+        %(kind)s::TEXT[], %(total)s::INTEGER[], %(available)s::INTEGER[], %(locked)s::INTEGER[],
+        %(timelocked)s::INTEGER[], %(yield_deposited)s::INTEGER[]
+    ) AS effect (kind, total, available, locked, timelocked, yield_deposited)
+)
+SELECT wanted.owner,
+       coalesce(history.deposited, 0) - coalesce(account.deposited, 0) AS deposited,
+       coalesce(history.withdrawn, 0) - coalesce(account.withdrawn, 0) AS withdrawn,
+       coalesce(history.total, 0) AS total,
+       coalesce(history.available, 0) AS available,
+       coalesce(history.locked, 0) AS locked,
+       coalesce(history.timelocked, 0) AS timelocked,
+       coalesce(history.yield_deposited, 0) AS yield_deposited,
+       coalesce(history.emergencies, 0) AS emergencies
+FROM unnest(%(owners)s::TEXT[]) AS wanted (owner)
+LEFT JOIN account_offsets AS account
+  ON account.owner = wanted.owner
+LEFT JOIN LATERAL (
+    SELECT sum(line.amount) FILTER (WHERE line.kind = %(deposit)s) AS deposited,
+           sum(line.amount) FILTER (WHERE line.kind = ANY(%(withdrawals)s)) AS withdrawn,
+           sum(effect.total * line.amount) AS total,
+           sum(effect.available * line.amount) AS available,
+           sum(effect.locked * line.amount) AS locked,
+           sum(effect.timelocked * line.amount) AS timelocked,
+           sum(effect.yield_deposited * line.amount) AS yield_deposited,
+           count(*) FILTER (WHERE line.kind = %(emergency)s) AS emergencies
+    FROM transactions AS line
+    JOIN effect
+      ON effect.kind = line.kind
+    WHERE line.owner = wanted.owner
+) AS history ON TRUE
+"""
+
+NEWEST = """
+SELECT wanted.owner, point.total, point.available, point.locked, point.timelocked,
+       point.yield_deposited
+FROM unnest(%(owners)s::TEXT[]) AS wanted (owner)
+CROSS JOIN LATERAL (
+    SELECT total, available, locked, timelocked, yield_deposited
+    FROM balance_history
+    WHERE owner = wanted.owner
+    ORDER BY slot DESC
+    LIMIT 1
+) AS point
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class HistorySums:
+    """An owner's history added up: what the account should count as deposited and withdrawn, and
+    what it should hold.
+
+    With `emergencies` the split of available and locked is another: see nursery/ledger.py.
+    """
+
+    owner: str
+    deposited: int
+    withdrawn: int
+    total: int
+    available: int
+    locked: int
+    timelocked: int
+    yield_deposited: int
+    emergencies: int
+
+    def __post_init__(self) -> None:
+        for name in ("deposited", "withdrawn", *HELD):
+            object.__setattr__(self, name, int(getattr(self, name)))
+
+
+@dataclass(frozen=True, slots=True)
+class NewestBalance:
+    """What the newest point of an owner's balances says."""
+
+    owner: str
+    total: int
+    available: int
+    locked: int
+    timelocked: int
+    yield_deposited: int
+
+
+@dataclass(frozen=True, slots=True)
+class OwnerBooks:
+    """All that is written of an owner's vault; None where it is not."""
+
+    row: VaultRow | None
+    sums: HistorySums
+    newest: NewestBalance | None
+
+
+HELD = ("total", "available", "locked", "timelocked", "yield_deposited")
+"""What vaults, sums and balances have in common."""
+
+
+async def read(conn: TrioConnection[Any], owners: Iterable[str]) -> dict[str, OwnerBooks]:
+    """The books of each of these owners, of one moment inside a REPEATABLE READ transaction."""
+    params: dict[str, Any] = {
+        "owners": list(owners),
+        "deposit": DEPOSIT,
+        "withdrawals": [WITHDRAW, EMERGENCY_WITHDRAW],
+        "emergency": EMERGENCY_WITHDRAW,
+        "kind": list(EFFECTS),
+        **by_column(list(EFFECTS.values()), HELD),
+    }
+    rows = {row.owner: row for row in await fetch_all(conn, VaultRow, ROWS, params)}
+    newest = {each.owner: each for each in await fetch_all(conn, NewestBalance, NEWEST, params)}
+    return {
+        each.owner: OwnerBooks(rows.get(each.owner), each, newest.get(each.owner))
+        for each in await fetch_all(conn, HistorySums, SUMS, params)
+    }

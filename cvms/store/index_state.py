@@ -1,0 +1,116 @@
+"""How far the books are, how much of them is not final, and what last stopped the indexer."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from cvms.store.connection import TrioConnection
+from cvms.store.rows import fetch_one
+
+READ = """
+SELECT cursor.slot, cursor.signature, cursor.through, cursor.block_time, cursor.updated_at,
+       (SELECT count(*) FROM chain_events WHERE commitment <> 'finalized') AS unfinalized_events,
+       (
+           SELECT count(DISTINCT signature) FROM chain_events WHERE commitment <> 'finalized'
+       ) AS unfinalized_transactions,
+       problem.problem, problem.at AS problem_at,
+       (SELECT count(*) FROM backlog) AS backlog_left,
+       (SELECT listed FROM backlog_head) AS backlog_listed,
+       (SELECT complete FROM backlog_head) AS backlog_complete
+FROM (VALUES (%(program)s)) AS wanted (program)
+LEFT JOIN indexer_cursor AS cursor
+  ON cursor.program = wanted.program
+LEFT JOIN indexer_problems AS problem
+  ON problem.program = wanted.program
+"""
+
+NOTE = """
+INSERT INTO indexer_problems (program, problem)
+VALUES (%(program)s, %(problem)s)
+ON CONFLICT (program) DO UPDATE SET
+    problem = EXCLUDED.problem,
+    at = now()
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """What ended a round of the indexer, and when it last did."""
+
+    text: str
+    at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class BacklogState:
+    """A gap too long for memory: `listed` transactions so far (all of them, if `complete`), of
+    which `left` are not applied yet.
+    """
+
+    left: int
+    listed: int
+    complete: bool
+
+
+@dataclass(frozen=True, slots=True)
+class IndexState:
+    """The cursor (its parts are None before the first transaction) and what is not final.
+
+    `through` is the slot up to which nothing is missing, `block_time` the newest that was seen.
+    """
+
+    slot: int | None
+    signature: str | None
+    through: int | None
+    block_time: datetime | None
+    updated_at: datetime | None
+    unfinalized_events: int
+    unfinalized_transactions: int
+    last_error: Problem | None
+    backlog: BacklogState | None
+
+
+@dataclass(frozen=True, slots=True)
+class _Row:
+    slot: int | None
+    signature: str | None
+    through: int | None
+    block_time: datetime | None
+    updated_at: datetime | None
+    unfinalized_events: int
+    unfinalized_transactions: int
+    problem: str | None
+    problem_at: datetime | None
+    backlog_left: int
+    backlog_listed: int | None
+    backlog_complete: bool | None
+
+
+async def read(conn: TrioConnection[Any], program: str) -> IndexState:
+    """The state of `program`'s books."""
+    row = await fetch_one(conn, _Row, READ, {"program": program})
+    assert row is not None
+    last_error = None
+    if row.problem is not None and row.problem_at is not None:
+        last_error = Problem(row.problem, row.problem_at)
+    backlog = None
+    if row.backlog_listed is not None and row.backlog_complete is not None:
+        backlog = BacklogState(row.backlog_left, row.backlog_listed, row.backlog_complete)
+    return IndexState(
+        slot=row.slot,
+        signature=row.signature,
+        through=row.through,
+        block_time=row.block_time,
+        updated_at=row.updated_at,
+        unfinalized_events=row.unfinalized_events,
+        unfinalized_transactions=row.unfinalized_transactions,
+        last_error=last_error,
+        backlog=backlog,
+    )
+
+
+async def note_problem(conn: TrioConnection[Any], program: str, problem: str) -> None:
+    """What has just ended a round of the indexer."""
+    await conn.execute(NOTE, {"program": program, "problem": problem})

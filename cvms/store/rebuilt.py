@@ -1,0 +1,343 @@
+"""Books that were built a second time, beside the live ones: how they differ, and the exchange.
+
+Both are schemas of one database, so that one statement sees both, and one transaction may bring
+what differs from the second into the first. Each table has a form without what is of the moment
+only (ids, times of recording, commitment), and a unit in which its rows are exchanged.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, LiteralString
+
+from psycopg import sql
+from psycopg.conninfo import conninfo_to_dict, make_conninfo
+from psycopg.rows import class_row
+
+from cvms.store.connection import TrioConnection
+
+SCHEMA = "cvms_rebuild"
+# Beside the key of the schema's lock.
+REBUILD_LOCK = 0x63766D74
+
+TRY_LOCK = "SELECT pg_try_advisory_lock(%(key)s)"
+
+CREATE = sql.SQL("CREATE SCHEMA IF NOT EXISTS {}").format(sql.Identifier(SCHEMA))
+DROP = sql.SQL("DROP SCHEMA IF EXISTS {} CASCADE").format(sql.Identifier(SCHEMA))
+
+NOTE = """
+SELECT obj_description(oid, 'pg_namespace')
+FROM pg_namespace
+WHERE nspname = %(schema)s
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """How a table is compared: for each row a key, what it says, and the unit it is part of.
+
+    `rows` selects these from the schema {s}, up to the slot %(slot)s where the table knows slots.
+    `unit` is that of the bare table; `columns` are those that are copied, in the order `order`.
+    """
+
+    name: LiteralString
+    rows: LiteralString
+    unit: LiteralString
+    columns: LiteralString
+    order: LiteralString = "1"
+
+
+TABLES = (
+    Table(
+        "chain_events",
+        """
+        SELECT concat_ws(' ', signature, instruction_index, ordinal) AS key,
+               concat_ws(' ', signature, instruction_index, ordinal) AS unit,
+               to_jsonb(line) - 'recorded_at' - 'commitment' AS content
+        FROM {s}.chain_events AS line
+        """,
+        "concat_ws(' ', signature, instruction_index, ordinal)",
+        "signature, instruction_index, ordinal, slot, block_time, name, vault, owner, commitment, "
+        "data",
+    ),
+    Table(
+        "transactions",
+        """
+        SELECT concat_ws(' ', signature, instruction_index, ordinal, owner, kind) AS key,
+               concat_ws(' ', owner, slot) AS unit,
+               (to_jsonb(line) - 'id' - 'commitment') || jsonb_build_object(
+                   'place', row_number() OVER (PARTITION BY owner, slot ORDER BY id)
+               ) AS content
+        FROM {s}.transactions AS line
+        """,
+        "concat_ws(' ', owner, slot)",
+        "owner, vault, kind, amount, balance_after, slot, block_time, signature, "
+        "instruction_index, ordinal, commitment",
+        order="slot, id",  # ids follow the chain's order within a slot
+    ),
+    Table(
+        "vaults",
+        """
+        SELECT owner AS key, owner AS unit,
+               to_jsonb(line) - 'slot' - 'updated_at' - 'settled_slot' AS content
+        FROM {s}.vaults AS line
+        """,
+        "owner",
+        "owner, vault, token_account, mint, total, available, locked, timelocked, "
+        "yield_deposited, total_deposited, total_withdrawn, multisig_threshold, delegates, state, "
+        "slot",
+    ),
+    # Accounts are read at other moments, so only what moved is compared.
+    Table(
+        "balance_history",
+        """
+        SELECT concat_ws(' ', owner, slot) AS key, owner AS unit,
+               to_jsonb(line) - 'moved' AS content
+        FROM (
+            SELECT owner, slot, vault, total, available, locked, timelocked, yield_deposited,
+                   (total, available, locked, timelocked, yield_deposited) IS DISTINCT FROM
+                   (
+                       lag(total, 1, 0::BIGINT) OVER before,
+                       lag(available, 1, 0::BIGINT) OVER before,
+                       lag(locked, 1, 0::BIGINT) OVER before,
+                       lag(timelocked, 1, 0::BIGINT) OVER before,
+                       lag(yield_deposited, 1, 0::BIGINT) OVER before
+                   ) AS moved
+            FROM {s}.balance_history
+            WINDOW before AS (PARTITION BY owner ORDER BY slot)
+        ) AS line
+        WHERE moved
+          AND slot <= %(slot)s
+        """,
+        "owner",
+        "owner, slot, vault, total, available, locked, timelocked, yield_deposited, block_time, "
+        "observed",
+    ),
+    Table(
+        "event_totals",
+        """
+        SELECT kind AS key, kind AS unit, to_jsonb(line) AS content
+        FROM {s}.event_totals AS line
+        WHERE count <> 0
+        """,
+        "kind",
+        "kind, count, amount",
+    ),
+    Table(
+        "flows",
+        """
+        SELECT concat_ws(' ', bucket, start, kind) AS key,
+               concat_ws(' ', bucket, start, kind) AS unit, to_jsonb(line) AS content
+        FROM {s}.flows AS line
+        WHERE count <> 0
+        """,
+        "concat_ws(' ', bucket, start, kind)",
+        "bucket, start, kind, count, amount",
+    ),
+    Table(
+        "tvl_hours",
+        """
+        SELECT hour::TEXT AS key, hour::TEXT AS unit, to_jsonb(line) AS content
+        FROM {s}.tvl_hours AS line
+        """,
+        "hour::TEXT",
+        "hour, tvl",
+    ),
+    Table(
+        "account_offsets",
+        """
+        SELECT owner AS key, owner AS unit, to_jsonb(line) AS content
+        FROM {s}.account_offsets AS line
+        WHERE (deposited, withdrawn) <> (0, 0)
+        """,
+        "owner",
+        "owner, deposited, withdrawn",
+    ),
+    Table(
+        "vault_mints",
+        """
+        SELECT vault AS key, vault AS unit, to_jsonb(line) AS content
+        FROM {s}.vault_mints AS line
+        """,
+        "vault",
+        "vault, owner, ours",
+    ),
+)
+
+DIFFERING = """
+CREATE TEMPORARY TABLE {differing} ON COMMIT DROP AS
+SELECT coalesce(live.key, built.key) AS key, live.unit AS live_unit, built.unit AS built_unit,
+       live.content AS live, built.content AS built
+FROM ({live_rows}) AS live
+FULL JOIN ({built_rows}) AS built
+  ON built.key = live.key
+WHERE live.content IS DISTINCT FROM built.content
+"""
+
+COUNT = "SELECT count(*) FROM {differing}"
+
+FIRST = """
+SELECT %(table)s AS table, key, live, built
+FROM {differing}
+ORDER BY key
+LIMIT %(limit)s
+"""
+
+KEYS = "SELECT key FROM {differing} ORDER BY key LIMIT %(limit)s"
+
+SET_ASIDE = "DELETE FROM {differing} WHERE key = ANY(%(keys)s)"
+
+TAKE_OUT = """
+DELETE FROM {live}.{table}
+WHERE {unit} IN (
+    SELECT live_unit FROM {differing}
+    UNION
+    SELECT built_unit FROM {differing}
+)
+"""
+
+BRING_IN = """
+INSERT INTO {live}.{table} ({columns})
+SELECT {columns}
+FROM {built}.{table}
+WHERE {unit} IN (
+    SELECT live_unit FROM {differing}
+    UNION
+    SELECT built_unit FROM {differing}
+)
+ORDER BY {order}
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class RowDifference:
+    """A row that differs: as it is, and as it was built again; None where it is not."""
+
+    table: str
+    key: str
+    live: dict[str, Any] | None
+    built: dict[str, Any] | None
+
+
+def scratch_conninfo(conninfo: str) -> str:
+    """The same database, in whose sessions every table is that of the scratch schema."""
+    options = conninfo_to_dict(conninfo).get("options") or ""
+    return make_conninfo(conninfo, options=f"{options} -c search_path={SCHEMA}".strip())
+
+
+async def live_schema(conn: TrioConnection[Any]) -> str:
+    """The schema of the live tables."""
+    cursor = await conn.execute("SELECT current_schema()")
+    row = await cursor.fetchone()
+    assert row is not None
+    name: str = row[0]
+    return name
+
+
+async def try_lock(conn: TrioConnection[Any]) -> bool:
+    """Be the only one who rebuilds, until the session ends; False if somebody else is."""
+    cursor = await conn.execute(TRY_LOCK, {"key": REBUILD_LOCK})
+    row = await cursor.fetchone()
+    assert row is not None
+    taken: bool = row[0]
+    return taken
+
+
+async def note(conn: TrioConnection[Any]) -> str | None:
+    """What `create` has written of the scratch schema; None if there is none."""
+    cursor = await conn.execute(NOTE, {"schema": SCHEMA})
+    row = await cursor.fetchone()
+    return None if row is None else (row[0] or "")
+
+
+async def create(conn: TrioConnection[Any], text: str) -> None:
+    """Make the scratch schema, with a note of what it is of."""
+    await conn.execute(CREATE)
+    comment = sql.SQL("COMMENT ON SCHEMA {} IS {}")
+    await conn.execute(comment.format(sql.Identifier(SCHEMA), sql.Literal(text)))
+
+
+async def drop(conn: TrioConnection[Any]) -> None:
+    """Forget everything that was built."""
+    await conn.execute(DROP)
+
+
+class Comparison:
+    """The differences of one moment, inside a transaction that begins with `compare`."""
+
+    def __init__(self, conn: TrioConnection[Any], *, live: str, slot: int) -> None:
+        self._conn = conn
+        self._live = live
+        self._slot = slot
+
+    async def compare(self) -> None:
+        """Find every row that differs, up to the slot; forgotten when the transaction ends."""
+        for table in TABLES:
+            await self._conn.execute(
+                sql.SQL("DROP TABLE IF EXISTS pg_temp.{}").format(_name(table))
+            )
+            await self._run(DIFFERING, table, {"slot": self._slot})
+
+    async def counts(self) -> dict[str, int]:
+        """How many rows of each table differ."""
+        found = {}
+        for table in TABLES:
+            cursor = await self._run(COUNT, table)
+            row = await cursor.fetchone()
+            assert row is not None
+            found[table.name] = row[0]
+        return found
+
+    async def first(self, limit: int) -> list[RowDifference]:
+        """The first differences of each table."""
+        found: list[RowDifference] = []
+        for table in TABLES:
+            async with self._conn.cursor(row_factory=class_row(RowDifference)) as cursor:
+                params = {"table": table.name, "limit": limit}
+                await cursor.execute(self._filled(FIRST, table), params)
+                found += await cursor.fetchall()
+        return found
+
+    async def keys(self, name: str, limit: int) -> list[str]:
+        """The keys of a table's rows that differ."""
+        cursor = await self._run(KEYS, _table(name), {"limit": limit})
+        return [key for (key,) in await cursor.fetchall()]
+
+    async def set_aside(self, name: str, keys: list[str]) -> None:
+        """These rows of a table are no differences."""
+        await self._run(SET_ASIDE, _table(name), {"keys": keys})
+
+    async def exchange(self) -> None:
+        """Bring what was built into the live tables wherever they differ."""
+        for table in TABLES:
+            await self._run(TAKE_OUT, table)
+            await self._run(BRING_IN, table)
+
+    async def _run(
+        self, query: LiteralString, table: Table, params: dict[str, Any] | None = None
+    ) -> Any:
+        return await self._conn.execute(self._filled(query, table), params)
+
+    def _filled(self, query: LiteralString, table: Table) -> sql.Composed:
+        live, built = sql.Identifier(self._live), sql.Identifier(SCHEMA)
+        return sql.SQL(query).format(
+            differing=sql.SQL("pg_temp.{}").format(_name(table))
+            if query != DIFFERING
+            else _name(table),
+            live=live,
+            built=built,
+            table=sql.Identifier(table.name),
+            unit=sql.SQL(table.unit),
+            columns=sql.SQL(table.columns),
+            order=sql.SQL(table.order),
+            live_rows=sql.SQL(table.rows).format(s=live),
+            built_rows=sql.SQL(table.rows).format(s=built),
+        )
+
+
+def _table(name: str) -> Table:
+    return next(table for table in TABLES if table.name == name)
+
+
+def _name(table: Table) -> sql.Identifier:
+    return sql.Identifier(f"differing_{table.name}")

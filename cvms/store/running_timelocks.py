@@ -1,0 +1,42 @@
+"""Timelocks that the history has scheduled and not released yet."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from cvms.store.connection import TrioConnection
+from cvms.store.rows import fetch_all
+
+# A release gives back all that is due at its time.
+RUNNING = """
+SELECT line.amount, (event.data ->> 'unlock_time')::BIGINT AS unlock_time
+FROM transactions AS line
+JOIN chain_events AS event
+  ON event.signature = line.signature
+ AND event.instruction_index = line.instruction_index
+ AND event.ordinal = line.ordinal
+WHERE line.owner = %(owner)s
+  AND line.kind = 'timelock'
+  AND NOT EXISTS (
+      SELECT FROM transactions AS release
+      WHERE release.owner = line.owner
+        AND release.kind = 'timelock_release'
+        AND release.id > line.id
+        AND release.block_time >= to_timestamp((event.data ->> 'unlock_time')::BIGINT)
+  )
+ORDER BY line.id
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Running:
+    """An amount in the token's smallest unit, and the Unix time from which it may be released."""
+
+    amount: int
+    unlock_time: int
+
+
+async def running(conn: TrioConnection[Any], owner: str) -> list[Running]:
+    """The timelocks of an owner's vault, oldest first."""
+    return await fetch_all(conn, Running, RUNNING, {"owner": owner})

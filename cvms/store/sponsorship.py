@@ -1,0 +1,181 @@
+"""What the operator pays for others on each day, so that nobody can spend all it has.
+
+A transaction is charged in the database transaction that keeps the operator's signature, and given
+back in the one that says that it never landed. Rows are locked in one order by everybody: a day's
+owners by name, then the row of everybody together.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import date, timedelta
+from typing import Any
+
+from psycopg.rows import scalar_row
+
+from cvms.errors import SponsorshipExhausted
+from cvms.store.connection import TrioConnection
+from cvms.store.rows import fetch_one
+
+EVERYBODY = ""
+
+CLAIM = """
+UPDATE submissions
+SET sponsored_lamports = %(lamports)s,
+    sponsored_owner = %(owner)s,
+    sponsored_day = (now() AT TIME ZONE 'UTC')::DATE
+WHERE message_hash = %(message_hash)s
+  AND sponsored_lamports IS NULL
+RETURNING sponsored_day AS day,
+          ceil(extract(EPOCH FROM date_trunc('day', now(), 'UTC') + INTERVAL '1 day' - now()))::INT
+              AS seconds_left
+"""
+
+# No row comes back when it would be more than the limit.
+SPEND = """
+INSERT INTO sponsored (day, owner, lamports)
+SELECT %(day)s, %(owner)s, %(lamports)s
+WHERE %(lamports)s <= %(limit)s
+ON CONFLICT (day, owner) DO UPDATE SET lamports = sponsored.lamports + EXCLUDED.lamports
+WHERE sponsored.lamports + EXCLUDED.lamports <= %(limit)s
+RETURNING lamports
+"""
+
+LEFT = """
+SELECT coalesce(max(lamports) FILTER (WHERE owner = %(owner)s), 0) AS owner,
+       coalesce(max(lamports) FILTER (WHERE owner = ''), 0) AS everybody,
+       ceil(extract(EPOCH FROM date_trunc('day', now(), 'UTC') + INTERVAL '1 day' - now()))::INT
+           AS seconds_left
+FROM sponsored
+WHERE day = (now() AT TIME ZONE 'UTC')::DATE
+  AND owner IN (%(owner)s, '')
+"""
+
+REFUND = """
+WITH due AS (
+    SELECT sponsored_day AS day, payer.owner, sum(sponsored_lamports)::BIGINT AS lamports
+    FROM submissions
+    CROSS JOIN LATERAL (VALUES (sponsored_owner), ('')) AS payer (owner)
+    WHERE signature = ANY(%(signatures)s)
+      AND sponsored_lamports IS NOT NULL
+      AND payer.owner IS NOT NULL
+    GROUP BY sponsored_day, payer.owner
+), locked AS (
+    SELECT day, owner, due.lamports AS due
+    FROM sponsored
+    JOIN due USING (day, owner)
+    ORDER BY day, owner = '', owner
+    FOR UPDATE OF sponsored
+)
+UPDATE sponsored
+SET lamports = greatest(sponsored.lamports - locked.due, 0)
+FROM locked
+WHERE sponsored.day = locked.day
+  AND sponsored.owner = locked.owner
+"""
+
+SPENT = """
+SELECT lamports
+FROM sponsored
+WHERE day = (now() AT TIME ZONE 'UTC')::DATE
+  AND owner = %(owner)s
+"""
+
+PRUNE = """
+DELETE FROM sponsored
+WHERE day < (now() AT TIME ZONE 'UTC')::DATE - %(days)s
+"""
+
+UNBOUNDED = 2**62
+"""Stands for no limit: beyond all lamports that there are."""
+
+
+@dataclass(frozen=True, slots=True)
+class Budget:
+    """Lamports that the operator pays in a day (UTC): for one owner, and for all together."""
+
+    owner: int | None
+    everybody: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class _Claimed:
+    day: date
+    seconds_left: int
+
+
+@dataclass(frozen=True, slots=True)
+class _Spent:
+    owner: int
+    everybody: int
+    seconds_left: int
+
+
+async def charge(
+    conn: TrioConnection[Any],
+    message_hash: bytes,
+    lamports: int,
+    *,
+    owner: str | None,
+    budget: Budget,
+) -> None:
+    """Count what the operator pays for this submission, once however often it is asked.
+
+    `owner` None is on nobody's account but everybody's. Raises SponsorshipExhausted when it would
+    be more than the budget: the transaction that this is part of has to end.
+    """
+    params = {"message_hash": message_hash, "lamports": lamports, "owner": owner}
+    claimed = await fetch_one(conn, _Claimed, CLAIM, params)
+    if claimed is None:
+        return
+    sums = [(EVERYBODY, budget.everybody)]
+    if owner is not None:
+        sums.insert(0, (owner, budget.owner))
+    for payer, limit in sums:
+        spent = {"day": claimed.day, "owner": payer, "lamports": lamports}
+        most = UNBOUNDED if limit is None else limit
+        cursor = await conn.execute(SPEND, {**spent, "limit": most})
+        if await cursor.fetchone() is None:
+            raise exhausted(payer, claimed.seconds_left)
+
+
+async def check(conn: TrioConnection[Any], owner: str, lamports: int, budget: Budget) -> None:
+    """Raise SponsorshipExhausted when so much more would exceed the budget as it is now."""
+    spent = await fetch_one(conn, _Spent, LEFT, {"owner": owner})
+    assert spent is not None
+    for payer, so_far, limit in (
+        (owner, spent.owner, budget.owner),
+        (EVERYBODY, spent.everybody, budget.everybody),
+    ):
+        if limit is not None and so_far + lamports > limit:
+            raise exhausted(payer, spent.seconds_left)
+
+
+async def refund(conn: TrioConnection[Any], signatures: Sequence[str]) -> None:
+    """Give back what was charged for these, which never landed. Once for each submission: call it
+    in the transaction that makes them expired.
+    """
+    await conn.execute(REFUND, {"signatures": list(signatures)})
+
+
+async def spent_today(conn: TrioConnection[Any], owner: str = EVERYBODY) -> int:
+    """Lamports counted today on this owner's account, or on everybody's."""
+    async with conn.cursor(row_factory=scalar_row) as cursor:
+        await cursor.execute(SPENT, {"owner": owner})
+        found = await cursor.fetchone()
+    return int(found or 0)
+
+
+async def prune(conn: TrioConnection[Any], age: timedelta) -> int:
+    """Delete the days that are older than `age`; returns how many rows."""
+    cursor = await conn.execute(PRUNE, {"days": age.days})
+    return cursor.rowcount
+
+
+def exhausted(payer: str, seconds: int) -> SponsorshipExhausted:
+    whose = "This owner has" if payer else "All owners together have"
+    return SponsorshipExhausted(
+        f"{whose} used up what the service pays in fees in a day. It begins anew in {seconds} s.",
+        retry_after=max(seconds, 1),
+    )

@@ -1,0 +1,152 @@
+"""The submissions that are under way, as the submitter reads them, and what it writes of them.
+
+What it decides it decides on rows as it read them, and each change is made only while its row is
+still so: two replicas that see different things neither undo nor repeat what the other has written.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from psycopg.types.json import Jsonb
+
+from cvms.store.connection import TrioConnection
+from cvms.store.rows import fetch_all
+from cvms.store.submissions import State
+
+WATCHED = """
+SELECT signature, kind, owner, state, last_valid_block_height, amount, slot,
+       coalesce(since_slot, 0) AS since_slot, seen_slot,
+       extract(EPOCH FROM now() - coalesce(signed_at, created_at))::FLOAT8 AS age
+FROM submissions
+WHERE state IN ('pending', 'submitted', 'confirmed')
+ORDER BY created_at
+LIMIT %(limit)s
+"""
+
+WIRES = """
+SELECT signature, wire
+FROM submissions
+WHERE signature = ANY(%(signatures)s)
+"""
+
+# Rows are locked in one order by everybody who changes several.
+CHANGE = """
+WITH given AS (
+    SELECT signature, was, was_slot, state, slot, error
+    FROM unnest(
+        %(signature)s::TEXT[], %(was)s::TEXT[], %(was_slot)s::BIGINT[], %(state)s::TEXT[],
+        %(slot)s::BIGINT[], %(error)s::JSONB[]
+    ) AS given (signature, was, was_slot, state, slot, error)
+), locked AS (
+    SELECT submissions.signature, given.state, given.slot, given.error
+    FROM submissions
+    JOIN given ON given.signature = submissions.signature
+    WHERE submissions.state = given.was
+      AND submissions.slot IS NOT DISTINCT FROM given.was_slot
+    ORDER BY submissions.signature
+    FOR UPDATE OF submissions
+)
+UPDATE submissions
+SET state = locked.state,
+    slot = locked.slot,
+    seen_slot = coalesce(locked.slot, submissions.seen_slot),
+    error = locked.error,
+    updated_at = now()
+FROM locked
+WHERE submissions.signature = locked.signature
+RETURNING submissions.signature
+"""
+
+CENSUS = """
+SELECT state, count(*) AS count,
+       max(extract(EPOCH FROM now() - coalesce(signed_at, created_at)))::FLOAT8 AS oldest
+FROM submissions
+WHERE state IN ('pending', 'submitted', 'confirmed')
+GROUP BY state
+UNION ALL
+SELECT 'quarantined', count(*), 0
+FROM submissions
+WHERE state = 'quarantined'
+"""
+
+COUNTED = ("pending", "submitted", "confirmed", "quarantined")
+"""The states that `census` counts."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Watched:
+    """A submission that is signed and not final, as the submitter reads it.
+
+    It can only be in blocks after `since_slot`; `slot` is the block it is in as far as we know,
+    `seen_slot` the last it was seen in. `age` in seconds since it was signed.
+    """
+
+    signature: str
+    kind: str
+    owner: str
+    state: State
+    last_valid_block_height: int
+    amount: int | None
+    slot: int | None
+    since_slot: int
+    seen_slot: int | None
+    age: float
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "state", State(self.state))
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """What has become of a submission that was read as `row`."""
+
+    row: Watched
+    state: State
+    slot: int | None = None
+    error: dict[str, Any] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Count:
+    """How many submissions are in a state, and for how many seconds the oldest is signed."""
+
+    state: str
+    count: int
+    oldest: float
+
+
+async def read(conn: TrioConnection[Any], limit: int = 256) -> list[Watched]:
+    """Up to `limit` submissions that are signed and not final, the oldest first."""
+    return await fetch_all(conn, Watched, WATCHED, {"limit": limit})
+
+
+async def wires(conn: TrioConnection[Any], signatures: Sequence[str]) -> dict[str, bytes]:
+    """The signed bytes, by signature."""
+    cursor = await conn.execute(WIRES, {"signatures": list(signatures)})
+    return {signature: bytes(wire) for signature, wire in await cursor.fetchall()}
+
+
+async def census(conn: TrioConnection[Any]) -> list[Count]:
+    """What is under way or quarantined, by state."""
+    return await fetch_all(conn, Count, CENSUS, {})
+
+
+async def change(conn: TrioConnection[Any], changes: Sequence[Change]) -> list[Change]:
+    """Make those changes whose row is still as it was read; returns them, in the order given."""
+    if not changes:
+        return []
+    errors = [None if each.error is None else Jsonb(each.error) for each in changes]
+    params = {
+        "signature": [each.row.signature for each in changes],
+        "was": [each.row.state.value for each in changes],
+        "was_slot": [each.row.slot for each in changes],
+        "state": [each.state.value for each in changes],
+        "slot": [each.slot for each in changes],
+        "error": errors,
+    }
+    cursor = await conn.execute(CHANGE, params)
+    made = {signature for (signature,) in await cursor.fetchall()}
+    return [each for each in changes if each.row.signature in made]

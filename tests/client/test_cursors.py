@@ -1,0 +1,147 @@
+"""Each event is told once and in order, or it is said that some were missed."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from cvms.client import ClientError, Event, Snapshot, SubscriptionRefused, Topic
+from cvms.client.cursors import ConnectionSpoilt, Cursors
+
+TOPIC = "deposit_event"
+BALANCE = "vault_balance_update"
+
+
+def frame(**fields: Any) -> str:
+    return msgspec.json.encode(fields).decode()
+
+
+def event(seq: int, owner: str | None = "alice", *, topic: str = TOPIC, kind: str = "event") -> str:
+    return frame(
+        type=kind,
+        topic=topic,
+        seq=seq,
+        slot=seq,
+        signature=None,
+        commitment="confirmed",
+        data={"owner": owner},
+    )
+
+
+def subscribed(seq: int, owner: str | None = None, *, topic: str = TOPIC) -> str:
+    return frame(type="subscribed", topic=topic, owner=owner, seq=seq, snapshot=None)
+
+
+def following(*topics: Topic, seq: int = 0) -> Cursors:
+    """Subscribed to all of these at `seq`."""
+    cursors = Cursors(topics)
+    cursors.requests()
+    for topic in topics:
+        cursors.read(subscribed(seq, topic.owner, topic=topic.name))
+    return cursors
+
+
+def seqs(cursors: Cursors, *frames: str) -> list[int]:
+    return [told.seq for each in frames if (told := cursors.read(each)) is not None]
+
+
+def test_the_topic_of_all_owners_shows_a_gap() -> None:
+    cursors = following(Topic(TOPIC))
+    assert seqs(cursors, event(1), event(2, "bob")) == [1, 2]
+    with pytest.raises(ConnectionSpoilt, match="from 2 to 4"):
+        cursors.read(event(4))
+    assert '"since":2' in cursors.requests()[0]
+
+
+def test_of_one_owner_there_are_always_gaps_and_of_balances_only_the_newest_counts() -> None:
+    assert seqs(following(Topic(TOPIC, owner="alice")), event(3), event(9)) == [3, 9]
+    balances = following(Topic(BALANCE))
+    assert seqs(balances, event(3, topic=BALANCE), event(9, topic=BALANCE)) == [3, 9]
+
+
+def test_what_is_told_again_is_passed_over() -> None:
+    cursors = following(Topic(TOPIC))
+    assert seqs(cursors, event(1), event(2), event(1), event(2), event(3)) == [1, 2, 3]
+
+
+def test_a_retraction_is_an_event_of_its_own() -> None:
+    cursors = following(Topic(TOPIC))
+    cursors.read(event(1))
+    told = cursors.read(event(2, kind="retracted"))
+    assert isinstance(told, Event)
+    assert (told.type, told.seq) == ("retracted", 2)
+
+
+def test_a_reset_is_of_the_subscription_that_follows_and_begins_anew() -> None:
+    cursors = following(Topic(TOPIC), Topic(BALANCE), seq=7)
+    cursors.requests()
+    cursors.read(frame(type="reset", topic=TOPIC, owner=None))
+    again = cursors.read(subscribed(3))
+    assert again == Snapshot(TOPIC, None, 3, None, reset=True)
+    assert cursors.read(subscribed(7, topic=BALANCE)) is None
+    assert seqs(cursors, event(4), event(8, topic=BALANCE)) == [4, 8]
+
+
+def test_a_refusal_names_its_topic_and_what_passes_is_none() -> None:
+    cursors = Cursors([Topic(TOPIC), Topic("weather")])
+    cursors.requests()
+    cursors.read(subscribed(0))
+    with pytest.raises(ConnectionSpoilt):
+        cursors.read(frame(type="error", code="database_unavailable", detail="in a moment"))
+    with pytest.raises(SubscriptionRefused) as refused:
+        cursors.read(frame(type="error", code="invalid_request", detail="no such topic"))
+    assert refused.value.topic == "weather"
+
+
+def test_frames_of_another_version_are_passed_over_or_are_an_error_never_a_loop() -> None:
+    cursors = following(Topic(TOPIC))
+    for new in (frame(type="news", seq=1), frame(type="subscribed", pubkey="alice", snapshot={})):
+        assert cursors.read(new) is None
+    for strange in ("{", "[]", frame(type="event", topic=TOPIC, seq="one")):
+        with pytest.raises(ClientError):
+            cursors.read(strange)
+
+
+def test_an_administrators_token_is_sent_and_not_shown() -> None:
+    alerts = Topic("security_alert", token="secret")
+    assert "secret" in Cursors([alerts]).requests()[0]
+    assert "secret" not in repr(alerts)
+
+
+def test_all_owners_and_one_of_them_are_not_asked_for_together() -> None:
+    with pytest.raises(ValueError, match="of all owners has the events of alice already"):
+        Cursors([Topic(TOPIC, owner="alice"), Topic(TOPIC)])
+
+
+OWNERS = st.sampled_from(["alice", "bob", "carol"])
+
+
+@given(
+    owners=st.lists(OWNERS, max_size=30),
+    topics=st.just([None]) | st.lists(OWNERS, min_size=1, max_size=3, unique=True),
+    cuts=st.lists(st.integers(0, 12), max_size=10),
+)
+def test_wherever_connections_are_cut_each_event_is_told_once_and_in_order(
+    owners: list[str], topics: list[str | None], cuts: list[int]
+) -> None:
+    """Connections that each bring only so many frames, and a last one that brings all."""
+    cursors = Cursors(Topic(TOPIC, owner=owner, since=0) for owner in topics)
+    told: list[int] = []
+    for cut in (*cuts, 1000):
+        frames: list[str] = []
+        for request, owner in zip(cursors.requests(), topics, strict=True):
+            since = msgspec.json.decode(request)["since"]
+            frames.append(subscribed(since, owner))
+            frames += (
+                event(seq, whose)
+                for seq, whose in enumerate(owners, 1)
+                if seq > since and owner in (None, whose)
+            )
+        told += seqs(cursors, *frames[:cut])
+    for owner in topics:
+        wanted = [seq for seq, whose in enumerate(owners, 1) if owner in (None, whose)]
+        assert [seq for seq in told if seq in wanted] == wanted

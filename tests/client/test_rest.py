@@ -1,0 +1,352 @@
+"""What a wallet does through the client, on the whole service and a real chain."""
+
+from __future__ import annotations
+
+import inspect
+import re
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import httpx
+import pyotp
+import pytest
+import trio
+from cryptography.fernet import Fernet
+from solders.keypair import Keypair
+
+from cvms.client import (
+    Client,
+    ClientError,
+    CoSign,
+    Problem,
+    ServiceUnavailable,
+    Submitted,
+    TransactionFailed,
+    Wallet,
+    open_client,
+)
+from cvms.config import Rate, Rates
+from tests.client.gate import gated
+from tests.conftest import Localnet
+from tests.http.conftest import Served, Service, running
+from tests.http.multisig import shared_vault
+from tests.http.wallets import USDT, funded, rows, with_vault
+
+
+@asynccontextmanager
+async def opened(service: Served, keypair: Keypair, **options: Any) -> AsyncIterator[Client]:
+    async with open_client(service.url, wallet=Wallet(keypair), **options) as client:
+        yield client
+
+
+async def test_a_vault_from_its_opening_to_its_end(system: Served) -> None:
+    keypair = await funded(system)
+    operator = str(system.config.operator.pubkey())
+    with trio.fail_after(60):
+        async with opened(system, keypair) as client:
+            await client.finish(await client.open_vault())
+            state = await client.finish(await client.deposit(1_000 * USDT))
+            assert (state.kind, state.owner, state.amount) == (
+                "deposit",
+                client.address,
+                1_000 * USDT,
+            )
+            cosigned = await client.withdraw(100 * USDT)
+            assert isinstance(cosigned, CoSign)
+            await client.finish(cosigned)
+
+            await client.finish(await client.add_delegate(operator))
+            delegated = await client.withdraw(200 * USDT)
+            assert isinstance(delegated, Submitted)
+            await client.finish(delegated)
+
+            await client.finish(await client.lock(300 * USDT))
+            await client.finish(await client.unlock(300 * USDT))
+            await client.finish(await client.schedule_withdraw(50 * USDT, 0))
+            await client.finish(await client.release_timelocks())
+            last = await client.finish(await client.withdraw(700 * USDT))
+            assert last.slot is not None
+            await indexed(client, last.slot)
+
+            kinds = [movement.kind for movement in await client.movements()]
+            assert kinds == [
+                "withdraw",
+                "timelock_release",
+                "timelock",
+                "unlock",
+                "lock",
+                "withdraw",
+                "withdraw",
+                "deposit",
+            ]
+            page = await client.history(kind="withdraw", limit=2)
+            assert [movement.amount for movement in page.transactions] == [700 * USDT, 200 * USDT]
+            rest = await client.history(kind="withdraw", limit=2, cursor=page.next_cursor)
+            assert [movement.amount for movement in rest.transactions] == [100 * USDT]
+            assert len(await client.movements(at_most=3)) == 3
+
+            assert (await client.tvl()).total == 0
+            assert (await client.vault()).total_deposited == 1_000 * USDT
+            assert (await client.config()).delegates == [operator]
+            closed = await client.finish(await client.close_vault())
+            assert (await client.settled(closed.signature, finalized=True)).status == "finalized"
+
+
+async def indexed(client: Client, slot: int) -> None:
+    """Return once the service's books hold the vault as of this slot."""
+    while (await client.balance()).slot < slot:  # noqa: ASYNC110 - the books say it in no other way
+        await trio.sleep(0.05)
+
+
+async def test_a_refusal_is_a_problem_under_its_code(front: Service) -> None:
+    async with opened(front, await with_vault(front)) as client:
+        with pytest.raises(Problem) as refused:
+            await client.withdraw(1 * USDT)
+        assert (refused.value.status, refused.value.code) == (422, "program_error")
+        assert refused.value.program_error == "InsufficientFunds"
+        with pytest.raises(Problem) as unknown:
+            await client.balance(str(Keypair().pubkey()))
+        assert (unknown.value.status, unknown.value.code) == (404, "vault_not_found")
+        assert unknown.value.program_error is None
+
+
+async def test_who_has_no_wallet_reads_and_is_told_what_is_missing(service: Service) -> None:
+    async with open_client(service.url) as client:
+        assert (await client.tvl()).vaults == 0
+        with pytest.raises(ClientError, match="needs a wallet"):
+            await client.deposit(1)
+
+
+async def test_what_no_waiting_changes_is_said_at_once(service: Service) -> None:
+    """A 503 like others, but there are no keys to seal second factors with."""
+    async with opened(service, Keypair()) as client:
+        with trio.fail_after(5), pytest.raises(Problem, match="twofa_disabled"):
+            await client.second_factor()
+
+
+async def test_an_answer_that_is_lost_is_asked_for_again_and_nothing_happens_twice(
+    front: Service,
+) -> None:
+    keypair = await with_vault(front, amount=100 * USDT, delegate=True)
+    keys: list[str] = []
+
+    async def note(request: httpx.Request) -> None:
+        keys.append(request.headers.get("Idempotency-Key", ""))
+        # The nonce's answer comes, the withdrawal's does not, twice.
+        gate.answers_to_lose = int(1 < len(keys) < 4)
+
+    async with (
+        gated(front.port) as (gate, url),
+        httpx.AsyncClient(event_hooks={"request": [note]}) as http,
+        open_client(url, wallet=Wallet(keypair), http=http) as client,
+    ):
+        outcome = await client.withdraw(1 * USDT)
+    assert isinstance(outcome, Submitted)
+    assert (len(keys), len(set(keys[1:]))) == (4, 1)
+    kept = await rows(front, "SELECT signature FROM submissions WHERE kind = 'withdraw'")
+    assert kept == [{"signature": outcome.signature}]
+
+
+async def test_what_cannot_be_sent_twice_is_not_sent_again(service: Service) -> None:
+    async with (
+        gated(service.port) as (gate, url),
+        open_client(url, wallet=Wallet(Keypair())) as client,
+    ):
+        gate.answers_to_lose = 2
+        with trio.fail_after(5), pytest.raises(ServiceUnavailable):
+            await client.verify_second_factor("123456")
+        assert gate.answers_to_lose == 1
+
+
+async def test_a_service_that_is_away_is_waited_for_as_long_as_patience_lasts(
+    service: Service,
+) -> None:
+    async with gated(service.port) as (gate, url):
+        gate.open = False
+        async with open_client(url, patience=1.0) as hasty, open_client(url) as patient:
+            with trio.fail_after(5), pytest.raises(ServiceUnavailable, match="/api/vault/tvl") as e:
+                await hasty.tvl()
+            assert isinstance(e.value.__cause__, httpx.TransportError)
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(patient.tvl)
+                refused = gate.connections
+                with trio.fail_after(5):
+                    while gate.connections == refused:  # noqa: ASYNC110
+                        await trio.sleep(0.01)
+                gate.open = True
+
+
+async def test_a_chain_that_is_away_is_said_when_patience_ends(service: Service) -> None:
+    """No chain listens there: each answer is a 503."""
+    async with opened(service, Keypair(), patience=2.0) as client:
+        with trio.fail_after(10), pytest.raises(ServiceUnavailable) as failed:
+            await client.open_vault()
+    assert isinstance(failed.value.__cause__, Problem)
+    assert failed.value.__cause__.code == "chain_unavailable"
+
+
+async def test_patience_bounds_an_answer_that_does_not_come() -> None:
+    async with trio.open_nursery() as nursery:
+        [listener] = await trio.open_tcp_listeners(0, host="127.0.0.1")
+        nursery.start_soon(trio.serve_listeners, _say_nothing, [listener])
+        url = f"http://127.0.0.1:{listener.socket.getsockname()[1]}"
+        async with open_client(url, patience=0.2) as client:
+            with trio.fail_after(5), pytest.raises(ServiceUnavailable, match="no answer"):
+                await client.tvl()
+        nursery.cancel_scope.cancel()
+
+
+async def _say_nothing(stream: trio.SocketStream) -> None:
+    async for _ in stream:
+        pass
+
+
+async def test_who_asks_too_much_waits_as_long_as_is_asked_of_it(database_url: str) -> None:
+    async with running(database_url, rates=Rates(address=Rate(2, 2.0))) as service:
+        refused: list[int] = []
+
+        async def note(reply: httpx.Response) -> None:
+            refused.append(reply.status_code)
+
+        async with (
+            httpx.AsyncClient(event_hooks={"response": [note]}) as http,
+            open_client(service.url, http=http) as client,
+        ):
+            with trio.fail_after(20):
+                for _ in range(4):
+                    await client.tvl()
+    assert 429 in refused
+    assert len(refused) - refused.count(429) == 4
+    assert refused.count(429) <= 2  # it does not ask in between
+
+
+async def test_a_transaction_that_ends_otherwise_is_an_error(front: Service) -> None:
+    async with opened(front, await with_vault(front)) as client:
+        built = await client.deposit(1 * USDT)
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(_let_expire, front)
+            with trio.fail_after(10), pytest.raises(TransactionFailed) as failed:
+                await client.finish(built)
+    assert failed.value.status == "expired"
+
+
+async def _let_expire(front: Service) -> None:
+    """What the submitter, which does not run here, would write down."""
+    pending = "SELECT 1 FROM submissions WHERE state = 'pending'"
+    while not await rows(front, pending):  # noqa: ASYNC110
+        await trio.sleep(0.02)
+    async with front.database.connection() as conn:
+        await conn.execute("UPDATE submissions SET state = 'expired'")
+
+
+@pytest.fixture
+async def door(database_url: str, localnet: Localnet) -> AsyncIterator[Service]:
+    """The front end on a real chain, with second factors."""
+    async with running(
+        database_url,
+        rpc_url=localnet.rpc_url,
+        programs=localnet.programs,
+        operator=localnet.operator,
+        data_encryption_keys=(Fernet.generate_key(),),
+    ) as service:
+        yield service
+
+
+async def test_with_a_second_factor_a_withdrawal_takes_a_code(door: Service) -> None:
+    keypair = await with_vault(door, amount=10 * USDT, delegate=True)
+    async with opened(door, keypair) as client:
+        assert not (await client.second_factor()).enabled
+        factor = await client.set_up_second_factor()
+        code = pyotp.TOTP(factor.secret).now()
+        assert (await client.verify_second_factor(code)).enabled
+        with pytest.raises(Problem, match="second_factor_required"):
+            await client.withdraw(1 * USDT)
+        outcome = await client.withdraw(1 * USDT, code=factor.recovery_codes[0])
+        assert isinstance(outcome, Submitted)
+        assert (await client.second_factor()).recovery_codes_left == 9
+        assert not (await client.disable_second_factor(factor.recovery_codes[1])).enabled
+
+
+async def test_two_signers_withdraw_together(front: Service) -> None:
+    shared = await shared_vault(front)
+    [first, second, _] = shared.signers
+    async with (
+        opened(front, shared.owner) as owner,
+        opened(front, first) as one,
+        opened(front, second) as other,
+    ):
+        proposal = await owner.propose_withdraw(40 * USDT, threshold=2)
+        assert (proposal.threshold, proposal.transaction) == (2, None)
+        await one.approve_withdraw(proposal.proposal_id)
+        approved = await other.approve_withdraw(proposal.proposal_id)
+        assert approved.transaction is not None
+        collected = await one.submit(one.wallet.cosign(approved.transaction))
+        assert (collected.signature, collected.missing) == (None, [other.address])
+        done = await other.submit(other.wallet.cosign(approved.transaction))
+        assert done.signature is not None
+        assert (await owner.proposal(proposal.proposal_id)).state == "submitted"
+
+
+async def test_every_route_of_a_wallet_has_a_method_whose_signature_is_good(door: Service) -> None:
+    """All are called, on a vault that allows few of them: none is malformed, none badly signed."""
+    asked: set[str] = set()
+    codes: dict[str, str] = {}
+    wallet = Wallet(await with_vault(door))
+
+    async def note(request: httpx.Request) -> None:
+        asked.add(f"{request.method} {request.url.path}")
+
+    async with (
+        httpx.AsyncClient(event_hooks={"request": [note]}) as http,
+        open_client(door.url, wallet=wallet, http=http, patience=5.0) as client,
+    ):
+        built = await client.deposit(1)
+        await client.submit(client.wallet.cosign(built.transaction))
+        for name, method in inspect.getmembers(client, inspect.iscoroutinefunction):
+            if name.startswith("_") or name in {"submit", "finish", "settled", "signed", "request"}:
+                continue
+            try:
+                await method(**_arguments(method))
+            except Problem as problem:
+                codes[name] = problem.code
+    assert not {"invalid_signature", "invalid_request", "unknown"} & set(codes.values()), codes
+    paths = (await door.get("/openapi.json")).json()["paths"]
+    for path, item in paths.items():
+        route = re.sub(r"\{\w+\}", r"[\\w-]{32,}", path)
+        for method, operation in item.items():
+            if _is_for_wallets(path, operation):
+                found = [each for each in asked if re.fullmatch(f"{method.upper()} {route}", each)]
+                assert found, f"no method of the client asks for {method.upper()} {path}"
+
+
+def _is_for_wallets(path: str, operation: dict[str, Any]) -> bool:
+    """Whoever trades asks for it, and not who administers or draws charts."""
+    if not path.startswith("/api/") or path.startswith(("/api/analytics/", "/api/idl/")):
+        return False
+    security: object = operation.get("security")
+    return security != [{"admin": []}]
+
+
+# A value for each parameter that the methods have.
+VALUES: dict[str, Any] = {
+    "amount": 1,
+    "duration_seconds": 60,
+    "seconds": 60,
+    "window_seconds": 60,
+    "max_amount": 1,
+    "threshold": 2,
+    "url": "https://example.com/hook",
+    "code": "123456",
+    "signature": str(Keypair().sign_message(b"")),
+    "proposal_id": "00000000-0000-4000-8000-000000000000",
+}
+
+
+def _arguments(method: Any) -> dict[str, Any]:
+    needed = [
+        name
+        for name, parameter in inspect.signature(method).parameters.items()
+        if parameter.default is inspect.Parameter.empty
+    ]
+    return {name: VALUES.get(name, str(Keypair().pubkey())) for name in needed}

@@ -1,0 +1,100 @@
+"""A gap too long for memory is closed all the same, and a restart goes on where it was."""
+
+from __future__ import annotations
+
+import pytest
+from structlog.testing import capture_logs
+
+from cvms.errors import GapNotClosed
+from cvms.nursery.indexer import Indexer
+from tests.nursery.books import differing
+from tests.nursery.test_indexer import cancelled_after
+from tests.nursery.world import World, until
+
+
+def narrow(world: World) -> Indexer:
+    """An indexer for which five transactions are a long gap."""
+    indexer = world.indexer(batch_size=2)
+    indexer._longest_gap = 5
+    indexer._backlog._page = 3
+    indexer._backlog._chunk = 4
+    return indexer
+
+
+async def deposits(world: World, count: int) -> int:
+    """Deposit 1, 2, …; their sum, once they are final."""
+    owner = await world.owner()
+    for amount in range(1, count + 1):
+        await world.act(owner, world.deposit(owner, amount), wait=amount == count)
+    world.chain.chain.pause()
+    world.chain.chain.advance(6)
+    return count * (count + 1) // 2
+
+
+async def test_from_nothing_and_after_a_long_absence(world: World, postgres_server: str) -> None:
+    await deposits(world, 8)
+    indexer = narrow(world)
+    with capture_logs() as logs:
+        while not await indexer.catch_up():
+            pass
+    assert await differing(world, postgres_server) == {}
+    async with world.database.connection() as conn:
+        found = await conn.execute(b"SELECT DISTINCT commitment FROM chain_events")
+        assert await found.fetchall() == [("finalized",)]
+    line, *_ = [line for line in logs if line["event"] == "catching_up"]
+    assert line["total"] >= 8
+    world.chain.chain.resume()
+    await deposits(world, 9)
+    while not await narrow(world).catch_up():
+        pass
+    assert await differing(world, postgres_server) == {}
+    assert await world.problems() == []
+    assert await left(world) == (0, 0)
+
+
+async def test_killed_at_any_point_it_goes_on_where_it_was(
+    world: World, postgres_server: str
+) -> None:
+    await deposits(world, 8)
+    step, listed = 0, 0
+    while True:
+        step += 17
+        if not await cancelled_after(step, narrow(world).catch_up):
+            break
+        listed = max(listed, (await left(world))[0])
+        world.reconciliations.take()
+    assert listed > 8
+    while not await narrow(world).catch_up():
+        pass
+    assert await differing(world, postgres_server) == {}
+    assert await world.problems() == []
+
+
+async def test_a_backlog_that_does_not_meet_the_cursor_is_not_applied(world: World) -> None:
+    await deposits(world, 3)
+    await world.indexer().catch_up()
+    world.chain.chain.resume()
+    await deposits(world, 8)
+    before = await world.cursor()
+    await world.execute("UPDATE indexer_cursor SET signature = 'unknown'")
+    with pytest.raises(GapNotClosed):
+        await narrow(world).catch_up()
+    assert await left(world) == (0, 0)
+    assert world.progress.problem is not None
+    assert before is not None
+    await world.execute("UPDATE indexer_cursor SET signature = %s", before.signature)
+
+    async def done() -> bool:
+        return await narrow(world).catch_up()
+
+    await until(done)
+    assert await world.problems() == []
+
+
+async def left(world: World) -> tuple[int, int]:
+    """How many rows the backlog has, and whether there is one."""
+    query = b"SELECT (SELECT count(*) FROM backlog), (SELECT count(*) FROM backlog_head)"
+    async with world.database.connection() as conn:
+        row = await (await conn.execute(query)).fetchone()
+    assert row is not None
+    return row[0], row[1]

@@ -1,0 +1,144 @@
+"""What an answer means for a transaction that was sent."""
+
+from __future__ import annotations
+
+import pytest
+
+from cvms.chain.answers import SignatureStatus
+from cvms.chain.types import BlockHeight, Commitment, Slot
+from cvms.chain.views import Tip, Tips
+from cvms.nursery.fate import UNKNOWABLE_BLOCKS, Fate, after_doubt, fate_of
+from cvms.store.submissions import State
+from cvms.store.watched import Watched
+
+# Slots and heights differ on every real chain, since slots are skipped.
+SKIPPED = 1000
+
+
+def tip(height: int) -> Tip:
+    return Tip(Slot(height + SKIPPED), BlockHeight(height))
+
+
+def tips(*, finalized: int = 100, first_block: int | None = 0) -> Tips:
+    first = None if first_block is None else Slot(first_block)
+    return Tips(tip(finalized + 10), tip(finalized), first)
+
+
+TIPS = tips()
+
+
+def status(commitment: Commitment, err: object = None, slot: int = 7) -> SignatureStatus:
+    return SignatureStatus(Slot(slot), None, err, commitment)
+
+
+def row(
+    state: State, last_valid: int, *, slot: int | None = None, seen: int | None = None
+) -> Watched:
+    return Watched(
+        signature="5ig",
+        kind="deposit",
+        owner="alice",
+        state=state,
+        last_valid_block_height=last_valid,
+        amount=1,
+        slot=slot,
+        since_slot=last_valid - 150 + 2 * SKIPPED,
+        seen_slot=slot if seen is None else seen,
+        age=0.0,
+    )
+
+
+PROCESSED, CONFIRMED, FINALIZED = Commitment
+
+
+@pytest.mark.parametrize(
+    ("now", "seen", "fate"),
+    [
+        # Nowhere: it is sent while it may land, and expires when all it could be in is final.
+        (row(State.PENDING, 110), None, Fate(may_land=True)),
+        (row(State.SUBMITTED, 109), None, Fate()),
+        (row(State.SUBMITTED, 100), None, Fate()),
+        (row(State.SUBMITTED, 99), None, Fate(State.EXPIRED)),
+        # Seen, and now nowhere: back, and sent again.
+        (row(State.CONFIRMED, 110, slot=7), None, Fate(State.SUBMITTED, may_land=True)),
+        (row(State.CONFIRMED, 109, slot=7), None, Fate(State.SUBMITTED)),
+        (row(State.SUBMITTED, 110, slot=7), None, Fate(State.SUBMITTED, may_land=True)),
+        (row(State.CONFIRMED, 99, slot=7), None, Fate(State.EXPIRED, in_doubt=True)),
+        (row(State.SUBMITTED, 99, seen=7), None, Fate(State.EXPIRED, in_doubt=True)),
+        # On a fork that may lose: it is no landing, and is sent to the others too.
+        (row(State.SUBMITTED, 110), status(PROCESSED), Fate(may_land=True)),
+        (row(State.SUBMITTED, 110), status(PROCESSED, "boom"), Fate(may_land=True)),
+        (row(State.SUBMITTED, 1), status(PROCESSED), Fate()),
+        (row(State.CONFIRMED, 110, slot=7), status(PROCESSED), Fate()),
+        (
+            row(State.CONFIRMED, 110, slot=6),
+            status(PROCESSED),
+            Fate(State.SUBMITTED, may_land=True),
+        ),
+        # Confirmed: nothing to send, and nothing to write down twice.
+        (row(State.SUBMITTED, 110), status(CONFIRMED), Fate(State.CONFIRMED, slot=7)),
+        (row(State.CONFIRMED, 110, slot=7), status(CONFIRMED), Fate()),
+        (row(State.CONFIRMED, 110, slot=6), status(CONFIRMED), Fate(State.CONFIRMED, slot=7)),
+        # Failed, as it looks so far: another fork may show otherwise.
+        (
+            row(State.SUBMITTED, 110),
+            status(CONFIRMED, "boom"),
+            Fate(State.SUBMITTED, slot=7, err="boom"),
+        ),
+        (row(State.SUBMITTED, 110, slot=7), status(CONFIRMED, "boom"), Fate()),
+        (row(State.SUBMITTED, 110, slot=7), status(CONFIRMED), Fate(State.CONFIRMED, slot=7)),
+        (
+            row(State.CONFIRMED, 110, slot=6),
+            status(CONFIRMED, "boom"),
+            Fate(State.SUBMITTED, slot=7, err="boom"),
+        ),
+        # Final.
+        (row(State.PENDING, 1), status(FINALIZED), Fate(State.FINALIZED, slot=7)),
+        (row(State.CONFIRMED, 1, slot=6), status(FINALIZED), Fate(State.FINALIZED, slot=7)),
+        (
+            row(State.CONFIRMED, 1, slot=7),
+            status(FINALIZED, "boom"),
+            Fate(State.FAILED, slot=7, err="boom"),
+        ),
+    ],
+)
+def test_the_fate_of(now: Watched, seen: SignatureStatus | None, fate: Fate) -> None:
+    assert fate_of(now, seen, certain=True, tips=TIPS) == fate
+
+
+def test_a_node_that_is_behind_proves_nothing() -> None:
+    def behind(now: Watched, seen: SignatureStatus | None) -> Fate:
+        return fate_of(now, seen, certain=False, tips=TIPS)
+
+    assert behind(row(State.SUBMITTED, 90), None) == Fate()
+    assert behind(row(State.SUBMITTED, 110), None) == Fate(may_land=True)
+    confirmed = row(State.CONFIRMED, 90, slot=8)
+    for seen in (None, status(PROCESSED), status(CONFIRMED), status(CONFIRMED, "boom")):
+        assert behind(confirmed, seen) == Fate()
+    assert behind(confirmed, status(FINALIZED)).state is State.FINALIZED
+
+
+@pytest.mark.parametrize("first_block", [99 - 150 + 2 * SKIPPED + 1, None])
+def test_where_the_blocks_are_forgotten_nothing_is_proved_and_in_the_end_a_person_looks(
+    first_block: int | None,
+) -> None:
+    now, last = row(State.SUBMITTED, 99), 99 + UNKNOWABLE_BLOCKS
+    for finalized, fate in (
+        (100, Fate()),
+        (last, Fate()),
+        (last + 1, Fate(State.QUARANTINED)),
+    ):
+        forgetful = tips(finalized=finalized, first_block=first_block)
+        assert fate_of(now, None, certain=True, tips=forgetful) == fate
+        knowing = tips(finalized=finalized)
+        assert fate_of(now, None, certain=True, tips=knowing) == Fate(State.EXPIRED)
+
+
+def test_what_was_seen_expires_only_where_its_block_is_gone() -> None:
+    now = row(State.CONFIRMED, 99, slot=7)
+    assert after_doubt(now, TIPS, held=False) == Fate(State.EXPIRED)
+    for held in (True, None):
+        assert after_doubt(now, TIPS, held=held) == Fate()
+        late = tips(finalized=99 + UNKNOWABLE_BLOCKS + 1)
+        fate = after_doubt(now, late, held=held)
+        assert fate == Fate(State.QUARANTINED, slot=7)

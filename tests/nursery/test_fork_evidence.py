@@ -1,0 +1,151 @@
+"""What shows that there was a fork, what does not, and who may not write meanwhile."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import trio
+
+from cvms.chain.rpc import Rpc
+from cvms.chain.types import Slot
+from cvms.errors import GapNotClosed, RpcError
+from cvms.nursery.apply import apply_batch
+from cvms.nursery.batch import BatchReader
+from cvms.nursery.gap import read_gap
+from cvms.nursery.indexer import NODE_BEHIND
+from cvms.store import cursor as cursors
+from cvms.store import vaults
+from cvms.store.cursor import Cursor
+from cvms.store.schema import migrations
+from tests.nursery.books import books
+from tests.nursery.forking import Forking, opened
+from tests.nursery.world import address, until
+
+
+async def test_what_was_read_ahead_of_a_dropped_transaction_is_read_again(
+    forking: Forking,
+) -> None:
+    """The account may show a transaction before the list does; then a fork drops it unseen."""
+    world, owner = forking.world, await opened(forking)
+    await forking.act((owner, world.deposit(owner, 100)))
+    chain = world.chain.chain
+
+    class ReadsAhead(Rpc):
+        async def get_accounts(self, *args: Any, **kwargs: Any) -> Any:
+            await forking.act((owner, world.deposit(owner, 20)))
+            return await super().get_accounts(*args, **kwargs)
+
+    await world.indexer(rpc=ReadsAhead(world.rpc._transport)).catch_up()
+    async with world.database.connection() as conn:
+        row = await vaults.get(conn, address(owner))
+    assert row is not None
+    assert row.total == 120
+    forking.fork(2)
+    await forking.settle_down()
+    chain.advance(6)
+    await world.settler().settle()
+    assert await forking.differing() == {}
+
+
+async def test_a_node_that_has_forgotten_takes_nothing_back(forking: Forking) -> None:
+    """It came up from a snapshot, and knows nothing of what was before."""
+    world, owner = forking.world, await opened(forking)
+    await forking.act((owner, world.deposit(owner, 100)))
+    await world.indexer().catch_up()
+    before = await books(world.database)
+    world.chain.faults.history.first_slot = world.chain.chain.tip.slot
+    await forking.act((owner, world.deposit(owner, 20)))
+    with pytest.raises(GapNotClosed):
+        await world.indexer().catch_up()
+    assert await books(world.database) == before
+    assert world.progress.problem is not None
+
+    # Nor if nothing was final yet, so that nothing shows that it knows the chain at all.
+    await world.execute("DELETE FROM applied WHERE final")
+    with pytest.raises(GapNotClosed):
+        await world.indexer().catch_up()
+    assert await books(world.database) == before
+    world.chain.faults.clear()
+    await forking.settle_down()
+    assert [amount for _, amount, _ in await world.history(owner)] == [100, 20]
+
+
+async def test_a_node_that_is_behind_takes_nothing_back(forking: Forking) -> None:
+    world, owner = forking.world, await opened(forking)
+    await forking.act((owner, world.deposit(owner, 100)))
+    await world.indexer().catch_up()
+    before = await books(world.database)
+    world.chain.faults.lag = 2
+    with pytest.raises(RpcError) as refused:
+        await world.indexer().catch_up()
+    assert refused.value.code in NODE_BEHIND
+    with pytest.raises(GapNotClosed):
+        await world.indexer().forks.take_back(seen=Slot(world.chain.chain.tip.slot))
+    await world.settler().settle()
+    assert await books(world.database) == before
+
+
+async def test_the_settler_takes_back_what_the_indexer_did_not_see(forking: Forking) -> None:
+    world, owner = forking.world, await opened(forking)
+    await forking.act((owner, world.deposit(owner, 100)))
+    await world.indexer().catch_up()
+    forking.fork(2)
+    world.chain.chain.advance(6)
+    await world.settler().settle()
+    assert await world.history(owner) == []
+    assert await forking.differing() == {}
+    assert {row.type for row in await world.outbox("deposit_event")} == {"event", "retracted"}
+
+
+async def test_who_applies_waits_for_who_takes_back_and_writes_nothing_then(
+    forking: Forking,
+) -> None:
+    """What was read before a fork must not be applied on top of what is left after it."""
+    world, owner = forking.world, await opened(forking)
+    program = str(world.programs.vault)
+    before = await world.cursor()
+    await forking.act((owner, world.deposit(owner, 1)))
+    await world.indexer().catch_up()
+    cursor = await world.cursor()
+    await forking.act((owner, world.deposit(owner, 2)))
+    gap = await read_gap(world.rpc, world.programs.vault, cursor=cursor, at_least=Slot(0))
+    reader = BatchReader(rpc=world.rpc, programs=world.programs, metrics=world.metrics)
+    batch = await reader.read(gap)
+    to = Cursor(program, gap[-1].slot, gap[-1].signature, None)
+    applied: list[object] = []
+
+    async def apply() -> None:
+        applied.append(await apply_batch(world.database, batch, after=cursor, to=to))
+
+    async def waits() -> bool:
+        async with world.database.connection() as conn:
+            found = await conn.execute(b"SELECT FROM pg_locks WHERE NOT granted")
+            return await found.fetchone() is not None
+
+    async with trio.open_nursery() as nursery, world.database.transaction() as conn:
+        await cursors.lock(conn)
+        await cursors.retreat(conn, program, before)
+        nursery.start_soon(apply)
+        await until(waits)
+    assert applied == [None]
+    assert await world.cursor() == before
+    assert [amount for _, amount, _ in await world.history(owner)] == [1]
+
+
+async def test_a_fork_is_taken_back_in_a_database_of_an_older_version(forking: Forking) -> None:
+    """It did not note what it applied: its events and its cursor have to do."""
+    world, owner = forking.world, await opened(forking)
+    await forking.act((owner, world.deposit(owner, 100)))
+    await world.indexer().catch_up()
+    await world.settler().settle()
+    await forking.act((owner, world.deposit(owner, 20)), (owner, world.withdraw(owner, 500)))
+    await world.indexer().catch_up()
+    section = next(each.sql for each in migrations() if each.version == 8)
+    await world.execute("TRUNCATE applied, applied_before")
+    async with world.database.connection() as conn:
+        await conn.execute(section.encode())
+    forking.fork(2)
+    await forking.settle_down()
+    assert [amount for _, amount, _ in await world.history(owner)] == [100]
+    assert await forking.differing() == {}

@@ -1,0 +1,239 @@
+"""A fork drops confirmed blocks, and the books are those of the chain that won."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import msgspec
+import trio
+from solders.keypair import Keypair
+from solders.pubkey import Pubkey
+
+from cvms.chain import instructions
+from cvms.dev.chain import make_mint
+from cvms.nursery.channels import outbox_frame
+from cvms.store import vaults
+from tests.nursery.forking import Forking, opened, until_applied
+from tests.nursery.test_indexer import cancelled_after
+from tests.nursery.world import address, running
+
+
+async def test_what_a_fork_drops_for_good_is_taken_back(forking: Forking) -> None:
+    world, owner = forking.world, await opened(forking)
+    [kept] = await forking.act((owner, world.deposit(owner, 100)))
+    await world.indexer().catch_up()
+    dropped = await forking.act(
+        (owner, world.deposit(owner, 20)), (owner, world.withdraw(owner, 3))
+    )
+    await world.indexer().catch_up()
+    assert [amount for _, amount, _ in await world.history(owner)] == [100, 20, 3]
+
+    forking.fork(2)
+    await forking.settle_down()
+    assert await world.history(owner) == [("deposit", 100, 100)]
+    async with world.database.connection() as conn:
+        row = await vaults.get(conn, address(owner))
+    assert row is not None
+    assert row.total == 100
+    assert await forking.told() == [
+        ("event", kept, 100),
+        ("event", dropped[0], 20),
+        ("event", dropped[1], 3),
+        ("retracted", dropped[1], 3),
+        ("retracted", dropped[0], 20),
+    ]
+    assert world.metrics.registry.get_sample_value("indexer_retracted_events_total") == 4
+    assert await forking.differing() == {}
+    assert await world.problems() == []
+
+
+async def test_a_retracted_message_is_the_one_that_was_told(forking: Forking) -> None:
+    world, owner = forking.world, await opened(forking)
+    await forking.act((owner, world.deposit(owner, 20)))
+    await world.indexer().catch_up()
+    forking.fork(2)
+    await forking.settle_down()
+    event, retracted = await world.outbox("deposit_event")
+    assert retracted.type == "retracted"
+    assert retracted.seq == event.seq + 1
+    assert (retracted.slot, retracted.data) == (event.slot, event.data)
+    assert (retracted.owner, retracted.commitment) == (event.owner, event.commitment)
+    frame = msgspec.json.decode(outbox_frame(retracted).wire[4:])
+    assert (frame["type"], frame["topic"], frame["data"]["amount"]) == (
+        "retracted",
+        "deposit_event",
+        20,
+    )
+    balances = [row.data["balance"] for row in await world.outbox("vault_balance_update")]
+    assert balances == [0, 20, 0]
+
+
+async def test_what_lands_again_in_another_order_is_applied_again(forking: Forking) -> None:
+    world, owner = forking.world, await opened(forking)
+    one, two = await opened(forking), await opened(forking)
+    await forking.act((one, world.deposit(one, 1)), (two, world.deposit(two, 2)))
+    await forking.act((owner, world.deposit(owner, 100)), (one, world.deposit(one, 4)))
+    await world.indexer().catch_up()
+    before = await forking.told()
+
+    forking.fork(4, reversed)
+    await forking.settle_down()
+    told = await forking.told()
+    amounts = [amount for _, _, amount in before]
+    assert [amount for type_, _, amount in told if type_ == "event"] == amounts + amounts[::-1]
+    assert [amount for type_, _, amount in told if type_ == "retracted"] == amounts[::-1]
+    assert await forking.differing() == {}
+    assert await world.problems() == []
+
+
+async def test_what_lands_again_as_it_was_is_of_another_slot(forking: Forking) -> None:
+    world, owner = forking.world, await opened(forking)
+    [sent] = await forking.act((owner, world.deposit(owner, 20)))
+    await world.indexer().catch_up()
+    forking.fork(2, list)
+    await forking.settle_down()
+    assert await forking.told() == [
+        ("event", sent, 20),
+        ("retracted", sent, 20),
+        ("event", sent, 20),
+    ]
+    first, _, second = await world.outbox("deposit_event")
+    assert second.slot > first.slot
+    assert await forking.differing() == {}
+
+
+async def test_a_vault_opened_on_the_losing_side_is_no_more(forking: Forking) -> None:
+    world, owner = forking.world, await opened(forking)
+    other = await forking.wallet()
+    opening = instructions.initialize_vault(world.programs, other.pubkey())
+    await forking.act((other, opening), (other, world.deposit(other, 5)))
+    await world.indexer().catch_up()
+    forking.fork(2)
+    await forking.settle_down()
+    async with world.database.connection() as conn:
+        assert await vaults.get(conn, address(other)) is None
+    assert await forking.differing() == {}
+
+    await forking.act((other, opening), (owner, world.deposit(owner, 7)))
+    await forking.settle_down()
+    assert await forking.differing() == {}
+
+
+async def test_a_vault_closed_and_opened_anew_on_the_losing_side(forking: Forking) -> None:
+    world, owner = forking.world, await opened(forking)
+    await forking.act((owner, world.deposit(owner, 30)), (owner, world.withdraw(owner, 30)))
+    await world.indexer().catch_up()
+    close = instructions.close_vault(world.programs, owner.pubkey())
+    opening = instructions.initialize_vault(world.programs, owner.pubkey())
+    await forking.act((owner, close), (owner, opening), (owner, world.deposit(owner, 5)))
+    await world.indexer().catch_up()
+    forking.fork(2)
+    await forking.settle_down()
+    assert await forking.differing() == {}
+    assert await world.problems() == []
+
+
+async def test_a_fork_of_what_tells_nothing_moves_the_cursor_back(forking: Forking) -> None:
+    """A transaction that fails, or adds a delegate, has no event."""
+    world, owner = forking.world, await opened(forking)
+    delegate = Keypair().pubkey()
+    add = instructions.add_delegate(world.programs, owner=owner.pubkey(), delegate=delegate)
+    before = await world.cursor()
+    await forking.act((owner, add), (owner, world.withdraw(owner, 1)))
+    await world.indexer().catch_up()
+    forking.fork(2)
+    await forking.settle_down()
+    assert await world.cursor() == before
+    async with world.database.connection() as conn:
+        row = await vaults.get(conn, address(owner))
+    assert row is not None
+    assert row.delegates == ()
+    assert await forking.differing() == {}
+
+
+async def test_two_forks_in_a_row_while_nobody_looks(forking: Forking) -> None:
+    world, owner = forking.world, await opened(forking)
+    await forking.act((owner, world.deposit(owner, 100)))
+    await world.indexer(batch_size=1).catch_up()
+    forking.fork(2, reversed)
+    await forking.act((owner, world.withdraw(owner, 40)))
+    forking.fork(3)
+    await forking.act((owner, world.deposit(owner, 6)), (owner, world.deposit(owner, 7)))
+    await forking.settle_down(world.indexer(batch_size=1))
+    assert await forking.differing() == {}
+    forking.fork(2, reversed)
+    await forking.settle_down(world.indexer(batch_size=1))
+    forking.fork(2, reversed)
+    await forking.settle_down(world.indexer(batch_size=1))
+    assert await forking.differing() == {}
+    assert await world.problems() == []
+
+
+async def test_a_fork_deeper_than_a_batch_and_killed_at_any_point(forking: Forking) -> None:
+    world, owner = forking.world, await opened(forking)
+    other = await opened(forking)
+    step, finished = 0, False
+    while not finished:
+        step += 7
+        steps = [(key, world.deposit(key, each)) for key in (owner, other) for each in (1, 2)]
+        await forking.act(*steps, (owner, world.withdraw(owner, 1)))
+        await forking.settle_down(world.indexer(batch_size=2))
+        forking.fork(2, lambda dropped: dropped[1::2])
+        finished = not await cancelled_after(step, world.indexer(batch_size=2).catch_up)
+        await forking.settle_down(world.indexer(batch_size=2))
+        assert await world.problems() == [], f"cancelled after step {step}"
+        world.reconciliations.take()
+    assert step > 50
+    assert await forking.differing() == {}
+
+
+async def test_two_indexers_during_forks(forking: Forking) -> None:
+    world, owner = forking.world, await opened(forking)
+    other = await opened(forking)
+    one, two = world.indexer(batch_size=2), world.indexer(batch_size=3)
+    async with running(one.run, two.run):
+        for amount in range(1, 6):
+            steps = [(key, world.deposit(key, amount)) for key in (owner, other)]
+            await forking.act(*steps, (owner, world.withdraw(owner, 1)))
+            await until_applied(world)
+            forking.fork(2, reversed)
+            await until_applied(world)
+    assert await forking.differing() == {}
+    assert await world.problems() == []
+
+
+async def test_it_follows_forks_live(forking: Forking) -> None:
+    world, owner = forking.world, await opened(forking)
+    async with running(world.indexer().run):
+        for amount in (1, 2, 3):
+            await forking.act((owner, world.deposit(owner, amount)))
+            await until_applied(world)
+            forking.fork(2)
+            with trio.fail_after(10):
+                await until_applied(world)
+    assert await world.history(owner) == []
+    assert await forking.differing() == {}
+
+
+async def test_a_vault_that_took_our_mint_on_the_losing_side_does_not_count(
+    forking: Forking,
+) -> None:
+    world, key = forking.world, await forking.wallet()
+    other = replace(world.programs, mint=Pubkey.new_unique())
+    world.chain.chain.resume()
+    await make_mint(world.rpc, other.mint, authority=key.pubkey())
+    await world.act(key, instructions.initialize_vault(other, key.pubkey()))
+    world.chain.chain.pause()
+    world.chain.chain.advance(6)
+    await world.indexer().catch_up()
+
+    close = instructions.close_vault(other, key.pubkey())
+    opening = instructions.initialize_vault(world.programs, key.pubkey())
+    await forking.act((key, close), (key, opening), (key, world.deposit(key, 5)))
+    await world.indexer().catch_up()
+    assert len(await world.history(key)) == 1
+    forking.fork(2)
+    await forking.settle_down()
+    async with world.database.connection() as conn:
+        assert await vaults.get(conn, address(key)) is None
+    assert await forking.differing() == {}

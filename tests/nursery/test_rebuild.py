@@ -1,0 +1,303 @@
+"""The books are built a second time from the chain: what differs is found, and replaced."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from functools import partial
+from typing import Any
+
+import psycopg
+import pytest
+import trio
+from solders.keypair import Keypair
+
+from cvms.cli import main
+from cvms.errors import RebuildNotPossible
+from cvms.nursery.indexer import Indexer
+from cvms.nursery.rebuild import Outcome, Rebuild, Step, open_rebuild
+from cvms.store import audit
+from cvms.store.cursor import APPLY_LOCK
+from tests.nursery.test_indexer import cancelled_after
+from tests.nursery.test_reconciler import DAMAGE, busy_life, held
+from tests.nursery.world import World, running, until
+
+
+@asynccontextmanager
+async def rebuilding(
+    world: World, url: str, *, fresh: bool = False, told: list[Step] | None = None
+) -> AsyncIterator[Rebuild]:
+    steps = [] if told is None else told
+    async with open_rebuild(
+        url, rpc=world.rpc, programs=world.programs, fresh=fresh, report=steps.append, told=5
+    ) as rebuild:
+        yield rebuild
+
+
+async def rebuild(world: World, url: str, *, replace: bool = False) -> Outcome:
+    async with rebuilding(world, url) as rebuild:
+        return await rebuild.run(replace=replace)
+
+
+async def schemas(world: World) -> set[str]:
+    async with world.database.connection() as conn:
+        cursor = await conn.execute("SELECT nspname FROM pg_namespace")
+        return {name for (name,) in await cursor.fetchall()}
+
+
+async def test_books_that_are_right_are_found_so(world: World, database_url: str) -> None:
+    await busy_life(world)
+    before = await held(world)
+    outcome = await rebuild(world, database_url)
+    assert outcome.counts == dict.fromkeys(outcome.counts, 0)
+    assert outcome.equal
+    assert not outcome.replaced
+    assert await held(world) == before
+
+
+HIDDEN = {
+    "two lines make up for each other": "UPDATE transactions SET amount = 23 - amount "
+    "WHERE amount IN (3, 20)",
+    "an event is altered": """UPDATE chain_events SET data = data || '{"amount": 21}' """
+    "WHERE name = 'DepositEvent' AND data ->> 'amount' = '20'",
+    "an event is missing": "DELETE FROM chain_events WHERE name = 'VaultClosedEvent'",
+    "lines are in another order": "WITH first AS (SELECT ctid FROM transactions "
+    "WHERE amount = 500) UPDATE transactions SET ordinal = ordinal + 40 WHERE amount = 500",
+    "a mint is wrong": "UPDATE vault_mints SET ours = NOT ours",
+    "an old balance is wrong": "UPDATE balance_history SET total = total + 1, "
+    "available = available + 1 WHERE total = 523",
+    "everything is gone": "TRUNCATE transactions, chain_events, vaults, balance_history, flows, "
+    "tvl_hours, vault_sizes, event_totals, account_offsets, vault_mints",
+}
+
+
+@pytest.mark.parametrize(
+    "damage", [*HIDDEN, "a line is missing", "a row is wrong", "sums over time are wrong"]
+)
+async def test_what_differs_is_found_and_replaced(
+    world: World, database_url: str, damage: str
+) -> None:
+    alice, _ = await busy_life(world)
+    before, told = await held(world), len(await world.outbox())
+    await world.execute((HIDDEN | DAMAGE)[damage])
+    found = await rebuild(world, database_url)
+    assert not found.equal
+    assert {each.table for each in found.first} <= {name for name, n in found.counts.items() if n}
+    again = await rebuild(world, database_url, replace=True)
+    assert (again.counts, again.replaced) == (found.counts, True)
+    assert again.resumed_from is not None  # what the first has built is not built again
+    assert await held(world) == before
+    assert {row.topic for row in (await world.outbox())[told:]} <= {"vault_balance_update"}
+    async with world.database.connection() as conn:
+        [entry] = await audit.page(conn, limit=10)
+        assert await audit.verify(conn) is None
+    assert (entry.actor, entry.action) == ("cvms index rebuild", "books_replaced")
+    assert "cvms_rebuild" not in await schemas(world)
+    await world.act(alice, world.deposit(alice, 1))  # the indexer goes on from where it was
+    await world.indexer().catch_up()
+    assert (await rebuild(world, database_url)).equal
+
+
+async def test_vaults_that_moved_behind_the_cursor_are_no_difference(
+    world: World, database_url: str
+) -> None:
+    alice, _ = await busy_life(world)
+    await world.act(alice, world.deposit(alice, 1))  # nobody applies it
+    outcome = await rebuild(world, database_url)
+    assert outcome.equal
+    assert outcome.moved == 1
+
+
+async def test_cancelled_anywhere_it_goes_on_where_it_was(world: World, database_url: str) -> None:
+    await busy_life(world)
+    before = await held(world)
+    await world.execute(DAMAGE["a line is missing"])
+    damaged = await held(world)
+    world.chain.chain.pause()
+    for step in range(10, 400, 35):
+        async with rebuilding(world, database_url) as rebuild_:
+            await cancelled_after(step, partial(rebuild_.run, replace=step > 200))
+        assert await held(world) in (before, damaged), f"cancelled after step {step}"
+    assert (await rebuild(world, database_url, replace=True)).replaced
+    assert await held(world) == before
+
+
+async def test_beside_a_live_indexer_and_reconciler_nothing_is_lost(
+    world: World, database_url: str
+) -> None:
+    alice, bob = await busy_life(world)
+    await world.execute(DAMAGE["an offset is wrong"])
+    await world.execute(HIDDEN["two lines make up for each other"])
+    indexer, reconciler = world.indexer(), world.reconciler()
+    stop = trio.Event()
+
+    async def flow(owner: Keypair) -> None:
+        while not stop.is_set():
+            await world.act(owner, world.deposit(owner, 2))
+
+    async with running(indexer.run, reconciler.run):
+        async with trio.open_nursery() as flows:
+            for owner in (alice, bob):
+                flows.start_soon(flow, owner)
+            compared = await rebuild(world, database_url)
+            assert compared.counts["transactions"] == 2
+            assert (await rebuild(world, database_url, replace=True)).replaced
+            stop.set()
+        last = await world.act(alice, world.withdraw(alice, 1))
+
+        async def applied() -> bool:
+            cursor = await world.cursor()
+            return cursor is not None and cursor.signature == last
+
+        await until(applied)
+    outcome = await rebuild(world, database_url)
+    assert outcome.first == []
+    assert outcome.equal
+    assert [row.position for row in await world.outbox()] == list(
+        range(1, len(await world.outbox()) + 1)
+    )
+
+
+async def test_only_one_rebuilds_at_a_time_and_never_over_something_else(
+    world: World, database_url: str
+) -> None:
+    await busy_life(world)
+    async with rebuilding(world, database_url):
+        with pytest.raises(RebuildNotPossible, match="is running"):
+            await rebuild(world, database_url)
+    await world.execute("COMMENT ON SCHEMA cvms_rebuild IS 'mine'")
+    with pytest.raises(RebuildNotPossible, match="is of something else"):
+        await rebuild(world, database_url)
+    async with rebuilding(world, database_url, fresh=True) as again:
+        assert (await again.run(replace=False)).equal
+
+
+@pytest.fixture
+def settings(world: World, database_url: str, monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
+    found = {"DATABASE_URL": database_url, "SOLANA_RPC_URL": world.chain.rpc_url}
+    for name, value in found.items():
+        monkeypatch.setenv(name, value)
+    return found
+
+
+async def command(*words: str) -> int:
+    return await trio.to_thread.run_sync(main, words)
+
+
+async def test_killed_in_the_middle_the_command_is_run_again_and_ends(
+    world: World,
+    database_url: str,
+    settings: dict[str, str],
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    await busy_life(world)
+    with psycopg.connect(database_url, autocommit=True) as holder:
+        # Whoever applies events to the scratch schema waits here.
+        lock = "SELECT pg_advisory_lock(%s, hashtext('cvms_rebuild'))"
+        holder.execute(lock, [APPLY_LOCK])
+        process = await trio.lowlevel.open_process(
+            [sys.executable, "-m", "cvms.cli", "index", "rebuild"], env=os.environ | settings
+        )
+
+        async def waits() -> bool:
+            async with world.database.connection() as conn:
+                cursor = await conn.execute("SELECT count(*) FROM pg_locks WHERE NOT granted")
+                row = await cursor.fetchone()
+            return row is not None and row[0] > 0
+
+        try:
+            await until(waits, seconds=60)
+        finally:
+            process.kill()
+            with trio.CancelScope(shield=True):
+                await process.wait()
+
+    async def free() -> bool:
+        return await command("index", "rebuild", "--show", "0") == 0
+
+    await until(free, seconds=60)
+    assert "the books are what the chain says" in capsys.readouterr().out
+
+
+async def test_the_command_prints_what_differs_and_says_so_with_its_status(
+    world: World, settings: dict[str, str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    await busy_life(world)
+    await world.execute(DAMAGE["a row is wrong"])
+    assert await command("index", "rebuild") == 1
+    said = capsys.readouterr()
+    assert "vaults: 2 rows differ" in said.out
+    assert said.out.endswith("nothing is changed\n")
+    assert "applied up to slot " in said.err
+    assert await command("index", "rebuild", "--replace", "--json") == 0
+    told = json.loads(capsys.readouterr().out)
+    assert (told["replaced"], told["equal"]) == (True, False)
+    assert told["differing_rows"]["vaults"] == 2
+    assert await command("index", "rebuild") == 0
+
+
+async def test_status_tells_where_the_indexer_stands(
+    world: World, settings: dict[str, str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert await command("index", "status") == 0
+    assert "applied     nothing yet" in capsys.readouterr().out
+    alice, _ = await busy_life(world)
+    missed = [await world.act(alice, world.deposit(alice, 1)) for _ in range(2)]
+    assert await command("index", "status", "--json") == 0
+    told: dict[str, Any] = json.loads(capsys.readouterr().out)
+    cursor = await world.cursor()
+    assert cursor is not None
+    assert (told["signature"], told["slot"]) == (cursor.signature, cursor.slot)
+    assert told["chain"]["waiting"] == len(missed)
+    assert told["lag_slots"] == told["chain"]["confirmed_slot"] - told["through"]
+    assert told["unfinalized_events"] > 0
+    await world.execute("UPDATE indexer_cursor SET signature = %s", str(Keypair().pubkey()))
+    assert await command("index", "status") == 1
+    assert "does not list the transaction that was applied last" in capsys.readouterr().out
+
+
+async def test_a_history_too_long_for_memory_is_rebuilt_too(
+    world: World, database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    alice, _ = await busy_life(world)
+    await world.act(alice, world.deposit(alice, 1))  # confirmed, and not final yet
+    world.chain.chain.pause()
+    await world.indexer().catch_up()
+    monkeypatch.setattr("cvms.nursery.rebuild.Indexer", partial(Indexer, longest_gap=3))
+    world.chain.chain.resume()
+    outcome = await rebuild(world, database_url)
+    assert outcome.first == []
+    assert outcome.equal
+
+
+async def test_status_tells_of_a_backlog(
+    world: World, settings: dict[str, str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    await world.execute("INSERT INTO backlog_head (complete, listed) VALUES (FALSE, 7)")
+    await world.execute("INSERT INTO backlog (signature, slot, failed) VALUES ('s', 1, FALSE)")
+    await command("index", "status")
+    said = capsys.readouterr().out
+    assert "catching up 6 of 7 applied, and the list is not complete yet" in said
+
+
+async def test_status_tells_the_last_error_and_of_a_chain_that_is_away(
+    world: World,
+    settings: dict[str, str],
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    await busy_life(world)
+    await world.execute("UPDATE indexer_cursor SET signature = 'gone', previous_signature = NULL")
+    await world.execute("DELETE FROM applied")
+    with pytest.raises(BaseException):  # noqa: B017, PT011 - whatever ends a round is written down
+        async with running(world.indexer().run):
+            await trio.sleep_forever()
+    monkeypatch.setenv("SOLANA_RPC_URL", "http://127.0.0.1:9")
+    assert await command("index", "status") == 1
+    said = capsys.readouterr().out
+    assert "last error " in said
+    assert "last error  none" not in said
+    assert "chain       does not answer" in said

@@ -1,0 +1,121 @@
+"""A node cuts long logs; what they would have told is in the books all the same."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+from structlog.testing import capture_logs
+
+from cvms.chain import instructions
+from cvms.chain.answers import TransactionRecord
+from cvms.chain.rpc import Rpc
+from cvms.metrics import Metrics
+from cvms.store import vaults
+from tests.nursery.books import books, empty_database
+from tests.nursery.test_every_instruction import every_event, travel
+from tests.nursery.world import World, address, settled
+
+
+class TruncatingNode(Rpc):
+    """A node that keeps so many lines of each log."""
+
+    lines = 1
+
+    async def get_transactions(self, *args: Any, **kwargs: Any) -> list[TransactionRecord | None]:
+        found = await super().get_transactions(*args, **kwargs)
+        for record in found:
+            if record is not None and record.logs and self.lines < len(record.logs):
+                record.logs[self.lines :] = ["Log truncated"]
+        return found
+
+
+class ShallowNode(TruncatingNode):
+    """It keeps no inner instructions either, so that it does not show who called the program."""
+
+    async def get_transactions(self, *args: Any, **kwargs: Any) -> list[TransactionRecord | None]:
+        found = await super().get_transactions(*args, **kwargs)
+        for record in found:
+            if record is not None:
+                record.instructions[:] = [
+                    each for each in record.instructions if each.inner_index is None
+                ]
+        return found
+
+
+async def test_the_books_are_those_of_whole_logs(world: World, postgres_server: str) -> None:
+    await every_event(world)
+    await world.indexer().catch_up()
+    whole = await books(world.database)
+    events = whole.pop("chain_events")
+    node = TruncatingNode(world.rpc._transport)
+    world.chain.faults.history.log_bytes = 600  # as by Agave, in the middle of some
+    for node.lines in (1, 4, 1_000):
+        async with empty_database(postgres_server) as database:
+            cut = replace(world, database=database, metrics=Metrics())
+            assert await cut.indexer(rpc=node).catch_up()
+            rebuilt = await books(database)
+            await settled(cut)
+        assert cut.metrics.registry.get_sample_value("indexer_unread_logs_total") == 0
+        assert (cut.metrics.registry.get_sample_value("indexer_rebuilt_logs_total") or 0) > 10
+        for one, other in zip(events, rebuilt.pop("chain_events"), strict=True):
+            assert_same_event(one, other)
+        assert rebuilt == whole
+
+
+def assert_same_event(whole: tuple[Any, ...], rebuilt: tuple[Any, ...]) -> None:
+    """All but what nothing tells."""
+    (*identity, told), (*same, data) = whole, rebuilt
+    assert same == identity
+    unknown = {name for name, value in data.items() if value is None}
+    assert unknown <= UNKNOWN
+    assert data.pop("rebuilt", False) or not unknown
+    known = data.keys() - unknown
+    assert data.keys() == told.keys()
+    assert {name: data[name] for name in known} == {name: told[name] for name in known}
+
+
+UNKNOWN = {"old_mint", "new_len", "executable_at", "remaining_pending"}
+"""What neither an instruction nor the books tell."""
+
+
+async def test_a_release_within_a_withdrawal_is_found_by_what_was_due(world: World) -> None:
+    alice = await world.owner(tokens=1_000)
+    key = alice.pubkey()
+    for amount, seconds in ((400, 60), (50, 10_000)):
+        schedule = instructions.schedule_timelock(
+            world.programs, authority=key, owner=key, amount=amount, duration_seconds=seconds
+        )
+        await world.act(alice, world.deposit(alice, 500), schedule)
+    travel(world, 60)
+    await world.act(alice, world.withdraw(alice, 900))
+    with capture_logs() as logs:
+        await world.indexer(rpc=TruncatingNode(world.rpc._transport)).catch_up()
+    assert "logs_rebuilt" in {entry["event"] for entry in logs}
+    assert (await world.history(alice))[-2:] == [
+        ("timelock_release", 400, None),
+        ("withdraw", 900, 100),
+    ]
+    await settled(world)
+
+
+async def test_what_cannot_be_rebuilt_is_told_and_leaves_the_row_right(world: World) -> None:
+    alice, bob = await world.owner(), await world.owner()
+    await world.act(alice, world.deposit(alice, 100))
+    await world.indexer().catch_up()
+    rebalance = instructions.rebalance_collateral(
+        world.programs,
+        authority=world.operator.pubkey(),
+        from_owner=alice.pubkey(),
+        to_owner=bob.pubkey(),
+        amount=70,
+    )
+    await world.act(world.operator, rebalance)
+    with capture_logs() as logs:
+        await world.indexer(rpc=ShallowNode(world.rpc._transport)).catch_up()
+    assert "logs_not_readable" in {entry["event"] for entry in logs}
+    assert world.metrics.registry.get_sample_value("indexer_unread_logs_total") == 1
+    async with world.database.connection() as conn:
+        row = await vaults.get(conn, address(alice))
+    assert row is not None
+    assert row.total == 30
