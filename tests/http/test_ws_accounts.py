@@ -77,6 +77,22 @@ async def test_a_lost_connection_is_told_and_what_changed_meanwhile_too(
         assert (await frame(socket))["lamports"] == 3
 
 
+async def test_what_a_fork_drops_is_put_right(system: Served, localnet: Localnet) -> None:
+    key, chain = Keypair().pubkey(), localnet.running.chain
+    async with opened(system) as socket:
+        assert (await watch(socket, key))["snapshot"]["lamports"] == 0
+        await system.rpc.call("surfnet_pauseClock", [])
+        await system.rpc.call("requestAirdrop", [str(key), 10**9])
+        chain.advance(2)
+        before = await frame(socket)
+        assert before["lamports"] == 10**9
+        chain.fork(3)
+        chain.advance(2)
+        after = await frame(socket)
+        assert (after["type"], after["lamports"]) == ("account", 0)
+        assert after["slot"] > before["slot"]
+
+
 async def test_of_a_large_account_only_the_beginning_is_told(
     system: Served, localnet: Localnet
 ) -> None:
