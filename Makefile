@@ -14,12 +14,14 @@ endef
 PORT ?= 8080
 LOCALNET_PORT ?= 8899
 DATA_DIR ?= .cvms
+SEEDS ?= 0-99
+SEED ?= 0
 
 .DEFAULT_GOAL := help
-.PHONY: help install dev demo test fuzz lint types check program lock clean
+.PHONY: help install dev demo test fuzz scenario scenario-long lint types check program lock clean
 
 help: ## show this list
-	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /  make \1	/' | expand -t 18
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1	/' | expand -t 23
 
 install: $(INSTALLED) ## build .venv from the pinned, hashed requirements
 
@@ -44,6 +46,12 @@ test: $(INSTALLED) ## run the whole suite on its own databases and chains
 
 fuzz: $(INSTALLED) ## many new steps of the programs against their specification, for minutes
 	HYPOTHESIS_PROFILE=long $(BIN)/pytest tests/program/state_machine
+
+scenario: $(INSTALLED) ## books against chain under faults and kills; SEEDS=7,20-400 says which
+	SCENARIO_SEEDS=$(SEEDS) $(BIN)/pytest tests/scenario/test_scenario.py
+
+scenario-long: $(INSTALLED) ## the same once with 5,000 transactions, a minute without RPC, five kills
+	SCENARIO_SEEDS=$(SEED) $(BIN)/pytest -s tests/scenario/long_run.py
 
 lint: $(INSTALLED) ## style, formatting and the direction of imports
 	$(BIN)/ruff check .

@@ -5,12 +5,9 @@ Every problem is one line: the variable, what it holds (never a secret), what is
 
 from __future__ import annotations
 
-import base64
 import json
-import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
 from typing import TypeVar
 from urllib.parse import urlsplit, urlunsplit
@@ -18,12 +15,13 @@ from urllib.parse import urlsplit, urlunsplit
 from solders.keypair import Keypair
 from solders.pubkey import Pubkey
 
+from cvms import setting_values as value
 from cvms.alert_settings import AlertSettings, read_alert_settings
 from cvms.errors import ConfigurationError
+from cvms.setting_values import Network, Rate
 from cvms.sponsoring import Sponsoring, read_sponsoring
 
 T = TypeVar("T")
-Network = IPv4Network | IPv6Network
 
 VAULT_PROGRAM = "5qgA2qcz6zXYiJJkomV1LJv8UhKueyNsqeCWJd6jC9pT"
 POSITION_MANAGER_PROGRAM = "EMHew6227FX9PUhDGKwc8FHsEASZf5Fd4GWryuEXokT"
@@ -40,19 +38,6 @@ class Programs:
     position_manager: Pubkey
     mint: Pubkey
     yield_pool: Pubkey = field(default_factory=lambda: Pubkey.from_string(YIELD_POOL_PROGRAM))
-
-
-@dataclass(frozen=True, slots=True)
-class Rate:
-    """So many requests in so many seconds, all of them at once if need be."""
-
-    requests: int
-    seconds: float
-
-    @property
-    def interval(self) -> int:
-        """Microseconds in which one request comes back."""
-        return max(1, round(self.seconds * 1_000_000 / self.requests))
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,65 +105,78 @@ def load_config(environ: Mapping[str, str]) -> Config:
     programs = load_programs(environ)
     rpc_urls = load_rpc_urls(environ)
     ws_default = ",".join(pubsub_url(url) for url in rpc_urls)
-    private = read("WEBHOOK_PRIVATE_ADDRESSES", _switch, "off", "on or off")
+    private = read("WEBHOOK_PRIVATE_ADDRESSES", value.switch, "off", "on or off")
     config = Config(
         operator=read("DEPLOYER_KEYPAIR_PATH", load_keypair, None, _KEYPAIR_FILE),
         database_url=load_database_url(environ),
-        host=read("HOST", _text, "127.0.0.1", "an address to listen on"),
-        port=read("PORT", _port, "8080", "a TCP port, 0 to 65535"),
+        host=read("HOST", value.text, "127.0.0.1", "an address to listen on"),
+        port=read("PORT", value.port, "8080", "a TCP port, 0 to 65535"),
         rpc_urls=rpc_urls,
-        ws_urls=read("SOLANA_WS_URL", _urls("ws", "wss"), ws_default, _WS_URLS, secret=True),
+        ws_urls=read("SOLANA_WS_URL", value.urls("ws", "wss"), ws_default, _WS_URLS, secret=True),
         programs=programs,
-        admin_jwt_secret=read("ADMIN_JWT_SECRET", _jwt_secret, "", _ADMIN, secret=True),
+        admin_jwt_secret=read("ADMIN_JWT_SECRET", value.jwt_secret, "", _ADMIN, secret=True),
         data_encryption_keys=read(
-            "DATA_ENCRYPTION_KEYS", _encryption_keys, "", _ENCRYPTION_KEYS, secret=True
+            "DATA_ENCRYPTION_KEYS", value.encryption_keys, "", _ENCRYPTION_KEYS, secret=True
         ),
-        redis_url=read("REDIS_URL", _redis_url, "", "redis://host:port/db, or unset", secret=True),
+        redis_url=read(
+            "REDIS_URL", value.redis_url, "", "redis://host:port/db, or unset", secret=True
+        ),
         reconciliation_threshold=read(
-            "RECONCILIATION_THRESHOLD", _amount, "0", "a whole number of token units, 0 or more"
+            "RECONCILIATION_THRESHOLD",
+            value.amount,
+            "0",
+            _UNITS,
         ),
         reconciliation_interval=read(
-            "RECONCILIATION_INTERVAL_SECONDS", _seconds, "60", "seconds, above 0"
+            "RECONCILIATION_INTERVAL_SECONDS", value.seconds, "60", "seconds, above 0"
         ),
         low_balance_threshold=read(
-            "LOW_BALANCE_THRESHOLD", _amount, "10000000", "a whole number of token units, 0 or more"
+            "LOW_BALANCE_THRESHOLD",
+            value.amount,
+            "10000000",
+            _UNITS,
         ),
         alerts=read_alert_settings(read, private=private),
-        cache_ttl=read("CACHE_TTL_SECONDS", _seconds, "5", "seconds, above 0"),
+        cache_ttl=read("CACHE_TTL_SECONDS", value.seconds, "5", "seconds, above 0"),
         balance_monitor_interval=read(
-            "BALANCE_MONITOR_INTERVAL_SECONDS", _seconds, "60", "seconds, above 0"
+            "BALANCE_MONITOR_INTERVAL_SECONDS", value.seconds, "60", "seconds, above 0"
         ),
-        nonce_ttl=read("NONCE_TTL_SECONDS", _seconds, "300", "seconds, above 0"),
-        proposal_ttl=read("PROPOSAL_TTL_SECONDS", _seconds, "86400", "seconds, above 0"),
+        nonce_ttl=read("NONCE_TTL_SECONDS", value.seconds, "300", "seconds, above 0"),
+        proposal_ttl=read("PROPOSAL_TTL_SECONDS", value.seconds, "86400", "seconds, above 0"),
         webhook_private_addresses=private,
         yield_sources=environ.get("YIELD_SOURCES", ""),
-        yield_rates_seconds=read("YIELD_RATES_SECONDS", _seconds, "60", "seconds, above 0"),
+        yield_rates_seconds=read("YIELD_RATES_SECONDS", value.seconds, "60", "seconds, above 0"),
         timelock_notice_seconds=read(
-            "TIMELOCK_NOTICE_SECONDS", _notice_seconds, "3600", "whole seconds, 0 to 1000000000"
+            "TIMELOCK_NOTICE_SECONDS",
+            value.notice_seconds,
+            "3600",
+            "whole seconds, 0 to 1000000000",
         ),
-        timelock_release=read("TIMELOCK_RELEASE", _switch, "on", "on or off"),
+        timelock_release=read("TIMELOCK_RELEASE", value.switch, "on", "on or off"),
         yield_compound_min_amount=read(
-            "YIELD_COMPOUND_MIN_AMOUNT", _amount, "100000", "a whole number of token units"
+            "YIELD_COMPOUND_MIN_AMOUNT", value.amount, "100000", "a whole number of token units"
         ),
-        yield_compound_seconds=read("YIELD_COMPOUND_SECONDS", _seconds, "600", "seconds, above 0"),
-        operator_max_fee=read("OPERATOR_MAX_FEE", _fee, "25000", "lamports, 5000 or more"),
+        yield_compound_seconds=read(
+            "YIELD_COMPOUND_SECONDS", value.seconds, "600", "seconds, above 0"
+        ),
+        operator_max_fee=read("OPERATOR_MAX_FEE", value.fee, "25000", "lamports, 5000 or more"),
         indexer_max_lag_slots=read(
-            "INDEXER_MAX_LAG_SLOTS", _amount, "50", "a whole number of slots, 0 or more"
+            "INDEXER_MAX_LAG_SLOTS", value.amount, "50", "a whole number of slots, 0 or more"
         ),
         sign_in=SignIn(
-            domains=read("SIWS_DOMAINS", _domains, "", _DOMAINS),
-            chain_id=read("SIWS_CHAIN_ID", _chain_id, "localnet", _CHAIN_ID),
+            domains=read("SIWS_DOMAINS", value.domains, "", _DOMAINS),
+            chain_id=read("SIWS_CHAIN_ID", value.chain_id, "localnet", _CHAIN_ID),
         ),
         rates=Rates(
-            address=read("RATE_LIMIT_ADDRESS", _rate, "3000/60", _RATE),
-            sensitive=read("RATE_LIMIT_SENSITIVE", _rate, "300/60", _RATE),
-            owner=read("RATE_LIMIT_OWNER", _rate, "300/60", _RATE),
-            everybody=read("RATE_LIMIT_GLOBAL", _rate, "off", _RATE),
+            address=read("RATE_LIMIT_ADDRESS", value.rate, "3000/60", _RATE),
+            sensitive=read("RATE_LIMIT_SENSITIVE", value.rate, "300/60", _RATE),
+            owner=read("RATE_LIMIT_OWNER", value.rate, "300/60", _RATE),
+            everybody=read("RATE_LIMIT_GLOBAL", value.rate, "off", _RATE),
         ),
         sponsoring=read_sponsoring(read),
-        trusted_proxies=read("TRUSTED_PROXIES", _networks, "", _NETWORKS),
-        cors_origins=read("CORS_ORIGINS", _origins, "", _ORIGINS),
-        log_format=read("LOG_FORMAT", _log_format, "json", "json or console"),
+        trusted_proxies=read("TRUSTED_PROXIES", value.networks, "", _NETWORKS),
+        cors_origins=read("CORS_ORIGINS", value.origins, "", _ORIGINS),
+        log_format=read("LOG_FORMAT", value.log_format, "json", "json or console"),
     )
     read("VAULT_AUTHORITY_PUBKEY", _vault_authority(programs.vault), "", _AUTHORITY)
     return config
@@ -188,19 +186,19 @@ def load_database_url(environ: Mapping[str, str]) -> str:
     """DATABASE_URL."""
     read = _Reader(environ)
     expected = "postgresql://user:password@host/db"
-    return read("DATABASE_URL", _database_url, None, expected, secret=True)
+    return read("DATABASE_URL", value.database_url, None, expected, secret=True)
 
 
 def load_rpc_urls(environ: Mapping[str, str]) -> tuple[str, ...]:
     """SOLANA_RPC_URL."""
     read, default = _Reader(environ), "http://127.0.0.1:8899"
     # A provider's address often carries its API key.
-    return read("SOLANA_RPC_URL", _urls("http", "https"), default, _HTTP_URLS, secret=True)
+    return read("SOLANA_RPC_URL", value.urls("http", "https"), default, _HTTP_URLS, secret=True)
 
 
 def load_admin_secret(environ: Mapping[str, str]) -> bytes:
     """ADMIN_JWT_SECRET, which must be set."""
-    secret = _Reader(environ)("ADMIN_JWT_SECRET", _jwt_secret, None, _ADMIN, secret=True)
+    secret = _Reader(environ)("ADMIN_JWT_SECRET", value.jwt_secret, None, _ADMIN, secret=True)
     assert secret is not None
     return secret
 
@@ -208,7 +206,7 @@ def load_admin_secret(environ: Mapping[str, str]) -> bytes:
 def load_encryption_keys(environ: Mapping[str, str]) -> tuple[bytes, ...]:
     """DATA_ENCRYPTION_KEYS, which must be set."""
     read = _Reader(environ)
-    return read("DATA_ENCRYPTION_KEYS", _encryption_keys, None, _ENCRYPTION_KEYS, secret=True)
+    return read("DATA_ENCRYPTION_KEYS", value.encryption_keys, None, _ENCRYPTION_KEYS, secret=True)
 
 
 def load_programs(environ: Mapping[str, str]) -> Programs:
@@ -219,18 +217,20 @@ def load_programs(environ: Mapping[str, str]) -> Programs:
     read = _Reader(environ)
     expected = "a base58 public key"
     return Programs(
-        vault=read("PROGRAM_ID", _pubkey, VAULT_PROGRAM, expected),
+        vault=read("PROGRAM_ID", value.pubkey, VAULT_PROGRAM, expected),
         position_manager=read(
-            "POSITION_MANAGER_PROGRAM_ID", _pubkey, POSITION_MANAGER_PROGRAM, expected
+            "POSITION_MANAGER_PROGRAM_ID", value.pubkey, POSITION_MANAGER_PROGRAM, expected
         ),
-        mint=read("USDT_MINT", _pubkey, USDT_MINT, expected),
-        yield_pool=read("YIELD_POOL_PROGRAM_ID", _pubkey, YIELD_POOL_PROGRAM, expected),
+        mint=read("USDT_MINT", value.pubkey, USDT_MINT, expected),
+        yield_pool=read("YIELD_POOL_PROGRAM_ID", value.pubkey, YIELD_POOL_PROGRAM, expected),
     )
 
 
 _HTTP_URLS = "one or more http(s):// URLs, separated by commas"
 _WS_URLS = "one or more ws(s):// URLs, separated by commas"
 _KEYPAIR_FILE = "the path of a Solana keypair file (a JSON array of 64 bytes)"
+_UNITS = "a whole number of token units, 0 or more"
+_REDIS_URL = "redis://host:port/db, or unset"
 _ADMIN = "at least 32 bytes, or unset"
 _RATE = "requests/seconds such as 300/60, or off"
 _ENCRYPTION_KEYS = "keys of 32 bytes in URL-safe base64, separated by commas, or unset"
@@ -291,136 +291,6 @@ def load_keypair(path: str) -> Keypair:
         raise ValueError(error.strerror or "cannot be read") from None
     except (ValueError, TypeError):
         raise ValueError("the file is not a keypair") from None
-
-
-def _text(raw: str) -> str:
-    return raw
-
-
-def _pubkey(raw: str) -> Pubkey:
-    return Pubkey.from_string(raw)
-
-
-def _port(raw: str) -> int:
-    port = int(raw)
-    if not 0 <= port <= 65535:
-        raise ValueError
-    return port
-
-
-def _amount(raw: str) -> int:
-    amount = int(raw)
-    if not 0 <= amount < 2**63:
-        raise ValueError
-    return amount
-
-
-def _seconds(raw: str) -> float:
-    seconds = float(raw)
-    if not 0 < seconds < 1e9:
-        raise ValueError
-    return seconds
-
-
-def _notice_seconds(raw: str) -> int:
-    seconds = int(raw)
-    if not 0 <= seconds <= 10**9:
-        raise ValueError
-    return seconds
-
-
-def _fee(raw: str) -> int:
-    lamports = int(raw)
-    if not 5_000 <= lamports < 2**63:  # what one signature costs: nothing lands for less
-        raise ValueError
-    return lamports
-
-
-def _rate(raw: str) -> Rate | None:
-    if raw == "off":
-        return None
-    requests, _, seconds = raw.partition("/")
-    rate = Rate(int(requests), _seconds(seconds))
-    if not 1 <= rate.requests <= 10**6:
-        raise ValueError
-    return rate
-
-
-def _networks(raw: str) -> tuple[Network, ...]:
-    return tuple(ip_network(each.strip()) for each in raw.split(",") if each.strip())
-
-
-def _origins(raw: str) -> tuple[str, ...]:
-    origins = tuple(each.strip() for each in raw.split(",") if each.strip())
-    for origin in origins:
-        parts = urlsplit(origin)
-        if parts.scheme not in {"http", "https"} or origin != f"{parts.scheme}://{parts.netloc}":
-            raise ValueError
-    return origins
-
-
-def _domains(raw: str) -> tuple[str, ...]:
-    domains = tuple(each.strip() for each in raw.split(",") if each.strip())
-    if not all(re.fullmatch(r"[a-z0-9.-]+(:[0-9]{1,5})?", domain) for domain in domains):
-        raise ValueError
-    return domains
-
-
-def _chain_id(raw: str) -> str:
-    if not re.fullmatch(r"[-_:a-zA-Z0-9]{1,64}", raw):
-        raise ValueError
-    return raw
-
-
-def _switch(raw: str) -> bool:
-    if raw not in {"on", "off"}:
-        raise ValueError
-    return raw == "on"
-
-
-def _log_format(raw: str) -> str:
-    if raw not in {"json", "console"}:
-        raise ValueError
-    return raw
-
-
-def _urls(*schemes: str) -> Callable[[str], tuple[str, ...]]:
-    def parse(raw: str) -> tuple[str, ...]:
-        urls = tuple(url.strip() for url in raw.split(",") if url.strip())
-        for url in urls:
-            parts = urlsplit(url)
-            if parts.scheme not in schemes or not parts.hostname:
-                raise ValueError
-        if not urls:
-            raise ValueError
-        return urls
-
-    return parse
-
-
-def _database_url(raw: str) -> str:
-    if not raw.startswith(("postgresql://", "postgres://")):
-        raise ValueError
-    return raw
-
-
-def _redis_url(raw: str) -> str | None:
-    if raw and not raw.startswith(("redis://", "rediss://", "unix://")):
-        raise ValueError
-    return raw or None
-
-
-def _jwt_secret(raw: str) -> bytes | None:
-    if raw and len(raw.encode()) < 32:
-        raise ValueError
-    return raw.encode() or None
-
-
-def _encryption_keys(raw: str) -> tuple[bytes, ...]:
-    keys = tuple(each.strip().encode() for each in raw.split(",") if each.strip())
-    if any(len(base64.b64decode(key, altchars=b"-_", validate=True)) != 32 for key in keys):
-        raise ValueError
-    return keys
 
 
 def _vault_authority(program_id: Pubkey) -> Callable[[str], None]:

@@ -8,8 +8,9 @@ from pathlib import Path
 import pytest
 from solders.keypair import Keypair
 
-from cvms.config import Rate, load_config, pubsub_url
+from cvms.config import load_config, pubsub_url
 from cvms.errors import ConfigurationError
+from cvms.setting_values import Rate
 from cvms.sponsoring import Sponsoring
 
 

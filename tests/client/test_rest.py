@@ -26,7 +26,8 @@ from cvms.client import (
     Wallet,
     open_client,
 )
-from cvms.config import Rate, Rates
+from cvms.config import Rates
+from cvms.setting_values import Rate
 from tests.client.gate import gated
 from tests.conftest import Localnet
 from tests.http.conftest import Served, Service, running

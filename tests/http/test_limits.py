@@ -8,9 +8,10 @@ import httpx
 import pytest
 from solders.keypair import Keypair
 
-from cvms.config import Rate, Rates
+from cvms.config import Rates
 from cvms.http.limits import client_address
 from cvms.http.ws import WebSocketLimits
+from cvms.setting_values import Rate
 from tests.conftest import Localnet
 from tests.http.conftest import frame, handshake, running
 from tests.http.wallets import funded, signed, with_vault

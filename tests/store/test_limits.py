@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from trio.testing import MockClock
 
-from cvms.config import Rate
 from cvms.metrics import Metrics
+from cvms.setting_values import Rate
 from cvms.store.limits import MAX_KEYS, Claim, Limiter, MemoryLimiter, RedisLimiter, limiter
 from cvms.store.redis_client import RedisClient, open_redis
 from tests.redis_server import RedisServer

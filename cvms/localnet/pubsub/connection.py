@@ -48,8 +48,6 @@ class PubSubPort:
 
     async def _serve(self, stream: trio.abc.Stream) -> None:
         try:
-            if self._hub.node.faults.refuse_pubsub:
-                return
             async with trio.open_nursery() as nursery:
                 if (socket := await self._accept(nursery, stream)) is not None:
                     await PubSubClient(socket, self._hub).run()

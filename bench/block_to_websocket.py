@@ -1,0 +1,189 @@
+"""How long after its block a deposit is told over the WebSocket, at 200 of them a second.
+
+    .venv/bin/python -m bench.block_to_websocket [--rate 200] [--seconds 30]
+
+The service is a process of its own on an embedded PostgreSQL; this process is the chain, with slots
+of 400 ms, and listens. The baseline is a bare `logsSubscribe` at the same commitment in the same
+run: whoever believes every notification cannot be sooner. Both are counted from the moment in which
+the transaction was in its block. The goal is a p95 under a second; the exit code is 1 if it is
+missed, or if any deposit was not told exactly once.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import random
+import sys
+import tempfile
+from collections import Counter
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+
+import trio
+import trio_websocket
+from solders.keypair import Keypair
+
+from cvms import localnet
+from cvms.chain.types import Programs
+from cvms.config import load_programs
+from cvms.dev.chain import bundled_programs
+from cvms.dev.localnet import prepare
+from cvms.dev.postgres import embedded_postgres
+from tests.acceptance.processes import cvms, free_port, until_ready
+from tests.scenario.people import Crowd
+
+OWNERS = 100
+WARM_UP_SECONDS = 3.0
+WANTED_P95_SECONDS = 1.0
+LAST_SECONDS = 20.0
+"""How long the last ones may take to be told."""
+
+
+@dataclass(slots=True)
+class Times:
+    """By signature: when it was in a block, and when each listener heard of it. Seconds."""
+
+    in_block: dict[str, float] = field(default_factory=dict)
+    bare: dict[str, float] = field(default_factory=dict)
+    service: dict[str, float] = field(default_factory=dict)
+    told: Counter[str] = field(default_factory=Counter)
+    connections: int = 0
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--rate", type=float, default=200.0)
+    parser.add_argument("--seconds", type=float, default=30.0)
+    options = parser.parse_args()
+    print(f"{options.rate:g} deposits/s for {options.seconds:g} s; ", end="")
+    print(f"load of the machine {os.getloadavg()[0]:.1f} on {os.cpu_count()} cores")
+    with (
+        tempfile.TemporaryDirectory(prefix="cvms-bench-") as folder,
+        embedded_postgres(Path(folder) / "data") as url,
+    ):
+        times = trio.run(measure, Path(folder), url, options.rate, options.seconds)
+    sys.exit(0 if show(times) else 1)
+
+
+async def measure(folder: Path, database_url: str, rate: float, seconds: float) -> Times:
+    programs, operator, times = load_programs({}), Keypair(), Times()
+    async with trio.open_nursery() as nursery:
+        serve = partial(localnet.serve, port=0, ledger=None, programs=bundled_programs(programs))
+        running: localnet.Running = await nursery.start(serve)
+        await prepare(running, programs, operator)
+        crowd = Crowd(running.chain, programs, operator, random.Random(1))
+        for _ in range(OWNERS):
+            crowd.join(Keypair())
+        async with (
+            service(folder, database_url, running, operator) as service_url,
+            trio.open_nursery() as listening,
+        ):
+            listening.start_soon(listen_to_service, service_url, times)
+            listening.start_soon(listen_to_node, running.ws_url, programs, times)
+            await deposits(crowd, Times(), rate, WARM_UP_SECONDS)
+            await deposits(crowd, times, rate, seconds)
+            with trio.move_on_after(LAST_SECONDS):
+                while not times.in_block.keys() <= times.service.keys():  # noqa: ASYNC110
+                    await trio.sleep(0.1)
+            listening.cancel_scope.cancel()
+        nursery.cancel_scope.cancel()
+    return times
+
+
+@asynccontextmanager
+async def service(
+    folder: Path, database_url: str, running: localnet.Running, operator: Keypair
+) -> AsyncIterator[str]:
+    """The service in a process of its own, ready."""
+    keypair, port = folder / "operator.json", free_port()
+    keypair.write_text(json.dumps(list(bytes(operator))))
+    environ = {
+        "PORT": str(port),
+        "DATABASE_URL": database_url,
+        "SOLANA_RPC_URL": running.rpc_url,
+        "SOLANA_WS_URL": running.ws_url,
+        "DEPLOYER_KEYPAIR_PATH": str(keypair),
+    }
+    url = f"http://127.0.0.1:{port}"
+    async with cvms("serve", folder=folder, environ=environ) as command:
+        await until_ready(url, command)
+        yield url
+
+
+async def deposits(crowd: Crowd, times: Times, rate: float, seconds: float) -> None:
+    """Due at fixed times, each in a block at once."""
+    begin = trio.current_time()
+    for number in range(int(rate * seconds)):
+        await trio.sleep_until(begin + number / rate)
+        owner, steps = crowd.deposit(crowd.owners[number % OWNERS])
+        if signature := crowd.send(owner, steps):
+            times.in_block[signature] = trio.current_time()
+
+
+async def listen_to_service(url: str, times: Times) -> None:
+    """As a client does: it comes back with the last `seq` when it is told that it was too slow."""
+    seq = 0
+    while True:
+        with suppress(trio_websocket.ConnectionClosed):
+            address = url.replace("http", "ws", 1) + "/ws"
+            async with trio_websocket.open_websocket_url(address) as socket:
+                request = {"op": "subscribe", "topic": "deposit_event", "since": seq}
+                await socket.send_message(json.dumps(request))
+                times.connections += 1
+                while True:
+                    frame = json.loads(await socket.get_message())
+                    if frame["type"] == "event":
+                        seq = frame["seq"]
+                        times.told[frame["signature"]] += 1
+                        times.service.setdefault(frame["signature"], trio.current_time())
+
+
+async def listen_to_node(url: str, programs: Programs, times: Times) -> None:
+    mentions = {"mentions": [str(programs.vault)]}
+    call = {
+        "jsonrpc": "2.0",
+        "id": 1,
+        "method": "logsSubscribe",
+        "params": [mentions, {"commitment": "confirmed"}],
+    }
+    async with trio_websocket.open_websocket_url(url) as socket:
+        await socket.send_message(json.dumps(call))
+        while True:
+            frame = json.loads(await socket.get_message())
+            if "params" in frame:
+                signature = frame["params"]["result"]["value"]["signature"]
+                times.bare.setdefault(signature, trio.current_time())
+
+
+def show(times: Times) -> bool:
+    """Print the table; whether all is as good as it has to be."""
+    count = len(times.in_block)
+    print("| from the block to | deposits | p50 ms | p95 ms | p99 ms | max ms |")
+    print("|---|---|---|---|---|---|")
+    bare = line("a bare logsSubscribe", times.in_block, times.bare)
+    ours = line("our WebSocket", times.in_block, times.service)
+    print(f"p95 to the baseline: {ours / bare:.2f}; {times.connections} connections of ours")
+    once = sum(times.told[signature] == 1 for signature in times.in_block)
+    if once != count:
+        print(f"{count - once} of {count} deposits were not told exactly once")
+    return once == count and ours < WANTED_P95_SECONDS * 1000
+
+
+def line(name: str, since: dict[str, float], heard: dict[str, float]) -> float:
+    lags = sorted((heard[each] - at) * 1000 for each, at in since.items() if each in heard)
+    shares = [percentile(lags, share) for share in (0.5, 0.95, 0.99, 1.0)]
+    print(f"| {name} | {len(lags)} | " + " | ".join(f"{each:.0f}" for each in shares) + " |")
+    return shares[1]
+
+
+def percentile(lags: Sequence[float], share: float) -> float:
+    return lags[min(len(lags) - 1, int(share * len(lags)))]
+
+
+if __name__ == "__main__":
+    main()

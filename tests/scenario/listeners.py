@@ -1,0 +1,95 @@
+"""Subscribers of every topic that needs no token.
+
+They come back after each loss, and hold the service to its order.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections import defaultdict
+from dataclasses import dataclass, field
+from typing import Any
+
+import trio
+import trio_websocket
+
+from tests.websockets import opened
+
+Json = dict[str, Any]
+
+TOPICS = (
+    "deposit_event",
+    "withdraw_event",
+    "lock_event",
+    "unlock_event",
+    "transfer_event",
+    "timelock_event",
+    "yield_event",
+    "vault_balance_update",
+    "transaction_update",
+    "tvl_update",
+    "analytics_update",
+)
+AGAIN_SECONDS = 0.05
+HANDSHAKE_SECONDS = 2.0
+GONE = (OSError, trio_websocket.HandshakeError, trio_websocket.ConnectionClosed)
+
+
+@dataclass(slots=True)
+class Listener:
+    """A client of `/ws` that goes on from the last event it has seen, on every topic."""
+
+    url: str
+    seen: dict[str, list[Json]] = field(default_factory=lambda: defaultdict(list))
+    """What came on each topic since it began, or since it had to start over."""
+    seq: dict[str, int] = field(default_factory=lambda: dict.fromkeys(TOPICS, 0))
+    connections: int = 0
+    resets: int = 0
+    broken: list[str] = field(default_factory=list)
+
+    async def run(self) -> None:
+        """Listen until cancelled."""
+        while True:
+            try:
+                await self._listen()
+            except* GONE:
+                pass
+            await trio.sleep(AGAIN_SECONDS)
+
+    async def _listen(self) -> None:
+        # A server killed in the middle of the handshake leaves the client's library waiting.
+        with trio.move_on_after(HANDSHAKE_SECONDS) as opening:
+            async with opened(self.url.replace("http", "ws", 1) + "/ws") as socket:
+                opening.deadline = math.inf
+                self.connections += 1
+                for topic in TOPICS:
+                    request = {"op": "subscribe", "topic": topic, "since": self.seq[topic]}
+                    await socket.send_message(json.dumps(request))
+                while True:
+                    frame = json.loads(await socket.get_message())
+                    if frame["type"] == "error" and frame["code"] == "database_unavailable":
+                        break  # what was asked for cannot be had now: come back
+                    self._take(frame)
+
+    def _take(self, frame: Json) -> None:
+        kind, topic = frame["type"], frame.get("topic", "")
+        if kind == "reset":
+            self.resets += 1
+            self.seen[topic].clear()
+            self.seq[topic] = -1
+        elif kind == "subscribed":
+            if self.seq[topic] == -1:
+                self.seq[topic] = frame["seq"]
+            elif frame["seq"] != self.seq[topic]:
+                self._broke(f"{topic} goes on from {frame['seq']} instead of {self.seq[topic]}")
+        elif kind in {"event", "retracted"}:
+            if frame["seq"] != self.seq[topic] + 1:
+                self._broke(f"{topic} {frame['seq']} after {self.seq[topic]}")
+            self.seq[topic] = frame["seq"]
+            self.seen[topic].append(frame)
+        elif kind == "error":
+            self._broke(f"an error: {frame}")
+
+    def _broke(self, says: str) -> None:
+        self.broken.append(says)
