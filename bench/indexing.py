@@ -31,7 +31,7 @@ from cvms.chain.types import Commitment, Programs, Slot
 from cvms.config import load_programs
 from cvms.dev.postgres import embedded_postgres
 from cvms.metrics import Metrics
-from cvms.nursery.channels import Board, IndexedBatch, OutboxWake, TvlWake
+from cvms.nursery.channels import Board, IndexedBatch, OutboxWake, TimelockWake, TvlWake
 from cvms.nursery.gap import read_gap
 from cvms.nursery.indexer import Indexer
 from cvms.nursery.progress import Progress
@@ -93,6 +93,7 @@ async def index_all(database_url: str, rpc: Rpc, ws_url: str, programs: Programs
             ws_urls=[ws_url],
             programs=programs,
             progress=Progress(),
+            timelock_wake=TimelockWake(),
             indexed=send,
             outbox_wake=OutboxWake(),
             tvl_wake=TvlWake(),

@@ -133,7 +133,8 @@ def _append(conn: psycopg.Connection[Any]) -> None:
         "slot": [1],
         "signature": [None],
         "commitment": ["confirmed"],
-        "data": [Jsonb(data)],
+        "data": Jsonb([data]),
+        "type": ["event"],
         "channel": "outbox",
     }
     conn.execute(APPEND, row)

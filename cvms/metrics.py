@@ -130,6 +130,11 @@ class Metrics:
             ["method", "outcome"],
             registry=self.registry,
         )
+        self.watched_accounts = Gauge(
+            "watched_accounts",
+            "Accounts of the chain that WebSocket clients watch",
+            registry=self.registry,
+        )
         self.rpc_endpoint_requests = Counter(
             "rpc_endpoint_requests_total",
             "Attempts at an RPC endpoint (its host) by outcome; throttled: it is asked too often",

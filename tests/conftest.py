@@ -8,9 +8,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import psycopg
 import pytest
+import structlog
 import trio
 from psycopg import sql
 from solders.keypair import Keypair
@@ -25,6 +27,19 @@ from tests.redis_server import RedisServer
 FAST = chain.Timing(slot_seconds=0.05, confirmed_lag=1, finalized_lag=4)
 
 _numbers = itertools.count()
+
+
+@pytest.fixture(autouse=True)
+def logging_as_it_was(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """A command that is run in a test configures logging for its process; others see none of it."""
+    configure, before = structlog.configure, structlog.get_config()
+
+    def for_this_test(**settings: Any) -> None:
+        configure(**settings | {"cache_logger_on_first_use": False})
+
+    monkeypatch.setattr(structlog, "configure", for_this_test)
+    yield
+    configure(**before)
 
 
 @pytest.fixture(scope="session")

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -29,7 +29,7 @@ from cvms.chain.websocket import (
     open_connection,
     open_stream,
 )
-from cvms.errors import ConfigurationError
+from cvms.errors import ConfigurationError, leaves
 
 SUBSCRIBE_SECONDS = 10.0
 FIRST_DELAY = 0.25
@@ -76,11 +76,35 @@ async def watch_logs(
     A full `notices` makes this wait, and the node in turn: nothing is dropped here, but a node
     may close the connection of a client that lags, which gives a new Subscribed.
     """
+
+    async def follow(connection: Connection) -> None:
+        session = _Session(connection, notices=notices, newest=newest)
+        await session.subscribe(program, commitment)
+        await session.forward()
+
+    await keep_connected(urls, follow, open_stream=open_stream, jitter=jitter)
+
+
+async def keep_connected(
+    urls: Sequence[str],
+    session: Callable[[Connection], Awaitable[None]],
+    *,
+    when: Callable[[], Awaitable[None]] = trio.lowlevel.checkpoint,
+    lost: Callable[[], None] = lambda: None,
+    open_stream: OpenStream = open_stream,
+    jitter: Callable[[], float] = random.random,
+) -> None:
+    """Run `session` on a connection until cancelled, at the URL that was lost least.
+
+    A session ends by raising ConnectionLost, its own or its connection's. Each attempt begins when
+    `when` returns; `lost` is called for each that fails and for each connection that is lost.
+    """
     if not urls:
         raise ConfigurationError("no PubSub URL is given")
     turns = _Turns([Target.parse(url) for url in urls])
     backoff = Backoff(first=FIRST_DELAY, longest=LONGEST_DELAY, jitter=jitter)
     while True:
+        await when()
         target = turns.next()
         began = trio.current_time()
         try:
@@ -89,11 +113,10 @@ async def watch_logs(
                 open_connection(target, nursery, open_stream=open_stream) as connection,
             ):
                 nursery.start_soon(connection.keep_alive)
-                session = _Session(connection, notices=notices, newest=newest)
-                await session.subscribe(program, commitment)
-                await session.forward()
-        except* LOST as lost:
-            reasons = sorted({str(each) for each in lost.exceptions})
+                await session(connection)
+        except* LOST as error:
+            lost()
+            reasons = sorted({str(each) for each in leaves(error)})
             _log.warning("pubsub connection lost", host=target.host, reasons=reasons)
         stable = trio.current_time() - began > STABLE_SECONDS
         if stable:

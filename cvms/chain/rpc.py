@@ -147,22 +147,35 @@ class Rpc:
         *,
         commitment: Commitment,
         min_context_slot: Slot | None = None,
+        data_slice: tuple[int, int] | None = None,
     ) -> AccountsAt:
-        """The accounts at these addresses; see AccountsAt for what more than 100 mean."""
+        """The accounts at these addresses; see AccountsAt for what more than 100 mean.
+
+        `data_slice` is (offset, length).
+        """
         accounts: list[Account | None] = []
         slots: list[Slot] = []
         for start in range(0, max(len(addresses), 1), ACCOUNTS_PER_CALL):
             chunk = addresses[start : start + ACCOUNTS_PER_CALL]
-            slot, some = await self._get_accounts(chunk, commitment, min_context_slot)
+            slot, some = await self._get_accounts(chunk, commitment, min_context_slot, data_slice)
             accounts += some
             slots += [slot] * max(len(some), 1)
         return AccountsAt(min(slots), tuple(accounts), tuple(slots[: len(accounts)]))
 
     async def _get_accounts(
-        self, addresses: Sequence[Pubkey], commitment: Commitment, min_context_slot: Slot | None
+        self,
+        addresses: Sequence[Pubkey],
+        commitment: Commitment,
+        min_context_slot: Slot | None,
+        data_slice: tuple[int, int] | None,
     ) -> tuple[Slot, list[Account | None]]:
         method = "getMultipleAccounts"
-        options = _at(commitment, encoding="base64", minContextSlot=min_context_slot)
+        options = _at(
+            commitment,
+            encoding="base64",
+            minContextSlot=min_context_slot,
+            dataSlice=_slice(data_slice),
+        )
         answer = await self.call(method, [[str(each) for each in addresses], options])
         got = read(InContext[list[answers.AccountAnswer | None]], answer, method)
         if len(got.value) != len(addresses):
@@ -184,13 +197,12 @@ class Rpc:
         """
         method = "getProgramAccounts"
         memcmp = {"offset": 0, "bytes": base58.encode(discriminator)}
-        piece = data_slice and {"offset": data_slice[0], "length": data_slice[1]}
         options = _at(
             commitment,
             encoding="base64",
             withContext=True,
             filters=[{"memcmp": memcmp}],
-            dataSlice=piece,
+            dataSlice=_slice(data_slice),
         )
         answer = await self.call(method, [str(program), options])
         got = read(InContext[list[answers.KeyedAccountAnswer]], answer, method)
@@ -346,6 +358,10 @@ def _at(commitment: Commitment, **options: Any) -> Options:
     """The options object of a call; those that are None are left out."""
     given = {name: value for name, value in options.items() if value is not None}
     return {"commitment": commitment, **given}
+
+
+def _slice(piece: tuple[int, int] | None) -> Options | None:
+    return None if piece is None else {"offset": piece[0], "length": piece[1]}
 
 
 def _chunks(signatures: Sequence[str], size: int) -> Iterator[list[str]]:

@@ -146,6 +146,8 @@ async def open_connection(
     finally:
         with trio.move_on_after(CLOSE_SECONDS, shield=True):
             await websocket.aclose()
+        # trio-websocket leaves it open when the peer has hung up.
+        await trio.aclose_forcefully(stream)
 
 
 async def _shake_hands(

@@ -33,6 +33,8 @@ from cvms.client.replies import (
     Submitted,
     TransactionState,
     Tvl,
+    YieldPolicies,
+    YieldPolicy,
 )
 from cvms.client.stream import Stream
 from cvms.client.vaults import (
@@ -76,5 +78,7 @@ __all__ = [
     "VaultState",
     "VaultTimelocks",
     "Wallet",
+    "YieldPolicies",
+    "YieldPolicy",
     "open_client",
 ]

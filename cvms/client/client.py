@@ -15,6 +15,7 @@ from cvms.client.replies import (
     SecondFactorStatus,
     SignerContact,
     Submitted,
+    YieldPolicy,
 )
 from cvms.client.signing import Signer
 from cvms.client.transport import PATIENCE_SECONDS
@@ -111,6 +112,20 @@ class Client(Signer):
         return await self._move(
             path, "compound_yield", compounded_amount=amount, yield_program=yield_program
         )
+
+    async def set_yield_policy(
+        self, yield_program: str, *, auto_compound: bool, min_amount: int
+    ) -> YieldPolicy:
+        """Have the service compound by itself from an amount on, or no longer; as a delegate."""
+        body = await self.signed(
+            "yield_policy",
+            owner=self.address,
+            yield_program=yield_program,
+            auto_compound=auto_compound,
+            min_amount=min_amount,
+        )
+        path = "/api/vault/yield-policy"
+        return await self._transport.send("POST", path, YieldPolicy, body, again=False)
 
     # --- what the owner sets against a stolen key ------------------------------------------------
 

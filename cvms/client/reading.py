@@ -17,6 +17,7 @@ from cvms.client.replies import (
     SecondFactorStatus,
     TransactionState,
     Tvl,
+    YieldPolicies,
 )
 from cvms.client.stream import Stream
 from cvms.client.transport import Transport
@@ -75,6 +76,11 @@ class Reader:
     async def config(self, owner: str | None = None) -> VaultConfig:
         """Who may act for a vault, and within which bounds."""
         return await self._transport.get(f"/api/vault/config/{owner or self.address}", VaultConfig)
+
+    async def yield_policies(self, owner: str | None = None) -> YieldPolicies:
+        """What an owner has the service compound by itself."""
+        path = f"/api/vault/yield-policy/{owner or self.address}"
+        return await self._transport.get(path, YieldPolicies)
 
     async def timelocks(self, owner: str | None = None) -> VaultTimelocks:
         """What waits in a vault, and for how long."""

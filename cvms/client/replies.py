@@ -177,3 +177,20 @@ class SecondFactorStatus(msgspec.Struct, frozen=True):
     enabled: bool
     since: datetime | None
     recovery_codes_left: int
+
+
+class YieldPolicy(msgspec.Struct, frozen=True, kw_only=True):
+    """Whether the service compounds what a vault earns with a program, from `min_amount` on."""
+
+    yield_program: str
+    auto_compound: bool
+    min_amount: int
+
+
+class YieldPolicies(msgspec.Struct, frozen=True, kw_only=True):
+    """An owner's; `least` is the service's own bound, `delegated` whether the vault lets it."""
+
+    owner: str
+    policies: list[YieldPolicy]
+    least: int
+    delegated: bool

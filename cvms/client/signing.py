@@ -57,7 +57,7 @@ class Signer(Reader):
     async def signed(self, action: str, **fields: Any) -> dict[str, Any]:
         """A request's body: the fields, a fresh nonce, and the signature of the text they make."""
         nonce = (await self.nonce()).nonce
-        text = ":".join(map(str, (action, *fields.values(), nonce)))
+        text = ":".join(map(_said, (action, *fields.values(), nonce)))
         return {**fields, "nonce": nonce, "signature": self.wallet.sign_text(text)}
 
     async def _cosign(
@@ -92,3 +92,10 @@ class Signer(Reader):
         if code is not None:
             headers["X-2FA-CODE"] = code
         return await self._transport.send(method, path, kind, body, headers=headers)
+
+
+def _said(field: object) -> str:
+    """A field as the wallet signs it."""
+    if isinstance(field, bool):
+        return "on" if field else "off"
+    return str(field)

@@ -42,6 +42,7 @@ from cvms.http.services import Services
 from cvms.http.sponsoring import Sponsor
 from cvms.http.ws import WebSocketDoor, WebSocketLimits
 from cvms.metrics import Metrics
+from cvms.nursery.account_channel import AccountRegistry
 from cvms.nursery.channels import Board, Hub, OperatorFunds, SubmitWake
 from cvms.store.cache import BalanceCache
 from cvms.store.database import Database
@@ -62,6 +63,7 @@ def create_app(
     board: Board,
     cache: BalanceCache,
     metrics: Metrics,
+    accounts: AccountRegistry | None = None,
     limiter: Limiter | None = None,
     yield_sources: Sequence[YieldSource] = (),
     websocket_limits: WebSocketLimits | None = None,
@@ -84,6 +86,7 @@ def create_app(
         operator=operator,
         sponsor=_sponsor(config, programs, operator, operator_funds),
         hub=hub,
+        accounts=AccountRegistry() if accounts is None else accounts,
         submit_wake=submit_wake,
         board=board,
         cache=cache,

@@ -14,6 +14,7 @@ from cvms.config import Config
 from cvms.http.limits import Limits
 from cvms.http.sponsoring import Sponsor
 from cvms.metrics import Metrics
+from cvms.nursery.account_channel import AccountRegistry
 from cvms.nursery.channels import Board, Hub, SubmitWake
 from cvms.store.cache import BalanceCache
 from cvms.store.database import Database
@@ -31,6 +32,7 @@ class Services:
     operator: Keypair
     sponsor: Sponsor
     hub: Hub
+    accounts: AccountRegistry
     submit_wake: SubmitWake
     board: Board
     cache: BalanceCache

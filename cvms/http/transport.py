@@ -20,13 +20,12 @@ from hypercorn.app_wrappers import ASGIWrapper
 from hypercorn.config import Config as HypercornConfig
 from hypercorn.events import Closed, Event, RawData, Updated
 from hypercorn.protocol.h11 import H11Protocol
-from hypercorn.protocol.ws_stream import FrameTooLargeError, WebsocketBuffer, WSStream
 from hypercorn.trio.task_group import TaskGroup
 from hypercorn.trio.worker_context import WorkerContext
 from hypercorn.typing import ConnectionState, LifespanState
-from wsproto.events import Message
 
 from cvms.http.outgoing import Outgoing
+from cvms.http.ws_stream import open_websocket, wants_websocket
 
 log = structlog.get_logger(__name__)
 
@@ -154,7 +153,7 @@ class Connection:
                 address,
                 server,
                 self._handle,
-                on_oversize=self._end_soon,
+                end_soon=self._end_soon,
             )
             with self._reading:
                 await self._read(protocol)
@@ -212,11 +211,11 @@ class Connection:
 
 
 class _Http1(H11Protocol):
-    """HTTP/1.1 only, and WebSocket without compression and with a true bound on messages."""
+    """HTTP/1.1 only, and WebSockets within bounds."""
 
-    def __init__(self, *args: Any, on_oversize: Callable[[], None]) -> None:
+    def __init__(self, *args: Any, end_soon: Callable[[], None]) -> None:
         super().__init__(*args)
-        self._on_oversize = on_oversize
+        self._end_soon = end_soon
         self._head = b""
 
     async def _send_h11_event(
@@ -244,32 +243,7 @@ class _Http1(H11Protocol):
             await self._send_error_response(400)
             await self.send(Closed())
             return
-        # Compression would let 16 KiB on the wire become 16 MiB here before any limit counts.
-        headers = [
-            (name, value) for name, value in request.headers if name != b"sec-websocket-extensions"
-        ]
-        plain = h11.Request(
-            method=request.method,
-            headers=headers,
-            target=request.target,
-            http_version=request.http_version,
-        )
-        await super()._create_stream(plain)
-        if isinstance(self.stream, WSStream):
-            limit = self.config.websocket_max_message_size
-            self.stream.buffer = _MessageBuffer(limit, self._on_oversize)
-
-
-class _MessageBuffer(WebsocketBuffer):
-    """hypercorn's own keeps what it refuses, and goes on reading after its 1009."""
-
-    def __init__(self, max_length: int, on_oversize: Callable[[], None]) -> None:
-        super().__init__(max_length)
-        self._on_oversize = on_oversize
-
-    def extend(self, event: Message[Any]) -> None:
-        size = len(event.data.encode() if isinstance(event.data, str) else event.data)
-        if self.length + size > self.max_length:
-            self._on_oversize()
-            raise FrameTooLargeError
-        super().extend(event)
+        if wants_websocket(request):
+            await open_websocket(self, request, end_soon=self._end_soon)
+        else:
+            await super()._create_stream(request)

@@ -34,7 +34,8 @@ TOPICS: tuple[str, ...] = get_args(Topic)
 class Frame(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """What a client may send; without `op` it is the short form of a subscription.
 
-    `token` is an administrator's, for the topics that take one.
+    `token` is an administrator's, for the topics that take one. `subscribe` and `unsubscribe` name
+    an account of the chain, and nothing else goes with them.
     """
 
     op: Literal["subscribe", "unsubscribe", "ping"] = "subscribe"
@@ -42,6 +43,13 @@ class Frame(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     owner: Pubkey | None = None
     since: Annotated[int, msgspec.Meta(ge=0, le=MAX_AMOUNT)] | None = None
     token: Annotated[str, msgspec.Meta(max_length=MAX_LENGTH)] | None = None
+    subscribe: Pubkey | None = None
+    unsubscribe: Pubkey | None = None
+
+    @property
+    def account(self) -> Pubkey | None:
+        """The account that is to be watched, or not any more."""
+        return self.subscribe or self.unsubscribe
 
 
 def parse(message: object) -> Frame:
@@ -49,7 +57,11 @@ def parse(message: object) -> Frame:
     if not isinstance(message, str):
         raise InvalidRequest("Send text frames.")
     frame = decode(message, Frame)
-    if frame.op != "ping" and frame.topic is None:
+    if frame.account is not None:
+        alone = (Frame(subscribe=frame.account), Frame(unsubscribe=frame.account))
+        if frame not in alone:
+            raise InvalidRequest("Name one account and nothing else.")
+    elif frame.op != "ping" and frame.topic is None:
         raise InvalidRequest(f"Name a topic: {', '.join(TOPICS)}.")
     return frame
 

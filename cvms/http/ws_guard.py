@@ -37,6 +37,10 @@ class Guard:
         """Whether the client may still hear the topic."""
         return topic not in GUARDED or self._services.wall_clock() < self._until
 
+    def seconds_left(self) -> float:
+        """How long the client may still hear the guarded topics."""
+        return self._until - self._services.wall_clock()
+
     async def _write_down(self, administrator: Administrator, frame: Frame, outcome: str) -> None:
         entry = audit.AuditEntry(
             actor=f"admin:{administrator.subject}",

@@ -5,6 +5,7 @@
 | `IndexedBatch`, indexer → reconciler | `INDEXED_QUEUE` batches | the indexer waits |
 | `Wake` (submitter, broadcaster, balances, timelocks) | one | a second wake is the same wake |
 | `Hub`, broadcaster → each WebSocket client | the client's own | that client is closed |
+| `AccountRegistry`, chain → each WebSocket client | an account's newest | the older is dropped |
 
 Nothing of value is held here only: what is lost with the process is read again from the database.
 """

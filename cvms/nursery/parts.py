@@ -10,6 +10,7 @@ from cvms.chain.rpc import Rpc
 from cvms.chain.types import Programs
 from cvms.config import Config
 from cvms.metrics import Metrics
+from cvms.nursery.account_channel import AccountRegistry
 from cvms.nursery.channels import (
     Board,
     Hub,
@@ -45,6 +46,7 @@ class Parts:
     yield_sources: tuple[YieldSource, ...]
     board: Board
     hub: Hub = field(default_factory=Hub)
+    accounts: AccountRegistry = field(default_factory=AccountRegistry)
     progress: Progress = field(default_factory=Progress)
     submit_wake: SubmitWake = field(default_factory=SubmitWake)
     outbox_wake: OutboxWake = field(default_factory=OutboxWake)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from cvms.nursery.accounts import Accounts
 from cvms.nursery.alert_rules import bounds_of
 from cvms.nursery.broadcaster import Broadcaster
 from cvms.nursery.health import Health
@@ -18,6 +19,17 @@ def replica_tasks(parts: Parts) -> list[tuple[str, Run]]:
         ("operator_balance", _operator_balance(parts).run),
         ("monitor", _monitor(parts).run),
     ]
+
+
+def accounts(parts: Parts) -> Accounts:
+    """It only needs the chain."""
+    return Accounts(
+        rpc=parts.rpc,
+        ws_urls=parts.config.ws_urls,
+        registry=parts.accounts,
+        board=parts.board,
+        metrics=parts.metrics,
+    )
 
 
 def health(parts: Parts) -> Health:

@@ -24,7 +24,7 @@ from cvms.nursery.channels import Board, OperatorFunds
 from cvms.nursery.leader import Leader
 from cvms.nursery.leader_tasks import leader_tasks
 from cvms.nursery.parts import Parts, Run
-from cvms.nursery.replica_tasks import health, replica_tasks
+from cvms.nursery.replica_tasks import accounts, health, replica_tasks
 from cvms.nursery.supervision import supervise
 from cvms.nursery.task_health import seconds_expected
 from cvms.store.bell import outbox_bell
@@ -108,6 +108,7 @@ async def _serve(
         prepared = trio.Event()
         async with trio.open_nursery() as background:
             background.start_soon(watched, "health", health(parts).run)
+            background.start_soon(watched, "accounts", accounts(parts).run)
             schema = partial(_prepare, parts.database, prepared)
             background.start_soon(partial(watched, "schema", schema, finite=True))
             for name, run in (*replica_tasks(parts), ("leader", _leader(parts, watched).run)):
@@ -143,6 +144,7 @@ def _app(parts: Parts) -> Edge:
         programs=parts.programs,
         operator=parts.config.operator,
         hub=parts.hub,
+        accounts=parts.accounts,
         submit_wake=parts.submit_wake,
         board=parts.board,
         cache=parts.cache,

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from typing import Any
+
+import msgspec
+
 PING = b"\x89\x00"
 _FINAL_TEXT = 0x81
 
@@ -16,3 +20,8 @@ def text_frame(payload: bytes) -> bytes:
     else:
         head = bytes((_FINAL_TEXT, 127)) + size.to_bytes(8, "big")
     return head + payload
+
+
+def json_frame(message: dict[str, Any]) -> bytes:
+    """A message as a WebSocket frame."""
+    return text_frame(msgspec.json.encode(message))

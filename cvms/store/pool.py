@@ -123,15 +123,22 @@ class Pool:
         return recent and unsuspected and not readable_now(member.connection.fileno())
 
     async def _answers(self, member: _Member) -> bool:
-        """Whether the server answers on `member`; DatabaseUnavailable when it keeps silent."""
+        """Whether the server answers on `member`, which is closed otherwise.
+
+        Raises DatabaseUnavailable when the server keeps silent, or nobody may ask it now.
+        """
+        answered = False
         try:
             with self._outage.attempt():
                 await _ask(member.connection, seconds=self._limits.check_timeout)
+            answered = True
         except _Gone:
             return False
-        else:
-            member.heard_at = trio.current_time()
-            return True
+        finally:
+            if not answered:
+                member.connection.finish()
+        member.heard_at = trio.current_time()
+        return True
 
     def _give_back(self, member: _Member) -> None:
         connection = member.connection
@@ -148,17 +155,13 @@ class _Gone(Exception):
 
 
 async def _ask(connection: Connection, *, seconds: float) -> None:
-    """One round trip; QueryCanceled when it takes longer. Closes the connection if it fails."""
+    """One round trip; QueryCanceled when it takes longer."""
     usual, connection.query_timeout = connection.query_timeout, seconds
-    answered = False
     try:
         await connection.execute("SELECT 1")
-        answered = True
     except psycopg.errors.QueryCanceled:
         raise
     except psycopg.OperationalError as error:
         raise _Gone from error
     finally:
         connection.query_timeout = usual
-        if not answered:
-            connection.finish()

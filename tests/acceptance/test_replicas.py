@@ -49,13 +49,15 @@ class Traffic:
     urls: list[str]
     paid: dict[str, int] = field(default_factory=dict)
     payments: int = 0
+    tries: int = 0
     stopping: bool = False
 
     async def pay_in(self, client: Client, *, then: Client) -> None:
-        """Deposits of growing amounts, each known to have had its effect before the next."""
+        """Deposits one after the other, of an amount that no other try has."""
         clients = [client, then]
         while not self.stopping:
-            amount = USDT + self.payments
+            self.tries += 1
+            amount = USDT + self.tries
             try:
                 await clients[0].finish(await clients[0].deposit(amount))
             except ClientError:

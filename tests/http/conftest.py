@@ -25,6 +25,7 @@ from cvms.http import create_app, serve_http
 from cvms.http.edge import MAX_IN_FLIGHT, Edge
 from cvms.http.ws import WebSocketLimits
 from cvms.metrics import Metrics
+from cvms.nursery.account_channel import AccountRegistry
 from cvms.nursery.channels import Board, Hub, OperatorFunds, SubmitWake
 from cvms.nursery.run import serve
 from cvms.store import outbox
@@ -72,6 +73,7 @@ class Service(Served):
 
     app: Edge
     hub: Hub
+    accounts: AccountRegistry
     board: Board
     submit_wake: SubmitWake
     shutdown: trio.Event
@@ -112,6 +114,7 @@ async def running(
         nonce_ttl=nonce_ttl,
         **settings,
     )
+    accounts = AccountRegistry()
     hub, board, wake, shutdown, stopped = Hub(), Board(), SubmitWake(), trio.Event(), trio.Event()
     metrics = Metrics()
     async with (
@@ -129,6 +132,7 @@ async def running(
             programs=programs,
             operator=operator,
             hub=hub,
+            accounts=accounts,
             submit_wake=wake,
             board=board,
             cache=balance_cache(redis, ttl=5.0),
@@ -154,6 +158,7 @@ async def running(
             database=database,
             rpc=rpc,
             hub=hub,
+            accounts=accounts,
             board=board,
             submit_wake=wake,
             shutdown=shutdown,

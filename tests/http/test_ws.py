@@ -17,7 +17,7 @@ from trio_websocket import ConnectionClosed
 from cvms.chain.events import Event
 from cvms.http.ws import WebSocketLimits
 from cvms.http.ws_frames import TOPICS
-from cvms.http.ws_subscriptions import KINDS
+from cvms.http.ws_start import KINDS
 from cvms.nursery.broadcaster import Broadcaster
 from cvms.nursery.channels import OutboxWake
 from cvms.nursery.movements import event_vaults, movements

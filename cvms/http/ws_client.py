@@ -1,0 +1,277 @@
+"""One WebSocket client: the events of the topics it subscribes to, without a gap or an overlap.
+
+The hub's frames go to the client's socket as they are, at once, and nobody waits. What a socket
+does not take is kept, at most 256 frames of it; a client that lets them fill up is closed. Of what
+only matters in its newest form just the newest is kept.
+
+Liveness: a WebSocket ping every 30 s, which every client library answers by itself; any bytes
+from the client within 10 s count as the answer.
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Hashable
+from dataclasses import dataclass
+from typing import Any
+
+import trio
+from quart import websocket
+from solders.pubkey import Pubkey
+
+from cvms.errors import CvmsError, InvalidRequest, InvalidToken, NotAllowed
+from cvms.http.problems import problem_of
+from cvms.http.services import Services
+from cvms.http.transport import Connection
+from cvms.http.ws_accounts import Accounts
+from cvms.http.ws_frames import Frame, Window, parse
+from cvms.http.ws_guard import GUARDED, Guard
+from cvms.http.ws_heartbeat import Heartbeat, Timer
+from cvms.http.ws_start import read_start
+from cvms.http.ws_subscriptions import CONFLATED, Overflow, Subscriptions
+from cvms.nursery.channels import OutboxFrame
+from cvms.nursery.ws_wire import PING, json_frame
+
+KEPT_FRAMES = 256
+SENT_AT_ONCE = 64
+"""Replies that are posted before the client has to take them: a quarter of what is kept."""
+BAD_FRAMES_PER_MINUTE = 10
+
+# RFC 6455, 7.4.1, and 1013 of the IANA registry.
+GOING_AWAY = 1001
+POLICY_VIOLATION = 1008
+INTERNAL_ERROR = 1011
+TRY_AGAIN_LATER = 1013
+
+
+@dataclass(frozen=True, slots=True)
+class WebSocketLimits:
+    """What one client may take of the service, and how soon it has to answer a ping."""
+
+    connections_per_ip: int = 256
+    subscriptions: int = 64
+    frames_per_second: int = 50
+    heartbeat_seconds: float = 30.0
+    answer_seconds: float = 10.0
+
+
+@dataclass(frozen=True, slots=True)
+class Ending:
+    """How the service closes a WebSocket."""
+
+    code: int
+    reason: str
+
+
+class Client:
+    """One accepted WebSocket: a subscriber of the hub."""
+
+    def __init__(
+        self,
+        services: Services,
+        connection: Connection,
+        limits: WebSocketLimits,
+        heartbeat: Heartbeat,
+        *,
+        authorization: str | None,
+    ) -> None:
+        self._connection = connection
+        self._limits = limits
+        self._heartbeat = heartbeat
+        self._hub = services.hub
+        self._database = services.database
+        self._program = str(services.programs.vault)
+        self._guard = Guard(services, authorization)
+        self._subscriptions = Subscriptions()
+        self._accounts = Accounts(services.accounts, self._tell)
+        self._bad_frames = Window(limit=BAD_FRAMES_PER_MINUTE, seconds=60.0)
+        self._frames = Window(limit=limits.frames_per_second + 1, seconds=1.0)
+        self._timer: Timer | None = None
+        self._token_timer: Timer | None = None
+        self._scope = trio.CancelScope()
+        self._ending: Ending | None = None
+        self._pinged_at: float | None = None
+
+    async def run(self) -> Ending:
+        """Serve until the service has a reason to close; a client that leaves cancels this."""
+        self._connection.bound_buffer()
+        self._connection.on_finish = self._go_away
+        if self._connection.going_away.is_set():
+            self._go_away()
+        self._hub.register(self)
+        self._timer = self._heartbeat.add(self._beat, after=self._limits.heartbeat_seconds)
+        try:
+            with self._scope:
+                await self._read()
+        finally:
+            self._connection.on_finish = None
+            for timer in (self._timer, self._token_timer):
+                if timer is not None:
+                    timer.cancel()
+            self._end(INTERNAL_ERROR, "")
+        assert self._ending is not None
+        return self._ending
+
+    # --- what it is told, at once and without waiting --------------------------------------------
+
+    def offer(self, frame: OutboxFrame) -> None:
+        if frame.topic in GUARDED and not self._guard.holds(frame.topic):
+            self._end_guarded()
+            return
+        try:
+            wanted = self._subscriptions.pass_on(frame)
+        except Overflow:
+            self.cut()
+            return
+        if wanted:
+            self._post(frame)
+
+    def flush(self) -> None:
+        if self._connection.flush() > KEPT_FRAMES:
+            self.cut()
+
+    def cut(self) -> None:
+        self._end(TRY_AGAIN_LATER, "too slow: events were missed; subscribe again with since")
+
+    def _post(self, frame: OutboxFrame) -> None:
+        newest = (frame.topic, frame.owner) if frame.topic in CONFLATED else None
+        self._connection.post(frame.wire, newest=newest)
+
+    def _tell(self, wire: bytes, newest: Hashable | None) -> None:
+        self._connection.post(wire, newest=newest)
+        self.flush()
+
+    def _end_guarded(self) -> None:
+        """The token has expired: nothing more of what it opened."""
+        for topic, owner in self._subscriptions.of(GUARDED):
+            self._unsubscribe(topic, owner)
+            self._tell(_error(InvalidToken("The token is not valid any more."), topic), None)
+
+    # --- how it ends ---------------------------------------------------------------------------
+
+    def _end(self, code: int, reason: str) -> None:
+        self._hub.forget(self)
+        self._accounts.close()
+        self._ending = self._ending or Ending(code, reason)
+        self._scope.cancel()
+
+    def _go_away(self) -> None:
+        self._end(GOING_AWAY, "the server is going away")
+
+    def _beat(self) -> float | None:
+        """Ping, and look for the answer."""
+        if self._pinged_at is None:
+            self._pinged_at = trio.current_time()
+            self._connection.post(PING)
+            self._connection.flush()
+            return self._limits.answer_seconds
+        if self._connection.heard_at < self._pinged_at:
+            self._end(TRY_AGAIN_LATER, "no answer to ping")
+            return None
+        self._pinged_at = None
+        return self._limits.heartbeat_seconds
+
+    def _look_at_token(self) -> float | None:
+        """Whether the token still holds, or one that came later; when to look again."""
+        if (seconds := self._guard.seconds_left()) > 0:
+            return seconds
+        self._token_timer = None
+        self._end_guarded()
+        return None
+
+    # --- what the client asks ------------------------------------------------------------------
+
+    async def _read(self) -> None:
+        await self._reply(
+            type="connected",
+            session=secrets.token_urlsafe(12),
+            heartbeat_seconds=self._limits.heartbeat_seconds,
+        )
+        while True:
+            message = await websocket.receive()
+            try:
+                if self._frames.full_after(trio.current_time()):
+                    raise InvalidRequest("Too many frames in a second.")
+                await self._obey(parse(message))
+            except (InvalidRequest, InvalidToken, NotAllowed) as error:
+                await self._send(_error(error))
+                if self._bad_frames.full_after(trio.current_time()):
+                    self._end(POLICY_VIOLATION, "too many bad frames")
+            except CvmsError as error:
+                await self._send(_error(error))
+
+    async def _obey(self, frame: Frame) -> None:
+        owner = str(frame.owner) if frame.owner else None
+        if frame.account is not None:
+            await self._obey_account(frame, frame.account)
+        elif frame.op == "ping":
+            await self._reply(type="pong")
+        elif frame.op == "unsubscribe":
+            assert frame.topic is not None
+            self._unsubscribe(frame.topic, owner)
+            await self._reply(type="unsubscribed", topic=frame.topic, owner=owner)
+        else:
+            await self._subscribe(frame, owner)
+
+    async def _obey_account(self, frame: Frame, key: Pubkey) -> None:
+        if frame.unsubscribe is not None:
+            self._accounts.unwatch(key)
+            await self._reply(type="unsubscribed", pubkey=str(key))
+            return
+        if key not in self._accounts:
+            self._check_room()
+        self._accounts.watch(key)
+
+    async def _subscribe(self, frame: Frame, owner: str | None) -> None:
+        topic = frame.topic
+        assert topic is not None
+        known = (topic, owner) in self._subscriptions
+        if not known:
+            self._check_room()
+        await self._guard.admit(frame)
+        try:
+            with self._subscriptions.starting(topic, owner):
+                self._hub.subscribe(self, topic, owner)
+                seq, frames = await read_start(
+                    self._database, topic, owner, frame.since, program=self._program
+                )
+                await self._send(*frames)
+                self._subscriptions.begin(topic, owner, seq)
+        except CvmsError:
+            if not known:
+                self._hub.unsubscribe(self, topic, owner)
+            raise
+        finally:
+            for held in self._subscriptions.release():
+                self._post(held)
+            self.flush()
+        if topic in GUARDED and self._token_timer is None:
+            after = self._guard.seconds_left()
+            self._token_timer = self._heartbeat.add(self._look_at_token, after=after)
+
+    def _unsubscribe(self, topic: str, owner: str | None) -> None:
+        self._hub.unsubscribe(self, topic, owner)
+        self._subscriptions.remove(topic, owner)
+
+    def _check_room(self) -> None:
+        if len(self._subscriptions) + len(self._accounts) >= self._limits.subscriptions:
+            limit = self._limits.subscriptions
+            raise InvalidRequest(f"A connection has at most {limit} subscriptions.")
+
+    async def _reply(self, **message: Any) -> None:
+        await self._send(json_frame(message))
+
+    async def _send(self, *frames: bytes) -> None:
+        """Send replies. Waits while the client does not take them: it is to read before it asks."""
+        for start in range(0, len(frames), SENT_AT_ONCE):
+            for frame in frames[start : start + SENT_AT_ONCE]:
+                self._connection.post(frame)
+            if self._connection.flush():
+                await self._connection.drain()
+
+
+def _error(error: CvmsError, topic: str | None = None) -> bytes:
+    problem = problem_of(error)
+    assert problem is not None
+    message = {"type": "error", "code": problem.code, "detail": problem.detail}
+    return json_frame(message if topic is None else message | {"topic": topic})

@@ -1,0 +1,106 @@
+"""What brings a client up to where a topic's events begin for it: a snapshot, or what it missed."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from psycopg import IsolationLevel
+
+from cvms.http import replies
+from cvms.http.ws_frames import Topic
+from cvms.nursery.channels import outbox_frame
+from cvms.nursery.ws_wire import json_frame
+from cvms.store import alert_books, alerts, history, outbox, overview, vaults
+from cvms.store.connection import TrioConnection
+from cvms.store.database import Database
+
+REPLAY_LIMIT = 1000  # events; a client that missed more starts over
+SNAPSHOT_EVENTS = 20
+SNAPSHOT_VAULTS = 500
+SNAPSHOT_ALERTS = 100
+
+# The kinds of history rows whose events a topic carries.
+KINDS: dict[str, tuple[str, ...]] = {
+    "deposit_event": ("deposit",),
+    "withdraw_event": ("withdraw", "emergency_withdraw"),
+    "lock_event": ("lock",),
+    "unlock_event": ("unlock",),
+    "transfer_event": ("transfer_in", "transfer_out"),
+    "timelock_event": ("timelock", "timelock_release"),
+    "yield_event": ("yield_deposit", "yield_withdraw", "yield_compound"),
+}
+
+
+async def read_start(
+    database: Database, topic: Topic, owner: str | None, since: int | None, *, program: str
+) -> tuple[int, list[bytes]]:
+    """The topic's head, and the frames that bring a client up to it.
+
+    Raises DatabaseUnavailable.
+    """
+    async with database.transaction(isolation=IsolationLevel.REPEATABLE_READ) as conn:
+        head = await outbox.topic_head(conn, topic)
+        if since is not None:
+            missed = await _missed(conn, topic, owner, since=since, head=head)
+            if missed is not None:
+                return head, [_subscribed(topic, owner, since, None), *missed]
+        snapshot = await _snapshot(conn, topic, owner, program)
+    frames = [_subscribed(topic, owner, head, snapshot)]
+    if since is not None:
+        frames.insert(0, json_frame({"type": "reset", "topic": topic, "owner": owner}))
+    return head, frames
+
+
+async def _missed(
+    conn: TrioConnection[Any], topic: Topic, owner: str | None, *, since: int, head: int
+) -> list[bytes] | None:
+    """The events after `since` up to `head`; None when they are not all there, or too many."""
+    if since > head or head - since > REPLAY_LIMIT:
+        return None
+    rows = await outbox.topic_after(conn, topic, since, limit=REPLAY_LIMIT)
+    if len(rows) != head - since:
+        return None
+    wanted = (row for row in rows if owner is None or row.owner == owner)
+    return [outbox_frame(row).wire for row in wanted]
+
+
+async def _snapshot(
+    conn: TrioConnection[Any], topic: Topic, owner: str | None, program: str
+) -> Any:
+    """The state that the topic's events change, as far as one frame can hold it."""
+    if topic == "analytics_update":
+        return await overview.read(conn, program)
+    if topic == "security_alert":
+        return await _alerts(conn, owner)
+    if topic == "tvl_update":
+        return replies.tvl(await vaults.tvl(conn))
+    if topic == "vault_balance_update":
+        return await _balances(conn, owner)
+    if owner is None or topic == "transaction_update":
+        return None
+    rows: list[history.HistoryRow] = []
+    for kind in KINDS[topic]:
+        rows += await history.page(conn, owner, limit=SNAPSHOT_EVENTS, kind=kind)
+    rows.sort(key=lambda row: row.id or 0, reverse=True)
+    return {"transactions": [replies.movement(row) for row in rows[:SNAPSHOT_EVENTS]]}
+
+
+async def _alerts(conn: TrioConnection[Any], owner: str | None) -> Any:
+    rows = await alerts.page(conn, limit=SNAPSHOT_ALERTS + 1, state="unresolved", owner=owner)
+    shown = [alert_books.shown(row) for row in rows[:SNAPSHOT_ALERTS]]
+    return {"alerts": shown, "complete": len(rows) == len(shown)}
+
+
+async def _balances(conn: TrioConnection[Any], owner: str | None) -> Any:
+    if owner is not None:
+        row = await vaults.get(conn, owner)
+        return None if row is None else replies.balance(row)
+    rows = await vaults.page(conn, limit=SNAPSHOT_VAULTS + 1)
+    shown = rows[:SNAPSHOT_VAULTS]
+    return {"vaults": [replies.balance(row) for row in shown], "complete": len(rows) == len(shown)}
+
+
+def _subscribed(topic: Topic, owner: str | None, seq: int, snapshot: Any) -> bytes:
+    return json_frame(
+        {"type": "subscribed", "topic": topic, "owner": owner, "seq": seq, "snapshot": snapshot}
+    )

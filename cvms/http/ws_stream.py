@@ -1,0 +1,142 @@
+"""hypercorn's WebSocket protocol with true bounds: on messages, and on how many frames come.
+
+hypercorn itself answers pings without end, keeps the message that it refuses, goes on reading after
+its 1009, and says nothing to a client that breaks the protocol.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, cast
+
+import h11
+import trio
+from hypercorn.protocol.events import Body, Data, Event, Request, StreamClosed
+from hypercorn.protocol.h11 import STREAM_ID, H11Protocol, H11WSConnection
+from hypercorn.protocol.ws_stream import FrameTooLargeError, WebsocketBuffer, WSStream
+from wsproto.connection import ConnectionState
+from wsproto.events import CloseConnection, Message, Ping, TextMessage
+
+MAX_EVENTS_PER_SECOND = 1000
+"""Pieces of messages, pings and pongs: far more than any client needs that keeps to its limits."""
+
+POLICY_VIOLATION = 1008
+TOO_BIG = 1009
+
+
+class WebSocketStream(WSStream):
+    """One WebSocket. Once the client has broken a rule, nothing more of it is looked at."""
+
+    def __init__(self, *args: Any, end_soon: Callable[[], None]) -> None:
+        super().__init__(*args)
+        self.buffer = _MessageBuffer(self.config.websocket_max_message_size)
+        self._end_soon = end_soon
+        self._ended = False
+        self._second = 0.0
+        self._events = 0
+
+    async def handle(self, event: Event) -> None:
+        if not (self._ended and isinstance(event, Body | Data)):
+            await super().handle(event)
+
+    async def _handle_events(self) -> None:
+        for event in self.connection.events():
+            if self._one_too_many():
+                await self._end(POLICY_VIOLATION, "too many frames")
+            elif isinstance(event, Message):
+                await self._take(event)
+            elif isinstance(event, Ping):
+                await self._send_wsproto_event(event.response())
+            elif isinstance(event, CloseConnection):
+                await self._close(event)
+            if self._ended:
+                return
+
+    def _one_too_many(self) -> bool:
+        now = trio.current_time()
+        if now - self._second > 1:
+            self._second, self._events = now, 0
+        self._events += 1
+        return self._events > MAX_EVENTS_PER_SECOND
+
+    async def _take(self, event: Message[Any]) -> None:
+        try:
+            self.buffer.extend(event)
+        except FrameTooLargeError:
+            await self._end(TOO_BIG, "a message is too big")
+            return
+        if event.message_finished:
+            assert self.app_put is not None
+            await self.app_put(self.buffer.to_message())
+            self.buffer.clear()
+
+    async def _close(self, event: CloseConnection) -> None:
+        if self.connection.state is ConnectionState.OPEN:
+            # Not the client's close frame but what its bytes are worth: a broken rule.
+            await self._end(event.code, event.reason)
+            return
+        if self.connection.state is ConnectionState.REMOTE_CLOSING:
+            await self._send_wsproto_event(event.response())
+        await self.send(StreamClosed(stream_id=self.stream_id))
+
+    async def _end(self, code: int, reason: str | None) -> None:
+        self._ended = True
+        self._end_soon()
+        await self._send_wsproto_event(CloseConnection(code=code, reason=reason))
+
+
+class _MessageBuffer(WebsocketBuffer):
+    """Bounds a message by its bytes, before they are kept."""
+
+    def __init__(self, max_length: int) -> None:
+        super().__init__(max_length)
+        self._bytes = 0
+
+    def extend(self, event: Message[Any]) -> None:
+        data = event.data
+        self._bytes += len(data.encode() if isinstance(event, TextMessage) else data)
+        if self._bytes > self.max_length:
+            raise FrameTooLargeError
+        super().extend(event)
+
+    def clear(self) -> None:
+        self._bytes = 0
+        super().clear()
+
+
+def wants_websocket(request: h11.Request) -> bool:
+    """Whether a request asks for the upgrade."""
+    headers = {name: value.decode("latin1").lower() for name, value in request.headers}
+    tokens = [token.strip() for token in headers.get(b"connection", "").split(",")]
+    upgrade = headers.get(b"upgrade", "").strip()
+    return request.method.upper() == b"GET" and "upgrade" in tokens and upgrade == "websocket"
+
+
+async def open_websocket(
+    protocol: H11Protocol, request: h11.Request, *, end_soon: Callable[[], None]
+) -> None:
+    """Give a request that `wants_websocket` to a stream of ours."""
+    protocol.stream = WebSocketStream(
+        protocol.app,
+        protocol.config,
+        protocol.context,
+        protocol.task_group,
+        protocol.ssl,
+        protocol.client,
+        protocol.server,
+        protocol.stream_send,
+        STREAM_ID,
+        end_soon=end_soon,
+    )
+    protocol.connection = H11WSConnection(cast("h11.Connection", protocol.connection))
+    await protocol.stream.handle(
+        Request(
+            stream_id=STREAM_ID,
+            # Compression would let 16 KiB on the wire become 16 MiB here before any limit counts.
+            headers=[each for each in request.headers if each[0] != b"sec-websocket-extensions"],
+            http_version=request.http_version.decode(),
+            method="GET",
+            raw_path=request.target,
+            state=protocol.connection_state,
+        )
+    )

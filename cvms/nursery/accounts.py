@@ -1,0 +1,76 @@
+"""Watch the chain's accounts that clients of this replica care for."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import partial
+
+import structlog
+import trio
+
+from cvms.chain.account_watch import fetch_accounts, watch_accounts
+from cvms.chain.backoff import Backoff
+from cvms.chain.rpc import Rpc
+from cvms.chain.types import Commitment
+from cvms.errors import ChainUnavailable, RpcError
+from cvms.metrics import Metrics
+from cvms.nursery.account_channel import AccountRegistry
+from cvms.nursery.channels import Board
+
+log = structlog.get_logger(__name__)
+
+LOOK_SECONDS = 60.0
+"""Every account is fetched this often, whatever was notified."""
+FIRST_RETRY, LONGEST_RETRY = 0.25, 5.0
+
+
+class Accounts:
+    """One subscription at a node for each account, however many clients watch it."""
+
+    def __init__(
+        self,
+        *,
+        rpc: Rpc,
+        ws_urls: Sequence[str],
+        registry: AccountRegistry,
+        board: Board,
+        metrics: Metrics,
+        look_seconds: float = LOOK_SECONDS,
+    ) -> None:
+        self._rpc = rpc
+        self._ws_urls = ws_urls
+        self._registry = registry
+        self._board = board
+        self._look_seconds = look_seconds
+        metrics.watched_accounts.set_function(lambda: len(registry))
+
+    async def run(self) -> None:
+        """Watch until cancelled. The chain's being away is told to clients and waited out."""
+        watch = partial(
+            watch_accounts, self._ws_urls, self._registry, commitment=Commitment.CONFIRMED
+        )
+        try:
+            async with trio.open_nursery() as tasks:
+                tasks.start_soon(watch)
+                tasks.start_soon(self._fetch)
+                while True:
+                    self._board.task_succeeded("accounts")
+                    await trio.sleep(self._look_seconds)
+                    self._registry.fetch_all()
+        finally:
+            self._registry.lost()  # should it end by itself: nothing is heard any more
+
+    async def _fetch(self) -> None:
+        backoff = Backoff(first=FIRST_RETRY, longest=LONGEST_RETRY)
+        while True:
+            keys = await self._registry.to_fetch()
+            try:
+                fetched = await fetch_accounts(self._rpc, keys, commitment=Commitment.CONFIRMED)
+            except (ChainUnavailable, RpcError) as error:
+                log.warning("accounts_not_fetched", accounts=len(keys), reason=str(error))
+                self._registry.not_fetched(keys)
+                await trio.sleep(backoff.next())
+                continue
+            backoff.reset()
+            for account in fetched:
+                self._registry.heard(account)

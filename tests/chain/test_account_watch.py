@@ -1,0 +1,235 @@
+"""Accounts are followed through refusals, silence, rubbish and losses of the connection.
+
+Over memory streams, on a clock that jumps: every wait here is virtual.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+from collections import Counter
+from functools import partial
+from typing import Any
+
+import trio
+import trio.testing
+from solders.pubkey import Pubkey
+from trio_websocket import WebSocketConnection
+
+from cvms.chain.account_watch import DATA_BYTES, RETRY_SECONDS, AccountAt, watch_accounts
+from cvms.chain.pubsub import SUBSCRIBE_SECONDS
+from cvms.chain.types import Commitment
+from tests.chain.test_pubsub import Node, Session
+
+KEY, OTHER = Pubkey.new_unique(), Pubkey.new_unique()
+
+
+class Ears:
+    """Wants accounts, and keeps what it hears."""
+
+    def __init__(self, *keys: Pubkey) -> None:
+        self.wanted = frozenset(keys)
+        self.change = trio.Event()
+        self.told: list[tuple[str, Any]] = []
+        self.news = trio.Event()
+
+    def want(self, *keys: Pubkey) -> None:
+        self.wanted = frozenset(keys)
+        self.change.set()
+        self.change = trio.Event()
+
+    def holds(self, key: Pubkey) -> None:
+        self._note("holds", key)
+
+    def holds_no_more(self, key: Pubkey) -> None:
+        self._note("holds no more", key)
+
+    def heard(self, account: AccountAt) -> None:
+        self._note("heard", account)
+
+    def refused(self, key: Pubkey) -> None:
+        self._note("refused", key)
+
+    def lost(self) -> None:
+        self._note("lost", None)
+
+    def _note(self, what: str, which: Any) -> None:
+        self.told.append((what, which))
+        self.news.set()
+
+    async def until(self, what: str, times: int = 1) -> Any:
+        """The last `which` of these, once there are so many."""
+        with trio.fail_after(200):
+            while Counter(each for each, _ in self.told)[what] < times:
+                self.news = trio.Event()
+                await self.news.wait()
+        return [which for each, which in self.told if each == what][-1]
+
+
+def notification(number: int, *, data: bytes = b"", slot: Any = 7) -> str:
+    value = {
+        "lamports": 5,
+        "owner": str(OTHER),
+        "data": [base64.b64encode(data).decode(), "base64"],
+        "executable": False,
+        "rentEpoch": 0,
+    }
+    params = {"result": {"context": {"slot": slot}, "value": value}, "subscription": number}
+    return json.dumps({"jsonrpc": "2.0", "method": "accountNotification", "params": params})
+
+
+class Script:
+    """A node that numbers its subscriptions from 0, and keeps what it was asked."""
+
+    def __init__(self, *, refuse: int = 0) -> None:
+        self.calls: list[tuple[str, Any]] = []
+        self._refuse = refuse
+        self._number = -1
+
+    async def take(self, websocket: WebSocketConnection) -> str:
+        """Answer the next call, and return its method."""
+        call = json.loads(await websocket.get_message())
+        self.calls.append((call["method"], call["params"]))
+        answer: dict[str, Any] = {"jsonrpc": "2.0", "id": call["id"]}
+        if self._refuse:
+            self._refuse -= 1
+            answer["error"] = {"code": -32005, "message": "too many subscriptions"}
+        elif call["method"] == "accountSubscribe":
+            self._number += 1
+            answer["result"] = self._number
+        else:
+            answer["result"] = True
+        await websocket.send_message(json.dumps(answer))
+        return str(call["method"])
+
+    async def serve(self, websocket: WebSocketConnection) -> None:
+        while True:
+            await self.take(websocket)
+
+
+def follow(nursery: trio.Nursery, ears: Ears, *sessions: Session) -> Node:
+    node = Node(nursery, *sessions)
+    watch = partial(watch_accounts, ["ws://node"], ears, commitment=Commitment.CONFIRMED)
+    nursery.start_soon(partial(watch, open_stream=node.open_stream, jitter=lambda: 1.0))
+    return node
+
+
+async def test_nobody_is_asked_before_an_account_is_wanted(
+    nursery: trio.Nursery, autojump_clock: trio.testing.MockClock
+) -> None:
+    ears, script = Ears(), Script()
+    node = follow(nursery, ears, script.serve)
+    await trio.sleep(3600)
+    assert node.attempts == []
+    ears.want(KEY)
+    assert await ears.until("holds") == KEY
+    [(method, [key, options])] = script.calls
+    assert (method, key) == ("accountSubscribe", str(KEY))
+    assert options["commitment"] == "confirmed"
+    assert options["dataSlice"] == {"offset": 0, "length": DATA_BYTES + 1}
+
+
+async def test_an_account_that_is_not_wanted_any_more_is_let_go_and_may_come_back(
+    nursery: trio.Nursery, autojump_clock: trio.testing.MockClock
+) -> None:
+    ears, script = Ears(KEY, OTHER), Script()
+    follow(nursery, ears, script.serve)
+    await ears.until("holds", 2)
+    ears.want(OTHER)
+    assert await ears.until("holds no more") == KEY
+    ears.want(KEY, OTHER)
+    assert await ears.until("holds", 3) == KEY
+    methods = [method for method, _ in script.calls]
+    assert methods == ["accountSubscribe"] * 2 + ["accountUnsubscribe", "accountSubscribe"]
+
+
+async def test_clients_that_come_and_go_at_once_cost_the_node_nothing(
+    nursery: trio.Nursery, autojump_clock: trio.testing.MockClock
+) -> None:
+    ears, script = Ears(OTHER), Script()
+    follow(nursery, ears, script.serve)
+    await ears.until("holds")
+    for _ in range(1000):
+        ears.want(OTHER, Pubkey.new_unique())
+        await trio.lowlevel.checkpoint()
+        ears.want(OTHER)
+    await trio.sleep(60)
+    assert len(script.calls) < 5
+
+
+async def test_changes_are_heard_with_their_slot_and_cut_to_size(
+    nursery: trio.Nursery, autojump_clock: trio.testing.MockClock
+) -> None:
+    async def session(websocket: WebSocketConnection) -> None:
+        await script.take(websocket)
+        await websocket.send_message(notification(99))  # of a subscription that is not ours
+        await websocket.send_message(notification(0, data=b"x" * (DATA_BYTES + 1)))
+        await trio.sleep_forever()
+
+    ears, script = Ears(KEY), Script()
+    follow(nursery, ears, session)
+    account = await ears.until("heard")
+    assert (account.key, account.slot, account.lamports) == (KEY, 7, 5)
+    assert (len(account.data), account.truncated) == (DATA_BYTES, True)
+    assert [what for what, _ in ears.told] == ["holds", "heard"]
+
+
+async def test_a_lost_connection_is_told_and_everything_is_asked_for_again(
+    nursery: trio.Nursery, autojump_clock: trio.testing.MockClock
+) -> None:
+    async def short(websocket: WebSocketConnection) -> None:
+        await Script().take(websocket)
+
+    ears, script = Ears(KEY), Script()
+    node = follow(nursery, ears, short, short, script.serve)
+    await ears.until("holds", 3)
+    assert [what for what, _ in ears.told] == ["holds", "lost", "holds", "lost", "holds"]
+    assert len(node.attempts) == 3
+
+
+async def test_a_chain_that_cannot_be_reached_is_told(
+    nursery: trio.Nursery, autojump_clock: trio.testing.MockClock
+) -> None:
+    ears = Ears(KEY)
+    follow(nursery, ears)
+    await ears.until("lost", 3)
+
+
+async def test_what_the_node_refuses_is_told_and_asked_for_again_later(
+    nursery: trio.Nursery, autojump_clock: trio.testing.MockClock
+) -> None:
+    ears, script = Ears(KEY), Script(refuse=1)
+    node = follow(nursery, ears, script.serve)
+    assert await ears.until("refused") == KEY
+    began = trio.current_time()
+    assert await ears.until("holds") == KEY
+    assert RETRY_SECONDS <= trio.current_time() - began < RETRY_SECONDS + 10
+    assert len(node.attempts) == 1
+
+
+async def test_a_node_that_does_not_answer_or_talks_rubbish_is_left(
+    nursery: trio.Nursery, autojump_clock: trio.testing.MockClock
+) -> None:
+    async def silent(websocket: WebSocketConnection) -> None:
+        await trio.sleep_forever()
+
+    async def rubbish(websocket: WebSocketConnection, text: str) -> None:
+        await Script().take(websocket)
+        await websocket.send_message(text)
+        await trio.sleep_forever()
+
+    texts = (
+        "\0",
+        "[" * 100_000,
+        '{"params": {}}',
+        notification(0, slot="soon"),
+        notification(0).replace('["", "base64"]', '["!", "base64"]'),
+    )
+    ears, script = Ears(KEY), Script()
+    sessions = [partial(rubbish, text=text) for text in texts]
+    node = follow(nursery, ears, silent, *sessions, script.serve)
+    began = trio.current_time()
+    await ears.until("lost")
+    assert SUBSCRIBE_SECONDS <= trio.current_time() - began < SUBSCRIBE_SECONDS + 10
+    await ears.until("holds", len(texts) + 1)
+    assert len(node.attempts) == len(texts) + 2

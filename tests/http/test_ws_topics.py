@@ -1,0 +1,147 @@
+"""Subscribing twice, leaving early, what forks take back, and what ends by itself."""
+
+from __future__ import annotations
+
+import json
+import time
+
+import pytest
+import trio
+from trio_websocket import WebSocketConnection
+
+from cvms.errors import DatabaseUnavailable
+from cvms.http import ws_client
+from cvms.http.tokens import Role
+from cvms.http.ws_frames import TOPICS
+from cvms.store import outbox
+from tests.http.conftest import Service, event, frame, running, subscribe
+from tests.http.test_admin import SECRET, token
+from tests.http.test_ws import ALICE, opened
+from tests.websockets import opened as connected
+
+TOPIC, OTHER = "deposit_event", "lock_event"
+
+
+def retracted(number: int) -> outbox.OutboxMessage:
+    return outbox.OutboxMessage(
+        topic=TOPIC,
+        owner=ALICE,
+        slot=number,
+        signature="5ig",
+        commitment="confirmed",
+        data={"number": number, "owner": ALICE},
+        type="retracted",
+    )
+
+
+async def test_what_a_fork_takes_back_is_told_in_its_place_live_and_afterwards(
+    service: Service,
+) -> None:
+    async with opened(service) as live:
+        await subscribe(live, TOPIC)
+        await service.publish(event(TOPIC, 1, ALICE), retracted(1), event(TOPIC, 2, ALICE))
+        told = [await frame(live) for _ in range(3)]
+    async with opened(service) as late:
+        await subscribe(late, TOPIC, owner=ALICE, since=0)
+        again = [await frame(late) for _ in range(3)]
+    assert told == again
+    assert [(each["type"], each["seq"]) for each in told] == [
+        ("event", 1),
+        ("retracted", 2),
+        ("event", 3),
+    ]
+    assert (told[1]["signature"], told[1]["data"]["number"]) == ("5ig", 1)
+
+
+async def test_subscribed_twice_each_event_comes_once(service: Service) -> None:
+    async with opened(service) as socket:
+        for fields in ({}, {}, {"owner": ALICE}):
+            assert (await subscribe(socket, TOPIC, **fields))["type"] == "subscribed"
+        await service.publish(event(TOPIC, 1, ALICE), event(TOPIC, 2, None), event(TOPIC, 3, ALICE))
+        assert [(await frame(socket))["seq"] for _ in range(3)] == [1, 2, 3]
+        await ask(socket, op="unsubscribe", topic=TOPIC)
+        assert (await frame(socket))["owner"] is None
+        await service.publish(event(TOPIC, 4, None), event(TOPIC, 5, ALICE))
+        assert (await frame(socket))["seq"] == 5
+
+
+async def test_one_who_leaves_before_the_snapshot_is_there_gets_no_event(service: Service) -> None:
+    async with opened(service) as socket:
+        await ask(socket, topic=TOPIC)
+        await ask(socket, op="unsubscribe", topic=TOPIC)
+        await ask(socket, op="ping")
+        assert [(await frame(socket))["type"] for _ in range(3)] == [
+            "subscribed",
+            "unsubscribed",
+            "pong",
+        ]
+        await service.publish(event(TOPIC, 1, ALICE))
+        await ask(socket, op="ping")
+        assert (await frame(socket))["type"] == "pong"
+        assert service.hub._by_filter == {}
+
+
+async def test_a_subscription_that_fails_takes_nothing_from_those_that_hold(
+    service: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Neither the same one as it was before, nor what came for others meanwhile."""
+    started, fail = trio.Event(), trio.Event()
+
+    async def failing(*_: object, **__: object) -> None:
+        started.set()
+        await fail.wait()
+        raise DatabaseUnavailable("away")
+
+    async with opened(service) as socket:
+        await subscribe(socket, TOPIC)
+        await subscribe(socket, OTHER)
+        with monkeypatch.context() as patched:
+            patched.setattr(ws_client, "read_start", failing)
+            await ask(socket, topic=TOPIC)
+            await started.wait()
+            await service.publish(event(TOPIC, 1), event(OTHER, 1))
+            fail.set()
+            told = [await frame(socket) for _ in range(3)]
+        await service.publish(event(TOPIC, 2), event(OTHER, 2))
+        told += [await frame(socket) for _ in range(2)]
+    events = [(each["topic"], each["seq"]) for each in told if each["type"] == "event"]
+    assert events == [(TOPIC, 1), (OTHER, 1), (TOPIC, 2), (OTHER, 2)]
+    assert [each["code"] for each in told if each["type"] == "error"] == ["database_unavailable"]
+
+
+async def test_every_topic_has_a_start(database_url: str) -> None:
+    bearer = token(Role.VIEWER)
+    async with running(database_url, admin_jwt_secret=SECRET) as service, opened(service) as socket:
+        for topic in TOPICS:
+            reply = await subscribe(socket, topic, token=bearer)
+            assert (reply["type"], reply["topic"], reply["seq"]) == ("subscribed", topic, 0)
+            await service.publish(event(topic, 1))
+            assert (await frame(socket))["seq"] == 1
+
+
+async def test_the_end_of_a_token_is_told_though_nothing_happens(database_url: str) -> None:
+    """And what is open to everybody goes on."""
+    soon = int(time.time()) + 2
+    async with running(database_url, admin_jwt_secret=SECRET) as service:
+        address = service.url.replace("http", "ws") + "/ws"
+        headers = {"Authorization": f"Bearer {token(Role.VIEWER, exp=soon)}"}
+        async with connected(address, headers) as socket:
+            await frame(socket)
+            await subscribe(socket, TOPIC)
+            assert (await subscribe(socket, "security_alert"))["type"] == "subscribed"
+            told = await frame(socket)
+            assert (told["type"], told["code"], told["topic"]) == (
+                "error",
+                "invalid_token",
+                "security_alert",
+            )
+            assert time.time() >= soon
+            await service.publish(event("security_alert", 1), event(TOPIC, 1))
+            assert (await frame(socket))["topic"] == TOPIC
+            # A new token opens it again.
+            reply = await subscribe(socket, "security_alert", token=token(Role.VIEWER))
+            assert (reply["type"], reply["seq"]) == ("subscribed", 1)
+
+
+async def ask(socket: WebSocketConnection, **message: str) -> None:
+    await socket.send_message(json.dumps(message))
