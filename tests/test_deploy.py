@@ -1,0 +1,90 @@
+"""What deploy/ says is what the service is: its routes, its settings, its deadlines, its user."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from cvms.config import Config
+
+ROOT = Path(__file__).parent.parent
+KUBERNETES = ROOT / "deploy" / "kubernetes"
+
+
+def manifest(name: str) -> Any:
+    return yaml.safe_load((KUBERNETES / f"{name}.yaml").read_text())
+
+
+def pod() -> Any:
+    return manifest("deployment")["spec"]["template"]["spec"]
+
+
+def container() -> Any:
+    [only] = pod()["containers"]
+    return only
+
+
+def settings() -> set[str]:
+    """Those that the README explains."""
+    table = re.findall(r"^\| (`[A-Z_`, ]+`)", (ROOT / "README.md").read_text(), flags=re.MULTILINE)
+    return {name for row in table for name in re.findall(r"[A-Z_]{4,}", row)}
+
+
+def test_all_manifests_are_listed() -> None:
+    listed = set(manifest("kustomization")["resources"])
+    there = {path.name for path in KUBERNETES.glob("*.yaml")}
+    assert there - listed == {"kustomization.yaml", "secret.example.yaml"}
+
+
+def test_a_pod_drains_after_it_is_out_of_rotation_and_before_it_is_killed() -> None:
+    [command, seconds] = container()["lifecycle"]["preStop"]["exec"]["command"]
+    assert command == "sleep"
+    [deadline] = [each.default for each in fields(Config) if each.name == "shutdown_deadline"]
+    assert isinstance(deadline, float)
+    assert pod()["terminationGracePeriodSeconds"] > int(seconds) + deadline
+    readiness = container()["readinessProbe"]
+    assert int(seconds) > readiness["periodSeconds"]
+
+
+def test_an_outage_takes_a_pod_out_of_rotation_and_does_not_restart_it() -> None:
+    probes = {
+        name: container()[f"{name}Probe"]["httpGet"]["path"]
+        for name in ("liveness", "startup", "readiness")
+    }
+    assert probes == {"liveness": "/health", "startup": "/health", "readiness": "/ready"}
+
+
+def test_one_pod_may_be_away_and_two_stay() -> None:
+    replicas = manifest("deployment")["spec"]["replicas"]
+    assert manifest("poddisruptionbudget")["spec"]["minAvailable"] == replicas - 1 >= 2
+
+
+def test_every_variable_is_a_setting_and_every_secret_is_in_the_example() -> None:
+    environment = container()["env"]
+    secrets = manifest("secret.example")["stringData"]
+    keys = {each["valueFrom"]["secretKeyRef"]["key"] for each in environment if "valueFrom" in each}
+    [volume] = pod()["volumes"]
+    keys |= {item["key"] for item in volume["secret"]["items"]}
+    assert keys == set(secrets)
+    named = {each["name"] for each in environment} | set(manifest("configmap")["data"])
+    assert named <= settings()
+    example = (ROOT / "deploy" / "cvms.env.example").read_text()
+    assert set(re.findall(r"^([A-Z_]+)=", example, flags=re.MULTILINE)) <= settings()
+
+
+def test_the_user_is_the_images_own_and_may_do_nothing_else() -> None:
+    user = int(re.findall(r"--uid (\d+)", (ROOT / "Containerfile").read_text())[0])
+    assert pod()["securityContext"]["runAsUser"] == user
+    assert container()["securityContext"] == {
+        "allowPrivilegeEscalation": False,
+        "readOnlyRootFilesystem": True,
+        "capabilities": {"drop": ["ALL"]},
+    }
+    compose = yaml.safe_load((ROOT / "deploy" / "compose.yaml").read_text())
+    service = compose["services"]["cvms"]
+    assert (service["read_only"], service["cap_drop"]) == (True, ["ALL"])
+    assert service["secrets"][0]["uid"] == str(user)
