@@ -20,6 +20,7 @@ from cvms.chain.answers import SignatureInfo
 from cvms.chain.pubsub import LogNotice, Subscribed, watch_logs
 from cvms.chain.rpc import Rpc
 from cvms.chain.types import Commitment, Programs, Slot
+from cvms.chain.views import read_tips
 from cvms.errors import (
     ChainUnavailable,
     CursorNotListed,
@@ -116,6 +117,7 @@ class Indexer:
         self._metrics = metrics
         self._batch_size = batch_size
         self._poll_seconds = poll_seconds
+        self._beginning_told = False
 
     async def run(self) -> None:
         """Follow the chain until cancelled. Raises what a round raises; run again, it goes on."""
@@ -163,6 +165,8 @@ class Indexer:
         through = await self._rpc.get_slot(Commitment.CONFIRMED)
         async with self._database.connection() as conn:
             cursor = await cursors.get(conn, str(self._program))
+        if cursor is None:
+            await self._tell_where_history_begins()
         # A node that has not reached the cursor's slot has nothing to say about it.
         at_least = max(through, Slot(cursor.slot if cursor else 0))
         if await self._backlog.head() is not None:
@@ -189,6 +193,19 @@ class Indexer:
             await cursors.reach(conn, str(self._program), through)
         self._reached(through)
         return True
+
+    async def _tell_where_history_begins(self) -> None:
+        """A first index begins where the node's list does, and nothing in the list says where that
+        is: without long-term storage it may be later than the program.
+        """
+        if self._beginning_told:
+            return
+        first_block = (await read_tips(self._rpc)).first_block
+        self._beginning_told = True
+        if first_block != 0:
+            log.warning(
+                "history_may_begin_late", program=str(self._program), first_block=first_block
+            )
 
     async def _work_off(self, cursor: Cursor | None, at_least: Slot) -> bool:
         """Apply the backlog; what is newer than it is left for another round."""

@@ -52,6 +52,19 @@ async def test_from_nothing_and_after_a_long_absence(world: World, postgres_serv
     assert await left(world) == (0, 0)
 
 
+async def test_a_first_index_from_a_node_that_has_forgotten_says_so(world: World) -> None:
+    await deposits(world, 2)
+    with capture_logs() as whole:
+        await world.indexer().catch_up()
+    assert [line for line in whole if line["event"] == "history_may_begin_late"] == []
+    await world.execute("TRUNCATE indexer_cursor")
+    world.chain.faults.history.first_slot = 2
+    with capture_logs() as late:
+        await world.indexer().catch_up()
+    [line] = [line for line in late if line["event"] == "history_may_begin_late"]
+    assert (line["log_level"], line["first_block"]) == ("warning", 2)
+
+
 async def test_killed_at_any_point_it_goes_on_where_it_was(
     world: World, postgres_server: str
 ) -> None:

@@ -16,7 +16,7 @@ from tests.scenario.play import Script, play
 from tests.scenario.scene import scene
 from tests.scenario.servers import Zygote
 
-IN_THE_SUITE = "0-19"
+IN_THE_SUITE = "0-23"
 
 pytestmark = pytest.mark.filterwarnings(LEFT_BY_HTTPX)
 
