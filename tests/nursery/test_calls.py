@@ -1,0 +1,86 @@
+"""What any replica has for the one that leads, that one hears of as soon as it is committed."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from functools import partial
+
+import trio
+
+from cvms.nursery.calls import Calls
+from cvms.nursery.channels import Board, Reconciliations, SubmitWake
+from cvms.store import submissions
+from cvms.store.calls import RECONCILE, call
+from cvms.store.connection import Connection
+from cvms.store.database import Database, open_database
+from tests.nursery.world import running, until
+
+
+@asynccontextmanager
+async def leading(database: Database) -> AsyncIterator[tuple[SubmitWake, Reconciliations]]:
+    wake, reconciliations, board = SubmitWake(), Reconciliations(), Board()
+    calls = Calls(database=database, submit_wake=wake, reconciliations=reconciliations, board=board)
+
+    async def listening() -> bool:
+        return "calls" in board.tasks
+
+    async with running(calls.run):
+        await until(listening)
+        yield wake, reconciliations
+
+
+async def sign(conn: Connection, number: int) -> None:
+    await submissions.record_signed(
+        conn,
+        message_hash=bytes([number] * 32),
+        kind="withdraw",
+        owner="owner",
+        message=b"m",
+        signature=f"signature {number}",
+        wire=b"w",
+        last_valid_block_height=1,
+        since_slot=1,
+    )
+
+
+async def test_a_submission_signed_elsewhere_wakes_the_submitter(
+    database: Database, database_url: str
+) -> None:
+    async with leading(database) as (wake, _), open_database(database_url) as elsewhere:
+        await elsewhere.prepare()
+        async with elsewhere.transaction() as conn:
+            await sign(conn, 1)
+            assert not await wake.wait(0.05)  # not before the commit: there is nothing to see yet
+        assert await wake.wait(10)
+
+
+async def test_what_was_rolled_back_wakes_nobody(database: Database) -> None:
+    async with leading(database) as (wake, _):
+        with trio.CancelScope() as scope:
+            async with database.transaction() as conn:
+                await sign(conn, 1)
+                scope.cancel()
+                await trio.lowlevel.checkpoint()
+        async with database.transaction() as conn:
+            await call(conn, RECONCILE)  # comes after it, and so shows that it did not come
+        assert not await wake.wait(0.1)
+
+
+async def test_a_comparison_asked_for_elsewhere_reaches_the_reconciler(
+    database: Database, database_url: str
+) -> None:
+    async with leading(database) as (_, asked), open_database(database_url) as elsewhere:
+        await elsewhere.prepare()
+        async with elsewhere.transaction() as conn:
+            await call(conn, RECONCILE, "alice")
+        with trio.fail_after(10):
+            assert await asked.receive() == ["alice"]
+        assert not asked.take_everything()
+        async with elsewhere.transaction() as conn:
+            await call(conn, RECONCILE)
+        await until(partial(_everything, asked))
+
+
+async def _everything(asked: Reconciliations) -> bool:
+    return asked.take_everything()
