@@ -118,6 +118,7 @@ async def test_a_leader_that_falls_in_the_middle_of_traffic(
             await _until(lambda: traffic.payments >= already + 2 * OWNERS)
             traffic.stopping = True
             await _until(lambda: _unsettled(database_url) == 0)
+            await _until(lambda: _deposits_in_books(database_url) == _deposits_landed(database_url))
             told = _topic_head(database_url)
             await _until(lambda: near.seqs[-1:] == [told] and far.seqs[-1:] == [told])
             nursery.cancel_scope.cancel()
@@ -210,6 +211,17 @@ def _holder(database_url: str) -> str:
 def _unsettled(database_url: str) -> int:
     states = "('pending', 'submitted', 'confirmed')"
     [row] = _query(database_url, f"SELECT count(*) FROM submissions WHERE state IN {states}")
+    return int(row.count)
+
+
+def _deposits_landed(database_url: str) -> int:
+    landed = "kind = 'deposit' AND state = 'finalized'"
+    [row] = _query(database_url, f"SELECT count(*) FROM submissions WHERE {landed}")
+    return int(row.count)
+
+
+def _deposits_in_books(database_url: str) -> int:
+    [row] = _query(database_url, "SELECT count(*) FROM transactions WHERE kind = 'deposit'")
     return int(row.count)
 
 
