@@ -28,9 +28,9 @@ class ConnectionLost(Exception):
     """The connection cannot be opened or used any more; says why, without the URL."""
 
 
-LOST = (ConnectionLost, LocalProtocolError)
-"""What the connection's nursery may raise. The second comes from the library's own reader, when the
-peer pings while the connection is being closed."""
+LOST = (ConnectionLost, HandshakeError, LocalProtocolError)
+"""What the connection's nursery may raise. The others come from the library's own reader: when the
+peer refuses with a body, and when it pings while the connection is being closed."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -10,6 +11,7 @@ import pytest
 import trio
 from solders.keypair import Keypair
 from solders.pubkey import Pubkey
+from structlog.testing import capture_logs
 
 from cvms.chain import instructions
 from cvms.chain.addresses import vault_address
@@ -134,6 +136,25 @@ async def test_cancelled_at_any_point_and_started_again_nothing_is_lost_or_doubl
         assert await world.problems() == [], f"cancelled after step {step}"
         world.reconciliations.take()
     assert step > 50
+
+
+async def test_a_pubsub_that_refuses_everybody_costs_nothing_but_the_delay(world: World) -> None:
+    owner = await world.owner()
+    world.chain.faults.refuse_pubsub = True
+
+    async def applied() -> bool:
+        return [amount for _, amount, _ in await world.history(owner)] == [7]
+
+    with capture_logs() as logs:
+        async with running(world.indexer().run):
+            await until(partial(_refused, logs))
+            await world.act(owner, world.deposit(owner, 7))
+            await until(applied)
+    assert await world.problems() == []
+
+
+async def _refused(logs: Sequence[Mapping[str, Any]]) -> bool:
+    return any(line["event"] == "pubsub connection lost" for line in logs)
 
 
 async def test_two_indexers_at_once_double_nothing(world: World) -> None:

@@ -58,6 +58,9 @@ class Zygote:
         return words
 
 
+PARTS = ("database", "rpc", "indexer")
+
+
 @contextmanager
 def zygote() -> Iterator[Zygote]:
     """A process that starts servers; it and all of them are gone afterwards."""
@@ -115,19 +118,28 @@ class Server:
                 await self.zygote.end_of(self.pid)
 
     async def ready(self) -> None:
-        """Return once GET /ready answers 200."""
-        with trio.fail_after(START_DEADLINE):
+        """Return once GET /ready says that database, chain and indexer are well.
+
+        A task that failed again and again is not well before it has run for more than a minute.
+        """
+        lacking = "no answer"
+        with trio.move_on_after(START_DEADLINE):
             async with httpx.AsyncClient() as http:
-                while not await self._is_ready(http):
+                while lacking := await self._lacking(http):
                     if self.pid in self.zygote.ended:
                         raise AssertionError(f"ended early: {self.log()}")
                     await trio.sleep(0.05)
+        if lacking:
+            raise AssertionError(f"not ready: {lacking}\n{self.log()}")
 
-    async def _is_ready(self, http: httpx.AsyncClient) -> bool:
+    async def _lacking(self, http: httpx.AsyncClient) -> str:
         try:
-            return (await http.get(f"{self.url}/ready")).status_code == 200
-        except httpx.TransportError:
-            return False
+            parts = (await http.get(f"{self.url}/ready")).json()["parts"]
+        except httpx.TransportError as error:
+            return repr(error)
+        return "; ".join(
+            f"{name}: {parts[name]['detail']}" for name in PARTS if not parts[name]["ok"]
+        )
 
     def log(self) -> str:
         """The end of what it has written."""
