@@ -149,7 +149,7 @@ DAMAGE = [
     ("V7", "outbox", "UPDATE outbox SET type = 'retracted' WHERE topic = 'lock_event'"),
     ("V7", "outbox_head", "UPDATE outbox_head SET position = position + 1"),
     ("V7", "outbox_topics", "UPDATE outbox_topics SET seq = seq + 1 WHERE topic = 'lock_event'"),
-    ("V9", "audit_logs", "UPDATE audit_logs SET outcome = 'refused' WHERE id = 2"),
+    ("V9", "audit_logs", "UPDATE audit_logs SET outcome = 'forged' WHERE id = 2"),
     ("V9", "audit_logs", "DELETE FROM audit_logs WHERE id = 2"),
     ("V9", "audit_head", "DELETE FROM audit_logs WHERE id = (SELECT max(id) FROM audit_logs)"),
 ]
