@@ -129,6 +129,7 @@ async def _kill(scene: Scene, script: Script, rng: random.Random) -> None:
 async def rest(scene: Scene, listeners: list[Listener], *, within: float) -> None:
     """Return once everything is final, applied, told and heard. Raises what is still missing."""
     await scene.server.ready()
+    scene.chain.pause()  # so that nothing more falls due by time alone
     waiting = ""
     with connect(scene.database_url) as connection, trio.move_on_after(within):
         while waiting := _waits_for(scene, connection, listeners):
