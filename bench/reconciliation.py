@@ -24,14 +24,16 @@ from cvms.chain import borsh
 from cvms.chain.accounts import VAULT_DISCRIMINATOR, Vault
 from cvms.chain.addresses import SYSTEM_PROGRAM, TOKEN_PROGRAM, token_account, vault_address
 from cvms.chain.rpc import open_rpc
-from cvms.chain.types import Slot
-from cvms.config import Programs, load_programs
+from cvms.chain.types import Programs, Slot
+from cvms.config import load_programs
 from cvms.dev.postgres import embedded_postgres
 from cvms.metrics import Metrics
-from cvms.nursery.channels import Board, OutboxWake, Reconciliations
 from cvms.nursery.progress import Progress
+from cvms.nursery.reconcile_requests import Reconciliations
 from cvms.nursery.reconciler import Reconciler
+from cvms.nursery.status_board import Board
 from cvms.nursery.vault_rows import vault_row
+from cvms.nursery.wakeups import OutboxWake
 from cvms.store import vault_books
 from cvms.store.cache import NoCache
 from cvms.store.database import Database, open_database

@@ -13,9 +13,8 @@ from pathlib import Path
 import trio
 from solders.pubkey import Pubkey
 
+from cvms.chain.types import USDT_MINT, VAULT_PROGRAM
 from cvms.config import (
-    USDT_MINT,
-    VAULT_PROGRAM,
     load_admin_secret,
     load_config,
     load_database_url,

@@ -17,27 +17,18 @@ from solders.pubkey import Pubkey
 
 from cvms import setting_values as value
 from cvms.alert_settings import AlertSettings, read_alert_settings
+from cvms.chain.types import (
+    POSITION_MANAGER_PROGRAM,
+    USDT_MINT,
+    VAULT_PROGRAM,
+    YIELD_POOL_PROGRAM,
+    Programs,
+)
 from cvms.errors import ConfigurationError
 from cvms.setting_values import Network, Rate
 from cvms.sponsoring import Sponsoring, read_sponsoring
 
 T = TypeVar("T")
-
-VAULT_PROGRAM = "5qgA2qcz6zXYiJJkomV1LJv8UhKueyNsqeCWJd6jC9pT"
-POSITION_MANAGER_PROGRAM = "EMHew6227FX9PUhDGKwc8FHsEASZf5Fd4GWryuEXokT"
-# SHA-256 of "cvms yield pool", which is off the curve: nobody can hold a key of it.
-YIELD_POOL_PROGRAM = "2Q32QtPxmEpJYFvXevzf3VmN75BNcW16vThwcoAWkmjj"
-USDT_MINT = "4QHVBbG3H8kbwvcSwPnze3sC91kdeYWxNf8S5hkZ9nbZ"
-
-
-@dataclass(frozen=True, slots=True)
-class Programs:
-    """The programs and the mint; every address of the system is derived from these."""
-
-    vault: Pubkey
-    position_manager: Pubkey
-    mint: Pubkey
-    yield_pool: Pubkey = field(default_factory=lambda: Pubkey.from_string(YIELD_POOL_PROGRAM))
 
 
 @dataclass(frozen=True, slots=True)

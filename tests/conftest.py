@@ -18,7 +18,8 @@ from psycopg import sql
 from solders.keypair import Keypair
 
 from cvms import localnet as chain
-from cvms.config import Programs, load_programs
+from cvms.chain.types import Programs
+from cvms.config import load_programs
 from cvms.dev.chain import bundled_programs
 from cvms.dev.localnet import prepare
 from cvms.dev.postgres import embedded_postgres

@@ -10,23 +10,13 @@ from solders.pubkey import Pubkey
 from cvms.chain import borsh
 from cvms.chain.addresses import SYSTEM_PROGRAM, TOKEN_PROGRAM
 from cvms.chain.borsh import I64, U8, U32, U64, Bytes64
-from cvms.chain.types import Lamports, Programs
+from cvms.chain.types import Account, Programs
 from cvms.errors import DecodeError
 
 T = TypeVar("T")
 
 _TOKEN_ACCOUNT_LENGTH = 165
 _TOKEN_ACCOUNT_STATE = 108  # offset of the state byte: 0 is uninitialized, 1 open, 2 frozen
-
-
-@dataclass(frozen=True, slots=True)
-class Account:
-    """An account as a node returns it."""
-
-    lamports: Lamports
-    owner: Pubkey
-    data: bytes
-    executable: bool
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,8 +12,7 @@ from solders.hash import Hash
 from solders.pubkey import Pubkey
 
 from cvms.chain import base58
-from cvms.chain.accounts import Account
-from cvms.chain.types import Commitment, Lamports, Slot
+from cvms.chain.types import Account, Commitment, Lamports, Slot
 from cvms.errors import DecodeError, RpcError
 
 T = TypeVar("T")

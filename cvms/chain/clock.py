@@ -7,9 +7,8 @@ from dataclasses import dataclass
 
 from solders.sysvar import CLOCK
 
-from cvms.chain.accounts import Account
 from cvms.chain.rpc import Rpc
-from cvms.chain.types import Commitment, Slot
+from cvms.chain.types import Account, Commitment, Slot
 from cvms.errors import DecodeError
 
 _LENGTH = 40  # slot, epoch start, epoch, leader schedule epoch, and last the time

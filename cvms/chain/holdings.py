@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from solders.pubkey import Pubkey
 from solders.sysvar import CLOCK
 
-from cvms.chain.accounts import Account, read_token_account
+from cvms.chain.accounts import read_token_account
 from cvms.chain.clock import time_in
 from cvms.chain.rpc import Rpc
-from cvms.chain.types import Commitment, Programs, Slot
+from cvms.chain.types import Account, Commitment, Programs, Slot
 from cvms.chain.yield_pool import (
     Pool,
     claimable,

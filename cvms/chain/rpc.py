@@ -14,7 +14,6 @@ from typing import Any
 from solders.pubkey import Pubkey
 
 from cvms.chain import answers, base58
-from cvms.chain.accounts import Account
 from cvms.chain.answers import (
     AccountsAt,
     InContext,
@@ -30,7 +29,7 @@ from cvms.chain.everywhere import combine
 from cvms.chain.probe import Probe
 from cvms.chain.transactions import LatestBlockhash
 from cvms.chain.transport import Heard, Transport, failure_of, open_transport
-from cvms.chain.types import BlockHeight, Commitment, Lamports, Slot
+from cvms.chain.types import Account, BlockHeight, Commitment, Lamports, Slot
 from cvms.errors import RpcError
 from cvms.metrics import Metrics
 

@@ -13,7 +13,6 @@ from solders.pubkey import Pubkey
 
 from cvms.chain import instructions
 from cvms.chain.accounts import (
-    Account,
     Vault,
     owned_by,
     read_token_account,
@@ -28,7 +27,7 @@ from cvms.chain.addresses import (
 )
 from cvms.chain.rpc import Rpc
 from cvms.chain.transactions import BuiltTransaction, build_transaction
-from cvms.chain.types import Commitment, Programs
+from cvms.chain.types import Account, Commitment, Programs
 from cvms.errors import Conflict, NotFound, VaultNotFound
 
 

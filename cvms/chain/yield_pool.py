@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from solders.pubkey import Pubkey
 
 from cvms.chain import borsh
-from cvms.chain.accounts import Account, decode_account, owned_by
+from cvms.chain.accounts import decode_account, owned_by
 from cvms.chain.borsh import I64, U8, U32, U64, U128
-from cvms.chain.types import Programs
+from cvms.chain.types import Account, Programs
 
 BASIS_POINTS = 10_000
 SECONDS_PER_YEAR = 365 * 24 * 60 * 60

@@ -43,7 +43,9 @@ from cvms.http.sponsoring import Sponsor
 from cvms.http.ws import WebSocketDoor, WebSocketLimits
 from cvms.metrics import Metrics
 from cvms.nursery.account_channel import AccountRegistry
-from cvms.nursery.channels import Board, Hub, OperatorFunds, SubmitWake
+from cvms.nursery.hub import Hub
+from cvms.nursery.status_board import Board, OperatorFunds
+from cvms.nursery.wakeups import SubmitWake
 from cvms.store.cache import BalanceCache
 from cvms.store.database import Database
 from cvms.store.limits import Limiter, MemoryLimiter

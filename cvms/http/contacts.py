@@ -12,7 +12,8 @@ from solders.pubkey import Pubkey
 from cvms.errors import FieldProblem, InvalidRequest, SealingDisabled
 from cvms.http.answers import Answer
 from cvms.http.body import Body, Nonce, SignInMessage, WalletSignature
-from cvms.http.operations import SIGNED_REFUSALS, counted
+from cvms.http.operation_metrics import counted
+from cvms.http.operations import SIGNED_REFUSALS
 from cvms.http.requesters import SignedRequest
 from cvms.http.routing import Auth, Route
 from cvms.http.services import Services

@@ -11,8 +11,8 @@ from __future__ import annotations
 
 import base64
 import secrets
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -40,8 +40,9 @@ from cvms.errors import (
 from cvms.http import replies
 from cvms.http.answers import Answer, response_of
 from cvms.http.idempotency import Key, key_of_request, once
+from cvms.http.operation_metrics import counted
 from cvms.http.plans import Plan
-from cvms.http.problems import problem_of, program_error
+from cvms.http.problems import program_error
 from cvms.http.requesters import Anonymous, Requester
 from cvms.http.services import Services
 from cvms.store import audit, submissions
@@ -87,24 +88,6 @@ async def carry_out(
             return await Change(services, await plan(), who, key).make()
 
         return await once(services, key, act)
-
-
-@contextmanager
-def counted(services: Services, operation: str) -> Iterator[None]:
-    """Count the operation by its outcome: accepted, or the code of the problem."""
-    outcome = "cancelled"
-    try:
-        yield
-        outcome = "accepted"
-    except CvmsError as error:
-        problem = problem_of(error)
-        outcome = problem.code if problem else "internal_error"
-        raise
-    except Exception:
-        outcome = "internal_error"
-        raise
-    finally:
-        services.metrics.operations.labels(operation=operation, outcome=outcome).inc()
 
 
 async def simulated(services: Services, built: BuiltTransaction) -> BuiltTransaction:

@@ -14,7 +14,7 @@ from cvms.http.body import TokenAmount
 from cvms.http.operations import COSIGN, SIGNED_REFUSALS, carry_out
 from cvms.http.routing import Auth, Route
 from cvms.http.services import Services
-from cvms.http.vault import Signed
+from cvms.http.signed_body import Signed
 
 
 class Position(Signed, frozen=True, kw_only=True):

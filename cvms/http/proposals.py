@@ -30,12 +30,13 @@ from cvms.http.approving import Approving, present, unknown_proposal, write_down
 from cvms.http.body import Body, Nonce, SignInMessage, TokenAmount, WalletSignature
 from cvms.http.idempotency import Key, key_of_request, once
 from cvms.http.multisig import Multisig, multisig_of, withdrawal
-from cvms.http.operations import SIGNED_REFUSALS, counted
+from cvms.http.operation_metrics import counted
+from cvms.http.operations import SIGNED_REFUSALS
 from cvms.http.requesters import Requester, SignedRequest
 from cvms.http.routing import Auth, Route
 from cvms.http.services import Services
+from cvms.http.signed_body import Signed
 from cvms.http.standing import Standing, standing, tell
-from cvms.http.vault import Signed
 from cvms.http.wallet import signed_text
 from cvms.store import proposals
 

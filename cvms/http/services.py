@@ -15,7 +15,9 @@ from cvms.http.limits import Limits
 from cvms.http.sponsoring import Sponsor
 from cvms.metrics import Metrics
 from cvms.nursery.account_channel import AccountRegistry
-from cvms.nursery.channels import Board, Hub, SubmitWake
+from cvms.nursery.hub import Hub
+from cvms.nursery.status_board import Board
+from cvms.nursery.wakeups import SubmitWake
 from cvms.store.cache import BalanceCache
 from cvms.store.database import Database
 from cvms.store.sealed import Sealer

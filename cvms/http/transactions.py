@@ -39,7 +39,8 @@ from cvms.http.answers import Answer, response_of
 from cvms.http.body import Body
 from cvms.http.cosigning import CoSigning, signatures_in
 from cvms.http.idempotency import Key, key_of_request, once
-from cvms.http.operations import UNSPONSORED, counted
+from cvms.http.operation_metrics import counted
+from cvms.http.operations import UNSPONSORED
 from cvms.http.routing import Route
 from cvms.http.services import Services
 from cvms.store import audit, proposals, submissions

@@ -26,11 +26,11 @@ from cvms.errors import (
 from cvms.http import totp
 from cvms.http.answers import Answer
 from cvms.http.body import Body, owner_in_path
-from cvms.http.operations import counted
+from cvms.http.operation_metrics import counted
 from cvms.http.routing import Auth, Route
 from cvms.http.second_factor import second_factor
 from cvms.http.services import Services
-from cvms.http.vault import Signed
+from cvms.http.signed_body import Signed
 from cvms.store import audit, twofa
 from cvms.store.connection import TrioConnection
 from cvms.store.twofa import Factor

@@ -12,7 +12,7 @@ from cvms.chain import instructions
 from cvms.errors import Conflict, ProgramRefused, VaultNotFound
 from cvms.http import plans, replies
 from cvms.http.answers import Answer
-from cvms.http.body import Body, Nonce, Seconds, SignInMessage, TokenAmount, WalletSignature
+from cvms.http.body import Body, Seconds, TokenAmount
 from cvms.http.operations import (
     COSIGN,
     COSIGN_OR_SUBMIT,
@@ -20,29 +20,14 @@ from cvms.http.operations import (
     UNSPONSORED,
     carry_out,
 )
-from cvms.http.requesters import SignedRequest
 from cvms.http.routing import Auth, Route
 from cvms.http.second_factor import second_factor
 from cvms.http.services import Services
-from cvms.http.wallet import signed_text
+from cvms.http.signed_body import Signed
 
 
 class Initialize(Body, frozen=True):
     user_pubkey: Pubkey
-
-
-class Signed(Body, frozen=True):
-    """A body that a wallet has signed."""
-
-    owner: Pubkey
-    nonce: Nonce
-    signature: WalletSignature
-    message: SignInMessage | None = None
-
-    def request(self, action: str, *fields: object) -> SignedRequest:
-        """The signed request with this action's text."""
-        text = signed_text(action, self.owner, *fields, self.nonce)
-        return SignedRequest(self.owner, text, self.nonce, self.signature, self.message)
 
 
 class Deposit(Signed, frozen=True, kw_only=True):

@@ -29,7 +29,7 @@ from cvms.http.ws_guard import GUARDED, Guard
 from cvms.http.ws_heartbeat import Heartbeat, Timer
 from cvms.http.ws_start import read_start
 from cvms.http.ws_subscriptions import CONFLATED, Overflow, Subscriptions
-from cvms.nursery.channels import OutboxFrame
+from cvms.nursery.hub import OutboxFrame
 from cvms.nursery.ws_wire import PING, json_frame
 
 KEPT_FRAMES = 256

@@ -11,11 +11,12 @@ from cvms.errors import VaultNotFound, YieldProgramUnsupported
 from cvms.http.answers import Answer
 from cvms.http.balances import open_vault
 from cvms.http.body import TokenAmount, owner_in_path
-from cvms.http.operations import SIGNED_REFUSALS, counted
+from cvms.http.operation_metrics import counted
+from cvms.http.operations import SIGNED_REFUSALS
 from cvms.http.requesters import SignedRequest
 from cvms.http.routing import Auth, Route
 from cvms.http.services import Services
-from cvms.http.vault import Signed
+from cvms.http.signed_body import Signed
 from cvms.http.yield_plans import pools_of
 from cvms.store import audit, yields
 

@@ -15,7 +15,7 @@ from cvms.http.operations import COSIGN_OR_SUBMIT, SIGNED_REFUSALS, carry_out
 from cvms.http.requesters import SignedRequest
 from cvms.http.routing import Auth, Route
 from cvms.http.services import Services
-from cvms.http.vault import Signed
+from cvms.http.signed_body import Signed
 from cvms.http.yield_plans import COMPOUND, DEPOSIT, WITHDRAW, Kind
 from cvms.http.yield_status import YieldStatus, status
 

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import trio
 
@@ -20,8 +22,14 @@ from cvms.localnet.node import Node
 from cvms.localnet.programs import deploy, deployed_code
 from cvms.localnet.pubsub.connection import PubSubPort
 from cvms.localnet.pubsub.hub import Hub
-from cvms.localnet.types import Deployment, Running, Timing
+from cvms.localnet.types import Deployment, Timing
 from cvms.localnet.vm import VirtualMachine
+
+if TYPE_CHECKING:
+    from cvms.localnet.chain import Chain
+    from cvms.localnet.faults import Faults
+    from cvms.localnet.pubsub.hub import Hub
+
 
 Listeners = tuple[list[trio.SocketListener], list[trio.SocketListener]]
 """Of RPC, and of PubSub."""
@@ -134,3 +142,18 @@ def _address(host: str, listeners: Sequence[trio.SocketListener]) -> str:
     port = listeners[0].socket.getsockname()[1]
     reachable = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104
     return f"[{reachable}]:{port}" if ":" in reachable else f"{reachable}:{port}"
+
+
+@dataclass(frozen=True, slots=True)
+class Running:
+    """A node that answers: where, and for tests in this process its chain and its faults."""
+
+    rpc_url: str
+    ws_url: str
+    chain: Chain
+    faults: Faults
+    hub: Hub
+
+    def cut_pubsub(self) -> None:
+        """End every PubSub connection of this node, without a word, as a broken network does."""
+        self.hub.cut()

@@ -11,9 +11,7 @@ from solders.hash import Hash
 from solders.pubkey import Pubkey
 
 if TYPE_CHECKING:
-    from cvms.localnet.chain import Chain
-    from cvms.localnet.faults import Faults
-    from cvms.localnet.pubsub.hub import Hub
+    pass
 
 Json: TypeAlias = Any
 """What `json` reads and writes; its shape is checked where it enters."""
@@ -40,21 +38,6 @@ class Deployment:
 
     program_id: Pubkey
     elf: bytes
-
-
-@dataclass(frozen=True, slots=True)
-class Running:
-    """A node that answers: where, and for tests in this process its chain and its faults."""
-
-    rpc_url: str
-    ws_url: str
-    chain: Chain
-    faults: Faults
-    hub: Hub
-
-    def cut_pubsub(self) -> None:
-        """End every PubSub connection of this node, without a word, as a broken network does."""
-        self.hub.cut()
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,7 +15,7 @@ from cvms.chain.types import Commitment
 from cvms.errors import ChainUnavailable, RpcError
 from cvms.metrics import Metrics
 from cvms.nursery.account_channel import AccountRegistry
-from cvms.nursery.channels import Board
+from cvms.nursery.status_board import Board
 
 log = structlog.get_logger(__name__)
 

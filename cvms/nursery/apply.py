@@ -10,17 +10,17 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime
-from typing import Any
 
 from cvms.chain.answers import SignatureInfo
 from cvms.chain.events import VaultClosedEvent
 from cvms.chain.types import Commitment
 from cvms.nursery.batch import Batch, Recorded
-from cvms.nursery.channels import IndexedBatch
 from cvms.nursery.ledger import points_after
 from cvms.nursery.mints import Mints
-from cvms.nursery.movements import TOPICS, Movement, counted_by_account, movements
-from cvms.nursery.vault_rows import balances, gone_row, row_now, same_account, same_balances
+from cvms.nursery.movements import Movement, counted_by_account, history_row, movements
+from cvms.nursery.outbox_messages import balance_message, event_message
+from cvms.nursery.reconcile_requests import IndexedBatch
+from cvms.nursery.vault_rows import gone_row, row_now, same_account, same_balances
 from cvms.store import (
     analytics,
     applied,
@@ -40,7 +40,7 @@ from cvms.store.connection import Connection
 from cvms.store.cursor import Cursor
 from cvms.store.database import Database
 from cvms.store.history import HistoryRow
-from cvms.store.outbox import MessageType, OutboxMessage
+from cvms.store.outbox import OutboxMessage
 from cvms.store.vault_mints import VaultMint
 from cvms.store.vaults import VaultRow
 
@@ -182,47 +182,6 @@ async def _write_balances(conn: Connection, lines: Sequence[HistoryRow]) -> None
     await balance_history.put(conn, points_after(known, lines))
 
 
-def history_row(recorded: Recorded, movement: Movement) -> HistoryRow:
-    """The line of a movement."""
-    row = recorded.row
-    return HistoryRow(
-        owner=movement.owner,
-        vault=movement.vault,
-        kind=movement.kind,
-        amount=movement.amount,
-        balance_after=movement.balance_after,
-        slot=row.slot,
-        block_time=row.block_time,
-        signature=row.signature,
-        instruction_index=row.instruction_index,
-        ordinal=row.ordinal,
-        commitment=row.commitment,
-    )
-
-
-def event_message(
-    line: HistoryRow, event: Mapping[str, Any], *, kind: MessageType = "event"
-) -> OutboxMessage:
-    """What subscribers are told of a line, whose event holds the data `event`."""
-    data = dict(event) | {
-        "owner": line.owner,
-        "vault": line.vault,
-        "kind": line.kind,
-        "amount": line.amount,
-        "balance_after": line.balance_after,
-        "block_time": None if line.block_time is None else line.block_time.isoformat(),
-    }
-    return OutboxMessage(
-        topic=TOPICS[line.kind],
-        owner=line.owner,
-        slot=line.slot,
-        signature=line.signature,
-        commitment=line.commitment,
-        data=data,
-        type=kind,
-    )
-
-
 async def _store_vaults(
     conn: Connection, rows: Sequence[tuple[VaultRow | None, VaultRow, str]]
 ) -> list[OutboxMessage]:
@@ -240,15 +199,3 @@ async def _store_vaults(
 def _newest_time(batch: Batch) -> datetime | None:
     times = [info.block_time for info in batch.passed if info.block_time is not None]
     return datetime.fromtimestamp(max(times), UTC) if times else None
-
-
-def balance_message(row: VaultRow, *, signature: str | None) -> OutboxMessage:
-    """The `vault_balance_update` of a row."""
-    return OutboxMessage(
-        topic="vault_balance_update",
-        owner=row.owner,
-        slot=row.slot,
-        signature=signature,
-        commitment=Commitment.CONFIRMED,
-        data=balances(row),
-    )

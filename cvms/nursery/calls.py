@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from cvms.nursery.channels import Board, Reconciliations, SubmitWake
+from cvms.nursery.reconcile_requests import Reconciliations
+from cvms.nursery.status_board import Board
+from cvms.nursery.wakeups import SubmitWake
 from cvms.store.calls import RECONCILE, SUBMIT
 from cvms.store.database import Database
 from cvms.store.listen import Notification, listen

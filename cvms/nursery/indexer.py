@@ -35,19 +35,19 @@ from cvms.metrics import Metrics
 from cvms.nursery.apply import apply_batch
 from cvms.nursery.backlog import Backlog
 from cvms.nursery.batch import Batch, BatchReader
-from cvms.nursery.channels import Board, IndexedBatch, OutboxWake, TimelockWake, TvlWake
 from cvms.nursery.forks import Forks
 from cvms.nursery.gap import LONGEST_GAP, read_gap
 from cvms.nursery.progress import Progress
 from cvms.nursery.rebuilder import Rebuilder
+from cvms.nursery.reconcile_requests import IndexedBatch
+from cvms.nursery.status_board import Board
 from cvms.nursery.vault_accounts import FetchedVault
+from cvms.nursery.wakeups import OutboxWake, TimelockWake, TvlWake
 from cvms.store import cursor as cursors
 from cvms.store import index_state
 from cvms.store.cache import BalanceCache
 from cvms.store.cursor import Cursor
 from cvms.store.database import Database
-
-__all__ = ["Indexer", "Progress"]
 
 log = structlog.get_logger(__name__)
 

@@ -10,6 +10,8 @@ import msgspec
 
 from cvms.chain import events as chain
 from cvms.chain.events import Event
+from cvms.nursery.batch import Recorded
+from cvms.store.history import HistoryRow
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,3 +127,21 @@ def event_data(event: Event) -> dict[str, Any]:
     if isinstance(event, chain.TransactionEvent):
         data["transaction_type"] = event.transaction_type.name
     return data
+
+
+def history_row(recorded: Recorded, movement: Movement) -> HistoryRow:
+    """The line of a movement."""
+    row = recorded.row
+    return HistoryRow(
+        owner=movement.owner,
+        vault=movement.vault,
+        kind=movement.kind,
+        amount=movement.amount,
+        balance_after=movement.balance_after,
+        slot=row.slot,
+        block_time=row.block_time,
+        signature=row.signature,
+        instruction_index=row.instruction_index,
+        ordinal=row.ordinal,
+        commitment=row.commitment,
+    )

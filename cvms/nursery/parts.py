@@ -11,17 +11,11 @@ from cvms.chain.types import Programs
 from cvms.config import Config
 from cvms.metrics import Metrics
 from cvms.nursery.account_channel import AccountRegistry
-from cvms.nursery.channels import (
-    Board,
-    Hub,
-    OperatorFunds,
-    OutboxWake,
-    Reconciliations,
-    SubmitWake,
-    TimelockWake,
-    TvlWake,
-)
+from cvms.nursery.hub import Hub
 from cvms.nursery.progress import Progress
+from cvms.nursery.reconcile_requests import Reconciliations
+from cvms.nursery.status_board import Board, OperatorFunds
+from cvms.nursery.wakeups import OutboxWake, SubmitWake, TimelockWake, TvlWake
 from cvms.store.bell import Bell
 from cvms.store.cache import BalanceCache
 from cvms.store.database import Database

@@ -5,8 +5,7 @@ from __future__ import annotations
 import pytest
 from solders.pubkey import Pubkey
 
-from cvms.chain.types import Programs
-from cvms.config import POSITION_MANAGER_PROGRAM, USDT_MINT, VAULT_PROGRAM
+from cvms.chain.types import POSITION_MANAGER_PROGRAM, USDT_MINT, VAULT_PROGRAM, Programs
 
 
 @pytest.fixture

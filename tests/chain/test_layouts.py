@@ -16,7 +16,6 @@ from cvms.chain.accounts import (
     POSITION_SUMMARY_DISCRIMINATOR,
     VAULT_AUTHORITY_DISCRIMINATOR,
     VAULT_DISCRIMINATOR,
-    Account,
     PositionSummary,
     Vault,
     VaultAuthority,
@@ -37,7 +36,7 @@ from cvms.chain.events import (
     decode_event,
     encode_event,
 )
-from cvms.chain.types import Lamports, Programs
+from cvms.chain.types import Account, Lamports, Programs
 from cvms.errors import DecodeError
 from tests.chain.idl_borsh import fields_of, idl, read_struct
 from tests.chain.made_up import structures, unhurried

@@ -7,12 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from cvms.config import (
-    POSITION_MANAGER_PROGRAM,
-    USDT_MINT,
-    VAULT_PROGRAM,
-    YIELD_POOL_PROGRAM,
-)
+from cvms.chain.types import POSITION_MANAGER_PROGRAM, USDT_MINT, VAULT_PROGRAM, YIELD_POOL_PROGRAM
 from tests.chain.idl_borsh import fields_of, idl, instruction_of
 
 DOCUMENT = (Path(__file__).parents[2] / "docs" / "programs.md").read_text()

@@ -35,8 +35,14 @@ from cvms.chain.transactions import (
     verify_signatures,
     with_budget,
 )
-from cvms.chain.types import BlockHeight, Programs, Slot
-from cvms.config import POSITION_MANAGER_PROGRAM, USDT_MINT, VAULT_PROGRAM
+from cvms.chain.types import (
+    POSITION_MANAGER_PROGRAM,
+    USDT_MINT,
+    VAULT_PROGRAM,
+    BlockHeight,
+    Programs,
+    Slot,
+)
 from cvms.errors import InvalidRequest
 from tests.chain.made_up import unhurried
 

@@ -30,8 +30,8 @@ from cvms.chain.addresses import (
 )
 from cvms.chain.rpc import Rpc, open_rpc
 from cvms.chain.transactions import BuiltTransaction
+from cvms.chain.types import Programs
 from cvms.chain.vault_transactions import prepare_deposit, prepare_withdraw
-from cvms.config import Programs
 from cvms.errors import Conflict, DecodeError, InvalidRequest, NotFound, VaultNotFound
 from tests.chain.scripted_node import Reply, ScriptedNode, result
 

@@ -18,12 +18,12 @@ from solders.token.associated import get_associated_token_address
 from solders.transaction import VersionedTransaction
 
 from cvms.chain import borsh
-from cvms.chain.accounts import Account, read_token_account
+from cvms.chain.accounts import read_token_account
 from cvms.chain.addresses import SYSTEM_PROGRAM, TOKEN_PROGRAM, token_account
 from cvms.chain.instructions import yield_pool as instructions
 from cvms.chain.program_errors import program_error, refusal
 from cvms.chain.rpc import Rpc, open_rpc
-from cvms.chain.types import Commitment, Lamports
+from cvms.chain.types import YIELD_POOL_PROGRAM, Account, Commitment, Lamports
 from cvms.chain.yield_pool import (
     PER_TOKEN_UNIT,
     POOL_DISCRIMINATOR,
@@ -38,7 +38,7 @@ from cvms.chain.yield_pool import (
     read_position,
     reserve_address,
 )
-from cvms.config import YIELD_POOL_PROGRAM, load_programs
+from cvms.config import load_programs
 from cvms.errors import DecodeError, ProgramRefused
 from tests.chain.idl_borsh import idl, instruction_of, read_arguments, read_struct
 from tests.chain.made_up import structures, unhurried

@@ -8,7 +8,9 @@ import pytest
 import trio
 
 from cvms.nursery.broadcaster import RUN, Broadcaster
-from cvms.nursery.channels import Board, Hub, OutboxWake
+from cvms.nursery.hub import Hub
+from cvms.nursery.status_board import Board
+from cvms.nursery.wakeups import OutboxWake
 from cvms.store import outbox
 from cvms.store.bell import CHANNEL, Bell, PostgresBell, RedisBell
 from cvms.store.database import Database

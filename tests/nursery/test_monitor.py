@@ -15,9 +15,11 @@ from solders.keypair import Keypair
 from cvms.metrics import Metrics
 from cvms.nursery.alert_rules import Bounds
 from cvms.nursery.broadcaster import Broadcaster
-from cvms.nursery.channels import Board, Hub, OperatorFunds, OutboxWake
-from cvms.nursery.indexer import Progress
+from cvms.nursery.hub import Hub
 from cvms.nursery.monitor import Monitor
+from cvms.nursery.progress import Progress
+from cvms.nursery.status_board import Board, OperatorFunds
+from cvms.nursery.wakeups import OutboxWake
 from cvms.store import (
     alert_books,
     alerts,

@@ -16,7 +16,7 @@ from cvms.config import Config, load_programs
 from cvms.errors import ChainUnavailable, ConfigurationError, DatabaseUnavailable
 from cvms.http.probes import Tasks
 from cvms.metrics import Metrics
-from cvms.nursery.channels import Board
+from cvms.nursery.status_board import Board
 from cvms.nursery.supervision import Backoff, supervise
 from cvms.nursery.task_health import CRASHES, HEALTHY_SECONDS, seconds_expected
 

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 
 from solders.pubkey import Pubkey
 
-from cvms.chain.accounts import Account
 from cvms.chain.addresses import SYSTEM_PROGRAM
 from cvms.chain.protocols import marginfi, solend, yield_pool
 from cvms.chain.protocols.rates import (
@@ -21,7 +20,7 @@ from cvms.chain.protocols.rates import (
     supply_rate,
 )
 from cvms.chain.rpc import Rpc
-from cvms.chain.types import Commitment, Programs, Slot
+from cvms.chain.types import Account, Commitment, Programs, Slot
 from cvms.errors import ConfigurationError
 
 SETTING = "YIELD_SOURCES"

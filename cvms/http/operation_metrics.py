@@ -1,0 +1,30 @@
+"""Count of operations by outcome."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from cvms.errors import (
+    CvmsError,
+)
+from cvms.http.problems import problem_of
+from cvms.http.services import Services
+
+
+@contextmanager
+def counted(services: Services, operation: str) -> Iterator[None]:
+    """Count the operation by its outcome: accepted, or the code of the problem."""
+    outcome = "cancelled"
+    try:
+        yield
+        outcome = "accepted"
+    except CvmsError as error:
+        problem = problem_of(error)
+        outcome = problem.code if problem else "internal_error"
+        raise
+    except Exception:
+        outcome = "internal_error"
+        raise
+    finally:
+        services.metrics.operations.labels(operation=operation, outcome=outcome).inc()

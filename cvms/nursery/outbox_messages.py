@@ -1,0 +1,48 @@
+"""Outbox messages of history rows and vault balances."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from cvms.chain.types import Commitment
+from cvms.nursery.movements import TOPICS
+from cvms.nursery.vault_rows import balances
+from cvms.store.history import HistoryRow
+from cvms.store.outbox import MessageType, OutboxMessage
+from cvms.store.vaults import VaultRow
+
+
+def event_message(
+    line: HistoryRow, event: Mapping[str, Any], *, kind: MessageType = "event"
+) -> OutboxMessage:
+    """What subscribers are told of a line, whose event holds the data `event`."""
+    data = dict(event) | {
+        "owner": line.owner,
+        "vault": line.vault,
+        "kind": line.kind,
+        "amount": line.amount,
+        "balance_after": line.balance_after,
+        "block_time": None if line.block_time is None else line.block_time.isoformat(),
+    }
+    return OutboxMessage(
+        topic=TOPICS[line.kind],
+        owner=line.owner,
+        slot=line.slot,
+        signature=line.signature,
+        commitment=line.commitment,
+        data=data,
+        type=kind,
+    )
+
+
+def balance_message(row: VaultRow, *, signature: str | None) -> OutboxMessage:
+    """The `vault_balance_update` of a row."""
+    return OutboxMessage(
+        topic="vault_balance_update",
+        owner=row.owner,
+        slot=row.slot,
+        signature=signature,
+        commitment=Commitment.CONFIRMED,
+        data=balances(row),
+    )
