@@ -31,12 +31,12 @@ from cvms.chain.types import Commitment, Programs, Slot
 from cvms.config import load_programs
 from cvms.dev.postgres import embedded_postgres
 from cvms.metrics import Metrics
+from cvms.nursery.channels.indexer_progress import Progress
+from cvms.nursery.channels.reconcile_requests import IndexedBatch
+from cvms.nursery.channels.status_board import Board
+from cvms.nursery.channels.wakeups import OutboxWake, TimelockWake, TvlWake
 from cvms.nursery.gap import read_gap
 from cvms.nursery.indexer import Indexer
-from cvms.nursery.progress import Progress
-from cvms.nursery.reconcile_requests import IndexedBatch
-from cvms.nursery.status_board import Board
-from cvms.nursery.wakeups import OutboxWake, TimelockWake, TvlWake
 from cvms.store.cache import NoCache
 from cvms.store.database import open_database
 

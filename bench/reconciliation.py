@@ -28,12 +28,12 @@ from cvms.chain.types import Programs, Slot
 from cvms.config import load_programs
 from cvms.dev.postgres import embedded_postgres
 from cvms.metrics import Metrics
-from cvms.nursery.progress import Progress
-from cvms.nursery.reconcile_requests import Reconciliations
+from cvms.nursery.channels.indexer_progress import Progress
+from cvms.nursery.channels.reconcile_requests import Reconciliations
+from cvms.nursery.channels.status_board import Board
+from cvms.nursery.channels.wakeups import OutboxWake
 from cvms.nursery.reconciler import Reconciler
-from cvms.nursery.status_board import Board
 from cvms.nursery.vault_rows import vault_row
-from cvms.nursery.wakeups import OutboxWake
 from cvms.store import vault_books
 from cvms.store.cache import NoCache
 from cvms.store.database import Database, open_database

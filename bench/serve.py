@@ -13,9 +13,9 @@ from cvms.chain.rpc import open_rpc
 from cvms.config import Config, Rates, load_programs
 from cvms.http import create_app, serve_http
 from cvms.metrics import Metrics
-from cvms.nursery.hub import Hub
-from cvms.nursery.status_board import Board
-from cvms.nursery.wakeups import SubmitWake
+from cvms.nursery.channels.hub import Hub
+from cvms.nursery.channels.status_board import Board
+from cvms.nursery.channels.wakeups import SubmitWake
 from cvms.store.cache import balance_cache
 from cvms.store.database import open_database
 from cvms.store.redis_client import open_redis

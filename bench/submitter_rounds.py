@@ -25,9 +25,9 @@ from cvms.chain.transactions import message_hash, message_of, signature_of
 from cvms.config import load_programs
 from cvms.dev.postgres import embedded_postgres
 from cvms.metrics import Metrics
-from cvms.nursery.status_board import Board
+from cvms.nursery.channels.status_board import Board
+from cvms.nursery.channels.wakeups import OutboxWake, SubmitWake
 from cvms.nursery.submitter import Submitter
-from cvms.nursery.wakeups import OutboxWake, SubmitWake
 from cvms.store import submissions
 from cvms.store.database import Database, open_database
 

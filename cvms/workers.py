@@ -20,7 +20,7 @@ import trio
 
 from cvms.config import Config
 from cvms.errors import ConfigurationError
-from cvms.nursery.status_board import Board
+from cvms.nursery.channels.status_board import Board
 from cvms.nursery.supervision import Backoff
 
 log = structlog.get_logger(__name__)

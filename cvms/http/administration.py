@@ -17,7 +17,7 @@ from cvms.http.body import Body, Limit, RowId
 from cvms.http.routing import Auth, Route
 from cvms.http.services import Services
 from cvms.http.tokens import Administrator, Role
-from cvms.nursery.status_board import Part
+from cvms.nursery.channels.status_board import Part
 from cvms.store import audit, reconciliation
 from cvms.store.calls import RECONCILE, call
 

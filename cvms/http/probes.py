@@ -20,7 +20,7 @@ from cvms.http.answers import Answer
 from cvms.http.problems import not_ready, problem_response
 from cvms.http.routing import Route
 from cvms.http.services import Services
-from cvms.nursery.status_board import Board, Part
+from cvms.nursery.channels.status_board import Board, Part
 from cvms.store import totals, vaults
 
 log = structlog.get_logger(__name__)

@@ -14,10 +14,10 @@ from cvms.config import Config
 from cvms.http.limits import Limits
 from cvms.http.sponsoring import Sponsor
 from cvms.metrics import Metrics
-from cvms.nursery.account_channel import AccountRegistry
-from cvms.nursery.hub import Hub
-from cvms.nursery.status_board import Board
-from cvms.nursery.wakeups import SubmitWake
+from cvms.nursery.channels.account_registry import AccountRegistry
+from cvms.nursery.channels.hub import Hub
+from cvms.nursery.channels.status_board import Board
+from cvms.nursery.channels.wakeups import SubmitWake
 from cvms.store.cache import BalanceCache
 from cvms.store.database import Database
 from cvms.store.sealed import Sealer

@@ -15,7 +15,7 @@ from cvms.chain.fee_policy import Cost, FeeCaps, check_sponsored
 from cvms.chain.transactions import attach_signature, message_hash, message_of, required_signers
 from cvms.chain.types import Programs
 from cvms.errors import SponsorshipPaused
-from cvms.nursery.status_board import OperatorFunds
+from cvms.nursery.channels.status_board import OperatorFunds
 from cvms.store import sponsorship
 from cvms.store.connection import TrioConnection
 from cvms.store.sponsorship import Budget

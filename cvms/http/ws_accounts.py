@@ -6,8 +6,8 @@ from collections.abc import Callable, Hashable
 
 from solders.pubkey import Pubkey
 
-from cvms.nursery.account_channel import AccountFrames, AccountRegistry
-from cvms.nursery.ws_wire import json_frame
+from cvms.nursery.channels.account_registry import AccountFrames, AccountRegistry
+from cvms.nursery.channels.websocket_frames import json_frame
 
 Tell = Callable[[bytes, Hashable | None], None]
 """Sends a frame, at once and without waiting; one takes the place of an unsent one with its key."""

@@ -29,8 +29,8 @@ from cvms.http.ws_guard import GUARDED, Guard
 from cvms.http.ws_heartbeat import Heartbeat, Timer
 from cvms.http.ws_start import read_start
 from cvms.http.ws_subscriptions import CONFLATED, Overflow, Subscriptions
-from cvms.nursery.hub import OutboxFrame
-from cvms.nursery.ws_wire import PING, json_frame
+from cvms.nursery.channels.hub import OutboxFrame
+from cvms.nursery.channels.websocket_frames import PING, json_frame
 
 KEPT_FRAMES = 256
 SENT_AT_ONCE = 64

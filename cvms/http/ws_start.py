@@ -8,8 +8,8 @@ from psycopg import IsolationLevel
 
 from cvms.http import replies
 from cvms.http.ws_frames import Topic
-from cvms.nursery.hub import outbox_frame
-from cvms.nursery.ws_wire import json_frame
+from cvms.nursery.channels.hub import outbox_frame
+from cvms.nursery.channels.websocket_frames import json_frame
 from cvms.store import alert_books, alerts, history, outbox, overview, vaults
 from cvms.store.connection import TrioConnection
 from cvms.store.database import Database

@@ -11,7 +11,7 @@ import math
 from collections.abc import Container, Iterator
 from contextlib import contextmanager
 
-from cvms.nursery.hub import Filter, OutboxFrame
+from cvms.nursery.channels.hub import Filter, OutboxFrame
 
 HELD_FRAMES = 256
 

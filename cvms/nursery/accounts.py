@@ -14,8 +14,8 @@ from cvms.chain.rpc import Rpc
 from cvms.chain.types import Commitment
 from cvms.errors import ChainUnavailable, RpcError
 from cvms.metrics import Metrics
-from cvms.nursery.account_channel import AccountRegistry
-from cvms.nursery.status_board import Board
+from cvms.nursery.channels.account_registry import AccountRegistry
+from cvms.nursery.channels.status_board import Board
 
 log = structlog.get_logger(__name__)
 

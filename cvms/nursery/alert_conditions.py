@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from datetime import datetime, timedelta
 
 from cvms.nursery.alert_rules import AGAIN, fee_payer_severity
-from cvms.nursery.status_board import Part
-from cvms.nursery.task_health import Trouble
+from cvms.nursery.channels.status_board import Part
+from cvms.nursery.channels.task_liveness import Trouble
 from cvms.store.alerts import Observation, Severity
 
 GRACE = timedelta(seconds=30)

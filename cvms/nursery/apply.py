@@ -15,11 +15,11 @@ from cvms.chain.answers import SignatureInfo
 from cvms.chain.events import VaultClosedEvent
 from cvms.chain.types import Commitment
 from cvms.nursery.batch import Batch, Recorded
+from cvms.nursery.channels.reconcile_requests import IndexedBatch
 from cvms.nursery.ledger import points_after
 from cvms.nursery.mints import Mints
 from cvms.nursery.movements import Movement, counted_by_account, history_row, movements
 from cvms.nursery.outbox_messages import balance_message, event_message
-from cvms.nursery.reconcile_requests import IndexedBatch
 from cvms.nursery.vault_rows import gone_row, row_now, same_account, same_balances
 from cvms.store import (
     analytics,

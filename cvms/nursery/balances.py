@@ -11,8 +11,8 @@ import trio
 
 from cvms.chain.types import Commitment
 from cvms.metrics import Metrics
-from cvms.nursery.status_board import Board
-from cvms.nursery.wakeups import OutboxWake, TvlWake
+from cvms.nursery.channels.status_board import Board
+from cvms.nursery.channels.wakeups import OutboxWake, TvlWake
 from cvms.store import outbox, overview, told, vaults
 from cvms.store.connection import Connection
 from cvms.store.database import Database

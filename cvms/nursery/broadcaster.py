@@ -8,9 +8,9 @@ import structlog
 import trio
 from psycopg import IsolationLevel
 
-from cvms.nursery.hub import Hub
-from cvms.nursery.status_board import Board
-from cvms.nursery.wakeups import OutboxWake, Wake
+from cvms.nursery.channels.hub import Hub
+from cvms.nursery.channels.status_board import Board
+from cvms.nursery.channels.wakeups import OutboxWake, Wake
 from cvms.store import outbox
 from cvms.store.bell import Bell
 from cvms.store.database import Database

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from cvms.nursery.reconcile_requests import Reconciliations
-from cvms.nursery.status_board import Board
-from cvms.nursery.wakeups import SubmitWake
+from cvms.nursery.channels.reconcile_requests import Reconciliations
+from cvms.nursery.channels.status_board import Board
+from cvms.nursery.channels.wakeups import SubmitWake
 from cvms.store.calls import RECONCILE, SUBMIT
 from cvms.store.database import Database
 from cvms.store.listen import Notification, listen

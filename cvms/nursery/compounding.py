@@ -18,7 +18,7 @@ from cvms.chain.holdings import Holding, read_many_holdings
 from cvms.chain.rpc import Rpc
 from cvms.chain.types import Programs
 from cvms.errors import ProgramRefused
-from cvms.nursery.status_board import Board
+from cvms.nursery.channels.status_board import Board
 from cvms.nursery.unasked import Operator, is_the_programs
 from cvms.store import unasked, yields
 from cvms.store.database import Database

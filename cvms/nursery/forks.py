@@ -20,12 +20,12 @@ from cvms.chain.types import Commitment, Programs, Slot
 from cvms.chain.views import read_memory
 from cvms.errors import GapNotClosed
 from cvms.metrics import Metrics
+from cvms.nursery.channels.indexer_progress import Progress
+from cvms.nursery.channels.reconcile_requests import IndexedBatch
+from cvms.nursery.channels.wakeups import OutboxWake, TvlWake
 from cvms.nursery.outbox_messages import balance_message, event_message
-from cvms.nursery.progress import Progress
-from cvms.nursery.reconcile_requests import IndexedBatch
 from cvms.nursery.vault_accounts import FetchedVault, fetch_vaults
 from cvms.nursery.vault_rows import row_now, same_balances
-from cvms.nursery.wakeups import OutboxWake, TvlWake
 from cvms.store import applied, outbox, retraction, vault_books, vault_mints
 from cvms.store import cursor as cursors
 from cvms.store.applied import Applied

@@ -9,8 +9,8 @@ from cvms.chain.rpc import Rpc
 from cvms.chain.types import Slot
 from cvms.errors import ChainUnavailable, DatabaseUnavailable, RpcError
 from cvms.metrics import Metrics
-from cvms.nursery.progress import Progress
-from cvms.nursery.status_board import Board
+from cvms.nursery.channels.indexer_progress import Progress
+from cvms.nursery.channels.status_board import Board
 from cvms.store import leadership
 from cvms.store.database import Database
 from cvms.store.leadership import Report

@@ -35,14 +35,14 @@ from cvms.metrics import Metrics
 from cvms.nursery.apply import apply_batch
 from cvms.nursery.backlog import Backlog
 from cvms.nursery.batch import Batch, BatchReader
+from cvms.nursery.channels.indexer_progress import Progress
+from cvms.nursery.channels.reconcile_requests import IndexedBatch
+from cvms.nursery.channels.status_board import Board
+from cvms.nursery.channels.wakeups import OutboxWake, TimelockWake, TvlWake
 from cvms.nursery.forks import Forks
 from cvms.nursery.gap import LONGEST_GAP, read_gap
-from cvms.nursery.progress import Progress
 from cvms.nursery.rebuilder import Rebuilder
-from cvms.nursery.reconcile_requests import IndexedBatch
-from cvms.nursery.status_board import Board
 from cvms.nursery.vault_accounts import FetchedVault
-from cvms.nursery.wakeups import OutboxWake, TimelockWake, TvlWake
 from cvms.store import cursor as cursors
 from cvms.store import index_state
 from cvms.store.cache import BalanceCache

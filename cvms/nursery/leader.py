@@ -16,8 +16,8 @@ import trio
 
 from cvms.errors import DatabaseUnavailable
 from cvms.metrics import Metrics
-from cvms.nursery.progress import Progress
-from cvms.nursery.status_board import Board
+from cvms.nursery.channels.indexer_progress import Progress
+from cvms.nursery.channels.status_board import Board
 from cvms.store import leadership
 from cvms.store.connection import Connection
 from cvms.store.database import Database

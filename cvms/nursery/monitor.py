@@ -24,10 +24,10 @@ from cvms.nursery.alert_observations import (
     of_withdrawal,
 )
 from cvms.nursery.alert_rules import QUIET, Bounds, is_low, recovered
-from cvms.nursery.hub import Hub, OutboxFrame
-from cvms.nursery.progress import Progress
-from cvms.nursery.status_board import Board, OperatorFunds
-from cvms.nursery.wakeups import OutboxWake, Wake
+from cvms.nursery.channels.hub import Hub, OutboxFrame
+from cvms.nursery.channels.indexer_progress import Progress
+from cvms.nursery.channels.status_board import Board, OperatorFunds
+from cvms.nursery.channels.wakeups import OutboxWake, Wake
 from cvms.store import alert_books, alert_sources, alerts, analytics
 from cvms.store.alert_books import Hook
 from cvms.store.alerts import Observation

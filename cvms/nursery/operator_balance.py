@@ -8,7 +8,7 @@ from solders.pubkey import Pubkey
 
 from cvms.chain.rpc import Rpc
 from cvms.metrics import Metrics
-from cvms.nursery.status_board import Board, OperatorFunds
+from cvms.nursery.channels.status_board import Board, OperatorFunds
 from cvms.store import sponsorship
 from cvms.store.database import Database
 

@@ -10,12 +10,12 @@ from cvms.chain.rpc import Rpc
 from cvms.chain.types import Programs
 from cvms.config import Config
 from cvms.metrics import Metrics
-from cvms.nursery.account_channel import AccountRegistry
-from cvms.nursery.hub import Hub
-from cvms.nursery.progress import Progress
-from cvms.nursery.reconcile_requests import Reconciliations
-from cvms.nursery.status_board import Board, OperatorFunds
-from cvms.nursery.wakeups import OutboxWake, SubmitWake, TimelockWake, TvlWake
+from cvms.nursery.channels.account_registry import AccountRegistry
+from cvms.nursery.channels.hub import Hub
+from cvms.nursery.channels.indexer_progress import Progress
+from cvms.nursery.channels.reconcile_requests import Reconciliations
+from cvms.nursery.channels.status_board import Board, OperatorFunds
+from cvms.nursery.channels.wakeups import OutboxWake, SubmitWake, TimelockWake, TvlWake
 from cvms.store.bell import Bell
 from cvms.store.cache import BalanceCache
 from cvms.store.database import Database

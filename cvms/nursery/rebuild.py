@@ -19,15 +19,15 @@ from cvms.chain.rpc_up_to import RpcUpTo
 from cvms.chain.types import Commitment, Programs, Slot
 from cvms.errors import RebuildNotPossible
 from cvms.metrics import Metrics
+from cvms.nursery.channels.indexer_progress import Progress
+from cvms.nursery.channels.reconcile_requests import Reconciliations
+from cvms.nursery.channels.status_board import Board
+from cvms.nursery.channels.wakeups import OutboxWake, TimelockWake, TvlWake
 from cvms.nursery.indexer import Indexer
 from cvms.nursery.outbox_messages import balance_message
-from cvms.nursery.progress import Progress
-from cvms.nursery.reconcile_requests import Reconciliations
 from cvms.nursery.second_look import SecondLook
 from cvms.nursery.settler import Settler
-from cvms.nursery.status_board import Board
 from cvms.nursery.vault_readings import on_chain, read_vaults
-from cvms.nursery.wakeups import OutboxWake, TimelockWake, TvlWake
 from cvms.store import (
     audit,
     books,

@@ -20,15 +20,15 @@ from cvms.chain.types import Commitment, Programs, Slot
 from cvms.errors import HistoryNotIndexed, RpcError
 from cvms.metrics import Metrics
 from cvms.nursery.census import Census
+from cvms.nursery.channels.indexer_progress import Progress
+from cvms.nursery.channels.reconcile_requests import Reconciliations
+from cvms.nursery.channels.status_board import Board
+from cvms.nursery.channels.wakeups import OutboxWake
 from cvms.nursery.comparison import Difference, OnChain, differences
 from cvms.nursery.healer import Healer, agree
 from cvms.nursery.indexer import NODE_BEHIND
-from cvms.nursery.progress import Progress
-from cvms.nursery.reconcile_requests import Reconciliations
 from cvms.nursery.reindexer import Reindexer
-from cvms.nursery.status_board import Board
 from cvms.nursery.vault_readings import Reading, on_chain, read_vaults
-from cvms.nursery.wakeups import OutboxWake
 from cvms.store import books, reconciliation_pass, vaults
 from cvms.store.books import OwnerBooks
 from cvms.store.cache import BalanceCache

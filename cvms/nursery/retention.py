@@ -6,8 +6,8 @@ from datetime import timedelta
 
 import trio
 
+from cvms.nursery.channels.status_board import Board
 from cvms.nursery.snapshots import HOURLY_AGE
-from cvms.nursery.status_board import Board
 from cvms.store import (
     alerts,
     deliveries,

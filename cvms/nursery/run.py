@@ -20,13 +20,13 @@ from cvms.errors import ConfigurationError, only
 from cvms.http import create_app, serve_http
 from cvms.http.edge import Edge
 from cvms.metrics import Metrics
+from cvms.nursery.channels.status_board import Board, OperatorFunds
+from cvms.nursery.channels.task_liveness import seconds_expected
 from cvms.nursery.leader import Leader
 from cvms.nursery.leader_tasks import leader_tasks
 from cvms.nursery.parts import Parts, Run
 from cvms.nursery.replica_tasks import accounts, health, replica_tasks
-from cvms.nursery.status_board import Board, OperatorFunds
 from cvms.nursery.supervision import supervise
-from cvms.nursery.task_health import seconds_expected
 from cvms.store.bell import outbox_bell
 from cvms.store.cache import balance_cache
 from cvms.store.database import Database, open_database

@@ -11,9 +11,9 @@ import trio
 from cvms.chain.answers import SignatureStatus
 from cvms.chain.rpc import Rpc
 from cvms.chain.types import Commitment, Slot
+from cvms.nursery.channels.status_board import Board
 from cvms.nursery.forks import Forks
 from cvms.nursery.second_look import SecondLook
-from cvms.nursery.status_board import Board
 from cvms.store import applied, finality
 from cvms.store.applied import Applied
 from cvms.store.database import Database

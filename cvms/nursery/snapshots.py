@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 
 import trio
 
-from cvms.nursery.status_board import Board
+from cvms.nursery.channels.status_board import Board
 from cvms.store import cursor, snapshots
 from cvms.store.database import Database
 

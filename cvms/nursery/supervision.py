@@ -11,7 +11,7 @@ import trio
 
 from cvms.errors import ChainUnavailable, ConfigurationError, DatabaseUnavailable, leaves
 from cvms.metrics import Metrics
-from cvms.nursery.status_board import Board
+from cvms.nursery.channels.status_board import Board
 
 log = structlog.get_logger(__name__)
 

@@ -15,10 +15,10 @@ import trio
 from cvms.chain.clock import ChainTime, chain_now
 from cvms.chain.rpc import Rpc
 from cvms.chain.types import Commitment
-from cvms.nursery.progress import Progress
+from cvms.nursery.channels.indexer_progress import Progress
+from cvms.nursery.channels.status_board import Board
+from cvms.nursery.channels.wakeups import OutboxWake, TimelockWake
 from cvms.nursery.releases import Releases
-from cvms.nursery.status_board import Board
-from cvms.nursery.wakeups import OutboxWake, TimelockWake
 from cvms.store import outbox, timelocks
 from cvms.store.database import Database
 from cvms.store.outbox import OutboxMessage

@@ -20,7 +20,7 @@ from cvms.chain.rpc import Rpc
 from cvms.chain.transactions import BuiltTransaction, sign_as, signature_of
 from cvms.chain.types import Lamports, Programs
 from cvms.errors import ProgramRefused, SponsorshipExhausted
-from cvms.nursery.wakeups import SubmitWake
+from cvms.nursery.channels.wakeups import SubmitWake
 from cvms.store import audit, sponsorship, submissions, unasked
 from cvms.store.audit import AuditEntry
 from cvms.store.connection import Connection

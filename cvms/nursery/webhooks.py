@@ -23,7 +23,7 @@ import structlog
 import trio
 
 from cvms.errors import SealingDisabled, Unsealable
-from cvms.nursery.status_board import Board
+from cvms.nursery.channels.status_board import Board
 from cvms.nursery.webhook_post import NotDelivered, post
 from cvms.store import contacts, deliveries
 from cvms.store.connection import Connection

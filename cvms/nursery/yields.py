@@ -12,7 +12,7 @@ from cvms.chain.protocols.rates import AtSlot, Refusal, SupplyRate
 from cvms.chain.protocols.sources import YieldSource, read_rates
 from cvms.chain.rpc import Rpc
 from cvms.chain.types import Programs
-from cvms.nursery.status_board import Board
+from cvms.nursery.channels.status_board import Board
 from cvms.store import rates
 from cvms.store.database import Database
 from cvms.store.rates import StoredRate

@@ -25,11 +25,11 @@ from cvms.http import create_app, serve_http
 from cvms.http.edge import MAX_IN_FLIGHT, Edge
 from cvms.http.ws import WebSocketLimits
 from cvms.metrics import Metrics
-from cvms.nursery.account_channel import AccountRegistry
-from cvms.nursery.hub import Hub
+from cvms.nursery.channels.account_registry import AccountRegistry
+from cvms.nursery.channels.hub import Hub
+from cvms.nursery.channels.status_board import Board, OperatorFunds
+from cvms.nursery.channels.wakeups import SubmitWake
 from cvms.nursery.run import serve
-from cvms.nursery.status_board import Board, OperatorFunds
-from cvms.nursery.wakeups import SubmitWake
 from cvms.store import outbox
 from cvms.store.cache import balance_cache
 from cvms.store.database import Database, open_database

@@ -24,7 +24,7 @@ from cvms.chain.transactions import (
     required_signers,
     sign_as,
 )
-from cvms.nursery.status_board import OperatorFunds
+from cvms.nursery.channels.status_board import OperatorFunds
 from cvms.sponsoring import Sponsoring
 from cvms.store import submissions
 from tests.conftest import Localnet

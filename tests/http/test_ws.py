@@ -19,8 +19,8 @@ from cvms.http.ws import WebSocketLimits
 from cvms.http.ws_frames import TOPICS
 from cvms.http.ws_start import KINDS
 from cvms.nursery.broadcaster import Broadcaster
+from cvms.nursery.channels.wakeups import OutboxWake
 from cvms.nursery.movements import event_vaults, movements
-from cvms.nursery.wakeups import OutboxWake
 from cvms.store import history, outbox, vault_books, vaults
 from cvms.store.bell import PostgresBell
 from tests.http.conftest import Json, Service, event, frame, handshake, running, subscribe

@@ -33,8 +33,8 @@ from cvms.errors import ConfigurationError, ProgramRefused
 from cvms.http import yield_plans
 from cvms.http.services import Services
 from cvms.http.sponsoring import Sponsor
+from cvms.nursery.channels.status_board import OperatorFunds
 from cvms.nursery.run import serve
-from cvms.nursery.status_board import OperatorFunds
 from cvms.nursery.vault_rows import vault_row
 from cvms.store import vaults
 from cvms.store.sponsorship import Budget

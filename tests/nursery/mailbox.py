@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import trio
 
-from cvms.nursery.hub import Filter, Hub, OutboxFrame
+from cvms.nursery.channels.hub import Filter, Hub, OutboxFrame
 
 
 class Mailbox:

@@ -15,7 +15,7 @@ from cvms.nursery.alert_rules import (
     findings,
     is_low,
 )
-from cvms.nursery.status_board import Part
+from cvms.nursery.channels.status_board import Part
 
 BOUNDS = Bounds(
     large_amount=1_000, large_percent=10, unusual_factor=10, withdrawals_per_hour=3, dust=20

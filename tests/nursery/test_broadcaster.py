@@ -8,9 +8,9 @@ import pytest
 import trio
 
 from cvms.nursery.broadcaster import RUN, Broadcaster
-from cvms.nursery.hub import Hub
-from cvms.nursery.status_board import Board
-from cvms.nursery.wakeups import OutboxWake
+from cvms.nursery.channels.hub import Hub
+from cvms.nursery.channels.status_board import Board
+from cvms.nursery.channels.wakeups import OutboxWake
 from cvms.store import outbox
 from cvms.store.bell import CHANNEL, Bell, PostgresBell, RedisBell
 from cvms.store.database import Database

@@ -9,9 +9,9 @@ from functools import partial
 import trio
 
 from cvms.nursery.calls import Calls
-from cvms.nursery.reconcile_requests import Reconciliations
-from cvms.nursery.status_board import Board
-from cvms.nursery.wakeups import SubmitWake
+from cvms.nursery.channels.reconcile_requests import Reconciliations
+from cvms.nursery.channels.status_board import Board
+from cvms.nursery.channels.wakeups import SubmitWake
 from cvms.store import submissions
 from cvms.store.calls import RECONCILE, call
 from cvms.store.connection import Connection

@@ -11,7 +11,7 @@ from solders.pubkey import Pubkey
 
 from cvms.chain import instructions
 from cvms.dev.chain import make_mint
-from cvms.nursery.hub import outbox_frame
+from cvms.nursery.channels.hub import outbox_frame
 from cvms.store import vaults
 from tests.nursery.forking import Forking, opened, until_applied
 from tests.nursery.test_indexer import cancelled_after

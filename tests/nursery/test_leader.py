@@ -12,9 +12,9 @@ import trio
 from cvms.chain.types import Slot
 from cvms.errors import DatabaseUnavailable
 from cvms.metrics import Metrics
+from cvms.nursery.channels.indexer_progress import Progress
+from cvms.nursery.channels.status_board import Board
 from cvms.nursery.leader import Leader
-from cvms.nursery.progress import Progress
-from cvms.nursery.status_board import Board
 from cvms.store import leadership
 from cvms.store.connection import Connection
 from cvms.store.database import Database, open_database

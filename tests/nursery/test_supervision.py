@@ -16,9 +16,9 @@ from cvms.config import Config, load_programs
 from cvms.errors import ChainUnavailable, ConfigurationError, DatabaseUnavailable
 from cvms.http.probes import Tasks
 from cvms.metrics import Metrics
-from cvms.nursery.status_board import Board
+from cvms.nursery.channels.status_board import Board
+from cvms.nursery.channels.task_liveness import CRASHES, HEALTHY_SECONDS, seconds_expected
 from cvms.nursery.supervision import Backoff, supervise
-from cvms.nursery.task_health import CRASHES, HEALTHY_SECONDS, seconds_expected
 
 Run = Callable[[], Awaitable[None]]
 

@@ -20,7 +20,7 @@ import trustme
 from cryptography.fernet import Fernet
 from structlog.testing import capture_logs
 
-from cvms.nursery.status_board import Board
+from cvms.nursery.channels.status_board import Board
 from cvms.nursery.webhook_post import NotDelivered, post
 from cvms.nursery.webhooks import (
     LONGEST_DELAY,

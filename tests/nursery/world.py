@@ -25,18 +25,18 @@ from cvms.chain.addresses import (
 from cvms.chain.rpc import Rpc
 from cvms.chain.types import Commitment, Programs
 from cvms.metrics import Metrics
+from cvms.nursery.channels.hub import Hub
+from cvms.nursery.channels.indexer_progress import Progress
+from cvms.nursery.channels.reconcile_requests import Reconciliations
+from cvms.nursery.channels.status_board import Board
+from cvms.nursery.channels.wakeups import OutboxWake, SubmitWake, TimelockWake, TvlWake
 from cvms.nursery.comparison import OnChain, differences
-from cvms.nursery.hub import Hub
 from cvms.nursery.indexer import Indexer
-from cvms.nursery.progress import Progress
-from cvms.nursery.reconcile_requests import Reconciliations
 from cvms.nursery.reconciler import Reconciler
 from cvms.nursery.second_look import SecondLook
 from cvms.nursery.settler import Settler
-from cvms.nursery.status_board import Board
 from cvms.nursery.submitter import Submitter
 from cvms.nursery.vault_rows import vault_row
-from cvms.nursery.wakeups import OutboxWake, SubmitWake, TimelockWake, TvlWake
 from cvms.store import books, cursor, history, outbox, reconciliation, totals
 from cvms.store.cache import BalanceCache, NoCache
 from cvms.store.database import Database

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Literal
 
 import trio
 
-from cvms.nursery.task_health import Pulse, Trouble, after_failure, trouble
+from cvms.nursery.channels.task_liveness import Pulse, Trouble, after_failure, trouble
 
 if TYPE_CHECKING:
     pass

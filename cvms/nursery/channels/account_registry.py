@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import trio
 
 from cvms.errors import Overloaded
-from cvms.nursery.ws_wire import json_frame
+from cvms.nursery.channels.websocket_frames import json_frame
 
 if TYPE_CHECKING:
     from solders.pubkey import Pubkey

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Protocol
 import msgspec
 import trio
 
-from cvms.nursery.ws_wire import text_frame
+from cvms.nursery.channels.websocket_frames import text_frame
 
 if TYPE_CHECKING:
     from cvms.store.outbox import OutboxRow

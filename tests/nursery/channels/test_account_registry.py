@@ -9,7 +9,7 @@ from solders.pubkey import Pubkey
 from cvms.chain.account_watch import AccountAt
 from cvms.chain.types import Lamports, Slot
 from cvms.errors import Overloaded
-from cvms.nursery.account_channel import AccountFrames, AccountRegistry
+from cvms.nursery.channels.account_registry import AccountFrames, AccountRegistry
 
 KEY, OWNER = Pubkey.new_unique(), Pubkey.new_unique()
 

@@ -7,9 +7,9 @@ from datetime import UTC, datetime
 import msgspec
 import trio.testing
 
-from cvms.nursery.hub import Hub, OutboxFrame
-from cvms.nursery.status_board import Board
-from cvms.nursery.wakeups import SubmitWake
+from cvms.nursery.channels.hub import Hub, OutboxFrame
+from cvms.nursery.channels.status_board import Board
+from cvms.nursery.channels.wakeups import SubmitWake
 from cvms.store.outbox import OutboxRow
 from tests.nursery.mailbox import Mailbox
 
