@@ -23,10 +23,10 @@ from cvms.metrics import Metrics
 from cvms.nursery.channels.status_board import Board, OperatorFunds
 from cvms.nursery.channels.task_liveness import seconds_expected
 from cvms.nursery.leader import Leader
-from cvms.nursery.leader_tasks import leader_tasks
-from cvms.nursery.parts import Parts, Run
-from cvms.nursery.replica_tasks import accounts, health, replica_tasks
 from cvms.nursery.supervision import supervise
+from cvms.nursery.wiring.leader_tasks import leader_tasks
+from cvms.nursery.wiring.replica_tasks import accounts, health, replica_tasks
+from cvms.nursery.wiring.resources import Parts, Run
 from cvms.store.bell import outbox_bell
 from cvms.store.cache import balance_cache
 from cvms.store.database import Database, open_database

@@ -12,7 +12,6 @@ from cvms.nursery.balances import Balances
 from cvms.nursery.calls import Calls
 from cvms.nursery.compounding import Compounding
 from cvms.nursery.indexer import Indexer
-from cvms.nursery.parts import Parts, Run
 from cvms.nursery.reconciler import Reconciler
 from cvms.nursery.releases import Releases
 from cvms.nursery.retention import Retention
@@ -23,6 +22,7 @@ from cvms.nursery.submitter import Submitter
 from cvms.nursery.timelocks import Timelocks
 from cvms.nursery.unasked import Operator
 from cvms.nursery.webhooks import AlertsQueue, SignersQueue, Webhooks
+from cvms.nursery.wiring.resources import Parts, Run
 from cvms.nursery.yields import YieldRates
 from cvms.store.sealed import Sealer
 from cvms.store.sponsorship import Budget

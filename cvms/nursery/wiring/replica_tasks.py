@@ -8,7 +8,7 @@ from cvms.nursery.broadcaster import Broadcaster
 from cvms.nursery.health import Health
 from cvms.nursery.monitor import Monitor
 from cvms.nursery.operator_balance import OperatorBalance
-from cvms.nursery.parts import Parts, Run
+from cvms.nursery.wiring.resources import Parts, Run
 from cvms.store.alert_books import hook_of
 
 
