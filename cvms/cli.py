@@ -46,7 +46,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _serve(options: argparse.Namespace) -> int:
     from cvms.nursery.run import serve  # noqa: PLC0415
-    from cvms.workers import run_workers, serve_as_worker  # noqa: PLC0415
+    from cvms.nursery.supervision.worker_processes import run_workers, serve_as_worker  # noqa: PLC0415
 
     config = load_config(environment())
     configure_logging(config.log_format)

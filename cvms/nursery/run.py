@@ -22,8 +22,8 @@ from cvms.http.edge import Edge
 from cvms.metrics import Metrics
 from cvms.nursery.channels.status_board import Board, OperatorFunds
 from cvms.nursery.channels.task_liveness import seconds_expected
-from cvms.nursery.leader import Leader
-from cvms.nursery.supervision import supervise
+from cvms.nursery.supervision.leader_election import Leader
+from cvms.nursery.supervision.supervisor import supervise
 from cvms.nursery.wiring.leader_tasks import leader_tasks
 from cvms.nursery.wiring.replica_tasks import accounts, health, replica_tasks
 from cvms.nursery.wiring.resources import Parts, Run

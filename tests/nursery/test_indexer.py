@@ -23,7 +23,7 @@ from cvms.errors import GapNotClosed
 from cvms.nursery.apply import apply_batch
 from cvms.nursery.batch import BatchReader
 from cvms.nursery.gap import read_gap
-from cvms.nursery.health import Health
+from cvms.nursery.supervision.readiness_probe import Health
 from cvms.store import history, totals, vaults
 from cvms.store.cache import BalanceCache, balance_cache
 from cvms.store.cursor import Cursor

@@ -14,7 +14,7 @@ from cvms.errors import DatabaseUnavailable
 from cvms.metrics import Metrics
 from cvms.nursery.channels.indexer_progress import Progress
 from cvms.nursery.channels.status_board import Board
-from cvms.nursery.leader import Leader
+from cvms.nursery.supervision.leader_election import Leader
 from cvms.store import leadership
 from cvms.store.connection import Connection
 from cvms.store.database import Database, open_database

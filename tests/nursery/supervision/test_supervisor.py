@@ -18,7 +18,7 @@ from cvms.http.probes import Tasks
 from cvms.metrics import Metrics
 from cvms.nursery.channels.status_board import Board
 from cvms.nursery.channels.task_liveness import CRASHES, HEALTHY_SECONDS, seconds_expected
-from cvms.nursery.supervision import Backoff, supervise
+from cvms.nursery.supervision.supervisor import Backoff, supervise
 
 Run = Callable[[], Awaitable[None]]
 

@@ -21,7 +21,7 @@ import trio
 from cvms.config import Config
 from cvms.errors import ConfigurationError
 from cvms.nursery.channels.status_board import Board
-from cvms.nursery.supervision import Backoff
+from cvms.nursery.supervision.supervisor import Backoff
 
 log = structlog.get_logger(__name__)
 

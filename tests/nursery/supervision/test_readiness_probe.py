@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from cvms.chain.rpc import open_rpc
 from cvms.chain.types import Slot
-from cvms.nursery.health import Health
+from cvms.nursery.supervision.readiness_probe import Health
 from cvms.store.database import Database, open_database
 from tests.nursery.world import World
 

@@ -1,0 +1,1 @@
+"""Supervisor, leader election, readiness and worker processes."""
