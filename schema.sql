@@ -338,7 +338,7 @@ CREATE TABLE IF NOT EXISTS twofa_recovery_codes (
 
 -- migration 6: vaults in any order, and as they were
 
--- A closed vault keeps its row (see nursery/vault_rows.py) and is in no list.
+-- A closed vault keeps its row (see nursery/ledger/vault_rows.py) and is in no list.
 ALTER TABLE vaults ADD COLUMN IF NOT EXISTS
     closed BOOLEAN NOT NULL GENERATED ALWAYS AS (state @> '{"closed": true}') STORED;
 CREATE INDEX IF NOT EXISTS vaults_by_balance ON vaults (total, owner) WHERE NOT closed;

@@ -16,11 +16,11 @@ from cvms.chain.events import VaultClosedEvent
 from cvms.chain.types import Commitment
 from cvms.nursery.batch import Batch, Recorded
 from cvms.nursery.channels.reconcile_requests import IndexedBatch
-from cvms.nursery.ledger import points_after
-from cvms.nursery.mints import Mints
-from cvms.nursery.movements import Movement, counted_by_account, history_row, movements
-from cvms.nursery.outbox_messages import balance_message, event_message
-from cvms.nursery.vault_rows import gone_row, row_now, same_account, same_balances
+from cvms.nursery.ledger.entries import Movement, counted_by_account, history_row, movements
+from cvms.nursery.ledger.mint_tracker import Mints
+from cvms.nursery.ledger.outbox_messages import balance_message, event_message
+from cvms.nursery.ledger.running_balances import points_after
+from cvms.nursery.ledger.vault_rows import gone_row, row_now, same_account, same_balances
 from cvms.store import (
     analytics,
     applied,

@@ -16,8 +16,8 @@ from cvms.chain.rpc import Rpc
 from cvms.chain.touched import ClosedVault, OpenedVault, openings_and_closings, touched_vaults
 from cvms.chain.types import Commitment, Programs
 from cvms.metrics import Metrics
-from cvms.nursery.movements import event_data, event_owner, event_vaults
-from cvms.nursery.vault_accounts import FetchedVault, fetch_vaults
+from cvms.nursery.ledger.entries import event_data, event_owner, event_vaults
+from cvms.nursery.ledger.vault_fetch import FetchedVault, fetch_vaults
 from cvms.store.events import EventRow
 
 KNOWN_ACCOUNTS = 10_000

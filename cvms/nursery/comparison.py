@@ -7,7 +7,7 @@ from typing import Literal
 
 from cvms.chain.accounts import TokenAccount, Vault
 from cvms.chain.types import Slot
-from cvms.nursery.vault_rows import CLOSED
+from cvms.nursery.ledger.vault_rows import CLOSED
 from cvms.store import reconciliation
 from cvms.store.books import HELD, OwnerBooks
 from cvms.store.reconciliation import ReconciliationEntry

@@ -23,9 +23,9 @@ from cvms.metrics import Metrics
 from cvms.nursery.channels.indexer_progress import Progress
 from cvms.nursery.channels.reconcile_requests import IndexedBatch
 from cvms.nursery.channels.wakeups import OutboxWake, TvlWake
-from cvms.nursery.outbox_messages import balance_message, event_message
-from cvms.nursery.vault_accounts import FetchedVault, fetch_vaults
-from cvms.nursery.vault_rows import row_now, same_balances
+from cvms.nursery.ledger.outbox_messages import balance_message, event_message
+from cvms.nursery.ledger.vault_fetch import FetchedVault, fetch_vaults
+from cvms.nursery.ledger.vault_rows import row_now, same_balances
 from cvms.store import applied, outbox, retraction, vault_books, vault_mints
 from cvms.store import cursor as cursors
 from cvms.store.applied import Applied

@@ -12,7 +12,7 @@ from cvms.metrics import Metrics
 from cvms.nursery.census import tell
 from cvms.nursery.channels.wakeups import OutboxWake
 from cvms.nursery.comparison import Difference, OnChain, differences
-from cvms.nursery.outbox_messages import balance_message
+from cvms.nursery.ledger.outbox_messages import balance_message
 from cvms.nursery.reindexer import Reindexer
 from cvms.store import balance_history, books, grand_totals, outbox, reconciliation, vault_books
 from cvms.store import cursor as cursors

@@ -41,8 +41,8 @@ from cvms.nursery.channels.status_board import Board
 from cvms.nursery.channels.wakeups import OutboxWake, TimelockWake, TvlWake
 from cvms.nursery.forks import Forks
 from cvms.nursery.gap import LONGEST_GAP, read_gap
+from cvms.nursery.ledger.vault_fetch import FetchedVault
 from cvms.nursery.rebuilder import Rebuilder
-from cvms.nursery.vault_accounts import FetchedVault
 from cvms.store import cursor as cursors
 from cvms.store import index_state
 from cvms.store.cache import BalanceCache

@@ -24,7 +24,7 @@ from cvms.nursery.channels.reconcile_requests import Reconciliations
 from cvms.nursery.channels.status_board import Board
 from cvms.nursery.channels.wakeups import OutboxWake, TimelockWake, TvlWake
 from cvms.nursery.indexer import Indexer
-from cvms.nursery.outbox_messages import balance_message
+from cvms.nursery.ledger.outbox_messages import balance_message
 from cvms.nursery.second_look import SecondLook
 from cvms.nursery.settler import Settler
 from cvms.nursery.vault_readings import on_chain, read_vaults

@@ -16,7 +16,7 @@ from cvms.chain.types import Programs
 from cvms.errors import NotRebuilt
 from cvms.metrics import Metrics
 from cvms.nursery.batch import Batch, executed_by
-from cvms.nursery.ledger import after, empty
+from cvms.nursery.ledger.running_balances import after, empty
 from cvms.store import balance_history, history, running_timelocks, vault_mints
 from cvms.store.connection import Connection
 from cvms.store.database import Database

@@ -16,7 +16,7 @@ from cvms.chain.types import Programs, Slot
 from cvms.errors import HistoryNotIndexed
 from cvms.metrics import Metrics
 from cvms.nursery.corrections import Corrections, corrections
-from cvms.nursery.ledger import points_of
+from cvms.nursery.ledger.running_balances import points_of
 from cvms.nursery.vault_history import VaultHistory, read_history
 from cvms.store import (
     analytics,

@@ -15,9 +15,9 @@ from solders.pubkey import Pubkey
 from cvms.chain.rpc import Rpc
 from cvms.chain.types import Programs, Slot
 from cvms.nursery.channels.wakeups import OutboxWake
-from cvms.nursery.outbox_messages import balance_message
-from cvms.nursery.vault_accounts import FetchedVault, fetch_vaults
-from cvms.nursery.vault_rows import row_now, same_account, same_balances
+from cvms.nursery.ledger.outbox_messages import balance_message
+from cvms.nursery.ledger.vault_fetch import FetchedVault, fetch_vaults
+from cvms.nursery.ledger.vault_rows import row_now, same_account, same_balances
 from cvms.store import balance_history, outbox, vault_books
 from cvms.store import cursor as cursors
 from cvms.store.cache import BalanceCache

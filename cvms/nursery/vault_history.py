@@ -20,9 +20,9 @@ from cvms.chain.touched import OpenedVault
 from cvms.chain.types import Commitment, Programs, Slot
 from cvms.errors import HistoryNotProven
 from cvms.nursery.batch import Executed, executed_by
-from cvms.nursery.ledger import points_of
-from cvms.nursery.mints import Mints
-from cvms.nursery.movements import counted_by_account, event_vaults, history_row, movements
+from cvms.nursery.ledger.entries import counted_by_account, event_vaults, history_row, movements
+from cvms.nursery.ledger.mint_tracker import Mints
+from cvms.nursery.ledger.running_balances import points_of
 from cvms.store.books import HELD
 from cvms.store.events import EventRow
 from cvms.store.history import DEPOSIT, EMERGENCY_WITHDRAW, WITHDRAW, HistoryRow

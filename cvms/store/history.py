@@ -110,7 +110,7 @@ class Effect:
 EFFECTS: Mapping[str, Effect] = {
     DEPOSIT: Effect(total=1, available=1),
     WITHDRAW: Effect(total=-1, available=-1),
-    # What is available goes first, then what is locked: see nursery/ledger.py.
+    # What is available goes first, then what is locked: see nursery/ledger/running_balances.py.
     EMERGENCY_WITHDRAW: Effect(total=-1, available=-1),
     "lock": Effect(available=-1, locked=1),
     "unlock": Effect(available=1, locked=-1),

@@ -130,7 +130,7 @@ class VaultRow:
 
     @property
     def closed(self) -> bool:
-        """Whether the row is all that is left of the vault (see nursery/vault_rows.py)."""
+        """Whether the row is all that is left of the vault (see nursery/ledger/vault_rows.py)."""
         return self.state.get("closed") is True
 
 

@@ -16,7 +16,7 @@ from cvms.chain import instructions
 from cvms.chain.accounts import read_vault
 from cvms.chain.addresses import vault_address
 from cvms.chain.types import Commitment
-from cvms.nursery.vault_rows import CLOSED
+from cvms.nursery.ledger.vault_rows import CLOSED
 from cvms.store import cursor as cursors
 from cvms.store import vault_books
 from tests.conftest import Localnet

@@ -20,11 +20,11 @@ from cvms.http.ws_frames import TOPICS
 from cvms.http.ws_start import KINDS
 from cvms.nursery.broadcaster import Broadcaster
 from cvms.nursery.channels.wakeups import OutboxWake
-from cvms.nursery.movements import event_vaults, movements
+from cvms.nursery.ledger.entries import event_vaults, movements
 from cvms.store import history, outbox, vault_books, vaults
 from cvms.store.bell import PostgresBell
 from tests.http.conftest import Json, Service, event, frame, handshake, running, subscribe
-from tests.nursery.test_movements import made_up
+from tests.nursery.ledger.test_entries import made_up
 from tests.store.examples import history_row
 
 ALICE, BOB = str(Keypair().pubkey()), str(Keypair().pubkey())

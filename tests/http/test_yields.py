@@ -34,8 +34,8 @@ from cvms.http import yield_plans
 from cvms.http.services import Services
 from cvms.http.sponsoring import Sponsor
 from cvms.nursery.channels.status_board import OperatorFunds
+from cvms.nursery.ledger.vault_rows import vault_row
 from cvms.nursery.run import serve
-from cvms.nursery.vault_rows import vault_row
 from cvms.store import vaults
 from cvms.store.sponsorship import Budget
 from tests.chain.protocols.accounts import bank, lent

@@ -11,7 +11,7 @@ import trio
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from cvms.nursery.ledger import points_after
+from cvms.nursery.ledger.running_balances import points_after
 from cvms.store import analytics, balance_history, history, vault_books
 from cvms.store.analytics import Bucket, Holdings, Size
 from cvms.store.connection import Connection

@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from cvms.chain.types import Commitment
-from cvms.nursery.movements import TOPICS
-from cvms.nursery.vault_rows import balances
+from cvms.nursery.ledger.entries import TOPICS
+from cvms.nursery.ledger.vault_rows import balances
 from cvms.store.history import HistoryRow
 from cvms.store.outbox import MessageType, OutboxMessage
 from cvms.store.vaults import VaultRow

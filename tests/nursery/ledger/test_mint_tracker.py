@@ -13,7 +13,7 @@ from cvms.chain.events import (
     VaultClosedEvent,
 )
 from cvms.chain.touched import ClosedVault, OpenedVault
-from cvms.nursery.mints import Mints
+from cvms.nursery.ledger.mint_tracker import Mints
 from cvms.store.vault_mints import VaultMint
 
 OURS, OTHER = Pubkey.new_unique(), Pubkey.new_unique()

@@ -13,7 +13,7 @@ from dataclasses import replace
 
 from cvms.chain.events import Event, UpdateUsdtMintEvent, VaultClosedEvent
 from cvms.chain.touched import ClosedVault, OpenedVault
-from cvms.nursery.movements import event_vaults
+from cvms.nursery.ledger.entries import event_vaults
 from cvms.store.vault_mints import VaultMint
 
 Lives = deque[OpenedVault | ClosedVault]

@@ -11,8 +11,8 @@ from solders.pubkey import Pubkey
 from cvms.chain.accounts import TimelockEntry, Vault
 from cvms.chain.events import Event, TransactionEvent, TransactionType, TransferEvent
 from cvms.chain.types import Slot
-from cvms.nursery.movements import Movement, event_data, event_vaults, movements
-from cvms.nursery.vault_rows import balances, closed_row, same_balances, vault_row
+from cvms.nursery.ledger.entries import Movement, event_data, event_vaults, movements
+from cvms.nursery.ledger.vault_rows import balances, closed_row, same_balances, vault_row
 
 MOVING = {
     "DepositEvent": ("deposit", "deposit_event", "amount", "new_total_balance"),

@@ -1,0 +1,1 @@
+"""Ledger entries, running balances and vault rows that follow from events and accounts."""
