@@ -35,8 +35,8 @@ from cvms.nursery.channels.indexer_progress import Progress
 from cvms.nursery.channels.reconcile_requests import IndexedBatch
 from cvms.nursery.channels.status_board import Board
 from cvms.nursery.channels.wakeups import OutboxWake, TimelockWake, TvlWake
-from cvms.nursery.gap import read_gap
-from cvms.nursery.indexer import Indexer
+from cvms.nursery.indexing.indexer import Indexer
+from cvms.nursery.indexing.signature_gap import read_gap
 from cvms.store.cache import NoCache
 from cvms.store.database import open_database
 

@@ -23,10 +23,10 @@ from cvms.nursery.channels.indexer_progress import Progress
 from cvms.nursery.channels.reconcile_requests import Reconciliations
 from cvms.nursery.channels.status_board import Board
 from cvms.nursery.channels.wakeups import OutboxWake, TimelockWake, TvlWake
-from cvms.nursery.indexer import Indexer
+from cvms.nursery.indexing.finalized_recheck import SecondLook
+from cvms.nursery.indexing.finalizer import Settler
+from cvms.nursery.indexing.indexer import Indexer
 from cvms.nursery.ledger.outbox_messages import balance_message
-from cvms.nursery.second_look import SecondLook
-from cvms.nursery.settler import Settler
 from cvms.nursery.vault_readings import on_chain, read_vaults
 from cvms.store import (
     audit,

@@ -26,7 +26,7 @@ from cvms.nursery.channels.status_board import Board
 from cvms.nursery.channels.wakeups import OutboxWake
 from cvms.nursery.comparison import Difference, OnChain, differences
 from cvms.nursery.healer import Healer, agree
-from cvms.nursery.indexer import NODE_BEHIND
+from cvms.nursery.indexing.indexer import NODE_BEHIND
 from cvms.nursery.reindexer import Reindexer
 from cvms.nursery.vault_readings import Reading, on_chain, read_vaults
 from cvms.store import books, reconciliation_pass, vaults

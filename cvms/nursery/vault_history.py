@@ -19,7 +19,7 @@ from cvms.chain.rpc import Rpc
 from cvms.chain.touched import OpenedVault
 from cvms.chain.types import Commitment, Programs, Slot
 from cvms.errors import HistoryNotProven
-from cvms.nursery.batch import Executed, executed_by
+from cvms.nursery.indexing.batch_reader import Executed, executed_by
 from cvms.nursery.ledger.entries import counted_by_account, event_vaults, history_row, movements
 from cvms.nursery.ledger.mint_tracker import Mints
 from cvms.nursery.ledger.running_balances import points_of
@@ -120,7 +120,7 @@ def _executed(record: TransactionRecord, programs: Programs, address: Pubkey) ->
 
 
 def _follow(history: VaultHistory, mints: Mints, did: Executed) -> None:
-    """Add what a transaction did, as nursery/apply.py would have."""
+    """Add what a transaction did, as nursery/indexing/apply_batch.py would have."""
     vault = history.address
     history.opened |= any(isinstance(life, OpenedVault) for life in did.lives)
     owners = mints.follow(did.lives, [each.event for each in did.events], did.signature)

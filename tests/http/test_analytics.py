@@ -11,7 +11,7 @@ from cvms.store import vaults
 from tests.conftest import Localnet
 from tests.http.conftest import Json, Served, Service
 from tests.http.test_reading import applied, ask, open_row, read, store
-from tests.nursery.test_every_instruction import compound, earn, lock, travel
+from tests.nursery.indexing.test_every_instruction import compound, earn, lock, travel
 from tests.nursery.world import World
 
 ROUTES = ("tvl-series", "flow", "distribution", "utilization", "overview")

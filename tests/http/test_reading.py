@@ -21,7 +21,7 @@ from cvms.store import cursor as cursors
 from cvms.store import vault_books
 from tests.conftest import Localnet
 from tests.http.conftest import Json, Served, Service, running
-from tests.nursery.test_every_instruction import compound, earn, lock, travel, unlock
+from tests.nursery.indexing.test_every_instruction import compound, earn, lock, travel, unlock
 from tests.nursery.world import World, address
 from tests.store.examples import vault_row
 

@@ -12,7 +12,7 @@ from solders.message import MessageV0
 from solders.transaction import VersionedTransaction
 
 from cvms.chain.types import Commitment
-from cvms.nursery.indexer import Indexer
+from cvms.nursery.indexing.indexer import Indexer
 from tests.nursery.books import differing
 from tests.nursery.world import World, until
 

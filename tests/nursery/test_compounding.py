@@ -18,7 +18,7 @@ from cvms.nursery.unasked import Operator
 from cvms.store import audit, submissions, vaults, yields
 from cvms.store.sponsorship import Budget
 from cvms.store.submissions import Submission
-from tests.nursery.test_every_instruction import YEAR, earn, pool_of
+from tests.nursery.indexing.test_every_instruction import YEAR, earn, pool_of
 from tests.nursery.test_timelocks import landed, travel
 from tests.nursery.world import World, address, running, until
 

@@ -17,11 +17,11 @@ from solders.keypair import Keypair
 
 from cvms.cli import main
 from cvms.errors import RebuildNotPossible
-from cvms.nursery.indexer import Indexer
+from cvms.nursery.indexing.indexer import Indexer
 from cvms.nursery.rebuild import Outcome, Rebuild, Step, open_rebuild
 from cvms.store import audit
 from cvms.store.cursor import APPLY_LOCK
-from tests.nursery.test_indexer import cancelled_after
+from tests.nursery.indexing.test_indexer import cancelled_after
 from tests.nursery.test_reconciler import DAMAGE, busy_life, held
 from tests.nursery.world import World, running, until
 

@@ -20,8 +20,8 @@ from cvms.chain.types import Commitment, Slot
 from cvms.nursery.reindexer import Reindexer
 from cvms.store import audit, history, reconciliation, reconciliation_pass, vaults
 from cvms.store.reconciliation import ReconciliationRow
-from tests.nursery.test_every_instruction import every_event, lock
-from tests.nursery.test_indexer import cancelled_after
+from tests.nursery.indexing.test_every_instruction import every_event, lock
+from tests.nursery.indexing.test_indexer import cancelled_after
 from tests.nursery.world import World, address, judged, running, until
 
 

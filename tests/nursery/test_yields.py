@@ -12,7 +12,7 @@ from cvms.chain.protocols.sources import YieldSource
 from cvms.nursery.yields import YieldRates
 from cvms.store import rates
 from cvms.store.rates import StoredRate
-from tests.nursery.test_every_instruction import pool_of
+from tests.nursery.indexing.test_every_instruction import pool_of
 from tests.nursery.world import World, running, until
 
 

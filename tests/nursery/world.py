@@ -31,11 +31,11 @@ from cvms.nursery.channels.reconcile_requests import Reconciliations
 from cvms.nursery.channels.status_board import Board
 from cvms.nursery.channels.wakeups import OutboxWake, SubmitWake, TimelockWake, TvlWake
 from cvms.nursery.comparison import OnChain, differences
-from cvms.nursery.indexer import Indexer
+from cvms.nursery.indexing.finalized_recheck import SecondLook
+from cvms.nursery.indexing.finalizer import Settler
+from cvms.nursery.indexing.indexer import Indexer
 from cvms.nursery.ledger.vault_rows import vault_row
 from cvms.nursery.reconciler import Reconciler
-from cvms.nursery.second_look import SecondLook
-from cvms.nursery.settler import Settler
 from cvms.nursery.submitter import Submitter
 from cvms.store import books, cursor, history, outbox, reconciliation, totals
 from cvms.store.cache import BalanceCache, NoCache

@@ -10,7 +10,7 @@ import msgspec
 
 from cvms.chain import events as chain
 from cvms.chain.events import Event
-from cvms.nursery.batch import Recorded
+from cvms.nursery.indexing.batch_reader import Recorded
 from cvms.store.history import HistoryRow
 
 

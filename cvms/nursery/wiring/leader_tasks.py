@@ -11,12 +11,12 @@ from cvms.chain.types import Lamports
 from cvms.nursery.balances import Balances
 from cvms.nursery.calls import Calls
 from cvms.nursery.compounding import Compounding
-from cvms.nursery.indexer import Indexer
+from cvms.nursery.indexing.finalized_recheck import SecondLook
+from cvms.nursery.indexing.finalizer import Settler
+from cvms.nursery.indexing.indexer import Indexer
 from cvms.nursery.reconciler import Reconciler
 from cvms.nursery.releases import Releases
 from cvms.nursery.retention import Retention
-from cvms.nursery.second_look import SecondLook
-from cvms.nursery.settler import Settler
 from cvms.nursery.snapshots import Snapshots
 from cvms.nursery.submitter import Submitter
 from cvms.nursery.timelocks import Timelocks

@@ -2,7 +2,7 @@
 
 Whatever happens in the middle, or twice, or in two processes: the cursor is locked first, so
 appliers take turns, and an event that is recorded already has no effect again. What a fork may take
-back is noted on the way: see nursery/forks.py.
+back is noted on the way: see nursery/indexing/fork_rollback.py.
 """
 
 from __future__ import annotations
@@ -14,8 +14,8 @@ from datetime import UTC, datetime
 from cvms.chain.answers import SignatureInfo
 from cvms.chain.events import VaultClosedEvent
 from cvms.chain.types import Commitment
-from cvms.nursery.batch import Batch, Recorded
 from cvms.nursery.channels.reconcile_requests import IndexedBatch
+from cvms.nursery.indexing.batch_reader import Batch, Recorded
 from cvms.nursery.ledger.entries import Movement, counted_by_account, history_row, movements
 from cvms.nursery.ledger.mint_tracker import Mints
 from cvms.nursery.ledger.outbox_messages import balance_message, event_message

@@ -12,8 +12,8 @@ from cvms.chain.answers import SignatureStatus
 from cvms.chain.rpc import Rpc
 from cvms.chain.types import Commitment, Slot
 from cvms.nursery.channels.status_board import Board
-from cvms.nursery.forks import Forks
-from cvms.nursery.second_look import SecondLook
+from cvms.nursery.indexing.finalized_recheck import SecondLook
+from cvms.nursery.indexing.fork_rollback import Forks
 from cvms.store import applied, finality
 from cvms.store.applied import Applied
 from cvms.store.database import Database

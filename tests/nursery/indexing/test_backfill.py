@@ -6,9 +6,9 @@ import pytest
 from structlog.testing import capture_logs
 
 from cvms.errors import GapNotClosed
-from cvms.nursery.indexer import Indexer
+from cvms.nursery.indexing.indexer import Indexer
 from tests.nursery.books import differing
-from tests.nursery.test_indexer import cancelled_after
+from tests.nursery.indexing.test_indexer import cancelled_after
 from tests.nursery.world import World, until
 
 

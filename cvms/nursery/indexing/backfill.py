@@ -17,7 +17,7 @@ from cvms.chain.rpc import Rpc
 from cvms.chain.types import Commitment, Slot
 from cvms.errors import CursorNotListed
 from cvms.metrics import Metrics
-from cvms.nursery.gap import PAGE, check_order, is_past, place
+from cvms.nursery.indexing.signature_gap import PAGE, check_order, is_past, place
 from cvms.store import backlog
 from cvms.store import cursor as cursors
 from cvms.store.backlog import Head, Listed

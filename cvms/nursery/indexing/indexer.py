@@ -32,17 +32,17 @@ from cvms.errors import (
     only,
 )
 from cvms.metrics import Metrics
-from cvms.nursery.apply import apply_batch
-from cvms.nursery.backlog import Backlog
-from cvms.nursery.batch import Batch, BatchReader
 from cvms.nursery.channels.indexer_progress import Progress
 from cvms.nursery.channels.reconcile_requests import IndexedBatch
 from cvms.nursery.channels.status_board import Board
 from cvms.nursery.channels.wakeups import OutboxWake, TimelockWake, TvlWake
-from cvms.nursery.forks import Forks
-from cvms.nursery.gap import LONGEST_GAP, read_gap
+from cvms.nursery.indexing.apply_batch import apply_batch
+from cvms.nursery.indexing.backfill import Backlog
+from cvms.nursery.indexing.batch_reader import Batch, BatchReader
+from cvms.nursery.indexing.event_reconstruction import Rebuilder
+from cvms.nursery.indexing.fork_rollback import Forks
+from cvms.nursery.indexing.signature_gap import LONGEST_GAP, read_gap
 from cvms.nursery.ledger.vault_fetch import FetchedVault
-from cvms.nursery.rebuilder import Rebuilder
 from cvms.store import cursor as cursors
 from cvms.store import index_state
 from cvms.store.cache import BalanceCache

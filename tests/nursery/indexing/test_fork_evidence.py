@@ -12,10 +12,10 @@ from cvms import localnet
 from cvms.chain.rpc import Rpc, open_rpc
 from cvms.chain.types import Slot
 from cvms.errors import GapNotClosed, RpcError
-from cvms.nursery.apply import apply_batch
-from cvms.nursery.batch import BatchReader
-from cvms.nursery.gap import read_gap
-from cvms.nursery.indexer import NODE_BEHIND
+from cvms.nursery.indexing.apply_batch import apply_batch
+from cvms.nursery.indexing.batch_reader import BatchReader
+from cvms.nursery.indexing.indexer import NODE_BEHIND
+from cvms.nursery.indexing.signature_gap import read_gap
 from cvms.store import cursor as cursors
 from cvms.store import vaults
 from cvms.store.cursor import Cursor

@@ -20,9 +20,9 @@ from cvms.chain.types import Commitment
 from cvms.errors import RpcError
 from cvms.localnet.types import Commitment as ChainCommitment
 from cvms.localnet.types import Entry
-from cvms.nursery.indexer import NODE_BEHIND
+from cvms.nursery.indexing.indexer import NODE_BEHIND
 from tests.nursery.forking import Forking, opened
-from tests.nursery.test_indexer import cancelled_after
+from tests.nursery.indexing.test_indexer import cancelled_after
 from tests.nursery.world import World
 
 STEPS = 40

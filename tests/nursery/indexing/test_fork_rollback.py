@@ -14,7 +14,7 @@ from cvms.dev.chain import make_mint
 from cvms.nursery.channels.hub import outbox_frame
 from cvms.store import vaults
 from tests.nursery.forking import Forking, opened, until_applied
-from tests.nursery.test_indexer import cancelled_after
+from tests.nursery.indexing.test_indexer import cancelled_after
 from tests.nursery.world import address, running
 
 

@@ -15,7 +15,7 @@ from cvms.chain.rebuilt import Held, rebuilt_events
 from cvms.chain.types import Programs
 from cvms.errors import NotRebuilt
 from cvms.metrics import Metrics
-from cvms.nursery.batch import Batch, executed_by
+from cvms.nursery.indexing.batch_reader import Batch, executed_by
 from cvms.nursery.ledger.running_balances import after, empty
 from cvms.store import balance_history, history, running_timelocks, vault_mints
 from cvms.store.connection import Connection

@@ -20,9 +20,9 @@ from cvms.chain.rpc import Rpc
 from cvms.chain.types import Commitment, Slot
 from cvms.dev.chain import make_mint
 from cvms.errors import GapNotClosed
-from cvms.nursery.apply import apply_batch
-from cvms.nursery.batch import BatchReader
-from cvms.nursery.gap import read_gap
+from cvms.nursery.indexing.apply_batch import apply_batch
+from cvms.nursery.indexing.batch_reader import BatchReader
+from cvms.nursery.indexing.signature_gap import read_gap
 from cvms.nursery.supervision.readiness_probe import Health
 from cvms.store import history, totals, vaults
 from cvms.store.cache import BalanceCache, balance_cache

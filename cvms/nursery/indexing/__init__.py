@@ -1,0 +1,1 @@
+"""Indexer: events and accounts of the chain into the database, exactly once."""
