@@ -33,7 +33,7 @@ from cvms.nursery.channels.reconcile_requests import Reconciliations
 from cvms.nursery.channels.status_board import Board
 from cvms.nursery.channels.wakeups import OutboxWake
 from cvms.nursery.ledger.vault_rows import vault_row
-from cvms.nursery.reconciler import Reconciler
+from cvms.nursery.reconciliation.reconciler import Reconciler
 from cvms.store import vault_books
 from cvms.store.cache import NoCache
 from cvms.store.database import Database, open_database

@@ -16,8 +16,8 @@ from cvms.environment import environment
 from cvms.errors import ChainUnavailable, CvmsError, DatabaseUnavailable, RpcError, leaves
 
 if TYPE_CHECKING:
-    from cvms.nursery.index_status import IndexStatus
-    from cvms.nursery.rebuild import Outcome, Step
+    from cvms.nursery.reconciliation.full_rebuild import Outcome, Step
+    from cvms.nursery.reconciliation.index_status import IndexStatus
 
 STATUS = """\
 Say where the indexer stands: the last transaction that is applied, the slot up to which nothing is
@@ -79,7 +79,7 @@ def add_index_commands(index: argparse.ArgumentParser) -> None:
 
 def _status(options: argparse.Namespace) -> int:
     from cvms.chain.rpc import open_rpc  # noqa: PLC0415
-    from cvms.nursery.index_status import read_status  # noqa: PLC0415
+    from cvms.nursery.reconciliation.index_status import read_status  # noqa: PLC0415
     from cvms.store.database import open_database  # noqa: PLC0415
 
     environ = environment()
@@ -100,7 +100,7 @@ def _status(options: argparse.Namespace) -> int:
 
 def _rebuild(options: argparse.Namespace) -> int:
     from cvms.chain.rpc import open_rpc  # noqa: PLC0415
-    from cvms.nursery.rebuild import open_rebuild  # noqa: PLC0415
+    from cvms.nursery.reconciliation.full_rebuild import open_rebuild  # noqa: PLC0415
 
     environ = environment()
     programs, url = load_programs(environ), load_database_url(environ)

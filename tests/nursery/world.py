@@ -30,12 +30,12 @@ from cvms.nursery.channels.indexer_progress import Progress
 from cvms.nursery.channels.reconcile_requests import Reconciliations
 from cvms.nursery.channels.status_board import Board
 from cvms.nursery.channels.wakeups import OutboxWake, SubmitWake, TimelockWake, TvlWake
-from cvms.nursery.comparison import OnChain, differences
 from cvms.nursery.indexing.finalized_recheck import SecondLook
 from cvms.nursery.indexing.finalizer import Settler
 from cvms.nursery.indexing.indexer import Indexer
 from cvms.nursery.ledger.vault_rows import vault_row
-from cvms.nursery.reconciler import Reconciler
+from cvms.nursery.reconciliation.comparison import OnChain, differences
+from cvms.nursery.reconciliation.reconciler import Reconciler
 from cvms.nursery.submitter import Submitter
 from cvms.store import books, cursor, history, outbox, reconciliation, totals
 from cvms.store.cache import BalanceCache, NoCache

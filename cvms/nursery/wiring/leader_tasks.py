@@ -14,7 +14,7 @@ from cvms.nursery.compounding import Compounding
 from cvms.nursery.indexing.finalized_recheck import SecondLook
 from cvms.nursery.indexing.finalizer import Settler
 from cvms.nursery.indexing.indexer import Indexer
-from cvms.nursery.reconciler import Reconciler
+from cvms.nursery.reconciliation.reconciler import Reconciler
 from cvms.nursery.releases import Releases
 from cvms.nursery.retention import Retention
 from cvms.nursery.snapshots import Snapshots

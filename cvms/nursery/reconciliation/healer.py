@@ -9,11 +9,11 @@ from solders.pubkey import Pubkey
 from cvms.chain.types import Programs
 from cvms.errors import HistoryNotIndexed, HistoryNotProven
 from cvms.metrics import Metrics
-from cvms.nursery.census import tell
 from cvms.nursery.channels.wakeups import OutboxWake
-from cvms.nursery.comparison import Difference, OnChain, differences
 from cvms.nursery.ledger.outbox_messages import balance_message
-from cvms.nursery.reindexer import Reindexer
+from cvms.nursery.reconciliation.aggregate_check import tell
+from cvms.nursery.reconciliation.comparison import Difference, OnChain, differences
+from cvms.nursery.reconciliation.vault_reindexer import Reindexer
 from cvms.store import balance_history, books, grand_totals, outbox, reconciliation, vault_books
 from cvms.store import cursor as cursors
 from cvms.store.books import OwnerBooks

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from typing import TypeVar
 
 from cvms.chain.types import Slot
-from cvms.nursery.vault_history import VaultHistory
+from cvms.nursery.reconciliation.chain_history import VaultHistory
 from cvms.store import reconciliation
 from cvms.store.events import EventRow
 from cvms.store.history import HistoryRow

@@ -17,7 +17,7 @@ from cvms.chain.addresses import vault_address
 from cvms.chain.answers import TransactionRecord
 from cvms.chain.rpc import Rpc
 from cvms.chain.types import Commitment, Slot
-from cvms.nursery.reindexer import Reindexer
+from cvms.nursery.reconciliation.vault_reindexer import Reindexer
 from cvms.store import audit, history, reconciliation, reconciliation_pass, vaults
 from cvms.store.reconciliation import ReconciliationRow
 from tests.nursery.indexing.test_every_instruction import every_event, lock
@@ -348,7 +348,7 @@ async def test_cancelled_anywhere_a_healing_is_done_or_was_never_begun(world: Wo
 async def test_a_restart_goes_on_where_the_pass_was(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("cvms.nursery.reconciler.VAULTS_PER_CALL", 1)
+    monkeypatch.setattr("cvms.nursery.reconciliation.reconciler.VAULTS_PER_CALL", 1)
     owners = sorted([address(await world.owner()) for _ in range(3)])
     await world.indexer().catch_up()
     assert await world.reconciler()._roll()
@@ -367,7 +367,7 @@ async def test_a_restart_goes_on_where_the_pass_was(
 async def test_a_vault_that_moves_all_the_time_is_healed_too(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("cvms.nursery.reconciler.BUSY_LOOKS", 3)
+    monkeypatch.setattr("cvms.nursery.reconciliation.reconciler.BUSY_LOOKS", 3)
     alice, _ = await busy_life(world)
     before = (await held(world))["lines"]
     await world.execute(DAMAGE["a line is missing"])

@@ -27,7 +27,7 @@ from cvms.nursery.indexing.finalized_recheck import SecondLook
 from cvms.nursery.indexing.finalizer import Settler
 from cvms.nursery.indexing.indexer import Indexer
 from cvms.nursery.ledger.outbox_messages import balance_message
-from cvms.nursery.vault_readings import on_chain, read_vaults
+from cvms.nursery.reconciliation.vault_readings import on_chain, read_vaults
 from cvms.store import (
     audit,
     books,

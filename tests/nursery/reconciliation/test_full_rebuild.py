@@ -18,11 +18,11 @@ from solders.keypair import Keypair
 from cvms.cli import main
 from cvms.errors import RebuildNotPossible
 from cvms.nursery.indexing.indexer import Indexer
-from cvms.nursery.rebuild import Outcome, Rebuild, Step, open_rebuild
+from cvms.nursery.reconciliation.full_rebuild import Outcome, Rebuild, Step, open_rebuild
 from cvms.store import audit
 from cvms.store.cursor import APPLY_LOCK
 from tests.nursery.indexing.test_indexer import cancelled_after
-from tests.nursery.test_reconciler import DAMAGE, busy_life, held
+from tests.nursery.reconciliation.test_reconciler import DAMAGE, busy_life, held
 from tests.nursery.world import World, running, until
 
 
@@ -266,7 +266,9 @@ async def test_a_history_too_long_for_memory_is_rebuilt_too(
     await world.act(alice, world.deposit(alice, 1))  # confirmed, and not final yet
     world.chain.chain.pause()
     await world.indexer().catch_up()
-    monkeypatch.setattr("cvms.nursery.rebuild.Indexer", partial(Indexer, longest_gap=3))
+    monkeypatch.setattr(
+        "cvms.nursery.reconciliation.full_rebuild.Indexer", partial(Indexer, longest_gap=3)
+    )
     world.chain.chain.resume()
     outcome = await rebuild(world, database_url)
     assert outcome.first == []

@@ -19,16 +19,16 @@ from cvms.chain.rpc import Rpc
 from cvms.chain.types import Commitment, Programs, Slot
 from cvms.errors import HistoryNotIndexed, RpcError
 from cvms.metrics import Metrics
-from cvms.nursery.census import Census
 from cvms.nursery.channels.indexer_progress import Progress
 from cvms.nursery.channels.reconcile_requests import Reconciliations
 from cvms.nursery.channels.status_board import Board
 from cvms.nursery.channels.wakeups import OutboxWake
-from cvms.nursery.comparison import Difference, OnChain, differences
-from cvms.nursery.healer import Healer, agree
 from cvms.nursery.indexing.indexer import NODE_BEHIND
-from cvms.nursery.reindexer import Reindexer
-from cvms.nursery.vault_readings import Reading, on_chain, read_vaults
+from cvms.nursery.reconciliation.aggregate_check import Census
+from cvms.nursery.reconciliation.comparison import Difference, OnChain, differences
+from cvms.nursery.reconciliation.healer import Healer, agree
+from cvms.nursery.reconciliation.vault_readings import Reading, on_chain, read_vaults
+from cvms.nursery.reconciliation.vault_reindexer import Reindexer
 from cvms.store import books, reconciliation_pass, vaults
 from cvms.store.books import OwnerBooks
 from cvms.store.cache import BalanceCache

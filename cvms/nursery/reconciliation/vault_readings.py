@@ -13,8 +13,8 @@ from cvms.chain.addresses import token_account, vault_address
 from cvms.chain.rpc import Rpc
 from cvms.chain.types import Commitment, Programs, Slot
 from cvms.errors import DecodeError
-from cvms.nursery.comparison import OnChain
 from cvms.nursery.ledger.vault_rows import row_now
+from cvms.nursery.reconciliation.comparison import OnChain
 from cvms.store.vaults import VaultRow
 
 log = structlog.get_logger(__name__)

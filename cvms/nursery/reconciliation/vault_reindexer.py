@@ -15,9 +15,9 @@ from cvms.chain.rpc import Rpc
 from cvms.chain.types import Programs, Slot
 from cvms.errors import HistoryNotIndexed
 from cvms.metrics import Metrics
-from cvms.nursery.corrections import Corrections, corrections
 from cvms.nursery.ledger.running_balances import points_of
-from cvms.nursery.vault_history import VaultHistory, read_history
+from cvms.nursery.reconciliation.chain_history import VaultHistory, read_history
+from cvms.nursery.reconciliation.history_diff import Corrections, corrections
 from cvms.store import (
     analytics,
     audit,
