@@ -567,7 +567,7 @@ CREATE TABLE IF NOT EXISTS backlog_head (
 -- migration 9: what a submission's end is decided by, and what the operator pays for others
 
 -- `since_slot`: it can only be in blocks after this one. `seen_slot`: the last block it was seen in,
--- kept when a fork drops that block, while `slot` is where it is now. See nursery/fate.py.
+-- kept when a fork drops that block, while `slot` is where it is now. See nursery/submission/outcome.py.
 ALTER TABLE submissions ADD COLUMN IF NOT EXISTS signed_at TIMESTAMPTZ;
 ALTER TABLE submissions ADD COLUMN IF NOT EXISTS since_slot BIGINT CHECK (since_slot >= 0);
 ALTER TABLE submissions ADD COLUMN IF NOT EXISTS seen_slot BIGINT CHECK (seen_slot >= 0);

@@ -27,7 +27,7 @@ from cvms.dev.postgres import embedded_postgres
 from cvms.metrics import Metrics
 from cvms.nursery.channels.status_board import Board
 from cvms.nursery.channels.wakeups import OutboxWake, SubmitWake
-from cvms.nursery.submitter import Submitter
+from cvms.nursery.submission.submitter import Submitter
 from cvms.store import submissions
 from cvms.store.database import Database, open_database
 

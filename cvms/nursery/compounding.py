@@ -19,7 +19,7 @@ from cvms.chain.rpc import Rpc
 from cvms.chain.types import Programs
 from cvms.errors import ProgramRefused
 from cvms.nursery.channels.status_board import Board
-from cvms.nursery.unasked import Operator, is_the_programs
+from cvms.nursery.submission.operator_submissions import Operator, is_the_programs
 from cvms.store import unasked, yields
 from cvms.store.database import Database
 from cvms.store.yields import YieldPolicy

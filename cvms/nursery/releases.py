@@ -12,7 +12,7 @@ from cvms.chain.releases import VAULTS_PER_TRANSACTION, prepare_releases, with_m
 from cvms.chain.rpc import Rpc
 from cvms.chain.types import Programs
 from cvms.errors import ProgramRefused
-from cvms.nursery.unasked import Operator, is_the_programs
+from cvms.nursery.submission.operator_submissions import Operator, is_the_programs
 from cvms.store import timelocks, unasked
 from cvms.store.database import Database
 

@@ -14,7 +14,7 @@ from cvms.chain.rpc import Rpc
 from cvms.chain.types import Lamports
 from cvms.errors import ChainTimeout, ProgramRefused
 from cvms.nursery.compounding import Compounding
-from cvms.nursery.unasked import Operator
+from cvms.nursery.submission.operator_submissions import Operator
 from cvms.store import audit, submissions, vaults, yields
 from cvms.store.sponsorship import Budget
 from cvms.store.submissions import Submission

@@ -36,7 +36,7 @@ from cvms.nursery.indexing.indexer import Indexer
 from cvms.nursery.ledger.vault_rows import vault_row
 from cvms.nursery.reconciliation.comparison import OnChain, differences
 from cvms.nursery.reconciliation.reconciler import Reconciler
-from cvms.nursery.submitter import Submitter
+from cvms.nursery.submission.submitter import Submitter
 from cvms.store import books, cursor, history, outbox, reconciliation, totals
 from cvms.store.cache import BalanceCache, NoCache
 from cvms.store.database import Database

@@ -18,9 +18,9 @@ from cvms.nursery.reconciliation.reconciler import Reconciler
 from cvms.nursery.releases import Releases
 from cvms.nursery.retention import Retention
 from cvms.nursery.snapshots import Snapshots
-from cvms.nursery.submitter import Submitter
+from cvms.nursery.submission.operator_submissions import Operator
+from cvms.nursery.submission.submitter import Submitter
 from cvms.nursery.timelocks import Timelocks
-from cvms.nursery.unasked import Operator
 from cvms.nursery.webhooks import AlertsQueue, SignersQueue, Webhooks
 from cvms.nursery.wiring.resources import Parts, Run
 from cvms.nursery.yields import YieldRates

@@ -12,7 +12,7 @@ from cvms.chain.rpc import STATUSES_PER_CALL, Rpc
 from cvms.chain.types import Commitment, Programs
 from cvms.chain.views import Tips, final_block, read_tips
 from cvms.errors import ChainUnavailable, ProgramRefused, RpcError
-from cvms.nursery.fate import Fate, after_doubt, fate_of
+from cvms.nursery.submission.outcome import Fate, after_doubt, fate_of
 from cvms.store.watched import Watched
 
 log = structlog.get_logger(__name__)

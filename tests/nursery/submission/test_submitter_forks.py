@@ -14,9 +14,9 @@ from cvms.chain.rpc import Rpc, StatusesAt, open_rpc
 from cvms.chain.types import Commitment, Slot
 from cvms.errors import ChainUnavailable
 from cvms.localnet.faults import SendFaults
-from cvms.nursery.fate import UNKNOWABLE_BLOCKS
+from cvms.nursery.submission.outcome import UNKNOWABLE_BLOCKS
 from cvms.store.submissions import State
-from tests.nursery.sending import accept, submission, told
+from tests.nursery.submission.signed_withdrawals import accept, submission, told
 from tests.nursery.world import World, until
 
 

@@ -7,7 +7,7 @@ import pytest
 from cvms.chain.answers import SignatureStatus
 from cvms.chain.types import BlockHeight, Commitment, Slot
 from cvms.chain.views import Tip, Tips
-from cvms.nursery.fate import UNKNOWABLE_BLOCKS, Fate, after_doubt, fate_of
+from cvms.nursery.submission.outcome import UNKNOWABLE_BLOCKS, Fate, after_doubt, fate_of
 from cvms.store.submissions import State
 from cvms.store.watched import Watched
 

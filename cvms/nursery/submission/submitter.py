@@ -19,8 +19,8 @@ from cvms.chain.types import Commitment, Programs
 from cvms.metrics import Metrics
 from cvms.nursery.channels.status_board import Board
 from cvms.nursery.channels.wakeups import OutboxWake, SubmitWake
-from cvms.nursery.landings import read_fates, read_refusals
-from cvms.nursery.sending import Sender
+from cvms.nursery.submission.rebroadcast import Sender
+from cvms.nursery.submission.status_poll import read_fates, read_refusals
 from cvms.store import outbox, sponsorship, watched
 from cvms.store.database import Database
 from cvms.store.outbox import OutboxMessage

@@ -20,13 +20,13 @@ from cvms.chain.transactions import message_hash, message_of, signature_of
 from cvms.chain.types import Commitment, Slot
 from cvms.errors import ChainUnavailable, RpcError
 from cvms.localnet.faults import SendFaults
-from cvms.nursery.submitter import Submitter
+from cvms.nursery.submission.submitter import Submitter
 from cvms.store import sponsorship, submissions
 from cvms.store.connection import Connection
 from cvms.store.database import Database
 from cvms.store.sponsorship import Budget
 from cvms.store.submissions import State
-from tests.nursery.sending import accept, submission
+from tests.nursery.submission.signed_withdrawals import accept, submission
 from tests.nursery.world import World, address, until
 
 ENDS = frozenset({State.FINALIZED, State.FAILED, State.EXPIRED, State.QUARANTINED})

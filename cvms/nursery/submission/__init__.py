@@ -1,0 +1,1 @@
+"""Submitter: signed transactions to the chain until their outcome is final."""
