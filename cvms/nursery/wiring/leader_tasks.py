@@ -8,22 +8,22 @@ import httpx
 
 from cvms.chain.protocols.sources import pools_among
 from cvms.chain.types import Lamports
-from cvms.nursery.balances import Balances
 from cvms.nursery.calls import Calls
-from cvms.nursery.compounding import Compounding
 from cvms.nursery.indexing.finalized_recheck import SecondLook
 from cvms.nursery.indexing.finalizer import Settler
 from cvms.nursery.indexing.indexer import Indexer
 from cvms.nursery.reconciliation.reconciler import Reconciler
-from cvms.nursery.releases import Releases
-from cvms.nursery.retention import Retention
-from cvms.nursery.snapshots import Snapshots
+from cvms.nursery.scheduled.auto_compound import Compounding
+from cvms.nursery.scheduled.balance_snapshots import Snapshots
+from cvms.nursery.scheduled.retention import Retention
+from cvms.nursery.scheduled.timelock_notices import Timelocks
+from cvms.nursery.scheduled.timelock_releases import Releases
+from cvms.nursery.scheduled.totals_publisher import Balances
+from cvms.nursery.scheduled.yield_rate_poller import YieldRates
 from cvms.nursery.submission.operator_submissions import Operator
 from cvms.nursery.submission.submitter import Submitter
-from cvms.nursery.timelocks import Timelocks
 from cvms.nursery.webhooks import AlertsQueue, SignersQueue, Webhooks
 from cvms.nursery.wiring.resources import Parts, Run
-from cvms.nursery.yields import YieldRates
 from cvms.store.sealed import Sealer
 from cvms.store.sponsorship import Budget
 

@@ -9,7 +9,7 @@ import pytest
 import trio
 
 from cvms.nursery.channels.status_board import Board
-from cvms.nursery.snapshots import Snapshots, next_hour
+from cvms.nursery.scheduled.balance_snapshots import Snapshots, next_hour
 from cvms.store import balance_history, cursor, snapshots, vaults
 from cvms.store.balance_history import BalancePoint
 from cvms.store.cursor import Cursor

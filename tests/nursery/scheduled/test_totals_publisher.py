@@ -7,8 +7,8 @@ from datetime import timedelta
 import msgspec
 import trio
 
-from cvms.nursery.balances import Balances
-from cvms.nursery.retention import Retention
+from cvms.nursery.scheduled.retention import Retention
+from cvms.nursery.scheduled.totals_publisher import Balances
 from cvms.store import overview
 from cvms.store.database import Database, open_database
 from tests.nursery.world import World

@@ -9,7 +9,7 @@ from solders.pubkey import Pubkey
 
 from cvms.chain.protocols.rates import ProtocolName
 from cvms.chain.protocols.sources import YieldSource
-from cvms.nursery.yields import YieldRates
+from cvms.nursery.scheduled.yield_rate_poller import YieldRates
 from cvms.store import rates
 from cvms.store.rates import StoredRate
 from tests.nursery.indexing.test_every_instruction import pool_of

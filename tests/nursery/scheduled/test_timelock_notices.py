@@ -19,9 +19,9 @@ from cvms.chain.releases import VAULTS_PER_TRANSACTION
 from cvms.chain.rpc import Rpc
 from cvms.chain.types import Lamports
 from cvms.errors import ChainTimeout, ProgramRefused
-from cvms.nursery.releases import Releases
+from cvms.nursery.scheduled.timelock_notices import Timelocks
+from cvms.nursery.scheduled.timelock_releases import Releases
 from cvms.nursery.submission.operator_submissions import Operator
-from cvms.nursery.timelocks import Timelocks
 from cvms.store import audit, submissions, vaults
 from cvms.store.sponsorship import Budget
 from cvms.store.submissions import Submission

@@ -18,7 +18,7 @@ from cvms.chain.types import Commitment
 from cvms.nursery.channels.indexer_progress import Progress
 from cvms.nursery.channels.status_board import Board
 from cvms.nursery.channels.wakeups import OutboxWake, TimelockWake
-from cvms.nursery.releases import Releases
+from cvms.nursery.scheduled.timelock_releases import Releases
 from cvms.store import outbox, timelocks
 from cvms.store.database import Database
 from cvms.store.outbox import OutboxMessage

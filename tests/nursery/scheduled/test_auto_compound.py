@@ -13,13 +13,13 @@ from cvms.chain.answers import Simulation
 from cvms.chain.rpc import Rpc
 from cvms.chain.types import Lamports
 from cvms.errors import ChainTimeout, ProgramRefused
-from cvms.nursery.compounding import Compounding
+from cvms.nursery.scheduled.auto_compound import Compounding
 from cvms.nursery.submission.operator_submissions import Operator
 from cvms.store import audit, submissions, vaults, yields
 from cvms.store.sponsorship import Budget
 from cvms.store.submissions import Submission
 from tests.nursery.indexing.test_every_instruction import YEAR, earn, pool_of
-from tests.nursery.test_timelocks import landed, travel
+from tests.nursery.scheduled.test_timelock_notices import landed, travel
 from tests.nursery.world import World, address, running, until
 
 LENT = 200_000

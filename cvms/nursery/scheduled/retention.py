@@ -7,7 +7,7 @@ from datetime import timedelta
 import trio
 
 from cvms.nursery.channels.status_board import Board
-from cvms.nursery.snapshots import HOURLY_AGE
+from cvms.nursery.scheduled.balance_snapshots import HOURLY_AGE
 from cvms.store import (
     alerts,
     deliveries,
