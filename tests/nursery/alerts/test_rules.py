@@ -7,14 +7,8 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from cvms.nursery.alert_conditions import GRACE, parts_down
-from cvms.nursery.alert_rules import (
-    Bounds,
-    Withdrawal,
-    fee_payer_severity,
-    findings,
-    is_low,
-)
+from cvms.nursery.alerts.rules import Bounds, Withdrawal, fee_payer_severity, findings, is_low
+from cvms.nursery.alerts.service_conditions import GRACE, parts_down
 from cvms.nursery.channels.status_board import Part
 
 BOUNDS = Bounds(

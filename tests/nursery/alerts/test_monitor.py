@@ -13,13 +13,13 @@ import trio
 from solders.keypair import Keypair
 
 from cvms.metrics import Metrics
-from cvms.nursery.alert_rules import Bounds
+from cvms.nursery.alerts.monitor import Monitor
+from cvms.nursery.alerts.rules import Bounds
 from cvms.nursery.broadcaster import Broadcaster
 from cvms.nursery.channels.hub import Hub
 from cvms.nursery.channels.indexer_progress import Progress
 from cvms.nursery.channels.status_board import Board, OperatorFunds
 from cvms.nursery.channels.wakeups import OutboxWake
-from cvms.nursery.monitor import Monitor
 from cvms.store import (
     alert_books,
     alerts,
@@ -112,7 +112,7 @@ async def aged(database: Database, seconds: float) -> None:
 async def test_a_large_withdrawal_is_one_alert_by_two_replicas_and_across_restarts(
     database: Database, database_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("cvms.nursery.monitor.PAGE", 2)
+    monkeypatch.setattr("cvms.nursery.alerts.monitor.PAGE", 2)
     await held(database, 99, 1)
     for number in range(5):
         await withdrawn(database, number, 1_000 + number, owner=f"owner {number}")

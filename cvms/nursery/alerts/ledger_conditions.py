@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from cvms.nursery.alert_rules import Bounds, Withdrawal, findings
+from cvms.nursery.alerts.rules import Bounds, Withdrawal, findings
 from cvms.store.alert_sources import DifferenceRow, LowVault, Quarantined, WithdrawalRow
 from cvms.store.alerts import Observation, Severity
 

@@ -16,14 +16,14 @@ import trio
 from solders.pubkey import Pubkey
 
 from cvms.metrics import Metrics
-from cvms.nursery.alert_conditions import fee_payer_low, parts_down, tasks_troubled
-from cvms.nursery.alert_observations import (
+from cvms.nursery.alerts.ledger_conditions import (
     of_differences,
     of_low_vault,
     of_quarantined,
     of_withdrawal,
 )
-from cvms.nursery.alert_rules import QUIET, Bounds, is_low, recovered
+from cvms.nursery.alerts.rules import QUIET, Bounds, is_low, recovered
+from cvms.nursery.alerts.service_conditions import fee_payer_low, parts_down, tasks_troubled
 from cvms.nursery.channels.hub import Hub, OutboxFrame
 from cvms.nursery.channels.indexer_progress import Progress
 from cvms.nursery.channels.status_board import Board, OperatorFunds

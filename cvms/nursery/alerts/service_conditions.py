@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from datetime import datetime, timedelta
 
-from cvms.nursery.alert_rules import AGAIN, fee_payer_severity
+from cvms.nursery.alerts.rules import AGAIN, fee_payer_severity
 from cvms.nursery.channels.status_board import Part
 from cvms.nursery.channels.task_liveness import Trouble
 from cvms.store.alerts import Observation, Severity

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from cvms.nursery.alerts.operator_balance import OperatorBalance
 from cvms.nursery.channels.status_board import OperatorFunds
-from cvms.nursery.operator_balance import OperatorBalance
 from tests.nursery.world import SOL, World, running, until
 
 

@@ -1,0 +1,1 @@
+"""Alert monitor: rules, and the conditions they are evaluated on."""
