@@ -15,10 +15,10 @@ from cvms.config import Config, Rates, load_programs
 from cvms.http import create_app, serve_http
 from cvms.http.ws import WebSocketLimits
 from cvms.metrics import Metrics
-from cvms.nursery.broadcaster import Broadcaster
 from cvms.nursery.channels.hub import Hub
 from cvms.nursery.channels.status_board import Board
 from cvms.nursery.channels.wakeups import OutboxWake, SubmitWake
+from cvms.nursery.delivery.broadcaster import Broadcaster
 from cvms.store.bell import PostgresBell
 from cvms.store.cache import NoCache
 from cvms.store.database import open_database

@@ -18,8 +18,8 @@ from cvms.chain.events import Event
 from cvms.http.ws import WebSocketLimits
 from cvms.http.ws_frames import TOPICS
 from cvms.http.ws_start import KINDS
-from cvms.nursery.broadcaster import Broadcaster
 from cvms.nursery.channels.wakeups import OutboxWake
+from cvms.nursery.delivery.broadcaster import Broadcaster
 from cvms.nursery.ledger.entries import event_vaults, movements
 from cvms.store import history, outbox, vault_books, vaults
 from cvms.store.bell import PostgresBell

@@ -8,7 +8,8 @@ import httpx
 
 from cvms.chain.protocols.sources import pools_among
 from cvms.chain.types import Lamports
-from cvms.nursery.calls import Calls
+from cvms.nursery.delivery.leader_notifications import Calls
+from cvms.nursery.delivery.webhook_dispatcher import AlertsQueue, SignersQueue, Webhooks
 from cvms.nursery.indexing.finalized_recheck import SecondLook
 from cvms.nursery.indexing.finalizer import Settler
 from cvms.nursery.indexing.indexer import Indexer
@@ -22,7 +23,6 @@ from cvms.nursery.scheduled.totals_publisher import Balances
 from cvms.nursery.scheduled.yield_rate_poller import YieldRates
 from cvms.nursery.submission.operator_submissions import Operator
 from cvms.nursery.submission.submitter import Submitter
-from cvms.nursery.webhooks import AlertsQueue, SignersQueue, Webhooks
 from cvms.nursery.wiring.resources import Parts, Run
 from cvms.store.sealed import Sealer
 from cvms.store.sponsorship import Budget

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from cvms.nursery.accounts import Accounts
 from cvms.nursery.alerts.monitor import Monitor
 from cvms.nursery.alerts.operator_balance import OperatorBalance
 from cvms.nursery.alerts.rules import bounds_of
-from cvms.nursery.broadcaster import Broadcaster
+from cvms.nursery.delivery.account_watcher import Accounts
+from cvms.nursery.delivery.broadcaster import Broadcaster
 from cvms.nursery.supervision.readiness_probe import Health
 from cvms.nursery.wiring.resources import Parts, Run
 from cvms.store.alert_books import hook_of

@@ -15,11 +15,11 @@ from solders.keypair import Keypair
 from cvms.metrics import Metrics
 from cvms.nursery.alerts.monitor import Monitor
 from cvms.nursery.alerts.rules import Bounds
-from cvms.nursery.broadcaster import Broadcaster
 from cvms.nursery.channels.hub import Hub
 from cvms.nursery.channels.indexer_progress import Progress
 from cvms.nursery.channels.status_board import Board, OperatorFunds
 from cvms.nursery.channels.wakeups import OutboxWake
+from cvms.nursery.delivery.broadcaster import Broadcaster
 from cvms.store import (
     alert_books,
     alerts,

@@ -11,7 +11,7 @@ from cvms.nursery.channels.hub import Hub, OutboxFrame
 from cvms.nursery.channels.status_board import Board
 from cvms.nursery.channels.wakeups import SubmitWake
 from cvms.store.outbox import OutboxRow
-from tests.nursery.mailbox import Mailbox
+from tests.nursery.delivery.webhook_receiver import Mailbox
 
 
 def row(position: int, topic: str = "deposit_event", owner: str | None = "alice") -> OutboxRow:

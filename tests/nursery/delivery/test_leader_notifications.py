@@ -8,10 +8,10 @@ from functools import partial
 
 import trio
 
-from cvms.nursery.calls import Calls
 from cvms.nursery.channels.reconcile_requests import Reconciliations
 from cvms.nursery.channels.status_board import Board
 from cvms.nursery.channels.wakeups import SubmitWake
+from cvms.nursery.delivery.leader_notifications import Calls
 from cvms.store import submissions
 from cvms.store.calls import RECONCILE, call
 from cvms.store.connection import Connection

@@ -21,8 +21,8 @@ from cryptography.fernet import Fernet
 from structlog.testing import capture_logs
 
 from cvms.nursery.channels.status_board import Board
-from cvms.nursery.webhook_post import NotDelivered, post
-from cvms.nursery.webhooks import (
+from cvms.nursery.delivery.webhook_client import NotDelivered, post
+from cvms.nursery.delivery.webhook_dispatcher import (
     LONGEST_DELAY,
     MOST_TRIES,
     AlertsQueue,

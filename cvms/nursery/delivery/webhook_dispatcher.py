@@ -24,7 +24,7 @@ import trio
 
 from cvms.errors import SealingDisabled, Unsealable
 from cvms.nursery.channels.status_board import Board
-from cvms.nursery.webhook_post import NotDelivered, post
+from cvms.nursery.delivery.webhook_client import NotDelivered, post
 from cvms.store import contacts, deliveries
 from cvms.store.connection import Connection
 from cvms.store.database import Database

@@ -7,16 +7,16 @@ from functools import partial
 import pytest
 import trio
 
-from cvms.nursery.broadcaster import RUN, Broadcaster
 from cvms.nursery.channels.hub import Hub
 from cvms.nursery.channels.status_board import Board
 from cvms.nursery.channels.wakeups import OutboxWake
+from cvms.nursery.delivery.broadcaster import RUN, Broadcaster
 from cvms.store import outbox
 from cvms.store.bell import CHANNEL, Bell, PostgresBell, RedisBell
 from cvms.store.database import Database
 from cvms.store.outbox import OutboxMessage
 from cvms.store.redis_client import open_redis
-from tests.nursery.mailbox import Mailbox
+from tests.nursery.delivery.webhook_receiver import Mailbox
 from tests.nursery.world import running, until
 from tests.redis_server import RedisServer
 
