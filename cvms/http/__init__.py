@@ -1,6 +1,6 @@
 """The front end: routes, wallet signatures, problems, WebSockets, and the server under them."""
 
 from cvms.http.app import create_app
-from cvms.http.serve import serve_http
+from cvms.http.server.server import serve_http
 
 __all__ = ["create_app", "serve_http"]

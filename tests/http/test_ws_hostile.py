@@ -13,7 +13,7 @@ import trio
 import trio.lowlevel
 from solders.keypair import Keypair
 
-from cvms.http import transport
+from cvms.http.server import http_connection
 from cvms.http.ws import WebSocketLimits
 from cvms.http.ws_client import Client
 from tests.http.conftest import Service, event, running
@@ -123,7 +123,7 @@ async def test_thousands_of_subscriptions_are_refused_and_the_client_is_closed(
 async def test_a_handshake_that_never_ends_is_ended(
     service: Service, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(transport, "IDLE_SECONDS", 0.3)
+    monkeypatch.setattr(http_connection, "IDLE_SECONDS", 0.3)
     async with RawWebSocket(service, greeted=False) as slow:
         await slow.send(HANDSHAKE[:40])
         answer = b""

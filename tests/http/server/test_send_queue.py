@@ -10,7 +10,7 @@ from contextlib import contextmanager
 
 import pytest
 
-from cvms.http.outgoing import Outgoing
+from cvms.http.server.send_queue import Outgoing
 
 
 @contextmanager

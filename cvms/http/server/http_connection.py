@@ -24,8 +24,8 @@ from hypercorn.trio.task_group import TaskGroup
 from hypercorn.trio.worker_context import WorkerContext
 from hypercorn.typing import ConnectionState, LifespanState
 
-from cvms.http.outgoing import Outgoing
-from cvms.http.ws_stream import open_websocket, wants_websocket
+from cvms.http.server.send_queue import Outgoing
+from cvms.http.server.websocket_stream import open_websocket, wants_websocket
 
 log = structlog.get_logger(__name__)
 

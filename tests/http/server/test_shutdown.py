@@ -8,7 +8,7 @@ import trio
 import trio.testing
 import trio_websocket
 
-from cvms.http import transport
+from cvms.http.server import http_connection
 from cvms.store import outbox
 from tests.http.conftest import Service, event, frame, subscribe
 from tests.http.test_ws import closing, until_closed
@@ -114,7 +114,7 @@ async def test_a_client_that_reads_nothing_does_not_outlast_the_deadline(service
 async def test_a_client_that_takes_too_long_to_read_is_dropped(
     service: Service, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(transport, "WRITE_SECONDS", 0.2)
+    monkeypatch.setattr(http_connection, "WRITE_SECONDS", 0.2)
     async with await trio.open_tcp_stream("127.0.0.1", service.port) as stream:
         await stuck(service, stream)
         answer = await until_closed(stream)

@@ -1,0 +1,1 @@
+"""Hypercorn on trio: listeners, connections, send queues and WebSocket streams."""
