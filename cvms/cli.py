@@ -108,7 +108,7 @@ def _demo(options: argparse.Namespace) -> int:
 
 def _token(options: argparse.Namespace) -> int:
     from cvms.dev.secrets import with_secrets  # noqa: PLC0415
-    from cvms.http.tokens import Role, mint  # noqa: PLC0415
+    from cvms.http.framework.admin_tokens import Role, mint  # noqa: PLC0415
 
     secret = load_admin_secret(with_secrets(environment(), options.data_dir))
     seconds = round(options.hours * 3600)

@@ -1,4 +1,4 @@
-"""The outcomes that are not success; `cvms/http/problems.py` maps them to replies."""
+"""The outcomes that are not success; `cvms/http/framework/problems.py` maps them to replies."""
 
 from __future__ import annotations
 

@@ -10,7 +10,7 @@ import pytest
 import trio
 
 from cvms.cli import main
-from cvms.http.tokens import Role, authenticate
+from cvms.http.framework.admin_tokens import Role, authenticate
 from cvms.store import audit
 from cvms.store.database import open_database
 

@@ -9,7 +9,7 @@ import pytest
 
 from cvms.cli import main
 from cvms.dev.secrets import MAKERS, make_secrets, with_secrets
-from cvms.http.tokens import authenticate
+from cvms.http.framework.admin_tokens import authenticate
 from cvms.store.sealed import Sealer
 
 

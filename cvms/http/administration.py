@@ -12,11 +12,11 @@ from solders.pubkey import Pubkey
 
 from cvms.chain.vault_transactions import fetch_vault
 from cvms.errors import Conflict, VaultNotFound
-from cvms.http.answers import Answer
-from cvms.http.body import Body, Limit, RowId
-from cvms.http.routing import Auth, Route
-from cvms.http.services import Services
-from cvms.http.tokens import Administrator, Role
+from cvms.http.framework.admin_tokens import Administrator, Role
+from cvms.http.framework.dependencies import Services
+from cvms.http.framework.request import Body, Limit, RowId
+from cvms.http.framework.response import Answer
+from cvms.http.framework.routing import Auth, Route
 from cvms.nursery.channels.status_board import Part
 from cvms.store import audit, reconciliation
 from cvms.store.calls import RECONCILE, call

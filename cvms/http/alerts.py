@@ -8,11 +8,11 @@ from typing import Any, Literal
 import msgspec
 
 from cvms.errors import NotFound
-from cvms.http.answers import Answer
-from cvms.http.body import MAX_AMOUNT, Body, Limit, RowId
-from cvms.http.routing import Auth, Route
-from cvms.http.services import Services
-from cvms.http.tokens import Administrator, Role
+from cvms.http.framework.admin_tokens import Administrator, Role
+from cvms.http.framework.dependencies import Services
+from cvms.http.framework.request import MAX_AMOUNT, Body, Limit, RowId
+from cvms.http.framework.response import Answer
+from cvms.http.framework.routing import Auth, Route
 from cvms.store import alert_books, alerts, audit
 from cvms.store.alert_books import hook_of
 

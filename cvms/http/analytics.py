@@ -14,10 +14,10 @@ import msgspec
 from quart import Response
 
 from cvms.errors import FieldProblem, InvalidRequest
-from cvms.http.body import MAX_AMOUNT, Body
-from cvms.http.conditional import exact
-from cvms.http.routing import Route
-from cvms.http.services import Services
+from cvms.http.framework.dependencies import Services
+from cvms.http.framework.etag import exact
+from cvms.http.framework.request import MAX_AMOUNT, Body
+from cvms.http.framework.routing import Route
 from cvms.store import analytics, overview
 from cvms.store import cursor as cursors
 from cvms.store.analytics import Bucket, Flow

@@ -33,13 +33,13 @@ from cvms.http import (
     yield_policies,
     yields,
 )
-from cvms.http.cors import Cors
 from cvms.http.docs import register_docs
-from cvms.http.edge import MAX_IN_FLIGHT, Edge
-from cvms.http.limits import Limits
-from cvms.http.routing import register
-from cvms.http.services import Services
-from cvms.http.sponsoring import Sponsor
+from cvms.http.framework.cors import Cors
+from cvms.http.framework.dependencies import Services
+from cvms.http.framework.edge import MAX_IN_FLIGHT, Edge
+from cvms.http.framework.fee_sponsor import Sponsor
+from cvms.http.framework.rate_limits import Limits
+from cvms.http.framework.routing import register
 from cvms.http.ws import WebSocketDoor, WebSocketLimits
 from cvms.metrics import Metrics
 from cvms.nursery.channels.account_registry import AccountRegistry

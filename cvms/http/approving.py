@@ -27,11 +27,11 @@ from cvms.errors import (
     ProposalCompleted,
     ProposalExpired,
 )
-from cvms.http.answers import Answer, response_of
+from cvms.http.framework.dependencies import Services
+from cvms.http.framework.response import Answer, response_of
 from cvms.http.idempotency import Key
 from cvms.http.multisig import multisig_of, next_transaction
 from cvms.http.requesters import Requester
-from cvms.http.services import Services
 from cvms.http.standing import standing, tell
 from cvms.store import audit, proposals
 from cvms.store.connection import TrioConnection

@@ -14,12 +14,12 @@ from cvms.errors import (
     SlotNotIndexed,
     VaultNotFound,
 )
-from cvms.http import replies
-from cvms.http.answers import Answer
-from cvms.http.body import Body, Limit, Offset, RowId, Slot, owner_in_path
-from cvms.http.conditional import current, exact
-from cvms.http.routing import Route
-from cvms.http.services import Services
+from cvms.http.framework import schemas
+from cvms.http.framework.dependencies import Services
+from cvms.http.framework.etag import current, exact
+from cvms.http.framework.request import Body, Limit, Offset, RowId, Slot, owner_in_path
+from cvms.http.framework.response import Answer
+from cvms.http.framework.routing import Route
 from cvms.store import balance_history, history, vaults
 from cvms.store import cursor as cursors
 from cvms.store.connection import Connection
@@ -56,7 +56,7 @@ async def balance(services: Services, owner: str, query: BalanceQuery) -> Respon
             async with services.database.connection() as conn:
                 row = await open_vault(conn, key)
             await services.cache.put(row)
-        return current(replies.balance(row, cached=cached), version_of(row))
+        return current(schemas.balance(row, cached=cached), version_of(row))
 
 
 async def transactions(services: Services, owner: str, query: HistoryQuery) -> Answer:
@@ -78,9 +78,9 @@ async def transactions(services: Services, owner: str, query: HistoryQuery) -> A
             raise unknown_vault(key)
     full = len(rows) == query.limit
     return Answer(
-        replies.History(
+        schemas.History(
             owner=key,
-            transactions=[replies.movement(row) for row in rows],
+            transactions=[schemas.movement(row) for row in rows],
             next_cursor=rows[-1].id if full else None,
         )
     )
@@ -89,7 +89,7 @@ async def transactions(services: Services, owner: str, query: HistoryQuery) -> A
 async def tvl(services: Services) -> Answer:
     """What all vaults hold together."""
     async with services.database.connection() as conn:
-        return Answer(replies.tvl(await vaults.tvl(conn)))
+        return Answer(schemas.tvl(await vaults.tvl(conn)))
 
 
 def unknown_vault(owner: str) -> VaultNotFound:
@@ -113,7 +113,7 @@ def version_of(row: VaultRow) -> str:
     return f"{row.slot}-{written:.6f}"
 
 
-async def _past(services: Services, owner: str, slot: int) -> replies.Balance:
+async def _past(services: Services, owner: str, slot: int) -> schemas.Balance:
     async with services.database.connection() as conn:
         first = await balance_history.first_slot(conn, owner)
         if first is None:
@@ -122,7 +122,7 @@ async def _past(services: Services, owner: str, slot: int) -> replies.Balance:
         if reached is None or slot > reached:
             row = await vaults.get(conn, owner)
             if row is not None and row.slot == slot:  # an account may be ahead of the events
-                return replies.balance(row)
+                return schemas.balance(row)
             raise SlotNotIndexed(
                 f"Slot {slot} is not indexed yet: nothing is missing up to slot {reached or 0}. "
                 "Ask for that one, ask again later, or leave the slot out for the newest balance."
@@ -133,7 +133,7 @@ async def _past(services: Services, owner: str, slot: int) -> replies.Balance:
             f"What {owner} held in slot {slot} is not known: the first that is known of the vault "
             f"is from slot {first}."
         )
-    return replies.past_balance(point, slot)
+    return schemas.past_balance(point, slot)
 
 
 ROUTES = (
@@ -142,7 +142,7 @@ ROUTES = (
         rule="/api/vault/balance/<owner>",
         view=balance,
         query=BalanceQuery,
-        replies={200: replies.Balance, 304: None},
+        replies={200: schemas.Balance, 304: None},
         refusals=(VaultNotFound, BalanceNotKnown, SlotNotIndexed),
         tags=("vaults",),
     ),
@@ -151,7 +151,7 @@ ROUTES = (
         rule="/api/vault/transactions/<owner>",
         view=transactions,
         query=HistoryQuery,
-        replies={200: replies.History},
+        replies={200: schemas.History},
         refusals=(VaultNotFound,),
         tags=("vaults",),
     ),
@@ -159,7 +159,7 @@ ROUTES = (
         method="GET",
         rule="/api/vault/tvl",
         view=tvl,
-        replies={200: replies.Tvl},
+        replies={200: schemas.Tvl},
         tags=("vaults",),
     ),
 )

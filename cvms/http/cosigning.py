@@ -24,7 +24,6 @@ from cvms.chain.transactions import (
     verify_signatures,
 )
 from cvms.errors import InvalidSignature, ProposalCancelled
-from cvms.http.answers import Answer
 from cvms.http.approving import (
     TURNS,
     Moved,
@@ -37,9 +36,10 @@ from cvms.http.approving import (
     take,
     write_down,
 )
+from cvms.http.framework.dependencies import Services
+from cvms.http.framework.response import Answer
+from cvms.http.framework.schemas import Accepted
 from cvms.http.multisig import cosigners, next_transaction
-from cvms.http.replies import Accepted
-from cvms.http.services import Services
 from cvms.http.standing import missing, tell, unsigned
 from cvms.store import proposals, submissions
 from cvms.store.proposals import LiveTransaction, Proposal

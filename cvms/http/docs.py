@@ -12,10 +12,10 @@ import msgspec
 from quart import Response
 from werkzeug.exceptions import NotFound
 
-from cvms.http.conditional import conditional
-from cvms.http.edge import Edge
+from cvms.http.framework.edge import Edge
+from cvms.http.framework.etag import conditional
+from cvms.http.framework.routing import Route
 from cvms.http.openapi import openapi_document
-from cvms.http.routing import Route
 
 ASSETS = {
     "swagger-ui.css": "text/css; charset=utf-8",

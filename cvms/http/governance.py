@@ -22,17 +22,18 @@ from cvms.errors import (
     ProgramRefused,
     VaultNotFound,
 )
-from cvms.http import plans, replies
-from cvms.http.answers import Answer
-from cvms.http.body import Body, TokenAmount
+from cvms.http import plans
+from cvms.http.framework import schemas
+from cvms.http.framework.admin_tokens import Administrator
+from cvms.http.framework.dependencies import Services
+from cvms.http.framework.request import Body, TokenAmount
+from cvms.http.framework.response import Answer
+from cvms.http.framework.routing import Auth, Route
 from cvms.http.operations import carry_out
 from cvms.http.plans import Plan
 from cvms.http.requesters import AdministratorsRequest
-from cvms.http.routing import Auth, Route
-from cvms.http.services import Services
-from cvms.http.tokens import Administrator
 
-SUBMITTED = {202: replies.Submitted}
+SUBMITTED = {202: schemas.Submitted}
 
 RiskLevel = Annotated[int, msgspec.Meta(ge=0, le=255)]
 Reason = Annotated[str, msgspec.Meta(min_length=1, max_length=500)]

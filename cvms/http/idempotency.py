@@ -22,8 +22,8 @@ from cvms.errors import (
     InvalidRequest,
     ProgramRefused,
 )
-from cvms.http.answers import Answer
-from cvms.http.services import Services
+from cvms.http.framework.dependencies import Services
+from cvms.http.framework.response import Answer
 from cvms.store import idempotency
 from cvms.store.connection import TrioConnection
 

@@ -13,9 +13,9 @@ from quart import Response
 from cvms.chain.idl import ProgramName, idl_json
 from cvms.chain.types import Programs
 from cvms.errors import NotFound
-from cvms.http.conditional import conditional
-from cvms.http.routing import Route
-from cvms.http.services import Services
+from cvms.http.framework.dependencies import Services
+from cvms.http.framework.etag import conditional
+from cvms.http.framework.routing import Route
 
 
 @dataclass(frozen=True, slots=True)

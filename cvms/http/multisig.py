@@ -20,8 +20,8 @@ from cvms.chain.types import Commitment, Slot
 from cvms.chain.vault_transactions import prepare_withdraw
 from cvms.chain.views import read_tips
 from cvms.errors import ProposalCompleted, TransactionExpired
+from cvms.http.framework.dependencies import Services
 from cvms.http.operations import simulated
-from cvms.http.services import Services
 from cvms.store.proposals import LiveTransaction, Proposal
 
 

@@ -8,10 +8,10 @@ from datetime import UTC, datetime, timedelta
 import msgspec
 from solders.pubkey import Pubkey
 
-from cvms.http.answers import Answer
-from cvms.http.body import Body
-from cvms.http.routing import Route
-from cvms.http.services import Services
+from cvms.http.framework.dependencies import Services
+from cvms.http.framework.request import Body
+from cvms.http.framework.response import Answer
+from cvms.http.framework.routing import Route
 from cvms.store import nonces
 
 NONCE_BYTES = 24

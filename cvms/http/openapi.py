@@ -22,11 +22,11 @@ from solders.pubkey import Pubkey
 from werkzeug.routing.rules import Rule
 
 from cvms import errors
-from cvms.http import replies
-from cvms.http.body import MAX_AMOUNT, Exact, TokenAmount
-from cvms.http.edge import Edge
-from cvms.http.problems import HTTP_CODES, outcome_of
-from cvms.http.routing import Auth, Route
+from cvms.http.framework import schemas
+from cvms.http.framework.edge import Edge
+from cvms.http.framework.problems import HTTP_CODES, outcome_of
+from cvms.http.framework.request import MAX_AMOUNT, Exact, TokenAmount
+from cvms.http.framework.routing import Auth, Route
 from cvms.http.standing import Standing
 
 TAGS = {
@@ -87,8 +87,8 @@ PATH_SCHEMAS: Mapping[str, dict[str, Any]] = {
 
 # Replies that name something another operation shows: which, and by which field.
 LINKS: Mapping[Any, tuple[str, str]] = {
-    replies.Submitted: ("get_api_transactions_signature", "signature"),
-    replies.Accepted: ("get_api_transactions_signature", "signature"),
+    schemas.Submitted: ("get_api_transactions_signature", "signature"),
+    schemas.Accepted: ("get_api_transactions_signature", "signature"),
     Standing: ("get_api_vault_proposal_proposal_id", "proposal_id"),
 }
 

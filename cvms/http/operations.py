@@ -37,14 +37,14 @@ from cvms.errors import (
     SponsorshipExhausted,
     SponsorshipPaused,
 )
-from cvms.http import replies
-from cvms.http.answers import Answer, response_of
+from cvms.http.framework import schemas
+from cvms.http.framework.dependencies import Services
+from cvms.http.framework.operation_metrics import counted
+from cvms.http.framework.problems import program_error
+from cvms.http.framework.response import Answer, response_of
 from cvms.http.idempotency import Key, key_of_request, once
-from cvms.http.operation_metrics import counted
 from cvms.http.plans import Plan
-from cvms.http.problems import program_error
 from cvms.http.requesters import Anonymous, Requester
-from cvms.http.services import Services
 from cvms.store import audit, submissions
 from cvms.store.connection import TrioConnection
 from cvms.store.submissions import State
@@ -54,8 +54,8 @@ from cvms.store.submissions import State
 UNIT_SPREAD = 20_000
 
 # What a route that ends in `carry_out` declares: its replies, and how a signed one may be refused.
-COSIGN = {200: replies.CoSign}
-COSIGN_OR_SUBMIT = {200: replies.CoSign, 202: replies.Submitted}
+COSIGN = {200: schemas.CoSign}
+COSIGN_OR_SUBMIT = {200: schemas.CoSign, 202: schemas.Submitted}
 UNSPONSORED = (SponsorshipExhausted, SponsorshipPaused, NotSponsored)
 SIGNED_REFUSALS = (
     InvalidSignature,
@@ -125,7 +125,7 @@ class Change:
     async def _offer(self, built: BuiltTransaction) -> Answer:
         """Hand it to the wallet. Ours to sign too, but only when the wallet has."""
         answer = Answer(
-            replies.CoSign(
+            schemas.CoSign(
                 transaction=base64_text(built.unsigned_wire),
                 instruction=instruction_reply(built.instruction),
                 last_valid_block_height=built.last_valid_block_height,
@@ -223,16 +223,16 @@ class _UnderWay(Exception):
         self.answer = answer
 
 
-def _submitted(signature: str | None, state: State) -> replies.Submitted:
-    return replies.Submitted(signature=signature or "", status=state)
+def _submitted(signature: str | None, state: State) -> schemas.Submitted:
+    return schemas.Submitted(signature=signature or "", status=state)
 
 
-def instruction_reply(instruction: Instruction) -> replies.Instruction:
+def instruction_reply(instruction: Instruction) -> schemas.Instruction:
     """An instruction as clients see it."""
-    return replies.Instruction(
+    return schemas.Instruction(
         program_id=str(instruction.program_id),
         accounts=[
-            replies.AccountMeta(
+            schemas.AccountMeta(
                 pubkey=str(meta.pubkey), is_signer=meta.is_signer, is_writable=meta.is_writable
             )
             for meta in instruction.accounts

@@ -30,8 +30,8 @@ from cvms.chain.vault_transactions import (
     prepare_withdraw,
 )
 from cvms.errors import Conflict, FieldProblem, InvalidRequest, VaultNotFound
-from cvms.http.services import Services
-from cvms.http.sponsoring import Account
+from cvms.http.framework.dependencies import Services
+from cvms.http.framework.fee_sponsor import Account
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,13 +16,20 @@ from solders.pubkey import Pubkey
 from cvms.chain import instructions
 from cvms.errors import Conflict, FieldProblem, InvalidRequest, VaultNotFound
 from cvms.http import plans
-from cvms.http.answers import Answer
-from cvms.http.body import MAX_AMOUNT, Body, Nonce, Seconds, SignInMessage, WalletSignature
+from cvms.http.framework.admin_tokens import Administrator, Role
+from cvms.http.framework.dependencies import Services
+from cvms.http.framework.request import (
+    MAX_AMOUNT,
+    Body,
+    Nonce,
+    Seconds,
+    SignInMessage,
+    WalletSignature,
+)
+from cvms.http.framework.response import Answer
+from cvms.http.framework.routing import Auth, Route, View
 from cvms.http.operations import COSIGN, SIGNED_REFUSALS, carry_out
 from cvms.http.requesters import AdministratorsRequest, Requester, SignedRequest
-from cvms.http.routing import Auth, Route, View
-from cvms.http.services import Services
-from cvms.http.tokens import Administrator, Role
 from cvms.http.wallet import signed_text
 
 WindowSeconds = Annotated[int, msgspec.Meta(ge=0, le=2**32 - 1)]

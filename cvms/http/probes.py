@@ -16,10 +16,10 @@ from psycopg import IsolationLevel
 from quart import Response
 
 from cvms.errors import DatabaseUnavailable
-from cvms.http.answers import Answer
-from cvms.http.problems import not_ready, problem_response
-from cvms.http.routing import Route
-from cvms.http.services import Services
+from cvms.http.framework.dependencies import Services
+from cvms.http.framework.problems import not_ready, problem_response
+from cvms.http.framework.response import Answer
+from cvms.http.framework.routing import Route
 from cvms.nursery.channels.status_board import Board, Part
 from cvms.store import totals, vaults
 

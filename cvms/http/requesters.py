@@ -9,8 +9,8 @@ from typing import Any, Protocol
 from solders.pubkey import Pubkey
 
 from cvms.http import siws, wallet
-from cvms.http.services import Services
-from cvms.http.tokens import Administrator
+from cvms.http.framework.admin_tokens import Administrator
+from cvms.http.framework.dependencies import Services
 from cvms.store import nonces
 from cvms.store.connection import TrioConnection
 

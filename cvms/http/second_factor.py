@@ -23,8 +23,8 @@ from cvms.errors import (
     TwoFactorDisabled,
 )
 from cvms.http import totp
+from cvms.http.framework.dependencies import Services
 from cvms.http.requesters import SignedRequest
-from cvms.http.services import Services
 from cvms.store import audit, twofa
 from cvms.store.connection import TrioConnection
 from cvms.store.sealed import Sealer

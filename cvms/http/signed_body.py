@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from solders.pubkey import Pubkey
 
-from cvms.http.body import Body, Nonce, SignInMessage, WalletSignature
+from cvms.http.framework.request import Body, Nonce, SignInMessage, WalletSignature
 from cvms.http.requesters import SignedRequest
 from cvms.http.wallet import signed_text
 

@@ -11,7 +11,7 @@ from solders.instruction import AccountMeta, Instruction
 from solders.message import MessageV0
 
 from cvms.chain.transactions import sign_as
-from cvms.http import replies
+from cvms.http.framework import schemas
 from cvms.http.multisig import cosigners
 from cvms.http.operations import base64_text, instruction_reply
 from cvms.store import deliveries
@@ -46,7 +46,7 @@ class Standing(msgspec.Struct, frozen=True, kw_only=True):
     expires_at: datetime
     mode: Literal["cosign", "submitted"] | UnsetType = UNSET
     transaction: str | UnsetType = UNSET
-    instruction: replies.Instruction | UnsetType = UNSET
+    instruction: schemas.Instruction | UnsetType = UNSET
     last_valid_block_height: int | UnsetType = UNSET
     must_sign: list[str] | UnsetType = UNSET
     signature: str | UnsetType = UNSET

@@ -11,7 +11,7 @@ from cvms.chain.protocols.latest import Reading
 from cvms.chain.protocols.rates import AtSlot, AtTime, ProtocolName, Reason, Refusal, SupplyRate
 from cvms.chain.protocols.sources import adapter
 from cvms.chain.types import Amount, Programs, Slot
-from cvms.http.services import Services
+from cvms.http.framework.dependencies import Services
 from cvms.store import rates
 from cvms.store.rates import StoredRate
 

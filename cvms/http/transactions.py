@@ -34,15 +34,15 @@ from cvms.errors import (
     TransactionExpired,
     UnknownTransaction,
 )
-from cvms.http import replies
-from cvms.http.answers import Answer, response_of
-from cvms.http.body import Body
 from cvms.http.cosigning import CoSigning, signatures_in
+from cvms.http.framework import schemas
+from cvms.http.framework.dependencies import Services
+from cvms.http.framework.operation_metrics import counted
+from cvms.http.framework.request import Body
+from cvms.http.framework.response import Answer, response_of
+from cvms.http.framework.routing import Route
 from cvms.http.idempotency import Key, key_of_request, once
-from cvms.http.operation_metrics import counted
 from cvms.http.operations import UNSPONSORED
-from cvms.http.routing import Route
-from cvms.http.services import Services
 from cvms.store import audit, proposals, submissions
 from cvms.store.submissions import State, Submission
 
@@ -81,7 +81,7 @@ async def _submit(
 
 
 def _accepted(built: Submission) -> Answer:
-    return Answer(replies.Accepted(built.signature, built.state), 202)
+    return Answer(schemas.Accepted(built.signature, built.state), 202)
 
 
 async def state(services: Services, signature: str) -> Answer:
@@ -95,7 +95,7 @@ async def state(services: Services, signature: str) -> Answer:
         found = await submissions.get_by_signature(conn, key)
     if found is None:
         raise NotFound("This service has not submitted a transaction with that signature.")
-    return Answer(replies.transaction_state(found))
+    return Answer(schemas.transaction_state(found))
 
 
 async def _proposal(services: Services, hashed: bytes) -> UUID | None:
@@ -180,7 +180,7 @@ ROUTES = (
         rule="/api/transactions",
         view=submit,
         body=CoSigned,
-        replies={202: replies.Accepted},
+        replies={202: schemas.Accepted},
         refusals=(
             UnknownTransaction,
             TransactionExpired,
@@ -200,7 +200,7 @@ ROUTES = (
         method="GET",
         rule="/api/transactions/<signature>",
         view=state,
-        replies={200: replies.TransactionState},
+        replies={200: schemas.TransactionState},
         refusals=(NotFound,),
         tags=("transactions",),
     ),

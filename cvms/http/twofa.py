@@ -24,12 +24,12 @@ from cvms.errors import (
     Unsealable,
 )
 from cvms.http import totp
-from cvms.http.answers import Answer
-from cvms.http.body import Body, owner_in_path
-from cvms.http.operation_metrics import counted
-from cvms.http.routing import Auth, Route
+from cvms.http.framework.dependencies import Services
+from cvms.http.framework.operation_metrics import counted
+from cvms.http.framework.request import Body, owner_in_path
+from cvms.http.framework.response import Answer
+from cvms.http.framework.routing import Auth, Route
 from cvms.http.second_factor import second_factor
-from cvms.http.services import Services
 from cvms.http.signed_body import Signed
 from cvms.store import audit, twofa
 from cvms.store.connection import TrioConnection
@@ -38,7 +38,7 @@ from cvms.store.twofa import Factor
 # How long a setup waits for its first code.
 SETUP_AGE = timedelta(hours=1)
 # Nobody signs `verify`, so that a stranger may guess: wrong codes end the setup, not the owner's
-# access, and most of a stranger's guesses end at the limit of one address (http/limits.py).
+# access, and most of a stranger's guesses end at the limit of one address (http/framework/rate_limits.py).
 MOST_GUESSES = 50
 
 TotpCode = Annotated[str, msgspec.Meta(pattern=r"^[0-9]{6}\Z")]

@@ -10,9 +10,12 @@ from solders.pubkey import Pubkey
 
 from cvms.chain import instructions
 from cvms.errors import Conflict, ProgramRefused, VaultNotFound
-from cvms.http import plans, replies
-from cvms.http.answers import Answer
-from cvms.http.body import Body, Seconds, TokenAmount
+from cvms.http import plans
+from cvms.http.framework import schemas
+from cvms.http.framework.dependencies import Services
+from cvms.http.framework.request import Body, Seconds, TokenAmount
+from cvms.http.framework.response import Answer
+from cvms.http.framework.routing import Auth, Route
 from cvms.http.operations import (
     COSIGN,
     COSIGN_OR_SUBMIT,
@@ -20,9 +23,7 @@ from cvms.http.operations import (
     UNSPONSORED,
     carry_out,
 )
-from cvms.http.routing import Auth, Route
 from cvms.http.second_factor import second_factor
-from cvms.http.services import Services
 from cvms.http.signed_body import Signed
 
 
@@ -229,7 +230,7 @@ ROUTES = (
         rule="/api/vault/release-timelocks",
         view=release_timelocks,
         body=Release,
-        replies={202: replies.Submitted},
+        replies={202: schemas.Submitted},
         refusals=(VaultNotFound, Conflict, ProgramRefused, *UNSPONSORED),
         sensitive=True,
         idempotent=True,

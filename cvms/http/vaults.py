@@ -15,12 +15,13 @@ import msgspec
 from quart import Response
 
 from cvms.errors import FieldProblem, InvalidRequest, VaultNotFound
-from cvms.http import replies, vault_replies
+from cvms.http import vault_replies
 from cvms.http.balances import open_vault, version_of
-from cvms.http.body import MAX_AMOUNT, Body, Limit, owner_in_path
-from cvms.http.conditional import current, exact
-from cvms.http.routing import Route
-from cvms.http.services import Services
+from cvms.http.framework import schemas
+from cvms.http.framework.dependencies import Services
+from cvms.http.framework.etag import current, exact
+from cvms.http.framework.request import MAX_AMOUNT, Body, Limit, owner_in_path
+from cvms.http.framework.routing import Route
 from cvms.http.vault_replies import Reading
 from cvms.store import cursor as cursors
 from cvms.store import vault_pages
@@ -41,7 +42,7 @@ class VaultsQuery(Body, frozen=True):
 class VaultList(msgspec.Struct, frozen=True, kw_only=True):
     """A page of open vaults; `next_cursor` is null on the last one."""
 
-    vaults: list[replies.Balance]
+    vaults: list[schemas.Balance]
     next_cursor: str | None
 
 
@@ -72,7 +73,7 @@ async def every_vault(services: Services, query: VaultsQuery) -> Response:
     more = len(rows) > query.limit
     return exact(
         VaultList(
-            vaults=[replies.balance(row) for row in shown],
+            vaults=[schemas.balance(row) for row in shown],
             next_cursor=_cursor_after(vault_pages.place_of(shown[-1], query.sort), query.sort)
             if more
             else None,

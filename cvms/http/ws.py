@@ -15,8 +15,8 @@ from quart import websocket
 from werkzeug.exceptions import TooManyRequests
 
 from cvms.errors import DatabaseUnavailable
+from cvms.http.framework.dependencies import Services
 from cvms.http.server.http_connection import Connection
-from cvms.http.services import Services
 from cvms.http.ws_client import INTERNAL_ERROR, Client, Ending, WebSocketLimits
 from cvms.http.ws_heartbeat import Heartbeat
 from cvms.store import outbox

@@ -20,9 +20,9 @@ from quart import websocket
 from solders.pubkey import Pubkey
 
 from cvms.errors import CvmsError, InvalidRequest, InvalidToken, NotAllowed
-from cvms.http.problems import problem_of
+from cvms.http.framework.dependencies import Services
+from cvms.http.framework.problems import problem_of
 from cvms.http.server.http_connection import Connection
-from cvms.http.services import Services
 from cvms.http.ws_accounts import Accounts
 from cvms.http.ws_frames import Frame, Window, parse
 from cvms.http.ws_guard import GUARDED, Guard

@@ -9,8 +9,8 @@ import msgspec
 from solders.pubkey import Pubkey
 
 from cvms.errors import InvalidRequest
-from cvms.http.body import MAX_AMOUNT, decode
-from cvms.http.tokens import MAX_LENGTH
+from cvms.http.framework.admin_tokens import MAX_LENGTH
+from cvms.http.framework.request import MAX_AMOUNT, decode
 
 MAX_FRAME = 16 * 1024
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from cvms.http.services import Services
-from cvms.http.tokens import Administrator, Role, authenticate, require
+from cvms.http.framework.admin_tokens import Administrator, Role, authenticate, require
+from cvms.http.framework.dependencies import Services
 from cvms.http.ws_frames import Frame
 from cvms.store import audit
 

@@ -6,7 +6,7 @@ from typing import Any
 
 from psycopg import IsolationLevel
 
-from cvms.http import replies
+from cvms.http.framework import schemas
 from cvms.http.ws_frames import Topic
 from cvms.nursery.channels.hub import outbox_frame
 from cvms.nursery.channels.websocket_frames import json_frame
@@ -73,7 +73,7 @@ async def _snapshot(
     if topic == "security_alert":
         return await _alerts(conn, owner)
     if topic == "tvl_update":
-        return replies.tvl(await vaults.tvl(conn))
+        return schemas.tvl(await vaults.tvl(conn))
     if topic == "vault_balance_update":
         return await _balances(conn, owner)
     if owner is None or topic == "transaction_update":
@@ -82,7 +82,7 @@ async def _snapshot(
     for kind in KINDS[topic]:
         rows += await history.page(conn, owner, limit=SNAPSHOT_EVENTS, kind=kind)
     rows.sort(key=lambda row: row.id or 0, reverse=True)
-    return {"transactions": [replies.movement(row) for row in rows[:SNAPSHOT_EVENTS]]}
+    return {"transactions": [schemas.movement(row) for row in rows[:SNAPSHOT_EVENTS]]}
 
 
 async def _alerts(conn: TrioConnection[Any], owner: str | None) -> Any:
@@ -94,10 +94,10 @@ async def _alerts(conn: TrioConnection[Any], owner: str | None) -> Any:
 async def _balances(conn: TrioConnection[Any], owner: str | None) -> Any:
     if owner is not None:
         row = await vaults.get(conn, owner)
-        return None if row is None else replies.balance(row)
+        return None if row is None else schemas.balance(row)
     rows = await vaults.page(conn, limit=SNAPSHOT_VAULTS + 1)
     shown = rows[:SNAPSHOT_VAULTS]
-    return {"vaults": [replies.balance(row) for row in shown], "complete": len(rows) == len(shown)}
+    return {"vaults": [schemas.balance(row) for row in shown], "complete": len(rows) == len(shown)}
 
 
 def _subscribed(topic: Topic, owner: str | None, seq: int, snapshot: Any) -> bytes:

@@ -20,9 +20,9 @@ from cvms.chain.transactions import build_transaction
 from cvms.chain.types import Commitment, Programs
 from cvms.chain.vault_transactions import fetch_vault
 from cvms.errors import YieldProgramUnsupported
-from cvms.http.body import MAX_AMOUNT
+from cvms.http.framework.dependencies import Services
+from cvms.http.framework.request import MAX_AMOUNT
 from cvms.http.plans import Plan, acts_alone
-from cvms.http.services import Services
 
 
 @dataclass(frozen=True, slots=True)

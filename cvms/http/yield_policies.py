@@ -8,14 +8,14 @@ import msgspec
 from solders.pubkey import Pubkey
 
 from cvms.errors import VaultNotFound, YieldProgramUnsupported
-from cvms.http.answers import Answer
 from cvms.http.balances import open_vault
-from cvms.http.body import TokenAmount, owner_in_path
-from cvms.http.operation_metrics import counted
+from cvms.http.framework.dependencies import Services
+from cvms.http.framework.operation_metrics import counted
+from cvms.http.framework.request import TokenAmount, owner_in_path
+from cvms.http.framework.response import Answer
+from cvms.http.framework.routing import Auth, Route
 from cvms.http.operations import SIGNED_REFUSALS
 from cvms.http.requesters import SignedRequest
-from cvms.http.routing import Auth, Route
-from cvms.http.services import Services
 from cvms.http.signed_body import Signed
 from cvms.http.yield_plans import pools_of
 from cvms.store import audit, yields

@@ -18,7 +18,7 @@ from cvms.chain.rpc import open_rpc
 from cvms.config import Config
 from cvms.errors import ConfigurationError, only
 from cvms.http import create_app, serve_http
-from cvms.http.edge import Edge
+from cvms.http.framework.edge import Edge
 from cvms.metrics import Metrics
 from cvms.nursery.channels.status_board import Board, OperatorFunds
 from cvms.nursery.channels.task_liveness import seconds_expected

@@ -22,7 +22,7 @@ from cvms.chain.types import Programs
 from cvms.config import Config, load_programs
 from cvms.dev.chain import local_yield_sources
 from cvms.http import create_app, serve_http
-from cvms.http.edge import MAX_IN_FLIGHT, Edge
+from cvms.http.framework.edge import MAX_IN_FLIGHT, Edge
 from cvms.http.ws import WebSocketLimits
 from cvms.metrics import Metrics
 from cvms.nursery.channels.account_registry import AccountRegistry

@@ -18,8 +18,8 @@ from cvms.chain.addresses import vault_authority_address
 from cvms.chain.types import Commitment
 from cvms.chain.vault_transactions import fetch_vault
 from cvms.http import administration, alerts, governance, policies
-from cvms.http.routing import Auth, Route, action_of
-from cvms.http.tokens import AUDIENCE, Role, mint
+from cvms.http.framework.admin_tokens import AUDIENCE, Role, mint
+from cvms.http.framework.routing import Auth, Route, action_of
 from tests.conftest import Localnet
 from tests.http.conftest import Json, Service, running
 from tests.http.wallets import USDT, funded, landed, rows, sent, signed, with_vault

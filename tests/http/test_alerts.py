@@ -11,7 +11,7 @@ import pytest
 import trio
 import trio_websocket
 
-from cvms.http.tokens import Role
+from cvms.http.framework.admin_tokens import Role
 from cvms.store import alert_books, alerts
 from cvms.store.alert_books import Hook
 from cvms.store.alerts import Observation, Severity

@@ -21,7 +21,7 @@ from schemathesis.engine.run import PhaseName
 from solders.pubkey import Pubkey
 from solders.signature import Signature
 
-from cvms.http.tokens import Role, mint
+from cvms.http.framework.admin_tokens import Role, mint
 from tests.conftest import Localnet
 from tests.http.conftest import running
 from tests.http.wallets import USDT, with_vault

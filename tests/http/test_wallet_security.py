@@ -17,8 +17,8 @@ from cryptography.fernet import Fernet
 from solders.keypair import Keypair
 from solders.pubkey import Pubkey
 
-from cvms.http.edge import Edge
-from cvms.http.routing import Auth, Route
+from cvms.http.framework.edge import Edge
+from cvms.http.framework.routing import Auth, Route
 from tests.conftest import Localnet
 from tests.http.conftest import Json, Service, running
 from tests.http.sign_in import ALLOWED, message_of

@@ -11,7 +11,7 @@ from trio_websocket import WebSocketConnection
 
 from cvms.errors import DatabaseUnavailable
 from cvms.http import ws_client
-from cvms.http.tokens import Role
+from cvms.http.framework.admin_tokens import Role
 from cvms.http.ws_frames import TOPICS
 from cvms.store import outbox
 from tests.http.conftest import Service, event, frame, running, subscribe

@@ -17,7 +17,7 @@ import trio_websocket
 
 from cvms.config import Config
 from cvms.errors import ConfigurationError
-from cvms.http.tokens import Role, mint
+from cvms.http.framework.admin_tokens import Role, mint
 from cvms.nursery.run import serve
 from tests.nursery.world import World, until
 

@@ -16,7 +16,7 @@ from hypercorn.config import Config as HypercornConfig
 from hypercorn.trio.worker_context import WorkerContext
 
 from cvms.config import Config
-from cvms.http.edge import Edge
+from cvms.http.framework.edge import Edge
 from cvms.http.server.http_connection import Connection
 from cvms.http.ws_frames import MAX_FRAME
 

@@ -11,8 +11,8 @@ from cvms.chain.protocols.latest import LatestRates
 from cvms.chain.rpc import Rpc
 from cvms.chain.types import Programs
 from cvms.config import Config
-from cvms.http.limits import Limits
-from cvms.http.sponsoring import Sponsor
+from cvms.http.framework.fee_sponsor import Sponsor
+from cvms.http.framework.rate_limits import Limits
 from cvms.metrics import Metrics
 from cvms.nursery.channels.account_registry import AccountRegistry
 from cvms.nursery.channels.hub import Hub

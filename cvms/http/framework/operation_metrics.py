@@ -8,8 +8,8 @@ from contextlib import contextmanager
 from cvms.errors import (
     CvmsError,
 )
-from cvms.http.problems import problem_of
-from cvms.http.services import Services
+from cvms.http.framework.dependencies import Services
+from cvms.http.framework.problems import problem_of
 
 
 @contextmanager

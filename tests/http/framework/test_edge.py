@@ -11,7 +11,7 @@ import trio
 from structlog.testing import capture_logs
 
 from cvms.errors import ChainUnavailable, DatabaseUnavailable, NotFound
-from cvms.http import edge
+from cvms.http.framework import edge
 from tests.http.conftest import Service, running
 
 Logs = MutableSequence[structlog.typing.EventDict]

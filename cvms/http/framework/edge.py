@@ -20,9 +20,9 @@ from structlog.contextvars import bound_contextvars
 from werkzeug.wrappers import Response as WerkzeugResponse
 
 from cvms.errors import Overloaded, leaves
-from cvms.http.cors import Cors
-from cvms.http.limits import Limits, limit_headers
-from cvms.http.problems import problem_response, resolve
+from cvms.http.framework.cors import Cors
+from cvms.http.framework.problems import problem_response, resolve
+from cvms.http.framework.rate_limits import Limits, limit_headers
 
 log = structlog.get_logger(__name__)
 

@@ -8,8 +8,8 @@ from typing import Any
 from quart import Response
 
 from cvms.errors import CvmsError
-from cvms.http.body import json_response
-from cvms.http.problems import problem_of, problem_response, unexpected
+from cvms.http.framework.problems import problem_of, problem_response, unexpected
+from cvms.http.framework.request import json_response
 
 
 @dataclass(frozen=True, slots=True)

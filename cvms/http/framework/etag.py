@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 from quart import Response, request
 
-from cvms.http.body import json_response
+from cvms.http.framework.request import json_response
 
 
 def conditional(response: Response, etag: str, *, weak: bool = False) -> Response:

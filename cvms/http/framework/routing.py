@@ -16,11 +16,11 @@ from typing import Any, Literal
 from quart import Response, request
 
 from cvms.errors import CvmsError
-from cvms.http.answers import Answer, response_of
-from cvms.http.body import Body, read_body, read_query
-from cvms.http.edge import Edge
-from cvms.http.services import Services
-from cvms.http.tokens import Administrator, Role, authenticate, require
+from cvms.http.framework.admin_tokens import Administrator, Role, authenticate, require
+from cvms.http.framework.dependencies import Services
+from cvms.http.framework.edge import Edge
+from cvms.http.framework.request import Body, read_body, read_query
+from cvms.http.framework.response import Answer, response_of
 from cvms.store import audit
 
 

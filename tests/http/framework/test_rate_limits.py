@@ -9,7 +9,7 @@ import pytest
 from solders.keypair import Keypair
 
 from cvms.config import Rates
-from cvms.http.limits import client_address
+from cvms.http.framework.rate_limits import client_address
 from cvms.http.ws import WebSocketLimits
 from cvms.setting_values import Rate
 from tests.conftest import Localnet

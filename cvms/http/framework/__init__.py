@@ -1,0 +1,1 @@
+"""What every route uses: edge, routing, requests, responses, problems and limits."""
