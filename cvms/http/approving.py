@@ -29,8 +29,8 @@ from cvms.errors import (
 )
 from cvms.http.framework.dependencies import Services
 from cvms.http.framework.response import Answer, response_of
-from cvms.http.idempotency import Key
 from cvms.http.multisig import multisig_of, next_transaction
+from cvms.http.operations.idempotency import Key
 from cvms.http.requesters import Requester
 from cvms.http.standing import standing, tell
 from cvms.store import audit, proposals

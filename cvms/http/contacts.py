@@ -15,7 +15,7 @@ from cvms.http.framework.operation_metrics import counted
 from cvms.http.framework.request import Body, Nonce, SignInMessage, WalletSignature
 from cvms.http.framework.response import Answer
 from cvms.http.framework.routing import Auth, Route
-from cvms.http.operations import SIGNED_REFUSALS
+from cvms.http.operations.execute import SIGNED_REFUSALS
 from cvms.http.requesters import SignedRequest
 from cvms.http.wallet import signed_text
 from cvms.store import audit, contacts

@@ -22,15 +22,15 @@ from cvms.errors import (
     ProgramRefused,
     VaultNotFound,
 )
-from cvms.http import plans
 from cvms.http.framework import schemas
 from cvms.http.framework.admin_tokens import Administrator
 from cvms.http.framework.dependencies import Services
 from cvms.http.framework.request import Body, TokenAmount
 from cvms.http.framework.response import Answer
 from cvms.http.framework.routing import Auth, Route
-from cvms.http.operations import carry_out
-from cvms.http.plans import Plan
+from cvms.http.operations import plans
+from cvms.http.operations.execute import carry_out
+from cvms.http.operations.plans import Plan
 from cvms.http.requesters import AdministratorsRequest
 
 SUBMITTED = {202: schemas.Submitted}

@@ -21,7 +21,7 @@ from cvms.chain.vault_transactions import prepare_withdraw
 from cvms.chain.views import read_tips
 from cvms.errors import ProposalCompleted, TransactionExpired
 from cvms.http.framework.dependencies import Services
-from cvms.http.operations import simulated
+from cvms.http.operations.execute import simulated
 from cvms.store.proposals import LiveTransaction, Proposal
 
 

@@ -15,7 +15,6 @@ from solders.pubkey import Pubkey
 
 from cvms.chain import instructions
 from cvms.errors import Conflict, FieldProblem, InvalidRequest, VaultNotFound
-from cvms.http import plans
 from cvms.http.framework.admin_tokens import Administrator, Role
 from cvms.http.framework.dependencies import Services
 from cvms.http.framework.request import (
@@ -28,7 +27,8 @@ from cvms.http.framework.request import (
 )
 from cvms.http.framework.response import Answer
 from cvms.http.framework.routing import Auth, Route, View
-from cvms.http.operations import COSIGN, SIGNED_REFUSALS, carry_out
+from cvms.http.operations import plans
+from cvms.http.operations.execute import COSIGN, SIGNED_REFUSALS, carry_out
 from cvms.http.requesters import AdministratorsRequest, Requester, SignedRequest
 from cvms.http.wallet import signed_text
 

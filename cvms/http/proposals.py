@@ -31,9 +31,9 @@ from cvms.http.framework.operation_metrics import counted
 from cvms.http.framework.request import Body, Nonce, SignInMessage, TokenAmount, WalletSignature
 from cvms.http.framework.response import Answer, response_of
 from cvms.http.framework.routing import Auth, Route
-from cvms.http.idempotency import Key, key_of_request, once
 from cvms.http.multisig import Multisig, multisig_of, withdrawal
-from cvms.http.operations import SIGNED_REFUSALS
+from cvms.http.operations.execute import SIGNED_REFUSALS
+from cvms.http.operations.idempotency import Key, key_of_request, once
 from cvms.http.requesters import Requester, SignedRequest
 from cvms.http.signed_body import Signed
 from cvms.http.standing import Standing, standing, tell

@@ -41,8 +41,8 @@ from cvms.http.framework.operation_metrics import counted
 from cvms.http.framework.request import Body
 from cvms.http.framework.response import Answer, response_of
 from cvms.http.framework.routing import Route
-from cvms.http.idempotency import Key, key_of_request, once
-from cvms.http.operations import UNSPONSORED
+from cvms.http.operations.execute import UNSPONSORED
+from cvms.http.operations.idempotency import Key, key_of_request, once
 from cvms.store import audit, proposals, submissions
 from cvms.store.submissions import State, Submission
 

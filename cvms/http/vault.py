@@ -10,13 +10,13 @@ from solders.pubkey import Pubkey
 
 from cvms.chain import instructions
 from cvms.errors import Conflict, ProgramRefused, VaultNotFound
-from cvms.http import plans
 from cvms.http.framework import schemas
 from cvms.http.framework.dependencies import Services
 from cvms.http.framework.request import Body, Seconds, TokenAmount
 from cvms.http.framework.response import Answer
 from cvms.http.framework.routing import Auth, Route
-from cvms.http.operations import (
+from cvms.http.operations import plans
+from cvms.http.operations.execute import (
     COSIGN,
     COSIGN_OR_SUBMIT,
     SIGNED_REFUSALS,

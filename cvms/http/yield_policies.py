@@ -14,10 +14,10 @@ from cvms.http.framework.operation_metrics import counted
 from cvms.http.framework.request import TokenAmount, owner_in_path
 from cvms.http.framework.response import Answer
 from cvms.http.framework.routing import Auth, Route
-from cvms.http.operations import SIGNED_REFUSALS
+from cvms.http.operations.execute import SIGNED_REFUSALS
+from cvms.http.operations.yield_plans import pools_of
 from cvms.http.requesters import SignedRequest
 from cvms.http.signed_body import Signed
-from cvms.http.yield_plans import pools_of
 from cvms.store import audit, yields
 
 ACTION = "yield_policy"

@@ -30,9 +30,9 @@ from cvms.config import Config
 from cvms.dev.chain import land as land_on_chain
 from cvms.dev.chain import local_yield_sources
 from cvms.errors import ConfigurationError, ProgramRefused
-from cvms.http import yield_plans
 from cvms.http.framework.dependencies import Services
 from cvms.http.framework.fee_sponsor import Sponsor
+from cvms.http.operations import yield_plans
 from cvms.nursery.channels.status_board import OperatorFunds
 from cvms.nursery.ledger.vault_rows import vault_row
 from cvms.nursery.run import serve

@@ -22,7 +22,7 @@ from cvms.chain.vault_transactions import fetch_vault
 from cvms.errors import YieldProgramUnsupported
 from cvms.http.framework.dependencies import Services
 from cvms.http.framework.request import MAX_AMOUNT
-from cvms.http.plans import Plan, acts_alone
+from cvms.http.operations.plans import Plan, acts_alone
 
 
 @dataclass(frozen=True, slots=True)

@@ -42,8 +42,8 @@ from cvms.http.framework.dependencies import Services
 from cvms.http.framework.operation_metrics import counted
 from cvms.http.framework.problems import program_error
 from cvms.http.framework.response import Answer, response_of
-from cvms.http.idempotency import Key, key_of_request, once
-from cvms.http.plans import Plan
+from cvms.http.operations.idempotency import Key, key_of_request, once
+from cvms.http.operations.plans import Plan
 from cvms.http.requesters import Anonymous, Requester
 from cvms.store import audit, submissions
 from cvms.store.connection import TrioConnection

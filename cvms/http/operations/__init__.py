@@ -1,0 +1,1 @@
+"""Write path: from an authenticated request to a planned, recorded transaction."""
