@@ -18,14 +18,12 @@ from cvms.http import (
     alerts,
     analytics,
     balances,
-    contacts,
     governance,
     idl,
     nonces,
     policies,
     positions,
     probes,
-    proposals,
     transactions,
     twofa,
     vault,
@@ -40,6 +38,7 @@ from cvms.http.framework.edge import MAX_IN_FLIGHT, Edge
 from cvms.http.framework.fee_sponsor import Sponsor
 from cvms.http.framework.rate_limits import Limits
 from cvms.http.framework.routing import register
+from cvms.http.multisig import proposal_routes, webhook_routes
 from cvms.http.ws import WebSocketDoor, WebSocketLimits
 from cvms.metrics import Metrics
 from cvms.nursery.channels.account_registry import AccountRegistry
@@ -117,8 +116,8 @@ def create_app(
         *policies.ROUTES,
         *administration.ROUTES,
         *alerts.ROUTES,
-        *proposals.ROUTES,
-        *contacts.ROUTES,
+        *proposal_routes.ROUTES,
+        *webhook_routes.ROUTES,
         *transactions.ROUTES,
         *twofa.ROUTES,
     )

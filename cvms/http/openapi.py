@@ -27,7 +27,7 @@ from cvms.http.framework.edge import Edge
 from cvms.http.framework.problems import HTTP_CODES, outcome_of
 from cvms.http.framework.request import MAX_AMOUNT, Exact, TokenAmount
 from cvms.http.framework.routing import Auth, Route
-from cvms.http.standing import Standing
+from cvms.http.multisig.proposal_view import Standing
 
 TAGS = {
     "operation": "Is it alive, ready, and how is it doing",

@@ -34,13 +34,13 @@ from cvms.errors import (
     TransactionExpired,
     UnknownTransaction,
 )
-from cvms.http.cosigning import CoSigning, signatures_in
 from cvms.http.framework import schemas
 from cvms.http.framework.dependencies import Services
 from cvms.http.framework.operation_metrics import counted
 from cvms.http.framework.request import Body
 from cvms.http.framework.response import Answer, response_of
 from cvms.http.framework.routing import Route
+from cvms.http.multisig.cosigning import CoSigning, signatures_in
 from cvms.http.operations.execute import UNSPONSORED
 from cvms.http.operations.idempotency import Key, key_of_request, once
 from cvms.store import audit, proposals, submissions

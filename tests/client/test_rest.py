@@ -31,7 +31,7 @@ from cvms.setting_values import Rate
 from tests.client.gate import gated
 from tests.conftest import Localnet
 from tests.http.conftest import Served, Service, running
-from tests.http.multisig import shared_vault
+from tests.http.multisig.signers import shared_vault
 from tests.http.wallets import USDT, funded, rows, with_vault
 
 

@@ -29,7 +29,7 @@ from cvms.sponsoring import Sponsoring
 from cvms.store import submissions
 from tests.conftest import Localnet
 from tests.http.conftest import Json, Service, running
-from tests.http.multisig import approve, propose, shared_vault
+from tests.http.multisig.signers import approve, propose, shared_vault
 from tests.http.wallets import (
     at_once,
     cosigned,

@@ -12,7 +12,7 @@ from solders.keypair import Keypair
 from cvms.store.sealed import Sealer
 from tests.conftest import Localnet
 from tests.http.conftest import Json, Service, running
-from tests.http.multisig import (
+from tests.http.multisig.signers import (
     SUBMIT,
     approved,
     let_block_hashes_expire,

@@ -12,7 +12,7 @@ from solders.message import MessageV0
 
 from cvms.chain.transactions import sign_as
 from cvms.http.framework import schemas
-from cvms.http.multisig import cosigners
+from cvms.http.multisig.chain_state import cosigners
 from cvms.http.operations.execute import base64_text, instruction_reply
 from cvms.store import deliveries
 from cvms.store.connection import TrioConnection

@@ -25,18 +25,18 @@ from cvms.errors import (
     TransactionExpired,
     VaultNotFound,
 )
-from cvms.http.approving import Approving, present, unknown_proposal, write_down
 from cvms.http.framework.dependencies import Services
 from cvms.http.framework.operation_metrics import counted
 from cvms.http.framework.request import Body, Nonce, SignInMessage, TokenAmount, WalletSignature
 from cvms.http.framework.response import Answer, response_of
 from cvms.http.framework.routing import Auth, Route
-from cvms.http.multisig import Multisig, multisig_of, withdrawal
+from cvms.http.multisig.approval import Approving, present, unknown_proposal, write_down
+from cvms.http.multisig.chain_state import Multisig, multisig_of, withdrawal
+from cvms.http.multisig.proposal_view import Standing, standing, tell
 from cvms.http.operations.execute import SIGNED_REFUSALS
 from cvms.http.operations.idempotency import Key, key_of_request, once
 from cvms.http.requesters import Requester, SignedRequest
 from cvms.http.signed_body import Signed
-from cvms.http.standing import Standing, standing, tell
 from cvms.http.wallet import signed_text
 from cvms.store import proposals
 

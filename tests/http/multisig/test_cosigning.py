@@ -12,7 +12,7 @@ from cvms.chain.types import Commitment
 from cvms.chain.vault_transactions import fetch_vault
 from tests.conftest import Localnet
 from tests.http.conftest import Json, Service
-from tests.http.multisig import (
+from tests.http.multisig.signers import (
     APPROVE,
     SUBMIT,
     Shared,

@@ -24,7 +24,10 @@ from cvms.chain.transactions import (
     verify_signatures,
 )
 from cvms.errors import InvalidSignature, ProposalCancelled
-from cvms.http.approving import (
+from cvms.http.framework.dependencies import Services
+from cvms.http.framework.response import Answer
+from cvms.http.framework.schemas import Accepted
+from cvms.http.multisig.approval import (
     TURNS,
     Moved,
     busy,
@@ -36,11 +39,8 @@ from cvms.http.approving import (
     take,
     write_down,
 )
-from cvms.http.framework.dependencies import Services
-from cvms.http.framework.response import Answer
-from cvms.http.framework.schemas import Accepted
-from cvms.http.multisig import cosigners, next_transaction
-from cvms.http.standing import missing, tell, unsigned
+from cvms.http.multisig.chain_state import cosigners, next_transaction
+from cvms.http.multisig.proposal_view import missing, tell, unsigned
 from cvms.store import proposals, submissions
 from cvms.store.proposals import LiveTransaction, Proposal
 

@@ -12,7 +12,7 @@ from cvms.chain.instructions import disable_vault_multisig
 from cvms.chain.transactions import parse_base64
 from cvms.chain.vault_transactions import fetch_vault
 from tests.http.conftest import Json, Served, Service, running
-from tests.http.multisig import (
+from tests.http.multisig.signers import (
     APPROVE,
     PROPOSE,
     SUBMIT,

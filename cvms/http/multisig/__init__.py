@@ -1,0 +1,1 @@
+"""Proposed withdrawals, their approvals and their co-signing."""
