@@ -328,7 +328,7 @@ CREATE TABLE IF NOT EXISTS twofa (
 );
 CREATE INDEX IF NOT EXISTS twofa_waiting ON twofa (created_at) WHERE enabled_at IS NULL;
 
--- What is kept of the codes for a lost device: SHA-256 with the owner as salt (http/totp.py).
+-- What is kept of the codes for a lost device: SHA-256 with the owner as salt (http/auth/totp.py).
 CREATE TABLE IF NOT EXISTS twofa_recovery_codes (
     owner TEXT NOT NULL REFERENCES twofa ON DELETE CASCADE,
     hash BYTEA NOT NULL CHECK (length(hash) = 32),

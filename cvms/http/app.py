@@ -20,17 +20,16 @@ from cvms.http import (
     balances,
     governance,
     idl,
-    nonces,
     policies,
     positions,
     probes,
     transactions,
-    twofa,
     vault,
     vaults,
     yield_policies,
     yields,
 )
+from cvms.http.auth import nonce_routes, second_factor_routes
 from cvms.http.docs import register_docs
 from cvms.http.framework.cors import Cors
 from cvms.http.framework.dependencies import Services
@@ -104,7 +103,7 @@ def create_app(
     routes = (
         *probes.routes(services),
         *idl.routes(services),
-        *nonces.ROUTES,
+        *nonce_routes.ROUTES,
         *vault.ROUTES,
         *balances.ROUTES,
         *vaults.ROUTES,
@@ -119,7 +118,7 @@ def create_app(
         *proposal_routes.ROUTES,
         *webhook_routes.ROUTES,
         *transactions.ROUTES,
-        *twofa.ROUTES,
+        *second_factor_routes.ROUTES,
     )
     register(app, services, routes)
     register_docs(app, routes)

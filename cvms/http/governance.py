@@ -22,6 +22,7 @@ from cvms.errors import (
     ProgramRefused,
     VaultNotFound,
 )
+from cvms.http.auth.requester import AdministratorsRequest
 from cvms.http.framework import schemas
 from cvms.http.framework.admin_tokens import Administrator
 from cvms.http.framework.dependencies import Services
@@ -31,7 +32,6 @@ from cvms.http.framework.routing import Auth, Route
 from cvms.http.operations import plans
 from cvms.http.operations.execute import carry_out
 from cvms.http.operations.plans import Plan
-from cvms.http.requesters import AdministratorsRequest
 
 SUBMITTED = {202: schemas.Submitted}
 

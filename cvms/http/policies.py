@@ -15,6 +15,8 @@ from solders.pubkey import Pubkey
 
 from cvms.chain import instructions
 from cvms.errors import Conflict, FieldProblem, InvalidRequest, VaultNotFound
+from cvms.http.auth.requester import AdministratorsRequest, Requester, SignedRequest
+from cvms.http.auth.wallet_signature import signed_text
 from cvms.http.framework.admin_tokens import Administrator, Role
 from cvms.http.framework.dependencies import Services
 from cvms.http.framework.request import (
@@ -29,8 +31,6 @@ from cvms.http.framework.response import Answer
 from cvms.http.framework.routing import Auth, Route, View
 from cvms.http.operations import plans
 from cvms.http.operations.execute import COSIGN, SIGNED_REFUSALS, carry_out
-from cvms.http.requesters import AdministratorsRequest, Requester, SignedRequest
-from cvms.http.wallet import signed_text
 
 WindowSeconds = Annotated[int, msgspec.Meta(ge=0, le=2**32 - 1)]
 MaxAmount = Annotated[int, msgspec.Meta(ge=0, le=MAX_AMOUNT)]

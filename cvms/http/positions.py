@@ -8,13 +8,13 @@ from quart import Response
 
 from cvms.chain import instructions
 from cvms.errors import Conflict, VaultNotFound
+from cvms.http.auth.signed_body import Signed
 from cvms.http.framework.dependencies import Services
 from cvms.http.framework.request import TokenAmount
 from cvms.http.framework.response import Answer
 from cvms.http.framework.routing import Auth, Route
 from cvms.http.operations import plans
 from cvms.http.operations.execute import COSIGN, SIGNED_REFUSALS, carry_out
-from cvms.http.signed_body import Signed
 
 
 class Position(Signed, frozen=True, kw_only=True):

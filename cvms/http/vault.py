@@ -10,6 +10,8 @@ from solders.pubkey import Pubkey
 
 from cvms.chain import instructions
 from cvms.errors import Conflict, ProgramRefused, VaultNotFound
+from cvms.http.auth.second_factor import second_factor
+from cvms.http.auth.signed_body import Signed
 from cvms.http.framework import schemas
 from cvms.http.framework.dependencies import Services
 from cvms.http.framework.request import Body, Seconds, TokenAmount
@@ -23,8 +25,6 @@ from cvms.http.operations.execute import (
     UNSPONSORED,
     carry_out,
 )
-from cvms.http.second_factor import second_factor
-from cvms.http.signed_body import Signed
 
 
 class Initialize(Body, frozen=True):

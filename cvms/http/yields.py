@@ -8,6 +8,8 @@ from quart import Response
 from solders.pubkey import Pubkey
 
 from cvms.errors import Conflict, VaultNotFound, YieldProgramUnsupported
+from cvms.http.auth.requester import SignedRequest
+from cvms.http.auth.signed_body import Signed
 from cvms.http.framework.dependencies import Services
 from cvms.http.framework.request import TokenAmount
 from cvms.http.framework.response import Answer
@@ -15,8 +17,6 @@ from cvms.http.framework.routing import Auth, Route
 from cvms.http.operations import yield_plans
 from cvms.http.operations.execute import COSIGN_OR_SUBMIT, SIGNED_REFUSALS, carry_out
 from cvms.http.operations.yield_plans import COMPOUND, DEPOSIT, WITHDRAW, Kind
-from cvms.http.requesters import SignedRequest
-from cvms.http.signed_body import Signed
 from cvms.http.yield_status import YieldStatus, status
 
 

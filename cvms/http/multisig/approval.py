@@ -27,12 +27,12 @@ from cvms.errors import (
     ProposalCompleted,
     ProposalExpired,
 )
+from cvms.http.auth.requester import Requester
 from cvms.http.framework.dependencies import Services
 from cvms.http.framework.response import Answer, response_of
 from cvms.http.multisig.chain_state import multisig_of, next_transaction
 from cvms.http.multisig.proposal_view import standing, tell
 from cvms.http.operations.idempotency import Key
-from cvms.http.requesters import Requester
 from cvms.store import audit, proposals
 from cvms.store.connection import TrioConnection
 from cvms.store.proposals import Proposal, State

@@ -25,6 +25,9 @@ from cvms.errors import (
     TransactionExpired,
     VaultNotFound,
 )
+from cvms.http.auth.requester import Requester, SignedRequest
+from cvms.http.auth.signed_body import Signed
+from cvms.http.auth.wallet_signature import signed_text
 from cvms.http.framework.dependencies import Services
 from cvms.http.framework.operation_metrics import counted
 from cvms.http.framework.request import Body, Nonce, SignInMessage, TokenAmount, WalletSignature
@@ -35,9 +38,6 @@ from cvms.http.multisig.chain_state import Multisig, multisig_of, withdrawal
 from cvms.http.multisig.proposal_view import Standing, standing, tell
 from cvms.http.operations.execute import SIGNED_REFUSALS
 from cvms.http.operations.idempotency import Key, key_of_request, once
-from cvms.http.requesters import Requester, SignedRequest
-from cvms.http.signed_body import Signed
-from cvms.http.wallet import signed_text
 from cvms.store import proposals
 
 MOST_SIGNERS = 10

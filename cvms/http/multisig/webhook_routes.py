@@ -10,14 +10,14 @@ import msgspec
 from solders.pubkey import Pubkey
 
 from cvms.errors import FieldProblem, InvalidRequest, SealingDisabled
+from cvms.http.auth.requester import SignedRequest
+from cvms.http.auth.wallet_signature import signed_text
 from cvms.http.framework.dependencies import Services
 from cvms.http.framework.operation_metrics import counted
 from cvms.http.framework.request import Body, Nonce, SignInMessage, WalletSignature
 from cvms.http.framework.response import Answer
 from cvms.http.framework.routing import Auth, Route
 from cvms.http.operations.execute import SIGNED_REFUSALS
-from cvms.http.requesters import SignedRequest
-from cvms.http.wallet import signed_text
 from cvms.store import audit, contacts
 from cvms.webhook_targets import MAX_URL, target_of
 

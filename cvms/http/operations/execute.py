@@ -37,6 +37,7 @@ from cvms.errors import (
     SponsorshipExhausted,
     SponsorshipPaused,
 )
+from cvms.http.auth.requester import Anonymous, Requester
 from cvms.http.framework import schemas
 from cvms.http.framework.dependencies import Services
 from cvms.http.framework.operation_metrics import counted
@@ -44,7 +45,6 @@ from cvms.http.framework.problems import program_error
 from cvms.http.framework.response import Answer, response_of
 from cvms.http.operations.idempotency import Key, key_of_request, once
 from cvms.http.operations.plans import Plan
-from cvms.http.requesters import Anonymous, Requester
 from cvms.store import audit, submissions
 from cvms.store.connection import TrioConnection
 from cvms.store.submissions import State

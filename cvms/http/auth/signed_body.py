@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from solders.pubkey import Pubkey
 
+from cvms.http.auth.requester import SignedRequest
+from cvms.http.auth.wallet_signature import signed_text
 from cvms.http.framework.request import Body, Nonce, SignInMessage, WalletSignature
-from cvms.http.requesters import SignedRequest
-from cvms.http.wallet import signed_text
 
 
 class Signed(Body, frozen=True):

@@ -9,7 +9,7 @@ from solders.keypair import Keypair
 from solders.signature import Signature
 
 from cvms.errors import InvalidSignature
-from cvms.http.wallet import signed_text, verify
+from cvms.http.auth.wallet_signature import signed_text, verify
 
 OWNER = Keypair()
 TEXT = signed_text("withdraw", OWNER.pubkey(), 400, "nonce-nonce-nonce")

@@ -8,7 +8,7 @@ from typing import Any, Protocol
 
 from solders.pubkey import Pubkey
 
-from cvms.http import siws, wallet
+from cvms.http.auth import siws, wallet_signature
 from cvms.http.framework.admin_tokens import Administrator
 from cvms.http.framework.dependencies import Services
 from cvms.store import nonces
@@ -69,7 +69,7 @@ class SignedRequest:
                 now=datetime.now(UTC),
             )
         signed = self.text if self.message is None else self.message
-        wallet.verify(self.owner, signed, self.signature)
+        wallet_signature.verify(self.owner, signed, self.signature)
         async with services.database.connection() as conn:
             await nonces.check(conn, self.actor, self.nonce)
         # Last: whoever has seen a request could else send it again and again at its owner's cost.

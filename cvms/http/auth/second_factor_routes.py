@@ -23,14 +23,14 @@ from cvms.errors import (
     TwoFactorDisabled,
     Unsealable,
 )
-from cvms.http import totp
+from cvms.http.auth import totp
+from cvms.http.auth.second_factor import second_factor
+from cvms.http.auth.signed_body import Signed
 from cvms.http.framework.dependencies import Services
 from cvms.http.framework.operation_metrics import counted
 from cvms.http.framework.request import Body, owner_in_path
 from cvms.http.framework.response import Answer
 from cvms.http.framework.routing import Auth, Route
-from cvms.http.second_factor import second_factor
-from cvms.http.signed_body import Signed
 from cvms.store import audit, twofa
 from cvms.store.connection import TrioConnection
 from cvms.store.twofa import Factor

@@ -22,9 +22,9 @@ from cvms.errors import (
     SecondFactorUsed,
     TwoFactorDisabled,
 )
-from cvms.http import totp
+from cvms.http.auth import totp
+from cvms.http.auth.requester import SignedRequest
 from cvms.http.framework.dependencies import Services
-from cvms.http.requesters import SignedRequest
 from cvms.store import audit, twofa
 from cvms.store.connection import TrioConnection
 from cvms.store.sealed import Sealer

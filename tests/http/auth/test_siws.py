@@ -12,11 +12,11 @@ from solders.keypair import Keypair
 from solders.pubkey import Pubkey
 
 from cvms.errors import InvalidSignature
-from cvms.http.siws import SKEW, check_message
-from cvms.http.wallet import verify
+from cvms.http.auth.siws import SKEW, check_message
+from cvms.http.auth.wallet_signature import verify
 from tests.conftest import Localnet
+from tests.http.auth.sign_in import ALLOWED, message_of
 from tests.http.conftest import Json, Service, running
-from tests.http.sign_in import ALLOWED, message_of
 from tests.http.wallets import USDT, rows, with_vault
 
 NOW = datetime(2027, 1, 31, 12, 0, tzinfo=UTC)

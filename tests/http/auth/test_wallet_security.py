@@ -20,8 +20,8 @@ from solders.pubkey import Pubkey
 from cvms.http.framework.edge import Edge
 from cvms.http.framework.routing import Auth, Route
 from tests.conftest import Localnet
+from tests.http.auth.sign_in import ALLOWED, message_of
 from tests.http.conftest import Json, Service, running
-from tests.http.sign_in import ALLOWED, message_of
 from tests.http.wallets import USDT, rows, with_vault
 
 KEY, OTHER_KEY = str(Pubkey([7] * 32)), str(Pubkey([8] * 32))

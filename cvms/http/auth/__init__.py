@@ -1,0 +1,1 @@
+"""Wallet signatures, Sign-In-With-Solana and second factors."""
