@@ -16,16 +16,10 @@ from cvms.config import Config
 from cvms.http import (
     administration,
     alerts,
-    analytics,
-    balances,
     governance,
     idl,
-    policies,
-    positions,
     probes,
     transactions,
-    vault,
-    vaults,
     yield_policies,
     yields,
 )
@@ -38,6 +32,14 @@ from cvms.http.framework.fee_sponsor import Sponsor
 from cvms.http.framework.rate_limits import Limits
 from cvms.http.framework.routing import register
 from cvms.http.multisig import proposal_routes, webhook_routes
+from cvms.http.vaults import (
+    analytics_routes,
+    balance_routes,
+    command_routes,
+    position_routes,
+    query_routes,
+    withdrawal_policy_routes,
+)
 from cvms.http.ws import WebSocketDoor, WebSocketLimits
 from cvms.metrics import Metrics
 from cvms.nursery.channels.account_registry import AccountRegistry
@@ -104,15 +106,15 @@ def create_app(
         *probes.routes(services),
         *idl.routes(services),
         *nonce_routes.ROUTES,
-        *vault.ROUTES,
-        *balances.ROUTES,
-        *vaults.ROUTES,
-        *analytics.ROUTES,
-        *positions.ROUTES,
+        *command_routes.ROUTES,
+        *balance_routes.ROUTES,
+        *query_routes.ROUTES,
+        *analytics_routes.ROUTES,
+        *position_routes.ROUTES,
         *yields.ROUTES,
         *yield_policies.ROUTES,
         *governance.ROUTES,
-        *policies.ROUTES,
+        *withdrawal_policy_routes.ROUTES,
         *administration.ROUTES,
         *alerts.ROUTES,
         *proposal_routes.ROUTES,

@@ -10,7 +10,6 @@ from solders.pubkey import Pubkey
 from cvms.errors import VaultNotFound, YieldProgramUnsupported
 from cvms.http.auth.requester import SignedRequest
 from cvms.http.auth.signed_body import Signed
-from cvms.http.balances import open_vault
 from cvms.http.framework.dependencies import Services
 from cvms.http.framework.operation_metrics import counted
 from cvms.http.framework.request import TokenAmount, owner_in_path
@@ -18,6 +17,7 @@ from cvms.http.framework.response import Answer
 from cvms.http.framework.routing import Auth, Route
 from cvms.http.operations.execute import SIGNED_REFUSALS
 from cvms.http.operations.yield_plans import pools_of
+from cvms.http.vaults.balance_routes import open_vault
 from cvms.store import audit, yields
 
 ACTION = "yield_policy"

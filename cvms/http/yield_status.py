@@ -20,12 +20,12 @@ from cvms.chain.holdings import Holding, read_holdings
 from cvms.chain.protocols.latest import LatestRates, Reading
 from cvms.chain.protocols.rates import AtSlot, AtTime, ProtocolName, Refusal, SupplyRate
 from cvms.errors import ChainUnavailable, DecodeError, RpcError
-from cvms.http.balances import open_vault
 from cvms.http.framework.dependencies import Services
 from cvms.http.framework.request import Exact, owner_in_path
 from cvms.http.framework.response import Answer
 from cvms.http.operations.yield_plans import pools_of
 from cvms.http.stored_rates import newest_reading
+from cvms.http.vaults.balance_routes import open_vault
 from cvms.store.vaults import VaultRow
 
 DAY = 24 * 60 * 60

@@ -17,15 +17,21 @@ from cvms.chain.accounts import read_vault_authority
 from cvms.chain.addresses import vault_authority_address
 from cvms.chain.types import Commitment
 from cvms.chain.vault_transactions import fetch_vault
-from cvms.http import administration, alerts, governance, policies
+from cvms.http import administration, alerts, governance
 from cvms.http.framework.admin_tokens import AUDIENCE, Role, mint
 from cvms.http.framework.routing import Auth, Route, action_of
+from cvms.http.vaults import withdrawal_policy_routes
 from tests.conftest import Localnet
 from tests.http.conftest import Json, Service, running
 from tests.http.wallets import USDT, funded, landed, rows, sent, signed, with_vault
 
 SECRET = b"s" * 32
-ROUTES = (*governance.ROUTES, *policies.ROUTES, *administration.ROUTES, *alerts.ROUTES)
+ROUTES = (
+    *governance.ROUTES,
+    *withdrawal_policy_routes.ROUTES,
+    *administration.ROUTES,
+    *alerts.ROUTES,
+)
 KEY = str(Pubkey.default())
 
 

@@ -22,10 +22,10 @@ from structlog.testing import capture_logs
 
 from cvms.cli import main
 from cvms.config import Config, load_programs
-from cvms.http import vault
 from cvms.http.auth import second_factor_routes
 from cvms.http.auth.requester import SignedRequest
 from cvms.http.auth.second_factor import SecondFactor
+from cvms.http.vaults import command_routes
 from cvms.nursery.run import serve
 from cvms.store.sealed import Sealer
 from tests.conftest import Localnet
@@ -249,7 +249,9 @@ async def test_every_route_that_declares_a_second_factor_demands_it(
         "/api/2fa/disable": ("twofa_disable",),
     }
     declared = {
-        route.rule for route in (*vault.ROUTES, *second_factor_routes.ROUTES) if route.second_factor
+        route.rule
+        for route in (*command_routes.ROUTES, *second_factor_routes.ROUTES)
+        if route.second_factor
     }
     assert declared == requests.keys()
     for rule, text in requests.items():

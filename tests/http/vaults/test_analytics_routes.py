@@ -10,7 +10,7 @@ from cvms.chain import instructions
 from cvms.store import vaults
 from tests.conftest import Localnet
 from tests.http.conftest import Json, Served, Service
-from tests.http.test_reading import applied, ask, open_row, read, store
+from tests.http.vaults.test_query_routes import applied, ask, open_row, read, store
 from tests.nursery.indexing.test_every_instruction import compound, earn, lock, travel
 from tests.nursery.world import World
 

@@ -15,14 +15,14 @@ import msgspec
 from quart import Response
 
 from cvms.errors import FieldProblem, InvalidRequest, VaultNotFound
-from cvms.http import vault_replies
-from cvms.http.balances import open_vault, version_of
 from cvms.http.framework import schemas
 from cvms.http.framework.dependencies import Services
 from cvms.http.framework.etag import current, exact
 from cvms.http.framework.request import MAX_AMOUNT, Body, Limit, owner_in_path
 from cvms.http.framework.routing import Route
-from cvms.http.vault_replies import Reading
+from cvms.http.vaults import state_schemas
+from cvms.http.vaults.balance_routes import open_vault, version_of
+from cvms.http.vaults.state_schemas import Reading
 from cvms.store import cursor as cursors
 from cvms.store import vault_pages
 from cvms.store.vault_pages import Place, Sort
@@ -156,10 +156,10 @@ ROUTES = (
             tags=("vaults",),
         )
         for rule, view, reply in (
-            (f"/api/vault/{OWNER}", whole, vault_replies.VaultState),
-            ("/api/vault/config/<owner>", config, vault_replies.VaultConfig),
-            ("/api/vault/timelocks/<owner>", timelocks, vault_replies.VaultTimelocks),
-            ("/api/vault/limits/<owner>", limits, vault_replies.VaultLimits),
+            (f"/api/vault/{OWNER}", whole, state_schemas.VaultState),
+            ("/api/vault/config/<owner>", config, state_schemas.VaultConfig),
+            ("/api/vault/timelocks/<owner>", timelocks, state_schemas.VaultTimelocks),
+            ("/api/vault/limits/<owner>", limits, state_schemas.VaultLimits),
         )
     ),
 )

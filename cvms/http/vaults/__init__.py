@@ -1,0 +1,1 @@
+"""Routes of vaults: commands, queries, balances, positions and analytics."""
