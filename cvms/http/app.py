@@ -13,16 +13,7 @@ from cvms.chain.protocols.sources import YieldSource
 from cvms.chain.rpc import Rpc
 from cvms.chain.types import Programs
 from cvms.config import Config
-from cvms.http import (
-    administration,
-    alerts,
-    governance,
-    idl,
-    probes,
-    transactions,
-    yield_policies,
-    yields,
-)
+from cvms.http import administration, alerts, governance, idl, probes, transactions
 from cvms.http.auth import nonce_routes, second_factor_routes
 from cvms.http.docs import register_docs
 from cvms.http.framework.cors import Cors
@@ -41,6 +32,8 @@ from cvms.http.vaults import (
     withdrawal_policy_routes,
 )
 from cvms.http.ws import WebSocketDoor, WebSocketLimits
+from cvms.http.yields import command_routes as yields
+from cvms.http.yields import policy_routes
 from cvms.metrics import Metrics
 from cvms.nursery.channels.account_registry import AccountRegistry
 from cvms.nursery.channels.hub import Hub
@@ -112,7 +105,7 @@ def create_app(
         *analytics_routes.ROUTES,
         *position_routes.ROUTES,
         *yields.ROUTES,
-        *yield_policies.ROUTES,
+        *policy_routes.ROUTES,
         *governance.ROUTES,
         *withdrawal_policy_routes.ROUTES,
         *administration.ROUTES,

@@ -17,7 +17,7 @@ from cvms.http.framework.routing import Auth, Route
 from cvms.http.operations import yield_plans
 from cvms.http.operations.execute import COSIGN_OR_SUBMIT, SIGNED_REFUSALS, carry_out
 from cvms.http.operations.yield_plans import COMPOUND, DEPOSIT, WITHDRAW, Kind
-from cvms.http.yield_status import YieldStatus, status
+from cvms.http.yields.status import YieldStatus, status
 
 
 class YieldMovement(Signed, frozen=True, kw_only=True):

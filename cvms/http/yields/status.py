@@ -24,8 +24,8 @@ from cvms.http.framework.dependencies import Services
 from cvms.http.framework.request import Exact, owner_in_path
 from cvms.http.framework.response import Answer
 from cvms.http.operations.yield_plans import pools_of
-from cvms.http.stored_rates import newest_reading
 from cvms.http.vaults.balance_routes import open_vault
+from cvms.http.yields.rate_source import newest_reading
 from cvms.store.vaults import VaultRow
 
 DAY = 24 * 60 * 60

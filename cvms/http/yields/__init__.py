@@ -1,0 +1,1 @@
+"""Routes of yield: deposits into protocols, policies, status and rates."""
