@@ -13,7 +13,7 @@ from bench.serve import NOWHERE
 from cvms.chain.rpc import open_rpc
 from cvms.config import Config, Rates, load_programs
 from cvms.http import create_app, serve_http
-from cvms.http.ws import WebSocketLimits
+from cvms.http.websocket.endpoint import WebSocketLimits
 from cvms.metrics import Metrics
 from cvms.nursery.channels.hub import Hub
 from cvms.nursery.channels.status_board import Board

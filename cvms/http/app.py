@@ -31,7 +31,7 @@ from cvms.http.vaults import (
     query_routes,
     withdrawal_policy_routes,
 )
-from cvms.http.ws import WebSocketDoor, WebSocketLimits
+from cvms.http.websocket.endpoint import WebSocketDoor, WebSocketLimits
 from cvms.http.yields import command_routes as yields
 from cvms.http.yields import policy_routes
 from cvms.metrics import Metrics

@@ -10,7 +10,7 @@ from solders.keypair import Keypair
 
 from cvms.config import Rates
 from cvms.http.framework.rate_limits import client_address
-from cvms.http.ws import WebSocketLimits
+from cvms.http.websocket.endpoint import WebSocketLimits
 from cvms.setting_values import Rate
 from tests.conftest import Localnet
 from tests.http.conftest import frame, handshake, running

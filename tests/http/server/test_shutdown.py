@@ -11,7 +11,7 @@ import trio_websocket
 from cvms.http.server import http_connection
 from cvms.store import outbox
 from tests.http.conftest import Service, event, frame, subscribe
-from tests.http.test_ws import closing, until_closed
+from tests.http.websocket.test_endpoint import closing, until_closed
 
 BLOCK = b"x" * 65536
 

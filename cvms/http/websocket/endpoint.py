@@ -17,8 +17,8 @@ from werkzeug.exceptions import TooManyRequests
 from cvms.errors import DatabaseUnavailable
 from cvms.http.framework.dependencies import Services
 from cvms.http.server.http_connection import Connection
-from cvms.http.ws_client import INTERNAL_ERROR, Client, Ending, WebSocketLimits
-from cvms.http.ws_heartbeat import Heartbeat
+from cvms.http.websocket.client_session import INTERNAL_ERROR, Client, Ending, WebSocketLimits
+from cvms.http.websocket.heartbeat import Heartbeat
 from cvms.store import outbox
 
 __all__ = ["WebSocketDoor", "WebSocketLimits"]

@@ -15,9 +15,9 @@ from solders.keypair import Keypair
 from trio_websocket import ConnectionClosed
 
 from cvms.chain.events import Event
-from cvms.http.ws import WebSocketLimits
-from cvms.http.ws_frames import TOPICS
-from cvms.http.ws_start import KINDS
+from cvms.http.websocket.catch_up import KINDS
+from cvms.http.websocket.client_frames import TOPICS
+from cvms.http.websocket.endpoint import WebSocketLimits
 from cvms.nursery.channels.wakeups import OutboxWake
 from cvms.nursery.delivery.broadcaster import Broadcaster
 from cvms.nursery.ledger.entries import event_vaults, movements

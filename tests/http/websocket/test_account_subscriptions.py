@@ -14,7 +14,7 @@ from solders.pubkey import Pubkey
 from trio_websocket import WebSocketConnection
 
 from cvms.chain.account_watch import DATA_BYTES
-from cvms.http.ws import WebSocketLimits
+from cvms.http.websocket.endpoint import WebSocketLimits
 from tests.conftest import Localnet
 from tests.http.conftest import Json, Served, frame, running, subscribe
 from tests.websockets import opened as connected

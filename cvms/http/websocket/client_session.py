@@ -23,12 +23,12 @@ from cvms.errors import CvmsError, InvalidRequest, InvalidToken, NotAllowed
 from cvms.http.framework.dependencies import Services
 from cvms.http.framework.problems import problem_of
 from cvms.http.server.http_connection import Connection
-from cvms.http.ws_accounts import Accounts
-from cvms.http.ws_frames import Frame, Window, parse
-from cvms.http.ws_guard import GUARDED, Guard
-from cvms.http.ws_heartbeat import Heartbeat, Timer
-from cvms.http.ws_start import read_start
-from cvms.http.ws_subscriptions import CONFLATED, Overflow, Subscriptions
+from cvms.http.websocket.account_subscriptions import Accounts
+from cvms.http.websocket.catch_up import read_start
+from cvms.http.websocket.client_frames import Frame, Window, parse
+from cvms.http.websocket.heartbeat import Heartbeat, Timer
+from cvms.http.websocket.topic_access import GUARDED, Guard
+from cvms.http.websocket.topic_subscriptions import CONFLATED, Overflow, Subscriptions
 from cvms.nursery.channels.hub import OutboxFrame
 from cvms.nursery.channels.websocket_frames import PING, json_frame
 

@@ -14,10 +14,10 @@ import trio.lowlevel
 from solders.keypair import Keypair
 
 from cvms.http.server import http_connection
-from cvms.http.ws import WebSocketLimits
-from cvms.http.ws_client import Client
+from cvms.http.websocket.client_session import Client
+from cvms.http.websocket.endpoint import WebSocketLimits
 from tests.http.conftest import Service, event, running
-from tests.http.raw_websocket import (
+from tests.http.websocket.raw_websocket import (
     BINARY,
     CONTINUATION,
     HANDSHAKE,

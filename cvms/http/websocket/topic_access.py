@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from cvms.http.framework.admin_tokens import Administrator, Role, authenticate, require
 from cvms.http.framework.dependencies import Services
-from cvms.http.ws_frames import Frame
+from cvms.http.websocket.client_frames import Frame
 from cvms.store import audit
 
 GUARDED = frozenset({"security_alert"})

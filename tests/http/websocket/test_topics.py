@@ -10,13 +10,13 @@ import trio
 from trio_websocket import WebSocketConnection
 
 from cvms.errors import DatabaseUnavailable
-from cvms.http import ws_client
 from cvms.http.framework.admin_tokens import Role
-from cvms.http.ws_frames import TOPICS
+from cvms.http.websocket import client_session
+from cvms.http.websocket.client_frames import TOPICS
 from cvms.store import outbox
 from tests.http.conftest import Service, event, frame, running, subscribe
 from tests.http.test_admin import SECRET, token
-from tests.http.test_ws import ALICE, opened
+from tests.http.websocket.test_endpoint import ALICE, opened
 from tests.websockets import opened as connected
 
 TOPIC, OTHER = "deposit_event", "lock_event"
@@ -96,7 +96,7 @@ async def test_a_subscription_that_fails_takes_nothing_from_those_that_hold(
         await subscribe(socket, TOPIC)
         await subscribe(socket, OTHER)
         with monkeypatch.context() as patched:
-            patched.setattr(ws_client, "read_start", failing)
+            patched.setattr(client_session, "read_start", failing)
             await ask(socket, topic=TOPIC)
             await started.wait()
             await service.publish(event(TOPIC, 1), event(OTHER, 1))

@@ -7,7 +7,7 @@ from typing import Any
 from psycopg import IsolationLevel
 
 from cvms.http.framework import schemas
-from cvms.http.ws_frames import Topic
+from cvms.http.websocket.client_frames import Topic
 from cvms.nursery.channels.hub import outbox_frame
 from cvms.nursery.channels.websocket_frames import json_frame
 from cvms.store import alert_books, alerts, history, outbox, overview, vaults

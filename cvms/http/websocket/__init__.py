@@ -1,0 +1,1 @@
+"""WebSocket endpoint: sessions, topic and account subscriptions, catch-up."""
