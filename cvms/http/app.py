@@ -13,7 +13,8 @@ from cvms.chain.protocols.sources import YieldSource
 from cvms.chain.rpc import Rpc
 from cvms.chain.types import Programs
 from cvms.config import Config
-from cvms.http import administration, alerts, governance, idl, probes, transactions
+from cvms.http import idl, probes, transactions
+from cvms.http.admin import admin_routes, alert_routes, governance_routes
 from cvms.http.auth import nonce_routes, second_factor_routes
 from cvms.http.docs import register_docs
 from cvms.http.framework.cors import Cors
@@ -106,10 +107,10 @@ def create_app(
         *position_routes.ROUTES,
         *yields.ROUTES,
         *policy_routes.ROUTES,
-        *governance.ROUTES,
+        *governance_routes.ROUTES,
         *withdrawal_policy_routes.ROUTES,
-        *administration.ROUTES,
-        *alerts.ROUTES,
+        *admin_routes.ROUTES,
+        *alert_routes.ROUTES,
         *proposal_routes.ROUTES,
         *webhook_routes.ROUTES,
         *transactions.ROUTES,

@@ -17,7 +17,7 @@ from cvms.chain.accounts import read_vault_authority
 from cvms.chain.addresses import vault_authority_address
 from cvms.chain.types import Commitment
 from cvms.chain.vault_transactions import fetch_vault
-from cvms.http import administration, alerts, governance
+from cvms.http.admin import admin_routes, alert_routes, governance_routes
 from cvms.http.framework.admin_tokens import AUDIENCE, Role, mint
 from cvms.http.framework.routing import Auth, Route, action_of
 from cvms.http.vaults import withdrawal_policy_routes
@@ -27,10 +27,10 @@ from tests.http.wallets import USDT, funded, landed, rows, sent, signed, with_va
 
 SECRET = b"s" * 32
 ROUTES = (
-    *governance.ROUTES,
+    *governance_routes.ROUTES,
     *withdrawal_policy_routes.ROUTES,
-    *administration.ROUTES,
-    *alerts.ROUTES,
+    *admin_routes.ROUTES,
+    *alert_routes.ROUTES,
 )
 KEY = str(Pubkey.default())
 

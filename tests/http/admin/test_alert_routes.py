@@ -16,8 +16,8 @@ from cvms.store import alert_books, alerts
 from cvms.store.alert_books import Hook
 from cvms.store.alerts import Observation, Severity
 from cvms.store.outbox import OutboxMessage
+from tests.http.admin.test_admin_routes import SECRET, ask, token
 from tests.http.conftest import Json, Service, event, frame, running, subscribe
-from tests.http.test_admin import SECRET, ask, token
 from tests.http.wallets import rows
 from tests.websockets import opened
 

@@ -1,0 +1,1 @@
+"""Routes of administrators: audit log, tasks, reconciliation, alerts and governance."""
