@@ -13,10 +13,9 @@ from cvms.chain.protocols.sources import YieldSource
 from cvms.chain.rpc import Rpc
 from cvms.chain.types import Programs
 from cvms.config import Config
-from cvms.http import idl, probes, transactions
+from cvms.http import transactions
 from cvms.http.admin import admin_routes, alert_routes, governance_routes
 from cvms.http.auth import nonce_routes, second_factor_routes
-from cvms.http.docs import register_docs
 from cvms.http.framework.cors import Cors
 from cvms.http.framework.dependencies import Services
 from cvms.http.framework.edge import MAX_IN_FLIGHT, Edge
@@ -24,6 +23,8 @@ from cvms.http.framework.fee_sponsor import Sponsor
 from cvms.http.framework.rate_limits import Limits
 from cvms.http.framework.routing import register
 from cvms.http.multisig import proposal_routes, webhook_routes
+from cvms.http.service_info import idl_routes, probe_routes
+from cvms.http.service_info.swagger_ui import register_docs
 from cvms.http.vaults import (
     analytics_routes,
     balance_routes,
@@ -97,8 +98,8 @@ def create_app(
     cors = Cors(config.cors_origins)
     app = Edge(__name__, limits=limits, cors=cors, max_in_flight=max_in_flight)
     routes = (
-        *probes.routes(services),
-        *idl.routes(services),
+        *probe_routes.routes(services),
+        *idl_routes.routes(services),
         *nonce_routes.ROUTES,
         *command_routes.ROUTES,
         *balance_routes.ROUTES,

@@ -14,7 +14,7 @@ from trio.testing import MockClock
 
 from cvms.config import Config, load_programs
 from cvms.errors import ChainUnavailable, ConfigurationError, DatabaseUnavailable
-from cvms.http.probes import Tasks
+from cvms.http.service_info.probe_routes import Tasks
 from cvms.metrics import Metrics
 from cvms.nursery.channels.status_board import Board
 from cvms.nursery.channels.task_liveness import CRASHES, HEALTHY_SECONDS, seconds_expected

@@ -15,7 +15,7 @@ from werkzeug.exceptions import NotFound
 from cvms.http.framework.edge import Edge
 from cvms.http.framework.etag import conditional
 from cvms.http.framework.routing import Route
-from cvms.http.openapi import openapi_document
+from cvms.http.service_info.openapi import openapi_document
 
 ASSETS = {
     "swagger-ui.css": "text/css; charset=utf-8",

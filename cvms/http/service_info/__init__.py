@@ -1,0 +1,1 @@
+"""Health, readiness, metrics, IDLs and the OpenAPI document."""
