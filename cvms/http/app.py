@@ -13,7 +13,7 @@ from cvms.chain.protocols.sources import YieldSource
 from cvms.chain.rpc import Rpc
 from cvms.chain.types import Programs
 from cvms.config import Config
-from cvms.http import transactions
+from cvms.http import transaction_routes
 from cvms.http.admin import admin_routes, alert_routes, governance_routes
 from cvms.http.auth import nonce_routes, second_factor_routes
 from cvms.http.framework.cors import Cors
@@ -114,7 +114,7 @@ def create_app(
         *alert_routes.ROUTES,
         *proposal_routes.ROUTES,
         *webhook_routes.ROUTES,
-        *transactions.ROUTES,
+        *transaction_routes.ROUTES,
         *second_factor_routes.ROUTES,
     )
     register(app, services, routes)
