@@ -21,9 +21,9 @@ import trio
 
 from cvms.dev.postgres import embedded_postgres
 from cvms.store import analytics, balance_history, vault_pages
-from cvms.store.connection import Connection
-from cvms.store.database import open_database
-from cvms.store.schema import apply_schema, migrations
+from cvms.store.postgres.database import open_database
+from cvms.store.postgres.driver.connection import Connection
+from cvms.store.postgres.migrate import apply_schema, migrations
 
 LINES = 1_000_000
 VAULTS = 100_000

@@ -29,7 +29,7 @@ from solders.pubkey import Pubkey
 from bench.load import Result, load
 from bench.serve import SERVE
 from cvms.dev.postgres import embedded_postgres
-from cvms.store.database import open_database
+from cvms.store.postgres.database import open_database
 from tests.redis_server import RedisServer
 
 VAULTS = 10_000

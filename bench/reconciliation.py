@@ -36,7 +36,7 @@ from cvms.nursery.ledger.vault_rows import vault_row
 from cvms.nursery.reconciliation.reconciler import Reconciler
 from cvms.store import vault_books
 from cvms.store.cache import NoCache
-from cvms.store.database import Database, open_database
+from cvms.store.postgres.database import Database, open_database
 
 HELD = 1_000
 

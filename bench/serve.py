@@ -17,7 +17,7 @@ from cvms.nursery.channels.hub import Hub
 from cvms.nursery.channels.status_board import Board
 from cvms.nursery.channels.wakeups import SubmitWake
 from cvms.store.cache import balance_cache
-from cvms.store.database import open_database
+from cvms.store.postgres.database import open_database
 from cvms.store.redis_client import open_redis
 
 SERVE = "from bench.serve import main; main()"

@@ -21,7 +21,7 @@ from cvms.nursery.channels.wakeups import OutboxWake, SubmitWake
 from cvms.nursery.delivery.broadcaster import Broadcaster
 from cvms.store.bell import PostgresBell
 from cvms.store.cache import NoCache
-from cvms.store.database import open_database
+from cvms.store.postgres.database import open_database
 
 SERVE = "from bench.serve_sockets import main; main()"
 

@@ -118,7 +118,7 @@ def _token(options: argparse.Namespace) -> int:
 
 def _audit_verify(_: argparse.Namespace) -> int:
     from cvms.store import audit  # noqa: PLC0415
-    from cvms.store.database import open_database  # noqa: PLC0415
+    from cvms.store.postgres.database import open_database  # noqa: PLC0415
 
     async def verify() -> int | None:
         url = load_database_url(environment())
@@ -135,7 +135,7 @@ def _audit_verify(_: argparse.Namespace) -> int:
 
 def _reseal(_: argparse.Namespace) -> int:
     from cvms.store import contacts, twofa  # noqa: PLC0415
-    from cvms.store.database import open_database  # noqa: PLC0415
+    from cvms.store.postgres.database import open_database  # noqa: PLC0415
     from cvms.store.sealed import Sealer  # noqa: PLC0415
 
     environ = environment()

@@ -80,7 +80,7 @@ def add_index_commands(index: argparse.ArgumentParser) -> None:
 def _status(options: argparse.Namespace) -> int:
     from cvms.chain.rpc import open_rpc  # noqa: PLC0415
     from cvms.nursery.reconciliation.index_status import read_status  # noqa: PLC0415
-    from cvms.store.database import open_database  # noqa: PLC0415
+    from cvms.store.postgres.database import open_database  # noqa: PLC0415
 
     environ = environment()
     programs, url = load_programs(environ), load_database_url(environ)

@@ -12,7 +12,7 @@ import trio
 from cvms.cli import main
 from cvms.http.framework.admin_tokens import Role, authenticate
 from cvms.store import audit
-from cvms.store.database import open_database
+from cvms.store.postgres.database import open_database
 
 COMMANDS = [
     [],

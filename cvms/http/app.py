@@ -42,8 +42,8 @@ from cvms.nursery.channels.hub import Hub
 from cvms.nursery.channels.status_board import Board, OperatorFunds
 from cvms.nursery.channels.wakeups import SubmitWake
 from cvms.store.cache import BalanceCache
-from cvms.store.database import Database
 from cvms.store.limits import Limiter, MemoryLimiter
+from cvms.store.postgres.database import Database
 from cvms.store.sealed import Sealer
 from cvms.store.sponsorship import Budget
 

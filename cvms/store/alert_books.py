@@ -12,8 +12,8 @@ import msgspec
 from cvms.alert_settings import AlertSettings
 from cvms.store import alerts, deliveries, outbox
 from cvms.store.alerts import AlertRow, Observation, Raised, Severity
-from cvms.store.connection import TrioConnection
 from cvms.store.outbox import OutboxMessage
+from cvms.store.postgres.driver.connection import TrioConnection
 
 TOPIC = "security_alert"
 # Only a person can say that these are over: their end is their acknowledgement.

@@ -13,8 +13,8 @@ from typing import Any, Literal
 
 from psycopg.types.json import Jsonb
 
-from cvms.store.connection import TrioConnection
-from cvms.store.rows import fetch_all, fetch_one
+from cvms.store.postgres.driver.connection import TrioConnection
+from cvms.store.postgres.row_mapping import fetch_all, fetch_one
 
 State = Literal["open", "acknowledged", "resolved"]
 

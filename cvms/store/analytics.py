@@ -12,9 +12,9 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Literal
 
-from cvms.store.connection import TrioConnection
 from cvms.store.history import EFFECTS, HistoryRow
-from cvms.store.rows import by_column, fetch_all, fetch_one
+from cvms.store.postgres.driver.connection import TrioConnection
+from cvms.store.postgres.row_mapping import by_column, fetch_all, fetch_one
 from cvms.store.vaults import VaultRow
 
 Bucket = Literal["hour", "day"]

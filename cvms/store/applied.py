@@ -9,8 +9,8 @@ from typing import Any, Literal
 from psycopg.rows import scalar_row
 from psycopg.types.json import Jsonb
 
-from cvms.store.connection import TrioConnection
-from cvms.store.rows import by_column, fetch_all
+from cvms.store.postgres.driver.connection import TrioConnection
+from cvms.store.postgres.row_mapping import by_column, fetch_all
 
 KEPT_FINAL = 2
 """How many final ones stay: the cursor names the one that it stands on and the one before it."""

@@ -17,8 +17,8 @@ from typing import Any
 
 from psycopg.rows import class_row
 
-from cvms.store.connection import TrioConnection
-from cvms.store.rows import fetch_all, fetch_one
+from cvms.store.postgres.driver.connection import TrioConnection
+from cvms.store.postgres.row_mapping import fetch_all, fetch_one
 
 HEAD_FOR_UPDATE = """
 SELECT id, hash, clock_timestamp() AS at

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from cvms.store.connection import TrioConnection
-from cvms.store.rows import by_column, fetch_all, fetch_one
+from cvms.store.postgres.driver.connection import TrioConnection
+from cvms.store.postgres.row_mapping import by_column, fetch_all, fetch_one
 
 BEGIN = """
 INSERT INTO backlog_head (follows)

@@ -14,8 +14,8 @@ import trio
 from coredis.exceptions import RedisError
 
 from cvms.store import outbox
-from cvms.store.database import Database
-from cvms.store.listen import listen
+from cvms.store.postgres.database import Database
+from cvms.store.postgres.listen import listen
 from cvms.store.redis_client import RedisAway, RedisClient
 
 CHANNEL = "cvms:outbox"

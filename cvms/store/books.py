@@ -6,9 +6,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
-from cvms.store.connection import TrioConnection
 from cvms.store.history import DEPOSIT, EFFECTS, EMERGENCY_WITHDRAW, WITHDRAW
-from cvms.store.rows import by_column, fetch_all
+from cvms.store.postgres.driver.connection import TrioConnection
+from cvms.store.postgres.row_mapping import by_column, fetch_all
 from cvms.store.vaults import VaultRow
 
 ROWS = """

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from cvms.store.connection import TrioConnection
+from cvms.store.postgres.driver.connection import TrioConnection
 
 # NOTIFY channels. A submission was signed; a vault is to be compared, its owner the payload, or
 # all of them without one.

@@ -12,8 +12,8 @@ from datetime import timedelta
 from typing import Any
 from uuid import UUID
 
-from cvms.store.connection import TrioConnection
-from cvms.store.rows import fetch_all
+from cvms.store.postgres.driver.connection import TrioConnection
+from cvms.store.postgres.row_mapping import fetch_all
 
 ADD = """
 INSERT INTO webhook_deliveries (signer, event, body)

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from cvms.store.connection import TrioConnection
-from cvms.store.rows import by_column, fetch_all, json_array
+from cvms.store.postgres.driver.connection import TrioConnection
+from cvms.store.postgres.row_mapping import by_column, fetch_all, json_array
 
 RECORD = """
 INSERT INTO chain_events (

@@ -7,8 +7,8 @@ from typing import Any
 
 from cvms.store import applied
 from cvms.store.applied import Applied
-from cvms.store.connection import TrioConnection
-from cvms.store.rows import by_column
+from cvms.store.postgres.driver.connection import TrioConnection
+from cvms.store.postgres.row_mapping import by_column
 
 # By slot as well: what a fork has moved to another block meanwhile is not final by this.
 SETTLE = """

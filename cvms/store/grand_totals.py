@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from cvms.store.connection import TrioConnection
 from cvms.store.history import EFFECTS
-from cvms.store.rows import fetch_one
+from cvms.store.postgres.driver.connection import TrioConnection
+from cvms.store.postgres.row_mapping import fetch_one
 
 CHECK = """
 WITH effect AS (

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from cvms.store.connection import TrioConnection
-from cvms.store.rows import fetch_one
+from cvms.store.postgres.driver.connection import TrioConnection
+from cvms.store.postgres.row_mapping import fetch_one
 
 READ = """
 SELECT cursor.slot, cursor.signature, cursor.through, cursor.block_time, cursor.updated_at,

@@ -10,10 +10,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from cvms.store.connection import TrioConnection
-from cvms.store.rows import fetch_one
+from cvms.store.postgres.driver.connection import TrioConnection
+from cvms.store.postgres.row_mapping import fetch_one
 
-# "lead" in ASCII, beside the key of store/schema.py.
+# "lead" in ASCII, beside the key of store/postgres/migrate.py.
 KEY = 0x6C656164
 
 # For one that has got the lock to begin its term.

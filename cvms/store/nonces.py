@@ -7,8 +7,8 @@ from datetime import datetime
 from typing import Any
 
 from cvms.errors import NonceExpired, NonceUnknown, NonceUsed
-from cvms.store.connection import TrioConnection
-from cvms.store.rows import fetch_one
+from cvms.store.postgres.driver.connection import TrioConnection
+from cvms.store.postgres.row_mapping import fetch_one
 
 ISSUE = """
 INSERT INTO nonces (nonce, owner, expires_at)

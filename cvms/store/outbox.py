@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Literal
 
-from cvms.store.connection import TrioConnection
-from cvms.store.rows import by_column, fetch_all, json_array
+from cvms.store.postgres.driver.connection import TrioConnection
+from cvms.store.postgres.row_mapping import by_column, fetch_all, json_array
 
 # The NOTIFY channel; the payload is the last position of the transaction that committed.
 CHANNEL = "outbox"

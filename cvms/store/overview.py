@@ -11,8 +11,8 @@ import msgspec
 
 from cvms.store import analytics, cursor
 from cvms.store.analytics import Flow, Holdings
-from cvms.store.connection import TrioConnection
 from cvms.store.history import EFFECTS
+from cvms.store.postgres.driver.connection import TrioConnection
 
 BASIS_POINTS = 10_000
 DAY = timedelta(hours=24)

@@ -16,8 +16,8 @@ from uuid import UUID
 from psycopg.rows import scalar_row
 
 from cvms.store import submissions
-from cvms.store.connection import TrioConnection
-from cvms.store.rows import fetch_one
+from cvms.store.postgres.driver.connection import TrioConnection
+from cvms.store.postgres.row_mapping import fetch_one
 
 ADD = """
 INSERT INTO multisig_proposals (id, owner, amount, threshold, signers, slot, expires_at)

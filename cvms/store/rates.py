@@ -8,8 +8,8 @@ from datetime import timedelta
 from decimal import Decimal
 from typing import Any
 
-from cvms.store.connection import TrioConnection
-from cvms.store.rows import by_column, fetch_all
+from cvms.store.postgres.driver.connection import TrioConnection
+from cvms.store.postgres.row_mapping import by_column, fetch_all
 
 PUT = """
 INSERT INTO protocol_apy (

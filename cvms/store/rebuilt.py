@@ -14,7 +14,7 @@ from psycopg import sql
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from psycopg.rows import class_row
 
-from cvms.store.connection import TrioConnection
+from cvms.store.postgres.driver.connection import TrioConnection
 
 SCHEMA = "cvms_rebuild"
 # Beside the key of the schema's lock.

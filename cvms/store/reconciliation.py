@@ -6,8 +6,8 @@ from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from cvms.store.connection import TrioConnection
-from cvms.store.rows import fetch_all
+from cvms.store.postgres.driver.connection import TrioConnection
+from cvms.store.postgres.row_mapping import fetch_all
 
 MOST = 2**63 - 1
 """What a column holds."""

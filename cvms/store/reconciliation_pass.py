@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from cvms.store.connection import TrioConnection
-from cvms.store.rows import fetch_one
+from cvms.store.postgres.driver.connection import TrioConnection
+from cvms.store.postgres.row_mapping import fetch_one
 
 READ = """
 SELECT after_owner, finished_at IS NOT NULL AS finished,

@@ -14,9 +14,9 @@ import msgspec
 
 from cvms.store import analytics, applied, sums, totals, vault_mints
 from cvms.store.applied import Before
-from cvms.store.connection import TrioConnection
 from cvms.store.history import HistoryRow
-from cvms.store.rows import fetch_all
+from cvms.store.postgres.driver.connection import TrioConnection
+from cvms.store.postgres.row_mapping import fetch_all
 from cvms.store.vault_mints import VaultMint
 
 # Newest first. A line without a time was counted in the hour of the newest one before it.

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from cvms.store.connection import TrioConnection
-from cvms.store.rows import fetch_all, fetch_one
+from cvms.store.postgres.driver.connection import TrioConnection
+from cvms.store.postgres.row_mapping import fetch_all, fetch_one
 
 LOCK = """
 SELECT at, now() AS now

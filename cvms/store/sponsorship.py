@@ -15,8 +15,8 @@ from typing import Any
 from psycopg.rows import scalar_row
 
 from cvms.errors import SponsorshipExhausted
-from cvms.store.connection import TrioConnection
-from cvms.store.rows import fetch_one
+from cvms.store.postgres.driver.connection import TrioConnection
+from cvms.store.postgres.row_mapping import fetch_one
 
 EVERYBODY = ""
 

@@ -14,8 +14,8 @@ from typing import Any
 
 from cvms.errors import Conflict, UnknownTransaction
 from cvms.store.calls import SUBMIT, call
-from cvms.store.connection import TrioConnection
-from cvms.store.rows import fetch_one
+from cvms.store.postgres.driver.connection import TrioConnection
+from cvms.store.postgres.row_mapping import fetch_one
 
 
 class State(StrEnum):

@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any, Literal
 
-from cvms.store.connection import TrioConnection
-from cvms.store.rows import fetch_all
+from cvms.store.postgres.driver.connection import TrioConnection
+from cvms.store.postgres.row_mapping import fetch_all
 
 TELL_SOON = """
 WITH due AS (

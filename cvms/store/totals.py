@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from cvms.store.connection import TrioConnection
+from cvms.store.postgres.driver.connection import TrioConnection
 
 ADD = """
 INSERT INTO event_totals (kind, count, amount)

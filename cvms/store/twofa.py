@@ -13,8 +13,8 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from cvms.errors import Conflict, SecondFactorUsed
-from cvms.store.connection import TrioConnection
-from cvms.store.rows import fetch_all, fetch_one
+from cvms.store.postgres.driver.connection import TrioConnection
+from cvms.store.postgres.row_mapping import fetch_all, fetch_one
 from cvms.store.sealed import Sealer
 
 BEGIN = """

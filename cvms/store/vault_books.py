@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from cvms.store import analytics, balance_history, vaults
-from cvms.store.connection import TrioConnection
-from cvms.store.rows import by_column, fetch_all
+from cvms.store.postgres.driver.connection import TrioConnection
+from cvms.store.postgres.row_mapping import by_column, fetch_all
 from cvms.store.vaults import VaultRow
 
 LOCK = """

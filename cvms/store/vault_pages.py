@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Literal, LiteralString
 
-from cvms.store.connection import TrioConnection
-from cvms.store.rows import fetch_all
+from cvms.store.postgres.driver.connection import TrioConnection
+from cvms.store.postgres.row_mapping import fetch_all
 from cvms.store.vaults import VaultRow
 
 Sort = Literal["balance_desc", "balance_asc", "slot", "owner"]

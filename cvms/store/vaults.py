@@ -10,8 +10,8 @@ from typing import Any
 
 from psycopg.rows import scalar_row
 
-from cvms.store.connection import TrioConnection
-from cvms.store.rows import fetch_all, fetch_one, json_array
+from cvms.store.postgres.driver.connection import TrioConnection
+from cvms.store.postgres.row_mapping import fetch_all, fetch_one, json_array
 
 UPSERT = """
 INSERT INTO vaults (

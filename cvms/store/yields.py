@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from cvms.store.connection import TrioConnection
-from cvms.store.rows import fetch_all, fetch_one
+from cvms.store.postgres.driver.connection import TrioConnection
+from cvms.store.postgres.row_mapping import fetch_all, fetch_one
 
 PUT = """
 INSERT INTO yield_policies (owner, yield_program, auto_compound, min_amount)

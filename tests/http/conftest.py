@@ -32,8 +32,8 @@ from cvms.nursery.channels.wakeups import SubmitWake
 from cvms.nursery.run import serve
 from cvms.store import outbox
 from cvms.store.cache import balance_cache
-from cvms.store.database import Database, open_database
 from cvms.store.limits import limiter
+from cvms.store.postgres.database import Database, open_database
 from cvms.store.redis_client import open_redis
 from tests.conftest import Localnet
 

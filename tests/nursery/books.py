@@ -11,7 +11,7 @@ from typing import Any
 import psycopg
 from psycopg import sql
 
-from cvms.store.database import Database, open_database
+from cvms.store.postgres.database import Database, open_database
 from tests.nursery.world import World
 
 # Without what depends on when something was read: ids, times of recording, slots of accounts.

@@ -39,8 +39,8 @@ from cvms.nursery.reconciliation.reconciler import Reconciler
 from cvms.nursery.submission.submitter import Submitter
 from cvms.store import books, cursor, history, outbox, reconciliation, totals
 from cvms.store.cache import BalanceCache, NoCache
-from cvms.store.database import Database
 from cvms.store.outbox import OutboxRow
+from cvms.store.postgres.database import Database
 
 SOL = 1_000_000_000
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import trio
 
-from cvms.store.database import Database, open_database
+from cvms.store.postgres.database import Database, open_database
 from tests.store.own_server import OwnServer, execute
 
 EMPTY = """

@@ -14,10 +14,10 @@ from hypothesis import strategies as st
 from cvms.nursery.ledger.running_balances import points_after
 from cvms.store import analytics, balance_history, history, vault_books
 from cvms.store.analytics import Bucket, Holdings, Size
-from cvms.store.connection import Connection
-from cvms.store.database import Database, open_database
 from cvms.store.history import EFFECTS, HistoryRow
-from cvms.store.schema import apply_schema
+from cvms.store.postgres.database import Database, open_database
+from cvms.store.postgres.driver.connection import Connection
+from cvms.store.postgres.migrate import apply_schema
 from cvms.store.vaults import VaultRow
 from tests.store.conftest import EMPTY
 from tests.store.examples import BLOCK_TIME, history_row, vault_row

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from cvms.store import audit
 from cvms.store.audit import AuditEntry
-from cvms.store.database import Database
+from cvms.store.postgres.database import Database
 
 
 def entry(**changes: Any) -> AuditEntry:

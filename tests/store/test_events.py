@@ -8,7 +8,7 @@ import trio
 
 from cvms.store import cursor, events, history, totals
 from cvms.store.cursor import Cursor
-from cvms.store.database import Database
+from cvms.store.postgres.database import Database
 from tests.store.examples import event_row, history_row
 
 

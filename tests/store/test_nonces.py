@@ -10,7 +10,7 @@ import trio
 
 from cvms.errors import NonceExpired, NonceUnknown, NonceUsed
 from cvms.store import nonces
-from cvms.store.database import Database
+from cvms.store.postgres.database import Database
 
 
 async def issue(database: Database, nonce: str = "nonce", seconds: float = 60) -> None:

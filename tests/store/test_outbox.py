@@ -9,8 +9,8 @@ import pytest
 import trio
 
 from cvms.store import outbox
-from cvms.store.database import Database
-from cvms.store.listen import listen
+from cvms.store.postgres.database import Database
+from cvms.store.postgres.listen import listen
 from tests.store.examples import message
 
 WRITERS = 20

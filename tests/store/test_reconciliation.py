@@ -6,7 +6,7 @@ from dataclasses import asdict, replace
 from datetime import timedelta
 
 from cvms.store import reconciliation
-from cvms.store.database import Database
+from cvms.store.postgres.database import Database
 from cvms.store.reconciliation import ReconciliationEntry
 
 ENTRY = ReconciliationEntry(

@@ -10,8 +10,8 @@ import trio
 
 from cvms.errors import SponsorshipExhausted
 from cvms.store import sponsorship, submissions
-from cvms.store.connection import Connection
-from cvms.store.database import Database
+from cvms.store.postgres.database import Database
+from cvms.store.postgres.driver.connection import Connection
 from cvms.store.sponsorship import Budget
 
 BUDGET = Budget(owner=100, everybody=250)

@@ -9,8 +9,8 @@ import trio
 
 from cvms.errors import Conflict, UnknownTransaction
 from cvms.store import submissions, watched
-from cvms.store.connection import Connection
-from cvms.store.database import Database
+from cvms.store.postgres.database import Database
+from cvms.store.postgres.driver.connection import Connection
 from cvms.store.submissions import State, Submission
 from cvms.store.watched import Change, Watched
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from cvms.store import history, sums
-from cvms.store.database import Database
+from cvms.store.postgres.database import Database
 from tests.store.examples import history_row
 
 

@@ -6,9 +6,9 @@ from datetime import timedelta
 from typing import Any
 
 from cvms.store import submissions, timelocks, unasked, vault_books, vaults
-from cvms.store.connection import Connection
-from cvms.store.database import Database
-from cvms.store.schema import apply_schema
+from cvms.store.postgres.database import Database
+from cvms.store.postgres.driver.connection import Connection
+from cvms.store.postgres.migrate import apply_schema
 from cvms.store.timelocks import NEXT_TO_TELL, TO_RELEASE, Maturity
 from cvms.store.vaults import VaultRow
 from tests.store.examples import vault_row

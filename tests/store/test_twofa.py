@@ -10,8 +10,8 @@ from cryptography.fernet import Fernet
 
 from cvms.errors import Conflict, SecondFactorUsed, Unsealable
 from cvms.store import twofa
-from cvms.store.connection import Connection
-from cvms.store.database import Database
+from cvms.store.postgres.database import Database
+from cvms.store.postgres.driver.connection import Connection
 from cvms.store.sealed import Sealer
 
 OLD, NEW = Fernet.generate_key(), Fernet.generate_key()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from cvms.store import vault_mints
-from cvms.store.database import Database
+from cvms.store.postgres.database import Database
 from cvms.store.vault_mints import VaultMint
 
 

@@ -8,7 +8,7 @@ import psycopg
 import pytest
 
 from cvms.store import vault_books, vaults
-from cvms.store.database import Database
+from cvms.store.postgres.database import Database
 from tests.store.examples import vault_row
 
 

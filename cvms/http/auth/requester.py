@@ -12,7 +12,7 @@ from cvms.http.auth import siws, wallet_signature
 from cvms.http.framework.admin_tokens import Administrator
 from cvms.http.framework.dependencies import Services
 from cvms.store import nonces
-from cvms.store.connection import TrioConnection
+from cvms.store.postgres.driver.connection import TrioConnection
 
 
 class Requester(Protocol):

@@ -26,7 +26,7 @@ from cvms.http.auth import totp
 from cvms.http.auth.requester import SignedRequest
 from cvms.http.framework.dependencies import Services
 from cvms.store import audit, twofa
-from cvms.store.connection import TrioConnection
+from cvms.store.postgres.driver.connection import TrioConnection
 from cvms.store.sealed import Sealer
 from cvms.store.twofa import Factor
 

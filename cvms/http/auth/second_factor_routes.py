@@ -32,7 +32,7 @@ from cvms.http.framework.request import Body, owner_in_path
 from cvms.http.framework.response import Answer
 from cvms.http.framework.routing import Auth, Route
 from cvms.store import audit, twofa
-from cvms.store.connection import TrioConnection
+from cvms.store.postgres.driver.connection import TrioConnection
 from cvms.store.twofa import Factor
 
 # How long a setup waits for its first code.

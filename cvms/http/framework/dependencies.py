@@ -19,7 +19,7 @@ from cvms.nursery.channels.hub import Hub
 from cvms.nursery.channels.status_board import Board
 from cvms.nursery.channels.wakeups import SubmitWake
 from cvms.store.cache import BalanceCache
-from cvms.store.database import Database
+from cvms.store.postgres.database import Database
 from cvms.store.sealed import Sealer
 
 

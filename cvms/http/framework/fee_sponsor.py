@@ -17,7 +17,7 @@ from cvms.chain.types import Programs
 from cvms.errors import SponsorshipPaused
 from cvms.nursery.channels.status_board import OperatorFunds
 from cvms.store import sponsorship
-from cvms.store.connection import TrioConnection
+from cvms.store.postgres.driver.connection import TrioConnection
 from cvms.store.sponsorship import Budget
 
 

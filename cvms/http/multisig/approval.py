@@ -34,7 +34,7 @@ from cvms.http.multisig.chain_state import multisig_of, next_transaction
 from cvms.http.multisig.proposal_view import standing, tell
 from cvms.http.operations.idempotency import Key
 from cvms.store import audit, proposals
-from cvms.store.connection import TrioConnection
+from cvms.store.postgres.driver.connection import TrioConnection
 from cvms.store.proposals import Proposal, State
 
 TURNS = 16

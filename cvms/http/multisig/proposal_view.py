@@ -15,7 +15,7 @@ from cvms.http.framework import schemas
 from cvms.http.multisig.chain_state import cosigners
 from cvms.http.operations.execute import base64_text, instruction_reply
 from cvms.store import deliveries
-from cvms.store.connection import TrioConnection
+from cvms.store.postgres.driver.connection import TrioConnection
 from cvms.store.proposals import LiveTransaction, Proposal, State
 
 

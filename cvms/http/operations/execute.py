@@ -46,7 +46,7 @@ from cvms.http.framework.response import Answer, response_of
 from cvms.http.operations.idempotency import Key, key_of_request, once
 from cvms.http.operations.plans import Plan
 from cvms.store import audit, submissions
-from cvms.store.connection import TrioConnection
+from cvms.store.postgres.driver.connection import TrioConnection
 from cvms.store.submissions import State
 
 # Two requests for the same thing at the same time are two transactions: a different compute limit

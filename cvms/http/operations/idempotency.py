@@ -25,7 +25,7 @@ from cvms.errors import (
 from cvms.http.framework.dependencies import Services
 from cvms.http.framework.response import Answer
 from cvms.store import idempotency
-from cvms.store.connection import TrioConnection
+from cvms.store.postgres.driver.connection import TrioConnection
 
 HEADER = "Idempotency-Key"
 PATTERN = r"[\x21-\x7e]{1,128}"

@@ -22,7 +22,7 @@ from cvms.http.framework.response import Answer
 from cvms.http.framework.routing import Route
 from cvms.store import balance_history, history, vaults
 from cvms.store import cursor as cursors
-from cvms.store.connection import Connection
+from cvms.store.postgres.driver.connection import Connection
 from cvms.store.vaults import VaultRow
 
 Kind = Annotated[str, msgspec.Meta(pattern=r"^[a-z_]{1,32}\Z")]

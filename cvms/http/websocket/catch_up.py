@@ -11,8 +11,8 @@ from cvms.http.websocket.client_frames import Topic
 from cvms.nursery.channels.hub import outbox_frame
 from cvms.nursery.channels.websocket_frames import json_frame
 from cvms.store import alert_books, alerts, history, outbox, overview, vaults
-from cvms.store.connection import TrioConnection
-from cvms.store.database import Database
+from cvms.store.postgres.database import Database
+from cvms.store.postgres.driver.connection import TrioConnection
 
 REPLAY_LIMIT = 1000  # events; a client that missed more starts over
 SNAPSHOT_EVENTS = 20

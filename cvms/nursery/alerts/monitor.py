@@ -31,8 +31,8 @@ from cvms.nursery.channels.wakeups import OutboxWake, Wake
 from cvms.store import alert_books, alert_sources, alerts, analytics
 from cvms.store.alert_books import Hook
 from cvms.store.alerts import Observation
-from cvms.store.connection import Connection
-from cvms.store.database import Database
+from cvms.store.postgres.database import Database
+from cvms.store.postgres.driver.connection import Connection
 
 LOOK_SECONDS = 10.0
 SOON_SECONDS = 1.0

@@ -10,7 +10,7 @@ from cvms.chain.rpc import Rpc
 from cvms.metrics import Metrics
 from cvms.nursery.channels.status_board import Board, OperatorFunds
 from cvms.store import sponsorship
-from cvms.store.database import Database
+from cvms.store.postgres.database import Database
 
 log = structlog.get_logger(__name__)
 

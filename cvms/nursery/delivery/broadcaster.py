@@ -13,8 +13,8 @@ from cvms.nursery.channels.status_board import Board
 from cvms.nursery.channels.wakeups import OutboxWake, Wake
 from cvms.store import outbox
 from cvms.store.bell import Bell
-from cvms.store.database import Database
 from cvms.store.outbox import OutboxRow
+from cvms.store.postgres.database import Database
 
 log = structlog.get_logger(__name__)
 

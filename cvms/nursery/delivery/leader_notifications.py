@@ -6,8 +6,8 @@ from cvms.nursery.channels.reconcile_requests import Reconciliations
 from cvms.nursery.channels.status_board import Board
 from cvms.nursery.channels.wakeups import SubmitWake
 from cvms.store.calls import RECONCILE, SUBMIT
-from cvms.store.database import Database
-from cvms.store.listen import Notification, listen
+from cvms.store.postgres.database import Database
+from cvms.store.postgres.listen import Notification, listen
 
 
 class Calls:

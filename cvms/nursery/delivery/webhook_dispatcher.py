@@ -26,9 +26,9 @@ from cvms.errors import SealingDisabled, Unsealable
 from cvms.nursery.channels.status_board import Board
 from cvms.nursery.delivery.webhook_client import NotDelivered, post
 from cvms.store import contacts, deliveries
-from cvms.store.connection import Connection
-from cvms.store.database import Database
 from cvms.store.deliveries import AlertDelivery
+from cvms.store.postgres.database import Database
+from cvms.store.postgres.driver.connection import Connection
 from cvms.store.sealed import Sealer
 
 log = structlog.get_logger(__name__)

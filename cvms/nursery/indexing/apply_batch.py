@@ -36,11 +36,11 @@ from cvms.store import (
 )
 from cvms.store import cursor as cursors
 from cvms.store.applied import Applied, Before
-from cvms.store.connection import Connection
 from cvms.store.cursor import Cursor
-from cvms.store.database import Database
 from cvms.store.history import HistoryRow
 from cvms.store.outbox import OutboxMessage
+from cvms.store.postgres.database import Database
+from cvms.store.postgres.driver.connection import Connection
 from cvms.store.vault_mints import VaultMint
 from cvms.store.vaults import VaultRow
 

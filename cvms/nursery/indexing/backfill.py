@@ -22,7 +22,7 @@ from cvms.store import backlog
 from cvms.store import cursor as cursors
 from cvms.store.backlog import Head, Listed
 from cvms.store.cursor import Cursor
-from cvms.store.database import Database
+from cvms.store.postgres.database import Database
 
 log = structlog.get_logger(__name__)
 

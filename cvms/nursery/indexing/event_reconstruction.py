@@ -18,8 +18,8 @@ from cvms.metrics import Metrics
 from cvms.nursery.indexing.batch_reader import Batch, executed_by
 from cvms.nursery.ledger.running_balances import after, empty
 from cvms.store import balance_history, history, running_timelocks, vault_mints
-from cvms.store.connection import Connection
-from cvms.store.database import Database
+from cvms.store.postgres.database import Database
+from cvms.store.postgres.driver.connection import Connection
 from cvms.store.vault_mints import VaultMint
 
 log = structlog.get_logger(__name__)

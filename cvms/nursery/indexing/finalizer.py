@@ -16,7 +16,7 @@ from cvms.nursery.indexing.finalized_recheck import SecondLook
 from cvms.nursery.indexing.fork_rollback import Forks
 from cvms.store import applied, finality
 from cvms.store.applied import Applied
-from cvms.store.database import Database
+from cvms.store.postgres.database import Database
 
 log = structlog.get_logger(__name__)
 

@@ -47,7 +47,7 @@ from cvms.store import cursor as cursors
 from cvms.store import index_state
 from cvms.store.cache import BalanceCache
 from cvms.store.cursor import Cursor
-from cvms.store.database import Database
+from cvms.store.postgres.database import Database
 
 log = structlog.get_logger(__name__)
 

@@ -11,8 +11,8 @@ from cvms.errors import DecodeError, RpcError
 from cvms.metrics import Metrics
 from cvms.store import cursor as cursors
 from cvms.store import grand_totals, reconciliation, vaults
-from cvms.store.database import Database
 from cvms.store.grand_totals import GrandTotals
+from cvms.store.postgres.database import Database
 from cvms.store.reconciliation import ReconciliationEntry
 
 log = structlog.get_logger(__name__)

@@ -18,8 +18,8 @@ from cvms.store import balance_history, books, grand_totals, outbox, reconciliat
 from cvms.store import cursor as cursors
 from cvms.store.books import OwnerBooks
 from cvms.store.cache import BalanceCache
-from cvms.store.connection import Connection
-from cvms.store.database import Database
+from cvms.store.postgres.database import Database
+from cvms.store.postgres.driver.connection import Connection
 from cvms.store.reconciliation import ReconciliationEntry
 
 

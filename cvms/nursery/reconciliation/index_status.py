@@ -10,8 +10,8 @@ from cvms.chain.rpc import Rpc
 from cvms.chain.types import Commitment, Programs
 from cvms.errors import ChainUnavailable, RpcError
 from cvms.store import index_state
-from cvms.store.database import Database
 from cvms.store.index_state import IndexState
+from cvms.store.postgres.database import Database
 
 PAGE = 1000
 MOST_COUNTED = 10_000

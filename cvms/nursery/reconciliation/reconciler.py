@@ -32,7 +32,7 @@ from cvms.nursery.reconciliation.vault_reindexer import Reindexer
 from cvms.store import books, reconciliation_pass, vaults
 from cvms.store.books import OwnerBooks
 from cvms.store.cache import BalanceCache
-from cvms.store.database import Database
+from cvms.store.postgres.database import Database
 
 log = structlog.get_logger(__name__)
 

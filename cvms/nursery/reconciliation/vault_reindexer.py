@@ -32,9 +32,9 @@ from cvms.store import (
 )
 from cvms.store import cursor as cursors
 from cvms.store.audit import AuditEntry
-from cvms.store.connection import Connection
-from cvms.store.database import Database
 from cvms.store.events import EventRow
+from cvms.store.postgres.database import Database
+from cvms.store.postgres.driver.connection import Connection
 from cvms.store.reconciliation import ReconciliationEntry
 from cvms.store.vault_mints import VaultMint
 

@@ -21,7 +21,7 @@ from cvms.errors import ProgramRefused
 from cvms.nursery.channels.status_board import Board
 from cvms.nursery.submission.operator_submissions import Operator, is_the_programs
 from cvms.store import unasked, yields
-from cvms.store.database import Database
+from cvms.store.postgres.database import Database
 from cvms.store.yields import YieldPolicy
 
 log = structlog.get_logger(__name__)

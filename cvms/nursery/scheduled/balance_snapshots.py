@@ -8,7 +8,7 @@ import trio
 
 from cvms.nursery.channels.status_board import Board
 from cvms.store import cursor, snapshots
-from cvms.store.database import Database
+from cvms.store.postgres.database import Database
 
 EVERY_SECONDS = 60.0
 HOUR = timedelta(hours=1)

@@ -23,7 +23,7 @@ from cvms.store import (
     timelocks,
     twofa,
 )
-from cvms.store.database import Database
+from cvms.store.postgres.database import Database
 
 EVERY_SECONDS = 600.0
 OUTBOX_AGE = timedelta(days=1)

@@ -20,8 +20,8 @@ from cvms.nursery.channels.status_board import Board
 from cvms.nursery.channels.wakeups import OutboxWake, TimelockWake
 from cvms.nursery.scheduled.timelock_releases import Releases
 from cvms.store import outbox, timelocks
-from cvms.store.database import Database
 from cvms.store.outbox import OutboxMessage
+from cvms.store.postgres.database import Database
 from cvms.store.timelocks import Maturity
 
 NOTICES_AT_ONCE = 500

@@ -14,7 +14,7 @@ from cvms.chain.types import Programs
 from cvms.errors import ProgramRefused
 from cvms.nursery.submission.operator_submissions import Operator, is_the_programs
 from cvms.store import timelocks, unasked
-from cvms.store.database import Database
+from cvms.store.postgres.database import Database
 
 log = structlog.get_logger(__name__)
 

@@ -14,9 +14,9 @@ from cvms.metrics import Metrics
 from cvms.nursery.channels.status_board import Board
 from cvms.nursery.channels.wakeups import OutboxWake, TvlWake
 from cvms.store import outbox, overview, told, vaults
-from cvms.store.connection import Connection
-from cvms.store.database import Database
 from cvms.store.outbox import OutboxMessage
+from cvms.store.postgres.database import Database
+from cvms.store.postgres.driver.connection import Connection
 
 Read = Callable[[Connection], Awaitable[dict[str, Any]]]
 

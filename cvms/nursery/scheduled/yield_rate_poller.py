@@ -14,7 +14,7 @@ from cvms.chain.rpc import Rpc
 from cvms.chain.types import Programs
 from cvms.nursery.channels.status_board import Board
 from cvms.store import rates
-from cvms.store.database import Database
+from cvms.store.postgres.database import Database
 from cvms.store.rates import StoredRate
 
 

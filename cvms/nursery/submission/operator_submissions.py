@@ -23,7 +23,7 @@ from cvms.errors import ProgramRefused, SponsorshipExhausted
 from cvms.nursery.channels.wakeups import SubmitWake
 from cvms.store import audit, sponsorship, submissions, unasked
 from cvms.store.audit import AuditEntry
-from cvms.store.connection import Connection
+from cvms.store.postgres.driver.connection import Connection
 from cvms.store.sponsorship import Budget
 
 log = structlog.get_logger(__name__)

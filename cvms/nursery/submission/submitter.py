@@ -22,8 +22,8 @@ from cvms.nursery.channels.wakeups import OutboxWake, SubmitWake
 from cvms.nursery.submission.rebroadcast import Sender
 from cvms.nursery.submission.status_poll import read_fates, read_refusals
 from cvms.store import outbox, sponsorship, watched
-from cvms.store.database import Database
 from cvms.store.outbox import OutboxMessage
+from cvms.store.postgres.database import Database
 from cvms.store.submissions import State
 from cvms.store.watched import Change, Watched
 

@@ -19,8 +19,8 @@ from cvms.metrics import Metrics
 from cvms.nursery.channels.indexer_progress import Progress
 from cvms.nursery.channels.status_board import Board
 from cvms.store import leadership
-from cvms.store.connection import Connection
-from cvms.store.database import Database
+from cvms.store.postgres.database import Database
+from cvms.store.postgres.driver.connection import Connection
 
 log = structlog.get_logger(__name__)
 

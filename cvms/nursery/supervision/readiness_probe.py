@@ -12,8 +12,8 @@ from cvms.metrics import Metrics
 from cvms.nursery.channels.indexer_progress import Progress
 from cvms.nursery.channels.status_board import Board
 from cvms.store import leadership
-from cvms.store.database import Database
 from cvms.store.leadership import Report
+from cvms.store.postgres.database import Database
 
 EVERY_SECONDS = 1.0
 ANSWER_SECONDS = 2.0

@@ -18,8 +18,8 @@ from cvms.nursery.channels.status_board import Board, OperatorFunds
 from cvms.nursery.channels.wakeups import OutboxWake, SubmitWake, TimelockWake, TvlWake
 from cvms.store.bell import Bell
 from cvms.store.cache import BalanceCache
-from cvms.store.database import Database
 from cvms.store.limits import Limiter
+from cvms.store.postgres.database import Database
 
 Run = Callable[[], Awaitable[None]]
 """A task: runs until it is cancelled."""

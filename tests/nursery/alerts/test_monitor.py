@@ -34,7 +34,7 @@ from cvms.store import (
 from cvms.store.alert_books import Hook
 from cvms.store.alerts import AlertRow
 from cvms.store.bell import PostgresBell
-from cvms.store.database import Database, open_database
+from cvms.store.postgres.database import Database, open_database
 from cvms.store.reconciliation import ReconciliationEntry
 from cvms.store.submissions import State
 from cvms.store.watched import Change

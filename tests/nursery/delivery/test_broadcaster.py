@@ -13,8 +13,8 @@ from cvms.nursery.channels.wakeups import OutboxWake
 from cvms.nursery.delivery.broadcaster import RUN, Broadcaster
 from cvms.store import outbox
 from cvms.store.bell import CHANNEL, Bell, PostgresBell, RedisBell
-from cvms.store.database import Database
 from cvms.store.outbox import OutboxMessage
+from cvms.store.postgres.database import Database
 from cvms.store.redis_client import open_redis
 from tests.nursery.delivery.webhook_receiver import Mailbox
 from tests.nursery.world import running, until

@@ -14,8 +14,8 @@ from cvms.nursery.channels.wakeups import SubmitWake
 from cvms.nursery.delivery.leader_notifications import Calls
 from cvms.store import submissions
 from cvms.store.calls import RECONCILE, call
-from cvms.store.connection import Connection
-from cvms.store.database import Database, open_database
+from cvms.store.postgres.database import Database, open_database
+from cvms.store.postgres.driver.connection import Connection
 from tests.nursery.world import running, until
 
 

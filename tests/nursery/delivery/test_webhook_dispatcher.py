@@ -31,7 +31,7 @@ from cvms.nursery.delivery.webhook_dispatcher import (
     delay_after,
 )
 from cvms.store import contacts, deliveries
-from cvms.store.database import Database
+from cvms.store.postgres.database import Database
 from cvms.store.sealed import Sealer
 from cvms.webhook_targets import is_public, target_of
 

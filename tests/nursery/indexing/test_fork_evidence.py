@@ -19,7 +19,7 @@ from cvms.nursery.indexing.signature_gap import read_gap
 from cvms.store import cursor as cursors
 from cvms.store import vaults
 from cvms.store.cursor import Cursor
-from cvms.store.schema import migrations
+from cvms.store.postgres.migrate import migrations
 from tests.nursery.books import books
 from tests.nursery.forking import Forking, opened
 from tests.nursery.world import address, until

@@ -27,7 +27,7 @@ from cvms.nursery.supervision.readiness_probe import Health
 from cvms.store import history, totals, vaults
 from cvms.store.cache import BalanceCache, balance_cache
 from cvms.store.cursor import Cursor
-from cvms.store.database import Database
+from cvms.store.postgres.database import Database
 from cvms.store.redis_client import open_redis
 from cvms.store.vaults import VaultRow
 from tests.nursery.world import World, address, running, until

@@ -13,7 +13,7 @@ from cvms.nursery.scheduled.balance_snapshots import Snapshots, next_hour
 from cvms.store import balance_history, cursor, snapshots, vaults
 from cvms.store.balance_history import BalancePoint
 from cvms.store.cursor import Cursor
-from cvms.store.database import Database, open_database
+from cvms.store.postgres.database import Database, open_database
 from tests.store.examples import vault_row
 
 PROGRAM = "program"

@@ -22,8 +22,8 @@ from cvms.errors import ChainUnavailable, RpcError
 from cvms.localnet.faults import SendFaults
 from cvms.nursery.submission.submitter import Submitter
 from cvms.store import sponsorship, submissions
-from cvms.store.connection import Connection
-from cvms.store.database import Database
+from cvms.store.postgres.database import Database
+from cvms.store.postgres.driver.connection import Connection
 from cvms.store.sponsorship import Budget
 from cvms.store.submissions import State
 from tests.nursery.submission.signed_withdrawals import accept, submission

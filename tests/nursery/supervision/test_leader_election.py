@@ -16,9 +16,9 @@ from cvms.nursery.channels.indexer_progress import Progress
 from cvms.nursery.channels.status_board import Board
 from cvms.nursery.supervision.leader_election import Leader
 from cvms.store import leadership
-from cvms.store.connection import Connection
-from cvms.store.database import Database, open_database
 from cvms.store.leadership import Report
+from cvms.store.postgres.database import Database, open_database
+from cvms.store.postgres.driver.connection import Connection
 from tests.nursery.cable import cable
 from tests.nursery.world import until
 

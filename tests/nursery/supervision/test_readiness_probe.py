@@ -5,7 +5,7 @@ from __future__ import annotations
 from cvms.chain.rpc import open_rpc
 from cvms.chain.types import Slot
 from cvms.nursery.supervision.readiness_probe import Health
-from cvms.store.database import Database, open_database
+from cvms.store.postgres.database import Database, open_database
 from tests.nursery.world import World
 
 NOBODY = "http://127.0.0.1:1"

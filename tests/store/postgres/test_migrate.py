@@ -9,13 +9,13 @@ import pytest
 import trio
 
 from cvms.store import vaults
-from cvms.store.database import Database, open_database
-from cvms.store.schema import Migration, apply_schema, migrations
+from cvms.store.postgres.database import Database, open_database
+from cvms.store.postgres.migrate import Migration, apply_schema, migrations
 from tests.store.examples import vault_row
 
 APPLY_IN_ANOTHER_PROCESS = """
 import sys, trio
-from cvms.store.database import open_database
+from cvms.store.postgres.database import open_database
 
 async def main():
     async with open_database(sys.argv[1]) as database:

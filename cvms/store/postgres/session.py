@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
-from cvms.store.connection import Connection, TrioConnection
+from cvms.store.postgres.driver.connection import Connection, TrioConnection
 
 # The server's own timeout comes first, so that a slow query costs an error and no connection.
 ANSWER_GRACE_SECONDS = 0.5

@@ -9,11 +9,11 @@ from functools import partial
 import psycopg
 
 from cvms.errors import DatabaseUnavailable
-from cvms.store.connection import Connection
-from cvms.store.outage import Outage
-from cvms.store.pool import Pool, PoolLimits
-from cvms.store.schema import apply_schema
-from cvms.store.session import open_session
+from cvms.store.postgres.circuit_breaker import Outage
+from cvms.store.postgres.driver.connection import Connection
+from cvms.store.postgres.migrate import apply_schema
+from cvms.store.postgres.pool import Pool, PoolLimits
+from cvms.store.postgres.session import open_session
 
 # A migration may take longer than any query, and waits for another process that applies it.
 MIGRATION_SECONDS = 120.0

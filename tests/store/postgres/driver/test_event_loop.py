@@ -11,7 +11,7 @@ import pytest
 import trio
 from psycopg.waiting import Ready, Wait
 
-from cvms.store.waiting import Pace, drive, readable_now
+from cvms.store.postgres.driver.event_loop import Pace, drive, readable_now
 
 Step = Generator[Wait, Ready | int, str]
 

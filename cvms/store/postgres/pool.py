@@ -12,9 +12,9 @@ import psycopg
 import trio
 
 from cvms.errors import DatabaseUnavailable
-from cvms.store.connection import Connection
-from cvms.store.outage import Outage
-from cvms.store.waiting import readable_now
+from cvms.store.postgres.circuit_breaker import Outage
+from cvms.store.postgres.driver.connection import Connection
+from cvms.store.postgres.driver.event_loop import readable_now
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -9,8 +9,8 @@ from psycopg import errors
 from psycopg.abc import ConnDict, PQGenConn
 from psycopg.conninfo import make_conninfo
 
-from cvms.store.addresses import addresses
-from cvms.store.waiting import RV, drive_connecting
+from cvms.store.postgres.driver.event_loop import RV, drive_connecting
+from cvms.store.postgres.driver.host_resolution import addresses
 
 CONNECT_SECONDS = 5.0
 

@@ -11,9 +11,9 @@ import pytest
 import trio
 import trustme
 
-from cvms.store.addresses import addresses
-from cvms.store.connection import TrioConnection
-from cvms.store.session import open_session
+from cvms.store.postgres.driver.connection import TrioConnection
+from cvms.store.postgres.driver.host_resolution import addresses
+from cvms.store.postgres.session import open_session
 from tests.store.own_server import OwnServer, execute
 from tests.store.proxy import silent_server, tls_proxy
 

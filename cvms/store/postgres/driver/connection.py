@@ -2,7 +2,7 @@
 
 psycopg's AsyncConnection needs asyncio to connect, to wait, to cancel and to lock. Those parts are
 replaced here; the rest of psycopg is used as it is. Some of them are internal, so psycopg is
-pinned exactly and `tests/store/test_psycopg_pin.py` fails when they change.
+pinned exactly and `tests/store/postgres/driver/test_psycopg_pin.py` fails when they change.
 """
 
 from __future__ import annotations
@@ -21,9 +21,9 @@ from psycopg.adapt import AdaptersMap
 from psycopg.conninfo import conninfo_to_dict
 from psycopg.rows import AsyncRowFactory, Row, TupleRow, tuple_row
 
-from cvms.store.connecting import connect_first
-from cvms.store.turns import TurnLock
-from cvms.store.waiting import RV, Pace, drive, drive_connecting
+from cvms.store.postgres.driver.connect import connect_first
+from cvms.store.postgres.driver.event_loop import RV, Pace, drive, drive_connecting
+from cvms.store.postgres.driver.fair_lock import TurnLock
 
 # How long a cancelled query may take to end before its connection is closed instead: what a
 # cancelled task may be late by, so it has to fit well inside the shutdown deadline.

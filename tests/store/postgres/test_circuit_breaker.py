@@ -11,7 +11,7 @@ import trio.testing
 from psycopg.errors import DivisionByZero, UndefinedTable, UniqueViolation
 
 from cvms.errors import DatabaseUnavailable
-from cvms.store.database import Database, open_database
+from cvms.store.postgres.database import Database, open_database
 from tests.store.own_server import OwnServer, execute
 
 QUERY_TIMEOUT = 1.0

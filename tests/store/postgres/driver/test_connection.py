@@ -10,8 +10,8 @@ import trio
 import trio.testing
 from psycopg.rows import scalar_row
 
-from cvms.store.connection import Connection
-from cvms.store.session import open_session
+from cvms.store.postgres.driver.connection import Connection
+from cvms.store.postgres.session import open_session
 from tests.store.own_server import execute
 
 

@@ -8,8 +8,8 @@ import pytest
 import trio
 
 from cvms.errors import DatabaseUnavailable
-from cvms.store.connection import Connection
-from cvms.store.database import Database
+from cvms.store.postgres.database import Database
+from cvms.store.postgres.driver.connection import Connection
 
 ACCOUNTS = 10
 START = 1000

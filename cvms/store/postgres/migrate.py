@@ -10,7 +10,7 @@ from typing import Any
 
 from psycopg.rows import scalar_row
 
-from cvms.store.connection import TrioConnection
+from cvms.store.postgres.driver.connection import TrioConnection
 
 # "cvms" in ASCII: the key of the advisory lock under which the schema changes.
 SCHEMA_LOCK = 0x63766D73

@@ -12,8 +12,8 @@ import trio
 from psycopg import generators, sql
 
 from cvms.errors import DatabaseUnavailable
-from cvms.store.connection import Connection
-from cvms.store.database import Database
+from cvms.store.postgres.database import Database
+from cvms.store.postgres.driver.connection import Connection
 
 # A connection that a firewall forgot looks like one without news; ask after this long a silence.
 SILENCE_SECONDS = 15.0

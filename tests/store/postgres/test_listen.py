@@ -6,8 +6,8 @@ import pytest
 import trio
 
 from cvms.errors import DatabaseUnavailable
-from cvms.store.database import Database, open_database
-from cvms.store.listen import listen
+from cvms.store.postgres.database import Database, open_database
+from cvms.store.postgres.listen import listen
 from tests.store.own_server import OwnServer, execute
 
 

@@ -9,10 +9,10 @@ import pytest
 import trio
 import trio.testing
 
-from cvms.store.connection import Connection
-from cvms.store.outage import Outage
-from cvms.store.pool import Pool, PoolLimits
-from cvms.store.session import open_session
+from cvms.store.postgres.circuit_breaker import Outage
+from cvms.store.postgres.driver.connection import Connection
+from cvms.store.postgres.pool import Pool, PoolLimits
+from cvms.store.postgres.session import open_session
 
 LIFETIME = 100.0
 MAX_IDLE = 20.0

@@ -1,0 +1,1 @@
+"""PostgreSQL on trio: database, pool, sessions, migrations."""

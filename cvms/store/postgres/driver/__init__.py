@@ -1,0 +1,1 @@
+"""psycopg's protocol driven by trio."""
