@@ -37,8 +37,8 @@ from cvms.nursery.channels.status_board import Board
 from cvms.nursery.channels.wakeups import OutboxWake, TimelockWake, TvlWake
 from cvms.nursery.indexing.indexer import Indexer
 from cvms.nursery.indexing.signature_gap import read_gap
-from cvms.store.cache import NoCache
 from cvms.store.postgres.database import open_database
+from cvms.store.redis.balance_cache import NoCache
 
 WANTED_SHARE = 1 / 3
 BATCH = 100

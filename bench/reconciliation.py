@@ -35,8 +35,8 @@ from cvms.nursery.channels.wakeups import OutboxWake
 from cvms.nursery.ledger.vault_rows import vault_row
 from cvms.nursery.reconciliation.reconciler import Reconciler
 from cvms.store import vault_books
-from cvms.store.cache import NoCache
 from cvms.store.postgres.database import Database, open_database
+from cvms.store.redis.balance_cache import NoCache
 
 HELD = 1_000
 

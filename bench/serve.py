@@ -16,9 +16,9 @@ from cvms.metrics import Metrics
 from cvms.nursery.channels.hub import Hub
 from cvms.nursery.channels.status_board import Board
 from cvms.nursery.channels.wakeups import SubmitWake
-from cvms.store.cache import balance_cache
 from cvms.store.postgres.database import open_database
-from cvms.store.redis_client import open_redis
+from cvms.store.redis.balance_cache import balance_cache
+from cvms.store.redis.redis_client import open_redis
 
 SERVE = "from bench.serve import main; main()"
 NOWHERE = "http://127.0.0.1:1"

@@ -20,8 +20,8 @@ from cvms.nursery.channels.status_board import Board
 from cvms.nursery.channels.wakeups import OutboxWake, SubmitWake
 from cvms.nursery.delivery.broadcaster import Broadcaster
 from cvms.store.bell import PostgresBell
-from cvms.store.cache import NoCache
 from cvms.store.postgres.database import open_database
+from cvms.store.redis.balance_cache import NoCache
 
 SERVE = "from bench.serve_sockets import main; main()"
 

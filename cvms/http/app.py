@@ -41,9 +41,9 @@ from cvms.nursery.channels.account_registry import AccountRegistry
 from cvms.nursery.channels.hub import Hub
 from cvms.nursery.channels.status_board import Board, OperatorFunds
 from cvms.nursery.channels.wakeups import SubmitWake
-from cvms.store.cache import BalanceCache
-from cvms.store.limits import Limiter, MemoryLimiter
 from cvms.store.postgres.database import Database
+from cvms.store.redis.balance_cache import BalanceCache
+from cvms.store.redis.rate_limiter import Limiter, MemoryLimiter
 from cvms.store.sealed import Sealer
 from cvms.store.sponsorship import Budget
 

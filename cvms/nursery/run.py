@@ -28,10 +28,10 @@ from cvms.nursery.wiring.leader_tasks import leader_tasks
 from cvms.nursery.wiring.replica_tasks import accounts, health, replica_tasks
 from cvms.nursery.wiring.resources import Parts, Run
 from cvms.store.bell import outbox_bell
-from cvms.store.cache import balance_cache
-from cvms.store.limits import limiter
 from cvms.store.postgres.database import Database, open_database
-from cvms.store.redis_client import open_redis
+from cvms.store.redis.balance_cache import balance_cache
+from cvms.store.redis.rate_limiter import limiter
+from cvms.store.redis.redis_client import open_redis
 
 log = structlog.get_logger(__name__)
 

@@ -16,7 +16,7 @@ from coredis.exceptions import RedisError
 from cvms.store import outbox
 from cvms.store.postgres.database import Database
 from cvms.store.postgres.listen import listen
-from cvms.store.redis_client import RedisAway, RedisClient
+from cvms.store.redis.redis_client import RedisAway, RedisClient
 
 CHANNEL = "cvms:outbox"
 LISTEN_SECONDS = 5.0  # to PostgreSQL, before Redis is tried again

@@ -31,10 +31,10 @@ from cvms.nursery.channels.status_board import Board, OperatorFunds
 from cvms.nursery.channels.wakeups import SubmitWake
 from cvms.nursery.run import serve
 from cvms.store import outbox
-from cvms.store.cache import balance_cache
-from cvms.store.limits import limiter
 from cvms.store.postgres.database import Database, open_database
-from cvms.store.redis_client import open_redis
+from cvms.store.redis.balance_cache import balance_cache
+from cvms.store.redis.rate_limiter import limiter
+from cvms.store.redis.redis_client import open_redis
 from tests.conftest import Localnet
 
 NOWHERE = "http://127.0.0.1:1"  # nothing listens on port 1: refused at once

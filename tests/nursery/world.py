@@ -38,9 +38,9 @@ from cvms.nursery.reconciliation.comparison import OnChain, differences
 from cvms.nursery.reconciliation.reconciler import Reconciler
 from cvms.nursery.submission.submitter import Submitter
 from cvms.store import books, cursor, history, outbox, reconciliation, totals
-from cvms.store.cache import BalanceCache, NoCache
 from cvms.store.outbox import OutboxRow
 from cvms.store.postgres.database import Database
+from cvms.store.redis.balance_cache import BalanceCache, NoCache
 
 SOL = 1_000_000_000
 

@@ -18,8 +18,8 @@ from cvms.nursery.channels.account_registry import AccountRegistry
 from cvms.nursery.channels.hub import Hub
 from cvms.nursery.channels.status_board import Board
 from cvms.nursery.channels.wakeups import SubmitWake
-from cvms.store.cache import BalanceCache
 from cvms.store.postgres.database import Database
+from cvms.store.redis.balance_cache import BalanceCache
 from cvms.store.sealed import Sealer
 
 

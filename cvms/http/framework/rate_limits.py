@@ -17,7 +17,7 @@ from cvms.config import Rates
 from cvms.errors import RateLimited
 from cvms.metrics import Metrics
 from cvms.setting_values import Network, Rate
-from cvms.store.limits import Allowance, Claim, Limiter
+from cvms.store.redis.rate_limiter import Allowance, Claim, Limiter
 
 # Codes that one address may try for one owner where no signature says whose they are.
 GUESSES = Rate(10, 600.0)

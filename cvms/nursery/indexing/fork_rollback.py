@@ -29,10 +29,10 @@ from cvms.nursery.ledger.vault_rows import row_now, same_balances
 from cvms.store import applied, outbox, retraction, vault_books, vault_mints
 from cvms.store import cursor as cursors
 from cvms.store.applied import Applied
-from cvms.store.cache import BalanceCache
 from cvms.store.cursor import Cursor
 from cvms.store.postgres.database import Database
 from cvms.store.postgres.driver.connection import Connection
+from cvms.store.redis.balance_cache import BalanceCache
 from cvms.store.retraction import Taken
 from cvms.store.vaults import VaultRow
 

@@ -45,9 +45,9 @@ from cvms.nursery.indexing.signature_gap import LONGEST_GAP, read_gap
 from cvms.nursery.ledger.vault_fetch import FetchedVault
 from cvms.store import cursor as cursors
 from cvms.store import index_state
-from cvms.store.cache import BalanceCache
 from cvms.store.cursor import Cursor
 from cvms.store.postgres.database import Database
+from cvms.store.redis.balance_cache import BalanceCache
 
 log = structlog.get_logger(__name__)
 

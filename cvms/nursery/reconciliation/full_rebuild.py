@@ -39,11 +39,11 @@ from cvms.store import (
 )
 from cvms.store import cursor as cursors
 from cvms.store.audit import AuditEntry
-from cvms.store.cache import NoCache
 from cvms.store.cursor import Cursor
 from cvms.store.postgres.database import Database, open_database
 from cvms.store.postgres.driver.connection import Connection
 from cvms.store.rebuilt import Comparison, RowDifference
+from cvms.store.redis.balance_cache import NoCache
 
 COMPARE_SECONDS = 3600.0
 """For one statement over whole tables."""

@@ -17,10 +17,10 @@ from cvms.nursery.reconciliation.vault_reindexer import Reindexer
 from cvms.store import balance_history, books, grand_totals, outbox, reconciliation, vault_books
 from cvms.store import cursor as cursors
 from cvms.store.books import OwnerBooks
-from cvms.store.cache import BalanceCache
 from cvms.store.postgres.database import Database
 from cvms.store.postgres.driver.connection import Connection
 from cvms.store.reconciliation import ReconciliationEntry
+from cvms.store.redis.balance_cache import BalanceCache
 
 
 class Healer:

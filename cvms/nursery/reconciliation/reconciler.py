@@ -31,8 +31,8 @@ from cvms.nursery.reconciliation.vault_readings import Reading, on_chain, read_v
 from cvms.nursery.reconciliation.vault_reindexer import Reindexer
 from cvms.store import books, reconciliation_pass, vaults
 from cvms.store.books import OwnerBooks
-from cvms.store.cache import BalanceCache
 from cvms.store.postgres.database import Database
+from cvms.store.redis.balance_cache import BalanceCache
 
 log = structlog.get_logger(__name__)
 

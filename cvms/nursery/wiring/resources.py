@@ -17,9 +17,9 @@ from cvms.nursery.channels.reconcile_requests import Reconciliations
 from cvms.nursery.channels.status_board import Board, OperatorFunds
 from cvms.nursery.channels.wakeups import OutboxWake, SubmitWake, TimelockWake, TvlWake
 from cvms.store.bell import Bell
-from cvms.store.cache import BalanceCache
-from cvms.store.limits import Limiter
 from cvms.store.postgres.database import Database
+from cvms.store.redis.balance_cache import BalanceCache
+from cvms.store.redis.rate_limiter import Limiter
 
 Run = Callable[[], Awaitable[None]]
 """A task: runs until it is cancelled."""

@@ -15,7 +15,7 @@ from cvms.store import outbox
 from cvms.store.bell import CHANNEL, Bell, PostgresBell, RedisBell
 from cvms.store.outbox import OutboxMessage
 from cvms.store.postgres.database import Database
-from cvms.store.redis_client import open_redis
+from cvms.store.redis.redis_client import open_redis
 from tests.nursery.delivery.webhook_receiver import Mailbox
 from tests.nursery.world import running, until
 from tests.redis_server import RedisServer

@@ -25,10 +25,10 @@ from cvms.nursery.indexing.batch_reader import BatchReader
 from cvms.nursery.indexing.signature_gap import read_gap
 from cvms.nursery.supervision.readiness_probe import Health
 from cvms.store import history, totals, vaults
-from cvms.store.cache import BalanceCache, balance_cache
 from cvms.store.cursor import Cursor
 from cvms.store.postgres.database import Database
-from cvms.store.redis_client import open_redis
+from cvms.store.redis.balance_cache import BalanceCache, balance_cache
+from cvms.store.redis.redis_client import open_redis
 from cvms.store.vaults import VaultRow
 from tests.nursery.world import World, address, running, until
 from tests.redis_server import RedisServer

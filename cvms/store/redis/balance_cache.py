@@ -12,7 +12,7 @@ from typing import Protocol, TypeVar
 import msgspec
 from coredis.tokens import PureToken
 
-from cvms.store.redis_client import Redis, RedisAway, RedisClient
+from cvms.store.redis.redis_client import Redis, RedisAway, RedisClient
 from cvms.store.vaults import VaultRow
 
 # How long a forgotten row stays barred from `put`: longer than any reader keeps a row it has read

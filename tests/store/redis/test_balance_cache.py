@@ -9,8 +9,8 @@ from contextlib import asynccontextmanager
 import pytest
 import trio
 
-from cvms.store.cache import BalanceCache, balance_cache
-from cvms.store.redis_client import ANSWER_SECONDS, open_redis
+from cvms.store.redis.balance_cache import BalanceCache, balance_cache
+from cvms.store.redis.redis_client import ANSWER_SECONDS, open_redis
 from tests.redis_server import RedisServer
 from tests.store.examples import vault_row
 

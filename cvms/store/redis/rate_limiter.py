@@ -16,7 +16,7 @@ import trio
 
 from cvms.metrics import Metrics
 from cvms.setting_values import Rate
-from cvms.store.redis_client import Redis, RedisAway, RedisClient
+from cvms.store.redis.redis_client import Redis, RedisAway, RedisClient
 
 # Keys in memory: some 200 bytes each. Beyond, those seen first go, and begin with a full bucket.
 MAX_KEYS = 100_000

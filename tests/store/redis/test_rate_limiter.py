@@ -12,8 +12,15 @@ from trio.testing import MockClock
 
 from cvms.metrics import Metrics
 from cvms.setting_values import Rate
-from cvms.store.limits import MAX_KEYS, Claim, Limiter, MemoryLimiter, RedisLimiter, limiter
-from cvms.store.redis_client import RedisClient, open_redis
+from cvms.store.redis.rate_limiter import (
+    MAX_KEYS,
+    Claim,
+    Limiter,
+    MemoryLimiter,
+    RedisLimiter,
+    limiter,
+)
+from cvms.store.redis.redis_client import RedisClient, open_redis
 from tests.redis_server import RedisServer
 
 Make = Callable[[], Limiter]

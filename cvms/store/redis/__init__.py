@@ -1,0 +1,1 @@
+"""Redis: connection, balance cache and rate limiter."""
