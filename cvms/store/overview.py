@@ -9,9 +9,10 @@ from typing import Any
 
 import msgspec
 
-from cvms.store import analytics, cursor
+from cvms.store import analytics
 from cvms.store.analytics import Flow, Holdings
 from cvms.store.history import EFFECTS
+from cvms.store.index import cursor
 from cvms.store.postgres.driver.connection import TrioConnection
 
 BASIS_POINTS = 10_000

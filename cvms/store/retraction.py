@@ -12,12 +12,13 @@ from typing import Any
 
 import msgspec
 
-from cvms.store import analytics, applied, sums, totals, vault_mints
-from cvms.store.applied import Before
+from cvms.store import analytics, sums, totals
 from cvms.store.history import HistoryRow
+from cvms.store.index import applied_transactions, vault_mints
+from cvms.store.index.applied_transactions import Before
+from cvms.store.index.vault_mints import VaultMint
 from cvms.store.postgres.driver.connection import TrioConnection
 from cvms.store.postgres.row_mapping import fetch_all
-from cvms.store.vault_mints import VaultMint
 
 # Newest first. A line without a time was counted in the hour of the newest one before it.
 LINES = """
@@ -93,11 +94,11 @@ class Taken:
 
 
 async def take_back(conn: TrioConnection[Any], place: int) -> Taken:
-    """Take back all that was applied after `place` (see store/applied.py), but the vaults' rows
+    """Take back all that was applied after `place` (see store/index/applied_transactions.py), but the vaults' rows
     and their points in balance_history: those come from accounts (see store/vault_books.py).
     """
-    before = await applied.before(conn, place)
-    signatures = await applied.take_back(conn, place)
+    before = await applied_transactions.before(conn, place)
+    signatures = await applied_transactions.take_back(conn, place)
     params = {"signatures": signatures}
     lines = await fetch_all(conn, TakenLine, LINES, params)
     await conn.execute(DROP_LINES, params)

@@ -6,8 +6,8 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
-from cvms.store.events import EventRow
 from cvms.store.history import HistoryRow
+from cvms.store.index.chain_events import EventRow
 from cvms.store.outbox import OutboxMessage
 from cvms.store.vaults import VaultRow
 

@@ -19,8 +19,8 @@ from cvms.http.framework.etag import exact
 from cvms.http.framework.request import MAX_AMOUNT, Body
 from cvms.http.framework.routing import Route
 from cvms.store import analytics, overview
-from cvms.store import cursor as cursors
 from cvms.store.analytics import Bucket, Flow
+from cvms.store.index import cursor as cursors
 from cvms.store.overview import FlowTotals, Overview, Utilization, flow_totals, utilization_of
 
 MOST_BUCKETS = 1000

@@ -21,7 +21,7 @@ from cvms.http.framework.request import Body, Limit, Offset, RowId, Slot, owner_
 from cvms.http.framework.response import Answer
 from cvms.http.framework.routing import Route
 from cvms.store import balance_history, history, vaults
-from cvms.store import cursor as cursors
+from cvms.store.index import cursor as cursors
 from cvms.store.postgres.driver.connection import Connection
 from cvms.store.vaults import VaultRow
 

@@ -23,8 +23,8 @@ from cvms.http.framework.routing import Route
 from cvms.http.vaults import state_schemas
 from cvms.http.vaults.balance_routes import open_vault, version_of
 from cvms.http.vaults.state_schemas import Reading
-from cvms.store import cursor as cursors
 from cvms.store import vault_pages
+from cvms.store.index import cursor as cursors
 from cvms.store.vault_pages import Place, Sort
 
 CursorText = Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9_-]{1,200}\Z")]

@@ -23,25 +23,23 @@ from cvms.nursery.ledger.running_balances import points_after
 from cvms.nursery.ledger.vault_rows import gone_row, row_now, same_account, same_balances
 from cvms.store import (
     analytics,
-    applied,
     balance_history,
-    events,
     history,
     outbox,
     sums,
     totals,
     vault_books,
-    vault_mints,
     vaults,
 )
-from cvms.store import cursor as cursors
-from cvms.store.applied import Applied, Before
-from cvms.store.cursor import Cursor
 from cvms.store.history import HistoryRow
+from cvms.store.index import applied_transactions, chain_events, vault_mints
+from cvms.store.index import cursor as cursors
+from cvms.store.index.applied_transactions import Applied, Before
+from cvms.store.index.cursor import Cursor
+from cvms.store.index.vault_mints import VaultMint
 from cvms.store.outbox import OutboxMessage
 from cvms.store.postgres.database import Database
 from cvms.store.postgres.driver.connection import Connection
-from cvms.store.vault_mints import VaultMint
 from cvms.store.vaults import VaultRow
 
 
@@ -57,16 +55,18 @@ async def apply_batch(
         await cursors.lock(conn)
         if await cursors.get(conn, to.program) != after or not await cursors.advance(conn, to):
             return None
-        await applied.add(conn, [_applied(info) for info in batch.passed])
+        await applied_transactions.add(conn, [_applied(info) for info in batch.passed])
         known = await vault_mints.read(conn, [str(each.address) for each in batch.vaults])
         mints = Mints(batch.mint, known, _told(batch))
         counted = _counted(batch, mints)
-        await applied.keep_before(conn, _mints_before(mints))
+        await applied_transactions.keep_before(conn, _mints_before(mints))
         await vault_mints.put(conn, list(mints.changed.values()))
         rows = await _vault_rows(conn, batch, mints)
         told = await _record_events(conn, counted)
         new = [(signature, row.owner) for before, row, signature in rows if before is None]
-        await applied.keep_before(conn, [(by, Before("vault", owner, None)) for by, owner in new])
+        await applied_transactions.keep_before(
+            conn, [(by, Before("vault", owner, None)) for by, owner in new]
+        )
         told += await _store_vaults(conn, rows)
         await cursors.saw(conn, to.program, _newest_time(batch))
         position = await outbox.append(conn, told)
@@ -134,7 +134,9 @@ async def _record_events(
     conn: Connection, counted: Sequence[tuple[Recorded, Mapping[str, str]]]
 ) -> list[OutboxMessage]:
     """Store the events that are new and what follows from them; return what to tell."""
-    new = {row.identity for row in await events.record(conn, [each.row for each, _ in counted])}
+    new = {
+        row.identity for row in await chain_events.record(conn, [each.row for each, _ in counted])
+    }
     moved = [
         (each, movements(each.event, owner_of))
         for each, owner_of in counted
@@ -172,7 +174,7 @@ async def _write_history(
 
 async def _offset_before(conn: Connection, each: Recorded, owner: str) -> None:
     before = Before("account_offset", owner, await sums.offset(conn, owner))
-    await applied.keep_before(conn, [(each.row.signature, before)])
+    await applied_transactions.keep_before(conn, [(each.row.signature, before)])
 
 
 async def _write_balances(conn: Connection, lines: Sequence[HistoryRow]) -> None:

@@ -18,10 +18,10 @@ from cvms.chain.types import Commitment, Slot
 from cvms.errors import CursorNotListed
 from cvms.metrics import Metrics
 from cvms.nursery.indexing.signature_gap import PAGE, check_order, is_past, place
-from cvms.store import backlog
-from cvms.store import cursor as cursors
-from cvms.store.backlog import Head, Listed
-from cvms.store.cursor import Cursor
+from cvms.store.index import backfill_queue
+from cvms.store.index import cursor as cursors
+from cvms.store.index.backfill_queue import Head, Listed
+from cvms.store.index.cursor import Cursor
 from cvms.store.postgres.database import Database
 
 log = structlog.get_logger(__name__)
@@ -57,14 +57,14 @@ class Backlog:
     async def head(self) -> Head | None:
         """The backlog, if there is one."""
         async with self._database.connection() as conn:
-            return await backlog.head(conn)
+            return await backfill_queue.head(conn)
 
     async def begin(self, cursor: Cursor | None) -> None:
         """Have one from the cursor on, unless there is one already."""
         self._begun.clear()
         self._told_at.clear()
         async with self._database.connection() as conn:
-            await backlog.begin(conn, cursor.signature if cursor else None)
+            await backfill_queue.begin(conn, cursor.signature if cursor else None)
 
     async def fill(self, cursor: Cursor | None) -> bool:
         """List what is missing, page by page, until the list reaches the cursor; True then.
@@ -103,8 +103,8 @@ class Backlog:
             complete = True
         async with self._database.transaction() as conn:
             await cursors.lock(conn)
-            if await backlog.head(conn) == head:  # else another process has added these
-                await backlog.add(conn, rows, complete=complete)
+            if await backfill_queue.head(conn) == head:  # else another process has added these
+                await backfill_queue.add(conn, rows, complete=complete)
         self._tell("listing_backlog", head.listed + len(rows), None)
 
     async def oldest(self, cursor: Cursor | None) -> list[SignatureInfo]:
@@ -114,13 +114,15 @@ class Backlog:
         """
         async with self._database.transaction() as conn:
             await cursors.lock(conn)
-            head = await backlog.head(conn)
-            passed = cursor is not None and await backlog.drop_applied(conn, cursor.signature)
+            head = await backfill_queue.head(conn)
+            passed = cursor is not None and await backfill_queue.drop_applied(
+                conn, cursor.signature
+            )
             follows = cursor.signature if cursor else None
-            rows = await backlog.oldest(conn, self._chunk)
-            left = await backlog.count(conn) if rows else 0
+            rows = await backfill_queue.oldest(conn, self._chunk)
+            left = await backfill_queue.count(conn) if rows else 0
             if head is None or not rows or not (passed or head.follows == follows):
-                await backlog.drop(conn)
+                await backfill_queue.drop(conn)
                 rows, left = [], 0
         self._metrics.indexer_gap.set(left)
         if head is not None and rows:
@@ -140,7 +142,7 @@ class Backlog:
         """Forget it."""
         async with self._database.transaction() as conn:
             await cursors.lock(conn)
-            await backlog.drop(conn)
+            await backfill_queue.drop(conn)
 
     def _tell(self, event: str, done: int, total: int | None) -> None:
         """A line now and then: how many are done, how fast, and the seconds that are left."""

@@ -18,7 +18,7 @@ from cvms.chain.types import Commitment, Programs
 from cvms.metrics import Metrics
 from cvms.nursery.ledger.entries import event_data, event_owner, event_vaults
 from cvms.nursery.ledger.vault_fetch import FetchedVault, fetch_vaults
-from cvms.store.events import EventRow
+from cvms.store.index.chain_events import EventRow
 
 KNOWN_ACCOUNTS = 10_000
 """Accounts remembered while one gap is read, about 40 MB of them."""

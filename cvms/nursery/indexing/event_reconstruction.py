@@ -17,10 +17,11 @@ from cvms.errors import NotRebuilt
 from cvms.metrics import Metrics
 from cvms.nursery.indexing.batch_reader import Batch, executed_by
 from cvms.nursery.ledger.running_balances import after, empty
-from cvms.store import balance_history, history, running_timelocks, vault_mints
+from cvms.store import balance_history, history, running_timelocks
+from cvms.store.index import vault_mints
+from cvms.store.index.vault_mints import VaultMint
 from cvms.store.postgres.database import Database
 from cvms.store.postgres.driver.connection import Connection
-from cvms.store.vault_mints import VaultMint
 
 log = structlog.get_logger(__name__)
 

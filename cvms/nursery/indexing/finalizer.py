@@ -14,8 +14,8 @@ from cvms.chain.types import Commitment, Slot
 from cvms.nursery.channels.status_board import Board
 from cvms.nursery.indexing.finalized_recheck import SecondLook
 from cvms.nursery.indexing.fork_rollback import Forks
-from cvms.store import applied, finality
-from cvms.store.applied import Applied
+from cvms.store.index import applied_transactions, finality
+from cvms.store.index.applied_transactions import Applied
 from cvms.store.postgres.database import Database
 
 log = structlog.get_logger(__name__)
@@ -63,7 +63,7 @@ class Settler:
 
     async def _unsettled(self, slot: Slot, after: int) -> list[Applied]:
         async with self._database.connection() as conn:
-            return await applied.unsettled(
+            return await applied_transactions.unsettled(
                 conn, up_to_slot=slot, after=after, limit=STATUSES_PER_CALL
             )
 

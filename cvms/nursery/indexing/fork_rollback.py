@@ -26,10 +26,11 @@ from cvms.nursery.channels.wakeups import OutboxWake, TvlWake
 from cvms.nursery.ledger.outbox_messages import balance_message, event_message
 from cvms.nursery.ledger.vault_fetch import FetchedVault, fetch_vaults
 from cvms.nursery.ledger.vault_rows import row_now, same_balances
-from cvms.store import applied, outbox, retraction, vault_books, vault_mints
-from cvms.store import cursor as cursors
-from cvms.store.applied import Applied
-from cvms.store.cursor import Cursor
+from cvms.store import outbox, retraction, vault_books
+from cvms.store.index import applied_transactions, vault_mints
+from cvms.store.index import cursor as cursors
+from cvms.store.index.applied_transactions import Applied
+from cvms.store.index.cursor import Cursor
 from cvms.store.postgres.database import Database
 from cvms.store.postgres.driver.connection import Connection
 from cvms.store.redis.balance_cache import BalanceCache
@@ -119,7 +120,7 @@ class Forks:
         """
         async with self._database.connection() as conn:
             cursor = await cursors.get(conn, self._program)
-            rows = await applied.kept(conn)
+            rows = await applied_transactions.kept(conn)
         fork = await self._find(rows, seen)
         if fork is None:
             return False

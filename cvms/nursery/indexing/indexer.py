@@ -43,9 +43,9 @@ from cvms.nursery.indexing.event_reconstruction import Rebuilder
 from cvms.nursery.indexing.fork_rollback import Forks
 from cvms.nursery.indexing.signature_gap import LONGEST_GAP, read_gap
 from cvms.nursery.ledger.vault_fetch import FetchedVault
-from cvms.store import cursor as cursors
-from cvms.store import index_state
-from cvms.store.cursor import Cursor
+from cvms.store.index import cursor as cursors
+from cvms.store.index import index_status
+from cvms.store.index.cursor import Cursor
 from cvms.store.postgres.database import Database
 from cvms.store.redis.balance_cache import BalanceCache
 
@@ -153,7 +153,7 @@ class Indexer:
         """For whoever asks where the indexer stands without its process."""
         with suppress(DatabaseUnavailable):
             async with self._database.connection() as conn:
-                await index_state.note_problem(conn, str(self._program), str(error))
+                await index_status.note_problem(conn, str(self._program), str(error))
 
     async def catch_up(self) -> bool:
         """Apply all that is confirmed now; False when a part has to wait for another round.

@@ -16,7 +16,7 @@ from cvms.chain.answers import SignatureInfo
 from cvms.chain.rpc import Rpc
 from cvms.chain.types import Commitment, Slot
 from cvms.errors import CursorNotListed, GapNotClosed, GapTooLong
-from cvms.store.cursor import Cursor
+from cvms.store.index.cursor import Cursor
 
 PAGE = 1000
 """The most that a node returns for one call."""

@@ -14,7 +14,7 @@ from dataclasses import replace
 from cvms.chain.events import Event, UpdateUsdtMintEvent, VaultClosedEvent
 from cvms.chain.touched import ClosedVault, OpenedVault
 from cvms.nursery.ledger.entries import event_vaults
-from cvms.store.vault_mints import VaultMint
+from cvms.store.index.vault_mints import VaultMint
 
 Lives = deque[OpenedVault | ClosedVault]
 

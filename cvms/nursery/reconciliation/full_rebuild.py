@@ -37,9 +37,9 @@ from cvms.store import (
     vault_books,
     vaults,
 )
-from cvms.store import cursor as cursors
 from cvms.store.audit import AuditEntry
-from cvms.store.cursor import Cursor
+from cvms.store.index import cursor as cursors
+from cvms.store.index.cursor import Cursor
 from cvms.store.postgres.database import Database, open_database
 from cvms.store.postgres.driver.connection import Connection
 from cvms.store.rebuilt import Comparison, RowDifference

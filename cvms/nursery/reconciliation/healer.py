@@ -15,8 +15,8 @@ from cvms.nursery.reconciliation.aggregate_check import tell
 from cvms.nursery.reconciliation.comparison import Difference, OnChain, differences
 from cvms.nursery.reconciliation.vault_reindexer import Reindexer
 from cvms.store import balance_history, books, grand_totals, outbox, reconciliation, vault_books
-from cvms.store import cursor as cursors
 from cvms.store.books import OwnerBooks
+from cvms.store.index import cursor as cursors
 from cvms.store.postgres.database import Database
 from cvms.store.postgres.driver.connection import Connection
 from cvms.store.reconciliation import ReconciliationEntry

@@ -9,8 +9,8 @@ from typing import TypeVar
 from cvms.chain.types import Slot
 from cvms.nursery.reconciliation.chain_history import VaultHistory
 from cvms.store import reconciliation
-from cvms.store.events import EventRow
 from cvms.store.history import HistoryRow
+from cvms.store.index.chain_events import EventRow
 from cvms.store.reconciliation import ReconciliationEntry
 
 Key = tuple[str, int, int, str]

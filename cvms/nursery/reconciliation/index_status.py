@@ -9,8 +9,8 @@ from typing import Any
 from cvms.chain.rpc import Rpc
 from cvms.chain.types import Commitment, Programs
 from cvms.errors import ChainUnavailable, RpcError
-from cvms.store import index_state
-from cvms.store.index_state import IndexState
+from cvms.store.index import index_status
+from cvms.store.index.index_status import IndexState
 from cvms.store.postgres.database import Database
 
 PAGE = 1000
@@ -67,7 +67,7 @@ class IndexStatus:
 async def read_status(database: Database, rpc: Rpc, programs: Programs) -> IndexStatus:
     """Ask both sides. Raises DatabaseUnavailable."""
     async with database.dedicated() as conn:
-        books = await index_state.read(conn, str(programs.vault))
+        books = await index_status.read(conn, str(programs.vault))
     try:
         chain = await _chain(rpc, programs, books)
     except (ChainUnavailable, RpcError) as error:

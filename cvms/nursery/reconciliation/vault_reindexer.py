@@ -22,21 +22,20 @@ from cvms.store import (
     analytics,
     audit,
     balance_history,
-    events,
     history,
     reconciliation,
     sums,
     totals,
-    vault_mints,
     vaults,
 )
-from cvms.store import cursor as cursors
 from cvms.store.audit import AuditEntry
-from cvms.store.events import EventRow
+from cvms.store.index import chain_events, vault_mints
+from cvms.store.index import cursor as cursors
+from cvms.store.index.chain_events import EventRow
+from cvms.store.index.vault_mints import VaultMint
 from cvms.store.postgres.database import Database
 from cvms.store.postgres.driver.connection import Connection
 from cvms.store.reconciliation import ReconciliationEntry
-from cvms.store.vault_mints import VaultMint
 
 log = structlog.get_logger(__name__)
 
@@ -85,7 +84,7 @@ async def _correct(
 ) -> list[ReconciliationEntry]:
     lines = await history.in_order(conn, found.owner)
     signatures = {row.signature for row in found.events} | {line.signature for line in lines}
-    known = await events.of_vault(conn, found.address, sorted(signatures))
+    known = await chain_events.of_vault(conn, found.address, sorted(signatures))
     to_do = corrections(found, known, lines, reached=reached)
     entries = [change.entry(found) for change in to_do.changes]
     await _exchange(conn, to_do)
@@ -101,8 +100,8 @@ async def _correct(
 
 async def _exchange(conn: Connection, to_do: Corrections) -> None:
     """Events and lines, and whatever counts them."""
-    await events.remove(conn, to_do.remove_events)
-    await events.record(conn, to_do.add_events)
+    await chain_events.remove(conn, to_do.remove_events)
+    await chain_events.record(conn, to_do.add_events)
     # Only what came or went with its event was counted with it. A line alone was lost, or put in,
     # after its event had been counted; where that is not so, the census counts everything again.
     with_event = {row.identity for row in (*to_do.remove_events, *to_do.add_events)}

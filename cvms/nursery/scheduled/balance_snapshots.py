@@ -7,7 +7,8 @@ from datetime import UTC, datetime, timedelta
 import trio
 
 from cvms.nursery.channels.status_board import Board
-from cvms.store import cursor, snapshots
+from cvms.store import snapshots
+from cvms.store.index import cursor
 from cvms.store.postgres.database import Database
 
 EVERY_SECONDS = 60.0

@@ -16,9 +16,9 @@ from cvms.nursery.indexing.apply_batch import apply_batch
 from cvms.nursery.indexing.batch_reader import BatchReader
 from cvms.nursery.indexing.indexer import NODE_BEHIND
 from cvms.nursery.indexing.signature_gap import read_gap
-from cvms.store import cursor as cursors
 from cvms.store import vaults
-from cvms.store.cursor import Cursor
+from cvms.store.index import cursor as cursors
+from cvms.store.index.cursor import Cursor
 from cvms.store.postgres.migrate import migrations
 from tests.nursery.books import books
 from tests.nursery.forking import Forking, opened

@@ -25,7 +25,7 @@ from cvms.nursery.indexing.batch_reader import BatchReader
 from cvms.nursery.indexing.signature_gap import read_gap
 from cvms.nursery.supervision.readiness_probe import Health
 from cvms.store import history, totals, vaults
-from cvms.store.cursor import Cursor
+from cvms.store.index.cursor import Cursor
 from cvms.store.postgres.database import Database
 from cvms.store.redis.balance_cache import BalanceCache, balance_cache
 from cvms.store.redis.redis_client import open_redis

@@ -14,7 +14,7 @@ from cvms.chain.events import (
 )
 from cvms.chain.touched import ClosedVault, OpenedVault
 from cvms.nursery.ledger.mint_tracker import Mints
-from cvms.store.vault_mints import VaultMint
+from cvms.store.index.vault_mints import VaultMint
 
 OURS, OTHER = Pubkey.new_unique(), Pubkey.new_unique()
 ALICE, VAULT, BOB, BOBS = (Pubkey.new_unique() for _ in range(4))

@@ -20,7 +20,7 @@ from cvms.errors import RebuildNotPossible
 from cvms.nursery.indexing.indexer import Indexer
 from cvms.nursery.reconciliation.full_rebuild import Outcome, Rebuild, Step, open_rebuild
 from cvms.store import audit
-from cvms.store.cursor import APPLY_LOCK
+from cvms.store.index.cursor import APPLY_LOCK
 from tests.nursery.indexing.test_indexer import cancelled_after
 from tests.nursery.reconciliation.test_reconciler import DAMAGE, busy_life, held
 from tests.nursery.world import World, running, until

@@ -10,9 +10,10 @@ import trio
 
 from cvms.nursery.channels.status_board import Board
 from cvms.nursery.scheduled.balance_snapshots import Snapshots, next_hour
-from cvms.store import balance_history, cursor, snapshots, vaults
+from cvms.store import balance_history, snapshots, vaults
 from cvms.store.balance_history import BalancePoint
-from cvms.store.cursor import Cursor
+from cvms.store.index import cursor
+from cvms.store.index.cursor import Cursor
 from cvms.store.postgres.database import Database, open_database
 from tests.store.examples import vault_row
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from cvms.store import vault_mints
+from cvms.store.index import vault_mints
+from cvms.store.index.vault_mints import VaultMint
 from cvms.store.postgres.database import Database
-from cvms.store.vault_mints import VaultMint
 
 
 async def test_the_last_word_on_each_vault_is_kept(database: Database) -> None:

@@ -6,8 +6,9 @@ import psycopg
 import pytest
 import trio
 
-from cvms.store import cursor, events, history, totals
-from cvms.store.cursor import Cursor
+from cvms.store import history, totals
+from cvms.store.index import chain_events, cursor
+from cvms.store.index.cursor import Cursor
 from cvms.store.postgres.database import Database
 from tests.store.examples import event_row, history_row
 
@@ -15,24 +16,24 @@ from tests.store.examples import event_row, history_row
 async def test_only_new_events_are_returned_in_their_order(database: Database) -> None:
     first, second, third = (event_row(ordinal=n) for n in (2, 0, 1))
     async with database.connection() as conn:
-        assert await events.record(conn, []) == []
-        assert await events.record(conn, [first]) == [first]
-        assert await events.record(conn, [third, first, second, third]) == [third, second]
-        assert await events.record(conn, [first, second, third]) == []
+        assert await chain_events.record(conn, []) == []
+        assert await chain_events.record(conn, [first]) == [first]
+        assert await chain_events.record(conn, [third, first, second, third]) == [third, second]
+        assert await chain_events.record(conn, [first, second, third]) == []
 
 
 async def test_events_without_a_vault_or_a_time_are_recorded_too(database: Database) -> None:
     row = event_row(vault=None, owner=None, block_time=None, name="FreezeFlagSetEvent")
     async with database.connection() as conn:
-        assert await events.record(conn, [row]) == [row]
+        assert await chain_events.record(conn, [row]) == [row]
 
 
 async def test_one_event_delivered_to_many_at_once_is_new_to_one(database: Database) -> None:
-    new: list[events.EventRow] = []
+    new: list[chain_events.EventRow] = []
 
     async def deliver() -> None:
         async with database.transaction() as conn:
-            new.extend(await events.record(conn, [event_row(), event_row(ordinal=1)]))
+            new.extend(await chain_events.record(conn, [event_row(), event_row(ordinal=1)]))
 
     async with trio.open_nursery() as nursery:
         for _ in range(20):
@@ -43,10 +44,10 @@ async def test_one_event_delivered_to_many_at_once_is_new_to_one(database: Datab
 async def test_an_event_of_a_rolled_back_transaction_is_new_again(database: Database) -> None:
     with trio.CancelScope() as scope:
         async with database.transaction() as conn:
-            await events.record(conn, [event_row()])
+            await chain_events.record(conn, [event_row()])
             scope.cancel()
     async with database.connection() as conn:
-        assert await events.record(conn, [event_row()]) == [event_row()]
+        assert await chain_events.record(conn, [event_row()]) == [event_row()]
 
 
 async def test_history_is_newest_first_and_added_once(database: Database) -> None:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from cvms.store import applied
-from cvms.store.applied import Applied
+from cvms.store.index import applied_transactions
+from cvms.store.index.applied_transactions import Applied
 from cvms.store.postgres.driver.connection import TrioConnection
 from cvms.store.postgres.row_mapping import by_column
 
@@ -42,4 +42,4 @@ async def settle(conn: TrioConnection[Any], rows: Sequence[Applied]) -> None:
     """Mark these transactions, their events and history rows as final. Safe to do again."""
     if rows:
         await conn.execute(SETTLE, by_column(rows, ("signature", "slot")))
-        await applied.prune(conn)
+        await applied_transactions.prune(conn)

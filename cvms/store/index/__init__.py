@@ -1,0 +1,1 @@
+"""Cursor, applied transactions, chain events and the backfill queue."""
