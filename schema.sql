@@ -210,7 +210,7 @@ CREATE INDEX IF NOT EXISTS reconciliation_logs_by_age ON reconciliation_logs USI
 
 -- By how much an owner's history exceeds what the vault's account counts as deposited and
 -- withdrawn: an account begins anew when it was closed. Below zero, the account counts more, which
--- was of another mint. NUMERIC, since worthless tokens come in any amount. See store/sums.py.
+-- was of another mint. NUMERIC, since worthless tokens come in any amount. See store/vaults/account_offsets.py.
 CREATE TABLE IF NOT EXISTS account_offsets (
     owner TEXT PRIMARY KEY,
     deposited NUMERIC NOT NULL,
@@ -350,7 +350,7 @@ ALTER TABLE indexer_cursor ADD COLUMN IF NOT EXISTS through BIGINT CHECK (throug
 ALTER TABLE indexer_cursor ADD COLUMN IF NOT EXISTS block_time TIMESTAMPTZ;
 
 -- What each vault held from `slot` on, until the owner's next row: as its events say, or as its
--- account was (`observed`), see store/balance_history.py. No CHECK: a line that is missing from the
+-- account was (`observed`), see store/vaults/balance_history.py. No CHECK: a line that is missing from the
 -- history must not stop the indexer; the next account sets it right. One row for each slot in
 -- which an owner's vault moved, kept for good like the history itself.
 CREATE TABLE IF NOT EXISTS balance_history (
@@ -642,7 +642,7 @@ CREATE INDEX IF NOT EXISTS webhook_deliveries_of_alerts_due ON webhook_deliverie
 
 -- What each vault that holds anything held at `at`, which is on the hour (UTC). Written once, when
 -- everything before is indexed; hours that were missed are filled from balance_history. Those of
--- midnight are kept for good, the others are pruned by age (store/snapshots.py).
+-- midnight are kept for good, the others are pruned by age (store/vaults/balance_snapshots.py).
 CREATE TABLE IF NOT EXISTS balance_snapshots (
     owner TEXT NOT NULL,
     at TIMESTAMPTZ NOT NULL,

@@ -20,10 +20,11 @@ from typing import Any
 import trio
 
 from cvms.dev.postgres import embedded_postgres
-from cvms.store import analytics, balance_history, vault_pages
+from cvms.store import analytics
 from cvms.store.postgres.database import open_database
 from cvms.store.postgres.driver.connection import Connection
 from cvms.store.postgres.migrate import apply_schema, migrations
+from cvms.store.vaults import balance_history, listing
 
 LINES = 1_000_000
 VAULTS = 100_000
@@ -101,12 +102,12 @@ def questions() -> dict[str, Callable[[Connection], Awaitable[Any]]]:
         "utilization, overview": analytics.holdings,
         "a past balance": lambda conn: balance_history.at(conn, "owner77", LINES // 2),
     }
-    sorts: tuple[vault_pages.Sort, ...] = ("balance_desc", "balance_asc", "slot", "owner")
+    sorts: tuple[listing.Sort, ...] = ("balance_desc", "balance_asc", "slot", "owner")
     for sort in sorts:
-        found[f"100 vaults by {sort}"] = lambda conn, sort=sort: vault_pages.page(  # type: ignore[misc]
+        found[f"100 vaults by {sort}"] = lambda conn, sort=sort: listing.page(  # type: ignore[misc]
             conn, sort=sort, after=None, min_balance=0, limit=100
         )
-        found[f"the richest only, by {sort}"] = lambda conn, sort=sort: vault_pages.page(  # type: ignore[misc]
+        found[f"the richest only, by {sort}"] = lambda conn, sort=sort: listing.page(  # type: ignore[misc]
             conn, sort=sort, after=None, min_balance=10**11 + 99_000, limit=100
         )
     return found

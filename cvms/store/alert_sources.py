@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Literal, LiteralString
 
-from cvms.store.history import EMERGENCY_WITHDRAW, WITHDRAW
 from cvms.store.postgres.driver.connection import TrioConnection
 from cvms.store.postgres.row_mapping import fetch_all
+from cvms.store.vaults.history import EMERGENCY_WITHDRAW, WITHDRAW
 
 Source = Literal["transactions", "reconciliation_logs"]
 

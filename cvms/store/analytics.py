@@ -12,10 +12,10 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Literal
 
-from cvms.store.history import EFFECTS, HistoryRow
 from cvms.store.postgres.driver.connection import TrioConnection
 from cvms.store.postgres.row_mapping import by_column, fetch_all, fetch_one
-from cvms.store.vaults import VaultRow
+from cvms.store.vaults.history import EFFECTS, HistoryRow
+from cvms.store.vaults.vaults import VaultRow
 
 Bucket = Literal["hour", "day"]
 
@@ -249,7 +249,7 @@ async def moved(
 ) -> None:
     """Each vault's row is no longer the first of its pair, but the second.
 
-    The first must be what the database held, under a lock: see store/vaults.py.
+    The first must be what the database held, under a lock: see store/vaults/vaults.py.
     """
     changes = [(-1, before) for before, _ in pairs if before is not None and not before.closed]
     changes += [(1, now) for _, now in pairs if now is not None and not now.closed]

@@ -6,10 +6,10 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
-from cvms.store.history import DEPOSIT, EFFECTS, EMERGENCY_WITHDRAW, WITHDRAW
 from cvms.store.postgres.driver.connection import TrioConnection
 from cvms.store.postgres.row_mapping import by_column, fetch_all
-from cvms.store.vaults import VaultRow
+from cvms.store.vaults.history import DEPOSIT, EFFECTS, EMERGENCY_WITHDRAW, WITHDRAW
+from cvms.store.vaults.vaults import VaultRow
 
 ROWS = """
 SELECT owner, vault, token_account, mint, total, available, locked, timelocked, yield_deposited,

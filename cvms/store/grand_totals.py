@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from cvms.store.history import EFFECTS
 from cvms.store.postgres.driver.connection import TrioConnection
 from cvms.store.postgres.row_mapping import fetch_one
+from cvms.store.vaults.history import EFFECTS
 
 CHECK = """
 WITH effect AS (

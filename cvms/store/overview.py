@@ -11,9 +11,9 @@ import msgspec
 
 from cvms.store import analytics
 from cvms.store.analytics import Flow, Holdings
-from cvms.store.history import EFFECTS
 from cvms.store.index import cursor
 from cvms.store.postgres.driver.connection import TrioConnection
+from cvms.store.vaults.history import EFFECTS
 
 BASIS_POINTS = 10_000
 DAY = timedelta(hours=24)

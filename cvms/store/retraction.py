@@ -12,13 +12,14 @@ from typing import Any
 
 import msgspec
 
-from cvms.store import analytics, sums, totals
-from cvms.store.history import HistoryRow
+from cvms.store import analytics, totals
 from cvms.store.index import applied_transactions, vault_mints
 from cvms.store.index.applied_transactions import Before
 from cvms.store.index.vault_mints import VaultMint
 from cvms.store.postgres.driver.connection import TrioConnection
 from cvms.store.postgres.row_mapping import fetch_all
+from cvms.store.vaults import account_offsets
+from cvms.store.vaults.history import HistoryRow
 
 # Newest first. A line without a time was counted in the hour of the newest one before it.
 LINES = """
@@ -120,4 +121,4 @@ async def _restore(conn: TrioConnection[Any], before: Sequence[Before]) -> None:
     await vault_mints.drop(conn, [each.key for each in mints if each.row is None])
     for each in before:
         if each.kind == "account_offset":
-            await sums.restore(conn, each.key, each.row)
+            await account_offsets.restore(conn, each.key, each.row)

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from cvms.store import analytics, balance_history, vaults
+from cvms.store import analytics
 from cvms.store.postgres.driver.connection import TrioConnection
 from cvms.store.postgres.row_mapping import by_column, fetch_all
-from cvms.store.vaults import VaultRow
+from cvms.store.vaults import balance_history, vaults
+from cvms.store.vaults.vaults import VaultRow
 
 LOCK = """
 SELECT owner, vault, token_account, mint, total, available, locked, timelocked, yield_deposited,

@@ -37,11 +37,12 @@ from cvms.nursery.ledger.vault_rows import vault_row
 from cvms.nursery.reconciliation.comparison import OnChain, differences
 from cvms.nursery.reconciliation.reconciler import Reconciler
 from cvms.nursery.submission.submitter import Submitter
-from cvms.store import books, history, outbox, reconciliation, totals
+from cvms.store import books, outbox, reconciliation, totals
 from cvms.store.index import cursor
 from cvms.store.outbox import OutboxRow
 from cvms.store.postgres.database import Database
 from cvms.store.redis.balance_cache import BalanceCache, NoCache
+from cvms.store.vaults import history
 
 SOL = 1_000_000_000
 

@@ -6,10 +6,10 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
-from cvms.store.history import HistoryRow
 from cvms.store.index.chain_events import EventRow
 from cvms.store.outbox import OutboxMessage
-from cvms.store.vaults import VaultRow
+from cvms.store.vaults.history import HistoryRow
+from cvms.store.vaults.vaults import VaultRow
 
 BLOCK_TIME = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 

@@ -12,13 +12,14 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from cvms.nursery.ledger.running_balances import points_after
-from cvms.store import analytics, balance_history, history, vault_books
+from cvms.store import analytics, vault_books
 from cvms.store.analytics import Bucket, Holdings, Size
-from cvms.store.history import EFFECTS, HistoryRow
 from cvms.store.postgres.database import Database, open_database
 from cvms.store.postgres.driver.connection import Connection
 from cvms.store.postgres.migrate import apply_schema
-from cvms.store.vaults import VaultRow
+from cvms.store.vaults import balance_history, history
+from cvms.store.vaults.history import EFFECTS, HistoryRow
+from cvms.store.vaults.vaults import VaultRow
 from tests.store.conftest import EMPTY
 from tests.store.examples import BLOCK_TIME, history_row, vault_row
 

@@ -7,11 +7,11 @@ from typing import Any, Literal
 
 import msgspec
 
-from cvms.store.balance_history import BalancePoint
-from cvms.store.history import HistoryRow
 from cvms.store.submissions import Submission
-from cvms.store.vaults import Tvl as TvlRow
-from cvms.store.vaults import VaultRow
+from cvms.store.vaults.balance_history import BalancePoint
+from cvms.store.vaults.history import HistoryRow
+from cvms.store.vaults.vaults import Tvl as TvlRow
+from cvms.store.vaults.vaults import VaultRow
 
 
 class Balance(msgspec.Struct, frozen=True, kw_only=True):

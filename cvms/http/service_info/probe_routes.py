@@ -21,7 +21,8 @@ from cvms.http.framework.problems import not_ready, problem_response
 from cvms.http.framework.response import Answer
 from cvms.http.framework.routing import Route
 from cvms.nursery.channels.status_board import Board, Part
-from cvms.store import totals, vaults
+from cvms.store import totals
+from cvms.store.vaults import vaults
 
 log = structlog.get_logger(__name__)
 

@@ -20,10 +20,10 @@ from cvms.http.framework.etag import current, exact
 from cvms.http.framework.request import Body, Limit, Offset, RowId, Slot, owner_in_path
 from cvms.http.framework.response import Answer
 from cvms.http.framework.routing import Route
-from cvms.store import balance_history, history, vaults
 from cvms.store.index import cursor as cursors
 from cvms.store.postgres.driver.connection import Connection
-from cvms.store.vaults import VaultRow
+from cvms.store.vaults import balance_history, history, vaults
+from cvms.store.vaults.vaults import VaultRow
 
 Kind = Annotated[str, msgspec.Meta(pattern=r"^[a-z_]{1,32}\Z")]
 

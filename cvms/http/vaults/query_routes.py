@@ -23,9 +23,9 @@ from cvms.http.framework.routing import Route
 from cvms.http.vaults import state_schemas
 from cvms.http.vaults.balance_routes import open_vault, version_of
 from cvms.http.vaults.state_schemas import Reading
-from cvms.store import vault_pages
 from cvms.store.index import cursor as cursors
-from cvms.store.vault_pages import Place, Sort
+from cvms.store.vaults import listing
+from cvms.store.vaults.listing import Place, Sort
 
 CursorText = Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9_-]{1,200}\Z")]
 Key = Annotated[int, msgspec.Meta(ge=0, le=MAX_AMOUNT)]
@@ -62,7 +62,7 @@ async def every_vault(services: Services, query: VaultsQuery) -> Response:
     """
     after = None if query.cursor is None else _place(query.cursor, query.sort)
     async with services.database.connection() as conn:
-        rows = await vault_pages.page(
+        rows = await listing.page(
             conn,
             sort=query.sort,
             after=after,
@@ -74,7 +74,7 @@ async def every_vault(services: Services, query: VaultsQuery) -> Response:
     return exact(
         VaultList(
             vaults=[schemas.balance(row) for row in shown],
-            next_cursor=_cursor_after(vault_pages.place_of(shown[-1], query.sort), query.sort)
+            next_cursor=_cursor_after(listing.place_of(shown[-1], query.sort), query.sort)
             if more
             else None,
         )

@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 from solders.pubkey import Pubkey
 
-from cvms.store.vaults import VaultRow
+from cvms.store.vaults.vaults import VaultRow
 
 NOBODY = str(Pubkey.default())
 LATEST = int(datetime(9999, 12, 31, tzinfo=UTC).timestamp())

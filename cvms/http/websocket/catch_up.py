@@ -10,9 +10,10 @@ from cvms.http.framework import schemas
 from cvms.http.websocket.client_frames import Topic
 from cvms.nursery.channels.hub import outbox_frame
 from cvms.nursery.channels.websocket_frames import json_frame
-from cvms.store import alert_books, alerts, history, outbox, overview, vaults
+from cvms.store import alert_books, alerts, outbox, overview
 from cvms.store.postgres.database import Database
 from cvms.store.postgres.driver.connection import TrioConnection
+from cvms.store.vaults import history, vaults
 
 REPLAY_LIMIT = 1000  # events; a client that missed more starts over
 SNAPSHOT_EVENTS = 20

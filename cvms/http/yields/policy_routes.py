@@ -18,7 +18,8 @@ from cvms.http.framework.routing import Auth, Route
 from cvms.http.operations.execute import SIGNED_REFUSALS
 from cvms.http.operations.yield_plans import pools_of
 from cvms.http.vaults.balance_routes import open_vault
-from cvms.store import audit, yields
+from cvms.store import audit
+from cvms.store.vaults import yield_policies
 
 ACTION = "yield_policy"
 
@@ -72,7 +73,7 @@ async def _put(services: Services, body: Policy, signed: SignedRequest) -> Answe
     async with services.database.transaction() as conn:
         await open_vault(conn, owner)
         await signed.consume(conn)
-        stored = await yields.put(
+        stored = await yield_policies.put(
             conn,
             owner=owner,
             yield_program=program,
@@ -100,7 +101,7 @@ async def get(services: Services, owner: str) -> Answer:
     operator = str(services.operator.pubkey())
     async with services.database.connection() as conn:
         row = await open_vault(conn, key)
-        found = await yields.of_owner(conn, key)
+        found = await yield_policies.of_owner(conn, key)
     return Answer(
         YieldPolicies(
             owner=key,
@@ -111,7 +112,7 @@ async def get(services: Services, owner: str) -> Answer:
     )
 
 
-def _reply(policy: yields.YieldPolicy) -> YieldPolicy:
+def _reply(policy: yield_policies.YieldPolicy) -> YieldPolicy:
     return YieldPolicy(
         yield_program=policy.yield_program,
         auto_compound=policy.auto_compound,

@@ -12,8 +12,8 @@ from cvms.chain.protocols.rates import AtSlot, AtTime, ProtocolName, Reason, Ref
 from cvms.chain.protocols.sources import adapter
 from cvms.chain.types import Amount, Programs, Slot
 from cvms.http.framework.dependencies import Services
-from cvms.store import rates
-from cvms.store.rates import StoredRate
+from cvms.store.vaults import yield_rates
+from cvms.store.vaults.yield_rates import StoredRate
 
 TURNS_MISSED = 2.0
 """A reading older than so many of its turns is not waited for any more."""
@@ -23,7 +23,9 @@ async def newest_reading(services: Services) -> Reading | None:
     """The newest of each source; None where no node has answered yet."""
     sources = services.yield_rates.sources
     async with services.database.connection() as conn:
-        found = await rates.newest(conn, [(each.protocol, str(each.address)) for each in sources])
+        found = await yield_rates.newest(
+            conn, [(each.protocol, str(each.address)) for each in sources]
+        )
     oldest = max(found, key=lambda each: each.age, default=None)
     late = TURNS_MISSED * services.yield_rates.max_age
     if oldest is None or len(found) < len(sources) or oldest.age > late:

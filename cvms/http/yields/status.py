@@ -26,7 +26,7 @@ from cvms.http.framework.response import Answer
 from cvms.http.operations.yield_plans import pools_of
 from cvms.http.vaults.balance_routes import open_vault
 from cvms.http.yields.rate_source import newest_reading
-from cvms.store.vaults import VaultRow
+from cvms.store.vaults.vaults import VaultRow
 
 DAY = 24 * 60 * 60
 SLOTS_PER_DAY = 216_000  # of 0.4 s

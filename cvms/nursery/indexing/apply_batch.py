@@ -21,17 +21,7 @@ from cvms.nursery.ledger.mint_tracker import Mints
 from cvms.nursery.ledger.outbox_messages import balance_message, event_message
 from cvms.nursery.ledger.running_balances import points_after
 from cvms.nursery.ledger.vault_rows import gone_row, row_now, same_account, same_balances
-from cvms.store import (
-    analytics,
-    balance_history,
-    history,
-    outbox,
-    sums,
-    totals,
-    vault_books,
-    vaults,
-)
-from cvms.store.history import HistoryRow
+from cvms.store import analytics, outbox, totals, vault_books
 from cvms.store.index import applied_transactions, chain_events, vault_mints
 from cvms.store.index import cursor as cursors
 from cvms.store.index.applied_transactions import Applied, Before
@@ -40,7 +30,9 @@ from cvms.store.index.vault_mints import VaultMint
 from cvms.store.outbox import OutboxMessage
 from cvms.store.postgres.database import Database
 from cvms.store.postgres.driver.connection import Connection
-from cvms.store.vaults import VaultRow
+from cvms.store.vaults import account_offsets, balance_history, history, vaults
+from cvms.store.vaults.history import HistoryRow
+from cvms.store.vaults.vaults import VaultRow
 
 
 async def apply_batch(
@@ -164,16 +156,16 @@ async def _write_history(
             await history.add(conn, lines[written:])
             written = len(lines)
             await _offset_before(conn, each, str(each.event.owner))
-            await sums.begin_anew(conn, str(each.event.owner))
+            await account_offsets.begin_anew(conn, str(each.event.owner))
         elif not found and (counted := counted_by_account(each.event)):
             await _offset_before(conn, each, counted[0])
-            await sums.leave_out(conn, *counted)
+            await account_offsets.leave_out(conn, *counted)
     await history.add(conn, lines[written:])
     return lines
 
 
 async def _offset_before(conn: Connection, each: Recorded, owner: str) -> None:
-    before = Before("account_offset", owner, await sums.offset(conn, owner))
+    before = Before("account_offset", owner, await account_offsets.offset(conn, owner))
     await applied_transactions.keep_before(conn, [(each.row.signature, before)])
 
 

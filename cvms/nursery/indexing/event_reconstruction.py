@@ -17,11 +17,11 @@ from cvms.errors import NotRebuilt
 from cvms.metrics import Metrics
 from cvms.nursery.indexing.batch_reader import Batch, executed_by
 from cvms.nursery.ledger.running_balances import after, empty
-from cvms.store import balance_history, history, running_timelocks
 from cvms.store.index import vault_mints
 from cvms.store.index.vault_mints import VaultMint
 from cvms.store.postgres.database import Database
 from cvms.store.postgres.driver.connection import Connection
+from cvms.store.vaults import balance_history, history, open_timelocks
 
 log = structlog.get_logger(__name__)
 
@@ -82,7 +82,7 @@ async def _held(conn: Connection, mint: VaultMint, slot: int) -> Held:
         return Held(owner, None)
     entries = tuple(
         TimelockEntry(each.amount, each.unlock_time)
-        for each in await running_timelocks.running(conn, mint.owner)
+        for each in await open_timelocks.running(conn, mint.owner)
     )
     # An account that was read in this very slot counts this transaction already, so from there on
     # only the lines do.

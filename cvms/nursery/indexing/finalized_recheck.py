@@ -18,12 +18,13 @@ from cvms.nursery.channels.wakeups import OutboxWake
 from cvms.nursery.ledger.outbox_messages import balance_message
 from cvms.nursery.ledger.vault_fetch import FetchedVault, fetch_vaults
 from cvms.nursery.ledger.vault_rows import row_now, same_account, same_balances
-from cvms.store import balance_history, outbox, vault_books
+from cvms.store import outbox, vault_books
 from cvms.store.index import cursor as cursors
 from cvms.store.postgres.database import Database
 from cvms.store.postgres.driver.connection import Connection
 from cvms.store.redis.balance_cache import BalanceCache
-from cvms.store.vaults import VaultRow
+from cvms.store.vaults import balance_history
+from cvms.store.vaults.vaults import VaultRow
 
 log = structlog.get_logger(__name__)
 

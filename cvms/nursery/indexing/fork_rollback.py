@@ -35,7 +35,7 @@ from cvms.store.postgres.database import Database
 from cvms.store.postgres.driver.connection import Connection
 from cvms.store.redis.balance_cache import BalanceCache
 from cvms.store.retraction import Taken
-from cvms.store.vaults import VaultRow
+from cvms.store.vaults.vaults import VaultRow
 
 log = structlog.get_logger(__name__)
 

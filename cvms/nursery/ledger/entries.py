@@ -11,7 +11,7 @@ import msgspec
 from cvms.chain import events as chain
 from cvms.chain.events import Event
 from cvms.nursery.indexing.batch_reader import Recorded
-from cvms.store.history import HistoryRow
+from cvms.store.vaults.history import HistoryRow
 
 
 @dataclass(frozen=True, slots=True)

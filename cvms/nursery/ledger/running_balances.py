@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
-from cvms.store.balance_history import BalancePoint
-from cvms.store.history import EFFECTS, EMERGENCY_WITHDRAW, HistoryRow
+from cvms.store.vaults.balance_history import BalancePoint
+from cvms.store.vaults.history import EFFECTS, EMERGENCY_WITHDRAW, HistoryRow
 
 Points = dict[int, BalancePoint]
 

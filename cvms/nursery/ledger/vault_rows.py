@@ -11,7 +11,7 @@ from solders.pubkey import Pubkey
 from cvms.chain.accounts import Vault
 from cvms.chain.addresses import token_account
 from cvms.chain.types import Slot
-from cvms.store.vaults import VaultRow
+from cvms.store.vaults.vaults import VaultRow
 
 CLOSED: dict[str, Any] = {"closed": True}
 """The `state` of a row whose account is gone."""

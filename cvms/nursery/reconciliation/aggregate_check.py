@@ -9,11 +9,12 @@ from cvms.chain.types import Commitment, Programs
 from cvms.chain.vault_list import ListedVault, list_vaults
 from cvms.errors import DecodeError, RpcError
 from cvms.metrics import Metrics
-from cvms.store import grand_totals, reconciliation, vaults
+from cvms.store import grand_totals, reconciliation
 from cvms.store.grand_totals import GrandTotals
 from cvms.store.index import cursor as cursors
 from cvms.store.postgres.database import Database
 from cvms.store.reconciliation import ReconciliationEntry
+from cvms.store.vaults import vaults
 
 log = structlog.get_logger(__name__)
 

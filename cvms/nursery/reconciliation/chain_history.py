@@ -24,8 +24,8 @@ from cvms.nursery.ledger.entries import counted_by_account, event_vaults, histor
 from cvms.nursery.ledger.mint_tracker import Mints
 from cvms.nursery.ledger.running_balances import points_of
 from cvms.store.books import HELD
-from cvms.store.history import DEPOSIT, EMERGENCY_WITHDRAW, WITHDRAW, HistoryRow
 from cvms.store.index.chain_events import EventRow
+from cvms.store.vaults.history import DEPOSIT, EMERGENCY_WITHDRAW, WITHDRAW, HistoryRow
 
 PAGE = 1000
 RECORDS_AT_ONCE = 100

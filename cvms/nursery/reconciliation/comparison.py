@@ -11,7 +11,7 @@ from cvms.nursery.ledger.vault_rows import CLOSED
 from cvms.store import reconciliation
 from cvms.store.books import HELD, OwnerBooks
 from cvms.store.reconciliation import ReconciliationEntry
-from cvms.store.vaults import VaultRow
+from cvms.store.vaults.vaults import VaultRow
 
 Heal = Literal["row", "history"]
 

@@ -28,15 +28,7 @@ from cvms.nursery.indexing.finalizer import Settler
 from cvms.nursery.indexing.indexer import Indexer
 from cvms.nursery.ledger.outbox_messages import balance_message
 from cvms.nursery.reconciliation.vault_readings import on_chain, read_vaults
-from cvms.store import (
-    audit,
-    books,
-    grand_totals,
-    outbox,
-    rebuilt,
-    vault_books,
-    vaults,
-)
+from cvms.store import audit, books, grand_totals, outbox, rebuilt, vault_books
 from cvms.store.audit import AuditEntry
 from cvms.store.index import cursor as cursors
 from cvms.store.index.cursor import Cursor
@@ -44,6 +36,7 @@ from cvms.store.postgres.database import Database, open_database
 from cvms.store.postgres.driver.connection import Connection
 from cvms.store.rebuilt import Comparison, RowDifference
 from cvms.store.redis.balance_cache import NoCache
+from cvms.store.vaults import vaults
 
 COMPARE_SECONDS = 3600.0
 """For one statement over whole tables."""

@@ -14,13 +14,14 @@ from cvms.nursery.ledger.outbox_messages import balance_message
 from cvms.nursery.reconciliation.aggregate_check import tell
 from cvms.nursery.reconciliation.comparison import Difference, OnChain, differences
 from cvms.nursery.reconciliation.vault_reindexer import Reindexer
-from cvms.store import balance_history, books, grand_totals, outbox, reconciliation, vault_books
+from cvms.store import books, grand_totals, outbox, reconciliation, vault_books
 from cvms.store.books import OwnerBooks
 from cvms.store.index import cursor as cursors
 from cvms.store.postgres.database import Database
 from cvms.store.postgres.driver.connection import Connection
 from cvms.store.reconciliation import ReconciliationEntry
 from cvms.store.redis.balance_cache import BalanceCache
+from cvms.store.vaults import balance_history
 
 
 class Healer:

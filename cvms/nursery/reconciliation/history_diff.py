@@ -9,9 +9,9 @@ from typing import TypeVar
 from cvms.chain.types import Slot
 from cvms.nursery.reconciliation.chain_history import VaultHistory
 from cvms.store import reconciliation
-from cvms.store.history import HistoryRow
 from cvms.store.index.chain_events import EventRow
 from cvms.store.reconciliation import ReconciliationEntry
+from cvms.store.vaults.history import HistoryRow
 
 Key = tuple[str, int, int, str]
 Row = TypeVar("Row", EventRow, HistoryRow)

@@ -29,10 +29,11 @@ from cvms.nursery.reconciliation.comparison import Difference, OnChain, differen
 from cvms.nursery.reconciliation.healer import Healer, agree
 from cvms.nursery.reconciliation.vault_readings import Reading, on_chain, read_vaults
 from cvms.nursery.reconciliation.vault_reindexer import Reindexer
-from cvms.store import books, reconciliation_pass, vaults
+from cvms.store import books, reconciliation_pass
 from cvms.store.books import OwnerBooks
 from cvms.store.postgres.database import Database
 from cvms.store.redis.balance_cache import BalanceCache
+from cvms.store.vaults import vaults
 
 log = structlog.get_logger(__name__)
 

@@ -15,7 +15,7 @@ from cvms.chain.types import Commitment, Programs, Slot
 from cvms.errors import DecodeError
 from cvms.nursery.ledger.vault_rows import row_now
 from cvms.nursery.reconciliation.comparison import OnChain
-from cvms.store.vaults import VaultRow
+from cvms.store.vaults.vaults import VaultRow
 
 log = structlog.get_logger(__name__)
 

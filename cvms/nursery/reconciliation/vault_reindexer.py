@@ -18,16 +18,7 @@ from cvms.metrics import Metrics
 from cvms.nursery.ledger.running_balances import points_of
 from cvms.nursery.reconciliation.chain_history import VaultHistory, read_history
 from cvms.nursery.reconciliation.history_diff import Corrections, corrections
-from cvms.store import (
-    analytics,
-    audit,
-    balance_history,
-    history,
-    reconciliation,
-    sums,
-    totals,
-    vaults,
-)
+from cvms.store import analytics, audit, reconciliation, totals
 from cvms.store.audit import AuditEntry
 from cvms.store.index import chain_events, vault_mints
 from cvms.store.index import cursor as cursors
@@ -36,6 +27,7 @@ from cvms.store.index.vault_mints import VaultMint
 from cvms.store.postgres.database import Database
 from cvms.store.postgres.driver.connection import Connection
 from cvms.store.reconciliation import ReconciliationEntry
+from cvms.store.vaults import account_offsets, balance_history, history, vaults
 
 log = structlog.get_logger(__name__)
 
@@ -122,13 +114,13 @@ async def _set_offsets(
 ) -> list[ReconciliationEntry]:
     """The offsets are as of `through`, unless another life of the vault has begun since."""
     later = [row.name for row in known if found.through < row.slot <= reached]
-    row = await sums.offset(conn, found.owner)
+    row = await account_offsets.offset(conn, found.owner)
     before = (row["deposited"], row["withdrawn"]) if row else (0, 0)
     now = found.deposited_offset, found.withdrawn_offset
     if before == now or UNSETTLING.intersection(later) or (later and not found.ours):
         return []
     offset = {"owner": found.owner, "deposited": now[0], "withdrawn": now[1]}
-    await sums.restore(conn, found.owner, offset)
+    await account_offsets.restore(conn, found.owner, offset)
     names = ("offset_deposited", "offset_withdrawn")
     return [
         reconciliation.entry(

@@ -20,9 +20,10 @@ from cvms.chain.types import Programs
 from cvms.errors import ProgramRefused
 from cvms.nursery.channels.status_board import Board
 from cvms.nursery.submission.operator_submissions import Operator, is_the_programs
-from cvms.store import unasked, yields
+from cvms.store import unasked
 from cvms.store.postgres.database import Database
-from cvms.store.yields import YieldPolicy
+from cvms.store.vaults import yield_policies
+from cvms.store.vaults.yield_policies import YieldPolicy
 
 log = structlog.get_logger(__name__)
 
@@ -81,7 +82,7 @@ class Compounding:
 
     async def _page(self) -> list[YieldPolicy]:
         async with self._database.connection() as conn:
-            return await yields.to_compound(
+            return await yield_policies.to_compound(
                 conn,
                 yield_program=str(self._programs.yield_pool),
                 delegate=str(self._operator.address),
@@ -120,7 +121,7 @@ class Compounding:
             log.warning("compound_refused", owner=str(owner), reason=str(refused))
             return
         async with self._database.transaction() as conn:
-            if not await yields.allows(
+            if not await yield_policies.allows(
                 conn, owner=str(owner), yield_program=program, amount=amount
             ):
                 return

@@ -7,9 +7,9 @@ from datetime import UTC, datetime, timedelta
 import trio
 
 from cvms.nursery.channels.status_board import Board
-from cvms.store import snapshots
 from cvms.store.index import cursor
 from cvms.store.postgres.database import Database
+from cvms.store.vaults import balance_snapshots
 
 EVERY_SECONDS = 60.0
 HOUR = timedelta(hours=1)
@@ -54,17 +54,17 @@ class Snapshots:
         if not self._board.parts["indexer"].ok:
             return False  # behind: what an hour ended with may not be indexed yet
         async with self._database.transaction() as conn:
-            head = await snapshots.lock(conn)
+            head = await balance_snapshots.lock(conn)
             # A local chain's clock may be ahead of ours.
             now = (await cursor.frontier(conn, self._program)).now
             last = head.at
             if last is None:
-                first = await snapshots.first_time(conn)
+                first = await balance_snapshots.first_time(conn)
                 if first is None:
                     return False
                 last = floor(first, HOUR)
             at = next_hour(last, now=now)
-            return at + self._margin <= now and await snapshots.write(conn, at)
+            return at + self._margin <= now and await balance_snapshots.write(conn, at)
 
 
 def next_hour(last: datetime, *, now: datetime) -> datetime:

@@ -15,15 +15,13 @@ from cvms.store import (
     nonces,
     outbox,
     proposals,
-    rates,
     reconciliation,
-    snapshots,
     sponsorship,
     submissions,
-    timelocks,
     twofa,
 )
 from cvms.store.postgres.database import Database
+from cvms.store.vaults import balance_snapshots, maturities, yield_rates
 
 EVERY_SECONDS = 600.0
 OUTBOX_AGE = timedelta(days=1)
@@ -71,6 +69,6 @@ class Retention:
             await proposals.prune(conn, PROPOSAL_AGE)
             await deliveries.prune(conn, DELIVERY_AGE)
             await alerts.prune(conn, ALERT_AGE)
-            await snapshots.prune(conn, HOURLY_AGE)
-            await timelocks.prune(conn, MATURITY_AGE)
-            await rates.prune(conn, APY_AGE)
+            await balance_snapshots.prune(conn, HOURLY_AGE)
+            await maturities.prune(conn, MATURITY_AGE)
+            await yield_rates.prune(conn, APY_AGE)

@@ -19,10 +19,11 @@ from cvms.nursery.channels.indexer_progress import Progress
 from cvms.nursery.channels.status_board import Board
 from cvms.nursery.channels.wakeups import OutboxWake, TimelockWake
 from cvms.nursery.scheduled.timelock_releases import Releases
-from cvms.store import outbox, timelocks
+from cvms.store import outbox
 from cvms.store.outbox import OutboxMessage
 from cvms.store.postgres.database import Database
-from cvms.store.timelocks import Maturity
+from cvms.store.vaults import maturities
+from cvms.store.vaults.maturities import Maturity
 
 NOTICES_AT_ONCE = 500
 """Told in one transaction: whoever else has something to tell waits meanwhile."""
@@ -75,7 +76,7 @@ class Timelocks:
         if self._releases is not None and await self._releases.round(now.seconds):
             return BUSY_SECONDS
         async with self._database.connection() as conn:
-            due = await timelocks.next_to_tell(conn, notice=self._notice)
+            due = await maturities.next_to_tell(conn, notice=self._notice)
         return MOST_SECONDS if due is None else min(MOST_SECONDS, max(0, due - now.seconds))
 
     async def _tell(self, now: ChainTime) -> None:
@@ -88,10 +89,10 @@ class Timelocks:
 
     async def _tell_some(self, now: ChainTime) -> int:
         async with self._database.transaction() as conn:
-            soon = await timelocks.tell_soon(
+            soon = await maturities.tell_soon(
                 conn, now=now.seconds, notice=self._notice, limit=NOTICES_AT_ONCE
             )
-            due = await timelocks.tell_due(conn, now=now.seconds, limit=NOTICES_AT_ONCE)
+            due = await maturities.tell_due(conn, now=now.seconds, limit=NOTICES_AT_ONCE)
             notices = [_notice(each, SOON, now) for each in _in_order(soon)]
             notices += [_notice(each, DUE, now) for each in _in_order(due)]
             await outbox.append(conn, notices)

@@ -13,8 +13,9 @@ from cvms.chain.rpc import Rpc
 from cvms.chain.types import Programs
 from cvms.errors import ProgramRefused
 from cvms.nursery.submission.operator_submissions import Operator, is_the_programs
-from cvms.store import timelocks, unasked
+from cvms.store import unasked
 from cvms.store.postgres.database import Database
+from cvms.store.vaults import maturities
 
 log = structlog.get_logger(__name__)
 
@@ -52,14 +53,14 @@ class Releases:
             if room <= 0:
                 return True
             most = min(room * VAULTS_PER_TRANSACTION, MOST_OWNERS)
-            due = await timelocks.to_release(
+            due = await maturities.to_release(
                 conn, kind=ACTION, now=now, limit=most, aside=self._aside
             )
         owners = await self._matured(due, now)
         for first in range(0, len(owners), VAULTS_PER_TRANSACTION):
             await self._release(owners[first : first + VAULTS_PER_TRANSACTION])
         async with self._database.connection() as conn:
-            return await timelocks.any_to_release(conn, now=now, aside=self._aside)
+            return await maturities.any_to_release(conn, now=now, aside=self._aside)
 
     async def _matured(self, due: Sequence[str], now: int) -> list[Pubkey]:
         """Those of whom the chain says so too: a row may lag behind a release that has landed."""

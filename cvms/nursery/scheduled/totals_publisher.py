@@ -13,10 +13,11 @@ from cvms.chain.types import Commitment
 from cvms.metrics import Metrics
 from cvms.nursery.channels.status_board import Board
 from cvms.nursery.channels.wakeups import OutboxWake, TvlWake
-from cvms.store import outbox, overview, told, vaults
+from cvms.store import outbox, overview, told
 from cvms.store.outbox import OutboxMessage
 from cvms.store.postgres.database import Database
 from cvms.store.postgres.driver.connection import Connection
+from cvms.store.vaults import vaults
 
 Read = Callable[[Connection], Awaitable[dict[str, Any]]]
 

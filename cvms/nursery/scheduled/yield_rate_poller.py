@@ -13,9 +13,9 @@ from cvms.chain.protocols.sources import YieldSource, read_rates
 from cvms.chain.rpc import Rpc
 from cvms.chain.types import Programs
 from cvms.nursery.channels.status_board import Board
-from cvms.store import rates
 from cvms.store.postgres.database import Database
-from cvms.store.rates import StoredRate
+from cvms.store.vaults import yield_rates
+from cvms.store.vaults.yield_rates import StoredRate
 
 
 class YieldRates:
@@ -52,7 +52,7 @@ class YieldRates:
         outcomes = await read_rates(self._rpc, self._sources, programs=self._programs)
         now = await chain_time(self._rpc)
         async with self._database.transaction() as conn:
-            await rates.put(conn, [_stored(outcome, now) for outcome in outcomes])
+            await yield_rates.put(conn, [_stored(outcome, now) for outcome in outcomes])
 
 
 def _stored(outcome: SupplyRate | Refusal, chain_time: int) -> StoredRate:

@@ -13,7 +13,7 @@ import msgspec
 from coredis.tokens import PureToken
 
 from cvms.store.redis.redis_client import Redis, RedisAway, RedisClient
-from cvms.store.vaults import VaultRow
+from cvms.store.vaults.vaults import VaultRow
 
 # How long a forgotten row stays barred from `put`: longer than any reader keeps a row it has read
 # before the change was committed.

@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from cvms.chain import instructions
-from cvms.store import vaults
+from cvms.store.vaults import vaults
 from tests.conftest import Localnet
 from tests.http.conftest import Json, Served, Service
 from tests.http.vaults.test_query_routes import applied, ask, open_row, read, store

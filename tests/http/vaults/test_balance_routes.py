@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from solders.keypair import Keypair
 
-from cvms.store import vaults
+from cvms.store.vaults import vaults
 from tests.http.conftest import running
 from tests.redis_server import RedisServer
 from tests.store.examples import vault_row

@@ -21,8 +21,9 @@ from cvms.http.websocket.endpoint import WebSocketLimits
 from cvms.nursery.channels.wakeups import OutboxWake
 from cvms.nursery.delivery.broadcaster import Broadcaster
 from cvms.nursery.ledger.entries import event_vaults, movements
-from cvms.store import history, outbox, vault_books, vaults
+from cvms.store import outbox, vault_books
 from cvms.store.bell import PostgresBell
+from cvms.store.vaults import history, vaults
 from tests.http.conftest import Json, Service, event, frame, handshake, running, subscribe
 from tests.nursery.ledger.test_entries import made_up
 from tests.store.examples import history_row

@@ -8,7 +8,7 @@ import httpx
 import pytest
 from solders.keypair import Keypair
 
-from cvms.store import vaults
+from cvms.store.vaults import vaults
 from tests.http.conftest import Service, running
 from tests.http.wallets import rows, signed
 from tests.store.examples import vault_row

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 from solders.keypair import Keypair
 
-from cvms.store import rates, vaults
-from cvms.store.rates import StoredRate
+from cvms.store.vaults import vaults, yield_rates
+from cvms.store.vaults.yield_rates import StoredRate
 from tests.http.conftest import Service, running
 from tests.store.examples import vault_row
 
@@ -35,7 +35,7 @@ async def store(front: Service, *readings: StoredRate) -> str:
     owner = str(Keypair().pubkey())
     async with front.database.transaction() as conn:
         await vaults.upsert(conn, vault_row(owner=owner, state=STATE))
-        await rates.put(conn, readings)
+        await yield_rates.put(conn, readings)
     return owner
 
 
@@ -115,7 +115,7 @@ async def test_one_that_is_old_or_lacks_a_source_is_read_from_the_chain_instead(
     owner = await store(front, pool(front))
     assert (await status(front, owner))["best"] is None
     async with front.database.connection() as conn:
-        await rates.put(conn, [reserve(), pool(front)])
+        await yield_rates.put(conn, [reserve(), pool(front)])
     assert (await status(front, owner))["best"] is not None
     async with front.database.connection() as conn:
         await conn.execute(

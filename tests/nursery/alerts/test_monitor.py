@@ -24,7 +24,6 @@ from cvms.store import (
     alert_books,
     alerts,
     analytics,
-    history,
     outbox,
     reconciliation,
     submissions,
@@ -37,6 +36,7 @@ from cvms.store.bell import PostgresBell
 from cvms.store.postgres.database import Database, open_database
 from cvms.store.reconciliation import ReconciliationEntry
 from cvms.store.submissions import State
+from cvms.store.vaults import history
 from cvms.store.watched import Change
 from tests.nursery.world import World, address, running, until
 from tests.store.examples import history_row, vault_row

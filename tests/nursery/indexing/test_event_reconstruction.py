@@ -11,7 +11,7 @@ from cvms.chain import instructions
 from cvms.chain.answers import TransactionRecord
 from cvms.chain.rpc import Rpc
 from cvms.metrics import Metrics
-from cvms.store import vaults
+from cvms.store.vaults import vaults
 from tests.nursery.books import books, empty_database
 from tests.nursery.indexing.test_every_instruction import every_event, travel
 from tests.nursery.world import World, address, settled

@@ -13,9 +13,9 @@ from cvms.chain.addresses import vault_address
 from cvms.chain.events import Event
 from cvms.chain.instructions import yield_pool
 from cvms.chain.yield_pool import pool_address
-from cvms.store import history, vaults
-from cvms.store.history import HistoryRow
-from cvms.store.vaults import VaultRow
+from cvms.store.vaults import history, vaults
+from cvms.store.vaults.history import HistoryRow
+from cvms.store.vaults.vaults import VaultRow
 from tests.nursery.world import World, address, settled
 
 YEAR = 365 * 24 * 60 * 60

@@ -16,10 +16,10 @@ from cvms.nursery.indexing.apply_batch import apply_batch
 from cvms.nursery.indexing.batch_reader import BatchReader
 from cvms.nursery.indexing.indexer import NODE_BEHIND
 from cvms.nursery.indexing.signature_gap import read_gap
-from cvms.store import vaults
 from cvms.store.index import cursor as cursors
 from cvms.store.index.cursor import Cursor
 from cvms.store.postgres.migrate import migrations
+from cvms.store.vaults import vaults
 from tests.nursery.books import books
 from tests.nursery.forking import Forking, opened
 from tests.nursery.world import address, until

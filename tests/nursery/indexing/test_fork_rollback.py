@@ -12,7 +12,7 @@ from solders.pubkey import Pubkey
 from cvms.chain import instructions
 from cvms.dev.chain import make_mint
 from cvms.nursery.channels.hub import outbox_frame
-from cvms.store import vaults
+from cvms.store.vaults import vaults
 from tests.nursery.forking import Forking, opened, until_applied
 from tests.nursery.indexing.test_indexer import cancelled_after
 from tests.nursery.world import address, running

@@ -24,12 +24,13 @@ from cvms.nursery.indexing.apply_batch import apply_batch
 from cvms.nursery.indexing.batch_reader import BatchReader
 from cvms.nursery.indexing.signature_gap import read_gap
 from cvms.nursery.supervision.readiness_probe import Health
-from cvms.store import history, totals, vaults
+from cvms.store import totals
 from cvms.store.index.cursor import Cursor
 from cvms.store.postgres.database import Database
 from cvms.store.redis.balance_cache import BalanceCache, balance_cache
 from cvms.store.redis.redis_client import open_redis
-from cvms.store.vaults import VaultRow
+from cvms.store.vaults import history, vaults
+from cvms.store.vaults.vaults import VaultRow
 from tests.nursery.world import World, address, running, until
 from tests.redis_server import RedisServer
 

@@ -12,8 +12,9 @@ from solders.pubkey import Pubkey
 from cvms.chain import instructions
 from cvms.chain.types import Programs
 from cvms.dev.chain import make_mint
-from cvms.store import reconciliation, sums, totals, vaults
-from cvms.store.vaults import Tvl, VaultRow
+from cvms.store import reconciliation, totals
+from cvms.store.vaults import account_offsets, vaults
+from cvms.store.vaults.vaults import Tvl, VaultRow
 from tests.nursery.world import World, address, judged, settled
 
 BATCHES = pytest.mark.parametrize("batch_size", [1, 2, 100])
@@ -74,7 +75,7 @@ async def test_a_closed_vault_holds_nothing_and_counts_nothing(world: World) -> 
     row = await book(world, alice)
     assert (row.total, row.state) == (0, {"closed": True})
     async with world.database.connection() as conn:
-        assert await sums.expected(conn, address(alice)) == (0, 0)
+        assert await account_offsets.expected(conn, address(alice)) == (0, 0)
         assert await vaults.tvl(conn) == Tvl(total=0, vaults=0, slot=row.slot)
     await world.act(alice, instructions.initialize_vault(world.programs, alice.pubkey()))
     await settled(world)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from cvms.nursery.ledger.running_balances import points_after
-from cvms.store.balance_history import BalancePoint
+from cvms.store.vaults.balance_history import BalancePoint
 from tests.store.examples import history_row
 
 

@@ -18,8 +18,9 @@ from cvms.chain.answers import TransactionRecord
 from cvms.chain.rpc import Rpc
 from cvms.chain.types import Commitment, Slot
 from cvms.nursery.reconciliation.vault_reindexer import Reindexer
-from cvms.store import audit, history, reconciliation, reconciliation_pass, vaults
+from cvms.store import audit, reconciliation, reconciliation_pass
 from cvms.store.reconciliation import ReconciliationRow
+from cvms.store.vaults import history, vaults
 from tests.nursery.indexing.test_every_instruction import every_event, lock
 from tests.nursery.indexing.test_indexer import cancelled_after
 from tests.nursery.world import World, address, judged, running, until

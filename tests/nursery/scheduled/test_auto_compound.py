@@ -15,9 +15,10 @@ from cvms.chain.types import Lamports
 from cvms.errors import ChainTimeout, ProgramRefused
 from cvms.nursery.scheduled.auto_compound import Compounding
 from cvms.nursery.submission.operator_submissions import Operator
-from cvms.store import audit, submissions, vaults, yields
+from cvms.store import audit, submissions
 from cvms.store.sponsorship import Budget
 from cvms.store.submissions import Submission
+from cvms.store.vaults import vaults, yield_policies
 from tests.nursery.indexing.test_every_instruction import YEAR, earn, pool_of
 from tests.nursery.scheduled.test_timelock_notices import landed, travel
 from tests.nursery.world import World, address, running, until
@@ -245,7 +246,7 @@ async def lender(world: World, *, delegate: bool = True) -> Keypair:
 
 async def wants(world: World, owner: Keypair, *, on: bool = True, min_amount: int = 1) -> None:
     async with world.database.transaction() as conn:
-        await yields.put(
+        await yield_policies.put(
             conn,
             owner=address(owner),
             yield_program=str(world.programs.yield_pool),

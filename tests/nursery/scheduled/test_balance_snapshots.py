@@ -10,11 +10,11 @@ import trio
 
 from cvms.nursery.channels.status_board import Board
 from cvms.nursery.scheduled.balance_snapshots import Snapshots, next_hour
-from cvms.store import balance_history, snapshots, vaults
-from cvms.store.balance_history import BalancePoint
 from cvms.store.index import cursor
 from cvms.store.index.cursor import Cursor
 from cvms.store.postgres.database import Database, open_database
+from cvms.store.vaults import balance_history, balance_snapshots, vaults
+from cvms.store.vaults.balance_history import BalancePoint
 from tests.store.examples import vault_row
 
 PROGRAM = "program"
@@ -68,12 +68,12 @@ async def history(database: Database, *points: BalancePoint) -> None:
 
 async def of_owner(database: Database, owner: str) -> list[tuple[datetime, int]]:
     async with database.connection() as conn:
-        return [(each.at, each.total) for each in await snapshots.of_owner(conn, owner)]
+        return [(each.at, each.total) for each in await balance_snapshots.of_owner(conn, owner)]
 
 
 async def of_all(database: Database) -> list[tuple[datetime, int]]:
     async with database.connection() as conn:
-        return [(each.at, each.total) for each in await snapshots.of_all(conn)]
+        return [(each.at, each.total) for each in await balance_snapshots.of_all(conn)]
 
 
 async def test_hours_that_were_missed_are_filled_as_they_were_and_written_once_by_two(
@@ -131,14 +131,14 @@ async def test_killed_in_the_middle_of_an_hour_it_is_written_whole_afterwards(
 ) -> None:
     start = hour_of(await now_of(database)) - 2 * HOUR
     await history(database, point("alice", 10, 100, start), point("bob", 10, 5, start))
-    real = snapshots.write
+    real = balance_snapshots.write
 
     async def killed(*given: object) -> bool:
         await real(*given)  # type: ignore[arg-type]
         raise RuntimeError("killed")
 
     with monkeypatch.context() as patched:
-        patched.setattr(snapshots, "write", killed)
+        patched.setattr(balance_snapshots, "write", killed)
         with pytest.raises(RuntimeError, match="killed"):
             await writer(database).look()
     assert await of_all(database) == []
@@ -163,9 +163,9 @@ async def test_only_midnights_stay_for_good(database: Database) -> None:
     async with database.connection() as conn:
         await conn.execute("UPDATE balance_snapshots SET at = at - INTERVAL '88 days'")
         await conn.execute("UPDATE tvl_snapshots SET at = at - INTERVAL '88 days'")
-        await snapshots.prune(conn, timedelta(days=90))
-        kept = [each.at for each in await snapshots.of_owner(conn, "alice")]
-        assert [each.at for each in await snapshots.of_all(conn)] == kept
+        await balance_snapshots.prune(conn, timedelta(days=90))
+        kept = [each.at for each in await balance_snapshots.of_owner(conn, "alice")]
+        assert [each.at for each in await balance_snapshots.of_all(conn)] == kept
     now = await now_of(database)
     assert all(at.astimezone(UTC).hour == 0 for at in kept if at < now - 90 * DAY)
     assert len([at for at in kept if at >= now - 90 * DAY]) > 24

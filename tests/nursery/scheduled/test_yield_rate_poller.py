@@ -10,8 +10,8 @@ from solders.pubkey import Pubkey
 from cvms.chain.protocols.rates import ProtocolName
 from cvms.chain.protocols.sources import YieldSource
 from cvms.nursery.scheduled.yield_rate_poller import YieldRates
-from cvms.store import rates
-from cvms.store.rates import StoredRate
+from cvms.store.vaults import yield_rates
+from cvms.store.vaults.yield_rates import StoredRate
 from tests.nursery.indexing.test_every_instruction import pool_of
 from tests.nursery.world import World, running, until
 
@@ -37,7 +37,7 @@ def task(world: World, interval: float = 60.0) -> YieldRates:
 async def newest(world: World) -> list[StoredRate]:
     wanted = [(each.protocol, str(each.address)) for each in sources(world)]
     async with world.database.connection() as conn:
-        return await rates.newest(conn, wanted)
+        return await yield_rates.newest(conn, wanted)
 
 
 async def count(world: World) -> int:
@@ -90,5 +90,5 @@ async def test_a_year_is_kept(world: World) -> None:
         "UPDATE protocol_apy SET read_at = now() - interval '367 days' WHERE protocol = 'solend'"
     )
     async with world.database.connection() as conn:
-        assert await rates.prune(conn, timedelta(days=366)) == 1
+        assert await yield_rates.prune(conn, timedelta(days=366)) == 1
     assert [each.protocol for each in await newest(world)] == ["yield_pool"]

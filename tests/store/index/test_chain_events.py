@@ -6,10 +6,11 @@ import psycopg
 import pytest
 import trio
 
-from cvms.store import history, totals
+from cvms.store import totals
 from cvms.store.index import chain_events, cursor
 from cvms.store.index.cursor import Cursor
 from cvms.store.postgres.database import Database
+from cvms.store.vaults import history
 from tests.store.examples import event_row, history_row
 
 

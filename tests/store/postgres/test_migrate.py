@@ -8,9 +8,9 @@ import psycopg
 import pytest
 import trio
 
-from cvms.store import vaults
 from cvms.store.postgres.database import Database, open_database
 from cvms.store.postgres.migrate import Migration, apply_schema, migrations
+from cvms.store.vaults import vaults
 from tests.store.examples import vault_row
 
 APPLY_IN_ANOTHER_PROCESS = """

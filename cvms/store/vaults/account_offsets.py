@@ -10,8 +10,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from cvms.store.history import DEPOSIT, EMERGENCY_WITHDRAW, WITHDRAW
 from cvms.store.postgres.driver.connection import TrioConnection
+from cvms.store.vaults.history import DEPOSIT, EMERGENCY_WITHDRAW, WITHDRAW
 
 EXPECTED = """
 WITH history AS (

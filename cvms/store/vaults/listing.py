@@ -7,7 +7,7 @@ from typing import Any, Literal, LiteralString
 
 from cvms.store.postgres.driver.connection import TrioConnection
 from cvms.store.postgres.row_mapping import fetch_all
-from cvms.store.vaults import VaultRow
+from cvms.store.vaults.vaults import VaultRow
 
 Sort = Literal["balance_desc", "balance_asc", "slot", "owner"]
 

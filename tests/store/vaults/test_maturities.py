@@ -5,12 +5,13 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import Any
 
-from cvms.store import submissions, timelocks, unasked, vault_books, vaults
+from cvms.store import submissions, unasked, vault_books
 from cvms.store.postgres.database import Database
 from cvms.store.postgres.driver.connection import Connection
 from cvms.store.postgres.migrate import apply_schema
-from cvms.store.timelocks import NEXT_TO_TELL, TO_RELEASE, Maturity
-from cvms.store.vaults import VaultRow
+from cvms.store.vaults import maturities, vaults
+from cvms.store.vaults.maturities import NEXT_TO_TELL, TO_RELEASE, Maturity
+from cvms.store.vaults.vaults import VaultRow
 from tests.store.examples import vault_row
 
 KIND = "release_timelocks"
@@ -37,7 +38,7 @@ async def live(conn: Connection) -> list[tuple[str, str, int, int]]:
 
 async def due(conn: Connection, now: int) -> list[tuple[int, int]]:
     """What is told now, by amount and time."""
-    told = await timelocks.tell_due(conn, now=now, limit=100)
+    told = await maturities.tell_due(conn, now=now, limit=100)
     return sorted((each.amount, each.due_at) for each in told)
 
 
@@ -94,17 +95,17 @@ async def test_soon_is_told_once_and_not_of_what_is_due(database: Database) -> N
         await vaults.upsert(conn, holding((1, 90), (2, 100), (3, 160), (4, 161), pending=[(5, 95)]))
 
         async def soon(now: int) -> list[Maturity]:
-            return await timelocks.tell_soon(conn, now=now, notice=60, limit=100)
+            return await maturities.tell_soon(conn, now=now, notice=60, limit=100)
 
-        assert await timelocks.next_to_tell(conn, notice=60) == 30
+        assert await maturities.next_to_tell(conn, notice=60) == 30
         assert sorted(each.amount for each in await soon(100)) == [3]
         assert await soon(100) == []
         assert await due(conn, 100) == [(1, 90), (2, 100), (5, 95)]
-        assert await timelocks.next_to_tell(conn, notice=60) == 101
+        assert await maturities.next_to_tell(conn, notice=60) == 101
         assert [each.amount for each in await soon(101)] == [4]
-        assert await timelocks.next_to_tell(conn, notice=60) == 160
+        assert await maturities.next_to_tell(conn, notice=60) == 160
         assert await due(conn, 161) == [(3, 160), (4, 161)]
-        assert await timelocks.next_to_tell(conn, notice=60) is None
+        assert await maturities.next_to_tell(conn, notice=60) is None
 
 
 async def test_those_who_tell_at_once_share_the_work(database: Database) -> None:
@@ -112,8 +113,8 @@ async def test_those_who_tell_at_once_share_the_work(database: Database) -> None
     async with database.transaction() as conn:
         await vault_books.bring_forward(conn, rows)
     async with database.transaction() as one, database.transaction() as other:
-        first = await timelocks.tell_due(one, now=100, limit=4)
-        second = await timelocks.tell_due(other, now=100, limit=4)
+        first = await maturities.tell_due(one, now=100, limit=4)
+        second = await maturities.tell_due(other, now=100, limit=4)
     assert sorted(each.amount for each in [*first, *second]) == [1, 2, 3, 4, 5, 6]
 
 
@@ -128,7 +129,7 @@ async def test_a_vault_in_a_release_that_may_land_is_not_released_again(
         await record(conn, 3, "o4", kind="compound_yield")
 
         async def free(aside: Any = ()) -> list[str]:
-            return await timelocks.to_release(conn, kind=KIND, now=9, limit=9, aside=aside)
+            return await maturities.to_release(conn, kind=KIND, now=9, limit=9, aside=aside)
 
         for state in ("pending", "submitted", "confirmed"):
             await conn.execute("UPDATE submissions SET state = %s", [state])
@@ -176,7 +177,7 @@ async def test_what_has_left_its_vault_long_ago_is_forgotten(database: Database)
         await vaults.upsert(conn, holding((5, 100), (6, 200), slot=1))
         await vaults.upsert(conn, holding((6, 200), slot=2))
         await conn.execute("UPDATE maturities SET changed_at = now() - interval '8 days'")
-        assert await timelocks.prune(conn, timedelta(days=7)) == 1
+        assert await maturities.prune(conn, timedelta(days=7)) == 1
         assert await live(conn) == [("owner", "timelock", 6, 200)]
 
 

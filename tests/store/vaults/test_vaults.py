@@ -7,8 +7,9 @@ from dataclasses import replace
 import psycopg
 import pytest
 
-from cvms.store import vault_books, vaults
+from cvms.store import vault_books
 from cvms.store.postgres.database import Database
+from cvms.store.vaults import vaults
 from tests.store.examples import vault_row
 
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from cvms.store import history, sums
 from cvms.store.postgres.database import Database
+from cvms.store.vaults import account_offsets, history
 from tests.store.examples import history_row
 
 
@@ -18,8 +18,8 @@ async def test_it_is_what_came_in_and_went_out(database: Database) -> None:
     rows = [history_row(ordinal=n, kind=kind, amount=a) for n, (kind, a) in enumerate(moved)]
     async with database.connection() as conn:
         await history.add(conn, rows)
-        assert await sums.expected(conn, "owner") == (2**63, 12)
-        assert await sums.expected(conn, "nobody") == (0, 0)
+        assert await account_offsets.expected(conn, "owner") == (2**63, 12)
+        assert await account_offsets.expected(conn, "nobody") == (0, 0)
 
 
 async def test_a_new_account_counts_from_zero(database: Database) -> None:
@@ -28,27 +28,27 @@ async def test_a_new_account_counts_from_zero(database: Database) -> None:
             deposit = history_row(ordinal=2 * life, kind="deposit", amount=amount)
             withdrawal = history_row(ordinal=2 * life + 1, kind="withdraw", amount=amount)
             await history.add(conn, [deposit, withdrawal])
-            assert await sums.expected(conn, "owner") == (amount, amount)
-            await sums.begin_anew(conn, "owner")
-            assert await sums.expected(conn, "owner") == (0, 0)
+            assert await account_offsets.expected(conn, "owner") == (amount, amount)
+            await account_offsets.begin_anew(conn, "owner")
+            assert await account_offsets.expected(conn, "owner") == (0, 0)
         await history.add(conn, [history_row(ordinal=9, kind="deposit", amount=2)])
-        assert await sums.expected(conn, "owner") == (2, 0)
+        assert await account_offsets.expected(conn, "owner") == (2, 0)
 
 
 async def test_a_line_lost_from_an_earlier_life_still_shows(database: Database) -> None:
     async with database.connection() as conn:
         await history.add(conn, [history_row(kind="deposit", amount=30)])
-        await sums.begin_anew(conn, "owner")
+        await account_offsets.begin_anew(conn, "owner")
         await conn.execute(b"DELETE FROM transactions")
-        assert await sums.expected(conn, "owner") == (-30, 0)
+        assert await account_offsets.expected(conn, "owner") == (-30, 0)
 
 
 async def test_what_the_history_leaves_out_the_account_counts(database: Database) -> None:
     async with database.connection() as conn:
         await history.add(conn, [history_row(kind="deposit", amount=30)])
         for _ in range(2):
-            await sums.leave_out(conn, "owner", 2**64 - 1, 0)
-        await sums.leave_out(conn, "owner", 0, 7)
-        assert await sums.expected(conn, "owner") == (30 + 2 * (2**64 - 1), 7)
-        await sums.begin_anew(conn, "owner")
-        assert await sums.expected(conn, "owner") == (0, 0)
+            await account_offsets.leave_out(conn, "owner", 2**64 - 1, 0)
+        await account_offsets.leave_out(conn, "owner", 0, 7)
+        assert await account_offsets.expected(conn, "owner") == (30 + 2 * (2**64 - 1), 7)
+        await account_offsets.begin_anew(conn, "owner")
+        assert await account_offsets.expected(conn, "owner") == (0, 0)

@@ -17,7 +17,7 @@ from typing import Any
 
 from cvms.store.postgres.driver.connection import TrioConnection
 from cvms.store.postgres.row_mapping import by_column, fetch_all, fetch_one
-from cvms.store.vaults import VaultRow
+from cvms.store.vaults.vaults import VaultRow
 
 AT = """
 SELECT owner, slot, vault, total, available, locked, timelocked, yield_deposited, block_time,

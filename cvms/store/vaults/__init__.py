@@ -1,0 +1,1 @@
+"""Vaults, their history, balances, timelocks and yield."""
