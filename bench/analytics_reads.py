@@ -20,7 +20,7 @@ from typing import Any
 import trio
 
 from cvms.dev.postgres import embedded_postgres
-from cvms.store import analytics
+from cvms.store.analytics import aggregates
 from cvms.store.postgres.database import open_database
 from cvms.store.postgres.driver.connection import Connection
 from cvms.store.postgres.migrate import apply_schema, migrations
@@ -94,12 +94,12 @@ def questions() -> dict[str, Callable[[Connection], Awaitable[Any]]]:
     days = {"since": FIRST, "until": FIRST + timedelta(days=1000), "bucket": "day"}
     hours = {"since": year, "until": year + timedelta(hours=1000), "bucket": "hour"}
     found: dict[str, Callable[[Connection], Awaitable[Any]]] = {
-        "tvl-series, 1000 days": lambda conn: analytics.series(conn, **days),  # type: ignore[arg-type]
-        "tvl-series, 1000 hours": lambda conn: analytics.series(conn, **hours),  # type: ignore[arg-type]
-        "flow, 1000 days": lambda conn: analytics.flows(conn, **days),  # type: ignore[arg-type]
-        "flow, 1000 hours": lambda conn: analytics.flows(conn, **hours),  # type: ignore[arg-type]
-        "distribution": analytics.sizes,
-        "utilization, overview": analytics.holdings,
+        "tvl-series, 1000 days": lambda conn: aggregates.series(conn, **days),  # type: ignore[arg-type]
+        "tvl-series, 1000 hours": lambda conn: aggregates.series(conn, **hours),  # type: ignore[arg-type]
+        "flow, 1000 days": lambda conn: aggregates.flows(conn, **days),  # type: ignore[arg-type]
+        "flow, 1000 hours": lambda conn: aggregates.flows(conn, **hours),  # type: ignore[arg-type]
+        "distribution": aggregates.sizes,
+        "utilization, overview": aggregates.holdings,
         "a past balance": lambda conn: balance_history.at(conn, "owner77", LINES // 2),
     }
     sorts: tuple[listing.Sort, ...] = ("balance_desc", "balance_asc", "slot", "owner")
@@ -114,7 +114,7 @@ def questions() -> dict[str, Callable[[Connection], Awaitable[Any]]]:
 
 
 async def explained(conn: Connection, name: str) -> str:
-    query = {"flows": analytics.FLOWS, "series": analytics.SERIES}[name]
+    query = {"flows": aggregates.FLOWS, "series": aggregates.SERIES}[name]
     params = {
         "since": FIRST,
         "until": FIRST + timedelta(days=1000),

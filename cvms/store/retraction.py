@@ -12,7 +12,7 @@ from typing import Any
 
 import msgspec
 
-from cvms.store import analytics, totals
+from cvms.store.analytics import aggregates, event_counters
 from cvms.store.index import applied_transactions, vault_mints
 from cvms.store.index.applied_transactions import Before
 from cvms.store.index.vault_mints import VaultMint
@@ -105,10 +105,10 @@ async def take_back(conn: TrioConnection[Any], place: int) -> Taken:
     await conn.execute(DROP_LINES, params)
     events = (await conn.execute(DROP_EVENTS, params)).rowcount
     counted = [replace(each.line, block_time=each.counted_at) for each in lines]
-    await analytics.uncount(conn, counted)
+    await aggregates.uncount(conn, counted)
     for kind in sorted({each.kind for each in lines}):
         amounts = [each.amount for each in lines if each.kind == kind]
-        await totals.take_back(conn, kind, len(amounts), sum(amounts))
+        await event_counters.take_back(conn, kind, len(amounts), sum(amounts))
     await _restore(conn, before)
     new = frozenset(each.key for each in before if each.kind == "vault")
     return Taken(tuple(signatures), tuple(lines), events, new)

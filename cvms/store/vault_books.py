@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from cvms.store import analytics
+from cvms.store.analytics import aggregates
 from cvms.store.postgres.driver.connection import TrioConnection
 from cvms.store.postgres.row_mapping import by_column, fetch_all
 from cvms.store.vaults import balance_history, vaults
@@ -103,7 +103,7 @@ async def _replace(
     await vaults.upsert_all(conn, new)
     await balance_history.begin(conn, new)
     pairs = [(held.get(owner), rows[owner]) for owner in owners]
-    await analytics.moved(conn, pairs)
+    await aggregates.moved(conn, pairs)
     return pairs
 
 
@@ -137,5 +137,5 @@ async def bring_forward(
     stored = [(held.get(row.owner), row) for row in rows if row.owner in taken]
     note = balance_history.observe if final else balance_history.begin
     await note(conn, [row for _, row in stored])
-    await analytics.moved(conn, stored)
+    await aggregates.moved(conn, stored)
     return stored

@@ -37,7 +37,8 @@ from cvms.nursery.ledger.vault_rows import vault_row
 from cvms.nursery.reconciliation.comparison import OnChain, differences
 from cvms.nursery.reconciliation.reconciler import Reconciler
 from cvms.nursery.submission.submitter import Submitter
-from cvms.store import books, outbox, reconciliation, totals
+from cvms.store import books, outbox, reconciliation
+from cvms.store.analytics import event_counters
 from cvms.store.index import cursor
 from cvms.store.outbox import OutboxRow
 from cvms.store.postgres.database import Database
@@ -219,7 +220,7 @@ class World:
                     for each in differences(each, held)
                     if each.field != "token_account"
                 ]
-            counted = await totals.read(conn)
+            counted = await event_counters.read(conn)
             rows = await outbox.after(conn, 0)
         for kind, amount in (("deposit", deposits), ("withdraw", withdrawals)):
             told = [row for row in rows if row.topic == f"{kind}_event"]

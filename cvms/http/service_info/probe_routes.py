@@ -21,7 +21,7 @@ from cvms.http.framework.problems import not_ready, problem_response
 from cvms.http.framework.response import Answer
 from cvms.http.framework.routing import Route
 from cvms.nursery.channels.status_board import Board, Part
-from cvms.store import totals
+from cvms.store.analytics import event_counters
 from cvms.store.vaults import vaults
 
 log = structlog.get_logger(__name__)
@@ -79,7 +79,7 @@ async def metrics(services: Services, *, books: Books) -> Response:
             async with services.database.transaction(isolation=REPEATABLE_READ) as conn:
                 locked = await vaults.tvl(conn)
                 books.counts = {
-                    kind: count for kind, (count, _) in (await totals.read(conn)).items()
+                    kind: count for kind, (count, _) in (await event_counters.read(conn)).items()
                 }
             services.metrics.total_value_locked.set(locked.total)
     except DatabaseUnavailable:

@@ -18,10 +18,16 @@ from cvms.http.framework.dependencies import Services
 from cvms.http.framework.etag import exact
 from cvms.http.framework.request import MAX_AMOUNT, Body
 from cvms.http.framework.routing import Route
-from cvms.store import analytics, overview
-from cvms.store.analytics import Bucket, Flow
+from cvms.store.analytics import aggregates, overview
+from cvms.store.analytics.aggregates import Bucket, Flow
+from cvms.store.analytics.overview import (
+    FlowTotals,
+    Overview,
+    Utilization,
+    flow_totals,
+    utilization_of,
+)
 from cvms.store.index import cursor as cursors
-from cvms.store.overview import FlowTotals, Overview, Utilization, flow_totals, utilization_of
 
 MOST_BUCKETS = 1000
 STEPS: Mapping[Bucket, timedelta] = {"hour": timedelta(hours=1), "day": timedelta(days=1)}
@@ -91,7 +97,7 @@ async def tvl_series(services: Services, query: RangeQuery) -> Response:
     async with services.database.connection() as conn:
         frontier = await cursors.frontier(conn, str(services.programs.vault))
         since, until = _range(query, frontier.now)
-        found = await analytics.series(conn, since=since, until=until, bucket=query.bucket)
+        found = await aggregates.series(conn, since=since, until=until, bucket=query.bucket)
     points = [SeriesPoint(start=each.start, tvl=each.tvl) for each in found]
     return exact(TvlSeries(bucket=query.bucket, points=points))
 
@@ -101,7 +107,7 @@ async def flow(services: Services, query: RangeQuery) -> Response:
     async with services.database.connection() as conn:
         frontier = await cursors.frontier(conn, str(services.programs.vault))
         since, until = _range(query, frontier.now)
-        found = await analytics.flows(conn, since=since, until=until, bucket=query.bucket)
+        found = await aggregates.flows(conn, since=since, until=until, bucket=query.bucket)
     by_start = {each.start: each for each in found}
     step = STEPS[query.bucket]
     starts = [since + step * number for number in range((until - since) // step)]
@@ -118,7 +124,7 @@ async def flow(services: Services, query: RangeQuery) -> Response:
 async def distribution(services: Services) -> Response:
     """How many open vaults hold how much, on a logarithmic scale."""
     async with services.database.connection() as conn:
-        sizes = {each.digits: each for each in await analytics.sizes(conn)}
+        sizes = {each.digits: each for each in await aggregates.sizes(conn)}
     buckets = []
     for digits in range(MOST_DIGITS + 1):
         found = sizes.get(digits)
@@ -137,7 +143,7 @@ async def distribution(services: Services) -> Response:
 async def utilization(services: Services) -> Response:
     """How much of what the vaults hold is locked, timelocked and out for yield."""
     async with services.database.connection() as conn:
-        return exact(utilization_of(await analytics.holdings(conn)))
+        return exact(utilization_of(await aggregates.holdings(conn)))
 
 
 async def at_a_glance(services: Services) -> Response:

@@ -28,9 +28,10 @@ from cvms.nursery.channels.hub import Hub, OutboxFrame
 from cvms.nursery.channels.indexer_progress import Progress
 from cvms.nursery.channels.status_board import Board, OperatorFunds
 from cvms.nursery.channels.wakeups import OutboxWake, Wake
-from cvms.store import alert_books, alert_sources, alerts, analytics
+from cvms.store import alert_books, alert_sources, alerts
 from cvms.store.alert_books import Hook
 from cvms.store.alerts import Observation
+from cvms.store.analytics import aggregates
 from cvms.store.postgres.database import Database
 from cvms.store.postgres.driver.connection import Connection
 
@@ -130,7 +131,7 @@ class Monitor:
     async def _withdrawals(self, conn: Connection) -> int:
         rows = await alert_sources.withdrawals(conn, PAGE)
         if rows:
-            tvl = (await analytics.holdings(conn)).total
+            tvl = (await aggregates.holdings(conn)).total
             new = [row for row in rows if not row.old]
             found = [each for row in new for each in of_withdrawal(row, self._bounds, tvl=tvl)]
             await self._observe(conn, await _untold(conn, found))

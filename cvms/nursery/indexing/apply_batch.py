@@ -21,7 +21,8 @@ from cvms.nursery.ledger.mint_tracker import Mints
 from cvms.nursery.ledger.outbox_messages import balance_message, event_message
 from cvms.nursery.ledger.running_balances import points_after
 from cvms.nursery.ledger.vault_rows import gone_row, row_now, same_account, same_balances
-from cvms.store import analytics, outbox, totals, vault_books
+from cvms.store import outbox, vault_books
+from cvms.store.analytics import aggregates, event_counters
 from cvms.store.index import applied_transactions, chain_events, vault_mints
 from cvms.store.index import cursor as cursors
 from cvms.store.index.applied_transactions import Applied, Before
@@ -135,11 +136,11 @@ async def _record_events(
         if each.row.identity in new
     ]
     lines = await _write_history(conn, moved)
-    await analytics.count(conn, lines)
+    await aggregates.count(conn, lines)
     await _write_balances(conn, lines)
     for kind in sorted({line.kind for line in lines}):
         amounts = [line.amount for line in lines if line.kind == kind]
-        await totals.add(conn, kind, len(amounts), sum(amounts))
+        await event_counters.add(conn, kind, len(amounts), sum(amounts))
     data = {each.row.identity: each.row.data for each, _ in moved}
     return [event_message(line, data[line.identity]) for line in lines]
 

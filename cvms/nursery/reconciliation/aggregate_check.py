@@ -9,8 +9,9 @@ from cvms.chain.types import Commitment, Programs
 from cvms.chain.vault_list import ListedVault, list_vaults
 from cvms.errors import DecodeError, RpcError
 from cvms.metrics import Metrics
-from cvms.store import grand_totals, reconciliation
-from cvms.store.grand_totals import GrandTotals
+from cvms.store import reconciliation
+from cvms.store.analytics import aggregate_check
+from cvms.store.analytics.aggregate_check import GrandTotals
 from cvms.store.index import cursor as cursors
 from cvms.store.postgres.database import Database
 from cvms.store.reconciliation import ReconciliationEntry
@@ -40,7 +41,7 @@ class Census:
     async def check_sums(self) -> None:
         """Hold the kept sums against rows and history; those that differ are counted again."""
         async with self._database.connection() as conn:
-            found = await grand_totals.check(conn)
+            found = await aggregate_check.check(conn)
         if not found.sizes_right(self._threshold):
             await self._count_sizes(found)
         if not found.flows_right(self._threshold):
@@ -79,12 +80,12 @@ class Census:
 
     async def _count_sizes(self, found: GrandTotals) -> None:
         async with self._database.transaction() as conn:
-            await grand_totals.count_sizes(conn)
+            await aggregate_check.count_sizes(conn)
             entry = _entry(
                 "vault_sizes",
                 found,
                 found.sizes,
-                healed=(await grand_totals.check(conn)).sizes_right(self._threshold),
+                healed=(await aggregate_check.check(conn)).sizes_right(self._threshold),
                 cause=f"{found.wrong_sizes} of the sums by size are not those of the rows",
             )
             told = await reconciliation.log_once(conn, entry)
@@ -96,12 +97,12 @@ class Census:
             conn.transaction(),
         ):
             await cursors.lock(conn)
-            await grand_totals.count_flows(conn)
+            await aggregate_check.count_flows(conn)
             entry = _entry(
                 "tvl",
                 found,
                 found.newest_hour,
-                healed=(await grand_totals.check(conn)).flows_right(self._threshold),
+                healed=(await aggregate_check.check(conn)).flows_right(self._threshold),
                 cause=f"{found.wrong_flows} of the sums over time are not those of the history",
             )
             told = await reconciliation.log_once(conn, entry)

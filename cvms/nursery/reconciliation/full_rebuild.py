@@ -28,7 +28,8 @@ from cvms.nursery.indexing.finalizer import Settler
 from cvms.nursery.indexing.indexer import Indexer
 from cvms.nursery.ledger.outbox_messages import balance_message
 from cvms.nursery.reconciliation.vault_readings import on_chain, read_vaults
-from cvms.store import audit, books, grand_totals, outbox, rebuilt, vault_books
+from cvms.store import audit, books, outbox, rebuilt, vault_books
+from cvms.store.analytics import aggregate_check
 from cvms.store.audit import AuditEntry
 from cvms.store.index import cursor as cursors
 from cvms.store.index.cursor import Cursor
@@ -196,7 +197,7 @@ class Rebuild:
         moved = await self._moved(await comparison.keys("vaults", MOST_VAULTS), cursor)
         await comparison.set_aside("vaults", moved)
         counts = await comparison.counts()
-        sizes = (await grand_totals.check(conn)).wrong_sizes
+        sizes = (await aggregate_check.check(conn)).wrong_sizes
         outcome = Outcome(
             cursor=cursor,
             resumed_from=self._resumed_from,
@@ -245,7 +246,7 @@ class Rebuild:
         """Bring what was built into the live tables; raises unless they are equal then."""
         changed = await comparison.keys("vaults", MOST_VAULTS)
         await comparison.exchange()
-        await grand_totals.count_sizes(conn)
+        await aggregate_check.count_sizes(conn)
         held = await books.read(conn, changed)
         rows = {owner: each.row for owner, each in held.items() if each.row is not None}
         await comparison.compare()

@@ -14,7 +14,8 @@ from cvms.nursery.ledger.outbox_messages import balance_message
 from cvms.nursery.reconciliation.aggregate_check import tell
 from cvms.nursery.reconciliation.comparison import Difference, OnChain, differences
 from cvms.nursery.reconciliation.vault_reindexer import Reindexer
-from cvms.store import books, grand_totals, outbox, reconciliation, vault_books
+from cvms.store import books, outbox, reconciliation, vault_books
+from cvms.store.analytics import aggregate_check
 from cvms.store.books import OwnerBooks
 from cvms.store.index import cursor as cursors
 from cvms.store.postgres.database import Database
@@ -109,7 +110,7 @@ class Healer:
         if any(each.heal == "row" for each in found):
             await vault_books.bring_forward(conn, [chain.row])
             # They moved by what the wrong row said, which they may never have counted.
-            await grand_totals.count_sizes(conn)
+            await aggregate_check.count_sizes(conn)
             await outbox.append(conn, [balance_message(chain.row, signature=None)])
         if any(each.field.startswith("balance_history") for each in found):
             await balance_history.observe(conn, [chain.row])

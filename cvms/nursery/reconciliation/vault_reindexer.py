@@ -18,7 +18,8 @@ from cvms.metrics import Metrics
 from cvms.nursery.ledger.running_balances import points_of
 from cvms.nursery.reconciliation.chain_history import VaultHistory, read_history
 from cvms.nursery.reconciliation.history_diff import Corrections, corrections
-from cvms.store import analytics, audit, reconciliation, totals
+from cvms.store import audit, reconciliation
+from cvms.store.analytics import aggregates, event_counters
 from cvms.store.audit import AuditEntry
 from cvms.store.index import chain_events, vault_mints
 from cvms.store.index import cursor as cursors
@@ -101,12 +102,12 @@ async def _exchange(conn: Connection, to_do: Corrections) -> None:
     new = [line for line in to_do.new if line.identity in with_event]
     await history.remove(conn, to_do.remove_lines)
     await history.add(conn, to_do.add_lines)
-    await analytics.uncount(conn, gone)
-    await analytics.count(conn, new)
+    await aggregates.uncount(conn, gone)
+    await aggregates.count(conn, new)
     for line in gone:
-        await totals.take_back(conn, line.kind, 1, line.amount)
+        await event_counters.take_back(conn, line.kind, 1, line.amount)
     for line in new:
-        await totals.add(conn, line.kind, 1, line.amount)
+        await event_counters.add(conn, line.kind, 1, line.amount)
 
 
 async def _set_offsets(

@@ -13,7 +13,8 @@ from cvms.chain.types import Commitment
 from cvms.metrics import Metrics
 from cvms.nursery.channels.status_board import Board
 from cvms.nursery.channels.wakeups import OutboxWake, TvlWake
-from cvms.store import outbox, overview, told
+from cvms.store import outbox
+from cvms.store.analytics import overview, published_state
 from cvms.store.outbox import OutboxMessage
 from cvms.store.postgres.database import Database
 from cvms.store.postgres.driver.connection import Connection
@@ -72,13 +73,13 @@ class Balances:
 
     async def _tell(self, topic: str, read: Read, *, apart: timedelta) -> bool:
         async with self._database.transaction() as conn:
-            last = await told.claim(conn, topic)
+            last = await published_state.claim(conn, topic)
             now = await read(conn)
             if _without_slot(now) == _without_slot(last.data):
                 return True
             if last.age < apart:
                 return False
-            await told.tell(conn, topic, now)
+            await published_state.tell(conn, topic, now)
             await outbox.append(conn, [_message(topic, now)])
         self._outbox_wake.wake()
         return True

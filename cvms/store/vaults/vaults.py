@@ -92,7 +92,7 @@ LEFT JOIN vaults
 WHERE vaults.total IS DISTINCT FROM listed.total
 """
 
-# From sums that are kept (store/analytics.py); the newest slot is found by its index.
+# From sums that are kept (store/analytics/aggregates.py); the newest slot is found by its index.
 TVL = """
 SELECT coalesce(sum(total), 0) AS total,
        coalesce(sum(vaults), 0)::BIGINT AS vaults,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from cvms.store import totals
+from cvms.store.analytics import event_counters
 from tests.http.conftest import Service
 
 
@@ -36,8 +36,8 @@ async def test_ready_when_all_parts_are(service: Service) -> None:
 async def test_the_counters_are_the_databases(service: Service) -> None:
     assert "vault_deposits_total 0.0" in (await service.get("/metrics")).text
     async with service.database.transaction() as conn:
-        await totals.add(conn, "deposit", 3, 3_000)
-        await totals.add(conn, "withdraw", 1, 400)
+        await event_counters.add(conn, "deposit", 3, 3_000)
+        await event_counters.add(conn, "withdraw", 1, 400)
     text = (await service.get("/metrics")).text
     assert "vault_deposits_total 3.0" in text
     assert "vault_withdrawals_total 1.0" in text
@@ -54,7 +54,7 @@ async def test_the_last_known_counters_are_served_while_the_database_is_away(
     service: Service,
 ) -> None:
     async with service.database.transaction() as conn:
-        await totals.add(conn, "deposit", 3, 3_000)
+        await event_counters.add(conn, "deposit", 3, 3_000)
     await service.get("/metrics")
     service.database.schema_ready = False  # as before the first connection
     reply = await service.get("/metrics")

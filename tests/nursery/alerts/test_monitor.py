@@ -23,7 +23,6 @@ from cvms.nursery.delivery.broadcaster import Broadcaster
 from cvms.store import (
     alert_books,
     alerts,
-    analytics,
     outbox,
     reconciliation,
     submissions,
@@ -32,6 +31,7 @@ from cvms.store import (
 )
 from cvms.store.alert_books import Hook
 from cvms.store.alerts import AlertRow
+from cvms.store.analytics import aggregates
 from cvms.store.bell import PostgresBell
 from cvms.store.postgres.database import Database, open_database
 from cvms.store.reconciliation import ReconciliationEntry
@@ -203,7 +203,7 @@ async def test_a_share_of_all_that_vaults_hold_is_large(database: Database) -> N
     async with database.transaction() as conn:
         rest = {"available": 400, "locked": 0, "timelocked": 0, "yield_deposited": 0}
         await vault_books.bring_forward(conn, [vault_row(total=400, **rest)])
-        assert (await analytics.holdings(conn)).total == 400
+        assert (await aggregates.holdings(conn)).total == 400
     await withdrawn(database, 1, 399)
     await withdrawn(database, 2, 400)
     async with watching(database) as monitor:

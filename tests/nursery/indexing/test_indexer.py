@@ -24,7 +24,7 @@ from cvms.nursery.indexing.apply_batch import apply_batch
 from cvms.nursery.indexing.batch_reader import BatchReader
 from cvms.nursery.indexing.signature_gap import read_gap
 from cvms.nursery.supervision.readiness_probe import Health
-from cvms.store import totals
+from cvms.store.analytics import event_counters
 from cvms.store.index.cursor import Cursor
 from cvms.store.postgres.database import Database
 from cvms.store.redis.balance_cache import BalanceCache, balance_cache
@@ -356,7 +356,7 @@ async def test_a_vault_over_a_worthless_token_counts_for_nothing(world: World) -
     assert {row.owner for row in await world.outbox()} == {address(honest)}
     async with world.database.connection() as conn:
         assert (await vaults.tvl(conn)).total == 1_000
-        assert await totals.read(conn) == {"deposit": (1, 1_000)}
+        assert await event_counters.read(conn) == {"deposit": (1, 1_000)}
     await world.reconciler().full_pass()
     assert await world.recorded_differences() == 0
 

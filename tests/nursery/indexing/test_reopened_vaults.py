@@ -12,7 +12,8 @@ from solders.pubkey import Pubkey
 from cvms.chain import instructions
 from cvms.chain.types import Programs
 from cvms.dev.chain import make_mint
-from cvms.store import reconciliation, totals
+from cvms.store import reconciliation
+from cvms.store.analytics import event_counters
 from cvms.store.vaults import account_offsets, vaults
 from cvms.store.vaults.vaults import Tvl, VaultRow
 from tests.nursery.world import World, address, judged, settled
@@ -150,7 +151,7 @@ async def test_a_vault_of_another_mint_counts_for_nothing_until_it_is_back(
     row = await book(world, alice)
     assert (row.total, row.total_deposited, row.mint) == (50, 1_350, str(world.programs.mint))
     async with world.database.connection() as conn:
-        assert await totals.read(conn) == {"deposit": (2, 650), "withdraw": (1, 600)}
+        assert await event_counters.read(conn) == {"deposit": (2, 650), "withdraw": (1, 600)}
     await world.execute("DELETE FROM transactions WHERE amount = 50")
     assert await found(world) == [("history_deposited", 1_350, 1_300)]
 
@@ -178,7 +179,7 @@ async def test_worthless_tokens_of_a_vault_that_becomes_ours_never_count(
     row = await book(world, forger)
     assert (row.total, row.total_deposited) == (40, 2**63 - 1)
     async with world.database.connection() as conn:
-        assert await totals.read(conn) == {"deposit": (1, 40)}
+        assert await event_counters.read(conn) == {"deposit": (1, 40)}
     await world.execute("DELETE FROM transactions")
     assert await found(world) == [("history_deposited", 2**63 - 1, 2**63 - 1)]
 

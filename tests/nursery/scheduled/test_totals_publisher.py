@@ -9,7 +9,7 @@ import trio
 
 from cvms.nursery.scheduled.retention import Retention
 from cvms.nursery.scheduled.totals_publisher import Balances
-from cvms.store import overview
+from cvms.store.analytics import overview
 from cvms.store.postgres.database import Database, open_database
 from tests.nursery.world import World
 

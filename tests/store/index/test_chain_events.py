@@ -6,7 +6,7 @@ import psycopg
 import pytest
 import trio
 
-from cvms.store import totals
+from cvms.store.analytics import event_counters
 from cvms.store.index import chain_events, cursor
 from cvms.store.index.cursor import Cursor
 from cvms.store.postgres.database import Database
@@ -92,14 +92,14 @@ async def test_totals_add_up_from_many_writers(database: Database) -> None:
     async def count() -> None:
         for _ in range(5):
             async with database.transaction() as conn:
-                await totals.add(conn, "deposit", 1, 10)
+                await event_counters.add(conn, "deposit", 1, 10)
 
     async with trio.open_nursery() as nursery:
         for _ in range(10):
             nursery.start_soon(count)
     async with database.connection() as conn:
-        await totals.add(conn, "withdraw", 0, 0)
-        assert await totals.read(conn) == {"deposit": (50, 500), "withdraw": (0, 0)}
+        await event_counters.add(conn, "withdraw", 0, 0)
+        assert await event_counters.read(conn) == {"deposit": (50, 500), "withdraw": (0, 0)}
 
 
 async def test_the_cursor_never_moves_back(database: Database) -> None:

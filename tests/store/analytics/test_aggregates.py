@@ -12,8 +12,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from cvms.nursery.ledger.running_balances import points_after
-from cvms.store import analytics, vault_books
-from cvms.store.analytics import Bucket, Holdings, Size
+from cvms.store import vault_books
+from cvms.store.analytics import aggregates
+from cvms.store.analytics.aggregates import Bucket, Holdings, Size
 from cvms.store.postgres.database import Database, open_database
 from cvms.store.postgres.driver.connection import Connection
 from cvms.store.postgres.migrate import apply_schema
@@ -70,7 +71,7 @@ def test_flows_and_the_series_are_those_of_the_history(
         for first in range(0, len(found), batch):
             async with database.transaction() as conn:
                 await history.add(conn, found[first : first + batch])
-                await analytics.count(conn, found[first : first + batch])
+                await aggregates.count(conn, found[first : first + batch])
         async with database.connection() as conn:
             stored = await recorded(conn)
             await agree(conn, stored)
@@ -94,10 +95,10 @@ def test_holdings_and_sizes_are_those_of_the_open_vaults(
                 b" WHERE state <> '{\"closed\": true}'"
             )
             held = await cursor.fetchall()
-            assert await analytics.holdings(conn) == Holdings(
+            assert await aggregates.holdings(conn) == Holdings(
                 len(held), *(sum(row[column] for row in held) for column in range(5))
             )
-            sizes = [each for each in await analytics.sizes(conn) if each.vaults or each.total]
+            sizes = [each for each in await aggregates.sizes(conn) if each.vaults or each.total]
             expected: dict[int, Size] = {}
             for total, *_ in held:
                 digits = len(str(total)) if total else 0
@@ -111,8 +112,8 @@ def test_holdings_and_sizes_are_those_of_the_open_vaults(
 async def test_a_late_line_changes_every_hour_after_it(database: Database) -> None:
     async with database.transaction() as conn:
         for number, hour in enumerate((3, 5, 4)):
-            await analytics.count(conn, [line(number, "deposit", 10, FIRST + hour * HOUR)])
-        points = await analytics.series(
+            await aggregates.count(conn, [line(number, "deposit", 10, FIRST + hour * HOUR)])
+        points = await aggregates.series(
             conn, since=FIRST + 2 * HOUR, until=FIRST + 7 * HOUR, bucket="hour"
         )
     assert [each.tvl for each in points] == [0, 10, 20, 30, 30]
@@ -122,10 +123,10 @@ async def test_what_was_counted_can_be_taken_back_by_its_negative(database: Data
     both = [vault_row(owner="a", vault="va"), vault_row(owner="b", vault="vb")]
     async with database.transaction() as conn:
         stored = await vault_books.bring_forward(conn, both)
-        await analytics.moved(
+        await aggregates.moved(
             conn, [(after, vault_row(state={"closed": True})) for _, after in stored]
         )
-        assert await analytics.holdings(conn) == Holdings(0, 0, 0, 0, 0, 0)
+        assert await aggregates.holdings(conn) == Holdings(0, 0, 0, 0, 0, 0)
 
 
 async def test_an_older_database_learns_the_same_from_what_it_has(own_database: Database) -> None:
@@ -147,7 +148,7 @@ async def test_an_older_database_learns_the_same_from_what_it_has(own_database: 
     tables = ("flows", "tvl_hours", "vault_sizes", "balance_history")
     async with own_database.transaction() as conn:
         await history.add(conn, lines)
-        await analytics.count(conn, lines)
+        await aggregates.count(conn, lines)
         await balance_history.put(conn, points_after([], lines))
         last = await balance_history.at(conn, "owner", 99)
         assert last is not None
@@ -212,7 +213,7 @@ async def agree(conn: Connection, stored: Sequence[tuple[str, int, datetime]]) -
     until = FIRST + 120 * HOUR
     buckets: tuple[tuple[Bucket, timedelta], ...] = (("hour", HOUR), ("day", DAY))
     for bucket, step in buckets:
-        points = await analytics.series(conn, since=FIRST, until=until, bucket=bucket)
+        points = await aggregates.series(conn, since=FIRST, until=until, bucket=bucket)
         grown = [(EFFECTS[kind].total * amount, at) for kind, amount, at in stored]
         assert [(each.start, each.tvl) for each in points] == [
             (start, sum(growth for growth, at in grown if at < start + step))
@@ -224,7 +225,7 @@ async def agree(conn: Connection, stored: Sequence[tuple[str, int, datetime]]) -
             start = FIRST + (at - FIRST) // step * step
             counts[start] += 1
             amounts[start, kind] += amount
-        flows = await analytics.flows(conn, since=FIRST, until=until, bucket=bucket)
+        flows = await aggregates.flows(conn, since=FIRST, until=until, bucket=bucket)
         assert {each.start: each.count for each in flows} == counts
         assert {
             (each.start, kind): amount for each in flows for kind, amount in each.amounts.items()

@@ -9,8 +9,8 @@ from typing import Any
 
 import msgspec
 
-from cvms.store import analytics
-from cvms.store.analytics import Flow, Holdings
+from cvms.store.analytics import aggregates
+from cvms.store.analytics.aggregates import Flow, Holdings
 from cvms.store.index import cursor
 from cvms.store.postgres.driver.connection import TrioConnection
 from cvms.store.vaults.history import EFFECTS
@@ -67,10 +67,10 @@ class Overview(msgspec.Struct, frozen=True, kw_only=True):
 async def read(conn: TrioConnection[Any], program: str) -> Overview:
     """The overview as of now; consistent where the transaction is."""
     frontier = await cursor.frontier(conn, program)
-    holdings = await analytics.holdings(conn)
+    holdings = await aggregates.holdings(conn)
     hour = frontier.now.astimezone(UTC).replace(minute=0, second=0, microsecond=0)
     until = hour + timedelta(hours=1)
-    moved = await analytics.flows(conn, since=until - DAY, until=until, bucket="hour")
+    moved = await aggregates.flows(conn, since=until - DAY, until=until, bucket="hour")
     return Overview(
         tvl=holdings.total,
         vaults=holdings.vaults,
