@@ -34,8 +34,8 @@ from cvms.nursery.channels.status_board import Board
 from cvms.nursery.channels.wakeups import OutboxWake
 from cvms.nursery.ledger.vault_rows import vault_row
 from cvms.nursery.reconciliation.reconciler import Reconciler
-from cvms.store import vault_books
 from cvms.store.postgres.database import Database, open_database
+from cvms.store.projection import vault_writer
 from cvms.store.redis.balance_cache import NoCache
 
 HELD = 1_000
@@ -115,7 +115,7 @@ async def _fill(
         rows.append(vault_row(address, vault, Slot(1)))
     for first in range(0, count, 1000):
         async with database.transaction() as conn:
-            await vault_books.bring_forward(conn, rows[first : first + 1000])
+            await vault_writer.bring_forward(conn, rows[first : first + 1000])
     async with database.dedicated(query_timeout=300) as conn:
         await conn.execute(FILL, {"lines": lines})
         await conn.execute("ANALYZE")

@@ -21,7 +21,7 @@ from cvms.nursery.ledger.mint_tracker import Mints
 from cvms.nursery.ledger.outbox_messages import balance_message, event_message
 from cvms.nursery.ledger.running_balances import points_after
 from cvms.nursery.ledger.vault_rows import gone_row, row_now, same_account, same_balances
-from cvms.store import outbox, vault_books
+from cvms.store import outbox
 from cvms.store.analytics import aggregates, event_counters
 from cvms.store.index import applied_transactions, chain_events, vault_mints
 from cvms.store.index import cursor as cursors
@@ -31,6 +31,7 @@ from cvms.store.index.vault_mints import VaultMint
 from cvms.store.outbox import OutboxMessage
 from cvms.store.postgres.database import Database
 from cvms.store.postgres.driver.connection import Connection
+from cvms.store.projection import vault_writer
 from cvms.store.vaults import account_offsets, balance_history, history, vaults
 from cvms.store.vaults.history import HistoryRow
 from cvms.store.vaults.vaults import VaultRow
@@ -183,7 +184,7 @@ async def _store_vaults(
     """Bring the rows forward; return a message for each whose balances have moved."""
     touched_by = {row.owner: signature for _, row, signature in rows}
     new = [row for before, row, _ in rows if _unread(before, row)]
-    stored = await vault_books.bring_forward(conn, new, final=False)
+    stored = await vault_writer.bring_forward(conn, new, final=False)
     return [
         balance_message(row, signature=touched_by[row.owner])
         for before, row in stored

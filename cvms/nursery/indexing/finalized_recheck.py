@@ -18,10 +18,11 @@ from cvms.nursery.channels.wakeups import OutboxWake
 from cvms.nursery.ledger.outbox_messages import balance_message
 from cvms.nursery.ledger.vault_fetch import FetchedVault, fetch_vaults
 from cvms.nursery.ledger.vault_rows import row_now, same_account, same_balances
-from cvms.store import outbox, vault_books
+from cvms.store import outbox
 from cvms.store.index import cursor as cursors
 from cvms.store.postgres.database import Database
 from cvms.store.postgres.driver.connection import Connection
+from cvms.store.projection import vault_writer
 from cvms.store.redis.balance_cache import BalanceCache
 from cvms.store.vaults import balance_history
 from cvms.store.vaults.vaults import VaultRow
@@ -55,7 +56,7 @@ class SecondLook:
             async with self._database.connection() as conn:
                 indexed = (await cursors.frontier(conn, str(self._programs.vault))).slot
                 slot = min(final, -1 if indexed is None else indexed)
-                rows = await vault_books.unsettled(conn, up_to_slot=slot, limit=VAULTS_PER_CALL)
+                rows = await vault_writer.unsettled(conn, up_to_slot=slot, limit=VAULTS_PER_CALL)
             if not rows:
                 return
             touched = {Pubkey.from_string(row.vault): "" for row in rows}
@@ -67,7 +68,7 @@ class SecondLook:
     ) -> None:
         async with self._database.transaction() as conn:
             await cursors.lock(conn)
-            unmoved = await vault_books.settle(conn, rows)
+            unmoved = await vault_writer.settle(conn, rows)
             changed = [
                 (before, now)
                 for before in unmoved
@@ -96,7 +97,7 @@ class SecondLook:
         """
         if not changed:
             return
-        await vault_books.read_anew(conn, [now for _, now in changed])
+        await vault_writer.read_anew(conn, [now for _, now in changed])
         await outbox.append(
             conn,
             [

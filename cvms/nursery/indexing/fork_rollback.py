@@ -26,15 +26,16 @@ from cvms.nursery.channels.wakeups import OutboxWake, TvlWake
 from cvms.nursery.ledger.outbox_messages import balance_message, event_message
 from cvms.nursery.ledger.vault_fetch import FetchedVault, fetch_vaults
 from cvms.nursery.ledger.vault_rows import row_now, same_balances
-from cvms.store import outbox, retraction, vault_books
+from cvms.store import outbox
 from cvms.store.index import applied_transactions, vault_mints
 from cvms.store.index import cursor as cursors
 from cvms.store.index.applied_transactions import Applied
 from cvms.store.index.cursor import Cursor
 from cvms.store.postgres.database import Database
 from cvms.store.postgres.driver.connection import Connection
+from cvms.store.projection import rollback, vault_writer
+from cvms.store.projection.rollback import Taken
 from cvms.store.redis.balance_cache import BalanceCache
-from cvms.store.retraction import Taken
 from cvms.store.vaults.vaults import VaultRow
 
 log = structlog.get_logger(__name__)
@@ -126,7 +127,7 @@ class Forks:
             return False
         await self._prove(fork)
         async with self._database.connection() as conn:
-            stale = await vault_books.read_after(conn, fork.slot)
+            stale = await vault_writer.read_after(conn, fork.slot)
         touched = {Pubkey.from_string(row.vault): fork.dropped.signature for row in stale}
         fetched = await fetch_vaults(self._rpc, self._programs, touched, at_least=seen)
         # Before the commit as well: killed right after it, no dropped balance is left behind.
@@ -174,13 +175,13 @@ class Forks:
             await cursors.lock(conn)
             if await cursors.get(conn, self._program) != cursor:
                 return None
-            stale = await vault_books.read_after(conn, fork.slot)
+            stale = await vault_writer.read_after(conn, fork.slot)
             if not {row.vault for row in stale} <= {str(each.address) for each in fetched}:
                 return None
-            taken = await retraction.take_back(conn, fork.place)
+            taken = await rollback.take_back(conn, fork.place)
             await cursors.retreat(conn, self._program, fork.cursor(self._program))
             rows = await self._rows(conn, stale, fetched, taken)
-            pairs = await vault_books.replace_after(conn, fork.slot, rows)
+            pairs = await vault_writer.replace_after(conn, fork.slot, rows)
             told = [event_message(each.line, each.data, kind="retracted") for each in taken.lines]
             told += [
                 balance_message(row, signature=None)

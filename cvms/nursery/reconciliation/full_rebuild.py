@@ -28,14 +28,15 @@ from cvms.nursery.indexing.finalizer import Settler
 from cvms.nursery.indexing.indexer import Indexer
 from cvms.nursery.ledger.outbox_messages import balance_message
 from cvms.nursery.reconciliation.vault_readings import on_chain, read_vaults
-from cvms.store import audit, books, outbox, rebuilt, vault_books
+from cvms.store import audit, books, outbox
 from cvms.store.analytics import aggregate_check
 from cvms.store.audit import AuditEntry
 from cvms.store.index import cursor as cursors
 from cvms.store.index.cursor import Cursor
 from cvms.store.postgres.database import Database, open_database
 from cvms.store.postgres.driver.connection import Connection
-from cvms.store.rebuilt import Comparison, RowDifference
+from cvms.store.projection import rebuild_schema, vault_writer
+from cvms.store.projection.rebuild_schema import Comparison, RowDifference
 from cvms.store.redis.balance_cache import NoCache
 from cvms.store.vaults import vaults
 
@@ -187,7 +188,7 @@ class Rebuild:
             return outcome if await cursors.get(conn, self._program) == target else None
 
     async def _compare(self, conn: Connection, cursor: Cursor, *, replace: bool) -> Outcome:
-        schema = await rebuilt.live_schema(conn)
+        schema = await rebuild_schema.live_schema(conn)
         comparison = Comparison(conn, live=schema, slot=cursor.slot)
         await comparison.compare()
         suspects = await comparison.keys("vaults", MOST_VAULTS)
@@ -222,7 +223,7 @@ class Rebuild:
                 rows = {owner: each.row for owner, each in held.items()}
                 known = [each for each in readings if rows[each.owner] is not None]
                 expected = on_chain(known, rows, mint=self._programs.mint)
-                await vault_books.bring_forward(conn, [e.row for e in expected], final=False)
+                await vault_writer.bring_forward(conn, [e.row for e in expected], final=False)
 
     async def _moved(self, owners: list[str], cursor: Cursor) -> list[str]:
         """Those whose vaults have transactions that follow the cursor."""
@@ -257,7 +258,7 @@ class Rebuild:
         await audit.append(conn, _audited(outcome))
         told = [balance_message(rows[owner], signature=None) for owner in changed if owner in rows]
         await outbox.append(conn, told)
-        await rebuilt.drop(conn)
+        await rebuild_schema.drop(conn)
 
     async def _cursor(self, database: Database) -> Cursor | None:
         async with database.connection() as conn:
@@ -280,10 +281,10 @@ async def open_rebuild(
     """
     async with (
         open_database(database_url) as live,
-        open_database(rebuilt.scratch_conninfo(database_url)) as scratch,
+        open_database(rebuild_schema.scratch_conninfo(database_url)) as scratch,
         live.dedicated(query_timeout=COMPARE_SECONDS) as holder,
     ):
-        if not await rebuilt.try_lock(holder):
+        if not await rebuild_schema.try_lock(holder):
             raise RebuildNotPossible("Another rebuild of this database is running.")
         await live.prepare()
         await _make_scratch(holder, programs, fresh=fresh)
@@ -301,14 +302,14 @@ async def open_rebuild(
 async def _make_scratch(conn: Connection, programs: Programs, *, fresh: bool) -> None:
     of = f"the books of {programs.vault} over {programs.mint}, built again by cvms"
     if fresh:
-        await rebuilt.drop(conn)
-    note = await rebuilt.note(conn)
+        await rebuild_schema.drop(conn)
+    note = await rebuild_schema.note(conn)
     if note not in (None, of):
         raise RebuildNotPossible(
-            f"The schema {rebuilt.SCHEMA} is of something else ({note or 'no comment'}); "
+            f"The schema {rebuild_schema.SCHEMA} is of something else ({note or 'no comment'}); "
             "--fresh drops it."
         )
-    await rebuilt.create(conn, of)
+    await rebuild_schema.create(conn, of)
 
 
 async def _drain(reconciliations: Reconciliations) -> None:

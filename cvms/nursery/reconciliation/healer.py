@@ -14,12 +14,13 @@ from cvms.nursery.ledger.outbox_messages import balance_message
 from cvms.nursery.reconciliation.aggregate_check import tell
 from cvms.nursery.reconciliation.comparison import Difference, OnChain, differences
 from cvms.nursery.reconciliation.vault_reindexer import Reindexer
-from cvms.store import books, outbox, reconciliation, vault_books
+from cvms.store import books, outbox, reconciliation
 from cvms.store.analytics import aggregate_check
 from cvms.store.books import OwnerBooks
 from cvms.store.index import cursor as cursors
 from cvms.store.postgres.database import Database
 from cvms.store.postgres.driver.connection import Connection
+from cvms.store.projection import vault_writer
 from cvms.store.reconciliation import ReconciliationEntry
 from cvms.store.redis.balance_cache import BalanceCache
 from cvms.store.vaults import balance_history
@@ -108,7 +109,7 @@ class Healer:
         self, conn: Connection, chain: OnChain, found: Sequence[Difference]
     ) -> None:
         if any(each.heal == "row" for each in found):
-            await vault_books.bring_forward(conn, [chain.row])
+            await vault_writer.bring_forward(conn, [chain.row])
             # They moved by what the wrong row said, which they may never have counted.
             await aggregate_check.count_sizes(conn)
             await outbox.append(conn, [balance_message(chain.row, signature=None)])

@@ -17,8 +17,8 @@ from cvms.chain.accounts import read_vault
 from cvms.chain.addresses import vault_address
 from cvms.chain.types import Commitment
 from cvms.nursery.ledger.vault_rows import CLOSED
-from cvms.store import vault_books
 from cvms.store.index import cursor as cursors
+from cvms.store.projection import vault_writer
 from tests.conftest import Localnet
 from tests.http.conftest import Json, Served, Service, running
 from tests.nursery.indexing.test_every_instruction import compound, earn, lock, travel, unlock
@@ -486,7 +486,7 @@ async def applied(world: World) -> int:
 
 async def store(service: Service, row: Any) -> None:
     async with service.database.transaction() as conn:
-        await vault_books.bring_forward(conn, [row])
+        await vault_writer.bring_forward(conn, [row])
 
 
 def fields(row: Any) -> Json:

@@ -21,8 +21,9 @@ from cvms.http.websocket.endpoint import WebSocketLimits
 from cvms.nursery.channels.wakeups import OutboxWake
 from cvms.nursery.delivery.broadcaster import Broadcaster
 from cvms.nursery.ledger.entries import event_vaults, movements
-from cvms.store import outbox, vault_books
+from cvms.store import outbox
 from cvms.store.bell import PostgresBell
+from cvms.store.projection import vault_writer
 from cvms.store.vaults import history, vaults
 from tests.http.conftest import Json, Service, event, frame, handshake, running, subscribe
 from tests.nursery.ledger.test_entries import made_up
@@ -108,7 +109,7 @@ async def test_the_balance_snapshot_is_the_vault(service: Service) -> None:
         reply = await subscribe(socket, "vault_balance_update", owner=ALICE)
         assert reply["snapshot"] is None
         async with service.database.transaction() as conn:
-            await vault_books.bring_forward(conn, [vault_of(ALICE, 600, slot=7)])
+            await vault_writer.bring_forward(conn, [vault_of(ALICE, 600, slot=7)])
         reply = await subscribe(socket, "vault_balance_update", owner=ALICE)
         assert (reply["snapshot"]["balance"], reply["snapshot"]["slot"]) == (600, 7)
         reply = await subscribe(socket, "vault_balance_update")

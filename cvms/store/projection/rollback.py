@@ -96,7 +96,7 @@ class Taken:
 
 async def take_back(conn: TrioConnection[Any], place: int) -> Taken:
     """Take back all that was applied after `place` (see store/index/applied_transactions.py), but the vaults' rows
-    and their points in balance_history: those come from accounts (see store/vault_books.py).
+    and their points in balance_history: those come from accounts (see store/projection/vault_writer.py).
     """
     before = await applied_transactions.before(conn, place)
     signatures = await applied_transactions.take_back(conn, place)

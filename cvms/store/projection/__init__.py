@@ -1,0 +1,1 @@
+"""Writes that keep vault rows, their undo records and rebuilt tables."""
