@@ -164,7 +164,7 @@ class WithdrawalRow:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DifferenceRow:
-    """A line of the reconciler's, see store/reconciliation.py."""
+    """A line of the reconciler's, see store/reconciliation/reconciliation_log.py."""
 
     id: int
     vault: str

@@ -37,11 +37,12 @@ from cvms.nursery.ledger.vault_rows import vault_row
 from cvms.nursery.reconciliation.comparison import OnChain, differences
 from cvms.nursery.reconciliation.reconciler import Reconciler
 from cvms.nursery.submission.submitter import Submitter
-from cvms.store import books, outbox, reconciliation
+from cvms.store import outbox
 from cvms.store.analytics import event_counters
 from cvms.store.index import cursor
 from cvms.store.outbox import OutboxRow
 from cvms.store.postgres.database import Database
+from cvms.store.reconciliation import reconciliation_log, vault_ledger
 from cvms.store.redis.balance_cache import BalanceCache, NoCache
 from cvms.store.vaults import history
 
@@ -214,7 +215,7 @@ class World:
         async with self.database.connection() as conn:
             for each in chain:
                 owner = each.row.owner
-                held = (await books.read(conn, [owner]))[owner]
+                held = (await vault_ledger.read(conn, [owner]))[owner]
                 found += [
                     f"{owner}: {each}"
                     for each in differences(each, held)
@@ -236,7 +237,7 @@ class World:
     async def recorded_differences(self) -> int:
         """How many lines the reconciler has written."""
         async with self.database.connection() as conn:
-            return len(await reconciliation.recent(conn, 100))
+            return len(await reconciliation_log.recent(conn, 100))
 
     async def cursor(self) -> cursor.Cursor | None:
         async with self.database.connection() as conn:
@@ -288,6 +289,6 @@ async def settled(world: World) -> None:
     reconciler = world.reconciler()
     await judged(world, reconciler)
     async with world.database.connection() as conn:
-        found = await reconciliation.recent(conn)
+        found = await reconciliation_log.recent(conn)
     assert [(each.owner, each.field, each.expected, each.actual) for each in found] == []
     assert not reconciler._pending

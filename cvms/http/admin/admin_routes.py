@@ -18,8 +18,9 @@ from cvms.http.framework.request import Body, Limit, RowId
 from cvms.http.framework.response import Answer
 from cvms.http.framework.routing import Auth, Route
 from cvms.nursery.channels.status_board import Part
-from cvms.store import audit, reconciliation
+from cvms.store import audit
 from cvms.store.calls import RECONCILE, call
+from cvms.store.reconciliation import reconciliation_log
 
 Action = Annotated[str, msgspec.Meta(pattern=r"^[a-z0-9_]{1,64}\Z")]
 TAGS = ("administration",)
@@ -135,7 +136,7 @@ async def differences(
 ) -> Answer:
     """Where the books were found to differ from the chain."""
     async with services.database.connection() as conn:
-        rows = await reconciliation.recent(conn, query.limit)
+        rows = await reconciliation_log.recent(conn, query.limit)
     return Answer(Differences([Difference(**asdict(row)) for row in rows]))
 
 

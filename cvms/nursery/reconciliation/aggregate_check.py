@@ -9,12 +9,12 @@ from cvms.chain.types import Commitment, Programs
 from cvms.chain.vault_list import ListedVault, list_vaults
 from cvms.errors import DecodeError, RpcError
 from cvms.metrics import Metrics
-from cvms.store import reconciliation
 from cvms.store.analytics import aggregate_check
 from cvms.store.analytics.aggregate_check import GrandTotals
 from cvms.store.index import cursor as cursors
 from cvms.store.postgres.database import Database
-from cvms.store.reconciliation import ReconciliationEntry
+from cvms.store.reconciliation import reconciliation_log
+from cvms.store.reconciliation.reconciliation_log import ReconciliationEntry
 from cvms.store.vaults import vaults
 
 log = structlog.get_logger(__name__)
@@ -88,7 +88,7 @@ class Census:
                 healed=(await aggregate_check.check(conn)).sizes_right(self._threshold),
                 cause=f"{found.wrong_sizes} of the sums by size are not those of the rows",
             )
-            told = await reconciliation.log_once(conn, entry)
+            told = await reconciliation_log.log_once(conn, entry)
         self._tell(entry, told=told)
 
     async def _count_flows(self, found: GrandTotals) -> None:
@@ -105,7 +105,7 @@ class Census:
                 healed=(await aggregate_check.check(conn)).flows_right(self._threshold),
                 cause=f"{found.wrong_flows} of the sums over time are not those of the history",
             )
-            told = await reconciliation.log_once(conn, entry)
+            told = await reconciliation_log.log_once(conn, entry)
         self._tell(entry, told=told)
 
     def _tell(self, entry: ReconciliationEntry, *, told: bool) -> None:
@@ -132,7 +132,7 @@ def tell(entry: ReconciliationEntry, metrics: Metrics) -> None:
 def _entry(
     field: str, found: GrandTotals, actual: int, *, healed: bool, cause: str
 ) -> ReconciliationEntry:
-    return reconciliation.entry(
+    return reconciliation_log.entry(
         vault=EVERYBODY,
         owner=EVERYBODY,
         field=field,

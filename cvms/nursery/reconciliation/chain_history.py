@@ -23,8 +23,8 @@ from cvms.nursery.indexing.batch_reader import Executed, executed_by
 from cvms.nursery.ledger.entries import counted_by_account, event_vaults, history_row, movements
 from cvms.nursery.ledger.mint_tracker import Mints
 from cvms.nursery.ledger.running_balances import points_of
-from cvms.store.books import HELD
 from cvms.store.index.chain_events import EventRow
+from cvms.store.reconciliation.vault_ledger import HELD
 from cvms.store.vaults.history import DEPOSIT, EMERGENCY_WITHDRAW, WITHDRAW, HistoryRow
 
 PAGE = 1000

@@ -8,9 +8,9 @@ from typing import Literal
 from cvms.chain.accounts import TokenAccount, Vault
 from cvms.chain.types import Slot
 from cvms.nursery.ledger.vault_rows import CLOSED
-from cvms.store import reconciliation
-from cvms.store.books import HELD, OwnerBooks
-from cvms.store.reconciliation import ReconciliationEntry
+from cvms.store.reconciliation import reconciliation_log
+from cvms.store.reconciliation.reconciliation_log import ReconciliationEntry
+from cvms.store.reconciliation.vault_ledger import HELD, OwnerBooks
 from cvms.store.vaults.vaults import VaultRow
 
 Heal = Literal["row", "history"]
@@ -54,7 +54,7 @@ class Difference:
     ) -> ReconciliationEntry:
         """The line of reconciliation_logs; `problem` is why the history could not be healed."""
         unproven = problem is not None and not healed and self.heal == "history"
-        return reconciliation.entry(
+        return reconciliation_log.entry(
             vault=chain.row.vault,
             owner=chain.row.owner,
             field=self.field,

@@ -28,7 +28,7 @@ from cvms.nursery.indexing.finalizer import Settler
 from cvms.nursery.indexing.indexer import Indexer
 from cvms.nursery.ledger.outbox_messages import balance_message
 from cvms.nursery.reconciliation.vault_readings import on_chain, read_vaults
-from cvms.store import audit, books, outbox
+from cvms.store import audit, outbox
 from cvms.store.analytics import aggregate_check
 from cvms.store.audit import AuditEntry
 from cvms.store.index import cursor as cursors
@@ -37,6 +37,7 @@ from cvms.store.postgres.database import Database, open_database
 from cvms.store.postgres.driver.connection import Connection
 from cvms.store.projection import rebuild_schema, vault_writer
 from cvms.store.projection.rebuild_schema import Comparison, RowDifference
+from cvms.store.reconciliation import vault_ledger
 from cvms.store.redis.balance_cache import NoCache
 from cvms.store.vaults import vaults
 
@@ -219,7 +220,7 @@ class Rebuild:
                 self._rpc, self._programs, some, commitment=Commitment.CONFIRMED
             )
             async with self._scratch.transaction() as conn:
-                held = await books.read(conn, some)
+                held = await vault_ledger.read(conn, some)
                 rows = {owner: each.row for owner, each in held.items()}
                 known = [each for each in readings if rows[each.owner] is not None]
                 expected = on_chain(known, rows, mint=self._programs.mint)
@@ -248,7 +249,7 @@ class Rebuild:
         changed = await comparison.keys("vaults", MOST_VAULTS)
         await comparison.exchange()
         await aggregate_check.count_sizes(conn)
-        held = await books.read(conn, changed)
+        held = await vault_ledger.read(conn, changed)
         rows = {owner: each.row for owner, each in held.items() if each.row is not None}
         await comparison.compare()
         await comparison.set_aside("vaults", moved)

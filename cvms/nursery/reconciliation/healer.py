@@ -14,14 +14,15 @@ from cvms.nursery.ledger.outbox_messages import balance_message
 from cvms.nursery.reconciliation.aggregate_check import tell
 from cvms.nursery.reconciliation.comparison import Difference, OnChain, differences
 from cvms.nursery.reconciliation.vault_reindexer import Reindexer
-from cvms.store import books, outbox, reconciliation
+from cvms.store import outbox
 from cvms.store.analytics import aggregate_check
-from cvms.store.books import OwnerBooks
 from cvms.store.index import cursor as cursors
 from cvms.store.postgres.database import Database
 from cvms.store.postgres.driver.connection import Connection
 from cvms.store.projection import vault_writer
-from cvms.store.reconciliation import ReconciliationEntry
+from cvms.store.reconciliation import reconciliation_log, vault_ledger
+from cvms.store.reconciliation.reconciliation_log import ReconciliationEntry
+from cvms.store.reconciliation.vault_ledger import OwnerBooks
 from cvms.store.redis.balance_cache import BalanceCache
 from cvms.store.vaults import balance_history
 
@@ -92,16 +93,16 @@ class Healer:
         owner = chain.row.owner
         # Only who holds the cursor stores a vault that has no row yet.
         await cursors.lock(conn)
-        before = (await books.read(conn, [owner]))[owner]
+        before = (await vault_ledger.read(conn, [owner]))[owner]
         if before.row is not None and before.row.slot > chain.slot:
             return None
         await self._heal_row(conn, chain, found)
-        now = (await books.read(conn, [owner]))[owner]
+        now = (await vault_ledger.read(conn, [owner]))[owner]
         left = {each.field for each in differences(chain, now, threshold=self._threshold)}
         entries = []
         for each in found:
             entry = each.entry(chain, before, healed=each.field not in left, problem=problem)
-            if await reconciliation.log_once(conn, entry):
+            if await reconciliation_log.log_once(conn, entry):
                 entries.append(entry)
         return entries
 

@@ -8,9 +8,9 @@ from typing import TypeVar
 
 from cvms.chain.types import Slot
 from cvms.nursery.reconciliation.chain_history import VaultHistory
-from cvms.store import reconciliation
 from cvms.store.index.chain_events import EventRow
-from cvms.store.reconciliation import ReconciliationEntry
+from cvms.store.reconciliation import reconciliation_log
+from cvms.store.reconciliation.reconciliation_log import ReconciliationEntry
 from cvms.store.vaults.history import HistoryRow
 
 Key = tuple[str, int, int, str]
@@ -28,7 +28,7 @@ class Change:
         """The line of reconciliation_logs that tells of it."""
         told = self.chain or self.books
         assert told is not None
-        return reconciliation.entry(
+        return reconciliation_log.entry(
             vault=history.address,
             owner=history.owner,
             field="event" if isinstance(told, EventRow) else "history_line",

@@ -29,9 +29,9 @@ from cvms.nursery.reconciliation.comparison import Difference, OnChain, differen
 from cvms.nursery.reconciliation.healer import Healer, agree
 from cvms.nursery.reconciliation.vault_readings import Reading, on_chain, read_vaults
 from cvms.nursery.reconciliation.vault_reindexer import Reindexer
-from cvms.store import books, reconciliation_pass
-from cvms.store.books import OwnerBooks
 from cvms.store.postgres.database import Database
+from cvms.store.reconciliation import pass_position, vault_ledger
+from cvms.store.reconciliation.vault_ledger import OwnerBooks
 from cvms.store.redis.balance_cache import BalanceCache
 from cvms.store.vaults import vaults
 
@@ -122,14 +122,14 @@ class Reconciler:
 
     async def _begin(self) -> None:
         async with self._database.connection() as conn:
-            await reconciliation_pass.begin(conn, listing=True)
+            await pass_position.begin(conn, listing=True)
 
     async def _roll(self) -> bool:
         """The next page, if a pass is under way or due; whether there is another."""
         async with self._database.connection() as conn:
-            position = await reconciliation_pass.read(conn)
+            position = await pass_position.read(conn)
             if position.finished and position.started_ago >= self._interval:
-                await reconciliation_pass.begin(conn)
+                await pass_position.begin(conn)
             elif position.finished:
                 return False
         return await self._page()
@@ -137,13 +137,13 @@ class Reconciler:
     async def _page(self) -> bool:
         """Check the owners behind the place of the pass; False when there are none left."""
         async with self._database.connection() as conn:
-            position = await reconciliation_pass.read(conn)
+            position = await pass_position.read(conn)
             after = position.after_owner
             owners = await vaults.owners_after(conn, after, VAULTS_PER_CALL)
         await self.check(owners)
         if owners:
             async with self._database.connection() as conn:
-                await reconciliation_pass.advance(conn, after=after, to=owners[-1])
+                await pass_position.advance(conn, after=after, to=owners[-1])
             return True
         self._sums_due = trio.current_time()
         listing = position.listed_ago >= LIST_SECONDS
@@ -151,8 +151,8 @@ class Reconciler:
             await self.check(await self._census.suspects())
         async with self._database.connection() as conn:
             if listing:
-                await reconciliation_pass.listed(conn)
-            await reconciliation_pass.finish(conn, after=after)
+                await pass_position.listed(conn)
+            await pass_position.finish(conn, after=after)
         self._board.task_succeeded("reconciler")
         return False
 
@@ -266,7 +266,7 @@ class Reconciler:
 
     async def _books(self, owners: Sequence[str]) -> dict[str, OwnerBooks]:
         async with self._database.transaction(isolation=IsolationLevel.REPEATABLE_READ) as conn:
-            return await books.read(conn, owners)
+            return await vault_ledger.read(conn, owners)
 
     def _expected(
         self, readings: Sequence[Reading], held: Mapping[str, OwnerBooks]

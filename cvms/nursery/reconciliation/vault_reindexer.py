@@ -18,7 +18,7 @@ from cvms.metrics import Metrics
 from cvms.nursery.ledger.running_balances import points_of
 from cvms.nursery.reconciliation.chain_history import VaultHistory, read_history
 from cvms.nursery.reconciliation.history_diff import Corrections, corrections
-from cvms.store import audit, reconciliation
+from cvms.store import audit
 from cvms.store.analytics import aggregates, event_counters
 from cvms.store.audit import AuditEntry
 from cvms.store.index import chain_events, vault_mints
@@ -27,7 +27,8 @@ from cvms.store.index.chain_events import EventRow
 from cvms.store.index.vault_mints import VaultMint
 from cvms.store.postgres.database import Database
 from cvms.store.postgres.driver.connection import Connection
-from cvms.store.reconciliation import ReconciliationEntry
+from cvms.store.reconciliation import reconciliation_log
+from cvms.store.reconciliation.reconciliation_log import ReconciliationEntry
 from cvms.store.vaults import account_offsets, balance_history, history, vaults
 
 log = structlog.get_logger(__name__)
@@ -85,7 +86,7 @@ async def _correct(
     await _keep_mint(conn, found)
     await _rewrite_balances(conn, found.owner)
     for entry in entries:
-        await reconciliation.log(conn, entry)
+        await reconciliation_log.log(conn, entry)
     if entries:
         await audit.append(conn, _audited(found, entries))
     return entries
@@ -124,7 +125,7 @@ async def _set_offsets(
     await account_offsets.restore(conn, found.owner, offset)
     names = ("offset_deposited", "offset_withdrawn")
     return [
-        reconciliation.entry(
+        reconciliation_log.entry(
             vault=found.address,
             owner=found.owner,
             field=name,

@@ -15,12 +15,12 @@ from cvms.store import (
     nonces,
     outbox,
     proposals,
-    reconciliation,
     sponsorship,
     submissions,
     twofa,
 )
 from cvms.store.postgres.database import Database
+from cvms.store.reconciliation import reconciliation_log
 from cvms.store.vaults import balance_snapshots, maturities, yield_rates
 
 EVERY_SECONDS = 600.0
@@ -65,7 +65,7 @@ class Retention:
             await sponsorship.prune(conn, SPONSORED_AGE)
             await idempotency.prune(conn, ANSWER_AGE)
             await twofa.prune(conn, SETUP_AGE)
-            await reconciliation.prune(conn, RECONCILIATION_AGE)
+            await reconciliation_log.prune(conn, RECONCILIATION_AGE)
             await proposals.prune(conn, PROPOSAL_AGE)
             await deliveries.prune(conn, DELIVERY_AGE)
             await alerts.prune(conn, ALERT_AGE)

@@ -20,14 +20,15 @@ from cvms.nursery.channels.indexer_progress import Progress
 from cvms.nursery.channels.status_board import Board, OperatorFunds
 from cvms.nursery.channels.wakeups import OutboxWake
 from cvms.nursery.delivery.broadcaster import Broadcaster
-from cvms.store import alert_books, alerts, outbox, reconciliation, submissions, watched
+from cvms.store import alert_books, alerts, outbox, submissions, watched
 from cvms.store.alert_books import Hook
 from cvms.store.alerts import AlertRow
 from cvms.store.analytics import aggregates
 from cvms.store.bell import PostgresBell
 from cvms.store.postgres.database import Database, open_database
 from cvms.store.projection import vault_writer
-from cvms.store.reconciliation import ReconciliationEntry
+from cvms.store.reconciliation import reconciliation_log
+from cvms.store.reconciliation.reconciliation_log import ReconciliationEntry
 from cvms.store.submissions import State
 from cvms.store.vaults import history
 from cvms.store.watched import Change
@@ -269,9 +270,9 @@ async def test_books_that_differ_are_told_and_end_by_a_person_unless_they_were_h
     database: Database,
 ) -> None:
     async with database.connection() as conn:
-        await reconciliation.log(conn, difference())
-        await reconciliation.log(conn, difference(field="available"))
-        await reconciliation.log(conn, difference(owner="other", healed=False))
+        await reconciliation_log.log(conn, difference())
+        await reconciliation_log.log(conn, difference(field="available"))
+        await reconciliation_log.log(conn, difference(owner="other", healed=False))
     async with watching(database) as monitor:
         monitor._began = -1e9  # it has been looking for long
         await monitor.look()
@@ -296,9 +297,9 @@ async def test_a_line_of_the_reconcilers_that_appears_late_is_not_passed_over(
     async with open_database(database_url) as other, watching(database) as monitor:
         await other.prepare()
         async with trio.open_nursery() as nursery, other.transaction() as conn:
-            await reconciliation.log(conn, difference(owner="slow"))
+            await reconciliation_log.log(conn, difference(owner="slow"))
             async with database.connection() as quick:
-                await reconciliation.log(quick, difference(owner="quick"))
+                await reconciliation_log.log(quick, difference(owner="quick"))
             nursery.start_soon(monitor.look)
             await until(partial(_waits_for_lock, database))
     await monitor.look()

@@ -12,8 +12,8 @@ from solders.pubkey import Pubkey
 from cvms.chain import instructions
 from cvms.chain.types import Programs
 from cvms.dev.chain import make_mint
-from cvms.store import reconciliation
 from cvms.store.analytics import event_counters
+from cvms.store.reconciliation import reconciliation_log
 from cvms.store.vaults import account_offsets, vaults
 from cvms.store.vaults.vaults import Tvl, VaultRow
 from tests.nursery.world import World, address, judged, settled
@@ -279,7 +279,7 @@ async def found(world: World) -> list[tuple[str, int | None, int | None]]:
     reconciler = world.reconciler()
     await judged(world, reconciler)
     async with world.database.connection() as conn:
-        entries = await reconciliation.recent(conn)
+        entries = await reconciliation_log.recent(conn)
     assert all(each.healed for each in entries)
     assert not reconciler._pending
     await judged(world, reconciler)

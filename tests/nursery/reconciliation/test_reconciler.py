@@ -18,8 +18,9 @@ from cvms.chain.answers import TransactionRecord
 from cvms.chain.rpc import Rpc
 from cvms.chain.types import Commitment, Slot
 from cvms.nursery.reconciliation.vault_reindexer import Reindexer
-from cvms.store import audit, reconciliation, reconciliation_pass
-from cvms.store.reconciliation import ReconciliationRow
+from cvms.store import audit
+from cvms.store.reconciliation import pass_position, reconciliation_log
+from cvms.store.reconciliation.reconciliation_log import ReconciliationRow
 from cvms.store.vaults import history, vaults
 from tests.nursery.indexing.test_every_instruction import every_event, lock
 from tests.nursery.indexing.test_indexer import cancelled_after
@@ -28,7 +29,7 @@ from tests.nursery.world import World, address, judged, running, until
 
 async def entries(world: World) -> list[ReconciliationRow]:
     async with world.database.connection() as conn:
-        return await reconciliation.recent(conn)
+        return await reconciliation_log.recent(conn)
 
 
 def outcomes(world: World, outcome: str) -> float:
@@ -354,7 +355,7 @@ async def test_a_restart_goes_on_where_the_pass_was(
     await world.indexer().catch_up()
     assert await world.reconciler()._roll()
     async with world.database.connection() as conn:
-        assert (await reconciliation_pass.read(conn)).after_owner == owners[0]
+        assert (await pass_position.read(conn)).after_owner == owners[0]
     assert outcomes(world, "equal") == 1
     again = world.reconciler()
     while await again._roll():
@@ -362,7 +363,7 @@ async def test_a_restart_goes_on_where_the_pass_was(
     assert outcomes(world, "equal") == 3
     assert not await world.reconciler()._roll()  # the next is due in a minute
     async with world.database.connection() as conn:
-        assert (await reconciliation_pass.read(conn)).finished
+        assert (await pass_position.read(conn)).finished
 
 
 async def test_a_vault_that_moves_all_the_time_is_healed_too(

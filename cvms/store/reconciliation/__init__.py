@@ -1,0 +1,1 @@
+"""Reconciliation log, pass position and the ledger of a vault."""
