@@ -28,8 +28,8 @@ from cvms.metrics import Metrics
 from cvms.nursery.channels.status_board import Board
 from cvms.nursery.channels.wakeups import OutboxWake, SubmitWake
 from cvms.nursery.submission.submitter import Submitter
-from cvms.store import submissions
 from cvms.store.postgres.database import Database, open_database
+from cvms.store.submissions import submissions
 
 TIMING = localnet.Timing(slot_seconds=0.4, confirmed_lag=1, finalized_lag=4)
 

@@ -45,7 +45,7 @@ from cvms.store.postgres.database import Database
 from cvms.store.redis.balance_cache import BalanceCache
 from cvms.store.redis.rate_limiter import Limiter, MemoryLimiter
 from cvms.store.sealed import Sealer
-from cvms.store.sponsorship import Budget
+from cvms.store.submissions.fee_budget import Budget
 
 
 def create_app(

@@ -43,8 +43,9 @@ from cvms.http.framework.routing import Route
 from cvms.http.multisig.cosigning import CoSigning, signatures_in
 from cvms.http.operations.execute import UNSPONSORED
 from cvms.http.operations.idempotency import Key, key_of_request, once
-from cvms.store import audit, proposals, submissions
-from cvms.store.submissions import State, Submission
+from cvms.store import audit
+from cvms.store.submissions import multisig_proposals, submissions
+from cvms.store.submissions.submissions import State, Submission
 
 
 class CoSigned(Body, frozen=True):
@@ -100,7 +101,7 @@ async def state(services: Services, signature: str) -> Answer:
 
 async def _proposal(services: Services, hashed: bytes) -> UUID | None:
     async with services.database.connection() as conn:
-        return await proposals.by_message(conn, hashed)
+        return await multisig_proposals.by_message(conn, hashed)
 
 
 async def _built(services: Services, hashed: bytes) -> Submission:

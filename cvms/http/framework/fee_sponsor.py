@@ -16,9 +16,9 @@ from cvms.chain.transactions import attach_signature, message_hash, message_of, 
 from cvms.chain.types import Programs
 from cvms.errors import SponsorshipPaused
 from cvms.nursery.channels.status_board import OperatorFunds
-from cvms.store import sponsorship
 from cvms.store.postgres.driver.connection import TrioConnection
-from cvms.store.sponsorship import Budget
+from cvms.store.submissions import fee_budget
+from cvms.store.submissions.fee_budget import Budget
 
 
 class Account(Enum):
@@ -97,7 +97,7 @@ class Sponsor:
         Raises SponsorshipExhausted.
         """
         if account is not Account.OPERATOR:
-            await sponsorship.charge(
+            await fee_budget.charge(
                 conn,
                 message_hash(message),
                 cost.lamports,
@@ -112,4 +112,4 @@ class Sponsor:
         """
         if self.is_payer_of(message):
             cost = self.cost_of(message, acts=False)
-            await sponsorship.check(conn, owner, cost.lamports, self.budget)
+            await fee_budget.check(conn, owner, cost.lamports, self.budget)

@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 import msgspec
 
-from cvms.store.submissions import Submission
+from cvms.store.submissions.submissions import Submission
 from cvms.store.vaults.balance_history import BalancePoint
 from cvms.store.vaults.history import HistoryRow
 from cvms.store.vaults.vaults import Tvl as TvlRow

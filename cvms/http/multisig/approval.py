@@ -33,9 +33,10 @@ from cvms.http.framework.response import Answer, response_of
 from cvms.http.multisig.chain_state import multisig_of, next_transaction
 from cvms.http.multisig.proposal_view import standing, tell
 from cvms.http.operations.idempotency import Key
-from cvms.store import audit, proposals
+from cvms.store import audit
 from cvms.store.postgres.driver.connection import TrioConnection
-from cvms.store.proposals import Proposal, State
+from cvms.store.submissions import multisig_proposals
+from cvms.store.submissions.multisig_proposals import Proposal, State
 
 TURNS = 16
 """How often to decide anew: ten signers can approve and sign between a look and a change."""
@@ -90,7 +91,7 @@ class Approving:
             if new or built is not None:
                 await take(conn, seen)
             if new:
-                await proposals.approve(conn, seen.id, self.signer)
+                await multisig_proposals.approve(conn, seen.id, self.signer)
             if built is not None:
                 await offer(conn, seen, built)
             now = await present(conn, seen.id)
@@ -127,7 +128,7 @@ class Approving:
 async def open_proposal(services: Services, proposal: UUID) -> Proposal:
     """The proposal, while approvals and signatures count. Raises NotFound and ProposalEnded."""
     async with services.database.connection() as conn:
-        found = await proposals.get(conn, proposal)
+        found = await multisig_proposals.get(conn, proposal)
     if found is None:
         raise unknown_proposal(proposal)
     match found.state:
@@ -151,13 +152,13 @@ async def check_multisig(services: Services, proposal: Proposal) -> None:
 
 async def take(conn: TrioConnection[Any], seen: Proposal) -> None:
     """Lock the proposal for a change. Raises Moved."""
-    if not await proposals.take(conn, seen):
+    if not await multisig_proposals.take(conn, seen):
         raise Moved
 
 
 async def offer(conn: TrioConnection[Any], seen: Proposal, built: BuiltTransaction) -> None:
     """Make it the proposal's transaction. Raises Moved."""
-    if not await proposals.offer(
+    if not await multisig_proposals.offer(
         conn,
         seen.id,
         message_hash=built.message_hash,
@@ -170,13 +171,13 @@ async def offer(conn: TrioConnection[Any], seen: Proposal, built: BuiltTransacti
 async def cancel(conn: TrioConnection[Any], seen: Proposal) -> None:
     """End the proposal, and tell its signers. Raises Moved."""
     await take(conn, seen)
-    await proposals.cancel(conn, seen.id)
+    await multisig_proposals.cancel(conn, seen.id)
     await tell(conn, "proposal.cancelled", await present(conn, seen.id))
 
 
 async def present(conn: TrioConnection[Any], proposal: UUID) -> Proposal:
     """The proposal as this transaction leaves it."""
-    found = await proposals.get(conn, proposal)
+    found = await multisig_proposals.get(conn, proposal)
     if found is None:
         raise Moved
     return found

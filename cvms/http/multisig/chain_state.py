@@ -22,7 +22,7 @@ from cvms.chain.views import read_tips
 from cvms.errors import ProposalCompleted, TransactionExpired
 from cvms.http.framework.dependencies import Services
 from cvms.http.operations.execute import simulated
-from cvms.store.proposals import LiveTransaction, Proposal
+from cvms.store.submissions.multisig_proposals import LiveTransaction, Proposal
 
 
 @dataclass(frozen=True, slots=True)

@@ -41,8 +41,8 @@ from cvms.http.multisig.approval import (
 )
 from cvms.http.multisig.chain_state import cosigners, next_transaction
 from cvms.http.multisig.proposal_view import missing, tell, unsigned
-from cvms.store import proposals, submissions
-from cvms.store.proposals import LiveTransaction, Proposal
+from cvms.store.submissions import multisig_proposals, submissions
+from cvms.store.submissions.multisig_proposals import LiveTransaction, Proposal
 
 KIND = "multisig_withdraw"
 EMPTY = Signature.default()
@@ -109,7 +109,7 @@ class CoSigning:
     async def _keep(self, seen: Proposal) -> Answer:
         async with self.services.database.transaction() as conn:
             await take(conn, seen)
-            await proposals.sign(conn, self.message_hash, self.signatures)
+            await multisig_proposals.sign(conn, self.message_hash, self.signatures)
             now = await present(conn, seen.id)
             signers = sorted(self.signatures)
             await write_down(conn, self.actor, "cosign", now, "accepted", signers=signers)
@@ -129,7 +129,7 @@ class CoSigning:
         signature, wire = signature_of(transaction), bytes(transaction)
         async with self.services.database.transaction() as conn:
             await take(conn, seen)
-            await proposals.sign(conn, live.message_hash, self.signatures)
+            await multisig_proposals.sign(conn, live.message_hash, self.signatures)
             stored = await submissions.record_signed(
                 conn,
                 message_hash=live.message_hash,

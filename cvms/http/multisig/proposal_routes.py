@@ -38,7 +38,7 @@ from cvms.http.multisig.chain_state import Multisig, multisig_of, withdrawal
 from cvms.http.multisig.proposal_view import Standing, standing, tell
 from cvms.http.operations.execute import SIGNED_REFUSALS
 from cvms.http.operations.idempotency import Key, key_of_request, once
-from cvms.store import proposals
+from cvms.store.submissions import multisig_proposals
 
 MOST_SIGNERS = 10
 MOST_UNFINISHED = 64
@@ -115,7 +115,7 @@ async def state(services: Services, proposal_id: str) -> Answer:
         problem = FieldProblem("proposal_id", "Expected a UUID in lower case")
         raise InvalidRequest("The path is malformed.", [problem]) from None
     async with services.database.connection() as conn:
-        found = await proposals.get(conn, UUID(decoded))
+        found = await multisig_proposals.get(conn, UUID(decoded))
     if found is None:
         raise unknown_proposal(decoded)
     return Answer(standing(found))
@@ -148,11 +148,11 @@ async def _add(
     owner, new = str(body.owner), uuid4()
     async with services.database.transaction() as conn:
         await requester.consume(conn)
-        if await proposals.unfinished(conn, owner) >= MOST_UNFINISHED:
+        if await multisig_proposals.unfinished(conn, owner) >= MOST_UNFINISHED:
             raise Conflict(
                 f"{MOST_UNFINISHED} proposals of this vault wait; let some expire first."
             )
-        await proposals.add(
+        await multisig_proposals.add(
             conn,
             id=new,
             owner=owner,

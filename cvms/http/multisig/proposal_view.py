@@ -16,7 +16,7 @@ from cvms.http.multisig.chain_state import cosigners
 from cvms.http.operations.execute import base64_text, instruction_reply
 from cvms.store import deliveries
 from cvms.store.postgres.driver.connection import TrioConnection
-from cvms.store.proposals import LiveTransaction, Proposal, State
+from cvms.store.submissions.multisig_proposals import LiveTransaction, Proposal, State
 
 
 class Approval(msgspec.Struct, frozen=True):

@@ -45,9 +45,10 @@ from cvms.http.framework.problems import program_error
 from cvms.http.framework.response import Answer, response_of
 from cvms.http.operations.idempotency import Key, key_of_request, once
 from cvms.http.operations.plans import Plan
-from cvms.store import audit, submissions
+from cvms.store import audit
 from cvms.store.postgres.driver.connection import TrioConnection
-from cvms.store.submissions import State
+from cvms.store.submissions import submissions
+from cvms.store.submissions.submissions import State
 
 # Two requests for the same thing at the same time are two transactions: a different compute limit
 # makes them differ, since a transaction that equals an earlier one lands only once.

@@ -9,8 +9,8 @@ from solders.pubkey import Pubkey
 from cvms.chain.rpc import Rpc
 from cvms.metrics import Metrics
 from cvms.nursery.channels.status_board import Board, OperatorFunds
-from cvms.store import sponsorship
 from cvms.store.postgres.database import Database
+from cvms.store.submissions import fee_budget
 
 log = structlog.get_logger(__name__)
 
@@ -57,4 +57,4 @@ class OperatorBalance:
             level = log.info if now else log.error
             level(event, lamports=self._funds.lamports, minimum=self._funds.minimum)
         async with self._database.connection() as conn:
-            self._metrics.sponsored_lamports.set(await sponsorship.spent_today(conn))
+            self._metrics.sponsored_lamports.set(await fee_budget.spent_today(conn))

@@ -20,8 +20,8 @@ from cvms.chain.types import Programs
 from cvms.errors import ProgramRefused
 from cvms.nursery.channels.status_board import Board
 from cvms.nursery.submission.operator_submissions import Operator, is_the_programs
-from cvms.store import unasked
 from cvms.store.postgres.database import Database
+from cvms.store.submissions import operator_submissions
 from cvms.store.vaults import yield_policies
 from cvms.store.vaults.yield_policies import YieldPolicy
 
@@ -92,7 +92,7 @@ class Compounding:
 
     async def _room(self) -> bool:
         async with self._database.connection() as conn:
-            return await unasked.landing(conn, ACTION) < MOST_LANDING
+            return await operator_submissions.landing(conn, ACTION) < MOST_LANDING
 
     async def _compound(self, page: Sequence[YieldPolicy]) -> None:
         owners = [Pubkey.from_string(policy.owner) for policy in page]

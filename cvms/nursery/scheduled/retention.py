@@ -8,19 +8,10 @@ import trio
 
 from cvms.nursery.channels.status_board import Board
 from cvms.nursery.scheduled.balance_snapshots import HOURLY_AGE
-from cvms.store import (
-    alerts,
-    deliveries,
-    idempotency,
-    nonces,
-    outbox,
-    proposals,
-    sponsorship,
-    submissions,
-    twofa,
-)
+from cvms.store import alerts, deliveries, idempotency, nonces, outbox, twofa
 from cvms.store.postgres.database import Database
 from cvms.store.reconciliation import reconciliation_log
+from cvms.store.submissions import fee_budget, multisig_proposals, submissions
 from cvms.store.vaults import balance_snapshots, maturities, yield_rates
 
 EVERY_SECONDS = 600.0
@@ -62,11 +53,11 @@ class Retention:
             await outbox.prune(conn, OUTBOX_AGE)
             await nonces.prune(conn)
             await submissions.prune_built(conn, BUILT_AGE)
-            await sponsorship.prune(conn, SPONSORED_AGE)
+            await fee_budget.prune(conn, SPONSORED_AGE)
             await idempotency.prune(conn, ANSWER_AGE)
             await twofa.prune(conn, SETUP_AGE)
             await reconciliation_log.prune(conn, RECONCILIATION_AGE)
-            await proposals.prune(conn, PROPOSAL_AGE)
+            await multisig_proposals.prune(conn, PROPOSAL_AGE)
             await deliveries.prune(conn, DELIVERY_AGE)
             await alerts.prune(conn, ALERT_AGE)
             await balance_snapshots.prune(conn, HOURLY_AGE)

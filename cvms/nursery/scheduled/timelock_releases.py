@@ -13,8 +13,8 @@ from cvms.chain.rpc import Rpc
 from cvms.chain.types import Programs
 from cvms.errors import ProgramRefused
 from cvms.nursery.submission.operator_submissions import Operator, is_the_programs
-from cvms.store import unasked
 from cvms.store.postgres.database import Database
+from cvms.store.submissions import operator_submissions
 from cvms.store.vaults import maturities
 
 log = structlog.get_logger(__name__)
@@ -49,7 +49,7 @@ class Releases:
         """
         self._take_back()
         async with self._database.connection() as conn:
-            room = MOST_LANDING - await unasked.landing(conn, ACTION)
+            room = MOST_LANDING - await operator_submissions.landing(conn, ACTION)
             if room <= 0:
                 return True
             most = min(room * VAULTS_PER_TRANSACTION, MOST_OWNERS)

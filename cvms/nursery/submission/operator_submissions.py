@@ -21,10 +21,11 @@ from cvms.chain.transactions import BuiltTransaction, sign_as, signature_of
 from cvms.chain.types import Lamports, Programs
 from cvms.errors import ProgramRefused, SponsorshipExhausted
 from cvms.nursery.channels.wakeups import SubmitWake
-from cvms.store import audit, sponsorship, submissions, unasked
+from cvms.store import audit
 from cvms.store.audit import AuditEntry
 from cvms.store.postgres.driver.connection import Connection
-from cvms.store.sponsorship import Budget
+from cvms.store.submissions import fee_budget, operator_submissions, submissions
+from cvms.store.submissions.fee_budget import Budget
 
 log = structlog.get_logger(__name__)
 
@@ -83,7 +84,7 @@ class Operator:
         Last in its database transaction, after which `wake` says that there is something to send.
         Raises NotSponsored for what breaks the policy of fees.
         """
-        if not await unasked.none_unfinished(conn, kind, owners):
+        if not await operator_submissions.none_unfinished(conn, kind, owners):
             return False
         try:
             async with conn.transaction():
@@ -133,7 +134,7 @@ class Operator:
             owners=() if alone else owners,
         )
         # Anybody may let things fall due, so it must not use up an owner's own allowance.
-        await sponsorship.charge(
+        await fee_budget.charge(
             conn, built.message_hash, cost.lamports, owner=None, budget=self._budget
         )
         return signature

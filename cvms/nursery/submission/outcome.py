@@ -13,8 +13,8 @@ from typing import Any
 from cvms.chain.answers import SignatureStatus
 from cvms.chain.types import Commitment
 from cvms.chain.views import Tips
-from cvms.store.submissions import State
-from cvms.store.watched import Watched
+from cvms.store.submissions.in_flight import Watched
+from cvms.store.submissions.submissions import State
 
 UNKNOWABLE_BLOCKS = 900
 """How far beyond its last block an end may stay unknown, about six minutes: until then another

@@ -13,7 +13,7 @@ from cvms.chain.types import Commitment, Programs
 from cvms.chain.views import Tips, final_block, read_tips
 from cvms.errors import ChainUnavailable, ProgramRefused, RpcError
 from cvms.nursery.submission.outcome import Fate, after_doubt, fate_of
-from cvms.store.watched import Watched
+from cvms.store.submissions.in_flight import Watched
 
 log = structlog.get_logger(__name__)
 

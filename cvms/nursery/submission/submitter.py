@@ -21,11 +21,12 @@ from cvms.nursery.channels.status_board import Board
 from cvms.nursery.channels.wakeups import OutboxWake, SubmitWake
 from cvms.nursery.submission.rebroadcast import Sender
 from cvms.nursery.submission.status_poll import read_fates, read_refusals
-from cvms.store import outbox, sponsorship, watched
+from cvms.store import outbox
 from cvms.store.outbox import OutboxMessage
 from cvms.store.postgres.database import Database
-from cvms.store.submissions import State
-from cvms.store.watched import Change, Watched
+from cvms.store.submissions import fee_budget, in_flight
+from cvms.store.submissions.in_flight import Change, Watched
+from cvms.store.submissions.submissions import State
 
 log = structlog.get_logger(__name__)
 
@@ -73,8 +74,8 @@ class Submitter:
     async def round(self) -> int:
         """Ask for the fate of all that is under way and act on it; returns how many those are."""
         async with self._database.connection() as conn:
-            rows = await watched.read(conn, UNDER_WAY_LIMIT)
-            self._count(await watched.census(conn))
+            rows = await in_flight.read(conn, UNDER_WAY_LIMIT)
+            self._count(await in_flight.census(conn))
         self._sender.keep_only({row.signature for row in rows})
         if not rows:
             return 0
@@ -98,7 +99,7 @@ class Submitter:
         if not due:
             return
         async with self._database.connection() as conn:
-            wires = await watched.wires(conn, due)
+            wires = await in_flight.wires(conn, due)
         sent = set(await self._sender.send({each: wires[each] for each in due if each in wires}))
         await self._write(
             [
@@ -113,10 +114,10 @@ class Submitter:
         if not changes:
             return
         async with self._database.transaction() as conn:
-            made = await watched.change(conn, changes)
+            made = await in_flight.change(conn, changes)
             expired = [each.row.signature for each in made if each.state is State.EXPIRED]
             if expired:
-                await sponsorship.refund(conn, expired)
+                await fee_budget.refund(conn, expired)
             if made:
                 await outbox.append(conn, [_message(each) for each in made])
         for each in made:
@@ -134,9 +135,9 @@ class Submitter:
         elif change.state is State.SUBMITTED and row.slot is not None and change.slot is None:
             log.warning("submission_left_its_block", signature=row.signature, slot=row.slot)
 
-    def _count(self, census: Sequence[watched.Count]) -> None:
+    def _count(self, census: Sequence[in_flight.Count]) -> None:
         counts = {each.state: each.count for each in census}
-        for state in watched.COUNTED:
+        for state in in_flight.COUNTED:
             self._metrics.submissions_under_way.labels(state=state).set(counts.get(state, 0))
         oldest = max((each.oldest for each in census), default=0.0)
         self._metrics.oldest_submission_seconds.set(oldest)

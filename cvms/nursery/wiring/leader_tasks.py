@@ -25,7 +25,7 @@ from cvms.nursery.submission.operator_submissions import Operator
 from cvms.nursery.submission.submitter import Submitter
 from cvms.nursery.wiring.resources import Parts, Run
 from cvms.store.sealed import Sealer
-from cvms.store.sponsorship import Budget
+from cvms.store.submissions.fee_budget import Budget
 
 
 def leader_tasks(parts: Parts) -> list[tuple[str, Run]]:

@@ -26,7 +26,7 @@ from cvms.chain.transactions import (
 )
 from cvms.nursery.channels.status_board import OperatorFunds
 from cvms.sponsoring import Sponsoring
-from cvms.store import submissions
+from cvms.store.submissions import submissions
 from tests.conftest import Localnet
 from tests.http.conftest import Json, Service, running
 from tests.http.multisig.signers import approve, propose, shared_vault

@@ -36,7 +36,7 @@ from cvms.http.operations import yield_plans
 from cvms.nursery.channels.status_board import OperatorFunds
 from cvms.nursery.ledger.vault_rows import vault_row
 from cvms.nursery.run import serve
-from cvms.store.sponsorship import Budget
+from cvms.store.submissions.fee_budget import Budget
 from cvms.store.vaults import vaults
 from tests.chain.protocols.accounts import bank, lent
 from tests.conftest import Localnet

@@ -20,7 +20,7 @@ from cvms.nursery.channels.indexer_progress import Progress
 from cvms.nursery.channels.status_board import Board, OperatorFunds
 from cvms.nursery.channels.wakeups import OutboxWake
 from cvms.nursery.delivery.broadcaster import Broadcaster
-from cvms.store import alert_books, alerts, outbox, submissions, watched
+from cvms.store import alert_books, alerts, outbox
 from cvms.store.alert_books import Hook
 from cvms.store.alerts import AlertRow
 from cvms.store.analytics import aggregates
@@ -29,9 +29,10 @@ from cvms.store.postgres.database import Database, open_database
 from cvms.store.projection import vault_writer
 from cvms.store.reconciliation import reconciliation_log
 from cvms.store.reconciliation.reconciliation_log import ReconciliationEntry
-from cvms.store.submissions import State
+from cvms.store.submissions import in_flight, submissions
+from cvms.store.submissions.in_flight import Change
+from cvms.store.submissions.submissions import State
 from cvms.store.vaults import history
-from cvms.store.watched import Change
 from tests.nursery.world import World, address, running, until
 from tests.store.examples import history_row, vault_row
 
@@ -330,8 +331,8 @@ async def test_a_quarantined_transaction_is_told_until_a_person_has_looked(
             since_slot=1,
             amount=5,
         )
-        [submission] = await watched.read(conn)
-        await watched.change(conn, [Change(submission, State.QUARANTINED)])
+        [submission] = await in_flight.read(conn)
+        await in_flight.change(conn, [Change(submission, State.QUARANTINED)])
     async with watching(database) as monitor:
         await monitor.look()
         await monitor.look()

@@ -12,10 +12,10 @@ from cvms.nursery.channels.reconcile_requests import Reconciliations
 from cvms.nursery.channels.status_board import Board
 from cvms.nursery.channels.wakeups import SubmitWake
 from cvms.nursery.delivery.leader_notifications import Calls
-from cvms.store import submissions
 from cvms.store.calls import RECONCILE, call
 from cvms.store.postgres.database import Database, open_database
 from cvms.store.postgres.driver.connection import Connection
+from cvms.store.submissions import submissions
 from tests.nursery.world import running, until
 
 

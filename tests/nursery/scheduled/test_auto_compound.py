@@ -15,9 +15,10 @@ from cvms.chain.types import Lamports
 from cvms.errors import ChainTimeout, ProgramRefused
 from cvms.nursery.scheduled.auto_compound import Compounding
 from cvms.nursery.submission.operator_submissions import Operator
-from cvms.store import audit, submissions
-from cvms.store.sponsorship import Budget
-from cvms.store.submissions import Submission
+from cvms.store import audit
+from cvms.store.submissions import submissions
+from cvms.store.submissions.fee_budget import Budget
+from cvms.store.submissions.submissions import Submission
 from cvms.store.vaults import vaults, yield_policies
 from tests.nursery.indexing.test_every_instruction import YEAR, earn, pool_of
 from tests.nursery.scheduled.test_timelock_notices import landed, travel

@@ -22,9 +22,10 @@ from cvms.errors import ChainTimeout, ProgramRefused
 from cvms.nursery.scheduled.timelock_notices import Timelocks
 from cvms.nursery.scheduled.timelock_releases import Releases
 from cvms.nursery.submission.operator_submissions import Operator
-from cvms.store import audit, submissions
-from cvms.store.sponsorship import Budget
-from cvms.store.submissions import Submission
+from cvms.store import audit
+from cvms.store.submissions import submissions
+from cvms.store.submissions.fee_budget import Budget
+from cvms.store.submissions.submissions import Submission
 from cvms.store.vaults import vaults
 from tests.nursery.world import World, address, running, until
 

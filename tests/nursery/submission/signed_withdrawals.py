@@ -8,8 +8,8 @@ from solders.keypair import Keypair
 from cvms.chain.transactions import message_hash, message_of, signature_of
 from cvms.chain.types import Commitment
 from cvms.nursery.submission.submitter import Submitter
-from cvms.store import submissions
-from cvms.store.submissions import State, Submission
+from cvms.store.submissions import submissions
+from cvms.store.submissions.submissions import State, Submission
 from tests.nursery.world import World, address, until
 
 

@@ -8,8 +8,8 @@ from cvms.chain.answers import SignatureStatus
 from cvms.chain.types import BlockHeight, Commitment, Slot
 from cvms.chain.views import Tip, Tips
 from cvms.nursery.submission.outcome import UNKNOWABLE_BLOCKS, Fate, after_doubt, fate_of
-from cvms.store.submissions import State
-from cvms.store.watched import Watched
+from cvms.store.submissions.in_flight import Watched
+from cvms.store.submissions.submissions import State
 
 # Slots and heights differ on every real chain, since slots are skipped.
 SKIPPED = 1000

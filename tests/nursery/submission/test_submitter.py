@@ -12,7 +12,7 @@ from cvms.chain.rpc import Rpc, TransactionRecord
 from cvms.chain.types import Commitment
 from cvms.errors import ChainTimeout, ChainUnavailable
 from cvms.localnet.faults import Cut, Fail
-from cvms.store.submissions import State
+from cvms.store.submissions.submissions import State
 from tests.nursery.submission.signed_withdrawals import accept, submission, told, until_state
 from tests.nursery.world import World, running, until
 

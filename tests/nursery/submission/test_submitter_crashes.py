@@ -21,11 +21,11 @@ from cvms.chain.types import Commitment, Slot
 from cvms.errors import ChainUnavailable, RpcError
 from cvms.localnet.faults import SendFaults
 from cvms.nursery.submission.submitter import Submitter
-from cvms.store import sponsorship, submissions
 from cvms.store.postgres.database import Database
 from cvms.store.postgres.driver.connection import Connection
-from cvms.store.sponsorship import Budget
-from cvms.store.submissions import State
+from cvms.store.submissions import fee_budget, submissions
+from cvms.store.submissions.fee_budget import Budget
+from cvms.store.submissions.submissions import State
 from tests.nursery.submission.signed_withdrawals import accept, submission
 from tests.nursery.world import World, address, until
 
@@ -127,7 +127,7 @@ async def charged(world: World, owner: Keypair, transaction: VersionedTransactio
             last_valid_block_height=height + 2,
             since_slot=await world.rpc.get_slot(Commitment.CONFIRMED),
         )
-        await sponsorship.charge(
+        await fee_budget.charge(
             conn, message_hash(message), 7, owner=address(owner), budget=Budget(None, None)
         )
     return signature_of(transaction)
@@ -154,8 +154,8 @@ async def test_killed_at_any_line_each_has_one_effect_and_a_true_end(world: Worl
     assert steps > 30, "there are more lines than that"
     await only_sense_was_told(world)
     async with world.database.connection() as conn:
-        assert await sponsorship.spent_today(conn, address(owner)) == 0
-        assert await sponsorship.spent_today(conn) == 0
+        assert await fee_budget.spent_today(conn, address(owner)) == 0
+        assert await fee_budget.spent_today(conn) == 0
 
 
 async def run_to_the_end(world: World, fuse: Fuse, signatures: Sequence[str]) -> bool:

@@ -15,7 +15,7 @@ from cvms.chain.types import Commitment, Slot
 from cvms.errors import ChainUnavailable
 from cvms.localnet.faults import SendFaults
 from cvms.nursery.submission.outcome import UNKNOWABLE_BLOCKS
-from cvms.store.submissions import State
+from cvms.store.submissions.submissions import State
 from tests.nursery.submission.signed_withdrawals import accept, submission, told
 from tests.nursery.world import World, until
 

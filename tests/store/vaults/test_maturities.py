@@ -5,11 +5,11 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import Any
 
-from cvms.store import submissions, unasked
 from cvms.store.postgres.database import Database
 from cvms.store.postgres.driver.connection import Connection
 from cvms.store.postgres.migrate import apply_schema
 from cvms.store.projection import vault_writer
+from cvms.store.submissions import operator_submissions, submissions
 from cvms.store.vaults import maturities, vaults
 from cvms.store.vaults.maturities import NEXT_TO_TELL, TO_RELEASE, Maturity
 from cvms.store.vaults.vaults import VaultRow
@@ -135,14 +135,14 @@ async def test_a_vault_in_a_release_that_may_land_is_not_released_again(
         for state in ("pending", "submitted", "confirmed"):
             await conn.execute("UPDATE submissions SET state = %s", [state])
             assert await free() == ["o4"]
-            assert not await unasked.none_unfinished(conn, KIND, ["o2", "o4"])
-            assert not await unasked.none_unfinished(conn, KIND, ["o3"])
-            assert await unasked.none_unfinished(conn, KIND, ["o4"])
+            assert not await operator_submissions.none_unfinished(conn, KIND, ["o2", "o4"])
+            assert not await operator_submissions.none_unfinished(conn, KIND, ["o3"])
+            assert await operator_submissions.none_unfinished(conn, KIND, ["o4"])
         assert await free({"o4"}) == []
         for state in ("finalized", "failed", "expired", "quarantined"):
             await conn.execute("UPDATE submissions SET state = %s", [state])
             assert await free() == ["o1", "o2", "o3", "o4"]
-        assert await unasked.landing(conn, KIND) == 0
+        assert await operator_submissions.landing(conn, KIND) == 0
 
 
 async def test_one_who_asks_for_a_release_is_shown_the_one_under_way(database: Database) -> None:

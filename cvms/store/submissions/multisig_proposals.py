@@ -15,9 +15,9 @@ from uuid import UUID
 
 from psycopg.rows import scalar_row
 
-from cvms.store import submissions
 from cvms.store.postgres.driver.connection import TrioConnection
 from cvms.store.postgres.row_mapping import fetch_one
+from cvms.store.submissions import submissions
 
 ADD = """
 INSERT INTO multisig_proposals (id, owner, amount, threshold, signers, slot, expires_at)

@@ -14,7 +14,7 @@ from psycopg.types.json import Jsonb
 
 from cvms.store.postgres.driver.connection import TrioConnection
 from cvms.store.postgres.row_mapping import fetch_all
-from cvms.store.submissions import State
+from cvms.store.submissions.submissions import State
 
 WATCHED = """
 SELECT signature, kind, owner, state, last_valid_block_height, amount, slot,

@@ -9,10 +9,10 @@ import pytest
 import trio
 
 from cvms.errors import SponsorshipExhausted
-from cvms.store import sponsorship, submissions
 from cvms.store.postgres.database import Database
 from cvms.store.postgres.driver.connection import Connection
-from cvms.store.sponsorship import Budget
+from cvms.store.submissions import fee_budget, submissions
+from cvms.store.submissions.fee_budget import Budget
 
 BUDGET = Budget(owner=100, everybody=250)
 
@@ -54,7 +54,7 @@ async def pay(
     """Sign and charge as one; whether the budget allowed it."""
     try:
         async with database.transaction() as conn:
-            await sponsorship.charge(
+            await fee_budget.charge(
                 conn, await sign(conn, name), lamports, owner=owner, budget=budget
             )
     except SponsorshipExhausted:
@@ -62,9 +62,9 @@ async def pay(
     return True
 
 
-async def spent(database: Database, owner: str = sponsorship.EVERYBODY) -> int:
+async def spent(database: Database, owner: str = fee_budget.EVERYBODY) -> int:
     async with database.connection() as conn:
-        return await sponsorship.spent_today(conn, owner)
+        return await fee_budget.spent_today(conn, owner)
 
 
 async def test_an_owner_spends_up_to_the_budget_and_no_further(database: Database) -> None:
@@ -107,7 +107,7 @@ async def test_many_at_once_spend_no_more_than_there_is(database: Database) -> N
 async def test_the_same_submission_is_charged_once(database: Database) -> None:
     await pay(database, "a", 60)
     async with database.transaction() as conn:
-        await sponsorship.charge(conn, message_hash("a"), 60, owner="alice", budget=BUDGET)
+        await fee_budget.charge(conn, message_hash("a"), 60, owner="alice", budget=BUDGET)
     assert await spent(database, "alice") == 60
 
 
@@ -117,7 +117,7 @@ async def test_what_never_landed_is_given_back(database: Database) -> None:
     await pay(database, "d", 20, owner=None)
     async with database.transaction() as conn:
         await sign(conn, "never charged")
-        await sponsorship.refund(conn, ["a", "c", "d", "never charged"])
+        await fee_budget.refund(conn, ["a", "c", "d", "never charged"])
     assert (await spent(database, "alice"), await spent(database, "bob")) == (50, 0)
     assert await spent(database) == 50
     assert await pay(database, "e", 50)
@@ -136,7 +136,7 @@ async def test_charges_and_refunds_at_once_never_wait_in_a_circle(database: Data
     async def give_back(number: int) -> None:
         names = [f"{owner} {number}" for owner in owners[:: (-1) ** number]]
         async with database.transaction() as conn:
-            await sponsorship.refund(conn, names)
+            await fee_budget.refund(conn, names)
 
     with trio.fail_after(20):
         async with trio.open_nursery() as nursery:
@@ -151,12 +151,12 @@ async def test_the_refusal_says_when_to_come_again(database: Database) -> None:
     await pay(database, "a", 100)
     with pytest.raises(SponsorshipExhausted) as early:
         async with database.connection() as conn:
-            await sponsorship.check(conn, "alice", 1, BUDGET)
+            await fee_budget.check(conn, "alice", 1, BUDGET)
     assert 1 <= early.value.retry_after <= 86_400
     async with database.connection() as conn:
-        await sponsorship.check(conn, "bob", 1, BUDGET)
+        await fee_budget.check(conn, "bob", 1, BUDGET)
         with pytest.raises(SponsorshipExhausted, match="All owners"):
-            await sponsorship.check(conn, "bob", 51, Budget(owner=100, everybody=150))
+            await fee_budget.check(conn, "bob", 51, Budget(owner=100, everybody=150))
 
 
 async def test_a_new_day_begins_anew(database: Database) -> None:
@@ -166,6 +166,6 @@ async def test_a_new_day_begins_anew(database: Database) -> None:
         await conn.execute("UPDATE submissions SET sponsored_day = sponsored_day - 1")
     assert await pay(database, "b", 100)
     async with database.transaction() as conn:
-        await sponsorship.refund(conn, ["a"])
-        assert await sponsorship.spent_today(conn, "alice") == 100, "given back to its own day"
-        assert await sponsorship.prune(conn, timedelta(days=0)) == 2
+        await fee_budget.refund(conn, ["a"])
+        assert await fee_budget.spent_today(conn, "alice") == 100, "given back to its own day"
+        assert await fee_budget.prune(conn, timedelta(days=0)) == 2

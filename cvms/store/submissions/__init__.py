@@ -1,0 +1,1 @@
+"""Submissions, their budget and multisig proposals."""
