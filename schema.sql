@@ -137,7 +137,7 @@ CREATE TABLE IF NOT EXISTS nonces (
 );
 CREATE INDEX IF NOT EXISTS nonces_by_expiry ON nonces (expires_at);
 
--- Who did what. hash = sha256(previous hash and the row), see store/audit.py; the head holds the
+-- Who did what. hash = sha256(previous hash and the row), see store/security/audit_log.py; the head holds the
 -- last hash, so that cutting off the newest rows shows too. `details` is JSON, not JSONB, since
 -- its text is what is hashed. Kept for good.
 CREATE TABLE IF NOT EXISTS audit_logs (
@@ -314,7 +314,7 @@ CREATE INDEX IF NOT EXISTS webhook_deliveries_by_signer ON webhook_deliveries (s
 
 -- migration 5: second factors
 
--- An owner's secret, sealed (store/sealed.py), with what of its codes is used up and how often in a
+-- An owner's secret, sealed (store/security/encryption.py), with what of its codes is used up and how often in a
 -- row a code was wrong. One that was never enabled is pruned by age; the others stay until their
 -- owner disables them.
 CREATE TABLE IF NOT EXISTS twofa (

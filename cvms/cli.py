@@ -117,8 +117,8 @@ def _token(options: argparse.Namespace) -> int:
 
 
 def _audit_verify(_: argparse.Namespace) -> int:
-    from cvms.store import audit  # noqa: PLC0415
     from cvms.store.postgres.database import open_database  # noqa: PLC0415
+    from cvms.store.security import audit_log as audit  # noqa: PLC0415
 
     async def verify() -> int | None:
         url = load_database_url(environment())
@@ -134,9 +134,9 @@ def _audit_verify(_: argparse.Namespace) -> int:
 
 
 def _reseal(_: argparse.Namespace) -> int:
-    from cvms.store import contacts, twofa  # noqa: PLC0415
     from cvms.store.postgres.database import open_database  # noqa: PLC0415
-    from cvms.store.sealed import Sealer  # noqa: PLC0415
+    from cvms.store.security import second_factors, signer_webhooks  # noqa: PLC0415
+    from cvms.store.security.encryption import Sealer  # noqa: PLC0415
 
     environ = environment()
     sealer, url = Sealer(load_encryption_keys(environ)), load_database_url(environ)
@@ -144,7 +144,9 @@ def _reseal(_: argparse.Namespace) -> int:
     async def reseal() -> int | Unsealable:
         async with open_database(url) as database, database.dedicated() as conn:
             try:
-                return await twofa.reseal(conn, sealer) + await contacts.reseal(conn, sealer)
+                return await second_factors.reseal(conn, sealer) + await signer_webhooks.reseal(
+                    conn, sealer
+                )
             except Unsealable as error:
                 return error
 

@@ -11,8 +11,8 @@ import trio
 
 from cvms.cli import main
 from cvms.http.framework.admin_tokens import Role, authenticate
-from cvms.store import audit
 from cvms.store.postgres.database import open_database
+from cvms.store.security import audit_log
 
 COMMANDS = [
     [],
@@ -134,7 +134,7 @@ async def _three_entries(database_url: str) -> None:
         await database.prepare()
         async with database.transaction() as conn:
             for number in range(3):
-                entry = audit.AuditEntry(
+                entry = audit_log.AuditEntry(
                     actor="carol", action="test", owner=None, outcome="ok", details={"n": number}
                 )
-                await audit.append(conn, entry)
+                await audit_log.append(conn, entry)

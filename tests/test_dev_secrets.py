@@ -10,7 +10,7 @@ import pytest
 from cvms.cli import main
 from cvms.dev.secrets import MAKERS, make_secrets, with_secrets
 from cvms.http.framework.admin_tokens import authenticate
-from cvms.store.sealed import Sealer
+from cvms.store.security.encryption import Sealer
 
 
 def test_every_secret_that_is_unset_is_made_once_for_its_owner_only(tmp_path: Path) -> None:

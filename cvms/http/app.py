@@ -44,7 +44,7 @@ from cvms.nursery.channels.wakeups import SubmitWake
 from cvms.store.postgres.database import Database
 from cvms.store.redis.balance_cache import BalanceCache
 from cvms.store.redis.rate_limiter import Limiter, MemoryLimiter
-from cvms.store.sealed import Sealer
+from cvms.store.security.encryption import Sealer
 from cvms.store.submissions.fee_budget import Budget
 
 

@@ -43,7 +43,7 @@ from cvms.http.framework.routing import Route
 from cvms.http.multisig.cosigning import CoSigning, signatures_in
 from cvms.http.operations.execute import UNSPONSORED
 from cvms.http.operations.idempotency import Key, key_of_request, once
-from cvms.store import audit
+from cvms.store.security import audit_log
 from cvms.store.submissions import multisig_proposals, submissions
 from cvms.store.submissions.submissions import State, Submission
 
@@ -137,14 +137,14 @@ async def _sign_and_store(
         if cost is not None:
             message = message_of(signed)
             await services.sponsor.charge(conn, message, cost, owner=built.owner)
-        entry = audit.AuditEntry(
+        entry = audit_log.AuditEntry(
             actor=built.owner,
             action="submit",
             owner=built.owner,
             outcome="accepted",
             details={"kind": built.kind, "tx": signature_of(signed)},
         )
-        await audit.append(conn, entry)
+        await audit_log.append(conn, entry)
     return stored
 
 

@@ -18,9 +18,9 @@ from cvms.http.framework.request import Body, Limit, RowId
 from cvms.http.framework.response import Answer
 from cvms.http.framework.routing import Auth, Route
 from cvms.nursery.channels.status_board import Part
-from cvms.store import audit
 from cvms.store.calls import RECONCILE, call
 from cvms.store.reconciliation import reconciliation_log
+from cvms.store.security import audit_log
 
 Action = Annotated[str, msgspec.Meta(pattern=r"^[a-z0-9_]{1,64}\Z")]
 TAGS = ("administration",)
@@ -123,7 +123,7 @@ async def audit_trail(
     """The audit trail, newest first."""
     owner = None if query.owner is None else str(query.owner)
     async with services.database.connection() as conn:
-        rows = await audit.page(
+        rows = await audit_log.page(
             conn, limit=query.limit, owner=owner, action=query.action, before_id=query.cursor
         )
     entries = [AuditEntry(**asdict(row) | {"hash": row.hash.hex()}) for row in rows]
@@ -184,7 +184,7 @@ async def _have_compared(
     details: dict[str, Any],
 ) -> None:
     """Write it down, and call whichever replica leads: the call comes with the commit."""
-    entry = audit.AuditEntry(
+    entry = audit_log.AuditEntry(
         actor=f"admin:{administrator.subject}",
         action=action,
         owner=owner,
@@ -192,7 +192,7 @@ async def _have_compared(
         details=details,
     )
     async with services.database.transaction() as conn:
-        await audit.append(conn, entry)
+        await audit_log.append(conn, entry)
         await call(conn, RECONCILE, owner or "")
 
 

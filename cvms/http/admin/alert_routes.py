@@ -13,8 +13,9 @@ from cvms.http.framework.dependencies import Services
 from cvms.http.framework.request import MAX_AMOUNT, Body, Limit, RowId
 from cvms.http.framework.response import Answer
 from cvms.http.framework.routing import Auth, Route
-from cvms.store import alert_books, alerts, audit
+from cvms.store import alert_books, alerts
 from cvms.store.alert_books import hook_of
+from cvms.store.security import audit_log
 
 TAGS = ("administration",)
 State = Literal["open", "acknowledged", "resolved"]
@@ -86,14 +87,14 @@ async def acknowledge(services: Services, alert_id: str, administrator: Administ
         )
         if row is None:
             raise NotFound(f"There is no alert {number}.")
-        entry = audit.AuditEntry(
+        entry = audit_log.AuditEntry(
             actor=by,
             action="alert_acknowledge",
             owner=row.owner,
             outcome="accepted",
             details={"alert": row.id, "kind": row.kind, "subject": row.subject},
         )
-        await audit.append(conn, entry)
+        await audit_log.append(conn, entry)
     return Answer(_shown(row))
 
 

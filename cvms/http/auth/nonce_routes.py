@@ -12,7 +12,7 @@ from cvms.http.framework.dependencies import Services
 from cvms.http.framework.request import Body
 from cvms.http.framework.response import Answer
 from cvms.http.framework.routing import Route
-from cvms.store import nonces
+from cvms.store.security import nonces
 
 NONCE_BYTES = 24
 

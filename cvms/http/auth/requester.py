@@ -11,8 +11,8 @@ from solders.pubkey import Pubkey
 from cvms.http.auth import siws, wallet_signature
 from cvms.http.framework.admin_tokens import Administrator
 from cvms.http.framework.dependencies import Services
-from cvms.store import nonces
 from cvms.store.postgres.driver.connection import TrioConnection
+from cvms.store.security import nonces
 
 
 class Requester(Protocol):

@@ -25,10 +25,10 @@ from cvms.errors import (
 from cvms.http.auth import totp
 from cvms.http.auth.requester import SignedRequest
 from cvms.http.framework.dependencies import Services
-from cvms.store import audit, twofa
 from cvms.store.postgres.driver.connection import TrioConnection
-from cvms.store.sealed import Sealer
-from cvms.store.twofa import Factor
+from cvms.store.security import audit_log, second_factors
+from cvms.store.security.encryption import Sealer
+from cvms.store.security.second_factors import Factor
 
 HEADER = "X-2FA-CODE"
 # So many wrong codes, one after another, close the door; each that follows for twice as long as
@@ -45,7 +45,7 @@ class Step:
     number: int
 
     async def use(self, conn: TrioConnection[Any], owner: str) -> None:
-        await twofa.use_step(conn, owner, self.number)
+        await second_factors.use_step(conn, owner, self.number)
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +55,7 @@ class RecoveryCode:
     hash: bytes
 
     async def use(self, conn: TrioConnection[Any], owner: str) -> None:
-        await twofa.use_recovery_code(conn, owner, self.hash)
+        await second_factors.use_recovery_code(conn, owner, self.hash)
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,7 +99,7 @@ class SecondFactor:
         """What the code is, None where none is needed. Holds the owner's row, so that what is
         said of it holds until the transaction ends.
         """
-        factor = await twofa.lock(conn, self.actor)
+        factor = await second_factors.lock(conn, self.actor)
         if factor is None or factor.enabled_at is None:
             if self.required:
                 raise Conflict(f"The second factor of {self.actor} is not on.")
@@ -114,7 +114,7 @@ class SecondFactor:
         if not totp.is_recovery_code(self.code):
             return None
         hashed = totp.recovery_hash(self.actor, self.code)
-        used = await twofa.recovery_code_used(conn, self.actor, hashed)
+        used = await second_factors.recovery_code_used(conn, self.actor, hashed)
         if used:
             raise SecondFactorUsed("This recovery code was used before: each is good for once.")
         return None if used is None else RecoveryCode(hashed)
@@ -141,15 +141,15 @@ class SecondFactor:
     async def _count(self, conn: TrioConnection[Any], factor: Factor) -> None:
         failures = factor.failures + 1
         until = locked_until(failures, self.at)
-        await twofa.fail(conn, self.actor, until)
+        await second_factors.fail(conn, self.actor, until)
         details = {
             "request": self.signed.text.partition(":")[0],
             "failures": failures,
             "locked_until": None if until is None else until.isoformat(),
         }
-        await audit.append(
+        await audit_log.append(
             conn,
-            audit.AuditEntry(
+            audit_log.AuditEntry(
                 actor=self.actor,
                 action="second_factor",
                 owner=self.actor,

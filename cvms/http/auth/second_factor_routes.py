@@ -31,9 +31,9 @@ from cvms.http.framework.operation_metrics import counted
 from cvms.http.framework.request import Body, owner_in_path
 from cvms.http.framework.response import Answer
 from cvms.http.framework.routing import Auth, Route
-from cvms.store import audit, twofa
 from cvms.store.postgres.driver.connection import TrioConnection
-from cvms.store.twofa import Factor
+from cvms.store.security import audit_log, second_factors
+from cvms.store.security.second_factors import Factor
 
 # How long a setup waits for its first code.
 SETUP_AGE = timedelta(hours=1)
@@ -77,7 +77,7 @@ async def setup(services: Services, body: Signed) -> Answer:
         image = await trio.to_thread.run_sync(totp.image_of, uri)
         async with services.database.transaction() as conn:
             await signed.consume(conn)
-            await twofa.begin(
+            await second_factors.begin(
                 conn,
                 owner,
                 secret=secret,
@@ -99,11 +99,11 @@ async def verify(services: Services, body: Verify) -> Answer:
         owner, now = str(body.owner), _now(services)
         await services.limits.admit_guess(request, owner)
         async with services.database.transaction() as conn:
-            factor = _waiting(await twofa.lock(conn, owner), owner, now)
+            factor = _waiting(await second_factors.lock(conn, owner), owner, now)
             secret = factor.secret(services.sealer)
             steps = totp.matching_steps(secret, body.code, now.timestamp())
             if steps:
-                await twofa.enable(conn, owner, steps[-1], now)
+                await second_factors.enable(conn, owner, steps[-1], now)
                 await _write_down(conn, "twofa_enable", owner)
             else:
                 await _count(conn, factor)
@@ -123,9 +123,9 @@ def _waiting(factor: Factor | None, owner: str, now: datetime) -> Factor:
 async def _count(conn: TrioConnection[Any], factor: Factor) -> None:
     guesses = factor.failures + 1
     if guesses < MOST_GUESSES:
-        await twofa.fail(conn, factor.owner, None)
+        await second_factors.fail(conn, factor.owner, None)
     else:
-        await twofa.remove(conn, factor.owner)
+        await second_factors.remove(conn, factor.owner)
     details = {"guesses": guesses, "setup_ended": guesses >= MOST_GUESSES}
     await _write_down(
         conn,
@@ -146,7 +146,7 @@ async def disable(services: Services, body: Signed) -> Answer:
         await shown.check(services)
         async with services.database.transaction() as conn:
             await shown.consume(conn)
-            await twofa.remove(conn, owner)
+            await second_factors.remove(conn, owner)
             await _write_down(conn, "twofa_disable", owner)
     return Answer(OFF)
 
@@ -156,7 +156,7 @@ async def status(services: Services, owner: str) -> Answer:
     _require_keys(services)
     key = str(owner_in_path(owner))
     async with services.database.connection() as conn:
-        found = await twofa.status(conn, key)
+        found = await second_factors.status(conn, key)
     if found is None:
         return Answer(OFF)
     return Answer(TwoFactorStatus(True, found.since, found.recovery_codes_left))
@@ -185,10 +185,10 @@ async def _write_down(
     outcome: str = "accepted",
     details: Mapping[str, Any] = MappingProxyType({}),
 ) -> None:
-    entry = audit.AuditEntry(
+    entry = audit_log.AuditEntry(
         actor=actor or owner, action=action, owner=owner, outcome=outcome, details=dict(details)
     )
-    await audit.append(conn, entry)
+    await audit_log.append(conn, entry)
 
 
 _SIGNED = (InvalidSignature, NonceUnknown, NonceExpired, NonceUsed)

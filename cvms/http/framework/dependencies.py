@@ -20,7 +20,7 @@ from cvms.nursery.channels.status_board import Board
 from cvms.nursery.channels.wakeups import SubmitWake
 from cvms.store.postgres.database import Database
 from cvms.store.redis.balance_cache import BalanceCache
-from cvms.store.sealed import Sealer
+from cvms.store.security.encryption import Sealer
 
 
 @dataclass(frozen=True, slots=True)

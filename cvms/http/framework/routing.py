@@ -21,7 +21,7 @@ from cvms.http.framework.dependencies import Services
 from cvms.http.framework.edge import Edge
 from cvms.http.framework.request import Body, read_body, read_query
 from cvms.http.framework.response import Answer, response_of
-from cvms.store import audit
+from cvms.store.security import audit_log
 
 
 class Auth(StrEnum):
@@ -111,7 +111,7 @@ async def _administrator(services: Services, route: Route) -> Administrator | No
 async def _write_down(
     services: Services, administrator: Administrator, route: Route, outcome: str
 ) -> None:
-    entry = audit.AuditEntry(
+    entry = audit_log.AuditEntry(
         actor=f"admin:{administrator.subject}",
         action=action_of(route),
         owner=None,
@@ -119,7 +119,7 @@ async def _write_down(
         details={"role": administrator.role.label, "query": _query()},
     )
     async with services.database.transaction() as conn:
-        await audit.append(conn, entry)
+        await audit_log.append(conn, entry)
 
 
 def _query() -> str:

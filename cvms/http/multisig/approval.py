@@ -33,8 +33,8 @@ from cvms.http.framework.response import Answer, response_of
 from cvms.http.multisig.chain_state import multisig_of, next_transaction
 from cvms.http.multisig.proposal_view import standing, tell
 from cvms.http.operations.idempotency import Key
-from cvms.store import audit
 from cvms.store.postgres.driver.connection import TrioConnection
+from cvms.store.security import audit_log
 from cvms.store.submissions import multisig_proposals
 from cvms.store.submissions.multisig_proposals import Proposal, State
 
@@ -192,7 +192,7 @@ async def write_down(
     **details: Any,
 ) -> None:
     """Append to the audit trail, last in the transaction."""
-    entry = audit.AuditEntry(
+    entry = audit_log.AuditEntry(
         actor=actor,
         action=action,
         owner=proposal.owner,
@@ -204,7 +204,7 @@ async def write_down(
             **details,
         },
     )
-    await audit.append(conn, entry)
+    await audit_log.append(conn, entry)
 
 
 def offered_event(seen: Proposal) -> str:

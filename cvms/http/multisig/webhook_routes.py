@@ -18,7 +18,7 @@ from cvms.http.framework.request import Body, Nonce, SignInMessage, WalletSignat
 from cvms.http.framework.response import Answer
 from cvms.http.framework.routing import Auth, Route
 from cvms.http.operations.execute import SIGNED_REFUSALS
-from cvms.store import audit, contacts
+from cvms.store.security import audit_log, signer_webhooks
 from cvms.webhook_targets import MAX_URL, target_of
 
 SECRET_BYTES = 32
@@ -61,19 +61,19 @@ async def _register(services: Services, body: Contact, signed: SignedRequest) ->
         problem = FieldProblem("url", str(error))
         raise InvalidRequest("A webhook cannot lead there.", [problem]) from None
     secret = secrets.token_bytes(SECRET_BYTES)
-    sealed = services.sealer.seal(secret, about=contacts.about(signer))
+    sealed = services.sealer.seal(secret, about=signer_webhooks.about(signer))
     shown = "whsec_" + base64.b64encode(secret).decode()
     async with services.database.transaction() as conn:
         await signed.consume(conn)
-        await contacts.put(conn, signer, body.url, sealed)
-        entry = audit.AuditEntry(
+        await signer_webhooks.put(conn, signer, body.url, sealed)
+        entry = audit_log.AuditEntry(
             actor=signer,
             action="signer_contact",
             owner=None,
             outcome="accepted",
             details={"host": target.host},
         )
-        await audit.append(conn, entry)
+        await audit_log.append(conn, entry)
     return Answer(Registered(signer, body.url, shown))
 
 

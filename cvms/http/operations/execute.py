@@ -45,8 +45,8 @@ from cvms.http.framework.problems import program_error
 from cvms.http.framework.response import Answer, response_of
 from cvms.http.operations.idempotency import Key, key_of_request, once
 from cvms.http.operations.plans import Plan
-from cvms.store import audit
 from cvms.store.postgres.driver.connection import TrioConnection
+from cvms.store.security import audit_log
 from cvms.store.submissions import submissions
 from cvms.store.submissions.submissions import State
 
@@ -206,14 +206,14 @@ class Change:
         self, conn: TrioConnection[Any], outcome: str, details: dict[str, Any]
     ) -> None:
         """Append to the audit trail, last in the transaction: all entries wait for its end."""
-        entry = audit.AuditEntry(
+        entry = audit_log.AuditEntry(
             actor=self.requester.actor,
             action=self.plan.action,
             owner=str(self.plan.owner),
             outcome=outcome,
             details={"amount": self.plan.amount, **self.plan.details, **details},
         )
-        await audit.append(conn, entry)
+        await audit_log.append(conn, entry)
 
 
 class _UnderWay(Exception):

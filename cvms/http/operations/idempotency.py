@@ -24,8 +24,8 @@ from cvms.errors import (
 )
 from cvms.http.framework.dependencies import Services
 from cvms.http.framework.response import Answer
-from cvms.store import idempotency
 from cvms.store.postgres.driver.connection import TrioConnection
+from cvms.store.security import idempotency_keys
 
 HEADER = "Idempotency-Key"
 PATTERN = r"[\x21-\x7e]{1,128}"
@@ -46,7 +46,7 @@ class Key:
     async def recall(self, services: Services) -> Response | None:
         """What was answered before. Raises IdempotencyKeyReused for another request's key."""
         async with services.database.connection() as conn:
-            kept = await idempotency.get(conn, self.owner, self.text)
+            kept = await idempotency_keys.get(conn, self.owner, self.text)
         if kept is None:
             return None
         if kept.fingerprint != self.fingerprint:
@@ -56,7 +56,7 @@ class Key:
 
     async def keep(self, conn: TrioConnection[Any], response: Response) -> None:
         """Keep the answer with the effects of this transaction. Raises Overtaken."""
-        kept = idempotency.Kept(
+        kept = idempotency_keys.Kept(
             owner=self.owner,
             key=self.text,
             fingerprint=self.fingerprint,
@@ -64,7 +64,7 @@ class Key:
             content_type=response.content_type or "",
             content=await response.get_data(as_text=False),
         )
-        if not await idempotency.keep(conn, kept):
+        if not await idempotency_keys.keep(conn, kept):
             raise Overtaken
 
 

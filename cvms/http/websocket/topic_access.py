@@ -5,7 +5,7 @@ from __future__ import annotations
 from cvms.http.framework.admin_tokens import Administrator, Role, authenticate, require
 from cvms.http.framework.dependencies import Services
 from cvms.http.websocket.client_frames import Frame
-from cvms.store import audit
+from cvms.store.security import audit_log
 
 GUARDED = frozenset({"security_alert"})
 LEAST = Role.VIEWER
@@ -42,7 +42,7 @@ class Guard:
         return self._until - self._services.wall_clock()
 
     async def _write_down(self, administrator: Administrator, frame: Frame, outcome: str) -> None:
-        entry = audit.AuditEntry(
+        entry = audit_log.AuditEntry(
             actor=f"admin:{administrator.subject}",
             action="ws_subscribe",
             owner=None if frame.owner is None else str(frame.owner),
@@ -50,4 +50,4 @@ class Guard:
             details={"role": administrator.role.label, "topic": frame.topic},
         )
         async with self._services.database.transaction() as conn:
-            await audit.append(conn, entry)
+            await audit_log.append(conn, entry)

@@ -18,7 +18,7 @@ from cvms.http.framework.routing import Auth, Route
 from cvms.http.operations.execute import SIGNED_REFUSALS
 from cvms.http.operations.yield_plans import pools_of
 from cvms.http.vaults.balance_routes import open_vault
-from cvms.store import audit
+from cvms.store.security import audit_log
 from cvms.store.vaults import yield_policies
 
 ACTION = "yield_policy"
@@ -80,7 +80,7 @@ async def _put(services: Services, body: Policy, signed: SignedRequest) -> Answe
             auto_compound=body.auto_compound,
             min_amount=body.min_amount,
         )
-        entry = audit.AuditEntry(
+        entry = audit_log.AuditEntry(
             actor=owner,
             action=ACTION,
             owner=owner,
@@ -91,7 +91,7 @@ async def _put(services: Services, body: Policy, signed: SignedRequest) -> Answe
                 "min_amount": stored.min_amount,
             },
         )
-        await audit.append(conn, entry)
+        await audit_log.append(conn, entry)
     return Answer(_reply(stored))
 
 

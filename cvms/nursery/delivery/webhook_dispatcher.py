@@ -25,11 +25,12 @@ import trio
 from cvms.errors import SealingDisabled, Unsealable
 from cvms.nursery.channels.status_board import Board
 from cvms.nursery.delivery.webhook_client import NotDelivered, post
-from cvms.store import contacts, deliveries
+from cvms.store import deliveries
 from cvms.store.deliveries import AlertDelivery
 from cvms.store.postgres.database import Database
 from cvms.store.postgres.driver.connection import Connection
-from cvms.store.sealed import Sealer
+from cvms.store.security import signer_webhooks
+from cvms.store.security.encryption import Sealer
 
 log = structlog.get_logger(__name__)
 
@@ -80,7 +81,9 @@ class SignersQueue:
                 each,
                 to=each.signer,
                 url=each.url,
-                secret=partial(self._sealer.open, each.secret, about=contacts.about(each.signer)),
+                secret=partial(
+                    self._sealer.open, each.secret, about=signer_webhooks.about(each.signer)
+                ),
             )
             for each in due
         ]

@@ -28,9 +28,8 @@ from cvms.nursery.indexing.finalizer import Settler
 from cvms.nursery.indexing.indexer import Indexer
 from cvms.nursery.ledger.outbox_messages import balance_message
 from cvms.nursery.reconciliation.vault_readings import on_chain, read_vaults
-from cvms.store import audit, outbox
+from cvms.store import outbox
 from cvms.store.analytics import aggregate_check
-from cvms.store.audit import AuditEntry
 from cvms.store.index import cursor as cursors
 from cvms.store.index.cursor import Cursor
 from cvms.store.postgres.database import Database, open_database
@@ -39,6 +38,8 @@ from cvms.store.projection import rebuild_schema, vault_writer
 from cvms.store.projection.rebuild_schema import Comparison, RowDifference
 from cvms.store.reconciliation import vault_ledger
 from cvms.store.redis.balance_cache import NoCache
+from cvms.store.security import audit_log
+from cvms.store.security.audit_log import AuditEntry
 from cvms.store.vaults import vaults
 
 COMPARE_SECONDS = 3600.0
@@ -256,7 +257,7 @@ class Rebuild:
         left = {name: count for name, count in (await comparison.counts()).items() if count}
         if left:
             raise RebuildNotPossible(f"The exchange left differences, and is undone: {left}")
-        await audit.append(conn, _audited(outcome))
+        await audit_log.append(conn, _audited(outcome))
         told = [balance_message(rows[owner], signature=None) for owner in changed if owner in rows]
         await outbox.append(conn, told)
         await rebuild_schema.drop(conn)

@@ -18,9 +18,7 @@ from cvms.metrics import Metrics
 from cvms.nursery.ledger.running_balances import points_of
 from cvms.nursery.reconciliation.chain_history import VaultHistory, read_history
 from cvms.nursery.reconciliation.history_diff import Corrections, corrections
-from cvms.store import audit
 from cvms.store.analytics import aggregates, event_counters
-from cvms.store.audit import AuditEntry
 from cvms.store.index import chain_events, vault_mints
 from cvms.store.index import cursor as cursors
 from cvms.store.index.chain_events import EventRow
@@ -29,6 +27,8 @@ from cvms.store.postgres.database import Database
 from cvms.store.postgres.driver.connection import Connection
 from cvms.store.reconciliation import reconciliation_log
 from cvms.store.reconciliation.reconciliation_log import ReconciliationEntry
+from cvms.store.security import audit_log
+from cvms.store.security.audit_log import AuditEntry
 from cvms.store.vaults import account_offsets, balance_history, history, vaults
 
 log = structlog.get_logger(__name__)
@@ -88,7 +88,7 @@ async def _correct(
     for entry in entries:
         await reconciliation_log.log(conn, entry)
     if entries:
-        await audit.append(conn, _audited(found, entries))
+        await audit_log.append(conn, _audited(found, entries))
     return entries
 
 

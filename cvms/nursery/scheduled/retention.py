@@ -8,9 +8,10 @@ import trio
 
 from cvms.nursery.channels.status_board import Board
 from cvms.nursery.scheduled.balance_snapshots import HOURLY_AGE
-from cvms.store import alerts, deliveries, idempotency, nonces, outbox, twofa
+from cvms.store import alerts, deliveries, outbox
 from cvms.store.postgres.database import Database
 from cvms.store.reconciliation import reconciliation_log
+from cvms.store.security import idempotency_keys, nonces, second_factors
 from cvms.store.submissions import fee_budget, multisig_proposals, submissions
 from cvms.store.vaults import balance_snapshots, maturities, yield_rates
 
@@ -54,8 +55,8 @@ class Retention:
             await nonces.prune(conn)
             await submissions.prune_built(conn, BUILT_AGE)
             await fee_budget.prune(conn, SPONSORED_AGE)
-            await idempotency.prune(conn, ANSWER_AGE)
-            await twofa.prune(conn, SETUP_AGE)
+            await idempotency_keys.prune(conn, ANSWER_AGE)
+            await second_factors.prune(conn, SETUP_AGE)
             await reconciliation_log.prune(conn, RECONCILIATION_AGE)
             await multisig_proposals.prune(conn, PROPOSAL_AGE)
             await deliveries.prune(conn, DELIVERY_AGE)

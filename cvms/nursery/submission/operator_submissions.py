@@ -21,9 +21,9 @@ from cvms.chain.transactions import BuiltTransaction, sign_as, signature_of
 from cvms.chain.types import Lamports, Programs
 from cvms.errors import ProgramRefused, SponsorshipExhausted
 from cvms.nursery.channels.wakeups import SubmitWake
-from cvms.store import audit
-from cvms.store.audit import AuditEntry
 from cvms.store.postgres.driver.connection import Connection
+from cvms.store.security import audit_log
+from cvms.store.security.audit_log import AuditEntry
 from cvms.store.submissions import fee_budget, operator_submissions, submissions
 from cvms.store.submissions.fee_budget import Budget
 
@@ -97,7 +97,7 @@ class Operator:
             entry = AuditEntry(
                 actor=actor, action=kind, owner=owner, outcome="accepted", details=told
             )
-            await audit.append(conn, entry)
+            await audit_log.append(conn, entry)
         return True
 
     async def _sign(

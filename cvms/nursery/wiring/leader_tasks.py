@@ -24,7 +24,7 @@ from cvms.nursery.scheduled.yield_rate_poller import YieldRates
 from cvms.nursery.submission.operator_submissions import Operator
 from cvms.nursery.submission.submitter import Submitter
 from cvms.nursery.wiring.resources import Parts, Run
-from cvms.store.sealed import Sealer
+from cvms.store.security.encryption import Sealer
 from cvms.store.submissions.fee_budget import Budget
 
 

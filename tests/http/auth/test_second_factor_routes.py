@@ -27,7 +27,7 @@ from cvms.http.auth.requester import SignedRequest
 from cvms.http.auth.second_factor import SecondFactor
 from cvms.http.vaults import command_routes
 from cvms.nursery.run import serve
-from cvms.store.sealed import Sealer
+from cvms.store.security.encryption import Sealer
 from tests.conftest import Localnet
 from tests.http.conftest import NOWHERE, Json, Service, running
 from tests.http.wallets import USDT, rows, signed, with_vault

@@ -9,7 +9,7 @@ import pytest
 from cryptography.fernet import Fernet
 from solders.keypair import Keypair
 
-from cvms.store.sealed import Sealer
+from cvms.store.security.encryption import Sealer
 from tests.conftest import Localnet
 from tests.http.conftest import Json, Service, running
 from tests.http.multisig.signers import (

@@ -30,9 +30,10 @@ from cvms.nursery.delivery.webhook_dispatcher import (
     Webhooks,
     delay_after,
 )
-from cvms.store import contacts, deliveries
+from cvms.store import deliveries
 from cvms.store.postgres.database import Database
-from cvms.store.sealed import Sealer
+from cvms.store.security import signer_webhooks
+from cvms.store.security.encryption import Sealer
 from cvms.webhook_targets import is_public, target_of
 
 SECRET = b"s" * 32
@@ -110,7 +111,7 @@ async def sealer(database: Database, receiver: Receiver) -> Sealer:
     sealer = Sealer([Fernet.generate_key()])
     secret = sealer.seal(SECRET, about=f"signer_contact:{SIGNER}")
     async with database.connection() as conn:
-        await contacts.put(conn, SIGNER, receiver.url, secret)
+        await signer_webhooks.put(conn, SIGNER, receiver.url, secret)
         await deliveries.add(conn, [SIGNER, "nobody"], event="proposal.created", body='{"a":1}')
     return sealer
 
@@ -367,11 +368,11 @@ async def test_under_a_new_key_signers_are_still_told(
 ) -> None:
     old, new = Fernet.generate_key(), Fernet.generate_key()
     async with database.connection() as conn:
-        secret = Sealer([old]).seal(SECRET, about=contacts.about(SIGNER))
-        await contacts.put(conn, SIGNER, receiver.url, secret)
+        secret = Sealer([old]).seal(SECRET, about=signer_webhooks.about(SIGNER))
+        await signer_webhooks.put(conn, SIGNER, receiver.url, secret)
         await deliveries.add(conn, [SIGNER], event="proposal.created", body="{}")
-        assert await contacts.reseal(conn, Sealer([new, old])) == 1
-        assert await contacts.reseal(conn, Sealer([new, old])) == 0
+        assert await signer_webhooks.reseal(conn, Sealer([new, old])) == 1
+        assert await signer_webhooks.reseal(conn, Sealer([new, old])) == 0
     await webhooks(database, Sealer([new])).round()
     assert [state for state, _, _ in await queue(database)] == ["delivered"]
 

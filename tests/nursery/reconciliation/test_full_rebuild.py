@@ -19,8 +19,8 @@ from cvms.cli import main
 from cvms.errors import RebuildNotPossible
 from cvms.nursery.indexing.indexer import Indexer
 from cvms.nursery.reconciliation.full_rebuild import Outcome, Rebuild, Step, open_rebuild
-from cvms.store import audit
 from cvms.store.index.cursor import APPLY_LOCK
+from cvms.store.security import audit_log
 from tests.nursery.indexing.test_indexer import cancelled_after
 from tests.nursery.reconciliation.test_reconciler import DAMAGE, busy_life, held
 from tests.nursery.world import World, running, until
@@ -92,8 +92,8 @@ async def test_what_differs_is_found_and_replaced(
     assert await held(world) == before
     assert {row.topic for row in (await world.outbox())[told:]} <= {"vault_balance_update"}
     async with world.database.connection() as conn:
-        [entry] = await audit.page(conn, limit=10)
-        assert await audit.verify(conn) is None
+        [entry] = await audit_log.page(conn, limit=10)
+        assert await audit_log.verify(conn) is None
     assert (entry.actor, entry.action) == ("cvms index rebuild", "books_replaced")
     assert "cvms_rebuild" not in await schemas(world)
     await world.act(alice, world.deposit(alice, 1))  # the indexer goes on from where it was

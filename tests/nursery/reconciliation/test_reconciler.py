@@ -18,9 +18,9 @@ from cvms.chain.answers import TransactionRecord
 from cvms.chain.rpc import Rpc
 from cvms.chain.types import Commitment, Slot
 from cvms.nursery.reconciliation.vault_reindexer import Reindexer
-from cvms.store import audit
 from cvms.store.reconciliation import pass_position, reconciliation_log
 from cvms.store.reconciliation.reconciliation_log import ReconciliationRow
+from cvms.store.security import audit_log
 from cvms.store.vaults import history, vaults
 from tests.nursery.indexing.test_every_instruction import every_event, lock
 from tests.nursery.indexing.test_indexer import cancelled_after
@@ -209,8 +209,8 @@ async def test_a_correction_says_what_was_wrong_and_where_it_came_from(world: Wo
     corrected = [each for each in logs if each["event"] == "books_corrected"]
     assert {each["owner"] for each in corrected} == {address(alice)}
     async with world.database.connection() as conn:
-        [entry] = await audit.page(conn, limit=10)
-        assert await audit.verify(conn) is None
+        [entry] = await audit_log.page(conn, limit=10)
+        assert await audit_log.verify(conn) is None
     assert (entry.actor, entry.action, entry.owner) == (
         "reconciler",
         "history_corrected",

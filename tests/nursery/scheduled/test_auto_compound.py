@@ -15,7 +15,7 @@ from cvms.chain.types import Lamports
 from cvms.errors import ChainTimeout, ProgramRefused
 from cvms.nursery.scheduled.auto_compound import Compounding
 from cvms.nursery.submission.operator_submissions import Operator
-from cvms.store import audit
+from cvms.store.security import audit_log
 from cvms.store.submissions import submissions
 from cvms.store.submissions.fee_budget import Budget
 from cvms.store.submissions.submissions import Submission
@@ -70,7 +70,7 @@ async def test_a_years_interest_is_compounded_once(world: World) -> None:
     assert await lent(world, alice) == LENT + (submission.amount or 0)
     assert (await world.history(alice))[-1][:2] == ("yield_compound", submission.amount)
     async with world.database.connection() as conn:
-        [entry] = await audit.page(conn, limit=9, owner=address(alice))
+        [entry] = await audit_log.page(conn, limit=9, owner=address(alice))
     assert (entry.actor, entry.action) == ("yields", "compound_yield")
     assert entry.details["tx"] == submission.signature
     assert entry.details["amount"] == submission.amount

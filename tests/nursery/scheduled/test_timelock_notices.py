@@ -22,7 +22,7 @@ from cvms.errors import ChainTimeout, ProgramRefused
 from cvms.nursery.scheduled.timelock_notices import Timelocks
 from cvms.nursery.scheduled.timelock_releases import Releases
 from cvms.nursery.submission.operator_submissions import Operator
-from cvms.store import audit
+from cvms.store.security import audit_log
 from cvms.store.submissions import submissions
 from cvms.store.submissions.fee_budget import Budget
 from cvms.store.submissions.submissions import Submission
@@ -104,7 +104,7 @@ async def test_the_audit_trail_has_the_release_under_its_owner(world: World) -> 
     await cron(world).look()
     [submission] = await releases(world)
     async with world.database.connection() as conn:
-        [entry] = await audit.page(conn, limit=9, owner=address(alice))
+        [entry] = await audit_log.page(conn, limit=9, owner=address(alice))
     assert (entry.actor, entry.action) == ("timelocks", "release_timelocks")
     assert entry.details["tx"] == submission.signature
     assert submission.owner == address(alice)

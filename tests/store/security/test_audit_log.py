@@ -11,9 +11,9 @@ import trio
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cvms.store import audit
-from cvms.store.audit import AuditEntry
 from cvms.store.postgres.database import Database
+from cvms.store.security import audit_log
+from cvms.store.security.audit_log import AuditEntry
 
 
 def entry(**changes: Any) -> AuditEntry:
@@ -29,13 +29,13 @@ def entry(**changes: Any) -> AuditEntry:
 
 async def verify(database: Database) -> int | None:
     async with database.connection() as conn:
-        return await audit.verify(conn)
+        return await audit_log.verify(conn)
 
 
 async def append(database: Database, count: int) -> None:
     async with database.transaction() as conn:
         for number in range(count):
-            await audit.append(conn, entry(details={"number": number}))
+            await audit_log.append(conn, entry(details={"number": number}))
 
 
 async def test_an_empty_trail_and_an_honest_one_are_whole(database: Database) -> None:
@@ -50,7 +50,7 @@ async def test_the_chain_does_not_fork_under_concurrency(database: Database) -> 
     async def write() -> None:
         for _ in range(5):
             async with database.transaction() as conn:
-                ids.append(await audit.append(conn, entry()))
+                ids.append(await audit_log.append(conn, entry()))
 
     with trio.fail_after(20):
         async with trio.open_nursery() as nursery:
@@ -64,7 +64,7 @@ async def test_a_rolled_back_entry_leaves_no_gap(database: Database) -> None:
     await append(database, 2)
     with trio.CancelScope() as scope:
         async with database.transaction() as conn:
-            await audit.append(conn, entry())
+            await audit_log.append(conn, entry())
             scope.cancel()
     await append(database, 1)
     assert await verify(database) is None
@@ -100,7 +100,7 @@ async def test_an_outsider_can_compute_the_hashes_from_the_text_of_the_module(
 ) -> None:
     await append(database, 3)
     async with database.connection() as conn:
-        rows = await audit.page(conn, limit=10)
+        rows = await audit_log.page(conn, limit=10)
     previous = bytes(32)
     for row in reversed(rows):
         text = json.dumps(
@@ -135,8 +135,8 @@ JSON = st.recursive(
 
 @given(details=st.dictionaries(st.text(), JSON, max_size=3))
 def test_the_canonical_text_survives_being_stored_and_read(details: dict[str, Any]) -> None:
-    stored = audit._canonical(details)
-    assert audit._canonical(json.loads(stored)) == stored
+    stored = audit_log._canonical(details)
+    assert audit_log._canonical(json.loads(stored)) == stored
 
 
 async def test_awkward_details_verify_after_the_round_trip(database: Database) -> None:
@@ -148,23 +148,23 @@ async def test_awkward_details_verify_after_the_round_trip(database: Database) -
         "z": [1.0, None],
     }
     async with database.connection() as conn:
-        await audit.append(conn, entry(details=awkward))
-        assert (await audit.page(conn, limit=1))[0].details == awkward
+        await audit_log.append(conn, entry(details=awkward))
+        assert (await audit_log.page(conn, limit=1))[0].details == awkward
     assert await verify(database) is None
 
 
 async def test_pages_can_be_narrowed_to_an_owner_or_an_action(database: Database) -> None:
     async with database.connection() as conn:
         for owner, action in (("a", "deposit"), ("b", "deposit"), ("a", "withdraw")):
-            await audit.append(conn, entry(owner=owner, action=action))
-        assert [row.id for row in await audit.page(conn, limit=9, owner="a")] == [3, 1]
-        assert [row.id for row in await audit.page(conn, limit=9, action="deposit")] == [2, 1]
-        assert [row.id for row in await audit.page(conn, limit=2)] == [3, 2]
-        assert [row.id for row in await audit.page(conn, limit=2, before_id=2)] == [1]
+            await audit_log.append(conn, entry(owner=owner, action=action))
+        assert [row.id for row in await audit_log.page(conn, limit=9, owner="a")] == [3, 1]
+        assert [row.id for row in await audit_log.page(conn, limit=9, action="deposit")] == [2, 1]
+        assert [row.id for row in await audit_log.page(conn, limit=2)] == [3, 2]
+        assert [row.id for row in await audit_log.page(conn, limit=2, before_id=2)] == [1]
 
 
 async def test_a_long_trail_is_verified_part_by_part(database: Database) -> None:
-    count = audit.ROWS_AT_ONCE + 1
+    count = audit_log.ROWS_AT_ONCE + 1
     await append(database, count)
     assert await verify(database) is None
     async with database.connection() as conn:

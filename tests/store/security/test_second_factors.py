@@ -9,10 +9,10 @@ import trio
 from cryptography.fernet import Fernet
 
 from cvms.errors import Conflict, SecondFactorUsed, Unsealable
-from cvms.store import twofa
 from cvms.store.postgres.database import Database
 from cvms.store.postgres.driver.connection import Connection
-from cvms.store.sealed import Sealer
+from cvms.store.security import second_factors
+from cvms.store.security.encryption import Sealer
 
 OLD, NEW = Fernet.generate_key(), Fernet.generate_key()
 SECRET = "JBSWY3DPEHPK3PXPJBSWY3DPEHPK3PXP"
@@ -22,25 +22,27 @@ CODES = [bytes([number]) * 32 for number in range(10)]
 
 async def begin(database: Database, owner: str = "alice", at: datetime = NOW) -> None:
     async with database.transaction() as conn:
-        await twofa.begin(conn, owner, secret=SECRET, hashes=CODES, at=at, sealer=Sealer([OLD]))
+        await second_factors.begin(
+            conn, owner, secret=SECRET, hashes=CODES, at=at, sealer=Sealer([OLD])
+        )
 
 
 async def enable(database: Database, owner: str = "alice", step: int = 100) -> None:
     await begin(database, owner)
     async with database.connection() as conn:
-        await twofa.enable(conn, owner, step, NOW)
+        await second_factors.enable(conn, owner, step, NOW)
 
 
-async def factor(database: Database, owner: str = "alice") -> twofa.Factor:
+async def factor(database: Database, owner: str = "alice") -> second_factors.Factor:
     async with database.transaction() as conn:
-        found = await twofa.lock(conn, owner)
+        found = await second_factors.lock(conn, owner)
     assert found is not None
     return found
 
 
 async def left(database: Database) -> int:
     async with database.connection() as conn:
-        status = await twofa.status(conn, "alice")
+        status = await second_factors.status(conn, "alice")
     assert status is not None
     return status.recovery_codes_left
 
@@ -48,13 +50,13 @@ async def left(database: Database) -> int:
 async def test_it_is_on_only_once_it_was_enabled(database: Database) -> None:
     await begin(database)
     async with database.connection() as conn:
-        assert await twofa.status(conn, "alice") is None
+        assert await second_factors.status(conn, "alice") is None
         with pytest.raises(SecondFactorUsed):
-            await twofa.use_step(conn, "alice", 101)
-        await twofa.enable(conn, "alice", 100, NOW)
-        assert await twofa.status(conn, "alice") == twofa.Status(NOW, 10)
+            await second_factors.use_step(conn, "alice", 101)
+        await second_factors.enable(conn, "alice", 100, NOW)
+        assert await second_factors.status(conn, "alice") == second_factors.Status(NOW, 10)
         with pytest.raises(Conflict):
-            await twofa.enable(conn, "alice", 101, NOW)
+            await second_factors.enable(conn, "alice", 101, NOW)
     with pytest.raises(Conflict, match="disable it first"):
         await begin(database)
 
@@ -63,7 +65,7 @@ async def test_another_setup_takes_the_place_of_the_one_that_waits(database: Dat
     await begin(database)
     first = await factor(database)
     async with database.connection() as conn:
-        await twofa.fail(conn, "alice", None)
+        await second_factors.fail(conn, "alice", None)
     await begin(database, at=NOW + timedelta(minutes=1))
     second = await factor(database)
     assert second.sealed != first.sealed
@@ -109,10 +111,10 @@ async def test_steps_only_go_forward(database: Database) -> None:
     async with database.connection() as conn:
         for step in (99, 100):
             with pytest.raises(SecondFactorUsed):
-                await twofa.use_step(conn, "alice", step)
-        await twofa.use_step(conn, "alice", 102)
+                await second_factors.use_step(conn, "alice", step)
+        await second_factors.use_step(conn, "alice", 102)
         with pytest.raises(SecondFactorUsed):
-            await twofa.use_step(conn, "alice", 101)
+            await second_factors.use_step(conn, "alice", 101)
 
 
 @pytest.mark.parametrize("kind", ["step", "recovery code"])
@@ -129,20 +131,20 @@ async def test_a_use_that_is_cut_off_leaves_it_good(database: Database, kind: st
 async def test_one_owners_recovery_code_is_nothing_to_another(database: Database) -> None:
     await enable(database, "alice")
     async with database.connection() as conn:
-        assert await twofa.recovery_code_used(conn, "alice", CODES[0]) is False
-        assert await twofa.recovery_code_used(conn, "bob", CODES[0]) is None
-        assert await twofa.recovery_code_used(conn, "alice", bytes(31) + b"x") is None
+        assert await second_factors.recovery_code_used(conn, "alice", CODES[0]) is False
+        assert await second_factors.recovery_code_used(conn, "bob", CODES[0]) is None
+        assert await second_factors.recovery_code_used(conn, "alice", bytes(31) + b"x") is None
         with pytest.raises(SecondFactorUsed):
-            await twofa.use_recovery_code(conn, "bob", CODES[0])
-        await twofa.use_recovery_code(conn, "alice", CODES[0])
-        assert await twofa.recovery_code_used(conn, "alice", CODES[0]) is True
+            await second_factors.use_recovery_code(conn, "bob", CODES[0])
+        await second_factors.use_recovery_code(conn, "alice", CODES[0])
+        assert await second_factors.recovery_code_used(conn, "alice", CODES[0]) is True
 
 
 async def test_a_good_code_takes_back_what_wrong_ones_have_closed(database: Database) -> None:
     await enable(database)
     for kind in ("step", "recovery code"):
         async with database.connection() as conn:
-            await twofa.fail(conn, "alice", NOW + timedelta(days=1))
+            await second_factors.fail(conn, "alice", NOW + timedelta(days=1))
             await use(conn, kind)
         found = await factor(database)
         assert (found.failures, found.locked_until) == (0, None)
@@ -151,26 +153,26 @@ async def test_a_good_code_takes_back_what_wrong_ones_have_closed(database: Data
 async def test_what_is_removed_takes_its_recovery_codes_with_it(database: Database) -> None:
     await enable(database)
     async with database.connection() as conn:
-        await twofa.remove(conn, "alice")
-        assert await twofa.lock(conn, "alice") is None
-        assert await twofa.recovery_code_used(conn, "alice", CODES[0]) is None
+        await second_factors.remove(conn, "alice")
+        assert await second_factors.lock(conn, "alice") is None
+        assert await second_factors.recovery_code_used(conn, "alice", CODES[0]) is None
 
 
 async def test_every_secret_moves_to_a_new_key(
     database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(twofa, "ROWS_AT_ONCE", 2)
+    monkeypatch.setattr(second_factors, "ROWS_AT_ONCE", 2)
     owners = ["alice", "bob", "carol", "dave", "erin"]
     for owner in owners:
         await enable(database, owner)
     both = Sealer([NEW, OLD])
     async with database.connection() as conn:
-        assert await twofa.reseal(conn, both) == 5
-        assert await twofa.reseal(conn, both) == 0
+        assert await second_factors.reseal(conn, both) == 5
+        assert await second_factors.reseal(conn, both) == 0
         for owner in owners:
             assert (await factor(database, owner)).secret(Sealer([NEW])) == SECRET
         with pytest.raises(Unsealable, match="twofa:alice"):
-            await twofa.reseal(conn, Sealer([OLD]))
+            await second_factors.reseal(conn, Sealer([OLD]))
 
 
 async def test_pruning_takes_only_what_was_never_enabled(database: Database) -> None:
@@ -179,15 +181,15 @@ async def test_pruning_takes_only_what_was_never_enabled(database: Database) -> 
         await begin(database, "bob", at=datetime.now(UTC))
         await begin(database, "carol", at=datetime.now(UTC) - timedelta(days=2))
         await conn.execute("UPDATE twofa SET created_at = '2000-01-01' WHERE owner = 'alice'")
-        assert await twofa.prune(conn, timedelta(days=1)) == 1
-        assert await twofa.lock(conn, "carol") is None
+        assert await second_factors.prune(conn, timedelta(days=1)) == 1
+        assert await second_factors.lock(conn, "carol") is None
 
 
 async def use(conn: Connection, kind: str) -> None:
     if kind == "step":
-        await twofa.use_step(conn, "alice", 101)
+        await second_factors.use_step(conn, "alice", 101)
     else:
-        await twofa.use_recovery_code(conn, "alice", CODES[3])
+        await second_factors.use_recovery_code(conn, "alice", CODES[3])
 
 
 async def at_once(database: Database, kind: str) -> tuple[int, int]:

@@ -8,7 +8,7 @@ import pytest
 from cryptography.fernet import Fernet
 
 from cvms.errors import SealingDisabled, Unsealable
-from cvms.store.sealed import Sealer
+from cvms.store.security.encryption import Sealer
 
 OLD, NEW = Fernet.generate_key(), Fernet.generate_key()
 SECRET = b"a secret"

@@ -15,7 +15,7 @@ from typing import Any
 from cvms.errors import Conflict, SecondFactorUsed
 from cvms.store.postgres.driver.connection import TrioConnection
 from cvms.store.postgres.row_mapping import fetch_all, fetch_one
-from cvms.store.sealed import Sealer
+from cvms.store.security.encryption import Sealer
 
 BEGIN = """
 INSERT INTO twofa (owner, secret, created_at)

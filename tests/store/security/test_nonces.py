@@ -9,8 +9,8 @@ import pytest
 import trio
 
 from cvms.errors import NonceExpired, NonceUnknown, NonceUsed
-from cvms.store import nonces
 from cvms.store.postgres.database import Database
+from cvms.store.security import nonces
 
 
 async def issue(database: Database, nonce: str = "nonce", seconds: float = 60) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 
 from cvms.store.postgres.driver.connection import TrioConnection
 from cvms.store.postgres.row_mapping import fetch_all
-from cvms.store.sealed import Sealer
+from cvms.store.security.encryption import Sealer
 
 PUT = """
 INSERT INTO signer_contacts (signer, url, secret)

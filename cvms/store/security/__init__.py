@@ -1,0 +1,1 @@
+"""Nonces, second factors, idempotency keys, audit log and encryption at rest."""
