@@ -99,7 +99,7 @@ CREATE TABLE IF NOT EXISTS indexer_cursor (
 
 -- What subscribers are told. Appending locks the one row of outbox_head until the commit, so that
 -- positions are contiguous and appear in their order: whoever reads what follows the last position
--- seen misses nothing. Pruned by age (store/outbox.py); a subscriber too far behind starts over.
+-- seen misses nothing. Pruned by age (store/messaging/outbox.py); a subscriber too far behind starts over.
 CREATE TABLE IF NOT EXISTS outbox_head (
     id BOOLEAN PRIMARY KEY DEFAULT TRUE CHECK (id),
     position BIGINT NOT NULL CHECK (position >= 0)
@@ -867,7 +867,7 @@ CREATE TABLE IF NOT EXISTS indexer_problems (
 
 -- migration 15: which of several replicas leads
 
--- Until when the holder of the advisory lock may act (store/leadership.py), and how far its indexer
+-- Until when the holder of the advisory lock may act (store/messaging/leader_lease.py), and how far its indexer
 -- has come, for those replicas that have none.
 CREATE TABLE IF NOT EXISTS leadership (
     one BOOLEAN PRIMARY KEY DEFAULT TRUE CHECK (one),

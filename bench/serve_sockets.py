@@ -19,7 +19,7 @@ from cvms.nursery.channels.hub import Hub
 from cvms.nursery.channels.status_board import Board
 from cvms.nursery.channels.wakeups import OutboxWake, SubmitWake
 from cvms.nursery.delivery.broadcaster import Broadcaster
-from cvms.store.bell import PostgresBell
+from cvms.store.messaging.outbox_notifier import PostgresBell
 from cvms.store.postgres.database import open_database
 from cvms.store.redis.balance_cache import NoCache
 

@@ -30,7 +30,7 @@ from psycopg.types.json import Jsonb
 from bench.serve_sockets import SERVE
 from bench.sockets import HANDSHAKE, Crowd, connected
 from cvms.dev.postgres import embedded_postgres
-from cvms.store.outbox import APPEND
+from cvms.store.messaging.outbox import APPEND
 
 TOPIC = "deposit_event"
 WANTED_P95_MS = 250.0

@@ -27,7 +27,7 @@ from cvms.nursery.supervision.supervisor import supervise
 from cvms.nursery.wiring.leader_tasks import leader_tasks
 from cvms.nursery.wiring.replica_tasks import accounts, health, replica_tasks
 from cvms.nursery.wiring.resources import Parts, Run
-from cvms.store.bell import outbox_bell
+from cvms.store.messaging.outbox_notifier import outbox_bell
 from cvms.store.postgres.database import Database, open_database
 from cvms.store.redis.balance_cache import balance_cache
 from cvms.store.redis.rate_limiter import limiter

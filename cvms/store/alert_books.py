@@ -10,9 +10,10 @@ from typing import Any
 import msgspec
 
 from cvms.alert_settings import AlertSettings
-from cvms.store import alerts, deliveries, outbox
+from cvms.store import alerts
 from cvms.store.alerts import AlertRow, Observation, Raised, Severity
-from cvms.store.outbox import OutboxMessage
+from cvms.store.messaging import outbox, webhook_deliveries
+from cvms.store.messaging.outbox import OutboxMessage
 from cvms.store.postgres.driver.connection import TrioConnection
 
 TOPIC = "security_alert"
@@ -102,7 +103,7 @@ def _worse(raised: Raised) -> bool:
 async def _deliver(conn: TrioConnection[Any], event: str, row: AlertRow) -> None:
     when = row.resolved_at or row.last_seen_at
     body = {"type": event, "timestamp": when.isoformat(), "data": shown(row)}
-    await deliveries.add_alert(conn, event=event, body=msgspec.json.encode(body).decode())
+    await webhook_deliveries.add_alert(conn, event=event, body=msgspec.json.encode(body).decode())
 
 
 def _message(row: AlertRow, *, slot: int = 0, signature: str | None = None) -> OutboxMessage:

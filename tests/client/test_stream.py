@@ -8,7 +8,7 @@ from solders.keypair import Keypair
 
 from cvms.client import Event, Problem, Snapshot, SubscriptionRefused, Topic, open_client
 from cvms.client.stream import Stream
-from cvms.store import outbox
+from cvms.store.messaging import outbox
 from tests.client.gate import gated
 from tests.http.conftest import Service, event, running
 

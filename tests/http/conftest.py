@@ -30,7 +30,7 @@ from cvms.nursery.channels.hub import Hub
 from cvms.nursery.channels.status_board import Board, OperatorFunds
 from cvms.nursery.channels.wakeups import SubmitWake
 from cvms.nursery.run import serve
-from cvms.store import outbox
+from cvms.store.messaging import outbox
 from cvms.store.postgres.database import Database, open_database
 from cvms.store.redis.balance_cache import balance_cache
 from cvms.store.redis.rate_limiter import limiter

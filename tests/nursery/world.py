@@ -37,10 +37,10 @@ from cvms.nursery.ledger.vault_rows import vault_row
 from cvms.nursery.reconciliation.comparison import OnChain, differences
 from cvms.nursery.reconciliation.reconciler import Reconciler
 from cvms.nursery.submission.submitter import Submitter
-from cvms.store import outbox
 from cvms.store.analytics import event_counters
 from cvms.store.index import cursor
-from cvms.store.outbox import OutboxRow
+from cvms.store.messaging import outbox
+from cvms.store.messaging.outbox import OutboxRow
 from cvms.store.postgres.database import Database
 from cvms.store.reconciliation import reconciliation_log, vault_ledger
 from cvms.store.redis.balance_cache import BalanceCache, NoCache

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from cvms.store.index.chain_events import EventRow
-from cvms.store.outbox import OutboxMessage
+from cvms.store.messaging.outbox import OutboxMessage
 from cvms.store.vaults.history import HistoryRow
 from cvms.store.vaults.vaults import VaultRow
 

@@ -18,7 +18,7 @@ from cvms.http.framework.request import Body, Limit, RowId
 from cvms.http.framework.response import Answer
 from cvms.http.framework.routing import Auth, Route
 from cvms.nursery.channels.status_board import Part
-from cvms.store.calls import RECONCILE, call
+from cvms.store.messaging.leader_notifications import RECONCILE, call
 from cvms.store.reconciliation import reconciliation_log
 from cvms.store.security import audit_log
 

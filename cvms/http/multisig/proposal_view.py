@@ -14,7 +14,7 @@ from cvms.chain.transactions import sign_as
 from cvms.http.framework import schemas
 from cvms.http.multisig.chain_state import cosigners
 from cvms.http.operations.execute import base64_text, instruction_reply
-from cvms.store import deliveries
+from cvms.store.messaging import webhook_deliveries
 from cvms.store.postgres.driver.connection import TrioConnection
 from cvms.store.submissions.multisig_proposals import LiveTransaction, Proposal, State
 
@@ -130,7 +130,7 @@ async def tell(conn: TrioConnection[Any], event: str, proposal: Proposal) -> Non
         expires_at=proposal.expires_at,
     )
     body = msgspec.json.encode(notice).decode()
-    await deliveries.add(conn, proposal.signers, event=event, body=body)
+    await webhook_deliveries.add(conn, proposal.signers, event=event, body=body)
 
 
 def _last_instruction(message: MessageV0) -> Instruction:

@@ -10,8 +10,9 @@ from cvms.http.framework import schemas
 from cvms.http.websocket.client_frames import Topic
 from cvms.nursery.channels.hub import outbox_frame
 from cvms.nursery.channels.websocket_frames import json_frame
-from cvms.store import alert_books, alerts, outbox
+from cvms.store import alert_books, alerts
 from cvms.store.analytics import overview
+from cvms.store.messaging import outbox
 from cvms.store.postgres.database import Database
 from cvms.store.postgres.driver.connection import TrioConnection
 from cvms.store.vaults import history, vaults

@@ -19,7 +19,7 @@ from cvms.http.framework.dependencies import Services
 from cvms.http.server.http_connection import Connection
 from cvms.http.websocket.client_session import INTERNAL_ERROR, Client, Ending, WebSocketLimits
 from cvms.http.websocket.heartbeat import Heartbeat
-from cvms.store import outbox
+from cvms.store.messaging import outbox
 
 __all__ = ["WebSocketDoor", "WebSocketLimits"]
 

@@ -12,7 +12,7 @@ import trio
 from cvms.nursery.channels.websocket_frames import text_frame
 
 if TYPE_CHECKING:
-    from cvms.store.outbox import OutboxRow
+    from cvms.store.messaging.outbox import OutboxRow
 
 
 Filter = tuple[str, str | None]

@@ -11,9 +11,9 @@ from psycopg import IsolationLevel
 from cvms.nursery.channels.hub import Hub
 from cvms.nursery.channels.status_board import Board
 from cvms.nursery.channels.wakeups import OutboxWake, Wake
-from cvms.store import outbox
-from cvms.store.bell import Bell
-from cvms.store.outbox import OutboxRow
+from cvms.store.messaging import outbox
+from cvms.store.messaging.outbox import OutboxRow
+from cvms.store.messaging.outbox_notifier import Bell
 from cvms.store.postgres.database import Database
 
 log = structlog.get_logger(__name__)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from cvms.nursery.channels.reconcile_requests import Reconciliations
 from cvms.nursery.channels.status_board import Board
 from cvms.nursery.channels.wakeups import SubmitWake
-from cvms.store.calls import RECONCILE, SUBMIT
+from cvms.store.messaging.leader_notifications import RECONCILE, SUBMIT
 from cvms.store.postgres.database import Database
 from cvms.store.postgres.listen import Notification, listen
 

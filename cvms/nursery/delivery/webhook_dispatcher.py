@@ -25,8 +25,8 @@ import trio
 from cvms.errors import SealingDisabled, Unsealable
 from cvms.nursery.channels.status_board import Board
 from cvms.nursery.delivery.webhook_client import NotDelivered, post
-from cvms.store import deliveries
-from cvms.store.deliveries import AlertDelivery
+from cvms.store.messaging import webhook_deliveries
+from cvms.store.messaging.webhook_deliveries import AlertDelivery
 from cvms.store.postgres.database import Database
 from cvms.store.postgres.driver.connection import Connection
 from cvms.store.security import signer_webhooks
@@ -75,7 +75,7 @@ class SignersQueue:
         self._sealer = sealer
 
     async def take(self, conn: Connection) -> list[Outgoing]:
-        due = await deliveries.take(conn, limit=AT_ONCE, lease=LEASE)
+        due = await webhook_deliveries.take(conn, limit=AT_ONCE, lease=LEASE)
         return [
             Outgoing(
                 each,
@@ -101,7 +101,7 @@ class AlertsQueue:
         self._secret = secret
 
     async def take(self, conn: Connection) -> list[Outgoing]:
-        due = await deliveries.take_alerts(conn, limit=AT_ONCE, lease=LEASE)
+        due = await webhook_deliveries.take_alerts(conn, limit=AT_ONCE, lease=LEASE)
         return [
             Outgoing(each, to="operators", url=self._url, secret=lambda: self._secret)
             for each in due
@@ -154,7 +154,7 @@ class Webhooks:
             await self._failed(message, str(error))
             return
         async with self._database.connection() as conn:
-            await deliveries.delivered(conn, message.delivery.id)
+            await webhook_deliveries.delivered(conn, message.delivery.id)
 
     async def _post(self, message: Outgoing) -> None:
         identity, body = str(message.delivery.id), message.delivery.body.encode()
@@ -186,10 +186,10 @@ class Webhooks:
         )
         async with self._database.connection() as conn:
             if delivery.tries >= MOST_TRIES or delivery.age >= MOST_AGE:
-                await deliveries.give_up(conn, delivery.id, error=reason)
+                await webhook_deliveries.give_up(conn, delivery.id, error=reason)
             else:
                 delay = timedelta(seconds=delay_after(delivery.tries))
-                await deliveries.try_again(conn, delivery.id, delay=delay, error=reason)
+                await webhook_deliveries.try_again(conn, delivery.id, delay=delay, error=reason)
 
 
 def delay_after(tries: int) -> float:

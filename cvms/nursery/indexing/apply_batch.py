@@ -21,14 +21,14 @@ from cvms.nursery.ledger.mint_tracker import Mints
 from cvms.nursery.ledger.outbox_messages import balance_message, event_message
 from cvms.nursery.ledger.running_balances import points_after
 from cvms.nursery.ledger.vault_rows import gone_row, row_now, same_account, same_balances
-from cvms.store import outbox
 from cvms.store.analytics import aggregates, event_counters
 from cvms.store.index import applied_transactions, chain_events, vault_mints
 from cvms.store.index import cursor as cursors
 from cvms.store.index.applied_transactions import Applied, Before
 from cvms.store.index.cursor import Cursor
 from cvms.store.index.vault_mints import VaultMint
-from cvms.store.outbox import OutboxMessage
+from cvms.store.messaging import outbox
+from cvms.store.messaging.outbox import OutboxMessage
 from cvms.store.postgres.database import Database
 from cvms.store.postgres.driver.connection import Connection
 from cvms.store.projection import vault_writer

@@ -18,8 +18,8 @@ from cvms.nursery.channels.wakeups import OutboxWake
 from cvms.nursery.ledger.outbox_messages import balance_message
 from cvms.nursery.ledger.vault_fetch import FetchedVault, fetch_vaults
 from cvms.nursery.ledger.vault_rows import row_now, same_account, same_balances
-from cvms.store import outbox
 from cvms.store.index import cursor as cursors
+from cvms.store.messaging import outbox
 from cvms.store.postgres.database import Database
 from cvms.store.postgres.driver.connection import Connection
 from cvms.store.projection import vault_writer

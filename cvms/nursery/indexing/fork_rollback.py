@@ -26,11 +26,11 @@ from cvms.nursery.channels.wakeups import OutboxWake, TvlWake
 from cvms.nursery.ledger.outbox_messages import balance_message, event_message
 from cvms.nursery.ledger.vault_fetch import FetchedVault, fetch_vaults
 from cvms.nursery.ledger.vault_rows import row_now, same_balances
-from cvms.store import outbox
 from cvms.store.index import applied_transactions, vault_mints
 from cvms.store.index import cursor as cursors
 from cvms.store.index.applied_transactions import Applied
 from cvms.store.index.cursor import Cursor
+from cvms.store.messaging import outbox
 from cvms.store.postgres.database import Database
 from cvms.store.postgres.driver.connection import Connection
 from cvms.store.projection import rollback, vault_writer

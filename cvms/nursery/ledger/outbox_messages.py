@@ -8,7 +8,7 @@ from typing import Any
 from cvms.chain.types import Commitment
 from cvms.nursery.ledger.entries import TOPICS
 from cvms.nursery.ledger.vault_rows import balances
-from cvms.store.outbox import MessageType, OutboxMessage
+from cvms.store.messaging.outbox import MessageType, OutboxMessage
 from cvms.store.vaults.history import HistoryRow
 from cvms.store.vaults.vaults import VaultRow
 

@@ -28,10 +28,10 @@ from cvms.nursery.indexing.finalizer import Settler
 from cvms.nursery.indexing.indexer import Indexer
 from cvms.nursery.ledger.outbox_messages import balance_message
 from cvms.nursery.reconciliation.vault_readings import on_chain, read_vaults
-from cvms.store import outbox
 from cvms.store.analytics import aggregate_check
 from cvms.store.index import cursor as cursors
 from cvms.store.index.cursor import Cursor
+from cvms.store.messaging import outbox
 from cvms.store.postgres.database import Database, open_database
 from cvms.store.postgres.driver.connection import Connection
 from cvms.store.projection import rebuild_schema, vault_writer

@@ -14,9 +14,9 @@ from cvms.nursery.ledger.outbox_messages import balance_message
 from cvms.nursery.reconciliation.aggregate_check import tell
 from cvms.nursery.reconciliation.comparison import Difference, OnChain, differences
 from cvms.nursery.reconciliation.vault_reindexer import Reindexer
-from cvms.store import outbox
 from cvms.store.analytics import aggregate_check
 from cvms.store.index import cursor as cursors
+from cvms.store.messaging import outbox
 from cvms.store.postgres.database import Database
 from cvms.store.postgres.driver.connection import Connection
 from cvms.store.projection import vault_writer

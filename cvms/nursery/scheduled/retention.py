@@ -8,7 +8,8 @@ import trio
 
 from cvms.nursery.channels.status_board import Board
 from cvms.nursery.scheduled.balance_snapshots import HOURLY_AGE
-from cvms.store import alerts, deliveries, outbox
+from cvms.store import alerts
+from cvms.store.messaging import outbox, webhook_deliveries
 from cvms.store.postgres.database import Database
 from cvms.store.reconciliation import reconciliation_log
 from cvms.store.security import idempotency_keys, nonces, second_factors
@@ -59,7 +60,7 @@ class Retention:
             await second_factors.prune(conn, SETUP_AGE)
             await reconciliation_log.prune(conn, RECONCILIATION_AGE)
             await multisig_proposals.prune(conn, PROPOSAL_AGE)
-            await deliveries.prune(conn, DELIVERY_AGE)
+            await webhook_deliveries.prune(conn, DELIVERY_AGE)
             await alerts.prune(conn, ALERT_AGE)
             await balance_snapshots.prune(conn, HOURLY_AGE)
             await maturities.prune(conn, MATURITY_AGE)

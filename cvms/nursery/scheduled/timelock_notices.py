@@ -19,8 +19,8 @@ from cvms.nursery.channels.indexer_progress import Progress
 from cvms.nursery.channels.status_board import Board
 from cvms.nursery.channels.wakeups import OutboxWake, TimelockWake
 from cvms.nursery.scheduled.timelock_releases import Releases
-from cvms.store import outbox
-from cvms.store.outbox import OutboxMessage
+from cvms.store.messaging import outbox
+from cvms.store.messaging.outbox import OutboxMessage
 from cvms.store.postgres.database import Database
 from cvms.store.vaults import maturities
 from cvms.store.vaults.maturities import Maturity

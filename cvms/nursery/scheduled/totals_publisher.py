@@ -13,9 +13,9 @@ from cvms.chain.types import Commitment
 from cvms.metrics import Metrics
 from cvms.nursery.channels.status_board import Board
 from cvms.nursery.channels.wakeups import OutboxWake, TvlWake
-from cvms.store import outbox
 from cvms.store.analytics import overview, published_state
-from cvms.store.outbox import OutboxMessage
+from cvms.store.messaging import outbox
+from cvms.store.messaging.outbox import OutboxMessage
 from cvms.store.postgres.database import Database
 from cvms.store.postgres.driver.connection import Connection
 from cvms.store.vaults import vaults

@@ -21,8 +21,8 @@ from cvms.nursery.channels.status_board import Board
 from cvms.nursery.channels.wakeups import OutboxWake, SubmitWake
 from cvms.nursery.submission.rebroadcast import Sender
 from cvms.nursery.submission.status_poll import read_fates, read_refusals
-from cvms.store import outbox
-from cvms.store.outbox import OutboxMessage
+from cvms.store.messaging import outbox
+from cvms.store.messaging.outbox import OutboxMessage
 from cvms.store.postgres.database import Database
 from cvms.store.submissions import fee_budget, in_flight
 from cvms.store.submissions.in_flight import Change, Watched

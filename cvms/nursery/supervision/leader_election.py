@@ -18,7 +18,7 @@ from cvms.errors import DatabaseUnavailable
 from cvms.metrics import Metrics
 from cvms.nursery.channels.indexer_progress import Progress
 from cvms.nursery.channels.status_board import Board
-from cvms.store import leadership
+from cvms.store.messaging import leader_lease
 from cvms.store.postgres.database import Database
 from cvms.store.postgres.driver.connection import Connection
 
@@ -66,16 +66,16 @@ class Leader:
 
     async def _win(self, session: Connection) -> None:
         """Wait for the lock, and then until whoever held it last has stopped for sure."""
-        while not await leadership.try_lock(session):
-            await leadership.end_stale_session(session)
+        while not await leader_lease.try_lock(session):
+            await leader_lease.end_stale_session(session)
             self._board.task_succeeded("leader")
             await trio.sleep(CAMPAIGN_SECONDS)
-        while (seconds := await leadership.remaining(session)) > 0:  # noqa: ASYNC110 - no event
+        while (seconds := await leader_lease.remaining(session)) > 0:  # noqa: ASYNC110 - no event
             await trio.sleep(seconds)
 
     async def _term(self, session: Connection) -> None:
         began = trio.current_time()
-        term = await leadership.take(session, self._name, lease=self._lease)
+        term = await leader_lease.take(session, self._name, lease=self._lease)
         log.info("leading", term=term, name=self._name)
         self._metrics.leader.set(1)
         scope = trio.CancelScope(deadline=began + self._lease)
@@ -96,7 +96,7 @@ class Leader:
             await trio.sleep(self._lease / RENEWALS)
             asked = trio.current_time()
             try:
-                renewed = await leadership.renew(
+                renewed = await leader_lease.renew(
                     session,
                     term,
                     lease=self._lease,
@@ -114,6 +114,6 @@ class Leader:
         """The tasks have ended: a successor need not wait. Who cannot say so lets it wait."""
         with trio.move_on_after(RESIGN_SECONDS, shield=True):
             try:
-                await leadership.resign(session, term)
+                await leader_lease.resign(session, term)
             except psycopg.Error as error:
                 log.info("could_not_resign", term=term, reason=str(error).strip())

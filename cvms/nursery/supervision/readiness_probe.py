@@ -11,8 +11,8 @@ from cvms.errors import ChainUnavailable, DatabaseUnavailable, RpcError
 from cvms.metrics import Metrics
 from cvms.nursery.channels.indexer_progress import Progress
 from cvms.nursery.channels.status_board import Board
-from cvms.store import leadership
-from cvms.store.leadership import Report
+from cvms.store.messaging import leader_lease
+from cvms.store.messaging.leader_lease import Report
 from cvms.store.postgres.database import Database
 
 EVERY_SECONDS = 1.0
@@ -69,7 +69,7 @@ class Health:
     async def _hear_leader(self) -> None:
         """How far the indexer is, where another replica runs it."""
         async with self._database.connection() as conn:
-            self._leader = await leadership.report(conn)
+            self._leader = await leader_lease.report(conn)
 
     async def _probe_chain(self) -> None:
         slot, detail = None, f"no answer within {ANSWER_SECONDS:g} s"

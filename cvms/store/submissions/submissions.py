@@ -13,7 +13,7 @@ from enum import StrEnum
 from typing import Any
 
 from cvms.errors import Conflict, UnknownTransaction
-from cvms.store.calls import SUBMIT, call
+from cvms.store.messaging.leader_notifications import SUBMIT, call
 from cvms.store.postgres.driver.connection import TrioConnection
 from cvms.store.postgres.row_mapping import fetch_one
 

@@ -15,7 +15,7 @@ from cvms.http.framework.admin_tokens import Role
 from cvms.store import alert_books, alerts
 from cvms.store.alert_books import Hook
 from cvms.store.alerts import Observation, Severity
-from cvms.store.outbox import OutboxMessage
+from cvms.store.messaging.outbox import OutboxMessage
 from tests.http.admin.test_admin_routes import SECRET, ask, token
 from tests.http.conftest import Json, Service, event, frame, running, subscribe
 from tests.http.wallets import rows

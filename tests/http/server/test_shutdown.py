@@ -9,7 +9,7 @@ import trio.testing
 import trio_websocket
 
 from cvms.http.server import http_connection
-from cvms.store import outbox
+from cvms.store.messaging import outbox
 from tests.http.conftest import Service, event, frame, subscribe
 from tests.http.websocket.test_endpoint import closing, until_closed
 

@@ -21,8 +21,8 @@ from cvms.http.websocket.endpoint import WebSocketLimits
 from cvms.nursery.channels.wakeups import OutboxWake
 from cvms.nursery.delivery.broadcaster import Broadcaster
 from cvms.nursery.ledger.entries import event_vaults, movements
-from cvms.store import outbox
-from cvms.store.bell import PostgresBell
+from cvms.store.messaging import outbox
+from cvms.store.messaging.outbox_notifier import PostgresBell
 from cvms.store.projection import vault_writer
 from cvms.store.vaults import history, vaults
 from tests.http.conftest import Json, Service, event, frame, handshake, running, subscribe

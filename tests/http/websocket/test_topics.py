@@ -13,7 +13,7 @@ from cvms.errors import DatabaseUnavailable
 from cvms.http.framework.admin_tokens import Role
 from cvms.http.websocket import client_session
 from cvms.http.websocket.client_frames import TOPICS
-from cvms.store import outbox
+from cvms.store.messaging import outbox
 from tests.http.admin.test_admin_routes import SECRET, token
 from tests.http.conftest import Service, event, frame, running, subscribe
 from tests.http.websocket.test_endpoint import ALICE, opened

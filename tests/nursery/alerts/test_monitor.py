@@ -20,11 +20,12 @@ from cvms.nursery.channels.indexer_progress import Progress
 from cvms.nursery.channels.status_board import Board, OperatorFunds
 from cvms.nursery.channels.wakeups import OutboxWake
 from cvms.nursery.delivery.broadcaster import Broadcaster
-from cvms.store import alert_books, alerts, outbox
+from cvms.store import alert_books, alerts
 from cvms.store.alert_books import Hook
 from cvms.store.alerts import AlertRow
 from cvms.store.analytics import aggregates
-from cvms.store.bell import PostgresBell
+from cvms.store.messaging import outbox
+from cvms.store.messaging.outbox_notifier import PostgresBell
 from cvms.store.postgres.database import Database, open_database
 from cvms.store.projection import vault_writer
 from cvms.store.reconciliation import reconciliation_log

@@ -10,7 +10,7 @@ import trio.testing
 from cvms.nursery.channels.hub import Hub, OutboxFrame
 from cvms.nursery.channels.status_board import Board
 from cvms.nursery.channels.wakeups import SubmitWake
-from cvms.store.outbox import OutboxRow
+from cvms.store.messaging.outbox import OutboxRow
 from tests.nursery.delivery.webhook_receiver import Mailbox
 
 

@@ -11,9 +11,9 @@ from cvms.nursery.channels.hub import Hub
 from cvms.nursery.channels.status_board import Board
 from cvms.nursery.channels.wakeups import OutboxWake
 from cvms.nursery.delivery.broadcaster import RUN, Broadcaster
-from cvms.store import outbox
-from cvms.store.bell import CHANNEL, Bell, PostgresBell, RedisBell
-from cvms.store.outbox import OutboxMessage
+from cvms.store.messaging import outbox
+from cvms.store.messaging.outbox import OutboxMessage
+from cvms.store.messaging.outbox_notifier import CHANNEL, Bell, PostgresBell, RedisBell
 from cvms.store.postgres.database import Database
 from cvms.store.redis.redis_client import open_redis
 from tests.nursery.delivery.webhook_receiver import Mailbox

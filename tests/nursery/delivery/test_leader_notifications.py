@@ -12,7 +12,7 @@ from cvms.nursery.channels.reconcile_requests import Reconciliations
 from cvms.nursery.channels.status_board import Board
 from cvms.nursery.channels.wakeups import SubmitWake
 from cvms.nursery.delivery.leader_notifications import Calls
-from cvms.store.calls import RECONCILE, call
+from cvms.store.messaging.leader_notifications import RECONCILE, call
 from cvms.store.postgres.database import Database, open_database
 from cvms.store.postgres.driver.connection import Connection
 from cvms.store.submissions import submissions

@@ -30,7 +30,7 @@ from cvms.nursery.delivery.webhook_dispatcher import (
     Webhooks,
     delay_after,
 )
-from cvms.store import deliveries
+from cvms.store.messaging import webhook_deliveries
 from cvms.store.postgres.database import Database
 from cvms.store.security import signer_webhooks
 from cvms.store.security.encryption import Sealer
@@ -112,7 +112,9 @@ async def sealer(database: Database, receiver: Receiver) -> Sealer:
     secret = sealer.seal(SECRET, about=f"signer_contact:{SIGNER}")
     async with database.connection() as conn:
         await signer_webhooks.put(conn, SIGNER, receiver.url, secret)
-        await deliveries.add(conn, [SIGNER, "nobody"], event="proposal.created", body='{"a":1}')
+        await webhook_deliveries.add(
+            conn, [SIGNER, "nobody"], event="proposal.created", body='{"a":1}'
+        )
     return sealer
 
 
@@ -214,7 +216,7 @@ async def test_two_replicas_send_a_message_once_and_one_that_was_killed_is_made_
     database: Database, receiver: Receiver, sealer: Sealer
 ) -> None:
     async with database.connection() as conn:
-        [taken] = await deliveries.take(conn, limit=9, lease=timedelta(seconds=60))
+        [taken] = await webhook_deliveries.take(conn, limit=9, lease=timedelta(seconds=60))
     assert taken.tries == 1
     service = webhooks(database, sealer)
     assert await service.round() == 0  # another has it
@@ -325,7 +327,9 @@ async def test_operators_are_told_where_their_configuration_says(
     """And a webhook of theirs that hangs delays no signer."""
     key = b"k" * 32
     async with database.connection() as conn:
-        await deliveries.add_alert(conn, event="alert.raised", body='{"type":"alert.raised"}')
+        await webhook_deliveries.add_alert(
+            conn, event="alert.raised", body='{"type":"alert.raised"}'
+        )
     told = Webhooks(
         database=database,
         queue=AlertsQueue(url=receiver.url, secret=key),
@@ -349,7 +353,7 @@ async def test_operators_are_not_told_at_private_addresses_unless_that_is_allowe
     database: Database, receiver: Receiver
 ) -> None:
     async with database.connection() as conn:
-        await deliveries.add_alert(conn, event="alert.raised", body="{}")
+        await webhook_deliveries.add_alert(conn, event="alert.raised", body="{}")
     told = Webhooks(
         database=database,
         queue=AlertsQueue(url=receiver.url, secret=b"k" * 32),
@@ -370,7 +374,7 @@ async def test_under_a_new_key_signers_are_still_told(
     async with database.connection() as conn:
         secret = Sealer([old]).seal(SECRET, about=signer_webhooks.about(SIGNER))
         await signer_webhooks.put(conn, SIGNER, receiver.url, secret)
-        await deliveries.add(conn, [SIGNER], event="proposal.created", body="{}")
+        await webhook_deliveries.add(conn, [SIGNER], event="proposal.created", body="{}")
         assert await signer_webhooks.reseal(conn, Sealer([new, old])) == 1
         assert await signer_webhooks.reseal(conn, Sealer([new, old])) == 0
     await webhooks(database, Sealer([new])).round()

@@ -15,8 +15,8 @@ from cvms.metrics import Metrics
 from cvms.nursery.channels.indexer_progress import Progress
 from cvms.nursery.channels.status_board import Board
 from cvms.nursery.supervision.leader_election import Leader
-from cvms.store import leadership
-from cvms.store.leadership import Report
+from cvms.store.messaging import leader_lease
+from cvms.store.messaging.leader_lease import Report
 from cvms.store.postgres.database import Database, open_database
 from cvms.store.postgres.driver.connection import Connection
 from tests.nursery.cable import cable
@@ -136,13 +136,13 @@ async def test_who_takes_over_waits_until_the_last_lease_has_run_out(
 ) -> None:
     """The last leader may be gone from the server and alive."""
     async with database.dedicated() as session:
-        assert await leadership.try_lock(session)
-        await leadership.take(session, "gone", lease=1.0)
+        assert await leader_lease.try_lock(session)
+        await leader_lease.take(session, "gone", lease=1.0)
     stage = Stage()
     async with replica(nursery, stage, database_url, "one"):
         async with database.connection() as conn:
             while not stage.acting:
-                remaining = await leadership.remaining(conn)
+                remaining = await leader_lease.remaining(conn)
                 await trio.sleep(0.01)
         assert remaining < 0.1
 
@@ -159,7 +159,7 @@ async def test_a_term_that_another_has_ended_is_over(
 
 
 async def reported(conn: Connection, report: Report) -> bool:
-    return await leadership.report(conn) == report
+    return await leader_lease.report(conn) == report
 
 
 async def _began(stage: Stage, times: int) -> bool:

@@ -8,7 +8,7 @@ from datetime import timedelta
 import pytest
 import trio
 
-from cvms.store import outbox
+from cvms.store.messaging import outbox
 from cvms.store.postgres.database import Database
 from cvms.store.postgres.listen import listen
 from tests.store.examples import message

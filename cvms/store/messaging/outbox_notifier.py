@@ -13,7 +13,7 @@ import structlog
 import trio
 from coredis.exceptions import RedisError
 
-from cvms.store import outbox
+from cvms.store.messaging import outbox
 from cvms.store.postgres.database import Database
 from cvms.store.postgres.listen import listen
 from cvms.store.redis.redis_client import RedisAway, RedisClient

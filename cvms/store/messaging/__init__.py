@@ -1,0 +1,1 @@
+"""Outbox, notifications between replicas, webhook deliveries and the leader lease."""
