@@ -595,7 +595,7 @@ CREATE TABLE IF NOT EXISTS sponsored (
 -- migration 10: alerts
 
 -- What operators should look at: at most one that is not resolved for each kind and subject, see
--- store/alerts.py and docs/alerts.md. Resolved ones are pruned by age.
+-- store/alerts/alerts.py and docs/alerts.md. Resolved ones are pruned by age.
 CREATE TABLE IF NOT EXISTS alerts (
     id BIGINT GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
     kind TEXT NOT NULL,

@@ -13,8 +13,8 @@ from cvms.http.framework.dependencies import Services
 from cvms.http.framework.request import MAX_AMOUNT, Body, Limit, RowId
 from cvms.http.framework.response import Answer
 from cvms.http.framework.routing import Auth, Route
-from cvms.store import alert_books, alerts
-from cvms.store.alert_books import hook_of
+from cvms.store.alerts import alerts, lifecycle
+from cvms.store.alerts.lifecycle import hook_of
 from cvms.store.security import audit_log
 
 TAGS = ("administration",)
@@ -82,9 +82,7 @@ async def acknowledge(services: Services, alert_id: str, administrator: Administ
     by = f"admin:{administrator.subject}"
     number = _number(alert_id)
     async with services.database.transaction() as conn:
-        row = await alert_books.acknowledge(
-            conn, number, by=by, hook=hook_of(services.config.alerts)
-        )
+        row = await lifecycle.acknowledge(conn, number, by=by, hook=hook_of(services.config.alerts))
         if row is None:
             raise NotFound(f"There is no alert {number}.")
         entry = audit_log.AuditEntry(
@@ -106,7 +104,7 @@ def _number(text: str) -> int:
 
 
 def _shown(row: alerts.AlertRow) -> Alert:
-    return msgspec.convert(alert_books.shown(row), Alert)
+    return msgspec.convert(lifecycle.shown(row), Alert)
 
 
 ROUTES = (

@@ -10,7 +10,7 @@ from cvms.http.framework import schemas
 from cvms.http.websocket.client_frames import Topic
 from cvms.nursery.channels.hub import outbox_frame
 from cvms.nursery.channels.websocket_frames import json_frame
-from cvms.store import alert_books, alerts
+from cvms.store.alerts import alerts, lifecycle
 from cvms.store.analytics import overview
 from cvms.store.messaging import outbox
 from cvms.store.postgres.database import Database
@@ -90,7 +90,7 @@ async def _snapshot(
 
 async def _alerts(conn: TrioConnection[Any], owner: str | None) -> Any:
     rows = await alerts.page(conn, limit=SNAPSHOT_ALERTS + 1, state="unresolved", owner=owner)
-    shown = [alert_books.shown(row) for row in rows[:SNAPSHOT_ALERTS]]
+    shown = [lifecycle.shown(row) for row in rows[:SNAPSHOT_ALERTS]]
     return {"alerts": shown, "complete": len(rows) == len(shown)}
 
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from cvms.nursery.alerts.rules import Bounds, Withdrawal, findings
-from cvms.store.alert_sources import DifferenceRow, LowVault, Quarantined, WithdrawalRow
-from cvms.store.alerts import Observation, Severity
+from cvms.store.alerts.alerts import Observation, Severity
+from cvms.store.alerts.queries import DifferenceRow, LowVault, Quarantined, WithdrawalRow
 
 
 def of_withdrawal(row: WithdrawalRow, bounds: Bounds, *, tvl: int) -> list[Observation]:

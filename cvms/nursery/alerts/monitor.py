@@ -28,9 +28,9 @@ from cvms.nursery.channels.hub import Hub, OutboxFrame
 from cvms.nursery.channels.indexer_progress import Progress
 from cvms.nursery.channels.status_board import Board, OperatorFunds
 from cvms.nursery.channels.wakeups import OutboxWake, Wake
-from cvms.store import alert_books, alert_sources, alerts
-from cvms.store.alert_books import Hook
-from cvms.store.alerts import Observation
+from cvms.store.alerts import alerts, lifecycle, queries
+from cvms.store.alerts.alerts import Observation
+from cvms.store.alerts.lifecycle import Hook
 from cvms.store.analytics import aggregates
 from cvms.store.postgres.database import Database
 from cvms.store.postgres.driver.connection import Connection
@@ -129,7 +129,7 @@ class Monitor:
         return seen
 
     async def _withdrawals(self, conn: Connection) -> int:
-        rows = await alert_sources.withdrawals(conn, PAGE)
+        rows = await queries.withdrawals(conn, PAGE)
         if rows:
             tvl = (await aggregates.holdings(conn)).total
             new = [row for row in rows if not row.old]
@@ -138,23 +138,23 @@ class Monitor:
         return len(rows)
 
     async def _differences(self, conn: Connection) -> int:
-        rows = await alert_sources.differences(conn, PAGE)
+        rows = await queries.differences(conn, PAGE)
         await self._observe(conn, of_differences(rows))
         return len(rows)
 
     async def _low_balances(self, conn: Connection) -> int:
         bound = self._low_balance
-        over = await alert_sources.recovered_vaults(conn, recovered(bound))
-        rows = await alert_sources.low_vaults(conn, bound, PAGE)
+        over = await queries.recovered_vaults(conn, recovered(bound))
+        rows = await queries.low_vaults(conn, bound, PAGE)
         await self._observe(conn, [of_low_vault(row, bound) for row in rows])
-        await alert_books.resolve(conn, over, hook=self._hook)
+        await lifecycle.resolve(conn, over, hook=self._hook)
         return len(rows) + len(over)
 
     async def _quarantined(self, conn: Connection) -> int:
-        over = await alert_sources.released(conn)
-        rows = await alert_sources.quarantined(conn, PAGE)
+        over = await queries.released(conn)
+        rows = await queries.quarantined(conn, PAGE)
         await self._observe(conn, [of_quarantined(row) for row in rows])
-        await alert_books.resolve(conn, over, hook=self._hook)
+        await lifecycle.resolve(conn, over, hook=self._hook)
         return len(rows) + len(over)
 
     async def _conditions(self, conn: Connection) -> int:
@@ -180,10 +180,10 @@ class Monitor:
         """Resolve what nobody has seen for a while; not right after a time when nobody looked."""
         if trio.current_time() - self._began < SETTLED_SECONDS:
             return 0
-        return await alert_books.resolve_quiet(conn, QUIET, hook=self._hook)
+        return await lifecycle.resolve_quiet(conn, QUIET, hook=self._hook)
 
     async def _observe(self, conn: Connection, seen: Sequence[Observation]) -> int:
-        return await alert_books.observe(conn, seen, hook=self._hook)
+        return await lifecycle.observe(conn, seen, hook=self._hook)
 
 
 class _Moved(Wake):

@@ -9,7 +9,7 @@ from statistics import median_high
 from typing import Any
 
 from cvms.alert_settings import AlertSettings
-from cvms.store.alerts import Severity
+from cvms.store.alerts.alerts import Severity
 
 PERCENT = 100
 HABIT = 5

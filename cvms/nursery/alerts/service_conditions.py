@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 from cvms.nursery.alerts.rules import AGAIN, fee_payer_severity
 from cvms.nursery.channels.status_board import Part
 from cvms.nursery.channels.task_liveness import Trouble
-from cvms.store.alerts import Observation, Severity
+from cvms.store.alerts.alerts import Observation, Severity
 
 GRACE = timedelta(seconds=30)
 """Parts come and go for a moment, at a start above all: nobody is to be woken for that."""

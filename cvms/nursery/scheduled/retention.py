@@ -8,7 +8,7 @@ import trio
 
 from cvms.nursery.channels.status_board import Board
 from cvms.nursery.scheduled.balance_snapshots import HOURLY_AGE
-from cvms.store import alerts
+from cvms.store.alerts import alerts
 from cvms.store.messaging import outbox, webhook_deliveries
 from cvms.store.postgres.database import Database
 from cvms.store.reconciliation import reconciliation_log

@@ -9,7 +9,7 @@ from cvms.nursery.delivery.account_watcher import Accounts
 from cvms.nursery.delivery.broadcaster import Broadcaster
 from cvms.nursery.supervision.readiness_probe import Health
 from cvms.nursery.wiring.resources import Parts, Run
-from cvms.store.alert_books import hook_of
+from cvms.store.alerts.lifecycle import hook_of
 
 
 def replica_tasks(parts: Parts) -> list[tuple[str, Run]]:

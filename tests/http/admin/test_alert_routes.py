@@ -12,9 +12,9 @@ import trio
 import trio_websocket
 
 from cvms.http.framework.admin_tokens import Role
-from cvms.store import alert_books, alerts
-from cvms.store.alert_books import Hook
-from cvms.store.alerts import Observation, Severity
+from cvms.store.alerts import alerts, lifecycle
+from cvms.store.alerts.alerts import Observation, Severity
+from cvms.store.alerts.lifecycle import Hook
 from cvms.store.messaging.outbox import OutboxMessage
 from tests.http.admin.test_admin_routes import SECRET, ask, token
 from tests.http.conftest import Json, Service, event, frame, running, subscribe
@@ -49,7 +49,7 @@ async def observe(service: Service, kind: str, number: int, **changes: Any) -> N
     }
     async with service.database.transaction() as conn:
         await alerts.lock(conn)
-        await alert_books.observe(conn, [Observation(**(given | changes))], hook=None)
+        await lifecycle.observe(conn, [Observation(**(given | changes))], hook=None)
 
 
 async def listed(service: Service, query: str = "") -> Json:
@@ -129,7 +129,7 @@ async def test_two_who_resolve_and_acknowledge_at_once_tell_one_end(office: Serv
 
     async def acknowledge() -> None:
         async with office.database.transaction() as conn:
-            await alert_books.acknowledge(conn, alert["id"], by="admin:x", hook=Hook())
+            await lifecycle.acknowledge(conn, alert["id"], by="admin:x", hook=Hook())
 
     async with trio.open_nursery() as nursery:
         for _ in range(4):

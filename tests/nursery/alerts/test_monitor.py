@@ -20,9 +20,9 @@ from cvms.nursery.channels.indexer_progress import Progress
 from cvms.nursery.channels.status_board import Board, OperatorFunds
 from cvms.nursery.channels.wakeups import OutboxWake
 from cvms.nursery.delivery.broadcaster import Broadcaster
-from cvms.store import alert_books, alerts
-from cvms.store.alert_books import Hook
-from cvms.store.alerts import AlertRow
+from cvms.store.alerts import alerts, lifecycle
+from cvms.store.alerts.alerts import AlertRow
+from cvms.store.alerts.lifecycle import Hook
 from cvms.store.analytics import aggregates
 from cvms.store.messaging import outbox
 from cvms.store.messaging.outbox_notifier import PostgresBell
@@ -143,7 +143,7 @@ async def test_killed_in_the_middle_nothing_is_lost(
         raise RuntimeError("killed")
 
     with monkeypatch.context() as patched:
-        patched.setattr(alert_books, "observe", killed)
+        patched.setattr(lifecycle, "observe", killed)
         async with watching(database) as monitor:
             with pytest.raises(RuntimeError, match="killed"):
                 await monitor.look()
@@ -340,7 +340,7 @@ async def test_a_quarantined_transaction_is_told_until_a_person_has_looked(
         [row] = await stored(database)
         assert (row.kind, row.severity, row.count) == ("submission_quarantined", "critical", 1)
         async with database.transaction() as conn:
-            await alert_books.acknowledge(conn, row.id, by="admin:carol", hook=None)
+            await lifecycle.acknowledge(conn, row.id, by="admin:carol", hook=None)
         await monitor.look()
     [row] = await stored(database)
     assert (row.state, row.acknowledged_by) == ("resolved", "admin:carol")

@@ -10,8 +10,8 @@ from typing import Any
 import msgspec
 
 from cvms.alert_settings import AlertSettings
-from cvms.store import alerts
-from cvms.store.alerts import AlertRow, Observation, Raised, Severity
+from cvms.store.alerts import alerts
+from cvms.store.alerts.alerts import AlertRow, Observation, Raised, Severity
 from cvms.store.messaging import outbox, webhook_deliveries
 from cvms.store.messaging.outbox import OutboxMessage
 from cvms.store.postgres.driver.connection import TrioConnection

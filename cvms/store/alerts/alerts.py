@@ -1,6 +1,6 @@
 """What operators should look at: one alert that is not resolved for each kind and subject.
 
-All that is here changes rows only; `cvms.store.alert_books` tells of it along with the change.
+All that is here changes rows only; `cvms.store.alerts.lifecycle` tells of it along with the change.
 """
 
 from __future__ import annotations

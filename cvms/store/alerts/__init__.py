@@ -1,0 +1,1 @@
+"""Alerts, their lifecycle and what the monitor reads."""
