@@ -15,7 +15,7 @@ from solders.transaction import VersionedTransaction
 
 from cvms import localnet
 from cvms.chain import instructions
-from cvms.chain.rpc import open_rpc
+from cvms.chain.rpc.rpc_client import open_rpc
 from cvms.chain.types import Programs
 from cvms.config import load_programs
 from cvms.dev.chain import bundled_programs

@@ -26,7 +26,7 @@ import structlog
 import trio
 
 from bench.history import SERVE
-from cvms.chain.rpc import Rpc, open_rpc
+from cvms.chain.rpc.rpc_client import Rpc, open_rpc
 from cvms.chain.types import Commitment, Programs, Slot
 from cvms.config import load_programs
 from cvms.dev.postgres import embedded_postgres

@@ -9,7 +9,7 @@ import structlog
 import trio
 from solders.keypair import Keypair
 
-from cvms.chain.rpc import open_rpc
+from cvms.chain.rpc.rpc_client import open_rpc
 from cvms.config import Config, Rates, load_programs
 from cvms.http import create_app, serve_http
 from cvms.metrics import Metrics

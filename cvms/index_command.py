@@ -78,7 +78,7 @@ def add_index_commands(index: argparse.ArgumentParser) -> None:
 
 
 def _status(options: argparse.Namespace) -> int:
-    from cvms.chain.rpc import open_rpc  # noqa: PLC0415
+    from cvms.chain.rpc.rpc_client import open_rpc  # noqa: PLC0415
     from cvms.nursery.reconciliation.index_status import read_status  # noqa: PLC0415
     from cvms.store.postgres.database import open_database  # noqa: PLC0415
 
@@ -99,7 +99,7 @@ def _status(options: argparse.Namespace) -> int:
 
 
 def _rebuild(options: argparse.Namespace) -> int:
-    from cvms.chain.rpc import open_rpc  # noqa: PLC0415
+    from cvms.chain.rpc.rpc_client import open_rpc  # noqa: PLC0415
     from cvms.nursery.reconciliation.full_rebuild import open_rebuild  # noqa: PLC0415
 
     environ = environment()

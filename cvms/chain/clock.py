@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from solders.sysvar import CLOCK
 
-from cvms.chain.rpc import Rpc
+from cvms.chain.rpc.rpc_client import Rpc
 from cvms.chain.types import Account, Commitment, Slot
 from cvms.errors import DecodeError
 

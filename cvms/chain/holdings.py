@@ -10,7 +10,7 @@ from solders.sysvar import CLOCK
 
 from cvms.chain.accounts import read_token_account
 from cvms.chain.clock import time_in
-from cvms.chain.rpc import Rpc
+from cvms.chain.rpc.rpc_client import Rpc
 from cvms.chain.types import Account, Commitment, Programs, Slot
 from cvms.chain.yield_pool import (
     Pool,

@@ -17,8 +17,8 @@ import structlog
 import trio
 from solders.pubkey import Pubkey
 
-from cvms.chain.answers import Count
 from cvms.chain.backoff import Backoff
+from cvms.chain.rpc.responses import Count
 from cvms.chain.types import Commitment, Slot
 from cvms.chain.websocket import (
     LOST,

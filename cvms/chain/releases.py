@@ -9,7 +9,7 @@ from solders.pubkey import Pubkey
 from cvms.chain import instructions
 from cvms.chain.accounts import read_vault
 from cvms.chain.addresses import vault_address
-from cvms.chain.rpc import Rpc
+from cvms.chain.rpc.rpc_client import Rpc
 from cvms.chain.transactions import BuiltTransaction, build_transaction
 from cvms.chain.types import Commitment, Programs
 

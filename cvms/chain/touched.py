@@ -7,9 +7,9 @@ from functools import cache
 
 from solders.pubkey import Pubkey
 
-from cvms.chain.answers import TransactionRecord
 from cvms.chain.borsh import discriminator
 from cvms.chain.idl import ProgramName, load_idl
+from cvms.chain.rpc.responses import TransactionRecord
 from cvms.chain.types import Programs
 
 _VAULTS = frozenset({"vault", "from_vault", "to_vault"})

@@ -9,7 +9,7 @@ from solders.pubkey import Pubkey
 from cvms.chain import borsh
 from cvms.chain.accounts import VAULT_DISCRIMINATOR
 from cvms.chain.borsh import U64
-from cvms.chain.rpc import Rpc
+from cvms.chain.rpc.rpc_client import Rpc
 from cvms.chain.types import Commitment, Programs, Slot
 
 # The first four fields of a vault, behind the discriminator.

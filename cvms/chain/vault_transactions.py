@@ -25,7 +25,7 @@ from cvms.chain.addresses import (
     vault_address,
     vault_authority_address,
 )
-from cvms.chain.rpc import Rpc
+from cvms.chain.rpc.rpc_client import Rpc
 from cvms.chain.transactions import BuiltTransaction, build_transaction
 from cvms.chain.types import Account, Commitment, Programs
 from cvms.errors import Conflict, NotFound, VaultNotFound

@@ -14,7 +14,7 @@ import trio_websocket
 from trio_websocket import ConnectionClosed, HandshakeError, WebSocketConnection
 from wsproto.utilities import LocalProtocolError
 
-from cvms.chain.endpoints import host_of
+from cvms.chain.rpc.transport.endpoint_pool import host_of
 from cvms.errors import ConfigurationError
 
 CONNECT_SECONDS = 5.0  # also what a peer costs that hangs up before the handshake

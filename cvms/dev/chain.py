@@ -16,7 +16,7 @@ from solders.transaction import VersionedTransaction
 from cvms.chain import instructions
 from cvms.chain.accounts import read_token_account, read_vault_authority
 from cvms.chain.instructions import yield_pool
-from cvms.chain.rpc import Rpc
+from cvms.chain.rpc.rpc_client import Rpc
 from cvms.chain.types import Account, Commitment, Programs
 from cvms.chain.yield_pool import pool_address, read_pool, reserve_address
 from cvms.localnet import Deployment

@@ -10,7 +10,7 @@ import trio
 from solders.keypair import Keypair
 
 from cvms import localnet
-from cvms.chain.rpc import open_rpc
+from cvms.chain.rpc.rpc_client import open_rpc
 from cvms.chain.types import Programs
 from cvms.dev.chain import bundled_programs, prepare_chain
 from cvms.dev.folder import held, operator_keypair

@@ -10,7 +10,7 @@ from solders.keypair import Keypair
 from cvms.chain.fee_policy import FeeCaps
 from cvms.chain.protocols.latest import LatestRates
 from cvms.chain.protocols.sources import YieldSource
-from cvms.chain.rpc import Rpc
+from cvms.chain.rpc.rpc_client import Rpc
 from cvms.chain.types import Programs
 from cvms.config import Config
 from cvms.http import transaction_routes

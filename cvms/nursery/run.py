@@ -14,7 +14,7 @@ import structlog
 import trio
 
 from cvms.chain.protocols.sources import parse_yield_sources
-from cvms.chain.rpc import open_rpc
+from cvms.chain.rpc.rpc_client import open_rpc
 from cvms.config import Config
 from cvms.errors import ConfigurationError, only
 from cvms.http import create_app, serve_http

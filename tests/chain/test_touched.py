@@ -9,8 +9,8 @@ from solders.instruction import Instruction
 from solders.pubkey import Pubkey
 
 from cvms.chain import instructions
-from cvms.chain.answers import RawInstruction, TransactionRecord
 from cvms.chain.borsh import discriminator
+from cvms.chain.rpc.responses import RawInstruction, TransactionRecord
 from cvms.chain.touched import (
     ClosedVault,
     OpenedVault,

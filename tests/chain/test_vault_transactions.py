@@ -28,12 +28,12 @@ from cvms.chain.addresses import (
     vault_address,
     vault_authority_address,
 )
-from cvms.chain.rpc import Rpc, open_rpc
+from cvms.chain.rpc.rpc_client import Rpc, open_rpc
 from cvms.chain.transactions import BuiltTransaction
 from cvms.chain.types import Programs
 from cvms.chain.vault_transactions import prepare_deposit, prepare_withdraw
 from cvms.errors import Conflict, DecodeError, InvalidRequest, NotFound, VaultNotFound
-from tests.chain.scripted_node import Reply, ScriptedNode, result
+from tests.chain.rpc.scripted_node import Reply, ScriptedNode, result
 
 OWNER, OPERATOR, RECIPIENT, COSIGNER = (Pubkey.new_unique() for _ in range(4))
 Accounts = Mapping[Pubkey, tuple[Pubkey, bytes]]  # address → owning program and data

@@ -22,7 +22,7 @@ from cvms.chain.accounts import read_token_account
 from cvms.chain.addresses import SYSTEM_PROGRAM, TOKEN_PROGRAM, token_account
 from cvms.chain.instructions import yield_pool as instructions
 from cvms.chain.program_errors import program_error, refusal
-from cvms.chain.rpc import Rpc, open_rpc
+from cvms.chain.rpc.rpc_client import Rpc, open_rpc
 from cvms.chain.types import YIELD_POOL_PROGRAM, Account, Commitment, Lamports
 from cvms.chain.yield_pool import (
     PER_TOKEN_UNIT,

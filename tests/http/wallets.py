@@ -11,7 +11,7 @@ import trio
 from psycopg.rows import dict_row
 from solders.keypair import Keypair
 
-from cvms.chain.rpc import Rpc
+from cvms.chain.rpc.rpc_client import Rpc
 from cvms.chain.transactions import attach_signature, parse_base64
 from tests.http.conftest import Json, Served, Service
 

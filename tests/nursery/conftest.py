@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from cvms.chain.rpc import open_rpc
+from cvms.chain.rpc.rpc_client import open_rpc
 from cvms.store.postgres.database import Database, open_database
 from tests.conftest import Localnet
 from tests.nursery.forking import Forking

@@ -22,7 +22,7 @@ from cvms.chain.addresses import (
     token_account,
     vault_address,
 )
-from cvms.chain.rpc import Rpc
+from cvms.chain.rpc.rpc_client import Rpc
 from cvms.chain.types import Commitment, Programs
 from cvms.metrics import Metrics
 from cvms.nursery.channels.hub import Hub

@@ -19,7 +19,7 @@ from cvms.chain.protocols.rates import (
     Terms,
     supply_rate,
 )
-from cvms.chain.rpc import Rpc
+from cvms.chain.rpc.rpc_client import Rpc
 from cvms.chain.types import Account, Commitment, Programs, Slot
 from cvms.errors import ConfigurationError
 

@@ -13,12 +13,12 @@ from functools import cache
 
 from solders.pubkey import Pubkey
 
-from cvms.chain.answers import RawInstruction, TransactionRecord
 from cvms.chain.events import Event
 from cvms.chain.idl import load_idl
 from cvms.chain.logs import LoggedEvent
 from cvms.chain.rebuilt.handlers import HANDLERS
 from cvms.chain.rebuilt.replay import Held, Replay
+from cvms.chain.rpc.responses import RawInstruction, TransactionRecord
 from cvms.errors import NotRebuilt
 
 __all__ = ["Held", "rebuilt_events"]

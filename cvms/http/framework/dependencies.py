@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from solders.keypair import Keypair
 
 from cvms.chain.protocols.latest import LatestRates
-from cvms.chain.rpc import Rpc
+from cvms.chain.rpc.rpc_client import Rpc
 from cvms.chain.types import Programs
 from cvms.config import Config
 from cvms.http.framework.fee_sponsor import Sponsor

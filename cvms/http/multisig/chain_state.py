@@ -15,10 +15,10 @@ from solders.pubkey import Pubkey
 
 from cvms.chain.accounts import read_vault
 from cvms.chain.addresses import vault_address
+from cvms.chain.rpc.chain_tips import read_tips
 from cvms.chain.transactions import BuiltTransaction, required_signers
 from cvms.chain.types import Commitment, Slot
 from cvms.chain.vault_transactions import prepare_withdraw
-from cvms.chain.views import read_tips
 from cvms.errors import ProposalCompleted, TransactionExpired
 from cvms.http.framework.dependencies import Services
 from cvms.http.operations.execute import simulated

@@ -6,7 +6,7 @@ import structlog
 import trio
 from solders.pubkey import Pubkey
 
-from cvms.chain.rpc import Rpc
+from cvms.chain.rpc.rpc_client import Rpc
 from cvms.metrics import Metrics
 from cvms.nursery.channels.status_board import Board, OperatorFunds
 from cvms.store.postgres.database import Database

@@ -10,7 +10,7 @@ import trio
 
 from cvms.chain.account_watch import fetch_accounts, watch_accounts
 from cvms.chain.backoff import Backoff
-from cvms.chain.rpc import Rpc
+from cvms.chain.rpc.rpc_client import Rpc
 from cvms.chain.types import Commitment
 from cvms.errors import ChainUnavailable, RpcError
 from cvms.metrics import Metrics

@@ -11,8 +11,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime
 
-from cvms.chain.answers import SignatureInfo
 from cvms.chain.events import VaultClosedEvent
+from cvms.chain.rpc.responses import SignatureInfo
 from cvms.chain.types import Commitment
 from cvms.nursery.channels.reconcile_requests import IndexedBatch
 from cvms.nursery.indexing.batch_reader import Batch, Recorded

@@ -12,8 +12,8 @@ import structlog
 import trio
 from solders.pubkey import Pubkey
 
-from cvms.chain.answers import SignatureInfo
-from cvms.chain.rpc import Rpc
+from cvms.chain.rpc.responses import SignatureInfo
+from cvms.chain.rpc.rpc_client import Rpc
 from cvms.chain.types import Commitment, Slot
 from cvms.errors import CursorNotListed
 from cvms.metrics import Metrics

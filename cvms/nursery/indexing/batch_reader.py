@@ -9,10 +9,10 @@ from itertools import takewhile
 
 from solders.pubkey import Pubkey
 
-from cvms.chain.answers import SignatureInfo, TransactionRecord
 from cvms.chain.events import Event
 from cvms.chain.logs import LoggedEvent, ProgramLogs, events_in
-from cvms.chain.rpc import Rpc
+from cvms.chain.rpc.responses import SignatureInfo, TransactionRecord
+from cvms.chain.rpc.rpc_client import Rpc
 from cvms.chain.touched import ClosedVault, OpenedVault, openings_and_closings, touched_vaults
 from cvms.chain.types import Commitment, Programs
 from cvms.metrics import Metrics

@@ -9,9 +9,9 @@ import structlog
 from solders.pubkey import Pubkey
 
 from cvms.chain.accounts import TimelockEntry
-from cvms.chain.answers import TransactionRecord
 from cvms.chain.logs import events_in
 from cvms.chain.rebuilt import Held, rebuilt_events
+from cvms.chain.rpc.responses import TransactionRecord
 from cvms.chain.types import Programs
 from cvms.errors import NotRebuilt
 from cvms.metrics import Metrics

@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 import structlog
 from solders.pubkey import Pubkey
 
-from cvms.chain.rpc import Rpc
+from cvms.chain.rpc.rpc_client import Rpc
 from cvms.chain.types import Programs, Slot
 from cvms.nursery.channels.wakeups import OutboxWake
 from cvms.nursery.ledger.outbox_messages import balance_message

@@ -8,8 +8,8 @@ from itertools import takewhile
 import structlog
 import trio
 
-from cvms.chain.answers import SignatureStatus
-from cvms.chain.rpc import Rpc
+from cvms.chain.rpc.responses import SignatureStatus
+from cvms.chain.rpc.rpc_client import Rpc
 from cvms.chain.types import Commitment, Slot
 from cvms.nursery.channels.status_board import Board
 from cvms.nursery.indexing.finalized_recheck import SecondLook

@@ -14,10 +14,10 @@ import structlog
 import trio
 from solders.pubkey import Pubkey
 
-from cvms.chain.answers import SignatureStatus
-from cvms.chain.rpc import Rpc
+from cvms.chain.rpc.chain_tips import read_memory
+from cvms.chain.rpc.responses import SignatureStatus
+from cvms.chain.rpc.rpc_client import Rpc
 from cvms.chain.types import Commitment, Programs, Slot
-from cvms.chain.views import read_memory
 from cvms.errors import GapNotClosed
 from cvms.metrics import Metrics
 from cvms.nursery.channels.indexer_progress import Progress

@@ -16,11 +16,11 @@ import structlog
 import trio
 from solders.pubkey import Pubkey
 
-from cvms.chain.answers import SignatureInfo
 from cvms.chain.pubsub import LogNotice, Subscribed, watch_logs
-from cvms.chain.rpc import Rpc
+from cvms.chain.rpc.chain_tips import read_tips
+from cvms.chain.rpc.responses import SignatureInfo
+from cvms.chain.rpc.rpc_client import Rpc
 from cvms.chain.types import Commitment, Programs, Slot
-from cvms.chain.views import read_tips
 from cvms.errors import (
     ChainUnavailable,
     CursorNotListed,

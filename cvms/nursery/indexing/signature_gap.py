@@ -12,8 +12,8 @@ from itertools import pairwise
 
 from solders.pubkey import Pubkey
 
-from cvms.chain.answers import SignatureInfo
-from cvms.chain.rpc import Rpc
+from cvms.chain.rpc.responses import SignatureInfo
+from cvms.chain.rpc.rpc_client import Rpc
 from cvms.chain.types import Commitment, Slot
 from cvms.errors import CursorNotListed, GapNotClosed, GapTooLong
 from cvms.store.index.cursor import Cursor

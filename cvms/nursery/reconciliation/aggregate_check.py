@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import structlog
 
-from cvms.chain.rpc import Rpc
+from cvms.chain.rpc.rpc_client import Rpc
 from cvms.chain.types import Commitment, Programs
 from cvms.chain.vault_list import ListedVault, list_vaults
 from cvms.errors import DecodeError, RpcError

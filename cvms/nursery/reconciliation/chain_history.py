@@ -12,10 +12,10 @@ from dataclasses import dataclass, field, replace
 from solders.pubkey import Pubkey
 
 from cvms.chain.accounts import Vault, read_vault
-from cvms.chain.answers import SignatureInfo, TransactionRecord
 from cvms.chain.events import VaultClosedEvent
 from cvms.chain.logs import events_in
-from cvms.chain.rpc import Rpc
+from cvms.chain.rpc.responses import SignatureInfo, TransactionRecord
+from cvms.chain.rpc.rpc_client import Rpc
 from cvms.chain.touched import OpenedVault
 from cvms.chain.types import Commitment, Programs, Slot
 from cvms.errors import HistoryNotProven

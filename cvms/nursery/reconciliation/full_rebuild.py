@@ -14,8 +14,8 @@ from dataclasses import dataclass
 import trio
 from solders.pubkey import Pubkey
 
-from cvms.chain.rpc import Rpc
-from cvms.chain.rpc_up_to import RpcUpTo
+from cvms.chain.rpc.bounded_client import RpcUpTo
+from cvms.chain.rpc.rpc_client import Rpc
 from cvms.chain.types import Commitment, Programs, Slot
 from cvms.errors import RebuildNotPossible
 from cvms.metrics import Metrics

@@ -10,7 +10,7 @@ from solders.pubkey import Pubkey
 
 from cvms.chain.accounts import TokenAccount, Vault, read_token_account, read_vault
 from cvms.chain.addresses import token_account, vault_address
-from cvms.chain.rpc import Rpc
+from cvms.chain.rpc.rpc_client import Rpc
 from cvms.chain.types import Commitment, Programs, Slot
 from cvms.errors import DecodeError
 from cvms.nursery.ledger.vault_rows import row_now

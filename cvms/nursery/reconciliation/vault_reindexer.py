@@ -11,7 +11,7 @@ from collections.abc import Sequence
 import structlog
 from solders.pubkey import Pubkey
 
-from cvms.chain.rpc import Rpc
+from cvms.chain.rpc.rpc_client import Rpc
 from cvms.chain.types import Programs, Slot
 from cvms.errors import HistoryNotIndexed
 from cvms.metrics import Metrics

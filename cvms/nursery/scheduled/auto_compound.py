@@ -15,7 +15,7 @@ from solders.pubkey import Pubkey
 from cvms.chain.addresses import vault_address
 from cvms.chain.compounding import prepare_compound
 from cvms.chain.holdings import Holding, read_many_holdings
-from cvms.chain.rpc import Rpc
+from cvms.chain.rpc.rpc_client import Rpc
 from cvms.chain.types import Programs
 from cvms.errors import ProgramRefused
 from cvms.nursery.channels.status_board import Board

@@ -13,7 +13,7 @@ from typing import Any
 import trio
 
 from cvms.chain.clock import ChainTime, chain_now
-from cvms.chain.rpc import Rpc
+from cvms.chain.rpc.rpc_client import Rpc
 from cvms.chain.types import Commitment
 from cvms.nursery.channels.indexer_progress import Progress
 from cvms.nursery.channels.status_board import Board

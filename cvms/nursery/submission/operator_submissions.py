@@ -16,7 +16,7 @@ from solders.pubkey import Pubkey
 
 from cvms.chain.fee_policy import FeeCaps, check_sponsored
 from cvms.chain.fees import simulate_and_limit
-from cvms.chain.rpc import Rpc
+from cvms.chain.rpc.rpc_client import Rpc
 from cvms.chain.transactions import BuiltTransaction, sign_as, signature_of
 from cvms.chain.types import Lamports, Programs
 from cvms.errors import ProgramRefused, SponsorshipExhausted

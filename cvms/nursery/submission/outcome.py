@@ -10,9 +10,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from cvms.chain.answers import SignatureStatus
+from cvms.chain.rpc.chain_tips import Tips
+from cvms.chain.rpc.responses import SignatureStatus
 from cvms.chain.types import Commitment
-from cvms.chain.views import Tips
 from cvms.store.submissions.in_flight import Watched
 from cvms.store.submissions.submissions import State
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import structlog
 import trio
 
-from cvms.chain.rpc import Rpc
+from cvms.chain.rpc.rpc_client import Rpc
 from cvms.errors import ChainUnavailable, RpcError
 from cvms.metrics import Metrics
 

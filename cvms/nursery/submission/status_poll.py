@@ -8,9 +8,9 @@ from typing import Any
 import structlog
 
 from cvms.chain.program_errors import refusal
-from cvms.chain.rpc import STATUSES_PER_CALL, Rpc
+from cvms.chain.rpc.chain_tips import Tips, final_block, read_tips
+from cvms.chain.rpc.rpc_client import STATUSES_PER_CALL, Rpc
 from cvms.chain.types import Commitment, Programs
-from cvms.chain.views import Tips, final_block, read_tips
 from cvms.errors import ChainUnavailable, ProgramRefused, RpcError
 from cvms.nursery.submission.outcome import Fate, after_doubt, fate_of
 from cvms.store.submissions.in_flight import Watched

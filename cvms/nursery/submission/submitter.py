@@ -14,7 +14,7 @@ from collections.abc import Sequence
 
 import structlog
 
-from cvms.chain.rpc import Rpc
+from cvms.chain.rpc.rpc_client import Rpc
 from cvms.chain.types import Commitment, Programs
 from cvms.metrics import Metrics
 from cvms.nursery.channels.status_board import Board

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import trio
 
-from cvms.chain.endpoint_state import summary
-from cvms.chain.rpc import Rpc
+from cvms.chain.rpc.rpc_client import Rpc
+from cvms.chain.rpc.transport.endpoint_state import summary
 from cvms.chain.types import Slot
 from cvms.errors import ChainUnavailable, DatabaseUnavailable, RpcError
 from cvms.metrics import Metrics

@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 
 from cvms.chain.protocols.sources import YieldSource
-from cvms.chain.rpc import Rpc
+from cvms.chain.rpc.rpc_client import Rpc
 from cvms.chain.types import Programs
 from cvms.config import Config
 from cvms.metrics import Metrics

@@ -17,9 +17,9 @@ from trio.testing import MockClock
 from cvms.chain.protocols.latest import RETRY_SECONDS, LatestRates, Reading
 from cvms.chain.protocols.rates import ProtocolName, SupplyRate
 from cvms.chain.protocols.sources import YieldSource
-from cvms.chain.rpc import open_rpc
+from cvms.chain.rpc.rpc_client import open_rpc
 from tests.chain.protocols.accounts import PROGRAMS, SOLEND, lent
-from tests.chain.scripted_node import Reply, ScriptedNode, error, result
+from tests.chain.rpc.scripted_node import Reply, ScriptedNode, error, result
 
 NOW = 1_790_000_000
 SOURCE = YieldSource(ProtocolName.SOLEND, Pubkey.new_unique())

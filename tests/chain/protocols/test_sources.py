@@ -13,10 +13,10 @@ from solders.pubkey import Pubkey
 
 from cvms.chain.protocols.rates import ProtocolName, Reason, Refusal, SupplyRate
 from cvms.chain.protocols.sources import YieldSource, parse_yield_sources, read_rates
-from cvms.chain.rpc import Rpc, open_rpc
+from cvms.chain.rpc.rpc_client import Rpc, open_rpc
 from cvms.errors import ChainUnavailable, ConfigurationError
 from tests.chain.protocols.accounts import MARGINFI, PROGRAMS, SOLEND, bank, reserve
-from tests.chain.scripted_node import Reply, ScriptedNode, result
+from tests.chain.rpc.scripted_node import Reply, ScriptedNode, result
 from tests.conftest import Localnet
 
 USDC = Pubkey.from_string("BgxfHJDzm44T7XG68MYKx7YisTjZu73tVovyZSjJMpmw")

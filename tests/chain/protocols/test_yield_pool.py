@@ -11,7 +11,7 @@ from cvms.chain import borsh
 from cvms.chain.instructions import yield_pool as instructions
 from cvms.chain.protocols.rates import AtTime, ProtocolName, Reason, SupplyRate
 from cvms.chain.protocols.sources import YieldSource, read_rates
-from cvms.chain.rpc import open_rpc
+from cvms.chain.rpc.rpc_client import open_rpc
 from cvms.chain.yield_pool import POOL_DISCRIMINATOR, Pool, pool_address
 from cvms.dev.chain import land
 from tests.chain.protocols import accounts

@@ -8,8 +8,8 @@ from typing import Any
 from structlog.testing import capture_logs
 
 from cvms.chain import instructions
-from cvms.chain.answers import TransactionRecord
-from cvms.chain.rpc import Rpc
+from cvms.chain.rpc.responses import TransactionRecord
+from cvms.chain.rpc.rpc_client import Rpc
 from cvms.metrics import Metrics
 from cvms.store.vaults import vaults
 from tests.nursery.books import books, empty_database

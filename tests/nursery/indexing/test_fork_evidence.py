@@ -9,7 +9,7 @@ import pytest
 import trio
 
 from cvms import localnet
-from cvms.chain.rpc import Rpc, open_rpc
+from cvms.chain.rpc.rpc_client import Rpc, open_rpc
 from cvms.chain.types import Slot
 from cvms.errors import GapNotClosed, RpcError
 from cvms.nursery.indexing.apply_batch import apply_batch

@@ -15,8 +15,8 @@ from structlog.testing import capture_logs
 
 from cvms.chain import instructions
 from cvms.chain.addresses import vault_address
-from cvms.chain.answers import SignatureInfo, TransactionRecord
-from cvms.chain.rpc import Rpc
+from cvms.chain.rpc.responses import SignatureInfo, TransactionRecord
+from cvms.chain.rpc.rpc_client import Rpc
 from cvms.chain.types import Commitment, Slot
 from cvms.dev.chain import make_mint
 from cvms.errors import GapNotClosed

@@ -14,8 +14,8 @@ from structlog.testing import capture_logs
 
 from cvms.chain import instructions
 from cvms.chain.addresses import vault_address
-from cvms.chain.answers import TransactionRecord
-from cvms.chain.rpc import Rpc
+from cvms.chain.rpc.responses import TransactionRecord
+from cvms.chain.rpc.rpc_client import Rpc
 from cvms.chain.types import Commitment, Slot
 from cvms.nursery.reconciliation.vault_reindexer import Reindexer
 from cvms.store.reconciliation import pass_position, reconciliation_log

@@ -9,8 +9,8 @@ import trio
 from solders.keypair import Keypair
 
 from cvms.chain import instructions
-from cvms.chain.answers import Simulation
-from cvms.chain.rpc import Rpc
+from cvms.chain.rpc.responses import Simulation
+from cvms.chain.rpc.rpc_client import Rpc
 from cvms.chain.types import Lamports
 from cvms.errors import ChainTimeout, ProgramRefused
 from cvms.nursery.scheduled.auto_compound import Compounding

@@ -13,10 +13,10 @@ from solders.keypair import Keypair
 from solders.transaction import VersionedTransaction
 
 from cvms.chain import instructions
-from cvms.chain.answers import Simulation
 from cvms.chain.clock import chain_now
 from cvms.chain.releases import VAULTS_PER_TRANSACTION
-from cvms.chain.rpc import Rpc
+from cvms.chain.rpc.responses import Simulation
+from cvms.chain.rpc.rpc_client import Rpc
 from cvms.chain.types import Lamports
 from cvms.errors import ChainTimeout, ProgramRefused
 from cvms.nursery.scheduled.timelock_notices import Timelocks

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from cvms.chain.answers import SignatureStatus
+from cvms.chain.rpc.chain_tips import Tip, Tips
+from cvms.chain.rpc.responses import SignatureStatus
 from cvms.chain.types import BlockHeight, Commitment, Slot
-from cvms.chain.views import Tip, Tips
 from cvms.nursery.submission.outcome import UNKNOWABLE_BLOCKS, Fate, after_doubt, fate_of
 from cvms.store.submissions.in_flight import Watched
 from cvms.store.submissions.submissions import State

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import trio
 
-from cvms.chain.rpc import Rpc, TransactionRecord
+from cvms.chain.rpc.rpc_client import Rpc, TransactionRecord
 from cvms.chain.types import Commitment
 from cvms.errors import ChainTimeout, ChainUnavailable
 from cvms.localnet.faults import Cut, Fail

@@ -10,7 +10,7 @@ import trio
 from solders.keypair import Keypair
 
 from cvms import localnet
-from cvms.chain.rpc import Rpc, StatusesAt, open_rpc
+from cvms.chain.rpc.rpc_client import Rpc, StatusesAt, open_rpc
 from cvms.chain.types import Commitment, Slot
 from cvms.errors import ChainUnavailable
 from cvms.localnet.faults import SendFaults

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from cvms.chain.rpc import open_rpc
+from cvms.chain.rpc.rpc_client import open_rpc
 from cvms.chain.types import Slot
 from cvms.nursery.supervision.readiness_probe import Health
 from cvms.store.postgres.database import Database, open_database

@@ -12,8 +12,8 @@ from typing import Any
 import httpx
 import trio
 
-from cvms.chain import jsonrpc
-from cvms.chain.attempt import (
+from cvms.chain.rpc.transport import jsonrpc
+from cvms.chain.rpc.transport.attempt import (
     Answers,
     AttemptFailed,
     Attempts,
@@ -23,10 +23,10 @@ from cvms.chain.attempt import (
     better_elsewhere,
     too_often,
 )
-from cvms.chain.endpoint_state import show_endpoints
-from cvms.chain.endpoints import LARGEST_BATCH, Endpoint, EndpointPool, host_of
-from cvms.chain.post import build_request, open_http
-from cvms.chain.rate_limits import is_throttled
+from cvms.chain.rpc.transport.endpoint_pool import LARGEST_BATCH, Endpoint, EndpointPool, host_of
+from cvms.chain.rpc.transport.endpoint_state import show_endpoints
+from cvms.chain.rpc.transport.http_post import build_request, open_http
+from cvms.chain.rpc.transport.throttle_errors import is_throttled
 from cvms.errors import ChainTimeout, ChainUnavailable, ConfigurationError, RpcError
 from cvms.metrics import Metrics
 

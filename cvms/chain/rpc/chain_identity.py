@@ -15,8 +15,8 @@ import structlog
 import trio
 from solders.hash import Hash, ParseHashError
 
-from cvms.chain.endpoints import Endpoint
-from cvms.chain.transport import Heard, Transport
+from cvms.chain.rpc.transport.endpoint_pool import Endpoint
+from cvms.chain.rpc.transport.failover import Heard, Transport
 from cvms.chain.types import Commitment
 from cvms.errors import ChainUnavailable
 

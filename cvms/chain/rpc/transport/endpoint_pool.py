@@ -16,7 +16,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from urllib.parse import urlsplit
 
-from cvms.chain.pace import Pace
+from cvms.chain.rpc.transport.adaptive_rate import Pace
 from cvms.errors import ConfigurationError
 
 FAILURES_BEFORE_DOWN = 3  # one lost packet is no outage

@@ -13,8 +13,10 @@ from typing import Any
 
 from solders.pubkey import Pubkey
 
-from cvms.chain import answers, base58
-from cvms.chain.answers import (
+from cvms.chain import base58
+from cvms.chain.rpc import responses
+from cvms.chain.rpc.endpoint_probe import Probe
+from cvms.chain.rpc.responses import (
     AccountsAt,
     InContext,
     SignatureInfo,
@@ -24,11 +26,10 @@ from cvms.chain.answers import (
     TransactionRecord,
     read,
 )
-from cvms.chain.endpoint_state import EndpointState, states
-from cvms.chain.everywhere import combine
-from cvms.chain.probe import Probe
+from cvms.chain.rpc.status_quorum import combine
+from cvms.chain.rpc.transport.endpoint_state import EndpointState, states
+from cvms.chain.rpc.transport.failover import Heard, Transport, failure_of, open_transport
 from cvms.chain.transactions import LatestBlockhash
-from cvms.chain.transport import Heard, Transport, failure_of, open_transport
 from cvms.chain.types import Account, BlockHeight, Commitment, Lamports, Slot
 from cvms.errors import RpcError
 from cvms.metrics import Metrics
@@ -130,7 +131,7 @@ class Rpc:
     ) -> LatestBlockhash:
         method = "getLatestBlockhash"
         answer = await self.call(method, [_at(commitment, minContextSlot=min_context_slot)])
-        got = read(InContext[answers.BlockhashAnswer], answer, method)
+        got = read(InContext[responses.BlockhashAnswer], answer, method)
         height = BlockHeight(got.value.last_valid_block_height)
         return LatestBlockhash(got.value.blockhash, height, Slot(got.context.slot))
 
@@ -138,7 +139,7 @@ class Rpc:
         self, address: Pubkey, *, commitment: Commitment = Commitment.CONFIRMED
     ) -> Lamports:
         answer = await self.call("getBalance", [str(address), _at(commitment)])
-        return Lamports(read(InContext[answers.Count], answer, "getBalance").value)
+        return Lamports(read(InContext[responses.Count], answer, "getBalance").value)
 
     async def get_accounts(
         self,
@@ -176,10 +177,10 @@ class Rpc:
             dataSlice=_slice(data_slice),
         )
         answer = await self.call(method, [[str(each) for each in addresses], options])
-        got = read(InContext[list[answers.AccountAnswer | None]], answer, method)
+        got = read(InContext[list[responses.AccountAnswer | None]], answer, method)
         if len(got.value) != len(addresses):
-            raise answers.unexpected(method, f"{len(got.value)} accounts for {len(addresses)}")
-        accounts = [None if each is None else answers.account(each, method) for each in got.value]
+            raise responses.unexpected(method, f"{len(got.value)} accounts for {len(addresses)}")
+        accounts = [None if each is None else responses.account(each, method) for each in got.value]
         return Slot(got.context.slot), accounts
 
     async def get_program_accounts(
@@ -204,8 +205,8 @@ class Rpc:
             dataSlice=_slice(data_slice),
         )
         answer = await self.call(method, [str(program), options])
-        got = read(InContext[list[answers.KeyedAccountAnswer]], answer, method)
-        accounts = [(each.pubkey, answers.account(each.account, method)) for each in got.value]
+        got = read(InContext[list[responses.KeyedAccountAnswer]], answer, method)
+        accounts = [(each.pubkey, responses.account(each.account, method)) for each in got.value]
         return Slot(got.context.slot), accounts
 
     async def get_signatures_for_address(
@@ -232,7 +233,7 @@ class Rpc:
                 each.block_time,
                 each.confirmation_status or Commitment.CONFIRMED,
             )
-            for each in read(list[answers.SignatureAnswer], answer, method)
+            for each in read(list[responses.SignatureAnswer], answer, method)
         ]
 
     async def get_transactions(
@@ -271,7 +272,7 @@ class Rpc:
             answer = await self._transport.call(
                 "getSignatureStatuses", params, at_slot=at_slot or 0
             )
-            some = answers.statuses(answer, len(chunk))
+            some = responses.statuses(answer, len(chunk))
             slots.append(some.slot)
             statuses += some.statuses
         return StatusesAt(min(slots, default=Slot(0)), statuses)
@@ -341,7 +342,7 @@ class Rpc:
             replaceRecentBlockhash=replace_recent_blockhash,
         )
         answer = await self.call(method, [base64.b64encode(wire).decode(), options])
-        got = read(InContext[answers.SimulationAnswer], answer, method)
+        got = read(InContext[responses.SimulationAnswer], answer, method)
         value, slot = got.value, Slot(got.context.slot)
         return Simulation(value.err, value.logs or [], value.units_consumed or 0, slot)
 
@@ -349,7 +350,7 @@ class Rpc:
         """Micro-lamports per compute unit, one for each recent slot; at most 128 addresses."""
         method = "getRecentPrioritizationFees"
         answer = await self.call(method, [[str(each) for each in addresses]])
-        got = read(list[answers.FeeAnswer], answer, method)
+        got = read(list[responses.FeeAnswer], answer, method)
         return [each.prioritization_fee for each in got]
 
 
@@ -387,8 +388,8 @@ def _record(signature: str, answer: Any | RpcError) -> TransactionRecord | None:
         return None
     if isinstance(answer, RpcError):
         raise answer
-    got = read(answers.TransactionAnswer, answer, "getTransaction")
-    record = answers.transaction(got, "getTransaction")
+    got = read(responses.TransactionAnswer, answer, "getTransaction")
+    record = responses.transaction(got, "getTransaction")
     if record.signature != signature:
-        raise answers.unexpected("getTransaction", "another transaction")
+        raise responses.unexpected("getTransaction", "another transaction")
     return record

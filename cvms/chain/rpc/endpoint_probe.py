@@ -6,10 +6,10 @@ from collections.abc import Sequence
 
 import trio
 
-from cvms.chain.agreement import Agreement
-from cvms.chain.answers import unexpected
-from cvms.chain.endpoints import HIGHEST_SLOT
-from cvms.chain.transport import Heard, Transport, failure_of
+from cvms.chain.rpc.chain_identity import Agreement
+from cvms.chain.rpc.responses import unexpected
+from cvms.chain.rpc.transport.endpoint_pool import HIGHEST_SLOT
+from cvms.chain.rpc.transport.failover import Heard, Transport, failure_of
 from cvms.chain.types import Commitment, Slot
 
 PROBE_SECONDS = 1.5

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from cvms.chain.answers import SignatureStatus, StatusesAt, statuses
-from cvms.chain.transport import Heard, failure_of
+from cvms.chain.rpc.responses import SignatureStatus, StatusesAt, statuses
+from cvms.chain.rpc.transport.failover import Heard, failure_of
 from cvms.chain.types import Commitment, Slot
 from cvms.errors import RpcError
 

@@ -12,13 +12,13 @@ from typing import Any
 import pytest
 import trio
 
-from cvms.chain import post as post_module
-from cvms.chain.endpoints import FAILURES_BEFORE_DOWN
-from cvms.chain.rpc import Rpc
-from cvms.chain.transport import Transport, open_transport
+from cvms.chain.rpc.rpc_client import Rpc
+from cvms.chain.rpc.transport import http_post as post_module
+from cvms.chain.rpc.transport.endpoint_pool import FAILURES_BEFORE_DOWN
+from cvms.chain.rpc.transport.failover import Transport, open_transport
 from cvms.errors import ChainTimeout, ChainUnavailable, ConfigurationError, RpcError
 from cvms.metrics import Metrics
-from tests.chain.scripted_node import (
+from tests.chain.rpc.scripted_node import (
     Reply,
     Script,
     ScriptedNode,

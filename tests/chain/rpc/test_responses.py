@@ -14,13 +14,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 from solders.pubkey import Pubkey
 
-from cvms.chain import answers, base58
-from cvms.chain.answers import UNEXPECTED_SHAPE
-from cvms.chain.rpc import Rpc, open_rpc
+from cvms.chain import base58
+from cvms.chain.rpc import responses
+from cvms.chain.rpc.responses import UNEXPECTED_SHAPE
+from cvms.chain.rpc.rpc_client import Rpc, open_rpc
 from cvms.chain.types import Commitment
 from cvms.errors import RpcError
 from tests.chain.made_up import unhurried
-from tests.chain.scripted_node import Reply, ScriptedNode, result
+from tests.chain.rpc.scripted_node import Reply, ScriptedNode, result
 
 KEYS = [Pubkey.new_unique() for _ in range(5)]
 GOOD: dict[str, Any] = {
@@ -117,8 +118,8 @@ async def test_another_transaction_than_the_one_asked_for_is_no_answer() -> None
             await rpc.get_transactions(["other"], commitment=Commitment.CONFIRMED)
 
 
-def transaction(answer: Any) -> answers.TransactionRecord:
-    return answers.transaction(answers.read(answers.TransactionAnswer, answer, "get"), "get")
+def transaction(answer: Any) -> responses.TransactionRecord:
+    return responses.transaction(responses.read(responses.TransactionAnswer, answer, "get"), "get")
 
 
 def test_instructions_are_listed_with_their_inner_ones_and_loaded_accounts() -> None:
@@ -173,5 +174,5 @@ def test_a_status_without_a_commitment_is_read_from_its_confirmations(
     status: str | None, confirmations: int | None, expected: Commitment
 ) -> None:
     raw = {"slot": 1, "confirmations": confirmations, "confirmationStatus": status, "err": None}
-    read = answers.status(answers.read(answers.StatusAnswer, raw, "get"))
+    read = responses.status(responses.read(responses.StatusAnswer, raw, "get"))
     assert read.commitment == expected

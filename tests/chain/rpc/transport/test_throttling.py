@@ -10,11 +10,11 @@ from typing import Any
 import pytest
 import trio
 
-from cvms.chain.pace import FIRST_PAUSE_SECONDS
-from cvms.chain.transport import Transport, open_transport
+from cvms.chain.rpc.transport.adaptive_rate import FIRST_PAUSE_SECONDS
+from cvms.chain.rpc.transport.failover import Transport, open_transport
 from cvms.errors import ChainUnavailable, RpcError
 from cvms.metrics import Metrics
-from tests.chain.scripted_node import (
+from tests.chain.rpc.scripted_node import (
     Reply,
     Script,
     ScriptedNode,

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cvms.chain.jsonrpc import MalformedAnswer, decode_answer, decode_batch
+from cvms.chain.rpc.transport.jsonrpc import MalformedAnswer, decode_answer, decode_batch
 from cvms.errors import RpcError
 from tests.chain.made_up import unhurried
 

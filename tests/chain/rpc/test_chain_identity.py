@@ -10,12 +10,12 @@ import trio
 from solders.hash import Hash
 from structlog.testing import capture_logs
 
-from cvms.chain.agreement import AHEAD_SLOTS, SURELY_FINALIZED, Agreement
-from cvms.chain.endpoints import FAILURES_BEFORE_DOWN
-from cvms.chain.transport import Transport, open_transport
+from cvms.chain.rpc.chain_identity import AHEAD_SLOTS, SURELY_FINALIZED, Agreement
+from cvms.chain.rpc.transport.endpoint_pool import FAILURES_BEFORE_DOWN
+from cvms.chain.rpc.transport.failover import Transport, open_transport
 from cvms.errors import ChainUnavailable
 from cvms.metrics import Metrics
-from tests.chain.scripted_node import (
+from tests.chain.rpc.scripted_node import (
     FakeChain,
     Reply,
     Script,

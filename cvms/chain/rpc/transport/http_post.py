@@ -15,8 +15,8 @@ from urllib.parse import unquote
 import httpx
 import trio
 
-from cvms.chain.jsonrpc import MalformedAnswer
-from cvms.chain.rate_limits import retry_after
+from cvms.chain.rpc.transport.jsonrpc import MalformedAnswer
+from cvms.chain.rpc.transport.throttle_errors import retry_after
 
 MAX_BODY_BYTES = 64 * 1024 * 1024
 MAX_CONNECTIONS = 32

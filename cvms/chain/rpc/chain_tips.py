@@ -9,8 +9,8 @@ from typing import Any
 
 import msgspec
 
-from cvms.chain.answers import Count, SignatureStatus, read, statuses
-from cvms.chain.rpc import HIGHEST_TRANSACTION_VERSION, Rpc
+from cvms.chain.rpc.responses import Count, SignatureStatus, read, statuses
+from cvms.chain.rpc.rpc_client import HIGHEST_TRANSACTION_VERSION, Rpc
 from cvms.chain.types import BlockHeight, Commitment, Slot
 from cvms.errors import RpcError
 

@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cvms.chain.endpoints import (
+from cvms.chain.rpc.transport.adaptive_rate import LONGEST_TOLD_SECONDS
+from cvms.chain.rpc.transport.endpoint_pool import (
     CAUGHT_UP_SLOTS,
     FAILURES_BEFORE_DOWN,
     FIRST_DOWN_SECONDS,
@@ -22,7 +23,6 @@ from cvms.chain.endpoints import (
     EndpointPool,
     host_of,
 )
-from cvms.chain.pace import LONGEST_TOLD_SECONDS
 from cvms.errors import ConfigurationError
 
 

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cvms.chain.pace import (
+from cvms.chain.rpc.transport.adaptive_rate import (
     FIRST_PAUSE_SECONDS,
     LONGEST_PAUSE_SECONDS,
     LONGEST_TOLD_SECONDS,

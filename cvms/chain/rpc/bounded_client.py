@@ -6,8 +6,8 @@ from functools import partial
 
 from solders.pubkey import Pubkey
 
-from cvms.chain.answers import SignatureInfo
-from cvms.chain.rpc import Rpc
+from cvms.chain.rpc.responses import SignatureInfo
+from cvms.chain.rpc.rpc_client import Rpc
 from cvms.chain.types import Commitment, Slot
 from cvms.errors import GapNotClosed
 

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 from solders.keypair import Keypair
 
-from cvms.chain.rpc import Rpc, open_rpc
-from cvms.chain.views import final_block, read_tips
+from cvms.chain.rpc.chain_tips import final_block, read_tips
+from cvms.chain.rpc.rpc_client import Rpc, open_rpc
 from cvms.errors import ChainUnavailable, RpcError
 from cvms.localnet.chain import Chain
 from cvms.localnet.faults import Fail

@@ -9,10 +9,10 @@ from typing import Any
 import httpx
 import trio
 
-from cvms.chain import jsonrpc
-from cvms.chain.endpoints import Endpoint, EndpointPool
-from cvms.chain.post import BadStatus, post
-from cvms.chain.rate_limits import is_batch_refused, is_throttled
+from cvms.chain.rpc.transport import jsonrpc
+from cvms.chain.rpc.transport.endpoint_pool import Endpoint, EndpointPool
+from cvms.chain.rpc.transport.http_post import BadStatus, post
+from cvms.chain.rpc.transport.throttle_errors import is_batch_refused, is_throttled
 from cvms.errors import ChainTimeout, ChainUnavailable, RpcError
 from cvms.metrics import Metrics
 

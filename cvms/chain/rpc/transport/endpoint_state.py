@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 
-from cvms.chain.endpoints import Endpoint, EndpointPool
+from cvms.chain.rpc.transport.endpoint_pool import Endpoint, EndpointPool
 from cvms.metrics import Metrics
 
 

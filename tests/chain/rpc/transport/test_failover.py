@@ -11,14 +11,14 @@ import pytest
 import trio
 from solders.pubkey import Pubkey
 
-from cvms.chain.agreement import SURELY_FINALIZED
-from cvms.chain.endpoint_state import summary
-from cvms.chain.endpoints import FAILURES_BEFORE_DOWN
-from cvms.chain.rpc import Rpc, open_rpc
+from cvms.chain.rpc.chain_identity import SURELY_FINALIZED
+from cvms.chain.rpc.rpc_client import Rpc, open_rpc
+from cvms.chain.rpc.transport.endpoint_pool import FAILURES_BEFORE_DOWN
+from cvms.chain.rpc.transport.endpoint_state import summary
 from cvms.chain.types import Commitment, Slot
 from cvms.errors import ChainTimeout, ChainUnavailable, RpcError
 from cvms.metrics import Metrics
-from tests.chain.scripted_node import (
+from tests.chain.rpc.scripted_node import (
     FakeChain,
     Reply,
     Script,
@@ -165,7 +165,7 @@ ILLS = (
 async def test_whatever_befalls_the_others_one_healthy_endpoint_is_enough(
     seed: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("cvms.chain.probe.PROBE_SECONDS", 0.5)
+    monkeypatch.setattr("cvms.chain.rpc.endpoint_probe.PROBE_SECONDS", 0.5)
     chance = random.Random(seed)
     state = FakeChain()
     async with asked(state, state, state) as (rpc, started):
@@ -187,7 +187,7 @@ async def test_whatever_befalls_the_others_one_healthy_endpoint_is_enough(
 async def test_a_silent_endpoint_does_not_keep_the_others_from_being_probed(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("cvms.chain.probe.PROBE_SECONDS", 0.6)
+    monkeypatch.setattr("cvms.chain.rpc.endpoint_probe.PROBE_SECONDS", 0.6)
     async with asked(silent, FakeChain(slot=5)) as (rpc, _):
         began = trio.current_time()
         for _ in range(FAILURES_BEFORE_DOWN):

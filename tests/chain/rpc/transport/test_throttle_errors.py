@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from cvms.chain.rate_limits import is_batch_refused, is_throttled, retry_after
+from cvms.chain.rpc.transport.throttle_errors import is_batch_refused, is_throttled, retry_after
 from cvms.errors import RpcError
 
 NOW = datetime(2026, 11, 25, 12, 0, tzinfo=UTC)

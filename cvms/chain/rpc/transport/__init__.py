@@ -1,0 +1,1 @@
+"""Transport under the JSON-RPC client: endpoints, failover, rates."""
