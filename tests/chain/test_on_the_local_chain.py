@@ -16,7 +16,7 @@ from cvms.chain.addresses import token_account, vault_address, vault_authority_a
 from cvms.chain.events import DepositEvent, WithdrawEvent
 from cvms.chain.fees import simulate_and_limit
 from cvms.chain.logs import events_in
-from cvms.chain.pubsub import LogNotice, Subscribed, watch_logs
+from cvms.chain.pubsub.log_subscription import LogNotice, Subscribed, watch_logs
 from cvms.chain.rpc.rpc_client import Rpc, TransactionRecord, open_rpc
 from cvms.chain.rpc.transport.endpoint_pool import FAILURES_BEFORE_DOWN
 from cvms.chain.touched import touched_vaults

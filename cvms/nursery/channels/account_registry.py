@@ -20,7 +20,7 @@ from cvms.nursery.channels.websocket_frames import json_frame
 if TYPE_CHECKING:
     from solders.pubkey import Pubkey
 
-    from cvms.chain.account_watch import AccountAt
+    from cvms.chain.pubsub.account_subscription import AccountAt
 
 KEYS = 1000
 """Accounts that one process watches: a node bounds the subscriptions of a connection too."""

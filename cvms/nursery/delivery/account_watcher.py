@@ -8,8 +8,8 @@ from functools import partial
 import structlog
 import trio
 
-from cvms.chain.account_watch import fetch_accounts, watch_accounts
 from cvms.chain.backoff import Backoff
+from cvms.chain.pubsub.account_subscription import fetch_accounts, watch_accounts
 from cvms.chain.rpc.rpc_client import Rpc
 from cvms.chain.types import Commitment
 from cvms.errors import ChainUnavailable, RpcError

@@ -16,7 +16,7 @@ import structlog
 import trio
 from solders.pubkey import Pubkey
 
-from cvms.chain.pubsub import LogNotice, Subscribed, watch_logs
+from cvms.chain.pubsub.log_subscription import LogNotice, Subscribed, watch_logs
 from cvms.chain.rpc.chain_tips import read_tips
 from cvms.chain.rpc.responses import SignatureInfo
 from cvms.chain.rpc.rpc_client import Rpc

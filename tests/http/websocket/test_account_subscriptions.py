@@ -13,7 +13,7 @@ from solders.keypair import Keypair
 from solders.pubkey import Pubkey
 from trio_websocket import WebSocketConnection
 
-from cvms.chain.account_watch import DATA_BYTES
+from cvms.chain.pubsub.account_subscription import DATA_BYTES
 from cvms.http.websocket.endpoint import WebSocketLimits
 from tests.conftest import Localnet
 from tests.http.conftest import Json, Served, frame, running, subscribe

@@ -6,7 +6,7 @@ import pytest
 import trio
 from solders.pubkey import Pubkey
 
-from cvms.chain.account_watch import AccountAt
+from cvms.chain.pubsub.account_subscription import AccountAt
 from cvms.chain.types import Lamports, Slot
 from cvms.errors import Overloaded
 from cvms.nursery.channels.account_registry import AccountFrames, AccountRegistry

@@ -18,11 +18,11 @@ import msgspec
 import trio
 from solders.pubkey import Pubkey
 
-from cvms.chain.pubsub import SUBSCRIBE_SECONDS, keep_connected
+from cvms.chain.pubsub.log_subscription import SUBSCRIBE_SECONDS, keep_connected
+from cvms.chain.pubsub.websocket import Connection, ConnectionLost, OpenStream, open_stream
 from cvms.chain.rpc.responses import AccountAnswer, InContext, account, read
 from cvms.chain.rpc.rpc_client import Rpc
 from cvms.chain.types import Account, Commitment, Lamports, Slot
-from cvms.chain.websocket import Connection, ConnectionLost, OpenStream, open_stream
 from cvms.errors import RpcError
 
 DATA_BYTES = 16 * 1024

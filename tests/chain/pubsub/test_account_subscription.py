@@ -16,10 +16,15 @@ import trio.testing
 from solders.pubkey import Pubkey
 from trio_websocket import WebSocketConnection
 
-from cvms.chain.account_watch import DATA_BYTES, RETRY_SECONDS, AccountAt, watch_accounts
-from cvms.chain.pubsub import SUBSCRIBE_SECONDS
+from cvms.chain.pubsub.account_subscription import (
+    DATA_BYTES,
+    RETRY_SECONDS,
+    AccountAt,
+    watch_accounts,
+)
+from cvms.chain.pubsub.log_subscription import SUBSCRIBE_SECONDS
 from cvms.chain.types import Commitment
-from tests.chain.test_pubsub import Node, Session
+from tests.chain.pubsub.test_log_subscription import Node, Session
 
 KEY, OTHER = Pubkey.new_unique(), Pubkey.new_unique()
 

@@ -18,9 +18,7 @@ import trio
 from solders.pubkey import Pubkey
 
 from cvms.chain.backoff import Backoff
-from cvms.chain.rpc.responses import Count
-from cvms.chain.types import Commitment, Slot
-from cvms.chain.websocket import (
+from cvms.chain.pubsub.websocket import (
     LOST,
     Connection,
     ConnectionLost,
@@ -29,6 +27,8 @@ from cvms.chain.websocket import (
     open_connection,
     open_stream,
 )
+from cvms.chain.rpc.responses import Count
+from cvms.chain.types import Commitment, Slot
 from cvms.errors import ConfigurationError, leaves
 
 SUBSCRIBE_SECONDS = 10.0

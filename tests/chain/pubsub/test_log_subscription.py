@@ -19,7 +19,7 @@ import trio_websocket
 from solders.pubkey import Pubkey
 from trio_websocket import WebSocketConnection
 
-from cvms.chain.pubsub import (
+from cvms.chain.pubsub.log_subscription import (
     FIRST_DELAY,
     LONGEST_DELAY,
     SILENT_SECONDS,
@@ -28,8 +28,8 @@ from cvms.chain.pubsub import (
     Subscribed,
     watch_logs,
 )
+from cvms.chain.pubsub.websocket import CONNECT_SECONDS, PING_INTERVAL, PONG_SECONDS, Target
 from cvms.chain.types import Commitment
-from cvms.chain.websocket import CONNECT_SECONDS, PING_INTERVAL, PONG_SECONDS, Target
 from cvms.errors import ConfigurationError
 
 PROGRAM = Pubkey.new_unique()

@@ -1,0 +1,1 @@
+"""Log and account subscriptions over WebSocket."""
