@@ -14,7 +14,7 @@ from solders.pubkey import Pubkey
 from solders.transaction import VersionedTransaction
 
 from cvms import localnet
-from cvms.chain import instructions
+from cvms.chain.program import instructions
 from cvms.chain.rpc.rpc_client import open_rpc
 from cvms.chain.types import Programs
 from cvms.config import load_programs

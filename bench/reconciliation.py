@@ -21,8 +21,8 @@ from solders.pubkey import Pubkey
 
 from cvms import localnet
 from cvms.chain import borsh
-from cvms.chain.accounts import VAULT_DISCRIMINATOR, Vault
-from cvms.chain.addresses import SYSTEM_PROGRAM, TOKEN_PROGRAM, token_account, vault_address
+from cvms.chain.program.accounts import VAULT_DISCRIMINATOR, Vault
+from cvms.chain.program.addresses import SYSTEM_PROGRAM, TOKEN_PROGRAM, token_account, vault_address
 from cvms.chain.rpc.rpc_client import open_rpc
 from cvms.chain.types import Programs, Slot
 from cvms.config import load_programs

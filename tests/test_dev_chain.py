@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from cvms.chain import instructions
-from cvms.chain.accounts import read_token_account, read_vault_authority
-from cvms.chain.instructions import yield_pool
+from cvms.chain.program import instructions
+from cvms.chain.program.accounts import read_token_account, read_vault_authority
+from cvms.chain.program.instructions import yield_pool
+from cvms.chain.program.yield_pool_accounts import Pool, pool_address, read_pool, reserve_address
 from cvms.chain.rpc.rpc_client import open_rpc
 from cvms.chain.types import Commitment
-from cvms.chain.yield_pool import Pool, pool_address, read_pool, reserve_address
 from cvms.dev.chain import POOL_RATE_BPS, POOL_RESERVE, land, prepare_chain
 from tests.conftest import Localnet
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from solders.pubkey import Pubkey
 
-from cvms.chain import instructions
-from cvms.chain.addresses import vault_address
-from cvms.chain.instructions import yield_pool
+from cvms.chain.program import instructions
+from cvms.chain.program.addresses import vault_address
+from cvms.chain.program.instructions import yield_pool
 from cvms.chain.rpc.rpc_client import Rpc
 from cvms.chain.transactions import BuiltTransaction, build_transaction
 from cvms.chain.types import Commitment, Programs

@@ -14,8 +14,8 @@ from solders.instruction import CompiledInstruction
 from solders.message import MessageV0
 from solders.pubkey import Pubkey
 
-from cvms.chain.addresses import ASSOCIATED_TOKEN_PROGRAM, COMPUTE_BUDGET_PROGRAM
-from cvms.chain.idl import ProgramName, load_idl
+from cvms.chain.program.addresses import ASSOCIATED_TOKEN_PROGRAM, COMPUTE_BUDGET_PROGRAM
+from cvms.chain.program.idl import ProgramName, load_idl
 from cvms.chain.transactions import MAX_COMPUTE_UNITS, required_signers
 from cvms.chain.types import Lamports, Programs
 from cvms.errors import NotSponsored

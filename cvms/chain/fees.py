@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from solders.message import MessageV0
 
 from cvms.chain.fee_policy import FeeCaps, highest_price
-from cvms.chain.program_errors import refusal
+from cvms.chain.program.program_errors import refusal
 from cvms.chain.rpc.rpc_client import Rpc
 from cvms.chain.transactions import (
     MAX_COMPUTE_UNITS,

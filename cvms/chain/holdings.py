@@ -8,11 +8,9 @@ from dataclasses import dataclass
 from solders.pubkey import Pubkey
 from solders.sysvar import CLOCK
 
-from cvms.chain.accounts import read_token_account
 from cvms.chain.clock import time_in
-from cvms.chain.rpc.rpc_client import Rpc
-from cvms.chain.types import Account, Commitment, Programs, Slot
-from cvms.chain.yield_pool import (
+from cvms.chain.program.accounts import read_token_account
+from cvms.chain.program.yield_pool_accounts import (
     Pool,
     claimable,
     position_address,
@@ -20,6 +18,8 @@ from cvms.chain.yield_pool import (
     read_position,
     reserve_address,
 )
+from cvms.chain.rpc.rpc_client import Rpc
+from cvms.chain.types import Account, Commitment, Programs, Slot
 from cvms.errors import DecodeError
 
 

@@ -6,9 +6,9 @@ from collections.abc import Sequence
 
 from solders.pubkey import Pubkey
 
-from cvms.chain import instructions
-from cvms.chain.accounts import read_vault
-from cvms.chain.addresses import vault_address
+from cvms.chain.program import instructions
+from cvms.chain.program.accounts import read_vault
+from cvms.chain.program.addresses import vault_address
 from cvms.chain.rpc.rpc_client import Rpc
 from cvms.chain.transactions import BuiltTransaction, build_transaction
 from cvms.chain.types import Commitment, Programs

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from solders.pubkey import Pubkey
 
 from cvms.chain import borsh
-from cvms.chain.accounts import VAULT_DISCRIMINATOR
 from cvms.chain.borsh import U64
+from cvms.chain.program.accounts import VAULT_DISCRIMINATOR
 from cvms.chain.rpc.rpc_client import Rpc
 from cvms.chain.types import Commitment, Programs, Slot
 

@@ -11,15 +11,15 @@ from collections.abc import Sequence
 from solders.instruction import Instruction
 from solders.pubkey import Pubkey
 
-from cvms.chain import instructions
-from cvms.chain.accounts import (
+from cvms.chain.program import instructions
+from cvms.chain.program.accounts import (
     Vault,
     owned_by,
     read_token_account,
     read_vault,
     read_vault_authority,
 )
-from cvms.chain.addresses import (
+from cvms.chain.program.addresses import (
     position_summary_address,
     token_account,
     vault_address,

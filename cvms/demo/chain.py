@@ -16,8 +16,8 @@ from solders.message import MessageV0
 from solders.pubkey import Pubkey
 from solders.transaction import VersionedTransaction
 
-from cvms.chain.accounts import VAULT_DISCRIMINATOR, Vault, decode_vault
-from cvms.chain.addresses import token_account, vault_address
+from cvms.chain.program.accounts import VAULT_DISCRIMINATOR, Vault, decode_vault
+from cvms.chain.program.addresses import token_account, vault_address
 from cvms.chain.types import Programs
 
 POLL_SECONDS = 0.2

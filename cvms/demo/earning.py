@@ -5,9 +5,9 @@ from __future__ import annotations
 from solders.instruction import AccountMeta
 from solders.pubkey import Pubkey
 
-from cvms.chain import instructions
-from cvms.chain.instructions import yield_pool
-from cvms.chain.yield_pool import pool_address
+from cvms.chain.program import instructions
+from cvms.chain.program.instructions import yield_pool
+from cvms.chain.program.yield_pool_accounts import pool_address
 from cvms.demo.chain import expect
 from cvms.demo.stage import USDT, Stage, Step
 

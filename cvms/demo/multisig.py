@@ -5,7 +5,7 @@ from __future__ import annotations
 from solders.instruction import Instruction
 from solders.keypair import Keypair
 
-from cvms.chain import instructions
+from cvms.chain.program import instructions
 from cvms.demo.stage import USDT, Stage, Step
 
 

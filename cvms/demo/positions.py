@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from cvms.chain import instructions
+from cvms.chain.program import instructions
 from cvms.demo.stage import USDT, Stage, Step
 
 

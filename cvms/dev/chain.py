@@ -13,12 +13,12 @@ from solders.message import MessageV0
 from solders.pubkey import Pubkey
 from solders.transaction import VersionedTransaction
 
-from cvms.chain import instructions
-from cvms.chain.accounts import read_token_account, read_vault_authority
-from cvms.chain.instructions import yield_pool
+from cvms.chain.program import instructions
+from cvms.chain.program.accounts import read_token_account, read_vault_authority
+from cvms.chain.program.instructions import yield_pool
+from cvms.chain.program.yield_pool_accounts import pool_address, read_pool, reserve_address
 from cvms.chain.rpc.rpc_client import Rpc
 from cvms.chain.types import Account, Commitment, Programs
-from cvms.chain.yield_pool import pool_address, read_pool, reserve_address
 from cvms.localnet import Deployment
 
 TOKEN_PROGRAM = Pubkey.from_string("TokenkegQfeZyiNwAJbNbGKPFXCWuBvf9Ss623VQ5DA")

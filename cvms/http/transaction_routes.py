@@ -10,7 +10,7 @@ from solders.signature import Signature
 from solders.transaction import VersionedTransaction
 
 from cvms.chain.fee_policy import Cost
-from cvms.chain.program_errors import refusal
+from cvms.chain.program.program_errors import refusal
 from cvms.chain.transactions import (
     message_hash,
     message_of,

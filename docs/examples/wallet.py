@@ -69,7 +69,7 @@ def payer(text: str) -> None:
 
 def multisig(file: str, blockhash: str, threshold: str, *signers: str) -> None:
     """The service has no route for it: the owner sends this to the chain."""
-    from cvms.chain.instructions import set_vault_multisig
+    from cvms.chain.program.instructions import set_vault_multisig
     from cvms.config import load_programs
 
     owner = key(file)

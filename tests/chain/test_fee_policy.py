@@ -13,8 +13,6 @@ from solders.message import MessageV0
 from solders.pubkey import Pubkey
 from solders.system_program import TransferParams, transfer
 
-from cvms.chain import instructions
-from cvms.chain.addresses import TOKEN_PROGRAM
 from cvms.chain.fee_policy import (
     TOKEN_ACCOUNT_RENT,
     FeeCaps,
@@ -22,7 +20,9 @@ from cvms.chain.fee_policy import (
     fee_of,
     highest_price,
 )
-from cvms.chain.instructions import yield_pool
+from cvms.chain.program import instructions
+from cvms.chain.program.addresses import TOKEN_PROGRAM
+from cvms.chain.program.instructions import yield_pool
 from cvms.chain.transactions import LatestBlockhash, build_transaction
 from cvms.chain.types import BlockHeight, Slot
 from cvms.config import load_programs

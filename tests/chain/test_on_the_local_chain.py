@@ -10,16 +10,16 @@ from solders.instruction import Instruction
 from solders.keypair import Keypair
 from solders.pubkey import Pubkey
 
-from cvms.chain import instructions
-from cvms.chain.accounts import VAULT_DISCRIMINATOR, read_token_account, read_vault
-from cvms.chain.addresses import token_account, vault_address, vault_authority_address
-from cvms.chain.events import DepositEvent, WithdrawEvent
 from cvms.chain.fees import simulate_and_limit
-from cvms.chain.logs import events_in
+from cvms.chain.program import instructions
+from cvms.chain.program.accounts import VAULT_DISCRIMINATOR, read_token_account, read_vault
+from cvms.chain.program.addresses import token_account, vault_address, vault_authority_address
+from cvms.chain.program.events.events import DepositEvent, WithdrawEvent
+from cvms.chain.program.events.log_parser import events_in
+from cvms.chain.program.events.touched_vaults import touched_vaults
 from cvms.chain.pubsub.log_subscription import LogNotice, Subscribed, watch_logs
 from cvms.chain.rpc.rpc_client import Rpc, TransactionRecord, open_rpc
 from cvms.chain.rpc.transport.endpoint_pool import FAILURES_BEFORE_DOWN
-from cvms.chain.touched import touched_vaults
 from cvms.chain.transactions import BuiltTransaction, build_transaction, missing_signers, sign_as
 from cvms.chain.types import Commitment, Slot
 from cvms.chain.vault_transactions import (

@@ -16,8 +16,8 @@ from solders.pubkey import Pubkey
 from solders.signature import Signature
 from solders.transaction import Transaction, VersionedTransaction
 
-from cvms.chain import instructions
-from cvms.chain.addresses import COMPUTE_BUDGET_PROGRAM
+from cvms.chain.program import instructions
+from cvms.chain.program.addresses import COMPUTE_BUDGET_PROGRAM
 from cvms.chain.transactions import (
     MAX_COMPUTE_UNITS,
     MAX_WIRE_BYTES,

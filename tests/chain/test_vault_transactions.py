@@ -13,15 +13,16 @@ import trio
 from solders.hash import Hash
 from solders.pubkey import Pubkey
 
-from cvms.chain import borsh, instructions
-from cvms.chain.accounts import (
+from cvms.chain import borsh
+from cvms.chain.program import instructions
+from cvms.chain.program.accounts import (
     VAULT_AUTHORITY_DISCRIMINATOR,
     VAULT_DISCRIMINATOR,
     Vault,
     VaultAuthority,
     decode_vault,
 )
-from cvms.chain.addresses import (
+from cvms.chain.program.addresses import (
     SYSTEM_PROGRAM,
     TOKEN_PROGRAM,
     position_summary_address,

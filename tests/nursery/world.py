@@ -15,13 +15,9 @@ from solders.pubkey import Pubkey
 from solders.transaction import VersionedTransaction
 
 from cvms import localnet
-from cvms.chain import instructions
-from cvms.chain.accounts import VAULT_DISCRIMINATOR, decode_vault
-from cvms.chain.addresses import (
-    position_summary_address,
-    token_account,
-    vault_address,
-)
+from cvms.chain.program import instructions
+from cvms.chain.program.accounts import VAULT_DISCRIMINATOR, decode_vault
+from cvms.chain.program.addresses import position_summary_address, token_account, vault_address
 from cvms.chain.rpc.rpc_client import Rpc
 from cvms.chain.types import Commitment, Programs
 from cvms.metrics import Metrics

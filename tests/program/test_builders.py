@@ -7,7 +7,7 @@ import pytest
 from solders.keypair import Keypair
 from solders.pubkey import Pubkey
 
-from cvms.chain import instructions
+from cvms.chain.program import instructions
 from cvms.chain.types import Programs
 
 from . import position_manager

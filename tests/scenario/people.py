@@ -14,11 +14,11 @@ from solders.pubkey import Pubkey
 from solders.token.state import Mint
 from solders.transaction import VersionedTransaction
 
-from cvms.chain import instructions
-from cvms.chain.addresses import position_summary_address, token_account, vault_address
-from cvms.chain.instructions import yield_pool
+from cvms.chain.program import instructions
+from cvms.chain.program.addresses import position_summary_address, token_account, vault_address
+from cvms.chain.program.instructions import yield_pool
+from cvms.chain.program.yield_pool_accounts import pool_address
 from cvms.chain.types import Programs
-from cvms.chain.yield_pool import pool_address
 from cvms.localnet.chain import Chain, Refused
 from cvms.localnet.faults import Faults
 from cvms.localnet.node import Node

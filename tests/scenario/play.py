@@ -14,7 +14,7 @@ import psycopg
 import trio
 from solders.keypair import Keypair
 
-from cvms.chain import instructions
+from cvms.chain.program import instructions
 from tests.scenario.books import read_books
 from tests.scenario.checks import Broken, same_list
 from tests.scenario.clients import Client, Intent

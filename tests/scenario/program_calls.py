@@ -17,7 +17,7 @@ from solders.transaction import VersionedTransaction
 
 from cvms.localnet import base58
 from cvms.localnet.types import Entry
-from tests.chain.idl_borsh import idl, read_struct
+from tests.chain.program.idl_borsh import idl, read_struct
 
 # Native programs that run without a frame in the log: the three signature checks.
 WITHOUT_FRAMES = frozenset(

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from solders.pubkey import Pubkey
 
-from cvms.chain.addresses import SYSTEM_PROGRAM
+from cvms.chain.program.addresses import SYSTEM_PROGRAM
 from cvms.chain.protocols import marginfi, solend, yield_pool
 from cvms.chain.protocols.rates import (
     Convention,

@@ -11,8 +11,8 @@ from quart import Response
 from solders.instruction import Instruction
 from solders.pubkey import Pubkey
 
-from cvms.chain import instructions
-from cvms.chain.addresses import token_account
+from cvms.chain.program import instructions
+from cvms.chain.program.addresses import token_account
 from cvms.chain.vault_transactions import fetch_vault
 from cvms.errors import (
     Conflict,

@@ -13,8 +13,8 @@ from enum import Enum, auto
 from solders.message import MessageV0, to_bytes_versioned
 from solders.pubkey import Pubkey
 
-from cvms.chain.accounts import read_vault
-from cvms.chain.addresses import vault_address
+from cvms.chain.program.accounts import read_vault
+from cvms.chain.program.addresses import vault_address
 from cvms.chain.rpc.chain_tips import read_tips
 from cvms.chain.transactions import BuiltTransaction, required_signers
 from cvms.chain.types import Commitment, Slot

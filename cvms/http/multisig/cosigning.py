@@ -14,7 +14,7 @@ from solders.message import MessageV0
 from solders.signature import Signature
 from solders.transaction import VersionedTransaction
 
-from cvms.chain.program_errors import refusal
+from cvms.chain.program.program_errors import refusal
 from cvms.chain.transactions import (
     BuiltTransaction,
     message_of,

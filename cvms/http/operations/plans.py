@@ -13,10 +13,10 @@ from typing import Any
 from solders.instruction import Instruction
 from solders.pubkey import Pubkey
 
-from cvms.chain import instructions
-from cvms.chain.accounts import Vault, read_token_account, read_vault
-from cvms.chain.addresses import token_account, vault_address
 from cvms.chain.clock import chain_time
+from cvms.chain.program import instructions
+from cvms.chain.program.accounts import Vault, read_token_account, read_vault
+from cvms.chain.program.addresses import token_account, vault_address
 from cvms.chain.transactions import BuiltTransaction, build_transaction
 from cvms.chain.types import Commitment
 from cvms.chain.vault_transactions import (

@@ -9,12 +9,12 @@ from typing import Any
 from solders.instruction import AccountMeta, Instruction
 from solders.pubkey import Pubkey
 
-from cvms.chain import instructions
-from cvms.chain.accounts import read_vault_authority
-from cvms.chain.addresses import TOKEN_PROGRAM, vault_address, vault_authority_address
 from cvms.chain.holdings import Holding, read_holdings
-from cvms.chain.instructions import yield_pool
-from cvms.chain.instructions.encoding import readonly
+from cvms.chain.program import instructions
+from cvms.chain.program.accounts import read_vault_authority
+from cvms.chain.program.addresses import TOKEN_PROGRAM, vault_address, vault_authority_address
+from cvms.chain.program.instructions import yield_pool
+from cvms.chain.program.instructions.encoding import readonly
 from cvms.chain.protocols.sources import pools_among
 from cvms.chain.transactions import build_transaction
 from cvms.chain.types import Commitment, Programs

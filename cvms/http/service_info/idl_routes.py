@@ -10,7 +10,7 @@ from typing import Any, get_args
 import msgspec
 from quart import Response
 
-from cvms.chain.idl import ProgramName, idl_json
+from cvms.chain.program.idl import ProgramName, idl_json
 from cvms.chain.types import Programs
 from cvms.errors import NotFound
 from cvms.http.framework.dependencies import Services

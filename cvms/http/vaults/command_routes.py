@@ -8,7 +8,7 @@ from quart import Response
 from solders.instruction import Instruction
 from solders.pubkey import Pubkey
 
-from cvms.chain import instructions
+from cvms.chain.program import instructions
 from cvms.errors import Conflict, ProgramRefused, VaultNotFound
 from cvms.http.auth.second_factor import second_factor
 from cvms.http.auth.signed_body import Signed

@@ -6,7 +6,7 @@ from functools import partial
 
 from quart import Response
 
-from cvms.chain import instructions
+from cvms.chain.program import instructions
 from cvms.errors import Conflict, VaultNotFound
 from cvms.http.auth.signed_body import Signed
 from cvms.http.framework.dependencies import Services

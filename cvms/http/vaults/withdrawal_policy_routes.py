@@ -13,7 +13,7 @@ from quart import Response
 from solders.instruction import Instruction
 from solders.pubkey import Pubkey
 
-from cvms.chain import instructions
+from cvms.chain.program import instructions
 from cvms.errors import Conflict, FieldProblem, InvalidRequest, VaultNotFound
 from cvms.http.auth.requester import AdministratorsRequest, Requester, SignedRequest
 from cvms.http.auth.wallet_signature import signed_text

@@ -15,8 +15,8 @@ import msgspec
 import structlog
 from solders.pubkey import Pubkey
 
-from cvms.chain.addresses import SYSTEM_PROGRAM, vault_address
 from cvms.chain.holdings import Holding, read_holdings
+from cvms.chain.program.addresses import SYSTEM_PROGRAM, vault_address
 from cvms.chain.protocols.latest import LatestRates, Reading
 from cvms.chain.protocols.rates import AtSlot, AtTime, ProtocolName, Refusal, SupplyRate
 from cvms.errors import ChainUnavailable, DecodeError, RpcError

@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime
 
-from cvms.chain.events import VaultClosedEvent
+from cvms.chain.program.events.events import VaultClosedEvent
 from cvms.chain.rpc.responses import SignatureInfo
 from cvms.chain.types import Commitment
 from cvms.nursery.channels.reconcile_requests import IndexedBatch

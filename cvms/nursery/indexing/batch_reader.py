@@ -9,11 +9,16 @@ from itertools import takewhile
 
 from solders.pubkey import Pubkey
 
-from cvms.chain.events import Event
-from cvms.chain.logs import LoggedEvent, ProgramLogs, events_in
+from cvms.chain.program.events.events import Event
+from cvms.chain.program.events.log_parser import LoggedEvent, ProgramLogs, events_in
+from cvms.chain.program.events.touched_vaults import (
+    ClosedVault,
+    OpenedVault,
+    openings_and_closings,
+    touched_vaults,
+)
 from cvms.chain.rpc.responses import SignatureInfo, TransactionRecord
 from cvms.chain.rpc.rpc_client import Rpc
-from cvms.chain.touched import ClosedVault, OpenedVault, openings_and_closings, touched_vaults
 from cvms.chain.types import Commitment, Programs
 from cvms.metrics import Metrics
 from cvms.nursery.ledger.entries import event_data, event_owner, event_vaults

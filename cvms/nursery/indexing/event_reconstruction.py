@@ -8,9 +8,9 @@ from dataclasses import replace
 import structlog
 from solders.pubkey import Pubkey
 
-from cvms.chain.accounts import TimelockEntry
-from cvms.chain.logs import events_in
-from cvms.chain.rebuilt import Held, rebuilt_events
+from cvms.chain.program.accounts import TimelockEntry
+from cvms.chain.program.events.log_parser import events_in
+from cvms.chain.program.events.replay import Held, rebuilt_events
 from cvms.chain.rpc.responses import TransactionRecord
 from cvms.chain.types import Programs
 from cvms.errors import NotRebuilt

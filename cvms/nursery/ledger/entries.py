@@ -8,8 +8,8 @@ from typing import Any
 
 import msgspec
 
-from cvms.chain import events as chain
-from cvms.chain.events import Event
+from cvms.chain.program.events import events as chain
+from cvms.chain.program.events.events import Event
 from cvms.nursery.indexing.batch_reader import Recorded
 from cvms.store.vaults.history import HistoryRow
 

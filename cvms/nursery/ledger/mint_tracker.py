@@ -11,8 +11,8 @@ from collections import deque
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 
-from cvms.chain.events import Event, UpdateUsdtMintEvent, VaultClosedEvent
-from cvms.chain.touched import ClosedVault, OpenedVault
+from cvms.chain.program.events.events import Event, UpdateUsdtMintEvent, VaultClosedEvent
+from cvms.chain.program.events.touched_vaults import ClosedVault, OpenedVault
 from cvms.nursery.ledger.entries import event_vaults
 from cvms.store.index.vault_mints import VaultMint
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import structlog
 from solders.pubkey import Pubkey
 
-from cvms.chain.accounts import Vault, read_vault
+from cvms.chain.program.accounts import Vault, read_vault
 from cvms.chain.rpc.rpc_client import Rpc
 from cvms.chain.types import Commitment, Programs, Slot
 from cvms.errors import DecodeError

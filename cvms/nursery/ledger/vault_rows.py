@@ -8,8 +8,8 @@ from typing import Any
 import msgspec
 from solders.pubkey import Pubkey
 
-from cvms.chain.accounts import Vault
-from cvms.chain.addresses import token_account
+from cvms.chain.program.accounts import Vault
+from cvms.chain.program.addresses import token_account
 from cvms.chain.types import Slot
 from cvms.store.vaults.vaults import VaultRow
 

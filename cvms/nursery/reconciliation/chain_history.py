@@ -11,12 +11,12 @@ from dataclasses import dataclass, field, replace
 
 from solders.pubkey import Pubkey
 
-from cvms.chain.accounts import Vault, read_vault
-from cvms.chain.events import VaultClosedEvent
-from cvms.chain.logs import events_in
+from cvms.chain.program.accounts import Vault, read_vault
+from cvms.chain.program.events.events import VaultClosedEvent
+from cvms.chain.program.events.log_parser import events_in
+from cvms.chain.program.events.touched_vaults import OpenedVault
 from cvms.chain.rpc.responses import SignatureInfo, TransactionRecord
 from cvms.chain.rpc.rpc_client import Rpc
-from cvms.chain.touched import OpenedVault
 from cvms.chain.types import Commitment, Programs, Slot
 from cvms.errors import HistoryNotProven
 from cvms.nursery.indexing.batch_reader import Executed, executed_by

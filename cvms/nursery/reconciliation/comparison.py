@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Literal
 
-from cvms.chain.accounts import TokenAccount, Vault
+from cvms.chain.program.accounts import TokenAccount, Vault
 from cvms.chain.types import Slot
 from cvms.nursery.ledger.vault_rows import CLOSED
 from cvms.store.reconciliation import reconciliation_log

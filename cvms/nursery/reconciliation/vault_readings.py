@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import structlog
 from solders.pubkey import Pubkey
 
-from cvms.chain.accounts import TokenAccount, Vault, read_token_account, read_vault
-from cvms.chain.addresses import token_account, vault_address
+from cvms.chain.program.accounts import TokenAccount, Vault, read_token_account, read_vault
+from cvms.chain.program.addresses import token_account, vault_address
 from cvms.chain.rpc.rpc_client import Rpc
 from cvms.chain.types import Commitment, Programs, Slot
 from cvms.errors import DecodeError

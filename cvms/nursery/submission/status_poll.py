@@ -7,7 +7,7 @@ from typing import Any
 
 import structlog
 
-from cvms.chain.program_errors import refusal
+from cvms.chain.program.program_errors import refusal
 from cvms.chain.rpc.chain_tips import Tips, final_block, read_tips
 from cvms.chain.rpc.rpc_client import STATUSES_PER_CALL, Rpc
 from cvms.chain.types import Commitment, Programs

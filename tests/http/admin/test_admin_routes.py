@@ -13,8 +13,8 @@ import trio
 from solders.keypair import Keypair
 from solders.pubkey import Pubkey
 
-from cvms.chain.accounts import read_vault_authority
-from cvms.chain.addresses import vault_authority_address
+from cvms.chain.program.accounts import read_vault_authority
+from cvms.chain.program.addresses import vault_authority_address
 from cvms.chain.types import Commitment
 from cvms.chain.vault_transactions import fetch_vault
 from cvms.http.admin import admin_routes, alert_routes, governance_routes

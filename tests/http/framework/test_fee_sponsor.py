@@ -15,7 +15,7 @@ from solders.keypair import Keypair
 from solders.pubkey import Pubkey
 from solders.system_program import TransferParams, transfer
 
-from cvms.chain import instructions
+from cvms.chain.program import instructions
 from cvms.chain.transactions import (
     build_transaction,
     message_of,

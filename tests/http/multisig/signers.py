@@ -11,7 +11,7 @@ import httpx
 from solders.instruction import Instruction
 from solders.keypair import Keypair
 
-from cvms.chain.instructions import set_vault_multisig
+from cvms.chain.program.instructions import set_vault_multisig
 from cvms.chain.transactions import attach_signature, build_transaction, parse_base64, sign_as
 from tests.conftest import Localnet
 from tests.http.conftest import Json, Served, Service

@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 from solders.keypair import Keypair
 
-from cvms.chain.addresses import token_account
-from cvms.chain.instructions import disable_vault_multisig
+from cvms.chain.program.addresses import token_account
+from cvms.chain.program.instructions import disable_vault_multisig
 from cvms.chain.transactions import parse_base64
 from cvms.chain.vault_transactions import fetch_vault
 from tests.http.conftest import Json, Served, Service, running

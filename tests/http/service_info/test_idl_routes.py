@@ -24,7 +24,7 @@ async def test_an_idl_is_the_packages(service: Service, program: str) -> None:
     reply = await service.get(f"/api/idl/{program}")
     assert reply.status_code == 200
     assert reply.headers["Content-Type"] == "application/json"
-    packaged = resources.files("cvms.chain.idl").joinpath(f"{program}.json").read_bytes()
+    packaged = resources.files("cvms.chain.program.idl").joinpath(f"{program}.json").read_bytes()
     assert reply.json() == msgspec.json.decode(packaged)
     assert reply.json()["address"] == str(asdict(load_programs({}))[FIELDS[program]])
 

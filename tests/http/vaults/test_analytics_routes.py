@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from cvms.chain import instructions
+from cvms.chain.program import instructions
 from cvms.store.vaults import vaults
 from tests.conftest import Localnet
 from tests.http.conftest import Json, Served, Service

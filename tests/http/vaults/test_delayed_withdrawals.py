@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 from solders.keypair import Keypair
 
-from cvms.chain.accounts import Vault
 from cvms.chain.clock import chain_time
-from cvms.chain.instructions import set_withdraw_min_delay
+from cvms.chain.program.accounts import Vault
+from cvms.chain.program.instructions import set_withdraw_min_delay
 from cvms.chain.transactions import build_transaction, sign_as
 from cvms.chain.vault_transactions import fetch_vault
 from tests.conftest import Localnet

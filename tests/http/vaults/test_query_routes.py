@@ -12,9 +12,9 @@ import trio
 from solders.keypair import Keypair
 from solders.pubkey import Pubkey
 
-from cvms.chain import instructions
-from cvms.chain.accounts import read_vault
-from cvms.chain.addresses import vault_address
+from cvms.chain.program import instructions
+from cvms.chain.program.accounts import read_vault
+from cvms.chain.program.addresses import vault_address
 from cvms.chain.types import Commitment
 from cvms.nursery.ledger.vault_rows import CLOSED
 from cvms.store.index import cursor as cursors

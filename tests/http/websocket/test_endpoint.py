@@ -14,7 +14,7 @@ import trio_websocket
 from solders.keypair import Keypair
 from trio_websocket import ConnectionClosed
 
-from cvms.chain.events import Event
+from cvms.chain.program.events.events import Event
 from cvms.http.websocket.catch_up import KINDS
 from cvms.http.websocket.client_frames import TOPICS
 from cvms.http.websocket.endpoint import WebSocketLimits

@@ -7,7 +7,7 @@ from typing import Any
 
 from structlog.testing import capture_logs
 
-from cvms.chain import instructions
+from cvms.chain.program import instructions
 from cvms.chain.rpc.responses import TransactionRecord
 from cvms.chain.rpc.rpc_client import Rpc
 from cvms.metrics import Metrics

@@ -8,11 +8,11 @@ from solders.instruction import AccountMeta, Instruction
 from solders.keypair import Keypair
 from solders.pubkey import Pubkey
 
-from cvms.chain import instructions
-from cvms.chain.addresses import vault_address
-from cvms.chain.events import Event
-from cvms.chain.instructions import yield_pool
-from cvms.chain.yield_pool import pool_address
+from cvms.chain.program import instructions
+from cvms.chain.program.addresses import vault_address
+from cvms.chain.program.events.events import Event
+from cvms.chain.program.instructions import yield_pool
+from cvms.chain.program.yield_pool_accounts import pool_address
 from cvms.store.vaults import history, vaults
 from cvms.store.vaults.history import HistoryRow
 from cvms.store.vaults.vaults import VaultRow

@@ -9,9 +9,15 @@ from solders.account import Account
 from solders.instruction import AccountMeta, Instruction
 from solders.pubkey import Pubkey
 
-from cvms.chain import instructions
-from cvms.chain.addresses import token_account, vault_address
-from cvms.chain.events import DepositEvent, Event, VaultClosedEvent, WithdrawEvent, encode_event
+from cvms.chain.program import instructions
+from cvms.chain.program.addresses import token_account, vault_address
+from cvms.chain.program.events.events import (
+    DepositEvent,
+    Event,
+    VaultClosedEvent,
+    WithdrawEvent,
+    encode_event,
+)
 from cvms.chain.types import Commitment
 from cvms.localnet import Running
 from cvms.localnet.programs import deploy

@@ -9,7 +9,7 @@ import trio
 from solders.keypair import Keypair
 from solders.pubkey import Pubkey
 
-from cvms.chain import instructions
+from cvms.chain.program import instructions
 from cvms.dev.chain import make_mint
 from cvms.nursery.channels.hub import outbox_frame
 from cvms.store.vaults import vaults

@@ -13,8 +13,8 @@ from solders.keypair import Keypair
 from solders.pubkey import Pubkey
 from structlog.testing import capture_logs
 
-from cvms.chain import instructions
-from cvms.chain.addresses import vault_address
+from cvms.chain.program import instructions
+from cvms.chain.program.addresses import vault_address
 from cvms.chain.rpc.responses import SignatureInfo, TransactionRecord
 from cvms.chain.rpc.rpc_client import Rpc
 from cvms.chain.types import Commitment, Slot

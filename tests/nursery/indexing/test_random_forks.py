@@ -15,7 +15,7 @@ from solders.keypair import Keypair
 from solders.message import MessageV0
 from solders.transaction import VersionedTransaction
 
-from cvms.chain import instructions
+from cvms.chain.program import instructions
 from cvms.chain.types import Commitment
 from cvms.errors import RpcError
 from cvms.localnet.types import Commitment as ChainCommitment

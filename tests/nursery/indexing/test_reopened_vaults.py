@@ -9,7 +9,7 @@ from solders.instruction import Instruction
 from solders.keypair import Keypair
 from solders.pubkey import Pubkey
 
-from cvms.chain import instructions
+from cvms.chain.program import instructions
 from cvms.chain.types import Programs
 from cvms.dev.chain import make_mint
 from cvms.store.analytics import event_counters

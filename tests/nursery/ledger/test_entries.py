@@ -8,8 +8,8 @@ from typing import Any, get_args
 import pytest
 from solders.pubkey import Pubkey
 
-from cvms.chain.accounts import TimelockEntry, Vault
-from cvms.chain.events import Event, TransactionEvent, TransactionType, TransferEvent
+from cvms.chain.program.accounts import TimelockEntry, Vault
+from cvms.chain.program.events.events import Event, TransactionEvent, TransactionType, TransferEvent
 from cvms.chain.types import Slot
 from cvms.nursery.ledger.entries import Movement, event_data, event_vaults, movements
 from cvms.nursery.ledger.vault_rows import balances, closed_row, same_balances, vault_row

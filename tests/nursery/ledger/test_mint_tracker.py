@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from solders.pubkey import Pubkey
 
-from cvms.chain.events import (
+from cvms.chain.program.events.events import (
     DepositEvent,
     Event,
     FreezeFlagSetEvent,
@@ -12,7 +12,7 @@ from cvms.chain.events import (
     UpdateUsdtMintEvent,
     VaultClosedEvent,
 )
-from cvms.chain.touched import ClosedVault, OpenedVault
+from cvms.chain.program.events.touched_vaults import ClosedVault, OpenedVault
 from cvms.nursery.ledger.mint_tracker import Mints
 from cvms.store.index.vault_mints import VaultMint
 

@@ -12,8 +12,8 @@ import trio
 from solders.keypair import Keypair
 from structlog.testing import capture_logs
 
-from cvms.chain import instructions
-from cvms.chain.addresses import vault_address
+from cvms.chain.program import instructions
+from cvms.chain.program.addresses import vault_address
 from cvms.chain.rpc.responses import TransactionRecord
 from cvms.chain.rpc.rpc_client import Rpc
 from cvms.chain.types import Commitment, Slot

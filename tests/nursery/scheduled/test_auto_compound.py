@@ -8,7 +8,7 @@ import pytest
 import trio
 from solders.keypair import Keypair
 
-from cvms.chain import instructions
+from cvms.chain.program import instructions
 from cvms.chain.rpc.responses import Simulation
 from cvms.chain.rpc.rpc_client import Rpc
 from cvms.chain.types import Lamports

@@ -12,8 +12,8 @@ from solders.instruction import Instruction
 from solders.keypair import Keypair
 from solders.transaction import VersionedTransaction
 
-from cvms.chain import instructions
 from cvms.chain.clock import chain_now
+from cvms.chain.program import instructions
 from cvms.chain.releases import VAULTS_PER_TRANSACTION
 from cvms.chain.rpc.responses import Simulation
 from cvms.chain.rpc.rpc_client import Rpc

@@ -7,11 +7,11 @@ from typing import Any
 import pytest
 from solders.pubkey import Pubkey
 
-from cvms.chain.addresses import ASSOCIATED_TOKEN_PROGRAM, SYSTEM_PROGRAM, TOKEN_PROGRAM
-from cvms.chain.program_errors import failing_program, program_error, refusal
+from cvms.chain.program.addresses import ASSOCIATED_TOKEN_PROGRAM, SYSTEM_PROGRAM, TOKEN_PROGRAM
+from cvms.chain.program.program_errors import failing_program, program_error, refusal
 from cvms.chain.types import Programs
 from cvms.errors import Conflict, CvmsError, ProgramRefused, TransactionExpired
-from tests.chain.idl_borsh import idl
+from tests.chain.program.idl_borsh import idl
 
 
 def failed(*programs: Pubkey, code: int = 0) -> list[str]:

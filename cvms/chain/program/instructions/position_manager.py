@@ -5,9 +5,9 @@ from __future__ import annotations
 from solders.instruction import Instruction
 from solders.pubkey import Pubkey
 
-from cvms.chain.addresses import SYSTEM_PROGRAM, position_summary_address, vault_address
-from cvms.chain.instructions.collateral import caller_accounts, transfer_accounts
-from cvms.chain.instructions.encoding import instruction, readonly, signer, u64, writable
+from cvms.chain.program.addresses import SYSTEM_PROGRAM, position_summary_address, vault_address
+from cvms.chain.program.instructions.collateral import caller_accounts, transfer_accounts
+from cvms.chain.program.instructions.encoding import instruction, readonly, signer, u64, writable
 from cvms.chain.types import Programs
 
 

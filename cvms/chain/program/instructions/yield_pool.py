@@ -8,15 +8,22 @@ from __future__ import annotations
 from solders.instruction import AccountMeta, Instruction
 from solders.pubkey import Pubkey
 
-from cvms.chain.addresses import (
+from cvms.chain.program.addresses import (
     ASSOCIATED_TOKEN_PROGRAM,
     SYSTEM_PROGRAM,
     TOKEN_PROGRAM,
     token_account,
 )
-from cvms.chain.instructions.encoding import instruction, readonly, signer, u32, u64, writable
+from cvms.chain.program.instructions.encoding import (
+    instruction,
+    readonly,
+    signer,
+    u32,
+    u64,
+    writable,
+)
+from cvms.chain.program.yield_pool_accounts import pool_address, position_address, reserve_address
 from cvms.chain.types import Programs
-from cvms.chain.yield_pool import pool_address, position_address, reserve_address
 
 
 def initialize_pool(

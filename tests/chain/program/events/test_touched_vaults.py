@@ -8,17 +8,17 @@ import pytest
 from solders.instruction import Instruction
 from solders.pubkey import Pubkey
 
-from cvms.chain import instructions
 from cvms.chain.borsh import discriminator
-from cvms.chain.rpc.responses import RawInstruction, TransactionRecord
-from cvms.chain.touched import (
+from cvms.chain.program import instructions
+from cvms.chain.program.events.touched_vaults import (
     ClosedVault,
     OpenedVault,
     openings_and_closings,
     touched_vaults,
 )
+from cvms.chain.rpc.responses import RawInstruction, TransactionRecord
 from cvms.chain.types import Lamports, Programs, Slot
-from tests.chain.idl_borsh import idl
+from tests.chain.program.idl_borsh import idl
 
 OWNER = Pubkey.new_unique()
 

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from solders.pubkey import Pubkey
 
 from cvms.chain import borsh
-from cvms.chain.accounts import (
+from cvms.chain.program.accounts import (
     POSITION_SUMMARY_DISCRIMINATOR,
     VAULT_AUTHORITY_DISCRIMINATOR,
     VAULT_DISCRIMINATOR,
@@ -26,8 +26,8 @@ from cvms.chain.accounts import (
     read_token_account,
     read_vault,
 )
-from cvms.chain.addresses import SYSTEM_PROGRAM, TOKEN_PROGRAM
-from cvms.chain.events import (
+from cvms.chain.program.addresses import SYSTEM_PROGRAM, TOKEN_PROGRAM
+from cvms.chain.program.events.events import (
     DepositEvent,
     Event,
     FreezeFlagSetEvent,
@@ -38,8 +38,8 @@ from cvms.chain.events import (
 )
 from cvms.chain.types import Account, Lamports, Programs
 from cvms.errors import DecodeError
-from tests.chain.idl_borsh import fields_of, idl, read_struct
 from tests.chain.made_up import structures, unhurried
+from tests.chain.program.idl_borsh import fields_of, idl, read_struct
 
 VAULT_IDL = idl("collateral_vault")
 EVENTS: tuple[type[Event], ...] = get_args(Event)

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from solders.instruction import Instruction
 from solders.pubkey import Pubkey
 
-from cvms.chain.addresses import (
+from cvms.chain.program.addresses import (
     ASSOCIATED_TOKEN_PROGRAM,
     SYSTEM_PROGRAM,
     TOKEN_PROGRAM,
@@ -15,7 +15,7 @@ from cvms.chain.addresses import (
     vault_address,
     vault_authority_address,
 )
-from cvms.chain.instructions.encoding import (
+from cvms.chain.program.instructions.encoding import (
     boolean,
     keys,
     readonly,

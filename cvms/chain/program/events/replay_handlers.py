@@ -11,10 +11,10 @@ from dataclasses import replace
 
 from solders.pubkey import Pubkey
 
-from cvms.chain import events as chain
-from cvms.chain.accounts import TimelockEntry
-from cvms.chain.events import Event, TransactionType
-from cvms.chain.rebuilt.replay import Held, Replay, made
+from cvms.chain.program.accounts import TimelockEntry
+from cvms.chain.program.events import events as chain
+from cvms.chain.program.events.events import Event, TransactionType
+from cvms.chain.program.events.replay_state import Held, Replay, made
 from cvms.errors import NotRebuilt
 
 Accounts = Mapping[str, Pubkey]

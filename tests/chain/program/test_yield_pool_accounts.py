@@ -18,13 +18,11 @@ from solders.token.associated import get_associated_token_address
 from solders.transaction import VersionedTransaction
 
 from cvms.chain import borsh
-from cvms.chain.accounts import read_token_account
-from cvms.chain.addresses import SYSTEM_PROGRAM, TOKEN_PROGRAM, token_account
-from cvms.chain.instructions import yield_pool as instructions
-from cvms.chain.program_errors import program_error, refusal
-from cvms.chain.rpc.rpc_client import Rpc, open_rpc
-from cvms.chain.types import YIELD_POOL_PROGRAM, Account, Commitment, Lamports
-from cvms.chain.yield_pool import (
+from cvms.chain.program.accounts import read_token_account
+from cvms.chain.program.addresses import SYSTEM_PROGRAM, TOKEN_PROGRAM, token_account
+from cvms.chain.program.instructions import yield_pool as instructions
+from cvms.chain.program.program_errors import program_error, refusal
+from cvms.chain.program.yield_pool_accounts import (
     PER_TOKEN_UNIT,
     POOL_DISCRIMINATOR,
     POSITION_DISCRIMINATOR,
@@ -38,10 +36,12 @@ from cvms.chain.yield_pool import (
     read_position,
     reserve_address,
 )
+from cvms.chain.rpc.rpc_client import Rpc, open_rpc
+from cvms.chain.types import YIELD_POOL_PROGRAM, Account, Commitment, Lamports
 from cvms.config import load_programs
 from cvms.errors import DecodeError, ProgramRefused
-from tests.chain.idl_borsh import idl, instruction_of, read_arguments, read_struct
 from tests.chain.made_up import structures, unhurried
+from tests.chain.program.idl_borsh import idl, instruction_of, read_arguments, read_struct
 from tests.chain.test_on_the_local_chain import confirmed
 from tests.conftest import Localnet
 

@@ -8,8 +8,8 @@ from typing import TypeVar
 from solders.pubkey import Pubkey
 
 from cvms.chain import borsh
-from cvms.chain.addresses import SYSTEM_PROGRAM, TOKEN_PROGRAM
 from cvms.chain.borsh import I64, U8, U32, U64, Bytes64
+from cvms.chain.program.addresses import SYSTEM_PROGRAM, TOKEN_PROGRAM
 from cvms.chain.types import Account, Programs
 from cvms.errors import DecodeError
 

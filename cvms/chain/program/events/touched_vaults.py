@@ -8,7 +8,7 @@ from functools import cache
 from solders.pubkey import Pubkey
 
 from cvms.chain.borsh import discriminator
-from cvms.chain.idl import ProgramName, load_idl
+from cvms.chain.program.idl import ProgramName, load_idl
 from cvms.chain.rpc.responses import TransactionRecord
 from cvms.chain.types import Programs
 

@@ -16,8 +16,8 @@ from dataclasses import dataclass
 
 from solders.pubkey import Pubkey
 
-from cvms.chain.addresses import PRECOMPILES
-from cvms.chain.events import Event, decode_event
+from cvms.chain.program.addresses import PRECOMPILES
+from cvms.chain.program.events.events import Event, decode_event
 from cvms.errors import DecodeError
 
 _ID = r"([1-9A-HJ-NP-Za-km-z]{32,44})"

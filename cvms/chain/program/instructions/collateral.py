@@ -9,14 +9,14 @@ from __future__ import annotations
 from solders.instruction import AccountMeta, Instruction
 from solders.pubkey import Pubkey
 
-from cvms.chain.addresses import (
+from cvms.chain.program.addresses import (
     INSTRUCTIONS_SYSVAR,
     TOKEN_PROGRAM,
     token_account,
     vault_address,
     vault_authority_address,
 )
-from cvms.chain.instructions.encoding import readonly, u64, vault_program, writable
+from cvms.chain.program.instructions.encoding import readonly, u64, vault_program, writable
 from cvms.chain.types import Programs
 
 

@@ -13,11 +13,11 @@ from functools import cache
 
 from solders.pubkey import Pubkey
 
-from cvms.chain.events import Event
-from cvms.chain.idl import load_idl
-from cvms.chain.logs import LoggedEvent
-from cvms.chain.rebuilt.handlers import HANDLERS
-from cvms.chain.rebuilt.replay import Held, Replay
+from cvms.chain.program.events.events import Event
+from cvms.chain.program.events.log_parser import LoggedEvent
+from cvms.chain.program.events.replay_handlers import HANDLERS
+from cvms.chain.program.events.replay_state import Held, Replay
+from cvms.chain.program.idl import load_idl
 from cvms.chain.rpc.responses import RawInstruction, TransactionRecord
 from cvms.errors import NotRebuilt
 

@@ -8,10 +8,10 @@ from typing import Any
 
 from solders.pubkey import Pubkey
 
-from cvms.chain import events as chain
-from cvms.chain.accounts import TimelockEntry
-from cvms.chain.events import Event, TransactionType
-from cvms.chain.logs import LoggedEvent
+from cvms.chain.program.accounts import TimelockEntry
+from cvms.chain.program.events import events as chain
+from cvms.chain.program.events.events import Event, TransactionType
+from cvms.chain.program.events.log_parser import LoggedEvent
 from cvms.errors import NotRebuilt
 
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from solders.instruction import AccountMeta, Instruction
 from solders.pubkey import Pubkey
 
-from cvms.chain.addresses import (
+from cvms.chain.program.addresses import (
     ASSOCIATED_TOKEN_PROGRAM,
     RENT_SYSVAR,
     SYSTEM_PROGRAM,
@@ -16,7 +16,7 @@ from cvms.chain.addresses import (
     vault_address,
     vault_authority_address,
 )
-from cvms.chain.instructions.encoding import (
+from cvms.chain.program.instructions.encoding import (
     readonly,
     signer,
     signers,

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from solders.pubkey import Pubkey
 
 from cvms.chain import borsh
-from cvms.chain.accounts import decode_account, owned_by
 from cvms.chain.borsh import I64, U8, U32, U64, U128
+from cvms.chain.program.accounts import decode_account, owned_by
 from cvms.chain.types import Account, Programs
 
 BASIS_POINTS = 10_000

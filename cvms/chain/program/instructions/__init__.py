@@ -9,18 +9,18 @@ from __future__ import annotations
 
 from solders.compute_budget import set_compute_unit_limit, set_compute_unit_price
 
-from cvms.chain.addresses import (
+from cvms.chain.program.addresses import (
     position_summary_address,
     token_account,
     vault_address,
     vault_authority_address,
 )
-from cvms.chain.instructions.collateral import (
+from cvms.chain.program.instructions.collateral import (
     lock_collateral,
     transfer_collateral,
     unlock_collateral,
 )
-from cvms.chain.instructions.governance import (
+from cvms.chain.program.instructions.governance import (
     add_authorized_program,
     add_yield_program,
     initialize_vault_authority,
@@ -31,7 +31,7 @@ from cvms.chain.instructions.governance import (
     set_risk_level,
     update_usdt_mint,
 )
-from cvms.chain.instructions.policy import (
+from cvms.chain.program.instructions.policy import (
     add_delegate,
     add_withdraw_whitelist,
     disable_vault_multisig,
@@ -41,19 +41,19 @@ from cvms.chain.instructions.policy import (
     set_withdraw_min_delay,
     set_withdraw_rate_limit,
 )
-from cvms.chain.instructions.position_manager import (
+from cvms.chain.program.instructions.position_manager import (
     close_position,
     init_position_summary,
     open_position,
     rebalance_collateral,
 )
-from cvms.chain.instructions.timelocks import (
+from cvms.chain.program.instructions.timelocks import (
     release_timelocks,
     request_withdraw,
     schedule_timelock,
 )
-from cvms.chain.instructions.tokens import create_token_account
-from cvms.chain.instructions.vaults import (
+from cvms.chain.program.instructions.token_accounts import create_token_account
+from cvms.chain.program.instructions.vaults import (
     close_vault,
     deposit,
     emergency_withdraw,
@@ -62,7 +62,7 @@ from cvms.chain.instructions.vaults import (
     initialize_vault,
     withdraw,
 )
-from cvms.chain.instructions.yields import compound_yield, yield_deposit, yield_withdraw
+from cvms.chain.program.instructions.yields import compound_yield, yield_deposit, yield_withdraw
 
 __all__ = [
     "add_authorized_program",

@@ -12,11 +12,11 @@ from solders.instruction import AccountMeta, Instruction
 from solders.pubkey import Pubkey
 from solders.token.associated import get_associated_token_address
 
-from cvms.chain import instructions
-from cvms.chain.addresses import ASSOCIATED_TOKEN_PROGRAM, SYSTEM_PROGRAM, TOKEN_PROGRAM
+from cvms.chain.program import instructions
+from cvms.chain.program.addresses import ASSOCIATED_TOKEN_PROGRAM, SYSTEM_PROGRAM, TOKEN_PROGRAM
 from cvms.chain.types import Programs
-from tests.chain.idl_borsh import idl, instruction_of, read_arguments
 from tests.chain.made_up import PUBKEYS, unhurried
+from tests.chain.program.idl_borsh import idl, instruction_of, read_arguments
 
 IDLS = {name: idl(name) for name in ("collateral_vault", "position_manager")}
 INSTRUCTIONS = [

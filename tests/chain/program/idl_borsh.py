@@ -14,7 +14,7 @@ _NUMBERS = {"u8": "<B", "u16": "<H", "u32": "<I", "u64": "<Q", "i64": "<q"}
 
 def idl(name: str) -> dict[str, Any]:
     raw: dict[str, Any] = json.loads(
-        resources.files("cvms.chain.idl").joinpath(f"{name}.json").read_text()
+        resources.files("cvms.chain.program.idl").joinpath(f"{name}.json").read_text()
     )
     return raw
 

@@ -5,13 +5,13 @@ from __future__ import annotations
 from solders.instruction import Instruction
 from solders.pubkey import Pubkey
 
-from cvms.chain.addresses import (
+from cvms.chain.program.addresses import (
     ASSOCIATED_TOKEN_PROGRAM,
     SYSTEM_PROGRAM,
     TOKEN_PROGRAM,
     token_account,
 )
-from cvms.chain.instructions.encoding import readonly, signer, writable
+from cvms.chain.program.instructions.encoding import readonly, signer, writable
 
 
 def create_token_account(*, payer: Pubkey, owner: Pubkey, mint: Pubkey) -> Instruction:

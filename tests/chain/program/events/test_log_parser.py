@@ -9,9 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from solders.pubkey import Pubkey
 
-from cvms.chain.addresses import COMPUTE_BUDGET_PROGRAM, PRECOMPILES, TOKEN_PROGRAM
-from cvms.chain.events import DepositEvent, Event, VaultClosedEvent, encode_event
-from cvms.chain.logs import ProgramLogs, events_in
+from cvms.chain.program.addresses import COMPUTE_BUDGET_PROGRAM, PRECOMPILES, TOKEN_PROGRAM
+from cvms.chain.program.events.events import DepositEvent, Event, VaultClosedEvent, encode_event
+from cvms.chain.program.events.log_parser import ProgramLogs, events_in
 from tests.chain.made_up import unhurried
 
 OURS = Pubkey.from_string("5qgA2qcz6zXYiJJkomV1LJv8UhKueyNsqeCWJd6jC9pT")

@@ -11,8 +11,8 @@ from collections.abc import Sequence
 from solders.instruction import AccountMeta, Instruction
 from solders.pubkey import Pubkey
 
-from cvms.chain.addresses import vault_address, vault_authority_address
-from cvms.chain.instructions.encoding import (
+from cvms.chain.program.addresses import vault_address, vault_authority_address
+from cvms.chain.program.instructions.encoding import (
     readonly,
     signer,
     signers,

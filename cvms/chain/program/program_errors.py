@@ -14,9 +14,9 @@ from typing import Any
 
 from solders.pubkey import Pubkey
 
-from cvms.chain.addresses import ASSOCIATED_TOKEN_PROGRAM, SYSTEM_PROGRAM, TOKEN_PROGRAM
-from cvms.chain.anchor_errors import ANCHOR_ERRORS
-from cvms.chain.idl import ProgramName, load_idl
+from cvms.chain.program.addresses import ASSOCIATED_TOKEN_PROGRAM, SYSTEM_PROGRAM, TOKEN_PROGRAM
+from cvms.chain.program.anchor_errors import ANCHOR_ERRORS
+from cvms.chain.program.idl import ProgramName, load_idl
 from cvms.chain.types import Programs
 from cvms.errors import Conflict, CvmsError, ProgramRefused, TransactionExpired
 

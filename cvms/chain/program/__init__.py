@@ -1,0 +1,1 @@
+"""The on-chain programs' interface: accounts, addresses, errors, instructions, events."""

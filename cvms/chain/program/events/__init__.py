@@ -1,0 +1,1 @@
+"""Events of the program, parsed from logs or replayed from instructions."""
