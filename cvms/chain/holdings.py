@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from solders.pubkey import Pubkey
 from solders.sysvar import CLOCK
 
-from cvms.chain.clock import time_in
 from cvms.chain.program.accounts import read_token_account
 from cvms.chain.program.yield_pool_accounts import (
     Pool,
@@ -19,6 +18,7 @@ from cvms.chain.program.yield_pool_accounts import (
     reserve_address,
 )
 from cvms.chain.rpc.rpc_client import Rpc
+from cvms.chain.transactions.chain_clock import time_in
 from cvms.chain.types import Account, Commitment, Programs, Slot
 from cvms.errors import DecodeError
 

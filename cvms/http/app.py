@@ -7,10 +7,10 @@ from collections.abc import Callable, Sequence
 
 from solders.keypair import Keypair
 
-from cvms.chain.fee_policy import FeeCaps
 from cvms.chain.protocols.latest import LatestRates
 from cvms.chain.protocols.sources import YieldSource
 from cvms.chain.rpc.rpc_client import Rpc
+from cvms.chain.transactions.sponsorship_policy import FeeCaps
 from cvms.chain.types import Programs
 from cvms.config import Config
 from cvms.http import transaction_routes

@@ -9,9 +9,9 @@ from quart import Response
 from solders.signature import Signature
 from solders.transaction import VersionedTransaction
 
-from cvms.chain.fee_policy import Cost
 from cvms.chain.program.program_errors import refusal
-from cvms.chain.transactions import (
+from cvms.chain.transactions.sponsorship_policy import Cost
+from cvms.chain.transactions.versioned import (
     message_hash,
     message_of,
     missing_signers,

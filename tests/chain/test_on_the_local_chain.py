@@ -10,7 +10,6 @@ from solders.instruction import Instruction
 from solders.keypair import Keypair
 from solders.pubkey import Pubkey
 
-from cvms.chain.fees import simulate_and_limit
 from cvms.chain.program import instructions
 from cvms.chain.program.accounts import VAULT_DISCRIMINATOR, read_token_account, read_vault
 from cvms.chain.program.addresses import token_account, vault_address, vault_authority_address
@@ -20,15 +19,21 @@ from cvms.chain.program.events.touched_vaults import touched_vaults
 from cvms.chain.pubsub.log_subscription import LogNotice, Subscribed, watch_logs
 from cvms.chain.rpc.rpc_client import Rpc, TransactionRecord, open_rpc
 from cvms.chain.rpc.transport.endpoint_pool import FAILURES_BEFORE_DOWN
-from cvms.chain.transactions import BuiltTransaction, build_transaction, missing_signers, sign_as
-from cvms.chain.types import Commitment, Slot
-from cvms.chain.vault_transactions import (
+from cvms.chain.transactions.compute_budget import simulate_and_limit
+from cvms.chain.transactions.vault_builders import (
     prepare_add_delegate,
     prepare_deposit,
     prepare_initialize,
     prepare_remove_delegate,
     prepare_withdraw,
 )
+from cvms.chain.transactions.versioned import (
+    BuiltTransaction,
+    build_transaction,
+    missing_signers,
+    sign_as,
+)
+from cvms.chain.types import Commitment, Slot
 from cvms.errors import Conflict, ProgramRefused, RpcError, VaultNotFound
 from cvms.metrics import Metrics
 from tests.conftest import Localnet

@@ -12,7 +12,7 @@ from psycopg.rows import dict_row
 from solders.keypair import Keypair
 
 from cvms.chain.rpc.rpc_client import Rpc
-from cvms.chain.transactions import attach_signature, parse_base64
+from cvms.chain.transactions.versioned import attach_signature, parse_base64
 from tests.http.conftest import Json, Served, Service
 
 SOL = 1_000_000_000

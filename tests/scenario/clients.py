@@ -13,7 +13,7 @@ import httpx
 import trio
 from solders.keypair import Keypair
 
-from cvms.chain.transactions import attach_signature, parse_base64
+from cvms.chain.transactions.versioned import attach_signature, parse_base64
 
 Json = dict[str, Any]
 

@@ -9,10 +9,10 @@ from dataclasses import dataclass
 import structlog
 import trio
 
-from cvms.chain.clock import chain_time
 from cvms.chain.protocols.rates import Refusal, SupplyRate
 from cvms.chain.protocols.sources import YieldSource, read_rates
 from cvms.chain.rpc.rpc_client import Rpc
+from cvms.chain.transactions.chain_clock import chain_time
 from cvms.chain.types import Programs
 from cvms.errors import ChainUnavailable, DecodeError, RpcError
 

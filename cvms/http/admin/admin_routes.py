@@ -10,7 +10,7 @@ from typing import Annotated, Any
 import msgspec
 from solders.pubkey import Pubkey
 
-from cvms.chain.vault_transactions import fetch_vault
+from cvms.chain.transactions.vault_builders import fetch_vault
 from cvms.errors import Conflict, VaultNotFound
 from cvms.http.framework.admin_tokens import Administrator, Role
 from cvms.http.framework.dependencies import Services

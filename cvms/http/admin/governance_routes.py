@@ -13,7 +13,7 @@ from solders.pubkey import Pubkey
 
 from cvms.chain.program import instructions
 from cvms.chain.program.addresses import token_account
-from cvms.chain.vault_transactions import fetch_vault
+from cvms.chain.transactions.vault_builders import fetch_vault
 from cvms.errors import (
     Conflict,
     FieldProblem,

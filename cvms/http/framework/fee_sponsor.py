@@ -11,8 +11,13 @@ from solders.message import MessageV0
 from solders.pubkey import Pubkey
 from solders.transaction import VersionedTransaction
 
-from cvms.chain.fee_policy import Cost, FeeCaps, check_sponsored
-from cvms.chain.transactions import attach_signature, message_hash, message_of, required_signers
+from cvms.chain.transactions.sponsorship_policy import Cost, FeeCaps, check_sponsored
+from cvms.chain.transactions.versioned import (
+    attach_signature,
+    message_hash,
+    message_of,
+    required_signers,
+)
 from cvms.chain.types import Programs
 from cvms.errors import SponsorshipPaused
 from cvms.nursery.channels.status_board import OperatorFunds

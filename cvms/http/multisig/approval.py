@@ -15,7 +15,7 @@ from uuid import UUID
 
 from solders.pubkey import Pubkey
 
-from cvms.chain.transactions import BuiltTransaction
+from cvms.chain.transactions.versioned import BuiltTransaction
 from cvms.chain.types import Slot
 from cvms.errors import (
     Conflict,

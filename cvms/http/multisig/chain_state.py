@@ -16,9 +16,9 @@ from solders.pubkey import Pubkey
 from cvms.chain.program.accounts import read_vault
 from cvms.chain.program.addresses import vault_address
 from cvms.chain.rpc.chain_tips import read_tips
-from cvms.chain.transactions import BuiltTransaction, required_signers
+from cvms.chain.transactions.vault_builders import prepare_withdraw
+from cvms.chain.transactions.versioned import BuiltTransaction, required_signers
 from cvms.chain.types import Commitment, Slot
-from cvms.chain.vault_transactions import prepare_withdraw
 from cvms.errors import ProposalCompleted, TransactionExpired
 from cvms.http.framework.dependencies import Services
 from cvms.http.operations.execute import simulated

@@ -15,7 +15,7 @@ from solders.signature import Signature
 from solders.transaction import VersionedTransaction
 
 from cvms.chain.program.program_errors import refusal
-from cvms.chain.transactions import (
+from cvms.chain.transactions.versioned import (
     BuiltTransaction,
     message_of,
     required_signers,

@@ -10,7 +10,7 @@ import msgspec
 from quart import Response
 from solders.pubkey import Pubkey
 
-from cvms.chain.transactions import MAX_COMPUTE_UNITS, with_budget
+from cvms.chain.transactions.versioned import MAX_COMPUTE_UNITS, with_budget
 from cvms.errors import (
     Conflict,
     FieldProblem,

@@ -10,7 +10,7 @@ from msgspec import UNSET, UnsetType
 from solders.instruction import AccountMeta, Instruction
 from solders.message import MessageV0
 
-from cvms.chain.transactions import sign_as
+from cvms.chain.transactions.versioned import sign_as
 from cvms.http.framework import schemas
 from cvms.http.multisig.chain_state import cosigners
 from cvms.http.operations.execute import base64_text, instruction_reply

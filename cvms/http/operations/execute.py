@@ -20,12 +20,8 @@ from quart import Response
 from solders.instruction import Instruction
 from solders.pubkey import Pubkey
 
-from cvms.chain.fees import simulate_and_limit
-from cvms.chain.transactions import (
-    BuiltTransaction,
-    signature_of,
-    unsigned,
-)
+from cvms.chain.transactions.compute_budget import simulate_and_limit
+from cvms.chain.transactions.versioned import BuiltTransaction, signature_of, unsigned
 from cvms.errors import (
     CvmsError,
     InvalidSignature,

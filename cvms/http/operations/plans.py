@@ -13,13 +13,11 @@ from typing import Any
 from solders.instruction import Instruction
 from solders.pubkey import Pubkey
 
-from cvms.chain.clock import chain_time
 from cvms.chain.program import instructions
 from cvms.chain.program.accounts import Vault, read_token_account, read_vault
 from cvms.chain.program.addresses import token_account, vault_address
-from cvms.chain.transactions import BuiltTransaction, build_transaction
-from cvms.chain.types import Commitment
-from cvms.chain.vault_transactions import (
+from cvms.chain.transactions.chain_clock import chain_time
+from cvms.chain.transactions.vault_builders import (
     fetch_vault,
     prepare_add_delegate,
     prepare_deposit,
@@ -29,6 +27,8 @@ from cvms.chain.vault_transactions import (
     prepare_remove_delegate,
     prepare_withdraw,
 )
+from cvms.chain.transactions.versioned import BuiltTransaction, build_transaction
+from cvms.chain.types import Commitment
 from cvms.errors import Conflict, FieldProblem, InvalidRequest, VaultNotFound
 from cvms.http.framework.dependencies import Services
 from cvms.http.framework.fee_sponsor import Account

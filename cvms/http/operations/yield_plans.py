@@ -16,9 +16,9 @@ from cvms.chain.program.addresses import TOKEN_PROGRAM, vault_address, vault_aut
 from cvms.chain.program.instructions import yield_pool
 from cvms.chain.program.instructions.encoding import readonly
 from cvms.chain.protocols.sources import pools_among
-from cvms.chain.transactions import build_transaction
+from cvms.chain.transactions.vault_builders import fetch_vault
+from cvms.chain.transactions.versioned import build_transaction
 from cvms.chain.types import Commitment, Programs
-from cvms.chain.vault_transactions import fetch_vault
 from cvms.errors import YieldProgramUnsupported
 from cvms.http.framework.dependencies import Services
 from cvms.http.framework.request import MAX_AMOUNT

@@ -5,8 +5,8 @@ from __future__ import annotations
 import structlog
 
 from cvms.chain.rpc.rpc_client import Rpc
+from cvms.chain.transactions.vault_listing import ListedVault, list_vaults
 from cvms.chain.types import Commitment, Programs
-from cvms.chain.vault_list import ListedVault, list_vaults
 from cvms.errors import DecodeError, RpcError
 from cvms.metrics import Metrics
 from cvms.store.analytics import aggregate_check

@@ -12,10 +12,10 @@ import structlog
 import trio
 from solders.pubkey import Pubkey
 
-from cvms.chain.compounding import prepare_compound
 from cvms.chain.holdings import Holding, read_many_holdings
 from cvms.chain.program.addresses import vault_address
 from cvms.chain.rpc.rpc_client import Rpc
+from cvms.chain.transactions.compound_builder import prepare_compound
 from cvms.chain.types import Programs
 from cvms.errors import ProgramRefused
 from cvms.nursery.channels.status_board import Board

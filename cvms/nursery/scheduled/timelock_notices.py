@@ -12,8 +12,8 @@ from typing import Any
 
 import trio
 
-from cvms.chain.clock import ChainTime, chain_now
 from cvms.chain.rpc.rpc_client import Rpc
+from cvms.chain.transactions.chain_clock import ChainTime, chain_now
 from cvms.chain.types import Commitment
 from cvms.nursery.channels.indexer_progress import Progress
 from cvms.nursery.channels.status_board import Board

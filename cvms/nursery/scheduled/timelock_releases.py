@@ -8,8 +8,12 @@ import structlog
 import trio
 from solders.pubkey import Pubkey
 
-from cvms.chain.releases import VAULTS_PER_TRANSACTION, prepare_releases, with_matured
 from cvms.chain.rpc.rpc_client import Rpc
+from cvms.chain.transactions.release_builder import (
+    VAULTS_PER_TRANSACTION,
+    prepare_releases,
+    with_matured,
+)
 from cvms.chain.types import Programs
 from cvms.errors import ProgramRefused
 from cvms.nursery.submission.operator_submissions import Operator, is_the_programs

@@ -14,10 +14,10 @@ import structlog
 from solders.keypair import Keypair
 from solders.pubkey import Pubkey
 
-from cvms.chain.fee_policy import FeeCaps, check_sponsored
-from cvms.chain.fees import simulate_and_limit
 from cvms.chain.rpc.rpc_client import Rpc
-from cvms.chain.transactions import BuiltTransaction, sign_as, signature_of
+from cvms.chain.transactions.compute_budget import simulate_and_limit
+from cvms.chain.transactions.sponsorship_policy import FeeCaps, check_sponsored
+from cvms.chain.transactions.versioned import BuiltTransaction, sign_as, signature_of
 from cvms.chain.types import Lamports, Programs
 from cvms.errors import ProgramRefused, SponsorshipExhausted
 from cvms.nursery.channels.wakeups import SubmitWake

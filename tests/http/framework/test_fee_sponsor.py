@@ -16,7 +16,7 @@ from solders.pubkey import Pubkey
 from solders.system_program import TransferParams, transfer
 
 from cvms.chain.program import instructions
-from cvms.chain.transactions import (
+from cvms.chain.transactions.versioned import (
     build_transaction,
     message_of,
     parse_base64,

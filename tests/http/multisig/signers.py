@@ -12,7 +12,12 @@ from solders.instruction import Instruction
 from solders.keypair import Keypair
 
 from cvms.chain.program.instructions import set_vault_multisig
-from cvms.chain.transactions import attach_signature, build_transaction, parse_base64, sign_as
+from cvms.chain.transactions.versioned import (
+    attach_signature,
+    build_transaction,
+    parse_base64,
+    sign_as,
+)
 from tests.conftest import Localnet
 from tests.http.conftest import Json, Served, Service
 from tests.http.wallets import USDT, landed, rows, signed, with_vault

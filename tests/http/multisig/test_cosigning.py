@@ -7,9 +7,9 @@ import base64
 import trio
 from solders.keypair import Keypair
 
-from cvms.chain.transactions import parse_base64
+from cvms.chain.transactions.vault_builders import fetch_vault
+from cvms.chain.transactions.versioned import parse_base64
 from cvms.chain.types import Commitment
-from cvms.chain.vault_transactions import fetch_vault
 from tests.conftest import Localnet
 from tests.http.conftest import Json, Service
 from tests.http.multisig.signers import (

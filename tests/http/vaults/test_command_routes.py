@@ -9,7 +9,7 @@ from solders.keypair import Keypair
 from solders.pubkey import Pubkey
 
 from cvms.chain.program.addresses import token_account
-from cvms.chain.transactions import parse_base64
+from cvms.chain.transactions.versioned import parse_base64
 from tests.http.conftest import Json, Served, Service, running
 from tests.http.wallets import (
     USDT,

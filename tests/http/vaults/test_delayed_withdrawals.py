@@ -5,11 +5,11 @@ from __future__ import annotations
 import pytest
 from solders.keypair import Keypair
 
-from cvms.chain.clock import chain_time
 from cvms.chain.program.accounts import Vault
 from cvms.chain.program.instructions import set_withdraw_min_delay
-from cvms.chain.transactions import build_transaction, sign_as
-from cvms.chain.vault_transactions import fetch_vault
+from cvms.chain.transactions.chain_clock import chain_time
+from cvms.chain.transactions.vault_builders import fetch_vault
+from cvms.chain.transactions.versioned import build_transaction, sign_as
 from tests.conftest import Localnet
 from tests.http.conftest import Service
 from tests.http.wallets import USDT, at_once, landed, rows, sent, signed, submit, with_vault

@@ -14,8 +14,6 @@ from solders.instruction import Instruction
 from solders.keypair import Keypair
 from solders.pubkey import Pubkey
 
-from cvms.chain.fee_policy import FeeCaps
-from cvms.chain.fees import simulate_and_limit
 from cvms.chain.program import instructions
 from cvms.chain.program.accounts import Vault, read_vault
 from cvms.chain.program.addresses import vault_address
@@ -23,9 +21,11 @@ from cvms.chain.program.instructions import yield_pool
 from cvms.chain.program.yield_pool_accounts import pool_address, position_address
 from cvms.chain.protocols import marginfi
 from cvms.chain.protocols.latest import LatestRates
-from cvms.chain.transactions import parse_base64
+from cvms.chain.transactions.compute_budget import simulate_and_limit
+from cvms.chain.transactions.sponsorship_policy import FeeCaps
+from cvms.chain.transactions.vault_builders import fetch_vault
+from cvms.chain.transactions.versioned import parse_base64
 from cvms.chain.types import Commitment
-from cvms.chain.vault_transactions import fetch_vault
 from cvms.config import Config
 from cvms.dev.chain import land as land_on_chain
 from cvms.dev.chain import local_yield_sources

@@ -12,11 +12,11 @@ from solders.instruction import Instruction
 from solders.keypair import Keypair
 from solders.transaction import VersionedTransaction
 
-from cvms.chain.clock import chain_now
 from cvms.chain.program import instructions
-from cvms.chain.releases import VAULTS_PER_TRANSACTION
 from cvms.chain.rpc.responses import Simulation
 from cvms.chain.rpc.rpc_client import Rpc
+from cvms.chain.transactions.chain_clock import chain_now
+from cvms.chain.transactions.release_builder import VAULTS_PER_TRANSACTION
 from cvms.chain.types import Lamports
 from cvms.errors import ChainTimeout, ProgramRefused
 from cvms.nursery.scheduled.timelock_notices import Timelocks

@@ -5,7 +5,7 @@ from __future__ import annotations
 from solders.instruction import Instruction
 from solders.keypair import Keypair
 
-from cvms.chain.transactions import message_hash, message_of, signature_of
+from cvms.chain.transactions.versioned import message_hash, message_of, signature_of
 from cvms.chain.types import Commitment
 from cvms.nursery.submission.submitter import Submitter
 from cvms.store.submissions import submissions

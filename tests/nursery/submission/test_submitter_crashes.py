@@ -16,7 +16,7 @@ from solders.message import MessageV0
 from solders.transaction import VersionedTransaction
 
 from cvms.chain.rpc.rpc_client import Rpc, StatusesAt
-from cvms.chain.transactions import message_hash, message_of, signature_of
+from cvms.chain.transactions.versioned import message_hash, message_of, signature_of
 from cvms.chain.types import Commitment, Slot
 from cvms.errors import ChainUnavailable, RpcError
 from cvms.localnet.faults import SendFaults

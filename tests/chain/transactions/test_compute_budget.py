@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from cvms.chain.fees import compute_unit_limit, price_among
-from cvms.chain.transactions import MAX_COMPUTE_UNITS
+from cvms.chain.transactions.compute_budget import compute_unit_limit, price_among
+from cvms.chain.transactions.versioned import MAX_COMPUTE_UNITS
 
 
 def test_a_limit_leaves_a_tenth_and_never_exceeds_the_clusters() -> None:

@@ -6,14 +6,10 @@ from collections.abc import Sequence
 
 from solders.message import MessageV0
 
-from cvms.chain.fee_policy import FeeCaps, highest_price
 from cvms.chain.program.program_errors import refusal
 from cvms.chain.rpc.rpc_client import Rpc
-from cvms.chain.transactions import (
-    MAX_COMPUTE_UNITS,
-    BuiltTransaction,
-    with_budget,
-)
+from cvms.chain.transactions.sponsorship_policy import FeeCaps, highest_price
+from cvms.chain.transactions.versioned import MAX_COMPUTE_UNITS, BuiltTransaction, with_budget
 from cvms.chain.types import Programs
 
 _BUDGET_INSTRUCTION_UNITS = 150  # the price instruction is added after the simulation

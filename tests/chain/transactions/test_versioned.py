@@ -18,7 +18,7 @@ from solders.transaction import Transaction, VersionedTransaction
 
 from cvms.chain.program import instructions
 from cvms.chain.program.addresses import COMPUTE_BUDGET_PROGRAM
-from cvms.chain.transactions import (
+from cvms.chain.transactions.versioned import (
     MAX_COMPUTE_UNITS,
     MAX_WIRE_BYTES,
     BuiltTransaction,

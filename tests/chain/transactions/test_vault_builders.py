@@ -30,9 +30,9 @@ from cvms.chain.program.addresses import (
     vault_authority_address,
 )
 from cvms.chain.rpc.rpc_client import Rpc, open_rpc
-from cvms.chain.transactions import BuiltTransaction
+from cvms.chain.transactions.vault_builders import prepare_deposit, prepare_withdraw
+from cvms.chain.transactions.versioned import BuiltTransaction
 from cvms.chain.types import Programs
-from cvms.chain.vault_transactions import prepare_deposit, prepare_withdraw
 from cvms.errors import Conflict, DecodeError, InvalidRequest, NotFound, VaultNotFound
 from tests.chain.rpc.scripted_node import Reply, ScriptedNode, result
 

@@ -13,17 +13,17 @@ from solders.message import MessageV0
 from solders.pubkey import Pubkey
 from solders.system_program import TransferParams, transfer
 
-from cvms.chain.fee_policy import (
+from cvms.chain.program import instructions
+from cvms.chain.program.addresses import TOKEN_PROGRAM
+from cvms.chain.program.instructions import yield_pool
+from cvms.chain.transactions.sponsorship_policy import (
     TOKEN_ACCOUNT_RENT,
     FeeCaps,
     check_sponsored,
     fee_of,
     highest_price,
 )
-from cvms.chain.program import instructions
-from cvms.chain.program.addresses import TOKEN_PROGRAM
-from cvms.chain.program.instructions import yield_pool
-from cvms.chain.transactions import LatestBlockhash, build_transaction
+from cvms.chain.transactions.versioned import LatestBlockhash, build_transaction
 from cvms.chain.types import BlockHeight, Slot
 from cvms.config import load_programs
 from cvms.errors import NotSponsored

@@ -16,7 +16,7 @@ from solders.pubkey import Pubkey
 
 from cvms.chain.program.addresses import ASSOCIATED_TOKEN_PROGRAM, COMPUTE_BUDGET_PROGRAM
 from cvms.chain.program.idl import ProgramName, load_idl
-from cvms.chain.transactions import MAX_COMPUTE_UNITS, required_signers
+from cvms.chain.transactions.versioned import MAX_COMPUTE_UNITS, required_signers
 from cvms.chain.types import Lamports, Programs
 from cvms.errors import NotSponsored
 

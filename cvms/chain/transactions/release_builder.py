@@ -10,7 +10,7 @@ from cvms.chain.program import instructions
 from cvms.chain.program.accounts import read_vault
 from cvms.chain.program.addresses import vault_address
 from cvms.chain.rpc.rpc_client import Rpc
-from cvms.chain.transactions import BuiltTransaction, build_transaction
+from cvms.chain.transactions.versioned import BuiltTransaction, build_transaction
 from cvms.chain.types import Commitment, Programs
 
 VAULTS_PER_TRANSACTION = 12

@@ -26,7 +26,7 @@ from cvms.chain.program.addresses import (
     vault_authority_address,
 )
 from cvms.chain.rpc.rpc_client import Rpc
-from cvms.chain.transactions import BuiltTransaction, build_transaction
+from cvms.chain.transactions.versioned import BuiltTransaction, build_transaction
 from cvms.chain.types import Account, Commitment, Programs
 from cvms.errors import Conflict, NotFound, VaultNotFound
 

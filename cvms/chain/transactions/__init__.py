@@ -1,0 +1,1 @@
+"""Building, signing, simulating and sponsoring transactions."""
