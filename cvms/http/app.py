@@ -7,11 +7,11 @@ from collections.abc import Callable, Sequence
 
 from solders.keypair import Keypair
 
-from cvms.chain.protocols.latest import LatestRates
-from cvms.chain.protocols.sources import YieldSource
 from cvms.chain.rpc.rpc_client import Rpc
 from cvms.chain.transactions.sponsorship_policy import FeeCaps
 from cvms.chain.types import Programs
+from cvms.chain.yields.rate_cache import LatestRates
+from cvms.chain.yields.sources import YieldSource
 from cvms.config import Config
 from cvms.http import transaction_routes
 from cvms.http.admin import admin_routes, alert_routes, governance_routes

@@ -13,8 +13,8 @@ from functools import partial
 import structlog
 import trio
 
-from cvms.chain.protocols.sources import parse_yield_sources
 from cvms.chain.rpc.rpc_client import open_rpc
+from cvms.chain.yields.sources import parse_yield_sources
 from cvms.config import Config
 from cvms.errors import ConfigurationError, only
 from cvms.http import create_app, serve_http

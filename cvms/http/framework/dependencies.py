@@ -7,9 +7,9 @@ from dataclasses import dataclass
 
 from solders.keypair import Keypair
 
-from cvms.chain.protocols.latest import LatestRates
 from cvms.chain.rpc.rpc_client import Rpc
 from cvms.chain.types import Programs
+from cvms.chain.yields.rate_cache import LatestRates
 from cvms.config import Config
 from cvms.http.framework.fee_sponsor import Sponsor
 from cvms.http.framework.rate_limits import Limits

@@ -9,16 +9,16 @@ from typing import Any
 from solders.instruction import AccountMeta, Instruction
 from solders.pubkey import Pubkey
 
-from cvms.chain.holdings import Holding, read_holdings
 from cvms.chain.program import instructions
 from cvms.chain.program.accounts import read_vault_authority
 from cvms.chain.program.addresses import TOKEN_PROGRAM, vault_address, vault_authority_address
 from cvms.chain.program.instructions import yield_pool
 from cvms.chain.program.instructions.encoding import readonly
-from cvms.chain.protocols.sources import pools_among
 from cvms.chain.transactions.vault_builders import fetch_vault
 from cvms.chain.transactions.versioned import build_transaction
 from cvms.chain.types import Commitment, Programs
+from cvms.chain.yields.positions import Holding, read_holdings
+from cvms.chain.yields.sources import pools_among
 from cvms.errors import YieldProgramUnsupported
 from cvms.http.framework.dependencies import Services
 from cvms.http.framework.request import MAX_AMOUNT

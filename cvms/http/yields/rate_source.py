@@ -7,10 +7,10 @@ from decimal import Decimal
 import trio
 from solders.pubkey import Pubkey
 
-from cvms.chain.protocols.latest import Reading
-from cvms.chain.protocols.rates import AtSlot, AtTime, ProtocolName, Reason, Refusal, SupplyRate
-from cvms.chain.protocols.sources import adapter
 from cvms.chain.types import Amount, Programs, Slot
+from cvms.chain.yields.rate_cache import Reading
+from cvms.chain.yields.rates import AtSlot, AtTime, ProtocolName, Reason, Refusal, SupplyRate
+from cvms.chain.yields.sources import adapter
 from cvms.http.framework.dependencies import Services
 from cvms.store.vaults import yield_rates
 from cvms.store.vaults.yield_rates import StoredRate

@@ -15,10 +15,10 @@ import msgspec
 import structlog
 from solders.pubkey import Pubkey
 
-from cvms.chain.holdings import Holding, read_holdings
 from cvms.chain.program.addresses import SYSTEM_PROGRAM, vault_address
-from cvms.chain.protocols.latest import LatestRates, Reading
-from cvms.chain.protocols.rates import AtSlot, AtTime, ProtocolName, Refusal, SupplyRate
+from cvms.chain.yields.positions import Holding, read_holdings
+from cvms.chain.yields.rate_cache import LatestRates, Reading
+from cvms.chain.yields.rates import AtSlot, AtTime, ProtocolName, Refusal, SupplyRate
 from cvms.errors import ChainUnavailable, DecodeError, RpcError
 from cvms.http.framework.dependencies import Services
 from cvms.http.framework.request import Exact, owner_in_path

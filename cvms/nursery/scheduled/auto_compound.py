@@ -12,11 +12,11 @@ import structlog
 import trio
 from solders.pubkey import Pubkey
 
-from cvms.chain.holdings import Holding, read_many_holdings
 from cvms.chain.program.addresses import vault_address
 from cvms.chain.rpc.rpc_client import Rpc
 from cvms.chain.transactions.compound_builder import prepare_compound
 from cvms.chain.types import Programs
+from cvms.chain.yields.positions import Holding, read_many_holdings
 from cvms.errors import ProgramRefused
 from cvms.nursery.channels.status_board import Board
 from cvms.nursery.submission.operator_submissions import Operator, is_the_programs

@@ -7,11 +7,11 @@ from dataclasses import replace
 
 import trio
 
-from cvms.chain.protocols.rates import AtSlot, Refusal, SupplyRate
-from cvms.chain.protocols.sources import YieldSource, read_rates
 from cvms.chain.rpc.rpc_client import Rpc
 from cvms.chain.transactions.chain_clock import chain_time
 from cvms.chain.types import Programs
+from cvms.chain.yields.rates import AtSlot, Refusal, SupplyRate
+from cvms.chain.yields.sources import YieldSource, read_rates
 from cvms.nursery.channels.status_board import Board
 from cvms.store.postgres.database import Database
 from cvms.store.vaults import yield_rates

@@ -6,8 +6,8 @@ from functools import partial
 
 import httpx
 
-from cvms.chain.protocols.sources import pools_among
 from cvms.chain.types import Lamports
+from cvms.chain.yields.sources import pools_among
 from cvms.nursery.delivery.leader_notifications import Calls
 from cvms.nursery.delivery.webhook_dispatcher import AlertsQueue, SignersQueue, Webhooks
 from cvms.nursery.indexing.finalized_recheck import SecondLook

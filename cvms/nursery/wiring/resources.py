@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 
-from cvms.chain.protocols.sources import YieldSource
 from cvms.chain.rpc.rpc_client import Rpc
 from cvms.chain.types import Programs
+from cvms.chain.yields.sources import YieldSource
 from cvms.config import Config
 from cvms.metrics import Metrics
 from cvms.nursery.channels.account_registry import AccountRegistry

@@ -19,13 +19,13 @@ from cvms.chain.program.accounts import Vault, read_vault
 from cvms.chain.program.addresses import vault_address
 from cvms.chain.program.instructions import yield_pool
 from cvms.chain.program.yield_pool_accounts import pool_address, position_address
-from cvms.chain.protocols import marginfi
-from cvms.chain.protocols.latest import LatestRates
 from cvms.chain.transactions.compute_budget import simulate_and_limit
 from cvms.chain.transactions.sponsorship_policy import FeeCaps
 from cvms.chain.transactions.vault_builders import fetch_vault
 from cvms.chain.transactions.versioned import parse_base64
 from cvms.chain.types import Commitment
+from cvms.chain.yields import marginfi
+from cvms.chain.yields.rate_cache import LatestRates
 from cvms.config import Config
 from cvms.dev.chain import land as land_on_chain
 from cvms.dev.chain import local_yield_sources
@@ -38,7 +38,7 @@ from cvms.nursery.ledger.vault_rows import vault_row
 from cvms.nursery.run import serve
 from cvms.store.submissions.fee_budget import Budget
 from cvms.store.vaults import vaults
-from tests.chain.protocols.accounts import bank, lent
+from tests.chain.yields.accounts import bank, lent
 from tests.conftest import Localnet
 from tests.http.conftest import Json, Served, Service, running
 from tests.http.wallets import (

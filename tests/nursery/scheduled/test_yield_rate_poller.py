@@ -7,8 +7,8 @@ from decimal import Decimal
 
 from solders.pubkey import Pubkey
 
-from cvms.chain.protocols.rates import ProtocolName
-from cvms.chain.protocols.sources import YieldSource
+from cvms.chain.yields.rates import ProtocolName
+from cvms.chain.yields.sources import YieldSource
 from cvms.nursery.scheduled.yield_rate_poller import YieldRates
 from cvms.store.vaults import yield_rates
 from cvms.store.vaults.yield_rates import StoredRate

@@ -6,10 +6,10 @@ from decimal import Decimal, localcontext
 
 import pytest
 
-from cvms.chain.protocols.rates import AtSlot, ProtocolName, Reason, SupplyRate
 from cvms.chain.types import Slot
-from tests.chain.protocols import accounts
-from tests.chain.protocols.accounts import MINT, RESERVE_LENGTH, WAD, lent, percent, reserve
+from cvms.chain.yields.rates import AtSlot, ProtocolName, Reason, SupplyRate
+from tests.chain.yields import accounts
+from tests.chain.yields.accounts import MINT, RESERVE_LENGTH, WAD, lent, percent, reserve
 
 P = ProtocolName.SOLEND
 

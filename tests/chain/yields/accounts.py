@@ -9,9 +9,9 @@ from typing import Any
 from solders.keypair import Keypair
 from solders.pubkey import Pubkey
 
-from cvms.chain.protocols.rates import ProtocolName, Reason, Refusal, SupplyRate
-from cvms.chain.protocols.sources import YieldSource, read_rate
 from cvms.chain.types import Account, Lamports, Slot
+from cvms.chain.yields.rates import ProtocolName, Reason, Refusal, SupplyRate
+from cvms.chain.yields.sources import YieldSource, read_rate
 from cvms.config import load_programs
 
 SOLEND = Pubkey.from_string("So1endDq2YkqhipRh3WViPa8hdiSpxWy6z3Z6tMCpAo")

@@ -6,20 +6,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from solders.pubkey import Pubkey
 
-from cvms.chain.protocols.rates import HIGHEST, ProtocolName, Refusal, SupplyRate
-from cvms.chain.protocols.sources import YieldSource, adapter, read_rate
 from cvms.chain.types import Slot
+from cvms.chain.yields.rates import HIGHEST, ProtocolName, Refusal, SupplyRate
+from cvms.chain.yields.sources import YieldSource, adapter, read_rate
 from tests.chain.made_up import PUBKEYS, unhurried
-from tests.chain.protocols import accounts
-from tests.chain.protocols.accounts import (
-    BANK,
-    PROGRAMS,
-    RESERVE,
-    Layout,
-    bank,
-    legacy_bank,
-    reserve,
-)
+from tests.chain.yields import accounts
+from tests.chain.yields.accounts import BANK, PROGRAMS, RESERVE, Layout, bank, legacy_bank, reserve
 
 PROTOCOLS = st.sampled_from(ProtocolName)
 SLOTS = st.integers(0, 2**64 - 1)

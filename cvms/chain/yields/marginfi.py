@@ -11,10 +11,10 @@ from itertools import pairwise
 
 from solders.pubkey import Pubkey
 
-from cvms.chain.protocols.curve import Point, rate_at
-from cvms.chain.protocols.layout import i80f48, pubkey, signed, unsigned
-from cvms.chain.protocols.rates import AtTime, Convention, Reason, Refused, Terms
 from cvms.chain.types import Slot
+from cvms.chain.yields.account_layout import i80f48, pubkey, signed, unsigned
+from cvms.chain.yields.interest_curve import Point, rate_at
+from cvms.chain.yields.rates import AtTime, Convention, Reason, Refused, Terms
 
 PROGRAM = Pubkey.from_string("MFv2hWf31Z9kbCa1snEPYctwafyhdvnV7FZnsebVacA")
 LENGTH = 1864

@@ -6,7 +6,7 @@ from fractions import Fraction
 
 from solders.pubkey import Pubkey
 
-from cvms.chain.protocols.rates import Reason, Refused
+from cvms.chain.yields.rates import Reason, Refused
 
 WAD = 10**18
 

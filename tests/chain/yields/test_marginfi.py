@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from cvms.chain.protocols.rates import AtTime, ProtocolName, Reason, SupplyRate
-from tests.chain.protocols import accounts
-from tests.chain.protocols.accounts import (
+from cvms.chain.yields.rates import AtTime, ProtocolName, Reason, SupplyRate
+from tests.chain.yields import accounts
+from tests.chain.yields.accounts import (
     BANK_LENGTH,
     MINT,
     bank,

@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from cvms.chain.protocols import marginfi, solend, yield_pool
-from cvms.chain.protocols.rates import Convention, ProtocolName, Reason
-from cvms.chain.protocols.sources import SETTING, adapter, parse_yield_sources
-from tests.chain.protocols.accounts import PROGRAMS
+from cvms.chain.yields import marginfi, reference_pool, solend
+from cvms.chain.yields.rates import Convention, ProtocolName, Reason
+from cvms.chain.yields.sources import SETTING, adapter, parse_yield_sources
+from tests.chain.yields.accounts import PROGRAMS
 
 DOCUMENT = (Path(__file__).parents[3] / "docs" / "yield.md").read_text()
 
@@ -29,7 +29,7 @@ def test_each_protocols_account_is_described(protocol: ProtocolName) -> None:
 
 
 @pytest.mark.parametrize(
-    "convention", [yield_pool.CONVENTION, solend.CONVENTION, marginfi.CONVENTION]
+    "convention", [reference_pool.CONVENTION, solend.CONVENTION, marginfi.CONVENTION]
 )
 def test_each_convention_is_described(convention: Convention) -> None:
     [row] = [each for each in DOCUMENT.splitlines() if each.startswith(f"| `{convention.word}` |")]

@@ -9,11 +9,11 @@ from dataclasses import dataclass
 import structlog
 import trio
 
-from cvms.chain.protocols.rates import Refusal, SupplyRate
-from cvms.chain.protocols.sources import YieldSource, read_rates
 from cvms.chain.rpc.rpc_client import Rpc
 from cvms.chain.transactions.chain_clock import chain_time
 from cvms.chain.types import Programs
+from cvms.chain.yields.rates import Refusal, SupplyRate
+from cvms.chain.yields.sources import YieldSource, read_rates
 from cvms.errors import ChainUnavailable, DecodeError, RpcError
 
 RETRY_SECONDS = 5.0  # after a failure; those who wait meanwhile are not held up one by one

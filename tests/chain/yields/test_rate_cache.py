@@ -14,12 +14,12 @@ from solders.pubkey import Pubkey
 from solders.sysvar import CLOCK
 from trio.testing import MockClock
 
-from cvms.chain.protocols.latest import RETRY_SECONDS, LatestRates, Reading
-from cvms.chain.protocols.rates import ProtocolName, SupplyRate
-from cvms.chain.protocols.sources import YieldSource
 from cvms.chain.rpc.rpc_client import open_rpc
-from tests.chain.protocols.accounts import PROGRAMS, SOLEND, lent
+from cvms.chain.yields.rate_cache import RETRY_SECONDS, LatestRates, Reading
+from cvms.chain.yields.rates import ProtocolName, SupplyRate
+from cvms.chain.yields.sources import YieldSource
 from tests.chain.rpc.scripted_node import Reply, ScriptedNode, error, result
+from tests.chain.yields.accounts import PROGRAMS, SOLEND, lent
 
 NOW = 1_790_000_000
 SOURCE = YieldSource(ProtocolName.SOLEND, Pubkey.new_unique())

@@ -9,8 +9,8 @@ from fractions import Fraction
 
 from cvms.chain.program.accounts import decode_account
 from cvms.chain.program.yield_pool_accounts import BASIS_POINTS, POOL_DISCRIMINATOR, Pool
-from cvms.chain.protocols.rates import AtTime, Convention, Reason, Refused, Terms
 from cvms.chain.types import Slot
+from cvms.chain.yields.rates import AtTime, Convention, Reason, Refused, Terms
 
 LENGTH = 165
 MARKER = POOL_DISCRIMINATOR

@@ -15,10 +15,10 @@ from pathlib import Path
 import pytest
 from solders.pubkey import Pubkey
 
-from cvms.chain.protocols.rates import ProtocolName, SupplyRate
-from cvms.chain.protocols.sources import YieldSource, read_rate
 from cvms.chain.types import Slot
-from tests.chain.protocols.accounts import PROGRAMS, account, percent
+from cvms.chain.yields.rates import ProtocolName, SupplyRate
+from cvms.chain.yields.sources import YieldSource, read_rate
+from tests.chain.yields.accounts import PROGRAMS, account, percent
 
 VARIABLE = "CVMS_REAL_ACCOUNTS"
 AFTER_ALL = Slot(500_000_000)

@@ -11,10 +11,10 @@ from fractions import Fraction
 
 from solders.pubkey import Pubkey
 
-from cvms.chain.protocols.curve import Point, rate_at
-from cvms.chain.protocols.layout import pubkey, unsigned, wads
-from cvms.chain.protocols.rates import AtSlot, Convention, Reason, Refused, Terms
 from cvms.chain.types import Slot
+from cvms.chain.yields.account_layout import pubkey, unsigned, wads
+from cvms.chain.yields.interest_curve import Point, rate_at
+from cvms.chain.yields.rates import AtSlot, Convention, Reason, Refused, Terms
 
 PROGRAM = Pubkey.from_string("So1endDq2YkqhipRh3WViPa8hdiSpxWy6z3Z6tMCpAo")
 LENGTH = 619

@@ -10,12 +10,12 @@ from solders.keypair import Keypair
 from cvms.chain import borsh
 from cvms.chain.program.instructions import yield_pool as instructions
 from cvms.chain.program.yield_pool_accounts import POOL_DISCRIMINATOR, Pool, pool_address
-from cvms.chain.protocols.rates import AtTime, ProtocolName, Reason, SupplyRate
-from cvms.chain.protocols.sources import YieldSource, read_rates
 from cvms.chain.rpc.rpc_client import open_rpc
+from cvms.chain.yields.rates import AtTime, ProtocolName, Reason, SupplyRate
+from cvms.chain.yields.sources import YieldSource, read_rates
 from cvms.dev.chain import land
-from tests.chain.protocols import accounts
-from tests.chain.protocols.accounts import MINT
+from tests.chain.yields import accounts
+from tests.chain.yields.accounts import MINT
 from tests.conftest import Localnet
 
 P = ProtocolName.YIELD_POOL

@@ -8,8 +8,10 @@ from dataclasses import dataclass
 from solders.pubkey import Pubkey
 
 from cvms.chain.program.addresses import SYSTEM_PROGRAM
-from cvms.chain.protocols import marginfi, solend, yield_pool
-from cvms.chain.protocols.rates import (
+from cvms.chain.rpc.rpc_client import Rpc
+from cvms.chain.types import Account, Commitment, Programs, Slot
+from cvms.chain.yields import marginfi, reference_pool, solend
+from cvms.chain.yields.rates import (
     Convention,
     ProtocolName,
     Reason,
@@ -19,8 +21,6 @@ from cvms.chain.protocols.rates import (
     Terms,
     supply_rate,
 )
-from cvms.chain.rpc.rpc_client import Rpc
-from cvms.chain.types import Account, Commitment, Programs, Slot
 from cvms.errors import ConfigurationError
 
 SETTING = "YIELD_SOURCES"
@@ -50,10 +50,10 @@ def adapter(protocol: ProtocolName, programs: Programs) -> Adapter:
         case ProtocolName.YIELD_POOL:
             return Adapter(
                 programs.yield_pool,
-                yield_pool.LENGTH,
-                yield_pool.MARKER,
-                yield_pool.terms,
-                yield_pool.CONVENTION,
+                reference_pool.LENGTH,
+                reference_pool.MARKER,
+                reference_pool.terms,
+                reference_pool.CONVENTION,
             )
         case ProtocolName.SOLEND:
             return Adapter(

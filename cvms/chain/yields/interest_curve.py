@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from fractions import Fraction
 from itertools import pairwise
 
-from cvms.chain.protocols.rates import Reason, Refused
+from cvms.chain.yields.rates import Reason, Refused
 
 Point = tuple[Fraction, Fraction]  # utilization, annual rate
 

@@ -11,12 +11,12 @@ import trio
 from solders.keypair import Keypair
 from solders.pubkey import Pubkey
 
-from cvms.chain.protocols.rates import ProtocolName, Reason, Refusal, SupplyRate
-from cvms.chain.protocols.sources import YieldSource, parse_yield_sources, read_rates
 from cvms.chain.rpc.rpc_client import Rpc, open_rpc
+from cvms.chain.yields.rates import ProtocolName, Reason, Refusal, SupplyRate
+from cvms.chain.yields.sources import YieldSource, parse_yield_sources, read_rates
 from cvms.errors import ChainUnavailable, ConfigurationError
-from tests.chain.protocols.accounts import MARGINFI, PROGRAMS, SOLEND, bank, reserve
 from tests.chain.rpc.scripted_node import Reply, ScriptedNode, result
+from tests.chain.yields.accounts import MARGINFI, PROGRAMS, SOLEND, bank, reserve
 from tests.conftest import Localnet
 
 USDC = Pubkey.from_string("BgxfHJDzm44T7XG68MYKx7YisTjZu73tVovyZSjJMpmw")
