@@ -10,7 +10,7 @@ import pytest
 import trio
 
 from cvms import localnet
-from tests.localnet.node import FINALIZED_LAG, Node
+from tests.localnet.local_node import FINALIZED_LAG, Node
 
 
 @pytest.fixture

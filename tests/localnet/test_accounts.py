@@ -11,7 +11,7 @@ from solders.pubkey import Pubkey
 
 from cvms.errors import RpcError
 from cvms.localnet import base58
-from tests.localnet.node import CONFIRMED, Node
+from tests.localnet.local_node import CONFIRMED, Node
 
 
 async def stored(node: Node, data: bytes, owner: Pubkey | None = None) -> str:

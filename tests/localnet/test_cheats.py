@@ -11,7 +11,7 @@ from solders.keypair import Keypair
 from solders.token.associated import get_associated_token_address
 
 from cvms.errors import RpcError
-from tests.localnet.node import BASE64, CONFIRMED, SYSTEM_PROGRAM, Node, wire
+from tests.localnet.local_node import BASE64, CONFIRMED, SYSTEM_PROGRAM, Node, wire
 
 LEVELS = ("processed", "confirmed", "finalized")
 

@@ -23,7 +23,7 @@ from cvms.localnet.ledger import Ledger
 from cvms.localnet.programs import code_address, deploy, deployed_code
 from cvms.localnet.types import Commitment, Entry
 from cvms.localnet.vm import LOADER
-from tests.localnet.node import (
+from tests.localnet.local_node import (
     BASE64,
     CONFIRMED,
     FINALIZED_LAG,

@@ -8,7 +8,7 @@ from solders.pubkey import Pubkey
 
 from cvms.errors import RpcError
 from cvms.localnet.log_limit import limited
-from tests.localnet.node import BASE64, CONFIRMED, PROCESSED, SOL, Node, wire
+from tests.localnet.local_node import BASE64, CONFIRMED, PROCESSED, SOL, Node, wire
 
 VERSIONED = CONFIRMED | {"maxSupportedTransactionVersion": 0}
 SEARCH = {"searchTransactionHistory": True}

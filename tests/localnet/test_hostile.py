@@ -13,8 +13,8 @@ from solders.message import MessageV0
 from solders.pubkey import Pubkey
 from solders.transaction import VersionedTransaction
 
-from cvms.localnet.rpc.methods import METHODS
-from tests.localnet.node import BASE64, SOL, Node, wire
+from cvms.localnet.rpc.method_table import METHODS
+from tests.localnet.local_node import BASE64, SOL, Node, wire
 
 KNOWN = {-32002, -32003, -32004, -32007, -32009, -32015, -32016, -32600, -32602}
 ROUNDS = 20

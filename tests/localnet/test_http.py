@@ -12,7 +12,7 @@ import trio
 from cvms import localnet
 from cvms.errors import ConfigurationError
 from cvms.localnet import connection, http
-from tests.localnet.node import Node
+from tests.localnet.local_node import Node
 
 
 async def post(node: Node, body: bytes) -> object:

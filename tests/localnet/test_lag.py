@@ -15,7 +15,7 @@ from solders.keypair import Keypair
 from cvms import localnet
 from cvms.errors import RpcError
 from cvms.localnet.types import Commitment
-from tests.localnet.node import BASE64, CONFIRMED, FINALIZED_LAG, PROCESSED, SOL, Node
+from tests.localnet.local_node import BASE64, CONFIRMED, FINALIZED_LAG, PROCESSED, SOL, Node
 
 LAG = 3
 LEVELS = ("processed", "confirmed", "finalized")

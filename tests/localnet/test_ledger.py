@@ -32,7 +32,7 @@ from cvms.errors import ConfigurationError, RpcError
 from cvms.localnet import Running
 from cvms.localnet.ledger import Ledger
 from cvms.localnet.programs import deployed_code
-from tests.localnet.node import BASE64, CONFIRMED, PROCESSED, SOL, Node, wire
+from tests.localnet.local_node import BASE64, CONFIRMED, PROCESSED, SOL, Node, wire
 
 PAYMENT = SOL // 100
 SEARCH = {"searchTransactionHistory": True}

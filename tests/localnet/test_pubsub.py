@@ -13,7 +13,7 @@ from cvms.errors import RpcError
 from cvms.localnet import base58
 from cvms.localnet.pubsub import connection
 from cvms.localnet.pubsub.hub import Hub
-from tests.localnet.node import BASE64, CONFIRMED, PROCESSED, SOL, Node
+from tests.localnet.local_node import BASE64, CONFIRMED, PROCESSED, SOL, Node
 
 
 async def test_slots_and_roots_are_told_as_they_start(node: Node) -> None:

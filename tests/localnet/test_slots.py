@@ -12,7 +12,7 @@ from solders.keypair import Keypair
 from cvms import localnet
 from cvms.errors import RpcError
 from cvms.localnet.base58 import decode
-from tests.localnet.node import CONFIRMED, PROCESSED, Node
+from tests.localnet.local_node import CONFIRMED, PROCESSED, Node
 
 
 async def test_slots_tick_by_themselves_and_stop_while_the_clock_is_paused(node: Node) -> None:

@@ -14,7 +14,7 @@ from solders.pubkey import Pubkey
 from solders.rpc import errors, responses
 from solders.token.associated import get_associated_token_address
 
-from tests.localnet.node import BASE64, CONFIRMED, PROCESSED, SOL, TOKEN_PROGRAM, Node, wire
+from tests.localnet.local_node import BASE64, CONFIRMED, PROCESSED, SOL, TOKEN_PROGRAM, Node, wire
 
 V0 = {"commitment": "confirmed", "maxSupportedTransactionVersion": 0}
 PARSED = {"encoding": "jsonParsed"}

@@ -17,7 +17,7 @@ from solders.token.associated import get_associated_token_address
 from solders.transaction import VersionedTransaction
 
 from cvms.errors import RpcError
-from tests.localnet.node import CONFIRMED, SOL, TOKEN_PROGRAM, Node
+from tests.localnet.local_node import CONFIRMED, SOL, TOKEN_PROGRAM, Node
 
 ASSOCIATED = Pubkey.from_string("ATokenGPvbdGVxr1b2hvZbsiqW5xWH25efTNsLJA8knL")
 TOKENS = Pubkey.from_string(TOKEN_PROGRAM)

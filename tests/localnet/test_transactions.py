@@ -16,7 +16,7 @@ from solders.transaction import VersionedTransaction
 
 from cvms.errors import RpcError
 from cvms.localnet import base58
-from tests.localnet.node import BASE64, CONFIRMED, PROCESSED, SOL, Node, wire
+from tests.localnet.local_node import BASE64, CONFIRMED, PROCESSED, SOL, Node, wire
 
 MEMO = Pubkey.from_string("MemoSq4gqABAXKb96qnH8TysNcWxMyWCqXgDLGmfcHr")
 FULL = {"commitment": "confirmed", "maxSupportedTransactionVersion": 0}

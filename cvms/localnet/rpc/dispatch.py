@@ -17,7 +17,7 @@ from cvms.localnet.rpc.errors import (
     METHOD_NOT_FOUND,
     PARSE_ERROR,
 )
-from cvms.localnet.rpc.methods import METHODS
+from cvms.localnet.rpc.method_table import METHODS
 from cvms.localnet.rpc.params import Params
 from cvms.localnet.types import Json
 from cvms.localnet.vm import MachinePanicked
