@@ -20,7 +20,7 @@ from cvms.chain.types import Programs
 from cvms.config import load_programs
 from cvms.dev.chain import bundled_programs
 from cvms.dev.localnet import prepare
-from cvms.localnet.chain import Chain
+from cvms.localnet.ledger.chain import Chain
 
 SERVE = "from bench.history import main; main()"
 OWNERS = 100

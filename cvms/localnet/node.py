@@ -6,8 +6,8 @@ from dataclasses import dataclass, replace
 
 from solders.pubkey import Pubkey
 
-from cvms.localnet.chain import Chain
 from cvms.localnet.faults import Faults
+from cvms.localnet.ledger.chain import Chain
 from cvms.localnet.log_limit import limited
 from cvms.localnet.types import Block, Commitment, Entry
 

@@ -18,7 +18,7 @@ from cvms.chain.types import Programs
 from cvms.config import load_programs
 from cvms.dev.chain import bundled_programs, local_yield_sources
 from cvms.dev.localnet import prepare
-from cvms.localnet.chain import Chain
+from cvms.localnet.ledger.chain import Chain
 from tests.acceptance.processes import free_port
 from tests.scenario.servers import Server, Zygote
 

@@ -15,8 +15,8 @@ from typing import Any
 from solders.pubkey import Pubkey
 
 from cvms.chain.types import Programs
-from cvms.localnet.chain import Chain
-from cvms.localnet.ledger import MAX_SLOT, Ledger
+from cvms.localnet.ledger.chain import Chain
+from cvms.localnet.ledger.sqlite_ledger import MAX_SLOT, Ledger
 from cvms.localnet.types import Commitment, Entry
 from tests.scenario.program_calls import Call, CannotRead, Vocabulary, calls_of, is_instruction
 

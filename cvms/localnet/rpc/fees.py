@@ -5,7 +5,7 @@ from __future__ import annotations
 from solders.pubkey import Pubkey
 from solders.transaction import VersionedTransaction
 
-from cvms.localnet.blocks import MAX_HASH_AGE
+from cvms.localnet.ledger.recent_blocks import MAX_HASH_AGE
 from cvms.localnet.message import compute_unit_price, is_static_writable
 from cvms.localnet.node import Node
 from cvms.localnet.rpc.errors import invalid_params

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from cvms.errors import RpcError
-from cvms.localnet.blocks import STATUS_AGE
+from cvms.localnet.ledger.recent_blocks import STATUS_AGE
 from cvms.localnet.node import Node
 from cvms.localnet.rpc.errors import INVALID_PARAMS, invalid_params
 from cvms.localnet.rpc.params import Config, Params, read_signature

@@ -6,8 +6,8 @@ from importlib.metadata import version
 
 from solders.pubkey import Pubkey
 
-from cvms.localnet.chain import Chain
-from cvms.localnet.faucet import faucet_keypair
+from cvms.localnet.ledger.chain import Chain
+from cvms.localnet.ledger.genesis import faucet_keypair
 from cvms.localnet.node import Node
 from cvms.localnet.rpc.errors import node_behind
 from cvms.localnet.rpc.params import Params, read_hash

@@ -6,9 +6,9 @@ from solders.account import Account
 from solders.pubkey import Pubkey
 from solders.transaction import VersionedTransaction
 
-from cvms.localnet.blocks import MAX_HASH_AGE
-from cvms.localnet.chain import Refused
-from cvms.localnet.entries import inner_instructions, return_data
+from cvms.localnet.ledger.chain import Refused
+from cvms.localnet.ledger.recent_blocks import MAX_HASH_AGE
+from cvms.localnet.ledger.transaction_records import inner_instructions, return_data
 from cvms.localnet.message import is_signed
 from cvms.localnet.node import Node
 from cvms.localnet.rpc.account_encoding import read_format

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from solders.account import Account
 from solders.pubkey import Pubkey
 
-from cvms.localnet.chain import Chain
+from cvms.localnet.ledger.chain import Chain
 from cvms.localnet.node import Node
 from cvms.localnet.rpc.errors import min_context_slot_not_reached
 from cvms.localnet.rpc.params import Config

@@ -20,7 +20,7 @@ from cvms.chain.program.events.events import (
 )
 from cvms.chain.types import Commitment
 from cvms.localnet import Running
-from cvms.localnet.programs import deploy
+from cvms.localnet.ledger.program_deployment import deploy
 from tests.nursery.world import World
 from tests.program.ledger import TOKEN
 from tests.program.puppet import ELF, PUPPET, Log, own_address, play, stage

@@ -8,8 +8,8 @@ from solders.system_program import ID as SYSTEM_PROGRAM
 from solders.token import ID as TOKEN_PROGRAM
 from solders.token.state import Mint
 
-from cvms.localnet.chain import Chain
-from cvms.localnet.ledger import Ledger
+from cvms.localnet.ledger.chain import Chain
+from cvms.localnet.ledger.sqlite_ledger import Ledger
 from cvms.localnet.tokens import NATIVE_MINT
 
 FAUCET_LAMPORTS = 2**62

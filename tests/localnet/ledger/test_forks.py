@@ -19,10 +19,11 @@ from solders.sysvar import CLOCK, RENT
 
 from cvms import localnet
 from cvms.errors import RpcError
-from cvms.localnet.ledger import Ledger
-from cvms.localnet.programs import code_address, deploy, deployed_code
+from cvms.localnet.ledger.program_deployment import code_address, deploy, deployed_code
+from cvms.localnet.ledger.sqlite_ledger import Ledger
 from cvms.localnet.types import Commitment, Entry
 from cvms.localnet.vm import LOADER
+from tests.localnet.ledger.test_sqlite_ledger import in_process
 from tests.localnet.local_node import (
     BASE64,
     CONFIRMED,
@@ -33,7 +34,6 @@ from tests.localnet.local_node import (
     Node,
     wire,
 )
-from tests.localnet.test_ledger import in_process
 
 BUFFER_STATE = (1).to_bytes(4, "little")
 LEVELS = ("processed", "confirmed", "finalized")

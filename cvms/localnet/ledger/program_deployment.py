@@ -5,7 +5,7 @@ from __future__ import annotations
 from solders.account import Account
 from solders.pubkey import Pubkey
 
-from cvms.localnet.chain import Chain
+from cvms.localnet.ledger.chain import Chain
 from cvms.localnet.vm import LOADER
 
 PROGRAM_STATE = (2).to_bytes(4, "little")

@@ -30,8 +30,8 @@ from solders.transaction import VersionedTransaction
 from cvms import localnet
 from cvms.errors import ConfigurationError, RpcError
 from cvms.localnet import Running
-from cvms.localnet.ledger import Ledger
-from cvms.localnet.programs import deployed_code
+from cvms.localnet.ledger.program_deployment import deployed_code
+from cvms.localnet.ledger.sqlite_ledger import Ledger
 from tests.localnet.local_node import BASE64, CONFIRMED, PROCESSED, SOL, Node, wire
 
 PAYMENT = SOL // 100

@@ -17,11 +17,11 @@ from solders.sysvar import CLOCK
 from solders.transaction import VersionedTransaction
 
 from cvms.errors import CvmsError
-from cvms.localnet.accounts import VersionedAccounts
-from cvms.localnet.blocks import RecentBlocks, kept_blocks
-from cvms.localnet.clock import ChainTime
-from cvms.localnet.entries import read_balances, transaction_meta
-from cvms.localnet.ledger import Ledger
+from cvms.localnet.ledger.account_versions import VersionedAccounts
+from cvms.localnet.ledger.clock import ChainTime
+from cvms.localnet.ledger.recent_blocks import RecentBlocks, kept_blocks
+from cvms.localnet.ledger.sqlite_ledger import Ledger
+from cvms.localnet.ledger.transaction_records import read_balances, transaction_meta
 from cvms.localnet.message import AnyMessage, is_signed, load_keys, message_hash, writable_keys
 from cvms.localnet.types import Block, Commitment, Entry, Fork, Json, Timing
 from cvms.localnet.vm import LOADER, MachinePanicked, Outcome, VirtualMachine, code_of

@@ -1,0 +1,1 @@
+"""Blocks, accounts and transactions of the local chain, and its clock."""
