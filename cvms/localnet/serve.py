@@ -23,7 +23,7 @@ from cvms.localnet.node import Node
 from cvms.localnet.pubsub.connection import PubSubPort
 from cvms.localnet.pubsub.hub import Hub
 from cvms.localnet.types import Deployment, Timing
-from cvms.localnet.vm import VirtualMachine
+from cvms.localnet.vm.machine import VirtualMachine
 
 if TYPE_CHECKING:
     from cvms.localnet.faults import Faults

@@ -24,8 +24,8 @@ from cvms.localnet.ledger.chain import Chain, Refused
 from cvms.localnet.node import Node
 from cvms.localnet.rpc.cheats import set_token_account
 from cvms.localnet.rpc.params import Params
-from cvms.localnet.tokens import TOKEN_PROGRAM
 from cvms.localnet.types import Commitment, Entry
+from cvms.localnet.vm.token_layouts import TOKEN_PROGRAM
 
 SOL = 1_000_000_000
 TOKENS = 10**12

@@ -22,9 +22,9 @@ from cvms.localnet.ledger.clock import ChainTime
 from cvms.localnet.ledger.recent_blocks import RecentBlocks, kept_blocks
 from cvms.localnet.ledger.sqlite_ledger import Ledger
 from cvms.localnet.ledger.transaction_records import read_balances, transaction_meta
-from cvms.localnet.message import AnyMessage, is_signed, load_keys, message_hash, writable_keys
 from cvms.localnet.types import Block, Commitment, Entry, Fork, Json, Timing
-from cvms.localnet.vm import LOADER, MachinePanicked, Outcome, VirtualMachine, code_of
+from cvms.localnet.vm.machine import LOADER, MachinePanicked, Outcome, VirtualMachine, code_of
+from cvms.localnet.vm.message import AnyMessage, is_signed, load_keys, message_hash, writable_keys
 
 
 class Observer(Protocol):

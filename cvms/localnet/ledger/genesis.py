@@ -10,7 +10,7 @@ from solders.token.state import Mint
 
 from cvms.localnet.ledger.chain import Chain
 from cvms.localnet.ledger.sqlite_ledger import Ledger
-from cvms.localnet.tokens import NATIVE_MINT
+from cvms.localnet.vm.token_layouts import NATIVE_MINT
 
 FAUCET_LAMPORTS = 2**62
 """More than anyone asks for, and airdrops to one account cannot overflow it."""

@@ -6,7 +6,7 @@ from solders.account import Account
 from solders.pubkey import Pubkey
 
 from cvms.localnet.ledger.chain import Chain
-from cvms.localnet.vm import LOADER
+from cvms.localnet.vm.machine import LOADER
 
 PROGRAM_STATE = (2).to_bytes(4, "little")
 PROGRAM_DATA_STATE = (3).to_bytes(4, "little")

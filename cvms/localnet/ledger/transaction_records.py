@@ -11,10 +11,10 @@ from solders.pubkey import Pubkey
 from solders.transaction_metadata import InnerInstruction, TransactionMetadata
 
 from cvms.localnet import base58
-from cvms.localnet.message import LoadedKeys
-from cvms.localnet.tokens import TokenBalance, token_account, token_mint
 from cvms.localnet.types import Json
-from cvms.localnet.vm import Outcome
+from cvms.localnet.vm.machine import Outcome
+from cvms.localnet.vm.message import LoadedKeys
+from cvms.localnet.vm.token_layouts import TokenBalance, token_account, token_mint
 
 ReadAccount = Callable[[Pubkey], Account | None]
 

@@ -11,8 +11,8 @@ from solders.account import Account
 from cvms.localnet import base58
 from cvms.localnet.rpc.errors import invalid_params
 from cvms.localnet.rpc.params import Config, read_config, read_int, read_text
-from cvms.localnet.tokens import token_account
 from cvms.localnet.types import Json
+from cvms.localnet.vm.token_layouts import token_account
 
 MAX_FILTERS = 4
 MAX_MEMCMP_BYTES = 128

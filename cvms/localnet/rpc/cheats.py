@@ -16,7 +16,9 @@ from cvms.localnet.rpc.errors import invalid_params
 from cvms.localnet.rpc.nodes import epoch_info
 from cvms.localnet.rpc.params import Config, Params, read_int, read_pubkey, read_text
 from cvms.localnet.rpc.view import View
-from cvms.localnet.tokens import (
+from cvms.localnet.types import Commitment, Json
+from cvms.localnet.vm.machine import NotLoadable
+from cvms.localnet.vm.token_layouts import (
     ACCOUNT_LENGTH,
     NATIVE_MINT,
     TOKEN_PROGRAM,
@@ -24,8 +26,6 @@ from cvms.localnet.tokens import (
     token_account,
     token_mint,
 )
-from cvms.localnet.types import Commitment, Json
-from cvms.localnet.vm import NotLoadable
 
 log = structlog.get_logger(__name__)
 

@@ -20,7 +20,7 @@ from cvms.localnet.rpc.errors import (
 from cvms.localnet.rpc.method_table import METHODS
 from cvms.localnet.rpc.params import Params
 from cvms.localnet.types import Json
-from cvms.localnet.vm import MachinePanicked
+from cvms.localnet.vm.machine import MachinePanicked
 
 log = structlog.get_logger(__name__)
 

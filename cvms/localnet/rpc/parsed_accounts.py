@@ -7,8 +7,8 @@ from solders.pubkey import Pubkey
 from solders.token.state import Mint, TokenAccount, TokenAccountState
 
 from cvms.localnet.rpc.view import View
-from cvms.localnet.tokens import TOKEN_PROGRAM, token_account, token_mint, ui_amount
 from cvms.localnet.types import Json
+from cvms.localnet.vm.token_layouts import TOKEN_PROGRAM, token_account, token_mint, ui_amount
 
 
 def parse_account(view: View, account: Account) -> Json:

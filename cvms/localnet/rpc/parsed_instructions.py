@@ -8,8 +8,8 @@ from solders.pubkey import Pubkey
 from solders.system_program import ID as SYSTEM_PROGRAM
 from solders.token import ID as TOKEN_PROGRAM
 
-from cvms.localnet.tokens import TOKEN_2022_PROGRAM, ui_amount
 from cvms.localnet.types import Json
+from cvms.localnet.vm.token_layouts import TOKEN_2022_PROGRAM, ui_amount
 
 MEMO_PROGRAM = Pubkey.from_string("MemoSq4gqABAXKb96qnH8TysNcWxMyWCqXgDLGmfcHr")
 

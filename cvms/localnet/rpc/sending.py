@@ -13,11 +13,9 @@ from solders.system_program import TransferParams, transfer
 from solders.transaction import VersionedTransaction
 
 from cvms.errors import RpcError
-from cvms.localnet.errors import error_text
 from cvms.localnet.faults import ConnectionCut
 from cvms.localnet.ledger.chain import Refused
 from cvms.localnet.ledger.genesis import faucet_keypair
-from cvms.localnet.message import is_signed
 from cvms.localnet.node import Node
 from cvms.localnet.rpc.errors import (
     INVALID_REQUEST,
@@ -29,6 +27,8 @@ from cvms.localnet.rpc.simulation import outcome_result, refused_result
 from cvms.localnet.rpc.view import View, open_view
 from cvms.localnet.rpc.wire import read_message, read_transaction
 from cvms.localnet.types import Commitment, Json
+from cvms.localnet.vm.message import is_signed
+from cvms.localnet.vm.transaction_errors import error_text
 
 
 def send_transaction(node: Node, params: Params) -> Json:

@@ -9,7 +9,6 @@ from solders.transaction import VersionedTransaction
 from cvms.localnet.ledger.chain import Refused
 from cvms.localnet.ledger.recent_blocks import MAX_HASH_AGE
 from cvms.localnet.ledger.transaction_records import inner_instructions, return_data
-from cvms.localnet.message import is_signed
 from cvms.localnet.node import Node
 from cvms.localnet.rpc.account_encoding import read_format
 from cvms.localnet.rpc.errors import invalid_params, signature_verification_failure
@@ -17,7 +16,8 @@ from cvms.localnet.rpc.params import Config, Params, read_pubkey
 from cvms.localnet.rpc.view import View, open_view
 from cvms.localnet.rpc.wire import read_transaction
 from cvms.localnet.types import Block, Json
-from cvms.localnet.vm import Outcome
+from cvms.localnet.vm.machine import Outcome
+from cvms.localnet.vm.message import is_signed
 
 
 def simulate_transaction(node: Node, params: Params) -> Json:

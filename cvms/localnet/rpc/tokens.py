@@ -13,8 +13,8 @@ from cvms.localnet.rpc.account_encoding import read_format
 from cvms.localnet.rpc.errors import invalid_params
 from cvms.localnet.rpc.params import Params, read_pubkey
 from cvms.localnet.rpc.view import View, open_view
-from cvms.localnet.tokens import TOKEN_PROGRAMS, token_account, token_mint, ui_amount
 from cvms.localnet.types import Json
+from cvms.localnet.vm.token_layouts import TOKEN_PROGRAMS, token_account, token_mint, ui_amount
 
 MAX_LARGEST = 20
 

@@ -10,8 +10,8 @@ from solders.message import MessageV1, from_bytes_versioned
 from solders.transaction import SanitizeError, VersionedTransaction
 
 from cvms.localnet import base58
-from cvms.localnet.message import AnyMessage
 from cvms.localnet.rpc.errors import invalid_params
+from cvms.localnet.vm.message import AnyMessage
 
 MAX_BYTES = 1232
 """A transaction fits one packet."""

@@ -22,7 +22,7 @@ from cvms.errors import RpcError
 from cvms.localnet.ledger.program_deployment import code_address, deploy, deployed_code
 from cvms.localnet.ledger.sqlite_ledger import Ledger
 from cvms.localnet.types import Commitment, Entry
-from cvms.localnet.vm import LOADER
+from cvms.localnet.vm.machine import LOADER
 from tests.localnet.ledger.test_sqlite_ledger import in_process
 from tests.localnet.local_node import (
     BASE64,

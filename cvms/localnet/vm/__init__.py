@@ -1,0 +1,1 @@
+"""The Solana virtual machine (LiteSVM) and what it takes and returns."""
