@@ -1,6 +1,6 @@
 """A local Solana chain for development and tests: the real virtual machine behind stock RPC."""
 
-from cvms.localnet.faults import Faults
+from cvms.localnet.node.faults import Faults
 from cvms.localnet.serve import Running, serve, serve_node
 from cvms.localnet.types import Deployment, Timing
 

@@ -7,9 +7,9 @@ from collections.abc import Awaitable, Callable
 import h11
 import trio
 
-from cvms.localnet.connection import BodyTooLarge, Headers, HttpConnection, Request
-from cvms.localnet.faults import ConnectionCut, Garble
-from cvms.localnet.node import Node
+from cvms.localnet.node.faults import ConnectionCut, Garble
+from cvms.localnet.node.node import Node
+from cvms.localnet.node.node_connection import BodyTooLarge, Headers, HttpConnection, Request
 from cvms.localnet.rpc import trouble
 from cvms.localnet.rpc.dispatch import answer
 from cvms.localnet.rpc.nodes import HEALTHY_LAG

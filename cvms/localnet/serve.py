@@ -12,22 +12,22 @@ from typing import TYPE_CHECKING
 import trio
 
 from cvms.errors import ConfigurationError
-from cvms.localnet.faults import Faults
 from cvms.localnet.http import HttpPort
 from cvms.localnet.ledger.chain import Chain
 from cvms.localnet.ledger.clock import ChainTime
 from cvms.localnet.ledger.genesis import fill_genesis
 from cvms.localnet.ledger.program_deployment import deploy, deployed_code
 from cvms.localnet.ledger.sqlite_ledger import Ledger
-from cvms.localnet.node import Node
+from cvms.localnet.node.faults import Faults
+from cvms.localnet.node.node import Node
 from cvms.localnet.pubsub.connection import PubSubPort
 from cvms.localnet.pubsub.hub import Hub
 from cvms.localnet.types import Deployment, Timing
 from cvms.localnet.vm.machine import VirtualMachine
 
 if TYPE_CHECKING:
-    from cvms.localnet.faults import Faults
     from cvms.localnet.ledger.chain import Chain
+    from cvms.localnet.node.faults import Faults
     from cvms.localnet.pubsub.hub import Hub
 
 

@@ -17,7 +17,7 @@ from solders.keypair import Keypair
 
 from cvms import localnet
 from cvms.errors import RpcError
-from cvms.localnet.faults import Cut, Fail, Garble, Hang, RpcFault, Slow, TooManyRequests
+from cvms.localnet.node.faults import Cut, Fail, Garble, Hang, RpcFault, Slow, TooManyRequests
 from tests.localnet.local_node import BASE64, PROCESSED, SOL, Node, PubSub, wire
 
 CALL = {"jsonrpc": "2.0", "id": 1, "method": "getSlot", "params": []}

@@ -19,9 +19,9 @@ from cvms.chain.program.addresses import position_summary_address, token_account
 from cvms.chain.program.instructions import yield_pool
 from cvms.chain.program.yield_pool_accounts import pool_address
 from cvms.chain.types import Programs
-from cvms.localnet.faults import Faults
 from cvms.localnet.ledger.chain import Chain, Refused
-from cvms.localnet.node import Node
+from cvms.localnet.node.faults import Faults
+from cvms.localnet.node.node import Node
 from cvms.localnet.rpc.cheats import set_token_account
 from cvms.localnet.rpc.params import Params
 from cvms.localnet.types import Commitment, Entry

@@ -13,8 +13,8 @@ from psycopg import sql
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 from cvms.localnet import Running
-from cvms.localnet.faults import Cut, Fail, Garble, Hang, Slow, TooManyRequests
 from cvms.localnet.ledger.chain import Chain
+from cvms.localnet.node.faults import Cut, Fail, Garble, Hang, Slow, TooManyRequests
 from cvms.localnet.types import Commitment, Entry
 
 CALM_SECONDS = 0.2

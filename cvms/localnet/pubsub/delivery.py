@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Protocol
 
-from cvms.localnet.faults import Faults
+from cvms.localnet.node.faults import Faults
 
 
 class Client(Protocol):

@@ -9,7 +9,7 @@ from itertools import count
 
 from solders.pubkey import Pubkey
 
-from cvms.localnet.node import Node
+from cvms.localnet.node.node import Node
 from cvms.localnet.pubsub.delivery import Client, Delivery
 from cvms.localnet.pubsub.subscriptions import SignatureStatus, Subscription
 from cvms.localnet.rpc.view import View

@@ -5,7 +5,7 @@ from __future__ import annotations
 from solders.account import Account
 from solders.pubkey import Pubkey
 
-from cvms.localnet.node import Node
+from cvms.localnet.node.node import Node
 from cvms.localnet.rpc.account_encoding import read_format
 from cvms.localnet.rpc.account_filters import read_filters
 from cvms.localnet.rpc.errors import invalid_params

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from cvms.localnet.node import Node
+from cvms.localnet.node.node import Node
 from cvms.localnet.rpc.errors import (
     block_cleaned_up,
     block_not_available,

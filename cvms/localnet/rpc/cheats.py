@@ -11,7 +11,7 @@ from solders.pubkey import Pubkey
 from solders.token.state import TokenAccount, TokenAccountState
 
 from cvms.localnet.ledger.program_deployment import deploy, deployed_code
-from cvms.localnet.node import Node
+from cvms.localnet.node.node import Node
 from cvms.localnet.rpc.errors import invalid_params
 from cvms.localnet.rpc.nodes import epoch_info
 from cvms.localnet.rpc.params import Config, Params, read_int, read_pubkey, read_text

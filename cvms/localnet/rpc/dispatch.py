@@ -8,8 +8,8 @@ import structlog
 import trio
 
 from cvms.errors import RpcError
-from cvms.localnet.faults import Fail
-from cvms.localnet.node import Node
+from cvms.localnet.node.faults import Fail
+from cvms.localnet.node.node import Node
 from cvms.localnet.rpc.errors import (
     INTERNAL_ERROR,
     INVALID_PARAMS,

@@ -6,7 +6,7 @@ from solders.pubkey import Pubkey
 from solders.transaction import VersionedTransaction
 
 from cvms.localnet.ledger.recent_blocks import MAX_HASH_AGE
-from cvms.localnet.node import Node
+from cvms.localnet.node.node import Node
 from cvms.localnet.rpc.errors import invalid_params
 from cvms.localnet.rpc.params import Params, read_list, read_pubkey
 from cvms.localnet.types import Entry, Json

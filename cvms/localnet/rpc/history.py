@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from cvms.errors import RpcError
 from cvms.localnet.ledger.recent_blocks import STATUS_AGE
-from cvms.localnet.node import Node
+from cvms.localnet.node.node import Node
 from cvms.localnet.rpc.errors import INVALID_PARAMS, invalid_params
 from cvms.localnet.rpc.params import Config, Params, read_signature
 from cvms.localnet.rpc.transaction_encoding import read_transaction_format

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
 
-from cvms.localnet.node import Node
+from cvms.localnet.node.node import Node
 from cvms.localnet.rpc import accounts, blocks, cheats, fees, history, nodes, sending, tokens
 from cvms.localnet.rpc.params import Params
 from cvms.localnet.rpc.simulation import simulate_transaction

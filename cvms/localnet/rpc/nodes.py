@@ -8,7 +8,7 @@ from solders.pubkey import Pubkey
 
 from cvms.localnet.ledger.chain import Chain
 from cvms.localnet.ledger.genesis import faucet_keypair
-from cvms.localnet.node import Node
+from cvms.localnet.node.node import Node
 from cvms.localnet.rpc.errors import node_behind
 from cvms.localnet.rpc.params import Params, read_hash
 from cvms.localnet.rpc.simulation import latest_blockhash

@@ -13,10 +13,10 @@ from solders.system_program import TransferParams, transfer
 from solders.transaction import VersionedTransaction
 
 from cvms.errors import RpcError
-from cvms.localnet.faults import ConnectionCut
 from cvms.localnet.ledger.chain import Refused
 from cvms.localnet.ledger.genesis import faucet_keypair
-from cvms.localnet.node import Node
+from cvms.localnet.node.faults import ConnectionCut
+from cvms.localnet.node.node import Node
 from cvms.localnet.rpc.errors import (
     INVALID_REQUEST,
     preflight_failure,

@@ -9,7 +9,7 @@ from solders.transaction import VersionedTransaction
 from cvms.localnet.ledger.chain import Refused
 from cvms.localnet.ledger.recent_blocks import MAX_HASH_AGE
 from cvms.localnet.ledger.transaction_records import inner_instructions, return_data
-from cvms.localnet.node import Node
+from cvms.localnet.node.node import Node
 from cvms.localnet.rpc.account_encoding import read_format
 from cvms.localnet.rpc.errors import invalid_params, signature_verification_failure
 from cvms.localnet.rpc.params import Config, Params, read_pubkey

@@ -8,7 +8,7 @@ from solders.account import Account
 from solders.pubkey import Pubkey
 from solders.token.state import Mint, TokenAccount
 
-from cvms.localnet.node import Node
+from cvms.localnet.node.node import Node
 from cvms.localnet.rpc.account_encoding import read_format
 from cvms.localnet.rpc.errors import invalid_params
 from cvms.localnet.rpc.params import Params, read_pubkey

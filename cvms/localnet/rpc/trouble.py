@@ -7,8 +7,8 @@ from collections.abc import Awaitable, Callable
 
 import trio
 
-from cvms.localnet.connection import Headers
-from cvms.localnet.faults import ConnectionCut, Cut, Faults, Hang, Slow, TooManyRequests
+from cvms.localnet.node.faults import ConnectionCut, Cut, Faults, Hang, Slow, TooManyRequests
+from cvms.localnet.node.node_connection import Headers
 
 
 async def meet(

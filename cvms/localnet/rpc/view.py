@@ -8,7 +8,7 @@ from solders.account import Account
 from solders.pubkey import Pubkey
 
 from cvms.localnet.ledger.chain import Chain
-from cvms.localnet.node import Node
+from cvms.localnet.node.node import Node
 from cvms.localnet.rpc.errors import min_context_slot_not_reached
 from cvms.localnet.rpc.params import Config
 from cvms.localnet.types import Block, Commitment, Json

@@ -11,8 +11,8 @@ from solders.keypair import Keypair
 from cvms.chain.rpc.chain_tips import final_block, read_tips
 from cvms.chain.rpc.rpc_client import Rpc, open_rpc
 from cvms.errors import ChainUnavailable, RpcError
-from cvms.localnet.faults import Fail
 from cvms.localnet.ledger.chain import Chain
+from cvms.localnet.node.faults import Fail
 from tests.conftest import Localnet
 
 

@@ -11,7 +11,7 @@ import trio
 from cvms.chain.rpc.rpc_client import Rpc, TransactionRecord
 from cvms.chain.types import Commitment
 from cvms.errors import ChainTimeout, ChainUnavailable
-from cvms.localnet.faults import Cut, Fail
+from cvms.localnet.node.faults import Cut, Fail
 from cvms.store.submissions.submissions import State
 from tests.nursery.submission.signed_withdrawals import accept, submission, told, until_state
 from tests.nursery.world import World, running, until

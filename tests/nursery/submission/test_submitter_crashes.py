@@ -19,7 +19,7 @@ from cvms.chain.rpc.rpc_client import Rpc, StatusesAt
 from cvms.chain.transactions.versioned import message_hash, message_of, signature_of
 from cvms.chain.types import Commitment, Slot
 from cvms.errors import ChainUnavailable, RpcError
-from cvms.localnet.faults import SendFaults
+from cvms.localnet.node.faults import SendFaults
 from cvms.nursery.submission.submitter import Submitter
 from cvms.store.postgres.database import Database
 from cvms.store.postgres.driver.connection import Connection

@@ -13,7 +13,7 @@ from cvms import localnet
 from cvms.chain.rpc.rpc_client import Rpc, StatusesAt, open_rpc
 from cvms.chain.types import Commitment, Slot
 from cvms.errors import ChainUnavailable
-from cvms.localnet.faults import SendFaults
+from cvms.localnet.node.faults import SendFaults
 from cvms.nursery.submission.outcome import UNKNOWABLE_BLOCKS
 from cvms.store.submissions.submissions import State
 from tests.nursery.submission.signed_withdrawals import accept, submission, told

@@ -6,9 +6,9 @@ from dataclasses import dataclass, replace
 
 from solders.pubkey import Pubkey
 
-from cvms.localnet.faults import Faults
 from cvms.localnet.ledger.chain import Chain
-from cvms.localnet.log_limit import limited
+from cvms.localnet.node.faults import Faults
+from cvms.localnet.node.log_limit import limited
 from cvms.localnet.types import Block, Commitment, Entry
 
 

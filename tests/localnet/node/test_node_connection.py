@@ -11,7 +11,8 @@ import trio
 
 from cvms import localnet
 from cvms.errors import ConfigurationError
-from cvms.localnet import connection, http
+from cvms.localnet import http
+from cvms.localnet.node import node_connection
 from tests.localnet.local_node import Node
 
 
@@ -99,7 +100,7 @@ async def test_one_connection_serves_many_calls(node: Node) -> None:
 
 async def test_a_body_that_is_too_large_is_refused_before_it_is_read(node: Node) -> None:
     async with await raw(node) as stream:
-        size = connection.MAX_BODY_BYTES + 1
+        size = node_connection.MAX_BODY_BYTES + 1
         await stream.send_all(b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n" % size)
         assert (await read_all(stream)).startswith(b"HTTP/1.1 413")
 
@@ -113,7 +114,7 @@ async def test_bytes_that_are_not_http_are_refused(node: Node) -> None:
 
 
 async def test_a_silent_client_is_let_go(node: Node, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(connection, "IDLE_SECONDS", 0.05)
+    monkeypatch.setattr(node_connection, "IDLE_SECONDS", 0.05)
     async with await raw(node) as stream:
         await stream.send_all(b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 10\r\n\r\n12345")
         assert await read_all(stream) == b""

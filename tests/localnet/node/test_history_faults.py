@@ -7,7 +7,7 @@ from solders.keypair import Keypair
 from solders.pubkey import Pubkey
 
 from cvms.errors import RpcError
-from cvms.localnet.log_limit import limited
+from cvms.localnet.node.log_limit import limited
 from tests.localnet.local_node import BASE64, CONFIRMED, PROCESSED, SOL, Node, wire
 
 VERSIONED = CONFIRMED | {"maxSupportedTransactionVersion": 0}

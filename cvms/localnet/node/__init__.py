@@ -1,0 +1,1 @@
+"""A node over the chain, with faults for tests, and its HTTP connections."""
