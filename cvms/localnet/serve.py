@@ -20,15 +20,15 @@ from cvms.localnet.ledger.program_deployment import deploy, deployed_code
 from cvms.localnet.ledger.sqlite_ledger import Ledger
 from cvms.localnet.node.faults import Faults
 from cvms.localnet.node.node import Node
-from cvms.localnet.pubsub.connection import PubSubPort
-from cvms.localnet.pubsub.hub import Hub
+from cvms.localnet.pubsub.client_connection import PubSubPort
+from cvms.localnet.pubsub.subscription_hub import Hub
 from cvms.localnet.types import Deployment, Timing
 from cvms.localnet.vm.machine import VirtualMachine
 
 if TYPE_CHECKING:
     from cvms.localnet.ledger.chain import Chain
     from cvms.localnet.node.faults import Faults
-    from cvms.localnet.pubsub.hub import Hub
+    from cvms.localnet.pubsub.subscription_hub import Hub
 
 
 Listeners = tuple[list[trio.SocketListener], list[trio.SocketListener]]

@@ -11,8 +11,8 @@ from solders.keypair import Keypair
 
 from cvms.errors import RpcError
 from cvms.localnet import base58
-from cvms.localnet.pubsub import connection
-from cvms.localnet.pubsub.hub import Hub
+from cvms.localnet.pubsub import client_connection
+from cvms.localnet.pubsub.subscription_hub import Hub
 from tests.localnet.local_node import BASE64, CONFIRMED, PROCESSED, SOL, Node
 
 
@@ -209,7 +209,7 @@ async def test_calls_without_sense_get_errors_and_the_connection_lives(node: Nod
 async def test_who_does_not_read_is_closed_and_others_are_told_everything(
     node: Node, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(connection, "QUEUE_FRAMES", 50)
+    monkeypatch.setattr(client_connection, "QUEUE_FRAMES", 50)
     lazy_socket = await trio.open_tcp_stream("127.0.0.1", _port(node.running.ws_url))
     lazy_socket.setsockopt(1, 8, 4096)  # SOL_SOCKET, SO_RCVBUF: little room to hide in
     async with trio.open_nursery() as nursery, lazy_socket, node.pubsub() as keen:
