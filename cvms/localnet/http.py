@@ -10,9 +10,9 @@ import trio
 from cvms.localnet.node.faults import ConnectionCut, Garble
 from cvms.localnet.node.node import Node
 from cvms.localnet.node.node_connection import BodyTooLarge, Headers, HttpConnection, Request
-from cvms.localnet.rpc import trouble
+from cvms.localnet.rpc import request_faults
 from cvms.localnet.rpc.dispatch import answer
-from cvms.localnet.rpc.nodes import HEALTHY_LAG
+from cvms.localnet.rpc.methods.node_info import HEALTHY_LAG
 
 MAX_CONNECTIONS = 1024
 
@@ -83,9 +83,9 @@ class HttpPort:
 
     async def _call(self, connection: HttpConnection, body: bytes) -> None:
         faults = self._node.faults
-        methods = trouble.methods_in(body) if faults.rpc else frozenset()
+        methods = request_faults.methods_in(body) if faults.rpc else frozenset()
         if methods:
-            limited = await trouble.meet(faults, methods, client_gone=connection.wait_gone)
+            limited = await request_faults.meet(faults, methods, client_gone=connection.wait_gone)
             if limited is not None:
                 await connection.reply(429, [*TEXT, *ANY_ORIGIN, *limited], b"Too many requests")
                 return

@@ -22,8 +22,8 @@ from cvms.chain.types import Programs
 from cvms.localnet.ledger.chain import Chain, Refused
 from cvms.localnet.node.faults import Faults
 from cvms.localnet.node.node import Node
-from cvms.localnet.rpc.cheats import set_token_account
-from cvms.localnet.rpc.params import Params
+from cvms.localnet.rpc.call.params import Params
+from cvms.localnet.rpc.methods.cheatcodes import set_token_account
 from cvms.localnet.types import Commitment, Entry
 from cvms.localnet.vm.token_layouts import TOKEN_PROGRAM
 

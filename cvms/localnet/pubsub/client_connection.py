@@ -11,8 +11,8 @@ import trio_websocket
 from cvms.errors import RpcError
 from cvms.localnet.pubsub.requests import SUBSCRIBE, UNSUBSCRIBE
 from cvms.localnet.pubsub.subscription_hub import Hub
+from cvms.localnet.rpc.call.rpc_errors import INVALID_PARAMS, METHOD_NOT_FOUND, PARSE_ERROR
 from cvms.localnet.rpc.dispatch import error_reply, fail_if_told, read_call, result_reply
-from cvms.localnet.rpc.errors import INVALID_PARAMS, METHOD_NOT_FOUND, PARSE_ERROR
 from cvms.localnet.types import Json
 
 log = structlog.get_logger(__name__)

@@ -14,10 +14,10 @@ from cvms.localnet.pubsub.subscriptions import (
     Slots,
     Subscription,
 )
-from cvms.localnet.rpc.account_encoding import read_format
-from cvms.localnet.rpc.account_filters import read_filters
-from cvms.localnet.rpc.errors import invalid_params
-from cvms.localnet.rpc.params import Params, read_config, read_pubkey, read_signature
+from cvms.localnet.rpc.call.params import Params, read_config, read_pubkey, read_signature
+from cvms.localnet.rpc.call.rpc_errors import invalid_params
+from cvms.localnet.rpc.encoding.account_encoding import read_format
+from cvms.localnet.rpc.encoding.account_filters import read_filters
 
 
 def logs(params: Params) -> Subscription:

@@ -12,7 +12,7 @@ from solders.pubkey import Pubkey
 from cvms.localnet.node.node import Node
 from cvms.localnet.pubsub.delivery import Client, Delivery
 from cvms.localnet.pubsub.subscriptions import SignatureStatus, Subscription
-from cvms.localnet.rpc.view import View
+from cvms.localnet.rpc.call.view import View
 from cvms.localnet.types import Block, Commitment, Entry, Fork, Json
 
 

@@ -10,9 +10,9 @@ from solders.account import Account
 from solders.pubkey import Pubkey
 
 from cvms.errors import RpcError
-from cvms.localnet.rpc.account_encoding import AccountFormat
-from cvms.localnet.rpc.account_filters import AccountFilters
-from cvms.localnet.rpc.view import View
+from cvms.localnet.rpc.call.view import View
+from cvms.localnet.rpc.encoding.account_encoding import AccountFormat
+from cvms.localnet.rpc.encoding.account_filters import AccountFilters
 from cvms.localnet.types import Block, Commitment, Entry, Json
 
 CLOSED = Account(0, b"", Pubkey.default())

@@ -10,7 +10,8 @@ import trio
 from cvms.errors import RpcError
 from cvms.localnet.node.faults import Fail
 from cvms.localnet.node.node import Node
-from cvms.localnet.rpc.errors import (
+from cvms.localnet.rpc.call.params import Params
+from cvms.localnet.rpc.call.rpc_errors import (
     INTERNAL_ERROR,
     INVALID_PARAMS,
     INVALID_REQUEST,
@@ -18,7 +19,6 @@ from cvms.localnet.rpc.errors import (
     PARSE_ERROR,
 )
 from cvms.localnet.rpc.method_table import METHODS
-from cvms.localnet.rpc.params import Params
 from cvms.localnet.types import Json
 from cvms.localnet.vm.machine import MachinePanicked
 

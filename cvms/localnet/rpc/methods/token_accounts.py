@@ -9,10 +9,10 @@ from solders.pubkey import Pubkey
 from solders.token.state import Mint, TokenAccount
 
 from cvms.localnet.node.node import Node
-from cvms.localnet.rpc.account_encoding import read_format
-from cvms.localnet.rpc.errors import invalid_params
-from cvms.localnet.rpc.params import Params, read_pubkey
-from cvms.localnet.rpc.view import View, open_view
+from cvms.localnet.rpc.call.params import Params, read_pubkey
+from cvms.localnet.rpc.call.rpc_errors import invalid_params
+from cvms.localnet.rpc.call.view import View, open_view
+from cvms.localnet.rpc.encoding.account_encoding import read_format
 from cvms.localnet.types import Json
 from cvms.localnet.vm.token_layouts import TOKEN_PROGRAMS, token_account, token_mint, ui_amount
 

@@ -10,11 +10,11 @@ from cvms.localnet.ledger.chain import Refused
 from cvms.localnet.ledger.recent_blocks import MAX_HASH_AGE
 from cvms.localnet.ledger.transaction_records import inner_instructions, return_data
 from cvms.localnet.node.node import Node
-from cvms.localnet.rpc.account_encoding import read_format
-from cvms.localnet.rpc.errors import invalid_params, signature_verification_failure
-from cvms.localnet.rpc.params import Config, Params, read_pubkey
-from cvms.localnet.rpc.view import View, open_view
-from cvms.localnet.rpc.wire import read_transaction
+from cvms.localnet.rpc.call.params import Config, Params, read_pubkey
+from cvms.localnet.rpc.call.rpc_errors import invalid_params, signature_verification_failure
+from cvms.localnet.rpc.call.view import View, open_view
+from cvms.localnet.rpc.encoding.account_encoding import read_format
+from cvms.localnet.rpc.encoding.wire import read_transaction
 from cvms.localnet.types import Block, Json
 from cvms.localnet.vm.machine import Outcome
 from cvms.localnet.vm.message import is_signed

@@ -6,7 +6,7 @@ from solders.account import Account
 from solders.pubkey import Pubkey
 from solders.token.state import Mint, TokenAccount, TokenAccountState
 
-from cvms.localnet.rpc.view import View
+from cvms.localnet.rpc.call.view import View
 from cvms.localnet.types import Json
 from cvms.localnet.vm.token_layouts import TOKEN_PROGRAM, token_account, token_mint, ui_amount
 

@@ -7,8 +7,8 @@ from solders.transaction import VersionedTransaction
 
 from cvms.localnet.ledger.recent_blocks import MAX_HASH_AGE
 from cvms.localnet.node.node import Node
-from cvms.localnet.rpc.errors import invalid_params
-from cvms.localnet.rpc.params import Params, read_list, read_pubkey
+from cvms.localnet.rpc.call.params import Params, read_list, read_pubkey
+from cvms.localnet.rpc.call.rpc_errors import invalid_params
 from cvms.localnet.types import Entry, Json
 from cvms.localnet.vm.message import compute_unit_price, is_static_writable
 

@@ -6,11 +6,11 @@ from solders.account import Account
 from solders.pubkey import Pubkey
 
 from cvms.localnet.node.node import Node
-from cvms.localnet.rpc.account_encoding import read_format
-from cvms.localnet.rpc.account_filters import read_filters
-from cvms.localnet.rpc.errors import invalid_params
-from cvms.localnet.rpc.params import Params, read_pubkey
-from cvms.localnet.rpc.view import open_view
+from cvms.localnet.rpc.call.params import Params, read_pubkey
+from cvms.localnet.rpc.call.rpc_errors import invalid_params
+from cvms.localnet.rpc.call.view import open_view
+from cvms.localnet.rpc.encoding.account_encoding import read_format
+from cvms.localnet.rpc.encoding.account_filters import read_filters
 from cvms.localnet.types import Json
 
 MAX_MULTIPLE_ACCOUNTS = 100

@@ -17,15 +17,15 @@ from cvms.localnet.ledger.chain import Refused
 from cvms.localnet.ledger.genesis import faucet_keypair
 from cvms.localnet.node.faults import ConnectionCut
 from cvms.localnet.node.node import Node
-from cvms.localnet.rpc.errors import (
+from cvms.localnet.rpc.call.params import Params
+from cvms.localnet.rpc.call.rpc_errors import (
     INVALID_REQUEST,
     preflight_failure,
     signature_verification_failure,
 )
-from cvms.localnet.rpc.params import Params
-from cvms.localnet.rpc.simulation import outcome_result, refused_result
-from cvms.localnet.rpc.view import View, open_view
-from cvms.localnet.rpc.wire import read_message, read_transaction
+from cvms.localnet.rpc.call.view import View, open_view
+from cvms.localnet.rpc.encoding.wire import read_message, read_transaction
+from cvms.localnet.rpc.methods.simulate_transaction import outcome_result, refused_result
 from cvms.localnet.types import Commitment, Json
 from cvms.localnet.vm.message import is_signed
 from cvms.localnet.vm.transaction_errors import error_text

@@ -12,10 +12,10 @@ from solders.token.state import TokenAccount, TokenAccountState
 
 from cvms.localnet.ledger.program_deployment import deploy, deployed_code
 from cvms.localnet.node.node import Node
-from cvms.localnet.rpc.errors import invalid_params
-from cvms.localnet.rpc.nodes import epoch_info
-from cvms.localnet.rpc.params import Config, Params, read_int, read_pubkey, read_text
-from cvms.localnet.rpc.view import View
+from cvms.localnet.rpc.call.params import Config, Params, read_int, read_pubkey, read_text
+from cvms.localnet.rpc.call.rpc_errors import invalid_params
+from cvms.localnet.rpc.call.view import View
+from cvms.localnet.rpc.methods.node_info import epoch_info
 from cvms.localnet.types import Commitment, Json
 from cvms.localnet.vm.machine import NotLoadable
 from cvms.localnet.vm.token_layouts import (

@@ -9,10 +9,10 @@ from solders.pubkey import Pubkey
 from cvms.localnet.ledger.chain import Chain
 from cvms.localnet.ledger.genesis import faucet_keypair
 from cvms.localnet.node.node import Node
-from cvms.localnet.rpc.errors import node_behind
-from cvms.localnet.rpc.params import Params, read_hash
-from cvms.localnet.rpc.simulation import latest_blockhash
-from cvms.localnet.rpc.view import API_VERSION, open_view
+from cvms.localnet.rpc.call.params import Params, read_hash
+from cvms.localnet.rpc.call.rpc_errors import node_behind
+from cvms.localnet.rpc.call.view import API_VERSION, open_view
+from cvms.localnet.rpc.methods.simulate_transaction import latest_blockhash
 from cvms.localnet.types import Block, Json
 
 HEALTHY_LAG = 128

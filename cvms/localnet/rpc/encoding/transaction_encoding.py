@@ -8,10 +8,10 @@ from solders.message import MessageV0
 from solders.transaction import VersionedTransaction
 
 from cvms.localnet import base58
-from cvms.localnet.rpc.account_encoding import encode_data
-from cvms.localnet.rpc.errors import invalid_params, unsupported_version
-from cvms.localnet.rpc.params import Config
-from cvms.localnet.rpc.parsed_instructions import parse_instruction
+from cvms.localnet.rpc.call.params import Config
+from cvms.localnet.rpc.call.rpc_errors import invalid_params, unsupported_version
+from cvms.localnet.rpc.encoding.account_encoding import encode_data
+from cvms.localnet.rpc.encoding.parsed_instructions import parse_instruction
 from cvms.localnet.types import Entry, Json
 from cvms.localnet.vm.message import is_static_writable
 

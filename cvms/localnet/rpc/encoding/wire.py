@@ -10,7 +10,7 @@ from solders.message import MessageV1, from_bytes_versioned
 from solders.transaction import SanitizeError, VersionedTransaction
 
 from cvms.localnet import base58
-from cvms.localnet.rpc.errors import invalid_params
+from cvms.localnet.rpc.call.rpc_errors import invalid_params
 from cvms.localnet.vm.message import AnyMessage
 
 MAX_BYTES = 1232

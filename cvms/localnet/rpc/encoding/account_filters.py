@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from solders.account import Account
 
 from cvms.localnet import base58
-from cvms.localnet.rpc.errors import invalid_params
-from cvms.localnet.rpc.params import Config, read_config, read_int, read_text
+from cvms.localnet.rpc.call.params import Config, read_config, read_int, read_text
+from cvms.localnet.rpc.call.rpc_errors import invalid_params
 from cvms.localnet.types import Json
 from cvms.localnet.vm.token_layouts import token_account
 

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from cvms.localnet.node.node import Node
-from cvms.localnet.rpc.errors import (
+from cvms.localnet.rpc.call.params import Config, Params
+from cvms.localnet.rpc.call.rpc_errors import (
     block_cleaned_up,
     block_not_available,
     invalid_params,
     slot_skipped,
 )
-from cvms.localnet.rpc.history import confirmed_view
-from cvms.localnet.rpc.params import Config, Params
-from cvms.localnet.rpc.transaction_encoding import TransactionFormat, read_transaction_format
+from cvms.localnet.rpc.encoding.transaction_encoding import (
+    TransactionFormat,
+    read_transaction_format,
+)
+from cvms.localnet.rpc.methods.transaction_history import confirmed_view
 from cvms.localnet.types import Block, Entry, Json
 
 MAX_BLOCK_RANGE = 500_000

@@ -10,10 +10,10 @@ from solders.account import Account
 
 from cvms.errors import RpcError
 from cvms.localnet import base58
-from cvms.localnet.rpc.errors import INVALID_REQUEST, invalid_params
-from cvms.localnet.rpc.params import Config, read_int
-from cvms.localnet.rpc.parsed_accounts import parse_account
-from cvms.localnet.rpc.view import View
+from cvms.localnet.rpc.call.params import Config, read_int
+from cvms.localnet.rpc.call.rpc_errors import INVALID_REQUEST, invalid_params
+from cvms.localnet.rpc.call.view import View
+from cvms.localnet.rpc.encoding.parsed_accounts import parse_account
 from cvms.localnet.types import Json
 
 MAX_BASE58_BYTES = 128

@@ -9,8 +9,8 @@ from solders.pubkey import Pubkey
 
 from cvms.localnet.ledger.chain import Chain
 from cvms.localnet.node.node import Node
-from cvms.localnet.rpc.errors import min_context_slot_not_reached
-from cvms.localnet.rpc.params import Config
+from cvms.localnet.rpc.call.params import Config
+from cvms.localnet.rpc.call.rpc_errors import min_context_slot_not_reached
 from cvms.localnet.types import Block, Commitment, Json
 
 API_VERSION = "3.1.0"

@@ -10,7 +10,7 @@ from solders.hash import Hash, ParseHashError
 from solders.pubkey import Pubkey
 from solders.signature import Signature
 
-from cvms.localnet.rpc.errors import invalid_params
+from cvms.localnet.rpc.call.rpc_errors import invalid_params
 from cvms.localnet.types import Commitment, Json
 
 KeyLike = TypeVar("KeyLike", Pubkey, Hash, Signature)

@@ -5,10 +5,10 @@ from __future__ import annotations
 from cvms.errors import RpcError
 from cvms.localnet.ledger.recent_blocks import STATUS_AGE
 from cvms.localnet.node.node import Node
-from cvms.localnet.rpc.errors import INVALID_PARAMS, invalid_params
-from cvms.localnet.rpc.params import Config, Params, read_signature
-from cvms.localnet.rpc.transaction_encoding import read_transaction_format
-from cvms.localnet.rpc.view import View, open_view
+from cvms.localnet.rpc.call.params import Config, Params, read_signature
+from cvms.localnet.rpc.call.rpc_errors import INVALID_PARAMS, invalid_params
+from cvms.localnet.rpc.call.view import View, open_view
+from cvms.localnet.rpc.encoding.transaction_encoding import read_transaction_format
 from cvms.localnet.types import Commitment, Entry, Json
 
 MAX_STATUSES = 256

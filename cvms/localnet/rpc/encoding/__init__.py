@@ -1,0 +1,1 @@
+"""Accounts, instructions and transactions in JSON-RPC's encodings."""

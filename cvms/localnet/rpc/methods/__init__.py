@@ -1,0 +1,1 @@
+"""The RPC methods, by what they are about."""
