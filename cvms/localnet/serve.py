@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import trio
 
 from cvms.errors import ConfigurationError
-from cvms.localnet.http import HttpPort
+from cvms.localnet.http_port import HttpPort
 from cvms.localnet.ledger.chain import Chain
 from cvms.localnet.ledger.clock import ChainTime
 from cvms.localnet.ledger.genesis import fill_genesis

@@ -11,7 +11,7 @@ import trio
 
 from cvms import localnet
 from cvms.errors import ConfigurationError
-from cvms.localnet import http
+from cvms.localnet import http_port
 from cvms.localnet.node import node_connection
 from tests.localnet.local_node import Node
 
@@ -132,7 +132,7 @@ async def test_connections_over_the_bound_are_closed_at_once(
     node: Node, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     await node.call("getHealth")  # holds the first
-    monkeypatch.setattr(http, "MAX_CONNECTIONS", 2)
+    monkeypatch.setattr(http_port, "MAX_CONNECTIONS", 2)
     async with await raw(node) as allowed, await raw(node) as refused:
         assert await read_all(refused) == b""
         await allowed.send_all(b"GET /health HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
