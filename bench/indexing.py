@@ -28,7 +28,7 @@ import trio
 from bench.history import SERVE
 from cvms.chain.rpc.rpc_client import Rpc, open_rpc
 from cvms.chain.types import Commitment, Programs, Slot
-from cvms.config import load_programs
+from cvms.config.loader import load_programs
 from cvms.dev.postgres import embedded_postgres
 from cvms.metrics import Metrics
 from cvms.nursery.channels.indexer_progress import Progress

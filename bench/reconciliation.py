@@ -25,7 +25,7 @@ from cvms.chain.program.accounts import VAULT_DISCRIMINATOR, Vault
 from cvms.chain.program.addresses import SYSTEM_PROGRAM, TOKEN_PROGRAM, token_account, vault_address
 from cvms.chain.rpc.rpc_client import open_rpc
 from cvms.chain.types import Programs, Slot
-from cvms.config import load_programs
+from cvms.config.loader import load_programs
 from cvms.dev.postgres import embedded_postgres
 from cvms.metrics import Metrics
 from cvms.nursery.channels.indexer_progress import Progress

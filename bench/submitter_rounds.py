@@ -22,7 +22,7 @@ from solders.transaction import VersionedTransaction
 from cvms import localnet
 from cvms.chain.rpc.rpc_client import Rpc, open_rpc
 from cvms.chain.transactions.versioned import message_hash, message_of, signature_of
-from cvms.config import load_programs
+from cvms.config.loader import load_programs
 from cvms.dev.postgres import embedded_postgres
 from cvms.metrics import Metrics
 from cvms.nursery.channels.status_board import Board

@@ -14,14 +14,14 @@ import trio
 from solders.pubkey import Pubkey
 
 from cvms.chain.types import USDT_MINT, VAULT_PROGRAM
-from cvms.config import (
+from cvms.config.environment import environment
+from cvms.config.loader import (
     load_admin_secret,
     load_config,
     load_database_url,
     load_encryption_keys,
     load_programs,
 )
-from cvms.environment import environment
 from cvms.errors import ConfigurationError, Unsealable, leaves
 from cvms.index_command import add_index_commands
 from cvms.log import configure_logging

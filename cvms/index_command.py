@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 import trio
 
-from cvms.config import load_database_url, load_programs, load_rpc_urls
-from cvms.environment import environment
+from cvms.config.environment import environment
+from cvms.config.loader import load_database_url, load_programs, load_rpc_urls
 from cvms.errors import ChainUnavailable, CvmsError, DatabaseUnavailable, RpcError, leaves
 
 if TYPE_CHECKING:

@@ -19,7 +19,7 @@ from solders.keypair import Keypair
 
 from cvms import localnet as chain
 from cvms.chain.types import Programs
-from cvms.config import load_programs
+from cvms.config.loader import load_programs
 from cvms.dev.chain import bundled_programs
 from cvms.dev.localnet import prepare
 from cvms.dev.postgres import embedded_postgres

@@ -9,7 +9,7 @@ from typing import Any
 
 import yaml
 
-from cvms.config import Config
+from cvms.config.loader import Config
 
 ROOT = Path(__file__).parent.parent
 KUBERNETES = ROOT / "deploy" / "kubernetes"

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from solders.keypair import Keypair
 
-from cvms.config import load_keypair
+from cvms.config.loader import load_keypair
 from cvms.errors import ConfigurationError
 
 

@@ -12,7 +12,7 @@ import httpx
 import trio
 
 from cvms import localnet
-from cvms.config import Config, load_config
+from cvms.config.loader import Config, load_config
 from cvms.dev.chain import bundled_programs, local_yield_sources
 from cvms.dev.folder import held, operator_keypair
 from cvms.dev.localnet import LEDGER, prepare

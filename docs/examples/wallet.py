@@ -70,7 +70,7 @@ def payer(text: str) -> None:
 def multisig(file: str, blockhash: str, threshold: str, *signers: str) -> None:
     """The service has no route for it: the owner sends this to the chain."""
     from cvms.chain.program.instructions import set_vault_multisig
-    from cvms.config import load_programs
+    from cvms.config.loader import load_programs
 
     owner = key(file)
     keys = [Pubkey.from_string(each) for each in signers]

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from cvms.config import load_programs
+from cvms.config.loader import load_programs
 from cvms.demo import Addresses
 from tests.acceptance.processes import Command, cvms, free_port
 from tests.redis_server import RedisServer

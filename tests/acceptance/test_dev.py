@@ -10,7 +10,7 @@ import pytest
 import trio
 
 from cvms.client import open_client
-from cvms.config import load_programs
+from cvms.config.loader import load_programs
 from cvms.demo import Addresses, run_demo
 from tests.acceptance.processes import Command, cvms
 

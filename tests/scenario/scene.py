@@ -15,7 +15,7 @@ from solders.keypair import Keypair
 
 from cvms import localnet
 from cvms.chain.types import Programs
-from cvms.config import load_programs
+from cvms.config.loader import load_programs
 from cvms.dev.chain import bundled_programs, local_yield_sources
 from cvms.dev.localnet import prepare
 from cvms.localnet.ledger.chain import Chain

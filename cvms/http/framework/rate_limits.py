@@ -13,10 +13,10 @@ from ipaddress import IPv4Address, IPv6Address, IPv6Network, ip_address
 
 from quart.wrappers import Request, Websocket
 
-from cvms.config import Rates
+from cvms.config.loader import Rates
+from cvms.config.parsers import Network, Rate
 from cvms.errors import RateLimited
 from cvms.metrics import Metrics
-from cvms.setting_values import Network, Rate
 from cvms.store.redis.rate_limiter import Allowance, Claim, Limiter
 
 # Codes that one address may try for one owner where no signature says whose they are.

@@ -9,6 +9,7 @@ from typing import Annotated
 import msgspec
 from solders.pubkey import Pubkey
 
+from cvms.config.webhook_url import MAX_URL, target_of
 from cvms.errors import FieldProblem, InvalidRequest, SealingDisabled
 from cvms.http.auth.requester import SignedRequest
 from cvms.http.auth.wallet_signature import signed_text
@@ -19,7 +20,6 @@ from cvms.http.framework.response import Answer
 from cvms.http.framework.routing import Auth, Route
 from cvms.http.operations.execute import SIGNED_REFUSALS
 from cvms.store.security import audit_log, signer_webhooks
-from cvms.webhook_targets import MAX_URL, target_of
 
 SECRET_BYTES = 32
 

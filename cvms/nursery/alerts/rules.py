@@ -8,7 +8,7 @@ from datetime import timedelta
 from statistics import median_high
 from typing import Any
 
-from cvms.alert_settings import AlertSettings
+from cvms.config.alert_settings import AlertSettings
 from cvms.store.alerts.alerts import Severity
 
 PERCENT = 100

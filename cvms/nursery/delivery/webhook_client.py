@@ -15,7 +15,7 @@ from ipaddress import ip_address
 import h11
 import trio
 
-from cvms.webhook_targets import Target, is_public, target_of
+from cvms.config.webhook_url import Target, is_public, target_of
 
 MAX_HEAD_BYTES = 16 * 1024
 _CHUNK = 4096

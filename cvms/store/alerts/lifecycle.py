@@ -9,7 +9,7 @@ from typing import Any
 
 import msgspec
 
-from cvms.alert_settings import AlertSettings
+from cvms.config.alert_settings import AlertSettings
 from cvms.store.alerts import alerts
 from cvms.store.alerts.alerts import AlertRow, Observation, Raised, Severity
 from cvms.store.messaging import outbox, webhook_deliveries

@@ -14,8 +14,8 @@ from typing import Protocol
 import structlog
 import trio
 
+from cvms.config.parsers import Rate
 from cvms.metrics import Metrics
-from cvms.setting_values import Rate
 from cvms.store.redis.redis_client import Redis, RedisAway, RedisClient
 
 # Keys in memory: some 200 bytes each. Beyond, those seen first go, and begin with a full bucket.

@@ -38,7 +38,7 @@ from cvms.chain.program.yield_pool_accounts import (
 )
 from cvms.chain.rpc.rpc_client import Rpc, open_rpc
 from cvms.chain.types import YIELD_POOL_PROGRAM, Account, Commitment, Lamports
-from cvms.config import load_programs
+from cvms.config.loader import load_programs
 from cvms.errors import DecodeError, ProgramRefused
 from tests.chain.made_up import structures, unhurried
 from tests.chain.program.idl_borsh import idl, instruction_of, read_arguments, read_struct

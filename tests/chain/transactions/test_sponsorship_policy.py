@@ -25,7 +25,7 @@ from cvms.chain.transactions.sponsorship_policy import (
 )
 from cvms.chain.transactions.versioned import LatestBlockhash, build_transaction
 from cvms.chain.types import BlockHeight, Slot
-from cvms.config import load_programs
+from cvms.config.loader import load_programs
 from cvms.errors import NotSponsored
 
 PROGRAMS = load_programs({})

@@ -12,7 +12,7 @@ from solders.pubkey import Pubkey
 from cvms.chain.types import Account, Lamports, Slot
 from cvms.chain.yields.rates import ProtocolName, Reason, Refusal, SupplyRate
 from cvms.chain.yields.sources import YieldSource, read_rate
-from cvms.config import load_programs
+from cvms.config.loader import load_programs
 
 SOLEND = Pubkey.from_string("So1endDq2YkqhipRh3WViPa8hdiSpxWy6z3Z6tMCpAo")
 MARGINFI = Pubkey.from_string("MFv2hWf31Z9kbCa1snEPYctwafyhdvnV7FZnsebVacA")

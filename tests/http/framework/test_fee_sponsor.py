@@ -24,8 +24,8 @@ from cvms.chain.transactions.versioned import (
     required_signers,
     sign_as,
 )
+from cvms.config.sponsorship import Sponsoring
 from cvms.nursery.channels.status_board import OperatorFunds
-from cvms.sponsoring import Sponsoring
 from cvms.store.submissions import submissions
 from tests.conftest import Localnet
 from tests.http.conftest import Json, Service, running

@@ -9,7 +9,7 @@ import msgspec
 import pytest
 from solders.pubkey import Pubkey
 
-from cvms.config import load_programs
+from cvms.config.loader import load_programs
 from tests.http.conftest import Service, running
 
 FIELDS = {

@@ -20,6 +20,7 @@ import trustme
 from cryptography.fernet import Fernet
 from structlog.testing import capture_logs
 
+from cvms.config.webhook_url import is_public, target_of
 from cvms.nursery.channels.status_board import Board
 from cvms.nursery.delivery.webhook_client import NotDelivered, post
 from cvms.nursery.delivery.webhook_dispatcher import (
@@ -34,7 +35,6 @@ from cvms.store.messaging import webhook_deliveries
 from cvms.store.postgres.database import Database
 from cvms.store.security import signer_webhooks
 from cvms.store.security.encryption import Sealer
-from cvms.webhook_targets import is_public, target_of
 
 SECRET = b"s" * 32
 SIGNER = "signer"

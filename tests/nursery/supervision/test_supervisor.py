@@ -12,7 +12,7 @@ from solders.keypair import Keypair
 from structlog.testing import capture_logs
 from trio.testing import MockClock
 
-from cvms.config import Config, load_programs
+from cvms.config.loader import Config, load_programs
 from cvms.errors import ChainUnavailable, ConfigurationError, DatabaseUnavailable
 from cvms.http.service_info.probe_routes import Tasks
 from cvms.metrics import Metrics

@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from trio.testing import MockClock
 
+from cvms.config.parsers import Rate
 from cvms.metrics import Metrics
-from cvms.setting_values import Rate
 from cvms.store.redis.rate_limiter import (
     MAX_KEYS,
     Claim,

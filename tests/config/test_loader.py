@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 from solders.keypair import Keypair
 
-from cvms.config import load_config, pubsub_url
+from cvms.config.loader import load_config, pubsub_url
+from cvms.config.parsers import Rate
+from cvms.config.sponsorship import Sponsoring
 from cvms.errors import ConfigurationError
-from cvms.setting_values import Rate
-from cvms.sponsoring import Sponsoring
 
 
 @pytest.fixture

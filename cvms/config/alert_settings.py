@@ -7,8 +7,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Protocol, TypeVar
 
+from cvms.config.webhook_url import target_of
 from cvms.errors import ConfigurationError
-from cvms.webhook_targets import target_of
 
 T = TypeVar("T")
 
@@ -20,7 +20,7 @@ _SEVERITIES = ("info", "warning", "critical")
 
 
 class Read(Protocol):
-    """Reads one variable, or raises ConfigurationError (see cvms.config)."""
+    """Reads one variable, or raises ConfigurationError (see cvms.config.loader)."""
 
     def __call__(
         self,

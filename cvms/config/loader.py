@@ -15,8 +15,6 @@ from urllib.parse import urlsplit, urlunsplit
 from solders.keypair import Keypair
 from solders.pubkey import Pubkey
 
-from cvms import setting_values as value
-from cvms.alert_settings import AlertSettings, read_alert_settings
 from cvms.chain.types import (
     POSITION_MANAGER_PROGRAM,
     USDT_MINT,
@@ -24,9 +22,11 @@ from cvms.chain.types import (
     YIELD_POOL_PROGRAM,
     Programs,
 )
+from cvms.config import parsers as value
+from cvms.config.alert_settings import AlertSettings, read_alert_settings
+from cvms.config.parsers import Network, Rate
+from cvms.config.sponsorship import Sponsoring, read_sponsoring
 from cvms.errors import ConfigurationError
-from cvms.setting_values import Network, Rate
-from cvms.sponsoring import Sponsoring, read_sponsoring
 
 T = TypeVar("T")
 
