@@ -10,7 +10,6 @@ Nothing of the service is imported: this package needs httpx, httpx-ws, anyio, m
 """
 
 from cvms.client.client import Client, open_client
-from cvms.client.cursors import Event, Snapshot, Told, Topic
 from cvms.client.errors import (
     ClientError,
     Problem,
@@ -19,7 +18,7 @@ from cvms.client.errors import (
     SubscriptionRefused,
     TransactionFailed,
 )
-from cvms.client.replies import (
+from cvms.client.schemas import (
     Accepted,
     Balance,
     CoSign,
@@ -37,7 +36,8 @@ from cvms.client.replies import (
     YieldPolicy,
 )
 from cvms.client.stream import Stream
-from cvms.client.vaults import (
+from cvms.client.stream_cursors import Event, Snapshot, Told, Topic
+from cvms.client.vault_schemas import (
     VaultConfig,
     VaultLimits,
     VaultList,

@@ -7,7 +7,8 @@ from contextlib import asynccontextmanager
 
 import httpx
 
-from cvms.client.replies import (
+from cvms.client.retrying_http import PATIENCE_SECONDS
+from cvms.client.schemas import (
     CoSign,
     Outcome,
     Proposal,
@@ -17,8 +18,7 @@ from cvms.client.replies import (
     Submitted,
     YieldPolicy,
 )
-from cvms.client.signing import Signer
-from cvms.client.transport import PATIENCE_SECONDS
+from cvms.client.signed_requests import Signer
 from cvms.client.wallet import Wallet
 
 REQUEST_SECONDS = 20.0

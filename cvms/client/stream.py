@@ -19,9 +19,9 @@ from anyio.streams.memory import MemoryObjectReceiveStream, MemoryObjectSendStre
 from httpx_ws import AsyncWebSocketSession, HTTPXWSException, WebSocketUpgradeError, aconnect_ws
 from wsproto.utilities import ProtocolError
 
-from cvms.client.cursors import ConnectionSpoilt, Cursors, Told, Topic
 from cvms.client.errors import ClientError
-from cvms.client.transport import FIRST_DELAY, LONGEST_DELAY, is_passing, problem_of
+from cvms.client.retrying_http import FIRST_DELAY, LONGEST_DELAY, is_passing, problem_of
+from cvms.client.stream_cursors import ConnectionSpoilt, Cursors, Told, Topic
 
 E = TypeVar("E", bound=BaseException)
 

@@ -7,9 +7,9 @@ from typing import Any, Literal
 
 import httpx
 
-from cvms.client.cursors import Topic
 from cvms.client.errors import ClientError
-from cvms.client.replies import (
+from cvms.client.retrying_http import Transport
+from cvms.client.schemas import (
     Balance,
     History,
     Movement,
@@ -20,8 +20,14 @@ from cvms.client.replies import (
     YieldPolicies,
 )
 from cvms.client.stream import Stream
-from cvms.client.transport import Transport
-from cvms.client.vaults import VaultConfig, VaultLimits, VaultList, VaultState, VaultTimelocks
+from cvms.client.stream_cursors import Topic
+from cvms.client.vault_schemas import (
+    VaultConfig,
+    VaultLimits,
+    VaultList,
+    VaultState,
+    VaultTimelocks,
+)
 from cvms.client.wallet import Wallet
 
 LONGEST_PAGE = 100

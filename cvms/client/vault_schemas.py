@@ -6,7 +6,7 @@ from datetime import datetime
 
 import msgspec
 
-from cvms.client.replies import Balance
+from cvms.client.schemas import Balance
 
 
 class VaultList(msgspec.Struct, frozen=True):

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cvms.client import ClientError, Event, Snapshot, SubscriptionRefused, Topic
-from cvms.client.cursors import ConnectionSpoilt, Cursors
+from cvms.client.stream_cursors import ConnectionSpoilt, Cursors
 
 TOPIC = "deposit_event"
 BALANCE = "vault_balance_update"

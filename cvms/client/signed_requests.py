@@ -8,8 +8,8 @@ from typing import Any, TypeVar
 import anyio
 
 from cvms.client.errors import SignaturesMissing, TransactionFailed
-from cvms.client.reading import Reader
-from cvms.client.replies import Accepted, CoSign, Nonce, Outcome, Submitted, TransactionState
+from cvms.client.query_client import Reader
+from cvms.client.schemas import Accepted, CoSign, Nonce, Outcome, Submitted, TransactionState
 
 T = TypeVar("T")
 
