@@ -1,6 +1,6 @@
 """The demo: service and chain as a stranger's client sees them."""
 
-from cvms.demo.chain import Addresses, DemoFailed
-from cvms.demo.steps import STEPS, demo_command, run_demo
+from cvms.demo.chain_client import Addresses, DemoFailed
+from cvms.demo.runner import STEPS, demo_command, run_demo
 
 __all__ = ["STEPS", "Addresses", "DemoFailed", "demo_command", "run_demo"]

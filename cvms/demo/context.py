@@ -28,7 +28,7 @@ from cvms.client import (
     Wallet,
     open_client,
 )
-from cvms.demo.chain import POLL_SECONDS, Addresses, Chain, DemoFailed, expect
+from cvms.demo.chain_client import POLL_SECONDS, Addresses, Chain, DemoFailed, expect
 
 USDT = 1_000_000
 TOPICS = (

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from cvms.chain.program import instructions
-from cvms.demo.stage import USDT, Stage, Step
+from cvms.demo.context import USDT, Stage, Step
 
 
 async def lock(stage: Stage) -> None:

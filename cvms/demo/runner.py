@@ -13,18 +13,18 @@ import httpx
 import trio
 
 from cvms.client import ClientError, ServiceUnavailable
-from cvms.demo import earning, multisig, positions, transfers, waiting
-from cvms.demo.chain import Addresses, DemoFailed
-from cvms.demo.stage import Step, open_stage
+from cvms.demo import multisig_steps, position_steps, timelock_steps, transfer_steps, yield_steps
+from cvms.demo.chain_client import Addresses, DemoFailed
+from cvms.demo.context import Step, open_stage
 
 STEP_DEADLINE = 60.0
 
 STEPS: tuple[Step, ...] = (
-    *transfers.STEPS,
-    *positions.STEPS,
-    *waiting.STEPS,
-    *multisig.STEPS,
-    *earning.STEPS,
+    *transfer_steps.STEPS,
+    *position_steps.STEPS,
+    *timelock_steps.STEPS,
+    *multisig_steps.STEPS,
+    *yield_steps.STEPS,
 )
 
 

@@ -8,8 +8,8 @@ from solders.pubkey import Pubkey
 from cvms.chain.program import instructions
 from cvms.chain.program.instructions import yield_pool
 from cvms.chain.program.yield_pool_accounts import pool_address
-from cvms.demo.chain import expect
-from cvms.demo.stage import USDT, Stage, Step
+from cvms.demo.chain_client import expect
+from cvms.demo.context import USDT, Stage, Step
 
 YEAR = 365 * 24 * 60 * 60
 

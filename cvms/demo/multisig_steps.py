@@ -6,7 +6,7 @@ from solders.instruction import Instruction
 from solders.keypair import Keypair
 
 from cvms.chain.program import instructions
-from cvms.demo.stage import USDT, Stage, Step
+from cvms.demo.context import USDT, Stage, Step
 
 
 async def require_two(stage: Stage) -> None:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from solders.keypair import Keypair
 
 from cvms.client import Wallet, open_client
-from cvms.demo.chain import expect
-from cvms.demo.stage import USDT, Stage, Step
+from cvms.demo.chain_client import expect
+from cvms.demo.context import USDT, Stage, Step
 
 WITHDRAW = "/api/vault/withdraw"
 
