@@ -18,7 +18,7 @@ from cvms.chain.program import instructions
 from cvms.chain.rpc.rpc_client import open_rpc
 from cvms.chain.types import Programs
 from cvms.config.loader import load_programs
-from cvms.dev.chain import bundled_programs
+from cvms.dev.chain_setup import bundled_programs
 from cvms.dev.localnet import prepare
 from cvms.localnet.ledger.chain import Chain
 

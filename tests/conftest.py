@@ -20,7 +20,7 @@ from solders.keypair import Keypair
 from cvms import localnet as chain
 from cvms.chain.types import Programs
 from cvms.config.loader import load_programs
-from cvms.dev.chain import bundled_programs
+from cvms.dev.chain_setup import bundled_programs
 from cvms.dev.localnet import prepare
 from cvms.dev.postgres import embedded_postgres
 from tests.redis_server import RedisServer

@@ -12,8 +12,8 @@ from solders.keypair import Keypair
 from cvms import localnet
 from cvms.chain.rpc.rpc_client import open_rpc
 from cvms.chain.types import Programs
-from cvms.dev.chain import bundled_programs, prepare_chain
-from cvms.dev.folder import held, operator_keypair
+from cvms.dev.chain_setup import bundled_programs, prepare_chain
+from cvms.dev.data_folder import held, operator_keypair
 
 LEDGER = "ledger.sqlite3"
 

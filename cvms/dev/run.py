@@ -13,8 +13,8 @@ import trio
 
 from cvms import localnet
 from cvms.config.loader import Config, load_config
-from cvms.dev.chain import bundled_programs, local_yield_sources
-from cvms.dev.folder import held, operator_keypair
+from cvms.dev.chain_setup import bundled_programs, local_yield_sources
+from cvms.dev.data_folder import held, operator_keypair
 from cvms.dev.localnet import LEDGER, prepare
 from cvms.dev.postgres import embedded_postgres
 from cvms.dev.secrets import make_secrets, with_secrets

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from cryptography.fernet import Fernet
 
-from cvms.dev.folder import write_private
+from cvms.dev.data_folder import write_private
 
 MAKERS: Mapping[str, Callable[[], str]] = {
     "ADMIN_JWT_SECRET": lambda: secrets.token_urlsafe(32),

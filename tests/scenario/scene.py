@@ -16,7 +16,7 @@ from solders.keypair import Keypair
 from cvms import localnet
 from cvms.chain.types import Programs
 from cvms.config.loader import load_programs
-from cvms.dev.chain import bundled_programs, local_yield_sources
+from cvms.dev.chain_setup import bundled_programs, local_yield_sources
 from cvms.dev.localnet import prepare
 from cvms.localnet.ledger.chain import Chain
 from tests.acceptance.processes import free_port

@@ -13,7 +13,7 @@ from cvms.chain.program.yield_pool_accounts import POOL_DISCRIMINATOR, Pool, poo
 from cvms.chain.rpc.rpc_client import open_rpc
 from cvms.chain.yields.rates import AtTime, ProtocolName, Reason, SupplyRate
 from cvms.chain.yields.sources import YieldSource, read_rates
-from cvms.dev.chain import land
+from cvms.dev.chain_setup import land
 from tests.chain.yields import accounts
 from tests.chain.yields.accounts import MINT
 from tests.conftest import Localnet

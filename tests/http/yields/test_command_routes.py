@@ -27,8 +27,8 @@ from cvms.chain.types import Commitment
 from cvms.chain.yields import marginfi
 from cvms.chain.yields.rate_cache import LatestRates
 from cvms.config.loader import Config
-from cvms.dev.chain import land as land_on_chain
-from cvms.dev.chain import local_yield_sources
+from cvms.dev.chain_setup import land as land_on_chain
+from cvms.dev.chain_setup import local_yield_sources
 from cvms.errors import ConfigurationError, ProgramRefused
 from cvms.http.framework.dependencies import Services
 from cvms.http.framework.fee_sponsor import Sponsor

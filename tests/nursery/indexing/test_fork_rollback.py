@@ -10,7 +10,7 @@ from solders.keypair import Keypair
 from solders.pubkey import Pubkey
 
 from cvms.chain.program import instructions
-from cvms.dev.chain import make_mint
+from cvms.dev.chain_setup import make_mint
 from cvms.nursery.channels.hub import outbox_frame
 from cvms.store.vaults import vaults
 from tests.nursery.forking import Forking, opened, until_applied

@@ -18,7 +18,7 @@ from cvms.chain.program.addresses import vault_address
 from cvms.chain.rpc.responses import SignatureInfo, TransactionRecord
 from cvms.chain.rpc.rpc_client import Rpc
 from cvms.chain.types import Commitment, Slot
-from cvms.dev.chain import make_mint
+from cvms.dev.chain_setup import make_mint
 from cvms.errors import GapNotClosed
 from cvms.nursery.indexing.apply_batch import apply_batch
 from cvms.nursery.indexing.batch_reader import BatchReader

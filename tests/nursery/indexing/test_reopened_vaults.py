@@ -11,7 +11,7 @@ from solders.pubkey import Pubkey
 
 from cvms.chain.program import instructions
 from cvms.chain.types import Programs
-from cvms.dev.chain import make_mint
+from cvms.dev.chain_setup import make_mint
 from cvms.store.analytics import event_counters
 from cvms.store.reconciliation import reconciliation_log
 from cvms.store.vaults import account_offsets, vaults

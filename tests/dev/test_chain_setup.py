@@ -8,7 +8,7 @@ from cvms.chain.program.instructions import yield_pool
 from cvms.chain.program.yield_pool_accounts import Pool, pool_address, read_pool, reserve_address
 from cvms.chain.rpc.rpc_client import open_rpc
 from cvms.chain.types import Commitment
-from cvms.dev.chain import POOL_RATE_BPS, POOL_RESERVE, land, prepare_chain
+from cvms.dev.chain_setup import POOL_RATE_BPS, POOL_RESERVE, land, prepare_chain
 from tests.conftest import Localnet
 
 
