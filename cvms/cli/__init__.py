@@ -14,6 +14,7 @@ import trio
 from solders.pubkey import Pubkey
 
 from cvms.chain.types import USDT_MINT, VAULT_PROGRAM
+from cvms.cli.index import add_index_commands
 from cvms.config.environment import environment
 from cvms.config.loader import (
     load_admin_secret,
@@ -23,7 +24,6 @@ from cvms.config.loader import (
     load_programs,
 )
 from cvms.errors import ConfigurationError, Unsealable, leaves
-from cvms.index_command import add_index_commands
 from cvms.log import configure_logging
 
 
