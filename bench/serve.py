@@ -10,7 +10,8 @@ import trio
 from solders.keypair import Keypair
 
 from cvms.chain.rpc.rpc_client import open_rpc
-from cvms.config.loader import Config, Rates, load_programs
+from cvms.config.loader import load_programs
+from cvms.config.settings import Config, Rates
 from cvms.http import create_app, serve_http
 from cvms.metrics import Metrics
 from cvms.nursery.channels.hub import Hub

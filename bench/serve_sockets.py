@@ -11,7 +11,8 @@ from solders.keypair import Keypair
 
 from bench.serve import NOWHERE
 from cvms.chain.rpc.rpc_client import open_rpc
-from cvms.config.loader import Config, Rates, load_programs
+from cvms.config.loader import load_programs
+from cvms.config.settings import Config, Rates
 from cvms.http import create_app, serve_http
 from cvms.http.websocket.endpoint import WebSocketLimits
 from cvms.metrics import Metrics

@@ -9,7 +9,7 @@ from typing import Any
 
 import yaml
 
-from cvms.config.loader import Config
+from cvms.config.settings import Config
 
 ROOT = Path(__file__).parent.parent
 KUBERNETES = ROOT / "deploy" / "kubernetes"

@@ -1,7 +1,7 @@
 """Where a webhook may lead: to the public internet, and not to what only we can reach.
 
-Names are resolved when they are used (`cvms.nursery.delivery.webhook_dispatcher`); here is what can be told from the
-text alone, and what an address is.
+Names are resolved when they are used (`cvms.nursery.delivery.webhook_dispatcher`); here is what can
+be told from the text alone, and what an address is.
 """
 
 from __future__ import annotations

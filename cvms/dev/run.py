@@ -12,7 +12,8 @@ import httpx
 import trio
 
 from cvms import localnet
-from cvms.config.loader import Config, load_config
+from cvms.config.loader import load_config
+from cvms.config.settings import Config
 from cvms.dev.chain_setup import bundled_programs, local_yield_sources
 from cvms.dev.data_folder import held, operator_keypair
 from cvms.dev.localnet import LEDGER, prepare

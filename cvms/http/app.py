@@ -12,7 +12,7 @@ from cvms.chain.transactions.sponsorship_policy import FeeCaps
 from cvms.chain.types import Programs
 from cvms.chain.yields.rate_cache import LatestRates
 from cvms.chain.yields.sources import YieldSource
-from cvms.config.loader import Config
+from cvms.config.settings import Config
 from cvms.http import transaction_routes
 from cvms.http.admin import admin_routes, alert_routes, governance_routes
 from cvms.http.auth import nonce_routes, second_factor_routes

@@ -15,7 +15,7 @@ import trio
 
 from cvms.chain.rpc.rpc_client import open_rpc
 from cvms.chain.yields.sources import parse_yield_sources
-from cvms.config.loader import Config
+from cvms.config.settings import Config
 from cvms.errors import ConfigurationError, only
 from cvms.http import create_app, serve_http
 from cvms.http.framework.edge import Edge

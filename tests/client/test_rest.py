@@ -26,8 +26,8 @@ from cvms.client import (
     Wallet,
     open_client,
 )
-from cvms.config.loader import Rates
 from cvms.config.parsers import Rate
+from cvms.config.settings import Rates
 from tests.client.gate import gated
 from tests.conftest import Localnet
 from tests.http.conftest import Served, Service, running

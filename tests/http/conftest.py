@@ -19,7 +19,8 @@ from solders.keypair import Keypair
 from cvms.chain.rpc.rpc_client import Rpc, open_rpc
 from cvms.chain.types import Programs
 from cvms.chain.yields.sources import parse_yield_sources
-from cvms.config.loader import Config, load_programs
+from cvms.config.loader import load_programs
+from cvms.config.settings import Config
 from cvms.dev.chain_setup import local_yield_sources
 from cvms.http import create_app, serve_http
 from cvms.http.framework.edge import MAX_IN_FLIGHT, Edge

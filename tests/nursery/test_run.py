@@ -15,7 +15,7 @@ import pytest
 import trio
 import trio_websocket
 
-from cvms.config.loader import Config
+from cvms.config.settings import Config
 from cvms.errors import ConfigurationError
 from cvms.http.framework.admin_tokens import Role, mint
 from cvms.nursery.run import serve

@@ -38,7 +38,7 @@ from cvms.store.security.second_factors import Factor
 # How long a setup waits for its first code.
 SETUP_AGE = timedelta(hours=1)
 # Nobody signs `verify`, so that a stranger may guess: wrong codes end the setup, not the owner's
-# access, and most of a stranger's guesses end at the limit of one address (http/framework/rate_limits.py).
+# access, and most of a stranger's guesses end at the limit of one address (`rate_limits`).
 MOST_GUESSES = 50
 
 TotpCode = Annotated[str, msgspec.Meta(pattern=r"^[0-9]{6}\Z")]

@@ -24,7 +24,7 @@ from itertools import zip_longest
 
 from solders.pubkey import Pubkey
 
-from cvms.config.loader import SignIn
+from cvms.config.settings import SignIn
 from cvms.errors import InvalidSignature
 
 GREETING = " wants you to sign in with your Solana account:"

@@ -10,7 +10,7 @@ from solders.keypair import Keypair
 from cvms.chain.rpc.rpc_client import Rpc
 from cvms.chain.types import Programs
 from cvms.chain.yields.rate_cache import LatestRates
-from cvms.config.loader import Config
+from cvms.config.settings import Config
 from cvms.http.framework.fee_sponsor import Sponsor
 from cvms.http.framework.rate_limits import Limits
 from cvms.metrics import Metrics

@@ -13,8 +13,8 @@ from ipaddress import IPv4Address, IPv6Address, IPv6Network, ip_address
 
 from quart.wrappers import Request, Websocket
 
-from cvms.config.loader import Rates
 from cvms.config.parsers import Network, Rate
+from cvms.config.settings import Rates
 from cvms.errors import RateLimited
 from cvms.metrics import Metrics
 from cvms.store.redis.rate_limiter import Allowance, Claim, Limiter

@@ -15,7 +15,7 @@ from hypercorn.app_wrappers import ASGIWrapper
 from hypercorn.config import Config as HypercornConfig
 from hypercorn.trio.worker_context import WorkerContext
 
-from cvms.config.loader import Config
+from cvms.config.settings import Config
 from cvms.http.framework.edge import Edge
 from cvms.http.server.http_connection import Connection
 from cvms.http.websocket.client_frames import MAX_FRAME

@@ -14,7 +14,7 @@ from cvms.chain.program.idl import ProgramName, idl_json
 from cvms.chain.types import Programs
 from cvms.errors import NotFound
 from cvms.http.framework.dependencies import Services
-from cvms.http.framework.etag import conditional
+from cvms.http.framework.response import conditional
 from cvms.http.framework.routing import Route
 
 

@@ -13,7 +13,7 @@ from quart import Response
 from werkzeug.exceptions import NotFound
 
 from cvms.http.framework.edge import Edge
-from cvms.http.framework.etag import conditional
+from cvms.http.framework.response import conditional
 from cvms.http.framework.routing import Route
 from cvms.http.service_info.openapi import openapi_document
 

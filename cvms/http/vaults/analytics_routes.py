@@ -15,8 +15,8 @@ from quart import Response
 
 from cvms.errors import FieldProblem, InvalidRequest
 from cvms.http.framework.dependencies import Services
-from cvms.http.framework.etag import exact
 from cvms.http.framework.request import MAX_AMOUNT, Body
+from cvms.http.framework.response import exact
 from cvms.http.framework.routing import Route
 from cvms.store.analytics import aggregates, overview
 from cvms.store.analytics.aggregates import Bucket, Flow

@@ -16,9 +16,8 @@ from cvms.errors import (
 )
 from cvms.http.framework import schemas
 from cvms.http.framework.dependencies import Services
-from cvms.http.framework.etag import current, exact
 from cvms.http.framework.request import Body, Limit, Offset, RowId, Slot, owner_in_path
-from cvms.http.framework.response import Answer
+from cvms.http.framework.response import Answer, current, exact
 from cvms.http.framework.routing import Route
 from cvms.store.index import cursor as cursors
 from cvms.store.postgres.driver.connection import Connection

@@ -17,8 +17,8 @@ from quart import Response
 from cvms.errors import FieldProblem, InvalidRequest, VaultNotFound
 from cvms.http.framework import schemas
 from cvms.http.framework.dependencies import Services
-from cvms.http.framework.etag import current, exact
 from cvms.http.framework.request import MAX_AMOUNT, Body, Limit, owner_in_path
+from cvms.http.framework.response import current, exact
 from cvms.http.framework.routing import Route
 from cvms.http.vaults import state_schemas
 from cvms.http.vaults.balance_routes import open_vault, version_of

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from cvms.config.loader import Config
+from cvms.config.settings import Config
 
 WINDOW_SECONDS = 300.0
 CRASHES = 5

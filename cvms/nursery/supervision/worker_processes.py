@@ -18,7 +18,7 @@ from dataclasses import dataclass, field
 import structlog
 import trio
 
-from cvms.config.loader import Config
+from cvms.config.settings import Config
 from cvms.errors import ConfigurationError
 from cvms.nursery.channels.status_board import Board
 from cvms.nursery.supervision.supervisor import Backoff

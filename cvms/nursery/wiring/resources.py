@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from cvms.chain.rpc.rpc_client import Rpc
 from cvms.chain.types import Programs
 from cvms.chain.yields.sources import YieldSource
-from cvms.config.loader import Config
+from cvms.config.settings import Config
 from cvms.metrics import Metrics
 from cvms.nursery.channels.account_registry import AccountRegistry
 from cvms.nursery.channels.hub import Hub

@@ -95,8 +95,8 @@ class Taken:
 
 
 async def take_back(conn: TrioConnection[Any], place: int) -> Taken:
-    """Take back all that was applied after `place` (see store/index/applied_transactions.py), but the vaults' rows
-    and their points in balance_history: those come from accounts (see store/projection/vault_writer.py).
+    """Take back all that was applied after `place` (see `applied_transactions`), but the vaults' rows and their
+    points in balance_history: those come from accounts (see `vault_writer`).
     """
     before = await applied_transactions.before(conn, place)
     signatures = await applied_transactions.take_back(conn, place)

@@ -73,7 +73,7 @@ class HistorySums:
     """An owner's history added up: what the account should count as deposited and withdrawn, and
     what it should hold.
 
-    With `emergencies` the split of available and locked is another: see nursery/ledger/running_balances.py.
+    With `emergencies` the split of available and locked is another: see `running_balances`.
     """
 
     owner: str

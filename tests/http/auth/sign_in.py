@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 
 from solders.pubkey import Pubkey
 
-from cvms.config.loader import SignIn
+from cvms.config.settings import SignIn
 
 ALLOWED = SignIn(domains=("app.example", "localhost:3000"), chain_id="mainnet")
 

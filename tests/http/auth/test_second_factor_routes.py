@@ -21,7 +21,8 @@ from solders.keypair import Keypair
 from structlog.testing import capture_logs
 
 from cvms.cli import main
-from cvms.config.loader import Config, load_programs
+from cvms.config.loader import load_programs
+from cvms.config.settings import Config
 from cvms.http.auth import second_factor_routes
 from cvms.http.auth.requester import SignedRequest
 from cvms.http.auth.second_factor import SecondFactor

@@ -8,8 +8,8 @@ import httpx
 import pytest
 from solders.keypair import Keypair
 
-from cvms.config.loader import Rates
 from cvms.config.parsers import Rate
+from cvms.config.settings import Rates
 from cvms.http.framework.rate_limits import client_address
 from cvms.http.websocket.endpoint import WebSocketLimits
 from tests.conftest import Localnet

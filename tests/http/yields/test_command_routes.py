@@ -26,7 +26,7 @@ from cvms.chain.transactions.versioned import parse_base64
 from cvms.chain.types import Commitment
 from cvms.chain.yields import marginfi
 from cvms.chain.yields.rate_cache import LatestRates
-from cvms.config.loader import Config
+from cvms.config.settings import Config
 from cvms.dev.chain_setup import land as land_on_chain
 from cvms.dev.chain_setup import local_yield_sources
 from cvms.errors import ConfigurationError, ProgramRefused

@@ -12,7 +12,8 @@ from solders.keypair import Keypair
 from structlog.testing import capture_logs
 from trio.testing import MockClock
 
-from cvms.config.loader import Config, load_programs
+from cvms.config.loader import load_programs
+from cvms.config.settings import Config
 from cvms.errors import ChainUnavailable, ConfigurationError, DatabaseUnavailable
 from cvms.http.service_info.probe_routes import Tasks
 from cvms.metrics import Metrics

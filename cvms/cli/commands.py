@@ -1,0 +1,135 @@
+"""Commands of `cvms` except `cvms index`."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from dataclasses import replace
+from functools import partial
+
+import trio
+
+from cvms.config.environment import environment
+from cvms.config.loader import (
+    load_admin_secret,
+    load_config,
+    load_database_url,
+    load_encryption_keys,
+    load_programs,
+)
+from cvms.errors import Unsealable
+from cvms.log import configure_logging
+
+
+def _serve(options: argparse.Namespace) -> int:
+    from cvms.nursery.run import serve  # noqa: PLC0415
+    from cvms.nursery.supervision.worker_processes import run_workers, serve_as_worker  # noqa: PLC0415
+
+    config = load_config(environment())
+    configure_logging(config.log_format)
+    if options.inherit is not None:
+        trio.run(serve_as_worker, config, options.inherit, serve)
+    elif options.workers > 1:
+        trio.run(run_workers, config, options.workers)
+    else:
+        trio.run(serve, config)
+    return 0
+
+
+def _dev(options: argparse.Namespace) -> int:
+    from cvms.dev.run import Ports, dev  # noqa: PLC0415
+
+    configure_logging(options.log_format, "warning")
+    ports = Ports(http=options.port, rpc=options.localnet_port)
+    return dev(ports, data=options.data_dir, environ=environment())
+
+
+def _localnet(options: argparse.Namespace) -> int:
+    from cvms.dev.localnet import run_localnet  # noqa: PLC0415
+    from cvms.localnet import Timing  # noqa: PLC0415
+
+    configure_logging(options.log_format, "warning")
+    timing = Timing(
+        slot_seconds=options.slot_seconds,
+        confirmed_lag=options.confirmed_lag,
+        finalized_lag=options.finalized_lag,
+    )
+    run = partial(
+        run_localnet,
+        programs=load_programs(environment()),
+        host=options.host,
+        port=options.port,
+        data=options.data_dir,
+        in_memory=options.in_memory,
+        reset=options.reset,
+        bare=options.bare,
+        timing=timing,
+    )
+    trio.run(run)
+    return 0
+
+
+def _demo(options: argparse.Namespace) -> int:
+    from cvms.demo import Addresses, demo_command  # noqa: PLC0415
+
+    return demo_command(
+        Addresses(
+            url=options.url.rstrip("/"),
+            rpc_url=options.rpc_url,
+            programs=replace(
+                load_programs(environment()), vault=options.program, mint=options.mint
+            ),
+        )
+    )
+
+
+def _token(options: argparse.Namespace) -> int:
+    from cvms.dev.secrets import with_secrets  # noqa: PLC0415
+    from cvms.http.framework.admin_tokens import Role, mint  # noqa: PLC0415
+
+    secret = load_admin_secret(with_secrets(environment(), options.data_dir))
+    seconds = round(options.hours * 3600)
+    print(mint(secret, subject=options.subject, role=Role.named(options.role), seconds=seconds))
+    return 0
+
+
+def _audit_verify(_: argparse.Namespace) -> int:
+    from cvms.store.postgres.database import open_database  # noqa: PLC0415
+    from cvms.store.security import audit_log as audit  # noqa: PLC0415
+
+    async def verify() -> int | None:
+        url = load_database_url(environment())
+        async with open_database(url) as database, database.dedicated() as conn:
+            return await audit.verify(conn)
+
+    broken = trio.run(verify)
+    if broken is None:
+        print("every entry of the audit trail is as it was written")
+        return 0
+    print(f"entry {broken} of the audit trail is not as it was written", file=sys.stderr)
+    return 1
+
+
+def _reseal(_: argparse.Namespace) -> int:
+    from cvms.store.postgres.database import open_database  # noqa: PLC0415
+    from cvms.store.security import second_factors, signer_webhooks  # noqa: PLC0415
+    from cvms.store.security.encryption import Sealer  # noqa: PLC0415
+
+    environ = environment()
+    sealer, url = Sealer(load_encryption_keys(environ)), load_database_url(environ)
+
+    async def reseal() -> int | Unsealable:
+        async with open_database(url) as database, database.dedicated() as conn:
+            try:
+                return await second_factors.reseal(conn, sealer) + await signer_webhooks.reseal(
+                    conn, sealer
+                )
+            except Unsealable as error:
+                return error
+
+    result = trio.run(reseal)
+    if isinstance(result, Unsealable):
+        print(f"cvms: {result} Nothing after it is sealed anew.", file=sys.stderr)
+        return 1
+    print(f"{result} secrets are sealed anew; now all are under the first key")
+    return 0
