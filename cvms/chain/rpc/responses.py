@@ -12,7 +12,7 @@ from solders.hash import Hash
 from solders.pubkey import Pubkey
 
 from cvms.chain import base58
-from cvms.chain.types import Account, Commitment, Lamports, Slot
+from cvms.chain.types import Account, BlockHeight, Commitment, Lamports, Slot
 from cvms.errors import DecodeError, RpcError
 
 T = TypeVar("T")
@@ -292,3 +292,12 @@ def _from_base58(kind: type, value: Any) -> Any:
     if not isinstance(value, str):
         raise TypeError("not a string")  # msgspec makes a ValidationError of it
     return (Hash if kind is Hash else Pubkey).from_string(value)
+
+
+@dataclass(frozen=True, slots=True)
+class LatestBlockhash:
+    """A block hash, the last height at which it can land, and the slot the node answered for."""
+
+    blockhash: Hash
+    last_valid_block_height: BlockHeight
+    slot: Slot

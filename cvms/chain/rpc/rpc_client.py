@@ -19,6 +19,7 @@ from cvms.chain.rpc.endpoint_probe import Probe
 from cvms.chain.rpc.responses import (
     AccountsAt,
     InContext,
+    LatestBlockhash,
     SignatureInfo,
     SignatureStatus,
     Simulation,
@@ -29,7 +30,6 @@ from cvms.chain.rpc.responses import (
 from cvms.chain.rpc.status_quorum import combine
 from cvms.chain.rpc.transport.endpoint_state import EndpointState, states
 from cvms.chain.rpc.transport.failover import Heard, Transport, failure_of, open_transport
-from cvms.chain.transactions.versioned import LatestBlockhash
 from cvms.chain.types import Account, BlockHeight, Commitment, Lamports, Slot
 from cvms.errors import RpcError
 from cvms.metrics import Metrics

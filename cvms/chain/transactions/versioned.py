@@ -17,21 +17,13 @@ from solders.pubkey import Pubkey
 from solders.signature import Signature
 from solders.transaction import SanitizeError, VersionedTransaction
 
+from cvms.chain.rpc.responses import LatestBlockhash
 from cvms.chain.types import BlockHeight, Slot
 from cvms.errors import InvalidRequest
 
 MAX_WIRE_BYTES = 1232  # IPv6's least MTU less headers: the network drops anything longer
 MAX_COMPUTE_UNITS = 1_400_000  # a transaction's ceiling on every cluster
 DEFAULT_UNITS_PER_INSTRUCTION = 200_000
-
-
-@dataclass(frozen=True, slots=True)
-class LatestBlockhash:
-    """A block hash, the last height at which it can land, and the slot the node answered for."""
-
-    blockhash: Hash
-    last_valid_block_height: BlockHeight
-    slot: Slot
 
 
 @dataclass(frozen=True, slots=True)

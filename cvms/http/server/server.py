@@ -18,7 +18,7 @@ from hypercorn.trio.worker_context import WorkerContext
 from cvms.config.settings import Config
 from cvms.http.framework.edge import Edge
 from cvms.http.server.http_connection import Connection
-from cvms.http.websocket.client_frames import MAX_FRAME
+from cvms.http.server.websocket_stream import MAX_FRAME
 
 log = structlog.get_logger(__name__)
 

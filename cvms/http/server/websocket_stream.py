@@ -140,3 +140,6 @@ async def open_websocket(
             state=protocol.connection_state,
         )
     )
+
+
+MAX_FRAME = 16 * 1024

@@ -12,8 +12,6 @@ from cvms.errors import InvalidRequest
 from cvms.http.framework.admin_tokens import MAX_LENGTH
 from cvms.http.framework.request import MAX_AMOUNT, decode
 
-MAX_FRAME = 16 * 1024
-
 Topic = Literal[
     "deposit_event",
     "withdraw_event",

@@ -15,8 +15,14 @@ from cvms.chain.program.events.events import VaultClosedEvent
 from cvms.chain.rpc.responses import SignatureInfo
 from cvms.chain.types import Commitment
 from cvms.nursery.channels.reconcile_requests import IndexedBatch
-from cvms.nursery.indexing.batch_reader import Batch, Recorded
-from cvms.nursery.ledger.entries import Movement, counted_by_account, history_row, movements
+from cvms.nursery.indexing.batch_reader import Batch
+from cvms.nursery.ledger.entries import (
+    Movement,
+    Recorded,
+    counted_by_account,
+    history_row,
+    movements,
+)
 from cvms.nursery.ledger.mint_tracker import Mints
 from cvms.nursery.ledger.outbox_messages import balance_message, event_message
 from cvms.nursery.ledger.running_balances import points_after

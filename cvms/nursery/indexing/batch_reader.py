@@ -9,7 +9,6 @@ from itertools import takewhile
 
 from solders.pubkey import Pubkey
 
-from cvms.chain.program.events.events import Event
 from cvms.chain.program.events.log_parser import LoggedEvent, ProgramLogs, events_in
 from cvms.chain.program.events.touched_vaults import (
     ClosedVault,
@@ -21,20 +20,12 @@ from cvms.chain.rpc.responses import SignatureInfo, TransactionRecord
 from cvms.chain.rpc.rpc_client import Rpc
 from cvms.chain.types import Commitment, Programs
 from cvms.metrics import Metrics
-from cvms.nursery.ledger.entries import event_data, event_owner, event_vaults
+from cvms.nursery.ledger.entries import Recorded, event_data, event_owner, event_vaults
 from cvms.nursery.ledger.vault_fetch import FetchedVault, fetch_vaults
 from cvms.store.index.chain_events import EventRow
 
 KNOWN_ACCOUNTS = 10_000
 """Accounts remembered while one gap is read, about 40 MB of them."""
-
-
-@dataclass(frozen=True, slots=True)
-class Recorded:
-    """An event and its row."""
-
-    event: Event
-    row: EventRow
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,7 @@ import msgspec
 
 from cvms.chain.program.events import events as chain
 from cvms.chain.program.events.events import Event
-from cvms.nursery.indexing.batch_reader import Recorded
+from cvms.store.index.chain_events import EventRow
 from cvms.store.vaults.history import HistoryRow
 
 
@@ -145,3 +145,11 @@ def history_row(recorded: Recorded, movement: Movement) -> HistoryRow:
         ordinal=row.ordinal,
         commitment=row.commitment,
     )
+
+
+@dataclass(frozen=True, slots=True)
+class Recorded:
+    """An event and its row."""
+
+    event: Event
+    row: EventRow

@@ -95,7 +95,7 @@ class Taken:
 
 
 async def take_back(conn: TrioConnection[Any], place: int) -> Taken:
-    """Take back all that was applied after `place` (see `applied_transactions`), but the vaults' rows and their
+    """Take back all that was applied after `place` (see `applied_transactions`), but vaults and
     points in balance_history: those come from accounts (see `vault_writer`).
     """
     before = await applied_transactions.before(conn, place)

@@ -16,6 +16,7 @@ from solders.system_program import TransferParams, transfer
 from cvms.chain.program import instructions
 from cvms.chain.program.addresses import TOKEN_PROGRAM
 from cvms.chain.program.instructions import yield_pool
+from cvms.chain.rpc.responses import LatestBlockhash
 from cvms.chain.transactions.sponsorship_policy import (
     TOKEN_ACCOUNT_RENT,
     FeeCaps,
@@ -23,7 +24,7 @@ from cvms.chain.transactions.sponsorship_policy import (
     fee_of,
     highest_price,
 )
-from cvms.chain.transactions.versioned import LatestBlockhash, build_transaction
+from cvms.chain.transactions.versioned import build_transaction
 from cvms.chain.types import BlockHeight, Slot
 from cvms.config.loader import load_programs
 from cvms.errors import NotSponsored

@@ -18,11 +18,11 @@ from solders.transaction import Transaction, VersionedTransaction
 
 from cvms.chain.program import instructions
 from cvms.chain.program.addresses import COMPUTE_BUDGET_PROGRAM
+from cvms.chain.rpc.responses import LatestBlockhash
 from cvms.chain.transactions.versioned import (
     MAX_COMPUTE_UNITS,
     MAX_WIRE_BYTES,
     BuiltTransaction,
-    LatestBlockhash,
     attach_signature,
     build_transaction,
     message_hash,
