@@ -22,10 +22,10 @@ endpoint may answer that has the blocks."""
 
 
 @dataclass(frozen=True, slots=True)
-class Fate:
+class Transition:
     """`state` is the new one, None for no change; `may_land`: sending may still help.
 
-    `slot` and `err` belong to the new state. `in_doubt`: it was seen in a block once and is in none
+    `slot` and `err` belong to the new state. `disputed`: it was seen in a block once and is in none
     now, so that block is to be looked at before it counts as expired.
     """
 
@@ -33,10 +33,12 @@ class Fate:
     may_land: bool = False
     slot: int | None = None
     err: Any = None
-    in_doubt: bool = False
+    disputed: bool = False
 
 
-def fate_of(row: Watched, status: SignatureStatus | None, *, certain: bool, tips: Tips) -> Fate:
+def next_transition(
+    row: Watched, status: SignatureStatus | None, *, certain: bool, tips: Tips
+) -> Transition:
     """The fate of a submission of this status.
 
     `tips` were read before it; `certain`: it comes from nodes that have all that these tell of.
@@ -45,53 +47,55 @@ def fate_of(row: Watched, status: SignatureStatus | None, *, certain: bool, tips
     if status is not None and status.commitment is Commitment.FINALIZED:
         return _final(status)
     if not certain:
-        return Fate(may_land=may_land)  # the nodes are behind: they may miss what others have
+        return Transition(may_land=may_land)  # the nodes are behind: they may miss what others have
     if status is None:
         return _absent(row, tips, may_land=may_land)
     if status.commitment is Commitment.PROCESSED:
         # It may be on the losing side of a fork, and so is no landing; but it is a retreat from
         # another block.
-        return _retreat(row, may_land=may_land) if row.slot != status.slot else Fate()
+        return (
+            _back_to_submitted(row, may_land=may_land) if row.slot != status.slot else Transition()
+        )
     return _confirmed(row, status)
 
 
-def _final(status: SignatureStatus) -> Fate:
+def _final(status: SignatureStatus) -> Transition:
     state = State.FINALIZED if status.err is None else State.FAILED
-    return Fate(state, slot=status.slot, err=status.err)
+    return Transition(state, slot=status.slot, err=status.err)
 
 
-def _confirmed(row: Watched, status: SignatureStatus) -> Fate:
+def _confirmed(row: Watched, status: SignatureStatus) -> Transition:
     # A failure is written down as what it is so far: on another fork it may succeed.
     state = State.CONFIRMED if status.err is None else State.SUBMITTED
     if (state, status.slot) == (row.state, row.slot):
-        return Fate()
-    return Fate(state, slot=status.slot, err=status.err)
+        return Transition()
+    return Transition(state, slot=status.slot, err=status.err)
 
 
-def _absent(row: Watched, tips: Tips, *, may_land: bool) -> Fate:
+def _absent(row: Watched, tips: Tips, *, may_land: bool) -> Transition:
     last = row.last_valid_block_height
     if tips.finalized.height <= last:
-        return _retreat(row, may_land=may_land)
+        return _back_to_submitted(row, may_land=may_land)
     if tips.remembers(row.since_slot):
-        return Fate(State.EXPIRED, in_doubt=row.seen_slot is not None)
+        return Transition(State.EXPIRED, disputed=row.seen_slot is not None)
     if tips.finalized.height > last + UNKNOWABLE_BLOCKS:
-        return Fate(State.QUARANTINED, slot=row.slot)
-    return Fate()
+        return Transition(State.QUARANTINED, slot=row.slot)
+    return Transition()
 
 
-def after_doubt(row: Watched, tips: Tips, *, held: bool | None) -> Fate:
+def resolve_disputed(row: Watched, tips: Tips, *, held: bool | None) -> Transition:
     """The fate of one that is in no final block as its status says, but was seen in one: `held` is
     what that block says, None where it is not to be had.
     """
     if held is False:
-        return Fate(State.EXPIRED)
+        return Transition(State.EXPIRED)
     if tips.finalized.height > row.last_valid_block_height + UNKNOWABLE_BLOCKS:
-        return Fate(State.QUARANTINED, slot=row.slot)
-    return Fate()
+        return Transition(State.QUARANTINED, slot=row.slot)
+    return Transition()
 
 
-def _retreat(row: Watched, *, may_land: bool) -> Fate:
+def _back_to_submitted(row: Watched, *, may_land: bool) -> Transition:
     """Back from the block in which it was: sent, and in none."""
     if row.slot is None and row.state is not State.CONFIRMED:
-        return Fate(may_land=may_land)
-    return Fate(State.SUBMITTED, may_land=may_land)
+        return Transition(may_land=may_land)
+    return Transition(State.SUBMITTED, may_land=may_land)

@@ -12,43 +12,43 @@ from cvms.chain.rpc.chain_tips import Tips, final_block, read_tips
 from cvms.chain.rpc.rpc_client import STATUSES_PER_CALL, Rpc
 from cvms.chain.types import Commitment, Programs
 from cvms.errors import ChainUnavailable, ProgramRefused, RpcError
-from cvms.nursery.submission.outcome import Fate, after_doubt, fate_of
+from cvms.nursery.submission.outcome import Transition, next_transition, resolve_disputed
 from cvms.store.submissions.in_flight import Watched
 
 log = structlog.get_logger(__name__)
 
 
-async def read_fates(rpc: Rpc, rows: Sequence[Watched]) -> list[Fate]:
+async def read_fates(rpc: Rpc, rows: Sequence[Watched]) -> list[Transition]:
     """The fate of each row, in their order. Raises what the RPC raises."""
     # Heights before statuses: a transaction that was not there *after* its last block was.
     tips = await read_tips(rpc)
-    fates: list[Fate] = []
+    transitions: list[Transition] = []
     for start in range(0, len(rows), STATUSES_PER_CALL):
         chunk = rows[start : start + STATUSES_PER_CALL]
         signatures = [row.signature for row in chunk]
         seen = await rpc.statuses_everywhere(signatures, min_context_slot=tips.slot)
-        fates += [
-            fate_of(row, status, certain=seen.slot >= tips.slot, tips=tips)
+        transitions += [
+            next_transition(row, status, certain=seen.slot >= tips.slot, tips=tips)
             for row, status in zip(chunk, seen.statuses, strict=True)
         ]
-    return await _without_doubt(rpc, rows, fates, tips)
+    return await _resolve_disputes(rpc, rows, transitions, tips)
 
 
-async def _without_doubt(
-    rpc: Rpc, rows: Sequence[Watched], fates: Sequence[Fate], tips: Tips
-) -> list[Fate]:
+async def _resolve_disputes(
+    rpc: Rpc, rows: Sequence[Watched], transitions: Sequence[Transition], tips: Tips
+) -> list[Transition]:
     blocks: dict[int, frozenset[str] | None] = {}
-    settled = []
-    for row, fate in zip(rows, fates, strict=True):
-        if not fate.in_doubt or row.seen_slot is None:
-            settled.append(fate)
+    resolved = []
+    for row, fate in zip(rows, transitions, strict=True):
+        if not fate.disputed or row.seen_slot is None:
+            resolved.append(fate)
             continue
         if row.seen_slot not in blocks:
             blocks[row.seen_slot] = await final_block(rpc, row.seen_slot)
         block = blocks[row.seen_slot]
         held = None if block is None else row.signature in block
-        settled.append(after_doubt(row, tips, held=held))
-    return settled
+        resolved.append(resolve_disputed(row, tips, held=held))
+    return resolved
 
 
 async def read_refusals(

@@ -7,7 +7,12 @@ import pytest
 from cvms.chain.rpc.chain_tips import Tip, Tips
 from cvms.chain.rpc.responses import SignatureStatus
 from cvms.chain.types import BlockHeight, Commitment, Slot
-from cvms.nursery.submission.outcome import UNKNOWABLE_BLOCKS, Fate, after_doubt, fate_of
+from cvms.nursery.submission.outcome import (
+    UNKNOWABLE_BLOCKS,
+    Transition,
+    next_transition,
+    resolve_disputed,
+)
 from cvms.store.submissions.in_flight import Watched
 from cvms.store.submissions.submissions import State
 
@@ -55,66 +60,66 @@ PROCESSED, CONFIRMED, FINALIZED = Commitment
     ("now", "seen", "fate"),
     [
         # Nowhere: it is sent while it may land, and expires when all it could be in is final.
-        (row(State.PENDING, 110), None, Fate(may_land=True)),
-        (row(State.SUBMITTED, 109), None, Fate()),
-        (row(State.SUBMITTED, 100), None, Fate()),
-        (row(State.SUBMITTED, 99), None, Fate(State.EXPIRED)),
+        (row(State.PENDING, 110), None, Transition(may_land=True)),
+        (row(State.SUBMITTED, 109), None, Transition()),
+        (row(State.SUBMITTED, 100), None, Transition()),
+        (row(State.SUBMITTED, 99), None, Transition(State.EXPIRED)),
         # Seen, and now nowhere: back, and sent again.
-        (row(State.CONFIRMED, 110, slot=7), None, Fate(State.SUBMITTED, may_land=True)),
-        (row(State.CONFIRMED, 109, slot=7), None, Fate(State.SUBMITTED)),
-        (row(State.SUBMITTED, 110, slot=7), None, Fate(State.SUBMITTED, may_land=True)),
-        (row(State.CONFIRMED, 99, slot=7), None, Fate(State.EXPIRED, in_doubt=True)),
-        (row(State.SUBMITTED, 99, seen=7), None, Fate(State.EXPIRED, in_doubt=True)),
+        (row(State.CONFIRMED, 110, slot=7), None, Transition(State.SUBMITTED, may_land=True)),
+        (row(State.CONFIRMED, 109, slot=7), None, Transition(State.SUBMITTED)),
+        (row(State.SUBMITTED, 110, slot=7), None, Transition(State.SUBMITTED, may_land=True)),
+        (row(State.CONFIRMED, 99, slot=7), None, Transition(State.EXPIRED, disputed=True)),
+        (row(State.SUBMITTED, 99, seen=7), None, Transition(State.EXPIRED, disputed=True)),
         # On a fork that may lose: it is no landing, and is sent to the others too.
-        (row(State.SUBMITTED, 110), status(PROCESSED), Fate(may_land=True)),
-        (row(State.SUBMITTED, 110), status(PROCESSED, "boom"), Fate(may_land=True)),
-        (row(State.SUBMITTED, 1), status(PROCESSED), Fate()),
-        (row(State.CONFIRMED, 110, slot=7), status(PROCESSED), Fate()),
+        (row(State.SUBMITTED, 110), status(PROCESSED), Transition(may_land=True)),
+        (row(State.SUBMITTED, 110), status(PROCESSED, "boom"), Transition(may_land=True)),
+        (row(State.SUBMITTED, 1), status(PROCESSED), Transition()),
+        (row(State.CONFIRMED, 110, slot=7), status(PROCESSED), Transition()),
         (
             row(State.CONFIRMED, 110, slot=6),
             status(PROCESSED),
-            Fate(State.SUBMITTED, may_land=True),
+            Transition(State.SUBMITTED, may_land=True),
         ),
         # Confirmed: nothing to send, and nothing to write down twice.
-        (row(State.SUBMITTED, 110), status(CONFIRMED), Fate(State.CONFIRMED, slot=7)),
-        (row(State.CONFIRMED, 110, slot=7), status(CONFIRMED), Fate()),
-        (row(State.CONFIRMED, 110, slot=6), status(CONFIRMED), Fate(State.CONFIRMED, slot=7)),
+        (row(State.SUBMITTED, 110), status(CONFIRMED), Transition(State.CONFIRMED, slot=7)),
+        (row(State.CONFIRMED, 110, slot=7), status(CONFIRMED), Transition()),
+        (row(State.CONFIRMED, 110, slot=6), status(CONFIRMED), Transition(State.CONFIRMED, slot=7)),
         # Failed, as it looks so far: another fork may show otherwise.
         (
             row(State.SUBMITTED, 110),
             status(CONFIRMED, "boom"),
-            Fate(State.SUBMITTED, slot=7, err="boom"),
+            Transition(State.SUBMITTED, slot=7, err="boom"),
         ),
-        (row(State.SUBMITTED, 110, slot=7), status(CONFIRMED, "boom"), Fate()),
-        (row(State.SUBMITTED, 110, slot=7), status(CONFIRMED), Fate(State.CONFIRMED, slot=7)),
+        (row(State.SUBMITTED, 110, slot=7), status(CONFIRMED, "boom"), Transition()),
+        (row(State.SUBMITTED, 110, slot=7), status(CONFIRMED), Transition(State.CONFIRMED, slot=7)),
         (
             row(State.CONFIRMED, 110, slot=6),
             status(CONFIRMED, "boom"),
-            Fate(State.SUBMITTED, slot=7, err="boom"),
+            Transition(State.SUBMITTED, slot=7, err="boom"),
         ),
         # Final.
-        (row(State.PENDING, 1), status(FINALIZED), Fate(State.FINALIZED, slot=7)),
-        (row(State.CONFIRMED, 1, slot=6), status(FINALIZED), Fate(State.FINALIZED, slot=7)),
+        (row(State.PENDING, 1), status(FINALIZED), Transition(State.FINALIZED, slot=7)),
+        (row(State.CONFIRMED, 1, slot=6), status(FINALIZED), Transition(State.FINALIZED, slot=7)),
         (
             row(State.CONFIRMED, 1, slot=7),
             status(FINALIZED, "boom"),
-            Fate(State.FAILED, slot=7, err="boom"),
+            Transition(State.FAILED, slot=7, err="boom"),
         ),
     ],
 )
-def test_the_fate_of(now: Watched, seen: SignatureStatus | None, fate: Fate) -> None:
-    assert fate_of(now, seen, certain=True, tips=TIPS) == fate
+def test_the_fate_of(now: Watched, seen: SignatureStatus | None, fate: Transition) -> None:
+    assert next_transition(now, seen, certain=True, tips=TIPS) == fate
 
 
 def test_a_node_that_is_behind_proves_nothing() -> None:
-    def behind(now: Watched, seen: SignatureStatus | None) -> Fate:
-        return fate_of(now, seen, certain=False, tips=TIPS)
+    def behind(now: Watched, seen: SignatureStatus | None) -> Transition:
+        return next_transition(now, seen, certain=False, tips=TIPS)
 
-    assert behind(row(State.SUBMITTED, 90), None) == Fate()
-    assert behind(row(State.SUBMITTED, 110), None) == Fate(may_land=True)
+    assert behind(row(State.SUBMITTED, 90), None) == Transition()
+    assert behind(row(State.SUBMITTED, 110), None) == Transition(may_land=True)
     confirmed = row(State.CONFIRMED, 90, slot=8)
     for seen in (None, status(PROCESSED), status(CONFIRMED), status(CONFIRMED, "boom")):
-        assert behind(confirmed, seen) == Fate()
+        assert behind(confirmed, seen) == Transition()
     assert behind(confirmed, status(FINALIZED)).state is State.FINALIZED
 
 
@@ -124,21 +129,21 @@ def test_where_the_blocks_are_forgotten_nothing_is_proved_and_in_the_end_a_perso
 ) -> None:
     now, last = row(State.SUBMITTED, 99), 99 + UNKNOWABLE_BLOCKS
     for finalized, fate in (
-        (100, Fate()),
-        (last, Fate()),
-        (last + 1, Fate(State.QUARANTINED)),
+        (100, Transition()),
+        (last, Transition()),
+        (last + 1, Transition(State.QUARANTINED)),
     ):
         forgetful = tips(finalized=finalized, first_block=first_block)
-        assert fate_of(now, None, certain=True, tips=forgetful) == fate
+        assert next_transition(now, None, certain=True, tips=forgetful) == fate
         knowing = tips(finalized=finalized)
-        assert fate_of(now, None, certain=True, tips=knowing) == Fate(State.EXPIRED)
+        assert next_transition(now, None, certain=True, tips=knowing) == Transition(State.EXPIRED)
 
 
 def test_what_was_seen_expires_only_where_its_block_is_gone() -> None:
     now = row(State.CONFIRMED, 99, slot=7)
-    assert after_doubt(now, TIPS, held=False) == Fate(State.EXPIRED)
+    assert resolve_disputed(now, TIPS, held=False) == Transition(State.EXPIRED)
     for held in (True, None):
-        assert after_doubt(now, TIPS, held=held) == Fate()
+        assert resolve_disputed(now, TIPS, held=held) == Transition()
         late = tips(finalized=99 + UNKNOWABLE_BLOCKS + 1)
-        fate = after_doubt(now, late, held=held)
-        assert fate == Fate(State.QUARANTINED, slot=7)
+        fate = resolve_disputed(now, late, held=held)
+        assert fate == Transition(State.QUARANTINED, slot=7)
