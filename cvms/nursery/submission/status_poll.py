@@ -18,7 +18,7 @@ from cvms.store.submissions.in_flight import Watched
 log = structlog.get_logger(__name__)
 
 
-async def read_fates(rpc: Rpc, rows: Sequence[Watched]) -> list[Transition]:
+async def poll_outcomes(rpc: Rpc, rows: Sequence[Watched]) -> list[Transition]:
     """The fate of each row, in their order. Raises what the RPC raises."""
     # Heights before statuses: a transaction that was not there *after* its last block was.
     tips = await read_tips(rpc)
@@ -51,7 +51,7 @@ async def _resolve_disputes(
     return resolved
 
 
-async def read_refusals(
+async def read_failure_reasons(
     rpc: Rpc, programs: Programs, failed: Mapping[str, Any]
 ) -> dict[str, dict[str, Any]]:
     """Why each has failed, in the program's words; `failed` are the chain's errors by signature.
@@ -67,12 +67,12 @@ async def read_refusals(
         records = [None] * len(failed)
     logs = [[] if record is None else record.logs or [] for record in records]
     return {
-        signature: _told(refusal(err, lines, programs))
+        signature: _as_json(refusal(err, lines, programs))
         for (signature, err), lines in zip(failed.items(), logs, strict=True)
     }
 
 
-def _told(outcome: Exception) -> dict[str, Any]:
+def _as_json(outcome: Exception) -> dict[str, Any]:
     code: int | None = None
     name, msg, logs = type(outcome).__name__, str(outcome), tuple[str, ...]()
     if isinstance(outcome, ProgramRefused):

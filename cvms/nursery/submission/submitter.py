@@ -20,7 +20,7 @@ from cvms.metrics import Metrics
 from cvms.nursery.channels.status_board import Board
 from cvms.nursery.channels.wakeups import OutboxWake, SubmitWake
 from cvms.nursery.submission.rebroadcast import Sender
-from cvms.nursery.submission.status_poll import read_fates, read_refusals
+from cvms.nursery.submission.status_poll import poll_outcomes, read_failure_reasons
 from cvms.store.messaging import outbox
 from cvms.store.messaging.outbox import OutboxMessage
 from cvms.store.postgres.database import Database
@@ -79,10 +79,10 @@ class Submitter:
         self._sender.keep_only({row.signature for row in rows})
         if not rows:
             return 0
-        fates = await read_fates(self._rpc, rows)
+        fates = await poll_outcomes(self._rpc, rows)
         pairs = list(zip(rows, fates, strict=True))
         failed = {row.signature: fate.err for row, fate in pairs if fate.err is not None}
-        errors = await read_refusals(self._rpc, self._programs, failed)
+        errors = await read_failure_reasons(self._rpc, self._programs, failed)
         await self._write(
             [
                 Change(row, fate.state, slot=fate.slot, error=errors.get(row.signature))
