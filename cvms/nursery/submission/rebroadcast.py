@@ -39,7 +39,7 @@ class _Attempts:
     pause: int = 1
 
 
-class Sender:
+class Rebroadcaster:
     """Remembers what was sent when."""
 
     def __init__(self, rpc: Rpc, *, resend_seconds: float, metrics: Metrics) -> None:
@@ -48,7 +48,7 @@ class Sender:
         self._metrics = metrics
         self._attempts: dict[str, _Attempts] = {}
 
-    def keep_only(self, signatures: Collection[str]) -> None:
+    def retain(self, signatures: Collection[str]) -> None:
         """Forget all others, which are over."""
         self._attempts = {key: at for key, at in self._attempts.items() if key in signatures}
 

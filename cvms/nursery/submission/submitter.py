@@ -19,7 +19,7 @@ from cvms.chain.types import Commitment, Programs
 from cvms.metrics import Metrics
 from cvms.nursery.channels.status_board import Board
 from cvms.nursery.channels.wakeups import OutboxWake, SubmitWake
-from cvms.nursery.submission.rebroadcast import Sender
+from cvms.nursery.submission.rebroadcast import Rebroadcaster
 from cvms.nursery.submission.status_poll import poll_outcomes, read_failure_reasons
 from cvms.store.messaging import outbox
 from cvms.store.messaging.outbox import OutboxMessage
@@ -62,7 +62,7 @@ class Submitter:
         self._outbox_wake = outbox_wake
         self._board = board
         self._metrics = metrics
-        self._sender = Sender(rpc, resend_seconds=resend_seconds, metrics=metrics)
+        self._rebroadcaster = Rebroadcaster(rpc, resend_seconds=resend_seconds, metrics=metrics)
 
     async def run(self) -> None:
         """Look, send and look again until cancelled."""
@@ -76,7 +76,7 @@ class Submitter:
         async with self._database.connection() as conn:
             rows = await in_flight.read(conn, UNDER_WAY_LIMIT)
             self._count(await in_flight.census(conn))
-        self._sender.keep_only({row.signature for row in rows})
+        self._rebroadcaster.retain({row.signature for row in rows})
         if not rows:
             return 0
         fates = await poll_outcomes(self._rpc, rows)
@@ -95,12 +95,14 @@ class Submitter:
 
     async def _send(self, rows: Sequence[Watched]) -> None:
         """Send what is due, and write down what was sent for the first time."""
-        due = self._sender.due([row.signature for row in rows])
+        due = self._rebroadcaster.due([row.signature for row in rows])
         if not due:
             return
         async with self._database.connection() as conn:
             wires = await in_flight.wires(conn, due)
-        sent = set(await self._sender.send({each: wires[each] for each in due if each in wires}))
+        sent = set(
+            await self._rebroadcaster.send({each: wires[each] for each in due if each in wires})
+        )
         await self._write(
             [
                 Change(row, State.SUBMITTED)
