@@ -19,7 +19,7 @@ from cvms.chain.types import Programs
 from cvms.chain.yields.positions import Holding, read_many_holdings
 from cvms.errors import ProgramRefused
 from cvms.nursery.channels.status_board import Board
-from cvms.nursery.submission.operator_submissions import Operator, is_the_programs
+from cvms.nursery.submission.operator_submissions import OperatorSubmitter, is_program_refusal
 from cvms.store.postgres.database import Database
 from cvms.store.submissions import operator_submissions
 from cvms.store.vaults import yield_policies
@@ -47,7 +47,7 @@ class Compounding:
         database: Database,
         rpc: Rpc,
         programs: Programs,
-        operator: Operator,
+        operator: OperatorSubmitter,
         pools: Sequence[Pubkey],
         least: int,
         interval: float,
@@ -92,7 +92,7 @@ class Compounding:
 
     async def _room(self) -> bool:
         async with self._database.connection() as conn:
-            return await operator_submissions.landing(conn, ACTION) < MOST_LANDING
+            return await operator_submissions.count_pending(conn, ACTION) < MOST_LANDING
 
     async def _compound(self, page: Sequence[YieldPolicy]) -> None:
         owners = [Pubkey.from_string(policy.owner) for policy in page]
@@ -114,9 +114,9 @@ class Compounding:
             delegate=self._operator.address,
         )
         try:
-            built = await self._operator.simulated(prepared)
+            built = await self._operator.simulate(prepared)
         except ProgramRefused as refused:
-            if not is_the_programs(refused):
+            if not is_program_refusal(refused):
                 raise
             log.warning("compound_refused", owner=str(owner), reason=str(refused))
             return
@@ -125,7 +125,7 @@ class Compounding:
                 conn, owner=str(owner), yield_program=program, amount=amount
             ):
                 return
-            await self._operator.write_down(
+            await self._operator.record(
                 conn,
                 built,
                 kind=ACTION,

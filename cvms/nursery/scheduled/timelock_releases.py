@@ -16,7 +16,7 @@ from cvms.chain.transactions.release_builder import (
 )
 from cvms.chain.types import Programs
 from cvms.errors import ProgramRefused
-from cvms.nursery.submission.operator_submissions import Operator, is_the_programs
+from cvms.nursery.submission.operator_submissions import OperatorSubmitter, is_program_refusal
 from cvms.store.postgres.database import Database
 from cvms.store.submissions import operator_submissions
 from cvms.store.vaults import maturities
@@ -38,7 +38,7 @@ class Releases:
     """Releases what has matured, by the operator."""
 
     def __init__(
-        self, *, database: Database, rpc: Rpc, programs: Programs, operator: Operator
+        self, *, database: Database, rpc: Rpc, programs: Programs, operator: OperatorSubmitter
     ) -> None:
         self._database = database
         self._rpc = rpc
@@ -53,7 +53,7 @@ class Releases:
         """
         self._take_back()
         async with self._database.connection() as conn:
-            room = MOST_LANDING - await operator_submissions.landing(conn, ACTION)
+            room = MOST_LANDING - await operator_submissions.count_pending(conn, ACTION)
             if room <= 0:
                 return True
             most = min(room * VAULTS_PER_TRANSACTION, MOST_OWNERS)
@@ -81,9 +81,9 @@ class Releases:
         payer = self._operator.address
         prepared = await prepare_releases(self._rpc, self._programs, owners, payer=payer)
         try:
-            built = await self._operator.simulated(prepared)
+            built = await self._operator.simulate(prepared)
         except ProgramRefused as refused:
-            if not is_the_programs(refused):
+            if not is_program_refusal(refused):
                 raise
             if len(owners) == 1:
                 log.error("release_refused", owner=str(owners[0]), reason=str(refused))
@@ -95,7 +95,7 @@ class Releases:
             return
         async with self._database.transaction() as conn:
             names = list(map(str, owners))
-            written = await self._operator.write_down(
+            written = await self._operator.record(
                 conn, built, kind=ACTION, actor=ACTOR, owners=names
             )
         if written:

@@ -33,7 +33,7 @@ UNIT_SPREAD = 1_000
 """A transaction like an earlier one lands only once: different limits make them differ."""
 
 
-class Operator:
+class OperatorSubmitter:
     """The operator's key, what it may pay for a transaction, and the way to the submitter."""
 
     def __init__(
@@ -57,7 +57,7 @@ class Operator:
     def address(self) -> Pubkey:
         return self._key.pubkey()
 
-    async def simulated(self, built: BuiltTransaction) -> BuiltTransaction:
+    async def simulate(self, built: BuiltTransaction) -> BuiltTransaction:
         """The transaction with the budget that its simulation asks for. Raises ProgramRefused."""
         return await simulate_and_limit(
             self._rpc,
@@ -67,7 +67,7 @@ class Operator:
             extra_units=secrets.randbelow(UNIT_SPREAD),
         )
 
-    async def write_down(
+    async def record(
         self,
         conn: Connection,
         built: BuiltTransaction,
@@ -84,7 +84,7 @@ class Operator:
         Last in its database transaction, after which `wake` says that there is something to send.
         Raises NotSponsored for what breaks the policy of fees.
         """
-        if not await operator_submissions.none_unfinished(conn, kind, owners):
+        if not await operator_submissions.has_no_pending(conn, kind, owners):
             return False
         try:
             async with conn.transaction():
@@ -144,6 +144,6 @@ class Operator:
         self._submit_wake.wake()
 
 
-def is_the_programs(refused: ProgramRefused) -> bool:
+def is_program_refusal(refused: ProgramRefused) -> bool:
     """Whether a program said so, and not the chain: that the operator cannot pay, for one."""
     return refused.code is not None or bool(refused.logs)

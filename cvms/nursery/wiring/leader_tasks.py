@@ -21,7 +21,7 @@ from cvms.nursery.scheduled.timelock_notices import Timelocks
 from cvms.nursery.scheduled.timelock_releases import Releases
 from cvms.nursery.scheduled.totals_publisher import Balances
 from cvms.nursery.scheduled.yield_rate_poller import YieldRates
-from cvms.nursery.submission.operator_submissions import Operator
+from cvms.nursery.submission.operator_submissions import OperatorSubmitter
 from cvms.nursery.submission.submitter import Submitter
 from cvms.nursery.wiring.resources import Parts, Run
 from cvms.store.security.encryption import Sealer
@@ -130,8 +130,8 @@ def leader_tasks(parts: Parts) -> list[tuple[str, Run]]:
     ]
 
 
-def _operator(parts: Parts) -> Operator:
-    return Operator(
+def _operator(parts: Parts) -> OperatorSubmitter:
+    return OperatorSubmitter(
         key=parts.config.operator,
         rpc=parts.rpc,
         programs=parts.programs,

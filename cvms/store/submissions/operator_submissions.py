@@ -17,7 +17,7 @@ FROM (
 ) AS turns
 """
 
-NONE_UNFINISHED = """
+HAS_NO_PENDING = """
 SELECT NOT EXISTS (
     SELECT
     FROM submissions
@@ -27,7 +27,7 @@ SELECT NOT EXISTS (
 )
 """
 
-LANDING = """
+COUNT_PENDING = """
 SELECT count(*)
 FROM submissions
 WHERE state IN ('pending', 'submitted')
@@ -35,22 +35,22 @@ WHERE state IN ('pending', 'submitted')
 """
 
 
-async def none_unfinished(conn: TrioConnection[Any], kind: str, owners: Sequence[str]) -> bool:
+async def has_no_pending(conn: TrioConnection[Any], kind: str, owners: Sequence[str]) -> bool:
     """Whether no submission of this kind for any of these owners is short of being final.
 
     Takes turns as `under_way` does, with whoever asks that too.
     """
     params = {"kind": kind, "owners": list(owners)}
     await conn.execute(TAKE_ALL_TURNS, params)
-    cursor = await conn.execute(NONE_UNFINISHED, params)
+    cursor = await conn.execute(HAS_NO_PENDING, params)
     row = await cursor.fetchone()
     assert row is not None
     return bool(row[0])
 
 
-async def landing(conn: TrioConnection[Any], kind: str) -> int:
+async def count_pending(conn: TrioConnection[Any], kind: str) -> int:
     """How many submissions of this kind are signed and not in a block yet."""
-    cursor = await conn.execute(LANDING, {"kind": kind})
+    cursor = await conn.execute(COUNT_PENDING, {"kind": kind})
     row = await cursor.fetchone()
     assert row is not None
     return int(row[0])

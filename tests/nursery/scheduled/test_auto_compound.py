@@ -14,7 +14,7 @@ from cvms.chain.rpc.rpc_client import Rpc
 from cvms.chain.types import Lamports
 from cvms.errors import ChainTimeout, ProgramRefused
 from cvms.nursery.scheduled.auto_compound import Compounding
-from cvms.nursery.submission.operator_submissions import Operator
+from cvms.nursery.submission.operator_submissions import OperatorSubmitter
 from cvms.store.security import audit_log
 from cvms.store.submissions import submissions
 from cvms.store.submissions.fee_budget import Budget
@@ -37,7 +37,7 @@ def compounding(
         database=world.database,
         rpc=rpc or world.rpc,
         programs=world.programs,
-        operator=Operator(
+        operator=OperatorSubmitter(
             key=key or world.operator,
             rpc=rpc or world.rpc,
             programs=world.programs,

@@ -21,7 +21,7 @@ from cvms.chain.types import Lamports
 from cvms.errors import ChainTimeout, ProgramRefused
 from cvms.nursery.scheduled.timelock_notices import Timelocks
 from cvms.nursery.scheduled.timelock_releases import Releases
-from cvms.nursery.submission.operator_submissions import Operator
+from cvms.nursery.submission.operator_submissions import OperatorSubmitter
 from cvms.store.security import audit_log
 from cvms.store.submissions import submissions
 from cvms.store.submissions.fee_budget import Budget
@@ -44,7 +44,7 @@ def cron(
         database=world.database,
         rpc=rpc or world.rpc,
         programs=world.programs,
-        operator=Operator(
+        operator=OperatorSubmitter(
             key=operator or world.operator,
             rpc=rpc or world.rpc,
             programs=world.programs,

@@ -135,14 +135,14 @@ async def test_a_vault_in_a_release_that_may_land_is_not_released_again(
         for state in ("pending", "submitted", "confirmed"):
             await conn.execute("UPDATE submissions SET state = %s", [state])
             assert await free() == ["o4"]
-            assert not await operator_submissions.none_unfinished(conn, KIND, ["o2", "o4"])
-            assert not await operator_submissions.none_unfinished(conn, KIND, ["o3"])
-            assert await operator_submissions.none_unfinished(conn, KIND, ["o4"])
+            assert not await operator_submissions.has_no_pending(conn, KIND, ["o2", "o4"])
+            assert not await operator_submissions.has_no_pending(conn, KIND, ["o3"])
+            assert await operator_submissions.has_no_pending(conn, KIND, ["o4"])
         assert await free({"o4"}) == []
         for state in ("finalized", "failed", "expired", "quarantined"):
             await conn.execute("UPDATE submissions SET state = %s", [state])
             assert await free() == ["o1", "o2", "o3", "o4"]
-        assert await operator_submissions.landing(conn, KIND) == 0
+        assert await operator_submissions.count_pending(conn, KIND) == 0
 
 
 async def test_one_who_asks_for_a_release_is_shown_the_one_under_way(database: Database) -> None:
