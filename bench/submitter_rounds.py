@@ -73,7 +73,7 @@ async def measure(url: str, count: int) -> None:
             ):
                 running.chain.advance(blocks)
                 begin = time.perf_counter()
-                await submitter.round()
+                await submitter.run_once()
                 print(f"| {name} | {(time.perf_counter() - begin) * 1000:.0f} |", flush=True)
         nursery.cancel_scope.cancel()
 

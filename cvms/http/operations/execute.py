@@ -177,7 +177,7 @@ class Change:
         return answer
 
     async def _refuse_a_second(self, conn: TrioConnection[Any]) -> None:
-        first = await submissions.under_way(conn, self.plan.action, str(self.plan.owner))
+        first = await submissions.find_pending(conn, self.plan.action, str(self.plan.owner))
         if first is not None:
             raise _UnderWay(Answer(_submitted(first.signature, first.state), 202))
 

@@ -13,7 +13,7 @@ from typing import Any
 from cvms.chain.rpc.chain_tips import Tips
 from cvms.chain.rpc.responses import SignatureStatus
 from cvms.chain.types import Commitment
-from cvms.store.submissions.in_flight import Watched
+from cvms.store.submissions.in_flight import InFlight
 from cvms.store.submissions.submissions import State
 
 UNKNOWABLE_BLOCKS = 900
@@ -37,7 +37,7 @@ class Transition:
 
 
 def next_transition(
-    row: Watched, status: SignatureStatus | None, *, certain: bool, tips: Tips
+    row: InFlight, status: SignatureStatus | None, *, certain: bool, tips: Tips
 ) -> Transition:
     """The fate of a submission of this status.
 
@@ -64,7 +64,7 @@ def _final(status: SignatureStatus) -> Transition:
     return Transition(state, slot=status.slot, err=status.err)
 
 
-def _confirmed(row: Watched, status: SignatureStatus) -> Transition:
+def _confirmed(row: InFlight, status: SignatureStatus) -> Transition:
     # A failure is written down as what it is so far: on another fork it may succeed.
     state = State.CONFIRMED if status.err is None else State.SUBMITTED
     if (state, status.slot) == (row.state, row.slot):
@@ -72,7 +72,7 @@ def _confirmed(row: Watched, status: SignatureStatus) -> Transition:
     return Transition(state, slot=status.slot, err=status.err)
 
 
-def _absent(row: Watched, tips: Tips, *, may_land: bool) -> Transition:
+def _absent(row: InFlight, tips: Tips, *, may_land: bool) -> Transition:
     last = row.last_valid_block_height
     if tips.finalized.height <= last:
         return _back_to_submitted(row, may_land=may_land)
@@ -83,7 +83,7 @@ def _absent(row: Watched, tips: Tips, *, may_land: bool) -> Transition:
     return Transition()
 
 
-def resolve_disputed(row: Watched, tips: Tips, *, held: bool | None) -> Transition:
+def resolve_disputed(row: InFlight, tips: Tips, *, held: bool | None) -> Transition:
     """The fate of one that is in no final block as its status says, but was seen in one: `held` is
     what that block says, None where it is not to be had.
     """
@@ -94,7 +94,7 @@ def resolve_disputed(row: Watched, tips: Tips, *, held: bool | None) -> Transiti
     return Transition()
 
 
-def _back_to_submitted(row: Watched, *, may_land: bool) -> Transition:
+def _back_to_submitted(row: InFlight, *, may_land: bool) -> Transition:
     """Back from the block in which it was: sent, and in none."""
     if row.slot is None and row.state is not State.CONFIRMED:
         return Transition(may_land=may_land)

@@ -13,12 +13,12 @@ from cvms.chain.rpc.rpc_client import STATUSES_PER_CALL, Rpc
 from cvms.chain.types import Commitment, Programs
 from cvms.errors import ChainUnavailable, ProgramRefused, RpcError
 from cvms.nursery.submission.outcome import Transition, next_transition, resolve_disputed
-from cvms.store.submissions.in_flight import Watched
+from cvms.store.submissions.in_flight import InFlight
 
 log = structlog.get_logger(__name__)
 
 
-async def poll_outcomes(rpc: Rpc, rows: Sequence[Watched]) -> list[Transition]:
+async def poll_outcomes(rpc: Rpc, rows: Sequence[InFlight]) -> list[Transition]:
     """The fate of each row, in their order. Raises what the RPC raises."""
     # Heights before statuses: a transaction that was not there *after* its last block was.
     tips = await read_tips(rpc)
@@ -35,7 +35,7 @@ async def poll_outcomes(rpc: Rpc, rows: Sequence[Watched]) -> list[Transition]:
 
 
 async def _resolve_disputes(
-    rpc: Rpc, rows: Sequence[Watched], transitions: Sequence[Transition], tips: Tips
+    rpc: Rpc, rows: Sequence[InFlight], transitions: Sequence[Transition], tips: Tips
 ) -> list[Transition]:
     blocks: dict[int, frozenset[str] | None] = {}
     resolved = []

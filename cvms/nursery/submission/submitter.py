@@ -25,7 +25,7 @@ from cvms.store.messaging import outbox
 from cvms.store.messaging.outbox import OutboxMessage
 from cvms.store.postgres.database import Database
 from cvms.store.submissions import fee_budget, in_flight
-from cvms.store.submissions.in_flight import Change, Watched
+from cvms.store.submissions.in_flight import InFlight, StateChange
 from cvms.store.submissions.submissions import State
 
 log = structlog.get_logger(__name__)
@@ -35,9 +35,9 @@ BUSY_SECONDS = 0.4
 """Between looks while something is under way: about a slot."""
 IDLE_SECONDS = 5.0
 """Between looks while nothing is, for what another replica accepted."""
-UNDER_WAY_LIMIT = 4096
+IN_FLIGHT_LIMIT = 4096
 
-IN_A_FINAL_BLOCK = frozenset({State.FINALIZED, State.FAILED})
+FINAL_STATES = frozenset({State.FINALIZED, State.FAILED})
 
 
 class Submitter:
@@ -67,15 +67,15 @@ class Submitter:
     async def run(self) -> None:
         """Look, send and look again until cancelled."""
         while True:
-            under_way = await self.round()
+            under_way = await self.run_once()
             self._board.task_succeeded("submitter")
             await self._wake.wait(BUSY_SECONDS if under_way else IDLE_SECONDS)
 
-    async def round(self) -> int:
+    async def run_once(self) -> int:
         """Ask for the fate of all that is under way and act on it; returns how many those are."""
         async with self._database.connection() as conn:
-            rows = await in_flight.read(conn, UNDER_WAY_LIMIT)
-            self._count(await in_flight.census(conn))
+            rows = await in_flight.read(conn, IN_FLIGHT_LIMIT)
+            self._count(await in_flight.count_by_state(conn))
         self._rebroadcaster.retain({row.signature for row in rows})
         if not rows:
             return 0
@@ -85,7 +85,7 @@ class Submitter:
         errors = await read_failure_reasons(self._rpc, self._programs, failed)
         await self._write(
             [
-                Change(row, fate.state, slot=fate.slot, error=errors.get(row.signature))
+                StateChange(row, fate.state, slot=fate.slot, error=errors.get(row.signature))
                 for row, fate in pairs
                 if fate.state is not None
             ]
@@ -93,7 +93,7 @@ class Submitter:
         await self._send([row for row, fate in pairs if fate.may_land])
         return len(rows)
 
-    async def _send(self, rows: Sequence[Watched]) -> None:
+    async def _send(self, rows: Sequence[InFlight]) -> None:
         """Send what is due, and write down what was sent for the first time."""
         due = self._rebroadcaster.due([row.signature for row in rows])
         if not due:
@@ -105,18 +105,18 @@ class Submitter:
         )
         await self._write(
             [
-                Change(row, State.SUBMITTED)
+                StateChange(row, State.SUBMITTED)
                 for row in rows
                 if row.state is State.PENDING and row.signature in sent
             ]
         )
 
-    async def _write(self, changes: Sequence[Change]) -> None:
+    async def _write(self, changes: Sequence[StateChange]) -> None:
         """Write new states and tell the owners, all or nothing."""
         if not changes:
             return
         async with self._database.transaction() as conn:
-            made = await in_flight.change(conn, changes)
+            made = await in_flight.apply_changes(conn, changes)
             expired = [each.row.signature for each in made if each.state is State.EXPIRED]
             if expired:
                 await fee_budget.refund(conn, expired)
@@ -127,7 +127,7 @@ class Submitter:
         if made:
             self._outbox_wake.wake()
 
-    def _note(self, change: Change) -> None:
+    def _note(self, change: StateChange) -> None:
         row = change.row
         self._metrics.submissions.labels(state=change.state.value).inc()
         if change.slot is not None and row.slot is None:
@@ -145,9 +145,9 @@ class Submitter:
         self._metrics.oldest_submission_seconds.set(oldest)
 
 
-def _message(change: Change) -> OutboxMessage:
+def _message(change: StateChange) -> OutboxMessage:
     row = change.row
-    final = change.state in IN_A_FINAL_BLOCK
+    final = change.state in FINAL_STATES
     return OutboxMessage(
         topic="transaction_update",
         owner=row.owner,

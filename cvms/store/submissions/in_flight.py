@@ -16,7 +16,7 @@ from cvms.store.postgres.driver.connection import TrioConnection
 from cvms.store.postgres.row_mapping import fetch_all
 from cvms.store.submissions.submissions import State
 
-WATCHED = """
+IN_FLIGHT = """
 SELECT signature, kind, owner, state, last_valid_block_height, amount, slot,
        coalesce(since_slot, 0) AS since_slot, seen_slot,
        extract(EPOCH FROM now() - coalesce(signed_at, created_at))::FLOAT8 AS age
@@ -60,7 +60,7 @@ WHERE submissions.signature = locked.signature
 RETURNING submissions.signature
 """
 
-CENSUS = """
+COUNT_BY_STATE = """
 SELECT state, count(*) AS count,
        max(extract(EPOCH FROM now() - coalesce(signed_at, created_at)))::FLOAT8 AS oldest
 FROM submissions
@@ -77,7 +77,7 @@ COUNTED = ("pending", "submitted", "confirmed", "quarantined")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Watched:
+class InFlight:
     """A submission that is signed and not final, as the submitter reads it.
 
     It can only be in blocks after `since_slot`; `slot` is the block it is in as far as we know,
@@ -100,10 +100,10 @@ class Watched:
 
 
 @dataclass(frozen=True, slots=True)
-class Change:
+class StateChange:
     """What has become of a submission that was read as `row`."""
 
-    row: Watched
+    row: InFlight
     state: State
     slot: int | None = None
     error: dict[str, Any] | None = None
@@ -118,9 +118,9 @@ class Count:
     oldest: float
 
 
-async def read(conn: TrioConnection[Any], limit: int = 256) -> list[Watched]:
+async def read(conn: TrioConnection[Any], limit: int = 256) -> list[InFlight]:
     """Up to `limit` submissions that are signed and not final, the oldest first."""
-    return await fetch_all(conn, Watched, WATCHED, {"limit": limit})
+    return await fetch_all(conn, InFlight, IN_FLIGHT, {"limit": limit})
 
 
 async def wires(conn: TrioConnection[Any], signatures: Sequence[str]) -> dict[str, bytes]:
@@ -129,12 +129,14 @@ async def wires(conn: TrioConnection[Any], signatures: Sequence[str]) -> dict[st
     return {signature: bytes(wire) for signature, wire in await cursor.fetchall()}
 
 
-async def census(conn: TrioConnection[Any]) -> list[Count]:
+async def count_by_state(conn: TrioConnection[Any]) -> list[Count]:
     """What is under way or quarantined, by state."""
-    return await fetch_all(conn, Count, CENSUS, {})
+    return await fetch_all(conn, Count, COUNT_BY_STATE, {})
 
 
-async def change(conn: TrioConnection[Any], changes: Sequence[Change]) -> list[Change]:
+async def apply_changes(
+    conn: TrioConnection[Any], changes: Sequence[StateChange]
+) -> list[StateChange]:
     """Make those changes whose row is still as it was read; returns them, in the order given."""
     if not changes:
         return []

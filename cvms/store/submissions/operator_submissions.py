@@ -38,7 +38,7 @@ WHERE state IN ('pending', 'submitted')
 async def has_no_pending(conn: TrioConnection[Any], kind: str, owners: Sequence[str]) -> bool:
     """Whether no submission of this kind for any of these owners is short of being final.
 
-    Takes turns as `under_way` does, with whoever asks that too.
+    Takes turns as `find_pending` does, with whoever asks that too.
     """
     params = {"kind": kind, "owners": list(owners)}
     await conn.execute(TAKE_ALL_TURNS, params)

@@ -90,7 +90,7 @@ WHERE message_hash = %(message_hash)s
 # Whoever looks for the same waits here until the other's transaction has ended.
 TAKE_TURNS = "SELECT pg_advisory_xact_lock(hashtextextended(%(key)s, 0))"
 
-UNDER_WAY = """
+FIND_PENDING = """
 SELECT message_hash, kind, owner, state, signature, message, wire, last_valid_block_height, amount,
        error, slot, created_at, updated_at
 FROM submissions
@@ -232,14 +232,14 @@ async def get_by_message(conn: TrioConnection[Any], message_hash: bytes) -> Subm
     return await fetch_one(conn, Submission, GET_BY_MESSAGE, {"message_hash": message_hash})
 
 
-async def under_way(conn: TrioConnection[Any], kind: str, owner: str) -> Submission | None:
+async def find_pending(conn: TrioConnection[Any], kind: str, owner: str) -> Submission | None:
     """A submission of this kind and owner that has not landed yet.
 
     Until this database transaction ends nobody else gets an answer for the same kind and owner, so
     that of several who find none only one can add one.
     """
     await conn.execute(TAKE_TURNS, {"key": f"submission:{kind}:{owner}"})
-    return await fetch_one(conn, Submission, UNDER_WAY, {"kind": kind, "owner": owner})
+    return await fetch_one(conn, Submission, FIND_PENDING, {"kind": kind, "owner": owner})
 
 
 async def prune_built(conn: TrioConnection[Any], age: timedelta) -> int:

@@ -31,7 +31,7 @@ from cvms.store.projection import vault_writer
 from cvms.store.reconciliation import reconciliation_log
 from cvms.store.reconciliation.reconciliation_log import ReconciliationEntry
 from cvms.store.submissions import in_flight, submissions
-from cvms.store.submissions.in_flight import Change
+from cvms.store.submissions.in_flight import StateChange
 from cvms.store.submissions.submissions import State
 from cvms.store.vaults import history
 from tests.nursery.world import World, address, running, until
@@ -333,7 +333,7 @@ async def test_a_quarantined_transaction_is_told_until_a_person_has_looked(
             amount=5,
         )
         [submission] = await in_flight.read(conn)
-        await in_flight.change(conn, [Change(submission, State.QUARANTINED)])
+        await in_flight.apply_changes(conn, [StateChange(submission, State.QUARANTINED)])
     async with watching(database) as monitor:
         await monitor.look()
         await monitor.look()

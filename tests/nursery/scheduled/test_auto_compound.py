@@ -162,7 +162,7 @@ async def test_killed_after_that_it_is_sent_by_the_next_and_not_doubled(world: W
     await compounding(world).round()
     [first] = await submitted(world)
     assert first.signature is not None
-    await world.submitter().round()
+    await world.submitter().run_once()
     await world.confirm(first.signature)
     await travel(world, YEAR)
     await compounding(world).round()

@@ -156,7 +156,7 @@ async def test_killed_after_the_release_was_written_down_another_is_never_made(
     await cron(world).look()
     await cron(world).look()
     [first] = await releases(world)
-    await world.submitter().round()
+    await world.submitter().run_once()
     assert first.signature is not None
     await world.confirm(first.signature)
     await cron(world).look()
@@ -336,7 +336,7 @@ async def landed(world: World) -> None:
     submitter = world.submitter()
 
     async def final() -> bool:
-        return await submitter.round() == 0
+        return await submitter.run_once() == 0
 
     await until(final)
     await world.indexer().catch_up()

@@ -45,7 +45,7 @@ async def submission(world: World, signature: str) -> Submission:
 
 async def until_state(world: World, submitter: Submitter, signature: str, state: State) -> None:
     async def reached() -> bool:
-        await submitter.round()
+        await submitter.run_once()
         return (await submission(world, signature)).state is state
 
     await until(reached)

@@ -13,7 +13,7 @@ from cvms.nursery.submission.outcome import (
     next_transition,
     resolve_disputed,
 )
-from cvms.store.submissions.in_flight import Watched
+from cvms.store.submissions.in_flight import InFlight
 from cvms.store.submissions.submissions import State
 
 # Slots and heights differ on every real chain, since slots are skipped.
@@ -38,8 +38,8 @@ def status(commitment: Commitment, err: object = None, slot: int = 7) -> Signatu
 
 def row(
     state: State, last_valid: int, *, slot: int | None = None, seen: int | None = None
-) -> Watched:
-    return Watched(
+) -> InFlight:
+    return InFlight(
         signature="5ig",
         kind="deposit",
         owner="alice",
@@ -107,12 +107,12 @@ PROCESSED, CONFIRMED, FINALIZED = Commitment
         ),
     ],
 )
-def test_the_fate_of(now: Watched, seen: SignatureStatus | None, fate: Transition) -> None:
+def test_the_fate_of(now: InFlight, seen: SignatureStatus | None, fate: Transition) -> None:
     assert next_transition(now, seen, certain=True, tips=TIPS) == fate
 
 
 def test_a_node_that_is_behind_proves_nothing() -> None:
-    def behind(now: Watched, seen: SignatureStatus | None) -> Transition:
+    def behind(now: InFlight, seen: SignatureStatus | None) -> Transition:
         return next_transition(now, seen, certain=False, tips=TIPS)
 
     assert behind(row(State.SUBMITTED, 90), None) == Transition()

@@ -49,7 +49,7 @@ async def test_a_transaction_is_followed_to_finality_and_told_once(world: World)
     signature = await accept(world, owner, world.deposit(owner, 5))
     submitter = world.submitter(resend_seconds=2)
     await until_state(world, submitter, signature, State.FINALIZED)
-    assert await submitter.round() == 0
+    assert await submitter.run_once() == 0
     assert await told(world) == ["submitted", "confirmed", "finalized"]
     assert [reached(world, each) for each in (State.SUBMITTED, State.FINALIZED)] == [1, 1]
     assert (await submission(world, signature)).slot is not None
@@ -74,7 +74,7 @@ async def test_resending_waits_its_time(world: World) -> None:
     node = Node(world.rpc, loses=100)
     submitter = world.submitter(rpc=node, resend_seconds=1_000)
     for _ in range(3):
-        await submitter.round()
+        await submitter.run_once()
     assert len(node.sent) == 1
 
 
@@ -84,7 +84,7 @@ async def test_killed_between_sending_and_writing_it_down_it_is_not_done_twice(
     owner = await world.owner()
     signature = await accept(world, owner, world.deposit(owner, 5))
     with pytest.raises(ChainTimeout):
-        await world.submitter(rpc=Node(world.rpc, late=1)).round()
+        await world.submitter(rpc=Node(world.rpc, late=1)).run_once()
     assert (await submission(world, signature)).state is State.PENDING
     await until_state(world, world.submitter(), signature, State.FINALIZED)
     await world.indexer().catch_up()
@@ -95,7 +95,7 @@ async def test_a_restart_goes_on_from_the_table(world: World) -> None:
     owner = await world.owner()
     signature = await accept(world, owner, world.deposit(owner, 5))
     node = Node(world.rpc, loses=1)
-    await world.submitter(rpc=node).round()
+    await world.submitter(rpc=node).run_once()
     assert (await submission(world, signature)).state is State.SUBMITTED
     await until_state(world, world.submitter(rpc=node), signature, State.FINALIZED)
     assert await told(world) == ["submitted", "confirmed", "finalized"]
@@ -170,7 +170,7 @@ async def test_what_waits_is_counted_by_state_and_age(world: World) -> None:
     owner = await world.owner()
     await accept(world, owner, world.deposit(owner, 5))
     await world.execute("UPDATE submissions SET signed_at = now() - INTERVAL '90 s'")
-    await world.submitter(rpc=Node(world.rpc, loses=100)).round()
+    await world.submitter(rpc=Node(world.rpc, loses=100)).run_once()
     assert counted(world, "transaction_submissions_under_way", state="pending") == 1
     oldest = counted(world, "transaction_submission_oldest_seconds")
     assert oldest is not None
@@ -190,7 +190,7 @@ async def test_one_that_is_refused_holds_nobody_up_and_is_sent_less_and_less(wor
     assert (await submission(world, odd)).state is State.SUBMITTED
     started = trio.current_time()
     while trio.current_time() - started < 0.1:
-        await submitter.round()
+        await submitter.run_once()
     assert node.sent.count(b"no transaction") - refusals <= 3, "it was 10 times in this time"
 
 
@@ -200,10 +200,10 @@ async def test_a_node_that_answers_for_none_is_an_outage_and_for_some_is_not(wor
         await accept(world, owner, world.deposit(owner, amount))
     world.chain.faults.rpc.append(Cut(methods=["sendTransaction"]))
     with pytest.raises(ChainUnavailable):
-        await world.submitter().round()
+        await world.submitter().run_once()
     assert await told(world) == []
     world.chain.faults.rpc.clear()
-    await world.submitter(rpc=Node(world.rpc, late=1)).round()
+    await world.submitter(rpc=Node(world.rpc, late=1)).run_once()
     assert await told(world) == ["submitted"]
 
 
@@ -215,16 +215,16 @@ async def test_it_expires_only_when_its_last_block_is_final(world: World) -> Non
     signature = await accept(world, owner, step, last_valid=height)
     node = Node(world.rpc, loses=1_000)
     submitter = world.submitter(rpc=node)
-    await submitter.round()
+    await submitter.run_once()
     assert len(node.sent) == 1
 
     world.chain.chain.advance()
-    await submitter.round()
+    await submitter.run_once()
     assert len(node.sent) == 1, "it cannot land any more"
     assert (await submission(world, signature)).state is State.SUBMITTED
 
     world.chain.chain.advance(3)
-    await submitter.round()
+    await submitter.run_once()
     assert (await submission(world, signature)).state is State.EXPIRED
     assert await told(world) == ["submitted", "expired"]
-    assert await submitter.round() == 0
+    assert await submitter.run_once() == 0

@@ -163,7 +163,7 @@ async def run_to_the_end(world: World, fuse: Fuse, signatures: Sequence[str]) ->
     killed, submitter = False, fused(world, fuse)
     for _ in range(20):
         try:
-            await submitter.round()
+            await submitter.run_once()
         except BaseException as error:
             if not has_killed(error):
                 raise
@@ -206,7 +206,7 @@ async def test_in_a_storm_what_ended_well_is_on_the_chain_and_nothing_else(
 
     async def one_round(number: int) -> None:
         try:
-            await submitters[number].round()
+            await submitters[number].run_once()
         except ChainUnavailable:
             submitters[number] = world.submitter()  # as the supervisor does
 

@@ -30,7 +30,7 @@ async def still(world: World) -> World:
 async def step(world: World, blocks: int = 1, *, rpc: Rpc | None = None) -> None:
     """So many blocks, and then a round of a submitter that has just been started."""
     world.chain.chain.advance(blocks)
-    await world.submitter(rpc=rpc).round()
+    await world.submitter(rpc=rpc).run_once()
 
 
 async def state(world: World, signature: str) -> tuple[State, bool, bool]:
@@ -45,7 +45,7 @@ async def balance(world: World) -> int:
 
 
 async def confirmed(world: World, owner: Keypair, signature: str) -> None:
-    await world.submitter().round()
+    await world.submitter().run_once()
     await step(world)
     assert (await submission(world, signature)).state is State.CONFIRMED
 
@@ -99,7 +99,7 @@ async def test_one_that_is_dropped_for_good_has_expired_and_nobody_need_look(sti
 async def test_a_failure_may_turn_out_a_success_on_the_fork_that_wins(still: World) -> None:
     owner = await still_owner(still)
     signature = await accept(still, owner, still.withdraw(owner, 6))
-    await still.submitter().round()
+    await still.submitter().run_once()
     await step(still)
     assert await state(still, signature) == (State.SUBMITTED, True, True)
     still.chain.chain.fork(2)
@@ -156,7 +156,7 @@ async def test_a_node_that_is_behind_makes_nothing_expire(still: World, lagging:
     height = await still.rpc.get_block_height(Commitment.CONFIRMED)
     landing = still.deposit(owner, 5)
     signature = await accept(still, owner, landing, last_valid=height + 1)
-    await still.submitter().round()
+    await still.submitter().run_once()
     for _ in range(7):
         await step(still, rpc=lagging)
     assert (await submission(still, signature)).state is State.SUBMITTED
@@ -179,7 +179,7 @@ async def test_what_any_node_has_seen_counts(still: World, nursery: trio.Nursery
     height = await still.rpc.get_block_height(Commitment.CONFIRMED)
     landing = still.deposit(owner, 5)
     signature = await accept(still, owner, landing, last_valid=height + 1)
-    await still.submitter().round()
+    await still.submitter().run_once()
     still.chain.chain.advance(20)
     faults = localnet.Faults()
     faults.history.first_slot = still.chain.chain.tip.slot - 5
@@ -197,7 +197,7 @@ async def test_a_node_that_has_forgotten_makes_nothing_expire_but_calls_a_person
     height = await still.rpc.get_block_height(Commitment.CONFIRMED)
     landing = still.deposit(owner, 5)
     signature = await accept(still, owner, landing, last_valid=height + 1)
-    await still.submitter().round()
+    await still.submitter().run_once()
     still.chain.chain.advance(20)
     still.chain.faults.history.first_slot = still.chain.chain.tip.slot - 5
     await step(still)
@@ -205,7 +205,7 @@ async def test_a_node_that_has_forgotten_makes_nothing_expire_but_calls_a_person
     await step(still, UNKNOWABLE_BLOCKS)
     assert (await submission(still, signature)).state is State.QUARANTINED
     gauge = "transaction_submissions_under_way"
-    await still.submitter().round()
+    await still.submitter().run_once()
     assert still.metrics.registry.get_sample_value(gauge, {"state": "quarantined"}) == 1
 
 
@@ -244,7 +244,7 @@ async def test_sends_that_are_lost_late_or_unanswered_change_nothing(still: Worl
         signature = await accept(still, owner, still.deposit(owner, amount))
         still.chain.faults.sends = faults
         try:
-            await still.submitter().round()
+            await still.submitter().run_once()
         except ChainUnavailable:
             assert faults.lose_answer
         ends[signature] = State.FINALIZED

@@ -11,7 +11,7 @@ from cvms.errors import Conflict, UnknownTransaction
 from cvms.store.postgres.database import Database
 from cvms.store.postgres.driver.connection import Connection
 from cvms.store.submissions import in_flight, submissions
-from cvms.store.submissions.in_flight import Change, Watched
+from cvms.store.submissions.in_flight import InFlight, StateChange
 from cvms.store.submissions.submissions import State, Submission
 
 HASH = bytes(range(32))
@@ -66,7 +66,9 @@ async def test_the_same_bytes_again_change_nothing(database: Database) -> None:
         await build(conn)
         same = {"message_hash": HASH, "signature": "signature", "wire": b"wire"}
         await submissions.attach_signature(conn, **same)  # type: ignore[arg-type]
-        await in_flight.change(conn, [Change(await read(conn), State.CONFIRMED, slot=7)])
+        await in_flight.apply_changes(
+            conn, [StateChange(await read(conn), State.CONFIRMED, slot=7)]
+        )
         again = await submissions.attach_signature(conn, **same)  # type: ignore[arg-type]
         assert (again.state, again.slot) == (State.CONFIRMED, 7)
 
@@ -131,7 +133,7 @@ async def test_one_message_cannot_be_signed_for_two_requests(database: Database)
             await sign(conn)
 
 
-async def read(conn: Connection, signature: str = "signature") -> Watched:
+async def read(conn: Connection, signature: str = "signature") -> InFlight:
     (row,) = [each for each in await in_flight.read(conn) if each.signature == signature]
     return row
 
@@ -142,11 +144,11 @@ async def test_what_has_become_of_many_is_written_at_once(database: Database) ->
             await sign(conn, f"signature {n}")
         rows = await in_flight.read(conn)
         changes = [
-            Change(rows[3], State.CONFIRMED, slot=7),
-            Change(rows[0], State.SUBMITTED),
-            Change(rows[2], State.SUBMITTED, slot=6, error={"name": "Overflow"}),
+            StateChange(rows[3], State.CONFIRMED, slot=7),
+            StateChange(rows[0], State.SUBMITTED),
+            StateChange(rows[2], State.SUBMITTED, slot=6, error={"name": "Overflow"}),
         ]
-        assert await in_flight.change(conn, changes) == changes
+        assert await in_flight.apply_changes(conn, changes) == changes
         found = [(row.state, row.slot) for row in await in_flight.read(conn)]
         failing = await submissions.get_by_signature(conn, "signature 2")
     assert found == [
@@ -163,12 +165,14 @@ async def test_a_change_is_made_only_while_its_row_is_as_it_was_read(database: D
     async with database.connection() as conn:
         await sign(conn)
         early = await read(conn)
-        assert await in_flight.change(conn, [Change(early, State.CONFIRMED, slot=5)])
-        assert not await in_flight.change(conn, [Change(early, State.SUBMITTED)])
-        assert not await in_flight.change(conn, [Change(early, State.EXPIRED)])
+        assert await in_flight.apply_changes(conn, [StateChange(early, State.CONFIRMED, slot=5)])
+        assert not await in_flight.apply_changes(conn, [StateChange(early, State.SUBMITTED)])
+        assert not await in_flight.apply_changes(conn, [StateChange(early, State.EXPIRED)])
         at_five = await read(conn)
-        assert await in_flight.change(conn, [Change(at_five, State.CONFIRMED, slot=6)])
-        assert not await in_flight.change(conn, [Change(at_five, State.FINALIZED, slot=5)])
+        assert await in_flight.apply_changes(conn, [StateChange(at_five, State.CONFIRMED, slot=6)])
+        assert not await in_flight.apply_changes(
+            conn, [StateChange(at_five, State.FINALIZED, slot=5)]
+        )
         assert (await read(conn)).slot == 6
 
 
@@ -177,9 +181,11 @@ async def test_an_end_is_an_end(database: Database, end: State) -> None:
     async with database.connection() as conn:
         await sign(conn)
         row = await read(conn)
-        assert await in_flight.change(conn, [Change(row, end, error={"name": "Overflow"})])
+        assert await in_flight.apply_changes(
+            conn, [StateChange(row, end, error={"name": "Overflow"})]
+        )
         for state in State:
-            assert not await in_flight.change(conn, [Change(row, state)])
+            assert not await in_flight.apply_changes(conn, [StateChange(row, state)])
         assert await in_flight.read(conn) == []
         stored = await submissions.get_by_signature(conn, "signature")
     assert stored is not None
@@ -189,8 +195,10 @@ async def test_an_end_is_an_end(database: Database, end: State) -> None:
 async def test_a_fork_takes_one_back_and_where_it_was_seen_is_kept(database: Database) -> None:
     async with database.connection() as conn:
         await sign(conn)
-        await in_flight.change(conn, [Change(await read(conn), State.CONFIRMED, slot=5)])
-        await in_flight.change(conn, [Change(await read(conn), State.SUBMITTED)])
+        await in_flight.apply_changes(
+            conn, [StateChange(await read(conn), State.CONFIRMED, slot=5)]
+        )
+        await in_flight.apply_changes(conn, [StateChange(await read(conn), State.SUBMITTED)])
         back = await read(conn)
     assert (back.state, back.slot, back.seen_slot) == (State.SUBMITTED, None, 5)
 
@@ -201,12 +209,12 @@ async def test_many_writers_of_the_same_rows_change_each_once(database: Database
         for n in range(40):
             await sign(conn, f"signature {n}")
         rows = await in_flight.read(conn)
-    made: list[Change] = []
+    made: list[StateChange] = []
 
     async def write(number: int) -> None:
-        changes = [Change(row, State.SUBMITTED) for row in rows[:: (-1) ** number]]
+        changes = [StateChange(row, State.SUBMITTED) for row in rows[:: (-1) ** number]]
         async with database.transaction() as conn:
-            made.extend(await in_flight.change(conn, changes))
+            made.extend(await in_flight.apply_changes(conn, changes))
 
     with trio.fail_after(20):
         async with trio.open_nursery() as nursery:
@@ -221,17 +229,17 @@ async def test_a_restart_finds_what_is_unfinished_oldest_first(database: Databas
         for n in range(5):
             await sign(conn, f"signature {n}")
         rows = await in_flight.read(conn)
-        await in_flight.change(
+        await in_flight.apply_changes(
             conn,
             [
-                Change(rows[1], State.SUBMITTED),
-                Change(rows[2], State.CONFIRMED, slot=5),
-                Change(rows[3], State.FINALIZED, slot=5),
-                Change(rows[4], State.QUARANTINED),
+                StateChange(rows[1], State.SUBMITTED),
+                StateChange(rows[2], State.CONFIRMED, slot=5),
+                StateChange(rows[3], State.FINALIZED, slot=5),
+                StateChange(rows[4], State.QUARANTINED),
             ],
         )
         found = await in_flight.read(conn, limit=3)
-        census = {each.state: each.count for each in await in_flight.census(conn)}
+        census = {each.state: each.count for each in await in_flight.count_by_state(conn)}
         wires = await in_flight.wires(conn, ["signature 1", "nobody"])
     assert [row.signature for row in found] == ["signature 0", "signature 1", "signature 2"]
     assert census == {"pending": 1, "submitted": 1, "confirmed": 1, "quarantined": 1}

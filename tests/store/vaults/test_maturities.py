@@ -148,10 +148,10 @@ async def test_a_vault_in_a_release_that_may_land_is_not_released_again(
 async def test_one_who_asks_for_a_release_is_shown_the_one_under_way(database: Database) -> None:
     async with database.transaction() as conn:
         await record(conn, 1, "operator", owners=["o1", "o2"])
-        found = await submissions.under_way(conn, KIND, "o2")
+        found = await submissions.find_pending(conn, KIND, "o2")
         assert found is not None
         assert found.signature == "signature 1"
-        assert await submissions.under_way(conn, KIND, "o3") is None
+        assert await submissions.find_pending(conn, KIND, "o3") is None
 
 
 async def test_what_is_due_next_is_found_in_an_index(database: Database) -> None:
