@@ -10,7 +10,7 @@ from cvms.chain.types import Commitment, Programs
 from cvms.errors import DecodeError, RpcError
 from cvms.metrics import Metrics
 from cvms.store.analytics import aggregate_check
-from cvms.store.analytics.aggregate_check import GrandTotals
+from cvms.store.analytics.aggregate_check import AggregateCounts
 from cvms.store.index import cursor as cursors
 from cvms.store.postgres.database import Database
 from cvms.store.reconciliation import reconciliation_log
@@ -19,14 +19,14 @@ from cvms.store.vaults import vaults
 
 log = structlog.get_logger(__name__)
 
-EVERYBODY = "*"
+ALL_VAULTS = "*"
 """The owner and the vault of what concerns all of them."""
 COUNTING_SECONDS = 300.0
 """For counting the whole history once; the indexer waits so long, and goes on."""
 OWNERS_AT_ONCE = 1000
 
 
-class Census:
+class AggregateCheck:
     """Compares sums, and finds whose vault is not in the books."""
 
     def __init__(
@@ -47,7 +47,7 @@ class Census:
         if not found.flows_right(self._threshold):
             await self._count_flows(found)
 
-    async def suspects(self) -> list[str]:
+    async def find_mismatched_owners(self) -> list[str]:
         """The owners of whom the chain's list of vaults says something else than their rows.
 
         Many only lag: hold each against its account. None where no node lists vaults.
@@ -61,7 +61,7 @@ class Census:
             return []
         suspects: list[str] = []
         for first in range(0, len(listed), OWNERS_AT_ONCE):
-            suspects += await self._unlike(listed[first : first + OWNERS_AT_ONCE])
+            suspects += await self._owners_with_other_total(listed[first : first + OWNERS_AT_ONCE])
         async with self._database.connection() as conn:
             tvl = await vaults.tvl(conn)
         log.info(
@@ -73,12 +73,12 @@ class Census:
         )
         return suspects
 
-    async def _unlike(self, listed: list[ListedVault]) -> list[str]:
+    async def _owners_with_other_total(self, listed: list[ListedVault]) -> list[str]:
         totals = {str(each.owner): each.total for each in listed}
         async with self._database.connection() as conn:
-            return await vaults.unlike(conn, totals)
+            return await vaults.owners_with_other_total(conn, totals)
 
-    async def _count_sizes(self, found: GrandTotals) -> None:
+    async def _count_sizes(self, found: AggregateCounts) -> None:
         async with self._database.transaction() as conn:
             await aggregate_check.count_sizes(conn)
             entry = _entry(
@@ -89,9 +89,9 @@ class Census:
                 cause=f"{found.wrong_sizes} of the sums by size are not those of the rows",
             )
             told = await reconciliation_log.log_once(conn, entry)
-        self._tell(entry, told=told)
+        self._report(entry, told=told)
 
-    async def _count_flows(self, found: GrandTotals) -> None:
+    async def _count_flows(self, found: AggregateCounts) -> None:
         async with (
             self._database.dedicated(query_timeout=COUNTING_SECONDS) as conn,
             conn.transaction(),
@@ -106,14 +106,14 @@ class Census:
                 cause=f"{found.wrong_flows} of the sums over time are not those of the history",
             )
             told = await reconciliation_log.log_once(conn, entry)
-        self._tell(entry, told=told)
+        self._report(entry, told=told)
 
-    def _tell(self, entry: ReconciliationEntry, *, told: bool) -> None:
+    def _report(self, entry: ReconciliationEntry, *, told: bool) -> None:
         if told:
-            tell(entry, self._metrics)
+            report_difference(entry, self._metrics)
 
 
-def tell(entry: ReconciliationEntry, metrics: Metrics) -> None:
+def report_difference(entry: ReconciliationEntry, metrics: Metrics) -> None:
     """Alert: the log and the metric say what differs."""
     healed = "true" if entry.healed else "false"
     metrics.reconciliation_differences.labels(field=entry.field, healed=healed).inc()
@@ -130,11 +130,11 @@ def tell(entry: ReconciliationEntry, metrics: Metrics) -> None:
 
 
 def _entry(
-    field: str, found: GrandTotals, actual: int, *, healed: bool, cause: str
+    field: str, found: AggregateCounts, actual: int, *, healed: bool, cause: str
 ) -> ReconciliationEntry:
     return reconciliation_log.entry(
-        vault=EVERYBODY,
-        owner=EVERYBODY,
+        vault=ALL_VAULTS,
+        owner=ALL_VAULTS,
         field=field,
         expected=found.rows,
         actual=actual,

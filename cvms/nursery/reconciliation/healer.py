@@ -11,7 +11,7 @@ from cvms.errors import HistoryNotIndexed, HistoryNotProven
 from cvms.metrics import Metrics
 from cvms.nursery.channels.wakeups import OutboxWake
 from cvms.nursery.ledger.outbox_messages import balance_message
-from cvms.nursery.reconciliation.aggregate_check import tell
+from cvms.nursery.reconciliation.aggregate_check import report_difference
 from cvms.nursery.reconciliation.comparison import Difference, OnChain, differences
 from cvms.nursery.reconciliation.vault_reindexer import Reindexer
 from cvms.store.analytics import aggregate_check
@@ -63,7 +63,7 @@ class Healer:
         if entries is None:
             return False
         for entry in entries:
-            tell(entry, self._metrics)
+            report_difference(entry, self._metrics)
         self._metrics.reconciliation_checks.labels(outcome="difference").inc()
         await self._cache.forget(chain.row.owner)
         self._outbox_wake.wake()

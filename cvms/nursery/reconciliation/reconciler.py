@@ -24,7 +24,7 @@ from cvms.nursery.channels.reconcile_requests import Reconciliations
 from cvms.nursery.channels.status_board import Board
 from cvms.nursery.channels.wakeups import OutboxWake
 from cvms.nursery.indexing.indexer import NODE_BEHIND
-from cvms.nursery.reconciliation.aggregate_check import Census
+from cvms.nursery.reconciliation.aggregate_check import AggregateCheck
 from cvms.nursery.reconciliation.comparison import Difference, OnChain, differences
 from cvms.nursery.reconciliation.healer import Healer, agree
 from cvms.nursery.reconciliation.vault_readings import Reading, on_chain, read_vaults
@@ -88,7 +88,7 @@ class Reconciler:
         self._threshold = threshold
         self._board = board
         self._metrics = metrics
-        self._census = Census(
+        self._aggregate_check = AggregateCheck(
             database=database, rpc=rpc, programs=programs, threshold=threshold, metrics=metrics
         )
         self._healer = Healer(
@@ -148,7 +148,7 @@ class Reconciler:
         self._sums_due = trio.current_time()
         listing = position.listed_ago >= LIST_SECONDS
         if listing:
-            await self.check(await self._census.suspects())
+            await self.check(await self._aggregate_check.find_mismatched_owners())
         async with self._database.connection() as conn:
             if listing:
                 await pass_position.listed(conn)
@@ -202,7 +202,7 @@ class Reconciler:
         if due is None or (self._pending and trio.current_time() < due + DOUBT_SECONDS):
             return
         self._sums_due = None
-        await self._census.check_sums()
+        await self._aggregate_check.check_sums()
 
     async def _still_differing(self, owners: Sequence[str]) -> list[str]:
         """Those whose reading the books do not match, and that have not moved since."""

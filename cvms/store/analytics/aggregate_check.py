@@ -135,7 +135,7 @@ GROUP BY kind
 
 
 @dataclass(frozen=True, slots=True)
-class GrandTotals:
+class AggregateCounts:
     """What all vaults hold by their rows, by their sizes, and by the flows' newest hour.
 
     `wrong_sizes` and `wrong_flows` count the kept sums that are not what they are sums of, also
@@ -165,9 +165,9 @@ class GrandTotals:
         return not self.wrong_flows and behind <= threshold
 
 
-async def check(conn: TrioConnection[Any]) -> GrandTotals:
+async def check(conn: TrioConnection[Any]) -> AggregateCounts:
     """Every kept sum of one moment: one statement is one snapshot."""
-    found = await fetch_one(conn, GrandTotals, CHECK, _effects())
+    found = await fetch_one(conn, AggregateCounts, CHECK, _effects())
     assert found is not None
     return found
 

@@ -18,7 +18,7 @@ from cvms.errors import SponsorshipExhausted
 from cvms.store.postgres.driver.connection import TrioConnection
 from cvms.store.postgres.row_mapping import fetch_one
 
-EVERYBODY = ""
+ALL_OWNERS = ""
 
 CLAIM = """
 UPDATE submissions
@@ -129,7 +129,7 @@ async def charge(
     claimed = await fetch_one(conn, _Claimed, CLAIM, params)
     if claimed is None:
         return
-    sums = [(EVERYBODY, budget.everybody)]
+    sums = [(ALL_OWNERS, budget.everybody)]
     if owner is not None:
         sums.insert(0, (owner, budget.owner))
     for payer, limit in sums:
@@ -146,7 +146,7 @@ async def check(conn: TrioConnection[Any], owner: str, lamports: int, budget: Bu
     assert spent is not None
     for payer, so_far, limit in (
         (owner, spent.owner, budget.owner),
-        (EVERYBODY, spent.everybody, budget.everybody),
+        (ALL_OWNERS, spent.everybody, budget.everybody),
     ):
         if limit is not None and so_far + lamports > limit:
             raise exhausted(payer, spent.seconds_left)
@@ -159,7 +159,7 @@ async def refund(conn: TrioConnection[Any], signatures: Sequence[str]) -> None:
     await conn.execute(REFUND, {"signatures": list(signatures)})
 
 
-async def spent_today(conn: TrioConnection[Any], owner: str = EVERYBODY) -> int:
+async def spent_today(conn: TrioConnection[Any], owner: str = ALL_OWNERS) -> int:
     """Lamports counted today on this owner's account, or on everybody's."""
     async with conn.cursor(row_factory=scalar_row) as cursor:
         await cursor.execute(SPENT, {"owner": owner})

@@ -84,7 +84,7 @@ ORDER BY owner
 LIMIT %(limit)s
 """
 
-UNLIKE = """
+OWNERS_WITH_OTHER_TOTAL = """
 SELECT listed.owner
 FROM unnest(%(owner)s::TEXT[], %(total)s::NUMERIC[]) AS listed (owner, total)
 LEFT JOIN vaults
@@ -187,10 +187,12 @@ async def owners_after(conn: TrioConnection[Any], after_owner: str, limit: int) 
     return [owner for (owner,) in await cursor.fetchall()]
 
 
-async def unlike(conn: TrioConnection[Any], totals: Mapping[str, int]) -> list[str]:
+async def owners_with_other_total(
+    conn: TrioConnection[Any], totals: Mapping[str, int]
+) -> list[str]:
     """Those of these owners whose vault has no row, or one with another total."""
     params = {"owner": list(totals), "total": list(totals.values())}
-    cursor = await conn.execute(UNLIKE, params)
+    cursor = await conn.execute(OWNERS_WITH_OTHER_TOTAL, params)
     return [owner for (owner,) in await cursor.fetchall()]
 
 

@@ -62,7 +62,7 @@ async def pay(
     return True
 
 
-async def spent(database: Database, owner: str = fee_budget.EVERYBODY) -> int:
+async def spent(database: Database, owner: str = fee_budget.ALL_OWNERS) -> int:
     async with database.connection() as conn:
         return await fee_budget.spent_today(conn, owner)
 
