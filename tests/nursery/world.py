@@ -26,7 +26,7 @@ from cvms.nursery.channels.indexer_progress import Progress
 from cvms.nursery.channels.reconcile_requests import Reconciliations
 from cvms.nursery.channels.status_board import Board
 from cvms.nursery.channels.wakeups import OutboxWake, SubmitWake, TimelockWake, TvlWake
-from cvms.nursery.indexing.finalized_recheck import SecondLook
+from cvms.nursery.indexing.finalized_recheck import FinalizedRecheck
 from cvms.nursery.indexing.finalizer import Settler
 from cvms.nursery.indexing.indexer import Indexer
 from cvms.nursery.ledger.vault_rows import vault_row
@@ -92,7 +92,7 @@ class World:
             database=self.database,
             rpc=rpc or self.rpc,
             forks=self.indexer(rpc=rpc).forks,
-            second_look=SecondLook(
+            recheck=FinalizedRecheck(
                 database=self.database,
                 rpc=rpc or self.rpc,
                 programs=self.programs,

@@ -32,7 +32,7 @@ log = structlog.get_logger(__name__)
 VAULTS_PER_CALL = 100
 
 
-class SecondLook:
+class FinalizedRecheck:
     """Sees that no row of a dropped block survives."""
 
     def __init__(
@@ -50,7 +50,7 @@ class SecondLook:
         self._outbox_wake = outbox_wake
         self._cache = cache
 
-    async def look(self, final: Slot) -> None:
+    async def run(self, final: Slot) -> None:
         """Look at every row of a slot up to `final` that was not looked at since it was read."""
         while True:
             async with self._database.connection() as conn:
@@ -61,9 +61,9 @@ class SecondLook:
                 return
             touched = {Pubkey.from_string(row.vault): "" for row in rows}
             fetched = await fetch_vaults(self._rpc, self._programs, touched, at_least=final)
-            await self._hold_against(rows, {str(each.address): each for each in fetched})
+            await self._compare(rows, {str(each.address): each for each in fetched})
 
-    async def _hold_against(
+    async def _compare(
         self, rows: Sequence[VaultRow], accounts: Mapping[str, FetchedVault]
     ) -> None:
         async with self._database.transaction() as conn:

@@ -12,7 +12,7 @@ from cvms.chain.rpc.responses import SignatureStatus
 from cvms.chain.rpc.rpc_client import Rpc
 from cvms.chain.types import Commitment, Slot
 from cvms.nursery.channels.status_board import Board
-from cvms.nursery.indexing.finalized_recheck import SecondLook
+from cvms.nursery.indexing.finalized_recheck import FinalizedRecheck
 from cvms.nursery.indexing.fork_rollback import Forks
 from cvms.store.index import applied_transactions, finality
 from cvms.store.index.applied_transactions import Applied
@@ -28,12 +28,12 @@ class Settler:
     """Asks for each transaction itself: that its slot is final does not say that its block is."""
 
     def __init__(
-        self, *, database: Database, rpc: Rpc, forks: Forks, second_look: SecondLook, board: Board
+        self, *, database: Database, rpc: Rpc, forks: Forks, recheck: FinalizedRecheck, board: Board
     ) -> None:
         self._database = database
         self._rpc = rpc
         self._forks = forks
-        self._second_look = second_look
+        self._recheck = recheck
         self._board = board
 
     async def run(self) -> None:
@@ -59,7 +59,7 @@ class Settler:
                     await self._forks.take_back(seen=slot)
                 break
             after = page[-1].place
-        await self._second_look.look(slot)
+        await self._recheck.run(slot)
 
     async def _unsettled(self, slot: Slot, after: int) -> list[Applied]:
         async with self._database.connection() as conn:

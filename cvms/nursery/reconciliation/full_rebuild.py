@@ -23,7 +23,7 @@ from cvms.nursery.channels.indexer_progress import Progress
 from cvms.nursery.channels.reconcile_requests import Reconciliations
 from cvms.nursery.channels.status_board import Board
 from cvms.nursery.channels.wakeups import OutboxWake, TimelockWake, TvlWake
-from cvms.nursery.indexing.finalized_recheck import SecondLook
+from cvms.nursery.indexing.finalized_recheck import FinalizedRecheck
 from cvms.nursery.indexing.finalizer import Settler
 from cvms.nursery.indexing.indexer import Indexer
 from cvms.nursery.ledger.outbox_messages import balance_message
@@ -145,7 +145,7 @@ class Rebuild:
             while not await indexer.catch_up():  # noqa: ASYNC110
                 await trio.sleep(RETRY_SECONDS)
             nursery.cancel_scope.cancel()
-        second_look = SecondLook(
+        second_look = FinalizedRecheck(
             database=self._scratch,
             rpc=self._rpc,
             programs=self._programs,
@@ -156,7 +156,7 @@ class Rebuild:
             database=self._scratch,
             rpc=self._rpc,
             forks=indexer.forks,
-            second_look=second_look,
+            recheck=second_look,
             board=Board(),
         )
         await settler.settle()

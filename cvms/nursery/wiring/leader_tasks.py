@@ -10,7 +10,7 @@ from cvms.chain.types import Lamports
 from cvms.chain.yields.sources import pools_among
 from cvms.nursery.delivery.leader_notifications import Calls
 from cvms.nursery.delivery.webhook_dispatcher import AlertsQueue, SignersQueue, Webhooks
-from cvms.nursery.indexing.finalized_recheck import SecondLook
+from cvms.nursery.indexing.finalized_recheck import FinalizedRecheck
 from cvms.nursery.indexing.finalizer import Settler
 from cvms.nursery.indexing.indexer import Indexer
 from cvms.nursery.reconciliation.reconciler import Reconciler
@@ -81,7 +81,7 @@ def leader_tasks(parts: Parts) -> list[tuple[str, Run]]:
         max_lag_slots=parts.config.indexer_max_lag_slots,
         board=parts.board,
     )
-    second_look = SecondLook(
+    recheck = FinalizedRecheck(
         database=parts.database,
         rpc=parts.rpc,
         programs=parts.programs,
@@ -92,7 +92,7 @@ def leader_tasks(parts: Parts) -> list[tuple[str, Run]]:
         database=parts.database,
         rpc=parts.rpc,
         forks=indexer.forks,
-        second_look=second_look,
+        recheck=recheck,
         board=parts.board,
     )
     retention = Retention(database=parts.database, board=parts.board)
