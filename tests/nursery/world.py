@@ -27,7 +27,7 @@ from cvms.nursery.channels.reconcile_requests import Reconciliations
 from cvms.nursery.channels.status_board import Board
 from cvms.nursery.channels.wakeups import OutboxWake, SubmitWake, TimelockWake, TvlWake
 from cvms.nursery.indexing.finalized_recheck import FinalizedRecheck
-from cvms.nursery.indexing.finalizer import Settler
+from cvms.nursery.indexing.finalizer import Finalizer
 from cvms.nursery.indexing.indexer import Indexer
 from cvms.nursery.ledger.vault_rows import vault_row
 from cvms.nursery.reconciliation.comparison import OnChain, differences
@@ -87,8 +87,8 @@ class World:
             batch_size=batch_size,
         )
 
-    def settler(self, *, rpc: Rpc | None = None) -> Settler:
-        return Settler(
+    def settler(self, *, rpc: Rpc | None = None) -> Finalizer:
+        return Finalizer(
             database=self.database,
             rpc=rpc or self.rpc,
             forks=self.indexer(rpc=rpc).forks,
@@ -276,7 +276,7 @@ async def judged(world: World, reconciler: Reconciler) -> None:
     await reconciler.full_pass()
     world.chain.chain.advance(6)
     await world.indexer().catch_up()
-    await reconciler.judge()
+    await reconciler.resolve_pending()
 
 
 async def settled(world: World) -> None:

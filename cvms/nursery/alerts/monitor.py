@@ -41,7 +41,7 @@ SOON_SECONDS = 1.0
 FEE_PAYER_SECONDS = 30.0
 PAGE = 500
 """Rows of one transaction. What is beyond them follows at once, or at the next look."""
-SETTLED_SECONDS = 60.0
+STABLE_SECONDS = 60.0
 """Until then whoever still sees something has said so: no alert ends before."""
 ONE_OF_A_KIND = ("large_withdrawal", "emergency_withdrawal")
 EVENTS = ("withdraw_event", "vault_balance_update")
@@ -178,7 +178,7 @@ class Monitor:
 
     async def _quiet(self, conn: Connection) -> int:
         """Resolve what nobody has seen for a while; not right after a time when nobody looked."""
-        if trio.current_time() - self._began < SETTLED_SECONDS:
+        if trio.current_time() - self._began < STABLE_SECONDS:
             return 0
         return await lifecycle.resolve_quiet(conn, QUIET, hook=self._hook)
 

@@ -56,7 +56,9 @@ class FinalizedRecheck:
             async with self._database.connection() as conn:
                 indexed = (await cursors.frontier(conn, str(self._programs.vault))).slot
                 slot = min(final, -1 if indexed is None else indexed)
-                rows = await vault_writer.unsettled(conn, up_to_slot=slot, limit=VAULTS_PER_CALL)
+                rows = await vault_writer.not_rechecked(
+                    conn, up_to_slot=slot, limit=VAULTS_PER_CALL
+                )
             if not rows:
                 return
             touched = {Pubkey.from_string(row.vault): "" for row in rows}
@@ -68,7 +70,7 @@ class FinalizedRecheck:
     ) -> None:
         async with self._database.transaction() as conn:
             await cursors.lock(conn)
-            unmoved = await vault_writer.settle(conn, rows)
+            unmoved = await vault_writer.mark_rechecked(conn, rows)
             changed = [
                 (before, now)
                 for before in unmoved

@@ -24,7 +24,7 @@ EVERY_SECONDS = 2.0
 STATUSES_PER_CALL = 256
 
 
-class Settler:
+class Finalizer:
     """Asks for each transaction itself: that its slot is final does not say that its block is."""
 
     def __init__(
@@ -39,11 +39,11 @@ class Settler:
     async def run(self) -> None:
         """Settle now and then until cancelled."""
         while True:
-            await self.settle()
+            await self.run_once()
             self._board.task_succeeded("settler")
             await trio.sleep(EVERY_SECONDS)
 
-    async def settle(self) -> None:
+    async def run_once(self) -> None:
         """One round over everything that is not final and could be.
 
         A transaction that is in no block up to the final slot was dropped by a fork, and is taken
@@ -51,8 +51,8 @@ class Settler:
         """
         slot = await self._rpc.get_slot(Commitment.FINALIZED)
         after = -1
-        while page := await self._unsettled(slot, after):
-            reached, dropped = await self._settle(page, slot)
+        while page := await self._not_final(slot, after):
+            reached, dropped = await self._finalize(page, slot)
             if dropped is not None:
                 if reached >= slot:  # a node that is behind is no evidence
                     log.error("event_not_final", signature=dropped.signature, slot=dropped.slot)
@@ -61,13 +61,13 @@ class Settler:
             after = page[-1].place
         await self._recheck.run(slot)
 
-    async def _unsettled(self, slot: Slot, after: int) -> list[Applied]:
+    async def _not_final(self, slot: Slot, after: int) -> list[Applied]:
         async with self._database.connection() as conn:
-            return await applied_transactions.unsettled(
+            return await applied_transactions.not_final(
                 conn, up_to_slot=slot, after=after, limit=STATUSES_PER_CALL
             )
 
-    async def _settle(self, page: Sequence[Applied], slot: Slot) -> tuple[Slot, Applied | None]:
+    async def _finalize(self, page: Sequence[Applied], slot: Slot) -> tuple[Slot, Applied | None]:
         """Mark those that are final, up to the first of which the nodes know better: that one.
 
         Nothing after it is marked: what is final before it shows where their knowledge begins.
@@ -79,7 +79,7 @@ class Settler:
         there = list(takewhile(lambda pair: _in_its_block(*pair), pairs))
         final = [row for row, status in there if _is_final(status)]
         async with self._database.transaction() as conn:
-            await finality.settle(conn, final)
+            await finality.mark_final(conn, final)
         return seen.slot, page[len(there)] if len(there) < len(page) else None
 
 

@@ -24,7 +24,7 @@ from cvms.nursery.channels.reconcile_requests import Reconciliations
 from cvms.nursery.channels.status_board import Board
 from cvms.nursery.channels.wakeups import OutboxWake, TimelockWake, TvlWake
 from cvms.nursery.indexing.finalized_recheck import FinalizedRecheck
-from cvms.nursery.indexing.finalizer import Settler
+from cvms.nursery.indexing.finalizer import Finalizer
 from cvms.nursery.indexing.indexer import Indexer
 from cvms.nursery.ledger.outbox_messages import balance_message
 from cvms.nursery.reconciliation.vault_readings import on_chain, read_vaults
@@ -152,14 +152,14 @@ class Rebuild:
             outbox_wake=OutboxWake(),
             cache=NoCache(),
         )
-        settler = Settler(
+        settler = Finalizer(
             database=self._scratch,
             rpc=self._rpc,
             forks=indexer.forks,
             recheck=second_look,
             board=Board(),
         )
-        await settler.settle()
+        await settler.run_once()
         self._report(Step(target.slot, target.slot))
 
     async def _tell(self, target: Cursor) -> None:

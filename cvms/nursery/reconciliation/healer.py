@@ -49,7 +49,7 @@ class Healer:
         self._threshold = threshold
         self._metrics = metrics
 
-    async def settle(self, chain: OnChain, found: Sequence[Difference]) -> bool:
+    async def log_and_heal(self, chain: OnChain, found: Sequence[Difference]) -> bool:
         """Log these differences from the finalized `chain`, and heal what can be healed.
 
         False when it has to be looked at again: the row has moved on, or the indexer is behind.
@@ -59,7 +59,7 @@ class Healer:
         except HistoryNotIndexed:
             return False
         async with self._database.transaction() as conn:
-            entries = await self._settle(conn, chain, found, problem)
+            entries = await self._log_and_heal(conn, chain, found, problem)
         if entries is None:
             return False
         for entry in entries:
@@ -87,7 +87,7 @@ class Healer:
             await self._reindexer.rewrite_balances(chain.row.owner)
         return None
 
-    async def _settle(
+    async def _log_and_heal(
         self, conn: Connection, chain: OnChain, found: Sequence[Difference], problem: str | None
     ) -> list[ReconciliationEntry] | None:
         owner = chain.row.owner

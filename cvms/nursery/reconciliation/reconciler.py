@@ -111,7 +111,7 @@ class Reconciler:
             rolling = await self._roll()
             quiet = PAGE_GAP_SECONDS if rolling else JUDGE_SECONDS
             await self.check(await self._moved(until=trio.current_time() + quiet))
-            await self.judge()
+            await self.resolve_pending()
 
     async def full_pass(self) -> None:
         """Check every vault that has a row or should have, from the first on."""
@@ -173,7 +173,7 @@ class Reconciler:
                 else:
                     self._equal(owner)
 
-    async def judge(self) -> None:
+    async def resolve_pending(self) -> None:
         """Settle what waits, whose slot the indexer has passed and the chain has made final."""
         indexed = self._progress.slot
         ready = [
@@ -189,7 +189,7 @@ class Reconciler:
                 final = await self._rpc.get_slot(Commitment.FINALIZED)
             due = [each for each in differing if self._slot(each) <= (final or 0)]
             try:
-                await self._settle(due, indexed or Slot(0))
+                await self._resolve(due, indexed or Slot(0))
             except RpcError as error:
                 if error.code not in NODE_BEHIND:
                     raise
@@ -222,7 +222,7 @@ class Reconciler:
         await self.check(moved)
         return [owner for owner in differing if owner in self._pending]
 
-    async def _settle(self, owners: Sequence[str], indexed: Slot) -> None:
+    async def _resolve(self, owners: Sequence[str], indexed: Slot) -> None:
         """Read them again as they finally were, and have what differs settled."""
         if not owners:
             return
@@ -246,7 +246,7 @@ class Reconciler:
                 self._equal(owner)
             elif (row is not None and row.slot > chain.slot) or chain.slot > indexed:
                 self._pending[owner] = Waiting(chain, self._looks(owner))
-            elif await self._healer.settle(chain, found):
+            elif await self._healer.log_and_heal(chain, found):
                 self._pending.pop(owner, None)
 
     async def _reindex_busy(self, owner: str) -> None:

@@ -33,7 +33,7 @@ from cvms.store.vaults import account_offsets, balance_history, history, vaults
 
 log = structlog.get_logger(__name__)
 
-UNSETTLING = frozenset({"VaultClosedEvent", "UpdateUsdtMintEvent"})
+CHANGES_UNDER_CORRECTION = frozenset({"VaultClosedEvent", "UpdateUsdtMintEvent"})
 """Events that begin another life of a vault: its offsets wait until they are final."""
 
 
@@ -119,7 +119,7 @@ async def _set_offsets(
     row = await account_offsets.offset(conn, found.owner)
     before = (row["deposited"], row["withdrawn"]) if row else (0, 0)
     now = found.deposited_offset, found.withdrawn_offset
-    if before == now or UNSETTLING.intersection(later) or (later and not found.ours):
+    if before == now or CHANGES_UNDER_CORRECTION.intersection(later) or (later and not found.ours):
         return []
     offset = {"owner": found.owner, "deposited": now[0], "withdrawn": now[1]}
     await account_offsets.restore(conn, found.owner, offset)

@@ -11,7 +11,7 @@ from cvms.chain.yields.sources import pools_among
 from cvms.nursery.delivery.leader_notifications import Calls
 from cvms.nursery.delivery.webhook_dispatcher import AlertsQueue, SignersQueue, Webhooks
 from cvms.nursery.indexing.finalized_recheck import FinalizedRecheck
-from cvms.nursery.indexing.finalizer import Settler
+from cvms.nursery.indexing.finalizer import Finalizer
 from cvms.nursery.indexing.indexer import Indexer
 from cvms.nursery.reconciliation.reconciler import Reconciler
 from cvms.nursery.scheduled.auto_compound import Compounding
@@ -88,7 +88,7 @@ def leader_tasks(parts: Parts) -> list[tuple[str, Run]]:
         outbox_wake=parts.outbox_wake,
         cache=parts.cache,
     )
-    settler = Settler(
+    finalizer = Finalizer(
         database=parts.database,
         rpc=parts.rpc,
         forks=indexer.forks,
@@ -116,7 +116,7 @@ def leader_tasks(parts: Parts) -> list[tuple[str, Run]]:
         ("submitter", submitter.run),
         ("balances", balances.run),
         ("snapshots", snapshots.run),
-        ("settler", settler.run),
+        ("settler", finalizer.run),
         ("retention", retention.run),
         ("webhooks", signers.run),
         *[

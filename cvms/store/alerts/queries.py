@@ -72,7 +72,7 @@ FROM reconciliation_logs
 """
 
 # Several may write at once, so an id may appear after a later one. This waits for those who do.
-SETTLE_DIFFERENCES = "LOCK TABLE reconciliation_logs IN SHARE MODE"
+POSITION_OF_STABLE_DIFFERENCES = "LOCK TABLE reconciliation_logs IN SHARE MODE"
 
 DIFFERENCES = """
 SELECT id, vault, owner, field, expected, actual, difference, chain_slot, healed, cause
@@ -225,7 +225,7 @@ async def differences(conn: TrioConnection[Any], limit: int) -> list[DifferenceR
     after = await _number(conn, POSITION, source="reconciliation_logs")
     if await _number(conn, HEAD_OF_DIFFERENCES) <= after:
         return []
-    await conn.execute(SETTLE_DIFFERENCES)
+    await conn.execute(POSITION_OF_STABLE_DIFFERENCES)
     rows = await fetch_all(conn, DifferenceRow, DIFFERENCES, {"after": after, "limit": limit})
     await _move(conn, "reconciliation_logs", after, rows[-1].id if rows else after)
     return rows

@@ -30,7 +30,7 @@ FROM applied
 ORDER BY place
 """
 
-UNSETTLED = """
+NOT_FINAL = """
 SELECT place, slot, signature, final
 FROM applied
 WHERE NOT final
@@ -118,12 +118,12 @@ async def kept(conn: TrioConnection[Any]) -> list[Applied]:
     return await fetch_all(conn, Applied, KEPT, {})
 
 
-async def unsettled(
+async def not_final(
     conn: TrioConnection[Any], *, up_to_slot: int, after: int = -1, limit: int = 256
 ) -> list[Applied]:
     """Up to `limit` that are not final, in slots up to `up_to_slot`, that follow a place."""
     params = {"up_to_slot": up_to_slot, "after": after, "limit": limit}
-    return await fetch_all(conn, Applied, UNSETTLED, params)
+    return await fetch_all(conn, Applied, NOT_FINAL, params)
 
 
 async def prune(conn: TrioConnection[Any]) -> None:

@@ -11,7 +11,7 @@ from cvms.store.postgres.driver.connection import TrioConnection
 from cvms.store.postgres.row_mapping import by_column
 
 # By slot as well: what a fork has moved to another block meanwhile is not final by this.
-SETTLE = """
+MARK_FINAL = """
 WITH final AS (
     UPDATE applied
     SET final = TRUE
@@ -38,8 +38,8 @@ WHERE transactions.signature = final.signature
 """
 
 
-async def settle(conn: TrioConnection[Any], rows: Sequence[Applied]) -> None:
+async def mark_final(conn: TrioConnection[Any], rows: Sequence[Applied]) -> None:
     """Mark these transactions, their events and history rows as final. Safe to do again."""
     if rows:
-        await conn.execute(SETTLE, by_column(rows, ("signature", "slot")))
+        await conn.execute(MARK_FINAL, by_column(rows, ("signature", "slot")))
         await applied_transactions.prune(conn)

@@ -35,7 +35,7 @@ WHERE slot > %(slot)s
 ORDER BY owner
 """
 
-UNSETTLED = """
+NOT_RECHECKED = """
 SELECT owner, vault, token_account, mint, total, available, locked, timelocked, yield_deposited,
        total_deposited, total_withdrawn, multisig_threshold, delegates, state, slot, updated_at
 FROM vaults
@@ -45,7 +45,7 @@ ORDER BY slot
 LIMIT %(limit)s
 """
 
-SETTLE = """
+MARK_RECHECKED = """
 UPDATE vaults
 SET settled_slot = vaults.slot
 FROM unnest(%(owner)s::TEXT[], %(slot)s::BIGINT[]) AS again (owner, slot)
@@ -107,14 +107,18 @@ async def _replace(
     return pairs
 
 
-async def unsettled(conn: TrioConnection[Any], *, up_to_slot: int, limit: int) -> list[VaultRow]:
+async def not_rechecked(
+    conn: TrioConnection[Any], *, up_to_slot: int, limit: int
+) -> list[VaultRow]:
     """Up to `limit` rows that were read in slots up to `up_to_slot`, and not again since."""
-    return await fetch_all(conn, VaultRow, UNSETTLED, {"up_to_slot": up_to_slot, "limit": limit})
+    return await fetch_all(
+        conn, VaultRow, NOT_RECHECKED, {"up_to_slot": up_to_slot, "limit": limit}
+    )
 
 
-async def settle(conn: TrioConnection[Any], rows: Sequence[VaultRow]) -> list[VaultRow]:
+async def mark_rechecked(conn: TrioConnection[Any], rows: Sequence[VaultRow]) -> list[VaultRow]:
     """Note that these were read again; returns those that have not moved meanwhile."""
-    cursor = await conn.execute(SETTLE, by_column(rows, ("owner", "slot")))
+    cursor = await conn.execute(MARK_RECHECKED, by_column(rows, ("owner", "slot")))
     same = {owner for (owner,) in await cursor.fetchall()}
     return [row for row in rows if row.owner in same]
 

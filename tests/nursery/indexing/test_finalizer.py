@@ -12,12 +12,12 @@ async def test_events_and_history_become_final_with_their_transaction(world: Wor
     world.chain.chain.advance(1)
     settler = world.settler()
     await world.indexer().catch_up()
-    await settler.settle()
+    await settler.run_once()
     assert await commitments(world) == {"confirmed"}
 
     world.chain.chain.advance(10)
-    await settler.settle()
-    await settler.settle()
+    await settler.run_once()
+    await settler.run_once()
     assert await commitments(world) == {"finalized"}
     assert await world.history(owner) == [("deposit", 500, 500)]
 

@@ -46,7 +46,7 @@ async def test_what_was_read_ahead_of_a_dropped_transaction_is_read_again(
     forking.fork(2)
     await forking.settle_down()
     chain.advance(6)
-    await world.settler().settle()
+    await world.settler().run_once()
     assert await forking.differing() == {}
 
 
@@ -99,12 +99,12 @@ async def test_what_one_node_forgot_is_not_proved_by_what_another_remembers(
     async with open_rpc([whole.rpc_url]) as other:
         nodes = (world.rpc, other) if forgetful == "for single calls" else (other, world.rpc)
         with suppress(GapNotClosed):
-            await world.settler(rpc=Mixed(*nodes)).settle()
+            await world.settler(rpc=Mixed(*nodes)).run_once()
     told = [(kind, amount) for kind, _, amount in await forking.told()]
     assert told == [("event", 100), ("event", 20), ("event", 3)]
     world.chain.faults.clear()
     await forking.settle_down()
-    await world.settler().settle()
+    await world.settler().run_once()
     assert await forking.differing() == {}
 
 
@@ -119,7 +119,7 @@ async def test_a_node_that_is_behind_takes_nothing_back(forking: Forking) -> Non
     assert refused.value.code in NODE_BEHIND
     with pytest.raises(GapNotClosed):
         await world.indexer().forks.take_back(seen=Slot(world.chain.chain.tip.slot))
-    await world.settler().settle()
+    await world.settler().run_once()
     assert await books(world.database) == before
 
 
@@ -129,7 +129,7 @@ async def test_the_settler_takes_back_what_the_indexer_did_not_see(forking: Fork
     await world.indexer().catch_up()
     forking.fork(2)
     world.chain.chain.advance(6)
-    await world.settler().settle()
+    await world.settler().run_once()
     assert await world.history(owner) == []
     assert await forking.differing() == {}
     assert {row.type for row in await world.outbox("deposit_event")} == {"event", "retracted"}
@@ -175,7 +175,7 @@ async def test_a_fork_is_taken_back_in_a_database_of_an_older_version(forking: F
     world, owner = forking.world, await opened(forking)
     await forking.act((owner, world.deposit(owner, 100)))
     await world.indexer().catch_up()
-    await world.settler().settle()
+    await world.settler().run_once()
     await forking.act((owner, world.deposit(owner, 20)), (owner, world.withdraw(owner, 500)))
     await world.indexer().catch_up()
     section = next(each.sql for each in migrations() if each.version == 8)

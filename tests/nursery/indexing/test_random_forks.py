@@ -44,7 +44,7 @@ async def test_after_anything_the_books_are_those_of_the_chain(forking: Forking,
             forking.world.chain.chain.advance(2)
             await forking.settle_down()
             forking.world.chain.chain.advance(6)
-            await forking.world.settler().settle()
+            await forking.world.settler().run_once()
             await forking.settle_down()
             assert await forking.differing() == {}, f"seed {seed}, step {step}"
     assert await untold(forking.world) == Counter()
@@ -148,7 +148,7 @@ class Life:
         await cancelled_after(self._dice.randint(1, 60), work)
 
     async def settle(self) -> None:
-        await unless_behind(self._world.settler().settle)
+        await unless_behind(self._world.settler().run_once)
 
 
 async def unless_behind(work: Callable[[], Awaitable[object]]) -> None:

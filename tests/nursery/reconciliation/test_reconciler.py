@@ -241,12 +241,12 @@ async def test_nothing_is_healed_before_it_is_final(world: World) -> None:
     reconciler = world.reconciler()
     await world.indexer().catch_up()
     await reconciler.full_pass()
-    await reconciler.judge()
+    await reconciler.resolve_pending()
     assert await entries(world) == []
     assert reconciler._pending
     world.chain.chain.advance(6)
     await world.indexer().catch_up()
-    await reconciler.judge()
+    await reconciler.resolve_pending()
     assert await entries(world)
     assert not reconciler._pending
 
@@ -270,7 +270,7 @@ async def test_logs_cut_short_prove_nothing_and_that_is_told_once_a_pass(world: 
         await reconciler.check(each.owner for each in once)
         world.chain.chain.advance(6)
         await world.indexer().catch_up()
-        await reconciler.judge()
+        await reconciler.resolve_pending()
     assert len(await entries(world)) == len(once)
     assert await held(world) == damaged
     await judged(world, reconciler)
@@ -320,7 +320,7 @@ async def test_two_replicas_at_once_heal_once(world: World) -> None:
     await world.indexer().catch_up()
     async with trio.open_nursery() as nursery:
         for each in replicas:
-            nursery.start_soon(each.judge)
+            nursery.start_soon(each.resolve_pending)
     await judged(world, replicas[0])
     assert await held(world) == before
     found = [each for each in await entries(world) if each.field in ("event", "history_line")]
@@ -378,7 +378,7 @@ async def test_a_vault_that_moves_all_the_time_is_healed_too(
         await reconciler.check([address(alice)])
         await world.act(alice, world.deposit(alice, 1))
         await indexer.catch_up()
-        await reconciler.judge()
+        await reconciler.resolve_pending()
     async with world.database.connection() as conn:
         lines = await history.in_order(conn, address(alice))
     assert [line.amount for line in lines if line.amount > 1] == [
@@ -424,10 +424,10 @@ async def test_a_row_that_only_lags_is_no_difference(world: World) -> None:
     await world.act(owner, world.deposit(owner, 500))
     reconciler = world.reconciler()
     await reconciler.full_pass()
-    await reconciler.judge()
+    await reconciler.resolve_pending()
     assert outcomes(world, "equal") == outcomes(world, "difference") == 0
     await world.indexer().catch_up()
-    await reconciler.judge()
+    await reconciler.resolve_pending()
     assert outcomes(world, "equal") == 1
     assert await entries(world) == []
 
