@@ -30,7 +30,7 @@ from cvms.nursery.ledger.vault_rows import gone_row, row_now, same_account, same
 from cvms.store.analytics import aggregates, event_counters
 from cvms.store.index import applied_transactions, chain_events, vault_mints
 from cvms.store.index import cursor as cursors
-from cvms.store.index.applied_transactions import Applied, Before
+from cvms.store.index.applied_transactions import AppliedTransaction, UndoRecord
 from cvms.store.index.cursor import Cursor
 from cvms.store.index.vault_mints import VaultMint
 from cvms.store.messaging import outbox
@@ -59,13 +59,13 @@ async def apply_batch(
         known = await vault_mints.read(conn, [str(each.address) for each in batch.vaults])
         mints = Mints(batch.mint, known, _told(batch))
         counted = _counted(batch, mints)
-        await applied_transactions.keep_before(conn, _mints_before(mints))
+        await applied_transactions.save_undo(conn, _mints_before(mints))
         await vault_mints.put(conn, list(mints.changed.values()))
         rows = await _vault_rows(conn, batch, mints)
         told = await _record_events(conn, counted)
         new = [(signature, row.owner) for before, row, signature in rows if before is None]
-        await applied_transactions.keep_before(
-            conn, [(by, Before("vault", owner, None)) for by, owner in new]
+        await applied_transactions.save_undo(
+            conn, [(by, UndoRecord("vault", owner, None)) for by, owner in new]
         )
         told += await _store_vaults(conn, rows)
         await cursors.saw(conn, to.program, _newest_time(batch))
@@ -84,9 +84,9 @@ def _counted(batch: Batch, mints: Mints) -> list[tuple[Recorded, Mapping[str, st
     return counted
 
 
-def _applied(info: SignatureInfo) -> Applied:
+def _applied(info: SignatureInfo) -> AppliedTransaction:
     final = info.commitment is Commitment.FINALIZED
-    return Applied(slot=info.slot, signature=info.signature, final=final)
+    return AppliedTransaction(slot=info.slot, signature=info.signature, final=final)
 
 
 def _told(batch: Batch) -> list[VaultMint]:
@@ -98,9 +98,9 @@ def _told(batch: Batch) -> list[VaultMint]:
     ]
 
 
-def _mints_before(mints: Mints) -> list[tuple[str, Before]]:
+def _mints_before(mints: Mints) -> list[tuple[str, UndoRecord]]:
     return [
-        (signature, Before("vault_mint", vault, None if held is None else asdict(held)))
+        (signature, UndoRecord("vault_mint", vault, None if held is None else asdict(held)))
         for signature, vault, held in mints.before
     ]
 
@@ -173,8 +173,8 @@ async def _write_history(
 
 
 async def _offset_before(conn: Connection, each: Recorded, owner: str) -> None:
-    before = Before("account_offset", owner, await account_offsets.offset(conn, owner))
-    await applied_transactions.keep_before(conn, [(each.row.signature, before)])
+    before = UndoRecord("account_offset", owner, await account_offsets.offset(conn, owner))
+    await applied_transactions.save_undo(conn, [(each.row.signature, before)])
 
 
 async def _write_balances(conn: Connection, lines: Sequence[HistoryRow]) -> None:

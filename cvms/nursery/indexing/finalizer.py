@@ -13,9 +13,9 @@ from cvms.chain.rpc.rpc_client import Rpc
 from cvms.chain.types import Commitment, Slot
 from cvms.nursery.channels.status_board import Board
 from cvms.nursery.indexing.finalized_recheck import FinalizedRecheck
-from cvms.nursery.indexing.fork_rollback import Forks
+from cvms.nursery.indexing.fork_rollback import ForkRollback
 from cvms.store.index import applied_transactions, finality
-from cvms.store.index.applied_transactions import Applied
+from cvms.store.index.applied_transactions import AppliedTransaction
 from cvms.store.postgres.database import Database
 
 log = structlog.get_logger(__name__)
@@ -28,7 +28,13 @@ class Finalizer:
     """Asks for each transaction itself: that its slot is final does not say that its block is."""
 
     def __init__(
-        self, *, database: Database, rpc: Rpc, forks: Forks, recheck: FinalizedRecheck, board: Board
+        self,
+        *,
+        database: Database,
+        rpc: Rpc,
+        forks: ForkRollback,
+        recheck: FinalizedRecheck,
+        board: Board,
     ) -> None:
         self._database = database
         self._rpc = rpc
@@ -56,18 +62,20 @@ class Finalizer:
             if dropped is not None:
                 if reached >= slot:  # a node that is behind is no evidence
                     log.error("event_not_final", signature=dropped.signature, slot=dropped.slot)
-                    await self._forks.take_back(seen=slot)
+                    await self._forks.roll_back(seen=slot)
                 break
             after = page[-1].place
         await self._recheck.run(slot)
 
-    async def _not_final(self, slot: Slot, after: int) -> list[Applied]:
+    async def _not_final(self, slot: Slot, after: int) -> list[AppliedTransaction]:
         async with self._database.connection() as conn:
             return await applied_transactions.not_final(
                 conn, up_to_slot=slot, after=after, limit=STATUSES_PER_CALL
             )
 
-    async def _finalize(self, page: Sequence[Applied], slot: Slot) -> tuple[Slot, Applied | None]:
+    async def _finalize(
+        self, page: Sequence[AppliedTransaction], slot: Slot
+    ) -> tuple[Slot, AppliedTransaction | None]:
         """Mark those that are final, up to the first of which the nodes know better: that one.
 
         Nothing after it is marked: what is final before it shows where their knowledge begins.
@@ -83,7 +91,7 @@ class Finalizer:
         return seen.slot, page[len(there)] if len(there) < len(page) else None
 
 
-def _in_its_block(row: Applied, status: SignatureStatus | None) -> bool:
+def _in_its_block(row: AppliedTransaction, status: SignatureStatus | None) -> bool:
     return status is not None and status.slot == row.slot
 
 

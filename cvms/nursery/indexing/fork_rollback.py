@@ -28,19 +28,19 @@ from cvms.nursery.ledger.vault_fetch import FetchedVault, fetch_vaults
 from cvms.nursery.ledger.vault_rows import row_now, same_balances
 from cvms.store.index import applied_transactions, vault_mints
 from cvms.store.index import cursor as cursors
-from cvms.store.index.applied_transactions import Applied
+from cvms.store.index.applied_transactions import AppliedTransaction
 from cvms.store.index.cursor import Cursor
 from cvms.store.messaging import outbox
 from cvms.store.postgres.database import Database
 from cvms.store.postgres.driver.connection import Connection
 from cvms.store.projection import rollback, vault_writer
-from cvms.store.projection.rollback import Taken
+from cvms.store.projection.rollback import RolledBack
 from cvms.store.redis.balance_cache import BalanceCache
 from cvms.store.vaults.vaults import VaultRow
 
 log = structlog.get_logger(__name__)
 
-STANDING = frozenset({Commitment.CONFIRMED, Commitment.FINALIZED})
+SURVIVING = frozenset({Commitment.CONFIRMED, Commitment.FINALIZED})
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,8 +49,8 @@ class Fork:
     not. Nothing is kept if all that was ever applied is gone.
     """
 
-    kept: tuple[Applied, ...]
-    dropped: Applied
+    kept: tuple[AppliedTransaction, ...]
+    dropped: AppliedTransaction
 
     @property
     def slot(self) -> Slot:
@@ -69,24 +69,26 @@ class Fork:
         return Cursor(program, self.slot, self.kept[-1].signature, previous)
 
 
-def fork_in(rows: Sequence[Applied], statuses: Sequence[SignatureStatus | None]) -> Fork | None:
+def find_fork(
+    rows: Sequence[AppliedTransaction], statuses: Sequence[SignatureStatus | None]
+) -> Fork | None:
     """Where the chain has left `rows`, which were applied in this order; None while all stand.
 
     Raises GapNotClosed when one that was final is gone: no fork drops it.
     """
     for row, status in zip(rows, statuses, strict=True):
-        if not _stands(row, status):
+        if not _survives(row, status):
             if row.final:
                 raise GapNotClosed(f"the node does not know {row.signature}, which was final")
             return Fork(tuple(each for each in rows if each.slot < row.slot), row)
     return None
 
 
-def _stands(row: Applied, status: SignatureStatus | None) -> bool:
-    return status is not None and status.slot == row.slot and status.commitment in STANDING
+def _survives(row: AppliedTransaction, status: SignatureStatus | None) -> bool:
+    return status is not None and status.slot == row.slot and status.commitment in SURVIVING
 
 
-class Forks:
+class ForkRollback:
     """Finds forks and takes back what they dropped."""
 
     def __init__(
@@ -113,7 +115,7 @@ class Forks:
         self._cache = cache
         self._metrics = metrics
 
-    async def take_back(self, *, seen: Slot) -> bool:
+    async def roll_back(self, *, seen: Slot) -> bool:
         """Take back what is on no block any more, as nodes tell that have reached the slot `seen`.
 
         Returns whether the books have changed since this was called, here or by another process.
@@ -143,14 +145,14 @@ class Forks:
         await self._indexed.send(batch)
         return True
 
-    async def _find(self, rows: Sequence[Applied], seen: Slot) -> Fork | None:
+    async def _find(self, rows: Sequence[AppliedTransaction], seen: Slot) -> Fork | None:
         at_least = max(seen, Slot(rows[-1].slot)) if rows else seen
         answer = await self._rpc.statuses_everywhere(
             [row.signature for row in rows], min_context_slot=at_least
         )
         if rows and answer.slot < at_least:
             raise GapNotClosed(f"not every node has reached slot {at_least}, where the books are")
-        return fork_in(rows, answer.statuses)
+        return find_fork(rows, answer.statuses)
 
     async def _prove(self, fork: Fork) -> None:
         """A node that has thrown a block away does not know what was in it.
@@ -178,19 +180,21 @@ class Forks:
             stale = await vault_writer.read_after(conn, fork.slot)
             if not {row.vault for row in stale} <= {str(each.address) for each in fetched}:
                 return None
-            taken = await rollback.take_back(conn, fork.place)
-            await cursors.retreat(conn, self._program, fork.cursor(self._program))
-            rows = await self._rows(conn, stale, fetched, taken)
+            rolled_back = await rollback.roll_back(conn, fork.place)
+            await cursors.rewind(conn, self._program, fork.cursor(self._program))
+            rows = await self._rows(conn, stale, fetched, rolled_back)
             pairs = await vault_writer.replace_after(conn, fork.slot, rows)
-            told = [event_message(each.line, each.data, kind="retracted") for each in taken.lines]
-            told += [
+            messages = [
+                event_message(each.line, each.data, kind="retracted") for each in rolled_back.lines
+            ]
+            messages += [
                 balance_message(row, signature=None)
                 for before, row in pairs
                 if row is not None and not same_balances(row, before)
             ]
-            position = await outbox.append(conn, told)
-        self._tell(fork, taken)
-        owners = {each.owner for each in taken.lines} | rows.keys()
+            position = await outbox.append(conn, messages)
+        self._report(fork, rolled_back)
+        owners = {each.owner for each in rolled_back.lines} | rows.keys()
         return IndexedBatch(slot=fork.slot, owners=tuple(sorted(owners)), position=position)
 
     async def _rows(
@@ -198,7 +202,7 @@ class Forks:
         conn: Connection,
         stale: Sequence[VaultRow],
         fetched: Sequence[FetchedVault],
-        taken: Taken,
+        rolled_back: RolledBack,
     ) -> dict[str, VaultRow | None]:
         """By owner the row to be, None for a vault that was never there."""
         accounts = {str(each.address): each for each in fetched}
@@ -207,7 +211,7 @@ class Forks:
         rows: dict[str, VaultRow | None] = {}
         for before in stale:
             account = accounts[before.vault]
-            was_there = before.owner not in taken.new_vaults or before.vault in ours
+            was_there = before.owner not in rolled_back.new_vaults or before.vault in ours
             rows[before.owner] = row_now(
                 account.address,
                 account.vault,
@@ -217,13 +221,13 @@ class Forks:
             )
         return rows
 
-    def _tell(self, fork: Fork, taken: Taken) -> None:
-        self._metrics.retracted_events.inc(taken.events)
+    def _report(self, fork: Fork, rolled_back: RolledBack) -> None:
+        self._metrics.retracted_events.inc(rolled_back.events)
         log.warning(
             "fork_taken_back",
             slot=fork.slot,
-            transactions=len(taken.signatures),
-            events=taken.events,
+            transactions=len(rolled_back.signatures),
+            events=rolled_back.events,
             first=fork.dropped.signature,
             first_slot=fork.dropped.slot,
         )

@@ -40,7 +40,7 @@ from cvms.nursery.indexing.apply_batch import apply_batch
 from cvms.nursery.indexing.backfill import Backlog
 from cvms.nursery.indexing.batch_reader import Batch, BatchReader
 from cvms.nursery.indexing.event_reconstruction import Rebuilder
-from cvms.nursery.indexing.fork_rollback import Forks
+from cvms.nursery.indexing.fork_rollback import ForkRollback
 from cvms.nursery.indexing.signature_gap import LONGEST_GAP, read_gap
 from cvms.nursery.ledger.vault_fetch import FetchedVault
 from cvms.store.index import cursor as cursors
@@ -93,7 +93,7 @@ class Indexer:
         self._ws_urls = ws_urls
         self._program = programs.vault
         self._reader = BatchReader(rpc=rpc, programs=programs, metrics=metrics)
-        self.forks = Forks(
+        self.forks = ForkRollback(
             database=database,
             rpc=rpc,
             programs=programs,
@@ -222,7 +222,7 @@ class Indexer:
             try:
                 return await read()
             except CursorNotListed:
-                if not await self.forks.take_back(seen=seen):
+                if not await self.forks.roll_back(seen=seen):
                     raise
                 return None
 

@@ -106,7 +106,7 @@ async def _exchange(conn: Connection, to_do: Corrections) -> None:
     await aggregates.uncount(conn, gone)
     await aggregates.count(conn, new)
     for line in gone:
-        await event_counters.take_back(conn, line.kind, 1, line.amount)
+        await event_counters.subtract(conn, line.kind, 1, line.amount)
     for line in new:
         await event_counters.add(conn, line.kind, 1, line.amount)
 

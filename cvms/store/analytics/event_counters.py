@@ -15,7 +15,7 @@ ON CONFLICT (kind) DO UPDATE SET
 """
 
 # Not by ADD: an amount below zero does not pass the checks, even where it ends in an update.
-TAKE_BACK = """
+SUBTRACT = """
 UPDATE event_totals
 SET count = greatest(0, count - %(count)s),
     amount = greatest(0, amount - %(amount)s)
@@ -38,9 +38,9 @@ async def add(conn: TrioConnection[Any], kind: str, count: int, amount: int) -> 
     await conn.execute(ADD, {"kind": kind, "count": count, "amount": amount})
 
 
-async def take_back(conn: TrioConnection[Any], kind: str, count: int, amount: int) -> None:
+async def subtract(conn: TrioConnection[Any], kind: str, count: int, amount: int) -> None:
     """Take `count` events back that moved `amount` units together."""
-    await conn.execute(TAKE_BACK, {"kind": kind, "count": count, "amount": amount})
+    await conn.execute(SUBTRACT, {"kind": kind, "count": count, "amount": amount})
     await conn.execute(DROP_EMPTY)
 
 

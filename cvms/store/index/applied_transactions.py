@@ -56,7 +56,7 @@ WHERE final
 """
 
 # Of one transaction the first change of a row counts; of a final one none does.
-KEEP_BEFORE = """
+SAVE_UNDO = """
 INSERT INTO applied_before (place, kind, key, row)
 SELECT applied.place, kind, key, row
 FROM unnest(%(signature)s::TEXT[], %(kind)s::TEXT[], %(key)s::TEXT[], %(row)s::JSONB[])
@@ -67,14 +67,14 @@ ORDER BY position
 ON CONFLICT (place, kind, key) DO NOTHING
 """
 
-BEFORE = """
+UNDO_RECORDS = """
 SELECT DISTINCT ON (kind, key) kind, key, row
 FROM applied_before
 WHERE place > %(place)s
 ORDER BY kind, key, place
 """
 
-TAKE_BACK = """
+ROLL_BACK = """
 DELETE FROM applied
 WHERE place > %(place)s
 RETURNING signature
@@ -82,7 +82,7 @@ RETURNING signature
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Applied:
+class AppliedTransaction:
     """A transaction and where it was applied; `place` is the database's, left out when adding."""
 
     slot: int
@@ -92,7 +92,7 @@ class Applied:
 
 
 @dataclass(frozen=True, slots=True)
-class Before:
+class UndoRecord:
     """A row (None: there was none) as it was before a transaction changed it.
 
     `key` is the vault of a vault_mint, the owner of the others. Of a vault's row itself it is only
@@ -104,7 +104,7 @@ class Before:
     row: dict[str, Any] | None
 
 
-async def add(conn: TrioConnection[Any], rows: Sequence[Applied]) -> None:
+async def add(conn: TrioConnection[Any], rows: Sequence[AppliedTransaction]) -> None:
     """Note these, in their order. Of those that are final already only the last ones are kept."""
     final = [row for row in rows if row.final][-KEPT_FINAL:]
     noted = [row for row in rows if not row.final or row in final]
@@ -113,17 +113,17 @@ async def add(conn: TrioConnection[Any], rows: Sequence[Applied]) -> None:
         await prune(conn)
 
 
-async def kept(conn: TrioConnection[Any]) -> list[Applied]:
+async def kept(conn: TrioConnection[Any]) -> list[AppliedTransaction]:
     """All that are not final and the last ones that are, in the order they were applied."""
-    return await fetch_all(conn, Applied, KEPT, {})
+    return await fetch_all(conn, AppliedTransaction, KEPT, {})
 
 
 async def not_final(
     conn: TrioConnection[Any], *, up_to_slot: int, after: int = -1, limit: int = 256
-) -> list[Applied]:
+) -> list[AppliedTransaction]:
     """Up to `limit` that are not final, in slots up to `up_to_slot`, that follow a place."""
     params = {"up_to_slot": up_to_slot, "after": after, "limit": limit}
-    return await fetch_all(conn, Applied, NOT_FINAL, params)
+    return await fetch_all(conn, AppliedTransaction, NOT_FINAL, params)
 
 
 async def prune(conn: TrioConnection[Any]) -> None:
@@ -131,14 +131,14 @@ async def prune(conn: TrioConnection[Any]) -> None:
     await conn.execute(PRUNE, {"kept": KEPT_FINAL})
 
 
-async def keep_before(conn: TrioConnection[Any], changes: Sequence[tuple[str, Before]]) -> None:
+async def save_undo(conn: TrioConnection[Any], changes: Sequence[tuple[str, UndoRecord]]) -> None:
     """Keep what is there before transactions (by signature) change it, in the order they do.
 
     Nothing is kept for those that are final.
     """
     if changes:
         await conn.execute(
-            KEEP_BEFORE,
+            SAVE_UNDO,
             {
                 "signature": [signature for signature, _ in changes],
                 "kind": [change.kind for _, change in changes],
@@ -148,13 +148,13 @@ async def keep_before(conn: TrioConnection[Any], changes: Sequence[tuple[str, Be
         )
 
 
-async def before(conn: TrioConnection[Any], place: int) -> list[Before]:
+async def undo_records(conn: TrioConnection[Any], place: int) -> list[UndoRecord]:
     """What was there before the transactions that follow `place`."""
-    return await fetch_all(conn, Before, BEFORE, {"place": place})
+    return await fetch_all(conn, UndoRecord, UNDO_RECORDS, {"place": place})
 
 
-async def take_back(conn: TrioConnection[Any], place: int) -> list[str]:
+async def roll_back(conn: TrioConnection[Any], place: int) -> list[str]:
     """Forget the transactions that follow `place`; their signatures."""
     async with conn.cursor(row_factory=scalar_row) as cursor:
-        await cursor.execute(TAKE_BACK, {"place": place})
+        await cursor.execute(ROLL_BACK, {"place": place})
         return await cursor.fetchall()

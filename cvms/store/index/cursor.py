@@ -45,7 +45,7 @@ APPLY_LOCK = 0x696E6478
 # One lock for each schema: books that are built a second time have their own.
 LOCK = "SELECT pg_advisory_xact_lock(%(key)s, hashtext(current_schema()))"
 
-RETREAT = """
+REWIND = """
 UPDATE indexer_cursor
 SET slot = %(slot)s,
     signature = %(signature)s,
@@ -109,7 +109,7 @@ async def lock(conn: TrioConnection[Any]) -> None:
     await conn.execute(LOCK, {"key": APPLY_LOCK})
 
 
-async def retreat(conn: TrioConnection[Any], program: str, to: Cursor | None) -> None:
+async def rewind(conn: TrioConnection[Any], program: str, to: Cursor | None) -> None:
     """Go back to where a fork left the chain; None: to before the first transaction.
 
     Call it under the `lock`, in the transaction that takes back what was applied since.
@@ -117,7 +117,7 @@ async def retreat(conn: TrioConnection[Any], program: str, to: Cursor | None) ->
     if to is None:
         await conn.execute(FORGET, {"program": program})
     else:
-        await conn.execute(RETREAT, asdict(to))
+        await conn.execute(REWIND, asdict(to))
 
 
 async def forks(conn: TrioConnection[Any], program: str) -> int:

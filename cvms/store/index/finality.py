@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from cvms.store.index import applied_transactions
-from cvms.store.index.applied_transactions import Applied
+from cvms.store.index.applied_transactions import AppliedTransaction
 from cvms.store.postgres.driver.connection import TrioConnection
 from cvms.store.postgres.row_mapping import by_column
 
@@ -38,7 +38,7 @@ WHERE transactions.signature = final.signature
 """
 
 
-async def mark_final(conn: TrioConnection[Any], rows: Sequence[Applied]) -> None:
+async def mark_final(conn: TrioConnection[Any], rows: Sequence[AppliedTransaction]) -> None:
     """Mark these transactions, their events and history rows as final. Safe to do again."""
     if rows:
         await conn.execute(MARK_FINAL, by_column(rows, ("signature", "slot")))

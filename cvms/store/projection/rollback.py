@@ -14,7 +14,7 @@ import msgspec
 
 from cvms.store.analytics import aggregates, event_counters
 from cvms.store.index import applied_transactions, vault_mints
-from cvms.store.index.applied_transactions import Before
+from cvms.store.index.applied_transactions import UndoRecord
 from cvms.store.index.vault_mints import VaultMint
 from cvms.store.postgres.driver.connection import TrioConnection
 from cvms.store.postgres.row_mapping import fetch_all
@@ -58,7 +58,7 @@ WHERE signature = ANY(%(signatures)s)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class TakenLine:
+class RolledBackLine:
     """A line of the history that is no more, with the data of its event."""
 
     id: int
@@ -82,39 +82,39 @@ class TakenLine:
 
 
 @dataclass(frozen=True, slots=True)
-class Taken:
+class RolledBack:
     """What is gone: the transactions, the lines (newest first), and how many events there were.
 
     `new_vaults`: the owners whose vault's row was not there before.
     """
 
     signatures: tuple[str, ...]
-    lines: tuple[TakenLine, ...]
+    lines: tuple[RolledBackLine, ...]
     events: int
     new_vaults: frozenset[str]
 
 
-async def take_back(conn: TrioConnection[Any], place: int) -> Taken:
+async def roll_back(conn: TrioConnection[Any], place: int) -> RolledBack:
     """Take back all that was applied after `place` (see `applied_transactions`), but vaults and
     points in balance_history: those come from accounts (see `vault_writer`).
     """
-    before = await applied_transactions.before(conn, place)
-    signatures = await applied_transactions.take_back(conn, place)
+    before = await applied_transactions.undo_records(conn, place)
+    signatures = await applied_transactions.roll_back(conn, place)
     params = {"signatures": signatures}
-    lines = await fetch_all(conn, TakenLine, LINES, params)
+    lines = await fetch_all(conn, RolledBackLine, LINES, params)
     await conn.execute(DROP_LINES, params)
     events = (await conn.execute(DROP_EVENTS, params)).rowcount
     counted = [replace(each.line, block_time=each.counted_at) for each in lines]
     await aggregates.uncount(conn, counted)
     for kind in sorted({each.kind for each in lines}):
         amounts = [each.amount for each in lines if each.kind == kind]
-        await event_counters.take_back(conn, kind, len(amounts), sum(amounts))
+        await event_counters.subtract(conn, kind, len(amounts), sum(amounts))
     await _restore(conn, before)
     new = frozenset(each.key for each in before if each.kind == "vault")
-    return Taken(tuple(signatures), tuple(lines), events, new)
+    return RolledBack(tuple(signatures), tuple(lines), events, new)
 
 
-async def _restore(conn: TrioConnection[Any], before: Sequence[Before]) -> None:
+async def _restore(conn: TrioConnection[Any], before: Sequence[UndoRecord]) -> None:
     mints = [each for each in before if each.kind == "vault_mint"]
     held = [msgspec.convert(each.row, VaultMint) for each in mints if each.row is not None]
     await vault_mints.put(conn, held)

@@ -118,7 +118,7 @@ async def test_a_node_that_is_behind_takes_nothing_back(forking: Forking) -> Non
         await world.indexer().catch_up()
     assert refused.value.code in NODE_BEHIND
     with pytest.raises(GapNotClosed):
-        await world.indexer().forks.take_back(seen=Slot(world.chain.chain.tip.slot))
+        await world.indexer().forks.roll_back(seen=Slot(world.chain.chain.tip.slot))
     await world.settler().run_once()
     assert await books(world.database) == before
 
@@ -162,7 +162,7 @@ async def test_who_applies_waits_for_who_takes_back_and_writes_nothing_then(
 
     async with trio.open_nursery() as nursery, world.database.transaction() as conn:
         await cursors.lock(conn)
-        await cursors.retreat(conn, program, before)
+        await cursors.rewind(conn, program, before)
         nursery.start_soon(apply)
         await until(waits)
     assert applied == [None]
