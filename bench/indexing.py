@@ -36,7 +36,7 @@ from cvms.nursery.channels.reconcile_requests import IndexedBatch
 from cvms.nursery.channels.status_board import Board
 from cvms.nursery.channels.wakeups import OutboxWake, TimelockWake, TvlWake
 from cvms.nursery.indexing.indexer import Indexer
-from cvms.nursery.indexing.signature_gap import read_gap
+from cvms.nursery.indexing.signature_gap import list_signatures_since
 from cvms.store.postgres.database import open_database
 from cvms.store.redis.balance_cache import NoCache
 
@@ -78,7 +78,9 @@ async def measure(database_url: str, rpc_url: str, ws_url: str) -> bool:
 async def read_all(rpc: Rpc, programs: Programs) -> tuple[int, float]:
     """How many transactions there are, and how many were read in a second."""
     began = time.perf_counter()
-    infos = await read_gap(rpc, programs.vault, cursor=None, at_least=Slot(0), longest=sys.maxsize)
+    infos = await list_signatures_since(
+        rpc, programs.vault, cursor=None, at_least=Slot(0), longest=sys.maxsize
+    )
     for first in range(0, len(infos), BATCH):
         wanted = [info.signature for info in infos[first : first + BATCH]]
         await rpc.get_transactions(wanted, commitment=Commitment.CONFIRMED)

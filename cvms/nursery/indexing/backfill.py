@@ -17,7 +17,7 @@ from cvms.chain.rpc.rpc_client import Rpc
 from cvms.chain.types import Commitment, Slot
 from cvms.errors import CursorNotListed
 from cvms.metrics import Metrics
-from cvms.nursery.indexing.signature_gap import PAGE, check_order, is_past, place
+from cvms.nursery.indexing.signature_gap import PAGE, check_order, describe, is_cursor
 from cvms.store.index import backfill_queue
 from cvms.store.index import cursor as cursors
 from cvms.store.index.backfill_queue import Head, Listed
@@ -92,14 +92,14 @@ class Backlog:
         rows: list[Listed] = []
         complete = False
         for info in found:
-            if cursor is not None and is_past(info, cursor):
+            if cursor is not None and is_cursor(info, cursor):
                 complete = True
                 break
             failed = info.err is not None
             rows.append(Listed(info.signature, info.slot, failed, info.block_time))
         if not complete and len(found) < self._page:
             if cursor is not None:
-                raise CursorNotListed(f"the node's history does not reach {place(cursor)}")
+                raise CursorNotListed(f"the node's history does not reach {describe(cursor)}")
             complete = True
         async with self._database.transaction() as conn:
             await cursors.lock(conn)

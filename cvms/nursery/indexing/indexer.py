@@ -41,7 +41,7 @@ from cvms.nursery.indexing.backfill import Backlog
 from cvms.nursery.indexing.batch_reader import Batch, BatchReader
 from cvms.nursery.indexing.event_reconstruction import Rebuilder
 from cvms.nursery.indexing.fork_rollback import ForkRollback
-from cvms.nursery.indexing.signature_gap import LONGEST_GAP, read_gap
+from cvms.nursery.indexing.signature_gap import LONGEST_GAP, list_signatures_since
 from cvms.nursery.ledger.vault_fetch import FetchedVault
 from cvms.store.index import cursor as cursors
 from cvms.store.index import index_status
@@ -172,7 +172,7 @@ class Indexer:
         if await self._backlog.head() is not None:
             return await self._work_off(cursor, at_least)
         read = partial(
-            read_gap,
+            list_signatures_since,
             self._rpc,
             self._program,
             cursor=cursor,

@@ -24,7 +24,7 @@ LONGEST_GAP = 20_000
 """Signatures held in memory at once (about 6 MB); a longer gap goes by way of the backlog."""
 
 
-async def read_gap(
+async def list_signatures_since(
     rpc: Rpc,
     program: Pubkey,
     *,
@@ -52,26 +52,26 @@ async def read_gap(
         )
         check_order(newest_first[-1:] + found)
         for info in found:
-            if cursor is not None and is_past(info, cursor):
-                check_once(newest_first)
+            if cursor is not None and is_cursor(info, cursor):
+                check_unique(newest_first)
                 return newest_first[::-1]
             newest_first.append(info)
         if len(newest_first) > longest:
-            raise GapTooLong(f"more than {longest} transactions after {place(cursor)}")
+            raise GapTooLong(f"more than {longest} transactions after {describe(cursor)}")
         if len(found) < page:
             break
     if cursor is not None:
-        raise CursorNotListed(f"the node's history does not reach {place(cursor)}")
-    check_once(newest_first)
+        raise CursorNotListed(f"the node's history does not reach {describe(cursor)}")
+    check_unique(newest_first)
     return newest_first[::-1]
 
 
-def is_past(info: SignatureInfo, cursor: Cursor) -> bool:
+def is_cursor(info: SignatureInfo, cursor: Cursor) -> bool:
     """Whether this is the cursor's transaction. Raises CursorNotListed once it cannot follow."""
     if (info.signature, info.slot) == (cursor.signature, cursor.slot):
         return True
     if info.signature == cursor.signature or info.slot < cursor.slot:
-        raise CursorNotListed(f"the node does not have {place(cursor)}")
+        raise CursorNotListed(f"the node does not have {describe(cursor)}")
     return False
 
 
@@ -85,12 +85,12 @@ def check_order(newest_first: Sequence[SignatureInfo]) -> None:
             )
 
 
-def check_once(infos: Sequence[SignatureInfo]) -> None:
+def check_unique(infos: Sequence[SignatureInfo]) -> None:
     """Raises GapNotClosed if a transaction is listed twice."""
     if len({info.signature for info in infos}) < len(infos):
         raise GapNotClosed("the node lists a transaction twice")
 
 
-def place(cursor: Cursor | None) -> str:
+def describe(cursor: Cursor | None) -> str:
     """For people: where the cursor stands."""
     return "the start" if cursor is None else f"{cursor.signature} in slot {cursor.slot}"

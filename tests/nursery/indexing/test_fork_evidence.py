@@ -15,7 +15,7 @@ from cvms.errors import GapNotClosed, RpcError
 from cvms.nursery.indexing.apply_batch import apply_batch
 from cvms.nursery.indexing.batch_reader import BatchReader
 from cvms.nursery.indexing.indexer import NODE_BEHIND
-from cvms.nursery.indexing.signature_gap import read_gap
+from cvms.nursery.indexing.signature_gap import list_signatures_since
 from cvms.store.index import cursor as cursors
 from cvms.store.index.cursor import Cursor
 from cvms.store.postgres.migrate import migrations
@@ -146,7 +146,9 @@ async def test_who_applies_waits_for_who_takes_back_and_writes_nothing_then(
     await world.indexer().catch_up()
     cursor = await world.cursor()
     await forking.act((owner, world.deposit(owner, 2)))
-    gap = await read_gap(world.rpc, world.programs.vault, cursor=cursor, at_least=Slot(0))
+    gap = await list_signatures_since(
+        world.rpc, world.programs.vault, cursor=cursor, at_least=Slot(0)
+    )
     reader = BatchReader(rpc=world.rpc, programs=world.programs, metrics=world.metrics)
     batch = await reader.read(gap)
     to = Cursor(program, gap[-1].slot, gap[-1].signature, None)

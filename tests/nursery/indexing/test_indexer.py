@@ -22,7 +22,7 @@ from cvms.dev.chain_setup import make_mint
 from cvms.errors import GapNotClosed
 from cvms.nursery.indexing.apply_batch import apply_batch
 from cvms.nursery.indexing.batch_reader import BatchReader
-from cvms.nursery.indexing.signature_gap import read_gap
+from cvms.nursery.indexing.signature_gap import list_signatures_since
 from cvms.nursery.supervision.readiness_probe import Health
 from cvms.store.analytics import event_counters
 from cvms.store.index.cursor import Cursor
@@ -188,7 +188,9 @@ async def test_a_cursor_set_back_repeats_the_work_without_effect(world: World) -
 async def test_who_was_overtaken_writes_nothing(world: World) -> None:
     owner = await world.owner()
     await world.act(owner, world.deposit(owner, 500))
-    gap = await read_gap(world.rpc, world.programs.vault, cursor=None, at_least=Slot(0))
+    gap = await list_signatures_since(
+        world.rpc, world.programs.vault, cursor=None, at_least=Slot(0)
+    )
     reader = BatchReader(rpc=world.rpc, programs=world.programs, metrics=world.metrics)
     batch = await reader.read(gap)
     await world.indexer().catch_up()
@@ -203,11 +205,13 @@ async def test_a_long_gap_is_read_in_pages(world: World) -> None:
     owner = await world.owner()
     sent = [await world.act(owner, world.deposit(owner, amount)) for amount in range(1, 8)]
     program = world.programs.vault
-    full = await read_gap(world.rpc, program, cursor=None, at_least=Slot(0), page=3)
+    full = await list_signatures_since(world.rpc, program, cursor=None, at_least=Slot(0), page=3)
     assert [info.signature for info in full][-7:] == sent
     cursor = Cursor(str(program), full[-8].slot, full[-8].signature, full[-9].signature)
     for page in range(1, 9):
-        found = await read_gap(world.rpc, program, cursor=cursor, at_least=Slot(0), page=page)
+        found = await list_signatures_since(
+            world.rpc, program, cursor=cursor, at_least=Slot(0), page=page
+        )
         assert [info.signature for info in found] == sent
 
 
