@@ -20,7 +20,7 @@ from cvms.metrics import Metrics
 from cvms.nursery.indexing.signature_gap import PAGE, check_order, describe, is_cursor
 from cvms.store.index import backfill_queue
 from cvms.store.index import cursor as cursors
-from cvms.store.index.backfill_queue import Head, Listed
+from cvms.store.index.backfill_queue import BackfillState, Listed
 from cvms.store.index.cursor import Cursor
 from cvms.store.postgres.database import Database
 
@@ -28,11 +28,11 @@ log = structlog.get_logger(__name__)
 
 CHUNK = 2_000
 """Signatures taken out of the table at once."""
-TOLD_SECONDS = 5.0
+LOG_SECONDS = 5.0
 """Between two lines of the log that tell how far it is."""
 
 
-class Backlog:
+class Backfill:
     """The final part of a long gap, in the database."""
 
     def __init__(
@@ -52,27 +52,27 @@ class Backlog:
         self._page = page
         self._chunk = chunk
         self._begun: dict[str, tuple[float, int]] = {}
-        self._told_at: dict[str, float] = {}
+        self._logged_at: dict[str, float] = {}
 
-    async def head(self) -> Head | None:
+    async def state(self) -> BackfillState | None:
         """The backlog, if there is one."""
         async with self._database.connection() as conn:
-            return await backfill_queue.head(conn)
+            return await backfill_queue.state(conn)
 
     async def begin(self, cursor: Cursor | None) -> None:
         """Have one from the cursor on, unless there is one already."""
         self._begun.clear()
-        self._told_at.clear()
+        self._logged_at.clear()
         async with self._database.connection() as conn:
             await backfill_queue.begin(conn, cursor.signature if cursor else None)
 
-    async def fill(self, cursor: Cursor | None) -> bool:
+    async def list_missing(self, cursor: Cursor | None) -> bool:
         """List what is missing, page by page, until the list reaches the cursor; True then.
 
         Raises CursorNotListed, and drops it all, if the node's list does not.
         """
         final = await self._rpc.get_slot(Commitment.FINALIZED)
-        while (head := await self.head()) is not None and not head.complete:
+        while (head := await self.state()) is not None and not head.complete:
             found = await self._rpc.get_signatures_for_address(
                 self._program,
                 commitment=Commitment.FINALIZED,
@@ -87,7 +87,9 @@ class Backlog:
                 raise
         return True
 
-    async def _add(self, cursor: Cursor | None, head: Head, found: Sequence[SignatureInfo]) -> None:
+    async def _add(
+        self, cursor: Cursor | None, head: BackfillState, found: Sequence[SignatureInfo]
+    ) -> None:
         check_order(found)
         rows: list[Listed] = []
         complete = False
@@ -103,18 +105,18 @@ class Backlog:
             complete = True
         async with self._database.transaction() as conn:
             await cursors.lock(conn)
-            if await backfill_queue.head(conn) == head:  # else another process has added these
+            if await backfill_queue.state(conn) == head:  # else another process has added these
                 await backfill_queue.add(conn, rows, complete=complete)
-        self._tell("listing_backlog", head.listed + len(rows), None)
+        self._log_progress("listing_backlog", head.listed + len(rows), None)
 
-    async def oldest(self, cursor: Cursor | None) -> list[SignatureInfo]:
+    async def next_chunk(self, cursor: Cursor | None) -> list[SignatureInfo]:
         """The next to be applied, oldest first; none, and no backlog, once all are.
 
         A backlog that does not follow the cursor is dropped: another has been this way.
         """
         async with self._database.transaction() as conn:
             await cursors.lock(conn)
-            head = await backfill_queue.head(conn)
+            head = await backfill_queue.state(conn)
             passed = cursor is not None and await backfill_queue.drop_applied(
                 conn, cursor.signature
             )
@@ -126,7 +128,7 @@ class Backlog:
                 rows, left = [], 0
         self._metrics.indexer_gap.set(left)
         if head is not None and rows:
-            self._tell("catching_up", head.listed - left, head.listed)
+            self._log_progress("catching_up", head.listed - left, head.listed)
         return [
             SignatureInfo(
                 each.signature,
@@ -144,12 +146,12 @@ class Backlog:
             await cursors.lock(conn)
             await backfill_queue.drop(conn)
 
-    def _tell(self, event: str, done: int, total: int | None) -> None:
+    def _log_progress(self, event: str, done: int, total: int | None) -> None:
         """A line now and then: how many are done, how fast, and the seconds that are left."""
         now = trio.current_time()
-        if now - self._told_at.get(event, -TOLD_SECONDS) < TOLD_SECONDS:
+        if now - self._logged_at.get(event, -LOG_SECONDS) < LOG_SECONDS:
             return
-        self._told_at[event] = now
+        self._logged_at[event] = now
         began, at_first = self._begun.setdefault(event, (now, done))
         rate = (done - at_first) / (now - began) if now > began else 0.0
         eta = round((total - done) / rate) if total is not None and rate > 0 else None

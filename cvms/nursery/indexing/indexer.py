@@ -37,7 +37,7 @@ from cvms.nursery.channels.reconcile_requests import IndexedBatch
 from cvms.nursery.channels.status_board import Board
 from cvms.nursery.channels.wakeups import OutboxWake, TimelockWake, TvlWake
 from cvms.nursery.indexing.apply_batch import apply_batch
-from cvms.nursery.indexing.backfill import Backlog
+from cvms.nursery.indexing.backfill import Backfill
 from cvms.nursery.indexing.batch_reader import Batch, BatchReader
 from cvms.nursery.indexing.event_reconstruction import Rebuilder
 from cvms.nursery.indexing.fork_rollback import ForkRollback
@@ -105,7 +105,9 @@ class Indexer:
             metrics=metrics,
         )
         self._rebuilder = Rebuilder(database=database, programs=programs, metrics=metrics)
-        self._backlog = Backlog(database=database, rpc=rpc, program=programs.vault, metrics=metrics)
+        self._backfill = Backfill(
+            database=database, rpc=rpc, program=programs.vault, metrics=metrics
+        )
         self._longest_gap = longest_gap
         self._progress = progress
         self._indexed = indexed
@@ -169,8 +171,8 @@ class Indexer:
             await self._tell_where_history_begins()
         # A node that has not reached the cursor's slot has nothing to say about it.
         at_least = max(through, Slot(cursor.slot if cursor else 0))
-        if await self._backlog.head() is not None:
-            return await self._work_off(cursor, at_least)
+        if await self._backfill.state() is not None:
+            return await self._run_backfill(cursor, at_least)
         read = partial(
             list_signatures_since,
             self._rpc,
@@ -182,8 +184,8 @@ class Indexer:
         try:
             gap = await self._unless_forked(at_least, read)
         except GapTooLong:
-            await self._backlog.begin(cursor)
-            return await self._work_off(cursor, at_least)
+            await self._backfill.begin(cursor)
+            return await self._run_backfill(cursor, at_least)
         if gap is None:
             return False
         self._metrics.indexer_gap.set(len(gap))
@@ -207,10 +209,10 @@ class Indexer:
                 "history_may_begin_late", program=str(self._program), first_block=first_block
             )
 
-    async def _work_off(self, cursor: Cursor | None, at_least: Slot) -> bool:
+    async def _run_backfill(self, cursor: Cursor | None, at_least: Slot) -> bool:
         """Apply the backlog; what is newer than it is left for another round."""
-        await self._unless_forked(at_least, partial(self._backlog.fill, cursor))
-        while chunk := await self._backlog.oldest(cursor):
+        await self._unless_forked(at_least, partial(self._backfill.list_missing, cursor))
+        while chunk := await self._backfill.next_chunk(cursor):
             if not await self._apply_all(cursor, chunk):
                 break
             cursor = _cursor_after(str(self._program), cursor, chunk)

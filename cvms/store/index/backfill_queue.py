@@ -15,7 +15,7 @@ VALUES (%(follows)s)
 ON CONFLICT (one) DO NOTHING
 """
 
-HEAD = """
+STATE = """
 SELECT follows, complete, listed,
        (SELECT signature FROM backlog ORDER BY place DESC LIMIT 1) AS oldest
 FROM backlog_head
@@ -62,7 +62,7 @@ DROP_HEAD = "DELETE FROM backlog_head"
 
 
 @dataclass(frozen=True, slots=True)
-class Head:
+class BackfillState:
     """The signature that the backlog follows, whether it reaches it, how many were listed, and the
     oldest one of those that are left.
     """
@@ -88,9 +88,9 @@ async def begin(conn: TrioConnection[Any], follows: str | None) -> None:
     await conn.execute(BEGIN, {"follows": follows})
 
 
-async def head(conn: TrioConnection[Any]) -> Head | None:
+async def state(conn: TrioConnection[Any]) -> BackfillState | None:
     """The backlog, if there is one."""
-    return await fetch_one(conn, Head, HEAD, {})
+    return await fetch_one(conn, BackfillState, STATE, {})
 
 
 async def add(conn: TrioConnection[Any], rows: Sequence[Listed], *, complete: bool) -> None:

@@ -44,7 +44,7 @@ class Problem:
 
 
 @dataclass(frozen=True, slots=True)
-class BacklogState:
+class BackfillProgress:
     """A gap too long for memory: `listed` transactions so far (all of them, if `complete`), of
     which `left` are not applied yet.
     """
@@ -69,7 +69,7 @@ class IndexState:
     unfinalized_events: int
     unfinalized_transactions: int
     last_error: Problem | None
-    backlog: BacklogState | None
+    backfill: BackfillProgress | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +97,7 @@ async def read(conn: TrioConnection[Any], program: str) -> IndexState:
         last_error = Problem(row.problem, row.problem_at)
     backlog = None
     if row.backlog_listed is not None and row.backlog_complete is not None:
-        backlog = BacklogState(row.backlog_left, row.backlog_listed, row.backlog_complete)
+        backlog = BackfillProgress(row.backlog_left, row.backlog_listed, row.backlog_complete)
     return IndexState(
         slot=row.slot,
         signature=row.signature,
@@ -107,7 +107,7 @@ async def read(conn: TrioConnection[Any], program: str) -> IndexState:
         unfinalized_events=row.unfinalized_events,
         unfinalized_transactions=row.unfinalized_transactions,
         last_error=last_error,
-        backlog=backlog,
+        backfill=backlog,
     )
 
 
