@@ -18,7 +18,7 @@ from cvms.nursery.channels.reconcile_requests import IndexedBatch
 from cvms.nursery.indexing.batch_reader import Batch
 from cvms.nursery.ledger.entries import (
     Movement,
-    Recorded,
+    RecordedEvent,
     counted_by_account,
     history_row,
     movements,
@@ -55,7 +55,7 @@ async def apply_batch(
         await cursors.lock(conn)
         if await cursors.get(conn, to.program) != after or not await cursors.advance(conn, to):
             return None
-        await applied_transactions.add(conn, [_applied(info) for info in batch.passed])
+        await applied_transactions.add(conn, [_applied(info) for info in batch.signatures])
         known = await vault_mints.read(conn, [str(each.address) for each in batch.vaults])
         mints = Mints(batch.mint, known, _told(batch))
         counted = _counted(batch, mints)
@@ -74,12 +74,12 @@ async def apply_batch(
     return IndexedBatch(slot=to.slot, owners=tuple(owners), position=position)
 
 
-def _counted(batch: Batch, mints: Mints) -> list[tuple[Recorded, Mapping[str, str]]]:
+def _counted(batch: Batch, mints: Mints) -> list[tuple[RecordedEvent, Mapping[str, str]]]:
     """The batch's events, each with the owners of those of its vaults that count then."""
-    counted: list[tuple[Recorded, Mapping[str, str]]] = []
+    counted: list[tuple[RecordedEvent, Mapping[str, str]]] = []
     for did in batch.executed:
         events_ = [each.event for each in did.events]
-        owners = mints.follow(did.lives, events_, did.signature)
+        owners = mints.follow(did.lifecycle, events_, did.signature)
         counted += zip(did.events, owners, strict=True)
     return counted
 
@@ -131,7 +131,7 @@ def _unread(before: VaultRow | None, row: VaultRow) -> bool:
 
 
 async def _record_events(
-    conn: Connection, counted: Sequence[tuple[Recorded, Mapping[str, str]]]
+    conn: Connection, counted: Sequence[tuple[RecordedEvent, Mapping[str, str]]]
 ) -> list[OutboxMessage]:
     """Store the events that are new and what follows from them; return what to tell."""
     new = {
@@ -153,7 +153,7 @@ async def _record_events(
 
 
 async def _write_history(
-    conn: Connection, moved: Sequence[tuple[Recorded, Sequence[Movement]]]
+    conn: Connection, moved: Sequence[tuple[RecordedEvent, Sequence[Movement]]]
 ) -> list[HistoryRow]:
     """Add the lines, and note where an account's sums leave those of its owner's history."""
     lines: list[HistoryRow] = []
@@ -172,7 +172,7 @@ async def _write_history(
     return lines
 
 
-async def _offset_before(conn: Connection, each: Recorded, owner: str) -> None:
+async def _offset_before(conn: Connection, each: RecordedEvent, owner: str) -> None:
     before = UndoRecord("account_offset", owner, await account_offsets.offset(conn, owner))
     await applied_transactions.save_undo(conn, [(each.row.signature, before)])
 
@@ -199,5 +199,5 @@ async def _store_vaults(
 
 
 def _newest_time(batch: Batch) -> datetime | None:
-    times = [info.block_time for info in batch.passed if info.block_time is not None]
+    times = [info.block_time for info in batch.signatures if info.block_time is not None]
     return datetime.fromtimestamp(max(times), UTC) if times else None

@@ -20,7 +20,7 @@ from cvms.chain.rpc.responses import SignatureInfo, TransactionRecord
 from cvms.chain.rpc.rpc_client import Rpc
 from cvms.chain.types import Commitment, Programs
 from cvms.metrics import Metrics
-from cvms.nursery.ledger.entries import Recorded, event_data, event_owner, event_vaults
+from cvms.nursery.ledger.entries import RecordedEvent, event_data, event_owner, event_vaults
 from cvms.nursery.ledger.vault_fetch import FetchedVault, fetch_vaults
 from cvms.store.index.chain_events import EventRow
 
@@ -29,12 +29,12 @@ KNOWN_ACCOUNTS = 10_000
 
 
 @dataclass(frozen=True, slots=True)
-class Executed:
+class ExecutedTransaction:
     """What a transaction did: the vaults it opened and closed, and its events, in their order."""
 
     signature: str
-    lives: tuple[OpenedVault | ClosedVault, ...]
-    events: tuple[Recorded, ...]
+    lifecycle: tuple[OpenedVault | ClosedVault, ...]
+    events: tuple[RecordedEvent, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,10 +45,10 @@ class Batch:
     """
 
     mint: str
-    passed: tuple[SignatureInfo, ...]
-    executed: tuple[Executed, ...]
+    signatures: tuple[SignatureInfo, ...]
+    executed: tuple[ExecutedTransaction, ...]
     vaults: tuple[FetchedVault, ...]
-    unread: TransactionRecord | None = None
+    truncated: TransactionRecord | None = None
 
 
 class BatchReader:
@@ -74,11 +74,11 @@ class BatchReader:
         passed = whole or passed[:1]
         kept = {info.signature: info for info in passed}
         records = [record for record in records if record.signature in kept]
-        executed: list[Executed] = []
+        executed: list[ExecutedTransaction] = []
         touched: dict[Pubkey, str] = {}
         for record in records:
             info, found = kept[record.signature], logs[record.signature]
-            did = executed_by(record, found.events, self._programs, info.commitment)
+            did = executed_transaction(record, found.events, self._programs, info.commitment)
             executed.append(did)
             vaults = touched_vaults(record, self._programs)
             vaults |= {Pubkey.from_string(v) for e in did.events for v in event_vaults(e.event)}
@@ -86,10 +86,10 @@ class BatchReader:
         fetched = await self._fetch(touched, passed, {} if known is None else known)
         return Batch(
             mint=str(self._programs.mint),
-            passed=passed,
+            signatures=passed,
             executed=tuple(executed),
             vaults=tuple(fetched),
-            unread=records[0] if records and records[0].signature in unread else None,
+            truncated=records[0] if records and records[0].signature in unread else None,
         )
 
     async def _fetch(
@@ -136,20 +136,20 @@ class BatchReader:
         )
 
 
-def executed_by(
+def executed_transaction(
     record: TransactionRecord,
     events: Iterable[LoggedEvent],
     programs: Programs,
     commitment: Commitment,
     *,
     logged: Container[LoggedEvent] | None = None,
-) -> Executed:
+) -> ExecutedTransaction:
     """What a transaction did; its events that are not among `logged` are rebuilt."""
-    return Executed(
+    return ExecutedTransaction(
         record.signature,
         tuple(openings_and_closings(record, programs)),
         tuple(
-            Recorded(
+            RecordedEvent(
                 each.event,
                 _row(record, commitment, each, rebuilt=logged is not None and each not in logged),
             )

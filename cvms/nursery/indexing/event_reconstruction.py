@@ -15,7 +15,7 @@ from cvms.chain.rpc.responses import TransactionRecord
 from cvms.chain.types import Programs
 from cvms.errors import NotRebuilt
 from cvms.metrics import Metrics
-from cvms.nursery.indexing.batch_reader import Batch, executed_by
+from cvms.nursery.indexing.batch_reader import Batch, executed_transaction
 from cvms.nursery.ledger.running_balances import after, empty
 from cvms.store.index import vault_mints
 from cvms.store.index.vault_mints import VaultMint
@@ -55,8 +55,8 @@ class Rebuilder:
             return batch
         self._metrics.rebuilt_logs.inc()
         log.warning("logs_rebuilt", signature=record.signature, problem=found.problem)
-        [info] = batch.passed
-        did = executed_by(
+        [info] = batch.signatures
+        did = executed_transaction(
             record, events, self._programs, info.commitment, logged=frozenset(found.events)
         )
         return replace(batch, executed=(did,))

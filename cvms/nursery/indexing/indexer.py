@@ -252,9 +252,9 @@ class Indexer:
                     if moved is None:
                         nursery.cancel_scope.cancel()
                         break
-                    cursor, left = moved, left - len(batch.passed)
+                    cursor, left = moved, left - len(batch.signatures)
                     self._metrics.indexer_batches.inc()
-                    self._metrics.indexer_gap.dec(len(batch.passed))
+                    self._metrics.indexer_gap.dec(len(batch.signatures))
         except BaseExceptionGroup as group:
             raise only(group) from None
         return left == 0
@@ -267,16 +267,16 @@ class Indexer:
             place, known = 0, dict[Pubkey, FetchedVault]()
             while place < len(gap):
                 batch = await self._reader.read(gap[place : place + self._batch_size], known)
-                if not batch.passed:
+                if not batch.signatures:
                     return
-                place += len(batch.passed)
+                place += len(batch.signatures)
                 await send.send(batch)
 
     async def _apply(self, cursor: Cursor | None, batch: Batch) -> Cursor | None:
         """Apply a batch and return the cursor then; None when another process has moved it."""
-        if batch.unread is not None:
-            batch = await self._rebuilder.rebuild(batch, batch.unread)
-        to = _cursor_after(str(self._program), cursor, batch.passed)
+        if batch.truncated is not None:
+            batch = await self._rebuilder.rebuild(batch, batch.truncated)
+        to = _cursor_after(str(self._program), cursor, batch.signatures)
         # Before the commit as well: killed right after it, no older balance is left behind.
         await self._cache.forget(*(str(v.vault.owner) for v in batch.vaults if v.vault))
         indexed = await apply_batch(self._database, batch, after=cursor, to=to)

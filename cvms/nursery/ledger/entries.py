@@ -129,7 +129,7 @@ def event_data(event: Event) -> dict[str, Any]:
     return data
 
 
-def history_row(recorded: Recorded, movement: Movement) -> HistoryRow:
+def history_row(recorded: RecordedEvent, movement: Movement) -> HistoryRow:
     """The line of a movement."""
     row = recorded.row
     return HistoryRow(
@@ -148,7 +148,7 @@ def history_row(recorded: Recorded, movement: Movement) -> HistoryRow:
 
 
 @dataclass(frozen=True, slots=True)
-class Recorded:
+class RecordedEvent:
     """An event and its row."""
 
     event: Event

@@ -19,7 +19,7 @@ from cvms.chain.rpc.responses import SignatureInfo, TransactionRecord
 from cvms.chain.rpc.rpc_client import Rpc
 from cvms.chain.types import Commitment, Programs, Slot
 from cvms.errors import HistoryNotProven
-from cvms.nursery.indexing.batch_reader import Executed, executed_by
+from cvms.nursery.indexing.batch_reader import ExecutedTransaction, executed_transaction
 from cvms.nursery.ledger.entries import counted_by_account, event_vaults, history_row, movements
 from cvms.nursery.ledger.mint_tracker import Mints
 from cvms.nursery.ledger.running_balances import points_of
@@ -108,22 +108,24 @@ async def _records(rpc: Rpc, infos: Sequence[SignatureInfo]) -> list[Transaction
     return [record for record in found if record is not None]
 
 
-def _executed(record: TransactionRecord, programs: Programs, address: Pubkey) -> Executed:
+def _executed(
+    record: TransactionRecord, programs: Programs, address: Pubkey
+) -> ExecutedTransaction:
     """What the transaction did to this vault and, by its events, to others."""
     logged = events_in(
         record.logs or [], programs.vault, top_level_programs=record.top_level_programs
     )
     if logged.truncated:
         raise HistoryNotProven(f"the node truncated the logs of {record.signature}")
-    did = executed_by(record, logged.events, programs, Commitment.FINALIZED)
-    return replace(did, lives=tuple(life for life in did.lives if life.vault == address))
+    did = executed_transaction(record, logged.events, programs, Commitment.FINALIZED)
+    return replace(did, lives=tuple(life for life in did.lifecycle if life.vault == address))
 
 
-def _follow(history: VaultHistory, mints: Mints, did: Executed) -> None:
+def _follow(history: VaultHistory, mints: Mints, did: ExecutedTransaction) -> None:
     """Add what a transaction did, as nursery/indexing/apply_batch.py would have."""
     vault = history.address
-    history.opened |= any(isinstance(life, OpenedVault) for life in did.lives)
-    owners = mints.follow(did.lives, [each.event for each in did.events], did.signature)
+    history.opened |= any(isinstance(life, OpenedVault) for life in did.lifecycle)
+    owners = mints.follow(did.lifecycle, [each.event for each in did.events], did.signature)
     for each, owner_of in zip(did.events, owners, strict=True):
         if vault not in event_vaults(each.event):
             continue
