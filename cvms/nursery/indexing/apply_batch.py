@@ -55,26 +55,28 @@ async def apply_batch(
         await cursors.lock(conn)
         if await cursors.get(conn, to.program) != after or not await cursors.advance(conn, to):
             return None
-        await applied_transactions.add(conn, [_applied(info) for info in batch.signatures])
+        await applied_transactions.add(
+            conn, [_applied_transaction(info) for info in batch.signatures]
+        )
         known = await vault_mints.read(conn, [str(each.address) for each in batch.vaults])
-        mints = Mints(batch.mint, known, _told(batch))
-        counted = _counted(batch, mints)
-        await applied_transactions.save_undo(conn, _mints_before(mints))
+        mints = Mints(batch.mint, known, _mints_from_accounts(batch))
+        owned_events = _owned_events(batch, mints)
+        await applied_transactions.save_undo(conn, _mint_undo_records(mints))
         await vault_mints.put(conn, list(mints.changed.values()))
         rows = await _vault_rows(conn, batch, mints)
-        told = await _record_events(conn, counted)
+        outbox_messages = await _record_events(conn, owned_events)
         new = [(signature, row.owner) for before, row, signature in rows if before is None]
         await applied_transactions.save_undo(
             conn, [(by, UndoRecord("vault", owner, None)) for by, owner in new]
         )
-        told += await _store_vaults(conn, rows)
+        outbox_messages += await _store_vaults(conn, rows)
         await cursors.saw(conn, to.program, _newest_time(batch))
-        position = await outbox.append(conn, told)
+        position = await outbox.append(conn, outbox_messages)
     owners = sorted({row.owner for _, row, _ in rows})
     return IndexedBatch(slot=to.slot, owners=tuple(owners), position=position)
 
 
-def _counted(batch: Batch, mints: Mints) -> list[tuple[RecordedEvent, Mapping[str, str]]]:
+def _owned_events(batch: Batch, mints: Mints) -> list[tuple[RecordedEvent, Mapping[str, str]]]:
     """The batch's events, each with the owners of those of its vaults that count then."""
     counted: list[tuple[RecordedEvent, Mapping[str, str]]] = []
     for did in batch.executed:
@@ -84,12 +86,12 @@ def _counted(batch: Batch, mints: Mints) -> list[tuple[RecordedEvent, Mapping[st
     return counted
 
 
-def _applied(info: SignatureInfo) -> AppliedTransaction:
+def _applied_transaction(info: SignatureInfo) -> AppliedTransaction:
     final = info.commitment is Commitment.FINALIZED
     return AppliedTransaction(slot=info.slot, signature=info.signature, final=final)
 
 
-def _told(batch: Batch) -> list[VaultMint]:
+def _mints_from_accounts(batch: Batch) -> list[VaultMint]:
     """What the accounts tell: some node did not show how a vault was opened."""
     return [
         VaultMint(str(each.address), str(each.vault.owner), str(each.vault.usdt_mint) == batch.mint)
@@ -98,7 +100,7 @@ def _told(batch: Batch) -> list[VaultMint]:
     ]
 
 
-def _mints_before(mints: Mints) -> list[tuple[str, UndoRecord]]:
+def _mint_undo_records(mints: Mints) -> list[tuple[str, UndoRecord]]:
     return [
         (signature, UndoRecord("vault_mint", vault, None if held is None else asdict(held)))
         for signature, vault, held in mints.before
@@ -125,7 +127,7 @@ async def _vault_rows(
     return rows
 
 
-def _unread(before: VaultRow | None, row: VaultRow) -> bool:
+def _is_other_reading(before: VaultRow | None, row: VaultRow) -> bool:
     """Whether the row is of another reading than the one that is there."""
     return before is None or before.slot != row.slot or not same_account(before, row)
 
@@ -189,7 +191,7 @@ async def _store_vaults(
 ) -> list[OutboxMessage]:
     """Bring the rows forward; return a message for each whose balances have moved."""
     touched_by = {row.owner: signature for _, row, signature in rows}
-    new = [row for before, row, _ in rows if _unread(before, row)]
+    new = [row for before, row, _ in rows if _is_other_reading(before, row)]
     stored = await vault_writer.bring_forward(conn, new, final=False)
     return [
         balance_message(row, signature=touched_by[row.owner])
