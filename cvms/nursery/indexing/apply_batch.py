@@ -23,7 +23,7 @@ from cvms.nursery.ledger.entries import (
     history_row,
     movements,
 )
-from cvms.nursery.ledger.mint_tracker import Mints
+from cvms.nursery.ledger.mint_tracker import MintTracker
 from cvms.nursery.ledger.outbox_messages import balance_message, event_message
 from cvms.nursery.ledger.running_balances import points_after
 from cvms.nursery.ledger.vault_rows import gone_row, row_now, same_account, same_balances
@@ -59,7 +59,7 @@ async def apply_batch(
             conn, [_applied_transaction(info) for info in batch.signatures]
         )
         known = await vault_mints.read(conn, [str(each.address) for each in batch.vaults])
-        mints = Mints(batch.mint, known, _mints_from_accounts(batch))
+        mints = MintTracker(batch.mint, known, _mints_from_accounts(batch))
         owned_events = _owned_events(batch, mints)
         await applied_transactions.save_undo(conn, _mint_undo_records(mints))
         await vault_mints.put(conn, list(mints.changed.values()))
@@ -76,12 +76,14 @@ async def apply_batch(
     return IndexedBatch(slot=to.slot, owners=tuple(owners), position=position)
 
 
-def _owned_events(batch: Batch, mints: Mints) -> list[tuple[RecordedEvent, Mapping[str, str]]]:
+def _owned_events(
+    batch: Batch, mints: MintTracker
+) -> list[tuple[RecordedEvent, Mapping[str, str]]]:
     """The batch's events, each with the owners of those of its vaults that count then."""
     counted: list[tuple[RecordedEvent, Mapping[str, str]]] = []
     for did in batch.executed:
         events_ = [each.event for each in did.events]
-        owners = mints.follow(did.lifecycle, events_, did.signature)
+        owners = mints.apply(did.lifecycle, events_, did.signature)
         counted += zip(did.events, owners, strict=True)
     return counted
 
@@ -100,7 +102,7 @@ def _mints_from_accounts(batch: Batch) -> list[VaultMint]:
     ]
 
 
-def _mint_undo_records(mints: Mints) -> list[tuple[str, UndoRecord]]:
+def _mint_undo_records(mints: MintTracker) -> list[tuple[str, UndoRecord]]:
     return [
         (signature, UndoRecord("vault_mint", vault, None if held is None else asdict(held)))
         for signature, vault, held in mints.before
@@ -108,7 +110,7 @@ def _mint_undo_records(mints: Mints) -> list[tuple[str, UndoRecord]]:
 
 
 async def _vault_rows(
-    conn: Connection, batch: Batch, mints: Mints
+    conn: Connection, batch: Batch, mints: MintTracker
 ) -> list[tuple[VaultRow | None, VaultRow, str]]:
     """For each vault that counts or did the row as it is, the row to be, and who touched it last.
 
@@ -119,7 +121,7 @@ async def _vault_rows(
     held_rows = {row.vault: row for row in await vaults.get_by_vaults(conn, addresses)}
     for each in batch.vaults:
         known = before = held_rows.get(str(each.address))
-        if known is None and (held := mints.ours.get(str(each.address))):
+        if known is None and (held := mints.tracked.get(str(each.address))):
             known = gone_row(held.vault, held.owner, each.slot, mint=batch.mint)
         row = row_now(each.address, each.vault, each.slot, mint=batch.mint, before=known)
         if row is not None:

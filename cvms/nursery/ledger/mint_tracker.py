@@ -16,10 +16,10 @@ from cvms.chain.program.events.touched_vaults import ClosedVault, OpenedVault
 from cvms.nursery.ledger.entries import event_vaults
 from cvms.store.index.vault_mints import VaultMint
 
-Lives = deque[OpenedVault | ClosedVault]
+Lifecycle = deque[OpenedVault | ClosedVault]
 
 
-class Mints:
+class MintTracker:
     """Follows the vaults from what is `known` of them, transaction by transaction.
 
     `changed` is what became known since; `ours` the vaults that held our mint at any time. `told`
@@ -36,9 +36,9 @@ class Mints:
         self.before: list[tuple[str, str, VaultMint | None]] = []
         """Each change: the transaction, the vault, and what was written of it before."""
         self._signature = ""
-        self.ours = {vault: each for vault, each in self._now.items() if each.ours}
+        self.tracked = {vault: each for vault, each in self._now.items() if each.ours}
 
-    def follow(
+    def apply(
         self,
         lives: Sequence[OpenedVault | ClosedVault],
         events: Sequence[Event],
@@ -49,19 +49,19 @@ class Mints:
         `lives` are the openings and closings of the same transaction, in their order.
         """
         self._signature = signature
-        waiting: dict[str, Lives] = {}
+        waiting: dict[str, Lifecycle] = {}
         for life in lives:
             waiting.setdefault(str(life.vault), deque()).append(life)
         for queue in waiting.values():
             self._open(queue)
-        counting = [self._pass(event, waiting) for event in events]
+        counting = [self._apply_event(event, waiting) for event in events]
         for queue in waiting.values():  # logs cut short do not tell of every closing
             while queue:
                 queue.popleft()
                 self._open(queue)
         return counting
 
-    def _pass(self, event: Event, waiting: Mapping[str, Lives]) -> Mapping[str, str]:
+    def _apply_event(self, event: Event, waiting: Mapping[str, Lifecycle]) -> Mapping[str, str]:
         now = [self._now[vault] for vault in event_vaults(event) if vault in self._now]
         if isinstance(event, UpdateUsdtMintEvent):
             for each in now:
@@ -71,7 +71,7 @@ class Mints:
             self._open(queue)
         return {each.vault: each.owner for each in now if each.ours}
 
-    def _open(self, queue: Lives) -> None:
+    def _open(self, queue: Lifecycle) -> None:
         """Take the openings up to the next closing."""
         while queue and isinstance(life := queue[0], OpenedVault):
             queue.popleft()
@@ -83,4 +83,4 @@ class Mints:
         self._written[held.vault] = held
         self._now[held.vault] = self.changed[held.vault] = held
         if held.ours:
-            self.ours[held.vault] = held
+            self.tracked[held.vault] = held

@@ -21,7 +21,7 @@ from cvms.chain.types import Commitment, Programs, Slot
 from cvms.errors import HistoryNotProven
 from cvms.nursery.indexing.batch_reader import ExecutedTransaction, executed_transaction
 from cvms.nursery.ledger.entries import counted_by_account, event_vaults, history_row, movements
-from cvms.nursery.ledger.mint_tracker import Mints
+from cvms.nursery.ledger.mint_tracker import MintTracker
 from cvms.nursery.ledger.running_balances import points_of
 from cvms.store.index.chain_events import EventRow
 from cvms.store.reconciliation.vault_ledger import HELD
@@ -70,12 +70,12 @@ async def read_history(
     """
     found = await rpc.get_accounts([address], commitment=Commitment.FINALIZED)
     history = VaultHistory(str(address), owner, found.slot, read_vault(found.accounts[0], programs))
-    mints = Mints(str(programs.mint), [])
+    mints = MintTracker(str(programs.mint), [])
     infos = await _signatures(rpc, address, through=found.slot)
     for first in range(0, len(infos), RECORDS_AT_ONCE):
         for record in await _records(rpc, infos[first : first + RECORDS_AT_ONCE]):
             _follow(history, mints, _executed(record, programs, address))
-    held = mints.ours.get(str(address))
+    held = mints.tracked.get(str(address))
     history.ours = held is not None and held.ours
     _prove(history, programs)
     return history
@@ -121,11 +121,11 @@ def _executed(
     return replace(did, lives=tuple(life for life in did.lifecycle if life.vault == address))
 
 
-def _follow(history: VaultHistory, mints: Mints, did: ExecutedTransaction) -> None:
+def _follow(history: VaultHistory, mints: MintTracker, did: ExecutedTransaction) -> None:
     """Add what a transaction did, as nursery/indexing/apply_batch.py would have."""
     vault = history.address
     history.opened |= any(isinstance(life, OpenedVault) for life in did.lifecycle)
-    owners = mints.follow(did.lifecycle, [each.event for each in did.events], did.signature)
+    owners = mints.apply(did.lifecycle, [each.event for each in did.events], did.signature)
     for each, owner_of in zip(did.events, owners, strict=True):
         if vault not in event_vaults(each.event):
             continue
