@@ -17,11 +17,11 @@ from cvms.chain.types import Commitment
 from cvms.nursery.channels.reconcile_requests import IndexedBatch
 from cvms.nursery.indexing.batch_reader import Batch
 from cvms.nursery.ledger.entries import (
-    Movement,
+    LedgerEntry,
     RecordedEvent,
     counted_by_account,
     history_row,
-    movements,
+    ledger_entries,
 )
 from cvms.nursery.ledger.mint_tracker import MintTracker
 from cvms.nursery.ledger.outbox_messages import balance_message, event_message
@@ -142,7 +142,7 @@ async def _record_events(
         row.identity for row in await chain_events.record(conn, [each.row for each, _ in counted])
     }
     moved = [
-        (each, movements(each.event, owner_of))
+        (each, ledger_entries(each.event, owner_of))
         for each, owner_of in counted
         if each.row.identity in new
     ]
@@ -157,7 +157,7 @@ async def _record_events(
 
 
 async def _write_history(
-    conn: Connection, moved: Sequence[tuple[RecordedEvent, Sequence[Movement]]]
+    conn: Connection, moved: Sequence[tuple[RecordedEvent, Sequence[LedgerEntry]]]
 ) -> list[HistoryRow]:
     """Add the lines, and note where an account's sums leave those of its owner's history."""
     lines: list[HistoryRow] = []

@@ -15,7 +15,7 @@ from cvms.store.vaults.history import HistoryRow
 
 
 @dataclass(frozen=True, slots=True)
-class Movement:
+class LedgerEntry:
     """One event as one owner sees it. `balance_after` is the vault's total, where it is told."""
 
     kind: str
@@ -27,7 +27,7 @@ class Movement:
 
 
 @dataclass(frozen=True, slots=True)
-class _Meaning:
+class _EventMapping:
     """The history's kind, the outbox's topic, and the event's fields that hold the numbers."""
 
     kind: str
@@ -38,21 +38,23 @@ class _Meaning:
 
 # TransactionEvent is not here: the program logs it beside the event that says the same with
 # balances. Nor are events about policies and programs: they move nothing.
-_MEANINGS: Mapping[type[Event], _Meaning] = {
-    chain.DepositEvent: _Meaning("deposit", "deposit_event", balance="new_total_balance"),
-    chain.WithdrawEvent: _Meaning("withdraw", "withdraw_event", balance="new_total_balance"),
-    chain.EmergencyWithdrawEvent: _Meaning(
+_MEANINGS: Mapping[type[Event], _EventMapping] = {
+    chain.DepositEvent: _EventMapping("deposit", "deposit_event", balance="new_total_balance"),
+    chain.WithdrawEvent: _EventMapping("withdraw", "withdraw_event", balance="new_total_balance"),
+    chain.EmergencyWithdrawEvent: _EventMapping(
         "emergency_withdraw", "withdraw_event", balance="new_total_balance"
     ),
-    chain.LockEvent: _Meaning("lock", "lock_event"),
-    chain.UnlockEvent: _Meaning("unlock", "unlock_event"),
-    chain.TimelockScheduledEvent: _Meaning("timelock", "timelock_event"),
-    chain.TimelocksReleasedEvent: _Meaning(
+    chain.LockEvent: _EventMapping("lock", "lock_event"),
+    chain.UnlockEvent: _EventMapping("unlock", "unlock_event"),
+    chain.TimelockScheduledEvent: _EventMapping("timelock", "timelock_event"),
+    chain.TimelocksReleasedEvent: _EventMapping(
         "timelock_release", "timelock_event", amount="released_total"
     ),
-    chain.YieldDepositEvent: _Meaning("yield_deposit", "yield_event"),
-    chain.YieldWithdrawEvent: _Meaning("yield_withdraw", "yield_event"),
-    chain.YieldCompoundEvent: _Meaning("yield_compound", "yield_event", amount="compounded_amount"),
+    chain.YieldDepositEvent: _EventMapping("yield_deposit", "yield_event"),
+    chain.YieldWithdrawEvent: _EventMapping("yield_withdraw", "yield_event"),
+    chain.YieldCompoundEvent: _EventMapping(
+        "yield_compound", "yield_event", amount="compounded_amount"
+    ),
 }
 
 TOPICS: Mapping[str, str] = {
@@ -62,7 +64,7 @@ TOPICS: Mapping[str, str] = {
 """By the history's kind: where its lines are told."""
 
 
-def movements(event: Event, owner_of: Mapping[str, str]) -> list[Movement]:
+def ledger_entries(event: Event, owner_of: Mapping[str, str]) -> list[LedgerEntry]:
     """The movements of an event; none where it moves nothing.
 
     `owner_of` gives the owners of the vaults that count; what others do is left out.
@@ -73,7 +75,7 @@ def movements(event: Event, owner_of: Mapping[str, str]) -> list[Movement]:
     if meaning is None:
         return []
     return [
-        Movement(
+        LedgerEntry(
             meaning.kind,
             meaning.topic,
             owner=owner_of[vault],
@@ -86,13 +88,13 @@ def movements(event: Event, owner_of: Mapping[str, str]) -> list[Movement]:
     ]
 
 
-def _transfer(event: chain.TransferEvent, owner_of: Mapping[str, str]) -> list[Movement]:
+def _transfer(event: chain.TransferEvent, owner_of: Mapping[str, str]) -> list[LedgerEntry]:
     sides = [
         ("transfer_out", str(event.from_vault), event.from_new_total_balance),
         ("transfer_in", str(event.to_vault), event.to_new_total_balance),
     ]
     return [
-        Movement(kind, "transfer_event", owner_of[vault], vault, event.amount, balance)
+        LedgerEntry(kind, "transfer_event", owner_of[vault], vault, event.amount, balance)
         for kind, vault, balance in sides
         if vault in owner_of
     ]
@@ -129,7 +131,7 @@ def event_data(event: Event) -> dict[str, Any]:
     return data
 
 
-def history_row(recorded: RecordedEvent, movement: Movement) -> HistoryRow:
+def history_row(recorded: RecordedEvent, movement: LedgerEntry) -> HistoryRow:
     """The line of a movement."""
     row = recorded.row
     return HistoryRow(

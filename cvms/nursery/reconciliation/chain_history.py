@@ -20,7 +20,12 @@ from cvms.chain.rpc.rpc_client import Rpc
 from cvms.chain.types import Commitment, Programs, Slot
 from cvms.errors import HistoryNotProven
 from cvms.nursery.indexing.batch_reader import ExecutedTransaction, executed_transaction
-from cvms.nursery.ledger.entries import counted_by_account, event_vaults, history_row, movements
+from cvms.nursery.ledger.entries import (
+    counted_by_account,
+    event_vaults,
+    history_row,
+    ledger_entries,
+)
 from cvms.nursery.ledger.mint_tracker import MintTracker
 from cvms.nursery.ledger.running_balances import points_of
 from cvms.store.index.chain_events import EventRow
@@ -133,7 +138,7 @@ def _follow(history: VaultHistory, mints: MintTracker, did: ExecutedTransaction)
             raise HistoryNotProven("the node's list of the vault's transactions has no beginning")
         history.events.append(each.row)
         counts = {vault: owner_of[vault]} if vault in owner_of else {}
-        moved = movements(each.event, counts)
+        moved = ledger_entries(each.event, counts)
         history.lines += [history_row(each, every) for every in moved]
         if isinstance(each.event, VaultClosedEvent):
             history.deposited_offset = history.deposited

@@ -20,7 +20,7 @@ from cvms.http.websocket.client_frames import TOPICS
 from cvms.http.websocket.endpoint import WebSocketLimits
 from cvms.nursery.channels.wakeups import OutboxWake
 from cvms.nursery.delivery.broadcaster import Broadcaster
-from cvms.nursery.ledger.entries import event_vaults, movements
+from cvms.nursery.ledger.entries import event_vaults, ledger_entries
 from cvms.store.messaging import outbox
 from cvms.store.messaging.outbox_notifier import PostgresBell
 from cvms.store.projection import vault_writer
@@ -88,7 +88,7 @@ def test_there_is_a_topic_for_every_movement() -> None:
     told: dict[str, set[str]] = {}
     for kind in get_args(Event):
         made = made_up(kind)
-        for movement in movements(made, dict.fromkeys(event_vaults(made), ALICE)):
+        for movement in ledger_entries(made, dict.fromkeys(event_vaults(made), ALICE)):
             told.setdefault(movement.topic, set()).add(movement.kind)
     assert told == {topic: set(kinds) for topic, kinds in KINDS.items()}
     assert told.keys() <= set(TOPICS)

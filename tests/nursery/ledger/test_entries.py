@@ -11,7 +11,7 @@ from solders.pubkey import Pubkey
 from cvms.chain.program.accounts import TimelockEntry, Vault
 from cvms.chain.program.events.events import Event, TransactionEvent, TransactionType, TransferEvent
 from cvms.chain.types import Slot
-from cvms.nursery.ledger.entries import Movement, event_data, event_vaults, movements
+from cvms.nursery.ledger.entries import LedgerEntry, event_data, event_vaults, ledger_entries
 from cvms.nursery.ledger.vault_rows import balances, closed_row, same_balances, vault_row
 
 MOVING = {
@@ -57,7 +57,7 @@ def test_what_an_event_means(kind: type[Any]) -> None:
     if kind.__name__ in MOVING:
         name, topic, amount, balance = MOVING[kind.__name__]
         expected = [
-            Movement(
+            LedgerEntry(
                 name,
                 topic,
                 owner="alice",
@@ -66,19 +66,19 @@ def test_what_an_event_means(kind: type[Any]) -> None:
                 balance_after=getattr(event, balance) if balance else None,
             )
         ]
-    assert movements(event, owners) == expected
-    assert movements(event, {}) == [], "a vault that does not count"
+    assert ledger_entries(event, owners) == expected
+    assert ledger_entries(event, {}) == [], "a vault that does not count"
 
 
 def test_a_transfer_is_a_line_for_each_side() -> None:
     event = made_up(TransferEvent)
     giver, taker = event_vaults(event)
     owners = {giver: "alice", taker: "bob"}
-    assert movements(event, owners) == [
-        Movement("transfer_out", "transfer_event", "alice", giver, 3, 4),
-        Movement("transfer_in", "transfer_event", "bob", taker, 3, 5),
+    assert ledger_entries(event, owners) == [
+        LedgerEntry("transfer_out", "transfer_event", "alice", giver, 3, 4),
+        LedgerEntry("transfer_in", "transfer_event", "bob", taker, 3, 5),
     ]
-    assert [each.owner for each in movements(event, {taker: "bob"})] == ["bob"]
+    assert [each.owner for each in ledger_entries(event, {taker: "bob"})] == ["bob"]
 
 
 def test_an_events_data_are_json_with_names() -> None:
