@@ -25,7 +25,7 @@ from cvms.nursery.ledger.entries import (
 )
 from cvms.nursery.ledger.mint_tracker import MintTracker
 from cvms.nursery.ledger.outbox_messages import balance_message, event_message
-from cvms.nursery.ledger.running_balances import points_after
+from cvms.nursery.ledger.running_balances import extend_running_balances
 from cvms.nursery.ledger.vault_rows import gone_row, row_now, same_account, same_balances
 from cvms.store.analytics import aggregates, event_counters
 from cvms.store.index import applied_transactions, chain_events, vault_mints
@@ -185,7 +185,7 @@ async def _write_balances(conn: Connection, lines: Sequence[HistoryRow]) -> None
     """Note what each vault held after its lines, slot by slot."""
     first = {line.owner: line.slot for line in reversed(lines)}
     known = await balance_history.since(conn, first)
-    await balance_history.put(conn, points_after(known, lines))
+    await balance_history.put(conn, extend_running_balances(known, lines))
 
 
 async def _store_vaults(

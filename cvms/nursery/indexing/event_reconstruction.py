@@ -16,7 +16,7 @@ from cvms.chain.types import Programs
 from cvms.errors import NotRebuilt
 from cvms.metrics import Metrics
 from cvms.nursery.indexing.batch_reader import Batch, executed_transaction
-from cvms.nursery.ledger.running_balances import after, empty
+from cvms.nursery.ledger.running_balances import apply_entry, zero_balance
 from cvms.store.index import vault_mints
 from cvms.store.index.vault_mints import VaultMint
 from cvms.store.postgres.database import Database
@@ -88,7 +88,7 @@ async def _held(conn: Connection, mint: VaultMint, slot: int) -> Held:
     # only the lines do.
     point = await balance_history.at(conn, mint.owner, slot - 1)
     for line in await history.of_slot(conn, mint.owner, slot):
-        point = after(point or empty(line), line)
+        point = apply_entry(point or zero_balance(line), line)
     if point is None:
         return Held(owner, (0, 0, 0, 0), entries)
     return Held(owner, (point.total, point.available, point.locked, point.yield_deposited), entries)

@@ -11,7 +11,9 @@ from cvms.store.vaults.history import EFFECTS, EMERGENCY_WITHDRAW, HistoryRow
 Points = dict[int, BalancePoint]
 
 
-def points_after(known: Sequence[BalancePoint], lines: Iterable[HistoryRow]) -> list[BalancePoint]:
+def extend_running_balances(
+    known: Sequence[BalancePoint], lines: Iterable[HistoryRow]
+) -> list[BalancePoint]:
     """The points that these lines add to those `known`: one for each owner and slot.
 
     `known` holds for each owner what was so before its first line, and everything since. An account
@@ -23,23 +25,25 @@ def points_after(known: Sequence[BalancePoint], lines: Iterable[HistoryRow]) -> 
     added: dict[tuple[str, int], BalancePoint] = {}
     for line in lines:
         points = of_owner.setdefault(line.owner, {})
-        before = points[slot] if (slot := _last(points, line.slot)) is not None else empty(line)
+        before = (
+            points[slot] if (slot := _last(points, line.slot)) is not None else zero_balance(line)
+        )
         if before.observed and before.slot == line.slot:
             continue
-        points[line.slot] = added[line.owner, line.slot] = after(before, line)
+        points[line.slot] = added[line.owner, line.slot] = apply_entry(before, line)
     return list(added.values())
 
 
-def points_of(lines: Iterable[HistoryRow]) -> list[BalancePoint]:
+def running_balances(lines: Iterable[HistoryRow]) -> list[BalancePoint]:
     """All points of one owner, from all of the owner's lines in their order."""
     points: Points = {}
     held: BalancePoint | None = None
     for line in lines:
-        held = points[line.slot] = after(held or empty(line), line)
+        held = points[line.slot] = apply_entry(held or zero_balance(line), line)
     return list(points.values())
 
 
-def after(before: BalancePoint, line: HistoryRow) -> BalancePoint:
+def apply_entry(before: BalancePoint, line: HistoryRow) -> BalancePoint:
     """What the vault holds once the line has moved its amount."""
     effect = EFFECTS[line.kind]
     available = before.available + effect.available * line.amount
@@ -64,7 +68,7 @@ def _last(points: Points, slot: int) -> int | None:
     return max((each for each in points if each <= slot), default=None)
 
 
-def empty(line: HistoryRow) -> BalancePoint:
+def zero_balance(line: HistoryRow) -> BalancePoint:
     """What the line's vault held before its first line."""
     return BalancePoint(
         owner=line.owner,

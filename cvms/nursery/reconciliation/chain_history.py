@@ -27,7 +27,7 @@ from cvms.nursery.ledger.entries import (
     ledger_entries,
 )
 from cvms.nursery.ledger.mint_tracker import MintTracker
-from cvms.nursery.ledger.running_balances import points_of
+from cvms.nursery.ledger.running_balances import running_balances
 from cvms.store.index.chain_events import EventRow
 from cvms.store.reconciliation.vault_ledger import HELD
 from cvms.store.vaults.history import DEPOSIT, EMERGENCY_WITHDRAW, WITHDRAW, HistoryRow
@@ -166,7 +166,7 @@ def _prove(history: VaultHistory, programs: Programs) -> None:
 
 def balances_after(lines: Sequence[HistoryRow]) -> dict[str, int]:
     """What a vault holds after all of its lines, in their order."""
-    points = points_of(lines)
+    points = running_balances(lines)
     return {name: getattr(points[-1], name) if points else 0 for name in HELD}
 
 

@@ -15,7 +15,7 @@ from cvms.chain.rpc.rpc_client import Rpc
 from cvms.chain.types import Programs, Slot
 from cvms.errors import HistoryNotIndexed
 from cvms.metrics import Metrics
-from cvms.nursery.ledger.running_balances import points_of
+from cvms.nursery.ledger.running_balances import running_balances
 from cvms.nursery.reconciliation.chain_history import VaultHistory, read_history
 from cvms.nursery.reconciliation.history_diff import Corrections, corrections
 from cvms.store.analytics import aggregates, event_counters
@@ -149,7 +149,7 @@ async def _keep_mint(conn: Connection, found: VaultHistory) -> None:
 async def _rewrite_balances(conn: Connection, owner: str) -> None:
     """What the vault held, from all of its lines."""
     lines = await history.in_order(conn, owner)
-    await balance_history.rewrite(conn, owner, points_of(lines))
+    await balance_history.rewrite(conn, owner, running_balances(lines))
     row = await vaults.get(conn, owner)
     if row is not None:
         await balance_history.begin(conn, [row])

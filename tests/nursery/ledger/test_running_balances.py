@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from cvms.nursery.ledger.running_balances import points_after
+from cvms.nursery.ledger.running_balances import extend_running_balances
 from cvms.store.vaults.balance_history import BalancePoint
 from tests.store.examples import history_row
 
@@ -24,13 +24,13 @@ def point(slot: int, total: int, *, observed: bool) -> BalancePoint:
 
 def test_an_account_of_the_same_slot_has_counted_the_line() -> None:
     line = history_row(slot=5, amount=10)
-    assert points_after([point(5, 110, observed=True)], [line]) == []
-    (added,) = points_after([point(5, 100, observed=False)], [line])
+    assert extend_running_balances([point(5, 110, observed=True)], [line]) == []
+    (added,) = extend_running_balances([point(5, 100, observed=False)], [line])
     assert (added.slot, added.total) == (5, 110)
 
 
 def test_an_account_that_is_ahead_does_not_change_what_was_before_it() -> None:
     known = [point(3, 100, observed=False), point(9, 130, observed=True)]
     lines = [history_row(slot=5, amount=10), history_row(slot=12, amount=1)]
-    added = points_after(known, lines)
+    added = extend_running_balances(known, lines)
     assert [(each.slot, each.total) for each in added] == [(5, 110), (12, 131)]

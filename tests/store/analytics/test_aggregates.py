@@ -11,7 +11,7 @@ import trio
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from cvms.nursery.ledger.running_balances import points_after
+from cvms.nursery.ledger.running_balances import extend_running_balances
 from cvms.store.analytics import aggregates
 from cvms.store.analytics.aggregates import Bucket, Holdings, Size
 from cvms.store.postgres.database import Database, open_database
@@ -151,7 +151,7 @@ async def test_an_older_database_learns_the_same_from_what_it_has(own_database: 
     async with own_database.transaction() as conn:
         await history.add(conn, lines)
         await aggregates.count(conn, lines)
-        await balance_history.put(conn, points_after([], lines))
+        await balance_history.put(conn, extend_running_balances([], lines))
         last = await balance_history.at(conn, "owner", 99)
         assert last is not None
         row = vault_row(
