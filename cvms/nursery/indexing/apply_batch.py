@@ -26,7 +26,12 @@ from cvms.nursery.ledger.entries import (
 from cvms.nursery.ledger.mint_tracker import MintTracker
 from cvms.nursery.ledger.outbox_messages import balance_message, event_message
 from cvms.nursery.ledger.running_balances import extend_running_balances
-from cvms.nursery.ledger.vault_rows import gone_row, row_now, same_account, same_balances
+from cvms.nursery.ledger.vault_rows import (
+    closed_vault_row,
+    same_account,
+    same_balances,
+    vault_row_at,
+)
 from cvms.store.analytics import aggregates, event_counters
 from cvms.store.index import applied_transactions, chain_events, vault_mints
 from cvms.store.index import cursor as cursors
@@ -122,8 +127,8 @@ async def _vault_rows(
     for each in batch.vaults:
         known = before = held_rows.get(str(each.address))
         if known is None and (held := mints.tracked.get(str(each.address))):
-            known = gone_row(held.vault, held.owner, each.slot, mint=batch.mint)
-        row = row_now(each.address, each.vault, each.slot, mint=batch.mint, before=known)
+            known = closed_vault_row(held.vault, held.owner, each.slot, mint=batch.mint)
+        row = vault_row_at(each.address, each.vault, each.slot, mint=batch.mint, before=known)
         if row is not None:
             rows.append((before, row, each.signature))
     return rows

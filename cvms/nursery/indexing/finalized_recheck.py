@@ -17,7 +17,7 @@ from cvms.chain.types import Programs, Slot
 from cvms.nursery.channels.wakeups import OutboxWake
 from cvms.nursery.ledger.outbox_messages import balance_message
 from cvms.nursery.ledger.vault_fetch import FetchedVault, fetch_vaults
-from cvms.nursery.ledger.vault_rows import row_now, same_account, same_balances
+from cvms.nursery.ledger.vault_rows import same_account, same_balances, vault_row_at
 from cvms.store.index import cursor as cursors
 from cvms.store.messaging import outbox
 from cvms.store.postgres.database import Database
@@ -88,7 +88,7 @@ class FinalizedRecheck:
         if account is None:
             return None
         mint = str(self._programs.mint)
-        now = row_now(account.address, account.vault, account.slot, mint=mint, before=before)
+        now = vault_row_at(account.address, account.vault, account.slot, mint=mint, before=before)
         return None if now is None or same_account(now, before) else now
 
     async def _replace(

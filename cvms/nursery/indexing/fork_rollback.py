@@ -25,7 +25,7 @@ from cvms.nursery.channels.reconcile_requests import IndexedBatch
 from cvms.nursery.channels.wakeups import OutboxWake, TvlWake
 from cvms.nursery.ledger.outbox_messages import balance_message, event_message
 from cvms.nursery.ledger.vault_fetch import FetchedVault, fetch_vaults
-from cvms.nursery.ledger.vault_rows import row_now, same_balances
+from cvms.nursery.ledger.vault_rows import same_balances, vault_row_at
 from cvms.store.index import applied_transactions, vault_mints
 from cvms.store.index import cursor as cursors
 from cvms.store.index.applied_transactions import AppliedTransaction
@@ -212,7 +212,7 @@ class ForkRollback:
         for before in stale:
             account = accounts[before.vault]
             was_there = before.owner not in rolled_back.new_vaults or before.vault in ours
-            rows[before.owner] = row_now(
+            rows[before.owner] = vault_row_at(
                 account.address,
                 account.vault,
                 account.slot,

@@ -15,7 +15,7 @@ from cvms.store.vaults.vaults import VaultRow
 
 CLOSED: dict[str, Any] = {"closed": True}
 """The `state` of a row whose account is gone."""
-MOST = 2**63 - 1
+BIGINT_MAX = 2**63 - 1
 """What a column holds. Sums grow with each round of the same tokens, and with worthless ones."""
 
 
@@ -31,8 +31,8 @@ def vault_row(address: Pubkey, vault: Vault, slot: Slot) -> VaultRow:
         locked=vault.locked_balance,
         timelocked=vault.timelocked,
         yield_deposited=vault.yield_deposited_balance,
-        total_deposited=min(vault.total_deposited, MOST),
-        total_withdrawn=min(vault.total_withdrawn, MOST),
+        total_deposited=min(vault.total_deposited, BIGINT_MAX),
+        total_withdrawn=min(vault.total_withdrawn, BIGINT_MAX),
         multisig_threshold=vault.multisig_threshold,
         delegates=tuple(map(str, vault.delegates)),
         state=_state(vault),
@@ -47,7 +47,7 @@ def _state(vault: Vault) -> dict[str, Any]:
     return state
 
 
-def row_now(
+def vault_row_at(
     address: Pubkey, vault: Vault | None, slot: Slot, *, mint: str, before: VaultRow | None
 ) -> VaultRow | None:
     """The row of a vault as its account (None: there is none) was in `slot`.
@@ -62,7 +62,7 @@ def row_now(
     return closed_row(before, slot, mint=str(vault.usdt_mint) if vault else before.mint)
 
 
-def gone_row(vault: str, owner: str, slot: Slot, *, mint: str) -> VaultRow:
+def closed_vault_row(vault: str, owner: str, slot: Slot, *, mint: str) -> VaultRow:
     """The row of a vault of which no account tells any more."""
     return VaultRow(
         owner=owner,

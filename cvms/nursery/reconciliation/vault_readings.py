@@ -13,7 +13,7 @@ from cvms.chain.program.addresses import token_account, vault_address
 from cvms.chain.rpc.rpc_client import Rpc
 from cvms.chain.types import Commitment, Programs, Slot
 from cvms.errors import DecodeError
-from cvms.nursery.ledger.vault_rows import row_now
+from cvms.nursery.ledger.vault_rows import vault_row_at
 from cvms.nursery.reconciliation.comparison import OnChain
 from cvms.store.vaults.vaults import VaultRow
 
@@ -67,7 +67,9 @@ def on_chain(
     expected = [
         (
             each,
-            row_now(each.address, each.vault, each.slot, mint=str(mint), before=rows[each.owner]),
+            vault_row_at(
+                each.address, each.vault, each.slot, mint=str(mint), before=rows[each.owner]
+            ),
         )
         for each in readings
     ]
