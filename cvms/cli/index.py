@@ -16,7 +16,7 @@ from cvms.config.loader import load_database_url, load_programs, load_rpc_urls
 from cvms.errors import ChainUnavailable, CvmsError, DatabaseUnavailable, RpcError, leaves
 
 if TYPE_CHECKING:
-    from cvms.nursery.reconciliation.full_rebuild import Outcome, Step
+    from cvms.nursery.reconciliation.full_rebuild import RebuildOutcome, RebuildProgress
     from cvms.nursery.reconciliation.index_status import IndexStatus
 
 STATUS = """\
@@ -107,7 +107,7 @@ def _rebuild(options: argparse.Namespace) -> int:
     rpc_urls = load_rpc_urls(environ)
     fresh, told = options.fresh, options.show
 
-    async def build() -> Outcome:
+    async def build() -> RebuildOutcome:
         async with (
             open_rpc(rpc_urls) as rpc,
             open_rebuild(
@@ -131,9 +131,9 @@ class _Reporter:
     """Progress on the standard error, whenever it has moved."""
 
     def __init__(self) -> None:
-        self._last: Step | None = None
+        self._last: RebuildProgress | None = None
 
-    def __call__(self, step: Step) -> None:
+    def __call__(self, step: RebuildProgress) -> None:
         if self._last is None and step.slot is not None:
             print(f"going on from slot {step.slot}", file=sys.stderr)
         if step != self._last:
@@ -185,7 +185,7 @@ def _waiting_text(status: IndexStatus) -> str:
     return f"{more}{status.chain.waiting} transactions"
 
 
-def _outcome_text(outcome: Outcome) -> str:
+def _outcome_text(outcome: RebuildOutcome) -> str:
     at = f"{outcome.cursor.signature} in slot {outcome.cursor.slot}"
     begun = "the start" if outcome.resumed_from is None else f"slot {outcome.resumed_from}"
     lines = [f"built from {begun} up to {at}"]
@@ -205,7 +205,7 @@ def _outcome_text(outcome: Outcome) -> str:
     return "\n".join(lines)
 
 
-def _outcome_json(outcome: Outcome) -> dict[str, Any]:
+def _outcome_json(outcome: RebuildOutcome) -> dict[str, Any]:
     return {
         "cursor": asdict(outcome.cursor),
         "resumed_from": outcome.resumed_from,

@@ -10,7 +10,7 @@ from solders.pubkey import Pubkey
 
 from cvms.chain.program.accounts import TimelockEntry
 from cvms.chain.program.events.log_parser import events_in
-from cvms.chain.program.events.replay import Held, rebuilt_events
+from cvms.chain.program.events.replay import Held, replay_events
 from cvms.chain.rpc.responses import TransactionRecord
 from cvms.chain.types import Programs
 from cvms.errors import NotRebuilt
@@ -26,7 +26,7 @@ from cvms.store.vaults import balance_history, history, open_timelocks
 log = structlog.get_logger(__name__)
 
 
-class Rebuilder:
+class EventReconstructor:
     """Rebuilds one transaction at a time, before it is applied and after all those before it."""
 
     def __init__(self, *, database: Database, programs: Programs, metrics: Metrics) -> None:
@@ -34,7 +34,7 @@ class Rebuilder:
         self._programs = programs
         self._metrics = metrics
 
-    async def rebuild(self, batch: Batch, record: TransactionRecord) -> Batch:
+    async def reconstruct(self, batch: Batch, record: TransactionRecord) -> Batch:
         """The batch of this one transaction with all of its events, or as it is if that cannot be.
 
         The vaults' rows follow the accounts either way; what the history lacks then, the reconciler
@@ -45,9 +45,7 @@ class Rebuilder:
         )
         before = await self._before(batch, record)
         try:
-            events = rebuilt_events(
-                record, self._programs.vault, before=before, logged=found.events
-            )
+            events = replay_events(record, self._programs.vault, before=before, logged=found.events)
         except NotRebuilt as error:
             self._metrics.unread_logs.inc()
             problem = f"{found.problem}; {error}"

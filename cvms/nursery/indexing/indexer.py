@@ -39,7 +39,7 @@ from cvms.nursery.channels.wakeups import OutboxWake, TimelockWake, TvlWake
 from cvms.nursery.indexing.apply_batch import apply_batch
 from cvms.nursery.indexing.backfill import Backfill
 from cvms.nursery.indexing.batch_reader import Batch, BatchReader
-from cvms.nursery.indexing.event_reconstruction import Rebuilder
+from cvms.nursery.indexing.event_reconstruction import EventReconstructor
 from cvms.nursery.indexing.fork_rollback import ForkRollback
 from cvms.nursery.indexing.signature_gap import LONGEST_GAP, list_signatures_since
 from cvms.nursery.ledger.vault_fetch import FetchedVault
@@ -104,7 +104,9 @@ class Indexer:
             cache=cache,
             metrics=metrics,
         )
-        self._rebuilder = Rebuilder(database=database, programs=programs, metrics=metrics)
+        self._reconstructor = EventReconstructor(
+            database=database, programs=programs, metrics=metrics
+        )
         self._backfill = Backfill(
             database=database, rpc=rpc, program=programs.vault, metrics=metrics
         )
@@ -275,7 +277,7 @@ class Indexer:
     async def _apply(self, cursor: Cursor | None, batch: Batch) -> Cursor | None:
         """Apply a batch and return the cursor then; None when another process has moved it."""
         if batch.truncated is not None:
-            batch = await self._rebuilder.rebuild(batch, batch.truncated)
+            batch = await self._reconstructor.reconstruct(batch, batch.truncated)
         to = _cursor_after(str(self._program), cursor, batch.signatures)
         # Before the commit as well: killed right after it, no older balance is left behind.
         await self._cache.forget(*(str(v.vault.owner) for v in batch.vaults if v.vault))

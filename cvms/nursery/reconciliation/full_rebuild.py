@@ -35,7 +35,7 @@ from cvms.store.messaging import outbox
 from cvms.store.postgres.database import Database, open_database
 from cvms.store.postgres.driver.connection import Connection
 from cvms.store.projection import rebuild_schema, vault_writer
-from cvms.store.projection.rebuild_schema import Comparison, RowDifference
+from cvms.store.projection.rebuild_schema import RowDifference, TableComparison
 from cvms.store.reconciliation import vault_ledger
 from cvms.store.redis.balance_cache import NoCache
 from cvms.store.security import audit_log
@@ -46,7 +46,7 @@ COMPARE_SECONDS = 3600.0
 """For one statement over whole tables."""
 ROUNDS = 5
 """Tries to meet the live cursor while it moves; after these the indexer is made to wait."""
-TOLD_SECONDS = 1.0
+REPORT_SECONDS = 1.0
 RETRY_SECONDS = 0.2
 VAULTS_AT_ONCE = 50
 MOST_VAULTS = 100_000
@@ -54,7 +54,7 @@ MOST_VAULTS = 100_000
 
 
 @dataclass(frozen=True, slots=True)
-class Step:
+class RebuildProgress:
     """How far the building is: `slot` of `target`, None before the first transaction."""
 
     slot: int | None
@@ -62,7 +62,7 @@ class Step:
 
 
 @dataclass(frozen=True, slots=True)
-class Outcome:
+class RebuildOutcome:
     """What was compared as of `cursor`: by table how many rows differ, and the first of them.
 
     `moved` vaults were left out, since their accounts changed behind the cursor. `replaced`: the
@@ -81,7 +81,7 @@ class Outcome:
         return not any(self.counts.values())
 
 
-class Rebuild:
+class FullRebuild:
     """One run of `cvms index rebuild`."""
 
     def __init__(
@@ -91,7 +91,7 @@ class Rebuild:
         scratch: Database,
         rpc: Rpc,
         programs: Programs,
-        report: Callable[[Step], None],
+        report: Callable[[RebuildProgress], None],
         told: int,
     ) -> None:
         self._live = live
@@ -103,7 +103,7 @@ class Rebuild:
         self._told = told
         self._resumed_from: int | None = None
 
-    async def run(self, *, replace: bool) -> Outcome:
+    async def run(self, *, replace: bool) -> RebuildOutcome:
         """Build, compare and, if wanted, exchange. Raises RebuildNotPossible and GapNotClosed."""
         built = await self._cursor(self._scratch)
         self._resumed_from = built.slot if built else None
@@ -140,7 +140,7 @@ class Rebuild:
         )
         async with trio.open_nursery() as nursery:
             nursery.start_soon(_drain, reconciliations)
-            nursery.start_soon(self._tell, target)
+            nursery.start_soon(self._report_progress, target)
             # Not all at once where the node does not have all of what it lists yet.
             while not await indexer.catch_up():  # noqa: ASYNC110
                 await trio.sleep(RETRY_SECONDS)
@@ -160,15 +160,17 @@ class Rebuild:
             board=Board(),
         )
         await settler.run_once()
-        self._report(Step(target.slot, target.slot))
+        self._report(RebuildProgress(target.slot, target.slot))
 
-    async def _tell(self, target: Cursor) -> None:
+    async def _report_progress(self, target: Cursor) -> None:
         while True:
             cursor = await self._cursor(self._scratch)
-            self._report(Step(cursor.slot if cursor else None, target.slot))
-            await trio.sleep(TOLD_SECONDS)
+            self._report(RebuildProgress(cursor.slot if cursor else None, target.slot))
+            await trio.sleep(REPORT_SECONDS)
 
-    async def _meet(self, target: Cursor | None, *, replace: bool, lock: bool) -> Outcome | None:
+    async def _meet(
+        self, target: Cursor | None, *, replace: bool, lock: bool
+    ) -> RebuildOutcome | None:
         """Compare at the target, or where the live cursor is once it is held.
 
         None when it has moved on from the target meanwhile.
@@ -189,9 +191,9 @@ class Rebuild:
             outcome = await self._compare(conn, target, replace=replace)
             return outcome if await cursors.get(conn, self._program) == target else None
 
-    async def _compare(self, conn: Connection, cursor: Cursor, *, replace: bool) -> Outcome:
+    async def _compare(self, conn: Connection, cursor: Cursor, *, replace: bool) -> RebuildOutcome:
         schema = await rebuild_schema.live_schema(conn)
-        comparison = Comparison(conn, live=schema, slot=cursor.slot)
+        comparison = TableComparison(conn, live=schema, slot=cursor.slot)
         await comparison.compare()
         suspects = await comparison.keys("vaults", MOST_VAULTS)
         if suspects:
@@ -201,7 +203,7 @@ class Rebuild:
         await comparison.set_aside("vaults", moved)
         counts = await comparison.counts()
         sizes = (await aggregate_check.check(conn)).wrong_sizes
-        outcome = Outcome(
+        outcome = RebuildOutcome(
             cursor=cursor,
             resumed_from=self._resumed_from,
             counts=counts | {"vault_sizes": sizes},
@@ -244,7 +246,11 @@ class Rebuild:
         return infos[0].slot if infos else Slot(0)
 
     async def _exchange(
-        self, conn: Connection, comparison: Comparison, outcome: Outcome, moved: list[str]
+        self,
+        conn: Connection,
+        comparison: TableComparison,
+        outcome: RebuildOutcome,
+        moved: list[str],
     ) -> None:
         """Bring what was built into the live tables; raises unless they are equal then."""
         changed = await comparison.keys("vaults", MOST_VAULTS)
@@ -274,9 +280,9 @@ async def open_rebuild(
     rpc: Rpc,
     programs: Programs,
     fresh: bool,
-    report: Callable[[Step], None],
+    report: Callable[[RebuildProgress], None],
     told: int,
-) -> AsyncIterator[Rebuild]:
+) -> AsyncIterator[FullRebuild]:
     """A rebuild that nobody else is at. Raises RebuildNotPossible if somebody is.
 
     With `fresh`, what an interrupted one has left is dropped.
@@ -291,7 +297,7 @@ async def open_rebuild(
         await live.prepare()
         await _make_scratch(holder, programs, fresh=fresh)
         await scratch.prepare()
-        yield Rebuild(
+        yield FullRebuild(
             live=live,
             scratch=scratch,
             rpc=rpc,
@@ -319,7 +325,7 @@ async def _drain(reconciliations: Reconciliations) -> None:
         await reconciliations.receive()
 
 
-def _audited(outcome: Outcome) -> AuditEntry:
+def _audited(outcome: RebuildOutcome) -> AuditEntry:
     return AuditEntry(
         actor="cvms index rebuild",
         action="books_replaced",

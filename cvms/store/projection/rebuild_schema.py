@@ -262,7 +262,7 @@ async def drop(conn: TrioConnection[Any]) -> None:
     await conn.execute(DROP)
 
 
-class Comparison:
+class TableComparison:
     """The differences of one moment, inside a transaction that begins with `compare`."""
 
     def __init__(self, conn: TrioConnection[Any], *, live: str, slot: int) -> None:

@@ -18,7 +18,12 @@ from solders.keypair import Keypair
 from cvms.cli import main
 from cvms.errors import RebuildNotPossible
 from cvms.nursery.indexing.indexer import Indexer
-from cvms.nursery.reconciliation.full_rebuild import Outcome, Rebuild, Step, open_rebuild
+from cvms.nursery.reconciliation.full_rebuild import (
+    FullRebuild,
+    RebuildOutcome,
+    RebuildProgress,
+    open_rebuild,
+)
 from cvms.store.index.cursor import APPLY_LOCK
 from cvms.store.security import audit_log
 from tests.nursery.indexing.test_indexer import cancelled_after
@@ -28,8 +33,8 @@ from tests.nursery.world import World, running, until
 
 @asynccontextmanager
 async def rebuilding(
-    world: World, url: str, *, fresh: bool = False, told: list[Step] | None = None
-) -> AsyncIterator[Rebuild]:
+    world: World, url: str, *, fresh: bool = False, told: list[RebuildProgress] | None = None
+) -> AsyncIterator[FullRebuild]:
     steps = [] if told is None else told
     async with open_rebuild(
         url, rpc=world.rpc, programs=world.programs, fresh=fresh, report=steps.append, told=5
@@ -37,7 +42,7 @@ async def rebuilding(
         yield rebuild
 
 
-async def rebuild(world: World, url: str, *, replace: bool = False) -> Outcome:
+async def rebuild(world: World, url: str, *, replace: bool = False) -> RebuildOutcome:
     async with rebuilding(world, url) as rebuild:
         return await rebuild.run(replace=replace)
 

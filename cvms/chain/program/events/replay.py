@@ -21,10 +21,10 @@ from cvms.chain.program.idl import load_idl
 from cvms.chain.rpc.responses import RawInstruction, TransactionRecord
 from cvms.errors import NotRebuilt
 
-__all__ = ["Held", "rebuilt_events"]
+__all__ = ["Held", "replay_events"]
 
 
-def rebuilt_events(
+def replay_events(
     record: TransactionRecord,
     program: Pubkey,
     *,
