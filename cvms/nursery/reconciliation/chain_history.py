@@ -66,7 +66,7 @@ class VaultHistory:
         return sum(line.amount for line in self.lines if line.kind in kinds)
 
 
-async def read_history(
+async def read_proven_history(
     rpc: Rpc, programs: Programs, *, address: Pubkey, owner: str
 ) -> VaultHistory:
     """The finalized history of the owner's vault, proven by its finalized account.

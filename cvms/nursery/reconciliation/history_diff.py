@@ -56,7 +56,7 @@ class Change:
 
 
 @dataclass(frozen=True, slots=True)
-class Corrections:
+class HistoryDiff:
     """Lines are exchanged slot by slot: `id` has to follow the chain's order within each."""
 
     changes: tuple[Change, ...]
@@ -66,26 +66,26 @@ class Corrections:
     add_lines: tuple[HistoryRow, ...]
 
     @property
-    def gone(self) -> list[HistoryRow]:
+    def removed(self) -> list[HistoryRow]:
         """The lines that the chain does not have, or has otherwise."""
         return [each.books for each in self.changes if isinstance(each.books, HistoryRow)]
 
     @property
-    def new(self) -> list[HistoryRow]:
+    def added(self) -> list[HistoryRow]:
         """The lines that the books did not have, or had otherwise."""
         return [each.chain for each in self.changes if isinstance(each.chain, HistoryRow)]
 
 
-def corrections(
+def diff_history(
     history: VaultHistory, events: Sequence[EventRow], lines: Sequence[HistoryRow], *, reached: Slot
-) -> Corrections:
+) -> HistoryDiff:
     """What differs between the chain's history and these events and lines of the books.
 
     What is recorded of slots behind the history is left alone, up to what is indexed (`reached`).
     """
     found_events = _event_changes(history, events, reached=reached)
     found_lines, removed, added = _line_changes(history, lines, reached=reached)
-    return Corrections(
+    return HistoryDiff(
         changes=(*found_events, *found_lines),
         remove_events=tuple(e.books for e in found_events if isinstance(e.books, EventRow)),
         add_events=tuple(e.chain for e in found_events if isinstance(e.chain, EventRow)),

@@ -16,8 +16,8 @@ from cvms.chain.types import Programs, Slot
 from cvms.errors import HistoryNotIndexed
 from cvms.metrics import Metrics
 from cvms.nursery.ledger.running_balances import running_balances
-from cvms.nursery.reconciliation.chain_history import VaultHistory, read_history
-from cvms.nursery.reconciliation.history_diff import Corrections, corrections
+from cvms.nursery.reconciliation.chain_history import VaultHistory, read_proven_history
+from cvms.nursery.reconciliation.history_diff import HistoryDiff, diff_history
 from cvms.store.analytics import aggregates, event_counters
 from cvms.store.index import chain_events, vault_mints
 from cvms.store.index import cursor as cursors
@@ -54,7 +54,7 @@ class Reindexer:
         Raises HistoryNotProven when the chain cannot tell, and HistoryNotIndexed when it is to be
         asked again: nothing is changed then.
         """
-        found = await read_history(self._rpc, self._programs, address=address, owner=owner)
+        found = await read_proven_history(self._rpc, self._programs, address=address, owner=owner)
         async with self._database.transaction() as conn:
             await cursors.lock(conn)
             reached = (await cursors.frontier(conn, str(self._programs.vault))).slot
@@ -79,7 +79,7 @@ async def _correct(
     lines = await history.in_order(conn, found.owner)
     signatures = {row.signature for row in found.events} | {line.signature for line in lines}
     known = await chain_events.of_vault(conn, found.address, sorted(signatures))
-    to_do = corrections(found, known, lines, reached=reached)
+    to_do = diff_history(found, known, lines, reached=reached)
     entries = [change.entry(found) for change in to_do.changes]
     await _exchange(conn, to_do)
     entries += await _set_offsets(conn, found, known, reached)
@@ -92,15 +92,15 @@ async def _correct(
     return entries
 
 
-async def _exchange(conn: Connection, to_do: Corrections) -> None:
+async def _exchange(conn: Connection, to_do: HistoryDiff) -> None:
     """Events and lines, and whatever counts them."""
     await chain_events.remove(conn, to_do.remove_events)
     await chain_events.record(conn, to_do.add_events)
     # Only what came or went with its event was counted with it. A line alone was lost, or put in,
     # after its event had been counted; where that is not so, the census counts everything again.
     with_event = {row.identity for row in (*to_do.remove_events, *to_do.add_events)}
-    gone = [line for line in to_do.gone if line.identity in with_event]
-    new = [line for line in to_do.new if line.identity in with_event]
+    gone = [line for line in to_do.removed if line.identity in with_event]
+    new = [line for line in to_do.added if line.identity in with_event]
     await history.remove(conn, to_do.remove_lines)
     await history.add(conn, to_do.add_lines)
     await aggregates.uncount(conn, gone)
