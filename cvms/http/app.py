@@ -10,7 +10,7 @@ from solders.keypair import Keypair
 from cvms.chain.rpc.rpc_client import Rpc
 from cvms.chain.transactions.sponsorship_policy import FeeCaps
 from cvms.chain.types import Programs
-from cvms.chain.yields.rate_cache import LatestRates
+from cvms.chain.yields.rate_cache import RateCache
 from cvms.chain.yields.sources import YieldSource
 from cvms.config.settings import Config
 from cvms.http import transaction_routes
@@ -91,7 +91,7 @@ def create_app(
         limits=limits,
         sealer=Sealer(config.data_encryption_keys),
         wall_clock=wall_clock,
-        yield_rates=LatestRates(
+        yield_rates=RateCache(
             rpc, yield_sources, programs=programs, max_age=config.yield_rates_seconds
         ),
     )

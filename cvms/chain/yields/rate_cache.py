@@ -22,7 +22,7 @@ log = structlog.get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
-class Reading:
+class RateReading:
     """What the sources gave, in their order, when the chain's clock showed `chain_time`."""
 
     outcomes: tuple[SupplyRate | Refusal, ...]
@@ -35,7 +35,7 @@ class Reading:
         return trio.current_time() - self.taken_at
 
 
-class LatestRates:
+class RateCache:
     """The rates of `sources`, at most `max_age` seconds old while a node answers."""
 
     def __init__(
@@ -46,10 +46,10 @@ class LatestRates:
         self._rpc = rpc
         self._programs = programs
         self._turn = trio.Lock()
-        self._latest: Reading | None = None
+        self._latest: RateReading | None = None
         self._due = -math.inf
 
-    async def read(self) -> Reading | None:
+    async def read(self) -> RateReading | None:
         """The newest reading, however old when no node answers; None before there was any.
 
         One reads for all who wait. Never raises: what went wrong is logged.
@@ -68,5 +68,5 @@ class LatestRates:
             log.warning("yield_rates_not_read", error=str(error))
             self._due = trio.current_time() + min(RETRY_SECONDS, self.max_age)
         else:
-            self._latest = Reading(tuple(outcomes), now, taken_at)
+            self._latest = RateReading(tuple(outcomes), now, taken_at)
             self._due = taken_at + self.max_age

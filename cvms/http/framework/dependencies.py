@@ -9,7 +9,7 @@ from solders.keypair import Keypair
 
 from cvms.chain.rpc.rpc_client import Rpc
 from cvms.chain.types import Programs
-from cvms.chain.yields.rate_cache import LatestRates
+from cvms.chain.yields.rate_cache import RateCache
 from cvms.config.settings import Config
 from cvms.http.framework.fee_sponsor import Sponsor
 from cvms.http.framework.rate_limits import Limits
@@ -43,4 +43,4 @@ class Services:
     sealer: Sealer
     # Unix seconds.
     wall_clock: Callable[[], float]
-    yield_rates: LatestRates
+    yield_rates: RateCache

@@ -22,7 +22,7 @@ from cvms.http.framework.response import current, exact
 from cvms.http.framework.routing import Route
 from cvms.http.vaults import state_schemas
 from cvms.http.vaults.balance_routes import open_vault, version_of
-from cvms.http.vaults.state_schemas import Reading
+from cvms.http.vaults.state_schemas import VaultView
 from cvms.store.index import cursor as cursors
 from cvms.store.vaults import listing
 from cvms.store.vaults.listing import Place, Sort
@@ -83,30 +83,30 @@ async def every_vault(services: Services, query: VaultsQuery) -> Response:
 
 async def whole(services: Services, owner: str) -> Response:
     """A vault's whole state and the slot it holds for."""
-    return await _reading(services, owner, Reading.state)
+    return await _reading(services, owner, VaultView.state)
 
 
 async def config(services: Services, owner: str) -> Response:
     """Who may act for a vault, and within which bounds."""
-    return await _reading(services, owner, Reading.config)
+    return await _reading(services, owner, VaultView.config)
 
 
 async def timelocks(services: Services, owner: str) -> Response:
     """A vault's timelocks, with the seconds that remain of each."""
-    return await _reading(services, owner, Reading.timelock_list)
+    return await _reading(services, owner, VaultView.timelock_list)
 
 
 async def limits(services: Services, owner: str) -> Response:
     """What bounds a vault's withdrawals: its rate, what is used of it, and what was requested."""
-    return await _reading(services, owner, Reading.limits)
+    return await _reading(services, owner, VaultView.limits)
 
 
-async def _reading(services: Services, owner: str, view: Callable[[Reading], Any]) -> Response:
+async def _reading(services: Services, owner: str, view: Callable[[VaultView], Any]) -> Response:
     key = str(owner_in_path(owner))
     async with services.database.connection() as conn:
         row = await open_vault(conn, key)
         frontier = await cursors.frontier(conn, str(services.programs.vault))
-    reading = Reading(row, frontier.now)
+    reading = VaultView(row, frontier.now)
     return current(view(reading), f"{version_of(row)}-{reading.phase}")
 
 

@@ -161,7 +161,7 @@ class Account(msgspec.Struct, frozen=True):
     withdrawn_in_window: int
 
 
-class Reading:
+class VaultView:
     """An open vault's row, read at a time."""
 
     def __init__(self, row: VaultRow, now: datetime) -> None:

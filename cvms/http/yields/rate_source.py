@@ -8,7 +8,7 @@ import trio
 from solders.pubkey import Pubkey
 
 from cvms.chain.types import Amount, Programs, Slot
-from cvms.chain.yields.rate_cache import Reading
+from cvms.chain.yields.rate_cache import RateReading
 from cvms.chain.yields.rates import AtSlot, AtTime, ProtocolName, Reason, Refusal, SupplyRate
 from cvms.chain.yields.sources import adapter
 from cvms.http.framework.dependencies import Services
@@ -19,7 +19,7 @@ TURNS_MISSED = 2.0
 """A reading older than so many of its turns is not waited for any more."""
 
 
-async def newest_reading(services: Services) -> Reading | None:
+async def newest_reading(services: Services) -> RateReading | None:
     """The newest of each source; None where no node has answered yet."""
     sources = services.yield_rates.sources
     async with services.database.connection() as conn:
@@ -31,7 +31,7 @@ async def newest_reading(services: Services) -> Reading | None:
     if oldest is None or len(found) < len(sources) or oldest.age > late:
         return await services.yield_rates.read()
     outcomes = tuple(_outcome(each, services.programs) for each in found)
-    return Reading(outcomes, oldest.chain_time, trio.current_time() - max(0.0, oldest.age))
+    return RateReading(outcomes, oldest.chain_time, trio.current_time() - max(0.0, oldest.age))
 
 
 def _outcome(stored: StoredRate, programs: Programs) -> SupplyRate | Refusal:

@@ -17,7 +17,7 @@ from solders.pubkey import Pubkey
 
 from cvms.chain.program.addresses import SYSTEM_PROGRAM, vault_address
 from cvms.chain.yields.positions import Holding, read_holdings
-from cvms.chain.yields.rate_cache import LatestRates, Reading
+from cvms.chain.yields.rate_cache import RateCache, RateReading
 from cvms.chain.yields.rates import AtSlot, AtTime, ProtocolName, Refusal, SupplyRate
 from cvms.errors import ChainUnavailable, DecodeError, RpcError
 from cvms.http.framework.dependencies import Services
@@ -164,7 +164,7 @@ def _status(
 # --- protocols -----------------------------------------------------------------------------------
 
 
-def _protocols(rates: LatestRates, reading: Reading | None, mint: str) -> list[YieldProtocol]:
+def _protocols(rates: RateCache, reading: RateReading | None, mint: str) -> list[YieldProtocol]:
     if reading is None:
         absent = NoYieldRate(reason="chain_unavailable", detail="no node has answered yet")
         return [
@@ -184,7 +184,7 @@ def _protocols(rates: LatestRates, reading: Reading | None, mint: str) -> list[Y
 
 
 def _protocol(
-    outcome: SupplyRate | Refusal, reading: Reading, eligible_mint: str | None
+    outcome: SupplyRate | Refusal, reading: RateReading, eligible_mint: str | None
 ) -> YieldProtocol:
     rate = refusal = None
     if isinstance(outcome, SupplyRate):
@@ -202,7 +202,7 @@ def _protocol(
     )
 
 
-def _rate(rate: SupplyRate, reading: Reading) -> YieldRate:
+def _rate(rate: SupplyRate, reading: RateReading) -> YieldRate:
     slot, seconds = _updated(rate.as_of)
     return YieldRate(
         mint=str(rate.mint),

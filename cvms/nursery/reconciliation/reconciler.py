@@ -27,7 +27,7 @@ from cvms.nursery.indexing.indexer import NODE_BEHIND
 from cvms.nursery.reconciliation.aggregate_check import AggregateCheck
 from cvms.nursery.reconciliation.comparison import Difference, OnChain, differences
 from cvms.nursery.reconciliation.healer import Healer, agree
-from cvms.nursery.reconciliation.vault_readings import Reading, on_chain, read_vaults
+from cvms.nursery.reconciliation.vault_readings import VaultReading, on_chain, read_vaults
 from cvms.nursery.reconciliation.vault_reindexer import Reindexer
 from cvms.store.postgres.database import Database
 from cvms.store.reconciliation import pass_position, vault_ledger
@@ -269,7 +269,7 @@ class Reconciler:
             return await vault_ledger.read(conn, owners)
 
     def _expected(
-        self, readings: Sequence[Reading], held: Mapping[str, OwnerBooks]
+        self, readings: Sequence[VaultReading], held: Mapping[str, OwnerBooks]
     ) -> list[OnChain]:
         rows = {owner: each.row for owner, each in held.items()}
         return on_chain(readings, rows, mint=self._programs.mint)

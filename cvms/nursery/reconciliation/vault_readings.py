@@ -21,7 +21,7 @@ log = structlog.get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
-class Reading:
+class VaultReading:
     """What is at an owner's vault address, None where nothing is."""
 
     owner: str
@@ -38,7 +38,7 @@ async def read_vaults(
     *,
     commitment: Commitment,
     at_least: Slot | None = None,
-) -> list[Reading]:
+) -> list[VaultReading]:
     """The vaults of up to 50 owners as of one slot. Raises whatever `rpc` raises.
 
     Addresses are derived, not taken from the books. An owner whose vault cannot be read is left
@@ -56,12 +56,12 @@ async def read_vaults(
         except DecodeError as error:
             log.error("vault_not_readable", owner=owner, address=str(address), problem=str(error))
             continue
-        read.append(Reading(owner, address, vault, amount, found.slot))
+        read.append(VaultReading(owner, address, vault, amount, found.slot))
     return read
 
 
 def on_chain(
-    readings: Sequence[Reading], rows: Mapping[str, VaultRow | None], *, mint: Pubkey
+    readings: Sequence[VaultReading], rows: Mapping[str, VaultRow | None], *, mint: Pubkey
 ) -> list[OnChain]:
     """The readings beside the rows they ask for; without those that have none and need none."""
     expected = [

@@ -15,7 +15,7 @@ from solders.sysvar import CLOCK
 from trio.testing import MockClock
 
 from cvms.chain.rpc.rpc_client import open_rpc
-from cvms.chain.yields.rate_cache import RETRY_SECONDS, LatestRates, Reading
+from cvms.chain.yields.rate_cache import RETRY_SECONDS, RateCache, RateReading
 from cvms.chain.yields.rates import ProtocolName, SupplyRate
 from cvms.chain.yields.sources import YieldSource
 from tests.chain.rpc.scripted_node import Reply, ScriptedNode, error, result
@@ -53,16 +53,16 @@ def _account(address: str) -> dict[str, Any]:
 
 
 @asynccontextmanager
-async def latest(node: Node, *, max_age: float = 60) -> AsyncIterator[LatestRates]:
+async def latest(node: Node, *, max_age: float = 60) -> AsyncIterator[RateCache]:
     scripted = ScriptedNode(node.answer)
     async with trio.open_nursery() as nursery:
         await nursery.start(scripted.serve)
         async with open_rpc([scripted.url]) as rpc:
-            yield LatestRates(rpc, [SOURCE], programs=PROGRAMS, max_age=max_age)
+            yield RateCache(rpc, [SOURCE], programs=PROGRAMS, max_age=max_age)
         nursery.cancel_scope.cancel()
 
 
-async def reading_of(rates: LatestRates) -> Reading:
+async def reading_of(rates: RateCache) -> RateReading:
     reading = await rates.read()
     assert reading is not None
     return reading
@@ -70,7 +70,7 @@ async def reading_of(rates: LatestRates) -> Reading:
 
 async def test_all_who_wait_get_what_one_of_them_reads(mock_clock: MockClock) -> None:
     node = Node()
-    readings: list[Reading] = []
+    readings: list[RateReading] = []
     async with latest(node) as rates:
 
         async def ask() -> None:

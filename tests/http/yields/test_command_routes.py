@@ -25,7 +25,7 @@ from cvms.chain.transactions.vault_builders import fetch_vault
 from cvms.chain.transactions.versioned import parse_base64
 from cvms.chain.types import Commitment
 from cvms.chain.yields import marginfi
-from cvms.chain.yields.rate_cache import LatestRates
+from cvms.chain.yields.rate_cache import RateCache
 from cvms.config.settings import Config
 from cvms.dev.chain_setup import land as land_on_chain
 from cvms.dev.chain_setup import local_yield_sources
@@ -331,7 +331,7 @@ async def test_a_program_that_is_listed_just_after_it_was_looked_up_moves_no_boo
 ) -> None:
     wallet = await with_vault(front, amount=100 * USDT)
     programs, other = front.config.programs, Keypair().pubkey()
-    rates = LatestRates(front.rpc, (), programs=programs, max_age=60)
+    rates = RateCache(front.rpc, (), programs=programs, max_age=60)
     sponsor = Sponsor(
         operator=localnet.operator,
         programs=programs,
