@@ -30,7 +30,7 @@ from cvms.nursery.indexing.finalized_recheck import FinalizedRecheck
 from cvms.nursery.indexing.finalizer import Finalizer
 from cvms.nursery.indexing.indexer import Indexer
 from cvms.nursery.ledger.vault_rows import vault_row
-from cvms.nursery.reconciliation.comparison import OnChain, differences
+from cvms.nursery.reconciliation.comparison import ExpectedState, differences
 from cvms.nursery.reconciliation.reconciler import Reconciler
 from cvms.nursery.submission.submitter import Submitter
 from cvms.store.analytics import event_counters
@@ -195,12 +195,12 @@ class World:
             rows = await history.page(conn, str(owner.pubkey()), limit=100)
         return [(row.kind, row.amount, row.balance_after) for row in reversed(rows)]
 
-    async def on_chain(self) -> list[OnChain]:
+    async def on_chain(self) -> list[ExpectedState]:
         slot, accounts = await self.rpc.get_program_accounts(
             self.programs.vault, discriminator=VAULT_DISCRIMINATOR, commitment=Commitment.CONFIRMED
         )
         read = [(address, decode_vault(account.data)) for address, account in accounts]
-        return [OnChain(vault_row(at, vault, slot), vault, None, slot) for at, vault in read]
+        return [ExpectedState(vault_row(at, vault, slot), vault, None, slot) for at, vault in read]
 
     async def problems(self) -> list[str]:
         """Everything in which the books are not the chain, to the unit and to the event."""

@@ -19,7 +19,7 @@ AMOUNTS = (*HELD, "total_deposited", "total_withdrawn")
 
 
 @dataclass(frozen=True, slots=True)
-class OnChain:
+class ExpectedState:
     """A vault's account and the row's token account as of one slot; `row` is what it should be.
 
     `vault` is None when the account is gone. One over another mint has a row that holds nothing.
@@ -50,7 +50,7 @@ class Difference:
         return (self.expected or 0) - (self.actual or 0)
 
     def entry(
-        self, chain: OnChain, books: OwnerBooks, *, healed: bool, problem: str | None = None
+        self, chain: ExpectedState, books: OwnerBooks, *, healed: bool, problem: str | None = None
     ) -> ReconciliationEntry:
         """The line of reconciliation_logs; `problem` is why the history could not be healed."""
         unproven = problem is not None and not healed and self.heal == "history"
@@ -67,7 +67,7 @@ class Difference:
         )
 
 
-def differences(chain: OnChain, books: OwnerBooks, *, threshold: int = 0) -> list[Difference]:
+def differences(chain: ExpectedState, books: OwnerBooks, *, threshold: int = 0) -> list[Difference]:
     """Every field that differs; amounts by more than `threshold` units, the rest at all.
 
     Meaningful once nothing is in flight: the indexer has passed the chain's slot, and the row is
@@ -82,7 +82,7 @@ def differences(chain: OnChain, books: OwnerBooks, *, threshold: int = 0) -> lis
     return [each for each in found if each.field not in AMOUNTS or abs(each.amount) > threshold]
 
 
-def _row(chain: OnChain, books: OwnerBooks) -> list[Difference]:
+def _row(chain: ExpectedState, books: OwnerBooks) -> list[Difference]:
     if books.row is None:
         return [Difference("row", chain.row.total, None, "the vault has no row", heal="row")]
     cause = "the row is not the account, though the indexer has passed its slot"
@@ -111,7 +111,7 @@ def _without_amounts(row: VaultRow) -> VaultRow:
     )
 
 
-def _history(chain: OnChain, books: OwnerBooks) -> list[Difference]:
+def _history(chain: ExpectedState, books: OwnerBooks) -> list[Difference]:
     """Every movement once: the account's sums say so, whatever the balances are.
 
     What a closed account counted is in the offset of the next one, so that a line that is missing
@@ -134,7 +134,7 @@ def _history(chain: OnChain, books: OwnerBooks) -> list[Difference]:
     ]
 
 
-def _newest(chain: OnChain, books: OwnerBooks) -> list[Difference]:
+def _newest(chain: ExpectedState, books: OwnerBooks) -> list[Difference]:
     """What the vault is said to have held last is what it holds."""
     cause = "the newest of the balances as they were is not what the account holds"
     newest = books.newest
@@ -153,7 +153,7 @@ def _newest(chain: OnChain, books: OwnerBooks) -> list[Difference]:
     ]
 
 
-def _tokens(chain: OnChain) -> list[Difference]:
+def _tokens(chain: ExpectedState) -> list[Difference]:
     """The chain against itself: the tokens have to cover what is not out for yield."""
     if chain.vault is None or chain.row.state == CLOSED:
         return []

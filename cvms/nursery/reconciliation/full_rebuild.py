@@ -27,7 +27,7 @@ from cvms.nursery.indexing.finalized_recheck import FinalizedRecheck
 from cvms.nursery.indexing.finalizer import Finalizer
 from cvms.nursery.indexing.indexer import Indexer
 from cvms.nursery.ledger.outbox_messages import balance_message
-from cvms.nursery.reconciliation.vault_readings import on_chain, read_vaults
+from cvms.nursery.reconciliation.vault_readings import expected_states, read_vaults
 from cvms.store.analytics import aggregate_check
 from cvms.store.index import cursor as cursors
 from cvms.store.index.cursor import Cursor
@@ -226,7 +226,7 @@ class FullRebuild:
                 held = await vault_ledger.read(conn, some)
                 rows = {owner: each.row for owner, each in held.items()}
                 known = [each for each in readings if rows[each.owner] is not None]
-                expected = on_chain(known, rows, mint=self._programs.mint)
+                expected = expected_states(known, rows, mint=self._programs.mint)
                 await vault_writer.bring_forward(conn, [e.row for e in expected], final=False)
 
     async def _moved(self, owners: list[str], cursor: Cursor) -> list[str]:

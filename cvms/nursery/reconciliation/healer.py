@@ -12,7 +12,7 @@ from cvms.metrics import Metrics
 from cvms.nursery.channels.wakeups import OutboxWake
 from cvms.nursery.ledger.outbox_messages import balance_message
 from cvms.nursery.reconciliation.aggregate_check import report_difference
-from cvms.nursery.reconciliation.comparison import Difference, OnChain, differences
+from cvms.nursery.reconciliation.comparison import Difference, ExpectedState, differences
 from cvms.nursery.reconciliation.vault_reindexer import Reindexer
 from cvms.store.analytics import aggregate_check
 from cvms.store.index import cursor as cursors
@@ -49,7 +49,7 @@ class Healer:
         self._threshold = threshold
         self._metrics = metrics
 
-    async def log_and_heal(self, chain: OnChain, found: Sequence[Difference]) -> bool:
+    async def log_and_heal(self, chain: ExpectedState, found: Sequence[Difference]) -> bool:
         """Log these differences from the finalized `chain`, and heal what can be healed.
 
         False when it has to be looked at again: the row has moved on, or the indexer is behind.
@@ -79,7 +79,7 @@ class Healer:
             return str(error)
         return None
 
-    async def _heal_history(self, chain: OnChain, found: Sequence[Difference]) -> str | None:
+    async def _heal_history(self, chain: ExpectedState, found: Sequence[Difference]) -> str | None:
         fields = [each.field for each in found if each.heal == "history"]
         if any(field.startswith("history") for field in fields):
             return await self.reindex(chain.row.owner, chain.row.vault)
@@ -88,7 +88,11 @@ class Healer:
         return None
 
     async def _log_and_heal(
-        self, conn: Connection, chain: OnChain, found: Sequence[Difference], problem: str | None
+        self,
+        conn: Connection,
+        chain: ExpectedState,
+        found: Sequence[Difference],
+        problem: str | None,
     ) -> list[ReconciliationEntry] | None:
         owner = chain.row.owner
         # Only who holds the cursor stores a vault that has no row yet.
@@ -107,7 +111,7 @@ class Healer:
         return entries
 
     async def _heal_row(
-        self, conn: Connection, chain: OnChain, found: Sequence[Difference]
+        self, conn: Connection, chain: ExpectedState, found: Sequence[Difference]
     ) -> None:
         if any(each.heal == "row" for each in found):
             await vault_writer.bring_forward(conn, [chain.row])
@@ -118,7 +122,7 @@ class Healer:
             await balance_history.observe(conn, [chain.row])
 
 
-def agree(held: OwnerBooks) -> bool:
+def row_matches_history(held: OwnerBooks) -> bool:
     """Whether row and history say the same, as they do whenever neither is ahead."""
     row, sums = held.row, held.sums
     return row is not None and (row.total, row.total_deposited, row.total_withdrawn) == (

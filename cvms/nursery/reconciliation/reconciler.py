@@ -25,9 +25,9 @@ from cvms.nursery.channels.status_board import Board
 from cvms.nursery.channels.wakeups import OutboxWake
 from cvms.nursery.indexing.indexer import NODE_BEHIND
 from cvms.nursery.reconciliation.aggregate_check import AggregateCheck
-from cvms.nursery.reconciliation.comparison import Difference, OnChain, differences
-from cvms.nursery.reconciliation.healer import Healer, agree
-from cvms.nursery.reconciliation.vault_readings import VaultReading, on_chain, read_vaults
+from cvms.nursery.reconciliation.comparison import Difference, ExpectedState, differences
+from cvms.nursery.reconciliation.healer import Healer, row_matches_history
+from cvms.nursery.reconciliation.vault_readings import VaultReading, expected_states, read_vaults
 from cvms.nursery.reconciliation.vault_reindexer import Reindexer
 from cvms.store.postgres.database import Database
 from cvms.store.reconciliation import pass_position, vault_ledger
@@ -57,7 +57,7 @@ class Waiting:
     the books did not even agree with themselves.
     """
 
-    chain: OnChain
+    chain: ExpectedState
     looks: int = 0
 
 
@@ -168,7 +168,7 @@ class Reconciler:
             for chain in self._expected(readings, held):
                 owner = chain.row.owner
                 if self._differences(chain, held[owner]):
-                    looks = 0 if agree(held[owner]) else self._looks(owner) + 1
+                    looks = 0 if row_matches_history(held[owner]) else self._looks(owner) + 1
                     self._pending[owner] = Waiting(chain, looks)
                 else:
                     self._equal(owner)
@@ -270,11 +270,11 @@ class Reconciler:
 
     def _expected(
         self, readings: Sequence[VaultReading], held: Mapping[str, OwnerBooks]
-    ) -> list[OnChain]:
+    ) -> list[ExpectedState]:
         rows = {owner: each.row for owner, each in held.items()}
-        return on_chain(readings, rows, mint=self._programs.mint)
+        return expected_states(readings, rows, mint=self._programs.mint)
 
-    def _differences(self, chain: OnChain, held: OwnerBooks) -> list[Difference]:
+    def _differences(self, chain: ExpectedState, held: OwnerBooks) -> list[Difference]:
         return differences(chain, held, threshold=self._threshold)
 
     def _looks(self, owner: str) -> int:

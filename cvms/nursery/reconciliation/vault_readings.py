@@ -14,7 +14,7 @@ from cvms.chain.rpc.rpc_client import Rpc
 from cvms.chain.types import Commitment, Programs, Slot
 from cvms.errors import DecodeError
 from cvms.nursery.ledger.vault_rows import vault_row_at
-from cvms.nursery.reconciliation.comparison import OnChain
+from cvms.nursery.reconciliation.comparison import ExpectedState
 from cvms.store.vaults.vaults import VaultRow
 
 log = structlog.get_logger(__name__)
@@ -60,9 +60,9 @@ async def read_vaults(
     return read
 
 
-def on_chain(
+def expected_states(
     readings: Sequence[VaultReading], rows: Mapping[str, VaultRow | None], *, mint: Pubkey
-) -> list[OnChain]:
+) -> list[ExpectedState]:
     """The readings beside the rows they ask for; without those that have none and need none."""
     expected = [
         (
@@ -74,7 +74,7 @@ def on_chain(
         for each in readings
     ]
     return [
-        OnChain(row, each.vault, each.tokens, each.slot)
+        ExpectedState(row, each.vault, each.tokens, each.slot)
         for each, row in expected
         if row is not None
     ]
