@@ -41,9 +41,9 @@ VAULTS_PER_CALL = 50
 """A vault is two accounts, and a call gives 100 of one slot."""
 PAGE_GAP_SECONDS = 0.05
 """At most 20 calls a second: 100,000 vaults take two minutes or so, and no node minds."""
-JUDGE_SECONDS = 1.0
+RESOLVE_SECONDS = 1.0
 """Between looks at what waits for the indexer."""
-BUSY_LOOKS = 20
+BUSY_ATTEMPTS = 20
 """A vault that moves faster than blocks become final is healed all the same after so many looks."""
 DOUBT_SECONDS = 30.0
 """Sums wait so long for a moment without a row in doubt, which a busy chain may not have."""
@@ -52,13 +52,13 @@ LIST_SECONDS = 600.0
 
 
 @dataclass(frozen=True, slots=True)
-class Waiting:
+class PendingDifference:
     """A reading that the books did not match, and how many of them there were in a row in which
     the books did not even agree with themselves.
     """
 
     chain: ExpectedState
-    looks: int = 0
+    attempts: int = 0
 
 
 class Reconciler:
@@ -100,7 +100,7 @@ class Reconciler:
             threshold=threshold,
             metrics=metrics,
         )
-        self._pending: dict[str, Waiting] = {}
+        self._pending: dict[str, PendingDifference] = {}
         self._sums_due: float | None = None
 
     async def run(self) -> None:
@@ -108,15 +108,15 @@ class Reconciler:
         while True:
             if self._reconciliations.take_everything():
                 await self._begin()
-            rolling = await self._roll()
-            quiet = PAGE_GAP_SECONDS if rolling else JUDGE_SECONDS
+            rolling = await self._continue_pass()
+            quiet = PAGE_GAP_SECONDS if rolling else RESOLVE_SECONDS
             await self.check(await self._moved(until=trio.current_time() + quiet))
             await self.resolve_pending()
 
     async def full_pass(self) -> None:
         """Check every vault that has a row or should have, from the first on."""
         await self._begin()
-        while await self._page():
+        while await self._check_next_page():
             # The indexer waits for us when it has moved much: let it go on between pages.
             await self.check(self._reconciliations.take())
 
@@ -124,7 +124,7 @@ class Reconciler:
         async with self._database.connection() as conn:
             await pass_position.begin(conn, listing=True)
 
-    async def _roll(self) -> bool:
+    async def _continue_pass(self) -> bool:
         """The next page, if a pass is under way or due; whether there is another."""
         async with self._database.connection() as conn:
             position = await pass_position.read(conn)
@@ -132,9 +132,9 @@ class Reconciler:
                 await pass_position.begin(conn)
             elif position.finished:
                 return False
-        return await self._page()
+        return await self._check_next_page()
 
-    async def _page(self) -> bool:
+    async def _check_next_page(self) -> bool:
         """Check the owners behind the place of the pass; False when there are none left."""
         async with self._database.connection() as conn:
             position = await pass_position.read(conn)
@@ -164,14 +164,14 @@ class Reconciler:
             readings = await read_vaults(
                 self._rpc, self._programs, page, commitment=Commitment.CONFIRMED
             )
-            held = await self._books(page)
+            held = await self._read_ledgers(page)
             for chain in self._expected(readings, held):
                 owner = chain.row.owner
                 if self._differences(chain, held[owner]):
-                    looks = 0 if row_matches_history(held[owner]) else self._looks(owner) + 1
-                    self._pending[owner] = Waiting(chain, looks)
+                    looks = 0 if row_matches_history(held[owner]) else self._attempts(owner) + 1
+                    self._pending[owner] = PendingDifference(chain, looks)
                 else:
-                    self._equal(owner)
+                    self._drop_pending(owner)
 
     async def resolve_pending(self) -> None:
         """Settle what waits, whose slot the indexer has passed and the chain has made final."""
@@ -206,18 +206,18 @@ class Reconciler:
 
     async def _still_differing(self, owners: Sequence[str]) -> list[str]:
         """Those whose reading the books do not match, and that have not moved since."""
-        held = await self._books(owners)
+        held = await self._read_ledgers(owners)
         differing, moved = [], []
         for owner in owners:
             waiting, row = self._pending[owner], held[owner].row
             if not self._differences(waiting.chain, held[owner]):
-                self._equal(owner)
+                self._drop_pending(owner)
             elif row is None or row.slot <= waiting.chain.slot:
                 differing.append(owner)
             else:  # it has moved since: this reading says nothing any more
                 moved.append(owner)
         for owner in owners:
-            if self._looks(owner) >= BUSY_LOOKS:
+            if self._attempts(owner) >= BUSY_ATTEMPTS:
                 await self._reindex_busy(owner)
         await self.check(moved)
         return [owner for owner in differing if owner in self._pending]
@@ -234,7 +234,7 @@ class Reconciler:
             commitment=Commitment.FINALIZED,
             at_least=newest,
         )
-        held = await self._books(owners)
+        held = await self._read_ledgers(owners)
         expected = self._expected(readings, held)
         for owner in {*owners}.difference(chain.row.owner for chain in expected):
             del self._pending[owner]  # there is nothing, and nothing should be
@@ -243,9 +243,9 @@ class Reconciler:
             found = self._differences(chain, held[owner])
             row = held[owner].row
             if not found:
-                self._equal(owner)
+                self._drop_pending(owner)
             elif (row is not None and row.slot > chain.slot) or chain.slot > indexed:
-                self._pending[owner] = Waiting(chain, self._looks(owner))
+                self._pending[owner] = PendingDifference(chain, self._attempts(owner))
             elif await self._healer.log_and_heal(chain, found):
                 self._pending.pop(owner, None)
 
@@ -264,7 +264,7 @@ class Reconciler:
             return await self._reconciliations.receive()
         return []
 
-    async def _books(self, owners: Sequence[str]) -> dict[str, OwnerBooks]:
+    async def _read_ledgers(self, owners: Sequence[str]) -> dict[str, OwnerBooks]:
         async with self._database.transaction(isolation=IsolationLevel.REPEATABLE_READ) as conn:
             return await vault_ledger.read(conn, owners)
 
@@ -277,12 +277,12 @@ class Reconciler:
     def _differences(self, chain: ExpectedState, held: OwnerBooks) -> list[Difference]:
         return differences(chain, held, threshold=self._threshold)
 
-    def _looks(self, owner: str) -> int:
-        return self._pending[owner].looks if owner in self._pending else -1
+    def _attempts(self, owner: str) -> int:
+        return self._pending[owner].attempts if owner in self._pending else -1
 
     def _slot(self, owner: str) -> Slot:
         return self._pending[owner].chain.slot
 
-    def _equal(self, owner: str) -> None:
+    def _drop_pending(self, owner: str) -> None:
         self._pending.pop(owner, None)
         self._metrics.reconciliation_checks.labels(outcome="equal").inc()

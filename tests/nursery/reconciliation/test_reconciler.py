@@ -353,15 +353,15 @@ async def test_a_restart_goes_on_where_the_pass_was(
     monkeypatch.setattr("cvms.nursery.reconciliation.reconciler.VAULTS_PER_CALL", 1)
     owners = sorted([address(await world.owner()) for _ in range(3)])
     await world.indexer().catch_up()
-    assert await world.reconciler()._roll()
+    assert await world.reconciler()._continue_pass()
     async with world.database.connection() as conn:
         assert (await pass_position.read(conn)).after_owner == owners[0]
     assert outcomes(world, "equal") == 1
     again = world.reconciler()
-    while await again._roll():
+    while await again._continue_pass():
         pass
     assert outcomes(world, "equal") == 3
-    assert not await world.reconciler()._roll()  # the next is due in a minute
+    assert not await world.reconciler()._continue_pass()  # the next is due in a minute
     async with world.database.connection() as conn:
         assert (await pass_position.read(conn)).finished
 
