@@ -22,7 +22,7 @@ from cvms.http.framework.edge import Edge
 from cvms.metrics import Metrics
 from cvms.nursery.channels.status_board import Board, OperatorFunds
 from cvms.nursery.channels.task_liveness import seconds_expected
-from cvms.nursery.supervision.leader_election import Leader
+from cvms.nursery.supervision.leader_election import LeaderElection
 from cvms.nursery.supervision.supervisor import supervise
 from cvms.nursery.wiring.leader_tasks import leader_tasks
 from cvms.nursery.wiring.replica_tasks import accounts, health, replica_tasks
@@ -155,8 +155,8 @@ def _app(parts: Parts) -> Edge:
     )
 
 
-def _leader(parts: Parts, watched: Watched) -> Leader:
-    return Leader(
+def _leader(parts: Parts, watched: Watched) -> LeaderElection:
+    return LeaderElection(
         database=parts.database,
         tasks=partial(_lead, parts, watched),
         name=f"{platform.node()}:{os.getpid()}",

@@ -32,7 +32,7 @@ CAMPAIGN_SECONDS = 0.25
 RESIGN_SECONDS = 0.5
 
 
-class Leader:
+class LeaderElection:
     """Runs `tasks` while this replica leads."""
 
     def __init__(
@@ -61,10 +61,10 @@ class Leader:
         """
         while True:
             async with self._database.dedicated(query_timeout=self._lease / 2) as session:
-                await self._win(session)
-                await self._term(session)
+                await self._acquire(session)
+                await self._hold(session)
 
-    async def _win(self, session: Connection) -> None:
+    async def _acquire(self, session: Connection) -> None:
         """Wait for the lock, and then until whoever held it last has stopped for sure."""
         while not await leader_lease.try_lock(session):
             await leader_lease.end_stale_session(session)
@@ -73,7 +73,7 @@ class Leader:
         while (seconds := await leader_lease.remaining(session)) > 0:  # noqa: ASYNC110 - no event
             await trio.sleep(seconds)
 
-    async def _term(self, session: Connection) -> None:
+    async def _hold(self, session: Connection) -> None:
         began = trio.current_time()
         term = await leader_lease.take(session, self._name, lease=self._lease)
         log.info("leading", term=term, name=self._name)
@@ -88,7 +88,7 @@ class Leader:
         finally:
             self._metrics.leader.set(0)
             self._progress.slot = self._progress.problem = None
-            await self._resign(session, term)
+            await self._release(session, term)
 
     async def _renew(self, session: Connection, term: int, scope: trio.CancelScope) -> None:
         while True:
@@ -110,7 +110,7 @@ class Leader:
                 scope.cancel()
             scope.deadline = asked + self._lease
 
-    async def _resign(self, session: Connection, term: int) -> None:
+    async def _release(self, session: Connection, term: int) -> None:
         """The tasks have ended: a successor need not wait. Who cannot say so lets it wait."""
         with trio.move_on_after(RESIGN_SECONDS, shield=True):
             try:

@@ -19,7 +19,7 @@ EVERY_SECONDS = 1.0
 ANSWER_SECONDS = 2.0
 
 
-class Health:
+class ReadinessProbe:
     """Keeps the board's parts up to date: database, rpc, indexer."""
 
     def __init__(

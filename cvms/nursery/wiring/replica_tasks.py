@@ -7,7 +7,7 @@ from cvms.nursery.alerts.operator_balance import OperatorBalance
 from cvms.nursery.alerts.rules import bounds_of
 from cvms.nursery.delivery.account_watcher import Accounts
 from cvms.nursery.delivery.broadcaster import Broadcaster
-from cvms.nursery.supervision.readiness_probe import Health
+from cvms.nursery.supervision.readiness_probe import ReadinessProbe
 from cvms.nursery.wiring.resources import Parts, Run
 from cvms.store.alerts.lifecycle import hook_of
 
@@ -32,9 +32,9 @@ def accounts(parts: Parts) -> Accounts:
     )
 
 
-def health(parts: Parts) -> Health:
+def health(parts: Parts) -> ReadinessProbe:
     """The one that does not: it says whether the database is there."""
-    return Health(
+    return ReadinessProbe(
         database=parts.database,
         rpc=parts.rpc,
         progress=parts.progress,

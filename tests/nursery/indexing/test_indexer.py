@@ -23,7 +23,7 @@ from cvms.errors import GapNotClosed
 from cvms.nursery.indexing.apply_batch import apply_batch
 from cvms.nursery.indexing.batch_reader import BatchReader
 from cvms.nursery.indexing.signature_gap import list_signatures_since
-from cvms.nursery.supervision.readiness_probe import Health
+from cvms.nursery.supervision.readiness_probe import ReadinessProbe
 from cvms.store.analytics import event_counters
 from cvms.store.index.cursor import Cursor
 from cvms.store.postgres.database import Database
@@ -232,7 +232,7 @@ async def test_a_gap_that_cannot_be_closed_is_not_skipped_and_not_ready(world: W
     for amount in (3, 4):
         await world.act(owner, world.deposit(owner, amount))
 
-    health = Health(
+    health = ReadinessProbe(
         database=world.database,
         rpc=world.rpc,
         progress=world.progress,

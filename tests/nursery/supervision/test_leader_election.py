@@ -14,7 +14,7 @@ from cvms.errors import DatabaseUnavailable
 from cvms.metrics import Metrics
 from cvms.nursery.channels.indexer_progress import Progress
 from cvms.nursery.channels.status_board import Board
-from cvms.nursery.supervision.leader_election import Leader
+from cvms.nursery.supervision.leader_election import LeaderElection
 from cvms.store.messaging import leader_lease
 from cvms.store.messaging.leader_lease import Report
 from cvms.store.postgres.database import Database, open_database
@@ -54,7 +54,7 @@ class Replica:
         self.progress = Progress()
         self.scope = trio.CancelScope()
         self.lost = trio.Event()
-        self._leader = Leader(
+        self._leader = LeaderElection(
             database=database,
             tasks=partial(stage.act, name),
             name=name,

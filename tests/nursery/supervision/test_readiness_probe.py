@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from cvms.chain.rpc.rpc_client import open_rpc
 from cvms.chain.types import Slot
-from cvms.nursery.supervision.readiness_probe import Health
+from cvms.nursery.supervision.readiness_probe import ReadinessProbe
 from cvms.store.postgres.database import Database, open_database
 from tests.nursery.world import World
 
 NOBODY = "http://127.0.0.1:1"
 
 
-def health(world: World, database: Database | None = None, *, most: int = 1_000) -> Health:
-    return Health(
+def health(world: World, database: Database | None = None, *, most: int = 1_000) -> ReadinessProbe:
+    return ReadinessProbe(
         database=database or world.database,
         rpc=world.rpc,
         progress=world.progress,
