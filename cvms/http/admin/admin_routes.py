@@ -18,7 +18,7 @@ from cvms.http.framework.request import Body, Limit, RowId
 from cvms.http.framework.response import Answer
 from cvms.http.framework.routing import Auth, Route
 from cvms.nursery.channels.status_board import Part
-from cvms.store.messaging.leader_notifications import RECONCILE, call
+from cvms.store.messaging.leader_notifications import RECONCILE, notify_leader
 from cvms.store.reconciliation import reconciliation_log
 from cvms.store.security import audit_log
 
@@ -193,7 +193,7 @@ async def _have_compared(
     )
     async with services.database.transaction() as conn:
         await audit_log.append(conn, entry)
-        await call(conn, RECONCILE, owner or "")
+        await notify_leader(conn, RECONCILE, owner or "")
 
 
 ROUTES = (

@@ -10,7 +10,7 @@ from cvms.store.postgres.database import Database
 from cvms.store.postgres.listen import Notification, listen
 
 
-class Calls:
+class LeaderNotifications:
     """Wakes the tasks of this replica when any replica has work for them."""
 
     def __init__(
@@ -31,9 +31,9 @@ class Calls:
         async with listen(self._database, SUBMIT, RECONCILE) as listener:
             while True:
                 self._board.task_succeeded("calls")
-                self._obey(await listener.receive())
+                self._dispatch(await listener.receive())
 
-    def _obey(self, call: Notification) -> None:
+    def _dispatch(self, call: Notification) -> None:
         if call.channel == SUBMIT:
             self._submit_wake.wake()
         else:

@@ -8,7 +8,7 @@ import httpx
 
 from cvms.chain.types import Lamports
 from cvms.chain.yields.sources import pools_among
-from cvms.nursery.delivery.leader_notifications import Calls
+from cvms.nursery.delivery.leader_notifications import LeaderNotifications
 from cvms.nursery.delivery.webhook_dispatcher import AlertsQueue, SignersQueue, Webhooks
 from cvms.nursery.indexing.finalized_recheck import FinalizedRecheck
 from cvms.nursery.indexing.finalizer import Finalizer
@@ -96,7 +96,7 @@ def leader_tasks(parts: Parts) -> list[tuple[str, Run]]:
         board=parts.board,
     )
     retention = Retention(database=parts.database, board=parts.board)
-    calls = Calls(
+    calls = LeaderNotifications(
         database=parts.database,
         submit_wake=parts.submit_wake,
         reconciliations=parts.reconciliations,

@@ -11,9 +11,9 @@ from cvms.store.postgres.driver.connection import TrioConnection
 SUBMIT = "submit"
 RECONCILE = "reconcile"
 
-CALL = "SELECT pg_notify(%(channel)s, %(payload)s)"
+NOTIFY = "SELECT pg_notify(%(channel)s, %(payload)s)"
 
 
-async def call(conn: TrioConnection[Any], channel: str, payload: str = "") -> None:
+async def notify_leader(conn: TrioConnection[Any], channel: str, payload: str = "") -> None:
     """Heard once the transaction is committed; lost if nobody leads: it is a reason to look."""
-    await conn.execute(CALL, {"channel": channel, "payload": payload})
+    await conn.execute(NOTIFY, {"channel": channel, "payload": payload})

@@ -13,7 +13,7 @@ from enum import StrEnum
 from typing import Any
 
 from cvms.errors import Conflict, UnknownTransaction
-from cvms.store.messaging.leader_notifications import SUBMIT, call
+from cvms.store.messaging.leader_notifications import SUBMIT, notify_leader
 from cvms.store.postgres.driver.connection import TrioConnection
 from cvms.store.postgres.row_mapping import fetch_one
 
@@ -197,7 +197,7 @@ async def record_signed(
     row = await fetch_one(conn, Submission, RECORD_SIGNED, params)
     if row is None:
         raise Conflict("the same transaction has been submitted already")
-    await call(conn, SUBMIT)
+    await notify_leader(conn, SUBMIT)
     return row
 
 
@@ -212,7 +212,7 @@ async def attach_signature(
     params = {"message_hash": message_hash, "signature": signature, "wire": wire}
     attached = await fetch_one(conn, Submission, ATTACH_SIGNATURE, params)
     if attached is not None:
-        await call(conn, SUBMIT)
+        await notify_leader(conn, SUBMIT)
         return attached
     there = await get_by_message(conn, message_hash)
     if there is None:

@@ -11,8 +11,8 @@ import trio
 from cvms.nursery.channels.reconcile_requests import Reconciliations
 from cvms.nursery.channels.status_board import Board
 from cvms.nursery.channels.wakeups import SubmitWake
-from cvms.nursery.delivery.leader_notifications import Calls
-from cvms.store.messaging.leader_notifications import RECONCILE, call
+from cvms.nursery.delivery.leader_notifications import LeaderNotifications
+from cvms.store.messaging.leader_notifications import RECONCILE, notify_leader
 from cvms.store.postgres.database import Database, open_database
 from cvms.store.postgres.driver.connection import Connection
 from cvms.store.submissions import submissions
@@ -22,7 +22,9 @@ from tests.nursery.world import running, until
 @asynccontextmanager
 async def leading(database: Database) -> AsyncIterator[tuple[SubmitWake, Reconciliations]]:
     wake, reconciliations, board = SubmitWake(), Reconciliations(), Board()
-    calls = Calls(database=database, submit_wake=wake, reconciliations=reconciliations, board=board)
+    calls = LeaderNotifications(
+        database=database, submit_wake=wake, reconciliations=reconciliations, board=board
+    )
 
     async def listening() -> bool:
         return "calls" in board.tasks
@@ -65,7 +67,9 @@ async def test_what_was_rolled_back_wakes_nobody(database: Database) -> None:
                 scope.cancel()
                 await trio.lowlevel.checkpoint()
         async with database.transaction() as conn:
-            await call(conn, RECONCILE)  # comes after it, and so shows that it did not come
+            await notify_leader(
+                conn, RECONCILE
+            )  # comes after it, and so shows that it did not come
         assert not await wake.wait(0.1)
 
 
@@ -75,12 +79,12 @@ async def test_a_comparison_asked_for_elsewhere_reaches_the_reconciler(
     async with leading(database) as (_, asked), open_database(database_url) as elsewhere:
         await elsewhere.prepare()
         async with elsewhere.transaction() as conn:
-            await call(conn, RECONCILE, "alice")
+            await notify_leader(conn, RECONCILE, "alice")
         with trio.fail_after(10):
             assert await asked.receive() == ["alice"]
         assert not asked.take_everything()
         async with elsewhere.transaction() as conn:
-            await call(conn, RECONCILE)
+            await notify_leader(conn, RECONCILE)
         await until(partial(_everything, asked))
 
 
