@@ -20,7 +20,7 @@ from cvms.nursery.channels.hub import Hub
 from cvms.nursery.channels.status_board import Board
 from cvms.nursery.channels.wakeups import OutboxWake, SubmitWake
 from cvms.nursery.delivery.broadcaster import Broadcaster
-from cvms.store.messaging.outbox_notifier import PostgresBell
+from cvms.store.messaging.outbox_notifier import PostgresOutboxNotifier
 from cvms.store.postgres.database import open_database
 from cvms.store.redis.balance_cache import NoCache
 
@@ -66,7 +66,7 @@ async def serve(database_url: str) -> None:
             database=database,
             hub=hub,
             wake=OutboxWake(),
-            bell=PostgresBell(database),
+            notifier=PostgresOutboxNotifier(database),
             board=board,
         )
         nursery.start_soon(broadcaster.run)

@@ -27,7 +27,7 @@ from cvms.nursery.supervision.supervisor import supervise
 from cvms.nursery.wiring.leader_tasks import leader_tasks
 from cvms.nursery.wiring.replica_tasks import accounts, health, replica_tasks
 from cvms.nursery.wiring.resources import Parts, Run
-from cvms.store.messaging.outbox_notifier import outbox_bell
+from cvms.store.messaging.outbox_notifier import outbox_notifier
 from cvms.store.postgres.database import Database, open_database
 from cvms.store.redis.balance_cache import balance_cache
 from cvms.store.redis.rate_limiter import limiter
@@ -91,7 +91,7 @@ async def _serve(
             config=config,
             programs=config.programs,
             database=database,
-            bell=outbox_bell(redis, database),
+            outbox_notifier=outbox_notifier(redis, database),
             rpc=await stack.enter_async_context(open_rpc(config.rpc_urls, metrics=metrics)),
             cache=balance_cache(redis, ttl=config.cache_ttl),
             metrics=metrics,

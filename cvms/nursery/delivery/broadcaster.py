@@ -13,7 +13,7 @@ from cvms.nursery.channels.status_board import Board
 from cvms.nursery.channels.wakeups import OutboxWake, Wake
 from cvms.store.messaging import outbox
 from cvms.store.messaging.outbox import OutboxRow
-from cvms.store.messaging.outbox_notifier import Bell
+from cvms.store.messaging.outbox_notifier import OutboxNotifier
 from cvms.store.postgres.database import Database
 
 log = structlog.get_logger(__name__)
@@ -42,14 +42,14 @@ class Broadcaster:
         database: Database,
         hub: Hub,
         wake: OutboxWake,
-        bell: Bell,
+        notifier: OutboxNotifier,
         board: Board,
         look_seconds: float = LOOK_SECONDS,
     ) -> None:
         self._database = database
         self._hub = hub
         self._wake = wake
-        self._bell = bell
+        self._notifier = notifier
         self._news = Wake()
         self._board = board
         self._look_seconds = look_seconds
@@ -57,19 +57,19 @@ class Broadcaster:
     async def run(self) -> None:
         """Publish until cancelled. Raises DatabaseUnavailable; run again, it misses nothing."""
         async with trio.open_nursery() as tasks:
-            tasks.start_soon(self._bell.hear, self._news.wake)
-            tasks.start_soon(self._ring)
+            tasks.start_soon(self._notifier.listen, self._news.wake)
+            tasks.start_soon(self._notify_replicas)
             while True:
                 await self.publish()
                 self._board.task_succeeded("broadcaster")
                 await self._news.wait(self._look_seconds)
 
-    async def _ring(self) -> None:
+    async def _notify_replicas(self) -> None:
         """What a task of this replica has written, all are to hear of."""
         while True:
             if await self._wake.wait(self._look_seconds):
                 self._news.wake()
-                await self._bell.ring()
+                await self._notifier.notify()
 
     async def publish(self) -> None:
         """Publish all that follows the hub's position; a hub without one starts at the head."""

@@ -49,7 +49,7 @@ def _broadcaster(parts: Parts) -> Broadcaster:
         database=parts.database,
         hub=parts.hub,
         wake=parts.outbox_wake,
-        bell=parts.bell,
+        notifier=parts.outbox_notifier,
         board=parts.board,
     )
 

@@ -16,7 +16,7 @@ from cvms.nursery.channels.indexer_progress import Progress
 from cvms.nursery.channels.reconcile_requests import Reconciliations
 from cvms.nursery.channels.status_board import Board, OperatorFunds
 from cvms.nursery.channels.wakeups import OutboxWake, SubmitWake, TimelockWake, TvlWake
-from cvms.store.messaging.outbox_notifier import Bell
+from cvms.store.messaging.outbox_notifier import OutboxNotifier
 from cvms.store.postgres.database import Database
 from cvms.store.redis.balance_cache import BalanceCache
 from cvms.store.redis.rate_limiter import Limiter
@@ -32,7 +32,7 @@ class Parts:
     config: Config
     programs: Programs
     database: Database
-    bell: Bell
+    outbox_notifier: OutboxNotifier
     rpc: Rpc
     cache: BalanceCache
     limiter: Limiter

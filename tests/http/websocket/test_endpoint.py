@@ -22,7 +22,7 @@ from cvms.nursery.channels.wakeups import OutboxWake
 from cvms.nursery.delivery.broadcaster import Broadcaster
 from cvms.nursery.ledger.entries import event_vaults, ledger_entries
 from cvms.store.messaging import outbox
-from cvms.store.messaging.outbox_notifier import PostgresBell
+from cvms.store.messaging.outbox_notifier import PostgresOutboxNotifier
 from cvms.store.projection import vault_writer
 from cvms.store.vaults import history, vaults
 from tests.http.conftest import Json, Service, event, frame, handshake, running, subscribe
@@ -208,7 +208,7 @@ async def test_much_at_once_does_not_close_who_takes_it_as_it_comes(service: Ser
         database=service.database,
         hub=service.hub,
         wake=OutboxWake(),
-        bell=PostgresBell(service.database),
+        notifier=PostgresOutboxNotifier(service.database),
         board=service.board,
     )
     await publisher.publish()

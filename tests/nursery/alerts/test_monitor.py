@@ -25,7 +25,7 @@ from cvms.store.alerts.alerts import AlertRow
 from cvms.store.alerts.lifecycle import Hook
 from cvms.store.analytics import aggregates
 from cvms.store.messaging import outbox
-from cvms.store.messaging.outbox_notifier import PostgresBell
+from cvms.store.messaging.outbox_notifier import PostgresOutboxNotifier
 from cvms.store.postgres.database import Database, open_database
 from cvms.store.projection import vault_writer
 from cvms.store.reconciliation import reconciliation_log
@@ -431,7 +431,7 @@ async def test_a_withdrawal_on_chain_is_an_alert_at_once_without_a_timer(world: 
         database=world.database,
         hub=world.hub,
         wake=world.outbox_wake,
-        bell=PostgresBell(world.database),
+        notifier=PostgresOutboxNotifier(world.database),
         board=world.board,
     )
     changes: dict[str, Any] = {

@@ -13,7 +13,12 @@ from cvms.nursery.channels.wakeups import OutboxWake
 from cvms.nursery.delivery.broadcaster import RUN, Broadcaster
 from cvms.store.messaging import outbox
 from cvms.store.messaging.outbox import OutboxMessage
-from cvms.store.messaging.outbox_notifier import CHANNEL, Bell, PostgresBell, RedisBell
+from cvms.store.messaging.outbox_notifier import (
+    CHANNEL,
+    OutboxNotifier,
+    PostgresOutboxNotifier,
+    RedisOutboxNotifier,
+)
 from cvms.store.postgres.database import Database
 from cvms.store.redis.redis_client import open_redis
 from tests.nursery.delivery.webhook_receiver import Mailbox
@@ -38,14 +43,18 @@ async def append(database: Database, *numbers: int, topic: str = "deposit_event"
 
 
 def broadcaster(
-    database: Database, hub: Hub, *, wake: OutboxWake | None = None, bell: Bell | None = None
+    database: Database,
+    hub: Hub,
+    *,
+    wake: OutboxWake | None = None,
+    bell: OutboxNotifier | None = None,
 ) -> Broadcaster:
     """One that looks only when it is woken."""
     return Broadcaster(
         database=database,
         hub=hub,
         wake=wake or OutboxWake(),
-        bell=bell or PostgresBell(database),
+        notifier=bell or PostgresOutboxNotifier(database),
         board=Board(),
         look_seconds=1_000,
     )
@@ -134,8 +143,8 @@ async def test_replicas_hear_each_other_through_redis_and_without_it(
     subscriber = Mailbox(hub, ("deposit_event", None))
     async with open_redis(redis_server.url) as redis:
         assert redis is not None
-        writer = broadcaster(database, Hub(), wake=wake, bell=RedisBell(redis, database))
-        hearer = broadcaster(database, hub, bell=RedisBell(redis, database))
+        writer = broadcaster(database, Hub(), wake=wake, bell=RedisOutboxNotifier(redis, database))
+        hearer = broadcaster(database, hub, bell=RedisOutboxNotifier(redis, database))
         async with running(hearer.run, writer.run):
             await until(partial(listeners, redis_server, 2))
             await append(database, 1)
