@@ -33,7 +33,7 @@ from cvms.dev.postgres import embedded_postgres
 from cvms.metrics import Metrics
 from cvms.nursery.channels.indexer_progress import Progress
 from cvms.nursery.channels.reconcile_requests import IndexedBatch
-from cvms.nursery.channels.status_board import Board
+from cvms.nursery.channels.status_board import StatusBoard
 from cvms.nursery.channels.wakeups import OutboxWake, TimelockWake, TvlWake
 from cvms.nursery.indexing.indexer import Indexer
 from cvms.nursery.indexing.signature_gap import list_signatures_since
@@ -102,7 +102,7 @@ async def index_all(database_url: str, rpc: Rpc, ws_url: str, programs: Programs
             outbox_wake=OutboxWake(),
             tvl_wake=TvlWake(),
             cache=NoCache(),
-            board=Board(),
+            board=StatusBoard(),
             metrics=Metrics(),
         )
         while not await indexer.catch_up():

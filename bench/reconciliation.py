@@ -30,7 +30,7 @@ from cvms.dev.postgres import embedded_postgres
 from cvms.metrics import Metrics
 from cvms.nursery.channels.indexer_progress import Progress
 from cvms.nursery.channels.reconcile_requests import Reconciliations
-from cvms.nursery.channels.status_board import Board
+from cvms.nursery.channels.status_board import StatusBoard
 from cvms.nursery.channels.wakeups import OutboxWake
 from cvms.nursery.ledger.vault_rows import vault_row
 from cvms.nursery.reconciliation.reconciler import Reconciler
@@ -80,7 +80,7 @@ async def _run(url: str, count: int, lines: int) -> None:
                 cache=NoCache(),
                 interval=60.0,
                 threshold=0,
-                board=Board(),
+                board=StatusBoard(),
                 metrics=(metrics := Metrics()),
             )
             for name in ("with the chain's list", "without"):

@@ -15,7 +15,7 @@ from cvms.config.settings import Config, Rates
 from cvms.http import create_app, serve_http
 from cvms.metrics import Metrics
 from cvms.nursery.channels.hub import Hub
-from cvms.nursery.channels.status_board import Board
+from cvms.nursery.channels.status_board import StatusBoard
 from cvms.nursery.channels.wakeups import SubmitWake
 from cvms.store.postgres.database import open_database
 from cvms.store.redis.balance_cache import balance_cache
@@ -56,7 +56,7 @@ async def serve(database_url: str, redis_url: str) -> None:
             operator=operator,
             hub=Hub(),
             submit_wake=SubmitWake(),
-            board=Board(),
+            board=StatusBoard(),
             cache=balance_cache(redis, ttl=config.cache_ttl),
             metrics=metrics,
         )

@@ -17,7 +17,7 @@ from cvms.http import create_app, serve_http
 from cvms.http.websocket.endpoint import WebSocketLimits
 from cvms.metrics import Metrics
 from cvms.nursery.channels.hub import Hub
-from cvms.nursery.channels.status_board import Board
+from cvms.nursery.channels.status_board import StatusBoard
 from cvms.nursery.channels.wakeups import OutboxWake, SubmitWake
 from cvms.nursery.delivery.broadcaster import Broadcaster
 from cvms.store.messaging.outbox_notifier import PostgresOutboxNotifier
@@ -42,7 +42,7 @@ async def serve(database_url: str) -> None:
         rpc_urls=(NOWHERE,),
         rates=Rates(address=None, sensitive=None, owner=None, everybody=None),
     )
-    hub, board, shutdown = Hub(), Board(), trio.Event()
+    hub, board, shutdown = Hub(), StatusBoard(), trio.Event()
     async with (
         open_database(database_url) as database,
         open_rpc([NOWHERE]) as rpc,

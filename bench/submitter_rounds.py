@@ -25,7 +25,7 @@ from cvms.chain.transactions.versioned import message_hash, message_of, signatur
 from cvms.config.loader import load_programs
 from cvms.dev.postgres import embedded_postgres
 from cvms.metrics import Metrics
-from cvms.nursery.channels.status_board import Board
+from cvms.nursery.channels.status_board import StatusBoard
 from cvms.nursery.channels.wakeups import OutboxWake, SubmitWake
 from cvms.nursery.submission.submitter import Submitter
 from cvms.store.postgres.database import Database, open_database
@@ -60,7 +60,7 @@ async def measure(url: str, count: int) -> None:
                 programs=load_programs({}),
                 wake=SubmitWake(),
                 outbox_wake=OutboxWake(),
-                board=Board(),
+                board=StatusBoard(),
                 metrics=Metrics(),
                 resend_seconds=3600,
             )

@@ -39,7 +39,7 @@ from cvms.http.yields import policy_routes
 from cvms.metrics import Metrics
 from cvms.nursery.channels.account_registry import AccountRegistry
 from cvms.nursery.channels.hub import Hub
-from cvms.nursery.channels.status_board import Board, OperatorFunds
+from cvms.nursery.channels.status_board import OperatorFunds, StatusBoard
 from cvms.nursery.channels.wakeups import SubmitWake
 from cvms.store.postgres.database import Database
 from cvms.store.redis.balance_cache import BalanceCache
@@ -57,7 +57,7 @@ def create_app(
     operator: Keypair,
     hub: Hub,
     submit_wake: SubmitWake,
-    board: Board,
+    board: StatusBoard,
     cache: BalanceCache,
     metrics: Metrics,
     accounts: AccountRegistry | None = None,

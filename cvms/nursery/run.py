@@ -20,7 +20,7 @@ from cvms.errors import ConfigurationError, only
 from cvms.http import create_app, serve_http
 from cvms.http.framework.edge import Edge
 from cvms.metrics import Metrics
-from cvms.nursery.channels.status_board import Board, OperatorFunds
+from cvms.nursery.channels.status_board import OperatorFunds, StatusBoard
 from cvms.nursery.channels.task_liveness import seconds_expected
 from cvms.nursery.supervision.leader_election import LeaderElection
 from cvms.nursery.supervision.supervisor import supervise
@@ -44,7 +44,7 @@ async def serve(
     task_status: trio.TaskStatus[str] = trio.TASK_STATUS_IGNORED,
     shutdown: trio.Event | None = None,
     listener: socket.socket | None = None,
-    board: Board | None = None,
+    board: StatusBoard | None = None,
 ) -> None:
     """Run the whole service until SIGTERM, SIGINT, `shutdown` or a cancellation.
 
@@ -66,7 +66,7 @@ async def serve(
                     stop=stop,
                     orderly=orderly,
                     listener=listener,
-                    board=board or Board(),
+                    board=board or StatusBoard(),
                 )
             watch.cancel_scope.cancel()
     except BaseExceptionGroup as group:
@@ -81,7 +81,7 @@ async def _serve(
     stop: trio.Event,
     orderly: trio.CancelScope,
     listener: socket.socket | None,
-    board: Board,
+    board: StatusBoard,
 ) -> None:
     async with AsyncExitStack() as stack:
         metrics = Metrics()
@@ -112,7 +112,7 @@ async def _serve(
             schema = partial(_prepare, parts.database, prepared)
             background.start_soon(partial(watched, "schema", schema, finite=True))
             for name, run in (*replica_tasks(parts), ("leader", _leader(parts, watched).run)):
-                board.task_is(name, "starting")
+                board.set_task_state(name, "starting")
                 background.start_soon(_once, prepared, partial(watched, name, run))
             async with trio.open_nursery() as front:
                 serve_app = partial(
@@ -175,7 +175,7 @@ async def _lead(parts: Parts, watched: Watched) -> None:
                 nursery.start_soon(watched, name, run)
     finally:
         for name, _ in tasks:
-            parts.board.task_is(name, "standby")
+            parts.board.set_task_state(name, "standby")
 
 
 async def _prepare(database: Database, prepared: trio.Event) -> None:

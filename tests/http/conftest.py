@@ -28,7 +28,7 @@ from cvms.http.websocket.endpoint import WebSocketLimits
 from cvms.metrics import Metrics
 from cvms.nursery.channels.account_registry import AccountRegistry
 from cvms.nursery.channels.hub import Hub
-from cvms.nursery.channels.status_board import Board, OperatorFunds
+from cvms.nursery.channels.status_board import OperatorFunds, StatusBoard
 from cvms.nursery.channels.wakeups import SubmitWake
 from cvms.nursery.run import serve
 from cvms.store.messaging import outbox
@@ -77,7 +77,7 @@ class Service(Served):
     app: Edge
     hub: Hub
     accounts: AccountRegistry
-    board: Board
+    board: StatusBoard
     submit_wake: SubmitWake
     shutdown: trio.Event
     stopped: trio.Event
@@ -118,7 +118,13 @@ async def running(
         **settings,
     )
     accounts = AccountRegistry()
-    hub, board, wake, shutdown, stopped = Hub(), Board(), SubmitWake(), trio.Event(), trio.Event()
+    hub, board, wake, shutdown, stopped = (
+        Hub(),
+        StatusBoard(),
+        SubmitWake(),
+        trio.Event(),
+        trio.Event(),
+    )
     metrics = Metrics()
     async with (
         open_database(database_url) as database,

@@ -24,7 +24,7 @@ from cvms.metrics import Metrics
 from cvms.nursery.channels.hub import Hub
 from cvms.nursery.channels.indexer_progress import Progress
 from cvms.nursery.channels.reconcile_requests import Reconciliations
-from cvms.nursery.channels.status_board import Board
+from cvms.nursery.channels.status_board import StatusBoard
 from cvms.nursery.channels.wakeups import OutboxWake, SubmitWake, TimelockWake, TvlWake
 from cvms.nursery.indexing.finalized_recheck import FinalizedRecheck
 from cvms.nursery.indexing.finalizer import Finalizer
@@ -55,7 +55,7 @@ class World:
     operator: Keypair
     database: Database
     metrics: Metrics = field(default_factory=Metrics)
-    board: Board = field(default_factory=Board)
+    board: StatusBoard = field(default_factory=StatusBoard)
     hub: Hub = field(default_factory=Hub)
     progress: Progress = field(default_factory=Progress)
     submit_wake: SubmitWake = field(default_factory=SubmitWake)

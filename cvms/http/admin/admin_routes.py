@@ -17,7 +17,7 @@ from cvms.http.framework.dependencies import Services
 from cvms.http.framework.request import Body, Limit, RowId
 from cvms.http.framework.response import Answer
 from cvms.http.framework.routing import Auth, Route
-from cvms.nursery.channels.status_board import Part
+from cvms.nursery.channels.status_board import ComponentStatus
 from cvms.store.messaging.leader_notifications import RECONCILE, notify_leader
 from cvms.store.reconciliation import reconciliation_log
 from cvms.store.security import audit_log
@@ -99,7 +99,7 @@ class Tasks(msgspec.Struct, frozen=True, kw_only=True):
     """Every supervised task by name; `parts` says how far the indexer is behind the chain."""
 
     tasks: Mapping[str, Task]
-    parts: Mapping[str, Part]
+    parts: Mapping[str, ComponentStatus]
 
 
 class Reconcile(Body, frozen=True):
@@ -154,7 +154,7 @@ async def tasks(services: Services, administrator: Administrator) -> Answer:
         )
         for name, task in services.board.tasks.items()
     }
-    return Answer(Tasks(tasks=shown, parts=services.board.parts))
+    return Answer(Tasks(tasks=shown, parts=services.board.components))
 
 
 async def reconcile(services: Services, body: Reconcile, administrator: Administrator) -> Answer:

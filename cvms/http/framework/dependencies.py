@@ -16,7 +16,7 @@ from cvms.http.framework.rate_limits import Limits
 from cvms.metrics import Metrics
 from cvms.nursery.channels.account_registry import AccountRegistry
 from cvms.nursery.channels.hub import Hub
-from cvms.nursery.channels.status_board import Board
+from cvms.nursery.channels.status_board import StatusBoard
 from cvms.nursery.channels.wakeups import SubmitWake
 from cvms.store.postgres.database import Database
 from cvms.store.redis.balance_cache import BalanceCache
@@ -36,7 +36,7 @@ class Services:
     hub: Hub
     accounts: AccountRegistry
     submit_wake: SubmitWake
-    board: Board
+    board: StatusBoard
     cache: BalanceCache
     metrics: Metrics
     limits: Limits

@@ -20,7 +20,7 @@ from cvms.http.framework.dependencies import Services
 from cvms.http.framework.problems import not_ready, problem_response
 from cvms.http.framework.response import Answer
 from cvms.http.framework.routing import Route
-from cvms.nursery.channels.status_board import Board, Part
+from cvms.nursery.channels.status_board import ComponentStatus, StatusBoard
 from cvms.store.analytics import event_counters
 from cvms.store.vaults import vaults
 
@@ -38,7 +38,7 @@ class Alive(msgspec.Struct, frozen=True):
 class Ready(msgspec.Struct, frozen=True):
     """Every part by name, and how it is."""
 
-    parts: Mapping[str, Part]
+    parts: Mapping[str, ComponentStatus]
     status: str = "ready"
 
 
@@ -68,8 +68,10 @@ async def ready(services: Services) -> Answer | Response:
     """200 when every part is well, else 503; each part is named in both."""
     board = services.board
     if board.ready:
-        return Answer(Ready(board.parts))
-    return problem_response(not_ready({name: asdict(part) for name, part in board.parts.items()}))
+        return Answer(Ready(board.components))
+    return problem_response(
+        not_ready({name: asdict(part) for name, part in board.components.items()})
+    )
 
 
 async def metrics(services: Services, *, books: Books) -> Response:
@@ -108,7 +110,7 @@ class Books(Collector):
 class Tasks(Collector):
     """How the supervised tasks are, as of the scrape."""
 
-    def __init__(self, board: Board) -> None:
+    def __init__(self, board: StatusBoard) -> None:
         self._board = board
 
     def collect(self) -> Iterator[Metric]:

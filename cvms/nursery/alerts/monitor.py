@@ -26,7 +26,7 @@ from cvms.nursery.alerts.rules import QUIET, Bounds, is_low, recovered
 from cvms.nursery.alerts.service_conditions import fee_payer_low, parts_down, tasks_troubled
 from cvms.nursery.channels.hub import Hub, OutboxFrame
 from cvms.nursery.channels.indexer_progress import Progress
-from cvms.nursery.channels.status_board import Board, OperatorFunds
+from cvms.nursery.channels.status_board import OperatorFunds, StatusBoard
 from cvms.nursery.channels.wakeups import OutboxWake, Wake
 from cvms.store.alerts import alerts, lifecycle, queries
 from cvms.store.alerts.alerts import Observation
@@ -63,7 +63,7 @@ class Monitor:
         low_balance: int,
         fee_payer_minimum: int,
         hook: Hook | None,
-        board: Board,
+        board: StatusBoard,
         metrics: Metrics,
         look_seconds: float = LOOK_SECONDS,
     ) -> None:
@@ -161,7 +161,7 @@ class Monitor:
         """What this process sees; each replica says for itself what is still so."""
         tasks = self._board.tasks
         # A task that is not well is a part that is not ready, too, and has an alert of its own.
-        parts = {k: part for k, part in self._board.parts.items() if not k.startswith("task ")}
+        parts = {k: part for k, part in self._board.components.items() if not k.startswith("task ")}
         seen = parts_down(parts, gap=self._progress.problem, now=datetime.now(UTC))
         last_errors = {name: task.last_error for name, task in tasks.items()}
         seen += tasks_troubled(self._board.troubles(), last_errors)

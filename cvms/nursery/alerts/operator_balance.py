@@ -8,7 +8,7 @@ from solders.pubkey import Pubkey
 
 from cvms.chain.rpc.rpc_client import Rpc
 from cvms.metrics import Metrics
-from cvms.nursery.channels.status_board import Board, OperatorFunds
+from cvms.nursery.channels.status_board import OperatorFunds, StatusBoard
 from cvms.store.postgres.database import Database
 from cvms.store.submissions import fee_budget
 
@@ -28,7 +28,7 @@ class OperatorBalance:
         rpc: Rpc,
         operator: Pubkey,
         funds: OperatorFunds,
-        board: Board,
+        board: StatusBoard,
         metrics: Metrics,
     ) -> None:
         self._database = database

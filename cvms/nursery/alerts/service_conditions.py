@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from datetime import datetime, timedelta
 
 from cvms.nursery.alerts.rules import AGAIN, fee_payer_severity
-from cvms.nursery.channels.status_board import Part
+from cvms.nursery.channels.status_board import ComponentStatus
 from cvms.nursery.channels.task_liveness import Trouble
 from cvms.store.alerts.alerts import Observation, Severity
 
@@ -16,7 +16,9 @@ LAST_ERROR = 500
 """Characters of an error that an alert shows."""
 
 
-def parts_down(parts: Mapping[str, Part], *, gap: str | None, now: datetime) -> list[Observation]:
+def parts_down(
+    parts: Mapping[str, ComponentStatus], *, gap: str | None, now: datetime
+) -> list[Observation]:
     """The parts that have not been well for a while. `gap`: why the indexer cannot close one.
 
     A chain that is away says nothing about the indexer.
@@ -56,7 +58,7 @@ def fee_payer_low(address: str, lamports: int, minimum: int) -> Observation:
     )
 
 
-def _part(name: str, part: Part, *, gap: str | None) -> Observation:
+def _part(name: str, part: ComponentStatus, *, gap: str | None) -> Observation:
     kind, severity = "part_down", Severity.CRITICAL
     if name == "indexer":
         kind = "indexer_lag" if gap is None else "indexer_gap"

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True)
-class Part:
+class ComponentStatus:
     """One thing that readiness depends on. `since`: when `ok` last changed."""
 
     ok: bool
@@ -55,7 +55,7 @@ class OperatorFunds:
         return self.lamports is None or self.lamports >= self.minimum
 
 
-class Board:
+class StatusBoard:
     """What /ready and the admin's task list show. Written by the tasks, read by HTTP."""
 
     def __init__(
@@ -65,7 +65,7 @@ class Board:
         clock: Callable[[], float] = trio.current_time,
     ) -> None:
         now = datetime.now(UTC)
-        self._parts = {name: Part(False, "not checked yet", now) for name in parts}
+        self._parts = {name: ComponentStatus(False, "not checked yet", now) for name in parts}
         self._tasks: dict[str, TaskState] = {}
         self._troubled: dict[str, datetime] = {}
         self._clock = clock
@@ -75,16 +75,16 @@ class Board:
     @property
     def ready(self) -> bool:
         """True when every part is ok."""
-        return all(part.ok for part in self.parts.values())
+        return all(part.ok for part in self.components.values())
 
     @property
-    def parts(self) -> Mapping[str, Part]:
+    def components(self) -> Mapping[str, ComponentStatus]:
         """Every part, and a further one for each task that is not well, for as long as it is."""
         found = self.troubles()
         now = datetime.now(UTC)
         self._troubled = {name: self._troubled.get(name, now) for name in found}
         return self._parts | {
-            f"task {name}": Part(False, found[name].detail, since)
+            f"task {name}": ComponentStatus(False, found[name].detail, since)
             for name, since in self._troubled.items()
         }
 
@@ -100,16 +100,16 @@ class Board:
     def tasks(self) -> Mapping[str, TaskState]:
         return self._tasks
 
-    def set_part(self, name: str, *, ok: bool, detail: str) -> None:
+    def set_component(self, name: str, *, ok: bool, detail: str) -> None:
         """Record a part's condition; `since` moves only when `ok` changes."""
         before = self._parts.get(name)
         unchanged = before is not None and before.ok == ok
         since = before.since if before is not None and unchanged else datetime.now(UTC)
-        self._parts[name] = Part(ok, detail, since)
+        self._parts[name] = ComponentStatus(ok, detail, since)
         if self.ready:
             self.was_ready.set()
 
-    def task_is(self, name: str, state: TaskCondition, *, error: str | None = None) -> None:
+    def set_task_state(self, name: str, state: TaskCondition, *, error: str | None = None) -> None:
         """Record what a task does now; an error counts as one restart to come."""
         before, now = self._task(name, state), self._clock()
         pulse = replace(before.pulse, since=now)

@@ -15,7 +15,7 @@ from cvms.chain.types import Commitment
 from cvms.errors import ChainUnavailable, RpcError
 from cvms.metrics import Metrics
 from cvms.nursery.channels.account_registry import AccountRegistry
-from cvms.nursery.channels.status_board import Board
+from cvms.nursery.channels.status_board import StatusBoard
 
 log = structlog.get_logger(__name__)
 
@@ -33,7 +33,7 @@ class Accounts:
         rpc: Rpc,
         ws_urls: Sequence[str],
         registry: AccountRegistry,
-        board: Board,
+        board: StatusBoard,
         metrics: Metrics,
         look_seconds: float = LOOK_SECONDS,
     ) -> None:

@@ -9,7 +9,7 @@ import trio
 from psycopg import IsolationLevel
 
 from cvms.nursery.channels.hub import Hub
-from cvms.nursery.channels.status_board import Board
+from cvms.nursery.channels.status_board import StatusBoard
 from cvms.nursery.channels.wakeups import OutboxWake, Wake
 from cvms.store.messaging import outbox
 from cvms.store.messaging.outbox import OutboxRow
@@ -43,7 +43,7 @@ class Broadcaster:
         hub: Hub,
         wake: OutboxWake,
         notifier: OutboxNotifier,
-        board: Board,
+        board: StatusBoard,
         look_seconds: float = LOOK_SECONDS,
     ) -> None:
         self._database = database

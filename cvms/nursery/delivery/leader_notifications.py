@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from cvms.nursery.channels.reconcile_requests import Reconciliations
-from cvms.nursery.channels.status_board import Board
+from cvms.nursery.channels.status_board import StatusBoard
 from cvms.nursery.channels.wakeups import SubmitWake
 from cvms.store.messaging.leader_notifications import RECONCILE, SUBMIT
 from cvms.store.postgres.database import Database
@@ -19,7 +19,7 @@ class LeaderNotifications:
         database: Database,
         submit_wake: SubmitWake,
         reconciliations: Reconciliations,
-        board: Board,
+        board: StatusBoard,
     ) -> None:
         self._database = database
         self._submit_wake = submit_wake

@@ -23,7 +23,7 @@ import structlog
 import trio
 
 from cvms.errors import SealingDisabled, Unsealable
-from cvms.nursery.channels.status_board import Board
+from cvms.nursery.channels.status_board import StatusBoard
 from cvms.nursery.delivery.webhook_client import NotDelivered, post
 from cvms.store.messaging import webhook_deliveries
 from cvms.store.messaging.webhook_deliveries import AlertDelivery
@@ -117,7 +117,7 @@ class Webhooks:
         database: Database,
         queue: Queue,
         private: bool,
-        board: Board,
+        board: StatusBoard,
         context: ssl.SSLContext,
         timeout: float = TIMEOUT,
         wall_clock: Callable[[], float] = time.time,

@@ -11,7 +11,7 @@ import trio
 from cvms.chain.rpc.responses import SignatureStatus
 from cvms.chain.rpc.rpc_client import Rpc
 from cvms.chain.types import Commitment, Slot
-from cvms.nursery.channels.status_board import Board
+from cvms.nursery.channels.status_board import StatusBoard
 from cvms.nursery.indexing.finalized_recheck import FinalizedRecheck
 from cvms.nursery.indexing.fork_rollback import ForkRollback
 from cvms.store.index import applied_transactions, finality
@@ -34,7 +34,7 @@ class Finalizer:
         rpc: Rpc,
         forks: ForkRollback,
         recheck: FinalizedRecheck,
-        board: Board,
+        board: StatusBoard,
     ) -> None:
         self._database = database
         self._rpc = rpc

@@ -34,7 +34,7 @@ from cvms.errors import (
 from cvms.metrics import Metrics
 from cvms.nursery.channels.indexer_progress import Progress
 from cvms.nursery.channels.reconcile_requests import IndexedBatch
-from cvms.nursery.channels.status_board import Board
+from cvms.nursery.channels.status_board import StatusBoard
 from cvms.nursery.channels.wakeups import OutboxWake, TimelockWake, TvlWake
 from cvms.nursery.indexing.apply_batch import apply_batch
 from cvms.nursery.indexing.backfill import Backfill
@@ -82,7 +82,7 @@ class Indexer:
         tvl_wake: TvlWake,
         timelock_wake: TimelockWake,
         cache: BalanceCache,
-        board: Board,
+        board: StatusBoard,
         metrics: Metrics,
         batch_size: int = BATCH,
         poll_seconds: float = POLL_SECONDS,

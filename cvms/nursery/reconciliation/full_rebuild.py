@@ -21,7 +21,7 @@ from cvms.errors import RebuildNotPossible
 from cvms.metrics import Metrics
 from cvms.nursery.channels.indexer_progress import Progress
 from cvms.nursery.channels.reconcile_requests import Reconciliations
-from cvms.nursery.channels.status_board import Board
+from cvms.nursery.channels.status_board import StatusBoard
 from cvms.nursery.channels.wakeups import OutboxWake, TimelockWake, TvlWake
 from cvms.nursery.indexing.finalized_recheck import FinalizedRecheck
 from cvms.nursery.indexing.finalizer import Finalizer
@@ -135,7 +135,7 @@ class FullRebuild:
             tvl_wake=TvlWake(),
             timelock_wake=TimelockWake(),
             cache=NoCache(),
-            board=Board(),
+            board=StatusBoard(),
             metrics=Metrics(),
         )
         async with trio.open_nursery() as nursery:
@@ -157,7 +157,7 @@ class FullRebuild:
             rpc=self._rpc,
             forks=indexer.forks,
             recheck=second_look,
-            board=Board(),
+            board=StatusBoard(),
         )
         await settler.run_once()
         self._report(RebuildProgress(target.slot, target.slot))

@@ -21,7 +21,7 @@ from cvms.errors import HistoryNotIndexed, RpcError
 from cvms.metrics import Metrics
 from cvms.nursery.channels.indexer_progress import Progress
 from cvms.nursery.channels.reconcile_requests import Reconciliations
-from cvms.nursery.channels.status_board import Board
+from cvms.nursery.channels.status_board import StatusBoard
 from cvms.nursery.channels.wakeups import OutboxWake
 from cvms.nursery.indexing.indexer import NODE_BEHIND
 from cvms.nursery.reconciliation.aggregate_check import AggregateCheck
@@ -76,7 +76,7 @@ class Reconciler:
         cache: BalanceCache,
         interval: float,
         threshold: int,
-        board: Board,
+        board: StatusBoard,
         metrics: Metrics,
     ) -> None:
         self._database = database

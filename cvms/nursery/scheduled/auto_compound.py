@@ -18,7 +18,7 @@ from cvms.chain.transactions.compound_builder import prepare_compound
 from cvms.chain.types import Programs
 from cvms.chain.yields.positions import Holding, read_many_holdings
 from cvms.errors import ProgramRefused
-from cvms.nursery.channels.status_board import Board
+from cvms.nursery.channels.status_board import StatusBoard
 from cvms.nursery.submission.operator_submissions import OperatorSubmitter, is_program_refusal
 from cvms.store.postgres.database import Database
 from cvms.store.submissions import operator_submissions
@@ -51,7 +51,7 @@ class Compounding:
         pools: Sequence[Pubkey],
         least: int,
         interval: float,
-        board: Board,
+        board: StatusBoard,
     ) -> None:
         self._database = database
         self._rpc = rpc

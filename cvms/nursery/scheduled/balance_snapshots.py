@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 
 import trio
 
-from cvms.nursery.channels.status_board import Board
+from cvms.nursery.channels.status_board import StatusBoard
 from cvms.store.index import cursor
 from cvms.store.postgres.database import Database
 from cvms.store.vaults import balance_snapshots
@@ -28,7 +28,7 @@ class Snapshots:
     """Writes the hours that are over and indexed. Two replicas write each of them once."""
 
     def __init__(
-        self, *, database: Database, program: str, max_lag_slots: int, board: Board
+        self, *, database: Database, program: str, max_lag_slots: int, board: StatusBoard
     ) -> None:
         self._database = database
         self._program = program
@@ -51,7 +51,7 @@ class Snapshots:
 
     async def _write_next(self) -> bool:
         """Write one hour, all of it or nothing."""
-        if not self._board.parts["indexer"].ok:
+        if not self._board.components["indexer"].ok:
             return False  # behind: what an hour ended with may not be indexed yet
         async with self._database.transaction() as conn:
             head = await balance_snapshots.lock(conn)

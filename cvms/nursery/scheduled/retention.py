@@ -6,7 +6,7 @@ from datetime import timedelta
 
 import trio
 
-from cvms.nursery.channels.status_board import Board
+from cvms.nursery.channels.status_board import StatusBoard
 from cvms.nursery.scheduled.balance_snapshots import HOURLY_AGE
 from cvms.store.alerts import alerts
 from cvms.store.messaging import outbox, webhook_deliveries
@@ -38,7 +38,7 @@ APY_AGE = timedelta(days=366)
 class Retention:
     """Prunes the tables that grow; those of record (history, events, audit) are kept for good."""
 
-    def __init__(self, *, database: Database, board: Board) -> None:
+    def __init__(self, *, database: Database, board: StatusBoard) -> None:
         self._database = database
         self._board = board
 

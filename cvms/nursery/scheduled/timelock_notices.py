@@ -16,7 +16,7 @@ from cvms.chain.rpc.rpc_client import Rpc
 from cvms.chain.transactions.chain_clock import ChainTime, chain_now
 from cvms.chain.types import Commitment
 from cvms.nursery.channels.indexer_progress import Progress
-from cvms.nursery.channels.status_board import Board
+from cvms.nursery.channels.status_board import StatusBoard
 from cvms.nursery.channels.wakeups import OutboxWake, TimelockWake
 from cvms.nursery.scheduled.timelock_releases import Releases
 from cvms.store.messaging import outbox
@@ -48,7 +48,7 @@ class Timelocks:
         releases: Releases | None,
         wake: TimelockWake,
         outbox_wake: OutboxWake,
-        board: Board,
+        board: StatusBoard,
     ) -> None:
         self._database = database
         self._rpc = rpc

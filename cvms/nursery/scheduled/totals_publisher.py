@@ -11,7 +11,7 @@ import trio
 
 from cvms.chain.types import Commitment
 from cvms.metrics import Metrics
-from cvms.nursery.channels.status_board import Board
+from cvms.nursery.channels.status_board import StatusBoard
 from cvms.nursery.channels.wakeups import OutboxWake, TvlWake
 from cvms.store.analytics import overview, published_state
 from cvms.store.messaging import outbox
@@ -40,7 +40,7 @@ class Balances:
         wake: TvlWake,
         outbox_wake: OutboxWake,
         interval: float,
-        board: Board,
+        board: StatusBoard,
         metrics: Metrics,
         analytics_apart: timedelta = ANALYTICS_APART,
     ) -> None:

@@ -12,7 +12,7 @@ from cvms.chain.transactions.chain_clock import chain_time
 from cvms.chain.types import Programs
 from cvms.chain.yields.rates import AtSlot, Refusal, SupplyRate
 from cvms.chain.yields.sources import YieldSource, read_rates
-from cvms.nursery.channels.status_board import Board
+from cvms.nursery.channels.status_board import StatusBoard
 from cvms.store.postgres.database import Database
 from cvms.store.vaults import yield_rates
 from cvms.store.vaults.yield_rates import StoredRate
@@ -29,7 +29,7 @@ class YieldRates:
         programs: Programs,
         sources: Sequence[YieldSource],
         interval: float,
-        board: Board,
+        board: StatusBoard,
     ) -> None:
         self._database = database
         self._rpc = rpc

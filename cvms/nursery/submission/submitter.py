@@ -17,7 +17,7 @@ import structlog
 from cvms.chain.rpc.rpc_client import Rpc
 from cvms.chain.types import Commitment, Programs
 from cvms.metrics import Metrics
-from cvms.nursery.channels.status_board import Board
+from cvms.nursery.channels.status_board import StatusBoard
 from cvms.nursery.channels.wakeups import OutboxWake, SubmitWake
 from cvms.nursery.submission.rebroadcast import Rebroadcaster
 from cvms.nursery.submission.status_poll import poll_outcomes, read_failure_reasons
@@ -51,7 +51,7 @@ class Submitter:
         programs: Programs,
         wake: SubmitWake,
         outbox_wake: OutboxWake,
-        board: Board,
+        board: StatusBoard,
         metrics: Metrics,
         resend_seconds: float = RESEND_SECONDS,
     ) -> None:

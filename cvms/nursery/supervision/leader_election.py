@@ -17,7 +17,7 @@ import trio
 from cvms.errors import DatabaseUnavailable
 from cvms.metrics import Metrics
 from cvms.nursery.channels.indexer_progress import Progress
-from cvms.nursery.channels.status_board import Board
+from cvms.nursery.channels.status_board import StatusBoard
 from cvms.store.messaging import leader_lease
 from cvms.store.postgres.database import Database
 from cvms.store.postgres.driver.connection import Connection
@@ -42,7 +42,7 @@ class LeaderElection:
         tasks: Callable[[], Awaitable[None]],
         name: str,
         progress: Progress,
-        board: Board,
+        board: StatusBoard,
         metrics: Metrics,
         lease_seconds: float = LEASE_SECONDS,
     ) -> None:

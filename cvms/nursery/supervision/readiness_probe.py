@@ -10,7 +10,7 @@ from cvms.chain.types import Slot
 from cvms.errors import ChainUnavailable, DatabaseUnavailable, RpcError
 from cvms.metrics import Metrics
 from cvms.nursery.channels.indexer_progress import Progress
-from cvms.nursery.channels.status_board import Board
+from cvms.nursery.channels.status_board import StatusBoard
 from cvms.store.messaging import leader_lease
 from cvms.store.messaging.leader_lease import Report
 from cvms.store.postgres.database import Database
@@ -29,7 +29,7 @@ class ReadinessProbe:
         rpc: Rpc,
         progress: Progress,
         max_lag_slots: int,
-        board: Board,
+        board: StatusBoard,
         metrics: Metrics,
     ) -> None:
         self._database = database
@@ -64,7 +64,7 @@ class ReadinessProbe:
                     await self._hear_leader()
             except DatabaseUnavailable as error:
                 ok, detail = False, str(error)
-        self._board.set_part("database", ok=ok, detail=detail)
+        self._board.set_component("database", ok=ok, detail=detail)
 
     async def _hear_leader(self) -> None:
         """How far the indexer is, where another replica runs it."""
@@ -80,7 +80,7 @@ class ReadinessProbe:
             except (ChainUnavailable, RpcError) as error:
                 detail = str(error)
         # With one endpoint left the service is ready: the detail says how the others do.
-        self._board.set_part("rpc", ok=slot is not None, detail=detail)
+        self._board.set_component("rpc", ok=slot is not None, detail=detail)
         self._judge_indexer(slot)
 
     def _judge_indexer(self, chain: Slot | None) -> None:
@@ -94,7 +94,7 @@ class ReadinessProbe:
             lag = trio.current_time() - self._progress.reached_at
             self._metrics.indexer_lag_seconds.set(lag)
         ok, detail = _indexer_condition(chain, indexed, problem=problem, most=self._max_lag_slots)
-        self._board.set_part("indexer", ok=ok, detail=detail)
+        self._board.set_component("indexer", ok=ok, detail=detail)
 
 
 def _indexer_condition(

@@ -11,7 +11,7 @@ import trio
 
 from cvms.errors import ChainUnavailable, ConfigurationError, DatabaseUnavailable, leaves
 from cvms.metrics import Metrics
-from cvms.nursery.channels.status_board import Board
+from cvms.nursery.channels.status_board import StatusBoard
 
 log = structlog.get_logger(__name__)
 
@@ -45,7 +45,7 @@ async def supervise(
     name: str,
     run: Callable[[], Awaitable[None]],
     *,
-    board: Board,
+    board: StatusBoard,
     metrics: Metrics,
     backoff: Backoff | None = None,
     finite: bool = False,
@@ -65,12 +65,12 @@ async def supervise(
         board.task_should_succeed(name, within=expected)
     while True:
         began = trio.current_time()
-        board.task_is(name, "running")
+        board.set_task_state(name, "running")
         try:
             await run()
             if finite:
                 board.task_succeeded(name)
-                board.task_is(name, "finished")
+                board.set_task_state(name, "finished")
                 return
             raise TaskReturned(f"the task {name} returned")
         except Exception as error:
@@ -83,7 +83,7 @@ async def supervise(
 class _Supervised:
     """The failures of one task in a row: what to log, what to count, how long to wait."""
 
-    def __init__(self, name: str, board: Board, metrics: Metrics, backoff: Backoff) -> None:
+    def __init__(self, name: str, board: StatusBoard, metrics: Metrics, backoff: Backoff) -> None:
         self._name = name
         self._board = board
         self._metrics = metrics
@@ -104,7 +104,9 @@ class _Supervised:
             self._outage = None
             log.error("task failed", task=self._name, retry_in=round(delay, 3), exc_info=error)
         self._metrics.task_restarts.labels(task=self._name).inc()
-        self._board.task_is(self._name, "waiting" if outage else "backoff", error=summary(error))
+        self._board.set_task_state(
+            self._name, "waiting" if outage else "backoff", error=summary(error)
+        )
         return delay
 
     def _log_outage(self, error: Exception) -> None:

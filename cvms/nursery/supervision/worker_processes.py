@@ -20,7 +20,7 @@ import trio
 
 from cvms.config.settings import Config
 from cvms.errors import ConfigurationError
-from cvms.nursery.channels.status_board import Board
+from cvms.nursery.channels.status_board import StatusBoard
 from cvms.nursery.supervision.supervisor import Backoff
 
 log = structlog.get_logger(__name__)
@@ -176,7 +176,7 @@ async def serve_as_worker(
 ) -> None:
     """Run `serve` as one of the workers: `inherited` names the descriptors of socket and line."""
     listener, ours = (socket.socket(fileno=int(number)) for number in inherited.split(","))
-    board, shutdown = Board(), trio.Event()
+    board, shutdown = StatusBoard(), trio.Event()
     line = trio.SocketStream(trio.socket.from_stdlib_socket(ours))
 
     async def say_ready() -> None:

@@ -14,7 +14,7 @@ from cvms.nursery.channels.account_registry import AccountRegistry
 from cvms.nursery.channels.hub import Hub
 from cvms.nursery.channels.indexer_progress import Progress
 from cvms.nursery.channels.reconcile_requests import Reconciliations
-from cvms.nursery.channels.status_board import Board, OperatorFunds
+from cvms.nursery.channels.status_board import OperatorFunds, StatusBoard
 from cvms.nursery.channels.wakeups import OutboxWake, SubmitWake, TimelockWake, TvlWake
 from cvms.store.messaging.outbox_notifier import OutboxNotifier
 from cvms.store.postgres.database import Database
@@ -38,7 +38,7 @@ class Parts:
     limiter: Limiter
     metrics: Metrics
     yield_sources: tuple[YieldSource, ...]
-    board: Board
+    board: StatusBoard
     hub: Hub = field(default_factory=Hub)
     accounts: AccountRegistry = field(default_factory=AccountRegistry)
     progress: Progress = field(default_factory=Progress)

@@ -358,7 +358,7 @@ async def test_a_vault_is_compared_when_asked_for(office: Service) -> None:
 
 
 async def test_every_supervised_task_is_shown(office: Service) -> None:
-    office.board.task_is("indexer", "backoff", error="it broke")
+    office.board.set_task_state("indexer", "backoff", error="it broke")
     reply = (await ask(office, "GET", "/api/admin/tasks", bearer=token(Role.VIEWER))).json()
     task = reply["tasks"]["indexer"]
     assert (task["state"], task["restarts"], task["last_error"]) == ("backoff", 1, "it broke")

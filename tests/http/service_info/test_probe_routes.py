@@ -12,7 +12,7 @@ async def test_it_is_alive_whatever_else_is_not(service: Service) -> None:
 
 
 async def test_ready_names_each_part_that_is_not(service: Service) -> None:
-    service.board.set_part("database", ok=True, detail="answers")
+    service.board.set_component("database", ok=True, detail="answers")
     reply = await service.get("/ready")
     assert reply.status_code == 503
     assert reply.headers["Retry-After"] == "1"
@@ -25,8 +25,8 @@ async def test_ready_names_each_part_that_is_not(service: Service) -> None:
 
 
 async def test_ready_when_all_parts_are(service: Service) -> None:
-    for part in service.board.parts:
-        service.board.set_part(part, ok=True, detail="fine")
+    for part in service.board.components:
+        service.board.set_component(part, ok=True, detail="fine")
     reply = await service.get("/ready")
     assert reply.status_code == 200
     assert reply.json()["status"] == "ready"

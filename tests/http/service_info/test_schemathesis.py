@@ -142,7 +142,7 @@ async def test_the_document_is_true_of_every_route(database_url: str, localnet: 
         data_encryption_keys=(Fernet.generate_key(),),
     ) as front:
         for name in ("database", "rpc", "indexer"):
-            front.board.set_part(name, ok=True, detail="")
+            front.board.set_component(name, ok=True, detail="")
         wallet = await with_vault(front, amount=10 * USDT, delegate=True)
         owners = [str(wallet.pubkey()), str(Pubkey([7] * 32))]
         bearer = mint(SECRET, subject="walker", role=Role.ADMIN, seconds=3600)

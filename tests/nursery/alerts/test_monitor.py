@@ -17,7 +17,7 @@ from cvms.nursery.alerts.monitor import Monitor
 from cvms.nursery.alerts.rules import Bounds
 from cvms.nursery.channels.hub import Hub
 from cvms.nursery.channels.indexer_progress import Progress
-from cvms.nursery.channels.status_board import Board, OperatorFunds
+from cvms.nursery.channels.status_board import OperatorFunds, StatusBoard
 from cvms.nursery.channels.wakeups import OutboxWake
 from cvms.nursery.delivery.broadcaster import Broadcaster
 from cvms.store.alerts import alerts, lifecycle
@@ -56,7 +56,7 @@ async def watching(database: Database, **changes: Any) -> AsyncIterator[Monitor]
         "low_balance": 100,
         "fee_payer_minimum": 1_000,
         "hook": Hook(),
-        "board": Board(()),
+        "board": StatusBoard(()),
         "metrics": Metrics(),
     }
     yield Monitor(**(given | changes))
@@ -378,13 +378,13 @@ async def test_a_condition_holds_for_as_long_as_any_replica_sees_it(database: Da
 
 
 async def test_a_task_that_crashes_again_and_again_is_told_by_name(database: Database) -> None:
-    board = Board(())
+    board = StatusBoard(())
     async with watching(database, board=board) as monitor:
         for number in range(5):
             assert await stored(database) == []
             await monitor.look()
-            board.task_is("settler", "running")
-            board.task_is("settler", "backoff", error=f"ValueError: {number}")
+            board.set_task_state("settler", "running")
+            board.set_task_state("settler", "backoff", error=f"ValueError: {number}")
         await monitor.look()
     [row] = await stored(database)
     assert (row.kind, row.subject, row.severity) == ("task_crash_loop", "settler", "critical")

@@ -49,7 +49,7 @@ async def test_it_looks_by_itself_and_shows_what_was_paid_today(world: World) ->
     async def looked() -> bool:
         return world.board.tasks["operator_balance"].last_success is not None
 
-    world.board.task_is("operator_balance", "running")
+    world.board.set_task_state("operator_balance", "running")
     async with running(watching(world, funds).run):
         await until(looked)
     assert gauge(world, "sponsored_lamports_today") == 7

@@ -9,7 +9,7 @@ import pytest
 
 from cvms.nursery.alerts.rules import Bounds, Withdrawal, fee_payer_severity, findings, is_low
 from cvms.nursery.alerts.service_conditions import GRACE, parts_down
-from cvms.nursery.channels.status_board import Part
+from cvms.nursery.channels.status_board import ComponentStatus
 
 BOUNDS = Bounds(
     large_amount=1_000, large_percent=10, unusual_factor=10, withdrawals_per_hour=3, dust=20
@@ -74,7 +74,9 @@ def test_a_fee_payer_with_next_to_nothing_is_critical() -> None:
 
 def test_a_part_is_told_of_only_once_it_has_been_down_for_a_while() -> None:
     def kinds(since: datetime, *names: str, gap: str | None = None) -> list[tuple[str, str]]:
-        parts = {name: Part(name not in names, "detail", since) for name in ("rpc", "indexer")}
+        parts = {
+            name: ComponentStatus(name not in names, "detail", since) for name in ("rpc", "indexer")
+        }
         return [(each.kind, each.severity) for each in parts_down(parts, gap=gap, now=NOW)]
 
     long_ago = NOW - GRACE

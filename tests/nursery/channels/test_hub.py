@@ -8,7 +8,7 @@ import msgspec
 import trio.testing
 
 from cvms.nursery.channels.hub import Hub, OutboxFrame
-from cvms.nursery.channels.status_board import Board
+from cvms.nursery.channels.status_board import StatusBoard
 from cvms.nursery.channels.wakeups import SubmitWake
 from cvms.store.messaging.outbox import OutboxRow
 from tests.nursery.delivery.webhook_receiver import Mailbox
@@ -104,14 +104,14 @@ async def test_a_wake_before_the_wait_is_not_lost_and_two_are_one(
 
 
 def test_the_board_is_ready_when_every_part_is_and_remembers_since_when() -> None:
-    board = Board(["database", "rpc"])
+    board = StatusBoard(["database", "rpc"])
     assert not board.ready
-    board.set_part("database", ok=True, detail="answers")
-    since = board.parts["database"].since
-    board.set_part("rpc", ok=True, detail="answers")
-    board.set_part("database", ok=True, detail="answers still")
+    board.set_component("database", ok=True, detail="answers")
+    since = board.components["database"].since
+    board.set_component("rpc", ok=True, detail="answers")
+    board.set_component("database", ok=True, detail="answers still")
     assert board.ready
-    assert board.parts["database"].since == since
-    board.set_part("rpc", ok=False, detail="refused")
+    assert board.components["database"].since == since
+    board.set_component("rpc", ok=False, detail="refused")
     assert not board.ready
-    assert board.parts["rpc"].detail == "refused"
+    assert board.components["rpc"].detail == "refused"

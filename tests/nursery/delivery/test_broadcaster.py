@@ -8,7 +8,7 @@ import pytest
 import trio
 
 from cvms.nursery.channels.hub import Hub
-from cvms.nursery.channels.status_board import Board
+from cvms.nursery.channels.status_board import StatusBoard
 from cvms.nursery.channels.wakeups import OutboxWake
 from cvms.nursery.delivery.broadcaster import RUN, Broadcaster
 from cvms.store.messaging import outbox
@@ -55,7 +55,7 @@ def broadcaster(
         hub=hub,
         wake=wake or OutboxWake(),
         notifier=bell or PostgresOutboxNotifier(database),
-        board=Board(),
+        board=StatusBoard(),
         look_seconds=1_000,
     )
 

@@ -9,7 +9,7 @@ from functools import partial
 import trio
 
 from cvms.nursery.channels.reconcile_requests import Reconciliations
-from cvms.nursery.channels.status_board import Board
+from cvms.nursery.channels.status_board import StatusBoard
 from cvms.nursery.channels.wakeups import SubmitWake
 from cvms.nursery.delivery.leader_notifications import LeaderNotifications
 from cvms.store.messaging.leader_notifications import RECONCILE, notify_leader
@@ -21,7 +21,7 @@ from tests.nursery.world import running, until
 
 @asynccontextmanager
 async def leading(database: Database) -> AsyncIterator[tuple[SubmitWake, Reconciliations]]:
-    wake, reconciliations, board = SubmitWake(), Reconciliations(), Board()
+    wake, reconciliations, board = SubmitWake(), Reconciliations(), StatusBoard()
     calls = LeaderNotifications(
         database=database, submit_wake=wake, reconciliations=reconciliations, board=board
     )

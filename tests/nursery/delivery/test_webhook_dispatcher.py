@@ -21,7 +21,7 @@ from cryptography.fernet import Fernet
 from structlog.testing import capture_logs
 
 from cvms.config.webhook_url import is_public, target_of
-from cvms.nursery.channels.status_board import Board
+from cvms.nursery.channels.status_board import StatusBoard
 from cvms.nursery.delivery.webhook_client import NotDelivered, post
 from cvms.nursery.delivery.webhook_dispatcher import (
     LONGEST_DELAY,
@@ -123,7 +123,7 @@ def webhooks(database: Database, sealer: Sealer, *, private: bool = True) -> Web
         database=database,
         queue=SignersQueue(sealer),
         private=private,
-        board=Board(),
+        board=StatusBoard(),
         context=ssl.create_default_context(),
         timeout=5,
         wall_clock=lambda: 1_700_000_000.9,
@@ -334,7 +334,7 @@ async def test_operators_are_told_where_their_configuration_says(
         database=database,
         queue=AlertsQueue(url=receiver.url, secret=key),
         private=True,
-        board=Board(),
+        board=StatusBoard(),
         context=ssl.create_default_context(),
         wall_clock=lambda: 1_700_000_000,
     )
@@ -358,7 +358,7 @@ async def test_operators_are_not_told_at_private_addresses_unless_that_is_allowe
         database=database,
         queue=AlertsQueue(url=receiver.url, secret=b"k" * 32),
         private=False,
-        board=Board(),
+        board=StatusBoard(),
         context=ssl.create_default_context(),
     )
     assert await told.round() == 1

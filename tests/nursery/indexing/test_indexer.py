@@ -246,7 +246,7 @@ async def test_a_gap_that_cannot_be_closed_is_not_skipped_and_not_ready(world: W
         await world.indexer(rpc=ForgetfulNode(world.rpc._transport)).catch_up()
     await health.probe()
     assert not world.board.ready
-    assert not world.board.parts["indexer"].ok
+    assert not world.board.components["indexer"].ok
     assert await world.cursor() == cursor
     assert len(await world.history(owner)) == 2
 

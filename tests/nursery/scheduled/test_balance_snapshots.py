@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 import trio
 
-from cvms.nursery.channels.status_board import Board
+from cvms.nursery.channels.status_board import StatusBoard
 from cvms.nursery.scheduled.balance_snapshots import Snapshots, next_hour
 from cvms.store.index import cursor
 from cvms.store.index.cursor import Cursor
@@ -23,8 +23,8 @@ DAY = timedelta(days=1)
 
 
 def writer(database: Database, *, behind: bool = False) -> Snapshots:
-    board = Board()
-    board.set_part("indexer", ok=not behind, detail="")
+    board = StatusBoard()
+    board.set_component("indexer", ok=not behind, detail="")
     return Snapshots(database=database, program=PROGRAM, max_lag_slots=50, board=board)
 
 

@@ -13,7 +13,7 @@ from cvms.chain.types import Slot
 from cvms.errors import DatabaseUnavailable
 from cvms.metrics import Metrics
 from cvms.nursery.channels.indexer_progress import Progress
-from cvms.nursery.channels.status_board import Board
+from cvms.nursery.channels.status_board import StatusBoard
 from cvms.nursery.supervision.leader_election import LeaderElection
 from cvms.store.messaging import leader_lease
 from cvms.store.messaging.leader_lease import Report
@@ -59,7 +59,7 @@ class Replica:
             tasks=partial(stage.act, name),
             name=name,
             progress=self.progress,
-            board=Board(),
+            board=StatusBoard(),
             metrics=self.metrics,
             lease_seconds=LEASE,
         )

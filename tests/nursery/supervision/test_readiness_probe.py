@@ -23,7 +23,7 @@ def health(world: World, database: Database | None = None, *, most: int = 1_000)
 
 
 def bad_parts(world: World) -> set[str]:
-    return {name for name, part in world.board.parts.items() if not part.ok}
+    return {name for name, part in world.board.components.items() if not part.ok}
 
 
 async def test_it_is_ready_only_once_what_was_missed_is_applied(world: World) -> None:
@@ -50,7 +50,7 @@ async def test_a_node_that_is_away_is_named(world: World) -> None:
     async with open_rpc([NOBODY]) as world.rpc:
         await health(world).probe()
     assert bad_parts(world) == {"rpc", "indexer"}
-    assert world.board.parts["database"].ok
+    assert world.board.components["database"].ok
 
 
 async def test_with_one_endpoint_of_two_it_is_ready_and_both_are_named(world: World) -> None:
@@ -60,7 +60,7 @@ async def test_with_one_endpoint_of_two_it_is_ready_and_both_are_named(world: Wo
         for _ in range(3):
             await health(world).probe()
     assert world.board.ready
-    detail = world.board.parts["rpc"].detail
+    detail = world.board.components["rpc"].detail
     assert "127.0.0.1:1 is down" in detail
     assert f"{real.removeprefix('http://')} answers, at slot" in detail
     assert "secret" not in detail
@@ -74,7 +74,7 @@ async def test_a_database_that_is_away_or_bare_is_named(world: World, database_u
     async with open_database(database_url) as bare:
         await health(world, bare).probe()
         assert bad_parts(world) == {"database"}
-        assert "schema" in world.board.parts["database"].detail
+        assert "schema" in world.board.components["database"].detail
         await bare.prepare()
         await health(world, bare).probe()
     assert world.board.ready

@@ -17,7 +17,7 @@ from cvms.config.settings import Config
 from cvms.errors import ChainUnavailable, ConfigurationError, DatabaseUnavailable
 from cvms.http.service_info.probe_routes import Tasks
 from cvms.metrics import Metrics
-from cvms.nursery.channels.status_board import Board
+from cvms.nursery.channels.status_board import StatusBoard
 from cvms.nursery.channels.task_liveness import CRASHES, HEALTHY_SECONDS, seconds_expected
 from cvms.nursery.supervision.supervisor import Backoff, supervise
 
@@ -30,7 +30,7 @@ class Watched:
     def __init__(self, *rounds: Run, finite: bool = False, backoff: Backoff | None = None) -> None:
         self.rounds = list(rounds)
         self.starts: list[float] = []
-        self.board = Board()
+        self.board = StatusBoard()
         self.metrics = Metrics()
         self.settled = trio.Event()
         self.supervise = partial(
@@ -193,7 +193,7 @@ async def test_a_finite_task_is_retried_until_it_returns(autojump_clock: MockClo
 
 def named(watched: Watched) -> str | None:
     """What /ready says about the task."""
-    part = watched.board.parts.get("task task")
+    part = watched.board.components.get("task task")
     return None if part is None else part.detail
 
 
@@ -206,8 +206,8 @@ async def test_a_crash_loop_is_not_ready_by_name_until_a_run_has_lasted(
     autojump_clock: MockClock,
 ) -> None:
     watched = Watched(*[failing(ValueError("bug"), after=1)] * CRASHES, backoff=Backoff(cap=1))
-    for part in watched.board.parts:
-        watched.board.set_part(part, ok=True, detail="fine")
+    for part in watched.board.components:
+        watched.board.set_component(part, ok=True, detail="fine")
     async with trio.open_nursery() as nursery:
         nursery.start_soon(watched.supervise)
         await trio.sleep(4)  # time for four failures at most
@@ -215,9 +215,9 @@ async def test_a_crash_loop_is_not_ready_by_name_until_a_run_has_lasted(
         await watched.settled.wait()
         assert named(watched) == f"failed {CRASHES} times within 300 seconds"
         assert not watched.board.ready
-        began = watched.board.parts["task task"].since
+        began = watched.board.components["task task"].since
         await running_for(watched, HEALTHY_SECONDS - 1)
-        assert watched.board.parts["task task"].since == began
+        assert watched.board.components["task task"].since == began
         await running_for(watched, 2)
         assert named(watched) is None
         assert watched.board.ready
