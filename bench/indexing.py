@@ -31,10 +31,10 @@ from cvms.chain.types import Commitment, Programs, Slot
 from cvms.config.loader import load_programs
 from cvms.dev.postgres import embedded_postgres
 from cvms.metrics import Metrics
-from cvms.nursery.channels.indexer_progress import Progress
+from cvms.nursery.channels.indexer_progress import IndexerProgress
 from cvms.nursery.channels.reconcile_requests import IndexedBatch
 from cvms.nursery.channels.status_board import StatusBoard
-from cvms.nursery.channels.wakeups import OutboxWake, TimelockWake, TvlWake
+from cvms.nursery.channels.wakeups import OutboxWakeup, TimelockWakeup, TvlWakeup
 from cvms.nursery.indexing.indexer import Indexer
 from cvms.nursery.indexing.signature_gap import list_signatures_since
 from cvms.store.postgres.database import open_database
@@ -96,11 +96,11 @@ async def index_all(database_url: str, rpc: Rpc, ws_url: str, programs: Programs
             rpc=rpc,
             ws_urls=[ws_url],
             programs=programs,
-            progress=Progress(),
-            timelock_wake=TimelockWake(),
+            progress=IndexerProgress(),
+            timelock_wake=TimelockWakeup(),
             indexed=send,
-            outbox_wake=OutboxWake(),
-            tvl_wake=TvlWake(),
+            outbox_wake=OutboxWakeup(),
+            tvl_wake=TvlWakeup(),
             cache=NoCache(),
             board=StatusBoard(),
             metrics=Metrics(),

@@ -28,10 +28,10 @@ from cvms.chain.types import Programs, Slot
 from cvms.config.loader import load_programs
 from cvms.dev.postgres import embedded_postgres
 from cvms.metrics import Metrics
-from cvms.nursery.channels.indexer_progress import Progress
-from cvms.nursery.channels.reconcile_requests import Reconciliations
+from cvms.nursery.channels.indexer_progress import IndexerProgress
+from cvms.nursery.channels.reconcile_requests import ReconcileQueue
 from cvms.nursery.channels.status_board import StatusBoard
-from cvms.nursery.channels.wakeups import OutboxWake
+from cvms.nursery.channels.wakeups import OutboxWakeup
 from cvms.nursery.ledger.vault_rows import vault_row
 from cvms.nursery.reconciliation.reconciler import Reconciler
 from cvms.store.postgres.database import Database, open_database
@@ -74,9 +74,9 @@ async def _run(url: str, count: int, lines: int) -> None:
                 database=database,
                 rpc=rpc,
                 programs=programs,
-                progress=Progress(),
-                reconciliations=Reconciliations(),
-                outbox_wake=OutboxWake(),
+                progress=IndexerProgress(),
+                reconciliations=ReconcileQueue(),
+                outbox_wake=OutboxWakeup(),
                 cache=NoCache(),
                 interval=60.0,
                 threshold=0,

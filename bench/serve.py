@@ -16,7 +16,7 @@ from cvms.http import create_app, serve_http
 from cvms.metrics import Metrics
 from cvms.nursery.channels.hub import Hub
 from cvms.nursery.channels.status_board import StatusBoard
-from cvms.nursery.channels.wakeups import SubmitWake
+from cvms.nursery.channels.wakeups import SubmitWakeup
 from cvms.store.postgres.database import open_database
 from cvms.store.redis.balance_cache import balance_cache
 from cvms.store.redis.redis_client import open_redis
@@ -55,7 +55,7 @@ async def serve(database_url: str, redis_url: str) -> None:
             programs=programs,
             operator=operator,
             hub=Hub(),
-            submit_wake=SubmitWake(),
+            submit_wake=SubmitWakeup(),
             board=StatusBoard(),
             cache=balance_cache(redis, ttl=config.cache_ttl),
             metrics=metrics,

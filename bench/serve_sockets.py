@@ -18,7 +18,7 @@ from cvms.http.websocket.endpoint import WebSocketLimits
 from cvms.metrics import Metrics
 from cvms.nursery.channels.hub import Hub
 from cvms.nursery.channels.status_board import StatusBoard
-from cvms.nursery.channels.wakeups import OutboxWake, SubmitWake
+from cvms.nursery.channels.wakeups import OutboxWakeup, SubmitWakeup
 from cvms.nursery.delivery.broadcaster import Broadcaster
 from cvms.store.messaging.outbox_notifier import PostgresOutboxNotifier
 from cvms.store.postgres.database import open_database
@@ -56,7 +56,7 @@ async def serve(database_url: str) -> None:
             programs=config.programs,
             operator=config.operator,
             hub=hub,
-            submit_wake=SubmitWake(),
+            submit_wake=SubmitWakeup(),
             board=board,
             cache=NoCache(),
             metrics=Metrics(),
@@ -65,7 +65,7 @@ async def serve(database_url: str) -> None:
         broadcaster = Broadcaster(
             database=database,
             hub=hub,
-            wake=OutboxWake(),
+            wake=OutboxWakeup(),
             notifier=PostgresOutboxNotifier(database),
             board=board,
         )

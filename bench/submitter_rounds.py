@@ -26,7 +26,7 @@ from cvms.config.loader import load_programs
 from cvms.dev.postgres import embedded_postgres
 from cvms.metrics import Metrics
 from cvms.nursery.channels.status_board import StatusBoard
-from cvms.nursery.channels.wakeups import OutboxWake, SubmitWake
+from cvms.nursery.channels.wakeups import OutboxWakeup, SubmitWakeup
 from cvms.nursery.submission.submitter import Submitter
 from cvms.store.postgres.database import Database, open_database
 from cvms.store.submissions import submissions
@@ -58,8 +58,8 @@ async def measure(url: str, count: int) -> None:
                 database=database,
                 rpc=rpc,
                 programs=load_programs({}),
-                wake=SubmitWake(),
-                outbox_wake=OutboxWake(),
+                wake=SubmitWakeup(),
+                outbox_wake=OutboxWakeup(),
                 board=StatusBoard(),
                 metrics=Metrics(),
                 resend_seconds=3600,

@@ -40,7 +40,7 @@ from cvms.metrics import Metrics
 from cvms.nursery.channels.account_registry import AccountRegistry
 from cvms.nursery.channels.hub import Hub
 from cvms.nursery.channels.status_board import OperatorFunds, StatusBoard
-from cvms.nursery.channels.wakeups import SubmitWake
+from cvms.nursery.channels.wakeups import SubmitWakeup
 from cvms.store.postgres.database import Database
 from cvms.store.redis.balance_cache import BalanceCache
 from cvms.store.redis.rate_limiter import Limiter, MemoryLimiter
@@ -56,7 +56,7 @@ def create_app(
     programs: Programs,
     operator: Keypair,
     hub: Hub,
-    submit_wake: SubmitWake,
+    submit_wake: SubmitWakeup,
     board: StatusBoard,
     cache: BalanceCache,
     metrics: Metrics,

@@ -29,7 +29,7 @@ from cvms.metrics import Metrics
 from cvms.nursery.channels.account_registry import AccountRegistry
 from cvms.nursery.channels.hub import Hub
 from cvms.nursery.channels.status_board import OperatorFunds, StatusBoard
-from cvms.nursery.channels.wakeups import SubmitWake
+from cvms.nursery.channels.wakeups import SubmitWakeup
 from cvms.nursery.run import serve
 from cvms.store.messaging import outbox
 from cvms.store.postgres.database import Database, open_database
@@ -78,7 +78,7 @@ class Service(Served):
     hub: Hub
     accounts: AccountRegistry
     board: StatusBoard
-    submit_wake: SubmitWake
+    submit_wake: SubmitWakeup
     shutdown: trio.Event
     stopped: trio.Event
 
@@ -121,7 +121,7 @@ async def running(
     hub, board, wake, shutdown, stopped = (
         Hub(),
         StatusBoard(),
-        SubmitWake(),
+        SubmitWakeup(),
         trio.Event(),
         trio.Event(),
     )

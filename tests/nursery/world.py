@@ -22,10 +22,10 @@ from cvms.chain.rpc.rpc_client import Rpc
 from cvms.chain.types import Commitment, Programs
 from cvms.metrics import Metrics
 from cvms.nursery.channels.hub import Hub
-from cvms.nursery.channels.indexer_progress import Progress
-from cvms.nursery.channels.reconcile_requests import Reconciliations
+from cvms.nursery.channels.indexer_progress import IndexerProgress
+from cvms.nursery.channels.reconcile_requests import ReconcileQueue
 from cvms.nursery.channels.status_board import StatusBoard
-from cvms.nursery.channels.wakeups import OutboxWake, SubmitWake, TimelockWake, TvlWake
+from cvms.nursery.channels.wakeups import OutboxWakeup, SubmitWakeup, TimelockWakeup, TvlWakeup
 from cvms.nursery.indexing.finalized_recheck import FinalizedRecheck
 from cvms.nursery.indexing.finalizer import Finalizer
 from cvms.nursery.indexing.indexer import Indexer
@@ -57,14 +57,14 @@ class World:
     metrics: Metrics = field(default_factory=Metrics)
     board: StatusBoard = field(default_factory=StatusBoard)
     hub: Hub = field(default_factory=Hub)
-    progress: Progress = field(default_factory=Progress)
-    submit_wake: SubmitWake = field(default_factory=SubmitWake)
-    outbox_wake: OutboxWake = field(default_factory=OutboxWake)
-    tvl_wake: TvlWake = field(default_factory=TvlWake)
-    timelock_wake: TimelockWake = field(default_factory=TimelockWake)
+    progress: IndexerProgress = field(default_factory=IndexerProgress)
+    submit_wake: SubmitWakeup = field(default_factory=SubmitWakeup)
+    outbox_wake: OutboxWakeup = field(default_factory=OutboxWakeup)
+    tvl_wake: TvlWakeup = field(default_factory=TvlWakeup)
+    timelock_wake: TimelockWakeup = field(default_factory=TimelockWakeup)
 
     def __post_init__(self) -> None:
-        self.reconciliations = Reconciliations()
+        self.reconciliations = ReconcileQueue()
 
     # --- tasks ---------------------------------------------------------------------------------
 

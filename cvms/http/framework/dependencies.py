@@ -17,7 +17,7 @@ from cvms.metrics import Metrics
 from cvms.nursery.channels.account_registry import AccountRegistry
 from cvms.nursery.channels.hub import Hub
 from cvms.nursery.channels.status_board import StatusBoard
-from cvms.nursery.channels.wakeups import SubmitWake
+from cvms.nursery.channels.wakeups import SubmitWakeup
 from cvms.store.postgres.database import Database
 from cvms.store.redis.balance_cache import BalanceCache
 from cvms.store.security.encryption import Sealer
@@ -35,7 +35,7 @@ class Services:
     sponsor: Sponsor
     hub: Hub
     accounts: AccountRegistry
-    submit_wake: SubmitWake
+    submit_wake: SubmitWakeup
     board: StatusBoard
     cache: BalanceCache
     metrics: Metrics

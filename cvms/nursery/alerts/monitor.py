@@ -25,9 +25,9 @@ from cvms.nursery.alerts.ledger_conditions import (
 from cvms.nursery.alerts.rules import QUIET, Bounds, is_low, recovered
 from cvms.nursery.alerts.service_conditions import fee_payer_low, parts_down, tasks_troubled
 from cvms.nursery.channels.hub import Hub, OutboxFrame
-from cvms.nursery.channels.indexer_progress import Progress
+from cvms.nursery.channels.indexer_progress import IndexerProgress
 from cvms.nursery.channels.status_board import OperatorFunds, StatusBoard
-from cvms.nursery.channels.wakeups import OutboxWake, Wake
+from cvms.nursery.channels.wakeups import OutboxWakeup, Wakeup
 from cvms.store.alerts import alerts, lifecycle, queries
 from cvms.store.alerts.alerts import Observation
 from cvms.store.alerts.lifecycle import Hook
@@ -57,8 +57,8 @@ class Monitor:
         operator: Pubkey,
         funds: OperatorFunds,
         hub: Hub,
-        progress: Progress,
-        outbox_wake: OutboxWake,
+        progress: IndexerProgress,
+        outbox_wake: OutboxWakeup,
         bounds: Bounds,
         low_balance: int,
         fee_payer_minimum: int,
@@ -94,7 +94,7 @@ class Monitor:
                     await trio.sleep(SOON_SECONDS)
 
     @contextmanager
-    def _listening(self) -> Iterator[Wake]:
+    def _listening(self) -> Iterator[Wakeup]:
         """Woken, within the block, by every event of a vault, whichever replica applied it."""
         moved = _Moved()
         self._hub.register(moved)
@@ -186,7 +186,7 @@ class Monitor:
         return await lifecycle.observe(conn, seen, hook=self._hook)
 
 
-class _Moved(Wake):
+class _Moved(Wakeup):
     """A subscriber to whom it only matters that there was something."""
 
     def offer(self, frame: OutboxFrame) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from cvms.chain.types import Slot
 
 
-class Progress:
+class IndexerProgress:
     """Written by the indexer, read by whoever has to know whether the books are complete."""
 
     def __init__(self) -> None:

@@ -25,20 +25,20 @@ INDEXED_QUEUE = 256
 """Batches that the reconciler has not looked at; the indexer waits when it is full."""
 
 
-class Reconciliations:
+class ReconcileQueue:
     """Vaults that are to be held against the chain: those of each batch, and those asked for."""
 
     def __init__(self) -> None:
         self.indexed, self._batches = trio.open_memory_channel[IndexedBatch](INDEXED_QUEUE)
-        self._asked: set[str] = set()
+        self._requested: set[str] = set()
         self._everything = False
 
-    def ask(self, owner: str | None) -> None:
+    def request(self, owner: str | None) -> None:
         """Have an owner's vault compared at the next look, or with None all of them."""
         if owner is None:
             self._everything = True
         else:
-            self._asked.add(owner)
+            self._requested.add(owner)
         with suppress(trio.WouldBlock):  # a full queue wakes the reconciler anyway
             self.indexed.send_nowait(IndexedBatch(slot=0, owners=(), position=0))
 
@@ -49,7 +49,7 @@ class Reconciliations:
 
     def take(self) -> list[str]:
         """The owners of what is there now."""
-        owners, self._asked = list(self._asked), set()
+        owners, self._requested = list(self._requested), set()
         try:
             while True:
                 owners += self._batches.receive_nowait().owners

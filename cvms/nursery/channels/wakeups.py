@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     pass
 
 
-class Wake:
+class Wakeup:
     """Says "look again" to one waiting task. Never waits; a second wake is the same wake."""
 
     def __init__(self) -> None:
@@ -31,17 +31,17 @@ class Wake:
         return False
 
 
-class SubmitWake(Wake):
+class SubmitWakeup(Wakeup):
     """Tells the submitter that `submissions` holds something new to send."""
 
 
-class OutboxWake(Wake):
+class OutboxWakeup(Wakeup):
     """Tells the broadcaster that `outbox` may hold something new to publish."""
 
 
-class TvlWake(Wake):
+class TvlWakeup(Wakeup):
     """Tells the balances task that vaults have moved."""
 
 
-class TimelockWake(Wake):
+class TimelockWakeup(Wakeup):
     """Tells the timelocks task that vaults hold something that falls due."""

@@ -10,7 +10,7 @@ from psycopg import IsolationLevel
 
 from cvms.nursery.channels.hub import Hub
 from cvms.nursery.channels.status_board import StatusBoard
-from cvms.nursery.channels.wakeups import OutboxWake, Wake
+from cvms.nursery.channels.wakeups import OutboxWakeup, Wakeup
 from cvms.store.messaging import outbox
 from cvms.store.messaging.outbox import OutboxRow
 from cvms.store.messaging.outbox_notifier import OutboxNotifier
@@ -41,7 +41,7 @@ class Broadcaster:
         *,
         database: Database,
         hub: Hub,
-        wake: OutboxWake,
+        wake: OutboxWakeup,
         notifier: OutboxNotifier,
         board: StatusBoard,
         look_seconds: float = LOOK_SECONDS,
@@ -50,7 +50,7 @@ class Broadcaster:
         self._hub = hub
         self._wake = wake
         self._notifier = notifier
-        self._news = Wake()
+        self._news = Wakeup()
         self._board = board
         self._look_seconds = look_seconds
 

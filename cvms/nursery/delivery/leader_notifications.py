@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from cvms.nursery.channels.reconcile_requests import Reconciliations
+from cvms.nursery.channels.reconcile_requests import ReconcileQueue
 from cvms.nursery.channels.status_board import StatusBoard
-from cvms.nursery.channels.wakeups import SubmitWake
+from cvms.nursery.channels.wakeups import SubmitWakeup
 from cvms.store.messaging.leader_notifications import RECONCILE, SUBMIT
 from cvms.store.postgres.database import Database
 from cvms.store.postgres.listen import Notification, listen
@@ -17,8 +17,8 @@ class LeaderNotifications:
         self,
         *,
         database: Database,
-        submit_wake: SubmitWake,
-        reconciliations: Reconciliations,
+        submit_wake: SubmitWakeup,
+        reconciliations: ReconcileQueue,
         board: StatusBoard,
     ) -> None:
         self._database = database
@@ -37,4 +37,4 @@ class LeaderNotifications:
         if call.channel == SUBMIT:
             self._submit_wake.wake()
         else:
-            self._reconciliations.ask(call.payload or None)
+            self._reconciliations.request(call.payload or None)

@@ -14,7 +14,7 @@ from solders.pubkey import Pubkey
 
 from cvms.chain.rpc.rpc_client import Rpc
 from cvms.chain.types import Programs, Slot
-from cvms.nursery.channels.wakeups import OutboxWake
+from cvms.nursery.channels.wakeups import OutboxWakeup
 from cvms.nursery.ledger.outbox_messages import balance_message
 from cvms.nursery.ledger.vault_fetch import FetchedVault, fetch_vaults
 from cvms.nursery.ledger.vault_rows import same_account, same_balances, vault_row_at
@@ -41,7 +41,7 @@ class FinalizedRecheck:
         database: Database,
         rpc: Rpc,
         programs: Programs,
-        outbox_wake: OutboxWake,
+        outbox_wake: OutboxWakeup,
         cache: BalanceCache,
     ) -> None:
         self._database = database

@@ -20,9 +20,9 @@ from cvms.chain.rpc.rpc_client import Rpc
 from cvms.chain.types import Commitment, Programs, Slot
 from cvms.errors import GapNotClosed
 from cvms.metrics import Metrics
-from cvms.nursery.channels.indexer_progress import Progress
+from cvms.nursery.channels.indexer_progress import IndexerProgress
 from cvms.nursery.channels.reconcile_requests import IndexedBatch
-from cvms.nursery.channels.wakeups import OutboxWake, TvlWake
+from cvms.nursery.channels.wakeups import OutboxWakeup, TvlWakeup
 from cvms.nursery.ledger.outbox_messages import balance_message, event_message
 from cvms.nursery.ledger.vault_fetch import FetchedVault, fetch_vaults
 from cvms.nursery.ledger.vault_rows import same_balances, vault_row_at
@@ -97,10 +97,10 @@ class ForkRollback:
         database: Database,
         rpc: Rpc,
         programs: Programs,
-        progress: Progress,
+        progress: IndexerProgress,
         indexed: trio.MemorySendChannel[IndexedBatch],
-        outbox_wake: OutboxWake,
-        tvl_wake: TvlWake,
+        outbox_wake: OutboxWakeup,
+        tvl_wake: TvlWakeup,
         cache: BalanceCache,
         metrics: Metrics,
     ) -> None:

@@ -32,10 +32,10 @@ from cvms.errors import (
     only,
 )
 from cvms.metrics import Metrics
-from cvms.nursery.channels.indexer_progress import Progress
+from cvms.nursery.channels.indexer_progress import IndexerProgress
 from cvms.nursery.channels.reconcile_requests import IndexedBatch
 from cvms.nursery.channels.status_board import StatusBoard
-from cvms.nursery.channels.wakeups import OutboxWake, TimelockWake, TvlWake
+from cvms.nursery.channels.wakeups import OutboxWakeup, TimelockWakeup, TvlWakeup
 from cvms.nursery.indexing.apply_batch import apply_batch
 from cvms.nursery.indexing.backfill import Backfill
 from cvms.nursery.indexing.batch_reader import Batch, BatchReader
@@ -76,11 +76,11 @@ class Indexer:
         rpc: Rpc,
         ws_urls: Sequence[str],
         programs: Programs,
-        progress: Progress,
+        progress: IndexerProgress,
         indexed: trio.MemorySendChannel[IndexedBatch],
-        outbox_wake: OutboxWake,
-        tvl_wake: TvlWake,
-        timelock_wake: TimelockWake,
+        outbox_wake: OutboxWakeup,
+        tvl_wake: TvlWakeup,
+        timelock_wake: TimelockWakeup,
         cache: BalanceCache,
         board: StatusBoard,
         metrics: Metrics,

@@ -19,10 +19,10 @@ from cvms.chain.rpc.rpc_client import Rpc
 from cvms.chain.types import Commitment, Programs, Slot
 from cvms.errors import RebuildNotPossible
 from cvms.metrics import Metrics
-from cvms.nursery.channels.indexer_progress import Progress
-from cvms.nursery.channels.reconcile_requests import Reconciliations
+from cvms.nursery.channels.indexer_progress import IndexerProgress
+from cvms.nursery.channels.reconcile_requests import ReconcileQueue
 from cvms.nursery.channels.status_board import StatusBoard
-from cvms.nursery.channels.wakeups import OutboxWake, TimelockWake, TvlWake
+from cvms.nursery.channels.wakeups import OutboxWakeup, TimelockWakeup, TvlWakeup
 from cvms.nursery.indexing.finalized_recheck import FinalizedRecheck
 from cvms.nursery.indexing.finalizer import Finalizer
 from cvms.nursery.indexing.indexer import Indexer
@@ -123,17 +123,17 @@ class FullRebuild:
     async def _build(self, target: Cursor) -> None:
         """Apply everything up to the target, by the code that applies it live."""
         rpc = RpcUpTo(self._rpc, program=self._programs.vault, last=target.signature)
-        reconciliations = Reconciliations()
+        reconciliations = ReconcileQueue()
         indexer = Indexer(
             database=self._scratch,
             rpc=rpc,
             ws_urls=(),
             programs=self._programs,
-            progress=Progress(),
+            progress=IndexerProgress(),
             indexed=reconciliations.indexed,
-            outbox_wake=OutboxWake(),
-            tvl_wake=TvlWake(),
-            timelock_wake=TimelockWake(),
+            outbox_wake=OutboxWakeup(),
+            tvl_wake=TvlWakeup(),
+            timelock_wake=TimelockWakeup(),
             cache=NoCache(),
             board=StatusBoard(),
             metrics=Metrics(),
@@ -149,7 +149,7 @@ class FullRebuild:
             database=self._scratch,
             rpc=self._rpc,
             programs=self._programs,
-            outbox_wake=OutboxWake(),
+            outbox_wake=OutboxWakeup(),
             cache=NoCache(),
         )
         settler = Finalizer(
@@ -320,7 +320,7 @@ async def _make_scratch(conn: Connection, programs: Programs, *, fresh: bool) ->
     await rebuild_schema.create(conn, of)
 
 
-async def _drain(reconciliations: Reconciliations) -> None:
+async def _drain(reconciliations: ReconcileQueue) -> None:
     while True:
         await reconciliations.receive()
 

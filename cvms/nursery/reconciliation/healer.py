@@ -9,7 +9,7 @@ from solders.pubkey import Pubkey
 from cvms.chain.types import Programs
 from cvms.errors import HistoryNotIndexed, HistoryNotProven
 from cvms.metrics import Metrics
-from cvms.nursery.channels.wakeups import OutboxWake
+from cvms.nursery.channels.wakeups import OutboxWakeup
 from cvms.nursery.ledger.outbox_messages import balance_message
 from cvms.nursery.reconciliation.aggregate_check import report_difference
 from cvms.nursery.reconciliation.comparison import Difference, ExpectedState, differences
@@ -36,7 +36,7 @@ class Healer:
         database: Database,
         programs: Programs,
         reindexer: Reindexer,
-        outbox_wake: OutboxWake,
+        outbox_wake: OutboxWakeup,
         cache: BalanceCache,
         threshold: int,
         metrics: Metrics,

@@ -19,10 +19,10 @@ from cvms.chain.rpc.rpc_client import Rpc
 from cvms.chain.types import Commitment, Programs, Slot
 from cvms.errors import HistoryNotIndexed, RpcError
 from cvms.metrics import Metrics
-from cvms.nursery.channels.indexer_progress import Progress
-from cvms.nursery.channels.reconcile_requests import Reconciliations
+from cvms.nursery.channels.indexer_progress import IndexerProgress
+from cvms.nursery.channels.reconcile_requests import ReconcileQueue
 from cvms.nursery.channels.status_board import StatusBoard
-from cvms.nursery.channels.wakeups import OutboxWake
+from cvms.nursery.channels.wakeups import OutboxWakeup
 from cvms.nursery.indexing.indexer import NODE_BEHIND
 from cvms.nursery.reconciliation.aggregate_check import AggregateCheck
 from cvms.nursery.reconciliation.comparison import Difference, ExpectedState, differences
@@ -70,9 +70,9 @@ class Reconciler:
         database: Database,
         rpc: Rpc,
         programs: Programs,
-        progress: Progress,
-        reconciliations: Reconciliations,
-        outbox_wake: OutboxWake,
+        progress: IndexerProgress,
+        reconciliations: ReconcileQueue,
+        outbox_wake: OutboxWakeup,
         cache: BalanceCache,
         interval: float,
         threshold: int,

@@ -15,9 +15,9 @@ import trio
 from cvms.chain.rpc.rpc_client import Rpc
 from cvms.chain.transactions.chain_clock import ChainTime, chain_now
 from cvms.chain.types import Commitment
-from cvms.nursery.channels.indexer_progress import Progress
+from cvms.nursery.channels.indexer_progress import IndexerProgress
 from cvms.nursery.channels.status_board import StatusBoard
-from cvms.nursery.channels.wakeups import OutboxWake, TimelockWake
+from cvms.nursery.channels.wakeups import OutboxWakeup, TimelockWakeup
 from cvms.nursery.scheduled.timelock_releases import Releases
 from cvms.store.messaging import outbox
 from cvms.store.messaging.outbox import OutboxMessage
@@ -43,11 +43,11 @@ class Timelocks:
         *,
         database: Database,
         rpc: Rpc,
-        progress: Progress,
+        progress: IndexerProgress,
         notice_seconds: int,
         releases: Releases | None,
-        wake: TimelockWake,
-        outbox_wake: OutboxWake,
+        wake: TimelockWakeup,
+        outbox_wake: OutboxWakeup,
         board: StatusBoard,
     ) -> None:
         self._database = database

@@ -12,7 +12,7 @@ import trio
 from cvms.chain.types import Commitment
 from cvms.metrics import Metrics
 from cvms.nursery.channels.status_board import StatusBoard
-from cvms.nursery.channels.wakeups import OutboxWake, TvlWake
+from cvms.nursery.channels.wakeups import OutboxWakeup, TvlWakeup
 from cvms.store.analytics import overview, published_state
 from cvms.store.messaging import outbox
 from cvms.store.messaging.outbox import OutboxMessage
@@ -37,8 +37,8 @@ class Balances:
         *,
         database: Database,
         program: str,
-        wake: TvlWake,
-        outbox_wake: OutboxWake,
+        wake: TvlWakeup,
+        outbox_wake: OutboxWakeup,
         interval: float,
         board: StatusBoard,
         metrics: Metrics,

@@ -20,7 +20,7 @@ from cvms.chain.transactions.sponsorship_policy import FeeCaps, check_sponsored
 from cvms.chain.transactions.versioned import BuiltTransaction, sign_as, signature_of
 from cvms.chain.types import Lamports, Programs
 from cvms.errors import ProgramRefused, SponsorshipExhausted
-from cvms.nursery.channels.wakeups import SubmitWake
+from cvms.nursery.channels.wakeups import SubmitWakeup
 from cvms.store.postgres.driver.connection import Connection
 from cvms.store.security import audit_log
 from cvms.store.security.audit_log import AuditEntry
@@ -44,7 +44,7 @@ class OperatorSubmitter:
         programs: Programs,
         max_fee: Lamports,
         budget: Budget,
-        submit_wake: SubmitWake,
+        submit_wake: SubmitWakeup,
     ) -> None:
         self._key = key
         self._rpc = rpc

@@ -18,7 +18,7 @@ from cvms.chain.rpc.rpc_client import Rpc
 from cvms.chain.types import Commitment, Programs
 from cvms.metrics import Metrics
 from cvms.nursery.channels.status_board import StatusBoard
-from cvms.nursery.channels.wakeups import OutboxWake, SubmitWake
+from cvms.nursery.channels.wakeups import OutboxWakeup, SubmitWakeup
 from cvms.nursery.submission.rebroadcast import Rebroadcaster
 from cvms.nursery.submission.status_poll import poll_outcomes, read_failure_reasons
 from cvms.store.messaging import outbox
@@ -49,8 +49,8 @@ class Submitter:
         database: Database,
         rpc: Rpc,
         programs: Programs,
-        wake: SubmitWake,
-        outbox_wake: OutboxWake,
+        wake: SubmitWakeup,
+        outbox_wake: OutboxWakeup,
         board: StatusBoard,
         metrics: Metrics,
         resend_seconds: float = RESEND_SECONDS,

@@ -16,7 +16,7 @@ import trio
 
 from cvms.errors import DatabaseUnavailable
 from cvms.metrics import Metrics
-from cvms.nursery.channels.indexer_progress import Progress
+from cvms.nursery.channels.indexer_progress import IndexerProgress
 from cvms.nursery.channels.status_board import StatusBoard
 from cvms.store.messaging import leader_lease
 from cvms.store.postgres.database import Database
@@ -41,7 +41,7 @@ class LeaderElection:
         database: Database,
         tasks: Callable[[], Awaitable[None]],
         name: str,
-        progress: Progress,
+        progress: IndexerProgress,
         board: StatusBoard,
         metrics: Metrics,
         lease_seconds: float = LEASE_SECONDS,

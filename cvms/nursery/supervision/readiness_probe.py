@@ -9,7 +9,7 @@ from cvms.chain.rpc.transport.endpoint_state import summary
 from cvms.chain.types import Slot
 from cvms.errors import ChainUnavailable, DatabaseUnavailable, RpcError
 from cvms.metrics import Metrics
-from cvms.nursery.channels.indexer_progress import Progress
+from cvms.nursery.channels.indexer_progress import IndexerProgress
 from cvms.nursery.channels.status_board import StatusBoard
 from cvms.store.messaging import leader_lease
 from cvms.store.messaging.leader_lease import Report
@@ -27,7 +27,7 @@ class ReadinessProbe:
         *,
         database: Database,
         rpc: Rpc,
-        progress: Progress,
+        progress: IndexerProgress,
         max_lag_slots: int,
         board: StatusBoard,
         metrics: Metrics,

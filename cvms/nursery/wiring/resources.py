@@ -12,10 +12,10 @@ from cvms.config.settings import Config
 from cvms.metrics import Metrics
 from cvms.nursery.channels.account_registry import AccountRegistry
 from cvms.nursery.channels.hub import Hub
-from cvms.nursery.channels.indexer_progress import Progress
-from cvms.nursery.channels.reconcile_requests import Reconciliations
+from cvms.nursery.channels.indexer_progress import IndexerProgress
+from cvms.nursery.channels.reconcile_requests import ReconcileQueue
 from cvms.nursery.channels.status_board import OperatorFunds, StatusBoard
-from cvms.nursery.channels.wakeups import OutboxWake, SubmitWake, TimelockWake, TvlWake
+from cvms.nursery.channels.wakeups import OutboxWakeup, SubmitWakeup, TimelockWakeup, TvlWakeup
 from cvms.store.messaging.outbox_notifier import OutboxNotifier
 from cvms.store.postgres.database import Database
 from cvms.store.redis.balance_cache import BalanceCache
@@ -41,10 +41,10 @@ class Parts:
     board: StatusBoard
     hub: Hub = field(default_factory=Hub)
     accounts: AccountRegistry = field(default_factory=AccountRegistry)
-    progress: Progress = field(default_factory=Progress)
-    submit_wake: SubmitWake = field(default_factory=SubmitWake)
-    outbox_wake: OutboxWake = field(default_factory=OutboxWake)
-    tvl_wake: TvlWake = field(default_factory=TvlWake)
-    timelock_wake: TimelockWake = field(default_factory=TimelockWake)
-    reconciliations: Reconciliations = field(default_factory=Reconciliations)
+    progress: IndexerProgress = field(default_factory=IndexerProgress)
+    submit_wake: SubmitWakeup = field(default_factory=SubmitWakeup)
+    outbox_wake: OutboxWakeup = field(default_factory=OutboxWakeup)
+    tvl_wake: TvlWakeup = field(default_factory=TvlWakeup)
+    timelock_wake: TimelockWakeup = field(default_factory=TimelockWakeup)
+    reconciliations: ReconcileQueue = field(default_factory=ReconcileQueue)
     operator_funds: OperatorFunds = field(default_factory=OperatorFunds)

@@ -18,7 +18,7 @@ from cvms.chain.program.events.events import Event
 from cvms.http.websocket.catch_up import KINDS
 from cvms.http.websocket.client_frames import TOPICS
 from cvms.http.websocket.endpoint import WebSocketLimits
-from cvms.nursery.channels.wakeups import OutboxWake
+from cvms.nursery.channels.wakeups import OutboxWakeup
 from cvms.nursery.delivery.broadcaster import Broadcaster
 from cvms.nursery.ledger.entries import event_vaults, ledger_entries
 from cvms.store.messaging import outbox
@@ -207,7 +207,7 @@ async def test_much_at_once_does_not_close_who_takes_it_as_it_comes(service: Ser
     publisher = Broadcaster(
         database=service.database,
         hub=service.hub,
-        wake=OutboxWake(),
+        wake=OutboxWakeup(),
         notifier=PostgresOutboxNotifier(service.database),
         board=service.board,
     )

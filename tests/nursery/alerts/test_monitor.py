@@ -16,9 +16,9 @@ from cvms.metrics import Metrics
 from cvms.nursery.alerts.monitor import Monitor
 from cvms.nursery.alerts.rules import Bounds
 from cvms.nursery.channels.hub import Hub
-from cvms.nursery.channels.indexer_progress import Progress
+from cvms.nursery.channels.indexer_progress import IndexerProgress
 from cvms.nursery.channels.status_board import OperatorFunds, StatusBoard
-from cvms.nursery.channels.wakeups import OutboxWake
+from cvms.nursery.channels.wakeups import OutboxWakeup
 from cvms.nursery.delivery.broadcaster import Broadcaster
 from cvms.store.alerts import alerts, lifecycle
 from cvms.store.alerts.alerts import AlertRow
@@ -50,8 +50,8 @@ async def watching(database: Database, **changes: Any) -> AsyncIterator[Monitor]
         "operator": Keypair().pubkey(),
         "funds": OperatorFunds(),
         "hub": Hub(),
-        "progress": Progress(),
-        "outbox_wake": OutboxWake(),
+        "progress": IndexerProgress(),
+        "outbox_wake": OutboxWakeup(),
         "bounds": BOUNDS,
         "low_balance": 100,
         "fee_payer_minimum": 1_000,

@@ -9,7 +9,7 @@ import trio.testing
 
 from cvms.nursery.channels.hub import Hub, OutboxFrame
 from cvms.nursery.channels.status_board import StatusBoard
-from cvms.nursery.channels.wakeups import SubmitWake
+from cvms.nursery.channels.wakeups import SubmitWakeup
 from cvms.store.messaging.outbox import OutboxRow
 from tests.nursery.delivery.webhook_receiver import Mailbox
 
@@ -96,7 +96,7 @@ async def test_all_receivers_share_one_serialized_frame() -> None:
 async def test_a_wake_before_the_wait_is_not_lost_and_two_are_one(
     autojump_clock: trio.testing.MockClock,
 ) -> None:
-    wake = SubmitWake()
+    wake = SubmitWakeup()
     wake.wake()
     wake.wake()
     assert await wake.wait(1)

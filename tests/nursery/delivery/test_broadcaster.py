@@ -9,7 +9,7 @@ import trio
 
 from cvms.nursery.channels.hub import Hub
 from cvms.nursery.channels.status_board import StatusBoard
-from cvms.nursery.channels.wakeups import OutboxWake
+from cvms.nursery.channels.wakeups import OutboxWakeup
 from cvms.nursery.delivery.broadcaster import RUN, Broadcaster
 from cvms.store.messaging import outbox
 from cvms.store.messaging.outbox import OutboxMessage
@@ -46,14 +46,14 @@ def broadcaster(
     database: Database,
     hub: Hub,
     *,
-    wake: OutboxWake | None = None,
+    wake: OutboxWakeup | None = None,
     bell: OutboxNotifier | None = None,
 ) -> Broadcaster:
     """One that looks only when it is woken."""
     return Broadcaster(
         database=database,
         hub=hub,
-        wake=wake or OutboxWake(),
+        wake=wake or OutboxWakeup(),
         notifier=bell or PostgresOutboxNotifier(database),
         board=StatusBoard(),
         look_seconds=1_000,
@@ -139,7 +139,7 @@ async def test_a_burst_is_handed_on_in_few_runs(database: Database, count: int) 
 async def test_replicas_hear_each_other_through_redis_and_without_it(
     database: Database, redis_server: RedisServer
 ) -> None:
-    hub, wake = Hub(), OutboxWake()
+    hub, wake = Hub(), OutboxWakeup()
     subscriber = Mailbox(hub, ("deposit_event", None))
     async with open_redis(redis_server.url) as redis:
         assert redis is not None

@@ -8,9 +8,9 @@ from functools import partial
 
 import trio
 
-from cvms.nursery.channels.reconcile_requests import Reconciliations
+from cvms.nursery.channels.reconcile_requests import ReconcileQueue
 from cvms.nursery.channels.status_board import StatusBoard
-from cvms.nursery.channels.wakeups import SubmitWake
+from cvms.nursery.channels.wakeups import SubmitWakeup
 from cvms.nursery.delivery.leader_notifications import LeaderNotifications
 from cvms.store.messaging.leader_notifications import RECONCILE, notify_leader
 from cvms.store.postgres.database import Database, open_database
@@ -20,8 +20,8 @@ from tests.nursery.world import running, until
 
 
 @asynccontextmanager
-async def leading(database: Database) -> AsyncIterator[tuple[SubmitWake, Reconciliations]]:
-    wake, reconciliations, board = SubmitWake(), Reconciliations(), StatusBoard()
+async def leading(database: Database) -> AsyncIterator[tuple[SubmitWakeup, ReconcileQueue]]:
+    wake, reconciliations, board = SubmitWakeup(), ReconcileQueue(), StatusBoard()
     calls = LeaderNotifications(
         database=database, submit_wake=wake, reconciliations=reconciliations, board=board
     )
@@ -88,5 +88,5 @@ async def test_a_comparison_asked_for_elsewhere_reaches_the_reconciler(
         await until(partial(_everything, asked))
 
 
-async def _everything(asked: Reconciliations) -> bool:
+async def _everything(asked: ReconcileQueue) -> bool:
     return asked.take_everything()

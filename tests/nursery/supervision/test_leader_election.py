@@ -12,7 +12,7 @@ import trio
 from cvms.chain.types import Slot
 from cvms.errors import DatabaseUnavailable
 from cvms.metrics import Metrics
-from cvms.nursery.channels.indexer_progress import Progress
+from cvms.nursery.channels.indexer_progress import IndexerProgress
 from cvms.nursery.channels.status_board import StatusBoard
 from cvms.nursery.supervision.leader_election import LeaderElection
 from cvms.store.messaging import leader_lease
@@ -51,7 +51,7 @@ class Replica:
 
     def __init__(self, stage: Stage, database: Database, name: str) -> None:
         self.metrics = Metrics()
-        self.progress = Progress()
+        self.progress = IndexerProgress()
         self.scope = trio.CancelScope()
         self.lost = trio.Event()
         self._leader = LeaderElection(
