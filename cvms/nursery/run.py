@@ -25,8 +25,8 @@ from cvms.nursery.channels.task_liveness import seconds_expected
 from cvms.nursery.supervision.leader_election import LeaderElection
 from cvms.nursery.supervision.supervisor import supervise
 from cvms.nursery.wiring.leader_tasks import leader_tasks
-from cvms.nursery.wiring.replica_tasks import accounts, health, replica_tasks
-from cvms.nursery.wiring.resources import Parts, Run
+from cvms.nursery.wiring.replica_tasks import account_subscriptions, readiness_probe, replica_tasks
+from cvms.nursery.wiring.resources import Resources, TaskFunction
 from cvms.store.messaging.outbox_notifier import outbox_notifier
 from cvms.store.postgres.database import Database, open_database
 from cvms.store.redis.balance_cache import balance_cache
@@ -35,7 +35,7 @@ from cvms.store.redis.redis_client import open_redis
 
 log = structlog.get_logger(__name__)
 
-Watched = Callable[[str, Run], Awaitable[None]]
+Supervised = Callable[[str, TaskFunction], Awaitable[None]]
 
 
 async def serve(
@@ -87,7 +87,7 @@ async def _serve(
         metrics = Metrics()
         redis = await stack.enter_async_context(open_redis(config.redis_url))
         database = await stack.enter_async_context(open_database(config.database_url))
-        parts = Parts(
+        resources = Resources(
             config=config,
             programs=config.programs,
             database=database,
@@ -104,91 +104,96 @@ async def _serve(
             log.warning("administrators_routes_are_off", unset="ADMIN_JWT_SECRET")
         if not config.data_encryption_keys:
             log.warning("second_factors_are_off", unset="DATA_ENCRYPTION_KEYS")
-        watched = partial(_watched, parts)
+        watched = partial(_supervised, resources)
         prepared = trio.Event()
         async with trio.open_nursery() as background:
-            background.start_soon(watched, "health", health(parts).run)
-            background.start_soon(watched, "accounts", accounts(parts).run)
-            schema = partial(_prepare, parts.database, prepared)
+            background.start_soon(watched, "health", readiness_probe(resources).run)
+            background.start_soon(watched, "accounts", account_subscriptions(resources).run)
+            schema = partial(_apply_schema, resources.database, prepared)
             background.start_soon(partial(watched, "schema", schema, finite=True))
-            for name, run in (*replica_tasks(parts), ("leader", _leader(parts, watched).run)):
+            for name, run in (
+                *replica_tasks(resources),
+                ("leader", _leader_election(resources, watched).run),
+            ):
                 board.set_task_state(name, "starting")
-                background.start_soon(_once, prepared, partial(watched, name, run))
+                background.start_soon(_run_when_prepared, prepared, partial(watched, name, run))
             async with trio.open_nursery() as front:
                 serve_app = partial(
-                    serve_http, _app(parts), config=config, shutdown=stop, listener=listener
+                    serve_http, _app(resources), config=config, shutdown=stop, listener=listener
                 )
-                task_status.started(await _started(front, serve_app, config))
+                task_status.started(await _start_server(front, serve_app, config))
                 await stop.wait()
                 orderly.deadline = trio.current_time() + config.shutdown_deadline
             # Everything is answered and closed: what is left starts again from the database.
             background.cancel_scope.cancel()
 
 
-async def _watched(parts: Parts, name: str, run: Run, *, finite: bool = False) -> None:
+async def _supervised(
+    resources: Resources, name: str, run: TaskFunction, *, finite: bool = False
+) -> None:
     await supervise(
         name,
         run,
-        board=parts.board,
-        metrics=parts.metrics,
+        board=resources.board,
+        metrics=resources.metrics,
         finite=finite,
-        expected=None if finite else seconds_expected(name, parts.config),
+        expected=None if finite else seconds_expected(name, resources.config),
     )
 
 
-def _app(parts: Parts) -> Edge:
+def _app(resources: Resources) -> Edge:
     return create_app(
-        config=parts.config,
-        database=parts.database,
-        rpc=parts.rpc,
-        programs=parts.programs,
-        operator=parts.config.operator,
-        hub=parts.hub,
-        accounts=parts.accounts,
-        submit_wake=parts.submit_wake,
-        board=parts.board,
-        cache=parts.cache,
-        metrics=parts.metrics,
-        limiter=parts.limiter,
-        yield_sources=parts.yield_sources,
-        operator_funds=parts.operator_funds,
+        config=resources.config,
+        database=resources.database,
+        rpc=resources.rpc,
+        programs=resources.programs,
+        operator=resources.config.operator,
+        hub=resources.hub,
+        accounts=resources.accounts,
+        submit_wake=resources.submit_wake,
+        board=resources.board,
+        cache=resources.cache,
+        metrics=resources.metrics,
+        limiter=resources.limiter,
+        yield_sources=resources.yield_sources,
+        operator_funds=resources.operator_funds,
     )
 
 
-def _leader(parts: Parts, watched: Watched) -> LeaderElection:
+def _leader_election(resources: Resources, watched: Supervised) -> LeaderElection:
     return LeaderElection(
-        database=parts.database,
-        tasks=partial(_lead, parts, watched),
+        database=resources.database,
+        tasks=partial(_run_leader_tasks, resources, watched),
         name=f"{platform.node()}:{os.getpid()}",
-        progress=parts.progress,
-        board=parts.board,
-        metrics=parts.metrics,
+        progress=resources.progress,
+        board=resources.board,
+        metrics=resources.metrics,
     )
 
 
-async def _lead(parts: Parts, watched: Watched) -> None:
+async def _run_leader_tasks(resources: Resources, watched: Supervised) -> None:
     """What the leading replica runs, until it leads no more."""
-    tasks = leader_tasks(parts)
+    tasks = leader_tasks(resources)
     try:
         async with trio.open_nursery() as nursery:
             for name, run in tasks:
                 nursery.start_soon(watched, name, run)
     finally:
         for name, _ in tasks:
-            parts.board.set_task_state(name, "standby")
+            resources.board.set_task_state(name, "standby")
 
 
-async def _prepare(database: Database, prepared: trio.Event) -> None:
+async def _apply_schema(database: Database, prepared: trio.Event) -> None:
     await database.prepare()
     prepared.set()
 
 
-async def _once(prepared: trio.Event, run: Run) -> None:
+async def _run_when_prepared(prepared: trio.Event, run: TaskFunction) -> None:
     await prepared.wait()
     await run()
 
 
-async def _started(
+async def _start_server(
     front: trio.Nursery, serve_app: Callable[..., Awaitable[None]], config: Config
 ) -> str:
     try:

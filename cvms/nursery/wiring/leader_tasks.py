@@ -23,93 +23,93 @@ from cvms.nursery.scheduled.totals_publisher import Balances
 from cvms.nursery.scheduled.yield_rate_poller import YieldRates
 from cvms.nursery.submission.operator_submissions import OperatorSubmitter
 from cvms.nursery.submission.submitter import Submitter
-from cvms.nursery.wiring.resources import Parts, Run
+from cvms.nursery.wiring.resources import Resources, TaskFunction
 from cvms.store.security.encryption import Sealer
 from cvms.store.submissions.fee_budget import Budget
 
 
-def leader_tasks(parts: Parts) -> list[tuple[str, Run]]:
+def leader_tasks(resources: Resources) -> list[tuple[str, TaskFunction]]:
     """All of them, built anew for each term."""
     indexer = Indexer(
-        database=parts.database,
-        rpc=parts.rpc,
-        ws_urls=parts.config.ws_urls,
-        programs=parts.programs,
-        progress=parts.progress,
-        indexed=parts.reconciliations.indexed,
-        outbox_wake=parts.outbox_wake,
-        tvl_wake=parts.tvl_wake,
-        timelock_wake=parts.timelock_wake,
-        cache=parts.cache,
-        board=parts.board,
-        metrics=parts.metrics,
+        database=resources.database,
+        rpc=resources.rpc,
+        ws_urls=resources.config.ws_urls,
+        programs=resources.programs,
+        progress=resources.progress,
+        indexed=resources.reconcile_queue.indexed,
+        outbox_wake=resources.outbox_wake,
+        tvl_wake=resources.tvl_wake,
+        timelock_wake=resources.timelock_wake,
+        cache=resources.cache,
+        board=resources.board,
+        metrics=resources.metrics,
     )
     reconciler = Reconciler(
-        database=parts.database,
-        rpc=parts.rpc,
-        programs=parts.programs,
-        progress=parts.progress,
-        reconciliations=parts.reconciliations,
-        outbox_wake=parts.outbox_wake,
-        cache=parts.cache,
-        interval=parts.config.reconciliation_interval,
-        threshold=parts.config.reconciliation_threshold,
-        board=parts.board,
-        metrics=parts.metrics,
+        database=resources.database,
+        rpc=resources.rpc,
+        programs=resources.programs,
+        progress=resources.progress,
+        reconciliations=resources.reconcile_queue,
+        outbox_wake=resources.outbox_wake,
+        cache=resources.cache,
+        interval=resources.config.reconciliation_interval,
+        threshold=resources.config.reconciliation_threshold,
+        board=resources.board,
+        metrics=resources.metrics,
     )
     submitter = Submitter(
-        database=parts.database,
-        rpc=parts.rpc,
-        programs=parts.programs,
-        wake=parts.submit_wake,
-        outbox_wake=parts.outbox_wake,
-        board=parts.board,
-        metrics=parts.metrics,
+        database=resources.database,
+        rpc=resources.rpc,
+        programs=resources.programs,
+        wake=resources.submit_wake,
+        outbox_wake=resources.outbox_wake,
+        board=resources.board,
+        metrics=resources.metrics,
     )
     balances = Balances(
-        database=parts.database,
-        program=str(parts.programs.vault),
-        wake=parts.tvl_wake,
-        outbox_wake=parts.outbox_wake,
-        interval=parts.config.balance_monitor_interval,
-        board=parts.board,
-        metrics=parts.metrics,
+        database=resources.database,
+        program=str(resources.programs.vault),
+        wake=resources.tvl_wake,
+        outbox_wake=resources.outbox_wake,
+        interval=resources.config.balance_monitor_interval,
+        board=resources.board,
+        metrics=resources.metrics,
     )
     snapshots = Snapshots(
-        database=parts.database,
-        program=str(parts.programs.vault),
-        max_lag_slots=parts.config.indexer_max_lag_slots,
-        board=parts.board,
+        database=resources.database,
+        program=str(resources.programs.vault),
+        max_lag_slots=resources.config.indexer_max_lag_slots,
+        board=resources.board,
     )
     recheck = FinalizedRecheck(
-        database=parts.database,
-        rpc=parts.rpc,
-        programs=parts.programs,
-        outbox_wake=parts.outbox_wake,
-        cache=parts.cache,
+        database=resources.database,
+        rpc=resources.rpc,
+        programs=resources.programs,
+        outbox_wake=resources.outbox_wake,
+        cache=resources.cache,
     )
     finalizer = Finalizer(
-        database=parts.database,
-        rpc=parts.rpc,
+        database=resources.database,
+        rpc=resources.rpc,
         forks=indexer.forks,
         recheck=recheck,
-        board=parts.board,
+        board=resources.board,
     )
-    retention = Retention(database=parts.database, board=parts.board)
+    retention = Retention(database=resources.database, board=resources.board)
     calls = LeaderNotifications(
-        database=parts.database,
-        submit_wake=parts.submit_wake,
-        reconciliations=parts.reconciliations,
-        board=parts.board,
+        database=resources.database,
+        submit_wake=resources.submit_wake,
+        reconciliations=resources.reconcile_queue,
+        board=resources.board,
     )
     webhooks = partial(
         Webhooks,
-        database=parts.database,
-        private=parts.config.webhook_private_addresses,
-        board=parts.board,
+        database=resources.database,
+        private=resources.config.webhook_private_addresses,
+        board=resources.board,
         context=httpx.create_ssl_context(),
     )
-    signers = webhooks(queue=SignersQueue(Sealer(parts.config.data_encryption_keys)))
+    signers = webhooks(queue=SignersQueue(Sealer(resources.config.data_encryption_keys)))
     return [
         ("indexer", indexer.run),
         ("reconciler", reconciler.run),
@@ -121,64 +121,64 @@ def leader_tasks(parts: Parts) -> list[tuple[str, Run]]:
         ("webhooks", signers.run),
         *[
             ("alert_webhooks", webhooks(queue=AlertsQueue(url=url, secret=secret)).run)
-            for url, secret in parts.config.alerts.webhooks
+            for url, secret in resources.config.alerts.webhooks
         ],
-        ("timelocks", _timelocks(parts).run),
-        ("yield_rates", _yield_rates(parts).run),
-        ("compounding", _compounding(parts).run),
+        ("timelocks", _timelocks(resources).run),
+        ("yield_rates", _yield_rates(resources).run),
+        ("compounding", _compounding(resources).run),
         ("calls", calls.run),
     ]
 
 
-def _operator(parts: Parts) -> OperatorSubmitter:
+def _operator(resources: Resources) -> OperatorSubmitter:
     return OperatorSubmitter(
-        key=parts.config.operator,
-        rpc=parts.rpc,
-        programs=parts.programs,
-        max_fee=Lamports(parts.config.operator_max_fee),
-        budget=Budget(owner=None, everybody=parts.config.sponsoring.everybody_a_day),
-        submit_wake=parts.submit_wake,
+        key=resources.config.operator,
+        rpc=resources.rpc,
+        programs=resources.programs,
+        max_fee=Lamports(resources.config.operator_max_fee),
+        budget=Budget(owner=None, everybody=resources.config.sponsoring.everybody_a_day),
+        submit_wake=resources.submit_wake,
     )
 
 
-def _timelocks(parts: Parts) -> Timelocks:
+def _timelocks(resources: Resources) -> Timelocks:
     releases = Releases(
-        database=parts.database,
-        rpc=parts.rpc,
-        programs=parts.programs,
-        operator=_operator(parts),
+        database=resources.database,
+        rpc=resources.rpc,
+        programs=resources.programs,
+        operator=_operator(resources),
     )
     return Timelocks(
-        database=parts.database,
-        rpc=parts.rpc,
-        progress=parts.progress,
-        notice_seconds=parts.config.timelock_notice_seconds,
-        releases=releases if parts.config.timelock_release else None,
-        wake=parts.timelock_wake,
-        outbox_wake=parts.outbox_wake,
-        board=parts.board,
+        database=resources.database,
+        rpc=resources.rpc,
+        progress=resources.progress,
+        notice_seconds=resources.config.timelock_notice_seconds,
+        releases=releases if resources.config.timelock_release else None,
+        wake=resources.timelock_wake,
+        outbox_wake=resources.outbox_wake,
+        board=resources.board,
     )
 
 
-def _yield_rates(parts: Parts) -> YieldRates:
+def _yield_rates(resources: Resources) -> YieldRates:
     return YieldRates(
-        database=parts.database,
-        rpc=parts.rpc,
-        programs=parts.programs,
-        sources=parts.yield_sources,
-        interval=parts.config.yield_rates_seconds,
-        board=parts.board,
+        database=resources.database,
+        rpc=resources.rpc,
+        programs=resources.programs,
+        sources=resources.yield_sources,
+        interval=resources.config.yield_rates_seconds,
+        board=resources.board,
     )
 
 
-def _compounding(parts: Parts) -> Compounding:
+def _compounding(resources: Resources) -> Compounding:
     return Compounding(
-        database=parts.database,
-        rpc=parts.rpc,
-        programs=parts.programs,
-        operator=_operator(parts),
-        pools=pools_among(parts.yield_sources),
-        least=parts.config.yield_compound_min_amount,
-        interval=parts.config.yield_compound_seconds,
-        board=parts.board,
+        database=resources.database,
+        rpc=resources.rpc,
+        programs=resources.programs,
+        operator=_operator(resources),
+        pools=pools_among(resources.yield_sources),
+        least=resources.config.yield_compound_min_amount,
+        interval=resources.config.yield_compound_seconds,
+        board=resources.board,
     )

@@ -8,76 +8,76 @@ from cvms.nursery.alerts.rules import bounds_of
 from cvms.nursery.delivery.account_watcher import Accounts
 from cvms.nursery.delivery.broadcaster import Broadcaster
 from cvms.nursery.supervision.readiness_probe import ReadinessProbe
-from cvms.nursery.wiring.resources import Parts, Run
+from cvms.nursery.wiring.resources import Resources, TaskFunction
 from cvms.store.alerts.lifecycle import hook_of
 
 
-def replica_tasks(parts: Parts) -> list[tuple[str, Run]]:
+def replica_tasks(resources: Resources) -> list[tuple[str, TaskFunction]]:
     """Those that need the schema."""
     return [
-        ("broadcaster", _broadcaster(parts).run),
-        ("operator_balance", _operator_balance(parts).run),
-        ("monitor", _monitor(parts).run),
+        ("broadcaster", _broadcaster(resources).run),
+        ("operator_balance", _operator_balance(resources).run),
+        ("monitor", _monitor(resources).run),
     ]
 
 
-def accounts(parts: Parts) -> Accounts:
+def account_subscriptions(resources: Resources) -> Accounts:
     """It only needs the chain."""
     return Accounts(
-        rpc=parts.rpc,
-        ws_urls=parts.config.ws_urls,
-        registry=parts.accounts,
-        board=parts.board,
-        metrics=parts.metrics,
+        rpc=resources.rpc,
+        ws_urls=resources.config.ws_urls,
+        registry=resources.accounts,
+        board=resources.board,
+        metrics=resources.metrics,
     )
 
 
-def health(parts: Parts) -> ReadinessProbe:
+def readiness_probe(resources: Resources) -> ReadinessProbe:
     """The one that does not: it says whether the database is there."""
     return ReadinessProbe(
-        database=parts.database,
-        rpc=parts.rpc,
-        progress=parts.progress,
-        max_lag_slots=parts.config.indexer_max_lag_slots,
-        board=parts.board,
-        metrics=parts.metrics,
+        database=resources.database,
+        rpc=resources.rpc,
+        progress=resources.progress,
+        max_lag_slots=resources.config.indexer_max_lag_slots,
+        board=resources.board,
+        metrics=resources.metrics,
     )
 
 
-def _broadcaster(parts: Parts) -> Broadcaster:
+def _broadcaster(resources: Resources) -> Broadcaster:
     return Broadcaster(
-        database=parts.database,
-        hub=parts.hub,
-        wake=parts.outbox_wake,
-        notifier=parts.outbox_notifier,
-        board=parts.board,
+        database=resources.database,
+        hub=resources.hub,
+        wake=resources.outbox_wake,
+        notifier=resources.outbox_notifier,
+        board=resources.board,
     )
 
 
-def _operator_balance(parts: Parts) -> OperatorBalance:
+def _operator_balance(resources: Resources) -> OperatorBalance:
     return OperatorBalance(
-        database=parts.database,
-        rpc=parts.rpc,
-        operator=parts.config.operator.pubkey(),
-        funds=parts.operator_funds,
-        board=parts.board,
-        metrics=parts.metrics,
+        database=resources.database,
+        rpc=resources.rpc,
+        operator=resources.config.operator.pubkey(),
+        funds=resources.operator_funds,
+        board=resources.board,
+        metrics=resources.metrics,
     )
 
 
-def _monitor(parts: Parts) -> Monitor:
-    config = parts.config
+def _monitor(resources: Resources) -> Monitor:
+    config = resources.config
     return Monitor(
-        database=parts.database,
+        database=resources.database,
         operator=config.operator.pubkey(),
-        funds=parts.operator_funds,
-        hub=parts.hub,
-        progress=parts.progress,
-        outbox_wake=parts.outbox_wake,
+        funds=resources.operator_funds,
+        hub=resources.hub,
+        progress=resources.progress,
+        outbox_wake=resources.outbox_wake,
         bounds=bounds_of(config.alerts, dust=config.low_balance_threshold),
         low_balance=config.low_balance_threshold,
         fee_payer_minimum=config.alerts.fee_payer_minimum_lamports,
         hook=hook_of(config.alerts),
-        board=parts.board,
-        metrics=parts.metrics,
+        board=resources.board,
+        metrics=resources.metrics,
     )

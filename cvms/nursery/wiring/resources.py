@@ -21,12 +21,12 @@ from cvms.store.postgres.database import Database
 from cvms.store.redis.balance_cache import BalanceCache
 from cvms.store.redis.rate_limiter import Limiter
 
-Run = Callable[[], Awaitable[None]]
+TaskFunction = Callable[[], Awaitable[None]]
 """A task: runs until it is cancelled."""
 
 
 @dataclass(frozen=True, slots=True)
-class Parts:
+class Resources:
     """Everything of which there is one in a process."""
 
     config: Config
@@ -46,5 +46,5 @@ class Parts:
     outbox_wake: OutboxWakeup = field(default_factory=OutboxWakeup)
     tvl_wake: TvlWakeup = field(default_factory=TvlWakeup)
     timelock_wake: TimelockWakeup = field(default_factory=TimelockWakeup)
-    reconciliations: ReconcileQueue = field(default_factory=ReconcileQueue)
+    reconcile_queue: ReconcileQueue = field(default_factory=ReconcileQueue)
     operator_funds: OperatorFunds = field(default_factory=OperatorFunds)
