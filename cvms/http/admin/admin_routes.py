@@ -142,14 +142,14 @@ async def differences(
 
 async def tasks(services: Services, administrator: Administrator) -> Answer:
     """Every supervised task: state, restarts, last error, last success, and whether it is well."""
-    troubles = services.board.troubles()
+    troubles = services.board.liveness_faults()
     shown = {
         name: Task(
             state=task.state,
             restarts=task.restarts,
             last_error=task.last_error,
             last_success=task.last_success,
-            expected_seconds=task.pulse.expected,
+            expected_seconds=task.heartbeat.expected,
             trouble=troubles[name].detail if name in troubles else None,
         )
         for name, task in services.board.tasks.items()

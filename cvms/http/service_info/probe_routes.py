@@ -122,7 +122,7 @@ class Tasks(Collector):
             "Unix time of a task's last round that went well",
             labels=["task"],
         )
-        troubles = self._board.troubles()
+        troubles = self._board.liveness_faults()
         for name, task in self._board.tasks.items():
             well = task.state in {"running", "finished"} and name not in troubles
             up.add_metric([name], int(well))

@@ -23,7 +23,7 @@ from cvms.nursery.alerts.ledger_conditions import (
     of_withdrawal,
 )
 from cvms.nursery.alerts.rules import QUIET, Bounds, is_low, recovered
-from cvms.nursery.alerts.service_conditions import fee_payer_low, parts_down, tasks_troubled
+from cvms.nursery.alerts.service_conditions import fee_payer_low, parts_down, tasks_not_live
 from cvms.nursery.channels.hub import Hub, OutboxFrame
 from cvms.nursery.channels.indexer_progress import IndexerProgress
 from cvms.nursery.channels.status_board import OperatorFunds, StatusBoard
@@ -164,7 +164,7 @@ class Monitor:
         parts = {k: part for k, part in self._board.components.items() if not k.startswith("task ")}
         seen = parts_down(parts, gap=self._progress.problem, now=datetime.now(UTC))
         last_errors = {name: task.last_error for name, task in tasks.items()}
-        seen += tasks_troubled(self._board.troubles(), last_errors)
+        seen += tasks_not_live(self._board.liveness_faults(), last_errors)
         seen += await self._fee_payer(conn)
         return await self._observe(conn, seen)
 

@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 
 from cvms.nursery.alerts.rules import AGAIN, fee_payer_severity
 from cvms.nursery.channels.status_board import ComponentStatus
-from cvms.nursery.channels.task_liveness import Trouble
+from cvms.nursery.channels.task_liveness import LivenessFault
 from cvms.store.alerts.alerts import Observation, Severity
 
 GRACE = timedelta(seconds=30)
@@ -29,8 +29,8 @@ def parts_down(
     return [_part(name, part, gap=gap) for name, part in down.items()]
 
 
-def tasks_troubled(
-    troubles: Mapping[str, Trouble], last_errors: Mapping[str, str | None]
+def tasks_not_live(
+    troubles: Mapping[str, LivenessFault], last_errors: Mapping[str, str | None]
 ) -> list[Observation]:
     """The tasks that fail again and again, and those that nothing comes of."""
     return [

@@ -9,7 +9,12 @@ from typing import TYPE_CHECKING, Literal
 
 import trio
 
-from cvms.nursery.channels.task_liveness import Pulse, Trouble, after_failure, trouble
+from cvms.nursery.channels.task_liveness import (
+    Heartbeat,
+    LivenessFault,
+    after_failure,
+    liveness_fault,
+)
 
 if TYPE_CHECKING:
     pass
@@ -39,7 +44,7 @@ class TaskState:
     restarts: int = 0
     last_error: str | None = None
     last_success: datetime | None = None
-    pulse: Pulse = field(default_factory=lambda: Pulse(since=0.0))
+    heartbeat: Heartbeat = field(default_factory=lambda: Heartbeat(since=0.0))
 
 
 class OperatorFunds:
@@ -67,7 +72,7 @@ class StatusBoard:
         now = datetime.now(UTC)
         self._parts = {name: ComponentStatus(False, "not checked yet", now) for name in parts}
         self._tasks: dict[str, TaskState] = {}
-        self._troubled: dict[str, datetime] = {}
+        self._faulty_since: dict[str, datetime] = {}
         self._clock = clock
         self.was_ready = trio.Event()
         """Set once every part has been ok at the same time."""
@@ -80,18 +85,18 @@ class StatusBoard:
     @property
     def components(self) -> Mapping[str, ComponentStatus]:
         """Every part, and a further one for each task that is not well, for as long as it is."""
-        found = self.troubles()
+        found = self.liveness_faults()
         now = datetime.now(UTC)
-        self._troubled = {name: self._troubled.get(name, now) for name in found}
+        self._faulty_since = {name: self._faulty_since.get(name, now) for name in found}
         return self._parts | {
             f"task {name}": ComponentStatus(False, found[name].detail, since)
-            for name, since in self._troubled.items()
+            for name, since in self._faulty_since.items()
         }
 
-    def troubles(self) -> dict[str, Trouble]:
+    def liveness_faults(self) -> dict[str, LivenessFault]:
         """The tasks that fail again and again, or that nothing comes of."""
         found = {
-            name: trouble(task.pulse, self._clock(), running=task.state == "running")
+            name: liveness_fault(task.heartbeat, self._clock(), running=task.state == "running")
             for name, task in self._tasks.items()
         }
         return {name: each for name, each in found.items() if each is not None}
@@ -112,7 +117,7 @@ class StatusBoard:
     def set_task_state(self, name: str, state: TaskCondition, *, error: str | None = None) -> None:
         """Record what a task does now; an error counts as one restart to come."""
         before, now = self._task(name, state), self._clock()
-        pulse = replace(before.pulse, since=now)
+        pulse = replace(before.heartbeat, since=now)
         if error is not None:
             before = replace(before, restarts=before.restarts + 1, last_error=error)
             if state == "backoff":
@@ -122,14 +127,14 @@ class StatusBoard:
     def task_succeeded(self, name: str) -> None:
         """Stamp a round of a task's work that went well."""
         before = self._task(name, "running")
-        pulse = replace(before.pulse, succeeded=self._clock())
+        pulse = replace(before.heartbeat, succeeded=self._clock())
         self._tasks[name] = replace(before, last_success=datetime.now(UTC), pulse=pulse)
 
     def task_should_succeed(self, name: str, *, within: float) -> None:
         """While it runs, a task that has not done so for so many seconds is not well."""
         before = self._task(name, "starting")
-        self._tasks[name] = replace(before, pulse=replace(before.pulse, expected=within))
+        self._tasks[name] = replace(before, pulse=replace(before.heartbeat, expected=within))
 
     def _task(self, name: str, state: TaskCondition) -> TaskState:
         found = self._tasks.get(name)
-        return found or TaskState(name, state, pulse=Pulse(since=self._clock()))
+        return found or TaskState(name, state, heartbeat=Heartbeat(since=self._clock()))

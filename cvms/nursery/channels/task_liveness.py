@@ -52,7 +52,7 @@ def seconds_expected(name: str, config: Config) -> float | None:
 
 
 @dataclass(frozen=True, slots=True)
-class Trouble:
+class LivenessFault:
     """Why a task is not well."""
 
     kind: Literal["crash_loop", "stalled"]
@@ -60,7 +60,7 @@ class Trouble:
 
 
 @dataclass(frozen=True, slots=True)
-class Pulse:
+class Heartbeat:
     """When what happened to a task. Times are trio's, seconds.
 
     `expected`: how long a run may go without a round that goes well, None for as long as it likes.
@@ -78,12 +78,12 @@ def after_failure(failures: Sequence[float], now: float) -> tuple[float, ...]:
     return (*[at for at in failures if now - at < WINDOW_SECONDS], now)
 
 
-def trouble(pulse: Pulse, now: float, *, running: bool) -> Trouble | None:
+def liveness_fault(pulse: Heartbeat, now: float, *, running: bool) -> LivenessFault | None:
     """What is wrong with a task, if anything is. One that waits for an outage to end is well."""
     recent = [at for at in pulse.failures if now - at < WINDOW_SECONDS]
     steady = running and now - pulse.since >= HEALTHY_SECONDS
     if len(recent) >= CRASHES and not steady:
-        return Trouble(
+        return LivenessFault(
             "crash_loop", f"failed {len(recent)} times within {WINDOW_SECONDS:.0f} seconds"
         )
     if not running or pulse.expected is None:
@@ -91,7 +91,7 @@ def trouble(pulse: Pulse, now: float, *, running: bool) -> Trouble | None:
     quiet = now - max(pulse.since, pulse.succeeded or pulse.since)
     if quiet <= pulse.expected:
         return None
-    return Trouble(
+    return LivenessFault(
         "stalled",
         f"nothing has come of it for {quiet:.0f} seconds (expected within {pulse.expected:.0f})",
     )

@@ -245,7 +245,7 @@ async def test_an_outage_is_waited_out_however_long_and_is_no_trouble(
     async with trio.open_nursery() as nursery:
         nursery.start_soon(watched.supervise)
         for _ in range(400):
-            assert watched.board.troubles() == {}
+            assert watched.board.liveness_faults() == {}
             await trio.sleep(0.25)
         assert watched.board.tasks["task"].restarts > 60
         nursery.cancel_scope.cancel()
