@@ -55,7 +55,7 @@ class AccountAt:
         return replace(self, slot=other.slot) == other
 
 
-class Listener(Protocol):
+class AccountListener(Protocol):
     """Who says which accounts are watched, and hears of them. Nothing here may wait."""
 
     @property
@@ -64,12 +64,12 @@ class Listener(Protocol):
     def change(self) -> trio.Event:
         """Set once `wanted` is another; then there is a new one."""
 
-    def holds(self, key: Pubkey) -> None:
+    def subscribed(self, key: Pubkey) -> None:
         """Every change from here on is heard; what it is now has to be fetched."""
 
-    def holds_no_more(self, key: Pubkey) -> None: ...
-    def heard(self, account: AccountAt) -> None: ...
-    def refused(self, key: Pubkey) -> None: ...
+    def unsubscribed(self, key: Pubkey) -> None: ...
+    def updated(self, account: AccountAt) -> None: ...
+    def subscription_refused(self, key: Pubkey) -> None: ...
     def lost(self) -> None:
         """No subscription holds."""
 
@@ -84,7 +84,7 @@ async def fetch_accounts(
 
 async def watch_accounts(
     urls: Sequence[str],
-    listener: Listener,
+    listener: AccountListener,
     *,
     commitment: Commitment,
     open_stream: OpenStream = open_stream,
@@ -107,7 +107,9 @@ async def watch_accounts(
 class _Session:
     """The subscriptions of one connection."""
 
-    def __init__(self, connection: Connection, listener: Listener, commitment: Commitment) -> None:
+    def __init__(
+        self, connection: Connection, listener: AccountListener, commitment: Commitment
+    ) -> None:
         self._connection = connection
         self._listener = listener
         self._commitment = commitment
@@ -162,7 +164,7 @@ class _Session:
         if number is None:
             return  # once it is answered
         del self._numbers[key], self._keys[number]
-        self._listener.holds_no_more(key)
+        self._listener.unsubscribed(key)
         await self._call(next(self._requests), "accountUnsubscribe", [number])
 
     async def _call(self, request: int, method: str, params: list[Any]) -> None:
@@ -186,12 +188,12 @@ class _Session:
         if answer.result is None:
             del self._numbers[key]
             self._refused[key] = trio.current_time()
-            self._listener.refused(key)
+            self._listener.subscription_refused(key)
             return
         number = msgspec.convert(answer.result, int)
         self._numbers[key] = number
         self._keys[number] = key
-        self._listener.holds(key)
+        self._listener.subscribed(key)
 
     def _notified(self, params: _Params) -> None:
         key = self._keys.get(params.subscription)
@@ -199,7 +201,7 @@ class _Session:
             method = "accountNotification"
             got = read(InContext[AccountAnswer], params.result, method)
             value = account(got.value, method)
-            self._listener.heard(_at(key, Slot(got.context.slot), value))
+            self._listener.updated(_at(key, Slot(got.context.slot), value))
 
 
 class _Params(msgspec.Struct):

@@ -13,7 +13,7 @@ Tell = Callable[[bytes, Hashable | None], None]
 """Sends a frame, at once and without waiting; one takes the place of an unsent one with its key."""
 
 
-class Accounts:
+class ClientAccountSubscriptions:
     """A watcher of the registry, for one client."""
 
     def __init__(self, registry: AccountRegistry, tell: Tell) -> None:
@@ -46,14 +46,14 @@ class Accounts:
         for key in list(self._answered):
             self.unwatch(key)
 
-    def account_is(self, key: Pubkey, frames: AccountFrames) -> None:
+    def on_account(self, key: Pubkey, frames: AccountFrames) -> None:
         if self._answered.get(key, True):
             self._tell(frames.change, key)
         else:
             self._answered[key] = True
             self._tell(frames.snapshot, None)
 
-    def account_unknown(self, key: Pubkey) -> None:
+    def on_account_unknown(self, key: Pubkey) -> None:
         detail = "The chain does not answer. The account is told as soon as it does."
         message = {"type": "stale", "pubkey": str(key), "code": "chain_unavailable"}
         self._tell(json_frame({**message, "detail": detail}), key)

@@ -23,7 +23,7 @@ from cvms.errors import CvmsError, InvalidRequest, InvalidToken, NotAllowed
 from cvms.http.framework.dependencies import Services
 from cvms.http.framework.problems import problem_of
 from cvms.http.server.http_connection import Connection
-from cvms.http.websocket.account_subscriptions import Accounts
+from cvms.http.websocket.account_subscriptions import ClientAccountSubscriptions
 from cvms.http.websocket.catch_up import read_start
 from cvms.http.websocket.client_frames import Frame, Window, parse
 from cvms.http.websocket.heartbeat import Heartbeat, Timer
@@ -83,7 +83,7 @@ class Client:
         self._program = str(services.programs.vault)
         self._guard = Guard(services, authorization)
         self._subscriptions = Subscriptions()
-        self._accounts = Accounts(services.accounts, self._tell)
+        self._accounts = ClientAccountSubscriptions(services.accounts, self._tell)
         self._bad_frames = Window(limit=BAD_FRAMES_PER_MINUTE, seconds=60.0)
         self._frames = Window(limit=limits.frames_per_second + 1, seconds=1.0)
         self._timer: Timer | None = None

@@ -58,19 +58,19 @@ class AccountFrames:
 class AccountWatcher(Protocol):
     """Who cares for accounts. It never makes the registry wait."""
 
-    def account_is(self, key: Pubkey, frames: AccountFrames) -> None:
+    def on_account(self, key: Pubkey, frames: AccountFrames) -> None:
         """What it is now: on a change, and once more after it was unknown for a while."""
 
-    def account_unknown(self, key: Pubkey) -> None:
+    def on_account_unknown(self, key: Pubkey) -> None:
         """The chain does not answer: what was told may be out of date, until the next is told."""
 
 
 @dataclass(slots=True)
-class _Watched:
+class _WatchedAccount:
     watchers: dict[AccountWatcher, None] = field(default_factory=dict)
     newest: AccountFrames | None = None
     fresh: bool = False
-    unknown_told: bool = False
+    reported_unknown: bool = False
 
 
 class AccountRegistry:
@@ -78,8 +78,8 @@ class AccountRegistry:
 
     def __init__(self, *, limit: int = KEYS) -> None:
         self._limit = limit
-        self._watched: dict[Pubkey, _Watched] = {}
-        self._holding: set[Pubkey] = set()
+        self._watched: dict[Pubkey, _WatchedAccount] = {}
+        self._subscribed: set[Pubkey] = set()
         self._to_fetch: dict[Pubkey, None] = {}
         self._fetch = trio.Event()
         self._away = False
@@ -97,16 +97,16 @@ class AccountRegistry:
         if watched is None:
             if len(self._watched) >= self._limit:
                 raise Overloaded("Too many accounts are watched. Try again in a moment.")
-            watched = self._watched[key] = _Watched()
+            watched = self._watched[key] = _WatchedAccount()
             self._changed()
-            if key in self._holding:
-                self._ask_for(key)
+            if key in self._subscribed:
+                self._schedule_fetch(key)
         watched.watchers[watcher] = None
         if watched.fresh and watched.newest is not None:
-            watcher.account_is(key, watched.newest)
-        elif self._away or watched.unknown_told:
-            watched.unknown_told = True
-            watcher.account_unknown(key)
+            watcher.on_account(key, watched.newest)
+        elif self._away or watched.reported_unknown:
+            watched.reported_unknown = True
+            watcher.on_account_unknown(key)
 
     def unwatch(self, watcher: AccountWatcher, key: Pubkey) -> None:
         """Undo `watch`; unknown ones are no-ops."""
@@ -129,50 +129,50 @@ class AccountRegistry:
     def wanted(self) -> frozenset[Pubkey]:
         return frozenset(self._watched)
 
-    def holds(self, key: Pubkey) -> None:
+    def subscribed(self, key: Pubkey) -> None:
         """Its changes are heard from here on."""
         self._away = False
-        self._holding.add(key)
-        self._ask_for(key)
+        self._subscribed.add(key)
+        self._schedule_fetch(key)
 
-    def holds_no_more(self, key: Pubkey) -> None:
+    def unsubscribed(self, key: Pubkey) -> None:
         """It was unsubscribed from."""
-        self._holding.discard(key)
+        self._subscribed.discard(key)
 
-    def heard(self, account: AccountAt) -> None:
+    def updated(self, account: AccountAt) -> None:
         """Take an account that was notified or fetched; an older one than the last is dropped."""
         watched = self._watched.get(account.key)
-        if watched is None or account.key not in self._holding:
+        if watched is None or account.key not in self._subscribed:
             return
         before = watched.newest.account if watched.newest is not None else None
         if before is not None and account.slot < before.slot:
             return
         told = watched.fresh and before is not None and before.same(account)
         watched.newest = frames = AccountFrames(account)
-        watched.fresh, watched.unknown_told = True, False
+        watched.fresh, watched.reported_unknown = True, False
         if not told:
             for watcher in list(watched.watchers):
-                watcher.account_is(account.key, frames)
+                watcher.on_account(account.key, frames)
 
-    def refused(self, key: Pubkey) -> None:
+    def subscription_refused(self, key: Pubkey) -> None:
         """The node does not let us subscribe."""
         self._unknown(key)
 
     def lost(self) -> None:
         """Nothing is heard any more."""
         self._away = True
-        self._holding.clear()
+        self._subscribed.clear()
         self._to_fetch.clear()
         for key in list(self._watched):
             self._unknown(key)
 
     def _unknown(self, key: Pubkey) -> None:
         watched = self._watched.get(key)
-        if watched is None or watched.unknown_told:
+        if watched is None or watched.reported_unknown:
             return
-        watched.fresh, watched.unknown_told = False, True
+        watched.fresh, watched.reported_unknown = False, True
         for watcher in list(watched.watchers):
-            watcher.account_unknown(key)
+            watcher.on_account_unknown(key)
 
     # --- what is to be fetched -------------------------------------------------------------------
 
@@ -189,18 +189,18 @@ class AccountRegistry:
     def not_fetched(self, keys: list[Pubkey]) -> None:
         """They could not be: have them fetched again, and say so where nothing is known."""
         for key in keys:
-            if key in self._watched and key in self._holding:
-                self._ask_for(key)
+            if key in self._watched and key in self._subscribed:
+                self._schedule_fetch(key)
                 if not self._watched[key].fresh:
                     self._unknown(key)
 
     def fetch_all(self) -> None:
         """Have every account fetched: a node may have lost a notification, or a fork a change."""
         for key in self._watched:
-            if key in self._holding:
-                self._ask_for(key)
+            if key in self._subscribed:
+                self._schedule_fetch(key)
 
-    def _ask_for(self, key: Pubkey) -> None:
+    def _schedule_fetch(self, key: Pubkey) -> None:
         if key in self._watched:
             self._to_fetch[key] = None
             self._fetch.set()

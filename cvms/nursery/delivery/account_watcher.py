@@ -24,7 +24,7 @@ LOOK_SECONDS = 60.0
 FIRST_RETRY, LONGEST_RETRY = 0.25, 5.0
 
 
-class Accounts:
+class AccountSubscriptions:
     """One subscription at a node for each account, however many clients watch it."""
 
     def __init__(
@@ -73,4 +73,4 @@ class Accounts:
                 continue
             backoff.reset()
             for account in fetched:
-                self._registry.heard(account)
+                self._registry.updated(account)

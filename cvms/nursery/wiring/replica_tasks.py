@@ -5,7 +5,7 @@ from __future__ import annotations
 from cvms.nursery.alerts.monitor import Monitor
 from cvms.nursery.alerts.operator_balance import OperatorBalance
 from cvms.nursery.alerts.rules import bounds_of
-from cvms.nursery.delivery.account_watcher import Accounts
+from cvms.nursery.delivery.account_watcher import AccountSubscriptions
 from cvms.nursery.delivery.broadcaster import Broadcaster
 from cvms.nursery.supervision.readiness_probe import ReadinessProbe
 from cvms.nursery.wiring.resources import Resources, TaskFunction
@@ -21,9 +21,9 @@ def replica_tasks(resources: Resources) -> list[tuple[str, TaskFunction]]:
     ]
 
 
-def account_subscriptions(resources: Resources) -> Accounts:
+def account_subscriptions(resources: Resources) -> AccountSubscriptions:
     """It only needs the chain."""
-    return Accounts(
+    return AccountSubscriptions(
         rpc=resources.rpc,
         ws_urls=resources.config.ws_urls,
         registry=resources.accounts,

@@ -44,9 +44,9 @@ async def test_all_watchers_share_one_account_and_one_frame() -> None:
     registry = AccountRegistry()
     first, second = Watcher(registry, KEY), Watcher(registry, KEY)
     assert registry.wanted == {KEY}
-    registry.holds(KEY)
+    registry.subscribed(KEY)
     assert await to_fetch(registry) == [KEY]
-    registry.heard(at(5, 100))
+    registry.updated(at(5, 100))
     third = Watcher(registry, KEY)
     assert first.told == second.told == third.told == [100]
     assert first.frames[0].change is third.frames[0].change
@@ -61,33 +61,33 @@ async def test_all_watchers_share_one_account_and_one_frame() -> None:
 def test_an_older_slot_and_what_has_not_changed_are_not_told() -> None:
     registry = AccountRegistry()
     watcher = Watcher(registry, KEY)
-    registry.holds(KEY)
+    registry.subscribed(KEY)
     for slot, lamports in [(5, 100), (4, 99), (5, 100), (9, 100), (8, 98), (9, 101), (10, 102)]:
-        registry.heard(at(slot, lamports))
+        registry.updated(at(slot, lamports))
     assert watcher.told == [100, 101, 102]
 
 
 def test_what_is_heard_while_nothing_holds_does_not_count() -> None:
     registry = AccountRegistry()
     watcher = Watcher(registry, KEY)
-    registry.heard(at(5, 100))
-    registry.holds(KEY)
+    registry.updated(at(5, 100))
+    registry.subscribed(KEY)
     registry.lost()
-    registry.heard(at(6, 100))  # a fetch that was under way
+    registry.updated(at(6, 100))  # a fetch that was under way
     assert watcher.told == ["unknown"]
 
 
 def test_after_a_loss_it_is_told_once_more_even_if_nothing_changed() -> None:
     registry = AccountRegistry()
     watcher = Watcher(registry, KEY)
-    registry.holds(KEY)
-    registry.heard(at(5, 100))
+    registry.subscribed(KEY)
+    registry.updated(at(5, 100))
     for _ in range(3):
         registry.lost()
     late = Watcher(registry, KEY)
-    registry.holds(KEY)
-    registry.heard(at(4, 99))  # from a node that is behind
-    registry.heard(at(6, 100))
+    registry.subscribed(KEY)
+    registry.updated(at(4, 99))  # from a node that is behind
+    registry.updated(at(6, 100))
     assert watcher.told == [100, "unknown", 100]
     assert late.told == ["unknown", 100]
 
@@ -95,25 +95,25 @@ def test_after_a_loss_it_is_told_once_more_even_if_nothing_changed() -> None:
 async def test_one_who_comes_back_before_the_subscription_is_gone_is_answered() -> None:
     registry = AccountRegistry()
     first = Watcher(registry, KEY)
-    registry.holds(KEY)
-    registry.heard(at(5, 100))
+    registry.subscribed(KEY)
+    registry.updated(at(5, 100))
     registry.unwatch(first, KEY)
     second = Watcher(registry, KEY)
     assert await to_fetch(registry) == [KEY]
-    registry.heard(at(6, 101))
+    registry.updated(at(6, 101))
     assert second.told == [101]
 
 
 async def test_what_cannot_be_fetched_is_said_and_fetched_later() -> None:
     registry = AccountRegistry()
     watcher = Watcher(registry, KEY)
-    registry.holds(KEY)
+    registry.subscribed(KEY)
     keys = await to_fetch(registry)
     registry.not_fetched(keys)
     registry.not_fetched(keys)
     assert watcher.told == ["unknown"]
     assert await to_fetch(registry) == [KEY]
-    registry.heard(at(5, 1))
+    registry.updated(at(5, 1))
     registry.fetch_all()
     registry.not_fetched(await to_fetch(registry))  # it is heard of all the same
     assert watcher.told == ["unknown", 1]
@@ -139,7 +139,7 @@ def test_one_who_leaves_while_it_is_told_disturbs_nobody() -> None:
 
     registry = AccountRegistry()
     watchers = [kind(registry, KEY) for kind in (Watcher, Leaver, Watcher)]
-    registry.holds(KEY)
-    registry.heard(at(1, 1))
-    registry.heard(at(2, 2))
+    registry.subscribed(KEY)
+    registry.updated(at(1, 1))
+    registry.updated(at(2, 2))
     assert [each.told for each in watchers] == [[1, 2], [1], [1, 2]]
