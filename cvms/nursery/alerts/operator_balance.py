@@ -18,7 +18,7 @@ EVERY_SECONDS = 10.0
 """A day's budget of everybody is spent in hours at the fastest, not in seconds."""
 
 
-class OperatorBalance:
+class OperatorBalanceMonitor:
     """Keeps `OperatorFunds` and the metrics about it true."""
 
     def __init__(
@@ -41,11 +41,11 @@ class OperatorBalance:
     async def run(self) -> None:
         """Look now and then until cancelled."""
         while True:
-            await self.look()
+            await self.run_once()
             self._board.task_succeeded("operator_balance")
             await trio.sleep(EVERY_SECONDS)
 
-    async def look(self) -> None:
+    async def run_once(self) -> None:
         """Ask for the balance, and for what was paid today."""
         before = self._funds.enough
         self._funds.lamports = await self._rpc.get_balance(self._operator)

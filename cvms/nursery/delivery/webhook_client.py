@@ -25,7 +25,7 @@ class NotDelivered(Exception):
     """The message has not arrived; the text says why, and holds no secret."""
 
 
-async def post(
+async def deliver(
     url: str,
     headers: Mapping[str, str],
     body: bytes,
@@ -41,7 +41,7 @@ async def post(
     try:
         target = target_of(url, private=private)
         with trio.fail_after(timeout):
-            status = await _post(target, headers, body, private=private, context=context)
+            status = await _deliver(target, headers, body, private=private, context=context)
     except ValueError as error:
         raise NotDelivered(str(error)) from None
     except trio.TooSlowError:
@@ -52,7 +52,7 @@ async def post(
         raise NotDelivered(f"answered with status {status}")
 
 
-async def _post(
+async def _deliver(
     target: Target,
     headers: Mapping[str, str],
     body: bytes,

@@ -24,7 +24,7 @@ import trio
 
 from cvms.errors import SealingDisabled, Unsealable
 from cvms.nursery.channels.status_board import StatusBoard
-from cvms.nursery.delivery.webhook_client import NotDelivered, post
+from cvms.nursery.delivery.webhook_client import NotDelivered, deliver
 from cvms.store.messaging import webhook_deliveries
 from cvms.store.messaging.webhook_deliveries import AlertDelivery
 from cvms.store.postgres.database import Database
@@ -41,12 +41,12 @@ LEASE = timedelta(seconds=60)
 """Longer than a try takes: until then nobody else sends the same."""
 FIRST_DELAY = 5.0
 LONGEST_DELAY = 3600.0
-MOST_TRIES = 12
-MOST_AGE = timedelta(days=1)
+MAX_TRIES = 12
+MAX_AGE = timedelta(days=1)
 
 
 @dataclass(frozen=True, slots=True)
-class Outgoing:
+class PendingDelivery:
     """A message that was taken from a queue. `secret` gives what signs it, or raises Unsealable or
     SealingDisabled.
     """
@@ -62,7 +62,7 @@ class Queue(Protocol):
 
     task: str
 
-    async def take(self, conn: Connection) -> list[Outgoing]:
+    async def take(self, conn: Connection) -> list[PendingDelivery]:
         """Some of what is due, nobody else's for the length of the lease."""
 
 
@@ -74,10 +74,10 @@ class SignersQueue:
     def __init__(self, sealer: Sealer) -> None:
         self._sealer = sealer
 
-    async def take(self, conn: Connection) -> list[Outgoing]:
+    async def take(self, conn: Connection) -> list[PendingDelivery]:
         due = await webhook_deliveries.take(conn, limit=AT_ONCE, lease=LEASE)
         return [
-            Outgoing(
+            PendingDelivery(
                 each,
                 to=each.signer,
                 url=each.url,
@@ -100,15 +100,15 @@ class AlertsQueue:
         self._url = url
         self._secret = secret
 
-    async def take(self, conn: Connection) -> list[Outgoing]:
+    async def take(self, conn: Connection) -> list[PendingDelivery]:
         due = await webhook_deliveries.take_alerts(conn, limit=AT_ONCE, lease=LEASE)
         return [
-            Outgoing(each, to="operators", url=self._url, secret=lambda: self._secret)
+            PendingDelivery(each, to="operators", url=self._url, secret=lambda: self._secret)
             for each in due
         ]
 
 
-class Webhooks:
+class WebhookDispatcher:
     """Delivers what a queue of `webhook_deliveries` holds. Two replicas share the work."""
 
     def __init__(
@@ -133,12 +133,12 @@ class Webhooks:
     async def run(self) -> None:
         """Deliver what is due, now and then, until cancelled."""
         while True:
-            taken = await self.round()
+            taken = await self.run_once()
             self._board.task_succeeded(self._queue.task)
             if taken < AT_ONCE:
                 await trio.sleep(EVERY_SECONDS)
 
-    async def round(self) -> int:
+    async def run_once(self) -> int:
         """Try some of what is due, each once; returns how many."""
         async with self._database.connection() as conn:
             due = await self._queue.take(conn)
@@ -147,7 +147,7 @@ class Webhooks:
                 nursery.start_soon(self._deliver, each)
         return len(due)
 
-    async def _deliver(self, message: Outgoing) -> None:
+    async def _deliver(self, message: PendingDelivery) -> None:
         try:
             await self._post(message)
         except (NotDelivered, Unsealable, SealingDisabled) as error:
@@ -156,7 +156,7 @@ class Webhooks:
         async with self._database.connection() as conn:
             await webhook_deliveries.delivered(conn, message.delivery.id)
 
-    async def _post(self, message: Outgoing) -> None:
+    async def _post(self, message: PendingDelivery) -> None:
         identity, body = str(message.delivery.id), message.delivery.body.encode()
         timestamp = str(int(self._wall_clock()))
         signed = f"{identity}.{timestamp}.".encode() + body
@@ -166,7 +166,7 @@ class Webhooks:
             "webhook-timestamp": timestamp,
             "webhook-signature": "v1," + base64.b64encode(digest).decode(),
         }
-        await post(
+        await deliver(
             message.url,
             headers,
             body,
@@ -175,7 +175,7 @@ class Webhooks:
             context=self._context,
         )
 
-    async def _failed(self, message: Outgoing, reason: str) -> None:
+    async def _failed(self, message: PendingDelivery, reason: str) -> None:
         delivery = message.delivery
         log.warning(
             "webhook_not_delivered",
@@ -185,7 +185,7 @@ class Webhooks:
             reason=reason,
         )
         async with self._database.connection() as conn:
-            if delivery.tries >= MOST_TRIES or delivery.age >= MOST_AGE:
+            if delivery.tries >= MAX_TRIES or delivery.age >= MAX_AGE:
                 await webhook_deliveries.give_up(conn, delivery.id, error=reason)
             else:
                 delay = timedelta(seconds=delay_after(delivery.tries))

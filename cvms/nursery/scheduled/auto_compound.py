@@ -32,13 +32,13 @@ ACTION = "compound_yield"
 ACTOR = "yields"
 PAGE = 25
 """Vaults whose positions are read in one request, or a few with several pools."""
-MOST_LANDING = 32
+MAX_PENDING = 32
 """On their way at once: owners' own transactions come first."""
 BUSY_SECONDS = 1.0
 """Until a round goes on that has stopped at that many."""
 
 
-class Compounding:
+class AutoCompounder:
     """Goes through the policies that are on, every `interval` seconds."""
 
     def __init__(
@@ -66,14 +66,14 @@ class Compounding:
     async def run(self) -> None:
         """Look now and then until cancelled."""
         while True:
-            complete = await self.round()
+            complete = await self.run_once()
             self._board.task_succeeded("compounding")
             await trio.sleep(self._interval if complete else BUSY_SECONDS)
 
-    async def round(self) -> bool:
+    async def run_once(self) -> bool:
         """Go on through the policies; False when too much is on its way to come to their end."""
         while self._pools and (page := await self._page()):
-            if not await self._room():
+            if not await self._free_slots():
                 return False
             await self._compound(page)
             self._after = page[-1].owner
@@ -90,9 +90,9 @@ class Compounding:
                 limit=PAGE,
             )
 
-    async def _room(self) -> bool:
+    async def _free_slots(self) -> bool:
         async with self._database.connection() as conn:
-            return await operator_submissions.count_pending(conn, ACTION) < MOST_LANDING
+            return await operator_submissions.count_pending(conn, ACTION) < MAX_PENDING
 
     async def _compound(self, page: Sequence[YieldPolicy]) -> None:
         owners = [Pubkey.from_string(policy.owner) for policy in page]

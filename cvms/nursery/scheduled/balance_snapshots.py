@@ -24,7 +24,7 @@ AT_ONCE = 100
 """Hours in a row: a long while that was missed is not filled at the cost of everybody else."""
 
 
-class Snapshots:
+class SnapshotWriter:
     """Writes the hours that are over and indexed. Two replicas write each of them once."""
 
     def __init__(
@@ -38,11 +38,11 @@ class Snapshots:
     async def run(self) -> None:
         """Look now and then until cancelled."""
         while True:
-            await self.look()
+            await self.write_due()
             self._board.task_succeeded("snapshots")
             await trio.sleep(EVERY_SECONDS)
 
-    async def look(self) -> int:
+    async def write_due(self) -> int:
         """Write the hours that are due, oldest first; returns how many."""
         for written in range(AT_ONCE):
             if not await self._write_next():

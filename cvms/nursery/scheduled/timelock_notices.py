@@ -18,7 +18,7 @@ from cvms.chain.types import Commitment
 from cvms.nursery.channels.indexer_progress import IndexerProgress
 from cvms.nursery.channels.status_board import StatusBoard
 from cvms.nursery.channels.wakeups import OutboxWakeup, TimelockWakeup
-from cvms.nursery.scheduled.timelock_releases import Releases
+from cvms.nursery.scheduled.timelock_releases import TimelockReleaser
 from cvms.store.messaging import outbox
 from cvms.store.messaging.outbox import OutboxMessage
 from cvms.store.postgres.database import Database
@@ -35,7 +35,7 @@ MOST_SECONDS = 30.0
 """The chain's clock may run ahead of ours: look at least this often."""
 
 
-class Timelocks:
+class TimelockScheduler:
     """Sleeps until the next thing falls due by the chain's clock, or the indexer has seen more."""
 
     def __init__(
@@ -45,7 +45,7 @@ class Timelocks:
         rpc: Rpc,
         progress: IndexerProgress,
         notice_seconds: int,
-        releases: Releases | None,
+        releases: TimelockReleaser | None,
         wake: TimelockWakeup,
         outbox_wake: OutboxWakeup,
         board: StatusBoard,
@@ -62,49 +62,49 @@ class Timelocks:
     async def run(self) -> None:
         """Look whenever something may be due, until cancelled."""
         while True:
-            seconds = await self.look()
+            seconds = await self.run_once()
             self._board.task_succeeded("timelocks")
             await trio.sleep(LEAST_SECONDS)
             await self._wake.wait(seconds)
 
-    async def look(self) -> float:
+    async def run_once(self) -> float:
         """Do all that is due by the chain's clock; returns in how many seconds to look again."""
         if self._progress.slot is None:
             return BUSY_SECONDS  # rows from before a long stop would tell of what is long gone
         now = await chain_now(self._rpc)
-        await self._tell(now)
-        if self._releases is not None and await self._releases.round(now.seconds):
+        await self._notify(now)
+        if self._releases is not None and await self._releases.run_once(now.seconds):
             return BUSY_SECONDS
         async with self._database.connection() as conn:
-            due = await maturities.next_to_tell(conn, notice=self._notice)
+            due = await maturities.next_notice(conn, notice=self._notice)
         return MOST_SECONDS if due is None else min(MOST_SECONDS, max(0, due - now.seconds))
 
-    async def _tell(self, now: ChainTime) -> None:
+    async def _notify(self, now: ChainTime) -> None:
         """Mark and write down, both or neither, all that owners are to know by now."""
         told = NOTICES_AT_ONCE
         while told == NOTICES_AT_ONCE:
-            told = await self._tell_some(now)
+            told = await self._notify_batch(now)
             if told:
                 self._outbox_wake.wake()
 
-    async def _tell_some(self, now: ChainTime) -> int:
+    async def _notify_batch(self, now: ChainTime) -> int:
         async with self._database.transaction() as conn:
-            soon = await maturities.tell_soon(
+            soon = await maturities.claim_due_soon(
                 conn, now=now.seconds, notice=self._notice, limit=NOTICES_AT_ONCE
             )
-            due = await maturities.tell_due(conn, now=now.seconds, limit=NOTICES_AT_ONCE)
-            notices = [_notice(each, SOON, now) for each in _in_order(soon)]
-            notices += [_notice(each, DUE, now) for each in _in_order(due)]
+            due = await maturities.claim_due(conn, now=now.seconds, limit=NOTICES_AT_ONCE)
+            notices = [_notice(each, DUE_SOON_NOTICES, now) for each in _in_order(soon)]
+            notices += [_notice(each, DUE_NOTICES, now) for each in _in_order(due)]
             await outbox.append(conn, notices)
         return max(len(soon), len(due))
 
 
-SOON = {"timelock": "due_soon"}
-DUE = {"timelock": "available", "withdrawal": "withdrawal_available"}
+DUE_SOON_NOTICES = {"timelock": "due_soon"}
+DUE_NOTICES = {"timelock": "available", "withdrawal": "withdrawal_available"}
 
 
-def _in_order(told: list[Maturity]) -> list[Maturity]:
-    return sorted(told, key=attrgetter("due_at", "owner"))
+def _in_order(notices: list[Maturity]) -> list[Maturity]:
+    return sorted(notices, key=attrgetter("due_at", "owner"))
 
 
 def _notice(maturity: Maturity, kinds: Mapping[str, str], now: ChainTime) -> OutboxMessage:

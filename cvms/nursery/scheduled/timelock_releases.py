@@ -26,15 +26,15 @@ log = structlog.get_logger(__name__)
 ACTION = "release_timelocks"
 """As the route's, so that either answers for the other."""
 ACTOR = "timelocks"
-MOST_LANDING = 32
+MAX_PENDING = 32
 """Releases that may be on their way at once: owners' own transactions come first."""
-MOST_OWNERS = 20 * VAULTS_PER_TRANSACTION
+MAX_OWNERS = 20 * VAULTS_PER_TRANSACTION
 """Looked at in one round."""
-ASIDE_SECONDS = 60.0
+DEFERRAL_SECONDS = 60.0
 """Until a vault is tried again whose account does not say what its row says, or that is refused."""
 
 
-class Releases:
+class TimelockReleaser:
     """Releases what has matured, by the operator."""
 
     def __init__(
@@ -44,27 +44,27 @@ class Releases:
         self._rpc = rpc
         self._programs = programs
         self._operator = operator
-        self._aside: dict[str, float] = {}
+        self._deferred: dict[str, float] = {}
 
-    async def round(self, now: int) -> bool:
+    async def run_once(self, now: int) -> bool:
         """Submit releases of what has matured at `now`, by the chain's clock.
 
         Returns whether to look again soon: some are left, or on their way.
         """
-        self._take_back()
+        self._drop_expired_deferrals()
         async with self._database.connection() as conn:
-            room = MOST_LANDING - await operator_submissions.count_pending(conn, ACTION)
+            room = MAX_PENDING - await operator_submissions.count_pending(conn, ACTION)
             if room <= 0:
                 return True
-            most = min(room * VAULTS_PER_TRANSACTION, MOST_OWNERS)
+            most = min(room * VAULTS_PER_TRANSACTION, MAX_OWNERS)
             due = await maturities.to_release(
-                conn, kind=ACTION, now=now, limit=most, aside=self._aside
+                conn, kind=ACTION, now=now, limit=most, deferred=self._deferred
             )
         owners = await self._matured(due, now)
         for first in range(0, len(owners), VAULTS_PER_TRANSACTION):
             await self._release(owners[first : first + VAULTS_PER_TRANSACTION])
         async with self._database.connection() as conn:
-            return await maturities.any_to_release(conn, now=now, aside=self._aside)
+            return await maturities.any_to_release(conn, now=now, deferred=self._deferred)
 
     async def _matured(self, due: Sequence[str], now: int) -> list[Pubkey]:
         """Those of whom the chain says so too: a row may lag behind a release that has landed."""
@@ -73,7 +73,7 @@ class Releases:
         keys = [Pubkey.from_string(owner) for owner in due]
         matured = await with_matured(self._rpc, self._programs, keys, now=now)
         for owner in set(due) - set(map(str, matured)):
-            self._set_aside(owner)
+            self._defer(owner)
         return matured
 
     async def _release(self, owners: Sequence[Pubkey]) -> None:
@@ -87,7 +87,7 @@ class Releases:
                 raise
             if len(owners) == 1:
                 log.error("release_refused", owner=str(owners[0]), reason=str(refused))
-                self._set_aside(str(owners[0]))
+                self._defer(str(owners[0]))
                 return
             half = len(owners) // 2
             await self._release(owners[:half])
@@ -102,11 +102,11 @@ class Releases:
             self._operator.wake()
         else:
             for name in names:
-                self._set_aside(name)
+                self._defer(name)
 
-    def _set_aside(self, owner: str) -> None:
-        self._aside[owner] = trio.current_time() + ASIDE_SECONDS
+    def _defer(self, owner: str) -> None:
+        self._deferred[owner] = trio.current_time() + DEFERRAL_SECONDS
 
-    def _take_back(self) -> None:
+    def _drop_expired_deferrals(self) -> None:
         now = trio.current_time()
-        self._aside = {owner: until for owner, until in self._aside.items() if until > now}
+        self._deferred = {owner: until for owner, until in self._deferred.items() if until > now}

@@ -29,7 +29,7 @@ ANALYTICS_APART = timedelta(seconds=5)
 """Between two `analytics_update`, by whichever replicas."""
 
 
-class Balances:
+class TotalsPublisher:
     """Publishes `tvl_update` and `analytics_update` when they say something else than before."""
 
     def __init__(
@@ -56,22 +56,24 @@ class Balances:
     async def run(self) -> None:
         """Look on every wake, and every `interval` seconds, until cancelled."""
         while True:
-            complete = await self.look()
+            complete = await self.run_once()
             self._board.task_succeeded("balances")
             await trio.sleep(LEAST_SECONDS_BETWEEN)
             apart = self._analytics_apart.total_seconds()
             await self._wake.wait(self._interval if complete else min(apart, self._interval))
 
-    async def look(self) -> bool:
+    async def run_once(self) -> bool:
         """Read the sums, set the gauge, and tell what was not told last.
 
         False when something is left to be told, because the last time was a moment ago.
         """
-        total = await self._tell("tvl_update", self._tvl, apart=TVL_APART)
-        glance = await self._tell("analytics_update", self._overview, apart=self._analytics_apart)
+        total = await self._publish("tvl_update", self._tvl, apart=TVL_APART)
+        glance = await self._publish(
+            "analytics_update", self._overview, apart=self._analytics_apart
+        )
         return total and glance
 
-    async def _tell(self, topic: str, read: Read, *, apart: timedelta) -> bool:
+    async def _publish(self, topic: str, read: Read, *, apart: timedelta) -> bool:
         async with self._database.transaction() as conn:
             last = await published_state.claim(conn, topic)
             now = await read(conn)

@@ -18,7 +18,7 @@ from cvms.store.vaults import yield_rates
 from cvms.store.vaults.yield_rates import StoredRate
 
 
-class YieldRates:
+class YieldRatePoller:
     """Stores a reading of every source each `interval` seconds."""
 
     def __init__(

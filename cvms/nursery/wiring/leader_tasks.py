@@ -9,18 +9,18 @@ import httpx
 from cvms.chain.types import Lamports
 from cvms.chain.yields.sources import pools_among
 from cvms.nursery.delivery.leader_notifications import LeaderNotifications
-from cvms.nursery.delivery.webhook_dispatcher import AlertsQueue, SignersQueue, Webhooks
+from cvms.nursery.delivery.webhook_dispatcher import AlertsQueue, SignersQueue, WebhookDispatcher
 from cvms.nursery.indexing.finalized_recheck import FinalizedRecheck
 from cvms.nursery.indexing.finalizer import Finalizer
 from cvms.nursery.indexing.indexer import Indexer
 from cvms.nursery.reconciliation.reconciler import Reconciler
-from cvms.nursery.scheduled.auto_compound import Compounding
-from cvms.nursery.scheduled.balance_snapshots import Snapshots
+from cvms.nursery.scheduled.auto_compound import AutoCompounder
+from cvms.nursery.scheduled.balance_snapshots import SnapshotWriter
 from cvms.nursery.scheduled.retention import Retention
-from cvms.nursery.scheduled.timelock_notices import Timelocks
-from cvms.nursery.scheduled.timelock_releases import Releases
-from cvms.nursery.scheduled.totals_publisher import Balances
-from cvms.nursery.scheduled.yield_rate_poller import YieldRates
+from cvms.nursery.scheduled.timelock_notices import TimelockScheduler
+from cvms.nursery.scheduled.timelock_releases import TimelockReleaser
+from cvms.nursery.scheduled.totals_publisher import TotalsPublisher
+from cvms.nursery.scheduled.yield_rate_poller import YieldRatePoller
 from cvms.nursery.submission.operator_submissions import OperatorSubmitter
 from cvms.nursery.submission.submitter import Submitter
 from cvms.nursery.wiring.resources import Resources, TaskFunction
@@ -66,7 +66,7 @@ def leader_tasks(resources: Resources) -> list[tuple[str, TaskFunction]]:
         board=resources.board,
         metrics=resources.metrics,
     )
-    balances = Balances(
+    balances = TotalsPublisher(
         database=resources.database,
         program=str(resources.programs.vault),
         wake=resources.tvl_wake,
@@ -75,7 +75,7 @@ def leader_tasks(resources: Resources) -> list[tuple[str, TaskFunction]]:
         board=resources.board,
         metrics=resources.metrics,
     )
-    snapshots = Snapshots(
+    snapshots = SnapshotWriter(
         database=resources.database,
         program=str(resources.programs.vault),
         max_lag_slots=resources.config.indexer_max_lag_slots,
@@ -103,7 +103,7 @@ def leader_tasks(resources: Resources) -> list[tuple[str, TaskFunction]]:
         board=resources.board,
     )
     webhooks = partial(
-        Webhooks,
+        WebhookDispatcher,
         database=resources.database,
         private=resources.config.webhook_private_addresses,
         board=resources.board,
@@ -141,14 +141,14 @@ def _operator(resources: Resources) -> OperatorSubmitter:
     )
 
 
-def _timelocks(resources: Resources) -> Timelocks:
-    releases = Releases(
+def _timelocks(resources: Resources) -> TimelockScheduler:
+    releases = TimelockReleaser(
         database=resources.database,
         rpc=resources.rpc,
         programs=resources.programs,
         operator=_operator(resources),
     )
-    return Timelocks(
+    return TimelockScheduler(
         database=resources.database,
         rpc=resources.rpc,
         progress=resources.progress,
@@ -160,8 +160,8 @@ def _timelocks(resources: Resources) -> Timelocks:
     )
 
 
-def _yield_rates(resources: Resources) -> YieldRates:
-    return YieldRates(
+def _yield_rates(resources: Resources) -> YieldRatePoller:
+    return YieldRatePoller(
         database=resources.database,
         rpc=resources.rpc,
         programs=resources.programs,
@@ -171,8 +171,8 @@ def _yield_rates(resources: Resources) -> YieldRates:
     )
 
 
-def _compounding(resources: Resources) -> Compounding:
-    return Compounding(
+def _compounding(resources: Resources) -> AutoCompounder:
+    return AutoCompounder(
         database=resources.database,
         rpc=resources.rpc,
         programs=resources.programs,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from cvms.nursery.alerts.monitor import Monitor
-from cvms.nursery.alerts.operator_balance import OperatorBalance
+from cvms.nursery.alerts.operator_balance import OperatorBalanceMonitor
 from cvms.nursery.alerts.rules import bounds_of
 from cvms.nursery.delivery.account_watcher import AccountSubscriptions
 from cvms.nursery.delivery.broadcaster import Broadcaster
@@ -54,8 +54,8 @@ def _broadcaster(resources: Resources) -> Broadcaster:
     )
 
 
-def _operator_balance(resources: Resources) -> OperatorBalance:
-    return OperatorBalance(
+def _operator_balance(resources: Resources) -> OperatorBalanceMonitor:
+    return OperatorBalanceMonitor(
         database=resources.database,
         rpc=resources.rpc,
         operator=resources.config.operator.pubkey(),

@@ -15,7 +15,7 @@ from typing import Any, Literal
 from cvms.store.postgres.driver.connection import TrioConnection
 from cvms.store.postgres.row_mapping import fetch_all
 
-TELL_SOON = """
+CLAIM_DUE_SOON = """
 WITH due AS (
     SELECT owner, kind, due_at, place
     FROM maturities
@@ -37,7 +37,7 @@ WHERE (told.owner, told.kind, told.due_at, told.place)
 RETURNING told.owner, told.vault, told.kind, told.amount, told.due_at
 """
 
-TELL_DUE = """
+CLAIM_DUE = """
 WITH due AS (
     SELECT owner, kind, due_at, place
     FROM maturities
@@ -56,7 +56,7 @@ WHERE (told.owner, told.kind, told.due_at, told.place)
 RETURNING told.owner, told.vault, told.kind, told.amount, told.due_at
 """
 
-NEXT_TO_TELL = """
+NEXT_NOTICE = """
 SELECT least(
     (
         SELECT min(due_at) - %(notice)s
@@ -130,22 +130,22 @@ class Maturity:
         object.__setattr__(self, "amount", int(self.amount))
 
 
-async def tell_soon(
+async def claim_due_soon(
     conn: TrioConnection[Any], *, now: int, notice: int, limit: int
 ) -> list[Maturity]:
     """Up to `limit` timelocks that fall due within `notice` seconds, marked as told."""
     params = {"now": now, "notice": notice, "limit": limit}
-    return await fetch_all(conn, Maturity, TELL_SOON, params)
+    return await fetch_all(conn, Maturity, CLAIM_DUE_SOON, params)
 
 
-async def tell_due(conn: TrioConnection[Any], *, now: int, limit: int) -> list[Maturity]:
+async def claim_due(conn: TrioConnection[Any], *, now: int, limit: int) -> list[Maturity]:
     """Up to `limit` timelocks and withdrawals that are due, marked as told."""
-    return await fetch_all(conn, Maturity, TELL_DUE, {"now": now, "limit": limit})
+    return await fetch_all(conn, Maturity, CLAIM_DUE, {"now": now, "limit": limit})
 
 
-async def next_to_tell(conn: TrioConnection[Any], *, notice: int) -> int | None:
+async def next_notice(conn: TrioConnection[Any], *, notice: int) -> int | None:
     """The chain's time from which something is to be told, be it past; None while nothing is."""
-    cursor = await conn.execute(NEXT_TO_TELL, {"notice": notice})
+    cursor = await conn.execute(NEXT_NOTICE, {"notice": notice})
     row = await cursor.fetchone()
     assert row is not None
     due: int | None = row[0]
@@ -153,20 +153,20 @@ async def next_to_tell(conn: TrioConnection[Any], *, notice: int) -> int | None:
 
 
 async def to_release(
-    conn: TrioConnection[Any], *, kind: str, now: int, limit: int, aside: Collection[str]
+    conn: TrioConnection[Any], *, kind: str, now: int, limit: int, deferred: Collection[str]
 ) -> list[str]:
     """Up to `limit` owners with matured timelocks, the longest due first.
 
     Without those `aside`, and without those of whom a submission of `kind` is not final.
     """
-    params = {"kind": kind, "now": now, "limit": limit, "except": list(aside)}
+    params = {"kind": kind, "now": now, "limit": limit, "except": list(deferred)}
     cursor = await conn.execute(TO_RELEASE, params)
     return [owner for (owner,) in await cursor.fetchall()]
 
 
-async def any_to_release(conn: TrioConnection[Any], *, now: int, aside: Collection[str]) -> bool:
+async def any_to_release(conn: TrioConnection[Any], *, now: int, deferred: Collection[str]) -> bool:
     """Whether the row of any vault but those `aside` has a matured timelock, under way or not."""
-    cursor = await conn.execute(ANY_TO_RELEASE, {"now": now, "except": list(aside)})
+    cursor = await conn.execute(ANY_TO_RELEASE, {"now": now, "except": list(deferred)})
     row = await cursor.fetchone()
     assert row is not None
     return bool(row[0])

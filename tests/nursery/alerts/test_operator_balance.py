@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from cvms.nursery.alerts.operator_balance import OperatorBalance
+from cvms.nursery.alerts.operator_balance import OperatorBalanceMonitor
 from cvms.nursery.channels.status_board import OperatorFunds
 from tests.nursery.world import SOL, World, running, until
 
 
-def watching(world: World, funds: OperatorFunds) -> OperatorBalance:
-    return OperatorBalance(
+def watching(world: World, funds: OperatorFunds) -> OperatorBalanceMonitor:
+    return OperatorBalanceMonitor(
         database=world.database,
         rpc=world.rpc,
         operator=world.operator.pubkey(),
@@ -35,7 +35,7 @@ async def test_below_its_minimum_it_pays_for_nobody_until_it_has_more(world: Wor
     seen = []
     for lamports in (SOL - 1, SOL):
         await hold(world, lamports)
-        await task.look()
+        await task.run_once()
         seen.append(
             (funds.enough, gauge(world, "operator_lamports"), gauge(world, "operator_pays"))
         )

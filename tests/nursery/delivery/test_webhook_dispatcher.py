@@ -22,13 +22,13 @@ from structlog.testing import capture_logs
 
 from cvms.config.webhook_url import is_public, target_of
 from cvms.nursery.channels.status_board import StatusBoard
-from cvms.nursery.delivery.webhook_client import NotDelivered, post
+from cvms.nursery.delivery.webhook_client import NotDelivered, deliver
 from cvms.nursery.delivery.webhook_dispatcher import (
     LONGEST_DELAY,
-    MOST_TRIES,
+    MAX_TRIES,
     AlertsQueue,
     SignersQueue,
-    Webhooks,
+    WebhookDispatcher,
     delay_after,
 )
 from cvms.store.messaging import webhook_deliveries
@@ -118,8 +118,8 @@ async def sealer(database: Database, receiver: Receiver) -> Sealer:
     return sealer
 
 
-def webhooks(database: Database, sealer: Sealer, *, private: bool = True) -> Webhooks:
-    return Webhooks(
+def webhooks(database: Database, sealer: Sealer, *, private: bool = True) -> WebhookDispatcher:
+    return WebhookDispatcher(
         database=database,
         queue=SignersQueue(sealer),
         private=private,
@@ -145,8 +145,8 @@ async def test_a_signer_is_told_once_and_can_tell_who_says_it(
     database: Database, receiver: Receiver, sealer: Sealer
 ) -> None:
     service = webhooks(database, sealer)
-    assert await service.round() == 1
-    assert await service.round() == 0
+    assert await service.run_once() == 1
+    assert await service.run_once() == 0
     [(headers, body)] = receiver.requests
     assert body == b'{"a":1}'
     assert headers["webhook-timestamp"] == "1700000000"
@@ -172,8 +172,8 @@ async def test_what_does_not_arrive_is_sent_again_later_under_the_same_id(
     good, receiver.answer = receiver.answer, answer
     service = webhooks(database, sealer)
     with capture_logs() as logs:
-        await service.round()
-    assert await service.round() == 0  # not at once
+        await service.run_once()
+    assert await service.run_once() == 0  # not at once
     [(state, tries, error)] = await queue(database)
     assert (state, tries) == ("pending", 1)
     assert error is not None
@@ -182,7 +182,7 @@ async def test_what_does_not_arrive_is_sent_again_later_under_the_same_id(
     assert SECRET.decode() not in str(logs)
     receiver.answer = good
     await is_due(database)
-    await service.round()
+    await service.run_once()
     first, second = receiver.requests
     assert first[0]["webhook-id"] == second[0]["webhook-id"]
     assert await queue(database) == [("delivered", 2, None)]
@@ -193,13 +193,13 @@ async def test_tries_are_bounded_and_so_is_the_time_between_them(
 ) -> None:
     receiver.answer = b"HTTP/1.1 503 No\r\n\r\n"
     service = webhooks(database, sealer)
-    for _ in range(MOST_TRIES + 3):
-        await service.round()
+    for _ in range(MAX_TRIES + 3):
+        await service.run_once()
         await is_due(database)
-    assert await queue(database) == [("given_up", MOST_TRIES, "answered with status 503")]
-    assert len(receiver.requests) == MOST_TRIES
+    assert await queue(database) == [("given_up", MAX_TRIES, "answered with status 503")]
+    assert len(receiver.requests) == MAX_TRIES
     assert 2.5 <= delay_after(1) <= 5
-    assert LONGEST_DELAY / 2 <= delay_after(MOST_TRIES) <= LONGEST_DELAY
+    assert LONGEST_DELAY / 2 <= delay_after(MAX_TRIES) <= LONGEST_DELAY
 
 
 async def test_a_message_that_is_a_day_old_is_given_up(
@@ -208,7 +208,7 @@ async def test_a_message_that_is_a_day_old_is_given_up(
     receiver.answer = b"HTTP/1.1 503 No\r\n\r\n"
     async with database.connection() as conn:
         await conn.execute("UPDATE webhook_deliveries SET created_at = now() - INTERVAL '2 days'")
-    await webhooks(database, sealer).round()
+    await webhooks(database, sealer).run_once()
     assert [row[0] for row in await queue(database)] == ["given_up"]
 
 
@@ -219,11 +219,11 @@ async def test_two_replicas_send_a_message_once_and_one_that_was_killed_is_made_
         [taken] = await webhook_deliveries.take(conn, limit=9, lease=timedelta(seconds=60))
     assert taken.tries == 1
     service = webhooks(database, sealer)
-    assert await service.round() == 0  # another has it
+    assert await service.run_once() == 0  # another has it
     await is_due(database)  # and was killed with it
     async with trio.open_nursery() as nursery:
         for _ in range(5):
-            nursery.start_soon(service.round)
+            nursery.start_soon(service.run_once)
     assert len(receiver.requests) == 1
 
 
@@ -233,13 +233,13 @@ async def test_an_answer_that_does_not_come_ends_with_the_deadline(
     receiver.silent = True
     context = ssl.create_default_context()
     with pytest.raises(NotDelivered, match="no answer within 10 s"):
-        await post(receiver.url, {}, b"{}", private=True, timeout=10, context=context)
+        await deliver(receiver.url, {}, b"{}", private=True, timeout=10, context=context)
 
 
 async def test_with_the_setting_off_nothing_is_sent_inside(
     database: Database, receiver: Receiver, sealer: Sealer
 ) -> None:
-    await webhooks(database, sealer, private=False).round()
+    await webhooks(database, sealer, private=False).run_once()
     assert not receiver.requests
     assert [row[2] for row in await queue(database)] == ["Expected an https:// URL"]
 
@@ -250,7 +250,7 @@ async def test_an_address_that_is_not_public_is_refused_in_every_form(host: str)
     with pytest.raises(ValueError, match="public address"):
         target_of(f"https://{host}/", private=False)
     with pytest.raises(NotDelivered, match="public"):
-        await post(f"https://{host}/", {}, b"", private=False, timeout=5, context=context)
+        await deliver(f"https://{host}/", {}, b"", private=False, timeout=5, context=context)
 
 
 class Resolver(trio.abc.HostnameResolver):
@@ -281,7 +281,7 @@ async def test_a_name_that_leads_inside_too_is_refused(receiver: Receiver) -> No
     context = ssl.create_default_context()
     url = f"https://hooks.example:{port}/"
     with pytest.raises(NotDelivered, match=r"hooks\.example leads to an address that is not"):
-        await post(url, {}, b"", private=False, timeout=5, context=context)
+        await deliver(url, {}, b"", private=False, timeout=5, context=context)
     assert not receiver.requests
 
 
@@ -290,7 +290,9 @@ async def test_what_was_looked_up_is_what_is_connected_to(receiver: Receiver) ->
     resolver = Resolver(("127.0.0.1",), ("127.0.0.2",))
     trio.socket.set_custom_hostname_resolver(resolver)
     context = ssl.create_default_context()
-    await post(f"http://hooks.example:{port}/", {}, b"", private=True, timeout=5, context=context)
+    await deliver(
+        f"http://hooks.example:{port}/", {}, b"", private=True, timeout=5, context=context
+    )
     assert receiver.requests[0][0]["host"] == f"hooks.example:{port}"
     assert resolver.answers == [("127.0.0.2",)]  # nobody asked again
 
@@ -314,7 +316,7 @@ async def test_the_certificate_has_to_be_the_names(nursery: trio.Nursery) -> Non
     )
     port = listeners[0].transport_listener.socket.getsockname()[1]
     trio.socket.set_custom_hostname_resolver(Resolver(("127.0.0.1",), ("127.0.0.1",)))
-    to = partial(post, headers={}, body=b"", private=True, timeout=5, context=trusting)
+    to = partial(deliver, headers={}, body=b"", private=True, timeout=5, context=trusting)
     with pytest.raises(NotDelivered, match=r"BrokenResourceError at wrong\.example"):
         await to(f"https://wrong.example:{port}/")
     await to(f"https://right.example:{port}/")
@@ -330,7 +332,7 @@ async def test_operators_are_told_where_their_configuration_says(
         await webhook_deliveries.add_alert(
             conn, event="alert.raised", body='{"type":"alert.raised"}'
         )
-    told = Webhooks(
+    told = WebhookDispatcher(
         database=database,
         queue=AlertsQueue(url=receiver.url, secret=key),
         private=True,
@@ -338,14 +340,14 @@ async def test_operators_are_told_where_their_configuration_says(
         context=ssl.create_default_context(),
         wall_clock=lambda: 1_700_000_000,
     )
-    assert [await told.round(), await told.round()] == [1, 0]
+    assert [await told.run_once(), await told.run_once()] == [1, 0]
     [(headers, body)] = receiver.requests
     assert body == b'{"type":"alert.raised"}'
     signed = f"{headers['webhook-id']}.1700000000.".encode() + body
     digest = base64.b64encode(hmac.new(key, signed, hashlib.sha256).digest()).decode()
     assert headers["webhook-signature"] == f"v1,{digest}"
 
-    assert await webhooks(database, sealer).round() == 1  # the signer's own, and that alone
+    assert await webhooks(database, sealer).run_once() == 1  # the signer's own, and that alone
     assert len(receiver.requests) == 2
 
 
@@ -354,14 +356,14 @@ async def test_operators_are_not_told_at_private_addresses_unless_that_is_allowe
 ) -> None:
     async with database.connection() as conn:
         await webhook_deliveries.add_alert(conn, event="alert.raised", body="{}")
-    told = Webhooks(
+    told = WebhookDispatcher(
         database=database,
         queue=AlertsQueue(url=receiver.url, secret=b"k" * 32),
         private=False,
         board=StatusBoard(),
         context=ssl.create_default_context(),
     )
-    assert await told.round() == 1
+    assert await told.run_once() == 1
     assert receiver.requests == []
     [(state, tries, _)] = await queue(database)
     assert (state, tries) == ("pending", 1)
@@ -377,20 +379,20 @@ async def test_under_a_new_key_signers_are_still_told(
         await webhook_deliveries.add(conn, [SIGNER], event="proposal.created", body="{}")
         assert await signer_webhooks.reseal(conn, Sealer([new, old])) == 1
         assert await signer_webhooks.reseal(conn, Sealer([new, old])) == 0
-    await webhooks(database, Sealer([new])).round()
+    await webhooks(database, Sealer([new])).run_once()
     assert [state for state, _, _ in await queue(database)] == ["delivered"]
 
 
 async def test_a_secret_that_no_key_opens_is_told_and_tried_again(
     database: Database, receiver: Receiver, sealer: Sealer
 ) -> None:
-    await webhooks(database, Sealer([Fernet.generate_key()])).round()
+    await webhooks(database, Sealer([Fernet.generate_key()])).run_once()
     [(state, _, error)] = await queue(database)
     assert state == "pending"
     assert error is not None
     assert error.startswith("No key of DATA_ENCRYPTION_KEYS opens")
     await is_due(database)
-    await webhooks(database, sealer).round()
+    await webhooks(database, sealer).run_once()
     assert [row[0] for row in await queue(database)] == ["delivered"]
 
 

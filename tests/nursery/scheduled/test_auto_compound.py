@@ -13,7 +13,7 @@ from cvms.chain.rpc.responses import Simulation
 from cvms.chain.rpc.rpc_client import Rpc
 from cvms.chain.types import Lamports
 from cvms.errors import ChainTimeout, ProgramRefused
-from cvms.nursery.scheduled.auto_compound import Compounding
+from cvms.nursery.scheduled.auto_compound import AutoCompounder
 from cvms.nursery.submission.operator_submissions import OperatorSubmitter
 from cvms.store.security import audit_log
 from cvms.store.submissions import submissions
@@ -31,9 +31,9 @@ EARNED = 10_000
 
 def compounding(
     world: World, *, rpc: Rpc | None = None, least: int = 1_000, key: Keypair | None = None
-) -> Compounding:
+) -> AutoCompounder:
     """The task as it is after a start."""
-    return Compounding(
+    return AutoCompounder(
         database=world.database,
         rpc=rpc or world.rpc,
         programs=world.programs,
@@ -55,17 +55,17 @@ def compounding(
 async def test_a_years_interest_is_compounded_once(world: World) -> None:
     alice = await lender(world)
     await wants(world, alice)
-    await compounding(world).round()
+    await compounding(world).run_once()
     assert await submitted(world) == []
 
     await travel(world, YEAR)
-    await compounding(world).round()
+    await compounding(world).run_once()
     [submission] = await submitted(world)
     assert submission.owner == address(alice)
     assert EARNED <= (submission.amount or 0) <= EARNED + 1
-    await compounding(world).round()
+    await compounding(world).run_once()
     await landed(world)
-    await compounding(world).round()
+    await compounding(world).run_once()
     assert len(await submitted(world)) == 1
     assert await lent(world, alice) == LENT + (submission.amount or 0)
     assert (await world.history(alice))[-1][:2] == ("yield_compound", submission.amount)
@@ -80,21 +80,21 @@ async def test_not_below_what_the_owner_wants_nor_what_the_fee_is_worth(world: W
     alice = await lender(world)
     await travel(world, YEAR)
     await wants(world, alice, min_amount=2 * EARNED)
-    await compounding(world).round()
+    await compounding(world).run_once()
     await wants(world, alice)
-    await compounding(world, least=2 * EARNED).round()
+    await compounding(world, least=2 * EARNED).run_once()
     assert await submitted(world) == []
-    await compounding(world).round()
+    await compounding(world).run_once()
     assert len(await submitted(world)) == 1
 
 
 async def test_not_unless_the_owner_wants_it(world: World) -> None:
     alice = await lender(world)
     await travel(world, YEAR)
-    await compounding(world).round()
+    await compounding(world).run_once()
     await wants(world, alice)
     await wants(world, alice, on=False)
-    await compounding(world).round()
+    await compounding(world).run_once()
     assert await submitted(world) == []
 
 
@@ -106,7 +106,7 @@ async def test_not_once_the_owner_has_changed_his_mind_in_the_middle_of_it(world
     async def no_more() -> None:
         await wants(world, alice, on=False)
 
-    await compounding(world, rpc=Node(world.rpc, meanwhile=no_more)).round()
+    await compounding(world, rpc=Node(world.rpc, meanwhile=no_more)).run_once()
     assert await submitted(world) == []
 
 
@@ -123,7 +123,7 @@ async def test_not_where_the_service_is_no_delegate_or_not_alone(world: World) -
     for owner in (stranger, several):
         await wants(world, owner)
     node = Node(world.rpc)
-    await compounding(world, rpc=node).round()
+    await compounding(world, rpc=node).run_once()
     assert await submitted(world) == []
     assert node.simulated == 0, "who cannot is not even tried"
 
@@ -138,7 +138,7 @@ async def test_a_delegate_that_was_removed_meanwhile_costs_nothing(world: World)
     )
     await world.act(alice, remove)
     await travel(world, YEAR)
-    await compounding(world).round()
+    await compounding(world).run_once()
     assert [each.owner for each in await submitted(world)] == [address(bob)]
 
 
@@ -147,8 +147,8 @@ async def test_killed_before_it_is_written_down_it_is_done_by_the_next(world: Wo
     await wants(world, alice)
     await travel(world, YEAR)
     with pytest.raises(ChainTimeout):
-        await compounding(world, rpc=Node(world.rpc, silent=True)).round()
-    await compounding(world).round()
+        await compounding(world, rpc=Node(world.rpc, silent=True)).run_once()
+    await compounding(world).run_once()
     await landed(world)
     [submission] = await submitted(world)
     assert await lent(world, alice) == LENT + (submission.amount or 0)
@@ -159,16 +159,16 @@ async def test_killed_after_that_it_is_sent_by_the_next_and_not_doubled(world: W
     alice = await lender(world)
     await wants(world, alice)
     await travel(world, YEAR)
-    await compounding(world).round()
+    await compounding(world).run_once()
     [first] = await submitted(world)
     assert first.signature is not None
     await world.submitter().run_once()
     await world.confirm(first.signature)
     await travel(world, YEAR)
-    await compounding(world).round()
+    await compounding(world).run_once()
     assert len(await submitted(world)) == 1
     await landed(world)
-    await compounding(world).round()
+    await compounding(world).run_once()
     assert len(await submitted(world)) == 2, "what the second year has earned"
 
 
@@ -178,8 +178,8 @@ async def test_two_at_once_compound_once(world: World) -> None:
         await wants(world, owner)
     await travel(world, YEAR)
     async with trio.open_nursery() as nursery:
-        nursery.start_soon(compounding(world).round)
-        nursery.start_soon(compounding(world).round)
+        nursery.start_soon(compounding(world).run_once)
+        nursery.start_soon(compounding(world).run_once)
     assert sorted(each.owner for each in await submitted(world)) == sorted(map(address, owners))
 
 
@@ -194,7 +194,7 @@ async def test_an_operator_who_cannot_pay_is_an_error_that_is_seen(world: World)
     await wants(world, alice)
     await travel(world, YEAR)
     with pytest.raises(ProgramRefused):
-        await compounding(world, key=poor).round()
+        await compounding(world, key=poor).run_once()
     assert await submitted(world) == []
 
 

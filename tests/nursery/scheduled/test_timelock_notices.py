@@ -19,8 +19,8 @@ from cvms.chain.transactions.chain_clock import chain_now
 from cvms.chain.transactions.release_builder import VAULTS_PER_TRANSACTION
 from cvms.chain.types import Lamports
 from cvms.errors import ChainTimeout, ProgramRefused
-from cvms.nursery.scheduled.timelock_notices import Timelocks
-from cvms.nursery.scheduled.timelock_releases import Releases
+from cvms.nursery.scheduled.timelock_notices import TimelockScheduler
+from cvms.nursery.scheduled.timelock_releases import TimelockReleaser
 from cvms.nursery.submission.operator_submissions import OperatorSubmitter
 from cvms.store.security import audit_log
 from cvms.store.submissions import submissions
@@ -38,9 +38,9 @@ def cron(
     rpc: Rpc | None = None,
     release: bool = True,
     operator: Keypair | None = None,
-) -> Timelocks:
+) -> TimelockScheduler:
     """The task as it is after a start, an hour's notice set."""
-    releases = Releases(
+    releases = TimelockReleaser(
         database=world.database,
         rpc=rpc or world.rpc,
         programs=world.programs,
@@ -53,7 +53,7 @@ def cron(
             submit_wake=world.submit_wake,
         ),
     )
-    return Timelocks(
+    return TimelockScheduler(
         database=world.database,
         rpc=rpc or world.rpc,
         progress=world.progress,
@@ -69,18 +69,18 @@ async def test_an_owner_is_told_an_hour_before_and_when_it_is_there_and_then_it_
     world: World,
 ) -> None:
     alice = await saver(world, 2 * HOUR)
-    assert await cron(world).look() > 0
+    assert await cron(world).run_once() > 0
     assert await notices(world) == []
 
     await travel(world, HOUR)
-    await cron(world).look()
-    await cron(world).look()
+    await cron(world).run_once()
+    await cron(world).run_once()
     assert await notices(world) == [("due_soon", address(alice), 60)]
     assert await releases(world) == []
 
     await travel(world, HOUR)
-    await cron(world).look()
-    await cron(world).look()
+    await cron(world).run_once()
+    await cron(world).run_once()
     assert await notices(world) == [
         ("due_soon", address(alice), 60),
         ("available", address(alice), 60),
@@ -92,7 +92,7 @@ async def test_an_owner_is_told_an_hour_before_and_when_it_is_there_and_then_it_
         "timelock",
         "timelock_release",
     ]
-    await cron(world).look()
+    await cron(world).run_once()
     assert len(await releases(world)) == 1
     (notice, _) = await told(world)
     assert notice["due_at"] > 0
@@ -101,7 +101,7 @@ async def test_an_owner_is_told_an_hour_before_and_when_it_is_there_and_then_it_
 
 async def test_the_audit_trail_has_the_release_under_its_owner(world: World) -> None:
     alice = await saver(world, 0)
-    await cron(world).look()
+    await cron(world).run_once()
     [submission] = await releases(world)
     async with world.database.connection() as conn:
         [entry] = await audit_log.page(conn, limit=9, owner=address(alice))
@@ -116,21 +116,21 @@ async def test_a_withdrawal_that_was_asked_for_is_announced_once(world: World) -
     ask = instructions.request_withdraw(world.programs, owner=alice.pubkey(), amount=40)
     await world.act(alice, world.deposit(alice, 100), delay, ask)
     await world.indexer().catch_up()
-    await cron(world).look()
+    await cron(world).run_once()
     assert await notices(world) == []
     await travel(world, HOUR)
-    await cron(world).look()
+    await cron(world).run_once()
     assert await notices(world) == [("withdrawal_available", address(alice), 40)]
     await world.act(alice, world.withdraw(alice, 30))
     await world.indexer().catch_up()
-    await cron(world).look()
+    await cron(world).run_once()
     assert await notices(world) == [("withdrawal_available", address(alice), 40)]
     assert await releases(world) == []
 
 
 async def test_switched_off_it_tells_and_releases_nothing(world: World) -> None:
     alice = await saver(world, 0)
-    await cron(world, release=False).look()
+    await cron(world, release=False).run_once()
     assert await notices(world) == [("available", address(alice), 60)]
     assert await releases(world) == []
 
@@ -140,10 +140,10 @@ async def test_killed_between_notice_and_release_it_tells_once_and_releases_once
 ) -> None:
     alice = await saver(world, 0)
     with pytest.raises(ChainTimeout):
-        await cron(world, rpc=Node(world.rpc, silent=True)).look()
+        await cron(world, rpc=Node(world.rpc, silent=True)).run_once()
     assert await notices(world) == [("available", address(alice), 60)]
     assert await releases(world) == []
-    await cron(world).look()
+    await cron(world).run_once()
     assert len(await notices(world)) == 1
     assert len(await releases(world)) == 1
 
@@ -153,15 +153,15 @@ async def test_killed_after_the_release_was_written_down_another_is_never_made(
 ) -> None:
     """Not while the first may land, on whatever fork, nor when it has and the books lag behind."""
     alice = await saver(world, 0)
-    await cron(world).look()
-    await cron(world).look()
+    await cron(world).run_once()
+    await cron(world).run_once()
     [first] = await releases(world)
     await world.submitter().run_once()
     assert first.signature is not None
     await world.confirm(first.signature)
-    await cron(world).look()
+    await cron(world).run_once()
     await world.execute("UPDATE submissions SET state = 'finalized'")
-    await cron(world).look()
+    await cron(world).run_once()
     assert len(await releases(world)) == 1
     await world.indexer().catch_up()
     assert await balances(world, alice) == (100, 0)
@@ -169,9 +169,9 @@ async def test_killed_after_the_release_was_written_down_another_is_never_made(
 
 async def test_one_that_expired_is_tried_again(world: World) -> None:
     await saver(world, 0)
-    await cron(world).look()
+    await cron(world).run_once()
     await world.execute("UPDATE submissions SET state = 'expired'")
-    await cron(world).look()
+    await cron(world).run_once()
     assert len(await releases(world)) == 2
 
 
@@ -179,25 +179,25 @@ async def test_two_at_once_over_many_vaults_tell_once_and_release_once(world: Wo
     owners = await savers(world, 2 * VAULTS_PER_TRANSACTION + 2)
     one, other = cron(world), cron(world)
     async with trio.open_nursery() as nursery:
-        nursery.start_soon(one.look)
-        nursery.start_soon(other.look)
+        nursery.start_soon(one.run_once)
+        nursery.start_soon(other.run_once)
     everybody = Counter(map(address, owners))
     assert Counter(owner for _, owner, _ in await notices(world)) == everybody
-    await cron(world).look()  # what one left to the other, should both have let go
+    await cron(world).run_once()  # what one left to the other, should both have let go
     assert Counter(await released_owners(world)) == everybody
     before = await balance(world)
     await landed(world)
     for owner in owners:
         assert await balances(world, owner) == (100, 0)
     assert before - await balance(world) == 5_000 * len(await releases(world))
-    await cron(world).look()
+    await cron(world).run_once()
     assert Counter(await released_owners(world)) == everybody
     assert len(await notices(world)) == len(owners)
 
 
 async def test_a_full_transaction_holds_so_many_vaults(world: World) -> None:
     owners = await savers(world, VAULTS_PER_TRANSACTION)
-    await cron(world).look()
+    await cron(world).run_once()
     [submission] = await releases(world)
     assert submission.owner == address(world.operator)
     assert sorted(await released_owners(world)) == sorted(map(address, owners))
@@ -207,12 +207,14 @@ async def test_a_vault_that_the_program_refuses_keeps_no_other_waiting(world: Wo
     owners = await savers(world, 5)
     node = Node(world.rpc, refuses=address(owners[2]))
     task = cron(world, rpc=node)
-    await task.look()
+    await task.run_once()
     rest = [address(owner) for owner in owners if owner is not owners[2]]
     assert sorted(await released_owners(world)) == sorted(rest)
     simulated = node.simulated
     await landed(world)
-    assert await task.look() > 1, "it waits until something is due, not for the one it set aside"
+    assert await task.run_once() > 1, (
+        "it waits until something is due, not for the one it set aside"
+    )
     assert node.simulated == simulated
 
 
@@ -226,17 +228,17 @@ async def test_with_enough_on_its_way_the_rest_waits(world: World) -> None:
         "FROM generate_series(1, 32) AS n"
     )
     task = cron(world)
-    assert await task.look() <= 1
+    assert await task.run_once() <= 1
     assert address(alice) not in await released_owners(world)
     await world.execute("UPDATE submissions SET state = 'confirmed' WHERE owner = 'o1'")
-    await task.look()
+    await task.run_once()
     assert address(alice) in await released_owners(world)
 
 
 async def test_an_operator_who_cannot_pay_is_an_error_that_is_seen(world: World) -> None:
     await savers(world, 3)
     with pytest.raises(ProgramRefused):
-        await cron(world, operator=Keypair()).look()
+        await cron(world, operator=Keypair()).run_once()
     assert await releases(world) == []
 
 
@@ -261,7 +263,7 @@ async def test_it_wakes_for_the_next_one_due_and_when_the_indexer_has_seen_one(
 async def test_until_the_books_have_caught_up_nothing_is_told(world: World) -> None:
     await saver(world, 0)
     world.progress.slot = None
-    await cron(world).look()
+    await cron(world).run_once()
     assert await notices(world) == []
 
 

@@ -8,14 +8,16 @@ import msgspec
 import trio
 
 from cvms.nursery.scheduled.retention import Retention
-from cvms.nursery.scheduled.totals_publisher import Balances
+from cvms.nursery.scheduled.totals_publisher import TotalsPublisher
 from cvms.store.analytics import overview
 from cvms.store.postgres.database import Database, open_database
 from tests.nursery.world import World
 
 
-def balances(world: World, database: Database | None = None, *, apart: float = 0.0) -> Balances:
-    return Balances(
+def balances(
+    world: World, database: Database | None = None, *, apart: float = 0.0
+) -> TotalsPublisher:
+    return TotalsPublisher(
         database=database or world.database,
         program=str(world.programs.vault),
         wake=world.tvl_wake,
@@ -39,8 +41,8 @@ async def test_what_vaults_hold_is_told_when_it_changes_and_once_by_two_replicas
             await indexer.catch_up()
             async with trio.open_nursery() as nursery:
                 for each in (one, two, one, two):
-                    nursery.start_soon(each.look)
-        await balances(world).look()  # started again
+                    nursery.start_soon(each.run_once)
+        await balances(world).run_once()  # started again
     assert [row.data["total"] for row in await world.outbox("tvl_update")] == [900, 700]
     assert world.metrics.registry.get_sample_value("total_value_locked") == 700
     told = [row.data for row in await world.outbox("analytics_update")]
@@ -58,11 +60,11 @@ async def test_analytics_are_told_now_and_then_and_the_last_of_them_for_sure(
     for amount in (500, 30, 7):
         await world.act(owner, world.deposit(owner, amount))
         await indexer.catch_up()
-        complete = await hasty.look()
+        complete = await hasty.run_once()
     assert not complete
     assert [row.data["tvl"] for row in await world.outbox("analytics_update")] == [500]
     await world.execute("UPDATE told SET told_at = told_at - interval '1 hour'")
-    assert await hasty.look()
+    assert await hasty.run_once()
     assert [row.data["tvl"] for row in await world.outbox("analytics_update")] == [500, 537]
     assert [row.data["total"] for row in await world.outbox("tvl_update")] == [500, 530, 537]
 

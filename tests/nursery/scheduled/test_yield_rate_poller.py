@@ -9,7 +9,7 @@ from solders.pubkey import Pubkey
 
 from cvms.chain.yields.rates import ProtocolName
 from cvms.chain.yields.sources import YieldSource
-from cvms.nursery.scheduled.yield_rate_poller import YieldRates
+from cvms.nursery.scheduled.yield_rate_poller import YieldRatePoller
 from cvms.store.vaults import yield_rates
 from cvms.store.vaults.yield_rates import StoredRate
 from tests.nursery.indexing.test_every_instruction import pool_of
@@ -23,8 +23,8 @@ def sources(world: World) -> list[YieldSource]:
     ]
 
 
-def task(world: World, interval: float = 60.0) -> YieldRates:
-    return YieldRates(
+def task(world: World, interval: float = 60.0) -> YieldRatePoller:
+    return YieldRatePoller(
         database=world.database,
         rpc=world.rpc,
         programs=world.programs,

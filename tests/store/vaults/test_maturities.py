@@ -11,7 +11,7 @@ from cvms.store.postgres.migrate import apply_schema
 from cvms.store.projection import vault_writer
 from cvms.store.submissions import operator_submissions, submissions
 from cvms.store.vaults import maturities, vaults
-from cvms.store.vaults.maturities import NEXT_TO_TELL, TO_RELEASE, Maturity
+from cvms.store.vaults.maturities import NEXT_NOTICE, TO_RELEASE, Maturity
 from cvms.store.vaults.vaults import VaultRow
 from tests.store.examples import vault_row
 
@@ -39,7 +39,7 @@ async def live(conn: Connection) -> list[tuple[str, str, int, int]]:
 
 async def due(conn: Connection, now: int) -> list[tuple[int, int]]:
     """What is told now, by amount and time."""
-    told = await maturities.tell_due(conn, now=now, limit=100)
+    told = await maturities.claim_due(conn, now=now, limit=100)
     return sorted((each.amount, each.due_at) for each in told)
 
 
@@ -96,17 +96,17 @@ async def test_soon_is_told_once_and_not_of_what_is_due(database: Database) -> N
         await vaults.upsert(conn, holding((1, 90), (2, 100), (3, 160), (4, 161), pending=[(5, 95)]))
 
         async def soon(now: int) -> list[Maturity]:
-            return await maturities.tell_soon(conn, now=now, notice=60, limit=100)
+            return await maturities.claim_due_soon(conn, now=now, notice=60, limit=100)
 
-        assert await maturities.next_to_tell(conn, notice=60) == 30
+        assert await maturities.next_notice(conn, notice=60) == 30
         assert sorted(each.amount for each in await soon(100)) == [3]
         assert await soon(100) == []
         assert await due(conn, 100) == [(1, 90), (2, 100), (5, 95)]
-        assert await maturities.next_to_tell(conn, notice=60) == 101
+        assert await maturities.next_notice(conn, notice=60) == 101
         assert [each.amount for each in await soon(101)] == [4]
-        assert await maturities.next_to_tell(conn, notice=60) == 160
+        assert await maturities.next_notice(conn, notice=60) == 160
         assert await due(conn, 161) == [(3, 160), (4, 161)]
-        assert await maturities.next_to_tell(conn, notice=60) is None
+        assert await maturities.next_notice(conn, notice=60) is None
 
 
 async def test_those_who_tell_at_once_share_the_work(database: Database) -> None:
@@ -114,8 +114,8 @@ async def test_those_who_tell_at_once_share_the_work(database: Database) -> None
     async with database.transaction() as conn:
         await vault_writer.bring_forward(conn, rows)
     async with database.transaction() as one, database.transaction() as other:
-        first = await maturities.tell_due(one, now=100, limit=4)
-        second = await maturities.tell_due(other, now=100, limit=4)
+        first = await maturities.claim_due(one, now=100, limit=4)
+        second = await maturities.claim_due(other, now=100, limit=4)
     assert sorted(each.amount for each in [*first, *second]) == [1, 2, 3, 4, 5, 6]
 
 
@@ -130,7 +130,7 @@ async def test_a_vault_in_a_release_that_may_land_is_not_released_again(
         await record(conn, 3, "o4", kind="compound_yield")
 
         async def free(aside: Any = ()) -> list[str]:
-            return await maturities.to_release(conn, kind=KIND, now=9, limit=9, aside=aside)
+            return await maturities.to_release(conn, kind=KIND, now=9, limit=9, deferred=aside)
 
         for state in ("pending", "submitted", "confirmed"):
             await conn.execute("UPDATE submissions SET state = %s", [state])
@@ -167,7 +167,7 @@ async def test_what_is_due_next_is_found_in_an_index(database: Database) -> None
         )
         await conn.execute("ANALYZE maturities")
         params = {"now": 1, "notice": 60, "limit": 9, "except": [], "kind": KIND}
-        for query in (NEXT_TO_TELL, TO_RELEASE):
+        for query in (NEXT_NOTICE, TO_RELEASE):
             cursor = await conn.execute(b"EXPLAIN " + query.encode(), params)
             plan = "\n".join(line for (line,) in await cursor.fetchall())
             assert "Seq Scan on maturities" not in plan, plan
