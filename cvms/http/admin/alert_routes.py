@@ -14,7 +14,7 @@ from cvms.http.framework.request import MAX_AMOUNT, Body, Limit, RowId
 from cvms.http.framework.response import Answer
 from cvms.http.framework.routing import Auth, Route
 from cvms.store.alerts import alerts, lifecycle
-from cvms.store.alerts.lifecycle import hook_of
+from cvms.store.alerts.lifecycle import alert_webhook
 from cvms.store.security import audit_log
 
 TAGS = ("administration",)
@@ -82,7 +82,9 @@ async def acknowledge(services: Services, alert_id: str, administrator: Administ
     by = f"admin:{administrator.subject}"
     number = _number(alert_id)
     async with services.database.transaction() as conn:
-        row = await lifecycle.acknowledge(conn, number, by=by, hook=hook_of(services.config.alerts))
+        row = await lifecycle.acknowledge(
+            conn, number, by=by, hook=alert_webhook(services.config.alerts)
+        )
         if row is None:
             raise NotFound(f"There is no alert {number}.")
         entry = audit_log.AuditEntry(

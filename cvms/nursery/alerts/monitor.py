@@ -22,7 +22,7 @@ from cvms.nursery.alerts.ledger_conditions import (
     of_quarantined,
     of_withdrawal,
 )
-from cvms.nursery.alerts.rules import QUIET, Bounds, is_low, recovered
+from cvms.nursery.alerts.rules import RESOLVE_AFTER, Bounds, is_low, recovered
 from cvms.nursery.alerts.service_conditions import fee_payer_low, parts_down, tasks_not_live
 from cvms.nursery.channels.hub import Hub, OutboxFrame
 from cvms.nursery.channels.indexer_progress import IndexerProgress
@@ -30,12 +30,12 @@ from cvms.nursery.channels.status_board import OperatorFunds, StatusBoard
 from cvms.nursery.channels.wakeups import OutboxWakeup, Wakeup
 from cvms.store.alerts import alerts, lifecycle, queries
 from cvms.store.alerts.alerts import Observation
-from cvms.store.alerts.lifecycle import Hook
+from cvms.store.alerts.lifecycle import AlertWebhook
 from cvms.store.analytics import aggregates
 from cvms.store.postgres.database import Database
 from cvms.store.postgres.driver.connection import Connection
 
-LOOK_SECONDS = 10.0
+POLL_SECONDS = 10.0
 SOON_SECONDS = 1.0
 """A busy chain does not need a look at every event."""
 FEE_PAYER_SECONDS = 30.0
@@ -47,7 +47,7 @@ ONE_OF_A_KIND = ("large_withdrawal", "emergency_withdrawal")
 EVENTS = ("withdraw_event", "vault_balance_update")
 
 
-class Monitor:
+class AlertMonitor:
     """Raises what is to be looked at. Any number of replicas may run one."""
 
     def __init__(
@@ -62,10 +62,10 @@ class Monitor:
         bounds: Bounds,
         low_balance: int,
         fee_payer_minimum: int,
-        hook: Hook | None,
+        hook: AlertWebhook | None,
         board: StatusBoard,
         metrics: Metrics,
-        look_seconds: float = LOOK_SECONDS,
+        look_seconds: float = POLL_SECONDS,
     ) -> None:
         self._database = database
         self._operator = operator
@@ -88,7 +88,7 @@ class Monitor:
         while True:
             # Heard before it is looked: what comes in between is a reason for the next look.
             with self._listening() as moved:
-                await self.look()
+                await self.run_once()
                 self._board.task_succeeded("monitor")
                 if await moved.wait(self._look_seconds):
                     await trio.sleep(SOON_SECONDS)
@@ -105,21 +105,21 @@ class Monitor:
         finally:
             self._hub.forget(moved)
 
-    async def look(self) -> None:
+    async def run_once(self) -> None:
         """Apply every rule once."""
-        while await self._alone(self._withdrawals) == PAGE:
+        while await self._in_own_transaction(self._withdrawals) == PAGE:
             pass
-        while await self._alone(self._differences) == PAGE:
+        while await self._in_own_transaction(self._differences) == PAGE:
             pass
-        for rule in (self._low_balances, self._quarantined, self._conditions, self._quiet):
-            await self._alone(rule)
+        for rule in (self._low_balances, self._quarantined, self._conditions, self._resolve_stale):
+            await self._in_own_transaction(rule)
         async with self._database.connection() as conn:
             open_now = await alerts.counts(conn)
         self._metrics.alerts_open.clear()
         for (kind, severity), count in open_now.items():
             self._metrics.alerts_open.labels(kind=kind, severity=severity).set(count)
 
-    async def _alone(self, rule: Callable[[Connection], Awaitable[int]]) -> int:
+    async def _in_own_transaction(self, rule: Callable[[Connection], Awaitable[int]]) -> int:
         """One rule in one transaction; returns what the rule says, how many rows it has seen."""
         async with self._database.transaction() as conn:
             await alerts.lock(conn)
@@ -134,7 +134,7 @@ class Monitor:
             tvl = (await aggregates.holdings(conn)).total
             new = [row for row in rows if not row.old]
             found = [each for row in new for each in of_withdrawal(row, self._bounds, tvl=tvl)]
-            await self._observe(conn, await _untold(conn, found))
+            await self._observe(conn, await _not_yet_alerted(conn, found))
         return len(rows)
 
     async def _differences(self, conn: Connection) -> int:
@@ -176,11 +176,11 @@ class Monitor:
         low = is_low(held, minimum, already=already)
         return [fee_payer_low(address, held, minimum)] if low else []
 
-    async def _quiet(self, conn: Connection) -> int:
+    async def _resolve_stale(self, conn: Connection) -> int:
         """Resolve what nobody has seen for a while; not right after a time when nobody looked."""
         if trio.current_time() - self._began < STABLE_SECONDS:
             return 0
-        return await lifecycle.resolve_quiet(conn, QUIET, hook=self._hook)
+        return await lifecycle.resolve_stale(conn, RESOLVE_AFTER, hook=self._hook)
 
     async def _observe(self, conn: Connection, seen: Sequence[Observation]) -> int:
         return await lifecycle.observe(conn, seen, hook=self._hook)
@@ -199,7 +199,7 @@ class _Moved(Wakeup):
         self.wake()
 
 
-async def _untold(conn: Connection, found: Sequence[Observation]) -> list[Observation]:
+async def _not_yet_alerted(conn: Connection, found: Sequence[Observation]) -> list[Observation]:
     """Those that are new: after a fork the same withdrawal comes in another block."""
     told: set[tuple[str, str]] = set()
     for kind in ONE_OF_A_KIND:

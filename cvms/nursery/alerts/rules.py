@@ -12,18 +12,18 @@ from cvms.config.alert_settings import AlertSettings
 from cvms.store.alerts.alerts import Severity
 
 PERCENT = 100
-HABIT = 5
+MIN_SAMPLES = 5
 """Withdrawals that an owner has made before they are a habit."""
 RECOVERED_PERCENT = 120
 """Of a lower bound: what has to be there before an alert about it is over."""
-CRITICAL_PART = 5
+CRITICAL_FRACTION = 5
 """A fifth of what the fee payer should hold is next to nothing."""
-AGAIN = timedelta(seconds=40)
+REOPEN_AFTER = timedelta(seconds=40)
 """What was not seen for so long, and is there once more, counts again."""
 
 # How long an alert stays after it was last seen. What is so now is seen at every look; what has
 # happened is kept before somebody's eyes for a while.
-QUIET = {
+RESOLVE_AFTER = {
     "large_withdrawal": timedelta(days=1),
     "emergency_withdrawal": timedelta(days=1),
     "unusual_withdrawal": timedelta(days=1),
@@ -103,7 +103,7 @@ def recovered(bound: int) -> int:
 
 def fee_payer_severity(lamports: int, minimum: int) -> Severity:
     """Critical once less than a fifth is left."""
-    return Severity.CRITICAL if lamports * CRITICAL_PART < minimum else Severity.WARNING
+    return Severity.CRITICAL if lamports * CRITICAL_FRACTION < minimum else Severity.WARNING
 
 
 def _emergency(withdrawal: Withdrawal) -> Finding | None:
@@ -136,7 +136,7 @@ def _large(withdrawal: Withdrawal, bounds: Bounds) -> Finding | None:
 
 def _unusual(withdrawal: Withdrawal, bounds: Bounds) -> Finding | None:
     factor, earlier = bounds.unusual_factor, withdrawal.earlier
-    if factor == 0 or len(earlier) < HABIT or withdrawal.amount < bounds.dust:
+    if factor == 0 or len(earlier) < MIN_SAMPLES or withdrawal.amount < bounds.dust:
         return None
     usual = median_high(earlier)
     if withdrawal.amount <= factor * usual:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from datetime import datetime, timedelta
 
-from cvms.nursery.alerts.rules import AGAIN, fee_payer_severity
+from cvms.nursery.alerts.rules import REOPEN_AFTER, fee_payer_severity
 from cvms.nursery.channels.status_board import ComponentStatus
 from cvms.nursery.channels.task_liveness import LivenessFault
 from cvms.store.alerts.alerts import Observation, Severity
@@ -40,7 +40,7 @@ def tasks_not_live(
             severity=Severity.CRITICAL,
             summary=f"The task {name} {trouble.detail}",
             details={"last_error": (last_errors.get(name) or "")[:LAST_ERROR] or None},
-            away=AGAIN,
+            away=REOPEN_AFTER,
         )
         for name, trouble in troubles.items()
     ]
@@ -54,7 +54,7 @@ def fee_payer_low(address: str, lamports: int, minimum: int) -> Observation:
         severity=fee_payer_severity(lamports, minimum),
         summary=f"The account that pays fees holds {lamports} lamports of at least {minimum}",
         details={"lamports": lamports, "minimum": minimum},
-        away=AGAIN,
+        away=REOPEN_AFTER,
     )
 
 
@@ -69,5 +69,5 @@ def _part(name: str, part: ComponentStatus, *, gap: str | None) -> Observation:
         severity=severity,
         summary=f"The part {name} is not well: {part.detail}",
         details={"detail": part.detail, "since": part.since.isoformat()},
-        away=AGAIN,
+        away=REOPEN_AFTER,
     )

@@ -19,7 +19,7 @@ from cvms.nursery.channels.status_board import StatusBoard
 
 log = structlog.get_logger(__name__)
 
-LOOK_SECONDS = 60.0
+POLL_SECONDS = 60.0
 """Every account is fetched this often, whatever was notified."""
 FIRST_RETRY, LONGEST_RETRY = 0.25, 5.0
 
@@ -35,7 +35,7 @@ class AccountSubscriptions:
         registry: AccountRegistry,
         board: StatusBoard,
         metrics: Metrics,
-        look_seconds: float = LOOK_SECONDS,
+        look_seconds: float = POLL_SECONDS,
     ) -> None:
         self._rpc = rpc
         self._ws_urls = ws_urls

@@ -18,7 +18,7 @@ from cvms.store.postgres.database import Database
 
 log = structlog.get_logger(__name__)
 
-LOOK_SECONDS = 5.0
+POLL_SECONDS = 5.0
 """Look at least this often, should a notification ever be lost."""
 PAGE = 1000
 RUN = 64
@@ -44,7 +44,7 @@ class Broadcaster:
         wake: OutboxWakeup,
         notifier: OutboxNotifier,
         board: StatusBoard,
-        look_seconds: float = LOOK_SECONDS,
+        look_seconds: float = POLL_SECONDS,
     ) -> None:
         self._database = database
         self._hub = hub

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from cvms.nursery.alerts.monitor import Monitor
+from cvms.nursery.alerts.monitor import AlertMonitor
 from cvms.nursery.alerts.operator_balance import OperatorBalanceMonitor
 from cvms.nursery.alerts.rules import bounds_of
 from cvms.nursery.delivery.account_watcher import AccountSubscriptions
 from cvms.nursery.delivery.broadcaster import Broadcaster
 from cvms.nursery.supervision.readiness_probe import ReadinessProbe
 from cvms.nursery.wiring.resources import Resources, TaskFunction
-from cvms.store.alerts.lifecycle import hook_of
+from cvms.store.alerts.lifecycle import alert_webhook
 
 
 def replica_tasks(resources: Resources) -> list[tuple[str, TaskFunction]]:
@@ -65,9 +65,9 @@ def _operator_balance(resources: Resources) -> OperatorBalanceMonitor:
     )
 
 
-def _monitor(resources: Resources) -> Monitor:
+def _monitor(resources: Resources) -> AlertMonitor:
     config = resources.config
-    return Monitor(
+    return AlertMonitor(
         database=resources.database,
         operator=config.operator.pubkey(),
         funds=resources.operator_funds,
@@ -77,7 +77,7 @@ def _monitor(resources: Resources) -> Monitor:
         bounds=bounds_of(config.alerts, dust=config.low_balance_threshold),
         low_balance=config.low_balance_threshold,
         fee_payer_minimum=config.alerts.fee_payer_minimum_lamports,
-        hook=hook_of(config.alerts),
+        hook=alert_webhook(config.alerts),
         board=resources.board,
         metrics=resources.metrics,
     )

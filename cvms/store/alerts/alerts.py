@@ -57,7 +57,7 @@ RETURNING id, kind, subject, owner, severity, summary, details, count, first_see
           (SELECT count FROM before) AS count_before
 """
 
-RESOLVE_QUIET = """
+RESOLVE_STALE = """
 UPDATE alerts
 SET resolved_at = clock_timestamp()
 FROM unnest(%(kind)s::TEXT[], %(quiet)s::INTERVAL[]) AS rule (kind, quiet)
@@ -224,12 +224,12 @@ async def observe(conn: TrioConnection[Any], seen: Observation) -> Raised:
     return raised
 
 
-async def resolve_quiet(
+async def resolve_stale(
     conn: TrioConnection[Any], quiet: Mapping[str, timedelta]
 ) -> list[AlertRow]:
     """Resolve those of these kinds that were not seen for so long; returns them."""
     params = {"kind": list(quiet), "quiet": list(quiet.values())}
-    return await fetch_all(conn, AlertRow, RESOLVE_QUIET, params)
+    return await fetch_all(conn, AlertRow, RESOLVE_STALE, params)
 
 
 async def resolve(conn: TrioConnection[Any], ids: Sequence[int]) -> list[AlertRow]:

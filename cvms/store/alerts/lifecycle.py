@@ -22,7 +22,7 @@ ENDED_BY_A_PERSON = ("books_differ", "submission_quarantined")
 
 
 @dataclass(frozen=True, slots=True)
-class Hook:
+class AlertWebhook:
     """Operators have a webhook, for alerts from this severity on."""
 
     least: Severity = Severity.INFO
@@ -33,13 +33,13 @@ class Hook:
         return order.index(Severity(severity)) >= order.index(self.least)
 
 
-def hook_of(settings: AlertSettings) -> Hook | None:
+def alert_webhook(settings: AlertSettings) -> AlertWebhook | None:
     """The webhook as it is configured, None without one."""
-    return Hook(Severity(settings.webhook_severity)) if settings.webhooks else None
+    return AlertWebhook(Severity(settings.webhook_severity)) if settings.webhooks else None
 
 
 async def observe(
-    conn: TrioConnection[Any], seen: Sequence[Observation], *, hook: Hook | None
+    conn: TrioConnection[Any], seen: Sequence[Observation], *, hook: AlertWebhook | None
 ) -> int:
     """Raise or refresh alerts, and tell of those that are new, worse, or there once more.
 
@@ -58,20 +58,22 @@ async def observe(
     return len(told)
 
 
-async def resolve_quiet(
-    conn: TrioConnection[Any], quiet: Mapping[str, timedelta], *, hook: Hook | None
+async def resolve_stale(
+    conn: TrioConnection[Any], quiet: Mapping[str, timedelta], *, hook: AlertWebhook | None
 ) -> int:
     """Resolve what was not seen for as long as its kind says, and tell so; returns how many."""
-    return await _resolved(conn, await alerts.resolve_quiet(conn, quiet), hook=hook)
+    return await _resolved(conn, await alerts.resolve_stale(conn, quiet), hook=hook)
 
 
-async def resolve(conn: TrioConnection[Any], ids: Sequence[int], *, hook: Hook | None) -> int:
+async def resolve(
+    conn: TrioConnection[Any], ids: Sequence[int], *, hook: AlertWebhook | None
+) -> int:
     """Resolve these and tell so; returns how many were not resolved yet."""
     return await _resolved(conn, await alerts.resolve(conn, ids), hook=hook)
 
 
 async def acknowledge(
-    conn: TrioConnection[Any], alert: int, *, by: str, hook: Hook | None
+    conn: TrioConnection[Any], alert: int, *, by: str, hook: AlertWebhook | None
 ) -> AlertRow | None:
     """Note who looks after it and tell so, once; None where there is no such alert."""
     await alerts.lock(conn)
@@ -86,7 +88,7 @@ async def acknowledge(
 
 
 async def _resolved(
-    conn: TrioConnection[Any], rows: Sequence[AlertRow], *, hook: Hook | None
+    conn: TrioConnection[Any], rows: Sequence[AlertRow], *, hook: AlertWebhook | None
 ) -> int:
     for row in rows:
         if hook is not None and hook.wants(row.severity):

@@ -14,7 +14,7 @@ import trio_websocket
 from cvms.http.framework.admin_tokens import Role
 from cvms.store.alerts import alerts, lifecycle
 from cvms.store.alerts.alerts import Observation, Severity
-from cvms.store.alerts.lifecycle import Hook
+from cvms.store.alerts.lifecycle import AlertWebhook
 from cvms.store.messaging.outbox import OutboxMessage
 from tests.http.admin.test_admin_routes import SECRET, ask, token
 from tests.http.conftest import Json, Service, event, frame, running, subscribe
@@ -129,7 +129,7 @@ async def test_two_who_resolve_and_acknowledge_at_once_tell_one_end(office: Serv
 
     async def acknowledge() -> None:
         async with office.database.transaction() as conn:
-            await lifecycle.acknowledge(conn, alert["id"], by="admin:x", hook=Hook())
+            await lifecycle.acknowledge(conn, alert["id"], by="admin:x", hook=AlertWebhook())
 
     async with trio.open_nursery() as nursery:
         for _ in range(4):

@@ -13,7 +13,7 @@ import trio
 from solders.keypair import Keypair
 
 from cvms.metrics import Metrics
-from cvms.nursery.alerts.monitor import Monitor
+from cvms.nursery.alerts.monitor import AlertMonitor
 from cvms.nursery.alerts.rules import Bounds
 from cvms.nursery.channels.hub import Hub
 from cvms.nursery.channels.indexer_progress import IndexerProgress
@@ -22,7 +22,7 @@ from cvms.nursery.channels.wakeups import OutboxWakeup
 from cvms.nursery.delivery.broadcaster import Broadcaster
 from cvms.store.alerts import alerts, lifecycle
 from cvms.store.alerts.alerts import AlertRow
-from cvms.store.alerts.lifecycle import Hook
+from cvms.store.alerts.lifecycle import AlertWebhook
 from cvms.store.analytics import aggregates
 from cvms.store.messaging import outbox
 from cvms.store.messaging.outbox_notifier import PostgresOutboxNotifier
@@ -43,7 +43,7 @@ BOUNDS = Bounds(
 
 
 @asynccontextmanager
-async def watching(database: Database, **changes: Any) -> AsyncIterator[Monitor]:
+async def watching(database: Database, **changes: Any) -> AsyncIterator[AlertMonitor]:
     """A replica's monitor."""
     given: dict[str, Any] = {
         "database": database,
@@ -55,11 +55,11 @@ async def watching(database: Database, **changes: Any) -> AsyncIterator[Monitor]
         "bounds": BOUNDS,
         "low_balance": 100,
         "fee_payer_minimum": 1_000,
-        "hook": Hook(),
+        "hook": AlertWebhook(),
         "board": StatusBoard(()),
         "metrics": Metrics(),
     }
-    yield Monitor(**(given | changes))
+    yield AlertMonitor(**(given | changes))
 
 
 async def withdrawn(database: Database, number: int, amount: int, **changes: Any) -> None:
@@ -118,8 +118,8 @@ async def test_a_large_withdrawal_is_one_alert_by_two_replicas_and_across_restar
             with trio.fail_after(10):
                 async with trio.open_nursery() as nursery:
                     for _ in range(4):
-                        nursery.start_soon(one.look)
-                        nursery.start_soon(other.look)
+                        nursery.start_soon(one.run_once)
+                        nursery.start_soon(other.run_once)
     found = await stored(database, "large_withdrawal")
     assert [row.details["amount"] for row in found] == [1_000, 1_001, 1_002, 1_003, 1_004]
     assert {row.count for row in await stored(database)} == {1}
@@ -128,8 +128,8 @@ async def test_a_large_withdrawal_is_one_alert_by_two_replicas_and_across_restar
 
     await withdrawn(database, 9, 5_000)  # while nobody looks
     async with watching(database) as restarted:
-        await restarted.look()
-        await restarted.look()
+        await restarted.run_once()
+        await restarted.run_once()
     assert len(await stored(database, "large_withdrawal")) == 6
     assert len(await told(database)) == 7
 
@@ -146,10 +146,10 @@ async def test_killed_in_the_middle_nothing_is_lost(
         patched.setattr(lifecycle, "observe", killed)
         async with watching(database) as monitor:
             with pytest.raises(RuntimeError, match="killed"):
-                await monitor.look()
+                await monitor.run_once()
     assert await stored(database) == []
     async with watching(database) as monitor:
-        await monitor.look()
+        await monitor.run_once()
     assert [row.kind for row in await stored(database)] == ["large_withdrawal"]
 
 
@@ -158,11 +158,11 @@ async def test_a_withdrawal_that_a_fork_moves_to_another_block_is_not_told_twice
 ) -> None:
     await withdrawn(database, 1, 2_000, slot=100)
     async with watching(database) as monitor:
-        await monitor.look()
+        await monitor.run_once()
         async with database.connection() as conn:
             await conn.execute("DELETE FROM transactions")
         await withdrawn(database, 1, 2_000, slot=104)
-        await monitor.look()
+        await monitor.run_once()
     [row] = await stored(database)
     assert (row.count, row.details["slot"]) == (1, 100)
     assert len(await told(database)) == 1
@@ -173,11 +173,11 @@ async def test_an_owner_who_leaves_his_habit_is_one_alert_that_counts(database: 
         await withdrawn(database, number, 10)
     await withdrawn(database, 7, 900, owner="somebody else")
     async with watching(database, bounds=replace(BOUNDS, large_percent=0)) as monitor:
-        await monitor.look()
+        await monitor.run_once()
         [rapid] = await stored(database)
         assert (rapid.kind, rapid.subject, rapid.count) == ("rapid_withdrawals", "owner", 3)
         await withdrawn(database, 8, 101)
-        await monitor.look()
+        await monitor.run_once()
         [rapid, unusual] = await stored(database)
         assert (unusual.kind, unusual.subject) == ("unusual_withdrawal", "owner")
         assert unusual.details["median"] == 10
@@ -191,7 +191,7 @@ async def test_what_happened_long_ago_is_no_news(database: Database) -> None:
     async with database.connection() as conn:
         await conn.execute("UPDATE transactions SET block_time = now() - INTERVAL '8 days'")
     async with watching(database) as monitor:
-        await monitor.look()
+        await monitor.run_once()
     assert await stored(database) == []
 
 
@@ -203,7 +203,7 @@ async def test_a_share_of_all_that_vaults_hold_is_large(database: Database) -> N
     await withdrawn(database, 1, 399)
     await withdrawn(database, 2, 400)
     async with watching(database) as monitor:
-        await monitor.look()
+        await monitor.run_once()
     [row] = await stored(database)
     assert (row.details["tvl_before"], row.details["percent"]) == (800, 50)
 
@@ -222,15 +222,15 @@ async def test_a_vault_that_is_low_is_told_once_and_does_not_flap(database: Data
     async with watching(database) as monitor:
         for slot, total in enumerate((100, 99, 98, 119, 99, 101), 1):
             await held(database, total, slot)
-            await monitor.look()
+            await monitor.run_once()
         assert await told(database) == [("low_balance", "open", 1)]
         [row] = await stored(database)
         assert (row.subject, row.owner, row.severity) == ("owner", "owner", "info")
         await held(database, 99, 8, locked=50)  # worse
-        await monitor.look()
+        await monitor.run_once()
         await held(database, 120, 9)
-        await monitor.look()
-        await monitor.look()
+        await monitor.run_once()
+        await monitor.run_once()
     [row] = await stored(database)
     assert (row.severity, row.state) == ("warning", "resolved")
     assert [state for _, state, _ in await told(database)] == ["open", "open", "resolved"]
@@ -242,10 +242,10 @@ async def test_a_vault_that_was_never_paid_into_is_not_low(database: Database) -
     async with database.transaction() as conn:
         await vault_writer.bring_forward(conn, [vault_row(total_deposited=0, **empty)])
     async with watching(database) as monitor:
-        await monitor.look()
+        await monitor.run_once()
         assert await stored(database) == []
         await held(database, 0, 101)  # emptied
-        await monitor.look()
+        await monitor.run_once()
         assert [row.kind for row in await stored(database)] == ["low_balance"]
 
 
@@ -277,8 +277,8 @@ async def test_books_that_differ_are_told_and_end_by_a_person_unless_they_were_h
         await reconciliation_log.log(conn, difference(owner="other", healed=False))
     async with watching(database) as monitor:
         monitor._began = -1e9  # it has been looking for long
-        await monitor.look()
-        await monitor.look()
+        await monitor.run_once()
+        await monitor.run_once()
         healed, differ = await stored(database)
         assert (healed.kind, healed.severity, healed.count) == ("books_healed", "warning", 1)
         assert set(healed.details["differences"]) == {"total", "available"}
@@ -288,7 +288,7 @@ async def test_books_that_differ_are_told_and_end_by_a_person_unless_they_were_h
             "other",
         )
         await aged(database, 3 * 24 * 3600)
-        await monitor.look()
+        await monitor.run_once()
     assert [row.state for row in await stored(database)] == ["resolved", "open"]
 
 
@@ -302,9 +302,9 @@ async def test_a_line_of_the_reconcilers_that_appears_late_is_not_passed_over(
             await reconciliation_log.log(conn, difference(owner="slow"))
             async with database.connection() as quick:
                 await reconciliation_log.log(quick, difference(owner="quick"))
-            nursery.start_soon(monitor.look)
+            nursery.start_soon(monitor.run_once)
             await until(partial(_waits_for_lock, database))
-    await monitor.look()
+    await monitor.run_once()
     assert {row.subject for row in await stored(database)} == {"slow", "quick"}
 
 
@@ -335,13 +335,13 @@ async def test_a_quarantined_transaction_is_told_until_a_person_has_looked(
         [submission] = await in_flight.read(conn)
         await in_flight.apply_changes(conn, [StateChange(submission, State.QUARANTINED)])
     async with watching(database) as monitor:
-        await monitor.look()
-        await monitor.look()
+        await monitor.run_once()
+        await monitor.run_once()
         [row] = await stored(database)
         assert (row.kind, row.severity, row.count) == ("submission_quarantined", "critical", 1)
         async with database.transaction() as conn:
             await lifecycle.acknowledge(conn, row.id, by="admin:carol", hook=None)
-        await monitor.look()
+        await monitor.run_once()
     [row] = await stored(database)
     assert (row.state, row.acknowledged_by) == ("resolved", "admin:carol")
 
@@ -354,25 +354,25 @@ async def test_a_condition_holds_for_as_long_as_any_replica_sees_it(database: Da
         one._funds.lamports = 300
         one._began = other._began = -1e9
         one._operator = other._operator
-        await one.look()
-        await other.look()  # sees nothing of it
+        await one.run_once()
+        await other.run_once()  # sees nothing of it
         [row] = await stored(database)
         assert (row.kind, row.severity, row.state) == ("fee_payer_low", "warning", "open")
         one._funds.lamports = 100
-        await one.look()
+        await one.run_once()
         await aged(database, 59)
         one._funds.lamports = 1_199  # not well above the minimum yet
-        await other.look()
-        await one.look()
-        await other.look()
+        await other.run_once()
+        await one.run_once()
+        await other.run_once()
         [row] = await stored(database)
         assert (row.severity, row.state, row.count) == ("critical", "open", 2)
         one._funds.lamports = 1_200
         await aged(database, 61)
         other._began = trio.current_time()  # has just come back: who sees it may not have yet
-        await other.look()
+        await other.run_once()
         assert [row.state for row in await stored(database)] == ["open"]
-        await one.look()
+        await one.run_once()
     assert [row.state for row in await stored(database)] == ["resolved"]
     assert await posted(database) == ["alert.raised", "alert.raised", "alert.resolved"]
 
@@ -382,10 +382,10 @@ async def test_a_task_that_crashes_again_and_again_is_told_by_name(database: Dat
     async with watching(database, board=board) as monitor:
         for number in range(5):
             assert await stored(database) == []
-            await monitor.look()
+            await monitor.run_once()
             board.set_task_state("settler", "running")
             board.set_task_state("settler", "backoff", error=f"ValueError: {number}")
-        await monitor.look()
+        await monitor.run_once()
     [row] = await stored(database)
     assert (row.kind, row.subject, row.severity) == ("task_crash_loop", "settler", "critical")
     assert row.details["last_error"] == "ValueError: 4"
@@ -394,7 +394,7 @@ async def test_a_task_that_crashes_again_and_again_is_told_by_name(database: Dat
 async def test_open_alerts_are_counted_by_kind_and_severity(database: Database) -> None:
     async with watching(database) as monitor:
         await held(database, 5, 1)
-        await monitor.look()
+        await monitor.run_once()
 
         def count() -> float | None:
             labels = {"kind": "low_balance", "severity": "info"}
@@ -402,22 +402,22 @@ async def test_open_alerts_are_counted_by_kind_and_severity(database: Database) 
 
         assert count() == 1
         await held(database, 500, 2)
-        await monitor.look()
+        await monitor.run_once()
         assert count() is None
 
 
 async def test_a_webhook_gets_only_what_is_severe_enough(database: Database) -> None:
-    async with watching(database, hook=Hook(alerts.Severity.WARNING)) as monitor:
+    async with watching(database, hook=AlertWebhook(alerts.Severity.WARNING)) as monitor:
         await held(database, 5, 1)
         await withdrawn(database, 1, 2_000)
-        await monitor.look()
+        await monitor.run_once()
     async with database.connection() as conn:
         cursor = await conn.execute("SELECT body FROM webhook_deliveries")
         [(body,)] = await cursor.fetchall()
     assert '"kind":"large_withdrawal"' in body
     async with watching(database, hook=None) as monitor:
         await withdrawn(database, 2, 2_000)
-        await monitor.look()
+        await monitor.run_once()
     assert len(await posted(database)) == 1
 
 
