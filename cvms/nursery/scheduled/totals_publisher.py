@@ -75,13 +75,13 @@ class TotalsPublisher:
 
     async def _publish(self, topic: str, read: Read, *, apart: timedelta) -> bool:
         async with self._database.transaction() as conn:
-            last = await published_state.claim(conn, topic)
+            last = await published_state.lock(conn, topic)
             now = await read(conn)
             if _without_slot(now) == _without_slot(last.data):
                 return True
             if last.age < apart:
                 return False
-            await published_state.tell(conn, topic, now)
+            await published_state.save(conn, topic, now)
             await outbox.append(conn, [_message(topic, now)])
         self._outbox_wake.wake()
         return True

@@ -19,14 +19,14 @@ VALUES (%(topic)s, '{}', 'epoch')
 ON CONFLICT (topic) DO NOTHING
 """
 
-CLAIM = """
+LOCK = """
 SELECT data, clock_timestamp() - told_at AS age
 FROM told
 WHERE topic = %(topic)s
 FOR UPDATE
 """
 
-TELL = """
+SAVE = """
 UPDATE told
 SET data = %(data)s,
     told_at = clock_timestamp()
@@ -35,24 +35,24 @@ WHERE topic = %(topic)s
 
 
 @dataclass(frozen=True, slots=True)
-class Last:
+class Published:
     """What was told, nothing before the first time, and how long ago."""
 
     data: dict[str, Any]
     age: timedelta
 
 
-async def claim(conn: TrioConnection[Any], topic: str) -> Last:
+async def lock(conn: TrioConnection[Any], topic: str) -> Published:
     """What was told last; nobody else tells until the transaction ends.
 
     Read what there is to tell only then, or an older state may be told after a newer one.
     """
     await conn.execute(PREPARE, {"topic": topic})
-    last = await fetch_one(conn, Last, CLAIM, {"topic": topic})
+    last = await fetch_one(conn, Published, LOCK, {"topic": topic})
     assert last is not None
     return last
 
 
-async def tell(conn: TrioConnection[Any], topic: str, data: Mapping[str, Any]) -> None:
+async def save(conn: TrioConnection[Any], topic: str, data: Mapping[str, Any]) -> None:
     """Note that this is told, in the transaction that does."""
-    await conn.execute(TELL, {"topic": topic, "data": Jsonb(dict(data))})
+    await conn.execute(SAVE, {"topic": topic, "data": Jsonb(dict(data))})
