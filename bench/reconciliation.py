@@ -115,7 +115,7 @@ async def _fill(
         rows.append(vault_row(address, vault, Slot(1)))
     for first in range(0, count, 1000):
         async with database.transaction() as conn:
-            await vault_writer.bring_forward(conn, rows[first : first + 1000])
+            await vault_writer.advance(conn, rows[first : first + 1000])
     async with database.dedicated(query_timeout=300) as conn:
         await conn.execute(FILL, {"lines": lines})
         await conn.execute("ANALYZE")

@@ -199,7 +199,7 @@ async def _store_vaults(
     """Bring the rows forward; return a message for each whose balances have moved."""
     touched_by = {row.owner: signature for _, row, signature in rows}
     new = [row for before, row, _ in rows if _is_other_reading(before, row)]
-    stored = await vault_writer.bring_forward(conn, new, final=False)
+    stored = await vault_writer.advance(conn, new, final=False)
     return [
         balance_message(row, signature=touched_by[row.owner])
         for before, row in stored

@@ -99,7 +99,7 @@ class FinalizedRecheck:
         """
         if not changed:
             return
-        await vault_writer.read_anew(conn, [now for _, now in changed])
+        await vault_writer.overwrite(conn, [now for _, now in changed])
         await outbox.append(
             conn,
             [

@@ -10,7 +10,7 @@ from cvms.chain.types import Slot
 from cvms.nursery.ledger.vault_rows import CLOSED
 from cvms.store.reconciliation import reconciliation_log
 from cvms.store.reconciliation.reconciliation_log import ReconciliationEntry
-from cvms.store.reconciliation.vault_ledger import HELD, OwnerBooks
+from cvms.store.reconciliation.vault_ledger import HELD, VaultLedger
 from cvms.store.vaults.vaults import VaultRow
 
 Heal = Literal["row", "history"]
@@ -50,7 +50,7 @@ class Difference:
         return (self.expected or 0) - (self.actual or 0)
 
     def entry(
-        self, chain: ExpectedState, books: OwnerBooks, *, healed: bool, problem: str | None = None
+        self, chain: ExpectedState, books: VaultLedger, *, healed: bool, problem: str | None = None
     ) -> ReconciliationEntry:
         """The line of reconciliation_logs; `problem` is why the history could not be healed."""
         unproven = problem is not None and not healed and self.heal == "history"
@@ -67,31 +67,33 @@ class Difference:
         )
 
 
-def differences(chain: ExpectedState, books: OwnerBooks, *, threshold: int = 0) -> list[Difference]:
+def differences(
+    chain: ExpectedState, ledger: VaultLedger, *, threshold: int = 0
+) -> list[Difference]:
     """Every field that differs; amounts by more than `threshold` units, the rest at all.
 
     Meaningful once nothing is in flight: the indexer has passed the chain's slot, and the row is
     not of a later one. Equality is meaningful at any time.
     """
     found = [
-        *_row(chain, books),
-        *_history(chain, books),
-        *_newest(chain, books),
+        *_row(chain, ledger),
+        *_history(chain, ledger),
+        *_newest(chain, ledger),
         *_tokens(chain),
     ]
     return [each for each in found if each.field not in AMOUNTS or abs(each.amount) > threshold]
 
 
-def _row(chain: ExpectedState, books: OwnerBooks) -> list[Difference]:
-    if books.row is None:
+def _row(chain: ExpectedState, ledger: VaultLedger) -> list[Difference]:
+    if ledger.row is None:
         return [Difference("row", chain.row.total, None, "the vault has no row", heal="row")]
     cause = "the row is not the account, though the indexer has passed its slot"
     found = [
-        Difference(name, getattr(chain.row, name), getattr(books.row, name), cause, heal="row")
+        Difference(name, getattr(chain.row, name), getattr(ledger.row, name), cause, heal="row")
         for name in AMOUNTS
-        if getattr(chain.row, name) != getattr(books.row, name)
+        if getattr(chain.row, name) != getattr(ledger.row, name)
     ]
-    if _without_amounts(books.row) != _without_amounts(chain.row):
+    if _without_amounts(ledger.row) != _without_amounts(chain.row):
         found.append(Difference("state", None, None, cause, heal="row"))
     return found
 
@@ -111,7 +113,7 @@ def _without_amounts(row: VaultRow) -> VaultRow:
     )
 
 
-def _history(chain: ExpectedState, books: OwnerBooks) -> list[Difference]:
+def _history(chain: ExpectedState, ledger: VaultLedger) -> list[Difference]:
     """Every movement once: the account's sums say so, whatever the balances are.
 
     What a closed account counted is in the offset of the next one, so that a line that is missing
@@ -119,7 +121,7 @@ def _history(chain: ExpectedState, books: OwnerBooks) -> list[Difference]:
     to be what the account holds.
     """
     cause = "the history's sum is not the account's"
-    vault, sums = chain.vault, books.sums
+    vault, sums = chain.vault, ledger.sums
     # An emergency takes what is available first, then what is locked: only their sum is linear.
     held = [name for name in HELD if not sums.emergencies or name not in ("available", "locked")]
     pairs = [
@@ -134,10 +136,10 @@ def _history(chain: ExpectedState, books: OwnerBooks) -> list[Difference]:
     ]
 
 
-def _newest(chain: ExpectedState, books: OwnerBooks) -> list[Difference]:
+def _newest(chain: ExpectedState, ledger: VaultLedger) -> list[Difference]:
     """What the vault is said to have held last is what it holds."""
     cause = "the newest of the balances as they were is not what the account holds"
-    newest = books.newest
+    newest = ledger.newest
     if newest is None:
         return [Difference("balance_history", chain.row.total, None, cause, heal="history")]
     return [

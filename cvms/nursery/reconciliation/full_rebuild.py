@@ -227,7 +227,7 @@ class FullRebuild:
                 rows = {owner: each.row for owner, each in held.items()}
                 known = [each for each in readings if rows[each.owner] is not None]
                 expected = expected_states(known, rows, mint=self._programs.mint)
-                await vault_writer.bring_forward(conn, [e.row for e in expected], final=False)
+                await vault_writer.advance(conn, [e.row for e in expected], final=False)
 
     async def _moved(self, owners: list[str], cursor: Cursor) -> list[str]:
         """Those whose vaults have transactions that follow the cursor."""

@@ -22,7 +22,7 @@ from cvms.store.postgres.driver.connection import Connection
 from cvms.store.projection import vault_writer
 from cvms.store.reconciliation import reconciliation_log, vault_ledger
 from cvms.store.reconciliation.reconciliation_log import ReconciliationEntry
-from cvms.store.reconciliation.vault_ledger import OwnerBooks
+from cvms.store.reconciliation.vault_ledger import VaultLedger
 from cvms.store.redis.balance_cache import BalanceCache
 from cvms.store.vaults import balance_history
 
@@ -114,7 +114,7 @@ class Healer:
         self, conn: Connection, chain: ExpectedState, found: Sequence[Difference]
     ) -> None:
         if any(each.heal == "row" for each in found):
-            await vault_writer.bring_forward(conn, [chain.row])
+            await vault_writer.advance(conn, [chain.row])
             # They moved by what the wrong row said, which they may never have counted.
             await aggregate_check.count_sizes(conn)
             await outbox.append(conn, [balance_message(chain.row, signature=None)])
@@ -122,7 +122,7 @@ class Healer:
             await balance_history.observe(conn, [chain.row])
 
 
-def row_matches_history(held: OwnerBooks) -> bool:
+def row_matches_history(held: VaultLedger) -> bool:
     """Whether row and history say the same, as they do whenever neither is ahead."""
     row, sums = held.row, held.sums
     return row is not None and (row.total, row.total_deposited, row.total_withdrawn) == (

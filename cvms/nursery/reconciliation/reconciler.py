@@ -31,7 +31,7 @@ from cvms.nursery.reconciliation.vault_readings import VaultReading, expected_st
 from cvms.nursery.reconciliation.vault_reindexer import Reindexer
 from cvms.store.postgres.database import Database
 from cvms.store.reconciliation import pass_position, vault_ledger
-from cvms.store.reconciliation.vault_ledger import OwnerBooks
+from cvms.store.reconciliation.vault_ledger import VaultLedger
 from cvms.store.redis.balance_cache import BalanceCache
 from cvms.store.vaults import vaults
 
@@ -264,17 +264,17 @@ class Reconciler:
             return await self._reconciliations.receive()
         return []
 
-    async def _read_ledgers(self, owners: Sequence[str]) -> dict[str, OwnerBooks]:
+    async def _read_ledgers(self, owners: Sequence[str]) -> dict[str, VaultLedger]:
         async with self._database.transaction(isolation=IsolationLevel.REPEATABLE_READ) as conn:
             return await vault_ledger.read(conn, owners)
 
     def _expected(
-        self, readings: Sequence[VaultReading], held: Mapping[str, OwnerBooks]
+        self, readings: Sequence[VaultReading], held: Mapping[str, VaultLedger]
     ) -> list[ExpectedState]:
         rows = {owner: each.row for owner, each in held.items()}
         return expected_states(readings, rows, mint=self._programs.mint)
 
-    def _differences(self, chain: ExpectedState, held: OwnerBooks) -> list[Difference]:
+    def _differences(self, chain: ExpectedState, held: VaultLedger) -> list[Difference]:
         return differences(chain, held, threshold=self._threshold)
 
     def _attempts(self, owner: str) -> int:

@@ -84,7 +84,7 @@ async def replace_after(
     return await _replace(conn, rows)
 
 
-async def read_anew(conn: TrioConnection[Any], rows: Sequence[VaultRow]) -> None:
+async def overwrite(conn: TrioConnection[Any], rows: Sequence[VaultRow]) -> None:
     """Store `rows` in place of readings that may have been of a dropped block.
 
     Call it inside a transaction, under the indexer's lock, once.
@@ -123,7 +123,7 @@ async def mark_rechecked(conn: TrioConnection[Any], rows: Sequence[VaultRow]) ->
     return [row for row in rows if row.owner in same]
 
 
-async def bring_forward(
+async def advance(
     conn: TrioConnection[Any], rows: Sequence[VaultRow], *, final: bool = True
 ) -> list[tuple[VaultRow | None, VaultRow]]:
     """Store the rows that are not older than the stored ones; what was there before beside each.

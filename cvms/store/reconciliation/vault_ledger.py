@@ -104,7 +104,7 @@ class NewestBalance:
 
 
 @dataclass(frozen=True, slots=True)
-class OwnerBooks:
+class VaultLedger:
     """All that is written of an owner's vault; None where it is not."""
 
     row: VaultRow | None
@@ -116,7 +116,7 @@ HELD = ("total", "available", "locked", "timelocked", "yield_deposited")
 """What vaults, sums and balances have in common."""
 
 
-async def read(conn: TrioConnection[Any], owners: Iterable[str]) -> dict[str, OwnerBooks]:
+async def read(conn: TrioConnection[Any], owners: Iterable[str]) -> dict[str, VaultLedger]:
     """The books of each of these owners, of one moment inside a REPEATABLE READ transaction."""
     params: dict[str, Any] = {
         "owners": list(owners),
@@ -129,6 +129,6 @@ async def read(conn: TrioConnection[Any], owners: Iterable[str]) -> dict[str, Ow
     rows = {row.owner: row for row in await fetch_all(conn, VaultRow, ROWS, params)}
     newest = {each.owner: each for each in await fetch_all(conn, NewestBalance, NEWEST, params)}
     return {
-        each.owner: OwnerBooks(rows.get(each.owner), each, newest.get(each.owner))
+        each.owner: VaultLedger(rows.get(each.owner), each, newest.get(each.owner))
         for each in await fetch_all(conn, HistorySums, SUMS, params)
     }

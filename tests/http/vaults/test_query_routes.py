@@ -486,7 +486,7 @@ async def applied(world: World) -> int:
 
 async def store(service: Service, row: Any) -> None:
     async with service.database.transaction() as conn:
-        await vault_writer.bring_forward(conn, [row])
+        await vault_writer.advance(conn, [row])
 
 
 def fields(row: Any) -> Json:

@@ -109,7 +109,7 @@ async def test_the_balance_snapshot_is_the_vault(service: Service) -> None:
         reply = await subscribe(socket, "vault_balance_update", owner=ALICE)
         assert reply["snapshot"] is None
         async with service.database.transaction() as conn:
-            await vault_writer.bring_forward(conn, [vault_of(ALICE, 600, slot=7)])
+            await vault_writer.advance(conn, [vault_of(ALICE, 600, slot=7)])
         reply = await subscribe(socket, "vault_balance_update", owner=ALICE)
         assert (reply["snapshot"]["balance"], reply["snapshot"]["slot"]) == (600, 7)
         reply = await subscribe(socket, "vault_balance_update")

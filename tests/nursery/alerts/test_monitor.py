@@ -198,7 +198,7 @@ async def test_what_happened_long_ago_is_no_news(database: Database) -> None:
 async def test_a_share_of_all_that_vaults_hold_is_large(database: Database) -> None:
     async with database.transaction() as conn:
         rest = {"available": 400, "locked": 0, "timelocked": 0, "yield_deposited": 0}
-        await vault_writer.bring_forward(conn, [vault_row(total=400, **rest)])
+        await vault_writer.advance(conn, [vault_row(total=400, **rest)])
         assert (await aggregates.holdings(conn)).total == 400
     await withdrawn(database, 1, 399)
     await withdrawn(database, 2, 400)
@@ -215,7 +215,7 @@ async def held(database: Database, total: int, slot: int, *, locked: int = 0) ->
     rest = {"locked": locked, "timelocked": 0, "yield_deposited": 0}
     row = vault_row(total=total, available=total - locked, slot=slot, **rest)
     async with database.transaction() as conn:
-        await vault_writer.bring_forward(conn, [row])
+        await vault_writer.advance(conn, [row])
 
 
 async def test_a_vault_that_is_low_is_told_once_and_does_not_flap(database: Database) -> None:
@@ -240,7 +240,7 @@ async def test_a_vault_that_is_low_is_told_once_and_does_not_flap(database: Data
 async def test_a_vault_that_was_never_paid_into_is_not_low(database: Database) -> None:
     empty = {"total": 0, "available": 0, "locked": 0, "timelocked": 0, "yield_deposited": 0}
     async with database.transaction() as conn:
-        await vault_writer.bring_forward(conn, [vault_row(total_deposited=0, **empty)])
+        await vault_writer.advance(conn, [vault_row(total_deposited=0, **empty)])
     async with watching(database) as monitor:
         await monitor.run_once()
         assert await stored(database) == []

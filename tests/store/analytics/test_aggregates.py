@@ -88,9 +88,7 @@ def test_holdings_and_sizes_are_those_of_the_open_vaults(
         for first in range(0, len(changes), batch):
             distinct = {each[0]: each for each in changes[first : first + batch]}
             async with database.transaction() as conn:
-                await vault_writer.bring_forward(
-                    conn, [row_of(*each) for each in distinct.values()]
-                )
+                await vault_writer.advance(conn, [row_of(*each) for each in distinct.values()])
         async with database.connection() as conn:
             cursor = await conn.execute(
                 b"SELECT total, available, locked, timelocked, yield_deposited FROM vaults"
@@ -124,7 +122,7 @@ async def test_a_late_line_changes_every_hour_after_it(database: Database) -> No
 async def test_what_was_counted_can_be_taken_back_by_its_negative(database: Database) -> None:
     both = [vault_row(owner="a", vault="va"), vault_row(owner="b", vault="vb")]
     async with database.transaction() as conn:
-        stored = await vault_writer.bring_forward(conn, both)
+        stored = await vault_writer.advance(conn, both)
         await aggregates.moved(
             conn, [(after, vault_row(state={"closed": True})) for _, after in stored]
         )
@@ -160,7 +158,7 @@ async def test_an_older_database_learns_the_same_from_what_it_has(own_database: 
             yield_deposited=last.yield_deposited,
             slot=last.slot,
         )
-        await vault_writer.bring_forward(conn, [row])
+        await vault_writer.advance(conn, [row])
         await conn.execute(
             b"INSERT INTO chain_events (signature, instruction_index, ordinal, slot, name,"
             b" commitment, data) VALUES ('signature', 0, 5, 5, 'EmergencyWithdrawEvent',"

@@ -46,17 +46,17 @@ async def due(conn: Connection, now: int) -> list[tuple[int, int]]:
 async def test_what_falls_due_is_what_the_newest_row_holds(database: Database) -> None:
     async with database.transaction() as conn:
         first = holding((5, 100), (5, 100), (7, 200), pending=[(9, 100)], slot=1)
-        await vault_writer.bring_forward(conn, [first])
+        await vault_writer.advance(conn, [first])
         assert await live(conn) == [
             ("owner", "timelock", 5, 100),
             ("owner", "timelock", 5, 100),
             ("owner", "timelock", 7, 200),
             ("owner", "withdrawal", 9, 100),
         ]
-        await vault_writer.bring_forward(conn, [holding((7, 200), (1, 300), slot=3)])
-        await vault_writer.bring_forward(conn, [holding((6, 600), slot=2)])
+        await vault_writer.advance(conn, [holding((7, 200), (1, 300), slot=3)])
+        await vault_writer.advance(conn, [holding((6, 600), slot=2)])
         assert await live(conn) == [("owner", "timelock", 7, 200), ("owner", "timelock", 1, 300)]
-        await vault_writer.bring_forward(conn, [vault_row(state={"closed": True}, slot=4)])
+        await vault_writer.advance(conn, [vault_row(state={"closed": True}, slot=4)])
         assert await live(conn) == []
 
 
@@ -112,7 +112,7 @@ async def test_soon_is_told_once_and_not_of_what_is_due(database: Database) -> N
 async def test_those_who_tell_at_once_share_the_work(database: Database) -> None:
     rows = [holding((n, 100), owner=f"o{n}", vault=f"v{n}") for n in range(1, 7)]
     async with database.transaction() as conn:
-        await vault_writer.bring_forward(conn, rows)
+        await vault_writer.advance(conn, rows)
     async with database.transaction() as one, database.transaction() as other:
         first = await maturities.claim_due(one, now=100, limit=4)
         second = await maturities.claim_due(other, now=100, limit=4)
@@ -124,7 +124,7 @@ async def test_a_vault_in_a_release_that_may_land_is_not_released_again(
 ) -> None:
     rows = [holding((1, n), owner=f"o{n}", vault=f"v{n}") for n in range(1, 5)]
     async with database.transaction() as conn:
-        await vault_writer.bring_forward(conn, rows)
+        await vault_writer.advance(conn, rows)
         await record(conn, 1, "operator", owners=["o1", "o2"])
         await record(conn, 2, "o3")
         await record(conn, 3, "o4", kind="compound_yield")
@@ -188,7 +188,7 @@ async def test_an_older_database_brings_what_its_vaults_hold(own_database: Datab
             holding((5, 100), (5, 100), pending=[(9, 100)]),
             vault_row(owner="closed", vault="gone", state={"closed": True}),
         ]
-        await vault_writer.bring_forward(conn, rows)
+        await vault_writer.advance(conn, rows)
         before = await live(conn)
         await conn.execute(b"DROP TABLE maturities")
         await conn.execute(b"DELETE FROM schema_migrations WHERE name LIKE 'what falls due%'")

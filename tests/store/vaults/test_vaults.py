@@ -64,7 +64,7 @@ async def test_tvl_is_the_sum_even_when_it_passes_what_one_vault_can_hold(
         assert await vaults.tvl(conn) == vaults.Tvl(total=0, vaults=0, slot=None)
         for n in range(3):
             row = vault_row(owner=f"owner {n}", vault=f"vault {n}", slot=n, **parts)
-            await vault_writer.bring_forward(conn, [replace(row, yield_deposited=0)])
+            await vault_writer.advance(conn, [replace(row, yield_deposited=0)])
         assert await vaults.tvl(conn) == vaults.Tvl(total=3 * largest, vaults=3, slot=2)
 
 
