@@ -173,10 +173,10 @@ async def _write_history(
             await history.add(conn, lines[written:])
             written = len(lines)
             await _offset_before(conn, each, str(each.event.owner))
-            await account_offsets.begin_anew(conn, str(each.event.owner))
+            await account_offsets.reset(conn, str(each.event.owner))
         elif not found and (counted := counted_by_account(each.event)):
             await _offset_before(conn, each, counted[0])
-            await account_offsets.leave_out(conn, *counted)
+            await account_offsets.exclude(conn, *counted)
     await history.add(conn, lines[written:])
     return lines
 

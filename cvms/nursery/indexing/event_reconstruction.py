@@ -80,7 +80,7 @@ async def _held(conn: Connection, mint: VaultMint, slot: int) -> Held:
         return Held(owner, None)
     entries = tuple(
         TimelockEntry(each.amount, each.unlock_time)
-        for each in await open_timelocks.running(conn, mint.owner)
+        for each in await open_timelocks.open_timelocks(conn, mint.owner)
     )
     # An account that was read in this very slot counts this transaction already, so from there on
     # only the lines do.

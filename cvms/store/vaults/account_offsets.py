@@ -27,7 +27,7 @@ LEFT JOIN account_offsets
   ON account_offsets.owner = %(owner)s
 """
 
-BEGIN_ANEW = """
+RESET = """
 INSERT INTO account_offsets (owner, deposited, withdrawn)
 SELECT %(owner)s,
        coalesce(sum(amount) FILTER (WHERE kind = %(deposit)s), 0),
@@ -39,7 +39,7 @@ ON CONFLICT (owner) DO UPDATE SET
     withdrawn = EXCLUDED.withdrawn
 """
 
-LEAVE_OUT = """
+EXCLUDE = """
 INSERT INTO account_offsets (owner, deposited, withdrawn)
 VALUES (%(owner)s, -%(deposited)s::NUMERIC, -%(withdrawn)s::NUMERIC)
 ON CONFLICT (owner) DO UPDATE SET
@@ -75,15 +75,15 @@ async def expected(conn: TrioConnection[Any], owner: str) -> tuple[int, int]:
     return int(row[0]), int(row[1])
 
 
-async def begin_anew(conn: TrioConnection[Any], owner: str) -> None:
+async def reset(conn: TrioConnection[Any], owner: str) -> None:
     """The account was closed: the next one of this owner counts from zero."""
-    await conn.execute(BEGIN_ANEW, _of(owner))
+    await conn.execute(RESET, _of(owner))
 
 
-async def leave_out(conn: TrioConnection[Any], owner: str, deposited: int, withdrawn: int) -> None:
+async def exclude(conn: TrioConnection[Any], owner: str, deposited: int, withdrawn: int) -> None:
     """The account has counted these, and the history has not."""
     amounts = {"owner": owner, "deposited": deposited, "withdrawn": withdrawn}
-    await conn.execute(LEAVE_OUT, amounts)
+    await conn.execute(EXCLUDE, amounts)
 
 
 async def offset(conn: TrioConnection[Any], owner: str) -> dict[str, Any] | None:

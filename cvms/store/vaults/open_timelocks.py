@@ -9,7 +9,7 @@ from cvms.store.postgres.driver.connection import TrioConnection
 from cvms.store.postgres.row_mapping import fetch_all
 
 # A release gives back all that is due at its time.
-RUNNING = """
+OPEN_TIMELOCKS = """
 SELECT line.amount, (event.data ->> 'unlock_time')::BIGINT AS unlock_time
 FROM transactions AS line
 JOIN chain_events AS event
@@ -30,13 +30,13 @@ ORDER BY line.id
 
 
 @dataclass(frozen=True, slots=True)
-class Running:
+class OpenTimelock:
     """An amount in the token's smallest unit, and the Unix time from which it may be released."""
 
     amount: int
     unlock_time: int
 
 
-async def running(conn: TrioConnection[Any], owner: str) -> list[Running]:
+async def open_timelocks(conn: TrioConnection[Any], owner: str) -> list[OpenTimelock]:
     """The timelocks of an owner's vault, oldest first."""
-    return await fetch_all(conn, Running, RUNNING, {"owner": owner})
+    return await fetch_all(conn, OpenTimelock, OPEN_TIMELOCKS, {"owner": owner})

@@ -29,7 +29,7 @@ async def test_a_new_account_counts_from_zero(database: Database) -> None:
             withdrawal = history_row(ordinal=2 * life + 1, kind="withdraw", amount=amount)
             await history.add(conn, [deposit, withdrawal])
             assert await account_offsets.expected(conn, "owner") == (amount, amount)
-            await account_offsets.begin_anew(conn, "owner")
+            await account_offsets.reset(conn, "owner")
             assert await account_offsets.expected(conn, "owner") == (0, 0)
         await history.add(conn, [history_row(ordinal=9, kind="deposit", amount=2)])
         assert await account_offsets.expected(conn, "owner") == (2, 0)
@@ -38,7 +38,7 @@ async def test_a_new_account_counts_from_zero(database: Database) -> None:
 async def test_a_line_lost_from_an_earlier_life_still_shows(database: Database) -> None:
     async with database.connection() as conn:
         await history.add(conn, [history_row(kind="deposit", amount=30)])
-        await account_offsets.begin_anew(conn, "owner")
+        await account_offsets.reset(conn, "owner")
         await conn.execute(b"DELETE FROM transactions")
         assert await account_offsets.expected(conn, "owner") == (-30, 0)
 
@@ -47,8 +47,8 @@ async def test_what_the_history_leaves_out_the_account_counts(database: Database
     async with database.connection() as conn:
         await history.add(conn, [history_row(kind="deposit", amount=30)])
         for _ in range(2):
-            await account_offsets.leave_out(conn, "owner", 2**64 - 1, 0)
-        await account_offsets.leave_out(conn, "owner", 0, 7)
+            await account_offsets.exclude(conn, "owner", 2**64 - 1, 0)
+        await account_offsets.exclude(conn, "owner", 0, 7)
         assert await account_offsets.expected(conn, "owner") == (30 + 2 * (2**64 - 1), 7)
-        await account_offsets.begin_anew(conn, "owner")
+        await account_offsets.reset(conn, "owner")
         assert await account_offsets.expected(conn, "owner") == (0, 0)
