@@ -17,7 +17,7 @@ RETRY_SECONDS = 1.0
 log = structlog.get_logger(__name__)
 
 
-class Outage:
+class CircuitBreaker:
     """What is known of the server. While it is known to be down, one attempt a second is let by."""
 
     def __init__(self, retry_seconds: float = RETRY_SECONDS) -> None:

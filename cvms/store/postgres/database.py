@@ -9,7 +9,7 @@ from functools import partial
 import psycopg
 
 from cvms.errors import DatabaseUnavailable
-from cvms.store.postgres.circuit_breaker import Outage
+from cvms.store.postgres.circuit_breaker import CircuitBreaker
 from cvms.store.postgres.driver.connection import Connection
 from cvms.store.postgres.migrate import apply_schema
 from cvms.store.postgres.pool import Pool, PoolLimits
@@ -34,16 +34,18 @@ class Database:
     ) -> None:
         self._open = partial(open_session, conninfo, connect_timeout=connect_timeout)
         self._query_timeout = query_timeout
-        self._outage = Outage()
+        self._circuit_breaker = CircuitBreaker()
         self._pool = Pool(
-            partial(self._open, query_timeout=query_timeout), limits=limits, outage=self._outage
+            partial(self._open, query_timeout=query_timeout),
+            limits=limits,
+            outage=self._circuit_breaker,
         )
         self.schema_ready = False
 
     @property
     def available(self) -> bool:
         """Whether the last that was heard of the server is good."""
-        return self._outage.over
+        return self._circuit_breaker.over
 
     @asynccontextmanager
     async def connection(self) -> AsyncIterator[Connection]:
@@ -69,7 +71,7 @@ class Database:
     @asynccontextmanager
     async def dedicated(self, *, query_timeout: float | None = None) -> AsyncIterator[Connection]:
         """A connection outside the pool, for what lives as long as its session: LISTEN, leases."""
-        with self._outage.attempt():
+        with self._circuit_breaker.attempt():
             connection = await self._open(query_timeout=query_timeout or self._query_timeout)
         try:
             async with self._reporting(connection):
@@ -104,9 +106,9 @@ class Database:
             yield
         except psycopg.Error as error:
             if connection.closed:
-                self._outage.suspect()
+                self._circuit_breaker.suspect()
                 if isinstance(error, psycopg.errors.QueryCanceled):
-                    self._outage.began(str(error))
+                    self._circuit_breaker.began(str(error))
             elif not isinstance(error, psycopg.OperationalError):
                 raise
             raise DatabaseUnavailable(str(error).strip()) from error

@@ -12,7 +12,7 @@ import psycopg
 import trio
 
 from cvms.errors import DatabaseUnavailable
-from cvms.store.postgres.circuit_breaker import Outage
+from cvms.store.postgres.circuit_breaker import CircuitBreaker
 from cvms.store.postgres.driver.connection import Connection
 from cvms.store.postgres.driver.event_loop import readable_now
 
@@ -49,11 +49,15 @@ class Pool:
     """
 
     def __init__(
-        self, connect: Callable[[], Awaitable[Connection]], *, limits: PoolLimits, outage: Outage
+        self,
+        connect: Callable[[], Awaitable[Connection]],
+        *,
+        limits: PoolLimits,
+        outage: CircuitBreaker,
     ) -> None:
         self._connect = connect
         self._limits = limits
-        self._outage = outage
+        self._circuit_breaker = outage
         self._slots = trio.Semaphore(limits.size, max_value=limits.size)
         self._resting: deque[_Member] = deque()  # the longest at rest first
         self._closed = False
@@ -78,7 +82,7 @@ class Pool:
             self._resting.pop().connection.finish()
 
     async def _take_slot(self) -> None:
-        self._outage.refuse()
+        self._circuit_breaker.refuse()
         try:
             with trio.fail_after(self._limits.acquire_timeout):
                 await self._slots.acquire()
@@ -92,7 +96,7 @@ class Pool:
         while (member := self._freshest()) is not None:
             if self._trusted(member) or await self._answers(member):
                 return member
-        with self._outage.attempt():
+        with self._circuit_breaker.attempt():
             connection = await self._connect()
         lifetime = self._limits.max_lifetime * SystemRandom().uniform(0.9, 1.0)
         now = trio.current_time()
@@ -119,7 +123,7 @@ class Pool:
         A resting connection has nothing to read unless the server closed it.
         """
         recent = member.heard_at > trio.current_time() - self._limits.trust_idle
-        unsuspected = member.heard_at > self._outage.suspected_at
+        unsuspected = member.heard_at > self._circuit_breaker.suspected_at
         return recent and unsuspected and not readable_now(member.connection.fileno())
 
     async def _answers(self, member: _Member) -> bool:
@@ -129,7 +133,7 @@ class Pool:
         """
         answered = False
         try:
-            with self._outage.attempt():
+            with self._circuit_breaker.attempt():
                 await _ask(member.connection, seconds=self._limits.check_timeout)
             answered = True
         except _Gone:

@@ -9,7 +9,7 @@ import pytest
 import trio
 import trio.testing
 
-from cvms.store.postgres.circuit_breaker import Outage
+from cvms.store.postgres.circuit_breaker import CircuitBreaker
 from cvms.store.postgres.driver.connection import Connection
 from cvms.store.postgres.pool import Pool, PoolLimits
 from cvms.store.postgres.session import open_session
@@ -38,7 +38,7 @@ async def open_pool(empty_url: str) -> AsyncIterator[Pool]:
         max_idle=MAX_IDLE,
         trust_idle=TRUST_IDLE,
     )
-    pool = Pool(connect, limits=limits, outage=Outage())
+    pool = Pool(connect, limits=limits, outage=CircuitBreaker())
     yield pool
     pool.close()
 

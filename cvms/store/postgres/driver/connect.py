@@ -9,7 +9,7 @@ from psycopg import errors
 from psycopg.abc import ConnDict, PQGenConn
 from psycopg.conninfo import make_conninfo
 
-from cvms.store.postgres.driver.event_loop import RV, drive_connecting
+from cvms.store.postgres.driver.event_loop import RV, run_connecting
 from cvms.store.postgres.driver.host_resolution import addresses
 
 CONNECT_SECONDS = 5.0
@@ -26,7 +26,7 @@ async def connect_first(start: Callable[[str], PQGenConn[RV]], params: ConnDict)
     for address in await _within(seconds, params):
         try:
             with trio.fail_after(seconds):
-                return await drive_connecting(start(make_conninfo("", **address)))
+                return await run_connecting(start(make_conninfo("", **address)))
         except trio.TooSlowError:
             where = address.get("hostaddr") or address.get("host") or "the server"
             failures.append(errors.ConnectionTimeout(f"{where} did not answer in {seconds:g} s"))

@@ -22,8 +22,8 @@ from psycopg.conninfo import conninfo_to_dict
 from psycopg.rows import AsyncRowFactory, Row, TupleRow, tuple_row
 
 from cvms.store.postgres.driver.connect import connect_first
-from cvms.store.postgres.driver.event_loop import RV, Pace, drive, drive_connecting
-from cvms.store.postgres.driver.fair_lock import TurnLock
+from cvms.store.postgres.driver.event_loop import RV, YieldTimer, run_connecting, run_generator
+from cvms.store.postgres.driver.fair_lock import FairLock
 
 # How long a cancelled query may take to end before its connection is closed instead: what a
 # cancelled task may be late by, so it has to fit well inside the shutdown deadline.
@@ -48,8 +48,8 @@ class TrioConnection(AsyncConnection[Row]):
 
     def __init__(self, pgconn: pq.abc.PGconn, row_factory: Any = tuple_row) -> None:
         super().__init__(pgconn, row_factory)
-        self.lock = TurnLock()  # type: ignore[assignment]
-        self._pace = Pace()
+        self.lock = FairLock()  # type: ignore[assignment]
+        self._yield_timer = YieldTimer()
 
     @classmethod
     async def connect(
@@ -95,7 +95,7 @@ class TrioConnection(AsyncConnection[Row]):
         seconds = self.query_timeout if timeout is None else timeout
         with trio.CancelScope(deadline=trio.current_time() + seconds) as scope:
             try:
-                return await drive(gen, self.pgconn.socket, self._pace)
+                return await run_generator(gen, self.pgconn.socket, self._yield_timer)
             except (trio.Cancelled, KeyboardInterrupt):
                 if not scope.cancel_called:
                     await self._interrupt(gen)
@@ -112,7 +112,7 @@ class TrioConnection(AsyncConnection[Row]):
             return
         try:
             with trio.fail_after(timeout):
-                await drive_connecting(self._cancel_gen())
+                await run_connecting(self._cancel_gen())
         except trio.TooSlowError:
             raise errors.CancellationTimeout("cancellation timeout expired") from None
 
@@ -148,7 +148,7 @@ class TrioConnection(AsyncConnection[Row]):
         with trio.move_on_after(CANCEL_SECONDS, shield=True):
             try:
                 await self.cancel_safe()
-                await drive(gen, self.pgconn.socket, self._pace)
+                await run_generator(gen, self.pgconn.socket, self._yield_timer)
             except errors.Error as error:
                 # QueryCanceled is what was asked for; any other answer ends the query just as well
                 log.debug("query_interrupted", reason=str(error))

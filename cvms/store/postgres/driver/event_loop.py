@@ -22,7 +22,7 @@ RV = TypeVar("RV")
 MAX_BUSY_SECONDS = 0.005
 
 
-class Pace:
+class YieldTimer:
     """When a connection last let the other tasks run."""
 
     __slots__ = ("_yielded_at",)
@@ -37,7 +37,7 @@ class Pace:
         self._yielded_at = monotonic()
 
 
-async def drive(gen: PQGen[RV], fd: int, pace: Pace) -> RV:
+async def run_generator(gen: PQGen[RV], fd: int, pace: YieldTimer) -> RV:
     """Run `gen` to its end on the socket `fd` and return its result.
 
     Cancelled while it waits, it leaves `gen` suspended, so that another call can drain it. Once
@@ -57,7 +57,7 @@ async def drive(gen: PQGen[RV], fd: int, pace: Pace) -> RV:
         raise OperationalError("connection socket closed") from error
 
 
-async def drive_connecting(gen: PQGenConn[RV]) -> RV:
+async def run_connecting(gen: PQGenConn[RV]) -> RV:
     """Run a generator whose socket may change: connecting, or asking the server to cancel."""
     try:
         fd, wants = next(gen)
@@ -77,7 +77,7 @@ def readable_now(fd: int) -> bool:
     return bool(_poll(fd, int(Wait.R)))
 
 
-async def _when_ready(fd: int, wants: int, pace: Pace) -> int:
+async def _when_ready(fd: int, wants: int, pace: YieldTimer) -> int:
     if wants & Wait.W:
         # A socket is nearly always writable, and asking costs less than a turn of the loop.
         if pace.overdue():

@@ -7,7 +7,7 @@ from types import TracebackType
 import trio
 
 
-class TurnLock:
+class FairLock:
     """First come, first served; free of a checkpoint when nobody holds it.
 
     Unlike `trio.Lock` it has no owner, since psycopg may take it in one task and, through an

@@ -11,7 +11,7 @@ import pytest
 import trio
 from psycopg.waiting import Ready, Wait
 
-from cvms.store.postgres.driver.event_loop import Pace, drive, readable_now
+from cvms.store.postgres.driver.event_loop import YieldTimer, readable_now, run_generator
 
 Step = Generator[Wait, Ready | int, str]
 
@@ -49,18 +49,18 @@ async def test_other_tasks_run_while_the_socket_takes_everything() -> None:
     with one, other:
         async with trio.open_nursery() as nursery:
             nursery.start_soon(count_turns, turns)
-            assert await drive(always_writable(100), one.fileno(), Pace()) == "done"
+            assert await run_generator(always_writable(100), one.fileno(), YieldTimer()) == "done"
             nursery.cancel_scope.cancel()
     assert len(turns) >= 10
 
 
 async def test_other_tasks_run_between_steps_that_never_wait() -> None:
     turns: list[int] = []
-    pace = Pace()
+    pace = YieldTimer()
     async with trio.open_nursery() as nursery:
         nursery.start_soon(count_turns, turns)
         for _ in range(100):
-            assert await drive(never_waits(), -1, pace) == "done"
+            assert await run_generator(never_waits(), -1, pace) == "done"
         nursery.cancel_scope.cancel()
     assert len(turns) >= 10
 
@@ -68,7 +68,7 @@ async def test_other_tasks_run_between_steps_that_never_wait() -> None:
 async def test_a_result_that_is_there_is_not_lost_to_a_cancellation() -> None:
     with trio.CancelScope() as scope:
         scope.cancel()
-        assert await drive(never_waits(), -1, Pace()) == "done"
+        assert await run_generator(never_waits(), -1, YieldTimer()) == "done"
 
 
 async def test_a_cancelled_generator_can_be_driven_to_its_end_later() -> None:
@@ -76,16 +76,16 @@ async def test_a_cancelled_generator_can_be_driven_to_its_end_later() -> None:
     with one, other:
         gen = waits_for_input()
         with trio.move_on_after(0.01):
-            await drive(gen, one.fileno(), Pace())
+            await run_generator(gen, one.fileno(), YieldTimer())
         other.send(b"x")
-        assert await drive(gen, one.fileno(), Pace()) == "read"
+        assert await run_generator(gen, one.fileno(), YieldTimer()) == "read"
 
 
 async def test_a_closed_socket_is_an_operational_error() -> None:
     one, other = socket.socketpair()
     one.close()
     with other, pytest.raises(psycopg.OperationalError):
-        await drive(waits_for_input(), 10**6, Pace())
+        await run_generator(waits_for_input(), 10**6, YieldTimer())
 
 
 def test_the_end_of_a_stream_counts_as_readable() -> None:
