@@ -244,15 +244,15 @@ class AdminDisabled(CvmsError):
     """No secret is set, so nobody can be an administrator (503)."""
 
 
-class SealingDisabled(CvmsError):
+class EncryptionDisabled(CvmsError):
     """No key is set, so no secret can be kept or read (503)."""
 
 
-class TwoFactorDisabled(SealingDisabled):
+class TwoFactorDisabled(EncryptionDisabled):
     """No key is set, so there are no second factors, and none that is on can be checked (503)."""
 
 
-class Unsealable(CvmsError):
+class DecryptionFailed(CvmsError):
     """What was kept sealed cannot be opened: a key is missing, or it was tampered with (503)."""
 
 

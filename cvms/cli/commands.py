@@ -17,7 +17,7 @@ from cvms.config.loader import (
     load_encryption_keys,
     load_programs,
 )
-from cvms.errors import Unsealable
+from cvms.errors import DecryptionFailed
 from cvms.log import configure_logging
 
 
@@ -113,22 +113,22 @@ def _audit_verify(_: argparse.Namespace) -> int:
 def _reseal(_: argparse.Namespace) -> int:
     from cvms.store.postgres.database import open_database  # noqa: PLC0415
     from cvms.store.security import second_factors, signer_webhooks  # noqa: PLC0415
-    from cvms.store.security.encryption import Sealer  # noqa: PLC0415
+    from cvms.store.security.encryption import SecretBox  # noqa: PLC0415
 
     environ = environment()
-    sealer, url = Sealer(load_encryption_keys(environ)), load_database_url(environ)
+    sealer, url = SecretBox(load_encryption_keys(environ)), load_database_url(environ)
 
-    async def reseal() -> int | Unsealable:
+    async def reseal() -> int | DecryptionFailed:
         async with open_database(url) as database, database.dedicated() as conn:
             try:
                 return await second_factors.reseal(conn, sealer) + await signer_webhooks.reseal(
                     conn, sealer
                 )
-            except Unsealable as error:
+            except DecryptionFailed as error:
                 return error
 
     result = trio.run(reseal)
-    if isinstance(result, Unsealable):
+    if isinstance(result, DecryptionFailed):
         print(f"cvms: {result} Nothing after it is sealed anew.", file=sys.stderr)
         return 1
     print(f"{result} secrets are sealed anew; now all are under the first key")

@@ -44,7 +44,7 @@ from cvms.nursery.channels.wakeups import SubmitWakeup
 from cvms.store.postgres.database import Database
 from cvms.store.redis.balance_cache import BalanceCache
 from cvms.store.redis.rate_limiter import Limiter, MemoryLimiter
-from cvms.store.security.encryption import Sealer
+from cvms.store.security.encryption import SecretBox
 from cvms.store.submissions.fee_budget import Budget
 
 
@@ -89,7 +89,7 @@ def create_app(
         cache=cache,
         metrics=metrics,
         limits=limits,
-        sealer=Sealer(config.data_encryption_keys),
+        secret_box=SecretBox(config.data_encryption_keys),
         wall_clock=wall_clock,
         yield_rates=RateCache(
             rpc, yield_sources, programs=programs, max_age=config.yield_rates_seconds

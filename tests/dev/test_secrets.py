@@ -10,7 +10,7 @@ import pytest
 from cvms.cli import main
 from cvms.dev.secrets import MAKERS, make_secrets, with_secrets
 from cvms.http.framework.admin_tokens import authenticate
-from cvms.store.security.encryption import Sealer
+from cvms.store.security.encryption import SecretBox
 
 
 def test_every_secret_that_is_unset_is_made_once_for_its_owner_only(tmp_path: Path) -> None:
@@ -19,7 +19,7 @@ def test_every_secret_that_is_unset_is_made_once_for_its_owner_only(tmp_path: Pa
     assert settings.keys() == {*MAKERS, "PORT"}
     assert len(settings["ADMIN_JWT_SECRET"]) >= 32
     keys = settings["DATA_ENCRYPTION_KEYS"].encode()
-    assert Sealer([keys]).open(Sealer([keys]).seal(b"x", about="y"), about="y") == b"x"
+    assert SecretBox([keys]).open(SecretBox([keys]).seal(b"x", about="y"), about="y") == b"x"
     assert {stat.S_IMODE(file.stat().st_mode) for file in tmp_path.iterdir()} == {0o600}
     make_secrets(tmp_path)
     assert with_secrets({}, tmp_path).items() <= settings.items()

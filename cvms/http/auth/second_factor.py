@@ -27,7 +27,7 @@ from cvms.http.auth.requester import SignedRequest
 from cvms.http.framework.dependencies import Services
 from cvms.store.postgres.driver.connection import TrioConnection
 from cvms.store.security import audit_log, second_factors
-from cvms.store.security.encryption import Sealer
+from cvms.store.security.encryption import SecretBox
 from cvms.store.security.second_factors import Factor
 
 HEADER = "X-2FA-CODE"
@@ -68,7 +68,7 @@ class SecondFactor:
     signed: SignedRequest
     code: str = field(repr=False)
     at: datetime
-    sealer: Sealer = field(repr=False)
+    sealer: SecretBox = field(repr=False)
     required: bool = False
 
     @property
@@ -175,7 +175,7 @@ def second_factor(
         signed,
         code=request.headers.get(HEADER, "").strip(),
         at=datetime.fromtimestamp(services.wall_clock(), UTC),
-        sealer=services.sealer,
+        sealer=services.secret_box,
         required=required,
     )
 

@@ -14,6 +14,7 @@ from solders.pubkey import Pubkey
 
 from cvms.errors import (
     Conflict,
+    DecryptionFailed,
     InvalidSecondFactor,
     InvalidSignature,
     NonceExpired,
@@ -21,7 +22,6 @@ from cvms.errors import (
     NonceUsed,
     NotFound,
     TwoFactorDisabled,
-    Unsealable,
 )
 from cvms.http.auth import totp
 from cvms.http.auth.second_factor import second_factor
@@ -83,7 +83,7 @@ async def setup(services: Services, body: Signed) -> Answer:
                 secret=secret,
                 hashes=[totp.recovery_hash(owner, code) for code in codes],
                 at=_now(services),
-                sealer=services.sealer,
+                sealer=services.secret_box,
             )
             await _write_down(conn, "twofa_setup", owner)
     return Answer(TwoFactorSetup(secret, uri, image, codes))
@@ -100,7 +100,7 @@ async def verify(services: Services, body: Verify) -> Answer:
         await services.limits.admit_guess(request, owner)
         async with services.database.transaction() as conn:
             factor = _waiting(await second_factors.lock(conn, owner), owner, now)
-            secret = factor.secret(services.sealer)
+            secret = factor.secret(services.secret_box)
             steps = totp.matching_steps(secret, body.code, now.timestamp())
             if steps:
                 await second_factors.enable(conn, owner, steps[-1], now)
@@ -166,7 +166,7 @@ OFF = TwoFactorStatus(enabled=False, since=None, recovery_codes_left=0)
 
 
 def _require_keys(services: Services) -> None:
-    if not services.sealer.enabled:
+    if not services.secret_box.enabled:
         raise TwoFactorDisabled(
             "DATA_ENCRYPTION_KEYS is not set: there are no second factors here."
         )
@@ -192,7 +192,7 @@ async def _write_down(
 
 
 _SIGNED = (InvalidSignature, NonceUnknown, NonceExpired, NonceUsed)
-_KEPT = (TwoFactorDisabled, Unsealable)
+_KEPT = (TwoFactorDisabled, DecryptionFailed)
 
 ROUTES = (
     Route(

@@ -20,7 +20,7 @@ from cvms.nursery.channels.status_board import StatusBoard
 from cvms.nursery.channels.wakeups import SubmitWakeup
 from cvms.store.postgres.database import Database
 from cvms.store.redis.balance_cache import BalanceCache
-from cvms.store.security.encryption import Sealer
+from cvms.store.security.encryption import SecretBox
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +40,7 @@ class Services:
     cache: BalanceCache
     metrics: Metrics
     limits: Limits
-    sealer: Sealer
+    secret_box: SecretBox
     # Unix seconds.
     wall_clock: Callable[[], float]
     yield_rates: RateCache

@@ -74,8 +74,12 @@ OUTCOMES: dict[type[BaseException], tuple[int, str, str]] = {
     errors.DecodeError: (502, "chain_data_unreadable", "The chain's data is not understood"),
     errors.AdminDisabled: (503, "admin_disabled", "The administrators' routes are off"),
     errors.TwoFactorDisabled: (503, "twofa_disabled", "Second factors are off"),
-    errors.SealingDisabled: (503, "sealing_disabled", "Secrets cannot be kept here"),
-    errors.Unsealable: (503, "sealed_data_unreadable", "What was kept sealed cannot be opened"),
+    errors.EncryptionDisabled: (503, "sealing_disabled", "Secrets cannot be kept here"),
+    errors.DecryptionFailed: (
+        503,
+        "sealed_data_unreadable",
+        "What was kept sealed cannot be opened",
+    ),
     errors.Overloaded: (503, "overloaded", "Too many requests are in flight"),
     trio.TooSlowError: (504, "deadline_exceeded", "The request took too long"),
 }

@@ -10,7 +10,7 @@ import msgspec
 from solders.pubkey import Pubkey
 
 from cvms.config.webhook_url import MAX_URL, target_of
-from cvms.errors import FieldProblem, InvalidRequest, SealingDisabled
+from cvms.errors import EncryptionDisabled, FieldProblem, InvalidRequest
 from cvms.http.auth.requester import SignedRequest
 from cvms.http.auth.wallet_signature import signed_text
 from cvms.http.framework.dependencies import Services
@@ -61,7 +61,7 @@ async def _register(services: Services, body: Contact, signed: SignedRequest) ->
         problem = FieldProblem("url", str(error))
         raise InvalidRequest("A webhook cannot lead there.", [problem]) from None
     secret = secrets.token_bytes(SECRET_BYTES)
-    sealed = services.sealer.seal(secret, about=signer_webhooks.about(signer))
+    sealed = services.secret_box.seal(secret, about=signer_webhooks.about(signer))
     shown = "whsec_" + base64.b64encode(secret).decode()
     async with services.database.transaction() as conn:
         await signed.consume(conn)
@@ -84,7 +84,7 @@ ROUTES = (
         view=register,
         body=Contact,
         replies={200: Registered},
-        refusals=(*SIGNED_REFUSALS, SealingDisabled),
+        refusals=(*SIGNED_REFUSALS, EncryptionDisabled),
         auth=Auth.WALLET,
         # No Idempotency-Key: its answer would be kept, and there is a secret in it.
         sensitive=True,

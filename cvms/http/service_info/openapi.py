@@ -277,7 +277,7 @@ def _implied(route: Route) -> Iterable[type[BaseException]]:
         yield errors.InvalidRequest
     if route.second_factor:
         yield from (errors.SecondFactorRequired, errors.InvalidSecondFactor)
-        yield from (errors.SecondFactorUsed, errors.TwoFactorDisabled, errors.Unsealable)
+        yield from (errors.SecondFactorUsed, errors.TwoFactorDisabled, errors.DecryptionFailed)
     if route.idempotent:
         yield errors.IdempotencyKeyReused
     if route.auth in {Auth.ADMIN, Auth.WALLET_OR_ADMIN}:

@@ -22,7 +22,7 @@ from typing import Protocol
 import structlog
 import trio
 
-from cvms.errors import SealingDisabled, Unsealable
+from cvms.errors import DecryptionFailed, EncryptionDisabled
 from cvms.nursery.channels.status_board import StatusBoard
 from cvms.nursery.delivery.webhook_client import NotDelivered, deliver
 from cvms.store.messaging import webhook_deliveries
@@ -30,7 +30,7 @@ from cvms.store.messaging.webhook_deliveries import AlertDelivery
 from cvms.store.postgres.database import Database
 from cvms.store.postgres.driver.connection import Connection
 from cvms.store.security import signer_webhooks
-from cvms.store.security.encryption import Sealer
+from cvms.store.security.encryption import SecretBox
 
 log = structlog.get_logger(__name__)
 
@@ -71,7 +71,7 @@ class SignersQueue:
 
     task = "webhooks"
 
-    def __init__(self, sealer: Sealer) -> None:
+    def __init__(self, sealer: SecretBox) -> None:
         self._sealer = sealer
 
     async def take(self, conn: Connection) -> list[PendingDelivery]:
@@ -150,7 +150,7 @@ class WebhookDispatcher:
     async def _deliver(self, message: PendingDelivery) -> None:
         try:
             await self._post(message)
-        except (NotDelivered, Unsealable, SealingDisabled) as error:
+        except (NotDelivered, DecryptionFailed, EncryptionDisabled) as error:
             await self._failed(message, str(error))
             return
         async with self._database.connection() as conn:

@@ -24,7 +24,7 @@ from cvms.nursery.scheduled.yield_rate_poller import YieldRatePoller
 from cvms.nursery.submission.operator_submissions import OperatorSubmitter
 from cvms.nursery.submission.submitter import Submitter
 from cvms.nursery.wiring.resources import Resources, TaskFunction
-from cvms.store.security.encryption import Sealer
+from cvms.store.security.encryption import SecretBox
 from cvms.store.submissions.fee_budget import Budget
 
 
@@ -109,7 +109,7 @@ def leader_tasks(resources: Resources) -> list[tuple[str, TaskFunction]]:
         board=resources.board,
         context=httpx.create_ssl_context(),
     )
-    signers = webhooks(queue=SignersQueue(Sealer(resources.config.data_encryption_keys)))
+    signers = webhooks(queue=SignersQueue(SecretBox(resources.config.data_encryption_keys)))
     return [
         ("indexer", indexer.run),
         ("reconciler", reconciler.run),

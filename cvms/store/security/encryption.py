@@ -11,10 +11,10 @@ from collections.abc import Sequence
 
 from cryptography.fernet import Fernet, InvalidToken, MultiFernet
 
-from cvms.errors import SealingDisabled, Unsealable
+from cvms.errors import DecryptionFailed, EncryptionDisabled
 
 
-class Sealer:
+class SecretBox:
     """Seals with the first of `keys` (URL-safe base64 of 32 bytes each) and opens with any."""
 
     def __init__(self, keys: Sequence[bytes]) -> None:
@@ -38,12 +38,12 @@ class Sealer:
         try:
             labelled = MultiFernet(self._fernets).decrypt(sealed)
         except InvalidToken:
-            raise Unsealable(
+            raise DecryptionFailed(
                 f"No key of DATA_ENCRYPTION_KEYS opens what is sealed as {about}."
             ) from None
         label = _label(about)
         if not labelled.startswith(label):
-            raise Unsealable(f"What is sealed as {about} was sealed as something else.")
+            raise DecryptionFailed(f"What is sealed as {about} was sealed as something else.")
         return labelled[len(label) :]
 
     def reseal(self, sealed: bytes, *, about: str) -> bytes | None:
@@ -57,7 +57,7 @@ class Sealer:
 
     def _require_a_key(self) -> None:
         if not self.enabled:
-            raise SealingDisabled("DATA_ENCRYPTION_KEYS is not set: nothing can be kept sealed.")
+            raise EncryptionDisabled("DATA_ENCRYPTION_KEYS is not set: nothing can be kept sealed.")
 
 
 def _label(about: str) -> bytes:

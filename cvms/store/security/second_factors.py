@@ -15,7 +15,7 @@ from typing import Any
 from cvms.errors import Conflict, SecondFactorUsed
 from cvms.store.postgres.driver.connection import TrioConnection
 from cvms.store.postgres.row_mapping import fetch_all, fetch_one
-from cvms.store.security.encryption import Sealer
+from cvms.store.security.encryption import SecretBox
 
 BEGIN = """
 INSERT INTO twofa (owner, secret, created_at)
@@ -150,8 +150,8 @@ class Factor:
     failures: int
     locked_until: datetime | None
 
-    def secret(self, sealer: Sealer) -> str:
-        """The secret in base32. Raises as `Sealer.open` does."""
+    def secret(self, sealer: SecretBox) -> str:
+        """The secret in base32. Raises as `SecretBox.open` does."""
         return sealer.open(self.sealed, about=_about(self.owner)).decode()
 
 
@@ -181,7 +181,7 @@ async def begin(
     secret: str,
     hashes: Sequence[bytes],
     at: datetime,
-    sealer: Sealer,
+    sealer: SecretBox,
 ) -> None:
     """Put a secret and the recovery codes of these hashes in place of what waits.
 
@@ -243,7 +243,7 @@ async def remove(conn: TrioConnection[Any], owner: str) -> None:
     await conn.execute(REMOVE, {"owner": owner})
 
 
-async def reseal(conn: TrioConnection[Any], sealer: Sealer) -> int:
+async def reseal(conn: TrioConnection[Any], sealer: SecretBox) -> int:
     """Put every secret under the sealer's first key; returns how many were not. May run beside
     the service, and again after it was interrupted.
     """

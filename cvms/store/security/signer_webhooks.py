@@ -7,7 +7,7 @@ from typing import Any
 
 from cvms.store.postgres.driver.connection import TrioConnection
 from cvms.store.postgres.row_mapping import fetch_all
-from cvms.store.security.encryption import Sealer
+from cvms.store.security.encryption import SecretBox
 
 PUT = """
 INSERT INTO signer_contacts (signer, url, secret)
@@ -50,7 +50,7 @@ async def put(conn: TrioConnection[Any], signer: str, url: str, secret: bytes) -
     await conn.execute(PUT, {"signer": signer, "url": url, "secret": secret})
 
 
-async def reseal(conn: TrioConnection[Any], sealer: Sealer) -> int:
+async def reseal(conn: TrioConnection[Any], sealer: SecretBox) -> int:
     """Put every secret under the sealer's first key; returns how many were not."""
     renewed, signer = 0, ""
     while rows := await fetch_all(

@@ -28,7 +28,7 @@ from cvms.http.auth.requester import SignedRequest
 from cvms.http.auth.second_factor import SecondFactor
 from cvms.http.vaults import command_routes
 from cvms.nursery.run import serve
-from cvms.store.security.encryption import Sealer
+from cvms.store.security.encryption import SecretBox
 from tests.conftest import Localnet
 from tests.http.conftest import NOWHERE, Json, Service, running
 from tests.http.wallets import USDT, rows, signed, with_vault
@@ -575,7 +575,7 @@ async def test_a_request_does_not_show_its_code() -> None:
         SignedRequest(Keypair().pubkey(), "text", "nonce", "signature"),
         code="734519",
         at=datetime.now(UTC),
-        sealer=Sealer([KEY]),
+        sealer=SecretBox([KEY]),
     )
     assert "734519" not in repr(shown)
 

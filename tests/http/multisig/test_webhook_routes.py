@@ -9,7 +9,7 @@ import pytest
 from cryptography.fernet import Fernet
 from solders.keypair import Keypair
 
-from cvms.store.security.encryption import Sealer
+from cvms.store.security.encryption import SecretBox
 from tests.conftest import Localnet
 from tests.http.conftest import Json, Service, running
 from tests.http.multisig.signers import (
@@ -56,7 +56,7 @@ async def test_the_secret_is_shown_once_and_kept_sealed(sealing: Service) -> Non
     [row] = await rows(sealing, "SELECT signer, url, secret FROM signer_contacts")
     assert (row["signer"], row["url"]) == (str(signer.pubkey()), URL)
     assert secret not in row["secret"]
-    sealer = Sealer(sealing.config.data_encryption_keys)
+    sealer = SecretBox(sealing.config.data_encryption_keys)
     assert sealer.open(row["secret"], about=f"signer_contact:{signer.pubkey()}") == secret
     assert (await sealing.post(CONTACT, body)).json()["code"] == "nonce_used"
     again = await sealing.post(CONTACT, await contact(sealing, signer))

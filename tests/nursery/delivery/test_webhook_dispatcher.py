@@ -34,7 +34,7 @@ from cvms.nursery.delivery.webhook_dispatcher import (
 from cvms.store.messaging import webhook_deliveries
 from cvms.store.postgres.database import Database
 from cvms.store.security import signer_webhooks
-from cvms.store.security.encryption import Sealer
+from cvms.store.security.encryption import SecretBox
 
 SECRET = b"s" * 32
 SIGNER = "signer"
@@ -106,9 +106,9 @@ async def receiver(nursery: trio.Nursery) -> Receiver:
 
 
 @pytest.fixture
-async def sealer(database: Database, receiver: Receiver) -> Sealer:
+async def sealer(database: Database, receiver: Receiver) -> SecretBox:
     """A key; the signer's contact is the receiver, and one message waits for it."""
-    sealer = Sealer([Fernet.generate_key()])
+    sealer = SecretBox([Fernet.generate_key()])
     secret = sealer.seal(SECRET, about=f"signer_contact:{SIGNER}")
     async with database.connection() as conn:
         await signer_webhooks.put(conn, SIGNER, receiver.url, secret)
@@ -118,7 +118,7 @@ async def sealer(database: Database, receiver: Receiver) -> Sealer:
     return sealer
 
 
-def webhooks(database: Database, sealer: Sealer, *, private: bool = True) -> WebhookDispatcher:
+def webhooks(database: Database, sealer: SecretBox, *, private: bool = True) -> WebhookDispatcher:
     return WebhookDispatcher(
         database=database,
         queue=SignersQueue(sealer),
@@ -142,7 +142,7 @@ async def is_due(database: Database) -> None:
 
 
 async def test_a_signer_is_told_once_and_can_tell_who_says_it(
-    database: Database, receiver: Receiver, sealer: Sealer
+    database: Database, receiver: Receiver, sealer: SecretBox
 ) -> None:
     service = webhooks(database, sealer)
     assert await service.run_once() == 1
@@ -167,7 +167,7 @@ async def test_a_signer_is_told_once_and_can_tell_who_says_it(
     ],
 )
 async def test_what_does_not_arrive_is_sent_again_later_under_the_same_id(
-    database: Database, receiver: Receiver, sealer: Sealer, answer: bytes, reason: str
+    database: Database, receiver: Receiver, sealer: SecretBox, answer: bytes, reason: str
 ) -> None:
     good, receiver.answer = receiver.answer, answer
     service = webhooks(database, sealer)
@@ -189,7 +189,7 @@ async def test_what_does_not_arrive_is_sent_again_later_under_the_same_id(
 
 
 async def test_tries_are_bounded_and_so_is_the_time_between_them(
-    database: Database, receiver: Receiver, sealer: Sealer
+    database: Database, receiver: Receiver, sealer: SecretBox
 ) -> None:
     receiver.answer = b"HTTP/1.1 503 No\r\n\r\n"
     service = webhooks(database, sealer)
@@ -203,7 +203,7 @@ async def test_tries_are_bounded_and_so_is_the_time_between_them(
 
 
 async def test_a_message_that_is_a_day_old_is_given_up(
-    database: Database, receiver: Receiver, sealer: Sealer
+    database: Database, receiver: Receiver, sealer: SecretBox
 ) -> None:
     receiver.answer = b"HTTP/1.1 503 No\r\n\r\n"
     async with database.connection() as conn:
@@ -213,7 +213,7 @@ async def test_a_message_that_is_a_day_old_is_given_up(
 
 
 async def test_two_replicas_send_a_message_once_and_one_that_was_killed_is_made_up_for(
-    database: Database, receiver: Receiver, sealer: Sealer
+    database: Database, receiver: Receiver, sealer: SecretBox
 ) -> None:
     async with database.connection() as conn:
         [taken] = await webhook_deliveries.take(conn, limit=9, lease=timedelta(seconds=60))
@@ -237,7 +237,7 @@ async def test_an_answer_that_does_not_come_ends_with_the_deadline(
 
 
 async def test_with_the_setting_off_nothing_is_sent_inside(
-    database: Database, receiver: Receiver, sealer: Sealer
+    database: Database, receiver: Receiver, sealer: SecretBox
 ) -> None:
     await webhooks(database, sealer, private=False).run_once()
     assert not receiver.requests
@@ -324,7 +324,7 @@ async def test_the_certificate_has_to_be_the_names(nursery: trio.Nursery) -> Non
 
 
 async def test_operators_are_told_where_their_configuration_says(
-    database: Database, receiver: Receiver, sealer: Sealer
+    database: Database, receiver: Receiver, sealer: SecretBox
 ) -> None:
     """And a webhook of theirs that hangs delays no signer."""
     key = b"k" * 32
@@ -374,19 +374,19 @@ async def test_under_a_new_key_signers_are_still_told(
 ) -> None:
     old, new = Fernet.generate_key(), Fernet.generate_key()
     async with database.connection() as conn:
-        secret = Sealer([old]).seal(SECRET, about=signer_webhooks.about(SIGNER))
+        secret = SecretBox([old]).seal(SECRET, about=signer_webhooks.about(SIGNER))
         await signer_webhooks.put(conn, SIGNER, receiver.url, secret)
         await webhook_deliveries.add(conn, [SIGNER], event="proposal.created", body="{}")
-        assert await signer_webhooks.reseal(conn, Sealer([new, old])) == 1
-        assert await signer_webhooks.reseal(conn, Sealer([new, old])) == 0
-    await webhooks(database, Sealer([new])).run_once()
+        assert await signer_webhooks.reseal(conn, SecretBox([new, old])) == 1
+        assert await signer_webhooks.reseal(conn, SecretBox([new, old])) == 0
+    await webhooks(database, SecretBox([new])).run_once()
     assert [state for state, _, _ in await queue(database)] == ["delivered"]
 
 
 async def test_a_secret_that_no_key_opens_is_told_and_tried_again(
-    database: Database, receiver: Receiver, sealer: Sealer
+    database: Database, receiver: Receiver, sealer: SecretBox
 ) -> None:
-    await webhooks(database, Sealer([Fernet.generate_key()])).run_once()
+    await webhooks(database, SecretBox([Fernet.generate_key()])).run_once()
     [(state, _, error)] = await queue(database)
     assert state == "pending"
     assert error is not None

@@ -7,49 +7,49 @@ import base64
 import pytest
 from cryptography.fernet import Fernet
 
-from cvms.errors import SealingDisabled, Unsealable
-from cvms.store.security.encryption import Sealer
+from cvms.errors import DecryptionFailed, EncryptionDisabled
+from cvms.store.security.encryption import SecretBox
 
 OLD, NEW = Fernet.generate_key(), Fernet.generate_key()
 SECRET = b"a secret"
 
 
 def test_what_is_sealed_does_not_show_and_opens_again() -> None:
-    sealed = Sealer([OLD]).seal(SECRET, about="alice")
+    sealed = SecretBox([OLD]).seal(SECRET, about="alice")
     assert SECRET not in base64.urlsafe_b64decode(sealed)
-    assert Sealer([OLD]).open(sealed, about="alice") == SECRET
+    assert SecretBox([OLD]).open(sealed, about="alice") == SECRET
 
 
 def test_a_key_is_changed_in_three_steps_without_losing_anything() -> None:
-    sealed = Sealer([OLD]).seal(SECRET, about="alice")
-    both = Sealer([NEW, OLD])
+    sealed = SecretBox([OLD]).seal(SECRET, about="alice")
+    both = SecretBox([NEW, OLD])
     assert both.open(sealed, about="alice") == SECRET
     renewed = both.reseal(sealed, about="alice")
     assert renewed is not None
     assert both.reseal(renewed, about="alice") is None
-    assert Sealer([NEW]).open(renewed, about="alice") == SECRET
-    with pytest.raises(Unsealable, match="No key"):
-        Sealer([OLD]).open(renewed, about="alice")
+    assert SecretBox([NEW]).open(renewed, about="alice") == SECRET
+    with pytest.raises(DecryptionFailed, match="No key"):
+        SecretBox([OLD]).open(renewed, about="alice")
 
 
 def test_in_anothers_place_it_does_not_open() -> None:
-    sealer = Sealer([OLD])
+    sealer = SecretBox([OLD])
     sealed = sealer.seal(SECRET, about="mallory")
     for use in (sealer.open, sealer.reseal):
-        with pytest.raises(Unsealable, match="as alice was sealed as something else"):
+        with pytest.raises(DecryptionFailed, match="as alice was sealed as something else"):
             use(sealed, about="alice")
 
 
 def test_not_a_bit_can_be_changed() -> None:
-    sealed = bytearray(Sealer([OLD]).seal(SECRET, about="alice"))
+    sealed = bytearray(SecretBox([OLD]).seal(SECRET, about="alice"))
     sealed[40] ^= 1
-    with pytest.raises(Unsealable):
-        Sealer([OLD]).open(bytes(sealed), about="alice")
+    with pytest.raises(DecryptionFailed):
+        SecretBox([OLD]).open(bytes(sealed), about="alice")
 
 
 def test_without_a_key_nothing_is_kept_in_the_clear() -> None:
-    nothing = Sealer([])
+    nothing = SecretBox([])
     assert not nothing.enabled
     for use in (nothing.seal, nothing.open, nothing.reseal):
-        with pytest.raises(SealingDisabled, match="DATA_ENCRYPTION_KEYS"):
+        with pytest.raises(EncryptionDisabled, match="DATA_ENCRYPTION_KEYS"):
             use(SECRET, about="alice")

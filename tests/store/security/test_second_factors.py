@@ -8,11 +8,11 @@ import pytest
 import trio
 from cryptography.fernet import Fernet
 
-from cvms.errors import Conflict, SecondFactorUsed, Unsealable
+from cvms.errors import Conflict, DecryptionFailed, SecondFactorUsed
 from cvms.store.postgres.database import Database
 from cvms.store.postgres.driver.connection import Connection
 from cvms.store.security import second_factors
-from cvms.store.security.encryption import Sealer
+from cvms.store.security.encryption import SecretBox
 
 OLD, NEW = Fernet.generate_key(), Fernet.generate_key()
 SECRET = "JBSWY3DPEHPK3PXPJBSWY3DPEHPK3PXP"
@@ -23,7 +23,7 @@ CODES = [bytes([number]) * 32 for number in range(10)]
 async def begin(database: Database, owner: str = "alice", at: datetime = NOW) -> None:
     async with database.transaction() as conn:
         await second_factors.begin(
-            conn, owner, secret=SECRET, hashes=CODES, at=at, sealer=Sealer([OLD])
+            conn, owner, secret=SECRET, hashes=CODES, at=at, sealer=SecretBox([OLD])
         )
 
 
@@ -77,7 +77,7 @@ async def test_the_secret_is_neither_in_the_row_nor_shown(database: Database) ->
     await begin(database)
     found = await factor(database)
     assert SECRET.encode() not in found.sealed
-    assert found.secret(Sealer([OLD])) == SECRET
+    assert found.secret(SecretBox([OLD])) == SECRET
     assert SECRET not in repr(found)
     assert found.sealed.decode() not in repr(found)
 
@@ -89,9 +89,9 @@ async def test_in_anothers_row_the_secret_does_not_open(database: Database) -> N
         await conn.execute(
             "UPDATE twofa SET secret = (SELECT secret FROM twofa WHERE owner = 'mallory')"
         )
-    assert (await factor(database, "mallory")).secret(Sealer([OLD])) == SECRET
-    with pytest.raises(Unsealable):
-        (await factor(database, "alice")).secret(Sealer([OLD]))
+    assert (await factor(database, "mallory")).secret(SecretBox([OLD])) == SECRET
+    with pytest.raises(DecryptionFailed):
+        (await factor(database, "alice")).secret(SecretBox([OLD]))
 
 
 async def test_of_twenty_uses_of_a_step_exactly_one_counts(database: Database) -> None:
@@ -165,14 +165,14 @@ async def test_every_secret_moves_to_a_new_key(
     owners = ["alice", "bob", "carol", "dave", "erin"]
     for owner in owners:
         await enable(database, owner)
-    both = Sealer([NEW, OLD])
+    both = SecretBox([NEW, OLD])
     async with database.connection() as conn:
         assert await second_factors.reseal(conn, both) == 5
         assert await second_factors.reseal(conn, both) == 0
         for owner in owners:
-            assert (await factor(database, owner)).secret(Sealer([NEW])) == SECRET
-        with pytest.raises(Unsealable, match="twofa:alice"):
-            await second_factors.reseal(conn, Sealer([OLD]))
+            assert (await factor(database, owner)).secret(SecretBox([NEW])) == SECRET
+        with pytest.raises(DecryptionFailed, match="twofa:alice"):
+            await second_factors.reseal(conn, SecretBox([OLD]))
 
 
 async def test_pruning_takes_only_what_was_never_enabled(database: Database) -> None:
