@@ -143,7 +143,7 @@ class _Reporter:
 
 
 def _status_text(status: IndexStatus) -> str:
-    books, chain = status.index, status.chain
+    books, chain = status.books, status.chain
     lines = [("program", status.program)]
     if books.slot is None:
         lines += [("applied", "nothing yet")]
@@ -160,10 +160,10 @@ def _status_text(status: IndexStatus) -> str:
             ("lag", "unknown" if status.lag_slots is None else f"{status.lag_slots} slots"),
             ("waiting", _waiting_text(status)),
         ]
-    if books.backfill is not None:
-        done = books.backfill.listed - books.backfill.left
-        state = "" if books.backfill.complete else ", and the list is not complete yet"
-        lines += [("catching up", f"{done} of {books.backfill.listed} applied{state}")]
+    if books.backlog is not None:
+        done = books.backlog.listed - books.backlog.left
+        state = "" if books.backlog.complete else ", and the list is not complete yet"
+        lines += [("catching up", f"{done} of {books.backlog.listed} applied{state}")]
     lines += [
         (
             "not final",

@@ -122,18 +122,18 @@ class StatusBoard:
             before = replace(before, restarts=before.restarts + 1, last_error=error)
             if state == "backoff":
                 pulse = replace(pulse, failures=after_failure(pulse.failures, now))
-        self._tasks[name] = replace(before, state=state, pulse=pulse)
+        self._tasks[name] = replace(before, state=state, heartbeat=pulse)
 
     def task_succeeded(self, name: str) -> None:
         """Stamp a round of a task's work that went well."""
         before = self._task(name, "running")
         pulse = replace(before.heartbeat, succeeded=self._clock())
-        self._tasks[name] = replace(before, last_success=datetime.now(UTC), pulse=pulse)
+        self._tasks[name] = replace(before, last_success=datetime.now(UTC), heartbeat=pulse)
 
     def task_should_succeed(self, name: str, *, within: float) -> None:
         """While it runs, a task that has not done so for so many seconds is not well."""
         before = self._task(name, "starting")
-        self._tasks[name] = replace(before, pulse=replace(before.heartbeat, expected=within))
+        self._tasks[name] = replace(before, heartbeat=replace(before.heartbeat, expected=within))
 
     def _task(self, name: str, state: TaskCondition) -> TaskState:
         found = self._tasks.get(name)

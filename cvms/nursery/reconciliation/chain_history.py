@@ -123,7 +123,7 @@ def _executed(
     if logged.truncated:
         raise HistoryNotProven(f"the node truncated the logs of {record.signature}")
     did = executed_transaction(record, logged.events, programs, Commitment.FINALIZED)
-    return replace(did, lives=tuple(life for life in did.lifecycle if life.vault == address))
+    return replace(did, lifecycle=tuple(life for life in did.lifecycle if life.vault == address))
 
 
 def _follow(history: VaultHistory, mints: MintTracker, did: ExecutedTransaction) -> None:

@@ -35,16 +35,16 @@ class IndexStatus:
     """What `cvms index status` tells; the chain's part is None, and the error said, without it."""
 
     program: str
-    index: IndexState
+    books: IndexState
     chain: ChainState | None
     chain_error: str | None
 
     @property
     def lag_slots(self) -> int | None:
         """Slots between the chain and what is known to be complete."""
-        if self.chain is None or self.index.through is None:
+        if self.chain is None or self.books.through is None:
             return None
-        return max(0, self.chain.confirmed_slot - self.index.through)
+        return max(0, self.chain.confirmed_slot - self.books.through)
 
     @property
     def following(self) -> bool:
@@ -53,7 +53,7 @@ class IndexStatus:
 
     def as_json(self) -> dict[str, Any]:
         """Times in ISO 8601."""
-        books = {name: _plain(value) for name, value in asdict(self.index).items()}
+        books = {name: _plain(value) for name, value in asdict(self.books).items()}
         return {
             "program": self.program,
             **books,

@@ -69,7 +69,7 @@ class IndexState:
     unfinalized_events: int
     unfinalized_transactions: int
     last_error: Problem | None
-    backfill: BackfillProgress | None
+    backlog: BackfillProgress | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,7 +107,7 @@ async def read(conn: TrioConnection[Any], program: str) -> IndexState:
         unfinalized_events=row.unfinalized_events,
         unfinalized_transactions=row.unfinalized_transactions,
         last_error=last_error,
-        backfill=backlog,
+        backlog=backlog,
     )
 
 

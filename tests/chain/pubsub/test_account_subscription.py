@@ -43,17 +43,17 @@ class Ears:
         self.change.set()
         self.change = trio.Event()
 
-    def holds(self, key: Pubkey) -> None:
-        self._note("holds", key)
+    def subscribed(self, key: Pubkey) -> None:
+        self._note("subscribed", key)
 
-    def holds_no_more(self, key: Pubkey) -> None:
-        self._note("holds no more", key)
+    def unsubscribed(self, key: Pubkey) -> None:
+        self._note("unsubscribed", key)
 
-    def heard(self, account: AccountAt) -> None:
-        self._note("heard", account)
+    def updated(self, account: AccountAt) -> None:
+        self._note("updated", account)
 
-    def refused(self, key: Pubkey) -> None:
-        self._note("refused", key)
+    def subscription_refused(self, key: Pubkey) -> None:
+        self._note("subscription refused", key)
 
     def lost(self) -> None:
         self._note("lost", None)
@@ -127,7 +127,7 @@ async def test_nobody_is_asked_before_an_account_is_wanted(
     await trio.sleep(3600)
     assert node.attempts == []
     ears.want(KEY)
-    assert await ears.until("holds") == KEY
+    assert await ears.until("subscribed") == KEY
     [(method, [key, options])] = script.calls
     assert (method, key) == ("accountSubscribe", str(KEY))
     assert options["commitment"] == "confirmed"
@@ -139,11 +139,11 @@ async def test_an_account_that_is_not_wanted_any_more_is_let_go_and_may_come_bac
 ) -> None:
     ears, script = Ears(KEY, OTHER), Script()
     follow(nursery, ears, script.serve)
-    await ears.until("holds", 2)
+    await ears.until("subscribed", 2)
     ears.want(OTHER)
-    assert await ears.until("holds no more") == KEY
+    assert await ears.until("unsubscribed") == KEY
     ears.want(KEY, OTHER)
-    assert await ears.until("holds", 3) == KEY
+    assert await ears.until("subscribed", 3) == KEY
     methods = [method for method, _ in script.calls]
     assert methods == ["accountSubscribe"] * 2 + ["accountUnsubscribe", "accountSubscribe"]
 
@@ -153,7 +153,7 @@ async def test_clients_that_come_and_go_at_once_cost_the_node_nothing(
 ) -> None:
     ears, script = Ears(OTHER), Script()
     follow(nursery, ears, script.serve)
-    await ears.until("holds")
+    await ears.until("subscribed")
     for _ in range(1000):
         ears.want(OTHER, Pubkey.new_unique())
         await trio.lowlevel.checkpoint()
@@ -173,10 +173,10 @@ async def test_changes_are_heard_with_their_slot_and_cut_to_size(
 
     ears, script = Ears(KEY), Script()
     follow(nursery, ears, session)
-    account = await ears.until("heard")
+    account = await ears.until("updated")
     assert (account.key, account.slot, account.lamports) == (KEY, 7, 5)
     assert (len(account.data), account.truncated) == (DATA_BYTES, True)
-    assert [what for what, _ in ears.told] == ["holds", "heard"]
+    assert [what for what, _ in ears.told] == ["subscribed", "updated"]
 
 
 async def test_a_lost_connection_is_told_and_everything_is_asked_for_again(
@@ -187,8 +187,8 @@ async def test_a_lost_connection_is_told_and_everything_is_asked_for_again(
 
     ears, script = Ears(KEY), Script()
     node = follow(nursery, ears, short, short, script.serve)
-    await ears.until("holds", 3)
-    assert [what for what, _ in ears.told] == ["holds", "lost", "holds", "lost", "holds"]
+    await ears.until("subscribed", 3)
+    assert [what for what, _ in ears.told] == ["subscribed", "lost", "holds", "lost", "holds"]
     assert len(node.attempts) == 3
 
 
@@ -205,9 +205,9 @@ async def test_what_the_node_refuses_is_told_and_asked_for_again_later(
 ) -> None:
     ears, script = Ears(KEY), Script(refuse=1)
     node = follow(nursery, ears, script.serve)
-    assert await ears.until("refused") == KEY
+    assert await ears.until("subscription refused") == KEY
     began = trio.current_time()
-    assert await ears.until("holds") == KEY
+    assert await ears.until("subscribed") == KEY
     assert RETRY_SECONDS <= trio.current_time() - began < RETRY_SECONDS + 10
     assert len(node.attempts) == 1
 
@@ -236,5 +236,5 @@ async def test_a_node_that_does_not_answer_or_talks_rubbish_is_left(
     began = trio.current_time()
     await ears.until("lost")
     assert SUBSCRIBE_SECONDS <= trio.current_time() - began < SUBSCRIBE_SECONDS + 10
-    await ears.until("holds", len(texts) + 1)
+    await ears.until("subscribed", len(texts) + 1)
     assert len(node.attempts) == len(texts) + 2

@@ -27,11 +27,11 @@ class Watcher:
         for key in keys:
             registry.watch(self, key)
 
-    def account_is(self, key: Pubkey, frames: AccountFrames) -> None:
+    def on_account(self, key: Pubkey, frames: AccountFrames) -> None:
         self.told.append(frames.account.lamports)
         self.frames.append(frames)
 
-    def account_unknown(self, key: Pubkey) -> None:
+    def on_account_unknown(self, key: Pubkey) -> None:
         self.told.append("unknown")
 
 
@@ -133,8 +133,8 @@ def test_the_process_watches_so_many_accounts_and_no_more() -> None:
 
 def test_one_who_leaves_while_it_is_told_disturbs_nobody() -> None:
     class Leaver(Watcher):
-        def account_is(self, key: Pubkey, frames: AccountFrames) -> None:
-            super().account_is(key, frames)
+        def on_account(self, key: Pubkey, frames: AccountFrames) -> None:
+            super().on_account(key, frames)
             registry.unwatch(self, key)
 
     registry = AccountRegistry()
