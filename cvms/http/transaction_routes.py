@@ -42,7 +42,7 @@ from cvms.http.framework.response import Answer, response_of
 from cvms.http.framework.routing import Route
 from cvms.http.multisig.cosigning import CoSigning, signatures_in
 from cvms.http.operations.execute import UNSPONSORED
-from cvms.http.operations.idempotency import Key, key_of_request, once
+from cvms.http.operations.idempotency import IdempotencyKey, key_of_request, replay_or_run
 from cvms.store.security import audit_log
 from cvms.store.submissions import multisig_proposals, submissions
 from cvms.store.submissions.submissions import State, Submission
@@ -69,11 +69,16 @@ async def submit(services: Services, body: CoSigned) -> Answer | Response:
             return await CoSigning(services, proposal, hashed, given).make()
         built = await _built(services, hashed)
         key = await key_of_request(built.owner)
-        return await once(services, key, partial(_submit, services, transaction, built, key))
+        return await replay_or_run(
+            services, key, partial(_submit, services, transaction, built, key)
+        )
 
 
 async def _submit(
-    services: Services, transaction: VersionedTransaction, built: Submission, key: Key | None
+    services: Services,
+    transaction: VersionedTransaction,
+    built: Submission,
+    key: IdempotencyKey | None,
 ) -> Answer:
     if built.state is State.BUILT:
         built = await _sign_and_store(services, transaction, built, key)
@@ -115,7 +120,10 @@ async def _built(services: Services, hashed: bytes) -> Submission:
 
 
 async def _sign_and_store(
-    services: Services, transaction: VersionedTransaction, built: Submission, key: Key | None
+    services: Services,
+    transaction: VersionedTransaction,
+    built: Submission,
+    key: IdempotencyKey | None,
 ) -> Submission:
     await _check_height(services, built)
     _check_signers(services, transaction)
@@ -133,7 +141,7 @@ async def _sign_and_store(
             wire=bytes(signed),
         )
         if key is not None:
-            await key.keep(conn, response_of(_accepted(stored)))
+            await key.store(conn, response_of(_accepted(stored)))
         if cost is not None:
             message = message_of(signed)
             await services.sponsor.charge(conn, message, cost, owner=built.owner)

@@ -30,7 +30,7 @@ from cvms.http.framework.request import Body, TokenAmount
 from cvms.http.framework.response import Answer
 from cvms.http.framework.routing import Auth, Route
 from cvms.http.operations import plans
-from cvms.http.operations.execute import carry_out
+from cvms.http.operations.execute import execute_operation
 from cvms.http.operations.plans import Plan
 
 SUBMITTED = {202: schemas.Submitted}
@@ -83,7 +83,7 @@ async def decide(
     details = {name: _shown(value) for name, value in arguments.items()}
     plan = partial(plans.by_governance, services, action, instruction, details=details)
     requester = AdministratorsRequest(administrator)
-    return await carry_out(services, action, plan, owner=governance, requester=requester)
+    return await execute_operation(services, action, plan, owner=governance, requester=requester)
 
 
 async def emergency_withdraw(
@@ -92,7 +92,7 @@ async def emergency_withdraw(
     """Send a vault's tokens to its owner's own account, the locked ones too, and say why."""
     requester = AdministratorsRequest(administrator)
     plan = partial(_emergency, services, body)
-    return await carry_out(
+    return await execute_operation(
         services, "emergency_withdraw", plan, owner=body.owner, requester=requester
     )
 
@@ -126,7 +126,7 @@ async def transfer_collateral(
         raise InvalidRequest("This service cannot call through that program.", [problem])
     plan = partial(_transfer, services, body)
     requester = AdministratorsRequest(administrator)
-    return await carry_out(
+    return await execute_operation(
         services, "transfer_collateral", plan, owner=body.from_owner, requester=requester
     )
 

@@ -32,7 +32,7 @@ from cvms.http.framework.dependencies import Services
 from cvms.http.framework.response import Answer, response_of
 from cvms.http.multisig.chain_state import multisig_of, next_transaction
 from cvms.http.multisig.proposal_view import standing, tell
-from cvms.http.operations.idempotency import Key
+from cvms.http.operations.idempotency import IdempotencyKey
 from cvms.store.postgres.driver.connection import TrioConnection
 from cvms.store.security import audit_log
 from cvms.store.submissions import multisig_proposals
@@ -54,7 +54,7 @@ class Approving:
     proposal: UUID
     signer: str
     requester: Requester
-    key: Key | None
+    key: IdempotencyKey | None
 
     async def make(self) -> Answer:
         """Count the signer, once however often it is asked; build the transaction when it is time.
@@ -122,7 +122,7 @@ class Approving:
 
     async def _keep(self, conn: TrioConnection[Any], outcome: Answer | CvmsError) -> None:
         if self.key is not None:
-            await self.key.keep(conn, response_of(outcome))
+            await self.key.store(conn, response_of(outcome))
 
 
 async def open_proposal(services: Services, proposal: UUID) -> Proposal:

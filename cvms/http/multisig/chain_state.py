@@ -21,7 +21,7 @@ from cvms.chain.transactions.versioned import BuiltTransaction, required_signers
 from cvms.chain.types import Commitment, Slot
 from cvms.errors import ProposalCompleted, TransactionExpired
 from cvms.http.framework.dependencies import Services
-from cvms.http.operations.execute import simulated
+from cvms.http.operations.execute import simulate
 from cvms.store.submissions.multisig_proposals import LiveTransaction, Proposal
 
 
@@ -150,4 +150,4 @@ async def next_transaction(
             )
     signers = [Pubkey.from_string(each) for each in to_sign(proposal, approvers)]
     owner = Pubkey.from_string(proposal.owner)
-    return await simulated(services, await withdrawal(services, owner, proposal.amount, signers))
+    return await simulate(services, await withdrawal(services, owner, proposal.amount, signers))

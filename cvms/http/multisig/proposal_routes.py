@@ -37,7 +37,7 @@ from cvms.http.multisig.approval import Approving, present, unknown_proposal, wr
 from cvms.http.multisig.chain_state import Multisig, multisig_of, withdrawal
 from cvms.http.multisig.proposal_view import Standing, standing, tell
 from cvms.http.operations.execute import SIGNED_REFUSALS
-from cvms.http.operations.idempotency import Key, key_of_request, once
+from cvms.http.operations.idempotency import IdempotencyKey, key_of_request, replay_or_run
 from cvms.store.submissions import multisig_proposals
 
 MOST_SIGNERS = 10
@@ -85,7 +85,7 @@ async def propose(services: Services, body: Propose) -> Answer | Response:
             await _check_size(services, body, multisig)
             return await _add(services, body, multisig, signed, key)
 
-        return await once(services, key, act)
+        return await replay_or_run(services, key, act)
 
 
 async def approve(services: Services, body: Approve) -> Answer | Response:
@@ -104,7 +104,7 @@ async def approve(services: Services, body: Approve) -> Answer | Response:
             proposal, signer = UUID(body.proposal_id), str(body.signer)
             return await Approving(services, proposal, signer, signed, key).make()
 
-        return await once(services, key, act)
+        return await replay_or_run(services, key, act)
 
 
 async def state(services: Services, proposal_id: str) -> Answer:
@@ -143,7 +143,11 @@ async def _check_size(services: Services, body: Propose, multisig: Multisig) -> 
 
 
 async def _add(
-    services: Services, body: Propose, multisig: Multisig, requester: Requester, key: Key | None
+    services: Services,
+    body: Propose,
+    multisig: Multisig,
+    requester: Requester,
+    key: IdempotencyKey | None,
 ) -> Answer:
     owner, new = str(body.owner), uuid4()
     async with services.database.transaction() as conn:
@@ -165,7 +169,7 @@ async def _add(
         written = await present(conn, new)
         answer = Answer(standing(written))
         if key is not None:
-            await key.keep(conn, response_of(answer))
+            await key.store(conn, response_of(answer))
         await tell(conn, "proposal.created", written)
         await write_down(
             conn,

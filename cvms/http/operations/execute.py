@@ -39,7 +39,7 @@ from cvms.http.framework.dependencies import Services
 from cvms.http.framework.operation_metrics import counted
 from cvms.http.framework.problems import program_error
 from cvms.http.framework.response import Answer, response_of
-from cvms.http.operations.idempotency import Key, key_of_request, once
+from cvms.http.operations.idempotency import IdempotencyKey, key_of_request, replay_or_run
 from cvms.http.operations.plans import Plan
 from cvms.store.postgres.driver.connection import TrioConnection
 from cvms.store.security import audit_log
@@ -50,7 +50,7 @@ from cvms.store.submissions.submissions import State
 # makes them differ, since a transaction that equals an earlier one lands only once.
 UNIT_SPREAD = 20_000
 
-# What a route that ends in `carry_out` declares: its replies, and how a signed one may be refused.
+# What a route that ends in `execute_operation` declares: its replies, and how a signed one may be refused.
 COSIGN = {200: schemas.CoSign}
 COSIGN_OR_SUBMIT = {200: schemas.CoSign, 202: schemas.Submitted}
 UNSPONSORED = (SponsorshipExhausted, SponsorshipPaused, NotSponsored)
@@ -64,7 +64,7 @@ SIGNED_REFUSALS = (
 )
 
 
-async def carry_out(
+async def execute_operation(
     services: Services,
     operation: str,
     plan: Callable[[], Awaitable[Plan]],
@@ -82,12 +82,12 @@ async def carry_out(
 
         async def act() -> Answer:
             await who.check(services)
-            return await Change(services, await plan(), who, key).make()
+            return await OperationRun(services, await plan(), who, key).run()
 
-        return await once(services, key, act)
+        return await replay_or_run(services, key, act)
 
 
-async def simulated(services: Services, built: BuiltTransaction) -> BuiltTransaction:
+async def simulate(services: Services, built: BuiltTransaction) -> BuiltTransaction:
     """The transaction with the budget that its simulation asks for. Raises ProgramRefused."""
     return await simulate_and_limit(
         services.rpc,
@@ -99,27 +99,29 @@ async def simulated(services: Services, built: BuiltTransaction) -> BuiltTransac
 
 
 @dataclass(frozen=True, slots=True)
-class Change:
+class OperationRun:
     """A plan, on its way from a request that has been checked to its one effect."""
 
     services: Services
     plan: Plan
     requester: Requester
-    key: Key | None
+    key: IdempotencyKey | None
 
-    async def make(self) -> Answer:
+    async def run(self) -> Answer:
         """Simulate, write down, answer."""
         try:
-            built = await simulated(self.services, self.plan.built)
+            built = await simulate(self.services, self.plan.built)
         except ProgramRefused as refused:
-            await self._write_refusal(refused)
+            await self._record_refusal(refused)
             raise
         try:
-            return await (self._submit(built) if self.plan.delegated else self._offer(built))
-        except _UnderWay as other:
+            return await (
+                self._submit(built) if self.plan.delegated else self._return_for_cosigning(built)
+            )
+        except _AlreadyPending as other:
             return other.answer
 
-    async def _offer(self, built: BuiltTransaction) -> Answer:
+    async def _return_for_cosigning(self, built: BuiltTransaction) -> Answer:
         """Hand it to the wallet. Ours to sign too, but only when the wallet has."""
         answer = Answer(
             schemas.CoSign(
@@ -128,7 +130,7 @@ class Change:
                 last_valid_block_height=built.last_valid_block_height,
             )
         )
-        async with self._effect(answer) as conn:
+        async with self._commit(answer) as conn:
             await submissions.record_built(
                 conn,
                 message_hash=built.message_hash,
@@ -140,7 +142,7 @@ class Change:
                 since_slot=built.since_slot,
             )
             await self.services.sponsor.check(conn, built.message, owner=str(self.plan.owner))
-            await self._write_down(conn, "accepted", {"mode": "cosign"})
+            await self._record(conn, "accepted", {"mode": "cosign"})
         return answer
 
     async def _submit(self, built: BuiltTransaction) -> Answer:
@@ -149,9 +151,9 @@ class Change:
         transaction, cost = sponsor.sign(unsigned(built.message), acts=True)
         signature = signature_of(transaction)
         answer = Answer(_submitted(signature, State.PENDING), 202)
-        async with self._effect(answer) as conn:
+        async with self._commit(answer) as conn:
             if self.plan.shared:
-                await self._refuse_a_second(conn)
+                await self._join_pending(conn)
             await submissions.record_signed(
                 conn,
                 message_hash=built.message_hash,
@@ -172,33 +174,33 @@ class Change:
                 account=self.plan.account,
             )
             details = {"mode": "submitted", "tx": signature}
-            await self._write_down(conn, "accepted", details)
+            await self._record(conn, "accepted", details)
         self.services.submit_wake.wake()
         return answer
 
-    async def _refuse_a_second(self, conn: TrioConnection[Any]) -> None:
+    async def _join_pending(self, conn: TrioConnection[Any]) -> None:
         first = await submissions.find_pending(conn, self.plan.action, str(self.plan.owner))
         if first is not None:
-            raise _UnderWay(Answer(_submitted(first.signature, first.state), 202))
+            raise _AlreadyPending(Answer(_submitted(first.signature, first.state), 202))
 
-    async def _write_refusal(self, refused: ProgramRefused) -> None:
+    async def _record_refusal(self, refused: ProgramRefused) -> None:
         if isinstance(self.requester, Anonymous):
             return  # nobody has proved to have asked: there is no actor to write down
-        async with self._effect(refused) as conn:
-            await self._write_down(conn, "refused", {"program_error": program_error(refused)})
+        async with self._commit(refused) as conn:
+            await self._record(conn, "refused", {"program_error": program_error(refused)})
 
     @asynccontextmanager
-    async def _effect(self, outcome: Answer | CvmsError) -> AsyncIterator[TrioConnection[Any]]:
+    async def _commit(self, outcome: Answer | CvmsError) -> AsyncIterator[TrioConnection[Any]]:
         """The database transaction of the effect: first the answer under its key, which makes
         equal requests take turns, then the proof, then what is in the block.
         """
         async with self.services.database.transaction() as conn:
             if self.key is not None:
-                await self.key.keep(conn, response_of(outcome))
+                await self.key.store(conn, response_of(outcome))
             await self.requester.consume(conn)
             yield conn
 
-    async def _write_down(
+    async def _record(
         self, conn: TrioConnection[Any], outcome: str, details: dict[str, Any]
     ) -> None:
         """Append to the audit trail, last in the transaction: all entries wait for its end."""
@@ -212,7 +214,7 @@ class Change:
         await audit_log.append(conn, entry)
 
 
-class _UnderWay(Exception):
+class _AlreadyPending(Exception):
     """An unfinished submission answers for this one; this transaction is rolled back."""
 
     def __init__(self, answer: Answer) -> None:

@@ -31,19 +31,19 @@ HEADER = "Idempotency-Key"
 PATTERN = r"[\x21-\x7e]{1,128}"
 
 
-class Overtaken(Exception):
+class KeyRaceLost(Exception):
     """Another request with the same key has had its effect meanwhile: this one must have none."""
 
 
 @dataclass(frozen=True, slots=True)
-class Key:
+class IdempotencyKey:
     """A key of an owner, with the SHA-256 of the request that came with it."""
 
     owner: str
     text: str
     fingerprint: bytes
 
-    async def recall(self, services: Services) -> Response | None:
+    async def replay(self, services: Services) -> Response | None:
         """What was answered before. Raises IdempotencyKeyReused for another request's key."""
         async with services.database.connection() as conn:
             kept = await idempotency_keys.get(conn, self.owner, self.text)
@@ -54,9 +54,9 @@ class Key:
         headers = {"Idempotency-Replayed": "true"}
         return Response(kept.content, kept.status, headers, content_type=kept.content_type)
 
-    async def keep(self, conn: TrioConnection[Any], response: Response) -> None:
+    async def store(self, conn: TrioConnection[Any], response: Response) -> None:
         """Keep the answer with the effects of this transaction. Raises Overtaken."""
-        kept = idempotency_keys.Kept(
+        kept = idempotency_keys.StoredReply(
             owner=self.owner,
             key=self.text,
             fingerprint=self.fingerprint,
@@ -64,33 +64,33 @@ class Key:
             content_type=response.content_type or "",
             content=await response.get_data(as_text=False),
         )
-        if not await idempotency_keys.keep(conn, kept):
-            raise Overtaken
+        if not await idempotency_keys.store(conn, kept):
+            raise KeyRaceLost
 
 
-async def once(
-    services: Services, key: Key | None, act: Callable[[], Awaitable[Answer]]
+async def replay_or_run(
+    services: Services, key: IdempotencyKey | None, operation: Callable[[], Awaitable[Answer]]
 ) -> Answer | Response:
     """What `act` answers, or what was answered to the request that had the key before.
 
     `act` keeps its answer under the key, in the transaction of its effect.
     """
     if key is None:
-        return await act()
-    if (kept := await key.recall(services)) is not None:
+        return await operation()
+    if (kept := await key.replay(services)) is not None:
         return kept
     try:
-        return await act()
+        return await operation()
     except ProgramRefused:
         raise
-    except (Overtaken, CvmsError):
+    except (KeyRaceLost, CvmsError):
         # An equal request may have been faster, and have used up what this one is proven by.
-        if (kept := await key.recall(services)) is not None:
+        if (kept := await key.replay(services)) is not None:
             return kept
         raise
 
 
-async def key_of_request(owner: str) -> Key | None:
+async def key_of_request(owner: str) -> IdempotencyKey | None:
     """The key that came with the present request, if one did. Raises InvalidRequest."""
     text = request.headers.get(HEADER)
     if text is None:
@@ -100,4 +100,4 @@ async def key_of_request(owner: str) -> Key | None:
         raise InvalidRequest(f"The header {HEADER} is malformed.", [problem])
     body = msgspec.json.decode(await request.get_data(as_text=False))
     canonical = msgspec.json.encode([request.method, request.path, body], order="deterministic")
-    return Key(owner, text, hashlib.sha256(canonical).digest())
+    return IdempotencyKey(owner, text, hashlib.sha256(canonical).digest())

@@ -23,7 +23,7 @@ from cvms.http.operations.execute import (
     COSIGN_OR_SUBMIT,
     SIGNED_REFUSALS,
     UNSPONSORED,
-    carry_out,
+    execute_operation,
 )
 
 
@@ -56,35 +56,39 @@ class Delegate(Signed, frozen=True, kw_only=True):
 async def initialize(services: Services, body: Initialize) -> Answer | Response:
     """Create the user's vault. Anyone may ask: it is worth nothing without the user's signature."""
     plan = partial(plans.initialize, services, body.user_pubkey)
-    return await carry_out(services, "initialize", plan, owner=body.user_pubkey)
+    return await execute_operation(services, "initialize", plan, owner=body.user_pubkey)
 
 
 async def deposit(services: Services, body: Deposit) -> Answer | Response:
     """Move tokens of the owner's wallet into the vault."""
     signed = body.request("deposit", body.amount)
     plan = partial(plans.deposit, services, body.owner, body.amount)
-    return await carry_out(services, "deposit", plan, owner=body.owner, requester=signed)
+    return await execute_operation(services, "deposit", plan, owner=body.owner, requester=signed)
 
 
 async def withdraw(services: Services, body: Withdraw) -> Answer | Response:
     """Move tokens out, to the owner or a whitelisted recipient; at once where we are delegate."""
     signed = second_factor(services, body.request("withdraw", body.amount))
     plan = partial(plans.withdraw, services, body.owner, body.amount, body.recipient or body.owner)
-    return await carry_out(services, "withdraw", plan, owner=body.owner, requester=signed)
+    return await execute_operation(services, "withdraw", plan, owner=body.owner, requester=signed)
 
 
 async def add_delegate(services: Services, body: Delegate) -> Answer | Response:
     """Let another key act for the vault; tokens still go only to the owner's side."""
     signed = body.request("delegate_add", body.delegate)
     plan = partial(plans.add_delegate, services, body.owner, body.delegate)
-    return await carry_out(services, "delegate_add", plan, owner=body.owner, requester=signed)
+    return await execute_operation(
+        services, "delegate_add", plan, owner=body.owner, requester=signed
+    )
 
 
 async def remove_delegate(services: Services, body: Delegate) -> Answer | Response:
     """Take that back."""
     signed = body.request("delegate_remove", body.delegate)
     plan = partial(plans.remove_delegate, services, body.owner, body.delegate)
-    return await carry_out(services, "delegate_remove", plan, owner=body.owner, requester=signed)
+    return await execute_operation(
+        services, "delegate_remove", plan, owner=body.owner, requester=signed
+    )
 
 
 async def request_withdraw(services: Services, body: Deposit) -> Answer | Response:
@@ -101,7 +105,9 @@ async def request_withdraw(services: Services, body: Deposit) -> Answer | Respon
         instruction,
         amount=body.amount,
     )
-    return await carry_out(services, "request_withdraw", plan, owner=body.owner, requester=signed)
+    return await execute_operation(
+        services, "request_withdraw", plan, owner=body.owner, requester=signed
+    )
 
 
 async def schedule_withdraw(services: Services, body: Schedule) -> Answer | Response:
@@ -116,7 +122,9 @@ async def schedule_withdraw(services: Services, body: Schedule) -> Answer | Resp
         instruction,
         amount=body.amount,
     )
-    return await carry_out(services, "schedule_withdraw", plan, owner=body.owner, requester=signed)
+    return await execute_operation(
+        services, "schedule_withdraw", plan, owner=body.owner, requester=signed
+    )
 
 
 def _schedule(services: Services, body: Schedule, authority: Pubkey) -> Instruction:
@@ -132,7 +140,7 @@ def _schedule(services: Services, body: Schedule, authority: Pubkey) -> Instruct
 async def release_timelocks(services: Services, body: Release) -> Answer | Response:
     """Give matured timelocks back to available. Anyone may ask: it does only what time allows."""
     plan = partial(plans.release_timelocks, services, body.owner)
-    return await carry_out(services, "release_timelocks", plan, owner=body.owner)
+    return await execute_operation(services, "release_timelocks", plan, owner=body.owner)
 
 
 async def close(services: Services, body: Signed) -> Answer | Response:
@@ -140,7 +148,9 @@ async def close(services: Services, body: Signed) -> Answer | Response:
     signed = body.request("close_vault")
     instruction = instructions.close_vault(services.programs, body.owner)
     plan = partial(plans.by_owner, services, "close_vault", body.owner, instruction)
-    return await carry_out(services, "close_vault", plan, owner=body.owner, requester=signed)
+    return await execute_operation(
+        services, "close_vault", plan, owner=body.owner, requester=signed
+    )
 
 
 ROUTES = (

@@ -14,7 +14,7 @@ from cvms.http.framework.request import TokenAmount
 from cvms.http.framework.response import Answer
 from cvms.http.framework.routing import Auth, Route
 from cvms.http.operations import plans
-from cvms.http.operations.execute import COSIGN, SIGNED_REFUSALS, carry_out
+from cvms.http.operations.execute import COSIGN, SIGNED_REFUSALS, execute_operation
 
 
 class Position(Signed, frozen=True, kw_only=True):
@@ -28,7 +28,7 @@ async def lock(services: Services, body: Position) -> Answer | Response:
         services.programs, authority=body.owner, owner=body.owner, amount=body.amount
     )
     plan = partial(plans.position, services, "pm_lock", body.owner, instruction, amount=body.amount)
-    return await carry_out(services, "pm_lock", plan, owner=body.owner, requester=signed)
+    return await execute_operation(services, "pm_lock", plan, owner=body.owner, requester=signed)
 
 
 async def unlock(services: Services, body: Position) -> Answer | Response:
@@ -40,7 +40,7 @@ async def unlock(services: Services, body: Position) -> Answer | Response:
     plan = partial(
         plans.position, services, "pm_unlock", body.owner, instruction, amount=body.amount
     )
-    return await carry_out(services, "pm_unlock", plan, owner=body.owner, requester=signed)
+    return await execute_operation(services, "pm_unlock", plan, owner=body.owner, requester=signed)
 
 
 ROUTES = tuple(

@@ -30,7 +30,7 @@ from cvms.http.framework.request import (
 from cvms.http.framework.response import Answer
 from cvms.http.framework.routing import Auth, Route, View
 from cvms.http.operations import plans
-from cvms.http.operations.execute import COSIGN, SIGNED_REFUSALS, carry_out
+from cvms.http.operations.execute import COSIGN, SIGNED_REFUSALS, execute_operation
 
 WindowSeconds = Annotated[int, msgspec.Meta(ge=0, le=2**32 - 1)]
 MaxAmount = Annotated[int, msgspec.Meta(ge=0, le=MAX_AMOUNT)]
@@ -135,7 +135,7 @@ async def _carry_out(
     services: Services, action: str, body: Policy, instruction: Instruction, requester: Requester
 ) -> Answer | Response:
     plan = partial(plans.by_owner, services, action, body.owner, instruction)
-    return await carry_out(services, action, plan, owner=body.owner, requester=requester)
+    return await execute_operation(services, action, plan, owner=body.owner, requester=requester)
 
 
 def _route(method: str, rule: str, view: View, body: type[Policy]) -> Route:

@@ -15,7 +15,7 @@ from cvms.http.framework.request import TokenAmount
 from cvms.http.framework.response import Answer
 from cvms.http.framework.routing import Auth, Route
 from cvms.http.operations import yield_plans
-from cvms.http.operations.execute import COSIGN_OR_SUBMIT, SIGNED_REFUSALS, carry_out
+from cvms.http.operations.execute import COSIGN_OR_SUBMIT, SIGNED_REFUSALS, execute_operation
 from cvms.http.operations.yield_plans import COMPOUND, DEPOSIT, WITHDRAW, Kind
 from cvms.http.yields.status import YieldStatus, status
 
@@ -68,7 +68,7 @@ async def _carry_out(
         amount=amount,
         yield_program=body.yield_program,
     )
-    return await carry_out(services, kind.action, plan, owner=body.owner, requester=signed)
+    return await execute_operation(services, kind.action, plan, owner=body.owner, requester=signed)
 
 
 ROUTES = (

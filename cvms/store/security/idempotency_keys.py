@@ -17,7 +17,7 @@ WHERE owner = %(owner)s
 """
 
 # Whoever comes second with a key waits here for the first one's transaction to end.
-KEEP = """
+STORE = """
 INSERT INTO idempotency_keys (owner, key, fingerprint, status, content_type, content)
 VALUES (%(owner)s, %(key)s, %(fingerprint)s, %(status)s, %(content_type)s, %(content)s)
 ON CONFLICT (owner, key) DO NOTHING
@@ -30,7 +30,7 @@ WHERE created_at < now() - %(age)s
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Kept:
+class StoredReply:
     """The answer to the request of which `fingerprint` is the SHA-256."""
 
     owner: str
@@ -41,14 +41,14 @@ class Kept:
     content: bytes
 
 
-async def get(conn: TrioConnection[Any], owner: str, key: str) -> Kept | None:
+async def get(conn: TrioConnection[Any], owner: str, key: str) -> StoredReply | None:
     """What was answered to the owner's request with this key."""
-    return await fetch_one(conn, Kept, GET, {"owner": owner, "key": key})
+    return await fetch_one(conn, StoredReply, GET, {"owner": owner, "key": key})
 
 
-async def keep(conn: TrioConnection[Any], kept: Kept) -> bool:
+async def store(conn: TrioConnection[Any], kept: StoredReply) -> bool:
     """Keep an answer with the effects of this transaction; False if the key has one already."""
-    cursor = await conn.execute(KEEP, asdict(kept))
+    cursor = await conn.execute(STORE, asdict(kept))
     return cursor.rowcount == 1
 
 

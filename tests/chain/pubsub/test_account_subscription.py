@@ -188,7 +188,13 @@ async def test_a_lost_connection_is_told_and_everything_is_asked_for_again(
     ears, script = Ears(KEY), Script()
     node = follow(nursery, ears, short, short, script.serve)
     await ears.until("subscribed", 3)
-    assert [what for what, _ in ears.told] == ["subscribed", "lost", "subscribed", "lost", "subscribed"]
+    assert [what for what, _ in ears.told] == [
+        "subscribed",
+        "lost",
+        "subscribed",
+        "lost",
+        "subscribed",
+    ]
     assert len(node.attempts) == 3
 
 
