@@ -19,7 +19,7 @@ from cvms.http.auth import nonce_routes, second_factor_routes
 from cvms.http.framework.cors import Cors
 from cvms.http.framework.dependencies import Services
 from cvms.http.framework.edge import MAX_IN_FLIGHT, Edge
-from cvms.http.framework.fee_sponsor import Sponsor
+from cvms.http.framework.fee_sponsor import FeeSponsor
 from cvms.http.framework.rate_limits import Limits
 from cvms.http.framework.routing import register
 from cvms.http.multisig import proposal_routes, webhook_routes
@@ -45,7 +45,7 @@ from cvms.store.postgres.database import Database
 from cvms.store.redis.balance_cache import BalanceCache
 from cvms.store.redis.rate_limiter import Limiter, MemoryLimiter
 from cvms.store.security.encryption import SecretBox
-from cvms.store.submissions.fee_budget import Budget
+from cvms.store.submissions.fee_budget import FeeBudget
 
 
 def create_app(
@@ -128,12 +128,12 @@ def create_app(
 
 def _sponsor(
     config: Config, programs: Programs, operator: Keypair, funds: OperatorFunds | None
-) -> Sponsor:
+) -> FeeSponsor:
     settings = config.sponsoring
-    return Sponsor(
+    return FeeSponsor(
         operator=operator,
         programs=programs,
         caps=FeeCaps(price=settings.unit_price, lamports=settings.transaction),
-        budget=Budget(owner=settings.owner_a_day, everybody=settings.everybody_a_day),
+        budget=FeeBudget(owner=settings.owner_a_day, everybody=settings.everybody_a_day),
         funds=funds or OperatorFunds(settings.operator_minimum),
     )

@@ -31,7 +31,7 @@ from cvms.http.framework.response import Answer
 from cvms.http.framework.routing import Auth, Route
 from cvms.http.operations import plans
 from cvms.http.operations.execute import execute_operation
-from cvms.http.operations.plans import Plan
+from cvms.http.operations.plans import TransactionPlan
 
 SUBMITTED = {202: schemas.Submitted}
 
@@ -97,7 +97,7 @@ async def emergency_withdraw(
     )
 
 
-async def _emergency(services: Services, body: Emergency) -> Plan:
+async def _emergency(services: Services, body: Emergency) -> TransactionPlan:
     operator, mint = services.operator.pubkey(), services.programs.mint
     await fetch_vault(services.rpc, services.programs, body.owner)
     instruction = instructions.emergency_withdraw(
@@ -131,7 +131,7 @@ async def transfer_collateral(
     )
 
 
-async def _transfer(services: Services, body: Transfer) -> Plan:
+async def _transfer(services: Services, body: Transfer) -> TransactionPlan:
     for owner in (body.from_owner, body.to_owner):
         await fetch_vault(services.rpc, services.programs, owner)
     instruction = instructions.rebalance_collateral(

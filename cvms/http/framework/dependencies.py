@@ -11,7 +11,7 @@ from cvms.chain.rpc.rpc_client import Rpc
 from cvms.chain.types import Programs
 from cvms.chain.yields.rate_cache import RateCache
 from cvms.config.settings import Config
-from cvms.http.framework.fee_sponsor import Sponsor
+from cvms.http.framework.fee_sponsor import FeeSponsor
 from cvms.http.framework.rate_limits import Limits
 from cvms.metrics import Metrics
 from cvms.nursery.channels.account_registry import AccountRegistry
@@ -32,7 +32,7 @@ class Services:
     rpc: Rpc
     programs: Programs
     operator: Keypair
-    sponsor: Sponsor
+    sponsor: FeeSponsor
     hub: Hub
     accounts: AccountRegistry
     submit_wake: SubmitWakeup

@@ -23,25 +23,25 @@ from cvms.errors import SponsorshipPaused
 from cvms.nursery.channels.status_board import OperatorFunds
 from cvms.store.postgres.driver.connection import TrioConnection
 from cvms.store.submissions import fee_budget
-from cvms.store.submissions.fee_budget import Budget
+from cvms.store.submissions.fee_budget import FeeBudget
 
 
-class Account(Enum):
+class BudgetScope(Enum):
     """Whose allowance a transaction uses up."""
 
     OWNER = auto()
-    EVERYBODY = auto()  # anybody may ask for it, so it must not use up the owner's
+    ALL_OWNERS = auto()  # anybody may ask for it, so it must not use up the owner's
     OPERATOR = auto()  # an administrator's decision is not for lack of an allowance to stop
 
 
 @dataclass(frozen=True, slots=True)
-class Sponsor:
+class FeeSponsor:
     """The operator as a fee payer."""
 
     operator: Keypair
     programs: Programs
     caps: FeeCaps
-    budget: Budget
+    budget: FeeBudget
     funds: OperatorFunds
 
     @property
@@ -95,18 +95,18 @@ class Sponsor:
         cost: Cost,
         *,
         owner: str,
-        account: Account = Account.OWNER,
+        account: BudgetScope = BudgetScope.OWNER,
     ) -> None:
         """Count it in the database transaction that keeps the signature, once for each message.
 
         Raises SponsorshipExhausted.
         """
-        if account is not Account.OPERATOR:
+        if account is not BudgetScope.OPERATOR:
             await fee_budget.charge(
                 conn,
                 message_hash(message),
                 cost.lamports,
-                owner=owner if account is Account.OWNER else None,
+                owner=owner if account is BudgetScope.OWNER else None,
                 budget=self.budget,
             )
 

@@ -40,7 +40,7 @@ from cvms.http.framework.operation_metrics import counted
 from cvms.http.framework.problems import program_error
 from cvms.http.framework.response import Answer, response_of
 from cvms.http.operations.idempotency import IdempotencyKey, key_of_request, replay_or_run
-from cvms.http.operations.plans import Plan
+from cvms.http.operations.plans import TransactionPlan
 from cvms.store.postgres.driver.connection import TrioConnection
 from cvms.store.security import audit_log
 from cvms.store.submissions import submissions
@@ -67,7 +67,7 @@ SIGNED_REFUSALS = (
 async def execute_operation(
     services: Services,
     operation: str,
-    plan: Callable[[], Awaitable[Plan]],
+    plan: Callable[[], Awaitable[TransactionPlan]],
     *,
     owner: Pubkey,
     requester: Requester | None = None,
@@ -103,7 +103,7 @@ class OperationRun:
     """A plan, on its way from a request that has been checked to its one effect."""
 
     services: Services
-    plan: Plan
+    plan: TransactionPlan
     requester: Requester
     key: IdempotencyKey | None
 
@@ -116,7 +116,9 @@ class OperationRun:
             raise
         try:
             return await (
-                self._submit(built) if self.plan.delegated else self._return_for_cosigning(built)
+                self._submit(built)
+                if self.plan.operator_signs
+                else self._return_for_cosigning(built)
             )
         except _AlreadyPending as other:
             return other.answer
@@ -152,7 +154,7 @@ class OperationRun:
         signature = signature_of(transaction)
         answer = Answer(_submitted(signature, State.PENDING), 202)
         async with self._commit(answer) as conn:
-            if self.plan.shared:
+            if self.plan.joins_pending:
                 await self._join_pending(conn)
             await submissions.record_signed(
                 conn,
@@ -171,7 +173,7 @@ class OperationRun:
                 built.message,
                 cost,
                 owner=str(self.plan.owner),
-                account=self.plan.account,
+                account=self.plan.budget_scope,
             )
             details = {"mode": "submitted", "tx": signature}
             await self._record(conn, "accepted", details)

@@ -31,34 +31,34 @@ from cvms.chain.transactions.versioned import BuiltTransaction, build_transactio
 from cvms.chain.types import Commitment
 from cvms.errors import Conflict, FieldProblem, InvalidRequest, VaultNotFound
 from cvms.http.framework.dependencies import Services
-from cvms.http.framework.fee_sponsor import Account
+from cvms.http.framework.fee_sponsor import BudgetScope
 
 
 @dataclass(frozen=True, slots=True)
-class Plan:
+class TransactionPlan:
     """A transaction to carry out. `delegated`: the service's own signature is enough."""
 
     action: str
     owner: Pubkey
     built: BuiltTransaction
-    delegated: bool = False
+    operator_signs: bool = False
     amount: int | None = None
     # What the audit trail is to hold beside the amount.
     details: Mapping[str, Any] = field(default_factory=dict)
     # An unfinished submission of the same action and owner answers for this one.
-    shared: bool = False
+    joins_pending: bool = False
     # Whose allowance of paid fees it uses up.
-    account: Account = Account.OWNER
+    budget_scope: BudgetScope = BudgetScope.OWNER
 
 
-async def initialize(services: Services, user: Pubkey) -> Plan:
+async def initialize(services: Services, user: Pubkey) -> TransactionPlan:
     """Create the user's vault; the user pays its rent. Raises Conflict if it is there."""
     payer = services.sponsor.payer_for(user)
     built = await prepare_initialize(services.rpc, services.programs, user=user, fee_payer=payer)
-    return Plan("initialize", user, built)
+    return TransactionPlan("initialize", user, built)
 
 
-async def deposit(services: Services, owner: Pubkey, amount: int) -> Plan:
+async def deposit(services: Services, owner: Pubkey, amount: int) -> TransactionPlan:
     """Move tokens from the owner's wallet into the vault: the wallet always signs."""
     built = await prepare_deposit(
         services.rpc,
@@ -68,10 +68,10 @@ async def deposit(services: Services, owner: Pubkey, amount: int) -> Plan:
         authority=owner,
         fee_payer=services.sponsor.payer_for(owner),
     )
-    return Plan("deposit", owner, built, amount=amount)
+    return TransactionPlan("deposit", owner, built, amount=amount)
 
 
-async def add_delegate(services: Services, owner: Pubkey, delegate: Pubkey) -> Plan:
+async def add_delegate(services: Services, owner: Pubkey, delegate: Pubkey) -> TransactionPlan:
     """Let `delegate` act for the vault."""
     built = await prepare_add_delegate(
         services.rpc,
@@ -80,10 +80,10 @@ async def add_delegate(services: Services, owner: Pubkey, delegate: Pubkey) -> P
         delegate=delegate,
         fee_payer=services.sponsor.payer_for(owner),
     )
-    return Plan("delegate_add", owner, built)
+    return TransactionPlan("delegate_add", owner, built)
 
 
-async def remove_delegate(services: Services, owner: Pubkey, delegate: Pubkey) -> Plan:
+async def remove_delegate(services: Services, owner: Pubkey, delegate: Pubkey) -> TransactionPlan:
     """Take that back."""
     built = await prepare_remove_delegate(
         services.rpc,
@@ -92,15 +92,17 @@ async def remove_delegate(services: Services, owner: Pubkey, delegate: Pubkey) -
         delegate=delegate,
         fee_payer=services.sponsor.payer_for(owner),
     )
-    return Plan("delegate_remove", owner, built)
+    return TransactionPlan("delegate_remove", owner, built)
 
 
-async def withdraw(services: Services, owner: Pubkey, amount: int, recipient: Pubkey) -> Plan:
+async def withdraw(
+    services: Services, owner: Pubkey, amount: int, recipient: Pubkey
+) -> TransactionPlan:
     """Move tokens out of the vault, to the owner or to a whitelisted address."""
     operator = services.operator.pubkey()
     vault, receives = await _vault_and_recipient(services, owner, recipient)
     _check_recipient(recipient, owner, vault)
-    delegated = acts_alone(services, vault) and receives
+    delegated = operator_may_sign_alone(services, vault) and receives
     built = await prepare_withdraw(
         services.rpc,
         services.programs,
@@ -112,7 +114,7 @@ async def withdraw(services: Services, owner: Pubkey, amount: int, recipient: Pu
         # ever: where one has to be made the owner pays, and so signs.
         fee_payer=services.sponsor.payer_for(owner) if receives else owner,
     )
-    return Plan("withdraw", owner, built, delegated, amount)
+    return TransactionPlan("withdraw", owner, built, delegated, amount)
 
 
 async def by_owner(
@@ -122,7 +124,7 @@ async def by_owner(
     instruction: Instruction,
     *,
     amount: int | None = None,
-) -> Plan:
+) -> TransactionPlan:
     """An instruction on the vault that only its owner may give."""
     built = await prepare_on_vault(
         services.rpc,
@@ -131,7 +133,7 @@ async def by_owner(
         instruction=instruction,
         fee_payer=services.sponsor.payer_for(owner),
     )
-    return Plan(action, owner, built, amount=amount)
+    return TransactionPlan(action, owner, built, amount=amount)
 
 
 async def by_owner_or_delegate(
@@ -141,13 +143,13 @@ async def by_owner_or_delegate(
     instruction: Callable[[Pubkey], Instruction],
     *,
     amount: int | None = None,
-) -> Plan:
+) -> TransactionPlan:
     """An instruction on the vault, by the service where it is a delegate; `instruction` takes who
     gives it.
     """
     operator = services.operator.pubkey()
     vault = await fetch_vault(services.rpc, services.programs, owner)
-    delegated = acts_alone(services, vault)
+    delegated = operator_may_sign_alone(services, vault)
     built = await prepare_on_vault(
         services.rpc,
         services.programs,
@@ -155,7 +157,7 @@ async def by_owner_or_delegate(
         instruction=instruction(operator if delegated else owner),
         fee_payer=services.sponsor.payer_for(owner),
     )
-    return Plan(action, owner, built, delegated, amount)
+    return TransactionPlan(action, owner, built, delegated, amount)
 
 
 async def by_governance(
@@ -167,25 +169,25 @@ async def by_governance(
     amount: int | None = None,
     setup: Sequence[Instruction] = (),
     details: Mapping[str, Any] | None = None,
-) -> Plan:
+) -> TransactionPlan:
     """An instruction that the operator signs as governance; the program says whether it is that."""
     operator = services.operator.pubkey()
     blockhash = await services.rpc.get_latest_blockhash(Commitment.CONFIRMED)
     built = build_transaction(instruction, fee_payer=operator, blockhash=blockhash, setup=setup)
-    return Plan(
+    return TransactionPlan(
         action,
         owner or operator,
         built,
-        delegated=True,
+        operator_signs=True,
         amount=amount,
         details=details or {},
-        account=Account.OPERATOR,
+        budget_scope=BudgetScope.OPERATOR,
     )
 
 
 async def position(
     services: Services, action: str, owner: Pubkey, instruction: Instruction, *, amount: int
-) -> Plan:
+) -> TransactionPlan:
     """An instruction of the position manager: the owner signs, since it binds collateral."""
     built = await prepare_position(
         services.rpc,
@@ -194,10 +196,10 @@ async def position(
         instruction=instruction,
         fee_payer=services.sponsor.payer_for(owner),
     )
-    return Plan(action, owner, built, amount=amount)
+    return TransactionPlan(action, owner, built, amount=amount)
 
 
-async def release_timelocks(services: Services, owner: Pubkey) -> Plan:
+async def release_timelocks(services: Services, owner: Pubkey) -> TransactionPlan:
     """Give matured timelocks back, by the service. Raises Conflict when none has matured: anybody
     may ask, and the service pays; SponsorshipPaused while it does not.
     """
@@ -217,17 +219,17 @@ async def release_timelocks(services: Services, owner: Pubkey) -> Plan:
         instruction=instruction,
         fee_payer=operator,
     )
-    return Plan(
+    return TransactionPlan(
         "release_timelocks",
         owner,
         built,
-        delegated=True,
-        shared=True,
-        account=Account.EVERYBODY,
+        operator_signs=True,
+        joins_pending=True,
+        budget_scope=BudgetScope.ALL_OWNERS,
     )
 
 
-def acts_alone(services: Services, vault: Vault) -> bool:
+def operator_may_sign_alone(services: Services, vault: Vault) -> bool:
     """Whether the operator's signature is enough for the vault, and the operator pays for it."""
     delegate = services.operator.pubkey() in vault.delegates
     return delegate and vault.multisig_threshold == 0 and services.sponsor.pays

@@ -22,7 +22,7 @@ from cvms.chain.yields.sources import pools_among
 from cvms.errors import YieldProgramUnsupported
 from cvms.http.framework.dependencies import Services
 from cvms.http.framework.request import MAX_AMOUNT
-from cvms.http.operations.plans import Plan, acts_alone
+from cvms.http.operations.plans import TransactionPlan, operator_may_sign_alone
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +63,7 @@ def pools_of(services: Services) -> list[Pubkey]:
 
 async def move(
     services: Services, kind: Kind, owner: Pubkey, *, amount: int, yield_program: Pubkey
-) -> Plan:
+) -> TransactionPlan:
     """Move tokens between the vault and a yield program, or count what was earned as lent too.
 
     Raises YieldProgramUnsupported for a program that vaults may use and that has no pool here.
@@ -72,7 +72,7 @@ async def move(
     vault = await fetch_vault(services.rpc, services.programs, owner)
     venue = await _venue(services, kind, owner, amount, yield_program)
     # As with token accounts: the owner pays for what is created, and so signs.
-    alone = acts_alone(services, vault) and not venue.setup
+    alone = operator_may_sign_alone(services, vault) and not venue.setup
     instruction = kind.instruction(
         services.programs,
         authority=operator if alone else owner,
@@ -89,7 +89,9 @@ async def move(
         setup=venue.setup,
     )
     details = {"yield_program": str(yield_program)}
-    return Plan(kind.action, owner, built, delegated=alone, amount=amount, details=details)
+    return TransactionPlan(
+        kind.action, owner, built, operator_signs=alone, amount=amount, details=details
+    )
 
 
 async def _venue(

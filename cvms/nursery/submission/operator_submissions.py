@@ -25,7 +25,7 @@ from cvms.store.postgres.driver.connection import Connection
 from cvms.store.security import audit_log
 from cvms.store.security.audit_log import AuditEntry
 from cvms.store.submissions import fee_budget, operator_submissions, submissions
-from cvms.store.submissions.fee_budget import Budget
+from cvms.store.submissions.fee_budget import FeeBudget
 
 log = structlog.get_logger(__name__)
 
@@ -43,7 +43,7 @@ class OperatorSubmitter:
         rpc: Rpc,
         programs: Programs,
         max_fee: Lamports,
-        budget: Budget,
+        budget: FeeBudget,
         submit_wake: SubmitWakeup,
     ) -> None:
         self._key = key

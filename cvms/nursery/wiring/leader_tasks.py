@@ -25,7 +25,7 @@ from cvms.nursery.submission.operator_submissions import OperatorSubmitter
 from cvms.nursery.submission.submitter import Submitter
 from cvms.nursery.wiring.resources import Resources, TaskFunction
 from cvms.store.security.encryption import SecretBox
-from cvms.store.submissions.fee_budget import Budget
+from cvms.store.submissions.fee_budget import FeeBudget
 
 
 def leader_tasks(resources: Resources) -> list[tuple[str, TaskFunction]]:
@@ -136,7 +136,7 @@ def _operator(resources: Resources) -> OperatorSubmitter:
         rpc=resources.rpc,
         programs=resources.programs,
         max_fee=Lamports(resources.config.operator_max_fee),
-        budget=Budget(owner=None, everybody=resources.config.sponsoring.everybody_a_day),
+        budget=FeeBudget(owner=None, everybody=resources.config.sponsoring.everybody_a_day),
         submit_wake=resources.submit_wake,
     )
 

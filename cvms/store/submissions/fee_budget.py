@@ -92,7 +92,7 @@ UNBOUNDED = 2**62
 
 
 @dataclass(frozen=True, slots=True)
-class Budget:
+class FeeBudget:
     """Lamports that the operator pays in a day (UTC): for one owner, and for all together."""
 
     owner: int | None
@@ -118,7 +118,7 @@ async def charge(
     lamports: int,
     *,
     owner: str | None,
-    budget: Budget,
+    budget: FeeBudget,
 ) -> None:
     """Count what the operator pays for this submission, once however often it is asked.
 
@@ -140,7 +140,7 @@ async def charge(
             raise exhausted(payer, claimed.seconds_left)
 
 
-async def check(conn: TrioConnection[Any], owner: str, lamports: int, budget: Budget) -> None:
+async def check(conn: TrioConnection[Any], owner: str, lamports: int, budget: FeeBudget) -> None:
     """Raise SponsorshipExhausted when so much more would exceed the budget as it is now."""
     spent = await fetch_one(conn, _Spent, LEFT, {"owner": owner})
     assert spent is not None

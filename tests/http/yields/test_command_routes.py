@@ -31,12 +31,12 @@ from cvms.dev.chain_setup import land as land_on_chain
 from cvms.dev.chain_setup import local_yield_sources
 from cvms.errors import ConfigurationError, ProgramRefused
 from cvms.http.framework.dependencies import Services
-from cvms.http.framework.fee_sponsor import Sponsor
+from cvms.http.framework.fee_sponsor import FeeSponsor
 from cvms.http.operations import yield_plans
 from cvms.nursery.channels.status_board import OperatorFunds
 from cvms.nursery.ledger.vault_rows import vault_row
 from cvms.nursery.run import serve
-from cvms.store.submissions.fee_budget import Budget
+from cvms.store.submissions.fee_budget import FeeBudget
 from cvms.store.vaults import vaults
 from tests.chain.yields.accounts import bank, lent
 from tests.conftest import Localnet
@@ -332,11 +332,11 @@ async def test_a_program_that_is_listed_just_after_it_was_looked_up_moves_no_boo
     wallet = await with_vault(front, amount=100 * USDT)
     programs, other = front.config.programs, Keypair().pubkey()
     rates = RateCache(front.rpc, (), programs=programs, max_age=60)
-    sponsor = Sponsor(
+    sponsor = FeeSponsor(
         operator=localnet.operator,
         programs=programs,
         caps=FeeCaps(),
-        budget=Budget(owner=None, everybody=None),
+        budget=FeeBudget(owner=None, everybody=None),
         funds=OperatorFunds(),
     )
     behind = SimpleNamespace(

@@ -17,7 +17,7 @@ from cvms.nursery.scheduled.auto_compound import AutoCompounder
 from cvms.nursery.submission.operator_submissions import OperatorSubmitter
 from cvms.store.security import audit_log
 from cvms.store.submissions import submissions
-from cvms.store.submissions.fee_budget import Budget
+from cvms.store.submissions.fee_budget import FeeBudget
 from cvms.store.submissions.submissions import Submission
 from cvms.store.vaults import vaults, yield_policies
 from tests.nursery.indexing.test_every_instruction import YEAR, earn, pool_of
@@ -42,7 +42,7 @@ def compounding(
             rpc=rpc or world.rpc,
             programs=world.programs,
             max_fee=Lamports(25_000),
-            budget=Budget(owner=None, everybody=None),
+            budget=FeeBudget(owner=None, everybody=None),
             submit_wake=world.submit_wake,
         ),
         pools=[pool_of(world)],

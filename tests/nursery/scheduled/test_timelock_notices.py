@@ -24,7 +24,7 @@ from cvms.nursery.scheduled.timelock_releases import TimelockReleaser
 from cvms.nursery.submission.operator_submissions import OperatorSubmitter
 from cvms.store.security import audit_log
 from cvms.store.submissions import submissions
-from cvms.store.submissions.fee_budget import Budget
+from cvms.store.submissions.fee_budget import FeeBudget
 from cvms.store.submissions.submissions import Submission
 from cvms.store.vaults import vaults
 from tests.nursery.world import World, address, running, until
@@ -49,7 +49,7 @@ def cron(
             rpc=rpc or world.rpc,
             programs=world.programs,
             max_fee=Lamports(25_000),
-            budget=Budget(owner=None, everybody=None),
+            budget=FeeBudget(owner=None, everybody=None),
             submit_wake=world.submit_wake,
         ),
     )

@@ -24,7 +24,7 @@ from cvms.nursery.submission.submitter import Submitter
 from cvms.store.postgres.database import Database
 from cvms.store.postgres.driver.connection import Connection
 from cvms.store.submissions import fee_budget, submissions
-from cvms.store.submissions.fee_budget import Budget
+from cvms.store.submissions.fee_budget import FeeBudget
 from cvms.store.submissions.submissions import State
 from tests.nursery.submission.signed_withdrawals import accept, submission
 from tests.nursery.world import World, address, until
@@ -128,7 +128,7 @@ async def charged(world: World, owner: Keypair, transaction: VersionedTransactio
             since_slot=await world.rpc.get_slot(Commitment.CONFIRMED),
         )
         await fee_budget.charge(
-            conn, message_hash(message), 7, owner=address(owner), budget=Budget(None, None)
+            conn, message_hash(message), 7, owner=address(owner), budget=FeeBudget(None, None)
         )
     return signature_of(transaction)
 

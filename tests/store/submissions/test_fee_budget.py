@@ -12,9 +12,9 @@ from cvms.errors import SponsorshipExhausted
 from cvms.store.postgres.database import Database
 from cvms.store.postgres.driver.connection import Connection
 from cvms.store.submissions import fee_budget, submissions
-from cvms.store.submissions.fee_budget import Budget
+from cvms.store.submissions.fee_budget import FeeBudget
 
-BUDGET = Budget(owner=100, everybody=250)
+BUDGET = FeeBudget(owner=100, everybody=250)
 
 
 @pytest.fixture(autouse=True)
@@ -49,7 +49,7 @@ async def pay(
     lamports: int,
     *,
     owner: str | None = "alice",
-    budget: Budget = BUDGET,
+    budget: FeeBudget = BUDGET,
 ) -> bool:
     """Sign and charge as one; whether the budget allowed it."""
     try:
@@ -87,7 +87,7 @@ async def test_all_together_have_a_budget_too(database: Database) -> None:
 
 async def test_one_payment_beyond_the_budget_is_refused_as_the_first(database: Database) -> None:
     assert not await pay(database, "a", 101)
-    assert await pay(database, "b", 101, budget=Budget(owner=None, everybody=None))
+    assert await pay(database, "b", 101, budget=FeeBudget(owner=None, everybody=None))
 
 
 async def test_many_at_once_spend_no_more_than_there_is(database: Database) -> None:
@@ -125,7 +125,7 @@ async def test_what_never_landed_is_given_back(database: Database) -> None:
 
 async def test_charges_and_refunds_at_once_never_wait_in_a_circle(database: Database) -> None:
     owners = ("alice", "bob", "carol")
-    budget = Budget(owner=None, everybody=None)
+    budget = FeeBudget(owner=None, everybody=None)
     for owner in owners:
         for number in range(6):
             await pay(database, f"{owner} {number}", 10, owner=owner, budget=budget)
@@ -156,7 +156,7 @@ async def test_the_refusal_says_when_to_come_again(database: Database) -> None:
     async with database.connection() as conn:
         await fee_budget.check(conn, "bob", 1, BUDGET)
         with pytest.raises(SponsorshipExhausted, match="All owners"):
-            await fee_budget.check(conn, "bob", 51, Budget(owner=100, everybody=150))
+            await fee_budget.check(conn, "bob", 51, FeeBudget(owner=100, everybody=150))
 
 
 async def test_a_new_day_begins_anew(database: Database) -> None:
