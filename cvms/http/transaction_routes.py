@@ -40,7 +40,7 @@ from cvms.http.framework.operation_metrics import counted
 from cvms.http.framework.request import Body
 from cvms.http.framework.response import Answer, response_of
 from cvms.http.framework.routing import Route
-from cvms.http.multisig.cosigning import CoSigning, signatures_in
+from cvms.http.multisig.cosigning import CoSigningRun, signatures_in
 from cvms.http.operations.execute import UNSPONSORED
 from cvms.http.operations.idempotency import IdempotencyKey, key_of_request, replay_or_run
 from cvms.store.security import audit_log
@@ -66,7 +66,7 @@ async def submit(services: Services, body: CoSigned) -> Answer | Response:
         proposal = await _proposal(services, hashed)
         if proposal is not None:
             given = signatures_in(transaction, str(services.operator.pubkey()))
-            return await CoSigning(services, proposal, hashed, given).make()
+            return await CoSigningRun(services, proposal, hashed, given).run()
         built = await _built(services, hashed)
         key = await key_of_request(built.owner)
         return await replay_or_run(

@@ -36,18 +36,18 @@ from cvms.http.operations.idempotency import IdempotencyKey
 from cvms.store.postgres.driver.connection import TrioConnection
 from cvms.store.security import audit_log
 from cvms.store.submissions import multisig_proposals
-from cvms.store.submissions.multisig_proposals import Proposal, State
+from cvms.store.submissions.multisig_proposals import Proposal, ProposalState
 
-TURNS = 16
+MAX_RETRIES = 16
 """How often to decide anew: ten signers can approve and sign between a look and a change."""
 
 
-class Moved(Exception):
+class StaleProposal(Exception):
     """The proposal is no longer as it was when this was decided."""
 
 
 @dataclass(frozen=True, slots=True)
-class Approving:
+class ApprovalRun:
     """One signer's approval of a proposal, from a request that has been checked."""
 
     services: Services
@@ -56,19 +56,19 @@ class Approving:
     requester: Requester
     key: IdempotencyKey | None
 
-    async def make(self) -> Answer:
+    async def run(self) -> Answer:
         """Count the signer, once however often it is asked; build the transaction when it is time.
 
         Raises NotFound, NotASigner, ProposalEnded, and what building a transaction raises.
         """
-        for _ in range(TURNS):
+        for _ in range(MAX_RETRIES):
             try:
-                return await self._make()
-            except Moved:
+                return await self._run_once()
+            except StaleProposal:
                 continue
         raise busy()
 
-    async def _make(self) -> Answer:
+    async def _run_once(self) -> Answer:
         seen = await open_proposal(self.services, self.proposal)
         if self.signer not in seen.signers:
             raise NotASigner(f"{self.signer} is none of the signers of proposal {seen.id}.")
@@ -87,35 +87,35 @@ class Approving:
 
     async def _write(self, seen: Proposal, built: BuiltTransaction | None) -> Answer:
         new = self.signer not in seen.approvals
-        async with self._effect() as conn:
+        async with self._transaction() as conn:
             if new or built is not None:
-                await take(conn, seen)
+                await lock(conn, seen)
             if new:
                 await multisig_proposals.approve(conn, seen.id, self.signer)
             if built is not None:
-                await offer(conn, seen, built)
-            now = await present(conn, seen.id)
+                await set_transaction(conn, seen, built)
+            now = await reload(conn, seen.id)
             answer = Answer(standing(now))
             await self._keep(conn, answer)
             if built is not None:
                 await tell(conn, offered_event(seen), now)
-            await write_down(conn, self.requester.actor, "approve_withdraw", now, "accepted")
+            await record_audit(conn, self.requester.actor, "approve_withdraw", now, "accepted")
         return answer
 
     async def _cancel(self, seen: Proposal, outcome: ProposalCancelled) -> None:
-        async with self._effect() as conn:
+        async with self._transaction() as conn:
             await cancel(conn, seen)
             await self._keep(conn, outcome)
-            await write_down(conn, self.requester.actor, "approve_withdraw", seen, "cancelled")
+            await record_audit(conn, self.requester.actor, "approve_withdraw", seen, "cancelled")
 
     async def _refuse(self, seen: Proposal, refused: ProgramRefused) -> None:
         """The last approval is not counted when the chain would not take what it leads to."""
-        async with self._effect() as conn:
+        async with self._transaction() as conn:
             await self._keep(conn, refused)
-            await write_down(conn, self.requester.actor, "approve_withdraw", seen, "refused")
+            await record_audit(conn, self.requester.actor, "approve_withdraw", seen, "refused")
 
     @asynccontextmanager
-    async def _effect(self) -> AsyncIterator[TrioConnection[Any]]:
+    async def _transaction(self) -> AsyncIterator[TrioConnection[Any]]:
         async with self.services.database.transaction() as conn:
             await self.requester.consume(conn)
             yield conn
@@ -132,11 +132,11 @@ async def open_proposal(services: Services, proposal: UUID) -> Proposal:
     if found is None:
         raise unknown_proposal(proposal)
     match found.state:
-        case State.EXPIRED:
+        case ProposalState.EXPIRED:
             raise ProposalExpired(f"It expired at {found.expires_at.isoformat()}; propose again.")
-        case State.CANCELLED:
+        case ProposalState.CANCELLED:
             raise cancelled()
-        case State.SUBMITTED | State.EXECUTED:
+        case ProposalState.SUBMITTED | ProposalState.EXECUTED:
             raise ProposalCompleted("All that it needs have approved and signed it already.")
     return found
 
@@ -150,40 +150,42 @@ async def check_multisig(services: Services, proposal: Proposal) -> None:
         raise cancelled()
 
 
-async def take(conn: TrioConnection[Any], seen: Proposal) -> None:
+async def lock(conn: TrioConnection[Any], seen: Proposal) -> None:
     """Lock the proposal for a change. Raises Moved."""
-    if not await multisig_proposals.take(conn, seen):
-        raise Moved
+    if not await multisig_proposals.lock(conn, seen):
+        raise StaleProposal
 
 
-async def offer(conn: TrioConnection[Any], seen: Proposal, built: BuiltTransaction) -> None:
+async def set_transaction(
+    conn: TrioConnection[Any], seen: Proposal, built: BuiltTransaction
+) -> None:
     """Make it the proposal's transaction. Raises Moved."""
-    if not await multisig_proposals.offer(
+    if not await multisig_proposals.set_transaction(
         conn,
         seen.id,
         message_hash=built.message_hash,
         message=bytes(built.message),
         last_valid_block_height=built.last_valid_block_height,
     ):
-        raise Moved
+        raise StaleProposal
 
 
 async def cancel(conn: TrioConnection[Any], seen: Proposal) -> None:
     """End the proposal, and tell its signers. Raises Moved."""
-    await take(conn, seen)
+    await lock(conn, seen)
     await multisig_proposals.cancel(conn, seen.id)
-    await tell(conn, "proposal.cancelled", await present(conn, seen.id))
+    await tell(conn, "proposal.cancelled", await reload(conn, seen.id))
 
 
-async def present(conn: TrioConnection[Any], proposal: UUID) -> Proposal:
+async def reload(conn: TrioConnection[Any], proposal: UUID) -> Proposal:
     """The proposal as this transaction leaves it."""
     found = await multisig_proposals.get(conn, proposal)
     if found is None:
-        raise Moved
+        raise StaleProposal
     return found
 
 
-async def write_down(
+async def record_audit(
     conn: TrioConnection[Any],
     actor: str,
     action: str,

@@ -28,16 +28,16 @@ from cvms.http.framework.dependencies import Services
 from cvms.http.framework.response import Answer
 from cvms.http.framework.schemas import Accepted
 from cvms.http.multisig.approval import (
-    TURNS,
-    Moved,
+    MAX_RETRIES,
+    StaleProposal,
     busy,
     cancel,
     check_multisig,
-    offer,
+    lock,
     open_proposal,
-    present,
-    take,
-    write_down,
+    record_audit,
+    reload,
+    set_transaction,
 )
 from cvms.http.multisig.chain_state import cosigners, next_transaction
 from cvms.http.multisig.proposal_view import missing, tell, unsigned
@@ -49,7 +49,7 @@ EMPTY = Signature.default()
 
 
 @dataclass(frozen=True, slots=True)
-class CoSigning:
+class CoSigningRun:
     """One post of a proposal's transaction, with at least one signature in it."""
 
     services: Services
@@ -62,19 +62,19 @@ class CoSigning:
         """For the audit trail, whoever is named first."""
         return min(self.signatures)
 
-    async def make(self) -> Answer:
+    async def run(self) -> Answer:
         """Keep what is new; submit what is complete; replace what is too old.
 
         Raises ProposalEnded, TransactionExpired while the old one may still land, ProgramRefused.
         """
-        for _ in range(TURNS):
+        for _ in range(MAX_RETRIES):
             try:
-                return await self._make()
-            except Moved:
+                return await self._run_once()
+            except StaleProposal:
                 continue
         raise busy()
 
-    async def _make(self) -> Answer:
+    async def _run_once(self) -> Answer:
         submitted = await self._submitted()
         if submitted is not None:
             return submitted
@@ -108,11 +108,11 @@ class CoSigning:
 
     async def _keep(self, seen: Proposal) -> Answer:
         async with self.services.database.transaction() as conn:
-            await take(conn, seen)
+            await lock(conn, seen)
             await multisig_proposals.sign(conn, self.message_hash, self.signatures)
-            now = await present(conn, seen.id)
+            now = await reload(conn, seen.id)
             signers = sorted(self.signatures)
-            await write_down(conn, self.actor, "cosign", now, "accepted", signers=signers)
+            await record_audit(conn, self.actor, "cosign", now, "accepted", signers=signers)
         return collecting(now, rebuilt=False)
 
     async def _submit(
@@ -128,7 +128,7 @@ class CoSigning:
         transaction, cost = sponsor.sign(assembled)
         signature, wire = signature_of(transaction), bytes(transaction)
         async with self.services.database.transaction() as conn:
-            await take(conn, seen)
+            await lock(conn, seen)
             await multisig_proposals.sign(conn, live.message_hash, self.signatures)
             stored = await submissions.record_signed(
                 conn,
@@ -144,26 +144,26 @@ class CoSigning:
                 since_slot=seen.slot,
             )
             await sponsor.charge(conn, message_of(transaction), cost, owner=seen.owner)
-            now = await present(conn, seen.id)
+            now = await reload(conn, seen.id)
             await tell(conn, "proposal.submitted", now)
             details = {"kind": KIND, "tx": signature, "signers": sorted(signatures)}
-            await write_down(conn, self.actor, "submit", now, "accepted", **details)
+            await record_audit(conn, self.actor, "submit", now, "accepted", **details)
         self.services.submit_wake.wake()
         return Answer(Accepted(stored.signature, stored.state), 202)
 
     async def _replace(self, seen: Proposal, built: BuiltTransaction) -> Answer:
         async with self.services.database.transaction() as conn:
-            await take(conn, seen)
-            await offer(conn, seen, built)
-            now = await present(conn, seen.id)
+            await lock(conn, seen)
+            await set_transaction(conn, seen, built)
+            now = await reload(conn, seen.id)
             await tell(conn, "proposal.rebuilt", now)
-            await write_down(conn, self.actor, "rebuild", now, "accepted")
+            await record_audit(conn, self.actor, "rebuild", now, "accepted")
         return collecting(now, rebuilt=True)
 
     async def _cancel(self, seen: Proposal) -> None:
         async with self.services.database.transaction() as conn:
             await cancel(conn, seen)
-            await write_down(conn, self.actor, "cosign", seen, "cancelled")
+            await record_audit(conn, self.actor, "cosign", seen, "cancelled")
 
 
 def collecting(proposal: Proposal, *, rebuilt: bool) -> Answer:

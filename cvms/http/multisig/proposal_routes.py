@@ -33,7 +33,7 @@ from cvms.http.framework.operation_metrics import counted
 from cvms.http.framework.request import Body, Nonce, SignInMessage, TokenAmount, WalletSignature
 from cvms.http.framework.response import Answer, response_of
 from cvms.http.framework.routing import Auth, Route
-from cvms.http.multisig.approval import Approving, present, unknown_proposal, write_down
+from cvms.http.multisig.approval import ApprovalRun, record_audit, reload, unknown_proposal
 from cvms.http.multisig.chain_state import Multisig, multisig_of, withdrawal
 from cvms.http.multisig.proposal_view import Standing, standing, tell
 from cvms.http.operations.execute import SIGNED_REFUSALS
@@ -102,7 +102,7 @@ async def approve(services: Services, body: Approve) -> Answer | Response:
         async def act() -> Answer:
             await signed.check(services)
             proposal, signer = UUID(body.proposal_id), str(body.signer)
-            return await Approving(services, proposal, signer, signed, key).make()
+            return await ApprovalRun(services, proposal, signer, signed, key).run()
 
         return await replay_or_run(services, key, act)
 
@@ -166,12 +166,12 @@ async def _add(
             slot=multisig.slot,
             lifetime=timedelta(seconds=services.config.proposal_ttl),
         )
-        written = await present(conn, new)
+        written = await reload(conn, new)
         answer = Answer(standing(written))
         if key is not None:
             await key.store(conn, response_of(answer))
         await tell(conn, "proposal.created", written)
-        await write_down(
+        await record_audit(
             conn,
             requester.actor,
             "propose_withdraw",

@@ -16,7 +16,7 @@ from cvms.http.multisig.chain_state import cosigners
 from cvms.http.operations.execute import base64_text, instruction_reply
 from cvms.store.messaging import webhook_deliveries
 from cvms.store.postgres.driver.connection import TrioConnection
-from cvms.store.submissions.multisig_proposals import LiveTransaction, Proposal, State
+from cvms.store.submissions.multisig_proposals import LiveTransaction, Proposal, ProposalState
 
 
 class Approval(msgspec.Struct, frozen=True):
@@ -39,7 +39,7 @@ class Standing(msgspec.Struct, frozen=True, kw_only=True):
     amount: int
     threshold: int
     signers: list[str]
-    state: State
+    state: ProposalState
     approvals: list[Approval]
     missing: list[str]
     created_at: datetime
@@ -61,7 +61,7 @@ class Notice(msgspec.Struct, frozen=True, kw_only=True):
     owner: str
     amount: int
     threshold: int
-    state: State
+    state: ProposalState
     missing: list[str]
     expires_at: datetime
 
@@ -91,7 +91,7 @@ def standing(proposal: Proposal) -> Standing:
             signature=live.signature or "",
             status=live.submission,
         )
-    if proposal.state not in {State.APPROVED, State.COLLECTING}:
+    if proposal.state not in {ProposalState.APPROVED, ProposalState.COLLECTING}:
         return plain
     message = MessageV0.from_bytes(live.message)
     return msgspec.structs.replace(

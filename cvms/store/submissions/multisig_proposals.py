@@ -88,7 +88,7 @@ WHERE owner = %(owner)s
 """
 
 # The row lock makes those who change the same proposal take turns.
-TAKE = """
+LOCK = """
 UPDATE multisig_proposals
 SET version = version + 1
 WHERE id = %(id)s
@@ -118,7 +118,7 @@ WHERE message_hash IN (
 """
 
 # Two proposals for the same thing may come to the same message; only one can have it.
-OFFER = """
+SET_TRANSACTION = """
 WITH built AS (
     INSERT INTO multisig_transactions (message_hash, proposal, message, last_valid_block_height)
     VALUES (%(message_hash)s, %(id)s, %(message)s, %(last_valid_block_height)s)
@@ -144,7 +144,7 @@ WHERE expires_at < now() - %(age)s
 """
 
 
-class State(StrEnum):
+class ProposalState(StrEnum):
     """Where a proposal is. The last three are final, but that a fork may undo `executed`."""
 
     OPEN = "open"  # fewer have approved than must
@@ -199,20 +199,20 @@ class Proposal:
     transaction: LiveTransaction | None
 
     @property
-    def state(self) -> State:
+    def state(self) -> ProposalState:
         """What has landed counts more than time, and than what has changed since."""
         live = self.transaction
         if live is not None and live.final:
             landed = (submissions.State.CONFIRMED, submissions.State.FINALIZED)
-            return State.EXECUTED if live.submission in landed else State.SUBMITTED
+            return ProposalState.EXECUTED if live.submission in landed else ProposalState.SUBMITTED
         if self.cancelled:
-            return State.CANCELLED
+            return ProposalState.CANCELLED
         if self.expired:
-            return State.EXPIRED
+            return ProposalState.EXPIRED
         if len(self.approvals) < self.threshold:
-            return State.OPEN
+            return ProposalState.OPEN
         signed = live is not None and live.submission is None and live.signatures
-        return State.COLLECTING if signed else State.APPROVED
+        return ProposalState.COLLECTING if signed else ProposalState.APPROVED
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -315,9 +315,9 @@ async def unfinished(conn: TrioConnection[Any], owner: str) -> int:
     return count or 0
 
 
-async def take(conn: TrioConnection[Any], proposal: Proposal) -> bool:
+async def lock(conn: TrioConnection[Any], proposal: Proposal) -> bool:
     """Lock the proposal for a change; False if it is no longer as it was, or has ended."""
-    cursor = await conn.execute(TAKE, {"id": proposal.id, "version": proposal.version})
+    cursor = await conn.execute(LOCK, {"id": proposal.id, "version": proposal.version})
     return cursor.rowcount == 1
 
 
@@ -331,7 +331,7 @@ async def cancel(conn: TrioConnection[Any], proposal: UUID) -> None:
     await conn.execute(CANCEL, {"id": proposal})
 
 
-async def offer(
+async def set_transaction(
     conn: TrioConnection[Any],
     proposal: UUID,
     *,
@@ -350,7 +350,7 @@ async def offer(
         "message": message,
         "last_valid_block_height": last_valid_block_height,
     }
-    cursor = await conn.execute(OFFER, params)
+    cursor = await conn.execute(SET_TRANSACTION, params)
     return cursor.rowcount == 1
 
 
