@@ -96,33 +96,33 @@ def to_sign(proposal: Proposal, approvers: Sequence[str]) -> list[str]:
     return ranked[: proposal.threshold]
 
 
-class Chance(Enum):
+class Liveness(Enum):
     """Whether a transaction can land, or has."""
 
-    ALIVE = auto()
-    DYING = auto()  # a block that holds it may still come out, on some fork
+    VALID = auto()
+    EXPIRING = auto()  # a block that holds it may still come out, on some fork
     LANDED = auto()
-    GONE = auto()
+    EXPIRED = auto()
 
 
-async def chance_of(services: Services, live: LiveTransaction) -> Chance:
+async def liveness_of(services: Services, live: LiveTransaction) -> Liveness:
     """Whether the transaction can still land, or has."""
     last = live.last_valid_block_height
     # The heights before the status: what is not there after its last block never will be.
     tips = await read_tips(services.rpc)
     if tips.confirmed.height <= last:
-        return Chance.ALIVE
+        return Liveness.VALID
     if tips.finalized.height <= last:
-        return Chance.DYING
+        return Liveness.EXPIRING
     message = MessageV0.from_bytes(live.message)
     # Ours is the first signature, and always the same for the same message.
     signature = services.operator.sign_message(to_bytes_versioned(message))
     seen = await services.rpc.statuses_everywhere([str(signature)], min_context_slot=tips.slot)
     [status] = seen.statuses
     if status is not None:
-        return Chance.LANDED if status.err is None else Chance.GONE
+        return Liveness.LANDED if status.err is None else Liveness.EXPIRED
     # A node that is behind knows nothing of it either.
-    return Chance.GONE if seen.slot >= tips.slot else Chance.DYING
+    return Liveness.EXPIRED if seen.slot >= tips.slot else Liveness.EXPIRING
 
 
 async def next_transaction(
@@ -138,12 +138,12 @@ async def next_transaction(
         return None
     live = proposal.transaction
     if live is not None:
-        chance = await chance_of(services, live)
-        if chance is Chance.ALIVE and live.submission is None:
+        chance = await liveness_of(services, live)
+        if chance is Liveness.VALID and live.submission is None:
             return None
-        if chance is Chance.LANDED:
+        if chance is Liveness.LANDED:
             raise ProposalCompleted("Its transaction has landed already.")
-        if chance is not Chance.GONE:
+        if chance is not Liveness.EXPIRED:
             raise TransactionExpired(
                 "Its transaction cannot be signed any more, and another can be built once it is "
                 "certain that it has not landed. Ask again in a few seconds."
