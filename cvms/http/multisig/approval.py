@@ -31,7 +31,7 @@ from cvms.http.auth.requester import Requester
 from cvms.http.framework.dependencies import Services
 from cvms.http.framework.response import Answer, response_of
 from cvms.http.multisig.chain_state import multisig_of, next_transaction
-from cvms.http.multisig.proposal_view import standing, tell
+from cvms.http.multisig.proposal_view import notify_signers, proposal_view
 from cvms.http.operations.idempotency import IdempotencyKey
 from cvms.store.postgres.driver.connection import TrioConnection
 from cvms.store.security import audit_log
@@ -95,10 +95,10 @@ class ApprovalRun:
             if built is not None:
                 await set_transaction(conn, seen, built)
             now = await reload(conn, seen.id)
-            answer = Answer(standing(now))
+            answer = Answer(proposal_view(now))
             await self._keep(conn, answer)
             if built is not None:
-                await tell(conn, offered_event(seen), now)
+                await notify_signers(conn, offered_event(seen), now)
             await record_audit(conn, self.requester.actor, "approve_withdraw", now, "accepted")
         return answer
 
@@ -174,7 +174,7 @@ async def cancel(conn: TrioConnection[Any], seen: Proposal) -> None:
     """End the proposal, and tell its signers. Raises Moved."""
     await lock(conn, seen)
     await multisig_proposals.cancel(conn, seen.id)
-    await tell(conn, "proposal.cancelled", await reload(conn, seen.id))
+    await notify_signers(conn, "proposal.cancelled", await reload(conn, seen.id))
 
 
 async def reload(conn: TrioConnection[Any], proposal: UUID) -> Proposal:

@@ -40,7 +40,7 @@ from cvms.http.multisig.approval import (
     set_transaction,
 )
 from cvms.http.multisig.chain_state import cosigners, next_transaction
-from cvms.http.multisig.proposal_view import missing, tell, unsigned
+from cvms.http.multisig.proposal_view import missing, notify_signers, unsigned
 from cvms.store.submissions import multisig_proposals, submissions
 from cvms.store.submissions.multisig_proposals import LiveTransaction, Proposal
 
@@ -145,7 +145,7 @@ class CoSigningRun:
             )
             await sponsor.charge(conn, message_of(transaction), cost, owner=seen.owner)
             now = await reload(conn, seen.id)
-            await tell(conn, "proposal.submitted", now)
+            await notify_signers(conn, "proposal.submitted", now)
             details = {"kind": KIND, "tx": signature, "signers": sorted(signatures)}
             await record_audit(conn, self.actor, "submit", now, "accepted", **details)
         self.services.submit_wake.wake()
@@ -156,7 +156,7 @@ class CoSigningRun:
             await lock(conn, seen)
             await set_transaction(conn, seen, built)
             now = await reload(conn, seen.id)
-            await tell(conn, "proposal.rebuilt", now)
+            await notify_signers(conn, "proposal.rebuilt", now)
             await record_audit(conn, self.actor, "rebuild", now, "accepted")
         return collecting(now, rebuilt=True)
 

@@ -35,7 +35,7 @@ from cvms.http.framework.response import Answer, response_of
 from cvms.http.framework.routing import Auth, Route
 from cvms.http.multisig.approval import ApprovalRun, record_audit, reload, unknown_proposal
 from cvms.http.multisig.chain_state import Multisig, multisig_of, withdrawal
-from cvms.http.multisig.proposal_view import Standing, standing, tell
+from cvms.http.multisig.proposal_view import Standing, notify_signers, proposal_view
 from cvms.http.operations.execute import SIGNED_REFUSALS
 from cvms.http.operations.idempotency import IdempotencyKey, key_of_request, replay_or_run
 from cvms.store.submissions import multisig_proposals
@@ -118,7 +118,7 @@ async def state(services: Services, proposal_id: str) -> Answer:
         found = await multisig_proposals.get(conn, UUID(decoded))
     if found is None:
         raise unknown_proposal(decoded)
-    return Answer(standing(found))
+    return Answer(proposal_view(found))
 
 
 async def _multisig(services: Services, owner: Pubkey) -> Multisig:
@@ -167,10 +167,10 @@ async def _add(
             lifetime=timedelta(seconds=services.config.proposal_ttl),
         )
         written = await reload(conn, new)
-        answer = Answer(standing(written))
+        answer = Answer(proposal_view(written))
         if key is not None:
             await key.store(conn, response_of(answer))
-        await tell(conn, "proposal.created", written)
+        await notify_signers(conn, "proposal.created", written)
         await record_audit(
             conn,
             requester.actor,

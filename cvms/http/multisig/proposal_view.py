@@ -66,7 +66,7 @@ class Notice(msgspec.Struct, frozen=True, kw_only=True):
     expires_at: datetime
 
 
-def standing(proposal: Proposal) -> Standing:
+def proposal_view(proposal: Proposal) -> Standing:
     """The proposal with its transaction."""
     plain = Standing(
         proposal_id=str(proposal.id),
@@ -117,7 +117,7 @@ def unsigned(live: LiveTransaction) -> str:
     return base64_text(bytes(sign_as(MessageV0.from_bytes(live.message))))
 
 
-async def tell(conn: TrioConnection[Any], event: str, proposal: Proposal) -> None:
+async def notify_signers(conn: TrioConnection[Any], event: str, proposal: Proposal) -> None:
     """Have every signer told, when what has happened is committed."""
     notice = Notice(
         event=event,
