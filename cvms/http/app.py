@@ -17,10 +17,10 @@ from cvms.http import transaction_routes
 from cvms.http.admin import admin_routes, alert_routes, governance_routes
 from cvms.http.auth import nonce_routes, second_factor_routes
 from cvms.http.framework.cors import Cors
-from cvms.http.framework.dependencies import Services
+from cvms.http.framework.dependencies import Dependencies
 from cvms.http.framework.edge import MAX_IN_FLIGHT, Edge
 from cvms.http.framework.fee_sponsor import FeeSponsor
-from cvms.http.framework.rate_limits import Limits
+from cvms.http.framework.rate_limits import RateLimits
 from cvms.http.framework.routing import register
 from cvms.http.multisig import proposal_routes, webhook_routes
 from cvms.http.service_info import idl_routes, probe_routes
@@ -69,13 +69,13 @@ def create_app(
     wall_clock: Callable[[], float] = time.time,
 ) -> Edge:
     """The front end on top of what the composition root has built."""
-    limits = Limits(
+    limits = RateLimits(
         limiter or MemoryLimiter(),
         config.rates,
         proxies=config.trusted_proxies,
         metrics=metrics,
     )
-    services = Services(
+    services = Dependencies(
         config=config,
         database=database,
         rpc=rpc,

@@ -35,10 +35,10 @@ from cvms.errors import (
     UnknownTransaction,
 )
 from cvms.http.framework import schemas
-from cvms.http.framework.dependencies import Services
+from cvms.http.framework.dependencies import Dependencies
 from cvms.http.framework.operation_metrics import counted
 from cvms.http.framework.request import Body
-from cvms.http.framework.response import Answer, response_of
+from cvms.http.framework.response import Reply, response_of
 from cvms.http.framework.routing import Route
 from cvms.http.multisig.cosigning import CoSigningRun, signatures_in
 from cvms.http.operations.execute import UNSPONSORED
@@ -52,7 +52,7 @@ class CoSigned(Body, frozen=True):
     transaction: str
 
 
-async def submit(services: Services, body: CoSigned) -> Answer | Response:
+async def submit(services: Dependencies, body: CoSigned) -> Reply | Response:
     """Add the service's signature to a transaction it built, and have it submitted.
 
     The same transaction again gets the same answer, and nothing else happens. Of a proposed
@@ -75,22 +75,22 @@ async def submit(services: Services, body: CoSigned) -> Answer | Response:
 
 
 async def _submit(
-    services: Services,
+    services: Dependencies,
     transaction: VersionedTransaction,
     built: Submission,
     key: IdempotencyKey | None,
-) -> Answer:
+) -> Reply:
     if built.state is State.BUILT:
         built = await _sign_and_store(services, transaction, built, key)
         services.submit_wake.wake()
     return _accepted(built)
 
 
-def _accepted(built: Submission) -> Answer:
-    return Answer(schemas.Accepted(built.signature, built.state), 202)
+def _accepted(built: Submission) -> Reply:
+    return Reply(schemas.Accepted(built.signature, built.state), 202)
 
 
-async def state(services: Services, signature: str) -> Answer:
+async def state(services: Dependencies, signature: str) -> Reply:
     """Where a transaction stands; `error` says why it failed."""
     try:
         key = str(Signature.from_string(signature))
@@ -101,15 +101,15 @@ async def state(services: Services, signature: str) -> Answer:
         found = await submissions.get_by_signature(conn, key)
     if found is None:
         raise NotFound("This service has not submitted a transaction with that signature.")
-    return Answer(schemas.transaction_state(found))
+    return Reply(schemas.transaction_state_reply(found))
 
 
-async def _proposal(services: Services, hashed: bytes) -> UUID | None:
+async def _proposal(services: Dependencies, hashed: bytes) -> UUID | None:
     async with services.database.connection() as conn:
         return await multisig_proposals.by_message(conn, hashed)
 
 
-async def _built(services: Services, hashed: bytes) -> Submission:
+async def _built(services: Dependencies, hashed: bytes) -> Submission:
     async with services.database.connection() as conn:
         found = await submissions.get_by_message(conn, hashed)
     if found is None:
@@ -120,7 +120,7 @@ async def _built(services: Services, hashed: bytes) -> Submission:
 
 
 async def _sign_and_store(
-    services: Services,
+    services: Dependencies,
     transaction: VersionedTransaction,
     built: Submission,
     key: IdempotencyKey | None,
@@ -156,7 +156,7 @@ async def _sign_and_store(
     return stored
 
 
-async def _check_height(services: Services, built: Submission) -> None:
+async def _check_height(services: Dependencies, built: Submission) -> None:
     height = await services.rpc.get_block_height(Commitment.CONFIRMED)
     if height > built.last_valid_block_height:
         raise _expired()
@@ -166,7 +166,7 @@ def _expired() -> TransactionExpired:
     return TransactionExpired("Its block hash is too old. Ask for a new transaction and sign that.")
 
 
-def _check_signers(services: Services, transaction: VersionedTransaction) -> None:
+def _check_signers(services: Dependencies, transaction: VersionedTransaction) -> None:
     """Raise InvalidSignature unless everybody else has signed."""
     operator = services.operator.pubkey()
     others = [each for each in missing_signers(transaction) if each != operator]
@@ -175,7 +175,7 @@ def _check_signers(services: Services, transaction: VersionedTransaction) -> Non
 
 
 def _signed(
-    services: Services, transaction: VersionedTransaction
+    services: Dependencies, transaction: VersionedTransaction
 ) -> tuple[VersionedTransaction, Cost | None]:
     """The transaction with our signature, and what it costs us; None where the owner pays."""
     if services.operator.pubkey() in required_signers(message_of(transaction)):
@@ -187,7 +187,7 @@ ROUTES = (
     Route(
         method="POST",
         rule="/api/transactions",
-        view=submit,
+        handler=submit,
         body=CoSigned,
         replies={202: schemas.Accepted},
         refusals=(
@@ -208,7 +208,7 @@ ROUTES = (
     Route(
         method="GET",
         rule="/api/transactions/<signature>",
-        view=state,
+        handler=state,
         replies={200: schemas.TransactionState},
         refusals=(NotFound,),
         tags=("transactions",),

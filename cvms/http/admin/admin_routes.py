@@ -13,9 +13,9 @@ from solders.pubkey import Pubkey
 from cvms.chain.transactions.vault_builders import fetch_vault
 from cvms.errors import Conflict, VaultNotFound
 from cvms.http.framework.admin_tokens import Administrator, Role
-from cvms.http.framework.dependencies import Services
+from cvms.http.framework.dependencies import Dependencies
 from cvms.http.framework.request import Body, Limit, RowId
-from cvms.http.framework.response import Answer
+from cvms.http.framework.response import Reply
 from cvms.http.framework.routing import Auth, Route
 from cvms.nursery.channels.status_board import ComponentStatus
 from cvms.store.messaging.leader_notifications import RECONCILE, notify_leader
@@ -118,8 +118,8 @@ class TokenAccount(Body, frozen=True):
 
 
 async def audit_trail(
-    services: Services, query: AuditQuery, administrator: Administrator
-) -> Answer:
+    services: Dependencies, query: AuditQuery, administrator: Administrator
+) -> Reply:
     """The audit trail, newest first."""
     owner = None if query.owner is None else str(query.owner)
     async with services.database.connection() as conn:
@@ -128,19 +128,19 @@ async def audit_trail(
         )
     entries = [AuditEntry(**asdict(row) | {"hash": row.hash.hex()}) for row in rows]
     full = len(rows) == query.limit
-    return Answer(AuditPage(entries=entries, next_cursor=rows[-1].id if full else None))
+    return Reply(AuditPage(entries=entries, next_cursor=rows[-1].id if full else None))
 
 
 async def differences(
-    services: Services, query: ReconciliationQuery, administrator: Administrator
-) -> Answer:
+    services: Dependencies, query: ReconciliationQuery, administrator: Administrator
+) -> Reply:
     """Where the books were found to differ from the chain."""
     async with services.database.connection() as conn:
         rows = await reconciliation_log.recent(conn, query.limit)
-    return Answer(Differences([Difference(**asdict(row)) for row in rows]))
+    return Reply(Differences([Difference(**asdict(row)) for row in rows]))
 
 
-async def tasks(services: Services, administrator: Administrator) -> Answer:
+async def tasks(services: Dependencies, administrator: Administrator) -> Reply:
     """Every supervised task: state, restarts, last error, last success, and whether it is well."""
     troubles = services.board.liveness_faults()
     shown = {
@@ -154,30 +154,30 @@ async def tasks(services: Services, administrator: Administrator) -> Answer:
         )
         for name, task in services.board.tasks.items()
     }
-    return Answer(Tasks(tasks=shown, parts=services.board.components))
+    return Reply(Tasks(tasks=shown, parts=services.board.components))
 
 
-async def reconcile(services: Services, body: Reconcile, administrator: Administrator) -> Answer:
+async def reconcile(services: Dependencies, body: Reconcile, administrator: Administrator) -> Reply:
     """Hold one vault against the chain now, or all of them."""
     owner = None if body.owner is None else str(body.owner)
     await _have_compared(services, administrator, "reconcile", owner, {})
-    return Answer(Asked(), 202)
+    return Reply(Asked(), 202)
 
 
 async def set_token_account(
-    services: Services, body: TokenAccount, administrator: Administrator
-) -> Answer:
+    services: Dependencies, body: TokenAccount, administrator: Administrator
+) -> Reply:
     """Refresh a vault from the chain; refused unless this is its token account there."""
     vault = await fetch_vault(services.rpc, services.programs, body.owner)
     if vault.token_account != body.token_account:
         raise Conflict(f"On chain the vault's token account is {vault.token_account}.")
     owner, details = str(body.owner), {"token_account": str(body.token_account)}
     await _have_compared(services, administrator, "vault_token_account_set", owner, details)
-    return Answer(Asked(), 202)
+    return Reply(Asked(), 202)
 
 
 async def _have_compared(
-    services: Services,
+    services: Dependencies,
     administrator: Administrator,
     action: str,
     owner: str | None,
@@ -200,7 +200,7 @@ ROUTES = (
     Route(
         method="GET",
         rule="/api/admin/audit",
-        view=audit_trail,
+        handler=audit_trail,
         query=AuditQuery,
         replies={200: AuditPage},
         auth=Auth.ADMIN,
@@ -210,7 +210,7 @@ ROUTES = (
     Route(
         method="GET",
         rule="/api/admin/reconciliation",
-        view=differences,
+        handler=differences,
         query=ReconciliationQuery,
         replies={200: Differences},
         auth=Auth.ADMIN,
@@ -220,7 +220,7 @@ ROUTES = (
     Route(
         method="GET",
         rule="/api/admin/tasks",
-        view=tasks,
+        handler=tasks,
         replies={200: Tasks},
         auth=Auth.ADMIN,
         role=Role.VIEWER,
@@ -229,7 +229,7 @@ ROUTES = (
     Route(
         method="POST",
         rule="/api/admin/reconcile",
-        view=reconcile,
+        handler=reconcile,
         body=Reconcile,
         replies={202: Asked},
         auth=Auth.ADMIN,
@@ -239,7 +239,7 @@ ROUTES = (
     Route(
         method="POST",
         rule="/api/admin/vault-token-account/set",
-        view=set_token_account,
+        handler=set_token_account,
         body=TokenAccount,
         replies={202: Asked},
         refusals=(VaultNotFound, Conflict),

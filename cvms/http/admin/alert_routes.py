@@ -9,9 +9,9 @@ import msgspec
 
 from cvms.errors import NotFound
 from cvms.http.framework.admin_tokens import Administrator, Role
-from cvms.http.framework.dependencies import Services
+from cvms.http.framework.dependencies import Dependencies
 from cvms.http.framework.request import MAX_AMOUNT, Body, Limit, RowId
-from cvms.http.framework.response import Answer
+from cvms.http.framework.response import Reply
 from cvms.http.framework.routing import Auth, Route
 from cvms.store.alerts import alerts, lifecycle
 from cvms.store.alerts.lifecycle import alert_webhook
@@ -58,7 +58,7 @@ class Alerts(msgspec.Struct, frozen=True, kw_only=True):
     next_cursor: int | None
 
 
-async def page(services: Services, query: AlertsQuery, administrator: Administrator) -> Answer:
+async def page(services: Dependencies, query: AlertsQuery, administrator: Administrator) -> Reply:
     """The alerts, newest first: of a state, of a severity, or all."""
     async with services.database.connection() as conn:
         rows = await alerts.page(
@@ -69,12 +69,12 @@ async def page(services: Services, query: AlertsQuery, administrator: Administra
             before_id=query.cursor,
         )
     full = len(rows) == query.limit
-    return Answer(
+    return Reply(
         Alerts(alerts=[_shown(row) for row in rows], next_cursor=rows[-1].id if full else None)
     )
 
 
-async def acknowledge(services: Services, alert_id: str, administrator: Administrator) -> Answer:
+async def acknowledge(services: Dependencies, alert_id: str, administrator: Administrator) -> Reply:
     """Say that somebody looks after an alert; the first who says so is remembered.
 
     Alerts that only a person can end are resolved by it. The same again changes nothing.
@@ -95,7 +95,7 @@ async def acknowledge(services: Services, alert_id: str, administrator: Administ
             details={"alert": row.id, "kind": row.kind, "subject": row.subject},
         )
         await audit_log.append(conn, entry)
-    return Answer(_shown(row))
+    return Reply(_shown(row))
 
 
 def _number(text: str) -> int:
@@ -113,7 +113,7 @@ ROUTES = (
     Route(
         method="GET",
         rule="/api/admin/alerts",
-        view=page,
+        handler=page,
         query=AlertsQuery,
         replies={200: Alerts},
         auth=Auth.ADMIN,
@@ -123,7 +123,7 @@ ROUTES = (
     Route(
         method="POST",
         rule="/api/admin/alerts/<alert_id>/acknowledge",
-        view=acknowledge,
+        handler=acknowledge,
         replies={200: Alert},
         refusals=(NotFound,),
         auth=Auth.ADMIN,

@@ -25,9 +25,9 @@ from cvms.errors import (
 from cvms.http.auth.requester import AdministratorsRequest
 from cvms.http.framework import schemas
 from cvms.http.framework.admin_tokens import Administrator
-from cvms.http.framework.dependencies import Services
+from cvms.http.framework.dependencies import Dependencies
 from cvms.http.framework.request import Body, TokenAmount
-from cvms.http.framework.response import Answer
+from cvms.http.framework.response import Reply
 from cvms.http.framework.routing import Auth, Route
 from cvms.http.operations import plans
 from cvms.http.operations.execute import execute_operation
@@ -69,13 +69,13 @@ class Transfer(Body, frozen=True):
 
 
 async def decide(
-    services: Services,
+    services: Dependencies,
     body: Any,
     administrator: Administrator,
     *,
     action: str,
     build: Callable[..., Instruction],
-) -> Answer | Response:
+) -> Reply | Response:
     """One decision; its body's field is the instruction's argument."""
     arguments: Mapping[str, Any] = msgspec.structs.asdict(body)
     governance = services.operator.pubkey()
@@ -87,8 +87,8 @@ async def decide(
 
 
 async def emergency_withdraw(
-    services: Services, body: Emergency, administrator: Administrator
-) -> Answer | Response:
+    services: Dependencies, body: Emergency, administrator: Administrator
+) -> Reply | Response:
     """Send a vault's tokens to its owner's own account, the locked ones too, and say why."""
     requester = AdministratorsRequest(administrator)
     plan = partial(_emergency, services, body)
@@ -97,7 +97,7 @@ async def emergency_withdraw(
     )
 
 
-async def _emergency(services: Services, body: Emergency) -> TransactionPlan:
+async def _emergency(services: Dependencies, body: Emergency) -> TransactionPlan:
     operator, mint = services.operator.pubkey(), services.programs.mint
     await fetch_vault(services.rpc, services.programs, body.owner)
     instruction = instructions.emergency_withdraw(
@@ -117,8 +117,8 @@ async def _emergency(services: Services, body: Emergency) -> TransactionPlan:
 
 
 async def transfer_collateral(
-    services: Services, body: Transfer, administrator: Administrator
-) -> Answer | Response:
+    services: Dependencies, body: Transfer, administrator: Administrator
+) -> Reply | Response:
     """Move collateral between two vaults, through the position manager."""
     manager = services.programs.position_manager
     if body.caller_program not in {None, manager}:
@@ -131,7 +131,7 @@ async def transfer_collateral(
     )
 
 
-async def _transfer(services: Services, body: Transfer) -> TransactionPlan:
+async def _transfer(services: Dependencies, body: Transfer) -> TransactionPlan:
     for owner in (body.from_owner, body.to_owner):
         await fetch_vault(services.rpc, services.programs, owner)
     instruction = instructions.rebalance_collateral(
@@ -212,7 +212,7 @@ ROUTES = (
         Route(
             method="POST",
             rule=rule,
-            view=partial(decide, action=action, build=build),
+            handler=partial(decide, action=action, build=build),
             summary=summary,
             body=body,
             replies=SUBMITTED,
@@ -226,7 +226,7 @@ ROUTES = (
     Route(
         method="POST",
         rule="/api/vault/emergency-withdraw",
-        view=emergency_withdraw,
+        handler=emergency_withdraw,
         body=Emergency,
         replies=SUBMITTED,
         refusals=(ProgramRefused, VaultNotFound, Conflict, NotSponsored),
@@ -238,7 +238,7 @@ ROUTES = (
     Route(
         method="POST",
         rule="/api/internal/transfer-collateral",
-        view=transfer_collateral,
+        handler=transfer_collateral,
         body=Transfer,
         replies=SUBMITTED,
         refusals=(ProgramRefused, VaultNotFound, Conflict, NotSponsored),

@@ -8,9 +8,9 @@ from datetime import UTC, datetime, timedelta
 import msgspec
 from solders.pubkey import Pubkey
 
-from cvms.http.framework.dependencies import Services
+from cvms.http.framework.dependencies import Dependencies
 from cvms.http.framework.request import Body
-from cvms.http.framework.response import Answer
+from cvms.http.framework.response import Reply
 from cvms.http.framework.routing import Route
 from cvms.store.security import nonces
 
@@ -28,20 +28,20 @@ class IssuedNonce(msgspec.Struct, frozen=True):
     expires_at: datetime
 
 
-async def issue(services: Services, body: NonceRequest) -> Answer:
+async def issue(services: Dependencies, body: NonceRequest) -> Reply:
     """A nonce that only this owner can use, once, until it expires."""
     nonce = secrets.token_hex(NONCE_BYTES)  # letters and digits, as sign-in messages want it
     expires_at = datetime.now(UTC) + timedelta(seconds=services.config.nonce_ttl)
     async with services.database.connection() as conn:
         await nonces.issue(conn, str(body.owner), nonce, expires_at)
-    return Answer(IssuedNonce(nonce, expires_at))
+    return Reply(IssuedNonce(nonce, expires_at))
 
 
 ROUTES = (
     Route(
         method="POST",
         rule="/api/auth/nonce",
-        view=issue,
+        handler=issue,
         body=NonceRequest,
         replies={200: IssuedNonce},
         sensitive=True,

@@ -10,7 +10,7 @@ from solders.pubkey import Pubkey
 
 from cvms.http.auth import siws, wallet_signature
 from cvms.http.framework.admin_tokens import Administrator
-from cvms.http.framework.dependencies import Services
+from cvms.http.framework.dependencies import Dependencies
 from cvms.store.postgres.driver.connection import TrioConnection
 from cvms.store.security import nonces
 
@@ -24,7 +24,7 @@ class Requester(Protocol):
     def actor(self) -> str:
         """Under which name the audit trail has it."""
 
-    async def check(self, services: Services) -> None:
+    async def check(self, services: Dependencies) -> None:
         """Raise unless what proves the request is right, as far as one can see now."""
 
     async def consume(self, conn: TrioConnection[Any]) -> None:
@@ -37,7 +37,7 @@ class Anonymous:
 
     actor: str = "anonymous"
 
-    async def check(self, services: Services) -> None:
+    async def check(self, services: Dependencies) -> None:
         """Anybody may ask."""
 
     async def consume(self, conn: TrioConnection[Any]) -> None:
@@ -58,7 +58,7 @@ class SignedRequest:
     def actor(self) -> str:
         return str(self.owner)
 
-    async def check(self, services: Services) -> None:
+    async def check(self, services: Dependencies) -> None:
         if self.message is not None:
             siws.check_message(
                 self.message,
@@ -89,7 +89,7 @@ class AdministratorsRequest:
     def actor(self) -> str:
         return f"admin:{self.administrator.subject}"
 
-    async def check(self, services: Services) -> None:
+    async def check(self, services: Dependencies) -> None:
         """The token was checked before the body was read."""
 
     async def consume(self, conn: TrioConnection[Any]) -> None:

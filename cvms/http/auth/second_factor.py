@@ -24,7 +24,7 @@ from cvms.errors import (
 )
 from cvms.http.auth import totp
 from cvms.http.auth.requester import SignedRequest
-from cvms.http.framework.dependencies import Services
+from cvms.http.framework.dependencies import Dependencies
 from cvms.store.postgres.driver.connection import TrioConnection
 from cvms.store.security import audit_log, second_factors
 from cvms.store.security.encryption import SecretBox
@@ -75,7 +75,7 @@ class SecondFactor:
     def actor(self) -> str:
         return self.signed.actor
 
-    async def check(self, services: Services) -> None:
+    async def check(self, services: Dependencies) -> None:
         """Raise unless signature, nonce and code are good now. Counts a wrong code."""
         await self.signed.check(services)
         async with services.database.transaction() as conn:
@@ -168,7 +168,7 @@ class _Wrong(InvalidSecondFactor):
 
 
 def second_factor(
-    services: Services, signed: SignedRequest, *, required: bool = False
+    services: Dependencies, signed: SignedRequest, *, required: bool = False
 ) -> SecondFactor:
     """The signed request with the code of the present HTTP request, which came just now."""
     return SecondFactor(

@@ -26,10 +26,10 @@ from cvms.errors import (
 from cvms.http.auth import totp
 from cvms.http.auth.second_factor import second_factor
 from cvms.http.auth.signed_body import Signed
-from cvms.http.framework.dependencies import Services
+from cvms.http.framework.dependencies import Dependencies
 from cvms.http.framework.operation_metrics import counted
 from cvms.http.framework.request import Body, owner_in_path
-from cvms.http.framework.response import Answer
+from cvms.http.framework.response import Reply
 from cvms.http.framework.routing import Auth, Route
 from cvms.store.postgres.driver.connection import TrioConnection
 from cvms.store.security import audit_log, second_factors
@@ -66,7 +66,7 @@ class TwoFactorStatus(msgspec.Struct, frozen=True):
     recovery_codes_left: int
 
 
-async def setup(services: Services, body: Signed) -> Answer:
+async def setup(services: Dependencies, body: Signed) -> Reply:
     """A new secret and recovery codes, in place of those that no code was shown of yet."""
     with counted(services, "twofa_setup"):
         _require_keys(services)
@@ -86,10 +86,10 @@ async def setup(services: Services, body: Signed) -> Answer:
                 sealer=services.secret_box,
             )
             await _write_down(conn, "twofa_setup", owner)
-    return Answer(TwoFactorSetup(secret, uri, image, codes))
+    return Reply(TwoFactorSetup(secret, uri, image, codes))
 
 
-async def verify(services: Services, body: Verify) -> Answer:
+async def verify(services: Dependencies, body: Verify) -> Reply:
     """Show the first code: from now on withdrawals take one. This code is used up by it.
 
     Nobody signs here: only whoever has got the secret can know a code.
@@ -109,7 +109,7 @@ async def verify(services: Services, body: Verify) -> Answer:
                 await _count(conn, factor)
     if not steps:
         raise InvalidSecondFactor("The code is none of the secret that waits to be verified.")
-    return Answer(TwoFactorStatus(True, now, totp.RECOVERY_CODES))
+    return Reply(TwoFactorStatus(True, now, totp.RECOVERY_CODES))
 
 
 def _waiting(factor: Factor | None, owner: str, now: datetime) -> Factor:
@@ -137,7 +137,7 @@ async def _count(conn: TrioConnection[Any], factor: Factor) -> None:
     )
 
 
-async def disable(services: Services, body: Signed) -> Answer:
+async def disable(services: Dependencies, body: Signed) -> Reply:
     """Take the second factor away, with its recovery codes. Takes a code in X-2FA-CODE."""
     with counted(services, "twofa_disable"):
         _require_keys(services)
@@ -148,31 +148,31 @@ async def disable(services: Services, body: Signed) -> Answer:
             await shown.consume(conn)
             await second_factors.remove(conn, owner)
             await _write_down(conn, "twofa_disable", owner)
-    return Answer(OFF)
+    return Reply(OFF)
 
 
-async def status(services: Services, owner: str) -> Answer:
+async def status(services: Dependencies, owner: str) -> Reply:
     """Whether an owner's second factor is on. Anybody may ask."""
     _require_keys(services)
     key = str(owner_in_path(owner))
     async with services.database.connection() as conn:
         found = await second_factors.status(conn, key)
     if found is None:
-        return Answer(OFF)
-    return Answer(TwoFactorStatus(True, found.since, found.recovery_codes_left))
+        return Reply(OFF)
+    return Reply(TwoFactorStatus(True, found.since, found.recovery_codes_left))
 
 
 OFF = TwoFactorStatus(enabled=False, since=None, recovery_codes_left=0)
 
 
-def _require_keys(services: Services) -> None:
+def _require_keys(services: Dependencies) -> None:
     if not services.secret_box.enabled:
         raise TwoFactorDisabled(
             "DATA_ENCRYPTION_KEYS is not set: there are no second factors here."
         )
 
 
-def _now(services: Services) -> datetime:
+def _now(services: Dependencies) -> datetime:
     return datetime.fromtimestamp(services.wall_clock(), UTC)
 
 
@@ -198,7 +198,7 @@ ROUTES = (
     Route(
         method="POST",
         rule="/api/2fa/setup",
-        view=setup,
+        handler=setup,
         body=Signed,
         replies={200: TwoFactorSetup},
         refusals=(*_SIGNED, *_KEPT, Conflict),
@@ -209,7 +209,7 @@ ROUTES = (
     Route(
         method="POST",
         rule="/api/2fa/verify",
-        view=verify,
+        handler=verify,
         body=Verify,
         replies={200: TwoFactorStatus},
         refusals=(*_KEPT, InvalidSecondFactor, NotFound, Conflict),
@@ -219,7 +219,7 @@ ROUTES = (
     Route(
         method="POST",
         rule="/api/2fa/disable",
-        view=disable,
+        handler=disable,
         body=Signed,
         replies={200: TwoFactorStatus},
         refusals=(*_SIGNED, Conflict),
@@ -231,7 +231,7 @@ ROUTES = (
     Route(
         method="GET",
         rule="/api/2fa/status/<owner>",
-        view=status,
+        handler=status,
         replies={200: TwoFactorStatus},
         refusals=(TwoFactorDisabled,),
         tags=("second factor",),

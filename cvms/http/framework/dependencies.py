@@ -12,7 +12,7 @@ from cvms.chain.types import Programs
 from cvms.chain.yields.rate_cache import RateCache
 from cvms.config.settings import Config
 from cvms.http.framework.fee_sponsor import FeeSponsor
-from cvms.http.framework.rate_limits import Limits
+from cvms.http.framework.rate_limits import RateLimits
 from cvms.metrics import Metrics
 from cvms.nursery.channels.account_registry import AccountRegistry
 from cvms.nursery.channels.hub import Hub
@@ -24,7 +24,7 @@ from cvms.store.security.encryption import SecretBox
 
 
 @dataclass(frozen=True, slots=True)
-class Services:
+class Dependencies:
     """The dependencies of the front end."""
 
     config: Config
@@ -39,7 +39,7 @@ class Services:
     board: StatusBoard
     cache: BalanceCache
     metrics: Metrics
-    limits: Limits
+    limits: RateLimits
     secret_box: SecretBox
     # Unix seconds.
     wall_clock: Callable[[], float]

@@ -22,7 +22,7 @@ from werkzeug.wrappers import Response as WerkzeugResponse
 from cvms.errors import Overloaded, leaves
 from cvms.http.framework.cors import Cors
 from cvms.http.framework.problems import problem_response, resolve
-from cvms.http.framework.rate_limits import Limits, limit_headers
+from cvms.http.framework.rate_limits import RateLimits, limit_headers
 
 log = structlog.get_logger(__name__)
 
@@ -48,7 +48,7 @@ class Edge(QuartTrio):
         self,
         import_name: str,
         *,
-        limits: Limits | None = None,
+        limits: RateLimits | None = None,
         cors: Cors | None = None,
         max_in_flight: int = MAX_IN_FLIGHT,
     ) -> None:

@@ -8,12 +8,12 @@ from contextlib import contextmanager
 from cvms.errors import (
     CvmsError,
 )
-from cvms.http.framework.dependencies import Services
+from cvms.http.framework.dependencies import Dependencies
 from cvms.http.framework.problems import problem_of
 
 
 @contextmanager
-def counted(services: Services, operation: str) -> Iterator[None]:
+def counted(services: Dependencies, operation: str) -> Iterator[None]:
     """Count the operation by its outcome: accepted, or the code of the problem."""
     outcome = "cancelled"
     try:

@@ -26,7 +26,7 @@ GUESSES = Rate(10, 600.0)
 _met: ContextVar[list[Allowance]] = ContextVar("allowances")
 
 
-class Limits:
+class RateLimits:
     """Lets a request through, or raises RateLimited."""
 
     def __init__(

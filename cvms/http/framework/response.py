@@ -15,14 +15,14 @@ from cvms.http.framework.request import json_response
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class Reply:
     """What a view answers: a value of the type that its route declares for the status."""
 
     value: Any
     status: int = 200
 
 
-def response_of(outcome: Answer | CvmsError) -> Response:
+def response_of(outcome: Reply | CvmsError) -> Response:
     """The response for an answer, or for an outcome that is not success."""
     if isinstance(outcome, CvmsError):
         return problem_response(problem_of(outcome) or unexpected())
@@ -38,7 +38,7 @@ def conditional(response: Response, etag: str, *, weak: bool = False) -> Respons
     return response
 
 
-def current(value: Any, version: str) -> Response:
+def with_weak_etag(value: Any, version: str) -> Response:
     """The value as JSON under a weak validator: what has the same version says the same.
 
     Its bytes may differ still, in seconds that pass or in what came from the cache.
@@ -46,7 +46,7 @@ def current(value: Any, version: str) -> Response:
     return conditional(json_response(value), version, weak=True)
 
 
-def exact(value: Any) -> Response:
+def with_strong_etag(value: Any) -> Response:
     """The value as JSON under a strong validator, the hash of its bytes."""
     body = msgspec.json.encode(value)
     etag = hashlib.blake2b(body, digest_size=16).hexdigest()

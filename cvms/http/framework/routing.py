@@ -17,10 +17,10 @@ from quart import Response, request
 
 from cvms.errors import CvmsError
 from cvms.http.framework.admin_tokens import Administrator, Role, authenticate, require
-from cvms.http.framework.dependencies import Services
+from cvms.http.framework.dependencies import Dependencies
 from cvms.http.framework.edge import Edge
 from cvms.http.framework.request import Body, read_body, read_query
-from cvms.http.framework.response import Answer, response_of
+from cvms.http.framework.response import Reply, response_of
 from cvms.store.security import audit_log
 
 
@@ -35,7 +35,7 @@ class Auth(StrEnum):
 
 MAX_QUERY_SHOWN = 500
 
-View = Callable[..., Awaitable[Answer | Response]]
+Handler = Callable[..., Awaitable[Reply | Response]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,7 +50,7 @@ class Route:
 
     method: Literal["GET", "POST", "DELETE"]
     rule: str
-    view: View
+    handler: Handler
     replies: Mapping[int, Any]
     body: type[Body] | None = None
     query: type[Body] | None = None
@@ -69,7 +69,7 @@ class Route:
     summary: str = ""
 
 
-def register(app: Edge, services: Services, routes: Iterable[Route]) -> None:
+def register(app: Edge, services: Dependencies, routes: Iterable[Route]) -> None:
     """Put the routes on the application."""
     for route in routes:
         endpoint = f"{route.method} {route.rule}"
@@ -78,7 +78,7 @@ def register(app: Edge, services: Services, routes: Iterable[Route]) -> None:
         )
 
 
-async def _dispatch(services: Services, route: Route, **given: Any) -> Response:
+async def _dispatch(services: Dependencies, route: Route, **given: Any) -> Response:
     if route.sensitive:
         await services.limits.admit_sensitive(request, route.rule)
     if route.auth in {Auth.ADMIN, Auth.WALLET_OR_ADMIN}:
@@ -87,11 +87,11 @@ async def _dispatch(services: Services, route: Route, **given: Any) -> Response:
         given["query"] = read_query(route.query)
     if route.body is not None:
         given["body"] = await read_body(route.body)
-    answer = await route.view(services, **given)
+    answer = await route.handler(services, **given)
     return answer if isinstance(answer, Response) else response_of(answer)
 
 
-async def _administrator(services: Services, route: Route) -> Administrator | None:
+async def _administrator(services: Dependencies, route: Route) -> Administrator | None:
     """Who asks, before anything else is looked at. Raises unless that may be.
 
     The audit trail has every call: here those that look and those that reach too far, and each that
@@ -103,13 +103,13 @@ async def _administrator(services: Services, route: Route) -> Administrator | No
     administrator = authenticate(services.config.admin_jwt_secret, authorization)
     allowed = administrator.role >= route.role
     if route.method == "GET" or not allowed:
-        await _write_down(services, administrator, route, "accepted" if allowed else "refused")
+        await _record_access(services, administrator, route, "accepted" if allowed else "refused")
     require(administrator, route.role)
     return administrator
 
 
-async def _write_down(
-    services: Services, administrator: Administrator, route: Route, outcome: str
+async def _record_access(
+    services: Dependencies, administrator: Administrator, route: Route, outcome: str
 ) -> None:
     entry = audit_log.AuditEntry(
         actor=f"admin:{administrator.subject}",

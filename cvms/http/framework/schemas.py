@@ -121,7 +121,7 @@ class TransactionState(msgspec.Struct, frozen=True, kw_only=True):
     updated_at: datetime | None
 
 
-def balance(row: VaultRow, *, cached: bool | msgspec.UnsetType = msgspec.UNSET) -> Balance:
+def balance_reply(row: VaultRow, *, cached: bool | msgspec.UnsetType = msgspec.UNSET) -> Balance:
     """A vault's balances; `cached` is left out where it means nothing."""
     return Balance(
         owner=row.owner,
@@ -137,7 +137,7 @@ def balance(row: VaultRow, *, cached: bool | msgspec.UnsetType = msgspec.UNSET) 
     )
 
 
-def past_balance(point: BalancePoint, slot: int) -> Balance:
+def past_balance_reply(point: BalancePoint, slot: int) -> Balance:
     """A vault's balances as they were in `slot`, which `point` tells."""
     return Balance(
         owner=point.owner,
@@ -152,7 +152,7 @@ def past_balance(point: BalancePoint, slot: int) -> Balance:
     )
 
 
-def movement(row: HistoryRow) -> Movement:
+def movement_reply(row: HistoryRow) -> Movement:
     """One line of a vault's history."""
     return Movement(
         id=row.id,
@@ -166,12 +166,12 @@ def movement(row: HistoryRow) -> Movement:
     )
 
 
-def tvl(row: TvlRow) -> Tvl:
+def tvl_reply(row: TvlRow) -> Tvl:
     """All vaults together."""
     return Tvl(total=row.total, vaults=row.vaults, slot=row.slot)
 
 
-def transaction_state(row: Submission) -> TransactionState:
+def transaction_state_reply(row: Submission) -> TransactionState:
     """Where a transaction stands."""
     return TransactionState(
         signature=row.signature,

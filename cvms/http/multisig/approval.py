@@ -28,8 +28,8 @@ from cvms.errors import (
     ProposalExpired,
 )
 from cvms.http.auth.requester import Requester
-from cvms.http.framework.dependencies import Services
-from cvms.http.framework.response import Answer, response_of
+from cvms.http.framework.dependencies import Dependencies
+from cvms.http.framework.response import Reply, response_of
 from cvms.http.multisig.chain_state import multisig_of, next_transaction
 from cvms.http.multisig.proposal_view import notify_signers, proposal_view
 from cvms.http.operations.idempotency import IdempotencyKey
@@ -50,13 +50,13 @@ class StaleProposal(Exception):
 class ApprovalRun:
     """One signer's approval of a proposal, from a request that has been checked."""
 
-    services: Services
+    services: Dependencies
     proposal: UUID
     signer: str
     requester: Requester
     key: IdempotencyKey | None
 
-    async def run(self) -> Answer:
+    async def run(self) -> Reply:
         """Count the signer, once however often it is asked; build the transaction when it is time.
 
         Raises NotFound, NotASigner, ProposalEnded, and what building a transaction raises.
@@ -68,7 +68,7 @@ class ApprovalRun:
                 continue
         raise busy()
 
-    async def _run_once(self) -> Answer:
+    async def _run_once(self) -> Reply:
         seen = await open_proposal(self.services, self.proposal)
         if self.signer not in seen.signers:
             raise NotASigner(f"{self.signer} is none of the signers of proposal {seen.id}.")
@@ -85,7 +85,7 @@ class ApprovalRun:
             raise
         return await self._write(seen, built)
 
-    async def _write(self, seen: Proposal, built: BuiltTransaction | None) -> Answer:
+    async def _write(self, seen: Proposal, built: BuiltTransaction | None) -> Reply:
         new = self.signer not in seen.approvals
         async with self._transaction() as conn:
             if new or built is not None:
@@ -95,7 +95,7 @@ class ApprovalRun:
             if built is not None:
                 await set_transaction(conn, seen, built)
             now = await reload(conn, seen.id)
-            answer = Answer(proposal_view(now))
+            answer = Reply(proposal_view(now))
             await self._keep(conn, answer)
             if built is not None:
                 await notify_signers(conn, offered_event(seen), now)
@@ -120,12 +120,12 @@ class ApprovalRun:
             await self.requester.consume(conn)
             yield conn
 
-    async def _keep(self, conn: TrioConnection[Any], outcome: Answer | CvmsError) -> None:
+    async def _keep(self, conn: TrioConnection[Any], outcome: Reply | CvmsError) -> None:
         if self.key is not None:
             await self.key.store(conn, response_of(outcome))
 
 
-async def open_proposal(services: Services, proposal: UUID) -> Proposal:
+async def open_proposal(services: Dependencies, proposal: UUID) -> Proposal:
     """The proposal, while approvals and signatures count. Raises NotFound and ProposalEnded."""
     async with services.database.connection() as conn:
         found = await multisig_proposals.get(conn, proposal)
@@ -141,7 +141,7 @@ async def open_proposal(services: Services, proposal: UUID) -> Proposal:
     return found
 
 
-async def check_multisig(services: Services, proposal: Proposal) -> None:
+async def check_multisig(services: Dependencies, proposal: Proposal) -> None:
     """Raise ProposalCancelled unless the vault's multisig is still what it was."""
     owner = Pubkey.from_string(proposal.owner)
     now = await multisig_of(services, owner, since=Slot(proposal.slot))

@@ -20,7 +20,7 @@ from cvms.chain.transactions.vault_builders import prepare_withdraw
 from cvms.chain.transactions.versioned import BuiltTransaction, required_signers
 from cvms.chain.types import Commitment, Slot
 from cvms.errors import ProposalCompleted, TransactionExpired
-from cvms.http.framework.dependencies import Services
+from cvms.http.framework.dependencies import Dependencies
 from cvms.http.operations.execute import simulate
 from cvms.store.submissions.multisig_proposals import LiveTransaction, Proposal
 
@@ -41,7 +41,7 @@ class Multisig:
 
 
 async def multisig_of(
-    services: Services, owner: Pubkey, *, since: Slot | None = None
+    services: Dependencies, owner: Pubkey, *, since: Slot | None = None
 ) -> Multisig | None:
     """The multisig of the owner's vault now, not before the slot `since`; None without a vault."""
     found = await services.rpc.get_accounts(
@@ -56,7 +56,7 @@ async def multisig_of(
 
 
 async def withdrawal(
-    services: Services, owner: Pubkey, amount: int, signers: Sequence[Pubkey]
+    services: Dependencies, owner: Pubkey, amount: int, signers: Sequence[Pubkey]
 ) -> BuiltTransaction:
     """A withdrawal to the owner by these signers. Raises InvalidRequest when they are too many,
     SponsorshipPaused while the service pays no fees.
@@ -105,7 +105,7 @@ class Liveness(Enum):
     EXPIRED = auto()
 
 
-async def liveness_of(services: Services, live: LiveTransaction) -> Liveness:
+async def liveness_of(services: Dependencies, live: LiveTransaction) -> Liveness:
     """Whether the transaction can still land, or has."""
     last = live.last_valid_block_height
     # The heights before the status: what is not there after its last block never will be.
@@ -126,7 +126,7 @@ async def liveness_of(services: Services, live: LiveTransaction) -> Liveness:
 
 
 async def next_transaction(
-    services: Services, proposal: Proposal, approvers: Sequence[str]
+    services: Dependencies, proposal: Proposal, approvers: Sequence[str]
 ) -> BuiltTransaction | None:
     """The transaction that these approvers are to sign now; None while it is not time for one, or
     the one that is there is good.

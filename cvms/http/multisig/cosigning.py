@@ -24,8 +24,8 @@ from cvms.chain.transactions.versioned import (
     verify_signatures,
 )
 from cvms.errors import InvalidSignature, ProposalCancelled
-from cvms.http.framework.dependencies import Services
-from cvms.http.framework.response import Answer
+from cvms.http.framework.dependencies import Dependencies
+from cvms.http.framework.response import Reply
 from cvms.http.framework.schemas import Accepted
 from cvms.http.multisig.approval import (
     MAX_RETRIES,
@@ -52,7 +52,7 @@ EMPTY = Signature.default()
 class CoSigningRun:
     """One post of a proposal's transaction, with at least one signature in it."""
 
-    services: Services
+    services: Dependencies
     proposal: UUID
     message_hash: bytes
     signatures: Mapping[str, bytes]
@@ -62,7 +62,7 @@ class CoSigningRun:
         """For the audit trail, whoever is named first."""
         return min(self.signatures)
 
-    async def run(self) -> Answer:
+    async def run(self) -> Reply:
         """Keep what is new; submit what is complete; replace what is too old.
 
         Raises ProposalEnded, TransactionExpired while the old one may still land, ProgramRefused.
@@ -74,7 +74,7 @@ class CoSigningRun:
                 continue
         raise busy()
 
-    async def _run_once(self) -> Answer:
+    async def _run_once(self) -> Reply:
         submitted = await self._submitted()
         if submitted is not None:
             return submitted
@@ -98,15 +98,15 @@ class CoSigningRun:
             return collecting(seen, rebuilt=False)
         return await self._keep(seen)
 
-    async def _submitted(self) -> Answer | None:
+    async def _submitted(self) -> Reply | None:
         """The same transaction again, once all have signed it, gets the same answer."""
         async with self.services.database.connection() as conn:
             found = await submissions.get_by_message(conn, self.message_hash)
         if found is None or found.state is submissions.State.EXPIRED:
             return None
-        return Answer(Accepted(found.signature, found.state), 202)
+        return Reply(Accepted(found.signature, found.state), 202)
 
-    async def _keep(self, seen: Proposal) -> Answer:
+    async def _keep(self, seen: Proposal) -> Reply:
         async with self.services.database.transaction() as conn:
             await lock(conn, seen)
             await multisig_proposals.sign(conn, self.message_hash, self.signatures)
@@ -117,7 +117,7 @@ class CoSigningRun:
 
     async def _submit(
         self, seen: Proposal, live: LiveTransaction, signatures: Mapping[str, bytes]
-    ) -> Answer:
+    ) -> Reply:
         """Add our signature, and hand it to the submitter: stored first, with its bytes."""
         assembled = _assembled(live, signatures)
         # Unsigned: no node is given what it could send before it is stored.
@@ -149,9 +149,9 @@ class CoSigningRun:
             details = {"kind": KIND, "tx": signature, "signers": sorted(signatures)}
             await record_audit(conn, self.actor, "submit", now, "accepted", **details)
         self.services.submit_wake.wake()
-        return Answer(Accepted(stored.signature, stored.state), 202)
+        return Reply(Accepted(stored.signature, stored.state), 202)
 
-    async def _replace(self, seen: Proposal, built: BuiltTransaction) -> Answer:
+    async def _replace(self, seen: Proposal, built: BuiltTransaction) -> Reply:
         async with self.services.database.transaction() as conn:
             await lock(conn, seen)
             await set_transaction(conn, seen, built)
@@ -166,7 +166,7 @@ class CoSigningRun:
             await record_audit(conn, self.actor, "cosign", seen, "cancelled")
 
 
-def collecting(proposal: Proposal, *, rebuilt: bool) -> Answer:
+def collecting(proposal: Proposal, *, rebuilt: bool) -> Reply:
     """What is still missing; the transaction too, where another one was posted."""
     live = proposal.transaction
     assert live is not None
@@ -179,7 +179,7 @@ def collecting(proposal: Proposal, *, rebuilt: bool) -> Answer:
         transaction=unsigned(live),
         last_valid_block_height=live.last_valid_block_height,
     )
-    return Answer(accepted, 202)
+    return Reply(accepted, 202)
 
 
 def signatures_in(transaction: VersionedTransaction, operator: str) -> dict[str, bytes]:

@@ -28,10 +28,10 @@ from cvms.errors import (
 from cvms.http.auth.requester import Requester, SignedRequest
 from cvms.http.auth.signed_body import Signed
 from cvms.http.auth.wallet_signature import signed_text
-from cvms.http.framework.dependencies import Services
+from cvms.http.framework.dependencies import Dependencies
 from cvms.http.framework.operation_metrics import counted
 from cvms.http.framework.request import Body, Nonce, SignInMessage, TokenAmount, WalletSignature
-from cvms.http.framework.response import Answer, response_of
+from cvms.http.framework.response import Reply, response_of
 from cvms.http.framework.routing import Auth, Route
 from cvms.http.multisig.approval import ApprovalRun, record_audit, reload, unknown_proposal
 from cvms.http.multisig.chain_state import Multisig, multisig_of, withdrawal
@@ -65,7 +65,7 @@ class Approve(Body, frozen=True):
     message: SignInMessage | None = None
 
 
-async def propose(services: Services, body: Propose) -> Answer | Response:
+async def propose(services: Dependencies, body: Propose) -> Reply | Response:
     """Propose a withdrawal to the signers of the vault's multisig.
 
     The text to sign names the threshold on chain, also where the body leaves it out.
@@ -73,7 +73,7 @@ async def propose(services: Services, body: Propose) -> Answer | Response:
     with counted(services, "propose_withdraw"):
         key = await key_of_request(str(body.owner))
 
-        async def act() -> Answer:
+        async def act() -> Reply:
             threshold = body.threshold
             if threshold is None:
                 threshold = (await _multisig(services, body.owner)).threshold
@@ -88,7 +88,7 @@ async def propose(services: Services, body: Propose) -> Answer | Response:
         return await replay_or_run(services, key, act)
 
 
-async def approve(services: Services, body: Approve) -> Answer | Response:
+async def approve(services: Dependencies, body: Approve) -> Reply | Response:
     """Approve a proposed withdrawal, with a nonce that was issued to the signer.
 
     When enough have, the reply carries the transaction that they sign. To approve again counts for
@@ -99,7 +99,7 @@ async def approve(services: Services, body: Approve) -> Answer | Response:
     with counted(services, "approve_withdraw"):
         key = await key_of_request(str(body.signer))
 
-        async def act() -> Answer:
+        async def act() -> Reply:
             await signed.check(services)
             proposal, signer = UUID(body.proposal_id), str(body.signer)
             return await ApprovalRun(services, proposal, signer, signed, key).run()
@@ -107,7 +107,7 @@ async def approve(services: Services, body: Approve) -> Answer | Response:
         return await replay_or_run(services, key, act)
 
 
-async def state(services: Services, proposal_id: str) -> Answer:
+async def state(services: Dependencies, proposal_id: str) -> Reply:
     """Where a proposal stands: who has approved, the transaction, and what became of it."""
     try:
         decoded = msgspec.convert(proposal_id, ProposalId)
@@ -118,10 +118,10 @@ async def state(services: Services, proposal_id: str) -> Answer:
         found = await multisig_proposals.get(conn, UUID(decoded))
     if found is None:
         raise unknown_proposal(decoded)
-    return Answer(proposal_view(found))
+    return Reply(proposal_view(found))
 
 
-async def _multisig(services: Services, owner: Pubkey) -> Multisig:
+async def _multisig(services: Dependencies, owner: Pubkey) -> Multisig:
     multisig = await multisig_of(services, owner)
     if multisig is None:
         raise VaultNotFound(f"{owner} has no vault; initialize one first.")
@@ -135,7 +135,7 @@ def _as_it_is(multisig: Multisig) -> str:
     return f"On chain {multisig.threshold} of these must sign: {signers}."
 
 
-async def _check_size(services: Services, body: Propose, multisig: Multisig) -> None:
+async def _check_size(services: Dependencies, body: Propose, multisig: Multisig) -> None:
     """Raise InvalidRequest now, when later so many signatures would not fit in a transaction."""
     longest = sorted(multisig.signers, key=lambda each: each == body.owner)
     built = await withdrawal(services, body.owner, body.amount, longest[: multisig.threshold])
@@ -143,12 +143,12 @@ async def _check_size(services: Services, body: Propose, multisig: Multisig) -> 
 
 
 async def _add(
-    services: Services,
+    services: Dependencies,
     body: Propose,
     multisig: Multisig,
     requester: Requester,
     key: IdempotencyKey | None,
-) -> Answer:
+) -> Reply:
     owner, new = str(body.owner), uuid4()
     async with services.database.transaction() as conn:
         await requester.consume(conn)
@@ -167,7 +167,7 @@ async def _add(
             lifetime=timedelta(seconds=services.config.proposal_ttl),
         )
         written = await reload(conn, new)
-        answer = Answer(proposal_view(written))
+        answer = Reply(proposal_view(written))
         if key is not None:
             await key.store(conn, response_of(answer))
         await notify_signers(conn, "proposal.created", written)
@@ -187,7 +187,7 @@ ROUTES = (
     Route(
         method="POST",
         rule="/api/vault/propose-withdraw",
-        view=propose,
+        handler=propose,
         body=Propose,
         replies={200: Standing},
         refusals=(*SIGNED_REFUSALS, VaultNotFound, NoMultisig, MultisigMismatch, Conflict),
@@ -199,7 +199,7 @@ ROUTES = (
     Route(
         method="POST",
         rule="/api/vault/approve-withdraw",
-        view=approve,
+        handler=approve,
         body=Approve,
         replies={200: Standing},
         refusals=(
@@ -220,7 +220,7 @@ ROUTES = (
     Route(
         method="GET",
         rule="/api/vault/proposal/<proposal_id>",
-        view=state,
+        handler=state,
         replies={200: Standing},
         refusals=(NotFound,),
         tags=("multisig",),

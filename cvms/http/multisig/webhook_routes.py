@@ -13,10 +13,10 @@ from cvms.config.webhook_url import MAX_URL, target_of
 from cvms.errors import EncryptionDisabled, FieldProblem, InvalidRequest
 from cvms.http.auth.requester import SignedRequest
 from cvms.http.auth.wallet_signature import signed_text
-from cvms.http.framework.dependencies import Services
+from cvms.http.framework.dependencies import Dependencies
 from cvms.http.framework.operation_metrics import counted
 from cvms.http.framework.request import Body, Nonce, SignInMessage, WalletSignature
-from cvms.http.framework.response import Answer
+from cvms.http.framework.response import Reply
 from cvms.http.framework.routing import Auth, Route
 from cvms.http.operations.execute import SIGNED_REFUSALS
 from cvms.store.security import audit_log, signer_webhooks
@@ -40,7 +40,7 @@ class Registered(msgspec.Struct, frozen=True):
     secret: str
 
 
-async def register(services: Services, body: Contact) -> Answer:
+async def register(services: Dependencies, body: Contact) -> Reply:
     """Tell a signer of proposals through a webhook, instead of where he was told before.
 
     The text to sign is `signer_contact:{signer}:{url}:{nonce}`. Messages are signed as in the
@@ -53,7 +53,7 @@ async def register(services: Services, body: Contact) -> Answer:
         return await _register(services, body, signed)
 
 
-async def _register(services: Services, body: Contact, signed: SignedRequest) -> Answer:
+async def _register(services: Dependencies, body: Contact, signed: SignedRequest) -> Reply:
     signer = str(body.signer)
     try:
         target = target_of(body.url, private=services.config.webhook_private_addresses)
@@ -74,14 +74,14 @@ async def _register(services: Services, body: Contact, signed: SignedRequest) ->
             details={"host": target.host},
         )
         await audit_log.append(conn, entry)
-    return Answer(Registered(signer, body.url, shown))
+    return Reply(Registered(signer, body.url, shown))
 
 
 ROUTES = (
     Route(
         method="POST",
         rule="/api/vault/signer-contact",
-        view=register,
+        handler=register,
         body=Contact,
         replies={200: Registered},
         refusals=(*SIGNED_REFUSALS, EncryptionDisabled),

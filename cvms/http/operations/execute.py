@@ -35,10 +35,10 @@ from cvms.errors import (
 )
 from cvms.http.auth.requester import Anonymous, Requester
 from cvms.http.framework import schemas
-from cvms.http.framework.dependencies import Services
+from cvms.http.framework.dependencies import Dependencies
 from cvms.http.framework.operation_metrics import counted
 from cvms.http.framework.problems import program_error
-from cvms.http.framework.response import Answer, response_of
+from cvms.http.framework.response import Reply, response_of
 from cvms.http.operations.idempotency import IdempotencyKey, key_of_request, replay_or_run
 from cvms.http.operations.plans import TransactionPlan
 from cvms.store.postgres.driver.connection import TrioConnection
@@ -65,13 +65,13 @@ SIGNED_REFUSALS = (
 
 
 async def execute_operation(
-    services: Services,
+    services: Dependencies,
     operation: str,
     plan: Callable[[], Awaitable[TransactionPlan]],
     *,
     owner: Pubkey,
     requester: Requester | None = None,
-) -> Answer | Response:
+) -> Reply | Response:
     """Check, plan, simulate, write down, answer. Raises the outcomes of `cvms.errors`.
 
     `owner` is whom the request is about. The same Idempotency-Key gets the same answer again.
@@ -80,14 +80,14 @@ async def execute_operation(
         who = requester or Anonymous()
         key = await key_of_request(str(owner))
 
-        async def act() -> Answer:
+        async def act() -> Reply:
             await who.check(services)
             return await OperationRun(services, await plan(), who, key).run()
 
         return await replay_or_run(services, key, act)
 
 
-async def simulate(services: Services, built: BuiltTransaction) -> BuiltTransaction:
+async def simulate(services: Dependencies, built: BuiltTransaction) -> BuiltTransaction:
     """The transaction with the budget that its simulation asks for. Raises ProgramRefused."""
     return await simulate_and_limit(
         services.rpc,
@@ -102,12 +102,12 @@ async def simulate(services: Services, built: BuiltTransaction) -> BuiltTransact
 class OperationRun:
     """A plan, on its way from a request that has been checked to its one effect."""
 
-    services: Services
+    services: Dependencies
     plan: TransactionPlan
     requester: Requester
     key: IdempotencyKey | None
 
-    async def run(self) -> Answer:
+    async def run(self) -> Reply:
         """Simulate, write down, answer."""
         try:
             built = await simulate(self.services, self.plan.built)
@@ -123,9 +123,9 @@ class OperationRun:
         except _AlreadyPending as other:
             return other.answer
 
-    async def _return_for_cosigning(self, built: BuiltTransaction) -> Answer:
+    async def _return_for_cosigning(self, built: BuiltTransaction) -> Reply:
         """Hand it to the wallet. Ours to sign too, but only when the wallet has."""
-        answer = Answer(
+        answer = Reply(
             schemas.CoSign(
                 transaction=base64_text(built.unsigned_wire),
                 instruction=instruction_reply(built.instruction),
@@ -147,12 +147,12 @@ class OperationRun:
             await self._record(conn, "accepted", {"mode": "cosign"})
         return answer
 
-    async def _submit(self, built: BuiltTransaction) -> Answer:
+    async def _submit(self, built: BuiltTransaction) -> Reply:
         """Sign it as the vault's delegate and give it to the submitter, bytes first."""
         sponsor = self.services.sponsor
         transaction, cost = sponsor.sign(unsigned(built.message), acts=True)
         signature = signature_of(transaction)
-        answer = Answer(_submitted(signature, State.PENDING), 202)
+        answer = Reply(_submitted(signature, State.PENDING), 202)
         async with self._commit(answer) as conn:
             if self.plan.joins_pending:
                 await self._join_pending(conn)
@@ -183,7 +183,7 @@ class OperationRun:
     async def _join_pending(self, conn: TrioConnection[Any]) -> None:
         first = await submissions.find_pending(conn, self.plan.action, str(self.plan.owner))
         if first is not None:
-            raise _AlreadyPending(Answer(_submitted(first.signature, first.state), 202))
+            raise _AlreadyPending(Reply(_submitted(first.signature, first.state), 202))
 
     async def _record_refusal(self, refused: ProgramRefused) -> None:
         if isinstance(self.requester, Anonymous):
@@ -192,7 +192,7 @@ class OperationRun:
             await self._record(conn, "refused", {"program_error": program_error(refused)})
 
     @asynccontextmanager
-    async def _commit(self, outcome: Answer | CvmsError) -> AsyncIterator[TrioConnection[Any]]:
+    async def _commit(self, outcome: Reply | CvmsError) -> AsyncIterator[TrioConnection[Any]]:
         """The database transaction of the effect: first the answer under its key, which makes
         equal requests take turns, then the proof, then what is in the block.
         """
@@ -219,7 +219,7 @@ class OperationRun:
 class _AlreadyPending(Exception):
     """An unfinished submission answers for this one; this transaction is rolled back."""
 
-    def __init__(self, answer: Answer) -> None:
+    def __init__(self, answer: Reply) -> None:
         super().__init__()
         self.answer = answer
 

@@ -22,8 +22,8 @@ from cvms.errors import (
     InvalidRequest,
     ProgramRefused,
 )
-from cvms.http.framework.dependencies import Services
-from cvms.http.framework.response import Answer
+from cvms.http.framework.dependencies import Dependencies
+from cvms.http.framework.response import Reply
 from cvms.store.postgres.driver.connection import TrioConnection
 from cvms.store.security import idempotency_keys
 
@@ -43,7 +43,7 @@ class IdempotencyKey:
     text: str
     fingerprint: bytes
 
-    async def replay(self, services: Services) -> Response | None:
+    async def replay(self, services: Dependencies) -> Response | None:
         """What was answered before. Raises IdempotencyKeyReused for another request's key."""
         async with services.database.connection() as conn:
             kept = await idempotency_keys.get(conn, self.owner, self.text)
@@ -69,8 +69,8 @@ class IdempotencyKey:
 
 
 async def replay_or_run(
-    services: Services, key: IdempotencyKey | None, operation: Callable[[], Awaitable[Answer]]
-) -> Answer | Response:
+    services: Dependencies, key: IdempotencyKey | None, operation: Callable[[], Awaitable[Reply]]
+) -> Reply | Response:
     """What `act` answers, or what was answered to the request that had the key before.
 
     `act` keeps its answer under the key, in the transaction of its effect.

@@ -30,7 +30,7 @@ from cvms.chain.transactions.vault_builders import (
 from cvms.chain.transactions.versioned import BuiltTransaction, build_transaction
 from cvms.chain.types import Commitment
 from cvms.errors import Conflict, FieldProblem, InvalidRequest, VaultNotFound
-from cvms.http.framework.dependencies import Services
+from cvms.http.framework.dependencies import Dependencies
 from cvms.http.framework.fee_sponsor import BudgetScope
 
 
@@ -51,14 +51,14 @@ class TransactionPlan:
     budget_scope: BudgetScope = BudgetScope.OWNER
 
 
-async def initialize(services: Services, user: Pubkey) -> TransactionPlan:
+async def initialize(services: Dependencies, user: Pubkey) -> TransactionPlan:
     """Create the user's vault; the user pays its rent. Raises Conflict if it is there."""
     payer = services.sponsor.payer_for(user)
     built = await prepare_initialize(services.rpc, services.programs, user=user, fee_payer=payer)
     return TransactionPlan("initialize", user, built)
 
 
-async def deposit(services: Services, owner: Pubkey, amount: int) -> TransactionPlan:
+async def deposit(services: Dependencies, owner: Pubkey, amount: int) -> TransactionPlan:
     """Move tokens from the owner's wallet into the vault: the wallet always signs."""
     built = await prepare_deposit(
         services.rpc,
@@ -71,7 +71,7 @@ async def deposit(services: Services, owner: Pubkey, amount: int) -> Transaction
     return TransactionPlan("deposit", owner, built, amount=amount)
 
 
-async def add_delegate(services: Services, owner: Pubkey, delegate: Pubkey) -> TransactionPlan:
+async def add_delegate(services: Dependencies, owner: Pubkey, delegate: Pubkey) -> TransactionPlan:
     """Let `delegate` act for the vault."""
     built = await prepare_add_delegate(
         services.rpc,
@@ -83,7 +83,9 @@ async def add_delegate(services: Services, owner: Pubkey, delegate: Pubkey) -> T
     return TransactionPlan("delegate_add", owner, built)
 
 
-async def remove_delegate(services: Services, owner: Pubkey, delegate: Pubkey) -> TransactionPlan:
+async def remove_delegate(
+    services: Dependencies, owner: Pubkey, delegate: Pubkey
+) -> TransactionPlan:
     """Take that back."""
     built = await prepare_remove_delegate(
         services.rpc,
@@ -96,7 +98,7 @@ async def remove_delegate(services: Services, owner: Pubkey, delegate: Pubkey) -
 
 
 async def withdraw(
-    services: Services, owner: Pubkey, amount: int, recipient: Pubkey
+    services: Dependencies, owner: Pubkey, amount: int, recipient: Pubkey
 ) -> TransactionPlan:
     """Move tokens out of the vault, to the owner or to a whitelisted address."""
     operator = services.operator.pubkey()
@@ -118,7 +120,7 @@ async def withdraw(
 
 
 async def by_owner(
-    services: Services,
+    services: Dependencies,
     action: str,
     owner: Pubkey,
     instruction: Instruction,
@@ -137,7 +139,7 @@ async def by_owner(
 
 
 async def by_owner_or_delegate(
-    services: Services,
+    services: Dependencies,
     action: str,
     owner: Pubkey,
     instruction: Callable[[Pubkey], Instruction],
@@ -161,7 +163,7 @@ async def by_owner_or_delegate(
 
 
 async def by_governance(
-    services: Services,
+    services: Dependencies,
     action: str,
     instruction: Instruction,
     *,
@@ -186,7 +188,7 @@ async def by_governance(
 
 
 async def position(
-    services: Services, action: str, owner: Pubkey, instruction: Instruction, *, amount: int
+    services: Dependencies, action: str, owner: Pubkey, instruction: Instruction, *, amount: int
 ) -> TransactionPlan:
     """An instruction of the position manager: the owner signs, since it binds collateral."""
     built = await prepare_position(
@@ -199,7 +201,7 @@ async def position(
     return TransactionPlan(action, owner, built, amount=amount)
 
 
-async def release_timelocks(services: Services, owner: Pubkey) -> TransactionPlan:
+async def release_timelocks(services: Dependencies, owner: Pubkey) -> TransactionPlan:
     """Give matured timelocks back, by the service. Raises Conflict when none has matured: anybody
     may ask, and the service pays; SponsorshipPaused while it does not.
     """
@@ -229,13 +231,13 @@ async def release_timelocks(services: Services, owner: Pubkey) -> TransactionPla
     )
 
 
-def operator_may_sign_alone(services: Services, vault: Vault) -> bool:
+def operator_may_sign_alone(services: Dependencies, vault: Vault) -> bool:
     """Whether the operator's signature is enough for the vault, and the operator pays for it."""
     delegate = services.operator.pubkey() in vault.delegates
     return delegate and vault.multisig_threshold == 0 and services.sponsor.pays
 
 
-async def has_token_account(services: Services, wallet: Pubkey) -> bool:
+async def has_token_account(services: Dependencies, wallet: Pubkey) -> bool:
     """Whether the wallet can receive the vaults' tokens already."""
     address = token_account(wallet, services.programs.mint)
     found = await services.rpc.get_accounts([address], commitment=Commitment.CONFIRMED)
@@ -251,7 +253,7 @@ def _check_recipient(recipient: Pubkey, owner: Pubkey, vault: Vault) -> None:
 
 
 async def _vault_and_recipient(
-    services: Services, owner: Pubkey, recipient: Pubkey
+    services: Dependencies, owner: Pubkey, recipient: Pubkey
 ) -> tuple[Vault, bool]:
     """The owner's vault, and whether the recipient has a token account. Raises VaultNotFound."""
     programs = services.programs

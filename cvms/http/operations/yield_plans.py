@@ -20,7 +20,7 @@ from cvms.chain.types import Commitment, Programs
 from cvms.chain.yields.positions import Holding, read_holdings
 from cvms.chain.yields.sources import pools_among
 from cvms.errors import YieldProgramUnsupported
-from cvms.http.framework.dependencies import Services
+from cvms.http.framework.dependencies import Dependencies
 from cvms.http.framework.request import MAX_AMOUNT
 from cvms.http.operations.plans import TransactionPlan, operator_may_sign_alone
 
@@ -56,13 +56,13 @@ WITHDRAW = Kind("yield_withdraw", instructions.yield_withdraw, lambda held: held
 COMPOUND = Kind("compound_yield", _compound, lambda held: held.claimable)
 
 
-def pools_of(services: Services) -> list[Pubkey]:
+def pools_of(services: Dependencies) -> list[Pubkey]:
     """The configured pools, the preferred one first."""
     return pools_among(services.yield_rates.sources)
 
 
 async def move(
-    services: Services, kind: Kind, owner: Pubkey, *, amount: int, yield_program: Pubkey
+    services: Dependencies, kind: Kind, owner: Pubkey, *, amount: int, yield_program: Pubkey
 ) -> TransactionPlan:
     """Move tokens between the vault and a yield program, or count what was earned as lent too.
 
@@ -95,7 +95,7 @@ async def move(
 
 
 async def _venue(
-    services: Services, kind: Kind, owner: Pubkey, amount: int, yield_program: Pubkey
+    services: Dependencies, kind: Kind, owner: Pubkey, amount: int, yield_program: Pubkey
 ) -> Venue:
     programs = services.programs
     vault = vault_address(programs, owner)
@@ -115,7 +115,7 @@ async def _venue(
     )
 
 
-async def _refuse_if_whitelisted(services: Services, yield_program: Pubkey) -> None:
+async def _refuse_if_whitelisted(services: Dependencies, yield_program: Pubkey) -> None:
     address = vault_authority_address(services.programs)
     found = await services.rpc.get_accounts([address], commitment=Commitment.CONFIRMED)
     authority = read_vault_authority(found.accounts[0], services.programs)

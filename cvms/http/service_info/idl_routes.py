@@ -13,7 +13,7 @@ from quart import Response
 from cvms.chain.program.idl import ProgramName, idl_json
 from cvms.chain.types import Programs
 from cvms.errors import NotFound
-from cvms.http.framework.dependencies import Services
+from cvms.http.framework.dependencies import Dependencies
 from cvms.http.framework.response import conditional
 from cvms.http.framework.routing import Route
 
@@ -26,13 +26,13 @@ class Document:
     etag: str
 
 
-def routes(services: Services) -> tuple[Route, ...]:
+def routes(services: Dependencies) -> tuple[Route, ...]:
     documents = {name: _document(name, services.programs) for name in get_args(ProgramName)}
     return (
         Route(
             method="GET",
             rule="/api/idl/<program>",
-            view=partial(idl, documents=documents),
+            handler=partial(idl, documents=documents),
             replies={200: dict[str, Any], 304: None},
             refusals=(NotFound,),
             tags=("operation",),
@@ -40,7 +40,7 @@ def routes(services: Services) -> tuple[Route, ...]:
     )
 
 
-async def idl(services: Services, program: str, *, documents: dict[str, Document]) -> Response:
+async def idl(services: Dependencies, program: str, *, documents: dict[str, Document]) -> Response:
     """The program's IDL; 304 for whoever has it already."""
     document = documents.get(program)
     if document is None:

@@ -153,7 +153,7 @@ class _Provider(OpenAPIProvider):
         return {path: {route.method.lower(): self._operation(route)}}, {}
 
     def _operation(self, route: Route) -> dict[str, Any]:
-        text = inspect.cleandoc(route.summary or _doc(route.view))
+        text = inspect.cleandoc(route.summary or _doc(route.handler))
         summary, _, description = text.partition("\n")
         operation: dict[str, Any] = {
             "operationId": _operation_id(route),

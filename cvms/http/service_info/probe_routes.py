@@ -16,9 +16,9 @@ from psycopg import IsolationLevel
 from quart import Response
 
 from cvms.errors import DatabaseUnavailable
-from cvms.http.framework.dependencies import Services
+from cvms.http.framework.dependencies import Dependencies
 from cvms.http.framework.problems import not_ready, problem_response
-from cvms.http.framework.response import Answer
+from cvms.http.framework.response import Reply
 from cvms.http.framework.routing import Route
 from cvms.nursery.channels.status_board import ComponentStatus, StatusBoard
 from cvms.store.analytics import event_counters
@@ -42,39 +42,39 @@ class Ready(msgspec.Struct, frozen=True):
     status: str = "ready"
 
 
-def routes(services: Services) -> tuple[Route, ...]:
+def routes(services: Dependencies) -> tuple[Route, ...]:
     books = Books()
     services.metrics.registry.register(books)
     services.metrics.registry.register(Tasks(services.board))
     return (
-        Route(method="GET", rule="/health", view=health, replies={200: Alive}, tags=TAGS),
-        Route(method="GET", rule="/ready", view=ready, replies={200: Ready}, tags=TAGS),
+        Route(method="GET", rule="/health", handler=health, replies={200: Alive}, tags=TAGS),
+        Route(method="GET", rule="/ready", handler=ready, replies={200: Ready}, tags=TAGS),
         Route(
             method="GET",
             rule="/metrics",
-            view=partial(metrics, books=books),
+            handler=partial(metrics, books=books),
             replies={200: None},
             tags=TAGS,
         ),
     )
 
 
-async def health(services: Services) -> Answer:
+async def health(services: Dependencies) -> Reply:
     """200 as long as there is somebody to answer."""
-    return Answer(Alive())
+    return Reply(Alive())
 
 
-async def ready(services: Services) -> Answer | Response:
+async def ready(services: Dependencies) -> Reply | Response:
     """200 when every part is well, else 503; each part is named in both."""
     board = services.board
     if board.ready:
-        return Answer(Ready(board.components))
+        return Reply(Ready(board.components))
     return problem_response(
         not_ready({name: asdict(part) for name, part in board.components.items()})
     )
 
 
-async def metrics(services: Services, *, books: Books) -> Response:
+async def metrics(services: Dependencies, *, books: Books) -> Response:
     """The metrics in Prometheus' text format; what the database counts is read from it first."""
     try:
         with trio.move_on_after(SCRAPE_SECONDS):

@@ -14,9 +14,9 @@ import msgspec
 from quart import Response
 
 from cvms.errors import FieldProblem, InvalidRequest
-from cvms.http.framework.dependencies import Services
+from cvms.http.framework.dependencies import Dependencies
 from cvms.http.framework.request import MAX_AMOUNT, Body
-from cvms.http.framework.response import exact
+from cvms.http.framework.response import with_strong_etag
 from cvms.http.framework.routing import Route
 from cvms.store.analytics import aggregates, overview
 from cvms.store.analytics.aggregates import Bucket, Flow
@@ -92,17 +92,17 @@ class Distribution(msgspec.Struct, frozen=True, kw_only=True):
     buckets: list[SizeBucket]
 
 
-async def tvl_series(services: Services, query: RangeQuery) -> Response:
+async def tvl_series(services: Dependencies, query: RangeQuery) -> Response:
     """The value locked in all vaults at the end of each hour or day, by the ledger of events."""
     async with services.database.connection() as conn:
         frontier = await cursors.frontier(conn, str(services.programs.vault))
         since, until = _range(query, frontier.now)
         found = await aggregates.series(conn, since=since, until=until, bucket=query.bucket)
     points = [SeriesPoint(start=each.start, tvl=each.tvl) for each in found]
-    return exact(TvlSeries(bucket=query.bucket, points=points))
+    return with_strong_etag(TvlSeries(bucket=query.bucket, points=points))
 
 
-async def flow(services: Services, query: RangeQuery) -> Response:
+async def flow(services: Dependencies, query: RangeQuery) -> Response:
     """What came in, went out and moved in each hour or day."""
     async with services.database.connection() as conn:
         frontier = await cursors.frontier(conn, str(services.programs.vault))
@@ -118,10 +118,10 @@ async def flow(services: Services, query: RangeQuery) -> Response:
         )
         for start in starts
     ]
-    return exact(FlowSeries(bucket=query.bucket, buckets=buckets))
+    return with_strong_etag(FlowSeries(bucket=query.bucket, buckets=buckets))
 
 
-async def distribution(services: Services) -> Response:
+async def distribution(services: Dependencies) -> Response:
     """How many open vaults hold how much, on a logarithmic scale."""
     async with services.database.connection() as conn:
         sizes = {each.digits: each for each in await aggregates.sizes(conn)}
@@ -137,19 +137,19 @@ async def distribution(services: Services) -> Response:
             )
         )
     vaults, total = sum(each.vaults for each in buckets), sum(each.total for each in buckets)
-    return exact(Distribution(vaults=vaults, total=total, buckets=buckets))
+    return with_strong_etag(Distribution(vaults=vaults, total=total, buckets=buckets))
 
 
-async def utilization(services: Services) -> Response:
+async def utilization(services: Dependencies) -> Response:
     """How much of what the vaults hold is locked, timelocked and out for yield."""
     async with services.database.connection() as conn:
-        return exact(utilization_of(await aggregates.holdings(conn)))
+        return with_strong_etag(utilization_of(await aggregates.holdings(conn)))
 
 
-async def at_a_glance(services: Services) -> Response:
+async def at_a_glance(services: Dependencies) -> Response:
     """The value locked, what it is used for, and what moved in the last day."""
     async with services.database.connection() as conn:
-        return exact(await overview.read(conn, str(services.programs.vault)))
+        return with_strong_etag(await overview.read(conn, str(services.programs.vault)))
 
 
 def _range(query: RangeQuery, now: datetime) -> tuple[datetime, datetime]:
@@ -190,7 +190,7 @@ ROUTES = tuple(
     Route(
         method="GET",
         rule=f"/api/analytics/{name}",
-        view=view,
+        handler=view,
         query=query,
         replies={200: reply, 304: None},
         tags=("analytics",),

@@ -15,9 +15,9 @@ from cvms.errors import (
     VaultNotFound,
 )
 from cvms.http.framework import schemas
-from cvms.http.framework.dependencies import Services
+from cvms.http.framework.dependencies import Dependencies
 from cvms.http.framework.request import Body, Limit, Offset, RowId, Slot, owner_in_path
-from cvms.http.framework.response import Answer, current, exact
+from cvms.http.framework.response import Reply, with_strong_etag, with_weak_etag
 from cvms.http.framework.routing import Route
 from cvms.store.index import cursor as cursors
 from cvms.store.postgres.driver.connection import Connection
@@ -38,7 +38,7 @@ class BalanceQuery(Body, frozen=True):
     slot: Slot | None = None
 
 
-async def balance(services: Services, owner: str, query: BalanceQuery) -> Response:
+async def balance(services: Dependencies, owner: str, query: BalanceQuery) -> Response:
     """One vault's balances, from the cache if there is one; with `slot` as they were then.
 
     A past balance is what the vault held at the end of that slot. It is known from the first time
@@ -47,7 +47,7 @@ async def balance(services: Services, owner: str, query: BalanceQuery) -> Respon
     """
     key = str(owner_in_path(owner))
     if query.slot is not None:
-        return exact(await _past(services, key, query.slot))
+        return with_strong_etag(await _past(services, key, query.slot))
     with services.metrics.balance_query_seconds.time():
         row = await services.cache.get(key)
         cached = row is not None
@@ -55,10 +55,10 @@ async def balance(services: Services, owner: str, query: BalanceQuery) -> Respon
             async with services.database.connection() as conn:
                 row = await open_vault(conn, key)
             await services.cache.put(row)
-        return current(schemas.balance(row, cached=cached), version_of(row))
+        return with_weak_etag(schemas.balance_reply(row, cached=cached), version_of(row))
 
 
-async def transactions(services: Services, owner: str, query: HistoryQuery) -> Answer:
+async def transactions(services: Dependencies, owner: str, query: HistoryQuery) -> Reply:
     """A page of a vault's history, newest first; `next_cursor` asks for the one after it."""
     key = str(owner_in_path(owner))
     if query.cursor is not None and query.offset:
@@ -76,19 +76,19 @@ async def transactions(services: Services, owner: str, query: HistoryQuery) -> A
         if not rows and await vaults.get(conn, key) is None:
             raise unknown_vault(key)
     full = len(rows) == query.limit
-    return Answer(
+    return Reply(
         schemas.History(
             owner=key,
-            transactions=[schemas.movement(row) for row in rows],
+            transactions=[schemas.movement_reply(row) for row in rows],
             next_cursor=rows[-1].id if full else None,
         )
     )
 
 
-async def tvl(services: Services) -> Answer:
+async def tvl(services: Dependencies) -> Reply:
     """What all vaults hold together."""
     async with services.database.connection() as conn:
-        return Answer(schemas.tvl(await vaults.tvl(conn)))
+        return Reply(schemas.tvl_reply(await vaults.tvl(conn)))
 
 
 def unknown_vault(owner: str) -> VaultNotFound:
@@ -112,7 +112,7 @@ def version_of(row: VaultRow) -> str:
     return f"{row.slot}-{written:.6f}"
 
 
-async def _past(services: Services, owner: str, slot: int) -> schemas.Balance:
+async def _past(services: Dependencies, owner: str, slot: int) -> schemas.Balance:
     async with services.database.connection() as conn:
         first = await balance_history.first_slot(conn, owner)
         if first is None:
@@ -121,7 +121,7 @@ async def _past(services: Services, owner: str, slot: int) -> schemas.Balance:
         if reached is None or slot > reached:
             row = await vaults.get(conn, owner)
             if row is not None and row.slot == slot:  # an account may be ahead of the events
-                return schemas.balance(row)
+                return schemas.balance_reply(row)
             raise SlotNotIndexed(
                 f"Slot {slot} is not indexed yet: nothing is missing up to slot {reached or 0}. "
                 "Ask for that one, ask again later, or leave the slot out for the newest balance."
@@ -132,14 +132,14 @@ async def _past(services: Services, owner: str, slot: int) -> schemas.Balance:
             f"What {owner} held in slot {slot} is not known: the first that is known of the vault "
             f"is from slot {first}."
         )
-    return schemas.past_balance(point, slot)
+    return schemas.past_balance_reply(point, slot)
 
 
 ROUTES = (
     Route(
         method="GET",
         rule="/api/vault/balance/<owner>",
-        view=balance,
+        handler=balance,
         query=BalanceQuery,
         replies={200: schemas.Balance, 304: None},
         refusals=(VaultNotFound, BalanceNotKnown, SlotNotIndexed),
@@ -148,7 +148,7 @@ ROUTES = (
     Route(
         method="GET",
         rule="/api/vault/transactions/<owner>",
-        view=transactions,
+        handler=transactions,
         query=HistoryQuery,
         replies={200: schemas.History},
         refusals=(VaultNotFound,),
@@ -157,7 +157,7 @@ ROUTES = (
     Route(
         method="GET",
         rule="/api/vault/tvl",
-        view=tvl,
+        handler=tvl,
         replies={200: schemas.Tvl},
         tags=("vaults",),
     ),

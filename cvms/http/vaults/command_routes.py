@@ -13,9 +13,9 @@ from cvms.errors import Conflict, ProgramRefused, VaultNotFound
 from cvms.http.auth.second_factor import second_factor
 from cvms.http.auth.signed_body import Signed
 from cvms.http.framework import schemas
-from cvms.http.framework.dependencies import Services
+from cvms.http.framework.dependencies import Dependencies
 from cvms.http.framework.request import Body, Seconds, TokenAmount
-from cvms.http.framework.response import Answer
+from cvms.http.framework.response import Reply
 from cvms.http.framework.routing import Auth, Route
 from cvms.http.operations import plans
 from cvms.http.operations.execute import (
@@ -53,27 +53,27 @@ class Delegate(Signed, frozen=True, kw_only=True):
     delegate: Pubkey
 
 
-async def initialize(services: Services, body: Initialize) -> Answer | Response:
+async def initialize(services: Dependencies, body: Initialize) -> Reply | Response:
     """Create the user's vault. Anyone may ask: it is worth nothing without the user's signature."""
     plan = partial(plans.initialize, services, body.user_pubkey)
     return await execute_operation(services, "initialize", plan, owner=body.user_pubkey)
 
 
-async def deposit(services: Services, body: Deposit) -> Answer | Response:
+async def deposit(services: Dependencies, body: Deposit) -> Reply | Response:
     """Move tokens of the owner's wallet into the vault."""
     signed = body.request("deposit", body.amount)
     plan = partial(plans.deposit, services, body.owner, body.amount)
     return await execute_operation(services, "deposit", plan, owner=body.owner, requester=signed)
 
 
-async def withdraw(services: Services, body: Withdraw) -> Answer | Response:
+async def withdraw(services: Dependencies, body: Withdraw) -> Reply | Response:
     """Move tokens out, to the owner or a whitelisted recipient; at once where we are delegate."""
     signed = second_factor(services, body.request("withdraw", body.amount))
     plan = partial(plans.withdraw, services, body.owner, body.amount, body.recipient or body.owner)
     return await execute_operation(services, "withdraw", plan, owner=body.owner, requester=signed)
 
 
-async def add_delegate(services: Services, body: Delegate) -> Answer | Response:
+async def add_delegate(services: Dependencies, body: Delegate) -> Reply | Response:
     """Let another key act for the vault; tokens still go only to the owner's side."""
     signed = body.request("delegate_add", body.delegate)
     plan = partial(plans.add_delegate, services, body.owner, body.delegate)
@@ -82,7 +82,7 @@ async def add_delegate(services: Services, body: Delegate) -> Answer | Response:
     )
 
 
-async def remove_delegate(services: Services, body: Delegate) -> Answer | Response:
+async def remove_delegate(services: Dependencies, body: Delegate) -> Reply | Response:
     """Take that back."""
     signed = body.request("delegate_remove", body.delegate)
     plan = partial(plans.remove_delegate, services, body.owner, body.delegate)
@@ -91,7 +91,7 @@ async def remove_delegate(services: Services, body: Delegate) -> Answer | Respon
     )
 
 
-async def request_withdraw(services: Services, body: Deposit) -> Answer | Response:
+async def request_withdraw(services: Dependencies, body: Deposit) -> Reply | Response:
     """Ask for a withdrawal that the vault's minimum delay allows later."""
     signed = second_factor(services, body.request("request_withdraw", body.amount))
     instruction = instructions.request_withdraw(
@@ -110,7 +110,7 @@ async def request_withdraw(services: Services, body: Deposit) -> Answer | Respon
     )
 
 
-async def schedule_withdraw(services: Services, body: Schedule) -> Answer | Response:
+async def schedule_withdraw(services: Dependencies, body: Schedule) -> Reply | Response:
     """Put available tokens into a timelock; at once where we are delegate."""
     signed = second_factor(services, body.request("schedule", body.amount, body.duration_seconds))
     instruction = partial(_schedule, services, body)
@@ -127,7 +127,7 @@ async def schedule_withdraw(services: Services, body: Schedule) -> Answer | Resp
     )
 
 
-def _schedule(services: Services, body: Schedule, authority: Pubkey) -> Instruction:
+def _schedule(services: Dependencies, body: Schedule, authority: Pubkey) -> Instruction:
     return instructions.schedule_timelock(
         services.programs,
         authority=authority,
@@ -137,13 +137,13 @@ def _schedule(services: Services, body: Schedule, authority: Pubkey) -> Instruct
     )
 
 
-async def release_timelocks(services: Services, body: Release) -> Answer | Response:
+async def release_timelocks(services: Dependencies, body: Release) -> Reply | Response:
     """Give matured timelocks back to available. Anyone may ask: it does only what time allows."""
     plan = partial(plans.release_timelocks, services, body.owner)
     return await execute_operation(services, "release_timelocks", plan, owner=body.owner)
 
 
-async def close(services: Services, body: Signed) -> Answer | Response:
+async def close(services: Dependencies, body: Signed) -> Reply | Response:
     """Close an empty vault; its rent goes to the owner."""
     signed = body.request("close_vault")
     instruction = instructions.close_vault(services.programs, body.owner)
@@ -157,7 +157,7 @@ ROUTES = (
     Route(
         method="POST",
         rule="/api/vault/initialize",
-        view=initialize,
+        handler=initialize,
         body=Initialize,
         replies=COSIGN,
         refusals=(Conflict, ProgramRefused, *UNSPONSORED),
@@ -167,7 +167,7 @@ ROUTES = (
     Route(
         method="POST",
         rule="/api/vault/deposit",
-        view=deposit,
+        handler=deposit,
         body=Deposit,
         replies=COSIGN,
         refusals=SIGNED_REFUSALS,
@@ -178,7 +178,7 @@ ROUTES = (
     Route(
         method="POST",
         rule="/api/vault/withdraw",
-        view=withdraw,
+        handler=withdraw,
         body=Withdraw,
         replies=COSIGN_OR_SUBMIT,
         refusals=(*SIGNED_REFUSALS, VaultNotFound),
@@ -191,7 +191,7 @@ ROUTES = (
     Route(
         method="POST",
         rule="/api/vault/delegate/add",
-        view=add_delegate,
+        handler=add_delegate,
         body=Delegate,
         replies=COSIGN,
         refusals=SIGNED_REFUSALS,
@@ -202,7 +202,7 @@ ROUTES = (
     Route(
         method="DELETE",
         rule="/api/vault/delegate/remove",
-        view=remove_delegate,
+        handler=remove_delegate,
         body=Delegate,
         replies=COSIGN,
         refusals=SIGNED_REFUSALS,
@@ -212,7 +212,7 @@ ROUTES = (
     Route(
         method="POST",
         rule="/api/vault/request-withdraw",
-        view=request_withdraw,
+        handler=request_withdraw,
         body=Deposit,
         replies=COSIGN,
         refusals=(*SIGNED_REFUSALS, VaultNotFound, Conflict),
@@ -225,7 +225,7 @@ ROUTES = (
     Route(
         method="POST",
         rule="/api/vault/schedule-withdraw",
-        view=schedule_withdraw,
+        handler=schedule_withdraw,
         body=Schedule,
         replies=COSIGN_OR_SUBMIT,
         refusals=(*SIGNED_REFUSALS, VaultNotFound, Conflict),
@@ -238,7 +238,7 @@ ROUTES = (
     Route(
         method="POST",
         rule="/api/vault/release-timelocks",
-        view=release_timelocks,
+        handler=release_timelocks,
         body=Release,
         replies={202: schemas.Submitted},
         refusals=(VaultNotFound, Conflict, ProgramRefused, *UNSPONSORED),
@@ -249,7 +249,7 @@ ROUTES = (
     Route(
         method="POST",
         rule="/api/vault/close",
-        view=close,
+        handler=close,
         body=Signed,
         replies=COSIGN,
         refusals=(*SIGNED_REFUSALS, VaultNotFound, Conflict),

@@ -9,9 +9,9 @@ from quart import Response
 from cvms.chain.program import instructions
 from cvms.errors import Conflict, VaultNotFound
 from cvms.http.auth.signed_body import Signed
-from cvms.http.framework.dependencies import Services
+from cvms.http.framework.dependencies import Dependencies
 from cvms.http.framework.request import TokenAmount
-from cvms.http.framework.response import Answer
+from cvms.http.framework.response import Reply
 from cvms.http.framework.routing import Auth, Route
 from cvms.http.operations import plans
 from cvms.http.operations.execute import COSIGN, SIGNED_REFUSALS, execute_operation
@@ -21,7 +21,7 @@ class Position(Signed, frozen=True, kw_only=True):
     amount: TokenAmount
 
 
-async def lock(services: Services, body: Position) -> Answer | Response:
+async def lock(services: Dependencies, body: Position) -> Reply | Response:
     """Open a position and lock its collateral, through the position manager."""
     signed = body.request("pm_lock", body.amount)
     instruction = instructions.open_position(
@@ -31,7 +31,7 @@ async def lock(services: Services, body: Position) -> Answer | Response:
     return await execute_operation(services, "pm_lock", plan, owner=body.owner, requester=signed)
 
 
-async def unlock(services: Services, body: Position) -> Answer | Response:
+async def unlock(services: Dependencies, body: Position) -> Reply | Response:
     """Close a position, or a part of one, and unlock its collateral."""
     signed = body.request("pm_unlock", body.amount)
     instruction = instructions.close_position(
@@ -47,7 +47,7 @@ ROUTES = tuple(
     Route(
         method="POST",
         rule=rule,
-        view=view,
+        handler=view,
         body=Position,
         replies=COSIGN,
         refusals=(*SIGNED_REFUSALS, VaultNotFound, Conflict),

@@ -16,9 +16,9 @@ from quart import Response
 
 from cvms.errors import FieldProblem, InvalidRequest, VaultNotFound
 from cvms.http.framework import schemas
-from cvms.http.framework.dependencies import Services
+from cvms.http.framework.dependencies import Dependencies
 from cvms.http.framework.request import MAX_AMOUNT, Body, Limit, owner_in_path
-from cvms.http.framework.response import current, exact
+from cvms.http.framework.response import with_strong_etag, with_weak_etag
 from cvms.http.framework.routing import Route
 from cvms.http.vaults import state_schemas
 from cvms.http.vaults.balance_routes import open_vault, version_of
@@ -54,7 +54,7 @@ class Cursor(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields
     owner: OwnerText
 
 
-async def every_vault(services: Services, query: VaultsQuery) -> Response:
+async def every_vault(services: Dependencies, query: VaultsQuery) -> Response:
     """The open vaults, page by page; `slot` sorts those that changed last first.
 
     Vaults that come or go do not disturb the pages. One whose balance (or slot) moves past the
@@ -71,9 +71,9 @@ async def every_vault(services: Services, query: VaultsQuery) -> Response:
         )
     shown = rows[: query.limit]
     more = len(rows) > query.limit
-    return exact(
+    return with_strong_etag(
         VaultList(
-            vaults=[schemas.balance(row) for row in shown],
+            vaults=[schemas.balance_reply(row) for row in shown],
             next_cursor=_cursor_after(listing.place_of(shown[-1], query.sort), query.sort)
             if more
             else None,
@@ -81,33 +81,35 @@ async def every_vault(services: Services, query: VaultsQuery) -> Response:
     )
 
 
-async def whole(services: Services, owner: str) -> Response:
+async def whole(services: Dependencies, owner: str) -> Response:
     """A vault's whole state and the slot it holds for."""
     return await _reading(services, owner, VaultView.state)
 
 
-async def config(services: Services, owner: str) -> Response:
+async def config(services: Dependencies, owner: str) -> Response:
     """Who may act for a vault, and within which bounds."""
     return await _reading(services, owner, VaultView.config)
 
 
-async def timelocks(services: Services, owner: str) -> Response:
+async def timelocks(services: Dependencies, owner: str) -> Response:
     """A vault's timelocks, with the seconds that remain of each."""
     return await _reading(services, owner, VaultView.timelock_list)
 
 
-async def limits(services: Services, owner: str) -> Response:
+async def limits(services: Dependencies, owner: str) -> Response:
     """What bounds a vault's withdrawals: its rate, what is used of it, and what was requested."""
     return await _reading(services, owner, VaultView.limits)
 
 
-async def _reading(services: Services, owner: str, view: Callable[[VaultView], Any]) -> Response:
+async def _reading(
+    services: Dependencies, owner: str, view: Callable[[VaultView], Any]
+) -> Response:
     key = str(owner_in_path(owner))
     async with services.database.connection() as conn:
         row = await open_vault(conn, key)
         frontier = await cursors.frontier(conn, str(services.programs.vault))
     reading = VaultView(row, frontier.now)
-    return current(view(reading), f"{version_of(row)}-{reading.phase}")
+    return with_weak_etag(view(reading), f"{version_of(row)}-{reading.phase}")
 
 
 def _cursor_after(place: Place, sort: Sort) -> str:
@@ -141,7 +143,7 @@ ROUTES = (
     Route(
         method="GET",
         rule="/api/vaults",
-        view=every_vault,
+        handler=every_vault,
         query=VaultsQuery,
         replies={200: VaultList, 304: None},
         tags=("vaults",),
@@ -150,7 +152,7 @@ ROUTES = (
         Route(
             method="GET",
             rule=rule,
-            view=view,
+            handler=view,
             replies={200: reply, 304: None},
             refusals=(VaultNotFound,),
             tags=("vaults",),

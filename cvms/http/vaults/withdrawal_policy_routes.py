@@ -18,7 +18,7 @@ from cvms.errors import Conflict, FieldProblem, InvalidRequest, VaultNotFound
 from cvms.http.auth.requester import AdministratorsRequest, Requester, SignedRequest
 from cvms.http.auth.wallet_signature import signed_text
 from cvms.http.framework.admin_tokens import Administrator, Role
-from cvms.http.framework.dependencies import Services
+from cvms.http.framework.dependencies import Dependencies
 from cvms.http.framework.request import (
     MAX_AMOUNT,
     Body,
@@ -27,8 +27,8 @@ from cvms.http.framework.request import (
     SignInMessage,
     WalletSignature,
 )
-from cvms.http.framework.response import Answer
-from cvms.http.framework.routing import Auth, Route, View
+from cvms.http.framework.response import Reply
+from cvms.http.framework.routing import Auth, Handler, Route
 from cvms.http.operations import plans
 from cvms.http.operations.execute import COSIGN, SIGNED_REFUSALS, execute_operation
 
@@ -72,8 +72,8 @@ class RateLimit(Policy, frozen=True, kw_only=True):
 
 
 async def add_to_whitelist(
-    services: Services, body: Whitelisted, administrator: Administrator | None
-) -> Answer | Response:
+    services: Dependencies, body: Whitelisted, administrator: Administrator | None
+) -> Reply | Response:
     """Let withdrawals go to another wallet too.
 
     Signed text: `whitelist_add:{owner}:{address}:{nonce}`.
@@ -86,8 +86,8 @@ async def add_to_whitelist(
 
 
 async def remove_from_whitelist(
-    services: Services, body: Whitelisted, administrator: Administrator | None
-) -> Answer | Response:
+    services: Dependencies, body: Whitelisted, administrator: Administrator | None
+) -> Reply | Response:
     """Take that back.
 
     Signed text: `whitelist_remove:{owner}:{address}:{nonce}`.
@@ -100,8 +100,8 @@ async def remove_from_whitelist(
 
 
 async def set_min_delay(
-    services: Services, body: MinDelay, administrator: Administrator | None
-) -> Answer | Response:
+    services: Dependencies, body: MinDelay, administrator: Administrator | None
+) -> Reply | Response:
     """Make withdrawals wait.
 
     Signed text: `min_delay_set:{owner}:{seconds}:{nonce}`.
@@ -114,8 +114,8 @@ async def set_min_delay(
 
 
 async def set_rate_limit(
-    services: Services, body: RateLimit, administrator: Administrator | None
-) -> Answer | Response:
+    services: Dependencies, body: RateLimit, administrator: Administrator | None
+) -> Reply | Response:
     """Bound what may leave within a window.
 
     Signed text: `rate_limit_set:{owner}:{window_seconds}:{max_amount}:{nonce}`.
@@ -132,17 +132,21 @@ async def set_rate_limit(
 
 
 async def _carry_out(
-    services: Services, action: str, body: Policy, instruction: Instruction, requester: Requester
-) -> Answer | Response:
+    services: Dependencies,
+    action: str,
+    body: Policy,
+    instruction: Instruction,
+    requester: Requester,
+) -> Reply | Response:
     plan = partial(plans.by_owner, services, action, body.owner, instruction)
     return await execute_operation(services, action, plan, owner=body.owner, requester=requester)
 
 
-def _route(method: str, rule: str, view: View, body: type[Policy]) -> Route:
+def _route(method: str, rule: str, view: Handler, body: type[Policy]) -> Route:
     return Route(
         method="DELETE" if method == "DELETE" else "POST",
         rule=f"/api/admin/withdraw/{rule}",
-        view=view,
+        handler=view,
         body=body,
         replies=COSIGN,
         refusals=(*SIGNED_REFUSALS, VaultNotFound, Conflict),

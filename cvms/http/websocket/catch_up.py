@@ -76,7 +76,7 @@ async def _snapshot(
     if topic == "security_alert":
         return await _alerts(conn, owner)
     if topic == "tvl_update":
-        return schemas.tvl(await vaults.tvl(conn))
+        return schemas.tvl_reply(await vaults.tvl(conn))
     if topic == "vault_balance_update":
         return await _balances(conn, owner)
     if owner is None or topic == "transaction_update":
@@ -85,7 +85,7 @@ async def _snapshot(
     for kind in KINDS[topic]:
         rows += await history.page(conn, owner, limit=SNAPSHOT_EVENTS, kind=kind)
     rows.sort(key=lambda row: row.id or 0, reverse=True)
-    return {"transactions": [schemas.movement(row) for row in rows[:SNAPSHOT_EVENTS]]}
+    return {"transactions": [schemas.movement_reply(row) for row in rows[:SNAPSHOT_EVENTS]]}
 
 
 async def _alerts(conn: TrioConnection[Any], owner: str | None) -> Any:
@@ -97,10 +97,13 @@ async def _alerts(conn: TrioConnection[Any], owner: str | None) -> Any:
 async def _balances(conn: TrioConnection[Any], owner: str | None) -> Any:
     if owner is not None:
         row = await vaults.get(conn, owner)
-        return None if row is None else schemas.balance(row)
+        return None if row is None else schemas.balance_reply(row)
     rows = await vaults.page(conn, limit=SNAPSHOT_VAULTS + 1)
     shown = rows[:SNAPSHOT_VAULTS]
-    return {"vaults": [schemas.balance(row) for row in shown], "complete": len(rows) == len(shown)}
+    return {
+        "vaults": [schemas.balance_reply(row) for row in shown],
+        "complete": len(rows) == len(shown),
+    }
 
 
 def _subscribed(topic: Topic, owner: str | None, seq: int, snapshot: Any) -> bytes:

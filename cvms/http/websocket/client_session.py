@@ -20,7 +20,7 @@ from quart import websocket
 from solders.pubkey import Pubkey
 
 from cvms.errors import CvmsError, InvalidRequest, InvalidToken, NotAllowed
-from cvms.http.framework.dependencies import Services
+from cvms.http.framework.dependencies import Dependencies
 from cvms.http.framework.problems import problem_of
 from cvms.http.server.http_connection import Connection
 from cvms.http.websocket.account_subscriptions import ClientAccountSubscriptions
@@ -68,7 +68,7 @@ class Client:
 
     def __init__(
         self,
-        services: Services,
+        services: Dependencies,
         connection: Connection,
         limits: WebSocketLimits,
         heartbeat: Heartbeat,

@@ -15,7 +15,7 @@ from quart import websocket
 from werkzeug.exceptions import TooManyRequests
 
 from cvms.errors import DatabaseUnavailable
-from cvms.http.framework.dependencies import Services
+from cvms.http.framework.dependencies import Dependencies
 from cvms.http.server.http_connection import Connection
 from cvms.http.websocket.client_session import INTERNAL_ERROR, Client, Ending, WebSocketLimits
 from cvms.http.websocket.heartbeat import Heartbeat
@@ -33,7 +33,7 @@ LAST_WORDS_SECONDS = 1.0
 class WebSocketDoor:
     """Every WebSocket comes and goes through here."""
 
-    def __init__(self, services: Services, limits: WebSocketLimits) -> None:
+    def __init__(self, services: Dependencies, limits: WebSocketLimits) -> None:
         self._services = services
         self._limits = limits
         self._open: Counter[str] = Counter()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from cvms.http.framework.admin_tokens import Administrator, Role, authenticate, require
-from cvms.http.framework.dependencies import Services
+from cvms.http.framework.dependencies import Dependencies
 from cvms.http.websocket.client_frames import Frame
 from cvms.store.security import audit_log
 
@@ -14,7 +14,7 @@ LEAST = Role.VIEWER
 class Guard:
     """What one client may hear. `authorization` is the header of its handshake."""
 
-    def __init__(self, services: Services, authorization: str | None) -> None:
+    def __init__(self, services: Dependencies, authorization: str | None) -> None:
         self._services = services
         self._authorization = authorization
         self._until = 0.0

@@ -10,9 +10,9 @@ from solders.pubkey import Pubkey
 from cvms.errors import Conflict, VaultNotFound, YieldProgramUnsupported
 from cvms.http.auth.requester import SignedRequest
 from cvms.http.auth.signed_body import Signed
-from cvms.http.framework.dependencies import Services
+from cvms.http.framework.dependencies import Dependencies
 from cvms.http.framework.request import TokenAmount
-from cvms.http.framework.response import Answer
+from cvms.http.framework.response import Reply
 from cvms.http.framework.routing import Auth, Route
 from cvms.http.operations import yield_plans
 from cvms.http.operations.execute import COSIGN_OR_SUBMIT, SIGNED_REFUSALS, execute_operation
@@ -30,7 +30,7 @@ class Compound(Signed, frozen=True, kw_only=True):
     yield_program: Pubkey
 
 
-async def deposit(services: Services, body: YieldMovement) -> Answer | Response:
+async def deposit(services: Dependencies, body: YieldMovement) -> Reply | Response:
     """Lend available tokens to a yield program; at once where we are delegate.
 
     The first deposit creates the vault's position in the pool, which the owner pays for and so
@@ -39,7 +39,7 @@ async def deposit(services: Services, body: YieldMovement) -> Answer | Response:
     return await _carry_out(services, DEPOSIT, body, body.amount)
 
 
-async def withdraw(services: Services, body: YieldMovement) -> Answer | Response:
+async def withdraw(services: Dependencies, body: YieldMovement) -> Reply | Response:
     """Take tokens back from a yield program to the available balance; at once where we are
     delegate.
 
@@ -48,7 +48,7 @@ async def withdraw(services: Services, body: YieldMovement) -> Answer | Response
     return await _carry_out(services, WITHDRAW, body, body.amount)
 
 
-async def compound(services: Services, body: Compound) -> Answer | Response:
+async def compound(services: Dependencies, body: Compound) -> Reply | Response:
     """Claim what has been earned and lend it too; at once where we are delegate.
 
     Signed text: `compound_yield:{owner}:{compounded_amount}:{yield_program}:{nonce}`.
@@ -57,8 +57,8 @@ async def compound(services: Services, body: Compound) -> Answer | Response:
 
 
 async def _carry_out(
-    services: Services, kind: Kind, body: YieldMovement | Compound, amount: int
-) -> Answer | Response:
+    services: Dependencies, kind: Kind, body: YieldMovement | Compound, amount: int
+) -> Reply | Response:
     signed: SignedRequest = body.request(kind.action, amount, body.yield_program)
     plan = partial(
         yield_plans.move,
@@ -75,7 +75,7 @@ ROUTES = (
     Route(
         method="GET",
         rule="/api/vault/yield-status/<owner>",
-        view=status,
+        handler=status,
         replies={200: YieldStatus},
         refusals=(VaultNotFound,),
         tags=("yield",),
@@ -84,7 +84,7 @@ ROUTES = (
         Route(
             method="POST",
             rule=f"/api/vault/{name}",
-            view=view,
+            handler=view,
             body=body,
             replies=COSIGN_OR_SUBMIT,
             refusals=(*SIGNED_REFUSALS, VaultNotFound, Conflict, YieldProgramUnsupported),

@@ -10,10 +10,10 @@ from solders.pubkey import Pubkey
 from cvms.errors import VaultNotFound, YieldProgramUnsupported
 from cvms.http.auth.requester import SignedRequest
 from cvms.http.auth.signed_body import Signed
-from cvms.http.framework.dependencies import Services
+from cvms.http.framework.dependencies import Dependencies
 from cvms.http.framework.operation_metrics import counted
 from cvms.http.framework.request import TokenAmount, owner_in_path
-from cvms.http.framework.response import Answer
+from cvms.http.framework.response import Reply
 from cvms.http.framework.routing import Auth, Route
 from cvms.http.operations.execute import SIGNED_REFUSALS
 from cvms.http.operations.yield_plans import pools_of
@@ -53,7 +53,7 @@ class YieldPolicies(msgspec.Struct, frozen=True, kw_only=True):
     delegated: bool
 
 
-async def put(services: Services, body: Policy) -> Answer:
+async def put(services: Dependencies, body: Policy) -> Reply:
     """Have the service compound what the vault earns, or no longer.
 
     It can only where it is the vault's delegate. Signed text:
@@ -66,7 +66,7 @@ async def put(services: Services, body: Policy) -> Answer:
         return await _put(services, body, signed)
 
 
-async def _put(services: Services, body: Policy, signed: SignedRequest) -> Answer:
+async def _put(services: Dependencies, body: Policy, signed: SignedRequest) -> Reply:
     owner, program = str(body.owner), str(body.yield_program)
     if body.yield_program != services.programs.yield_pool or not pools_of(services):
         raise YieldProgramUnsupported(f"This service has no pool of {program} to compound in.")
@@ -92,17 +92,17 @@ async def _put(services: Services, body: Policy, signed: SignedRequest) -> Answe
             },
         )
         await audit_log.append(conn, entry)
-    return Answer(_reply(stored))
+    return Reply(_reply(stored))
 
 
-async def get(services: Services, owner: str) -> Answer:
+async def get(services: Dependencies, owner: str) -> Reply:
     """What the owner has the service do about yield, and whether it may."""
     key = str(owner_in_path(owner))
     operator = str(services.operator.pubkey())
     async with services.database.connection() as conn:
         row = await open_vault(conn, key)
         found = await yield_policies.of_owner(conn, key)
-    return Answer(
+    return Reply(
         YieldPolicies(
             owner=key,
             policies=[_reply(each) for each in found],
@@ -125,7 +125,7 @@ ROUTES = (
     Route(
         method="POST",
         rule="/api/vault/yield-policy",
-        view=put,
+        handler=put,
         body=Policy,
         replies={200: YieldPolicy},
         refusals=(*SIGNED_REFUSALS, VaultNotFound, YieldProgramUnsupported),
@@ -136,7 +136,7 @@ ROUTES = (
     Route(
         method="GET",
         rule="/api/vault/yield-policy/<owner>",
-        view=get,
+        handler=get,
         replies={200: YieldPolicies},
         refusals=(VaultNotFound,),
         tags=("yield",),

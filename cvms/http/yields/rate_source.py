@@ -11,7 +11,7 @@ from cvms.chain.types import Amount, Programs, Slot
 from cvms.chain.yields.rate_cache import RateReading
 from cvms.chain.yields.rates import AtSlot, AtTime, ProtocolName, Reason, Refusal, SupplyRate
 from cvms.chain.yields.sources import adapter
-from cvms.http.framework.dependencies import Services
+from cvms.http.framework.dependencies import Dependencies
 from cvms.store.vaults import yield_rates
 from cvms.store.vaults.yield_rates import StoredRate
 
@@ -19,7 +19,7 @@ TURNS_MISSED = 2.0
 """A reading older than so many of its turns is not waited for any more."""
 
 
-async def newest_reading(services: Services) -> RateReading | None:
+async def newest_reading(services: Dependencies) -> RateReading | None:
     """The newest of each source; None where no node has answered yet."""
     sources = services.yield_rates.sources
     async with services.database.connection() as conn:

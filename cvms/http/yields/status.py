@@ -20,9 +20,9 @@ from cvms.chain.yields.positions import Holding, read_holdings
 from cvms.chain.yields.rate_cache import RateCache, RateReading
 from cvms.chain.yields.rates import AtSlot, AtTime, ProtocolName, Refusal, SupplyRate
 from cvms.errors import ChainUnavailable, DecodeError, RpcError
-from cvms.http.framework.dependencies import Services
+from cvms.http.framework.dependencies import Dependencies
 from cvms.http.framework.request import Exact, owner_in_path
-from cvms.http.framework.response import Answer
+from cvms.http.framework.response import Reply
 from cvms.http.operations.yield_plans import pools_of
 from cvms.http.vaults.balance_routes import open_vault
 from cvms.http.yields.rate_source import newest_reading
@@ -127,7 +127,7 @@ class YieldStatus(msgspec.Struct, frozen=True, kw_only=True):
     best: BestYield | None
 
 
-async def status(services: Services, owner: str) -> Answer:
+async def status(services: Dependencies, owner: str) -> Reply:
     """What each yield protocol pays, the best of them, and what this vault earns.
 
     Rates are fractions of 1 a year. A protocol that cannot be read says why and hides no other.
@@ -138,7 +138,7 @@ async def status(services: Services, owner: str) -> Answer:
     reading = await newest_reading(services)
     protocols = _protocols(services.yield_rates, reading, str(services.programs.mint))
     positions = await _positions(services, key)
-    return Answer(_status(row, positions, protocols))
+    return Reply(_status(row, positions, protocols))
 
 
 def _status(
@@ -268,7 +268,7 @@ def _time(seconds: int | None) -> datetime | None:
 # --- positions -----------------------------------------------------------------------------------
 
 
-async def _positions(services: Services, owner: Pubkey) -> YieldPositions | None:
+async def _positions(services: Dependencies, owner: Pubkey) -> YieldPositions | None:
     try:
         slot, holdings = await read_holdings(
             services.rpc,

@@ -30,7 +30,7 @@ from cvms.config.settings import Config
 from cvms.dev.chain_setup import land as land_on_chain
 from cvms.dev.chain_setup import local_yield_sources
 from cvms.errors import ConfigurationError, ProgramRefused
-from cvms.http.framework.dependencies import Services
+from cvms.http.framework.dependencies import Dependencies
 from cvms.http.framework.fee_sponsor import FeeSponsor
 from cvms.http.operations import yield_plans
 from cvms.nursery.channels.status_board import OperatorFunds
@@ -347,7 +347,7 @@ async def test_a_program_that_is_listed_just_after_it_was_looked_up_moves_no_boo
         yield_rates=rates,
     )
     plan = await yield_plans.move(
-        cast(Services, behind),
+        cast(Dependencies, behind),
         yield_plans.DEPOSIT,
         wallet.pubkey(),
         amount=1 * USDT,
