@@ -22,7 +22,7 @@ from cvms.errors import (
     ProgramRefused,
     VaultNotFound,
 )
-from cvms.http.auth.requester import AdministratorsRequest
+from cvms.http.auth.requester import AdministratorRequest
 from cvms.http.framework import schemas
 from cvms.http.framework.admin_tokens import Administrator
 from cvms.http.framework.dependencies import Dependencies
@@ -82,7 +82,7 @@ async def decide(
     instruction = build(services.programs, governance=governance, **arguments)
     details = {name: _shown(value) for name, value in arguments.items()}
     plan = partial(plans.by_governance, services, action, instruction, details=details)
-    requester = AdministratorsRequest(administrator)
+    requester = AdministratorRequest(administrator)
     return await execute_operation(services, action, plan, owner=governance, requester=requester)
 
 
@@ -90,7 +90,7 @@ async def emergency_withdraw(
     services: Dependencies, body: Emergency, administrator: Administrator
 ) -> Reply | Response:
     """Send a vault's tokens to its owner's own account, the locked ones too, and say why."""
-    requester = AdministratorsRequest(administrator)
+    requester = AdministratorRequest(administrator)
     plan = partial(_emergency, services, body)
     return await execute_operation(
         services, "emergency_withdraw", plan, owner=body.owner, requester=requester
@@ -125,7 +125,7 @@ async def transfer_collateral(
         problem = FieldProblem("caller_program", f"only {manager} calls for this service")
         raise InvalidRequest("This service cannot call through that program.", [problem])
     plan = partial(_transfer, services, body)
-    requester = AdministratorsRequest(administrator)
+    requester = AdministratorRequest(administrator)
     return await execute_operation(
         services, "transfer_collateral", plan, owner=body.from_owner, requester=requester
     )

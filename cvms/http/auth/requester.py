@@ -15,7 +15,7 @@ from cvms.store.postgres.driver.connection import TrioConnection
 from cvms.store.security import nonces
 
 
-class Requester(Protocol):
+class Credential(Protocol):
     """Whoever asks. `check` looks and changes nothing; `consume` belongs to the transaction that
     writes the effect, and makes sure that there is only one.
     """
@@ -80,7 +80,7 @@ class SignedRequest:
 
 
 @dataclass(frozen=True, slots=True)
-class AdministratorsRequest:
+class AdministratorRequest:
     """A request under a token that has been checked already."""
 
     administrator: Administrator

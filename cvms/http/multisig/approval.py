@@ -27,7 +27,7 @@ from cvms.errors import (
     ProposalCompleted,
     ProposalExpired,
 )
-from cvms.http.auth.requester import Requester
+from cvms.http.auth.requester import Credential
 from cvms.http.framework.dependencies import Dependencies
 from cvms.http.framework.response import Reply, response_of
 from cvms.http.multisig.chain_state import multisig_of, next_transaction
@@ -53,7 +53,7 @@ class ApprovalRun:
     services: Dependencies
     proposal: UUID
     signer: str
-    requester: Requester
+    requester: Credential
     key: IdempotencyKey | None
 
     async def run(self) -> Reply:

@@ -25,7 +25,7 @@ from cvms.errors import (
     TransactionExpired,
     VaultNotFound,
 )
-from cvms.http.auth.requester import Requester, SignedRequest
+from cvms.http.auth.requester import Credential, SignedRequest
 from cvms.http.auth.signed_body import Signed
 from cvms.http.auth.wallet_signature import signed_text
 from cvms.http.framework.dependencies import Dependencies
@@ -146,7 +146,7 @@ async def _add(
     services: Dependencies,
     body: Propose,
     multisig: Multisig,
-    requester: Requester,
+    requester: Credential,
     key: IdempotencyKey | None,
 ) -> Reply:
     owner, new = str(body.owner), uuid4()

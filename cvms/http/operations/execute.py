@@ -33,7 +33,7 @@ from cvms.errors import (
     SponsorshipExhausted,
     SponsorshipPaused,
 )
-from cvms.http.auth.requester import Anonymous, Requester
+from cvms.http.auth.requester import Anonymous, Credential
 from cvms.http.framework import schemas
 from cvms.http.framework.dependencies import Dependencies
 from cvms.http.framework.operation_metrics import counted
@@ -70,7 +70,7 @@ async def execute_operation(
     plan: Callable[[], Awaitable[TransactionPlan]],
     *,
     owner: Pubkey,
-    requester: Requester | None = None,
+    requester: Credential | None = None,
 ) -> Reply | Response:
     """Check, plan, simulate, write down, answer. Raises the outcomes of `cvms.errors`.
 
@@ -104,7 +104,7 @@ class OperationRun:
 
     services: Dependencies
     plan: TransactionPlan
-    requester: Requester
+    requester: Credential
     key: IdempotencyKey | None
 
     async def run(self) -> Reply:

@@ -15,7 +15,7 @@ from solders.pubkey import Pubkey
 
 from cvms.chain.program import instructions
 from cvms.errors import Conflict, FieldProblem, InvalidRequest, VaultNotFound
-from cvms.http.auth.requester import AdministratorsRequest, Requester, SignedRequest
+from cvms.http.auth.requester import AdministratorRequest, Credential, SignedRequest
 from cvms.http.auth.wallet_signature import signed_text
 from cvms.http.framework.admin_tokens import Administrator, Role
 from cvms.http.framework.dependencies import Dependencies
@@ -46,10 +46,10 @@ class Policy(Body, frozen=True, kw_only=True):
 
     def requester(
         self, administrator: Administrator | None, action: str, *fields: object
-    ) -> Requester:
+    ) -> Credential:
         """Who asks: the administrator, or the wallet that has signed this action's text."""
         if administrator is not None:
-            return AdministratorsRequest(administrator)
+            return AdministratorRequest(administrator)
         if self.nonce is None or self.signature is None:
             missing = [name for name in ("nonce", "signature") if getattr(self, name) is None]
             problems = [FieldProblem(name, "missing") for name in missing]
@@ -136,7 +136,7 @@ async def _carry_out(
     action: str,
     body: Policy,
     instruction: Instruction,
-    requester: Requester,
+    requester: Credential,
 ) -> Reply | Response:
     plan = partial(plans.by_owner, services, action, body.owner, instruction)
     return await execute_operation(services, action, plan, owner=body.owner, requester=requester)
