@@ -90,7 +90,7 @@ def _accepted(built: Submission) -> Reply:
     return Reply(schemas.Accepted(built.signature, built.state), 202)
 
 
-async def state(services: Dependencies, signature: str) -> Reply:
+async def get_transaction(services: Dependencies, signature: str) -> Reply:
     """Where a transaction stands; `error` says why it failed."""
     try:
         key = str(Signature.from_string(signature))
@@ -208,7 +208,7 @@ ROUTES = (
     Route(
         method="GET",
         rule="/api/transactions/<signature>",
-        handler=state,
+        handler=get_transaction,
         replies={200: schemas.TransactionState},
         refusals=(NotFound,),
         tags=("transactions",),

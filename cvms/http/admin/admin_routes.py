@@ -117,7 +117,7 @@ class TokenAccount(Body, frozen=True):
     token_account: Pubkey
 
 
-async def audit_trail(
+async def list_audit_entries(
     services: Dependencies, query: AuditQuery, administrator: Administrator
 ) -> Reply:
     """The audit trail, newest first."""
@@ -131,7 +131,7 @@ async def audit_trail(
     return Reply(AuditPage(entries=entries, next_cursor=rows[-1].id if full else None))
 
 
-async def differences(
+async def list_differences(
     services: Dependencies, query: ReconciliationQuery, administrator: Administrator
 ) -> Reply:
     """Where the books were found to differ from the chain."""
@@ -140,7 +140,7 @@ async def differences(
     return Reply(Differences([Difference(**asdict(row)) for row in rows]))
 
 
-async def tasks(services: Dependencies, administrator: Administrator) -> Reply:
+async def list_tasks(services: Dependencies, administrator: Administrator) -> Reply:
     """Every supervised task: state, restarts, last error, last success, and whether it is well."""
     troubles = services.board.liveness_faults()
     shown = {
@@ -200,7 +200,7 @@ ROUTES = (
     Route(
         method="GET",
         rule="/api/admin/audit",
-        handler=audit_trail,
+        handler=list_audit_entries,
         query=AuditQuery,
         replies={200: AuditPage},
         auth=Auth.ADMIN,
@@ -210,7 +210,7 @@ ROUTES = (
     Route(
         method="GET",
         rule="/api/admin/reconciliation",
-        handler=differences,
+        handler=list_differences,
         query=ReconciliationQuery,
         replies={200: Differences},
         auth=Auth.ADMIN,
@@ -220,7 +220,7 @@ ROUTES = (
     Route(
         method="GET",
         rule="/api/admin/tasks",
-        handler=tasks,
+        handler=list_tasks,
         replies={200: Tasks},
         auth=Auth.ADMIN,
         role=Role.VIEWER,

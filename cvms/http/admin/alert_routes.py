@@ -58,7 +58,9 @@ class Alerts(msgspec.Struct, frozen=True, kw_only=True):
     next_cursor: int | None
 
 
-async def page(services: Dependencies, query: AlertsQuery, administrator: Administrator) -> Reply:
+async def list_alerts(
+    services: Dependencies, query: AlertsQuery, administrator: Administrator
+) -> Reply:
     """The alerts, newest first: of a state, of a severity, or all."""
     async with services.database.connection() as conn:
         rows = await alerts.page(
@@ -74,7 +76,9 @@ async def page(services: Dependencies, query: AlertsQuery, administrator: Admini
     )
 
 
-async def acknowledge(services: Dependencies, alert_id: str, administrator: Administrator) -> Reply:
+async def acknowledge_alert(
+    services: Dependencies, alert_id: str, administrator: Administrator
+) -> Reply:
     """Say that somebody looks after an alert; the first who says so is remembered.
 
     Alerts that only a person can end are resolved by it. The same again changes nothing.
@@ -113,7 +117,7 @@ ROUTES = (
     Route(
         method="GET",
         rule="/api/admin/alerts",
-        handler=page,
+        handler=list_alerts,
         query=AlertsQuery,
         replies={200: Alerts},
         auth=Auth.ADMIN,
@@ -123,7 +127,7 @@ ROUTES = (
     Route(
         method="POST",
         rule="/api/admin/alerts/<alert_id>/acknowledge",
-        handler=acknowledge,
+        handler=acknowledge_alert,
         replies={200: Alert},
         refusals=(NotFound,),
         auth=Auth.ADMIN,

@@ -107,7 +107,7 @@ async def approve(services: Dependencies, body: Approve) -> Reply | Response:
         return await replay_or_run(services, key, act)
 
 
-async def state(services: Dependencies, proposal_id: str) -> Reply:
+async def get_proposal(services: Dependencies, proposal_id: str) -> Reply:
     """Where a proposal stands: who has approved, the transaction, and what became of it."""
     try:
         decoded = msgspec.convert(proposal_id, ProposalId)
@@ -220,7 +220,7 @@ ROUTES = (
     Route(
         method="GET",
         rule="/api/vault/proposal/<proposal_id>",
-        handler=state,
+        handler=get_proposal,
         replies={200: Standing},
         refusals=(NotFound,),
         tags=("multisig",),

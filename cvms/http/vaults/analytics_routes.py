@@ -92,7 +92,7 @@ class Distribution(msgspec.Struct, frozen=True, kw_only=True):
     buckets: list[SizeBucket]
 
 
-async def tvl_series(services: Dependencies, query: RangeQuery) -> Response:
+async def get_tvl_series(services: Dependencies, query: RangeQuery) -> Response:
     """The value locked in all vaults at the end of each hour or day, by the ledger of events."""
     async with services.database.connection() as conn:
         frontier = await cursors.frontier(conn, str(services.programs.vault))
@@ -102,7 +102,7 @@ async def tvl_series(services: Dependencies, query: RangeQuery) -> Response:
     return with_strong_etag(TvlSeries(bucket=query.bucket, points=points))
 
 
-async def flow(services: Dependencies, query: RangeQuery) -> Response:
+async def get_flow(services: Dependencies, query: RangeQuery) -> Response:
     """What came in, went out and moved in each hour or day."""
     async with services.database.connection() as conn:
         frontier = await cursors.frontier(conn, str(services.programs.vault))
@@ -121,7 +121,7 @@ async def flow(services: Dependencies, query: RangeQuery) -> Response:
     return with_strong_etag(FlowSeries(bucket=query.bucket, buckets=buckets))
 
 
-async def distribution(services: Dependencies) -> Response:
+async def get_distribution(services: Dependencies) -> Response:
     """How many open vaults hold how much, on a logarithmic scale."""
     async with services.database.connection() as conn:
         sizes = {each.digits: each for each in await aggregates.sizes(conn)}
@@ -140,13 +140,13 @@ async def distribution(services: Dependencies) -> Response:
     return with_strong_etag(Distribution(vaults=vaults, total=total, buckets=buckets))
 
 
-async def utilization(services: Dependencies) -> Response:
+async def get_utilization(services: Dependencies) -> Response:
     """How much of what the vaults hold is locked, timelocked and out for yield."""
     async with services.database.connection() as conn:
         return with_strong_etag(utilization_of(await aggregates.holdings(conn)))
 
 
-async def at_a_glance(services: Dependencies) -> Response:
+async def get_overview(services: Dependencies) -> Response:
     """The value locked, what it is used for, and what moved in the last day."""
     async with services.database.connection() as conn:
         return with_strong_etag(await overview.read(conn, str(services.programs.vault)))
@@ -196,10 +196,10 @@ ROUTES = tuple(
         tags=("analytics",),
     )
     for name, view, query, reply in (
-        ("tvl-series", tvl_series, RangeQuery, TvlSeries),
-        ("flow", flow, RangeQuery, FlowSeries),
-        ("distribution", distribution, None, Distribution),
-        ("utilization", utilization, None, Utilization),
-        ("overview", at_a_glance, None, Overview),
+        ("tvl-series", get_tvl_series, RangeQuery, TvlSeries),
+        ("flow", get_flow, RangeQuery, FlowSeries),
+        ("distribution", get_distribution, None, Distribution),
+        ("utilization", get_utilization, None, Utilization),
+        ("overview", get_overview, None, Overview),
     )
 )

@@ -38,7 +38,7 @@ class BalanceQuery(Body, frozen=True):
     slot: Slot | None = None
 
 
-async def balance(services: Dependencies, owner: str, query: BalanceQuery) -> Response:
+async def get_balance(services: Dependencies, owner: str, query: BalanceQuery) -> Response:
     """One vault's balances, from the cache if there is one; with `slot` as they were then.
 
     A past balance is what the vault held at the end of that slot. It is known from the first time
@@ -58,7 +58,7 @@ async def balance(services: Dependencies, owner: str, query: BalanceQuery) -> Re
         return with_weak_etag(schemas.balance_reply(row, cached=cached), version_of(row))
 
 
-async def transactions(services: Dependencies, owner: str, query: HistoryQuery) -> Reply:
+async def list_transactions(services: Dependencies, owner: str, query: HistoryQuery) -> Reply:
     """A page of a vault's history, newest first; `next_cursor` asks for the one after it."""
     key = str(owner_in_path(owner))
     if query.cursor is not None and query.offset:
@@ -85,7 +85,7 @@ async def transactions(services: Dependencies, owner: str, query: HistoryQuery) 
     )
 
 
-async def tvl(services: Dependencies) -> Reply:
+async def get_tvl(services: Dependencies) -> Reply:
     """What all vaults hold together."""
     async with services.database.connection() as conn:
         return Reply(schemas.tvl_reply(await vaults.tvl(conn)))
@@ -139,7 +139,7 @@ ROUTES = (
     Route(
         method="GET",
         rule="/api/vault/balance/<owner>",
-        handler=balance,
+        handler=get_balance,
         query=BalanceQuery,
         replies={200: schemas.Balance, 304: None},
         refusals=(VaultNotFound, BalanceNotKnown, SlotNotIndexed),
@@ -148,7 +148,7 @@ ROUTES = (
     Route(
         method="GET",
         rule="/api/vault/transactions/<owner>",
-        handler=transactions,
+        handler=list_transactions,
         query=HistoryQuery,
         replies={200: schemas.History},
         refusals=(VaultNotFound,),
@@ -157,7 +157,7 @@ ROUTES = (
     Route(
         method="GET",
         rule="/api/vault/tvl",
-        handler=tvl,
+        handler=get_tvl,
         replies={200: schemas.Tvl},
         tags=("vaults",),
     ),

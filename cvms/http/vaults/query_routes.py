@@ -54,7 +54,7 @@ class Cursor(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields
     owner: OwnerText
 
 
-async def every_vault(services: Dependencies, query: VaultsQuery) -> Response:
+async def list_vaults(services: Dependencies, query: VaultsQuery) -> Response:
     """The open vaults, page by page; `slot` sorts those that changed last first.
 
     Vaults that come or go do not disturb the pages. One whose balance (or slot) moves past the
@@ -81,29 +81,27 @@ async def every_vault(services: Dependencies, query: VaultsQuery) -> Response:
     )
 
 
-async def whole(services: Dependencies, owner: str) -> Response:
+async def get_vault(services: Dependencies, owner: str) -> Response:
     """A vault's whole state and the slot it holds for."""
-    return await _reading(services, owner, VaultView.state)
+    return await _view(services, owner, VaultView.state)
 
 
-async def config(services: Dependencies, owner: str) -> Response:
+async def get_config(services: Dependencies, owner: str) -> Response:
     """Who may act for a vault, and within which bounds."""
-    return await _reading(services, owner, VaultView.config)
+    return await _view(services, owner, VaultView.config)
 
 
-async def timelocks(services: Dependencies, owner: str) -> Response:
+async def get_timelocks(services: Dependencies, owner: str) -> Response:
     """A vault's timelocks, with the seconds that remain of each."""
-    return await _reading(services, owner, VaultView.timelock_list)
+    return await _view(services, owner, VaultView.timelock_list)
 
 
-async def limits(services: Dependencies, owner: str) -> Response:
+async def get_limits(services: Dependencies, owner: str) -> Response:
     """What bounds a vault's withdrawals: its rate, what is used of it, and what was requested."""
-    return await _reading(services, owner, VaultView.limits)
+    return await _view(services, owner, VaultView.limits)
 
 
-async def _reading(
-    services: Dependencies, owner: str, view: Callable[[VaultView], Any]
-) -> Response:
+async def _view(services: Dependencies, owner: str, view: Callable[[VaultView], Any]) -> Response:
     key = str(owner_in_path(owner))
     async with services.database.connection() as conn:
         row = await open_vault(conn, key)
@@ -143,7 +141,7 @@ ROUTES = (
     Route(
         method="GET",
         rule="/api/vaults",
-        handler=every_vault,
+        handler=list_vaults,
         query=VaultsQuery,
         replies={200: VaultList, 304: None},
         tags=("vaults",),
@@ -158,10 +156,10 @@ ROUTES = (
             tags=("vaults",),
         )
         for rule, view, reply in (
-            (f"/api/vault/{OWNER}", whole, state_schemas.VaultState),
-            ("/api/vault/config/<owner>", config, state_schemas.VaultConfig),
-            ("/api/vault/timelocks/<owner>", timelocks, state_schemas.VaultTimelocks),
-            ("/api/vault/limits/<owner>", limits, state_schemas.VaultLimits),
+            (f"/api/vault/{OWNER}", get_vault, state_schemas.VaultState),
+            ("/api/vault/config/<owner>", get_config, state_schemas.VaultConfig),
+            ("/api/vault/timelocks/<owner>", get_timelocks, state_schemas.VaultTimelocks),
+            ("/api/vault/limits/<owner>", get_limits, state_schemas.VaultLimits),
         )
     ),
 )

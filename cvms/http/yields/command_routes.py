@@ -17,7 +17,7 @@ from cvms.http.framework.routing import Auth, Route
 from cvms.http.operations import yield_plans
 from cvms.http.operations.execute import COSIGN_OR_SUBMIT, SIGNED_REFUSALS, execute_operation
 from cvms.http.operations.yield_plans import COMPOUND, DEPOSIT, WITHDRAW, Kind
-from cvms.http.yields.status import YieldStatus, status
+from cvms.http.yields.status import YieldStatus, get_yield_status
 
 
 class YieldMovement(Signed, frozen=True, kw_only=True):
@@ -75,7 +75,7 @@ ROUTES = (
     Route(
         method="GET",
         rule="/api/vault/yield-status/<owner>",
-        handler=status,
+        handler=get_yield_status,
         replies={200: YieldStatus},
         refusals=(VaultNotFound,),
         tags=("yield",),

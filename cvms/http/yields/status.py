@@ -127,7 +127,7 @@ class YieldStatus(msgspec.Struct, frozen=True, kw_only=True):
     best: BestYield | None
 
 
-async def status(services: Dependencies, owner: str) -> Reply:
+async def get_yield_status(services: Dependencies, owner: str) -> Reply:
     """What each yield protocol pays, the best of them, and what this vault earns.
 
     Rates are fractions of 1 a year. A protocol that cannot be read says why and hides no other.
