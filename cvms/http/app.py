@@ -122,7 +122,7 @@ def create_app(
     door = WebSocketDoor(services, websocket_limits or WebSocketLimits())
     app.add_websocket("/ws", "ws", door.serve)
     app.background.append(door.heartbeat.run)
-    app.last_words.append(door.last_words)
+    app.shutdown_hooks.append(door.last_words)
     return app
 
 

@@ -63,7 +63,7 @@ class Edge(QuartTrio):
         self._in_flight = 0
         self.background: list[Callable[[], Awaitable[None]]] = []
         """What has to run as long as clients are served."""
-        self.last_words: list[Callable[[], Awaitable[None]]] = []
+        self.shutdown_hooks: list[Callable[[], Awaitable[None]]] = []
         """What is to be done, soon, before they are shown out."""
 
     async def handle_request(self, request: Request) -> Response | WerkzeugResponse:
@@ -97,7 +97,7 @@ class Edge(QuartTrio):
 
     async def _answer(self, request: Request) -> Response | WerkzeugResponse:
         try:
-            with self._place_for(request), trio.fail_after(REQUEST_SECONDS):
+            with self._in_flight_slot(request), trio.fail_after(REQUEST_SECONDS):
                 if self._limits is not None and request.path not in ALWAYS_ANSWERED:
                     await self._limits.admit(request)
                 if (preflight := self._cors.preflight(request)) is not None:
@@ -108,7 +108,7 @@ class Edge(QuartTrio):
             return _answer_to(error)
 
     @contextmanager
-    def _place_for(self, request: Request) -> Iterator[None]:
+    def _in_flight_slot(self, request: Request) -> Iterator[None]:
         """Count a request in flight. Raises Overloaded early rather than queue without end."""
         if self._in_flight >= self._max_in_flight and request.path not in ALWAYS_ANSWERED:
             raise Overloaded("Too many requests are in flight. Try again in a moment.")

@@ -59,7 +59,7 @@ async def serve_http(
                 await shutdown.wait()
                 accepting.cancel_scope.cancel()
             with trio.move_on_after(config.shutdown_deadline - CUT_SECONDS):
-                for say in app.last_words:
+                for say in app.shutdown_hooks:
                     await say()
                 await server.finish()
         finally:
