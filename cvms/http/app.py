@@ -33,7 +33,7 @@ from cvms.http.vaults import (
     query_routes,
     withdrawal_policy_routes,
 )
-from cvms.http.websocket.endpoint import WebSocketDoor, WebSocketLimits
+from cvms.http.websocket.endpoint import WebSocketEndpoint, WebSocketLimits
 from cvms.http.yields import command_routes as yields
 from cvms.http.yields import policy_routes
 from cvms.metrics import Metrics
@@ -119,10 +119,10 @@ def create_app(
     )
     register(app, services, routes)
     register_docs(app, routes)
-    door = WebSocketDoor(services, websocket_limits or WebSocketLimits())
+    door = WebSocketEndpoint(services, websocket_limits or WebSocketLimits())
     app.add_websocket("/ws", "ws", door.serve)
     app.background.append(door.heartbeat.run)
-    app.shutdown_hooks.append(door.last_words)
+    app.shutdown_hooks.append(door.drain)
     return app
 
 

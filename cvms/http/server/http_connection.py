@@ -24,7 +24,7 @@ from hypercorn.trio.task_group import TaskGroup
 from hypercorn.trio.worker_context import WorkerContext
 from hypercorn.typing import ConnectionState, LifespanState
 
-from cvms.http.server.send_queue import Outgoing
+from cvms.http.server.send_queue import SendQueue
 from cvms.http.server.websocket_stream import open_websocket, wants_websocket
 
 log = structlog.get_logger(__name__)
@@ -38,7 +38,7 @@ LAST_LINGER_SECONDS = 0.5  # the same while shutting down, or once the client br
 WEBSOCKET_BUFFER = 64 * 1024
 
 
-class Connection:
+class HttpConnection:
     """Serves one client until it is gone, idle too long, too slow, or closed by `finish`."""
 
     def __init__(
@@ -61,7 +61,7 @@ class Connection:
         self._config = config
         self._context = context
         self._tasks: TaskGroup | None = None
-        self._outgoing = Outgoing()
+        self._outgoing = SendQueue()
         self._flushing = False
         self._write_lock = trio.Lock()
         self._reading = trio.CancelScope(deadline=trio.current_time() + IDLE_SECONDS)

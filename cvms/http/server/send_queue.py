@@ -11,7 +11,7 @@ from collections.abc import Hashable
 from itertools import count
 
 
-class Outgoing:
+class SendQueue:
     """The frames for one socket. `write` and `take` never mix: the caller holds a lock."""
 
     def __init__(self) -> None:

@@ -17,7 +17,7 @@ from hypercorn.trio.worker_context import WorkerContext
 
 from cvms.config.settings import Config
 from cvms.http.framework.edge import Edge
-from cvms.http.server.http_connection import Connection
+from cvms.http.server.http_connection import HttpConnection
 from cvms.http.server.websocket_stream import MAX_FRAME
 
 log = structlog.get_logger(__name__)
@@ -81,7 +81,7 @@ class _Server:
         self._config = _hypercorn_config()
         self._context = WorkerContext(None)
         self._going_away = going_away
-        self._connections: set[Connection] = set()
+        self._connections: set[HttpConnection] = set()
         self._empty = trio.Event()
 
     async def serve(self, stream: trio.SocketStream) -> None:
@@ -90,7 +90,7 @@ class _Server:
             log.warning("too_many_connections", open=len(self._connections))
             await trio.aclose_forcefully(stream)
             return
-        connection = Connection(
+        connection = HttpConnection(
             stream,
             app=self._app,
             config=self._config,

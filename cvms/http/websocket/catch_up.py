@@ -34,7 +34,7 @@ KINDS: dict[str, tuple[str, ...]] = {
 }
 
 
-async def read_start(
+async def read_snapshot_or_replay(
     database: Database, topic: Topic, owner: str | None, since: int | None, *, program: str
 ) -> tuple[int, list[bytes]]:
     """The topic's head, and the frames that bring a client up to it.

@@ -22,13 +22,13 @@ from solders.pubkey import Pubkey
 from cvms.errors import CvmsError, InvalidRequest, InvalidToken, NotAllowed
 from cvms.http.framework.dependencies import Dependencies
 from cvms.http.framework.problems import problem_of
-from cvms.http.server.http_connection import Connection
+from cvms.http.server.http_connection import HttpConnection
 from cvms.http.websocket.account_subscriptions import ClientAccountSubscriptions
-from cvms.http.websocket.catch_up import read_start
+from cvms.http.websocket.catch_up import read_snapshot_or_replay
 from cvms.http.websocket.client_frames import Frame, Window, parse
 from cvms.http.websocket.heartbeat import Heartbeat, Timer
-from cvms.http.websocket.topic_access import GUARDED, Guard
-from cvms.http.websocket.topic_subscriptions import CONFLATED, Overflow, Subscriptions
+from cvms.http.websocket.topic_access import GUARDED, TopicAccess
+from cvms.http.websocket.topic_subscriptions import CONFLATED, Overflow, TopicSubscriptions
 from cvms.nursery.channels.hub import OutboxFrame
 from cvms.nursery.channels.websocket_frames import PING, json_frame
 
@@ -63,13 +63,13 @@ class Ending:
     reason: str
 
 
-class Client:
+class ClientSession:
     """One accepted WebSocket: a subscriber of the hub."""
 
     def __init__(
         self,
         services: Dependencies,
-        connection: Connection,
+        connection: HttpConnection,
         limits: WebSocketLimits,
         heartbeat: Heartbeat,
         *,
@@ -81,9 +81,9 @@ class Client:
         self._hub = services.hub
         self._database = services.database
         self._program = str(services.programs.vault)
-        self._guard = Guard(services, authorization)
-        self._subscriptions = Subscriptions()
-        self._accounts = ClientAccountSubscriptions(services.accounts, self._tell)
+        self._access = TopicAccess(services, authorization)
+        self._subscriptions = TopicSubscriptions()
+        self._accounts = ClientAccountSubscriptions(services.accounts, self._notify)
         self._bad_frames = Window(limit=BAD_FRAMES_PER_MINUTE, seconds=60.0)
         self._frames = Window(limit=limits.frames_per_second + 1, seconds=1.0)
         self._timer: Timer | None = None
@@ -99,7 +99,7 @@ class Client:
         if self._connection.going_away.is_set():
             self._go_away()
         self._hub.register(self)
-        self._timer = self._heartbeat.add(self._beat, after=self._limits.heartbeat_seconds)
+        self._timer = self._heartbeat.add(self._heartbeat_due, after=self._limits.heartbeat_seconds)
         try:
             with self._scope:
                 await self._read()
@@ -115,29 +115,29 @@ class Client:
     # --- what it is told, at once and without waiting --------------------------------------------
 
     def offer(self, frame: OutboxFrame) -> None:
-        if frame.topic in GUARDED and not self._guard.holds(frame.topic):
+        if frame.topic in GUARDED and not self._access.is_allowed(frame.topic):
             self._end_guarded()
             return
         try:
-            wanted = self._subscriptions.pass_on(frame)
+            wanted = self._subscriptions.accepts(frame)
         except Overflow:
-            self.cut()
+            self.drop_slow()
             return
         if wanted:
             self._post(frame)
 
     def flush(self) -> None:
         if self._connection.flush() > KEPT_FRAMES:
-            self.cut()
+            self.drop_slow()
 
-    def cut(self) -> None:
+    def drop_slow(self) -> None:
         self._end(TRY_AGAIN_LATER, "too slow: events were missed; subscribe again with since")
 
     def _post(self, frame: OutboxFrame) -> None:
         newest = (frame.topic, frame.owner) if frame.topic in CONFLATED else None
         self._connection.post(frame.wire, newest=newest)
 
-    def _tell(self, wire: bytes, newest: Hashable | None) -> None:
+    def _notify(self, wire: bytes, newest: Hashable | None) -> None:
         self._connection.post(wire, newest=newest)
         self.flush()
 
@@ -145,7 +145,7 @@ class Client:
         """The token has expired: nothing more of what it opened."""
         for topic, owner in self._subscriptions.of(GUARDED):
             self._unsubscribe(topic, owner)
-            self._tell(_error(InvalidToken("The token is not valid any more."), topic), None)
+            self._notify(_error(InvalidToken("The token is not valid any more."), topic), None)
 
     # --- how it ends ---------------------------------------------------------------------------
 
@@ -158,7 +158,7 @@ class Client:
     def _go_away(self) -> None:
         self._end(GOING_AWAY, "the server is going away")
 
-    def _beat(self) -> float | None:
+    def _heartbeat_due(self) -> float | None:
         """Ping, and look for the answer."""
         if self._pinged_at is None:
             self._pinged_at = trio.current_time()
@@ -171,9 +171,9 @@ class Client:
         self._pinged_at = None
         return self._limits.heartbeat_seconds
 
-    def _look_at_token(self) -> float | None:
+    def _check_token(self) -> float | None:
         """Whether the token still holds, or one that came later; when to look again."""
-        if (seconds := self._guard.seconds_left()) > 0:
+        if (seconds := self._access.seconds_left()) > 0:
             return seconds
         self._token_timer = None
         self._end_guarded()
@@ -192,7 +192,7 @@ class Client:
             try:
                 if self._frames.full_after(trio.current_time()):
                     raise InvalidRequest("Too many frames in a second.")
-                await self._obey(parse(message))
+                await self._handle(parse(message))
             except (InvalidRequest, InvalidToken, NotAllowed) as error:
                 await self._send(_error(error))
                 if self._bad_frames.full_after(trio.current_time()):
@@ -200,10 +200,10 @@ class Client:
             except CvmsError as error:
                 await self._send(_error(error))
 
-    async def _obey(self, frame: Frame) -> None:
+    async def _handle(self, frame: Frame) -> None:
         owner = str(frame.owner) if frame.owner else None
         if frame.account is not None:
-            await self._obey_account(frame, frame.account)
+            await self._handle_account(frame, frame.account)
         elif frame.op == "ping":
             await self._reply(type="pong")
         elif frame.op == "unsubscribe":
@@ -213,7 +213,7 @@ class Client:
         else:
             await self._subscribe(frame, owner)
 
-    async def _obey_account(self, frame: Frame, key: Pubkey) -> None:
+    async def _handle_account(self, frame: Frame, key: Pubkey) -> None:
         if frame.unsubscribe is not None:
             self._accounts.unwatch(key)
             await self._reply(type="unsubscribed", pubkey=str(key))
@@ -228,15 +228,15 @@ class Client:
         known = (topic, owner) in self._subscriptions
         if not known:
             self._check_room()
-        await self._guard.admit(frame)
+        await self._access.admit(frame)
         try:
-            with self._subscriptions.starting(topic, owner):
+            with self._subscriptions.activating(topic, owner):
                 self._hub.subscribe(self, topic, owner)
-                seq, frames = await read_start(
+                seq, frames = await read_snapshot_or_replay(
                     self._database, topic, owner, frame.since, program=self._program
                 )
                 await self._send(*frames)
-                self._subscriptions.begin(topic, owner, seq)
+                self._subscriptions.activate_from(topic, owner, seq)
         except CvmsError:
             if not known:
                 self._hub.unsubscribe(self, topic, owner)
@@ -246,8 +246,8 @@ class Client:
                 self._post(held)
             self.flush()
         if topic in GUARDED and self._token_timer is None:
-            after = self._guard.seconds_left()
-            self._token_timer = self._heartbeat.add(self._look_at_token, after=after)
+            after = self._access.seconds_left()
+            self._token_timer = self._heartbeat.add(self._check_token, after=after)
 
     def _unsubscribe(self, topic: str, owner: str | None) -> None:
         self._hub.unsubscribe(self, topic, owner)

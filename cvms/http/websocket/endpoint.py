@@ -16,21 +16,26 @@ from werkzeug.exceptions import TooManyRequests
 
 from cvms.errors import DatabaseUnavailable
 from cvms.http.framework.dependencies import Dependencies
-from cvms.http.server.http_connection import Connection
-from cvms.http.websocket.client_session import INTERNAL_ERROR, Client, Ending, WebSocketLimits
+from cvms.http.server.http_connection import HttpConnection
+from cvms.http.websocket.client_session import (
+    INTERNAL_ERROR,
+    ClientSession,
+    Ending,
+    WebSocketLimits,
+)
 from cvms.http.websocket.heartbeat import Heartbeat
 from cvms.store.messaging import outbox
 
-__all__ = ["WebSocketDoor", "WebSocketLimits"]
+__all__ = ["WebSocketEndpoint", "WebSocketLimits"]
 
 log = structlog.get_logger(__name__)
 
-GOODBYE_SECONDS = 1.0
-LAST_WORDS_SECONDS = 1.0
+CLOSE_SECONDS = 1.0
+DRAIN_SECONDS = 1.0
 """At the end, for what is committed to be handed out."""
 
 
-class WebSocketDoor:
+class WebSocketEndpoint:
     """Every WebSocket comes and goes through here."""
 
     def __init__(self, services: Dependencies, limits: WebSocketLimits) -> None:
@@ -42,10 +47,10 @@ class WebSocketDoor:
 
     async def serve(self) -> None:
         """Serve the current WebSocket to its end."""
-        connection: Connection = websocket.scope["state"]["connection"]
-        with self._place_for(self._services.limits.address_of(websocket)):
+        connection: HttpConnection = websocket.scope["state"]["connection"]
+        with self._connection_slot(self._services.limits.address_of(websocket)):
             await websocket.accept()
-            client = Client(
+            client = ClientSession(
                 self._services,
                 connection,
                 self._limits,
@@ -57,22 +62,22 @@ class WebSocketDoor:
             except* Exception:
                 log.exception("websocket_failed")
                 ending = Ending(INTERNAL_ERROR, "internal error")
-            await _say_goodbye(connection, ending)
+            await _close(connection, ending)
 
-    async def last_words(self) -> None:
+    async def drain(self) -> None:
         """Before all are closed: return once the hub has handed out what is committed, or could
         not in time.
         """
         hub = self._services.hub
         if not len(hub):
             return
-        with trio.move_on_after(LAST_WORDS_SECONDS), suppress(DatabaseUnavailable):
+        with trio.move_on_after(DRAIN_SECONDS), suppress(DatabaseUnavailable):
             async with self._services.database.connection() as conn:
                 head = await outbox.head(conn)
             await hub.reached(head)
 
     @contextmanager
-    def _place_for(self, address: str) -> Iterator[None]:
+    def _connection_slot(self, address: str) -> Iterator[None]:
         if self._open[address] >= self._limits.connections_per_ip:
             raise TooManyRequests("Too many WebSockets from this address.", retry_after=10)
         self._open[address] += 1
@@ -86,8 +91,8 @@ class WebSocketDoor:
                 del self._open[address]
 
 
-async def _say_goodbye(connection: Connection, ending: Ending) -> None:
-    with trio.move_on_after(GOODBYE_SECONDS):
+async def _close(connection: HttpConnection, ending: Ending) -> None:
+    with trio.move_on_after(CLOSE_SECONDS):
         await websocket.close(ending.code, ending.reason)
         # Ends with the client's own close frame: Quart cancels its handlers then.
         await trio.sleep_forever()

@@ -11,7 +11,7 @@ GUARDED = frozenset({"security_alert"})
 LEAST = Role.VIEWER
 
 
-class Guard:
+class TopicAccess:
     """What one client may hear. `authorization` is the header of its handshake."""
 
     def __init__(self, services: Dependencies, authorization: str | None) -> None:
@@ -29,11 +29,11 @@ class Guard:
         shown = self._authorization if frame.token is None else f"Bearer {frame.token}"
         administrator = authenticate(self._services.config.admin_jwt_secret, shown)
         allowed = administrator.role >= LEAST
-        await self._write_down(administrator, frame, "accepted" if allowed else "refused")
+        await self._record_access(administrator, frame, "accepted" if allowed else "refused")
         require(administrator, LEAST)
         self._until = max(self._until, administrator.expires_at)
 
-    def holds(self, topic: str) -> bool:
+    def is_allowed(self, topic: str) -> bool:
         """Whether the client may still hear the topic."""
         return topic not in GUARDED or self._services.wall_clock() < self._until
 
@@ -41,7 +41,9 @@ class Guard:
         """How long the client may still hear the guarded topics."""
         return self._until - self._services.wall_clock()
 
-    async def _write_down(self, administrator: Administrator, frame: Frame, outcome: str) -> None:
+    async def _record_access(
+        self, administrator: Administrator, frame: Frame, outcome: str
+    ) -> None:
         entry = audit_log.AuditEntry(
             actor=f"admin:{administrator.subject}",
             action="ws_subscribe",

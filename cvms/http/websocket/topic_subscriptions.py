@@ -23,7 +23,7 @@ class Overflow(Exception):
     """More events came while a snapshot was under way than are held for one client."""
 
 
-class Subscriptions:
+class TopicSubscriptions:
     """The filters of one client: which events it gets, and from which `seq` on."""
 
     def __init__(self) -> None:
@@ -31,7 +31,7 @@ class Subscriptions:
         self._starting = 0
         self._held: list[OutboxFrame] = []
 
-    def pass_on(self, frame: OutboxFrame) -> bool:
+    def accepts(self, frame: OutboxFrame) -> bool:
         """Whether the client gets a frame now. One that comes while a snapshot is under way is
         held for `release`. Raises Overflow.
         """
@@ -54,7 +54,7 @@ class Subscriptions:
         return frame.seq > min(all_from, self._from.get((frame.topic, frame.owner), math.inf))
 
     @contextmanager
-    def starting(self, topic: str, owner: str | None) -> Iterator[None]:
+    def activating(self, topic: str, owner: str | None) -> Iterator[None]:
         """Hold events while the block sends what comes before them; it ends with `begin`.
 
         When it does not, a subscription that was there before goes on as it was.
@@ -72,7 +72,7 @@ class Subscriptions:
                 if before is not None:
                     self._from[key] = before
 
-    def begin(self, topic: str, owner: str | None, seq: int) -> None:
+    def activate_from(self, topic: str, owner: str | None, seq: int) -> None:
         """The client has been brought up to `seq`."""
         self._from[topic, owner] = seq
 

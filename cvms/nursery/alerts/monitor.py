@@ -96,7 +96,7 @@ class AlertMonitor:
     @contextmanager
     def _listening(self) -> Iterator[Wakeup]:
         """Woken, within the block, by every event of a vault, whichever replica applied it."""
-        moved = _Moved()
+        moved = _WithdrawalListener()
         self._hub.register(moved)
         for topic in EVENTS:
             self._hub.subscribe(moved, topic)
@@ -186,7 +186,7 @@ class AlertMonitor:
         return await lifecycle.observe(conn, seen, hook=self._hook)
 
 
-class _Moved(Wakeup):
+class _WithdrawalListener(Wakeup):
     """A subscriber to whom it only matters that there was something."""
 
     def offer(self, frame: OutboxFrame) -> None:
@@ -195,7 +195,7 @@ class _Moved(Wakeup):
     def flush(self) -> None:
         return
 
-    def cut(self) -> None:
+    def drop_slow(self) -> None:
         self.wake()
 
 

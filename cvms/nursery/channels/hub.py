@@ -57,7 +57,7 @@ class Subscriber(Protocol):
     def flush(self) -> None:
         """Called once after some offers: the time to send."""
 
-    def cut(self) -> None:
+    def drop_slow(self) -> None:
         """Rows were missed: the client has to start over. It is forgotten already."""
 
 
@@ -103,7 +103,7 @@ class Hub:
         """Go on from `position` after rows were missed: every subscriber has to start over."""
         for subscriber in list(self._subscribers):
             self.forget(subscriber)
-            subscriber.cut()
+            subscriber.drop_slow()
         self.position = position
         self._moved.unpark_all()
 

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 
 import pytest
 
-from cvms.http.server.send_queue import Outgoing
+from cvms.http.server.send_queue import SendQueue
 
 
 @contextmanager
@@ -41,7 +41,7 @@ def frame(number: int, size: int) -> bytes:
 @pytest.mark.parametrize("seed", range(20))
 def test_all_frames_arrive_in_order_however_they_are_taken(seed: int) -> None:
     chance = random.Random(seed)
-    outgoing, sent, got = Outgoing(), b"", b""
+    outgoing, sent, got = SendQueue(), b"", b""
     with pair() as (ours, theirs):
         for number in range(200):
             data = frame(number, chance.choice([0, 10, 300, 5000]))
@@ -62,7 +62,7 @@ def test_all_frames_arrive_in_order_however_they_are_taken(seed: int) -> None:
 
 
 def test_of_a_key_only_the_newest_is_left_and_nothing_else_is_lost() -> None:
-    outgoing = Outgoing()
+    outgoing = SendQueue()
     for number in range(5):
         outgoing.add(b"<balance %d>" % number, newest="alice")
         outgoing.add(b"<event %d>" % number)
@@ -74,7 +74,7 @@ def test_of_a_key_only_the_newest_is_left_and_nothing_else_is_lost() -> None:
 
 
 def test_a_frame_that_has_begun_is_finished_though_a_newer_one_has_come() -> None:
-    outgoing = Outgoing()
+    outgoing = SendQueue()
     with pair() as (ours, theirs):
         outgoing.add(b"<old %s>" % (b"x" * 100_000), newest="alice")
         outgoing.write(ours.fileno())
@@ -88,7 +88,7 @@ def test_a_frame_that_has_begun_is_finished_though_a_newer_one_has_come() -> Non
 
 
 def test_a_socket_that_is_gone_is_an_error() -> None:
-    outgoing = Outgoing()
+    outgoing = SendQueue()
     with pair() as (ours, theirs):
         theirs.close()
         outgoing.add(b"data")

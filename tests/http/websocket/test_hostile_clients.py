@@ -14,7 +14,7 @@ import trio.lowlevel
 from solders.keypair import Keypair
 
 from cvms.http.server import http_connection
-from cvms.http.websocket.client_session import Client
+from cvms.http.websocket.client_session import ClientSession
 from cvms.http.websocket.endpoint import WebSocketLimits
 from tests.http.conftest import Service, event, running
 from tests.http.websocket.raw_websocket import (
@@ -167,7 +167,7 @@ async def test_connections_that_come_and_go_leave_nothing_behind(service: Servic
     await until_nobody_is_left(service)
     await until(lambda: (tasks(), descriptors()) <= before)
     gc.collect()
-    assert [each for each in gc.get_objects() if isinstance(each, Client)] == []
+    assert [each for each in gc.get_objects() if isinstance(each, ClientSession)] == []
     assert service.hub._by_filter == {}
     assert service.accounts.wanted == frozenset()
     assert "websocket_clients 0.0" in (await service.get("/metrics")).text
