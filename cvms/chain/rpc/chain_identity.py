@@ -16,7 +16,7 @@ import trio
 from solders.hash import Hash, ParseHashError
 
 from cvms.chain.rpc.transport.endpoint_pool import Endpoint
-from cvms.chain.rpc.transport.failover import Heard, Transport
+from cvms.chain.rpc.transport.failover import EndpointReply, FailoverTransport
 from cvms.chain.types import Commitment
 from cvms.errors import ChainUnavailable
 
@@ -36,7 +36,7 @@ _MINIMAL = {
 class Agreement:
     """Compares the endpoints now and then, and tells the pool which not to believe."""
 
-    def __init__(self, transport: Transport, *, every: float = EVERY_SECONDS) -> None:
+    def __init__(self, transport: FailoverTransport, *, every: float = EVERY_SECONDS) -> None:
         self._transport = transport
         self._every = every
         self._genesis: str | None = None
@@ -130,8 +130,8 @@ class Agreement:
 
     async def _ask(
         self, endpoints: Sequence[Endpoint], method: str, params: Sequence[Any]
-    ) -> list[Heard]:
-        return await self._transport.ask_each(endpoints, method, params)
+    ) -> list[EndpointReply]:
+        return await self._transport.query_each(endpoints, method, params)
 
     def _count(self, endpoint: Endpoint) -> None:
         if self._transport.metrics is not None:

@@ -9,7 +9,7 @@ import trio
 from cvms.chain.rpc.chain_identity import Agreement
 from cvms.chain.rpc.responses import unexpected
 from cvms.chain.rpc.transport.endpoint_pool import HIGHEST_SLOT
-from cvms.chain.rpc.transport.failover import Heard, Transport, failure_of
+from cvms.chain.rpc.transport.failover import EndpointReply, FailoverTransport, failure_of
 from cvms.chain.types import Commitment, Slot
 
 PROBE_SECONDS = 1.5
@@ -19,7 +19,7 @@ PROBE_SECONDS = 1.5
 class Probe:
     """Rounds of probes over one transport's endpoints."""
 
-    def __init__(self, transport: Transport) -> None:
+    def __init__(self, transport: FailoverTransport) -> None:
         self._transport = transport
         self._agreement = Agreement(transport)
 
@@ -28,19 +28,21 @@ class Probe:
 
         Raises ChainUnavailable or RpcError when none of those that may be asked answers.
         """
-        asked: list[Heard] = []
+        asked: list[EndpointReply] = []
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._ask_slots, asked)
             await self._agreement.look(seconds=PROBE_SECONDS)
         return _newest(asked)
 
-    async def _ask_slots(self, asked: list[Heard]) -> None:
+    async def _ask_slots(self, asked: list[EndpointReply]) -> None:
         everybody = self._transport.pool.all()
         params = [{"commitment": Commitment.CONFIRMED}]
-        asked += await self._transport.ask_each(everybody, "getSlot", params, seconds=PROBE_SECONDS)
+        asked += await self._transport.query_each(
+            everybody, "getSlot", params, seconds=PROBE_SECONDS
+        )
 
 
-def _newest(asked: Sequence[Heard]) -> Slot:
+def _newest(asked: Sequence[EndpointReply]) -> Slot:
     heard = [each for each in asked if each.endpoint.refused is None]
     good = [each for each in heard if type(each.answer) is int and 0 <= each.answer < HIGHEST_SLOT]
     believed = [each for each in good if not each.endpoint.disagrees]

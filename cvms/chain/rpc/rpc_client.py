@@ -27,9 +27,14 @@ from cvms.chain.rpc.responses import (
     TransactionRecord,
     read,
 )
-from cvms.chain.rpc.status_quorum import combine
+from cvms.chain.rpc.status_quorum import merge_statuses
 from cvms.chain.rpc.transport.endpoint_state import EndpointState, states
-from cvms.chain.rpc.transport.failover import Heard, Transport, failure_of, open_transport
+from cvms.chain.rpc.transport.failover import (
+    EndpointReply,
+    FailoverTransport,
+    failure_of,
+    open_transport,
+)
 from cvms.chain.types import Account, BlockHeight, Commitment, Lamports, Slot
 from cvms.errors import RpcError
 from cvms.metrics import Metrics
@@ -37,7 +42,7 @@ from cvms.metrics import Metrics
 __all__ = [
     "AccountsAt",
     "EndpointState",
-    "Heard",
+    "EndpointReply",
     "LatestBlockhash",
     "Rpc",
     "SignatureInfo",
@@ -68,7 +73,7 @@ async def open_rpc(
 class Rpc:
     """Typed calls over a Transport."""
 
-    def __init__(self, transport: Transport) -> None:
+    def __init__(self, transport: FailoverTransport) -> None:
         self._transport = transport
         self._probe = Probe(transport)
 
@@ -103,7 +108,7 @@ class Rpc:
         """Reads in as few requests as possible; a node's error is a value in its place."""
         return await self._transport.batch(calls)
 
-    async def everywhere(self, method: str, params: Sequence[Any]) -> list[Heard]:
+    async def everywhere(self, method: str, params: Sequence[Any]) -> list[EndpointReply]:
         """Ask every healthy endpoint at once, and return what each said, best first.
 
         Raises ChainUnavailable when there is none to ask.
@@ -290,7 +295,7 @@ class Rpc:
         statuses: list[SignatureStatus | None] = []
         for chunk in _chunks(signatures, STATUSES_PER_CALL):
             heard = await self.everywhere("getSignatureStatuses", _statuses_params(chunk))
-            some = combine(heard, count=len(chunk), min_context_slot=min_context_slot)
+            some = merge_statuses(heard, count=len(chunk), min_context_slot=min_context_slot)
             slots.append(some.slot)
             statuses += some.statuses
         return StatusesAt(min(slots, default=Slot(0)), statuses)

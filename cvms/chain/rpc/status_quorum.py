@@ -5,14 +5,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from cvms.chain.rpc.responses import SignatureStatus, StatusesAt, statuses
-from cvms.chain.rpc.transport.failover import Heard, failure_of
+from cvms.chain.rpc.transport.failover import EndpointReply, failure_of
 from cvms.chain.types import Commitment, Slot
 from cvms.errors import RpcError
 
 _ORDER = (Commitment.PROCESSED, Commitment.CONFIRMED, Commitment.FINALIZED)
 
 
-def combine(heard: Sequence[Heard], *, count: int, min_context_slot: Slot) -> StatusesAt:
+def merge_statuses(
+    heard: Sequence[EndpointReply], *, count: int, min_context_slot: Slot
+) -> StatusesAt:
     """One answer out of what each node said to getSignatureStatuses.
 
     What any node has found is found, in the state that is furthest. That there is nothing counts up
@@ -21,7 +23,7 @@ def combine(heard: Sequence[Heard], *, count: int, min_context_slot: Slot) -> St
     answer, or tells of other blocks than the rest: it might know. Raises RpcError or
     ChainUnavailable when no node answers.
     """
-    told = [_told(each, count) for each in heard]
+    told = [_statuses_from(each, count) for each in heard]
     answers = [each for each in told if each is not None]
     if not answers:
         raise failure_of(heard)
@@ -32,7 +34,7 @@ def combine(heard: Sequence[Heard], *, count: int, min_context_slot: Slot) -> St
     )
 
 
-def _told(heard: Heard, count: int) -> StatusesAt | None:
+def _statuses_from(heard: EndpointReply, count: int) -> StatusesAt | None:
     """None when it said nothing, or what makes no sense."""
     if not heard.ok:
         return None

@@ -12,7 +12,7 @@ from structlog.testing import capture_logs
 
 from cvms.chain.rpc.chain_identity import AHEAD_SLOTS, SURELY_FINALIZED, Agreement
 from cvms.chain.rpc.transport.endpoint_pool import FAILURES_BEFORE_DOWN
-from cvms.chain.rpc.transport.failover import Transport, open_transport
+from cvms.chain.rpc.transport.failover import FailoverTransport, open_transport
 from cvms.errors import ChainUnavailable
 from cvms.metrics import Metrics
 from tests.chain.rpc.scripted_node import (
@@ -34,7 +34,7 @@ COMPARED = SLOT - SURELY_FINALIZED
 @asynccontextmanager
 async def compared(
     *scripts: Script, every: float = 0.0
-) -> AsyncIterator[tuple[Agreement, Transport, list[ScriptedNode]]]:
+) -> AsyncIterator[tuple[Agreement, FailoverTransport, list[ScriptedNode]]]:
     async with nodes(*scripts) as started:
         urls = [node.url for node in started]
         async with open_transport(urls, timeout=SECONDS, metrics=Metrics()) as transport:
@@ -43,15 +43,15 @@ async def compared(
             yield Agreement(transport, every=every), transport, started
 
 
-def refused(transport: Transport) -> list[bool]:
+def refused(transport: FailoverTransport) -> list[bool]:
     return [each.refused is not None for each in transport.pool.all()]
 
 
-def disagrees(transport: Transport) -> list[bool]:
+def disagrees(transport: FailoverTransport) -> list[bool]:
     return [each.disagrees for each in transport.pool.all()]
 
 
-def counted(transport: Transport, node: ScriptedNode) -> float:
+def counted(transport: FailoverTransport, node: ScriptedNode) -> float:
     assert transport.metrics is not None
     labels = {"endpoint": f"127.0.0.1:{node.port}"}
     registry = transport.metrics.registry

@@ -18,7 +18,7 @@ BURST_SECONDS = 0.5  # of the rate, that may be asked at once after a rest
 SECONDS_TO_FULL = 20.0  # in which the rate grows by as much as was refused
 
 
-class Pace:
+class AdaptiveRateLimiter:
     """One endpoint's rate. `clock` gives seconds, `jitter` numbers in [0, 1)."""
 
     def __init__(

@@ -69,7 +69,7 @@ class BatchRefused(Exception):
         self.most = most
 
 
-class Attempts:
+class RequestSender:
     """Makes attempts and writes down how they ended. A cancelled one leaves nothing behind."""
 
     def __init__(
@@ -79,10 +79,10 @@ class Attempts:
         self._http = http
         self._metrics = metrics
 
-    async def make(self, endpoint: Endpoint, request: Request, seconds: float) -> Answers:
+    async def send_once(self, endpoint: Endpoint, request: Request, seconds: float) -> Answers:
         """Raises AttemptFailed, Throttled or BatchRefused."""
         began = trio.current_time()
-        endpoint.pace.sent(len(request.methods))
+        endpoint.rate_limiter.sent(len(request.methods))
         with self._pool.trial(endpoint):
             try:
                 with trio.fail_after(max(seconds, 0)):
@@ -136,9 +136,9 @@ class Attempts:
         self._count(endpoint, "error" if failed else "ok")
 
     def _throttled(self, endpoint: Endpoint, began: float, retry_after: float) -> Throttled:
-        endpoint.pace.refused(began=began, retry_after=retry_after)
+        endpoint.rate_limiter.refused(began=began, retry_after=retry_after)
         self._count(endpoint, "throttled")
-        return Throttled(too_often(endpoint))
+        return Throttled(throttled(endpoint))
 
     def _too_large(self, endpoint: Endpoint, request: Request) -> BatchRefused:
         self._pool.succeeded(endpoint)
@@ -157,7 +157,7 @@ class Attempts:
             self._metrics.rpc_endpoint_requests.labels(endpoint.host, outcome).inc()
 
 
-def too_often(endpoint: Endpoint) -> ChainUnavailable:
+def throttled(endpoint: Endpoint) -> ChainUnavailable:
     """The outcome when an endpoint lets nobody in for now."""
     return ChainUnavailable(f"{endpoint.host} is asked too often")
 
@@ -167,7 +167,7 @@ def is_behind(answer: Any | RpcError) -> bool:
     return isinstance(answer, RpcError) and answer.code == NODE_BEHIND and not is_throttled(answer)
 
 
-def better_elsewhere(answers: Answers) -> bool:
+def retry_elsewhere(answers: Answers) -> bool:
     """Whether another node may have seen what this one has not."""
     return any(
         is_behind(each)

@@ -16,7 +16,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from urllib.parse import urlsplit
 
-from cvms.chain.rpc.transport.adaptive_rate import Pace
+from cvms.chain.rpc.transport.adaptive_rate import AdaptiveRateLimiter
 from cvms.errors import ConfigurationError
 
 FAILURES_BEFORE_DOWN = 3  # one lost packet is no outage
@@ -39,7 +39,7 @@ class Endpoint:
     url: str = field(repr=False)
     host: str
     order: int
-    pace: Pace = field(repr=False)
+    rate_limiter: AdaptiveRateLimiter = field(repr=False)
     failures: int = 0
     """In a row."""
     failed_at: float = 0.0
@@ -98,7 +98,7 @@ class EndpointPool:
         self._clock = clock
         self._jitter = jitter
         self._endpoints = [
-            Endpoint(url, host, order, Pace(clock, jitter=jitter))
+            Endpoint(url, host, order, AdaptiveRateLimiter(clock, jitter=jitter))
             for order, (url, host) in enumerate(zip(urls, _names(urls), strict=True))
         ]
 
@@ -150,7 +150,7 @@ class EndpointPool:
         endpoint.failures = 0
         endpoint.down_until = 0.0
         endpoint.problem = ""
-        endpoint.pace.answered()
+        endpoint.rate_limiter.answered()
         if endpoint.errors:
             endpoint.errors *= 1 - WEIGHT
             self._judge_errors(endpoint)
@@ -206,7 +206,7 @@ class EndpointPool:
         old = now - FORGIVEN_SECONDS
         return (
             endpoint.disagrees,
-            endpoint.pace.wait(),
+            endpoint.rate_limiter.wait(),
             endpoint.failures > 0 and endpoint.failed_at > old,
             not endpoint.checked,
             endpoint.slot < at_slot,

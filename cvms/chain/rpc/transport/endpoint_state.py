@@ -55,7 +55,7 @@ def _detail(pool: EndpointPool, endpoint: Endpoint) -> str:
     if endpoint.failures and endpoint.problem:
         down = "answers" if pool.is_up(endpoint) else "is down"
         return f"{down}, with failures: {endpoint.problem}"
-    if endpoint.pace.paused:
+    if endpoint.rate_limiter.paused:
         return "is asked too often"
     if endpoint.disagrees:
         return "has other blocks than the others"

@@ -16,12 +16,12 @@ from cvms.chain.rpc.transport import jsonrpc
 from cvms.chain.rpc.transport.attempt import (
     Answers,
     AttemptFailed,
-    Attempts,
     BatchRefused,
     Request,
+    RequestSender,
     Throttled,
-    better_elsewhere,
-    too_often,
+    retry_elsewhere,
+    throttled,
 )
 from cvms.chain.rpc.transport.endpoint_pool import LARGEST_BATCH, Endpoint, EndpointPool, host_of
 from cvms.chain.rpc.transport.endpoint_state import show_endpoints
@@ -30,14 +30,14 @@ from cvms.chain.rpc.transport.throttle_errors import is_throttled
 from cvms.errors import ChainTimeout, ChainUnavailable, ConfigurationError, RpcError
 from cvms.metrics import Metrics
 
-MOST_TRIES = 3  # endpoints that one call is tried at; each has its share of the timeout
+MAX_TRIES = 3  # endpoints that one call is tried at; each has its share of the timeout
 BATCH_DEADLINES = 30  # that 100 calls may take in all, where an endpoint wants to be asked slowly
 
 Call = tuple[str, Sequence[Any]]
 
 
 @dataclass(frozen=True, slots=True)
-class Heard:
+class EndpointReply:
     """What one endpoint answered: a result or an RpcError; a ChainUnavailable when nothing."""
 
     endpoint: Endpoint
@@ -48,7 +48,7 @@ class Heard:
         return not isinstance(self.answer, RpcError | ChainUnavailable)
 
 
-class _Tries:
+class _FailoverState:
     """The tries of one request: where it need not be tried again, and what came of it so far."""
 
     def __init__(self, *, repeatable: bool) -> None:
@@ -60,12 +60,12 @@ class _Tries:
 
     @property
     def over(self) -> bool:
-        return self._done or len(self.ended) >= MOST_TRIES
+        return self._done or len(self.ended) >= MAX_TRIES
 
     def answered(self, endpoint: Endpoint, answers: Answers) -> None:
         """A node that is behind is an answer, if no other has a better one."""
         self._answers = answers
-        self._done = not self._repeatable or not better_elsewhere(answers)
+        self._done = not self._repeatable or not retry_elsewhere(answers)
         self.ended.append(endpoint)
 
     def failed(self, endpoint: Endpoint, failure: AttemptFailed, *, last: bool) -> None:
@@ -88,7 +88,7 @@ class _Tries:
         raise none()
 
 
-class Transport:
+class FailoverTransport:
     """Calls and batches against several endpoints. Build it with `open_transport`."""
 
     def __init__(
@@ -100,7 +100,7 @@ class Transport:
         metrics: Metrics | None,
     ) -> None:
         self.pool = pool
-        self._attempts = Attempts(pool, http, metrics)
+        self._attempts = RequestSender(pool, http, metrics)
         self._timeout = timeout
         self.metrics = metrics
         self._ids = itertools.count(1)
@@ -169,8 +169,8 @@ class Transport:
         *,
         grace: float | None = None,
         doubtful: bool = False,
-    ) -> list[Heard]:
-        """Ask every healthy endpoint at once, best first in the answer; see `ask_each`.
+    ) -> list[EndpointReply]:
+        """Ask every healthy endpoint at once, best first in the answer; see `query_each`.
 
         Those that disagree with the others, or are back and not compared with them yet, are asked
         if there is no other, or if `doubtful`.
@@ -181,7 +181,7 @@ class Transport:
             raise self._nobody()
         believed = [each for each in healthy if each.checked and not each.disagrees]
         endpoints = healthy if doubtful else believed or healthy
-        heard = await self.ask_each(endpoints, method, params, grace=grace)
+        heard = await self.query_each(endpoints, method, params, grace=grace)
         if any(each.ok for each in heard):
             self._count([method], "ok")
         else:
@@ -189,7 +189,7 @@ class Transport:
             self._count([method], "error" if failed else "unavailable")
         return heard
 
-    async def ask_each(
+    async def query_each(
         self,
         endpoints: Sequence[Endpoint],
         method: str,
@@ -197,7 +197,7 @@ class Transport:
         *,
         seconds: float | None = None,
         grace: float | None = None,
-    ) -> list[Heard]:
+    ) -> list[EndpointReply]:
         """Ask these at once, each with the same deadline, and return what each said, in order.
 
         With `grace` the rest have so many seconds after the first success.
@@ -209,7 +209,9 @@ class Transport:
             async with trio.open_nursery() as nursery:
 
                 async def ask(endpoint: Endpoint) -> None:
-                    heard = Heard(endpoint, await self._ask_one(endpoint, request, deadline))
+                    heard = EndpointReply(
+                        endpoint, await self._ask_one(endpoint, request, deadline)
+                    )
                     answers[endpoint.order] = heard.answer
                     if grace is not None and heard.ok:
                         scope.deadline = min(scope.deadline, trio.current_time() + grace)
@@ -217,14 +219,14 @@ class Transport:
                 for endpoint in endpoints:
                     nursery.start_soon(ask, endpoint)
         late = ChainTimeout("not waited for any longer")
-        return [Heard(each, answers.get(each.order, late)) for each in endpoints]
+        return [EndpointReply(each, answers.get(each.order, late)) for each in endpoints]
 
     async def _ask_one(self, endpoint: Endpoint, request: Request, deadline: float) -> Any:
         try:
             while not await self._turn(endpoint, request, deadline):
                 continue
             seconds = deadline - trio.current_time()
-            [answer] = await self._attempts.make(endpoint, request, seconds)
+            [answer] = await self._attempts.send_once(endpoint, request, seconds)
         except AttemptFailed as failure:
             return failure.outcome
         return answer
@@ -242,18 +244,18 @@ class Transport:
 
     async def _try_in_turn(self, request: Request, *, repeatable: bool) -> Answers:
         deadline = trio.current_time() + self._timeout
-        tries = _Tries(repeatable=repeatable)
+        tries = _FailoverState(repeatable=repeatable)
         while not tries.over:
             order = self.pool.candidates(at_slot=request.at_slot, without=tries.ended)
             if not order:
                 break
-            if len(request.methods) > (most := _most(order[0])):
+            if len(request.methods) > (most := _max_batch(order[0])):
                 raise BatchRefused(most)
-            share = min(len(order), MOST_TRIES - len(tries.ended))
+            share = min(len(order), MAX_TRIES - len(tries.ended))
             try:
                 if await self._turn(order[0], request, deadline):
                     seconds = (deadline - trio.current_time()) / share
-                    answers = await self._attempts.make(order[0], request, seconds)
+                    answers = await self._attempts.send_once(order[0], request, seconds)
                     tries.answered(order[0], answers)
             except AttemptFailed as failure:
                 tries.failed(order[0], failure, last=len(order) == 1)
@@ -264,13 +266,13 @@ class Transport:
 
         Raises Throttled when that would be after the deadline.
         """
-        pace, calls = endpoint.pace, len(request.methods)
+        pace, calls = endpoint.rate_limiter, len(request.methods)
         wait = pace.reserve(calls)
         if not wait:
             return True
         if trio.current_time() + wait >= deadline:
             pace.release(calls)
-            raise Throttled(too_often(endpoint), hopeless=True)
+            raise Throttled(throttled(endpoint), hopeless=True)
         try:
             await trio.sleep(wait)
         except trio.Cancelled:
@@ -283,10 +285,10 @@ class Transport:
 
     def _batch_size(self, at_slot: int) -> int:
         order = self.pool.candidates(at_slot=at_slot)
-        return _most(order[0]) if order else LARGEST_BATCH
+        return _max_batch(order[0]) if order else LARGEST_BATCH
 
     def _nobody(self) -> ChainUnavailable:
-        return nobody(self.pool.all())
+        return all_unavailable(self.pool.all())
 
     def _single(self, method: str, params: Sequence[Any], at_slot: int) -> Request:
         call_id = next(self._ids)
@@ -321,15 +323,15 @@ class Transport:
                 self.metrics.rpc_requests.labels(method, outcome).inc()
 
 
-def _most(endpoint: Endpoint) -> int:
+def _max_batch(endpoint: Endpoint) -> int:
     """How many calls one request to it may hold now."""
-    return int(min(endpoint.batch_limit, endpoint.pace.burst))
+    return int(min(endpoint.batch_limit, endpoint.rate_limiter.burst))
 
 
 @asynccontextmanager
 async def open_transport(
     urls: Sequence[str], *, timeout: float, metrics: Metrics | None
-) -> AsyncIterator[Transport]:
+) -> AsyncIterator[FailoverTransport]:
     """Connections are kept alive and closed at the end. Raises ConfigurationError on a bad URL."""
     for url in urls:
         try:
@@ -340,11 +342,11 @@ async def open_transport(
     if metrics is not None:
         show_endpoints(pool, metrics)
     async with open_http() as http:
-        yield Transport(pool, http, timeout=timeout, metrics=metrics)
+        yield FailoverTransport(pool, http, timeout=timeout, metrics=metrics)
 
 
 def failure_of(
-    heard: Sequence[Heard], *, refused: Sequence[Endpoint] = ()
+    heard: Sequence[EndpointReply], *, refused: Sequence[Endpoint] = ()
 ) -> RpcError | ChainUnavailable:
     """One error for what none of them did: a node's own words before a silence."""
     errors = [each.answer for each in heard if isinstance(each.answer, RpcError)]
@@ -353,12 +355,12 @@ def failure_of(
         return RpcError(errors[0].code, words, errors[0].data)
     failures = [each.answer for each in heard if isinstance(each.answer, ChainUnavailable)]
     if not failures:
-        return nobody(refused)
+        return all_unavailable(refused)
     kind = ChainTimeout if all(isinstance(e, ChainTimeout) for e in failures) else ChainUnavailable
     return kind("; ".join(dict.fromkeys(map(str, failures))))
 
 
-def nobody(endpoints: Sequence[Endpoint]) -> ChainUnavailable:
+def all_unavailable(endpoints: Sequence[Endpoint]) -> ChainUnavailable:
     """Why none of these may be asked."""
     reasons = [each.refused for each in endpoints if each.refused is not None]
     if reasons and len(reasons) == len(endpoints):

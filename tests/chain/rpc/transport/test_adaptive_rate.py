@@ -14,7 +14,7 @@ from cvms.chain.rpc.transport.adaptive_rate import (
     LONGEST_TOLD_SECONDS,
     SECONDS_TO_FULL,
     SLOWEST,
-    Pace,
+    AdaptiveRateLimiter,
 )
 
 
@@ -25,12 +25,12 @@ class Clock:
         return self.now
 
 
-def pace(*, jitter: float = 1.0) -> tuple[Pace, Clock]:
+def pace(*, jitter: float = 1.0) -> tuple[AdaptiveRateLimiter, Clock]:
     clock = Clock()
-    return Pace(clock, jitter=lambda: jitter), clock
+    return AdaptiveRateLimiter(clock, jitter=lambda: jitter), clock
 
 
-def ask(pacing: Pace, clock: Clock, calls: int) -> float:
+def ask(pacing: AdaptiveRateLimiter, clock: Clock, calls: int) -> float:
     """Wait for a turn and take it; the seconds that took."""
     wait = pacing.reserve(calls)
     clock.now += wait

@@ -252,8 +252,8 @@ class Life:
         assert hosts(self.endpoints) == before
 
     def throttle(self, endpoint: Endpoint, amount: int) -> None:
-        endpoint.pace.sent(amount + 1)
-        endpoint.pace.refused(began=self.clock.now, retry_after=amount)
+        endpoint.rate_limiter.sent(amount + 1)
+        endpoint.rate_limiter.refused(began=self.clock.now, retry_after=amount)
 
     def finalized(self, endpoint: Endpoint, amount: int) -> None:
         self.endpoints.saw(endpoint, 1000 + 10 * amount, newest=False)
@@ -296,4 +296,4 @@ def test_whatever_happens_an_endpoint_that_answers_has_its_turn(
     life.clock.now += LONGEST_DOWN_SECONDS
     assert sorted(hosts(life.endpoints)) == ["a", "b", "c"]
     life.clock.now += LONGEST_TOLD_SECONDS
-    assert not any(each.pace.paused for each in life.endpoints.all())
+    assert not any(each.rate_limiter.paused for each in life.endpoints.all())

@@ -15,7 +15,7 @@ import trio
 from cvms.chain.rpc.rpc_client import Rpc
 from cvms.chain.rpc.transport import http_post as post_module
 from cvms.chain.rpc.transport.endpoint_pool import FAILURES_BEFORE_DOWN
-from cvms.chain.rpc.transport.failover import Transport, open_transport
+from cvms.chain.rpc.transport.failover import FailoverTransport, open_transport
 from cvms.errors import ChainTimeout, ChainUnavailable, ConfigurationError, RpcError
 from cvms.metrics import Metrics
 from tests.chain.rpc.scripted_node import (
@@ -37,7 +37,7 @@ GENEROUS = 10.0  # for what must not time out; nothing waits that long
 @asynccontextmanager
 async def transport(
     *given: ScriptedNode | str, timeout: float = GENEROUS, metrics: Metrics | None = None
-) -> AsyncIterator[Transport]:
+) -> AsyncIterator[FailoverTransport]:
     urls = [each if isinstance(each, str) else each.url for each in given]
     async with open_transport(urls, timeout=timeout, metrics=metrics) as opened:
         yield opened

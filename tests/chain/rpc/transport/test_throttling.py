@@ -11,7 +11,7 @@ import pytest
 import trio
 
 from cvms.chain.rpc.transport.adaptive_rate import FIRST_PAUSE_SECONDS
-from cvms.chain.rpc.transport.failover import Transport, open_transport
+from cvms.chain.rpc.transport.failover import FailoverTransport, open_transport
 from cvms.errors import ChainUnavailable, RpcError
 from cvms.metrics import Metrics
 from tests.chain.rpc.scripted_node import (
@@ -33,7 +33,7 @@ TOO_MANY = replying(Reply(b"slow down", status=429))
 @asynccontextmanager
 async def asked(
     *scripts: Script, timeout: float = GENEROUS, metrics: Metrics | None = None
-) -> AsyncIterator[tuple[Transport, list[ScriptedNode]]]:
+) -> AsyncIterator[tuple[FailoverTransport, list[ScriptedNode]]]:
     async with nodes(*scripts) as started:
         urls = [node.url for node in started]
         async with open_transport(urls, timeout=timeout, metrics=metrics) as transport:
@@ -235,9 +235,9 @@ async def test_a_single_call_that_is_too_large_is_no_reason_to_split() -> None:
 async def test_a_cancelled_wait_gives_its_turn_to_the_next() -> None:
     async with asked(in_turn(TOO_MANY, answering(7))) as (rpc, [_]):
         [endpoint] = rpc.pool.all()
-        endpoint.pace.refused(began=trio.current_time())
-        wait = endpoint.pace.wait()
+        endpoint.rate_limiter.refused(began=trio.current_time())
+        wait = endpoint.rate_limiter.wait()
         for _ in range(50):
             with trio.move_on_after(0.001):
                 await rpc.call("getThing", [])
-        assert endpoint.pace.wait() <= wait
+        assert endpoint.rate_limiter.wait() <= wait
