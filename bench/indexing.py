@@ -26,7 +26,7 @@ import structlog
 import trio
 
 from bench.history import SERVE
-from cvms.chain.rpc.rpc_client import Rpc, open_rpc
+from cvms.chain.rpc.rpc_client import RpcClient, open_rpc
 from cvms.chain.types import Commitment, Programs, Slot
 from cvms.config.loader import load_programs
 from cvms.dev.postgres import embedded_postgres
@@ -75,7 +75,7 @@ async def measure(database_url: str, rpc_url: str, ws_url: str) -> bool:
     return indexing >= WANTED_SHARE * reading
 
 
-async def read_all(rpc: Rpc, programs: Programs) -> tuple[int, float]:
+async def read_all(rpc: RpcClient, programs: Programs) -> tuple[int, float]:
     """How many transactions there are, and how many were read in a second."""
     began = time.perf_counter()
     infos = await list_signatures_since(
@@ -87,7 +87,7 @@ async def read_all(rpc: Rpc, programs: Programs) -> tuple[int, float]:
     return len(infos), len(infos) / (time.perf_counter() - began)
 
 
-async def index_all(database_url: str, rpc: Rpc, ws_url: str, programs: Programs) -> None:
+async def index_all(database_url: str, rpc: RpcClient, ws_url: str, programs: Programs) -> None:
     send, receive = trio.open_memory_channel[IndexedBatch](1_000_000)
     async with open_database(database_url) as database:
         await database.prepare()

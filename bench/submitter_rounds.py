@@ -20,7 +20,7 @@ from solders.system_program import TransferParams, transfer
 from solders.transaction import VersionedTransaction
 
 from cvms import localnet
-from cvms.chain.rpc.rpc_client import Rpc, open_rpc
+from cvms.chain.rpc.rpc_client import RpcClient, open_rpc
 from cvms.chain.transactions.versioned import message_hash, message_of, signature_of
 from cvms.config.loader import load_programs
 from cvms.dev.postgres import embedded_postgres
@@ -78,7 +78,7 @@ async def measure(url: str, count: int) -> None:
         nursery.cancel_scope.cancel()
 
 
-async def sign(rpc: Rpc, database: Database, count: int) -> None:
+async def sign(rpc: RpcClient, database: Database, count: int) -> None:
     """Store so many transactions as the front end does, unsent."""
     payer = Keypair()
     await rpc.call("requestAirdrop", [str(payer.pubkey()), 10**12])

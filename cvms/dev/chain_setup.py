@@ -17,7 +17,7 @@ from cvms.chain.program import instructions
 from cvms.chain.program.accounts import read_token_account, read_vault_authority
 from cvms.chain.program.instructions import yield_pool
 from cvms.chain.program.yield_pool_accounts import pool_address, read_pool, reserve_address
-from cvms.chain.rpc.rpc_client import Rpc
+from cvms.chain.rpc.rpc_client import RpcClient
 from cvms.chain.types import Account, Commitment, Programs
 from cvms.localnet import Deployment
 
@@ -39,7 +39,7 @@ def bundled_programs(programs: Programs) -> tuple[Deployment, ...]:
     )
 
 
-async def prepare_chain(rpc: Rpc, programs: Programs, operator: Keypair) -> None:
+async def prepare_chain(rpc: RpcClient, programs: Programs, operator: Keypair) -> None:
     """Fund the operator, make the USDT mint, make the operator the vaults' governance, and give
     vaults a yield pool of the operator's to earn with. What is there already stays.
     """
@@ -61,7 +61,9 @@ def local_yield_sources(programs: Programs, operator: Pubkey) -> str:
     return f"yield_pool:{pool_address(programs, mint=programs.mint, admin=operator)}"
 
 
-async def _authority_steps(rpc: Rpc, programs: Programs, governance: Pubkey) -> list[Instruction]:
+async def _authority_steps(
+    rpc: RpcClient, programs: Programs, governance: Pubkey
+) -> list[Instruction]:
     """The vault authority, with the position manager authorized and the yield pool whitelisted."""
     (account,) = await _accounts(rpc, instructions.vault_authority_address(programs))
     authority = read_vault_authority(account, programs)
@@ -84,7 +86,7 @@ async def _authority_steps(rpc: Rpc, programs: Programs, governance: Pubkey) -> 
     return steps
 
 
-async def _pool_steps(rpc: Rpc, programs: Programs, admin: Pubkey) -> list[Instruction]:
+async def _pool_steps(rpc: RpcClient, programs: Programs, admin: Pubkey) -> list[Instruction]:
     """The admin's pool, with a reserve that pays its interest for a long time."""
     mint = programs.mint
     pool = pool_address(programs, mint=mint, admin=admin)
@@ -107,17 +109,17 @@ async def _pool_steps(rpc: Rpc, programs: Programs, admin: Pubkey) -> list[Instr
     return steps
 
 
-async def _accounts(rpc: Rpc, *addresses: Pubkey) -> tuple[Account | None, ...]:
+async def _accounts(rpc: RpcClient, *addresses: Pubkey) -> tuple[Account | None, ...]:
     return (await rpc.get_accounts(addresses, commitment=Commitment.CONFIRMED)).accounts
 
 
-async def _fund(rpc: Rpc, address: Pubkey) -> None:
+async def _fund(rpc: RpcClient, address: Pubkey) -> None:
     if await rpc.get_balance(address) < OPERATOR_LAMPORTS // 2:
         signature = await rpc.call("requestAirdrop", [str(address), OPERATOR_LAMPORTS])
         await _confirmed(rpc, str(signature))
 
 
-async def make_mint(rpc: Rpc, mint: Pubkey, *, authority: Pubkey) -> None:
+async def make_mint(rpc: RpcClient, mint: Pubkey, *, authority: Pubkey) -> None:
     """SPL Token's mint account: authority, supply, decimals, initialized, no freeze authority."""
     data = struct.pack("<I32sQBBI32s", 1, bytes(authority), 0, MINT_DECIMALS, 1, 0, bytes(32))
     lamports = await rpc.call("getMinimumBalanceForRentExemption", [len(data)])
@@ -125,7 +127,7 @@ async def make_mint(rpc: Rpc, mint: Pubkey, *, authority: Pubkey) -> None:
     await rpc.call("surfnet_setAccount", [str(mint), account])
 
 
-async def land(rpc: Rpc, signer: Keypair, steps: Sequence[Instruction]) -> None:
+async def land(rpc: RpcClient, signer: Keypair, steps: Sequence[Instruction]) -> None:
     """Send the steps in one transaction, and return once it is confirmed."""
     latest = await rpc.get_latest_blockhash()
     message = MessageV0.try_compile(signer.pubkey(), list(steps), [], latest.blockhash)
@@ -133,7 +135,7 @@ async def land(rpc: Rpc, signer: Keypair, steps: Sequence[Instruction]) -> None:
     await _confirmed(rpc, await rpc.send_transaction(wire, skip_preflight=False))
 
 
-async def _confirmed(rpc: Rpc, signature: str) -> None:
+async def _confirmed(rpc: RpcClient, signature: str) -> None:
     with trio.fail_after(LANDING_DEADLINE):
         while True:
             (status,) = await rpc.get_signature_statuses([signature])

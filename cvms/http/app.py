@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 
 from solders.keypair import Keypair
 
-from cvms.chain.rpc.rpc_client import Rpc
+from cvms.chain.rpc.rpc_client import RpcClient
 from cvms.chain.transactions.sponsorship_policy import FeeCaps
 from cvms.chain.types import Programs
 from cvms.chain.yields.rate_cache import RateCache
@@ -52,7 +52,7 @@ def create_app(
     *,
     config: Config,
     database: Database,
-    rpc: Rpc,
+    rpc: RpcClient,
     programs: Programs,
     operator: Keypair,
     hub: Hub,

@@ -17,7 +17,7 @@ from cvms.chain.program.events.events import DepositEvent, WithdrawEvent
 from cvms.chain.program.events.log_parser import events_in
 from cvms.chain.program.events.touched_vaults import touched_vaults
 from cvms.chain.pubsub.log_subscription import LogNotice, Subscribed, watch_logs
-from cvms.chain.rpc.rpc_client import Rpc, TransactionRecord, open_rpc
+from cvms.chain.rpc.rpc_client import RpcClient, TransactionRecord, open_rpc
 from cvms.chain.rpc.transport.endpoint_pool import FAILURES_BEFORE_DOWN
 from cvms.chain.transactions.compute_budget import simulate_and_limit
 from cvms.chain.transactions.vault_builders import (
@@ -45,7 +45,7 @@ USDT = 1_000_000
 class Wallet:
     """An owner with SOL and USDT, whose transactions the operator pays for."""
 
-    def __init__(self, localnet: Localnet, rpc: Rpc, keypair: Keypair) -> None:
+    def __init__(self, localnet: Localnet, rpc: RpcClient, keypair: Keypair) -> None:
         self.localnet, self.rpc, self.keypair = localnet, rpc, keypair
         self.owner = keypair.pubkey()
 
@@ -88,7 +88,7 @@ class Wallet:
         )
 
 
-async def confirmed(localnet: Localnet, rpc: Rpc, signature: str) -> None:
+async def confirmed(localnet: Localnet, rpc: RpcClient, signature: str) -> None:
     """Move the chain on until its block is confirmed."""
     localnet.running.chain.advance(2)
     [status] = await rpc.get_signature_statuses([signature])
@@ -97,7 +97,7 @@ async def confirmed(localnet: Localnet, rpc: Rpc, signature: str) -> None:
     assert status.err is None
 
 
-async def funded(localnet: Localnet, rpc: Rpc, amount: int) -> Wallet:
+async def funded(localnet: Localnet, rpc: RpcClient, amount: int) -> Wallet:
     keypair = Keypair()
     wallet = str(keypair.pubkey())
     signature = await rpc.call("requestAirdrop", [wallet, 2 * SOL])
@@ -108,19 +108,19 @@ async def funded(localnet: Localnet, rpc: Rpc, amount: int) -> Wallet:
 
 
 @pytest.fixture
-async def rpc(localnet: Localnet) -> AsyncIterator[Rpc]:
+async def rpc(localnet: Localnet) -> AsyncIterator[RpcClient]:
     async with open_rpc([localnet.rpc_url]) as opened:
         yield opened
 
 
-async def record_of(rpc: Rpc, signature: str) -> TransactionRecord:
+async def record_of(rpc: RpcClient, signature: str) -> TransactionRecord:
     [record] = await rpc.get_transactions([signature], commitment=Commitment.CONFIRMED)
     assert record is not None
     return record
 
 
 async def test_a_deposit_and_a_withdrawal_from_first_byte_to_last_unit(
-    localnet: Localnet, rpc: Rpc
+    localnet: Localnet, rpc: RpcClient
 ) -> None:
     wallet = await funded(localnet, rpc, 1_000 * USDT)
     await wallet.initialize()
@@ -159,7 +159,7 @@ async def test_a_deposit_and_a_withdrawal_from_first_byte_to_last_unit(
 
 
 async def test_the_recipients_token_account_is_created_on_the_way(
-    localnet: Localnet, rpc: Rpc
+    localnet: Localnet, rpc: RpcClient
 ) -> None:
     wallet = await funded(localnet, rpc, 5 * USDT)
     await wallet.initialize()
@@ -174,7 +174,9 @@ async def test_the_recipients_token_account_is_created_on_the_way(
     assert caught.value.name == "Unauthorized"  # a recipient that nobody put on the whitelist
 
 
-async def test_a_delegate_withdraws_alone_until_it_is_removed(localnet: Localnet, rpc: Rpc) -> None:
+async def test_a_delegate_withdraws_alone_until_it_is_removed(
+    localnet: Localnet, rpc: RpcClient
+) -> None:
     wallet = await funded(localnet, rpc, 9 * USDT)
     await wallet.initialize()
     await wallet.deposit(9 * USDT)
@@ -207,7 +209,9 @@ async def test_a_delegate_withdraws_alone_until_it_is_removed(localnet: Localnet
         await wallet.send(await by_the_operator())
 
 
-async def test_refusals_carry_the_programs_name_for_them(localnet: Localnet, rpc: Rpc) -> None:
+async def test_refusals_carry_the_programs_name_for_them(
+    localnet: Localnet, rpc: RpcClient
+) -> None:
     wallet = await funded(localnet, rpc, 3 * USDT)
     with pytest.raises(VaultNotFound):
         await wallet.deposit(1)
@@ -230,7 +234,7 @@ async def test_refusals_carry_the_programs_name_for_them(localnet: Localnet, rpc
 
 
 async def test_a_simulated_transaction_is_limited_to_what_it_needs(
-    localnet: Localnet, rpc: Rpc
+    localnet: Localnet, rpc: RpcClient
 ) -> None:
     wallet = await funded(localnet, rpc, USDT)
     operator = localnet.operator.pubkey()
@@ -244,7 +248,7 @@ async def test_a_simulated_transaction_is_limited_to_what_it_needs(
 
 
 async def test_an_event_after_a_precompile_keeps_its_instructions_number(
-    localnet: Localnet, rpc: Rpc
+    localnet: Localnet, rpc: RpcClient
 ) -> None:
     wallet = await funded(localnet, rpc, USDT)
     await wallet.initialize()
@@ -281,7 +285,7 @@ def ed25519_check(keypair: Keypair, message: bytes) -> Instruction:
 
 
 async def test_the_log_subscription_sees_what_the_history_holds(
-    localnet: Localnet, rpc: Rpc, nursery: trio.Nursery
+    localnet: Localnet, rpc: RpcClient, nursery: trio.Nursery
 ) -> None:
     send, receive = trio.open_memory_channel[Subscribed | LogNotice](100)
 
@@ -343,7 +347,7 @@ async def test_endpoints_of_one_chain_agree_and_are_sent_to_and_asked_together(
             await rpc.get_block_height(Commitment.FINALIZED, min_context_slot=Slot(slot + 10**6))
 
 
-async def test_the_nodes_answers_are_what_the_types_say(localnet: Localnet, rpc: Rpc) -> None:
+async def test_the_nodes_answers_are_what_the_types_say(localnet: Localnet, rpc: RpcClient) -> None:
     wallet = await funded(localnet, rpc, USDT)
     signature = await wallet.initialize()
     programs = localnet.programs

@@ -16,7 +16,7 @@ import trio
 import trio_websocket
 from solders.keypair import Keypair
 
-from cvms.chain.rpc.rpc_client import Rpc, open_rpc
+from cvms.chain.rpc.rpc_client import RpcClient, open_rpc
 from cvms.chain.types import Programs
 from cvms.chain.yields.sources import parse_yield_sources
 from cvms.config.loader import load_programs
@@ -51,7 +51,7 @@ class Served:
     http: httpx.AsyncClient
     config: Config
     database: Database
-    rpc: Rpc
+    rpc: RpcClient
 
     async def get(self, path: str) -> httpx.Response:
         return await self.http.get(self.url + path)

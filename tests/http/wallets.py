@@ -11,7 +11,7 @@ import trio
 from psycopg.rows import dict_row
 from solders.keypair import Keypair
 
-from cvms.chain.rpc.rpc_client import Rpc
+from cvms.chain.rpc.rpc_client import RpcClient
 from cvms.chain.transactions.versioned import attach_signature, parse_base64
 from tests.http.conftest import Json, Served, Service
 
@@ -30,7 +30,7 @@ async def funded(service: Served, *, tokens: int = 5_000 * USDT) -> Keypair:
     return wallet
 
 
-async def landed(rpc: Rpc, signature: str) -> None:
+async def landed(rpc: RpcClient, signature: str) -> None:
     """Return once the transaction is confirmed. The chain's slots are 50 ms."""
     with trio.fail_after(20):
         while True:

@@ -18,7 +18,7 @@ from cvms import localnet
 from cvms.chain.program import instructions
 from cvms.chain.program.accounts import VAULT_DISCRIMINATOR, decode_vault
 from cvms.chain.program.addresses import position_summary_address, token_account, vault_address
-from cvms.chain.rpc.rpc_client import Rpc
+from cvms.chain.rpc.rpc_client import RpcClient
 from cvms.chain.types import Commitment, Programs
 from cvms.metrics import Metrics
 from cvms.nursery.channels.hub import Hub
@@ -50,7 +50,7 @@ class World:
     """The chain and the database of one test, and what the tasks share."""
 
     chain: localnet.Running
-    rpc: Rpc
+    rpc: RpcClient
     programs: Programs
     operator: Keypair
     database: Database
@@ -69,7 +69,11 @@ class World:
     # --- tasks ---------------------------------------------------------------------------------
 
     def indexer(
-        self, *, rpc: Rpc | None = None, batch_size: int = 100, cache: BalanceCache | None = None
+        self,
+        *,
+        rpc: RpcClient | None = None,
+        batch_size: int = 100,
+        cache: BalanceCache | None = None,
     ) -> Indexer:
         return Indexer(
             database=self.database,
@@ -87,7 +91,7 @@ class World:
             batch_size=batch_size,
         )
 
-    def settler(self, *, rpc: Rpc | None = None) -> Finalizer:
+    def settler(self, *, rpc: RpcClient | None = None) -> Finalizer:
         return Finalizer(
             database=self.database,
             rpc=rpc or self.rpc,
@@ -102,7 +106,7 @@ class World:
             board=self.board,
         )
 
-    def reconciler(self, *, rpc: Rpc | None = None, threshold: int = 0) -> Reconciler:
+    def reconciler(self, *, rpc: RpcClient | None = None, threshold: int = 0) -> Reconciler:
         return Reconciler(
             database=self.database,
             rpc=rpc or self.rpc,
@@ -117,7 +121,7 @@ class World:
             metrics=self.metrics,
         )
 
-    def submitter(self, *, rpc: Rpc | None = None, resend_seconds: float = 0.0) -> Submitter:
+    def submitter(self, *, rpc: RpcClient | None = None, resend_seconds: float = 0.0) -> Submitter:
         return Submitter(
             database=self.database,
             rpc=rpc or self.rpc,

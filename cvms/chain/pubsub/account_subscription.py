@@ -21,7 +21,7 @@ from solders.pubkey import Pubkey
 from cvms.chain.pubsub.log_subscription import SUBSCRIBE_SECONDS, keep_connected
 from cvms.chain.pubsub.websocket import Connection, ConnectionLost, OpenStream, open_stream
 from cvms.chain.rpc.responses import AccountAnswer, InContext, account, read
-from cvms.chain.rpc.rpc_client import Rpc
+from cvms.chain.rpc.rpc_client import RpcClient
 from cvms.chain.types import Account, Commitment, Lamports, Slot
 from cvms.errors import RpcError
 
@@ -75,7 +75,7 @@ class AccountListener(Protocol):
 
 
 async def fetch_accounts(
-    rpc: Rpc, keys: Sequence[Pubkey], *, commitment: Commitment
+    rpc: RpcClient, keys: Sequence[Pubkey], *, commitment: Commitment
 ) -> list[AccountAt]:
     """The accounts as they are now. Raises ChainUnavailable or RpcError."""
     got = await rpc.get_accounts(keys, commitment=commitment, data_slice=_SLICE)

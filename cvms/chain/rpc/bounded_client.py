@@ -7,17 +7,17 @@ from functools import partial
 from solders.pubkey import Pubkey
 
 from cvms.chain.rpc.responses import SignatureInfo
-from cvms.chain.rpc.rpc_client import Rpc
+from cvms.chain.rpc.rpc_client import RpcClient
 from cvms.chain.types import Commitment, Slot
 from cvms.errors import GapNotClosed
 
 PAGE = 1000
 
 
-class RpcUpTo(Rpc):
+class BoundedRpcClient(RpcClient):
     """An Rpc whose list of the program's transactions ends with `last`; all else is as of now."""
 
-    def __init__(self, rpc: Rpc, *, program: Pubkey, last: str) -> None:
+    def __init__(self, rpc: RpcClient, *, program: Pubkey, last: str) -> None:
         super().__init__(rpc._transport)
         self._program = program
         self._last = last

@@ -33,7 +33,7 @@ _MINIMAL = {
 }
 
 
-class Agreement:
+class ChainIdentityCheck:
     """Compares the endpoints now and then, and tells the pool which not to believe."""
 
     def __init__(self, transport: FailoverTransport, *, every: float = EVERY_SECONDS) -> None:
@@ -42,7 +42,7 @@ class Agreement:
         self._genesis: str | None = None
         self._genesis_due = self._blocks_due = -math.inf
 
-    async def look(self, *, seconds: float) -> None:
+    async def run_once(self, *, seconds: float) -> None:
         """Compare what is due, within `seconds`; what is not answered in time is no evidence."""
         everybody = self._transport.pool.all()
         if len(everybody) < 2:

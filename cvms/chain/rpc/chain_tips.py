@@ -10,7 +10,7 @@ from typing import Any
 import msgspec
 
 from cvms.chain.rpc.responses import Count, SignatureStatus, read, statuses
-from cvms.chain.rpc.rpc_client import HIGHEST_TRANSACTION_VERSION, Rpc
+from cvms.chain.rpc.rpc_client import HIGHEST_TRANSACTION_VERSION, RpcClient
 from cvms.chain.types import BlockHeight, Commitment, Slot
 from cvms.errors import RpcError
 
@@ -41,7 +41,7 @@ class Tips:
         """What a node must have run, so that what it does not know is not there."""
         return max(self.confirmed.slot, self.finalized.slot)
 
-    def remembers(self, slot: int) -> bool:
+    def retains(self, slot: int) -> bool:
         """Whether the blocks from `slot` on are still there."""
         return self.first_block is not None and self.first_block <= slot
 
@@ -55,7 +55,7 @@ class _BlockAnswer(msgspec.Struct, frozen=True):
     signatures: list[str]
 
 
-async def read_tips(rpc: Rpc) -> Tips:
+async def read_tips(rpc: RpcClient) -> Tips:
     """How far the chain is. Raises RpcError, and ChainUnavailable."""
     confirmed, finalized, first_block = await rpc.batch(
         [
@@ -68,7 +68,7 @@ async def read_tips(rpc: Rpc) -> Tips:
 
 
 @dataclass(frozen=True, slots=True)
-class Memory:
+class Retention:
     """What one node knows of a transaction, and from which block on it remembers anything: None
     when it does not say.
     """
@@ -77,7 +77,7 @@ class Memory:
     first_block: Slot | None
 
 
-async def read_memory(rpc: Rpc, signature: str) -> Memory:
+async def read_retention(rpc: RpcClient, signature: str) -> Retention:
     """In one request: that there is nothing is known only by a node that would remember it.
 
     Raises RpcError, and ChainUnavailable.
@@ -87,10 +87,10 @@ async def read_memory(rpc: Rpc, signature: str) -> Memory:
         [("getSignatureStatuses", params), ("getFirstAvailableBlock", [])]
     )
     [status] = statuses(_result(told), 1).statuses
-    return Memory(status, _first_block(first_block))
+    return Retention(status, _first_block(first_block))
 
 
-async def final_block(rpc: Rpc, slot: int) -> frozenset[str] | None:
+async def final_block(rpc: RpcClient, slot: int) -> frozenset[str] | None:
     """The signatures in the final block of this slot; empty when the slot was skipped.
 
     None when the node cannot say: it has no such block yet, or not any more.

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import trio
 
-from cvms.chain.rpc.chain_identity import Agreement
+from cvms.chain.rpc.chain_identity import ChainIdentityCheck
 from cvms.chain.rpc.responses import unexpected
 from cvms.chain.rpc.transport.endpoint_pool import HIGHEST_SLOT
 from cvms.chain.rpc.transport.failover import EndpointReply, FailoverTransport, failure_of
@@ -16,14 +16,14 @@ PROBE_SECONDS = 1.5
 """So that a round with a silent endpoint in it still ends in time to be shown."""
 
 
-class Probe:
+class EndpointProbe:
     """Rounds of probes over one transport's endpoints."""
 
     def __init__(self, transport: FailoverTransport) -> None:
         self._transport = transport
-        self._agreement = Agreement(transport)
+        self._agreement = ChainIdentityCheck(transport)
 
-    async def round(self) -> Slot:
+    async def run_once(self) -> Slot:
         """The newest confirmed slot of the endpoints to be believed, within `PROBE_SECONDS`.
 
         Raises ChainUnavailable or RpcError when none of those that may be asked answers.
@@ -31,7 +31,7 @@ class Probe:
         asked: list[EndpointReply] = []
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._ask_slots, asked)
-            await self._agreement.look(seconds=PROBE_SECONDS)
+            await self._agreement.run_once(seconds=PROBE_SECONDS)
         return _newest(asked)
 
     async def _ask_slots(self, asked: list[EndpointReply]) -> None:

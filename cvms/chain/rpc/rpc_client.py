@@ -15,7 +15,7 @@ from solders.pubkey import Pubkey
 
 from cvms.chain import base58
 from cvms.chain.rpc import responses
-from cvms.chain.rpc.endpoint_probe import Probe
+from cvms.chain.rpc.endpoint_probe import EndpointProbe
 from cvms.chain.rpc.responses import (
     AccountsAt,
     InContext,
@@ -44,7 +44,7 @@ __all__ = [
     "EndpointState",
     "EndpointReply",
     "LatestBlockhash",
-    "Rpc",
+    "RpcClient",
     "SignatureInfo",
     "SignatureStatus",
     "Simulation",
@@ -64,18 +64,18 @@ Options = dict[str, Any]
 @asynccontextmanager
 async def open_rpc(
     urls: Sequence[str], *, timeout: float = 5.0, metrics: Metrics | None = None
-) -> AsyncIterator[Rpc]:
+) -> AsyncIterator[RpcClient]:
     """An Rpc over these endpoints; `timeout` (seconds) bounds each request, retry included."""
     async with open_transport(urls, timeout=timeout, metrics=metrics) as transport:
-        yield Rpc(transport)
+        yield RpcClient(transport)
 
 
-class Rpc:
+class RpcClient:
     """Typed calls over a Transport."""
 
     def __init__(self, transport: FailoverTransport) -> None:
         self._transport = transport
-        self._probe = Probe(transport)
+        self._probe = EndpointProbe(transport)
 
     @property
     def available(self) -> bool:
@@ -98,7 +98,7 @@ class Rpc:
         Now and then it is compared whether all tell of the same chain. Takes at most 1.5 s.
         Returns the newest confirmed slot.
         """
-        return await self._probe.round()
+        return await self._probe.run_once()
 
     async def call(self, method: str, params: Sequence[Any]) -> Any:
         """Any read that has no method here."""

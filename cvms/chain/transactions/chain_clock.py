@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from solders.sysvar import CLOCK
 
-from cvms.chain.rpc.rpc_client import Rpc
+from cvms.chain.rpc.rpc_client import RpcClient
 from cvms.chain.types import Account, Commitment, Slot
 from cvms.errors import DecodeError
 
@@ -23,13 +23,13 @@ class ChainTime:
     slot: Slot
 
 
-async def chain_now(rpc: Rpc) -> ChainTime:
+async def chain_now(rpc: RpcClient) -> ChainTime:
     """The time in the newest confirmed block."""
     found = await rpc.get_accounts([CLOCK], commitment=Commitment.CONFIRMED)
     return ChainTime(time_in(found.accounts[0]), found.slot)
 
 
-async def chain_time(rpc: Rpc) -> int:
+async def chain_time(rpc: RpcClient) -> int:
     """The same without its slot."""
     return (await chain_now(rpc)).seconds
 

@@ -7,13 +7,19 @@ from solders.pubkey import Pubkey
 from cvms.chain.program import instructions
 from cvms.chain.program.addresses import vault_address
 from cvms.chain.program.instructions import yield_pool
-from cvms.chain.rpc.rpc_client import Rpc
+from cvms.chain.rpc.rpc_client import RpcClient
 from cvms.chain.transactions.versioned import BuiltTransaction, build_transaction
 from cvms.chain.types import Commitment, Programs
 
 
 async def prepare_compound(
-    rpc: Rpc, programs: Programs, *, owner: Pubkey, pool: Pubkey, amount: int, delegate: Pubkey
+    rpc: RpcClient,
+    programs: Programs,
+    *,
+    owner: Pubkey,
+    pool: Pubkey,
+    amount: int,
+    delegate: Pubkey,
 ) -> BuiltTransaction:
     """Compound `amount` of the vault's interest; its delegate signs, and pays."""
     vault = vault_address(programs, owner)

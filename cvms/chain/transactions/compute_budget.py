@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from solders.message import MessageV0
 
 from cvms.chain.program.program_errors import refusal
-from cvms.chain.rpc.rpc_client import Rpc
+from cvms.chain.rpc.rpc_client import RpcClient
 from cvms.chain.transactions.sponsorship_policy import FeeCaps, highest_price
 from cvms.chain.transactions.versioned import MAX_COMPUTE_UNITS, BuiltTransaction, with_budget
 from cvms.chain.types import Programs
@@ -17,7 +17,7 @@ _MOST_ADDRESSES = 128  # getRecentPrioritizationFees takes no more
 
 
 async def simulate_and_limit(
-    rpc: Rpc,
+    rpc: RpcClient,
     programs: Programs,
     built: BuiltTransaction,
     *,
@@ -40,7 +40,7 @@ async def simulate_and_limit(
     return with_budget(built, compute_unit_limit=limit, compute_unit_price=price)
 
 
-async def recent_price(rpc: Rpc, message: MessageV0, *, cap: int) -> int:
+async def recent_price(rpc: RpcClient, message: MessageV0, *, cap: int) -> int:
     """The price (micro-lamports a unit) at which transactions on these accounts land, capped."""
     keys = message.account_keys
     writable = [key for place, key in enumerate(keys) if message.is_maybe_writable(place)]

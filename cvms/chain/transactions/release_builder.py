@@ -9,7 +9,7 @@ from solders.pubkey import Pubkey
 from cvms.chain.program import instructions
 from cvms.chain.program.accounts import read_vault
 from cvms.chain.program.addresses import vault_address
-from cvms.chain.rpc.rpc_client import Rpc
+from cvms.chain.rpc.rpc_client import RpcClient
 from cvms.chain.transactions.versioned import BuiltTransaction, build_transaction
 from cvms.chain.types import Commitment, Programs
 
@@ -18,7 +18,7 @@ VAULTS_PER_TRANSACTION = 12
 
 
 async def with_matured(
-    rpc: Rpc, programs: Programs, owners: Sequence[Pubkey], *, now: int
+    rpc: RpcClient, programs: Programs, owners: Sequence[Pubkey], *, now: int
 ) -> list[Pubkey]:
     """Those of the owners whose vaults hold timelocks, on chain, that have matured at `now`."""
     addresses = [vault_address(programs, owner) for owner in owners]
@@ -32,7 +32,7 @@ async def with_matured(
 
 
 async def prepare_releases(
-    rpc: Rpc, programs: Programs, owners: Sequence[Pubkey], *, payer: Pubkey
+    rpc: RpcClient, programs: Programs, owners: Sequence[Pubkey], *, payer: Pubkey
 ) -> BuiltTransaction:
     """Release the timelocks of up to VAULTS_PER_TRANSACTION vaults; one at least."""
     steps = [

@@ -25,14 +25,14 @@ from cvms.chain.program.addresses import (
     vault_address,
     vault_authority_address,
 )
-from cvms.chain.rpc.rpc_client import Rpc
+from cvms.chain.rpc.rpc_client import RpcClient
 from cvms.chain.transactions.versioned import BuiltTransaction, build_transaction
 from cvms.chain.types import Account, Commitment, Programs
 from cvms.errors import Conflict, NotFound, VaultNotFound
 
 
 async def prepare_initialize(
-    rpc: Rpc, programs: Programs, *, user: Pubkey, fee_payer: Pubkey
+    rpc: RpcClient, programs: Programs, *, user: Pubkey, fee_payer: Pubkey
 ) -> BuiltTransaction:
     """Create the user's vault; the user pays its rent. Raises Conflict when there is one."""
     [account] = await _fetch(rpc, [vault_address(programs, user)])
@@ -42,7 +42,7 @@ async def prepare_initialize(
 
 
 async def prepare_deposit(
-    rpc: Rpc,
+    rpc: RpcClient,
     programs: Programs,
     *,
     owner: Pubkey,
@@ -58,7 +58,7 @@ async def prepare_deposit(
 
 
 async def prepare_withdraw(
-    rpc: Rpc,
+    rpc: RpcClient,
     programs: Programs,
     *,
     owner: Pubkey,
@@ -103,7 +103,7 @@ async def prepare_withdraw(
 
 
 async def prepare_add_delegate(
-    rpc: Rpc, programs: Programs, *, owner: Pubkey, delegate: Pubkey, fee_payer: Pubkey
+    rpc: RpcClient, programs: Programs, *, owner: Pubkey, delegate: Pubkey, fee_payer: Pubkey
 ) -> BuiltTransaction:
     """Let `delegate` act for the owner's vault; the owner signs."""
     [account] = await _fetch(rpc, [vault_address(programs, owner)])
@@ -113,7 +113,7 @@ async def prepare_add_delegate(
 
 
 async def prepare_remove_delegate(
-    rpc: Rpc, programs: Programs, *, owner: Pubkey, delegate: Pubkey, fee_payer: Pubkey
+    rpc: RpcClient, programs: Programs, *, owner: Pubkey, delegate: Pubkey, fee_payer: Pubkey
 ) -> BuiltTransaction:
     """Take back what `prepare_add_delegate` gives; the owner signs."""
     [account] = await _fetch(rpc, [vault_address(programs, owner)])
@@ -123,7 +123,7 @@ async def prepare_remove_delegate(
 
 
 async def prepare_on_vault(
-    rpc: Rpc,
+    rpc: RpcClient,
     programs: Programs,
     *,
     owner: Pubkey,
@@ -136,7 +136,12 @@ async def prepare_on_vault(
 
 
 async def prepare_position(
-    rpc: Rpc, programs: Programs, *, owner: Pubkey, instruction: Instruction, fee_payer: Pubkey
+    rpc: RpcClient,
+    programs: Programs,
+    *,
+    owner: Pubkey,
+    instruction: Instruction,
+    fee_payer: Pubkey,
 ) -> BuiltTransaction:
     """One of the position manager's instructions. The owner pays for a summary that is missing."""
     vault = vault_address(programs, owner)
@@ -148,13 +153,13 @@ async def prepare_position(
     return await _build(rpc, instruction, fee_payer, [create] if missing else [])
 
 
-async def fetch_vault(rpc: Rpc, programs: Programs, owner: Pubkey) -> Vault:
+async def fetch_vault(rpc: RpcClient, programs: Programs, owner: Pubkey) -> Vault:
     """The owner's vault as it is now. Raises Conflict for one of another mint."""
     [account] = await _fetch(rpc, [vault_address(programs, owner)])
     return _vault(account, programs, owner)
 
 
-async def _fetch(rpc: Rpc, addresses: Sequence[Pubkey]) -> tuple[Account | None, ...]:
+async def _fetch(rpc: RpcClient, addresses: Sequence[Pubkey]) -> tuple[Account | None, ...]:
     fetched = await rpc.get_accounts(addresses, commitment=Commitment.CONFIRMED)
     return fetched.accounts
 
@@ -169,7 +174,7 @@ def _vault(account: Account | None, programs: Programs, owner: Pubkey) -> Vault:
 
 
 async def _build(
-    rpc: Rpc, instruction: Instruction, fee_payer: Pubkey, setup: Sequence[Instruction] = ()
+    rpc: RpcClient, instruction: Instruction, fee_payer: Pubkey, setup: Sequence[Instruction] = ()
 ) -> BuiltTransaction:
     blockhash = await rpc.get_latest_blockhash(Commitment.CONFIRMED)
     return build_transaction(instruction, fee_payer=fee_payer, blockhash=blockhash, setup=setup)

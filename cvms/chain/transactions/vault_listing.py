@@ -9,7 +9,7 @@ from solders.pubkey import Pubkey
 from cvms.chain import borsh
 from cvms.chain.borsh import U64
 from cvms.chain.program.accounts import VAULT_DISCRIMINATOR
-from cvms.chain.rpc.rpc_client import Rpc
+from cvms.chain.rpc.rpc_client import RpcClient
 from cvms.chain.types import Commitment, Programs, Slot
 
 # The first four fields of a vault, behind the discriminator.
@@ -35,7 +35,7 @@ class ListedVault:
 
 
 async def list_vaults(
-    rpc: Rpc, programs: Programs, *, commitment: Commitment
+    rpc: RpcClient, programs: Programs, *, commitment: Commitment
 ) -> tuple[Slot, list[ListedVault]]:
     """The vaults that hold the programs' mint, as of a slot: about 400 bytes of answer for each.
 

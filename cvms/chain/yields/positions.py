@@ -17,7 +17,7 @@ from cvms.chain.program.yield_pool_accounts import (
     read_position,
     reserve_address,
 )
-from cvms.chain.rpc.rpc_client import Rpc
+from cvms.chain.rpc.rpc_client import RpcClient
 from cvms.chain.transactions.chain_clock import time_in
 from cvms.chain.types import Account, Commitment, Programs, Slot
 from cvms.errors import DecodeError
@@ -42,7 +42,7 @@ class Holding:
 
 
 async def read_holdings(
-    rpc: Rpc, programs: Programs, *, pools: Sequence[Pubkey], owner: Pubkey
+    rpc: RpcClient, programs: Programs, *, pools: Sequence[Pubkey], owner: Pubkey
 ) -> tuple[Slot, list[Holding]]:
     """The owner's holdings as of a slot, in the order of `pools`, without those that are no pool
     of the programs' mint.
@@ -68,7 +68,7 @@ async def read_holdings(
 
 
 async def read_many_holdings(
-    rpc: Rpc, programs: Programs, *, pools: Sequence[Pubkey], owners: Sequence[Pubkey]
+    rpc: RpcClient, programs: Programs, *, pools: Sequence[Pubkey], owners: Sequence[Pubkey]
 ) -> dict[Pubkey, list[Holding]]:
     """As `read_holdings`, for several owners; beyond 100 accounts not all as of one slot."""
     addresses = [CLOCK, *pools, *(reserve_address(programs, pool) for pool in pools)]

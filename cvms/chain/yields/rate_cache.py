@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import structlog
 import trio
 
-from cvms.chain.rpc.rpc_client import Rpc
+from cvms.chain.rpc.rpc_client import RpcClient
 from cvms.chain.transactions.chain_clock import chain_time
 from cvms.chain.types import Programs
 from cvms.chain.yields.rates import Refusal, SupplyRate
@@ -39,7 +39,7 @@ class RateCache:
     """The rates of `sources`, at most `max_age` seconds old while a node answers."""
 
     def __init__(
-        self, rpc: Rpc, sources: Sequence[YieldSource], *, programs: Programs, max_age: float
+        self, rpc: RpcClient, sources: Sequence[YieldSource], *, programs: Programs, max_age: float
     ) -> None:
         self.sources = tuple(sources)
         self.max_age = max_age

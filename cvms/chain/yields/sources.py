@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from solders.pubkey import Pubkey
 
 from cvms.chain.program.addresses import SYSTEM_PROGRAM
-from cvms.chain.rpc.rpc_client import Rpc
+from cvms.chain.rpc.rpc_client import RpcClient
 from cvms.chain.types import Account, Commitment, Programs, Slot
 from cvms.chain.yields import marginfi, reference_pool, solend
 from cvms.chain.yields.rates import (
@@ -104,7 +104,7 @@ def _source(pair: str) -> YieldSource:
 
 
 async def read_rates(
-    rpc: Rpc,
+    rpc: RpcClient,
     sources: Sequence[YieldSource],
     *,
     programs: Programs,

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from solders.keypair import Keypair
 
-from cvms.chain.rpc.rpc_client import Rpc
+from cvms.chain.rpc.rpc_client import RpcClient
 from cvms.chain.types import Programs
 from cvms.chain.yields.rate_cache import RateCache
 from cvms.config.settings import Config
@@ -29,7 +29,7 @@ class Dependencies:
 
     config: Config
     database: Database
-    rpc: Rpc
+    rpc: RpcClient
     programs: Programs
     operator: Keypair
     sponsor: FeeSponsor

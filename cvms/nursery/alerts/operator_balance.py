@@ -6,7 +6,7 @@ import structlog
 import trio
 from solders.pubkey import Pubkey
 
-from cvms.chain.rpc.rpc_client import Rpc
+from cvms.chain.rpc.rpc_client import RpcClient
 from cvms.metrics import Metrics
 from cvms.nursery.channels.status_board import OperatorFunds, StatusBoard
 from cvms.store.postgres.database import Database
@@ -25,7 +25,7 @@ class OperatorBalanceMonitor:
         self,
         *,
         database: Database,
-        rpc: Rpc,
+        rpc: RpcClient,
         operator: Pubkey,
         funds: OperatorFunds,
         board: StatusBoard,

@@ -10,7 +10,7 @@ import trio
 
 from cvms.chain.backoff import Backoff
 from cvms.chain.pubsub.account_subscription import fetch_accounts, watch_accounts
-from cvms.chain.rpc.rpc_client import Rpc
+from cvms.chain.rpc.rpc_client import RpcClient
 from cvms.chain.types import Commitment
 from cvms.errors import ChainUnavailable, RpcError
 from cvms.metrics import Metrics
@@ -30,7 +30,7 @@ class AccountSubscriptions:
     def __init__(
         self,
         *,
-        rpc: Rpc,
+        rpc: RpcClient,
         ws_urls: Sequence[str],
         registry: AccountRegistry,
         board: StatusBoard,

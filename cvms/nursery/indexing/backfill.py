@@ -13,7 +13,7 @@ import trio
 from solders.pubkey import Pubkey
 
 from cvms.chain.rpc.responses import SignatureInfo
-from cvms.chain.rpc.rpc_client import Rpc
+from cvms.chain.rpc.rpc_client import RpcClient
 from cvms.chain.types import Commitment, Slot
 from cvms.errors import CursorNotListed
 from cvms.metrics import Metrics
@@ -39,7 +39,7 @@ class Backfill:
         self,
         *,
         database: Database,
-        rpc: Rpc,
+        rpc: RpcClient,
         program: Pubkey,
         metrics: Metrics,
         page: int = PAGE,

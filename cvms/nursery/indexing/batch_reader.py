@@ -17,7 +17,7 @@ from cvms.chain.program.events.touched_vaults import (
     touched_vaults,
 )
 from cvms.chain.rpc.responses import SignatureInfo, TransactionRecord
-from cvms.chain.rpc.rpc_client import Rpc
+from cvms.chain.rpc.rpc_client import RpcClient
 from cvms.chain.types import Commitment, Programs
 from cvms.metrics import Metrics
 from cvms.nursery.ledger.entries import RecordedEvent, event_data, event_owner, event_vaults
@@ -54,7 +54,7 @@ class Batch:
 class BatchReader:
     """Reads batches. Only the chain is asked; nothing is written."""
 
-    def __init__(self, *, rpc: Rpc, programs: Programs, metrics: Metrics) -> None:
+    def __init__(self, *, rpc: RpcClient, programs: Programs, metrics: Metrics) -> None:
         self._rpc = rpc
         self._programs = programs
         self._metrics = metrics

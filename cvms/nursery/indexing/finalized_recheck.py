@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 import structlog
 from solders.pubkey import Pubkey
 
-from cvms.chain.rpc.rpc_client import Rpc
+from cvms.chain.rpc.rpc_client import RpcClient
 from cvms.chain.types import Programs, Slot
 from cvms.nursery.channels.wakeups import OutboxWakeup
 from cvms.nursery.ledger.outbox_messages import balance_message
@@ -39,7 +39,7 @@ class FinalizedRecheck:
         self,
         *,
         database: Database,
-        rpc: Rpc,
+        rpc: RpcClient,
         programs: Programs,
         outbox_wake: OutboxWakeup,
         cache: BalanceCache,

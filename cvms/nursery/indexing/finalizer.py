@@ -9,7 +9,7 @@ import structlog
 import trio
 
 from cvms.chain.rpc.responses import SignatureStatus
-from cvms.chain.rpc.rpc_client import Rpc
+from cvms.chain.rpc.rpc_client import RpcClient
 from cvms.chain.types import Commitment, Slot
 from cvms.nursery.channels.status_board import StatusBoard
 from cvms.nursery.indexing.finalized_recheck import FinalizedRecheck
@@ -31,7 +31,7 @@ class Finalizer:
         self,
         *,
         database: Database,
-        rpc: Rpc,
+        rpc: RpcClient,
         forks: ForkRollback,
         recheck: FinalizedRecheck,
         board: StatusBoard,

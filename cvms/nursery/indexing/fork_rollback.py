@@ -14,9 +14,9 @@ import structlog
 import trio
 from solders.pubkey import Pubkey
 
-from cvms.chain.rpc.chain_tips import read_memory
+from cvms.chain.rpc.chain_tips import read_retention
 from cvms.chain.rpc.responses import SignatureStatus
-from cvms.chain.rpc.rpc_client import Rpc
+from cvms.chain.rpc.rpc_client import RpcClient
 from cvms.chain.types import Commitment, Programs, Slot
 from cvms.errors import GapNotClosed
 from cvms.metrics import Metrics
@@ -95,7 +95,7 @@ class ForkRollback:
         self,
         *,
         database: Database,
-        rpc: Rpc,
+        rpc: RpcClient,
         programs: Programs,
         progress: IndexerProgress,
         indexed: trio.MemorySendChannel[IndexedBatch],
@@ -160,7 +160,7 @@ class ForkRollback:
         Raises GapNotClosed if that may be why.
         """
         dropped = fork.dropped
-        memory = await read_memory(self._rpc, dropped.signature)
+        memory = await read_retention(self._rpc, dropped.signature)
         if memory.first_block is None or memory.first_block > dropped.slot:
             raise GapNotClosed(
                 f"the node's ledger begins at slot {memory.first_block}, after "

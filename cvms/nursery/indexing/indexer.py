@@ -19,7 +19,7 @@ from solders.pubkey import Pubkey
 from cvms.chain.pubsub.log_subscription import LogNotice, Subscribed, watch_logs
 from cvms.chain.rpc.chain_tips import read_tips
 from cvms.chain.rpc.responses import SignatureInfo
-from cvms.chain.rpc.rpc_client import Rpc
+from cvms.chain.rpc.rpc_client import RpcClient
 from cvms.chain.types import Commitment, Programs, Slot
 from cvms.errors import (
     ChainUnavailable,
@@ -73,7 +73,7 @@ class Indexer:
         self,
         *,
         database: Database,
-        rpc: Rpc,
+        rpc: RpcClient,
         ws_urls: Sequence[str],
         programs: Programs,
         progress: IndexerProgress,

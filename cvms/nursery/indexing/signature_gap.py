@@ -13,7 +13,7 @@ from itertools import pairwise
 from solders.pubkey import Pubkey
 
 from cvms.chain.rpc.responses import SignatureInfo
-from cvms.chain.rpc.rpc_client import Rpc
+from cvms.chain.rpc.rpc_client import RpcClient
 from cvms.chain.types import Commitment, Slot
 from cvms.errors import CursorNotListed, GapNotClosed, GapTooLong
 from cvms.store.index.cursor import Cursor
@@ -25,7 +25,7 @@ LONGEST_GAP = 20_000
 
 
 async def list_signatures_since(
-    rpc: Rpc,
+    rpc: RpcClient,
     program: Pubkey,
     *,
     cursor: Cursor | None,

@@ -9,7 +9,7 @@ import structlog
 from solders.pubkey import Pubkey
 
 from cvms.chain.program.accounts import Vault, read_vault
-from cvms.chain.rpc.rpc_client import Rpc
+from cvms.chain.rpc.rpc_client import RpcClient
 from cvms.chain.types import Commitment, Programs, Slot
 from cvms.errors import DecodeError
 
@@ -32,7 +32,7 @@ class FetchedVault:
 
 
 async def fetch_vaults(
-    rpc: Rpc, programs: Programs, touched: Mapping[Pubkey, str], *, at_least: Slot
+    rpc: RpcClient, programs: Programs, touched: Mapping[Pubkey, str], *, at_least: Slot
 ) -> list[FetchedVault]:
     """The vaults at these addresses, confirmed in `at_least` or later. What is none is left out."""
     fetched: list[FetchedVault] = []

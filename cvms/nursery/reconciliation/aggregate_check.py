@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import structlog
 
-from cvms.chain.rpc.rpc_client import Rpc
+from cvms.chain.rpc.rpc_client import RpcClient
 from cvms.chain.transactions.vault_listing import ListedVault, list_vaults
 from cvms.chain.types import Commitment, Programs
 from cvms.errors import DecodeError, RpcError
@@ -30,7 +30,13 @@ class AggregateCheck:
     """Compares sums, and finds whose vault is not in the books."""
 
     def __init__(
-        self, *, database: Database, rpc: Rpc, programs: Programs, threshold: int, metrics: Metrics
+        self,
+        *,
+        database: Database,
+        rpc: RpcClient,
+        programs: Programs,
+        threshold: int,
+        metrics: Metrics,
     ) -> None:
         self._database = database
         self._rpc = rpc

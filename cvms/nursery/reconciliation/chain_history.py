@@ -16,7 +16,7 @@ from cvms.chain.program.events.events import VaultClosedEvent
 from cvms.chain.program.events.log_parser import events_in
 from cvms.chain.program.events.touched_vaults import OpenedVault
 from cvms.chain.rpc.responses import SignatureInfo, TransactionRecord
-from cvms.chain.rpc.rpc_client import Rpc
+from cvms.chain.rpc.rpc_client import RpcClient
 from cvms.chain.types import Commitment, Programs, Slot
 from cvms.errors import HistoryNotProven
 from cvms.nursery.indexing.batch_reader import ExecutedTransaction, executed_transaction
@@ -67,7 +67,7 @@ class VaultHistory:
 
 
 async def read_proven_history(
-    rpc: Rpc, programs: Programs, *, address: Pubkey, owner: str
+    rpc: RpcClient, programs: Programs, *, address: Pubkey, owner: str
 ) -> VaultHistory:
     """The finalized history of the owner's vault, proven by its finalized account.
 
@@ -86,7 +86,7 @@ async def read_proven_history(
     return history
 
 
-async def _signatures(rpc: Rpc, address: Pubkey, *, through: Slot) -> list[SignatureInfo]:
+async def _signatures(rpc: RpcClient, address: Pubkey, *, through: Slot) -> list[SignatureInfo]:
     """The vault's transactions up to the slot, oldest first."""
     newest_first: list[SignatureInfo] = []
     while True:
@@ -104,7 +104,7 @@ async def _signatures(rpc: Rpc, address: Pubkey, *, through: Slot) -> list[Signa
             raise HistoryNotProven(f"the vault has more than {LONGEST_HISTORY} transactions")
 
 
-async def _records(rpc: Rpc, infos: Sequence[SignatureInfo]) -> list[TransactionRecord]:
+async def _records(rpc: RpcClient, infos: Sequence[SignatureInfo]) -> list[TransactionRecord]:
     wanted = [info.signature for info in infos if info.err is None]
     found = await rpc.get_transactions(wanted, commitment=Commitment.FINALIZED)
     for signature, record in zip(wanted, found, strict=True):

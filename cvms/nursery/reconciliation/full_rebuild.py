@@ -14,8 +14,8 @@ from dataclasses import dataclass
 import trio
 from solders.pubkey import Pubkey
 
-from cvms.chain.rpc.bounded_client import RpcUpTo
-from cvms.chain.rpc.rpc_client import Rpc
+from cvms.chain.rpc.bounded_client import BoundedRpcClient
+from cvms.chain.rpc.rpc_client import RpcClient
 from cvms.chain.types import Commitment, Programs, Slot
 from cvms.errors import RebuildNotPossible
 from cvms.metrics import Metrics
@@ -89,7 +89,7 @@ class FullRebuild:
         *,
         live: Database,
         scratch: Database,
-        rpc: Rpc,
+        rpc: RpcClient,
         programs: Programs,
         report: Callable[[RebuildProgress], None],
         told: int,
@@ -122,7 +122,7 @@ class FullRebuild:
 
     async def _build(self, target: Cursor) -> None:
         """Apply everything up to the target, by the code that applies it live."""
-        rpc = RpcUpTo(self._rpc, program=self._programs.vault, last=target.signature)
+        rpc = BoundedRpcClient(self._rpc, program=self._programs.vault, last=target.signature)
         reconciliations = ReconcileQueue()
         indexer = Indexer(
             database=self._scratch,
@@ -277,7 +277,7 @@ class FullRebuild:
 async def open_rebuild(
     database_url: str,
     *,
-    rpc: Rpc,
+    rpc: RpcClient,
     programs: Programs,
     fresh: bool,
     report: Callable[[RebuildProgress], None],

@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass
 from datetime import datetime
 from typing import Any
 
-from cvms.chain.rpc.rpc_client import Rpc
+from cvms.chain.rpc.rpc_client import RpcClient
 from cvms.chain.types import Commitment, Programs
 from cvms.errors import ChainUnavailable, RpcError
 from cvms.store.index import index_status
@@ -64,7 +64,7 @@ class IndexStatus:
         }
 
 
-async def read_status(database: Database, rpc: Rpc, programs: Programs) -> IndexStatus:
+async def read_status(database: Database, rpc: RpcClient, programs: Programs) -> IndexStatus:
     """Ask both sides. Raises DatabaseUnavailable."""
     async with database.dedicated() as conn:
         books = await index_status.read(conn, str(programs.vault))
@@ -75,14 +75,16 @@ async def read_status(database: Database, rpc: Rpc, programs: Programs) -> Index
     return IndexStatus(str(programs.vault), books, chain, None)
 
 
-async def _chain(rpc: Rpc, programs: Programs, books: IndexState) -> ChainState:
+async def _chain(rpc: RpcClient, programs: Programs, books: IndexState) -> ChainState:
     confirmed = await rpc.get_slot(Commitment.CONFIRMED)
     waiting, more = await _waiting(rpc, programs, books.signature)
     finalized = await rpc.get_slot(Commitment.FINALIZED)
     return ChainState(confirmed, finalized, waiting, more)
 
 
-async def _waiting(rpc: Rpc, programs: Programs, signature: str | None) -> tuple[int | None, bool]:
+async def _waiting(
+    rpc: RpcClient, programs: Programs, signature: str | None
+) -> tuple[int | None, bool]:
     """How many of the program's transactions follow the one given."""
     counted, last = 0, None
     while counted < MOST_COUNTED:

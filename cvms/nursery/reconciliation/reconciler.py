@@ -15,7 +15,7 @@ import structlog
 import trio
 from psycopg import IsolationLevel
 
-from cvms.chain.rpc.rpc_client import Rpc
+from cvms.chain.rpc.rpc_client import RpcClient
 from cvms.chain.types import Commitment, Programs, Slot
 from cvms.errors import HistoryNotIndexed, RpcError
 from cvms.metrics import Metrics
@@ -68,7 +68,7 @@ class Reconciler:
         self,
         *,
         database: Database,
-        rpc: Rpc,
+        rpc: RpcClient,
         programs: Programs,
         progress: IndexerProgress,
         reconciliations: ReconcileQueue,

@@ -10,7 +10,7 @@ from solders.pubkey import Pubkey
 
 from cvms.chain.program.accounts import TokenAccount, Vault, read_token_account, read_vault
 from cvms.chain.program.addresses import token_account, vault_address
-from cvms.chain.rpc.rpc_client import Rpc
+from cvms.chain.rpc.rpc_client import RpcClient
 from cvms.chain.types import Commitment, Programs, Slot
 from cvms.errors import DecodeError
 from cvms.nursery.ledger.vault_rows import vault_row_at
@@ -32,7 +32,7 @@ class VaultReading:
 
 
 async def read_vaults(
-    rpc: Rpc,
+    rpc: RpcClient,
     programs: Programs,
     owners: Sequence[str],
     *,

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 import structlog
 from solders.pubkey import Pubkey
 
-from cvms.chain.rpc.rpc_client import Rpc
+from cvms.chain.rpc.rpc_client import RpcClient
 from cvms.chain.types import Programs, Slot
 from cvms.errors import HistoryNotIndexed
 from cvms.metrics import Metrics
@@ -41,7 +41,7 @@ class Reindexer:
     """Reads a vault's finalized history and writes what the books have otherwise."""
 
     def __init__(
-        self, *, database: Database, rpc: Rpc, programs: Programs, metrics: Metrics
+        self, *, database: Database, rpc: RpcClient, programs: Programs, metrics: Metrics
     ) -> None:
         self._database = database
         self._rpc = rpc

@@ -13,7 +13,7 @@ import trio
 from solders.pubkey import Pubkey
 
 from cvms.chain.program.addresses import vault_address
-from cvms.chain.rpc.rpc_client import Rpc
+from cvms.chain.rpc.rpc_client import RpcClient
 from cvms.chain.transactions.compound_builder import prepare_compound
 from cvms.chain.types import Programs
 from cvms.chain.yields.positions import Holding, read_many_holdings
@@ -45,7 +45,7 @@ class AutoCompounder:
         self,
         *,
         database: Database,
-        rpc: Rpc,
+        rpc: RpcClient,
         programs: Programs,
         operator: OperatorSubmitter,
         pools: Sequence[Pubkey],

@@ -12,7 +12,7 @@ from typing import Any
 
 import trio
 
-from cvms.chain.rpc.rpc_client import Rpc
+from cvms.chain.rpc.rpc_client import RpcClient
 from cvms.chain.transactions.chain_clock import ChainTime, chain_now
 from cvms.chain.types import Commitment
 from cvms.nursery.channels.indexer_progress import IndexerProgress
@@ -42,7 +42,7 @@ class TimelockScheduler:
         self,
         *,
         database: Database,
-        rpc: Rpc,
+        rpc: RpcClient,
         progress: IndexerProgress,
         notice_seconds: int,
         releases: TimelockReleaser | None,

@@ -8,7 +8,7 @@ import structlog
 import trio
 from solders.pubkey import Pubkey
 
-from cvms.chain.rpc.rpc_client import Rpc
+from cvms.chain.rpc.rpc_client import RpcClient
 from cvms.chain.transactions.release_builder import (
     VAULTS_PER_TRANSACTION,
     prepare_releases,
@@ -38,7 +38,7 @@ class TimelockReleaser:
     """Releases what has matured, by the operator."""
 
     def __init__(
-        self, *, database: Database, rpc: Rpc, programs: Programs, operator: OperatorSubmitter
+        self, *, database: Database, rpc: RpcClient, programs: Programs, operator: OperatorSubmitter
     ) -> None:
         self._database = database
         self._rpc = rpc

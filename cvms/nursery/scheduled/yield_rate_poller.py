@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import trio
 
-from cvms.chain.rpc.rpc_client import Rpc
+from cvms.chain.rpc.rpc_client import RpcClient
 from cvms.chain.transactions.chain_clock import chain_time
 from cvms.chain.types import Programs
 from cvms.chain.yields.rates import AtSlot, Refusal, SupplyRate
@@ -25,7 +25,7 @@ class YieldRatePoller:
         self,
         *,
         database: Database,
-        rpc: Rpc,
+        rpc: RpcClient,
         programs: Programs,
         sources: Sequence[YieldSource],
         interval: float,

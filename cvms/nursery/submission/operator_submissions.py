@@ -14,7 +14,7 @@ import structlog
 from solders.keypair import Keypair
 from solders.pubkey import Pubkey
 
-from cvms.chain.rpc.rpc_client import Rpc
+from cvms.chain.rpc.rpc_client import RpcClient
 from cvms.chain.transactions.compute_budget import simulate_and_limit
 from cvms.chain.transactions.sponsorship_policy import FeeCaps, check_sponsored
 from cvms.chain.transactions.versioned import BuiltTransaction, sign_as, signature_of
@@ -40,7 +40,7 @@ class OperatorSubmitter:
         self,
         *,
         key: Keypair,
-        rpc: Rpc,
+        rpc: RpcClient,
         programs: Programs,
         max_fee: Lamports,
         budget: FeeBudget,

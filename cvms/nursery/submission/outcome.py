@@ -76,7 +76,7 @@ def _absent(row: InFlight, tips: Tips, *, may_land: bool) -> Transition:
     last = row.last_valid_block_height
     if tips.finalized.height <= last:
         return _back_to_submitted(row, may_land=may_land)
-    if tips.remembers(row.since_slot):
+    if tips.retains(row.since_slot):
         return Transition(State.EXPIRED, disputed=row.seen_slot is not None)
     if tips.finalized.height > last + UNKNOWABLE_BLOCKS:
         return Transition(State.QUARANTINED, slot=row.slot)

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import structlog
 import trio
 
-from cvms.chain.rpc.rpc_client import Rpc
+from cvms.chain.rpc.rpc_client import RpcClient
 from cvms.errors import ChainUnavailable, RpcError
 from cvms.metrics import Metrics
 
@@ -42,7 +42,7 @@ class _Attempts:
 class Rebroadcaster:
     """Remembers what was sent when."""
 
-    def __init__(self, rpc: Rpc, *, resend_seconds: float, metrics: Metrics) -> None:
+    def __init__(self, rpc: RpcClient, *, resend_seconds: float, metrics: Metrics) -> None:
         self._rpc = rpc
         self._resend_seconds = resend_seconds
         self._metrics = metrics

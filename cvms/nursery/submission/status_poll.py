@@ -9,7 +9,7 @@ import structlog
 
 from cvms.chain.program.program_errors import refusal
 from cvms.chain.rpc.chain_tips import Tips, final_block, read_tips
-from cvms.chain.rpc.rpc_client import STATUSES_PER_CALL, Rpc
+from cvms.chain.rpc.rpc_client import STATUSES_PER_CALL, RpcClient
 from cvms.chain.types import Commitment, Programs
 from cvms.errors import ChainUnavailable, ProgramRefused, RpcError
 from cvms.nursery.submission.outcome import Transition, next_transition, resolve_disputed
@@ -18,7 +18,7 @@ from cvms.store.submissions.in_flight import InFlight
 log = structlog.get_logger(__name__)
 
 
-async def poll_outcomes(rpc: Rpc, rows: Sequence[InFlight]) -> list[Transition]:
+async def poll_outcomes(rpc: RpcClient, rows: Sequence[InFlight]) -> list[Transition]:
     """The fate of each row, in their order. Raises what the RPC raises."""
     # Heights before statuses: a transaction that was not there *after* its last block was.
     tips = await read_tips(rpc)
@@ -35,7 +35,7 @@ async def poll_outcomes(rpc: Rpc, rows: Sequence[InFlight]) -> list[Transition]:
 
 
 async def _resolve_disputes(
-    rpc: Rpc, rows: Sequence[InFlight], transitions: Sequence[Transition], tips: Tips
+    rpc: RpcClient, rows: Sequence[InFlight], transitions: Sequence[Transition], tips: Tips
 ) -> list[Transition]:
     blocks: dict[int, frozenset[str] | None] = {}
     resolved = []
@@ -52,7 +52,7 @@ async def _resolve_disputes(
 
 
 async def read_failure_reasons(
-    rpc: Rpc, programs: Programs, failed: Mapping[str, Any]
+    rpc: RpcClient, programs: Programs, failed: Mapping[str, Any]
 ) -> dict[str, dict[str, Any]]:
     """Why each has failed, in the program's words; `failed` are the chain's errors by signature.
 

@@ -14,7 +14,7 @@ from collections.abc import Sequence
 
 import structlog
 
-from cvms.chain.rpc.rpc_client import Rpc
+from cvms.chain.rpc.rpc_client import RpcClient
 from cvms.chain.types import Commitment, Programs
 from cvms.metrics import Metrics
 from cvms.nursery.channels.status_board import StatusBoard
@@ -47,7 +47,7 @@ class Submitter:
         self,
         *,
         database: Database,
-        rpc: Rpc,
+        rpc: RpcClient,
         programs: Programs,
         wake: SubmitWakeup,
         outbox_wake: OutboxWakeup,

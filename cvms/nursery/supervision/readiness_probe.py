@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import trio
 
-from cvms.chain.rpc.rpc_client import Rpc
+from cvms.chain.rpc.rpc_client import RpcClient
 from cvms.chain.rpc.transport.endpoint_state import summary
 from cvms.chain.types import Slot
 from cvms.errors import ChainUnavailable, DatabaseUnavailable, RpcError
@@ -26,7 +26,7 @@ class ReadinessProbe:
         self,
         *,
         database: Database,
-        rpc: Rpc,
+        rpc: RpcClient,
         progress: IndexerProgress,
         max_lag_slots: int,
         board: StatusBoard,

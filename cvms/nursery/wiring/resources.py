@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 
-from cvms.chain.rpc.rpc_client import Rpc
+from cvms.chain.rpc.rpc_client import RpcClient
 from cvms.chain.types import Programs
 from cvms.chain.yields.sources import YieldSource
 from cvms.config.settings import Config
@@ -33,7 +33,7 @@ class Resources:
     programs: Programs
     database: Database
     outbox_notifier: OutboxNotifier
-    rpc: Rpc
+    rpc: RpcClient
     cache: BalanceCache
     limiter: Limiter
     metrics: Metrics

@@ -36,7 +36,7 @@ from cvms.chain.program.yield_pool_accounts import (
     read_position,
     reserve_address,
 )
-from cvms.chain.rpc.rpc_client import Rpc, open_rpc
+from cvms.chain.rpc.rpc_client import RpcClient, open_rpc
 from cvms.chain.types import YIELD_POOL_PROGRAM, Account, Commitment, Lamports
 from cvms.config.loader import load_programs
 from cvms.errors import DecodeError, ProgramRefused
@@ -199,7 +199,7 @@ def test_what_can_be_claimed_counts_until_now() -> None:
 class Saver:
     """A wallet on a local chain, with a pool of its own."""
 
-    def __init__(self, localnet: Localnet, rpc: Rpc) -> None:
+    def __init__(self, localnet: Localnet, rpc: RpcClient) -> None:
         self.localnet, self.rpc, self.programs = localnet, rpc, localnet.programs
         self.keypair = Keypair()
         self.owner = self.keypair.pubkey()

@@ -10,7 +10,7 @@ import trio
 from solders.hash import Hash
 from structlog.testing import capture_logs
 
-from cvms.chain.rpc.chain_identity import AHEAD_SLOTS, SURELY_FINALIZED, Agreement
+from cvms.chain.rpc.chain_identity import AHEAD_SLOTS, SURELY_FINALIZED, ChainIdentityCheck
 from cvms.chain.rpc.transport.endpoint_pool import FAILURES_BEFORE_DOWN
 from cvms.chain.rpc.transport.failover import FailoverTransport, open_transport
 from cvms.errors import ChainUnavailable
@@ -34,13 +34,13 @@ COMPARED = SLOT - SURELY_FINALIZED
 @asynccontextmanager
 async def compared(
     *scripts: Script, every: float = 0.0
-) -> AsyncIterator[tuple[Agreement, FailoverTransport, list[ScriptedNode]]]:
+) -> AsyncIterator[tuple[ChainIdentityCheck, FailoverTransport, list[ScriptedNode]]]:
     async with nodes(*scripts) as started:
         urls = [node.url for node in started]
         async with open_transport(urls, timeout=SECONDS, metrics=Metrics()) as transport:
             for each in transport.pool.all():
                 transport.pool.saw(each, SLOT, newest=True)
-            yield Agreement(transport, every=every), transport, started
+            yield ChainIdentityCheck(transport, every=every), transport, started
 
 
 def refused(transport: FailoverTransport) -> list[bool]:
@@ -60,13 +60,13 @@ def counted(transport: FailoverTransport, node: ScriptedNode) -> float:
 
 async def test_those_that_agree_are_left_alone() -> None:
     async with compared(FakeChain(), FakeChain(blocks={SLOT: OTHER})) as (agreement, transport, _):
-        await agreement.look(seconds=SECONDS)
+        await agreement.run_once(seconds=SECONDS)
         assert refused(transport) == disagrees(transport) == [False, False]
 
 
 async def test_one_alone_is_not_asked() -> None:
     async with compared(FakeChain()) as (agreement, _, [node]):
-        await agreement.look(seconds=SECONDS)
+        await agreement.run_once(seconds=SECONDS)
         assert node.requests == []
 
 
@@ -75,7 +75,7 @@ async def test_another_chain_than_the_first_ones_is_refused_with_the_reason() ->
     async with compared(first, second) as (agreement, transport, started):
         with capture_logs() as logs:
             for _ in range(3):
-                await agreement.look(seconds=SECONDS)
+                await agreement.run_once(seconds=SECONDS)
         assert [each["event"] for each in logs] == ["rpc_endpoint_refused"]
         assert refused(transport) == [False, True]
         assert counted(transport, started[1]) == 1
@@ -86,27 +86,27 @@ async def test_another_chain_than_the_first_ones_is_refused_with_the_reason() ->
                 await transport.call("getThing", [{}])
         assert started[1].requests == []
         second.genesis = first.genesis  # its owner has put it right
-        await agreement.look(seconds=SECONDS)
+        await agreement.run_once(seconds=SECONDS)
         assert refused(transport) == [False, False]
 
 
 async def test_most_are_believed_about_the_chain_and_it_is_not_exchanged_later() -> None:
     first, second, third = FakeChain(genesis=OTHER), FakeChain(), FakeChain()
     async with compared(first, second, third) as (agreement, transport, _):
-        await agreement.look(seconds=SECONDS)
+        await agreement.run_once(seconds=SECONDS)
         assert refused(transport) == [True, False, False]
         second.genesis = third.genesis = OTHER
-        await agreement.look(seconds=SECONDS)
+        await agreement.run_once(seconds=SECONDS)
         assert refused(transport) == [True, True, True]
 
 
 async def test_with_nothing_but_refused_endpoints_the_reason_is_said() -> None:
     first, second = FakeChain(), FakeChain(away=Reply(b"", status=500))
     async with compared(first, second) as (agreement, transport, _):
-        await agreement.look(seconds=SECONDS)
+        await agreement.run_once(seconds=SECONDS)
         first.genesis = second.genesis = OTHER
         second.away = None
-        await agreement.look(seconds=SECONDS)
+        await agreement.run_once(seconds=SECONDS)
         with pytest.raises(ChainUnavailable, match="of another chain"):
             await transport.call("getThing", [{}])
 
@@ -114,45 +114,45 @@ async def test_with_nothing_but_refused_endpoints_the_reason_is_said() -> None:
 async def test_one_that_was_down_is_asked_which_chain_it_is_on_before_it_is_preferred() -> None:
     first, second = FakeChain(), FakeChain()
     async with compared(first, second, every=3600.0) as (agreement, transport, _):
-        await agreement.look(seconds=SECONDS)
+        await agreement.run_once(seconds=SECONDS)
         one, _ = transport.pool.all()
         for _ in range(FAILURES_BEFORE_DOWN):
             transport.pool.failed(one)
         first.genesis = OTHER
-        await agreement.look(seconds=SECONDS)
+        await agreement.run_once(seconds=SECONDS)
         assert not one.checked  # it is away, and nobody waits for it
         transport.pool.succeeded(one)
         while one.unreliable:
             transport.pool.succeeded(one)
         assert transport.pool.candidates()[-1] is one
-        await agreement.look(seconds=SECONDS)
+        await agreement.run_once(seconds=SECONDS)
         assert refused(transport) == [True, False]
 
 
 async def test_most_are_believed_about_a_block_and_the_other_is_asked_last() -> None:
     first, second, third = FakeChain(blocks={COMPARED: OTHER}), FakeChain(), FakeChain()
     async with compared(first, second, third) as (agreement, transport, started):
-        await agreement.look(seconds=SECONDS)
-        await agreement.look(seconds=SECONDS)
+        await agreement.run_once(seconds=SECONDS)
+        await agreement.run_once(seconds=SECONDS)
         assert disagrees(transport) == [True, False, False]
         assert counted(transport, started[0]) == 2
         assert transport.pool.candidates()[-1].order == 0
         first.blocks.clear()
-        await agreement.look(seconds=SECONDS)
+        await agreement.run_once(seconds=SECONDS)
         assert disagrees(transport) == [False, False, False]
 
 
 async def test_of_two_the_first_is_believed_unless_the_other_is_far_ahead() -> None:
     first, second = FakeChain(blocks={COMPARED: OTHER}), FakeChain()
     async with compared(first, second) as (agreement, transport, _):
-        await agreement.look(seconds=SECONDS)
+        await agreement.run_once(seconds=SECONDS)
         assert disagrees(transport) == [False, True]
         one, two = transport.pool.all()
         one.slot, two.slot = SLOT, SLOT + 1 + AHEAD_SLOTS
-        await agreement.look(seconds=SECONDS)
+        await agreement.run_once(seconds=SECONDS)
         assert disagrees(transport) == [True, False]
         two.slot = SLOT  # near again: they do not take turns
-        await agreement.look(seconds=SECONDS)
+        await agreement.run_once(seconds=SECONDS)
         assert disagrees(transport) == [True, False]
 
 
@@ -161,14 +161,14 @@ async def test_of_two_the_first_is_believed_unless_the_other_is_far_ahead() -> N
 )
 async def test_no_answer_is_no_evidence(silence: Script) -> None:
     async with compared(FakeChain(), silence) as (agreement, transport, _):
-        await agreement.look(seconds=SECONDS)
+        await agreement.run_once(seconds=SECONDS)
         assert refused(transport) == disagrees(transport) == [False, False]
 
 
 async def test_it_is_looked_at_now_and_then_and_never_longer_than_allowed() -> None:
     async with compared(FakeChain(), FakeChain(), every=3600.0) as (agreement, _, [node, _]):
         for _ in range(3):
-            await agreement.look(seconds=SECONDS)
+            await agreement.run_once(seconds=SECONDS)
         methods = [each["method"] for each in node.requests]
         assert methods == ["getGenesisHash", "getBlock"]
     async with compared(FakeChain(), FakeChain()) as (agreement, transport, [node, _]):
@@ -179,6 +179,6 @@ async def test_it_is_looked_at_now_and_then_and_never_longer_than_allowed() -> N
 
         node.script = never
         began = trio.current_time()
-        await agreement.look(seconds=0.1)
+        await agreement.run_once(seconds=0.1)
         assert trio.current_time() - began < 2
         assert transport.pool.all()[0].failures == 0  # cut short by us: no fault of its own

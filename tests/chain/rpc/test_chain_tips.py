@@ -9,7 +9,7 @@ import pytest
 from solders.keypair import Keypair
 
 from cvms.chain.rpc.chain_tips import final_block, read_tips
-from cvms.chain.rpc.rpc_client import Rpc, open_rpc
+from cvms.chain.rpc.rpc_client import RpcClient, open_rpc
 from cvms.errors import ChainUnavailable, RpcError
 from cvms.localnet.ledger.chain import Chain
 from cvms.localnet.node.faults import Fail
@@ -17,7 +17,7 @@ from tests.conftest import Localnet
 
 
 @pytest.fixture
-async def rpc(localnet: Localnet) -> AsyncIterator[Rpc]:
+async def rpc(localnet: Localnet) -> AsyncIterator[RpcClient]:
     async with open_rpc([localnet.rpc_url]) as rpc:
         localnet.running.chain.pause()
         yield rpc
@@ -28,22 +28,22 @@ def chain(localnet: Localnet) -> Chain:
     return localnet.running.chain
 
 
-async def airdrop(rpc: Rpc) -> str:
+async def airdrop(rpc: RpcClient) -> str:
     signature: str = await rpc.call("requestAirdrop", [str(Keypair().pubkey()), 10**9])
     return signature
 
 
-async def test_the_tips_are_those_of_the_chain(rpc: Rpc, chain: Chain) -> None:
+async def test_the_tips_are_those_of_the_chain(rpc: RpcClient, chain: Chain) -> None:
     chain.skip_to(chain.tip.slot + 50)
     chain.advance(6)
     tips = await read_tips(rpc)
     assert tips.confirmed.height == chain.tip.height - 1
     assert tips.finalized.height == chain.tip.height - 4
     assert tips.slot == tips.confirmed.slot > tips.confirmed.height, "slots were skipped"
-    assert tips.remembers(0)
+    assert tips.retains(0)
 
 
-class Provider(Rpc):
+class Provider(RpcClient):
     """Does not offer every method of a node."""
 
     async def batch(self, calls: Sequence[tuple[str, Sequence[Any]]]) -> list[Any | RpcError]:
@@ -54,20 +54,22 @@ class Provider(Rpc):
         ]
 
 
-async def test_a_provider_without_a_first_block_is_believed_in_all_else(rpc: Rpc) -> None:
+async def test_a_provider_without_a_first_block_is_believed_in_all_else(rpc: RpcClient) -> None:
     tips = await read_tips(Provider(rpc._transport))
     assert tips.first_block is None
-    assert not tips.remembers(10**9)
+    assert not tips.retains(10**9)
     assert tips.confirmed.slot > 0
 
 
-async def test_a_node_that_refuses_gives_no_tips(rpc: Rpc, localnet: Localnet) -> None:
+async def test_a_node_that_refuses_gives_no_tips(rpc: RpcClient, localnet: Localnet) -> None:
     localnet.running.faults.rpc.append(Fail(code=-32000))
     with pytest.raises((RpcError, ChainUnavailable)):
         await read_tips(rpc)
 
 
-async def test_a_final_block_says_what_is_in_it(rpc: Rpc, chain: Chain, localnet: Localnet) -> None:
+async def test_a_final_block_says_what_is_in_it(
+    rpc: RpcClient, chain: Chain, localnet: Localnet
+) -> None:
     landed = await airdrop(rpc)
     slot = chain.tip.slot
     assert await final_block(rpc, slot) is None, "not final yet"

@@ -17,7 +17,7 @@ from solders.pubkey import Pubkey
 from cvms.chain import base58
 from cvms.chain.rpc import responses
 from cvms.chain.rpc.responses import UNEXPECTED_SHAPE
-from cvms.chain.rpc.rpc_client import Rpc, open_rpc
+from cvms.chain.rpc.rpc_client import RpcClient, open_rpc
 from cvms.chain.types import Commitment
 from cvms.errors import RpcError
 from tests.chain.made_up import unhurried
@@ -57,7 +57,7 @@ GOOD: dict[str, Any] = {
 
 
 @asynccontextmanager
-async def node_giving(value: Any) -> AsyncIterator[Rpc]:
+async def node_giving(value: Any) -> AsyncIterator[RpcClient]:
     async def script(request: Any) -> Reply:
         if isinstance(request, list):
             return Reply(
@@ -74,7 +74,7 @@ async def node_giving(value: Any) -> AsyncIterator[Rpc]:
         nursery.cancel_scope.cancel()
 
 
-CALLS: list[Callable[[Rpc], Awaitable[Any]]] = [
+CALLS: list[Callable[[RpcClient], Awaitable[Any]]] = [
     lambda rpc: rpc.get_slot(Commitment.CONFIRMED),
     lambda rpc: rpc.get_block_height(Commitment.CONFIRMED),
     lambda rpc: rpc.get_latest_blockhash(),

@@ -29,7 +29,7 @@ from cvms.chain.program.addresses import (
     vault_address,
     vault_authority_address,
 )
-from cvms.chain.rpc.rpc_client import Rpc, open_rpc
+from cvms.chain.rpc.rpc_client import RpcClient, open_rpc
 from cvms.chain.transactions.vault_builders import prepare_deposit, prepare_withdraw
 from cvms.chain.transactions.versioned import BuiltTransaction
 from cvms.chain.types import Programs
@@ -60,7 +60,7 @@ def state(programs: Programs, vault: Vault, authorized: list[Pubkey]) -> dict[Pu
 
 
 @asynccontextmanager
-async def chain_with(accounts: Accounts) -> AsyncIterator[Rpc]:
+async def chain_with(accounts: Accounts) -> AsyncIterator[RpcClient]:
     """An Rpc to a node that has these accounts and no other."""
 
     def shown(address: str) -> dict[str, Any] | None:
@@ -86,7 +86,7 @@ async def chain_with(accounts: Accounts) -> AsyncIterator[Rpc]:
         nursery.cancel_scope.cancel()
 
 
-async def withdrawal(rpc: Rpc, programs: Programs, **options: Any) -> BuiltTransaction:
+async def withdrawal(rpc: RpcClient, programs: Programs, **options: Any) -> BuiltTransaction:
     return await prepare_withdraw(
         rpc,
         programs,

@@ -11,7 +11,7 @@ import trio
 from solders.keypair import Keypair
 from solders.pubkey import Pubkey
 
-from cvms.chain.rpc.rpc_client import Rpc, open_rpc
+from cvms.chain.rpc.rpc_client import RpcClient, open_rpc
 from cvms.chain.yields.rates import ProtocolName, Reason, Refusal, SupplyRate
 from cvms.chain.yields.sources import YieldSource, parse_yield_sources, read_rates
 from cvms.errors import ChainUnavailable, ConfigurationError
@@ -27,7 +27,7 @@ def source(protocol: ProtocolName) -> YieldSource:
     return YieldSource(protocol, Keypair().pubkey())
 
 
-async def put(rpc: Rpc, address: Pubkey, owner: Pubkey, data: bytes) -> None:
+async def put(rpc: RpcClient, address: Pubkey, owner: Pubkey, data: bytes) -> None:
     update = {"lamports": 10**9, "owner": str(owner), "data": data.hex()}
     await rpc.call("surfnet_setAccount", [str(address), update])
 

@@ -9,7 +9,7 @@ from structlog.testing import capture_logs
 
 from cvms.chain.program import instructions
 from cvms.chain.rpc.responses import TransactionRecord
-from cvms.chain.rpc.rpc_client import Rpc
+from cvms.chain.rpc.rpc_client import RpcClient
 from cvms.metrics import Metrics
 from cvms.store.vaults import vaults
 from tests.nursery.books import books, empty_database
@@ -17,7 +17,7 @@ from tests.nursery.indexing.test_every_instruction import every_event, travel
 from tests.nursery.world import World, address, settled
 
 
-class TruncatingNode(Rpc):
+class TruncatingNode(RpcClient):
     """A node that keeps so many lines of each log."""
 
     lines = 1

@@ -9,7 +9,7 @@ import pytest
 import trio
 
 from cvms import localnet
-from cvms.chain.rpc.rpc_client import Rpc, open_rpc
+from cvms.chain.rpc.rpc_client import RpcClient, open_rpc
 from cvms.chain.types import Slot
 from cvms.errors import GapNotClosed, RpcError
 from cvms.nursery.indexing.apply_batch import apply_batch
@@ -33,7 +33,7 @@ async def test_what_was_read_ahead_of_a_dropped_transaction_is_read_again(
     await forking.act((owner, world.deposit(owner, 100)))
     chain = world.chain.chain
 
-    class ReadsAhead(Rpc):
+    class ReadsAhead(RpcClient):
         async def get_accounts(self, *args: Any, **kwargs: Any) -> Any:
             await forking.act((owner, world.deposit(owner, 20)))
             return await super().get_accounts(*args, **kwargs)
@@ -73,10 +73,10 @@ async def test_a_node_that_has_forgotten_takes_nothing_back(forking: Forking) ->
     assert [amount for _, amount, _ in await world.history(owner)] == [100, 20]
 
 
-class Mixed(Rpc):
+class Mixed(RpcClient):
     """Batches are answered by another node than single calls."""
 
-    def __init__(self, single: Rpc, batches: Rpc) -> None:
+    def __init__(self, single: RpcClient, batches: RpcClient) -> None:
         super().__init__(single._transport)
         self._other = batches
 

@@ -16,7 +16,7 @@ from structlog.testing import capture_logs
 from cvms.chain.program import instructions
 from cvms.chain.program.addresses import vault_address
 from cvms.chain.rpc.responses import SignatureInfo, TransactionRecord
-from cvms.chain.rpc.rpc_client import Rpc
+from cvms.chain.rpc.rpc_client import RpcClient
 from cvms.chain.types import Commitment, Slot
 from cvms.dev.chain_setup import make_mint
 from cvms.errors import GapNotClosed
@@ -215,7 +215,7 @@ async def test_a_long_gap_is_read_in_pages(world: World) -> None:
         assert [info.signature for info in found] == sent
 
 
-class ForgetfulNode(Rpc):
+class ForgetfulNode(RpcClient):
     """A node without the old part of its ledger: it does not know the `until` it is given."""
 
     async def get_signatures_for_address(self, *args: Any, **kwargs: Any) -> list[SignatureInfo]:
@@ -256,7 +256,7 @@ async def test_a_gap_that_cannot_be_closed_is_not_skipped_and_not_ready(world: W
     assert await world.problems() == []
 
 
-class ShufflingNode(Rpc):
+class ShufflingNode(RpcClient):
     """A node whose list is in no order, or has a transaction twice."""
 
     twice = False
@@ -280,7 +280,7 @@ async def test_a_list_that_is_in_no_order_is_not_applied(world: World) -> None:
     assert await world.problems() == []
 
 
-class SlowNode(Rpc):
+class SlowNode(RpcClient):
     """A node that lists a signature before it can give the transaction."""
 
     missing: str | None = None

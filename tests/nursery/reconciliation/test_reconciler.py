@@ -15,7 +15,7 @@ from structlog.testing import capture_logs
 from cvms.chain.program import instructions
 from cvms.chain.program.addresses import vault_address
 from cvms.chain.rpc.responses import TransactionRecord
-from cvms.chain.rpc.rpc_client import Rpc
+from cvms.chain.rpc.rpc_client import RpcClient
 from cvms.chain.types import Commitment, Slot
 from cvms.nursery.reconciliation.vault_reindexer import Reindexer
 from cvms.store.reconciliation import pass_position, reconciliation_log
@@ -101,10 +101,10 @@ async def busy_life(world: World) -> tuple[Keypair, Keypair]:
     return alice, bob
 
 
-class Truncating(Rpc):
+class Truncating(RpcClient):
     """A node that cuts logs short."""
 
-    def __init__(self, rpc: Rpc) -> None:
+    def __init__(self, rpc: RpcClient) -> None:
         super().__init__(rpc._transport)
 
     async def get_transactions(
@@ -281,7 +281,7 @@ async def test_logs_cut_short_prove_nothing_and_that_is_told_once_a_pass(world: 
 
 
 async def test_a_node_that_forgot_the_beginning_takes_no_line_out(world: World) -> None:
-    class Forgetful(Rpc):
+    class Forgetful(RpcClient):
         async def get_signatures_for_address(self, *args: Any, **options: Any) -> Any:
             return (await super().get_signatures_for_address(*args, **options))[:2]
 
@@ -294,7 +294,7 @@ async def test_a_node_that_forgot_the_beginning_takes_no_line_out(world: World) 
 
 
 async def test_a_node_that_leaves_a_transaction_out_takes_no_line_out(world: World) -> None:
-    class Omitting(Rpc):
+    class Omitting(RpcClient):
         async def get_signatures_for_address(self, *args: Any, **options: Any) -> Any:
             found = await super().get_signatures_for_address(*args, **options)
             return [info for info in found if info.signature != left_out]

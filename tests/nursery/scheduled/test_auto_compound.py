@@ -10,7 +10,7 @@ from solders.keypair import Keypair
 
 from cvms.chain.program import instructions
 from cvms.chain.rpc.responses import Simulation
-from cvms.chain.rpc.rpc_client import Rpc
+from cvms.chain.rpc.rpc_client import RpcClient
 from cvms.chain.types import Lamports
 from cvms.errors import ChainTimeout, ProgramRefused
 from cvms.nursery.scheduled.auto_compound import AutoCompounder
@@ -30,7 +30,7 @@ EARNED = 10_000
 
 
 def compounding(
-    world: World, *, rpc: Rpc | None = None, least: int = 1_000, key: Keypair | None = None
+    world: World, *, rpc: RpcClient | None = None, least: int = 1_000, key: Keypair | None = None
 ) -> AutoCompounder:
     """The task as it is after a start."""
     return AutoCompounder(
@@ -215,10 +215,10 @@ async def test_the_task_does_it_without_being_asked(world: World) -> None:
 # --- what the tests do --------------------------------------------------------------------------
 
 
-class Node(Rpc):
+class Node(RpcClient):
     """A node that does not answer when something is to be sent, or takes its time to."""
 
-    def __init__(self, real: Rpc, *, silent: bool = False, meanwhile: Any = None) -> None:
+    def __init__(self, real: RpcClient, *, silent: bool = False, meanwhile: Any = None) -> None:
         super().__init__(real._transport)
         self.silent, self.meanwhile, self.simulated = silent, meanwhile, 0
 

@@ -14,7 +14,7 @@ from solders.transaction import VersionedTransaction
 
 from cvms.chain.program import instructions
 from cvms.chain.rpc.responses import Simulation
-from cvms.chain.rpc.rpc_client import Rpc
+from cvms.chain.rpc.rpc_client import RpcClient
 from cvms.chain.transactions.chain_clock import chain_now
 from cvms.chain.transactions.release_builder import VAULTS_PER_TRANSACTION
 from cvms.chain.types import Lamports
@@ -35,7 +35,7 @@ HOUR = 3_600
 def cron(
     world: World,
     *,
-    rpc: Rpc | None = None,
+    rpc: RpcClient | None = None,
     release: bool = True,
     operator: Keypair | None = None,
 ) -> TimelockScheduler:
@@ -270,10 +270,12 @@ async def test_until_the_books_have_caught_up_nothing_is_told(world: World) -> N
 # --- what the tests do --------------------------------------------------------------------------
 
 
-class Node(Rpc):
+class Node(RpcClient):
     """A node that does not answer when something is to be sent, or refuses one owner's release."""
 
-    def __init__(self, real: Rpc, *, silent: bool = False, refuses: str | None = None) -> None:
+    def __init__(
+        self, real: RpcClient, *, silent: bool = False, refuses: str | None = None
+    ) -> None:
         super().__init__(real._transport)
         self.silent, self.refuses, self.simulated = silent, refuses, 0
 

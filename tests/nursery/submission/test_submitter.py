@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import trio
 
-from cvms.chain.rpc.rpc_client import Rpc, TransactionRecord
+from cvms.chain.rpc.rpc_client import RpcClient, TransactionRecord
 from cvms.chain.types import Commitment
 from cvms.errors import ChainTimeout, ChainUnavailable
 from cvms.localnet.node.faults import Cut, Fail
@@ -17,10 +17,10 @@ from tests.nursery.submission.signed_withdrawals import accept, submission, told
 from tests.nursery.world import World, running, until
 
 
-class Node(Rpc):
+class Node(RpcClient):
     """A node that loses, or answers too late, the first so many transactions it is sent."""
 
-    def __init__(self, real: Rpc, *, loses: int = 0, late: int = 0) -> None:
+    def __init__(self, real: RpcClient, *, loses: int = 0, late: int = 0) -> None:
         super().__init__(real._transport)
         self.loses, self.late = loses, late
         self.sent: list[bytes] = []
@@ -147,7 +147,7 @@ async def test_without_its_logs_a_failure_is_a_failure_all_the_same(world: World
     assert (error["code"], error["logs"]) == (6002, [])
 
 
-class Loud(Rpc):
+class Loud(RpcClient):
     """Its programs log what PostgreSQL's JSON cannot hold."""
 
     async def get_transactions(self, *given: Any, **options: Any) -> list[TransactionRecord | None]:

@@ -15,7 +15,7 @@ from solders.keypair import Keypair
 from solders.message import MessageV0
 from solders.transaction import VersionedTransaction
 
-from cvms.chain.rpc.rpc_client import Rpc, StatusesAt
+from cvms.chain.rpc.rpc_client import RpcClient, StatusesAt
 from cvms.chain.transactions.versioned import message_hash, message_of, signature_of
 from cvms.chain.types import Commitment, Slot
 from cvms.errors import ChainUnavailable, RpcError
@@ -71,10 +71,10 @@ class FusedDatabase:
         self._fuse.step()
 
 
-class FusedRpc(Rpc):
+class FusedRpc(RpcClient):
     """Can be killed before each call is sent, and when its answer is there."""
 
-    def __init__(self, rpc: Rpc, fuse: Fuse) -> None:
+    def __init__(self, rpc: RpcClient, fuse: Fuse) -> None:
         super().__init__(rpc._transport)
         self._fuse = fuse
 

@@ -10,7 +10,7 @@ import trio
 from solders.keypair import Keypair
 
 from cvms import localnet
-from cvms.chain.rpc.rpc_client import Rpc, StatusesAt, open_rpc
+from cvms.chain.rpc.rpc_client import RpcClient, StatusesAt, open_rpc
 from cvms.chain.types import Commitment, Slot
 from cvms.errors import ChainUnavailable
 from cvms.localnet.node.faults import SendFaults
@@ -27,7 +27,7 @@ async def still(world: World) -> World:
     return world
 
 
-async def step(world: World, blocks: int = 1, *, rpc: Rpc | None = None) -> None:
+async def step(world: World, blocks: int = 1, *, rpc: RpcClient | None = None) -> None:
     """So many blocks, and then a round of a submitter that has just been started."""
     world.chain.chain.advance(blocks)
     await world.submitter(rpc=rpc).run_once()
@@ -125,10 +125,10 @@ async def test_a_success_may_turn_out_a_failure_on_the_fork_that_wins(still: Wor
     assert await told(still) == ["submitted", "confirmed", "submitted", "submitted", "failed"]
 
 
-class Mixed(Rpc):
+class Mixed(RpcClient):
     """Statuses from one node, everything else from another, as behind a balancing proxy."""
 
-    def __init__(self, others: Rpc, statuses: Rpc) -> None:
+    def __init__(self, others: RpcClient, statuses: RpcClient) -> None:
         super().__init__(others._transport)
         self._statuses = statuses
 
@@ -209,7 +209,7 @@ async def test_a_node_that_has_forgotten_makes_nothing_expire_but_calls_a_person
     assert still.metrics.registry.get_sample_value(gauge, {"state": "quarantined"}) == 1
 
 
-class Denying(Rpc):
+class Denying(RpcClient):
     """A node that has lost its index of signatures, and says of each that it is nowhere."""
 
     async def statuses_everywhere(

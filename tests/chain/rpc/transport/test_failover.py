@@ -12,7 +12,7 @@ import trio
 from solders.pubkey import Pubkey
 
 from cvms.chain.rpc.chain_identity import SURELY_FINALIZED
-from cvms.chain.rpc.rpc_client import Rpc, open_rpc
+from cvms.chain.rpc.rpc_client import RpcClient, open_rpc
 from cvms.chain.rpc.transport.endpoint_pool import FAILURES_BEFORE_DOWN
 from cvms.chain.rpc.transport.endpoint_state import summary
 from cvms.chain.types import Commitment, Slot
@@ -42,7 +42,7 @@ STATUS = {"slot": 7, "confirmations": 3, "err": None, "confirmationStatus": "con
 @asynccontextmanager
 async def asked(
     *scripts: Script, timeout: float = GENEROUS, metrics: Metrics | None = None
-) -> AsyncIterator[tuple[Rpc, list[ScriptedNode]]]:
+) -> AsyncIterator[tuple[RpcClient, list[ScriptedNode]]]:
     async with nodes(*scripts) as started:
         urls = [f"{node.url}/secret" for node in started]
         async with open_rpc(urls, timeout=timeout, metrics=metrics) as rpc:

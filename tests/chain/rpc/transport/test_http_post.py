@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 import trio
 
-from cvms.chain.rpc.rpc_client import Rpc
+from cvms.chain.rpc.rpc_client import RpcClient
 from cvms.chain.rpc.transport import http_post as post_module
 from cvms.chain.rpc.transport.endpoint_pool import FAILURES_BEFORE_DOWN
 from cvms.chain.rpc.transport.failover import FailoverTransport, open_transport
@@ -163,16 +163,16 @@ async def test_with_every_endpoint_marked_down_calls_fail_at_once_until_a_probe_
             await rpc.call("getThing", [])
         assert len(node.requests) == FAILURES_BEFORE_DOWN
         with pytest.raises(ChainUnavailable, match="HTTP 503"):
-            await Rpc(rpc).probe()
+            await RpcClient(rpc).probe()
         assert not rpc.available
-        assert await Rpc(rpc).probe() == 42
+        assert await RpcClient(rpc).probe() == 42
         assert rpc.available
 
 
 async def test_a_probe_goes_on_to_the_next_endpoint() -> None:
     bad = replying(Reply(b"", status=500))
     async with nodes(bad, answering(5)) as given, transport(*given) as rpc:
-        assert await Rpc(rpc).probe() == 5
+        assert await RpcClient(rpc).probe() == 5
 
 
 async def test_a_cancelled_call_marks_nothing_down() -> None:
