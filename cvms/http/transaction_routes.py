@@ -9,7 +9,7 @@ from quart import Response
 from solders.signature import Signature
 from solders.transaction import VersionedTransaction
 
-from cvms.chain.program.program_errors import refusal
+from cvms.chain.program.program_errors import to_program_error
 from cvms.chain.transactions.sponsorship_policy import Cost
 from cvms.chain.transactions.versioned import (
     message_hash,
@@ -131,7 +131,7 @@ async def _sign_and_store(
     result = await services.rpc.simulate(bytes(unsigned(message_of(transaction))))
     # It may have landed already if a submission of the same bytes overtook this one.
     if result.err is not None and result.err != "AlreadyProcessed":
-        raise refusal(result.err, result.logs, services.programs)
+        raise to_program_error(result.err, result.logs, services.programs)
     signed, cost = _signed(services, transaction)
     async with services.database.transaction() as conn:
         stored = await submissions.attach_signature(

@@ -14,7 +14,7 @@ from cvms.chain.program import instructions
 from cvms.chain.program.accounts import VAULT_DISCRIMINATOR, read_token_account, read_vault
 from cvms.chain.program.addresses import token_account, vault_address, vault_authority_address
 from cvms.chain.program.events.events import DepositEvent, WithdrawEvent
-from cvms.chain.program.events.log_parser import events_in
+from cvms.chain.program.events.log_parser import parse_events
 from cvms.chain.program.events.touched_vaults import touched_vaults
 from cvms.chain.pubsub.log_subscription import LogNotice, Subscribed, watch_logs
 from cvms.chain.rpc.rpc_client import RpcClient, TransactionRecord, open_rpc
@@ -150,7 +150,7 @@ async def test_a_deposit_and_a_withdrawal_from_first_byte_to_last_unit(
     ):
         record = await record_of(rpc, signature)
         assert record.slot <= at.slot
-        logged = events_in(
+        logged = parse_events(
             record.logs or [], programs.vault, top_level_programs=record.top_level_programs
         )
         assert not logged.truncated
@@ -263,7 +263,7 @@ async def test_an_event_after_a_precompile_keeps_its_instructions_number(
         blockhash=await rpc.get_latest_blockhash(),
     )
     record = await record_of(rpc, await wallet.send(built, wallet.keypair))
-    logged = events_in(
+    logged = parse_events(
         record.logs or [],
         localnet.programs.vault,
         top_level_programs=record.top_level_programs,

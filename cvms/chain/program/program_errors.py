@@ -96,7 +96,7 @@ def failing_program(logs: Sequence[str]) -> Pubkey | None:
     return None
 
 
-def refusal(err: Any, logs: Sequence[str], programs: Programs) -> CvmsError:
+def to_program_error(err: Any, logs: Sequence[str], programs: Programs) -> CvmsError:
     """The outcome behind a transaction's error, as nodes put it into JSON.
 
     ProgramRefused, but TransactionExpired for a block hash that is gone and Conflict for a

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from solders.message import MessageV0
 
-from cvms.chain.program.program_errors import refusal
+from cvms.chain.program.program_errors import to_program_error
 from cvms.chain.rpc.rpc_client import RpcClient
 from cvms.chain.transactions.sponsorship_policy import FeeCaps, highest_price
 from cvms.chain.transactions.versioned import MAX_COMPUTE_UNITS, BuiltTransaction, with_budget
@@ -33,7 +33,7 @@ async def simulate_and_limit(
     # A node that is a little behind may not know the block hash yet: that is no refusal.
     outcome = await rpc.simulate(free.unsigned_wire, replace_recent_blockhash=True)
     if outcome.err is not None:
-        raise refusal(outcome.err, outcome.logs, programs)
+        raise to_program_error(outcome.err, outcome.logs, programs)
     limit = min(compute_unit_limit(outcome.units_consumed) + extra_units, MAX_COMPUTE_UNITS)
     most = highest_price(caps or FeeCaps(), signatures=len(built.signers), units=limit)
     price = await recent_price(rpc, built.message, cap=most)

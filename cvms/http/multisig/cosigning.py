@@ -14,7 +14,7 @@ from solders.message import MessageV0
 from solders.signature import Signature
 from solders.transaction import VersionedTransaction
 
-from cvms.chain.program.program_errors import refusal
+from cvms.chain.program.program_errors import to_program_error
 from cvms.chain.transactions.versioned import (
     BuiltTransaction,
     message_of,
@@ -123,7 +123,7 @@ class CoSigningRun:
         # Unsigned: no node is given what it could send before it is stored.
         result = await self.services.rpc.simulate(bytes(sign_as(message_of(assembled))))
         if result.err is not None:
-            raise refusal(result.err, result.logs, self.services.programs)
+            raise to_program_error(result.err, result.logs, self.services.programs)
         sponsor = self.services.sponsor
         transaction, cost = sponsor.sign(assembled)
         signature, wire = signature_of(transaction), bytes(transaction)

@@ -9,12 +9,12 @@ from itertools import takewhile
 
 from solders.pubkey import Pubkey
 
-from cvms.chain.program.events.log_parser import LoggedEvent, ProgramLogs, events_in
+from cvms.chain.program.events.log_parser import LoggedEvent, ProgramLogs, parse_events
 from cvms.chain.program.events.touched_vaults import (
     ClosedVault,
     OpenedVault,
-    openings_and_closings,
     touched_vaults,
+    vault_lifecycle,
 )
 from cvms.chain.rpc.responses import SignatureInfo, TransactionRecord
 from cvms.chain.rpc.rpc_client import RpcClient
@@ -131,7 +131,7 @@ class BatchReader:
         return passed, [records[info.signature] for info in passed if info.err is None]
 
     def _logs(self, record: TransactionRecord) -> ProgramLogs:
-        return events_in(
+        return parse_events(
             record.logs or [], self._programs.vault, top_level_programs=record.top_level_programs
         )
 
@@ -147,7 +147,7 @@ def executed_transaction(
     """What a transaction did; its events that are not among `logged` are rebuilt."""
     return ExecutedTransaction(
         record.signature,
-        tuple(openings_and_closings(record, programs)),
+        tuple(vault_lifecycle(record, programs)),
         tuple(
             RecordedEvent(
                 each.event,

@@ -9,7 +9,7 @@ import structlog
 from solders.pubkey import Pubkey
 
 from cvms.chain.program.accounts import TimelockEntry
-from cvms.chain.program.events.log_parser import events_in
+from cvms.chain.program.events.log_parser import parse_events
 from cvms.chain.program.events.replay import Held, replay_events
 from cvms.chain.rpc.responses import TransactionRecord
 from cvms.chain.types import Programs
@@ -40,7 +40,7 @@ class EventReconstructor:
         The vaults' rows follow the accounts either way; what the history lacks then, the reconciler
         finds.
         """
-        found = events_in(
+        found = parse_events(
             record.logs or [], self._programs.vault, top_level_programs=record.top_level_programs
         )
         before = await self._before(batch, record)

@@ -13,7 +13,7 @@ from solders.pubkey import Pubkey
 
 from cvms.chain.program.accounts import Vault, read_vault
 from cvms.chain.program.events.events import VaultClosedEvent
-from cvms.chain.program.events.log_parser import events_in
+from cvms.chain.program.events.log_parser import parse_events
 from cvms.chain.program.events.touched_vaults import OpenedVault
 from cvms.chain.rpc.responses import SignatureInfo, TransactionRecord
 from cvms.chain.rpc.rpc_client import RpcClient
@@ -117,7 +117,7 @@ def _executed(
     record: TransactionRecord, programs: Programs, address: Pubkey
 ) -> ExecutedTransaction:
     """What the transaction did to this vault and, by its events, to others."""
-    logged = events_in(
+    logged = parse_events(
         record.logs or [], programs.vault, top_level_programs=record.top_level_programs
     )
     if logged.truncated:

@@ -7,7 +7,7 @@ from typing import Any
 
 import structlog
 
-from cvms.chain.program.program_errors import refusal
+from cvms.chain.program.program_errors import to_program_error
 from cvms.chain.rpc.chain_tips import Tips, final_block, read_tips
 from cvms.chain.rpc.rpc_client import STATUSES_PER_CALL, RpcClient
 from cvms.chain.types import Commitment, Programs
@@ -67,7 +67,7 @@ async def read_failure_reasons(
         records = [None] * len(failed)
     logs = [[] if record is None else record.logs or [] for record in records]
     return {
-        signature: _as_json(refusal(err, lines, programs))
+        signature: _as_json(to_program_error(err, lines, programs))
         for (signature, err), lines in zip(failed.items(), logs, strict=True)
     }
 

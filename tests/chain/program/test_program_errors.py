@@ -8,7 +8,7 @@ import pytest
 from solders.pubkey import Pubkey
 
 from cvms.chain.program.addresses import ASSOCIATED_TOKEN_PROGRAM, SYSTEM_PROGRAM, TOKEN_PROGRAM
-from cvms.chain.program.program_errors import failing_program, program_error, refusal
+from cvms.chain.program.program_errors import failing_program, program_error, to_program_error
 from cvms.chain.types import Programs
 from cvms.errors import Conflict, CvmsError, ProgramRefused, TransactionExpired
 from tests.chain.program.idl_borsh import idl
@@ -38,14 +38,14 @@ def test_every_error_of_an_idl_is_found_by_its_code(programs: Programs, name: st
     assert [entry["code"] for entry in errors] == list(range(6000, 6017))
     for entry in errors:
         code = entry["code"]
-        outcome = refusal(custom(code), failed(program, code=code), programs)
+        outcome = to_program_error(custom(code), failed(program, code=code), programs)
         assert refused(outcome) == (code, entry["name"], entry["msg"])
 
 
 def test_the_innermost_failing_program_names_the_error(programs: Programs) -> None:
     logs = failed(programs.vault, TOKEN_PROGRAM, code=1)
     assert failing_program(logs) == TOKEN_PROGRAM
-    assert refused(refusal(custom(1), logs, programs)) == (
+    assert refused(to_program_error(custom(1), logs, programs)) == (
         1,
         "InsufficientFunds",
         "Insufficient funds",
@@ -77,16 +77,16 @@ def test_a_forged_log_line_does_not_choose_the_table(programs: Programs) -> None
     forged = f"Program log: Program {TOKEN_PROGRAM} failed: custom program error: 0x1"
     logs = [forged, *failed(programs.vault, code=6001)]
     assert failing_program(logs) == programs.vault
-    assert refused(refusal(custom(6001), logs, programs))[1] == "Unauthorized"
+    assert refused(to_program_error(custom(6001), logs, programs))[1] == "Unauthorized"
 
 
 def test_without_logs_the_code_is_taken_for_the_vault_programs(programs: Programs) -> None:
-    assert refused(refusal(custom(6012), [], programs))[1] == "OpenPositionsExist"
+    assert refused(to_program_error(custom(6012), [], programs))[1] == "OpenPositionsExist"
 
 
 def test_another_programs_code_is_given_as_it_is(programs: Programs) -> None:
     stranger = Pubkey.new_unique()
-    code, name, msg = refused(refusal(custom(255), failed(stranger, code=255), programs))
+    code, name, msg = refused(to_program_error(custom(255), failed(stranger, code=255), programs))
     assert (code, name) == (255, "Custom")
     assert str(stranger) in msg
     assert "0xff" in msg
@@ -108,18 +108,18 @@ def test_another_programs_code_is_given_as_it_is(programs: Programs) -> None:
 def test_other_errors_keep_their_name(
     programs: Programs, err: Any, name: str, msg: str | None
 ) -> None:
-    code, found, sentence = refused(refusal(err, [], programs))
+    code, found, sentence = refused(to_program_error(err, [], programs))
     assert (code, found) == (None, name)
     assert msg is None or sentence == msg
 
 
 def test_an_expired_and_a_landed_transaction_are_no_refusals(programs: Programs) -> None:
-    assert isinstance(refusal("BlockhashNotFound", [], programs), TransactionExpired)
-    assert isinstance(refusal("AlreadyProcessed", [], programs), Conflict)
+    assert isinstance(to_program_error("BlockhashNotFound", [], programs), TransactionExpired)
+    assert isinstance(to_program_error("AlreadyProcessed", [], programs), Conflict)
 
 
 def test_only_the_last_lines_of_the_logs_are_kept(programs: Programs) -> None:
     logs = [f"Program log: {number}" for number in range(1000)]
-    outcome = refusal(custom(6000), logs, programs)
+    outcome = to_program_error(custom(6000), logs, programs)
     assert isinstance(outcome, ProgramRefused)
     assert outcome.logs == tuple(logs[-20:])

@@ -21,7 +21,7 @@ from cvms.chain import borsh
 from cvms.chain.program.accounts import read_token_account
 from cvms.chain.program.addresses import SYSTEM_PROGRAM, TOKEN_PROGRAM, token_account
 from cvms.chain.program.instructions import yield_pool as instructions
-from cvms.chain.program.program_errors import program_error, refusal
+from cvms.chain.program.program_errors import program_error, to_program_error
 from cvms.chain.program.yield_pool_accounts import (
     PER_TOKEN_UNIT,
     POOL_DISCRIMINATOR,
@@ -218,7 +218,7 @@ class Saver:
         wire = bytes(VersionedTransaction(message, [self.keypair]))
         outcome = await self.rpc.simulate(wire)
         if outcome.err is not None:
-            raise refusal(outcome.err, outcome.logs, self.programs)
+            raise to_program_error(outcome.err, outcome.logs, self.programs)
         await confirmed(self.localnet, self.rpc, await self.rpc.send_transaction(wire))
 
     async def state(self) -> tuple[Pool, Position]:

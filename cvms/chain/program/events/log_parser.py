@@ -54,7 +54,7 @@ class _Unreliable(Exception):
     """The lines cannot be what the runtime wrote: nothing after this one can be attributed."""
 
 
-def events_in(
+def parse_events(
     logs: Sequence[str], program: Pubkey, *, top_level_programs: Sequence[Pubkey] | None = None
 ) -> ProgramLogs:
     """The events that `program` emitted, at any depth, in the order in which it did.

@@ -56,7 +56,7 @@ def touched_vaults(record: TransactionRecord, programs: Programs) -> set[Pubkey]
     return touched
 
 
-def openings_and_closings(
+def vault_lifecycle(
     record: TransactionRecord, programs: Programs
 ) -> list[OpenedVault | ClosedVault]:
     """The vaults that a transaction opened and closed, in its order; none if it failed."""

@@ -11,7 +11,7 @@ from solders.pubkey import Pubkey
 
 from cvms.chain.program.addresses import COMPUTE_BUDGET_PROGRAM, PRECOMPILES, TOKEN_PROGRAM
 from cvms.chain.program.events.events import DepositEvent, Event, VaultClosedEvent, encode_event
-from cvms.chain.program.events.log_parser import ProgramLogs, events_in
+from cvms.chain.program.events.log_parser import ProgramLogs, parse_events
 from tests.chain.made_up import unhurried
 
 OURS = Pubkey.from_string("5qgA2qcz6zXYiJJkomV1LJv8UhKueyNsqeCWJd6jC9pT")
@@ -52,7 +52,7 @@ def test_events_are_numbered_by_instruction_and_within_it() -> None:
         ),
         *frame(OURS, data(deposit(3))),
     ]
-    got = events_in(logs, OURS)
+    got = parse_events(logs, OURS)
     assert found(got) == [(1, 0, deposit(1)), (1, 1, deposit(2)), (2, 0, deposit(3))]
     assert not got.truncated
 
@@ -60,7 +60,7 @@ def test_events_are_numbered_by_instruction_and_within_it() -> None:
 def test_our_frames_inside_another_program_count() -> None:
     inner = frame(OURS, data(deposit(1)), depth=2)
     logs = frame(OTHER, *inner, "Program log: between", *frame(OURS, data(deposit(2)), depth=2))
-    assert found(events_in(logs, OURS)) == [(0, 0, deposit(1)), (0, 1, deposit(2))]
+    assert found(parse_events(logs, OURS)) == [(0, 0, deposit(1)), (0, 1, deposit(2))]
 
 
 def test_data_in_anothers_frame_is_not_ours_whatever_it_looks_like() -> None:
@@ -71,7 +71,7 @@ def test_data_in_anothers_frame_is_not_ours_whatever_it_looks_like() -> None:
         *frame(OURS, *frame(TOKEN_PROGRAM, forged, depth=2)),
         forged,
     ]
-    assert events_in(logs, OURS) == ProgramLogs((), truncated=False)
+    assert parse_events(logs, OURS) == ProgramLogs((), truncated=False)
 
 
 @pytest.mark.parametrize(
@@ -89,8 +89,10 @@ def test_data_in_anothers_frame_is_not_ours_whatever_it_looks_like() -> None:
 )
 def test_a_line_a_program_wrote_opens_and_closes_nothing(line: str) -> None:
     logs = [*frame(OTHER, line, data(deposit(9))), *frame(OURS, data(deposit(1)))]
-    assert events_in(logs, OURS) == events_in([*frame(OTHER), *frame(OURS, data(deposit(1)))], OURS)
-    assert found(events_in(logs, OURS)) == [(1, 0, deposit(1))]
+    assert parse_events(logs, OURS) == parse_events(
+        [*frame(OTHER), *frame(OURS, data(deposit(1)))], OURS
+    )
+    assert found(parse_events(logs, OURS)) == [(1, 0, deposit(1))]
 
 
 def test_a_failed_transaction_yields_nothing() -> None:
@@ -98,10 +100,10 @@ def test_a_failed_transaction_yields_nothing() -> None:
         *frame(OURS, data(deposit(1))),
         *frame(OURS, data(deposit(2)), end="failed: custom program error: 0x1772"),
     ]
-    assert events_in(logs, OURS) == ProgramLogs((), truncated=False)
+    assert parse_events(logs, OURS) == ProgramLogs((), truncated=False)
     crashed = frame(OURS, data(deposit(1)), "Program failed to complete: exceeded CUs meter")
     crashed[-1] = f"Program {OURS} failed: Program failed to complete"
-    assert events_in(crashed, OURS).events == ()
+    assert parse_events(crashed, OURS).events == ()
 
 
 def test_a_truncated_log_gives_what_came_before_and_says_so() -> None:
@@ -111,7 +113,7 @@ def test_a_truncated_log_gives_what_came_before_and_says_so() -> None:
         "Log truncated",
         data(deposit(2)),
     ]
-    got = events_in(logs, OURS)
+    got = parse_events(logs, OURS)
     assert found(got) == [(0, 0, deposit(1))]
     assert got.truncated
 
@@ -138,7 +140,7 @@ def test_a_truncated_log_gives_what_came_before_and_says_so() -> None:
     ],
 )
 def test_frames_that_do_not_balance_are_flagged(logs: list[str]) -> None:
-    assert events_in(logs, OURS).truncated
+    assert parse_events(logs, OURS).truncated
 
 
 @pytest.mark.parametrize(
@@ -146,7 +148,7 @@ def test_frames_that_do_not_balance_are_flagged(logs: list[str]) -> None:
 )
 def test_data_of_ours_that_cannot_be_read_are_flagged_and_the_rest_is_kept(text: str) -> None:
     good = deposit(5)
-    got = events_in(frame(OURS, data(good), f"Program data: {text}", data(good)), OURS)
+    got = parse_events(frame(OURS, data(good), f"Program data: {text}", data(good)), OURS)
     if text == "":  # nothing is not an event of ours, and nothing is missing
         assert not got.truncated
     else:
@@ -156,13 +158,13 @@ def test_data_of_ours_that_cannot_be_read_are_flagged_and_the_rest_is_kept(text:
 
 def test_each_field_of_a_data_line_is_looked_at() -> None:
     closed = VaultClosedEvent(OURS, OTHER)
-    got = events_in(frame(OURS, data(deposit(1), closed)), OURS)
+    got = parse_events(frame(OURS, data(deposit(1), closed)), OURS)
     assert found(got) == [(0, 0, deposit(1)), (0, 1, closed)]
 
 
 def test_an_event_of_a_later_version_keeps_its_number() -> None:
     unknown = "Program data: " + base64.b64encode(b"from the future").decode()
-    got = events_in(frame(OURS, unknown, data(deposit(1))), OURS)
+    got = parse_events(frame(OURS, unknown, data(deposit(1))), OURS)
     assert found(got) == [(0, 1, deposit(1))]
     assert not got.truncated
 
@@ -171,7 +173,7 @@ def test_an_instruction_that_writes_no_logs_is_counted_when_the_programs_are_kno
     logs = [*frame(OTHER), *frame(OURS, data(deposit(1)))]
     programs = [ED25519, OTHER, *PRECOMPILES, OURS, ED25519]
     index = programs.index(OURS)
-    got = events_in(logs, OURS, top_level_programs=programs)
+    got = parse_events(logs, OURS, top_level_programs=programs)
     assert found(got) == [(index, 0, deposit(1))]
     assert not got.truncated
 
@@ -179,7 +181,7 @@ def test_an_instruction_that_writes_no_logs_is_counted_when_the_programs_are_kno
 @pytest.mark.parametrize("programs", [[OTHER], [OURS, OTHER], [], [ED25519]])
 def test_frames_that_do_not_fit_the_instructions_are_flagged(programs: list[Pubkey]) -> None:
     logs = frame(OURS, data(deposit(1)))
-    assert events_in(logs, OURS, top_level_programs=programs).truncated
+    assert parse_events(logs, OURS, top_level_programs=programs).truncated
 
 
 lines = st.one_of(
@@ -199,7 +201,7 @@ lines = st.one_of(
 @unhurried
 @given(st.lists(lines, max_size=30))
 def test_no_log_breaks_the_reader(logs: list[str]) -> None:
-    got = events_in(logs, OURS)
+    got = parse_events(logs, OURS)
     assert all(each.event == deposit(1) for each in got.events)
 
 
@@ -209,4 +211,4 @@ def test_nothing_another_program_says_adds_or_removes_an_event(said: list[str], 
     noise = [f"Program log: {text}" for text in said]
     body = [data(deposit(1)), *frame(OTHER, depth=2), data(deposit(2))]
     body[at:at] = noise
-    assert found(events_in(frame(OURS, *body), OURS)) == [(0, 0, deposit(1)), (0, 1, deposit(2))]
+    assert found(parse_events(frame(OURS, *body), OURS)) == [(0, 0, deposit(1)), (0, 1, deposit(2))]

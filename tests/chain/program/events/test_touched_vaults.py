@@ -13,8 +13,8 @@ from cvms.chain.program import instructions
 from cvms.chain.program.events.touched_vaults import (
     ClosedVault,
     OpenedVault,
-    openings_and_closings,
     touched_vaults,
+    vault_lifecycle,
 )
 from cvms.chain.rpc.responses import RawInstruction, TransactionRecord
 from cvms.chain.types import Lamports, Programs, Slot
@@ -117,7 +117,7 @@ def test_a_vault_is_opened_with_the_mint_that_its_instruction_names(programs: Pr
     accounts = tuple(meta.pubkey for meta in initialize.accounts)
     executed = RawInstruction(0, 2, programs.vault, accounts, initialize.data)
     vault = instructions.vault_address(programs, OWNER)
-    assert openings_and_closings(record(executed), programs) == [
+    assert vault_lifecycle(record(executed), programs) == [
         OpenedVault(
             owner=OWNER,
             vault=vault,
@@ -125,9 +125,9 @@ def test_a_vault_is_opened_with_the_mint_that_its_instruction_names(programs: Pr
             mint=programs.mint,
         )
     ]
-    assert openings_and_closings(record(executed, err="AccountInUse"), programs) == []
+    assert vault_lifecycle(record(executed, err="AccountInUse"), programs) == []
     short = raw(programs.vault, "initialize_vault", [OWNER])
-    assert openings_and_closings(record(short), programs) == []
+    assert vault_lifecycle(record(short), programs) == []
 
 
 def test_openings_and_closings_are_told_in_their_order(programs: Programs) -> None:
@@ -139,8 +139,8 @@ def test_openings_and_closings_are_told_in_their_order(programs: Programs) -> No
     close = executed(instructions.close_vault(programs, OWNER))
     vault = instructions.vault_address(programs, OWNER)
     opened = OpenedVault(OWNER, vault, initialize.accounts[2], programs.mint)
-    told = openings_and_closings(record(initialize, close, initialize), programs)
+    told = vault_lifecycle(record(initialize, close, initialize), programs)
     assert told == [opened, ClosedVault(vault), opened]
-    assert openings_and_closings(record(close, err="AccountInUse"), programs) == []
+    assert vault_lifecycle(record(close, err="AccountInUse"), programs) == []
     elsewhere = RawInstruction(0, None, OWNER, close.accounts, close.data)
-    assert openings_and_closings(record(elsewhere), programs) == []
+    assert vault_lifecycle(record(elsewhere), programs) == []
