@@ -24,7 +24,7 @@ from cvms.errors import DecodeError
 
 
 @dataclass(frozen=True, slots=True)
-class Holding:
+class YieldPosition:
     """An owner's part of a pool, in token units. `interest` is what has accrued, `reserve` what
     the pool has to pay it from, to whoever claims first.
     """
@@ -41,9 +41,9 @@ class Holding:
         return min(self.interest, self.reserve)
 
 
-async def read_holdings(
+async def read_positions(
     rpc: RpcClient, programs: Programs, *, pools: Sequence[Pubkey], owner: Pubkey
-) -> tuple[Slot, list[Holding]]:
+) -> tuple[Slot, list[YieldPosition]]:
     """The owner's holdings as of a slot, in the order of `pools`, without those that are no pool
     of the programs' mint.
 
@@ -62,15 +62,15 @@ async def read_holdings(
         pool_state = _pool(account, programs)
         if pool_state is not None:
             holdings.append(
-                _holding(address, pool_state, position_account, reserve, programs, now=now)
+                _position(address, pool_state, position_account, reserve, programs, now=now)
             )
     return found.slot, holdings
 
 
-async def read_many_holdings(
+async def read_positions_of(
     rpc: RpcClient, programs: Programs, *, pools: Sequence[Pubkey], owners: Sequence[Pubkey]
-) -> dict[Pubkey, list[Holding]]:
-    """As `read_holdings`, for several owners; beyond 100 accounts not all as of one slot."""
+) -> dict[Pubkey, list[YieldPosition]]:
+    """As `read_positions`, for several owners; beyond 100 accounts not all as of one slot."""
     addresses = [CLOCK, *pools, *(reserve_address(programs, pool) for pool in pools)]
     for owner in owners:
         addresses += [position_address(programs, pool=pool, owner=owner) for pool in pools]
@@ -80,7 +80,7 @@ async def read_many_holdings(
     reserves, positions = rest[count : 2 * count], rest[2 * count :]
     return {
         owner: [
-            _holding(pool, state, position, reserve, programs, now=now)
+            _position(pool, state, position, reserve, programs, now=now)
             for pool, state, reserve, position in zip(
                 pools, states, reserves, positions[place * count :], strict=False
             )
@@ -98,7 +98,7 @@ def _pool(account: Account | None, programs: Programs) -> Pool | None:
     return pool if pool is not None and pool.mint == programs.mint else None
 
 
-def _holding(
+def _position(
     address: Pubkey,
     pool: Pool,
     position_account: Account | None,
@@ -106,12 +106,12 @@ def _holding(
     programs: Programs,
     *,
     now: int,
-) -> Holding:
+) -> YieldPosition:
     position = read_position(position_account, programs)
     if position is None:
-        return Holding(address, opened=False)
+        return YieldPosition(address, opened=False)
     reserve = read_token_account(reserve_account)
-    return Holding(
+    return YieldPosition(
         address,
         opened=True,
         principal=position.principal,

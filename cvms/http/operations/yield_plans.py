@@ -17,7 +17,7 @@ from cvms.chain.program.instructions.encoding import readonly
 from cvms.chain.transactions.vault_builders import fetch_vault
 from cvms.chain.transactions.versioned import build_transaction
 from cvms.chain.types import Commitment, Programs
-from cvms.chain.yields.positions import Holding, read_holdings
+from cvms.chain.yields.positions import YieldPosition, read_positions
 from cvms.chain.yields.sources import pools_among
 from cvms.errors import YieldProgramUnsupported
 from cvms.http.framework.dependencies import Dependencies
@@ -33,7 +33,7 @@ class Kind:
 
     action: str
     instruction: Callable[..., Instruction]
-    allowed: Callable[[Holding], int]
+    allowed: Callable[[YieldPosition], int]
     opens: bool = False
 
 
@@ -100,7 +100,7 @@ async def _venue(
     programs = services.programs
     vault = vault_address(programs, owner)
     pools = pools_of(services) if yield_program == programs.yield_pool else []
-    _, holdings = await read_holdings(services.rpc, programs, pools=pools, owner=vault)
+    _, holdings = await read_positions(services.rpc, programs, pools=pools, owner=vault)
     if not holdings:
         await _refuse_if_whitelisted(services, yield_program)
         # The program will refuse. Should governance list it meanwhile, it must not be without any

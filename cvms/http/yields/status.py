@@ -16,7 +16,7 @@ import structlog
 from solders.pubkey import Pubkey
 
 from cvms.chain.program.addresses import SYSTEM_PROGRAM, vault_address
-from cvms.chain.yields.positions import Holding, read_holdings
+from cvms.chain.yields.positions import YieldPosition, read_positions
 from cvms.chain.yields.rate_cache import RateCache, RateReading
 from cvms.chain.yields.rates import AtSlot, AtTime, ProtocolName, Refusal, SupplyRate
 from cvms.errors import ChainUnavailable, DecodeError, RpcError
@@ -270,7 +270,7 @@ def _time(seconds: int | None) -> datetime | None:
 
 async def _positions(services: Dependencies, owner: Pubkey) -> YieldPositions | None:
     try:
-        slot, holdings = await read_holdings(
+        slot, holdings = await read_positions(
             services.rpc,
             services.programs,
             pools=pools_of(services),
@@ -289,7 +289,7 @@ async def _positions(services: Dependencies, owner: Pubkey) -> YieldPositions | 
     )
 
 
-def _position(holding: Holding) -> YieldPosition:
+def _position(holding: YieldPosition) -> YieldPosition:
     return YieldPosition(
         pool=str(holding.pool),
         principal=holding.principal,

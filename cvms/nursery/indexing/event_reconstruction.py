@@ -10,7 +10,7 @@ from solders.pubkey import Pubkey
 
 from cvms.chain.program.accounts import TimelockEntry
 from cvms.chain.program.events.log_parser import parse_events
-from cvms.chain.program.events.replay import Held, replay_events
+from cvms.chain.program.events.replay import ReplayedVault, replay_events
 from cvms.chain.rpc.responses import TransactionRecord
 from cvms.chain.types import Programs
 from cvms.errors import NotRebuilt
@@ -59,7 +59,9 @@ class EventReconstructor:
         )
         return replace(batch, executed=(did,))
 
-    async def _before(self, batch: Batch, record: TransactionRecord) -> Mapping[Pubkey, Held]:
+    async def _before(
+        self, batch: Batch, record: TransactionRecord
+    ) -> Mapping[Pubkey, ReplayedVault]:
         """What the transaction's vaults held before it, as of the cursor."""
         addresses = [str(each.address) for each in batch.vaults]
         async with self._database.connection() as conn:
@@ -69,15 +71,17 @@ class EventReconstructor:
                 for each in mints
             }
         return {
-            each.address: Held(each.vault.owner, None) for each in batch.vaults if each.vault
+            each.address: ReplayedVault(each.vault.owner, None)
+            for each in batch.vaults
+            if each.vault
         } | held
 
 
-async def _held(conn: Connection, mint: VaultMint, slot: int) -> Held:
+async def _held(conn: Connection, mint: VaultMint, slot: int) -> ReplayedVault:
     """What a vault held after all that is applied; no amounts where the books do not follow it."""
     owner = Pubkey.from_string(mint.owner)
     if not mint.ours:
-        return Held(owner, None)
+        return ReplayedVault(owner, None)
     entries = tuple(
         TimelockEntry(each.amount, each.unlock_time)
         for each in await open_timelocks.open_timelocks(conn, mint.owner)
@@ -88,5 +92,7 @@ async def _held(conn: Connection, mint: VaultMint, slot: int) -> Held:
     for line in await history.of_slot(conn, mint.owner, slot):
         point = apply_entry(point or zero_balance(line), line)
     if point is None:
-        return Held(owner, (0, 0, 0, 0), entries)
-    return Held(owner, (point.total, point.available, point.locked, point.yield_deposited), entries)
+        return ReplayedVault(owner, (0, 0, 0, 0), entries)
+    return ReplayedVault(
+        owner, (point.total, point.available, point.locked, point.yield_deposited), entries
+    )

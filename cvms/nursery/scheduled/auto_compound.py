@@ -16,7 +16,7 @@ from cvms.chain.program.addresses import vault_address
 from cvms.chain.rpc.rpc_client import RpcClient
 from cvms.chain.transactions.compound_builder import prepare_compound
 from cvms.chain.types import Programs
-from cvms.chain.yields.positions import Holding, read_many_holdings
+from cvms.chain.yields.positions import YieldPosition, read_positions_of
 from cvms.errors import ProgramRefused
 from cvms.nursery.channels.status_board import StatusBoard
 from cvms.nursery.submission.operator_submissions import OperatorSubmitter, is_program_refusal
@@ -97,13 +97,13 @@ class AutoCompounder:
     async def _compound(self, page: Sequence[YieldPolicy]) -> None:
         owners = [Pubkey.from_string(policy.owner) for policy in page]
         vaults = [vault_address(self._programs, owner) for owner in owners]
-        held = await read_many_holdings(self._rpc, self._programs, pools=self._pools, owners=vaults)
+        held = await read_positions_of(self._rpc, self._programs, pools=self._pools, owners=vaults)
         for policy, owner, vault in zip(page, owners, vaults, strict=True):
             best = max(held[vault], key=_claimable, default=None)
             if best is not None and best.claimable >= max(policy.min_amount, self._least):
                 await self._submit(owner, best)
 
-    async def _submit(self, owner: Pubkey, holding: Holding) -> None:
+    async def _submit(self, owner: Pubkey, holding: YieldPosition) -> None:
         amount, program = holding.claimable, str(self._programs.yield_pool)
         prepared = await prepare_compound(
             self._rpc,
@@ -137,5 +137,5 @@ class AutoCompounder:
         self._operator.wake()
 
 
-def _claimable(holding: Holding) -> int:
+def _claimable(holding: YieldPosition) -> int:
     return holding.claimable

@@ -16,19 +16,19 @@ from solders.pubkey import Pubkey
 from cvms.chain.program.events.events import Event
 from cvms.chain.program.events.log_parser import LoggedEvent
 from cvms.chain.program.events.replay_handlers import HANDLERS
-from cvms.chain.program.events.replay_state import Held, Replay
+from cvms.chain.program.events.replay_state import Replay, ReplayedVault
 from cvms.chain.program.idl import load_idl
 from cvms.chain.rpc.responses import RawInstruction, TransactionRecord
 from cvms.errors import NotRebuilt
 
-__all__ = ["Held", "replay_events"]
+__all__ = ["ReplayedVault", "replay_events"]
 
 
 def replay_events(
     record: TransactionRecord,
     program: Pubkey,
     *,
-    before: Mapping[Pubkey, Held],
+    before: Mapping[Pubkey, ReplayedVault],
     logged: Sequence[LoggedEvent],
 ) -> list[LoggedEvent]:
     """Every event of a transaction that succeeded, in order; those that were `logged` as they are.

@@ -14,7 +14,7 @@ from solders.pubkey import Pubkey
 from cvms.chain.program.accounts import TimelockEntry
 from cvms.chain.program.events import events as chain
 from cvms.chain.program.events.events import Event, TransactionType
-from cvms.chain.program.events.replay_state import Held, Replay, made
+from cvms.chain.program.events.replay_state import Replay, ReplayedVault, made
 from cvms.errors import NotRebuilt
 
 Accounts = Mapping[str, Pubkey]
@@ -81,7 +81,7 @@ def _unlock(replay: Replay, accounts: Accounts, data: bytes) -> Iterator[Event]:
     yield replay.recorded(vault, TransactionType.Unlock, amount)
 
 
-def _lock_event(kind: type[Event], vault: Pubkey, held: Held, amount: int) -> Event:
+def _lock_event(kind: type[Event], vault: Pubkey, held: ReplayedVault, amount: int) -> Event:
     return made(
         kind,
         vault=vault,
@@ -143,7 +143,7 @@ def _yield_withdraw(replay: Replay, accounts: Accounts, data: bytes) -> Iterator
     yield replay.recorded(vault, TransactionType.YieldWithdraw, amount)
 
 
-def _yield_event(kind: type[Event], accounts: Accounts, held: Held, amount: int) -> Event:
+def _yield_event(kind: type[Event], accounts: Accounts, held: ReplayedVault, amount: int) -> Event:
     return made(
         kind,
         vault=accounts["vault"],
@@ -171,7 +171,7 @@ def _compound(replay: Replay, accounts: Accounts, data: bytes) -> Iterator[Event
 
 
 def _open(replay: Replay, accounts: Accounts, data: bytes) -> Iterator[Event]:
-    replay.put(accounts["vault"], Held(accounts["user"], (0, 0, 0, 0)))
+    replay.put(accounts["vault"], ReplayedVault(accounts["user"], (0, 0, 0, 0)))
     yield from ()
 
 

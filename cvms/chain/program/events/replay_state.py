@@ -16,7 +16,7 @@ from cvms.errors import NotRebuilt
 
 
 @dataclass(frozen=True, slots=True)
-class Held:
+class ReplayedVault:
     """Whose a vault is and what it holds; `amounts` are None where that is not known.
 
     `amounts`: total, available, locked, yield_deposited.
@@ -26,7 +26,9 @@ class Held:
     amounts: tuple[int, int, int, int] | None
     timelocks: tuple[TimelockEntry, ...] = ()
 
-    def moved(self, total: int = 0, available: int = 0, locked: int = 0, earning: int = 0) -> Held:
+    def moved(
+        self, total: int = 0, available: int = 0, locked: int = 0, earning: int = 0
+    ) -> ReplayedVault:
         if self.amounts is None:
             return self
         held = self.amounts
@@ -57,7 +59,7 @@ class Replay:
     """
 
     def __init__(
-        self, now: int | None, before: Mapping[Pubkey, Held], logged: Sequence[LoggedEvent]
+        self, now: int | None, before: Mapping[Pubkey, ReplayedVault], logged: Sequence[LoggedEvent]
     ) -> None:
         self.now = now
         self.logged = {(each.instruction_index, each.ordinal): each for each in logged}
@@ -65,16 +67,16 @@ class Replay:
         """The identity of the next event."""
         self._held = dict(before)
 
-    def holder(self, vault: Pubkey) -> Held:
+    def holder(self, vault: Pubkey) -> ReplayedVault:
         if vault not in self._held:
             raise NotRebuilt(f"nothing is known of the vault {vault}")
         return self._held[vault]
 
-    def move(self, vault: Pubkey, **change: int) -> Held:
+    def move(self, vault: Pubkey, **change: int) -> ReplayedVault:
         self._held[vault] = self.holder(vault).moved(**change)
         return self._held[vault]
 
-    def put(self, vault: Pubkey, held: Held) -> None:
+    def put(self, vault: Pubkey, held: ReplayedVault) -> None:
         self._held[vault] = held
 
     def recorded(self, vault: Pubkey, kind: TransactionType, amount: int) -> Event:
@@ -109,7 +111,7 @@ class Replay:
             remaining_timelocks=left,
         )
 
-    def _due(self, held: Held) -> tuple[TimelockEntry, ...]:
+    def _due(self, held: ReplayedVault) -> tuple[TimelockEntry, ...]:
         if not held.timelocks:
             return ()
         if self.now is None:
