@@ -36,7 +36,7 @@ from cvms.client.schemas import (
     YieldPolicy,
 )
 from cvms.client.stream import Stream
-from cvms.client.stream_cursors import Event, Snapshot, Told, Topic
+from cvms.client.stream_cursors import Event, Snapshot, StreamMessage, Topic
 from cvms.client.vault_schemas import (
     VaultConfig,
     VaultLimits,
@@ -67,7 +67,7 @@ __all__ = [
     "Stream",
     "Submitted",
     "SubscriptionRefused",
-    "Told",
+    "StreamMessage",
     "Topic",
     "TransactionFailed",
     "TransactionState",

@@ -18,13 +18,13 @@ from cvms.client.schemas import (
     Submitted,
     YieldPolicy,
 )
-from cvms.client.signed_requests import Signer
+from cvms.client.signed_requests import SigningClient
 from cvms.client.wallet import Wallet
 
 REQUEST_SECONDS = 20.0
 
 
-class Client(Signer):
+class Client(SigningClient):
     """One wallet's view of the service, or without a wallet what everybody may read.
 
     Every method raises Problem when the service refuses, and ServiceUnavailable when it has not

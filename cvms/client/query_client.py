@@ -8,7 +8,7 @@ from typing import Any, Literal
 import httpx
 
 from cvms.client.errors import ClientError
-from cvms.client.retrying_http import Transport
+from cvms.client.retrying_http import RetryingHttp
 from cvms.client.schemas import (
     Balance,
     History,
@@ -33,7 +33,7 @@ from cvms.client.wallet import Wallet
 LONGEST_PAGE = 100
 
 
-class Reader:
+class QueryClient:
     """Vaults as the service knows them. `owner` is the wallet's where it is left out."""
 
     def __init__(
@@ -42,7 +42,7 @@ class Reader:
         self._http = http
         self._url = url.rstrip("/")
         self._wallet = wallet
-        self._transport = Transport(http, self._url, patience=patience)
+        self._transport = RetryingHttp(http, self._url, patience=patience)
 
     @property
     def wallet(self) -> Wallet:

@@ -25,7 +25,7 @@ LASTING = frozenset(
 )
 
 
-class Transport:
+class RetryingHttp:
     """JSON over HTTP. `patience`: within how many seconds there is an answer or an error."""
 
     def __init__(self, http: httpx.AsyncClient, url: str, *, patience: float) -> None:

@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 import anyio
 
 from cvms.client.errors import SignaturesMissing, TransactionFailed
-from cvms.client.query_client import Reader
+from cvms.client.query_client import QueryClient
 from cvms.client.schemas import Accepted, CoSign, Nonce, Outcome, Submitted, TransactionState
 
 T = TypeVar("T")
@@ -17,7 +17,7 @@ ENDED = frozenset({"failed", "expired", "quarantined"})
 POLL_SECONDS = 0.25
 
 
-class Signer(Reader):
+class SigningClient(QueryClient):
     """Whoever reads, and signs what is to be changed."""
 
     async def submit(self, transaction: str) -> Accepted:

@@ -21,7 +21,7 @@ from wsproto.utilities import ProtocolError
 
 from cvms.client.errors import ClientError
 from cvms.client.retrying_http import FIRST_DELAY, LONGEST_DELAY, is_passing, problem_of
-from cvms.client.stream_cursors import ConnectionSpoilt, Cursors, Told, Topic
+from cvms.client.stream_cursors import StreamCursors, StreamDesynchronized, StreamMessage, Topic
 
 E = TypeVar("E", bound=BaseException)
 
@@ -32,10 +32,10 @@ GREETING_SECONDS = 10.0
 # The service takes 50 frames in a second.
 BURST = 25
 
-LOST = (ConnectionSpoilt, HTTPXWSException, ProtocolError, httpx.TransportError, TimeoutError)
+LOST = (StreamDesynchronized, HTTPXWSException, ProtocolError, httpx.TransportError, TimeoutError)
 
 
-class Stream(AsyncIterator[Told]):
+class Stream(AsyncIterator[StreamMessage]):
     """An async context manager, and inside it an iterator that does not end by itself.
 
     Connecting goes on in the background, for as long as it takes. Iterating raises what no other
@@ -45,13 +45,13 @@ class Stream(AsyncIterator[Told]):
     def __init__(self, http: httpx.AsyncClient, url: str, topics: Iterable[Topic]) -> None:
         self._http = http
         self._url = url
-        self._cursors = Cursors(topics)
+        self._cursors = StreamCursors(topics)
         self._stack = AsyncExitStack()
-        self._told: MemoryObjectReceiveStream[Told] | None = None
+        self._told: MemoryObjectReceiveStream[StreamMessage] | None = None
         self._failure: ClientError | None = None
 
     async def __aenter__(self) -> Stream:
-        send, self._told = anyio.create_memory_object_stream[Told](QUEUE)
+        send, self._told = anyio.create_memory_object_stream[StreamMessage](QUEUE)
         await self._stack.enter_async_context(send)
         await self._stack.enter_async_context(self._told)
         tasks = await self._stack.enter_async_context(anyio.create_task_group())
@@ -66,7 +66,7 @@ class Stream(AsyncIterator[Told]):
     def __aiter__(self) -> Stream:
         return self
 
-    async def __anext__(self) -> Told:
+    async def __anext__(self) -> StreamMessage:
         if self._told is None:
             raise RuntimeError("a stream is opened first: async with client.stream(…) as stream")
         try:
@@ -75,7 +75,7 @@ class Stream(AsyncIterator[Told]):
             assert self._failure is not None
             raise self._failure from None
 
-    async def _keep(self, send: MemoryObjectSendStream[Told]) -> None:
+    async def _keep(self, send: MemoryObjectSendStream[StreamMessage]) -> None:
         """Connect, and connect again, until the service refuses."""
         delay = FIRST_DELAY
         async with send:
@@ -92,7 +92,7 @@ class Stream(AsyncIterator[Told]):
                     await anyio.sleep(delay * random.uniform(0.5, 1.0))  # noqa: S311 - no secret
                     delay = min(delay * 2, LONGEST_DELAY)
 
-    async def _follow(self, send: MemoryObjectSendStream[Told]) -> None:
+    async def _follow(self, send: MemoryObjectSendStream[StreamMessage]) -> None:
         """Tell what one connection brings, until it is lost."""
         socket: AsyncWebSocketSession
         try:

@@ -60,14 +60,14 @@ class Snapshot:
     reset: bool
 
 
-Told = Event | Snapshot
+StreamMessage = Event | Snapshot
 
 
-class ConnectionSpoilt(Exception):
+class StreamDesynchronized(Exception):
     """What came cannot follow what came before: ask again on another connection."""
 
 
-class Cursors:
+class StreamCursors:
     """The topics of one stream, and the last `seq` that was told of each."""
 
     def __init__(self, topics: Iterable[Topic]) -> None:
@@ -86,7 +86,7 @@ class Cursors:
         self._asked, self._reset = list(self._topics), set()
         return [_subscribe(topic, self._seen[key]) for key, topic in self._topics.items()]
 
-    def read(self, text: str) -> Told | None:
+    def read(self, text: str) -> StreamMessage | None:
         """What a frame of the service adds, None if nothing.
 
         Raises SubscriptionRefused, ConnectionSpoilt, and ClientError for what is not understood.
@@ -113,7 +113,7 @@ class Cursors:
 
     def _refused(self, frame: _Frame) -> None:
         if frame.code in PASSING:
-            raise ConnectionSpoilt(frame.detail)
+            raise StreamDesynchronized(frame.detail)
         topic = self._asked[0][0] if self._asked else None
         raise SubscriptionRefused(topic, frame.code, frame.detail)
 
@@ -125,7 +125,7 @@ class Cursors:
         if last is None or event.seq <= last:
             return None  # told before the connection was lost
         if key[1] is None and event.topic not in CONFLATED and event.seq != last + 1:
-            raise ConnectionSpoilt(f"{event.topic} goes from {last} to {event.seq}")
+            raise StreamDesynchronized(f"{event.topic} goes from {last} to {event.seq}")
         self._seen[key] = event.seq
         return event
 

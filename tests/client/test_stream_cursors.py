@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cvms.client import ClientError, Event, Snapshot, SubscriptionRefused, Topic
-from cvms.client.stream_cursors import ConnectionSpoilt, Cursors
+from cvms.client.stream_cursors import StreamCursors, StreamDesynchronized
 
 TOPIC = "deposit_event"
 BALANCE = "vault_balance_update"
@@ -36,23 +36,23 @@ def subscribed(seq: int, owner: str | None = None, *, topic: str = TOPIC) -> str
     return frame(type="subscribed", topic=topic, owner=owner, seq=seq, snapshot=None)
 
 
-def following(*topics: Topic, seq: int = 0) -> Cursors:
+def following(*topics: Topic, seq: int = 0) -> StreamCursors:
     """Subscribed to all of these at `seq`."""
-    cursors = Cursors(topics)
+    cursors = StreamCursors(topics)
     cursors.requests()
     for topic in topics:
         cursors.read(subscribed(seq, topic.owner, topic=topic.name))
     return cursors
 
 
-def seqs(cursors: Cursors, *frames: str) -> list[int]:
+def seqs(cursors: StreamCursors, *frames: str) -> list[int]:
     return [told.seq for each in frames if (told := cursors.read(each)) is not None]
 
 
 def test_the_topic_of_all_owners_shows_a_gap() -> None:
     cursors = following(Topic(TOPIC))
     assert seqs(cursors, event(1), event(2, "bob")) == [1, 2]
-    with pytest.raises(ConnectionSpoilt, match="from 2 to 4"):
+    with pytest.raises(StreamDesynchronized, match="from 2 to 4"):
         cursors.read(event(4))
     assert '"since":2' in cursors.requests()[0]
 
@@ -87,10 +87,10 @@ def test_a_reset_is_of_the_subscription_that_follows_and_begins_anew() -> None:
 
 
 def test_a_refusal_names_its_topic_and_what_passes_is_none() -> None:
-    cursors = Cursors([Topic(TOPIC), Topic("weather")])
+    cursors = StreamCursors([Topic(TOPIC), Topic("weather")])
     cursors.requests()
     cursors.read(subscribed(0))
-    with pytest.raises(ConnectionSpoilt):
+    with pytest.raises(StreamDesynchronized):
         cursors.read(frame(type="error", code="database_unavailable", detail="in a moment"))
     with pytest.raises(SubscriptionRefused) as refused:
         cursors.read(frame(type="error", code="invalid_request", detail="no such topic"))
@@ -108,13 +108,13 @@ def test_frames_of_another_version_are_passed_over_or_are_an_error_never_a_loop(
 
 def test_an_administrators_token_is_sent_and_not_shown() -> None:
     alerts = Topic("security_alert", token="secret")
-    assert "secret" in Cursors([alerts]).requests()[0]
+    assert "secret" in StreamCursors([alerts]).requests()[0]
     assert "secret" not in repr(alerts)
 
 
 def test_all_owners_and_one_of_them_are_not_asked_for_together() -> None:
     with pytest.raises(ValueError, match="of all owners has the events of alice already"):
-        Cursors([Topic(TOPIC, owner="alice"), Topic(TOPIC)])
+        StreamCursors([Topic(TOPIC, owner="alice"), Topic(TOPIC)])
 
 
 OWNERS = st.sampled_from(["alice", "bob", "carol"])
@@ -129,7 +129,7 @@ def test_wherever_connections_are_cut_each_event_is_told_once_and_in_order(
     owners: list[str], topics: list[str | None], cuts: list[int]
 ) -> None:
     """Connections that each bring only so many frames, and a last one that brings all."""
-    cursors = Cursors(Topic(TOPIC, owner=owner, since=0) for owner in topics)
+    cursors = StreamCursors(Topic(TOPIC, owner=owner, since=0) for owner in topics)
     told: list[int] = []
     for cut in (*cuts, 1000):
         frames: list[str] = []
