@@ -39,7 +39,7 @@ class Addresses:
 
 
 @dataclass(frozen=True, slots=True)
-class Chain:
+class ChainClient:
     """A connection that broke is opened again at the next call."""
 
     at: Addresses

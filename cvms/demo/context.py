@@ -28,7 +28,7 @@ from cvms.client import (
     Wallet,
     open_client,
 )
-from cvms.demo.chain_client import POLL_SECONDS, Addresses, Chain, DemoFailed, expect
+from cvms.demo.chain_client import POLL_SECONDS, Addresses, ChainClient, DemoFailed, expect
 
 USDT = 1_000_000
 TOPICS = (
@@ -43,20 +43,20 @@ TOPICS = (
 
 
 @dataclass(slots=True)
-class Stage:
+class DemoContext:
     """Alice, whom the demo follows, and Bob; and what one step leaves for a later one.
 
     `heard` are Alice's events that no step has looked for yet.
     """
 
-    chain: Chain
+    chain: ChainClient
     alice: Keypair
     bob: Keypair
-    as_alice: Client
-    as_bob: Client
+    alice_client: Client
+    bob_client: Client
     events: Stream
     say: Callable[[str], None] = print
-    heard: list[Event] = field(default_factory=list)
+    pending_events: list[Event] = field(default_factory=list)
     before: dict[str, float] = field(default_factory=dict)
     withdrawal: str = ""
 
@@ -66,22 +66,22 @@ class Stage:
 
     async def operator(self) -> Pubkey:
         """The service's key: the fee payer of what it sponsors."""
-        built = await self.as_alice.deposit(USDT)
+        built = await self.alice_client.deposit(USDT)
         wire = base64.b64decode(built.transaction)
         return VersionedTransaction.from_bytes(wire).message.account_keys[0]
 
-    async def on_chain(self, *steps: Instruction, signers: tuple[Keypair, ...] = ()) -> None:
+    async def send_as_alice(self, *steps: Instruction, signers: tuple[Keypair, ...] = ()) -> None:
         """Alice sends these straight to the chain, and waits until the service has seen it."""
         await self.indexed(await self.chain.send(*steps, signers=(self.alice, *signers)))
 
     async def indexed(self, slot: int) -> None:
         """Return once the service's books hold Alice's vault as of this slot."""
-        while (await self.as_alice.balance()).slot < slot:  # noqa: ASYNC110
+        while (await self.alice_client.balance()).slot < slot:  # noqa: ASYNC110
             await trio.sleep(POLL_SECONDS)
 
     async def submitted(self, amount: int) -> str:
         """Alice withdraws with one signed message; the signature of the service's transaction."""
-        outcome = await self.as_alice.withdraw(amount)
+        outcome = await self.alice_client.withdraw(amount)
         if not isinstance(outcome, Submitted):
             raise DemoFailed(f"a withdrawal is handed back to be signed: {outcome}")
         return outcome.signature
@@ -89,7 +89,7 @@ class Stage:
     async def withdraw(self, amount: int) -> None:
         """Alice withdraws through the service, and waits until it is confirmed and in the books."""
         signature = await self.submitted(amount)
-        await self.as_alice.settled(signature)
+        await self.alice_client.settled(signature)
         await self.indexed(await self.chain.landed(signature))
         self.say(f"  withdrew {amount / USDT:,.6f} USDT: {signature}")
 
@@ -105,14 +105,14 @@ class Stage:
 
     async def refused_by_program(self, amount: int, name: str) -> None:
         """The program refuses a withdrawal in simulation: nothing is submitted."""
-        problem = await self.refused(self.as_alice.withdraw(amount), 422, "program_error")
+        problem = await self.refused(self.alice_client.withdraw(amount), 422, "program_error")
         expect("program_error", problem.program_error, name)
 
     async def see_snapshots(self) -> None:
         """The stream begins with one for each topic."""
         for _ in TOPICS:
             while not isinstance(told := await anext(self.events), Snapshot):
-                self.heard.append(told)
+                self.pending_events.append(told)
             self.say(f"  {told.topic} after seq {told.seq}")
 
     async def see_event(self, topic: str, name: str, value: object) -> None:
@@ -120,20 +120,22 @@ class Stage:
         while not (found := self._heard(topic, name, value)):
             told = await anext(self.events)
             if isinstance(told, Event):
-                expect("owner", told.data["owner"], self.as_alice.address)
-                self.heard.append(told)
-        self.heard.remove(found)
+                expect("owner", told.data["owner"], self.alice_client.address)
+                self.pending_events.append(told)
+        self.pending_events.remove(found)
         self.say(f"  {topic} {found.seq}: {json.dumps(found.data)}")
 
     def _heard(self, topic: str, name: str, value: object) -> Event | None:
-        wanted = (each for each in self.heard if each.topic == topic and each.data[name] == value)
+        wanted = (
+            each for each in self.pending_events if each.topic == topic and each.data[name] == value
+        )
         return next(wanted, None)
 
     async def expect_balances(
         self, *, available: int, locked: int = 0, timelocked: int = 0, earning: int = 0
     ) -> None:
         """Alice's balances are these, in the service and on the chain, and her tokens are there."""
-        state = await self.as_alice.balance()
+        state = await self.alice_client.balance()
         vault = await self.chain.vault(self.alice.pubkey())
         total = available + locked + timelocked + earning
         for name, expected, in_service, on_chain in (
@@ -152,7 +154,7 @@ class Stage:
 
     async def expect_history(self, *expected: tuple[str, int]) -> None:
         """The newest lines of Alice's history, newest first."""
-        rows = await self.as_alice.movements(at_most=len(expected))
+        rows = await self.alice_client.movements(at_most=len(expected))
         expect("history", [(row.kind, row.amount) for row in rows], list(expected))
 
     async def metrics(self) -> dict[str, float]:
@@ -162,11 +164,11 @@ class Stage:
         return {name: float(value) for name, _, value in lines}
 
 
-Step = Callable[[Stage], Awaitable[None]]
+DemoStep = Callable[[DemoContext], Awaitable[None]]
 
 
 @asynccontextmanager
-async def open_stage(at: Addresses, say: Callable[[str], None]) -> AsyncIterator[Stage]:
+async def open_context(at: Addresses, say: Callable[[str], None]) -> AsyncIterator[DemoContext]:
     """Two new wallets, a client for each, and Alice's events from now on."""
     alice, bob = Keypair(), Keypair()
     topics = [Topic(name, owner=str(alice.pubkey())) for name in TOPICS]
@@ -176,12 +178,12 @@ async def open_stage(at: Addresses, say: Callable[[str], None]) -> AsyncIterator
         open_client(at.url, wallet=Wallet(bob), http=http) as as_bob,
         as_alice.stream(*topics) as events,
     ):
-        yield Stage(
-            chain=Chain(at, http),
+        yield DemoContext(
+            chain=ChainClient(at, http),
             alice=alice,
             bob=bob,
-            as_alice=as_alice,
-            as_bob=as_bob,
+            alice_client=as_alice,
+            bob_client=as_bob,
             events=events,
             say=say,
         )

@@ -15,11 +15,11 @@ import trio
 from cvms.client import ClientError, ServiceUnavailable
 from cvms.demo import multisig_steps, position_steps, timelock_steps, transfer_steps, yield_steps
 from cvms.demo.chain_client import Addresses, DemoFailed
-from cvms.demo.context import Step, open_stage
+from cvms.demo.context import DemoStep, open_context
 
 STEP_DEADLINE = 60.0
 
-STEPS: tuple[Step, ...] = (
+STEPS: tuple[DemoStep, ...] = (
     *transfer_steps.STEPS,
     *position_steps.STEPS,
     *timelock_steps.STEPS,
@@ -38,7 +38,7 @@ async def run_demo(
 
     Raises DemoFailed, naming what was seen and what was expected, and what the client raises.
     """
-    async with open_stage(at, say) as stage:
+    async with open_context(at, say) as stage:
         for number, step in enumerate(STEPS, 1):
             say(f"{number}. {step.__doc__}")
             with trio.fail_after(STEP_DEADLINE):

@@ -9,17 +9,17 @@ from cvms.chain.program import instructions
 from cvms.chain.program.instructions import yield_pool
 from cvms.chain.program.yield_pool_accounts import pool_address
 from cvms.demo.chain_client import expect
-from cvms.demo.context import USDT, Stage, Step
+from cvms.demo.context import USDT, DemoContext, DemoStep
 
 YEAR = 365 * 24 * 60 * 60
 
 
-async def deposit_into_pool(stage: Stage) -> None:
+async def deposit_into_pool(stage: DemoContext) -> None:
     """200 USDT leave the vault for the yield pool, by a call of the vault program."""
     alice, pool = stage.alice.pubkey(), await _pool(stage)
     vault = instructions.vault_address(stage.programs, alice)
     before = await stage.chain.token_amount(str(pool))
-    await stage.on_chain(
+    await stage.send_as_alice(
         yield_pool.open_position(stage.programs, payer=alice, owner=vault, pool=pool),
         instructions.yield_deposit(
             stage.programs,
@@ -36,11 +36,11 @@ async def deposit_into_pool(stage: Stage) -> None:
     await stage.expect_balances(available=150 * USDT, earning=200 * USDT)
 
 
-async def compound(stage: Stage) -> None:
+async def compound(stage: DemoContext) -> None:
     """A year at 5 percent has earned 10 USDT, which are compounded: only they add to the total."""
     await stage.chain.travel(YEAR)
     alice, pool = stage.alice.pubkey(), await _pool(stage)
-    await stage.on_chain(
+    await stage.send_as_alice(
         instructions.compound_yield(
             stage.programs,
             authority=alice,
@@ -54,10 +54,10 @@ async def compound(stage: Stage) -> None:
     await stage.expect_balances(available=150 * USDT, earning=210 * USDT)
 
 
-async def withdraw_from_pool(stage: Stage) -> None:
+async def withdraw_from_pool(stage: DemoContext) -> None:
     """Principal and interest return to the vault; what all vaults hold is what the chain says."""
     alice, pool = stage.alice.pubkey(), await _pool(stage)
-    await stage.on_chain(
+    await stage.send_as_alice(
         instructions.yield_withdraw(
             stage.programs,
             authority=alice,
@@ -73,20 +73,20 @@ async def withdraw_from_pool(stage: Stage) -> None:
     total = await stage.chain.chain_total()
     expect("total_value_locked", metrics["total_value_locked"], total)
     stage.say(f"  total_value_locked {total / USDT:,.6f} USDT, as on the chain")
-    await stage.as_alice.request("GET", "/ready")
+    await stage.alice_client.request("GET", "/ready")
     stage.say("  the service is ready, more than a year ahead of its own clock")
 
 
-async def _pool(stage: Stage) -> Pubkey:
+async def _pool(stage: DemoContext) -> Pubkey:
     mint, operator = stage.programs.mint, await stage.operator()
     return pool_address(stage.programs, mint=mint, admin=operator)
 
 
-def _accounts(stage: Stage, pool: Pubkey) -> list[AccountMeta]:
+def _accounts(stage: DemoContext, pool: Pubkey) -> list[AccountMeta]:
     vault = instructions.vault_address(stage.programs, stage.alice.pubkey())
     return yield_pool.vault_yield_accounts(
         stage.programs, vault=vault, pool=pool, mint=stage.programs.mint
     )
 
 
-STEPS: tuple[Step, ...] = (deposit_into_pool, compound, withdraw_from_pool)
+STEPS: tuple[DemoStep, ...] = (deposit_into_pool, compound, withdraw_from_pool)
