@@ -6,13 +6,13 @@ import argparse
 import sys
 from collections.abc import Callable, Sequence
 
-from cvms.cli.parser import _parser
+from cvms.cli.parser import build_parser
 from cvms.errors import ConfigurationError, leaves
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; returns the exit status. Bad settings and bad flags end with 2."""
-    options = _parser().parse_args(arguments)
+    options = build_parser().parse_args(arguments)
     run: Callable[[argparse.Namespace], int] = options.run
     try:
         return run(options)

@@ -21,7 +21,7 @@ from cvms.errors import DecryptionFailed
 from cvms.log import configure_logging
 
 
-def _serve(options: argparse.Namespace) -> int:
+def cmd_serve(options: argparse.Namespace) -> int:
     from cvms.nursery.run import serve  # noqa: PLC0415
     from cvms.nursery.supervision.worker_processes import run_workers, serve_as_worker  # noqa: PLC0415
 
@@ -36,7 +36,7 @@ def _serve(options: argparse.Namespace) -> int:
     return 0
 
 
-def _dev(options: argparse.Namespace) -> int:
+def cmd_dev(options: argparse.Namespace) -> int:
     from cvms.dev.run import Ports, dev  # noqa: PLC0415
 
     configure_logging(options.log_format, "warning")
@@ -44,7 +44,7 @@ def _dev(options: argparse.Namespace) -> int:
     return dev(ports, data=options.data_dir, environ=environment())
 
 
-def _localnet(options: argparse.Namespace) -> int:
+def cmd_localnet(options: argparse.Namespace) -> int:
     from cvms.dev.localnet import run_localnet  # noqa: PLC0415
     from cvms.localnet import Timing  # noqa: PLC0415
 
@@ -69,7 +69,7 @@ def _localnet(options: argparse.Namespace) -> int:
     return 0
 
 
-def _demo(options: argparse.Namespace) -> int:
+def cmd_demo(options: argparse.Namespace) -> int:
     from cvms.demo import Addresses, demo_command  # noqa: PLC0415
 
     return demo_command(
@@ -83,7 +83,7 @@ def _demo(options: argparse.Namespace) -> int:
     )
 
 
-def _token(options: argparse.Namespace) -> int:
+def cmd_token(options: argparse.Namespace) -> int:
     from cvms.dev.secrets import with_secrets  # noqa: PLC0415
     from cvms.http.framework.admin_tokens import Role, mint  # noqa: PLC0415
 
@@ -93,7 +93,7 @@ def _token(options: argparse.Namespace) -> int:
     return 0
 
 
-def _audit_verify(_: argparse.Namespace) -> int:
+def cmd_audit_verify(_: argparse.Namespace) -> int:
     from cvms.store.postgres.database import open_database  # noqa: PLC0415
     from cvms.store.security import audit_log as audit  # noqa: PLC0415
 
@@ -110,7 +110,7 @@ def _audit_verify(_: argparse.Namespace) -> int:
     return 1
 
 
-def _reseal(_: argparse.Namespace) -> int:
+def cmd_reseal(_: argparse.Namespace) -> int:
     from cvms.store.postgres.database import open_database  # noqa: PLC0415
     from cvms.store.security import second_factors, signer_webhooks  # noqa: PLC0415
     from cvms.store.security.encryption import SecretBox  # noqa: PLC0415

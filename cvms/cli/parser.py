@@ -9,11 +9,19 @@ from pathlib import Path
 from solders.pubkey import Pubkey
 
 from cvms.chain.types import USDT_MINT, VAULT_PROGRAM
-from cvms.cli.commands import _audit_verify, _demo, _dev, _localnet, _reseal, _serve, _token
+from cvms.cli.commands import (
+    cmd_audit_verify,
+    cmd_demo,
+    cmd_dev,
+    cmd_localnet,
+    cmd_reseal,
+    cmd_serve,
+    cmd_token,
+)
 from cvms.cli.index import add_index_commands
 
 
-def _parser() -> argparse.ArgumentParser:
+def build_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="cvms",
         description="The Collateral Vault Management Service.",
@@ -33,7 +41,7 @@ def _parser() -> argparse.ArgumentParser:
         help="processes on the one port; SIGHUP replaces them one after the other (%(default)s)",
     )
     serve.add_argument("--inherit", help=argparse.SUPPRESS)  # how a worker is told what it is
-    serve.set_defaults(run=_serve)
+    serve.set_defaults(run=cmd_serve)
 
     dev = _with_help(
         commands, "dev", "run an embedded PostgreSQL, a local chain and the service together"
@@ -52,7 +60,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     _add_data_dir(dev)
     _add_log_format(dev)
-    dev.set_defaults(run=_dev)
+    dev.set_defaults(run=cmd_dev)
 
     localnet = _with_help(
         commands, "localnet", "run the local chain alone, with the vault program and the USDT mint"
@@ -78,7 +86,7 @@ def _parser() -> argparse.ArgumentParser:
         "--finalized-lag", type=_slots, default=31, help="slots until finalized (%(default)s)"
     )
     _add_log_format(localnet)
-    localnet.set_defaults(run=_localnet)
+    localnet.set_defaults(run=cmd_localnet)
 
     demo = _with_help(
         commands, "demo", "show what a vault can do, step by step, against a running `cvms dev`"
@@ -91,7 +99,7 @@ def _parser() -> argparse.ArgumentParser:
         "--program", type=Pubkey.from_string, default=VAULT_PROGRAM, help="vault program's id"
     )
     demo.add_argument("--mint", type=Pubkey.from_string, default=USDT_MINT, help="USDT mint")
-    demo.set_defaults(run=_demo)
+    demo.set_defaults(run=cmd_demo)
 
     token = _with_help(
         commands,
@@ -106,19 +114,19 @@ def _parser() -> argparse.ArgumentParser:
         "--hours", type=_hours, default=1.0, help="it is good for, 24 at most (%(default)s)"
     )
     _add_data_dir(token)
-    token.set_defaults(run=_token)
+    token.set_defaults(run=cmd_token)
 
     audit = _with_help(commands, "audit", "look after the audit trail")
     audits = audit.add_subparsers(required=True, metavar="command")
     verify = _with_help(audits, "verify", "check that no entry was changed or taken out")
-    verify.set_defaults(run=_audit_verify)
+    verify.set_defaults(run=cmd_audit_verify)
 
     add_index_commands(_with_help(commands, "index", "look after the books made from the chain"))
 
     reseal = _with_help(
         commands, "reseal", "seal every secret anew under the first of DATA_ENCRYPTION_KEYS"
     )
-    reseal.set_defaults(run=_reseal)
+    reseal.set_defaults(run=cmd_reseal)
     return parser
 
 
