@@ -75,7 +75,7 @@ def create_app(
         proxies=config.trusted_proxies,
         metrics=metrics,
     )
-    services = Dependencies(
+    deps = Dependencies(
         config=config,
         database=database,
         rpc=rpc,
@@ -98,8 +98,8 @@ def create_app(
     cors = Cors(config.cors_origins)
     app = Edge(__name__, limits=limits, cors=cors, max_in_flight=max_in_flight)
     routes = (
-        *probe_routes.routes(services),
-        *idl_routes.routes(services),
+        *probe_routes.routes(deps),
+        *idl_routes.routes(deps),
         *nonce_routes.ROUTES,
         *command_routes.ROUTES,
         *balance_routes.ROUTES,
@@ -117,9 +117,9 @@ def create_app(
         *transaction_routes.ROUTES,
         *second_factor_routes.ROUTES,
     )
-    register(app, services, routes)
+    register(app, deps, routes)
     register_docs(app, routes)
-    door = WebSocketEndpoint(services, websocket_limits or WebSocketLimits())
+    door = WebSocketEndpoint(deps, websocket_limits or WebSocketLimits())
     app.add_websocket("/ws", "ws", door.serve)
     app.background.append(door.heartbeat.run)
     app.shutdown_hooks.append(door.drain)

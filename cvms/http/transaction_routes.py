@@ -52,7 +52,7 @@ class CoSigned(Body, frozen=True):
     transaction: str
 
 
-async def submit(services: Dependencies, body: CoSigned) -> Reply | Response:
+async def submit(deps: Dependencies, body: CoSigned) -> Reply | Response:
     """Add the service's signature to a transaction it built, and have it submitted.
 
     The same transaction again gets the same answer, and nothing else happens. Of a proposed
@@ -60,29 +60,27 @@ async def submit(services: Dependencies, body: CoSigned) -> Reply | Response:
     are kept, and the last one submits it. Where its block hash was too old, the answer says
     `rebuilt` and has the new transaction, which all have to sign.
     """
-    with counted(services, "submit"):
+    with counted(deps, "submit"):
         transaction = parse_base64(body.transaction)
         hashed = message_hash(message_of(transaction))
-        proposal = await _proposal(services, hashed)
+        proposal = await _proposal(deps, hashed)
         if proposal is not None:
-            given = signatures_in(transaction, str(services.operator.pubkey()))
-            return await CoSigningRun(services, proposal, hashed, given).run()
-        built = await _built(services, hashed)
+            given = signatures_in(transaction, str(deps.operator.pubkey()))
+            return await CoSigningRun(deps, proposal, hashed, given).run()
+        built = await _built(deps, hashed)
         key = await key_of_request(built.owner)
-        return await replay_or_run(
-            services, key, partial(_submit, services, transaction, built, key)
-        )
+        return await replay_or_run(deps, key, partial(_submit, deps, transaction, built, key))
 
 
 async def _submit(
-    services: Dependencies,
+    deps: Dependencies,
     transaction: VersionedTransaction,
     built: Submission,
     key: IdempotencyKey | None,
 ) -> Reply:
     if built.state is State.BUILT:
-        built = await _sign_and_store(services, transaction, built, key)
-        services.submit_wake.wake()
+        built = await _sign_and_store(deps, transaction, built, key)
+        deps.submit_wake.wake()
     return _accepted(built)
 
 
@@ -104,13 +102,13 @@ async def get_transaction(services: Dependencies, signature: str) -> Reply:
     return Reply(schemas.transaction_state_reply(found))
 
 
-async def _proposal(services: Dependencies, hashed: bytes) -> UUID | None:
-    async with services.database.connection() as conn:
+async def _proposal(deps: Dependencies, hashed: bytes) -> UUID | None:
+    async with deps.database.connection() as conn:
         return await multisig_proposals.by_message(conn, hashed)
 
 
-async def _built(services: Dependencies, hashed: bytes) -> Submission:
-    async with services.database.connection() as conn:
+async def _built(deps: Dependencies, hashed: bytes) -> Submission:
+    async with deps.database.connection() as conn:
         found = await submissions.get_by_message(conn, hashed)
     if found is None:
         raise UnknownTransaction(
@@ -120,20 +118,20 @@ async def _built(services: Dependencies, hashed: bytes) -> Submission:
 
 
 async def _sign_and_store(
-    services: Dependencies,
+    deps: Dependencies,
     transaction: VersionedTransaction,
     built: Submission,
     key: IdempotencyKey | None,
 ) -> Submission:
-    await _check_height(services, built)
-    _check_signers(services, transaction)
+    await _check_height(deps, built)
+    _check_signers(deps, transaction)
     # Unsigned: no node is given what it could send before it is stored.
-    result = await services.rpc.simulate(bytes(unsigned(message_of(transaction))))
+    result = await deps.rpc.simulate(bytes(unsigned(message_of(transaction))))
     # It may have landed already if a submission of the same bytes overtook this one.
     if result.err is not None and result.err != "AlreadyProcessed":
-        raise to_program_error(result.err, result.logs, services.programs)
-    signed, cost = _signed(services, transaction)
-    async with services.database.transaction() as conn:
+        raise to_program_error(result.err, result.logs, deps.programs)
+    signed, cost = _signed(deps, transaction)
+    async with deps.database.transaction() as conn:
         stored = await submissions.attach_signature(
             conn,
             message_hash=built.message_hash,
@@ -144,7 +142,7 @@ async def _sign_and_store(
             await key.store(conn, response_of(_accepted(stored)))
         if cost is not None:
             message = message_of(signed)
-            await services.sponsor.charge(conn, message, cost, owner=built.owner)
+            await deps.sponsor.charge(conn, message, cost, owner=built.owner)
         entry = audit_log.AuditEntry(
             actor=built.owner,
             action="submit",
@@ -156,8 +154,8 @@ async def _sign_and_store(
     return stored
 
 
-async def _check_height(services: Dependencies, built: Submission) -> None:
-    height = await services.rpc.get_block_height(Commitment.CONFIRMED)
+async def _check_height(deps: Dependencies, built: Submission) -> None:
+    height = await deps.rpc.get_block_height(Commitment.CONFIRMED)
     if height > built.last_valid_block_height:
         raise _expired()
 
@@ -166,20 +164,20 @@ def _expired() -> TransactionExpired:
     return TransactionExpired("Its block hash is too old. Ask for a new transaction and sign that.")
 
 
-def _check_signers(services: Dependencies, transaction: VersionedTransaction) -> None:
+def _check_signers(deps: Dependencies, transaction: VersionedTransaction) -> None:
     """Raise InvalidSignature unless everybody else has signed."""
-    operator = services.operator.pubkey()
+    operator = deps.operator.pubkey()
     others = [each for each in missing_signers(transaction) if each != operator]
     if others:
         raise InvalidSignature(f"The signature of {others[0]} is missing or does not verify.")
 
 
 def _signed(
-    services: Dependencies, transaction: VersionedTransaction
+    deps: Dependencies, transaction: VersionedTransaction
 ) -> tuple[VersionedTransaction, Cost | None]:
     """The transaction with our signature, and what it costs us; None where the owner pays."""
-    if services.operator.pubkey() in required_signers(message_of(transaction)):
-        return services.sponsor.sign(transaction)
+    if deps.operator.pubkey() in required_signers(message_of(transaction)):
+        return deps.sponsor.sign(transaction)
     return transaction, None
 
 

@@ -157,27 +157,27 @@ async def list_tasks(services: Dependencies, administrator: Administrator) -> Re
     return Reply(Tasks(tasks=shown, parts=services.board.components))
 
 
-async def reconcile(services: Dependencies, body: Reconcile, administrator: Administrator) -> Reply:
+async def reconcile(deps: Dependencies, body: Reconcile, administrator: Administrator) -> Reply:
     """Hold one vault against the chain now, or all of them."""
     owner = None if body.owner is None else str(body.owner)
-    await _have_compared(services, administrator, "reconcile", owner, {})
+    await _have_compared(deps, administrator, "reconcile", owner, {})
     return Reply(Asked(), 202)
 
 
 async def set_token_account(
-    services: Dependencies, body: TokenAccount, administrator: Administrator
+    deps: Dependencies, body: TokenAccount, administrator: Administrator
 ) -> Reply:
     """Refresh a vault from the chain; refused unless this is its token account there."""
-    vault = await fetch_vault(services.rpc, services.programs, body.owner)
+    vault = await fetch_vault(deps.rpc, deps.programs, body.owner)
     if vault.token_account != body.token_account:
         raise Conflict(f"On chain the vault's token account is {vault.token_account}.")
     owner, details = str(body.owner), {"token_account": str(body.token_account)}
-    await _have_compared(services, administrator, "vault_token_account_set", owner, details)
+    await _have_compared(deps, administrator, "vault_token_account_set", owner, details)
     return Reply(Asked(), 202)
 
 
 async def _have_compared(
-    services: Dependencies,
+    deps: Dependencies,
     administrator: Administrator,
     action: str,
     owner: str | None,
@@ -191,7 +191,7 @@ async def _have_compared(
         outcome="accepted",
         details=details,
     )
-    async with services.database.transaction() as conn:
+    async with deps.database.transaction() as conn:
         await audit_log.append(conn, entry)
         await notify_leader(conn, RECONCILE, owner or "")
 

@@ -69,7 +69,7 @@ class Transfer(Body, frozen=True):
 
 
 async def decide(
-    services: Dependencies,
+    deps: Dependencies,
     body: Any,
     administrator: Administrator,
     *,
@@ -78,35 +78,35 @@ async def decide(
 ) -> Reply | Response:
     """One decision; its body's field is the instruction's argument."""
     arguments: Mapping[str, Any] = msgspec.structs.asdict(body)
-    governance = services.operator.pubkey()
-    instruction = build(services.programs, governance=governance, **arguments)
+    governance = deps.operator.pubkey()
+    instruction = build(deps.programs, governance=governance, **arguments)
     details = {name: _shown(value) for name, value in arguments.items()}
-    plan = partial(plans.by_governance, services, action, instruction, details=details)
+    plan = partial(plans.by_governance, deps, action, instruction, details=details)
     requester = AdministratorRequest(administrator)
-    return await execute_operation(services, action, plan, owner=governance, requester=requester)
+    return await execute_operation(deps, action, plan, owner=governance, requester=requester)
 
 
 async def emergency_withdraw(
-    services: Dependencies, body: Emergency, administrator: Administrator
+    deps: Dependencies, body: Emergency, administrator: Administrator
 ) -> Reply | Response:
     """Send a vault's tokens to its owner's own account, the locked ones too, and say why."""
     requester = AdministratorRequest(administrator)
-    plan = partial(_emergency, services, body)
+    plan = partial(_emergency, deps, body)
     return await execute_operation(
-        services, "emergency_withdraw", plan, owner=body.owner, requester=requester
+        deps, "emergency_withdraw", plan, owner=body.owner, requester=requester
     )
 
 
-async def _emergency(services: Dependencies, body: Emergency) -> TransactionPlan:
-    operator, mint = services.operator.pubkey(), services.programs.mint
-    await fetch_vault(services.rpc, services.programs, body.owner)
+async def _emergency(deps: Dependencies, body: Emergency) -> TransactionPlan:
+    operator, mint = deps.operator.pubkey(), deps.programs.mint
+    await fetch_vault(deps.rpc, deps.programs, body.owner)
     instruction = instructions.emergency_withdraw(
-        services.programs, authority=operator, owner=body.owner, amount=body.amount
+        deps.programs, authority=operator, owner=body.owner, amount=body.amount
     )
-    receives = await plans.has_token_account(services, body.owner)
+    receives = await plans.has_token_account(deps, body.owner)
     create = instructions.create_token_account(payer=operator, owner=body.owner, mint=mint)
     return await plans.by_governance(
-        services,
+        deps,
         "emergency_withdraw",
         instruction,
         owner=body.owner,
@@ -117,32 +117,32 @@ async def _emergency(services: Dependencies, body: Emergency) -> TransactionPlan
 
 
 async def transfer_collateral(
-    services: Dependencies, body: Transfer, administrator: Administrator
+    deps: Dependencies, body: Transfer, administrator: Administrator
 ) -> Reply | Response:
     """Move collateral between two vaults, through the position manager."""
-    manager = services.programs.position_manager
+    manager = deps.programs.position_manager
     if body.caller_program not in {None, manager}:
         problem = FieldProblem("caller_program", f"only {manager} calls for this service")
         raise InvalidRequest("This service cannot call through that program.", [problem])
-    plan = partial(_transfer, services, body)
+    plan = partial(_transfer, deps, body)
     requester = AdministratorRequest(administrator)
     return await execute_operation(
-        services, "transfer_collateral", plan, owner=body.from_owner, requester=requester
+        deps, "transfer_collateral", plan, owner=body.from_owner, requester=requester
     )
 
 
-async def _transfer(services: Dependencies, body: Transfer) -> TransactionPlan:
+async def _transfer(deps: Dependencies, body: Transfer) -> TransactionPlan:
     for owner in (body.from_owner, body.to_owner):
-        await fetch_vault(services.rpc, services.programs, owner)
+        await fetch_vault(deps.rpc, deps.programs, owner)
     instruction = instructions.rebalance_collateral(
-        services.programs,
-        authority=services.operator.pubkey(),
+        deps.programs,
+        authority=deps.operator.pubkey(),
         from_owner=body.from_owner,
         to_owner=body.to_owner,
         amount=body.amount,
     )
     return await plans.by_governance(
-        services,
+        deps,
         "transfer_collateral",
         instruction,
         owner=body.from_owner,

@@ -28,11 +28,11 @@ class IssuedNonce(msgspec.Struct, frozen=True):
     expires_at: datetime
 
 
-async def issue(services: Dependencies, body: NonceRequest) -> Reply:
+async def issue(deps: Dependencies, body: NonceRequest) -> Reply:
     """A nonce that only this owner can use, once, until it expires."""
     nonce = secrets.token_hex(NONCE_BYTES)  # letters and digits, as sign-in messages want it
-    expires_at = datetime.now(UTC) + timedelta(seconds=services.config.nonce_ttl)
-    async with services.database.connection() as conn:
+    expires_at = datetime.now(UTC) + timedelta(seconds=deps.config.nonce_ttl)
+    async with deps.database.connection() as conn:
         await nonces.issue(conn, str(body.owner), nonce, expires_at)
     return Reply(IssuedNonce(nonce, expires_at))
 

@@ -37,7 +37,7 @@ class Anonymous:
 
     actor: str = "anonymous"
 
-    async def check(self, services: Dependencies) -> None:
+    async def check(self, deps: Dependencies) -> None:
         """Anybody may ask."""
 
     async def consume(self, conn: TrioConnection[Any]) -> None:
@@ -58,11 +58,11 @@ class SignedRequest:
     def actor(self) -> str:
         return str(self.owner)
 
-    async def check(self, services: Dependencies) -> None:
+    async def check(self, deps: Dependencies) -> None:
         if self.message is not None:
             siws.check_message(
                 self.message,
-                services.config.sign_in,
+                deps.config.sign_in,
                 signer=self.owner,
                 statement=self.text,
                 nonce=self.nonce,
@@ -70,10 +70,10 @@ class SignedRequest:
             )
         signed = self.text if self.message is None else self.message
         wallet_signature.verify(self.owner, signed, self.signature)
-        async with services.database.connection() as conn:
+        async with deps.database.connection() as conn:
             await nonces.check(conn, self.actor, self.nonce)
         # Last: whoever has seen a request could else send it again and again at its owner's cost.
-        await services.limits.admit_owner(self.actor)
+        await deps.limits.admit_owner(self.actor)
 
     async def consume(self, conn: TrioConnection[Any]) -> None:
         await nonces.consume(conn, self.actor, self.nonce)

@@ -75,10 +75,10 @@ class SecondFactor:
     def actor(self) -> str:
         return self.signed.actor
 
-    async def check(self, services: Dependencies) -> None:
+    async def check(self, deps: Dependencies) -> None:
         """Raise unless signature, nonce and code are good now. Counts a wrong code."""
-        await self.signed.check(services)
-        async with services.database.transaction() as conn:
+        await self.signed.check(deps)
+        async with deps.database.transaction() as conn:
             try:
                 await self._proof(conn)
             except _Wrong as error:
@@ -168,14 +168,14 @@ class _Wrong(InvalidSecondFactor):
 
 
 def second_factor(
-    services: Dependencies, signed: SignedRequest, *, required: bool = False
+    deps: Dependencies, signed: SignedRequest, *, required: bool = False
 ) -> SecondFactor:
     """The signed request with the code of the present HTTP request, which came just now."""
     return SecondFactor(
         signed,
         code=request.headers.get(HEADER, "").strip(),
-        at=datetime.fromtimestamp(services.wall_clock(), UTC),
-        sealer=services.secret_box,
+        at=datetime.fromtimestamp(deps.wall_clock(), UTC),
+        sealer=deps.secret_box,
         required=required,
     )
 

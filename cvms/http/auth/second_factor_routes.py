@@ -66,41 +66,41 @@ class TwoFactorStatus(msgspec.Struct, frozen=True):
     recovery_codes_left: int
 
 
-async def setup(services: Dependencies, body: Signed) -> Reply:
+async def setup(deps: Dependencies, body: Signed) -> Reply:
     """A new secret and recovery codes, in place of those that no code was shown of yet."""
-    with counted(services, "twofa_setup"):
-        _require_keys(services)
+    with counted(deps, "twofa_setup"):
+        _require_keys(deps)
         signed = body.request("twofa_setup")
-        await signed.check(services)
+        await signed.check(deps)
         owner, secret, codes = str(body.owner), totp.new_secret(), totp.new_recovery_codes()
         uri = totp.uri_of(secret, owner)
         image = await trio.to_thread.run_sync(totp.image_of, uri)
-        async with services.database.transaction() as conn:
+        async with deps.database.transaction() as conn:
             await signed.consume(conn)
             await second_factors.begin(
                 conn,
                 owner,
                 secret=secret,
                 hashes=[totp.recovery_hash(owner, code) for code in codes],
-                at=_now(services),
-                sealer=services.secret_box,
+                at=_now(deps),
+                sealer=deps.secret_box,
             )
             await _write_down(conn, "twofa_setup", owner)
     return Reply(TwoFactorSetup(secret, uri, image, codes))
 
 
-async def verify(services: Dependencies, body: Verify) -> Reply:
+async def verify(deps: Dependencies, body: Verify) -> Reply:
     """Show the first code: from now on withdrawals take one. This code is used up by it.
 
     Nobody signs here: only whoever has got the secret can know a code.
     """
-    with counted(services, "twofa_verify"):
-        _require_keys(services)
-        owner, now = str(body.owner), _now(services)
-        await services.limits.admit_guess(request, owner)
-        async with services.database.transaction() as conn:
+    with counted(deps, "twofa_verify"):
+        _require_keys(deps)
+        owner, now = str(body.owner), _now(deps)
+        await deps.limits.admit_guess(request, owner)
+        async with deps.database.transaction() as conn:
             factor = _waiting(await second_factors.lock(conn, owner), owner, now)
-            secret = factor.secret(services.secret_box)
+            secret = factor.secret(deps.secret_box)
             steps = totp.matching_steps(secret, body.code, now.timestamp())
             if steps:
                 await second_factors.enable(conn, owner, steps[-1], now)
@@ -137,25 +137,25 @@ async def _count(conn: TrioConnection[Any], factor: Factor) -> None:
     )
 
 
-async def disable(services: Dependencies, body: Signed) -> Reply:
+async def disable(deps: Dependencies, body: Signed) -> Reply:
     """Take the second factor away, with its recovery codes. Takes a code in X-2FA-CODE."""
-    with counted(services, "twofa_disable"):
-        _require_keys(services)
+    with counted(deps, "twofa_disable"):
+        _require_keys(deps)
         owner = str(body.owner)
-        shown = second_factor(services, body.request("twofa_disable"), required=True)
-        await shown.check(services)
-        async with services.database.transaction() as conn:
+        shown = second_factor(deps, body.request("twofa_disable"), required=True)
+        await shown.check(deps)
+        async with deps.database.transaction() as conn:
             await shown.consume(conn)
             await second_factors.remove(conn, owner)
             await _write_down(conn, "twofa_disable", owner)
     return Reply(OFF)
 
 
-async def status(services: Dependencies, owner: str) -> Reply:
+async def status(deps: Dependencies, owner: str) -> Reply:
     """Whether an owner's second factor is on. Anybody may ask."""
-    _require_keys(services)
+    _require_keys(deps)
     key = str(owner_in_path(owner))
-    async with services.database.connection() as conn:
+    async with deps.database.connection() as conn:
         found = await second_factors.status(conn, key)
     if found is None:
         return Reply(OFF)
@@ -165,15 +165,15 @@ async def status(services: Dependencies, owner: str) -> Reply:
 OFF = TwoFactorStatus(enabled=False, since=None, recovery_codes_left=0)
 
 
-def _require_keys(services: Dependencies) -> None:
-    if not services.secret_box.enabled:
+def _require_keys(deps: Dependencies) -> None:
+    if not deps.secret_box.enabled:
         raise TwoFactorDisabled(
             "DATA_ENCRYPTION_KEYS is not set: there are no second factors here."
         )
 
 
-def _now(services: Dependencies) -> datetime:
-    return datetime.fromtimestamp(services.wall_clock(), UTC)
+def _now(deps: Dependencies) -> datetime:
+    return datetime.fromtimestamp(deps.wall_clock(), UTC)
 
 
 async def _write_down(

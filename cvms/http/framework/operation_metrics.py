@@ -13,7 +13,7 @@ from cvms.http.framework.problems import problem_of
 
 
 @contextmanager
-def counted(services: Dependencies, operation: str) -> Iterator[None]:
+def counted(deps: Dependencies, operation: str) -> Iterator[None]:
     """Count the operation by its outcome: accepted, or the code of the problem."""
     outcome = "cancelled"
     try:
@@ -27,4 +27,4 @@ def counted(services: Dependencies, operation: str) -> Iterator[None]:
         outcome = "internal_error"
         raise
     finally:
-        services.metrics.operations.labels(operation=operation, outcome=outcome).inc()
+        deps.metrics.operations.labels(operation=operation, outcome=outcome).inc()

@@ -69,29 +69,29 @@ class Route:
     summary: str = ""
 
 
-def register(app: Edge, services: Dependencies, routes: Iterable[Route]) -> None:
+def register(app: Edge, deps: Dependencies, routes: Iterable[Route]) -> None:
     """Put the routes on the application."""
     for route in routes:
         endpoint = f"{route.method} {route.rule}"
         app.add_url_rule(
-            route.rule, endpoint, partial(_dispatch, services, route), methods=[route.method]
+            route.rule, endpoint, partial(_dispatch, deps, route), methods=[route.method]
         )
 
 
-async def _dispatch(services: Dependencies, route: Route, **given: Any) -> Response:
+async def _dispatch(deps: Dependencies, route: Route, **given: Any) -> Response:
     if route.sensitive:
-        await services.limits.admit_sensitive(request, route.rule)
+        await deps.limits.admit_sensitive(request, route.rule)
     if route.auth in {Auth.ADMIN, Auth.WALLET_OR_ADMIN}:
-        given["administrator"] = await _administrator(services, route)
+        given["administrator"] = await _administrator(deps, route)
     if route.query is not None:
         given["query"] = read_query(route.query)
     if route.body is not None:
         given["body"] = await read_body(route.body)
-    answer = await route.handler(services, **given)
+    answer = await route.handler(deps, **given)
     return answer if isinstance(answer, Response) else response_of(answer)
 
 
-async def _administrator(services: Dependencies, route: Route) -> Administrator | None:
+async def _administrator(deps: Dependencies, route: Route) -> Administrator | None:
     """Who asks, before anything else is looked at. Raises unless that may be.
 
     The audit trail has every call: here those that look and those that reach too far, and each that
@@ -100,10 +100,10 @@ async def _administrator(services: Dependencies, route: Route) -> Administrator 
     authorization = request.headers.get("Authorization")
     if route.auth is Auth.WALLET_OR_ADMIN and authorization is None:
         return None
-    administrator = authenticate(services.config.admin_jwt_secret, authorization)
+    administrator = authenticate(deps.config.admin_jwt_secret, authorization)
     allowed = administrator.role >= route.role
     if route.method == "GET" or not allowed:
-        await _record_access(services, administrator, route, "accepted" if allowed else "refused")
+        await _record_access(deps, administrator, route, "accepted" if allowed else "refused")
     require(administrator, route.role)
     return administrator
 

@@ -125,9 +125,9 @@ class ApprovalRun:
             await self.key.store(conn, response_of(outcome))
 
 
-async def open_proposal(services: Dependencies, proposal: UUID) -> Proposal:
+async def open_proposal(deps: Dependencies, proposal: UUID) -> Proposal:
     """The proposal, while approvals and signatures count. Raises NotFound and ProposalEnded."""
-    async with services.database.connection() as conn:
+    async with deps.database.connection() as conn:
         found = await multisig_proposals.get(conn, proposal)
     if found is None:
         raise unknown_proposal(proposal)
@@ -141,10 +141,10 @@ async def open_proposal(services: Dependencies, proposal: UUID) -> Proposal:
     return found
 
 
-async def check_multisig(services: Dependencies, proposal: Proposal) -> None:
+async def check_multisig(deps: Dependencies, proposal: Proposal) -> None:
     """Raise ProposalCancelled unless the vault's multisig is still what it was."""
     owner = Pubkey.from_string(proposal.owner)
-    now = await multisig_of(services, owner, since=Slot(proposal.slot))
+    now = await multisig_of(deps, owner, since=Slot(proposal.slot))
     signers = [Pubkey.from_string(each) for each in proposal.signers]
     if now is None or not now.same_as(proposal.threshold, signers):
         raise cancelled()

@@ -41,38 +41,38 @@ class Multisig:
 
 
 async def multisig_of(
-    services: Dependencies, owner: Pubkey, *, since: Slot | None = None
+    deps: Dependencies, owner: Pubkey, *, since: Slot | None = None
 ) -> Multisig | None:
     """The multisig of the owner's vault now, not before the slot `since`; None without a vault."""
-    found = await services.rpc.get_accounts(
-        [vault_address(services.programs, owner)],
+    found = await deps.rpc.get_accounts(
+        [vault_address(deps.programs, owner)],
         commitment=Commitment.CONFIRMED,
         min_context_slot=since,
     )
-    vault = read_vault(found.accounts[0], services.programs)
+    vault = read_vault(found.accounts[0], deps.programs)
     if vault is None:
         return None
     return Multisig(vault.multisig_threshold, vault.multisig_signers, found.slot)
 
 
 async def withdrawal(
-    services: Dependencies, owner: Pubkey, amount: int, signers: Sequence[Pubkey]
+    deps: Dependencies, owner: Pubkey, amount: int, signers: Sequence[Pubkey]
 ) -> BuiltTransaction:
     """A withdrawal to the owner by these signers. Raises InvalidRequest when they are too many,
     SponsorshipPaused while the service pays no fees.
     """
-    services.sponsor.require()
+    deps.sponsor.require()
     # Where the owner's token account has to be made, one who signs anyway pays for it: what the
     # service paid could be had by closing the account, again and again.
     authority, *others = sorted(signers, key=lambda each: each != owner)
     return await prepare_withdraw(
-        services.rpc,
-        services.programs,
+        deps.rpc,
+        deps.programs,
         owner=owner,
         recipient=owner,
         amount=amount,
         authority=authority,
-        fee_payer=services.operator.pubkey(),
+        fee_payer=deps.operator.pubkey(),
         rent_payer=authority,
         extra_signers=others,
     )
@@ -126,7 +126,7 @@ async def liveness_of(services: Dependencies, live: LiveTransaction) -> Liveness
 
 
 async def next_transaction(
-    services: Dependencies, proposal: Proposal, approvers: Sequence[str]
+    deps: Dependencies, proposal: Proposal, approvers: Sequence[str]
 ) -> BuiltTransaction | None:
     """The transaction that these approvers are to sign now; None while it is not time for one, or
     the one that is there is good.
@@ -138,7 +138,7 @@ async def next_transaction(
         return None
     live = proposal.transaction
     if live is not None:
-        chance = await liveness_of(services, live)
+        chance = await liveness_of(deps, live)
         if chance is Liveness.VALID and live.submission is None:
             return None
         if chance is Liveness.LANDED:
@@ -150,4 +150,4 @@ async def next_transaction(
             )
     signers = [Pubkey.from_string(each) for each in to_sign(proposal, approvers)]
     owner = Pubkey.from_string(proposal.owner)
-    return await simulate(services, await withdrawal(services, owner, proposal.amount, signers))
+    return await simulate(deps, await withdrawal(deps, owner, proposal.amount, signers))

@@ -65,30 +65,30 @@ class Approve(Body, frozen=True):
     message: SignInMessage | None = None
 
 
-async def propose(services: Dependencies, body: Propose) -> Reply | Response:
+async def propose(deps: Dependencies, body: Propose) -> Reply | Response:
     """Propose a withdrawal to the signers of the vault's multisig.
 
     The text to sign names the threshold on chain, also where the body leaves it out.
     """
-    with counted(services, "propose_withdraw"):
+    with counted(deps, "propose_withdraw"):
         key = await key_of_request(str(body.owner))
 
         async def act() -> Reply:
             threshold = body.threshold
             if threshold is None:
-                threshold = (await _multisig(services, body.owner)).threshold
+                threshold = (await _multisig(deps, body.owner)).threshold
             signed = body.request("propose_withdraw", body.amount, threshold)
-            await signed.check(services)
-            multisig = await _multisig(services, body.owner)
+            await signed.check(deps)
+            multisig = await _multisig(deps, body.owner)
             if not multisig.same_as(threshold, body.signers or multisig.signers):
                 raise MultisigMismatch(_as_it_is(multisig))
-            await _check_size(services, body, multisig)
-            return await _add(services, body, multisig, signed, key)
+            await _check_size(deps, body, multisig)
+            return await _add(deps, body, multisig, signed, key)
 
-        return await replay_or_run(services, key, act)
+        return await replay_or_run(deps, key, act)
 
 
-async def approve(services: Dependencies, body: Approve) -> Reply | Response:
+async def approve(deps: Dependencies, body: Approve) -> Reply | Response:
     """Approve a proposed withdrawal, with a nonce that was issued to the signer.
 
     When enough have, the reply carries the transaction that they sign. To approve again counts for
@@ -96,15 +96,15 @@ async def approve(services: Dependencies, body: Approve) -> Reply | Response:
     """
     text = signed_text("approve_withdraw", body.proposal_id, body.nonce)
     signed = SignedRequest(body.signer, text, body.nonce, body.signature, body.message)
-    with counted(services, "approve_withdraw"):
+    with counted(deps, "approve_withdraw"):
         key = await key_of_request(str(body.signer))
 
         async def act() -> Reply:
-            await signed.check(services)
+            await signed.check(deps)
             proposal, signer = UUID(body.proposal_id), str(body.signer)
-            return await ApprovalRun(services, proposal, signer, signed, key).run()
+            return await ApprovalRun(deps, proposal, signer, signed, key).run()
 
-        return await replay_or_run(services, key, act)
+        return await replay_or_run(deps, key, act)
 
 
 async def get_proposal(services: Dependencies, proposal_id: str) -> Reply:
@@ -121,8 +121,8 @@ async def get_proposal(services: Dependencies, proposal_id: str) -> Reply:
     return Reply(proposal_view(found))
 
 
-async def _multisig(services: Dependencies, owner: Pubkey) -> Multisig:
-    multisig = await multisig_of(services, owner)
+async def _multisig(deps: Dependencies, owner: Pubkey) -> Multisig:
+    multisig = await multisig_of(deps, owner)
     if multisig is None:
         raise VaultNotFound(f"{owner} has no vault; initialize one first.")
     if multisig.threshold == 0:
@@ -135,22 +135,22 @@ def _as_it_is(multisig: Multisig) -> str:
     return f"On chain {multisig.threshold} of these must sign: {signers}."
 
 
-async def _check_size(services: Dependencies, body: Propose, multisig: Multisig) -> None:
+async def _check_size(deps: Dependencies, body: Propose, multisig: Multisig) -> None:
     """Raise InvalidRequest now, when later so many signatures would not fit in a transaction."""
     longest = sorted(multisig.signers, key=lambda each: each == body.owner)
-    built = await withdrawal(services, body.owner, body.amount, longest[: multisig.threshold])
+    built = await withdrawal(deps, body.owner, body.amount, longest[: multisig.threshold])
     with_budget(built, compute_unit_limit=MAX_COMPUTE_UNITS, compute_unit_price=1)
 
 
 async def _add(
-    services: Dependencies,
+    deps: Dependencies,
     body: Propose,
     multisig: Multisig,
     requester: Credential,
     key: IdempotencyKey | None,
 ) -> Reply:
     owner, new = str(body.owner), uuid4()
-    async with services.database.transaction() as conn:
+    async with deps.database.transaction() as conn:
         await requester.consume(conn)
         if await multisig_proposals.unfinished(conn, owner) >= MOST_UNFINISHED:
             raise Conflict(
@@ -164,7 +164,7 @@ async def _add(
             threshold=multisig.threshold,
             signers=list(map(str, multisig.signers)),
             slot=multisig.slot,
-            lifetime=timedelta(seconds=services.config.proposal_ttl),
+            lifetime=timedelta(seconds=deps.config.proposal_ttl),
         )
         written = await reload(conn, new)
         answer = Reply(proposal_view(written))

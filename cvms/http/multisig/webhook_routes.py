@@ -40,7 +40,7 @@ class Registered(msgspec.Struct, frozen=True):
     secret: str
 
 
-async def register(services: Dependencies, body: Contact) -> Reply:
+async def register(deps: Dependencies, body: Contact) -> Reply:
     """Tell a signer of proposals through a webhook, instead of where he was told before.
 
     The text to sign is `signer_contact:{signer}:{url}:{nonce}`. Messages are signed as in the
@@ -48,22 +48,22 @@ async def register(services: Dependencies, body: Contact) -> Reply:
     """
     text = signed_text("signer_contact", body.signer, body.url, body.nonce)
     signed = SignedRequest(body.signer, text, body.nonce, body.signature, body.message)
-    with counted(services, "signer_contact"):
-        await signed.check(services)
-        return await _register(services, body, signed)
+    with counted(deps, "signer_contact"):
+        await signed.check(deps)
+        return await _register(deps, body, signed)
 
 
-async def _register(services: Dependencies, body: Contact, signed: SignedRequest) -> Reply:
+async def _register(deps: Dependencies, body: Contact, signed: SignedRequest) -> Reply:
     signer = str(body.signer)
     try:
-        target = target_of(body.url, private=services.config.webhook_private_addresses)
+        target = target_of(body.url, private=deps.config.webhook_private_addresses)
     except ValueError as error:
         problem = FieldProblem("url", str(error))
         raise InvalidRequest("A webhook cannot lead there.", [problem]) from None
     secret = secrets.token_bytes(SECRET_BYTES)
-    sealed = services.secret_box.seal(secret, about=signer_webhooks.about(signer))
+    sealed = deps.secret_box.seal(secret, about=signer_webhooks.about(signer))
     shown = "whsec_" + base64.b64encode(secret).decode()
-    async with services.database.transaction() as conn:
+    async with deps.database.transaction() as conn:
         await signed.consume(conn)
         await signer_webhooks.put(conn, signer, body.url, sealed)
         entry = audit_log.AuditEntry(

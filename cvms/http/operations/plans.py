@@ -51,76 +51,74 @@ class TransactionPlan:
     budget_scope: BudgetScope = BudgetScope.OWNER
 
 
-async def initialize(services: Dependencies, user: Pubkey) -> TransactionPlan:
+async def initialize(deps: Dependencies, user: Pubkey) -> TransactionPlan:
     """Create the user's vault; the user pays its rent. Raises Conflict if it is there."""
-    payer = services.sponsor.payer_for(user)
-    built = await prepare_initialize(services.rpc, services.programs, user=user, fee_payer=payer)
+    payer = deps.sponsor.payer_for(user)
+    built = await prepare_initialize(deps.rpc, deps.programs, user=user, fee_payer=payer)
     return TransactionPlan("initialize", user, built)
 
 
-async def deposit(services: Dependencies, owner: Pubkey, amount: int) -> TransactionPlan:
+async def deposit(deps: Dependencies, owner: Pubkey, amount: int) -> TransactionPlan:
     """Move tokens from the owner's wallet into the vault: the wallet always signs."""
     built = await prepare_deposit(
-        services.rpc,
-        services.programs,
+        deps.rpc,
+        deps.programs,
         owner=owner,
         amount=amount,
         authority=owner,
-        fee_payer=services.sponsor.payer_for(owner),
+        fee_payer=deps.sponsor.payer_for(owner),
     )
     return TransactionPlan("deposit", owner, built, amount=amount)
 
 
-async def add_delegate(services: Dependencies, owner: Pubkey, delegate: Pubkey) -> TransactionPlan:
+async def add_delegate(deps: Dependencies, owner: Pubkey, delegate: Pubkey) -> TransactionPlan:
     """Let `delegate` act for the vault."""
     built = await prepare_add_delegate(
-        services.rpc,
-        services.programs,
+        deps.rpc,
+        deps.programs,
         owner=owner,
         delegate=delegate,
-        fee_payer=services.sponsor.payer_for(owner),
+        fee_payer=deps.sponsor.payer_for(owner),
     )
     return TransactionPlan("delegate_add", owner, built)
 
 
-async def remove_delegate(
-    services: Dependencies, owner: Pubkey, delegate: Pubkey
-) -> TransactionPlan:
+async def remove_delegate(deps: Dependencies, owner: Pubkey, delegate: Pubkey) -> TransactionPlan:
     """Take that back."""
     built = await prepare_remove_delegate(
-        services.rpc,
-        services.programs,
+        deps.rpc,
+        deps.programs,
         owner=owner,
         delegate=delegate,
-        fee_payer=services.sponsor.payer_for(owner),
+        fee_payer=deps.sponsor.payer_for(owner),
     )
     return TransactionPlan("delegate_remove", owner, built)
 
 
 async def withdraw(
-    services: Dependencies, owner: Pubkey, amount: int, recipient: Pubkey
+    deps: Dependencies, owner: Pubkey, amount: int, recipient: Pubkey
 ) -> TransactionPlan:
     """Move tokens out of the vault, to the owner or to a whitelisted address."""
-    operator = services.operator.pubkey()
-    vault, receives = await _vault_and_recipient(services, owner, recipient)
+    operator = deps.operator.pubkey()
+    vault, receives = await _vault_and_recipient(deps, owner, recipient)
     _check_recipient(recipient, owner, vault)
-    delegated = operator_may_sign_alone(services, vault) and receives
+    delegated = operator_may_sign_alone(deps, vault) and receives
     built = await prepare_withdraw(
-        services.rpc,
-        services.programs,
+        deps.rpc,
+        deps.programs,
         owner=owner,
         recipient=recipient,
         amount=amount,
         authority=operator if delegated else owner,
         # A token account that we paid for could be closed for its rent, and asked for again, for
         # ever: where one has to be made the owner pays, and so signs.
-        fee_payer=services.sponsor.payer_for(owner) if receives else owner,
+        fee_payer=deps.sponsor.payer_for(owner) if receives else owner,
     )
     return TransactionPlan("withdraw", owner, built, delegated, amount)
 
 
 async def by_owner(
-    services: Dependencies,
+    deps: Dependencies,
     action: str,
     owner: Pubkey,
     instruction: Instruction,
@@ -129,17 +127,17 @@ async def by_owner(
 ) -> TransactionPlan:
     """An instruction on the vault that only its owner may give."""
     built = await prepare_on_vault(
-        services.rpc,
-        services.programs,
+        deps.rpc,
+        deps.programs,
         owner=owner,
         instruction=instruction,
-        fee_payer=services.sponsor.payer_for(owner),
+        fee_payer=deps.sponsor.payer_for(owner),
     )
     return TransactionPlan(action, owner, built, amount=amount)
 
 
 async def by_owner_or_delegate(
-    services: Dependencies,
+    deps: Dependencies,
     action: str,
     owner: Pubkey,
     instruction: Callable[[Pubkey], Instruction],
@@ -149,21 +147,21 @@ async def by_owner_or_delegate(
     """An instruction on the vault, by the service where it is a delegate; `instruction` takes who
     gives it.
     """
-    operator = services.operator.pubkey()
-    vault = await fetch_vault(services.rpc, services.programs, owner)
-    delegated = operator_may_sign_alone(services, vault)
+    operator = deps.operator.pubkey()
+    vault = await fetch_vault(deps.rpc, deps.programs, owner)
+    delegated = operator_may_sign_alone(deps, vault)
     built = await prepare_on_vault(
-        services.rpc,
-        services.programs,
+        deps.rpc,
+        deps.programs,
         owner=owner,
         instruction=instruction(operator if delegated else owner),
-        fee_payer=services.sponsor.payer_for(owner),
+        fee_payer=deps.sponsor.payer_for(owner),
     )
     return TransactionPlan(action, owner, built, delegated, amount)
 
 
 async def by_governance(
-    services: Dependencies,
+    deps: Dependencies,
     action: str,
     instruction: Instruction,
     *,
@@ -173,8 +171,8 @@ async def by_governance(
     details: Mapping[str, Any] | None = None,
 ) -> TransactionPlan:
     """An instruction that the operator signs as governance; the program says whether it is that."""
-    operator = services.operator.pubkey()
-    blockhash = await services.rpc.get_latest_blockhash(Commitment.CONFIRMED)
+    operator = deps.operator.pubkey()
+    blockhash = await deps.rpc.get_latest_blockhash(Commitment.CONFIRMED)
     built = build_transaction(instruction, fee_payer=operator, blockhash=blockhash, setup=setup)
     return TransactionPlan(
         action,
@@ -188,35 +186,35 @@ async def by_governance(
 
 
 async def position(
-    services: Dependencies, action: str, owner: Pubkey, instruction: Instruction, *, amount: int
+    deps: Dependencies, action: str, owner: Pubkey, instruction: Instruction, *, amount: int
 ) -> TransactionPlan:
     """An instruction of the position manager: the owner signs, since it binds collateral."""
     built = await prepare_position(
-        services.rpc,
-        services.programs,
+        deps.rpc,
+        deps.programs,
         owner=owner,
         instruction=instruction,
-        fee_payer=services.sponsor.payer_for(owner),
+        fee_payer=deps.sponsor.payer_for(owner),
     )
     return TransactionPlan(action, owner, built, amount=amount)
 
 
-async def release_timelocks(services: Dependencies, owner: Pubkey) -> TransactionPlan:
+async def release_timelocks(deps: Dependencies, owner: Pubkey) -> TransactionPlan:
     """Give matured timelocks back, by the service. Raises Conflict when none has matured: anybody
     may ask, and the service pays; SponsorshipPaused while it does not.
     """
-    services.sponsor.require()
-    operator = services.operator.pubkey()
-    vault = await fetch_vault(services.rpc, services.programs, owner)
-    now = await chain_time(services.rpc)
+    deps.sponsor.require()
+    operator = deps.operator.pubkey()
+    vault = await fetch_vault(deps.rpc, deps.programs, owner)
+    now = await chain_time(deps.rpc)
     if not any(entry.unlock_time <= now for entry in vault.timelocks):
         first = min((entry.unlock_time for entry in vault.timelocks), default=None)
         when = "there is none" if first is None else f"the first does in {first - now} s"
         raise Conflict(f"No timelock of this vault has matured: {when}.")
-    instruction = instructions.release_timelocks(services.programs, authority=operator, owner=owner)
+    instruction = instructions.release_timelocks(deps.programs, authority=operator, owner=owner)
     built = await prepare_on_vault(
-        services.rpc,
-        services.programs,
+        deps.rpc,
+        deps.programs,
         owner=owner,
         instruction=instruction,
         fee_payer=operator,
@@ -237,10 +235,10 @@ def operator_may_sign_alone(services: Dependencies, vault: Vault) -> bool:
     return delegate and vault.multisig_threshold == 0 and services.sponsor.pays
 
 
-async def has_token_account(services: Dependencies, wallet: Pubkey) -> bool:
+async def has_token_account(deps: Dependencies, wallet: Pubkey) -> bool:
     """Whether the wallet can receive the vaults' tokens already."""
-    address = token_account(wallet, services.programs.mint)
-    found = await services.rpc.get_accounts([address], commitment=Commitment.CONFIRMED)
+    address = token_account(wallet, deps.programs.mint)
+    found = await deps.rpc.get_accounts([address], commitment=Commitment.CONFIRMED)
     return read_token_account(found.accounts[0]) is not None
 
 
@@ -253,12 +251,12 @@ def _check_recipient(recipient: Pubkey, owner: Pubkey, vault: Vault) -> None:
 
 
 async def _vault_and_recipient(
-    services: Dependencies, owner: Pubkey, recipient: Pubkey
+    deps: Dependencies, owner: Pubkey, recipient: Pubkey
 ) -> tuple[Vault, bool]:
     """The owner's vault, and whether the recipient has a token account. Raises VaultNotFound."""
-    programs = services.programs
+    programs = deps.programs
     addresses = (vault_address(programs, owner), token_account(recipient, programs.mint))
-    found = await services.rpc.get_accounts(addresses, commitment=Commitment.CONFIRMED)
+    found = await deps.rpc.get_accounts(addresses, commitment=Commitment.CONFIRMED)
     vault_account, destination = found.accounts
     vault = read_vault(vault_account, programs)
     if vault is None:

@@ -56,35 +56,35 @@ WITHDRAW = Kind("yield_withdraw", instructions.yield_withdraw, lambda held: held
 COMPOUND = Kind("compound_yield", _compound, lambda held: held.claimable)
 
 
-def pools_of(services: Dependencies) -> list[Pubkey]:
+def pools_of(deps: Dependencies) -> list[Pubkey]:
     """The configured pools, the preferred one first."""
-    return pools_among(services.yield_rates.sources)
+    return pools_among(deps.yield_rates.sources)
 
 
 async def move(
-    services: Dependencies, kind: Kind, owner: Pubkey, *, amount: int, yield_program: Pubkey
+    deps: Dependencies, kind: Kind, owner: Pubkey, *, amount: int, yield_program: Pubkey
 ) -> TransactionPlan:
     """Move tokens between the vault and a yield program, or count what was earned as lent too.
 
     Raises YieldProgramUnsupported for a program that vaults may use and that has no pool here.
     """
-    operator = services.operator.pubkey()
-    vault = await fetch_vault(services.rpc, services.programs, owner)
-    venue = await _venue(services, kind, owner, amount, yield_program)
+    operator = deps.operator.pubkey()
+    vault = await fetch_vault(deps.rpc, deps.programs, owner)
+    venue = await _venue(deps, kind, owner, amount, yield_program)
     # As with token accounts: the owner pays for what is created, and so signs.
-    alone = operator_may_sign_alone(services, vault) and not venue.setup
+    alone = operator_may_sign_alone(deps, vault) and not venue.setup
     instruction = kind.instruction(
-        services.programs,
+        deps.programs,
         authority=operator if alone else owner,
         owner=owner,
         yield_program=yield_program,
         amount=amount,
         yield_accounts=venue.accounts,
     )
-    blockhash = await services.rpc.get_latest_blockhash(Commitment.CONFIRMED)
+    blockhash = await deps.rpc.get_latest_blockhash(Commitment.CONFIRMED)
     built = build_transaction(
         instruction,
-        fee_payer=services.sponsor.payer_for(owner),
+        fee_payer=deps.sponsor.payer_for(owner),
         blockhash=blockhash,
         setup=venue.setup,
     )
@@ -95,14 +95,14 @@ async def move(
 
 
 async def _venue(
-    services: Dependencies, kind: Kind, owner: Pubkey, amount: int, yield_program: Pubkey
+    deps: Dependencies, kind: Kind, owner: Pubkey, amount: int, yield_program: Pubkey
 ) -> Venue:
-    programs = services.programs
+    programs = deps.programs
     vault = vault_address(programs, owner)
-    pools = pools_of(services) if yield_program == programs.yield_pool else []
-    _, holdings = await read_positions(services.rpc, programs, pools=pools, owner=vault)
+    pools = pools_of(deps) if yield_program == programs.yield_pool else []
+    _, holdings = await read_positions(deps.rpc, programs, pools=pools, owner=vault)
     if not holdings:
-        await _refuse_if_whitelisted(services, yield_program)
+        await _refuse_if_whitelisted(deps, yield_program)
         # The program will refuse. Should governance list it meanwhile, it must not be without any
         # account: then the books alone would move, and the tokens stay.
         return Venue([readonly(TOKEN_PROGRAM)])
@@ -115,10 +115,10 @@ async def _venue(
     )
 
 
-async def _refuse_if_whitelisted(services: Dependencies, yield_program: Pubkey) -> None:
-    address = vault_authority_address(services.programs)
-    found = await services.rpc.get_accounts([address], commitment=Commitment.CONFIRMED)
-    authority = read_vault_authority(found.accounts[0], services.programs)
+async def _refuse_if_whitelisted(deps: Dependencies, yield_program: Pubkey) -> None:
+    address = vault_authority_address(deps.programs)
+    found = await deps.rpc.get_accounts([address], commitment=Commitment.CONFIRMED)
+    authority = read_vault_authority(found.accounts[0], deps.programs)
     if authority is not None and yield_program in authority.yield_whitelist:
         raise YieldProgramUnsupported(
             f"Vaults may use {yield_program}, but this service has no pool of it. "

@@ -26,8 +26,8 @@ class Document:
     etag: str
 
 
-def routes(services: Dependencies) -> tuple[Route, ...]:
-    documents = {name: _document(name, services.programs) for name in get_args(ProgramName)}
+def routes(deps: Dependencies) -> tuple[Route, ...]:
+    documents = {name: _document(name, deps.programs) for name in get_args(ProgramName)}
     return (
         Route(
             method="GET",
@@ -40,7 +40,7 @@ def routes(services: Dependencies) -> tuple[Route, ...]:
     )
 
 
-async def idl(services: Dependencies, program: str, *, documents: dict[str, Document]) -> Response:
+async def idl(deps: Dependencies, program: str, *, documents: dict[str, Document]) -> Response:
     """The program's IDL; 304 for whoever has it already."""
     document = documents.get(program)
     if document is None:

@@ -42,10 +42,10 @@ class Ready(msgspec.Struct, frozen=True):
     status: str = "ready"
 
 
-def routes(services: Dependencies) -> tuple[Route, ...]:
+def routes(deps: Dependencies) -> tuple[Route, ...]:
     books = Books()
-    services.metrics.registry.register(books)
-    services.metrics.registry.register(Tasks(services.board))
+    deps.metrics.registry.register(books)
+    deps.metrics.registry.register(Tasks(deps.board))
     return (
         Route(method="GET", rule="/health", handler=health, replies={200: Alive}, tags=TAGS),
         Route(method="GET", rule="/ready", handler=ready, replies={200: Ready}, tags=TAGS),
@@ -59,14 +59,14 @@ def routes(services: Dependencies) -> tuple[Route, ...]:
     )
 
 
-async def health(services: Dependencies) -> Reply:
+async def health(deps: Dependencies) -> Reply:
     """200 as long as there is somebody to answer."""
     return Reply(Alive())
 
 
-async def ready(services: Dependencies) -> Reply | Response:
+async def ready(deps: Dependencies) -> Reply | Response:
     """200 when every part is well, else 503; each part is named in both."""
-    board = services.board
+    board = deps.board
     if board.ready:
         return Reply(Ready(board.components))
     return problem_response(
@@ -74,19 +74,19 @@ async def ready(services: Dependencies) -> Reply | Response:
     )
 
 
-async def metrics(services: Dependencies, *, books: Books) -> Response:
+async def metrics(deps: Dependencies, *, books: Books) -> Response:
     """The metrics in Prometheus' text format; what the database counts is read from it first."""
     try:
         with trio.move_on_after(SCRAPE_SECONDS):
-            async with services.database.transaction(isolation=REPEATABLE_READ) as conn:
+            async with deps.database.transaction(isolation=REPEATABLE_READ) as conn:
                 locked = await vaults.tvl(conn)
                 books.counts = {
                     kind: count for kind, (count, _) in (await event_counters.read(conn)).items()
                 }
-            services.metrics.total_value_locked.set(locked.total)
+            deps.metrics.total_value_locked.set(locked.total)
     except DatabaseUnavailable:
         log.debug("metrics_are_the_last_known")
-    return Response(generate_latest(services.metrics.registry), content_type=CONTENT_TYPE_LATEST)
+    return Response(generate_latest(deps.metrics.registry), content_type=CONTENT_TYPE_LATEST)
 
 
 class Books(Collector):

@@ -112,12 +112,12 @@ def version_of(row: VaultRow) -> str:
     return f"{row.slot}-{written:.6f}"
 
 
-async def _past(services: Dependencies, owner: str, slot: int) -> schemas.Balance:
-    async with services.database.connection() as conn:
+async def _past(deps: Dependencies, owner: str, slot: int) -> schemas.Balance:
+    async with deps.database.connection() as conn:
         first = await balance_history.first_slot(conn, owner)
         if first is None:
             raise unknown_vault(owner)
-        reached = (await cursors.frontier(conn, str(services.programs.vault))).slot
+        reached = (await cursors.frontier(conn, str(deps.programs.vault))).slot
         if reached is None or slot > reached:
             row = await vaults.get(conn, owner)
             if row is not None and row.slot == slot:  # an account may be ahead of the events

@@ -53,83 +53,79 @@ class Delegate(Signed, frozen=True, kw_only=True):
     delegate: Pubkey
 
 
-async def initialize(services: Dependencies, body: Initialize) -> Reply | Response:
+async def initialize(deps: Dependencies, body: Initialize) -> Reply | Response:
     """Create the user's vault. Anyone may ask: it is worth nothing without the user's signature."""
-    plan = partial(plans.initialize, services, body.user_pubkey)
-    return await execute_operation(services, "initialize", plan, owner=body.user_pubkey)
+    plan = partial(plans.initialize, deps, body.user_pubkey)
+    return await execute_operation(deps, "initialize", plan, owner=body.user_pubkey)
 
 
-async def deposit(services: Dependencies, body: Deposit) -> Reply | Response:
+async def deposit(deps: Dependencies, body: Deposit) -> Reply | Response:
     """Move tokens of the owner's wallet into the vault."""
     signed = body.request("deposit", body.amount)
-    plan = partial(plans.deposit, services, body.owner, body.amount)
-    return await execute_operation(services, "deposit", plan, owner=body.owner, requester=signed)
+    plan = partial(plans.deposit, deps, body.owner, body.amount)
+    return await execute_operation(deps, "deposit", plan, owner=body.owner, requester=signed)
 
 
-async def withdraw(services: Dependencies, body: Withdraw) -> Reply | Response:
+async def withdraw(deps: Dependencies, body: Withdraw) -> Reply | Response:
     """Move tokens out, to the owner or a whitelisted recipient; at once where we are delegate."""
-    signed = second_factor(services, body.request("withdraw", body.amount))
-    plan = partial(plans.withdraw, services, body.owner, body.amount, body.recipient or body.owner)
-    return await execute_operation(services, "withdraw", plan, owner=body.owner, requester=signed)
+    signed = second_factor(deps, body.request("withdraw", body.amount))
+    plan = partial(plans.withdraw, deps, body.owner, body.amount, body.recipient or body.owner)
+    return await execute_operation(deps, "withdraw", plan, owner=body.owner, requester=signed)
 
 
-async def add_delegate(services: Dependencies, body: Delegate) -> Reply | Response:
+async def add_delegate(deps: Dependencies, body: Delegate) -> Reply | Response:
     """Let another key act for the vault; tokens still go only to the owner's side."""
     signed = body.request("delegate_add", body.delegate)
-    plan = partial(plans.add_delegate, services, body.owner, body.delegate)
-    return await execute_operation(
-        services, "delegate_add", plan, owner=body.owner, requester=signed
-    )
+    plan = partial(plans.add_delegate, deps, body.owner, body.delegate)
+    return await execute_operation(deps, "delegate_add", plan, owner=body.owner, requester=signed)
 
 
-async def remove_delegate(services: Dependencies, body: Delegate) -> Reply | Response:
+async def remove_delegate(deps: Dependencies, body: Delegate) -> Reply | Response:
     """Take that back."""
     signed = body.request("delegate_remove", body.delegate)
-    plan = partial(plans.remove_delegate, services, body.owner, body.delegate)
+    plan = partial(plans.remove_delegate, deps, body.owner, body.delegate)
     return await execute_operation(
-        services, "delegate_remove", plan, owner=body.owner, requester=signed
+        deps, "delegate_remove", plan, owner=body.owner, requester=signed
     )
 
 
-async def request_withdraw(services: Dependencies, body: Deposit) -> Reply | Response:
+async def request_withdraw(deps: Dependencies, body: Deposit) -> Reply | Response:
     """Ask for a withdrawal that the vault's minimum delay allows later."""
-    signed = second_factor(services, body.request("request_withdraw", body.amount))
-    instruction = instructions.request_withdraw(
-        services.programs, owner=body.owner, amount=body.amount
-    )
+    signed = second_factor(deps, body.request("request_withdraw", body.amount))
+    instruction = instructions.request_withdraw(deps.programs, owner=body.owner, amount=body.amount)
     plan = partial(
         plans.by_owner,
-        services,
+        deps,
         "request_withdraw",
         body.owner,
         instruction,
         amount=body.amount,
     )
     return await execute_operation(
-        services, "request_withdraw", plan, owner=body.owner, requester=signed
+        deps, "request_withdraw", plan, owner=body.owner, requester=signed
     )
 
 
-async def schedule_withdraw(services: Dependencies, body: Schedule) -> Reply | Response:
+async def schedule_withdraw(deps: Dependencies, body: Schedule) -> Reply | Response:
     """Put available tokens into a timelock; at once where we are delegate."""
-    signed = second_factor(services, body.request("schedule", body.amount, body.duration_seconds))
-    instruction = partial(_schedule, services, body)
+    signed = second_factor(deps, body.request("schedule", body.amount, body.duration_seconds))
+    instruction = partial(_schedule, deps, body)
     plan = partial(
         plans.by_owner_or_delegate,
-        services,
+        deps,
         "schedule_withdraw",
         body.owner,
         instruction,
         amount=body.amount,
     )
     return await execute_operation(
-        services, "schedule_withdraw", plan, owner=body.owner, requester=signed
+        deps, "schedule_withdraw", plan, owner=body.owner, requester=signed
     )
 
 
-def _schedule(services: Dependencies, body: Schedule, authority: Pubkey) -> Instruction:
+def _schedule(deps: Dependencies, body: Schedule, authority: Pubkey) -> Instruction:
     return instructions.schedule_timelock(
-        services.programs,
+        deps.programs,
         authority=authority,
         owner=body.owner,
         amount=body.amount,
@@ -137,20 +133,18 @@ def _schedule(services: Dependencies, body: Schedule, authority: Pubkey) -> Inst
     )
 
 
-async def release_timelocks(services: Dependencies, body: Release) -> Reply | Response:
+async def release_timelocks(deps: Dependencies, body: Release) -> Reply | Response:
     """Give matured timelocks back to available. Anyone may ask: it does only what time allows."""
-    plan = partial(plans.release_timelocks, services, body.owner)
-    return await execute_operation(services, "release_timelocks", plan, owner=body.owner)
+    plan = partial(plans.release_timelocks, deps, body.owner)
+    return await execute_operation(deps, "release_timelocks", plan, owner=body.owner)
 
 
-async def close(services: Dependencies, body: Signed) -> Reply | Response:
+async def close(deps: Dependencies, body: Signed) -> Reply | Response:
     """Close an empty vault; its rent goes to the owner."""
     signed = body.request("close_vault")
-    instruction = instructions.close_vault(services.programs, body.owner)
-    plan = partial(plans.by_owner, services, "close_vault", body.owner, instruction)
-    return await execute_operation(
-        services, "close_vault", plan, owner=body.owner, requester=signed
-    )
+    instruction = instructions.close_vault(deps.programs, body.owner)
+    plan = partial(plans.by_owner, deps, "close_vault", body.owner, instruction)
+    return await execute_operation(deps, "close_vault", plan, owner=body.owner, requester=signed)
 
 
 ROUTES = (

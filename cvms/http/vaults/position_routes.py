@@ -21,26 +21,24 @@ class Position(Signed, frozen=True, kw_only=True):
     amount: TokenAmount
 
 
-async def lock(services: Dependencies, body: Position) -> Reply | Response:
+async def lock(deps: Dependencies, body: Position) -> Reply | Response:
     """Open a position and lock its collateral, through the position manager."""
     signed = body.request("pm_lock", body.amount)
     instruction = instructions.open_position(
-        services.programs, authority=body.owner, owner=body.owner, amount=body.amount
+        deps.programs, authority=body.owner, owner=body.owner, amount=body.amount
     )
-    plan = partial(plans.position, services, "pm_lock", body.owner, instruction, amount=body.amount)
-    return await execute_operation(services, "pm_lock", plan, owner=body.owner, requester=signed)
+    plan = partial(plans.position, deps, "pm_lock", body.owner, instruction, amount=body.amount)
+    return await execute_operation(deps, "pm_lock", plan, owner=body.owner, requester=signed)
 
 
-async def unlock(services: Dependencies, body: Position) -> Reply | Response:
+async def unlock(deps: Dependencies, body: Position) -> Reply | Response:
     """Close a position, or a part of one, and unlock its collateral."""
     signed = body.request("pm_unlock", body.amount)
     instruction = instructions.close_position(
-        services.programs, authority=body.owner, owner=body.owner, amount=body.amount
+        deps.programs, authority=body.owner, owner=body.owner, amount=body.amount
     )
-    plan = partial(
-        plans.position, services, "pm_unlock", body.owner, instruction, amount=body.amount
-    )
-    return await execute_operation(services, "pm_unlock", plan, owner=body.owner, requester=signed)
+    plan = partial(plans.position, deps, "pm_unlock", body.owner, instruction, amount=body.amount)
+    return await execute_operation(deps, "pm_unlock", plan, owner=body.owner, requester=signed)
 
 
 ROUTES = tuple(

@@ -72,7 +72,7 @@ class RateLimit(Policy, frozen=True, kw_only=True):
 
 
 async def add_to_whitelist(
-    services: Dependencies, body: Whitelisted, administrator: Administrator | None
+    deps: Dependencies, body: Whitelisted, administrator: Administrator | None
 ) -> Reply | Response:
     """Let withdrawals go to another wallet too.
 
@@ -80,13 +80,13 @@ async def add_to_whitelist(
     """
     requester = body.requester(administrator, "whitelist_add", body.address)
     instruction = instructions.add_withdraw_whitelist(
-        services.programs, owner=body.owner, address=body.address
+        deps.programs, owner=body.owner, address=body.address
     )
-    return await _carry_out(services, "whitelist_add", body, instruction, requester)
+    return await _carry_out(deps, "whitelist_add", body, instruction, requester)
 
 
 async def remove_from_whitelist(
-    services: Dependencies, body: Whitelisted, administrator: Administrator | None
+    deps: Dependencies, body: Whitelisted, administrator: Administrator | None
 ) -> Reply | Response:
     """Take that back.
 
@@ -94,13 +94,13 @@ async def remove_from_whitelist(
     """
     requester = body.requester(administrator, "whitelist_remove", body.address)
     instruction = instructions.remove_withdraw_whitelist(
-        services.programs, owner=body.owner, address=body.address
+        deps.programs, owner=body.owner, address=body.address
     )
-    return await _carry_out(services, "whitelist_remove", body, instruction, requester)
+    return await _carry_out(deps, "whitelist_remove", body, instruction, requester)
 
 
 async def set_min_delay(
-    services: Dependencies, body: MinDelay, administrator: Administrator | None
+    deps: Dependencies, body: MinDelay, administrator: Administrator | None
 ) -> Reply | Response:
     """Make withdrawals wait.
 
@@ -108,13 +108,13 @@ async def set_min_delay(
     """
     requester = body.requester(administrator, "min_delay_set", body.seconds)
     instruction = instructions.set_withdraw_min_delay(
-        services.programs, owner=body.owner, seconds=body.seconds
+        deps.programs, owner=body.owner, seconds=body.seconds
     )
-    return await _carry_out(services, "min_delay_set", body, instruction, requester)
+    return await _carry_out(deps, "min_delay_set", body, instruction, requester)
 
 
 async def set_rate_limit(
-    services: Dependencies, body: RateLimit, administrator: Administrator | None
+    deps: Dependencies, body: RateLimit, administrator: Administrator | None
 ) -> Reply | Response:
     """Bound what may leave within a window.
 
@@ -123,23 +123,23 @@ async def set_rate_limit(
     fields = body.window_seconds, body.max_amount
     requester = body.requester(administrator, "rate_limit_set", *fields)
     instruction = instructions.set_withdraw_rate_limit(
-        services.programs,
+        deps.programs,
         owner=body.owner,
         window_seconds=body.window_seconds,
         max_amount=body.max_amount,
     )
-    return await _carry_out(services, "rate_limit_set", body, instruction, requester)
+    return await _carry_out(deps, "rate_limit_set", body, instruction, requester)
 
 
 async def _carry_out(
-    services: Dependencies,
+    deps: Dependencies,
     action: str,
     body: Policy,
     instruction: Instruction,
     requester: Credential,
 ) -> Reply | Response:
-    plan = partial(plans.by_owner, services, action, body.owner, instruction)
-    return await execute_operation(services, action, plan, owner=body.owner, requester=requester)
+    plan = partial(plans.by_owner, deps, action, body.owner, instruction)
+    return await execute_operation(deps, action, plan, owner=body.owner, requester=requester)
 
 
 def _route(method: str, rule: str, view: Handler, body: type[Policy]) -> Route:

@@ -30,45 +30,45 @@ class Compound(Signed, frozen=True, kw_only=True):
     yield_program: Pubkey
 
 
-async def deposit(services: Dependencies, body: YieldMovement) -> Reply | Response:
+async def deposit(deps: Dependencies, body: YieldMovement) -> Reply | Response:
     """Lend available tokens to a yield program; at once where we are delegate.
 
     The first deposit creates the vault's position in the pool, which the owner pays for and so
     signs. Signed text: `yield_deposit:{owner}:{amount}:{yield_program}:{nonce}`.
     """
-    return await _carry_out(services, DEPOSIT, body, body.amount)
+    return await _carry_out(deps, DEPOSIT, body, body.amount)
 
 
-async def withdraw(services: Dependencies, body: YieldMovement) -> Reply | Response:
+async def withdraw(deps: Dependencies, body: YieldMovement) -> Reply | Response:
     """Take tokens back from a yield program to the available balance; at once where we are
     delegate.
 
     Signed text: `yield_withdraw:{owner}:{amount}:{yield_program}:{nonce}`.
     """
-    return await _carry_out(services, WITHDRAW, body, body.amount)
+    return await _carry_out(deps, WITHDRAW, body, body.amount)
 
 
-async def compound(services: Dependencies, body: Compound) -> Reply | Response:
+async def compound(deps: Dependencies, body: Compound) -> Reply | Response:
     """Claim what has been earned and lend it too; at once where we are delegate.
 
     Signed text: `compound_yield:{owner}:{compounded_amount}:{yield_program}:{nonce}`.
     """
-    return await _carry_out(services, COMPOUND, body, body.compounded_amount)
+    return await _carry_out(deps, COMPOUND, body, body.compounded_amount)
 
 
 async def _carry_out(
-    services: Dependencies, kind: Kind, body: YieldMovement | Compound, amount: int
+    deps: Dependencies, kind: Kind, body: YieldMovement | Compound, amount: int
 ) -> Reply | Response:
     signed: SignedRequest = body.request(kind.action, amount, body.yield_program)
     plan = partial(
         yield_plans.move,
-        services,
+        deps,
         kind,
         body.owner,
         amount=amount,
         yield_program=body.yield_program,
     )
-    return await execute_operation(services, kind.action, plan, owner=body.owner, requester=signed)
+    return await execute_operation(deps, kind.action, plan, owner=body.owner, requester=signed)
 
 
 ROUTES = (

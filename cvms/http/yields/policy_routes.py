@@ -53,7 +53,7 @@ class YieldPolicies(msgspec.Struct, frozen=True, kw_only=True):
     delegated: bool
 
 
-async def put(services: Dependencies, body: Policy) -> Reply:
+async def put(deps: Dependencies, body: Policy) -> Reply:
     """Have the service compound what the vault earns, or no longer.
 
     It can only where it is the vault's delegate. Signed text:
@@ -61,16 +61,16 @@ async def put(services: Dependencies, body: Policy) -> Reply:
     """
     switch = "on" if body.auto_compound else "off"
     signed = body.request(ACTION, body.yield_program, switch, body.min_amount)
-    with counted(services, ACTION):
-        await signed.check(services)
-        return await _put(services, body, signed)
+    with counted(deps, ACTION):
+        await signed.check(deps)
+        return await _put(deps, body, signed)
 
 
-async def _put(services: Dependencies, body: Policy, signed: SignedRequest) -> Reply:
+async def _put(deps: Dependencies, body: Policy, signed: SignedRequest) -> Reply:
     owner, program = str(body.owner), str(body.yield_program)
-    if body.yield_program != services.programs.yield_pool or not pools_of(services):
+    if body.yield_program != deps.programs.yield_pool or not pools_of(deps):
         raise YieldProgramUnsupported(f"This service has no pool of {program} to compound in.")
-    async with services.database.transaction() as conn:
+    async with deps.database.transaction() as conn:
         await open_vault(conn, owner)
         await signed.consume(conn)
         stored = await yield_policies.put(
@@ -95,18 +95,18 @@ async def _put(services: Dependencies, body: Policy, signed: SignedRequest) -> R
     return Reply(_reply(stored))
 
 
-async def get(services: Dependencies, owner: str) -> Reply:
+async def get(deps: Dependencies, owner: str) -> Reply:
     """What the owner has the service do about yield, and whether it may."""
     key = str(owner_in_path(owner))
-    operator = str(services.operator.pubkey())
-    async with services.database.connection() as conn:
+    operator = str(deps.operator.pubkey())
+    async with deps.database.connection() as conn:
         row = await open_vault(conn, key)
         found = await yield_policies.of_owner(conn, key)
     return Reply(
         YieldPolicies(
             owner=key,
             policies=[_reply(each) for each in found],
-            least=services.config.yield_compound_min_amount,
+            least=deps.config.yield_compound_min_amount,
             delegated=operator in row.delegates and row.multisig_threshold == 0,
         )
     )

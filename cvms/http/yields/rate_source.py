@@ -19,18 +19,18 @@ TURNS_MISSED = 2.0
 """A reading older than so many of its turns is not waited for any more."""
 
 
-async def newest_reading(services: Dependencies) -> RateReading | None:
+async def newest_reading(deps: Dependencies) -> RateReading | None:
     """The newest of each source; None where no node has answered yet."""
-    sources = services.yield_rates.sources
-    async with services.database.connection() as conn:
+    sources = deps.yield_rates.sources
+    async with deps.database.connection() as conn:
         found = await yield_rates.newest(
             conn, [(each.protocol, str(each.address)) for each in sources]
         )
     oldest = max(found, key=lambda each: each.age, default=None)
-    late = TURNS_MISSED * services.yield_rates.max_age
+    late = TURNS_MISSED * deps.yield_rates.max_age
     if oldest is None or len(found) < len(sources) or oldest.age > late:
-        return await services.yield_rates.read()
-    outcomes = tuple(_outcome(each, services.programs) for each in found)
+        return await deps.yield_rates.read()
+    outcomes = tuple(_outcome(each, deps.programs) for each in found)
     return RateReading(outcomes, oldest.chain_time, trio.current_time() - max(0.0, oldest.age))
 
 

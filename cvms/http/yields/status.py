@@ -268,13 +268,13 @@ def _time(seconds: int | None) -> datetime | None:
 # --- positions -----------------------------------------------------------------------------------
 
 
-async def _positions(services: Dependencies, owner: Pubkey) -> YieldPositions | None:
+async def _positions(deps: Dependencies, owner: Pubkey) -> YieldPositions | None:
     try:
         slot, holdings = await read_positions(
-            services.rpc,
-            services.programs,
-            pools=pools_of(services),
-            owner=vault_address(services.programs, owner),
+            deps.rpc,
+            deps.programs,
+            pools=pools_of(deps),
+            owner=vault_address(deps.programs, owner),
         )
     except (ChainUnavailable, RpcError, DecodeError) as error:
         log.warning("yield_positions_not_read", owner=str(owner), error=str(error))
