@@ -18,7 +18,7 @@ SEEDS ?= 0-99
 SEED ?= 0
 
 .DEFAULT_GOAL := help
-.PHONY: help install dev demo test fuzz scenario scenario-long lint types check program lock clean
+.PHONY: help install dev demo test fuzz scenario scenario-long lint types check program clippy lock clean
 
 help: ## show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1	/' | expand -t 23
@@ -65,6 +65,9 @@ check: test lint types ## everything that a change must pass
 
 program: ## rebuild the on-chain program (program/README.md says with what)
 	program/build.sh
+
+clippy: ## lint the on-chain programs (`program/clippy.sh --install` installs clippy)
+	program/clippy.sh
 
 lock: $(INSTALLED) ## pin requirements.txt and requirements-dev.txt anew from pyproject.toml
 	$(BIN)/pip install --quiet "uv==0.13.9"

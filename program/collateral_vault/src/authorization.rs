@@ -14,14 +14,14 @@ pub fn authorize(vault: &Vault, authority: Account, others: &[Account]) -> Resul
         return owner_or_delegate(vault, authority);
     }
     let signers = vault.multisig_signers();
-    let mut signed = 0;
+    let mut count = 0;
     for index in 0..signers.len()? {
         let signer = signers.key(index)?;
         if signs(authority, &signer) || others.iter().any(|other| signs(*other, &signer)) {
-            signed += 1;
+            count += 1;
         }
     }
-    if signed >= usize::from(threshold) { Ok(()) } else { Err(VaultError::Unauthorized) }
+    if count >= usize::from(threshold) { Ok(()) } else { Err(VaultError::Unauthorized) }
 }
 
 /// Paying in: the owner, or without multisig a delegate.

@@ -14,7 +14,7 @@ pub fn release_matured(vault: &Vault, balances: &mut Balances, now: i64) -> Resu
             vault: *vault.key(),
             owner: vault.owner()?,
             released_total,
-            remaining_timelocks: vault.timelocks()?.len()? as u32,
+            remaining_timelocks: vault.timelocks()?.count()?,
         }
         .emit();
     }

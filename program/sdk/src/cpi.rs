@@ -107,10 +107,10 @@ pub fn invoke(call: &Call) {
     // changes lies in cells.
     unsafe {
         syscalls::sol_invoke_signed_c(
-            &instruction,
+            &raw const instruction,
             infos.as_ptr().cast(),
             accounts.len() as u64,
-            &signers,
+            &raw const signers,
             u64::from(!signer.is_empty()),
         );
     }

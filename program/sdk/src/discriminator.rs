@@ -1,5 +1,6 @@
 //! Anchor's discriminators: the first eight bytes of a SHA-256, computed by the compiler.
 
+#[expect(clippy::cast_possible_truncation, reason = "without the 32 bits of the whole part")]
 const K: [u32; 64] = {
     // The fractional parts of the cube roots of the first 64 primes.
     let mut constants = [0u32; 64];
@@ -7,7 +8,7 @@ const K: [u32; 64] = {
     let mut count = 0;
     while count < 64 {
         let mut divisor = 2;
-        while divisor * divisor <= candidate && candidate % divisor != 0 {
+        while divisor * divisor <= candidate && !candidate.is_multiple_of(divisor) {
             divisor += 1;
         }
         if divisor * divisor > candidate {
@@ -19,6 +20,7 @@ const K: [u32; 64] = {
     constants
 };
 
+#[expect(clippy::cast_possible_truncation, reason = "without the 32 bits of the whole part")]
 const START: [u32; 8] = {
     // The fractional parts of the square roots of the first 8 primes.
     let primes = [2u128, 3, 5, 7, 11, 13, 17, 19];
@@ -47,6 +49,8 @@ const fn root(number: u128, degree: u32) -> u128 {
 }
 
 /// `sha256(namespace + ":" + name)[..8]`. The text is short: one block.
+#[expect(clippy::cast_possible_truncation, reason = "the length in bits, byte by byte")]
+#[expect(clippy::many_single_char_names, reason = "the first eight bytes have no names")]
 pub const fn discriminator(namespace: &str, name: &str) -> [u8; 8] {
     let mut block = [0u8; 64];
     let mut length = append(&mut block, 0, namespace.as_bytes());
@@ -72,6 +76,7 @@ const fn append(block: &mut [u8; 64], at: usize, text: &[u8]) -> usize {
     at + text.len()
 }
 
+#[expect(clippy::many_single_char_names, reason = "FIPS 180-4 names them so")]
 const fn compress(state: [u32; 8], block: &[u8; 64]) -> [u32; 8] {
     let mut words = [0u32; 64];
     let mut t = 0;

@@ -26,7 +26,7 @@ macro_rules! errors {
         $(#[$doc])*
         pub struct $set;
 
-        #[allow(non_upper_case_globals)]
+        #[allow(non_upper_case_globals, reason = "named like variants")]
         impl $set {
             $(pub const $name: $crate::Error = $crate::Error::new($code);)*
 
@@ -68,7 +68,7 @@ errors! {
 /// Errors that Solana itself numbers, and words.
 pub struct ProgramError;
 
-#[allow(non_upper_case_globals)]
+#[allow(non_upper_case_globals, reason = "named like variants")]
 impl ProgramError {
     pub const InvalidArgument: Error = Error::new(2 << 32);
     pub const ArithmeticOverflow: Error = Error::new(24 << 32);

@@ -32,6 +32,7 @@ struct Header {
 }
 
 const _: () = assert!(size_of::<Header>() == 88);
+const _: () = assert!(size_of::<usize>() == size_of::<u64>());
 
 /// An account given to the instruction. The same account given twice is the same `Account`.
 #[derive(Clone, Copy)]
@@ -74,6 +75,7 @@ impl<'a> Account<'a> {
 
     /// The data at their present length, which a call may have changed.
     #[inline(always)]
+    #[expect(clippy::cast_possible_truncation, reason = "`usize` has 64 bits")]
     pub fn data(self) -> Bytes<'a> {
         // SAFETY: the data lie behind the header, at the length that the virtual machine keeps
         // there; cells allow that other programs write them.
@@ -102,7 +104,7 @@ impl<'a> Account<'a> {
     pub(crate) fn info(self) -> crate::cpi::Info {
         let header = self.header();
         crate::cpi::Info {
-            key: &header.key,
+            key: &raw const header.key,
             lamports: header.lamports.as_ptr(),
             data_length: header.data_length.get(),
             // SAFETY: one past the header is where the data begin.
@@ -129,6 +131,8 @@ impl<'a> Context<'a> {
     /// # Safety
     /// `input` is what the virtual machine gave to the entry point (layout: ABI version 1).
     #[inline(always)]
+    #[expect(clippy::cast_possible_truncation, reason = "`usize` has 64 bits")]
+    #[expect(clippy::cast_ptr_alignment, reason = "the input is aligned to 8")]
     pub unsafe fn parse(input: *const u8, slots: &'a mut Slots<'a>) -> Result<Self> {
         // SAFETY: the virtual machine laid the input out, aligned to 8, as read here.
         unsafe {

@@ -33,7 +33,7 @@ macro_rules! entrypoint {
     ($process:path, $errors:path) => {
         /// # Safety
         /// Called by the virtual machine only, with its serialised input.
-        #[allow(unsafe_code)]
+        #[allow(unsafe_code, reason = "the programs deny it everywhere else")]
         #[unsafe(no_mangle)]
         pub unsafe extern "C" fn entrypoint(input: *const u8) -> u64 {
             let mut slots = $crate::input::SLOTS;

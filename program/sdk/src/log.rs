@@ -15,7 +15,7 @@ pub fn log(line: &str) {
 fn log_data(bytes: &[u8]) {
     let field = Slice::of(bytes);
     // SAFETY: the syscall reads one field and keeps nothing.
-    unsafe { syscalls::sol_log_data(&field, 1) }
+    unsafe { syscalls::sol_log_data(&raw const field, 1) }
 }
 
 /// An event under construction: discriminator, then Borsh fields, in a buffer of N bytes.

@@ -24,8 +24,8 @@ pub fn find<const N: usize>(seeds: [&[u8]; N], program: &Pubkey) -> Result<(Pubk
             seeds.as_ptr(),
             N as u64,
             program,
-            &mut address,
-            &mut bump,
+            &raw mut address,
+            &raw mut bump,
         )
     };
     if failed == 0 { Ok((address, bump)) } else { Err(AnchorError::ConstraintSeeds) }
@@ -46,6 +46,6 @@ pub fn verify<const N: usize>(address: &Pubkey, seeds: [&[u8]; N], program: &Pub
     parts[N + 1] = Slice::of(MARKER);
     let mut derived = Pubkey([0; 32]);
     // SAFETY: N + 2 parts are read, the hash is written.
-    unsafe { syscalls::sol_sha256(parts.as_ptr(), N as u64 + 2, &mut derived) };
+    unsafe { syscalls::sol_sha256(parts.as_ptr(), N as u64 + 2, &raw mut derived) };
     if derived == *address { Ok(()) } else { Err(AnchorError::ConstraintSeeds) }
 }

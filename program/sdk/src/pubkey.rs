@@ -21,6 +21,7 @@ impl Pubkey {
     }
 
     /// Decodes base58, at compile time: `const ID: Pubkey = Pubkey::from_base58("…")`.
+    #[expect(clippy::cast_possible_truncation, reason = "the low byte; the rest is carried")]
     pub const fn from_base58(text: &str) -> Pubkey {
         let text = text.as_bytes();
         let mut bytes = [0u8; 32];
@@ -46,6 +47,7 @@ impl Pubkey {
     }
 }
 
+#[expect(clippy::cast_possible_truncation, reason = "a place in the alphabet")]
 const fn digit(character: u8) -> u32 {
     let alphabet = b"123456789ABCDEFGHJKLMNPQRSTUVWXYZabcdefghijkmnopqrstuvwxyz";
     let mut value = 0;

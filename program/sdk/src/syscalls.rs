@@ -2,6 +2,7 @@
 
 use crate::Pubkey;
 
+#[expect(clippy::cast_possible_truncation, reason = "the length of a name")]
 const fn murmur3(name: &str) -> usize {
     let bytes = name.as_bytes();
     let mut hash = 0u32;
@@ -33,9 +34,10 @@ macro_rules! syscalls {
         $(#[inline(always)]
         pub(crate) unsafe fn $name($($argument: $type),*) $(-> $reply)? {
             type Syscall = unsafe extern "C" fn($($type),*) $(-> $reply)?;
-            // SAFETY: the virtual machine resolves this constant; it is never an address.
             let syscall: Syscall =
+                // SAFETY: the virtual machine resolves this constant; it is never an address.
                 unsafe { core::mem::transmute(const { murmur3(stringify!($name)) }) };
+            // SAFETY: the caller passes what this syscall takes.
             unsafe { syscall($($argument),*) }
         })*
     };

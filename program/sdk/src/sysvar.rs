@@ -24,7 +24,7 @@ impl Clock {
     pub fn get() -> Result<Clock> {
         let mut clock = Clock::default();
         // SAFETY: the layout is the syscall's.
-        match unsafe { syscalls::sol_get_clock_sysvar(&mut clock) } {
+        match unsafe { syscalls::sol_get_clock_sysvar(&raw mut clock) } {
             0 => Ok(clock),
             _ => Err(ProgramError::UnsupportedSysvar),
         }
@@ -50,7 +50,7 @@ const ACCOUNT_OVERHEAD: u64 = 128;
 pub fn rent_exemption(length: u64) -> Result<u64> {
     let mut rent = Rent::default();
     // SAFETY: the layout is the syscall's.
-    let failed = unsafe { syscalls::sol_get_rent_sysvar(&mut rent) } != 0;
+    let failed = unsafe { syscalls::sol_get_rent_sysvar(&raw mut rent) } != 0;
     let exponent = (rent.exemption_threshold >> 52).wrapping_sub(1023);
     let fraction = rent.exemption_threshold << 12;
     if failed || fraction != 0 || exponent > 8 || rent.lamports_per_byte_year > 1 << 32 {

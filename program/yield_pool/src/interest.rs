@@ -2,12 +2,12 @@
 //!
 //! `rate_bps` is a simple annual rate in basis points of the principal, for years of 365 days:
 //!
-//!   interest = Σ principal · rate_bps · seconds ÷ (10 000 · 31 536 000)
+//!   `interest = Σ principal · rate_bps · seconds ÷ (10 000 · 31 536 000)`
 //!
 //! Interest bears no interest until its owner claims it and deposits it. Nothing is divided before
 //! a claim, so nothing is rounded before it, and how often a position is touched does not matter:
 //!
-//! - The pool's index is Σ rate_bps · seconds, a `u64`: at the highest rate it lasts 58 million
+//! - The pool's index is Σ `rate_bps` · seconds, a `u64`: at the highest rate it lasts 58 million
 //!   years, and then stands still rather than hold the principal back.
 //! - A position's accrued interest is Σ principal · (growth of the index), a `u128`, in units of
 //!   1 ÷ `PER_TOKEN_UNIT` of the mint's smallest unit. It fits for any principal and any time, since

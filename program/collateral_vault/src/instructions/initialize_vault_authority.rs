@@ -34,6 +34,7 @@ pub fn process(context: &Context, arguments: &mut Reader) -> Result {
     authority.set_freeze(freeze)?;
     VaultAuthorityInitializedEvent {
         governance: *governance.key(),
+        #[expect(clippy::cast_possible_truncation, reason = "the list took them: 64 at most")]
         authorized_programs_len: programs.len() as u32,
         freeze,
     }

@@ -30,7 +30,7 @@ pub fn process(context: &Context, arguments: &mut Reader) -> Result {
         amount,
         requested_at,
         executable_at,
-        remaining_pending: vault.pending_withdrawals()?.len()? as u32,
+        remaining_pending: vault.pending_withdrawals()?.count()?,
     }
     .emit();
     Ok(())

@@ -33,7 +33,7 @@ pub fn schedule(context: &Context, arguments: &mut Reader) -> Result {
         owner: vault.owner()?,
         amount,
         unlock_time,
-        remaining_timelocks: vault.timelocks()?.len()? as u32,
+        remaining_timelocks: vault.timelocks()?.count()?,
     }
     .emit();
     Ok(())

@@ -69,7 +69,7 @@ fn change_whitelist(context: &Context, arguments: &mut Reader, added: bool) -> R
         owner: vault.owner()?,
         address,
         added,
-        new_len: whitelist.len()? as u32,
+        new_len: whitelist.count()?,
     }
     .emit();
     Ok(())

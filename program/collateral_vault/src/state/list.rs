@@ -25,6 +25,13 @@ impl List<'_> {
         Ok(length)
     }
 
+    /// `len()` as the events have it.
+    #[inline(always)]
+    #[expect(clippy::cast_possible_truncation, reason = "a capacity is 64 at most")]
+    pub fn count(self) -> Result<u32> {
+        Ok(self.len()? as u32)
+    }
+
     /// The position of an entry, or for `len()` the first byte behind the vector.
     #[inline(always)]
     pub fn entry(self, index: usize) -> Result<usize> {
@@ -101,6 +108,7 @@ impl List<'_> {
     }
 
     #[inline(always)]
+    #[expect(clippy::cast_possible_truncation, reason = "a capacity is 64 at most")]
     fn set_len(self, length: usize) -> Result {
         self.data.put(self.at, (length as u32).to_le_bytes())
     }
