@@ -88,14 +88,14 @@ def _accepted(built: Submission) -> Reply:
     return Reply(schemas.Accepted(built.signature, built.state), 202)
 
 
-async def get_transaction(services: Dependencies, signature: str) -> Reply:
+async def get_transaction(deps: Dependencies, signature: str) -> Reply:
     """Where a transaction stands; `error` says why it failed."""
     try:
         key = str(Signature.from_string(signature))
     except ValueError:
         problem = FieldProblem("signature", "Expected a base58 signature")
         raise InvalidRequest("The path is malformed.", [problem]) from None
-    async with services.database.connection() as conn:
+    async with deps.database.connection() as conn:
         found = await submissions.get_by_signature(conn, key)
     if found is None:
         raise NotFound("This service has not submitted a transaction with that signature.")

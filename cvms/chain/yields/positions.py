@@ -24,7 +24,7 @@ from cvms.errors import DecodeError
 
 
 @dataclass(frozen=True, slots=True)
-class YieldPosition:
+class PoolPosition:
     """An owner's part of a pool, in token units. `interest` is what has accrued, `reserve` what
     the pool has to pay it from, to whoever claims first.
     """
@@ -43,7 +43,7 @@ class YieldPosition:
 
 async def read_positions(
     rpc: RpcClient, programs: Programs, *, pools: Sequence[Pubkey], owner: Pubkey
-) -> tuple[Slot, list[YieldPosition]]:
+) -> tuple[Slot, list[PoolPosition]]:
     """The owner's holdings as of a slot, in the order of `pools`, without those that are no pool
     of the programs' mint.
 
@@ -69,7 +69,7 @@ async def read_positions(
 
 async def read_positions_of(
     rpc: RpcClient, programs: Programs, *, pools: Sequence[Pubkey], owners: Sequence[Pubkey]
-) -> dict[Pubkey, list[YieldPosition]]:
+) -> dict[Pubkey, list[PoolPosition]]:
     """As `read_positions`, for several owners; beyond 100 accounts not all as of one slot."""
     addresses = [CLOCK, *pools, *(reserve_address(programs, pool) for pool in pools)]
     for owner in owners:
@@ -106,12 +106,12 @@ def _position(
     programs: Programs,
     *,
     now: int,
-) -> YieldPosition:
+) -> PoolPosition:
     position = read_position(position_account, programs)
     if position is None:
-        return YieldPosition(address, opened=False)
+        return PoolPosition(address, opened=False)
     reserve = read_token_account(reserve_account)
-    return YieldPosition(
+    return PoolPosition(
         address,
         opened=True,
         principal=position.principal,

@@ -118,11 +118,11 @@ class TokenAccount(Body, frozen=True):
 
 
 async def list_audit_entries(
-    services: Dependencies, query: AuditQuery, administrator: Administrator
+    deps: Dependencies, query: AuditQuery, administrator: Administrator
 ) -> Reply:
     """The audit trail, newest first."""
     owner = None if query.owner is None else str(query.owner)
-    async with services.database.connection() as conn:
+    async with deps.database.connection() as conn:
         rows = await audit_log.page(
             conn, limit=query.limit, owner=owner, action=query.action, before_id=query.cursor
         )
@@ -132,17 +132,17 @@ async def list_audit_entries(
 
 
 async def list_differences(
-    services: Dependencies, query: ReconciliationQuery, administrator: Administrator
+    deps: Dependencies, query: ReconciliationQuery, administrator: Administrator
 ) -> Reply:
     """Where the books were found to differ from the chain."""
-    async with services.database.connection() as conn:
+    async with deps.database.connection() as conn:
         rows = await reconciliation_log.recent(conn, query.limit)
     return Reply(Differences([Difference(**asdict(row)) for row in rows]))
 
 
-async def list_tasks(services: Dependencies, administrator: Administrator) -> Reply:
+async def list_tasks(deps: Dependencies, administrator: Administrator) -> Reply:
     """Every supervised task: state, restarts, last error, last success, and whether it is well."""
-    troubles = services.board.liveness_faults()
+    troubles = deps.board.liveness_faults()
     shown = {
         name: Task(
             state=task.state,
@@ -152,9 +152,9 @@ async def list_tasks(services: Dependencies, administrator: Administrator) -> Re
             expected_seconds=task.heartbeat.expected,
             trouble=troubles[name].detail if name in troubles else None,
         )
-        for name, task in services.board.tasks.items()
+        for name, task in deps.board.tasks.items()
     }
-    return Reply(Tasks(tasks=shown, parts=services.board.components))
+    return Reply(Tasks(tasks=shown, parts=deps.board.components))
 
 
 async def reconcile(deps: Dependencies, body: Reconcile, administrator: Administrator) -> Reply:

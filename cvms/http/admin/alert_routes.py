@@ -59,10 +59,10 @@ class Alerts(msgspec.Struct, frozen=True, kw_only=True):
 
 
 async def list_alerts(
-    services: Dependencies, query: AlertsQuery, administrator: Administrator
+    deps: Dependencies, query: AlertsQuery, administrator: Administrator
 ) -> Reply:
     """The alerts, newest first: of a state, of a severity, or all."""
-    async with services.database.connection() as conn:
+    async with deps.database.connection() as conn:
         rows = await alerts.page(
             conn,
             limit=query.limit,
@@ -77,7 +77,7 @@ async def list_alerts(
 
 
 async def acknowledge_alert(
-    services: Dependencies, alert_id: str, administrator: Administrator
+    deps: Dependencies, alert_id: str, administrator: Administrator
 ) -> Reply:
     """Say that somebody looks after an alert; the first who says so is remembered.
 
@@ -85,9 +85,9 @@ async def acknowledge_alert(
     """
     by = f"admin:{administrator.subject}"
     number = _number(alert_id)
-    async with services.database.transaction() as conn:
+    async with deps.database.transaction() as conn:
         row = await lifecycle.acknowledge(
-            conn, number, by=by, hook=alert_webhook(services.config.alerts)
+            conn, number, by=by, hook=alert_webhook(deps.config.alerts)
         )
         if row is None:
             raise NotFound(f"There is no alert {number}.")

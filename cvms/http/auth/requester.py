@@ -24,7 +24,7 @@ class Credential(Protocol):
     def actor(self) -> str:
         """Under which name the audit trail has it."""
 
-    async def check(self, services: Dependencies) -> None:
+    async def check(self, deps: Dependencies) -> None:
         """Raise unless what proves the request is right, as far as one can see now."""
 
     async def consume(self, conn: TrioConnection[Any]) -> None:
@@ -89,7 +89,7 @@ class AdministratorRequest:
     def actor(self) -> str:
         return f"admin:{self.administrator.subject}"
 
-    async def check(self, services: Dependencies) -> None:
+    async def check(self, deps: Dependencies) -> None:
         """The token was checked before the body was read."""
 
     async def consume(self, conn: TrioConnection[Any]) -> None:

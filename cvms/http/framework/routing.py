@@ -109,7 +109,7 @@ async def _administrator(deps: Dependencies, route: Route) -> Administrator | No
 
 
 async def _record_access(
-    services: Dependencies, administrator: Administrator, route: Route, outcome: str
+    deps: Dependencies, administrator: Administrator, route: Route, outcome: str
 ) -> None:
     entry = audit_log.AuditEntry(
         actor=f"admin:{administrator.subject}",
@@ -118,7 +118,7 @@ async def _record_access(
         outcome=outcome,
         details={"role": administrator.role.label, "query": _query()},
     )
-    async with services.database.transaction() as conn:
+    async with deps.database.transaction() as conn:
         await audit_log.append(conn, entry)
 
 

@@ -50,7 +50,7 @@ class StaleProposal(Exception):
 class ApprovalRun:
     """One signer's approval of a proposal, from a request that has been checked."""
 
-    services: Dependencies
+    deps: Dependencies
     proposal: UUID
     signer: str
     requester: Credential
@@ -69,17 +69,17 @@ class ApprovalRun:
         raise busy()
 
     async def _run_once(self) -> Reply:
-        seen = await open_proposal(self.services, self.proposal)
+        seen = await open_proposal(self.deps, self.proposal)
         if self.signer not in seen.signers:
             raise NotASigner(f"{self.signer} is none of the signers of proposal {seen.id}.")
         try:
-            await check_multisig(self.services, seen)
+            await check_multisig(self.deps, seen)
         except ProposalCancelled as outcome:
             await self._cancel(seen, outcome)
             raise
         approvers = list(dict.fromkeys([*seen.approvals, self.signer]))
         try:
-            built = await next_transaction(self.services, seen, approvers)
+            built = await next_transaction(self.deps, seen, approvers)
         except ProgramRefused as refused:
             await self._refuse(seen, refused)
             raise
@@ -116,7 +116,7 @@ class ApprovalRun:
 
     @asynccontextmanager
     async def _transaction(self) -> AsyncIterator[TrioConnection[Any]]:
-        async with self.services.database.transaction() as conn:
+        async with self.deps.database.transaction() as conn:
             await self.requester.consume(conn)
             yield conn
 

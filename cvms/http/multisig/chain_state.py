@@ -105,19 +105,19 @@ class Liveness(Enum):
     EXPIRED = auto()
 
 
-async def liveness_of(services: Dependencies, live: LiveTransaction) -> Liveness:
+async def liveness_of(deps: Dependencies, live: LiveTransaction) -> Liveness:
     """Whether the transaction can still land, or has."""
     last = live.last_valid_block_height
     # The heights before the status: what is not there after its last block never will be.
-    tips = await read_tips(services.rpc)
+    tips = await read_tips(deps.rpc)
     if tips.confirmed.height <= last:
         return Liveness.VALID
     if tips.finalized.height <= last:
         return Liveness.EXPIRING
     message = MessageV0.from_bytes(live.message)
     # Ours is the first signature, and always the same for the same message.
-    signature = services.operator.sign_message(to_bytes_versioned(message))
-    seen = await services.rpc.statuses_everywhere([str(signature)], min_context_slot=tips.slot)
+    signature = deps.operator.sign_message(to_bytes_versioned(message))
+    seen = await deps.rpc.statuses_everywhere([str(signature)], min_context_slot=tips.slot)
     [status] = seen.statuses
     if status is not None:
         return Liveness.LANDED if status.err is None else Liveness.EXPIRED

@@ -52,7 +52,7 @@ EMPTY = Signature.default()
 class CoSigningRun:
     """One post of a proposal's transaction, with at least one signature in it."""
 
-    services: Dependencies
+    deps: Dependencies
     proposal: UUID
     message_hash: bytes
     signatures: Mapping[str, bytes]
@@ -78,13 +78,13 @@ class CoSigningRun:
         submitted = await self._submitted()
         if submitted is not None:
             return submitted
-        seen = await open_proposal(self.services, self.proposal)
+        seen = await open_proposal(self.deps, self.proposal)
         try:
-            await check_multisig(self.services, seen)
+            await check_multisig(self.deps, seen)
         except ProposalCancelled:
             await self._cancel(seen)
             raise
-        rebuilt = await next_transaction(self.services, seen, list(seen.approvals))
+        rebuilt = await next_transaction(self.deps, seen, list(seen.approvals))
         if rebuilt is not None:
             return await self._replace(seen, rebuilt)
         live = seen.transaction
@@ -100,14 +100,14 @@ class CoSigningRun:
 
     async def _submitted(self) -> Reply | None:
         """The same transaction again, once all have signed it, gets the same answer."""
-        async with self.services.database.connection() as conn:
+        async with self.deps.database.connection() as conn:
             found = await submissions.get_by_message(conn, self.message_hash)
         if found is None or found.state is submissions.State.EXPIRED:
             return None
         return Reply(Accepted(found.signature, found.state), 202)
 
     async def _keep(self, seen: Proposal) -> Reply:
-        async with self.services.database.transaction() as conn:
+        async with self.deps.database.transaction() as conn:
             await lock(conn, seen)
             await multisig_proposals.sign(conn, self.message_hash, self.signatures)
             now = await reload(conn, seen.id)
@@ -121,13 +121,13 @@ class CoSigningRun:
         """Add our signature, and hand it to the submitter: stored first, with its bytes."""
         assembled = _assembled(live, signatures)
         # Unsigned: no node is given what it could send before it is stored.
-        result = await self.services.rpc.simulate(bytes(sign_as(message_of(assembled))))
+        result = await self.deps.rpc.simulate(bytes(sign_as(message_of(assembled))))
         if result.err is not None:
-            raise to_program_error(result.err, result.logs, self.services.programs)
-        sponsor = self.services.sponsor
+            raise to_program_error(result.err, result.logs, self.deps.programs)
+        sponsor = self.deps.sponsor
         transaction, cost = sponsor.sign(assembled)
         signature, wire = signature_of(transaction), bytes(transaction)
-        async with self.services.database.transaction() as conn:
+        async with self.deps.database.transaction() as conn:
             await lock(conn, seen)
             await multisig_proposals.sign(conn, live.message_hash, self.signatures)
             stored = await submissions.record_signed(
@@ -148,11 +148,11 @@ class CoSigningRun:
             await notify_signers(conn, "proposal.submitted", now)
             details = {"kind": KIND, "tx": signature, "signers": sorted(signatures)}
             await record_audit(conn, self.actor, "submit", now, "accepted", **details)
-        self.services.submit_wake.wake()
+        self.deps.submit_wake.wake()
         return Reply(Accepted(stored.signature, stored.state), 202)
 
     async def _replace(self, seen: Proposal, built: BuiltTransaction) -> Reply:
-        async with self.services.database.transaction() as conn:
+        async with self.deps.database.transaction() as conn:
             await lock(conn, seen)
             await set_transaction(conn, seen, built)
             now = await reload(conn, seen.id)
@@ -161,7 +161,7 @@ class CoSigningRun:
         return collecting(now, rebuilt=True)
 
     async def _cancel(self, seen: Proposal) -> None:
-        async with self.services.database.transaction() as conn:
+        async with self.deps.database.transaction() as conn:
             await cancel(conn, seen)
             await record_audit(conn, self.actor, "cosign", seen, "cancelled")
 

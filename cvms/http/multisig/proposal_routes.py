@@ -107,14 +107,14 @@ async def approve(deps: Dependencies, body: Approve) -> Reply | Response:
         return await replay_or_run(deps, key, act)
 
 
-async def get_proposal(services: Dependencies, proposal_id: str) -> Reply:
+async def get_proposal(deps: Dependencies, proposal_id: str) -> Reply:
     """Where a proposal stands: who has approved, the transaction, and what became of it."""
     try:
         decoded = msgspec.convert(proposal_id, ProposalId)
     except msgspec.ValidationError:
         problem = FieldProblem("proposal_id", "Expected a UUID in lower case")
         raise InvalidRequest("The path is malformed.", [problem]) from None
-    async with services.database.connection() as conn:
+    async with deps.database.connection() as conn:
         found = await multisig_proposals.get(conn, UUID(decoded))
     if found is None:
         raise unknown_proposal(decoded)

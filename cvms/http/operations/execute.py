@@ -65,7 +65,7 @@ SIGNED_REFUSALS = (
 
 
 async def execute_operation(
-    services: Dependencies,
+    deps: Dependencies,
     operation: str,
     plan: Callable[[], Awaitable[TransactionPlan]],
     *,
@@ -76,24 +76,24 @@ async def execute_operation(
 
     `owner` is whom the request is about. The same Idempotency-Key gets the same answer again.
     """
-    with counted(services, operation):
+    with counted(deps, operation):
         who = requester or Anonymous()
         key = await key_of_request(str(owner))
 
         async def act() -> Reply:
-            await who.check(services)
-            return await OperationRun(services, await plan(), who, key).run()
+            await who.check(deps)
+            return await OperationRun(deps, await plan(), who, key).run()
 
-        return await replay_or_run(services, key, act)
+        return await replay_or_run(deps, key, act)
 
 
-async def simulate(services: Dependencies, built: BuiltTransaction) -> BuiltTransaction:
+async def simulate(deps: Dependencies, built: BuiltTransaction) -> BuiltTransaction:
     """The transaction with the budget that its simulation asks for. Raises ProgramRefused."""
     return await simulate_and_limit(
-        services.rpc,
-        services.programs,
+        deps.rpc,
+        deps.programs,
         built,
-        caps=services.sponsor.caps,
+        caps=deps.sponsor.caps,
         extra_units=secrets.randbelow(UNIT_SPREAD),
     )
 
@@ -102,7 +102,7 @@ async def simulate(services: Dependencies, built: BuiltTransaction) -> BuiltTran
 class OperationRun:
     """A plan, on its way from a request that has been checked to its one effect."""
 
-    services: Dependencies
+    deps: Dependencies
     plan: TransactionPlan
     requester: Credential
     key: IdempotencyKey | None
@@ -110,7 +110,7 @@ class OperationRun:
     async def run(self) -> Reply:
         """Simulate, write down, answer."""
         try:
-            built = await simulate(self.services, self.plan.built)
+            built = await simulate(self.deps, self.plan.built)
         except ProgramRefused as refused:
             await self._record_refusal(refused)
             raise
@@ -143,13 +143,13 @@ class OperationRun:
                 amount=self.plan.amount,
                 since_slot=built.since_slot,
             )
-            await self.services.sponsor.check(conn, built.message, owner=str(self.plan.owner))
+            await self.deps.sponsor.check(conn, built.message, owner=str(self.plan.owner))
             await self._record(conn, "accepted", {"mode": "cosign"})
         return answer
 
     async def _submit(self, built: BuiltTransaction) -> Reply:
         """Sign it as the vault's delegate and give it to the submitter, bytes first."""
-        sponsor = self.services.sponsor
+        sponsor = self.deps.sponsor
         transaction, cost = sponsor.sign(unsigned(built.message), acts=True)
         signature = signature_of(transaction)
         answer = Reply(_submitted(signature, State.PENDING), 202)
@@ -177,7 +177,7 @@ class OperationRun:
             )
             details = {"mode": "submitted", "tx": signature}
             await self._record(conn, "accepted", details)
-        self.services.submit_wake.wake()
+        self.deps.submit_wake.wake()
         return answer
 
     async def _join_pending(self, conn: TrioConnection[Any]) -> None:
@@ -196,7 +196,7 @@ class OperationRun:
         """The database transaction of the effect: first the answer under its key, which makes
         equal requests take turns, then the proof, then what is in the block.
         """
-        async with self.services.database.transaction() as conn:
+        async with self.deps.database.transaction() as conn:
             if self.key is not None:
                 await self.key.store(conn, response_of(outcome))
             await self.requester.consume(conn)

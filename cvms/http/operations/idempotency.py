@@ -43,9 +43,9 @@ class IdempotencyKey:
     text: str
     fingerprint: bytes
 
-    async def replay(self, services: Dependencies) -> Response | None:
+    async def replay(self, deps: Dependencies) -> Response | None:
         """What was answered before. Raises IdempotencyKeyReused for another request's key."""
-        async with services.database.connection() as conn:
+        async with deps.database.connection() as conn:
             kept = await idempotency_keys.get(conn, self.owner, self.text)
         if kept is None:
             return None
@@ -69,7 +69,7 @@ class IdempotencyKey:
 
 
 async def replay_or_run(
-    services: Dependencies, key: IdempotencyKey | None, operation: Callable[[], Awaitable[Reply]]
+    deps: Dependencies, key: IdempotencyKey | None, operation: Callable[[], Awaitable[Reply]]
 ) -> Reply | Response:
     """What `act` answers, or what was answered to the request that had the key before.
 
@@ -77,7 +77,7 @@ async def replay_or_run(
     """
     if key is None:
         return await operation()
-    if (kept := await key.replay(services)) is not None:
+    if (kept := await key.replay(deps)) is not None:
         return kept
     try:
         return await operation()
@@ -85,7 +85,7 @@ async def replay_or_run(
         raise
     except (KeyRaceLost, CvmsError):
         # An equal request may have been faster, and have used up what this one is proven by.
-        if (kept := await key.replay(services)) is not None:
+        if (kept := await key.replay(deps)) is not None:
             return kept
         raise
 

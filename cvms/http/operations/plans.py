@@ -229,10 +229,10 @@ async def release_timelocks(deps: Dependencies, owner: Pubkey) -> TransactionPla
     )
 
 
-def operator_may_sign_alone(services: Dependencies, vault: Vault) -> bool:
+def operator_may_sign_alone(deps: Dependencies, vault: Vault) -> bool:
     """Whether the operator's signature is enough for the vault, and the operator pays for it."""
-    delegate = services.operator.pubkey() in vault.delegates
-    return delegate and vault.multisig_threshold == 0 and services.sponsor.pays
+    delegate = deps.operator.pubkey() in vault.delegates
+    return delegate and vault.multisig_threshold == 0 and deps.sponsor.pays
 
 
 async def has_token_account(deps: Dependencies, wallet: Pubkey) -> bool:

@@ -17,7 +17,7 @@ from cvms.chain.program.instructions.encoding import readonly
 from cvms.chain.transactions.vault_builders import fetch_vault
 from cvms.chain.transactions.versioned import build_transaction
 from cvms.chain.types import Commitment, Programs
-from cvms.chain.yields.positions import YieldPosition, read_positions
+from cvms.chain.yields.positions import PoolPosition, read_positions
 from cvms.chain.yields.sources import pools_among
 from cvms.errors import YieldProgramUnsupported
 from cvms.http.framework.dependencies import Dependencies
@@ -33,7 +33,7 @@ class Kind:
 
     action: str
     instruction: Callable[..., Instruction]
-    allowed: Callable[[YieldPosition], int]
+    allowed: Callable[[PoolPosition], int]
     opens: bool = False
 
 

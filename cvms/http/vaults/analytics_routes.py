@@ -92,20 +92,20 @@ class Distribution(msgspec.Struct, frozen=True, kw_only=True):
     buckets: list[SizeBucket]
 
 
-async def get_tvl_series(services: Dependencies, query: RangeQuery) -> Response:
+async def get_tvl_series(deps: Dependencies, query: RangeQuery) -> Response:
     """The value locked in all vaults at the end of each hour or day, by the ledger of events."""
-    async with services.database.connection() as conn:
-        frontier = await cursors.frontier(conn, str(services.programs.vault))
+    async with deps.database.connection() as conn:
+        frontier = await cursors.frontier(conn, str(deps.programs.vault))
         since, until = _range(query, frontier.now)
         found = await aggregates.series(conn, since=since, until=until, bucket=query.bucket)
     points = [SeriesPoint(start=each.start, tvl=each.tvl) for each in found]
     return with_strong_etag(TvlSeries(bucket=query.bucket, points=points))
 
 
-async def get_flow(services: Dependencies, query: RangeQuery) -> Response:
+async def get_flow(deps: Dependencies, query: RangeQuery) -> Response:
     """What came in, went out and moved in each hour or day."""
-    async with services.database.connection() as conn:
-        frontier = await cursors.frontier(conn, str(services.programs.vault))
+    async with deps.database.connection() as conn:
+        frontier = await cursors.frontier(conn, str(deps.programs.vault))
         since, until = _range(query, frontier.now)
         found = await aggregates.flows(conn, since=since, until=until, bucket=query.bucket)
     by_start = {each.start: each for each in found}
@@ -121,9 +121,9 @@ async def get_flow(services: Dependencies, query: RangeQuery) -> Response:
     return with_strong_etag(FlowSeries(bucket=query.bucket, buckets=buckets))
 
 
-async def get_distribution(services: Dependencies) -> Response:
+async def get_distribution(deps: Dependencies) -> Response:
     """How many open vaults hold how much, on a logarithmic scale."""
-    async with services.database.connection() as conn:
+    async with deps.database.connection() as conn:
         sizes = {each.digits: each for each in await aggregates.sizes(conn)}
     buckets = []
     for digits in range(MOST_DIGITS + 1):
@@ -140,16 +140,16 @@ async def get_distribution(services: Dependencies) -> Response:
     return with_strong_etag(Distribution(vaults=vaults, total=total, buckets=buckets))
 
 
-async def get_utilization(services: Dependencies) -> Response:
+async def get_utilization(deps: Dependencies) -> Response:
     """How much of what the vaults hold is locked, timelocked and out for yield."""
-    async with services.database.connection() as conn:
+    async with deps.database.connection() as conn:
         return with_strong_etag(utilization_of(await aggregates.holdings(conn)))
 
 
-async def get_overview(services: Dependencies) -> Response:
+async def get_overview(deps: Dependencies) -> Response:
     """The value locked, what it is used for, and what moved in the last day."""
-    async with services.database.connection() as conn:
-        return with_strong_etag(await overview.read(conn, str(services.programs.vault)))
+    async with deps.database.connection() as conn:
+        return with_strong_etag(await overview.read(conn, str(deps.programs.vault)))
 
 
 def _range(query: RangeQuery, now: datetime) -> tuple[datetime, datetime]:

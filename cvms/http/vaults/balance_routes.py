@@ -38,7 +38,7 @@ class BalanceQuery(Body, frozen=True):
     slot: Slot | None = None
 
 
-async def get_balance(services: Dependencies, owner: str, query: BalanceQuery) -> Response:
+async def get_balance(deps: Dependencies, owner: str, query: BalanceQuery) -> Response:
     """One vault's balances, from the cache if there is one; with `slot` as they were then.
 
     A past balance is what the vault held at the end of that slot. It is known from the first time
@@ -47,24 +47,24 @@ async def get_balance(services: Dependencies, owner: str, query: BalanceQuery) -
     """
     key = str(owner_in_path(owner))
     if query.slot is not None:
-        return with_strong_etag(await _past(services, key, query.slot))
-    with services.metrics.balance_query_seconds.time():
-        row = await services.cache.get(key)
+        return with_strong_etag(await _past(deps, key, query.slot))
+    with deps.metrics.balance_query_seconds.time():
+        row = await deps.cache.get(key)
         cached = row is not None
         if row is None:
-            async with services.database.connection() as conn:
+            async with deps.database.connection() as conn:
                 row = await open_vault(conn, key)
-            await services.cache.put(row)
+            await deps.cache.put(row)
         return with_weak_etag(schemas.balance_reply(row, cached=cached), version_of(row))
 
 
-async def list_transactions(services: Dependencies, owner: str, query: HistoryQuery) -> Reply:
+async def list_transactions(deps: Dependencies, owner: str, query: HistoryQuery) -> Reply:
     """A page of a vault's history, newest first; `next_cursor` asks for the one after it."""
     key = str(owner_in_path(owner))
     if query.cursor is not None and query.offset:
         problem = FieldProblem("offset", "not together with cursor")
         raise InvalidRequest("Page by offset or by cursor.", [problem])
-    async with services.database.connection() as conn:
+    async with deps.database.connection() as conn:
         rows = await history.page(
             conn,
             key,
@@ -85,9 +85,9 @@ async def list_transactions(services: Dependencies, owner: str, query: HistoryQu
     )
 
 
-async def get_tvl(services: Dependencies) -> Reply:
+async def get_tvl(deps: Dependencies) -> Reply:
     """What all vaults hold together."""
-    async with services.database.connection() as conn:
+    async with deps.database.connection() as conn:
         return Reply(schemas.tvl_reply(await vaults.tvl(conn)))
 
 

@@ -54,14 +54,14 @@ class Cursor(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields
     owner: OwnerText
 
 
-async def list_vaults(services: Dependencies, query: VaultsQuery) -> Response:
+async def list_vaults(deps: Dependencies, query: VaultsQuery) -> Response:
     """The open vaults, page by page; `slot` sorts those that changed last first.
 
     Vaults that come or go do not disturb the pages. One whose balance (or slot) moves past the
     cursor meanwhile may be seen twice or not at all where that is what they are sorted by.
     """
     after = None if query.cursor is None else _place(query.cursor, query.sort)
-    async with services.database.connection() as conn:
+    async with deps.database.connection() as conn:
         rows = await listing.page(
             conn,
             sort=query.sort,
@@ -81,31 +81,31 @@ async def list_vaults(services: Dependencies, query: VaultsQuery) -> Response:
     )
 
 
-async def get_vault(services: Dependencies, owner: str) -> Response:
+async def get_vault(deps: Dependencies, owner: str) -> Response:
     """A vault's whole state and the slot it holds for."""
-    return await _view(services, owner, VaultView.state)
+    return await _view(deps, owner, VaultView.state)
 
 
-async def get_config(services: Dependencies, owner: str) -> Response:
+async def get_config(deps: Dependencies, owner: str) -> Response:
     """Who may act for a vault, and within which bounds."""
-    return await _view(services, owner, VaultView.config)
+    return await _view(deps, owner, VaultView.config)
 
 
-async def get_timelocks(services: Dependencies, owner: str) -> Response:
+async def get_timelocks(deps: Dependencies, owner: str) -> Response:
     """A vault's timelocks, with the seconds that remain of each."""
-    return await _view(services, owner, VaultView.timelock_list)
+    return await _view(deps, owner, VaultView.timelock_list)
 
 
-async def get_limits(services: Dependencies, owner: str) -> Response:
+async def get_limits(deps: Dependencies, owner: str) -> Response:
     """What bounds a vault's withdrawals: its rate, what is used of it, and what was requested."""
-    return await _view(services, owner, VaultView.limits)
+    return await _view(deps, owner, VaultView.limits)
 
 
-async def _view(services: Dependencies, owner: str, view: Callable[[VaultView], Any]) -> Response:
+async def _view(deps: Dependencies, owner: str, view: Callable[[VaultView], Any]) -> Response:
     key = str(owner_in_path(owner))
-    async with services.database.connection() as conn:
+    async with deps.database.connection() as conn:
         row = await open_vault(conn, key)
-        frontier = await cursors.frontier(conn, str(services.programs.vault))
+        frontier = await cursors.frontier(conn, str(deps.programs.vault))
     reading = VaultView(row, frontier.now)
     return with_weak_etag(view(reading), f"{version_of(row)}-{reading.phase}")
 

@@ -68,7 +68,7 @@ class ClientSession:
 
     def __init__(
         self,
-        services: Dependencies,
+        deps: Dependencies,
         connection: HttpConnection,
         limits: WebSocketLimits,
         heartbeat: Heartbeat,
@@ -78,12 +78,12 @@ class ClientSession:
         self._connection = connection
         self._limits = limits
         self._heartbeat = heartbeat
-        self._hub = services.hub
-        self._database = services.database
-        self._program = str(services.programs.vault)
-        self._access = TopicAccess(services, authorization)
+        self._hub = deps.hub
+        self._database = deps.database
+        self._program = str(deps.programs.vault)
+        self._access = TopicAccess(deps, authorization)
         self._subscriptions = TopicSubscriptions()
-        self._accounts = ClientAccountSubscriptions(services.accounts, self._notify)
+        self._accounts = ClientAccountSubscriptions(deps.accounts, self._notify)
         self._bad_frames = Window(limit=BAD_FRAMES_PER_MINUTE, seconds=60.0)
         self._frames = Window(limit=limits.frames_per_second + 1, seconds=1.0)
         self._timer: Timer | None = None

@@ -38,8 +38,8 @@ DRAIN_SECONDS = 1.0
 class WebSocketEndpoint:
     """Every WebSocket comes and goes through here."""
 
-    def __init__(self, services: Dependencies, limits: WebSocketLimits) -> None:
-        self._services = services
+    def __init__(self, deps: Dependencies, limits: WebSocketLimits) -> None:
+        self._deps = deps
         self._limits = limits
         self._open: Counter[str] = Counter()
         self.heartbeat = Heartbeat()
@@ -48,10 +48,10 @@ class WebSocketEndpoint:
     async def serve(self) -> None:
         """Serve the current WebSocket to its end."""
         connection: HttpConnection = websocket.scope["state"]["connection"]
-        with self._connection_slot(self._services.limits.address_of(websocket)):
+        with self._connection_slot(self._deps.limits.address_of(websocket)):
             await websocket.accept()
             client = ClientSession(
-                self._services,
+                self._deps,
                 connection,
                 self._limits,
                 self.heartbeat,
@@ -68,11 +68,11 @@ class WebSocketEndpoint:
         """Before all are closed: return once the hub has handed out what is committed, or could
         not in time.
         """
-        hub = self._services.hub
+        hub = self._deps.hub
         if not len(hub):
             return
         with trio.move_on_after(DRAIN_SECONDS), suppress(DatabaseUnavailable):
-            async with self._services.database.connection() as conn:
+            async with self._deps.database.connection() as conn:
                 head = await outbox.head(conn)
             await hub.reached(head)
 
@@ -81,11 +81,11 @@ class WebSocketEndpoint:
         if self._open[address] >= self._limits.connections_per_ip:
             raise TooManyRequests("Too many WebSockets from this address.", retry_after=10)
         self._open[address] += 1
-        self._services.metrics.websocket_clients.inc()
+        self._deps.metrics.websocket_clients.inc()
         try:
             yield
         finally:
-            self._services.metrics.websocket_clients.dec()
+            self._deps.metrics.websocket_clients.dec()
             self._open[address] -= 1
             if not self._open[address]:
                 del self._open[address]

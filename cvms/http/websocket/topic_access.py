@@ -14,8 +14,8 @@ LEAST = Role.VIEWER
 class TopicAccess:
     """What one client may hear. `authorization` is the header of its handshake."""
 
-    def __init__(self, services: Dependencies, authorization: str | None) -> None:
-        self._services = services
+    def __init__(self, deps: Dependencies, authorization: str | None) -> None:
+        self._deps = deps
         self._authorization = authorization
         self._until = 0.0
 
@@ -27,7 +27,7 @@ class TopicAccess:
         if frame.topic not in GUARDED:
             return
         shown = self._authorization if frame.token is None else f"Bearer {frame.token}"
-        administrator = authenticate(self._services.config.admin_jwt_secret, shown)
+        administrator = authenticate(self._deps.config.admin_jwt_secret, shown)
         allowed = administrator.role >= LEAST
         await self._record_access(administrator, frame, "accepted" if allowed else "refused")
         require(administrator, LEAST)
@@ -35,11 +35,11 @@ class TopicAccess:
 
     def is_allowed(self, topic: str) -> bool:
         """Whether the client may still hear the topic."""
-        return topic not in GUARDED or self._services.wall_clock() < self._until
+        return topic not in GUARDED or self._deps.wall_clock() < self._until
 
     def seconds_left(self) -> float:
         """How long the client may still hear the guarded topics."""
-        return self._until - self._services.wall_clock()
+        return self._until - self._deps.wall_clock()
 
     async def _record_access(
         self, administrator: Administrator, frame: Frame, outcome: str
@@ -51,5 +51,5 @@ class TopicAccess:
             outcome=outcome,
             details={"role": administrator.role.label, "topic": frame.topic},
         )
-        async with self._services.database.transaction() as conn:
+        async with self._deps.database.transaction() as conn:
             await audit_log.append(conn, entry)

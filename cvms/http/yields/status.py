@@ -16,7 +16,7 @@ import structlog
 from solders.pubkey import Pubkey
 
 from cvms.chain.program.addresses import SYSTEM_PROGRAM, vault_address
-from cvms.chain.yields.positions import YieldPosition, read_positions
+from cvms.chain.yields.positions import PoolPosition, read_positions
 from cvms.chain.yields.rate_cache import RateCache, RateReading
 from cvms.chain.yields.rates import AtSlot, AtTime, ProtocolName, Refusal, SupplyRate
 from cvms.errors import ChainUnavailable, DecodeError, RpcError
@@ -127,17 +127,17 @@ class YieldStatus(msgspec.Struct, frozen=True, kw_only=True):
     best: BestYield | None
 
 
-async def get_yield_status(services: Dependencies, owner: str) -> Reply:
+async def get_yield_status(deps: Dependencies, owner: str) -> Reply:
     """What each yield protocol pays, the best of them, and what this vault earns.
 
     Rates are fractions of 1 a year. A protocol that cannot be read says why and hides no other.
     """
     key = owner_in_path(owner)
-    async with services.database.connection() as conn:
+    async with deps.database.connection() as conn:
         row = await open_vault(conn, str(key))
-    reading = await newest_reading(services)
-    protocols = _protocols(services.yield_rates, reading, str(services.programs.mint))
-    positions = await _positions(services, key)
+    reading = await newest_reading(deps)
+    protocols = _protocols(deps.yield_rates, reading, str(deps.programs.mint))
+    positions = await _positions(deps, key)
     return Reply(_status(row, positions, protocols))
 
 
@@ -289,10 +289,10 @@ async def _positions(deps: Dependencies, owner: Pubkey) -> YieldPositions | None
     )
 
 
-def _position(holding: YieldPosition) -> YieldPosition:
+def _position(position: PoolPosition) -> YieldPosition:
     return YieldPosition(
-        pool=str(holding.pool),
-        principal=holding.principal,
-        accrued=holding.interest,
-        claimable=holding.claimable,
+        pool=str(position.pool),
+        principal=position.principal,
+        accrued=position.interest,
+        claimable=position.claimable,
     )

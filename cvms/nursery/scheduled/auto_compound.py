@@ -16,7 +16,7 @@ from cvms.chain.program.addresses import vault_address
 from cvms.chain.rpc.rpc_client import RpcClient
 from cvms.chain.transactions.compound_builder import prepare_compound
 from cvms.chain.types import Programs
-from cvms.chain.yields.positions import YieldPosition, read_positions_of
+from cvms.chain.yields.positions import PoolPosition, read_positions_of
 from cvms.errors import ProgramRefused
 from cvms.nursery.channels.status_board import StatusBoard
 from cvms.nursery.submission.operator_submissions import OperatorSubmitter, is_program_refusal
@@ -103,7 +103,7 @@ class AutoCompounder:
             if best is not None and best.claimable >= max(policy.min_amount, self._least):
                 await self._submit(owner, best)
 
-    async def _submit(self, owner: Pubkey, holding: YieldPosition) -> None:
+    async def _submit(self, owner: Pubkey, holding: PoolPosition) -> None:
         amount, program = holding.claimable, str(self._programs.yield_pool)
         prepared = await prepare_compound(
             self._rpc,
@@ -137,5 +137,5 @@ class AutoCompounder:
         self._operator.wake()
 
 
-def _claimable(holding: YieldPosition) -> int:
+def _claimable(holding: PoolPosition) -> int:
     return holding.claimable

@@ -26,7 +26,7 @@ class Mailbox:
         self.flushed += 1
         self._news.set()
 
-    def cut(self) -> None:
+    def drop_slow(self) -> None:
         self.was_cut = True
 
     async def take(self, count: int) -> list[tuple[int, str, int]]:
