@@ -77,7 +77,7 @@ class Instruction(msgspec.Struct, frozen=True):
 
 
 class CoSign(msgspec.Struct, frozen=True, tag_field="mode", tag="cosign"):
-    """A transaction (base64) for the wallet to sign: `ClientSession.finish` does, and hands it back.
+    """A transaction (base64) for the wallet to sign: `Client.finish` does, and hands it back.
 
     Nothing has happened yet.
     """

@@ -41,8 +41,8 @@ from cvms.metrics import Metrics
 
 __all__ = [
     "AccountsAt",
-    "EndpointState",
     "EndpointReply",
+    "EndpointState",
     "LatestBlockhash",
     "RpcClient",
     "SignatureInfo",

@@ -50,7 +50,7 @@ from cvms.store.submissions.submissions import State
 # makes them differ, since a transaction that equals an earlier one lands only once.
 UNIT_SPREAD = 20_000
 
-# What a route that ends in `execute_operation` declares: its replies, and how a signed one may be refused.
+# Replies and refusals that a route declares when it ends in `execute_operation`.
 COSIGN = {200: schemas.CoSign}
 COSIGN_OR_SUBMIT = {200: schemas.CoSign, 202: schemas.Submitted}
 UNSPONSORED = (SponsorshipExhausted, SponsorshipPaused, NotSponsored)
