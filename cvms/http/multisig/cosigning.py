@@ -19,9 +19,10 @@ from cvms.chain.transactions.versioned import (
     BuiltTransaction,
     message_of,
     required_signers,
-    sign_as,
-    signature_of,
     verify_signatures,
+)
+from cvms.chain.transactions.versioned import (
+    unsigned as unsigned_transaction,
 )
 from cvms.errors import InvalidSignature, ProposalCancelled
 from cvms.http.framework.dependencies import Dependencies
@@ -121,12 +122,10 @@ class CoSigningRun:
         """Add our signature, and hand it to the submitter: stored first, with its bytes."""
         assembled = _assembled(live, signatures)
         # Unsigned: no node is given what it could send before it is stored.
-        result = await self.deps.rpc.simulate(bytes(sign_as(message_of(assembled))))
+        result = await self.deps.rpc.simulate(bytes(unsigned_transaction(message_of(assembled))))
         if result.err is not None:
             raise to_program_error(result.err, result.logs, self.deps.programs)
-        sponsor = self.deps.sponsor
-        transaction, cost = sponsor.sign(assembled)
-        signature, wire = signature_of(transaction), bytes(transaction)
+        signed = self.deps.operator.sign(assembled, acts=False)
         async with self.deps.database.transaction() as conn:
             await lock(conn, seen)
             await multisig_proposals.sign(conn, live.message_hash, self.signatures)
@@ -136,17 +135,17 @@ class CoSigningRun:
                 kind=KIND,
                 owner=seen.owner,
                 message=live.message,
-                signature=signature,
-                wire=wire,
+                signature=signed.signature,
+                wire=signed.wire,
                 last_valid_block_height=live.last_valid_block_height,
                 amount=seen.amount,
                 # The transaction was built after the proposal.
                 since_slot=seen.slot,
             )
-            await sponsor.charge(conn, message_of(transaction), cost, owner=seen.owner)
+            await self.deps.operator.charge(conn, signed, owner=seen.owner)
             now = await reload(conn, seen.id)
             await notify_signers(conn, "proposal.submitted", now)
-            details = {"kind": KIND, "tx": signature, "signers": sorted(signatures)}
+            details = {"kind": KIND, "tx": signed.signature, "signers": sorted(signatures)}
             await record_audit(conn, self.actor, "submit", now, "accepted", **details)
         self.deps.submit_wake.wake()
         return Reply(Accepted(stored.signature, stored.state), 202)

@@ -31,7 +31,7 @@ from cvms.chain.transactions.versioned import BuiltTransaction, build_transactio
 from cvms.chain.types import Commitment
 from cvms.errors import Conflict, FieldProblem, InvalidRequest, VaultNotFound
 from cvms.http.framework.dependencies import Dependencies
-from cvms.http.framework.fee_sponsor import BudgetScope
+from cvms.operator_key import BudgetScope
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +53,7 @@ class TransactionPlan:
 
 async def initialize(deps: Dependencies, user: Pubkey) -> TransactionPlan:
     """Create the user's vault; the user pays its rent. Raises Conflict if it is there."""
-    payer = deps.sponsor.payer_for(user)
+    payer = deps.operator.payer_for(user)
     built = await prepare_initialize(deps.rpc, deps.programs, user=user, fee_payer=payer)
     return TransactionPlan("initialize", user, built)
 
@@ -66,7 +66,7 @@ async def deposit(deps: Dependencies, owner: Pubkey, amount: int) -> Transaction
         owner=owner,
         amount=amount,
         authority=owner,
-        fee_payer=deps.sponsor.payer_for(owner),
+        fee_payer=deps.operator.payer_for(owner),
     )
     return TransactionPlan("deposit", owner, built, amount=amount)
 
@@ -78,7 +78,7 @@ async def add_delegate(deps: Dependencies, owner: Pubkey, delegate: Pubkey) -> T
         deps.programs,
         owner=owner,
         delegate=delegate,
-        fee_payer=deps.sponsor.payer_for(owner),
+        fee_payer=deps.operator.payer_for(owner),
     )
     return TransactionPlan("delegate_add", owner, built)
 
@@ -90,7 +90,7 @@ async def remove_delegate(deps: Dependencies, owner: Pubkey, delegate: Pubkey) -
         deps.programs,
         owner=owner,
         delegate=delegate,
-        fee_payer=deps.sponsor.payer_for(owner),
+        fee_payer=deps.operator.payer_for(owner),
     )
     return TransactionPlan("delegate_remove", owner, built)
 
@@ -99,7 +99,7 @@ async def withdraw(
     deps: Dependencies, owner: Pubkey, amount: int, recipient: Pubkey
 ) -> TransactionPlan:
     """Move tokens out of the vault, to the owner or to a whitelisted address."""
-    operator = deps.operator.pubkey()
+    operator = deps.operator.address
     vault, receives = await _vault_and_recipient(deps, owner, recipient)
     _check_recipient(recipient, owner, vault)
     delegated = operator_may_sign_alone(deps, vault) and receives
@@ -112,7 +112,7 @@ async def withdraw(
         authority=operator if delegated else owner,
         # A token account that we paid for could be closed for its rent, and asked for again, for
         # ever: where one has to be made the owner pays, and so signs.
-        fee_payer=deps.sponsor.payer_for(owner) if receives else owner,
+        fee_payer=deps.operator.payer_for(owner) if receives else owner,
     )
     return TransactionPlan("withdraw", owner, built, delegated, amount)
 
@@ -131,7 +131,7 @@ async def by_owner(
         deps.programs,
         owner=owner,
         instruction=instruction,
-        fee_payer=deps.sponsor.payer_for(owner),
+        fee_payer=deps.operator.payer_for(owner),
     )
     return TransactionPlan(action, owner, built, amount=amount)
 
@@ -147,7 +147,7 @@ async def by_owner_or_delegate(
     """An instruction on the vault, by the service where it is a delegate; `instruction` takes who
     gives it.
     """
-    operator = deps.operator.pubkey()
+    operator = deps.operator.address
     vault = await fetch_vault(deps.rpc, deps.programs, owner)
     delegated = operator_may_sign_alone(deps, vault)
     built = await prepare_on_vault(
@@ -155,7 +155,7 @@ async def by_owner_or_delegate(
         deps.programs,
         owner=owner,
         instruction=instruction(operator if delegated else owner),
-        fee_payer=deps.sponsor.payer_for(owner),
+        fee_payer=deps.operator.payer_for(owner),
     )
     return TransactionPlan(action, owner, built, delegated, amount)
 
@@ -171,7 +171,7 @@ async def by_governance(
     details: Mapping[str, Any] | None = None,
 ) -> TransactionPlan:
     """An instruction that the operator signs as governance; the program says whether it is that."""
-    operator = deps.operator.pubkey()
+    operator = deps.operator.address
     blockhash = await deps.rpc.get_latest_blockhash(Commitment.CONFIRMED)
     built = build_transaction(instruction, fee_payer=operator, blockhash=blockhash, setup=setup)
     return TransactionPlan(
@@ -194,7 +194,7 @@ async def position(
         deps.programs,
         owner=owner,
         instruction=instruction,
-        fee_payer=deps.sponsor.payer_for(owner),
+        fee_payer=deps.operator.payer_for(owner),
     )
     return TransactionPlan(action, owner, built, amount=amount)
 
@@ -203,8 +203,8 @@ async def release_timelocks(deps: Dependencies, owner: Pubkey) -> TransactionPla
     """Give matured timelocks back, by the service. Raises Conflict when none has matured: anybody
     may ask, and the service pays; SponsorshipPaused while it does not.
     """
-    deps.sponsor.require()
-    operator = deps.operator.pubkey()
+    deps.operator.require_pays()
+    operator = deps.operator.address
     vault = await fetch_vault(deps.rpc, deps.programs, owner)
     now = await chain_time(deps.rpc)
     if not any(entry.unlock_time <= now for entry in vault.timelocks):
@@ -231,8 +231,8 @@ async def release_timelocks(deps: Dependencies, owner: Pubkey) -> TransactionPla
 
 def operator_may_sign_alone(deps: Dependencies, vault: Vault) -> bool:
     """Whether the operator's signature is enough for the vault, and the operator pays for it."""
-    delegate = deps.operator.pubkey() in vault.delegates
-    return delegate and vault.multisig_threshold == 0 and deps.sponsor.pays
+    delegate = deps.operator.address in vault.delegates
+    return delegate and vault.multisig_threshold == 0 and deps.operator.pays
 
 
 async def has_token_account(deps: Dependencies, wallet: Pubkey) -> bool:

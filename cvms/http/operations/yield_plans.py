@@ -68,7 +68,7 @@ async def move(
 
     Raises YieldProgramUnsupported for a program that vaults may use and that has no pool here.
     """
-    operator = deps.operator.pubkey()
+    operator = deps.operator.address
     vault = await fetch_vault(deps.rpc, deps.programs, owner)
     venue = await _venue(deps, kind, owner, amount, yield_program)
     # As with token accounts: the owner pays for what is created, and so signs.
@@ -84,7 +84,7 @@ async def move(
     blockhash = await deps.rpc.get_latest_blockhash(Commitment.CONFIRMED)
     built = build_transaction(
         instruction,
-        fee_payer=deps.sponsor.payer_for(owner),
+        fee_payer=deps.operator.payer_for(owner),
         blockhash=blockhash,
         setup=venue.setup,
     )
