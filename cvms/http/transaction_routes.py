@@ -1,4 +1,4 @@
-"""POST /api/transactions takes what a wallet has signed; GET tells what became of it."""
+"""Routes of transactions: submit one that a wallet has signed, and read its state."""
 
 from __future__ import annotations
 
@@ -111,7 +111,7 @@ async def _built(deps: Dependencies, hashed: bytes) -> Submission:
         found = await submissions.get_by_message(conn, hashed)
     if found is None:
         raise UnknownTransaction(
-            "Its message is not one that this service built; sign what a route replied, unchanged."
+            "This service did not build this message; sign the transaction of a reply, unchanged."
         )
     return found
 
@@ -124,9 +124,9 @@ async def _sign_and_store(
 ) -> Submission:
     await _check_height(deps, built)
     _check_signers(deps, transaction)
-    # Unsigned: no node is given what it could send before it is stored.
+    # Simulated unsigned: no node gets a transaction that it could send before it is stored.
     result = await deps.rpc.simulate(bytes(unsigned(message_of(transaction))))
-    # It may have landed already if a submission of the same bytes overtook this one.
+    # It may have landed already if the same bytes were submitted by a request that was faster.
     if result.err is not None and result.err != "AlreadyProcessed":
         raise to_program_error(result.err, result.logs, deps.programs)
     signed = None
@@ -162,11 +162,13 @@ async def _check_height(deps: Dependencies, built: Submission) -> None:
 
 
 def _expired() -> TransactionExpired:
-    return TransactionExpired("Its block hash is too old. Ask for a new transaction and sign that.")
+    return TransactionExpired(
+        "The block hash of the transaction has expired; request a new one and sign that."
+    )
 
 
 def _check_signers(deps: Dependencies, transaction: VersionedTransaction) -> None:
-    """Raise InvalidSignature unless everybody else has signed."""
+    """Raise InvalidSignature unless every signer but the operator has signed."""
     operator = deps.operator.address
     others = [each for each in missing_signers(transaction) if each != operator]
     if others:

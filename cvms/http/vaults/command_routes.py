@@ -76,14 +76,18 @@ async def withdraw(deps: Dependencies, body: Withdraw) -> Reply | Response:
 async def add_delegate(deps: Dependencies, body: Delegate) -> Reply | Response:
     """Let another key act for the vault; tokens still go only to the owner's side."""
     signed = body.request("delegate_add", body.delegate)
-    plan = partial(plans.add_delegate, deps, body.owner, body.delegate)
+    instruction = instructions.add_delegate(deps.programs, owner=body.owner, delegate=body.delegate)
+    plan = partial(plans.by_owner, deps, "delegate_add", body.owner, instruction)
     return await execute_operation(deps, "delegate_add", plan, owner=body.owner, credential=signed)
 
 
 async def remove_delegate(deps: Dependencies, body: Delegate) -> Reply | Response:
     """Take that back."""
     signed = body.request("delegate_remove", body.delegate)
-    plan = partial(plans.remove_delegate, deps, body.owner, body.delegate)
+    instruction = instructions.remove_delegate(
+        deps.programs, owner=body.owner, delegate=body.delegate
+    )
+    plan = partial(plans.by_owner, deps, "delegate_remove", body.owner, instruction)
     return await execute_operation(
         deps, "delegate_remove", plan, owner=body.owner, credential=signed
     )
