@@ -7,8 +7,8 @@ After a change of the programs, write the document anew, and look at what moved:
 
 import os
 from collections.abc import Sequence
-from pathlib import Path
 
+from tests.paths import DOCS
 from tests.program.harness.compute_costs import (
     ON_PROGRAMS,
     ON_VAULTS,
@@ -20,7 +20,7 @@ from tests.program.harness.crowds import crowd
 from tests.program.harness.full_vault import PROGRAMS
 from tests.program.harness.ledger import POSITION_IDL, VAULT_IDL
 
-DOCUMENT = Path(__file__).parents[2] / "docs" / "compute_units.md"
+DOCUMENT = DOCS / "compute_units.md"
 HEAD = """\
 # Compute units
 

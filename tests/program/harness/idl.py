@@ -2,12 +2,12 @@
 
 import json
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from solders.pubkey import Pubkey
 
-FOLDER = Path(__file__).parents[2] / "cvms" / "chain" / "idl"
+from tests.paths import IDL
+
 INTEGERS = {
     "u8": (1, False),
     "u32": (4, False),
@@ -49,7 +49,7 @@ class Idl:
     """Structs are dicts in field order, enums the variant's name, options None or a value."""
 
     def __init__(self, program: str) -> None:
-        content = json.loads((FOLDER / f"{program}.json").read_text())
+        content = json.loads((IDL / f"{program}.json").read_text())
         self.types = {entry["name"]: entry["type"] for entry in content["types"]}
         self.instructions = {entry["name"]: entry for entry in content["instructions"]}
         self.accounts = {

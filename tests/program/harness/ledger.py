@@ -3,7 +3,6 @@
 import base64
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from solders.account import Account
@@ -15,6 +14,7 @@ from solders.pubkey import Pubkey
 from solders.transaction import VersionedTransaction
 from solders.transaction_metadata import FailedTransactionMetadata
 
+from tests.paths import PROGRAMS
 from tests.program.harness.idl import Idl
 
 PROGRAM = Pubkey.from_string("5qgA2qcz6zXYiJJkomV1LJv8UhKueyNsqeCWJd6jC9pT")
@@ -25,7 +25,7 @@ TOKEN = Pubkey.from_string("TokenkegQfeZyiNwAJbNbGKPFXCWuBvf9Ss623VQ5DA")
 ASSOCIATED = Pubkey.from_string("ATokenGPvbdGVxr1b2hvZbsiqW5xWH25efTNsLJA8knL")
 RENT = Pubkey.from_string("SysvarRent111111111111111111111111111111111")
 
-ELF = Path(__file__).parents[2] / "cvms" / "programs" / "collateral_vault.so"
+ELF = PROGRAMS / "collateral_vault.so"
 SOL = 10**9
 USDT = 10**6
 START = 1_800_000_000

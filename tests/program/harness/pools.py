@@ -2,18 +2,18 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from solders.instruction import AccountMeta, Instruction
 from solders.keypair import Keypair
 from solders.pubkey import Pubkey
 
+from tests.paths import PROGRAMS
 from tests.program.harness.ledger import MINT, YIELD_IDL, Ledger, Outcome, token_address
 from tests.program.harness.refusals import assert_refused
 
 YIELD_POOL = Pubkey.from_string("2Q32QtPxmEpJYFvXevzf3VmN75BNcW16vThwcoAWkmjj")
-ELF = Path(__file__).parents[2] / "cvms" / "programs" / "yield_pool.so"
+ELF = PROGRAMS / "yield_pool.so"
 POOL_LENGTH = 165
 POSITION_LENGTH = 105
 PER_TOKEN_UNIT = 10_000 * 365 * 24 * 60 * 60

@@ -1,13 +1,13 @@
 """The position manager beside the vault program, and its instructions by name."""
 
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 from solders.instruction import AccountMeta, Instruction
 from solders.keypair import Keypair
 from solders.pubkey import Pubkey
 
+from tests.paths import PROGRAMS
 from tests.program.harness.ledger import (
     POSITION_IDL,
     POSITION_MANAGER,
@@ -19,7 +19,7 @@ from tests.program.harness.ledger import (
     vault_address,
 )
 
-ELF = Path(__file__).parents[2] / "cvms" / "programs" / "position_manager.so"
+ELF = PROGRAMS / "position_manager.so"
 INSTRUCTIONS = Pubkey.from_string("Sysvar1nstructions1111111111111111111111111")
 SUMMARY_LENGTH = 96
 

@@ -5,17 +5,17 @@ Its script is the data of the last account it is given; `program/puppet/` says w
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Protocol
 
 from solders.instruction import AccountMeta, Instruction
 from solders.keypair import Keypair
 from solders.pubkey import Pubkey
 
+from tests.paths import ROOT
 from tests.program.harness.ledger import SYSTEM, Ledger, readonly
 
 PUPPET = Pubkey.from_string("Puppet1111111111111111111111111111111111111")
-ELF = Path(__file__).parent / "elf" / "puppet.so"
+ELF = ROOT / "tests" / "program" / "elf" / "puppet.so"
 
 
 @dataclass(frozen=True, slots=True)

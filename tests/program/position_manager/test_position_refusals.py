@@ -18,8 +18,8 @@ from tests.program.harness.ledger import (
     vault_address,
 )
 from tests.program.harness.positions import close_position, open_position, rebalance_collateral
-from tests.program.harness.positions.test_position_manager import NO_VAULTS
 from tests.program.harness.refusals import assert_refused
+from tests.program.position_manager.test_position_manager import NO_VAULTS
 
 CHANGES = [open_position, close_position]
 Change = Callable[..., Instruction]
