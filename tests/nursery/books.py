@@ -8,11 +8,9 @@ from dataclasses import replace
 from itertools import groupby
 from typing import Any
 
-import psycopg
-from psycopg import sql
-
 from cvms.store.postgres.database import Database, open_database
 from tests.nursery.world import World
+from tests.postgres_server import new_database
 
 # Without what depends on when something was read: ids, times of recording, slots of accounts.
 TABLES = {
@@ -81,25 +79,17 @@ def _changes(points: list[Any]) -> list[Any]:
 
 
 @asynccontextmanager
-async def empty_database(server: str) -> AsyncIterator[Database]:
+async def another_database(server: str) -> AsyncIterator[Database]:
     """Another database of the test's server, with the schema and nothing else."""
-    name = "cvms_fresh"
-    drop = sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(sql.Identifier(name))
-    with psycopg.connect(server, autocommit=True) as connection:
-        connection.execute(drop)
-        connection.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(name)))
-    try:
-        async with open_database(server.replace("/postgres?", f"/{name}?")) as database:
+    with new_database(server) as uri:
+        async with open_database(uri) as database:
             await database.prepare()
             yield database
-    finally:
-        with psycopg.connect(server, autocommit=True) as connection:
-            connection.execute(drop)
 
 
 async def fresh_books(world: World, server: str) -> dict[str, list[Any]]:
     """What an index that begins now, on an empty database, makes of the chain."""
-    async with empty_database(server) as database:
+    async with another_database(server) as database:
         fresh = replace(world, database=database)
         assert await fresh.indexer().catch_up()
         return await books(database)

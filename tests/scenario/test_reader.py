@@ -9,6 +9,7 @@ import psycopg
 import pytest
 import trio
 
+from tests.postgres_server import BLANK, new_database
 from tests.scenario.books import ORDER, Books, read_books
 from tests.scenario.clients import LEFT_BY_HTTPX
 from tests.scenario.damage import DAMAGE
@@ -28,14 +29,11 @@ def played(
     servers: Zygote, postgres_server: str, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[tuple[Truth, Connection]]:
     """The truth of a scenario, and the database that it left."""
-    with psycopg.connect(postgres_server, autocommit=True) as server:
-        server.execute("CREATE DATABASE judged")
-        url = postgres_server.replace("/postgres?", "/judged?")
+    with new_database(postgres_server, BLANK) as url:
         outcome = trio.run(_play, servers, url, tmp_path_factory.mktemp("judged"))
         assert not outcome.broken, "\n".join(map(str, outcome.broken))
         with connect(url) as connection:
             yield outcome.truth, connection
-        server.execute("DROP DATABASE judged WITH (FORCE)")
 
 
 async def _play(servers: Zygote, url: str, folder: Path) -> Outcome:

@@ -12,7 +12,7 @@ from cvms.chain.rpc.responses import TransactionRecord
 from cvms.chain.rpc.rpc_client import RpcClient
 from cvms.metrics import Metrics
 from cvms.store.vaults import vaults
-from tests.nursery.books import books, empty_database
+from tests.nursery.books import another_database, books
 from tests.nursery.indexing.test_every_instruction import every_event, travel
 from tests.nursery.world import World, address, settled
 
@@ -51,7 +51,7 @@ async def test_the_books_are_those_of_whole_logs(world: World, postgres_server: 
     node = TruncatingNode(world.rpc._transport)
     world.chain.faults.history.log_bytes = 600  # as by Agave, in the middle of some
     for node.lines in (1, 4, 1_000):
-        async with empty_database(postgres_server) as database:
+        async with another_database(postgres_server) as database:
             cut = replace(world, database=database, metrics=Metrics())
             assert await cut.indexer(rpc=node).catch_up()
             rebuilt = await books(database)
