@@ -86,7 +86,7 @@ def appended(path: Path, line: str) -> Iterator[None]:
 
 def broken_contracts(folder: Path) -> set[str]:
     """Return the names of the contracts that `lint-imports` reports as broken."""
-    command = [Path(sys.executable).with_name("lint-imports"), "--no-logo"]
+    command = [str(Path(sys.executable).with_name("lint-imports")), "--no-logo"]
     run = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
     broken = set(re.findall(r"^(.+) BROKEN\b", run.stdout, re.MULTILINE))
     assert bool(broken) == bool(run.returncode), run.stdout + run.stderr
