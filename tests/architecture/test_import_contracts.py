@@ -31,6 +31,8 @@ FORBIDDEN = [
     (CHANNELS_ONLY, "cvms.http.app", "cvms.nursery.reconciliation.healer"),
     (CHANNELS_ONLY, "cvms.http.app", "cvms.nursery.indexing.apply_batch"),
     (CHANNELS_ONLY, "cvms.http.app", "cvms.nursery.submission.operator_submissions"),
+    (CHANNELS_ONLY, "cvms.operator_key", "cvms.nursery.submission.submitter"),
+    (CHANNELS_ONLY, "cvms.operator_key", "cvms.http.operations.plans"),
     (TOP, "cvms.chain.rpc.rpc_client", "cvms.store.postgres.database"),
     (TOP, "cvms.store.index.cursor", "cvms.chain.types"),
     (TOP, "cvms.store.redis.rate_limiter", "cvms.config.settings"),
