@@ -7,14 +7,20 @@ After a change of the programs, write the document anew, and look at what moved:
 
 import os
 from collections.abc import Sequence
-from pathlib import Path
 
-from .costs import ON_PROGRAMS, ON_VAULTS, ONCE, units, units_of_the_authority
-from .crowds import crowd
-from .full import PROGRAMS
-from .ledger import POSITION_IDL, VAULT_IDL
+from tests.paths import DOCS
+from tests.program.harness.compute_costs import (
+    ON_PROGRAMS,
+    ON_VAULTS,
+    ONCE,
+    units,
+    units_of_the_authority,
+)
+from tests.program.harness.crowds import crowd
+from tests.program.harness.full_vault import PROGRAMS
+from tests.program.harness.ledger import POSITION_IDL, VAULT_IDL
 
-DOCUMENT = Path(__file__).parents[2] / "docs" / "compute_units.md"
+DOCUMENT = DOCS / "compute_units.md"
 HEAD = """\
 # Compute units
 
