@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).parents[2]
+from tests.paths import ROOT
 
 TOP = "cvms: imports point down"
 CHANNELS_ONLY = "cvms.http: of nursery it imports the channels only"
