@@ -18,10 +18,11 @@ from dataclasses import dataclass, field
 import structlog
 import trio
 
+from cvms.chain.backoff import Backoff
 from cvms.config.settings import Config
 from cvms.errors import ConfigurationError
 from cvms.nursery.channels.status_board import StatusBoard
-from cvms.nursery.supervision.supervisor import Backoff
+from cvms.nursery.supervision.supervisor import FIRST_DELAY, LONGEST_DELAY, STABLE_SECONDS
 
 log = structlog.get_logger(__name__)
 
@@ -49,7 +50,6 @@ class Workers:
         self._count = count
         self._listener = listener
         self._deadline = deadline
-        self._backoff = Backoff()
         self._current: dict[int, Worker] = {}
         self._alive: set[Worker] = set()
         self._stopping = trio.Event()
@@ -74,7 +74,7 @@ class Workers:
 
     async def _keep(self, place: int, nursery: trio.Nursery) -> None:
         """Run a worker in this place, and another when it ends by itself."""
-        failures = 0
+        backoff = Backoff(first=FIRST_DELAY, longest=LONGEST_DELAY)
         while not self._stopping.is_set():
             began = trio.current_time()
             self._current[place] = await self._start(nursery)
@@ -83,9 +83,9 @@ class Workers:
                 if self._stopping.is_set():
                     return
                 if worker is self._current[place]:
-                    healthy = trio.current_time() - began >= self._backoff.healthy_after
-                    failures = 1 if healthy else failures + 1
-                    await self._pause(worker, self._backoff.delay(failures, outage=False))
+                    if trio.current_time() - began >= STABLE_SECONDS:
+                        backoff.reset()
+                    await self._pause(worker, backoff.next())
 
     async def _pause(self, worker: Worker, seconds: float) -> None:
         status = worker.process.returncode
