@@ -14,10 +14,11 @@ from solders.pubkey import Pubkey
 
 from cvms.chain.rpc.responses import SignatureInfo
 from cvms.chain.rpc.rpc_client import RpcClient
+from cvms.chain.rpc.signature_pages import SIGNATURES_PER_CALL
 from cvms.chain.types import Commitment, Slot
 from cvms.errors import CursorNotListed
 from cvms.metrics import Metrics
-from cvms.nursery.indexing.signature_gap import PAGE, check_order, describe, is_cursor
+from cvms.nursery.indexing.signature_gap import check_order, describe, is_cursor
 from cvms.store.index import backfill_queue
 from cvms.store.index import cursor as cursors
 from cvms.store.index.backfill_queue import BackfillState, Listed
@@ -42,14 +43,14 @@ class Backfill:
         rpc: RpcClient,
         program: Pubkey,
         metrics: Metrics,
-        page: int = PAGE,
+        page_size: int = SIGNATURES_PER_CALL,
         chunk: int = CHUNK,
     ) -> None:
         self._database = database
         self._rpc = rpc
         self._program = program
         self._metrics = metrics
-        self._page = page
+        self._page_size = page_size
         self._chunk = chunk
         self._begun: dict[str, tuple[float, int]] = {}
         self._logged_at: dict[str, float] = {}
@@ -76,7 +77,7 @@ class Backfill:
             found = await self._rpc.get_signatures_for_address(
                 self._program,
                 commitment=Commitment.FINALIZED,
-                limit=self._page,
+                limit=self._page_size,
                 before=head.oldest,
                 min_context_slot=final,
             )
@@ -99,7 +100,7 @@ class Backfill:
                 break
             failed = info.err is not None
             rows.append(Listed(info.signature, info.slot, failed, info.block_time))
-        if not complete and len(found) < self._page:
+        if not complete and len(found) < self._page_size:
             if cursor is not None:
                 raise CursorNotListed(f"the node's history does not reach {describe(cursor)}")
             complete = True

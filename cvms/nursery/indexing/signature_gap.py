@@ -8,18 +8,18 @@ cursor's own signature in the slot in which it was applied, or nothing of it is 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from itertools import pairwise
 
 from solders.pubkey import Pubkey
 
 from cvms.chain.rpc.responses import SignatureInfo
 from cvms.chain.rpc.rpc_client import RpcClient
+from cvms.chain.rpc.signature_pages import SIGNATURES_PER_CALL, SignaturePages
 from cvms.chain.types import Commitment, Slot
 from cvms.errors import CursorNotListed, GapNotClosed, GapTooLong
 from cvms.store.index.cursor import Cursor
 
-PAGE = 1000
-"""The most that a node returns for one call."""
 LONGEST_GAP = 20_000
 """Signatures held in memory at once (about 6 MB); a longer gap goes by way of the backlog."""
 
@@ -30,7 +30,7 @@ async def list_signatures_since(
     *,
     cursor: Cursor | None,
     at_least: Slot,
-    page: int = PAGE,
+    page_size: int = SIGNATURES_PER_CALL,
     longest: int = LONGEST_GAP,
 ) -> list[SignatureInfo]:
     """The program's transactions after the cursor, oldest first, failed ones included.
@@ -41,25 +41,22 @@ async def list_signatures_since(
     GapNotClosed when the list is not one.
     """
     newest_first: list[SignatureInfo] = []
-    while True:
-        found = await rpc.get_signatures_for_address(
-            program,
-            commitment=Commitment.CONFIRMED,
-            limit=page,
-            before=newest_first[-1].signature if newest_first else None,
-            until=cursor.previous_signature if cursor else None,
-            min_context_slot=at_least,
-        )
-        check_order(newest_first[-1:] + found)
-        for info in found:
+    get = partial(
+        rpc.get_signatures_for_address,
+        program,
+        commitment=Commitment.CONFIRMED,
+        until=cursor.previous_signature if cursor else None,
+        min_context_slot=at_least,
+    )
+    async for page in SignaturePages(get, page_size=page_size):
+        check_order(newest_first[-1:] + page)
+        for info in page:
             if cursor is not None and is_cursor(info, cursor):
                 check_unique(newest_first)
                 return newest_first[::-1]
             newest_first.append(info)
         if len(newest_first) > longest:
             raise GapTooLong(f"more than {longest} transactions after {describe(cursor)}")
-        if len(found) < page:
-            break
     if cursor is not None:
         raise CursorNotListed(f"the node's history does not reach {describe(cursor)}")
     check_unique(newest_first)

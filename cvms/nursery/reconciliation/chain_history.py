@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 
 from solders.pubkey import Pubkey
 
@@ -17,6 +18,7 @@ from cvms.chain.program.events.log_parser import parse_events
 from cvms.chain.program.events.touched_vaults import OpenedVault
 from cvms.chain.rpc.responses import SignatureInfo, TransactionRecord
 from cvms.chain.rpc.rpc_client import RpcClient
+from cvms.chain.rpc.signature_pages import SignaturePages
 from cvms.chain.types import Commitment, Programs, Slot
 from cvms.errors import HistoryNotProven
 from cvms.nursery.indexing.batch_reader import ExecutedTransaction, executed_transaction
@@ -32,10 +34,9 @@ from cvms.store.index.chain_events import EventRow
 from cvms.store.reconciliation.vault_ledger import HELD
 from cvms.store.vaults.history import DEPOSIT, EMERGENCY_WITHDRAW, WITHDRAW, HistoryRow
 
-PAGE = 1000
 RECORDS_AT_ONCE = 100
-LONGEST_HISTORY = 50_000
-"""Transactions of one vault that are read again at once, about half a minute's worth."""
+MAX_TRANSACTIONS = 50_000
+"""Transactions of one vault that are read at once, which takes about half a minute."""
 
 
 @dataclass(slots=True)
@@ -89,19 +90,17 @@ async def read_proven_history(
 async def _signatures(rpc: RpcClient, address: Pubkey, *, through: Slot) -> list[SignatureInfo]:
     """The vault's transactions up to the slot, oldest first."""
     newest_first: list[SignatureInfo] = []
-    while True:
-        page = await rpc.get_signatures_for_address(
-            address,
-            commitment=Commitment.FINALIZED,
-            limit=PAGE,
-            before=newest_first[-1].signature if newest_first else None,
-            min_context_slot=through,
-        )
+    get = partial(
+        rpc.get_signatures_for_address,
+        address,
+        commitment=Commitment.FINALIZED,
+        min_context_slot=through,
+    )
+    async for page in SignaturePages(get):
+        if len(newest_first) > MAX_TRANSACTIONS:
+            raise HistoryNotProven(f"the vault has more than {MAX_TRANSACTIONS} transactions")
         newest_first += page
-        if len(page) < PAGE:
-            return [info for info in reversed(newest_first) if info.slot <= through]
-        if len(newest_first) > LONGEST_HISTORY:
-            raise HistoryNotProven(f"the vault has more than {LONGEST_HISTORY} transactions")
+    return [info for info in reversed(newest_first) if info.slot <= through]
 
 
 async def _records(rpc: RpcClient, infos: Sequence[SignatureInfo]) -> list[TransactionRecord]:

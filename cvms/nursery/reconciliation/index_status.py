@@ -4,18 +4,19 @@ from __future__ import annotations
 
 from dataclasses import asdict, dataclass
 from datetime import datetime
+from functools import partial
 from typing import Any
 
 from cvms.chain.rpc.rpc_client import RpcClient
+from cvms.chain.rpc.signature_pages import SignaturePages
 from cvms.chain.types import Commitment, Programs
 from cvms.errors import ChainUnavailable, RpcError
 from cvms.store.index import index_status
 from cvms.store.index.index_status import IndexState
 from cvms.store.postgres.database import Database
 
-PAGE = 1000
-MOST_COUNTED = 10_000
-"""Of the transactions that wait, so many are counted: ten requests."""
+MAX_COUNTED = 10_000
+"""Transactions behind the cursor that are counted, in ten requests."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,19 +87,16 @@ async def _waiting(
     rpc: RpcClient, programs: Programs, signature: str | None
 ) -> tuple[int | None, bool]:
     """How many of the program's transactions follow the one given."""
-    counted, last = 0, None
-    while counted < MOST_COUNTED:
-        page = await rpc.get_signatures_for_address(
-            programs.vault, commitment=Commitment.CONFIRMED, limit=PAGE, before=last
-        )
+    get = partial(rpc.get_signatures_for_address, programs.vault, commitment=Commitment.CONFIRMED)
+    counted = 0
+    async for page in SignaturePages(get):
         listed = [info.signature for info in page]
         if signature in listed:
             return counted + listed.index(signature), False
         counted += len(page)
-        if len(page) < PAGE:
-            return (counted if signature is None else None), False
-        last = listed[-1]
-    return counted, True
+        if counted >= MAX_COUNTED:
+            return counted, True
+    return (counted if signature is None else None), False
 
 
 def _plain(value: Any) -> Any:

@@ -16,7 +16,7 @@ def narrow(world: World) -> Indexer:
     """An indexer for which five transactions are a long gap."""
     indexer = world.indexer(batch_size=2)
     indexer._longest_gap = 5
-    indexer._backfill._page = 3
+    indexer._backfill._page_size = 3
     indexer._backfill._chunk = 4
     return indexer
 

@@ -369,7 +369,7 @@ async def test_a_restart_goes_on_where_the_pass_was(
 async def test_a_vault_that_moves_all_the_time_is_healed_too(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("cvms.nursery.reconciliation.reconciler.BUSY_LOOKS", 3)
+    monkeypatch.setattr("cvms.nursery.reconciliation.reconciler.BUSY_ATTEMPTS", 3)
     alice, _ = await busy_life(world)
     before = (await held(world))["lines"]
     await world.execute(DAMAGE["a line is missing"])
