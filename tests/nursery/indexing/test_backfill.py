@@ -41,7 +41,7 @@ async def test_from_nothing_and_after_a_long_absence(world: World, postgres_serv
     async with world.database.connection() as conn:
         found = await conn.execute(b"SELECT DISTINCT commitment FROM chain_events")
         assert await found.fetchall() == [("finalized",)]
-    line, *_ = [line for line in logs if line["event"] == "catching_up"]
+    line, *_ = [line for line in logs if line["event"] == "backfill_applied"]
     assert line["total"] >= 8
     world.chain.chain.resume()
     await deposits(world, 9)
