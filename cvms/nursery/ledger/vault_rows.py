@@ -11,10 +11,18 @@ from solders.pubkey import Pubkey
 from cvms.chain.program.accounts import Vault
 from cvms.chain.program.addresses import token_account
 from cvms.chain.types import Slot
+from cvms.store.reconciliation.vault_ledger import HELD
 from cvms.store.vaults.vaults import VaultRow
 
 CLOSED: dict[str, Any] = {"closed": True}
 """The `state` of a row whose account is closed."""
+AMOUNTS = (*HELD, "total_deposited", "total_withdrawn")
+_EMPTY: dict[str, Any] = {
+    **dict.fromkeys(AMOUNTS, 0),
+    "multisig_threshold": 0,
+    "delegates": (),
+    "state": CLOSED,
+}
 BIGINT_MAX = 2**63 - 1
 """The maximum of a column. The account's totals can exceed it: each deposit of the same tokens
 counts, and so do worthless tokens."""
@@ -70,17 +78,8 @@ def closed_vault_row(vault: str, owner: str, slot: Slot, *, mint: str) -> VaultR
         vault=vault,
         token_account=str(token_account(Pubkey.from_string(vault), Pubkey.from_string(mint))),
         mint=mint,
-        total=0,
-        available=0,
-        locked=0,
-        timelocked=0,
-        yield_deposited=0,
-        total_deposited=0,
-        total_withdrawn=0,
-        multisig_threshold=0,
-        delegates=(),
-        state=CLOSED,
         slot=slot,
+        **_EMPTY,
     )
 
 
@@ -89,21 +88,7 @@ def closed_row(before: VaultRow, slot: Slot, *, mint: str) -> VaultRow:
 
     The totals are zero too: the last known ones would depend on when the account was last read.
     """
-    return replace(
-        before,
-        mint=mint,
-        total=0,
-        available=0,
-        locked=0,
-        timelocked=0,
-        yield_deposited=0,
-        total_deposited=0,
-        total_withdrawn=0,
-        multisig_threshold=0,
-        delegates=(),
-        state=CLOSED,
-        slot=slot,
-    )
+    return replace(before, mint=mint, slot=slot, **_EMPTY)
 
 
 def balances(row: VaultRow) -> dict[str, Any]:

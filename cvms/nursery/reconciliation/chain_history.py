@@ -30,9 +30,12 @@ from cvms.nursery.ledger.entries import (
 )
 from cvms.nursery.ledger.mint_tracker import MintTracker
 from cvms.nursery.ledger.running_balances import running_balances
+from cvms.nursery.ledger.vault_rows import vault_row_at
 from cvms.store.index.chain_events import EventRow
 from cvms.store.reconciliation.vault_ledger import HELD
+from cvms.store.vaults.balance_history import BalancePoint
 from cvms.store.vaults.history import DEPOSIT, EMERGENCY_WITHDRAW, WITHDRAW, HistoryRow
+from cvms.store.vaults.vaults import VaultRow
 
 RECORDS_PER_CALL = 100
 MAX_TRANSACTIONS = 50_000
@@ -83,7 +86,7 @@ async def read_proven_history(
             _apply(history, mints, _executed(record, programs, address))
     mint = mints.tracked.get(str(address))
     history.ours = mint is not None and mint.ours
-    _prove(history, programs)
+    _prove(history, address, programs)
     return history
 
 
@@ -149,7 +152,7 @@ def _apply(history: VaultHistory, mints: MintTracker, executed: ExecutedTransact
             history.withdrawn_offset -= counted[2]
 
 
-def _prove(history: VaultHistory, programs: Programs) -> None:
+def _prove(history: VaultHistory, address: Pubkey, programs: Programs) -> None:
     """Check that the lines add up to the account, to the unit. Raises HistoryNotProven if not."""
     vault = history.vault
     counted = (vault.total_deposited, vault.total_withdrawn) if vault else (0, 0)
@@ -157,24 +160,13 @@ def _prove(history: VaultHistory, programs: Programs) -> None:
         history.deposited - history.deposited_offset,
         history.withdrawn - history.withdrawn_offset,
     )
-    ours = vault is not None and vault.usdt_mint == programs.mint
-    balances = _balances(vault) if vault is not None and ours else dict.fromkeys(HELD, 0)
-    if sums != counted or _balances_after(history.lines) != balances:
+    points = running_balances(history.lines)
+    row = vault_row_at(address, vault, history.through, mint=str(programs.mint), before=None)
+    if sums != counted or _held(points[-1] if points else None) != _held(row):
         raise HistoryNotProven(
             "the vault's transactions on the node do not add up to the vault's account"
         )
 
 
-def _balances_after(lines: Sequence[HistoryRow]) -> dict[str, int]:
-    points = running_balances(lines)
-    return {name: getattr(points[-1], name) if points else 0 for name in HELD}
-
-
-def _balances(vault: Vault) -> dict[str, int]:
-    return {
-        "total": vault.total_balance,
-        "available": vault.available_balance,
-        "locked": vault.locked_balance,
-        "timelocked": vault.timelocked,
-        "yield_deposited": vault.yield_deposited_balance,
-    }
+def _held(balances: BalancePoint | VaultRow | None) -> list[int]:
+    return [getattr(balances, name) if balances else 0 for name in HELD]

@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import Any, Literal
 
 from cvms.chain.program.accounts import TokenAccount, Vault
 from cvms.chain.types import Slot
-from cvms.nursery.ledger.vault_rows import CLOSED
+from cvms.nursery.ledger.vault_rows import AMOUNTS, CLOSED
 from cvms.store.reconciliation import reconciliation_log
 from cvms.store.reconciliation.reconciliation_log import ReconciliationEntry
 from cvms.store.reconciliation.vault_ledger import HELD, VaultLedger
 from cvms.store.vaults.vaults import VaultRow
 
 Heal = Literal["row", "history"]
-
-AMOUNTS = (*HELD, "total_deposited", "total_withdrawn")
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,18 +102,8 @@ def _row(chain: ExpectedState, ledger: VaultLedger) -> list[FieldDifference]:
 
 
 def _without_amounts(row: VaultRow) -> VaultRow:
-    return replace(
-        row,
-        total=0,
-        available=0,
-        locked=0,
-        timelocked=0,
-        yield_deposited=0,
-        total_deposited=0,
-        total_withdrawn=0,
-        slot=0,
-        updated_at=None,
-    )
+    zeros: dict[str, Any] = dict.fromkeys(AMOUNTS, 0)
+    return replace(row, **zeros, slot=0, updated_at=None)
 
 
 def _history(chain: ExpectedState, ledger: VaultLedger) -> list[FieldDifference]:
