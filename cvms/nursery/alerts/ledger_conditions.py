@@ -9,7 +9,7 @@ from cvms.store.alerts.alerts import Observation, Severity
 from cvms.store.alerts.queries import DifferenceRow, LowVault, Quarantined, WithdrawalRow
 
 
-def of_withdrawal(row: WithdrawalRow, bounds: Bounds, *, tvl: int) -> list[Observation]:
+def withdrawal_observations(row: WithdrawalRow, bounds: Bounds, *, tvl: int) -> list[Observation]:
     """All that the rules say of a withdrawal, `tvl` being what is left after it."""
     judged = Withdrawal(
         amount=row.amount,
@@ -28,7 +28,7 @@ def of_withdrawal(row: WithdrawalRow, bounds: Bounds, *, tvl: int) -> list[Obser
     return [
         Observation(
             kind=found.kind,
-            subject=row.owner if found.of_owner else withdrawal_name(row),
+            subject=row.owner if found.per_owner else withdrawal_subject(row),
             owner=row.owner,
             severity=found.severity,
             summary=found.summary,
@@ -40,12 +40,12 @@ def of_withdrawal(row: WithdrawalRow, bounds: Bounds, *, tvl: int) -> list[Obser
     ]
 
 
-def withdrawal_name(row: WithdrawalRow) -> str:
+def withdrawal_subject(row: WithdrawalRow) -> str:
     """What a withdrawal is called, also when its transaction lands anew after a fork."""
     return f"{row.signature}:{row.instruction_index}:{row.ordinal}"
 
 
-def of_low_vault(row: LowVault, threshold: int) -> Observation:
+def low_balance_observation(row: LowVault, threshold: int) -> Observation:
     """A vault holds little; that matters more where positions lean on it."""
     return Observation(
         kind="low_balance",
@@ -63,7 +63,7 @@ def of_low_vault(row: LowVault, threshold: int) -> Observation:
     )
 
 
-def of_differences(rows: Sequence[DifferenceRow]) -> list[Observation]:
+def difference_observations(rows: Sequence[DifferenceRow]) -> list[Observation]:
     """Vaults whose books differ from the chain, each once for what was healed and what was not."""
     of_vault: dict[tuple[str, bool], list[DifferenceRow]] = {}
     for row in rows:
@@ -71,7 +71,7 @@ def of_differences(rows: Sequence[DifferenceRow]) -> list[Observation]:
     return [_difference(found) for found in of_vault.values()]
 
 
-def of_quarantined(row: Quarantined) -> Observation:
+def quarantine_observation(row: Quarantined) -> Observation:
     """A transaction was sent and nobody can know what became of it."""
     return Observation(
         kind="submission_quarantined",

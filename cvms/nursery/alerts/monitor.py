@@ -17,13 +17,17 @@ from solders.pubkey import Pubkey
 
 from cvms.metrics import Metrics
 from cvms.nursery.alerts.ledger_conditions import (
-    of_differences,
-    of_low_vault,
-    of_quarantined,
-    of_withdrawal,
+    difference_observations,
+    low_balance_observation,
+    quarantine_observation,
+    withdrawal_observations,
 )
-from cvms.nursery.alerts.rules import RESOLVE_AFTER, Bounds, is_low, recovered
-from cvms.nursery.alerts.service_conditions import fee_payer_low, parts_down, tasks_not_live
+from cvms.nursery.alerts.rules import RESOLVE_AFTER, Bounds, is_low, recovery_bound
+from cvms.nursery.alerts.service_conditions import (
+    component_observations,
+    fee_payer_observation,
+    task_observations,
+)
 from cvms.nursery.channels.hub import Hub, OutboxFrame
 from cvms.nursery.channels.indexer_progress import IndexerProgress
 from cvms.nursery.channels.status_board import OperatorFunds, StatusBoard
@@ -36,14 +40,14 @@ from cvms.store.postgres.database import Database
 from cvms.store.postgres.driver.connection import Connection
 
 POLL_SECONDS = 10.0
-SOON_SECONDS = 1.0
+MIN_POLL_SECONDS = 1.0
 """A busy chain does not need a look at every event."""
 FEE_PAYER_SECONDS = 30.0
-PAGE = 500
+PAGE_SIZE = 500
 """Rows of one transaction. What is beyond them follows at once, or at the next look."""
-STABLE_SECONDS = 60.0
+WARM_UP_SECONDS = 60.0
 """Until then whoever still sees something has said so: no alert ends before."""
-ONE_OF_A_KIND = ("large_withdrawal", "emergency_withdrawal")
+ALERTED_ONCE = ("large_withdrawal", "emergency_withdrawal")
 EVENTS = ("withdraw_event", "vault_balance_update")
 
 
@@ -65,7 +69,7 @@ class AlertMonitor:
         hook: AlertWebhook | None,
         board: StatusBoard,
         metrics: Metrics,
-        look_seconds: float = POLL_SECONDS,
+        poll_seconds: float = POLL_SECONDS,
     ) -> None:
         self._database = database
         self._operator = operator
@@ -79,37 +83,37 @@ class AlertMonitor:
         self._hook = hook
         self._board = board
         self._metrics = metrics
-        self._look_seconds = look_seconds
-        self._began = 0.0
+        self._poll_seconds = poll_seconds
+        self._started_at = 0.0
 
     async def run(self) -> None:
         """Look on every event and now and then, until cancelled."""
-        self._began = trio.current_time()
+        self._started_at = trio.current_time()
         while True:
             # Heard before it is looked: what comes in between is a reason for the next look.
             with self._listening() as moved:
                 await self.run_once()
                 self._board.task_succeeded("monitor")
-                if await moved.wait(self._look_seconds):
-                    await trio.sleep(SOON_SECONDS)
+                if await moved.wait(self._poll_seconds):
+                    await trio.sleep(MIN_POLL_SECONDS)
 
     @contextmanager
     def _listening(self) -> Iterator[Wakeup]:
         """Woken, within the block, by every event of a vault, whichever replica applied it."""
-        moved = _WithdrawalListener()
+        moved = _EventWakeup()
         self._hub.register(moved)
         for topic in EVENTS:
             self._hub.subscribe(moved, topic)
         try:
             yield moved
         finally:
-            self._hub.forget(moved)
+            self._hub.unregister(moved)
 
     async def run_once(self) -> None:
         """Apply every rule once."""
-        while await self._in_own_transaction(self._withdrawals) == PAGE:
+        while await self._in_own_transaction(self._withdrawals) == PAGE_SIZE:
             pass
-        while await self._in_own_transaction(self._differences) == PAGE:
+        while await self._in_own_transaction(self._differences) == PAGE_SIZE:
             pass
         for rule in (self._low_balances, self._quarantined, self._conditions, self._resolve_stale):
             await self._in_own_transaction(rule)
@@ -129,31 +133,33 @@ class AlertMonitor:
         return seen
 
     async def _withdrawals(self, conn: Connection) -> int:
-        rows = await queries.withdrawals(conn, PAGE)
+        rows = await queries.withdrawals(conn, PAGE_SIZE)
         if rows:
             tvl = (await aggregates.holdings(conn)).total
             new = [row for row in rows if not row.old]
-            found = [each for row in new for each in of_withdrawal(row, self._bounds, tvl=tvl)]
+            found = [
+                each for row in new for each in withdrawal_observations(row, self._bounds, tvl=tvl)
+            ]
             await self._observe(conn, await _not_yet_alerted(conn, found))
         return len(rows)
 
     async def _differences(self, conn: Connection) -> int:
-        rows = await queries.differences(conn, PAGE)
-        await self._observe(conn, of_differences(rows))
+        rows = await queries.differences(conn, PAGE_SIZE)
+        await self._observe(conn, difference_observations(rows))
         return len(rows)
 
     async def _low_balances(self, conn: Connection) -> int:
         bound = self._low_balance
-        over = await queries.recovered_vaults(conn, recovered(bound))
-        rows = await queries.low_vaults(conn, bound, PAGE)
-        await self._observe(conn, [of_low_vault(row, bound) for row in rows])
+        over = await queries.recovered_vaults(conn, recovery_bound(bound))
+        rows = await queries.low_vaults(conn, bound, PAGE_SIZE)
+        await self._observe(conn, [low_balance_observation(row, bound) for row in rows])
         await lifecycle.resolve(conn, over, hook=self._hook)
         return len(rows) + len(over)
 
     async def _quarantined(self, conn: Connection) -> int:
         over = await queries.released(conn)
-        rows = await queries.quarantined(conn, PAGE)
-        await self._observe(conn, [of_quarantined(row) for row in rows])
+        rows = await queries.quarantined(conn, PAGE_SIZE)
+        await self._observe(conn, [quarantine_observation(row) for row in rows])
         await lifecycle.resolve(conn, over, hook=self._hook)
         return len(rows) + len(over)
 
@@ -162,9 +168,9 @@ class AlertMonitor:
         tasks = self._board.tasks
         # A task that is not well is a part that is not ready, too, and has an alert of its own.
         parts = {k: part for k, part in self._board.components.items() if not k.startswith("task ")}
-        seen = parts_down(parts, gap=self._progress.problem, now=datetime.now(UTC))
+        seen = component_observations(parts, gap=self._progress.problem, now=datetime.now(UTC))
         last_errors = {name: task.last_error for name, task in tasks.items()}
-        seen += tasks_not_live(self._board.liveness_faults(), last_errors)
+        seen += task_observations(self._board.liveness_faults(), last_errors)
         seen += await self._fee_payer(conn)
         return await self._observe(conn, seen)
 
@@ -173,12 +179,12 @@ class AlertMonitor:
         if held is None:
             return []
         already = address in await alerts.subjects(conn, "fee_payer_low")
-        low = is_low(held, minimum, already=already)
-        return [fee_payer_low(address, held, minimum)] if low else []
+        low = is_low(held, minimum, was_low=already)
+        return [fee_payer_observation(address, held, minimum)] if low else []
 
     async def _resolve_stale(self, conn: Connection) -> int:
         """Resolve what nobody has seen for a while; not right after a time when nobody looked."""
-        if trio.current_time() - self._began < STABLE_SECONDS:
+        if trio.current_time() - self._started_at < WARM_UP_SECONDS:
             return 0
         return await lifecycle.resolve_stale(conn, RESOLVE_AFTER, hook=self._hook)
 
@@ -186,7 +192,7 @@ class AlertMonitor:
         return await lifecycle.observe(conn, seen, hook=self._hook)
 
 
-class _WithdrawalListener(Wakeup):
+class _EventWakeup(Wakeup):
     """A subscriber to whom it only matters that there was something."""
 
     def offer(self, frame: OutboxFrame) -> None:
@@ -202,7 +208,7 @@ class _WithdrawalListener(Wakeup):
 async def _not_yet_alerted(conn: Connection, found: Sequence[Observation]) -> list[Observation]:
     """Those that are new: after a fork the same withdrawal comes in another block."""
     told: set[tuple[str, str]] = set()
-    for kind in ONE_OF_A_KIND:
+    for kind in ALERTED_ONCE:
         subjects = [each.subject for each in found if each.kind == kind]
         if subjects:
             told |= {(kind, subject) for subject in await alerts.known(conn, kind, subjects)}

@@ -14,7 +14,7 @@ from cvms.store.submissions import fee_budget
 
 log = structlog.get_logger(__name__)
 
-EVERY_SECONDS = 10.0
+POLL_SECONDS = 10.0
 """A day's budget of everybody is spent in hours at the fastest, not in seconds."""
 
 
@@ -43,7 +43,7 @@ class OperatorBalanceMonitor:
         while True:
             await self.run_once()
             self._board.task_succeeded("operator_balance")
-            await trio.sleep(EVERY_SECONDS)
+            await trio.sleep(POLL_SECONDS)
 
     async def run_once(self) -> None:
         """Ask for the balance, and for what was paid today."""

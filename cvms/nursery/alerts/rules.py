@@ -50,7 +50,7 @@ class Bounds:
     """No amount below it is unusual."""
 
 
-def bounds_of(settings: AlertSettings, *, dust: int) -> Bounds:
+def bounds_from(settings: AlertSettings, *, dust: int) -> Bounds:
     """The bounds as they are configured."""
     return Bounds(
         large_amount=settings.large_withdrawal,
@@ -80,7 +80,7 @@ class Finding:
     severity: Severity
     summary: str
     details: dict[str, Any]
-    of_owner: bool
+    per_owner: bool
 
 
 def findings(withdrawal: Withdrawal, bounds: Bounds) -> list[Finding]:
@@ -91,12 +91,12 @@ def findings(withdrawal: Withdrawal, bounds: Bounds) -> list[Finding]:
     return [each for each in found if each is not None]
 
 
-def is_low(value: int, bound: int, *, already: bool) -> bool:
+def is_low(value: int, bound: int, *, was_low: bool) -> bool:
     """Whether `value` is below the bound; once it was, until it is well above it."""
-    return value < (recovered(bound) if already else bound)
+    return value < (recovery_bound(bound) if was_low else bound)
 
 
-def recovered(bound: int) -> int:
+def recovery_bound(bound: int) -> int:
     """From where on an alert about what was below `bound` is over."""
     return -(-bound * RECOVERED_PERCENT // PERCENT)
 
@@ -114,7 +114,7 @@ def _emergency(withdrawal: Withdrawal) -> Finding | None:
         severity=Severity.WARNING,
         summary=f"Governance has withdrawn {withdrawal.amount} units from a vault",
         details={},
-        of_owner=False,
+        per_owner=False,
     )
 
 
@@ -130,7 +130,7 @@ def _large(withdrawal: Withdrawal, bounds: Bounds) -> Finding | None:
         severity=Severity.CRITICAL if absolute and share else Severity.WARNING,
         summary=f"{amount} units were withdrawn, {percent} % of all that vaults held",
         details={"tvl_before": tvl, "percent": percent},
-        of_owner=False,
+        per_owner=False,
     )
 
 
@@ -146,7 +146,7 @@ def _unusual(withdrawal: Withdrawal, bounds: Bounds) -> Finding | None:
         severity=Severity.WARNING,
         summary=f"{withdrawal.amount} units were withdrawn, more than {factor} times the usual",
         details={"median": usual, "of": len(earlier)},
-        of_owner=True,
+        per_owner=True,
     )
 
 
@@ -158,5 +158,5 @@ def _rapid(withdrawal: Withdrawal, bounds: Bounds) -> Finding | None:
         severity=Severity.WARNING,
         summary=f"{withdrawal.within_hour} withdrawals within an hour",
         details={"within_hour": withdrawal.within_hour},
-        of_owner=True,
+        per_owner=True,
     )

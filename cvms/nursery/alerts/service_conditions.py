@@ -10,27 +10,31 @@ from cvms.nursery.channels.status_board import ComponentStatus
 from cvms.nursery.channels.task_liveness import LivenessFault
 from cvms.store.alerts.alerts import Observation, Severity
 
-GRACE = timedelta(seconds=30)
+GRACE_PERIOD = timedelta(seconds=30)
 """Parts come and go for a moment, at a start above all: nobody is to be woken for that."""
-LAST_ERROR = 500
+MAX_ERROR_LENGTH = 500
 """Characters of an error that an alert shows."""
 
 
-def parts_down(
-    parts: Mapping[str, ComponentStatus], *, gap: str | None, now: datetime
+def component_observations(
+    components: Mapping[str, ComponentStatus], *, gap: str | None, now: datetime
 ) -> list[Observation]:
     """The parts that have not been well for a while. `gap`: why the indexer cannot close one.
 
     A chain that is away says nothing about the indexer.
     """
-    down = {name: part for name, part in parts.items() if not part.ok and now - part.since >= GRACE}
+    down = {
+        name: part
+        for name, part in components.items()
+        if not part.ok and now - part.since >= GRACE_PERIOD
+    }
     if "rpc" in down and gap is None:
         down.pop("indexer", None)
-    return [_part(name, part, gap=gap) for name, part in down.items()]
+    return [_component_observation(name, part, gap=gap) for name, part in down.items()]
 
 
-def tasks_not_live(
-    troubles: Mapping[str, LivenessFault], last_errors: Mapping[str, str | None]
+def task_observations(
+    faults: Mapping[str, LivenessFault], last_errors: Mapping[str, str | None]
 ) -> list[Observation]:
     """The tasks that fail again and again, and those that nothing comes of."""
     return [
@@ -39,14 +43,14 @@ def tasks_not_live(
             subject=name,
             severity=Severity.CRITICAL,
             summary=f"The task {name} {trouble.detail}",
-            details={"last_error": (last_errors.get(name) or "")[:LAST_ERROR] or None},
+            details={"last_error": (last_errors.get(name) or "")[:MAX_ERROR_LENGTH] or None},
             away=REOPEN_AFTER,
         )
-        for name, trouble in troubles.items()
+        for name, trouble in faults.items()
     ]
 
 
-def fee_payer_low(address: str, lamports: int, minimum: int) -> Observation:
+def fee_payer_observation(address: str, lamports: int, minimum: int) -> Observation:
     """The account that pays for everything is running out."""
     return Observation(
         kind="fee_payer_low",
@@ -58,7 +62,7 @@ def fee_payer_low(address: str, lamports: int, minimum: int) -> Observation:
     )
 
 
-def _part(name: str, part: ComponentStatus, *, gap: str | None) -> Observation:
+def _component_observation(name: str, part: ComponentStatus, *, gap: str | None) -> Observation:
     kind, severity = "part_down", Severity.CRITICAL
     if name == "indexer":
         kind = "indexer_lag" if gap is None else "indexer_gap"

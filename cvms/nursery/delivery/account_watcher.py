@@ -35,13 +35,13 @@ class AccountSubscriptions:
         registry: AccountRegistry,
         board: StatusBoard,
         metrics: Metrics,
-        look_seconds: float = POLL_SECONDS,
+        poll_seconds: float = POLL_SECONDS,
     ) -> None:
         self._rpc = rpc
         self._ws_urls = ws_urls
         self._registry = registry
         self._board = board
-        self._look_seconds = look_seconds
+        self._poll_seconds = poll_seconds
         metrics.watched_accounts.set_function(lambda: len(registry))
 
     async def run(self) -> None:
@@ -55,7 +55,7 @@ class AccountSubscriptions:
                 tasks.start_soon(self._fetch)
                 while True:
                     self._board.task_succeeded("accounts")
-                    await trio.sleep(self._look_seconds)
+                    await trio.sleep(self._poll_seconds)
                     self._registry.fetch_all()
         finally:
             self._registry.lost()  # should it end by itself: nothing is heard any more
@@ -63,12 +63,12 @@ class AccountSubscriptions:
     async def _fetch(self) -> None:
         backoff = Backoff(first=FIRST_RETRY, longest=LONGEST_RETRY)
         while True:
-            keys = await self._registry.to_fetch()
+            keys = await self._registry.next_to_fetch()
             try:
                 fetched = await fetch_accounts(self._rpc, keys, commitment=Commitment.CONFIRMED)
             except (ChainUnavailable, RpcError) as error:
                 log.warning("accounts_not_fetched", accounts=len(keys), reason=str(error))
-                self._registry.not_fetched(keys)
+                self._registry.fetch_failed(keys)
                 await trio.sleep(backoff.next())
                 continue
             backoff.reset()

@@ -20,10 +20,10 @@ log = structlog.get_logger(__name__)
 
 POLL_SECONDS = 5.0
 """Look at least this often, should a notification ever be lost."""
-PAGE = 1000
-RUN = 64
+PAGE_SIZE = 1000
+BATCH_SIZE = 64
 """Rows handed on at once, so that each client is written to once for them all."""
-RUN_SECONDS = 0.01
+BATCH_PAUSE_SECONDS = 0.01
 """For clients to take a full run before the next: 6,400 rows a second at the most, which matters
 after the indexer has caught up with much.
 """
@@ -44,53 +44,53 @@ class Broadcaster:
         wake: OutboxWakeup,
         notifier: OutboxNotifier,
         board: StatusBoard,
-        look_seconds: float = POLL_SECONDS,
+        poll_seconds: float = POLL_SECONDS,
     ) -> None:
         self._database = database
         self._hub = hub
         self._wake = wake
         self._notifier = notifier
-        self._news = Wakeup()
+        self._publish_wake = Wakeup()
         self._board = board
-        self._look_seconds = look_seconds
+        self._poll_seconds = poll_seconds
 
     async def run(self) -> None:
         """Publish until cancelled. Raises DatabaseUnavailable; run again, it misses nothing."""
         async with trio.open_nursery() as tasks:
-            tasks.start_soon(self._notifier.listen, self._news.wake)
+            tasks.start_soon(self._notifier.listen, self._publish_wake.wake)
             tasks.start_soon(self._notify_replicas)
             while True:
-                await self.publish()
+                await self.run_once()
                 self._board.task_succeeded("broadcaster")
-                await self._news.wait(self._look_seconds)
+                await self._publish_wake.wait(self._poll_seconds)
 
     async def _notify_replicas(self) -> None:
         """What a task of this replica has written, all are to hear of."""
         while True:
-            if await self._wake.wait(self._look_seconds):
-                self._news.wake()
+            if await self._wake.wait(self._poll_seconds):
+                self._publish_wake.wake()
                 await self._notifier.notify()
 
-    async def publish(self) -> None:
+    async def run_once(self) -> None:
         """Publish all that follows the hub's position; a hub without one starts at the head."""
         while True:
             rows, head = await self._read(self._hub.position)
             if not rows:
-                self._go_to(head)
+                self._set_position(head)
                 return
-            for run in _runs(rows):
-                self._go_to(run[0].position - 1)
+            for run in _batches(rows):
+                self._set_position(run[0].position - 1)
                 self._hub.publish(run)
-                await trio.sleep(RUN_SECONDS if len(run) == RUN else 0)
+                await trio.sleep(BATCH_PAUSE_SECONDS if len(run) == BATCH_SIZE else 0)
 
     async def _read(self, position: int | None) -> tuple[list[OutboxRow], int]:
         # One snapshot: a row is below the head read with it or it is not there yet.
         async with self._database.transaction(isolation=IsolationLevel.REPEATABLE_READ) as conn:
             head = await outbox.head(conn)
             start = head if position is None else position
-            return await outbox.after(conn, start, PAGE), head
+            return await outbox.after(conn, start, PAGE_SIZE), head
 
-    def _go_to(self, position: int) -> None:
+    def _set_position(self, position: int) -> None:
         """Have the hub stand at `position`; whoever listens starts over if that is a jump."""
         if self._hub.position is None:
             self._hub.position = position
@@ -100,11 +100,11 @@ class Broadcaster:
             self._hub.reset(position)
 
 
-def _runs(rows: Sequence[OutboxRow]) -> Iterator[Sequence[OutboxRow]]:
+def _batches(rows: Sequence[OutboxRow]) -> Iterator[Sequence[OutboxRow]]:
     """The rows in pieces of at most RUN, without a jump in position inside one."""
     first = 0
     for last in range(1, len(rows) + 1):
-        whole = last - first == RUN or last == len(rows)
+        whole = last - first == BATCH_SIZE or last == len(rows)
         if whole or rows[last].position != rows[last - 1].position + 1:
             yield rows[first:last]
             first = last

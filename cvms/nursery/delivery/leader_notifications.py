@@ -18,12 +18,12 @@ class LeaderNotifications:
         *,
         database: Database,
         submit_wake: SubmitWakeup,
-        reconciliations: ReconcileQueue,
+        reconcile_queue: ReconcileQueue,
         board: StatusBoard,
     ) -> None:
         self._database = database
         self._submit_wake = submit_wake
-        self._reconciliations = reconciliations
+        self._reconcile_queue = reconcile_queue
         self._board = board
 
     async def run(self) -> None:
@@ -37,4 +37,4 @@ class LeaderNotifications:
         if call.channel == SUBMIT:
             self._submit_wake.wake()
         else:
-            self._reconciliations.request(call.payload or None)
+            self._reconcile_queue.request(call.payload or None)

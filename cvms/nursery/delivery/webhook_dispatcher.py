@@ -34,13 +34,13 @@ from cvms.store.security.encryption import SecretBox
 
 log = structlog.get_logger(__name__)
 
-EVERY_SECONDS = 2.0
-AT_ONCE = 16
-TIMEOUT = 10.0
+POLL_SECONDS = 2.0
+BATCH_SIZE = 16
+TIMEOUT_SECONDS = 10.0
 LEASE = timedelta(seconds=60)
 """Longer than a try takes: until then nobody else sends the same."""
-FIRST_DELAY = 5.0
-LONGEST_DELAY = 3600.0
+MIN_RETRY_SECONDS = 5.0
+MAX_RETRY_SECONDS = 3600.0
 MAX_TRIES = 12
 MAX_AGE = timedelta(days=1)
 
@@ -52,12 +52,12 @@ class PendingDelivery:
     """
 
     delivery: AlertDelivery
-    to: str
+    recipient: str
     url: str
     secret: Callable[[], bytes]
 
 
-class Queue(Protocol):
+class DeliveryQueue(Protocol):
     """Where messages are taken from."""
 
     task: str
@@ -75,11 +75,11 @@ class SignersQueue:
         self._sealer = sealer
 
     async def take(self, conn: Connection) -> list[PendingDelivery]:
-        due = await webhook_deliveries.take(conn, limit=AT_ONCE, lease=LEASE)
+        due = await webhook_deliveries.take(conn, limit=BATCH_SIZE, lease=LEASE)
         return [
             PendingDelivery(
                 each,
-                to=each.signer,
+                recipient=each.signer,
                 url=each.url,
                 secret=partial(
                     self._sealer.open, each.secret, about=signer_webhooks.about(each.signer)
@@ -101,9 +101,9 @@ class AlertsQueue:
         self._secret = secret
 
     async def take(self, conn: Connection) -> list[PendingDelivery]:
-        due = await webhook_deliveries.take_alerts(conn, limit=AT_ONCE, lease=LEASE)
+        due = await webhook_deliveries.take_alerts(conn, limit=BATCH_SIZE, lease=LEASE)
         return [
-            PendingDelivery(each, to="operators", url=self._url, secret=lambda: self._secret)
+            PendingDelivery(each, recipient="operators", url=self._url, secret=lambda: self._secret)
             for each in due
         ]
 
@@ -115,11 +115,11 @@ class WebhookDispatcher:
         self,
         *,
         database: Database,
-        queue: Queue,
+        queue: DeliveryQueue,
         private: bool,
         board: StatusBoard,
         context: ssl.SSLContext,
-        timeout: float = TIMEOUT,
+        timeout: float = TIMEOUT_SECONDS,
         wall_clock: Callable[[], float] = time.time,
     ) -> None:
         self._database = database
@@ -135,8 +135,8 @@ class WebhookDispatcher:
         while True:
             taken = await self.run_once()
             self._board.task_succeeded(self._queue.task)
-            if taken < AT_ONCE:
-                await trio.sleep(EVERY_SECONDS)
+            if taken < BATCH_SIZE:
+                await trio.sleep(POLL_SECONDS)
 
     async def run_once(self) -> int:
         """Try some of what is due, each once; returns how many."""
@@ -180,7 +180,7 @@ class WebhookDispatcher:
         log.warning(
             "webhook_not_delivered",
             delivery=str(delivery.id),
-            to=message.to,
+            to=message.recipient,
             tries=delivery.tries,
             reason=reason,
         )
@@ -188,11 +188,11 @@ class WebhookDispatcher:
             if delivery.tries >= MAX_TRIES or delivery.age >= MAX_AGE:
                 await webhook_deliveries.give_up(conn, delivery.id, error=reason)
             else:
-                delay = timedelta(seconds=delay_after(delivery.tries))
+                delay = timedelta(seconds=retry_delay(delivery.tries))
                 await webhook_deliveries.try_again(conn, delivery.id, delay=delay, error=reason)
 
 
-def delay_after(tries: int) -> float:
+def retry_delay(tries: int) -> float:
     """Seconds until the next try: doubling to the longest, and jittered down to its half."""
-    longest = min(LONGEST_DELAY, FIRST_DELAY * 2.0 ** (tries - 1))
+    longest = min(MAX_RETRY_SECONDS, MIN_RETRY_SECONDS * 2.0 ** (tries - 1))
     return longest * random.uniform(0.5, 1.0)  # noqa: S311 - not a secret

@@ -30,11 +30,11 @@ log = structlog.get_logger(__name__)
 ACTION = "compound_yield"
 """As the route's: while an owner's own is on its way, none is added to it."""
 ACTOR = "yields"
-PAGE = 25
+PAGE_SIZE = 25
 """Vaults whose positions are read in one request, or a few with several pools."""
 MAX_PENDING = 32
 """On their way at once: owners' own transactions come first."""
-BUSY_SECONDS = 1.0
+BUSY_POLL_SECONDS = 1.0
 """Until a round goes on that has stopped at that many."""
 
 
@@ -49,7 +49,7 @@ class AutoCompounder:
         programs: Programs,
         operator: OperatorSubmitter,
         pools: Sequence[Pubkey],
-        least: int,
+        min_amount: int,
         interval: float,
         board: StatusBoard,
     ) -> None:
@@ -58,7 +58,7 @@ class AutoCompounder:
         self._programs = programs
         self._operator = operator
         self._pools = pools
-        self._least = least
+        self._min_amount = min_amount
         self._interval = interval
         self._board = board
         self._after = ""
@@ -68,12 +68,12 @@ class AutoCompounder:
         while True:
             complete = await self.run_once()
             self._board.task_succeeded("compounding")
-            await trio.sleep(self._interval if complete else BUSY_SECONDS)
+            await trio.sleep(self._interval if complete else BUSY_POLL_SECONDS)
 
     async def run_once(self) -> bool:
         """Go on through the policies; False when too much is on its way to come to their end."""
         while self._pools and (page := await self._page()):
-            if not await self._free_slots():
+            if not await self._has_room():
                 return False
             await self._compound(page)
             self._after = page[-1].owner
@@ -87,10 +87,10 @@ class AutoCompounder:
                 yield_program=str(self._programs.yield_pool),
                 delegate=str(self._operator.address),
                 after=self._after,
-                limit=PAGE,
+                limit=PAGE_SIZE,
             )
 
-    async def _free_slots(self) -> bool:
+    async def _has_room(self) -> bool:
         async with self._database.connection() as conn:
             return await operator_submissions.count_pending(conn, ACTION) < MAX_PENDING
 
@@ -100,7 +100,7 @@ class AutoCompounder:
         held = await read_positions_of(self._rpc, self._programs, pools=self._pools, owners=vaults)
         for policy, owner, vault in zip(page, owners, vaults, strict=True):
             best = max(held[vault], key=_claimable, default=None)
-            if best is not None and best.claimable >= max(policy.min_amount, self._least):
+            if best is not None and best.claimable >= max(policy.min_amount, self._min_amount):
                 await self._submit(owner, best)
 
     async def _submit(self, owner: Pubkey, holding: PoolPosition) -> None:

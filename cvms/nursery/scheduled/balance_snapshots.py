@@ -11,7 +11,7 @@ from cvms.store.index import cursor
 from cvms.store.postgres.database import Database
 from cvms.store.vaults import balance_snapshots
 
-EVERY_SECONDS = 60.0
+POLL_SECONDS = 60.0
 HOUR = timedelta(hours=1)
 DAY = timedelta(days=1)
 HOURLY_AGE = timedelta(days=90)
@@ -20,7 +20,7 @@ MARGIN = timedelta(seconds=60)
 """More than an indexer that is not behind needs for what an hour ended with, forks included."""
 SECONDS_PER_SLOT = 1
 """More than a slot takes."""
-AT_ONCE = 100
+MAX_HOURS_PER_RUN = 100
 """Hours in a row: a long while that was missed is not filled at the cost of everybody else."""
 
 
@@ -38,16 +38,16 @@ class SnapshotWriter:
     async def run(self) -> None:
         """Look now and then until cancelled."""
         while True:
-            await self.write_due()
+            await self.run_once()
             self._board.task_succeeded("snapshots")
-            await trio.sleep(EVERY_SECONDS)
+            await trio.sleep(POLL_SECONDS)
 
-    async def write_due(self) -> int:
+    async def run_once(self) -> int:
         """Write the hours that are due, oldest first; returns how many."""
-        for written in range(AT_ONCE):
+        for written in range(MAX_HOURS_PER_RUN):
             if not await self._write_next():
                 return written
-        return AT_ONCE
+        return MAX_HOURS_PER_RUN
 
     async def _write_next(self) -> bool:
         """Write one hour, all of it or nothing."""

@@ -25,13 +25,13 @@ from cvms.store.postgres.database import Database
 from cvms.store.vaults import maturities
 from cvms.store.vaults.maturities import Maturity
 
-NOTICES_AT_ONCE = 500
+BATCH_SIZE = 500
 """Told in one transaction: whoever else has something to tell waits meanwhile."""
-LEAST_SECONDS = 0.4
+MIN_POLL_SECONDS = 0.4
 """Between looks: about a slot, and the chain's clock moves once a slot."""
-BUSY_SECONDS = 1.0
+BUSY_POLL_SECONDS = 1.0
 """Between looks while timelocks are matured, and for the indexer to have caught up."""
-MOST_SECONDS = 30.0
+POLL_SECONDS = 30.0
 """The chain's clock may run ahead of ours: look at least this often."""
 
 
@@ -64,25 +64,25 @@ class TimelockScheduler:
         while True:
             seconds = await self.run_once()
             self._board.task_succeeded("timelocks")
-            await trio.sleep(LEAST_SECONDS)
+            await trio.sleep(MIN_POLL_SECONDS)
             await self._wake.wait(seconds)
 
     async def run_once(self) -> float:
         """Do all that is due by the chain's clock; returns in how many seconds to look again."""
         if self._progress.slot is None:
-            return BUSY_SECONDS  # rows from before a long stop would tell of what is long gone
+            return BUSY_POLL_SECONDS  # rows from before a long stop would tell of what is long gone
         now = await chain_now(self._rpc)
         await self._notify(now)
         if self._releases is not None and await self._releases.run_once(now.seconds):
-            return BUSY_SECONDS
+            return BUSY_POLL_SECONDS
         async with self._database.connection() as conn:
             due = await maturities.next_notice(conn, notice=self._notice)
-        return MOST_SECONDS if due is None else min(MOST_SECONDS, max(0, due - now.seconds))
+        return POLL_SECONDS if due is None else min(POLL_SECONDS, max(0, due - now.seconds))
 
     async def _notify(self, now: ChainTime) -> None:
         """Mark and write down, both or neither, all that owners are to know by now."""
-        told = NOTICES_AT_ONCE
-        while told == NOTICES_AT_ONCE:
+        told = BATCH_SIZE
+        while told == BATCH_SIZE:
             told = await self._notify_batch(now)
             if told:
                 self._outbox_wake.wake()
@@ -90,9 +90,9 @@ class TimelockScheduler:
     async def _notify_batch(self, now: ChainTime) -> int:
         async with self._database.transaction() as conn:
             soon = await maturities.claim_due_soon(
-                conn, now=now.seconds, notice=self._notice, limit=NOTICES_AT_ONCE
+                conn, now=now.seconds, notice=self._notice, limit=BATCH_SIZE
             )
-            due = await maturities.claim_due(conn, now=now.seconds, limit=NOTICES_AT_ONCE)
+            due = await maturities.claim_due(conn, now=now.seconds, limit=BATCH_SIZE)
             notices = [_notice(each, DUE_SOON_NOTICES, now) for each in _in_order(soon)]
             notices += [_notice(each, DUE_NOTICES, now) for each in _in_order(due)]
             await outbox.append(conn, notices)

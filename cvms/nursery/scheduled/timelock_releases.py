@@ -28,7 +28,7 @@ ACTION = "release_timelocks"
 ACTOR = "timelocks"
 MAX_PENDING = 32
 """Releases that may be on their way at once: owners' own transactions come first."""
-MAX_OWNERS = 20 * VAULTS_PER_TRANSACTION
+BATCH_SIZE = 20 * VAULTS_PER_TRANSACTION
 """Looked at in one round."""
 DEFERRAL_SECONDS = 60.0
 """Until a vault is tried again whose account does not say what its row says, or that is refused."""
@@ -56,7 +56,7 @@ class TimelockReleaser:
             room = MAX_PENDING - await operator_submissions.count_pending(conn, ACTION)
             if room <= 0:
                 return True
-            most = min(room * VAULTS_PER_TRANSACTION, MAX_OWNERS)
+            most = min(room * VAULTS_PER_TRANSACTION, BATCH_SIZE)
             due = await maturities.to_release(
                 conn, kind=ACTION, now=now, limit=most, deferred=self._deferred
             )

@@ -22,10 +22,10 @@ from cvms.store.vaults import vaults
 
 Read = Callable[[Connection], Awaitable[dict[str, Any]]]
 
-LEAST_SECONDS_BETWEEN = 1.0
+MIN_POLL_SECONDS = 1.0
 """A busy chain does not need a look at every movement."""
-TVL_APART = timedelta(seconds=0)
-ANALYTICS_APART = timedelta(seconds=5)
+TVL_MIN_INTERVAL = timedelta(seconds=0)
+ANALYTICS_MIN_INTERVAL = timedelta(seconds=5)
 """Between two `analytics_update`, by whichever replicas."""
 
 
@@ -42,7 +42,7 @@ class TotalsPublisher:
         interval: float,
         board: StatusBoard,
         metrics: Metrics,
-        analytics_apart: timedelta = ANALYTICS_APART,
+        analytics_min_interval: timedelta = ANALYTICS_MIN_INTERVAL,
     ) -> None:
         self._database = database
         self._program = program
@@ -51,15 +51,15 @@ class TotalsPublisher:
         self._interval = interval
         self._board = board
         self._metrics = metrics
-        self._analytics_apart = analytics_apart
+        self._analytics_min_interval = analytics_min_interval
 
     async def run(self) -> None:
         """Look on every wake, and every `interval` seconds, until cancelled."""
         while True:
             complete = await self.run_once()
             self._board.task_succeeded("balances")
-            await trio.sleep(LEAST_SECONDS_BETWEEN)
-            apart = self._analytics_apart.total_seconds()
+            await trio.sleep(MIN_POLL_SECONDS)
+            apart = self._analytics_min_interval.total_seconds()
             await self._wake.wait(self._interval if complete else min(apart, self._interval))
 
     async def run_once(self) -> bool:
@@ -67,19 +67,19 @@ class TotalsPublisher:
 
         False when something is left to be told, because the last time was a moment ago.
         """
-        total = await self._publish("tvl_update", self._tvl, apart=TVL_APART)
+        total = await self._publish("tvl_update", self._tvl, min_interval=TVL_MIN_INTERVAL)
         glance = await self._publish(
-            "analytics_update", self._overview, apart=self._analytics_apart
+            "analytics_update", self._overview, min_interval=self._analytics_min_interval
         )
         return total and glance
 
-    async def _publish(self, topic: str, read: Read, *, apart: timedelta) -> bool:
+    async def _publish(self, topic: str, read: Read, *, min_interval: timedelta) -> bool:
         async with self._database.transaction() as conn:
             last = await published_state.lock(conn, topic)
             now = await read(conn)
             if _without_slot(now) == _without_slot(last.data):
                 return True
-            if last.age < apart:
+            if last.age < min_interval:
                 return False
             await published_state.save(conn, topic, now)
             await outbox.append(conn, [_message(topic, now)])

@@ -41,11 +41,11 @@ class YieldRatePoller:
     async def run(self) -> None:
         """Read now and then until cancelled."""
         while True:
-            await self.read()
+            await self.run_once()
             self._board.task_succeeded("yield_rates")
             await trio.sleep(self._interval)
 
-    async def read(self) -> None:
+    async def run_once(self) -> None:
         """One reading. A source that gives no rate is stored with the reason."""
         if not self._sources:
             return

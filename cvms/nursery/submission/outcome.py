@@ -16,7 +16,7 @@ from cvms.chain.types import Commitment
 from cvms.store.submissions.in_flight import InFlight
 from cvms.store.submissions.submissions import State
 
-UNKNOWABLE_BLOCKS = 900
+QUARANTINE_AFTER_BLOCKS = 900
 """How far beyond its last block an end may stay unknown, about six minutes: until then another
 endpoint may answer that has the blocks."""
 
@@ -37,7 +37,7 @@ class Transition:
 
 
 def next_transition(
-    row: InFlight, status: SignatureStatus | None, *, certain: bool, tips: Tips
+    row: InFlight, status: SignatureStatus | None, *, up_to_date: bool, tips: Tips
 ) -> Transition:
     """The fate of a submission of this status.
 
@@ -46,7 +46,7 @@ def next_transition(
     may_land = tips.confirmed.height <= row.last_valid_block_height
     if status is not None and status.commitment is Commitment.FINALIZED:
         return _final(status)
-    if not certain:
+    if not up_to_date:
         return Transition(may_land=may_land)  # the nodes are behind: they may miss what others have
     if status is None:
         return _absent(row, tips, may_land=may_land)
@@ -78,18 +78,18 @@ def _absent(row: InFlight, tips: Tips, *, may_land: bool) -> Transition:
         return _back_to_submitted(row, may_land=may_land)
     if tips.retains(row.since_slot):
         return Transition(State.EXPIRED, disputed=row.seen_slot is not None)
-    if tips.finalized.height > last + UNKNOWABLE_BLOCKS:
+    if tips.finalized.height > last + QUARANTINE_AFTER_BLOCKS:
         return Transition(State.QUARANTINED, slot=row.slot)
     return Transition()
 
 
-def resolve_disputed(row: InFlight, tips: Tips, *, held: bool | None) -> Transition:
+def resolve_disputed(row: InFlight, tips: Tips, *, in_block: bool | None) -> Transition:
     """The fate of one that is in no final block as its status says, but was seen in one: `held` is
     what that block says, None where it is not to be had.
     """
-    if held is False:
+    if in_block is False:
         return Transition(State.EXPIRED)
-    if tips.finalized.height > row.last_valid_block_height + UNKNOWABLE_BLOCKS:
+    if tips.finalized.height > row.last_valid_block_height + QUARANTINE_AFTER_BLOCKS:
         return Transition(State.QUARANTINED, slot=row.slot)
     return Transition()
 

@@ -18,11 +18,11 @@ from cvms.metrics import Metrics
 
 log = structlog.get_logger(__name__)
 
-SENDS_AT_ONCE = 16
-SENDING_SECONDS = 8.0
+MAX_CONCURRENT_SENDS = 16
+SEND_DEADLINE_SECONDS = 8.0
 """For all sends of a round; longer than one of them may take, so that a node that does not answer
 is found out. What is not sent by then is the first to be sent in the next round."""
-LONGEST_PAUSE = 16
+MAX_BACKOFF = 16
 """In resends: how rarely bytes are sent that a node refuses. Only the height says that they are
 dead, and another node may think differently."""
 
@@ -32,11 +32,11 @@ _HARMLESS = ("AlreadyProcessed", "already been processed", "BlockhashNotFound", 
 
 
 @dataclass(slots=True)
-class _Attempts:
+class _LastSend:
     """When it was sent last, and after how many resends' time it is to be sent again."""
 
-    at: float = -math.inf
-    pause: int = 1
+    sent_at: float = -math.inf
+    backoff: int = 1
 
 
 class Rebroadcaster:
@@ -46,20 +46,20 @@ class Rebroadcaster:
         self._rpc = rpc
         self._resend_seconds = resend_seconds
         self._metrics = metrics
-        self._attempts: dict[str, _Attempts] = {}
+        self._last_sends: dict[str, _LastSend] = {}
 
     def retain(self, signatures: Collection[str]) -> None:
         """Forget all others, which are over."""
-        self._attempts = {key: at for key, at in self._attempts.items() if key in signatures}
+        self._last_sends = {key: at for key, at in self._last_sends.items() if key in signatures}
 
     def due(self, signatures: Collection[str]) -> list[str]:
         """Those whose time has come, what waits longest first."""
         now = trio.current_time()
-        attempts = {each: self._attempts.get(each) or _Attempts() for each in signatures}
+        attempts = {each: self._last_sends.get(each) or _LastSend() for each in signatures}
         due = [
-            (each.at, signature)
+            (each.sent_at, signature)
             for signature, each in attempts.items()
-            if now - each.at >= self._resend_seconds * each.pause
+            if now - each.sent_at >= self._resend_seconds * each.backoff
         ]
         return [signature for _, signature in sorted(due, key=lambda pair: pair[0])]
 
@@ -70,7 +70,7 @@ class Rebroadcaster:
         """
         answered: list[str] = []
         failures: list[ChainUnavailable] = []
-        limit = trio.CapacityLimiter(SENDS_AT_ONCE)
+        limit = trio.CapacityLimiter(MAX_CONCURRENT_SENDS)
 
         async def one(signature: str, wire: bytes) -> None:
             async with limit:
@@ -81,7 +81,7 @@ class Rebroadcaster:
                 else:
                     answered.append(signature)
 
-        with trio.move_on_after(SENDING_SECONDS) as time:
+        with trio.move_on_after(SEND_DEADLINE_SECONDS) as time:
             async with trio.open_nursery() as nursery:
                 for signature, wire in wires.items():
                     nursery.start_soon(one, signature, wire)
@@ -92,17 +92,17 @@ class Rebroadcaster:
         return answered
 
     async def _send(self, signature: str, wire: bytes) -> None:
-        attempts = self._attempts.setdefault(signature, _Attempts())
-        if attempts.at > -math.inf:
+        attempts = self._last_sends.setdefault(signature, _LastSend())
+        if attempts.sent_at > -math.inf:
             self._metrics.resends.inc()
-        attempts.at = trio.current_time()
+        attempts.sent_at = trio.current_time()
         try:
             await self._rpc.send_everywhere(wire, skip_preflight=True, max_retries=0)
         except RpcError as error:
             if any(words in f"{error.message} {error.data}" for words in _HARMLESS):
                 return
-            if attempts.pause == 1:
+            if attempts.backoff == 1:
                 log.warning("send_refused", signature=signature, reason=str(error))
-            attempts.pause = min(attempts.pause * 2, LONGEST_PAUSE)
+            attempts.backoff = min(attempts.backoff * 2, MAX_BACKOFF)
         else:
-            attempts.pause = 1
+            attempts.backoff = 1

@@ -28,7 +28,7 @@ async def poll_outcomes(rpc: RpcClient, rows: Sequence[InFlight]) -> list[Transi
         signatures = [row.signature for row in chunk]
         seen = await rpc.statuses_everywhere(signatures, min_context_slot=tips.slot)
         transitions += [
-            next_transition(row, status, certain=seen.slot >= tips.slot, tips=tips)
+            next_transition(row, status, up_to_date=seen.slot >= tips.slot, tips=tips)
             for row, status in zip(chunk, seen.statuses, strict=True)
         ]
     return await _resolve_disputes(rpc, rows, transitions, tips)
@@ -47,7 +47,7 @@ async def _resolve_disputes(
             blocks[row.seen_slot] = await final_block(rpc, row.seen_slot)
         block = blocks[row.seen_slot]
         held = None if block is None else row.signature in block
-        resolved.append(resolve_disputed(row, tips, held=held))
+        resolved.append(resolve_disputed(row, tips, in_block=held))
     return resolved
 
 

@@ -31,9 +31,9 @@ from cvms.store.submissions.submissions import State
 log = structlog.get_logger(__name__)
 
 RESEND_SECONDS = 2.0
-BUSY_SECONDS = 0.4
+BUSY_POLL_SECONDS = 0.4
 """Between looks while something is under way: about a slot."""
-IDLE_SECONDS = 5.0
+POLL_SECONDS = 5.0
 """Between looks while nothing is, for what another replica accepted."""
 IN_FLIGHT_LIMIT = 4096
 
@@ -69,13 +69,13 @@ class Submitter:
         while True:
             under_way = await self.run_once()
             self._board.task_succeeded("submitter")
-            await self._wake.wait(BUSY_SECONDS if under_way else IDLE_SECONDS)
+            await self._wake.wait(BUSY_POLL_SECONDS if under_way else POLL_SECONDS)
 
     async def run_once(self) -> int:
         """Ask for the fate of all that is under way and act on it; returns how many those are."""
         async with self._database.connection() as conn:
             rows = await in_flight.read(conn, IN_FLIGHT_LIMIT)
-            self._count(await in_flight.count_by_state(conn))
+            self._set_gauges(await in_flight.count_by_state(conn))
         self._rebroadcaster.retain({row.signature for row in rows})
         if not rows:
             return 0
@@ -83,7 +83,7 @@ class Submitter:
         pairs = list(zip(rows, fates, strict=True))
         failed = {row.signature: fate.err for row, fate in pairs if fate.err is not None}
         errors = await read_failure_reasons(self._rpc, self._programs, failed)
-        await self._write(
+        await self._apply(
             [
                 StateChange(row, fate.state, slot=fate.slot, error=errors.get(row.signature))
                 for row, fate in pairs
@@ -103,7 +103,7 @@ class Submitter:
         sent = set(
             await self._rebroadcaster.send({each: wires[each] for each in due if each in wires})
         )
-        await self._write(
+        await self._apply(
             [
                 StateChange(row, State.SUBMITTED)
                 for row in rows
@@ -111,7 +111,7 @@ class Submitter:
             ]
         )
 
-    async def _write(self, changes: Sequence[StateChange]) -> None:
+    async def _apply(self, changes: Sequence[StateChange]) -> None:
         """Write new states and tell the owners, all or nothing."""
         if not changes:
             return
@@ -123,11 +123,11 @@ class Submitter:
             if made:
                 await outbox.append(conn, [_message(each) for each in made])
         for each in made:
-            self._note(each)
+            self._report(each)
         if made:
             self._outbox_wake.wake()
 
-    def _note(self, change: StateChange) -> None:
+    def _report(self, change: StateChange) -> None:
         row = change.row
         self._metrics.submissions.labels(state=change.state.value).inc()
         if change.slot is not None and row.slot is None:
@@ -137,7 +137,7 @@ class Submitter:
         elif change.state is State.SUBMITTED and row.slot is not None and change.slot is None:
             log.warning("submission_left_its_block", signature=row.signature, slot=row.slot)
 
-    def _count(self, census: Sequence[in_flight.Count]) -> None:
+    def _set_gauges(self, census: Sequence[in_flight.Count]) -> None:
         counts = {each.state: each.count for each in census}
         for state in in_flight.COUNTED:
             self._metrics.submissions_under_way.labels(state=state).set(counts.get(state, 0))

@@ -99,7 +99,7 @@ def leader_tasks(resources: Resources) -> list[tuple[str, TaskFunction]]:
     calls = LeaderNotifications(
         database=resources.database,
         submit_wake=resources.submit_wake,
-        reconciliations=resources.reconcile_queue,
+        reconcile_queue=resources.reconcile_queue,
         board=resources.board,
     )
     webhooks = partial(
@@ -178,7 +178,7 @@ def _compounding(resources: Resources) -> AutoCompounder:
         programs=resources.programs,
         operator=_operator(resources),
         pools=pools_among(resources.yield_sources),
-        least=resources.config.yield_compound_min_amount,
+        min_amount=resources.config.yield_compound_min_amount,
         interval=resources.config.yield_compound_seconds,
         board=resources.board,
     )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from cvms.nursery.alerts.monitor import AlertMonitor
 from cvms.nursery.alerts.operator_balance import OperatorBalanceMonitor
-from cvms.nursery.alerts.rules import bounds_of
+from cvms.nursery.alerts.rules import bounds_from
 from cvms.nursery.delivery.account_watcher import AccountSubscriptions
 from cvms.nursery.delivery.broadcaster import Broadcaster
 from cvms.nursery.supervision.readiness_probe import ReadinessProbe
@@ -74,7 +74,7 @@ def _monitor(resources: Resources) -> AlertMonitor:
         hub=resources.hub,
         progress=resources.progress,
         outbox_wake=resources.outbox_wake,
-        bounds=bounds_of(config.alerts, dust=config.low_balance_threshold),
+        bounds=bounds_from(config.alerts, dust=config.low_balance_threshold),
         low_balance=config.low_balance_threshold,
         fee_payer_minimum=config.alerts.fee_payer_minimum_lamports,
         hook=alert_webhook(config.alerts),

@@ -24,12 +24,12 @@ from cvms.config.webhook_url import is_public, target_of
 from cvms.nursery.channels.status_board import StatusBoard
 from cvms.nursery.delivery.webhook_client import NotDelivered, deliver
 from cvms.nursery.delivery.webhook_dispatcher import (
-    LONGEST_DELAY,
+    MAX_RETRY_SECONDS,
     MAX_TRIES,
     AlertsQueue,
     SignersQueue,
     WebhookDispatcher,
-    delay_after,
+    retry_delay,
 )
 from cvms.store.messaging import webhook_deliveries
 from cvms.store.postgres.database import Database
@@ -198,8 +198,8 @@ async def test_tries_are_bounded_and_so_is_the_time_between_them(
         await is_due(database)
     assert await queue(database) == [("given_up", MAX_TRIES, "answered with status 503")]
     assert len(receiver.requests) == MAX_TRIES
-    assert 2.5 <= delay_after(1) <= 5
-    assert LONGEST_DELAY / 2 <= delay_after(MAX_TRIES) <= LONGEST_DELAY
+    assert 2.5 <= retry_delay(1) <= 5
+    assert MAX_RETRY_SECONDS / 2 <= retry_delay(MAX_TRIES) <= MAX_RETRY_SECONDS
 
 
 async def test_a_message_that_is_a_day_old_is_given_up(
