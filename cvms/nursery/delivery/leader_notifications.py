@@ -1,4 +1,4 @@
-"""Hear what other replicas call to the one that leads."""
+"""Listener for the notifications that replicas send to their leader."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from cvms.store.postgres.listen import Notification, listen
 
 
 class LeaderNotifications:
-    """Wakes the tasks of this replica when any replica has work for them."""
+    """Wakes the leader's tasks when any replica has work for them."""
 
     def __init__(
         self,
@@ -33,8 +33,8 @@ class LeaderNotifications:
                 self._board.task_succeeded("calls")
                 self._dispatch(await listener.receive())
 
-    def _dispatch(self, call: Notification) -> None:
-        if call.channel == SUBMIT:
+    def _dispatch(self, notification: Notification) -> None:
+        if notification.channel == SUBMIT:
             self._submit_wake.wake()
         else:
-            self._reconcile_queue.request(call.payload or None)
+            self._reconcile_queue.request(notification.payload or None)
