@@ -35,7 +35,7 @@ from cvms.dev.chain_setup import bundled_programs
 from cvms.dev.localnet import prepare
 from cvms.dev.postgres import embedded_postgres
 from tests.acceptance.processes import cvms, free_port, until_ready
-from tests.scenario.people import Crowd
+from tests.scenario.wallets import Wallets
 
 OWNERS = 100
 WARM_UP_SECONDS = 3.0
@@ -76,9 +76,9 @@ async def measure(folder: Path, database_url: str, rate: float, seconds: float) 
         serve = partial(localnet.serve, port=0, ledger=None, programs=bundled_programs(programs))
         running: localnet.Running = await nursery.start(serve)
         await prepare(running, programs, operator)
-        crowd = Crowd(running.chain, programs, operator, random.Random(1))
+        crowd = Wallets(running.chain, programs, operator, random.Random(1))
         for _ in range(OWNERS):
-            crowd.join(Keypair())
+            crowd.add_owner(Keypair())
         async with (
             service(folder, database_url, running, operator) as service_url,
             trio.open_nursery() as listening,
@@ -115,7 +115,7 @@ async def service(
         yield url
 
 
-async def deposits(crowd: Crowd, times: Times, rate: float, seconds: float) -> None:
+async def deposits(crowd: Wallets, times: Times, rate: float, seconds: float) -> None:
     """Send deposits at fixed times, each into a block of its own."""
     begin = trio.current_time()
     for number in range(int(rate * seconds)):

@@ -50,7 +50,7 @@ def compounding(
             submit_wake=world.submit_wake,
         ),
         pools=[pool_of(world)],
-        least=least,
+        min_amount=least,
         interval=60.0,
         board=world.board,
     )

@@ -19,7 +19,11 @@ from cvms.errors import ChainUnavailable, ConfigurationError, DatabaseUnavailabl
 from cvms.http.service_info.probe_routes import Tasks
 from cvms.metrics import Metrics
 from cvms.nursery.channels.status_board import StatusBoard
-from cvms.nursery.channels.task_liveness import CRASHES, HEALTHY_SECONDS, seconds_expected
+from cvms.nursery.channels.task_liveness import (
+    CRASH_LOOP_FAILURES,
+    HEALTHY_SECONDS,
+    seconds_expected,
+)
 from cvms.nursery.supervision.supervisor import supervise
 
 Run = Callable[[], Awaitable[None]]
@@ -207,7 +211,8 @@ async def test_a_crash_loop_is_not_ready_by_name_until_a_run_has_lasted(
     autojump_clock: MockClock,
 ) -> None:
     watched = Watched(
-        *[failing(ValueError("bug"), after=1)] * CRASHES, backoff=Backoff(first=0.1, longest=1)
+        *[failing(ValueError("bug"), after=1)] * CRASH_LOOP_FAILURES,
+        backoff=Backoff(first=0.1, longest=1),
     )
     for part in watched.board.components:
         watched.board.set_component(part, ok=True, detail="fine")
@@ -216,7 +221,7 @@ async def test_a_crash_loop_is_not_ready_by_name_until_a_run_has_lasted(
         await trio.sleep(4)  # time for four failures at most
         assert watched.board.ready
         await watched.settled.wait()
-        assert named(watched) == f"failed {CRASHES} times within 300 seconds"
+        assert named(watched) == f"failed {CRASH_LOOP_FAILURES} times within 300 seconds"
         assert not watched.board.ready
         began = watched.board.components["task task"].since
         await running_for(watched, HEALTHY_SECONDS - 1)
@@ -267,7 +272,7 @@ async def test_a_task_that_hangs_is_not_ready_until_something_comes_of_it(
         await trio.sleep(29)
         assert named(watched) is None
         await trio.sleep(2)
-        assert named(watched) == ("nothing has come of it for 31 seconds (expected within 30)")
+        assert named(watched) == "has not succeeded for 31 seconds (expected within 30)"
         watched.board.task_succeeded("task")
         assert named(watched) is None
         nursery.cancel_scope.cancel()
@@ -289,7 +294,7 @@ def test_a_task_that_only_listens_may_hear_nothing_for_as_long_as_it_takes() -> 
 async def test_metrics_say_which_task_is_well_and_when_it_last_was(
     autojump_clock: MockClock,
 ) -> None:
-    watched = Watched(*[failing(ValueError("bug"))] * CRASHES)
+    watched = Watched(*[failing(ValueError("bug"))] * CRASH_LOOP_FAILURES)
     watched.metrics.registry.register(Tasks(watched.board))
     labels = {"task": "task"}
 

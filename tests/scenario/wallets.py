@@ -1,4 +1,4 @@
-"""Owners who use the program straight, as foreign clients do: they sign, send, and may fail."""
+"""Wallets of owners who call the program directly, as clients other than the service do."""
 
 from __future__ import annotations
 
@@ -28,46 +28,47 @@ from cvms.localnet.types import Commitment, Entry
 from cvms.localnet.vm.token_layouts import TOKEN_PROGRAM
 
 SOL = 1_000_000_000
-TOKENS = 10**12
-"""What each owner begins with in the wallet."""
-MOST_AT_ONCE = 1_000_000
-"""Token units in one movement; the amounts of requests to the service lie above."""
+WALLET_TOKENS = 10**12
+"""Initial balance of each wallet."""
+MAX_AMOUNT = 1_000_000
+"""Token units. Requests to the service use larger amounts, which identify them."""
 
-BEGINS_WITH = 40 * MOST_AT_ONCE
-"""In each vault, so that requests to the service find something."""
+INITIAL_DEPOSIT = 40 * MAX_AMOUNT
+"""Into each vault, so that withdrawals through the service can succeed."""
 
 Steps = Sequence[Instruction]
 
 
 @dataclass(slots=True)
-class Crowd:
-    """Owners with wallets, each with a vault, and what they do to them."""
+class Wallets:
+    """Wallets with a vault each, and random actions on the vaults."""
 
     chain: Chain
     programs: Programs
     operator: Keypair
     rng: random.Random
     owners: list[Keypair] = field(default_factory=list)
-    stranger: Keypair = field(init=False)
-    """Has a vault over another token, which anybody can make."""
-    worthless: Programs = field(init=False)
+    other_mint_owner: Keypair = field(init=False)
+    """Owner of a vault of another mint, which anybody can create."""
+    other_mint_programs: Programs = field(init=False)
 
     def __post_init__(self) -> None:
-        self.stranger = Keypair.from_seed(self.rng.randbytes(32))
+        self.other_mint_owner = Keypair.from_seed(self.rng.randbytes(32))
         mint = Keypair.from_seed(self.rng.randbytes(32)).pubkey()
-        self.worthless = replace(self.programs, mint=mint)
+        self.other_mint_programs = replace(self.programs, mint=mint)
         data = bytes(Mint(None, 0, 6, is_initialized=True))
         self.chain.overwrite(mint, Account(SOL, data, TOKEN_PROGRAM))
-        fund(self.chain, self.worthless, self.stranger)
-        self.must(
-            self.stranger, instructions.initialize_vault(self.worthless, self.stranger.pubkey())
+        fund(self.chain, self.other_mint_programs, self.other_mint_owner)
+        self.send_or_fail(
+            self.other_mint_owner,
+            instructions.initialize_vault(self.other_mint_programs, self.other_mint_owner.pubkey()),
         )
 
-    def join(self, key: Keypair) -> Keypair:
-        """A new owner with SOL, tokens, a vault, and a place for the vault in the yield pool."""
+    def add_owner(self, key: Keypair) -> Keypair:
+        """Fund a wallet, and open its vault and the vault's position in the yield pool."""
         fund(self.chain, self.programs, key)
         vault = vault_address(self.programs, key.pubkey())
-        self.must(
+        self.send_or_fail(
             key,
             instructions.initialize_vault(self.programs, key.pubkey()),
             instructions.init_position_summary(
@@ -76,40 +77,43 @@ class Crowd:
             yield_pool.open_position(
                 self.programs, payer=key.pubkey(), owner=vault, pool=self.pool
             ),
-            self.paying_in(key, BEGINS_WITH),
+            self.deposit_step(key, INITIAL_DEPOSIT),
         )
         self.owners.append(key)
         return key
 
-    def leave_and_return(self, owner: Keypair) -> None:
-        """Take everything out, close the vault, and open it anew: its account begins at zero."""
+    def empty_and_reopen(self, owner: Keypair) -> None:
+        """Empty, close and reopen the vault, so that its account's sums start at zero again."""
         key = owner.pubkey()
         close = instructions.close_vault(self.programs, key)
         again = instructions.initialize_vault(self.programs, key)
-        self.must(owner, self.taking_out(owner, BEGINS_WITH), close, again)
-        self.must(owner, self.paying_in(owner, BEGINS_WITH))
+        self.send_or_fail(owner, self.withdraw_step(owner, INITIAL_DEPOSIT), close, again)
+        self.send_or_fail(owner, self.deposit_step(owner, INITIAL_DEPOSIT))
 
     def act(self) -> str | None:
-        """Somebody does something; the signature, if it is in a block. Many a thing fails there."""
+        """Send a random action of a random owner. Return its signature if it landed.
+
+        A landed transaction may have failed.
+        """
         owner = self.rng.choice(self.owners)
-        deeds = {
+        actions = {
             self.deposit: 40,
             self.withdraw: 14,
             self.position: 16,
-            self.move: 8,
-            self.wait: 10,
-            self.earn: 8,
-            self.several: 6,
-            self.rule: 3,
+            self.rebalance: 8,
+            self.timelock: 10,
+            self.invest: 8,
+            self.combine: 6,
+            self.configure: 3,
             self.reopen: 1,
-            self.fool: 2,
+            self.deposit_other_mint: 2,
         }
-        [deed] = self.rng.choices(list(deeds), list(deeds.values()))
-        signer, steps = deed(owner)
+        [action] = self.rng.choices(list(actions), list(actions.values()))
+        signer, steps = action(owner)
         return self.send(signer, steps)
 
     def send(self, signer: Keypair, steps: Steps) -> str | None:
-        """Straight into a block, as a leader takes it."""
+        """Put a transaction into a block. Return None if the chain refuses it."""
         block = self.chain.bank(Commitment.CONFIRMED)
         message = MessageV0.try_compile(signer.pubkey(), list(steps), [], block.blockhash)
         try:
@@ -117,34 +121,34 @@ class Crowd:
         except Refused:
             return None
 
-    def must(self, signer: Keypair, *steps: Instruction) -> Entry:
-        """What the scene needs: it must succeed."""
+    def send_or_fail(self, signer: Keypair, *steps: Instruction) -> Entry:
+        """Put a transaction into a block. It must succeed."""
         block = self.chain.bank(Commitment.PROCESSED)
         message = MessageV0.try_compile(signer.pubkey(), list(steps), [], block.blockhash)
         entry = self.chain.process(VersionedTransaction(message, [signer]))
         assert entry.err is None, entry.meta["logMessages"]
         return entry
 
-    # --- deeds ---------------------------------------------------------------------------------
+    # --- actions: the signer and the instructions ----------------------------------------------
 
     def amount(self) -> int:
-        """Mostly what there may be; now and then more, so that the program refuses."""
-        return (
-            self.rng.choice((1, 10, 1000, MOST_AT_ONCE)) * self.rng.randint(1, 9) % MOST_AT_ONCE + 1
-        )
+        """Return a random amount of widely varying size."""
+        return self.rng.choice((1, 10, 1000, MAX_AMOUNT)) * self.rng.randint(1, 9) % MAX_AMOUNT + 1
 
     def deposit(self, owner: Keypair) -> tuple[Keypair, Steps]:
-        return owner, [self.paying_in(owner, self.amount())]
+        return owner, [self.deposit_step(owner, self.amount())]
 
-    def paying_in(self, owner: Keypair, amount: int) -> Instruction:
+    def deposit_step(self, owner: Keypair, amount: int) -> Instruction:
         key = owner.pubkey()
         return instructions.deposit(self.programs, authority=key, owner=key, amount=amount)
 
-    def fool(self, _: Keypair) -> tuple[Keypair, Steps]:
-        """What a vault over another token does is an event of the program, and worth nothing."""
-        key = self.stranger.pubkey()
-        step = instructions.deposit(self.worthless, authority=key, owner=key, amount=self.amount())
-        return self.stranger, [step]
+    def deposit_other_mint(self, _: Keypair) -> tuple[Keypair, Steps]:
+        """Deposit into the vault of another mint. Its event must not be counted."""
+        key = self.other_mint_owner.pubkey()
+        step = instructions.deposit(
+            self.other_mint_programs, authority=key, owner=key, amount=self.amount()
+        )
+        return self.other_mint_owner, [step]
 
     def withdraw(self, owner: Keypair) -> tuple[Keypair, Steps]:
         key, programs = owner.pubkey(), self.programs
@@ -155,9 +159,9 @@ class Crowd:
                     programs, authority=by.pubkey(), owner=key, amount=self.amount()
                 )
             ]
-        return owner, [self.taking_out(owner, self.amount())]
+        return owner, [self.withdraw_step(owner, self.amount())]
 
-    def taking_out(self, owner: Keypair, amount: int) -> Instruction:
+    def withdraw_step(self, owner: Keypair, amount: int) -> Instruction:
         key, programs = owner.pubkey(), self.programs
         vault = vault_address(programs, key)
         return instructions.withdraw(
@@ -174,8 +178,8 @@ class Crowd:
         key = owner.pubkey()
         return owner, [change(self.programs, authority=key, owner=key, amount=self.amount())]
 
-    def move(self, owner: Keypair) -> tuple[Keypair, Steps]:
-        """Governance moves collateral between two vaults: a liquidation, say."""
+    def rebalance(self, owner: Keypair) -> tuple[Keypair, Steps]:
+        """Move collateral between two vaults by governance, as in a liquidation."""
         other = self.rng.choice(self.owners)
         step = instructions.rebalance_collateral(
             self.programs,
@@ -186,7 +190,7 @@ class Crowd:
         )
         return self.operator, [step]
 
-    def wait(self, owner: Keypair) -> tuple[Keypair, Steps]:
+    def timelock(self, owner: Keypair) -> tuple[Keypair, Steps]:
         key = owner.pubkey()
         if self.rng.random() < 0.4:
             return owner, [instructions.release_timelocks(self.programs, authority=key, owner=key)]
@@ -199,7 +203,7 @@ class Crowd:
         )
         return owner, [step]
 
-    def earn(self, owner: Keypair) -> tuple[Keypair, Steps]:
+    def invest(self, owner: Keypair) -> tuple[Keypair, Steps]:
         key, programs = owner.pubkey(), self.programs
         accounts = yield_pool.vault_yield_accounts(
             programs, vault=vault_address(programs, key), pool=self.pool, mint=programs.mint
@@ -215,13 +219,13 @@ class Crowd:
         )
         return owner, [step]
 
-    def several(self, owner: Keypair) -> tuple[Keypair, Steps]:
-        """Some of these in one transaction: all of them happen or none."""
-        deeds = (self.deposit, self.position, self.wait, self.deposit)
-        return owner, [step for deed in self.rng.sample(deeds, 3) for step in deed(owner)[1]]
+    def combine(self, owner: Keypair) -> tuple[Keypair, Steps]:
+        """Combine three actions in one transaction, which takes effect as a whole or not at all."""
+        actions = (self.deposit, self.position, self.timelock, self.deposit)
+        return owner, [step for action in self.rng.sample(actions, 3) for step in action(owner)[1]]
 
-    def rule(self, owner: Keypair) -> tuple[Keypair, Steps]:
-        """A change of the vault that moves nothing, some of them without an event."""
+    def configure(self, owner: Keypair) -> tuple[Keypair, Steps]:
+        """Change delegates or the whitelist, which moves no tokens and may emit no event."""
         key, other = owner.pubkey(), self.rng.choice(self.owners).pubkey()
         change = self.rng.choice((instructions.add_delegate, instructions.remove_delegate))
         if self.rng.random() < 0.5:
@@ -231,7 +235,7 @@ class Crowd:
         return owner, [change(self.programs, owner=key, delegate=other)]
 
     def reopen(self, owner: Keypair) -> tuple[Keypair, Steps]:
-        """Close the vault, which works on an empty one only, and open it anew."""
+        """Close and reopen the vault, which succeeds only if it is empty."""
         key = owner.pubkey()
         close = instructions.close_vault(self.programs, key)
         return owner, [close, instructions.initialize_vault(self.programs, key)]
@@ -242,7 +246,7 @@ class Crowd:
 
 
 def fund(chain: Chain, programs: Programs, key: Keypair) -> None:
-    """SOL and tokens for a wallet, at every commitment at once."""
+    """Give a wallet SOL and tokens, visible at every commitment at once."""
     chain.overwrite(key.pubkey(), Account(10 * SOL, b"", Pubkey.default()))
     owner, mint = str(key.pubkey()), str(programs.mint)
-    set_token_account(Node(chain, Faults()), Params([owner, mint, {"amount": TOKENS}]))
+    set_token_account(Node(chain, Faults()), Params([owner, mint, {"amount": WALLET_TOKENS}]))

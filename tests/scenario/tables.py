@@ -1,4 +1,4 @@
-"""The books as the database holds them at one moment, read as they are: every row, every column."""
+"""The contents of the database: every row and column of its tables at one moment."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from psycopg import sql
 from psycopg.rows import dict_row
 
 Row = dict[str, Any]
-Books = dict[str, list[Row]]
+Tables = dict[str, list[Row]]
 
-# In which order the rows of a table tell their story.
-ORDER = {
+# The order in which the rows of each table are compared.
+TABLES = {
     "audit_head": "id",
     "audit_logs": "id",
     "account_offsets": "owner",
@@ -38,16 +38,16 @@ ORDER = {
 }
 
 
-def read_books(connection: psycopg.Connection[Any]) -> Books:
-    """Every table that says something about the chain or about what clients asked for.
+def read_tables(connection: psycopg.Connection[Any]) -> Tables:
+    """Read every table about the chain or about requests of clients.
 
-    Call it in a transaction, in which it also sees what that has changed.
+    Call it in a transaction. It sees the changes of that transaction.
     """
-    books: Books = {}
+    tables: Tables = {}
     with connection.cursor(row_factory=dict_row) as cursor:
-        for table, order in ORDER.items():
+        for table, order in TABLES.items():
             rows = sql.SQL("SELECT * FROM {} ORDER BY {}").format(
                 sql.Identifier(table), sql.SQL(order)
             )
-            books[table] = cursor.execute(rows).fetchall()
-    return books
+            tables[table] = cursor.execute(rows).fetchall()
+    return tables

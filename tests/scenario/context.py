@@ -1,4 +1,4 @@
-"""A chain in this process, the service in another, a database, and people around them."""
+"""Context of a scenario: a chain in this process, the service in another, and a database."""
 
 from __future__ import annotations
 
@@ -20,17 +20,17 @@ from cvms.dev.chain_setup import bundled_programs, local_yield_sources
 from cvms.dev.localnet import prepare
 from cvms.localnet.ledger.chain import Chain
 from tests.acceptance.processes import free_port
-from tests.scenario.servers import Server, Zygote
+from tests.scenario.servers import Server, ServerForker
 
 TIMING = localnet.Timing(slot_seconds=0.05, confirmed_lag=1, finalized_lag=8)
 
 
 @dataclass(slots=True)
-class Scene:
-    """What a scenario plays on."""
+class ScenarioContext:
+    """The systems that a scenario runs against."""
 
     nodes: tuple[localnet.Running, ...]
-    """Of one chain; the service asks whichever it likes."""
+    """Nodes of one chain, all of which the service may ask."""
     programs: Programs
     operator: Keypair
     database_url: str
@@ -42,10 +42,10 @@ class Scene:
 
 
 @asynccontextmanager
-async def scene(
-    zygote: Zygote, folder: Path, database_url: str, *, timing: localnet.Timing = TIMING
-) -> AsyncIterator[Scene]:
-    """A chain that ticks, with the programs on it, and a server that is not started yet."""
+async def scenario_context(
+    forker: ServerForker, folder: Path, database_url: str, *, timing: localnet.Timing = TIMING
+) -> AsyncIterator[ScenarioContext]:
+    """Start a chain with the programs deployed, and prepare a server without starting it."""
     programs, operator = load_programs({}), Keypair()
     keypair = folder / "operator.json"
     keypair.write_text(json.dumps(list(bytes(operator))))
@@ -74,14 +74,14 @@ async def scene(
             "RATE_LIMIT_SENSITIVE": "off",
             "RATE_LIMIT_OWNER": "off",
         }
-        server = Server(zygote, folder, environ, f"http://127.0.0.1:{port}")
+        server = Server(forker, folder, environ, f"http://127.0.0.1:{port}")
         try:
-            yield Scene((running, other), programs, operator, database_url, server)
+            yield ScenarioContext((running, other), programs, operator, database_url, server)
         finally:
             await server.close()
         nursery.cancel_scope.cancel()
 
 
 def connect(database_url: str) -> psycopg.Connection[tuple[object, ...]]:
-    """A session of the auditor's, which sees what is committed when it looks."""
+    """Open a session for the checks, in which each statement sees the latest commits."""
     return psycopg.connect(database_url, autocommit=True, options="-c timezone=UTC")

@@ -1,9 +1,10 @@
-"""Starts `cvms serve` at once: forks it from a process that has imported everything already.
+"""Server forker: starts `cvms serve` fast, by forking a process that has imported everything.
 
-    python zygote.py    one JSON object {"environ", "folder"} for each start on standard input;
-                        "started PID" and "ended PID STATUS" on standard output
+    python -m tests.scenario.server_forker
 
-The children are processes like any other: they can be killed with -9. They end with this one.
+It reads one JSON object {"environ", "folder"} for each start from standard input, and writes
+"started PID" and "ended PID STATUS" to standard output. The children are ordinary processes, which
+can be killed with -9. They are killed when this process ends.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-import cvms.nursery.run  # noqa: F401 - imported once, for all of them
+import cvms.nursery.run  # noqa: F401 - imported once for all children
 from cvms import cli
 
 children: set[int] = set()
@@ -23,7 +24,7 @@ children: set[int] = set()
 
 def main() -> None:
     signal.signal(signal.SIGCHLD, lambda *_: reap())
-    say("ready")
+    report("ready")
     for line in sys.stdin:
         start(json.loads(line))
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
@@ -31,18 +32,18 @@ def main() -> None:
         os.kill(pid, signal.SIGKILL)
 
 
-def start(order: dict[str, Any]) -> None:
-    # Else a child that ends at once could be reaped before it is known.
+def start(request: dict[str, Any]) -> None:
+    # Blocked, or a child that ends at once could be reaped before it is registered.
     signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGCHLD})
     pid = os.fork()
     if pid == 0:
-        become_server(Path(order["folder"]), order["environ"])
+        run_server(Path(request["folder"]), request["environ"])
     children.add(pid)
-    say(f"started {pid}")
+    report(f"started {pid}")
     signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGCHLD})
 
 
-def become_server(folder: Path, environ: dict[str, str]) -> None:
+def run_server(folder: Path, environ: dict[str, str]) -> None:
     status = 70
     try:
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
@@ -70,10 +71,10 @@ def reap() -> None:
         if pid == 0:
             return
         children.discard(pid)
-        say(f"ended {pid} {os.waitstatus_to_exitcode(status)}")
+        report(f"ended {pid} {os.waitstatus_to_exitcode(status)}")
 
 
-def say(line: str) -> None:
+def report(line: str) -> None:
     os.write(1, f"{line}\n".encode())
 
 
