@@ -15,7 +15,7 @@ from trio.testing import MockClock
 from cvms.config.loader import load_programs
 from cvms.config.settings import Config
 from cvms.errors import ChainUnavailable, ConfigurationError, DatabaseUnavailable
-from cvms.http.service_info.probe_routes import Tasks
+from cvms.http.service_info.probe_routes import TaskGauges
 from cvms.metrics import Metrics
 from cvms.nursery.channels.status_board import StatusBoard
 from cvms.nursery.channels.task_liveness import CRASHES, HEALTHY_SECONDS, seconds_expected
@@ -287,7 +287,7 @@ async def test_metrics_say_which_task_is_well_and_when_it_last_was(
     autojump_clock: MockClock,
 ) -> None:
     watched = Watched(*[failing(ValueError("bug"))] * CRASHES)
-    watched.metrics.registry.register(Tasks(watched.board))
+    watched.metrics.registry.register(TaskGauges(watched.board))
     labels = {"task": "task"}
 
     def sample(name: str) -> float | None:
