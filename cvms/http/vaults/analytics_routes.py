@@ -201,7 +201,7 @@ def _ceiling(time: datetime, step: timedelta) -> datetime:
 
 def _problem(name: str, message: str) -> InvalidRequest:
     return InvalidRequest(
-        f"The query is malformed at `{name}`: {message}.", [FieldProblem(name, message)]
+        f"The query is invalid at `{name}`: {message}.", [FieldProblem(name, message)]
     )
 
 
