@@ -42,7 +42,7 @@ class FieldProblem:
 
 
 class InvalidRequest(CvmsError):
-    """The request is malformed: wrong JSON, missing or badly typed fields (400)."""
+    """The request is malformed: invalid JSON, or a missing or invalid field (400)."""
 
     def __init__(self, detail: str, problems: Sequence[FieldProblem] = ()) -> None:
         super().__init__(detail)
@@ -54,105 +54,105 @@ class InvalidSignature(CvmsError):
 
 
 class NonceUnknown(CvmsError):
-    """The nonce was never issued to this owner (401)."""
+    """The nonce was not issued to this wallet (401)."""
 
 
 class NonceExpired(CvmsError):
-    """The nonce was issued but its time has passed (401)."""
+    """The nonce has expired (401)."""
 
 
 class NonceUsed(CvmsError):
-    """The nonce has already had its effect (409)."""
+    """The nonce has been used (409)."""
 
 
 class SecondFactorRequired(CvmsError):
-    """The owner has set up a second factor, and no code came with the request (401)."""
+    """The owner has enabled a second factor, but the request has no code (401)."""
 
 
 class InvalidSecondFactor(CvmsError):
-    """The code is none of the owner's at this time (401)."""
+    """The code is not a current code of the owner's second factor (401)."""
 
 
 class SecondFactorUsed(CvmsError):
-    """The code, or one after it, has already had its effect (409)."""
+    """The code or a later one has been used (409)."""
 
 
 class InvalidToken(CvmsError):
-    """The administrator's token is missing, forged, expired or of another service (401)."""
+    """The administrator token is missing, forged, expired or for another service (401)."""
 
 
 class NotAllowed(CvmsError):
-    """The administrator's role does not reach so far (403)."""
+    """The administrator's role is too low (403)."""
 
 
 class NotFound(CvmsError):
-    """What the request names does not exist: a vault, a transaction (404)."""
+    """The requested object does not exist (404)."""
 
 
 class VaultNotFound(NotFound):
-    """This owner has no vault yet; initialize one first (404)."""
+    """The owner has no open vault (404)."""
 
 
 class BalanceNotKnown(NotFound):
-    """The slot lies before the first that is known of the vault (404)."""
+    """The slot is before the first known balance of the vault (404)."""
 
 
 class SlotNotIndexed(CvmsError):
-    """The slot lies beyond what is indexed (422)."""
+    """The slot is after the newest indexed one (422)."""
 
 
 class Conflict(CvmsError):
-    """The request contradicts what is already there (409)."""
+    """The request contradicts the current state (409)."""
 
 
 class IdempotencyKeyReused(Conflict):
-    """The Idempotency-Key came before with another request (409)."""
+    """The Idempotency-Key was used with another request (409)."""
 
 
 class NoMultisig(Conflict):
-    """The vault has no multisig, so there is nobody to propose to (409)."""
+    """The vault has no multisig, so no signers can approve a proposal (409)."""
 
 
 class MultisigMismatch(Conflict):
-    """The request names another threshold or other signers than the vault has on chain (409)."""
+    """The request's threshold or signers differ from the vault's multisig on chain (409)."""
 
 
 class NotASigner(CvmsError):
-    """Who has signed is none of those to whom the withdrawal was proposed (403)."""
+    """The wallet is not one of the proposal's signers (403)."""
 
 
 class ProposalEnded(Conflict):
-    """The proposal takes no approvals and no signatures any more (409)."""
+    """The proposal no longer takes approvals or signatures (409)."""
 
 
 class ProposalExpired(ProposalEnded):
-    """Its time has passed; propose again (409)."""
+    """The proposal has expired (409)."""
 
 
 class ProposalCancelled(ProposalEnded):
-    """The vault's signers or threshold have changed on chain since; propose again (409)."""
+    """The vault's signers or threshold have changed on chain since the proposal (409)."""
 
 
 class ProposalCompleted(ProposalEnded):
-    """Its transaction has been submitted already (409)."""
+    """The proposal's transaction has been submitted (409)."""
 
 
 class UnknownTransaction(CvmsError):
-    """The submitted transaction's message is not one this service built (422)."""
+    """The transaction's message was not built by this service (422)."""
 
 
 class YieldProgramUnsupported(CvmsError):
-    """Vaults may use this yield program, but the service has no pool of it (422)."""
+    """Vaults may use this yield program, but no pool of it is configured (422)."""
 
 
 class TransactionExpired(CvmsError):
-    """The transaction's block hash can no longer land; build a new one (422)."""
+    """The transaction's blockhash has expired (422)."""
 
 
 class ProgramRefused(CvmsError):
-    """The chain's program refuses the instruction, in simulation or on chain (422).
+    """The program rejects the instruction, in simulation or on chain (422).
 
-    `code` is the custom error code (6000 and up for the program's own), `logs` the last lines.
+    `code` is the custom error code (6000 and up for the program's own), `logs` the last log lines.
     """
 
     def __init__(self, *, code: int | None, name: str, msg: str, logs: Sequence[str] = ()) -> None:
@@ -164,7 +164,7 @@ class ProgramRefused(CvmsError):
 
 
 class RateLimited(CvmsError):
-    """The client has asked too much; `retry_after` in seconds (429)."""
+    """A rate limit is exceeded; `retry_after` in seconds (429)."""
 
     def __init__(self, detail: str, *, retry_after: int) -> None:
         super().__init__(detail)
@@ -172,22 +172,22 @@ class RateLimited(CvmsError):
 
 
 class SponsorshipExhausted(RateLimited):
-    """The service pays no more fees for this owner, or for anybody, today (429)."""
+    """The day's fee budget of the owner or of all owners is exhausted (429)."""
 
 
 class NotSponsored(CvmsError):
-    """The operator's key does not sign this transaction: it breaks the fee payer's policy (422)."""
+    """The transaction breaks the operator's signing policy (422)."""
 
 
 class SponsorshipPaused(CvmsError):
-    """The operator has too little SOL to pay for others, and nobody else can for this (503)."""
+    """The operator has too little SOL to pay fees for others (503)."""
 
 
 # --- what the service depends on ---------------------------------------------------------------
 
 
 class DatabaseUnavailable(CvmsError):
-    """PostgreSQL does not answer, or no connection came free in time (503)."""
+    """PostgreSQL does not answer, or no connection became free in time (503)."""
 
 
 class ChainUnavailable(CvmsError):
@@ -195,11 +195,11 @@ class ChainUnavailable(CvmsError):
 
 
 class ChainTimeout(ChainUnavailable):
-    """RPC endpoints took longer than the deadline (504)."""
+    """RPC endpoints did not answer before the deadline (504)."""
 
 
 class RpcError(CvmsError):
-    """A node answered with a JSON-RPC error (502 where a client caused none of it)."""
+    """A node answered with a JSON-RPC error (502 unless the client caused it)."""
 
     def __init__(self, code: int, message: str, data: object = None) -> None:
         super().__init__(f"{message} ({code})")
@@ -209,7 +209,7 @@ class RpcError(CvmsError):
 
 
 class DecodeError(CvmsError):
-    """Bytes from the chain do not have the layout they should have."""
+    """Bytes from the chain do not have the expected layout (502)."""
 
 
 class GapNotClosed(CvmsError):
@@ -241,20 +241,20 @@ class NotRebuilt(CvmsError):
 
 
 class AdminDisabled(CvmsError):
-    """No secret is set, so nobody can be an administrator (503)."""
+    """No secret for administrator tokens is set (503)."""
 
 
 class EncryptionDisabled(CvmsError):
-    """No key is set, so no secret can be kept or read (503)."""
+    """No encryption key is set, so no secret can be stored or read (503)."""
 
 
 class TwoFactorDisabled(EncryptionDisabled):
-    """No key is set, so there are no second factors, and none that is on can be checked (503)."""
+    """No encryption key is set, so second factors can be neither enabled nor checked (503)."""
 
 
 class DecryptionFailed(CvmsError):
-    """What was kept sealed cannot be opened: a key is missing, or it was tampered with (503)."""
+    """A stored secret cannot be decrypted: a key is missing, or it was altered (503)."""
 
 
 class Overloaded(CvmsError):
-    """Too many requests are in flight; come back later (503)."""
+    """Too many requests are in flight (503)."""

@@ -1,4 +1,4 @@
-"""The application: the edge, with every group of routes put on it."""
+"""The application: the edge with all routes."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ def create_app(
     operator_funds: OperatorFunds | None = None,
     wall_clock: Callable[[], float] = time.time,
 ) -> Edge:
-    """The front end on top of what the composition root has built."""
+    """Return the front end, built on the components of the composition root."""
     limits = RateLimits(
         limiter or MemoryLimiter(),
         config.rates,
@@ -118,10 +118,10 @@ def create_app(
     )
     register(app, deps, routes)
     register_docs(app, routes)
-    door = WebSocketEndpoint(deps, websocket_limits or WebSocketLimits())
-    app.add_websocket("/ws", "ws", door.serve)
-    app.background.append(door.heartbeat.run)
-    app.shutdown_hooks.append(door.drain)
+    endpoint = WebSocketEndpoint(deps, websocket_limits or WebSocketLimits())
+    app.add_websocket("/ws", "ws", endpoint.serve)
+    app.background.append(endpoint.heartbeat.run)
+    app.shutdown_hooks.append(endpoint.drain)
     return app
 
 

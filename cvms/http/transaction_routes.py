@@ -52,12 +52,17 @@ class CoSigned(Body, frozen=True):
 
 
 async def submit(deps: Dependencies, body: CoSigned) -> Reply | Response:
-    """Add the service's signature to a transaction it built, and have it submitted.
+    """Submit a signed transaction.
 
-    The same transaction again gets the same answer, and nothing else happens. Of a proposed
-    withdrawal's transaction each co-signer may bring only his own signature; those that are there
-    are kept, and the last one submits it. Where its block hash was too old, the answer says
-    `rebuilt` and has the new transaction, which all have to sign.
+    Takes a transaction that this service built, signed by the wallet and otherwise unchanged. The
+    service adds its own signature where it pays the fee, simulates and submits. 202 returns the
+    signature; follow it with `GET /api/transactions/{signature}`. Posting the same transaction
+    again returns the same signature and has no second effect.
+
+    The transaction of a proposed withdrawal may be posted by each co-signer with only their own
+    signature. Signatures are collected: while some are `missing`, the status is `collecting`, and
+    the last one submits the transaction. If its blockhash has expired, the answer says `rebuilt`
+    and has a new `transaction` for all co-signers to sign.
     """
     with counted(deps, "submit"):
         transaction = parse_base64(body.transaction)
@@ -88,7 +93,11 @@ def _accepted(built: Submission) -> Reply:
 
 
 async def get_transaction(deps: Dependencies, signature: str) -> Reply:
-    """Where a transaction stands; `error` says why it failed."""
+    """Get the state of a transaction.
+
+    `error` says why it failed. The states `finalized`, `failed`, `expired` and `quarantined` are
+    final.
+    """
     try:
         key = str(Signature.from_string(signature))
     except ValueError:

@@ -16,7 +16,7 @@ from cvms.chain.backoff import Backoff
 from cvms.config.loader import load_programs
 from cvms.config.settings import Config
 from cvms.errors import ChainUnavailable, ConfigurationError, DatabaseUnavailable
-from cvms.http.service_info.probe_routes import Tasks
+from cvms.http.service_info.probe_routes import TaskGauges
 from cvms.metrics import Metrics
 from cvms.nursery.channels.status_board import StatusBoard
 from cvms.nursery.channels.task_liveness import (
@@ -295,7 +295,7 @@ async def test_metrics_say_which_task_is_well_and_when_it_last_was(
     autojump_clock: MockClock,
 ) -> None:
     watched = Watched(*[failing(ValueError("bug"))] * CRASH_LOOP_FAILURES)
-    watched.metrics.registry.register(Tasks(watched.board))
+    watched.metrics.registry.register(TaskGauges(watched.board))
     labels = {"task": "task"}
 
     def sample(name: str) -> float | None:
