@@ -11,7 +11,7 @@ from pathlib import Path
 
 from solders.keypair import Keypair
 
-from cvms.config.loader import load_keypair
+from cvms.config.parsers import keypair_file
 from cvms.errors import ConfigurationError
 
 
@@ -36,7 +36,7 @@ def operator_keypair(path: Path) -> Keypair:
     """The keypair in `path`, made at the first use, readable by its owner only."""
     if path.exists():
         try:
-            return load_keypair(str(path))
+            return keypair_file(str(path))
         except ValueError as error:
             raise ConfigurationError(f"{path}: {error}; expected a Solana keypair file") from None
     keypair = Keypair()

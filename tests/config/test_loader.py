@@ -10,7 +10,7 @@ from solders.keypair import Keypair
 
 from cvms.config.loader import load_config, pubsub_url
 from cvms.config.parsers import Rate
-from cvms.config.sponsorship import Sponsoring
+from cvms.config.settings import Sponsoring
 from cvms.errors import ConfigurationError
 
 
