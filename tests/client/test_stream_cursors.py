@@ -113,7 +113,7 @@ def test_an_administrators_token_is_sent_and_not_shown() -> None:
 
 
 def test_all_owners_and_one_of_them_are_not_asked_for_together() -> None:
-    with pytest.raises(ValueError, match="of all owners has the events of alice already"):
+    with pytest.raises(ValueError, match="of all owners already includes the events of alice"):
         StreamCursors([Topic(TOPIC, owner="alice"), Topic(TOPIC)])
 
 

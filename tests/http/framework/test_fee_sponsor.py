@@ -24,7 +24,7 @@ from cvms.chain.transactions.versioned import (
     required_signers,
     sign_as,
 )
-from cvms.config.sponsorship import Sponsoring
+from cvms.config.settings import Sponsoring
 from cvms.nursery.channels.status_board import OperatorFunds
 from cvms.store.submissions import submissions
 from tests.conftest import Localnet

@@ -7,7 +7,7 @@ from solders.keypair import Keypair
 from solders.pubkey import Pubkey
 
 from cvms.errors import RpcError
-from cvms.localnet.node.log_limit import limited
+from cvms.localnet.node.log_limit import truncate_logs
 from tests.localnet.local_node import BASE64, CONFIRMED, PROCESSED, SOL, Node, wire
 
 VERSIONED = CONFIRMED | {"maxSupportedTransactionVersion": 0}
@@ -111,11 +111,11 @@ async def test_logs_over_the_limit_are_truncated_wherever_they_are_shown(node: N
 
 def test_shorter_lines_that_still_fit_follow_the_mark() -> None:
     lines = ["12345", "a line of twenty bytes", "678", "90", "and another that is too long"]
-    assert limited(lines, 10) == ["12345", "Log truncated", "678"]
-    assert limited(lines, 1000) == lines
-    assert limited(["12345"], 5) == ["Log truncated"]  # the limit itself is too much
-    assert limited(["ääää"], 8) == ["Log truncated"]  # bytes count, not letters
-    assert limited([], 0) == []
+    assert truncate_logs(lines, 10) == ["12345", "Log truncated", "678"]
+    assert truncate_logs(lines, 1000) == lines
+    assert truncate_logs(["12345"], 5) == ["Log truncated"]  # the limit itself is too much
+    assert truncate_logs(["ääää"], 8) == ["Log truncated"]  # bytes count, not letters
+    assert truncate_logs([], 0) == []
 
 
 async def test_inner_instructions_that_were_not_recorded_are_null(node: Node) -> None:

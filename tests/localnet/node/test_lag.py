@@ -25,7 +25,7 @@ VERSIONED = CONFIRMED | {"maxSupportedTransactionVersion": 0}
 @pytest.fixture
 async def late(node: Node, nursery: trio.Nursery) -> AsyncIterator[Node]:
     """A second node, three blocks behind, of a chain that is long enough for it."""
-    faults = localnet.Faults(lag=LAG)
+    faults = localnet.NodeFaults(lag=LAG)
     running: localnet.Running = await nursery.start(
         partial(localnet.serve_node, node.running.chain, faults=faults)
     )

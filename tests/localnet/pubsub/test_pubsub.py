@@ -12,7 +12,7 @@ from solders.keypair import Keypair
 from cvms.errors import RpcError
 from cvms.localnet import base58
 from cvms.localnet.pubsub import client_connection
-from cvms.localnet.pubsub.subscription_hub import Hub
+from cvms.localnet.pubsub.subscription_hub import SubscriptionHub
 from tests.localnet.local_node import BASE64, CONFIRMED, PROCESSED, SOL, Node
 
 
@@ -264,9 +264,9 @@ async def test_no_notification_is_lost_or_doubled_under_load(node: Node) -> None
         assert await pubsub.quiet()
 
 
-def hub_of(node: Node) -> Hub:
+def hub_of(node: Node) -> SubscriptionHub:
     (hub,) = node.running.chain.observers
-    assert isinstance(hub, Hub)
+    assert isinstance(hub, SubscriptionHub)
     return hub
 
 

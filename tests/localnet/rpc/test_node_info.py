@@ -27,7 +27,7 @@ CALL = {"jsonrpc": "2.0", "id": 1, "method": "getSlot", "params": []}
 async def other(node: Node, nursery: trio.Nursery) -> AsyncIterator[Node]:
     """A second node of the same chain."""
     running: localnet.Running = await nursery.start(
-        partial(localnet.serve_node, node.running.chain, faults=localnet.Faults(seed=7))
+        partial(localnet.serve_node, node.running.chain, faults=localnet.NodeFaults(seed=7))
     )
     async with httpx.AsyncClient() as http:
         yield Node(running, http)
@@ -112,7 +112,7 @@ async def test_a_seed_gives_the_same_faults_again(node: Node, other: Node) -> No
     async def failures(at: Node) -> list[bool]:
         return ["error" in await at.reply("getSlot") for _ in range(40)]
 
-    faults = localnet.Faults(seed=7)
+    faults = localnet.NodeFaults(seed=7)
     faults.rpc.append(Fail(probability=0.3))
     expected = [faults.strike(Fail, ("getSlot",)) is not None for _ in range(40)]
     other.running.faults.rpc.append(Fail(probability=0.3))

@@ -143,7 +143,7 @@ class Mixed(RpcClient):
 @pytest.fixture
 async def lagging(still: World, nursery: trio.Nursery) -> AsyncIterator[Mixed]:
     """Statuses come from a node that is eight blocks behind."""
-    faults = localnet.Faults(lag=8)
+    faults = localnet.NodeFaults(lag=8)
     serve = partial(localnet.serve_node, still.chain.chain, faults=faults)
     behind: localnet.Running = await nursery.start(serve)
     async with open_rpc([behind.rpc_url]) as rpc:
@@ -181,7 +181,7 @@ async def test_what_any_node_has_seen_counts(still: World, nursery: trio.Nursery
     signature = await accept(still, owner, landing, last_valid=height + 1)
     await still.submitter().run_once()
     still.chain.chain.advance(20)
-    faults = localnet.Faults()
+    faults = localnet.NodeFaults()
     faults.history.first_slot = still.chain.chain.tip.slot - 5
     serve = partial(localnet.serve_node, still.chain.chain, faults=faults)
     forgetful: localnet.Running = await nursery.start(serve)
