@@ -13,6 +13,9 @@ from structlog.contextvars import get_contextvars
 from werkzeug.exceptions import HTTPException
 
 from cvms import errors
+from cvms.errors import (
+    VaultNotFound,
+)
 
 log = structlog.get_logger(__name__)
 
@@ -253,3 +256,11 @@ def _headers(status: int, error: BaseException | None = None) -> dict[str, str]:
     if status in {502, 503, 504}:
         return {"Retry-After": str(RETRY_AFTER_SECONDS)}
     return {}
+
+
+def unknown_vault(owner: str) -> VaultNotFound:
+    """Return the error for an owner without a vault."""
+    return VaultNotFound(
+        f"{owner} has no vault. Create one with POST /api/vault/initialize, "
+        "sign the transaction, and submit it with POST /api/transactions."
+    )

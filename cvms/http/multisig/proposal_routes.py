@@ -30,6 +30,7 @@ from cvms.http.auth.signed_body import Signed
 from cvms.http.auth.wallet_signature import signed_text
 from cvms.http.framework.dependencies import Dependencies
 from cvms.http.framework.operation_metrics import counted
+from cvms.http.framework.problems import unknown_vault
 from cvms.http.framework.request import Body, Nonce, SignInMessage, TokenAmount, WalletSignature
 from cvms.http.framework.response import Reply, response_of
 from cvms.http.framework.routing import Auth, Route
@@ -38,7 +39,6 @@ from cvms.http.multisig.chain_state import Multisig, build_withdrawal, multisig_
 from cvms.http.multisig.proposal_view import Standing, notify_signers, proposal_view
 from cvms.http.operations.execute import SIGNED_REFUSALS
 from cvms.http.operations.idempotency import IdempotencyKey, key_of_request, replay_or_run
-from cvms.http.vaults.balance_routes import unknown_vault
 from cvms.store.submissions import multisig_proposals
 
 MAX_SIGNERS = 10

@@ -16,6 +16,7 @@ from cvms.errors import (
 )
 from cvms.http.framework import schemas
 from cvms.http.framework.dependencies import Dependencies
+from cvms.http.framework.problems import unknown_vault
 from cvms.http.framework.request import Body, Limit, Offset, RowId, Slot, owner_in_path
 from cvms.http.framework.response import Reply, with_strong_etag, with_weak_etag
 from cvms.http.framework.routing import Route
@@ -96,14 +97,6 @@ async def get_tvl(deps: Dependencies) -> Reply:
     """Get the total value locked."""
     async with deps.database.connection() as conn:
         return Reply(schemas.tvl_reply(await vaults.tvl(conn)))
-
-
-def unknown_vault(owner: str) -> VaultNotFound:
-    """Return the error for an owner without a vault."""
-    return VaultNotFound(
-        f"{owner} has no vault. Create one with POST /api/vault/initialize, "
-        "sign the transaction, and submit it with POST /api/transactions."
-    )
 
 
 async def open_vault(conn: Connection, owner: str) -> VaultRow:
