@@ -64,9 +64,9 @@ def test_all_frames_arrive_in_order_whichever_way_they_are_written(seed: int) ->
 def test_only_the_newest_frame_of_a_key_remains_and_no_other_is_lost() -> None:
     outgoing = SendQueue()
     for number in range(5):
-        outgoing.add(b"<balance %d>" % number, newest="alice")
+        outgoing.add(b"<balance %d>" % number, conflation_key="alice")
         outgoing.add(b"<event %d>" % number)
-        outgoing.add(b"<balance %d>" % number, newest="bob")
+        outgoing.add(b"<balance %d>" % number, conflation_key="bob")
     events = b"".join(b"<event %d>" % number for number in range(4))
     assert len(outgoing) == 7
     assert outgoing.take() == events + b"<balance 4><event 4><balance 4>"
@@ -76,10 +76,10 @@ def test_only_the_newest_frame_of_a_key_remains_and_no_other_is_lost() -> None:
 def test_a_partly_written_frame_is_finished_before_a_newer_one() -> None:
     outgoing = SendQueue()
     with pair() as (ours, theirs):
-        outgoing.add(b"<old %s>" % (b"x" * 100_000), newest="alice")
+        outgoing.add(b"<old %s>" % (b"x" * 100_000), conflation_key="alice")
         outgoing.write(ours.fileno())
         assert len(outgoing) == 1
-        outgoing.add(b"<new>", newest="alice")
+        outgoing.add(b"<new>", conflation_key="alice")
         got = received(theirs)
         while outgoing:
             outgoing.write(ours.fileno())
