@@ -63,7 +63,7 @@ class HttpConnection:
         self._config = config
         self._context = context
         self._tasks: TaskGroup | None = None
-        self._outgoing = SendQueue()
+        self._queue = SendQueue()
         self._flushing = False
         self._write_lock = trio.Lock()
         self._reading = trio.CancelScope(deadline=trio.current_time() + IDLE_SECONDS)
@@ -88,9 +88,9 @@ class HttpConnection:
         """Limit the kernel's send buffer. Called once the connection is a WebSocket."""
         self._stream.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, WEBSOCKET_BUFFER)
 
-    def post(self, frame: bytes, *, newest: Hashable | None = None) -> None:
-        """Queue a WebSocket frame for the next `flush`; `newest` as in `SendQueue.add`."""
-        self._outgoing.add(frame, newest=newest)
+    def post(self, frame: bytes, *, conflation_key: Hashable | None = None) -> None:
+        """Queue a WebSocket frame for the next `flush`; `conflation_key` as in `SendQueue.add`."""
+        self._queue.add(frame, conflation_key=conflation_key)
 
     def flush(self) -> int:
         """Write as many posted frames as the socket accepts; a task writes the rest.
@@ -98,22 +98,22 @@ class HttpConnection:
         Never waits. Returns the number of frames left, which the caller must limit.
         """
         if self._write_lock.locked():
-            return len(self._outgoing)
+            return len(self._queue)
         if self._broken:
             return 0
         try:
-            self._outgoing.write(self._stream.socket.fileno())
+            self._queue.write(self._stream.socket.fileno())
         except OSError:
             self.abort()
             return 0
-        if self._outgoing and not self._flushing and self._tasks is not None:
+        if self._queue and not self._flushing and self._tasks is not None:
             self._flushing = True
             self._tasks.spawn(self._flush_rest)
-        return len(self._outgoing)
+        return len(self._queue)
 
     async def drain(self) -> None:
         """Wait until all posted frames are written, or the client is gone."""
-        while self._outgoing and not self._broken:
+        while self._queue and not self._broken:
             await self._write(None)
 
     async def _flush_rest(self) -> None:
@@ -192,14 +192,14 @@ class HttpConnection:
             self._broken = True
             with trio.CancelScope(deadline=trio.current_time() + WRITE_SECONDS, shield=True):
                 try:
-                    posted = self._outgoing.take(CHUNK if data is None else None)
+                    posted = self._queue.take(CHUNK if data is None else None)
                     await self._stream.send_all(posted + (data or b""))
                     self._broken = False
                 except (trio.BrokenResourceError, trio.ClosedResourceError):
                     log.debug("client_gone")
             if self._broken:
                 self.abort()
-        if self._outgoing:
+        if self._queue:
             self.flush()  # frames posted in the meantime
 
     async def _linger(self) -> None:

@@ -1,7 +1,7 @@
 """Queue of the frames to send to one client, in order; written without waiting where possible.
 
-A frame with a `newest` key replaces a queued frame with the same key: a slow client receives the
-newest balance, not every balance in between.
+A frame replaces a queued frame with the same `conflation_key`: a slow client receives the newest
+balance, not every balance in between.
 """
 
 from __future__ import annotations
@@ -23,13 +23,13 @@ class SendQueue:
         """Return how many frames have not been written completely."""
         return len(self._frames) + bool(self._rest)
 
-    def add(self, frame: bytes, *, newest: Hashable | None = None) -> None:
-        """Append a frame. It replaces a queued frame with the same `newest` key."""
-        if newest is None:
+    def add(self, frame: bytes, *, conflation_key: Hashable | None = None) -> None:
+        """Append a frame. It replaces a queued frame with the same `conflation_key`."""
+        if conflation_key is None:
             self._frames[next(self._numbers)] = frame
             return
-        self._frames.pop(newest, None)
-        self._frames[newest] = frame
+        self._frames.pop(conflation_key, None)
+        self._frames[conflation_key] = frame
 
     def write(self, socket: int) -> None:
         """Write as much as the socket accepts without waiting. Raises OSError if it is broken."""

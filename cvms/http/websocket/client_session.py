@@ -136,11 +136,11 @@ class ClientSession:
         self._end(TRY_AGAIN_LATER, "too slow: events were missed; subscribe again with since")
 
     def _post(self, frame: OutboxFrame) -> None:
-        newest = (frame.topic, frame.owner) if frame.topic in CONFLATED else None
-        self._connection.post(frame.wire, newest=newest)
+        key = (frame.topic, frame.owner) if frame.topic in CONFLATED else None
+        self._connection.post(frame.wire, conflation_key=key)
 
-    def _notify(self, wire: bytes, newest: Hashable | None) -> None:
-        self._connection.post(wire, newest=newest)
+    def _notify(self, wire: bytes, conflation_key: Hashable | None) -> None:
+        self._connection.post(wire, conflation_key=conflation_key)
         self.flush()
 
     def _end_guarded(self) -> None:

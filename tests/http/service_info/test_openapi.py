@@ -77,7 +77,7 @@ def test_each_problem_has_a_title_of_its_own_in_sentence_case() -> None:
     assert {code: title for code, title in TITLES.items() if not words.fullmatch(title)} == {}
 
 
-async def test_a_route_says_what_it_takes_and_how_it_refuses(service: Service) -> None:
+async def test_a_route_describes_its_input_and_its_problems(service: Service) -> None:
     document = (await service.get("/openapi.json")).json()
     withdraw = document["paths"]["/api/vault/withdraw"]["post"]
     schema = withdraw["requestBody"]["content"]["application/json"]["schema"]
@@ -90,7 +90,7 @@ async def test_a_route_says_what_it_takes_and_how_it_refuses(service: Service) -
     assert {each["name"] for each in withdraw["parameters"]} == {"Idempotency-Key", "X-2FA-CODE"}
 
 
-async def test_every_reference_of_the_document_leads_somewhere(service: Service) -> None:
+async def test_every_reference_of_the_document_has_a_target(service: Service) -> None:
     reply = await service.get("/openapi.json")
     schemas = reply.json()["components"]["schemas"]
     references = set(re.findall(r'"\$ref":"#/components/schemas/([^"]+)"', reply.text))
