@@ -1,4 +1,4 @@
-"""Everything that the indexer writes, to be held against what a fresh index of the chain has."""
+"""Tables that the indexer writes, compared with those of a fresh index of the same chain."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from psycopg import sql
 from cvms.store.postgres.database import Database, open_database
 from tests.nursery.world import World
 
-# Without what depends on when something was read: ids, times of recording, slots of accounts.
+# Without columns that depend on when something was read: ids, times, slots of accounts.
 TABLES = {
     "chain_events": """
         SELECT signature, instruction_index, ordinal, slot, block_time, name, vault, owner, data
@@ -55,8 +55,8 @@ ORDER BY owner, slot
 """
 
 
-async def books(database: Database) -> dict[str, list[Any]]:
-    """The rows of every table; of balance_history, at which slots each vault's balances change."""
+async def read_tables(database: Database) -> dict[str, list[Any]]:
+    """Return the rows of each table; of `balance_history`, the slots at which balances change."""
     found = {}
     async with database.connection() as conn:
         for table, query in TABLES.items():
@@ -64,8 +64,8 @@ async def books(database: Database) -> dict[str, list[Any]]:
         points = await (await conn.execute(POINTS.encode())).fetchall()
     found["balance_history"] = [
         (owner, change)
-        for owner, of_owner in groupby(points, key=lambda point: point[0])
-        for change in _changes([point[1:] for point in of_owner])
+        for owner, owned in groupby(points, key=lambda point: point[0])
+        for change in _changes([point[1:] for point in owned])
     ]
     return found
 
@@ -82,7 +82,7 @@ def _changes(points: list[Any]) -> list[Any]:
 
 @asynccontextmanager
 async def empty_database(server: str) -> AsyncIterator[Database]:
-    """Another database of the test's server, with the schema and nothing else."""
+    """Open another database on the test's server, with the schema and no rows."""
     name = "cvms_fresh"
     drop = sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(sql.Identifier(name))
     with psycopg.connect(server, autocommit=True) as connection:
@@ -97,15 +97,15 @@ async def empty_database(server: str) -> AsyncIterator[Database]:
             connection.execute(drop)
 
 
-async def fresh_books(world: World, server: str) -> dict[str, list[Any]]:
-    """What an index that begins now, on an empty database, makes of the chain."""
+async def _fresh_tables(world: World, server: str) -> dict[str, list[Any]]:
+    """Return the tables of an index that begins now, on an empty database."""
     async with empty_database(server) as database:
         fresh = replace(world, database=database)
         assert await fresh.indexer().catch_up()
-        return await books(database)
+        return await read_tables(database)
 
 
-async def differing(world: World, server: str) -> dict[str, Any]:
-    """Each table in which the books are not those of a fresh index, with both."""
-    ours, fresh = await books(world.database), await fresh_books(world, server)
+async def differing_tables(world: World, server: str) -> dict[str, Any]:
+    """Return each table that differs from that of a fresh index, with the rows of both."""
+    ours, fresh = await read_tables(world.database), await _fresh_tables(world, server)
     return {name: (ours[name], fresh[name]) for name in ours if ours[name] != fresh[name]}

@@ -1,4 +1,7 @@
-"""A cable between a replica and PostgreSQL; once it is cut, both ends just hear nothing."""
+"""TCP proxy between a replica and PostgreSQL, whose connection can be interrupted.
+
+After that both ends receive nothing, and neither sees its connection closed.
+"""
 
 from __future__ import annotations
 
@@ -10,48 +13,46 @@ from urllib.parse import parse_qs, urlsplit
 import trio
 
 
-class Cable:
-    """A URI that leads to the same database until `cut`."""
+class DatabaseProxy:
+    """A URI of the same database, which leads there until `cut`."""
 
-    def __init__(self, uri: str, port: int) -> None:
+    def __init__(self, uri: str) -> None:
         self.uri = uri
-        self.port = port
-        self.whole = trio.Event()
-        self.whole.set()
+        self.connected = trio.Event()
+        self.connected.set()
 
     def cut(self) -> None:
-        self.whole = trio.Event()
+        self.connected = trio.Event()
 
 
 @asynccontextmanager
-async def cable(database_url: str) -> AsyncIterator[Cable]:
-    """A cable to an embedded server, which listens on a unix socket."""
+async def database_proxy(database_url: str) -> AsyncIterator[DatabaseProxy]:
+    """Serve a proxy of an embedded server, which listens on a Unix socket."""
     parts = urlsplit(database_url)
     [folder] = parse_qs(parts.query)["host"]
-    laid: Cable
-    ended: list[trio.SocketStream] = []
+    proxy: DatabaseProxy
 
     async def forward(source: trio.SocketStream, sink: trio.SocketStream) -> None:
         async for data in source:
-            await laid.whole.wait()
+            await proxy.connected.wait()
             await sink.send_all(data)
-        await laid.whole.wait()
+        await proxy.connected.wait()
         await sink.send_eof()
 
     async def serve(client: trio.SocketStream) -> None:
-        await laid.whole.wait()
+        await proxy.connected.wait()
         async with await trio.open_unix_socket(f"{folder}/.s.PGSQL.5432") as server:
             try:
                 async with trio.open_nursery() as nursery:
                     nursery.start_soon(forward, client, server)
                     nursery.start_soon(forward, server, client)
             except* trio.BrokenResourceError:
-                ended.append(client)
+                pass  # one end has closed the connection
 
     async with trio.open_nursery() as nursery:
         [listener] = await nursery.start(partial(trio.serve_tcp, serve, 0, host="127.0.0.1"))
         port = listener.socket.getsockname()[1]
         login = parts.netloc.rpartition("@")[0]
-        laid = Cable(f"{parts.scheme}://{login}@127.0.0.1:{port}{parts.path}", port)
-        yield laid
+        proxy = DatabaseProxy(f"{parts.scheme}://{login}@127.0.0.1:{port}{parts.path}")
+        yield proxy
         nursery.cancel_scope.cancel()
