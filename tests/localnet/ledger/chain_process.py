@@ -1,4 +1,4 @@
-"""A chain in a process of its own, to be killed: `python chain_process.py LEDGER`."""
+"""A chain in a process of its own, which tests kill: `python chain_process.py LEDGER`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Several nodes over one chain, each with faults of its own: calls and connections."""
+"""Faults of one node of several: of calls, sends, notifications and connections."""
 
 from __future__ import annotations
 
@@ -34,12 +34,12 @@ async def other(node: Node, nursery: trio.Nursery) -> AsyncIterator[Node]:
 
 
 async def connect(url: str) -> trio.SocketStream:
-    """A bare connection: client libraries leave their own unclean when they break."""
+    """Open a plain TCP connection: client libraries do not close broken ones cleanly."""
     return await trio.open_tcp_stream("127.0.0.1", int(url.rsplit(":", 1)[1]))
 
 
 async def answered(stream: trio.SocketStream) -> bool:
-    """Whether a call gets an answer before the connection ends."""
+    """Return whether a call gets a reply before the connection ends."""
     received = b""
     with suppress(trio.BrokenResourceError), trio.fail_after(5):
         await stream.send_all(request(CALL))
@@ -51,7 +51,7 @@ async def answered(stream: trio.SocketStream) -> bool:
 
 
 async def upgraded(url: str) -> int:
-    """The status of a PubSub handshake."""
+    """Return the HTTP status of a PubSub handshake."""
     async with await connect(url) as stream:
         await stream.send_all(
             b"GET / HTTP/1.1\r\nHost: node\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"
@@ -66,7 +66,7 @@ def request(call: dict[str, Any]) -> bytes:
     return b"POST / HTTP/1.1\r\nHost: node\r\nContent-Length: %d\r\n\r\n" % len(body) + body
 
 
-async def test_nodes_show_one_chain_and_have_faults_of_their_own(node: Node, other: Node) -> None:
+async def test_nodes_share_a_chain_and_have_separate_faults(node: Node, other: Node) -> None:
     assert node.running.rpc_url != other.running.rpc_url
     payer, payee = await node.wallet(), Keypair().pubkey()
     await other.pay(payer, payee, SOL)
@@ -79,7 +79,7 @@ async def test_nodes_show_one_chain_and_have_faults_of_their_own(node: Node, oth
     await other.call("getSlot")
 
 
-async def test_a_node_that_has_ended_costs_the_chain_nothing(node: Node) -> None:
+async def test_a_stopped_node_no_longer_observes_the_chain(node: Node) -> None:
     async with trio.open_nursery() as nursery:
         await nursery.start(partial(localnet.serve_node, node.running.chain))
         assert len(node.running.chain.observers) == 2
@@ -121,18 +121,20 @@ async def test_a_seed_gives_the_same_faults_again(node: Node, other: Node) -> No
 
 
 @pytest.mark.parametrize(("seconds", "header"), [(3, "3"), (None, None)])
-async def test_too_many_requests_says_when_to_come_back(
+async def test_too_many_requests_has_retry_after(
     node: Node, seconds: int | None, header: str | None
 ) -> None:
     node.running.faults.rpc.append(TooManyRequests(methods={"getSlot"}, retry_after=seconds))
     response = await node.http.post(node.running.rpc_url, json=CALL)
     assert response.status_code == 429
     assert response.headers.get("retry-after") == header
-    await node.call("getBlockHeight")  # the same connection, another method
+    await node.call("getBlockHeight")  # another method on the same connection
 
 
 @pytest.mark.parametrize("all_faults", [False, True])
-async def test_a_hanging_call_is_answered_once_it_is_lifted(node: Node, all_faults: bool) -> None:
+async def test_a_hanging_call_is_answered_once_the_fault_is_lifted(
+    node: Node, all_faults: bool
+) -> None:
     hang = Hang(methods={"getSlot"})
     node.running.faults.rpc.append(hang)
     slots: list[int] = []
@@ -142,7 +144,7 @@ async def test_a_hanging_call_is_answered_once_it_is_lifted(node: Node, all_faul
 
     async with trio.open_nursery() as nursery:
         nursery.start_soon(ask)
-        await node.call("getBlockHeight")  # others are answered meanwhile
+        await node.call("getBlockHeight")  # other calls are answered meanwhile
         assert slots == []
         tip = node.advance()
         if all_faults:
@@ -153,7 +155,7 @@ async def test_a_hanging_call_is_answered_once_it_is_lifted(node: Node, all_faul
     await node.call("getSlot")
 
 
-async def test_who_leaves_a_hanging_call_is_not_waited_for_and_nothing_is_run(node: Node) -> None:
+async def test_a_hanging_call_is_dropped_when_its_client_disconnects(node: Node) -> None:
     payer, payee = await node.wallet(), Keypair().pubkey()
     transaction = await node.transfer(payer, payee, SOL)
     hang = Hang(methods={"sendTransaction"}, times=1)
@@ -172,13 +174,13 @@ async def test_who_leaves_a_hanging_call_is_not_waited_for_and_nothing_is_run(no
 
 
 async def struck(fault: RpcFault) -> None:
-    """Return once a fault that strikes once has struck."""
+    """Wait until a fault with `times=1` has occurred."""
     with trio.fail_after(5):
         while fault.times:
             await trio.lowlevel.checkpoint()
 
 
-async def test_a_hanging_call_whose_connection_is_reset_harms_nobody(node: Node) -> None:
+async def test_a_reset_connection_of_a_hanging_call_does_not_affect_others(node: Node) -> None:
     hang = Hang(methods="getSlot", times=1)
     node.running.faults.rpc.append(hang)
     stream = await connect(node.running.rpc_url)
@@ -192,14 +194,14 @@ async def test_a_hanging_call_whose_connection_is_reset_harms_nobody(node: Node)
     await node.call("getSlot")
 
 
-async def test_a_slow_call_takes_its_time(node: Node) -> None:
+async def test_a_slow_call_is_delayed(node: Node) -> None:
     node.running.faults.rpc.append(Slow(methods={"getSlot"}, seconds=0.2))
     start = trio.current_time()
     await node.call("getSlot")
     assert trio.current_time() - start >= 0.2
 
 
-async def test_a_cut_call_gets_no_answer_and_is_not_run(node: Node) -> None:
+async def test_a_cut_call_gets_no_reply_and_is_not_run(node: Node) -> None:
     payer, payee = await node.wallet(), Keypair().pubkey()
     node.running.faults.rpc.append(Cut(methods={"sendTransaction"}, times=1))
     with pytest.raises(httpx.RemoteProtocolError):
@@ -207,7 +209,7 @@ async def test_a_cut_call_gets_no_answer_and_is_not_run(node: Node) -> None:
     assert await node.balance(payee) == 0
 
 
-async def test_a_garbled_answer_is_no_json(node: Node) -> None:
+async def test_a_garbled_reply_is_not_json(node: Node) -> None:
     node.running.faults.rpc.append(Garble(methods="getSlot", times=1))
     with pytest.raises(json.JSONDecodeError):
         await node.call("getSlot")
@@ -228,7 +230,7 @@ async def test_a_node_that_refuses_closes_new_and_open_connections(node: Node) -
         assert await answered(stream)
 
 
-async def test_a_request_that_is_none_is_answered_whatever_the_faults(node: Node) -> None:
+async def test_an_invalid_request_is_answered_whatever_the_faults(node: Node) -> None:
     node.running.faults.rpc += [Cut(), Hang(), TooManyRequests(), Garble(), Fail()]
     for body in (b"{", b"[]", b"7", b'{"method": 5}', b"[[]]"):
         response = await node.http.post(node.running.rpc_url, content=body)
@@ -250,7 +252,7 @@ async def test_a_dropped_send_is_answered_and_never_lands(node: Node) -> None:
     assert await node.balance(payee) == SOL
 
 
-async def test_a_late_send_lands_so_many_blocks_later(node: Node) -> None:
+async def test_a_late_send_lands_the_given_number_of_blocks_later(node: Node) -> None:
     payer, payee = await node.wallet(), Keypair().pubkey()
     sends = node.running.faults.sends
     sends.late, sends.late_blocks = 1.0, 3
@@ -285,7 +287,7 @@ async def test_a_late_send_that_is_sent_again_lands_once(node: Node) -> None:
     assert await node.balance(payee) == SOL
 
 
-async def test_a_lost_answer_leaves_the_transaction_on_the_chain(node: Node) -> None:
+async def test_a_send_whose_reply_is_lost_still_lands(node: Node) -> None:
     payer, payee = await node.wallet(), Keypair().pubkey()
     transaction = await node.transfer(payer, payee, SOL)
     node.running.faults.sends.lose_answer = 1.0
@@ -297,21 +299,21 @@ async def test_a_lost_answer_leaves_the_transaction_on_the_chain(node: Node) -> 
 # --- notifications -----------------------------------------------------------------------------
 
 
-async def slots_told(node: Node, blocks: int, *, wait_for: int) -> list[int]:
-    """What a slot subscription tells while so many blocks start, relative to the first."""
+async def notified_slots(node: Node, blocks: int, *, wait_for: int) -> list[int]:
+    """Start `blocks`, and return the slots that a subscription notifies, relative to the first."""
     async with node.pubsub() as pubsub:
         await pubsub.call("slotSubscribe")
         first = node.advance(blocks) - blocks + 1
-        told = [(await pubsub.next())["params"]["result"]["slot"] for _ in range(wait_for)]
+        slots = [(await pubsub.next())["params"]["result"]["slot"] for _ in range(wait_for)]
         assert await pubsub.quiet()
-    return [slot - first for slot in told]
+    return [slot - first for slot in slots]
 
 
-async def test_notifications_are_dropped_while_told_to(node: Node) -> None:
+async def test_notifications_are_dropped_while_the_fault_is_on(node: Node) -> None:
     node.running.faults.notifications.drop = 1.0
-    assert await slots_told(node, 5, wait_for=0) == []
+    assert await notified_slots(node, 5, wait_for=0) == []
     node.running.faults.clear()
-    assert await slots_told(node, 2, wait_for=2) == [0, 1]
+    assert await notified_slots(node, 2, wait_for=2) == [0, 1]
 
 
 async def test_a_share_of_notifications_is_dropped(node: Node) -> None:
@@ -323,17 +325,17 @@ async def test_a_share_of_notifications_is_dropped(node: Node) -> None:
         assert 30 <= len(pubsub.early) <= 70
 
 
-async def test_notifications_come_twice(node: Node) -> None:
+async def test_notifications_are_duplicated(node: Node) -> None:
     node.running.faults.notifications.duplicate = 1.0
-    assert await slots_told(node, 3, wait_for=6) == [0, 0, 1, 1, 2, 2]
+    assert await notified_slots(node, 3, wait_for=6) == [0, 0, 1, 1, 2, 2]
 
 
-async def test_notifications_change_places_with_the_next(node: Node) -> None:
+async def test_notifications_are_swapped_with_the_next(node: Node) -> None:
     node.running.faults.notifications.swap = 1.0
-    assert await slots_told(node, 6, wait_for=6) == [1, 0, 3, 2, 5, 4]
+    assert await notified_slots(node, 6, wait_for=6) == [1, 0, 3, 2, 5, 4]
 
 
-async def test_what_is_held_back_comes_with_the_next_after_the_fault(node: Node) -> None:
+async def test_a_withheld_notification_follows_the_next_one_after_the_fault(node: Node) -> None:
     node.running.faults.notifications.swap = 1.0
     async with node.pubsub() as pubsub:
         await pubsub.call("slotSubscribe")
@@ -341,8 +343,8 @@ async def test_what_is_held_back_comes_with_the_next_after_the_fault(node: Node)
         assert await pubsub.quiet()
         node.running.faults.clear()
         node.advance()
-        told = [(await pubsub.next())["params"]["result"]["slot"] for _ in range(2)]
-        assert told == [tip + 1, tip]
+        slots = [(await pubsub.next())["params"]["result"]["slot"] for _ in range(2)]
+        assert slots == [tip + 1, tip]
 
 
 async def test_notifications_come_late_and_in_order(node: Node) -> None:
@@ -351,12 +353,12 @@ async def test_notifications_come_late_and_in_order(node: Node) -> None:
     async with node.pubsub() as pubsub:
         await pubsub.call("slotSubscribe")
         tip = node.advance(3)
-        told = [(await pubsub.next())["params"]["result"]["slot"] for _ in range(3)]
+        slots = [(await pubsub.next())["params"]["result"]["slot"] for _ in range(3)]
         assert trio.current_time() - start >= 0.2
-        assert told == [tip - 2, tip - 1, tip]
+        assert slots == [tip - 2, tip - 1, tip]
 
 
-async def test_only_notifications_of_the_named_kinds_suffer(node: Node) -> None:
+async def test_only_notifications_of_the_named_kinds_are_affected(node: Node) -> None:
     payer = await node.wallet()
     notifications = node.running.faults.notifications
     notifications.drop, notifications.kinds = 1.0, {"logs"}
@@ -382,7 +384,7 @@ async def test_connections_are_cut_and_new_ones_refused(node: Node, other: Node)
         node.advance()
         await untouched.next()
     node.running.faults.clear()
-    assert await slots_told(node, 1, wait_for=1) == [0]
+    assert await notified_slots(node, 1, wait_for=1) == [0]
 
 
 @asynccontextmanager
