@@ -33,8 +33,7 @@ from cvms.http.vaults import (
     withdrawal_policy_routes,
 )
 from cvms.http.websocket.endpoint import WebSocketEndpoint, WebSocketLimits
-from cvms.http.yields import command_routes as yields
-from cvms.http.yields import policy_routes
+from cvms.http.yields import movement_routes, policy_routes, status_routes
 from cvms.metrics import Metrics
 from cvms.nursery.channels.account_registry import AccountRegistry
 from cvms.nursery.channels.hub import Hub
@@ -105,7 +104,8 @@ def create_app(
         *query_routes.ROUTES,
         *analytics_routes.ROUTES,
         *position_routes.ROUTES,
-        *yields.ROUTES,
+        *status_routes.ROUTES,
+        *movement_routes.ROUTES,
         *policy_routes.ROUTES,
         *governance_routes.ROUTES,
         *withdrawal_policy_routes.ROUTES,

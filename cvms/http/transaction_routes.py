@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from functools import partial
 from uuid import UUID
 
 from quart import Response
@@ -38,7 +37,7 @@ from cvms.http.framework.dependencies import Dependencies
 from cvms.http.framework.operation_metrics import counted
 from cvms.http.framework.request import Body
 from cvms.http.framework.response import Reply, response_of
-from cvms.http.framework.routing import Route
+from cvms.http.framework.routing import RouteGroup
 from cvms.http.multisig.cosigning import CoSigningRun, signatures_in
 from cvms.http.operations.execute import UNSPONSORED
 from cvms.http.operations.idempotency import IdempotencyKey, key_of_request, replay_or_run
@@ -46,11 +45,30 @@ from cvms.store.security import audit_log
 from cvms.store.submissions import multisig_proposals, submissions
 from cvms.store.submissions.submissions import State, Submission
 
+ROUTES = RouteGroup("transactions")
+
 
 class CoSigned(Body, frozen=True):
     transaction: str
 
 
+@ROUTES.post(
+    "/api/transactions",
+    replies={202: schemas.Accepted},
+    refusals=(
+        UnknownTransaction,
+        TransactionExpired,
+        InvalidSignature,
+        ProgramRefused,
+        Conflict,
+        *UNSPONSORED,
+        ProposalExpired,
+        ProposalCancelled,
+        ProposalCompleted,
+    ),
+    sensitive=True,
+    idempotent=True,
+)
 async def submit(deps: Dependencies, body: CoSigned) -> Reply | Response:
     """Submit a signed transaction.
 
@@ -73,7 +91,7 @@ async def submit(deps: Dependencies, body: CoSigned) -> Reply | Response:
             return await CoSigningRun(deps, proposal, hashed, given).run()
         built = await _built(deps, hashed)
         key = await key_of_request(built.owner)
-        return await replay_or_run(deps, key, partial(_submit, deps, transaction, built, key))
+        return await replay_or_run(deps, key, lambda: _submit(deps, transaction, built, key))
 
 
 async def _submit(
@@ -92,6 +110,11 @@ def _accepted(built: Submission) -> Reply:
     return Reply(schemas.Accepted(built.signature, built.state), 202)
 
 
+@ROUTES.get(
+    "/api/transactions/<signature>",
+    replies={200: schemas.TransactionState},
+    refusals=(NotFound,),
+)
 async def get_transaction(deps: Dependencies, signature: str) -> Reply:
     """Get the state of a transaction.
 
@@ -182,36 +205,3 @@ def _check_signers(deps: Dependencies, transaction: VersionedTransaction) -> Non
     others = [each for each in missing_signers(transaction) if each != operator]
     if others:
         raise InvalidSignature(f"The signature of {others[0]} is missing or does not verify.")
-
-
-ROUTES = (
-    Route(
-        method="POST",
-        rule="/api/transactions",
-        handler=submit,
-        body=CoSigned,
-        replies={202: schemas.Accepted},
-        refusals=(
-            UnknownTransaction,
-            TransactionExpired,
-            InvalidSignature,
-            ProgramRefused,
-            Conflict,
-            *UNSPONSORED,
-            ProposalExpired,
-            ProposalCancelled,
-            ProposalCompleted,
-        ),
-        sensitive=True,
-        idempotent=True,
-        tags=("transactions",),
-    ),
-    Route(
-        method="GET",
-        rule="/api/transactions/<signature>",
-        handler=get_transaction,
-        replies={200: schemas.TransactionState},
-        refusals=(NotFound,),
-        tags=("transactions",),
-    ),
-)

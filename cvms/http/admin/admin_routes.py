@@ -16,7 +16,7 @@ from cvms.http.framework.admin_tokens import Administrator, Role
 from cvms.http.framework.dependencies import Dependencies
 from cvms.http.framework.request import Body, Limit, RowId
 from cvms.http.framework.response import Reply
-from cvms.http.framework.routing import Auth, Route
+from cvms.http.framework.routing import Auth, RouteGroup
 from cvms.nursery.channels.status_board import ComponentStatus
 from cvms.store.messaging.leader_notifications import RECONCILE, notify_leader
 from cvms.store.reconciliation import reconciliation_log
@@ -24,6 +24,9 @@ from cvms.store.security import audit_log
 
 Action = Annotated[str, msgspec.Meta(pattern=r"^[a-z0-9_]{1,64}\Z")]
 TAGS = ("administration",)
+
+
+ROUTES = RouteGroup(*TAGS, auth=Auth.ADMIN)
 
 
 class AuditQuery(Body, frozen=True):
@@ -117,6 +120,7 @@ class TokenAccount(Body, frozen=True):
     token_account: Pubkey
 
 
+@ROUTES.get("/api/admin/audit", replies={200: AuditPage}, role=Role.VIEWER)
 async def list_audit_entries(
     deps: Dependencies, query: AuditQuery, administrator: Administrator
 ) -> Reply:
@@ -135,6 +139,7 @@ async def list_audit_entries(
     return Reply(AuditPage(entries=entries, next_cursor=next_cursor))
 
 
+@ROUTES.get("/api/admin/reconciliation", replies={200: Differences}, role=Role.VIEWER)
 async def list_differences(
     deps: Dependencies, query: ReconciliationQuery, administrator: Administrator
 ) -> Reply:
@@ -147,6 +152,7 @@ async def list_differences(
     return Reply(Differences([Difference(**asdict(row)) for row in rows]))
 
 
+@ROUTES.get("/api/admin/tasks", replies={200: Tasks}, role=Role.VIEWER)
 async def list_tasks(deps: Dependencies, administrator: Administrator) -> Reply:
     """List the supervised tasks.
 
@@ -168,6 +174,7 @@ async def list_tasks(deps: Dependencies, administrator: Administrator) -> Reply:
     return Reply(Tasks(tasks=tasks, parts=deps.board.components))
 
 
+@ROUTES.post("/api/admin/reconcile", replies={202: Asked}, role=Role.OPERATOR)
 async def reconcile(deps: Dependencies, body: Reconcile, administrator: Administrator) -> Reply:
     """Start a reconciliation.
 
@@ -179,6 +186,12 @@ async def reconcile(deps: Dependencies, body: Reconcile, administrator: Administ
     return Reply(Asked(), 202)
 
 
+@ROUTES.post(
+    "/api/admin/vault-token-account/set",
+    replies={202: Asked},
+    refusals=(VaultNotFound, Conflict),
+    role=Role.OPERATOR,
+)
 async def set_token_account(
     deps: Dependencies, body: TokenAccount, administrator: Administrator
 ) -> Reply:
@@ -216,57 +229,3 @@ async def _request_reconciliation(
     async with deps.database.transaction() as conn:
         await audit_log.append(conn, entry)
         await notify_leader(conn, RECONCILE, owner or "")
-
-
-ROUTES = (
-    Route(
-        method="GET",
-        rule="/api/admin/audit",
-        handler=list_audit_entries,
-        query=AuditQuery,
-        replies={200: AuditPage},
-        auth=Auth.ADMIN,
-        role=Role.VIEWER,
-        tags=TAGS,
-    ),
-    Route(
-        method="GET",
-        rule="/api/admin/reconciliation",
-        handler=list_differences,
-        query=ReconciliationQuery,
-        replies={200: Differences},
-        auth=Auth.ADMIN,
-        role=Role.VIEWER,
-        tags=TAGS,
-    ),
-    Route(
-        method="GET",
-        rule="/api/admin/tasks",
-        handler=list_tasks,
-        replies={200: Tasks},
-        auth=Auth.ADMIN,
-        role=Role.VIEWER,
-        tags=TAGS,
-    ),
-    Route(
-        method="POST",
-        rule="/api/admin/reconcile",
-        handler=reconcile,
-        body=Reconcile,
-        replies={202: Asked},
-        auth=Auth.ADMIN,
-        role=Role.OPERATOR,
-        tags=TAGS,
-    ),
-    Route(
-        method="POST",
-        rule="/api/admin/vault-token-account/set",
-        handler=set_token_account,
-        body=TokenAccount,
-        replies={202: Asked},
-        refusals=(VaultNotFound, Conflict),
-        auth=Auth.ADMIN,
-        role=Role.OPERATOR,
-        tags=TAGS,
-    ),
-)

@@ -12,7 +12,7 @@ from cvms.http.framework.admin_tokens import Administrator, Role
 from cvms.http.framework.dependencies import Dependencies
 from cvms.http.framework.request import MAX_AMOUNT, Body, Limit, RowId
 from cvms.http.framework.response import Reply
-from cvms.http.framework.routing import Auth, Route
+from cvms.http.framework.routing import Auth, RouteGroup
 from cvms.store.alerts import alerts, lifecycle
 from cvms.store.alerts.lifecycle import alert_webhook
 from cvms.store.security import audit_log
@@ -20,6 +20,9 @@ from cvms.store.security import audit_log
 TAGS = ("administration",)
 State = Literal["open", "acknowledged", "resolved"]
 Severity = Literal["info", "warning", "critical"]
+
+
+ROUTES = RouteGroup(*TAGS, auth=Auth.ADMIN)
 
 
 class AlertsQuery(Body, frozen=True):
@@ -58,6 +61,7 @@ class Alerts(msgspec.Struct, frozen=True, kw_only=True):
     next_cursor: int | None
 
 
+@ROUTES.get("/api/admin/alerts", replies={200: Alerts}, role=Role.VIEWER)
 async def list_alerts(
     deps: Dependencies, query: AlertsQuery, administrator: Administrator
 ) -> Reply:
@@ -78,6 +82,12 @@ async def list_alerts(
     return Reply(Alerts(alerts=[_reply(row) for row in rows], next_cursor=next_cursor))
 
 
+@ROUTES.post(
+    "/api/admin/alerts/<alert_id>/acknowledge",
+    replies={200: Alert},
+    refusals=(NotFound,),
+    role=Role.OPERATOR,
+)
 async def acknowledge_alert(
     deps: Dependencies, alert_id: str, administrator: Administrator
 ) -> Reply:
@@ -114,27 +124,3 @@ def _number(text: str) -> int:
 
 def _reply(row: alerts.AlertRow) -> Alert:
     return msgspec.convert(lifecycle.shown(row), Alert)
-
-
-ROUTES = (
-    Route(
-        method="GET",
-        rule="/api/admin/alerts",
-        handler=list_alerts,
-        query=AlertsQuery,
-        replies={200: Alerts},
-        auth=Auth.ADMIN,
-        role=Role.VIEWER,
-        tags=TAGS,
-    ),
-    Route(
-        method="POST",
-        rule="/api/admin/alerts/<alert_id>/acknowledge",
-        handler=acknowledge_alert,
-        replies={200: Alert},
-        refusals=(NotFound,),
-        auth=Auth.ADMIN,
-        role=Role.OPERATOR,
-        tags=TAGS,
-    ),
-)

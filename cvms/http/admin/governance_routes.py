@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import partial
 from typing import Annotated, Any
 
 import msgspec
@@ -22,13 +21,13 @@ from cvms.errors import (
     ProgramRefused,
     VaultNotFound,
 )
-from cvms.http.auth.requester import AdministratorRequest
+from cvms.http.auth.credential import AdministratorRequest
 from cvms.http.framework import schemas
 from cvms.http.framework.admin_tokens import Administrator
 from cvms.http.framework.dependencies import Dependencies
 from cvms.http.framework.request import Body, TokenAmount
 from cvms.http.framework.response import Reply
-from cvms.http.framework.routing import Auth, Route
+from cvms.http.framework.routing import Auth, RouteGroup
 from cvms.http.operations import plans
 from cvms.http.operations.execute import execute_operation
 from cvms.http.operations.plans import TransactionPlan
@@ -37,6 +36,15 @@ SUBMITTED = {202: schemas.Submitted}
 
 RiskLevel = Annotated[int, msgspec.Meta(ge=0, le=255)]
 Reason = Annotated[str, msgspec.Meta(min_length=1, max_length=500)]
+
+
+ROUTES = RouteGroup(
+    "administration",
+    replies=SUBMITTED,
+    refusals=(ProgramRefused, NotSponsored),
+    auth=Auth.ADMIN,
+    idempotent=True,
+)
 
 
 class Program(Body, frozen=True):
@@ -68,6 +76,7 @@ class Transfer(Body, frozen=True):
     caller_program: Pubkey | None = None
 
 
+@ROUTES.post("/api/admin/vault-authority/add")
 async def add_authorized_program(
     deps: Dependencies, body: Program, administrator: Administrator
 ) -> Reply | Response:
@@ -79,6 +88,7 @@ async def add_authorized_program(
     return await _govern(deps, administrator, "add_authorized_program", build, program=body.program)
 
 
+@ROUTES.post("/api/admin/vault-authority/remove")
 async def remove_authorized_program(
     deps: Dependencies, body: Program, administrator: Administrator
 ) -> Reply | Response:
@@ -89,6 +99,7 @@ async def remove_authorized_program(
     )
 
 
+@ROUTES.post("/api/admin/yield-program/add")
 async def add_yield_program(
     deps: Dependencies, body: Program, administrator: Administrator
 ) -> Reply | Response:
@@ -100,6 +111,7 @@ async def add_yield_program(
     return await _govern(deps, administrator, "add_yield_program", build, program=body.program)
 
 
+@ROUTES.post("/api/admin/yield-program/remove")
 async def remove_yield_program(
     deps: Dependencies, body: Program, administrator: Administrator
 ) -> Reply | Response:
@@ -108,6 +120,7 @@ async def remove_yield_program(
     return await _govern(deps, administrator, "remove_yield_program", build, program=body.program)
 
 
+@ROUTES.post("/api/admin/risk-level/set")
 async def set_risk_level(
     deps: Dependencies, body: Risk, administrator: Administrator
 ) -> Reply | Response:
@@ -119,6 +132,7 @@ async def set_risk_level(
     return await _govern(deps, administrator, "set_risk_level", build, risk_level=body.risk_level)
 
 
+@ROUTES.post("/api/admin/freeze/set")
 async def set_freeze_flag(
     deps: Dependencies, body: Freeze, administrator: Administrator
 ) -> Reply | Response:
@@ -130,6 +144,7 @@ async def set_freeze_flag(
     return await _govern(deps, administrator, "set_freeze_flag", build, freeze=body.freeze)
 
 
+@ROUTES.post("/api/admin/cpi-enforced/set")
 async def set_cpi_enforced(
     deps: Dependencies, body: CpiEnforced, administrator: Administrator
 ) -> Reply | Response:
@@ -158,11 +173,21 @@ async def _govern(
         name: str(value) if isinstance(value, Pubkey) else value
         for name, value in arguments.items()
     }
-    plan = partial(plans.by_governance, deps, action, instruction, details=details)
     requester = AdministratorRequest(administrator)
-    return await execute_operation(deps, action, plan, owner=governance, credential=requester)
+    return await execute_operation(
+        deps,
+        action,
+        owner=governance,
+        credential=requester,
+        plan=lambda: plans.by_governance(deps, action, instruction, details=details),
+    )
 
 
+@ROUTES.post(
+    "/api/vault/emergency-withdraw",
+    refusals=(ProgramRefused, VaultNotFound, Conflict, NotSponsored),
+    sensitive=True,
+)
 async def emergency_withdraw(
     deps: Dependencies, body: Emergency, administrator: Administrator
 ) -> Reply | Response:
@@ -172,9 +197,12 @@ async def emergency_withdraw(
     created. The `reason` is recorded in the audit trail.
     """
     requester = AdministratorRequest(administrator)
-    plan = partial(_emergency_plan, deps, body)
     return await execute_operation(
-        deps, "emergency_withdraw", plan, owner=body.owner, credential=requester
+        deps,
+        "emergency_withdraw",
+        owner=body.owner,
+        credential=requester,
+        plan=lambda: _emergency_plan(deps, body),
     )
 
 
@@ -197,6 +225,11 @@ async def _emergency_plan(deps: Dependencies, body: Emergency) -> TransactionPla
     )
 
 
+@ROUTES.post(
+    "/api/internal/transfer-collateral",
+    refusals=(ProgramRefused, VaultNotFound, Conflict, NotSponsored),
+    sensitive=True,
+)
 async def transfer_collateral(
     deps: Dependencies, body: Transfer, administrator: Administrator
 ) -> Reply | Response:
@@ -208,10 +241,13 @@ async def transfer_collateral(
     if body.caller_program not in {None, manager}:
         problem = FieldProblem("caller_program", f"only {manager} is supported")
         raise InvalidRequest(f"Omit `caller_program`, or set it to {manager}.", [problem])
-    plan = partial(_transfer_plan, deps, body)
     requester = AdministratorRequest(administrator)
     return await execute_operation(
-        deps, "transfer_collateral", plan, owner=body.from_owner, credential=requester
+        deps,
+        "transfer_collateral",
+        owner=body.from_owner,
+        credential=requester,
+        plan=lambda: _transfer_plan(deps, body),
     )
 
 
@@ -233,53 +269,3 @@ async def _transfer_plan(deps: Dependencies, body: Transfer) -> TransactionPlan:
         amount=body.amount,
         details={"to_owner": str(body.to_owner)},
     )
-
-
-ROUTES = (
-    *(
-        Route(
-            method="POST",
-            rule=f"/api/admin/{name}",
-            handler=handler,
-            body=body,
-            replies=SUBMITTED,
-            refusals=(ProgramRefused, NotSponsored),
-            auth=Auth.ADMIN,
-            idempotent=True,
-            tags=("administration",),
-        )
-        for name, handler, body in (
-            ("vault-authority/add", add_authorized_program, Program),
-            ("vault-authority/remove", remove_authorized_program, Program),
-            ("yield-program/add", add_yield_program, Program),
-            ("yield-program/remove", remove_yield_program, Program),
-            ("risk-level/set", set_risk_level, Risk),
-            ("freeze/set", set_freeze_flag, Freeze),
-            ("cpi-enforced/set", set_cpi_enforced, CpiEnforced),
-        )
-    ),
-    Route(
-        method="POST",
-        rule="/api/vault/emergency-withdraw",
-        handler=emergency_withdraw,
-        body=Emergency,
-        replies=SUBMITTED,
-        refusals=(ProgramRefused, VaultNotFound, Conflict, NotSponsored),
-        auth=Auth.ADMIN,
-        sensitive=True,
-        idempotent=True,
-        tags=("administration",),
-    ),
-    Route(
-        method="POST",
-        rule="/api/internal/transfer-collateral",
-        handler=transfer_collateral,
-        body=Transfer,
-        replies=SUBMITTED,
-        refusals=(ProgramRefused, VaultNotFound, Conflict, NotSponsored),
-        auth=Auth.ADMIN,
-        sensitive=True,
-        idempotent=True,
-        tags=("administration",),
-    ),
-)

@@ -11,10 +11,13 @@ from solders.pubkey import Pubkey
 from cvms.http.framework.dependencies import Dependencies
 from cvms.http.framework.request import Body
 from cvms.http.framework.response import Reply
-from cvms.http.framework.routing import Route
+from cvms.http.framework.routing import RouteGroup
 from cvms.store.security import nonces
 
 NONCE_BYTES = 24
+
+
+ROUTES = RouteGroup("authentication")
 
 
 class NonceRequest(Body, frozen=True):
@@ -28,6 +31,7 @@ class IssuedNonce(msgspec.Struct, frozen=True):
     expires_at: datetime
 
 
+@ROUTES.post("/api/auth/nonce", replies={200: IssuedNonce}, sensitive=True)
 async def issue(deps: Dependencies, body: NonceRequest) -> Reply:
     """Issue a nonce.
 
@@ -39,16 +43,3 @@ async def issue(deps: Dependencies, body: NonceRequest) -> Reply:
     async with deps.database.connection() as conn:
         await nonces.issue(conn, str(body.owner), nonce, expires_at)
     return Reply(IssuedNonce(nonce, expires_at))
-
-
-ROUTES = (
-    Route(
-        method="POST",
-        rule="/api/auth/nonce",
-        handler=issue,
-        body=NonceRequest,
-        replies={200: IssuedNonce},
-        sensitive=True,
-        tags=("authentication",),
-    ),
-)

@@ -23,7 +23,7 @@ from cvms.errors import (
     TwoFactorDisabled,
 )
 from cvms.http.auth import totp
-from cvms.http.auth.requester import SignedRequest
+from cvms.http.auth.credential import SignedRequest
 from cvms.http.framework.dependencies import Dependencies
 from cvms.store.postgres.driver.connection import TrioConnection
 from cvms.store.security import audit_log, second_factors

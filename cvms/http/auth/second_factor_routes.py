@@ -30,7 +30,7 @@ from cvms.http.framework.dependencies import Dependencies
 from cvms.http.framework.operation_metrics import counted
 from cvms.http.framework.request import Body, owner_in_path
 from cvms.http.framework.response import Reply
-from cvms.http.framework.routing import Auth, Route
+from cvms.http.framework.routing import Auth, RouteGroup
 from cvms.store.postgres.driver.connection import TrioConnection
 from cvms.store.security import audit_log, second_factors
 from cvms.store.security.second_factors import Factor
@@ -42,6 +42,12 @@ SETUP_AGE = timedelta(hours=1)
 MAX_GUESSES = 50
 
 TotpCode = Annotated[str, msgspec.Meta(pattern=r"^[0-9]{6}\Z")]
+
+
+_SIGNED = (InvalidSignature, NonceUnknown, NonceExpired, NonceUsed)
+_ENCRYPTED = (TwoFactorDisabled, DecryptionFailed)
+
+ROUTES = RouteGroup("second factor")
 
 
 class Verify(Body, frozen=True):
@@ -68,6 +74,13 @@ class TwoFactorStatus(msgspec.Struct, frozen=True):
     recovery_codes_left: int
 
 
+@ROUTES.post(
+    "/api/2fa/setup",
+    replies={200: TwoFactorSetup},
+    refusals=(*_SIGNED, *_ENCRYPTED, Conflict),
+    auth=Auth.WALLET,
+    sensitive=True,
+)
 async def setup(deps: Dependencies, body: Signed) -> Reply:
     """Set up a second factor.
 
@@ -96,6 +109,12 @@ async def setup(deps: Dependencies, body: Signed) -> Reply:
     return Reply(TwoFactorSetup(secret, uri, image, codes))
 
 
+@ROUTES.post(
+    "/api/2fa/verify",
+    replies={200: TwoFactorStatus},
+    refusals=(*_ENCRYPTED, InvalidSecondFactor, NotFound, Conflict),
+    sensitive=True,
+)
 async def verify(deps: Dependencies, body: Verify) -> Reply:
     """Enable the second factor that was set up.
 
@@ -148,6 +167,14 @@ async def _count_guess(conn: TrioConnection[Any], factor: Factor) -> None:
     )
 
 
+@ROUTES.post(
+    "/api/2fa/disable",
+    replies={200: TwoFactorStatus},
+    refusals=(*_SIGNED, Conflict),
+    auth=Auth.WALLET,
+    sensitive=True,
+    second_factor=True,
+)
 async def disable(deps: Dependencies, body: Signed) -> Reply:
     """Disable the second factor.
 
@@ -166,6 +193,9 @@ async def disable(deps: Dependencies, body: Signed) -> Reply:
     return Reply(OFF)
 
 
+@ROUTES.get(
+    "/api/2fa/status/<owner>", replies={200: TwoFactorStatus}, refusals=(TwoFactorDisabled,)
+)
 async def get_status(deps: Dependencies, owner: str) -> Reply:
     """Get the status of an owner's second factor."""
     _require_keys(deps)
@@ -204,51 +234,3 @@ async def _record(
         actor=actor or owner, action=action, owner=owner, outcome=outcome, details=dict(details)
     )
     await audit_log.append(conn, entry)
-
-
-_SIGNED = (InvalidSignature, NonceUnknown, NonceExpired, NonceUsed)
-_ENCRYPTED = (TwoFactorDisabled, DecryptionFailed)
-
-ROUTES = (
-    Route(
-        method="POST",
-        rule="/api/2fa/setup",
-        handler=setup,
-        body=Signed,
-        replies={200: TwoFactorSetup},
-        refusals=(*_SIGNED, *_ENCRYPTED, Conflict),
-        auth=Auth.WALLET,
-        sensitive=True,
-        tags=("second factor",),
-    ),
-    Route(
-        method="POST",
-        rule="/api/2fa/verify",
-        handler=verify,
-        body=Verify,
-        replies={200: TwoFactorStatus},
-        refusals=(*_ENCRYPTED, InvalidSecondFactor, NotFound, Conflict),
-        sensitive=True,
-        tags=("second factor",),
-    ),
-    Route(
-        method="POST",
-        rule="/api/2fa/disable",
-        handler=disable,
-        body=Signed,
-        replies={200: TwoFactorStatus},
-        refusals=(*_SIGNED, Conflict),
-        auth=Auth.WALLET,
-        sensitive=True,
-        second_factor=True,
-        tags=("second factor",),
-    ),
-    Route(
-        method="GET",
-        rule="/api/2fa/status/<owner>",
-        handler=get_status,
-        replies={200: TwoFactorStatus},
-        refusals=(TwoFactorDisabled,),
-        tags=("second factor",),
-    ),
-)

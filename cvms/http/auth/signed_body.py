@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from solders.pubkey import Pubkey
 
-from cvms.http.auth.requester import SignedRequest
+from cvms.http.auth.credential import SignedRequest
 from cvms.http.auth.wallet_signature import signed_text
 from cvms.http.framework.request import Body, Nonce, SignInMessage, WalletSignature
 

@@ -7,11 +7,11 @@ contradict each other.
 from __future__ import annotations
 
 import re
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from functools import partial
-from typing import Any, Literal
+from typing import Any, Literal, TypedDict, TypeVar, Unpack, get_type_hints
 
 from quart import Response, request
 
@@ -38,6 +38,8 @@ class Auth(StrEnum):
 MAX_QUERY_LOGGED = 500
 
 Handler = Callable[..., Awaitable[Reply | Response]]
+H = TypeVar("H", bound=Handler)
+Method = Literal["GET", "POST", "DELETE"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,7 +52,7 @@ class Route:
     handler's docstring is the route's summary in the OpenAPI document, the rest its description.
     """
 
-    method: Literal["GET", "POST", "DELETE"]
+    method: Method
     rule: str
     handler: Handler
     replies: Mapping[int, Any]
@@ -68,6 +70,63 @@ class Route:
     # Requires a code of the second factor if the owner has enabled one.
     second_factor: bool = False
     tags: tuple[str, ...] = ()
+
+
+class Declaration(TypedDict, total=False):
+    """What a route declares beside its method, rule and handler: fields of `Route`."""
+
+    replies: Mapping[int, Any]
+    refusals: tuple[type[CvmsError], ...]
+    auth: Auth
+    role: Role
+    sensitive: bool
+    idempotent: bool
+    second_factor: bool
+
+
+class RouteGroup:
+    """The routes of a module, each declared on its handler. Iterate over it for the routes.
+
+    `common` holds for every route that does not declare otherwise. The types of a route's body and
+    query are those of the handler's parameters `body` and `query`.
+    """
+
+    def __init__(self, *tags: str, **common: Unpack[Declaration]) -> None:
+        self._tags = tags
+        self._common = common
+        self._routes: list[Route] = []
+
+    def __iter__(self) -> Iterator[Route]:
+        return iter(self._routes)
+
+    def get(self, rule: str, **declared: Unpack[Declaration]) -> Callable[[H], H]:
+        """Declare a GET route on its handler."""
+        return self._declare("GET", rule, declared)
+
+    def post(self, rule: str, **declared: Unpack[Declaration]) -> Callable[[H], H]:
+        """Declare a POST route on its handler."""
+        return self._declare("POST", rule, declared)
+
+    def delete(self, rule: str, **declared: Unpack[Declaration]) -> Callable[[H], H]:
+        """Declare a DELETE route on its handler."""
+        return self._declare("DELETE", rule, declared)
+
+    def _declare(self, method: Method, rule: str, declared: Declaration) -> Callable[[H], H]:
+        def declare(handler: H) -> H:
+            types = get_type_hints(handler)
+            route = Route(
+                method=method,
+                rule=rule,
+                handler=handler,
+                body=types.get("body"),
+                query=types.get("query"),
+                tags=self._tags,
+                **(self._common | declared),
+            )
+            self._routes.append(route)
+            return handler
+
+        return declare
 
 
 def register(app: Edge, deps: Dependencies, routes: Iterable[Route]) -> None:

@@ -27,7 +27,7 @@ from cvms.errors import (
     ProposalCompleted,
     ProposalExpired,
 )
-from cvms.http.auth.requester import Credential
+from cvms.http.auth.credential import Credential
 from cvms.http.framework.dependencies import Dependencies
 from cvms.http.framework.response import Reply, response_of
 from cvms.http.multisig.chain_state import multisig_of, next_transaction

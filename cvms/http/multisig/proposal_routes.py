@@ -25,7 +25,7 @@ from cvms.errors import (
     TransactionExpired,
     VaultNotFound,
 )
-from cvms.http.auth.requester import Credential, SignedRequest
+from cvms.http.auth.credential import Credential, SignedRequest
 from cvms.http.auth.signed_body import Signed
 from cvms.http.auth.wallet_signature import signed_text
 from cvms.http.framework.dependencies import Dependencies
@@ -33,7 +33,7 @@ from cvms.http.framework.operation_metrics import counted
 from cvms.http.framework.problems import unknown_vault
 from cvms.http.framework.request import Body, Nonce, SignInMessage, TokenAmount, WalletSignature
 from cvms.http.framework.response import Reply, response_of
-from cvms.http.framework.routing import Auth, Route
+from cvms.http.framework.routing import Auth, RouteGroup
 from cvms.http.multisig.approval import ApprovalRun, record_audit, reload, unknown_proposal
 from cvms.http.multisig.chain_state import Multisig, build_withdrawal, multisig_of
 from cvms.http.multisig.proposal_view import Standing, notify_signers, proposal_view
@@ -52,6 +52,9 @@ Threshold = Annotated[int, msgspec.Meta(ge=1, le=MAX_SIGNERS)]
 Signers = Annotated[tuple[Pubkey, ...], msgspec.Meta(min_length=1, max_length=MAX_SIGNERS)]
 
 
+ROUTES = RouteGroup("multisig", replies={200: Standing})
+
+
 class Propose(Signed, frozen=True, kw_only=True):
     amount: TokenAmount
     threshold: Threshold | None = None
@@ -66,6 +69,13 @@ class Approve(Body, frozen=True):
     message: SignInMessage | None = None
 
 
+@ROUTES.post(
+    "/api/vault/propose-withdraw",
+    refusals=(*SIGNED_REFUSALS, VaultNotFound, NoMultisig, MultisigMismatch, Conflict),
+    auth=Auth.WALLET,
+    sensitive=True,
+    idempotent=True,
+)
 async def propose(deps: Dependencies, body: Propose) -> Reply | Response:
     """Propose a multisig withdrawal.
 
@@ -95,6 +105,22 @@ async def propose(deps: Dependencies, body: Propose) -> Reply | Response:
         return await replay_or_run(deps, key, act)
 
 
+@ROUTES.post(
+    "/api/vault/approve-withdraw",
+    refusals=(
+        *SIGNED_REFUSALS,
+        NotFound,
+        NotASigner,
+        ProposalExpired,
+        ProposalCancelled,
+        ProposalCompleted,
+        TransactionExpired,
+        Conflict,
+    ),
+    auth=Auth.WALLET,
+    sensitive=True,
+    idempotent=True,
+)
 async def approve(deps: Dependencies, body: Approve) -> Reply | Response:
     """Approve a multisig withdrawal.
 
@@ -119,6 +145,7 @@ async def approve(deps: Dependencies, body: Approve) -> Reply | Response:
         return await replay_or_run(deps, key, act)
 
 
+@ROUTES.get("/api/vault/proposal/<proposal_id>", refusals=(NotFound,))
 async def get_proposal(deps: Dependencies, proposal_id: str) -> Reply:
     """Get a proposal.
 
@@ -194,48 +221,3 @@ async def _add(
             signers=list(proposal.signers),
         )
     return reply
-
-
-ROUTES = (
-    Route(
-        method="POST",
-        rule="/api/vault/propose-withdraw",
-        handler=propose,
-        body=Propose,
-        replies={200: Standing},
-        refusals=(*SIGNED_REFUSALS, VaultNotFound, NoMultisig, MultisigMismatch, Conflict),
-        auth=Auth.WALLET,
-        sensitive=True,
-        idempotent=True,
-        tags=("multisig",),
-    ),
-    Route(
-        method="POST",
-        rule="/api/vault/approve-withdraw",
-        handler=approve,
-        body=Approve,
-        replies={200: Standing},
-        refusals=(
-            *SIGNED_REFUSALS,
-            NotFound,
-            NotASigner,
-            ProposalExpired,
-            ProposalCancelled,
-            ProposalCompleted,
-            TransactionExpired,
-            Conflict,
-        ),
-        auth=Auth.WALLET,
-        sensitive=True,
-        idempotent=True,
-        tags=("multisig",),
-    ),
-    Route(
-        method="GET",
-        rule="/api/vault/proposal/<proposal_id>",
-        handler=get_proposal,
-        replies={200: Standing},
-        refusals=(NotFound,),
-        tags=("multisig",),
-    ),
-)

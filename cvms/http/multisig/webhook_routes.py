@@ -11,17 +11,20 @@ from solders.pubkey import Pubkey
 
 from cvms.config.webhook_url import MAX_URL, target_of
 from cvms.errors import EncryptionDisabled, FieldProblem, InvalidRequest
-from cvms.http.auth.requester import SignedRequest
+from cvms.http.auth.credential import SignedRequest
 from cvms.http.auth.wallet_signature import signed_text
 from cvms.http.framework.dependencies import Dependencies
 from cvms.http.framework.operation_metrics import counted
 from cvms.http.framework.request import Body, Nonce, SignInMessage, WalletSignature
 from cvms.http.framework.response import Reply
-from cvms.http.framework.routing import Auth, Route
+from cvms.http.framework.routing import Auth, RouteGroup
 from cvms.http.operations.execute import SIGNED_REFUSALS
 from cvms.store.security import audit_log, signer_webhooks
 
 SECRET_BYTES = 32
+
+
+ROUTES = RouteGroup("multisig")
 
 
 class Contact(Body, frozen=True):
@@ -40,6 +43,13 @@ class Registered(msgspec.Struct, frozen=True):
     secret: str
 
 
+@ROUTES.post(
+    "/api/vault/signer-contact",
+    replies={200: Registered},
+    refusals=(*SIGNED_REFUSALS, EncryptionDisabled),
+    auth=Auth.WALLET,
+    sensitive=True,
+)
 async def register(deps: Dependencies, body: Contact) -> Reply:
     """Register a signer's webhook.
 
@@ -77,19 +87,3 @@ async def _register(deps: Dependencies, body: Contact, signed: SignedRequest) ->
         )
         await audit_log.append(conn, entry)
     return Reply(Registered(signer, body.url, encoded))
-
-
-ROUTES = (
-    Route(
-        method="POST",
-        rule="/api/vault/signer-contact",
-        handler=register,
-        body=Contact,
-        replies={200: Registered},
-        refusals=(*SIGNED_REFUSALS, EncryptionDisabled),
-        auth=Auth.WALLET,
-        # No Idempotency-Key: the stored answer would contain the secret.
-        sensitive=True,
-        tags=("multisig",),
-    ),
-)

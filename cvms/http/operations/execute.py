@@ -29,7 +29,7 @@ from cvms.errors import (
     SponsorshipExhausted,
     SponsorshipPaused,
 )
-from cvms.http.auth.requester import Anonymous, Credential
+from cvms.http.auth.credential import Anonymous, Credential
 from cvms.http.framework import schemas
 from cvms.http.framework.dependencies import Dependencies
 from cvms.http.framework.operation_metrics import counted
@@ -64,9 +64,9 @@ SIGNED_REFUSALS = (
 async def execute_operation(
     deps: Dependencies,
     action: str,
-    plan: Callable[[], Awaitable[TransactionPlan]],
     *,
     owner: Pubkey,
+    plan: Callable[[], Awaitable[TransactionPlan]],
     credential: Credential | None = None,
 ) -> Reply | Response:
     """Authenticate, plan, check the policy, sign, record, answer.

@@ -17,7 +17,7 @@ from cvms.errors import FieldProblem, InvalidRequest
 from cvms.http.framework.dependencies import Dependencies
 from cvms.http.framework.request import MAX_AMOUNT, Body
 from cvms.http.framework.response import with_strong_etag
-from cvms.http.framework.routing import Route
+from cvms.http.framework.routing import RouteGroup
 from cvms.store.analytics import aggregates, overview
 from cvms.store.analytics.aggregates import Bucket, Flow
 from cvms.store.analytics.overview import (
@@ -38,6 +38,9 @@ LATEST = datetime(3000, 1, 1, tzinfo=UTC)
 MAX_DIGITS = len(str(MAX_AMOUNT))
 
 Time = Annotated[datetime, msgspec.Meta(tz=True)]
+
+
+ROUTES = RouteGroup("analytics")
 
 
 class RangeQuery(Body, frozen=True):
@@ -92,6 +95,7 @@ class Distribution(msgspec.Struct, frozen=True, kw_only=True):
     buckets: list[SizeBucket]
 
 
+@ROUTES.get("/api/analytics/tvl-series", replies={200: TvlSeries, 304: None})
 async def get_tvl_series(deps: Dependencies, query: RangeQuery) -> Response:
     """Get the total value locked over time.
 
@@ -106,6 +110,7 @@ async def get_tvl_series(deps: Dependencies, query: RangeQuery) -> Response:
     return with_strong_etag(TvlSeries(bucket=query.bucket, points=points))
 
 
+@ROUTES.get("/api/analytics/flow", replies={200: FlowSeries, 304: None})
 async def get_flow(deps: Dependencies, query: RangeQuery) -> Response:
     """Get the flows over time.
 
@@ -127,6 +132,7 @@ async def get_flow(deps: Dependencies, query: RangeQuery) -> Response:
     return with_strong_etag(FlowSeries(bucket=query.bucket, buckets=buckets))
 
 
+@ROUTES.get("/api/analytics/distribution", replies={200: Distribution, 304: None})
 async def get_distribution(deps: Dependencies) -> Response:
     """Get the distribution of vaults by size.
 
@@ -149,6 +155,7 @@ async def get_distribution(deps: Dependencies) -> Response:
     return with_strong_etag(Distribution(vaults=vaults, total=total, buckets=buckets))
 
 
+@ROUTES.get("/api/analytics/utilization", replies={200: Utilization, 304: None})
 async def get_utilization(deps: Dependencies) -> Response:
     """Get the utilization of all vaults.
 
@@ -158,6 +165,7 @@ async def get_utilization(deps: Dependencies) -> Response:
         return with_strong_etag(utilization_of(await aggregates.holdings(conn)))
 
 
+@ROUTES.get("/api/analytics/overview", replies={200: Overview, 304: None})
 async def get_overview(deps: Dependencies) -> Response:
     """Get an overview of all vaults.
 
@@ -203,22 +211,3 @@ def _problem(name: str, message: str) -> InvalidRequest:
     return InvalidRequest(
         f"The query is invalid at `{name}`: {message}.", [FieldProblem(name, message)]
     )
-
-
-ROUTES = tuple(
-    Route(
-        method="GET",
-        rule=f"/api/analytics/{name}",
-        handler=handler,
-        query=query,
-        replies={200: reply, 304: None},
-        tags=("analytics",),
-    )
-    for name, handler, query, reply in (
-        ("tvl-series", get_tvl_series, RangeQuery, TvlSeries),
-        ("flow", get_flow, RangeQuery, FlowSeries),
-        ("distribution", get_distribution, None, Distribution),
-        ("utilization", get_utilization, None, Utilization),
-        ("overview", get_overview, None, Overview),
-    )
-)

@@ -19,13 +19,16 @@ from cvms.http.framework.dependencies import Dependencies
 from cvms.http.framework.problems import unknown_vault
 from cvms.http.framework.request import Body, Limit, Offset, RowId, Slot, owner_in_path
 from cvms.http.framework.response import Reply, with_strong_etag, with_weak_etag
-from cvms.http.framework.routing import Route
+from cvms.http.framework.routing import RouteGroup
 from cvms.store.index import cursor as cursors
 from cvms.store.postgres.driver.connection import Connection
 from cvms.store.vaults import balance_history, history, vaults
 from cvms.store.vaults.vaults import VaultRow
 
 Kind = Annotated[str, msgspec.Meta(pattern=r"^[a-z_]{1,32}\Z")]
+
+
+ROUTES = RouteGroup("vaults")
 
 
 class HistoryQuery(Body, frozen=True):
@@ -39,6 +42,11 @@ class BalanceQuery(Body, frozen=True):
     slot: Slot | None = None
 
 
+@ROUTES.get(
+    "/api/vault/balance/<owner>",
+    replies={200: schemas.Balance, 304: None},
+    refusals=(VaultNotFound, BalanceNotKnown, SlotNotIndexed),
+)
 async def get_balance(deps: Dependencies, owner: str, query: BalanceQuery) -> Response:
     """Get a vault's balance.
 
@@ -62,6 +70,11 @@ async def get_balance(deps: Dependencies, owner: str, query: BalanceQuery) -> Re
         return with_weak_etag(schemas.balance_reply(row, cached=cached), version_of(row))
 
 
+@ROUTES.get(
+    "/api/vault/transactions/<owner>",
+    replies={200: schemas.History},
+    refusals=(VaultNotFound,),
+)
 async def list_transactions(deps: Dependencies, owner: str, query: HistoryQuery) -> Reply:
     """List a vault's transactions.
 
@@ -93,6 +106,7 @@ async def list_transactions(deps: Dependencies, owner: str, query: HistoryQuery)
     )
 
 
+@ROUTES.get("/api/vault/tvl", replies={200: schemas.Tvl})
 async def get_tvl(deps: Dependencies) -> Reply:
     """Get the total value locked."""
     async with deps.database.connection() as conn:
@@ -134,32 +148,3 @@ async def _past(deps: Dependencies, owner: str, slot: int) -> schemas.Balance:
             f"of slot {first}."
         )
     return schemas.past_balance_reply(point, slot)
-
-
-ROUTES = (
-    Route(
-        method="GET",
-        rule="/api/vault/balance/<owner>",
-        handler=get_balance,
-        query=BalanceQuery,
-        replies={200: schemas.Balance, 304: None},
-        refusals=(VaultNotFound, BalanceNotKnown, SlotNotIndexed),
-        tags=("vaults",),
-    ),
-    Route(
-        method="GET",
-        rule="/api/vault/transactions/<owner>",
-        handler=list_transactions,
-        query=HistoryQuery,
-        replies={200: schemas.History},
-        refusals=(VaultNotFound,),
-        tags=("vaults",),
-    ),
-    Route(
-        method="GET",
-        rule="/api/vault/tvl",
-        handler=get_tvl,
-        replies={200: schemas.Tvl},
-        tags=("vaults",),
-    ),
-)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from functools import partial
-
 from quart import Response
 from solders.instruction import Instruction
 from solders.pubkey import Pubkey
@@ -16,7 +14,7 @@ from cvms.http.framework import schemas
 from cvms.http.framework.dependencies import Dependencies
 from cvms.http.framework.request import Body, Seconds, TokenAmount
 from cvms.http.framework.response import Reply
-from cvms.http.framework.routing import Auth, Route
+from cvms.http.framework.routing import Auth, RouteGroup
 from cvms.http.operations import plans
 from cvms.http.operations.execute import (
     COSIGN,
@@ -25,6 +23,8 @@ from cvms.http.operations.execute import (
     UNSPONSORED,
     execute_operation,
 )
+
+ROUTES = RouteGroup("vaults")
 
 
 class Initialize(Body, frozen=True):
@@ -53,16 +53,33 @@ class Delegate(Signed, frozen=True, kw_only=True):
     delegate: Pubkey
 
 
+@ROUTES.post(
+    "/api/vault/initialize",
+    replies=COSIGN,
+    refusals=(Conflict, ProgramRefused, *UNSPONSORED),
+    idempotent=True,
+)
 async def initialize(deps: Dependencies, body: Initialize) -> Reply | Response:
     """Create a vault.
 
     The transaction creates the vault of `user_pubkey`, who signs it and pays the rent. 409 if the
     vault exists.
     """
-    plan = partial(plans.initialize, deps, body.user_pubkey)
-    return await execute_operation(deps, "initialize", plan, owner=body.user_pubkey)
+    return await execute_operation(
+        deps,
+        "initialize",
+        owner=body.user_pubkey,
+        plan=lambda: plans.initialize(deps, body.user_pubkey),
+    )
 
 
+@ROUTES.post(
+    "/api/vault/deposit",
+    replies=COSIGN,
+    refusals=SIGNED_REFUSALS,
+    auth=Auth.WALLET,
+    idempotent=True,
+)
 async def deposit(deps: Dependencies, body: Deposit) -> Reply | Response:
     """Deposit tokens into a vault.
 
@@ -70,10 +87,24 @@ async def deposit(deps: Dependencies, body: Deposit) -> Reply | Response:
     and then the transaction.
     """
     signed = body.request("deposit", body.amount)
-    plan = partial(plans.deposit, deps, body.owner, body.amount)
-    return await execute_operation(deps, "deposit", plan, owner=body.owner, credential=signed)
+    return await execute_operation(
+        deps,
+        "deposit",
+        owner=body.owner,
+        credential=signed,
+        plan=lambda: plans.deposit(deps, body.owner, body.amount),
+    )
 
 
+@ROUTES.post(
+    "/api/vault/withdraw",
+    replies=COSIGN_OR_SUBMIT,
+    refusals=(*SIGNED_REFUSALS, VaultNotFound),
+    auth=Auth.WALLET,
+    sensitive=True,
+    idempotent=True,
+    second_factor=True,
+)
 async def withdraw(deps: Dependencies, body: Withdraw) -> Reply | Response:
     """Withdraw tokens from a vault.
 
@@ -84,10 +115,22 @@ async def withdraw(deps: Dependencies, body: Withdraw) -> Reply | Response:
     has a token account and the service pays fees; else 200.
     """
     signed = second_factor(deps, body.request("withdraw", body.amount))
-    plan = partial(plans.withdraw, deps, body.owner, body.amount, body.recipient or body.owner)
-    return await execute_operation(deps, "withdraw", plan, owner=body.owner, credential=signed)
+    return await execute_operation(
+        deps,
+        "withdraw",
+        owner=body.owner,
+        credential=signed,
+        plan=lambda: plans.withdraw(deps, body.owner, body.amount, body.recipient or body.owner),
+    )
 
 
+@ROUTES.post(
+    "/api/vault/delegate/add",
+    replies=COSIGN,
+    refusals=SIGNED_REFUSALS,
+    auth=Auth.WALLET,
+    idempotent=True,
+)
 async def add_delegate(deps: Dependencies, body: Delegate) -> Reply | Response:
     """Add a delegate.
 
@@ -96,10 +139,21 @@ async def add_delegate(deps: Dependencies, body: Delegate) -> Reply | Response:
     """
     signed = body.request("delegate_add", body.delegate)
     instruction = instructions.add_delegate(deps.programs, owner=body.owner, delegate=body.delegate)
-    plan = partial(plans.by_owner, deps, "delegate_add", body.owner, instruction)
-    return await execute_operation(deps, "delegate_add", plan, owner=body.owner, credential=signed)
+    return await execute_operation(
+        deps,
+        "delegate_add",
+        owner=body.owner,
+        credential=signed,
+        plan=lambda: plans.by_owner(deps, "delegate_add", body.owner, instruction),
+    )
 
 
+@ROUTES.delete(
+    "/api/vault/delegate/remove",
+    replies=COSIGN,
+    refusals=SIGNED_REFUSALS,
+    auth=Auth.WALLET,
+)
 async def remove_delegate(deps: Dependencies, body: Delegate) -> Reply | Response:
     """Remove a delegate.
 
@@ -109,12 +163,24 @@ async def remove_delegate(deps: Dependencies, body: Delegate) -> Reply | Respons
     instruction = instructions.remove_delegate(
         deps.programs, owner=body.owner, delegate=body.delegate
     )
-    plan = partial(plans.by_owner, deps, "delegate_remove", body.owner, instruction)
     return await execute_operation(
-        deps, "delegate_remove", plan, owner=body.owner, credential=signed
+        deps,
+        "delegate_remove",
+        owner=body.owner,
+        credential=signed,
+        plan=lambda: plans.by_owner(deps, "delegate_remove", body.owner, instruction),
     )
 
 
+@ROUTES.post(
+    "/api/vault/request-withdraw",
+    replies=COSIGN,
+    refusals=(*SIGNED_REFUSALS, VaultNotFound, Conflict),
+    auth=Auth.WALLET,
+    sensitive=True,
+    idempotent=True,
+    second_factor=True,
+)
 async def request_withdraw(deps: Dependencies, body: Deposit) -> Reply | Response:
     """Request a delayed withdrawal.
 
@@ -123,19 +189,26 @@ async def request_withdraw(deps: Dependencies, body: Deposit) -> Reply | Respons
     """
     signed = second_factor(deps, body.request("request_withdraw", body.amount))
     instruction = instructions.request_withdraw(deps.programs, owner=body.owner, amount=body.amount)
-    plan = partial(
-        plans.by_owner,
+    return await execute_operation(
         deps,
         "request_withdraw",
-        body.owner,
-        instruction,
-        amount=body.amount,
-    )
-    return await execute_operation(
-        deps, "request_withdraw", plan, owner=body.owner, credential=signed
+        owner=body.owner,
+        credential=signed,
+        plan=lambda: plans.by_owner(
+            deps, "request_withdraw", body.owner, instruction, amount=body.amount
+        ),
     )
 
 
+@ROUTES.post(
+    "/api/vault/schedule-withdraw",
+    replies=COSIGN_OR_SUBMIT,
+    refusals=(*SIGNED_REFUSALS, VaultNotFound, Conflict),
+    auth=Auth.WALLET,
+    sensitive=True,
+    idempotent=True,
+    second_factor=True,
+)
 async def schedule_withdraw(deps: Dependencies, body: Schedule) -> Reply | Response:
     """Schedule a timelock.
 
@@ -156,19 +229,24 @@ async def schedule_withdraw(deps: Dependencies, body: Schedule) -> Reply | Respo
             duration_seconds=body.duration_seconds,
         )
 
-    plan = partial(
-        plans.by_owner_or_delegate,
+    return await execute_operation(
         deps,
         "schedule_withdraw",
-        body.owner,
-        instruction,
-        amount=body.amount,
-    )
-    return await execute_operation(
-        deps, "schedule_withdraw", plan, owner=body.owner, credential=signed
+        owner=body.owner,
+        credential=signed,
+        plan=lambda: plans.by_owner_or_delegate(
+            deps, "schedule_withdraw", body.owner, instruction, amount=body.amount
+        ),
     )
 
 
+@ROUTES.post(
+    "/api/vault/release-timelocks",
+    replies={202: schemas.Submitted},
+    refusals=(VaultNotFound, Conflict, ProgramRefused, *UNSPONSORED),
+    sensitive=True,
+    idempotent=True,
+)
 async def release_timelocks(deps: Dependencies, body: Release) -> Reply | Response:
     """Release the matured timelocks.
 
@@ -176,10 +254,21 @@ async def release_timelocks(deps: Dependencies, body: Release) -> Reply | Respon
     409 if no timelock has matured. While a release of the vault is pending, the answer is that
     release.
     """
-    plan = partial(plans.release_timelocks, deps, body.owner)
-    return await execute_operation(deps, "release_timelocks", plan, owner=body.owner)
+    return await execute_operation(
+        deps,
+        "release_timelocks",
+        owner=body.owner,
+        plan=lambda: plans.release_timelocks(deps, body.owner),
+    )
 
 
+@ROUTES.post(
+    "/api/vault/close",
+    replies=COSIGN,
+    refusals=(*SIGNED_REFUSALS, VaultNotFound, Conflict),
+    auth=Auth.WALLET,
+    idempotent=True,
+)
 async def close(deps: Dependencies, body: Signed) -> Reply | Response:
     """Close an empty vault.
 
@@ -187,112 +276,10 @@ async def close(deps: Dependencies, body: Signed) -> Reply | Response:
     """
     signed = body.request("close_vault")
     instruction = instructions.close_vault(deps.programs, body.owner)
-    plan = partial(plans.by_owner, deps, "close_vault", body.owner, instruction)
-    return await execute_operation(deps, "close_vault", plan, owner=body.owner, credential=signed)
-
-
-ROUTES = (
-    Route(
-        method="POST",
-        rule="/api/vault/initialize",
-        handler=initialize,
-        body=Initialize,
-        replies=COSIGN,
-        refusals=(Conflict, ProgramRefused, *UNSPONSORED),
-        idempotent=True,
-        tags=("vaults",),
-    ),
-    Route(
-        method="POST",
-        rule="/api/vault/deposit",
-        handler=deposit,
-        body=Deposit,
-        replies=COSIGN,
-        refusals=SIGNED_REFUSALS,
-        auth=Auth.WALLET,
-        idempotent=True,
-        tags=("vaults",),
-    ),
-    Route(
-        method="POST",
-        rule="/api/vault/withdraw",
-        handler=withdraw,
-        body=Withdraw,
-        replies=COSIGN_OR_SUBMIT,
-        refusals=(*SIGNED_REFUSALS, VaultNotFound),
-        auth=Auth.WALLET,
-        sensitive=True,
-        idempotent=True,
-        second_factor=True,
-        tags=("vaults",),
-    ),
-    Route(
-        method="POST",
-        rule="/api/vault/delegate/add",
-        handler=add_delegate,
-        body=Delegate,
-        replies=COSIGN,
-        refusals=SIGNED_REFUSALS,
-        auth=Auth.WALLET,
-        idempotent=True,
-        tags=("vaults",),
-    ),
-    Route(
-        method="DELETE",
-        rule="/api/vault/delegate/remove",
-        handler=remove_delegate,
-        body=Delegate,
-        replies=COSIGN,
-        refusals=SIGNED_REFUSALS,
-        auth=Auth.WALLET,
-        tags=("vaults",),
-    ),
-    Route(
-        method="POST",
-        rule="/api/vault/request-withdraw",
-        handler=request_withdraw,
-        body=Deposit,
-        replies=COSIGN,
-        refusals=(*SIGNED_REFUSALS, VaultNotFound, Conflict),
-        auth=Auth.WALLET,
-        sensitive=True,
-        idempotent=True,
-        second_factor=True,
-        tags=("vaults",),
-    ),
-    Route(
-        method="POST",
-        rule="/api/vault/schedule-withdraw",
-        handler=schedule_withdraw,
-        body=Schedule,
-        replies=COSIGN_OR_SUBMIT,
-        refusals=(*SIGNED_REFUSALS, VaultNotFound, Conflict),
-        auth=Auth.WALLET,
-        sensitive=True,
-        idempotent=True,
-        second_factor=True,
-        tags=("vaults",),
-    ),
-    Route(
-        method="POST",
-        rule="/api/vault/release-timelocks",
-        handler=release_timelocks,
-        body=Release,
-        replies={202: schemas.Submitted},
-        refusals=(VaultNotFound, Conflict, ProgramRefused, *UNSPONSORED),
-        sensitive=True,
-        idempotent=True,
-        tags=("vaults",),
-    ),
-    Route(
-        method="POST",
-        rule="/api/vault/close",
-        handler=close,
-        body=Signed,
-        replies=COSIGN,
-        refusals=(*SIGNED_REFUSALS, VaultNotFound, Conflict),
-        auth=Auth.WALLET,
-        idempotent=True,
-        tags=("vaults",),
-    ),
-)
+    return await execute_operation(
+        deps,
+        "close_vault",
+        owner=body.owner,
+        credential=signed,
+        plan=lambda: plans.by_owner(deps, "close_vault", body.owner, instruction),
+    )

@@ -19,7 +19,7 @@ from cvms.http.framework import schemas
 from cvms.http.framework.dependencies import Dependencies
 from cvms.http.framework.request import MAX_AMOUNT, Body, Limit, owner_in_path
 from cvms.http.framework.response import with_strong_etag, with_weak_etag
-from cvms.http.framework.routing import Route
+from cvms.http.framework.routing import RouteGroup
 from cvms.http.vaults import state_schemas
 from cvms.http.vaults.balance_routes import open_vault, version_of
 from cvms.http.vaults.state_schemas import VaultView
@@ -30,6 +30,12 @@ from cvms.store.vaults.listing import Place, Sort
 CursorText = Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9_-]{1,200}\Z")]
 Key = Annotated[int, msgspec.Meta(ge=0, le=MAX_AMOUNT)]
 OwnerText = Annotated[str, msgspec.Meta(pattern=r"^[1-9A-HJ-NP-Za-km-z]{32,44}\Z")]
+
+
+# Public keys have 32 to 44 characters, so this does not match the other routes of /api/vault/.
+OWNER = "<string(minlength=32,maxlength=44):owner>"
+
+ROUTES = RouteGroup("vaults")
 
 
 class VaultsQuery(Body, frozen=True):
@@ -54,6 +60,7 @@ class Cursor(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields
     owner: OwnerText
 
 
+@ROUTES.get("/api/vaults", replies={200: VaultList, 304: None})
 async def list_vaults(deps: Dependencies, query: VaultsQuery) -> Response:
     """List the open vaults.
 
@@ -80,6 +87,11 @@ async def list_vaults(deps: Dependencies, query: VaultsQuery) -> Response:
     return with_strong_etag(VaultList(vaults=vaults, next_cursor=next_cursor))
 
 
+@ROUTES.get(
+    f"/api/vault/{OWNER}",
+    replies={200: state_schemas.VaultState, 304: None},
+    refusals=(VaultNotFound,),
+)
 async def get_vault(deps: Dependencies, owner: str) -> Response:
     """Get a vault.
 
@@ -88,6 +100,11 @@ async def get_vault(deps: Dependencies, owner: str) -> Response:
     return await _respond(deps, owner, VaultView.state)
 
 
+@ROUTES.get(
+    "/api/vault/config/<owner>",
+    replies={200: state_schemas.VaultConfig, 304: None},
+    refusals=(VaultNotFound,),
+)
 async def get_config(deps: Dependencies, owner: str) -> Response:
     """Get a vault's configuration.
 
@@ -96,6 +113,11 @@ async def get_config(deps: Dependencies, owner: str) -> Response:
     return await _respond(deps, owner, VaultView.config)
 
 
+@ROUTES.get(
+    "/api/vault/timelocks/<owner>",
+    replies={200: state_schemas.VaultTimelocks, 304: None},
+    refusals=(VaultNotFound,),
+)
 async def get_timelocks(deps: Dependencies, owner: str) -> Response:
     """List a vault's timelocks.
 
@@ -104,6 +126,11 @@ async def get_timelocks(deps: Dependencies, owner: str) -> Response:
     return await _respond(deps, owner, VaultView.timelock_list)
 
 
+@ROUTES.get(
+    "/api/vault/limits/<owner>",
+    replies={200: state_schemas.VaultLimits, 304: None},
+    refusals=(VaultNotFound,),
+)
 async def get_limits(deps: Dependencies, owner: str) -> Response:
     """Get a vault's withdrawal limits.
 
@@ -143,34 +170,3 @@ def _invalid_cursor(message: str) -> InvalidRequest:
         f"The cursor is {message}. Use next_cursor of the previous page, with the same sort.",
         [FieldProblem("cursor", message)],
     )
-
-
-# Public keys have 32 to 44 characters, so this does not match the other routes of /api/vault/.
-OWNER = "<string(minlength=32,maxlength=44):owner>"
-
-ROUTES = (
-    Route(
-        method="GET",
-        rule="/api/vaults",
-        handler=list_vaults,
-        query=VaultsQuery,
-        replies={200: VaultList, 304: None},
-        tags=("vaults",),
-    ),
-    *(
-        Route(
-            method="GET",
-            rule=rule,
-            handler=handler,
-            replies={200: reply, 304: None},
-            refusals=(VaultNotFound,),
-            tags=("vaults",),
-        )
-        for rule, handler, reply in (
-            (f"/api/vault/{OWNER}", get_vault, state_schemas.VaultState),
-            ("/api/vault/config/<owner>", get_config, state_schemas.VaultConfig),
-            ("/api/vault/timelocks/<owner>", get_timelocks, state_schemas.VaultTimelocks),
-            ("/api/vault/limits/<owner>", get_limits, state_schemas.VaultLimits),
-        )
-    ),
-)

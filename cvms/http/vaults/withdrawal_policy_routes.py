@@ -6,8 +6,7 @@ owner signs the transaction in either case, since on chain only the owner may ch
 
 from __future__ import annotations
 
-from functools import partial
-from typing import Annotated, Literal
+from typing import Annotated
 
 import msgspec
 from quart import Response
@@ -16,7 +15,7 @@ from solders.pubkey import Pubkey
 
 from cvms.chain.program import instructions
 from cvms.errors import Conflict, FieldProblem, InvalidRequest, VaultNotFound
-from cvms.http.auth.requester import AdministratorRequest, Credential, SignedRequest
+from cvms.http.auth.credential import AdministratorRequest, Credential, SignedRequest
 from cvms.http.auth.wallet_signature import signed_text
 from cvms.http.framework.admin_tokens import Administrator, Role
 from cvms.http.framework.dependencies import Dependencies
@@ -29,12 +28,21 @@ from cvms.http.framework.request import (
     WalletSignature,
 )
 from cvms.http.framework.response import Reply
-from cvms.http.framework.routing import Auth, Handler, Route
+from cvms.http.framework.routing import Auth, RouteGroup
 from cvms.http.operations import plans
 from cvms.http.operations.execute import COSIGN, SIGNED_REFUSALS, execute_operation
 
 WindowSeconds = Annotated[int, msgspec.Meta(ge=0, le=2**32 - 1)]
 MaxAmount = Annotated[int, msgspec.Meta(ge=0, le=MAX_AMOUNT)]
+
+
+ROUTES = RouteGroup(
+    "administration",
+    replies=COSIGN,
+    refusals=(*SIGNED_REFUSALS, VaultNotFound, Conflict),
+    auth=Auth.WALLET_OR_ADMIN,
+    role=Role.OPERATOR,
+)
 
 
 class Policy(Body, frozen=True, kw_only=True):
@@ -78,6 +86,7 @@ class RateLimit(Policy, frozen=True, kw_only=True):
     max_amount: MaxAmount
 
 
+@ROUTES.post("/api/admin/withdraw/whitelist/add", idempotent=True)
 async def add_to_whitelist(
     deps: Dependencies, body: Whitelisted, administrator: Administrator | None
 ) -> Reply | Response:
@@ -93,6 +102,7 @@ async def add_to_whitelist(
     return await _execute(deps, "whitelist_add", body, instruction, requester)
 
 
+@ROUTES.delete("/api/admin/withdraw/whitelist/remove")
 async def remove_from_whitelist(
     deps: Dependencies, body: Whitelisted, administrator: Administrator | None
 ) -> Reply | Response:
@@ -107,6 +117,7 @@ async def remove_from_whitelist(
     return await _execute(deps, "whitelist_remove", body, instruction, requester)
 
 
+@ROUTES.post("/api/admin/withdraw/min-delay/set", idempotent=True)
 async def set_min_delay(
     deps: Dependencies, body: MinDelay, administrator: Administrator | None
 ) -> Reply | Response:
@@ -122,6 +133,7 @@ async def set_min_delay(
     return await _execute(deps, "min_delay_set", body, instruction, requester)
 
 
+@ROUTES.post("/api/admin/withdraw/rate-limit/set", idempotent=True)
 async def set_rate_limit(
     deps: Dependencies, body: RateLimit, administrator: Administrator | None
 ) -> Reply | Response:
@@ -149,30 +161,10 @@ async def _execute(
     instruction: Instruction,
     requester: Credential,
 ) -> Reply | Response:
-    plan = partial(plans.by_owner, deps, action, body.owner, instruction)
-    return await execute_operation(deps, action, plan, owner=body.owner, credential=requester)
-
-
-def _route(
-    method: Literal["POST", "DELETE"], rule: str, handler: Handler, body: type[Policy]
-) -> Route:
-    return Route(
-        method=method,
-        rule=f"/api/admin/withdraw/{rule}",
-        handler=handler,
-        body=body,
-        replies=COSIGN,
-        refusals=(*SIGNED_REFUSALS, VaultNotFound, Conflict),
-        auth=Auth.WALLET_OR_ADMIN,
-        role=Role.OPERATOR,
-        idempotent=method == "POST",
-        tags=("administration",),
+    return await execute_operation(
+        deps,
+        action,
+        owner=body.owner,
+        credential=requester,
+        plan=lambda: plans.by_owner(deps, action, body.owner, instruction),
     )
-
-
-ROUTES = (
-    _route("POST", "whitelist/add", add_to_whitelist, Whitelisted),
-    _route("DELETE", "whitelist/remove", remove_from_whitelist, Whitelisted),
-    _route("POST", "min-delay/set", set_min_delay, MinDelay),
-    _route("POST", "rate-limit/set", set_rate_limit, RateLimit),
-)

@@ -8,13 +8,13 @@ import msgspec
 from solders.pubkey import Pubkey
 
 from cvms.errors import VaultNotFound, YieldProgramUnsupported
-from cvms.http.auth.requester import SignedRequest
+from cvms.http.auth.credential import SignedRequest
 from cvms.http.auth.signed_body import Signed
 from cvms.http.framework.dependencies import Dependencies
 from cvms.http.framework.operation_metrics import counted
 from cvms.http.framework.request import TokenAmount, owner_in_path
 from cvms.http.framework.response import Reply
-from cvms.http.framework.routing import Auth, Route
+from cvms.http.framework.routing import Auth, RouteGroup
 from cvms.http.operations.execute import SIGNED_REFUSALS
 from cvms.http.operations.yield_plans import pools_of
 from cvms.http.vaults.balance_routes import open_vault
@@ -22,6 +22,9 @@ from cvms.store.security import audit_log
 from cvms.store.vaults import yield_policies
 
 ACTION = "yield_policy"
+
+
+ROUTES = RouteGroup("yield")
 
 
 class Policy(Signed, frozen=True, kw_only=True):
@@ -55,6 +58,13 @@ class YieldPolicies(msgspec.Struct, frozen=True, kw_only=True):
     delegated: bool
 
 
+@ROUTES.post(
+    "/api/vault/yield-policy",
+    replies={200: YieldPolicy},
+    refusals=(*SIGNED_REFUSALS, VaultNotFound, YieldProgramUnsupported),
+    auth=Auth.WALLET,
+    sensitive=True,
+)
 async def set_policy(deps: Dependencies, body: Policy) -> Reply:
     """Set a vault's yield policy.
 
@@ -101,6 +111,11 @@ async def _store(deps: Dependencies, body: Policy, signed: SignedRequest) -> Rep
     return Reply(_reply(stored))
 
 
+@ROUTES.get(
+    "/api/vault/yield-policy/<owner>",
+    replies={200: YieldPolicies},
+    refusals=(VaultNotFound,),
+)
 async def list_policies(deps: Dependencies, owner: str) -> Reply:
     """List a vault's yield policies.
 
@@ -128,26 +143,3 @@ def _reply(policy: yield_policies.YieldPolicy) -> YieldPolicy:
         min_amount=policy.min_amount,
         updated_at=policy.updated_at,
     )
-
-
-ROUTES = (
-    Route(
-        method="POST",
-        rule="/api/vault/yield-policy",
-        handler=set_policy,
-        body=Policy,
-        replies={200: YieldPolicy},
-        refusals=(*SIGNED_REFUSALS, VaultNotFound, YieldProgramUnsupported),
-        auth=Auth.WALLET,
-        sensitive=True,
-        tags=("yield",),
-    ),
-    Route(
-        method="GET",
-        rule="/api/vault/yield-policy/<owner>",
-        handler=list_policies,
-        replies={200: YieldPolicies},
-        refusals=(VaultNotFound,),
-        tags=("yield",),
-    ),
-)

@@ -24,7 +24,7 @@ from cvms.cli import main
 from cvms.config.loader import load_programs
 from cvms.config.settings import Config
 from cvms.http.auth import second_factor_routes
-from cvms.http.auth.requester import SignedRequest
+from cvms.http.auth.credential import SignedRequest
 from cvms.http.auth.second_factor import SecondFactor
 from cvms.http.vaults import command_routes
 from cvms.nursery.run import serve

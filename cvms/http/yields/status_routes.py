@@ -19,10 +19,11 @@ from cvms.chain.program.addresses import SYSTEM_PROGRAM, vault_address
 from cvms.chain.yields.positions import PoolPosition, read_positions
 from cvms.chain.yields.rate_cache import RateCache, RateReading
 from cvms.chain.yields.rates import AtSlot, AtTime, ProtocolName, Refusal, SupplyRate
-from cvms.errors import ChainUnavailable, DecodeError, RpcError
+from cvms.errors import ChainUnavailable, DecodeError, RpcError, VaultNotFound
 from cvms.http.framework.dependencies import Dependencies
 from cvms.http.framework.request import Exact, owner_in_path
 from cvms.http.framework.response import Reply
+from cvms.http.framework.routing import RouteGroup
 from cvms.http.operations.yield_plans import pools_of
 from cvms.http.vaults.balance_routes import open_vault
 from cvms.http.yields.rate_source import newest_reading
@@ -33,6 +34,8 @@ SLOTS_PER_DAY = 216_000  # of 0.4 s
 GRACE_SECONDS = 600.0  # for which a reading still counts after its maximum age
 
 log = structlog.get_logger(__name__)
+
+ROUTES = RouteGroup("yield")
 
 
 class YieldRate(msgspec.Struct, frozen=True, kw_only=True):
@@ -130,6 +133,9 @@ class YieldStatus(msgspec.Struct, frozen=True, kw_only=True):
     best: BestYield | None
 
 
+@ROUTES.get(
+    "/api/vault/yield-status/<owner>", replies={200: YieldStatus}, refusals=(VaultNotFound,)
+)
 async def get_yield_status(deps: Dependencies, owner: str) -> Reply:
     """Get a vault's yield status.
 

@@ -2,22 +2,28 @@
 
 from __future__ import annotations
 
-from functools import partial
-
 from quart import Response
 from solders.pubkey import Pubkey
 
 from cvms.errors import Conflict, VaultNotFound, YieldProgramUnsupported
-from cvms.http.auth.requester import SignedRequest
+from cvms.http.auth.credential import SignedRequest
 from cvms.http.auth.signed_body import Signed
 from cvms.http.framework.dependencies import Dependencies
 from cvms.http.framework.request import TokenAmount
 from cvms.http.framework.response import Reply
-from cvms.http.framework.routing import Auth, Route
+from cvms.http.framework.routing import Auth, RouteGroup
 from cvms.http.operations import yield_plans
 from cvms.http.operations.execute import COSIGN_OR_SUBMIT, SIGNED_REFUSALS, execute_operation
 from cvms.http.operations.yield_plans import COMPOUND, DEPOSIT, WITHDRAW, Kind
-from cvms.http.yields.status import YieldStatus, get_yield_status
+
+ROUTES = RouteGroup(
+    "yield",
+    replies=COSIGN_OR_SUBMIT,
+    refusals=(*SIGNED_REFUSALS, VaultNotFound, Conflict, YieldProgramUnsupported),
+    auth=Auth.WALLET,
+    sensitive=True,
+    idempotent=True,
+)
 
 
 class YieldMovement(Signed, frozen=True, kw_only=True):
@@ -30,6 +36,7 @@ class Compound(Signed, frozen=True, kw_only=True):
     yield_program: Pubkey
 
 
+@ROUTES.post("/api/vault/yield-deposit")
 async def deposit(deps: Dependencies, body: YieldMovement) -> Reply | Response:
     """Deposit a vault's tokens in a yield program.
 
@@ -43,6 +50,7 @@ async def deposit(deps: Dependencies, body: YieldMovement) -> Reply | Response:
     return await _move(deps, DEPOSIT, body, body.amount)
 
 
+@ROUTES.post("/api/vault/yield-withdraw")
 async def withdraw(deps: Dependencies, body: YieldMovement) -> Reply | Response:
     """Withdraw a vault's tokens from a yield program.
 
@@ -55,6 +63,7 @@ async def withdraw(deps: Dependencies, body: YieldMovement) -> Reply | Response:
     return await _move(deps, WITHDRAW, body, body.amount)
 
 
+@ROUTES.post("/api/vault/compound")
 async def compound(deps: Dependencies, body: Compound) -> Reply | Response:
     """Compound a vault's yield.
 
@@ -71,43 +80,12 @@ async def _move(
     deps: Dependencies, kind: Kind, body: YieldMovement | Compound, amount: int
 ) -> Reply | Response:
     signed: SignedRequest = body.request(kind.action, amount, body.yield_program)
-    plan = partial(
-        yield_plans.move,
+    return await execute_operation(
         deps,
-        kind,
-        body.owner,
-        amount=amount,
-        yield_program=body.yield_program,
+        kind.action,
+        owner=body.owner,
+        credential=signed,
+        plan=lambda: yield_plans.move(
+            deps, kind, body.owner, amount=amount, yield_program=body.yield_program
+        ),
     )
-    return await execute_operation(deps, kind.action, plan, owner=body.owner, credential=signed)
-
-
-ROUTES = (
-    Route(
-        method="GET",
-        rule="/api/vault/yield-status/<owner>",
-        handler=get_yield_status,
-        replies={200: YieldStatus},
-        refusals=(VaultNotFound,),
-        tags=("yield",),
-    ),
-    *(
-        Route(
-            method="POST",
-            rule=f"/api/vault/{name}",
-            handler=handler,
-            body=body,
-            replies=COSIGN_OR_SUBMIT,
-            refusals=(*SIGNED_REFUSALS, VaultNotFound, Conflict, YieldProgramUnsupported),
-            auth=Auth.WALLET,
-            sensitive=True,
-            idempotent=True,
-            tags=("yield",),
-        )
-        for name, handler, body in (
-            ("yield-deposit", deposit, YieldMovement),
-            ("yield-withdraw", withdraw, YieldMovement),
-            ("compound", compound, Compound),
-        )
-    ),
-)
