@@ -37,7 +37,7 @@ async def test_an_owner_schedules_a_timelock_and_anyone_may_release_it_once_due(
     body = {"owner": str(wallet.pubkey())}
     early = await front.post(RELEASE, body)
     assert (early.status_code, early.json()["code"]) == (409, "conflict")
-    assert "the first does in 3" in early.json()["detail"]
+    assert "the first one matures in 3" in early.json()["detail"]
     assert not await rows(front, "SELECT 1 FROM submissions")
 
     chain = localnet.running.chain
