@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any, Protocol
+from typing import Protocol
 
 from solders.pubkey import Pubkey
 
 from cvms.http.auth import siws, wallet_signature
 from cvms.http.framework.admin_tokens import Administrator
 from cvms.http.framework.dependencies import Dependencies
-from cvms.store.postgres.driver.connection import TrioConnection
+from cvms.store.postgres.driver.connection import Connection
 from cvms.store.security import nonces
 
 
@@ -27,7 +27,7 @@ class Credential(Protocol):
     async def check(self, deps: Dependencies) -> None:
         """Raise unless what proves the request is right, as far as one can see now."""
 
-    async def consume(self, conn: TrioConnection[Any]) -> None:
+    async def consume(self, conn: Connection) -> None:
         """Use the proof up. Raises if that has been done."""
 
 
@@ -40,7 +40,7 @@ class Anonymous:
     async def check(self, deps: Dependencies) -> None:
         """Anybody may ask."""
 
-    async def consume(self, conn: TrioConnection[Any]) -> None:
+    async def consume(self, conn: Connection) -> None:
         """There is nothing to use up."""
 
 
@@ -75,7 +75,7 @@ class SignedRequest:
         # Last: whoever has seen a request could else send it again and again at its owner's cost.
         await deps.limits.admit_owner(self.actor)
 
-    async def consume(self, conn: TrioConnection[Any]) -> None:
+    async def consume(self, conn: Connection) -> None:
         await nonces.consume(conn, self.actor, self.nonce)
 
 
@@ -92,5 +92,5 @@ class AdministratorRequest:
     async def check(self, deps: Dependencies) -> None:
         """The token was checked before the body was read."""
 
-    async def consume(self, conn: TrioConnection[Any]) -> None:
+    async def consume(self, conn: Connection) -> None:
         """A token is good for its whole life."""

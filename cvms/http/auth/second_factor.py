@@ -10,7 +10,6 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from typing import Any
 
 from quart import request
 
@@ -25,7 +24,7 @@ from cvms.errors import (
 from cvms.http.auth import totp
 from cvms.http.auth.requester import SignedRequest
 from cvms.http.framework.dependencies import Dependencies
-from cvms.store.postgres.driver.connection import TrioConnection
+from cvms.store.postgres.driver.connection import Connection
 from cvms.store.security import audit_log, second_factors
 from cvms.store.security.encryption import SecretBox
 from cvms.store.security.second_factors import Factor
@@ -44,7 +43,7 @@ class Step:
 
     number: int
 
-    async def use(self, conn: TrioConnection[Any], owner: str) -> None:
+    async def use(self, conn: Connection, owner: str) -> None:
         await second_factors.use_step(conn, owner, self.number)
 
 
@@ -54,7 +53,7 @@ class RecoveryCode:
 
     hash: bytes
 
-    async def use(self, conn: TrioConnection[Any], owner: str) -> None:
+    async def use(self, conn: Connection, owner: str) -> None:
         await second_factors.use_recovery_code(conn, owner, self.hash)
 
 
@@ -88,14 +87,14 @@ class SecondFactor:
                 return
         raise wrong
 
-    async def consume(self, conn: TrioConnection[Any]) -> None:
+    async def consume(self, conn: Connection) -> None:
         """Use up the nonce and the code, which is judged by the time at which it came."""
         await self.signed.consume(conn)
         proof = await self._proof(conn)
         if proof is not None:
             await proof.use(conn, self.actor)
 
-    async def _proof(self, conn: TrioConnection[Any]) -> Step | RecoveryCode | None:
+    async def _proof(self, conn: Connection) -> Step | RecoveryCode | None:
         """What the code is, None where none is needed. Holds the owner's row, so that what is
         said of it holds until the transaction ends.
         """
@@ -110,7 +109,7 @@ class SecondFactor:
             )
         return await self._recovery_code(conn) or self._step(factor)
 
-    async def _recovery_code(self, conn: TrioConnection[Any]) -> RecoveryCode | None:
+    async def _recovery_code(self, conn: Connection) -> RecoveryCode | None:
         if not totp.is_recovery_code(self.code):
             return None
         hashed = totp.recovery_hash(self.actor, self.code)
@@ -138,7 +137,7 @@ class SecondFactor:
             raise SecondFactorUsed("This code, or one after it, was used before: take the next.")
         return Step(steps[-1])
 
-    async def _count(self, conn: TrioConnection[Any], factor: Factor) -> None:
+    async def _count(self, conn: Connection, factor: Factor) -> None:
         failures = factor.failures + 1
         until = locked_until(failures, self.at)
         await second_factors.fail(conn, self.actor, until)

@@ -31,7 +31,7 @@ from cvms.http.framework.operation_metrics import counted
 from cvms.http.framework.request import Body, owner_in_path
 from cvms.http.framework.response import Reply
 from cvms.http.framework.routing import Auth, Route
-from cvms.store.postgres.driver.connection import TrioConnection
+from cvms.store.postgres.driver.connection import Connection
 from cvms.store.security import audit_log, second_factors
 from cvms.store.security.second_factors import Factor
 
@@ -120,7 +120,7 @@ def _waiting(factor: Factor | None, owner: str, now: datetime) -> Factor:
     return factor
 
 
-async def _count(conn: TrioConnection[Any], factor: Factor) -> None:
+async def _count(conn: Connection, factor: Factor) -> None:
     guesses = factor.failures + 1
     if guesses < MOST_GUESSES:
         await second_factors.fail(conn, factor.owner, None)
@@ -177,7 +177,7 @@ def _now(deps: Dependencies) -> datetime:
 
 
 async def _write_down(
-    conn: TrioConnection[Any],
+    conn: Connection,
     action: str,
     owner: str,
     *,

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import Enum, auto
-from typing import Any
 
 from solders.keypair import Keypair
 from solders.message import MessageV0
@@ -21,7 +20,7 @@ from cvms.chain.transactions.versioned import (
 from cvms.chain.types import Programs
 from cvms.errors import SponsorshipPaused
 from cvms.nursery.channels.status_board import OperatorFunds
-from cvms.store.postgres.driver.connection import TrioConnection
+from cvms.store.postgres.driver.connection import Connection
 from cvms.store.submissions import fee_budget
 from cvms.store.submissions.fee_budget import FeeBudget
 
@@ -90,7 +89,7 @@ class FeeSponsor:
 
     async def charge(
         self,
-        conn: TrioConnection[Any],
+        conn: Connection,
         message: MessageV0,
         cost: Cost,
         *,
@@ -110,7 +109,7 @@ class FeeSponsor:
                 budget=self.budget,
             )
 
-    async def check(self, conn: TrioConnection[Any], message: MessageV0, *, owner: str) -> None:
+    async def check(self, conn: Connection, message: MessageV0, *, owner: str) -> None:
         """Raise SponsorshipExhausted where the signature would be refused, had all others signed.
 
         Better now than after the wallet has signed.

@@ -41,7 +41,7 @@ from cvms.http.framework.problems import program_error
 from cvms.http.framework.response import Reply, response_of
 from cvms.http.operations.idempotency import IdempotencyKey, key_of_request, replay_or_run
 from cvms.http.operations.plans import TransactionPlan
-from cvms.store.postgres.driver.connection import TrioConnection
+from cvms.store.postgres.driver.connection import Connection
 from cvms.store.security import audit_log
 from cvms.store.submissions import submissions
 from cvms.store.submissions.submissions import State
@@ -180,7 +180,7 @@ class OperationRun:
         self.deps.submit_wake.wake()
         return answer
 
-    async def _join_pending(self, conn: TrioConnection[Any]) -> None:
+    async def _join_pending(self, conn: Connection) -> None:
         first = await submissions.find_pending(conn, self.plan.action, str(self.plan.owner))
         if first is not None:
             raise _AlreadyPending(Reply(_submitted(first.signature, first.state), 202))
@@ -192,7 +192,7 @@ class OperationRun:
             await self._record(conn, "refused", {"program_error": program_error(refused)})
 
     @asynccontextmanager
-    async def _commit(self, outcome: Reply | CvmsError) -> AsyncIterator[TrioConnection[Any]]:
+    async def _commit(self, outcome: Reply | CvmsError) -> AsyncIterator[Connection]:
         """The database transaction of the effect: first the answer under its key, which makes
         equal requests take turns, then the proof, then what is in the block.
         """
@@ -202,9 +202,7 @@ class OperationRun:
             await self.requester.consume(conn)
             yield conn
 
-    async def _record(
-        self, conn: TrioConnection[Any], outcome: str, details: dict[str, Any]
-    ) -> None:
+    async def _record(self, conn: Connection, outcome: str, details: dict[str, Any]) -> None:
         """Append to the audit trail, last in the transaction: all entries wait for its end."""
         entry = audit_log.AuditEntry(
             actor=self.requester.actor,

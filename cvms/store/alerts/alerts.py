@@ -13,7 +13,7 @@ from typing import Any, Literal
 
 from psycopg.types.json import Jsonb
 
-from cvms.store.postgres.driver.connection import TrioConnection
+from cvms.store.postgres.driver.connection import Connection
 from cvms.store.postgres.row_mapping import fetch_all, fetch_one
 
 State = Literal["open", "acknowledged", "resolved"]
@@ -203,12 +203,12 @@ class Raised(AlertRow):
     count_before: int | None
 
 
-async def lock(conn: TrioConnection[Any]) -> None:
+async def lock(conn: Connection) -> None:
     """Have this transaction raise and resolve alone until it ends: replicas take turns."""
     await conn.execute(LOCK)
 
 
-async def observe(conn: TrioConnection[Any], seen: Observation) -> Raised:
+async def observe(conn: Connection, seen: Observation) -> Raised:
     """Raise an alert, or note that the one there is still holds. Call `lock` before."""
     params = {
         "kind": seen.kind,
@@ -224,33 +224,31 @@ async def observe(conn: TrioConnection[Any], seen: Observation) -> Raised:
     return raised
 
 
-async def resolve_stale(
-    conn: TrioConnection[Any], quiet: Mapping[str, timedelta]
-) -> list[AlertRow]:
+async def resolve_stale(conn: Connection, quiet: Mapping[str, timedelta]) -> list[AlertRow]:
     """Resolve those of these kinds that were not seen for so long; returns them."""
     params = {"kind": list(quiet), "quiet": list(quiet.values())}
     return await fetch_all(conn, AlertRow, RESOLVE_STALE, params)
 
 
-async def resolve(conn: TrioConnection[Any], ids: Sequence[int]) -> list[AlertRow]:
+async def resolve(conn: Connection, ids: Sequence[int]) -> list[AlertRow]:
     """Resolve these; returns those that were not resolved before."""
     return await fetch_all(conn, AlertRow, RESOLVE, {"ids": list(ids)})
 
 
-async def get(conn: TrioConnection[Any], alert: int) -> AlertRow | None:
+async def get(conn: Connection, alert: int) -> AlertRow | None:
     """The alert, nobody else's to change until the transaction ends."""
     return await fetch_one(conn, AlertRow, GET, {"id": alert})
 
 
 async def acknowledge(
-    conn: TrioConnection[Any], alert: int, *, by: str, ends: Sequence[str]
+    conn: Connection, alert: int, *, by: str, ends: Sequence[str]
 ) -> AlertRow | None:
     """Note who looks after it, the first who says so; alerts of the kinds `ends` are over then."""
     return await fetch_one(conn, AlertRow, ACKNOWLEDGE, {"id": alert, "by": by, "ends": list(ends)})
 
 
 async def page(
-    conn: TrioConnection[Any],
+    conn: Connection,
     *,
     limit: int,
     state: State | Literal["unresolved"] | None = None,
@@ -269,25 +267,25 @@ async def page(
     return await fetch_all(conn, AlertRow, PAGE, params)
 
 
-async def counts(conn: TrioConnection[Any]) -> dict[tuple[str, str], int]:
+async def counts(conn: Connection) -> dict[tuple[str, str], int]:
     """How many are not resolved, by kind and severity."""
     cursor = await conn.execute(OPEN)
     return {(kind, severity): count for kind, severity, count in await cursor.fetchall()}
 
 
-async def subjects(conn: TrioConnection[Any], kind: str) -> set[str]:
+async def subjects(conn: Connection, kind: str) -> set[str]:
     """What the unresolved alerts of this kind are about."""
     cursor = await conn.execute(SUBJECTS, {"kind": kind})
     return {subject for (subject,) in await cursor.fetchall()}
 
 
-async def known(conn: TrioConnection[Any], kind: str, subjects: Sequence[str]) -> set[str]:
+async def known(conn: Connection, kind: str, subjects: Sequence[str]) -> set[str]:
     """Those of the subjects that an alert of this kind was ever about, resolved or not."""
     cursor = await conn.execute(KNOWN, {"kind": kind, "subjects": list(subjects)})
     return {subject for (subject,) in await cursor.fetchall()}
 
 
-async def prune(conn: TrioConnection[Any], age: timedelta) -> int:
+async def prune(conn: Connection, age: timedelta) -> int:
     """Delete what was resolved longer ago than `age`; returns how many."""
     cursor = await conn.execute(PRUNE, {"age": age})
     return cursor.rowcount

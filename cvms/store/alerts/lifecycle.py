@@ -14,7 +14,7 @@ from cvms.store.alerts import alerts
 from cvms.store.alerts.alerts import AlertRow, Observation, Raised, Severity
 from cvms.store.messaging import outbox, webhook_deliveries
 from cvms.store.messaging.outbox import OutboxMessage
-from cvms.store.postgres.driver.connection import TrioConnection
+from cvms.store.postgres.driver.connection import Connection
 
 TOPIC = "security_alert"
 # Only a person can say that these are over: their end is their acknowledgement.
@@ -39,7 +39,7 @@ def alert_webhook(settings: AlertSettings) -> AlertWebhook | None:
 
 
 async def observe(
-    conn: TrioConnection[Any], seen: Sequence[Observation], *, hook: AlertWebhook | None
+    conn: Connection, seen: Sequence[Observation], *, hook: AlertWebhook | None
 ) -> int:
     """Raise or refresh alerts, and tell of those that are new, worse, or there once more.
 
@@ -59,21 +59,19 @@ async def observe(
 
 
 async def resolve_stale(
-    conn: TrioConnection[Any], quiet: Mapping[str, timedelta], *, hook: AlertWebhook | None
+    conn: Connection, quiet: Mapping[str, timedelta], *, hook: AlertWebhook | None
 ) -> int:
     """Resolve what was not seen for as long as its kind says, and tell so; returns how many."""
     return await _resolved(conn, await alerts.resolve_stale(conn, quiet), hook=hook)
 
 
-async def resolve(
-    conn: TrioConnection[Any], ids: Sequence[int], *, hook: AlertWebhook | None
-) -> int:
+async def resolve(conn: Connection, ids: Sequence[int], *, hook: AlertWebhook | None) -> int:
     """Resolve these and tell so; returns how many were not resolved yet."""
     return await _resolved(conn, await alerts.resolve(conn, ids), hook=hook)
 
 
 async def acknowledge(
-    conn: TrioConnection[Any], alert: int, *, by: str, hook: AlertWebhook | None
+    conn: Connection, alert: int, *, by: str, hook: AlertWebhook | None
 ) -> AlertRow | None:
     """Note who looks after it and tell so, once; None where there is no such alert."""
     await alerts.lock(conn)
@@ -88,7 +86,7 @@ async def acknowledge(
 
 
 async def _resolved(
-    conn: TrioConnection[Any], rows: Sequence[AlertRow], *, hook: AlertWebhook | None
+    conn: Connection, rows: Sequence[AlertRow], *, hook: AlertWebhook | None
 ) -> int:
     for row in rows:
         if hook is not None and hook.wants(row.severity):
@@ -102,7 +100,7 @@ def _worse(raised: Raised) -> bool:
     return raised.severity_before != raised.severity
 
 
-async def _deliver(conn: TrioConnection[Any], event: str, row: AlertRow) -> None:
+async def _deliver(conn: Connection, event: str, row: AlertRow) -> None:
     when = row.resolved_at or row.last_seen_at
     body = {"type": event, "timestamp": when.isoformat(), "data": shown(row)}
     await webhook_deliveries.add_alert(conn, event=event, body=msgspec.json.encode(body).decode())

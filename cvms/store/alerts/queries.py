@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Literal, LiteralString
+from typing import Literal, LiteralString
 
-from cvms.store.postgres.driver.connection import TrioConnection
+from cvms.store.postgres.driver.connection import Connection
 from cvms.store.postgres.row_mapping import fetch_all
 from cvms.store.vaults.history import EMERGENCY_WITHDRAW, WITHDRAW
 
@@ -200,7 +200,7 @@ class Quarantined:
     slot: int | None
 
 
-async def withdrawals(conn: TrioConnection[Any], limit: int) -> list[WithdrawalRow]:
+async def withdrawals(conn: Connection, limit: int) -> list[WithdrawalRow]:
     """The withdrawals that nobody has looked at, oldest first; they count as looked at once the
     transaction commits. Other replicas wait for it.
     """
@@ -220,7 +220,7 @@ async def withdrawals(conn: TrioConnection[Any], limit: int) -> list[WithdrawalR
     return rows
 
 
-async def differences(conn: TrioConnection[Any], limit: int) -> list[DifferenceRow]:
+async def differences(conn: Connection, limit: int) -> list[DifferenceRow]:
     """The reconciler's lines that nobody has looked at, in the same way."""
     after = await _number(conn, POSITION, source="reconciliation_logs")
     if await _number(conn, HEAD_OF_DIFFERENCES) <= after:
@@ -231,36 +231,36 @@ async def differences(conn: TrioConnection[Any], limit: int) -> list[DifferenceR
     return rows
 
 
-async def low_vaults(conn: TrioConnection[Any], threshold: int, limit: int) -> list[LowVault]:
+async def low_vaults(conn: Connection, threshold: int, limit: int) -> list[LowVault]:
     """Vaults that hold less and have no alert, or one that does not know of locked collateral."""
     return await fetch_all(conn, LowVault, LOW_VAULTS, {"threshold": threshold, "limit": limit})
 
 
-async def recovered_vaults(conn: TrioConnection[Any], recovered: int) -> list[int]:
+async def recovered_vaults(conn: Connection, recovered: int) -> list[int]:
     """The alerts of vaults that hold so much again, or are closed."""
     return await _ids(conn, RECOVERED_VAULTS, recovered=recovered)
 
 
-async def quarantined(conn: TrioConnection[Any], limit: int) -> list[Quarantined]:
+async def quarantined(conn: Connection, limit: int) -> list[Quarantined]:
     """Quarantined transactions that nobody was told of."""
     return await fetch_all(conn, Quarantined, QUARANTINED, {"limit": limit})
 
 
-async def released(conn: TrioConnection[Any]) -> list[int]:
+async def released(conn: Connection) -> list[int]:
     """The alerts of transactions that are not quarantined any more."""
     return await _ids(conn, RELEASED)
 
 
-async def _move(conn: TrioConnection[Any], source: Source, after: int, position: int) -> None:
+async def _move(conn: Connection, source: Source, after: int, position: int) -> None:
     if position != after:
         await conn.execute(MOVE, {"source": source, "position": position})
 
 
-async def _number(conn: TrioConnection[Any], query: LiteralString, **params: object) -> int:
+async def _number(conn: Connection, query: LiteralString, **params: object) -> int:
     [number] = await _ids(conn, query, **params)
     return number
 
 
-async def _ids(conn: TrioConnection[Any], query: LiteralString, **params: object) -> list[int]:
+async def _ids(conn: Connection, query: LiteralString, **params: object) -> list[int]:
     cursor = await conn.execute(query, params)
     return [number for (number,) in await cursor.fetchall()]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from cvms.store.postgres.driver.connection import TrioConnection
+from cvms.store.postgres.driver.connection import Connection
 from cvms.store.postgres.row_mapping import fetch_one
 from cvms.store.vaults.history import EFFECTS
 
@@ -165,21 +165,21 @@ class AggregateCounts:
         return not self.wrong_flows and behind <= threshold
 
 
-async def check(conn: TrioConnection[Any]) -> AggregateCounts:
+async def check(conn: Connection) -> AggregateCounts:
     """Every kept sum of one moment: one statement is one snapshot."""
     found = await fetch_one(conn, AggregateCounts, CHECK, _effects())
     assert found is not None
     return found
 
 
-async def count_sizes(conn: TrioConnection[Any]) -> None:
+async def count_sizes(conn: Connection) -> None:
     """Count `vault_sizes` again from the rows; call it in a transaction."""
     await conn.execute(LOCK_SIZES)
     await conn.execute(FORGET_SIZES)
     await conn.execute(COUNT_SIZES)
 
 
-async def count_flows(conn: TrioConnection[Any]) -> None:
+async def count_flows(conn: Connection) -> None:
     """Count flows, TVL and totals again from the history. Only who holds the indexer's cursor."""
     await conn.execute(FORGET_FLOWS)
     await conn.execute(FORGET_HOURS)

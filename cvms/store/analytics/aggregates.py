@@ -10,9 +10,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Literal
+from typing import Literal
 
-from cvms.store.postgres.driver.connection import TrioConnection
+from cvms.store.postgres.driver.connection import Connection
 from cvms.store.postgres.row_mapping import by_column, fetch_all, fetch_one
 from cvms.store.vaults.history import EFFECTS, HistoryRow
 from cvms.store.vaults.vaults import VaultRow
@@ -207,7 +207,7 @@ class Flow:
     amounts: Mapping[str, int]
 
 
-async def count(conn: TrioConnection[Any], lines: Sequence[HistoryRow]) -> None:
+async def count(conn: Connection, lines: Sequence[HistoryRow]) -> None:
     """Count these lines of the history, each of which is new, in their order.
 
     Only whoever holds the indexer's cursor may call it: two at once would lose an hour's sum.
@@ -216,7 +216,7 @@ async def count(conn: TrioConnection[Any], lines: Sequence[HistoryRow]) -> None:
         await _count(conn, lines, sign=1)
 
 
-async def uncount(conn: TrioConnection[Any], lines: Sequence[HistoryRow]) -> None:
+async def uncount(conn: Connection, lines: Sequence[HistoryRow]) -> None:
     """Take back lines that were counted, each with the time at which it was; as `count` is called.
 
     What nothing else moved in is as it was before.
@@ -229,7 +229,7 @@ async def uncount(conn: TrioConnection[Any], lines: Sequence[HistoryRow]) -> Non
         await conn.execute(DROP_EMPTY_HOURS, {"since": min(times)})
 
 
-async def _count(conn: TrioConnection[Any], lines: Sequence[HistoryRow], *, sign: int) -> None:
+async def _count(conn: Connection, lines: Sequence[HistoryRow], *, sign: int) -> None:
     # Locks, timelocks and yield positions stay in the vault's total, and the two sides of a
     # transfer make up for each other.
     await conn.execute(
@@ -244,9 +244,7 @@ async def _count(conn: TrioConnection[Any], lines: Sequence[HistoryRow], *, sign
     )
 
 
-async def moved(
-    conn: TrioConnection[Any], pairs: Sequence[tuple[VaultRow | None, VaultRow | None]]
-) -> None:
+async def moved(conn: Connection, pairs: Sequence[tuple[VaultRow | None, VaultRow | None]]) -> None:
     """Each vault's row is no longer the first of its pair, but the second.
 
     The first must be what the database held, under a lock: see store/vaults/vaults.py.
@@ -259,12 +257,12 @@ async def moved(
         await conn.execute(MOVE, columns | {"sign": [sign for sign, _ in changes]})
 
 
-async def sizes(conn: TrioConnection[Any]) -> list[Size]:
+async def sizes(conn: Connection) -> list[Size]:
     """The distribution of what vaults hold, for the sizes that there ever were."""
     return await fetch_all(conn, Size, SIZES, {})
 
 
-async def holdings(conn: TrioConnection[Any]) -> Holdings:
+async def holdings(conn: Connection) -> Holdings:
     """What all open vaults hold together."""
     found = await fetch_one(conn, Holdings, HOLDINGS, {})
     assert found is not None
@@ -272,7 +270,7 @@ async def holdings(conn: TrioConnection[Any]) -> Holdings:
 
 
 async def series(
-    conn: TrioConnection[Any], *, since: datetime, until: datetime, bucket: Bucket
+    conn: Connection, *, since: datetime, until: datetime, bucket: Bucket
 ) -> list[TvlPoint]:
     """One point for each bucket from `since` to before `until`, which are bounds of buckets."""
     params = {"since": since, "until": until, "step": f"1 {bucket}"}
@@ -280,7 +278,7 @@ async def series(
 
 
 async def flows(
-    conn: TrioConnection[Any], *, since: datetime, until: datetime, bucket: Bucket
+    conn: Connection, *, since: datetime, until: datetime, bucket: Bucket
 ) -> list[Flow]:
     """What moved from `since` to before `until`, oldest first; no row where nothing moved."""
     params = {"since": since, "until": until, "bucket": bucket}

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
-
-from cvms.store.postgres.driver.connection import TrioConnection
+from cvms.store.postgres.driver.connection import Connection
 
 ADD = """
 INSERT INTO event_totals (kind, count, amount)
@@ -33,18 +31,18 @@ FROM event_totals
 """
 
 
-async def add(conn: TrioConnection[Any], kind: str, count: int, amount: int) -> None:
+async def add(conn: Connection, kind: str, count: int, amount: int) -> None:
     """Add `count` events that moved `amount` units together."""
     await conn.execute(ADD, {"kind": kind, "count": count, "amount": amount})
 
 
-async def subtract(conn: TrioConnection[Any], kind: str, count: int, amount: int) -> None:
+async def subtract(conn: Connection, kind: str, count: int, amount: int) -> None:
     """Take `count` events back that moved `amount` units together."""
     await conn.execute(SUBTRACT, {"kind": kind, "count": count, "amount": amount})
     await conn.execute(DROP_EMPTY)
 
 
-async def read(conn: TrioConnection[Any]) -> dict[str, tuple[int, int]]:
+async def read(conn: Connection) -> dict[str, tuple[int, int]]:
     """For each kind, how many events there were and how many units they moved."""
     cursor = await conn.execute(READ)
     return {kind: (count, amount) for kind, count, amount in await cursor.fetchall()}

@@ -5,14 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import asdict
 from datetime import UTC, timedelta
-from typing import Any
 
 import msgspec
 
 from cvms.store.analytics import aggregates
 from cvms.store.analytics.aggregates import Flow, Holdings
 from cvms.store.index import cursor
-from cvms.store.postgres.driver.connection import TrioConnection
+from cvms.store.postgres.driver.connection import Connection
 from cvms.store.vaults.history import EFFECTS
 
 BASIS_POINTS = 10_000
@@ -64,7 +63,7 @@ class Overview(msgspec.Struct, frozen=True, kw_only=True):
     slot: int | None
 
 
-async def read(conn: TrioConnection[Any], program: str) -> Overview:
+async def read(conn: Connection, program: str) -> Overview:
     """The overview as of now; consistent where the transaction is."""
     frontier = await cursor.frontier(conn, program)
     holdings = await aggregates.holdings(conn)

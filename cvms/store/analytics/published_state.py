@@ -9,7 +9,7 @@ from typing import Any
 
 from psycopg.types.json import Jsonb
 
-from cvms.store.postgres.driver.connection import TrioConnection
+from cvms.store.postgres.driver.connection import Connection
 from cvms.store.postgres.row_mapping import fetch_one
 
 # The row is there before it is locked, so that two who are first take turns as well.
@@ -42,7 +42,7 @@ class Published:
     age: timedelta
 
 
-async def lock(conn: TrioConnection[Any], topic: str) -> Published:
+async def lock(conn: Connection, topic: str) -> Published:
     """What was told last; nobody else tells until the transaction ends.
 
     Read what there is to tell only then, or an older state may be told after a newer one.
@@ -53,6 +53,6 @@ async def lock(conn: TrioConnection[Any], topic: str) -> Published:
     return last
 
 
-async def save(conn: TrioConnection[Any], topic: str, data: Mapping[str, Any]) -> None:
+async def save(conn: Connection, topic: str, data: Mapping[str, Any]) -> None:
     """Note that this is told, in the transaction that does."""
     await conn.execute(SAVE, {"topic": topic, "data": Jsonb(dict(data))})

@@ -9,7 +9,7 @@ from typing import Any, Literal
 from psycopg.rows import scalar_row
 from psycopg.types.json import Jsonb
 
-from cvms.store.postgres.driver.connection import TrioConnection
+from cvms.store.postgres.driver.connection import Connection
 from cvms.store.postgres.row_mapping import by_column, fetch_all
 
 KEPT_FINAL = 2
@@ -104,7 +104,7 @@ class UndoRecord:
     row: dict[str, Any] | None
 
 
-async def add(conn: TrioConnection[Any], rows: Sequence[AppliedTransaction]) -> None:
+async def add(conn: Connection, rows: Sequence[AppliedTransaction]) -> None:
     """Note these, in their order. Of those that are final already only the last ones are kept."""
     final = [row for row in rows if row.final][-KEPT_FINAL:]
     noted = [row for row in rows if not row.final or row in final]
@@ -113,25 +113,25 @@ async def add(conn: TrioConnection[Any], rows: Sequence[AppliedTransaction]) -> 
         await prune(conn)
 
 
-async def kept(conn: TrioConnection[Any]) -> list[AppliedTransaction]:
+async def kept(conn: Connection) -> list[AppliedTransaction]:
     """All that are not final and the last ones that are, in the order they were applied."""
     return await fetch_all(conn, AppliedTransaction, KEPT, {})
 
 
 async def not_final(
-    conn: TrioConnection[Any], *, up_to_slot: int, after: int = -1, limit: int = 256
+    conn: Connection, *, up_to_slot: int, after: int = -1, limit: int = 256
 ) -> list[AppliedTransaction]:
     """Up to `limit` that are not final, in slots up to `up_to_slot`, that follow a place."""
     params = {"up_to_slot": up_to_slot, "after": after, "limit": limit}
     return await fetch_all(conn, AppliedTransaction, NOT_FINAL, params)
 
 
-async def prune(conn: TrioConnection[Any]) -> None:
+async def prune(conn: Connection) -> None:
     """Drop the final ones that nothing goes back to any more."""
     await conn.execute(PRUNE, {"kept": KEPT_FINAL})
 
 
-async def save_undo(conn: TrioConnection[Any], changes: Sequence[tuple[str, UndoRecord]]) -> None:
+async def save_undo(conn: Connection, changes: Sequence[tuple[str, UndoRecord]]) -> None:
     """Keep what is there before transactions (by signature) change it, in the order they do.
 
     Nothing is kept for those that are final.
@@ -148,12 +148,12 @@ async def save_undo(conn: TrioConnection[Any], changes: Sequence[tuple[str, Undo
         )
 
 
-async def undo_records(conn: TrioConnection[Any], place: int) -> list[UndoRecord]:
+async def undo_records(conn: Connection, place: int) -> list[UndoRecord]:
     """What was there before the transactions that follow `place`."""
     return await fetch_all(conn, UndoRecord, UNDO_RECORDS, {"place": place})
 
 
-async def roll_back(conn: TrioConnection[Any], place: int) -> list[str]:
+async def roll_back(conn: Connection, place: int) -> list[str]:
     """Forget the transactions that follow `place`; their signatures."""
     async with conn.cursor(row_factory=scalar_row) as cursor:
         await cursor.execute(ROLL_BACK, {"place": place})

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
-from cvms.store.postgres.driver.connection import TrioConnection
+from cvms.store.postgres.driver.connection import Connection
 from cvms.store.postgres.row_mapping import by_column, fetch_all, fetch_one
 
 BEGIN = """
@@ -83,33 +82,33 @@ class Listed:
     block_time: int | None
 
 
-async def begin(conn: TrioConnection[Any], follows: str | None) -> None:
+async def begin(conn: Connection, follows: str | None) -> None:
     """Have a backlog from the cursor's signature on, unless there is one."""
     await conn.execute(BEGIN, {"follows": follows})
 
 
-async def state(conn: TrioConnection[Any]) -> BackfillState | None:
+async def state(conn: Connection) -> BackfillState | None:
     """The backlog, if there is one."""
     return await fetch_one(conn, BackfillState, STATE, {})
 
 
-async def add(conn: TrioConnection[Any], rows: Sequence[Listed], *, complete: bool) -> None:
+async def add(conn: Connection, rows: Sequence[Listed], *, complete: bool) -> None:
     """Add what is older than all that is there, newest first; call it under the cursor's lock."""
     await conn.execute(ADD, by_column(rows, Listed.__slots__))
     await conn.execute(GROW, {"count": len(rows), "complete": complete})
 
 
-async def oldest(conn: TrioConnection[Any], limit: int) -> list[Listed]:
+async def oldest(conn: Connection, limit: int) -> list[Listed]:
     """Up to `limit` of the oldest, those first."""
     return await fetch_all(conn, Listed, OLDEST, {"limit": limit})
 
 
-async def drop_applied(conn: TrioConnection[Any], signature: str) -> bool:
+async def drop_applied(conn: Connection, signature: str) -> bool:
     """Drop this one and all that are older; False if it is not there."""
     return (await conn.execute(DROP_APPLIED, {"signature": signature})).rowcount > 0
 
 
-async def count(conn: TrioConnection[Any]) -> int:
+async def count(conn: Connection) -> int:
     """How many are left."""
     row = await (await conn.execute(COUNT)).fetchone()
     assert row is not None
@@ -117,7 +116,7 @@ async def count(conn: TrioConnection[Any]) -> int:
     return left
 
 
-async def drop(conn: TrioConnection[Any]) -> None:
+async def drop(conn: Connection) -> None:
     """There is no backlog any more."""
     await conn.execute(DROP)
     await conn.execute(DROP_HEAD)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from cvms.store.postgres.driver.connection import TrioConnection
+from cvms.store.postgres.driver.connection import Connection
 from cvms.store.postgres.row_mapping import by_column, fetch_all, json_array
 
 RECORD = """
@@ -68,7 +68,7 @@ class EventRow:
         return self.signature, self.instruction_index, self.ordinal
 
 
-async def record(conn: TrioConnection[Any], rows: Sequence[EventRow]) -> list[EventRow]:
+async def record(conn: Connection, rows: Sequence[EventRow]) -> list[EventRow]:
     """Store the events that are new and return those, in the order given.
 
     An event that is already recorded, or that comes twice in `rows`, is a no-op.
@@ -81,15 +81,13 @@ async def record(conn: TrioConnection[Any], rows: Sequence[EventRow]) -> list[Ev
     return [row for row in _first_of_each(rows) if row.identity in new]
 
 
-async def of_vault(
-    conn: TrioConnection[Any], vault: str, signatures: Sequence[str]
-) -> list[EventRow]:
+async def of_vault(conn: Connection, vault: str, signatures: Sequence[str]) -> list[EventRow]:
     """The events of `vault`, in no order; those it was paid by among these transactions only."""
     params = {"vault": vault, "signatures": list(signatures)}
     return await fetch_all(conn, EventRow, OF_VAULT, params)
 
 
-async def remove(conn: TrioConnection[Any], rows: Sequence[EventRow]) -> None:
+async def remove(conn: Connection, rows: Sequence[EventRow]) -> None:
     """Take these events out: the chain does not have them, or has them otherwise."""
     names = ("signature", "instruction_index", "ordinal")
     await conn.execute(REMOVE, by_column(rows, names))

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from dataclasses import asdict, dataclass
 from datetime import datetime
-from typing import Any
 
-from cvms.store.postgres.driver.connection import TrioConnection
+from cvms.store.postgres.driver.connection import Connection
 from cvms.store.postgres.row_mapping import fetch_one
 
 GET = """
@@ -90,18 +89,18 @@ class Cursor:
     previous_signature: str | None = None
 
 
-async def get(conn: TrioConnection[Any], program: str) -> Cursor | None:
+async def get(conn: Connection, program: str) -> Cursor | None:
     """Where `program`'s transactions were applied up to; None before the first."""
     return await fetch_one(conn, Cursor, GET, {"program": program})
 
 
-async def advance(conn: TrioConnection[Any], cursor: Cursor) -> bool:
+async def advance(conn: Connection, cursor: Cursor) -> bool:
     """Move to `cursor`, in the transaction of its effects. False if it lies behind in slots."""
     done = await conn.execute(ADVANCE, asdict(cursor))
     return done.rowcount == 1
 
 
-async def lock(conn: TrioConnection[Any]) -> None:
+async def lock(conn: Connection) -> None:
     """Keep other appliers away from the cursor, and from what it tells, until the transaction ends.
 
     The row alone would not do: there is none before the first transaction.
@@ -109,7 +108,7 @@ async def lock(conn: TrioConnection[Any]) -> None:
     await conn.execute(LOCK, {"key": APPLY_LOCK})
 
 
-async def rewind(conn: TrioConnection[Any], program: str, to: Cursor | None) -> None:
+async def rewind(conn: Connection, program: str, to: Cursor | None) -> None:
     """Go back to where a fork left the chain; None: to before the first transaction.
 
     Call it under the `lock`, in the transaction that takes back what was applied since.
@@ -120,7 +119,7 @@ async def rewind(conn: TrioConnection[Any], program: str, to: Cursor | None) -> 
         await conn.execute(REWIND, asdict(to))
 
 
-async def forks(conn: TrioConnection[Any], program: str) -> int:
+async def forks(conn: Connection, program: str) -> int:
     """How often something was taken back. What was read from the chain at another count may be
     of a block that was dropped; inside a transaction the count stands until its end.
     """
@@ -140,17 +139,17 @@ class Frontier:
     now: datetime
 
 
-async def saw(conn: TrioConnection[Any], program: str, block_time: datetime | None) -> None:
+async def saw(conn: Connection, program: str, block_time: datetime | None) -> None:
     """Note the time of a block; one that is not newer changes nothing."""
     await conn.execute(SAW, {"program": program, "block_time": block_time})
 
 
-async def reach(conn: TrioConnection[Any], program: str, slot: int) -> None:
+async def reach(conn: Connection, program: str, slot: int) -> None:
     """Note that every confirmed transaction up to `slot` is applied."""
     await conn.execute(REACH, {"program": program, "slot": slot})
 
 
-async def frontier(conn: TrioConnection[Any], program: str) -> Frontier:
+async def frontier(conn: Connection, program: str) -> Frontier:
     """How far `program`'s transactions are applied, and the time for whoever has to wait."""
     found = await fetch_one(conn, Frontier, FRONTIER, {"program": program})
     assert found is not None

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 from cvms.store.index import applied_transactions
 from cvms.store.index.applied_transactions import AppliedTransaction
-from cvms.store.postgres.driver.connection import TrioConnection
+from cvms.store.postgres.driver.connection import Connection
 from cvms.store.postgres.row_mapping import by_column
 
 # By slot as well: what a fork has moved to another block meanwhile is not final by this.
@@ -38,7 +37,7 @@ WHERE transactions.signature = final.signature
 """
 
 
-async def mark_final(conn: TrioConnection[Any], rows: Sequence[AppliedTransaction]) -> None:
+async def mark_final(conn: Connection, rows: Sequence[AppliedTransaction]) -> None:
     """Mark these transactions, their events and history rows as final. Safe to do again."""
     if rows:
         await conn.execute(MARK_FINAL, by_column(rows, ("signature", "slot")))

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
 
-from cvms.store.postgres.driver.connection import TrioConnection
+from cvms.store.postgres.driver.connection import Connection
 from cvms.store.postgres.row_mapping import fetch_one
 
 READ = """
@@ -88,7 +87,7 @@ class _Row:
     backlog_complete: bool | None
 
 
-async def read(conn: TrioConnection[Any], program: str) -> IndexState:
+async def read(conn: Connection, program: str) -> IndexState:
     """The state of `program`'s books."""
     row = await fetch_one(conn, _Row, READ, {"program": program})
     assert row is not None
@@ -111,6 +110,6 @@ async def read(conn: TrioConnection[Any], program: str) -> IndexState:
     )
 
 
-async def note_problem(conn: TrioConnection[Any], program: str, problem: str) -> None:
+async def note_problem(conn: Connection, program: str, problem: str) -> None:
     """What has just ended a round of the indexer."""
     await conn.execute(NOTE, {"program": program, "problem": problem})

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any
 
-from cvms.store.postgres.driver.connection import TrioConnection
+from cvms.store.postgres.driver.connection import Connection
 from cvms.store.postgres.row_mapping import by_column, fetch_all
 
 READ = """
@@ -38,18 +37,18 @@ class VaultMint:
     ours: bool
 
 
-async def read(conn: TrioConnection[Any], vaults: Iterable[str]) -> list[VaultMint]:
+async def read(conn: Connection, vaults: Iterable[str]) -> list[VaultMint]:
     """What is known of these vaults; nothing of those that were never opened."""
     return await fetch_all(conn, VaultMint, READ, {"vaults": list(vaults)})
 
 
-async def put(conn: TrioConnection[Any], held: Sequence[VaultMint]) -> None:
+async def put(conn: Connection, held: Sequence[VaultMint]) -> None:
     """Keep these."""
     if held:
         await conn.execute(PUT, by_column(held, VaultMint.__slots__))
 
 
-async def drop(conn: TrioConnection[Any], vaults: Sequence[str]) -> None:
+async def drop(conn: Connection, vaults: Sequence[str]) -> None:
     """These were never opened."""
     if vaults:
         await conn.execute(DROP, {"vaults": list(vaults)})

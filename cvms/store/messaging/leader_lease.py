@@ -8,9 +8,8 @@ stopped keeps its session, so a successor ends that once the lease has run out.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
-from cvms.store.postgres.driver.connection import TrioConnection
+from cvms.store.postgres.driver.connection import Connection
 from cvms.store.postgres.row_mapping import fetch_one
 
 # "lead" in ASCII, beside the key of store/postgres/migrate.py.
@@ -79,7 +78,7 @@ class Report:
     problem: str | None
 
 
-async def try_lock(conn: TrioConnection[Any]) -> bool:
+async def try_lock(conn: Connection) -> bool:
     """Whether this session holds the lock now, until it ends."""
     cursor = await conn.execute(TRY_LOCK, {"key": KEY})
     row = await cursor.fetchone()
@@ -87,19 +86,19 @@ async def try_lock(conn: TrioConnection[Any]) -> bool:
     return bool(row[0])
 
 
-async def end_stale_session(conn: TrioConnection[Any]) -> None:
+async def end_stale_session(conn: Connection) -> None:
     """End the session of a holder whose lease has run out."""
     await conn.execute(END_STALE_SESSION, {"key": KEY, "grace": GRACE_SECONDS})
 
 
-async def remaining(conn: TrioConnection[Any]) -> float:
+async def remaining(conn: Connection) -> float:
     """For how many seconds the last holder may still act."""
     cursor = await conn.execute(REMAINING)
     row = await cursor.fetchone()
     return 0.0 if row is None else row[0]
 
 
-async def take(conn: TrioConnection[Any], holder: str, *, lease: float) -> int:
+async def take(conn: Connection, holder: str, *, lease: float) -> int:
     """Begin a term of `lease` seconds; its number. Only with the lock, and when none remains."""
     cursor = await conn.execute(TAKE, {"holder": holder, "lease": lease})
     row = await cursor.fetchone()
@@ -109,7 +108,7 @@ async def take(conn: TrioConnection[Any], holder: str, *, lease: float) -> int:
 
 
 async def renew(
-    conn: TrioConnection[Any], term: int, *, lease: float, slot: int | None, problem: str | None
+    conn: Connection, term: int, *, lease: float, slot: int | None, problem: str | None
 ) -> bool:
     """Have the term last `lease` seconds from now, and report; False if it is over."""
     params = {"term": term, "lease": lease, "slot": slot, "problem": problem}
@@ -117,11 +116,11 @@ async def renew(
     return cursor.rowcount == 1
 
 
-async def resign(conn: TrioConnection[Any], term: int) -> None:
+async def resign(conn: Connection, term: int) -> None:
     """End the term at once; a successor need not wait."""
     await conn.execute(RESIGN, {"term": term})
 
 
-async def report(conn: TrioConnection[Any]) -> Report | None:
+async def report(conn: Connection) -> Report | None:
     """What the leader reported last; None while nobody leads."""
     return await fetch_one(conn, Report, REPORT, {})

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Literal
 
-from cvms.store.postgres.driver.connection import TrioConnection
+from cvms.store.postgres.driver.connection import Connection
 from cvms.store.postgres.row_mapping import by_column, fetch_all, json_array
 
 # The NOTIFY channel; the payload is the last position of the transaction that committed.
@@ -133,7 +133,7 @@ class OutboxRow:
     type: MessageType = "event"
 
 
-async def append(conn: TrioConnection[Any], messages: Sequence[OutboxMessage]) -> int:
+async def append(conn: Connection, messages: Sequence[OutboxMessage]) -> int:
     """Append the messages in the order given; returns the position of the last.
 
     Other writers wait until the transaction ends: append last, and end it soon.
@@ -151,14 +151,12 @@ async def append(conn: TrioConnection[Any], messages: Sequence[OutboxMessage]) -
     return position
 
 
-async def after(conn: TrioConnection[Any], position: int, limit: int = 1000) -> list[OutboxRow]:
+async def after(conn: Connection, position: int, limit: int = 1000) -> list[OutboxRow]:
     """Up to `limit` messages that follow `position`, in order."""
     return await fetch_all(conn, OutboxRow, AFTER, {"position": position, "limit": limit})
 
 
-async def topic_after(
-    conn: TrioConnection[Any], topic: str, seq: int, limit: int = 1000
-) -> list[OutboxRow]:
+async def topic_after(conn: Connection, topic: str, seq: int, limit: int = 1000) -> list[OutboxRow]:
     """Up to `limit` messages of `topic` that follow `seq`.
 
     When the first one's seq is not `seq + 1`, the ones between are pruned: start over.
@@ -167,7 +165,7 @@ async def topic_after(
     return await fetch_all(conn, OutboxRow, TOPIC_AFTER, params)
 
 
-async def head(conn: TrioConnection[Any]) -> int:
+async def head(conn: Connection) -> int:
     """The last position; 0 before the first message."""
     cursor = await conn.execute(HEAD)
     row = await cursor.fetchone()
@@ -176,7 +174,7 @@ async def head(conn: TrioConnection[Any]) -> int:
     return position
 
 
-async def topic_head(conn: TrioConnection[Any], topic: str) -> int:
+async def topic_head(conn: Connection, topic: str) -> int:
     """The last seq of `topic`; 0 before its first message."""
     cursor = await conn.execute(TOPIC_HEAD, {"topic": topic})
     row = await cursor.fetchone()
@@ -184,7 +182,7 @@ async def topic_head(conn: TrioConnection[Any], topic: str) -> int:
     return seq
 
 
-async def prune(conn: TrioConnection[Any], age: timedelta) -> int:
+async def prune(conn: Connection, age: timedelta) -> int:
     """Delete the messages older than `age`; returns how many. Positions and seqs go on."""
     cursor = await conn.execute(PRUNE, {"age": age})
     return cursor.rowcount

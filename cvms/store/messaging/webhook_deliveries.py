@@ -9,10 +9,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Any
 from uuid import UUID
 
-from cvms.store.postgres.driver.connection import TrioConnection
+from cvms.store.postgres.driver.connection import Connection
 from cvms.store.postgres.row_mapping import fetch_all
 
 ADD = """
@@ -114,46 +113,42 @@ class Delivery(AlertDelivery):
     secret: bytes
 
 
-async def add(conn: TrioConnection[Any], signers: Sequence[str], *, event: str, body: str) -> None:
+async def add(conn: Connection, signers: Sequence[str], *, event: str, body: str) -> None:
     """Tell those of the signers who have a contact."""
     await conn.execute(ADD, {"signers": list(signers), "event": event, "body": body})
 
 
-async def add_alert(conn: TrioConnection[Any], *, event: str, body: str) -> None:
+async def add_alert(conn: Connection, *, event: str, body: str) -> None:
     """Tell the operators."""
     await conn.execute(ADD_ALERT, {"event": event, "body": body})
 
 
-async def take(conn: TrioConnection[Any], *, limit: int, lease: timedelta) -> list[Delivery]:
+async def take(conn: Connection, *, limit: int, lease: timedelta) -> list[Delivery]:
     """Up to `limit` that are due, nobody else's for the length of the lease."""
     return await fetch_all(conn, Delivery, TAKE, {"limit": limit, "lease": lease})
 
 
-async def take_alerts(
-    conn: TrioConnection[Any], *, limit: int, lease: timedelta
-) -> list[AlertDelivery]:
+async def take_alerts(conn: Connection, *, limit: int, lease: timedelta) -> list[AlertDelivery]:
     """The same of what operators are to be told: a webhook of theirs that is slow delays nobody."""
     return await fetch_all(conn, AlertDelivery, TAKE_ALERTS, {"limit": limit, "lease": lease})
 
 
-async def delivered(conn: TrioConnection[Any], delivery: UUID) -> None:
+async def delivered(conn: Connection, delivery: UUID) -> None:
     """It has arrived."""
     await conn.execute(DELIVERED, {"id": delivery})
 
 
-async def try_again(
-    conn: TrioConnection[Any], delivery: UUID, *, delay: timedelta, error: str
-) -> None:
+async def try_again(conn: Connection, delivery: UUID, *, delay: timedelta, error: str) -> None:
     """It has not arrived, and is due again after `delay`."""
     await conn.execute(AGAIN, {"id": delivery, "delay": delay, "error": error})
 
 
-async def give_up(conn: TrioConnection[Any], delivery: UUID, *, error: str) -> None:
+async def give_up(conn: Connection, delivery: UUID, *, error: str) -> None:
     """It has not arrived, and never will."""
     await conn.execute(GIVE_UP, {"id": delivery, "error": error})
 
 
-async def prune(conn: TrioConnection[Any], age: timedelta) -> int:
+async def prune(conn: Connection, age: timedelta) -> int:
     """Delete what is older than `age`, whatever became of it; returns how many."""
     cursor = await conn.execute(PRUNE, {"age": age})
     return cursor.rowcount

@@ -6,11 +6,10 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib import resources
-from typing import Any
 
 from psycopg.rows import scalar_row
 
-from cvms.store.postgres.driver.connection import TrioConnection
+from cvms.store.postgres.driver.connection import Connection
 
 # "cvms" in ASCII: the key of the advisory lock under which the schema changes.
 SCHEMA_LOCK = 0x63766D73
@@ -55,7 +54,7 @@ def migrations() -> list[Migration]:
     return [Migration(int(version), name, sql) for version, name, sql in sections]
 
 
-async def apply_schema(conn: TrioConnection[Any], steps: Sequence[Migration] | None = None) -> None:
+async def apply_schema(conn: Connection, steps: Sequence[Migration] | None = None) -> None:
     """Apply every migration that this database has not seen, all of them or none.
 
     `steps` are the sections of schema.sql unless given.

@@ -10,13 +10,13 @@ import msgspec
 from psycopg.rows import class_row
 from psycopg.types.json import Jsonb
 
-from cvms.store.postgres.driver.connection import TrioConnection
+from cvms.store.postgres.driver.connection import Connection
 
 T = TypeVar("T")
 
 
 async def fetch_one(
-    conn: TrioConnection[Any], row: type[T], query: LiteralString, params: Mapping[str, Any]
+    conn: Connection, row: type[T], query: LiteralString, params: Mapping[str, Any]
 ) -> T | None:
     """The first row, its columns given to `row` by name."""
     async with conn.cursor(row_factory=class_row(row)) as cursor:
@@ -25,7 +25,7 @@ async def fetch_one(
 
 
 async def fetch_all(
-    conn: TrioConnection[Any], row: type[T], query: LiteralString, params: Mapping[str, Any]
+    conn: Connection, row: type[T], query: LiteralString, params: Mapping[str, Any]
 ) -> list[T]:
     """Every row, its columns given to `row` by name."""
     async with conn.cursor(row_factory=class_row(row)) as cursor:

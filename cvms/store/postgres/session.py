@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
-from cvms.store.postgres.driver.connection import Connection, TrioConnection
+from cvms.store.postgres.driver.connection import Connection
 
 # The server's own timeout comes first, so that a slow query costs an error and no connection.
 ANSWER_GRACE_SECONDS = 0.5
@@ -32,7 +32,7 @@ async def open_session(
         "client_encoding": "UTF8",
         **{key: str(value) for key, value in conninfo_to_dict(conninfo).items()},
     }
-    connection: Connection = await TrioConnection.connect(make_conninfo(**params), autocommit=True)
+    connection = await Connection.connect(make_conninfo(**params), autocommit=True)
     connection.query_timeout = connect_timeout
     ready = False
     try:

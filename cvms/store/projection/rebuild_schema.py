@@ -14,7 +14,7 @@ from psycopg import sql
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from psycopg.rows import class_row
 
-from cvms.store.postgres.driver.connection import TrioConnection
+from cvms.store.postgres.driver.connection import Connection
 
 SCHEMA = "cvms_rebuild"
 # Beside the key of the schema's lock.
@@ -225,7 +225,7 @@ def scratch_conninfo(conninfo: str) -> str:
     return make_conninfo(conninfo, options=f"{options} -c search_path={SCHEMA}".strip())
 
 
-async def live_schema(conn: TrioConnection[Any]) -> str:
+async def live_schema(conn: Connection) -> str:
     """The schema of the live tables."""
     cursor = await conn.execute("SELECT current_schema()")
     row = await cursor.fetchone()
@@ -234,7 +234,7 @@ async def live_schema(conn: TrioConnection[Any]) -> str:
     return name
 
 
-async def try_lock(conn: TrioConnection[Any]) -> bool:
+async def try_lock(conn: Connection) -> bool:
     """Be the only one who rebuilds, until the session ends; False if somebody else is."""
     cursor = await conn.execute(TRY_LOCK, {"key": REBUILD_LOCK})
     row = await cursor.fetchone()
@@ -243,21 +243,21 @@ async def try_lock(conn: TrioConnection[Any]) -> bool:
     return taken
 
 
-async def note(conn: TrioConnection[Any]) -> str | None:
+async def note(conn: Connection) -> str | None:
     """What `create` has written of the scratch schema; None if there is none."""
     cursor = await conn.execute(NOTE, {"schema": SCHEMA})
     row = await cursor.fetchone()
     return None if row is None else (row[0] or "")
 
 
-async def create(conn: TrioConnection[Any], text: str) -> None:
+async def create(conn: Connection, text: str) -> None:
     """Make the scratch schema, with a note of what it is of."""
     await conn.execute(CREATE)
     comment = sql.SQL("COMMENT ON SCHEMA {} IS {}")
     await conn.execute(comment.format(sql.Identifier(SCHEMA), sql.Literal(text)))
 
 
-async def drop(conn: TrioConnection[Any]) -> None:
+async def drop(conn: Connection) -> None:
     """Forget everything that was built."""
     await conn.execute(DROP)
 
@@ -265,7 +265,7 @@ async def drop(conn: TrioConnection[Any]) -> None:
 class TableComparison:
     """The differences of one moment, inside a transaction that begins with `compare`."""
 
-    def __init__(self, conn: TrioConnection[Any], *, live: str, slot: int) -> None:
+    def __init__(self, conn: Connection, *, live: str, slot: int) -> None:
         self._conn = conn
         self._live = live
         self._slot = slot

@@ -16,7 +16,7 @@ from cvms.store.analytics import aggregates, event_counters
 from cvms.store.index import applied_transactions, vault_mints
 from cvms.store.index.applied_transactions import UndoRecord
 from cvms.store.index.vault_mints import VaultMint
-from cvms.store.postgres.driver.connection import TrioConnection
+from cvms.store.postgres.driver.connection import Connection
 from cvms.store.postgres.row_mapping import fetch_all
 from cvms.store.vaults import account_offsets
 from cvms.store.vaults.history import HistoryRow
@@ -94,7 +94,7 @@ class RolledBack:
     new_vaults: frozenset[str]
 
 
-async def roll_back(conn: TrioConnection[Any], place: int) -> RolledBack:
+async def roll_back(conn: Connection, place: int) -> RolledBack:
     """Take back all that was applied after `place` (see `applied_transactions`), but vaults and
     points in balance_history: those come from accounts (see `vault_writer`).
     """
@@ -114,7 +114,7 @@ async def roll_back(conn: TrioConnection[Any], place: int) -> RolledBack:
     return RolledBack(tuple(signatures), tuple(lines), events, new)
 
 
-async def _restore(conn: TrioConnection[Any], before: Sequence[UndoRecord]) -> None:
+async def _restore(conn: Connection, before: Sequence[UndoRecord]) -> None:
     mints = [each for each in before if each.kind == "vault_mint"]
     held = [msgspec.convert(each.row, VaultMint) for each in mints if each.row is not None]
     await vault_mints.put(conn, held)

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 from cvms.store.analytics import aggregates
-from cvms.store.postgres.driver.connection import TrioConnection
+from cvms.store.postgres.driver.connection import Connection
 from cvms.store.postgres.row_mapping import by_column, fetch_all
 from cvms.store.vaults import balance_history, vaults
 from cvms.store.vaults.vaults import VaultRow
@@ -66,13 +65,13 @@ WHERE owner = ANY(%(owners)s)
 """
 
 
-async def read_after(conn: TrioConnection[Any], slot: int) -> list[VaultRow]:
+async def read_after(conn: Connection, slot: int) -> list[VaultRow]:
     """The rows of accounts that were read in later slots, by owner."""
     return await fetch_all(conn, VaultRow, READ_AFTER, {"slot": slot})
 
 
 async def replace_after(
-    conn: TrioConnection[Any], slot: int, rows: Mapping[str, VaultRow | None]
+    conn: Connection, slot: int, rows: Mapping[str, VaultRow | None]
 ) -> list[tuple[VaultRow | None, VaultRow | None]]:
     """Store `rows` (by owner; None: there is none), though those that are there were read in later
     slots, and forget what was noted of these vaults after `slot`. What was there before, beside
@@ -84,7 +83,7 @@ async def replace_after(
     return await _replace(conn, rows)
 
 
-async def overwrite(conn: TrioConnection[Any], rows: Sequence[VaultRow]) -> None:
+async def overwrite(conn: Connection, rows: Sequence[VaultRow]) -> None:
     """Store `rows` in place of readings that may have been of a dropped block.
 
     Call it inside a transaction, under the indexer's lock, once.
@@ -93,7 +92,7 @@ async def overwrite(conn: TrioConnection[Any], rows: Sequence[VaultRow]) -> None
 
 
 async def _replace(
-    conn: TrioConnection[Any], rows: Mapping[str, VaultRow | None]
+    conn: Connection, rows: Mapping[str, VaultRow | None]
 ) -> list[tuple[VaultRow | None, VaultRow | None]]:
     owners = sorted(rows)
     held = {row.owner: row for row in await fetch_all(conn, VaultRow, LOCK, {"owners": owners})}
@@ -107,16 +106,14 @@ async def _replace(
     return pairs
 
 
-async def not_rechecked(
-    conn: TrioConnection[Any], *, up_to_slot: int, limit: int
-) -> list[VaultRow]:
+async def not_rechecked(conn: Connection, *, up_to_slot: int, limit: int) -> list[VaultRow]:
     """Up to `limit` rows that were read in slots up to `up_to_slot`, and not again since."""
     return await fetch_all(
         conn, VaultRow, NOT_RECHECKED, {"up_to_slot": up_to_slot, "limit": limit}
     )
 
 
-async def mark_rechecked(conn: TrioConnection[Any], rows: Sequence[VaultRow]) -> list[VaultRow]:
+async def mark_rechecked(conn: Connection, rows: Sequence[VaultRow]) -> list[VaultRow]:
     """Note that these were read again; returns those that have not moved meanwhile."""
     cursor = await conn.execute(MARK_RECHECKED, by_column(rows, ("owner", "slot")))
     same = {owner for (owner,) in await cursor.fetchall()}
@@ -124,7 +121,7 @@ async def mark_rechecked(conn: TrioConnection[Any], rows: Sequence[VaultRow]) ->
 
 
 async def advance(
-    conn: TrioConnection[Any], rows: Sequence[VaultRow], *, final: bool = True
+    conn: Connection, rows: Sequence[VaultRow], *, final: bool = True
 ) -> list[tuple[VaultRow | None, VaultRow]]:
     """Store the rows that are not older than the stored ones; what was there before beside each.
 

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
-from cvms.store.postgres.driver.connection import TrioConnection
+from cvms.store.postgres.driver.connection import Connection
 from cvms.store.postgres.row_mapping import fetch_one
 
 READ = """
@@ -53,30 +52,30 @@ class PassPosition:
     listed_ago: float
 
 
-async def read(conn: TrioConnection[Any]) -> PassPosition:
+async def read(conn: Connection) -> PassPosition:
     """Where the pass stands."""
     found = await fetch_one(conn, PassPosition, READ, {})
     assert found is not None
     return found
 
 
-async def begin(conn: TrioConnection[Any], *, listing: bool = False) -> None:
+async def begin(conn: Connection, *, listing: bool = False) -> None:
     """Begin a new pass, whether or not the last one is through; with `listing`, all of the chain's
     vaults are to be listed as if they never were.
     """
     await conn.execute(BEGIN, {"listing": listing})
 
 
-async def advance(conn: TrioConnection[Any], *, after: str, to: str) -> None:
+async def advance(conn: Connection, *, after: str, to: str) -> None:
     """The owners behind `after` up to `to` are compared; no-op if another replica has said so."""
     await conn.execute(ADVANCE, {"after": after, "to": to})
 
 
-async def finish(conn: TrioConnection[Any], *, after: str) -> None:
+async def finish(conn: Connection, *, after: str) -> None:
     """There is nobody behind `after`."""
     await conn.execute(FINISH, {"after": after})
 
 
-async def listed(conn: TrioConnection[Any]) -> None:
+async def listed(conn: Connection) -> None:
     """All of the chain's vaults were listed now."""
     await conn.execute(LISTED)

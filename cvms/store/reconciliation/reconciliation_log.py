@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta
-from typing import Any
 
-from cvms.store.postgres.driver.connection import TrioConnection
+from cvms.store.postgres.driver.connection import Connection
 from cvms.store.postgres.row_mapping import fetch_all
 
 MOST = 2**63 - 1
@@ -124,23 +123,23 @@ def _column(amount: int | None) -> int | None:
     return None if amount is None else max(-MOST, min(amount, MOST))
 
 
-async def log(conn: TrioConnection[Any], entry: ReconciliationEntry) -> None:
+async def log(conn: Connection, entry: ReconciliationEntry) -> None:
     """Keep `entry`."""
     await conn.execute(LOG, asdict(entry))
 
 
-async def log_once(conn: TrioConnection[Any], entry: ReconciliationEntry) -> bool:
+async def log_once(conn: Connection, entry: ReconciliationEntry) -> bool:
     """Keep `entry` unless it is one that this pass has told of already, unhealed; whether kept."""
     cursor = await conn.execute(LOG_ONCE, asdict(entry))
     return cursor.rowcount == 1
 
 
-async def recent(conn: TrioConnection[Any], limit: int = 100) -> list[ReconciliationRow]:
+async def recent(conn: Connection, limit: int = 100) -> list[ReconciliationRow]:
     """The last `limit` entries, newest first."""
     return await fetch_all(conn, ReconciliationRow, RECENT, {"limit": limit})
 
 
-async def prune(conn: TrioConnection[Any], age: timedelta) -> int:
+async def prune(conn: Connection, age: timedelta) -> int:
     """Delete the entries older than `age`; returns how many."""
     cursor = await conn.execute(PRUNE, {"age": age})
     return cursor.rowcount

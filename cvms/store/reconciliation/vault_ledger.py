@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
-from cvms.store.postgres.driver.connection import TrioConnection
+from cvms.store.postgres.driver.connection import Connection
 from cvms.store.postgres.row_mapping import by_column, fetch_all
 from cvms.store.vaults.history import DEPOSIT, EFFECTS, EMERGENCY_WITHDRAW, WITHDRAW
 from cvms.store.vaults.vaults import VaultRow
@@ -116,7 +116,7 @@ HELD = ("total", "available", "locked", "timelocked", "yield_deposited")
 """What vaults, sums and balances have in common."""
 
 
-async def read(conn: TrioConnection[Any], owners: Iterable[str]) -> dict[str, VaultLedger]:
+async def read(conn: Connection, owners: Iterable[str]) -> dict[str, VaultLedger]:
     """The books of each of these owners, of one moment inside a REPEATABLE READ transaction."""
     params: dict[str, Any] = {
         "owners": list(owners),

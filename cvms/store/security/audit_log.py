@@ -17,7 +17,7 @@ from typing import Any
 
 from psycopg.rows import class_row
 
-from cvms.store.postgres.driver.connection import TrioConnection
+from cvms.store.postgres.driver.connection import Connection
 from cvms.store.postgres.row_mapping import fetch_all, fetch_one
 
 HEAD_FOR_UPDATE = """
@@ -97,7 +97,7 @@ class _Head:
     at: datetime
 
 
-async def append(conn: TrioConnection[Any], entry: AuditEntry) -> int:
+async def append(conn: Connection, entry: AuditEntry) -> int:
     """Append `entry` and return its id. Others that append wait until the transaction ends."""
     async with conn.transaction():
         head = await fetch_one(conn, _Head, HEAD_FOR_UPDATE, {})
@@ -115,7 +115,7 @@ async def append(conn: TrioConnection[Any], entry: AuditEntry) -> int:
         return head.id + 1
 
 
-async def verify(conn: TrioConnection[Any]) -> int | None:
+async def verify(conn: Connection) -> int | None:
     """The id of the first entry that is not as it was written, or is missing; None if all are."""
     async with conn.transaction():
         await conn.execute(ONE_SNAPSHOT)
@@ -133,7 +133,7 @@ async def verify(conn: TrioConnection[Any]) -> int | None:
 
 
 async def page(
-    conn: TrioConnection[Any],
+    conn: Connection,
     *,
     limit: int,
     owner: str | None = None,

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from dataclasses import asdict, dataclass
 from datetime import timedelta
-from typing import Any
 
-from cvms.store.postgres.driver.connection import TrioConnection
+from cvms.store.postgres.driver.connection import Connection
 from cvms.store.postgres.row_mapping import fetch_one
 
 GET = """
@@ -41,18 +40,18 @@ class StoredReply:
     content: bytes
 
 
-async def get(conn: TrioConnection[Any], owner: str, key: str) -> StoredReply | None:
+async def get(conn: Connection, owner: str, key: str) -> StoredReply | None:
     """What was answered to the owner's request with this key."""
     return await fetch_one(conn, StoredReply, GET, {"owner": owner, "key": key})
 
 
-async def store(conn: TrioConnection[Any], kept: StoredReply) -> bool:
+async def store(conn: Connection, kept: StoredReply) -> bool:
     """Keep an answer with the effects of this transaction; False if the key has one already."""
     cursor = await conn.execute(STORE, asdict(kept))
     return cursor.rowcount == 1
 
 
-async def prune(conn: TrioConnection[Any], age: timedelta) -> int:
+async def prune(conn: Connection, age: timedelta) -> int:
     """Forget answers older than `age`; returns how many."""
     cursor = await conn.execute(PRUNE, {"age": age})
     return cursor.rowcount

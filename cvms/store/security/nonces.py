@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
 
 from cvms.errors import NonceExpired, NonceUnknown, NonceUsed
-from cvms.store.postgres.driver.connection import TrioConnection
+from cvms.store.postgres.driver.connection import Connection
 from cvms.store.postgres.row_mapping import fetch_one
 
 ISSUE = """
@@ -45,12 +44,12 @@ class _Standing:
     expired: bool
 
 
-async def issue(conn: TrioConnection[Any], owner: str, nonce: str, expires_at: datetime) -> None:
+async def issue(conn: Connection, owner: str, nonce: str, expires_at: datetime) -> None:
     """Remember that `nonce` was given to `owner`, good until `expires_at`."""
     await conn.execute(ISSUE, {"nonce": nonce, "owner": owner, "expires_at": expires_at})
 
 
-async def consume(conn: TrioConnection[Any], owner: str, nonce: str) -> None:
+async def consume(conn: Connection, owner: str, nonce: str) -> None:
     """Use the nonce up; of any number of equal calls one returns.
 
     Raises NonceUnknown (also when it is another owner's), NonceUsed or NonceExpired. It is unused
@@ -62,7 +61,7 @@ async def consume(conn: TrioConnection[Any], owner: str, nonce: str) -> None:
         raise NonceExpired  # in the moment between the two statements
 
 
-async def check(conn: TrioConnection[Any], owner: str, nonce: str) -> None:
+async def check(conn: Connection, owner: str, nonce: str) -> None:
     """Raise what `consume` would, without using the nonce up."""
     standing = await fetch_one(conn, _Standing, STANDING, {"nonce": nonce, "owner": owner})
     if standing is None:
@@ -73,7 +72,7 @@ async def check(conn: TrioConnection[Any], owner: str, nonce: str) -> None:
         raise NonceExpired
 
 
-async def prune(conn: TrioConnection[Any]) -> int:
+async def prune(conn: Connection) -> int:
     """Delete the nonces that expired more than a day ago; returns how many."""
     cursor = await conn.execute(PRUNE)
     return cursor.rowcount

@@ -10,10 +10,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import Any
 
 from cvms.errors import Conflict, SecondFactorUsed
-from cvms.store.postgres.driver.connection import TrioConnection
+from cvms.store.postgres.driver.connection import Connection
 from cvms.store.postgres.row_mapping import fetch_all, fetch_one
 from cvms.store.security.encryption import SecretBox
 
@@ -175,7 +174,7 @@ class _Sealed:
 
 
 async def begin(
-    conn: TrioConnection[Any],
+    conn: Connection,
     owner: str,
     *,
     secret: str,
@@ -195,31 +194,31 @@ async def begin(
     await conn.execute(ADD_RECOVERY_CODES, {"owner": owner, "hashes": list(hashes)})
 
 
-async def lock(conn: TrioConnection[Any], owner: str) -> Factor | None:
+async def lock(conn: Connection, owner: str) -> Factor | None:
     """The owner's second factor, which nobody else can change before this transaction ends."""
     return await fetch_one(conn, Factor, LOCK, {"owner": owner})
 
 
-async def enable(conn: TrioConnection[Any], owner: str, step: int, at: datetime) -> None:
+async def enable(conn: Connection, owner: str, step: int, at: datetime) -> None:
     """Turn on what waits, of which the code of `step` was shown. Raises Conflict if it is on."""
     cursor = await conn.execute(ENABLE, {"owner": owner, "step": step, "at": at})
     if cursor.rowcount == 0:
         raise Conflict(f"The second factor of {owner} is on already.")
 
 
-async def fail(conn: TrioConnection[Any], owner: str, locked_until: datetime | None) -> None:
+async def fail(conn: Connection, owner: str, locked_until: datetime | None) -> None:
     """Count a wrong code."""
     await conn.execute(FAIL, {"owner": owner, "locked_until": locked_until})
 
 
-async def use_step(conn: TrioConnection[Any], owner: str, step: int) -> None:
+async def use_step(conn: Connection, owner: str, step: int) -> None:
     """Use up this step and those before it. Raises SecondFactorUsed."""
     cursor = await conn.execute(USE_STEP, {"owner": owner, "step": step})
     if cursor.rowcount == 0:
         raise SecondFactorUsed("This code, or one after it, was used before: take the next.")
 
 
-async def use_recovery_code(conn: TrioConnection[Any], owner: str, code: bytes) -> None:
+async def use_recovery_code(conn: Connection, owner: str, code: bytes) -> None:
     """Use up the recovery code of this hash. Raises SecondFactorUsed."""
     cursor = await conn.execute(USE_RECOVERY_CODE, {"owner": owner, "hash": code})
     if cursor.rowcount == 0:
@@ -227,23 +226,23 @@ async def use_recovery_code(conn: TrioConnection[Any], owner: str, code: bytes) 
     await conn.execute(UNLOCK, {"owner": owner})
 
 
-async def recovery_code_used(conn: TrioConnection[Any], owner: str, code: bytes) -> bool | None:
+async def recovery_code_used(conn: Connection, owner: str, code: bytes) -> bool | None:
     """Whether the recovery code of this hash is used up; None if the owner has no such code."""
     found = await fetch_one(conn, _RecoveryCode, RECOVERY_CODE, {"owner": owner, "hash": code})
     return None if found is None else found.used
 
 
-async def status(conn: TrioConnection[Any], owner: str) -> Status | None:
+async def status(conn: Connection, owner: str) -> Status | None:
     """None while the owner's second factor is not on."""
     return await fetch_one(conn, Status, STATUS, {"owner": owner})
 
 
-async def remove(conn: TrioConnection[Any], owner: str) -> None:
+async def remove(conn: Connection, owner: str) -> None:
     """Forget the owner's second factor and its recovery codes."""
     await conn.execute(REMOVE, {"owner": owner})
 
 
-async def reseal(conn: TrioConnection[Any], sealer: SecretBox) -> int:
+async def reseal(conn: Connection, sealer: SecretBox) -> int:
     """Put every secret under the sealer's first key; returns how many were not. May run beside
     the service, and again after it was interrupted.
     """
@@ -260,7 +259,7 @@ async def reseal(conn: TrioConnection[Any], sealer: SecretBox) -> int:
     return renewed
 
 
-async def prune(conn: TrioConnection[Any], age: timedelta) -> int:
+async def prune(conn: Connection, age: timedelta) -> int:
     """Delete the setups older than `age` of which no code was ever shown; returns how many."""
     cursor = await conn.execute(PRUNE, {"age": age})
     return cursor.rowcount

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
-from cvms.store.postgres.driver.connection import TrioConnection
+from cvms.store.postgres.driver.connection import Connection
 from cvms.store.postgres.row_mapping import fetch_all
 from cvms.store.security.encryption import SecretBox
 
@@ -43,14 +42,14 @@ class _Sealed:
     secret: bytes
 
 
-async def put(conn: TrioConnection[Any], signer: str, url: str, secret: bytes) -> None:
+async def put(conn: Connection, signer: str, url: str, secret: bytes) -> None:
     """Tell the signer there from now on, also what waits to be told; `secret` is sealed about
     `about(signer)`.
     """
     await conn.execute(PUT, {"signer": signer, "url": url, "secret": secret})
 
 
-async def reseal(conn: TrioConnection[Any], sealer: SecretBox) -> int:
+async def reseal(conn: Connection, sealer: SecretBox) -> int:
     """Put every secret under the sealer's first key; returns how many were not."""
     renewed, signer = 0, ""
     while rows := await fetch_all(

@@ -10,12 +10,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date, timedelta
-from typing import Any
 
 from psycopg.rows import scalar_row
 
 from cvms.errors import SponsorshipExhausted
-from cvms.store.postgres.driver.connection import TrioConnection
+from cvms.store.postgres.driver.connection import Connection
 from cvms.store.postgres.row_mapping import fetch_one
 
 ALL_OWNERS = ""
@@ -113,7 +112,7 @@ class _Spent:
 
 
 async def charge(
-    conn: TrioConnection[Any],
+    conn: Connection,
     message_hash: bytes,
     lamports: int,
     *,
@@ -140,7 +139,7 @@ async def charge(
             raise exhausted(payer, claimed.seconds_left)
 
 
-async def check(conn: TrioConnection[Any], owner: str, lamports: int, budget: FeeBudget) -> None:
+async def check(conn: Connection, owner: str, lamports: int, budget: FeeBudget) -> None:
     """Raise SponsorshipExhausted when so much more would exceed the budget as it is now."""
     spent = await fetch_one(conn, _Spent, LEFT, {"owner": owner})
     assert spent is not None
@@ -152,14 +151,14 @@ async def check(conn: TrioConnection[Any], owner: str, lamports: int, budget: Fe
             raise exhausted(payer, spent.seconds_left)
 
 
-async def refund(conn: TrioConnection[Any], signatures: Sequence[str]) -> None:
+async def refund(conn: Connection, signatures: Sequence[str]) -> None:
     """Give back what was charged for these, which never landed. Once for each submission: call it
     in the transaction that makes them expired.
     """
     await conn.execute(REFUND, {"signatures": list(signatures)})
 
 
-async def spent_today(conn: TrioConnection[Any], owner: str = ALL_OWNERS) -> int:
+async def spent_today(conn: Connection, owner: str = ALL_OWNERS) -> int:
     """Lamports counted today on this owner's account, or on everybody's."""
     async with conn.cursor(row_factory=scalar_row) as cursor:
         await cursor.execute(SPENT, {"owner": owner})
@@ -167,7 +166,7 @@ async def spent_today(conn: TrioConnection[Any], owner: str = ALL_OWNERS) -> int
     return int(found or 0)
 
 
-async def prune(conn: TrioConnection[Any], age: timedelta) -> int:
+async def prune(conn: Connection, age: timedelta) -> int:
     """Delete the days that are older than `age`; returns how many rows."""
     cursor = await conn.execute(PRUNE, {"days": age.days})
     return cursor.rowcount

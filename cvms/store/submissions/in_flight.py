@@ -12,7 +12,7 @@ from typing import Any
 
 from psycopg.types.json import Jsonb
 
-from cvms.store.postgres.driver.connection import TrioConnection
+from cvms.store.postgres.driver.connection import Connection
 from cvms.store.postgres.row_mapping import fetch_all
 from cvms.store.submissions.submissions import State
 
@@ -118,25 +118,23 @@ class Count:
     oldest: float
 
 
-async def read(conn: TrioConnection[Any], limit: int = 256) -> list[InFlight]:
+async def read(conn: Connection, limit: int = 256) -> list[InFlight]:
     """Up to `limit` submissions that are signed and not final, the oldest first."""
     return await fetch_all(conn, InFlight, IN_FLIGHT, {"limit": limit})
 
 
-async def wires(conn: TrioConnection[Any], signatures: Sequence[str]) -> dict[str, bytes]:
+async def wires(conn: Connection, signatures: Sequence[str]) -> dict[str, bytes]:
     """The signed bytes, by signature."""
     cursor = await conn.execute(WIRES, {"signatures": list(signatures)})
     return {signature: bytes(wire) for signature, wire in await cursor.fetchall()}
 
 
-async def count_by_state(conn: TrioConnection[Any]) -> list[Count]:
+async def count_by_state(conn: Connection) -> list[Count]:
     """What is under way or quarantined, by state."""
     return await fetch_all(conn, Count, COUNT_BY_STATE, {})
 
 
-async def apply_changes(
-    conn: TrioConnection[Any], changes: Sequence[StateChange]
-) -> list[StateChange]:
+async def apply_changes(conn: Connection, changes: Sequence[StateChange]) -> list[StateChange]:
     """Make those changes whose row is still as it was read; returns them, in the order given."""
     if not changes:
         return []

@@ -10,12 +10,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
-from typing import Any
 from uuid import UUID
 
 from psycopg.rows import scalar_row
 
-from cvms.store.postgres.driver.connection import TrioConnection
+from cvms.store.postgres.driver.connection import Connection
 from cvms.store.postgres.row_mapping import fetch_one
 from cvms.store.submissions import submissions
 
@@ -254,7 +253,7 @@ class _Row:
 
 
 async def add(
-    conn: TrioConnection[Any],
+    conn: Connection,
     *,
     id: UUID,  # noqa: A002 - the column's name
     owner: str,
@@ -277,7 +276,7 @@ async def add(
     await conn.execute(ADD, params)
 
 
-async def get(conn: TrioConnection[Any], proposal: UUID) -> Proposal | None:
+async def get(conn: Connection, proposal: UUID) -> Proposal | None:
     """The proposal, all of it as of one moment."""
     row = await fetch_one(conn, _Row, GET, {"id": proposal})
     if row is None:
@@ -299,7 +298,7 @@ async def get(conn: TrioConnection[Any], proposal: UUID) -> Proposal | None:
     )
 
 
-async def by_message(conn: TrioConnection[Any], message_hash: bytes) -> UUID | None:
+async def by_message(conn: Connection, message_hash: bytes) -> UUID | None:
     """The proposal for which this message was built, be it the newest or not."""
     async with conn.cursor(row_factory=scalar_row) as cursor:
         await cursor.execute(BY_MESSAGE, {"message_hash": message_hash})
@@ -307,7 +306,7 @@ async def by_message(conn: TrioConnection[Any], message_hash: bytes) -> UUID | N
     return found
 
 
-async def unfinished(conn: TrioConnection[Any], owner: str) -> int:
+async def unfinished(conn: Connection, owner: str) -> int:
     """How many proposals of the owner have neither expired nor been cancelled."""
     async with conn.cursor(row_factory=scalar_row) as cursor:
         await cursor.execute(OPEN, {"owner": owner})
@@ -315,24 +314,24 @@ async def unfinished(conn: TrioConnection[Any], owner: str) -> int:
     return count or 0
 
 
-async def lock(conn: TrioConnection[Any], proposal: Proposal) -> bool:
+async def lock(conn: Connection, proposal: Proposal) -> bool:
     """Lock the proposal for a change; False if it is no longer as it was, or has ended."""
     cursor = await conn.execute(LOCK, {"id": proposal.id, "version": proposal.version})
     return cursor.rowcount == 1
 
 
-async def approve(conn: TrioConnection[Any], proposal: UUID, signer: str) -> None:
+async def approve(conn: Connection, proposal: UUID, signer: str) -> None:
     """Count a signer, who has not been counted before."""
     await conn.execute(APPROVE, {"id": proposal, "signer": signer})
 
 
-async def cancel(conn: TrioConnection[Any], proposal: UUID) -> None:
+async def cancel(conn: Connection, proposal: UUID) -> None:
     """End the proposal."""
     await conn.execute(CANCEL, {"id": proposal})
 
 
 async def set_transaction(
-    conn: TrioConnection[Any],
+    conn: Connection,
     proposal: UUID,
     *,
     message_hash: bytes,
@@ -354,9 +353,7 @@ async def set_transaction(
     return cursor.rowcount == 1
 
 
-async def sign(
-    conn: TrioConnection[Any], message_hash: bytes, signatures: Mapping[str, bytes]
-) -> None:
+async def sign(conn: Connection, message_hash: bytes, signatures: Mapping[str, bytes]) -> None:
     """Keep these signatures of a transaction, by signer; those that are there stay."""
     params = {
         "message_hash": message_hash,
@@ -366,7 +363,7 @@ async def sign(
     await conn.execute(SIGN, params)
 
 
-async def prune(conn: TrioConnection[Any], age: timedelta) -> int:
+async def prune(conn: Connection, age: timedelta) -> int:
     """Delete what expired longer than `age` ago; returns how many."""
     cursor = await conn.execute(PRUNE, {"age": age})
     return cursor.rowcount

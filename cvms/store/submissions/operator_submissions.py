@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
-from cvms.store.postgres.driver.connection import TrioConnection
+from cvms.store.postgres.driver.connection import Connection
 
 # In one order for everybody, so that no two wait for each other.
 TAKE_ALL_TURNS = """
@@ -35,7 +34,7 @@ WHERE state IN ('pending', 'submitted')
 """
 
 
-async def has_no_pending(conn: TrioConnection[Any], kind: str, owners: Sequence[str]) -> bool:
+async def has_no_pending(conn: Connection, kind: str, owners: Sequence[str]) -> bool:
     """Whether no submission of this kind for any of these owners is short of being final.
 
     Takes turns as `find_pending` does, with whoever asks that too.
@@ -48,7 +47,7 @@ async def has_no_pending(conn: TrioConnection[Any], kind: str, owners: Sequence[
     return bool(row[0])
 
 
-async def count_pending(conn: TrioConnection[Any], kind: str) -> int:
+async def count_pending(conn: Connection, kind: str) -> int:
     """How many submissions of this kind are signed and not in a block yet."""
     cursor = await conn.execute(COUNT_PENDING, {"kind": kind})
     row = await cursor.fetchone()

@@ -14,7 +14,7 @@ from typing import Any
 
 from cvms.errors import Conflict, UnknownTransaction
 from cvms.store.messaging.leader_notifications import SUBMIT, notify_leader
-from cvms.store.postgres.driver.connection import TrioConnection
+from cvms.store.postgres.driver.connection import Connection
 from cvms.store.postgres.row_mapping import fetch_one
 
 
@@ -133,7 +133,7 @@ class Submission:
 
 
 async def record_built(
-    conn: TrioConnection[Any],
+    conn: Connection,
     *,
     message_hash: bytes,
     kind: str,
@@ -163,7 +163,7 @@ async def record_built(
 
 
 async def record_signed(
-    conn: TrioConnection[Any],
+    conn: Connection,
     *,
     message_hash: bytes,
     kind: str,
@@ -202,7 +202,7 @@ async def record_signed(
 
 
 async def attach_signature(
-    conn: TrioConnection[Any], *, message_hash: bytes, signature: str, wire: bytes
+    conn: Connection, *, message_hash: bytes, signature: str, wire: bytes
 ) -> Submission:
     """Store the signed bytes of a built message: built → pending.
 
@@ -222,17 +222,17 @@ async def attach_signature(
     return there
 
 
-async def get_by_signature(conn: TrioConnection[Any], signature: str) -> Submission | None:
+async def get_by_signature(conn: Connection, signature: str) -> Submission | None:
     """The submission with this first signature."""
     return await fetch_one(conn, Submission, GET_BY_SIGNATURE, {"signature": signature})
 
 
-async def get_by_message(conn: TrioConnection[Any], message_hash: bytes) -> Submission | None:
+async def get_by_message(conn: Connection, message_hash: bytes) -> Submission | None:
     """The submission of this message."""
     return await fetch_one(conn, Submission, GET_BY_MESSAGE, {"message_hash": message_hash})
 
 
-async def find_pending(conn: TrioConnection[Any], kind: str, owner: str) -> Submission | None:
+async def find_pending(conn: Connection, kind: str, owner: str) -> Submission | None:
     """A submission of this kind and owner that has not landed yet.
 
     Until this database transaction ends nobody else gets an answer for the same kind and owner, so
@@ -242,7 +242,7 @@ async def find_pending(conn: TrioConnection[Any], kind: str, owner: str) -> Subm
     return await fetch_one(conn, Submission, FIND_PENDING, {"kind": kind, "owner": owner})
 
 
-async def prune_built(conn: TrioConnection[Any], age: timedelta) -> int:
+async def prune_built(conn: Connection, age: timedelta) -> int:
     """Delete what was built longer than `age` ago and never signed; returns how many."""
     cursor = await conn.execute(PRUNE_BUILT, {"age": age})
     return cursor.rowcount

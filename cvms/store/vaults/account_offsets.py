@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from cvms.store.postgres.driver.connection import TrioConnection
+from cvms.store.postgres.driver.connection import Connection
 from cvms.store.vaults.history import DEPOSIT, EMERGENCY_WITHDRAW, WITHDRAW
 
 EXPECTED = """
@@ -67,7 +67,7 @@ WHERE owner = %(owner)s
 """
 
 
-async def expected(conn: TrioConnection[Any], owner: str) -> tuple[int, int]:
+async def expected(conn: Connection, owner: str) -> tuple[int, int]:
     """What the account of `owner` should count as deposited and withdrawn; emergencies included."""
     cursor = await conn.execute(EXPECTED, _of(owner))
     row = await cursor.fetchone()
@@ -75,25 +75,25 @@ async def expected(conn: TrioConnection[Any], owner: str) -> tuple[int, int]:
     return int(row[0]), int(row[1])
 
 
-async def reset(conn: TrioConnection[Any], owner: str) -> None:
+async def reset(conn: Connection, owner: str) -> None:
     """The account was closed: the next one of this owner counts from zero."""
     await conn.execute(RESET, _of(owner))
 
 
-async def exclude(conn: TrioConnection[Any], owner: str, deposited: int, withdrawn: int) -> None:
+async def exclude(conn: Connection, owner: str, deposited: int, withdrawn: int) -> None:
     """The account has counted these, and the history has not."""
     amounts = {"owner": owner, "deposited": deposited, "withdrawn": withdrawn}
     await conn.execute(EXCLUDE, amounts)
 
 
-async def offset(conn: TrioConnection[Any], owner: str) -> dict[str, Any] | None:
+async def offset(conn: Connection, owner: str) -> dict[str, Any] | None:
     """An owner's row, for `restore`; None where there is none."""
     cursor = await conn.execute(OFFSET, {"owner": owner})
     row = await cursor.fetchone()
     return row[0] if row else None
 
 
-async def restore(conn: TrioConnection[Any], owner: str, row: Mapping[str, Any] | None) -> None:
+async def restore(conn: Connection, owner: str, row: Mapping[str, Any] | None) -> None:
     """Put an owner's row back as it was; None where there was none."""
     if row is None:
         await conn.execute(DROP, {"owner": owner})

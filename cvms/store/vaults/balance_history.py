@@ -13,9 +13,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
 
-from cvms.store.postgres.driver.connection import TrioConnection
+from cvms.store.postgres.driver.connection import Connection
 from cvms.store.postgres.row_mapping import by_column, fetch_all, fetch_one
 from cvms.store.vaults.vaults import VaultRow
 
@@ -161,12 +160,12 @@ class BalancePoint:
     observed: bool
 
 
-async def at(conn: TrioConnection[Any], owner: str, slot: int) -> BalancePoint | None:
+async def at(conn: Connection, owner: str, slot: int) -> BalancePoint | None:
     """What the vault of `owner` held at the end of `slot`; None before the first point."""
     return await fetch_one(conn, BalancePoint, AT, {"owner": owner, "slot": slot})
 
 
-async def first_slot(conn: TrioConnection[Any], owner: str) -> int | None:
+async def first_slot(conn: Connection, owner: str) -> int | None:
     """The slot of the first point of `owner`; None where there is none."""
     cursor = await conn.execute(FIRST_SLOT, {"owner": owner})
     row = await cursor.fetchone()
@@ -175,19 +174,19 @@ async def first_slot(conn: TrioConnection[Any], owner: str) -> int | None:
     return slot
 
 
-async def since(conn: TrioConnection[Any], slots: Mapping[str, int]) -> list[BalancePoint]:
+async def since(conn: Connection, slots: Mapping[str, int]) -> list[BalancePoint]:
     """For each owner the point that holds at the slot given, and the later ones, in no order."""
     params = {"owner": list(slots), "slot": list(slots.values())}
     return await fetch_all(conn, BalancePoint, SINCE, params)
 
 
-async def put(conn: TrioConnection[Any], points: Sequence[BalancePoint]) -> None:
+async def put(conn: Connection, points: Sequence[BalancePoint]) -> None:
     """Store the points; at most one for each owner and slot."""
     if points:
         await conn.execute(PUT, by_column(points, BalancePoint.__slots__))
 
 
-async def observe(conn: TrioConnection[Any], rows: Sequence[VaultRow]) -> None:
+async def observe(conn: Connection, rows: Sequence[VaultRow]) -> None:
     """Note what accounts hold at their slots, where the points do not say so already.
 
     The slots have to be final, and their events applied.
@@ -197,14 +196,14 @@ async def observe(conn: TrioConnection[Any], rows: Sequence[VaultRow]) -> None:
         await conn.execute(OBSERVE, by_column(rows, (*names, "yield_deposited")))
 
 
-async def rewrite(conn: TrioConnection[Any], owner: str, points: Sequence[BalancePoint]) -> None:
+async def rewrite(conn: Connection, owner: str, points: Sequence[BalancePoint]) -> None:
     """These are the points of `owner`, but for those of the empty vault before them."""
     first = min((point.slot for point in points), default=_LAST)
     await conn.execute(FORGET, {"owner": owner, "first": first})
     await put(conn, points)
 
 
-async def begin(conn: TrioConnection[Any], rows: Sequence[VaultRow]) -> None:
+async def begin(conn: Connection, rows: Sequence[VaultRow]) -> None:
     """Note those that hold nothing, where nothing is known of the owner yet.
 
     What others hold may be ahead of the events, in a block that a fork can drop: with a point of it
@@ -215,6 +214,6 @@ async def begin(conn: TrioConnection[Any], rows: Sequence[VaultRow]) -> None:
         await conn.execute(BEGIN, by_column(empty, ("owner", "slot", "vault")))
 
 
-async def forget_after(conn: TrioConnection[Any], owners: Sequence[str], slot: int) -> None:
+async def forget_after(conn: Connection, owners: Sequence[str], slot: int) -> None:
     """Drop these owners' points of later slots: a fork has dropped them."""
     await conn.execute(FORGET_AFTER, {"owners": list(owners), "slot": slot})

@@ -9,9 +9,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any
 
-from cvms.store.postgres.driver.connection import TrioConnection
+from cvms.store.postgres.driver.connection import Connection
 from cvms.store.postgres.row_mapping import fetch_all, fetch_one
 
 LOCK = """
@@ -137,20 +136,20 @@ class Snapshot:
             object.__setattr__(self, name, int(getattr(self, name)))
 
 
-async def lock(conn: TrioConnection[Any]) -> Head:
+async def lock(conn: Connection) -> Head:
     """The last hour written; nobody else writes one until the transaction ends."""
     head = await fetch_one(conn, Head, LOCK, {})
     assert head is not None
     return head
 
 
-async def first_time(conn: TrioConnection[Any]) -> datetime | None:
+async def first_time(conn: Connection) -> datetime | None:
     """When anything first moved in a vault, as far as it is indexed."""
     found = await fetch_one(conn, _Time, FIRST_TIME, {})
     return None if found is None else found.at
 
 
-async def write(conn: TrioConnection[Any], at: datetime) -> bool:
+async def write(conn: Connection, at: datetime) -> bool:
     """Write what all vaults held at `at`; False, and nothing, while nothing at all is indexed.
 
     Call it with `lock`, once everything before `at` is indexed.
@@ -162,17 +161,17 @@ async def write(conn: TrioConnection[Any], at: datetime) -> bool:
     return True
 
 
-async def of_owner(conn: TrioConnection[Any], owner: str) -> list[Snapshot]:
+async def of_owner(conn: Connection, owner: str) -> list[Snapshot]:
     """What the owner's vault held, oldest first; no snapshot where it held nothing."""
     return await fetch_all(conn, Snapshot, OF_OWNER, {"owner": owner})
 
 
-async def of_all(conn: TrioConnection[Any]) -> list[Snapshot]:
+async def of_all(conn: Connection) -> list[Snapshot]:
     """What all vaults held together, oldest first."""
     return await fetch_all(conn, Snapshot, OF_ALL, {})
 
 
-async def prune(conn: TrioConnection[Any], age: timedelta) -> int:
+async def prune(conn: Connection, age: timedelta) -> int:
     """Delete those older than `age` that are not of midnight; returns how many of vaults."""
     cursor = await conn.execute(PRUNE, {"age": age})
     await conn.execute(PRUNE_TVL, {"age": age})

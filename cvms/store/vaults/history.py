@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
 
-from cvms.store.postgres.driver.connection import TrioConnection
+from cvms.store.postgres.driver.connection import Connection
 from cvms.store.postgres.row_mapping import by_column, fetch_all
 
 # The kinds of history rows that other modules name.
@@ -147,7 +146,7 @@ class HistoryRow:
         return self.signature, self.instruction_index, self.ordinal
 
 
-async def add(conn: TrioConnection[Any], rows: Sequence[HistoryRow]) -> None:
+async def add(conn: Connection, rows: Sequence[HistoryRow]) -> None:
     """Add the rows, in the order given; those already there are left as they are.
 
     Their slots say where they belong; within a slot they follow those that are there.
@@ -158,7 +157,7 @@ async def add(conn: TrioConnection[Any], rows: Sequence[HistoryRow]) -> None:
 
 
 async def page(
-    conn: TrioConnection[Any],
+    conn: Connection,
     owner: str,
     *,
     limit: int,
@@ -178,16 +177,16 @@ async def page(
     return await fetch_all(conn, HistoryRow, PAGE if kind is None else PAGE_OF_KIND, params)
 
 
-async def in_order(conn: TrioConnection[Any], owner: str) -> list[HistoryRow]:
+async def in_order(conn: Connection, owner: str) -> list[HistoryRow]:
     """Every row of `owner`, oldest first."""
     return await fetch_all(conn, HistoryRow, IN_ORDER, {"owner": owner})
 
 
-async def remove(conn: TrioConnection[Any], rows: Sequence[HistoryRow]) -> None:
+async def remove(conn: Connection, rows: Sequence[HistoryRow]) -> None:
     """Take these rows out, by their ids: the chain does not have them, or not here."""
     await conn.execute(REMOVE, {"ids": [row.id for row in rows]})
 
 
-async def of_slot(conn: TrioConnection[Any], owner: str, slot: int) -> list[HistoryRow]:
+async def of_slot(conn: Connection, owner: str, slot: int) -> list[HistoryRow]:
     """The rows of `owner` in one slot, oldest first."""
     return await fetch_all(conn, HistoryRow, OF_SLOT, {"owner": owner, "slot": slot})

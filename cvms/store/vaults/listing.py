@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Literal, LiteralString
 
-from cvms.store.postgres.driver.connection import TrioConnection
+from cvms.store.postgres.driver.connection import Connection
 from cvms.store.postgres.row_mapping import fetch_all
 from cvms.store.vaults.vaults import VaultRow
 
@@ -50,7 +50,7 @@ _ORDERS: dict[Sort, tuple[LiteralString, LiteralString]] = {
 
 
 async def page(
-    conn: TrioConnection[Any], *, sort: Sort, after: Place | None, min_balance: int, limit: int
+    conn: Connection, *, sort: Sort, after: Place | None, min_balance: int, limit: int
 ) -> list[VaultRow]:
     """Up to `limit` open vaults that hold at least `min_balance`, after the place given.
 

@@ -10,9 +10,9 @@ from __future__ import annotations
 from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Any, Literal
+from typing import Literal
 
-from cvms.store.postgres.driver.connection import TrioConnection
+from cvms.store.postgres.driver.connection import Connection
 from cvms.store.postgres.row_mapping import fetch_all
 
 CLAIM_DUE_SOON = """
@@ -130,20 +130,18 @@ class Maturity:
         object.__setattr__(self, "amount", int(self.amount))
 
 
-async def claim_due_soon(
-    conn: TrioConnection[Any], *, now: int, notice: int, limit: int
-) -> list[Maturity]:
+async def claim_due_soon(conn: Connection, *, now: int, notice: int, limit: int) -> list[Maturity]:
     """Up to `limit` timelocks that fall due within `notice` seconds, marked as told."""
     params = {"now": now, "notice": notice, "limit": limit}
     return await fetch_all(conn, Maturity, CLAIM_DUE_SOON, params)
 
 
-async def claim_due(conn: TrioConnection[Any], *, now: int, limit: int) -> list[Maturity]:
+async def claim_due(conn: Connection, *, now: int, limit: int) -> list[Maturity]:
     """Up to `limit` timelocks and withdrawals that are due, marked as told."""
     return await fetch_all(conn, Maturity, CLAIM_DUE, {"now": now, "limit": limit})
 
 
-async def next_notice(conn: TrioConnection[Any], *, notice: int) -> int | None:
+async def next_notice(conn: Connection, *, notice: int) -> int | None:
     """The chain's time from which something is to be told, be it past; None while nothing is."""
     cursor = await conn.execute(NEXT_NOTICE, {"notice": notice})
     row = await cursor.fetchone()
@@ -153,7 +151,7 @@ async def next_notice(conn: TrioConnection[Any], *, notice: int) -> int | None:
 
 
 async def to_release(
-    conn: TrioConnection[Any], *, kind: str, now: int, limit: int, deferred: Collection[str]
+    conn: Connection, *, kind: str, now: int, limit: int, deferred: Collection[str]
 ) -> list[str]:
     """Up to `limit` owners with matured timelocks, the longest due first.
 
@@ -164,7 +162,7 @@ async def to_release(
     return [owner for (owner,) in await cursor.fetchall()]
 
 
-async def any_to_release(conn: TrioConnection[Any], *, now: int, deferred: Collection[str]) -> bool:
+async def any_to_release(conn: Connection, *, now: int, deferred: Collection[str]) -> bool:
     """Whether the row of any vault but those `aside` has a matured timelock, under way or not."""
     cursor = await conn.execute(ANY_TO_RELEASE, {"now": now, "except": list(deferred)})
     row = await cursor.fetchone()
@@ -172,7 +170,7 @@ async def any_to_release(conn: TrioConnection[Any], *, now: int, deferred: Colle
     return bool(row[0])
 
 
-async def prune(conn: TrioConnection[Any], age: timedelta) -> int:
+async def prune(conn: Connection, age: timedelta) -> int:
     """Delete what left its vault longer than `age` ago; returns how many."""
     cursor = await conn.execute(PRUNE, {"age": age})
     return cursor.rowcount

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
-from cvms.store.postgres.driver.connection import TrioConnection
+from cvms.store.postgres.driver.connection import Connection
 from cvms.store.postgres.row_mapping import fetch_all
 
 # A release gives back all that is due at its time.
@@ -37,6 +36,6 @@ class OpenTimelock:
     unlock_time: int
 
 
-async def open_timelocks(conn: TrioConnection[Any], owner: str) -> list[OpenTimelock]:
+async def open_timelocks(conn: Connection, owner: str) -> list[OpenTimelock]:
     """The timelocks of an owner's vault, oldest first."""
     return await fetch_all(conn, OpenTimelock, OPEN_TIMELOCKS, {"owner": owner})

@@ -10,7 +10,7 @@ from typing import Any
 
 from psycopg.rows import scalar_row
 
-from cvms.store.postgres.driver.connection import TrioConnection
+from cvms.store.postgres.driver.connection import Connection
 from cvms.store.postgres.row_mapping import fetch_all, fetch_one, json_array
 
 UPSERT = """
@@ -146,12 +146,12 @@ class Tvl:
     slot: int | None
 
 
-async def upsert(conn: TrioConnection[Any], row: VaultRow) -> bool:
+async def upsert(conn: Connection, row: VaultRow) -> bool:
     """Store `row` unless the stored one is of a newer slot; False then."""
     return bool(await upsert_all(conn, [row]))
 
 
-async def upsert_all(conn: TrioConnection[Any], rows: Sequence[VaultRow]) -> set[str]:
+async def upsert_all(conn: Connection, rows: Sequence[VaultRow]) -> set[str]:
     """Store the rows, one for an owner, whose stored ones are not of a newer slot; their owners."""
     values = [{name: getattr(row, name) for name in _STORED} for row in rows]
     async with conn.cursor(row_factory=scalar_row) as cursor:
@@ -159,44 +159,42 @@ async def upsert_all(conn: TrioConnection[Any], rows: Sequence[VaultRow]) -> set
         return set(await cursor.fetchall())
 
 
-async def get(conn: TrioConnection[Any], owner: str) -> VaultRow | None:
+async def get(conn: Connection, owner: str) -> VaultRow | None:
     """The vault of `owner`."""
     return await fetch_one(conn, VaultRow, GET, {"owner": owner})
 
 
-async def get_by_vault(conn: TrioConnection[Any], vault: str) -> VaultRow | None:
+async def get_by_vault(conn: Connection, vault: str) -> VaultRow | None:
     """The vault at the address `vault`."""
     return await fetch_one(conn, VaultRow, GET_BY_VAULT, {"vault": vault})
 
 
-async def get_by_vaults(conn: TrioConnection[Any], vaults: Sequence[str]) -> list[VaultRow]:
+async def get_by_vaults(conn: Connection, vaults: Sequence[str]) -> list[VaultRow]:
     """Those of the vaults at these addresses that have a row."""
     return await fetch_all(conn, VaultRow, GET_BY_VAULTS, {"vaults": list(vaults)})
 
 
 async def page(
-    conn: TrioConnection[Any], after_owner: str | None = None, limit: int = 100
+    conn: Connection, after_owner: str | None = None, limit: int = 100
 ) -> list[VaultRow]:
     """Up to `limit` vaults in the order of their owners, after the last one of a page before."""
     return await fetch_all(conn, VaultRow, PAGE, {"after_owner": after_owner or "", "limit": limit})
 
 
-async def owners_after(conn: TrioConnection[Any], after_owner: str, limit: int) -> list[str]:
+async def owners_after(conn: Connection, after_owner: str, limit: int) -> list[str]:
     """Up to `limit` owners of vaults in their order, behind the one given."""
     cursor = await conn.execute(OWNERS, {"after_owner": after_owner, "limit": limit})
     return [owner for (owner,) in await cursor.fetchall()]
 
 
-async def owners_with_other_total(
-    conn: TrioConnection[Any], totals: Mapping[str, int]
-) -> list[str]:
+async def owners_with_other_total(conn: Connection, totals: Mapping[str, int]) -> list[str]:
     """Those of these owners whose vault has no row, or one with another total."""
     params = {"owner": list(totals), "total": list(totals.values())}
     cursor = await conn.execute(OWNERS_WITH_OTHER_TOTAL, params)
     return [owner for (owner,) in await cursor.fetchall()]
 
 
-async def tvl(conn: TrioConnection[Any]) -> Tvl:
+async def tvl(conn: Connection) -> Tvl:
     """What all vaults hold together, by the sums that `vault_books` keeps."""
     cursor = await conn.execute(TVL)
     row = await cursor.fetchone()

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
 
-from cvms.store.postgres.driver.connection import TrioConnection
+from cvms.store.postgres.driver.connection import Connection
 from cvms.store.postgres.row_mapping import fetch_all, fetch_one
 
 PUT = """
@@ -65,7 +64,7 @@ class YieldPolicy:
 
 
 async def put(
-    conn: TrioConnection[Any],
+    conn: Connection,
     *,
     owner: str,
     yield_program: str,
@@ -84,13 +83,13 @@ async def put(
     return stored
 
 
-async def of_owner(conn: TrioConnection[Any], owner: str) -> list[YieldPolicy]:
+async def of_owner(conn: Connection, owner: str) -> list[YieldPolicy]:
     """The owner's policies, by program."""
     return await fetch_all(conn, YieldPolicy, OF_OWNER, {"owner": owner})
 
 
 async def to_compound(
-    conn: TrioConnection[Any], *, yield_program: str, delegate: str, after: str, limit: int
+    conn: Connection, *, yield_program: str, delegate: str, after: str, limit: int
 ) -> list[YieldPolicy]:
     """Up to `limit` policies that are on, in the order of their owners, those after `after`.
 
@@ -105,7 +104,7 @@ async def to_compound(
     return await fetch_all(conn, YieldPolicy, TO_COMPOUND, params)
 
 
-async def allows(conn: TrioConnection[Any], *, owner: str, yield_program: str, amount: int) -> bool:
+async def allows(conn: Connection, *, owner: str, yield_program: str, amount: int) -> bool:
     """Whether the policy lets so much be compounded, now and until this transaction ends."""
     params = {"owner": owner, "yield_program": yield_program}
     policy = await fetch_one(conn, YieldPolicy, HOLD, params)

@@ -6,9 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from decimal import Decimal
-from typing import Any
 
-from cvms.store.postgres.driver.connection import TrioConnection
+from cvms.store.postgres.driver.connection import Connection
 from cvms.store.postgres.row_mapping import by_column, fetch_all
 
 PUT = """
@@ -99,13 +98,13 @@ class StoredRate:
             object.__setattr__(self, name, None if value is None else int(value))
 
 
-async def put(conn: TrioConnection[Any], rates: Sequence[StoredRate]) -> None:
+async def put(conn: Connection, rates: Sequence[StoredRate]) -> None:
     """Store a reading: one row for each source and slot, the later of two at one slot."""
     names = (name for name in StoredRate.__slots__ if name != "age")
     await conn.execute(PUT, by_column(rates, names))
 
 
-async def newest(conn: TrioConnection[Any], sources: Sequence[tuple[str, str]]) -> list[StoredRate]:
+async def newest(conn: Connection, sources: Sequence[tuple[str, str]]) -> list[StoredRate]:
     """The last reading of each protocol and address, in their order; without those never read."""
     params = {
         "protocol": [protocol for protocol, _ in sources],
@@ -114,7 +113,7 @@ async def newest(conn: TrioConnection[Any], sources: Sequence[tuple[str, str]]) 
     return await fetch_all(conn, StoredRate, NEWEST, params)
 
 
-async def prune(conn: TrioConnection[Any], age: timedelta) -> int:
+async def prune(conn: Connection, age: timedelta) -> int:
     """Delete the readings older than `age`; returns how many."""
     cursor = await conn.execute(PRUNE, {"age": age})
     return cursor.rowcount

@@ -11,7 +11,7 @@ import math
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from types import TracebackType
-from typing import Any, Self, TypeAlias
+from typing import Any, Self
 
 import structlog
 import trio
@@ -19,7 +19,7 @@ from psycopg import AsyncConnection, AsyncCursor, AsyncTransaction, errors, pq
 from psycopg.abc import AdaptContext, ConnParam, PQGen
 from psycopg.adapt import AdaptersMap
 from psycopg.conninfo import conninfo_to_dict
-from psycopg.rows import AsyncRowFactory, Row, TupleRow, tuple_row
+from psycopg.rows import AsyncRowFactory, TupleRow, tuple_row
 
 from cvms.store.postgres.driver.connect import connect_first
 from cvms.store.postgres.driver.event_loop import RV, YieldTimer, run_connecting, run_generator
@@ -35,7 +35,7 @@ _IDLE = pq.TransactionStatus.IDLE
 log = structlog.get_logger(__name__)
 
 
-class TrioConnection(AsyncConnection[Row]):
+class Connection(AsyncConnection[TupleRow]):
     """One connection, used by one task at a time.
 
     `query_timeout` is the deadline in seconds of each exchange with the server. When it passes,
@@ -59,8 +59,8 @@ class TrioConnection(AsyncConnection[Row]):
         autocommit: bool = False,
         prepare_threshold: int | None = 5,
         context: AdaptContext | None = None,
-        row_factory: AsyncRowFactory[Row] | None = None,
-        cursor_factory: type[AsyncCursor[Row]] | None = None,
+        row_factory: AsyncRowFactory[TupleRow] | None = None,
+        cursor_factory: type[AsyncCursor[TupleRow]] | None = None,
         **kwargs: ConnParam,
     ) -> Self:
         """As psycopg's, on trio. Raises psycopg.OperationalError."""
@@ -155,9 +155,6 @@ class TrioConnection(AsyncConnection[Row]):
         unfinished = self.pgconn.transaction_status == _ACTIVE
         if unfinished and self.pgconn.pipeline_status == pq.PipelineStatus.OFF:
             self.finish()
-
-
-Connection: TypeAlias = TrioConnection[TupleRow]
 
 
 class _Transaction(AsyncTransaction):
