@@ -184,15 +184,9 @@ async def _have_compared(
     details: dict[str, Any],
 ) -> None:
     """Write it down, and call whichever replica leads: the call comes with the commit."""
-    entry = audit_log.AuditEntry(
-        actor=f"admin:{administrator.subject}",
-        action=action,
-        owner=owner,
-        outcome="accepted",
-        details=details,
-    )
+    actor = f"admin:{administrator.subject}"
     async with deps.database.transaction() as conn:
-        await audit_log.append(conn, entry)
+        await audit_log.record(conn, actor=actor, action=action, owner=owner, details=details)
         await notify_leader(conn, RECONCILE, owner or "")
 
 

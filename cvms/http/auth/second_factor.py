@@ -146,15 +146,13 @@ class SecondFactor:
             "failures": failures,
             "locked_until": None if until is None else until.isoformat(),
         }
-        await audit_log.append(
+        await audit_log.record(
             conn,
-            audit_log.AuditEntry(
-                actor=self.actor,
-                action="second_factor",
-                owner=self.actor,
-                outcome="refused",
-                details=details,
-            ),
+            actor=self.actor,
+            action="second_factor",
+            owner=self.actor,
+            outcome="refused",
+            details=details,
         )
 
 

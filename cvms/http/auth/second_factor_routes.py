@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
-from types import MappingProxyType
-from typing import Annotated, Any
+from typing import Annotated
 
 import msgspec
 import trio
@@ -85,7 +83,7 @@ async def setup(deps: Dependencies, body: Signed) -> Reply:
                 at=_now(deps),
                 sealer=deps.secret_box,
             )
-            await _write_down(conn, "twofa_setup", owner)
+            await audit_log.record(conn, actor=owner, action="twofa_setup", owner=owner)
     return Reply(TwoFactorSetup(secret, uri, image, codes))
 
 
@@ -104,7 +102,7 @@ async def verify(deps: Dependencies, body: Verify) -> Reply:
             steps = totp.matching_steps(secret, body.code, now.timestamp())
             if steps:
                 await second_factors.enable(conn, owner, steps[-1], now)
-                await _write_down(conn, "twofa_enable", owner)
+                await audit_log.record(conn, actor=owner, action="twofa_enable", owner=owner)
             else:
                 await _count(conn, factor)
     if not steps:
@@ -127,11 +125,11 @@ async def _count(conn: Connection, factor: Factor) -> None:
     else:
         await second_factors.remove(conn, factor.owner)
     details = {"guesses": guesses, "setup_ended": guesses >= MOST_GUESSES}
-    await _write_down(
+    await audit_log.record(
         conn,
-        "twofa_enable",
-        factor.owner,
         actor="anonymous",
+        action="twofa_enable",
+        owner=factor.owner,
         outcome="refused",
         details=details,
     )
@@ -147,7 +145,7 @@ async def disable(deps: Dependencies, body: Signed) -> Reply:
         async with deps.database.transaction() as conn:
             await shown.consume(conn)
             await second_factors.remove(conn, owner)
-            await _write_down(conn, "twofa_disable", owner)
+            await audit_log.record(conn, actor=owner, action="twofa_disable", owner=owner)
     return Reply(OFF)
 
 
@@ -174,21 +172,6 @@ def _require_keys(deps: Dependencies) -> None:
 
 def _now(deps: Dependencies) -> datetime:
     return datetime.fromtimestamp(deps.wall_clock(), UTC)
-
-
-async def _write_down(
-    conn: Connection,
-    action: str,
-    owner: str,
-    *,
-    actor: str | None = None,
-    outcome: str = "accepted",
-    details: Mapping[str, Any] = MappingProxyType({}),
-) -> None:
-    entry = audit_log.AuditEntry(
-        actor=actor or owner, action=action, owner=owner, outcome=outcome, details=dict(details)
-    )
-    await audit_log.append(conn, entry)
 
 
 _SIGNED = (InvalidSignature, NonceUnknown, NonceExpired, NonceUsed)

@@ -103,23 +103,17 @@ async def _administrator(deps: Dependencies, route: Route) -> Administrator | No
     administrator = authenticate(deps.config.admin_jwt_secret, authorization)
     allowed = administrator.role >= route.role
     if route.method == "GET" or not allowed:
-        await _record_access(deps, administrator, route, "accepted" if allowed else "refused")
+        async with deps.database.transaction() as conn:
+            await audit_log.record(
+                conn,
+                actor=f"admin:{administrator.subject}",
+                action=action_of(route),
+                owner=None,
+                outcome="accepted" if allowed else "refused",
+                details={"role": administrator.role.label, "query": _query()},
+            )
     require(administrator, route.role)
     return administrator
-
-
-async def _record_access(
-    deps: Dependencies, administrator: Administrator, route: Route, outcome: str
-) -> None:
-    entry = audit_log.AuditEntry(
-        actor=f"admin:{administrator.subject}",
-        action=action_of(route),
-        owner=None,
-        outcome=outcome,
-        details={"role": administrator.role.label, "query": _query()},
-    )
-    async with deps.database.transaction() as conn:
-        await audit_log.append(conn, entry)
 
 
 def _query() -> str:

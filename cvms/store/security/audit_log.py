@@ -11,8 +11,10 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
+from types import MappingProxyType
 from typing import Any
 
 from psycopg.rows import class_row
@@ -97,22 +99,38 @@ class _Head:
     at: datetime
 
 
-async def append(conn: Connection, entry: AuditEntry) -> int:
-    """Append `entry` and return its id. Others that append wait until the transaction ends."""
+async def record(
+    conn: Connection,
+    *,
+    actor: str,
+    action: str,
+    owner: str | None,
+    outcome: str = "accepted",
+    details: Mapping[str, Any] = MappingProxyType({}),
+) -> int:
+    """Append an entry and return its id: who did what to whose vault, and with which outcome.
+
+    `details` must not hold secrets. Other writers wait until the transaction ends.
+    """
     async with conn.transaction():
         head = await fetch_one(conn, _Head, HEAD_FOR_UPDATE, {})
         assert head is not None
         row: dict[str, Any] = {
             "id": head.id + 1,
-            "actor": entry.actor,
-            "action": entry.action,
-            "owner": entry.owner,
-            "outcome": entry.outcome,
+            "actor": actor,
+            "action": action,
+            "owner": owner,
+            "outcome": outcome,
         }
-        hashed = chained_hash(head.hash, at=head.at, details=entry.details, **row)
-        stored = {"at": head.at, "details": _canonical(entry.details), "hash": hashed}
+        hashed = chained_hash(head.hash, at=head.at, details=dict(details), **row)
+        stored = {"at": head.at, "details": _canonical(dict(details)), "hash": hashed}
         await conn.execute(APPEND, {**row, **stored})
         return head.id + 1
+
+
+async def append(conn: Connection, entry: AuditEntry) -> int:
+    """Append `entry` and return its id."""
+    return await record(conn, **asdict(entry))
 
 
 async def verify(conn: Connection) -> int | None:
