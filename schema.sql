@@ -403,8 +403,8 @@ CREATE TABLE told (
 -- `since_slot`. `seen_slot` is the last block it was seen in and survives a fork, while `slot` is
 -- the block it is in now, see nursery/submission/outcome.py. `owners` is set where a transaction
 -- concerns several vaults. `sponsored_lamports` is the most the operator pays for it, NULL until
--- the operator has signed as its fee payer; `sponsored_owner` (NULL: nobody) and `sponsored_day`
--- name the rows of `sponsored` that include it.
+-- the operator has signed as its fee payer; `sponsored_owner` (NULL: the sum of all owners only) and
+-- `sponsored_day` name the rows of `sponsored` that include it.
 CREATE TABLE submissions (
     message_hash BYTEA PRIMARY KEY CHECK (length(message_hash) = 32),
     kind TEXT NOT NULL,

@@ -1,4 +1,4 @@
-"""All vaults at a glance: what `GET /api/analytics/overview` and `analytics_update` say."""
+"""The overview of all vaults, for `GET /api/analytics/overview` and `analytics_update`."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ class Overview(msgspec.Struct, frozen=True, kw_only=True):
 
 
 async def read(conn: Connection, program: str) -> Overview:
-    """The overview as of now; consistent where the transaction is."""
+    """Return the overview as of now, as consistent as the transaction."""
     frontier = await cursor.frontier(conn, program)
     holdings = await aggregates.holdings(conn)
     hour = frontier.now.astimezone(UTC).replace(minute=0, second=0, microsecond=0)
@@ -80,7 +80,7 @@ async def read(conn: Connection, program: str) -> Overview:
 
 
 def flow_totals(moved: Sequence[Flow]) -> FlowTotals:
-    """What moved in all of these buckets together."""
+    """Return the sums of what moved in all of these buckets."""
     amounts = dict.fromkeys(EFFECTS, 0)
     for each in moved:
         for kind, amount in each.amounts.items():
@@ -100,7 +100,7 @@ def flow_totals(moved: Sequence[Flow]) -> FlowTotals:
 
 
 def utilization_of(holdings: Holdings) -> Utilization:
-    """What the vaults hold, by what it is used for."""
+    """Return the balances of the vaults and their shares."""
     amounts = asdict(holdings)
     del amounts["vaults"]
 

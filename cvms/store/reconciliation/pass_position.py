@@ -1,4 +1,4 @@
-"""Where the pass over all vaults stands, in the database: a restart goes on where it was."""
+"""The position of the pass over all vaults; it is stored, so a restart continues from it."""
 
 from __future__ import annotations
 
@@ -42,8 +42,10 @@ SET listed_at = now()
 
 @dataclass(frozen=True, slots=True)
 class PassPosition:
-    """Owners up to `after_owner` are compared. Seconds since the pass began, and since all of the
-    chain's vaults were listed (infinity: never).
+    """The pass has compared all owners up to `after_owner`.
+
+    `started_ago` and `listed_ago` are the seconds since it began and since all vaults on the chain
+    were last listed (infinity: never).
     """
 
     after_owner: str
@@ -53,29 +55,33 @@ class PassPosition:
 
 
 async def read(conn: Connection) -> PassPosition:
-    """Where the pass stands."""
-    found = await fetch_one(conn, PassPosition, READ, {})
-    assert found is not None
-    return found
+    """Return the position of the pass."""
+    position = await fetch_one(conn, PassPosition, READ, {})
+    assert position is not None
+    return position
 
 
 async def begin(conn: Connection, *, listing: bool = False) -> None:
-    """Begin a new pass, whether or not the last one is through; with `listing`, all of the chain's
-    vaults are to be listed as if they never were.
+    """Begin a new pass, whether or not the last one is finished.
+
+    With `listing`, all vaults on the chain are due to be listed again.
     """
     await conn.execute(BEGIN, {"listing": listing})
 
 
 async def advance(conn: Connection, *, after: str, to: str) -> None:
-    """The owners behind `after` up to `to` are compared; no-op if another replica has said so."""
+    """Record that the owners after `after` up to `to` are compared.
+
+    No-op if another replica has recorded it.
+    """
     await conn.execute(ADVANCE, {"after": after, "to": to})
 
 
 async def finish(conn: Connection, *, after: str) -> None:
-    """There is nobody behind `after`."""
+    """Finish the pass: there is no owner after `after`."""
     await conn.execute(FINISH, {"after": after})
 
 
 async def listed(conn: Connection) -> None:
-    """All of the chain's vaults were listed now."""
+    """Record that all vaults on the chain were listed now."""
     await conn.execute(LISTED)

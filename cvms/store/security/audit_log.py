@@ -1,10 +1,10 @@
-"""The audit trail: a chain of hashes, so that no entry can be changed or taken out unnoticed.
+"""The audit trail: a hash chain, so that changed or removed entries are detected.
 
-    hash = sha256(hash of the entry before, 32 bytes || canonical JSON of the entry, UTF-8)
+    hash = sha256(hash of the previous entry, 32 bytes || canonical JSON of the entry, UTF-8)
 
-The canonical JSON has the keys action, actor, at, details, id, outcome, owner in this order, at
-every depth sorted, without spaces and without escapes; `at` is ISO 8601 in UTC. Before the first
-entry the hash is 32 zero bytes.
+The canonical JSON has the keys action, actor, at, details, id, outcome, owner in this order. Keys
+are sorted at every depth; there are no spaces and no escapes. `at` is ISO 8601 in UTC. The hash
+before the first entry is 32 zero bytes.
 """
 
 from __future__ import annotations
@@ -20,51 +20,7 @@ from typing import Any
 from psycopg.rows import class_row
 
 from cvms.store.postgres.driver.connection import Connection
-from cvms.store.postgres.row_mapping import fetch_all, fetch_one
-
-HEAD_FOR_UPDATE = """
-SELECT id, hash, clock_timestamp() AS at
-FROM audit_head
-FOR UPDATE
-"""
-
-HEAD = """
-SELECT id, hash, clock_timestamp() AS at
-FROM audit_head
-"""
-
-APPEND = """
-WITH head AS (
-    UPDATE audit_head
-    SET id = %(id)s, hash = %(hash)s
-)
-INSERT INTO audit_logs (id, at, actor, action, owner, outcome, details, hash)
-VALUES (
-    %(id)s, %(at)s, %(actor)s, %(action)s, %(owner)s, %(outcome)s, %(details)s::JSON, %(hash)s
-)
-"""
-
-# One snapshot for the trail and its head, whatever is appended meanwhile.
-ONE_SNAPSHOT = "SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY"
-
-TRAIL = """
-SELECT id, at, actor, action, owner, outcome, details, hash
-FROM audit_logs
-ORDER BY id
-"""
-
-PAGE = """
-SELECT id, at, actor, action, owner, outcome, details, hash
-FROM audit_logs
-WHERE id < %(before_id)s
-  AND (%(owner)s::TEXT IS NULL OR owner = %(owner)s)
-  AND (%(action)s::TEXT IS NULL OR action = %(action)s)
-ORDER BY id DESC
-LIMIT %(limit)s
-"""
-
-_NEWEST = 2**63 - 1
-ROWS_AT_ONCE = 500
+from cvms.store.postgres.row_mapping import columns, fetch_all, fetch_one, query_for
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -97,6 +53,59 @@ class _Head:
     id: int
     hash: bytes
     at: datetime
+
+
+HASHED = columns(AuditRow, without={"hash"})
+
+HEAD_FOR_UPDATE = """
+SELECT id, hash, clock_timestamp() AS at
+FROM audit_head
+FOR UPDATE
+"""
+
+HEAD = """
+SELECT id, hash, clock_timestamp() AS at
+FROM audit_head
+"""
+
+APPEND = """
+WITH head AS (
+    UPDATE audit_head
+    SET id = %(id)s, hash = %(hash)s
+)
+INSERT INTO audit_logs (id, at, actor, action, owner, outcome, details, hash)
+VALUES (
+    %(id)s, %(at)s, %(actor)s, %(action)s, %(owner)s, %(outcome)s, %(details)s::JSON, %(hash)s
+)
+"""
+
+# One snapshot of the trail and its head, whatever is appended meanwhile.
+ONE_SNAPSHOT = "SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY"
+
+TRAIL = query_for(
+    AuditRow,
+    """
+    SELECT {columns}
+    FROM audit_logs
+    ORDER BY id
+    """,
+)
+
+PAGE = query_for(
+    AuditRow,
+    """
+    SELECT {columns}
+    FROM audit_logs
+    WHERE id < %(before_id)s
+      AND (%(owner)s::TEXT IS NULL OR owner = %(owner)s)
+      AND (%(action)s::TEXT IS NULL OR action = %(action)s)
+    ORDER BY id DESC
+    LIMIT %(limit)s
+    """,
+)
+
+MAX_ID = 2**63 - 1
+ROWS_AT_ONCE = 500
 
 
 async def record(
@@ -134,7 +143,7 @@ async def append(conn: Connection, entry: AuditEntry) -> int:
 
 
 async def verify(conn: Connection) -> int | None:
-    """The id of the first entry that is not as it was written, or is missing; None if all are."""
+    """Return the id of the first entry that was changed or is missing, None if there is none."""
     async with conn.transaction():
         await conn.execute(ONE_SNAPSHOT)
         head = await fetch_one(conn, _Head, HEAD, {})
@@ -158,33 +167,24 @@ async def page(
     action: str | None = None,
     before_id: int | None = None,
 ) -> list[AuditRow]:
-    """Up to `limit` entries, newest first, older than `before_id`."""
+    """Return up to `limit` entries, newest first, older than `before_id`."""
     params = {
         "owner": owner,
         "action": action,
-        "before_id": _NEWEST if before_id is None else before_id,
+        "before_id": MAX_ID if before_id is None else before_id,
         "limit": limit,
     }
     return await fetch_all(conn, AuditRow, PAGE, params)
 
 
 def chained_hash(previous: bytes, *, at: datetime, **entry: Any) -> bytes:
-    """The hash of an entry, given the one before; see the module's text for the recipe."""
+    """Return the hash of an entry, as the module's docstring defines it."""
     canonical = _canonical({**entry, "at": at.astimezone(UTC).isoformat()})
     return hashlib.sha256(previous + canonical.encode()).digest()
 
 
 def _hash_of(row: AuditRow, previous: bytes) -> bytes:
-    return chained_hash(
-        previous,
-        id=row.id,
-        at=row.at,
-        actor=row.actor,
-        action=row.action,
-        owner=row.owner,
-        outcome=row.outcome,
-        details=row.details,
-    )
+    return chained_hash(previous, **{name: getattr(row, name) for name in HASHED})
 
 
 def _canonical(value: object) -> str:

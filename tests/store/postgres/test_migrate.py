@@ -11,7 +11,7 @@ import trio
 from cvms.store.postgres.database import Database, open_database
 from cvms.store.postgres.migrate import Migration, apply_schema, migrations
 from cvms.store.vaults import vaults
-from tests.store.examples import vault_row
+from tests.store.examples import store_vault, vault_row
 
 APPLY_IN_ANOTHER_PROCESS = """
 import sys, trio
@@ -53,7 +53,7 @@ async def versions(database: Database) -> list[tuple[int, ...]]:
 
 async def test_applying_it_again_changes_nothing(own_database: Database) -> None:
     async with own_database.transaction() as conn:
-        await vaults.upsert(conn, vault_row())
+        await store_vault(conn, vault_row())
     await own_database.prepare()
     async with own_database.connection() as conn:
         assert await vaults.get(conn, "owner") is not None
@@ -73,7 +73,7 @@ async def test_a_partly_migrated_database_gets_the_rest(database_url: str) -> No
         await database.prepare()
         assert await versions(database) == [(migration.version,) for migration in migrations()]
         async with database.transaction() as conn:
-            await vaults.upsert(conn, vault_row())
+            await store_vault(conn, vault_row())
 
 
 async def test_the_migrations_may_be_run_by_hand_as_well(own_database: Database) -> None:
