@@ -32,7 +32,7 @@ def main() -> None:
 
 
 async def serve(transactions: int) -> None:
-    """Make so many deposits of a hundred owners, print the URLs, serve until input ends."""
+    """Make the deposits of a hundred owners, print the URLs, serve until standard input ends."""
     programs = load_programs({})
     async with trio.open_nursery() as nursery:
         run = partial(localnet.serve, port=0, ledger=None, programs=bundled_programs(programs))
@@ -67,6 +67,6 @@ def deposit(programs: Programs, owner: Pubkey, amount: int) -> Instruction:
 
 
 def act(chain: Chain, signer: Keypair, step: Instruction) -> None:
-    """Run it at once, without the way through RPC."""
+    """Execute a transaction at once, without RPC."""
     message = MessageV0.try_compile(signer.pubkey(), [step], [], chain.tip.blockhash)
     chain.process(VersionedTransaction(message, [signer]))

@@ -105,13 +105,18 @@ def _rebuild(options: argparse.Namespace) -> int:
     environ = environment()
     programs, url = load_programs(environ), load_database_url(environ)
     rpc_urls = load_rpc_urls(environ)
-    fresh, told = options.fresh, options.show
+    fresh, max_shown = options.fresh, options.show
 
     async def build() -> RebuildOutcome:
         async with (
             open_rpc(rpc_urls) as rpc,
             open_rebuild(
-                url, rpc=rpc, programs=programs, fresh=fresh, report=_Reporter(), told=told
+                url,
+                rpc=rpc,
+                programs=programs,
+                fresh=fresh,
+                report=_Reporter(),
+                max_shown=max_shown,
             ) as rebuild,
         ):
             return await rebuild.run(replace=options.replace)

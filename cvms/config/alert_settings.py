@@ -52,6 +52,11 @@ class AlertSettings:
         url, secret = self.webhook_url, self.webhook_secret
         return [] if url is None or secret is None else [(url, secret)]
 
+    @property
+    def webhook_minimum(self) -> str | None:
+        """The least severity that goes to the webhook, None without a webhook."""
+        return self.webhook_severity if self.webhooks else None
+
 
 def read_alert_settings(read: Read, *, private: bool) -> AlertSettings:
     """All of them. With `private` the webhook may be plain HTTP and lead anywhere."""

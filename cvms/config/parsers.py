@@ -5,26 +5,14 @@ from __future__ import annotations
 import base64
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
 from ipaddress import IPv4Network, IPv6Network, ip_network
 from urllib.parse import urlsplit
 
 from solders.pubkey import Pubkey
 
+from cvms.store.redis.rate_limiter import Rate
+
 Network = IPv4Network | IPv6Network
-
-
-@dataclass(frozen=True, slots=True)
-class Rate:
-    """So many requests in so many seconds, all of them at once if need be."""
-
-    requests: int
-    seconds: float
-
-    @property
-    def interval(self) -> int:
-        """Microseconds in which one request comes back."""
-        return max(1, round(self.seconds * 1_000_000 / self.requests))
 
 
 def text(raw: str) -> str:

@@ -10,8 +10,9 @@ from cvms.chain.types import (
     Programs,
 )
 from cvms.config.alert_settings import AlertSettings
-from cvms.config.parsers import Network, Rate
+from cvms.config.parsers import Network
 from cvms.config.sponsorship import Sponsoring
+from cvms.store.redis.rate_limiter import Rate
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,8 +17,9 @@ import cvms
 from cvms.client import Wallet, open_client
 from tests.http.conftest import Served
 from tests.http.wallets import USDT, funded
+from tests.paths import DOCS
 
-DOCUMENT = Path(__file__).parents[2] / "docs" / "client.md"
+DOCUMENT = DOCS / "client.md"
 
 
 def example(number: int) -> Any:

@@ -26,8 +26,8 @@ from cvms.client import (
     Wallet,
     open_client,
 )
-from cvms.config.parsers import Rate
 from cvms.config.settings import Rates
+from cvms.store.redis.rate_limiter import Rate
 from tests.client.gate import gated
 from tests.conftest import Localnet
 from tests.http.conftest import Served, Service, running

@@ -9,9 +9,9 @@ import pytest
 from solders.keypair import Keypair
 
 from cvms.config.loader import load_config, pubsub_url
-from cvms.config.parsers import Rate
 from cvms.config.sponsorship import Sponsoring
 from cvms.errors import ConfigurationError
+from cvms.store.redis.rate_limiter import Rate
 
 
 @pytest.fixture

@@ -87,7 +87,7 @@ async def acknowledge_alert(
     number = _number(alert_id)
     async with deps.database.transaction() as conn:
         row = await lifecycle.acknowledge(
-            conn, number, by=by, hook=alert_webhook(deps.config.alerts)
+            conn, number, by=by, hook=alert_webhook(deps.config.alerts.webhook_minimum)
         )
         if row is None:
             raise NotFound(f"There is no alert {number}.")

@@ -78,12 +78,12 @@ async def decide(
 ) -> Reply | Response:
     """One decision; its body's field is the instruction's argument."""
     arguments: Mapping[str, Any] = msgspec.structs.asdict(body)
-    governance = deps.operator.pubkey()
+    governance = deps.operator.address
     instruction = build(deps.programs, governance=governance, **arguments)
     details = {name: _shown(value) for name, value in arguments.items()}
     plan = partial(plans.by_governance, deps, action, instruction, details=details)
     requester = AdministratorRequest(administrator)
-    return await execute_operation(deps, action, plan, owner=governance, requester=requester)
+    return await execute_operation(deps, action, plan, owner=governance, credential=requester)
 
 
 async def emergency_withdraw(
@@ -93,12 +93,12 @@ async def emergency_withdraw(
     requester = AdministratorRequest(administrator)
     plan = partial(_emergency, deps, body)
     return await execute_operation(
-        deps, "emergency_withdraw", plan, owner=body.owner, requester=requester
+        deps, "emergency_withdraw", plan, owner=body.owner, credential=requester
     )
 
 
 async def _emergency(deps: Dependencies, body: Emergency) -> TransactionPlan:
-    operator, mint = deps.operator.pubkey(), deps.programs.mint
+    operator, mint = deps.operator.address, deps.programs.mint
     await fetch_vault(deps.rpc, deps.programs, body.owner)
     instruction = instructions.emergency_withdraw(
         deps.programs, authority=operator, owner=body.owner, amount=body.amount
@@ -127,7 +127,7 @@ async def transfer_collateral(
     plan = partial(_transfer, deps, body)
     requester = AdministratorRequest(administrator)
     return await execute_operation(
-        deps, "transfer_collateral", plan, owner=body.from_owner, requester=requester
+        deps, "transfer_collateral", plan, owner=body.from_owner, credential=requester
     )
 
 
@@ -136,7 +136,7 @@ async def _transfer(deps: Dependencies, body: Transfer) -> TransactionPlan:
         await fetch_vault(deps.rpc, deps.programs, owner)
     instruction = instructions.rebalance_collateral(
         deps.programs,
-        authority=deps.operator.pubkey(),
+        authority=deps.operator.address,
         from_owner=body.from_owner,
         to_owner=body.to_owner,
         amount=body.amount,

@@ -5,19 +5,17 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from solders.keypair import Keypair
-
 from cvms.chain.rpc.rpc_client import RpcClient
 from cvms.chain.types import Programs
 from cvms.chain.yields.rate_cache import RateCache
 from cvms.config.settings import Config
-from cvms.http.framework.fee_sponsor import FeeSponsor
 from cvms.http.framework.rate_limits import RateLimits
 from cvms.metrics import Metrics
 from cvms.nursery.channels.account_registry import AccountRegistry
 from cvms.nursery.channels.hub import Hub
 from cvms.nursery.channels.status_board import StatusBoard
 from cvms.nursery.channels.wakeups import SubmitWakeup
+from cvms.operator_key import OperatorKey
 from cvms.store.postgres.database import Database
 from cvms.store.redis.balance_cache import BalanceCache
 from cvms.store.security.encryption import SecretBox
@@ -31,8 +29,7 @@ class Dependencies:
     database: Database
     rpc: RpcClient
     programs: Programs
-    operator: Keypair
-    sponsor: FeeSponsor
+    operator: OperatorKey
     hub: Hub
     accounts: AccountRegistry
     submit_wake: SubmitWakeup

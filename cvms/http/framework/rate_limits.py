@@ -13,11 +13,11 @@ from ipaddress import IPv4Address, IPv6Address, IPv6Network, ip_address
 
 from quart.wrappers import Request, Websocket
 
-from cvms.config.parsers import Network, Rate
+from cvms.config.parsers import Network
 from cvms.config.settings import Rates
 from cvms.errors import RateLimited
 from cvms.metrics import Metrics
-from cvms.store.redis.rate_limiter import Allowance, Claim, Limiter
+from cvms.store.redis.rate_limiter import Allowance, Claim, Limiter, Rate
 
 # Codes that one address may try for one owner where no signature says whose they are.
 GUESSES = Rate(10, 600.0)

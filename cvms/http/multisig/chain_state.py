@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import Enum, auto
 
-from solders.message import MessageV0, to_bytes_versioned
+from solders.message import MessageV0
 from solders.pubkey import Pubkey
 
 from cvms.chain.program.accounts import read_vault
@@ -61,7 +61,7 @@ async def withdrawal(
     """A withdrawal to the owner by these signers. Raises InvalidRequest when they are too many,
     SponsorshipPaused while the service pays no fees.
     """
-    deps.sponsor.require()
+    deps.operator.require_pays()
     # Where the owner's token account has to be made, one who signs anyway pays for it: what the
     # service paid could be had by closing the account, again and again.
     authority, *others = sorted(signers, key=lambda each: each != owner)
@@ -72,7 +72,7 @@ async def withdrawal(
         recipient=owner,
         amount=amount,
         authority=authority,
-        fee_payer=deps.operator.pubkey(),
+        fee_payer=deps.operator.address,
         rent_payer=authority,
         extra_signers=others,
     )
@@ -115,9 +115,8 @@ async def liveness_of(deps: Dependencies, live: LiveTransaction) -> Liveness:
     if tips.finalized.height <= last:
         return Liveness.EXPIRING
     message = MessageV0.from_bytes(live.message)
-    # Ours is the first signature, and always the same for the same message.
-    signature = deps.operator.sign_message(to_bytes_versioned(message))
-    seen = await deps.rpc.statuses_everywhere([str(signature)], min_context_slot=tips.slot)
+    signature = deps.operator.id_of(message)
+    seen = await deps.rpc.statuses_everywhere([signature], min_context_slot=tips.slot)
     [status] = seen.statuses
     if status is not None:
         return Liveness.LANDED if status.err is None else Liveness.EXPIRED

@@ -10,7 +10,7 @@ from msgspec import UNSET, UnsetType
 from solders.instruction import AccountMeta, Instruction
 from solders.message import MessageV0
 
-from cvms.chain.transactions.versioned import sign_as
+from cvms.chain.transactions.versioned import unsigned as unsigned_transaction
 from cvms.http.framework import schemas
 from cvms.http.multisig.chain_state import cosigners
 from cvms.http.operations.execute import base64_text, instruction_reply
@@ -114,7 +114,7 @@ def missing(proposal: Proposal) -> list[str]:
 
 def unsigned(live: LiveTransaction) -> str:
     """The transaction in base64, for everybody to put his own signature in."""
-    return base64_text(bytes(sign_as(MessageV0.from_bytes(live.message))))
+    return base64_text(bytes(unsigned_transaction(MessageV0.from_bytes(live.message))))
 
 
 async def notify_signers(conn: Connection, event: str, proposal: Proposal) -> None:

@@ -63,29 +63,33 @@ async def deposit(deps: Dependencies, body: Deposit) -> Reply | Response:
     """Move tokens of the owner's wallet into the vault."""
     signed = body.request("deposit", body.amount)
     plan = partial(plans.deposit, deps, body.owner, body.amount)
-    return await execute_operation(deps, "deposit", plan, owner=body.owner, requester=signed)
+    return await execute_operation(deps, "deposit", plan, owner=body.owner, credential=signed)
 
 
 async def withdraw(deps: Dependencies, body: Withdraw) -> Reply | Response:
     """Move tokens out, to the owner or a whitelisted recipient; at once where we are delegate."""
     signed = second_factor(deps, body.request("withdraw", body.amount))
     plan = partial(plans.withdraw, deps, body.owner, body.amount, body.recipient or body.owner)
-    return await execute_operation(deps, "withdraw", plan, owner=body.owner, requester=signed)
+    return await execute_operation(deps, "withdraw", plan, owner=body.owner, credential=signed)
 
 
 async def add_delegate(deps: Dependencies, body: Delegate) -> Reply | Response:
     """Let another key act for the vault; tokens still go only to the owner's side."""
     signed = body.request("delegate_add", body.delegate)
-    plan = partial(plans.add_delegate, deps, body.owner, body.delegate)
-    return await execute_operation(deps, "delegate_add", plan, owner=body.owner, requester=signed)
+    instruction = instructions.add_delegate(deps.programs, owner=body.owner, delegate=body.delegate)
+    plan = partial(plans.by_owner, deps, "delegate_add", body.owner, instruction)
+    return await execute_operation(deps, "delegate_add", plan, owner=body.owner, credential=signed)
 
 
 async def remove_delegate(deps: Dependencies, body: Delegate) -> Reply | Response:
     """Take that back."""
     signed = body.request("delegate_remove", body.delegate)
-    plan = partial(plans.remove_delegate, deps, body.owner, body.delegate)
+    instruction = instructions.remove_delegate(
+        deps.programs, owner=body.owner, delegate=body.delegate
+    )
+    plan = partial(plans.by_owner, deps, "delegate_remove", body.owner, instruction)
     return await execute_operation(
-        deps, "delegate_remove", plan, owner=body.owner, requester=signed
+        deps, "delegate_remove", plan, owner=body.owner, credential=signed
     )
 
 
@@ -102,7 +106,7 @@ async def request_withdraw(deps: Dependencies, body: Deposit) -> Reply | Respons
         amount=body.amount,
     )
     return await execute_operation(
-        deps, "request_withdraw", plan, owner=body.owner, requester=signed
+        deps, "request_withdraw", plan, owner=body.owner, credential=signed
     )
 
 
@@ -119,7 +123,7 @@ async def schedule_withdraw(deps: Dependencies, body: Schedule) -> Reply | Respo
         amount=body.amount,
     )
     return await execute_operation(
-        deps, "schedule_withdraw", plan, owner=body.owner, requester=signed
+        deps, "schedule_withdraw", plan, owner=body.owner, credential=signed
     )
 
 
@@ -144,7 +148,7 @@ async def close(deps: Dependencies, body: Signed) -> Reply | Response:
     signed = body.request("close_vault")
     instruction = instructions.close_vault(deps.programs, body.owner)
     plan = partial(plans.by_owner, deps, "close_vault", body.owner, instruction)
-    return await execute_operation(deps, "close_vault", plan, owner=body.owner, requester=signed)
+    return await execute_operation(deps, "close_vault", plan, owner=body.owner, credential=signed)
 
 
 ROUTES = (

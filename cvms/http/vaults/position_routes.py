@@ -28,7 +28,7 @@ async def lock(deps: Dependencies, body: Position) -> Reply | Response:
         deps.programs, authority=body.owner, owner=body.owner, amount=body.amount
     )
     plan = partial(plans.position, deps, "pm_lock", body.owner, instruction, amount=body.amount)
-    return await execute_operation(deps, "pm_lock", plan, owner=body.owner, requester=signed)
+    return await execute_operation(deps, "pm_lock", plan, owner=body.owner, credential=signed)
 
 
 async def unlock(deps: Dependencies, body: Position) -> Reply | Response:
@@ -38,7 +38,7 @@ async def unlock(deps: Dependencies, body: Position) -> Reply | Response:
         deps.programs, authority=body.owner, owner=body.owner, amount=body.amount
     )
     plan = partial(plans.position, deps, "pm_unlock", body.owner, instruction, amount=body.amount)
-    return await execute_operation(deps, "pm_unlock", plan, owner=body.owner, requester=signed)
+    return await execute_operation(deps, "pm_unlock", plan, owner=body.owner, credential=signed)
 
 
 ROUTES = tuple(

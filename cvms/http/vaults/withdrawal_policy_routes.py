@@ -139,7 +139,7 @@ async def _carry_out(
     requester: Credential,
 ) -> Reply | Response:
     plan = partial(plans.by_owner, deps, action, body.owner, instruction)
-    return await execute_operation(deps, action, plan, owner=body.owner, requester=requester)
+    return await execute_operation(deps, action, plan, owner=body.owner, credential=requester)
 
 
 def _route(method: str, rule: str, view: Handler, body: type[Policy]) -> Route:

@@ -150,7 +150,7 @@ class ClientSession:
     # --- how it ends ---------------------------------------------------------------------------
 
     def _end(self, code: int, reason: str) -> None:
-        self._hub.forget(self)
+        self._hub.unregister(self)
         self._accounts.close()
         self._ending = self._ending or Ending(code, reason)
         self._scope.cancel()

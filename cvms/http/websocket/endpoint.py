@@ -74,7 +74,7 @@ class WebSocketEndpoint:
         with trio.move_on_after(DRAIN_SECONDS), suppress(DatabaseUnavailable):
             async with self._deps.database.connection() as conn:
                 head = await outbox.head(conn)
-            await hub.reached(head)
+            await hub.wait_for_position(head)
 
     @contextmanager
     def _connection_slot(self, address: str) -> Iterator[None]:

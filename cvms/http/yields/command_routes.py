@@ -68,7 +68,7 @@ async def _carry_out(
         amount=amount,
         yield_program=body.yield_program,
     )
-    return await execute_operation(deps, kind.action, plan, owner=body.owner, requester=signed)
+    return await execute_operation(deps, kind.action, plan, owner=body.owner, credential=signed)
 
 
 ROUTES = (

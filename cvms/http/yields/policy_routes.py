@@ -97,7 +97,7 @@ async def _put(deps: Dependencies, body: Policy, signed: SignedRequest) -> Reply
 async def get(deps: Dependencies, owner: str) -> Reply:
     """What the owner has the service do about yield, and whether it may."""
     key = str(owner_in_path(owner))
-    operator = str(deps.operator.pubkey())
+    operator = str(deps.operator.address)
     async with deps.database.connection() as conn:
         row = await open_vault(conn, key)
         found = await yield_policies.of_owner(conn, key)

@@ -274,7 +274,7 @@ class TableComparison:
         self._slot = slot
 
     async def compare(self) -> None:
-        """Find the rows that differ, up to the slot; the result lasts until the transaction ends."""
+        """Find the rows that differ, up to the slot. They are kept until the transaction ends."""
         for table in TABLES:
             await self._conn.execute(
                 sql.SQL("DROP TABLE IF EXISTS pg_temp.{}").format(_name(table))

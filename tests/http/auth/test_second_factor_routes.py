@@ -737,7 +737,7 @@ async def test_the_start_says_that_second_factors_are_off(
         async with trio.open_nursery() as nursery:
             await nursery.start(partial(serve, config, shutdown=shutdown))
             shutdown.set()
-    told = {"unset": "DATA_ENCRYPTION_KEYS", "event": "second_factors_are_off"}
+    told = {"unset": "DATA_ENCRYPTION_KEYS", "event": "second_factors_disabled"}
     assert any(told.items() <= entry.items() for entry in logs) == (not keys)
 
 

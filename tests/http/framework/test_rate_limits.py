@@ -8,10 +8,10 @@ import httpx
 import pytest
 from solders.keypair import Keypair
 
-from cvms.config.parsers import Rate
 from cvms.config.settings import Rates
 from cvms.http.framework.rate_limits import client_address
 from cvms.http.websocket.endpoint import WebSocketLimits
+from cvms.store.redis.rate_limiter import Rate
 from tests.conftest import Localnet
 from tests.http.conftest import frame, handshake, running
 from tests.http.wallets import funded, signed, with_vault

@@ -211,12 +211,12 @@ async def test_much_at_once_does_not_close_who_takes_it_as_it_comes(service: Ser
         notifier=PostgresOutboxNotifier(service.database),
         board=service.board,
     )
-    await publisher.publish()
+    await publisher.run_once()
     async with opened(service) as socket, trio.open_nursery() as nursery:
         await subscribe(socket, TOPIC)
         async with service.database.transaction() as conn:
             await outbox.append(conn, [event(TOPIC, n, padding=1_000) for n in range(total)])
-        nursery.start_soon(publisher.publish)
+        nursery.start_soon(publisher.run_once)
         assert [(await frame(socket))["seq"] for _ in range(total)] == list(range(1, total + 1))
 
 

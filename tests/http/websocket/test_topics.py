@@ -96,7 +96,7 @@ async def test_a_subscription_that_fails_takes_nothing_from_those_that_hold(
         await subscribe(socket, TOPIC)
         await subscribe(socket, OTHER)
         with monkeypatch.context() as patched:
-            patched.setattr(client_session, "read_start", failing)
+            patched.setattr(client_session, "read_snapshot_or_replay", failing)
             await ask(socket, topic=TOPIC)
             await started.wait()
             await service.publish(event(TOPIC, 1), event(OTHER, 1))

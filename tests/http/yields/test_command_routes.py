@@ -31,11 +31,10 @@ from cvms.dev.chain_setup import land as land_on_chain
 from cvms.dev.chain_setup import local_yield_sources
 from cvms.errors import ConfigurationError, ProgramRefused
 from cvms.http.framework.dependencies import Dependencies
-from cvms.http.framework.fee_sponsor import FeeSponsor
 from cvms.http.operations import yield_plans
-from cvms.nursery.channels.status_board import OperatorFunds
 from cvms.nursery.ledger.vault_rows import vault_row
 from cvms.nursery.run import serve
+from cvms.operator_key import OperatorKey
 from cvms.store.submissions.fee_budget import FeeBudget
 from tests.chain.yields.accounts import bank, lent
 from tests.conftest import Localnet
@@ -332,18 +331,16 @@ async def test_a_program_that_is_listed_just_after_it_was_looked_up_moves_no_boo
     wallet = await with_vault(front, amount=100 * USDT)
     programs, other = front.config.programs, Keypair().pubkey()
     rates = RateCache(front.rpc, (), programs=programs, max_age=60)
-    sponsor = FeeSponsor(
-        operator=localnet.operator,
+    operator = OperatorKey(
+        keypair=localnet.operator,
         programs=programs,
         caps=FeeCaps(),
         budget=FeeBudget(owner=None, everybody=None),
-        funds=OperatorFunds(),
     )
     behind = SimpleNamespace(
         rpc=front.rpc,
         programs=programs,
-        operator=localnet.operator,
-        sponsor=sponsor,
+        operator=operator,
         yield_rates=rates,
     )
     plan = await yield_plans.move(

@@ -16,7 +16,7 @@ def narrow(world: World) -> Indexer:
     """An indexer for which five transactions are a long gap."""
     indexer = world.indexer(batch_size=2)
     indexer._longest_gap = 5
-    indexer._backfill._page = 3
+    indexer._backfill._page_size = 3
     indexer._backfill._chunk = 4
     return indexer
 
@@ -41,7 +41,7 @@ async def test_from_nothing_and_after_a_long_absence(world: World, postgres_serv
     async with world.database.connection() as conn:
         found = await conn.execute(b"SELECT DISTINCT commitment FROM chain_events")
         assert await found.fetchall() == [("finalized",)]
-    line, *_ = [line for line in logs if line["event"] == "catching_up"]
+    line, *_ = [line for line in logs if line["event"] == "backfill_applied"]
     assert line["total"] >= 8
     world.chain.chain.resume()
     await deposits(world, 9)

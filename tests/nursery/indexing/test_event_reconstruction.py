@@ -91,7 +91,7 @@ async def test_a_release_within_a_withdrawal_is_found_by_what_was_due(world: Wor
     await world.act(alice, world.withdraw(alice, 900))
     with capture_logs() as logs:
         await world.indexer(rpc=TruncatingNode(world.rpc._transport)).catch_up()
-    assert "logs_rebuilt" in {entry["event"] for entry in logs}
+    assert "events_reconstructed" in {entry["event"] for entry in logs}
     assert (await world.history(alice))[-2:] == [
         ("timelock_release", 400, None),
         ("withdraw", 900, 100),
@@ -113,7 +113,7 @@ async def test_what_cannot_be_rebuilt_is_told_and_leaves_the_row_right(world: Wo
     await world.act(world.operator, rebalance)
     with capture_logs() as logs:
         await world.indexer(rpc=ShallowNode(world.rpc._transport)).catch_up()
-    assert "logs_not_readable" in {entry["event"] for entry in logs}
+    assert "events_not_reconstructed" in {entry["event"] for entry in logs}
     assert world.metrics.registry.get_sample_value("indexer_unread_logs_total") == 1
     async with world.database.connection() as conn:
         row = await vaults.get(conn, address(alice))

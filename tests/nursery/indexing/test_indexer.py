@@ -205,12 +205,14 @@ async def test_a_long_gap_is_read_in_pages(world: World) -> None:
     owner = await world.owner()
     sent = [await world.act(owner, world.deposit(owner, amount)) for amount in range(1, 8)]
     program = world.programs.vault
-    full = await list_signatures_since(world.rpc, program, cursor=None, at_least=Slot(0), page=3)
+    full = await list_signatures_since(
+        world.rpc, program, cursor=None, at_least=Slot(0), page_size=3
+    )
     assert [info.signature for info in full][-7:] == sent
     cursor = Cursor(str(program), full[-8].slot, full[-8].signature, full[-9].signature)
     for page in range(1, 9):
         found = await list_signatures_since(
-            world.rpc, program, cursor=cursor, at_least=Slot(0), page=page
+            world.rpc, program, cursor=cursor, at_least=Slot(0), page_size=page
         )
         assert [info.signature for info in found] == sent
 

@@ -37,7 +37,7 @@ async def rebuilding(
 ) -> AsyncIterator[FullRebuild]:
     steps = [] if told is None else told
     async with open_rebuild(
-        url, rpc=world.rpc, programs=world.programs, fresh=fresh, report=steps.append, told=5
+        url, rpc=world.rpc, programs=world.programs, fresh=fresh, report=steps.append, max_shown=5
     ) as rebuild:
         yield rebuild
 

@@ -204,9 +204,9 @@ async def test_a_correction_says_what_was_wrong_and_where_it_came_from(world: Wo
         await judged(world, world.reconciler())
     lost = {each.field: each for each in await entries(world)}
     assert (lost["history_line"].expected, lost["history_line"].actual) == (20, None)
-    assert lost["event"].cause.startswith("DepositEvent missing from the books: signature ")
+    assert lost["event"].cause.startswith("DepositEvent missing from the database: signature ")
     assert (lost["history_deposited"].expected, lost["history_deposited"].actual) == (534, 514)
-    corrected = [each for each in logs if each["event"] == "books_corrected"]
+    corrected = [each for each in logs if each["event"] == "history_corrected"]
     assert {each["owner"] for each in corrected} == {address(alice)}
     async with world.database.connection() as conn:
         [entry] = await audit_log.page(conn, limit=10)
@@ -306,7 +306,9 @@ async def test_a_node_that_leaves_a_transaction_out_takes_no_line_out(world: Wor
     damaged = await held(world)
     await judged(world, world.reconciler(rpc=Omitting(world.rpc._transport)))
     assert await held(world) == damaged
-    assert all("does not come to its account" in each.cause for each in await entries(world))
+    assert all(
+        "do not add up to the vault's account" in each.cause for each in await entries(world)
+    )
 
 
 async def test_two_replicas_at_once_heal_once(world: World) -> None:
@@ -369,7 +371,7 @@ async def test_a_restart_goes_on_where_the_pass_was(
 async def test_a_vault_that_moves_all_the_time_is_healed_too(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("cvms.nursery.reconciliation.reconciler.BUSY_LOOKS", 3)
+    monkeypatch.setattr("cvms.nursery.reconciliation.reconciler.BUSY_ATTEMPTS", 3)
     alice, _ = await busy_life(world)
     before = (await held(world))["lines"]
     await world.execute(DAMAGE["a line is missing"])
@@ -396,7 +398,7 @@ async def test_a_row_corrupted_by_hand_is_told_and_healed(world: World) -> None:
     told = {(row.field, row.expected, row.actual, row.difference) for row in await entries(world)}
     assert told == {("total", 500, 503, -3), ("available", 500, 503, -3)}
     assert all(row.healed for row in await entries(world))
-    assert {entry["field"] for entry in logs if entry["event"] == "books_differ_from_chain"} == {
+    assert {entry["field"] for entry in logs if entry["event"] == "difference_found"} == {
         "total",
         "available",
     }

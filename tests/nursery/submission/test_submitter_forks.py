@@ -14,7 +14,7 @@ from cvms.chain.rpc.rpc_client import RpcClient, StatusesAt, open_rpc
 from cvms.chain.types import Commitment, Slot
 from cvms.errors import ChainUnavailable
 from cvms.localnet.node.faults import SendFaults
-from cvms.nursery.submission.outcome import UNKNOWABLE_BLOCKS
+from cvms.nursery.submission.outcome import QUARANTINE_AFTER_BLOCKS
 from cvms.store.submissions.submissions import State
 from tests.nursery.submission.signed_withdrawals import accept, submission, told
 from tests.nursery.world import World, until
@@ -202,7 +202,7 @@ async def test_a_node_that_has_forgotten_makes_nothing_expire_but_calls_a_person
     still.chain.faults.history.first_slot = still.chain.chain.tip.slot - 5
     await step(still)
     assert (await submission(still, signature)).state is State.SUBMITTED
-    await step(still, UNKNOWABLE_BLOCKS)
+    await step(still, QUARANTINE_AFTER_BLOCKS)
     assert (await submission(still, signature)).state is State.QUARANTINED
     gauge = "transaction_submissions_under_way"
     await still.submitter().run_once()

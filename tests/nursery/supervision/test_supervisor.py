@@ -12,14 +12,19 @@ from solders.keypair import Keypair
 from structlog.testing import capture_logs
 from trio.testing import MockClock
 
+from cvms.chain.backoff import Backoff
 from cvms.config.loader import load_programs
 from cvms.config.settings import Config
 from cvms.errors import ChainUnavailable, ConfigurationError, DatabaseUnavailable
 from cvms.http.service_info.probe_routes import Tasks
 from cvms.metrics import Metrics
 from cvms.nursery.channels.status_board import StatusBoard
-from cvms.nursery.channels.task_liveness import CRASHES, HEALTHY_SECONDS, seconds_expected
-from cvms.nursery.supervision.supervisor import Backoff, supervise
+from cvms.nursery.channels.task_liveness import (
+    CRASH_LOOP_FAILURES,
+    HEALTHY_SECONDS,
+    seconds_expected,
+)
+from cvms.nursery.supervision.supervisor import supervise
 
 Run = Callable[[], Awaitable[None]]
 
@@ -80,7 +85,7 @@ async def until_settled(watched: Watched) -> None:
 
 
 async def test_waits_double_to_the_cap_and_are_jittered(autojump_clock: MockClock) -> None:
-    watched = Watched(*[failing(ValueError("bug"))] * 9, backoff=Backoff(first=1, cap=60))
+    watched = Watched(*[failing(ValueError("bug"))] * 9, backoff=Backoff(first=1, longest=60))
     await until_settled(watched)
     for wait, longest in zip(watched.waits, [1, 2, 4, 8, 16, 32, 60, 60, 60], strict=True):
         assert longest / 2 <= wait <= longest
@@ -92,7 +97,7 @@ async def test_waits_double_to_the_cap_and_are_jittered(autojump_clock: MockCloc
 
 async def test_a_healthy_while_starts_the_count_again(autojump_clock: MockClock) -> None:
     fast, slow = failing(ValueError()), failing(ValueError(), after=31)
-    watched = Watched(fast, fast, fast, fast, slow, backoff=Backoff(first=1, healthy_after=30))
+    watched = Watched(fast, fast, fast, fast, slow, backoff=Backoff(first=1, longest=30))
     await until_settled(watched)
     assert 4 <= watched.waits[3] <= 8
     assert 31.5 <= watched.waits[4] <= 32
@@ -205,7 +210,10 @@ async def running_for(watched: Watched, seconds: float) -> None:
 async def test_a_crash_loop_is_not_ready_by_name_until_a_run_has_lasted(
     autojump_clock: MockClock,
 ) -> None:
-    watched = Watched(*[failing(ValueError("bug"), after=1)] * CRASHES, backoff=Backoff(cap=1))
+    watched = Watched(
+        *[failing(ValueError("bug"), after=1)] * CRASH_LOOP_FAILURES,
+        backoff=Backoff(first=0.1, longest=1),
+    )
     for part in watched.board.components:
         watched.board.set_component(part, ok=True, detail="fine")
     async with trio.open_nursery() as nursery:
@@ -213,7 +221,7 @@ async def test_a_crash_loop_is_not_ready_by_name_until_a_run_has_lasted(
         await trio.sleep(4)  # time for four failures at most
         assert watched.board.ready
         await watched.settled.wait()
-        assert named(watched) == f"failed {CRASHES} times within 300 seconds"
+        assert named(watched) == f"failed {CRASH_LOOP_FAILURES} times within 300 seconds"
         assert not watched.board.ready
         began = watched.board.components["task task"].since
         await running_for(watched, HEALTHY_SECONDS - 1)
@@ -226,7 +234,7 @@ async def test_a_crash_loop_is_not_ready_by_name_until_a_run_has_lasted(
 
 async def test_failures_now_and_then_are_no_crash_loop(autojump_clock: MockClock) -> None:
     rounds = [failing(ValueError(), after=HEALTHY_SECONDS + 1)] * 20
-    watched = Watched(*rounds, backoff=Backoff(cap=1))
+    watched = Watched(*rounds, backoff=Backoff(first=0.1, longest=1))
     async with trio.open_nursery() as nursery:
         nursery.start_soon(watched.supervise)
         for _ in range(8 * 76 * 2):
@@ -264,7 +272,7 @@ async def test_a_task_that_hangs_is_not_ready_until_something_comes_of_it(
         await trio.sleep(29)
         assert named(watched) is None
         await trio.sleep(2)
-        assert named(watched) == ("nothing has come of it for 31 seconds (expected within 30)")
+        assert named(watched) == "has not succeeded for 31 seconds (expected within 30)"
         watched.board.task_succeeded("task")
         assert named(watched) is None
         nursery.cancel_scope.cancel()
@@ -286,7 +294,7 @@ def test_a_task_that_only_listens_may_hear_nothing_for_as_long_as_it_takes() -> 
 async def test_metrics_say_which_task_is_well_and_when_it_last_was(
     autojump_clock: MockClock,
 ) -> None:
-    watched = Watched(*[failing(ValueError("bug"))] * CRASHES)
+    watched = Watched(*[failing(ValueError("bug"))] * CRASH_LOOP_FAILURES)
     watched.metrics.registry.register(Tasks(watched.board))
     labels = {"task": "task"}
 
