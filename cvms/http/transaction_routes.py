@@ -176,14 +176,13 @@ async def _sign_and_store(
             await key.store(conn, response_of(_accepted(stored)))
         if signed is not None:
             await deps.operator.charge(conn, signed, owner=built.owner)
-        entry = audit_log.AuditEntry(
+        await audit_log.record(
+            conn,
             actor=built.owner,
             action="submit",
             owner=built.owner,
-            outcome="accepted",
             details={"kind": built.kind, "tx": signature_of(transaction)},
         )
-        await audit_log.append(conn, entry)
     return stored
 
 

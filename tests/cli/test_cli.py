@@ -132,7 +132,6 @@ async def _three_entries(database_url: str) -> None:
         await database.prepare()
         async with database.transaction() as conn:
             for number in range(3):
-                entry = audit_log.AuditEntry(
-                    actor="carol", action="test", owner=None, outcome="ok", details={"n": number}
+                await audit_log.record(
+                    conn, actor="carol", action="test", owner=None, details={"n": number}
                 )
-                await audit_log.append(conn, entry)

@@ -219,13 +219,7 @@ async def _request_reconciliation(
     details: dict[str, Any],
 ) -> None:
     """Record the request, and notify the leader once this commits."""
-    entry = audit_log.AuditEntry(
-        actor=f"admin:{administrator.subject}",
-        action=action,
-        owner=owner,
-        outcome="accepted",
-        details=details,
-    )
+    actor = f"admin:{administrator.subject}"
     async with deps.database.transaction() as conn:
-        await audit_log.append(conn, entry)
+        await audit_log.record(conn, actor=actor, action=action, owner=owner, details=details)
         await notify_leader(conn, RECONCILE, owner or "")

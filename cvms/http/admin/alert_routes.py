@@ -104,14 +104,13 @@ async def acknowledge_alert(
         )
         if row is None:
             raise NotFound(f"There is no alert {number}. GET /api/admin/alerts lists the alerts.")
-        entry = audit_log.AuditEntry(
+        await audit_log.record(
+            conn,
             actor=by,
             action="alert_acknowledge",
             owner=row.owner,
-            outcome="accepted",
             details={"alert": row.id, "kind": row.kind, "subject": row.subject},
         )
-        await audit_log.append(conn, entry)
     return Reply(_reply(row))
 
 

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any, Protocol
+from typing import Protocol
 
 from solders.pubkey import Pubkey
 
 from cvms.http.auth import siws, wallet_signature
 from cvms.http.framework.admin_tokens import Administrator
 from cvms.http.framework.dependencies import Dependencies
-from cvms.store.postgres.driver.connection import TrioConnection
+from cvms.store.postgres.driver.connection import Connection
 from cvms.store.security import nonces
 
 
@@ -29,7 +29,7 @@ class Credential(Protocol):
     async def check(self, deps: Dependencies) -> None:
         """Raise unless the proof is valid now."""
 
-    async def consume(self, conn: TrioConnection[Any]) -> None:
+    async def consume(self, conn: Connection) -> None:
         """Use up the proof. Raises if it has been used up already."""
 
 
@@ -42,7 +42,7 @@ class Anonymous:
     async def check(self, deps: Dependencies) -> None:
         """Accept everybody."""
 
-    async def consume(self, conn: TrioConnection[Any]) -> None:
+    async def consume(self, conn: Connection) -> None:
         """Do nothing: there is no proof to use up."""
 
 
@@ -77,7 +77,7 @@ class SignedRequest:
         # Last, or whoever has seen a request could resend it to use up its owner's rate limit.
         await deps.limits.admit_owner(self.actor)
 
-    async def consume(self, conn: TrioConnection[Any]) -> None:
+    async def consume(self, conn: Connection) -> None:
         await nonces.consume(conn, self.actor, self.nonce)
 
 
@@ -94,5 +94,5 @@ class AdministratorRequest:
     async def check(self, deps: Dependencies) -> None:
         """Do nothing: the token was checked before the body was read."""
 
-    async def consume(self, conn: TrioConnection[Any]) -> None:
+    async def consume(self, conn: Connection) -> None:
         """Do nothing: a token may be used until it expires."""

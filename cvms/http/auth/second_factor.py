@@ -10,7 +10,6 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from typing import Any
 
 from quart import request
 
@@ -25,7 +24,7 @@ from cvms.errors import (
 from cvms.http.auth import totp
 from cvms.http.auth.credential import SignedRequest
 from cvms.http.framework.dependencies import Dependencies
-from cvms.store.postgres.driver.connection import TrioConnection
+from cvms.store.postgres.driver.connection import Connection
 from cvms.store.security import audit_log, second_factors
 from cvms.store.security.encryption import SecretBox
 from cvms.store.security.second_factors import Factor
@@ -44,7 +43,7 @@ class Step:
 
     number: int
 
-    async def use(self, conn: TrioConnection[Any], owner: str) -> None:
+    async def use(self, conn: Connection, owner: str) -> None:
         await second_factors.use_step(conn, owner, self.number)
 
 
@@ -54,7 +53,7 @@ class RecoveryCode:
 
     hash: bytes
 
-    async def use(self, conn: TrioConnection[Any], owner: str) -> None:
+    async def use(self, conn: Connection, owner: str) -> None:
         await second_factors.use_recovery_code(conn, owner, self.hash)
 
 
@@ -88,14 +87,14 @@ class SecondFactor:
                 return
         raise wrong  # outside the transaction, which must commit the count
 
-    async def consume(self, conn: TrioConnection[Any]) -> None:
+    async def consume(self, conn: Connection) -> None:
         """Use up the nonce and the code. The code is checked against the time of the request."""
         await self.signed.consume(conn)
         match = await self._match(conn)
         if match is not None:
             await match.use(conn, self.actor)
 
-    async def _match(self, conn: TrioConnection[Any]) -> Step | RecoveryCode | None:
+    async def _match(self, conn: Connection) -> Step | RecoveryCode | None:
         """Identify the code; None if the owner needs none.
 
         Locks the owner's row, so that the result holds until the transaction ends.
@@ -111,7 +110,7 @@ class SecondFactor:
             )
         return await self._recovery_code(conn) or self._step(factor)
 
-    async def _recovery_code(self, conn: TrioConnection[Any]) -> RecoveryCode | None:
+    async def _recovery_code(self, conn: Connection) -> RecoveryCode | None:
         if not totp.is_recovery_code(self.code):
             return None
         hashed = totp.recovery_hash(self.actor, self.code)
@@ -139,7 +138,7 @@ class SecondFactor:
             raise SecondFactorUsed("This code or a later one has been used. Wait for the next one.")
         return Step(steps[-1])
 
-    async def _count_failure(self, conn: TrioConnection[Any], factor: Factor) -> None:
+    async def _count_failure(self, conn: Connection, factor: Factor) -> None:
         failures = factor.failures + 1
         until = locked_until(failures, self.at)
         await second_factors.fail(conn, self.actor, until)
@@ -148,15 +147,13 @@ class SecondFactor:
             "failures": failures,
             "locked_until": None if until is None else until.isoformat(),
         }
-        await audit_log.append(
+        await audit_log.record(
             conn,
-            audit_log.AuditEntry(
-                actor=self.actor,
-                action="second_factor",
-                owner=self.actor,
-                outcome="refused",
-                details=details,
-            ),
+            actor=self.actor,
+            action="second_factor",
+            owner=self.actor,
+            outcome="refused",
+            details=details,
         )
 
 

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
-from types import MappingProxyType
-from typing import Annotated, Any
+from typing import Annotated
 
 import msgspec
 import trio
@@ -31,7 +29,7 @@ from cvms.http.framework.operation_metrics import counted
 from cvms.http.framework.request import Body, owner_in_path
 from cvms.http.framework.response import Reply
 from cvms.http.framework.routing import Auth, RouteGroup
-from cvms.store.postgres.driver.connection import TrioConnection
+from cvms.store.postgres.driver.connection import Connection
 from cvms.store.security import audit_log, second_factors
 from cvms.store.security.second_factors import Factor
 
@@ -105,7 +103,7 @@ async def setup(deps: Dependencies, body: Signed) -> Reply:
                 at=_now(deps),
                 sealer=deps.secret_box,
             )
-            await _record(conn, "twofa_setup", owner)
+            await audit_log.record(conn, actor=owner, action="twofa_setup", owner=owner)
     return Reply(TwoFactorSetup(secret, uri, image, codes))
 
 
@@ -132,7 +130,7 @@ async def verify(deps: Dependencies, body: Verify) -> Reply:
             steps = totp.matching_steps(secret, body.code, now.timestamp())
             if steps:
                 await second_factors.enable(conn, owner, steps[-1], now)
-                await _record(conn, "twofa_enable", owner)
+                await audit_log.record(conn, actor=owner, action="twofa_enable", owner=owner)
             else:
                 await _count_guess(conn, factor)
     if not steps:
@@ -150,18 +148,18 @@ def _unverified(factor: Factor | None, owner: str, now: datetime) -> Factor:
     return factor
 
 
-async def _count_guess(conn: TrioConnection[Any], factor: Factor) -> None:
+async def _count_guess(conn: Connection, factor: Factor) -> None:
     guesses = factor.failures + 1
     if guesses < MAX_GUESSES:
         await second_factors.fail(conn, factor.owner, None)
     else:
         await second_factors.remove(conn, factor.owner)
     details = {"guesses": guesses, "setup_ended": guesses >= MAX_GUESSES}
-    await _record(
+    await audit_log.record(
         conn,
-        "twofa_enable",
-        factor.owner,
         actor="anonymous",
+        action="twofa_enable",
+        owner=factor.owner,
         outcome="refused",
         details=details,
     )
@@ -189,7 +187,7 @@ async def disable(deps: Dependencies, body: Signed) -> Reply:
         async with deps.database.transaction() as conn:
             await credential.consume(conn)
             await second_factors.remove(conn, owner)
-            await _record(conn, "twofa_disable", owner)
+            await audit_log.record(conn, actor=owner, action="twofa_disable", owner=owner)
     return Reply(OFF)
 
 
@@ -219,18 +217,3 @@ def _require_keys(deps: Dependencies) -> None:
 
 def _now(deps: Dependencies) -> datetime:
     return datetime.fromtimestamp(deps.wall_clock(), UTC)
-
-
-async def _record(
-    conn: TrioConnection[Any],
-    action: str,
-    owner: str,
-    *,
-    actor: str | None = None,
-    outcome: str = "accepted",
-    details: Mapping[str, Any] = MappingProxyType({}),
-) -> None:
-    entry = audit_log.AuditEntry(
-        actor=actor or owner, action=action, owner=owner, outcome=outcome, details=dict(details)
-    )
-    await audit_log.append(conn, entry)

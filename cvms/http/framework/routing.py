@@ -164,27 +164,21 @@ async def _administrator(deps: Dependencies, route: Route) -> Administrator | No
     administrator = authenticate(deps.config.admin_jwt_secret, authorization)
     allowed = administrator.role >= route.role
     if route.method == "GET" or not allowed:
-        await _record_access(deps, administrator, route, "accepted" if allowed else "refused")
+        async with deps.database.transaction() as conn:
+            await audit_log.record(
+                conn,
+                actor=f"admin:{administrator.subject}",
+                action=action_of(route),
+                owner=None,
+                outcome="accepted" if allowed else "refused",
+                # The raw query: nothing of it has been validated yet.
+                details={
+                    "role": administrator.role.label,
+                    "query": request.query_string.decode("ascii", "replace")[:MAX_QUERY_LOGGED],
+                },
+            )
     require(administrator, route.role)
     return administrator
-
-
-async def _record_access(
-    deps: Dependencies, administrator: Administrator, route: Route, outcome: str
-) -> None:
-    entry = audit_log.AuditEntry(
-        actor=f"admin:{administrator.subject}",
-        action=action_of(route),
-        owner=None,
-        outcome=outcome,
-        # The raw query: nothing of it has been validated yet.
-        details={
-            "role": administrator.role.label,
-            "query": request.query_string.decode("ascii", "replace")[:MAX_QUERY_LOGGED],
-        },
-    )
-    async with deps.database.transaction() as conn:
-        await audit_log.append(conn, entry)
 
 
 def action_of(route: Route) -> str:

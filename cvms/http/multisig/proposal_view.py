@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Any, Literal
+from typing import Literal
 
 import msgspec
 from msgspec import UNSET, UnsetType
@@ -15,7 +15,7 @@ from cvms.http.framework import schemas
 from cvms.http.multisig.chain_state import cosigners
 from cvms.http.operations.execute import base64_text, instruction_reply
 from cvms.store.messaging import webhook_deliveries
-from cvms.store.postgres.driver.connection import TrioConnection
+from cvms.store.postgres.driver.connection import Connection
 from cvms.store.submissions.multisig_proposals import LiveTransaction, Proposal, ProposalState
 
 
@@ -117,7 +117,7 @@ def unsigned(live: LiveTransaction) -> str:
     return base64_text(bytes(unsigned_transaction(MessageV0.from_bytes(live.message))))
 
 
-async def notify_signers(conn: TrioConnection[Any], event: str, proposal: Proposal) -> None:
+async def notify_signers(conn: Connection, event: str, proposal: Proposal) -> None:
     """Queue a webhook message to every signer; it is sent once the transaction commits."""
     notice = Notice(
         event=event,

@@ -78,12 +78,11 @@ async def _register(deps: Dependencies, body: Contact, signed: SignedRequest) ->
     async with deps.database.transaction() as conn:
         await signed.consume(conn)
         await signer_webhooks.put(conn, signer, body.url, sealed)
-        entry = audit_log.AuditEntry(
+        await audit_log.record(
+            conn,
             actor=signer,
             action="signer_contact",
             owner=None,
-            outcome="accepted",
             details={"host": target.host},
         )
-        await audit_log.append(conn, entry)
     return Reply(Registered(signer, body.url, encoded))

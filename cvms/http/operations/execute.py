@@ -202,14 +202,14 @@ async def _record_audit(
     details: dict[str, Any],
 ) -> None:
     """Append to the audit log, last in the transaction: all other entries wait for its end."""
-    entry = audit_log.AuditEntry(
+    await audit_log.record(
+        conn,
         actor=requester.actor,
         action=planned.action,
         owner=str(planned.owner),
         outcome=outcome,
         details={"amount": planned.amount, **planned.details, **details},
     )
-    await audit_log.append(conn, entry)
 
 
 def _cosign_reply(built: BuiltTransaction) -> Reply:

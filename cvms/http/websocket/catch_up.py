@@ -14,7 +14,7 @@ from cvms.store.alerts import alerts, lifecycle
 from cvms.store.analytics import overview
 from cvms.store.messaging import outbox
 from cvms.store.postgres.database import Database
-from cvms.store.postgres.driver.connection import TrioConnection
+from cvms.store.postgres.driver.connection import Connection
 from cvms.store.vaults import history, vaults
 
 REPLAY_LIMIT = 1000  # events; a client that missed more gets a reset and a snapshot
@@ -55,7 +55,7 @@ async def read_snapshot_or_replay(
 
 
 async def _missed(
-    conn: TrioConnection[Any], topic: Topic, owner: str | None, *, since: int, head: int
+    conn: Connection, topic: Topic, owner: str | None, *, since: int, head: int
 ) -> list[bytes] | None:
     """Return the events after `since` up to `head`; None if some are gone or they are too many."""
     if since > head or head - since > REPLAY_LIMIT:
@@ -67,9 +67,7 @@ async def _missed(
     return [outbox_frame(row).wire for row in wanted]
 
 
-async def _snapshot(
-    conn: TrioConnection[Any], topic: Topic, owner: str | None, program: str
-) -> Any:
+async def _snapshot(conn: Connection, topic: Topic, owner: str | None, program: str) -> Any:
     """Return the state that the topic's events change, limited to what one frame can hold."""
     if topic == "analytics_update":
         return await overview.read(conn, program)
@@ -88,13 +86,13 @@ async def _snapshot(
     return {"transactions": [schemas.movement_reply(row) for row in rows[:SNAPSHOT_EVENTS]]}
 
 
-async def _alerts(conn: TrioConnection[Any], owner: str | None) -> Any:
+async def _alerts(conn: Connection, owner: str | None) -> Any:
     rows = await alerts.page(conn, limit=SNAPSHOT_ALERTS + 1, state="unresolved", owner=owner)
     replies = [lifecycle.shown(row) for row in rows[:SNAPSHOT_ALERTS]]
     return {"alerts": replies, "complete": len(rows) == len(replies)}
 
 
-async def _balances(conn: TrioConnection[Any], owner: str | None) -> Any:
+async def _balances(conn: Connection, owner: str | None) -> Any:
     if owner is not None:
         row = await vaults.get(conn, owner)
         return None if row is None else schemas.balance_reply(row)

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from cvms.http.framework.admin_tokens import Administrator, Role, authenticate, require
+from cvms.http.framework.admin_tokens import Role, authenticate, require
 from cvms.http.framework.dependencies import Dependencies
 from cvms.http.websocket.client_frames import Frame
-from cvms.store.security import audit_log
 
 GUARDED = frozenset({"security_alert"})
 MIN_ROLE = Role.VIEWER
@@ -29,7 +28,15 @@ class TopicAccess:
         authorization = self._authorization if frame.token is None else f"Bearer {frame.token}"
         administrator = authenticate(self._deps.config.admin_jwt_secret, authorization)
         allowed = administrator.role >= MIN_ROLE
-        await self._record_access(administrator, frame, "accepted" if allowed else "refused")
+        async with self._deps.database.transaction() as conn:
+            await audit_log.record(
+                conn,
+                actor=f"admin:{administrator.subject}",
+                action="ws_subscribe",
+                owner=None if frame.owner is None else str(frame.owner),
+                outcome="accepted" if allowed else "refused",
+                details={"role": administrator.role.label, "topic": frame.topic},
+            )
         require(administrator, MIN_ROLE)
         self._until = max(self._until, administrator.expires_at)
 
@@ -40,16 +47,3 @@ class TopicAccess:
     def seconds_left(self) -> float:
         """Return for how many seconds the client may receive the guarded topics."""
         return self._until - self._deps.wall_clock()
-
-    async def _record_access(
-        self, administrator: Administrator, frame: Frame, outcome: str
-    ) -> None:
-        entry = audit_log.AuditEntry(
-            actor=f"admin:{administrator.subject}",
-            action="ws_subscribe",
-            owner=None if frame.owner is None else str(frame.owner),
-            outcome=outcome,
-            details={"role": administrator.role.label, "topic": frame.topic},
-        )
-        async with self._deps.database.transaction() as conn:
-            await audit_log.append(conn, entry)

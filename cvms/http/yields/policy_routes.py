@@ -96,18 +96,17 @@ async def _store(deps: Dependencies, body: Policy, signed: SignedRequest) -> Rep
             auto_compound=body.auto_compound,
             min_amount=body.min_amount,
         )
-        entry = audit_log.AuditEntry(
+        await audit_log.record(
+            conn,
             actor=owner,
             action=ACTION,
             owner=owner,
-            outcome="accepted",
             details={
                 "yield_program": program,
                 "auto_compound": stored.auto_compound,
                 "min_amount": stored.min_amount,
             },
         )
-        await audit_log.append(conn, entry)
     return Reply(_reply(stored))
 
 

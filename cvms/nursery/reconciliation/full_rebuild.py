@@ -43,7 +43,6 @@ from cvms.store.projection.rebuild_schema import RowDifference, TableComparison
 from cvms.store.reconciliation import vault_ledger
 from cvms.store.redis.balance_cache import NoCache
 from cvms.store.security import audit_log
-from cvms.store.security.audit_log import AuditEntry
 from cvms.store.vaults import vaults
 
 COMPARE_SECONDS = 3600.0
@@ -271,7 +270,18 @@ class FullRebuild:
         left = {name: count for name, count in (await comparison.counts()).items() if count}
         if left:
             raise RebuildNotPossible(f"The tables still differ; nothing is replaced: {left}")
-        await audit_log.append(conn, _audited(outcome))
+        await audit_log.record(
+            conn,
+            actor="cvms index rebuild",
+            action="books_replaced",
+            owner=None,
+            outcome="ok",
+            details={
+                "signature": outcome.cursor.signature,
+                "slot": outcome.cursor.slot,
+                "rows": {name: count for name, count in outcome.counts.items() if count},
+            },
+        )
         await outbox.append(conn, [balance_message(row, signature=None) for row in rows])
         await rebuild_schema.drop(conn)
 
@@ -331,17 +341,3 @@ async def _make_scratch(conn: Connection, programs: Programs, *, fresh: bool) ->
 async def _drain(reconciliations: ReconcileQueue) -> None:
     while True:
         await reconciliations.receive()
-
-
-def _audited(outcome: RebuildOutcome) -> AuditEntry:
-    return AuditEntry(
-        actor="cvms index rebuild",
-        action="books_replaced",
-        owner=None,
-        outcome="ok",
-        details={
-            "signature": outcome.cursor.signature,
-            "slot": outcome.cursor.slot,
-            "rows": {name: count for name, count in outcome.counts.items() if count},
-        },
-    )

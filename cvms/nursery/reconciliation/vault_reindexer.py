@@ -28,7 +28,6 @@ from cvms.store.postgres.driver.connection import Connection
 from cvms.store.reconciliation import reconciliation_log
 from cvms.store.reconciliation.reconciliation_log import ReconciliationEntry
 from cvms.store.security import audit_log
-from cvms.store.security.audit_log import AuditEntry
 from cvms.store.vaults import account_offsets, balance_history, history, vaults
 
 log = structlog.get_logger(__name__)
@@ -88,7 +87,19 @@ async def _correct(
     for entry in entries:
         await reconciliation_log.log(conn, entry)
     if entries:
-        await audit_log.append(conn, _audit_entry(proven, entries))
+        await audit_log.record(
+            conn,
+            actor="reconciler",
+            action="history_corrected",
+            owner=proven.owner,
+            outcome="ok",
+            details={
+                "vault": proven.address,
+                "slot": proven.through,
+                "corrections": [entry.cause for entry in entries[:100]],
+                "count": len(entries),
+            },
+        )
     return entries
 
 
@@ -153,18 +164,3 @@ async def _rewrite_balances(conn: Connection, owner: str) -> None:
     row = await vaults.get(conn, owner)
     if row is not None:
         await balance_history.begin(conn, [row])
-
-
-def _audit_entry(proven: VaultHistory, entries: Sequence[ReconciliationEntry]) -> AuditEntry:
-    return AuditEntry(
-        actor="reconciler",
-        action="history_corrected",
-        owner=proven.owner,
-        outcome="ok",
-        details={
-            "vault": proven.address,
-            "slot": proven.through,
-            "corrections": [entry.cause for entry in entries[:100]],
-            "count": len(entries),
-        },
-    )

@@ -36,7 +36,6 @@ from cvms.nursery.ledger.vault_rows import vault_row
 from cvms.nursery.run import serve
 from cvms.operator_key import OperatorKey
 from cvms.store.submissions.fee_budget import FeeBudget
-from cvms.store.vaults import vaults
 from tests.chain.yields.accounts import bank, lent
 from tests.conftest import Localnet
 from tests.http.conftest import Json, Served, Service, running
@@ -53,6 +52,7 @@ from tests.http.wallets import (
     signed,
     with_vault,
 )
+from tests.store.examples import store_vault
 
 YEAR = 365 * 24 * 60 * 60
 DEPOSIT, WITHDRAW, COMPOUND = (
@@ -111,7 +111,7 @@ async def indexed(front: Service, wallet: Keypair) -> None:
     vault = read_vault(found.accounts[0], front.config.programs)
     assert vault is not None
     async with front.database.connection() as conn:
-        assert await vaults.upsert(conn, vault_row(address, vault, found.slot))
+        assert await store_vault(conn, vault_row(address, vault, found.slot))
 
 
 async def status(service: Served, wallet: Keypair) -> Json:

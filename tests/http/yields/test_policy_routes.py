@@ -8,10 +8,9 @@ import httpx
 import pytest
 from solders.keypair import Keypair
 
-from cvms.store.vaults import vaults
 from tests.http.conftest import Service, running
 from tests.http.wallets import rows, signed
-from tests.store.examples import vault_row
+from tests.store.examples import store_vault, vault_row
 
 POST = "/api/vault/yield-policy"
 
@@ -27,7 +26,7 @@ async def with_row(front: Service, **changes: Any) -> Keypair:
     """Return an owner whose vault is in the database."""
     wallet = Keypair()
     async with front.database.connection() as conn:
-        await vaults.upsert(conn, vault_row(owner=str(wallet.pubkey()), **changes))
+        await store_vault(conn, vault_row(owner=str(wallet.pubkey()), **changes))
     return wallet
 
 

@@ -9,10 +9,10 @@ from typing import Any
 import pytest
 from solders.keypair import Keypair
 
-from cvms.store.vaults import vaults, yield_rates
+from cvms.store.vaults import yield_rates
 from cvms.store.vaults.yield_rates import StoredRate
 from tests.http.conftest import Service, running
-from tests.store.examples import vault_row
+from tests.store.examples import store_vault, vault_row
 
 POOL, RESERVE = (str(Keypair().pubkey()) for _ in range(2))
 STATE = {
@@ -34,7 +34,7 @@ async def store(front: Service, *readings: StoredRate) -> str:
     """Store the readings and a vault, and return its owner."""
     owner = str(Keypair().pubkey())
     async with front.database.transaction() as conn:
-        await vaults.upsert(conn, vault_row(owner=owner, state=STATE))
+        await store_vault(conn, vault_row(owner=owner, state=STATE))
         await yield_rates.put(conn, readings)
     return owner
 

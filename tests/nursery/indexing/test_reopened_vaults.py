@@ -13,8 +13,8 @@ from cvms.chain.program import instructions
 from cvms.chain.types import Programs
 from cvms.dev.chain_setup import make_mint
 from cvms.store.analytics import event_counters
-from cvms.store.reconciliation import reconciliation_log
-from cvms.store.vaults import account_offsets, vaults
+from cvms.store.reconciliation import reconciliation_log, vault_ledger
+from cvms.store.vaults import vaults
 from cvms.store.vaults.vaults import Tvl, VaultRow
 from tests.nursery.world import World, address, judged, settled
 
@@ -78,7 +78,8 @@ async def test_a_closed_vault_has_no_balance_and_is_not_counted(world: World) ->
     row = await row_of(world, alice)
     assert (row.total, row.state) == (0, {"closed": True})
     async with world.database.connection() as conn:
-        assert await account_offsets.expected(conn, address(alice)) == (0, 0)
+        sums = (await vault_ledger.read(conn, [address(alice)]))[address(alice)].sums
+        assert (sums.deposited, sums.withdrawn) == (0, 0)
         assert await vaults.tvl(conn) == Tvl(total=0, vaults=0, slot=row.slot)
     await world.act(alice, instructions.initialize_vault(world.programs, alice.pubkey()))
     await settled(world)

@@ -13,9 +13,9 @@ from cvms.nursery.scheduled.balance_snapshots import SnapshotWriter, next_hour
 from cvms.store.index import cursor
 from cvms.store.index.cursor import Cursor
 from cvms.store.postgres.database import Database, open_database
-from cvms.store.vaults import balance_history, balance_snapshots, vaults
+from cvms.store.vaults import balance_history, balance_snapshots
 from cvms.store.vaults.balance_history import BalancePoint
-from tests.store.examples import vault_row
+from tests.store.examples import store_vault, vault_row
 
 PROGRAM = "program"
 HOUR = timedelta(hours=1)
@@ -59,7 +59,7 @@ async def history(database: Database, *points: BalancePoint) -> None:
     """What the indexer has written, up to the last of these."""
     async with database.transaction() as conn:
         for owner in sorted({each.owner for each in points}):
-            await vaults.upsert(conn, vault_row(owner=owner, vault=f"vault of {owner}", slot=1))
+            await store_vault(conn, vault_row(owner=owner, vault=f"vault of {owner}", slot=1))
         await balance_history.put(conn, points)
         last = max(each.slot for each in points)
         await cursor.advance(conn, Cursor(PROGRAM, last, f"sig {last}"))
@@ -67,13 +67,16 @@ async def history(database: Database, *points: BalancePoint) -> None:
 
 
 async def of_owner(database: Database, owner: str) -> list[tuple[datetime, int]]:
+    query = "SELECT at, total FROM balance_snapshots WHERE owner = %s ORDER BY at"
     async with database.connection() as conn:
-        return [(each.at, each.total) for each in await balance_snapshots.of_owner(conn, owner)]
+        rows = await conn.execute(query, [owner])
+        return await rows.fetchall()
 
 
 async def of_all(database: Database) -> list[tuple[datetime, int]]:
     async with database.connection() as conn:
-        return [(each.at, each.total) for each in await balance_snapshots.of_all(conn)]
+        rows = await conn.execute("SELECT at, total FROM tvl_snapshots ORDER BY at")
+        return await rows.fetchall()
 
 
 async def test_hours_that_were_missed_are_filled_as_they_were_and_written_once_by_two(
@@ -164,8 +167,8 @@ async def test_only_midnights_stay_for_good(database: Database) -> None:
         await conn.execute("UPDATE balance_snapshots SET at = at - INTERVAL '88 days'")
         await conn.execute("UPDATE tvl_snapshots SET at = at - INTERVAL '88 days'")
         await balance_snapshots.prune(conn, timedelta(days=90))
-        kept = [each.at for each in await balance_snapshots.of_owner(conn, "alice")]
-        assert [each.at for each in await balance_snapshots.of_all(conn)] == kept
+    kept = [at for at, _ in await of_owner(database, "alice")]
+    assert [at for at, _ in await of_all(database)] == kept
     now = await now_of(database)
     assert all(at.astimezone(UTC).hour == 0 for at in kept if at < now - 90 * DAY)
     assert len([at for at in kept if at >= now - 90 * DAY]) > 24
