@@ -5,6 +5,7 @@ from __future__ import annotations
 from cvms.http.framework.admin_tokens import Role, authenticate, require
 from cvms.http.framework.dependencies import Dependencies
 from cvms.http.websocket.client_frames import Frame
+from cvms.store.security import audit_log
 
 GUARDED = frozenset({"security_alert"})
 MIN_ROLE = Role.VIEWER
