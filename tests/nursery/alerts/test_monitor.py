@@ -108,7 +108,7 @@ async def aged(database: Database, seconds: float) -> None:
 async def test_a_large_withdrawal_is_one_alert_by_two_replicas_and_across_restarts(
     database: Database, database_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("cvms.nursery.alerts.monitor.PAGE", 2)
+    monkeypatch.setattr("cvms.nursery.alerts.monitor.PAGE_SIZE", 2)
     await held(database, 99, 1)
     for number in range(5):
         await withdrawn(database, number, 1_000 + number, owner=f"owner {number}")
@@ -276,7 +276,7 @@ async def test_books_that_differ_are_told_and_end_by_a_person_unless_they_were_h
         await reconciliation_log.log(conn, difference(field="available"))
         await reconciliation_log.log(conn, difference(owner="other", healed=False))
     async with watching(database) as monitor:
-        monitor._began = -1e9  # it has been looking for long
+        monitor._started_at = -1e9  # it has been looking for long
         await monitor.run_once()
         await monitor.run_once()
         healed, differ = await stored(database)
@@ -352,7 +352,7 @@ async def test_a_quarantined_transaction_is_told_until_a_person_has_looked(
 async def test_a_condition_holds_for_as_long_as_any_replica_sees_it(database: Database) -> None:
     async with watching(database) as one, watching(database) as other:
         one._funds.lamports = 300
-        one._began = other._began = -1e9
+        one._started_at = other._started_at = -1e9
         one._operator = other._operator
         await one.run_once()
         await other.run_once()  # sees nothing of it
@@ -369,7 +369,7 @@ async def test_a_condition_holds_for_as_long_as_any_replica_sees_it(database: Da
         assert (row.severity, row.state, row.count) == ("critical", "open", 2)
         one._funds.lamports = 1_200
         await aged(database, 61)
-        other._began = trio.current_time()  # has just come back: who sees it may not have yet
+        other._started_at = trio.current_time()  # has just come back: who sees it may not have yet
         await other.run_once()
         assert [row.state for row in await stored(database)] == ["open"]
         await one.run_once()
@@ -441,7 +441,7 @@ async def test_a_withdrawal_on_chain_is_an_alert_at_once_without_a_timer(world: 
         "outbox_wake": world.outbox_wake,
         "board": world.board,
         "metrics": world.metrics,
-        "look_seconds": 3600,
+        "poll_seconds": 3600,
     }
     async with watching(world.database, **changes) as monitor:
         await world.indexer().catch_up()

@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from cvms.nursery.alerts.rules import Bounds, Withdrawal, fee_payer_severity, findings, is_low
-from cvms.nursery.alerts.service_conditions import GRACE, parts_down
+from cvms.nursery.alerts.service_conditions import GRACE_PERIOD, component_observations
 from cvms.nursery.channels.status_board import ComponentStatus
 
 BOUNDS = Bounds(
@@ -60,11 +60,11 @@ def test_a_rule_that_is_off_says_nothing() -> None:
 
 
 def test_what_was_low_stays_low_until_it_is_well_above() -> None:
-    assert not is_low(100, 100, already=False)
-    assert is_low(99, 100, already=False)
-    assert is_low(119, 100, already=True)
-    assert not is_low(120, 100, already=True)
-    assert not is_low(0, 0, already=True)
+    assert not is_low(100, 100, was_low=False)
+    assert is_low(99, 100, was_low=False)
+    assert is_low(119, 100, was_low=True)
+    assert not is_low(120, 100, was_low=True)
+    assert not is_low(0, 0, was_low=True)
 
 
 def test_a_fee_payer_with_next_to_nothing_is_critical() -> None:
@@ -77,9 +77,11 @@ def test_a_part_is_told_of_only_once_it_has_been_down_for_a_while() -> None:
         parts = {
             name: ComponentStatus(name not in names, "detail", since) for name in ("rpc", "indexer")
         }
-        return [(each.kind, each.severity) for each in parts_down(parts, gap=gap, now=NOW)]
+        return [
+            (each.kind, each.severity) for each in component_observations(parts, gap=gap, now=NOW)
+        ]
 
-    long_ago = NOW - GRACE
+    long_ago = NOW - GRACE_PERIOD
     assert kinds(long_ago + timedelta(seconds=1), "rpc", "indexer") == []
     assert kinds(long_ago, "indexer") == [("indexer_lag", "warning")]
     # A chain that is away says nothing about the indexer, but for a gap that is known.

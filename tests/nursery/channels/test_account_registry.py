@@ -37,7 +37,7 @@ class Watcher:
 
 async def to_fetch(registry: AccountRegistry) -> list[Pubkey]:
     with trio.fail_after(5):
-        return await registry.to_fetch()
+        return await registry.next_to_fetch()
 
 
 async def test_all_watchers_share_one_account_and_one_frame() -> None:
@@ -109,13 +109,13 @@ async def test_what_cannot_be_fetched_is_said_and_fetched_later() -> None:
     watcher = Watcher(registry, KEY)
     registry.subscribed(KEY)
     keys = await to_fetch(registry)
-    registry.not_fetched(keys)
-    registry.not_fetched(keys)
+    registry.fetch_failed(keys)
+    registry.fetch_failed(keys)
     assert watcher.told == ["unknown"]
     assert await to_fetch(registry) == [KEY]
     registry.updated(at(5, 1))
     registry.fetch_all()
-    registry.not_fetched(await to_fetch(registry))  # it is heard of all the same
+    registry.fetch_failed(await to_fetch(registry))  # it is heard of all the same
     assert watcher.told == ["unknown", 1]
 
 

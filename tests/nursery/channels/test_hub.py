@@ -38,8 +38,8 @@ async def test_filters_by_topic_and_owner_deliver_each_event_once() -> None:
     hub.unsubscribe(subscriber, "deposit_event", "alice")
     hub.unsubscribe(subscriber, "deposit_event", "nobody")
     hub.publish([row(6, owner="alice")])
-    hub.forget(subscriber)
-    hub.forget(subscriber)
+    hub.unregister(subscriber)
+    hub.unregister(subscriber)
     assert [frame.position for frame in subscriber.frames] == [1, 2, 5]
     assert len(hub) == 0
     assert hub.position == 6
@@ -56,7 +56,7 @@ async def test_one_who_leaves_while_it_is_told_disturbs_nobody() -> None:
     class Leaver(Mailbox):
         def offer(self, frame: OutboxFrame) -> None:
             super().offer(frame)
-            hub.forget(self)
+            hub.unregister(self)
 
     hub = Hub()
     subscribers = [kind(hub, ("deposit_event", None)) for kind in (Mailbox, Leaver, Mailbox)]

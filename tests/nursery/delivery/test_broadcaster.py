@@ -10,7 +10,7 @@ import trio
 from cvms.nursery.channels.hub import Hub
 from cvms.nursery.channels.status_board import StatusBoard
 from cvms.nursery.channels.wakeups import OutboxWakeup
-from cvms.nursery.delivery.broadcaster import RUN, Broadcaster
+from cvms.nursery.delivery.broadcaster import BATCH_SIZE, Broadcaster
 from cvms.store.messaging import outbox
 from cvms.store.messaging.outbox import OutboxMessage
 from cvms.store.messaging.outbox_notifier import (
@@ -56,13 +56,13 @@ def broadcaster(
         wake=wake or OutboxWakeup(),
         notifier=bell or PostgresOutboxNotifier(database),
         board=StatusBoard(),
-        look_seconds=1_000,
+        poll_seconds=1_000,
     )
 
 
 async def test_two_producers_give_one_order_without_a_gap(database: Database) -> None:
     hub = Hub()
-    await broadcaster(database, hub).publish()
+    await broadcaster(database, hub).run_once()
     subscriber = Mailbox(hub, ("deposit_event", None), ("withdraw_event", None))
 
     async def produce(topic: str) -> None:
@@ -83,39 +83,39 @@ async def test_what_was_written_before_the_start_is_not_sent_again(database: Dat
     hub = Hub()
     subscriber = Mailbox(hub, ("deposit_event", None))
     task = broadcaster(database, hub)
-    await task.publish()
+    await task.run_once()
     await append(database, 3)
-    await task.publish()
+    await task.run_once()
     assert await subscriber.take(1) == [(3, "deposit_event", 3)]
 
 
 async def test_a_restart_goes_on_where_the_hub_stands(database: Database) -> None:
     hub = Hub()
-    await broadcaster(database, hub).publish()
+    await broadcaster(database, hub).run_once()
     subscriber = Mailbox(hub, ("deposit_event", None))
     await append(database, 1, 2)
-    await broadcaster(database, hub).publish()
+    await broadcaster(database, hub).run_once()
     await append(database, 3)
-    await broadcaster(database, hub).publish()
+    await broadcaster(database, hub).run_once()
     assert [position for position, _, _ in await subscriber.take(3)] == [1, 2, 3]
 
 
 async def test_subscribers_start_over_when_messages_were_pruned_unseen(database: Database) -> None:
     hub = Hub()
     task = broadcaster(database, hub)
-    await task.publish()
+    await task.run_once()
     subscriber = Mailbox(hub, ("deposit_event", None))
     await append(database, 1, 2)
     async with database.connection() as conn:
         await conn.execute("DELETE FROM outbox WHERE position = 1")
-    await task.publish()
+    await task.run_once()
     assert subscriber.was_cut
     assert hub.position == 2
 
 
 async def test_another_process_is_heard_without_any_wake_of_ours(database: Database) -> None:
     hub = Hub()
-    await broadcaster(database, hub).publish()
+    await broadcaster(database, hub).run_once()
     subscriber = Mailbox(hub, ("deposit_event", None))
     async with running(broadcaster(database, hub).run):
         await append(database, 1)
@@ -124,16 +124,16 @@ async def test_another_process_is_heard_without_any_wake_of_ours(database: Datab
         await subscriber.take(1)
 
 
-@pytest.mark.parametrize("count", [RUN - 1, RUN, RUN + 1, 3 * RUN])
+@pytest.mark.parametrize("count", [BATCH_SIZE - 1, BATCH_SIZE, BATCH_SIZE + 1, 3 * BATCH_SIZE])
 async def test_a_burst_is_handed_on_in_few_runs(database: Database, count: int) -> None:
     """Each run is one write to each client, however many events are in it."""
     hub = Hub()
-    await broadcaster(database, hub).publish()
+    await broadcaster(database, hub).run_once()
     subscriber = Mailbox(hub, ("deposit_event", None))
     await append(database, *range(count))
-    await broadcaster(database, hub).publish()
+    await broadcaster(database, hub).run_once()
     assert [seq for _, _, seq in await subscriber.take(count)] == list(range(1, count + 1))
-    assert subscriber.flushed == -(-count // RUN)
+    assert subscriber.flushed == -(-count // BATCH_SIZE)
 
 
 async def test_replicas_hear_each_other_through_redis_and_without_it(

@@ -23,7 +23,7 @@ from tests.nursery.world import running, until
 async def leading(database: Database) -> AsyncIterator[tuple[SubmitWakeup, ReconcileQueue]]:
     wake, reconciliations, board = SubmitWakeup(), ReconcileQueue(), StatusBoard()
     calls = LeaderNotifications(
-        database=database, submit_wake=wake, reconciliations=reconciliations, board=board
+        database=database, submit_wake=wake, reconcile_queue=reconciliations, board=board
     )
 
     async def listening() -> bool:

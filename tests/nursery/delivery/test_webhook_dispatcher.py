@@ -24,12 +24,12 @@ from cvms.config.webhook_url import is_public, target_of
 from cvms.nursery.channels.status_board import StatusBoard
 from cvms.nursery.delivery.webhook_client import NotDelivered, deliver
 from cvms.nursery.delivery.webhook_dispatcher import (
-    LONGEST_DELAY,
+    MAX_RETRY_SECONDS,
     MAX_TRIES,
     AlertsQueue,
     SignersQueue,
     WebhookDispatcher,
-    delay_after,
+    retry_delay,
 )
 from cvms.store.messaging import webhook_deliveries
 from cvms.store.postgres.database import Database
@@ -159,8 +159,8 @@ async def test_a_signer_is_told_once_and_can_tell_who_says_it(
 @pytest.mark.parametrize(
     ("answer", "reason"),
     [
-        (b"HTTP/1.1 500 Oops\r\n\r\n", "answered with status 500"),
-        (b"HTTP/1.1 302 Found\r\nLocation: http://127.0.0.1/\r\n\r\n", "answered with status 302"),
+        (b"HTTP/1.1 500 Oops\r\n\r\n", "replied with status 500"),
+        (b"HTTP/1.1 302 Found\r\nLocation: http://127.0.0.1/\r\n\r\n", "replied with status 302"),
         (b"nonsense\r\n\r\n", "RemoteProtocolError at 127.0.0.1"),
         (b"HTTP/1.1 200 OK\r\n" + b"X: " + b"y" * 200_000, "RemoteProtocolError at 127.0.0.1"),
         (b"", "RemoteProtocolError at 127.0.0.1"),
@@ -196,10 +196,10 @@ async def test_tries_are_bounded_and_so_is_the_time_between_them(
     for _ in range(MAX_TRIES + 3):
         await service.run_once()
         await is_due(database)
-    assert await queue(database) == [("given_up", MAX_TRIES, "answered with status 503")]
+    assert await queue(database) == [("given_up", MAX_TRIES, "replied with status 503")]
     assert len(receiver.requests) == MAX_TRIES
-    assert 2.5 <= delay_after(1) <= 5
-    assert LONGEST_DELAY / 2 <= delay_after(MAX_TRIES) <= LONGEST_DELAY
+    assert 2.5 <= retry_delay(1) <= 5
+    assert MAX_RETRY_SECONDS / 2 <= retry_delay(MAX_TRIES) <= MAX_RETRY_SECONDS
 
 
 async def test_a_message_that_is_a_day_old_is_given_up(
@@ -232,7 +232,7 @@ async def test_an_answer_that_does_not_come_ends_with_the_deadline(
 ) -> None:
     receiver.silent = True
     context = ssl.create_default_context()
-    with pytest.raises(NotDelivered, match="no answer within 10 s"):
+    with pytest.raises(NotDelivered, match="no reply within 10 s"):
         await deliver(receiver.url, {}, b"{}", private=True, timeout=10, context=context)
 
 
@@ -280,7 +280,7 @@ async def test_a_name_that_leads_inside_too_is_refused(receiver: Receiver) -> No
     trio.socket.set_custom_hostname_resolver(Resolver(("1.1.1.1", "127.0.0.1")))
     context = ssl.create_default_context()
     url = f"https://hooks.example:{port}/"
-    with pytest.raises(NotDelivered, match=r"hooks\.example leads to an address that is not"):
+    with pytest.raises(NotDelivered, match=r"hooks\.example resolves to an address that is not"):
         await deliver(url, {}, b"", private=False, timeout=5, context=context)
     assert not receiver.requests
 

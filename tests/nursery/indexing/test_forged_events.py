@@ -22,8 +22,8 @@ from cvms.chain.types import Commitment
 from cvms.localnet import Running
 from cvms.localnet.ledger.program_deployment import deploy
 from tests.nursery.world import World
-from tests.program.ledger import TOKEN
-from tests.program.puppet import ELF, PUPPET, Log, own_address, play, stage
+from tests.program.harness.ledger import TOKEN
+from tests.program.harness.puppet import ELF, PUPPET, Log, own_address, play, stage
 
 
 class LocalChain:

@@ -95,35 +95,35 @@ async def test_hours_that_were_missed_are_filled_as_they_were_and_written_once_b
         await other.prepare()
         async with trio.open_nursery() as nursery:
             for each in (database, other, database, other):
-                nursery.start_soon(writer(each).write_due)
+                nursery.start_soon(writer(each).run_once)
     expected = [150, 30, 31, 40]
     alice, everybody = await of_owner(database, "alice"), await of_all(database)
     assert alice[:4] == [(start + (n + 1) * HOUR, total) for n, total in enumerate(expected)]
     assert await of_owner(database, "bob") == [(start + HOUR, 7), (start + 2 * HOUR, 7)]
     assert [total for _, total in everybody][:4] == [157, 37, 31, 40]
     assert len(everybody) == len(alice)
-    assert await writer(database).write_due() == 0
+    assert await writer(database).run_once() == 0
     assert (await of_owner(database, "alice"), await of_all(database)) == (alice, everybody)
 
 
 async def test_an_hour_is_not_written_before_all_of_it_is_indexed(database: Database) -> None:
     start = hour_of(await now_of(database)) - 3 * HOUR
     await history(database, point("alice", 10, 100, start))
-    assert await writer(database, behind=True).write_due() == 0
+    assert await writer(database, behind=True).run_once() == 0
     assert await of_all(database) == []
     # The chain's clock says that the hour ended a moment ago: what it ended with may still come.
     await history(database, point("alice", 11, 100, start))
     async with database.connection() as conn:
         await cursor.saw(conn, PROGRAM, hour_of(await now_of(database)) + 9 * HOUR)
-    assert await writer(database).write_due() == 3 + 8
+    assert await writer(database).run_once() == 3 + 8
     async with database.connection() as conn:
         ahead = hour_of(await now_of(database)) + 9 * HOUR + timedelta(seconds=110)
         await cursor.saw(conn, PROGRAM, ahead)
-    assert await writer(database).write_due() == 1
+    assert await writer(database).run_once() == 1
 
 
 async def test_without_a_vault_there_is_nothing_to_write(database: Database) -> None:
-    assert await writer(database).write_due() == 0
+    assert await writer(database).run_once() == 0
 
 
 async def test_killed_in_the_middle_of_an_hour_it_is_written_whole_afterwards(
@@ -140,9 +140,9 @@ async def test_killed_in_the_middle_of_an_hour_it_is_written_whole_afterwards(
     with monkeypatch.context() as patched:
         patched.setattr(balance_snapshots, "write", killed)
         with pytest.raises(RuntimeError, match="killed"):
-            await writer(database).write_due()
+            await writer(database).run_once()
     assert await of_all(database) == []
-    await writer(database).write_due()
+    await writer(database).run_once()
     assert (await of_all(database))[0] == (start + HOUR, 105)
 
 
@@ -153,7 +153,7 @@ async def test_only_midnights_stay_for_good(database: Database) -> None:
     start = midnight - 93 * DAY - HOUR
     await history(database, point("alice", 10, 100, start))
     writing = writer(database)
-    while await writing.write_due():
+    while await writing.run_once():
         pass
     times = [at for at, _ in await of_owner(database, "alice")]
     old = [at for at in times if at < midnight - 91 * DAY]

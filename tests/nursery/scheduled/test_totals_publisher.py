@@ -25,7 +25,7 @@ def balances(
         interval=60,
         board=world.board,
         metrics=world.metrics,
-        analytics_apart=timedelta(seconds=apart),
+        analytics_min_interval=timedelta(seconds=apart),
     )
 
 
@@ -74,6 +74,6 @@ async def test_old_messages_go_and_what_is_of_record_stays(world: World) -> None
     await world.act(owner, world.deposit(owner, 900))
     await world.indexer().catch_up()
     await world.execute("UPDATE outbox SET created_at = now() - interval '25 hours'")
-    await Retention(database=world.database, board=world.board).prune()
+    await Retention(database=world.database, board=world.board).run_once()
     assert await world.outbox() == []
     assert await world.history(owner) == [("deposit", 900, 900)]

@@ -49,7 +49,7 @@ async def count(world: World) -> int:
 
 
 async def test_each_reading_is_kept_with_its_slot_and_the_newest_is_found(world: World) -> None:
-    await task(world).read()
+    await task(world).run_once()
     first = await newest(world)
     pool, solend = first
     assert (pool.protocol, pool.supply_apy, pool.reason) == ("yield_pool", Decimal("0.05"), None)
@@ -57,7 +57,7 @@ async def test_each_reading_is_kept_with_its_slot_and_the_newest_is_found(world:
     assert (solend.reason, solend.supply_apy) == ("no_account", None)
 
     async def later() -> bool:
-        await task(world).read()
+        await task(world).run_once()
         return (await newest(world))[0].source_slot > pool.source_slot
 
     await until(later)
@@ -67,9 +67,9 @@ async def test_each_reading_is_kept_with_its_slot_and_the_newest_is_found(world:
 
 async def test_the_same_slot_read_twice_is_one_row(world: World) -> None:
     world.chain.chain.pause()
-    await task(world).read()
+    await task(world).run_once()
     before = await newest(world)
-    await task(world).read()
+    await task(world).run_once()
     after = await newest(world)
     assert await count(world) == 2
     assert [each.source_slot for each in after] == [each.source_slot for each in before]
@@ -85,7 +85,7 @@ async def test_it_goes_on_reading_on_its_schedule(world: World) -> None:
 
 
 async def test_a_year_is_kept(world: World) -> None:
-    await task(world).read()
+    await task(world).run_once()
     await world.execute(
         "UPDATE protocol_apy SET read_at = now() - interval '367 days' WHERE protocol = 'solend'"
     )

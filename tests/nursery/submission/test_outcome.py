@@ -8,7 +8,7 @@ from cvms.chain.rpc.chain_tips import Tip, Tips
 from cvms.chain.rpc.responses import SignatureStatus
 from cvms.chain.types import BlockHeight, Commitment, Slot
 from cvms.nursery.submission.outcome import (
-    UNKNOWABLE_BLOCKS,
+    QUARANTINE_AFTER_BLOCKS,
     Transition,
     next_transition,
     resolve_disputed,
@@ -108,12 +108,12 @@ PROCESSED, CONFIRMED, FINALIZED = Commitment
     ],
 )
 def test_the_fate_of(now: InFlight, seen: SignatureStatus | None, fate: Transition) -> None:
-    assert next_transition(now, seen, certain=True, tips=TIPS) == fate
+    assert next_transition(now, seen, up_to_date=True, tips=TIPS) == fate
 
 
 def test_a_node_that_is_behind_proves_nothing() -> None:
     def behind(now: InFlight, seen: SignatureStatus | None) -> Transition:
-        return next_transition(now, seen, certain=False, tips=TIPS)
+        return next_transition(now, seen, up_to_date=False, tips=TIPS)
 
     assert behind(row(State.SUBMITTED, 90), None) == Transition()
     assert behind(row(State.SUBMITTED, 110), None) == Transition(may_land=True)
@@ -127,23 +127,25 @@ def test_a_node_that_is_behind_proves_nothing() -> None:
 def test_where_the_blocks_are_forgotten_nothing_is_proved_and_in_the_end_a_person_looks(
     first_block: int | None,
 ) -> None:
-    now, last = row(State.SUBMITTED, 99), 99 + UNKNOWABLE_BLOCKS
+    now, last = row(State.SUBMITTED, 99), 99 + QUARANTINE_AFTER_BLOCKS
     for finalized, fate in (
         (100, Transition()),
         (last, Transition()),
         (last + 1, Transition(State.QUARANTINED)),
     ):
         forgetful = tips(finalized=finalized, first_block=first_block)
-        assert next_transition(now, None, certain=True, tips=forgetful) == fate
+        assert next_transition(now, None, up_to_date=True, tips=forgetful) == fate
         knowing = tips(finalized=finalized)
-        assert next_transition(now, None, certain=True, tips=knowing) == Transition(State.EXPIRED)
+        assert next_transition(now, None, up_to_date=True, tips=knowing) == Transition(
+            State.EXPIRED
+        )
 
 
 def test_what_was_seen_expires_only_where_its_block_is_gone() -> None:
     now = row(State.CONFIRMED, 99, slot=7)
-    assert resolve_disputed(now, TIPS, held=False) == Transition(State.EXPIRED)
+    assert resolve_disputed(now, TIPS, in_block=False) == Transition(State.EXPIRED)
     for held in (True, None):
-        assert resolve_disputed(now, TIPS, held=held) == Transition()
-        late = tips(finalized=99 + UNKNOWABLE_BLOCKS + 1)
-        fate = resolve_disputed(now, late, held=held)
+        assert resolve_disputed(now, TIPS, in_block=held) == Transition()
+        late = tips(finalized=99 + QUARANTINE_AFTER_BLOCKS + 1)
+        fate = resolve_disputed(now, late, in_block=held)
         assert fate == Transition(State.QUARANTINED, slot=7)

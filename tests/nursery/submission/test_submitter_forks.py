@@ -14,7 +14,7 @@ from cvms.chain.rpc.rpc_client import RpcClient, StatusesAt, open_rpc
 from cvms.chain.types import Commitment, Slot
 from cvms.errors import ChainUnavailable
 from cvms.localnet.node.faults import SendFaults
-from cvms.nursery.submission.outcome import UNKNOWABLE_BLOCKS
+from cvms.nursery.submission.outcome import QUARANTINE_AFTER_BLOCKS
 from cvms.store.submissions.submissions import State
 from tests.nursery.submission.signed_withdrawals import accept, submission, told
 from tests.nursery.world import World, until
@@ -143,7 +143,7 @@ class Mixed(RpcClient):
 @pytest.fixture
 async def lagging(still: World, nursery: trio.Nursery) -> AsyncIterator[Mixed]:
     """Statuses come from a node that is eight blocks behind."""
-    faults = localnet.Faults(lag=8)
+    faults = localnet.NodeFaults(lag=8)
     serve = partial(localnet.serve_node, still.chain.chain, faults=faults)
     behind: localnet.Running = await nursery.start(serve)
     async with open_rpc([behind.rpc_url]) as rpc:
@@ -181,7 +181,7 @@ async def test_what_any_node_has_seen_counts(still: World, nursery: trio.Nursery
     signature = await accept(still, owner, landing, last_valid=height + 1)
     await still.submitter().run_once()
     still.chain.chain.advance(20)
-    faults = localnet.Faults()
+    faults = localnet.NodeFaults()
     faults.history.first_slot = still.chain.chain.tip.slot - 5
     serve = partial(localnet.serve_node, still.chain.chain, faults=faults)
     forgetful: localnet.Running = await nursery.start(serve)
@@ -202,7 +202,7 @@ async def test_a_node_that_has_forgotten_makes_nothing_expire_but_calls_a_person
     still.chain.faults.history.first_slot = still.chain.chain.tip.slot - 5
     await step(still)
     assert (await submission(still, signature)).state is State.SUBMITTED
-    await step(still, UNKNOWABLE_BLOCKS)
+    await step(still, QUARANTINE_AFTER_BLOCKS)
     assert (await submission(still, signature)).state is State.QUARANTINED
     gauge = "transaction_submissions_under_way"
     await still.submitter().run_once()

@@ -16,10 +16,14 @@ from cvms.chain.backoff import Backoff
 from cvms.config.loader import load_programs
 from cvms.config.settings import Config
 from cvms.errors import ChainUnavailable, ConfigurationError, DatabaseUnavailable
-from cvms.http.service_info.probe_routes import Tasks
+from cvms.http.service_info.probe_routes import TaskGauges
 from cvms.metrics import Metrics
 from cvms.nursery.channels.status_board import StatusBoard
-from cvms.nursery.channels.task_liveness import CRASHES, HEALTHY_SECONDS, seconds_expected
+from cvms.nursery.channels.task_liveness import (
+    CRASH_LOOP_FAILURES,
+    HEALTHY_SECONDS,
+    seconds_expected,
+)
 from cvms.nursery.supervision.supervisor import supervise
 
 Run = Callable[[], Awaitable[None]]
@@ -207,7 +211,8 @@ async def test_a_crash_loop_is_not_ready_by_name_until_a_run_has_lasted(
     autojump_clock: MockClock,
 ) -> None:
     watched = Watched(
-        *[failing(ValueError("bug"), after=1)] * CRASHES, backoff=Backoff(first=0.1, longest=1)
+        *[failing(ValueError("bug"), after=1)] * CRASH_LOOP_FAILURES,
+        backoff=Backoff(first=0.1, longest=1),
     )
     for name in watched.board.components:
         watched.board.set_component(name, ok=True, detail="fine")
@@ -216,7 +221,7 @@ async def test_a_crash_loop_is_not_ready_by_name_until_a_run_has_lasted(
         await trio.sleep(4)  # time for four failures at most
         assert watched.board.ready
         await watched.idle.wait()
-        assert fault_detail(watched) == f"failed {CRASHES} times within 300 seconds"
+        assert fault_detail(watched) == f"failed {CRASH_LOOP_FAILURES} times within 300 seconds"
         assert not watched.board.ready
         began = watched.board.components["task task"].since
         await running_for(watched, HEALTHY_SECONDS - 1)
@@ -267,9 +272,7 @@ async def test_a_stalled_task_is_not_ready_until_it_succeeds(
         await trio.sleep(29)
         assert fault_detail(watched) is None
         await trio.sleep(2)
-        assert fault_detail(watched) == (
-            "nothing has come of it for 31 seconds (expected within 30)"
-        )
+        assert fault_detail(watched) == "has not succeeded for 31 seconds (expected within 30)"
         watched.board.task_succeeded("task")
         assert fault_detail(watched) is None
         nursery.cancel_scope.cancel()
@@ -291,8 +294,8 @@ def test_a_task_that_only_listens_has_no_deadline() -> None:
 async def test_metrics_show_which_task_is_up_and_its_last_success(
     autojump_clock: MockClock,
 ) -> None:
-    watched = Watched(*[failing(ValueError("bug"))] * CRASHES)
-    watched.metrics.registry.register(Tasks(watched.board))
+    watched = Watched(*[failing(ValueError("bug"))] * CRASH_LOOP_FAILURES)
+    watched.metrics.registry.register(TaskGauges(watched.board))
     labels = {"task": "task"}
 
     def sample(name: str) -> float | None:
