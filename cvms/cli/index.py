@@ -148,7 +148,7 @@ class _Reporter:
 
 
 def _status_text(status: IndexStatus) -> str:
-    books, chain = status.books, status.chain
+    books, chain = status.index, status.chain
     lines = [("program", status.program)]
     if books.slot is None:
         lines += [("applied", "nothing yet")]

@@ -38,16 +38,16 @@ class IndexStatus:
     """Output of `cvms index status`. If the chain does not answer, `chain_error` says why."""
 
     program: str
-    books: IndexState
+    index: IndexState
     chain: ChainState | None
     chain_error: str | None
 
     @property
     def lag_slots(self) -> int | None:
         """Slots between the head of the chain and the last slot that is completely indexed."""
-        if self.chain is None or self.books.through is None:
+        if self.chain is None or self.index.through is None:
             return None
-        return max(0, self.chain.confirmed_slot - self.books.through)
+        return max(0, self.chain.confirmed_slot - self.index.through)
 
     @property
     def following(self) -> bool:
@@ -56,10 +56,10 @@ class IndexStatus:
 
     def as_json(self) -> dict[str, Any]:
         """Return the status as JSON, with times in ISO 8601."""
-        books = {name: _plain(value) for name, value in asdict(self.books).items()}
+        index = {name: _plain(value) for name, value in asdict(self.index).items()}
         return {
             "program": self.program,
-            **books,
+            **index,
             "chain": None if self.chain is None else asdict(self.chain),
             "chain_error": self.chain_error,
             "lag_slots": self.lag_slots,
@@ -70,17 +70,17 @@ class IndexStatus:
 async def read_status(database: Database, rpc: RpcClient, programs: Programs) -> IndexStatus:
     """Read the status from the database and the chain. Raises DatabaseUnavailable."""
     async with database.dedicated() as conn:
-        books = await index_status.read(conn, str(programs.vault))
+        index = await index_status.read(conn, str(programs.vault))
     try:
-        chain = await _chain(rpc, programs, books)
+        chain = await _chain(rpc, programs, index)
     except (ChainUnavailable, RpcError) as error:
-        return IndexStatus(str(programs.vault), books, None, str(error))
-    return IndexStatus(str(programs.vault), books, chain, None)
+        return IndexStatus(str(programs.vault), index, None, str(error))
+    return IndexStatus(str(programs.vault), index, chain, None)
 
 
-async def _chain(rpc: RpcClient, programs: Programs, books: IndexState) -> ChainState:
+async def _chain(rpc: RpcClient, programs: Programs, index: IndexState) -> ChainState:
     confirmed = await rpc.get_slot(Commitment.CONFIRMED)
-    waiting, more = await _waiting(rpc, programs, books.signature)
+    waiting, more = await _waiting(rpc, programs, index.signature)
     finalized = await rpc.get_slot(Commitment.FINALIZED)
     return ChainState(confirmed, finalized, waiting, more)
 
