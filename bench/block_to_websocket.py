@@ -1,4 +1,4 @@
-"""How long after its block a deposit is told over the WebSocket, at 200 of them a second.
+"""Time from a deposit's block to its WebSocket event, at 200 deposits a second.
 
     .venv/bin/python -m bench.block_to_websocket [--rate 200] [--seconds 30]
 
@@ -41,12 +41,12 @@ OWNERS = 100
 WARM_UP_SECONDS = 3.0
 WANTED_P95_SECONDS = 1.0
 LAST_SECONDS = 20.0
-"""How long the last ones may take to be told."""
+"""How long to wait for the last events."""
 
 
 @dataclass(slots=True)
 class Times:
-    """By signature: when it was in a block, and when each listener heard of it. Seconds."""
+    """Seconds by signature: when the block came, and when each listener got the event."""
 
     in_block: dict[str, float] = field(default_factory=dict)
     bare: dict[str, float] = field(default_factory=dict)
@@ -99,7 +99,7 @@ async def measure(folder: Path, database_url: str, rate: float, seconds: float) 
 async def service(
     folder: Path, database_url: str, running: localnet.Running, operator: Keypair
 ) -> AsyncIterator[str]:
-    """The service in a process of its own, ready."""
+    """Start the service in a process of its own and wait until it is ready."""
     keypair, port = folder / "operator.json", free_port()
     keypair.write_text(json.dumps(list(bytes(operator))))
     environ = {
@@ -116,7 +116,7 @@ async def service(
 
 
 async def deposits(crowd: Wallets, times: Times, rate: float, seconds: float) -> None:
-    """Due at fixed times, each in a block at once."""
+    """Send deposits at fixed times, each into a block of its own."""
     begin = trio.current_time()
     for number in range(int(rate * seconds)):
         await trio.sleep_until(begin + number / rate)
@@ -126,7 +126,7 @@ async def deposits(crowd: Wallets, times: Times, rate: float, seconds: float) ->
 
 
 async def listen_to_service(url: str, times: Times) -> None:
-    """As a client does: it comes back with the last `seq` when it is told that it was too slow."""
+    """Listen as a client does: reconnect with the last `seq` after a close for being too slow."""
     seq = 0
     while True:
         with suppress(trio_websocket.ConnectionClosed):
@@ -161,7 +161,7 @@ async def listen_to_node(url: str, programs: Programs, times: Times) -> None:
 
 
 def show(times: Times) -> bool:
-    """Print the table; whether all is as good as it has to be."""
+    """Print the table and return whether every row meets its bound."""
     count = len(times.in_block)
     print("| from the block to | deposits | p50 ms | p95 ms | p99 ms | max ms |")
     print("|---|---|---|---|---|---|")

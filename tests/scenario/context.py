@@ -18,7 +18,7 @@ from cvms.chain.types import Programs
 from cvms.config.loader import load_programs
 from cvms.dev.chain_setup import bundled_programs, local_yield_sources
 from cvms.dev.localnet import prepare
-from cvms.localnet.ledger.chain import Chain
+from cvms.localnet.ledger.chain import LocalnetChain
 from tests.acceptance.processes import free_port
 from tests.scenario.servers import Server, ServerForker
 
@@ -37,7 +37,7 @@ class ScenarioContext:
     server: Server
 
     @property
-    def chain(self) -> Chain:
+    def chain(self) -> LocalnetChain:
         return self.nodes[0].chain
 
 

@@ -13,7 +13,7 @@ from psycopg import sql
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 from cvms.localnet import Running
-from cvms.localnet.ledger.chain import Chain
+from cvms.localnet.ledger.chain import LocalnetChain
 from cvms.localnet.node.faults import Cut, Fail, Garble, Hang, Slow, TooManyRequests
 from cvms.localnet.types import Commitment, Entry
 
@@ -78,7 +78,7 @@ class FaultInjector:
             self._allow_connections(True)
 
     @property
-    def chain(self) -> Chain:
+    def chain(self) -> LocalnetChain:
         return self.nodes[0].chain
 
     # --- notifications and connections ---------------------------------------------------------

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import re
-from pathlib import Path
 
 import pytest
 
+from tests.paths import ROOT
 from tests.scenario.damage import DAMAGE
 
-ROOT = Path(__file__).parents[2]
 TEXT = (ROOT / "docs" / "invariants.md").read_text()
 SECTIONS = dict(re.findall(r"^## (V\d)\n(.*?)(?=^## )", TEXT, re.MULTILINE | re.DOTALL))
 INVARIANTS = [f"V{number}" for number in range(1, 10)]

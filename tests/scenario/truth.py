@@ -15,7 +15,7 @@ from typing import Any
 from solders.pubkey import Pubkey
 
 from cvms.chain.types import Programs
-from cvms.localnet.ledger.chain import Chain
+from cvms.localnet.ledger.chain import LocalnetChain
 from cvms.localnet.ledger.sqlite_ledger import MAX_SLOT, Ledger
 from cvms.localnet.types import Commitment, Entry
 from tests.scenario.program_calls import Call, CannotRead, EventDecoder, calls_of, is_instruction
@@ -120,7 +120,7 @@ class Truth:
         return Holding() if last is None else known[last]
 
 
-def read_truth(chain: Chain, programs: Programs) -> Truth:
+def read_truth(chain: LocalnetChain, programs: Programs) -> Truth:
     """Replay a chain on which everything is finalized."""
     truth = Truth(str(programs.mint), str(programs.vault))
     truth.tip = chain.tip.slot

@@ -19,8 +19,8 @@ from cvms.chain.program.addresses import position_summary_address, token_account
 from cvms.chain.program.instructions import yield_pool
 from cvms.chain.program.yield_pool_accounts import pool_address
 from cvms.chain.types import Programs
-from cvms.localnet.ledger.chain import Chain, Refused
-from cvms.localnet.node.faults import Faults
+from cvms.localnet.ledger.chain import LocalnetChain, TransactionRefused
+from cvms.localnet.node.faults import NodeFaults
 from cvms.localnet.node.node import Node
 from cvms.localnet.rpc.call.params import Params
 from cvms.localnet.rpc.methods.cheatcodes import set_token_account
@@ -43,7 +43,7 @@ Steps = Sequence[Instruction]
 class Wallets:
     """Wallets with a vault each, and random actions on the vaults."""
 
-    chain: Chain
+    chain: LocalnetChain
     programs: Programs
     operator: Keypair
     rng: random.Random
@@ -118,7 +118,7 @@ class Wallets:
         message = MessageV0.try_compile(signer.pubkey(), list(steps), [], block.blockhash)
         try:
             return self.chain.process(VersionedTransaction(message, [signer])).signature
-        except Refused:
+        except TransactionRefused:
             return None
 
     def send_or_fail(self, signer: Keypair, *steps: Instruction) -> Entry:
@@ -245,8 +245,8 @@ class Wallets:
         return pool_address(self.programs, mint=self.programs.mint, admin=self.operator.pubkey())
 
 
-def fund(chain: Chain, programs: Programs, key: Keypair) -> None:
+def fund(chain: LocalnetChain, programs: Programs, key: Keypair) -> None:
     """Give a wallet SOL and tokens, visible at every commitment at once."""
     chain.overwrite(key.pubkey(), Account(10 * SOL, b"", Pubkey.default()))
     owner, mint = str(key.pubkey()), str(programs.mint)
-    set_token_account(Node(chain, Faults()), Params([owner, mint, {"amount": WALLET_TOKENS}]))
+    set_token_account(Node(chain, NodeFaults()), Params([owner, mint, {"amount": WALLET_TOKENS}]))

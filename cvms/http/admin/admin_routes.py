@@ -1,4 +1,4 @@
-"""What administrators look at, and what they ask the service to do with its own books."""
+"""Routes of administrators: audit trail, supervised tasks and reconciliation."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class AuditQuery(Body, frozen=True):
 
 
 class AuditEntry(msgspec.Struct, frozen=True, kw_only=True):
-    """Who did what; `hash` chains it to the entry before, in hexadecimal."""
+    """Who did what. `hash`, in hexadecimal, covers the entry and the hash of the previous one."""
 
     id: int
     at: datetime
@@ -47,7 +47,7 @@ class AuditEntry(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class AuditPage(msgspec.Struct, frozen=True, kw_only=True):
-    """Entries, newest first; `next_cursor` is null on the last page."""
+    """A page of entries, newest first. `next_cursor` is null on the last page."""
 
     entries: list[AuditEntry]
     next_cursor: int | None
@@ -58,7 +58,7 @@ class ReconciliationQuery(Body, frozen=True):
 
 
 class Difference(msgspec.Struct, frozen=True, kw_only=True):
-    """One field of a vault that differed from the chain; `expected` is the chain's."""
+    """A field of a vault's row that differed from the chain; `expected` is the chain's value."""
 
     id: int
     vault: str
@@ -75,7 +75,7 @@ class Difference(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Differences(msgspec.Struct, frozen=True):
-    """The newest differences first."""
+    """Differences, newest first."""
 
     differences: list[Difference]
 
@@ -83,8 +83,8 @@ class Differences(msgspec.Struct, frozen=True):
 class Task(msgspec.Struct, frozen=True, kw_only=True):
     """A supervised task.
 
-    `trouble` says why it is not well, if it fails again and again, or if its run has not come to
-    anything within `expected_seconds`; null for one that is well or waits for an outage to end.
+    `trouble` says why the task is unhealthy: it fails repeatedly, or has not succeeded within
+    `expected_seconds`. It is null if the task is healthy or waits for an outage to end.
     """
 
     state: str
@@ -96,7 +96,7 @@ class Task(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Tasks(msgspec.Struct, frozen=True, kw_only=True):
-    """Every supervised task by name; `parts` says how far the indexer is behind the chain."""
+    """The supervised tasks and the components of readiness, by name."""
 
     tasks: Mapping[str, Task]
     parts: Mapping[str, ComponentStatus]
@@ -107,7 +107,7 @@ class Reconcile(Body, frozen=True):
 
 
 class Asked(msgspec.Struct, frozen=True):
-    """What was asked for is queued."""
+    """The confirmation that a request is queued."""
 
     status: str = "queued"
 
@@ -120,70 +120,92 @@ class TokenAccount(Body, frozen=True):
 async def list_audit_entries(
     deps: Dependencies, query: AuditQuery, administrator: Administrator
 ) -> Reply:
-    """The audit trail, newest first."""
+    """List the entries of the audit trail.
+
+    Returns a page, newest first, of one `owner` or one `action` if given. Pass its `next_cursor`
+    as `cursor` to get the page after it.
+    """
     owner = None if query.owner is None else str(query.owner)
     async with deps.database.connection() as conn:
         rows = await audit_log.page(
             conn, limit=query.limit, owner=owner, action=query.action, before_id=query.cursor
         )
     entries = [AuditEntry(**asdict(row) | {"hash": row.hash.hex()}) for row in rows]
-    full = len(rows) == query.limit
-    return Reply(AuditPage(entries=entries, next_cursor=rows[-1].id if full else None))
+    next_cursor = rows[-1].id if len(rows) == query.limit else None
+    return Reply(AuditPage(entries=entries, next_cursor=next_cursor))
 
 
 async def list_differences(
     deps: Dependencies, query: ReconciliationQuery, administrator: Administrator
 ) -> Reply:
-    """Where the books were found to differ from the chain."""
+    """List the reconciliation differences.
+
+    Returns the newest differences between vaults' rows and the chain.
+    """
     async with deps.database.connection() as conn:
         rows = await reconciliation_log.recent(conn, query.limit)
     return Reply(Differences([Difference(**asdict(row)) for row in rows]))
 
 
 async def list_tasks(deps: Dependencies, administrator: Administrator) -> Reply:
-    """Every supervised task: state, restarts, last error, last success, and whether it is well."""
-    troubles = deps.board.liveness_faults()
-    shown = {
+    """List the supervised tasks.
+
+    Returns each task's state, restarts, last error and last success, and why it is unhealthy. All
+    are those of the replica that answers.
+    """
+    faults = deps.board.liveness_faults()
+    tasks = {
         name: Task(
             state=task.state,
             restarts=task.restarts,
             last_error=task.last_error,
             last_success=task.last_success,
             expected_seconds=task.heartbeat.expected,
-            trouble=troubles[name].detail if name in troubles else None,
+            trouble=faults[name].detail if name in faults else None,
         )
         for name, task in deps.board.tasks.items()
     }
-    return Reply(Tasks(tasks=shown, parts=deps.board.components))
+    return Reply(Tasks(tasks=tasks, parts=deps.board.components))
 
 
 async def reconcile(deps: Dependencies, body: Reconcile, administrator: Administrator) -> Reply:
-    """Hold one vault against the chain now, or all of them."""
+    """Start a reconciliation.
+
+    Queues the comparison of the owner's vault with the chain, or of all vaults without an `owner`.
+    202 is returned at once; `GET /api/admin/reconciliation` lists the differences.
+    """
     owner = None if body.owner is None else str(body.owner)
-    await _have_compared(deps, administrator, "reconcile", owner, {})
+    await _request_reconciliation(deps, administrator, "reconcile", owner, {})
     return Reply(Asked(), 202)
 
 
 async def set_token_account(
     deps: Dependencies, body: TokenAccount, administrator: Administrator
 ) -> Reply:
-    """Refresh a vault from the chain; refused unless this is its token account there."""
+    """Refresh a vault's row from the chain.
+
+    Queues the comparison of the vault with the chain. 409 unless `token_account` is the vault's
+    token account on chain.
+    """
     vault = await fetch_vault(deps.rpc, deps.programs, body.owner)
     if vault.token_account != body.token_account:
-        raise Conflict(f"On chain the vault's token account is {vault.token_account}.")
+        raise Conflict(
+            f"The vault's token account on chain is {vault.token_account}, "
+            f"not {body.token_account}."
+        )
     owner, details = str(body.owner), {"token_account": str(body.token_account)}
-    await _have_compared(deps, administrator, "vault_token_account_set", owner, details)
+    await _request_reconciliation(deps, administrator, "vault_token_account_set", owner, details)
     return Reply(Asked(), 202)
 
 
-async def _have_compared(
+async def _request_reconciliation(
     deps: Dependencies,
     administrator: Administrator,
     action: str,
     owner: str | None,
     details: dict[str, Any],
 ) -> None:
-    """Write it down, and call whichever replica leads: the call comes with the commit."""
+    """Record the request, and notify the leader once this commits."""
     entry = audit_log.AuditEntry(
         actor=f"admin:{administrator.subject}",
         action=action,

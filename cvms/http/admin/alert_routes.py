@@ -1,4 +1,4 @@
-"""What administrators are to look at, and that somebody does."""
+"""Routes of administrators that list and acknowledge alerts."""
 
 from __future__ import annotations
 
@@ -30,9 +30,9 @@ class AlertsQuery(Body, frozen=True):
 
 
 class Alert(msgspec.Struct, frozen=True, kw_only=True):
-    """Something to look at; `docs/alerts.md` has every kind, and what to do.
+    """A condition that needs attention. `docs/alerts.md` lists the kinds, and what to do.
 
-    `count` says how often it has come while the alert was not resolved.
+    `count` is the number of occurrences while the alert was not resolved.
     """
 
     id: int
@@ -52,7 +52,7 @@ class Alert(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Alerts(msgspec.Struct, frozen=True, kw_only=True):
-    """Alerts, newest first; `next_cursor` is null on the last page."""
+    """A page of alerts, newest first. `next_cursor` is null on the last page."""
 
     alerts: list[Alert]
     next_cursor: int | None
@@ -61,7 +61,11 @@ class Alerts(msgspec.Struct, frozen=True, kw_only=True):
 async def list_alerts(
     deps: Dependencies, query: AlertsQuery, administrator: Administrator
 ) -> Reply:
-    """The alerts, newest first: of a state, of a severity, or all."""
+    """List the alerts.
+
+    Returns a page, newest first, of one `state` and one `severity` if given. Pass its `next_cursor`
+    as `cursor` to get the page after it.
+    """
     async with deps.database.connection() as conn:
         rows = await alerts.page(
             conn,
@@ -70,27 +74,26 @@ async def list_alerts(
             severity=query.severity,
             before_id=query.cursor,
         )
-    full = len(rows) == query.limit
-    return Reply(
-        Alerts(alerts=[_shown(row) for row in rows], next_cursor=rows[-1].id if full else None)
-    )
+    next_cursor = rows[-1].id if len(rows) == query.limit else None
+    return Reply(Alerts(alerts=[_reply(row) for row in rows], next_cursor=next_cursor))
 
 
 async def acknowledge_alert(
     deps: Dependencies, alert_id: str, administrator: Administrator
 ) -> Reply:
-    """Say that somebody looks after an alert; the first who says so is remembered.
+    """Acknowledge an alert.
 
-    Alerts that only a person can end are resolved by it. The same again changes nothing.
+    Records that the administrator is handling it. An alert that only a person can resolve is
+    resolved by this. Only the first acknowledgement is recorded; repeating it changes nothing.
     """
     by = f"admin:{administrator.subject}"
     number = _number(alert_id)
     async with deps.database.transaction() as conn:
         row = await lifecycle.acknowledge(
-            conn, number, by=by, hook=alert_webhook(deps.config.alerts)
+            conn, number, by=by, hook=alert_webhook(deps.config.alerts.webhook_minimum)
         )
         if row is None:
-            raise NotFound(f"There is no alert {number}.")
+            raise NotFound(f"There is no alert {number}. GET /api/admin/alerts lists the alerts.")
         entry = audit_log.AuditEntry(
             actor=by,
             action="alert_acknowledge",
@@ -99,17 +102,17 @@ async def acknowledge_alert(
             details={"alert": row.id, "kind": row.kind, "subject": row.subject},
         )
         await audit_log.append(conn, entry)
-    return Reply(_shown(row))
+    return Reply(_reply(row))
 
 
 def _number(text: str) -> int:
-    """The number of an alert in a path. Raises NotFound: nothing else names one."""
+    """Return the number of an alert in a path. Raises NotFound if it is not a number."""
     if not (text.isascii() and text.isdigit() and len(text) <= len(str(MAX_AMOUNT))):
-        raise NotFound("An alert is named by its number.")
+        raise NotFound("The path must contain the number of an alert.")
     return min(int(text), MAX_AMOUNT)
 
 
-def _shown(row: alerts.AlertRow) -> Alert:
+def _reply(row: alerts.AlertRow) -> Alert:
     return msgspec.convert(lifecycle.shown(row), Alert)
 
 

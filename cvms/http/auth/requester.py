@@ -1,4 +1,4 @@
-"""Who asks for a change, and how that is proven."""
+"""Credentials: who requests a change, and how that is proven."""
 
 from __future__ import annotations
 
@@ -16,37 +16,39 @@ from cvms.store.security import nonces
 
 
 class Credential(Protocol):
-    """Whoever asks. `check` looks and changes nothing; `consume` belongs to the transaction that
-    writes the effect, and makes sure that there is only one.
+    """The proof of who makes a request.
+
+    `check` verifies it before the work and has no effect on the request's outcome. `consume` is
+    called in the transaction that writes the effect, and ensures that there is only one effect.
     """
 
     @property
     def actor(self) -> str:
-        """Under which name the audit trail has it."""
+        """The name of the requester in the audit trail."""
 
     async def check(self, deps: Dependencies) -> None:
-        """Raise unless what proves the request is right, as far as one can see now."""
+        """Raise unless the proof is valid now."""
 
     async def consume(self, conn: TrioConnection[Any]) -> None:
-        """Use the proof up. Raises if that has been done."""
+        """Use up the proof. Raises if it has been used up already."""
 
 
 @dataclass(frozen=True, slots=True)
 class Anonymous:
-    """Somebody who has proved nothing, where nothing needs to be proved."""
+    """The credential of a request that needs no proof."""
 
     actor: str = "anonymous"
 
     async def check(self, deps: Dependencies) -> None:
-        """Anybody may ask."""
+        """Accept everybody."""
 
     async def consume(self, conn: TrioConnection[Any]) -> None:
-        """There is nothing to use up."""
+        """Do nothing: there is no proof to use up."""
 
 
 @dataclass(frozen=True, slots=True)
 class SignedRequest:
-    """A request that a wallet has signed, as it came: its text, or a `message` that states it."""
+    """A request signed by a wallet, which signed `text` or a `message` that states it."""
 
     owner: Pubkey
     text: str
@@ -72,7 +74,7 @@ class SignedRequest:
         wallet_signature.verify(self.owner, signed, self.signature)
         async with deps.database.connection() as conn:
             await nonces.check(conn, self.actor, self.nonce)
-        # Last: whoever has seen a request could else send it again and again at its owner's cost.
+        # Last, or whoever has seen a request could resend it to use up its owner's rate limit.
         await deps.limits.admit_owner(self.actor)
 
     async def consume(self, conn: TrioConnection[Any]) -> None:
@@ -81,7 +83,7 @@ class SignedRequest:
 
 @dataclass(frozen=True, slots=True)
 class AdministratorRequest:
-    """A request under a token that has been checked already."""
+    """A request with an administrator token that has been checked already."""
 
     administrator: Administrator
 
@@ -90,7 +92,7 @@ class AdministratorRequest:
         return f"admin:{self.administrator.subject}"
 
     async def check(self, deps: Dependencies) -> None:
-        """The token was checked before the body was read."""
+        """Do nothing: the token was checked before the body was read."""
 
     async def consume(self, conn: TrioConnection[Any]) -> None:
-        """A token is good for its whole life."""
+        """Do nothing: a token may be used until it expires."""

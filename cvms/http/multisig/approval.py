@@ -1,8 +1,8 @@
-"""How an approval takes effect: the signer is counted, and the last of them makes a transaction.
+"""Approval of a proposed withdrawal: count the signer, build the transaction after the last one.
 
-What is decided on the chain's side is decided before the database transaction, and holds in it
-only while the proposal is as it was; otherwise it is decided again. Of any number of approvals at
-once each is counted, and one transaction comes of them.
+The chain is read before the database transaction. The transaction commits only if the proposal is
+unchanged since then; otherwise the run starts again. Concurrent approvals are all counted and lead
+to one transaction.
 """
 
 from __future__ import annotations
@@ -39,27 +39,27 @@ from cvms.store.submissions import multisig_proposals
 from cvms.store.submissions.multisig_proposals import Proposal, ProposalState
 
 MAX_RETRIES = 16
-"""How often to decide anew: ten signers can approve and sign between a look and a change."""
+"""Ten signers can each approve and sign between one reading of a proposal and its change."""
 
 
 class StaleProposal(Exception):
-    """The proposal is no longer as it was when this was decided."""
+    """The proposal has changed since it was read."""
 
 
 @dataclass(frozen=True, slots=True)
 class ApprovalRun:
-    """One signer's approval of a proposal, from a request that has been checked."""
+    """One signer's approval of a proposal. The credential has been checked."""
 
     deps: Dependencies
     proposal: UUID
     signer: str
-    requester: Credential
+    credential: Credential
     key: IdempotencyKey | None
 
     async def run(self) -> Reply:
-        """Count the signer, once however often it is asked; build the transaction when it is time.
+        """Count the signer once, and build the transaction when enough signers have approved.
 
-        Raises NotFound, NotASigner, ProposalEnded, and what building a transaction raises.
+        Raises NotFound, NotASigner, ProposalEnded, and the errors of building a transaction.
         """
         for _ in range(MAX_RETRIES):
             try:
@@ -71,7 +71,7 @@ class ApprovalRun:
     async def _run_once(self) -> Reply:
         seen = await open_proposal(self.deps, self.proposal)
         if self.signer not in seen.signers:
-            raise NotASigner(f"{self.signer} is none of the signers of proposal {seen.id}.")
+            raise NotASigner(f"{self.signer} is not a signer of proposal {seen.id}.")
         try:
             await check_multisig(self.deps, seen)
         except ProposalCancelled as outcome:
@@ -99,25 +99,25 @@ class ApprovalRun:
             await self._keep(conn, answer)
             if built is not None:
                 await notify_signers(conn, offered_event(seen), now)
-            await record_audit(conn, self.requester.actor, "approve_withdraw", now, "accepted")
+            await record_audit(conn, self.credential.actor, "approve_withdraw", now, "accepted")
         return answer
 
     async def _cancel(self, seen: Proposal, outcome: ProposalCancelled) -> None:
         async with self._transaction() as conn:
             await cancel(conn, seen)
             await self._keep(conn, outcome)
-            await record_audit(conn, self.requester.actor, "approve_withdraw", seen, "cancelled")
+            await record_audit(conn, self.credential.actor, "approve_withdraw", seen, "cancelled")
 
     async def _refuse(self, seen: Proposal, refused: ProgramRefused) -> None:
-        """The last approval is not counted when the chain would not take what it leads to."""
+        """Keep the refusal as the reply; the approval that led to it does not count."""
         async with self._transaction() as conn:
             await self._keep(conn, refused)
-            await record_audit(conn, self.requester.actor, "approve_withdraw", seen, "refused")
+            await record_audit(conn, self.credential.actor, "approve_withdraw", seen, "refused")
 
     @asynccontextmanager
     async def _transaction(self) -> AsyncIterator[TrioConnection[Any]]:
         async with self.deps.database.transaction() as conn:
-            await self.requester.consume(conn)
+            await self.credential.consume(conn)
             yield conn
 
     async def _keep(self, conn: TrioConnection[Any], outcome: Reply | CvmsError) -> None:
@@ -126,23 +126,25 @@ class ApprovalRun:
 
 
 async def open_proposal(deps: Dependencies, proposal: UUID) -> Proposal:
-    """The proposal, while approvals and signatures count. Raises NotFound and ProposalEnded."""
+    """Return the proposal while it takes approvals. Raises NotFound and ProposalEnded."""
     async with deps.database.connection() as conn:
         found = await multisig_proposals.get(conn, proposal)
     if found is None:
         raise unknown_proposal(proposal)
     match found.state:
         case ProposalState.EXPIRED:
-            raise ProposalExpired(f"It expired at {found.expires_at.isoformat()}; propose again.")
+            raise ProposalExpired(
+                f"The proposal expired at {found.expires_at.isoformat()}; propose again."
+            )
         case ProposalState.CANCELLED:
             raise cancelled()
         case ProposalState.SUBMITTED | ProposalState.EXECUTED:
-            raise ProposalCompleted("All that it needs have approved and signed it already.")
+            raise ProposalCompleted("The proposal has all its approvals and signatures already.")
     return found
 
 
 async def check_multisig(deps: Dependencies, proposal: Proposal) -> None:
-    """Raise ProposalCancelled unless the vault's multisig is still what it was."""
+    """Raise ProposalCancelled if the vault's multisig has changed since the proposal."""
     owner = Pubkey.from_string(proposal.owner)
     now = await multisig_of(deps, owner, since=Slot(proposal.slot))
     signers = [Pubkey.from_string(each) for each in proposal.signers]
@@ -151,7 +153,7 @@ async def check_multisig(deps: Dependencies, proposal: Proposal) -> None:
 
 
 async def lock(conn: TrioConnection[Any], seen: Proposal) -> None:
-    """Lock the proposal for a change. Raises Moved."""
+    """Lock the proposal for a change. Raises StaleProposal."""
     if not await multisig_proposals.lock(conn, seen):
         raise StaleProposal
 
@@ -159,7 +161,7 @@ async def lock(conn: TrioConnection[Any], seen: Proposal) -> None:
 async def set_transaction(
     conn: TrioConnection[Any], seen: Proposal, built: BuiltTransaction
 ) -> None:
-    """Make it the proposal's transaction. Raises Moved."""
+    """Make this the proposal's transaction. Raises StaleProposal."""
     if not await multisig_proposals.set_transaction(
         conn,
         seen.id,
@@ -171,14 +173,14 @@ async def set_transaction(
 
 
 async def cancel(conn: TrioConnection[Any], seen: Proposal) -> None:
-    """End the proposal, and tell its signers. Raises Moved."""
+    """Cancel the proposal and notify its signers. Raises StaleProposal."""
     await lock(conn, seen)
     await multisig_proposals.cancel(conn, seen.id)
     await notify_signers(conn, "proposal.cancelled", await reload(conn, seen.id))
 
 
 async def reload(conn: TrioConnection[Any], proposal: UUID) -> Proposal:
-    """The proposal as this transaction leaves it."""
+    """Return the proposal as this database transaction leaves it. Raises StaleProposal."""
     found = await multisig_proposals.get(conn, proposal)
     if found is None:
         raise StaleProposal
@@ -193,7 +195,7 @@ async def record_audit(
     outcome: str,
     **details: Any,
 ) -> None:
-    """Append to the audit trail, last in the transaction."""
+    """Append to the audit log, last in the transaction."""
     entry = audit_log.AuditEntry(
         actor=actor,
         action=action,
@@ -210,7 +212,7 @@ async def record_audit(
 
 
 def offered_event(seen: Proposal) -> str:
-    """What a new transaction means to the signers."""
+    """Return the webhook event of a proposal that got a new transaction."""
     return "proposal.approved" if seen.transaction is None else "proposal.rebuilt"
 
 
@@ -219,7 +221,7 @@ def unknown_proposal(proposal: object) -> NotFound:
 
 
 def cancelled() -> ProposalCancelled:
-    return ProposalCancelled("The vault's signers or threshold are others by now; propose again.")
+    return ProposalCancelled("The vault's signers or threshold have changed since; propose again.")
 
 
 def busy() -> Conflict:

@@ -1,4 +1,4 @@
-"""Where a signer wants to be told of what he is to sign."""
+"""Registration of a signer's webhook, which gets messages about proposals."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class Contact(Body, frozen=True):
 
 
 class Registered(msgspec.Struct, frozen=True):
-    """A signer's webhook, and the secret that signs what it gets: shown once, and never again."""
+    """A signer's webhook, and the secret that signs its messages, which is shown only here."""
 
     signer: str
     url: str
@@ -41,10 +41,12 @@ class Registered(msgspec.Struct, frozen=True):
 
 
 async def register(deps: Dependencies, body: Contact) -> Reply:
-    """Tell a signer of proposals through a webhook, instead of where he was told before.
+    """Register a signer's webhook.
 
-    The text to sign is `signer_contact:{signer}:{url}:{nonce}`. Messages are signed as in the
-    Standard Webhooks specification.
+    It replaces the signer's earlier webhook, and gets a message about each change of a proposal to
+    the signer. The signer signs `signer_contact:{signer}:{url}:{nonce}`. Messages are signed as in
+    the Standard Webhooks specification, with the `secret` of the reply: store it, it is not shown
+    again. `url` must be https and lead to a public address.
     """
     text = signed_text("signer_contact", body.signer, body.url, body.nonce)
     signed = SignedRequest(body.signer, text, body.nonce, body.signature, body.message)
@@ -59,10 +61,10 @@ async def _register(deps: Dependencies, body: Contact, signed: SignedRequest) ->
         target = target_of(body.url, private=deps.config.webhook_private_addresses)
     except ValueError as error:
         problem = FieldProblem("url", str(error))
-        raise InvalidRequest("A webhook cannot lead there.", [problem]) from None
+        raise InvalidRequest(f"The webhook's URL is invalid: {error}.", [problem]) from None
     secret = secrets.token_bytes(SECRET_BYTES)
     sealed = deps.secret_box.seal(secret, about=signer_webhooks.about(signer))
-    shown = "whsec_" + base64.b64encode(secret).decode()
+    encoded = "whsec_" + base64.b64encode(secret).decode()
     async with deps.database.transaction() as conn:
         await signed.consume(conn)
         await signer_webhooks.put(conn, signer, body.url, sealed)
@@ -74,7 +76,7 @@ async def _register(deps: Dependencies, body: Contact, signed: SignedRequest) ->
             details={"host": target.host},
         )
         await audit_log.append(conn, entry)
-    return Reply(Registered(signer, body.url, shown))
+    return Reply(Registered(signer, body.url, encoded))
 
 
 ROUTES = (
@@ -86,7 +88,7 @@ ROUTES = (
         replies={200: Registered},
         refusals=(*SIGNED_REFUSALS, EncryptionDisabled),
         auth=Auth.WALLET,
-        # No Idempotency-Key: its answer would be kept, and there is a secret in it.
+        # No Idempotency-Key: the stored answer would contain the secret.
         sensitive=True,
         tags=("multisig",),
     ),

@@ -1,4 +1,4 @@
-"""The routes that change a vault: what each takes, what the wallet signs, what it plans."""
+"""Routes that change a vault."""
 
 from __future__ import annotations
 
@@ -54,43 +54,73 @@ class Delegate(Signed, frozen=True, kw_only=True):
 
 
 async def initialize(deps: Dependencies, body: Initialize) -> Reply | Response:
-    """Create the user's vault. Anyone may ask: it is worth nothing without the user's signature."""
+    """Create a vault.
+
+    The transaction creates the vault of `user_pubkey`, who signs it and pays the rent. 409 if the
+    vault exists.
+    """
     plan = partial(plans.initialize, deps, body.user_pubkey)
     return await execute_operation(deps, "initialize", plan, owner=body.user_pubkey)
 
 
 async def deposit(deps: Dependencies, body: Deposit) -> Reply | Response:
-    """Move tokens of the owner's wallet into the vault."""
+    """Deposit tokens into a vault.
+
+    The tokens come from the owner's wallet. The wallet signs `deposit:{owner}:{amount}:{nonce}`,
+    and then the transaction.
+    """
     signed = body.request("deposit", body.amount)
     plan = partial(plans.deposit, deps, body.owner, body.amount)
-    return await execute_operation(deps, "deposit", plan, owner=body.owner, requester=signed)
+    return await execute_operation(deps, "deposit", plan, owner=body.owner, credential=signed)
 
 
 async def withdraw(deps: Dependencies, body: Withdraw) -> Reply | Response:
-    """Move tokens out, to the owner or a whitelisted recipient; at once where we are delegate."""
+    """Withdraw tokens from a vault.
+
+    The tokens go to the owner, or to a `recipient` on the vault's whitelist. The wallet signs
+    `withdraw:{owner}:{amount}:{nonce}`.
+
+    Answers 202 where the service is the vault's delegate, the vault has no multisig, the recipient
+    has a token account and the service pays fees; else 200.
+    """
     signed = second_factor(deps, body.request("withdraw", body.amount))
     plan = partial(plans.withdraw, deps, body.owner, body.amount, body.recipient or body.owner)
-    return await execute_operation(deps, "withdraw", plan, owner=body.owner, requester=signed)
+    return await execute_operation(deps, "withdraw", plan, owner=body.owner, credential=signed)
 
 
 async def add_delegate(deps: Dependencies, body: Delegate) -> Reply | Response:
-    """Let another key act for the vault; tokens still go only to the owner's side."""
+    """Add a delegate.
+
+    A delegate may act for the vault, but tokens still go only to the owner or to a recipient on
+    the whitelist. The wallet signs `delegate_add:{owner}:{delegate}:{nonce}`.
+    """
     signed = body.request("delegate_add", body.delegate)
-    plan = partial(plans.add_delegate, deps, body.owner, body.delegate)
-    return await execute_operation(deps, "delegate_add", plan, owner=body.owner, requester=signed)
+    instruction = instructions.add_delegate(deps.programs, owner=body.owner, delegate=body.delegate)
+    plan = partial(plans.by_owner, deps, "delegate_add", body.owner, instruction)
+    return await execute_operation(deps, "delegate_add", plan, owner=body.owner, credential=signed)
 
 
 async def remove_delegate(deps: Dependencies, body: Delegate) -> Reply | Response:
-    """Take that back."""
+    """Remove a delegate.
+
+    The wallet signs `delegate_remove:{owner}:{delegate}:{nonce}`.
+    """
     signed = body.request("delegate_remove", body.delegate)
-    plan = partial(plans.remove_delegate, deps, body.owner, body.delegate)
+    instruction = instructions.remove_delegate(
+        deps.programs, owner=body.owner, delegate=body.delegate
+    )
+    plan = partial(plans.by_owner, deps, "delegate_remove", body.owner, instruction)
     return await execute_operation(
-        deps, "delegate_remove", plan, owner=body.owner, requester=signed
+        deps, "delegate_remove", plan, owner=body.owner, credential=signed
     )
 
 
 async def request_withdraw(deps: Dependencies, body: Deposit) -> Reply | Response:
-    """Ask for a withdrawal that the vault's minimum delay allows later."""
+    """Request a delayed withdrawal.
+
+    A vault with a minimum delay pays out only what was requested that long before. The wallet
+    signs `request_withdraw:{owner}:{amount}:{nonce}`.
+    """
     signed = second_factor(deps, body.request("request_withdraw", body.amount))
     instruction = instructions.request_withdraw(deps.programs, owner=body.owner, amount=body.amount)
     plan = partial(
@@ -102,14 +132,30 @@ async def request_withdraw(deps: Dependencies, body: Deposit) -> Reply | Respons
         amount=body.amount,
     )
     return await execute_operation(
-        deps, "request_withdraw", plan, owner=body.owner, requester=signed
+        deps, "request_withdraw", plan, owner=body.owner, credential=signed
     )
 
 
 async def schedule_withdraw(deps: Dependencies, body: Schedule) -> Reply | Response:
-    """Put available tokens into a timelock; at once where we are delegate."""
+    """Schedule a timelock.
+
+    Moves available tokens into a timelock of `duration_seconds`. The wallet signs
+    `schedule:{owner}:{amount}:{duration_seconds}:{nonce}`.
+
+    Answers 202 where the service is the vault's delegate, the vault has no multisig and the
+    service pays fees; else 200.
+    """
     signed = second_factor(deps, body.request("schedule", body.amount, body.duration_seconds))
-    instruction = partial(_schedule, deps, body)
+
+    def instruction(authority: Pubkey) -> Instruction:
+        return instructions.schedule_timelock(
+            deps.programs,
+            authority=authority,
+            owner=body.owner,
+            amount=body.amount,
+            duration_seconds=body.duration_seconds,
+        )
+
     plan = partial(
         plans.by_owner_or_delegate,
         deps,
@@ -119,32 +165,30 @@ async def schedule_withdraw(deps: Dependencies, body: Schedule) -> Reply | Respo
         amount=body.amount,
     )
     return await execute_operation(
-        deps, "schedule_withdraw", plan, owner=body.owner, requester=signed
-    )
-
-
-def _schedule(deps: Dependencies, body: Schedule, authority: Pubkey) -> Instruction:
-    return instructions.schedule_timelock(
-        deps.programs,
-        authority=authority,
-        owner=body.owner,
-        amount=body.amount,
-        duration_seconds=body.duration_seconds,
+        deps, "schedule_withdraw", plan, owner=body.owner, credential=signed
     )
 
 
 async def release_timelocks(deps: Dependencies, body: Release) -> Reply | Response:
-    """Give matured timelocks back to available. Anyone may ask: it does only what time allows."""
+    """Release the matured timelocks.
+
+    Makes the tokens of the owner's matured timelocks available again; the service signs and pays.
+    409 if no timelock has matured. While a release of the vault is pending, the answer is that
+    release.
+    """
     plan = partial(plans.release_timelocks, deps, body.owner)
     return await execute_operation(deps, "release_timelocks", plan, owner=body.owner)
 
 
 async def close(deps: Dependencies, body: Signed) -> Reply | Response:
-    """Close an empty vault; its rent goes to the owner."""
+    """Close an empty vault.
+
+    The rent goes to the owner. The wallet signs `close_vault:{owner}:{nonce}`.
+    """
     signed = body.request("close_vault")
     instruction = instructions.close_vault(deps.programs, body.owner)
     plan = partial(plans.by_owner, deps, "close_vault", body.owner, instruction)
-    return await execute_operation(deps, "close_vault", plan, owner=body.owner, requester=signed)
+    return await execute_operation(deps, "close_vault", plan, owner=body.owner, credential=signed)
 
 
 ROUTES = (

@@ -1,4 +1,4 @@
-"""The routes of the position manager: collateral locked for a position, and given back."""
+"""Routes of the position manager: collateral is locked for positions and unlocked again."""
 
 from __future__ import annotations
 
@@ -22,30 +22,38 @@ class Position(Signed, frozen=True, kw_only=True):
 
 
 async def lock(deps: Dependencies, body: Position) -> Reply | Response:
-    """Open a position and lock its collateral, through the position manager."""
+    """Open a position.
+
+    The position manager locks `amount` of the vault's available tokens as collateral. The wallet
+    signs `pm_lock:{owner}:{amount}:{nonce}`.
+    """
     signed = body.request("pm_lock", body.amount)
     instruction = instructions.open_position(
         deps.programs, authority=body.owner, owner=body.owner, amount=body.amount
     )
     plan = partial(plans.position, deps, "pm_lock", body.owner, instruction, amount=body.amount)
-    return await execute_operation(deps, "pm_lock", plan, owner=body.owner, requester=signed)
+    return await execute_operation(deps, "pm_lock", plan, owner=body.owner, credential=signed)
 
 
 async def unlock(deps: Dependencies, body: Position) -> Reply | Response:
-    """Close a position, or a part of one, and unlock its collateral."""
+    """Close a position or a part of one.
+
+    The position manager unlocks `amount` of the vault's collateral. The wallet signs
+    `pm_unlock:{owner}:{amount}:{nonce}`.
+    """
     signed = body.request("pm_unlock", body.amount)
     instruction = instructions.close_position(
         deps.programs, authority=body.owner, owner=body.owner, amount=body.amount
     )
     plan = partial(plans.position, deps, "pm_unlock", body.owner, instruction, amount=body.amount)
-    return await execute_operation(deps, "pm_unlock", plan, owner=body.owner, requester=signed)
+    return await execute_operation(deps, "pm_unlock", plan, owner=body.owner, credential=signed)
 
 
 ROUTES = tuple(
     Route(
         method="POST",
         rule=rule,
-        handler=view,
+        handler=handler,
         body=Position,
         replies=COSIGN,
         refusals=(*SIGNED_REFUSALS, VaultNotFound, Conflict),
@@ -54,5 +62,5 @@ ROUTES = tuple(
         idempotent=True,
         tags=("positions",),
     )
-    for rule, view in (("/api/pm/lock", lock), ("/api/pm/unlock", unlock))
+    for rule, handler in (("/api/pm/lock", lock), ("/api/pm/unlock", unlock))
 )

@@ -1,4 +1,4 @@
-"""What vaults earn elsewhere: tokens into a yield program, what they have earned, and back."""
+"""Routes that move tokens between vaults and a yield program."""
 
 from __future__ import annotations
 
@@ -31,32 +31,43 @@ class Compound(Signed, frozen=True, kw_only=True):
 
 
 async def deposit(deps: Dependencies, body: YieldMovement) -> Reply | Response:
-    """Lend available tokens to a yield program; at once where we are delegate.
+    """Deposit a vault's tokens in a yield program.
 
-    The first deposit creates the vault's position in the pool, which the owner pays for and so
-    signs. Signed text: `yield_deposit:{owner}:{amount}:{yield_program}:{nonce}`.
+    Lends available tokens to the first configured pool of the program. The wallet signs
+    `yield_deposit:{owner}:{amount}:{yield_program}:{nonce}`.
+
+    Answers 202 where the service is the vault's delegate, the vault has no multisig, the service
+    pays fees and the vault has a position in the pool; else 200. The first deposit creates the
+    position: the owner pays its rent, and so signs.
     """
-    return await _carry_out(deps, DEPOSIT, body, body.amount)
+    return await _move(deps, DEPOSIT, body, body.amount)
 
 
 async def withdraw(deps: Dependencies, body: YieldMovement) -> Reply | Response:
-    """Take tokens back from a yield program to the available balance; at once where we are
-    delegate.
+    """Withdraw a vault's tokens from a yield program.
 
-    Signed text: `yield_withdraw:{owner}:{amount}:{yield_program}:{nonce}`.
+    Returns lent tokens to the available balance. The wallet signs
+    `yield_withdraw:{owner}:{amount}:{yield_program}:{nonce}`.
+
+    Answers 202 where the service is the vault's delegate, the vault has no multisig and the
+    service pays fees; else 200.
     """
-    return await _carry_out(deps, WITHDRAW, body, body.amount)
+    return await _move(deps, WITHDRAW, body, body.amount)
 
 
 async def compound(deps: Dependencies, body: Compound) -> Reply | Response:
-    """Claim what has been earned and lend it too; at once where we are delegate.
+    """Compound a vault's yield.
 
-    Signed text: `compound_yield:{owner}:{compounded_amount}:{yield_program}:{nonce}`.
+    Claims `compounded_amount` of the accrued interest and lends it as well. The wallet signs
+    `compound_yield:{owner}:{compounded_amount}:{yield_program}:{nonce}`.
+
+    Answers 202 where the service is the vault's delegate, the vault has no multisig and the
+    service pays fees; else 200.
     """
-    return await _carry_out(deps, COMPOUND, body, body.compounded_amount)
+    return await _move(deps, COMPOUND, body, body.compounded_amount)
 
 
-async def _carry_out(
+async def _move(
     deps: Dependencies, kind: Kind, body: YieldMovement | Compound, amount: int
 ) -> Reply | Response:
     signed: SignedRequest = body.request(kind.action, amount, body.yield_program)
@@ -68,7 +79,7 @@ async def _carry_out(
         amount=amount,
         yield_program=body.yield_program,
     )
-    return await execute_operation(deps, kind.action, plan, owner=body.owner, requester=signed)
+    return await execute_operation(deps, kind.action, plan, owner=body.owner, credential=signed)
 
 
 ROUTES = (
@@ -84,7 +95,7 @@ ROUTES = (
         Route(
             method="POST",
             rule=f"/api/vault/{name}",
-            handler=view,
+            handler=handler,
             body=body,
             replies=COSIGN_OR_SUBMIT,
             refusals=(*SIGNED_REFUSALS, VaultNotFound, Conflict, YieldProgramUnsupported),
@@ -93,7 +104,7 @@ ROUTES = (
             idempotent=True,
             tags=("yield",),
         )
-        for name, view, body in (
+        for name, handler, body in (
             ("yield-deposit", deposit, YieldMovement),
             ("yield-withdraw", withdraw, YieldMovement),
             ("compound", compound, Compound),

@@ -1,4 +1,4 @@
-"""What an owner has the service do about yield by itself."""
+"""Routes for an owner's yield policies: whether the service compounds by itself."""
 
 from __future__ import annotations
 
@@ -31,8 +31,9 @@ class Policy(Signed, frozen=True, kw_only=True):
 
 
 class YieldPolicy(msgspec.Struct, frozen=True, kw_only=True):
-    """Whether the service compounds what the vault earns with a program, once it is `min_amount`
-    or more and worth a transaction's fee.
+    """Whether the service compounds a vault's yield from a program by itself.
+
+    It does once the claimable amount is at least `min_amount`, and worth a transaction's fee.
     """
 
     yield_program: str
@@ -42,9 +43,10 @@ class YieldPolicy(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class YieldPolicies(msgspec.Struct, frozen=True, kw_only=True):
-    """An owner's policies. `least` is the service's own bound: it compounds nothing below that.
+    """An owner's policies. `least` is the service's own minimum: it compounds no amount below it.
 
-    `delegated` says whether the vault lets it: only as delegate, and without a multisig.
+    `delegated` is true if the service may act: it is the vault's delegate, and the vault has no
+    multisig.
     """
 
     owner: str
@@ -53,23 +55,27 @@ class YieldPolicies(msgspec.Struct, frozen=True, kw_only=True):
     delegated: bool
 
 
-async def put(deps: Dependencies, body: Policy) -> Reply:
-    """Have the service compound what the vault earns, or no longer.
+async def set_policy(deps: Dependencies, body: Policy) -> Reply:
+    """Set a vault's yield policy.
 
-    It can only where it is the vault's delegate. Signed text:
-    `yield_policy:{owner}:{yield_program}:{on or off}:{min_amount}:{nonce}`.
+    With `auto_compound` the service compounds the vault's yield from the program by itself, once
+    it is at least `min_amount`; without it, it stops. It can do so only as the vault's delegate.
+    The wallet signs `yield_policy:{owner}:{yield_program}:{on or off}:{min_amount}:{nonce}`, with
+    `on` for true and `off` for false. Nothing happens on chain.
     """
     switch = "on" if body.auto_compound else "off"
     signed = body.request(ACTION, body.yield_program, switch, body.min_amount)
     with counted(deps, ACTION):
         await signed.check(deps)
-        return await _put(deps, body, signed)
+        return await _store(deps, body, signed)
 
 
-async def _put(deps: Dependencies, body: Policy, signed: SignedRequest) -> Reply:
+async def _store(deps: Dependencies, body: Policy, signed: SignedRequest) -> Reply:
     owner, program = str(body.owner), str(body.yield_program)
     if body.yield_program != deps.programs.yield_pool or not pools_of(deps):
-        raise YieldProgramUnsupported(f"This service has no pool of {program} to compound in.")
+        raise YieldProgramUnsupported(
+            f"No pool of {program} is configured here, so the service cannot compound its yield."
+        )
     async with deps.database.transaction() as conn:
         await open_vault(conn, owner)
         await signed.consume(conn)
@@ -95,17 +101,20 @@ async def _put(deps: Dependencies, body: Policy, signed: SignedRequest) -> Reply
     return Reply(_reply(stored))
 
 
-async def get(deps: Dependencies, owner: str) -> Reply:
-    """What the owner has the service do about yield, and whether it may."""
+async def list_policies(deps: Dependencies, owner: str) -> Reply:
+    """List a vault's yield policies.
+
+    Also returns whether the service may act for the vault, and its own minimum amount.
+    """
     key = str(owner_in_path(owner))
-    operator = str(deps.operator.pubkey())
+    operator = str(deps.operator.address)
     async with deps.database.connection() as conn:
         row = await open_vault(conn, key)
-        found = await yield_policies.of_owner(conn, key)
+        policies = await yield_policies.of_owner(conn, key)
     return Reply(
         YieldPolicies(
             owner=key,
-            policies=[_reply(each) for each in found],
+            policies=[_reply(each) for each in policies],
             least=deps.config.yield_compound_min_amount,
             delegated=operator in row.delegates and row.multisig_threshold == 0,
         )
@@ -125,7 +134,7 @@ ROUTES = (
     Route(
         method="POST",
         rule="/api/vault/yield-policy",
-        handler=put,
+        handler=set_policy,
         body=Policy,
         replies={200: YieldPolicy},
         refusals=(*SIGNED_REFUSALS, VaultNotFound, YieldProgramUnsupported),
@@ -136,7 +145,7 @@ ROUTES = (
     Route(
         method="GET",
         rule="/api/vault/yield-policy/<owner>",
-        handler=get,
+        handler=list_policies,
         replies={200: YieldPolicies},
         refusals=(VaultNotFound,),
         tags=("yield",),

@@ -1,7 +1,7 @@
-"""What the configured protocols pay, the best of them, and what one vault earns.
+"""Yield status: the rates of the configured protocols, the best of them, and a vault's positions.
 
-The vault's balances are the indexer's; rates and positions are the chain's. A chain that is away
-leaves the rates as they were last read, with their age, and the positions out.
+The vault's balances are as indexed; rates and positions are read from the chain. While the chain is
+unavailable, the rates are those read last, with their age, and there are no positions.
 """
 
 from __future__ import annotations
@@ -30,16 +30,16 @@ from cvms.store.vaults.vaults import VaultRow
 
 DAY = 24 * 60 * 60
 SLOTS_PER_DAY = 216_000  # of 0.4 s
-LATE = 600.0  # seconds for which a reading still counts when none follows it
+GRACE_SECONDS = 600.0  # for which a reading still counts after its maximum age
 
 log = structlog.get_logger(__name__)
 
 
 class YieldRate(msgspec.Struct, frozen=True, kw_only=True):
-    """What a depositor earns: fractions of 1 a year, amounts in token units of `mint`.
+    """What a depositor earns: yearly rates as fractions of 1, amounts in units of the token `mint`.
 
-    `convention` says how the APR becomes the APY. `updated_…` is when the protocol last touched
-    its account, in slots or in time, whichever it counts in.
+    `convention` says how the APY follows from the APR. `updated_…` is when the protocol last
+    updated its account, as a slot or as a time, depending on the protocol.
     """
 
     mint: str
@@ -58,15 +58,17 @@ class YieldRate(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class NoYieldRate(msgspec.Struct, frozen=True, kw_only=True):
-    """Why there is no rate: a stable word, and a sentence with what was found."""
+    """Why there is no rate: a stable code, and a sentence with the cause."""
 
     reason: str
     detail: str
 
 
 class YieldProtocol(msgspec.Struct, frozen=True, kw_only=True):
-    """A configured source: a rate, or why it has none. A node answered at `source_slot`,
-    `age_seconds` ago. Only `eligible` ones can be the best: of the vaults' mint, and up to date.
+    """A configured source and its rate, or why it has none.
+
+    A node answered at `source_slot`, `age_seconds` ago. Only an `eligible` source can be the best:
+    it is for the vaults' mint, and up to date.
     """
 
     protocol: ProtocolName
@@ -79,7 +81,7 @@ class YieldProtocol(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class BestYield(msgspec.Struct, frozen=True, kw_only=True):
-    """The highest APY among those eligible: what a year adds to tokens that are left alone."""
+    """The highest APY among the eligible sources: the growth of untouched tokens within a year."""
 
     protocol: ProtocolName
     address: str
@@ -88,8 +90,8 @@ class BestYield(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class YieldPosition(msgspec.Struct, frozen=True, kw_only=True):
-    """What the vault has in a pool: `accrued` is interest so far, `claimable` what of it the pool
-    can pay.
+    """The vault's position in a pool: `accrued` is the interest so far, `claimable` the part of it
+    that the pool can pay now.
     """
 
     pool: str
@@ -109,9 +111,10 @@ class YieldPositions(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class YieldStatus(msgspec.Struct, frozen=True, kw_only=True):
-    """What can be earned and what one vault earns, in token units.
+    """The configured protocols and one vault's yield, amounts in token units.
 
-    The balances are the vault's own, at `slot`. `positions` is null when the chain does not tell.
+    The balances are those of the vault's account at `slot`. `positions` is null if the chain does
+    not answer.
     """
 
     owner: str
@@ -128,9 +131,11 @@ class YieldStatus(msgspec.Struct, frozen=True, kw_only=True):
 
 
 async def get_yield_status(deps: Dependencies, owner: str) -> Reply:
-    """What each yield protocol pays, the best of them, and what this vault earns.
+    """Get a vault's yield status.
 
-    Rates are fractions of 1 a year. A protocol that cannot be read says why and hides no other.
+    Returns the rate of each configured protocol, the best of them, and the vault's positions. Rates
+    are fractions of 1 per year. A protocol that cannot be read has a `refusal` instead of a `rate`;
+    the others are not affected.
     """
     key = owner_in_path(owner)
     async with deps.database.connection() as conn:
@@ -179,7 +184,7 @@ def _protocols(rates: RateCache, reading: RateReading | None, mint: str) -> list
             )
             for each in rates.sources
         ]
-    current = reading.age <= rates.max_age + LATE
+    current = reading.age <= rates.max_age + GRACE_SECONDS
     return [_protocol(each, reading, mint if current else None) for each in reading.outcomes]
 
 
@@ -224,8 +229,9 @@ def _rate(rate: SupplyRate, reading: RateReading) -> YieldRate:
 
 
 def _up_to_date(rate: YieldRate) -> bool:
-    """Whether the rate is still what is paid: one that follows from a utilization grows old. One
-    from the future is none either.
+    """Return whether the rate still holds.
+
+    A rate that follows from a utilization holds for a day. One from the future does not hold.
     """
     if rate.utilization is None:
         return True
@@ -234,7 +240,7 @@ def _up_to_date(rate: YieldRate) -> bool:
 
 
 def _best(protocols: Sequence[YieldProtocol]) -> BestYield | None:
-    """The highest; of equal ones the first that is configured."""
+    """Return the highest rate; among equal ones the first in the configuration."""
     eligible = [(each.rate, each) for each in protocols if each.rate and each.eligible]
     if not eligible:
         return None
@@ -256,7 +262,7 @@ def _exact(value: Decimal | None) -> Exact | None:
 
 
 def _time(seconds: int | None) -> datetime | None:
-    """None also for what no calendar has: a protocol's account may hold any number."""
+    """Return the time; None if it is unknown or out of range: an account may hold any number."""
     if seconds is None:
         return None
     try:
@@ -277,7 +283,7 @@ async def _positions(deps: Dependencies, owner: Pubkey) -> YieldPositions | None
             owner=vault_address(deps.programs, owner),
         )
     except (ChainUnavailable, RpcError, DecodeError) as error:
-        log.warning("yield_positions_not_read", owner=str(owner), error=str(error))
+        log.warning("yield_positions_unavailable", owner=str(owner), error=str(error))
         return None
     pools = [_position(each) for each in holdings if each.opened]
     return YieldPositions(

@@ -6,7 +6,7 @@ import ssl
 
 import httpx
 
-from cvms.chain.types import Lamports
+from cvms.chain.transactions.sponsorship_policy import FeeCaps
 from cvms.chain.yields.sources import pools_among
 from cvms.nursery.delivery.leader_notifications import LeaderNotifications
 from cvms.nursery.delivery.webhook_dispatcher import (
@@ -29,6 +29,7 @@ from cvms.nursery.scheduled.yield_rate_poller import YieldRatePoller
 from cvms.nursery.submission.operator_submissions import OperatorSubmitter
 from cvms.nursery.submission.submitter import Submitter
 from cvms.nursery.wiring.resources import Resources, TaskFunction
+from cvms.operator_key import OperatorKey
 from cvms.store.security.encryption import SecretBox
 from cvms.store.submissions.fee_budget import FeeBudget
 
@@ -163,12 +164,17 @@ def _leader_notifications(resources: Resources) -> LeaderNotifications:
 
 
 def _operator(resources: Resources) -> OperatorSubmitter:
+    config = resources.config
+    key = OperatorKey(
+        keypair=config.operator,
+        programs=resources.programs,
+        caps=FeeCaps(lamports=config.operator_max_fee),
+        budget=FeeBudget(owner=None, everybody=config.sponsoring.everybody_a_day),
+    )
     return OperatorSubmitter(
-        key=resources.config.operator,
+        key=key,
         rpc=resources.rpc,
         programs=resources.programs,
-        max_fee=Lamports(resources.config.operator_max_fee),
-        budget=FeeBudget(owner=None, everybody=resources.config.sponsoring.everybody_a_day),
         submit_wake=resources.submit_wake,
     )
 

@@ -77,7 +77,7 @@ def _monitor(resources: Resources) -> AlertMonitor:
         bounds=bounds_from(config.alerts, dust=config.low_balance_threshold),
         low_balance=config.low_balance_threshold,
         fee_payer_minimum=config.alerts.fee_payer_minimum_lamports,
-        hook=alert_webhook(config.alerts),
+        hook=alert_webhook(config.alerts.webhook_minimum),
         board=resources.board,
         metrics=resources.metrics,
     )

@@ -9,7 +9,6 @@ from typing import Any
 
 import msgspec
 
-from cvms.config.alert_settings import AlertSettings
 from cvms.store.alerts import alerts
 from cvms.store.alerts.alerts import AlertRow, Observation, Raised, Severity
 from cvms.store.messaging import outbox, webhook_deliveries
@@ -33,9 +32,9 @@ class AlertWebhook:
         return order.index(Severity(severity)) >= order.index(self.least)
 
 
-def alert_webhook(settings: AlertSettings) -> AlertWebhook | None:
-    """The webhook as it is configured, None without one."""
-    return AlertWebhook(Severity(settings.webhook_severity)) if settings.webhooks else None
+def alert_webhook(minimum: str | None) -> AlertWebhook | None:
+    """Return the webhook for alerts from a severity on, None without one."""
+    return None if minimum is None else AlertWebhook(Severity(minimum))
 
 
 async def observe(

@@ -14,7 +14,6 @@ from typing import Protocol
 import structlog
 import trio
 
-from cvms.config.parsers import Rate
 from cvms.metrics import Metrics
 from cvms.store.redis.redis_client import Redis, RedisAway, RedisClient
 
@@ -46,6 +45,19 @@ if not refused then
 end
 return slacks
 """
+
+
+@dataclass(frozen=True, slots=True)
+class Rate:
+    """The size of a bucket in requests, and the seconds in which an empty one fills again."""
+
+    requests: int
+    seconds: float
+
+    @property
+    def interval(self) -> int:
+        """Microseconds in which one request comes back."""
+        return max(1, round(self.seconds * MICROSECONDS / self.requests))
 
 
 @dataclass(frozen=True, slots=True)

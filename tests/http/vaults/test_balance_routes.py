@@ -1,4 +1,4 @@
-"""With Redis the balance route says that it did not ask the database."""
+"""With Redis, the balance route answers from the cache and says so."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from tests.redis_server import RedisServer
 from tests.store.examples import vault_row
 
 
-async def test_the_second_answer_is_cached_and_otherwise_the_same(
+async def test_the_second_reply_is_cached_and_otherwise_equal(
     database_url: str, redis_server: RedisServer
 ) -> None:
     owner = str(Keypair().pubkey())

@@ -1,4 +1,4 @@
-"""What vaults earn through the service: on the real pool, by whom, and what the status tells."""
+"""Yield through the service, on the real pool: deposits, compounding, withdrawals and status."""
 
 from __future__ import annotations
 
@@ -31,11 +31,10 @@ from cvms.dev.chain_setup import land as land_on_chain
 from cvms.dev.chain_setup import local_yield_sources
 from cvms.errors import ConfigurationError, ProgramRefused
 from cvms.http.framework.dependencies import Dependencies
-from cvms.http.framework.fee_sponsor import FeeSponsor
 from cvms.http.operations import yield_plans
-from cvms.nursery.channels.status_board import OperatorFunds
 from cvms.nursery.ledger.vault_rows import vault_row
 from cvms.nursery.run import serve
+from cvms.operator_key import OperatorKey
 from cvms.store.submissions.fee_budget import FeeBudget
 from cvms.store.vaults import vaults
 from tests.chain.yields.accounts import bank, lent
@@ -71,7 +70,7 @@ async def asking(
     program: Pubkey | None = None,
     **changes: Any,
 ) -> Json:
-    """A signed body; `changes` come after signing."""
+    """Return a signed body; `changes` follow the signing."""
     field = "compounded_amount" if route == COMPOUND else "amount"
     chosen = str(program or service.config.programs.yield_pool)
     fields = (field, amount), ("yield_program", chosen)
@@ -86,14 +85,14 @@ async def move(
 
 
 async def lending(front: Service, amount: int, *, delegate: bool = False) -> Keypair:
-    """A wallet whose vault has 100 USDT, `amount` of it in the pool."""
+    """Create a wallet whose vault has 100 USDT, `amount` of it in the pool."""
     wallet = await with_vault(front, amount=100 * USDT, delegate=delegate)
     await sent(front, wallet, await move(front, wallet, DEPOSIT, amount))
     return wallet
 
 
 async def lands(front: Service, reply: httpx.Response) -> None:
-    """Send what the service has signed alone, as the submitter would."""
+    """Send the transaction that the service signed alone, as the submitter would."""
     assert (reply.status_code, reply.json()["mode"]) == (202, "submitted"), reply.text
     (row,) = await rows(front, "SELECT wire FROM submissions WHERE state = 'pending'")
     await landed(front.rpc, await front.rpc.send_transaction(row["wire"]))
@@ -106,7 +105,7 @@ async def vault_of(service: Served, wallet: Keypair) -> Vault:
 
 
 async def indexed(front: Service, wallet: Keypair) -> None:
-    """Write down the vault as it is, as the indexer would."""
+    """Store the vault as it is on chain, as the indexer would."""
     address = vault_address(front.config.programs, wallet.pubkey())
     found = await front.rpc.get_accounts([address], commitment=Commitment.CONFIRMED)
     vault = read_vault(found.accounts[0], front.config.programs)
@@ -123,7 +122,7 @@ async def status(service: Served, wallet: Keypair) -> Json:
 
 
 async def status_with(service: Served, wallet: Keypair, deposited: int) -> Json:
-    """The status once the indexer has seen that much deposited."""
+    """Return the status once the indexer has seen that much deposited."""
     with trio.fail_after(20):
         while True:
             answer = await status(service, wallet)
@@ -157,7 +156,7 @@ async def by_governance(localnet: Localnet, service: Served, *steps: Instruction
 # --- what moves ----------------------------------------------------------------------------------
 
 
-async def test_a_year_of_interest_is_seen_compounded_and_withdrawn_with_the_rest(
+async def test_a_year_of_interest_is_shown_compounded_and_withdrawn(
     system: Served, localnet: Localnet
 ) -> None:
     wallet = await funded(system)
@@ -195,7 +194,7 @@ async def test_a_year_of_interest_is_seen_compounded_and_withdrawn_with_the_rest
     ]
 
 
-async def test_the_first_deposit_is_signed_by_the_owner_who_pays_for_the_position(
+async def test_the_owner_signs_the_first_deposit_and_pays_for_the_position(
     front: Service,
 ) -> None:
     wallet = await with_vault(front, amount=100 * USDT, delegate=True)
@@ -252,7 +251,7 @@ async def test_with_a_multisig_no_single_signature_moves_yield(
     await sent(front, wallet, reply)
 
 
-async def test_more_than_there_is_is_refused_under_the_programs_own_names(front: Service) -> None:
+async def test_excessive_amounts_are_refused_with_the_programs_error_names(front: Service) -> None:
     wallet = await with_vault(front, amount=100 * USDT, delegate=True)
     no_position = await move(front, wallet, WITHDRAW, 1 * USDT)
     assert no_position.json()["program_error"]["name"] == "InsufficientYieldBalance"
@@ -268,7 +267,7 @@ async def test_more_than_there_is_is_refused_under_the_programs_own_names(front:
     assert not await rows(front, "SELECT 1 FROM submissions")
 
 
-async def test_without_a_vault_there_is_nothing_to_lend(front: Service) -> None:
+async def test_an_owner_without_a_vault_cannot_lend(front: Service) -> None:
     wallet = Keypair()
     for route in ACTIONS:
         reply = await move(front, wallet, route, 1)
@@ -280,7 +279,7 @@ async def test_without_a_vault_there_is_nothing_to_lend(front: Service) -> None:
 # --- which program, which pool -------------------------------------------------------------------
 
 
-async def test_a_program_that_vaults_may_not_use_is_refused_by_theirs(
+async def test_a_program_that_is_not_whitelisted_is_refused_by_the_vault_program(
     front: Service, localnet: Localnet
 ) -> None:
     wallet = await lending(front, 40 * USDT, delegate=True)
@@ -298,7 +297,7 @@ async def test_a_program_that_vaults_may_not_use_is_refused_by_theirs(
         assert delisted.json()["program_error"]["name"] == "YieldProgramNotWhitelisted"
 
 
-async def test_a_program_without_a_pool_here_is_unsupported_and_moves_no_books(
+async def test_a_program_without_a_configured_pool_is_unsupported_and_changes_nothing(
     front: Service, localnet: Localnet, database_url: str
 ) -> None:
     wallet = await lending(front, 40 * USDT, delegate=True)
@@ -313,7 +312,7 @@ async def test_a_program_without_a_pool_here_is_unsupported_and_moves_no_books(
             reply = await front.post(route, body)
             assert (reply.status_code, reply.json()["code"]) == (422, "yield_program_unsupported")
             assert str(other) in reply.json()["detail"]
-    # Nor without a setting, nor when it names no pool.
+    # The same without a setting, and with one that names no pool.
     for sources in ("", f"yield_pool:{Keypair().pubkey()}", f"yield_pool:{other}"):
         async with running(
             database_url,
@@ -326,24 +325,22 @@ async def test_a_program_without_a_pool_here_is_unsupported_and_moves_no_books(
     assert not await rows(front, "SELECT 1 FROM submissions")
 
 
-async def test_a_program_that_is_listed_just_after_it_was_looked_up_moves_no_books_either(
+async def test_a_program_whitelisted_during_the_request_changes_nothing(
     front: Service, localnet: Localnet
 ) -> None:
     wallet = await with_vault(front, amount=100 * USDT)
     programs, other = front.config.programs, Keypair().pubkey()
     rates = RateCache(front.rpc, (), programs=programs, max_age=60)
-    sponsor = FeeSponsor(
-        operator=localnet.operator,
+    operator = OperatorKey(
+        keypair=localnet.operator,
         programs=programs,
         caps=FeeCaps(),
         budget=FeeBudget(owner=None, everybody=None),
-        funds=OperatorFunds(),
     )
     behind = SimpleNamespace(
         rpc=front.rpc,
         programs=programs,
-        operator=localnet.operator,
-        sponsor=sponsor,
+        operator=operator,
         yield_rates=rates,
     )
     plan = await yield_plans.move(
@@ -397,7 +394,7 @@ async def test_deposits_go_to_the_first_pool_and_withdrawals_to_the_one_that_has
 
 
 @pytest.mark.parametrize("route", ACTIONS)
-async def test_nobody_without_the_right_signature_and_nonce_moves_yield(
+async def test_yield_requests_without_a_valid_signature_and_nonce_are_refused(
     front: Service, route: str
 ) -> None:
     alice, mallory = await with_vault(front, amount=100 * USDT, delegate=True), Keypair()
@@ -435,7 +432,7 @@ async def test_nobody_without_the_right_signature_and_nonce_moves_yield(
     assert not [row for row in trail if row["action"] == ACTIONS[route]]
 
 
-async def test_twenty_equal_requests_at_once_are_one(front: Service) -> None:
+async def test_twenty_equal_requests_at_once_have_one_effect(front: Service) -> None:
     wallet = await lending(front, 40 * USDT, delegate=True)
     body = await asking(front, wallet, DEPOSIT, 1 * USDT)
     replies = await at_once(front, DEPOSIT, [body] * 20)
@@ -444,7 +441,7 @@ async def test_twenty_equal_requests_at_once_are_one(front: Service) -> None:
     assert len(await rows(front, "SELECT 1 FROM submissions")) == 1
 
 
-async def test_under_one_key_it_is_answered_as_before(front: Service) -> None:
+async def test_a_request_repeated_with_its_key_gets_the_first_answer(front: Service) -> None:
     wallet = await lending(front, 40 * USDT, delegate=True)
     body = await asking(front, wallet, WITHDRAW, 1 * USDT)
     headers = {"Idempotency-Key": "one"}
@@ -468,7 +465,7 @@ async def test_under_one_key_it_is_answered_as_before(front: Service) -> None:
         ("yield_program", None),
     ],
 )
-async def test_what_is_no_amount_or_no_program_is_malformed(
+async def test_an_invalid_amount_or_program_is_refused(
     service: Service, route: str, field: str, value: object
 ) -> None:
     name = "compounded_amount" if (route, field) == (COMPOUND, "amount") else field
@@ -478,7 +475,7 @@ async def test_what_is_no_amount_or_no_program_is_malformed(
     assert reply.json()["errors"][0]["path"] == name
 
 
-async def test_a_setting_that_names_no_protocol_ends_the_start(
+async def test_a_setting_with_an_unknown_protocol_fails_at_startup(
     database_url: str, localnet: Localnet
 ) -> None:
     config = Config(
@@ -497,7 +494,7 @@ async def test_a_setting_that_names_no_protocol_ends_the_start(
 # --- the status ----------------------------------------------------------------------------------
 
 
-async def test_each_protocol_has_a_rate_or_a_reason_and_hides_no_other(
+async def test_each_protocol_has_a_rate_or_a_reason_independently_of_the_others(
     database_url: str, localnet: Localnet
 ) -> None:
     programs = localnet.programs
@@ -524,7 +521,7 @@ async def test_each_protocol_has_a_rate_or_a_reason_and_hides_no_other(
         fresh = bank("0.98", mint=programs.mint, last_update=now)
         await write_account(front, lender, marginfi.PROGRAM, fresh)
         await write_account(front, foreign, solend, lent(95, last_update_slot=1))
-        # Pays more than all others, but it is long ago that anybody used it.
+        # Pays more than all others, but nobody has used it for a long time.
         old = bank("1", mint=programs.mint, last_update=now - 2 * 24 * 60 * 60)
         await write_account(front, ancient, marginfi.PROGRAM, old)
         wallet = await with_vault(front, amount=1 * USDT)
@@ -558,7 +555,7 @@ async def test_each_protocol_has_a_rate_or_a_reason_and_hides_no_other(
     assert good["rate"]["supply_apy"] > good["rate"]["supply_apr"]
 
 
-async def test_numbers_that_no_calendar_or_machine_word_holds_break_nothing(
+async def test_times_and_numbers_out_of_range_break_nothing(
     database_url: str, localnet: Localnet
 ) -> None:
     hostile = Keypair().pubkey()
@@ -585,7 +582,7 @@ async def test_numbers_that_no_calendar_or_machine_word_holds_break_nothing(
     assert "E-" not in reply.text
 
 
-async def test_rates_are_numbers_with_every_digit_written_out(front: Service) -> None:
+async def test_rates_are_numbers_without_exponent(front: Service) -> None:
     wallet = await with_vault(front, amount=1 * USDT)
     await indexed(front, wallet)
     reply = await front.get(f"/api/vault/yield-status/{wallet.pubkey()}")
@@ -595,7 +592,9 @@ async def test_rates_are_numbers_with_every_digit_written_out(front: Service) ->
     assert schema["supply_apr"] == {"type": "number"}
 
 
-async def test_twenty_who_ask_at_once_share_one_reading(front: Service, localnet: Localnet) -> None:
+async def test_twenty_requests_at_once_share_one_reading(
+    front: Service, localnet: Localnet
+) -> None:
     wallet = await with_vault(front, amount=1 * USDT)
     await indexed(front, wallet)
     answers: list[Json] = []
@@ -611,7 +610,7 @@ async def test_twenty_who_ask_at_once_share_one_reading(front: Service, localnet
     assert len({each["protocols"][0]["source_slot"] for each in answers}) == 1
 
 
-async def test_a_chain_that_is_away_leaves_the_books_and_says_what_is_missing(
+async def test_an_unavailable_chain_leaves_the_balances_and_omits_the_rest(
     front: Service, database_url: str
 ) -> None:
     wallet = await lending(front, 40 * USDT)

@@ -11,10 +11,11 @@ from solders.keypair import Keypair
 from cvms.chain.program import instructions
 from cvms.chain.rpc.responses import Simulation
 from cvms.chain.rpc.rpc_client import RpcClient
-from cvms.chain.types import Lamports
+from cvms.chain.transactions.sponsorship_policy import FeeCaps
 from cvms.errors import ChainTimeout, ProgramRefused
 from cvms.nursery.scheduled.auto_compound import AutoCompounder
 from cvms.nursery.submission.operator_submissions import OperatorSubmitter
+from cvms.operator_key import OperatorKey
 from cvms.store.security import audit_log
 from cvms.store.submissions import submissions
 from cvms.store.submissions.fee_budget import FeeBudget
@@ -42,11 +43,14 @@ def compounder(
         rpc=rpc or world.rpc,
         programs=world.programs,
         operator=OperatorSubmitter(
-            key=key or world.operator,
+            key=OperatorKey(
+                keypair=key or world.operator,
+                programs=world.programs,
+                caps=FeeCaps(lamports=25_000),
+                budget=FeeBudget(owner=None, everybody=None),
+            ),
             rpc=rpc or world.rpc,
             programs=world.programs,
-            max_fee=Lamports(25_000),
-            budget=FeeBudget(owner=None, everybody=None),
             submit_wake=world.submit_wake,
         ),
         pools=[pool_of(world)],

@@ -17,11 +17,12 @@ from cvms.chain.rpc.responses import Simulation
 from cvms.chain.rpc.rpc_client import RpcClient
 from cvms.chain.transactions.chain_clock import chain_now
 from cvms.chain.transactions.release_builder import VAULTS_PER_TRANSACTION
-from cvms.chain.types import Lamports
+from cvms.chain.transactions.sponsorship_policy import FeeCaps
 from cvms.errors import ChainTimeout, ProgramRefused
 from cvms.nursery.scheduled.timelock_notices import TimelockScheduler
 from cvms.nursery.scheduled.timelock_releases import TimelockReleaser
 from cvms.nursery.submission.operator_submissions import OperatorSubmitter
+from cvms.operator_key import OperatorKey
 from cvms.store.security import audit_log
 from cvms.store.submissions import submissions
 from cvms.store.submissions.fee_budget import FeeBudget
@@ -45,11 +46,14 @@ def scheduler(
         rpc=rpc or world.rpc,
         programs=world.programs,
         operator=OperatorSubmitter(
-            key=operator or world.operator,
+            key=OperatorKey(
+                keypair=operator or world.operator,
+                programs=world.programs,
+                caps=FeeCaps(lamports=25_000),
+                budget=FeeBudget(owner=None, everybody=None),
+            ),
             rpc=rpc or world.rpc,
             programs=world.programs,
-            max_fee=Lamports(25_000),
-            budget=FeeBudget(owner=None, everybody=None),
             submit_wake=world.submit_wake,
         ),
     )

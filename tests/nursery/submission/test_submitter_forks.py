@@ -155,7 +155,7 @@ class Mixed(RpcClient):
 @pytest.fixture
 async def lagging(paused: World, nursery: trio.Nursery) -> AsyncIterator[Mixed]:
     """An RPC client whose statuses come from a node that is eight blocks behind."""
-    faults = localnet.Faults(lag=8)
+    faults = localnet.NodeFaults(lag=8)
     serve = partial(localnet.serve_node, paused.chain.chain, faults=faults)
     behind: localnet.Running = await nursery.start(serve)
     async with open_rpc([behind.rpc_url]) as rpc:
@@ -193,7 +193,7 @@ async def test_a_status_from_any_node_counts(paused: World, nursery: trio.Nurser
     signature = await accept(paused, owner, landing, last_valid=height + 1)
     await paused.submitter().run_once()
     paused.chain.chain.advance(20)
-    faults = localnet.Faults()
+    faults = localnet.NodeFaults()
     faults.history.first_slot = paused.chain.chain.tip.slot - 5
     serve = partial(localnet.serve_node, paused.chain.chain, faults=faults)
     forgetful: localnet.Running = await nursery.start(serve)
