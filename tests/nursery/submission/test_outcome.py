@@ -146,8 +146,8 @@ def test_without_the_blocks_nothing_expires_and_in_the_end_it_is_quarantined(
 def test_a_seen_transaction_expires_only_if_its_block_does_not_contain_it() -> None:
     before = row(State.CONFIRMED, 99, slot=7)
     assert resolve_disputed(before, TIPS, in_block=False) == Transition(State.EXPIRED)
-    for held in (True, None):
-        assert resolve_disputed(before, TIPS, in_block=held) == Transition()
+    for in_block in (True, None):
+        assert resolve_disputed(before, TIPS, in_block=in_block) == Transition()
         late = tips(finalized=99 + QUARANTINE_AFTER_BLOCKS + 1)
-        expected = resolve_disputed(before, late, in_block=held)
+        expected = resolve_disputed(before, late, in_block=in_block)
         assert expected == Transition(State.QUARANTINED, slot=7)
