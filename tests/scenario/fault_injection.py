@@ -237,5 +237,5 @@ FAULTS: dict[str, Callable[[FaultInjector, Running], None]] = {
     )
 }
 
-FREQUENT_FAULTS = ("fork", "fork", "sends")
+FREQUENT_FAULTS = ("fork", "fork", "lost_sends")
 """Injected more often, because they are the hardest to handle."""

@@ -1,7 +1,7 @@
 """One long scenario, run on demand by `make scenario-long`, with another seed by SEED=7.
 
 5,000 transactions at 60 a second, 30 percent of the notifications lost, forks and every other kind
-of fault throughout, no RPC for a minute, and five kill -9. It takes about two minutes.
+of fault throughout, no RPC for a minute, and five kill -9. It takes a few minutes.
 """
 
 from __future__ import annotations

@@ -144,9 +144,9 @@ def read_truth(chain: LocalnetChain, programs: Programs) -> Truth:
         fields = decoder.account("CollateralVault", bytes(account.data)) if is_there else None  # type: ignore[union-attr]
         truth.accounts[vault] = fields
         if fields is not None:
-            held = chain.accounts.latest(Pubkey.from_string(fields["token_account"]))
+            token = chain.accounts.latest(Pubkey.from_string(fields["token_account"]))
             # SPL Token: mint, owner, then the amount in eight bytes.
-            truth.tokens[vault] = int.from_bytes(held.data[64:72], "little") if held else 0
+            truth.tokens[vault] = int.from_bytes(token.data[64:72], "little") if token else 0
     return truth
 
 

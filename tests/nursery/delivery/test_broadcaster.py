@@ -1,4 +1,4 @@
-"""Every subscriber sees every committed message, in one order, whoever wrote it."""
+"""Every subscriber receives every committed message in one order, whoever wrote it."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from cvms.store.messaging.outbox_notifier import (
 )
 from cvms.store.postgres.database import Database
 from cvms.store.redis.redis_client import open_redis
-from tests.nursery.delivery.webhook_receiver import Mailbox
+from tests.nursery.delivery.mailbox import Mailbox
 from tests.nursery.world import running, until
 from tests.redis_server import RedisServer
 
@@ -47,20 +47,20 @@ def broadcaster(
     hub: Hub,
     *,
     wake: OutboxWakeup | None = None,
-    bell: OutboxNotifier | None = None,
+    notifier: OutboxNotifier | None = None,
 ) -> Broadcaster:
-    """One that looks only when it is woken."""
+    """Return a broadcaster that reads only when it is woken."""
     return Broadcaster(
         database=database,
         hub=hub,
         wake=wake or OutboxWakeup(),
-        notifier=bell or PostgresOutboxNotifier(database),
+        notifier=notifier or PostgresOutboxNotifier(database),
         board=StatusBoard(),
         poll_seconds=1_000,
     )
 
 
-async def test_two_producers_give_one_order_without_a_gap(database: Database) -> None:
+async def test_two_producers_yield_one_order_without_a_gap(database: Database) -> None:
     hub = Hub()
     await broadcaster(database, hub).run_once()
     subscriber = Mailbox(hub, ("deposit_event", None), ("withdraw_event", None))
@@ -72,10 +72,10 @@ async def test_two_producers_give_one_order_without_a_gap(database: Database) ->
     async with running(broadcaster(database, hub).run), trio.open_nursery() as producers:
         producers.start_soon(produce, "deposit_event")
         producers.start_soon(produce, "withdraw_event")
-        got = await subscriber.take(160)
-    assert [position for position, _, _ in got] == list(range(1, 161))
+        received = await subscriber.take(160)
+    assert [position for position, _, _ in received] == list(range(1, 161))
     for topic in ("deposit_event", "withdraw_event"):
-        assert [seq for _, each, seq in got if each == topic] == list(range(1, 81))
+        assert [seq for _, name, seq in received if name == topic] == list(range(1, 81))
 
 
 async def test_what_was_written_before_the_start_is_not_sent_again(database: Database) -> None:
@@ -89,7 +89,7 @@ async def test_what_was_written_before_the_start_is_not_sent_again(database: Dat
     assert await subscriber.take(1) == [(3, "deposit_event", 3)]
 
 
-async def test_a_restart_goes_on_where_the_hub_stands(database: Database) -> None:
+async def test_a_restart_continues_at_the_position_of_the_hub(database: Database) -> None:
     hub = Hub()
     await broadcaster(database, hub).run_once()
     subscriber = Mailbox(hub, ("deposit_event", None))
@@ -109,11 +109,13 @@ async def test_subscribers_start_over_when_messages_were_pruned_unseen(database:
     async with database.connection() as conn:
         await conn.execute("DELETE FROM outbox WHERE position = 1")
     await task.run_once()
-    assert subscriber.was_cut
+    assert subscriber.dropped
     assert hub.position == 2
 
 
-async def test_another_process_is_heard_without_any_wake_of_ours(database: Database) -> None:
+async def test_messages_of_another_process_arrive_without_a_local_wakeup(
+    database: Database,
+) -> None:
     hub = Hub()
     await broadcaster(database, hub).run_once()
     subscriber = Mailbox(hub, ("deposit_event", None))
@@ -125,8 +127,8 @@ async def test_another_process_is_heard_without_any_wake_of_ours(database: Datab
 
 
 @pytest.mark.parametrize("count", [BATCH_SIZE - 1, BATCH_SIZE, BATCH_SIZE + 1, 3 * BATCH_SIZE])
-async def test_a_burst_is_handed_on_in_few_runs(database: Database, count: int) -> None:
-    """Each run is one write to each client, however many events are in it."""
+async def test_a_burst_is_published_in_batches(database: Database, count: int) -> None:
+    """Each batch is one write to each client, however many events it contains."""
     hub = Hub()
     await broadcaster(database, hub).run_once()
     subscriber = Mailbox(hub, ("deposit_event", None))
@@ -136,22 +138,24 @@ async def test_a_burst_is_handed_on_in_few_runs(database: Database, count: int) 
     assert subscriber.flushed == -(-count // BATCH_SIZE)
 
 
-async def test_replicas_hear_each_other_through_redis_and_without_it(
+async def test_replicas_notify_each_other_through_redis_and_without_it(
     database: Database, redis_server: RedisServer
 ) -> None:
     hub, wake = Hub(), OutboxWakeup()
     subscriber = Mailbox(hub, ("deposit_event", None))
     async with open_redis(redis_server.url) as redis:
         assert redis is not None
-        writer = broadcaster(database, Hub(), wake=wake, bell=RedisOutboxNotifier(redis, database))
-        hearer = broadcaster(database, hub, bell=RedisOutboxNotifier(redis, database))
-        async with running(hearer.run, writer.run):
+        writer = broadcaster(
+            database, Hub(), wake=wake, notifier=RedisOutboxNotifier(redis, database)
+        )
+        reader = broadcaster(database, hub, notifier=RedisOutboxNotifier(redis, database))
+        async with running(reader.run, writer.run):
             await until(partial(listeners, redis_server, 2))
             await append(database, 1)
             wake.wake()
             await subscriber.take(1)
 
-            redis_server.kill()  # from here on PostgreSQL's own notifications have to do
+            redis_server.kill()  # from now on, only PostgreSQL notifies
             await append(database, 2)
             await subscriber.take(1)
 

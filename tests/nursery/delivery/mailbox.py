@@ -1,4 +1,4 @@
-"""A subscriber that keeps what it is offered, for a test to take."""
+"""A subscriber of the hub that stores its frames for a test."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from cvms.nursery.channels.hub import Filter, Hub, OutboxFrame
 
 
 class Mailbox:
-    """A client of the hub with these filters."""
+    """A subscriber with the given filters."""
 
     def __init__(self, hub: Hub, *filters: Filter) -> None:
         self.frames: list[OutboxFrame] = []
         self.flushed = 0
-        self.was_cut = False
-        self._news = trio.Event()
+        self.dropped = False
+        self._flushed = trio.Event()
         hub.register(self)
         for topic, owner in filters:
             hub.subscribe(self, topic, owner)
@@ -24,16 +24,16 @@ class Mailbox:
 
     def flush(self) -> None:
         self.flushed += 1
-        self._news.set()
+        self._flushed.set()
 
     def drop_slow(self) -> None:
-        self.was_cut = True
+        self.dropped = True
 
     async def take(self, count: int) -> list[tuple[int, str, int]]:
-        """Position, topic and seq of the next frames, within a deadline."""
+        """Wait for the next frames, and return the position, topic and seq of each."""
         with trio.fail_after(10):
             while len(self.frames) < count:
-                self._news = trio.Event()
-                await self._news.wait()
+                self._flushed = trio.Event()
+                await self._flushed.wait()
         taken, self.frames = self.frames[:count], self.frames[count:]
         return [(frame.position, frame.topic, frame.seq) for frame in taken]
