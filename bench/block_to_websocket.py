@@ -35,7 +35,7 @@ from cvms.dev.chain_setup import bundled_programs
 from cvms.dev.localnet import prepare
 from cvms.dev.postgres import embedded_postgres
 from tests.acceptance.processes import cvms, free_port, until_ready
-from tests.scenario.people import Crowd
+from tests.scenario.wallets import Wallets
 
 OWNERS = 100
 WARM_UP_SECONDS = 3.0
@@ -76,17 +76,17 @@ async def measure(folder: Path, database_url: str, rate: float, seconds: float) 
         serve = partial(localnet.serve, port=0, ledger=None, programs=bundled_programs(programs))
         running: localnet.Running = await nursery.start(serve)
         await prepare(running, programs, operator)
-        crowd = Crowd(running.chain, programs, operator, random.Random(1))
+        wallets = Wallets(running.chain, programs, operator, random.Random(1))
         for _ in range(OWNERS):
-            crowd.join(Keypair())
+            wallets.add_owner(Keypair())
         async with (
             service(folder, database_url, running, operator) as service_url,
             trio.open_nursery() as listening,
         ):
             listening.start_soon(listen_to_service, service_url, times)
             listening.start_soon(listen_to_node, running.ws_url, programs, times)
-            await deposits(crowd, Times(), rate, WARM_UP_SECONDS)
-            await deposits(crowd, times, rate, seconds)
+            await deposits(wallets, Times(), rate, WARM_UP_SECONDS)
+            await deposits(wallets, times, rate, seconds)
             with trio.move_on_after(LAST_SECONDS):
                 while not times.in_block.keys() <= times.service.keys():  # noqa: ASYNC110
                     await trio.sleep(0.1)
@@ -115,13 +115,13 @@ async def service(
         yield url
 
 
-async def deposits(crowd: Crowd, times: Times, rate: float, seconds: float) -> None:
+async def deposits(wallets: Wallets, times: Times, rate: float, seconds: float) -> None:
     """Send deposits at fixed times, each into a block of its own."""
     begin = trio.current_time()
     for number in range(int(rate * seconds)):
         await trio.sleep_until(begin + number / rate)
-        owner, steps = crowd.deposit(crowd.owners[number % OWNERS])
-        if signature := crowd.send(owner, steps):
+        owner, steps = wallets.deposit(wallets.owners[number % OWNERS])
+        if signature := wallets.send(owner, steps):
             times.in_block[signature] = trio.current_time()
 
 

@@ -20,7 +20,7 @@ from cvms.chain.types import Programs
 from cvms.config.loader import load_programs
 from cvms.dev.chain_setup import bundled_programs
 from cvms.dev.localnet import prepare
-from cvms.localnet.ledger.chain import Chain
+from cvms.localnet.ledger.chain import LocalnetChain
 
 SERVE = "from bench.history import main; main()"
 OWNERS = 100
@@ -66,7 +66,7 @@ def deposit(programs: Programs, owner: Pubkey, amount: int) -> Instruction:
     return instructions.deposit(programs, authority=owner, owner=owner, amount=amount)
 
 
-def act(chain: Chain, signer: Keypair, step: Instruction) -> None:
+def act(chain: LocalnetChain, signer: Keypair, step: Instruction) -> None:
     """Execute a transaction at once, without RPC."""
     message = MessageV0.try_compile(signer.pubkey(), [step], [], chain.tip.blockhash)
     chain.process(VersionedTransaction(message, [signer]))

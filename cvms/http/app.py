@@ -1,4 +1,4 @@
-"""The application: the edge, with every group of routes put on it."""
+"""The application: the edge with all routes."""
 
 from __future__ import annotations
 
@@ -33,8 +33,7 @@ from cvms.http.vaults import (
     withdrawal_policy_routes,
 )
 from cvms.http.websocket.endpoint import WebSocketEndpoint, WebSocketLimits
-from cvms.http.yields import command_routes as yields
-from cvms.http.yields import policy_routes
+from cvms.http.yields import movement_routes, policy_routes, status_routes
 from cvms.metrics import Metrics
 from cvms.nursery.channels.account_registry import AccountRegistry
 from cvms.nursery.channels.hub import Hub
@@ -68,7 +67,7 @@ def create_app(
     operator_funds: OperatorFunds | None = None,
     wall_clock: Callable[[], float] = time.time,
 ) -> Edge:
-    """The front end on top of what the composition root has built."""
+    """Return the front end, built on the components of the composition root."""
     limits = RateLimits(
         limiter or MemoryLimiter(),
         config.rates,
@@ -105,7 +104,8 @@ def create_app(
         *query_routes.ROUTES,
         *analytics_routes.ROUTES,
         *position_routes.ROUTES,
-        *yields.ROUTES,
+        *status_routes.ROUTES,
+        *movement_routes.ROUTES,
         *policy_routes.ROUTES,
         *governance_routes.ROUTES,
         *withdrawal_policy_routes.ROUTES,
@@ -118,10 +118,10 @@ def create_app(
     )
     register(app, deps, routes)
     register_docs(app, routes)
-    door = WebSocketEndpoint(deps, websocket_limits or WebSocketLimits())
-    app.add_websocket("/ws", "ws", door.serve)
-    app.background.append(door.heartbeat.run)
-    app.shutdown_hooks.append(door.drain)
+    endpoint = WebSocketEndpoint(deps, websocket_limits or WebSocketLimits())
+    app.add_websocket("/ws", "ws", endpoint.serve)
+    app.background.append(endpoint.heartbeat.run)
+    app.shutdown_hooks.append(endpoint.drain)
     return app
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from functools import partial
 from uuid import UUID
 
 from quart import Response
@@ -38,7 +37,7 @@ from cvms.http.framework.dependencies import Dependencies
 from cvms.http.framework.operation_metrics import counted
 from cvms.http.framework.request import Body
 from cvms.http.framework.response import Reply, response_of
-from cvms.http.framework.routing import Route
+from cvms.http.framework.routing import RouteGroup
 from cvms.http.multisig.cosigning import CoSigningRun, signatures_in
 from cvms.http.operations.execute import UNSPONSORED
 from cvms.http.operations.idempotency import IdempotencyKey, key_of_request, replay_or_run
@@ -46,18 +45,42 @@ from cvms.store.security import audit_log
 from cvms.store.submissions import multisig_proposals, submissions
 from cvms.store.submissions.submissions import State, Submission
 
+ROUTES = RouteGroup("transactions")
+
 
 class CoSigned(Body, frozen=True):
     transaction: str
 
 
+@ROUTES.post(
+    "/api/transactions",
+    replies={202: schemas.Accepted},
+    refusals=(
+        UnknownTransaction,
+        TransactionExpired,
+        InvalidSignature,
+        ProgramRefused,
+        Conflict,
+        *UNSPONSORED,
+        ProposalExpired,
+        ProposalCancelled,
+        ProposalCompleted,
+    ),
+    sensitive=True,
+    idempotent=True,
+)
 async def submit(deps: Dependencies, body: CoSigned) -> Reply | Response:
-    """Add the service's signature to a transaction it built, and have it submitted.
+    """Submit a signed transaction.
 
-    The same transaction again gets the same answer, and nothing else happens. Of a proposed
-    withdrawal's transaction each co-signer may bring only his own signature; those that are there
-    are kept, and the last one submits it. Where its block hash was too old, the answer says
-    `rebuilt` and has the new transaction, which all have to sign.
+    Takes a transaction that this service built, signed by the wallet and otherwise unchanged. The
+    service adds its own signature where it pays the fee, simulates and submits. 202 returns the
+    signature; follow it with `GET /api/transactions/{signature}`. Posting the same transaction
+    again returns the same signature and has no second effect.
+
+    The transaction of a proposed withdrawal may be posted by each co-signer with only their own
+    signature. Signatures are collected: while some are `missing`, the status is `collecting`, and
+    the last one submits the transaction. If its blockhash has expired, the answer says `rebuilt`
+    and has a new `transaction` for all co-signers to sign.
     """
     with counted(deps, "submit"):
         transaction = parse_base64(body.transaction)
@@ -68,7 +91,7 @@ async def submit(deps: Dependencies, body: CoSigned) -> Reply | Response:
             return await CoSigningRun(deps, proposal, hashed, given).run()
         built = await _built(deps, hashed)
         key = await key_of_request(built.owner)
-        return await replay_or_run(deps, key, partial(_submit, deps, transaction, built, key))
+        return await replay_or_run(deps, key, lambda: _submit(deps, transaction, built, key))
 
 
 async def _submit(
@@ -87,8 +110,17 @@ def _accepted(built: Submission) -> Reply:
     return Reply(schemas.Accepted(built.signature, built.state), 202)
 
 
+@ROUTES.get(
+    "/api/transactions/<signature>",
+    replies={200: schemas.TransactionState},
+    refusals=(NotFound,),
+)
 async def get_transaction(deps: Dependencies, signature: str) -> Reply:
-    """Where a transaction stands; `error` says why it failed."""
+    """Get the state of a transaction.
+
+    `error` says why it failed. The states `finalized`, `failed`, `expired` and `quarantined` are
+    final.
+    """
     try:
         key = str(Signature.from_string(signature))
     except ValueError:
@@ -144,14 +176,13 @@ async def _sign_and_store(
             await key.store(conn, response_of(_accepted(stored)))
         if signed is not None:
             await deps.operator.charge(conn, signed, owner=built.owner)
-        entry = audit_log.AuditEntry(
+        await audit_log.record(
+            conn,
             actor=built.owner,
             action="submit",
             owner=built.owner,
-            outcome="accepted",
             details={"kind": built.kind, "tx": signature_of(transaction)},
         )
-        await audit_log.append(conn, entry)
     return stored
 
 
@@ -173,36 +204,3 @@ def _check_signers(deps: Dependencies, transaction: VersionedTransaction) -> Non
     others = [each for each in missing_signers(transaction) if each != operator]
     if others:
         raise InvalidSignature(f"The signature of {others[0]} is missing or does not verify.")
-
-
-ROUTES = (
-    Route(
-        method="POST",
-        rule="/api/transactions",
-        handler=submit,
-        body=CoSigned,
-        replies={202: schemas.Accepted},
-        refusals=(
-            UnknownTransaction,
-            TransactionExpired,
-            InvalidSignature,
-            ProgramRefused,
-            Conflict,
-            *UNSPONSORED,
-            ProposalExpired,
-            ProposalCancelled,
-            ProposalCompleted,
-        ),
-        sensitive=True,
-        idempotent=True,
-        tags=("transactions",),
-    ),
-    Route(
-        method="GET",
-        rule="/api/transactions/<signature>",
-        handler=get_transaction,
-        replies={200: schemas.TransactionState},
-        refusals=(NotFound,),
-        tags=("transactions",),
-    ),
-)

@@ -1,4 +1,4 @@
-"""The examples of docs/client.md do what they say, and the package is what it says."""
+"""The examples of docs/client.md work, and the package is typed and self-contained."""
 
 from __future__ import annotations
 

@@ -15,7 +15,7 @@ INVARIANTS = [f"V{number}" for number in range(1, 10)]
 
 
 def named_tests(text: str) -> list[tuple[str, str]]:
-    """File and function; `::name` alone is of the file before it."""
+    """Return the file and function of each test. `::name` alone refers to the file before it."""
     found, file = [], ""
     for path, name in re.findall(r"`(tests/[\w/]+\.py)?::(\w+)`", text):
         file = path or file

@@ -1,4 +1,4 @@
-"""What every handler needs, put together once by the composition root."""
+"""The dependencies of handlers, assembled once by the composition root."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from cvms.store.security.encryption import SecretBox
 
 @dataclass(frozen=True, slots=True)
 class Dependencies:
-    """The dependencies of the front end."""
+    """The services that handlers use."""
 
     config: Config
     database: Database
@@ -38,6 +38,5 @@ class Dependencies:
     metrics: Metrics
     limits: RateLimits
     secret_box: SecretBox
-    # Unix seconds.
-    wall_clock: Callable[[], float]
+    wall_clock: Callable[[], float]  # in Unix seconds
     yield_rates: RateCache

@@ -27,13 +27,13 @@ from cvms.errors import (
     ProposalCompleted,
     ProposalExpired,
 )
-from cvms.http.auth.requester import Credential
+from cvms.http.auth.credential import Credential
 from cvms.http.framework.dependencies import Dependencies
 from cvms.http.framework.response import Reply, response_of
 from cvms.http.multisig.chain_state import multisig_of, next_transaction
 from cvms.http.multisig.proposal_view import notify_signers, proposal_view
 from cvms.http.operations.idempotency import IdempotencyKey
-from cvms.store.postgres.driver.connection import TrioConnection
+from cvms.store.postgres.driver.connection import Connection
 from cvms.store.security import audit_log
 from cvms.store.submissions import multisig_proposals
 from cvms.store.submissions.multisig_proposals import Proposal, ProposalState
@@ -115,12 +115,12 @@ class ApprovalRun:
             await record_audit(conn, self.credential.actor, "approve_withdraw", seen, "refused")
 
     @asynccontextmanager
-    async def _transaction(self) -> AsyncIterator[TrioConnection[Any]]:
+    async def _transaction(self) -> AsyncIterator[Connection]:
         async with self.deps.database.transaction() as conn:
             await self.credential.consume(conn)
             yield conn
 
-    async def _keep(self, conn: TrioConnection[Any], outcome: Reply | CvmsError) -> None:
+    async def _keep(self, conn: Connection, outcome: Reply | CvmsError) -> None:
         if self.key is not None:
             await self.key.store(conn, response_of(outcome))
 
@@ -152,15 +152,13 @@ async def check_multisig(deps: Dependencies, proposal: Proposal) -> None:
         raise cancelled()
 
 
-async def lock(conn: TrioConnection[Any], seen: Proposal) -> None:
+async def lock(conn: Connection, seen: Proposal) -> None:
     """Lock the proposal for a change. Raises StaleProposal."""
     if not await multisig_proposals.lock(conn, seen):
         raise StaleProposal
 
 
-async def set_transaction(
-    conn: TrioConnection[Any], seen: Proposal, built: BuiltTransaction
-) -> None:
+async def set_transaction(conn: Connection, seen: Proposal, built: BuiltTransaction) -> None:
     """Make this the proposal's transaction. Raises StaleProposal."""
     if not await multisig_proposals.set_transaction(
         conn,
@@ -172,14 +170,14 @@ async def set_transaction(
         raise StaleProposal
 
 
-async def cancel(conn: TrioConnection[Any], seen: Proposal) -> None:
+async def cancel(conn: Connection, seen: Proposal) -> None:
     """Cancel the proposal and notify its signers. Raises StaleProposal."""
     await lock(conn, seen)
     await multisig_proposals.cancel(conn, seen.id)
     await notify_signers(conn, "proposal.cancelled", await reload(conn, seen.id))
 
 
-async def reload(conn: TrioConnection[Any], proposal: UUID) -> Proposal:
+async def reload(conn: Connection, proposal: UUID) -> Proposal:
     """Return the proposal as this database transaction leaves it. Raises StaleProposal."""
     found = await multisig_proposals.get(conn, proposal)
     if found is None:
@@ -188,7 +186,7 @@ async def reload(conn: TrioConnection[Any], proposal: UUID) -> Proposal:
 
 
 async def record_audit(
-    conn: TrioConnection[Any],
+    conn: Connection,
     actor: str,
     action: str,
     proposal: Proposal,
@@ -196,7 +194,8 @@ async def record_audit(
     **details: Any,
 ) -> None:
     """Append to the audit log, last in the transaction."""
-    entry = audit_log.AuditEntry(
+    await audit_log.record(
+        conn,
         actor=actor,
         action=action,
         owner=proposal.owner,
@@ -208,7 +207,6 @@ async def record_audit(
             **details,
         },
     )
-    await audit_log.append(conn, entry)
 
 
 def offered_event(seen: Proposal) -> str:

@@ -29,7 +29,7 @@ from cvms.errors import (
     SponsorshipExhausted,
     SponsorshipPaused,
 )
-from cvms.http.auth.requester import Anonymous, Credential
+from cvms.http.auth.credential import Anonymous, Credential
 from cvms.http.framework import schemas
 from cvms.http.framework.dependencies import Dependencies
 from cvms.http.framework.operation_metrics import counted
@@ -64,9 +64,9 @@ SIGNED_REFUSALS = (
 async def execute_operation(
     deps: Dependencies,
     action: str,
-    plan: Callable[[], Awaitable[TransactionPlan]],
     *,
     owner: Pubkey,
+    plan: Callable[[], Awaitable[TransactionPlan]],
     credential: Credential | None = None,
 ) -> Reply | Response:
     """Authenticate, plan, check the policy, sign, record, answer.
@@ -202,14 +202,14 @@ async def _record_audit(
     details: dict[str, Any],
 ) -> None:
     """Append to the audit log, last in the transaction: all other entries wait for its end."""
-    entry = audit_log.AuditEntry(
+    await audit_log.record(
+        conn,
         actor=requester.actor,
         action=planned.action,
         owner=str(planned.owner),
         outcome=outcome,
         details={"amount": planned.amount, **planned.details, **details},
     )
-    await audit_log.append(conn, entry)
 
 
 def _cosign_reply(built: BuiltTransaction) -> Reply:

@@ -10,7 +10,6 @@ import hashlib
 import re
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from typing import Any
 
 import msgspec
 from quart import Response, request
@@ -24,7 +23,7 @@ from cvms.errors import (
 )
 from cvms.http.framework.dependencies import Dependencies
 from cvms.http.framework.response import Reply
-from cvms.store.postgres.driver.connection import TrioConnection
+from cvms.store.postgres.driver.connection import Connection
 from cvms.store.security import idempotency_keys
 
 HEADER = "Idempotency-Key"
@@ -59,7 +58,7 @@ class IdempotencyKey:
         headers = {"Idempotency-Replayed": "true"}
         return Response(kept.content, kept.status, headers, content_type=kept.content_type)
 
-    async def store(self, conn: TrioConnection[Any], response: Response) -> None:
+    async def store(self, conn: Connection, response: Response) -> None:
         """Store the reply in the transaction of its effect. Raises KeyRaceLost."""
         kept = idempotency_keys.StoredReply(
             owner=self.owner,

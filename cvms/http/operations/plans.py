@@ -27,8 +27,9 @@ from cvms.chain.transactions.vault_builders import (
 )
 from cvms.chain.transactions.versioned import BuiltTransaction, build_transaction
 from cvms.chain.types import Commitment
-from cvms.errors import Conflict, FieldProblem, InvalidRequest, VaultNotFound
+from cvms.errors import Conflict, FieldProblem, InvalidRequest
 from cvms.http.framework.dependencies import Dependencies
+from cvms.http.framework.problems import unknown_vault
 from cvms.operator_key import BudgetScope
 
 
@@ -237,5 +238,5 @@ async def _vault_and_recipient(
     vault_account, destination = found.accounts
     vault = read_vault(vault_account, programs)
     if vault is None:
-        raise VaultNotFound(f"{owner} has no vault; initialize one first.")
+        raise unknown_vault(str(owner))
     return vault, read_token_account(destination) is not None

@@ -22,7 +22,6 @@ from cvms.nursery.channels.wakeups import SubmitWakeup
 from cvms.operator_key import BudgetScope, OperatorKey
 from cvms.store.postgres.driver.connection import Connection
 from cvms.store.security import audit_log
-from cvms.store.security.audit_log import AuditEntry
 from cvms.store.submissions import operator_submissions, submissions
 
 log = structlog.get_logger(__name__)
@@ -83,12 +82,9 @@ class OperatorSubmitter:
         except SponsorshipExhausted as exhausted:
             log.warning("not_submitted", kind=kind, owners=len(owners), reason=str(exhausted))
             return False
-        told = {"amount": amount, **(details or {}), "mode": "submitted", "tx": signature}
+        entry = {"amount": amount, **(details or {}), "mode": "submitted", "tx": signature}
         for owner in owners:
-            entry = AuditEntry(
-                actor=actor, action=kind, owner=owner, outcome="accepted", details=told
-            )
-            await audit_log.append(conn, entry)
+            await audit_log.record(conn, actor=actor, action=kind, owner=owner, details=entry)
         return True
 
     async def _record_signed(
