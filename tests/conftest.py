@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 import structlog
 import trio
+import trustme
 from solders.keypair import Keypair
 
 from cvms import localnet as chain
@@ -20,6 +21,7 @@ from cvms.config.loader import load_programs
 from cvms.dev.chain_setup import bundled_programs
 from cvms.dev.localnet import prepare
 from cvms.store.postgres.database import Database, open_database
+from tests.block_producer import BlockProducer
 from tests.postgres_server import BLANK, new_database
 from tests.postgres_server import postgres_server as postgres_server_for_tests
 from tests.redis_server import RedisServer
@@ -38,6 +40,16 @@ def logging_as_it_was(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.setattr(structlog, "configure", for_this_test)
     yield
     configure(**before)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def short_list_of_authorities(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """No test trusts the public authorities, and reading their list takes 20 ms for each client."""
+    with pytest.MonkeyPatch.context() as patch:
+        file = tmp_path_factory.mktemp("authorities") / "none.pem"
+        trustme.CA().cert_pem.write_to_path(str(file))
+        patch.setenv("SSL_CERT_FILE", str(file))
+        yield
 
 
 @pytest.fixture(scope="session")
@@ -87,6 +99,7 @@ async def localnet(nursery: trio.Nursery) -> Localnet:
     running: chain.Running = await nursery.start(
         partial(chain.serve, port=0, ledger=None, programs=bundled_programs(programs), timing=FAST)
     )
+    nursery.start_soon(BlockProducer(running.chain).run)
     operator = Keypair()
     await prepare(running, programs, operator)
     return Localnet(

@@ -183,7 +183,8 @@ async def test_a_year_of_interest_is_shown_compounded_and_withdrawn(
     assert (end["positions"]["principal"], end["active_yield_program"]) == (0, None)
     vault = await vault_of(system, wallet)
     assert (vault.total_balance, vault.available_balance) == (210 * USDT, 210 * USDT)
-    held = await system.rpc.call("getTokenAccountBalance", [str(vault.token_account)])
+    params = [str(vault.token_account), {"commitment": "confirmed"}]
+    held = await system.rpc.call("getTokenAccountBalance", params)
     assert held["value"]["amount"] == str(210 * USDT)
     history = await system.get(f"/api/vault/transactions/{wallet.pubkey()}")
     kinds = [(row["kind"], row["amount"]) for row in history.json()["transactions"]]
