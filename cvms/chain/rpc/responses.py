@@ -8,18 +8,20 @@ from dataclasses import dataclass
 from typing import Annotated, Any, Generic, TypeVar
 
 import msgspec
+from based58 import b58decode
 from solders.hash import Hash
 from solders.pubkey import Pubkey
 
-from cvms.chain import base58
 from cvms.chain.types import Account, BlockHeight, Commitment, Lamports, Slot
-from cvms.errors import DecodeError, RpcError
+from cvms.errors import RpcError
 
 T = TypeVar("T")
 
 UNEXPECTED_SHAPE = -32603  # JSON-RPC's "internal error": the node's, since it broke its contract
 
 Count = Annotated[int, msgspec.Meta(ge=0)]
+_BASE58_CHUNK = 128
+
 Index = Annotated[int, msgspec.Meta(ge=0, le=255)]
 
 
@@ -262,7 +264,7 @@ def transaction(answer: TransactionAnswer, method: str) -> TransactionRecord:
             for inner_index, each in enumerate(inner.get(index, ())):
                 instructions.append(_instruction(each, keys, index, inner_index))
         signature = answer.transaction.signatures[0]
-    except (IndexError, DecodeError) as error:
+    except (IndexError, ValueError) as error:
         raise unexpected(method, str(error)) from None
     return TransactionRecord(
         signature=signature,
@@ -284,8 +286,25 @@ def _instruction(
         inner_index=inner_index,
         program_id=keys[answer.program_id_index],
         accounts=tuple(keys[each] for each in answer.accounts),
-        data=base58.decode(answer.data),
+        data=_decode_base58(answer.data),
     )
+
+
+def _decode_base58(text: str) -> bytes:
+    """Return the bytes that `text` stands for. Raises ValueError when it is not base58.
+
+    The library takes quadratic time. A program may call another with 10,240 bytes, which take it
+    50 ms; in chunks they take 7 ms.
+    """
+    if len(text) <= _BASE58_CHUNK:
+        return b58decode(text.encode())
+    significant = text.lstrip("1")
+    number = 0
+    for start in range(0, len(significant), _BASE58_CHUNK):
+        chunk = significant[start : start + _BASE58_CHUNK].encode()
+        number = number * 58 ** len(chunk) + int.from_bytes(b58decode(chunk), "big")
+    zeros = len(text) - len(significant)
+    return bytes(zeros) + number.to_bytes((number.bit_length() + 7) // 8, "big")
 
 
 def _from_base58(kind: type, value: Any) -> Any:

@@ -11,9 +11,9 @@ from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 
+from based58 import b58encode
 from solders.pubkey import Pubkey
 
-from cvms.chain import base58
 from cvms.chain.rpc import responses
 from cvms.chain.rpc.endpoint_probe import EndpointProbe
 from cvms.chain.rpc.responses import (
@@ -201,7 +201,7 @@ class RpcClient:
         `data_slice` is (offset, length); (0, 0) fetches addresses only, for large sets.
         """
         method = "getProgramAccounts"
-        memcmp = {"offset": 0, "bytes": base58.encode(discriminator)}
+        memcmp = {"offset": 0, "bytes": b58encode(discriminator).decode()}
         options = _at(
             commitment,
             encoding="base64",
