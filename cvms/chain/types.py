@@ -3,23 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from enum import StrEnum
 from typing import NewType
 
+from solana.rpc.commitment import Commitment as Commitment  # noqa: PLC0414 (re-exported)
 from solders.pubkey import Pubkey
 
 Slot = NewType("Slot", int)
 BlockHeight = NewType("BlockHeight", int)
 Lamports = NewType("Lamports", int)
 Amount = NewType("Amount", int)  # the token's smallest unit
-
-
-class Commitment(StrEnum):
-    """How sure a node is that a block stays."""
-
-    PROCESSED = "processed"
-    CONFIRMED = "confirmed"
-    FINALIZED = "finalized"
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,17 +5,17 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TypeVar
 
+from solana.constants import SYSTEM_PROGRAM_ID
 from solders.pubkey import Pubkey
+from spl.token.constants import ACCOUNT_LEN, TOKEN_PROGRAM_ID
 
 from cvms.chain import borsh
 from cvms.chain.borsh import I64, U8, U32, U64, Bytes64
-from cvms.chain.program.addresses import SYSTEM_PROGRAM, TOKEN_PROGRAM
 from cvms.chain.types import Account, Programs
 from cvms.errors import DecodeError
 
 T = TypeVar("T")
 
-_TOKEN_ACCOUNT_LENGTH = 165
 _TOKEN_ACCOUNT_STATE = 108  # offset of the state byte: 0 is uninitialized, 1 open, 2 frozen
 
 
@@ -125,7 +125,7 @@ def decode_position_summary(data: bytes) -> PositionSummary:
 
 def decode_token_account(data: bytes) -> TokenAccount:
     """Raises DecodeError when `data` is not an initialized SPL token account."""
-    if len(data) < _TOKEN_ACCOUNT_LENGTH or data[_TOKEN_ACCOUNT_STATE] not in (1, 2):
+    if len(data) < ACCOUNT_LEN or data[_TOKEN_ACCOUNT_STATE] not in (1, 2):
         raise DecodeError("not an initialized token account")
     return borsh.decode(TokenAccount, data, trailing=True)
 
@@ -147,14 +147,14 @@ def read_vault_authority(account: Account | None, programs: Programs) -> VaultAu
 
 def read_token_account(account: Account | None) -> TokenAccount | None:
     """As `read_vault`, for an SPL token account."""
-    owned = owned_by(account, TOKEN_PROGRAM)
+    owned = owned_by(account, TOKEN_PROGRAM_ID)
     return None if owned is None else decode_token_account(owned.data)
 
 
 def owned_by(account: Account | None, program: Pubkey) -> Account | None:
     """The account if there is one; raises DecodeError when it is not `program`'s."""
     # Anyone can send lamports to an address before its account is created: that is no account.
-    if account is None or (account.owner == SYSTEM_PROGRAM and not account.data):
+    if account is None or (account.owner == SYSTEM_PROGRAM_ID and not account.data):
         return None
     if account.owner != program:
         raise DecodeError(f"the account belongs to {account.owner}, not to {program}")

@@ -2,25 +2,19 @@
 
 from __future__ import annotations
 
+from solana.constants import ED25519_PROGRAM_ID, SECP256K1_PROGRAM_ID
 from solders.pubkey import Pubkey
+from spl.token.instructions import get_associated_token_address
 
 from cvms.chain.types import Programs
 
-SYSTEM_PROGRAM = Pubkey.from_string("11111111111111111111111111111111")
-TOKEN_PROGRAM = Pubkey.from_string("TokenkegQfeZyiNwAJbNbGKPFXCWuBvf9Ss623VQ5DA")
-ASSOCIATED_TOKEN_PROGRAM = Pubkey.from_string("ATokenGPvbdGVxr1b2hvZbsiqW5xWH25efTNsLJA8knL")
-COMPUTE_BUDGET_PROGRAM = Pubkey.from_string("ComputeBudget111111111111111111111111111111")
-INSTRUCTIONS_SYSVAR = Pubkey.from_string("Sysvar1nstructions1111111111111111111111111")
-RENT_SYSVAR = Pubkey.from_string("SysvarRent111111111111111111111111111111111")
-
 # Precompiles run outside the virtual machine, so they write no `invoke` line to the logs.
 PRECOMPILES = frozenset(
-    Pubkey.from_string(address)
-    for address in (
-        "Ed25519SigVerify111111111111111111111111111",
-        "KeccakSecp256k11111111111111111111111111111",
-        "Secp256r1SigVerify1111111111111111111111111",
-    )
+    {
+        ED25519_PROGRAM_ID,
+        SECP256K1_PROGRAM_ID,
+        Pubkey.from_string("Secp256r1SigVerify1111111111111111111111111"),
+    }
 )
 
 
@@ -41,7 +35,7 @@ def position_summary_address(program: Pubkey, vault: Pubkey) -> Pubkey:
 
 def token_account(owner: Pubkey, mint: Pubkey) -> Pubkey:
     """The associated token account (ATA) of an owner, a wallet or a PDA, for a mint."""
-    return _derive([bytes(owner), bytes(TOKEN_PROGRAM), bytes(mint)], ASSOCIATED_TOKEN_PROGRAM)
+    return get_associated_token_address(owner, mint)
 
 
 def _derive(seeds: list[bytes], program: Pubkey) -> Pubkey:

@@ -12,9 +12,10 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any
 
+from solana.constants import SYSTEM_PROGRAM_ID
 from solders.pubkey import Pubkey
+from spl.token.constants import ASSOCIATED_TOKEN_PROGRAM_ID, TOKEN_PROGRAM_ID
 
-from cvms.chain.program.addresses import ASSOCIATED_TOKEN_PROGRAM, SYSTEM_PROGRAM, TOKEN_PROGRAM
 from cvms.chain.program.anchor_errors import ANCHOR_ERRORS
 from cvms.chain.program.idl import ProgramName, load_idl
 from cvms.chain.types import Programs
@@ -141,9 +142,9 @@ def _table(program: Pubkey, programs: Programs) -> _Table:
     if program == programs.yield_pool:
         return _anchor_table("yield_pool")
     return {
-        TOKEN_PROGRAM: _TOKEN_ERRORS,
-        SYSTEM_PROGRAM: _SYSTEM_ERRORS,
-        ASSOCIATED_TOKEN_PROGRAM: _ASSOCIATED_TOKEN_ERRORS,
+        TOKEN_PROGRAM_ID: _TOKEN_ERRORS,
+        SYSTEM_PROGRAM_ID: _SYSTEM_ERRORS,
+        ASSOCIATED_TOKEN_PROGRAM_ID: _ASSOCIATED_TOKEN_ERRORS,
     }.get(program, {})
 
 

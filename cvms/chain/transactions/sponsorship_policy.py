@@ -10,11 +10,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import cache
 
+from solders.compute_budget import ID as COMPUTE_BUDGET_PROGRAM
 from solders.instruction import CompiledInstruction
 from solders.message import MessageV0
 from solders.pubkey import Pubkey
+from spl.token.constants import ASSOCIATED_TOKEN_PROGRAM_ID
 
-from cvms.chain.program.addresses import ASSOCIATED_TOKEN_PROGRAM, COMPUTE_BUDGET_PROGRAM
 from cvms.chain.program.idl import ProgramName, load_idl
 from cvms.chain.transactions.versioned import MAX_COMPUTE_UNITS, required_signers
 from cvms.chain.types import Lamports, Programs
@@ -109,7 +110,7 @@ def check_sponsored(
         if program == COMPUTE_BUDGET_PROGRAM:
             kind, value = _budget(bytes(instruction.data))
             units, price = (value, price) if kind == _SET_LIMIT else (units, value)
-        elif program == ASSOCIATED_TOKEN_PROGRAM:
+        elif program == ASSOCIATED_TOKEN_PROGRAM_ID:
             rent += _token_accounts_rent(instruction, acts=acts)
         else:
             _check_instruction(instruction, program, programs, acts=acts)

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 
 from solders.instruction import Instruction
 from solders.pubkey import Pubkey
+from spl.token.instructions import create_idempotent_associated_token_account
 
 from cvms.chain.program import instructions
 from cvms.chain.program.accounts import (
@@ -83,7 +84,7 @@ async def prepare_withdraw(
     vault_authority = read_vault_authority(authority_account, programs)
     if vault_authority is None:
         raise NotFound("the vault authority is not initialized")
-    create = instructions.create_token_account(
+    create = create_idempotent_associated_token_account(
         payer=rent_payer or fee_payer, owner=recipient, mint=programs.mint
     )
     instruction = instructions.withdraw(

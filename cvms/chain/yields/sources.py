@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from solana.constants import SYSTEM_PROGRAM_ID
 from solders.pubkey import Pubkey
 
-from cvms.chain.program.addresses import SYSTEM_PROGRAM
 from cvms.chain.rpc.rpc_client import RpcClient
 from cvms.chain.types import Account, Commitment, Programs, Slot
 from cvms.chain.yields import marginfi, reference_pool, solend
@@ -138,7 +138,7 @@ def read_rate(
 def _checked(known: Adapter, account: Account | None) -> bytes:
     """The data of an account that is the protocol's. Raises Refused when it is not."""
     # Anyone can send lamports to an address before its account is created: that is no account.
-    if account is None or (account.owner == SYSTEM_PROGRAM and not account.data):
+    if account is None or (account.owner == SYSTEM_PROGRAM_ID and not account.data):
         raise Refused(Reason.NO_ACCOUNT, "there is no account at this address")
     if account.owner != known.program:
         raise Refused(

@@ -8,10 +8,11 @@ from typing import Any
 
 from solders.instruction import AccountMeta, Instruction
 from solders.pubkey import Pubkey
+from spl.token.constants import TOKEN_PROGRAM_ID
 
 from cvms.chain.program import instructions
 from cvms.chain.program.accounts import read_vault_authority
-from cvms.chain.program.addresses import TOKEN_PROGRAM, vault_address, vault_authority_address
+from cvms.chain.program.addresses import vault_address, vault_authority_address
 from cvms.chain.program.instructions import yield_pool
 from cvms.chain.program.instructions.encoding import readonly
 from cvms.chain.transactions.vault_builders import fetch_vault
@@ -105,7 +106,7 @@ async def _venue(
         await _refuse_if_whitelisted(deps, yield_program)
         # The program will refuse. Should governance list it meanwhile, it must not be without any
         # account: then the books alone would move, and the tokens stay.
-        return Venue([readonly(TOKEN_PROGRAM)])
+        return Venue([readonly(TOKEN_PROGRAM_ID)])
     enough = (each for each in holdings if kind.allowed(each) >= amount)
     held = next(enough, None) or max(holdings, key=kind.allowed)
     opening = yield_pool.open_position(programs, payer=owner, owner=vault, pool=held.pool)

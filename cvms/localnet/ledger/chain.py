@@ -10,6 +10,7 @@ from contextlib import suppress
 from functools import partial
 from typing import Protocol
 
+from solana.constants import BPF_LOADER_PROGRAM_ID
 from solders.account import Account
 from solders.hash import Hash
 from solders.pubkey import Pubkey
@@ -23,7 +24,7 @@ from cvms.localnet.ledger.recent_blocks import RecentBlocks, kept_blocks
 from cvms.localnet.ledger.sqlite_ledger import Ledger
 from cvms.localnet.ledger.transaction_records import read_balances, transaction_meta
 from cvms.localnet.types import Block, Commitment, Entry, Fork, Json, Timing
-from cvms.localnet.vm.machine import LOADER, MachinePanicked, Outcome, VirtualMachine, code_of
+from cvms.localnet.vm.machine import MachinePanicked, Outcome, VirtualMachine, code_of
 from cvms.localnet.vm.message import AnyMessage, is_signed, load_keys, message_hash, writable_keys
 
 
@@ -182,7 +183,7 @@ class Chain:
         self.ledger.set_setting("reached", json.dumps(self.blocks.reached).encode())
         restored = self.accounts.drop_after(point.slot)
         restored.pop(CLOCK, None)  # the next block sets it
-        for key, program in self.accounts.owned_by(LOADER, point.slot):
+        for key, program in self.accounts.owned_by(BPF_LOADER_PROGRAM_ID, point.slot):
             if program.executable and code_of(program) in restored:
                 restored.setdefault(key, program)  # setting it loads the code from before
         self._set_accounts(restored)

@@ -24,9 +24,6 @@ from cvms.errors import CvmsError
 from cvms.localnet.types import Block, Json
 from cvms.localnet.vm.transaction_errors import error_json
 
-LOADER = Pubkey.from_string("BPFLoaderUpgradeab1e11111111111111111111111")
-"""Owns programs, and the accounts with their code that they point to."""
-
 
 @dataclass(frozen=True, slots=True)
 class Outcome:

@@ -9,7 +9,9 @@ from typing import Any, NamedTuple, get_args
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from solana.constants import SYSTEM_PROGRAM_ID
 from solders.pubkey import Pubkey
+from spl.token.constants import TOKEN_PROGRAM_ID
 
 from cvms.chain import borsh
 from cvms.chain.program.accounts import (
@@ -26,7 +28,6 @@ from cvms.chain.program.accounts import (
     read_token_account,
     read_vault,
 )
-from cvms.chain.program.addresses import SYSTEM_PROGRAM, TOKEN_PROGRAM
 from cvms.chain.program.events.events import (
     DepositEvent,
     Event,
@@ -210,8 +211,10 @@ def test_a_token_account_counts_once_it_is_initialized(programs: Programs) -> No
 def test_lamports_sent_to_an_address_make_no_account_and_another_owner_is_refused(
     programs: Programs,
 ) -> None:
-    funded = Account(Lamports(1), SYSTEM_PROGRAM, b"", executable=False)
-    forged = Account(Lamports(1), TOKEN_PROGRAM, VAULT_DISCRIMINATOR + bytes(400), executable=False)
+    funded = Account(Lamports(1), SYSTEM_PROGRAM_ID, b"", executable=False)
+    forged = Account(
+        Lamports(1), TOKEN_PROGRAM_ID, VAULT_DISCRIMINATOR + bytes(400), executable=False
+    )
     assert read_vault(None, programs) is None
     assert read_vault(funded, programs) is None
     assert read_token_account(funded) is None

@@ -10,16 +10,18 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from solana.constants import SYSTEM_PROGRAM_ID
 from solders.instruction import AccountMeta, Instruction
 from solders.keypair import Keypair
 from solders.message import MessageV0
 from solders.pubkey import Pubkey
 from solders.token.associated import get_associated_token_address
 from solders.transaction import VersionedTransaction
+from spl.token.constants import TOKEN_PROGRAM_ID
 
 from cvms.chain import borsh
 from cvms.chain.program.accounts import read_token_account
-from cvms.chain.program.addresses import SYSTEM_PROGRAM, TOKEN_PROGRAM, token_account
+from cvms.chain.program.addresses import token_account
 from cvms.chain.program.instructions import yield_pool as instructions
 from cvms.chain.program.program_errors import program_error, to_program_error
 from cvms.chain.program.yield_pool_accounts import (
@@ -168,9 +170,9 @@ def test_what_is_no_account_of_the_program_is_told_apart(read: Any) -> None:
         return Account(Lamports(1), owner, data, executable=False)
 
     assert read(None, PROGRAMS) is None
-    assert read(account(SYSTEM_PROGRAM, b""), PROGRAMS) is None
+    assert read(account(SYSTEM_PROGRAM_ID, b""), PROGRAMS) is None
     with pytest.raises(DecodeError, match="belongs to"):
-        read(account(TOKEN_PROGRAM, POOL_DISCRIMINATOR + bytes(157)), PROGRAMS)
+        read(account(TOKEN_PROGRAM_ID, POOL_DISCRIMINATOR + bytes(157)), PROGRAMS)
     for data in (b"", bytes(165), POOL_DISCRIMINATOR, POSITION_DISCRIMINATOR + bytes(96)):
         with pytest.raises(DecodeError):
             read(account(PROGRAMS.yield_pool, data), PROGRAMS)

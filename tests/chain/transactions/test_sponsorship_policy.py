@@ -12,9 +12,10 @@ from solders.keypair import Keypair
 from solders.message import MessageV0
 from solders.pubkey import Pubkey
 from solders.system_program import TransferParams, transfer
+from spl.token.constants import TOKEN_PROGRAM_ID
+from spl.token.instructions import create_idempotent_associated_token_account
 
 from cvms.chain.program import instructions
-from cvms.chain.program.addresses import TOKEN_PROGRAM
 from cvms.chain.program.instructions import yield_pool
 from cvms.chain.rpc.responses import LatestBlockhash
 from cvms.chain.transactions.sponsorship_policy import (
@@ -77,7 +78,7 @@ def withdraw(authority: Pubkey, *others: Pubkey) -> Instruction:
 
 
 def create(payer: Pubkey) -> Instruction:
-    return instructions.create_token_account(payer=payer, owner=OWNER, mint=PROGRAMS.mint)
+    return create_idempotent_associated_token_account(payer=payer, owner=OWNER, mint=PROGRAMS.mint)
 
 
 def test_it_pays_for_what_an_owner_signs_and_the_cost_is_the_chains() -> None:
@@ -115,7 +116,7 @@ def test_it_pays_for_a_token_account_only_by_its_own_decision() -> None:
 
 STEAL = transfer(TransferParams(from_pubkey=OPERATOR, to_pubkey=OTHER, lamports=1))
 HOSTILE = Instruction(OTHER, b"", [AccountMeta(OPERATOR, is_signer=True, is_writable=True)])
-TOKENS = Instruction(TOKEN_PROGRAM, b"\3" + bytes(8), HOSTILE.accounts)
+TOKENS = Instruction(TOKEN_PROGRAM_ID, b"\3" + bytes(8), HOSTILE.accounts)
 TWICE = Instruction(
     PROGRAMS.vault,
     bytes(withdraw(OPERATOR).data),

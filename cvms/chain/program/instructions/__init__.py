@@ -52,7 +52,6 @@ from cvms.chain.program.instructions.timelocks import (
     request_withdraw,
     schedule_timelock,
 )
-from cvms.chain.program.instructions.token_accounts import create_token_account
 from cvms.chain.program.instructions.vaults import (
     close_vault,
     deposit,
@@ -72,7 +71,6 @@ __all__ = [
     "close_position",
     "close_vault",
     "compound_yield",
-    "create_token_account",
     "deposit",
     "disable_vault_multisig",
     "emergency_withdraw",

@@ -8,14 +8,10 @@ from __future__ import annotations
 
 from solders.instruction import AccountMeta, Instruction
 from solders.pubkey import Pubkey
+from solders.sysvar import INSTRUCTIONS
+from spl.token.constants import TOKEN_PROGRAM_ID
 
-from cvms.chain.program.addresses import (
-    INSTRUCTIONS_SYSVAR,
-    TOKEN_PROGRAM,
-    token_account,
-    vault_address,
-    vault_authority_address,
-)
+from cvms.chain.program.addresses import token_account, vault_address, vault_authority_address
 from cvms.chain.program.instructions.encoding import readonly, u64, vault_program, writable
 from cvms.chain.types import Programs
 
@@ -58,7 +54,7 @@ def caller_accounts(programs: Programs, caller_program: Pubkey) -> list[AccountM
     return [
         readonly(caller_program),
         readonly(vault_authority_address(programs)),
-        readonly(INSTRUCTIONS_SYSVAR),
+        readonly(INSTRUCTIONS),
     ]
 
 
@@ -73,5 +69,5 @@ def transfer_accounts(
         writable(to_vault),
         writable(token_account(from_vault, programs.mint)),
         writable(token_account(to_vault, programs.mint)),
-        readonly(TOKEN_PROGRAM),
+        readonly(TOKEN_PROGRAM_ID),
     ]

@@ -4,17 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from solana.constants import SYSTEM_PROGRAM_ID
 from solders.instruction import Instruction
 from solders.pubkey import Pubkey
+from spl.token.constants import ASSOCIATED_TOKEN_PROGRAM_ID, TOKEN_PROGRAM_ID
 
-from cvms.chain.program.addresses import (
-    ASSOCIATED_TOKEN_PROGRAM,
-    SYSTEM_PROGRAM,
-    TOKEN_PROGRAM,
-    token_account,
-    vault_address,
-    vault_authority_address,
-)
+from cvms.chain.program.addresses import token_account, vault_address, vault_authority_address
 from cvms.chain.program.instructions.encoding import (
     boolean,
     keys,
@@ -39,7 +34,7 @@ def initialize_vault_authority(
     accounts = [
         signer(governance, writable=True),
         writable(vault_authority_address(programs)),
-        readonly(SYSTEM_PROGRAM),
+        readonly(SYSTEM_PROGRAM_ID),
     ]
     arguments = keys(authorized_programs) + flag
     return vault_program(programs, "initialize_vault_authority", accounts, arguments)
@@ -95,9 +90,9 @@ def update_usdt_mint(
         writable(vault),
         writable(token_account(vault, new_mint)),
         readonly(new_mint),
-        readonly(SYSTEM_PROGRAM),
-        readonly(TOKEN_PROGRAM),
-        readonly(ASSOCIATED_TOKEN_PROGRAM),
+        readonly(SYSTEM_PROGRAM_ID),
+        readonly(TOKEN_PROGRAM_ID),
+        readonly(ASSOCIATED_TOKEN_PROGRAM_ID),
     ]
     return vault_program(programs, "update_usdt_mint", accounts)
 

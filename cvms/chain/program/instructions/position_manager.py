@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from solana.constants import SYSTEM_PROGRAM_ID
 from solders.instruction import Instruction
 from solders.pubkey import Pubkey
 
-from cvms.chain.program.addresses import SYSTEM_PROGRAM, position_summary_address, vault_address
+from cvms.chain.program.addresses import position_summary_address, vault_address
 from cvms.chain.program.instructions.collateral import caller_accounts, transfer_accounts
 from cvms.chain.program.instructions.encoding import instruction, readonly, signer, u64, writable
 from cvms.chain.types import Programs
@@ -18,7 +19,7 @@ def init_position_summary(programs: Programs, *, payer: Pubkey, owner: Pubkey) -
         signer(payer, writable=True),
         readonly(vault),
         writable(position_summary_address(programs.position_manager, vault)),
-        readonly(SYSTEM_PROGRAM),
+        readonly(SYSTEM_PROGRAM_ID),
     ]
     return instruction(programs.position_manager, "init_position_summary", accounts)
 

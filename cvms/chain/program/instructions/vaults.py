@@ -4,18 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from solana.constants import SYSTEM_PROGRAM_ID
 from solders.instruction import AccountMeta, Instruction
 from solders.pubkey import Pubkey
+from solders.sysvar import RENT
+from spl.token.constants import ASSOCIATED_TOKEN_PROGRAM_ID, TOKEN_PROGRAM_ID
 
-from cvms.chain.program.addresses import (
-    ASSOCIATED_TOKEN_PROGRAM,
-    RENT_SYSVAR,
-    SYSTEM_PROGRAM,
-    TOKEN_PROGRAM,
-    token_account,
-    vault_address,
-    vault_authority_address,
-)
+from cvms.chain.program.addresses import token_account, vault_address, vault_authority_address
 from cvms.chain.program.instructions.encoding import (
     readonly,
     signer,
@@ -29,7 +24,7 @@ from cvms.chain.types import Programs
 
 def initialize(programs: Programs) -> Instruction:
     """Does nothing; the interface has it."""
-    return vault_program(programs, "initialize", [readonly(SYSTEM_PROGRAM)])
+    return vault_program(programs, "initialize", [readonly(SYSTEM_PROGRAM_ID)])
 
 
 def initialize_vault(programs: Programs, user: Pubkey) -> Instruction:
@@ -40,10 +35,10 @@ def initialize_vault(programs: Programs, user: Pubkey) -> Instruction:
         writable(vault),
         writable(token_account(vault, programs.mint)),
         readonly(programs.mint),
-        readonly(SYSTEM_PROGRAM),
-        readonly(TOKEN_PROGRAM),
-        readonly(ASSOCIATED_TOKEN_PROGRAM),
-        readonly(RENT_SYSVAR),
+        readonly(SYSTEM_PROGRAM_ID),
+        readonly(TOKEN_PROGRAM_ID),
+        readonly(ASSOCIATED_TOKEN_PROGRAM_ID),
+        readonly(RENT),
     ]
     return vault_program(programs, "initialize_vault", accounts)
 
@@ -55,7 +50,7 @@ def close_vault(programs: Programs, user: Pubkey) -> Instruction:
         signer(user, writable=True),
         writable(vault),
         writable(token_account(vault, programs.mint)),
-        readonly(TOKEN_PROGRAM),
+        readonly(TOKEN_PROGRAM_ID),
     ]
     return vault_program(programs, "close_vault", accounts)
 
@@ -74,7 +69,7 @@ def deposit(programs: Programs, *, authority: Pubkey, owner: Pubkey, amount: int
         writable(vault),
         writable(token_account(authority, programs.mint)),
         writable(token_account(vault, programs.mint)),
-        readonly(TOKEN_PROGRAM),
+        readonly(TOKEN_PROGRAM_ID),
     ]
     return vault_program(programs, "deposit", accounts, u64(amount))
 
@@ -124,5 +119,5 @@ def _payout(
         readonly(vault_authority_address(programs)),
         writable(token_account(vault, programs.mint)),
         writable(recipient_token_account),
-        readonly(TOKEN_PROGRAM),
+        readonly(TOKEN_PROGRAM_ID),
     ]

@@ -5,15 +5,12 @@ The names of some are also the vault program's, so callers import this module, n
 
 from __future__ import annotations
 
+from solana.constants import SYSTEM_PROGRAM_ID
 from solders.instruction import AccountMeta, Instruction
 from solders.pubkey import Pubkey
+from spl.token.constants import ASSOCIATED_TOKEN_PROGRAM_ID, TOKEN_PROGRAM_ID
 
-from cvms.chain.program.addresses import (
-    ASSOCIATED_TOKEN_PROGRAM,
-    SYSTEM_PROGRAM,
-    TOKEN_PROGRAM,
-    token_account,
-)
+from cvms.chain.program.addresses import token_account
 from cvms.chain.program.instructions.encoding import (
     instruction,
     readonly,
@@ -37,9 +34,9 @@ def initialize_pool(
         writable(pool),
         writable(token_account(pool, mint)),
         writable(reserve_address(programs, pool)),
-        readonly(SYSTEM_PROGRAM),
-        readonly(TOKEN_PROGRAM),
-        readonly(ASSOCIATED_TOKEN_PROGRAM),
+        readonly(SYSTEM_PROGRAM_ID),
+        readonly(TOKEN_PROGRAM_ID),
+        readonly(ASSOCIATED_TOKEN_PROGRAM_ID),
     ]
     return instruction(programs.yield_pool, "initialize_pool", accounts, u32(rate_bps))
 
@@ -59,7 +56,7 @@ def fund_reserve(
         writable(reserve_address(programs, pool)),
         writable(token_account(funder, mint)),
         signer(funder),
-        readonly(TOKEN_PROGRAM),
+        readonly(TOKEN_PROGRAM_ID),
     ]
     return instruction(programs.yield_pool, "fund_reserve", accounts, u64(amount))
 
@@ -71,7 +68,7 @@ def open_position(programs: Programs, *, payer: Pubkey, owner: Pubkey, pool: Pub
         readonly(owner),
         readonly(pool),
         writable(position_address(programs, pool=pool, owner=owner)),
-        readonly(SYSTEM_PROGRAM),
+        readonly(SYSTEM_PROGRAM_ID),
     ]
     return instruction(programs.yield_pool, "open_position", accounts)
 
@@ -121,5 +118,5 @@ def _accounts(
         writable(reserve_address(programs, pool)),
         writable(token_account(owner.pubkey, mint)),
         owner,
-        readonly(TOKEN_PROGRAM),
+        readonly(TOKEN_PROGRAM_ID),
     ]
