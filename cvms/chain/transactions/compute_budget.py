@@ -7,13 +7,13 @@ from collections.abc import Sequence
 from solders.message import MessageV0
 
 from cvms.chain.program.program_errors import to_program_error
+from cvms.chain.rpc.limits import FEE_ADDRESSES_PER_CALL
 from cvms.chain.rpc.rpc_client import RpcClient
 from cvms.chain.transactions.sponsorship_policy import FeeCaps, highest_price
 from cvms.chain.transactions.versioned import MAX_COMPUTE_UNITS, BuiltTransaction, with_budget
 from cvms.chain.types import Programs
 
 _BUDGET_INSTRUCTION_UNITS = 150  # the price instruction is added after the simulation
-_MOST_ADDRESSES = 128  # getRecentPrioritizationFees takes no more
 
 
 async def simulate_and_limit(
@@ -44,7 +44,9 @@ async def recent_price(rpc: RpcClient, message: MessageV0, *, cap: int) -> int:
     """The price (micro-lamports a unit) at which transactions on these accounts land, capped."""
     keys = message.account_keys
     writable = [key for place, key in enumerate(keys) if message.is_maybe_writable(place)]
-    return price_among(await rpc.get_recent_prioritization_fees(writable[:_MOST_ADDRESSES]), cap)
+    return price_among(
+        await rpc.get_recent_prioritization_fees(writable[:FEE_ADDRESSES_PER_CALL]), cap
+    )
 
 
 def price_among(fees: Sequence[int], cap: int) -> int:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import trio
 
+from cvms.chain.rpc.limits import ACCOUNTS_PER_CALL
 from cvms.errors import Overloaded
 from cvms.nursery.channels.websocket_frames import json_frame
 
@@ -24,7 +25,6 @@ if TYPE_CHECKING:
 
 KEYS = 1000
 """Accounts that one process watches: a node bounds the subscriptions of a connection too."""
-FETCHED_AT_ONCE = 100
 
 
 class AccountFrames:
@@ -181,7 +181,7 @@ class AccountRegistry:
         while not self._to_fetch:
             self._fetch = trio.Event()
             await self._fetch.wait()
-        keys = list(islice(self._to_fetch, FETCHED_AT_ONCE))
+        keys = list(islice(self._to_fetch, ACCOUNTS_PER_CALL))
         for key in keys:
             del self._to_fetch[key]
         return keys

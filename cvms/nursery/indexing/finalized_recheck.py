@@ -12,6 +12,7 @@ from collections.abc import Mapping, Sequence
 import structlog
 from solders.pubkey import Pubkey
 
+from cvms.chain.rpc.limits import ACCOUNTS_PER_CALL
 from cvms.chain.rpc.rpc_client import RpcClient
 from cvms.chain.types import Programs, Slot
 from cvms.nursery.channels.wakeups import OutboxWakeup
@@ -28,8 +29,6 @@ from cvms.store.vaults import balance_history
 from cvms.store.vaults.vaults import VaultRow
 
 log = structlog.get_logger(__name__)
-
-VAULTS_PER_CALL = 100
 
 
 class FinalizedRecheck:
@@ -57,7 +56,7 @@ class FinalizedRecheck:
                 indexed = (await cursors.frontier(conn, str(self._programs.vault))).slot
                 slot = min(final, -1 if indexed is None else indexed)
                 rows = await vault_writer.not_rechecked(
-                    conn, up_to_slot=slot, limit=VAULTS_PER_CALL
+                    conn, up_to_slot=slot, limit=ACCOUNTS_PER_CALL
                 )
             if not rows:
                 return

@@ -8,6 +8,7 @@ from itertools import takewhile
 import structlog
 import trio
 
+from cvms.chain.rpc.limits import STATUSES_PER_CALL
 from cvms.chain.rpc.responses import SignatureStatus
 from cvms.chain.rpc.rpc_client import RpcClient
 from cvms.chain.types import Commitment, Slot
@@ -21,7 +22,6 @@ from cvms.store.postgres.database import Database
 log = structlog.get_logger(__name__)
 
 EVERY_SECONDS = 2.0
-STATUSES_PER_CALL = 256
 
 
 class Finalizer:

@@ -18,6 +18,7 @@ from solders.pubkey import Pubkey
 
 from cvms.chain.pubsub.log_subscription import LogNotice, Subscribed, watch_logs
 from cvms.chain.rpc.chain_tips import read_tips
+from cvms.chain.rpc.error_codes import BEHIND
 from cvms.chain.rpc.responses import SignatureInfo
 from cvms.chain.rpc.rpc_client import RpcClient
 from cvms.chain.types import Commitment, Programs, Slot
@@ -61,9 +62,6 @@ RETRY_SECONDS = 0.2
 """Until the next look when a node did not have all of what it listed, or another process moved."""
 NOTICES = 256
 """Notices waiting to be taken; when full, the subscription's socket waits."""
-
-# The node that answered has not seen what another node has: -32016 and -32005 of the RPC.
-NODE_BEHIND = frozenset({-32016, -32005})
 
 
 class Indexer:
@@ -144,7 +142,7 @@ class Indexer:
         try:
             return await self.catch_up()
         except RpcError as error:
-            if error.code not in NODE_BEHIND:
+            if error.code not in BEHIND:
                 await self._note(error)
                 raise
             log.info("node_is_behind", reason=str(error))  # the lag shows it, if it lasts

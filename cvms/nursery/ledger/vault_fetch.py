@@ -9,13 +9,12 @@ import structlog
 from solders.pubkey import Pubkey
 
 from cvms.chain.program.accounts import Vault, read_vault
+from cvms.chain.rpc.limits import ACCOUNTS_PER_CALL
 from cvms.chain.rpc.rpc_client import RpcClient
 from cvms.chain.types import Commitment, Programs, Slot
 from cvms.errors import DecodeError
 
 log = structlog.get_logger(__name__)
-
-ACCOUNTS_PER_CALL = 100
 
 
 @dataclass(frozen=True, slots=True)

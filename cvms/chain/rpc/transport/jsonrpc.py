@@ -1,4 +1,4 @@
-"""JSON-RPC 2.0 envelopes: requests to bytes, a node's bytes to answers, nothing taken on trust."""
+"""JSON-RPC 2.0 envelopes: encodes requests, and decodes and validates responses."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from cvms.errors import CvmsError, RpcError
 
 T = TypeVar("T")
 
-_LONGEST_MESSAGE = 500  # it ends up in logs and replies; a node's own are a sentence
+_MAX_MESSAGE_LENGTH = 500  # messages end up in logs and replies; a node's own are one sentence
 
 
 class MalformedAnswer(CvmsError):
-    """The endpoint's body is no answer to the request: wrong JSON, id or shape."""
+    """The body is not a response to the request: wrong JSON, id or shape."""
 
 
 class _Error(msgspec.Struct):
@@ -31,29 +31,30 @@ class _Answer(msgspec.Struct):
 
 
 def encode_call(call_id: int, method: str, params: Sequence[Any]) -> dict[str, Any]:
-    """One request object."""
+    """Return one request object."""
     return {"jsonrpc": "2.0", "id": call_id, "method": method, "params": params}
 
 
 def encode_body(request: Mapping[str, Any] | Sequence[Mapping[str, Any]]) -> bytes:
-    """The bytes of a request or of a batch."""
+    """Return the bytes of a request or of a batch."""
     return msgspec.json.encode(request)
 
 
 def decode_answer(body: bytes, call_id: int) -> Any | RpcError:
-    """The result, or the node's error as a value. Raises MalformedAnswer."""
+    """Return the result, or the node's error as a value. Raises MalformedAnswer."""
     answer = _decode(body, _Answer)
     if answer.error is not None and answer.id is None:
-        return _value(answer)  # a node that could not read the request does not know its id
+        return _value(answer)  # a node that cannot parse the request does not know its id
     if answer.id != call_id:
         raise MalformedAnswer("the answer's id is not the request's")
     return _value(answer)
 
 
 def decode_batch(body: bytes, call_ids: Sequence[int]) -> list[Any | RpcError]:
-    """The answers in the order of `call_ids`, in whatever order the node gave them.
+    """Return the results in the order of `call_ids`, a node's error as a value.
 
-    A node may answer a whole batch with one error: each call gets it. Raises MalformedAnswer.
+    A node may reject a whole batch with one error, which then stands for each call. Raises
+    MalformedAnswer.
     """
     if body.lstrip()[:1] == b"{":
         answer = _decode(body, _Answer)
@@ -77,7 +78,7 @@ def _decode(body: bytes, kind: type[T]) -> T:
 def _value(answer: _Answer) -> Any | RpcError:
     if answer.error is not None:
         return RpcError(
-            answer.error.code, answer.error.message[:_LONGEST_MESSAGE], answer.error.data
+            answer.error.code, answer.error.message[:_MAX_MESSAGE_LENGTH], answer.error.data
         )
     if answer.result is msgspec.UNSET:
         raise MalformedAnswer("neither result nor error")
