@@ -1,4 +1,4 @@
-"""Where accounts live: well-known programs, program-derived addresses, token accounts."""
+"""Addresses: program-derived addresses (PDAs), token accounts and precompiles."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from spl.token.instructions import get_associated_token_address
 
 from cvms.chain.types import Programs
 
-# Precompiles run outside the virtual machine, so they write no `invoke` line to the logs.
+# Precompiles run outside the virtual machine, so they log no `invoke` line.
 PRECOMPILES = frozenset(
     {
         ED25519_PROGRAM_ID,
@@ -19,22 +19,22 @@ PRECOMPILES = frozenset(
 
 
 def vault_address(programs: Programs, owner: Pubkey) -> Pubkey:
-    """The owner's vault account."""
+    """Return the address of the owner's vault."""
     return _derive([b"vault", bytes(owner)], programs.vault)
 
 
 def vault_authority_address(programs: Programs) -> Pubkey:
-    """The one account that holds governance, the authorized programs and the freeze flag."""
+    """Return the address of the account with governance, authorized programs and freeze flag."""
     return _derive([b"vault_authority"], programs.vault)
 
 
 def position_summary_address(program: Pubkey, vault: Pubkey) -> Pubkey:
-    """Where an authorized program keeps its summary of a vault's open positions."""
+    """Return the address of an authorized program's summary of a vault's open positions."""
     return _derive([b"position_summary", bytes(vault)], program)
 
 
 def token_account(owner: Pubkey, mint: Pubkey) -> Pubkey:
-    """The associated token account (ATA) of an owner, a wallet or a PDA, for a mint."""
+    """Return the address of the associated token account (ATA) of a wallet or PDA, for a mint."""
     return get_associated_token_address(owner, mint)
 
 

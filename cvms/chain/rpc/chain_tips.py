@@ -47,12 +47,12 @@ class Tips:
         return self.first_block is not None and self.first_block <= slot
 
 
-class _EpochAnswer(msgspec.Struct, frozen=True, rename="camel"):
+class _EpochResponse(msgspec.Struct, frozen=True, rename="camel"):
     absolute_slot: Count
     block_height: Count
 
 
-class _BlockAnswer(msgspec.Struct, frozen=True):
+class _BlockResponse(msgspec.Struct, frozen=True):
     signatures: list[str]
 
 
@@ -69,7 +69,7 @@ async def read_tips(rpc: RpcClient) -> Tips:
 
 
 @dataclass(frozen=True, slots=True)
-class Retention:
+class NodeRetention:
     """One node's status of a transaction, and the oldest block that it retains.
 
     `first_block` is None when the node does not say.
@@ -79,7 +79,7 @@ class Retention:
     first_block: Slot | None
 
 
-async def read_retention(rpc: RpcClient, signature: str) -> Retention:
+async def read_retention(rpc: RpcClient, signature: str) -> NodeRetention:
     """Read a status and the retention from one node, in one request.
 
     Only a node that would retain a transaction can prove that it does not exist.
@@ -90,7 +90,7 @@ async def read_retention(rpc: RpcClient, signature: str) -> Retention:
         [("getSignatureStatuses", params), ("getFirstAvailableBlock", [])]
     )
     [status] = statuses(_result(response), 1).statuses
-    return Retention(status, _first_block(first_block))
+    return NodeRetention(status, _first_block(first_block))
 
 
 async def final_block(rpc: RpcClient, slot: int) -> frozenset[str] | None:
@@ -111,7 +111,7 @@ async def final_block(rpc: RpcClient, slot: int) -> frozenset[str] | None:
         return frozenset() if error.code in SKIPPED else None
     if answer is None:
         return None
-    return frozenset(read(_BlockAnswer, answer, method).signatures)
+    return frozenset(read(_BlockResponse, answer, method).signatures)
 
 
 def _tip_call(commitment: Commitment) -> tuple[str, list[Any]]:
@@ -119,7 +119,7 @@ def _tip_call(commitment: Commitment) -> tuple[str, list[Any]]:
 
 
 def _tip(answer: Any | RpcError) -> Tip:
-    got = read(_EpochAnswer, _result(answer), "getEpochInfo")
+    got = read(_EpochResponse, _result(answer), "getEpochInfo")
     return Tip(Slot(got.absolute_slot), BlockHeight(got.block_height))
 
 

@@ -133,24 +133,24 @@ class InContext(msgspec.Struct, Generic[T], frozen=True):
     value: T
 
 
-class AccountAnswer(msgspec.Struct, frozen=True):
+class AccountResponse(msgspec.Struct, frozen=True):
     lamports: Count
     owner: Pubkey
     data: tuple[str, str]
     executable: bool
 
 
-class KeyedAccountAnswer(msgspec.Struct, frozen=True):
+class KeyedAccountResponse(msgspec.Struct, frozen=True):
     pubkey: Pubkey
-    account: AccountAnswer
+    account: AccountResponse
 
 
-class BlockhashAnswer(msgspec.Struct, frozen=True, rename="camel"):
+class BlockhashResponse(msgspec.Struct, frozen=True, rename="camel"):
     blockhash: Hash
     last_valid_block_height: Count
 
 
-class SignatureAnswer(msgspec.Struct, frozen=True, rename="camel"):
+class SignatureResponse(msgspec.Struct, frozen=True, rename="camel"):
     signature: str
     slot: Count
     err: Any = None
@@ -158,61 +158,61 @@ class SignatureAnswer(msgspec.Struct, frozen=True, rename="camel"):
     confirmation_status: Commitment | None = None
 
 
-class StatusAnswer(msgspec.Struct, frozen=True, rename="camel"):
+class StatusResponse(msgspec.Struct, frozen=True, rename="camel"):
     slot: Count
     confirmations: Count | None = None
     err: Any = None
     confirmation_status: Commitment | None = None
 
 
-class SimulationAnswer(msgspec.Struct, frozen=True, rename="camel"):
+class SimulationResponse(msgspec.Struct, frozen=True, rename="camel"):
     err: Any = None
     logs: list[str] | None = None
     units_consumed: Count | None = None
 
 
-class FeeAnswer(msgspec.Struct, frozen=True, rename="camel"):
+class FeeResponse(msgspec.Struct, frozen=True, rename="camel"):
     prioritization_fee: Count
 
 
-class _InstructionAnswer(msgspec.Struct, frozen=True, rename="camel"):
+class _InstructionResponse(msgspec.Struct, frozen=True, rename="camel"):
     program_id_index: Index
     accounts: list[Index]
     data: str
 
 
-class _InnerAnswer(msgspec.Struct, frozen=True):
+class _InnerResponse(msgspec.Struct, frozen=True):
     index: Index
-    instructions: list[_InstructionAnswer]
+    instructions: list[_InstructionResponse]
 
 
-class _LoadedAnswer(msgspec.Struct, frozen=True):
+class _LoadedResponse(msgspec.Struct, frozen=True):
     writable: list[Pubkey] = []
     readonly: list[Pubkey] = []
 
 
-class _MetaAnswer(msgspec.Struct, frozen=True, rename="camel"):
+class _MetaResponse(msgspec.Struct, frozen=True, rename="camel"):
     err: Any
     fee: Count
     log_messages: list[str] | None = None
-    inner_instructions: list[_InnerAnswer] | None = None
-    loaded_addresses: _LoadedAnswer | None = None
+    inner_instructions: list[_InnerResponse] | None = None
+    loaded_addresses: _LoadedResponse | None = None
 
 
-class _MessageAnswer(msgspec.Struct, frozen=True, rename="camel"):
+class _MessageResponse(msgspec.Struct, frozen=True, rename="camel"):
     account_keys: list[Pubkey]
-    instructions: list[_InstructionAnswer]
+    instructions: list[_InstructionResponse]
 
 
-class _SignedAnswer(msgspec.Struct, frozen=True):
+class _SignedResponse(msgspec.Struct, frozen=True):
     signatures: list[str]
-    message: _MessageAnswer
+    message: _MessageResponse
 
 
-class TransactionAnswer(msgspec.Struct, frozen=True, rename="camel"):
+class TransactionResponse(msgspec.Struct, frozen=True, rename="camel"):
     slot: Count
-    transaction: _SignedAnswer
-    meta: _MetaAnswer
+    transaction: _SignedResponse
+    meta: _MetaResponse
     block_time: int | None = None
 
 
@@ -229,7 +229,7 @@ def unexpected(method: str, why: str) -> RpcError:
     return RpcError(UNEXPECTED_SHAPE, f"{method} answered something unexpected: {why}")
 
 
-def account(answer: AccountAnswer, method: str) -> Account:
+def account(answer: AccountResponse, method: str) -> Account:
     """Return the account. Raises RpcError when its data are not base64."""
     text, encoding = answer.data
     try:
@@ -241,7 +241,7 @@ def account(answer: AccountAnswer, method: str) -> Account:
     return Account(Lamports(answer.lamports), answer.owner, data, answer.executable)
 
 
-def status(answer: StatusAnswer) -> SignatureStatus:
+def status(answer: StatusResponse) -> SignatureStatus:
     """Return the status.
 
     Old nodes omit the commitment. A missing count of confirmations then means `finalized`.
@@ -256,21 +256,21 @@ def status(answer: StatusAnswer) -> SignatureStatus:
 def statuses(answer: Any, count: int) -> StatusesAt:
     """Return the result of getSignatureStatuses for `count` signatures. Raises RpcError."""
     method = "getSignatureStatuses"
-    got = read(InContext[list[StatusAnswer | None]], answer, method)
+    got = read(InContext[list[StatusResponse | None]], answer, method)
     if len(got.value) != count:
         raise unexpected(method, f"{len(got.value)} statuses for {count}")
     parsed = [None if each is None else status(each) for each in got.value]
     return StatusesAt(Slot(got.context.slot), parsed)
 
 
-def transaction(answer: TransactionAnswer, method: str) -> TransactionRecord:
+def transaction(answer: TransactionResponse, method: str) -> TransactionRecord:
     """Return the transaction.
 
     Raises RpcError when an instruction refers to an account that is not listed, or when its data
     are not base58.
     """
     message, meta = answer.transaction.message, answer.meta
-    loaded = meta.loaded_addresses or _LoadedAnswer()
+    loaded = meta.loaded_addresses or _LoadedResponse()
     keys = [*message.account_keys, *loaded.writable, *loaded.readonly]
     inner = {each.index: each.instructions for each in meta.inner_instructions or ()}
     instructions = []
@@ -295,7 +295,7 @@ def transaction(answer: TransactionAnswer, method: str) -> TransactionRecord:
 
 
 def _instruction(
-    answer: _InstructionAnswer, keys: list[Pubkey], index: int, inner_index: int | None
+    answer: _InstructionResponse, keys: list[Pubkey], index: int, inner_index: int | None
 ) -> RawInstruction:
     return RawInstruction(
         index=index,

@@ -141,7 +141,7 @@ class RpcClient:
     ) -> LatestBlockhash:
         method = "getLatestBlockhash"
         answer = await self.call(method, [_at(commitment, minContextSlot=min_context_slot)])
-        got = read(InContext[responses.BlockhashAnswer], answer, method)
+        got = read(InContext[responses.BlockhashResponse], answer, method)
         height = BlockHeight(got.value.last_valid_block_height)
         return LatestBlockhash(got.value.blockhash, height, Slot(got.context.slot))
 
@@ -187,7 +187,7 @@ class RpcClient:
             dataSlice=_slice(data_slice),
         )
         answer = await self.call(method, [[str(each) for each in addresses], options])
-        got = read(InContext[list[responses.AccountAnswer | None]], answer, method)
+        got = read(InContext[list[responses.AccountResponse | None]], answer, method)
         if len(got.value) != len(addresses):
             raise responses.unexpected(method, f"{len(got.value)} accounts for {len(addresses)}")
         accounts = [None if each is None else responses.account(each, method) for each in got.value]
@@ -215,7 +215,7 @@ class RpcClient:
             dataSlice=_slice(data_slice),
         )
         answer = await self.call(method, [str(program), options])
-        got = read(InContext[list[responses.KeyedAccountAnswer]], answer, method)
+        got = read(InContext[list[responses.KeyedAccountResponse]], answer, method)
         accounts = [(each.pubkey, responses.account(each.account, method)) for each in got.value]
         return Slot(got.context.slot), accounts
 
@@ -246,7 +246,7 @@ class RpcClient:
                 each.block_time,
                 each.confirmation_status or Commitment.CONFIRMED,
             )
-            for each in read(list[responses.SignatureAnswer], answer, method)
+            for each in read(list[responses.SignatureResponse], answer, method)
         ]
 
     async def get_transactions(
@@ -359,7 +359,7 @@ class RpcClient:
             replaceRecentBlockhash=replace_recent_blockhash,
         )
         answer = await self.call(method, [base64.b64encode(wire).decode(), options])
-        got = read(InContext[responses.SimulationAnswer], answer, method)
+        got = read(InContext[responses.SimulationResponse], answer, method)
         value, slot = got.value, Slot(got.context.slot)
         return Simulation(value.err, value.logs or [], value.units_consumed or 0, slot)
 
@@ -370,7 +370,7 @@ class RpcClient:
         """
         method = "getRecentPrioritizationFees"
         answer = await self.call(method, [[str(each) for each in addresses]])
-        got = read(list[responses.FeeAnswer], answer, method)
+        got = read(list[responses.FeeResponse], answer, method)
         return [each.prioritization_fee for each in got]
 
 
@@ -408,7 +408,7 @@ def _record(signature: str, answer: Any | RpcError) -> TransactionRecord | None:
         return None
     if isinstance(answer, RpcError):
         raise answer
-    got = read(responses.TransactionAnswer, answer, "getTransaction")
+    got = read(responses.TransactionResponse, answer, "getTransaction")
     record = responses.transaction(got, "getTransaction")
     if record.signature != signature:
         raise responses.unexpected("getTransaction", "another transaction")

@@ -147,7 +147,7 @@ class AccountRegistry:
         before = watched.newest.account if watched.newest is not None else None
         if before is not None and account.slot < before.slot:
             return
-        told = watched.fresh and before is not None and before.same(account)
+        told = watched.fresh and before is not None and before.same_state(account)
         watched.newest = frames = AccountFrames(account)
         watched.fresh, watched.reported_unknown = True, False
         if not told:

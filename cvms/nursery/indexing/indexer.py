@@ -16,7 +16,7 @@ import structlog
 import trio
 from solders.pubkey import Pubkey
 
-from cvms.chain.pubsub.log_subscription import LogNotice, Subscribed, watch_logs
+from cvms.chain.pubsub.log_subscription import LogNotice, LogsSubscribed, watch_logs
 from cvms.chain.rpc.chain_tips import read_tips
 from cvms.chain.rpc.error_codes import BEHIND
 from cvms.chain.rpc.responses import SignatureInfo
@@ -123,7 +123,7 @@ class Indexer:
 
     async def run(self) -> None:
         """Follow the chain until cancelled. Raises what a round raises; run again, it goes on."""
-        send, receive = trio.open_memory_channel[Subscribed | LogNotice](NOTICES)
+        send, receive = trio.open_memory_channel[LogsSubscribed | LogNotice](NOTICES)
         async with trio.open_nursery() as nursery:
             watch = partial(
                 watch_logs,
@@ -311,7 +311,7 @@ def _falls_due(batch: Batch) -> bool:
     return any(vault.timelocks or vault.pending_withdrawals for vault in vaults)
 
 
-def _drain(notices: trio.MemoryReceiveChannel[Subscribed | LogNotice]) -> None:
+def _drain(notices: trio.MemoryReceiveChannel[LogsSubscribed | LogNotice]) -> None:
     """Many notices are one reason to look."""
     try:
         while True:

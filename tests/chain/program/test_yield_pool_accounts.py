@@ -29,8 +29,8 @@ from cvms.chain.program.yield_pool_accounts import (
     POOL_DISCRIMINATOR,
     POSITION_DISCRIMINATOR,
     SECONDS_PER_YEAR,
-    Pool,
-    Position,
+    YieldPoolAccount,
+    YieldPositionAccount,
     claimable,
     pool_address,
     position_address,
@@ -143,24 +143,26 @@ def test_what_the_vault_program_passes_on_is_a_deposit_that_the_vault_does_not_s
 
 
 @pytest.mark.parametrize(
-    ("kind", "discriminator"),
-    [(Pool, POOL_DISCRIMINATOR), (Position, POSITION_DISCRIMINATOR)],
-    ids=["Pool", "Position"],
+    ("name", "kind", "discriminator"),
+    [
+        ("Pool", YieldPoolAccount, POOL_DISCRIMINATOR),
+        ("Position", YieldPositionAccount, POSITION_DISCRIMINATOR),
+    ],
 )
 @unhurried
 @given(data=st.data())
 def test_an_account_reads_as_the_idl_says(
-    kind: type, discriminator: bytes, data: st.DataObject
+    name: str, kind: type, discriminator: bytes, data: st.DataObject
 ) -> None:
-    [entry] = [each for each in IDL["accounts"] if each["name"] == kind.__name__]
+    [entry] = [each for each in IDL["accounts"] if each["name"] == name]
     assert discriminator == bytes(entry["discriminator"])
     state = data.draw(structures(kind))
     wire = discriminator + borsh.encode(state)
-    values, left = read_struct(IDL, kind.__name__, wire[8:])
+    values, left = read_struct(IDL, name, wire[8:])
     assert left == b""
     assert borsh.to_json(state) == values
     account = Account(Lamports(1), PROGRAMS.yield_pool, wire, executable=False)
-    read: Any = read_pool if kind is Pool else read_position
+    read: Any = read_pool if kind is YieldPoolAccount else read_position
     assert read(account, PROGRAMS) == state
 
 
@@ -181,17 +183,21 @@ def test_what_is_no_account_of_the_program_is_told_apart(read: Any) -> None:
 def test_a_number_that_does_not_fit_is_not_written() -> None:
     for accrued in (-1, 2**128):
         with pytest.raises(ValueError, match="int"):
-            borsh.encode(Position(OWNER, OWNER, 1, 1, accrued, 1))
+            borsh.encode(YieldPositionAccount(OWNER, OWNER, 1, 1, accrued, 1))
 
 
 def test_what_can_be_claimed_counts_until_now() -> None:
-    pool = Pool(ADMIN, MINT, MINT, MINT, 500, 1_000, index=70, last_accrued_at=1_000, bump=1)
-    position = Position(OWNER, OWNER, 1_000 * USDT, index=70, accrued=0, bump=1)
+    pool = YieldPoolAccount(
+        ADMIN, MINT, MINT, MINT, 500, 1_000, index=70, last_accrued_at=1_000, bump=1
+    )
+    position = YieldPositionAccount(OWNER, OWNER, 1_000 * USDT, index=70, accrued=0, bump=1)
     assert claimable(pool, position, now=1_000) == 0
     assert claimable(pool, position, now=999) == 0
     assert claimable(pool, position, now=1_000 + SECONDS_PER_YEAR) == 50 * USDT
     assert claimable(pool, position, now=999 + SECONDS_PER_YEAR) == 50 * USDT - 2
-    earlier = Position(OWNER, OWNER, PER_TOKEN_UNIT, index=60, accrued=PER_TOKEN_UNIT - 1, bump=1)
+    earlier = YieldPositionAccount(
+        OWNER, OWNER, PER_TOKEN_UNIT, index=60, accrued=PER_TOKEN_UNIT - 1, bump=1
+    )
     assert claimable(pool, earlier, now=1_000) == 10
 
 
@@ -223,7 +229,7 @@ class Saver:
             raise to_program_error(outcome.err, outcome.logs, self.programs)
         await confirmed(self.localnet, self.rpc, await self.rpc.send_transaction(wire))
 
-    async def state(self) -> tuple[Pool, Position]:
+    async def state(self) -> tuple[YieldPoolAccount, YieldPositionAccount]:
         position = position_address(self.programs, pool=self.pool, owner=self.owner)
         found = await self.rpc.get_accounts([self.pool, position], commitment=Commitment.CONFIRMED)
         pool_state = read_pool(found.accounts[0], self.programs)

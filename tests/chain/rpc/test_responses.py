@@ -119,7 +119,9 @@ async def test_another_transaction_than_the_one_asked_for_is_no_answer() -> None
 
 
 def transaction(answer: Any) -> responses.TransactionRecord:
-    return responses.transaction(responses.read(responses.TransactionAnswer, answer, "get"), "get")
+    return responses.transaction(
+        responses.read(responses.TransactionResponse, answer, "get"), "get"
+    )
 
 
 def test_instructions_are_listed_with_their_inner_ones_and_loaded_accounts() -> None:
@@ -190,5 +192,5 @@ def test_a_status_without_a_commitment_is_read_from_its_confirmations(
     status: str | None, confirmations: int | None, expected: Commitment
 ) -> None:
     raw = {"slot": 1, "confirmations": confirmations, "confirmationStatus": status, "err": None}
-    read = responses.status(responses.read(responses.StatusAnswer, raw, "get"))
+    read = responses.status(responses.read(responses.StatusResponse, raw, "get"))
     assert read.commitment == expected

@@ -23,7 +23,7 @@ from cvms.chain.transactions.sponsorship_policy import (
     FeeCaps,
     check_sponsored,
     fee_of,
-    highest_price,
+    max_price,
 )
 from cvms.chain.transactions.versioned import build_transaction
 from cvms.chain.types import BlockHeight, Slot
@@ -171,8 +171,8 @@ def test_it_is_the_payer_or_signs_not_at_all() -> None:
 
 @pytest.mark.parametrize("units", [1, 7, 100, 123_457, 1_400_000])
 @pytest.mark.parametrize("signatures", [1, 2, 9, 10, 11])
-def test_the_highest_price_keeps_the_whole_fee_below_its_cap(units: int, signatures: int) -> None:
-    price = highest_price(CAPS, signatures=signatures, units=units)
+def test_the_maximum_price_keeps_the_whole_fee_below_its_cap(units: int, signatures: int) -> None:
+    price = max_price(CAPS, signatures=signatures, units=units)
     assert 0 <= price <= CAPS.price
     if signatures <= 10:
         assert fee_of(signatures=signatures, units=units, price=price) <= CAPS.lamports

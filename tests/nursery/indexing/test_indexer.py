@@ -155,7 +155,7 @@ async def test_a_pubsub_that_refuses_everybody_costs_nothing_but_the_delay(world
 
 
 async def _refused(logs: Sequence[Mapping[str, Any]]) -> bool:
-    return any(line["event"] == "pubsub connection lost" for line in logs)
+    return any(line["event"] == "pubsub_connection_lost" for line in logs)
 
 
 async def test_two_indexers_at_once_double_nothing(world: World) -> None:

@@ -1,7 +1,7 @@
-"""What authorized programs do with collateral.
+"""Instructions for collateral, which authorized programs call.
 
-The vault program takes these only as a call from the program that `caller_program` names. Sent on
-their own they are refused with UnauthorizedProgram.
+The vault program accepts them only in a call by `caller_program`. As top-level instructions they
+fail with UnauthorizedProgram.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ def transfer_collateral(
 
 
 def caller_accounts(programs: Programs, caller_program: Pubkey) -> list[AccountMeta]:
-    """What the vault program reads to find out who calls."""
+    """Return the accounts from which the vault program identifies its caller."""
     return [
         readonly(caller_program),
         readonly(vault_authority_address(programs)),
@@ -61,7 +61,7 @@ def caller_accounts(programs: Programs, caller_program: Pubkey) -> list[AccountM
 def transfer_accounts(
     programs: Programs, from_owner: Pubkey, to_owner: Pubkey
 ) -> list[AccountMeta]:
-    """Two vaults, their token accounts, and the token program."""
+    """Return two vaults, their token accounts, and the token program."""
     from_vault = vault_address(programs, from_owner)
     to_vault = vault_address(programs, to_owner)
     return [

@@ -1,4 +1,4 @@
-"""What governance decides for all vaults; the vault authority holds it."""
+"""Instructions of governance, which the vault authority account records for all vaults."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def initialize_vault_authority(
     authorized_programs: Sequence[Pubkey] = (),
     freeze: bool | None = None,
 ) -> Instruction:
-    """Create the vault authority; the signer becomes governance. Works once."""
+    """Create the vault authority, once. The signer becomes governance."""
     flag = b"\0" if freeze is None else b"\1" + boolean(freeze)
     accounts = [
         signer(governance, writable=True),
@@ -43,19 +43,22 @@ def initialize_vault_authority(
 def add_authorized_program(
     programs: Programs, *, governance: Pubkey, program: Pubkey
 ) -> Instruction:
-    """Let a program lock, unlock and transfer collateral; withdrawals ask it for positions."""
+    """Let a program lock, unlock and transfer collateral.
+
+    Withdrawals then require its summary of the vault's positions.
+    """
     return _by_governance(programs, "add_authorized_program", governance, bytes(program))
 
 
 def remove_authorized_program(
     programs: Programs, *, governance: Pubkey, program: Pubkey
 ) -> Instruction:
-    """Take back what `add_authorized_program` gave."""
+    """Undo `add_authorized_program`."""
     return _by_governance(programs, "remove_authorized_program", governance, bytes(program))
 
 
 def set_freeze_flag(programs: Programs, *, governance: Pubkey, freeze: bool) -> Instruction:
-    """Stop, or allow again, locking and unlocking of collateral."""
+    """Forbid, or allow again, the locking and unlocking of collateral."""
     return _by_governance(programs, "set_freeze_flag", governance, boolean(freeze))
 
 
@@ -65,17 +68,17 @@ def set_cpi_enforced(programs: Programs, *, governance: Pubkey, cpi_enforced: bo
 
 
 def add_yield_program(programs: Programs, *, governance: Pubkey, program: Pubkey) -> Instruction:
-    """Let vaults put tokens into a yield program."""
+    """Let vaults deposit tokens in a yield program."""
     return _by_governance(programs, "add_yield_program", governance, bytes(program))
 
 
 def remove_yield_program(programs: Programs, *, governance: Pubkey, program: Pubkey) -> Instruction:
-    """Take back what `add_yield_program` gave."""
+    """Undo `add_yield_program`."""
     return _by_governance(programs, "remove_yield_program", governance, bytes(program))
 
 
 def set_risk_level(programs: Programs, *, governance: Pubkey, risk_level: int) -> Instruction:
-    """Set the number that stands for the risk governance accepts."""
+    """Set the level of risk that governance accepts."""
     return _by_governance(programs, "set_risk_level", governance, u8(risk_level))
 
 

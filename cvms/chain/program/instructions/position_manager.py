@@ -1,4 +1,4 @@
-"""The position manager's instructions; it calls the vault program itself."""
+"""Instructions of the position manager, which calls the vault program."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from cvms.chain.types import Programs
 
 
 def init_position_summary(programs: Programs, *, payer: Pubkey, owner: Pubkey) -> Instruction:
-    """Create the summary of the positions that the owner's vault backs; the payer pays its rent."""
+    """Create the summary of the positions that the owner's vault backs; `payer` pays its rent."""
     vault = vault_address(programs, owner)
     accounts = [
         signer(payer, writable=True),
@@ -27,21 +27,21 @@ def init_position_summary(programs: Programs, *, payer: Pubkey, owner: Pubkey) -
 def open_position(
     programs: Programs, *, authority: Pubkey, owner: Pubkey, amount: int
 ) -> Instruction:
-    """Lock `amount` for one more position; the authority is the owner or one of its delegates."""
+    """Lock `amount` for a new position. The authority is the owner or one of its delegates."""
     return _position(programs, "open_position", authority, owner, amount)
 
 
 def close_position(
     programs: Programs, *, authority: Pubkey, owner: Pubkey, amount: int
 ) -> Instruction:
-    """Unlock `amount` and count one position less; the authority as for `open_position`."""
+    """Unlock `amount` and close a position. The authority is as for `open_position`."""
     return _position(programs, "close_position", authority, owner, amount)
 
 
 def rebalance_collateral(
     programs: Programs, *, authority: Pubkey, from_owner: Pubkey, to_owner: Pubkey, amount: int
 ) -> Instruction:
-    """Move `amount` between two owners' vaults; the authority is governance."""
+    """Move `amount` between two owners' vaults. The authority is governance."""
     accounts = [
         *caller_accounts(programs, programs.position_manager),
         *transfer_accounts(programs, from_owner, to_owner),

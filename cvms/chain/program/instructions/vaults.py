@@ -1,4 +1,4 @@
-"""A vault's life: open it, pay in, pay out, close it."""
+"""Instructions to open a vault, to deposit, to withdraw, and to close it."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from cvms.chain.types import Programs
 
 
 def initialize(programs: Programs) -> Instruction:
-    """Does nothing; the interface has it."""
+    """Do nothing; the instruction is part of the program's interface."""
     return vault_program(programs, "initialize", [readonly(SYSTEM_PROGRAM_ID)])
 
 
@@ -44,7 +44,7 @@ def initialize_vault(programs: Programs, user: Pubkey) -> Instruction:
 
 
 def close_vault(programs: Programs, user: Pubkey) -> Instruction:
-    """Close the user's empty vault and its token account; their rent goes back to the user."""
+    """Close the user's empty vault and its token account. Their rent is returned to the user."""
     vault = vault_address(programs, user)
     accounts = [
         signer(user, writable=True),
@@ -56,7 +56,7 @@ def close_vault(programs: Programs, user: Pubkey) -> Instruction:
 
 
 def get_vault_info(programs: Programs, owner: Pubkey) -> Instruction:
-    """Does nothing but check that the vault is one."""
+    """Check that the vault exists, without any effect."""
     return vault_program(programs, "get_vault_info", [readonly(vault_address(programs, owner))])
 
 
@@ -101,8 +101,8 @@ def emergency_withdraw(
 ) -> Instruction:
     """Move `amount` to the owner's associated token account.
 
-    The authority is the owner, within the available balance, or governance, which reaches the
-    locked balance too.
+    The authority is the owner, limited to the available balance, or governance, which can withdraw
+    the locked balance too.
     """
     accounts = _payout(programs, authority, owner, token_account(owner, programs.mint))
     return vault_program(programs, "emergency_withdraw", accounts, u64(amount))

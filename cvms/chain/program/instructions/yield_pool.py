@@ -1,6 +1,6 @@
-"""The reference yield program's instructions: pools, their rates and reserves, and positions.
+"""Instructions of the reference yield program: pools, rates, reserves and positions.
 
-The names of some are also the vault program's, so callers import this module, not its functions.
+Some share their names with instructions of the vault program, so callers import the module.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from cvms.chain.types import Programs
 def initialize_pool(
     programs: Programs, *, admin: Pubkey, mint: Pubkey, rate_bps: int
 ) -> Instruction:
-    """Create the admin's pool of a mint, with an empty reserve; the admin pays."""
+    """Create the admin's pool of a mint, with an empty reserve. The admin pays the rent."""
     pool = pool_address(programs, mint=mint, admin=admin)
     accounts = [
         signer(admin, writable=True),
@@ -42,7 +42,7 @@ def initialize_pool(
 
 
 def set_rate(programs: Programs, *, admin: Pubkey, pool: Pubkey, rate_bps: int) -> Instruction:
-    """Pay this annual rate from now on; 10,000 basis points is the highest."""
+    """Set the annual rate from now on, at most 10,000 basis points."""
     accounts = [signer(admin), writable(pool)]
     return instruction(programs.yield_pool, "set_rate", accounts, u32(rate_bps))
 
@@ -50,7 +50,7 @@ def set_rate(programs: Programs, *, admin: Pubkey, pool: Pubkey, rate_bps: int) 
 def fund_reserve(
     programs: Programs, *, funder: Pubkey, pool: Pubkey, mint: Pubkey, amount: int
 ) -> Instruction:
-    """Give `amount` to the reserve, for good: it is paid out as interest and not otherwise."""
+    """Add `amount` to the reserve, which only ever pays interest."""
     accounts = [
         readonly(pool),
         writable(reserve_address(programs, pool)),
@@ -62,7 +62,7 @@ def fund_reserve(
 
 
 def open_position(programs: Programs, *, payer: Pubkey, owner: Pubkey, pool: Pubkey) -> Instruction:
-    """Create the position of any owner, for example of a vault account; the payer pays."""
+    """Create the position of any owner, such as a vault account. `payer` pays the rent."""
     accounts = [
         signer(payer, writable=True),
         readonly(owner),
@@ -97,7 +97,7 @@ def claim(
 def vault_yield_accounts(
     programs: Programs, *, vault: Pubkey, pool: Pubkey, mint: Pubkey
 ) -> list[AccountMeta]:
-    """The `yield_accounts` with which the vault program deposits, withdraws and compounds here."""
+    """Return the `yield_accounts` of the vault program's yield instructions for this pool."""
     return _accounts(programs, readonly(vault), pool, mint)
 
 

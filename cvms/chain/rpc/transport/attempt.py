@@ -21,7 +21,7 @@ Answers = list[Any | RpcError]
 
 
 @dataclass(frozen=True, slots=True)
-class Request:
+class RpcRequest:
     """The body of one or more calls, and `read`, which decodes the responses in the calls' order.
 
     `at_slot` is the slot that a node must have reached. `newest` says that the responses hold for
@@ -80,7 +80,7 @@ class RequestSender:
         self._http = http
         self._metrics = metrics
 
-    async def send_once(self, endpoint: Endpoint, request: Request, seconds: float) -> Answers:
+    async def send_once(self, endpoint: Endpoint, request: RpcRequest, seconds: float) -> Answers:
         """Send the request and return the responses, within `seconds`.
 
         Raises AttemptFailed, Throttled or BatchRefused.
@@ -93,7 +93,7 @@ class RequestSender:
                     answers = request.read(
                         await post(self._http, endpoint.url, request.body, seconds=seconds)
                     )
-            except (trio.TooSlowError, httpx.RequestError, jsonrpc.MalformedAnswer) as error:
+            except (trio.TooSlowError, httpx.RequestError, jsonrpc.MalformedResponse) as error:
                 raise self._failed(endpoint, error, seconds) from error
             except BadStatus as error:
                 raise self._refused(endpoint, error, request, began) from error
@@ -112,7 +112,7 @@ class RequestSender:
         return failure
 
     def _refused(
-        self, endpoint: Endpoint, error: BadStatus, request: Request, began: float
+        self, endpoint: Endpoint, error: BadStatus, request: RpcRequest, began: float
     ) -> AttemptFailed | BatchRefused:
         if error.status == httpx.codes.TOO_MANY_REQUESTS:
             return self._throttled(endpoint, began, error.retry_after)
@@ -123,7 +123,9 @@ class RequestSender:
         self._count(endpoint, "unavailable")
         return AttemptFailed(outcome)
 
-    def _judge(self, endpoint: Endpoint, request: Request, answers: Answers, began: float) -> None:
+    def _judge(
+        self, endpoint: Endpoint, request: RpcRequest, answers: Answers, began: float
+    ) -> None:
         if len(answers) > 1 and all(is_batch_refused(each) for each in answers):
             raise self._too_large(endpoint, request)
         if any(is_throttled(each) for each in answers):
@@ -144,13 +146,13 @@ class RequestSender:
         self._count(endpoint, "throttled")
         return Throttled(throttled(endpoint))
 
-    def _too_large(self, endpoint: Endpoint, request: Request) -> BatchRefused:
+    def _too_large(self, endpoint: Endpoint, request: RpcRequest) -> BatchRefused:
         self._pool.succeeded(endpoint)
         endpoint.batch_limit = max(1, min(endpoint.batch_limit, len(request.methods) // 2))
         self._count(endpoint, "error")
         return BatchRefused(endpoint.batch_limit)
 
-    def _saw_slots(self, endpoint: Endpoint, request: Request, answers: Answers) -> None:
+    def _saw_slots(self, endpoint: Endpoint, request: RpcRequest, answers: Answers) -> None:
         for method, answer in zip(request.methods, answers, strict=True):
             slot = _slot_of(method, answer)
             if slot is not None:

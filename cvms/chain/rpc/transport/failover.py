@@ -17,8 +17,8 @@ from cvms.chain.rpc.transport.attempt import (
     Answers,
     AttemptFailed,
     BatchRefused,
-    Request,
     RequestSender,
+    RpcRequest,
     Throttled,
     retry_elsewhere,
     throttled,
@@ -220,7 +220,7 @@ class FailoverTransport:
         late = ChainTimeout("the wait has ended")
         return [EndpointReply(each, answers.get(each.order, late)) for each in endpoints]
 
-    async def _query_one(self, endpoint: Endpoint, request: Request, deadline: float) -> Any:
+    async def _query_one(self, endpoint: Endpoint, request: RpcRequest, deadline: float) -> Any:
         try:
             while not await self._wait_for_turn(endpoint, request, deadline):
                 continue
@@ -230,7 +230,7 @@ class FailoverTransport:
             return failure.outcome
         return answer
 
-    async def _exchange(self, request: Request, *, repeatable: bool) -> Answers:
+    async def _exchange(self, request: RpcRequest, *, repeatable: bool) -> Answers:
         try:
             answers = await self._try_in_wait_for_turn(request, repeatable=repeatable)
         except ChainUnavailable as outcome:
@@ -241,7 +241,7 @@ class FailoverTransport:
             self._count([method], "error" if isinstance(answer, RpcError) else "ok")
         return answers
 
-    async def _try_in_wait_for_turn(self, request: Request, *, repeatable: bool) -> Answers:
+    async def _try_in_wait_for_turn(self, request: RpcRequest, *, repeatable: bool) -> Answers:
         deadline = trio.current_time() + self._timeout
         tries = _FailoverState(repeatable=repeatable)
         while not tries.over:
@@ -260,7 +260,9 @@ class FailoverTransport:
                 tries.failed(order[0], failure, last=len(order) == 1)
         return tries.outcome(none=self._all_unavailable)
 
-    async def _wait_for_turn(self, endpoint: Endpoint, request: Request, deadline: float) -> bool:
+    async def _wait_for_turn(
+        self, endpoint: Endpoint, request: RpcRequest, deadline: float
+    ) -> bool:
         """Wait until the rate limiter lets the request out; False if it was paused meanwhile.
 
         Raises Throttled when that would be after the deadline.
@@ -289,19 +291,19 @@ class FailoverTransport:
     def _all_unavailable(self) -> ChainUnavailable:
         return all_unavailable(self.pool.all())
 
-    def _single(self, method: str, params: Sequence[Any], at_slot: int) -> Request:
+    def _single(self, method: str, params: Sequence[Any], at_slot: int) -> RpcRequest:
         call_id = next(self._ids)
         last = params[-1] if params else None
         options = last if isinstance(last, dict) else {}
-        return Request(
+        return RpcRequest(
             methods=[method],
             body=jsonrpc.encode_body(jsonrpc.encode_call(call_id, method, params)),
-            read=lambda content: [jsonrpc.decode_answer(content, call_id)],
+            read=lambda content: [jsonrpc.decode_response(content, call_id)],
             at_slot=max(at_slot, options.get("minContextSlot") or 0),
             newest=options.get("commitment") in ("processed", "confirmed"),
         )
 
-    def _several(self, calls: Sequence[Call], at_slot: int) -> Request:
+    def _several(self, calls: Sequence[Call], at_slot: int) -> RpcRequest:
         if len(calls) == 1:  # some endpoints accept no batches
             return self._single(*calls[0], at_slot)
         ids = [next(self._ids) for _ in calls]
@@ -309,7 +311,7 @@ class FailoverTransport:
             jsonrpc.encode_call(call_id, method, params)
             for call_id, (method, params) in zip(ids, calls, strict=True)
         ]
-        return Request(
+        return RpcRequest(
             methods=[method for method, _ in calls],
             body=jsonrpc.encode_body(requests),
             read=lambda content: jsonrpc.decode_batch(content, ids),

@@ -15,7 +15,7 @@ from urllib.parse import unquote
 import httpx
 import trio
 
-from cvms.chain.rpc.transport.jsonrpc import MalformedAnswer
+from cvms.chain.rpc.transport.jsonrpc import MalformedResponse
 from cvms.chain.rpc.transport.throttle_errors import retry_after
 
 MAX_BODY_BYTES = 64 * 1024 * 1024
@@ -107,7 +107,7 @@ async def _bounded_body(response: httpx.Response) -> bytes:
                 # Unwinds httpx's nested async generators, which a break would abandon.
                 too_long.cancel()
     if len(content) > MAX_BODY_BYTES:
-        raise MalformedAnswer(f"a body of more than {MAX_BODY_BYTES} bytes")
+        raise MalformedResponse(f"a body of more than {MAX_BODY_BYTES} bytes")
     return _decoded(bytes(content), response.headers.get("content-encoding", "identity"))
 
 
@@ -115,14 +115,14 @@ def _decoded(content: bytes, encoding: str) -> bytes:
     if encoding == "identity":
         return content
     if encoding != "gzip":
-        raise MalformedAnswer("a body in an encoding that was not asked for")
+        raise MalformedResponse("a body in an encoding that was not asked for")
     stream = zlib.decompressobj(wbits=31)  # 31: gzip with the largest window
     try:
         decoded = stream.decompress(content, MAX_BODY_BYTES + 1)
     except zlib.error:
-        raise MalformedAnswer("a body that is not gzip") from None
+        raise MalformedResponse("a body that is not gzip") from None
     if len(decoded) > MAX_BODY_BYTES:
-        raise MalformedAnswer(f"a body of more than {MAX_BODY_BYTES} bytes")
+        raise MalformedResponse(f"a body of more than {MAX_BODY_BYTES} bytes")
     if not stream.eof:
-        raise MalformedAnswer("a body cut short")
+        raise MalformedResponse("a body cut short")
     return decoded

@@ -14,7 +14,7 @@ T = TypeVar("T")
 _MAX_MESSAGE_LENGTH = 500  # messages end up in logs and replies; a node's own are one sentence
 
 
-class MalformedAnswer(CvmsError):
+class MalformedResponse(CvmsError):
     """The body is not a response to the request: wrong JSON, id or shape."""
 
 
@@ -24,7 +24,7 @@ class _Error(msgspec.Struct):
     data: Any = None
 
 
-class _Answer(msgspec.Struct):
+class _Response(msgspec.Struct):
     id: int | str | None = None
     result: Any = msgspec.UNSET
     error: _Error | None = None
@@ -40,13 +40,13 @@ def encode_body(request: Mapping[str, Any] | Sequence[Mapping[str, Any]]) -> byt
     return msgspec.json.encode(request)
 
 
-def decode_answer(body: bytes, call_id: int) -> Any | RpcError:
+def decode_response(body: bytes, call_id: int) -> Any | RpcError:
     """Return the result, or the node's error as a value. Raises MalformedAnswer."""
-    answer = _decode(body, _Answer)
+    answer = _decode(body, _Response)
     if answer.error is not None and answer.id is None:
         return _value(answer)  # a node that cannot parse the request does not know its id
     if answer.id != call_id:
-        raise MalformedAnswer("the answer's id is not the request's")
+        raise MalformedResponse("the answer's id is not the request's")
     return _value(answer)
 
 
@@ -57,14 +57,14 @@ def decode_batch(body: bytes, call_ids: Sequence[int]) -> list[Any | RpcError]:
     MalformedAnswer.
     """
     if body.lstrip()[:1] == b"{":
-        answer = _decode(body, _Answer)
+        answer = _decode(body, _Response)
         if answer.error is None:
-            raise MalformedAnswer("one answer to a batch")
+            raise MalformedResponse("one answer to a batch")
         return [_value(answer)] * len(call_ids)
-    received = _decode(body, list[_Answer])
+    received = _decode(body, list[_Response])
     answers = {answer.id: answer for answer in received}
     if answers.keys() != set(call_ids) or len(received) != len(call_ids):
-        raise MalformedAnswer("the answers' ids are not the requests'")
+        raise MalformedResponse("the answers' ids are not the requests'")
     return [_value(answers[call_id]) for call_id in call_ids]
 
 
@@ -72,14 +72,14 @@ def _decode(body: bytes, kind: type[T]) -> T:
     try:
         return msgspec.json.decode(body, type=kind)
     except (msgspec.DecodeError, RecursionError):
-        raise MalformedAnswer("the body is not the JSON of an answer") from None
+        raise MalformedResponse("the body is not the JSON of an answer") from None
 
 
-def _value(answer: _Answer) -> Any | RpcError:
+def _value(answer: _Response) -> Any | RpcError:
     if answer.error is not None:
         return RpcError(
             answer.error.code, answer.error.message[:_MAX_MESSAGE_LENGTH], answer.error.data
         )
     if answer.result is msgspec.UNSET:
-        raise MalformedAnswer("neither result nor error")
+        raise MalformedResponse("neither result nor error")
     return answer.result
