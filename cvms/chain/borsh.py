@@ -234,29 +234,3 @@ def _end(data: bytes, offset: int, size: int) -> int:
     if size > len(data) - offset:
         raise DecodeError(f"{size} bytes expected at {offset}, {len(data) - offset} are left")
     return offset + size
-
-
-def to_json(value: object) -> dict[str, object]:
-    """Return a decoded account or event as JSON: base58 keys, names of enum members, integers.
-
-    Fields that begin with an underscore (reserved space) are omitted.
-    """
-    plain = _plain(value)
-    assert isinstance(plain, dict)
-    return plain
-
-
-def _plain(value: Any) -> object:
-    match value:
-        case Pubkey():
-            return str(value)
-        case enum.IntEnum():
-            return value.name
-        case tuple():
-            return [_plain(item) for item in value]
-        case bool() | int():
-            return value
-        case bytes():
-            return value.hex()
-    names = [field.name for field in dataclasses.fields(value)]
-    return {name: _plain(getattr(value, name)) for name in names if not name.startswith("_")}

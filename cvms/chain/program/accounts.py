@@ -1,4 +1,4 @@
-"""Accounts that the service reads: vaults, vault authority, position summaries, tokens."""
+"""Accounts that the service reads: vaults, vault authority and token accounts."""
 
 from __future__ import annotations
 
@@ -84,17 +84,6 @@ class VaultAuthority:
 
 
 @dataclass(frozen=True, slots=True)
-class PositionSummary:
-    """A PositionSummaryAccount of the position manager, as in its IDL."""
-
-    vault: Pubkey
-    owner: Pubkey
-    open_positions: U64
-    locked_amount: U64
-    last_updated_slot: U64
-
-
-@dataclass(frozen=True, slots=True)
 class SplTokenAccount:
     """The first three fields of an SPL token account."""
 
@@ -105,7 +94,6 @@ class SplTokenAccount:
 
 VAULT_DISCRIMINATOR = borsh.discriminator("account", "CollateralVault")
 VAULT_AUTHORITY_DISCRIMINATOR = borsh.discriminator("account", "VaultAuthority")
-POSITION_SUMMARY_DISCRIMINATOR = borsh.discriminator("account", "PositionSummaryAccount")
 
 
 def decode_vault(data: bytes) -> Vault:
@@ -116,11 +104,6 @@ def decode_vault(data: bytes) -> Vault:
 def decode_vault_authority(data: bytes) -> VaultAuthority:
     """Decode the vault authority. Raises DecodeError when `data` is something else."""
     return decode_account(VaultAuthority, VAULT_AUTHORITY_DISCRIMINATOR, data)
-
-
-def decode_position_summary(data: bytes) -> PositionSummary:
-    """Decode a position summary. Raises DecodeError when `data` is something else."""
-    return decode_account(PositionSummary, POSITION_SUMMARY_DISCRIMINATOR, data)
 
 
 def decode_token_account(data: bytes) -> SplTokenAccount:

@@ -42,7 +42,7 @@ from cvms.chain.rpc.rpc_client import RpcClient, open_rpc
 from cvms.chain.types import YIELD_POOL_PROGRAM, Account, Commitment, Lamports
 from cvms.config.loader import load_programs
 from cvms.errors import DecodeError, ProgramRefused
-from tests.chain.made_up import structures, unhurried
+from tests.chain.made_up import structures, to_json, unhurried
 from tests.chain.program.idl_borsh import idl, instruction_of, read_arguments, read_struct
 from tests.chain.test_on_the_local_chain import confirmed
 from tests.conftest import Localnet
@@ -160,7 +160,7 @@ def test_an_account_reads_as_the_idl_says(
     wire = discriminator + borsh.encode(state)
     values, left = read_struct(IDL, name, wire[8:])
     assert left == b""
-    assert borsh.to_json(state) == values
+    assert to_json(state) == values
     account = Account(Lamports(1), PROGRAMS.yield_pool, wire, executable=False)
     read: Any = read_pool if kind is YieldPoolAccount else read_position
     assert read(account, PROGRAMS) == state

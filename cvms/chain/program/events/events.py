@@ -252,8 +252,3 @@ def decode_event(data: bytes) -> Event | None:
     """
     kind = _classes().get(data[:8])
     return None if kind is None else borsh.decode(kind, data, offset=8, trailing=False)
-
-
-def encode_event(event: Event) -> bytes:
-    """Return the `Program data:` field that the program logs for this event."""
-    return borsh.discriminator("event", type(event).__name__) + borsh.encode(event)

@@ -12,9 +12,9 @@ from solders.pubkey import Pubkey
 from spl.token.constants import TOKEN_PROGRAM_ID
 
 from cvms.chain.program.addresses import PRECOMPILES
-from cvms.chain.program.events.events import DepositEvent, Event, VaultClosedEvent, encode_event
+from cvms.chain.program.events.events import DepositEvent, Event, VaultClosedEvent
 from cvms.chain.program.events.log_parser import ProgramLogs, parse_events
-from tests.chain.made_up import unhurried
+from tests.chain.made_up import encode_event, unhurried
 
 OURS = Pubkey.from_string("5qgA2qcz6zXYiJJkomV1LJv8UhKueyNsqeCWJd6jC9pT")
 OTHER = Pubkey.from_string("EMHew6227FX9PUhDGKwc8FHsEASZf5Fd4GWryuEXokT")
