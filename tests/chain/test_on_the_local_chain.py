@@ -16,7 +16,7 @@ from cvms.chain.program.addresses import token_account, vault_address, vault_aut
 from cvms.chain.program.events.events import DepositEvent, WithdrawEvent
 from cvms.chain.program.events.log_parser import parse_events
 from cvms.chain.program.events.touched_vaults import touched_vaults
-from cvms.chain.pubsub.log_subscription import LogNotice, Subscribed, watch_logs
+from cvms.chain.pubsub.log_subscription import LogNotice, LogsSubscribed, watch_logs
 from cvms.chain.rpc.rpc_client import RpcClient, TransactionRecord, open_rpc
 from cvms.chain.rpc.transport.endpoint_pool import FAILURES_BEFORE_DOWN
 from cvms.chain.transactions.compute_budget import simulate_and_limit
@@ -287,7 +287,7 @@ def ed25519_check(keypair: Keypair, message: bytes) -> Instruction:
 async def test_the_log_subscription_sees_what_the_history_holds(
     localnet: Localnet, rpc: RpcClient, nursery: trio.Nursery
 ) -> None:
-    send, receive = trio.open_memory_channel[Subscribed | LogNotice](100)
+    send, receive = trio.open_memory_channel[LogsSubscribed | LogNotice](100)
 
     async def watch() -> None:
         await watch_logs(
@@ -299,7 +299,7 @@ async def test_the_log_subscription_sees_what_the_history_holds(
 
     nursery.start_soon(watch)
     with trio.fail_after(20):
-        assert await receive.receive() == Subscribed()
+        assert await receive.receive() == LogsSubscribed()
         wallet = await funded(localnet, rpc, 2 * USDT)
         signatures = [await wallet.initialize(), await wallet.deposit(2 * USDT)]
         notices = [await receive.receive() for _ in signatures]

@@ -1,4 +1,4 @@
-"""Anchor's framework errors (100 to 5000): what a program built on its ABI refuses with.
+"""Anchor's framework errors (100 to 5000), which any Anchor program may return.
 
 Source: https://docs.rs/anchor-lang/latest/anchor_lang/error/enum.ErrorCode.html.
 """

@@ -12,9 +12,9 @@ import structlog
 import trio
 from solders.pubkey import Pubkey
 
+from cvms.chain.rpc.limits import SIGNATURES_PER_CALL
 from cvms.chain.rpc.responses import SignatureInfo
 from cvms.chain.rpc.rpc_client import RpcClient
-from cvms.chain.rpc.signature_pages import SIGNATURES_PER_CALL
 from cvms.chain.types import Commitment, Slot
 from cvms.errors import CursorNotListed
 from cvms.metrics import Metrics

@@ -12,7 +12,8 @@ from collections.abc import Mapping, Sequence
 import structlog
 from solders.pubkey import Pubkey
 
-from cvms.chain.rpc.rpc_client import ACCOUNTS_PER_CALL, RpcClient
+from cvms.chain.rpc.limits import ACCOUNTS_PER_CALL
+from cvms.chain.rpc.rpc_client import RpcClient
 from cvms.chain.types import Programs, Slot
 from cvms.nursery.channels.wakeups import OutboxWakeup
 from cvms.nursery.ledger.outbox_messages import balance_message

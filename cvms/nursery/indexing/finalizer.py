@@ -8,8 +8,9 @@ from itertools import takewhile
 import structlog
 import trio
 
+from cvms.chain.rpc.limits import STATUSES_PER_CALL
 from cvms.chain.rpc.responses import SignatureStatus
-from cvms.chain.rpc.rpc_client import STATUSES_PER_CALL, RpcClient
+from cvms.chain.rpc.rpc_client import RpcClient
 from cvms.chain.types import Commitment, Slot
 from cvms.nursery.channels.status_board import StatusBoard
 from cvms.nursery.indexing.finalized_recheck import FinalizedRecheck

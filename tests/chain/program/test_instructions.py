@@ -8,12 +8,14 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from solana.constants import SYSTEM_PROGRAM_ID
 from solders.instruction import AccountMeta, Instruction
 from solders.pubkey import Pubkey
 from solders.token.associated import get_associated_token_address
+from spl.token.constants import ASSOCIATED_TOKEN_PROGRAM_ID, TOKEN_PROGRAM_ID
+from spl.token.instructions import create_idempotent_associated_token_account
 
 from cvms.chain.program import instructions
-from cvms.chain.program.addresses import ASSOCIATED_TOKEN_PROGRAM, SYSTEM_PROGRAM, TOKEN_PROGRAM
 from cvms.chain.types import Programs
 from tests.chain.made_up import PUBKEYS, unhurried
 from tests.chain.program.idl_borsh import idl, instruction_of, read_arguments
@@ -210,16 +212,18 @@ def test_a_token_account_is_the_associated_one_and_creating_it_twice_is_allowed(
 ) -> None:
     address = instructions.token_account(OWNER, programs.mint)
     assert address == get_associated_token_address(OWNER, programs.mint)
-    create = instructions.create_token_account(payer=AUTHORITY, owner=OWNER, mint=programs.mint)
-    assert create.program_id == ASSOCIATED_TOKEN_PROGRAM
+    create = create_idempotent_associated_token_account(
+        payer=AUTHORITY, owner=OWNER, mint=programs.mint
+    )
+    assert create.program_id == ASSOCIATED_TOKEN_PROGRAM_ID
     assert create.data == b"\1"
     assert [meta.pubkey for meta in create.accounts] == [
         AUTHORITY,
         address,
         OWNER,
         programs.mint,
-        SYSTEM_PROGRAM,
-        TOKEN_PROGRAM,
+        SYSTEM_PROGRAM_ID,
+        TOKEN_PROGRAM_ID,
     ]
     assert [meta.is_signer for meta in create.accounts] == [True, *[False] * 5]
     assert [meta.is_writable for meta in create.accounts] == [True, True, *[False] * 4]

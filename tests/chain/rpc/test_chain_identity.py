@@ -10,7 +10,7 @@ import trio
 from solders.hash import Hash
 from structlog.testing import capture_logs
 
-from cvms.chain.rpc.chain_identity import AHEAD_SLOTS, SURELY_FINALIZED, ChainIdentityCheck
+from cvms.chain.rpc.chain_identity import AHEAD_SLOTS, FINALIZED_LAG_SLOTS, ChainIdentityCheck
 from cvms.chain.rpc.transport.endpoint_pool import FAILURES_BEFORE_DOWN
 from cvms.chain.rpc.transport.failover import FailoverTransport, open_transport
 from cvms.errors import ChainUnavailable
@@ -28,19 +28,19 @@ from tests.chain.rpc.scripted_node import (
 OTHER = str(Hash.new_unique())
 SECONDS = 5.0
 SLOT = 1000
-COMPARED = SLOT - SURELY_FINALIZED
+COMPARED = SLOT - FINALIZED_LAG_SLOTS
 
 
 @asynccontextmanager
 async def compared(
-    *scripts: Script, every: float = 0.0
+    *scripts: Script, interval: float = 0.0
 ) -> AsyncIterator[tuple[ChainIdentityCheck, FailoverTransport, list[ScriptedNode]]]:
     async with nodes(*scripts) as started:
         urls = [node.url for node in started]
         async with open_transport(urls, timeout=SECONDS, metrics=Metrics()) as transport:
             for each in transport.pool.all():
                 transport.pool.saw(each, SLOT, newest=True)
-            yield ChainIdentityCheck(transport, every=every), transport, started
+            yield ChainIdentityCheck(transport, interval=interval), transport, started
 
 
 def refused(transport: FailoverTransport) -> list[bool]:
@@ -107,13 +107,13 @@ async def test_with_nothing_but_refused_endpoints_the_reason_is_said() -> None:
         first.genesis = second.genesis = OTHER
         second.away = None
         await agreement.run_once(seconds=SECONDS)
-        with pytest.raises(ChainUnavailable, match="of another chain"):
+        with pytest.raises(ChainUnavailable, match="on another chain"):
             await transport.call("getThing", [{}])
 
 
 async def test_one_that_was_down_is_asked_which_chain_it_is_on_before_it_is_preferred() -> None:
     first, second = FakeChain(), FakeChain()
-    async with compared(first, second, every=3600.0) as (agreement, transport, _):
+    async with compared(first, second, interval=3600.0) as (agreement, transport, _):
         await agreement.run_once(seconds=SECONDS)
         one, _ = transport.pool.all()
         for _ in range(FAILURES_BEFORE_DOWN):
@@ -166,7 +166,7 @@ async def test_no_answer_is_no_evidence(silence: Script) -> None:
 
 
 async def test_it_is_looked_at_now_and_then_and_never_longer_than_allowed() -> None:
-    async with compared(FakeChain(), FakeChain(), every=3600.0) as (agreement, _, [node, _]):
+    async with compared(FakeChain(), FakeChain(), interval=3600.0) as (agreement, _, [node, _]):
         for _ in range(3):
             await agreement.run_once(seconds=SECONDS)
         methods = [each["method"] for each in node.requests]

@@ -8,6 +8,7 @@ import hashlib
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from solders.compute_budget import ID as COMPUTE_BUDGET_PROGRAM
 from solders.hash import Hash
 from solders.instruction import Instruction
 from solders.keypair import Keypair
@@ -15,9 +16,9 @@ from solders.message import Message, to_bytes_versioned
 from solders.pubkey import Pubkey
 from solders.signature import Signature
 from solders.transaction import Transaction, VersionedTransaction
+from spl.token.instructions import create_idempotent_associated_token_account
 
 from cvms.chain.program import instructions
-from cvms.chain.program.addresses import COMPUTE_BUDGET_PROGRAM
 from cvms.chain.rpc.responses import LatestBlockhash
 from cvms.chain.transactions.versioned import (
     MAX_COMPUTE_UNITS,
@@ -129,7 +130,7 @@ def test_the_limit_defaults_to_200000_an_instruction_and_can_be_set() -> None:
 
 def test_setup_goes_before_the_instruction_and_counts_for_the_limit() -> None:
     main = instructions.add_delegate(PROGRAMS, owner=OWNER.pubkey(), delegate=STRANGER.pubkey())
-    setup = instructions.create_token_account(
+    setup = create_idempotent_associated_token_account(
         payer=OPERATOR.pubkey(), owner=OWNER.pubkey(), mint=PROGRAMS.mint
     )
     built = build_transaction(main, setup=[setup], fee_payer=OPERATOR.pubkey(), blockhash=BLOCKHASH)

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from solders.pubkey import Pubkey
 
 from cvms.chain.types import Slot
-from cvms.chain.yields.rates import HIGHEST, ProtocolName, Refusal, SupplyRate
+from cvms.chain.yields.rates import MAX_RATE, ProtocolName, Refusal, SupplyRate
 from cvms.chain.yields.sources import YieldSource, adapter, read_rate
 from tests.chain.made_up import PUBKEYS, unhurried
 from tests.chain.yields import accounts
@@ -22,7 +22,7 @@ def outcome(protocol: ProtocolName, data: bytes, slot: int = 2**64 - 1) -> Suppl
     if isinstance(result, Refusal):
         assert result.detail
         return result
-    assert 0 <= result.supply_apr <= HIGHEST
+    assert 0 <= result.supply_apr <= MAX_RATE
     assert result.supply_apy >= result.supply_apr
     assert result.supplied >= 0
     return result

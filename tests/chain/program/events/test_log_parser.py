@@ -7,12 +7,14 @@ import base64
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from solders.compute_budget import ID as COMPUTE_BUDGET_PROGRAM
 from solders.pubkey import Pubkey
+from spl.token.constants import TOKEN_PROGRAM_ID
 
-from cvms.chain.program.addresses import COMPUTE_BUDGET_PROGRAM, PRECOMPILES, TOKEN_PROGRAM
-from cvms.chain.program.events.events import DepositEvent, Event, VaultClosedEvent, encode_event
+from cvms.chain.program.addresses import PRECOMPILES
+from cvms.chain.program.events.events import DepositEvent, Event, VaultClosedEvent
 from cvms.chain.program.events.log_parser import ProgramLogs, parse_events
-from tests.chain.made_up import unhurried
+from tests.chain.made_up import encode_event, unhurried
 
 OURS = Pubkey.from_string("5qgA2qcz6zXYiJJkomV1LJv8UhKueyNsqeCWJd6jC9pT")
 OTHER = Pubkey.from_string("EMHew6227FX9PUhDGKwc8FHsEASZf5Fd4GWryuEXokT")
@@ -45,7 +47,7 @@ def test_events_are_numbered_by_instruction_and_within_it() -> None:
         *frame(
             OURS,
             "Program log: Instruction: Deposit",
-            *frame(TOKEN_PROGRAM, "Program log: Instruction: Transfer", depth=2),
+            *frame(TOKEN_PROGRAM_ID, "Program log: Instruction: Transfer", depth=2),
             data(deposit(1)),
             data(deposit(2)),
             f"Program {OURS} consumed 4242 of 200000 compute units",
@@ -68,7 +70,7 @@ def test_data_in_anothers_frame_is_not_ours_whatever_it_looks_like() -> None:
     logs = [
         forged,
         *frame(OTHER, forged, f"Program log: Program {OURS} invoke [1]", forged),
-        *frame(OURS, *frame(TOKEN_PROGRAM, forged, depth=2)),
+        *frame(OURS, *frame(TOKEN_PROGRAM_ID, forged, depth=2)),
         forged,
     ]
     assert parse_events(logs, OURS) == ProgramLogs((), truncated=False)
@@ -126,7 +128,7 @@ def test_a_truncated_log_gives_what_came_before_and_says_so() -> None:
         [f"Program {OURS} invoke [1]", f"Program {OTHER} success"],
         [f"Program {OURS} success"],
         frame(OURS, depth=2),
-        frame(OURS, *frame(TOKEN_PROGRAM, depth=3)),
+        frame(OURS, *frame(TOKEN_PROGRAM_ID, depth=3)),
         [f"Program {OURS} invoke [1]", f"Program {OURS} invoke [1]"],
     ],
     ids=[

@@ -10,10 +10,10 @@ from hypothesis import strategies as st
 
 from cvms.chain.rpc.transport.adaptive_rate import (
     FIRST_PAUSE_SECONDS,
-    LONGEST_PAUSE_SECONDS,
-    LONGEST_TOLD_SECONDS,
-    SECONDS_TO_FULL,
-    SLOWEST,
+    MAX_PAUSE_SECONDS,
+    MAX_RETRY_AFTER_SECONDS,
+    MIN_RATE,
+    RECOVERY_SECONDS,
     AdaptiveRateLimiter,
 )
 
@@ -64,8 +64,8 @@ def test_refusals_in_a_row_pause_longer_up_to_a_limit_and_slow_down_to_a_limit()
         pauses.append(pacing.wait())
         clock.now += pauses[-1]
     assert pauses[:3] == pytest.approx([FIRST_PAUSE_SECONDS * 2**n for n in range(3)])
-    assert pauses[-1] == pytest.approx(LONGEST_PAUSE_SECONDS)
-    assert pacing.rate >= SLOWEST
+    assert pauses[-1] == pytest.approx(MAX_PAUSE_SECONDS)
+    assert pacing.rate >= MIN_RATE
     pacing.answered()
     pacing.refused(began=clock.now)
     assert pacing.wait() == pytest.approx(FIRST_PAUSE_SECONDS)
@@ -89,16 +89,16 @@ def test_it_waits_as_long_as_it_is_told_within_bounds_and_never_less() -> None:
         pacing.refused(began=clock.now, retry_after=7)
         assert 7 <= pacing.wait() <= 7.71
         pacing.refused(began=clock.now, retry_after=1e9)
-        assert pacing.wait() <= LONGEST_TOLD_SECONDS * 1.11
+        assert pacing.wait() <= MAX_RETRY_AFTER_SECONDS * 1.11
 
 
 def test_it_recovers_slowly_and_then_altogether() -> None:
     pacing, clock = pace()
     ask(pacing, clock, 100)
     pacing.refused(began=clock.now)
-    clock.now += FIRST_PAUSE_SECONDS + SECONDS_TO_FULL / 2
+    clock.now += FIRST_PAUSE_SECONDS + RECOVERY_SECONDS / 2
     assert 90 <= pacing.burst <= 101
-    clock.now += SECONDS_TO_FULL
+    clock.now += RECOVERY_SECONDS
     assert math.isinf(pacing.burst)
 
 
@@ -120,8 +120,8 @@ def test_a_wait_is_always_finite_and_the_rate_never_nought(
     for refuse, calls, seconds in steps:
         began = clock.now
         wait = ask(pacing, clock, calls)
-        assert 0 <= wait <= LONGEST_TOLD_SECONDS * 1.11 + 100 / SLOWEST
+        assert 0 <= wait <= MAX_RETRY_AFTER_SECONDS * 1.11 + 100 / MIN_RATE
         if refuse:
             pacing.refused(began=began, retry_after=seconds)
         clock.now += seconds
-        assert pacing.rate >= SLOWEST
+        assert pacing.rate >= MIN_RATE

@@ -9,15 +9,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cvms.chain.rpc.transport.adaptive_rate import LONGEST_TOLD_SECONDS
+from cvms.chain.rpc.transport.adaptive_rate import MAX_RETRY_AFTER_SECONDS
 from cvms.chain.rpc.transport.endpoint_pool import (
     CAUGHT_UP_SLOTS,
     FAILURES_BEFORE_DOWN,
     FIRST_DOWN_SECONDS,
-    FORGIVEN_SECONDS,
-    HIGHEST_SLOT,
+    FORGET_SECONDS,
     LAG_SLOTS,
-    LONGEST_DOWN_SECONDS,
+    MAX_DOWN_SECONDS,
+    MAX_SLOT,
     ROLLED_BACK_SLOTS,
     Endpoint,
     EndpointPool,
@@ -65,7 +65,7 @@ def test_it_is_down_after_three_failures_in_a_row_for_a_growing_capped_while() -
         clock.now = endpoint.down_until
         assert endpoints.available
     assert pauses[:3] == pytest.approx([FIRST_DOWN_SECONDS * 2**n for n in range(3)])
-    assert pauses[-1] == pytest.approx(LONGEST_DOWN_SECONDS)
+    assert pauses[-1] == pytest.approx(MAX_DOWN_SECONDS)
 
 
 def test_jitter_takes_up_to_half_off() -> None:
@@ -95,7 +95,7 @@ def test_a_node_that_says_when_to_come_back_is_heard_within_bounds() -> None:
     [endpoint] = endpoints.all()
     for _ in range(FAILURES_BEFORE_DOWN):
         endpoints.failed(endpoint, retry_after=9999)
-    assert endpoint.down_until - clock.now == pytest.approx(LONGEST_DOWN_SECONDS)
+    assert endpoint.down_until - clock.now == pytest.approx(MAX_DOWN_SECONDS)
 
 
 def test_only_host_and_port_of_a_url_are_ever_shown() -> None:
@@ -171,11 +171,11 @@ def test_what_was_seen_long_ago_is_seen_anew() -> None:
     endpoints.saw(b, 5000, newest=True)
     endpoints.saw(a, 1000, newest=True)
     assert hosts(endpoints) == ["b", "a"]
-    clock.now += FORGIVEN_SECONDS
+    clock.now += FORGET_SECONDS
     assert hosts(endpoints) == ["a", "b"]
     endpoints.failed(a)
     assert hosts(endpoints) == ["b", "a"]
-    clock.now += FORGIVEN_SECONDS
+    clock.now += FORGET_SECONDS
     assert hosts(endpoints) == ["a", "b"]
 
 
@@ -211,7 +211,7 @@ def test_a_node_that_starts_anew_from_an_old_state_is_believed_and_nonsense_is_n
     assert a.slot == 100_000
     endpoints.saw(a, 200, newest=True)
     assert a.slot == 200
-    for nonsense in (-1, 0, HIGHEST_SLOT, 2**200):
+    for nonsense in (-1, 0, MAX_SLOT, 2**200):
         endpoints.saw(a, nonsense, newest=True)
     assert a.slot == 200
 
@@ -293,7 +293,7 @@ def test_whatever_happens_an_endpoint_that_answers_has_its_turn(
         assert life.answered <= set(hosts(life.endpoints))
     for stack in life.trials:
         stack.close()
-    life.clock.now += LONGEST_DOWN_SECONDS
+    life.clock.now += MAX_DOWN_SECONDS
     assert sorted(hosts(life.endpoints)) == ["a", "b", "c"]
-    life.clock.now += LONGEST_TOLD_SECONDS
+    life.clock.now += MAX_RETRY_AFTER_SECONDS
     assert not any(each.rate_limiter.paused for each in life.endpoints.all())

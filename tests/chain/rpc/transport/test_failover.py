@@ -11,7 +11,7 @@ import pytest
 import trio
 from solders.pubkey import Pubkey
 
-from cvms.chain.rpc.chain_identity import SURELY_FINALIZED
+from cvms.chain.rpc.chain_identity import FINALIZED_LAG_SLOTS
 from cvms.chain.rpc.rpc_client import RpcClient, open_rpc
 from cvms.chain.rpc.transport.endpoint_pool import FAILURES_BEFORE_DOWN
 from cvms.chain.rpc.transport.endpoint_state import summary
@@ -138,7 +138,7 @@ async def test_a_probe_asks_all_at_once_and_shows_each_by_its_host_only() -> Non
 
 
 async def test_probes_compare_the_blocks_as_soon_as_two_are_there() -> None:
-    first, second = FakeChain(), FakeChain(blocks={1000 - SURELY_FINALIZED: OTHER_BLOCK})
+    first, second = FakeChain(), FakeChain(blocks={1000 - FINALIZED_LAG_SLOTS: OTHER_BLOCK})
     second.away = Reply(b"", status=500)
     async with asked(first, second) as (rpc, [node, _]):
         for _ in range(FAILURES_BEFORE_DOWN):
@@ -257,7 +257,7 @@ async def test_nothing_found_is_no_evidence_while_a_healthy_node_does_not_answer
 
 
 async def test_what_a_node_with_other_blocks_says_is_no_evidence_of_anything() -> None:
-    fork = {1000 - SURELY_FINALIZED: OTHER_BLOCK}
+    fork = {1000 - FINALIZED_LAG_SLOTS: OTHER_BLOCK}
     first = FakeChain(slot=1000)
     second = FakeChain(slot=1001, statuses={"a": STATUS}, blocks=fork)
     async with asked(first, second) as (rpc, _):
