@@ -21,10 +21,9 @@ from cvms.chain.rpc.rpc_client import RpcClient, TransactionRecord, open_rpc
 from cvms.chain.rpc.transport.endpoint_pool import FAILURES_BEFORE_DOWN
 from cvms.chain.transactions.compute_budget import simulate_and_limit
 from cvms.chain.transactions.vault_builders import (
-    prepare_add_delegate,
     prepare_deposit,
     prepare_initialize,
-    prepare_remove_delegate,
+    prepare_on_vault,
     prepare_withdraw,
 )
 from cvms.chain.transactions.versioned import (
@@ -197,12 +196,16 @@ async def test_a_delegate_withdraws_alone_until_it_is_removed(
         await wallet.send(await by_the_operator())
     assert caught.value.code == 6001
 
-    for prepare in (prepare_add_delegate, prepare_remove_delegate):
-        built = await prepare(
-            rpc, programs, owner=wallet.owner, delegate=operator, fee_payer=operator
+    for build in (instructions.add_delegate, instructions.remove_delegate):
+        built = await prepare_on_vault(
+            rpc,
+            programs,
+            owner=wallet.owner,
+            instruction=build(programs, owner=wallet.owner, delegate=operator),
+            fee_payer=operator,
         )
         await wallet.send(built, wallet.keypair)
-        if prepare is prepare_add_delegate:
+        if build is instructions.add_delegate:
             assert (await by_the_operator()).signers == (operator,)
             await wallet.send(await by_the_operator())
     with pytest.raises(ProgramRefused):
