@@ -18,7 +18,7 @@ SEEDS ?= 0-99
 SEED ?= 0
 
 .DEFAULT_GOAL := help
-.PHONY: help install dev demo test fuzz scenario scenario-long lint types check program clippy lock clean
+.PHONY: help install dev demo test fuzz scenario scenario-long lint types settings check program clippy lock clean
 
 help: ## show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1	/' | expand -t 23
@@ -60,6 +60,9 @@ lint: $(INSTALLED) ## style, formatting and the direction of imports
 
 types: $(INSTALLED) ## the type checker in strict mode
 	$(BIN)/mypy
+
+settings: $(INSTALLED) ## write the table of settings in README.md
+	$(BIN)/python -m cvms.config.readme_table README.md
 
 check: test lint types ## everything that a change must pass
 

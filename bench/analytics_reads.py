@@ -1,4 +1,4 @@
-"""What the analytics and the list cost at a million transactions and 100,000 vaults.
+"""Cost of the analytics routes and the vault list at a million transactions and 100,000 vaults.
 
     .venv/bin/python -m bench.analytics_reads
 

@@ -85,7 +85,7 @@ async def measure(port: int, paths: list[str], rate: float, seconds: float) -> R
 
 
 def show(name: str, result: Result, cpu_seconds: float) -> bool:
-    """Print a line of the table; whether it is as good as it has to be."""
+    """Print a row of the table and return whether it meets its bound."""
     shares = [result.percentile(share) for share in (0.5, 0.95, 0.99, math.nextafter(1, 0))]
     numbers = " | ".join(f"{each:.2f}" for each in shares)
     count = len(result.milliseconds)
@@ -110,7 +110,7 @@ def database(folder: Path, owners: list[str]) -> Iterator[str]:
 
 @contextmanager
 def server(url: str, redis_url: str) -> Iterator[tuple[int, psutil.Process]]:
-    """The front end in a process of its own; its port, and the process."""
+    """Start the front end in a process of its own; return its port and the process."""
     command = [sys.executable, "-c", SERVE, url, redis_url]
     with subprocess.Popen(
         command, stdout=subprocess.PIPE, stdin=subprocess.PIPE, text=True

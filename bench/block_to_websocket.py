@@ -1,4 +1,4 @@
-"""How long after its block a deposit is told over the WebSocket, at 200 of them a second.
+"""Time from a deposit's block to its WebSocket event, at 200 deposits a second.
 
     .venv/bin/python -m bench.block_to_websocket [--rate 200] [--seconds 30]
 
@@ -35,18 +35,18 @@ from cvms.dev.chain_setup import bundled_programs
 from cvms.dev.localnet import prepare
 from cvms.dev.postgres import embedded_postgres
 from tests.acceptance.processes import cvms, free_port, until_ready
-from tests.scenario.people import Crowd
+from tests.scenario.wallets import Wallets
 
 OWNERS = 100
 WARM_UP_SECONDS = 3.0
 WANTED_P95_SECONDS = 1.0
 LAST_SECONDS = 20.0
-"""How long the last ones may take to be told."""
+"""How long to wait for the last events."""
 
 
 @dataclass(slots=True)
 class Times:
-    """By signature: when it was in a block, and when each listener heard of it. Seconds."""
+    """Seconds by signature: when the block came, and when each listener got the event."""
 
     in_block: dict[str, float] = field(default_factory=dict)
     bare: dict[str, float] = field(default_factory=dict)
@@ -76,17 +76,17 @@ async def measure(folder: Path, database_url: str, rate: float, seconds: float) 
         serve = partial(localnet.serve, port=0, ledger=None, programs=bundled_programs(programs))
         running: localnet.Running = await nursery.start(serve)
         await prepare(running, programs, operator)
-        crowd = Crowd(running.chain, programs, operator, random.Random(1))
+        wallets = Wallets(running.chain, programs, operator, random.Random(1))
         for _ in range(OWNERS):
-            crowd.join(Keypair())
+            wallets.add_owner(Keypair())
         async with (
             service(folder, database_url, running, operator) as service_url,
             trio.open_nursery() as listening,
         ):
             listening.start_soon(listen_to_service, service_url, times)
             listening.start_soon(listen_to_node, running.ws_url, programs, times)
-            await deposits(crowd, Times(), rate, WARM_UP_SECONDS)
-            await deposits(crowd, times, rate, seconds)
+            await deposits(wallets, Times(), rate, WARM_UP_SECONDS)
+            await deposits(wallets, times, rate, seconds)
             with trio.move_on_after(LAST_SECONDS):
                 while not times.in_block.keys() <= times.service.keys():  # noqa: ASYNC110
                     await trio.sleep(0.1)
@@ -99,7 +99,7 @@ async def measure(folder: Path, database_url: str, rate: float, seconds: float) 
 async def service(
     folder: Path, database_url: str, running: localnet.Running, operator: Keypair
 ) -> AsyncIterator[str]:
-    """The service in a process of its own, ready."""
+    """Start the service in a process of its own and wait until it is ready."""
     keypair, port = folder / "operator.json", free_port()
     keypair.write_text(json.dumps(list(bytes(operator))))
     environ = {
@@ -115,18 +115,18 @@ async def service(
         yield url
 
 
-async def deposits(crowd: Crowd, times: Times, rate: float, seconds: float) -> None:
-    """Due at fixed times, each in a block at once."""
+async def deposits(wallets: Wallets, times: Times, rate: float, seconds: float) -> None:
+    """Send deposits at fixed times, each into a block of its own."""
     begin = trio.current_time()
     for number in range(int(rate * seconds)):
         await trio.sleep_until(begin + number / rate)
-        owner, steps = crowd.deposit(crowd.owners[number % OWNERS])
-        if signature := crowd.send(owner, steps):
+        owner, steps = wallets.deposit(wallets.owners[number % OWNERS])
+        if signature := wallets.send(owner, steps):
             times.in_block[signature] = trio.current_time()
 
 
 async def listen_to_service(url: str, times: Times) -> None:
-    """As a client does: it comes back with the last `seq` when it is told that it was too slow."""
+    """Listen as a client does: reconnect with the last `seq` after a close for being too slow."""
     seq = 0
     while True:
         with suppress(trio_websocket.ConnectionClosed):
@@ -161,7 +161,7 @@ async def listen_to_node(url: str, programs: Programs, times: Times) -> None:
 
 
 def show(times: Times) -> bool:
-    """Print the table; whether all is as good as it has to be."""
+    """Print the table and return whether every row meets its bound."""
     count = len(times.in_block)
     print("| from the block to | deposits | p50 ms | p95 ms | p99 ms | max ms |")
     print("|---|---|---|---|---|---|")

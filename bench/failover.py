@@ -1,4 +1,4 @@
-"""How long nobody leads: two replicas, the leader killed or stopped, until the other indexes.
+"""Time without a leader: two replicas, from the leader's death or stop until the other indexes.
 
     .venv/bin/python -m bench.failover [--times 5]
 
@@ -57,7 +57,7 @@ def main() -> None:
 
 
 async def measure(folder: Path, database: str, number: signal.Signals, times: int) -> list[float]:
-    """Seconds from the signal to another leader that indexes, each time."""
+    """Return the seconds from the signal to another indexing leader, for each trial."""
     taken = []
     async with AsyncExitStack() as stack:
         arguments = localnet_arguments(free_port())

@@ -20,7 +20,7 @@ from cvms.chain.types import Programs
 from cvms.config.loader import load_programs
 from cvms.dev.chain_setup import bundled_programs
 from cvms.dev.localnet import prepare
-from cvms.localnet.ledger.chain import Chain
+from cvms.localnet.ledger.chain import LocalnetChain
 
 SERVE = "from bench.history import main; main()"
 OWNERS = 100
@@ -32,7 +32,7 @@ def main() -> None:
 
 
 async def serve(transactions: int) -> None:
-    """Make so many deposits of a hundred owners, print the URLs, serve until input ends."""
+    """Make the deposits of a hundred owners, print the URLs, serve until standard input ends."""
     programs = load_programs({})
     async with trio.open_nursery() as nursery:
         run = partial(localnet.serve, port=0, ledger=None, programs=bundled_programs(programs))
@@ -66,7 +66,7 @@ def deposit(programs: Programs, owner: Pubkey, amount: int) -> Instruction:
     return instructions.deposit(programs, authority=owner, owner=owner, amount=amount)
 
 
-def act(chain: Chain, signer: Keypair, step: Instruction) -> None:
-    """Run it at once, without the way through RPC."""
+def act(chain: LocalnetChain, signer: Keypair, step: Instruction) -> None:
+    """Execute a transaction at once, without RPC."""
     message = MessageV0.try_compile(signer.pubkey(), [step], [], chain.tip.blockhash)
     chain.process(VersionedTransaction(message, [signer]))

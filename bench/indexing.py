@@ -1,4 +1,4 @@
-"""How fast an empty database catches up with a long history, beside what the RPC serves.
+"""Speed of indexing a long history into an empty database, beside what the RPC serves.
 
     .venv/bin/python -m bench.indexing [--transactions 20000]
 
@@ -76,7 +76,7 @@ async def measure(database_url: str, rpc_url: str, ws_url: str) -> bool:
 
 
 async def read_all(rpc: RpcClient, programs: Programs) -> tuple[int, float]:
-    """How many transactions there are, and how many were read in a second."""
+    """Return the number of transactions and how many the RPC served a second."""
     began = time.perf_counter()
     infos = await list_signatures_since(
         rpc, programs.vault, cursor=None, at_least=Slot(0), longest=sys.maxsize
@@ -112,7 +112,7 @@ async def index_all(database_url: str, rpc: RpcClient, ws_url: str, programs: Pr
 
 @contextmanager
 def history(transactions: int) -> Iterator[tuple[str, str]]:
-    """The URLs of a chain on which so much has happened."""
+    """Start a chain with so many transactions; return its URLs."""
     command = [sys.executable, "-c", SERVE, str(transactions)]
     with subprocess.Popen(
         command, stdout=subprocess.PIPE, stdin=subprocess.PIPE, text=True

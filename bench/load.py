@@ -1,4 +1,4 @@
-"""An open-loop HTTP load: requests are due at fixed times, whether or not others have come back.
+"""Open-loop HTTP load: requests are due at fixed times, whether or not others have been answered.
 
 Latency counts from when a request was due, so that a server that stalls cannot hide the requests
 which had to wait.
@@ -17,7 +17,7 @@ CONNECTIONS = 64
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """Milliseconds from due to answered, sorted; answers that were no 200; late sends."""
+    """Sorted milliseconds from due to answered; replies other than 200; late sends."""
 
     milliseconds: list[float]
     failures: int
@@ -30,7 +30,7 @@ class Result:
 
 
 async def load(port: int, paths: Sequence[str], *, rate: float, seconds: float) -> Result:
-    """Ask for these paths in turn, `rate` times a second, over kept connections on loopback."""
+    """Request these paths in turn, `rate` times a second, over persistent loopback connections."""
     send, receive = trio.open_memory_channel[tuple[float, str]](int(rate * seconds) + 1)
     milliseconds: list[float] = []
     failures = 0
@@ -61,7 +61,7 @@ async def load(port: int, paths: Sequence[str], *, rate: float, seconds: float) 
 
 
 async def _status(socket: trio.SocketStream) -> int:
-    """Read one answer, which gives its length; its status."""
+    """Read one reply with a Content-Length and return its status."""
     got = b""
     while (end := got.find(b"\r\n\r\n")) < 0:
         got += await _some(socket)

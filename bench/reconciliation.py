@@ -1,4 +1,4 @@
-"""What a pass over all vaults costs: each account, row, history and balance held against another.
+"""Cost of a reconciliation pass over all vaults: accounts, rows, history and balances compared.
 
     .venv/bin/python -m bench.reconciliation [--vaults 10000] [--lines 10]
 

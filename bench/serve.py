@@ -1,4 +1,4 @@
-"""The front end alone, for measuring: no limits, no chain, its port on standard output."""
+"""Front end alone, for benchmarks: no limits, no chain, its port on standard output."""
 
 from __future__ import annotations
 

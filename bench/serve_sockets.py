@@ -1,4 +1,4 @@
-"""The front end and the broadcaster alone, for measuring WebSockets: no limits on clients."""
+"""Front end and broadcaster alone, for WebSocket benchmarks: no limits on clients."""
 
 from __future__ import annotations
 

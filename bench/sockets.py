@@ -21,7 +21,7 @@ ANSWER_SECONDS = 20.0
 
 @dataclass(slots=True)
 class Client:
-    """One connection: what is not a whole frame yet, and how many events it got."""
+    """One connection: bytes of an incomplete frame, and the number of events received."""
 
     socket: socket.socket
     rest: bytes = b""
@@ -37,7 +37,7 @@ class Crowd:
     milliseconds: list[float] = field(default_factory=list)
 
     def read(self, seconds: float) -> None:
-        """Take what comes within `seconds`; latency is from the stamp in an event to here."""
+        """Receive for `seconds`; latency is from the timestamp in an event to its arrival."""
         poll = select.epoll()
         for number in self.clients:
             poll.register(number, select.EPOLLIN)
@@ -90,7 +90,7 @@ def _frames(client: Client) -> Iterator[tuple[int, bytes]]:
 
 @contextmanager
 def connected(port: int, count: int, *, topic: str | None) -> Iterator[Crowd]:
-    """`count` clients on loopback, greeted and subscribed."""
+    """Connect and subscribe `count` clients on loopback."""
     crowd = Crowd()
     try:
         for _ in range(count):

@@ -1,4 +1,4 @@
-"""How long a round of the submitter takes with many transactions under way.
+"""Duration of a submitter round with many transactions in flight.
 
 `python -m bench.submitter_rounds [--transactions 1000]`: the submitter, an embedded PostgreSQL and
 the local chain, which runs every transaction, in one process.
@@ -79,7 +79,7 @@ async def measure(url: str, count: int) -> None:
 
 
 async def sign(rpc: RpcClient, database: Database, count: int) -> None:
-    """Store so many transactions as the front end does, unsent."""
+    """Store so many unsent transactions, as the front end does."""
     payer = Keypair()
     await rpc.call("requestAirdrop", [str(payer.pubkey()), 10**12])
     latest = await rpc.get_latest_blockhash()

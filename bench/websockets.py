@@ -155,7 +155,7 @@ def _process(code: str, *arguments: str) -> Iterator[tuple[int, subprocess.Popen
 
 
 def bare() -> None:
-    """A trio server that greets, and writes each line of its input to everybody."""
+    """A trio server that greets clients and writes each line of its input to all of them."""
     trio.run(_bare)
 
 

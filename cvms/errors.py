@@ -1,4 +1,4 @@
-"""The outcomes that are not success; `cvms/http/framework/problems.py` maps them to replies."""
+"""Errors, one class for each outcome. `cvms/http/framework/problems.py` maps them to replies."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 
 def leaves(error: BaseException) -> Iterator[BaseException]:
-    """The exceptions inside a group, however deep; a plain exception is its own only leaf."""
+    """Yield the exceptions in nested groups. A plain exception yields itself."""
     if isinstance(error, BaseExceptionGroup):
         for each in error.exceptions:
             yield from leaves(each)
@@ -16,33 +16,33 @@ def leaves(error: BaseException) -> Iterator[BaseException]:
 
 
 def only(error: BaseException) -> BaseException:
-    """The one error that nested groups hold, or the group that holds several."""
+    """Return the only exception in nested groups, or the group that has several."""
     while isinstance(error, BaseExceptionGroup) and len(error.exceptions) == 1:
         error = error.exceptions[0]
     return error
 
 
 class CvmsError(Exception):
-    """Base of every outcome that CVMS itself names."""
+    """Base class of the errors that CVMS defines."""
 
 
 class ConfigurationError(CvmsError):
-    """A setting holds a value the service cannot work with; start-up ends."""
+    """A setting is missing or has a bad value, or a resource it names cannot be used."""
 
 
-# --- what a client sent ------------------------------------------------------------------------
+# --- errors of a request -----------------------------------------------------------------------
 
 
 @dataclass(frozen=True, slots=True)
 class FieldProblem:
-    """One thing wrong with a request: a JSON path such as `amount`, and a sentence."""
+    """One error in a request: the JSON path, such as `amount`, and a message."""
 
     path: str
     message: str
 
 
 class InvalidRequest(CvmsError):
-    """The request is malformed: wrong JSON, missing or badly typed fields (400)."""
+    """The request is malformed: invalid JSON, missing or invalid fields (400)."""
 
     def __init__(self, detail: str, problems: Sequence[FieldProblem] = ()) -> None:
         super().__init__(detail)
@@ -54,105 +54,105 @@ class InvalidSignature(CvmsError):
 
 
 class NonceUnknown(CvmsError):
-    """The nonce was never issued to this owner (401)."""
+    """The nonce was not issued to this wallet (401)."""
 
 
 class NonceExpired(CvmsError):
-    """The nonce was issued but its time has passed (401)."""
+    """The nonce was issued but has expired (401)."""
 
 
 class NonceUsed(CvmsError):
-    """The nonce has already had its effect (409)."""
+    """The nonce was already used (409)."""
 
 
 class SecondFactorRequired(CvmsError):
-    """The owner has set up a second factor, and no code came with the request (401)."""
+    """The owner has a second factor, and the request has no code (401)."""
 
 
 class InvalidSecondFactor(CvmsError):
-    """The code is none of the owner's at this time (401)."""
+    """The code is not valid for the owner at this time (401)."""
 
 
 class SecondFactorUsed(CvmsError):
-    """The code, or one after it, has already had its effect (409)."""
+    """The code, or a later one, was already used (409)."""
 
 
 class InvalidToken(CvmsError):
-    """The administrator's token is missing, forged, expired or of another service (401)."""
+    """The administrator's token is missing, forged, expired or for another service (401)."""
 
 
 class NotAllowed(CvmsError):
-    """The administrator's role does not reach so far (403)."""
+    """The administrator's role is not sufficient (403)."""
 
 
 class NotFound(CvmsError):
-    """What the request names does not exist: a vault, a transaction (404)."""
+    """An object that the request names does not exist, such as a transaction (404)."""
 
 
 class VaultNotFound(NotFound):
-    """This owner has no vault yet; initialize one first (404)."""
+    """The owner has no vault yet, and must initialize one first (404)."""
 
 
 class BalanceNotKnown(NotFound):
-    """The slot lies before the first that is known of the vault (404)."""
+    """The slot is before the first known slot of the vault (404)."""
 
 
 class SlotNotIndexed(CvmsError):
-    """The slot lies beyond what is indexed (422)."""
+    """The slot is not indexed yet (422)."""
 
 
 class Conflict(CvmsError):
-    """The request contradicts what is already there (409)."""
+    """The request conflicts with the current state (409)."""
 
 
 class IdempotencyKeyReused(Conflict):
-    """The Idempotency-Key came before with another request (409)."""
+    """The Idempotency-Key was already used for a different request (409)."""
 
 
 class NoMultisig(Conflict):
-    """The vault has no multisig, so there is nobody to propose to (409)."""
+    """The vault has no multisig, so there are no signers to propose to (409)."""
 
 
 class MultisigMismatch(Conflict):
-    """The request names another threshold or other signers than the vault has on chain (409)."""
+    """The request's threshold or signers differ from the vault's on the chain (409)."""
 
 
 class NotASigner(CvmsError):
-    """Who has signed is none of those to whom the withdrawal was proposed (403)."""
+    """The request was not signed by one of the proposal's signers (403)."""
 
 
 class ProposalEnded(Conflict):
-    """The proposal takes no approvals and no signatures any more (409)."""
+    """The proposal accepts no more approvals and signatures (409)."""
 
 
 class ProposalExpired(ProposalEnded):
-    """Its time has passed; propose again (409)."""
+    """The proposal has expired. Propose again (409)."""
 
 
 class ProposalCancelled(ProposalEnded):
-    """The vault's signers or threshold have changed on chain since; propose again (409)."""
+    """The vault's signers or threshold have changed on the chain since. Propose again (409)."""
 
 
 class ProposalCompleted(ProposalEnded):
-    """Its transaction has been submitted already (409)."""
+    """The proposal's transaction was already submitted (409)."""
 
 
 class UnknownTransaction(CvmsError):
-    """The submitted transaction's message is not one this service built (422)."""
+    """The service did not build the submitted transaction's message (422)."""
 
 
 class YieldProgramUnsupported(CvmsError):
-    """Vaults may use this yield program, but the service has no pool of it (422)."""
+    """Vaults may use the yield program, but no pool of it is configured (422)."""
 
 
 class TransactionExpired(CvmsError):
-    """The transaction's block hash can no longer land; build a new one (422)."""
+    """The transaction's block hash has expired. Build a new transaction (422)."""
 
 
 class ProgramRefused(CvmsError):
-    """The chain's program refuses the instruction, in simulation or on chain (422).
+    """A program refuses the instruction, in simulation or on the chain (422).
 
-    `code` is the custom error code (6000 and up for the program's own), `logs` the last lines.
+    `code` is the custom error code (from 6000 on for the program's own), `logs` the last lines.
     """
 
     def __init__(self, *, code: int | None, name: str, msg: str, logs: Sequence[str] = ()) -> None:
@@ -164,7 +164,7 @@ class ProgramRefused(CvmsError):
 
 
 class RateLimited(CvmsError):
-    """The client has asked too much; `retry_after` in seconds (429)."""
+    """The client has exceeded a rate limit. `retry_after` is in seconds (429)."""
 
     def __init__(self, detail: str, *, retry_after: int) -> None:
         super().__init__(detail)
@@ -172,34 +172,34 @@ class RateLimited(CvmsError):
 
 
 class SponsorshipExhausted(RateLimited):
-    """The service pays no more fees for this owner, or for anybody, today (429)."""
+    """The day's budget of sponsored fees is used up, for this owner or for all (429)."""
 
 
 class NotSponsored(CvmsError):
-    """The operator's key does not sign this transaction: it breaks the fee payer's policy (422)."""
+    """The transaction violates the fee payer's policy, so the operator does not sign it (422)."""
 
 
 class SponsorshipPaused(CvmsError):
-    """The operator has too little SOL to pay for others, and nobody else can for this (503)."""
+    """The operator's balance is too low to sponsor a fee that nobody else can pay (503)."""
 
 
-# --- what the service depends on ---------------------------------------------------------------
+# --- errors of dependencies --------------------------------------------------------------------
 
 
 class DatabaseUnavailable(CvmsError):
-    """PostgreSQL does not answer, or no connection came free in time (503)."""
+    """PostgreSQL is unreachable, or the pool had no free connection in time (503)."""
 
 
 class ChainUnavailable(CvmsError):
-    """No RPC endpoint answers (503)."""
+    """No RPC endpoint is reachable (503)."""
 
 
 class ChainTimeout(ChainUnavailable):
-    """RPC endpoints took longer than the deadline (504)."""
+    """No RPC endpoint replied within the deadline (504)."""
 
 
 class RpcError(CvmsError):
-    """A node answered with a JSON-RPC error (502 where a client caused none of it)."""
+    """A node replied with a JSON-RPC error (502 unless the client caused it)."""
 
     def __init__(self, code: int, message: str, data: object = None) -> None:
         super().__init__(f"{message} ({code})")
@@ -209,52 +209,52 @@ class RpcError(CvmsError):
 
 
 class DecodeError(CvmsError):
-    """Bytes from the chain do not have the layout they should have."""
+    """Bytes from the chain do not have the expected layout."""
 
 
 class GapNotClosed(CvmsError):
-    """A page of signatures does not meet what was applied before; nothing is skipped."""
+    """A page of signatures does not reach the cursor. Nothing is skipped."""
 
 
 class HistoryNotProven(CvmsError):
-    """The chain's own list of a vault's transactions does not show its history; nothing changes."""
+    """The chain's list of a vault's transactions does not prove its history. Nothing is changed."""
 
 
 class HistoryNotIndexed(HistoryNotProven):
-    """The indexer has not passed the newest final slot yet; ask again in a moment."""
+    """The indexer has not reached the newest finalized slot yet. Retry later."""
 
 
 class RebuildNotPossible(CvmsError):
-    """The books cannot be built a second time, or not be exchanged; nothing is changed."""
+    """A rebuild, or the replacement of the live tables, is not possible. Nothing is changed."""
 
 
 class GapTooLong(GapNotClosed):
-    """There is more to apply than is held in memory: it goes by way of the backlog."""
+    """The gap has too many transactions for memory, and needs a backfill."""
 
 
 class CursorNotListed(GapNotClosed):
-    """A node does not list what was applied last where it was: a fork, or its ledger ends."""
+    """A node does not list the last applied transaction where it was: a fork, or pruned history."""
 
 
 class NotRebuilt(CvmsError):
-    """Neither a transaction's logs nor its instructions tell of all of its events."""
+    """Neither a transaction's logs nor its instructions give all of its events."""
 
 
 class AdminDisabled(CvmsError):
-    """No secret is set, so nobody can be an administrator (503)."""
+    """ADMIN_JWT_SECRET is not set, so administrators' routes are disabled (503)."""
 
 
 class EncryptionDisabled(CvmsError):
-    """No key is set, so no secret can be kept or read (503)."""
+    """DATA_ENCRYPTION_KEYS is not set, so secrets can be neither stored nor read (503)."""
 
 
 class TwoFactorDisabled(EncryptionDisabled):
-    """No key is set, so there are no second factors, and none that is on can be checked (503)."""
+    """DATA_ENCRYPTION_KEYS is not set, so second factors cannot be set up or checked (503)."""
 
 
 class DecryptionFailed(CvmsError):
-    """What was kept sealed cannot be opened: a key is missing, or it was tampered with (503)."""
+    """A stored secret cannot be decrypted: a key is missing, or it was tampered with (503)."""
 
 
 class Overloaded(CvmsError):
-    """Too many requests are in flight; come back later (503)."""
+    """Too many requests are in flight. Retry later (503)."""

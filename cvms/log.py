@@ -1,4 +1,4 @@
-"""Structured logs on standard error: one JSON object a line, or readable lines on a terminal."""
+"""Structured logs on standard error: one JSON object per line, or text for a terminal."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import structlog
 
 
 def configure_logging(form: str, level: str = "info") -> None:
-    """Set up structlog, and send what libraries log through it too. `form`: json or console."""
+    """Set up structlog, also for the logs of libraries. `form` is `json` or `console`."""
     shared: list[structlog.typing.Processor] = [
         structlog.contextvars.merge_contextvars,
         structlog.stdlib.add_log_level,
@@ -18,7 +18,7 @@ def configure_logging(form: str, level: str = "info") -> None:
     ]
     final: list[structlog.typing.Processor]
     if form == "json":
-        # Without local variables: a frame may hold a secret.
+        # Local variables of a frame may be secret.
         frames = structlog.tracebacks.ExceptionDictTransformer(show_locals=False)
         final = [
             structlog.processors.ExceptionRenderer(frames),
@@ -40,7 +40,7 @@ def configure_logging(form: str, level: str = "info") -> None:
     root = logging.getLogger()
     root.handlers = [handler]
     root.setLevel(level.upper())
-    # They log every request, with addresses that may hold an API key.
+    # At level INFO they log the URL of every request, which may contain an API key.
     for library in ("httpx", "httpcore", "httpx2", "hypercorn.access", "trio-websocket"):
         logging.getLogger(library).setLevel(logging.WARNING)
     structlog.configure(

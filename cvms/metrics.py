@@ -1,4 +1,4 @@
-"""Prometheus metrics: names, labels and units in one place. Built once, passed by argument."""
+"""Prometheus metrics: names, labels and units. One instance is built, and passed by argument."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
 
 class Metrics:
-    """Every metric of one process. Amounts are in the token's smallest unit."""
+    """All metrics of a process. Amounts are in the token's smallest unit."""
 
     def __init__(self, registry: CollectorRegistry | None = None) -> None:
         self.registry = registry or CollectorRegistry()
@@ -26,40 +26,40 @@ class Metrics:
         )
         self.submissions_under_way = Gauge(
             "transaction_submissions_under_way",
-            "Transactions that are signed and have no end yet, or none that can be known, by state",
+            "Signed transactions without a final outcome, or with an unknown one, by state",
             ["state"],
             registry=self.registry,
         )
         self.oldest_submission_seconds = Gauge(
             "transaction_submission_oldest_seconds",
-            "Since the oldest transaction under way was signed",
+            "Seconds since the oldest transaction in flight was signed",
             registry=self.registry,
         )
         self.confirmation_seconds = Histogram(
             "transaction_confirmation_seconds",
-            "From a transaction's last signature to the sight of its block",
+            "Time from a transaction's last signature until its block is seen",
             buckets=(0.25, 0.5, 1.0, 2.0, 4.0, 8.0, 15.0, 30.0, 60.0, 120.0),
             registry=self.registry,
         )
         self.resends = Counter(
             "transaction_resends_total",
-            "Sends of bytes that had been sent before",
+            "Repeated sends of the same transaction",
             registry=self.registry,
         )
         self.operator_lamports = Gauge(
-            "operator_lamports", "What the operator has to pay fees with", registry=self.registry
+            "operator_lamports", "Balance of the operator, which pays fees", registry=self.registry
         )
-        # Nobody has looked yet, and zero would be an alarm.
+        # Unknown until the first reading: zero would raise an alarm.
         self.operator_lamports.set(math.nan)
         self.operator_pays = Gauge(
             "operator_pays",
-            "0 while the operator has too little to pay the fees of others",
+            "0 while the operator's balance is too low to pay the fees of owners",
             registry=self.registry,
         )
         self.operator_pays.set(1)
         self.sponsored_lamports = Gauge(
             "sponsored_lamports_today",
-            "What the operator has signed to pay for others today (UTC)",
+            "Fees in lamports that the operator has signed to pay for owners today (UTC)",
             registry=self.registry,
         )
         self.balance_query_seconds = Histogram(
@@ -81,12 +81,12 @@ class Metrics:
         )
         self.indexer_lag_seconds = Gauge(
             "indexer_lag_seconds",
-            "Seconds since everything confirmed was last known to be applied",
+            "Seconds since all confirmed transactions were last known to be applied",
             registry=self.registry,
         )
         self.indexer_gap = Gauge(
             "indexer_gap_signatures",
-            "Transactions that are listed and not applied yet",
+            "Transactions that are listed but not applied yet",
             registry=self.registry,
         )
         self.indexer_batches = Counter(
@@ -96,17 +96,17 @@ class Metrics:
         )
         self.retracted_events = Counter(
             "indexer_retracted_events_total",
-            "Events taken back since a fork dropped their blocks",
+            "Events rolled back because a fork dropped their blocks",
             registry=self.registry,
         )
         self.rebuilt_logs = Counter(
             "indexer_rebuilt_logs_total",
-            "Transactions whose events were rebuilt from their instructions, since logs were cut",
+            "Transactions with truncated logs whose events were reconstructed from instructions",
             registry=self.registry,
         )
         self.unread_logs = Counter(
             "indexer_unread_logs_total",
-            "Transactions whose logs do not show all of their events",
+            "Transactions whose logs do not have all of their events",
             registry=self.registry,
         )
         self.reconciliation_checks = Counter(
@@ -117,7 +117,7 @@ class Metrics:
         )
         self.reconciliation_differences = Counter(
             "reconciliation_differences_total",
-            "Differences between the books and the chain, by field and by whether they were healed",
+            "Differences between the database and the chain, by field and whether they were healed",
             ["field", "healed"],
             registry=self.registry,
         )
@@ -137,31 +137,31 @@ class Metrics:
         )
         self.rpc_endpoint_requests = Counter(
             "rpc_endpoint_requests_total",
-            "Attempts at an RPC endpoint (its host) by outcome; throttled: it is asked too often",
+            "Attempts at an RPC endpoint (by host) by outcome; throttled: by its rate limit",
             ["endpoint", "outcome"],
             registry=self.registry,
         )
         self.rpc_endpoint_up = Gauge(
             "rpc_endpoint_up",
-            "1 while an RPC endpoint is asked: it answers, and is of the right chain",
+            "1 while an RPC endpoint is in use: it is reachable and on the right chain",
             ["endpoint"],
             registry=self.registry,
         )
         self.rpc_endpoint_slot = Gauge(
             "rpc_endpoint_slot",
-            "Newest slot an RPC endpoint was seen at",
+            "Newest slot seen at an RPC endpoint",
             ["endpoint"],
             registry=self.registry,
         )
         self.rpc_endpoint_latency = Gauge(
             "rpc_endpoint_latency_seconds",
-            "Moving average of an RPC endpoint's time to answer",
+            "Moving average of an RPC endpoint's response time",
             ["endpoint"],
             registry=self.registry,
         )
         self.rpc_disagreements = Counter(
             "rpc_disagreements_total",
-            "Times an RPC endpoint had another finalized block, or another chain, than the others",
+            "Comparisons in which an RPC endpoint had another finalized block or another chain",
             ["endpoint"],
             registry=self.registry,
         )
@@ -170,18 +170,18 @@ class Metrics:
         )
         self.limited = Counter(
             "requests_limited_total",
-            "Requests refused with 429, by the allowance that they used up",
+            "Requests refused with 429, by the rate limit they exceeded",
             ["scope"],
             registry=self.registry,
         )
         self.leader = Gauge(
             "leader",
-            "1 while this replica runs the tasks that must be single",
+            "1 while this replica is the leader, which runs the tasks that must run only once",
             registry=self.registry,
         )
         self.limits_local = Gauge(
             "limits_local",
-            "1 while Redis is away and each replica counts requests for itself",
+            "1 while Redis is unavailable and each replica applies rate limits by itself",
             registry=self.registry,
         )
         self.alerts_open = Gauge(

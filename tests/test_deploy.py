@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import re
 from dataclasses import fields
-from pathlib import Path
 from typing import Any
 
 import yaml
 
 from cvms.config.settings import Config
+from tests.paths import ROOT
 
-ROOT = Path(__file__).parent.parent
 KUBERNETES = ROOT / "deploy" / "kubernetes"
 
 

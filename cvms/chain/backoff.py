@@ -1,4 +1,4 @@
-"""How long to wait before trying again: growing, capped, and never the same for two clients."""
+"""Delays between attempts, which grow to a limit and are jittered so that clients spread out."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 
 class Backoff:
-    """Delays in seconds: doubling from `first` to `longest`, each scaled by 0.5 to 1."""
+    """Delays in seconds that double from `first` to `longest`, each scaled by 0.5 to 1."""
 
     def __init__(
         self, *, first: float, longest: float, jitter: Callable[[], float] = random.random
@@ -17,9 +17,10 @@ class Backoff:
         self._jitter = jitter
         self._attempts = 0
 
-    def next(self) -> float:
-        """The next delay."""
-        delay = min(self._longest, self._first * 2.0 ** min(self._attempts, 32))
+    def next(self, *, longest: float | None = None) -> float:
+        """Return the next delay; `longest` replaces the limit for this one."""
+        limit = self._longest if longest is None else longest
+        delay = min(limit, self._first * 2.0 ** min(self._attempts, 32))
         self._attempts += 1
         return delay * (0.5 + self._jitter() / 2)
 

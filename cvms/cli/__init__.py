@@ -11,7 +11,7 @@ from cvms.errors import ConfigurationError, leaves
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one command; returns the exit status. Bad settings and bad flags end with 2."""
+    """Run one command and return the exit status, which is 2 for bad settings."""
     options = build_parser().parse_args(arguments)
     run: Callable[[argparse.Namespace], int] = options.run
     try:

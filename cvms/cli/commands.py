@@ -1,4 +1,4 @@
-"""Commands of `cvms` except `cvms index`."""
+"""The commands of `cvms`, except those of `cvms index`."""
 
 from __future__ import annotations
 
@@ -104,9 +104,9 @@ def cmd_audit_verify(_: argparse.Namespace) -> int:
 
     broken = trio.run(verify)
     if broken is None:
-        print("every entry of the audit trail is as it was written")
+        print("every entry of the audit trail is unchanged")
         return 0
-    print(f"entry {broken} of the audit trail is not as it was written", file=sys.stderr)
+    print(f"entry {broken} of the audit trail was changed or removed", file=sys.stderr)
     return 1
 
 
@@ -116,20 +116,19 @@ def cmd_reseal(_: argparse.Namespace) -> int:
     from cvms.store.security.encryption import SecretBox  # noqa: PLC0415
 
     environ = environment()
-    sealer, url = SecretBox(load_encryption_keys(environ)), load_database_url(environ)
+    secret_box, url = SecretBox(load_encryption_keys(environ)), load_database_url(environ)
 
     async def reseal() -> int | DecryptionFailed:
         async with open_database(url) as database, database.dedicated() as conn:
             try:
-                return await second_factors.reseal(conn, sealer) + await signer_webhooks.reseal(
-                    conn, sealer
-                )
+                resealed = await second_factors.reseal(conn, secret_box)
+                return resealed + await signer_webhooks.reseal(conn, secret_box)
             except DecryptionFailed as error:
                 return error
 
     result = trio.run(reseal)
     if isinstance(result, DecryptionFailed):
-        print(f"cvms: {result} Nothing after it is sealed anew.", file=sys.stderr)
+        print(f"cvms: {result} Later secrets were not encrypted again.", file=sys.stderr)
         return 1
-    print(f"{result} secrets are sealed anew; now all are under the first key")
+    print(f"encrypted {result} secrets again; all are now encrypted with the first key")
     return 0

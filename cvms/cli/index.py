@@ -1,4 +1,4 @@
-"""`cvms index`: where the books stand, and whether they are what the chain says."""
+"""`cvms index`: the indexer's status, and the rebuild that compares the index with the chain."""
 
 from __future__ import annotations
 
@@ -20,58 +20,58 @@ if TYPE_CHECKING:
     from cvms.nursery.reconciliation.index_status import IndexStatus
 
 STATUS = """\
-Say where the indexer stands: the last transaction that is applied, the slot up to which nothing is
-missing, how far that is behind the chain and how many transactions wait, what is recorded but not
-final yet, and what last stopped it. The database and the chain are asked; no server has to run.
+Print the indexer's status: the last applied transaction, the slot up to which the index is
+complete, the lag behind the chain, the number of waiting transactions, the events that are not
+final yet, and the last error. It reads the database and the chain; no server needs to run.
 
-Exit status: 0 when the chain answers and lists the last applied transaction, so that nothing is
-lost however far behind it is; 1 when not; 2 for a bad setting.
+Exit status: 0 if the chain lists the last applied transaction, so that nothing is lost however
+large the lag is; 1 if it does not, or the chain is unavailable; 2 for a bad setting.
 """
 
 REBUILD = """\
-Build the books a second time, from the first transaction of the program up to the one that was
-applied last, and compare them with the live ones, table by table: events, history, vaults,
-balances as they were, totals, flows, value locked, sums by size, offsets and mints. Ids, times of
-recording and commitment are not compared, nor vaults whose accounts have moved on meanwhile.
+Build the tables of the index a second time, from the program's first transaction up to the last
+applied one, and compare them with the live tables: events, history, vaults, past balances, totals,
+flows, value locked, sums by size, offsets and mints. Ids, recording times and commitments are not
+compared, and neither are vaults whose accounts have changed meanwhile.
 
-The server may run. What is built is in the schema "cvms_rebuild" of the same database, and takes
-as much room as the books. An interrupted rebuild is resumed by running the command again (it says
-from which slot); without --replace what was built stays there, so that a later run has little
-left to do. Only one rebuild runs at a time.
+The server may run. The second copy is in the schema "cvms_rebuild" of the same database, and takes
+as much space as the live tables. To resume an interrupted rebuild, run the command again (it prints
+the slot). Without --replace the copy is kept, so that a later run has little left to do. Only one
+rebuild runs at a time.
 
-With --replace, what differs is brought into the live tables in one transaction, or not at all.
-The server's indexer waits meanwhile (or comes back to it, if that takes longer than its queries
-may) and goes on from the same transaction. What was sent to subscribers, submissions, second
-factors and the audit trail stay as they are; the exchange is an entry of the audit trail, and
-vaults whose rows differed are told as vault_balance_update.
+--replace writes the differences into the live tables in one transaction. The server's indexer
+waits meanwhile (or retries, if its queries time out) and continues from the same transaction.
+Messages already sent to subscribers, submissions, second factors and the audit trail are not
+changed. The replacement is recorded in the audit trail, and subscribers get a vault_balance_update
+for each vault whose row differed.
 
-Exit status: 0 when the books are equal, or are now; 1 when they differ, or when the chain or the
-database did not let it end; 2 for a bad setting.
+Exit status: 0 if the tables are equal, or were replaced; 1 if they differ, or the chain or the
+database failed; 2 for a bad setting.
 """
 
 
 def add_index_commands(index: argparse.ArgumentParser) -> None:
-    """`status` and `rebuild` under `cvms index`."""
+    """Add `status` and `rebuild` to `cvms index`."""
     commands = index.add_subparsers(required=True, metavar="command")
-    status = _command(commands, "status", "say where the indexer stands", STATUS)
+    status = _command(commands, "status", "print the indexer's status", STATUS)
     status.add_argument("--json", action="store_true", help="print one JSON object")
     status.set_defaults(run=_status)
 
     rebuild = _command(
-        commands, "rebuild", "build the books again from the chain, and compare", REBUILD
+        commands, "rebuild", "rebuild the index from the chain, and compare", REBUILD
     )
     rebuild.add_argument(
-        "--replace", action="store_true", help="bring what differs into the live books"
+        "--replace", action="store_true", help="write the differences into the live tables"
     )
     rebuild.add_argument(
-        "--fresh", action="store_true", help="drop what an earlier rebuild has left, and begin anew"
+        "--fresh", action="store_true", help="drop the copy of an earlier rebuild, and start over"
     )
     rebuild.add_argument(
         "--show",
         type=_count,
         default=10,
         metavar="N",
-        help="rows to print of each table that differs (%(default)s)",
+        help="differing rows to print of each table (%(default)s)",
     )
     rebuild.add_argument("--json", action="store_true", help="print one JSON object")
     rebuild.set_defaults(run=_rebuild)
@@ -105,13 +105,18 @@ def _rebuild(options: argparse.Namespace) -> int:
     environ = environment()
     programs, url = load_programs(environ), load_database_url(environ)
     rpc_urls = load_rpc_urls(environ)
-    fresh, told = options.fresh, options.show
+    fresh, max_shown = options.fresh, options.show
 
     async def build() -> RebuildOutcome:
         async with (
             open_rpc(rpc_urls) as rpc,
             open_rebuild(
-                url, rpc=rpc, programs=programs, fresh=fresh, report=_Reporter(), told=told
+                url,
+                rpc=rpc,
+                programs=programs,
+                fresh=fresh,
+                report=_Reporter(),
+                max_shown=max_shown,
             ) as rebuild,
         ):
             return await rebuild.run(replace=options.replace)
@@ -128,14 +133,14 @@ def _rebuild(options: argparse.Namespace) -> int:
 
 
 class _Reporter:
-    """Progress on the standard error, whenever it has moved."""
+    """Prints the progress to standard error when it changes."""
 
     def __init__(self) -> None:
         self._last: RebuildProgress | None = None
 
     def __call__(self, step: RebuildProgress) -> None:
         if self._last is None and step.slot is not None:
-            print(f"going on from slot {step.slot}", file=sys.stderr)
+            print(f"resuming from slot {step.slot}", file=sys.stderr)
         if step != self._last:
             applied = "nothing yet" if step.slot is None else f"up to slot {step.slot}"
             print(f"applied {applied}, of {step.target}", file=sys.stderr, flush=True)
@@ -143,7 +148,7 @@ class _Reporter:
 
 
 def _status_text(status: IndexStatus) -> str:
-    books, chain = status.books, status.chain
+    books, chain = status.index, status.chain
     lines = [("program", status.program)]
     if books.slot is None:
         lines += [("applied", "nothing yet")]
@@ -190,7 +195,7 @@ def _outcome_text(outcome: RebuildOutcome) -> str:
     begun = "the start" if outcome.resumed_from is None else f"slot {outcome.resumed_from}"
     lines = [f"built from {begun} up to {at}"]
     if outcome.moved:
-        lines.append(f"{outcome.moved} vaults have moved since and are not compared")
+        lines.append(f"{outcome.moved} vaults have changed since and are not compared")
     if outcome.equal:
         return "\n".join([*lines, "the books are what the chain says"])
     for table, count in outcome.counts.items():
@@ -201,7 +206,7 @@ def _outcome_text(outcome: RebuildOutcome) -> str:
                 for each in outcome.first
                 if each.table == table
             ]
-    lines.append("all of it is replaced" if outcome.replaced else "nothing is changed")
+    lines.append("all differences are replaced" if outcome.replaced else "nothing is changed")
     return "\n".join(lines)
 
 

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import argparse
 import os
+from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
+from typing import TypeAlias, TypeVar
 
 from solders.pubkey import Pubkey
 
@@ -20,6 +23,10 @@ from cvms.cli.commands import (
 )
 from cvms.cli.index import add_index_commands
 
+_LOCALNET_PORT = "RPC port of the local chain; PubSub has the next one"
+Number = TypeVar("Number", int, float)
+Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
+
 
 def build_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
@@ -28,112 +35,125 @@ def build_parser() -> argparse.ArgumentParser:
         epilog="Settings come from the environment and from .env; README.md lists them.",
     )
     commands = parser.add_subparsers(required=True, metavar="command")
-
-    serve = commands.add_parser(
-        "serve",
-        help="run the service against the configured PostgreSQL, RPC and Redis",
-        description="Run the service. Settings come from the environment and from .env.",
-    )
-    serve.add_argument(
-        "--workers",
-        type=_workers,
-        default=1,
-        help="processes on the one port; SIGHUP replaces them one after the other (%(default)s)",
-    )
-    serve.add_argument("--inherit", help=argparse.SUPPRESS)  # how a worker is told what it is
-    serve.set_defaults(run=cmd_serve)
-
-    dev = _with_help(
-        commands, "dev", "run an embedded PostgreSQL, a local chain and the service together"
-    )
-    dev.add_argument(
-        "--port",
-        type=_port,
-        default=os.environ.get("PORT", "8080"),
-        help="of the service; 0 picks a free one (%(default)s)",
-    )
-    dev.add_argument(
-        "--localnet-port",
-        type=_port,
-        default=os.environ.get("LOCALNET_PORT", "8899"),
-        help="of the chain's RPC; PubSub takes the next (%(default)s)",
-    )
-    _add_data_dir(dev)
-    _add_log_format(dev)
-    dev.set_defaults(run=cmd_dev)
-
-    localnet = _with_help(
-        commands, "localnet", "run the local chain alone, with the vault program and the USDT mint"
-    )
-    localnet.add_argument("--host", default="127.0.0.1", help="to listen on (%(default)s)")
-    localnet.add_argument(
-        "--port",
-        type=_port,
-        default=os.environ.get("LOCALNET_PORT", "8899"),
-        help="of RPC; PubSub takes the next (%(default)s)",
-    )
-    _add_data_dir(localnet)
-    localnet.add_argument("--in-memory", action="store_true", help="keep no ledger")
-    localnet.add_argument("--reset", action="store_true", help="forget the ledger in --data-dir")
-    localnet.add_argument("--bare", action="store_true", help="deploy nothing, make no mint")
-    localnet.add_argument(
-        "--slot-seconds", type=_positive, default=0.4, help="length of a slot (%(default)s)"
-    )
-    localnet.add_argument(
-        "--confirmed-lag", type=_slots, default=1, help="slots until confirmed (%(default)s)"
-    )
-    localnet.add_argument(
-        "--finalized-lag", type=_slots, default=31, help="slots until finalized (%(default)s)"
-    )
-    _add_log_format(localnet)
-    localnet.set_defaults(run=cmd_localnet)
-
-    demo = _with_help(
-        commands, "demo", "show what a vault can do, step by step, against a running `cvms dev`"
-    )
-    demo.add_argument("--url", default="http://127.0.0.1:8080", help="of the service (%(default)s)")
-    demo.add_argument(
-        "--rpc-url", default="http://127.0.0.1:8899", help="of the local chain (%(default)s)"
-    )
-    demo.add_argument(
-        "--program", type=Pubkey.from_string, default=VAULT_PROGRAM, help="vault program's id"
-    )
-    demo.add_argument("--mint", type=Pubkey.from_string, default=USDT_MINT, help="USDT mint")
-    demo.set_defaults(run=cmd_demo)
-
-    token = _with_help(
-        commands,
-        "token",
-        "mint an administrator's token from ADMIN_JWT_SECRET, or the data folder's",
-    )
-    token.add_argument("subject", help="who it is for; the audit trail names them")
-    token.add_argument(
-        "--role", choices=("viewer", "operator", "admin"), default="viewer", help="(%(default)s)"
-    )
-    token.add_argument(
-        "--hours", type=_hours, default=1.0, help="it is good for, 24 at most (%(default)s)"
-    )
-    _add_data_dir(token)
-    token.set_defaults(run=cmd_token)
-
-    audit = _with_help(commands, "audit", "look after the audit trail")
+    _add_serve(commands)
+    _add_dev(commands)
+    _add_localnet(commands)
+    _add_demo(commands)
+    _add_token(commands)
+    audit = _add_command(commands, "audit", "check the audit trail")
     audits = audit.add_subparsers(required=True, metavar="command")
-    verify = _with_help(audits, "verify", "check that no entry was changed or taken out")
+    verify = _add_command(audits, "verify", "check that no entry was changed or removed")
     verify.set_defaults(run=cmd_audit_verify)
-
-    add_index_commands(_with_help(commands, "index", "look after the books made from the chain"))
-
-    reseal = _with_help(
-        commands, "reseal", "seal every secret anew under the first of DATA_ENCRYPTION_KEYS"
+    add_index_commands(_add_command(commands, "index", "inspect and rebuild the index"))
+    reseal = _add_command(
+        commands, "reseal", "encrypt every secret again with the first of DATA_ENCRYPTION_KEYS"
     )
     reseal.set_defaults(run=cmd_reseal)
     return parser
 
 
-def _with_help(
-    commands: argparse._SubParsersAction[argparse.ArgumentParser], name: str, text: str
-) -> argparse.ArgumentParser:
+def _add_serve(commands: Commands) -> None:
+    serve = _add_command(
+        commands, "serve", "run the service with the configured PostgreSQL, RPC and Redis"
+    )
+    serve.add_argument(
+        "--workers",
+        type=_number(int, lambda count: 1 <= count <= 64, "a number of processes (1 to 64)"),
+        default=1,
+        help="processes that share the port; SIGHUP replaces them one by one (%(default)s)",
+    )
+    serve.add_argument("--inherit", help=argparse.SUPPRESS)  # passed to each worker process
+    serve.set_defaults(run=cmd_serve)
+
+
+def _add_dev(commands: Commands) -> None:
+    dev = _add_command(
+        commands, "dev", "run an embedded PostgreSQL, a local chain and the service together"
+    )
+    _add_port(dev, "--port", "PORT", "8080", "port of the service; 0 picks a free one")
+    _add_port(dev, "--localnet-port", "LOCALNET_PORT", "8899", _LOCALNET_PORT)
+    _add_data_dir(dev)
+    _add_log_format(dev)
+    dev.set_defaults(run=cmd_dev)
+
+
+def _add_localnet(commands: Commands) -> None:
+    localnet = _add_command(
+        commands, "localnet", "run the local chain alone, with the programs and the USDT mint"
+    )
+    localnet.add_argument("--host", default="127.0.0.1", help="address to listen on (%(default)s)")
+    _add_port(localnet, "--port", "LOCALNET_PORT", "8899", _LOCALNET_PORT)
+    _add_data_dir(localnet)
+    localnet.add_argument("--in-memory", action="store_true", help="keep no ledger on disk")
+    localnet.add_argument("--reset", action="store_true", help="delete the ledger in --data-dir")
+    localnet.add_argument("--bare", action="store_true", help="no programs, no mint, no operator")
+    localnet.add_argument(
+        "--slot-seconds",
+        type=_number(float, lambda seconds: 0 < seconds < 1e6, "a number of seconds above 0"),
+        default=0.4,
+        help="length of a slot (%(default)s)",
+    )
+    slots = _number(int, lambda count: 0 <= count <= 10_000, "a number of slots (0 to 10000)")
+    localnet.add_argument(
+        "--confirmed-lag", type=slots, default=1, help="slots until confirmed (%(default)s)"
+    )
+    localnet.add_argument(
+        "--finalized-lag", type=slots, default=31, help="slots until finalized (%(default)s)"
+    )
+    _add_log_format(localnet)
+    localnet.set_defaults(run=cmd_localnet)
+
+
+def _add_demo(commands: Commands) -> None:
+    demo = _add_command(
+        commands, "demo", "show the features of a vault, step by step, on a running `cvms dev`"
+    )
+    demo.add_argument(
+        "--url", default="http://127.0.0.1:8080", help="URL of the service (%(default)s)"
+    )
+    demo.add_argument(
+        "--rpc-url", default="http://127.0.0.1:8899", help="URL of the local chain (%(default)s)"
+    )
+    demo.add_argument(
+        "--program", type=Pubkey.from_string, default=VAULT_PROGRAM, help="id of the vault program"
+    )
+    demo.add_argument("--mint", type=Pubkey.from_string, default=USDT_MINT, help="USDT mint")
+    demo.set_defaults(run=cmd_demo)
+
+
+def _add_token(commands: Commands) -> None:
+    token = _add_command(
+        commands,
+        "token",
+        "print an administrator's token, signed with ADMIN_JWT_SECRET or the data folder's secret",
+    )
+    token.add_argument("subject", help="name of the administrator in the audit trail")
+    token.add_argument(
+        "--role", choices=("viewer", "operator", "admin"), default="viewer", help="(%(default)s)"
+    )
+    token.add_argument(
+        "--hours",
+        type=_number(float, lambda hours: 0 < hours <= 24, "a lifetime of up to 24 hours"),
+        default=1.0,
+        help="lifetime, at most 24 (%(default)s)",
+    )
+    _add_data_dir(token)
+    token.set_defaults(run=cmd_token)
+
+
+def _add_command(commands: Commands, name: str, text: str) -> argparse.ArgumentParser:
     return commands.add_parser(name, help=text, description=f"{text[0].upper()}{text[1:]}.")
+
+
+def _add_port(
+    parser: argparse.ArgumentParser, flag: str, variable: str, default: str, text: str
+) -> None:
+    parser.add_argument(
+        flag,
+        type=_number(int, lambda port: 0 <= port <= 65535, "a TCP port (0 to 65535)"),
+        default=os.environ.get(variable, default),
+        help=f"{text} (%(default)s)",
+    )
 
 
 def _add_data_dir(parser: argparse.ArgumentParser) -> None:
@@ -141,7 +161,7 @@ def _add_data_dir(parser: argparse.ArgumentParser) -> None:
         "--data-dir",
         type=Path,
         default=os.environ.get("DATA_DIR", ".cvms"),
-        help="where everything is kept (%(default)s)",
+        help="folder of all data (%(default)s)",
     )
 
 
@@ -151,36 +171,15 @@ def _add_log_format(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def _port(text: str) -> int:
-    port = int(text)
-    if not 0 <= port <= 65535:
-        raise argparse.ArgumentTypeError(f"{port} is not a TCP port (0 to 65535)")
-    return port
+def _number(
+    parse: Callable[[str], Number], is_valid: Callable[[Number], bool], what: str
+) -> Callable[[str], Number]:
+    """Return an argument type that accepts valid numbers. `what` ends its error message."""
 
+    def convert(text: str) -> Number:
+        with suppress(ValueError):
+            if is_valid(number := parse(text)):
+                return number
+        raise argparse.ArgumentTypeError(f"{text} is not {what}")
 
-def _workers(text: str) -> int:
-    workers = int(text)
-    if not 1 <= workers <= 64:
-        raise argparse.ArgumentTypeError(f"{workers} is not a number of processes (1 to 64)")
-    return workers
-
-
-def _hours(text: str) -> float:
-    hours = float(text)
-    if not 0 < hours <= 24:
-        raise argparse.ArgumentTypeError(f"{text} is not a lifetime of up to 24 hours")
-    return hours
-
-
-def _slots(text: str) -> int:
-    slots = int(text)
-    if not 0 <= slots <= 10_000:
-        raise argparse.ArgumentTypeError(f"{slots} is not a number of slots (0 to 10000)")
-    return slots
-
-
-def _positive(text: str) -> float:
-    number = float(text)
-    if not 0 < number < 1e6:
-        raise argparse.ArgumentTypeError(f"{text} is not a number of seconds above 0")
-    return number
+    return convert

@@ -6,7 +6,7 @@
             async for message in events:
                 ...
 
-Nothing of the service is imported: this package needs httpx, httpx-ws, anyio, msgspec and solders.
+The package imports nothing of the service. It needs httpx, httpx-ws, anyio, msgspec and solders.
 """
 
 from cvms.client.client import Client, open_client

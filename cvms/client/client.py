@@ -1,4 +1,4 @@
-"""What a wallet may do."""
+"""The client: a method for every route that a wallet signs for."""
 
 from __future__ import annotations
 
@@ -25,11 +25,11 @@ REQUEST_SECONDS = 20.0
 
 
 class Client(SigningClient):
-    """One wallet's view of the service, or without a wallet what everybody may read.
+    """A client of the service for one wallet. Without a wallet it can only read.
 
-    Every method raises Problem when the service refuses, and ServiceUnavailable when it has not
-    answered within `patience`. Until then requests are repeated, also those that move tokens: each
-    carries an Idempotency-Key, and has its effect once. `code` is the second factor's.
+    Every method raises Problem if the service refuses the request, and ServiceUnavailable if there
+    is no reply within `patience`. Until then requests are repeated, including those that move
+    tokens: each has an Idempotency-Key, and takes effect once. `code` is that of the second factor.
     """
 
     # --- the vault -----------------------------------------------------------------------------
@@ -40,26 +40,26 @@ class Client(SigningClient):
         return await self._send("/api/vault/initialize", body, CoSign)
 
     async def deposit(self, amount: int) -> CoSign:
-        """Move tokens of the wallet into its vault."""
+        """Move tokens from the wallet into its vault."""
         return await self._cosign("/api/vault/deposit", "deposit", amount=amount)
 
     async def withdraw(
         self, amount: int, *, recipient: str | None = None, code: str | None = None
     ) -> Outcome:
-        """Move tokens out, to the owner or a whitelisted recipient."""
+        """Move tokens out of the vault, to the owner or a whitelisted recipient."""
         unsigned = {} if recipient is None else {"recipient": recipient}
         path = "/api/vault/withdraw"
         return await self._move(path, "withdraw", code=code, unsigned=unsigned, amount=amount)
 
     async def request_withdraw(self, amount: int, *, code: str | None = None) -> CoSign:
-        """Ask for a withdrawal that the vault's minimum delay allows later."""
+        """Request a withdrawal, which is possible after the vault's minimum delay."""
         path = "/api/vault/request-withdraw"
         return await self._cosign(path, "request_withdraw", code=code, amount=amount)
 
     async def schedule_withdraw(
         self, amount: int, duration_seconds: int, *, code: str | None = None
     ) -> Outcome:
-        """Put tokens out of everybody's reach for a time."""
+        """Timelock tokens, so that nobody can withdraw them before the duration is over."""
         return await self._move(
             "/api/vault/schedule-withdraw",
             "schedule",
@@ -69,25 +69,25 @@ class Client(SigningClient):
         )
 
     async def release_timelocks(self, owner: str | None = None) -> Submitted:
-        """Give back what has matured. Anybody may, for anybody."""
+        """Release matured timelocks. Anybody may do so for any owner."""
         body = {"owner": owner or self.address}
         return await self._send("/api/vault/release-timelocks", body, Submitted)
 
     async def close_vault(self) -> CoSign:
-        """Close the wallet's empty vault; its rent goes to the owner."""
+        """Close the wallet's empty vault. Its rent goes to the owner."""
         return await self._cosign("/api/vault/close", "close_vault")
 
     async def add_delegate(self, delegate: str) -> CoSign:
-        """Let another key act for the vault; tokens still go only to the owner's side."""
+        """Let another key act for the vault. Tokens still go to the owner only."""
         return await self._cosign("/api/vault/delegate/add", "delegate_add", delegate=delegate)
 
     async def remove_delegate(self, delegate: str) -> CoSign:
-        """Take that back."""
+        """Remove a delegate."""
         path = "/api/vault/delegate/remove"
         return await self._cosign(path, "delegate_remove", method="DELETE", delegate=delegate)
 
     async def lock(self, amount: int) -> CoSign:
-        """Open a position, and lock its collateral."""
+        """Open a position and lock its collateral."""
         return await self._cosign("/api/pm/lock", "pm_lock", amount=amount)
 
     async def unlock(self, amount: int) -> CoSign:
@@ -97,17 +97,17 @@ class Client(SigningClient):
     # --- yield ---------------------------------------------------------------------------------
 
     async def yield_deposit(self, amount: int, yield_program: str) -> Outcome:
-        """Lend tokens of the vault to a yield program."""
+        """Deposit tokens of the vault into a yield program."""
         path = "/api/vault/yield-deposit"
         return await self._move(path, "yield_deposit", amount=amount, yield_program=yield_program)
 
     async def yield_withdraw(self, amount: int, yield_program: str) -> Outcome:
-        """Take lent tokens back."""
+        """Withdraw tokens from a yield program into the vault."""
         path = "/api/vault/yield-withdraw"
         return await self._move(path, "yield_withdraw", amount=amount, yield_program=yield_program)
 
     async def compound(self, amount: int, yield_program: str) -> Outcome:
-        """Lend the interest as well."""
+        """Deposit the interest into the yield program, too."""
         path = "/api/vault/compound"
         return await self._move(
             path, "compound_yield", compounded_amount=amount, yield_program=yield_program
@@ -116,7 +116,7 @@ class Client(SigningClient):
     async def set_yield_policy(
         self, yield_program: str, *, auto_compound: bool, min_amount: int
     ) -> YieldPolicy:
-        """Have the service compound by itself from an amount on, or no longer; as a delegate."""
+        """Set whether the service, as a delegate, compounds automatically from `min_amount` on."""
         body = await self.signed(
             "yield_policy",
             owner=self.address,
@@ -125,46 +125,48 @@ class Client(SigningClient):
             min_amount=min_amount,
         )
         path = "/api/vault/yield-policy"
-        return await self._transport.send("POST", path, YieldPolicy, body, again=False)
+        return await self._transport.send("POST", path, YieldPolicy, body, repeatable=False)
 
-    # --- what the owner sets against a stolen key ------------------------------------------------
+    # --- protection against a stolen key ---------------------------------------------------------
 
     async def whitelist_add(self, address: str) -> CoSign:
-        """Let withdrawals go to another wallet too."""
+        """Allow withdrawals to another wallet."""
         path = "/api/admin/withdraw/whitelist/add"
         return await self._cosign(path, "whitelist_add", address=address)
 
     async def whitelist_remove(self, address: str) -> CoSign:
-        """Take that back."""
+        """Disallow withdrawals to another wallet."""
         path = "/api/admin/withdraw/whitelist/remove"
         return await self._cosign(path, "whitelist_remove", method="DELETE", address=address)
 
     async def set_min_delay(self, seconds: int) -> CoSign:
-        """Make withdrawals wait; 0 lifts it."""
+        """Set the minimum delay of withdrawals. 0 removes it."""
         path = "/api/admin/withdraw/min-delay/set"
         return await self._cosign(path, "min_delay_set", seconds=seconds)
 
     async def set_rate_limit(self, window_seconds: int, max_amount: int) -> CoSign:
-        """Bound what may leave within a window; zeros lift it."""
+        """Limit the amount withdrawn within a time window. Zeros remove the limit."""
         path = "/api/admin/withdraw/rate-limit/set"
         return await self._cosign(
             path, "rate_limit_set", window_seconds=window_seconds, max_amount=max_amount
         )
 
     async def set_up_second_factor(self) -> SecondFactor:
-        """A new secret for a device. Nothing changes before `verify_second_factor`."""
+        """Return a new secret for a device. It takes effect with `verify_second_factor`."""
         body = await self.signed("twofa_setup", owner=self.address)
-        return await self._transport.send("POST", "/api/2fa/setup", SecondFactor, body, again=False)
+        return await self._transport.send(
+            "POST", "/api/2fa/setup", SecondFactor, body, repeatable=False
+        )
 
     async def verify_second_factor(self, code: str) -> SecondFactorStatus:
-        """Show a first code: from now on withdrawals take one."""
+        """Enable the second factor with a first code. From then on withdrawals need one."""
         body = {"owner": self.address, "code": code}
         return await self._transport.send(
-            "POST", "/api/2fa/verify", SecondFactorStatus, body, again=False
+            "POST", "/api/2fa/verify", SecondFactorStatus, body, repeatable=False
         )
 
     async def disable_second_factor(self, code: str) -> SecondFactorStatus:
-        """Take the second factor away."""
+        """Disable the second factor."""
         body = await self.signed("twofa_disable", owner=self.address)
         return await self._transport.send(
             "POST",
@@ -172,31 +174,35 @@ class Client(SigningClient):
             SecondFactorStatus,
             body,
             headers={"X-2FA-CODE": code},
-            again=False,
+            repeatable=False,
         )
 
-    # --- withdrawals that several sign -----------------------------------------------------------
+    # --- multisig withdrawals --------------------------------------------------------------------
 
     async def propose_withdraw(self, amount: int, *, threshold: int) -> Proposal:
         """Propose a withdrawal to the signers of the vault's multisig.
 
-        `threshold` is how many of them must sign; refused unless the chain says the same.
+        `threshold` is the number of required signatures. Raises Problem unless it is that of the
+        chain.
         """
         fields = {"amount": amount, "threshold": threshold}
         body = await self.signed("propose_withdraw", owner=self.address, **fields)
         return await self._send("/api/vault/propose-withdraw", body, Proposal)
 
     async def approve_withdraw(self, proposal_id: str) -> Proposal:
-        """Approve one as its signer. When enough have, it carries a `transaction` for them."""
+        """Approve a proposal as one of its signers.
+
+        Once enough signers have approved, it has a `transaction` for them to sign.
+        """
         body = await self.signed("approve_withdraw", proposal_id=proposal_id)
         body["signer"] = self.address
         return await self._send("/api/vault/approve-withdraw", body, Proposal)
 
     async def set_signer_contact(self, url: str) -> SignerContact:
-        """Be told of proposals at this URL."""
+        """Set the webhook that receives the proposals for this signer."""
         body = await self.signed("signer_contact", signer=self.address, url=url)
         path = "/api/vault/signer-contact"
-        return await self._transport.send("POST", path, SignerContact, body, again=False)
+        return await self._transport.send("POST", path, SignerContact, body, repeatable=False)
 
 
 @asynccontextmanager
@@ -207,10 +213,10 @@ async def open_client(
     patience: float = PATIENCE_SECONDS,
     http: httpx.AsyncClient | None = None,
 ) -> AsyncIterator[Client]:
-    """A client of the service at `url`, an http or https one.
+    """Open a client of the service at an http or https `url`.
 
-    Within `patience` seconds each call has an answer or an error. `http` is used for requests and
-    streams, and left open; without it the client has its own.
+    Each call returns or raises within `patience` seconds. Requests and streams use `http`, which
+    stays open, or else a client of their own.
     """
     if not url.startswith(("http://", "https://")):
         raise ValueError(f"{url!r} is not the URL of a service: http://… or https://…")

@@ -1,4 +1,4 @@
-"""What can go wrong for a client, one class for each outcome."""
+"""Errors of the client, one class for each outcome."""
 
 from __future__ import annotations
 
@@ -6,20 +6,20 @@ from typing import Any
 
 
 class ClientError(Exception):
-    """All of these; by itself: the service answers what this version does not understand."""
+    """Base class. By itself: the client has no wallet, or cannot decode a reply."""
 
 
 class ServiceUnavailable(ClientError):
-    """No answer that settles it, however often the service was asked; `__cause__` is the last.
+    """No conclusive reply within the client's `patience`. `__cause__` is the last failure.
 
-    Whether a request that changes something had its effect is not known.
+    It is unknown whether the request took effect.
     """
 
 
 class Problem(ClientError):
-    """The service refuses: an RFC 9457 problem. `code` is the stable word to decide by.
+    """The service refuses the request with an RFC 9457 problem, identified by a stable `code`.
 
-    Nothing has happened, but that a nonce may be used up.
+    The request had no effect, but may have used its nonce.
     """
 
     def __init__(self, status: int, body: dict[str, Any], *, retry_after: float = 0.0) -> None:
@@ -32,15 +32,15 @@ class Problem(ClientError):
 
     @property
     def program_error(self) -> str | None:
-        """The vault program's own name for its refusal, where `code` is `program_error`."""
+        """The vault program's name of the error, if `code` is `program_error`."""
         name = (self.body.get("program_error") or {}).get("name")
         return None if name is None else str(name)
 
 
 class TransactionFailed(ClientError):
-    """A transaction ended otherwise: `status` is failed, expired or quarantined.
+    """A transaction ended as `failed` or `expired`, without effect, or as `quarantined`.
 
-    Failed and expired ones have had no effect. What became of a quarantined one is not known.
+    It is unknown whether a quarantined transaction took effect.
     """
 
     def __init__(self, signature: str, status: str, error: Any) -> None:
@@ -51,15 +51,15 @@ class TransactionFailed(ClientError):
 
 
 class SignaturesMissing(ClientError):
-    """A transaction waits until the `missing` signers have signed it too."""
+    """A transaction waits for the signatures of the `missing` signers."""
 
     def __init__(self, missing: list[str]) -> None:
         self.missing = missing
-        super().__init__(f"others have to sign as well: {', '.join(missing)}")
+        super().__init__(f"other signers have to sign, too: {', '.join(missing)}")
 
 
 class SubscriptionRefused(ClientError):
-    """The service takes no subscription to `topic` from this client, or takes it back."""
+    """The service refuses or ends this client's subscription to `topic`."""
 
     def __init__(self, topic: str | None, code: str, detail: str) -> None:
         self.topic = topic

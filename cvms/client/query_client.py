@@ -1,4 +1,4 @@
-"""What everybody may read, typed."""
+"""Routes that need no signature, as typed methods."""
 
 from __future__ import annotations
 
@@ -30,11 +30,11 @@ from cvms.client.vault_schemas import (
 )
 from cvms.client.wallet import Wallet
 
-LONGEST_PAGE = 100
+MAX_PAGE = 100
 
 
 class QueryClient:
-    """Vaults as the service knows them. `owner` is the wallet's where it is left out."""
+    """The client's read-only methods. `owner` is by default the wallet's address."""
 
     def __init__(
         self, http: httpx.AsyncClient, url: str, wallet: Wallet | None, *, patience: float
@@ -46,7 +46,7 @@ class QueryClient:
 
     @property
     def wallet(self) -> Wallet:
-        """Raises ClientError when the client was opened without one."""
+        """The client's wallet. Raises ClientError if it was opened without one."""
         if self._wallet is None:
             raise ClientError("this needs a wallet: open_client(url, wallet=Wallet(keypair))")
         return self._wallet
@@ -57,48 +57,49 @@ class QueryClient:
         return self.wallet.address
 
     def stream(self, *topics: Topic) -> Stream:
-        """The events of these topics from now on, whatever happens to the connection."""
+        """Return a stream of these topics, which survives lost connections."""
         return Stream(self._http, self._url.replace("http", "ws", 1) + "/ws", topics)
 
     async def request(
         self, method: str, path: str, body: Any = None, *, headers: Mapping[str, str] | None = None
     ) -> Any:
-        """The JSON that any route answers, for those without a method here.
+        """Call any route, for those without a method, and return the JSON of the reply.
 
         Only GET is repeated.
         """
-        again = method == "GET"
-        return await self._transport.send(method, path, Any, body, headers=headers, again=again)
+        return await self._transport.send(
+            method, path, Any, body, headers=headers, repeatable=method == "GET"
+        )
 
     async def balance(self, owner: str | None = None, *, slot: int | None = None) -> Balance:
-        """A vault's balances now, or as they were in `slot`."""
+        """Return a vault's balances, now or as of `slot`."""
         path = f"/api/vault/balance/{owner or self.address}"
         return await self._transport.get(path, Balance, slot=slot)
 
     async def vault(self, owner: str | None = None) -> VaultState:
-        """The whole state of a vault."""
+        """Return the whole state of a vault."""
         return await self._transport.get(f"/api/vault/{owner or self.address}", VaultState)
 
     async def config(self, owner: str | None = None) -> VaultConfig:
-        """Who may act for a vault, and within which bounds."""
+        """Return who may act for a vault, and its limits."""
         return await self._transport.get(f"/api/vault/config/{owner or self.address}", VaultConfig)
 
     async def yield_policies(self, owner: str | None = None) -> YieldPolicies:
-        """What an owner has the service compound by itself."""
+        """Return an owner's policies for automatic compounding."""
         path = f"/api/vault/yield-policy/{owner or self.address}"
         return await self._transport.get(path, YieldPolicies)
 
     async def timelocks(self, owner: str | None = None) -> VaultTimelocks:
-        """What waits in a vault, and for how long."""
+        """Return a vault's timelocks."""
         path = f"/api/vault/timelocks/{owner or self.address}"
         return await self._transport.get(path, VaultTimelocks)
 
     async def limits(self, owner: str | None = None) -> VaultLimits:
-        """What bounds a vault's withdrawals."""
+        """Return the limits of a vault's withdrawals."""
         return await self._transport.get(f"/api/vault/limits/{owner or self.address}", VaultLimits)
 
     async def yield_status(self, owner: str | None = None) -> dict[str, Any]:
-        """What a vault has lent, and what each protocol pays; docs/http.md has the fields."""
+        """Return a vault's yield positions and the protocols' rates (fields in docs/http.md)."""
         path = f"/api/vault/yield-status/{owner or self.address}"
         return await self._transport.get(path, dict[str, Any])
 
@@ -110,24 +111,24 @@ class QueryClient:
         limit: int = 50,
         cursor: int | str | None = None,
     ) -> History:
-        """A page of a vault's history, newest first."""
+        """Return a page of a vault's history, newest first."""
         path = f"/api/vault/transactions/{owner or self.address}"
         return await self._transport.get(path, History, kind=kind, limit=limit, cursor=cursor)
 
     async def movements(
         self, owner: str | None = None, *, kind: str | None = None, at_most: int = 1000
     ) -> list[Movement]:
-        """The newest lines of a vault's history, page after page."""
-        found: list[Movement] = []
+        """Return the newest movements of a vault, over all pages."""
+        newest: list[Movement] = []
         cursor: int | str | None = None
-        while len(found) < at_most:
-            limit = min(LONGEST_PAGE, at_most - len(found))
+        while len(newest) < at_most:
+            limit = min(MAX_PAGE, at_most - len(newest))
             page = await self.history(owner, kind=kind, limit=limit, cursor=cursor)
-            found += page.transactions
+            newest += page.transactions
             cursor = page.next_cursor
             if cursor is None:
                 break
-        return found
+        return newest
 
     async def vaults(
         self,
@@ -137,7 +138,7 @@ class QueryClient:
         limit: int = 50,
         cursor: str | None = None,
     ) -> VaultList:
-        """A page of open vaults. A cursor goes with its sort."""
+        """Return a page of open vaults. A cursor is valid for its `sort` only."""
         return await self._transport.get(
             "/api/vaults",
             VaultList,
@@ -148,18 +149,18 @@ class QueryClient:
         )
 
     async def tvl(self) -> Tvl:
-        """All vaults together."""
+        """Return the total value locked in all vaults."""
         return await self._transport.get("/api/vault/tvl", Tvl)
 
     async def transaction(self, signature: str) -> TransactionState:
-        """Where a transaction stands that the service built."""
+        """Return the state of a transaction that the service built."""
         return await self._transport.get(f"/api/transactions/{signature}", TransactionState)
 
     async def proposal(self, proposal_id: str) -> Proposal:
-        """Where a withdrawal stands that several must sign."""
+        """Return the state of a multisig withdrawal."""
         return await self._transport.get(f"/api/vault/proposal/{proposal_id}", Proposal)
 
     async def second_factor(self, owner: str | None = None) -> SecondFactorStatus:
-        """Whether an owner's withdrawals take a code."""
+        """Return whether an owner's withdrawals need a code."""
         path = f"/api/2fa/status/{owner or self.address}"
         return await self._transport.get(path, SecondFactorStatus)

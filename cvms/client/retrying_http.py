@@ -1,4 +1,4 @@
-"""Requests and their repetition: what can be asked again is, until it is answered or time is up."""
+"""HTTP requests, which are repeated until there is a conclusive reply or the time is over."""
 
 from __future__ import annotations
 
@@ -16,17 +16,17 @@ T = TypeVar("T")
 
 PATIENCE_SECONDS = 30.0
 FIRST_DELAY = 0.2
-LONGEST_DELAY = 5.0
-# Said before anything has happened, or by something in between that does not know.
-TRY_AGAIN = frozenset({429, 502, 503, 504})
-# Of these, what no waiting changes.
-LASTING = frozenset(
+MAX_DELAY = 5.0
+# Sent before the request took effect, or by a proxy that does not know.
+RETRYABLE_STATUSES = frozenset({429, 502, 503, 504})
+# Codes of such replies for which waiting is useless.
+PERMANENT_CODES = frozenset(
     {"admin_disabled", "twofa_disabled", "sealing_disabled", "sealed_data_unreadable"}
 )
 
 
 class RetryingHttp:
-    """JSON over HTTP. `patience`: within how many seconds there is an answer or an error."""
+    """JSON over HTTP. Each call returns or raises within `patience` seconds."""
 
     def __init__(self, http: httpx.AsyncClient, url: str, *, patience: float) -> None:
         self._http = http
@@ -34,9 +34,12 @@ class RetryingHttp:
         self._patience = patience
 
     async def get(self, path: str, reply: type[T], /, **params: Any) -> T:
-        """Raises Problem and ServiceUnavailable. Parameters that are None are left out."""
+        """Send a GET request without the parameters that are None.
+
+        Raises Problem and ServiceUnavailable.
+        """
         given = {name: value for name, value in params.items() if value is not None}
-        return await self._ask("GET", path, reply, params=given)
+        return await self._request("GET", path, reply, params=given)
 
     async def send(
         self,
@@ -46,21 +49,23 @@ class RetryingHttp:
         body: Any,
         *,
         headers: Mapping[str, str] | None = None,
-        again: bool = True,
+        repeatable: bool = True,
     ) -> T:
-        """`again`: the service takes this request twice for one, by its key or its nature.
+        """Send a request. A `repeatable` one takes effect once, however often it is sent.
 
         Raises Problem and ServiceUnavailable.
         """
-        return await self._ask(method, path, kind, again=again, json=body, headers=headers)
+        return await self._request(
+            method, path, kind, repeatable=repeatable, json=body, headers=headers
+        )
 
-    async def _ask(
-        self, method: str, path: str, kind: type[T], *, again: bool = True, **request: Any
+    async def _request(
+        self, method: str, path: str, kind: type[T], *, repeatable: bool = True, **request: Any
     ) -> T:
         delay = FIRST_DELAY
         failure: Exception | None = None
         with anyio.move_on_after(self._patience) as waiting:
-            while failure is None or again:
+            while failure is None or repeatable:
                 pause = delay * random.uniform(0.5, 1.0)  # noqa: S311 - not a secret
                 try:
                     reply = await self._http.request(method, self._url + path, **request)
@@ -68,23 +73,23 @@ class RetryingHttp:
                 except httpx.TransportError as error:
                     failure = error
                 except Problem as problem:
-                    if not (again and is_passing(problem)):
+                    if not (repeatable and is_transient(problem)):
                         raise
                     failure, pause = problem, pause + problem.retry_after
                 if anyio.current_time() + pause > waiting.deadline:
                     break
                 await anyio.sleep(pause)
-                delay = min(delay * 2, LONGEST_DELAY)
+                delay = min(delay * 2, MAX_DELAY)
         raise ServiceUnavailable(f"{method} {path}: {failure or 'no answer'!r}") from failure
 
 
-def is_passing(problem: Problem) -> bool:
-    """Whether the same request may be answered in another way a moment later."""
-    return problem.status in TRY_AGAIN and problem.code not in LASTING
+def is_transient(problem: Problem) -> bool:
+    """Return True if the same request may succeed later."""
+    return problem.status in RETRYABLE_STATUSES and problem.code not in PERMANENT_CODES
 
 
 def problem_of(reply: httpx.Response) -> Problem:
-    """What an answer that is no success says, whoever gave it."""
+    """Return the problem in an error reply, whether from the service or from a proxy."""
     try:
         body = msgspec.json.decode(reply.content, type=dict[str, Any])
     except (msgspec.DecodeError, httpx.ResponseNotRead):
@@ -98,7 +103,8 @@ def _read(reply: httpx.Response, kind: type[T]) -> T:
     try:
         return msgspec.json.decode(reply.content, type=kind)
     except msgspec.DecodeError as error:
-        raise ClientError(f"{reply.request.url.path} is not understood: {error}") from error
+        path = reply.request.url.path
+        raise ClientError(f"cannot decode the reply of {path}: {error}") from error
 
 
 def _seconds(text: str | None) -> float:

@@ -1,6 +1,6 @@
-"""What the service answers, as far as this client reads it; fields that are new are passed over.
+"""Replies of the service. Unknown fields are ignored.
 
-Amounts are integers in the token's smallest unit, times are UTC.
+Amounts are integers in the token's smallest unit. Times are in UTC.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import msgspec
 
 
 class Nonce(msgspec.Struct, frozen=True):
-    """What a wallet signs beside its request, once, until `expires_at`."""
+    """A nonce to sign with a request. It is valid once, until `expires_at`."""
 
     nonce: str
     expires_at: datetime
@@ -33,7 +33,7 @@ class Balance(msgspec.Struct, frozen=True):
 
 
 class Movement(msgspec.Struct, frozen=True):
-    """One line of a vault's history."""
+    """An entry of a vault's history."""
 
     kind: str
     amount: int
@@ -45,7 +45,7 @@ class Movement(msgspec.Struct, frozen=True):
 
 
 class History(msgspec.Struct, frozen=True):
-    """A page of a vault's history, newest first; no `next_cursor` on the last one."""
+    """A page of a vault's history, newest first. The last one has no `next_cursor`."""
 
     owner: str
     transactions: list[Movement]
@@ -53,7 +53,7 @@ class History(msgspec.Struct, frozen=True):
 
 
 class Tvl(msgspec.Struct, frozen=True):
-    """All vaults together; `slot` is the newest among them, None before the first."""
+    """Total of all vaults. `slot` is the newest of theirs, or None without vaults."""
 
     total: int
     vaults: int
@@ -69,7 +69,7 @@ class AccountMeta(msgspec.Struct, frozen=True):
 
 
 class Instruction(msgspec.Struct, frozen=True):
-    """What a transaction does beside paying for itself; `data` in base64."""
+    """The instruction of a transaction besides its compute budget. `data` is in base64."""
 
     program_id: str
     accounts: list[AccountMeta]
@@ -77,9 +77,9 @@ class Instruction(msgspec.Struct, frozen=True):
 
 
 class CoSign(msgspec.Struct, frozen=True, tag_field="mode", tag="cosign"):
-    """A transaction (base64) for the wallet to sign: `Client.finish` does, and hands it back.
+    """A transaction (base64) for the wallet to sign. `Client.finish` signs and submits it.
 
-    Nothing has happened yet.
+    It has no effect before that.
     """
 
     transaction: str
@@ -88,7 +88,7 @@ class CoSign(msgspec.Struct, frozen=True, tag_field="mode", tag="cosign"):
 
 
 class Submitted(msgspec.Struct, frozen=True, tag_field="mode", tag="submitted"):
-    """A transaction that the service has signed and sends."""
+    """A transaction that the service has signed and submits."""
 
     signature: str
     status: str
@@ -98,9 +98,9 @@ Outcome = CoSign | Submitted
 
 
 class Accepted(msgspec.Struct, frozen=True):
-    """What became of a transaction that was handed in; no signature while others must sign.
+    """A submitted transaction. `signature` is None while signers are `missing`.
 
-    `rebuilt`: its block hash was too old, and all sign `transaction` instead.
+    If it was `rebuilt`, its block hash had expired, and all must sign `transaction` instead.
     """
 
     signature: str | None
@@ -116,7 +116,7 @@ Status = Literal[
 
 
 class TransactionState(msgspec.Struct, frozen=True):
-    """Where a transaction stands; `error` says why it failed."""
+    """The state of a transaction. `error` is the reason of a failure."""
 
     signature: str
     status: Status
@@ -128,16 +128,16 @@ class TransactionState(msgspec.Struct, frozen=True):
 
 
 class Approval(msgspec.Struct, frozen=True):
-    """A signer who has approved."""
+    """A signer's approval."""
 
     signer: str
     approved_at: datetime
 
 
 class Proposal(msgspec.Struct, frozen=True):
-    """A withdrawal that several must sign.
+    """A proposed multisig withdrawal.
 
-    `missing`: who has not approved, or, once there is a `transaction`, who has not signed it.
+    `missing` are the signers who have not approved or, once there is a `transaction`, not signed.
     """
 
     proposal_id: str
@@ -155,7 +155,7 @@ class Proposal(msgspec.Struct, frozen=True):
 
 
 class SignerContact(msgspec.Struct, frozen=True):
-    """A signer's webhook, and the secret that signs what it gets: shown once, and never again."""
+    """A signer's webhook, and the secret that signs its messages, which is shown only once."""
 
     signer: str
     url: str
@@ -163,7 +163,10 @@ class SignerContact(msgspec.Struct, frozen=True):
 
 
 class SecondFactor(msgspec.Struct, frozen=True):
-    """What a device needs, told this once. `qr_code` shows `otpauth_uri`: a PNG as a data URI."""
+    """The secrets of a new second factor, which are shown only once.
+
+    `qr_code` is `otpauth_uri` as a PNG image in a data URI.
+    """
 
     secret: str
     otpauth_uri: str
@@ -172,7 +175,7 @@ class SecondFactor(msgspec.Struct, frozen=True):
 
 
 class SecondFactorStatus(msgspec.Struct, frozen=True):
-    """Whether, and since when, withdrawals take a code; and how many recovery codes are left."""
+    """Whether and since when withdrawals need a code, and the number of unused recovery codes."""
 
     enabled: bool
     since: datetime | None
@@ -180,7 +183,7 @@ class SecondFactorStatus(msgspec.Struct, frozen=True):
 
 
 class YieldPolicy(msgspec.Struct, frozen=True, kw_only=True):
-    """Whether the service compounds what a vault earns with a program, from `min_amount` on."""
+    """Whether the service compounds a vault's yield of a program, from `min_amount` on."""
 
     yield_program: str
     auto_compound: bool
@@ -188,7 +191,11 @@ class YieldPolicy(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class YieldPolicies(msgspec.Struct, frozen=True, kw_only=True):
-    """An owner's; `least` is the service's own bound, `delegated` whether the vault lets it."""
+    """An owner's policies.
+
+    `least` is the service's own minimum amount. `delegated` is False if the service is not a
+    delegate of the vault, and so cannot compound.
+    """
 
     owner: str
     policies: list[YieldPolicy]

@@ -1,4 +1,4 @@
-"""A wallet's requests, signed as the service asks for, and how they reach the chain."""
+"""Requests that the wallet signs, and the submission of their transactions."""
 
 from __future__ import annotations
 
@@ -13,22 +13,22 @@ from cvms.client.schemas import Accepted, CoSign, Nonce, Outcome, Submitted, Tra
 
 T = TypeVar("T")
 
-ENDED = frozenset({"failed", "expired", "quarantined"})
+FAILED_STATES = frozenset({"failed", "expired", "quarantined"})
 POLL_SECONDS = 0.25
 
 
 class SigningClient(QueryClient):
-    """Whoever reads, and signs what is to be changed."""
+    """A client that signs requests and transactions."""
 
     async def submit(self, transaction: str) -> Accepted:
-        """Hand in a transaction (base64) that the service built and the wallet has signed."""
+        """Submit a transaction (base64) that the service built and the wallet has signed."""
         body = {"transaction": transaction}
         return await self._transport.send("POST", "/api/transactions", Accepted, body)
 
     async def finish(self, outcome: Outcome) -> TransactionState:
-        """Sign what is to be signed, and wait until the chain has confirmed it.
+        """Sign the transaction if necessary, submit it, and wait until it is confirmed.
 
-        Raises TransactionFailed when it ends otherwise, SignaturesMissing while others must sign.
+        Raises TransactionFailed if it fails, and SignaturesMissing if others must sign, too.
         """
         if isinstance(outcome, Submitted):
             return await self.settled(outcome.signature)
@@ -38,26 +38,26 @@ class SigningClient(QueryClient):
         return await self.settled(accepted.signature)
 
     async def settled(self, signature: str, *, finalized: bool = False) -> TransactionState:
-        """A transaction once it is confirmed, or finalized. Raises TransactionFailed.
+        """Wait until a transaction is confirmed or finalized. Raises TransactionFailed.
 
-        The service gives every transaction an end; how long you wait is yours to bound.
+        Every transaction reaches a terminal state, but the wait has no deadline of its own.
         """
         enough = {"finalized"} if finalized else {"confirmed", "finalized"}
         while (state := await self.transaction(signature)).status not in enough:
-            if state.status in ENDED:
+            if state.status in FAILED_STATES:
                 raise TransactionFailed(signature, state.status, state.error)
             await anyio.sleep(POLL_SECONDS)
         return state
 
     async def nonce(self) -> Nonce:
-        """A nonce for the wallet."""
+        """Return a new nonce for the wallet."""
         body = {"owner": self.address}
         return await self._transport.send("POST", "/api/auth/nonce", Nonce, body)
 
     async def signed(self, action: str, **fields: Any) -> dict[str, Any]:
-        """A request's body: the fields, a fresh nonce, and the signature of the text they make."""
+        """Return a request's body: the fields, a new nonce, and the signature of both."""
         nonce = (await self.nonce()).nonce
-        text = ":".join(map(_said, (action, *fields.values(), nonce)))
+        text = ":".join(map(_as_signed, (action, *fields.values(), nonce)))
         return {**fields, "nonce": nonce, "signature": self.wallet.sign_text(text)}
 
     async def _cosign(
@@ -94,8 +94,8 @@ class SigningClient(QueryClient):
         return await self._transport.send(method, path, kind, body, headers=headers)
 
 
-def _said(field: object) -> str:
-    """A field as the wallet signs it."""
+def _as_signed(field: object) -> str:
+    """Return a field's text in the message that the wallet signs."""
     if isinstance(field, bool):
         return "on" if field else "off"
     return str(field)

@@ -1,8 +1,8 @@
-"""Events over WebSocket that outlive their connections.
+"""A stream of events over WebSocket that survives lost connections.
 
-A task of its own keeps the connection: it subscribes again after each loss, from the last `seq`
-that was told, so that the service tells what was missed, or says that it cannot any more. Who does
-not read makes that task wait, the service ends the connection in the end, and nothing is lost.
+A task keeps the connection. After each loss it subscribes again from the last `seq` it delivered,
+so that the service replays the missed events, or reports that it no longer can. If the consumer
+does not read, the task waits. The service may then close the connection, but no event is lost.
 """
 
 from __future__ import annotations
@@ -20,26 +20,31 @@ from httpx_ws import AsyncWebSocketSession, HTTPXWSException, WebSocketUpgradeEr
 from wsproto.utilities import ProtocolError
 
 from cvms.client.errors import ClientError
-from cvms.client.retrying_http import FIRST_DELAY, LONGEST_DELAY, is_passing, problem_of
+from cvms.client.retrying_http import FIRST_DELAY, MAX_DELAY, is_transient, problem_of
 from cvms.client.stream_cursors import StreamCursors, StreamDesynchronized, StreamMessage, Topic
 
 E = TypeVar("E", bound=BaseException)
 
 log = logging.getLogger(__name__)
 
-QUEUE = 256  # told and not yet read
+MAX_QUEUED = 256
 GREETING_SECONDS = 10.0
-# The service takes 50 frames in a second.
-BURST = 25
+BURST = 25  # per second, below the 50 frames per second that the service accepts
 
-LOST = (StreamDesynchronized, HTTPXWSException, ProtocolError, httpx.TransportError, TimeoutError)
+CONNECTION_ERRORS = (
+    StreamDesynchronized,
+    HTTPXWSException,
+    ProtocolError,
+    httpx.TransportError,
+    TimeoutError,
+)
 
 
 class Stream(AsyncIterator[StreamMessage]):
-    """An async context manager, and inside it an iterator that does not end by itself.
+    """An async context manager that is an endless iterator inside its block.
 
-    Connecting goes on in the background, for as long as it takes. Iterating raises what no other
-    connection would change: SubscriptionRefused for a topic, Problem for the connection itself.
+    It connects in the background, without a deadline. Iterating raises errors that a new connection
+    would not change: SubscriptionRefused for a topic, Problem for the connection.
     """
 
     def __init__(self, http: httpx.AsyncClient, url: str, topics: Iterable[Topic]) -> None:
@@ -47,53 +52,53 @@ class Stream(AsyncIterator[StreamMessage]):
         self._url = url
         self._cursors = StreamCursors(topics)
         self._stack = AsyncExitStack()
-        self._told: MemoryObjectReceiveStream[StreamMessage] | None = None
+        self._messages: MemoryObjectReceiveStream[StreamMessage] | None = None
         self._failure: ClientError | None = None
 
     async def __aenter__(self) -> Stream:
-        send, self._told = anyio.create_memory_object_stream[StreamMessage](QUEUE)
+        send, self._messages = anyio.create_memory_object_stream[StreamMessage](MAX_QUEUED)
         await self._stack.enter_async_context(send)
-        await self._stack.enter_async_context(self._told)
+        await self._stack.enter_async_context(self._messages)
         tasks = await self._stack.enter_async_context(anyio.create_task_group())
         self._stack.callback(tasks.cancel_scope.cancel)
-        tasks.start_soon(self._keep, send)
+        tasks.start_soon(self._keep_connected, send)
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        # Without the block's own exception: the task group would wrap it, and it is not the task's.
+        # Without the block's exception, which the task group would wrap in an exception group.
         await self._stack.aclose()
 
     def __aiter__(self) -> Stream:
         return self
 
     async def __anext__(self) -> StreamMessage:
-        if self._told is None:
-            raise RuntimeError("a stream is opened first: async with client.stream(…) as stream")
+        if self._messages is None:
+            raise RuntimeError("open the stream first: async with client.stream(…) as stream")
         try:
-            return await self._told.receive()
+            return await self._messages.receive()
         except anyio.EndOfStream:
             assert self._failure is not None
             raise self._failure from None
 
-    async def _keep(self, send: MemoryObjectSendStream[StreamMessage]) -> None:
-        """Connect, and connect again, until the service refuses."""
+    async def _keep_connected(self, send: MemoryObjectSendStream[StreamMessage]) -> None:
+        """Connect, and reconnect after each loss, until the service refuses."""
         delay = FIRST_DELAY
         async with send:
             while self._failure is None:
-                began = anyio.current_time()
+                started = anyio.current_time()
                 try:
-                    await self._follow(send)
+                    await self._receive(send)
                 except* ClientError as refusals:
                     self._failure = _first(refusals)
-                except* LOST as losses:
-                    if anyio.current_time() - began > delay:
+                except* CONNECTION_ERRORS as losses:
+                    if anyio.current_time() - started > delay:
                         delay = FIRST_DELAY
-                    log.info("connection to %s is lost: %r", self._url, _first(losses))
+                    log.info("lost the connection to %s: %r", self._url, _first(losses))
                     await anyio.sleep(delay * random.uniform(0.5, 1.0))  # noqa: S311 - no secret
-                    delay = min(delay * 2, LONGEST_DELAY)
+                    delay = min(delay * 2, MAX_DELAY)
 
-    async def _follow(self, send: MemoryObjectSendStream[StreamMessage]) -> None:
-        """Tell what one connection brings, until it is lost."""
+    async def _receive(self, send: MemoryObjectSendStream[StreamMessage]) -> None:
+        """Send the messages of one connection to the queue until it is lost."""
         socket: AsyncWebSocketSession
         try:
             async with aconnect_ws(self._url, self._http) as socket:
@@ -101,12 +106,12 @@ class Stream(AsyncIterator[StreamMessage]):
                     await socket.receive_text()
                 await self._subscribe(socket)
                 while True:
-                    told = self._cursors.read(await socket.receive_text())
-                    if told is not None:
-                        await send.send(told)
+                    message = self._cursors.read(await socket.receive_text())
+                    if message is not None:
+                        await send.send(message)
         except WebSocketUpgradeError as error:
             problem = problem_of(error.response)
-            if is_passing(problem):
+            if is_transient(problem):
                 raise
             raise problem from None
 

@@ -1,4 +1,4 @@
-"""How far each topic has been told: what to ask a new connection for, and what its frames add.
+"""The cursor of each topic of a stream: what to subscribe to, and which frames are new.
 
 Plain state, no I/O.
 """
@@ -13,19 +13,19 @@ import msgspec
 
 from cvms.client.errors import ClientError, SubscriptionRefused
 
-# Only the newest counts of these: a `seq` may be passed over.
+# Only the newest message of these topics matters: their `seq` may have gaps.
 CONFLATED = frozenset({"vault_balance_update", "tvl_update", "analytics_update"})
-# A subscription that is refused with these may be taken by the next connection.
-PASSING = frozenset({"database_unavailable", "overloaded", "rate_limited"})
+# A subscription refused with one of these codes may succeed on the next connection.
+TRANSIENT_CODES = frozenset({"database_unavailable", "overloaded", "rate_limited"})
 
 Key = tuple[str, str | None]
 
 
 @dataclass(frozen=True, slots=True)
 class Topic:
-    """What to hear of: a topic, of one owner or of all; `since`: a `seq` to go on from.
+    """A topic to subscribe to, for one owner or for all. `since` is the `seq` to resume after.
 
-    `token` is an administrator's, for the topics that take one.
+    `token` is an administrator's, for the topics that need one.
     """
 
     name: str
@@ -35,9 +35,9 @@ class Topic:
 
 
 class Event(msgspec.Struct, frozen=True):
-    """Something happened, or with type `retracted` a fork took it back: `data` is what was told.
+    """An event or, with type `retracted`, an earlier event that a fork has undone.
 
-    `seq` grows by one from event to event of a topic, over all owners.
+    `seq` grows by one with each event of a topic, over all owners.
     """
 
     type: Literal["event", "retracted"]
@@ -51,7 +51,7 @@ class Event(msgspec.Struct, frozen=True):
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
-    """Where a topic stands at `seq`. With `reset`, events before it were missed for good."""
+    """The state of a topic at `seq`. With `reset`, earlier events were lost."""
 
     topic: str
     owner: str | None
@@ -64,73 +64,73 @@ StreamMessage = Event | Snapshot
 
 
 class StreamDesynchronized(Exception):
-    """What came cannot follow what came before: ask again on another connection."""
+    """A frame does not follow the last one. Subscribe again on a new connection."""
 
 
 class StreamCursors:
-    """The topics of one stream, and the last `seq` that was told of each."""
+    """The topics of a stream, and the last `seq` delivered of each."""
 
     def __init__(self, topics: Iterable[Topic]) -> None:
-        self._topics = {(each.name, each.owner): each for each in topics}
+        self._topics = {(topic.name, topic.owner): topic for topic in topics}
         if not self._topics:
-            raise ValueError("name a topic to hear of")
+            raise ValueError("name a topic to subscribe to")
         for name, owner in self._topics:
             if owner is not None and (name, None) in self._topics:
-                raise ValueError(f"{name} of all owners has the events of {owner} already")
-        self._seen: dict[Key, int | None] = {key: each.since for key, each in self._topics.items()}
-        self._asked: list[Key] = []
+                raise ValueError(f"{name} of all owners already includes the events of {owner}")
+        self._last_seq = {key: topic.since for key, topic in self._topics.items()}
+        self._unanswered: list[Key] = []
         self._reset: set[Key] = set()
 
     def requests(self) -> list[str]:
-        """The frames for a new connection, each of which is answered, in their order."""
-        self._asked, self._reset = list(self._topics), set()
-        return [_subscribe(topic, self._seen[key]) for key, topic in self._topics.items()]
+        """Return the subscribe frames for a new connection. Replies come in the same order."""
+        self._unanswered, self._reset = list(self._topics), set()
+        return [_subscribe(topic, self._last_seq[key]) for key, topic in self._topics.items()]
 
     def read(self, text: str) -> StreamMessage | None:
-        """What a frame of the service adds, None if nothing.
+        """Return the message in a frame of the service, or None.
 
-        Raises SubscriptionRefused, ConnectionSpoilt, and ClientError for what is not understood.
+        Raises SubscriptionRefused, StreamDesynchronized, and ClientError for an unknown frame.
         """
-        frame = _decode(text, _Frame)
+        frame = _decode(text, _ServerFrame)
         match frame.type:
             case "event" | "retracted":
                 return self._event(_decode(text, Event))
             case "reset":
                 self._reset.add(frame.key)
-            case "subscribed" if frame.key in self._asked:
+            case "subscribed" if frame.key in self._unanswered:
                 return self._subscribed(frame)
             case "error":
                 self._refused(frame)
         return None
 
-    def _subscribed(self, frame: _Frame) -> Snapshot | None:
+    def _subscribed(self, frame: _ServerFrame) -> Snapshot | None:
         key, reset = frame.key, frame.key in self._reset
-        self._asked.remove(key)
-        if self._seen[key] is not None and not reset:
-            return None  # what was missed follows
-        self._seen[key] = frame.seq
+        self._unanswered.remove(key)
+        if self._last_seq[key] is not None and not reset:
+            return None  # the missed events follow
+        self._last_seq[key] = frame.seq
         return Snapshot(*key, frame.seq, frame.snapshot, reset)
 
-    def _refused(self, frame: _Frame) -> None:
-        if frame.code in PASSING:
+    def _refused(self, frame: _ServerFrame) -> None:
+        if frame.code in TRANSIENT_CODES:
             raise StreamDesynchronized(frame.detail)
-        topic = self._asked[0][0] if self._asked else None
+        topic = self._unanswered[0][0] if self._unanswered else None
         raise SubscriptionRefused(topic, frame.code, frame.detail)
 
     def _event(self, event: Event) -> Event | None:
         key: Key = (event.topic, None)
         if key not in self._topics:
             key = event.topic, event.data.get("owner")
-        last = self._seen.get(key)
+        last = self._last_seq.get(key)
         if last is None or event.seq <= last:
-            return None  # told before the connection was lost
+            return None  # delivered before the connection was lost
         if key[1] is None and event.topic not in CONFLATED and event.seq != last + 1:
-            raise StreamDesynchronized(f"{event.topic} goes from {last} to {event.seq}")
-        self._seen[key] = event.seq
+            raise StreamDesynchronized(f"{event.topic} jumps from {last} to {event.seq}")
+        self._last_seq[key] = event.seq
         return event
 
 
-class _Frame(msgspec.Struct):
+class _ServerFrame(msgspec.Struct):
     """Any frame of the service."""
 
     type: str
@@ -162,4 +162,4 @@ def _decode(text: str, kind: type[Any]) -> Any:
     try:
         return msgspec.json.decode(text, type=kind)
     except msgspec.DecodeError as error:
-        raise ClientError(f"a frame of the service is not understood: {error}") from error
+        raise ClientError(f"cannot decode a frame of the service: {error}") from error

@@ -1,4 +1,4 @@
-"""What the service answers about the whole of one vault, and lists of them."""
+"""Replies about the whole state of a vault, and lists of vaults."""
 
 from __future__ import annotations
 
@@ -10,21 +10,21 @@ from cvms.client.schemas import Balance
 
 
 class VaultList(msgspec.Struct, frozen=True):
-    """A page of vaults; no `next_cursor` on the last one."""
+    """A page of vaults. The last one has no `next_cursor`."""
 
     vaults: list[Balance]
     next_cursor: str | None
 
 
 class Multisig(msgspec.Struct, frozen=True):
-    """How many of the signers a withdrawal needs; 0: the owner or a delegate alone."""
+    """The signers of withdrawals. With a `threshold` of 0, the owner or a delegate suffices."""
 
     threshold: int
     signers: list[str]
 
 
 class Policy(msgspec.Struct, frozen=True):
-    """What the owner has set against a stolen key; zeros where nothing is set."""
+    """Limits of withdrawals that the owner has set. Zeros are no limit."""
 
     min_withdraw_delay_seconds: int
     rate_window_seconds: int
@@ -32,7 +32,7 @@ class Policy(msgspec.Struct, frozen=True):
 
 
 class Waiting(msgspec.Struct, frozen=True):
-    """An amount that waits: `until` is None beyond the year 9999, `until_time` is in seconds."""
+    """An amount that waits until `until_time` (Unix seconds). `until` is None after year 9999."""
 
     amount: int
     until_time: int
@@ -41,7 +41,7 @@ class Waiting(msgspec.Struct, frozen=True):
 
 
 class RateLimit(msgspec.Struct, frozen=True):
-    """At most `limit` may leave within a window; `resets_at` is None while none runs."""
+    """At most `limit` may be withdrawn within a window. `resets_at` is None while none is open."""
 
     window_seconds: int
     limit: int
@@ -51,7 +51,7 @@ class RateLimit(msgspec.Struct, frozen=True):
 
 
 class VaultConfig(msgspec.Struct, frozen=True):
-    """Who may act for a vault, and within which bounds."""
+    """Who may act for a vault, and its limits."""
 
     owner: str
     vault: str
@@ -63,7 +63,7 @@ class VaultConfig(msgspec.Struct, frozen=True):
 
 
 class VaultTimelocks(msgspec.Struct, frozen=True):
-    """A vault's timelocks; `matured` may be released."""
+    """A vault's timelocks. The `matured` amount may be released."""
 
     owner: str
     vault: str
@@ -74,7 +74,7 @@ class VaultTimelocks(msgspec.Struct, frozen=True):
 
 
 class VaultLimits(msgspec.Struct, frozen=True):
-    """What bounds a vault's withdrawals. With a minimum delay, at most `ready` may leave now."""
+    """Limits of a vault's withdrawals. With a minimum delay, at most `ready` is available now."""
 
     owner: str
     vault: str

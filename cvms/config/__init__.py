@@ -1,1 +1,1 @@
-"""Settings from the environment and from `.env`."""
+"""Settings: their declaration, and their values from the environment and from `.env`."""

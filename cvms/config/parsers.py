@@ -1,52 +1,74 @@
-"""What settings hold: each reads the text of one, or raises ValueError."""
+"""Parsers of settings. Each returns the value of a variable's text, or raises ValueError."""
 
 from __future__ import annotations
 
 import base64
+import json
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
-from ipaddress import IPv4Network, IPv6Network, ip_network
+from ipaddress import IPv4Network, IPv6Network
+from pathlib import Path
+from typing import TypeVar
 from urllib.parse import urlsplit
 
-from solders.pubkey import Pubkey
+from solders.keypair import Keypair
 
+from cvms.store.redis.rate_limiter import Rate
+
+T = TypeVar("T")
 Network = IPv4Network | IPv6Network
 
 
-@dataclass(frozen=True, slots=True)
-class Rate:
-    """So many requests in so many seconds, all of them at once if need be."""
+def integer(minimum: int = 0, maximum: int = 2**63 - 1) -> Callable[[str], int]:
+    def parse(raw: str) -> int:
+        number = int(raw)
+        if not minimum <= number <= maximum:
+            raise ValueError
+        return number
 
-    requests: int
-    seconds: float
-
-    @property
-    def interval(self) -> int:
-        """Microseconds in which one request comes back."""
-        return max(1, round(self.seconds * 1_000_000 / self.requests))
+    return parse
 
 
-def text(raw: str) -> str:
-    return raw
+def one_of(*choices: str) -> Callable[[str], str]:
+    def parse(raw: str) -> str:
+        if raw not in choices:
+            raise ValueError
+        return raw
+
+    return parse
 
 
-def pubkey(raw: str) -> Pubkey:
-    return Pubkey.from_string(raw)
+def prefixed(*prefixes: str) -> Callable[[str], str]:
+    def parse(raw: str) -> str:
+        if not raw.startswith(prefixes):
+            raise ValueError
+        return raw
+
+    return parse
 
 
-def port(raw: str) -> int:
-    number = int(raw)
-    if not 0 <= number <= 65535:
-        raise ValueError
-    return number
+def matching(pattern: str) -> Callable[[str], str]:
+    def parse(raw: str) -> str:
+        if not re.fullmatch(pattern, raw):
+            raise ValueError
+        return raw
+
+    return parse
 
 
-def amount(raw: str) -> int:
-    units = int(raw)
-    if not 0 <= units < 2**63:
-        raise ValueError
-    return units
+def optional(parse: Callable[[str], T]) -> Callable[[str], T | None]:
+    """Return a parser that takes an empty text for None."""
+    return lambda raw: parse(raw) if raw else None
+
+
+def unless_off(parse: Callable[[str], T]) -> Callable[[str], T | None]:
+    """Return a parser that takes `off` for None."""
+    return lambda raw: None if raw == "off" else parse(raw)
+
+
+def comma_separated(parse: Callable[[str], T]) -> Callable[[str], tuple[T, ...]]:
+    """Return a parser of a list that may be empty."""
+    return lambda raw: tuple(parse(item.strip()) for item in raw.split(",") if item.strip())
 
 
 def seconds(raw: str) -> float:
@@ -56,102 +78,63 @@ def seconds(raw: str) -> float:
     return duration
 
 
-def notice_seconds(raw: str) -> int:
-    duration = int(raw)
-    if not 0 <= duration <= 10**9:
-        raise ValueError
-    return duration
-
-
-def fee(raw: str) -> int:
-    lamports = int(raw)
-    if not 5_000 <= lamports < 2**63:  # what one signature costs: nothing lands for less
-        raise ValueError
-    return lamports
-
-
-def rate(raw: str) -> Rate | None:
-    if raw == "off":
-        return None
+def rate(raw: str) -> Rate:
     requests, _, duration = raw.partition("/")
-    given = Rate(int(requests), seconds(duration))
-    if not 1 <= given.requests <= 10**6:
-        raise ValueError
-    return given
+    return Rate(integer(1, 10**6)(requests), seconds(duration))
 
 
-def networks(raw: str) -> tuple[Network, ...]:
-    return tuple(ip_network(each.strip()) for each in raw.split(",") if each.strip())
-
-
-def origins(raw: str) -> tuple[str, ...]:
-    found = tuple(each.strip() for each in raw.split(",") if each.strip())
-    for origin in found:
-        parts = urlsplit(origin)
-        if parts.scheme not in {"http", "https"} or origin != f"{parts.scheme}://{parts.netloc}":
-            raise ValueError
-    return found
-
-
-def domains(raw: str) -> tuple[str, ...]:
-    found = tuple(each.strip() for each in raw.split(",") if each.strip())
-    if not all(re.fullmatch(r"[a-z0-9.-]+(:[0-9]{1,5})?", domain) for domain in found):
-        raise ValueError
-    return found
-
-
-def chain_id(raw: str) -> str:
-    if not re.fullmatch(r"[-_:a-zA-Z0-9]{1,64}", raw):
+def origin(raw: str) -> str:
+    parts = urlsplit(raw)
+    if parts.scheme not in {"http", "https"} or raw != f"{parts.scheme}://{parts.netloc}":
         raise ValueError
     return raw
 
 
 def switch(raw: str) -> bool:
-    if raw not in {"on", "off"}:
-        raise ValueError
-    return raw == "on"
-
-
-def log_format(raw: str) -> str:
-    if raw not in {"json", "console"}:
-        raise ValueError
-    return raw
+    return one_of("on", "off")(raw) == "on"
 
 
 def urls(*schemes: str) -> Callable[[str], tuple[str, ...]]:
-    def parse(raw: str) -> tuple[str, ...]:
-        found = tuple(url.strip() for url in raw.split(",") if url.strip())
-        for url in found:
-            parts = urlsplit(url)
-            if parts.scheme not in schemes or not parts.hostname:
-                raise ValueError
-        if not found:
+    def url(raw: str) -> str:
+        parts = urlsplit(raw)
+        if parts.scheme not in schemes or not parts.hostname:
             raise ValueError
-        return found
+        return raw
+
+    def parse(raw: str) -> tuple[str, ...]:
+        parsed = comma_separated(url)(raw)
+        if not parsed:
+            raise ValueError
+        return parsed
 
     return parse
 
 
-def database_url(raw: str) -> str:
-    if not raw.startswith(("postgresql://", "postgres://")):
+def jwt_secret(raw: str) -> bytes:
+    if len(raw.encode()) < 32:
         raise ValueError
-    return raw
+    return raw.encode()
 
 
-def redis_url(raw: str) -> str | None:
-    if raw and not raw.startswith(("redis://", "rediss://", "unix://")):
+def encryption_key(raw: str) -> bytes:
+    if len(base64.b64decode(raw.encode(), altchars=b"-_", validate=True)) != 32:
         raise ValueError
-    return raw or None
+    return raw.encode()
 
 
-def jwt_secret(raw: str) -> bytes | None:
-    if raw and len(raw.encode()) < 32:
+def webhook_secret(raw: str) -> bytes:
+    secret = base64.b64decode(raw.removeprefix("whsec_"), validate=True)
+    if not 24 <= len(secret) <= 64:
         raise ValueError
-    return raw.encode() or None
+    return secret
 
 
-def encryption_keys(raw: str) -> tuple[bytes, ...]:
-    keys = tuple(each.strip().encode() for each in raw.split(",") if each.strip())
-    if any(len(base64.b64decode(key, altchars=b"-_", validate=True)) != 32 for key in keys):
-        raise ValueError
-    return keys
+def keypair_file(path: str) -> Keypair:
+    """Return the keypair in a file of Solana's command line. The error never quotes the content."""
+    try:
+        numbers = json.loads(Path(path).expanduser().read_text())
+        return Keypair.from_bytes(bytes(numbers))
+    except OSError as error:
+        raise ValueError(error.strerror or "cannot be read") from None
+    except (ValueError, TypeError):
+        raise ValueError("the file is not a keypair") from None

@@ -1,73 +1,388 @@
-"""Settings of the service, as loaded and checked at start-up."""
+"""Every setting of the service: its variable, parser, default and description.
+
+To add a setting, declare a field here (or in cvms.config.alert_settings) and run `make settings`,
+which writes README.md's table.
+"""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import field
+from ipaddress import ip_network
 
 from solders.keypair import Keypair
+from solders.pubkey import Pubkey
 
 from cvms.chain.types import (
+    POSITION_MANAGER_PROGRAM,
+    USDT_MINT,
+    VAULT_PROGRAM,
+    YIELD_POOL_PROGRAM,
     Programs,
 )
+from cvms.config import parsers as parse
 from cvms.config.alert_settings import AlertSettings
-from cvms.config.parsers import Network, Rate
-from cvms.config.sponsorship import Sponsoring
+from cvms.config.fields import group, setting, settings_class
+from cvms.config.parsers import Network
+from cvms.store.redis.rate_limiter import Rate
+
+_PUBKEY = "a base58 public key"
+_UNITS = "a whole number of token units, 0 or more"
+_LAMPORTS = "a whole number of lamports, 0 or more"
+_LAMPORTS_OR_OFF = "a whole number of lamports, 0 or more, or off"
+_ON_OR_OFF = "on or off"
+
+_lamports = parse.integer(0, 2**62 - 1)
+_domain = parse.matching(r"[a-z0-9.-]+(:[0-9]{1,5})?")
 
 
-@dataclass(frozen=True, slots=True)
+def _duration(name: str, *, default: str, about: str) -> float:
+    return setting(name, parse.seconds, default=default, expected="seconds, above 0", about=about)
+
+
+def _rate_limit(name: str, *, default: str, about: str) -> Rate | None:
+    expected = "requests/seconds such as 300/60, or off"
+    parser = parse.unless_off(parse.rate)
+    return setting(name, parser, default=default, expected=expected, about=about)
+
+
+@settings_class
 class Rates:
-    """What clients may ask; None is without bound."""
+    """Rate limits of clients. None is no limit."""
 
-    address: Rate | None = None
-    sensitive: Rate | None = None
-    owner: Rate | None = None
-    everybody: Rate | None = None
+    address: Rate | None = _rate_limit(
+        "RATE_LIMIT_ADDRESS",
+        default="3000/60",
+        about="Requests/seconds of one address, which may come all at once; or `off`. Replicas "
+        "share the limits through Redis if it is configured",
+    )
+    sensitive: Rate | None = _rate_limit(
+        "RATE_LIMIT_SENSITIVE",
+        default="300/60",
+        about="The same for one address and one route that authenticates or moves money",
+    )
+    owner: Rate | None = _rate_limit(
+        "RATE_LIMIT_OWNER",
+        default="300/60",
+        about="The same for the requests that one owner has signed",
+    )
+    everybody: Rate | None = _rate_limit(
+        "RATE_LIMIT_GLOBAL",
+        default="off",
+        about="The same for all clients together",
+    )
 
 
-@dataclass(frozen=True, slots=True)
+@settings_class
 class SignIn:
-    """Which Sign-In-With-Solana messages count: of pages of these domains, about this chain."""
+    """Which Sign-In-With-Solana messages are accepted."""
 
-    domains: tuple[str, ...] = ()
-    chain_id: str = "localnet"
+    domains: tuple[str, ...] = setting(
+        "SIWS_DOMAINS",
+        parse.comma_separated(_domain),
+        default="",
+        expected="domains such as app.example.com or localhost:3000, separated by commas, or unset",
+        about="Domains of the pages whose Sign-In-With-Solana messages are accepted, as browsers "
+        "show them (`app.example.com`, `localhost:3000`), separated by commas. "
+        "The default of `cvms dev` is `localhost`",
+    )
+    chain_id: str = setting(
+        "SIWS_CHAIN_ID",
+        parse.matching(r"[-_:a-zA-Z0-9]{1,64}"),
+        default="localnet",
+        expected="a chain id such as mainnet, or solana:mainnet",
+        about="Chain that those messages must name, such as `mainnet`",
+    )
 
 
-@dataclass(frozen=True, slots=True)
+@settings_class
+class Sponsoring:
+    """Limits of the fees that the operator pays for owners. None is no limit."""
+
+    transaction: int = setting(
+        "MAX_FEE_LAMPORTS",
+        _lamports,
+        default="100000",
+        expected=_LAMPORTS,
+        about="Highest fee of one transaction, whatever the market pays",
+    )
+    unit_price: int = setting(
+        "MAX_COMPUTE_UNIT_PRICE",
+        _lamports,
+        default="100000",
+        expected="a whole number of micro-lamports",
+        about="Highest price of one compute unit in micro-lamports, whatever the market pays",
+    )
+    owner_a_day: int | None = setting(
+        "SPONSOR_OWNER_LAMPORTS_PER_DAY",
+        parse.unless_off(_lamports),
+        default="50000000",
+        expected=_LAMPORTS_OR_OFF,
+        about="Fees that the operator pays for one owner in a day (UTC); `off` is no limit",
+    )
+    everybody_a_day: int | None = setting(
+        "SPONSOR_TOTAL_LAMPORTS_PER_DAY",
+        parse.unless_off(_lamports),
+        default="5000000000",
+        expected=_LAMPORTS_OR_OFF,
+        about="Fees that the operator pays for all owners together in a day (UTC); "
+        "`off` is no limit",
+    )
+    operator_minimum: int = setting(
+        "OPERATOR_MIN_LAMPORTS",
+        _lamports,
+        default="50000000",
+        expected=_LAMPORTS,
+        about="With a lower balance the operator pays only for its own transactions: "
+        "owners pay and sign theirs",
+    )
+
+
+@settings_class
 class Config:
-    """Everything an operator can set. Durations in seconds, amounts in token units."""
+    """Everything that an operator can set. Durations are in seconds, amounts in token units."""
 
-    operator: Keypair = field(repr=False)
-    database_url: str = field(repr=False)
-    programs: Programs
-    host: str = "127.0.0.1"
-    port: int = 8080
-    rpc_urls: tuple[str, ...] = field(default=("http://127.0.0.1:8899",), repr=False)
-    ws_urls: tuple[str, ...] = field(default=("ws://127.0.0.1:8900",), repr=False)
-    admin_jwt_secret: bytes | None = field(default=None, repr=False)
-    data_encryption_keys: tuple[bytes, ...] = field(default=(), repr=False)
-    redis_url: str | None = field(default=None, repr=False)
-    reconciliation_threshold: int = 0
-    reconciliation_interval: float = 60.0
-    low_balance_threshold: int = 10_000_000
+    operator: Keypair = setting(
+        "DEPLOYER_KEYPAIR_PATH",
+        parse.keypair_file,
+        expected="the path of a Solana keypair file (a JSON array of 64 bytes)",
+        about="File of the operator's key, which pays fees and signs what owners have delegated",
+        repr=False,
+    )
+    database_url: str = setting(
+        "DATABASE_URL",
+        parse.prefixed("postgresql://", "postgres://"),
+        expected="postgresql://user:password@host/db",
+        about="`postgresql://…`; several hosts and TLS as in libpq",
+        secret=True,
+    )
+    host: str = setting(
+        "HOST",
+        str,
+        default="127.0.0.1",
+        expected="an address to listen on",
+        about="Address to listen on",
+    )
+    port: int = setting(
+        "PORT",
+        parse.integer(0, 65535),
+        default="8080",
+        expected="a TCP port, 0 to 65535",
+        about="TCP port to listen on; 0 picks a free one",
+    )
+    # URLs of providers often contain an API key.
+    rpc_urls: tuple[str, ...] = setting(
+        "SOLANA_RPC_URL",
+        parse.urls("http", "https"),
+        default="http://127.0.0.1:8899",
+        expected="one or more http(s):// URLs, separated by commas",
+        about="RPC endpoints, separated by commas, the preferred one first: "
+        "[docs/endpoints.md](docs/endpoints.md) describes the failover",
+        secret=True,
+    )
+    ws_urls: tuple[str, ...] = setting(
+        "SOLANA_WS_URL",
+        parse.urls("ws", "wss"),
+        default="ws://127.0.0.1:8900",
+        expected="one or more ws(s):// URLs, separated by commas",
+        about="PubSub endpoints, separated by commas. The default follows from `SOLANA_RPC_URL`: "
+        "`ws` for `http`, and the next port where a URL names one",
+        secret=True,
+    )
+    programs: Programs = group(
+        Programs,
+        vault=setting(
+            "PROGRAM_ID",
+            Pubkey.from_string,
+            default=VAULT_PROGRAM,
+            expected=_PUBKEY,
+            about="Vault program. The default of each program and of the mint is the local chain's",
+        ),
+        position_manager=setting(
+            "POSITION_MANAGER_PROGRAM_ID",
+            Pubkey.from_string,
+            default=POSITION_MANAGER_PROGRAM,
+            expected=_PUBKEY,
+            about="Position manager program",
+        ),
+        yield_pool=setting(
+            "YIELD_POOL_PROGRAM_ID",
+            Pubkey.from_string,
+            default=YIELD_POOL_PROGRAM,
+            expected=_PUBKEY,
+            about="Yield pool program",
+        ),
+        mint=setting(
+            "USDT_MINT",
+            Pubkey.from_string,
+            default=USDT_MINT,
+            expected=_PUBKEY,
+            about="Mint of USDT",
+        ),
+    )
+    vault_authority: Pubkey | None = setting(
+        "VAULT_AUTHORITY_PUBKEY",
+        parse.optional(Pubkey.from_string),
+        default="",
+        expected="the vault authority account of PROGRAM_ID, or unset",
+        about="Vault authority account. It is derived from `PROGRAM_ID`, and only compared "
+        "with this value if it is set",
+    )
+    admin_jwt_secret: bytes | None = setting(
+        "ADMIN_JWT_SECRET",
+        parse.optional(parse.jwt_secret),
+        default="",
+        expected="at least 32 bytes, or unset",
+        about="At least 32 bytes, with which `cvms token` signs administrators' tokens. If unset, "
+        "administrators' routes answer 503",
+        secret=True,
+    )
+    data_encryption_keys: tuple[bytes, ...] = setting(
+        "DATA_ENCRYPTION_KEYS",
+        parse.comma_separated(parse.encryption_key),
+        default="",
+        expected="keys of 32 bytes in URL-safe base64, separated by commas, or unset",
+        about="Fernet keys, separated by commas, for the secrets in the database (second factors, "
+        "signers' webhooks). The first encrypts, any of them decrypts. If unset, those routes "
+        "answer 503. To change the key, put a new one in front, restart, run `cvms reseal`, then "
+        "remove the old one",
+        secret=True,
+    )
+    redis_url: str | None = setting(
+        "REDIS_URL",
+        parse.optional(parse.prefixed("redis://", "rediss://", "unix://")),
+        default="",
+        expected="redis://host:port/db, or unset",
+        about="Redis 6 or later, which caches balances, shares rate limits and notifies replicas "
+        "of events. Optional. The certificate of a `rediss://` host is verified",
+        secret=True,
+    )
+    cache_ttl: float = _duration(
+        "CACHE_TTL_SECONDS",
+        default="5",
+        about="How long a balance stays in Redis",
+    )
+    reconciliation_threshold: int = setting(
+        "RECONCILIATION_THRESHOLD",
+        parse.integer(),
+        default="0",
+        expected=_UNITS,
+        about="Largest difference between a vault and the chain that is tolerated, in token units",
+    )
+    reconciliation_interval: float = _duration(
+        "RECONCILIATION_INTERVAL_SECONDS",
+        default="60",
+        about="Time between the starts of two passes over all vaults. If a pass takes longer, "
+        "the next one follows at once",
+    )
+    low_balance_threshold: int = setting(
+        "LOW_BALANCE_THRESHOLD",
+        parse.integer(),
+        default="10000000",
+        expected=_UNITS,
+        about="A vault that holds fewer token units raises an alert; 0 disables it",
+    )
     alerts: AlertSettings = field(default_factory=AlertSettings)
-    cache_ttl: float = 5.0
-    balance_monitor_interval: float = 60.0
-    nonce_ttl: float = 300.0
-    proposal_ttl: float = 86_400.0
-    webhook_private_addresses: bool = False
-    # As it was set: what the protocols are is for the composition root to know.
-    yield_sources: str = ""
-    yield_rates_seconds: float = 60.0
-    timelock_notice_seconds: int = 3_600
-    timelock_release: bool = True
-    yield_compound_min_amount: int = 100_000
-    yield_compound_seconds: float = 600.0
-    operator_max_fee: int = 25_000
-    indexer_max_lag_slots: int = 50
-    sign_in: SignIn = field(default_factory=SignIn)
-    rates: Rates = field(default_factory=Rates)
+    balance_monitor_interval: float = _duration(
+        "BALANCE_MONITOR_INTERVAL_SECONDS",
+        default="60",
+        about="Time between two refreshes of the totals",
+    )
     sponsoring: Sponsoring = field(default_factory=Sponsoring)
-    trusted_proxies: tuple[Network, ...] = ()
-    cors_origins: tuple[str, ...] = ()
+    nonce_ttl: float = _duration(
+        "NONCE_TTL_SECONDS",
+        default="300",
+        about="How long a nonce is valid, which is the time a wallet has to sign",
+    )
+    # Parsed by cvms.chain.yields.sources, which knows the protocols.
+    yield_sources: str = setting(
+        "YIELD_SOURCES",
+        str,
+        default="",
+        expected="protocol:address, separated by commas, or unset",
+        about="Accounts of yield protocols, as `protocol:address` separated by commas: "
+        "[docs/yield.md](docs/yield.md). The default of `cvms dev` is a pool of its own",
+    )
+    yield_rates_seconds: float = _duration(
+        "YIELD_RATES_SECONDS",
+        default="60",
+        about="Time between two readings of the yield rates, which are kept for a year",
+    )
+    timelock_notice_seconds: int = setting(
+        "TIMELOCK_NOTICE_SECONDS",
+        parse.integer(0, 10**9),
+        default="3600",
+        expected="whole seconds, 0 to 1000000000",
+        about="How long before a timelock matures its owner is notified",
+    )
+    timelock_release: bool = setting(
+        "TIMELOCK_RELEASE",
+        parse.switch,
+        default="on",
+        expected=_ON_OR_OFF,
+        about="`off`: matured timelocks are released only on request",
+    )
+    operator_max_fee: int = setting(
+        "OPERATOR_MAX_FEE",
+        parse.integer(5_000),  # the fee of one signature, without which nothing lands
+        default="25000",
+        expected="lamports, 5000 or more",
+        about="Highest fee in lamports of a transaction that the operator starts itself: the "
+        "release of matured timelocks (of up to twelve vaults), a compounding. "
+        "5000 of it is the signature",
+    )
+    yield_compound_min_amount: int = setting(
+        "YIELD_COMPOUND_MIN_AMOUNT",
+        parse.integer(),
+        default="100000",
+        expected="a whole number of token units",
+        about="Smallest yield in token units that is compounded, whatever owners have set",
+    )
+    yield_compound_seconds: float = _duration(
+        "YIELD_COMPOUND_SECONDS",
+        default="600",
+        about="Time between two checks of the vaults whose owners want compounding",
+    )
+    proposal_ttl: float = _duration(
+        "PROPOSAL_TTL_SECONDS",
+        default="86400",
+        about="How long a proposed withdrawal waits for its signers",
+    )
+    webhook_private_addresses: bool = setting(
+        "WEBHOOK_PRIVATE_ADDRESSES",
+        parse.switch,
+        default="off",
+        expected=_ON_OR_OFF,
+        about="`on`: webhooks may be plain HTTP and lead to private addresses",
+    )
+    indexer_max_lag_slots: int = setting(
+        "INDEXER_MAX_LAG_SLOTS",
+        parse.integer(),
+        default="50",
+        expected="a whole number of slots, 0 or more",
+        about="`/ready` fails if the indexer is further behind the chain than this many slots",
+    )
+    rates: Rates = field(default_factory=Rates)
+    trusted_proxies: tuple[Network, ...] = setting(
+        "TRUSTED_PROXIES",
+        parse.comma_separated(ip_network),
+        default="",
+        expected="addresses or networks such as 10.0.0.0/8, separated by commas, or unset",
+        about="Proxies whose `X-Forwarded-For` is trusted: addresses or networks, "
+        "separated by commas",
+    )
+    sign_in: SignIn = field(default_factory=SignIn)
+    cors_origins: tuple[str, ...] = setting(
+        "CORS_ORIGINS",
+        parse.comma_separated(parse.origin),
+        default="",
+        expected="origins such as https://app.example.com, separated by commas, or unset",
+        about="Origins of web pages that may call the service, separated by commas",
+    )
+    log_format: str = setting(
+        "LOG_FORMAT",
+        parse.one_of("json", "console"),
+        default="json",
+        expected="json or console",
+        about="`json` or `console`",
+    )
     shutdown_deadline: float = 4.0
-    log_format: str = "json"

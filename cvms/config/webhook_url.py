@@ -1,7 +1,7 @@
-"""Where a webhook may lead: to the public internet, and not to what only we can reach.
+"""Checks of webhook URLs, which must lead to the public internet and not into our own network.
 
-Names are resolved when they are used (`cvms.nursery.delivery.webhook_dispatcher`); here is what can
-be told from the text alone, and what an address is.
+This module checks the text of a URL, and addresses. Host names are resolved, and their addresses
+checked, when a webhook is sent (`cvms.nursery.delivery.webhook_client`).
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ _HTTP = 80
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """A webhook's address, in parts. `path` has the query."""
+    """The parts of a webhook's URL. `path` includes the query."""
 
     tls: bool
     host: str
@@ -27,15 +27,15 @@ class Target:
 
     @property
     def authority(self) -> str:
-        """The `Host` header."""
+        """The value of the `Host` header."""
         host = f"[{self.host}]" if ":" in self.host else self.host
         return host if self.port == (_HTTPS if self.tls else _HTTP) else f"{host}:{self.port}"
 
 
 def target_of(url: str, *, private: bool) -> Target:
-    """The parts of a webhook's URL. Raises ValueError with the reason.
+    """Parse and check a webhook's URL. Raises ValueError with the reason.
 
-    With `private` it may be plain HTTP, and lead anywhere.
+    With `private`, plain HTTP and addresses that are not public are allowed.
     """
     if len(url) > MAX_URL or not url.isascii() or any(not "!" <= each <= "~" for each in url):
         raise ValueError(f"Expected at most {MAX_URL} visible ASCII characters")
@@ -54,8 +54,9 @@ def target_of(url: str, *, private: bool) -> Target:
 
 
 def address_in(host: str) -> IPv4Address | IPv6Address | None:
-    """The address that a host is, in any form that resolvers take: 0x7f.1, 2130706433, 0177.0.0.1;
-    None for a name.
+    """Return the address if `host` is one, or None for a name.
+
+    All forms that resolvers accept count: 0x7f.1, 2130706433, 0177.0.0.1.
     """
     try:
         return ip_address(host)
@@ -68,7 +69,7 @@ def address_in(host: str) -> IPv4Address | IPv6Address | None:
 
 
 def is_public(address: IPv4Address | IPv6Address) -> bool:
-    """Whether it is an address of the public internet, that is of one host there."""
+    """Return True for the address of a single host on the public internet."""
     if isinstance(address, IPv6Address):
         if address.ipv4_mapped is not None:
             return is_public(address.ipv4_mapped)

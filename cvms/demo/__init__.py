@@ -1,4 +1,4 @@
-"""The demo: service and chain as a stranger's client sees them."""
+"""The demo: a client that uses only the public interfaces of service and chain."""
 
 from cvms.demo.chain_client import Addresses, DemoFailed
 from cvms.demo.runner import STEPS, demo_command, run_demo

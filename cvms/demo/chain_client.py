@@ -1,4 +1,4 @@
-"""The chain as a stranger's client sees it: its public RPC interface only."""
+"""The demo's client of the chain's JSON-RPC."""
 
 from __future__ import annotations
 
@@ -26,12 +26,12 @@ Json = dict[str, Any]
 
 
 class DemoFailed(Exception):
-    """What was seen is not what should be; the message says both."""
+    """A value differs from the expected one. The message has both."""
 
 
 @dataclass(frozen=True, slots=True)
 class Addresses:
-    """Where the service and the chain are, and which programs they speak of."""
+    """URLs of the service and the chain, and the programs."""
 
     url: str
     rpc_url: str
@@ -40,13 +40,13 @@ class Addresses:
 
 @dataclass(frozen=True, slots=True)
 class ChainClient:
-    """A connection that broke is opened again at the next call."""
+    """A JSON-RPC client of the chain."""
 
     at: Addresses
     http: httpx.AsyncClient
 
     async def rpc(self, method: str, *params: Any) -> Any:
-        """The result of a JSON-RPC call."""
+        """Return the result of a JSON-RPC call. Raises DemoFailed for an error."""
         request = {"jsonrpc": "2.0", "id": 1, "method": method, "params": params}
         reply: Json = (await self.http.post(self.at.rpc_url, json=request)).json()
         if "error" in reply:
@@ -54,7 +54,7 @@ class ChainClient:
         return reply["result"]
 
     async def send(self, *steps: Instruction, signers: Sequence[Keypair]) -> int:
-        """Send a transaction straight to the chain; the first signer pays. The slot it is in."""
+        """Send a transaction to the chain, paid by the first signer. Return its slot."""
         latest = await self.rpc("getLatestBlockhash", {"commitment": "confirmed"})
         blockhash = Hash.from_string(latest["value"]["blockhash"])
         payer = signers[0].pubkey()
@@ -64,7 +64,7 @@ class ChainClient:
         return await self.landed(await self.rpc("sendTransaction", wire, how))
 
     async def landed(self, signature: str) -> int:
-        """The transaction's slot, once the chain itself calls it confirmed."""
+        """Wait until the chain has confirmed a transaction, and return its slot."""
         while True:
             statuses = await self.rpc("getSignatureStatuses", [signature])
             status = statuses["value"][0]
@@ -74,26 +74,26 @@ class ChainClient:
             await trio.sleep(POLL_SECONDS)
 
     async def travel(self, seconds: int) -> None:
-        """Move the chain's clock forward; only a local chain can."""
+        """Move the clock of a local chain forward."""
         slot = await self.rpc("getSlot", {"commitment": "processed"})
         now = await self.rpc("getBlockTime", slot)
         await self.rpc("surfnet_timeTravel", {"absoluteTimestamp": (now + seconds) * 1000})
 
     async def vault(self, owner: Pubkey) -> Vault:
-        """The owner's vault, read from the chain itself."""
+        """Return the owner's vault as read from the chain."""
         address = str(vault_address(self.at.programs, owner))
         how = {"encoding": "base64", "commitment": "confirmed"}
-        found = await self.rpc("getAccountInfo", address, how)
-        return decode_vault(base64.b64decode(found["value"]["data"][0]))
+        reply = await self.rpc("getAccountInfo", address, how)
+        return decode_vault(base64.b64decode(reply["value"]["data"][0]))
 
     async def token_amount(self, owner: str) -> int:
-        """USDT in an address's associated token account."""
+        """Return the USDT in an owner's associated token account."""
         account = token_account(Pubkey.from_string(owner), self.at.programs.mint)
-        found = await self.rpc("getTokenAccountBalance", str(account), {"commitment": "confirmed"})
-        return int(found["value"]["amount"])
+        reply = await self.rpc("getTokenAccountBalance", str(account), {"commitment": "confirmed"})
+        return int(reply["value"]["amount"])
 
     async def chain_total(self) -> int:
-        """The sum of every vault's balance, read from the chain itself."""
+        """Return the sum of all vaults' balances as read from the chain."""
         discriminator = base64.b64encode(VAULT_DISCRIMINATOR).decode()
         vault = {"memcmp": {"offset": 0, "bytes": discriminator, "encoding": "base64"}}
         accounts = await self.rpc(
@@ -106,6 +106,6 @@ class ChainClient:
 
 
 def expect(what: str, seen: object, expected: object) -> None:
-    """Raises DemoFailed unless both are equal."""
+    """Raise DemoFailed if a value is not the expected one."""
     if seen != expected:
         raise DemoFailed(f"{what}: {seen!r} instead of {expected!r}")

@@ -1,4 +1,4 @@
-"""What the steps of one run share: two wallets, and how a step looks at the service."""
+"""What the demo's steps share: two wallets, their clients, and checks of what is seen."""
 
 from __future__ import annotations
 
@@ -44,9 +44,9 @@ TOPICS = (
 
 @dataclass(slots=True)
 class DemoContext:
-    """Alice, whom the demo follows, and Bob; and what one step leaves for a later one.
+    """Two wallets, Alice's and Bob's, and what a step leaves for a later one.
 
-    `heard` are Alice's events that no step has looked for yet.
+    `pending_events` are Alice's events that no step has expected yet.
     """
 
     chain: ChainClient
@@ -57,7 +57,7 @@ class DemoContext:
     events: Stream
     say: Callable[[str], None] = print
     pending_events: list[Event] = field(default_factory=list)
-    before: dict[str, float] = field(default_factory=dict)
+    metrics_before: dict[str, float] = field(default_factory=dict)
     withdrawal: str = ""
 
     @property
@@ -65,76 +65,74 @@ class DemoContext:
         return self.chain.at.programs
 
     async def operator(self) -> Pubkey:
-        """The service's key: the fee payer of what it sponsors."""
+        """Return the service's key, which pays the fee of a deposit."""
         built = await self.alice_client.deposit(USDT)
         wire = base64.b64decode(built.transaction)
         return VersionedTransaction.from_bytes(wire).message.account_keys[0]
 
     async def send_as_alice(self, *steps: Instruction, signers: tuple[Keypair, ...] = ()) -> None:
-        """Alice sends these straight to the chain, and waits until the service has seen it."""
+        """Send a transaction of Alice's to the chain, and wait until the service has indexed it."""
         await self.indexed(await self.chain.send(*steps, signers=(self.alice, *signers)))
 
     async def indexed(self, slot: int) -> None:
-        """Return once the service's books hold Alice's vault as of this slot."""
+        """Wait until the service has indexed Alice's vault up to this slot."""
         while (await self.alice_client.balance()).slot < slot:  # noqa: ASYNC110
             await trio.sleep(POLL_SECONDS)
 
     async def submitted(self, amount: int) -> str:
-        """Alice withdraws with one signed message; the signature of the service's transaction."""
+        """Withdraw for Alice, and return the signature of the service's transaction."""
         outcome = await self.alice_client.withdraw(amount)
         if not isinstance(outcome, Submitted):
-            raise DemoFailed(f"a withdrawal is handed back to be signed: {outcome}")
+            raise DemoFailed(f"the withdrawal was not submitted by the service: {outcome}")
         return outcome.signature
 
     async def withdraw(self, amount: int) -> None:
-        """Alice withdraws through the service, and waits until it is confirmed and in the books."""
+        """Withdraw for Alice, and wait until the withdrawal is confirmed and indexed."""
         signature = await self.submitted(amount)
         await self.alice_client.settled(signature)
         await self.indexed(await self.chain.landed(signature))
         self.say(f"  withdrew {amount / USDT:,.6f} USDT: {signature}")
 
-    async def refused(self, asking: Awaitable[object], status: int, code: str) -> Problem:
-        """Show the problem that a request is answered with, which must be this one."""
+    async def refused(self, request: Awaitable[object], status: int, code: str) -> Problem:
+        """Check that a request is refused with this problem, and print it."""
         try:
-            answer = await asking
+            reply = await request
         except Problem as problem:
             expect("status and code", (problem.status, problem.code), (status, code))
             self.say(f"  {status} {code}: {problem.detail}")
             return problem
-        raise DemoFailed(f"{answer} instead of {status} {code}")
+        raise DemoFailed(f"{reply} instead of {status} {code}")
 
     async def refused_by_program(self, amount: int, name: str) -> None:
-        """The program refuses a withdrawal in simulation: nothing is submitted."""
+        """Check that the simulation of Alice's withdrawal fails with this program error."""
         problem = await self.refused(self.alice_client.withdraw(amount), 422, "program_error")
         expect("program_error", problem.program_error, name)
 
     async def see_snapshots(self) -> None:
-        """The stream begins with one for each topic."""
+        """Check that the stream begins with a snapshot of each topic."""
         for _ in TOPICS:
-            while not isinstance(told := await anext(self.events), Snapshot):
-                self.pending_events.append(told)
-            self.say(f"  {told.topic} after seq {told.seq}")
+            while not isinstance(message := await anext(self.events), Snapshot):
+                self.pending_events.append(message)
+            self.say(f"  {message.topic} after seq {message.seq}")
 
     async def see_event(self, topic: str, name: str, value: object) -> None:
-        """The stream delivers it to Alice, whatever has happened to its connection."""
-        while not (found := self._heard(topic, name, value)):
-            told = await anext(self.events)
-            if isinstance(told, Event):
-                expect("owner", told.data["owner"], self.alice_client.address)
-                self.pending_events.append(told)
-        self.pending_events.remove(found)
-        self.say(f"  {topic} {found.seq}: {json.dumps(found.data)}")
+        """Wait for an event of Alice's in which field `name` has this value."""
+        while not (event := self._find_pending(topic, name, value)):
+            message = await anext(self.events)
+            if isinstance(message, Event):
+                expect("owner", message.data["owner"], self.alice_client.address)
+                self.pending_events.append(message)
+        self.pending_events.remove(event)
+        self.say(f"  {topic} {event.seq}: {json.dumps(event.data)}")
 
-    def _heard(self, topic: str, name: str, value: object) -> Event | None:
-        wanted = (
-            each for each in self.pending_events if each.topic == topic and each.data[name] == value
-        )
-        return next(wanted, None)
+    def _find_pending(self, topic: str, name: str, value: object) -> Event | None:
+        events = (event for event in self.pending_events if event.topic == topic)
+        return next((event for event in events if event.data[name] == value), None)
 
     async def expect_balances(
         self, *, available: int, locked: int = 0, timelocked: int = 0, earning: int = 0
     ) -> None:
-        """Alice's balances are these, in the service and on the chain, and her tokens are there."""
+        """Check Alice's balances in the service and on the chain, and her vault's tokens."""
         state = await self.alice_client.balance()
         vault = await self.chain.vault(self.alice.pubkey())
         total = available + locked + timelocked + earning
@@ -153,12 +151,12 @@ class DemoContext:
         self.say(f"  {_balances(state)} at slot {state.slot}, as on the chain")
 
     async def expect_history(self, *expected: tuple[str, int]) -> None:
-        """The newest lines of Alice's history, newest first."""
+        """Check the newest entries of Alice's history, newest first."""
         rows = await self.alice_client.movements(at_most=len(expected))
         expect("history", [(row.kind, row.amount) for row in rows], list(expected))
 
     async def metrics(self) -> dict[str, float]:
-        """GET /metrics, by name and labels."""
+        """Return the samples of GET /metrics by name and labels."""
         reply = await self.chain.http.get(f"{self.chain.at.url}/metrics")
         lines = (line.rpartition(" ") for line in reply.text.splitlines() if line[:1] != "#")
         return {name: float(value) for name, _, value in lines}
@@ -169,7 +167,7 @@ DemoStep = Callable[[DemoContext], Awaitable[None]]
 
 @asynccontextmanager
 async def open_context(at: Addresses, say: Callable[[str], None]) -> AsyncIterator[DemoContext]:
-    """Two new wallets, a client for each, and Alice's events from now on."""
+    """Make two new wallets with a client each, and subscribe to Alice's events."""
     alice, bob = Keypair(), Keypair()
     topics = [Topic(name, owner=str(alice.pubkey())) for name in TOPICS]
     async with (

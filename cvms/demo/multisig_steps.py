@@ -1,4 +1,4 @@
-"""Two of three have to sign: nobody moves tokens alone, neither the owner nor the delegate."""
+"""Steps of the demo: a vault whose withdrawals need two of three signatures."""
 
 from __future__ import annotations
 
@@ -9,30 +9,30 @@ from cvms.chain.program import instructions
 from cvms.demo.context import USDT, DemoContext, DemoStep
 
 
-async def require_two(stage: DemoContext) -> None:
-    """Alice requires two signatures of hers, Bob's and a third key's: the service is refused."""
-    signers = [stage.alice.pubkey(), stage.bob.pubkey(), Keypair().pubkey()]
-    await stage.send_as_alice(
+async def require_two(demo: DemoContext) -> None:
+    """Alice requires two of three signatures, so the service cannot withdraw for her any more."""
+    signers = [demo.alice.pubkey(), demo.bob.pubkey(), Keypair().pubkey()]
+    await demo.send_as_alice(
         instructions.set_vault_multisig(
-            stage.programs, owner=stage.alice.pubkey(), signers=signers, threshold=2
+            demo.programs, owner=demo.alice.pubkey(), signers=signers, threshold=2
         )
     )
-    await stage.refused_by_program(50 * USDT, "Unauthorized")
-    await stage.expect_balances(available=400 * USDT)
+    await demo.refused_by_program(50 * USDT, "Unauthorized")
+    await demo.expect_balances(available=400 * USDT)
 
 
-async def withdraw_with_two(stage: DemoContext) -> None:
-    """One transaction, signed by Alice and by Bob, withdraws 50 USDT; then one suffices again."""
-    await stage.send_as_alice(_withdrawal(stage, 50 * USDT), signers=(stage.bob,))
-    await stage.see_event("withdraw_event", "amount", 50 * USDT)
-    await stage.expect_balances(available=350 * USDT)
-    await stage.send_as_alice(
-        instructions.disable_vault_multisig(stage.programs, owner=stage.alice.pubkey())
+async def withdraw_with_two(demo: DemoContext) -> None:
+    """A transaction signed by Alice and Bob withdraws 50 USDT. Then Alice disables the multisig."""
+    await demo.send_as_alice(_withdrawal(demo, 50 * USDT), signers=(demo.bob,))
+    await demo.see_event("withdraw_event", "amount", 50 * USDT)
+    await demo.expect_balances(available=350 * USDT)
+    await demo.send_as_alice(
+        instructions.disable_vault_multisig(demo.programs, owner=demo.alice.pubkey())
     )
 
 
-def _withdrawal(stage: DemoContext, amount: int) -> Instruction:
-    alice, programs = stage.alice.pubkey(), stage.programs
+def _withdrawal(demo: DemoContext, amount: int) -> Instruction:
+    alice, programs = demo.alice.pubkey(), demo.programs
     vault = instructions.vault_address(programs, alice)
     return instructions.withdraw(
         programs,
@@ -43,7 +43,7 @@ def _withdrawal(stage: DemoContext, amount: int) -> Instruction:
             instructions.position_summary_address(programs.position_manager, vault)
         ],
         amount=amount,
-        extra_signers=[stage.bob.pubkey()],
+        extra_signers=[demo.bob.pubkey()],
     )
 
 

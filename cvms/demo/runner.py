@@ -1,7 +1,7 @@
-"""`cvms demo`: what a vault can do, step by step, as a stranger's client would do it.
+"""`cvms demo`: the features of a vault, step by step.
 
-Speaks to the service through `cvms.client`, and to the chain through its RPC. The service may end
-and come back between two steps: Alice's events go on where they were.
+It uses the service through `cvms.client`, and the chain through its RPC. The service may restart
+between two steps: Alice's stream of events continues.
 """
 
 from __future__ import annotations
@@ -34,22 +34,22 @@ async def run_demo(
     between: Callable[[], Awaitable[None]] | None = None,
     say: Callable[[str], None] = print,
 ) -> None:
-    """Run every step, printing each; `between` is awaited after each one.
+    """Run and print every step, and await `between` after each.
 
-    Raises DemoFailed, naming what was seen and what was expected, and what the client raises.
+    Raises DemoFailed, and the client's errors.
     """
-    async with open_context(at, say) as stage:
+    async with open_context(at, say) as demo:
         for number, step in enumerate(STEPS, 1):
             say(f"{number}. {step.__doc__}")
             with trio.fail_after(STEP_DEADLINE):
-                await step(stage)
+                await step(demo)
             if between is not None:
                 await between()
         say("Everything is as it should be.")
 
 
 def demo_command(at: Addresses) -> int:
-    """Run the demo and say in one line what failed, if anything did; returns the exit status."""
+    """Run the demo, print what failed, and return the exit status."""
     try:
         trio.run(run_demo, at)
     except (httpx.TransportError, ServiceUnavailable) as error:

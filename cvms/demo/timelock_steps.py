@@ -1,4 +1,4 @@
-"""Tokens that wait: a timelock, and a withdrawal that is asked for first. The clock is moved."""
+"""Steps of the demo: a timelock and a requested withdrawal. They move the chain's clock."""
 
 from __future__ import annotations
 
@@ -9,56 +9,56 @@ HOUR = 60 * 60
 DAY = 24 * HOUR
 
 
-async def schedule_timelock(stage: DemoContext) -> None:
-    """Alice puts 150 USDT out of her own reach for a day; released too early, nothing happens."""
-    alice = stage.alice.pubkey()
-    release = instructions.release_timelocks(stage.programs, authority=alice, owner=alice)
-    await stage.send_as_alice(
+async def schedule_timelock(demo: DemoContext) -> None:
+    """Alice timelocks 150 USDT for a day. An early release has no effect."""
+    alice = demo.alice.pubkey()
+    release = instructions.release_timelocks(demo.programs, authority=alice, owner=alice)
+    await demo.send_as_alice(
         instructions.schedule_timelock(
-            stage.programs, authority=alice, owner=alice, amount=150 * USDT, duration_seconds=DAY
+            demo.programs, authority=alice, owner=alice, amount=150 * USDT, duration_seconds=DAY
         ),
         release,
     )
-    await stage.see_event("timelock_event", "kind", "timelock")
-    await stage.refused_by_program(400 * USDT, "InsufficientFunds")
-    await stage.expect_balances(available=350 * USDT, timelocked=150 * USDT)
+    await demo.see_event("timelock_event", "kind", "timelock")
+    await demo.refused_by_program(400 * USDT, "InsufficientFunds")
+    await demo.expect_balances(available=350 * USDT, timelocked=150 * USDT)
 
 
-async def release_timelock(stage: DemoContext) -> None:
-    """A day later on the chain's clock anybody may release them: here Bob does."""
-    await stage.chain.travel(DAY)
-    bob = stage.bob.pubkey()
+async def release_timelock(demo: DemoContext) -> None:
+    """A day later on the chain's clock, anybody may release the timelock. Here Bob does."""
+    await demo.chain.travel(DAY)
+    bob = demo.bob.pubkey()
     release = instructions.release_timelocks(
-        stage.programs, authority=bob, owner=stage.alice.pubkey()
+        demo.programs, authority=bob, owner=demo.alice.pubkey()
     )
-    slot = await stage.chain.send(release, signers=(stage.bob,))
-    await stage.indexed(slot)
-    await stage.see_event("timelock_event", "kind", "timelock_release")
-    await stage.expect_balances(available=500 * USDT)
+    slot = await demo.chain.send(release, signers=(demo.bob,))
+    await demo.indexed(slot)
+    await demo.see_event("timelock_event", "kind", "timelock_release")
+    await demo.expect_balances(available=500 * USDT)
 
 
-async def request_withdrawal(stage: DemoContext) -> None:
-    """Alice makes withdrawals wait for an hour and asks for 100 USDT: too early to have them."""
-    alice = stage.alice.pubkey()
-    await stage.send_as_alice(
-        instructions.set_withdraw_min_delay(stage.programs, owner=alice, seconds=HOUR)
+async def request_withdrawal(demo: DemoContext) -> None:
+    """Alice sets a minimum delay of one hour and requests 100 USDT, which must wait."""
+    alice = demo.alice.pubkey()
+    await demo.send_as_alice(
+        instructions.set_withdraw_min_delay(demo.programs, owner=alice, seconds=HOUR)
     )
-    await stage.refused_by_program(100 * USDT, "Unauthorized")
-    await stage.send_as_alice(
-        instructions.request_withdraw(stage.programs, owner=alice, amount=100 * USDT)
+    await demo.refused_by_program(100 * USDT, "Unauthorized")
+    await demo.send_as_alice(
+        instructions.request_withdraw(demo.programs, owner=alice, amount=100 * USDT)
     )
-    await stage.refused_by_program(100 * USDT, "Unauthorized")
-    await stage.expect_balances(available=500 * USDT)
+    await demo.refused_by_program(100 * USDT, "Unauthorized")
+    await demo.expect_balances(available=500 * USDT)
 
 
-async def withdraw_after_delay(stage: DemoContext) -> None:
-    """An hour later the same withdrawal goes through; then Alice lifts the delay."""
-    await stage.chain.travel(HOUR)
-    await stage.withdraw(100 * USDT)
-    await stage.expect_balances(available=400 * USDT)
-    alice = stage.alice.pubkey()
-    await stage.send_as_alice(
-        instructions.set_withdraw_min_delay(stage.programs, owner=alice, seconds=0)
+async def withdraw_after_delay(demo: DemoContext) -> None:
+    """An hour later the same withdrawal succeeds. Then Alice removes the delay."""
+    await demo.chain.travel(HOUR)
+    await demo.withdraw(100 * USDT)
+    await demo.expect_balances(available=400 * USDT)
+    alice = demo.alice.pubkey()
+    await demo.send_as_alice(
+        instructions.set_withdraw_min_delay(demo.programs, owner=alice, seconds=0)
     )
 
 

@@ -1,1 +1,1 @@
-"""Everything a developer needs on one machine: database, chain and server. Never in production."""
+"""The development environment on one machine: database, chain and service. Not for production."""

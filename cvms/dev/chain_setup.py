@@ -1,4 +1,4 @@
-"""What a fresh local chain needs before the service can work on it. Safe to run again."""
+"""Setup of a local chain for the service: programs, mint, governance, yield pool. Idempotent."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ LANDING_DEADLINE = 30.0
 
 
 def bundled_programs(programs: Programs) -> tuple[Deployment, ...]:
-    """The programs of this package, at the ids they are to have."""
+    """Return the programs of this package, to be deployed at the ids in `programs`."""
     built = files("cvms").joinpath("programs")
     return (
         Deployment(programs.vault, built.joinpath("collateral_vault.so").read_bytes()),
@@ -40,8 +40,8 @@ def bundled_programs(programs: Programs) -> tuple[Deployment, ...]:
 
 
 async def prepare_chain(rpc: RpcClient, programs: Programs, operator: Keypair) -> None:
-    """Fund the operator, make the USDT mint, make the operator the vaults' governance, and give
-    vaults a yield pool of the operator's to earn with. What is there already stays.
+    """Fund the operator, and create what is missing: the USDT mint, the vault authority with the
+    operator as governance, and a yield pool of the operator's.
     """
     governance = operator.pubkey()
     await _fund(rpc, governance)
@@ -57,14 +57,14 @@ async def prepare_chain(rpc: RpcClient, programs: Programs, operator: Keypair) -
 
 
 def local_yield_sources(programs: Programs, operator: Pubkey) -> str:
-    """YIELD_SOURCES with that pool."""
+    """Return the value of YIELD_SOURCES that names that pool."""
     return f"yield_pool:{pool_address(programs, mint=programs.mint, admin=operator)}"
 
 
 async def _authority_steps(
     rpc: RpcClient, programs: Programs, governance: Pubkey
 ) -> list[Instruction]:
-    """The vault authority, with the position manager authorized and the yield pool whitelisted."""
+    """Create the vault authority, authorize the position manager, whitelist the yield pool."""
     (account,) = await _accounts(rpc, instructions.vault_authority_address(programs))
     authority = read_vault_authority(account, programs)
     steps = []
@@ -87,14 +87,14 @@ async def _authority_steps(
 
 
 async def _pool_steps(rpc: RpcClient, programs: Programs, admin: Pubkey) -> list[Instruction]:
-    """The admin's pool, with a reserve that pays its interest for a long time."""
+    """Create the admin's pool, and fill the reserve that pays its interest."""
     mint = programs.mint
     pool = pool_address(programs, mint=mint, admin=admin)
-    ours = instructions.token_account(admin, mint)
-    found = await _accounts(rpc, pool, reserve_address(programs, pool), ours)
-    reserve, wallet = map(read_token_account, found[1:])
+    admin_tokens = instructions.token_account(admin, mint)
+    accounts = await _accounts(rpc, pool, reserve_address(programs, pool), admin_tokens)
+    reserve, wallet = map(read_token_account, accounts[1:])
     steps = []
-    if read_pool(found[0], programs) is None:
+    if read_pool(accounts[0], programs) is None:
         steps.append(
             yield_pool.initialize_pool(programs, admin=admin, mint=mint, rate_bps=POOL_RATE_BPS)
         )
@@ -120,7 +120,7 @@ async def _fund(rpc: RpcClient, address: Pubkey) -> None:
 
 
 async def make_mint(rpc: RpcClient, mint: Pubkey, *, authority: Pubkey) -> None:
-    """SPL Token's mint account: authority, supply, decimals, initialized, no freeze authority."""
+    """Create a mint of SPL Token without supply and without a freeze authority."""
     data = struct.pack("<I32sQBBI32s", 1, bytes(authority), 0, MINT_DECIMALS, 1, 0, bytes(32))
     lamports = await rpc.call("getMinimumBalanceForRentExemption", [len(data)])
     account = {"lamports": lamports, "owner": str(TOKEN_PROGRAM_ID), "data": data.hex()}
@@ -128,7 +128,7 @@ async def make_mint(rpc: RpcClient, mint: Pubkey, *, authority: Pubkey) -> None:
 
 
 async def land(rpc: RpcClient, signer: Keypair, steps: Sequence[Instruction]) -> None:
-    """Send the steps in one transaction, and return once it is confirmed."""
+    """Send the steps in one transaction, and wait until it is confirmed."""
     latest = await rpc.get_latest_blockhash()
     message = MessageV0.try_compile(signer.pubkey(), list(steps), [], latest.blockhash)
     wire = bytes(VersionedTransaction(message, [signer]))

@@ -1,4 +1,4 @@
-"""The data folder of a developer's machine: who holds it, and the operator's key in it."""
+"""The data folder of the development environment: its lock, and the operator's key."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ from pathlib import Path
 
 from solders.keypair import Keypair
 
-from cvms.config.loader import load_keypair
+from cvms.config.parsers import keypair_file
 from cvms.errors import ConfigurationError
 
 
 @contextmanager
-def held(folder: Path, what: str) -> Iterator[None]:
-    """Hold `folder` for one process; the lock ends with it, however it ends.
+def locked_folder(folder: Path, what: str) -> Iterator[None]:
+    """Lock `folder` for this process. The lock ends with the process, even if it is killed.
 
-    Raises ConfigurationError when another process has it.
+    Raises ConfigurationError if another process has the lock `what`.
     """
     folder.mkdir(parents=True, exist_ok=True)
     with (folder / f"{what}.lock").open("w") as lock:
@@ -33,10 +33,10 @@ def held(folder: Path, what: str) -> Iterator[None]:
 
 
 def operator_keypair(path: Path) -> Keypair:
-    """The keypair in `path`, made at the first use, readable by its owner only."""
+    """Return the keypair in `path`. The first use makes it, readable by its owner only."""
     if path.exists():
         try:
-            return load_keypair(str(path))
+            return keypair_file(str(path))
         except ValueError as error:
             raise ConfigurationError(f"{path}: {error}; expected a Solana keypair file") from None
     keypair = Keypair()
@@ -45,11 +45,10 @@ def operator_keypair(path: Path) -> Keypair:
 
 
 def write_private(path: Path, text: str) -> None:
-    """Write a file that only its owner may read."""
+    """Write a file that only its owner may read, atomically."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    # Written beside it and renamed: a process killed half-way leaves no broken secret.
     draft = path.with_suffix(".new")
-    draft.unlink(missing_ok=True)  # the mode is given to a new file only
+    draft.unlink(missing_ok=True)  # the mode applies to a new file only
     with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
         file.write(text)
     draft.replace(path)

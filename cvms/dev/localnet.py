@@ -1,4 +1,4 @@
-"""The local chain as a command of its own, ready for the service to work on."""
+"""`cvms localnet`: the local chain alone, set up for the service."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from cvms import localnet
 from cvms.chain.rpc.rpc_client import open_rpc
 from cvms.chain.types import Programs
 from cvms.dev.chain_setup import bundled_programs, prepare_chain
-from cvms.dev.data_folder import held, operator_keypair
+from cvms.dev.data_folder import locked_folder, operator_keypair
 
 LEDGER = "ledger.sqlite3"
 
@@ -29,9 +29,9 @@ async def run_localnet(
     bare: bool,
     timing: localnet.Timing,
 ) -> None:
-    """Serve until SIGINT or SIGTERM. `bare`: no program, no mint, no operator."""
+    """Serve until SIGINT or SIGTERM. A `bare` chain has no programs, no mint and no operator."""
     with (
-        held(data, "localnet"),
+        locked_folder(data, "localnet"),
         trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals,
     ):
         if reset:
@@ -56,7 +56,7 @@ async def run_localnet(
 
 
 async def prepare(running: localnet.Running, programs: Programs, operator: Keypair) -> None:
-    """Make a running chain ready for the service."""
+    """Set up a running chain for the service."""
     async with open_rpc([running.rpc_url]) as rpc:
         await prepare_chain(rpc, programs, operator)
 

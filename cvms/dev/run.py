@@ -1,4 +1,4 @@
-"""`cvms dev`: PostgreSQL, the local chain and the service, started in order, stopped in reverse."""
+"""`cvms dev`: PostgreSQL, the local chain and the service in one process."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from cvms import localnet
 from cvms.config.loader import load_config
 from cvms.config.settings import Config
 from cvms.dev.chain_setup import bundled_programs, local_yield_sources
-from cvms.dev.data_folder import held, operator_keypair
+from cvms.dev.data_folder import locked_folder, operator_keypair
 from cvms.dev.localnet import LEDGER, prepare
 from cvms.dev.postgres import embedded_postgres
 from cvms.dev.secrets import make_secrets, with_secrets
@@ -26,17 +26,17 @@ READY_DEADLINE = 60.0
 
 @dataclass(frozen=True, slots=True)
 class Ports:
-    """Where to listen on the loopback address; 0 picks a free port."""
+    """Ports on the loopback address. 0 picks a free one."""
 
     http: int
     rpc: int
 
 
 def dev(ports: Ports, *, data: Path, environ: Mapping[str, str]) -> int:
-    """Run everything until SIGINT or SIGTERM, with what is kept in `data`."""
-    # Until the service watches for it, SIGTERM is to end the start as Ctrl-C does: in order.
+    """Run everything until SIGINT or SIGTERM, with all data in `data`."""
+    # Until the service handles SIGTERM, it must end the start in order, as Ctrl-C does.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
-    with held(data, "dev"), held(data, "localnet"):
+    with locked_folder(data, "dev"), locked_folder(data, "localnet"):
         print("Starting PostgreSQL ...", flush=True)
         with embedded_postgres(data / "postgres") as database_url:
             make_secrets(data)
@@ -66,31 +66,31 @@ async def _run(ports: Ports, data: Path, settings: Mapping[str, str]) -> None:
         await prepare(chain, config.programs, config.operator)
         print("Starting the service ...", flush=True)
         urls = {"SOLANA_RPC_URL": chain.rpc_url, "SOLANA_WS_URL": chain.ws_url}
-        earning = {"YIELD_SOURCES": local_yield_sources(config.programs, config.operator.pubkey())}
-        await _serve(load_config({**earning, **settings, **urls}), chain, data)
+        sources = {"YIELD_SOURCES": local_yield_sources(config.programs, config.operator.pubkey())}
+        await _serve(load_config({**sources, **settings, **urls}), chain, data)
         nursery.cancel_scope.cancel()
 
 
 async def _serve(config: Config, chain: localnet.Running, data: Path) -> None:
     async with trio.open_nursery() as nursery:
         url = await nursery.start(serve, config)
-        await _ready(url)
+        await _wait_ready(url)
         print(
             f"""
 Service   {url}   (also /ready, /metrics)
 RPC       {chain.rpc_url}
 PubSub    {chain.ws_url}
-Operator  {config.operator.pubkey()}   pays fees, governs the vaults
+Operator  {config.operator.pubkey()}   pays fees and is the vaults' governance
 Program   {config.programs.vault}
 USDT      {config.programs.mint}
-Data      {data}   with the secrets of this machine
+Data      {data}   including the secrets
 
-Try `make demo`. Administrators: `cvms token NAME --role admin`. Ctrl-C stops everything.""",
+Try `make demo`. For an administrator's token: `cvms token NAME --role admin`. Ctrl-C stops all.""",
             flush=True,
         )
 
 
-async def _ready(url: str) -> None:
+async def _wait_ready(url: str) -> None:
     with trio.fail_after(READY_DEADLINE):
         async with httpx.AsyncClient() as http:
             while (await http.get(f"{url}/ready")).status_code != 200:  # noqa: ASYNC110

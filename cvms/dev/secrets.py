@@ -1,7 +1,6 @@
-"""The secrets of a developer's machine: made at the first start, kept in the data folder.
+"""Secrets of the development environment, made at the first start and kept in the data folder.
 
-With them every route works in development, those of administrators and second factors included.
-They are never shown.
+With them the routes of administrators and second factors work, too. They are never printed.
 """
 
 from __future__ import annotations
@@ -21,14 +20,14 @@ MAKERS: Mapping[str, Callable[[], str]] = {
 
 
 def make_secrets(folder: Path) -> None:
-    """Make those that the folder does not have yet, readable by its owner only."""
+    """Make the missing secrets, readable by their owner only."""
     for name, make in MAKERS.items():
         if not (path := _path(folder, name)).exists():
             write_private(path, make())
 
 
 def with_secrets(environ: Mapping[str, str], folder: Path) -> dict[str, str]:
-    """The settings, and what the folder keeps for those of them that are unset."""
+    """Return the settings, with the folder's secrets for those that are unset."""
     unset = (name for name in MAKERS if not environ.get(name))
     kept = {name: path.read_text() for name in unset if (path := _path(folder, name)).exists()}
     return dict(environ) | kept

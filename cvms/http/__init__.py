@@ -1,4 +1,4 @@
-"""The front end: routes, wallet signatures, problems, WebSockets, and the server under them."""
+"""The front end: routes, wallet signatures, problems, WebSockets and the HTTP server."""
 
 from cvms.http.app import create_app
 from cvms.http.server.server import serve_http

@@ -1,4 +1,4 @@
-"""The application: the edge, with every group of routes put on it."""
+"""The application: the edge with all routes."""
 
 from __future__ import annotations
 
@@ -19,7 +19,6 @@ from cvms.http.auth import nonce_routes, second_factor_routes
 from cvms.http.framework.cors import Cors
 from cvms.http.framework.dependencies import Dependencies
 from cvms.http.framework.edge import MAX_IN_FLIGHT, Edge
-from cvms.http.framework.fee_sponsor import FeeSponsor
 from cvms.http.framework.rate_limits import RateLimits
 from cvms.http.framework.routing import register
 from cvms.http.multisig import proposal_routes, webhook_routes
@@ -34,13 +33,13 @@ from cvms.http.vaults import (
     withdrawal_policy_routes,
 )
 from cvms.http.websocket.endpoint import WebSocketEndpoint, WebSocketLimits
-from cvms.http.yields import command_routes as yields
-from cvms.http.yields import policy_routes
+from cvms.http.yields import movement_routes, policy_routes, status_routes
 from cvms.metrics import Metrics
 from cvms.nursery.channels.account_registry import AccountRegistry
 from cvms.nursery.channels.hub import Hub
 from cvms.nursery.channels.status_board import OperatorFunds, StatusBoard
 from cvms.nursery.channels.wakeups import SubmitWakeup
+from cvms.operator_key import OperatorKey
 from cvms.store.postgres.database import Database
 from cvms.store.redis.balance_cache import BalanceCache
 from cvms.store.redis.rate_limiter import Limiter, MemoryLimiter
@@ -68,7 +67,7 @@ def create_app(
     operator_funds: OperatorFunds | None = None,
     wall_clock: Callable[[], float] = time.time,
 ) -> Edge:
-    """The front end on top of what the composition root has built."""
+    """Return the front end, built on the components of the composition root."""
     limits = RateLimits(
         limiter or MemoryLimiter(),
         config.rates,
@@ -80,8 +79,7 @@ def create_app(
         database=database,
         rpc=rpc,
         programs=programs,
-        operator=operator,
-        sponsor=_sponsor(config, programs, operator, operator_funds),
+        operator=_operator_key(config, programs, operator, operator_funds),
         hub=hub,
         accounts=AccountRegistry() if accounts is None else accounts,
         submit_wake=submit_wake,
@@ -106,7 +104,8 @@ def create_app(
         *query_routes.ROUTES,
         *analytics_routes.ROUTES,
         *position_routes.ROUTES,
-        *yields.ROUTES,
+        *status_routes.ROUTES,
+        *movement_routes.ROUTES,
         *policy_routes.ROUTES,
         *governance_routes.ROUTES,
         *withdrawal_policy_routes.ROUTES,
@@ -119,19 +118,19 @@ def create_app(
     )
     register(app, deps, routes)
     register_docs(app, routes)
-    door = WebSocketEndpoint(deps, websocket_limits or WebSocketLimits())
-    app.add_websocket("/ws", "ws", door.serve)
-    app.background.append(door.heartbeat.run)
-    app.shutdown_hooks.append(door.drain)
+    endpoint = WebSocketEndpoint(deps, websocket_limits or WebSocketLimits())
+    app.add_websocket("/ws", "ws", endpoint.serve)
+    app.background.append(endpoint.heartbeat.run)
+    app.shutdown_hooks.append(endpoint.drain)
     return app
 
 
-def _sponsor(
+def _operator_key(
     config: Config, programs: Programs, operator: Keypair, funds: OperatorFunds | None
-) -> FeeSponsor:
+) -> OperatorKey:
     settings = config.sponsoring
-    return FeeSponsor(
-        operator=operator,
+    return OperatorKey(
+        keypair=operator,
         programs=programs,
         caps=FeeCaps(price=settings.unit_price, lamports=settings.transaction),
         budget=FeeBudget(owner=settings.owner_a_day, everybody=settings.everybody_a_day),

@@ -1,8 +1,7 @@
-"""POST /api/transactions takes what a wallet has signed; GET tells what became of it."""
+"""Routes of transactions: submit one that a wallet has signed, and read its state."""
 
 from __future__ import annotations
 
-from functools import partial
 from uuid import UUID
 
 from quart import Response
@@ -10,7 +9,6 @@ from solders.signature import Signature
 from solders.transaction import VersionedTransaction
 
 from cvms.chain.program.program_errors import to_program_error
-from cvms.chain.transactions.sponsorship_policy import Cost
 from cvms.chain.transactions.versioned import (
     message_hash,
     message_of,
@@ -39,7 +37,7 @@ from cvms.http.framework.dependencies import Dependencies
 from cvms.http.framework.operation_metrics import counted
 from cvms.http.framework.request import Body
 from cvms.http.framework.response import Reply, response_of
-from cvms.http.framework.routing import Route
+from cvms.http.framework.routing import RouteGroup
 from cvms.http.multisig.cosigning import CoSigningRun, signatures_in
 from cvms.http.operations.execute import UNSPONSORED
 from cvms.http.operations.idempotency import IdempotencyKey, key_of_request, replay_or_run
@@ -47,29 +45,53 @@ from cvms.store.security import audit_log
 from cvms.store.submissions import multisig_proposals, submissions
 from cvms.store.submissions.submissions import State, Submission
 
+ROUTES = RouteGroup("transactions")
+
 
 class CoSigned(Body, frozen=True):
     transaction: str
 
 
+@ROUTES.post(
+    "/api/transactions",
+    replies={202: schemas.Accepted},
+    refusals=(
+        UnknownTransaction,
+        TransactionExpired,
+        InvalidSignature,
+        ProgramRefused,
+        Conflict,
+        *UNSPONSORED,
+        ProposalExpired,
+        ProposalCancelled,
+        ProposalCompleted,
+    ),
+    sensitive=True,
+    idempotent=True,
+)
 async def submit(deps: Dependencies, body: CoSigned) -> Reply | Response:
-    """Add the service's signature to a transaction it built, and have it submitted.
+    """Submit a signed transaction.
 
-    The same transaction again gets the same answer, and nothing else happens. Of a proposed
-    withdrawal's transaction each co-signer may bring only his own signature; those that are there
-    are kept, and the last one submits it. Where its block hash was too old, the answer says
-    `rebuilt` and has the new transaction, which all have to sign.
+    Takes a transaction that this service built, signed by the wallet and otherwise unchanged. The
+    service adds its own signature where it pays the fee, simulates and submits. 202 returns the
+    signature; follow it with `GET /api/transactions/{signature}`. Posting the same transaction
+    again returns the same signature and has no second effect.
+
+    The transaction of a proposed withdrawal may be posted by each co-signer with only their own
+    signature. Signatures are collected: while some are `missing`, the status is `collecting`, and
+    the last one submits the transaction. If its blockhash has expired, the answer says `rebuilt`
+    and has a new `transaction` for all co-signers to sign.
     """
     with counted(deps, "submit"):
         transaction = parse_base64(body.transaction)
         hashed = message_hash(message_of(transaction))
         proposal = await _proposal(deps, hashed)
         if proposal is not None:
-            given = signatures_in(transaction, str(deps.operator.pubkey()))
+            given = signatures_in(transaction, str(deps.operator.address))
             return await CoSigningRun(deps, proposal, hashed, given).run()
         built = await _built(deps, hashed)
         key = await key_of_request(built.owner)
-        return await replay_or_run(deps, key, partial(_submit, deps, transaction, built, key))
+        return await replay_or_run(deps, key, lambda: _submit(deps, transaction, built, key))
 
 
 async def _submit(
@@ -88,8 +110,17 @@ def _accepted(built: Submission) -> Reply:
     return Reply(schemas.Accepted(built.signature, built.state), 202)
 
 
+@ROUTES.get(
+    "/api/transactions/<signature>",
+    replies={200: schemas.TransactionState},
+    refusals=(NotFound,),
+)
 async def get_transaction(deps: Dependencies, signature: str) -> Reply:
-    """Where a transaction stands; `error` says why it failed."""
+    """Get the state of a transaction.
+
+    `error` says why it failed. The states `finalized`, `failed`, `expired` and `quarantined` are
+    final.
+    """
     try:
         key = str(Signature.from_string(signature))
     except ValueError:
@@ -112,7 +143,7 @@ async def _built(deps: Dependencies, hashed: bytes) -> Submission:
         found = await submissions.get_by_message(conn, hashed)
     if found is None:
         raise UnknownTransaction(
-            "Its message is not one that this service built; sign what a route replied, unchanged."
+            "This service did not build this message; sign the transaction of a reply, unchanged."
         )
     return found
 
@@ -125,32 +156,33 @@ async def _sign_and_store(
 ) -> Submission:
     await _check_height(deps, built)
     _check_signers(deps, transaction)
-    # Unsigned: no node is given what it could send before it is stored.
+    # Simulated unsigned: no node gets a transaction that it could send before it is stored.
     result = await deps.rpc.simulate(bytes(unsigned(message_of(transaction))))
-    # It may have landed already if a submission of the same bytes overtook this one.
+    # It may have landed already if the same bytes were submitted by a request that was faster.
     if result.err is not None and result.err != "AlreadyProcessed":
         raise to_program_error(result.err, result.logs, deps.programs)
-    signed, cost = _signed(deps, transaction)
+    signed = None
+    if deps.operator.address in required_signers(message_of(transaction)):
+        signed = deps.operator.sign(transaction, acts=False)
+        transaction = signed.transaction
     async with deps.database.transaction() as conn:
         stored = await submissions.attach_signature(
             conn,
             message_hash=built.message_hash,
-            signature=signature_of(signed),
-            wire=bytes(signed),
+            signature=signature_of(transaction),
+            wire=bytes(transaction),
         )
         if key is not None:
             await key.store(conn, response_of(_accepted(stored)))
-        if cost is not None:
-            message = message_of(signed)
-            await deps.sponsor.charge(conn, message, cost, owner=built.owner)
-        entry = audit_log.AuditEntry(
+        if signed is not None:
+            await deps.operator.charge(conn, signed, owner=built.owner)
+        await audit_log.record(
+            conn,
             actor=built.owner,
             action="submit",
             owner=built.owner,
-            outcome="accepted",
-            details={"kind": built.kind, "tx": signature_of(signed)},
+            details={"kind": built.kind, "tx": signature_of(transaction)},
         )
-        await audit_log.append(conn, entry)
     return stored
 
 
@@ -161,54 +193,14 @@ async def _check_height(deps: Dependencies, built: Submission) -> None:
 
 
 def _expired() -> TransactionExpired:
-    return TransactionExpired("Its block hash is too old. Ask for a new transaction and sign that.")
+    return TransactionExpired(
+        "The block hash of the transaction has expired; request a new one and sign that."
+    )
 
 
 def _check_signers(deps: Dependencies, transaction: VersionedTransaction) -> None:
-    """Raise InvalidSignature unless everybody else has signed."""
-    operator = deps.operator.pubkey()
+    """Raise InvalidSignature unless every signer but the operator has signed."""
+    operator = deps.operator.address
     others = [each for each in missing_signers(transaction) if each != operator]
     if others:
         raise InvalidSignature(f"The signature of {others[0]} is missing or does not verify.")
-
-
-def _signed(
-    deps: Dependencies, transaction: VersionedTransaction
-) -> tuple[VersionedTransaction, Cost | None]:
-    """The transaction with our signature, and what it costs us; None where the owner pays."""
-    if deps.operator.pubkey() in required_signers(message_of(transaction)):
-        return deps.sponsor.sign(transaction)
-    return transaction, None
-
-
-ROUTES = (
-    Route(
-        method="POST",
-        rule="/api/transactions",
-        handler=submit,
-        body=CoSigned,
-        replies={202: schemas.Accepted},
-        refusals=(
-            UnknownTransaction,
-            TransactionExpired,
-            InvalidSignature,
-            ProgramRefused,
-            Conflict,
-            *UNSPONSORED,
-            ProposalExpired,
-            ProposalCancelled,
-            ProposalCompleted,
-        ),
-        sensitive=True,
-        idempotent=True,
-        tags=("transactions",),
-    ),
-    Route(
-        method="GET",
-        rule="/api/transactions/<signature>",
-        handler=get_transaction,
-        replies={200: schemas.TransactionState},
-        refusals=(NotFound,),
-        tags=("transactions",),
-    ),
-)

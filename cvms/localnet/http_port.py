@@ -9,7 +9,7 @@ import trio
 
 from cvms.localnet.node.faults import ConnectionCut, Garble
 from cvms.localnet.node.node import Node
-from cvms.localnet.node.node_connection import BodyTooLarge, Headers, HttpConnection, Request
+from cvms.localnet.node.node_connection import BodyTooLarge, Headers, HttpRequest, NodeConnection
 from cvms.localnet.rpc import request_faults
 from cvms.localnet.rpc.dispatch import answer
 from cvms.localnet.rpc.methods.node_info import HEALTHY_LAG
@@ -24,7 +24,7 @@ Upgrade = Callable[[trio.SocketStream, bytes], Awaitable[None]]
 
 
 class HttpPort:
-    """Serves connections of one listener; `upgrade` takes those that become WebSockets."""
+    """The connections of one listener. `upgrade` takes over those that become WebSockets."""
 
     def __init__(self, node: Node, *, upgrade: Upgrade) -> None:
         self._node = node
@@ -32,14 +32,14 @@ class HttpPort:
         self._open = 0
 
     async def serve(self, stream: trio.SocketStream) -> None:
-        """Answer one client until it goes; what it does wrong ends its connection only."""
+        """Serve one client until it disconnects. Its errors end only its own connection."""
         if self._open >= MAX_CONNECTIONS or self._node.faults.refuse:
             await stream.aclose()
             return
         self._open += 1
         try:
             async with stream:
-                await self._converse(stream)
+                await self._serve_requests(stream)
         except (
             ConnectionCut,
             trio.BrokenResourceError,
@@ -50,8 +50,8 @@ class HttpPort:
         finally:
             self._open -= 1
 
-    async def _converse(self, stream: trio.SocketStream) -> None:
-        connection = HttpConnection(stream)
+    async def _serve_requests(self, stream: trio.SocketStream) -> None:
+        connection = NodeConnection(stream)
         try:
             while (request := await connection.read_request()) is not None:
                 if self._node.faults.refuse:
@@ -67,7 +67,7 @@ class HttpPort:
         except BodyTooLarge:
             await _refuse(connection, 413, "request body too large")
 
-    async def _answer(self, connection: HttpConnection, request: Request) -> None:
+    async def _answer(self, connection: NodeConnection, request: HttpRequest) -> None:
         path = request.target.partition(b"?")[0]
         match request.method:
             case b"POST":
@@ -81,11 +81,13 @@ class HttpPort:
                 allowed = [*TEXT, (b"allow", b"POST, OPTIONS")]
                 await connection.reply(405, allowed, b"Used HTTP Method is not allowed.")
 
-    async def _call(self, connection: HttpConnection, body: bytes) -> None:
+    async def _call(self, connection: NodeConnection, body: bytes) -> None:
         faults = self._node.faults
-        methods = request_faults.methods_in(body) if faults.rpc else frozenset()
+        methods = request_faults.called_methods(body) if faults.rpc else frozenset()
         if methods:
-            limited = await request_faults.meet(faults, methods, client_gone=connection.wait_gone)
+            limited = await request_faults.apply_request_faults(
+                faults, methods, client_gone=connection.wait_gone
+            )
             if limited is not None:
                 await connection.reply(429, [*TEXT, *ANY_ORIGIN, *limited], b"Too many requests")
                 return
@@ -101,7 +103,7 @@ def _health(node: Node) -> bytes:
     return b"ok"
 
 
-def _preflight(request: Request) -> Headers:
+def _preflight(request: HttpRequest) -> Headers:
     asked = request.header(b"access-control-request-headers")
     return [
         (b"access-control-allow-methods", b"POST, GET, OPTIONS"),
@@ -110,8 +112,8 @@ def _preflight(request: Request) -> Headers:
     ]
 
 
-async def _refuse(connection: HttpConnection, status: int, reason: str) -> None:
+async def _refuse(connection: NodeConnection, status: int, reason: str) -> None:
     try:
         await connection.reply(status, [*TEXT, (b"connection", b"close")], reason.encode())
     except h11.LocalProtocolError:
-        return  # the reply had begun: closing is all that is left to say
+        return  # the reply has begun, so only closing the connection can report the error

@@ -1,4 +1,4 @@
-"""Puts the chain and its two ports together, and lets the slots tick."""
+"""The running local chain: one node, its RPC and PubSub ports, and the timer of the slots."""
 
 from __future__ import annotations
 
@@ -13,26 +13,26 @@ import trio
 
 from cvms.errors import ConfigurationError
 from cvms.localnet.http_port import HttpPort
-from cvms.localnet.ledger.chain import Chain
-from cvms.localnet.ledger.clock import ChainTime
+from cvms.localnet.ledger.chain import LocalnetChain
+from cvms.localnet.ledger.clock import LocalnetClock
 from cvms.localnet.ledger.genesis import fill_genesis
 from cvms.localnet.ledger.program_deployment import deploy, deployed_code
 from cvms.localnet.ledger.sqlite_ledger import Ledger
-from cvms.localnet.node.faults import Faults
+from cvms.localnet.node.faults import NodeFaults
 from cvms.localnet.node.node import Node
 from cvms.localnet.pubsub.client_connection import PubSubPort
-from cvms.localnet.pubsub.subscription_hub import Hub
+from cvms.localnet.pubsub.subscription_hub import SubscriptionHub
 from cvms.localnet.types import Deployment, Timing
 from cvms.localnet.vm.machine import VirtualMachine
 
 if TYPE_CHECKING:
-    from cvms.localnet.ledger.chain import Chain
-    from cvms.localnet.node.faults import Faults
-    from cvms.localnet.pubsub.subscription_hub import Hub
+    from cvms.localnet.ledger.chain import LocalnetChain
+    from cvms.localnet.node.faults import NodeFaults
+    from cvms.localnet.pubsub.subscription_hub import SubscriptionHub
 
 
 Listeners = tuple[list[trio.SocketListener], list[trio.SocketListener]]
-"""Of RPC, and of PubSub."""
+"""Listeners of RPC and of PubSub."""
 
 
 async def serve(
@@ -46,43 +46,43 @@ async def serve(
 ) -> None:
     """Run a local chain until cancelled: JSON-RPC on `port`, PubSub on the next one.
 
-    `ledger` None keeps everything in memory. With port 0 both ports are any free ones.
-    Raises ConfigurationError for a port or a ledger that is taken.
+    Without a `ledger` everything is kept in memory. Port 0 picks two free ports.
+    Raises ConfigurationError if a port or the ledger is in use.
     """
-    book = Ledger(ledger)
+    opened = Ledger(ledger)
     try:
-        chain = open_chain(book, programs=programs, timing=timing or Timing())
+        chain = open_chain(opened, programs=programs, timing=timing or Timing())
         listeners = await _listen_on_both(host, port)
         async with trio.open_nursery() as nursery:
-            run = partial(_run_node, Node(chain, Faults()), host=host, listeners=listeners)
+            run = partial(_run_node, Node(chain, NodeFaults()), host=host, listeners=listeners)
             running: Running = await nursery.start(run)
             nursery.start_soon(_tick, chain)
             task_status.started(running)
     finally:
-        book.close()
+        opened.close()
 
 
 async def serve_node(
-    chain: Chain,
+    chain: LocalnetChain,
     *,
     host: str = "127.0.0.1",
     port: int = 0,
-    faults: Faults | None = None,
+    faults: NodeFaults | None = None,
     task_status: trio.TaskStatus[Running] = trio.TASK_STATUS_IGNORED,
 ) -> None:
-    """Run one more node of a chain, with faults of its own, until cancelled.
+    """Run another node of a chain, with its own faults, until cancelled.
 
-    It must end before the chain does. Raises ConfigurationError for a port that is taken.
+    It must end before the chain does. Raises ConfigurationError if a port is in use.
     """
     listeners = await _listen_on_both(host, port)
-    node = Node(chain, faults or Faults())
+    node = Node(chain, faults or NodeFaults())
     await _run_node(node, host=host, listeners=listeners, task_status=task_status)
 
 
 async def _run_node(
     node: Node, *, host: str, listeners: Listeners, task_status: trio.TaskStatus[Running]
 ) -> None:
-    hub = Hub(node)
+    hub = SubscriptionHub(node)
     pubsub = PubSubPort(hub)
     http = HttpPort(node, upgrade=pubsub.upgrade)
     for_rpc, for_pubsub = listeners
@@ -98,11 +98,11 @@ async def _run_node(
         node.chain.observers.remove(hub)
 
 
-def open_chain(ledger: Ledger, *, programs: Sequence[Deployment], timing: Timing) -> Chain:
-    """The chain of a ledger, with its programs as they are to be."""
+def open_chain(ledger: Ledger, *, programs: Sequence[Deployment], timing: Timing) -> LocalnetChain:
+    """Open the chain of a ledger, and deploy those `programs` whose code is missing or differs."""
     offset = float(ledger.setting("time_offset", b"0.0"))
-    clock = ChainTime(wall=time.time, offset=offset)
-    chain = Chain(ledger=ledger, vm=VirtualMachine(), time=clock, timing=timing)
+    clock = LocalnetClock(wall=time.time, offset=offset)
+    chain = LocalnetChain(ledger=ledger, vm=VirtualMachine(), time=clock, timing=timing)
     fill_genesis(chain)
     for program in programs:
         if deployed_code(chain, program.program_id) != program.elf:
@@ -110,12 +110,12 @@ def open_chain(ledger: Ledger, *, programs: Sequence[Deployment], timing: Timing
     return chain
 
 
-async def _tick(chain: Chain) -> None:
-    """Start a slot at every beat, unless the clock is held; missed beats are not made up for."""
-    beat = trio.current_time()
+async def _tick(chain: LocalnetChain) -> None:
+    """Start a slot at each interval, unless the clock is paused. Missed slots are not made up."""
+    due = trio.current_time()
     while True:
-        beat = max(beat + chain.timing.slot_seconds, trio.current_time())
-        await trio.sleep_until(beat)
+        due = max(due + chain.timing.slot_seconds, trio.current_time())
+        await trio.sleep_until(due)
         if not chain.time.paused:
             chain.advance()
 
@@ -138,7 +138,7 @@ async def _listen(host: str, port: int) -> list[trio.SocketListener]:
 
 
 def _address(host: str, listeners: Sequence[trio.SocketListener]) -> str:
-    """What a client on this machine connects to."""
+    """Return the address that a client on this machine connects to."""
     port = listeners[0].socket.getsockname()[1]
     reachable = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104
     return f"[{reachable}]:{port}" if ":" in reachable else f"{reachable}:{port}"
@@ -146,14 +146,14 @@ def _address(host: str, listeners: Sequence[trio.SocketListener]) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Running:
-    """A node that answers: where, and for tests in this process its chain and its faults."""
+    """A running node: its URLs and, for tests in this process, its chain and its faults."""
 
     rpc_url: str
     ws_url: str
-    chain: Chain
-    faults: Faults
-    hub: Hub
+    chain: LocalnetChain
+    faults: NodeFaults
+    hub: SubscriptionHub
 
     def cut_pubsub(self) -> None:
-        """End every PubSub connection of this node, without a word, as a broken network does."""
+        """End every PubSub connection of this node without a closing handshake."""
         self.hub.cut()

@@ -1,4 +1,4 @@
-"""The values that the local chain's parts hand to each other."""
+"""Values that the modules of the local chain share: blocks, transactions, timing."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from solders.hash import Hash
 from solders.pubkey import Pubkey
 
 Json: TypeAlias = Any
-"""What `json` reads and writes; its shape is checked where it enters."""
+"""A value of the `json` module. Its shape is checked where it enters."""
 
 
 @dataclass(frozen=True, slots=True)
 class Timing:
-    """How long a slot lasts, and how many blocks lie between the tip and each commitment."""
+    """Length of a slot, and the number of blocks between the tip and each commitment."""
 
     slot_seconds: float = 0.4
     confirmed_lag: int = 1
@@ -25,7 +25,7 @@ class Timing:
 
 @dataclass(frozen=True, slots=True)
 class Deployment:
-    """A program that is there from the start: installed again whenever its bytes changed."""
+    """A program to deploy at start, again whenever its bytes have changed."""
 
     program_id: Pubkey
     elf: bytes
@@ -33,7 +33,7 @@ class Deployment:
 
 @dataclass(frozen=True, slots=True)
 class Block:
-    """A slot that holds a block; `height` counts blocks, since slots may be skipped."""
+    """A block. `height` counts blocks, and differs from `slot` because slots may be skipped."""
 
     slot: int
     parent_slot: int
@@ -44,19 +44,16 @@ class Block:
 
 
 @dataclass(frozen=True, slots=True)
-class Fork:
-    """What a fork dropped above `point`: blocks, oldest first, with the accounts each wrote."""
+class DroppedBlocks:
+    """Blocks that a fork dropped above `fork_point`, oldest first, with the accounts each wrote."""
 
-    point: Block
-    dropped: Sequence[tuple[Block, frozenset[Pubkey]]]
+    fork_point: Block
+    blocks: Sequence[tuple[Block, frozenset[Pubkey]]]
 
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """A transaction that a block holds.
-
-    `meta` is what `getTransaction` shows as `meta` under the `json` encoding.
-    """
+    """A transaction in a block. `meta` is `getTransaction`'s, in the `json` encoding."""
 
     slot: int
     index: int
@@ -64,7 +61,7 @@ class Entry:
     message_hash: bytes
     wire: bytes
     keys: tuple[Pubkey, ...]
-    """Static keys, then those loaded from tables: writable ones first."""
+    """Static keys, then the writable and the read-only keys loaded from lookup tables."""
     meta: dict[str, Json]
 
     @property

@@ -10,8 +10,9 @@ import httpx
 import trio
 
 from tests.acceptance.processes import cvms
+from tests.paths import DOCS
 
-WALK = Path(__file__).parents[2] / "docs" / "examples" / "walk.sh"
+WALK = DOCS / "examples" / "walk.sh"
 PORTS = ("--port", "0", "--localnet-port", "0")
 WALK_SECONDS = 300  # about 60 on two cores
 

@@ -24,7 +24,7 @@ from cvms.client import Client, ClientError, Event, Topic, Wallet, open_client
 from tests.acceptance.chain import rpc
 from tests.acceptance.conftest import System
 from tests.acceptance.processes import Command, cvms, free_port, until_ready
-from tests.nursery.cable import Cable, cable
+from tests.nursery.database_proxy import DatabaseProxy, database_proxy
 
 USDT = 1_000_000
 SOL = 1_000_000_000
@@ -96,8 +96,8 @@ async def test_a_leader_that_falls_in_the_middle_of_traffic(
     system: System, database_url: str, fate: str
 ) -> None:
     async with AsyncExitStack() as stack:
-        line = await stack.enter_async_context(cable(database_url))
-        leader = await stack.enter_async_context(replica(system, line.uri))
+        proxy = await stack.enter_async_context(database_proxy(database_url))
+        leader = await stack.enter_async_context(replica(system, proxy.uri))
         other = await stack.enter_async_context(replica(system, database_url))
         assert _holder(database_url).endswith(f":{leader.process.process.pid}")
 
@@ -109,7 +109,7 @@ async def test_a_leader_that_falls_in_the_middle_of_traffic(
             await stack.enter_async_context(_owners(system, traffic, nursery))
             await _until(lambda: traffic.payments >= OWNERS)
 
-            await _strike(fate, leader, line)
+            await _strike(fate, leader, proxy)
             await _until(lambda: _holder(database_url).endswith(f":{other.process.process.pid}"))
             near.moved.set()
             if fate == "stopped":
@@ -126,7 +126,7 @@ async def test_a_leader_that_falls_in_the_middle_of_traffic(
         await _compare(other.url, traffic, database_url)
 
 
-async def _strike(fate: str, leader: Replica, line: Cable) -> None:
+async def _strike(fate: str, leader: Replica, proxy: DatabaseProxy) -> None:
     match fate:
         case "killed":
             await leader.process.kill()
@@ -134,7 +134,7 @@ async def _strike(fate: str, leader: Replica, line: Cable) -> None:
             leader.process.process.send_signal(signal.SIGSTOP)
             await trio.sleep(STOPPED_SECONDS)
         case "cut off":
-            line.cut()
+            proxy.cut()
 
 
 async def _compare(url: str, traffic: Traffic, database_url: str) -> None:

@@ -1,4 +1,4 @@
-"""The fixtures of the service's own tests."""
+"""Fixtures of the service's own tests."""
 
 from tests.http.conftest import front, service, system
 

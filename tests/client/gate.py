@@ -1,4 +1,4 @@
-"""A port before a service, whose connections a test can break, refuse, or leave without answer."""
+"""A TCP proxy in front of a service, whose connections a test can break or refuse."""
 
 from __future__ import annotations
 
@@ -10,18 +10,18 @@ import trio
 
 
 class Gate:
-    """Forwards bytes to `port` of this machine."""
+    """Forwards connections to `port` on this machine."""
 
     def __init__(self, port: int) -> None:
         self.port = port
         self.open = True
         self.answers_to_lose = 0
-        """How many answers still come to nothing: the service gives them, and the line breaks."""
+        """Number of replies to lose: the service sends them, and the connection is closed."""
         self.connections = 0
         self._scopes: set[trio.CancelScope] = set()
 
     def cut(self) -> None:
-        """Break every connection, without a word."""
+        """Close every connection."""
         for scope in self._scopes:
             scope.cancel()
 
@@ -62,7 +62,7 @@ class Gate:
 
 @asynccontextmanager
 async def gated(port: int) -> AsyncIterator[tuple[Gate, str]]:
-    """A gate before the service on `port`, and the URL that leads through it."""
+    """Open a gate to the service on `port`, and yield it with its URL."""
     gate = Gate(port)
     async with trio.open_nursery() as nursery:
         serve = partial(trio.serve_tcp, gate.serve, 0, host="127.0.0.1")

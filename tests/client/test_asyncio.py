@@ -1,4 +1,4 @@
-"""The same client on asyncio: a wallet's requests, and a stream whose connection is cut."""
+"""The client on asyncio: a wallet's requests, and a stream whose connection breaks."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ TOPIC = "deposit_event"
 
 
 async def test_a_deposit_and_its_event_on_asyncio(system: Served) -> None:
-    """The connection of the stream is cut before the deposit; the event comes all the same."""
+    """The stream's connection breaks before the deposit, and the event still arrives."""
     wallet = Wallet(await funded(system))
 
     async def trade(gate: Gate, url: str) -> tuple[int, list[int]]:
@@ -28,11 +28,11 @@ async def test_a_deposit_and_its_event_on_asyncio(system: Served) -> None:
             trio.from_thread.run_sync(gate.cut)
             for amount in (30 * USDT, 12 * USDT):
                 await client.finish(await client.deposit(amount))
-            told = [await anext(events), await anext(events)]
+            received = [await anext(events), await anext(events)]
             with pytest.raises(Problem, match="InsufficientFunds"):
                 await client.withdraw(43 * USDT)
             return (await client.balance()).balance, [
-                each.data["amount"] for each in told if isinstance(each, Event)
+                each.data["amount"] for each in received if isinstance(each, Event)
             ]
 
     async with gated(int(system.url.rpartition(":")[2])) as (gate, url):
@@ -42,22 +42,22 @@ async def test_a_deposit_and_its_event_on_asyncio(system: Served) -> None:
     assert (balance, amounts) == (42 * USDT, [30 * USDT, 12 * USDT])
 
 
-async def test_what_was_missed_is_told_once_on_asyncio(service: Service) -> None:
+async def test_missed_events_are_delivered_once_on_asyncio(service: Service) -> None:
     async def listen(gate: Gate, url: str) -> list[int]:
-        told: list[int] = []
+        received: list[int] = []
         async with open_client(url) as client, client.stream(Topic(TOPIC)) as events:
             await anext(events)
             for number in range(3):
                 trio.from_thread.run_sync(gate.cut)
                 missed = (event(TOPIC, 2 * number), event(TOPIC, 2 * number + 1))
                 trio.from_thread.run(partial(service.publish, *missed))
-                told += [(await anext(events)).seq, (await anext(events)).seq]
-        return told
+                received += [(await anext(events)).seq, (await anext(events)).seq]
+        return received
 
     async with gated(service.port) as (gate, url):
         with trio.fail_after(30):
-            told = await trio.to_thread.run_sync(asyncio.run, listen(gate, url))
-    assert told == [1, 2, 3, 4, 5, 6]
+            received = await trio.to_thread.run_sync(asyncio.run, listen(gate, url))
+    assert received == [1, 2, 3, 4, 5, 6]
 
 
 async def test_cancellation_and_errors_are_those_of_asyncio(service: Service) -> None:

@@ -1,4 +1,4 @@
-"""What a wallet does through the client, on the whole service and a real chain."""
+"""The client's requests, on the whole service and a real chain."""
 
 from __future__ import annotations
 
@@ -26,8 +26,8 @@ from cvms.client import (
     Wallet,
     open_client,
 )
-from cvms.config.parsers import Rate
 from cvms.config.settings import Rates
+from cvms.store.redis.rate_limiter import Rate
 from tests.client.gate import gated
 from tests.conftest import Localnet
 from tests.http.conftest import Served, Service, running
@@ -41,7 +41,7 @@ async def opened(service: Served, keypair: Keypair, **options: Any) -> AsyncIter
         yield client
 
 
-async def test_a_vault_from_its_opening_to_its_end(system: Served) -> None:
+async def test_a_vault_from_opening_to_closing(system: Served) -> None:
     keypair = await funded(system)
     operator = str(system.config.operator.pubkey())
     with trio.fail_after(60):
@@ -65,10 +65,10 @@ async def test_a_vault_from_its_opening_to_its_end(system: Served) -> None:
             await client.finish(await client.lock(300 * USDT))
             await client.finish(await client.unlock(300 * USDT))
             await client.finish(await client.schedule_withdraw(50 * USDT, 0))
-            await given_back(client)
+            await until_released(client)
             last = await client.finish(await client.withdraw(700 * USDT))
             assert last.slot is not None
-            await indexed(client, last.slot)
+            await until_indexed(client, last.slot)
 
             kinds = [movement.kind for movement in await client.movements()]
             assert kinds == [
@@ -94,19 +94,19 @@ async def test_a_vault_from_its_opening_to_its_end(system: Served) -> None:
             assert (await client.settled(closed.signature, finalized=True)).status == "finalized"
 
 
-async def given_back(client: Client) -> None:
-    """Return once the service has released what has matured, by itself."""
+async def until_released(client: Client) -> None:
+    """Wait until the service has released the matured timelocks."""
     while (await client.timelocks()).timelocked:  # noqa: ASYNC110 - as below
         await trio.sleep(0.05)
 
 
-async def indexed(client: Client, slot: int) -> None:
-    """Return once the service's books hold the vault as of this slot."""
-    while (await client.balance()).slot < slot:  # noqa: ASYNC110 - the books say it in no other way
+async def until_indexed(client: Client, slot: int) -> None:
+    """Wait until the service has indexed the vault up to this slot."""
+    while (await client.balance()).slot < slot:  # noqa: ASYNC110 - there is no event to wait for
         await trio.sleep(0.05)
 
 
-async def test_a_refusal_is_a_problem_under_its_code(front: Service) -> None:
+async def test_a_refusal_raises_a_problem_with_its_code(front: Service) -> None:
     async with opened(front, await with_vault(front)) as client:
         with pytest.raises(Problem) as refused:
             await client.withdraw(1 * USDT)
@@ -118,21 +118,21 @@ async def test_a_refusal_is_a_problem_under_its_code(front: Service) -> None:
         assert unknown.value.program_error is None
 
 
-async def test_who_has_no_wallet_reads_and_is_told_what_is_missing(service: Service) -> None:
+async def test_without_a_wallet_a_client_reads_and_names_what_is_missing(service: Service) -> None:
     async with open_client(service.url) as client:
         assert (await client.tvl()).vaults == 0
         with pytest.raises(ClientError, match="needs a wallet"):
             await client.deposit(1)
 
 
-async def test_what_no_waiting_changes_is_said_at_once(service: Service) -> None:
-    """A 503 like others, but there are no keys to seal second factors with."""
+async def test_a_permanent_503_is_raised_at_once(service: Service) -> None:
+    """The reason of this 503 is a missing setting."""
     async with opened(service, Keypair()) as client:
         with trio.fail_after(5), pytest.raises(Problem, match="twofa_disabled"):
             await client.second_factor()
 
 
-async def test_an_answer_that_is_lost_is_asked_for_again_and_nothing_happens_twice(
+async def test_a_lost_reply_is_requested_again_and_takes_effect_once(
     front: Service,
 ) -> None:
     keypair = await with_vault(front, amount=100 * USDT, delegate=True)
@@ -140,7 +140,7 @@ async def test_an_answer_that_is_lost_is_asked_for_again_and_nothing_happens_twi
 
     async def note(request: httpx.Request) -> None:
         keys.append(request.headers.get("Idempotency-Key", ""))
-        # The nonce's answer comes, the withdrawal's does not, twice.
+        # The nonce's reply arrives, that of the withdrawal is lost twice.
         gate.answers_to_lose = int(1 < len(keys) < 4)
 
     async with (
@@ -155,7 +155,7 @@ async def test_an_answer_that_is_lost_is_asked_for_again_and_nothing_happens_twi
     assert kept == [{"signature": outcome.signature}]
 
 
-async def test_what_cannot_be_sent_twice_is_not_sent_again(service: Service) -> None:
+async def test_a_request_without_a_key_is_not_repeated(service: Service) -> None:
     async with (
         gated(service.port) as (gate, url),
         open_client(url, wallet=Wallet(Keypair())) as client,
@@ -166,7 +166,7 @@ async def test_what_cannot_be_sent_twice_is_not_sent_again(service: Service) -> 
         assert gate.answers_to_lose == 1
 
 
-async def test_a_service_that_is_away_is_waited_for_as_long_as_patience_lasts(
+async def test_an_unreachable_service_is_retried_within_patience(
     service: Service,
 ) -> None:
     async with gated(service.port) as (gate, url):
@@ -184,8 +184,8 @@ async def test_a_service_that_is_away_is_waited_for_as_long_as_patience_lasts(
                 gate.open = True
 
 
-async def test_a_chain_that_is_away_is_said_when_patience_ends(service: Service) -> None:
-    """No chain listens there: each answer is a 503."""
+async def test_an_unavailable_chain_is_raised_when_patience_ends(service: Service) -> None:
+    """Without a chain each reply is a 503."""
     async with opened(service, Keypair(), patience=2.0) as client:
         with trio.fail_after(10), pytest.raises(ServiceUnavailable) as failed:
             await client.open_vault()
@@ -193,10 +193,10 @@ async def test_a_chain_that_is_away_is_said_when_patience_ends(service: Service)
     assert failed.value.__cause__.code == "chain_unavailable"
 
 
-async def test_patience_bounds_an_answer_that_does_not_come() -> None:
+async def test_patience_limits_the_wait_for_a_reply() -> None:
     async with trio.open_nursery() as nursery:
         [listener] = await trio.open_tcp_listeners(0, host="127.0.0.1")
-        nursery.start_soon(trio.serve_listeners, _say_nothing, [listener])
+        nursery.start_soon(trio.serve_listeners, _never_reply, [listener])
         url = f"http://127.0.0.1:{listener.socket.getsockname()[1]}"
         async with open_client(url, patience=0.2) as client:
             with trio.fail_after(5), pytest.raises(ServiceUnavailable, match="no answer"):
@@ -204,12 +204,12 @@ async def test_patience_bounds_an_answer_that_does_not_come() -> None:
         nursery.cancel_scope.cancel()
 
 
-async def _say_nothing(stream: trio.SocketStream) -> None:
+async def _never_reply(stream: trio.SocketStream) -> None:
     async for _ in stream:
         pass
 
 
-async def test_who_asks_too_much_waits_as_long_as_is_asked_of_it(database_url: str) -> None:
+async def test_a_rate_limited_client_waits_for_retry_after(database_url: str) -> None:
     async with running(database_url, rates=Rates(address=Rate(2, 2.0))) as service:
         refused: list[int] = []
 
@@ -225,10 +225,10 @@ async def test_who_asks_too_much_waits_as_long_as_is_asked_of_it(database_url: s
                     await client.tvl()
     assert 429 in refused
     assert len(refused) - refused.count(429) == 4
-    assert refused.count(429) <= 2  # it does not ask in between
+    assert refused.count(429) <= 2  # it does not retry before that
 
 
-async def test_a_transaction_that_ends_otherwise_is_an_error(front: Service) -> None:
+async def test_a_failed_transaction_raises(front: Service) -> None:
     async with opened(front, await with_vault(front)) as client:
         built = await client.deposit(1 * USDT)
         async with trio.open_nursery() as nursery:
@@ -239,7 +239,7 @@ async def test_a_transaction_that_ends_otherwise_is_an_error(front: Service) -> 
 
 
 async def _let_expire(front: Service) -> None:
-    """What the submitter, which does not run here, would write down."""
+    """Do what the submitter, which does not run here, would do."""
     pending = "SELECT 1 FROM submissions WHERE state = 'pending'"
     while not await rows(front, pending):  # noqa: ASYNC110
         await trio.sleep(0.02)
@@ -248,7 +248,7 @@ async def _let_expire(front: Service) -> None:
 
 
 @pytest.fixture
-async def door(database_url: str, localnet: Localnet) -> AsyncIterator[Service]:
+async def secured(database_url: str, localnet: Localnet) -> AsyncIterator[Service]:
     """The front end on a real chain, with second factors."""
     async with running(
         database_url,
@@ -260,9 +260,9 @@ async def door(database_url: str, localnet: Localnet) -> AsyncIterator[Service]:
         yield service
 
 
-async def test_with_a_second_factor_a_withdrawal_takes_a_code(door: Service) -> None:
-    keypair = await with_vault(door, amount=10 * USDT, delegate=True)
-    async with opened(door, keypair) as client:
+async def test_with_a_second_factor_a_withdrawal_needs_a_code(secured: Service) -> None:
+    keypair = await with_vault(secured, amount=10 * USDT, delegate=True)
+    async with opened(secured, keypair) as client:
         assert not (await client.second_factor()).enabled
         factor = await client.set_up_second_factor()
         code = pyotp.TOTP(factor.secret).now()
@@ -295,18 +295,20 @@ async def test_two_signers_withdraw_together(front: Service) -> None:
         assert (await owner.proposal(proposal.proposal_id)).state == "submitted"
 
 
-async def test_every_route_of_a_wallet_has_a_method_whose_signature_is_good(door: Service) -> None:
-    """All are called, on a vault that allows few of them: none is malformed, none badly signed."""
+async def test_every_route_for_wallets_has_a_method_that_signs_it(
+    secured: Service,
+) -> None:
+    """Most requests are refused by the vault's state, but none as malformed or badly signed."""
     asked: set[str] = set()
     codes: dict[str, str] = {}
-    wallet = Wallet(await with_vault(door))
+    wallet = Wallet(await with_vault(secured))
 
     async def note(request: httpx.Request) -> None:
         asked.add(f"{request.method} {request.url.path}")
 
     async with (
         httpx.AsyncClient(event_hooks={"request": [note]}) as http,
-        open_client(door.url, wallet=wallet, http=http, patience=5.0) as client,
+        open_client(secured.url, wallet=wallet, http=http, patience=5.0) as client,
     ):
         built = await client.deposit(1)
         await client.submit(client.wallet.cosign(built.transaction))
@@ -318,7 +320,7 @@ async def test_every_route_of_a_wallet_has_a_method_whose_signature_is_good(door
             except Problem as problem:
                 codes[name] = problem.code
     assert not {"invalid_signature", "invalid_request", "unknown"} & set(codes.values()), codes
-    paths = (await door.get("/openapi.json")).json()["paths"]
+    paths = (await secured.get("/openapi.json")).json()["paths"]
     for path, item in paths.items():
         route = re.sub(r"\{\w+\}", r"[\\w-]{32,}", path)
         for method, operation in item.items():
@@ -328,7 +330,7 @@ async def test_every_route_of_a_wallet_has_a_method_whose_signature_is_good(door
 
 
 def _is_for_wallets(path: str, operation: dict[str, Any]) -> bool:
-    """Whoever trades asks for it, and not who administers or draws charts."""
+    """Return True unless the route is for administrators, analytics or IDLs."""
     if not path.startswith("/api/") or path.startswith(("/api/analytics/", "/api/idl/")):
         return False
     security: object = operation.get("security")

@@ -1,4 +1,4 @@
-"""Each event is told once and in order, or it is said that some were missed."""
+"""Each event is delivered once and in order, or a reset reports missed ones."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def subscribed(seq: int, owner: str | None = None, *, topic: str = TOPIC) -> str
 
 
 def following(*topics: Topic, seq: int = 0) -> StreamCursors:
-    """Subscribed to all of these at `seq`."""
+    """Return cursors that are subscribed to all topics at `seq`."""
     cursors = StreamCursors(topics)
     cursors.requests()
     for topic in topics:
@@ -46,7 +46,7 @@ def following(*topics: Topic, seq: int = 0) -> StreamCursors:
 
 
 def seqs(cursors: StreamCursors, *frames: str) -> list[int]:
-    return [told.seq for each in frames if (told := cursors.read(each)) is not None]
+    return [message.seq for each in frames if (message := cursors.read(each)) is not None]
 
 
 def test_the_topic_of_all_owners_shows_a_gap() -> None:
@@ -57,26 +57,26 @@ def test_the_topic_of_all_owners_shows_a_gap() -> None:
     assert '"since":2' in cursors.requests()[0]
 
 
-def test_of_one_owner_there_are_always_gaps_and_of_balances_only_the_newest_counts() -> None:
+def test_topics_of_one_owner_and_conflated_topics_may_have_gaps() -> None:
     assert seqs(following(Topic(TOPIC, owner="alice")), event(3), event(9)) == [3, 9]
     balances = following(Topic(BALANCE))
     assert seqs(balances, event(3, topic=BALANCE), event(9, topic=BALANCE)) == [3, 9]
 
 
-def test_what_is_told_again_is_passed_over() -> None:
+def test_repeated_events_are_ignored() -> None:
     cursors = following(Topic(TOPIC))
     assert seqs(cursors, event(1), event(2), event(1), event(2), event(3)) == [1, 2, 3]
 
 
-def test_a_retraction_is_an_event_of_its_own() -> None:
+def test_a_retraction_is_a_separate_event() -> None:
     cursors = following(Topic(TOPIC))
     cursors.read(event(1))
-    told = cursors.read(event(2, kind="retracted"))
-    assert isinstance(told, Event)
-    assert (told.type, told.seq) == ("retracted", 2)
+    message = cursors.read(event(2, kind="retracted"))
+    assert isinstance(message, Event)
+    assert (message.type, message.seq) == ("retracted", 2)
 
 
-def test_a_reset_is_of_the_subscription_that_follows_and_begins_anew() -> None:
+def test_a_reset_belongs_to_the_next_subscription_and_starts_over() -> None:
     cursors = following(Topic(TOPIC), Topic(BALANCE), seq=7)
     cursors.requests()
     cursors.read(frame(type="reset", topic=TOPIC, owner=None))
@@ -86,7 +86,7 @@ def test_a_reset_is_of_the_subscription_that_follows_and_begins_anew() -> None:
     assert seqs(cursors, event(4), event(8, topic=BALANCE)) == [4, 8]
 
 
-def test_a_refusal_names_its_topic_and_what_passes_is_none() -> None:
+def test_a_refusal_names_its_topic_and_a_transient_one_reconnects() -> None:
     cursors = StreamCursors([Topic(TOPIC), Topic("weather")])
     cursors.requests()
     cursors.read(subscribed(0))
@@ -97,7 +97,7 @@ def test_a_refusal_names_its_topic_and_what_passes_is_none() -> None:
     assert refused.value.topic == "weather"
 
 
-def test_frames_of_another_version_are_passed_over_or_are_an_error_never_a_loop() -> None:
+def test_unknown_frames_are_ignored_or_an_error_but_never_a_loop() -> None:
     cursors = following(Topic(TOPIC))
     for new in (frame(type="news", seq=1), frame(type="subscribed", pubkey="alice", snapshot={})):
         assert cursors.read(new) is None
@@ -112,8 +112,8 @@ def test_an_administrators_token_is_sent_and_not_shown() -> None:
     assert "secret" not in repr(alerts)
 
 
-def test_all_owners_and_one_of_them_are_not_asked_for_together() -> None:
-    with pytest.raises(ValueError, match="of all owners has the events of alice already"):
+def test_a_topic_of_all_owners_excludes_one_of_a_single_owner() -> None:
+    with pytest.raises(ValueError, match="of all owners already includes the events of alice"):
         StreamCursors([Topic(TOPIC, owner="alice"), Topic(TOPIC)])
 
 
@@ -125,12 +125,12 @@ OWNERS = st.sampled_from(["alice", "bob", "carol"])
     topics=st.just([None]) | st.lists(OWNERS, min_size=1, max_size=3, unique=True),
     cuts=st.lists(st.integers(0, 12), max_size=10),
 )
-def test_wherever_connections_are_cut_each_event_is_told_once_and_in_order(
+def test_wherever_connections_break_each_event_is_delivered_once_and_in_order(
     owners: list[str], topics: list[str | None], cuts: list[int]
 ) -> None:
-    """Connections that each bring only so many frames, and a last one that brings all."""
+    """Each connection delivers some frames and then breaks. The last one delivers all."""
     cursors = StreamCursors(Topic(TOPIC, owner=owner, since=0) for owner in topics)
-    told: list[int] = []
+    delivered: list[int] = []
     for cut in (*cuts, 1000):
         frames: list[str] = []
         for request, owner in zip(cursors.requests(), topics, strict=True):
@@ -141,7 +141,7 @@ def test_wherever_connections_are_cut_each_event_is_told_once_and_in_order(
                 for seq, whose in enumerate(owners, 1)
                 if seq > since and owner in (None, whose)
             )
-        told += seqs(cursors, *frames[:cut])
+        delivered += seqs(cursors, *frames[:cut])
     for owner in topics:
         wanted = [seq for seq, whose in enumerate(owners, 1) if owner in (None, whose)]
-        assert [seq for seq in told if seq in wanted] == wanted
+        assert [seq for seq in delivered if seq in wanted] == wanted

@@ -1,4 +1,4 @@
-"""Settings: what is read, and how a bad one is reported."""
+"""Loading of settings, and errors for bad ones."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ import pytest
 from solders.keypair import Keypair
 
 from cvms.config.loader import load_config, pubsub_url
-from cvms.config.parsers import Rate
-from cvms.config.sponsorship import Sponsoring
+from cvms.config.settings import Sponsoring
 from cvms.errors import ConfigurationError
+from cvms.store.redis.rate_limiter import Rate
 
 
 @pytest.fixture
 def environ(tmp_path: Path) -> dict[str, str]:
-    """The least that the service needs."""
+    """Only the required settings."""
     path = tmp_path / "operator.json"
     path.write_text(json.dumps(list(bytes(Keypair()))))
     return {"DEPLOYER_KEYPAIR_PATH": str(path), "DATABASE_URL": "postgresql://u:s3cret@db/cvms"}
@@ -30,7 +30,7 @@ def test_defaults_serve_the_local_chain(environ: dict[str, str]) -> None:
     assert str(config.programs.mint) == "4QHVBbG3H8kbwvcSwPnze3sC91kdeYWxNf8S5hkZ9nbZ"
 
 
-def test_what_clients_may_ask_is_set_or_lifted(environ: dict[str, str]) -> None:
+def test_rate_limits_can_be_set_and_disabled(environ: dict[str, str]) -> None:
     assert load_config(environ).rates.everybody is None
     environ |= {"RATE_LIMIT_GLOBAL": "500/10", "RATE_LIMIT_ADDRESS": "off"}
     environ |= {"TRUSTED_PROXIES": "10.0.0.0/8, ::1", "CORS_ORIGINS": "https://app.example"}
@@ -41,7 +41,7 @@ def test_what_clients_may_ask_is_set_or_lifted(environ: dict[str, str]) -> None:
     assert config.cors_origins == ("https://app.example",)
 
 
-def test_what_the_operator_pays_is_set_or_lifted(environ: dict[str, str]) -> None:
+def test_sponsorship_limits_can_be_set_and_disabled(environ: dict[str, str]) -> None:
     assert load_config(environ).sponsoring == Sponsoring()
     environ |= {"MAX_FEE_LAMPORTS": "7", "SPONSOR_OWNER_LAMPORTS_PER_DAY": "0"}
     environ |= {"SPONSOR_TOTAL_LAMPORTS_PER_DAY": "off", "OPERATOR_MIN_LAMPORTS": "9"}
@@ -139,7 +139,7 @@ def test_a_secret_is_never_quoted(environ: dict[str, str], variable: str, secret
         ("ftp://hooks.example/a", "on", False),
     ],
 )
-def test_alerts_go_where_they_may(
+def test_the_alert_webhook_must_be_public_unless_private_is_allowed(
     environ: dict[str, str], url: str, private: str, good: bool
 ) -> None:
     environ |= {
@@ -178,7 +178,7 @@ def test_settings_do_not_show_their_secrets(environ: dict[str, str]) -> None:
     assert "c2VjcmV0" not in shown
 
 
-def test_what_is_missing_is_named(environ: dict[str, str]) -> None:
+def test_a_missing_setting_is_named(environ: dict[str, str]) -> None:
     del environ["DATABASE_URL"]
     with pytest.raises(ConfigurationError, match="DATABASE_URL is not set; expected postgresql://"):
         load_config(environ)
@@ -193,5 +193,5 @@ def test_what_is_missing_is_named(environ: dict[str, str]) -> None:
         ("https://user:pw@host:10", "wss://user:pw@host:11"),
     ],
 )
-def test_pubsub_is_found_beside_rpc(rpc: str, pubsub: str) -> None:
+def test_the_pubsub_url_follows_from_the_rpc_url(rpc: str, pubsub: str) -> None:
     assert pubsub_url(rpc) == pubsub

@@ -1,4 +1,4 @@
-"""What `cvms dev` finds on the local chain before it starts the service."""
+"""The setup of the local chain before `cvms dev` starts the service."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ async def pool_and_reserve(localnet: Localnet) -> tuple[YieldPoolAccount | None,
     return read_pool(found.accounts[0], programs), reserve.amount if reserve else 0
 
 
-async def test_vaults_find_a_whitelisted_pool_that_can_pay(localnet: Localnet) -> None:
+async def test_the_yield_pool_is_whitelisted_and_has_a_reserve(localnet: Localnet) -> None:
     programs = localnet.programs
     async with open_rpc([localnet.rpc_url]) as rpc:
         address = instructions.vault_authority_address(programs)
@@ -44,7 +44,7 @@ async def test_vaults_find_a_whitelisted_pool_that_can_pay(localnet: Localnet) -
     assert (pool.rate_bps, reserve) == (POOL_RATE_BPS, POOL_RESERVE)
 
 
-async def test_preparing_it_again_sends_nothing(localnet: Localnet) -> None:
+async def test_a_repeated_setup_sends_nothing(localnet: Localnet) -> None:
     chain = localnet.running.chain
     before, sent = await pool_and_reserve(localnet), chain.transaction_count
     async with open_rpc([localnet.rpc_url]) as rpc:
@@ -54,7 +54,7 @@ async def test_preparing_it_again_sends_nothing(localnet: Localnet) -> None:
     assert await pool_and_reserve(localnet) == before
 
 
-async def test_what_was_taken_away_comes_back_and_the_rest_stays(localnet: Localnet) -> None:
+async def test_setup_restores_only_what_is_missing(localnet: Localnet) -> None:
     programs, admin = localnet.programs, localnet.operator.pubkey()
     pool = pool_address(programs, mint=programs.mint, admin=admin)
     async with open_rpc([localnet.rpc_url]) as rpc:
@@ -67,4 +67,4 @@ async def test_what_was_taken_away_comes_back_and_the_rest_stays(localnet: Local
     state, reserve = await pool_and_reserve(localnet)
     assert state is not None
     assert (state.rate_bps, reserve) == (77, POOL_RESERVE)
-    await test_preparing_it_again_sends_nothing(localnet)
+    await test_a_repeated_setup_sends_nothing(localnet)

@@ -1,4 +1,4 @@
-"""What `cvms dev` makes up for itself stays on the machine, and `cvms token` finds it."""
+"""`cvms dev` makes its own secrets, and `cvms token` uses them."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from cvms.http.framework.admin_tokens import authenticate
 from cvms.store.security.encryption import SecretBox
 
 
-def test_every_secret_that_is_unset_is_made_once_for_its_owner_only(tmp_path: Path) -> None:
+def test_each_unset_secret_is_made_once_and_readable_by_its_owner_only(tmp_path: Path) -> None:
     make_secrets(tmp_path)
     settings = with_secrets({"ADMIN_JWT_SECRET": "", "PORT": "1"}, tmp_path)
     assert settings.keys() == {*MAKERS, "PORT"}
@@ -25,7 +25,7 @@ def test_every_secret_that_is_unset_is_made_once_for_its_owner_only(tmp_path: Pa
     assert with_secrets({}, tmp_path).items() <= settings.items()
 
 
-def test_what_is_set_is_not_touched(tmp_path: Path) -> None:
+def test_secrets_that_are_set_are_kept(tmp_path: Path) -> None:
     make_secrets(tmp_path)
     given = dict.fromkeys(MAKERS, "x" * 32)
     assert with_secrets(given, tmp_path) == given
@@ -38,7 +38,7 @@ def test_two_machines_have_different_secrets(tmp_path: Path) -> None:
     assert all(one[name] != two[name] for name in MAKERS)
 
 
-def test_a_draft_that_others_can_read_is_not_written_into(tmp_path: Path) -> None:
+def test_a_draft_file_readable_by_others_is_replaced(tmp_path: Path) -> None:
     draft = tmp_path / "admin_jwt_secret.new"
     draft.write_text("left over")
     draft.chmod(0o666)
@@ -55,10 +55,10 @@ def test_a_token_is_minted_with_the_secret_in_the_data_folder(
     monkeypatch.delenv("ADMIN_JWT_SECRET", raising=False)
     make_secrets(tmp_path / "data")
     assert main(["token", "carol", "--data-dir", "data"]) == 0
-    said = capsys.readouterr().out.strip()
+    token = capsys.readouterr().out.strip()
     secret = with_secrets({}, tmp_path / "data")["ADMIN_JWT_SECRET"]
-    assert authenticate(secret.encode(), f"Bearer {said}").subject == "carol"
-    assert secret not in said
+    assert authenticate(secret.encode(), f"Bearer {token}").subject == "carol"
+    assert secret not in token
     monkeypatch.setenv("ADMIN_JWT_SECRET", "t" * 32)
     assert main(["token", "carol", "--data-dir", "data"]) == 0
     assert authenticate(b"t" * 32, f"Bearer {capsys.readouterr().out.strip()}").subject == "carol"

@@ -20,7 +20,7 @@ from cvms.chain.rpc.rpc_client import RpcClient, open_rpc
 from cvms.chain.types import Programs
 from cvms.chain.yields.sources import parse_yield_sources
 from cvms.config.loader import load_programs
-from cvms.config.settings import Config
+from cvms.config.settings import Config, Rates
 from cvms.dev.chain_setup import local_yield_sources
 from cvms.http import create_app, serve_http
 from cvms.http.framework.edge import MAX_IN_FLIGHT, Edge
@@ -39,6 +39,7 @@ from cvms.store.redis.redis_client import open_redis
 from tests.conftest import Localnet
 
 NOWHERE = "http://127.0.0.1:1"  # nothing listens on port 1: refused at once
+UNLIMITED = Rates(address=None, sensitive=None, owner=None, everybody=None)
 
 Json = dict[str, Any]
 
@@ -115,7 +116,7 @@ async def running(
         port=0,
         rpc_urls=(rpc_url,),
         nonce_ttl=nonce_ttl,
-        **settings,
+        **({"rates": UNLIMITED} | settings),
     )
     accounts = AccountRegistry()
     hub, board, wake, shutdown, stopped = (
@@ -196,6 +197,7 @@ async def system(database_url: str, localnet: Localnet) -> AsyncIterator[Served]
         rpc_urls=(localnet.rpc_url,),
         ws_urls=(localnet.ws_url,),
         yield_sources=local_yield_sources(localnet.programs, localnet.operator.pubkey()),
+        rates=UNLIMITED,
     )
     shutdown = trio.Event()
     async with (

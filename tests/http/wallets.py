@@ -1,4 +1,4 @@
-"""What a wallet does: sign a request's text, sign a transaction, hold SOL and tokens."""
+"""The actions of wallets: signing texts and transactions, and getting SOL and tokens."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ USDT = 1_000_000
 
 
 async def funded(service: Served, *, tokens: int = 5_000 * USDT) -> Keypair:
-    """A new wallet with 2 SOL and `tokens`."""
+    """Create a wallet with 2 SOL and `tokens`."""
     wallet = Keypair()
     address, mint = str(wallet.pubkey()), str(service.config.programs.mint)
     signature = await service.rpc.call("requestAirdrop", [address, 2 * SOL])
@@ -31,7 +31,7 @@ async def funded(service: Served, *, tokens: int = 5_000 * USDT) -> Keypair:
 
 
 async def landed(rpc: RpcClient, signature: str) -> None:
-    """Return once the transaction is confirmed. The chain's slots are 50 ms."""
+    """Wait until the transaction is confirmed. The chain's slots are 50 ms."""
     with trio.fail_after(20):
         while True:
             (status,) = await rpc.get_signature_statuses([signature])
@@ -44,7 +44,7 @@ async def landed(rpc: RpcClient, signature: str) -> None:
 async def signed(
     service: Served, owner: Keypair, action: str, *fields: tuple[str, Any], **changes: Any
 ) -> Json:
-    """A body with a fresh nonce and the owner's signature; `changes` come after signing."""
+    """Return a body with a new nonce and the owner's signature; `changes` follow the signing."""
     nonce = changes.pop("nonce", None) or await service.nonce(owner)
     signer = changes.pop("signer", owner)
     body = {"owner": str(owner.pubkey()), **dict(fields), "nonce": nonce}
@@ -53,7 +53,7 @@ async def signed(
 
 
 def cosigned(wallet: Keypair, reply: httpx.Response) -> Json:
-    """The body for POST /api/transactions: what the service built, with the wallet's signature."""
+    """Return the body for POST /api/transactions, with the wallet's signature."""
     assert reply.json()["mode"] == "cosign", reply.text
     transaction = attach_signature(parse_base64(reply.json()["transaction"]), wallet)
     return {"transaction": base64.b64encode(bytes(transaction)).decode()}
@@ -70,7 +70,7 @@ async def land(service: Served, wallet: Keypair, reply: httpx.Response) -> str:
 
 
 async def settled(service: Served, signature: str) -> Json:
-    """The submission once it is confirmed."""
+    """Wait until the submission is confirmed, and return it."""
     with trio.fail_after(20):
         while True:
             state: Json = (await service.get(f"/api/transactions/{signature}")).json()
@@ -95,7 +95,7 @@ async def submit(service: Served, wallet: Keypair, reply: httpx.Response) -> htt
 
 
 async def with_vault(front: Service, *, amount: int = 0, delegate: bool = False) -> Keypair:
-    """A wallet with a vault, some tokens in it, and the operator as delegate if asked for."""
+    """Create a wallet with tokens in a vault, optionally with the operator as its delegate."""
     wallet = await funded(front)
     await sent(front, wallet, await initialize(front, wallet))
     if amount:
@@ -108,7 +108,7 @@ async def with_vault(front: Service, *, amount: int = 0, delegate: bool = False)
 
 
 async def sent(front: Service, wallet: Keypair, reply: httpx.Response) -> None:
-    """Submit, and send what is stored as the submitter would."""
+    """Submit, and send the stored transaction as the submitter would."""
     submitted = await submit(front, wallet, reply)
     assert submitted.status_code == 202, submitted.text
     (row,) = await rows(front, "SELECT wire FROM submissions WHERE state = 'pending'")
@@ -128,7 +128,7 @@ async def rows(service: Served, query: str) -> list[dict[str, Any]]:
 
 
 async def at_once(service: Served, route: str, bodies: Sequence[Json]) -> list[httpx.Response]:
-    """POST them all together."""
+    """POST all of them concurrently."""
     replies: list[httpx.Response] = []
 
     async def ask(body: Json) -> None:

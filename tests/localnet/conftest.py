@@ -1,4 +1,4 @@
-"""A chain whose clock is held, so that each test says when a slot starts."""
+"""A chain with a paused clock: a test starts each slot itself."""
 
 from __future__ import annotations
 

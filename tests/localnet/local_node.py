@@ -1,4 +1,4 @@
-"""A local chain in this process, spoken to over its sockets; its slots start when told."""
+"""Clients of a local chain in this process, over its RPC and PubSub sockets."""
 
 from __future__ import annotations
 
@@ -35,20 +35,20 @@ FINALIZED_LAG = 4
 
 @dataclass
 class Node:
-    """Calls a chain's methods; `advance` starts slots at once."""
+    """A client of a chain's RPC, which can also start slots."""
 
     running: Running
     http: httpx.AsyncClient
 
     async def reply(self, method: str, *params: Any) -> dict[str, Any]:
-        """The whole JSON-RPC reply."""
+        """Return the whole JSON-RPC reply."""
         call = {"jsonrpc": "2.0", "id": 1, "method": method, "params": list(params)}
         response = await self.http.post(self.running.rpc_url, content=json.dumps(call))
         reply: dict[str, Any] = response.json()
         return reply
 
     async def call(self, method: str, *params: Any) -> Any:
-        """The result. Raises RpcError for the node's error."""
+        """Return the result of a call. Raises RpcError for the node's error."""
         reply = await self.reply(method, *params)
         if "error" in reply:
             error = reply["error"]
@@ -56,15 +56,15 @@ class Node:
         return reply["result"]
 
     def advance(self, slots: int = 1) -> int:
-        """Start the next slots; gives the new tip's."""
+        """Start the next slots, and return that of the new tip."""
         return self.running.chain.advance(slots).slot
 
     def finalize(self) -> None:
-        """Make everything so far final."""
+        """Make all current blocks final."""
         self.advance(FINALIZED_LAG)
 
     async def wallet(self, sol: int = 10) -> Keypair:
-        """A new keypair with final lamports."""
+        """Return a new keypair with final lamports."""
         keypair = Keypair()
         await self.call("requestAirdrop", str(keypair.pubkey()), sol * SOL)
         self.finalize()
@@ -104,7 +104,7 @@ class Node:
         return await self.send(transaction, skipPreflight=True)
 
     async def mint(self, decimals: int = 6, authority: Pubkey | None = None) -> Pubkey:
-        """A new token of the SPL Token program."""
+        """Create a mint of SPL Token."""
         key = Keypair().pubkey()
         data = bytes(Mint(authority, 0, decimals, is_initialized=True))
         lamports = await self.call("getMinimumBalanceForRentExemption", len(data))
@@ -120,7 +120,7 @@ class Node:
 
 @dataclass
 class PubSub:
-    """A client of the PubSub port; notifications that come before a reply are kept."""
+    """A PubSub client. It keeps notifications that arrive before a reply."""
 
     socket: trio_websocket.WebSocketConnection
     early: list[dict[str, Any]] = field(default_factory=list)
@@ -136,7 +136,7 @@ class PubSub:
         return frame["result"]
 
     async def next(self) -> dict[str, Any]:
-        """The next notification, whole."""
+        """Return the next notification."""
         if self.early:
             return self.early.pop(0)
         with trio.fail_after(5):
@@ -144,7 +144,7 @@ class PubSub:
         return frame
 
     async def quiet(self) -> bool:
-        """Whether nothing was notified: whatever came must be here before a later reply."""
+        """Return True if there was no notification: they arrive before a later reply."""
         try:
             await self.call("slotUnsubscribe", 2**40)
         except RpcError:

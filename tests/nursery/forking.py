@@ -1,4 +1,4 @@
-"""The world with its clock held: blocks are made, and dropped, when a test says so."""
+"""Tests' control of forks: blocks are made and dropped only when a test says so."""
 
 from __future__ import annotations
 
@@ -13,20 +13,20 @@ from solders.transaction import VersionedTransaction
 
 from cvms.chain.types import Commitment
 from cvms.nursery.indexing.indexer import Indexer
-from tests.nursery.books import differing
+from tests.nursery.index_tables import differing_tables
 from tests.nursery.world import World, until
 
 
 @dataclass
 class Forking:
-    """The world with its clock held: blocks are made, and dropped, when a test says so."""
+    """The world with a paused chain, whose blocks a test makes and drops."""
 
     world: World
     server: str
 
     async def act(self, *steps: tuple[Keypair, Instruction]) -> list[str]:
-        """Send these, one after the other, and confirm them in one block."""
-        # Of a final block, so that a fork leaves them able to land again.
+        """Send these in order, and confirm them in one block."""
+        # A finalized block hash, so that the transactions can land again after a fork.
         latest = await self.world.rpc.get_latest_blockhash(Commitment.FINALIZED)
         sent = []
         for signer, step in steps:
@@ -37,13 +37,13 @@ class Forking:
         return sent
 
     def fork(self, blocks: int, again: Callable[..., Any] | None = None) -> None:
-        """Drop the newest blocks, and let the one that won be confirmed."""
+        """Drop the newest blocks, and confirm a block of the surviving fork."""
         chain = self.world.chain.chain
         chain.fork(blocks, *([again] if again else []))
         chain.advance(1)
 
     async def wallet(self) -> Keypair:
-        """Somebody with tokens, which are final."""
+        """Return a wallet with finalized tokens."""
         chain = self.world.chain.chain
         chain.resume()
         key = await self.world.wallet(tokens=1_000)
@@ -51,19 +51,19 @@ class Forking:
         chain.advance(6)
         return key
 
-    async def settle_down(self, indexer: Indexer | None = None) -> None:
-        """Catch up with the chain, in as many rounds as it takes."""
+    async def catch_up(self, indexer: Indexer | None = None) -> None:
+        """Run the indexer until it has caught up with the chain."""
         indexer = indexer or self.world.indexer()
         for _ in range(6):
             if await indexer.catch_up():
                 return
-        raise AssertionError("it does not come to an end")
+        raise AssertionError("the indexer does not catch up")
 
     async def differing(self) -> dict[str, Any]:
-        return await differing(self.world, self.server)
+        return await differing_tables(self.world, self.server)
 
-    async def told(self) -> list[tuple[str, str, int]]:
-        """Type, signature and amount of each deposit and withdrawal told, in order."""
+    async def published(self) -> list[tuple[str, str, int]]:
+        """Return type, signature and amount of the published deposits and withdrawals, in order."""
         rows = await self.world.outbox()
         topics = ("deposit_event", "withdraw_event")
         return [
@@ -74,7 +74,7 @@ class Forking:
 
 
 async def opened(forking: Forking) -> Keypair:
-    """The owner of an empty vault, which is final and applied."""
+    """Return the owner of an empty vault, which is finalized and indexed."""
     world = forking.world
     world.chain.chain.resume()
     owner = await world.owner(tokens=1_000)

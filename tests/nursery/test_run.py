@@ -1,4 +1,4 @@
-"""The whole service: it starts with or without its dependencies and ends in order."""
+"""The whole service: starts with or without its dependencies, and shuts down in order."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ from tests.nursery.world import World, until
 
 NOWHERE = "postgresql://nobody@127.0.0.1:1/nothing"  # nothing listens on port 1
 
-# Those that work every ten seconds at least.
-OFTEN = ("health", "indexer", "broadcaster", "submitter", "settler", "webhooks", "monitor")
+# Tasks that succeed at least every ten seconds.
+FREQUENT = ("health", "indexer", "broadcaster", "submitter", "settler", "webhooks", "monitor")
 
 
 def configuration(world: World, database_url: str, **changes: Any) -> Config:
@@ -39,7 +39,7 @@ def configuration(world: World, database_url: str, **changes: Any) -> Config:
     return Config(**(settings | changes))
 
 
-async def parts(url: str) -> tuple[int, Any]:
+async def components(url: str) -> tuple[int, Any]:
     async with httpx.AsyncClient() as http:
         reply = await http.get(f"{url}/ready")
     return reply.status_code, reply.json()["parts"]
@@ -47,7 +47,7 @@ async def parts(url: str) -> tuple[int, Any]:
 
 async def until_ready(url: str) -> None:
     async def ready() -> bool:
-        return (await parts(url))[0] == 200
+        return (await components(url))[0] == 200
 
     await until(ready)
 
@@ -84,24 +84,24 @@ async def test_it_ends_in_order_and_in_time(world: World, database_url: str, end
         assert scope.cancelled_caught == (ending == "cancellation")
 
 
-async def test_without_a_database_it_starts_and_says_what_is_missing(world: World) -> None:
+async def test_without_a_database_it_starts_and_names_what_is_missing(world: World) -> None:
     config = configuration(world, NOWHERE)
     async with trio.open_nursery() as nursery:
         url = await nursery.start(partial(serve, config))
 
         async def known() -> bool:
-            status, now = await parts(url)
+            status, now = await components(url)
             assert status == 503
             return bool(now["rpc"]["ok"])
 
         await until(known)
-        _, now = await parts(url)
+        _, now = await components(url)
         assert not now["database"]["ok"]
         assert not now["indexer"]["ok"]
         nursery.cancel_scope.cancel()
 
 
-async def test_a_port_that_is_taken_is_one_error_that_names_it(
+async def test_a_port_that_is_in_use_is_one_error_that_names_it(
     world: World, database_url: str
 ) -> None:
     [listener] = await trio.open_tcp_listeners(0, host="127.0.0.1")
@@ -111,10 +111,10 @@ async def test_a_port_that_is_taken_is_one_error_that_names_it(
             await serve(configuration(world, database_url, port=port))
 
 
-async def test_every_task_waits_out_a_database_that_goes_away(
+async def test_every_task_survives_a_database_outage(
     world: World, database_url: str, postgres_server: str
 ) -> None:
-    """Each goes on by itself, none takes the outage for a failure of its own."""
+    """Each resumes by itself, and none counts the outage as its own failure."""
     config = configuration(world, database_url, admin_jwt_secret=b"s" * 32)
     name = database_url.partition("?")[0].rpartition("/")[2]
     shutdown = trio.Event()
@@ -128,12 +128,12 @@ async def test_every_task_waits_out_a_database_that_goes_away(
             found: dict[str, Any] = reply.json()["tasks"]
             return found
 
-        async def away() -> bool:
-            return (await parts(url))[0] == 503
+        async def unavailable() -> bool:
+            return (await components(url))[0] == 503
 
-        async def at_work() -> bool:
+        async def all_succeeded() -> bool:
             found = await tasks()
-            return all(found[each]["last_success"] > back for each in OFTEN)
+            return all(found[each]["last_success"] > recovered_at for each in FREQUENT)
 
         await until_ready(url)
         with psycopg.connect(postgres_server, autocommit=True) as connection:
@@ -141,11 +141,11 @@ async def test_every_task_waits_out_a_database_that_goes_away(
             connection.execute(
                 "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = %s", [name]
             )
-            await until(away)
+            await until(unavailable)
             connection.execute(f'ALTER DATABASE "{name}" ALLOW_CONNECTIONS true'.encode())
         await until_ready(url)
-        back = datetime.now(UTC).isoformat().replace("+00:00", "Z")
-        await until(at_work, seconds=20)
+        recovered_at = datetime.now(UTC).isoformat().replace("+00:00", "Z")
+        await until(all_succeeded, seconds=20)
         found = await tasks()
         assert {each["state"] for each in found.values()} == {"running", "finished"}
         assert [each for each in found.values() if each["trouble"]] == []

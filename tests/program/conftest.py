@@ -1,8 +1,8 @@
 import pytest
 from solders.keypair import Keypair
 
-from .ledger import Ledger, initialize_vault_authority
-from .yields import Venue, open_venue
+from tests.program.harness.ledger import Ledger, initialize_vault_authority
+from tests.program.harness.venues import Venue, open_venue
 
 
 @pytest.fixture

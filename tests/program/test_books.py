@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 from solders.instruction import Instruction
 from solders.pubkey import Pubkey
 
-from .instructions import build
-from .ledger import START, Ledger, initialize_vault_authority, vault_address
+from tests.program.harness.instructions import build
+from tests.program.harness.ledger import START, Ledger, initialize_vault_authority, vault_address
 
 SUPPLY = 1_000
 

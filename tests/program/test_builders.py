@@ -9,10 +9,9 @@ from solders.pubkey import Pubkey
 
 from cvms.chain.program import instructions
 from cvms.chain.types import Programs
-
-from . import position_manager
-from .full import made_up
-from .ledger import (
+from tests.program.harness import positions
+from tests.program.harness.full_vault import made_up
+from tests.program.harness.ledger import (
     MINT,
     POSITION_IDL,
     POSITION_MANAGER,
@@ -27,9 +26,9 @@ from .ledger import (
     token_address,
     vault_address,
 )
-from .puppet import PUPPET, play, with_puppet
-from .yield_pool import YIELD_POOL
-from .yields import YEAR, open_venue
+from tests.program.harness.pools import YIELD_POOL
+from tests.program.harness.puppet import PUPPET, play, with_puppet
+from tests.program.harness.venues import YEAR, open_venue
 
 PROGRAMS = Programs(
     vault=PROGRAM, position_manager=POSITION_MANAGER, yield_pool=YIELD_POOL, mint=MINT
@@ -66,7 +65,7 @@ def title(name: str) -> str:
 @pytest.fixture
 def backend(ledger: Ledger) -> Backend:
     """A chain with all the programs, on which nothing is initialised."""
-    ledger.svm.add_program(POSITION_MANAGER, position_manager.ELF.read_bytes())
+    ledger.svm.add_program(POSITION_MANAGER, positions.ELF.read_bytes())
     ledger.put(NEW_MINT, TOKEN, mint_data())
     return Backend(with_puppet(ledger))
 

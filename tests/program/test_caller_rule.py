@@ -12,9 +12,9 @@ from solders.instruction import AccountMeta, Instruction
 from solders.keypair import Keypair
 from solders.pubkey import Pubkey
 
-from . import position_manager as positions
-from .effects import changes
-from .ledger import (
+from tests.program.harness import positions
+from tests.program.harness.effects import changes
+from tests.program.harness.ledger import (
     POSITION_MANAGER,
     PROGRAM,
     SYSTEM,
@@ -32,9 +32,9 @@ from .ledger import (
     withdraw,
     without,
 )
-from .position_manager import close_position, open_position, rebalance_collateral
-from .puppet import PUPPET, play, with_puppet
-from .refusals import assert_refused
+from tests.program.harness.positions import close_position, open_position, rebalance_collateral
+from tests.program.harness.puppet import PUPPET, play, with_puppet
+from tests.program.harness.refusals import assert_refused
 
 STRANGER = Pubkey.from_string("Stranger11111111111111111111111111111111111")
 SYSVARS = Pubkey.from_string("Sysvar1111111111111111111111111111111111111")

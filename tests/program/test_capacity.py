@@ -7,12 +7,19 @@ from solders.keypair import Keypair
 from solders.message import MessageV0
 from solders.transaction import VersionedTransaction
 
-from .costs import ON_PROGRAMS, ON_VAULTS, Stage
-from .crowds import PACKET, crowd, put_table
-from .effects import changes, refused
-from .full import DELAY, KEYS, PROGRAMS, fill_vault, list_programs, made_up
-from .instructions import build
-from .ledger import (
+from tests.program.harness.compute_costs import ON_PROGRAMS, ON_VAULTS, Stage
+from tests.program.harness.crowds import PACKET, crowd, put_table
+from tests.program.harness.effects import changes, refused
+from tests.program.harness.full_vault import (
+    DELAY,
+    KEYS,
+    PROGRAMS,
+    fill_vault,
+    list_programs,
+    made_up,
+)
+from tests.program.harness.instructions import build
+from tests.program.harness.ledger import (
     START,
     Ledger,
     govern,
@@ -22,7 +29,7 @@ from .ledger import (
     vault_address,
     withdraw,
 )
-from .refusals import assert_refused
+from tests.program.harness.refusals import assert_refused
 
 OTHER = Keypair().pubkey()
 # What adds an entry to a list of a vault.

@@ -7,35 +7,41 @@ After a change of the programs, write the document anew, and look at what moved:
 
 import os
 from collections.abc import Sequence
-from pathlib import Path
 
-from .costs import ON_PROGRAMS, ON_VAULTS, ONCE, units, units_of_the_authority
-from .crowds import crowd
-from .full import PROGRAMS
-from .ledger import POSITION_IDL, VAULT_IDL
+from tests.paths import DOCS
+from tests.program.harness.compute_costs import (
+    ON_PROGRAMS,
+    ON_VAULTS,
+    ONCE,
+    units,
+    units_of_the_authority,
+)
+from tests.program.harness.crowds import crowd
+from tests.program.harness.full_vault import PROGRAMS
+from tests.program.harness.ledger import POSITION_IDL, VAULT_IDL
 
-DOCUMENT = Path(__file__).parents[2] / "docs" / "compute_units.md"
+DOCUMENT = DOCS / "compute_units.md"
 HEAD = """\
 # Compute units
 
 What each instruction consumes as the only one of its transaction, with the programs in
-`cvms/programs/`. A transaction may use 200,000 for each instruction unless it asks for more.
+`cvms/programs/`. A transaction may use 200,000 for each instruction unless it requests more.
 
-The addresses are always the same, since units depend on them: `initialize_vault`,
-`update_usdt_mint` and a withdrawal that asks for a summary never created look for bumps, at 1,500
-units a try.
+The addresses are fixed, because units depend on them: `initialize_vault`, `update_usdt_mint` and a
+withdrawal with a summary that was never created search for bumps, at 1,500 units a try.
 
-`tests/program/test_compute_units.py` measures all this and compares it to the unit. After a change
-of the programs it writes it anew:
+`tests/program/test_compute_units.py` measures all of this and compares it to the unit. After a
+change of the programs, write this document again:
 
     CVMS_UPDATE_COMPUTE_UNITS=1 pytest tests/program/test_compute_units.py
 """
 ON_VAULTS_HEAD = """
 ## On a vault
 
-One: an entry in each list of the vault, one yield program, one position manager. Full: 64
+One: one entry in each list of the vault, one yield program, one position manager. Full: 64
 timelocks, 64 requests, 32 whitelisted wallets, 16 delegates, 10 signers, 64 yield programs.
-`withdraw` releases all timelocks and uses up all requests; yield moves in the books only.
+`withdraw` releases all timelocks and uses up all requests; the yield instructions change the
+vault's balances only.
 
 | instruction | one | full |
 |---|--:|--:|
@@ -43,7 +49,7 @@ timelocks, 64 requests, 32 whitelisted wallets, 16 delegates, 10 signers, 64 yie
 ON_PROGRAMS_HEAD = """
 ## With the authority's lists
 
-As above; full means 64 authorized programs too, of which the position manager is the last. Its
+As above; full also means 64 authorized programs, of which the position manager is the last. Its
 instructions include their call of `lock_collateral`, `unlock_collateral`, `transfer_collateral`.
 
 | instruction | one | full |
@@ -59,7 +65,7 @@ WITHDRAWALS_HEAD = """
 ## Withdrawing while several programs are authorized
 
 Each authorized program's summary is an account of the transaction: 26 fit into one, 57 with a
-lookup table, and with more it locks too many accounts. The vault's lists are full.
+lookup table; with more, the transaction locks too many accounts. The vault's lists are full.
 
 | authorized programs | summaries created | never created |
 |--:|--:|--:|

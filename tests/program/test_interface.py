@@ -6,9 +6,9 @@ import pytest
 from solders.instruction import Instruction
 from solders.pubkey import Pubkey
 
-from . import ledger as chain
-from .ledger import PROGRAM, VAULT_IDL, Ledger, readonly
-from .refusals import assert_refused
+from tests.program.harness import ledger as chain
+from tests.program.harness.ledger import PROGRAM, VAULT_IDL, Ledger, readonly
+from tests.program.harness.refusals import assert_refused
 
 ARGUMENTS: dict[str, dict[str, Any]] = {
     "initialize": {},

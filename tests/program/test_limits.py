@@ -4,9 +4,9 @@ import pytest
 from solders.instruction import Instruction
 from solders.keypair import Keypair
 
-from .effects import changes, refused
-from .instructions import build
-from .ledger import START, Ledger, withdraw
+from tests.program.harness.effects import changes, refused
+from tests.program.harness.instructions import build
+from tests.program.harness.ledger import START, Ledger, withdraw
 
 
 @pytest.fixture

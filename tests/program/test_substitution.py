@@ -8,8 +8,9 @@ import re
 import pytest
 from solders.instruction import AccountMeta
 
-from .ledger import Outcome
-from .refusals import assert_refused
+from tests.program.harness.ledger import Outcome
+from tests.program.harness.refusals import assert_refused
+
 from .substitution.scenarios import SCENARIOS, scene
 from .substitution.scene import INTERFACE, NAMED, REMAINING, Scene
 from .substitution.standins import StandIn

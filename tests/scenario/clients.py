@@ -1,4 +1,4 @@
-"""Owners who go through the service: each request is repeated until it is answered."""
+"""Clients of the service, which repeat each request until they get a reply."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ from cvms.chain.transactions.versioned import attach_signature, parse_base64
 
 Json = dict[str, Any]
 
-LEFT_BY_HTTPX = "ignore:.*ByteStream.__aiter__:pytest.PytestUnraisableExceptionWarning"
-"""It does not close the body of a request whose connection breaks while it is being sent."""
+IGNORE_HTTPX_WARNING = "ignore:.*ByteStream.__aiter__:pytest.PytestUnraisableExceptionWarning"
+"""httpx does not close the body of a request whose connection breaks while it is sent."""
 
-AGAIN_SECONDS = 0.1
-PATIENCE_SECONDS = 30.0
-"""How long a client repeats one request before giving it up: the service may be down."""
+RETRY_SECONDS = 0.1
+REQUEST_SECONDS = 30.0
+"""How long a client repeats one request. The service may be down meanwhile."""
 
 
 @dataclass(slots=True)
 class Intent:
-    """What an owner wants once. The amount is like no other, so that its effect can be told."""
+    """An operation that an owner wants once. Its amount is unique, which identifies its effect."""
 
     owner: str
     kind: str
@@ -36,13 +36,13 @@ class Intent:
     outcome: str = "unknown"
 
 
-class GivenUp(Exception):
-    """No answer for too long."""
+class RequestAbandoned(Exception):
+    """There was no reply within REQUEST_SECONDS."""
 
 
 @dataclass(slots=True)
 class Client:
-    """A wallet behind a bad connection to a service that comes and goes."""
+    """A client of several wallets. The service may fail at any moment."""
 
     url: str
     http: httpx.AsyncClient
@@ -50,17 +50,17 @@ class Client:
     numbers: itertools.count[int]
     intents: list[Intent] = field(default_factory=list)
 
-    async def want(self, owner: Keypair) -> None:
-        """Ask for one thing, to its end or until it is refused."""
-        route, action, kind = self.rng.choice(WISHES)
+    async def request(self, owner: Keypair) -> None:
+        """Request a random operation, until it is submitted, refused or abandoned."""
+        route, action, kind = self.rng.choice(OPERATIONS)
         intent = Intent(str(owner.pubkey()), kind, next(self.numbers))
         self.intents.append(intent)
         try:
-            intent.outcome = await self._ask(owner, route, action, intent)
-        except GivenUp:
-            intent.outcome = "given up"
+            intent.outcome = await self._operate(owner, route, action, intent)
+        except RequestAbandoned:
+            intent.outcome = "abandoned"
 
-    async def _ask(self, owner: Keypair, route: str, action: str, intent: Intent) -> str:
+    async def _operate(self, owner: Keypair, route: str, action: str, intent: Intent) -> str:
         nonce = (await self._post("/api/auth/nonce", {"owner": intent.owner})).json()["nonce"]
         body: Json = {"owner": intent.owner, "amount": intent.amount}
         if action == "schedule":
@@ -72,11 +72,11 @@ class Client:
         reply = await self._post(route, body, key)
         if reply.status_code >= 400:
             return str(reply.json()["code"])
-        answer = reply.json()
-        if answer["mode"] == "submitted":
-            intent.signature = answer["signature"]
+        result = reply.json()
+        if result["mode"] == "submitted":
+            intent.signature = result["signature"]
             return "submitted"
-        transaction = attach_signature(parse_base64(answer["transaction"]), owner)
+        transaction = attach_signature(parse_base64(result["transaction"]), owner)
         signed = {"transaction": base64.b64encode(bytes(transaction)).decode()}
         reply = await self._post("/api/transactions", signed)
         if reply.status_code >= 400:
@@ -87,22 +87,22 @@ class Client:
     async def _post(
         self, path: str, body: Json, headers: Mapping[str, str] | None = None
     ) -> httpx.Response:
-        """The answer, which may be a refusal; sent again while the service is not itself."""
-        with trio.move_on_after(PATIENCE_SECONDS):
+        """Return the reply, which may be a refusal. Repeat the request while there is none."""
+        with trio.move_on_after(REQUEST_SECONDS):
             while True:
                 try:
                     reply = await self.http.post(self.url + path, json=body, headers=headers)
                 except httpx.TransportError:
-                    await trio.sleep(AGAIN_SECONDS)
+                    await trio.sleep(RETRY_SECONDS)
                     continue
                 if reply.status_code not in {429, 502, 503, 504}:
-                    assert reply.status_code < 500, f"{path} answers {reply.text}"
+                    assert reply.status_code < 500, f"{path} replied {reply.text}"
                     return reply
-                await trio.sleep(AGAIN_SECONDS)
-        raise GivenUp
+                await trio.sleep(RETRY_SECONDS)
+        raise RequestAbandoned
 
 
-WISHES = (
+OPERATIONS = (
     ("/api/vault/deposit", "deposit", "deposit"),
     ("/api/vault/deposit", "deposit", "deposit"),
     ("/api/vault/withdraw", "withdraw", "withdraw"),

@@ -1,4 +1,4 @@
-"""What the scenarios share: the process that servers are forked from."""
+"""Fixture of all scenarios: the process that servers are forked from."""
 
 from __future__ import annotations
 
@@ -6,10 +6,10 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.scenario.servers import Zygote, zygote
+from tests.scenario.servers import ServerForker, server_forker
 
 
 @pytest.fixture(scope="session")
-def servers() -> Iterator[Zygote]:
-    with zygote() as started:
+def forker() -> Iterator[ServerForker]:
+    with server_forker() as started:
         yield started

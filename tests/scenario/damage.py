@@ -1,4 +1,4 @@
-"""What may be done to each table, and which invariant that breaks."""
+"""Damage to each table, as SQL, with the invariant that it breaks."""
 
 from __future__ import annotations
 

@@ -1,30 +1,21 @@
-"""Hold the books against the truth, and name the invariant of docs/invariants.md that is broken.
+"""Comparison of the tables with the expected state, by the invariants of docs/invariants.md.
 
-Everything has to be final, and the service to have caught up, before this means anything.
+It is meaningful only once everything is finalized and the service has caught up.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
-from tests.scenario.books import Books
-from tests.scenario.checks import Broken
-from tests.scenario.checks.asking import asking
-from tests.scenario.checks.history import past
-from tests.scenario.checks.sums import sums
-from tests.scenario.checks.telling import telling
-from tests.scenario.checks.vaults import vaults
+from tests.scenario.checks import Violation
+from tests.scenario.checks.aggregates import check_aggregates
+from tests.scenario.checks.history import check_history
+from tests.scenario.checks.outbox import check_outbox
+from tests.scenario.checks.requests import check_requests
+from tests.scenario.checks.vaults import check_vaults
+from tests.scenario.tables import Tables
 from tests.scenario.truth import Truth
 
 
-def check_invariants(truth: Truth, books: Books) -> list[Broken]:
-    """Everything in which the books are not the chain, worst first; empty if they are."""
-    return list(_all(truth, books))
-
-
-def _all(truth: Truth, books: Books) -> Iterator[Broken]:
-    yield from past(truth, books)
-    yield from vaults(truth, books)
-    yield from sums(truth, books)
-    yield from telling(truth, books)
-    yield from asking(truth, books)
+def check_invariants(truth: Truth, tables: Tables) -> list[Violation]:
+    """Return all violations, the worst first."""
+    checks = (check_history, check_vaults, check_aggregates, check_outbox, check_requests)
+    return [violation for check in checks for violation in check(truth, tables)]

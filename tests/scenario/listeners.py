@@ -1,7 +1,4 @@
-"""Subscribers of every topic that needs no token.
-
-They come back after each loss, and hold the service to its order.
-"""
+"""WebSocket clients of every public topic, which reconnect and check the order of events."""
 
 from __future__ import annotations
 
@@ -32,35 +29,35 @@ TOPICS = (
     "analytics_update",
 )
 CONFLATED = frozenset({"vault_balance_update", "tvl_update", "analytics_update"})
-"""Of these only the newest matters: what came in between may be left out."""
-AGAIN_SECONDS = 0.05
+"""Topics of which slow clients may receive only the newest message."""
+RETRY_SECONDS = 0.05
 HANDSHAKE_SECONDS = 2.0
-GONE = (OSError, trio_websocket.HandshakeError, trio_websocket.ConnectionClosed)
+DISCONNECTED = (OSError, trio_websocket.HandshakeError, trio_websocket.ConnectionClosed)
 
 
 @dataclass(slots=True)
 class Listener:
-    """A client of `/ws` that goes on from the last event it has seen, on every topic."""
+    """A client of `/ws` that resumes every topic after the last event it has received."""
 
     url: str
     seen: dict[str, list[Json]] = field(default_factory=lambda: defaultdict(list))
-    """What came on each topic since it began, or since it had to start over."""
+    """Frames received on each topic since the start or the last reset."""
     seq: dict[str, int] = field(default_factory=lambda: dict.fromkeys(TOPICS, 0))
     connections: int = 0
     resets: int = 0
-    broken: list[str] = field(default_factory=list)
+    violations: list[str] = field(default_factory=list)
 
     async def run(self) -> None:
         """Listen until cancelled."""
         while True:
             try:
                 await self._listen()
-            except* GONE:
+            except* DISCONNECTED:
                 pass
-            await trio.sleep(AGAIN_SECONDS)
+            await trio.sleep(RETRY_SECONDS)
 
     async def _listen(self) -> None:
-        # A server killed in the middle of the handshake leaves the client's library waiting.
+        # If a server is killed during the handshake, the client's library waits forever.
         with trio.move_on_after(HANDSHAKE_SECONDS) as opening:
             async with opened(self.url.replace("http", "ws", 1) + "/ws") as socket:
                 opening.deadline = math.inf
@@ -71,7 +68,7 @@ class Listener:
                 while True:
                     frame = json.loads(await socket.get_message())
                     if frame["type"] == "error" and frame["code"] == "database_unavailable":
-                        break  # what was asked for cannot be had now: come back
+                        break  # reconnect
                     self._take(frame)
 
     def _take(self, frame: Json) -> None:
@@ -84,16 +81,16 @@ class Listener:
             if self.seq[topic] == -1:
                 self.seq[topic] = frame["seq"]
             elif frame["seq"] != self.seq[topic]:
-                self._broke(f"{topic} goes on from {frame['seq']} instead of {self.seq[topic]}")
+                self._violation(f"{topic} resumes at {frame['seq']} instead of {self.seq[topic]}")
         elif kind in {"event", "retracted"}:
             follows = frame["seq"] == self.seq[topic] + 1
             newer = topic in CONFLATED and frame["seq"] > self.seq[topic]
             if not (follows or newer):
-                self._broke(f"{topic} {frame['seq']} after {self.seq[topic]}")
+                self._violation(f"{topic} {frame['seq']} after {self.seq[topic]}")
             self.seq[topic] = frame["seq"]
             self.seen[topic].append(frame)
         elif kind == "error":
-            self._broke(f"an error: {frame}")
+            self._violation(f"an error: {frame}")
 
-    def _broke(self, says: str) -> None:
-        self.broken.append(says)
+    def _violation(self, message: str) -> None:
+        self.violations.append(message)

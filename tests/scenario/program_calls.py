@@ -1,6 +1,6 @@
-"""What a transaction's record says that a program did: the reader's own view of it.
+"""Calls of a program and their events, read from the record of a transaction.
 
-It shares no line with cvms/chain: the log is read word by word here, the IDL says what bytes mean.
+This reader is independent of cvms/chain: it parses the log itself, and decodes bytes by the IDL.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from solders.transaction import VersionedTransaction
 from cvms.localnet.types import Entry
 from tests.chain.program.idl_borsh import idl, read_struct
 
-# Native programs that run without a frame in the log: the three signature checks.
+# Native programs without a frame in the log: the precompiles that check signatures.
 WITHOUT_FRAMES = frozenset(
     {
         "Ed25519SigVerify111111111111111111111111111",
@@ -30,12 +30,12 @@ WITHOUT_FRAMES = frozenset(
 
 
 class CannotRead(AssertionError):
-    """The reader does not understand the chain, so it cannot judge the books."""
+    """The reader cannot interpret the chain, so the tables cannot be checked."""
 
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """One run of the program: its instruction, and the data fields it logged with their numbers."""
+    """One call of the program: its instruction, and the numbered data fields that it logged."""
 
     instruction_index: int
     data: bytes
@@ -44,13 +44,13 @@ class Call:
 
 
 def calls_of(entry: Entry, program: Pubkey) -> list[Call]:
-    """Every run of `program` in a transaction that succeeded, in the order of their beginnings."""
+    """Return every call of `program` in a successful transaction, in order of invocation."""
     if entry.err is not None:
         return []
     executed = list(_instructions(entry, program))
     logged = _frames(entry.meta["logMessages"], str(program), _top_level(entry))
     if [index for index, *_ in executed] != [index for index, _ in logged]:
-        raise CannotRead(f"{entry.signature}: its log and its instructions do not agree")
+        raise CannotRead(f"{entry.signature}: log and instructions do not match")
     return [
         Call(index, data, accounts, tuple(fields))
         for (index, data, accounts), (_, fields) in zip(executed, logged, strict=True)
@@ -59,19 +59,19 @@ def calls_of(entry: Entry, program: Pubkey) -> list[Call]:
 
 def _top_level(entry: Entry) -> list[str]:
     message = VersionedTransaction.from_bytes(entry.wire).message
-    return [str(entry.keys[each.program_id_index]) for each in message.instructions]
+    return [str(entry.keys[step.program_id_index]) for step in message.instructions]
 
 
 def _instructions(entry: Entry, program: Pubkey) -> Iterator[tuple[int, bytes, tuple[str, ...]]]:
-    """The program's instructions, each after the one that called it."""
+    """Yield the program's instructions, each after the one that called it."""
     message = VersionedTransaction.from_bytes(entry.wire).message
     inner = {group["index"]: group["instructions"] for group in entry.meta["innerInstructions"]}
     for index, outer in enumerate(message.instructions):
         if entry.keys[outer.program_id_index] == program:
             yield index, bytes(outer.data), _names(entry, bytes(outer.accounts))
-        for each in inner.get(index, ()):
-            if entry.keys[each["programIdIndex"]] == program:
-                yield index, b58decode(each["data"].encode()), _names(entry, each["accounts"])
+        for step in inner.get(index, ()):
+            if entry.keys[step["programIdIndex"]] == program:
+                yield index, b58decode(step["data"].encode()), _names(entry, step["accounts"])
 
 
 def _names(entry: Entry, positions: Sequence[int]) -> tuple[str, ...]:
@@ -84,7 +84,7 @@ Fields = list[tuple[int, bytes]]
 def _frames(
     lines: Sequence[str], program: str, top_level: Sequence[str]
 ) -> list[tuple[int, Fields]]:
-    """For each frame of the program its top-level index and its data, by a stack of open frames."""
+    """Return the top-level index and the data fields of each frame of the program."""
     outer = iter([at for at, name in enumerate(top_level) if name not in WITHOUT_FRAMES])
     found: list[tuple[int, Fields]] = []
     stack: list[tuple[str, Fields]] = []
@@ -92,7 +92,7 @@ def _frames(
     for line in lines:
         match line.split(" "):
             case ["Log", "truncated"]:
-                raise CannotRead("the chain's own log is cut short")
+                raise CannotRead("the chain's own log is truncated")
             case ["Program", "data:", *texts] if stack and stack[-1][0] == program:
                 stack[-1][1].extend((next(numbers), base64.b64decode(text)) for text in texts)
             case ["Program", name, "invoke", depth] if depth == f"[{len(stack) + 1}]":
@@ -104,32 +104,31 @@ def _frames(
             case ["Program", name, "success"] if stack and stack[-1][0] == name:
                 stack.pop()
     if stack or next(outer, None) is not None:
-        raise CannotRead("frames and instructions of a transaction do not agree")
+        raise CannotRead("frames and instructions of a transaction do not match")
     return found
 
 
-class Vocabulary:
-    """The program's events, instructions and accounts by what their first eight bytes are."""
+class EventDecoder:
+    """Decoder of the program's events and accounts, by their eight-byte discriminators."""
 
     def __init__(self, name: str = "collateral_vault") -> None:
         self._idl = idl(name)
-        self._events = {bytes(each["discriminator"]): each["name"] for each in self._idl["events"]}
-        self._accounts = {
-            each["name"]: bytes(each["discriminator"]) for each in self._idl["accounts"]
-        }
+        events, accounts = self._idl["events"], self._idl["accounts"]
+        self._events = {bytes(item["discriminator"]): item["name"] for item in events}
+        self._accounts = {item["name"]: bytes(item["discriminator"]) for item in accounts}
 
     def event(self, data: bytes) -> tuple[str, dict[str, Any]] | None:
-        """The event's name and fields; None for other data."""
+        """Return the event's name and fields, None if the data is no event."""
         name = self._events.get(data[:8])
         if name is None:
             return None
         fields, left = read_struct(self._idl, name, data[8:])
         if left:
-            raise CannotRead(f"a {name} with {len(left)} bytes more than its fields")
+            raise CannotRead(f"a {name} with {len(left)} extra bytes")
         return name, fields
 
     def account(self, name: str, data: bytes) -> dict[str, Any]:
-        """The account's fields."""
+        """Return the account's fields."""
         if data[:8] != self._accounts[name]:
             raise CannotRead(f"an account that is not a {name}")
         fields, _ = read_struct(self._idl, name, data[8:])
@@ -137,5 +136,5 @@ class Vocabulary:
 
 
 def is_instruction(data: bytes, name: str) -> bool:
-    """Whether an instruction's data begins with Anchor's name for it."""
+    """Return whether an instruction's data begins with the discriminator of `name`."""
     return data[:8] == hashlib.sha256(f"global:{name}".encode()).digest()[:8]

@@ -1,4 +1,4 @@
-"""The service in a process of its own: started, killed with -9, started again on the same port."""
+"""The service as a process that can be started, killed with -9, and started again."""
 
 from __future__ import annotations
 
@@ -19,52 +19,52 @@ from tests.acceptance.processes import START_DEADLINE
 
 
 @dataclass(slots=True)
-class Zygote:
-    """The process that servers are forked from. One test at a time uses it."""
+class ServerForker:
+    """The process that servers are forked from. Only one test may use it at a time."""
 
     process: subprocess.Popen[bytes]
     ended: dict[int, int] = field(default_factory=dict)
-    _rest: bytes = b""
+    _buffer: bytes = b""
     _taken: list[str] = field(default_factory=list)
 
     async def start(self, folder: Path, environ: Mapping[str, str]) -> int:
-        """The new server's process id."""
+        """Start a server, and return its process id."""
         assert self.process.stdin is not None
-        order = json.dumps({"folder": str(folder), "environ": dict(environ)})
-        self.process.stdin.write(order.encode() + b"\n")
+        request = json.dumps({"folder": str(folder), "environ": dict(environ)})
+        self.process.stdin.write(request.encode() + b"\n")
         self.process.stdin.flush()
         while True:
-            word, *numbers = await self._line()
+            word, *numbers = await self._read_line()
             if word == "started":
                 return int(numbers[0])
 
-    async def end_of(self, pid: int) -> int:
-        """The exit status of a server, once it has ended; below zero for a signal."""
+    async def exit_status(self, pid: int) -> int:
+        """Wait until a server has ended, and return its status, which is negative for a signal."""
         while pid not in self.ended:
-            await self._line()
+            await self._read_line()
         return self.ended[pid]
 
-    async def _line(self) -> list[str]:
+    async def _read_line(self) -> list[str]:
         assert self.process.stdout is not None
-        while b"\n" not in self._rest:
+        while b"\n" not in self._buffer:
             await trio.lowlevel.wait_readable(self.process.stdout)
             if not (got := os.read(self.process.stdout.fileno(), 4096)):
-                raise AssertionError("the process that starts servers is gone")
-            self._rest += got
-        line, self._rest = self._rest.split(b"\n", 1)
+                raise AssertionError("the server forker has ended")
+            self._buffer += got
+        line, self._buffer = self._buffer.split(b"\n", 1)
         words = line.decode().split()
         if words[0] == "ended":
             self.ended[int(words[1])] = int(words[2])
         return words
 
 
-PARTS = ("database", "rpc", "indexer")
+COMPONENTS = ("database", "rpc", "indexer")
 
 
 @contextmanager
-def zygote() -> Iterator[Zygote]:
-    """A process that starts servers; it and all of them are gone afterwards."""
-    command = [sys.executable, "-m", "tests.scenario.zygote"]
+def server_forker() -> Iterator[ServerForker]:
+    """Start the forker. It ends, with all of its servers, at the end of the block."""
+    command = [sys.executable, "-m", "tests.scenario.server_forker"]
     folder = Path(__file__).parents[2]
 
     with subprocess.Popen(
@@ -74,17 +74,17 @@ def zygote() -> Iterator[Zygote]:
         assert process.stdout is not None
         try:
             if process.stdout.readline() != b"ready\n":
-                raise AssertionError("the process that starts servers does not start")
-            yield Zygote(process)
+                raise AssertionError("the server forker did not start")
+            yield ServerForker(process)
         finally:
             process.stdin.close()
 
 
 @dataclass(slots=True)
 class Server:
-    """`cvms serve` with its settings; `kill` and `start` as often as one likes."""
+    """`cvms serve` with its settings. It can be killed and started any number of times."""
 
-    zygote: Zygote
+    forker: ServerForker
     folder: Path
     environ: Mapping[str, str]
     url: str
@@ -92,56 +92,58 @@ class Server:
     kills: int = 0
 
     async def start(self) -> None:
-        self.pid = await self.zygote.start(self.folder, self.environ)
+        self.pid = await self.forker.start(self.folder, self.environ)
 
     async def kill(self) -> None:
-        """kill -9, and wait until it is gone."""
+        """Kill the server with -9, and wait until it has ended."""
         assert self.pid is not None
         pid, self.pid, self.kills = self.pid, None, self.kills + 1
         os.kill(pid, signal.SIGKILL)
-        status = await self.zygote.end_of(pid)
-        assert status == -signal.SIGKILL, f"it ended by itself with {status}: {self.log()}"
+        status = await self.forker.exit_status(pid)
+        assert status == -signal.SIGKILL, f"the server had ended with {status}: {self.log()}"
 
     async def stop(self) -> int:
-        """SIGTERM, and its exit status."""
+        """Stop the server with SIGTERM, and return its exit status."""
         assert self.pid is not None
         pid, self.pid = self.pid, None
         os.kill(pid, signal.SIGTERM)
         with trio.fail_after(20):
-            return await self.zygote.end_of(pid)
+            return await self.forker.exit_status(pid)
 
     async def close(self) -> None:
-        """Whatever it does: it is gone afterwards."""
+        """Kill the server if it is running."""
         if self.pid is not None:
             with trio.CancelScope(shield=True):
                 os.kill(self.pid, signal.SIGKILL)
-                await self.zygote.end_of(self.pid)
+                await self.forker.exit_status(self.pid)
 
-    async def ready(self) -> None:
-        """Return once GET /ready says that database, chain and indexer are well.
+    async def wait_until_ready(self) -> None:
+        """Wait until GET /ready reports that database, chain and indexer are ok.
 
-        A task that failed again and again is not well before it has run for more than a minute.
+        Other components are ignored: after a crash loop, a task is reported for over a minute.
         """
-        lacking = "no answer"
+        not_ready = "no reply"
         with trio.move_on_after(START_DEADLINE):
             async with httpx.AsyncClient() as http:
-                while lacking := await self._lacking(http):
-                    if self.pid in self.zygote.ended:
+                while not_ready := await self._not_ready(http):
+                    if self.pid in self.forker.ended:
                         raise AssertionError(f"ended early: {self.log()}")
                     await trio.sleep(0.05)
-        if lacking:
-            raise AssertionError(f"not ready: {lacking}\n{self.log()}")
+        if not_ready:
+            raise AssertionError(f"not ready: {not_ready}\n{self.log()}")
 
-    async def _lacking(self, http: httpx.AsyncClient) -> str:
+    async def _not_ready(self, http: httpx.AsyncClient) -> str:
         try:
-            parts = (await http.get(f"{self.url}/ready")).json()["parts"]
+            components = (await http.get(f"{self.url}/ready")).json()["parts"]
         except httpx.TransportError as error:
             return repr(error)
         return "; ".join(
-            f"{name}: {parts[name]['detail']}" for name in PARTS if not parts[name]["ok"]
+            f"{name}: {components[name]['detail']}"
+            for name in COMPONENTS
+            if not components[name]["ok"]
         )
 
     def log(self) -> str:
-        """The end of what it has written."""
+        """Return the end of the server's log."""
         path = self.folder / "server.log"
         return path.read_text()[-4000:] if path.exists() else ""

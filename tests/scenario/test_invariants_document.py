@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 import re
-from pathlib import Path
 
 import pytest
 
+from tests.paths import ROOT
 from tests.scenario.damage import DAMAGE
 
-ROOT = Path(__file__).parents[2]
 TEXT = (ROOT / "docs" / "invariants.md").read_text()
 SECTIONS = dict(re.findall(r"^## (V\d)\n(.*?)(?=^## )", TEXT, re.MULTILINE | re.DOTALL))
 INVARIANTS = [f"V{number}" for number in range(1, 10)]
 
 
 def named_tests(text: str) -> list[tuple[str, str]]:
-    """File and function; `::name` alone is of the file before it."""
+    """Return the file and function of each test. `::name` alone refers to the file before it."""
     found, file = [], ""
     for path, name in re.findall(r"`(tests/[\w/]+\.py)?::(\w+)`", text):
         file = path or file

@@ -1,7 +1,7 @@
-"""Whatever happens to the service and the chain, the books equal the chain afterwards.
+"""After every scenario of faults and kills, the database matches the chain.
 
-Each seed is another course of events: `make scenario SEEDS=7,12-20` plays those, and a failure
-says how to play it again.
+Each seed is another scenario. `make scenario SEEDS=7,12-20` runs those, and a failure names the
+command that repeats it.
 """
 
 from __future__ import annotations
@@ -11,27 +11,27 @@ from pathlib import Path
 
 import pytest
 
-from tests.scenario.clients import LEFT_BY_HTTPX
-from tests.scenario.play import Script, play
-from tests.scenario.scene import scene
-from tests.scenario.servers import Zygote
+from tests.scenario.clients import IGNORE_HTTPX_WARNING
+from tests.scenario.context import scenario_context
+from tests.scenario.scenario_runner import Scenario, run_scenario
+from tests.scenario.servers import ServerForker
 
-IN_THE_SUITE = "0-23"
+DEFAULT_SEEDS = "0-23"
 
-pytestmark = pytest.mark.filterwarnings(LEFT_BY_HTTPX)
+pytestmark = pytest.mark.filterwarnings(IGNORE_HTTPX_WARNING)
 
 
 def seeds(text: str) -> list[int]:
-    """`7,12-14` is 7, 12, 13 and 14."""
-    ranges = (each.partition("-") for each in text.split(","))
+    """Parse a list of numbers and ranges: `7,12-14` is 7, 12, 13 and 14."""
+    ranges = (item.partition("-") for item in text.split(","))
     return [seed for first, _, last in ranges for seed in range(int(first), int(last or first) + 1)]
 
 
-@pytest.mark.parametrize("seed", seeds(os.environ.get("SCENARIO_SEEDS", IN_THE_SUITE)))
-async def test_the_books_equal_the_chain_after(
-    seed: int, servers: Zygote, database_url: str, tmp_path: Path
+@pytest.mark.parametrize("seed", seeds(os.environ.get("SCENARIO_SEEDS", DEFAULT_SEEDS)))
+async def test_the_database_matches_the_chain(
+    seed: int, forker: ServerForker, database_url: str, tmp_path: Path
 ) -> None:
-    async with scene(servers, tmp_path, database_url) as stage:
-        outcome = await play(stage, Script(seed=seed))
-    again = f"make scenario SEEDS={seed}"
-    assert not outcome.broken, "\n".join([again, *map(str, outcome.broken)])
+    async with scenario_context(forker, tmp_path, database_url) as context:
+        outcome = await run_scenario(context, Scenario(seed=seed))
+    command = f"make scenario SEEDS={seed}"
+    assert not outcome.violations, "\n".join([command, *map(str, outcome.violations)])

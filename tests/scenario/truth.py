@@ -1,7 +1,7 @@
-"""The truth: the chain's own history, replayed from its ledger in the order of slots and indexes.
+"""Expected state: the chain's history, replayed from its ledger in order of slot and index.
 
-Nothing of the service is asked, and none of its decoders is used. The amounts are added up here and
-held against the balances that each event states, so that an error of this reader shows as one.
+Nothing is read from the service, and none of its decoders is used. The amounts are summed here and
+compared with the balances that each event states, so that an error of this reader is found as such.
 """
 
 from __future__ import annotations
@@ -15,15 +15,15 @@ from typing import Any
 from solders.pubkey import Pubkey
 
 from cvms.chain.types import Programs
-from cvms.localnet.ledger.chain import Chain
+from cvms.localnet.ledger.chain import LocalnetChain
 from cvms.localnet.ledger.sqlite_ledger import MAX_SLOT, Ledger
 from cvms.localnet.types import Commitment, Entry
-from tests.scenario.program_calls import Call, CannotRead, Vocabulary, calls_of, is_instruction
+from tests.scenario.program_calls import Call, CannotRead, EventDecoder, calls_of, is_instruction
 
 
 @dataclass(frozen=True, slots=True)
 class TrueEvent:
-    """An event of the program, where it stands and what it says."""
+    """An event of the program, its position and its fields."""
 
     signature: str
     slot: int
@@ -46,21 +46,21 @@ class TrueEvent:
 
 @dataclass(frozen=True, slots=True)
 class Holding:
-    """What a vault holds. Units of the token."""
+    """Balances of a vault, in token units."""
 
     available: int = 0
     locked: int = 0
     timelocked: int = 0
-    earning: int = 0
+    yield_deposited: int = 0
 
     @property
     def total(self) -> int:
-        return self.available + self.locked + self.timelocked + self.earning
+        return self.available + self.locked + self.timelocked + self.yield_deposited
 
 
 @dataclass(frozen=True, slots=True)
-class TrueLine:
-    """What one event did to one owner's vault, and what the vault held after it."""
+class TrueEntry:
+    """What one event changed in one owner's vault, and the balances after it."""
 
     event: TrueEvent
     owner: str
@@ -68,13 +68,13 @@ class TrueLine:
     kind: str
     amount: int
     stated_total: int | None
-    growth: int
+    total_change: int
     after: Holding
 
 
 @dataclass(frozen=True, slots=True)
 class Landed:
-    """Where a transaction is, and how it ended."""
+    """The slot of a transaction, and its error."""
 
     slot: int
     err: Any
@@ -82,50 +82,50 @@ class Landed:
 
 @dataclass(slots=True)
 class Truth:
-    """What the books have to say, by the chain alone."""
+    """What the tables must contain, derived from the chain alone."""
 
     mint: str
     program: str
     tip: int = 0
     dropped: frozenset[int] = frozenset()
-    """Slots without a block: what was seen in one was dropped by a fork."""
+    """Slots without a block. What was observed in one was dropped by a fork."""
     final_height: int = 0
     events: list[TrueEvent] = field(default_factory=list)
-    lines: list[TrueLine] = field(default_factory=list)
+    entries: list[TrueEntry] = field(default_factory=list)
     mentions: list[tuple[str, int]] = field(default_factory=list)
-    """Every transaction that names the program, failed ones too: signature and slot."""
+    """Signature and slot of every transaction that names the program, including failed ones."""
     touched: dict[str, int] = field(default_factory=dict)
-    """By vault: the slot of its last event."""
+    """The slot of each vault's last event."""
     landed: dict[str, Landed] = field(default_factory=dict)
     messages: dict[bytes, str] = field(default_factory=dict)
-    """By a message's hash, the one signature under which it is in a block."""
+    """The one signature under which each message is in a block, by the message's hash."""
     opened: dict[str, str] = field(default_factory=dict)
-    """Vaults that were ever opened, with their owners."""
-    ours: dict[str, bool] = field(default_factory=dict)
-    """Whether a vault holds our mint."""
-    counted: set[str] = field(default_factory=set)
-    """Vaults that held our mint at any time."""
+    """The owner of each vault that was ever opened."""
+    holds_our_mint: dict[str, bool] = field(default_factory=dict)
+    """Whether each vault holds our mint now."""
+    ever_held_our_mint: set[str] = field(default_factory=set)
+    """Vaults that have held our mint at any time."""
     offsets: dict[str, tuple[int, int]] = field(default_factory=dict)
     accounts: dict[str, dict[str, Any] | None] = field(default_factory=dict)
-    """The vaults' accounts as they are at the end; None for a closed one."""
+    """The final account of each vault, None if it is closed."""
     tokens: dict[str, int] = field(default_factory=dict)
-    """What the vaults' token accounts hold at the end."""
+    """The final balance of each vault's token account."""
     holdings: dict[str, dict[int, Holding]] = field(default_factory=lambda: defaultdict(dict))
-    """By owner: what the vault held at the end of each slot in which it moved."""
+    """By owner, the balances at the end of each slot in which the vault changed."""
 
-    def held(self, owner: str, slot: int) -> Holding:
-        """What the vault of `owner` held at the end of `slot`."""
+    def holding_at(self, owner: str, slot: int) -> Holding:
+        """Return the balances of an owner's vault at the end of `slot`."""
         known = self.holdings.get(owner, {})
-        last = max((each for each in known if each <= slot), default=None)
+        last = max((at for at in known if at <= slot), default=None)
         return Holding() if last is None else known[last]
 
 
-def read_truth(chain: Chain, programs: Programs) -> Truth:
-    """Replay a chain on which everything is final."""
+def read_truth(chain: LocalnetChain, programs: Programs) -> Truth:
+    """Replay a chain on which everything is finalized."""
     truth = Truth(str(programs.mint), str(programs.vault))
     truth.tip = chain.tip.slot
-    there = chain.ledger.block_slots(0, MAX_SLOT, MAX_SLOT)
-    truth.dropped = frozenset(range(truth.tip)) - frozenset(there)
+    slots = chain.ledger.block_slots(0, MAX_SLOT, MAX_SLOT)
+    truth.dropped = frozenset(range(truth.tip)) - frozenset(slots)
     truth.final_height = chain.bank(Commitment.FINALIZED).height
     replay = _Replay(truth)
     for entry, time in history(chain.ledger):
@@ -137,21 +137,21 @@ def read_truth(chain: Chain, programs: Programs) -> Truth:
             truth.mentions.append((entry.signature, entry.slot))
         for call in calls_of(entry, programs.vault):
             replay.run(entry, time, call)
-    words = Vocabulary()
+    decoder = EventDecoder()
     for vault in truth.opened:
         account = chain.accounts.latest(Pubkey.from_string(vault))
         is_there = account is not None and account.owner == programs.vault
-        fields = words.account("CollateralVault", bytes(account.data)) if is_there else None  # type: ignore[union-attr]
+        fields = decoder.account("CollateralVault", bytes(account.data)) if is_there else None  # type: ignore[union-attr]
         truth.accounts[vault] = fields
         if fields is not None:
-            held = chain.accounts.latest(Pubkey.from_string(fields["token_account"]))
+            token = chain.accounts.latest(Pubkey.from_string(fields["token_account"]))
             # SPL Token: mint, owner, then the amount in eight bytes.
-            truth.tokens[vault] = int.from_bytes(held.data[64:72], "little") if held else 0
+            truth.tokens[vault] = int.from_bytes(token.data[64:72], "little") if token else 0
     return truth
 
 
 def history(ledger: Ledger) -> Iterator[tuple[Entry, datetime]]:
-    """Every transaction of the chain with its block's time."""
+    """Yield every transaction of the chain with its block's time."""
     for slot in ledger.block_slots(0, MAX_SLOT, MAX_SLOT):
         block = ledger.block(slot)
         assert block is not None
@@ -161,19 +161,19 @@ def history(ledger: Ledger) -> Iterator[tuple[Entry, datetime]]:
 
 @dataclass(frozen=True, slots=True)
 class _Rule:
-    """How an event moves a vault: its kind in the history, and where its numbers are."""
+    """How an event changes a vault: its kind in the history, and the fields of its numbers."""
 
     kind: str
     amount: str = "amount"
     total: str | None = None
     moves: tuple[tuple[str, int], ...] = ()
     states: tuple[tuple[str, str], ...] = ()
-    """Balances that the event states, to hold our sums against."""
+    """Balances that the event states, to compare our sums with."""
 
 
 _AVAILABLE = ("available", "new_available_balance")
 _LOCKED = ("locked", "new_locked_balance")
-_EARNING = ("earning", "new_yield_balance")
+_YIELD = ("yield_deposited", "new_yield_balance")
 _TOTAL = ("total", "new_total_balance")
 _RULES = {
     "DepositEvent": _Rule(
@@ -205,16 +205,16 @@ _RULES = {
     ),
     "YieldDepositEvent": _Rule(
         "yield_deposit",
-        moves=(("available", -1), ("earning", 1)),
-        states=(_AVAILABLE, _EARNING),
+        moves=(("available", -1), ("yield_deposited", 1)),
+        states=(_AVAILABLE, _YIELD),
     ),
     "YieldWithdrawEvent": _Rule(
         "yield_withdraw",
-        moves=(("available", 1), ("earning", -1)),
-        states=(_AVAILABLE, _EARNING),
+        moves=(("available", 1), ("yield_deposited", -1)),
+        states=(_AVAILABLE, _YIELD),
     ),
     "YieldCompoundEvent": _Rule(
-        "yield_compound", "compounded_amount", moves=(("earning", 1),), states=(_EARNING,)
+        "yield_compound", "compounded_amount", moves=(("yield_deposited", 1),), states=(_YIELD,)
     ),
 }
 _TRANSFER = (
@@ -224,11 +224,11 @@ _TRANSFER = (
 
 
 class _Replay:
-    """Runs the program's calls through, one after another."""
+    """Applies the program's calls, one after another."""
 
     def __init__(self, truth: Truth) -> None:
         self._truth = truth
-        self._words = Vocabulary()
+        self._decoder = EventDecoder()
         self._now: dict[str, Holding] = {}
         self._sums: defaultdict[str, list[int]] = defaultdict(lambda: [0, 0])
 
@@ -236,26 +236,26 @@ class _Replay:
         if is_instruction(call.data, "initialize_vault"):
             owner, vault, _, mint = call.accounts[:4]
             self._truth.opened[vault] = owner
-            self._holds(vault, mint)
+            self._set_mint(vault, mint)
         for ordinal, data in call.fields:
-            said = self._words.event(data)
-            if said is None:
+            decoded = self._decoder.event(data)
+            if decoded is None:
                 continue
             index = call.instruction_index
-            event = TrueEvent(entry.signature, entry.slot, time, index, ordinal, *said)
+            event = TrueEvent(entry.signature, entry.slot, time, index, ordinal, *decoded)
             self._truth.events.append(event)
             self._truth.touched |= dict.fromkeys(event.vaults, event.slot)
             self._apply(event)
 
-    def _holds(self, vault: str, mint: str) -> None:
-        self._truth.ours[vault] = ours = mint == self._truth.mint
+    def _set_mint(self, vault: str, mint: str) -> None:
+        self._truth.holds_our_mint[vault] = ours = mint == self._truth.mint
         if ours:
-            self._truth.counted.add(vault)
+            self._truth.ever_held_our_mint.add(vault)
 
     def _apply(self, event: TrueEvent) -> None:
         data = event.data
         if event.name == "UpdateUsdtMintEvent":
-            self._holds(data["vault"], data["new_mint"])
+            self._set_mint(data["vault"], data["new_mint"])
         elif event.name == "VaultClosedEvent":
             self._close(data["vault"])
         elif event.name == "TransferEvent":
@@ -267,15 +267,15 @@ class _Replay:
 
     def _close(self, vault: str) -> None:
         owner = self._truth.opened[vault]
-        if self._truth.ours[vault] and self._now.get(owner, Holding()) != Holding():
-            raise CannotRead(f"the vault of {owner} was closed with something in it")
+        if self._truth.holds_our_mint[vault] and self._now.get(owner, Holding()) != Holding():
+            raise CannotRead(f"the vault of {owner} was closed while it held tokens")
         deposited, withdrawn = self._sums[owner]
         self._truth.offsets[owner] = deposited, withdrawn
 
     def _move(self, event: TrueEvent, vault: str, rule: _Rule) -> None:
         owner, amount = self._truth.opened[vault], event.data[rule.amount]
-        if not self._truth.ours[vault]:
-            self._leave_out(owner, rule.kind, amount)
+        if not self._truth.holds_our_mint[vault]:
+            self._offset(owner, rule.kind, amount)
             return
         before = self._now.get(owner, Holding())
         after = self._after(before, event, rule)
@@ -283,11 +283,11 @@ class _Replay:
             if getattr(after, name) != event.data[states]:
                 raise CannotRead(f"{event}: {name} should be {event.data[states]}: {after}")
         if rule.total and after.total != event.data[rule.total]:
-            raise CannotRead(f"{event}: the total is not what the history adds up to: {after}")
+            raise CannotRead(f"{event}: the total differs from the sum of the history: {after}")
         self._now[owner] = self._truth.holdings[owner][event.slot] = after
         self._sum(owner, rule.kind, amount)
-        self._truth.lines.append(
-            TrueLine(
+        self._truth.entries.append(
+            TrueEntry(
                 event,
                 owner,
                 vault,
@@ -302,13 +302,13 @@ class _Replay:
     @staticmethod
     def _after(before: Holding, event: TrueEvent, rule: _Rule) -> Holding:
         if rule.kind == "emergency_withdraw":
-            # What is available goes first, then what is locked.
+            # The available balance is withdrawn first, then the locked one.
             amount = event.data["amount"]
-            of_available = min(before.available, amount)
+            from_available = min(before.available, amount)
             return replace(
                 before,
-                available=before.available - of_available,
-                locked=before.locked - (amount - of_available),
+                available=before.available - from_available,
+                locked=before.locked - (amount - from_available),
             )
         amount = event.data[rule.amount]
         moved = {name: getattr(before, name) + sign * amount for name, sign in rule.moves}
@@ -320,8 +320,8 @@ class _Replay:
         elif kind in {"withdraw", "emergency_withdraw"}:
             self._sums[owner][1] += amount
 
-    def _leave_out(self, owner: str, kind: str, amount: int) -> None:
-        """An account over another mint counts what the history does not."""
+    def _offset(self, owner: str, kind: str, amount: int) -> None:
+        """Count what the account of another mint sums up and the history leaves out."""
         deposited, withdrawn = self._truth.offsets.get(owner, (0, 0))
         if kind == "deposit":
             self._truth.offsets[owner] = deposited - amount, withdrawn

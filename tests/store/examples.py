@@ -8,6 +8,8 @@ from typing import Any
 
 from cvms.store.index.chain_events import EventRow
 from cvms.store.messaging.outbox import OutboxMessage
+from cvms.store.postgres.driver.connection import Connection
+from cvms.store.vaults import vaults
 from cvms.store.vaults.history import HistoryRow
 from cvms.store.vaults.vaults import VaultRow
 
@@ -33,6 +35,11 @@ def vault_row(**changes: Any) -> VaultRow:
         slot=100,
     )
     return replace(row, **changes)
+
+
+async def store_vault(conn: Connection, row: VaultRow) -> bool:
+    """Store the row, whatever the sums over all vaults say; False if the stored one is newer."""
+    return bool(await vaults.upsert_all(conn, [row]))
 
 
 def event_row(**changes: Any) -> EventRow:

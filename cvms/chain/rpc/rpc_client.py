@@ -224,7 +224,7 @@ class RpcClient:
         address: Pubkey,
         *,
         commitment: Commitment,
-        limit: int = 1000,
+        limit: int,
         before: str | None = None,
         until: str | None = None,
         min_context_slot: Slot | None = None,

@@ -1,1 +1,1 @@
-"""Routes of administrators: audit log, tasks, reconciliation, alerts and governance."""
+"""Routes of administrators: audit trail, tasks, reconciliation, alerts and governance."""

@@ -1,4 +1,4 @@
-"""What administrators look at, and what they ask the service to do with its own books."""
+"""Routes of administrators: audit trail, supervised tasks and reconciliation."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from cvms.http.framework.admin_tokens import Administrator, Role
 from cvms.http.framework.dependencies import Dependencies
 from cvms.http.framework.request import Body, Limit, RowId
 from cvms.http.framework.response import Reply
-from cvms.http.framework.routing import Auth, Route
+from cvms.http.framework.routing import Auth, RouteGroup
 from cvms.nursery.channels.status_board import ComponentStatus
 from cvms.store.messaging.leader_notifications import RECONCILE, notify_leader
 from cvms.store.reconciliation import reconciliation_log
@@ -24,6 +24,9 @@ from cvms.store.security import audit_log
 
 Action = Annotated[str, msgspec.Meta(pattern=r"^[a-z0-9_]{1,64}\Z")]
 TAGS = ("administration",)
+
+
+ROUTES = RouteGroup(*TAGS, auth=Auth.ADMIN)
 
 
 class AuditQuery(Body, frozen=True):
@@ -34,7 +37,7 @@ class AuditQuery(Body, frozen=True):
 
 
 class AuditEntry(msgspec.Struct, frozen=True, kw_only=True):
-    """Who did what; `hash` chains it to the entry before, in hexadecimal."""
+    """Who did what. `hash`, in hexadecimal, covers the entry and the hash of the previous one."""
 
     id: int
     at: datetime
@@ -47,7 +50,7 @@ class AuditEntry(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class AuditPage(msgspec.Struct, frozen=True, kw_only=True):
-    """Entries, newest first; `next_cursor` is null on the last page."""
+    """A page of entries, newest first. `next_cursor` is null on the last page."""
 
     entries: list[AuditEntry]
     next_cursor: int | None
@@ -58,7 +61,7 @@ class ReconciliationQuery(Body, frozen=True):
 
 
 class Difference(msgspec.Struct, frozen=True, kw_only=True):
-    """One field of a vault that differed from the chain; `expected` is the chain's."""
+    """A field of a vault's row that differed from the chain; `expected` is the chain's value."""
 
     id: int
     vault: str
@@ -75,7 +78,7 @@ class Difference(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Differences(msgspec.Struct, frozen=True):
-    """The newest differences first."""
+    """Differences, newest first."""
 
     differences: list[Difference]
 
@@ -83,8 +86,8 @@ class Differences(msgspec.Struct, frozen=True):
 class Task(msgspec.Struct, frozen=True, kw_only=True):
     """A supervised task.
 
-    `trouble` says why it is not well, if it fails again and again, or if its run has not come to
-    anything within `expected_seconds`; null for one that is well or waits for an outage to end.
+    `trouble` says why the task is unhealthy: it fails repeatedly, or has not succeeded within
+    `expected_seconds`. It is null if the task is healthy or waits for an outage to end.
     """
 
     state: str
@@ -96,7 +99,7 @@ class Task(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Tasks(msgspec.Struct, frozen=True, kw_only=True):
-    """Every supervised task by name; `parts` says how far the indexer is behind the chain."""
+    """The supervised tasks and the components of readiness, by name."""
 
     tasks: Mapping[str, Task]
     parts: Mapping[str, ComponentStatus]
@@ -107,7 +110,7 @@ class Reconcile(Body, frozen=True):
 
 
 class Asked(msgspec.Struct, frozen=True):
-    """What was asked for is queued."""
+    """The confirmation that a request is queued."""
 
     status: str = "queued"
 
@@ -117,134 +120,106 @@ class TokenAccount(Body, frozen=True):
     token_account: Pubkey
 
 
+@ROUTES.get("/api/admin/audit", replies={200: AuditPage}, role=Role.VIEWER)
 async def list_audit_entries(
     deps: Dependencies, query: AuditQuery, administrator: Administrator
 ) -> Reply:
-    """The audit trail, newest first."""
+    """List the entries of the audit trail.
+
+    Returns a page, newest first, of one `owner` or one `action` if given. Pass its `next_cursor`
+    as `cursor` to get the page after it.
+    """
     owner = None if query.owner is None else str(query.owner)
     async with deps.database.connection() as conn:
         rows = await audit_log.page(
             conn, limit=query.limit, owner=owner, action=query.action, before_id=query.cursor
         )
     entries = [AuditEntry(**asdict(row) | {"hash": row.hash.hex()}) for row in rows]
-    full = len(rows) == query.limit
-    return Reply(AuditPage(entries=entries, next_cursor=rows[-1].id if full else None))
+    next_cursor = rows[-1].id if len(rows) == query.limit else None
+    return Reply(AuditPage(entries=entries, next_cursor=next_cursor))
 
 
+@ROUTES.get("/api/admin/reconciliation", replies={200: Differences}, role=Role.VIEWER)
 async def list_differences(
     deps: Dependencies, query: ReconciliationQuery, administrator: Administrator
 ) -> Reply:
-    """Where the books were found to differ from the chain."""
+    """List the reconciliation differences.
+
+    Returns the newest differences between vaults' rows and the chain.
+    """
     async with deps.database.connection() as conn:
         rows = await reconciliation_log.recent(conn, query.limit)
     return Reply(Differences([Difference(**asdict(row)) for row in rows]))
 
 
+@ROUTES.get("/api/admin/tasks", replies={200: Tasks}, role=Role.VIEWER)
 async def list_tasks(deps: Dependencies, administrator: Administrator) -> Reply:
-    """Every supervised task: state, restarts, last error, last success, and whether it is well."""
-    troubles = deps.board.liveness_faults()
-    shown = {
+    """List the supervised tasks.
+
+    Returns each task's state, restarts, last error and last success, and why it is unhealthy. All
+    are those of the replica that answers.
+    """
+    faults = deps.board.liveness_faults()
+    tasks = {
         name: Task(
             state=task.state,
             restarts=task.restarts,
             last_error=task.last_error,
             last_success=task.last_success,
             expected_seconds=task.heartbeat.expected,
-            trouble=troubles[name].detail if name in troubles else None,
+            trouble=faults[name].detail if name in faults else None,
         )
         for name, task in deps.board.tasks.items()
     }
-    return Reply(Tasks(tasks=shown, parts=deps.board.components))
+    return Reply(Tasks(tasks=tasks, parts=deps.board.components))
 
 
+@ROUTES.post("/api/admin/reconcile", replies={202: Asked}, role=Role.OPERATOR)
 async def reconcile(deps: Dependencies, body: Reconcile, administrator: Administrator) -> Reply:
-    """Hold one vault against the chain now, or all of them."""
+    """Start a reconciliation.
+
+    Queues the comparison of the owner's vault with the chain, or of all vaults without an `owner`.
+    202 is returned at once; `GET /api/admin/reconciliation` lists the differences.
+    """
     owner = None if body.owner is None else str(body.owner)
-    await _have_compared(deps, administrator, "reconcile", owner, {})
+    await _request_reconciliation(deps, administrator, "reconcile", owner, {})
     return Reply(Asked(), 202)
 
 
+@ROUTES.post(
+    "/api/admin/vault-token-account/set",
+    replies={202: Asked},
+    refusals=(VaultNotFound, Conflict),
+    role=Role.OPERATOR,
+)
 async def set_token_account(
     deps: Dependencies, body: TokenAccount, administrator: Administrator
 ) -> Reply:
-    """Refresh a vault from the chain; refused unless this is its token account there."""
+    """Refresh a vault's row from the chain.
+
+    Queues the comparison of the vault with the chain. 409 unless `token_account` is the vault's
+    token account on chain.
+    """
     vault = await fetch_vault(deps.rpc, deps.programs, body.owner)
     if vault.token_account != body.token_account:
-        raise Conflict(f"On chain the vault's token account is {vault.token_account}.")
+        raise Conflict(
+            f"The vault's token account on chain is {vault.token_account}, "
+            f"not {body.token_account}."
+        )
     owner, details = str(body.owner), {"token_account": str(body.token_account)}
-    await _have_compared(deps, administrator, "vault_token_account_set", owner, details)
+    await _request_reconciliation(deps, administrator, "vault_token_account_set", owner, details)
     return Reply(Asked(), 202)
 
 
-async def _have_compared(
+async def _request_reconciliation(
     deps: Dependencies,
     administrator: Administrator,
     action: str,
     owner: str | None,
     details: dict[str, Any],
 ) -> None:
-    """Write it down, and call whichever replica leads: the call comes with the commit."""
-    entry = audit_log.AuditEntry(
-        actor=f"admin:{administrator.subject}",
-        action=action,
-        owner=owner,
-        outcome="accepted",
-        details=details,
-    )
+    """Record the request, and notify the leader once this commits."""
+    actor = f"admin:{administrator.subject}"
     async with deps.database.transaction() as conn:
-        await audit_log.append(conn, entry)
+        await audit_log.record(conn, actor=actor, action=action, owner=owner, details=details)
         await notify_leader(conn, RECONCILE, owner or "")
-
-
-ROUTES = (
-    Route(
-        method="GET",
-        rule="/api/admin/audit",
-        handler=list_audit_entries,
-        query=AuditQuery,
-        replies={200: AuditPage},
-        auth=Auth.ADMIN,
-        role=Role.VIEWER,
-        tags=TAGS,
-    ),
-    Route(
-        method="GET",
-        rule="/api/admin/reconciliation",
-        handler=list_differences,
-        query=ReconciliationQuery,
-        replies={200: Differences},
-        auth=Auth.ADMIN,
-        role=Role.VIEWER,
-        tags=TAGS,
-    ),
-    Route(
-        method="GET",
-        rule="/api/admin/tasks",
-        handler=list_tasks,
-        replies={200: Tasks},
-        auth=Auth.ADMIN,
-        role=Role.VIEWER,
-        tags=TAGS,
-    ),
-    Route(
-        method="POST",
-        rule="/api/admin/reconcile",
-        handler=reconcile,
-        body=Reconcile,
-        replies={202: Asked},
-        auth=Auth.ADMIN,
-        role=Role.OPERATOR,
-        tags=TAGS,
-    ),
-    Route(
-        method="POST",
-        rule="/api/admin/vault-token-account/set",
-        handler=set_token_account,
-        body=TokenAccount,
-        replies={202: Asked},
-        refusals=(VaultNotFound, Conflict),
-        auth=Auth.ADMIN,
-        role=Role.OPERATOR,
-        tags=TAGS,
-    ),
-)

@@ -1,4 +1,4 @@
-"""What administrators are to look at, and that somebody does."""
+"""Routes of administrators that list and acknowledge alerts."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from cvms.http.framework.admin_tokens import Administrator, Role
 from cvms.http.framework.dependencies import Dependencies
 from cvms.http.framework.request import MAX_AMOUNT, Body, Limit, RowId
 from cvms.http.framework.response import Reply
-from cvms.http.framework.routing import Auth, Route
+from cvms.http.framework.routing import Auth, RouteGroup
 from cvms.store.alerts import alerts, lifecycle
 from cvms.store.alerts.lifecycle import alert_webhook
 from cvms.store.security import audit_log
@@ -20,6 +20,9 @@ from cvms.store.security import audit_log
 TAGS = ("administration",)
 State = Literal["open", "acknowledged", "resolved"]
 Severity = Literal["info", "warning", "critical"]
+
+
+ROUTES = RouteGroup(*TAGS, auth=Auth.ADMIN)
 
 
 class AlertsQuery(Body, frozen=True):
@@ -30,9 +33,9 @@ class AlertsQuery(Body, frozen=True):
 
 
 class Alert(msgspec.Struct, frozen=True, kw_only=True):
-    """Something to look at; `docs/alerts.md` has every kind, and what to do.
+    """A condition that needs attention. `docs/alerts.md` lists the kinds, and what to do.
 
-    `count` says how often it has come while the alert was not resolved.
+    `count` is the number of occurrences while the alert was not resolved.
     """
 
     id: int
@@ -52,16 +55,21 @@ class Alert(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Alerts(msgspec.Struct, frozen=True, kw_only=True):
-    """Alerts, newest first; `next_cursor` is null on the last page."""
+    """A page of alerts, newest first. `next_cursor` is null on the last page."""
 
     alerts: list[Alert]
     next_cursor: int | None
 
 
+@ROUTES.get("/api/admin/alerts", replies={200: Alerts}, role=Role.VIEWER)
 async def list_alerts(
     deps: Dependencies, query: AlertsQuery, administrator: Administrator
 ) -> Reply:
-    """The alerts, newest first: of a state, of a severity, or all."""
+    """List the alerts.
+
+    Returns a page, newest first, of one `state` and one `severity` if given. Pass its `next_cursor`
+    as `cursor` to get the page after it.
+    """
     async with deps.database.connection() as conn:
         rows = await alerts.page(
             conn,
@@ -70,68 +78,48 @@ async def list_alerts(
             severity=query.severity,
             before_id=query.cursor,
         )
-    full = len(rows) == query.limit
-    return Reply(
-        Alerts(alerts=[_shown(row) for row in rows], next_cursor=rows[-1].id if full else None)
-    )
+    next_cursor = rows[-1].id if len(rows) == query.limit else None
+    return Reply(Alerts(alerts=[_reply(row) for row in rows], next_cursor=next_cursor))
 
 
+@ROUTES.post(
+    "/api/admin/alerts/<alert_id>/acknowledge",
+    replies={200: Alert},
+    refusals=(NotFound,),
+    role=Role.OPERATOR,
+)
 async def acknowledge_alert(
     deps: Dependencies, alert_id: str, administrator: Administrator
 ) -> Reply:
-    """Say that somebody looks after an alert; the first who says so is remembered.
+    """Acknowledge an alert.
 
-    Alerts that only a person can end are resolved by it. The same again changes nothing.
+    Records that the administrator is handling it. An alert that only a person can resolve is
+    resolved by this. Only the first acknowledgement is recorded; repeating it changes nothing.
     """
     by = f"admin:{administrator.subject}"
     number = _number(alert_id)
     async with deps.database.transaction() as conn:
         row = await lifecycle.acknowledge(
-            conn, number, by=by, hook=alert_webhook(deps.config.alerts)
+            conn, number, by=by, hook=alert_webhook(deps.config.alerts.webhook_minimum)
         )
         if row is None:
-            raise NotFound(f"There is no alert {number}.")
-        entry = audit_log.AuditEntry(
+            raise NotFound(f"There is no alert {number}. GET /api/admin/alerts lists the alerts.")
+        await audit_log.record(
+            conn,
             actor=by,
             action="alert_acknowledge",
             owner=row.owner,
-            outcome="accepted",
             details={"alert": row.id, "kind": row.kind, "subject": row.subject},
         )
-        await audit_log.append(conn, entry)
-    return Reply(_shown(row))
+    return Reply(_reply(row))
 
 
 def _number(text: str) -> int:
-    """The number of an alert in a path. Raises NotFound: nothing else names one."""
+    """Return the number of an alert in a path. Raises NotFound if it is not a number."""
     if not (text.isascii() and text.isdigit() and len(text) <= len(str(MAX_AMOUNT))):
-        raise NotFound("An alert is named by its number.")
+        raise NotFound("The path must contain the number of an alert.")
     return min(int(text), MAX_AMOUNT)
 
 
-def _shown(row: alerts.AlertRow) -> Alert:
+def _reply(row: alerts.AlertRow) -> Alert:
     return msgspec.convert(lifecycle.shown(row), Alert)
-
-
-ROUTES = (
-    Route(
-        method="GET",
-        rule="/api/admin/alerts",
-        handler=list_alerts,
-        query=AlertsQuery,
-        replies={200: Alerts},
-        auth=Auth.ADMIN,
-        role=Role.VIEWER,
-        tags=TAGS,
-    ),
-    Route(
-        method="POST",
-        rule="/api/admin/alerts/<alert_id>/acknowledge",
-        handler=acknowledge_alert,
-        replies={200: Alert},
-        refusals=(NotFound,),
-        auth=Auth.ADMIN,
-        role=Role.OPERATOR,
-        tags=TAGS,
-    ),
-)

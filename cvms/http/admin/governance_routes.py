@@ -1,9 +1,8 @@
-"""What governance decides for all vaults: the operator's key signs, the audit trail says so."""
+"""Routes of governance: changes that concern all vaults, signed with the operator's key."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from functools import partial
+from collections.abc import Callable
 from typing import Annotated, Any
 
 import msgspec
@@ -23,13 +22,13 @@ from cvms.errors import (
     ProgramRefused,
     VaultNotFound,
 )
-from cvms.http.auth.requester import AdministratorRequest
+from cvms.http.auth.credential import AdministratorRequest
 from cvms.http.framework import schemas
 from cvms.http.framework.admin_tokens import Administrator
 from cvms.http.framework.dependencies import Dependencies
 from cvms.http.framework.request import Body, TokenAmount
 from cvms.http.framework.response import Reply
-from cvms.http.framework.routing import Auth, Route
+from cvms.http.framework.routing import Auth, RouteGroup
 from cvms.http.operations import plans
 from cvms.http.operations.execute import execute_operation
 from cvms.http.operations.plans import TransactionPlan
@@ -38,6 +37,15 @@ SUBMITTED = {202: schemas.Submitted}
 
 RiskLevel = Annotated[int, msgspec.Meta(ge=0, le=255)]
 Reason = Annotated[str, msgspec.Meta(min_length=1, max_length=500)]
+
+
+ROUTES = RouteGroup(
+    "administration",
+    replies=SUBMITTED,
+    refusals=(ProgramRefused, NotSponsored),
+    auth=Auth.ADMIN,
+    idempotent=True,
+)
 
 
 class Program(Body, frozen=True):
@@ -69,42 +77,143 @@ class Transfer(Body, frozen=True):
     caller_program: Pubkey | None = None
 
 
-async def decide(
-    deps: Dependencies,
-    body: Any,
-    administrator: Administrator,
-    *,
-    action: str,
-    build: Callable[..., Instruction],
+@ROUTES.post("/api/admin/vault-authority/add")
+async def add_authorized_program(
+    deps: Dependencies, body: Program, administrator: Administrator
 ) -> Reply | Response:
-    """One decision; its body's field is the instruction's argument."""
-    arguments: Mapping[str, Any] = msgspec.structs.asdict(body)
-    governance = deps.operator.pubkey()
-    instruction = build(deps.programs, governance=governance, **arguments)
-    details = {name: _shown(value) for name, value in arguments.items()}
-    plan = partial(plans.by_governance, deps, action, instruction, details=details)
-    requester = AdministratorRequest(administrator)
-    return await execute_operation(deps, action, plan, owner=governance, requester=requester)
+    """Authorize a program to move collateral.
+
+    The program may then lock, unlock and transfer the collateral of vaults.
+    """
+    build = instructions.add_authorized_program
+    return await _govern(deps, administrator, "add_authorized_program", build, program=body.program)
 
 
-async def emergency_withdraw(
-    deps: Dependencies, body: Emergency, administrator: Administrator
+@ROUTES.post("/api/admin/vault-authority/remove")
+async def remove_authorized_program(
+    deps: Dependencies, body: Program, administrator: Administrator
 ) -> Reply | Response:
-    """Send a vault's tokens to its owner's own account, the locked ones too, and say why."""
-    requester = AdministratorRequest(administrator)
-    plan = partial(_emergency, deps, body)
-    return await execute_operation(
-        deps, "emergency_withdraw", plan, owner=body.owner, requester=requester
+    """Revoke a program's authorization to move collateral."""
+    build = instructions.remove_authorized_program
+    return await _govern(
+        deps, administrator, "remove_authorized_program", build, program=body.program
     )
 
 
-async def _emergency(deps: Dependencies, body: Emergency) -> TransactionPlan:
-    operator, mint = deps.operator.pubkey(), deps.programs.mint
+@ROUTES.post("/api/admin/yield-program/add")
+async def add_yield_program(
+    deps: Dependencies, body: Program, administrator: Administrator
+) -> Reply | Response:
+    """Add a program to the yield whitelist.
+
+    Vaults may then deposit tokens into it.
+    """
+    build = instructions.add_yield_program
+    return await _govern(deps, administrator, "add_yield_program", build, program=body.program)
+
+
+@ROUTES.post("/api/admin/yield-program/remove")
+async def remove_yield_program(
+    deps: Dependencies, body: Program, administrator: Administrator
+) -> Reply | Response:
+    """Remove a program from the yield whitelist."""
+    build = instructions.remove_yield_program
+    return await _govern(deps, administrator, "remove_yield_program", build, program=body.program)
+
+
+@ROUTES.post("/api/admin/risk-level/set")
+async def set_risk_level(
+    deps: Dependencies, body: Risk, administrator: Administrator
+) -> Reply | Response:
+    """Set the risk level.
+
+    The number informs readers of the vault authority's account; the program ignores it.
+    """
+    build = instructions.set_risk_level
+    return await _govern(deps, administrator, "set_risk_level", build, risk_level=body.risk_level)
+
+
+@ROUTES.post("/api/admin/freeze/set")
+async def set_freeze_flag(
+    deps: Dependencies, body: Freeze, administrator: Administrator
+) -> Reply | Response:
+    """Freeze or unfreeze collateral.
+
+    While frozen, collateral can be neither locked nor unlocked. Withdrawals and transfers go on.
+    """
+    build = instructions.set_freeze_flag
+    return await _govern(deps, administrator, "set_freeze_flag", build, freeze=body.freeze)
+
+
+@ROUTES.post("/api/admin/cpi-enforced/set")
+async def set_cpi_enforced(
+    deps: Dependencies, body: CpiEnforced, administrator: Administrator
+) -> Reply | Response:
+    """Set whether calling programs must be named.
+
+    If enforced, instructions that move collateral must name the calling program in
+    `caller_program`.
+    """
+    build = instructions.set_cpi_enforced
+    return await _govern(
+        deps, administrator, "set_cpi_enforced", build, cpi_enforced=body.cpi_enforced
+    )
+
+
+async def _govern(
+    deps: Dependencies,
+    administrator: Administrator,
+    action: str,
+    build: Callable[..., Instruction],
+    **arguments: Any,
+) -> Reply | Response:
+    """Submit an instruction that is signed as governance; its arguments go to the audit trail."""
+    governance = deps.operator.address
+    instruction = build(deps.programs, governance=governance, **arguments)
+    details = {
+        name: str(value) if isinstance(value, Pubkey) else value
+        for name, value in arguments.items()
+    }
+    requester = AdministratorRequest(administrator)
+    return await execute_operation(
+        deps,
+        action,
+        owner=governance,
+        credential=requester,
+        plan=lambda: plans.by_governance(deps, action, instruction, details=details),
+    )
+
+
+@ROUTES.post(
+    "/api/vault/emergency-withdraw",
+    refusals=(ProgramRefused, VaultNotFound, Conflict, NotSponsored),
+    sensitive=True,
+)
+async def emergency_withdraw(
+    deps: Dependencies, body: Emergency, administrator: Administrator
+) -> Reply | Response:
+    """Withdraw a vault's tokens to its owner in an emergency.
+
+    The tokens go to the owner's own token account, locked tokens included; a missing account is
+    created. The `reason` is recorded in the audit trail.
+    """
+    requester = AdministratorRequest(administrator)
+    return await execute_operation(
+        deps,
+        "emergency_withdraw",
+        owner=body.owner,
+        credential=requester,
+        plan=lambda: _emergency_plan(deps, body),
+    )
+
+
+async def _emergency_plan(deps: Dependencies, body: Emergency) -> TransactionPlan:
+    operator, mint = deps.operator.address, deps.programs.mint
     await fetch_vault(deps.rpc, deps.programs, body.owner)
     instruction = instructions.emergency_withdraw(
         deps.programs, authority=operator, owner=body.owner, amount=body.amount
     )
-    receives = await plans.has_token_account(deps, body.owner)
+    has_account = await plans.has_token_account(deps, body.owner)
     create = create_idempotent_associated_token_account(payer=operator, owner=body.owner, mint=mint)
     return await plans.by_governance(
         deps,
@@ -112,32 +221,43 @@ async def _emergency(deps: Dependencies, body: Emergency) -> TransactionPlan:
         instruction,
         owner=body.owner,
         amount=body.amount,
-        setup=[] if receives else [create],
+        setup=[] if has_account else [create],
         details={"reason": body.reason, "recipient": str(token_account(body.owner, mint))},
     )
 
 
+@ROUTES.post(
+    "/api/internal/transfer-collateral",
+    refusals=(ProgramRefused, VaultNotFound, Conflict, NotSponsored),
+    sensitive=True,
+)
 async def transfer_collateral(
     deps: Dependencies, body: Transfer, administrator: Administrator
 ) -> Reply | Response:
-    """Move collateral between two vaults, through the position manager."""
+    """Transfer collateral between two vaults.
+
+    The position manager makes the transfer. `caller_program` may name that program only.
+    """
     manager = deps.programs.position_manager
     if body.caller_program not in {None, manager}:
-        problem = FieldProblem("caller_program", f"only {manager} calls for this service")
-        raise InvalidRequest("This service cannot call through that program.", [problem])
-    plan = partial(_transfer, deps, body)
+        problem = FieldProblem("caller_program", f"only {manager} is supported")
+        raise InvalidRequest(f"Omit `caller_program`, or set it to {manager}.", [problem])
     requester = AdministratorRequest(administrator)
     return await execute_operation(
-        deps, "transfer_collateral", plan, owner=body.from_owner, requester=requester
+        deps,
+        "transfer_collateral",
+        owner=body.from_owner,
+        credential=requester,
+        plan=lambda: _transfer_plan(deps, body),
     )
 
 
-async def _transfer(deps: Dependencies, body: Transfer) -> TransactionPlan:
+async def _transfer_plan(deps: Dependencies, body: Transfer) -> TransactionPlan:
     for owner in (body.from_owner, body.to_owner):
         await fetch_vault(deps.rpc, deps.programs, owner)
     instruction = instructions.rebalance_collateral(
         deps.programs,
-        authority=deps.operator.pubkey(),
+        authority=deps.operator.address,
         from_owner=body.from_owner,
         to_owner=body.to_owner,
         amount=body.amount,
@@ -150,102 +270,3 @@ async def _transfer(deps: Dependencies, body: Transfer) -> TransactionPlan:
         amount=body.amount,
         details={"to_owner": str(body.to_owner)},
     )
-
-
-def _shown(value: Any) -> Any:
-    return str(value) if isinstance(value, Pubkey) else value
-
-
-DECISIONS: tuple[tuple[str, str, type[Body], Callable[..., Instruction], str], ...] = (
-    (
-        "/api/admin/vault-authority/add",
-        "add_authorized_program",
-        Program,
-        instructions.add_authorized_program,
-        "Let a program lock, unlock and transfer collateral.",
-    ),
-    (
-        "/api/admin/vault-authority/remove",
-        "remove_authorized_program",
-        Program,
-        instructions.remove_authorized_program,
-        "Take that back.",
-    ),
-    (
-        "/api/admin/yield-program/add",
-        "add_yield_program",
-        Program,
-        instructions.add_yield_program,
-        "Let vaults put tokens into a yield program.",
-    ),
-    (
-        "/api/admin/yield-program/remove",
-        "remove_yield_program",
-        Program,
-        instructions.remove_yield_program,
-        "Take that back.",
-    ),
-    (
-        "/api/admin/risk-level/set",
-        "set_risk_level",
-        Risk,
-        instructions.set_risk_level,
-        "Note a level of risk for readers of the vault authority.",
-    ),
-    (
-        "/api/admin/freeze/set",
-        "set_freeze_flag",
-        Freeze,
-        instructions.set_freeze_flag,
-        "Stop locking and unlocking, or allow it again.",
-    ),
-    (
-        "/api/admin/cpi-enforced/set",
-        "set_cpi_enforced",
-        CpiEnforced,
-        instructions.set_cpi_enforced,
-        "Whether a calling program must also be named.",
-    ),
-)
-
-ROUTES = (
-    *(
-        Route(
-            method="POST",
-            rule=rule,
-            handler=partial(decide, action=action, build=build),
-            summary=summary,
-            body=body,
-            replies=SUBMITTED,
-            refusals=(ProgramRefused, NotSponsored),
-            auth=Auth.ADMIN,
-            idempotent=True,
-            tags=("administration",),
-        )
-        for rule, action, body, build, summary in DECISIONS
-    ),
-    Route(
-        method="POST",
-        rule="/api/vault/emergency-withdraw",
-        handler=emergency_withdraw,
-        body=Emergency,
-        replies=SUBMITTED,
-        refusals=(ProgramRefused, VaultNotFound, Conflict, NotSponsored),
-        auth=Auth.ADMIN,
-        sensitive=True,
-        idempotent=True,
-        tags=("administration",),
-    ),
-    Route(
-        method="POST",
-        rule="/api/internal/transfer-collateral",
-        handler=transfer_collateral,
-        body=Transfer,
-        replies=SUBMITTED,
-        refusals=(ProgramRefused, VaultNotFound, Conflict, NotSponsored),
-        auth=Auth.ADMIN,
-        sensitive=True,
-        idempotent=True,
-        tags=("administration",),
-    ),
-)

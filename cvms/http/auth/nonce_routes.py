@@ -1,4 +1,4 @@
-"""POST /api/auth/nonce: something to sign once."""
+"""POST /api/auth/nonce, which issues the nonces of signed requests."""
 
 from __future__ import annotations
 
@@ -11,10 +11,13 @@ from solders.pubkey import Pubkey
 from cvms.http.framework.dependencies import Dependencies
 from cvms.http.framework.request import Body
 from cvms.http.framework.response import Reply
-from cvms.http.framework.routing import Route
+from cvms.http.framework.routing import RouteGroup
 from cvms.store.security import nonces
 
 NONCE_BYTES = 24
+
+
+ROUTES = RouteGroup("authentication")
 
 
 class NonceRequest(Body, frozen=True):
@@ -22,29 +25,21 @@ class NonceRequest(Body, frozen=True):
 
 
 class IssuedNonce(msgspec.Struct, frozen=True):
-    """A nonce, and when it stops being good for anything."""
+    """A nonce and when it expires."""
 
     nonce: str
     expires_at: datetime
 
 
+@ROUTES.post("/api/auth/nonce", replies={200: IssuedNonce}, sensitive=True)
 async def issue(deps: Dependencies, body: NonceRequest) -> Reply:
-    """A nonce that only this owner can use, once, until it expires."""
-    nonce = secrets.token_hex(NONCE_BYTES)  # letters and digits, as sign-in messages want it
+    """Issue a nonce.
+
+    `owner` is the wallet that will sign. Only that wallet can use the nonce, for one request,
+    before `expires_at`. Other nonces of the wallet stay valid.
+    """
+    nonce = secrets.token_hex(NONCE_BYTES)  # alphanumeric, as sign-in messages require
     expires_at = datetime.now(UTC) + timedelta(seconds=deps.config.nonce_ttl)
     async with deps.database.connection() as conn:
         await nonces.issue(conn, str(body.owner), nonce, expires_at)
     return Reply(IssuedNonce(nonce, expires_at))
-
-
-ROUTES = (
-    Route(
-        method="POST",
-        rule="/api/auth/nonce",
-        handler=issue,
-        body=NonceRequest,
-        replies={200: IssuedNonce},
-        sensitive=True,
-        tags=("authentication",),
-    ),
-)

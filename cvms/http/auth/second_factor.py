@@ -1,8 +1,8 @@
-"""The code of a second factor, which a signed request must show once its owner has set one up.
+"""Checking the code of a second factor, which signed requests need once the owner has enabled one.
 
-Only wrong codes count, and only under the owner's good signature: a stranger cannot lock anybody
-out. Whoever has stolen the wallet's key can, but only from the codes that change with time:
-recovery codes are too long to be guessed, so they are good at any time.
+Only wrong codes count, and only with the owner's valid signature: a stranger cannot lock out an
+owner. A thief of the wallet's key can, but only for time-based codes. Recovery codes are too long
+to guess, so they are accepted at any time.
 """
 
 from __future__ import annotations
@@ -10,7 +10,6 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from typing import Any
 
 from quart import request
 
@@ -23,46 +22,46 @@ from cvms.errors import (
     TwoFactorDisabled,
 )
 from cvms.http.auth import totp
-from cvms.http.auth.requester import SignedRequest
+from cvms.http.auth.credential import SignedRequest
 from cvms.http.framework.dependencies import Dependencies
-from cvms.store.postgres.driver.connection import TrioConnection
+from cvms.store.postgres.driver.connection import Connection
 from cvms.store.security import audit_log, second_factors
 from cvms.store.security.encryption import SecretBox
 from cvms.store.security.second_factors import Factor
 
 HEADER = "X-2FA-CODE"
-# So many wrong codes, one after another, close the door; each that follows for twice as long as
-# the one before. By then a guess a day is left, of which one in 330,000 is right.
-MOST_FAILURES = 5
+# After this many wrong codes in a row, time-based codes are locked. Each further wrong code doubles
+# the lock, up to one guess a day, each of which is right with a probability of 1 in 330,000.
+MAX_FAILURES = 5
 FIRST_LOCK = timedelta(seconds=30)
-LONGEST_LOCK = timedelta(days=1)
+MAX_LOCK = timedelta(days=1)
 
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """A code that changes with time, known by its step."""
+    """A time-based code, identified by its step."""
 
     number: int
 
-    async def use(self, conn: TrioConnection[Any], owner: str) -> None:
+    async def use(self, conn: Connection, owner: str) -> None:
         await second_factors.use_step(conn, owner, self.number)
 
 
 @dataclass(frozen=True, slots=True)
 class RecoveryCode:
-    """A recovery code, known by its hash."""
+    """A recovery code, identified by its hash."""
 
     hash: bytes
 
-    async def use(self, conn: TrioConnection[Any], owner: str) -> None:
+    async def use(self, conn: Connection, owner: str) -> None:
         await second_factors.use_recovery_code(conn, owner, self.hash)
 
 
 @dataclass(frozen=True, slots=True)
 class SecondFactor:
-    """A signed request, and the code that came with it at a time.
+    """A signed request with the code that came with it at the time `at`.
 
-    An owner whose second factor is off shows none, unless it is `required` to be on.
+    An owner whose second factor is off needs no code; with `required`, it must be on.
     """
 
     signed: SignedRequest
@@ -76,47 +75,48 @@ class SecondFactor:
         return self.signed.actor
 
     async def check(self, deps: Dependencies) -> None:
-        """Raise unless signature, nonce and code are good now. Counts a wrong code."""
+        """Raise unless signature, nonce and code are valid now. Counts a wrong code."""
         await self.signed.check(deps)
         async with deps.database.transaction() as conn:
             try:
-                await self._proof(conn)
-            except _Wrong as error:
-                await self._count(conn, error.factor)
+                await self._match(conn)
+            except _WrongCode as error:
+                await self._count_failure(conn, error.factor)
                 wrong = error
             else:
                 return
-        raise wrong
+        raise wrong  # outside the transaction, which must commit the count
 
-    async def consume(self, conn: TrioConnection[Any]) -> None:
-        """Use up the nonce and the code, which is judged by the time at which it came."""
+    async def consume(self, conn: Connection) -> None:
+        """Use up the nonce and the code. The code is checked against the time of the request."""
         await self.signed.consume(conn)
-        proof = await self._proof(conn)
-        if proof is not None:
-            await proof.use(conn, self.actor)
+        match = await self._match(conn)
+        if match is not None:
+            await match.use(conn, self.actor)
 
-    async def _proof(self, conn: TrioConnection[Any]) -> Step | RecoveryCode | None:
-        """What the code is, None where none is needed. Holds the owner's row, so that what is
-        said of it holds until the transaction ends.
+    async def _match(self, conn: Connection) -> Step | RecoveryCode | None:
+        """Identify the code; None if the owner needs none.
+
+        Locks the owner's row, so that the result holds until the transaction ends.
         """
         factor = await second_factors.lock(conn, self.actor)
         if factor is None or factor.enabled_at is None:
             if self.required:
-                raise Conflict(f"The second factor of {self.actor} is not on.")
+                raise Conflict(f"{self.actor} has no second factor enabled.")
             return None
         if not self.code:
             raise SecondFactorRequired(
-                f"The second factor of {self.actor} is on: send a code of it as {HEADER}."
+                f"{self.actor} has enabled a second factor. Send a code in the header {HEADER}."
             )
         return await self._recovery_code(conn) or self._step(factor)
 
-    async def _recovery_code(self, conn: TrioConnection[Any]) -> RecoveryCode | None:
+    async def _recovery_code(self, conn: Connection) -> RecoveryCode | None:
         if not totp.is_recovery_code(self.code):
             return None
         hashed = totp.recovery_hash(self.actor, self.code)
         used = await second_factors.recovery_code_used(conn, self.actor, hashed)
         if used:
-            raise SecondFactorUsed("This recovery code was used before: each is good for once.")
+            raise SecondFactorUsed("This recovery code has been used. Send another one.")
         return None if used is None else RecoveryCode(hashed)
 
     def _step(self, factor: Factor) -> Step:
@@ -128,17 +128,17 @@ class SecondFactor:
             )
         if not self.sealer.enabled:
             raise TwoFactorDisabled(
-                f"The second factor of {self.actor} is on, but DATA_ENCRYPTION_KEYS is not set. "
-                "Only a recovery code can be checked."
+                f"The second factor of {self.actor} cannot be checked, since DATA_ENCRYPTION_KEYS "
+                "is not set. Send a recovery code."
             )
         steps = totp.matching_steps(factor.secret(self.sealer), self.code, self.at.timestamp())
         if not steps:
-            raise _Wrong(factor)
+            raise _WrongCode(factor)
         if steps[-1] <= factor.last_step:
-            raise SecondFactorUsed("This code, or one after it, was used before: take the next.")
+            raise SecondFactorUsed("This code or a later one has been used. Wait for the next one.")
         return Step(steps[-1])
 
-    async def _count(self, conn: TrioConnection[Any], factor: Factor) -> None:
+    async def _count_failure(self, conn: Connection, factor: Factor) -> None:
         failures = factor.failures + 1
         until = locked_until(failures, self.at)
         await second_factors.fail(conn, self.actor, until)
@@ -147,30 +147,28 @@ class SecondFactor:
             "failures": failures,
             "locked_until": None if until is None else until.isoformat(),
         }
-        await audit_log.append(
+        await audit_log.record(
             conn,
-            audit_log.AuditEntry(
-                actor=self.actor,
-                action="second_factor",
-                owner=self.actor,
-                outcome="refused",
-                details=details,
-            ),
+            actor=self.actor,
+            action="second_factor",
+            owner=self.actor,
+            outcome="refused",
+            details=details,
         )
 
 
-class _Wrong(InvalidSecondFactor):
-    """A code that is none of the owner's: `factor` is what it was held against."""
+class _WrongCode(InvalidSecondFactor):
+    """The code does not match `factor`, the owner's second factor."""
 
     def __init__(self, factor: Factor) -> None:
-        super().__init__(f"The code in {HEADER} is none of {factor.owner}'s at this time.")
+        super().__init__(f"The code in {HEADER} is not a current code of {factor.owner}.")
         self.factor = factor
 
 
 def second_factor(
     deps: Dependencies, signed: SignedRequest, *, required: bool = False
 ) -> SecondFactor:
-    """The signed request with the code of the present HTTP request, which came just now."""
+    """Return the signed request with the code of the current HTTP request."""
     return SecondFactor(
         signed,
         code=request.headers.get(HEADER, "").strip(),
@@ -181,8 +179,8 @@ def second_factor(
 
 
 def locked_until(failures: int, at: datetime) -> datetime | None:
-    """Until when no code is looked at, after so many wrong ones of which the last came at `at`."""
-    doublings = failures - MOST_FAILURES
+    """Return the end of the lock after this many failures, the last at `at`; None without lock."""
+    doublings = failures - MAX_FAILURES
     if doublings < 0:
         return None
-    return at + min(FIRST_LOCK * (1 << min(doublings, 20)), LONGEST_LOCK)
+    return at + min(FIRST_LOCK * (1 << min(doublings, 20)), MAX_LOCK)

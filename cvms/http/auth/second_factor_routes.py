@@ -1,11 +1,9 @@
-"""/api/2fa: an owner sets up a second factor, shows that the device has it, and takes it away."""
+"""Routes of the second factor: setup, verification, removal and status."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
-from types import MappingProxyType
-from typing import Annotated, Any
+from typing import Annotated
 
 import msgspec
 import trio
@@ -30,18 +28,24 @@ from cvms.http.framework.dependencies import Dependencies
 from cvms.http.framework.operation_metrics import counted
 from cvms.http.framework.request import Body, owner_in_path
 from cvms.http.framework.response import Reply
-from cvms.http.framework.routing import Auth, Route
-from cvms.store.postgres.driver.connection import TrioConnection
+from cvms.http.framework.routing import Auth, RouteGroup
+from cvms.store.postgres.driver.connection import Connection
 from cvms.store.security import audit_log, second_factors
 from cvms.store.security.second_factors import Factor
 
-# How long a setup waits for its first code.
+# How long a setup can be verified.
 SETUP_AGE = timedelta(hours=1)
-# Nobody signs `verify`, so that a stranger may guess: wrong codes end the setup, not the owner's
-# access, and most of a stranger's guesses end at the limit of one address (`rate_limits`).
-MOST_GUESSES = 50
+# `verify` is not signed, so a stranger may guess codes. Wrong codes end the setup, not the owner's
+# access, and the rate limit of one address stops most guesses (`rate_limits`).
+MAX_GUESSES = 50
 
 TotpCode = Annotated[str, msgspec.Meta(pattern=r"^[0-9]{6}\Z")]
+
+
+_SIGNED = (InvalidSignature, NonceUnknown, NonceExpired, NonceUsed)
+_ENCRYPTED = (TwoFactorDisabled, DecryptionFailed)
+
+ROUTES = RouteGroup("second factor")
 
 
 class Verify(Body, frozen=True):
@@ -50,7 +54,7 @@ class Verify(Body, frozen=True):
 
 
 class TwoFactorSetup(msgspec.Struct, frozen=True):
-    """What a device needs, told this once. `qr_code` shows `otpauth_uri`: a PNG as a data URI."""
+    """What an authenticator needs. `qr_code` encodes `otpauth_uri`: a PNG as a data URI."""
 
     secret: str
     otpauth_uri: str
@@ -59,15 +63,29 @@ class TwoFactorSetup(msgspec.Struct, frozen=True):
 
 
 class TwoFactorStatus(msgspec.Struct, frozen=True):
-    """Whether, and since when, withdrawals take a code; and how many recovery codes are unused."""
+    """Whether and since when the second factor is enabled, and the number of unused recovery
+    codes.
+    """
 
     enabled: bool
     since: datetime | None
     recovery_codes_left: int
 
 
+@ROUTES.post(
+    "/api/2fa/setup",
+    replies={200: TwoFactorSetup},
+    refusals=(*_SIGNED, *_ENCRYPTED, Conflict),
+    auth=Auth.WALLET,
+    sensitive=True,
+)
 async def setup(deps: Dependencies, body: Signed) -> Reply:
-    """A new secret and recovery codes, in place of those that no code was shown of yet."""
+    """Set up a second factor.
+
+    Returns a new secret and ten recovery codes, which are not shown again. Nothing changes for the
+    owner until `POST /api/2fa/verify` within an hour; an earlier unverified setup is replaced. 409
+    if a second factor is enabled. The wallet signs `twofa_setup:{owner}:{nonce}`.
+    """
     with counted(deps, "twofa_setup"):
         _require_keys(deps)
         signed = body.request("twofa_setup")
@@ -85,81 +103,106 @@ async def setup(deps: Dependencies, body: Signed) -> Reply:
                 at=_now(deps),
                 sealer=deps.secret_box,
             )
-            await _write_down(conn, "twofa_setup", owner)
+            await audit_log.record(conn, actor=owner, action="twofa_setup", owner=owner)
     return Reply(TwoFactorSetup(secret, uri, image, codes))
 
 
+@ROUTES.post(
+    "/api/2fa/verify",
+    replies={200: TwoFactorStatus},
+    refusals=(*_ENCRYPTED, InvalidSecondFactor, NotFound, Conflict),
+    sensitive=True,
+)
 async def verify(deps: Dependencies, body: Verify) -> Reply:
-    """Show the first code: from now on withdrawals take one. This code is used up by it.
+    """Enable the second factor that was set up.
 
-    Nobody signs here: only whoever has got the secret can know a code.
+    `code` is a current code of the new secret, and is used up. From now on `withdraw`,
+    `request-withdraw`, `schedule-withdraw` and `2fa/disable` require a code in `X-2FA-CODE`. The
+    request is not signed, since only the holder of the secret knows a code.
     """
     with counted(deps, "twofa_verify"):
         _require_keys(deps)
         owner, now = str(body.owner), _now(deps)
         await deps.limits.admit_guess(request, owner)
         async with deps.database.transaction() as conn:
-            factor = _waiting(await second_factors.lock(conn, owner), owner, now)
+            factor = _unverified(await second_factors.lock(conn, owner), owner, now)
             secret = factor.secret(deps.secret_box)
             steps = totp.matching_steps(secret, body.code, now.timestamp())
             if steps:
                 await second_factors.enable(conn, owner, steps[-1], now)
-                await _write_down(conn, "twofa_enable", owner)
+                await audit_log.record(conn, actor=owner, action="twofa_enable", owner=owner)
             else:
-                await _count(conn, factor)
+                await _count_guess(conn, factor)
     if not steps:
-        raise InvalidSecondFactor("The code is none of the secret that waits to be verified.")
+        raise InvalidSecondFactor("The code is not a current code of the secret that was set up.")
     return Reply(TwoFactorStatus(True, now, totp.RECOVERY_CODES))
 
 
-def _waiting(factor: Factor | None, owner: str, now: datetime) -> Factor:
+def _unverified(factor: Factor | None, owner: str, now: datetime) -> Factor:
     if factor is None or (factor.enabled_at is None and now - factor.created_at > SETUP_AGE):
-        raise NotFound(f"No second factor of {owner} waits to be verified: set one up first.")
+        raise NotFound(
+            f"{owner} has no second factor to verify. Set one up with POST /api/2fa/setup."
+        )
     if factor.enabled_at is not None:
-        raise Conflict(f"The second factor of {owner} is on already.")
+        raise Conflict(f"The second factor of {owner} is already enabled.")
     return factor
 
 
-async def _count(conn: TrioConnection[Any], factor: Factor) -> None:
+async def _count_guess(conn: Connection, factor: Factor) -> None:
     guesses = factor.failures + 1
-    if guesses < MOST_GUESSES:
+    if guesses < MAX_GUESSES:
         await second_factors.fail(conn, factor.owner, None)
     else:
         await second_factors.remove(conn, factor.owner)
-    details = {"guesses": guesses, "setup_ended": guesses >= MOST_GUESSES}
-    await _write_down(
+    details = {"guesses": guesses, "setup_ended": guesses >= MAX_GUESSES}
+    await audit_log.record(
         conn,
-        "twofa_enable",
-        factor.owner,
         actor="anonymous",
+        action="twofa_enable",
+        owner=factor.owner,
         outcome="refused",
         details=details,
     )
 
 
+@ROUTES.post(
+    "/api/2fa/disable",
+    replies={200: TwoFactorStatus},
+    refusals=(*_SIGNED, Conflict),
+    auth=Auth.WALLET,
+    sensitive=True,
+    second_factor=True,
+)
 async def disable(deps: Dependencies, body: Signed) -> Reply:
-    """Take the second factor away, with its recovery codes. Takes a code in X-2FA-CODE."""
+    """Disable the second factor.
+
+    Deletes its secret and its recovery codes. 409 if it is not enabled. The wallet signs
+    `twofa_disable:{owner}:{nonce}`.
+    """
     with counted(deps, "twofa_disable"):
         _require_keys(deps)
         owner = str(body.owner)
-        shown = second_factor(deps, body.request("twofa_disable"), required=True)
-        await shown.check(deps)
+        credential = second_factor(deps, body.request("twofa_disable"), required=True)
+        await credential.check(deps)
         async with deps.database.transaction() as conn:
-            await shown.consume(conn)
+            await credential.consume(conn)
             await second_factors.remove(conn, owner)
-            await _write_down(conn, "twofa_disable", owner)
+            await audit_log.record(conn, actor=owner, action="twofa_disable", owner=owner)
     return Reply(OFF)
 
 
-async def status(deps: Dependencies, owner: str) -> Reply:
-    """Whether an owner's second factor is on. Anybody may ask."""
+@ROUTES.get(
+    "/api/2fa/status/<owner>", replies={200: TwoFactorStatus}, refusals=(TwoFactorDisabled,)
+)
+async def get_status(deps: Dependencies, owner: str) -> Reply:
+    """Get the status of an owner's second factor."""
     _require_keys(deps)
     key = str(owner_in_path(owner))
     async with deps.database.connection() as conn:
-        found = await second_factors.status(conn, key)
-    if found is None:
+        status = await second_factors.status(conn, key)
+    if status is None:
         return Reply(OFF)
-    return Reply(TwoFactorStatus(True, found.since, found.recovery_codes_left))
+    return Reply(TwoFactorStatus(True, status.since, status.recovery_codes_left))
 
 
 OFF = TwoFactorStatus(enabled=False, since=None, recovery_codes_left=0)
@@ -168,72 +211,9 @@ OFF = TwoFactorStatus(enabled=False, since=None, recovery_codes_left=0)
 def _require_keys(deps: Dependencies) -> None:
     if not deps.secret_box.enabled:
         raise TwoFactorDisabled(
-            "DATA_ENCRYPTION_KEYS is not set: there are no second factors here."
+            "This service has no second factors, since DATA_ENCRYPTION_KEYS is not set."
         )
 
 
 def _now(deps: Dependencies) -> datetime:
     return datetime.fromtimestamp(deps.wall_clock(), UTC)
-
-
-async def _write_down(
-    conn: TrioConnection[Any],
-    action: str,
-    owner: str,
-    *,
-    actor: str | None = None,
-    outcome: str = "accepted",
-    details: Mapping[str, Any] = MappingProxyType({}),
-) -> None:
-    entry = audit_log.AuditEntry(
-        actor=actor or owner, action=action, owner=owner, outcome=outcome, details=dict(details)
-    )
-    await audit_log.append(conn, entry)
-
-
-_SIGNED = (InvalidSignature, NonceUnknown, NonceExpired, NonceUsed)
-_KEPT = (TwoFactorDisabled, DecryptionFailed)
-
-ROUTES = (
-    Route(
-        method="POST",
-        rule="/api/2fa/setup",
-        handler=setup,
-        body=Signed,
-        replies={200: TwoFactorSetup},
-        refusals=(*_SIGNED, *_KEPT, Conflict),
-        auth=Auth.WALLET,
-        sensitive=True,
-        tags=("second factor",),
-    ),
-    Route(
-        method="POST",
-        rule="/api/2fa/verify",
-        handler=verify,
-        body=Verify,
-        replies={200: TwoFactorStatus},
-        refusals=(*_KEPT, InvalidSecondFactor, NotFound, Conflict),
-        sensitive=True,
-        tags=("second factor",),
-    ),
-    Route(
-        method="POST",
-        rule="/api/2fa/disable",
-        handler=disable,
-        body=Signed,
-        replies={200: TwoFactorStatus},
-        refusals=(*_SIGNED, Conflict),
-        auth=Auth.WALLET,
-        sensitive=True,
-        second_factor=True,
-        tags=("second factor",),
-    ),
-    Route(
-        method="GET",
-        rule="/api/2fa/status/<owner>",
-        handler=status,
-        replies={200: TwoFactorStatus},
-        refusals=(TwoFactorDisabled,),
-        tags=("second factor",),
-    ),
-)

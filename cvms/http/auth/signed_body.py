@@ -1,16 +1,16 @@
-"""Request body that a wallet has signed."""
+"""Base of the request bodies that a wallet signs."""
 
 from __future__ import annotations
 
 from solders.pubkey import Pubkey
 
-from cvms.http.auth.requester import SignedRequest
+from cvms.http.auth.credential import SignedRequest
 from cvms.http.auth.wallet_signature import signed_text
 from cvms.http.framework.request import Body, Nonce, SignInMessage, WalletSignature
 
 
 class Signed(Body, frozen=True):
-    """A body that a wallet has signed."""
+    """A body signed by the owner's wallet."""
 
     owner: Pubkey
     nonce: Nonce
@@ -18,6 +18,6 @@ class Signed(Body, frozen=True):
     message: SignInMessage | None = None
 
     def request(self, action: str, *fields: object) -> SignedRequest:
-        """The signed request with this action's text."""
+        """Return the signed request; its text consists of the action, the owner and the fields."""
         text = signed_text(action, self.owner, *fields, self.nonce)
         return SignedRequest(self.owner, text, self.nonce, self.signature, self.message)

@@ -1,7 +1,8 @@
-"""Sign-In With Solana: a request's text as the statement of a message that wallets understand.
+"""Sign-In With Solana: a message that wallets understand, with a request's text as its statement.
 
-A wallet shows such a message as what it is, and warns when its domain is not the page's. The layout
-is CAIP-122's for Solana; of its optional lines all that can be checked must be there, and no other:
+A wallet displays such a message as a sign-in, and warns if its domain is not that of the page. The
+layout is that of CAIP-122 for Solana. Of the optional lines, those that the service can check are
+required, and no others are allowed:
 
     {domain} wants you to sign in with your Solana account:
     {address}
@@ -28,10 +29,10 @@ from cvms.config.settings import SignIn
 from cvms.errors import InvalidSignature
 
 GREETING = " wants you to sign in with your Solana account:"
-# Wallets' clocks: a phone's is seldom off by more.
+# The clock of a phone is rarely off by more.
 SKEW = timedelta(seconds=60)
 
-# Where in the message, and behind which label, what the wallet's side may choose.
+# Index and label of the lines whose value the client chooses.
 _FREE_LINES = ((5, "URI: "), (9, "Issued At: "), (10, "Expiration Time: "))
 _TIME = re.compile(
     r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}(?:\.[0-9]{1,9})?"
@@ -43,11 +44,15 @@ _PATH = r"(?:/[\x21-\x7e]*)?"
 def check_message(
     message: str, allowed: SignIn, *, signer: Pubkey, statement: str, nonce: str, now: datetime
 ) -> None:
-    """Raise InvalidSignature unless the message says exactly this, to us, and now."""
+    """Raise InvalidSignature unless the message has this signer, statement and nonce, names an
+    allowed domain and chain, and is valid at `now`.
+    """
     lines = message.split("\n")
     domain = lines[0].removesuffix(GREETING)
     if domain not in allowed.domains:
-        raise InvalidSignature(f"Messages for {domain!r} are not taken here (SIWS_DOMAINS).")
+        raise InvalidSignature(
+            f"The message's domain {domain!r} is not allowed here; see the setting SIWS_DOMAINS."
+        )
     uri, issued, expires = (_value(lines, *each) for each in _FREE_LINES)
     expected = (
         f"{domain}{GREETING}",
@@ -62,19 +67,21 @@ def check_message(
         f"Issued At: {issued}",
         f"Expiration Time: {expires}",
     )
-    for number, (line, wanted) in enumerate(zip_longest(lines, expected), 1):
-        if line != wanted:
-            raise InvalidSignature(f"Line {number} of the message is {line!r}, not {wanted!r}.")
+    for number, (actual, wanted) in enumerate(zip_longest(lines, expected), 1):
+        if actual != wanted:
+            raise InvalidSignature(
+                f"Line {number} of the message must be {wanted!r}; it is {actual!r}."
+            )
     if not re.fullmatch(rf"https?://{re.escape(domain)}{_PATH}", uri):
-        raise InvalidSignature(f"The message's URI {uri!r} is not one of its domain {domain!r}.")
+        raise InvalidSignature(f"The message's URI {uri!r} must belong to its domain {domain!r}.")
     if _time(issued) > now + SKEW:
-        raise InvalidSignature(f"The message was issued in the future, at {issued}.")
+        raise InvalidSignature(f"The message's issue time {issued} is in the future.")
     if _time(expires) <= now:
-        raise InvalidSignature(f"The message expired at {expires}.")
+        raise InvalidSignature(f"The message expired at {expires}. Sign a new one.")
 
 
-def _value(lines: list[str], place: int, label: str) -> str:
-    return lines[place].removeprefix(label) if place < len(lines) else ""
+def _value(lines: list[str], index: int, label: str) -> str:
+    return lines[index].removeprefix(label) if index < len(lines) else ""
 
 
 def _time(text: str) -> datetime:
@@ -82,5 +89,7 @@ def _time(text: str) -> datetime:
         if _TIME.fullmatch(text):
             return datetime.fromisoformat(text)
     except ValueError:
-        pass  # such as a 13th month
-    raise InvalidSignature(f"{text!r} in the message is not a time as 2027-01-31T12:00:00Z.")
+        pass  # for example a 13th month
+    raise InvalidSignature(
+        f"The time {text!r} in the message must have the form 2027-01-31T12:00:00Z."
+    )

@@ -1,4 +1,4 @@
-"""What a wallet signs: the text of a request, and whether the signature is the owner's."""
+"""The text of a request that a wallet signs, and the verification of the signature."""
 
 from __future__ import annotations
 
@@ -14,19 +14,21 @@ from cvms.errors import InvalidSignature
 
 
 def signed_text(action: str, *fields: object) -> str:
-    """The text for a request: the action's name, then the body's fields, then the nonce."""
+    """Return the text of a request: the action's name, then the body's fields, then the nonce."""
     return ":".join([action, *map(str, fields)])
 
 
 def verify(signer: Pubkey, text: str, signature: str) -> None:
-    """Check an ed25519 signature, 64 bytes in base58 or base64. Raises InvalidSignature."""
+    """Verify an ed25519 signature, 64 bytes in base58 or base64. Raises InvalidSignature."""
     message = text.encode()
-    # Some texts are 64 bytes in both alphabets, so each reading gets its chance.
-    if not any(each.verify(signer, message) for each in _readings(signature)):
-        raise InvalidSignature(f"{signer} has not signed the text {text!r} with this signature.")
+    # Some texts decode to 64 bytes in both alphabets, so both are tried.
+    if not any(each.verify(signer, message) for each in _decodings(signature)):
+        raise InvalidSignature(
+            f"The signature is not one of {signer} for the text {text!r}. Sign exactly this text."
+        )
 
 
-def _readings(text: str) -> Iterator[Signature]:
+def _decodings(text: str) -> Iterator[Signature]:
     with suppress(ValueError):
         yield Signature.from_string(text)
     try:

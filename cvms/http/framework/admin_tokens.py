@@ -1,4 +1,4 @@
-"""Administrators' tokens: JWTs of ours, signed with HMAC-SHA-256, of one audience, short-lived."""
+"""Administrator tokens: short-lived JWTs of one audience, signed with HMAC-SHA-256."""
 
 from __future__ import annotations
 
@@ -12,22 +12,22 @@ from cvms.errors import AdminDisabled, InvalidToken, NotAllowed
 
 ALGORITHM = "HS256"
 AUDIENCE = "cvms-admin"
-LONGEST_SECONDS = 24 * 60 * 60
-# Clocks of the machines that mint and that check.
+MAX_SECONDS = 24 * 60 * 60
+# For the clocks of the machines that mint and check tokens.
 LEEWAY_SECONDS = 5
 MAX_LENGTH = 4096
 
 
 class Role(IntEnum):
-    """What an administrator may do; each may do what those before it may."""
+    """What an administrator may do. Each role includes those before it."""
 
-    VIEWER = 1  # look
-    OPERATOR = 2  # set right what only concerns the service's own books
+    VIEWER = 1  # read
+    OPERATOR = 2  # correct the service's own data
     ADMIN = 3  # sign as governance
 
     @classmethod
     def named(cls, text: object) -> Role:
-        """The role of this name. Raises ValueError."""
+        """Return the role of this name. Raises ValueError."""
         for role in cls:
             if role.label == text:
                 return role
@@ -35,16 +35,13 @@ class Role(IntEnum):
 
     @property
     def label(self) -> str:
-        """The name of the role in tokens."""
+        """The role's name in tokens."""
         return self.name.lower()
 
 
 @dataclass(frozen=True, slots=True)
 class Administrator:
-    """Who has shown a good token, under the name that it gives, and until when it is one.
-
-    `expires_at` in Unix seconds.
-    """
+    """The holder of a valid token: its subject, its role, and its expiry in Unix seconds."""
 
     subject: str
     role: Role
@@ -52,9 +49,12 @@ class Administrator:
 
 
 def mint(secret: bytes, *, subject: str, role: Role, seconds: int, now: int | None = None) -> str:
-    """A token for `subject`, good for `seconds` from now, 24 hours at most."""
-    if not 0 < seconds <= LONGEST_SECONDS:
-        raise ValueError(f"{seconds} s is not a lifetime between 1 and {LONGEST_SECONDS} s")
+    """Return a token for `subject`, valid for `seconds` from now.
+
+    Raises ValueError for more than 24 hours.
+    """
+    if not 0 < seconds <= MAX_SECONDS:
+        raise ValueError(f"{seconds} s is not a lifetime between 1 and {MAX_SECONDS} s")
     issued = int(time.time()) if now is None else now
     claims = {
         "sub": subject,
@@ -67,16 +67,17 @@ def mint(secret: bytes, *, subject: str, role: Role, seconds: int, now: int | No
 
 
 def authenticate(secret: bytes | None, authorization: str | None) -> Administrator:
-    """Whose token an Authorization header holds. Raises AdminDisabled or InvalidToken.
+    """Return the holder of the token in an Authorization header.
 
-    What is wrong with a token is not told: only whoever minted it needs to know.
+    Raises AdminDisabled or InvalidToken. The error does not say what is wrong with a token: only
+    whoever minted it needs to know.
     """
     if secret is None:
-        raise AdminDisabled("ADMIN_JWT_SECRET is not set: there are no administrators.")
+        raise AdminDisabled("This service has no administrators, since no ADMIN_JWT_SECRET is set.")
     scheme, _, token = (authorization or "").partition(" ")
     if scheme.lower() != "bearer" or not token or len(token) > MAX_LENGTH:
         raise InvalidToken(
-            "Send a token as `Authorization: Bearer <token>`; `cvms token` mints it."
+            "Send a token as `Authorization: Bearer <token>`; `cvms token` mints one."
         )
     try:
         claims = jwt.decode(
@@ -87,16 +88,18 @@ def authenticate(secret: bytes | None, authorization: str | None) -> Administrat
             leeway=LEEWAY_SECONDS,
             options={"require": ["sub", "role", "aud", "iat", "exp"]},
         )
-        if claims["exp"] - claims["iat"] > LONGEST_SECONDS:
-            raise ValueError("too long a life")
+        if claims["exp"] - claims["iat"] > MAX_SECONDS:
+            raise ValueError("the lifetime is too long")
         return Administrator(str(claims["sub"]), Role.named(claims["role"]), int(claims["exp"]))
     except (jwt.InvalidTokenError, ValueError, TypeError):
-        raise InvalidToken("The token is not valid, or not any more.") from None
+        raise InvalidToken(
+            "The token is invalid or has expired; `cvms token` mints a new one."
+        ) from None
 
 
 def require(administrator: Administrator, role: Role) -> None:
-    """Raise NotAllowed unless the administrator's role reaches so far."""
+    """Raise NotAllowed unless the administrator has this role or a higher one."""
     if administrator.role < role:
         raise NotAllowed(
-            f"This takes the role {role.label}; the token's is {administrator.role.label}."
+            f"The token's role is {administrator.role.label}; {role.label} or higher is required."
         )

@@ -1,4 +1,4 @@
-"""Which web pages of other origins may call the service (the Fetch standard's CORS protocol)."""
+"""CORS: the web pages of other origins that may call the service (Fetch standard)."""
 
 from __future__ import annotations
 
@@ -15,18 +15,19 @@ PREFLIGHT_SECONDS = 600
 
 
 class Cors:
-    """Allows the origins of a list, each exactly as a browser sends it; no others, and never `*`.
+    """Allows exactly the listed origins, each as a browser sends it; never `*`.
 
-    Credentials are not allowed: the service knows no cookies, and tokens are sent by scripts.
+    Credentials are not allowed: the service has no cookies, and scripts send tokens themselves.
     """
 
     def __init__(self, origins: Collection[str] = ()) -> None:
         self._origins = frozenset(origins)
 
     def preflight(self, request: Request) -> Response | None:
-        """The answer to a browser that asks before it asks; None for any other request."""
-        asks = request.method == "OPTIONS" and "Access-Control-Request-Method" in request.headers
-        if not asks or request.headers.get("Origin") not in self._origins:
+        """Return the response to a preflight of an allowed origin; None for any other request."""
+        if request.method != "OPTIONS" or "Access-Control-Request-Method" not in request.headers:
+            return None
+        if request.headers.get("Origin") not in self._origins:
             return None
         headers = {
             "Access-Control-Allow-Methods": METHODS,
@@ -36,7 +37,7 @@ class Cors:
         return Response(b"", status=204, headers=headers)
 
     def allow(self, request: Request, response: Response | WerkzeugResponse) -> None:
-        """Let the page that asked read the answer, if its origin is on the list."""
+        """Let the requesting page read the response, if its origin is allowed."""
         if not self._origins:
             return
         response.vary.add("Origin")

@@ -1,23 +1,21 @@
-"""What every handler needs, put together once by the composition root."""
+"""The dependencies of handlers, assembled once by the composition root."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from solders.keypair import Keypair
-
 from cvms.chain.rpc.rpc_client import RpcClient
 from cvms.chain.types import Programs
 from cvms.chain.yields.rate_cache import RateCache
 from cvms.config.settings import Config
-from cvms.http.framework.fee_sponsor import FeeSponsor
 from cvms.http.framework.rate_limits import RateLimits
 from cvms.metrics import Metrics
 from cvms.nursery.channels.account_registry import AccountRegistry
 from cvms.nursery.channels.hub import Hub
 from cvms.nursery.channels.status_board import StatusBoard
 from cvms.nursery.channels.wakeups import SubmitWakeup
+from cvms.operator_key import OperatorKey
 from cvms.store.postgres.database import Database
 from cvms.store.redis.balance_cache import BalanceCache
 from cvms.store.security.encryption import SecretBox
@@ -25,14 +23,13 @@ from cvms.store.security.encryption import SecretBox
 
 @dataclass(frozen=True, slots=True)
 class Dependencies:
-    """The dependencies of the front end."""
+    """The services that handlers use."""
 
     config: Config
     database: Database
     rpc: RpcClient
     programs: Programs
-    operator: Keypair
-    sponsor: FeeSponsor
+    operator: OperatorKey
     hub: Hub
     accounts: AccountRegistry
     submit_wake: SubmitWakeup
@@ -41,6 +38,5 @@ class Dependencies:
     metrics: Metrics
     limits: RateLimits
     secret_box: SecretBox
-    # Unix seconds.
-    wall_clock: Callable[[], float]
+    wall_clock: Callable[[], float]  # in Unix seconds
     yield_rates: RateCache

@@ -1,7 +1,7 @@
-"""The edge of the service: where every request gets its id, its deadline and its answer.
+"""The edge of the service, where every request gets its id, its deadline and its response.
 
-Everything that goes wrong in a handler comes here, exception groups included: Quart-Trio would
-answer with one member of a group and drop the others.
+Every exception of a handler ends up here, exception groups included: Quart-Trio would answer with
+one member of a group and drop the others.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ log = structlog.get_logger(__name__)
 REQUEST_SECONDS = 15.0
 MAX_BODY = 64 * 1024
 MAX_IN_FLIGHT = 256
-# Asked for most when the service is busiest.
+# Needed most when the service is overloaded.
 ALWAYS_ANSWERED = frozenset({"/health", "/ready", "/metrics"})
 
 SECURITY_HEADERS = {
@@ -42,7 +42,7 @@ SECURITY_HEADERS = {
 
 
 class Edge(QuartTrio):
-    """Quart-Trio with bounds: body, time and number of requests in flight."""
+    """Quart-Trio with limits on a request's body and time, and on the requests in flight."""
 
     def __init__(
         self,
@@ -62,16 +62,16 @@ class Edge(QuartTrio):
         self._max_in_flight = max_in_flight
         self._in_flight = 0
         self.background: list[Callable[[], Awaitable[None]]] = []
-        """What has to run as long as clients are served."""
+        """Tasks that run while the server accepts clients."""
         self.shutdown_hooks: list[Callable[[], Awaitable[None]]] = []
-        """What is to be done, soon, before they are shown out."""
+        """Called at shutdown before the connections are closed. They must return soon."""
 
     async def handle_request(self, request: Request) -> Response | WerkzeugResponse:
-        """Answer a request. Only cancellation comes out of here as an exception."""
+        """Answer a request. Raises nothing but cancellation."""
         request_id = secrets.token_hex(8)
         with bound_contextvars(request_id=request_id, method=request.method, path=request.path):
             response = await self._answer(request)
-            log.debug("request", status=response.status_code)
+            log.debug("request_answered", status=response.status_code)
             response.headers.update(limit_headers())
         response.headers["X-Request-Id"] = request_id
         self._cors.allow(request, response)
@@ -80,7 +80,7 @@ class Edge(QuartTrio):
         return response
 
     async def handle_websocket(self, websocket: Websocket) -> Response | WerkzeugResponse | None:
-        """Serve a WebSocket; a handshake that is refused gets a problem as its answer."""
+        """Serve a WebSocket. A refused handshake is answered with a problem."""
         request_id = secrets.token_hex(8)
         with bound_contextvars(request_id=request_id, path=websocket.path):
             try:
@@ -89,10 +89,10 @@ class Edge(QuartTrio):
                 async with self.websocket_context(websocket) as context:
                     return await self.full_dispatch_websocket(context)
             except (Exception, BaseExceptionGroup) as error:
-                return _answer_to(error)
+                return _error_response(error)
 
     async def handle_user_exception(self, error: Any) -> Any:
-        """Let it out to the one place that answers."""
+        """Raise the error again, for `_answer` to handle it."""
         raise error
 
     async def _answer(self, request: Request) -> Response | WerkzeugResponse:
@@ -105,13 +105,16 @@ class Edge(QuartTrio):
                 async with self.request_context(request) as context:
                     return await self.full_dispatch_request(context)
         except (Exception, BaseExceptionGroup) as error:
-            return _answer_to(error)
+            return _error_response(error)
 
     @contextmanager
     def _in_flight_slot(self, request: Request) -> Iterator[None]:
-        """Count a request in flight. Raises Overloaded early rather than queue without end."""
+        """Count a request in flight. Raises Overloaded rather than queue without bound."""
         if self._in_flight >= self._max_in_flight and request.path not in ALWAYS_ANSWERED:
-            raise Overloaded("Too many requests are in flight. Try again in a moment.")
+            raise Overloaded(
+                f"The service is already handling {self._max_in_flight} requests, its maximum. "
+                "Try again in a moment."
+            )
         self._in_flight += 1
         try:
             yield
@@ -119,7 +122,7 @@ class Edge(QuartTrio):
             self._in_flight -= 1
 
 
-def _answer_to(error: BaseException) -> Response:
-    if all(isinstance(each, trio.Cancelled) for each in leaves(error)):
+def _error_response(error: BaseException) -> Response:
+    if all(isinstance(leaf, trio.Cancelled) for leaf in leaves(error)):
         raise error
     return problem_response(resolve(error))

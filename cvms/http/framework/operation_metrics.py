@@ -1,20 +1,18 @@
-"""Count of operations by outcome."""
+"""The metric that counts operations by outcome."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from cvms.errors import (
-    CvmsError,
-)
+from cvms.errors import CvmsError
 from cvms.http.framework.dependencies import Dependencies
 from cvms.http.framework.problems import problem_of
 
 
 @contextmanager
 def counted(deps: Dependencies, operation: str) -> Iterator[None]:
-    """Count the operation by its outcome: accepted, or the code of the problem."""
+    """Count the operation by its outcome: `accepted`, `cancelled`, or the code of the problem."""
     outcome = "cancelled"
     try:
         yield

@@ -1,7 +1,7 @@
-"""Who may ask how much: per address, per owner, and all together; tighter where doors are opened.
+"""Rate limits: per address, per owner and in total, and stricter ones for sensitive routes.
 
-The address is known at once, the owner only after signature and nonce have proved good: otherwise
-anybody could use up the allowance of somebody else.
+The address is known at once, the owner only after signature and nonce were verified: otherwise
+anybody could use up the allowance of another owner.
 """
 
 from __future__ import annotations
@@ -13,21 +13,21 @@ from ipaddress import IPv4Address, IPv6Address, IPv6Network, ip_address
 
 from quart.wrappers import Request, Websocket
 
-from cvms.config.parsers import Network, Rate
+from cvms.config.parsers import Network
 from cvms.config.settings import Rates
 from cvms.errors import RateLimited
 from cvms.metrics import Metrics
-from cvms.store.redis.rate_limiter import Allowance, Claim, Limiter
+from cvms.store.redis.rate_limiter import Allowance, Claim, Limiter, Rate
 
-# Codes that one address may try for one owner where no signature says whose they are.
+# Unsigned codes that one address may try for one owner.
 GUESSES = Rate(10, 600.0)
 
-# The allowances that the request under way has met; the edge puts the scarcest on its answer.
-_met: ContextVar[list[Allowance]] = ContextVar("allowances")
+# The allowances checked for the current request; the response reports the scarcest.
+_allowances: ContextVar[list[Allowance]] = ContextVar("allowances")
 
 
 class RateLimits:
-    """Lets a request through, or raises RateLimited."""
+    """Admits requests within the limits. Each method raises RateLimited beyond them."""
 
     def __init__(
         self,
@@ -44,28 +44,28 @@ class RateLimits:
 
     async def admit(self, request: Request | Websocket) -> None:
         """Count a request at the edge."""
-        _met.set([])
+        _allowances.set([])
         address = self.address_of(request)
         await self._take(
             "address", (f"ip:{address}", self._rates.address), ("all", self._rates.everybody)
         )
 
     async def admit_sensitive(self, request: Request, route: str) -> None:
-        """Count a request to a route that opens a door or moves money."""
+        """Count a request to a route that grants access or moves money."""
         key = f"ip:{self.address_of(request)}:{route}"
         await self._take("sensitive", (key, self._rates.sensitive))
 
     async def admit_owner(self, owner: str) -> None:
-        """Count a request that `owner` has signed."""
+        """Count a request signed by `owner`."""
         await self._take("owner", (f"owner:{owner}", self._rates.owner))
 
     async def admit_guess(self, request: Request, owner: str) -> None:
-        """Count a code for `owner` that nobody has signed."""
+        """Count an unsigned code for `owner`."""
         key = f"ip:{self.address_of(request)}:guess:{owner}"
         await self._take("guess", (key, GUESSES))
 
     def address_of(self, request: Request | Websocket) -> str:
-        """The client's address; a proxy's word counts only where the proxy is trusted."""
+        """Return the client's address, as `client_address` finds it."""
         client = request.scope.get("client")
         peer = client[0] if client else ""
         forwarded = request.headers.getlist("X-Forwarded-For")
@@ -76,7 +76,7 @@ class RateLimits:
         if not claims:
             return
         allowance = await self._limiter.take(claims)
-        _met.get([]).append(allowance)
+        _allowances.get([]).append(allowance)
         if allowance.retry_after is not None:
             self._metrics.limited.labels(scope=scope).inc()
             seconds = math.ceil(allowance.retry_after)
@@ -84,11 +84,11 @@ class RateLimits:
 
 
 def limit_headers() -> dict[str, str]:
-    """`RateLimit-*` of the scarcest allowance that this request has met."""
-    met = _met.get([])
-    if not met:
+    """Return the `RateLimit-*` headers of the scarcest allowance of the current request."""
+    allowances = _allowances.get([])
+    if not allowances:
         return {}
-    scarcest = min(met, key=lambda each: (each.retry_after is None, each.remaining))
+    scarcest = min(allowances, key=lambda each: (each.retry_after is None, each.remaining))
     return {
         "RateLimit-Limit": str(scarcest.limit),
         "RateLimit-Remaining": str(scarcest.remaining),
@@ -97,10 +97,10 @@ def limit_headers() -> dict[str, str]:
 
 
 def client_address(peer: str, forwarded: Sequence[str], proxies: Sequence[Network]) -> str:
-    """The nearest address that is not a trusted proxy's; a whole /64 counts as one client.
+    """Return the nearest address that is not a trusted proxy's; an IPv6 /64 counts as one client.
 
-    `forwarded` are the X-Forwarded-For headers in order. Each proxy appends whom it saw, so they
-    are read from the end; what an untrusted hop has claimed is not looked at.
+    `forwarded` are the X-Forwarded-For headers in order. Each proxy appends the address it saw, so
+    they are read from the end; what an untrusted hop claims is ignored.
     """
     hops = [peer, *reversed([hop.strip() for line in forwarded for hop in line.split(",")])]
     client = peer

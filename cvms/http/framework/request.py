@@ -1,4 +1,4 @@
-"""Request bodies and queries: read within bounds, checked against a type, refused with a path."""
+"""Parsing of request bodies and queries, and the types that validate their fields."""
 
 from __future__ import annotations
 
@@ -19,26 +19,26 @@ T = TypeVar("T")
 
 
 class TokenAmount(int):
-    """An amount of the token's smallest unit, 1 to 2^63 - 1; a number or a decimal string."""
+    """An amount in the token's smallest unit, 1 to 2^63 - 1; a number or a decimal string."""
 
 
 class Exact(Decimal):
-    """A fraction that replies hold as a JSON number, every digit written out."""
+    """A fraction, written to replies as a JSON number with every digit and no exponent."""
 
 
 class Body(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Base of every body. Unknown fields are refused: a misspelt one must not pass unnoticed."""
+    """Base of every body and query. Unknown fields are refused, so that typos are noticed."""
 
 
-# Nothing that PostgreSQL, a header or the signed text could take for something else.
+# No characters that have a meaning in a header or in the signed text, or that PostgreSQL refuses.
 Nonce = Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9_-]{16,64}\Z")]
 WalletSignature = Annotated[str, msgspec.Meta(min_length=64, max_length=90)]
 SignInMessage = Annotated[
     str,
     msgspec.Meta(
         max_length=2048,
-        description="The Sign-In-With-Solana message, exactly as signed, where the wallet has "
-        "signed that with the request's text as its statement and not the text alone",
+        description="The Sign-In-With-Solana message, exactly as signed, if the wallet signed a "
+        "message with the request's text as its statement instead of the text itself",
     ),
 ]
 Seconds = Annotated[int, msgspec.Meta(ge=0, le=MAX_AMOUNT)]
@@ -49,14 +49,14 @@ Slot = Annotated[int, msgspec.Meta(ge=0, le=MAX_AMOUNT)]
 
 
 async def read_body(kind: type[T]) -> T:
-    """The request's JSON body as `kind`. Raises InvalidRequest, or the HTTP error 413 or 415."""
+    """Return the JSON body as `kind`. Raises InvalidRequest, or the HTTP error 413 or 415."""
     if request.mimetype != "application/json":
-        raise UnsupportedMediaType("Send application/json.")
+        raise UnsupportedMediaType("Send the body as `Content-Type: application/json`.")
     return decode(await request.get_data(as_text=False), kind)
 
 
 def decode(raw: bytes | str, kind: type[T]) -> T:
-    """JSON as `kind`. Raises InvalidRequest and nothing else, whatever the bytes are."""
+    """Return JSON as `kind`. Raises only InvalidRequest, whatever the bytes are."""
     try:
         return msgspec.json.decode(raw, type=kind, dec_hook=_field)
     except (msgspec.DecodeError, UnicodeError, RecursionError) as error:
@@ -64,7 +64,7 @@ def decode(raw: bytes | str, kind: type[T]) -> T:
 
 
 def read_query(kind: type[T]) -> T:
-    """The query string as `kind`; each parameter at most once."""
+    """Return the query string as `kind`. Raises InvalidRequest, also for a repeated parameter."""
     repeated = [name for name, values in request.args.lists() if len(values) > 1]
     if repeated:
         raise _problem("The query", repeated[0], "given more than once")
@@ -75,7 +75,7 @@ def read_query(kind: type[T]) -> T:
 
 
 def owner_in_path(text: str) -> Pubkey:
-    """A public key from the path. Raises InvalidRequest."""
+    """Return the public key in a path. Raises InvalidRequest."""
     try:
         return _pubkey(text)
     except ValueError as error:
@@ -83,11 +83,12 @@ def owner_in_path(text: str) -> Pubkey:
 
 
 def json_response(value: Any, status: int = 200) -> Response:
-    content = msgspec.json.encode(value, enc_hook=_number)
+    """Return the value as a JSON response."""
+    content = msgspec.json.encode(value, enc_hook=_encode_exact)
     return Response(content, status, content_type="application/json")
 
 
-def _number(value: Any) -> msgspec.Raw:
+def _encode_exact(value: Any) -> msgspec.Raw:
     if not isinstance(value, Exact):
         raise NotImplementedError(type(value))
     whole, _, decimals = f"{value:f}".partition(".")
@@ -112,7 +113,7 @@ def _amount(value: Any) -> TokenAmount:
 
 
 def _pubkey(value: Any) -> Pubkey:
-    # The length bound comes first: base58 takes quadratic time.
+    # Check the length first: base58 decoding takes quadratic time.
     if isinstance(value, str) and 32 <= len(value) <= 44:
         try:
             return Pubkey.from_string(value)
@@ -129,5 +130,5 @@ def _invalid(what: str, error: Exception) -> InvalidRequest:
 
 
 def _problem(what: str, path: str, message: str) -> InvalidRequest:
-    place = f" at `{path}`" if path else ""
-    return InvalidRequest(f"{what} is malformed{place}: {message}.", [FieldProblem(path, message)])
+    where = f" at `{path}`" if path else ""
+    return InvalidRequest(f"{what} is invalid{where}: {message}.", [FieldProblem(path, message)])

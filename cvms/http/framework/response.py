@@ -1,4 +1,4 @@
-"""Replies of handlers as responses, with validators (RFC 9110, 13)."""
+"""Conversion of handlers' replies to responses, with validators (RFC 9110, 13)."""
 
 from __future__ import annotations
 
@@ -16,38 +16,42 @@ from cvms.http.framework.request import json_response
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """What a view answers: a value of the type that its route declares for the status."""
+    """A handler's answer: a value of the type that its route declares for the status."""
 
     value: Any
     status: int = 200
 
 
 def response_of(outcome: Reply | CvmsError) -> Response:
-    """The response for an answer, or for an outcome that is not success."""
+    """Return the response for a reply or an error."""
     if isinstance(outcome, CvmsError):
         return problem_response(problem_of(outcome) or unexpected())
     return json_response(outcome.value, outcome.status)
 
 
 def conditional(response: Response, etag: str, *, weak: bool = False) -> Response:
-    """The response under this validator, or 304 for a client that has it already."""
+    """Return the response with this validator, or 304 if the client already has it."""
     if request.if_none_match.contains_weak(etag):
         response = Response(b"", status=304)
     response.set_etag(etag, weak)
-    response.headers["Cache-Control"] = "no-cache"  # keep it, and ask whether it still holds
+    response.headers["Cache-Control"] = "no-cache"  # store it, but revalidate it before each use
     return response
 
 
 def with_weak_etag(value: Any, version: str) -> Response:
-    """The value as JSON under a weak validator: what has the same version says the same.
+    """Return the value as JSON with a weak validator: equal versions are equivalent.
 
-    Its bytes may differ still, in seconds that pass or in what came from the cache.
+    Their bytes may differ, in remaining seconds or in whether they came from the cache.
     """
     return conditional(json_response(value), version, weak=True)
 
 
 def with_strong_etag(value: Any) -> Response:
-    """The value as JSON under a strong validator, the hash of its bytes."""
-    body = msgspec.json.encode(value)
-    etag = hashlib.blake2b(body, digest_size=16).hexdigest()
-    return conditional(Response(body, content_type="application/json"), etag)
+    """Return the value as JSON with a strong validator."""
+    return bytes_with_strong_etag(msgspec.json.encode(value))
+
+
+def bytes_with_strong_etag(content: bytes, content_type: str = "application/json") -> Response:
+    """Return the bytes with a strong validator, their hash."""
+    etag = hashlib.blake2b(content, digest_size=16).hexdigest()
+    return conditional(Response(content, content_type=content_type), etag)

@@ -1,17 +1,17 @@
-"""What each route takes, answers and asks of its caller, said once.
+"""Declarations of routes: what each takes, what it answers, and what it requires of its caller.
 
-Dispatch, limits and the OpenAPI document all follow these declarations, so that none of them can
-say anything else than what is done.
+Dispatch, rate limits and the OpenAPI document all follow from these declarations, so they cannot
+contradict each other.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from functools import partial
-from typing import Any, Literal
+from typing import Any, Literal, TypedDict, TypeVar, Unpack, get_type_hints
 
 from quart import Response, request
 
@@ -25,7 +25,9 @@ from cvms.store.security import audit_log
 
 
 class Auth(StrEnum):
-    """Who may ask: anybody, the wallet that signs the body, an administrator's token, or both."""
+    """What a request must carry: nothing, a wallet's signature, an administrator token, or either
+    of the two.
+    """
 
     NONE = "none"
     WALLET = "wallet"
@@ -33,22 +35,24 @@ class Auth(StrEnum):
     WALLET_OR_ADMIN = "wallet_or_admin"
 
 
-MAX_QUERY_SHOWN = 500
+MAX_QUERY_LOGGED = 500
 
 Handler = Callable[..., Awaitable[Reply | Response]]
+H = TypeVar("H", bound=Handler)
+Method = Literal["GET", "POST", "DELETE"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Route:
-    """One route. The view is called with the services, the path's variables as text, and `body`
-    and `query` where they are declared, both checked already.
+    """One route. The handler is called with the dependencies, the path's variables as text, and
+    `body` and `query` where they are declared, both validated.
 
-    `replies` gives the type of each status that is success, None for what is not JSON; `refusals`
-    the outcomes beside those that every route can have. The view's docstring is its description,
-    unless `summary` is given.
+    `replies` maps each status of success to the type of its reply, None for one that is not JSON.
+    `refusals` are the errors beyond those that every route can raise. The first line of the
+    handler's docstring is the route's summary in the OpenAPI document, the rest its description.
     """
 
-    method: Literal["GET", "POST", "DELETE"]
+    method: Method
     rule: str
     handler: Handler
     replies: Mapping[int, Any]
@@ -56,21 +60,77 @@ class Route:
     query: type[Body] | None = None
     refusals: tuple[type[CvmsError], ...] = ()
     auth: Auth = Auth.NONE
-    # The least role of an administrator, where one may or must ask; the view gets the
-    # `administrator`, None where a wallet has asked instead.
+    # The lowest role that an administrator needs. The handler gets the `administrator`, or None
+    # if a wallet signed the request instead.
     role: Role = Role.ADMIN
-    # Costs more of a client's allowance: it opens a door, or moves money.
+    # Has a rate limit of its own, since it grants access or moves money.
     sensitive: bool = False
-    # Takes an Idempotency-Key: the same key and body give the same outcome.
+    # Accepts an Idempotency-Key: the same key and body give the same outcome.
     idempotent: bool = False
-    # Takes a code of the second factor, where the owner has set one up.
+    # Requires a code of the second factor if the owner has enabled one.
     second_factor: bool = False
     tags: tuple[str, ...] = ()
-    summary: str = ""
+
+
+class Declaration(TypedDict, total=False):
+    """What a route declares beside its method, rule and handler: fields of `Route`."""
+
+    replies: Mapping[int, Any]
+    refusals: tuple[type[CvmsError], ...]
+    auth: Auth
+    role: Role
+    sensitive: bool
+    idempotent: bool
+    second_factor: bool
+
+
+class RouteGroup:
+    """The routes of a module, each declared on its handler. Iterate over it for the routes.
+
+    `common` holds for every route that does not declare otherwise. The types of a route's body and
+    query are those of the handler's parameters `body` and `query`.
+    """
+
+    def __init__(self, *tags: str, **common: Unpack[Declaration]) -> None:
+        self._tags = tags
+        self._common = common
+        self._routes: list[Route] = []
+
+    def __iter__(self) -> Iterator[Route]:
+        return iter(self._routes)
+
+    def get(self, rule: str, **declared: Unpack[Declaration]) -> Callable[[H], H]:
+        """Declare a GET route on its handler."""
+        return self._declare("GET", rule, declared)
+
+    def post(self, rule: str, **declared: Unpack[Declaration]) -> Callable[[H], H]:
+        """Declare a POST route on its handler."""
+        return self._declare("POST", rule, declared)
+
+    def delete(self, rule: str, **declared: Unpack[Declaration]) -> Callable[[H], H]:
+        """Declare a DELETE route on its handler."""
+        return self._declare("DELETE", rule, declared)
+
+    def _declare(self, method: Method, rule: str, declared: Declaration) -> Callable[[H], H]:
+        def declare(handler: H) -> H:
+            types = get_type_hints(handler)
+            route = Route(
+                method=method,
+                rule=rule,
+                handler=handler,
+                body=types.get("body"),
+                query=types.get("query"),
+                tags=self._tags,
+                **(self._common | declared),
+            )
+            self._routes.append(route)
+            return handler
+
+        return declare
 
 
 def register(app: Edge, deps: Dependencies, routes: Iterable[Route]) -> None:
-    """Put the routes on the application."""
+    """Add the routes to the application."""
     for route in routes:
         endpoint = f"{route.method} {route.rule}"
         app.add_url_rule(
@@ -78,24 +138,25 @@ def register(app: Edge, deps: Dependencies, routes: Iterable[Route]) -> None:
         )
 
 
-async def _dispatch(deps: Dependencies, route: Route, **given: Any) -> Response:
+async def _dispatch(deps: Dependencies, route: Route, **arguments: Any) -> Response:
     if route.sensitive:
         await deps.limits.admit_sensitive(request, route.rule)
     if route.auth in {Auth.ADMIN, Auth.WALLET_OR_ADMIN}:
-        given["administrator"] = await _administrator(deps, route)
+        arguments["administrator"] = await _administrator(deps, route)
     if route.query is not None:
-        given["query"] = read_query(route.query)
+        arguments["query"] = read_query(route.query)
     if route.body is not None:
-        given["body"] = await read_body(route.body)
-    answer = await route.handler(deps, **given)
-    return answer if isinstance(answer, Response) else response_of(answer)
+        arguments["body"] = await read_body(route.body)
+    reply = await route.handler(deps, **arguments)
+    return reply if isinstance(reply, Response) else response_of(reply)
 
 
 async def _administrator(deps: Dependencies, route: Route) -> Administrator | None:
-    """Who asks, before anything else is looked at. Raises unless that may be.
+    """Return the administrator whose token the request carries, None if a wallet may sign instead.
 
-    The audit trail has every call: here those that look and those that reach too far, and each that
-    changes something in the transaction of its change.
+    Raises AdminDisabled, InvalidToken or NotAllowed. The audit trail records every call: here those
+    that only read and those that are refused; one that changes something is recorded in the
+    transaction of its change.
     """
     authorization = request.headers.get("Authorization")
     if route.auth is Auth.WALLET_OR_ADMIN and authorization is None:
@@ -103,30 +164,23 @@ async def _administrator(deps: Dependencies, route: Route) -> Administrator | No
     administrator = authenticate(deps.config.admin_jwt_secret, authorization)
     allowed = administrator.role >= route.role
     if route.method == "GET" or not allowed:
-        await _record_access(deps, administrator, route, "accepted" if allowed else "refused")
+        async with deps.database.transaction() as conn:
+            await audit_log.record(
+                conn,
+                actor=f"admin:{administrator.subject}",
+                action=action_of(route),
+                owner=None,
+                outcome="accepted" if allowed else "refused",
+                # The raw query: nothing of it has been validated yet.
+                details={
+                    "role": administrator.role.label,
+                    "query": request.query_string.decode("ascii", "replace")[:MAX_QUERY_LOGGED],
+                },
+            )
     require(administrator, route.role)
     return administrator
 
 
-async def _record_access(
-    deps: Dependencies, administrator: Administrator, route: Route, outcome: str
-) -> None:
-    entry = audit_log.AuditEntry(
-        actor=f"admin:{administrator.subject}",
-        action=action_of(route),
-        owner=None,
-        outcome=outcome,
-        details={"role": administrator.role.label, "query": _query()},
-    )
-    async with deps.database.transaction() as conn:
-        await audit_log.append(conn, entry)
-
-
-def _query() -> str:
-    """The query as it came, which may be anything: nothing of it has been checked."""
-    return request.query_string.decode("ascii", "replace")[:MAX_QUERY_SHOWN]
-
-
 def action_of(route: Route) -> str:
-    """The route as the audit trail names it, for example `get_api_admin_audit`."""
+    """Return the route's name in the audit trail, for example `get_api_admin_audit`."""
     return "_".join(re.findall(r"[a-z0-9]+", f"{route.method} {route.rule}".lower()))

@@ -1,4 +1,4 @@
-"""What rows look like to clients: the types that HTTP replies and WebSocket snapshots share."""
+"""Reply types shared by several routes and by WebSocket snapshots, and how rows become them."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from cvms.store.vaults.vaults import VaultRow
 
 
 class Balance(msgspec.Struct, frozen=True, kw_only=True):
-    """A vault's balances, in the token's smallest unit, at the slot they hold for."""
+    """A vault's balances as of `slot`, in the token's smallest unit."""
 
     owner: str
     vault: str
@@ -30,7 +30,7 @@ class Balance(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Movement(msgspec.Struct, frozen=True, kw_only=True):
-    """One line of a vault's history; `id` is the cursor of the page behind it."""
+    """An entry of a vault's history. `id` is the cursor of the page that follows it."""
 
     id: int | None
     kind: str
@@ -43,7 +43,7 @@ class Movement(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class History(msgspec.Struct, frozen=True, kw_only=True):
-    """A page of a vault's history, newest first; `next_cursor` is null on the last one."""
+    """A page of a vault's history, newest first. `next_cursor` is null on the last page."""
 
     owner: str
     transactions: list[Movement]
@@ -51,7 +51,7 @@ class History(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Tvl(msgspec.Struct, frozen=True, kw_only=True):
-    """All vaults together; `slot` is the newest among them, null before the first."""
+    """The sum over all vaults. `slot` is their newest, null if there is no vault yet."""
 
     total: int
     vaults: int
@@ -67,7 +67,7 @@ class AccountMeta(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Instruction(msgspec.Struct, frozen=True, kw_only=True):
-    """A bare instruction, `data` in base64, for a client that builds its own transaction."""
+    """An instruction, `data` in base64, for a client that builds its own transaction."""
 
     program_id: str
     accounts: list[AccountMeta]
@@ -75,7 +75,7 @@ class Instruction(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class CoSign(msgspec.Struct, frozen=True, kw_only=True):
-    """A transaction for the wallet to sign, in base64, and until which block height it can land."""
+    """A transaction for the wallet to sign, in base64, and the last block height it is valid at."""
 
     mode: Literal["cosign"] = "cosign"
     transaction: str
@@ -84,7 +84,7 @@ class CoSign(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Submitted(msgspec.Struct, frozen=True, kw_only=True):
-    """A transaction that the service has signed and sends."""
+    """A transaction that the service has signed and submits."""
 
     mode: Literal["submitted"] = "submitted"
     signature: str
@@ -92,10 +92,10 @@ class Submitted(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Accepted(msgspec.Struct, frozen=True):
-    """A transaction that the service sends from now on, or keeps until all have signed it.
+    """A transaction that the service submits, or keeps until all co-signers have signed it.
 
-    While co-signers are `missing` the status is `collecting`. `rebuilt` says that another
-    transaction has taken the place of the one that came: `transaction` is what all have to sign.
+    While co-signers are `missing`, the status is `collecting`. If `rebuilt`, the posted transaction
+    has been replaced, and all co-signers must sign `transaction`.
     """
 
     signature: str | None
@@ -108,7 +108,7 @@ class Accepted(msgspec.Struct, frozen=True):
 
 
 class TransactionState(msgspec.Struct, frozen=True, kw_only=True):
-    """Where a transaction stands; `error` says why it failed."""
+    """The state of a transaction. `error` says why it failed."""
 
     signature: str | None
     status: str
@@ -122,7 +122,7 @@ class TransactionState(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def balance_reply(row: VaultRow, *, cached: bool | msgspec.UnsetType = msgspec.UNSET) -> Balance:
-    """A vault's balances; `cached` is left out where it means nothing."""
+    """Return a vault's balances. `cached` is omitted where it has no meaning."""
     return Balance(
         owner=row.owner,
         vault=row.vault,
@@ -138,7 +138,7 @@ def balance_reply(row: VaultRow, *, cached: bool | msgspec.UnsetType = msgspec.U
 
 
 def past_balance_reply(point: BalancePoint, slot: int) -> Balance:
-    """A vault's balances as they were in `slot`, which `point` tells."""
+    """Return a vault's balances at the end of `slot`, for which `point` holds."""
     return Balance(
         owner=point.owner,
         vault=point.vault,
@@ -153,7 +153,7 @@ def past_balance_reply(point: BalancePoint, slot: int) -> Balance:
 
 
 def movement_reply(row: HistoryRow) -> Movement:
-    """One line of a vault's history."""
+    """Return an entry of a vault's history."""
     return Movement(
         id=row.id,
         kind=row.kind,
@@ -167,12 +167,12 @@ def movement_reply(row: HistoryRow) -> Movement:
 
 
 def tvl_reply(row: TvlRow) -> Tvl:
-    """All vaults together."""
+    """Return the sum over all vaults."""
     return Tvl(total=row.total, vaults=row.vaults, slot=row.slot)
 
 
 def transaction_state_reply(row: Submission) -> TransactionState:
-    """Where a transaction stands."""
+    """Return the state of a transaction."""
     return TransactionState(
         signature=row.signature,
         status=row.state,

@@ -1,8 +1,8 @@
-"""How an approval takes effect: the signer is counted, and the last of them makes a transaction.
+"""Approval of a proposed withdrawal: count the signer, build the transaction after the last one.
 
-What is decided on the chain's side is decided before the database transaction, and holds in it
-only while the proposal is as it was; otherwise it is decided again. Of any number of approvals at
-once each is counted, and one transaction comes of them.
+The chain is read before the database transaction. The transaction commits only if the proposal is
+unchanged since then; otherwise the run starts again. Concurrent approvals are all counted and lead
+to one transaction.
 """
 
 from __future__ import annotations
@@ -27,39 +27,39 @@ from cvms.errors import (
     ProposalCompleted,
     ProposalExpired,
 )
-from cvms.http.auth.requester import Credential
+from cvms.http.auth.credential import Credential
 from cvms.http.framework.dependencies import Dependencies
 from cvms.http.framework.response import Reply, response_of
 from cvms.http.multisig.chain_state import multisig_of, next_transaction
 from cvms.http.multisig.proposal_view import notify_signers, proposal_view
 from cvms.http.operations.idempotency import IdempotencyKey
-from cvms.store.postgres.driver.connection import TrioConnection
+from cvms.store.postgres.driver.connection import Connection
 from cvms.store.security import audit_log
 from cvms.store.submissions import multisig_proposals
 from cvms.store.submissions.multisig_proposals import Proposal, ProposalState
 
 MAX_RETRIES = 16
-"""How often to decide anew: ten signers can approve and sign between a look and a change."""
+"""Ten signers can each approve and sign between one reading of a proposal and its change."""
 
 
 class StaleProposal(Exception):
-    """The proposal is no longer as it was when this was decided."""
+    """The proposal has changed since it was read."""
 
 
 @dataclass(frozen=True, slots=True)
 class ApprovalRun:
-    """One signer's approval of a proposal, from a request that has been checked."""
+    """One signer's approval of a proposal. The credential has been checked."""
 
     deps: Dependencies
     proposal: UUID
     signer: str
-    requester: Credential
+    credential: Credential
     key: IdempotencyKey | None
 
     async def run(self) -> Reply:
-        """Count the signer, once however often it is asked; build the transaction when it is time.
+        """Count the signer once, and build the transaction when enough signers have approved.
 
-        Raises NotFound, NotASigner, ProposalEnded, and what building a transaction raises.
+        Raises NotFound, NotASigner, ProposalEnded, and the errors of building a transaction.
         """
         for _ in range(MAX_RETRIES):
             try:
@@ -71,7 +71,7 @@ class ApprovalRun:
     async def _run_once(self) -> Reply:
         seen = await open_proposal(self.deps, self.proposal)
         if self.signer not in seen.signers:
-            raise NotASigner(f"{self.signer} is none of the signers of proposal {seen.id}.")
+            raise NotASigner(f"{self.signer} is not a signer of proposal {seen.id}.")
         try:
             await check_multisig(self.deps, seen)
         except ProposalCancelled as outcome:
@@ -99,50 +99,52 @@ class ApprovalRun:
             await self._keep(conn, answer)
             if built is not None:
                 await notify_signers(conn, offered_event(seen), now)
-            await record_audit(conn, self.requester.actor, "approve_withdraw", now, "accepted")
+            await record_audit(conn, self.credential.actor, "approve_withdraw", now, "accepted")
         return answer
 
     async def _cancel(self, seen: Proposal, outcome: ProposalCancelled) -> None:
         async with self._transaction() as conn:
             await cancel(conn, seen)
             await self._keep(conn, outcome)
-            await record_audit(conn, self.requester.actor, "approve_withdraw", seen, "cancelled")
+            await record_audit(conn, self.credential.actor, "approve_withdraw", seen, "cancelled")
 
     async def _refuse(self, seen: Proposal, refused: ProgramRefused) -> None:
-        """The last approval is not counted when the chain would not take what it leads to."""
+        """Keep the refusal as the reply; the approval that led to it does not count."""
         async with self._transaction() as conn:
             await self._keep(conn, refused)
-            await record_audit(conn, self.requester.actor, "approve_withdraw", seen, "refused")
+            await record_audit(conn, self.credential.actor, "approve_withdraw", seen, "refused")
 
     @asynccontextmanager
-    async def _transaction(self) -> AsyncIterator[TrioConnection[Any]]:
+    async def _transaction(self) -> AsyncIterator[Connection]:
         async with self.deps.database.transaction() as conn:
-            await self.requester.consume(conn)
+            await self.credential.consume(conn)
             yield conn
 
-    async def _keep(self, conn: TrioConnection[Any], outcome: Reply | CvmsError) -> None:
+    async def _keep(self, conn: Connection, outcome: Reply | CvmsError) -> None:
         if self.key is not None:
             await self.key.store(conn, response_of(outcome))
 
 
 async def open_proposal(deps: Dependencies, proposal: UUID) -> Proposal:
-    """The proposal, while approvals and signatures count. Raises NotFound and ProposalEnded."""
+    """Return the proposal while it takes approvals. Raises NotFound and ProposalEnded."""
     async with deps.database.connection() as conn:
         found = await multisig_proposals.get(conn, proposal)
     if found is None:
         raise unknown_proposal(proposal)
     match found.state:
         case ProposalState.EXPIRED:
-            raise ProposalExpired(f"It expired at {found.expires_at.isoformat()}; propose again.")
+            raise ProposalExpired(
+                f"The proposal expired at {found.expires_at.isoformat()}; propose again."
+            )
         case ProposalState.CANCELLED:
             raise cancelled()
         case ProposalState.SUBMITTED | ProposalState.EXECUTED:
-            raise ProposalCompleted("All that it needs have approved and signed it already.")
+            raise ProposalCompleted("The proposal has all its approvals and signatures already.")
     return found
 
 
 async def check_multisig(deps: Dependencies, proposal: Proposal) -> None:
-    """Raise ProposalCancelled unless the vault's multisig is still what it was."""
+    """Raise ProposalCancelled if the vault's multisig has changed since the proposal."""
     owner = Pubkey.from_string(proposal.owner)
     now = await multisig_of(deps, owner, since=Slot(proposal.slot))
     signers = [Pubkey.from_string(each) for each in proposal.signers]
@@ -150,16 +152,14 @@ async def check_multisig(deps: Dependencies, proposal: Proposal) -> None:
         raise cancelled()
 
 
-async def lock(conn: TrioConnection[Any], seen: Proposal) -> None:
-    """Lock the proposal for a change. Raises Moved."""
+async def lock(conn: Connection, seen: Proposal) -> None:
+    """Lock the proposal for a change. Raises StaleProposal."""
     if not await multisig_proposals.lock(conn, seen):
         raise StaleProposal
 
 
-async def set_transaction(
-    conn: TrioConnection[Any], seen: Proposal, built: BuiltTransaction
-) -> None:
-    """Make it the proposal's transaction. Raises Moved."""
+async def set_transaction(conn: Connection, seen: Proposal, built: BuiltTransaction) -> None:
+    """Make this the proposal's transaction. Raises StaleProposal."""
     if not await multisig_proposals.set_transaction(
         conn,
         seen.id,
@@ -170,15 +170,15 @@ async def set_transaction(
         raise StaleProposal
 
 
-async def cancel(conn: TrioConnection[Any], seen: Proposal) -> None:
-    """End the proposal, and tell its signers. Raises Moved."""
+async def cancel(conn: Connection, seen: Proposal) -> None:
+    """Cancel the proposal and notify its signers. Raises StaleProposal."""
     await lock(conn, seen)
     await multisig_proposals.cancel(conn, seen.id)
     await notify_signers(conn, "proposal.cancelled", await reload(conn, seen.id))
 
 
-async def reload(conn: TrioConnection[Any], proposal: UUID) -> Proposal:
-    """The proposal as this transaction leaves it."""
+async def reload(conn: Connection, proposal: UUID) -> Proposal:
+    """Return the proposal as this database transaction leaves it. Raises StaleProposal."""
     found = await multisig_proposals.get(conn, proposal)
     if found is None:
         raise StaleProposal
@@ -186,15 +186,16 @@ async def reload(conn: TrioConnection[Any], proposal: UUID) -> Proposal:
 
 
 async def record_audit(
-    conn: TrioConnection[Any],
+    conn: Connection,
     actor: str,
     action: str,
     proposal: Proposal,
     outcome: str,
     **details: Any,
 ) -> None:
-    """Append to the audit trail, last in the transaction."""
-    entry = audit_log.AuditEntry(
+    """Append to the audit log, last in the transaction."""
+    await audit_log.record(
+        conn,
         actor=actor,
         action=action,
         owner=proposal.owner,
@@ -206,11 +207,10 @@ async def record_audit(
             **details,
         },
     )
-    await audit_log.append(conn, entry)
 
 
 def offered_event(seen: Proposal) -> str:
-    """What a new transaction means to the signers."""
+    """Return the webhook event of a proposal that got a new transaction."""
     return "proposal.approved" if seen.transaction is None else "proposal.rebuilt"
 
 
@@ -219,7 +219,7 @@ def unknown_proposal(proposal: object) -> NotFound:
 
 
 def cancelled() -> ProposalCancelled:
-    return ProposalCancelled("The vault's signers or threshold are others by now; propose again.")
+    return ProposalCancelled("The vault's signers or threshold have changed since; propose again.")
 
 
 def busy() -> Conflict:

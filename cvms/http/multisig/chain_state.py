@@ -1,7 +1,7 @@
-"""A withdrawal by several signers, on the chain's side.
+"""Multisig withdrawals on chain: the vault's multisig, and the transactions of a proposal.
 
-The service always pays the fee, so that no transaction of a proposal lands without its signature,
-which is added last and stored before anything is sent: what became of each is known.
+The service always pays the fee, so no transaction of a proposal lands without its signature. It
+signs last and stores the transaction before sending it, so the outcome of each is known.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import Enum, auto
 
-from solders.message import MessageV0, to_bytes_versioned
+from solders.message import MessageV0
 from solders.pubkey import Pubkey
 
 from cvms.chain.program.accounts import read_vault
@@ -27,14 +27,14 @@ from cvms.store.submissions.multisig_proposals import LiveTransaction, Proposal
 
 @dataclass(frozen=True, slots=True)
 class Multisig:
-    """A vault's multisig as it was in `slot`; with a threshold of zero there is none."""
+    """A vault's multisig as of `slot`. A threshold of zero means that there is none."""
 
     threshold: int
     signers: tuple[Pubkey, ...]
     slot: Slot
 
     def same_as(self, threshold: int, signers: Sequence[Pubkey]) -> bool:
-        """Whether it is this one; the order of the signers means nothing."""
+        """Return whether the threshold and the signers are these, in any order."""
         return self.threshold == threshold and sorted(map(str, self.signers)) == sorted(
             map(str, signers)
         )
@@ -43,27 +43,28 @@ class Multisig:
 async def multisig_of(
     deps: Dependencies, owner: Pubkey, *, since: Slot | None = None
 ) -> Multisig | None:
-    """The multisig of the owner's vault now, not before the slot `since`; None without a vault."""
-    found = await deps.rpc.get_accounts(
+    """Read the multisig of the owner's vault, as of `since` or later; None without a vault."""
+    fetched = await deps.rpc.get_accounts(
         [vault_address(deps.programs, owner)],
         commitment=Commitment.CONFIRMED,
         min_context_slot=since,
     )
-    vault = read_vault(found.accounts[0], deps.programs)
+    vault = read_vault(fetched.accounts[0], deps.programs)
     if vault is None:
         return None
-    return Multisig(vault.multisig_threshold, vault.multisig_signers, found.slot)
+    return Multisig(vault.multisig_threshold, vault.multisig_signers, fetched.slot)
 
 
-async def withdrawal(
+async def build_withdrawal(
     deps: Dependencies, owner: Pubkey, amount: int, signers: Sequence[Pubkey]
 ) -> BuiltTransaction:
-    """A withdrawal to the owner by these signers. Raises InvalidRequest when they are too many,
-    SponsorshipPaused while the service pays no fees.
+    """Build a withdrawal to the owner, signed by these signers.
+
+    Raises InvalidRequest if they are too many, SponsorshipPaused while the service pays no fees.
     """
-    deps.sponsor.require()
-    # Where the owner's token account has to be made, one who signs anyway pays for it: what the
-    # service paid could be had by closing the account, again and again.
+    deps.operator.require_pays()
+    # If the owner's token account must be created, one of the signers pays its rent. If the service
+    # paid it, the owner could collect it by closing the account, again and again.
     authority, *others = sorted(signers, key=lambda each: each != owner)
     return await prepare_withdraw(
         deps.rpc,
@@ -72,82 +73,82 @@ async def withdrawal(
         recipient=owner,
         amount=amount,
         authority=authority,
-        fee_payer=deps.operator.pubkey(),
+        fee_payer=deps.operator.address,
         rent_payer=authority,
         extra_signers=others,
     )
 
 
 def cosigners(live: LiveTransaction) -> list[str]:
-    """Who has to sign the transaction beside the service."""
+    """Return who must sign the transaction besides the service."""
     _operator, *others = required_signers(MessageV0.from_bytes(live.message))
     return [str(each) for each in others]
 
 
 def to_sign(proposal: Proposal, approvers: Sequence[str]) -> list[str]:
-    """Who of those who approved is to sign the next transaction: as many as must.
+    """Return which approvers sign the next transaction: as many as the threshold.
 
-    First whoever has signed the last one, then whoever was not asked to, so that nobody who is
-    away can hold it up for ever.
+    Those who signed the previous transaction come first, then those who were not asked to, so that
+    an absent signer cannot block the withdrawal for ever.
     """
-    last = proposal.transaction
-    signed, asked = (last.signatures, cosigners(last)) if last is not None else ({}, [])
+    previous = proposal.transaction
+    signed, asked = (previous.signatures, cosigners(previous)) if previous is not None else ({}, [])
     ranked = sorted(approvers, key=lambda each: (each not in signed, each in asked))
     return ranked[: proposal.threshold]
 
 
 class Liveness(Enum):
-    """Whether a transaction can land, or has."""
+    """Whether a transaction can still land, or has landed."""
 
     VALID = auto()
-    EXPIRING = auto()  # a block that holds it may still come out, on some fork
+    EXPIRING = auto()  # a block that contains it may still appear, on some fork
     LANDED = auto()
     EXPIRED = auto()
 
 
 async def liveness_of(deps: Dependencies, live: LiveTransaction) -> Liveness:
-    """Whether the transaction can still land, or has."""
+    """Return whether the transaction can still land, or has landed."""
     last = live.last_valid_block_height
-    # The heights before the status: what is not there after its last block never will be.
+    # Read the heights before the status: what is absent after its last block will never land.
     tips = await read_tips(deps.rpc)
     if tips.confirmed.height <= last:
         return Liveness.VALID
     if tips.finalized.height <= last:
         return Liveness.EXPIRING
     message = MessageV0.from_bytes(live.message)
-    # Ours is the first signature, and always the same for the same message.
-    signature = deps.operator.sign_message(to_bytes_versioned(message))
-    seen = await deps.rpc.statuses_everywhere([str(signature)], min_context_slot=tips.slot)
-    [status] = seen.statuses
+    signature = deps.operator.id_of(message)
+    merged = await deps.rpc.statuses_everywhere([signature], min_context_slot=tips.slot)
+    [status] = merged.statuses
     if status is not None:
         return Liveness.LANDED if status.err is None else Liveness.EXPIRED
-    # A node that is behind knows nothing of it either.
-    return Liveness.EXPIRED if seen.slot >= tips.slot else Liveness.EXPIRING
+    # The answer of a node that lags behind proves nothing.
+    return Liveness.EXPIRED if merged.slot >= tips.slot else Liveness.EXPIRING
 
 
 async def next_transaction(
     deps: Dependencies, proposal: Proposal, approvers: Sequence[str]
 ) -> BuiltTransaction | None:
-    """The transaction that these approvers are to sign now; None while it is not time for one, or
-    the one that is there is good.
+    """Build the next transaction for these approvers to sign.
 
-    Another is built only once the one before can never land. Raises TransactionExpired while that
-    is not certain, ProgramRefused, and InvalidRequest.
+    Return None while there are too few approvers or the current transaction is valid. A
+    replacement is built only once the previous transaction can never land. Raises
+    TransactionExpired while that is not certain, ProposalCompleted if it has landed, and what
+    building and simulating raise, such as ProgramRefused and InvalidRequest.
     """
     if len(approvers) < proposal.threshold:
         return None
     live = proposal.transaction
     if live is not None:
-        chance = await liveness_of(deps, live)
-        if chance is Liveness.VALID and live.submission is None:
+        liveness = await liveness_of(deps, live)
+        if liveness is Liveness.VALID and live.submission is None:
             return None
-        if chance is Liveness.LANDED:
-            raise ProposalCompleted("Its transaction has landed already.")
-        if chance is not Liveness.EXPIRED:
+        if liveness is Liveness.LANDED:
+            raise ProposalCompleted("The proposal's transaction has already landed.")
+        if liveness is not Liveness.EXPIRED:
             raise TransactionExpired(
-                "Its transaction cannot be signed any more, and another can be built once it is "
-                "certain that it has not landed. Ask again in a few seconds."
+                "The proposal's transaction can no longer be signed. A new one is built once it is "
+                "certain that it has not landed: try again in a few seconds."
             )
     signers = [Pubkey.from_string(each) for each in to_sign(proposal, approvers)]
     owner = Pubkey.from_string(proposal.owner)
-    return await simulate(deps, await withdrawal(deps, owner, proposal.amount, signers))
+    return await simulate(deps, await build_withdrawal(deps, owner, proposal.amount, signers))

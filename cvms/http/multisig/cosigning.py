@@ -1,7 +1,7 @@
-"""How the transaction of a proposal gets its signatures: each signer brings his own.
+"""Co-signing of a proposal's transaction: each signer posts a signature, the service adds the last.
 
-With the last of them the service adds its own and has it submitted. A transaction whose block hash
-is over is replaced, once it can never land; the signatures of the old one are worth nothing then.
+A transaction whose block hash has expired is replaced once it can never land; the signatures of the
+old one are void then.
 """
 
 from __future__ import annotations
@@ -19,9 +19,10 @@ from cvms.chain.transactions.versioned import (
     BuiltTransaction,
     message_of,
     required_signers,
-    sign_as,
-    signature_of,
     verify_signatures,
+)
+from cvms.chain.transactions.versioned import (
+    unsigned as unsigned_transaction,
 )
 from cvms.errors import InvalidSignature, ProposalCancelled
 from cvms.http.framework.dependencies import Dependencies
@@ -50,7 +51,7 @@ EMPTY = Signature.default()
 
 @dataclass(frozen=True, slots=True)
 class CoSigningRun:
-    """One post of a proposal's transaction, with at least one signature in it."""
+    """One posted copy of a proposal's transaction, with at least one valid signature."""
 
     deps: Dependencies
     proposal: UUID
@@ -59,13 +60,14 @@ class CoSigningRun:
 
     @property
     def actor(self) -> str:
-        """For the audit trail, whoever is named first."""
+        """The first of the signers, for the audit log."""
         return min(self.signatures)
 
     async def run(self) -> Reply:
-        """Keep what is new; submit what is complete; replace what is too old.
+        """Store new signatures, submit a complete transaction, replace an expired one.
 
-        Raises ProposalEnded, TransactionExpired while the old one may still land, ProgramRefused.
+        Raises ProposalEnded, ProgramRefused, and TransactionExpired while an expired transaction
+        may still land.
         """
         for _ in range(MAX_RETRIES):
             try:
@@ -88,7 +90,7 @@ class CoSigningRun:
         if rebuilt is not None:
             return await self._replace(seen, rebuilt)
         live = seen.transaction
-        assert live is not None, "there was one to post, and each is followed by another"
+        assert live is not None, "a posted transaction has not been removed, only replaced"
         if live.message_hash != self.message_hash:
             return collecting(seen, rebuilt=True)
         together = {**self.signatures, **live.signatures}
@@ -99,7 +101,7 @@ class CoSigningRun:
         return await self._keep(seen)
 
     async def _submitted(self) -> Reply | None:
-        """The same transaction again, once all have signed it, gets the same answer."""
+        """Return the earlier reply if this transaction has been submitted already."""
         async with self.deps.database.connection() as conn:
             found = await submissions.get_by_message(conn, self.message_hash)
         if found is None or found.state is submissions.State.EXPIRED:
@@ -118,15 +120,13 @@ class CoSigningRun:
     async def _submit(
         self, seen: Proposal, live: LiveTransaction, signatures: Mapping[str, bytes]
     ) -> Reply:
-        """Add our signature, and hand it to the submitter: stored first, with its bytes."""
+        """Add the operator's signature, store the signed bytes, and wake the submitter."""
         assembled = _assembled(live, signatures)
-        # Unsigned: no node is given what it could send before it is stored.
-        result = await self.deps.rpc.simulate(bytes(sign_as(message_of(assembled))))
+        # Simulated unsigned: no node gets a transaction that it could send before it is stored.
+        result = await self.deps.rpc.simulate(bytes(unsigned_transaction(message_of(assembled))))
         if result.err is not None:
             raise to_program_error(result.err, result.logs, self.deps.programs)
-        sponsor = self.deps.sponsor
-        transaction, cost = sponsor.sign(assembled)
-        signature, wire = signature_of(transaction), bytes(transaction)
+        signed = self.deps.operator.sign(assembled, acts=False)
         async with self.deps.database.transaction() as conn:
             await lock(conn, seen)
             await multisig_proposals.sign(conn, live.message_hash, self.signatures)
@@ -136,17 +136,17 @@ class CoSigningRun:
                 kind=KIND,
                 owner=seen.owner,
                 message=live.message,
-                signature=signature,
-                wire=wire,
+                signature=signed.signature,
+                wire=signed.wire,
                 last_valid_block_height=live.last_valid_block_height,
                 amount=seen.amount,
                 # The transaction was built after the proposal.
                 since_slot=seen.slot,
             )
-            await sponsor.charge(conn, message_of(transaction), cost, owner=seen.owner)
+            await self.deps.operator.charge(conn, signed, owner=seen.owner)
             now = await reload(conn, seen.id)
             await notify_signers(conn, "proposal.submitted", now)
-            details = {"kind": KIND, "tx": signature, "signers": sorted(signatures)}
+            details = {"kind": KIND, "tx": signed.signature, "signers": sorted(signatures)}
             await record_audit(conn, self.actor, "submit", now, "accepted", **details)
         self.deps.submit_wake.wake()
         return Reply(Accepted(stored.signature, stored.state), 202)
@@ -167,7 +167,7 @@ class CoSigningRun:
 
 
 def collecting(proposal: Proposal, *, rebuilt: bool) -> Reply:
-    """What is still missing; the transaction too, where another one was posted."""
+    """Return the reply that names the missing signers and has the transaction to sign."""
     live = proposal.transaction
     assert live is not None
     accepted = Accepted(
@@ -183,9 +183,9 @@ def collecting(proposal: Proposal, *, rebuilt: bool) -> Reply:
 
 
 def signatures_in(transaction: VersionedTransaction, operator: str) -> dict[str, bytes]:
-    """The signatures that a co-signer has put in, by signer; none is the operator's.
+    """Return the signatures in the transaction by signer, without the operator's.
 
-    Raises InvalidSignature when there are none, or one of them is wrong.
+    Raises InvalidSignature if there is none, or if one does not verify.
     """
     signers = [str(each) for each in required_signers(message_of(transaction))]
     valid = {str(each) for each in verify_signatures(transaction)}
@@ -198,7 +198,7 @@ def signatures_in(transaction: VersionedTransaction, operator: str) -> dict[str,
         if signer not in valid:
             raise InvalidSignature(f"The signature of {signer} does not verify.")
     if not given:
-        raise InvalidSignature("Nobody has signed it; put in at least your own signature.")
+        raise InvalidSignature("The transaction has no signature; add at least your own.")
     return given
 
 

@@ -1,4 +1,4 @@
-"""The routes of withdrawals that several must sign: propose, approve, look."""
+"""Routes of multisig withdrawals: propose, approve, and get a proposal."""
 
 from __future__ import annotations
 
@@ -25,30 +25,34 @@ from cvms.errors import (
     TransactionExpired,
     VaultNotFound,
 )
-from cvms.http.auth.requester import Credential, SignedRequest
+from cvms.http.auth.credential import Credential, SignedRequest
 from cvms.http.auth.signed_body import Signed
 from cvms.http.auth.wallet_signature import signed_text
 from cvms.http.framework.dependencies import Dependencies
 from cvms.http.framework.operation_metrics import counted
+from cvms.http.framework.problems import unknown_vault
 from cvms.http.framework.request import Body, Nonce, SignInMessage, TokenAmount, WalletSignature
 from cvms.http.framework.response import Reply, response_of
-from cvms.http.framework.routing import Auth, Route
+from cvms.http.framework.routing import Auth, RouteGroup
 from cvms.http.multisig.approval import ApprovalRun, record_audit, reload, unknown_proposal
-from cvms.http.multisig.chain_state import Multisig, multisig_of, withdrawal
+from cvms.http.multisig.chain_state import Multisig, build_withdrawal, multisig_of
 from cvms.http.multisig.proposal_view import Standing, notify_signers, proposal_view
 from cvms.http.operations.execute import SIGNED_REFUSALS
 from cvms.http.operations.idempotency import IdempotencyKey, key_of_request, replay_or_run
 from cvms.store.submissions import multisig_proposals
 
-MOST_SIGNERS = 10
-MOST_UNFINISHED = 64
-"""Proposals of one vault at a time: each tells its signers, who are others."""
+MAX_SIGNERS = 10
+MAX_UNFINISHED = 64
+"""Unfinished proposals of one vault: each sends messages to signers, who did not ask for them."""
 
 UUID_PATTERN = "[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}"
 
 ProposalId = Annotated[str, msgspec.Meta(pattern=rf"^{UUID_PATTERN}\Z")]
-Threshold = Annotated[int, msgspec.Meta(ge=1, le=MOST_SIGNERS)]
-Signers = Annotated[tuple[Pubkey, ...], msgspec.Meta(min_length=1, max_length=MOST_SIGNERS)]
+Threshold = Annotated[int, msgspec.Meta(ge=1, le=MAX_SIGNERS)]
+Signers = Annotated[tuple[Pubkey, ...], msgspec.Meta(min_length=1, max_length=MAX_SIGNERS)]
+
+
+ROUTES = RouteGroup("multisig", replies={200: Standing})
 
 
 class Propose(Signed, frozen=True, kw_only=True):
@@ -65,10 +69,19 @@ class Approve(Body, frozen=True):
     message: SignInMessage | None = None
 
 
+@ROUTES.post(
+    "/api/vault/propose-withdraw",
+    refusals=(*SIGNED_REFUSALS, VaultNotFound, NoMultisig, MultisigMismatch, Conflict),
+    auth=Auth.WALLET,
+    sensitive=True,
+    idempotent=True,
+)
 async def propose(deps: Dependencies, body: Propose) -> Reply | Response:
-    """Propose a withdrawal to the signers of the vault's multisig.
+    """Propose a multisig withdrawal.
 
-    The text to sign names the threshold on chain, also where the body leaves it out.
+    The signers of the vault's multisig may then approve it; the tokens go to the owner. The wallet
+    signs `propose_withdraw:{owner}:{amount}:{threshold}:{nonce}`, with the threshold on chain if
+    the body has none. 409 if `threshold` or `signers` differ from those on chain.
     """
     with counted(deps, "propose_withdraw"):
         key = await key_of_request(str(body.owner))
@@ -81,18 +94,43 @@ async def propose(deps: Dependencies, body: Propose) -> Reply | Response:
             await signed.check(deps)
             multisig = await _multisig(deps, body.owner)
             if not multisig.same_as(threshold, body.signers or multisig.signers):
-                raise MultisigMismatch(_as_it_is(multisig))
+                names = ", ".join(map(str, multisig.signers))
+                raise MultisigMismatch(
+                    f"On chain, the threshold is {multisig.threshold} of these signers: {names}. "
+                    "Propose with these values, or omit them."
+                )
             await _check_size(deps, body, multisig)
             return await _add(deps, body, multisig, signed, key)
 
         return await replay_or_run(deps, key, act)
 
 
+@ROUTES.post(
+    "/api/vault/approve-withdraw",
+    refusals=(
+        *SIGNED_REFUSALS,
+        NotFound,
+        NotASigner,
+        ProposalExpired,
+        ProposalCancelled,
+        ProposalCompleted,
+        TransactionExpired,
+        Conflict,
+    ),
+    auth=Auth.WALLET,
+    sensitive=True,
+    idempotent=True,
+)
 async def approve(deps: Dependencies, body: Approve) -> Reply | Response:
-    """Approve a proposed withdrawal, with a nonce that was issued to the signer.
+    """Approve a multisig withdrawal.
 
-    When enough have, the reply carries the transaction that they sign. To approve again counts for
-    nothing, but gets a new transaction where the one before has expired.
+    The signer signs `approve_withdraw:{proposal_id}:{nonce}`, with a nonce issued to the signer.
+    The approval that reaches the threshold is simulated: if the chain would reject the withdrawal,
+    the approval does not count. The reply then has the transaction, which the signers in
+    `must_sign` sign and post to `/api/transactions`.
+
+    A second approval of the same signer does not count, but replaces a transaction that has
+    expired.
     """
     text = signed_text("approve_withdraw", body.proposal_id, body.nonce)
     signed = SignedRequest(body.signer, text, body.nonce, body.signature, body.message)
@@ -107,38 +145,39 @@ async def approve(deps: Dependencies, body: Approve) -> Reply | Response:
         return await replay_or_run(deps, key, act)
 
 
+@ROUTES.get("/api/vault/proposal/<proposal_id>", refusals=(NotFound,))
 async def get_proposal(deps: Dependencies, proposal_id: str) -> Reply:
-    """Where a proposal stands: who has approved, the transaction, and what became of it."""
+    """Get a proposal.
+
+    Returns its approvals, and its transaction with the status of that, if there is one.
+    """
     try:
         decoded = msgspec.convert(proposal_id, ProposalId)
     except msgspec.ValidationError:
         problem = FieldProblem("proposal_id", "Expected a UUID in lower case")
-        raise InvalidRequest("The path is malformed.", [problem]) from None
+        raise InvalidRequest("`proposal_id` must be a UUID in lower case.", [problem]) from None
     async with deps.database.connection() as conn:
-        found = await multisig_proposals.get(conn, UUID(decoded))
-    if found is None:
+        proposal = await multisig_proposals.get(conn, UUID(decoded))
+    if proposal is None:
         raise unknown_proposal(decoded)
-    return Reply(proposal_view(found))
+    return Reply(proposal_view(proposal))
 
 
 async def _multisig(deps: Dependencies, owner: Pubkey) -> Multisig:
     multisig = await multisig_of(deps, owner)
     if multisig is None:
-        raise VaultNotFound(f"{owner} has no vault; initialize one first.")
+        raise unknown_vault(str(owner))
     if multisig.threshold == 0:
-        raise NoMultisig(f"The vault of {owner} has no multisig: its owner withdraws alone.")
+        raise NoMultisig(
+            f"The vault of {owner} has no multisig. Withdraw with POST /api/vault/withdraw."
+        )
     return multisig
 
 
-def _as_it_is(multisig: Multisig) -> str:
-    signers = ", ".join(map(str, multisig.signers))
-    return f"On chain {multisig.threshold} of these must sign: {signers}."
-
-
 async def _check_size(deps: Dependencies, body: Propose, multisig: Multisig) -> None:
-    """Raise InvalidRequest now, when later so many signatures would not fit in a transaction."""
+    """Raise InvalidRequest if the signatures would not fit into the transaction later."""
     longest = sorted(multisig.signers, key=lambda each: each == body.owner)
-    built = await withdrawal(deps, body.owner, body.amount, longest[: multisig.threshold])
+    built = await build_withdrawal(deps, body.owner, body.amount, longest[: multisig.threshold])
     with_budget(built, compute_unit_limit=MAX_COMPUTE_UNITS, compute_unit_price=1)
 
 
@@ -149,16 +188,17 @@ async def _add(
     requester: Credential,
     key: IdempotencyKey | None,
 ) -> Reply:
-    owner, new = str(body.owner), uuid4()
+    owner, proposal_id = str(body.owner), uuid4()
     async with deps.database.transaction() as conn:
         await requester.consume(conn)
-        if await multisig_proposals.unfinished(conn, owner) >= MOST_UNFINISHED:
+        if await multisig_proposals.unfinished(conn, owner) >= MAX_UNFINISHED:
             raise Conflict(
-                f"{MOST_UNFINISHED} proposals of this vault wait; let some expire first."
+                f"The vault has {MAX_UNFINISHED} unfinished proposals, the maximum. Wait until "
+                "some are executed or expire."
             )
         await multisig_proposals.add(
             conn,
-            id=new,
+            id=proposal_id,
             owner=owner,
             amount=body.amount,
             threshold=multisig.threshold,
@@ -166,63 +206,18 @@ async def _add(
             slot=multisig.slot,
             lifetime=timedelta(seconds=deps.config.proposal_ttl),
         )
-        written = await reload(conn, new)
-        answer = Reply(proposal_view(written))
+        proposal = await reload(conn, proposal_id)
+        reply = Reply(proposal_view(proposal))
         if key is not None:
-            await key.store(conn, response_of(answer))
-        await notify_signers(conn, "proposal.created", written)
+            await key.store(conn, response_of(reply))
+        await notify_signers(conn, "proposal.created", proposal)
         await record_audit(
             conn,
             requester.actor,
             "propose_withdraw",
-            written,
+            proposal,
             "accepted",
-            threshold=written.threshold,
-            signers=list(written.signers),
+            threshold=proposal.threshold,
+            signers=list(proposal.signers),
         )
-    return answer
-
-
-ROUTES = (
-    Route(
-        method="POST",
-        rule="/api/vault/propose-withdraw",
-        handler=propose,
-        body=Propose,
-        replies={200: Standing},
-        refusals=(*SIGNED_REFUSALS, VaultNotFound, NoMultisig, MultisigMismatch, Conflict),
-        auth=Auth.WALLET,
-        sensitive=True,
-        idempotent=True,
-        tags=("multisig",),
-    ),
-    Route(
-        method="POST",
-        rule="/api/vault/approve-withdraw",
-        handler=approve,
-        body=Approve,
-        replies={200: Standing},
-        refusals=(
-            *SIGNED_REFUSALS,
-            NotFound,
-            NotASigner,
-            ProposalExpired,
-            ProposalCancelled,
-            ProposalCompleted,
-            TransactionExpired,
-            Conflict,
-        ),
-        auth=Auth.WALLET,
-        sensitive=True,
-        idempotent=True,
-        tags=("multisig",),
-    ),
-    Route(
-        method="GET",
-        rule="/api/vault/proposal/<proposal_id>",
-        handler=get_proposal,
-        replies={200: Standing},
-        refusals=(NotFound,),
-        tags=("multisig",),
-    ),
-)
+    return reply

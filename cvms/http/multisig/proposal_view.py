@@ -1,21 +1,21 @@
-"""Where a proposal stands, as its signers are told: in replies, and through their webhooks."""
+"""The state of a proposal as clients see it: in replies and in webhook messages."""
 
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Any, Literal
+from typing import Literal
 
 import msgspec
 from msgspec import UNSET, UnsetType
 from solders.instruction import AccountMeta, Instruction
 from solders.message import MessageV0
 
-from cvms.chain.transactions.versioned import sign_as
+from cvms.chain.transactions.versioned import unsigned as unsigned_transaction
 from cvms.http.framework import schemas
 from cvms.http.multisig.chain_state import cosigners
 from cvms.http.operations.execute import base64_text, instruction_reply
 from cvms.store.messaging import webhook_deliveries
-from cvms.store.postgres.driver.connection import TrioConnection
+from cvms.store.postgres.driver.connection import Connection
 from cvms.store.submissions.multisig_proposals import LiveTransaction, Proposal, ProposalState
 
 
@@ -27,11 +27,11 @@ class Approval(msgspec.Struct, frozen=True):
 
 
 class Standing(msgspec.Struct, frozen=True, kw_only=True):
-    """A proposed withdrawal: who has approved it, and once enough have, the transaction to sign.
+    """A proposed withdrawal: its approvals, and once there are enough, the transaction to sign.
 
-    `missing` are the signers who have not approved, or from the transaction on those who have not
-    signed it. `mode` is there with a transaction: `cosign` while it is to be signed, and then
-    `submitted`, with its `signature` and its `status`.
+    `missing` lists the signers who have not approved or, once there is a transaction, those who
+    have not signed it. `mode` is present with a transaction: `cosign` while signatures are being
+    collected, then `submitted`, with its `signature` and `status`.
     """
 
     proposal_id: str
@@ -54,7 +54,7 @@ class Standing(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Notice(msgspec.Struct, frozen=True, kw_only=True):
-    """What a signer's webhook is sent; the proposal's route has the rest."""
+    """The message to a signer's webhook. The proposal's route returns the rest."""
 
     event: str
     proposal_id: str
@@ -67,8 +67,8 @@ class Notice(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def proposal_view(proposal: Proposal) -> Standing:
-    """The proposal with its transaction."""
-    plain = Standing(
+    """Return the proposal with its transaction, if it has one."""
+    view = Standing(
         proposal_id=str(proposal.id),
         owner=proposal.owner,
         amount=proposal.amount,
@@ -82,20 +82,20 @@ def proposal_view(proposal: Proposal) -> Standing:
     )
     live = proposal.transaction
     if live is None:
-        return plain
+        return view
     if live.submission is not None:
         return msgspec.structs.replace(
-            plain,
+            view,
             mode="submitted",
             must_sign=cosigners(live),
             signature=live.signature or "",
             status=live.submission,
         )
     if proposal.state not in {ProposalState.APPROVED, ProposalState.COLLECTING}:
-        return plain
+        return view
     message = MessageV0.from_bytes(live.message)
     return msgspec.structs.replace(
-        plain,
+        view,
         mode="cosign",
         transaction=unsigned(live),
         instruction=instruction_reply(_last_instruction(message)),
@@ -105,7 +105,7 @@ def proposal_view(proposal: Proposal) -> Standing:
 
 
 def missing(proposal: Proposal) -> list[str]:
-    """Who has not approved; from the transaction on, who has not signed it."""
+    """Return who has not approved or, once there is a transaction, who has not signed it."""
     live = proposal.transaction
     if live is not None and live.submission is None:
         return [each for each in cosigners(live) if each not in live.signatures]
@@ -113,12 +113,12 @@ def missing(proposal: Proposal) -> list[str]:
 
 
 def unsigned(live: LiveTransaction) -> str:
-    """The transaction in base64, for everybody to put his own signature in."""
-    return base64_text(bytes(sign_as(MessageV0.from_bytes(live.message))))
+    """Return the transaction in base64, without signatures."""
+    return base64_text(bytes(unsigned_transaction(MessageV0.from_bytes(live.message))))
 
 
-async def notify_signers(conn: TrioConnection[Any], event: str, proposal: Proposal) -> None:
-    """Have every signer told, when what has happened is committed."""
+async def notify_signers(conn: Connection, event: str, proposal: Proposal) -> None:
+    """Queue a webhook message to every signer; it is sent once the transaction commits."""
     notice = Notice(
         event=event,
         proposal_id=str(proposal.id),
@@ -134,7 +134,7 @@ async def notify_signers(conn: TrioConnection[Any], event: str, proposal: Propos
 
 
 def _last_instruction(message: MessageV0) -> Instruction:
-    """The instruction that matters: the others prepare for it."""
+    """Return the last instruction, which is the withdrawal; the others prepare for it."""
     compiled = message.instructions[-1]
     keys = message.account_keys
     accounts = [

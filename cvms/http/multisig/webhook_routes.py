@@ -1,4 +1,4 @@
-"""Where a signer wants to be told of what he is to sign."""
+"""Registration of a signer's webhook, which gets messages about proposals."""
 
 from __future__ import annotations
 
@@ -11,17 +11,20 @@ from solders.pubkey import Pubkey
 
 from cvms.config.webhook_url import MAX_URL, target_of
 from cvms.errors import EncryptionDisabled, FieldProblem, InvalidRequest
-from cvms.http.auth.requester import SignedRequest
+from cvms.http.auth.credential import SignedRequest
 from cvms.http.auth.wallet_signature import signed_text
 from cvms.http.framework.dependencies import Dependencies
 from cvms.http.framework.operation_metrics import counted
 from cvms.http.framework.request import Body, Nonce, SignInMessage, WalletSignature
 from cvms.http.framework.response import Reply
-from cvms.http.framework.routing import Auth, Route
+from cvms.http.framework.routing import Auth, RouteGroup
 from cvms.http.operations.execute import SIGNED_REFUSALS
 from cvms.store.security import audit_log, signer_webhooks
 
 SECRET_BYTES = 32
+
+
+ROUTES = RouteGroup("multisig")
 
 
 class Contact(Body, frozen=True):
@@ -33,18 +36,27 @@ class Contact(Body, frozen=True):
 
 
 class Registered(msgspec.Struct, frozen=True):
-    """A signer's webhook, and the secret that signs what it gets: shown once, and never again."""
+    """A signer's webhook, and the secret that signs its messages, which is shown only here."""
 
     signer: str
     url: str
     secret: str
 
 
+@ROUTES.post(
+    "/api/vault/signer-contact",
+    replies={200: Registered},
+    refusals=(*SIGNED_REFUSALS, EncryptionDisabled),
+    auth=Auth.WALLET,
+    sensitive=True,
+)
 async def register(deps: Dependencies, body: Contact) -> Reply:
-    """Tell a signer of proposals through a webhook, instead of where he was told before.
+    """Register a signer's webhook.
 
-    The text to sign is `signer_contact:{signer}:{url}:{nonce}`. Messages are signed as in the
-    Standard Webhooks specification.
+    It replaces the signer's earlier webhook, and gets a message about each change of a proposal to
+    the signer. The signer signs `signer_contact:{signer}:{url}:{nonce}`. Messages are signed as in
+    the Standard Webhooks specification, with the `secret` of the reply: store it, it is not shown
+    again. `url` must be https and lead to a public address.
     """
     text = signed_text("signer_contact", body.signer, body.url, body.nonce)
     signed = SignedRequest(body.signer, text, body.nonce, body.signature, body.message)
@@ -59,35 +71,18 @@ async def _register(deps: Dependencies, body: Contact, signed: SignedRequest) ->
         target = target_of(body.url, private=deps.config.webhook_private_addresses)
     except ValueError as error:
         problem = FieldProblem("url", str(error))
-        raise InvalidRequest("A webhook cannot lead there.", [problem]) from None
+        raise InvalidRequest(f"The webhook's URL is invalid: {error}.", [problem]) from None
     secret = secrets.token_bytes(SECRET_BYTES)
     sealed = deps.secret_box.seal(secret, about=signer_webhooks.about(signer))
-    shown = "whsec_" + base64.b64encode(secret).decode()
+    encoded = "whsec_" + base64.b64encode(secret).decode()
     async with deps.database.transaction() as conn:
         await signed.consume(conn)
         await signer_webhooks.put(conn, signer, body.url, sealed)
-        entry = audit_log.AuditEntry(
+        await audit_log.record(
+            conn,
             actor=signer,
             action="signer_contact",
             owner=None,
-            outcome="accepted",
             details={"host": target.host},
         )
-        await audit_log.append(conn, entry)
-    return Reply(Registered(signer, body.url, shown))
-
-
-ROUTES = (
-    Route(
-        method="POST",
-        rule="/api/vault/signer-contact",
-        handler=register,
-        body=Contact,
-        replies={200: Registered},
-        refusals=(*SIGNED_REFUSALS, EncryptionDisabled),
-        auth=Auth.WALLET,
-        # No Idempotency-Key: its answer would be kept, and there is a secret in it.
-        sensitive=True,
-        tags=("multisig",),
-    ),
-)
+    return Reply(Registered(signer, body.url, encoded))

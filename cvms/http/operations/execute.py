@@ -1,19 +1,16 @@
-"""The one path by which a request changes anything.
+"""The write path: the one way by which a request becomes a transaction.
 
-Signature, nonce (looked at), plan, transaction, simulation; then in one database transaction the
-nonce is consumed, the audit trail says so, and the transaction is written down; then the submitter
-is woken. Until that database transaction nothing has happened, and a chain that is away leaves the
-nonce unused. A refusal by the program consumes the nonce too: a signed request takes effect once,
-also when its effect is a refusal, or it could be sent again when the vault looks different.
+Nothing has happened until the database transaction that records it commits, and a chain that does
+not answer leaves the nonce unused. A refusal by the program uses the nonce up too: a signed request
+takes effect once, even if its effect is a refusal; otherwise it could be sent again when the vault
+looks different.
 """
 
 from __future__ import annotations
 
 import base64
 import secrets
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 from quart import Response
@@ -21,9 +18,8 @@ from solders.instruction import Instruction
 from solders.pubkey import Pubkey
 
 from cvms.chain.transactions.compute_budget import simulate_and_limit
-from cvms.chain.transactions.versioned import BuiltTransaction, signature_of, unsigned
+from cvms.chain.transactions.versioned import BuiltTransaction, unsigned
 from cvms.errors import (
-    CvmsError,
     InvalidSignature,
     NonceExpired,
     NonceUnknown,
@@ -33,7 +29,7 @@ from cvms.errors import (
     SponsorshipExhausted,
     SponsorshipPaused,
 )
-from cvms.http.auth.requester import Anonymous, Credential
+from cvms.http.auth.credential import Anonymous, Credential
 from cvms.http.framework import schemas
 from cvms.http.framework.dependencies import Dependencies
 from cvms.http.framework.operation_metrics import counted
@@ -41,7 +37,8 @@ from cvms.http.framework.problems import program_error
 from cvms.http.framework.response import Reply, response_of
 from cvms.http.operations.idempotency import IdempotencyKey, key_of_request, replay_or_run
 from cvms.http.operations.plans import TransactionPlan
-from cvms.store.postgres.driver.connection import TrioConnection
+from cvms.operator_key import SignedByOperator
+from cvms.store.postgres.driver.connection import Connection
 from cvms.store.security import audit_log
 from cvms.store.submissions import submissions
 from cvms.store.submissions.submissions import State
@@ -66,170 +63,171 @@ SIGNED_REFUSALS = (
 
 async def execute_operation(
     deps: Dependencies,
-    operation: str,
-    plan: Callable[[], Awaitable[TransactionPlan]],
+    action: str,
     *,
     owner: Pubkey,
-    requester: Credential | None = None,
+    plan: Callable[[], Awaitable[TransactionPlan]],
+    credential: Credential | None = None,
 ) -> Reply | Response:
-    """Check, plan, simulate, write down, answer. Raises the outcomes of `cvms.errors`.
+    """Authenticate, plan, check the policy, sign, record, answer.
 
-    `owner` is whom the request is about. The same Idempotency-Key gets the same answer again.
+    `owner` is whom the request is about; `plan` is called once the credential has been checked.
+    A request with the Idempotency-Key of an earlier one gets that one's reply. Raises the outcomes
+    of `cvms.errors`.
     """
-    with counted(deps, operation):
-        who = requester or Anonymous()
+    requester = credential or Anonymous()
+
+    async def run() -> Reply:
+        # Authenticate: look at the signature, the nonce and the second factor.
+        await requester.check(deps)
+
+        # Plan the transaction, from the accounts as they are now.
+        planned = await plan()
+
+        # Check the policy: the program's, in simulation, and what the operator pays for.
+        try:
+            built = await simulate(deps, planned.built)
+        except ProgramRefused as refused:
+            await _record_refusal(deps, planned, refused, requester, key)
+            raise
+
+        # Sign, where the operator's signature is enough; else the wallet signs first.
+        signed = None
+        if planned.operator_signs:
+            signed = deps.operator.sign(unsigned(built.message), acts=True)
+
+        # Record, all or nothing: the reply under its key, which makes equal requests take turns;
+        # the credential used up; the transaction; what it costs; the audit entry.
+        reply = _cosign_reply(built) if signed is None else _submitted_reply(signed.signature)
+        async with deps.database.transaction() as conn:
+            if planned.joins_pending:
+                pending = await submissions.find_pending(conn, planned.action, str(planned.owner))
+                if pending is not None:
+                    return _submitted_reply(pending.signature or "", pending.state)
+            if key is not None:
+                await key.store(conn, response_of(reply))
+            await requester.consume(conn)
+            if signed is None:
+                await _record_for_cosigning(conn, deps, planned, built)
+                details = {"mode": "cosign"}
+            else:
+                await _record_signed(conn, deps, planned, built, signed)
+                details = {"mode": "submitted", "tx": signed.signature}
+            await _record_audit(conn, requester, planned, "accepted", details)
+
+        # Answer.
+        if signed is not None:
+            deps.submit_wake.wake()
+        return reply
+
+    with counted(deps, action):
         key = await key_of_request(str(owner))
-
-        async def act() -> Reply:
-            await who.check(deps)
-            return await OperationRun(deps, await plan(), who, key).run()
-
-        return await replay_or_run(deps, key, act)
+        return await replay_or_run(deps, key, run)
 
 
 async def simulate(deps: Dependencies, built: BuiltTransaction) -> BuiltTransaction:
-    """The transaction with the budget that its simulation asks for. Raises ProgramRefused."""
+    """Return the transaction with the compute budget that its simulation asks for.
+
+    Raises ProgramRefused.
+    """
     return await simulate_and_limit(
         deps.rpc,
         deps.programs,
         built,
-        caps=deps.sponsor.caps,
+        caps=deps.operator.caps,
         extra_units=secrets.randbelow(UNIT_SPREAD),
     )
 
 
-@dataclass(frozen=True, slots=True)
-class OperationRun:
-    """A plan, on its way from a request that has been checked to its one effect."""
+async def _record_for_cosigning(
+    conn: Connection, deps: Dependencies, planned: TransactionPlan, built: BuiltTransaction
+) -> None:
+    await submissions.record_built(
+        conn,
+        message_hash=built.message_hash,
+        kind=planned.action,
+        owner=str(planned.owner),
+        message=bytes(built.message),
+        last_valid_block_height=built.last_valid_block_height,
+        amount=planned.amount,
+        since_slot=built.since_slot,
+    )
+    await deps.operator.check_budget(conn, built.message, owner=str(planned.owner))
 
-    deps: Dependencies
-    plan: TransactionPlan
-    requester: Credential
-    key: IdempotencyKey | None
 
-    async def run(self) -> Reply:
-        """Simulate, write down, answer."""
-        try:
-            built = await simulate(self.deps, self.plan.built)
-        except ProgramRefused as refused:
-            await self._record_refusal(refused)
-            raise
-        try:
-            return await (
-                self._submit(built)
-                if self.plan.operator_signs
-                else self._return_for_cosigning(built)
-            )
-        except _AlreadyPending as other:
-            return other.answer
+async def _record_signed(
+    conn: Connection,
+    deps: Dependencies,
+    planned: TransactionPlan,
+    built: BuiltTransaction,
+    signed: SignedByOperator,
+) -> None:
+    await submissions.record_signed(
+        conn,
+        message_hash=built.message_hash,
+        kind=planned.action,
+        owner=str(planned.owner),
+        message=bytes(built.message),
+        signature=signed.signature,
+        wire=signed.wire,
+        last_valid_block_height=built.last_valid_block_height,
+        amount=planned.amount,
+        since_slot=built.since_slot,
+    )
+    await deps.operator.charge(conn, signed, owner=str(planned.owner), scope=planned.budget_scope)
 
-    async def _return_for_cosigning(self, built: BuiltTransaction) -> Reply:
-        """Hand it to the wallet. Ours to sign too, but only when the wallet has."""
-        answer = Reply(
-            schemas.CoSign(
-                transaction=base64_text(built.unsigned_wire),
-                instruction=instruction_reply(built.instruction),
-                last_valid_block_height=built.last_valid_block_height,
-            )
+
+async def _record_refusal(
+    deps: Dependencies,
+    planned: TransactionPlan,
+    refused: ProgramRefused,
+    requester: Credential,
+    key: IdempotencyKey | None,
+) -> None:
+    if isinstance(requester, Anonymous):
+        return  # nobody has proved to have asked: there is no actor to record
+    async with deps.database.transaction() as conn:
+        if key is not None:
+            await key.store(conn, response_of(refused))
+        await requester.consume(conn)
+        details = {"program_error": program_error(refused)}
+        await _record_audit(conn, requester, planned, "refused", details)
+
+
+async def _record_audit(
+    conn: Connection,
+    requester: Credential,
+    planned: TransactionPlan,
+    outcome: str,
+    details: dict[str, Any],
+) -> None:
+    """Append to the audit log, last in the transaction: all other entries wait for its end."""
+    await audit_log.record(
+        conn,
+        actor=requester.actor,
+        action=planned.action,
+        owner=str(planned.owner),
+        outcome=outcome,
+        details={"amount": planned.amount, **planned.details, **details},
+    )
+
+
+def _cosign_reply(built: BuiltTransaction) -> Reply:
+    return Reply(
+        schemas.CoSign(
+            transaction=base64_text(built.unsigned_wire),
+            instruction=instruction_reply(built.instruction),
+            last_valid_block_height=built.last_valid_block_height,
         )
-        async with self._commit(answer) as conn:
-            await submissions.record_built(
-                conn,
-                message_hash=built.message_hash,
-                kind=self.plan.action,
-                owner=str(self.plan.owner),
-                message=bytes(built.message),
-                last_valid_block_height=built.last_valid_block_height,
-                amount=self.plan.amount,
-                since_slot=built.since_slot,
-            )
-            await self.deps.sponsor.check(conn, built.message, owner=str(self.plan.owner))
-            await self._record(conn, "accepted", {"mode": "cosign"})
-        return answer
-
-    async def _submit(self, built: BuiltTransaction) -> Reply:
-        """Sign it as the vault's delegate and give it to the submitter, bytes first."""
-        sponsor = self.deps.sponsor
-        transaction, cost = sponsor.sign(unsigned(built.message), acts=True)
-        signature = signature_of(transaction)
-        answer = Reply(_submitted(signature, State.PENDING), 202)
-        async with self._commit(answer) as conn:
-            if self.plan.joins_pending:
-                await self._join_pending(conn)
-            await submissions.record_signed(
-                conn,
-                message_hash=built.message_hash,
-                kind=self.plan.action,
-                owner=str(self.plan.owner),
-                message=bytes(built.message),
-                signature=signature,
-                wire=bytes(transaction),
-                last_valid_block_height=built.last_valid_block_height,
-                amount=self.plan.amount,
-                since_slot=built.since_slot,
-            )
-            await sponsor.charge(
-                conn,
-                built.message,
-                cost,
-                owner=str(self.plan.owner),
-                account=self.plan.budget_scope,
-            )
-            details = {"mode": "submitted", "tx": signature}
-            await self._record(conn, "accepted", details)
-        self.deps.submit_wake.wake()
-        return answer
-
-    async def _join_pending(self, conn: TrioConnection[Any]) -> None:
-        first = await submissions.find_pending(conn, self.plan.action, str(self.plan.owner))
-        if first is not None:
-            raise _AlreadyPending(Reply(_submitted(first.signature, first.state), 202))
-
-    async def _record_refusal(self, refused: ProgramRefused) -> None:
-        if isinstance(self.requester, Anonymous):
-            return  # nobody has proved to have asked: there is no actor to write down
-        async with self._commit(refused) as conn:
-            await self._record(conn, "refused", {"program_error": program_error(refused)})
-
-    @asynccontextmanager
-    async def _commit(self, outcome: Reply | CvmsError) -> AsyncIterator[TrioConnection[Any]]:
-        """The database transaction of the effect: first the answer under its key, which makes
-        equal requests take turns, then the proof, then what is in the block.
-        """
-        async with self.deps.database.transaction() as conn:
-            if self.key is not None:
-                await self.key.store(conn, response_of(outcome))
-            await self.requester.consume(conn)
-            yield conn
-
-    async def _record(
-        self, conn: TrioConnection[Any], outcome: str, details: dict[str, Any]
-    ) -> None:
-        """Append to the audit trail, last in the transaction: all entries wait for its end."""
-        entry = audit_log.AuditEntry(
-            actor=self.requester.actor,
-            action=self.plan.action,
-            owner=str(self.plan.owner),
-            outcome=outcome,
-            details={"amount": self.plan.amount, **self.plan.details, **details},
-        )
-        await audit_log.append(conn, entry)
+    )
 
 
-class _AlreadyPending(Exception):
-    """An unfinished submission answers for this one; this transaction is rolled back."""
-
-    def __init__(self, answer: Reply) -> None:
-        super().__init__()
-        self.answer = answer
-
-
-def _submitted(signature: str | None, state: State) -> schemas.Submitted:
-    return schemas.Submitted(signature=signature or "", status=state)
+def _submitted_reply(signature: str, state: State = State.PENDING) -> Reply:
+    return Reply(schemas.Submitted(signature=signature, status=state), 202)
 
 
 def instruction_reply(instruction: Instruction) -> schemas.Instruction:
-    """An instruction as clients see it."""
+    """Return an instruction as clients see it."""
     return schemas.Instruction(
         program_id=str(instruction.program_id),
         accounts=[
@@ -243,5 +241,5 @@ def instruction_reply(instruction: Instruction) -> schemas.Instruction:
 
 
 def base64_text(raw: bytes) -> str:
-    """Bytes as clients see them."""
+    """Return bytes as clients see them."""
     return base64.b64encode(raw).decode()

@@ -1,7 +1,7 @@
-"""`Idempotency-Key`: a request that is sent again gets the answer of the first, and has no effect.
+"""`Idempotency-Key`: a repeated request gets the reply of the first one and has no further effect.
 
-A key belongs to the owner that the request is about, and is kept in the database transaction that
-writes the request's effect, once whoever asks has been checked: a stranger cannot claim it before.
+A key belongs to the owner that the request is about. It is stored in the database transaction that
+writes the request's effect, after the credential has been checked: a stranger cannot claim it.
 """
 
 from __future__ import annotations
@@ -10,7 +10,6 @@ import hashlib
 import re
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from typing import Any
 
 import msgspec
 from quart import Response, request
@@ -24,7 +23,7 @@ from cvms.errors import (
 )
 from cvms.http.framework.dependencies import Dependencies
 from cvms.http.framework.response import Reply
-from cvms.store.postgres.driver.connection import TrioConnection
+from cvms.store.postgres.driver.connection import Connection
 from cvms.store.security import idempotency_keys
 
 HEADER = "Idempotency-Key"
@@ -32,30 +31,35 @@ PATTERN = r"[\x21-\x7e]{1,128}"
 
 
 class KeyRaceLost(Exception):
-    """Another request with the same key has had its effect meanwhile: this one must have none."""
+    """Another request with the same key took effect first, so this one must not."""
 
 
 @dataclass(frozen=True, slots=True)
 class IdempotencyKey:
-    """A key of an owner, with the SHA-256 of the request that came with it."""
+    """An owner's key, with the SHA-256 of the request that it came with."""
 
     owner: str
     text: str
     fingerprint: bytes
 
     async def replay(self, deps: Dependencies) -> Response | None:
-        """What was answered before. Raises IdempotencyKeyReused for another request's key."""
+        """Return the stored reply, None if there is none.
+
+        Raises IdempotencyKeyReused if the key came with another request.
+        """
         async with deps.database.connection() as conn:
             kept = await idempotency_keys.get(conn, self.owner, self.text)
         if kept is None:
             return None
         if kept.fingerprint != self.fingerprint:
-            raise IdempotencyKeyReused(f"{HEADER} {self.text} came with another request before.")
+            raise IdempotencyKeyReused(
+                f"{HEADER} {self.text} came with another request before; use a new key."
+            )
         headers = {"Idempotency-Replayed": "true"}
         return Response(kept.content, kept.status, headers, content_type=kept.content_type)
 
-    async def store(self, conn: TrioConnection[Any], response: Response) -> None:
-        """Keep the answer with the effects of this transaction. Raises Overtaken."""
+    async def store(self, conn: Connection, response: Response) -> None:
+        """Store the reply in the transaction of its effect. Raises KeyRaceLost."""
         kept = idempotency_keys.StoredReply(
             owner=self.owner,
             key=self.text,
@@ -71,9 +75,9 @@ class IdempotencyKey:
 async def replay_or_run(
     deps: Dependencies, key: IdempotencyKey | None, operation: Callable[[], Awaitable[Reply]]
 ) -> Reply | Response:
-    """What `act` answers, or what was answered to the request that had the key before.
+    """Return the stored reply of an earlier request with this key, else run the operation.
 
-    `act` keeps its answer under the key, in the transaction of its effect.
+    The operation stores its reply under the key in the transaction of its effect.
     """
     if key is None:
         return await operation()
@@ -84,14 +88,14 @@ async def replay_or_run(
     except ProgramRefused:
         raise
     except (KeyRaceLost, CvmsError):
-        # An equal request may have been faster, and have used up what this one is proven by.
+        # An equal request may have been faster, and have used up the credential of this one.
         if (kept := await key.replay(deps)) is not None:
             return kept
         raise
 
 
 async def key_of_request(owner: str) -> IdempotencyKey | None:
-    """The key that came with the present request, if one did. Raises InvalidRequest."""
+    """Return the key of the present request, None without one. Raises InvalidRequest."""
     text = request.headers.get(HEADER)
     if text is None:
         return None

@@ -1,4 +1,4 @@
-"""Which of the configured pools a request is about, and the transaction that it comes to."""
+"""Plans of the yield routes: the pool that a request is about, and its transaction."""
 
 from __future__ import annotations
 
@@ -28,8 +28,8 @@ from cvms.http.operations.plans import TransactionPlan, operator_may_sign_alone
 
 @dataclass(frozen=True, slots=True)
 class Kind:
-    """A movement of yield: the action that is signed, its instruction, and how much of it a
-    holding allows.
+    """A kind of yield movement: the signed action, its instruction, and the most that a position
+    allows.
     """
 
     action: str
@@ -40,8 +40,8 @@ class Kind:
 
 @dataclass(frozen=True, slots=True)
 class Venue:
-    """The accounts with which the vault program calls the yield program, and what creates those
-    of them that are missing.
+    """The accounts that the vault program passes to the yield program, and the instructions that
+    create missing ones.
     """
 
     accounts: Sequence[AccountMeta]
@@ -53,26 +53,26 @@ def _compound(programs: Programs, *, amount: int, **given: Any) -> Instruction:
 
 
 DEPOSIT = Kind("yield_deposit", instructions.yield_deposit, lambda _: MAX_AMOUNT, opens=True)
-WITHDRAW = Kind("yield_withdraw", instructions.yield_withdraw, lambda held: held.principal)
-COMPOUND = Kind("compound_yield", _compound, lambda held: held.claimable)
+WITHDRAW = Kind("yield_withdraw", instructions.yield_withdraw, lambda position: position.principal)
+COMPOUND = Kind("compound_yield", _compound, lambda position: position.claimable)
 
 
 def pools_of(deps: Dependencies) -> list[Pubkey]:
-    """The configured pools, the preferred one first."""
+    """Return the configured pools, the preferred one first."""
     return pools_among(deps.yield_rates.sources)
 
 
 async def move(
     deps: Dependencies, kind: Kind, owner: Pubkey, *, amount: int, yield_program: Pubkey
 ) -> TransactionPlan:
-    """Move tokens between the vault and a yield program, or count what was earned as lent too.
+    """Plan a movement of tokens between the vault and a yield program, or a compounding.
 
-    Raises YieldProgramUnsupported for a program that vaults may use and that has no pool here.
+    Raises YieldProgramUnsupported for a whitelisted program of which the service has no pool.
     """
-    operator = deps.operator.pubkey()
+    operator = deps.operator.address
     vault = await fetch_vault(deps.rpc, deps.programs, owner)
     venue = await _venue(deps, kind, owner, amount, yield_program)
-    # As with token accounts: the owner pays for what is created, and so signs.
+    # As with token accounts: the owner pays for what is created, and therefore signs.
     alone = operator_may_sign_alone(deps, vault) and not venue.setup
     instruction = kind.instruction(
         deps.programs,
@@ -85,7 +85,7 @@ async def move(
     blockhash = await deps.rpc.get_latest_blockhash(Commitment.CONFIRMED)
     built = build_transaction(
         instruction,
-        fee_payer=deps.sponsor.payer_for(owner),
+        fee_payer=deps.operator.payer_for(owner),
         blockhash=blockhash,
         setup=venue.setup,
     )
@@ -101,18 +101,20 @@ async def _venue(
     programs = deps.programs
     vault = vault_address(programs, owner)
     pools = pools_of(deps) if yield_program == programs.yield_pool else []
-    _, holdings = await read_positions(deps.rpc, programs, pools=pools, owner=vault)
-    if not holdings:
+    _, positions = await read_positions(deps.rpc, programs, pools=pools, owner=vault)
+    if not positions:
         await _refuse_if_whitelisted(deps, yield_program)
-        # The program will refuse. Should governance list it meanwhile, it must not be without any
-        # account: then the books alone would move, and the tokens stay.
+        # The program will refuse this. If governance whitelists the yield program meanwhile, the
+        # instruction must still name an account: without one only the balances would move.
         return Venue([readonly(TOKEN_PROGRAM_ID)])
-    enough = (each for each in holdings if kind.allowed(each) >= amount)
-    held = next(enough, None) or max(holdings, key=kind.allowed)
-    opening = yield_pool.open_position(programs, payer=owner, owner=vault, pool=held.pool)
+    enough = (each for each in positions if kind.allowed(each) >= amount)
+    position = next(enough, None) or max(positions, key=kind.allowed)
+    opening = yield_pool.open_position(programs, payer=owner, owner=vault, pool=position.pool)
     return Venue(
-        yield_pool.vault_yield_accounts(programs, vault=vault, pool=held.pool, mint=programs.mint),
-        [opening] if kind.opens and not held.opened else [],
+        yield_pool.vault_yield_accounts(
+            programs, vault=vault, pool=position.pool, mint=programs.mint
+        ),
+        [opening] if kind.opens and not position.opened else [],
     )
 
 
@@ -123,5 +125,5 @@ async def _refuse_if_whitelisted(deps: Dependencies, yield_program: Pubkey) -> N
     if authority is not None and yield_program in authority.yield_whitelist:
         raise YieldProgramUnsupported(
             f"Vaults may use {yield_program}, but this service has no pool of it. "
-            "Send the instruction by yourself, or ask for a program that has one."
+            "Send the instruction yourself, or use a program that has one."
         )

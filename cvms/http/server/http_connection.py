@@ -1,9 +1,9 @@
-"""One client's TCP connection, spoken by hypercorn's HTTP/1.1 and WebSocket protocols.
+"""One client's TCP connection, served by hypercorn's HTTP/1.1 and WebSocket protocols.
 
-hypercorn's own transport shields every write from cancellation without a deadline, so that one
-client that stops reading holds its task and the shutdown for ever; and an error in its protocol
-code, which a client's odd header can cause, ends the whole server. Here a write has a deadline and
-an error ends its own connection. TLS and HTTP/2 are the proxy's part.
+hypercorn's own transport shields every write from cancellation without a deadline, so a client that
+stops reading blocks its task and the shutdown for ever. An error in its protocol code, which an odd
+header of a client can cause, ends the whole server. Here each write has a deadline, and an error
+ends only its connection. TLS and HTTP/2 are left to the proxy.
 """
 
 from __future__ import annotations
@@ -30,16 +30,18 @@ from cvms.http.server.websocket_stream import open_websocket, wants_websocket
 log = structlog.get_logger(__name__)
 
 CHUNK = 65536
-IDLE_SECONDS = 15.0  # without a request under way, or for a request's head to arrive
-WRITE_SECONDS = 10.0  # for a client to take what it is sent
-LINGER_SECONDS = 5.0  # for a client to stop sending: what comes later resets it, answer unread
-LAST_LINGER_SECONDS = 0.5  # the same while shutting down, or once the client broke the rules
-# What the kernel may hold for a WebSocket that lags: in there nothing newer takes its place.
+IDLE_SECONDS = 15.0  # without a request in progress, or for a request's head to arrive
+WRITE_SECONDS = 10.0  # for a client to receive what is written
+# For a client to stop sending after the response. Data that arrives after the close resets the
+# connection, and the client may lose the response.
+LINGER_SECONDS = 5.0
+LAST_LINGER_SECONDS = 0.5  # the same during shutdown, or after the client broke the protocol
+# Bytes that the kernel buffers for a slow WebSocket, where newer frames cannot replace older ones.
 WEBSOCKET_BUFFER = 64 * 1024
 
 
 class HttpConnection:
-    """Serves one client until it is gone, idle too long, too slow, or closed by `finish`."""
+    """Serves one client until it leaves, is idle or slow for too long, or `finish` is called."""
 
     def __init__(
         self,
@@ -53,15 +55,15 @@ class HttpConnection:
         self.going_away = going_away
         """Set when the server shuts down."""
         self.on_finish: Callable[[], None] | None = None
-        """Called when the server shuts down, by which a WebSocket says goodbye."""
-        self.heard_at = trio.current_time()
-        """When the client last sent anything, a pong included; in trio's time."""
+        """Called when the server shuts down, so that a WebSocket can be closed properly."""
+        self.last_received_at = trio.current_time()
+        """When the client last sent anything, pongs included; on trio's clock."""
         self._stream = stream
         self._app = app
         self._config = config
         self._context = context
         self._tasks: TaskGroup | None = None
-        self._outgoing = SendQueue()
+        self._queue = SendQueue()
         self._flushing = False
         self._write_lock = trio.Lock()
         self._reading = trio.CancelScope(deadline=trio.current_time() + IDLE_SECONDS)
@@ -70,48 +72,48 @@ class HttpConnection:
         self._unread = False
 
     async def run(self) -> None:
-        """Serve the client. Raises nothing but cancellation: what goes wrong is logged."""
+        """Serve the client. Raises nothing but cancellation; errors are logged."""
         try:
             await self._serve()
             await self._linger()
         except* (OSError, trio.BrokenResourceError, trio.ClosedResourceError):
             log.debug("connection_lost")
         except* Exception:
-            # Often a client's odd bytes, so no alarm; but it may be a fault of ours.
+            # Usually caused by a client's invalid bytes, but possibly a fault of ours.
             log.warning("connection_failed", exc_info=True)
         finally:
             await trio.aclose_forcefully(self._stream)
 
     def bound_buffer(self) -> None:
-        """Keep little in the kernel: called once the client has become a WebSocket."""
+        """Limit the kernel's send buffer. Called once the connection is a WebSocket."""
         self._stream.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, WEBSOCKET_BUFFER)
 
-    def post(self, frame: bytes, *, newest: Hashable | None = None) -> None:
-        """Have a WebSocket frame sent with the next `flush`, after those before it."""
-        self._outgoing.add(frame, newest=newest)
+    def post(self, frame: bytes, *, conflation_key: Hashable | None = None) -> None:
+        """Queue a WebSocket frame for the next `flush`; `conflation_key` as in `SendQueue.add`."""
+        self._queue.add(frame, conflation_key=conflation_key)
 
     def flush(self) -> int:
-        """Send what was posted, as far as the client takes it at once; the rest follows by itself.
+        """Write as many posted frames as the socket accepts; a task writes the rest.
 
-        Never waits. How many frames are left: whoever posts must bound them.
+        Never waits. Returns the number of frames left, which the caller must limit.
         """
         if self._write_lock.locked():
-            return len(self._outgoing)
+            return len(self._queue)
         if self._broken:
             return 0
         try:
-            self._outgoing.write(self._stream.socket.fileno())
+            self._queue.write(self._stream.socket.fileno())
         except OSError:
             self.abort()
             return 0
-        if self._outgoing and not self._flushing and self._tasks is not None:
+        if self._queue and not self._flushing and self._tasks is not None:
             self._flushing = True
             self._tasks.spawn(self._flush_rest)
-        return len(self._outgoing)
+        return len(self._queue)
 
     async def drain(self) -> None:
-        """Wait until all that was posted is sent, or the client is gone."""
-        while self._outgoing and not self._broken:
+        """Wait until all posted frames are written, or the client is gone."""
+        while self._queue and not self._broken:
             await self._write(None)
 
     async def _flush_rest(self) -> None:
@@ -121,7 +123,7 @@ class HttpConnection:
             self._flushing = False
 
     def finish(self) -> None:
-        """Close at once if idle; a request under way is answered first."""
+        """Close the connection: at once if idle, else after the response in progress."""
         if self.on_finish is not None:
             self.on_finish()
         if self._reading.deadline < math.inf:
@@ -130,7 +132,7 @@ class HttpConnection:
         self._lingering.deadline = min(self._lingering.deadline, last)
 
     def abort(self) -> None:
-        """Drop the client without a word. Tasks that wait for it go on and find it gone."""
+        """Close the socket at once. Tasks that wait for the client continue and find it closed."""
         self._broken = True
         self._reading.cancel()
         self._stream.socket.close()
@@ -162,7 +164,7 @@ class HttpConnection:
     async def _read(self, protocol: H11Protocol) -> None:
         while True:
             data = await self._stream.receive_some(CHUNK)
-            self.heard_at = trio.current_time()
+            self.last_received_at = trio.current_time()
             await protocol.handle(RawData(bytes(data)))
             if not data:
                 return
@@ -180,8 +182,9 @@ class HttpConnection:
                 self._reading.cancel()
 
     async def _write(self, data: bytes | None) -> None:
-        """Send all of it, after what was posted, or drop the client: after half a write nothing
-        more may follow. With None: some of what was posted.
+        """Write the posted frames and then `data`; with None, only some of the posted frames.
+
+        Aborts the connection on failure: nothing may follow an incomplete write.
         """
         async with self._write_lock:
             if self._broken:
@@ -189,15 +192,15 @@ class HttpConnection:
             self._broken = True
             with trio.CancelScope(deadline=trio.current_time() + WRITE_SECONDS, shield=True):
                 try:
-                    posted = self._outgoing.take(CHUNK if data is None else None)
+                    posted = self._queue.take(CHUNK if data is None else None)
                     await self._stream.send_all(posted + (data or b""))
                     self._broken = False
                 except (trio.BrokenResourceError, trio.ClosedResourceError):
                     log.debug("client_gone")
             if self._broken:
                 self.abort()
-        if self._outgoing:
-            self.flush()  # what was posted meanwhile
+        if self._queue:
+            self.flush()  # frames posted in the meantime
 
     async def _linger(self) -> None:
         if self._broken or not self._unread:
@@ -211,7 +214,7 @@ class HttpConnection:
 
 
 class _Http1(H11Protocol):
-    """HTTP/1.1 only, and WebSockets within bounds."""
+    """HTTP/1.1 without other protocols, and WebSockets with limits."""
 
     def __init__(self, *args: Any, end_soon: Callable[[], None]) -> None:
         super().__init__(*args)
@@ -221,7 +224,7 @@ class _Http1(H11Protocol):
     async def _send_h11_event(
         self, event: h11.Data | h11.EndOfMessage | h11.InformationalResponse | h11.Response
     ) -> None:
-        """Send a response's head with what follows it: a send is the dearest part of an answer."""
+        """Send a response's head together with its first data: sends are the costliest part."""
         try:
             data = self.connection.send(event) or b""
         except h11.LocalProtocolError:
@@ -235,11 +238,11 @@ class _Http1(H11Protocol):
             await self.send(RawData(whole))
 
     async def _check_protocol(self, event: h11.Request) -> None:
-        """No upgrade to HTTP/2 in clear text: it would pass a proxy's checks by."""
+        """Refuse to upgrade to HTTP/2 in clear text, which would bypass a proxy's checks."""
 
     async def _create_stream(self, request: h11.Request) -> None:
         if not request.target.startswith(b"/"):
-            # A target with scheme and host, or "*", is for proxies.
+            # A target in absolute form, or "*", is meant for a proxy.
             await self._send_error_response(400)
             await self.send(Closed())
             return

@@ -1,7 +1,7 @@
-"""Frames that one client is still to be sent, in order; written without waiting where possible.
+"""Queue of the frames to send to one client, in order; written without waiting where possible.
 
-A frame with a `newest` key takes the place of an older one with the same key that is still here:
-a client that lags is told the newest balance, not every balance on the way.
+A frame replaces a queued frame with the same `conflation_key`: a slow client receives the newest
+balance, not every balance in between.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from itertools import count
 
 
 class SendQueue:
-    """The frames for one socket. `write` and `take` never mix: the caller holds a lock."""
+    """The frames for one socket. The caller's lock keeps `write` and `take` apart."""
 
     def __init__(self) -> None:
         self._frames: dict[Hashable, bytes] = {}
@@ -20,19 +20,19 @@ class SendQueue:
         self._numbers = count()
 
     def __len__(self) -> int:
-        """How many frames have not left whole."""
+        """Return how many frames have not been written completely."""
         return len(self._frames) + bool(self._rest)
 
-    def add(self, frame: bytes, *, newest: Hashable | None = None) -> None:
-        """Put a frame last."""
-        if newest is None:
+    def add(self, frame: bytes, *, conflation_key: Hashable | None = None) -> None:
+        """Append a frame. It replaces a queued frame with the same `conflation_key`."""
+        if conflation_key is None:
             self._frames[next(self._numbers)] = frame
             return
-        self._frames.pop(newest, None)
-        self._frames[newest] = frame
+        self._frames.pop(conflation_key, None)
+        self._frames[conflation_key] = frame
 
     def write(self, socket: int) -> None:
-        """Give the socket as much as it takes at once. Raises OSError when it is broken."""
+        """Write as much as the socket accepts without waiting. Raises OSError if it is broken."""
         data = self._rest + b"".join(self._frames.values())
         try:
             sent = os.write(socket, data) if data else 0
@@ -45,7 +45,7 @@ class SendQueue:
             self._drop(sent)
 
     def take(self, at_least: int | None = None) -> bytes:
-        """Frames for a write that waits: until there are `at_least` bytes, or all."""
+        """Remove and return frames: all, or until they have `at_least` bytes together."""
         data = bytearray(self._rest)
         self._rest = b""
         while self._frames and (at_least is None or len(data) < at_least):
@@ -53,7 +53,7 @@ class SendQueue:
         return bytes(data)
 
     def _drop(self, sent: int) -> None:
-        """Forget the first `sent` bytes, which end within a frame or between two."""
+        """Remove the first `sent` bytes, which may end within a frame."""
         if sent < len(self._rest):
             self._rest = self._rest[sent:]
             return

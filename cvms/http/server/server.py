@@ -1,7 +1,7 @@
-"""The listening sockets: hypercorn's protocols inside our nursery, and an orderly end.
+"""The HTTP server: listening sockets, hypercorn's protocols in our nursery, and orderly shutdown.
 
-At shutdown: stop accepting, tell WebSockets what is committed, let them say 1001, answer the
-requests under way, and cut what is left when the deadline passes.
+A shutdown stops accepting, publishes committed events to WebSockets, closes them with 1001,
+finishes the requests in progress, and aborts what is left at the deadline.
 """
 
 from __future__ import annotations
@@ -24,8 +24,8 @@ log = structlog.get_logger(__name__)
 
 BACKLOG = 1024
 MAX_CONNECTIONS = 8192
-# Left of the shutdown deadline for cutting connections and for whatever ends after us.
-CUT_SECONDS = 1.0
+# Part of the shutdown deadline reserved for aborting connections and for the rest of the process.
+ABORT_SECONDS = 1.0
 
 
 async def serve_http(
@@ -36,10 +36,10 @@ async def serve_http(
     listener: socket.socket | None = None,
     task_status: trio.TaskStatus[str] = trio.TASK_STATUS_IGNORED,
 ) -> None:
-    """Serve until `shutdown` is set and the requests under way are answered.
+    """Serve until `shutdown` is set and the requests in progress are answered.
 
-    With a `listener`, which other processes may share, it listens there. Reports its URL once it
-    accepts connections, with the real port where `config.port` is 0. Returns within
+    Listens on `listener` if given; other processes may share it. Reports the URL once connections
+    are accepted, with the actual port if `config.port` is 0. Returns within
     `config.shutdown_deadline` of the shutdown. Raises OSError if it cannot listen.
     """
     server = _Server(app, going_away=shutdown)
@@ -58,12 +58,12 @@ async def serve_http(
                 task_status.started(url)
                 await shutdown.wait()
                 accepting.cancel_scope.cancel()
-            with trio.move_on_after(config.shutdown_deadline - CUT_SECONDS):
-                for say in app.shutdown_hooks:
-                    await say()
+            with trio.move_on_after(config.shutdown_deadline - ABORT_SECONDS):
+                for hook in app.shutdown_hooks:
+                    await hook()
                 await server.finish()
         finally:
-            log.info("http_stopped", cut=server.cut())
+            log.info("http_stopped", aborted=server.abort())
             clients.cancel_scope.cancel()
 
 
@@ -74,7 +74,7 @@ async def _accept(
 
 
 class _Server:
-    """The open connections and what they share."""
+    """The open connections and their shared state."""
 
     def __init__(self, app: Edge, *, going_away: trio.Event) -> None:
         self._app = ASGIWrapper(app)
@@ -85,9 +85,9 @@ class _Server:
         self._empty = trio.Event()
 
     async def serve(self, stream: trio.SocketStream) -> None:
-        """Serve one client to its end."""
+        """Serve one client until its connection ends."""
         if len(self._connections) >= MAX_CONNECTIONS:
-            log.warning("too_many_connections", open=len(self._connections))
+            log.warning("connection_refused", open=len(self._connections))
             await trio.aclose_forcefully(stream)
             return
         connection = HttpConnection(
@@ -106,7 +106,7 @@ class _Server:
                 self._empty.set()
 
     async def finish(self) -> None:
-        """Close the idle connections, and the others after their answers; returns at the last."""
+        """Close the connections, busy ones after their responses, and wait until all are closed."""
         await self._context.terminated.set()
         for connection in list(self._connections):
             connection.finish()
@@ -114,8 +114,11 @@ class _Server:
             self._empty = trio.Event()
             await self._empty.wait()
 
-    def cut(self) -> int:
-        """Drop what is left: a write, being shielded, would outlast a cancellation. How many."""
+    def abort(self) -> int:
+        """Abort the remaining connections, since shielded writes would outlast a cancellation.
+
+        Returns how many there were.
+        """
         for connection in self._connections:
             connection.abort()
         return len(self._connections)

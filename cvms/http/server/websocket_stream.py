@@ -1,7 +1,7 @@
-"""hypercorn's WebSocket protocol with true bounds: on messages, and on how many frames come.
+"""hypercorn's WebSocket protocol with strict limits on the size and number of frames.
 
-hypercorn itself answers pings without end, keeps the message that it refuses, goes on reading after
-its 1009, and says nothing to a client that breaks the protocol.
+hypercorn itself answers any number of pings, buffers a message that it refuses, continues reading
+after its 1009, and sends no close frame to a client that breaks the protocol.
 """
 
 from __future__ import annotations
@@ -18,14 +18,15 @@ from wsproto.connection import ConnectionState
 from wsproto.events import CloseConnection, Message, Ping, TextMessage
 
 MAX_EVENTS_PER_SECOND = 1000
-"""Pieces of messages, pings and pongs: far more than any client needs that keeps to its limits."""
+"""Message fragments, pings and pongs: far more than a client within its limits ever sends."""
 
 POLICY_VIOLATION = 1008
 TOO_BIG = 1009
+MAX_FRAME = 16 * 1024
 
 
 class WebSocketStream(WSStream):
-    """One WebSocket. Once the client has broken a rule, nothing more of it is looked at."""
+    """One WebSocket. Once the client has broken a rule, all further input is ignored."""
 
     def __init__(self, *args: Any, end_soon: Callable[[], None]) -> None:
         super().__init__(*args)
@@ -41,10 +42,10 @@ class WebSocketStream(WSStream):
 
     async def _handle_events(self) -> None:
         for event in self.connection.events():
-            if self._one_too_many():
+            if self._exceeds_rate():
                 await self._end(POLICY_VIOLATION, "too many frames")
             elif isinstance(event, Message):
-                await self._take(event)
+                await self._receive(event)
             elif isinstance(event, Ping):
                 await self._send_wsproto_event(event.response())
             elif isinstance(event, CloseConnection):
@@ -52,14 +53,14 @@ class WebSocketStream(WSStream):
             if self._ended:
                 return
 
-    def _one_too_many(self) -> bool:
+    def _exceeds_rate(self) -> bool:
         now = trio.current_time()
         if now - self._second > 1:
             self._second, self._events = now, 0
         self._events += 1
         return self._events > MAX_EVENTS_PER_SECOND
 
-    async def _take(self, event: Message[Any]) -> None:
+    async def _receive(self, event: Message[Any]) -> None:
         try:
             self.buffer.extend(event)
         except FrameTooLargeError:
@@ -72,7 +73,7 @@ class WebSocketStream(WSStream):
 
     async def _close(self, event: CloseConnection) -> None:
         if self.connection.state is ConnectionState.OPEN:
-            # Not the client's close frame but what its bytes are worth: a broken rule.
+            # The client did not send a close frame: wsproto reports that it broke the protocol.
             await self._end(event.code, event.reason)
             return
         if self.connection.state is ConnectionState.REMOTE_CLOSING:
@@ -86,7 +87,7 @@ class WebSocketStream(WSStream):
 
 
 class _MessageBuffer(WebsocketBuffer):
-    """Bounds a message by its bytes, before they are kept."""
+    """Limits the bytes of a message before buffering them."""
 
     def __init__(self, max_length: int) -> None:
         super().__init__(max_length)
@@ -105,7 +106,7 @@ class _MessageBuffer(WebsocketBuffer):
 
 
 def wants_websocket(request: h11.Request) -> bool:
-    """Whether a request asks for the upgrade."""
+    """Return whether the request asks for an upgrade to WebSocket."""
     headers = {name: value.decode("latin1").lower() for name, value in request.headers}
     tokens = [token.strip() for token in headers.get(b"connection", "").split(",")]
     upgrade = headers.get(b"upgrade", "").strip()
@@ -115,7 +116,7 @@ def wants_websocket(request: h11.Request) -> bool:
 async def open_websocket(
     protocol: H11Protocol, request: h11.Request, *, end_soon: Callable[[], None]
 ) -> None:
-    """Give a request that `wants_websocket` to a stream of ours."""
+    """Hand a request that `wants_websocket` to a `WebSocketStream`."""
     protocol.stream = WebSocketStream(
         protocol.app,
         protocol.config,
@@ -132,7 +133,7 @@ async def open_websocket(
     await protocol.stream.handle(
         Request(
             stream_id=STREAM_ID,
-            # Compression would let 16 KiB on the wire become 16 MiB here before any limit counts.
+            # No compression: 16 KiB on the wire could become 16 MiB before any limit applies.
             headers=[each for each in request.headers if each[0] != b"sec-websocket-extensions"],
             http_version=request.http_version.decode(),
             method="GET",
@@ -140,6 +141,3 @@ async def open_websocket(
             state=protocol.connection_state,
         )
     )
-
-
-MAX_FRAME = 16 * 1024

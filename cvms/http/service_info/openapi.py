@@ -1,15 +1,14 @@
-"""The OpenAPI 3.1 document, generated from what the routes declare.
+"""The OpenAPI 3.1 document, generated from the declarations of the routes.
 
-quart-schema puts the document together; the schemas are msgspec's own, of the very types that
-validate bodies and queries, so that the document cannot promise anything else.
+quart-schema assembles the document. The schemas are msgspec's, of the same types that validate
+bodies and queries.
 """
 
 from __future__ import annotations
 
 import inspect
 import re
-from collections.abc import Callable, Iterable, Mapping
-from functools import partial
+from collections.abc import Iterable, Iterator, Mapping
 from http import HTTPStatus
 from importlib import metadata
 from typing import Any
@@ -23,6 +22,7 @@ from werkzeug.routing.rules import Rule
 
 from cvms import errors
 from cvms.http.framework import schemas
+from cvms.http.framework.admin_tokens import Role
 from cvms.http.framework.edge import Edge
 from cvms.http.framework.problems import HTTP_CODES, outcome_of
 from cvms.http.framework.request import MAX_AMOUNT, Exact, TokenAmount
@@ -30,16 +30,16 @@ from cvms.http.framework.routing import Auth, Route
 from cvms.http.multisig.proposal_view import Standing
 
 TAGS = {
-    "operation": "Is it alive, ready, and how is it doing",
-    "authentication": "What a wallet signs with",
-    "second factor": "A code beside the wallet's signature",
+    "operation": "Health, readiness, metrics and interface descriptions",
+    "authentication": "Nonces for signed requests",
+    "second factor": "One-time codes in addition to the wallet's signature",
     "vaults": "Vaults, their balances and their history",
-    "multisig": "Withdrawals that several must sign",
-    "analytics": "All vaults together, over time",
-    "positions": "Collateral that positions hold",
-    "yield": "What vaults earn elsewhere",
-    "transactions": "Transactions on their way to the chain",
-    "administration": "What operators and governance do",
+    "multisig": "Withdrawals that need several signers",
+    "analytics": "Statistics of all vaults over time",
+    "positions": "Collateral locked for positions",
+    "yield": "Yield earned in lending pools",
+    "transactions": "Submission and state of transactions",
+    "administration": "Routes for operators and governance",
     "programs": "The on-chain programs",
 }
 
@@ -48,7 +48,7 @@ _REF = "#/components/schemas/{name}"
 
 
 def _up_to(limit: int) -> str:
-    """A pattern for the whole numbers from 1 to `limit`."""
+    """Return a pattern that matches the integers from 1 to `limit`."""
     digits = str(limit)
     smaller = [
         f"{digits[:place]}[{0 if place else 1}-{int(digit) - 1}][0-9]{{{len(digits) - place - 1}}}"
@@ -60,24 +60,24 @@ def _up_to(limit: int) -> str:
 
 PUBKEY = {
     "type": "string",
-    "title": "A public key in base58",
+    "title": "Public key in base58",
     "format": "solana-pubkey",
     "pattern": "^[1-9A-HJ-NP-Za-km-z]{32,44}$",
 }
 SIGNATURE = {
     "type": "string",
-    "title": "A transaction's signature in base58",
+    "title": "Transaction signature in base58",
     "format": "solana-signature",
     "pattern": "^[1-9A-HJ-NP-Za-km-z]{64,88}$",
 }
 AMOUNT = {
-    "title": "An amount in the token's smallest unit",
+    "title": "Amount in the token's smallest unit",
     "oneOf": [
         {"type": "integer", "minimum": 1, "maximum": MAX_AMOUNT},
         {"type": "string", "pattern": _up_to(MAX_AMOUNT)},
     ],
 }
-# By the variable's name: the same name means the same everywhere.
+# By the variable's name, which means the same in every route.
 PATH_SCHEMAS: Mapping[str, dict[str, Any]] = {
     "owner": PUBKEY,
     "signature": SIGNATURE,
@@ -85,14 +85,14 @@ PATH_SCHEMAS: Mapping[str, dict[str, Any]] = {
     "alert_id": {"type": "integer", "minimum": 1, "maximum": MAX_AMOUNT},
 }
 
-# Replies that name something another operation shows: which, and by which field.
+# Replies that identify something another operation returns: the operation, and the field.
 LINKS: Mapping[Any, tuple[str, str]] = {
     schemas.Submitted: ("get_api_transactions_signature", "signature"),
     schemas.Accepted: ("get_api_transactions_signature", "signature"),
     Standing: ("get_api_vault_proposal_proposal_id", "proposal_id"),
 }
 
-# What any request can come to, whatever its route.
+# Errors that any request can end in, whatever its route.
 COMMON: tuple[type[BaseException], ...] = (
     errors.RateLimited,
     errors.Overloaded,
@@ -102,14 +102,14 @@ COMMON: tuple[type[BaseException], ...] = (
 
 
 def openapi_document(app: Edge, routes: Iterable[Route]) -> dict[str, Any]:
-    """The document for these routes, which are registered on `app`."""
-    description = QuartSchema(
+    """Return the document for these routes, which must be registered on `app`."""
+    extension = QuartSchema(
         info=Info(
             title="CVMS",
             version=metadata.version("cvms"),
             description=(
                 "The Collateral Vault Management Service. Amounts are integers in the token's "
-                "smallest unit, times RFC 3339 in UTC, errors RFC 9457 problems."
+                "smallest unit, times are RFC 3339 in UTC, errors are RFC 9457 problems."
             ),
         ),
         tags=[Tag(name, text) for name, text in TAGS.items()],
@@ -118,11 +118,11 @@ def openapi_document(app: Edge, routes: Iterable[Route]) -> dict[str, Any]:
         },
     )
     declared = {f"{route.method} {route.rule}": route for route in routes}
-    return _Provider(app, description, declared).schema()
+    return _Provider(app, extension, declared).schema()
 
 
 class _Provider(OpenAPIProvider):
-    """quart-schema's document, with operations and schemas from our declarations."""
+    """quart-schema's document, with operations and schemas from the routes' declarations."""
 
     def __init__(self, app: Edge, extension: QuartSchema, routes: Mapping[str, Route]) -> None:
         super().__init__(app, extension)
@@ -153,17 +153,15 @@ class _Provider(OpenAPIProvider):
         return {path: {route.method.lower(): self._operation(route)}}, {}
 
     def _operation(self, route: Route) -> dict[str, Any]:
-        text = inspect.cleandoc(route.summary or _doc(route.handler))
-        summary, _, description = text.partition("\n")
+        summary, _, text = (inspect.getdoc(route.handler) or "").partition("\n\n")
         operation: dict[str, Any] = {
             "operationId": _operation_id(route),
-            "summary": summary,
+            "summary": summary.removesuffix("."),
+            "description": "\n\n".join(filter(None, [text, *_notes(route)])),
             "tags": list(route.tags),
             "parameters": self._parameters(route),
             "responses": self._replies(route) | _problems(route),
         }
-        if description.strip():
-            operation["description"] = description.strip()
         if route.body is not None:
             operation["requestBody"] = {
                 "required": True,
@@ -209,10 +207,53 @@ class _Provider(OpenAPIProvider):
         return self._schemas[_key(kind)]
 
 
+# What a request must carry, for each way to authenticate.
+CREDENTIALS = {
+    Auth.NONE: "Requires neither a signed request nor a token.",
+    Auth.WALLET: (
+        "Requires the wallet's signature of the text above, or of a Sign-In-With-Solana `message` "
+        "that states it. The nonce is consumed together with the effect; a request with a used "
+        "nonce gets 409 `nonce_used`."
+    ),
+    Auth.ADMIN: "Requires an administrator token with {role}.",
+    Auth.WALLET_OR_ADMIN: (
+        "Requires the owner's signature of the text above, or of a Sign-In-With-Solana `message` "
+        "that states it, or else an administrator token with {role}."
+    ),
+}
+
+
+def _notes(route: Route) -> Iterator[str]:
+    """Yield the paragraphs of the description that follow from the route's declaration."""
+    role = f"the role `{route.role.label}`" + (
+        "" if route.role is max(Role) else " or a higher one"
+    )
+    yield CREDENTIALS[route.auth].format(role=role)
+    if route.second_factor:
+        yield "If the owner has enabled a second factor, `X-2FA-CODE` must hold an unused code."
+    if route.idempotent:
+        yield (
+            "A repeated request with the same `Idempotency-Key` gets the first answer and has no "
+            "second effect. Keys are kept for one day."
+        )
+    if route.replies.get(200) is schemas.CoSign:
+        yield (
+            "200: sign `transaction` with the wallet and post it to `/api/transactions` before "
+            "the block height passes `last_valid_block_height`."
+        )
+    if route.replies.get(202) is schemas.Submitted:
+        yield (
+            "202: the service has signed and stored the transaction and is submitting it. Follow "
+            "it with `GET /api/transactions/{signature}`."
+        )
+    if 304 in route.replies:
+        yield "304: the `ETag` in `If-None-Match` is still current."
+
+
 IDEMPOTENCY_KEY = {"type": "string", "pattern": "^[\\x21-\\x7e]{1,128}$"}
 SECOND_FACTOR = {"type": "string", "pattern": "^([0-9]{6}|[A-Za-z0-9-]{8,24})$"}
 PROBLEM = {
-    "title": "A problem, RFC 9457",
+    "title": "Problem (RFC 9457)",
     "type": "object",
     "required": ["type", "title", "status", "detail", "instance", "code"],
     "properties": {
@@ -221,7 +262,7 @@ PROBLEM = {
         "status": {"type": "integer"},
         "detail": {"type": "string"},
         "instance": {"type": "string"},
-        "code": {"type": "string", "description": "A stable word for programs"},
+        "code": {"type": "string", "description": "Stable identifier of the kind of problem"},
         "errors": {
             "type": "array",
             "items": {
@@ -245,7 +286,7 @@ PROBLEM = {
 
 
 def schema_of(kind: type) -> dict[str, Any]:
-    """The schema of a type that is not msgspec's own."""
+    """Return the schema of a type that msgspec does not know."""
     if kind is Pubkey:
         return PUBKEY
     if kind is TokenAmount:
@@ -256,12 +297,12 @@ def schema_of(kind: type) -> dict[str, Any]:
 
 
 def _problems(route: Route) -> dict[str, Any]:
-    """Each status with the codes that it can have."""
+    """Return the responses for problems: for each status the codes that it can have."""
     codes: dict[int, set[str]] = {}
     for kind in (*COMMON, *_implied(route), *route.refusals):
         if (outcome := outcome_of(kind)) is not None:
             codes.setdefault(outcome.status, set()).add(outcome.code)
-    # What a path's variable cannot be is a path of no route.
+    # A path whose variable does not match belongs to no route.
     for status in (
         405,
         *((404,) if "<" in route.rule else ()),
@@ -272,7 +313,7 @@ def _problems(route: Route) -> dict[str, Any]:
 
 
 def _implied(route: Route) -> Iterable[type[BaseException]]:
-    """The outcomes that follow from what the route takes."""
+    """Yield the errors that follow from what the route takes."""
     if route.body is not None or route.query is not None or "<" in route.rule:
         yield errors.InvalidRequest
     if route.second_factor:
@@ -311,10 +352,6 @@ def _header(name: str, schema: dict[str, Any]) -> dict[str, Any]:
 def _operation_id(route: Route) -> str:
     words = re.findall(r"[A-Za-z0-9]+", f"{route.method.lower()} {route.rule}")
     return "_".join(words)
-
-
-def _doc(view: Callable[..., Any]) -> str:
-    return (view.func if isinstance(view, partial) else view).__doc__ or ""
 
 
 def _key(kind: Any) -> str:

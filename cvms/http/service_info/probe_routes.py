@@ -1,10 +1,9 @@
-"""Is it alive, is it ready, how is it doing: /health, /ready, /metrics."""
+"""Probes of the service: /health, /ready and /metrics."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict
-from functools import partial
 
 import msgspec
 import structlog
@@ -36,36 +35,43 @@ class Alive(msgspec.Struct, frozen=True):
 
 
 class Ready(msgspec.Struct, frozen=True):
-    """Every part by name, and how it is."""
+    """The state of every component, by its name."""
 
     parts: Mapping[str, ComponentStatus]
     status: str = "ready"
 
 
 def routes(deps: Dependencies) -> tuple[Route, ...]:
-    books = Books()
-    deps.metrics.registry.register(books)
-    deps.metrics.registry.register(Tasks(deps.board))
+    counters = EventCounters()
+    deps.metrics.registry.register(counters)
+    deps.metrics.registry.register(TaskGauges(deps.board))
+
+    async def get_metrics(deps: Dependencies) -> Response:
+        """Get the metrics in Prometheus' text format.
+
+        Counters and the total value locked are read from the database first. If it does not answer
+        within two seconds, they have the values of the last scrape.
+        """
+        await _read_database(deps, counters)
+        return Response(generate_latest(deps.metrics.registry), content_type=CONTENT_TYPE_LATEST)
+
     return (
-        Route(method="GET", rule="/health", handler=health, replies={200: Alive}, tags=TAGS),
-        Route(method="GET", rule="/ready", handler=ready, replies={200: Ready}, tags=TAGS),
-        Route(
-            method="GET",
-            rule="/metrics",
-            handler=partial(metrics, books=books),
-            replies={200: None},
-            tags=TAGS,
-        ),
+        Route(method="GET", rule="/health", handler=get_health, replies={200: Alive}, tags=TAGS),
+        Route(method="GET", rule="/ready", handler=get_readiness, replies={200: Ready}, tags=TAGS),
+        Route(method="GET", rule="/metrics", handler=get_metrics, replies={200: None}, tags=TAGS),
     )
 
 
-async def health(deps: Dependencies) -> Reply:
-    """200 as long as there is somebody to answer."""
+async def get_health(deps: Dependencies) -> Reply:
+    """Check that the process answers requests."""
     return Reply(Alive())
 
 
-async def ready(deps: Dependencies) -> Reply | Response:
-    """200 when every part is well, else 503; each part is named in both."""
+async def get_readiness(deps: Dependencies) -> Reply | Response:
+    """Check that the service is ready.
+
+    200 if every component is ok, else 503 with the code `not_ready`; both list every component.
+    """
     board = deps.board
     if board.ready:
         return Reply(Ready(board.components))
@@ -74,25 +80,23 @@ async def ready(deps: Dependencies) -> Reply | Response:
     )
 
 
-async def metrics(deps: Dependencies, *, books: Books) -> Response:
-    """The metrics in Prometheus' text format; what the database counts is read from it first."""
+async def _read_database(deps: Dependencies, counters: EventCounters) -> None:
+    """Refresh what the database counts, unless it does not answer in time."""
     try:
         with trio.move_on_after(SCRAPE_SECONDS):
             async with deps.database.transaction(isolation=REPEATABLE_READ) as conn:
                 locked = await vaults.tvl(conn)
-                books.counts = {
-                    kind: count for kind, (count, _) in (await event_counters.read(conn)).items()
-                }
+                counts = await event_counters.read(conn)
+            counters.counts = {kind: count for kind, (count, _) in counts.items()}
             deps.metrics.total_value_locked.set(locked.total)
     except DatabaseUnavailable:
-        log.debug("metrics_are_the_last_known")
-    return Response(generate_latest(deps.metrics.registry), content_type=CONTENT_TYPE_LATEST)
+        log.debug("metrics_not_refreshed")
 
 
-class Books(Collector):
-    """Counters that live in the database, so that they agree with the chain after a restart.
+class EventCounters(Collector):
+    """Counters kept in the database, so that they agree with the chain after a restart.
 
-    Shows the last values read; nothing before the first, since zero would be false.
+    Exports the values read last. Exports nothing before the first read, since zero would be wrong.
     """
 
     def __init__(self) -> None:
@@ -107,30 +111,30 @@ class Books(Collector):
                 yield CounterMetricFamily(name, text, value=self.counts.get(kind, 0))
 
 
-class Tasks(Collector):
-    """How the supervised tasks are, as of the scrape."""
+class TaskGauges(Collector):
+    """The state of the supervised tasks at the time of the scrape."""
 
     def __init__(self, board: StatusBoard) -> None:
         self._board = board
 
     def collect(self) -> Iterator[Metric]:
         up = GaugeMetricFamily(
-            "task_up", "1 while a task is well and at work, 0 while it is not", labels=["task"]
+            "task_up", "1 while a task is healthy and running, else 0", labels=["task"]
         )
         success = GaugeMetricFamily(
             "task_last_success_seconds",
-            "Unix time of a task's last round that went well",
+            "Unix time of a task's last successful run",
             labels=["task"],
         )
-        troubles = self._board.liveness_faults()
+        faults = self._board.liveness_faults()
         for name, task in self._board.tasks.items():
-            well = task.state in {"running", "finished"} and name not in troubles
-            up.add_metric([name], int(well))
+            healthy = task.state in {"running", "finished"} and name not in faults
+            up.add_metric([name], int(healthy))
             if task.last_success is not None:
                 success.add_metric([name], task.last_success.timestamp())
         yield up
         yield success
 
     def describe(self) -> Iterator[Metric]:
-        """Nothing: which tasks there are is known only later."""
+        """Return nothing: the tasks are not known yet at registration."""
         return iter(())

@@ -1,8 +1,7 @@
-"""GET /openapi.json, and a page at /docs that shows it with Swagger UI from the package."""
+"""GET /openapi.json, and GET /docs, which shows it with the Swagger UI of an installed package."""
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterable
 from functools import partial
 from importlib import resources
@@ -13,7 +12,7 @@ from quart import Response
 from werkzeug.exceptions import NotFound
 
 from cvms.http.framework.edge import Edge
-from cvms.http.framework.response import conditional
+from cvms.http.framework.response import bytes_with_strong_etag
 from cvms.http.framework.routing import Route
 from cvms.http.service_info.openapi import openapi_document
 
@@ -22,7 +21,7 @@ ASSETS = {
     "swagger-ui-bundle.js": "text/javascript; charset=utf-8",
     "start.js": "text/javascript; charset=utf-8",
 }
-# Swagger UI writes styles into the elements that it makes.
+# Swagger UI sets inline styles on the elements that it creates.
 PAGE_POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; "
     "img-src 'self' data:; connect-src 'self'; frame-ancestors 'none'; "
@@ -53,7 +52,7 @@ START = b"""SwaggerUIBundle({
 
 
 def register_docs(app: Edge, routes: Iterable[Route]) -> None:
-    """Put the document of these routes, and the page that shows it, on the application."""
+    """Add the document of these routes, and the page that shows it, to the application."""
     document = msgspec.json.encode(openapi_document(app, routes))
     app.add_url_rule("/openapi.json", "openapi", partial(_static, document, "application/json"))
     app.add_url_rule("/docs", "docs", _page)
@@ -61,8 +60,7 @@ def register_docs(app: Edge, routes: Iterable[Route]) -> None:
 
 
 async def _static(content: bytes, content_type: str) -> Response:
-    etag = hashlib.sha256(content).hexdigest()[:32]
-    return conditional(Response(content, content_type=content_type), etag)
+    return bytes_with_strong_etag(content, content_type)
 
 
 async def _page() -> Response:
@@ -73,7 +71,6 @@ async def _page() -> Response:
 async def _asset(name: str) -> Any:
     if name not in ASSETS:
         raise NotFound
-    if name == "start.js":
-        return await _static(START, ASSETS[name])
-    content = resources.files("swagger_ui").joinpath("static", name).read_bytes()
-    return await _static(content, ASSETS[name])
+    file = resources.files("swagger_ui").joinpath("static", name)
+    content = START if name == "start.js" else file.read_bytes()
+    return bytes_with_strong_etag(content, ASSETS[name])

@@ -1,6 +1,6 @@
-"""Analytics of all vaults together, from sums that the indexer keeps: nothing is scanned.
+"""Analytics of all vaults together, read from sums that the indexer maintains.
 
-Buckets are hours or days in UTC. Holdings follow the vaults' rows, flows and the series follow the
+Buckets are hours or days in UTC. Holdings come from the vaults' rows, flows and series from the
 events; the two agree whenever the indexer has caught up.
 """
 
@@ -17,7 +17,7 @@ from cvms.errors import FieldProblem, InvalidRequest
 from cvms.http.framework.dependencies import Dependencies
 from cvms.http.framework.request import MAX_AMOUNT, Body
 from cvms.http.framework.response import with_strong_etag
-from cvms.http.framework.routing import Route
+from cvms.http.framework.routing import RouteGroup
 from cvms.store.analytics import aggregates, overview
 from cvms.store.analytics.aggregates import Bucket, Flow
 from cvms.store.analytics.overview import (
@@ -29,19 +29,22 @@ from cvms.store.analytics.overview import (
 )
 from cvms.store.index import cursor as cursors
 
-MOST_BUCKETS = 1000
+MAX_BUCKETS = 1000
 STEPS: Mapping[Bucket, timedelta] = {"hour": timedelta(hours=1), "day": timedelta(days=1)}
 DEFAULT_BUCKETS: Mapping[Bucket, int] = {"hour": 24, "day": 30}
-# Before any chain of this kind, and as far ahead as dates may be reckoned with.
+# Before the first block of any such chain, and far enough from the largest date for arithmetic.
 EARLIEST = datetime(2000, 1, 1, tzinfo=UTC)
 LATEST = datetime(3000, 1, 1, tzinfo=UTC)
-MOST_DIGITS = len(str(MAX_AMOUNT))
+MAX_DIGITS = len(str(MAX_AMOUNT))
 
 Time = Annotated[datetime, msgspec.Meta(tz=True)]
 
 
+ROUTES = RouteGroup("analytics")
+
+
 class RangeQuery(Body, frozen=True):
-    """`from` up to before `to`, each widened to whole buckets; without them, the newest ones."""
+    """A range from `from` to before `to`, widened to whole buckets; by default the newest ones."""
 
     since: Time | None = msgspec.field(default=None, name="from")
     until: Time | None = msgspec.field(default=None, name="to")
@@ -49,34 +52,34 @@ class RangeQuery(Body, frozen=True):
 
 
 class SeriesPoint(msgspec.Struct, frozen=True, kw_only=True):
-    """What all vaults held at the end of the bucket from `start` on, or hold by now."""
+    """The value locked at the end of the bucket that begins at `start`, or now if that is later."""
 
     start: datetime
     tvl: int
 
 
 class TvlSeries(msgspec.Struct, frozen=True, kw_only=True):
-    """One point for each bucket, oldest first; none for buckets that are still to come."""
+    """One point for each bucket, oldest first, none for buckets in the future."""
 
     bucket: Bucket
     points: list[SeriesPoint]
 
 
 class FlowBucket(FlowTotals, frozen=True, kw_only=True):
-    """What moved in the bucket from `start` on."""
+    """The flows in the bucket that begins at `start`."""
 
     start: datetime
 
 
 class FlowSeries(msgspec.Struct, frozen=True, kw_only=True):
-    """One entry for each bucket, oldest first; none for buckets that are still to come."""
+    """One entry for each bucket, oldest first, none for buckets in the future."""
 
     bucket: Bucket
     buckets: list[FlowBucket]
 
 
 class SizeBucket(msgspec.Struct, frozen=True, kw_only=True):
-    """The open vaults that hold at least `at_least` and less than `below`, and what they hold."""
+    """The open vaults whose total is at least `at_least` and less than `below`, and their sum."""
 
     at_least: int
     below: int
@@ -85,15 +88,20 @@ class SizeBucket(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Distribution(msgspec.Struct, frozen=True, kw_only=True):
-    """Open vaults by what they hold: nothing, then a bucket for each power of ten."""
+    """Open vaults by total: a bucket for empty vaults, then one for each power of ten."""
 
     vaults: int
     total: int
     buckets: list[SizeBucket]
 
 
+@ROUTES.get("/api/analytics/tvl-series", replies={200: TvlSeries, 304: None})
 async def get_tvl_series(deps: Dependencies, query: RangeQuery) -> Response:
-    """The value locked in all vaults at the end of each hour or day, by the ledger of events."""
+    """Get the total value locked over time.
+
+    Returns the value at the end of each hour or day, according to the events. At most 1,000
+    buckets; by default the last 24 hours or 30 days.
+    """
     async with deps.database.connection() as conn:
         frontier = await cursors.frontier(conn, str(deps.programs.vault))
         since, until = _range(query, frontier.now)
@@ -102,8 +110,13 @@ async def get_tvl_series(deps: Dependencies, query: RangeQuery) -> Response:
     return with_strong_etag(TvlSeries(bucket=query.bucket, points=points))
 
 
+@ROUTES.get("/api/analytics/flow", replies={200: FlowSeries, 304: None})
 async def get_flow(deps: Dependencies, query: RangeQuery) -> Response:
-    """What came in, went out and moved in each hour or day."""
+    """Get the flows over time.
+
+    Returns deposits, withdrawals and other movements in each hour or day. At most 1,000 buckets;
+    by default the last 24 hours or 30 days.
+    """
     async with deps.database.connection() as conn:
         frontier = await cursors.frontier(conn, str(deps.programs.vault))
         since, until = _range(query, frontier.now)
@@ -111,49 +124,62 @@ async def get_flow(deps: Dependencies, query: RangeQuery) -> Response:
     by_start = {each.start: each for each in found}
     step = STEPS[query.bucket]
     starts = [since + step * number for number in range((until - since) // step)]
-    nothing = Flow(since, 0, {})
+    empty = Flow(since, 0, {})
     buckets = [
-        FlowBucket(
-            start=start, **msgspec.structs.asdict(flow_totals([by_start.get(start, nothing)]))
-        )
+        FlowBucket(start=start, **msgspec.structs.asdict(flow_totals([by_start.get(start, empty)])))
         for start in starts
     ]
     return with_strong_etag(FlowSeries(bucket=query.bucket, buckets=buckets))
 
 
+@ROUTES.get("/api/analytics/distribution", replies={200: Distribution, 304: None})
 async def get_distribution(deps: Dependencies) -> Response:
-    """How many open vaults hold how much, on a logarithmic scale."""
+    """Get the distribution of vaults by size.
+
+    Returns the number of open vaults and their sum for each power of ten.
+    """
     async with deps.database.connection() as conn:
         sizes = {each.digits: each for each in await aggregates.sizes(conn)}
     buckets = []
-    for digits in range(MOST_DIGITS + 1):
-        found = sizes.get(digits)
+    for digits in range(MAX_DIGITS + 1):
+        size = sizes.get(digits)
         buckets.append(
             SizeBucket(
                 at_least=10 ** (digits - 1) if digits else 0,
                 below=10**digits,
-                vaults=found.vaults if found else 0,
-                total=found.total if found else 0,
+                vaults=size.vaults if size else 0,
+                total=size.total if size else 0,
             )
         )
     vaults, total = sum(each.vaults for each in buckets), sum(each.total for each in buckets)
     return with_strong_etag(Distribution(vaults=vaults, total=total, buckets=buckets))
 
 
+@ROUTES.get("/api/analytics/utilization", replies={200: Utilization, 304: None})
 async def get_utilization(deps: Dependencies) -> Response:
-    """How much of what the vaults hold is locked, timelocked and out for yield."""
+    """Get the utilization of all vaults.
+
+    Returns how much of the total is available, locked, timelocked and deposited for yield.
+    """
     async with deps.database.connection() as conn:
         return with_strong_etag(utilization_of(await aggregates.holdings(conn)))
 
 
+@ROUTES.get("/api/analytics/overview", replies={200: Overview, 304: None})
 async def get_overview(deps: Dependencies) -> Response:
-    """The value locked, what it is used for, and what moved in the last day."""
+    """Get an overview of all vaults.
+
+    Returns the total value locked, its utilization, and the flows of the last 24 hours.
+    """
     async with deps.database.connection() as conn:
         return with_strong_etag(await overview.read(conn, str(deps.programs.vault)))
 
 
 def _range(query: RangeQuery, now: datetime) -> tuple[datetime, datetime]:
-    """The bounds of the buckets asked for, none of them in the future. Raises InvalidRequest."""
+    """Return the bounds of the requested buckets, none of them in the future.
+
+    Raises InvalidRequest.
+    """
     step = STEPS[query.bucket]
     for name, time in (("from", query.since), ("to", query.until)):
         if time is not None and not EARLIEST <= time <= LATEST:
@@ -167,8 +193,9 @@ def _range(query: RangeQuery, now: datetime) -> tuple[datetime, datetime]:
     )
     if query.since is not None and query.until is not None and query.since > query.until:
         raise _problem("from", "later than `to`")
-    if until - since > step * MOST_BUCKETS:
-        raise _problem("from", f"more than {MOST_BUCKETS} buckets before the end; ask for parts")
+    if until - since > step * MAX_BUCKETS:
+        message = f"more than {MAX_BUCKETS} buckets before the end; request a shorter range"
+        raise _problem("from", message)
     return since, max(since, until)
 
 
@@ -182,24 +209,5 @@ def _ceiling(time: datetime, step: timedelta) -> datetime:
 
 def _problem(name: str, message: str) -> InvalidRequest:
     return InvalidRequest(
-        f"The query is malformed at `{name}`: {message}.", [FieldProblem(name, message)]
+        f"The query is invalid at `{name}`: {message}.", [FieldProblem(name, message)]
     )
-
-
-ROUTES = tuple(
-    Route(
-        method="GET",
-        rule=f"/api/analytics/{name}",
-        handler=view,
-        query=query,
-        replies={200: reply, 304: None},
-        tags=("analytics",),
-    )
-    for name, view, query, reply in (
-        ("tvl-series", get_tvl_series, RangeQuery, TvlSeries),
-        ("flow", get_flow, RangeQuery, FlowSeries),
-        ("distribution", get_distribution, None, Distribution),
-        ("utilization", get_utilization, None, Utilization),
-        ("overview", get_overview, None, Overview),
-    )
-)

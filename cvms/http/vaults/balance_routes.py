@@ -1,4 +1,4 @@
-"""What the indexer has written: balances, history and the total. Never asks the chain."""
+"""Routes that read balances, history and the total, as indexed. They never ask the chain."""
 
 from __future__ import annotations
 
@@ -16,15 +16,19 @@ from cvms.errors import (
 )
 from cvms.http.framework import schemas
 from cvms.http.framework.dependencies import Dependencies
+from cvms.http.framework.problems import unknown_vault
 from cvms.http.framework.request import Body, Limit, Offset, RowId, Slot, owner_in_path
 from cvms.http.framework.response import Reply, with_strong_etag, with_weak_etag
-from cvms.http.framework.routing import Route
+from cvms.http.framework.routing import RouteGroup
 from cvms.store.index import cursor as cursors
 from cvms.store.postgres.driver.connection import Connection
 from cvms.store.vaults import balance_history, history, vaults
 from cvms.store.vaults.vaults import VaultRow
 
 Kind = Annotated[str, msgspec.Meta(pattern=r"^[a-z_]{1,32}\Z")]
+
+
+ROUTES = RouteGroup("vaults")
 
 
 class HistoryQuery(Body, frozen=True):
@@ -38,12 +42,20 @@ class BalanceQuery(Body, frozen=True):
     slot: Slot | None = None
 
 
+@ROUTES.get(
+    "/api/vault/balance/<owner>",
+    replies={200: schemas.Balance, 304: None},
+    refusals=(VaultNotFound, BalanceNotKnown, SlotNotIndexed),
+)
 async def get_balance(deps: Dependencies, owner: str, query: BalanceQuery) -> Response:
-    """One vault's balances, from the cache if there is one; with `slot` as they were then.
+    """Get a vault's balance.
 
-    A past balance is what the vault held at the end of that slot. It is known from the first time
-    that the vault moved or was read, also when it is closed since, and up to where the chain is
-    indexed; `as_of` is then the block time of the last movement before, where there is one.
+    Without `slot`, returns the newest balance, which may be `cached`.
+
+    With `slot`, returns what the vault held at the end of that slot; `as_of` is the block time of
+    the last movement before, if known. Balances are known from the vault's first movement or first
+    read up to the newest indexed slot: 404 `balance_not_known` before, 422 `slot_not_indexed`
+    after. A vault that has been closed since keeps its past balances.
     """
     key = str(owner_in_path(owner))
     if query.slot is not None:
@@ -58,12 +70,21 @@ async def get_balance(deps: Dependencies, owner: str, query: BalanceQuery) -> Re
         return with_weak_etag(schemas.balance_reply(row, cached=cached), version_of(row))
 
 
+@ROUTES.get(
+    "/api/vault/transactions/<owner>",
+    replies={200: schemas.History},
+    refusals=(VaultNotFound,),
+)
 async def list_transactions(deps: Dependencies, owner: str, query: HistoryQuery) -> Reply:
-    """A page of a vault's history, newest first; `next_cursor` asks for the one after it."""
+    """List a vault's transactions.
+
+    Returns a page, newest first. Pass its `next_cursor` as `cursor` to get the page after it; a
+    cursor excludes an `offset`. `kind` selects one kind of movement.
+    """
     key = str(owner_in_path(owner))
     if query.cursor is not None and query.offset:
         problem = FieldProblem("offset", "not together with cursor")
-        raise InvalidRequest("Page by offset or by cursor.", [problem])
+        raise InvalidRequest("Send either `offset` or `cursor`.", [problem])
     async with deps.database.connection() as conn:
         rows = await history.page(
             conn,
@@ -85,21 +106,15 @@ async def list_transactions(deps: Dependencies, owner: str, query: HistoryQuery)
     )
 
 
+@ROUTES.get("/api/vault/tvl", replies={200: schemas.Tvl})
 async def get_tvl(deps: Dependencies) -> Reply:
-    """What all vaults hold together."""
+    """Get the total value locked."""
     async with deps.database.connection() as conn:
         return Reply(schemas.tvl_reply(await vaults.tvl(conn)))
 
 
-def unknown_vault(owner: str) -> VaultNotFound:
-    return VaultNotFound(
-        f"{owner} has no vault. Create one with POST /api/vault/initialize, "
-        "sign the transaction, and submit it with POST /api/transactions."
-    )
-
-
 async def open_vault(conn: Connection, owner: str) -> VaultRow:
-    """The row of the owner's vault. Raises VaultNotFound, also when the vault is closed."""
+    """Return the row of the owner's open vault. Raises VaultNotFound if there is none."""
     row = await vaults.get(conn, owner)
     if row is None or row.closed:
         raise unknown_vault(owner)
@@ -107,7 +122,7 @@ async def open_vault(conn: Connection, owner: str) -> VaultRow:
 
 
 def version_of(row: VaultRow) -> str:
-    """What changes whenever the row does."""
+    """Return a text that changes whenever the row does."""
     written = row.updated_at.timestamp() if row.updated_at else 0
     return f"{row.slot}-{written:.6f}"
 
@@ -117,48 +132,19 @@ async def _past(deps: Dependencies, owner: str, slot: int) -> schemas.Balance:
         first = await balance_history.first_slot(conn, owner)
         if first is None:
             raise unknown_vault(owner)
-        reached = (await cursors.frontier(conn, str(deps.programs.vault))).slot
-        if reached is None or slot > reached:
+        indexed = (await cursors.frontier(conn, str(deps.programs.vault))).slot
+        if indexed is None or slot > indexed:
             row = await vaults.get(conn, owner)
             if row is not None and row.slot == slot:  # an account may be ahead of the events
                 return schemas.balance_reply(row)
             raise SlotNotIndexed(
-                f"Slot {slot} is not indexed yet: nothing is missing up to slot {reached or 0}. "
-                "Ask for that one, ask again later, or leave the slot out for the newest balance."
+                f"Slot {slot} is not indexed yet; the newest indexed slot is {indexed or 0}. "
+                "Request that slot, try again later, or omit `slot` for the newest balance."
             )
         point = await balance_history.at(conn, owner, slot)
     if point is None:
         raise BalanceNotKnown(
-            f"What {owner} held in slot {slot} is not known: the first that is known of the vault "
-            f"is from slot {first}."
+            f"The balance of {owner} in slot {slot} is not known. The first known balance is that "
+            f"of slot {first}."
         )
     return schemas.past_balance_reply(point, slot)
-
-
-ROUTES = (
-    Route(
-        method="GET",
-        rule="/api/vault/balance/<owner>",
-        handler=get_balance,
-        query=BalanceQuery,
-        replies={200: schemas.Balance, 304: None},
-        refusals=(VaultNotFound, BalanceNotKnown, SlotNotIndexed),
-        tags=("vaults",),
-    ),
-    Route(
-        method="GET",
-        rule="/api/vault/transactions/<owner>",
-        handler=list_transactions,
-        query=HistoryQuery,
-        replies={200: schemas.History},
-        refusals=(VaultNotFound,),
-        tags=("vaults",),
-    ),
-    Route(
-        method="GET",
-        rule="/api/vault/tvl",
-        handler=get_tvl,
-        replies={200: schemas.Tvl},
-        tags=("vaults",),
-    ),
-)

@@ -1,7 +1,7 @@
-"""Every vault, and the whole of one: its state, settings, timelocks and limits.
+"""Routes that list the vaults, and that read one vault's state, settings, timelocks and limits.
 
-All comes from the books. Time is the database's clock, or the newest block's time where the chain's
-clock is ahead of it: what is due by it is due on chain, give or take what the clocks differ by.
+All data comes from the database. The current time is the database's clock, or the newest block's
+time if that is later: what is due by it is due on chain, but for the difference of the clocks.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from cvms.http.framework import schemas
 from cvms.http.framework.dependencies import Dependencies
 from cvms.http.framework.request import MAX_AMOUNT, Body, Limit, owner_in_path
 from cvms.http.framework.response import with_strong_etag, with_weak_etag
-from cvms.http.framework.routing import Route
+from cvms.http.framework.routing import RouteGroup
 from cvms.http.vaults import state_schemas
 from cvms.http.vaults.balance_routes import open_vault, version_of
 from cvms.http.vaults.state_schemas import VaultView
@@ -32,6 +32,12 @@ Key = Annotated[int, msgspec.Meta(ge=0, le=MAX_AMOUNT)]
 OwnerText = Annotated[str, msgspec.Meta(pattern=r"^[1-9A-HJ-NP-Za-km-z]{32,44}\Z")]
 
 
+# Public keys have 32 to 44 characters, so this does not match the other routes of /api/vault/.
+OWNER = "<string(minlength=32,maxlength=44):owner>"
+
+ROUTES = RouteGroup("vaults")
+
+
 class VaultsQuery(Body, frozen=True):
     limit: Limit = 50
     cursor: CursorText | None = None
@@ -40,25 +46,29 @@ class VaultsQuery(Body, frozen=True):
 
 
 class VaultList(msgspec.Struct, frozen=True, kw_only=True):
-    """A page of open vaults; `next_cursor` is null on the last one."""
+    """A page of open vaults. `next_cursor` is null on the last page."""
 
     vaults: list[schemas.Balance]
     next_cursor: str | None
 
 
 class Cursor(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
-    """Where a page ended, and in which order. Opaque to clients."""
+    """The end of a page in its sort order. Opaque to clients."""
 
     sort: Sort
     key: Key
     owner: OwnerText
 
 
+@ROUTES.get("/api/vaults", replies={200: VaultList, 304: None})
 async def list_vaults(deps: Dependencies, query: VaultsQuery) -> Response:
-    """The open vaults, page by page; `slot` sorts those that changed last first.
+    """List the open vaults.
 
-    Vaults that come or go do not disturb the pages. One whose balance (or slot) moves past the
-    cursor meanwhile may be seen twice or not at all where that is what they are sorted by.
+    Pass `next_cursor` of a page as `cursor`, with the same `sort`, to get the page after it. The
+    sort `slot` puts the vaults that changed last first.
+
+    Vaults that are created or closed meanwhile do not disturb the pages. A vault whose sort key
+    (balance or slot) moves past the cursor may appear twice or not at all.
     """
     after = None if query.cursor is None else _place(query.cursor, query.sort)
     async with deps.database.connection() as conn:
@@ -69,45 +79,73 @@ async def list_vaults(deps: Dependencies, query: VaultsQuery) -> Response:
             min_balance=query.min_balance,
             limit=query.limit + 1,
         )
-    shown = rows[: query.limit]
-    more = len(rows) > query.limit
-    return with_strong_etag(
-        VaultList(
-            vaults=[schemas.balance_reply(row) for row in shown],
-            next_cursor=_cursor_after(listing.place_of(shown[-1], query.sort), query.sort)
-            if more
-            else None,
-        )
-    )
+    page = rows[: query.limit]
+    next_cursor = None
+    if len(rows) > query.limit:
+        next_cursor = _cursor_after(listing.place_of(page[-1], query.sort), query.sort)
+    vaults = [schemas.balance_reply(row) for row in page]
+    return with_strong_etag(VaultList(vaults=vaults, next_cursor=next_cursor))
 
 
+@ROUTES.get(
+    f"/api/vault/{OWNER}",
+    replies={200: state_schemas.VaultState, 304: None},
+    refusals=(VaultNotFound,),
+)
 async def get_vault(deps: Dependencies, owner: str) -> Response:
-    """A vault's whole state and the slot it holds for."""
-    return await _view(deps, owner, VaultView.state)
+    """Get a vault.
+
+    Returns the whole account as of `slot`. 404 if the vault is closed.
+    """
+    return await _respond(deps, owner, VaultView.state)
 
 
+@ROUTES.get(
+    "/api/vault/config/<owner>",
+    replies={200: state_schemas.VaultConfig, 304: None},
+    refusals=(VaultNotFound,),
+)
 async def get_config(deps: Dependencies, owner: str) -> Response:
-    """Who may act for a vault, and within which bounds."""
-    return await _view(deps, owner, VaultView.config)
+    """Get a vault's configuration.
+
+    Returns who may act for the vault, and the limits of withdrawals.
+    """
+    return await _respond(deps, owner, VaultView.config)
 
 
+@ROUTES.get(
+    "/api/vault/timelocks/<owner>",
+    replies={200: state_schemas.VaultTimelocks, 304: None},
+    refusals=(VaultNotFound,),
+)
 async def get_timelocks(deps: Dependencies, owner: str) -> Response:
-    """A vault's timelocks, with the seconds that remain of each."""
-    return await _view(deps, owner, VaultView.timelock_list)
+    """List a vault's timelocks.
+
+    Each comes with the seconds that remain until it matures.
+    """
+    return await _respond(deps, owner, VaultView.timelock_list)
 
 
+@ROUTES.get(
+    "/api/vault/limits/<owner>",
+    replies={200: state_schemas.VaultLimits, 304: None},
+    refusals=(VaultNotFound,),
+)
 async def get_limits(deps: Dependencies, owner: str) -> Response:
-    """What bounds a vault's withdrawals: its rate, what is used of it, and what was requested."""
-    return await _view(deps, owner, VaultView.limits)
+    """Get a vault's withdrawal limits.
+
+    Returns the rate limit and how much of it is used, and the withdrawals that were requested.
+    """
+    return await _respond(deps, owner, VaultView.limits)
 
 
-async def _view(deps: Dependencies, owner: str, view: Callable[[VaultView], Any]) -> Response:
+async def _respond(deps: Dependencies, owner: str, render: Callable[[VaultView], Any]) -> Response:
     key = str(owner_in_path(owner))
     async with deps.database.connection() as conn:
         row = await open_vault(conn, key)
         frontier = await cursors.frontier(conn, str(deps.programs.vault))
-    reading = VaultView(row, frontier.now)
-    return with_weak_etag(view(reading), f"{version_of(row)}-{reading.phase}")
+    view = VaultView(row, frontier.now)
+    return with_weak_etag(render(view), f"{version_of(row)}-{view.phase}")
 
 
 def _cursor_after(place: Place, sort: Sort) -> str:
@@ -116,50 +154,19 @@ def _cursor_after(place: Place, sort: Sort) -> str:
 
 
 def _place(text: str, sort: Sort) -> Place:
-    """The place that a cursor of ours names. Raises InvalidRequest for any other text."""
+    """Decode a cursor. Raises InvalidRequest unless it belongs to this list and this sort."""
     try:
         raw = base64.b64decode(text + "=" * (-len(text) % 4), altchars="-_", validate=True)
         cursor = msgspec.json.decode(raw, type=Cursor)
     except (binascii.Error, msgspec.DecodeError, UnicodeError):
-        raise _bad_cursor("not a cursor of this list") from None
+        raise _invalid_cursor("not a cursor of this list") from None
     if cursor.sort != sort:
-        raise _bad_cursor(f"of a list sorted by {cursor.sort}")
+        raise _invalid_cursor(f"for the sort {cursor.sort}")
     return Place(cursor.key, cursor.owner)
 
 
-def _bad_cursor(message: str) -> InvalidRequest:
+def _invalid_cursor(message: str) -> InvalidRequest:
     return InvalidRequest(
-        f"The cursor is {message}. Take next_cursor from the page before, with the same sort.",
+        f"The cursor is {message}. Use next_cursor of the previous page, with the same sort.",
         [FieldProblem("cursor", message)],
     )
-
-
-# Keys have 32 to 44 characters, so that the other routes below /api/vault/ keep their own names.
-OWNER = "<string(minlength=32,maxlength=44):owner>"
-
-ROUTES = (
-    Route(
-        method="GET",
-        rule="/api/vaults",
-        handler=list_vaults,
-        query=VaultsQuery,
-        replies={200: VaultList, 304: None},
-        tags=("vaults",),
-    ),
-    *(
-        Route(
-            method="GET",
-            rule=rule,
-            handler=view,
-            replies={200: reply, 304: None},
-            refusals=(VaultNotFound,),
-            tags=("vaults",),
-        )
-        for rule, view, reply in (
-            (f"/api/vault/{OWNER}", get_vault, state_schemas.VaultState),
-            ("/api/vault/config/<owner>", get_config, state_schemas.VaultConfig),
-            ("/api/vault/timelocks/<owner>", get_timelocks, state_schemas.VaultTimelocks),
-            ("/api/vault/limits/<owner>", get_limits, state_schemas.VaultLimits),
-        )
-    ),
-)

@@ -1,4 +1,4 @@
-"""What the routes about one vault's state answer: the account's fields, read with the time."""
+"""Replies about one vault's state: the fields of its account, interpreted at a time."""
 
 from __future__ import annotations
 
@@ -11,19 +11,19 @@ from solders.pubkey import Pubkey
 
 from cvms.store.vaults.vaults import VaultRow
 
-NOBODY = str(Pubkey.default())
+UNSET_KEY = str(Pubkey.default())
 LATEST = int(datetime(9999, 12, 31, tzinfo=UTC).timestamp())
 
 
 class Multisig(msgspec.Struct, frozen=True, kw_only=True):
-    """How many of the signers a withdrawal needs; 0: the owner or a delegate alone."""
+    """How many of the signers a withdrawal needs; with 0 the owner or a delegate is enough."""
 
     threshold: int
     signers: list[str]
 
 
 class Policy(msgspec.Struct, frozen=True, kw_only=True):
-    """What the owner has set against a stolen key; zeros where nothing is set."""
+    """The owner's limits against the theft of a key; 0 where nothing is set."""
 
     min_withdraw_delay_seconds: int
     rate_window_seconds: int
@@ -31,10 +31,10 @@ class Policy(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Waiting(msgspec.Struct, frozen=True, kw_only=True):
-    """An amount that waits until `until_time` (Unix seconds).
+    """An amount that is due at `until_time` (Unix seconds).
 
-    `until` is the same as a date, null beyond the year 9999; `remaining_seconds` is 0 once it is
-    due.
+    `until` is the same time as a date, null beyond the year 9999. `remaining_seconds` is 0 once the
+    amount is due.
     """
 
     amount: int
@@ -44,7 +44,7 @@ class Waiting(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class VaultConfig(msgspec.Struct, frozen=True, kw_only=True):
-    """Who may act for a vault, and within which bounds, as of `slot`."""
+    """Who may act for a vault, and the limits of withdrawals, as of `slot`."""
 
     owner: str
     vault: str
@@ -57,7 +57,7 @@ class VaultConfig(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class VaultTimelocks(msgspec.Struct, frozen=True, kw_only=True):
-    """The timelocks of a vault, in the account's order; `matured` may be released at `now`."""
+    """A vault's timelocks, in the order of the account. `matured` may be released at `now`."""
 
     owner: str
     vault: str
@@ -70,9 +70,9 @@ class VaultTimelocks(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class RateLimit(msgspec.Struct, frozen=True, kw_only=True):
-    """At most `limit` may leave within `window_seconds`; `used` of it has, since the window began.
+    """At most `limit` may be withdrawn within a window; `used` of it has been in the current one.
 
-    `resets_at` is null while no window runs: the next withdrawal begins one.
+    `resets_at` is null while no window is running: the next withdrawal starts one.
     """
 
     window_seconds: int
@@ -84,9 +84,9 @@ class RateLimit(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class VaultLimits(msgspec.Struct, frozen=True, kw_only=True):
-    """What bounds the withdrawals of a vault; `rate` is null where no rate is set.
+    """The limits of a vault's withdrawals. `rate` is null if no rate limit is set.
 
-    With a minimum delay, at most `ready` may be withdrawn: requests that are due.
+    With a minimum delay, at most `ready` may be withdrawn: the sum of the requests that are due.
     """
 
     owner: str
@@ -101,7 +101,7 @@ class VaultLimits(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class VaultState(msgspec.Struct, frozen=True, kw_only=True):
-    """The whole account of a vault as of `slot`; `active_yield_program` is null while none is."""
+    """A vault's whole account as of `slot`. `active_yield_program` is null if there is none."""
 
     owner: str
     vault: str
@@ -141,7 +141,7 @@ class _Pending(msgspec.Struct, frozen=True):
 
 
 class Account(msgspec.Struct, frozen=True):
-    """What the row's `state` holds beside the row's columns: fields as in the IDL."""
+    """The row's `state`: the account's fields that have no column, named as in the IDL."""
 
     total_deposited: int
     total_withdrawn: int
@@ -162,7 +162,7 @@ class Account(msgspec.Struct, frozen=True):
 
 
 class VaultView:
-    """An open vault's row, read at a time."""
+    """An open vault's row, interpreted at the time `now`."""
 
     def __init__(self, row: VaultRow, now: datetime) -> None:
         self.row = row
@@ -177,14 +177,14 @@ class VaultView:
 
     @property
     def phase(self) -> str:
-        """What time alone has changed, but for the seconds that are left."""
+        """A text that changes when the passing of time makes something due or ends the window."""
         window = self.rate is not None and self.rate.resets_at is not None
-        return f"{_due(self.timelocks)}-{_due(self.pending)}-{window:d}"
+        return f"{_count_due(self.timelocks)}-{_count_due(self.pending)}-{window:d}"
 
     def state(self) -> VaultState:
         row, account = self.row, self.account
         return VaultState(
-            **self._known(),
+            **self._identity(),
             token_account=row.token_account,
             mint=row.mint,
             balance=row.total,
@@ -194,12 +194,12 @@ class VaultView:
             yield_deposited=row.yield_deposited,
             yield_accrued=account.yield_accrued_balance,
             active_yield_program=(
-                None if account.active_yield_program == NOBODY else account.active_yield_program
+                None if account.active_yield_program == UNSET_KEY else account.active_yield_program
             ),
-            last_compounded_at=_moment(account.last_compounded_at or None),
+            last_compounded_at=_datetime(account.last_compounded_at or None),
             total_deposited=account.total_deposited,
             total_withdrawn=account.total_withdrawn,
-            created_at=_moment(account.created_at),
+            created_at=_datetime(account.created_at),
             **self._settings(),
             rate=self.rate,
             timelocks=self.timelocks,
@@ -208,28 +208,28 @@ class VaultView:
         )
 
     def config(self) -> VaultConfig:
-        return VaultConfig(**self._known(), **self._settings())
+        return VaultConfig(**self._identity(), **self._settings())
 
     def timelock_list(self) -> VaultTimelocks:
         return VaultTimelocks(
-            **self._known(),
+            **self._identity(),
             timelocked=self.row.timelocked,
-            matured=_matured(self.timelocks),
+            matured=_sum_due(self.timelocks),
             timelocks=self.timelocks,
             now=self.now,
         )
 
     def limits(self) -> VaultLimits:
         return VaultLimits(
-            **self._known(),
+            **self._identity(),
             rate=self.rate,
             min_delay_seconds=self.account.min_withdraw_delay_seconds,
             pending=self.pending,
-            ready=_matured(self.pending),
+            ready=_sum_due(self.pending),
             now=self.now,
         )
 
-    def _known(self) -> dict[str, Any]:
+    def _identity(self) -> dict[str, Any]:
         row = self.row
         return {
             "owner": row.owner,
@@ -257,41 +257,41 @@ class VaultView:
         return Waiting(
             amount=amount,
             until_time=until,
-            until=_moment(until),
-            remaining_seconds=self._left(until),
+            until=_datetime(until),
+            remaining_seconds=self._seconds_until(until),
         )
 
     def _rate(self) -> RateLimit | None:
         account = self.account
         window, limit = account.rate_window_seconds, account.rate_limit_amount
-        if window == 0 or limit == 0:  # the program takes either for no limit
+        if window == 0 or limit == 0:  # to the program, either means no limit
             return None
-        ends = account.last_withdrawal_window_start + window
-        left = self._left(ends)
-        used = account.withdrawn_in_window if left else 0
+        end = account.last_withdrawal_window_start + window
+        remaining = self._seconds_until(end)
+        used = account.withdrawn_in_window if remaining else 0
         return RateLimit(
             window_seconds=window,
             limit=limit,
             used=used,
             remaining=limit - used,
-            resets_at=_moment(ends) if left else None,
-            resets_in_seconds=left or None,
+            resets_at=_datetime(end) if remaining else None,
+            resets_in_seconds=remaining or None,
         )
 
-    def _left(self, until: int) -> int:
-        return max(0, until - int(self.now.timestamp()))
+    def _seconds_until(self, time: int) -> int:
+        return max(0, time - int(self.now.timestamp()))
 
 
-def _moment(seconds: int | None) -> datetime | None:
-    # Whoever schedules chooses the time, up to the end of 64 bits.
+def _datetime(seconds: int | None) -> datetime | None:
+    # An owner may schedule a timelock for any time of 64 bits.
     if seconds is None or not 0 <= seconds <= LATEST:
         return None
     return datetime.fromtimestamp(seconds, UTC)
 
 
-def _matured(waiting: Sequence[Waiting]) -> int:
+def _sum_due(waiting: Sequence[Waiting]) -> int:
     return sum(each.amount for each in waiting if not each.remaining_seconds)
 
 
-def _due(waiting: Sequence[Waiting]) -> int:
+def _count_due(waiting: Sequence[Waiting]) -> int:
     return sum(not each.remaining_seconds for each in waiting)

@@ -1,11 +1,11 @@
-"""How a vault's tokens may leave: for its owner to sign, since on chain only the owner decides.
+"""Routes for a vault's withdrawal policy: whitelist, minimum delay and rate limit.
 
-The owner's wallet asks with a signature, or an administrator on the owner's behalf.
+The owner requests a change with a signature, or an administrator does on the owner's behalf. The
+owner signs the transaction in either case, since on chain only the owner may change the policy.
 """
 
 from __future__ import annotations
 
-from functools import partial
 from typing import Annotated
 
 import msgspec
@@ -15,7 +15,7 @@ from solders.pubkey import Pubkey
 
 from cvms.chain.program import instructions
 from cvms.errors import Conflict, FieldProblem, InvalidRequest, VaultNotFound
-from cvms.http.auth.requester import AdministratorRequest, Credential, SignedRequest
+from cvms.http.auth.credential import AdministratorRequest, Credential, SignedRequest
 from cvms.http.auth.wallet_signature import signed_text
 from cvms.http.framework.admin_tokens import Administrator, Role
 from cvms.http.framework.dependencies import Dependencies
@@ -28,7 +28,7 @@ from cvms.http.framework.request import (
     WalletSignature,
 )
 from cvms.http.framework.response import Reply
-from cvms.http.framework.routing import Auth, Handler, Route
+from cvms.http.framework.routing import Auth, RouteGroup
 from cvms.http.operations import plans
 from cvms.http.operations.execute import COSIGN, SIGNED_REFUSALS, execute_operation
 
@@ -36,8 +36,17 @@ WindowSeconds = Annotated[int, msgspec.Meta(ge=0, le=2**32 - 1)]
 MaxAmount = Annotated[int, msgspec.Meta(ge=0, le=MAX_AMOUNT)]
 
 
+ROUTES = RouteGroup(
+    "administration",
+    replies=COSIGN,
+    refusals=(*SIGNED_REFUSALS, VaultNotFound, Conflict),
+    auth=Auth.WALLET_OR_ADMIN,
+    role=Role.OPERATOR,
+)
+
+
 class Policy(Body, frozen=True, kw_only=True):
-    """`nonce` and `signature` are the wallet's; an administrator leaves them out."""
+    """`nonce` and `signature` come from the owner's wallet; an administrator omits them."""
 
     owner: Pubkey
     nonce: Nonce | None = None
@@ -47,13 +56,19 @@ class Policy(Body, frozen=True, kw_only=True):
     def requester(
         self, administrator: Administrator | None, action: str, *fields: object
     ) -> Credential:
-        """Who asks: the administrator, or the wallet that has signed this action's text."""
+        """Return the administrator's credential, or that of the wallet for this action's text.
+
+        Raises InvalidRequest if there is neither an administrator nor a signature.
+        """
         if administrator is not None:
             return AdministratorRequest(administrator)
         if self.nonce is None or self.signature is None:
             missing = [name for name in ("nonce", "signature") if getattr(self, name) is None]
             problems = [FieldProblem(name, "missing") for name in missing]
-            raise InvalidRequest("Sign the request with the owner's wallet.", problems)
+            raise InvalidRequest(
+                "Sign the request with the owner's wallet, or send an administrator token.",
+                problems,
+            )
         text = signed_text(action, self.owner, *fields, self.nonce)
         return SignedRequest(self.owner, text, self.nonce, self.signature, self.message)
 
@@ -71,54 +86,62 @@ class RateLimit(Policy, frozen=True, kw_only=True):
     max_amount: MaxAmount
 
 
+@ROUTES.post("/api/admin/withdraw/whitelist/add", idempotent=True)
 async def add_to_whitelist(
     deps: Dependencies, body: Whitelisted, administrator: Administrator | None
 ) -> Reply | Response:
-    """Let withdrawals go to another wallet too.
+    """Add a recipient to a vault's whitelist.
 
-    Signed text: `whitelist_add:{owner}:{address}:{nonce}`.
+    Withdrawals may then go to the wallet `address` as well as to the owner. The wallet signs
+    `whitelist_add:{owner}:{address}:{nonce}`.
     """
     requester = body.requester(administrator, "whitelist_add", body.address)
     instruction = instructions.add_withdraw_whitelist(
         deps.programs, owner=body.owner, address=body.address
     )
-    return await _carry_out(deps, "whitelist_add", body, instruction, requester)
+    return await _execute(deps, "whitelist_add", body, instruction, requester)
 
 
+@ROUTES.delete("/api/admin/withdraw/whitelist/remove")
 async def remove_from_whitelist(
     deps: Dependencies, body: Whitelisted, administrator: Administrator | None
 ) -> Reply | Response:
-    """Take that back.
+    """Remove a recipient from a vault's whitelist.
 
-    Signed text: `whitelist_remove:{owner}:{address}:{nonce}`.
+    The wallet signs `whitelist_remove:{owner}:{address}:{nonce}`.
     """
     requester = body.requester(administrator, "whitelist_remove", body.address)
     instruction = instructions.remove_withdraw_whitelist(
         deps.programs, owner=body.owner, address=body.address
     )
-    return await _carry_out(deps, "whitelist_remove", body, instruction, requester)
+    return await _execute(deps, "whitelist_remove", body, instruction, requester)
 
 
+@ROUTES.post("/api/admin/withdraw/min-delay/set", idempotent=True)
 async def set_min_delay(
     deps: Dependencies, body: MinDelay, administrator: Administrator | None
 ) -> Reply | Response:
-    """Make withdrawals wait.
+    """Set a vault's minimum withdrawal delay.
 
-    Signed text: `min_delay_set:{owner}:{seconds}:{nonce}`.
+    A withdrawal must then be requested that many seconds before; 0 ends this. The wallet signs
+    `min_delay_set:{owner}:{seconds}:{nonce}`.
     """
     requester = body.requester(administrator, "min_delay_set", body.seconds)
     instruction = instructions.set_withdraw_min_delay(
         deps.programs, owner=body.owner, seconds=body.seconds
     )
-    return await _carry_out(deps, "min_delay_set", body, instruction, requester)
+    return await _execute(deps, "min_delay_set", body, instruction, requester)
 
 
+@ROUTES.post("/api/admin/withdraw/rate-limit/set", idempotent=True)
 async def set_rate_limit(
     deps: Dependencies, body: RateLimit, administrator: Administrator | None
 ) -> Reply | Response:
-    """Bound what may leave within a window.
+    """Set a vault's withdrawal rate limit.
 
-    Signed text: `rate_limit_set:{owner}:{window_seconds}:{max_amount}:{nonce}`.
+    At most `max_amount` may then be withdrawn within `window_seconds`; 0 for either means no
+    limit. A new window starts. The wallet signs
+    `rate_limit_set:{owner}:{window_seconds}:{max_amount}:{nonce}`.
     """
     fields = body.window_seconds, body.max_amount
     requester = body.requester(administrator, "rate_limit_set", *fields)
@@ -128,38 +151,20 @@ async def set_rate_limit(
         window_seconds=body.window_seconds,
         max_amount=body.max_amount,
     )
-    return await _carry_out(deps, "rate_limit_set", body, instruction, requester)
+    return await _execute(deps, "rate_limit_set", body, instruction, requester)
 
 
-async def _carry_out(
+async def _execute(
     deps: Dependencies,
     action: str,
     body: Policy,
     instruction: Instruction,
     requester: Credential,
 ) -> Reply | Response:
-    plan = partial(plans.by_owner, deps, action, body.owner, instruction)
-    return await execute_operation(deps, action, plan, owner=body.owner, requester=requester)
-
-
-def _route(method: str, rule: str, view: Handler, body: type[Policy]) -> Route:
-    return Route(
-        method="DELETE" if method == "DELETE" else "POST",
-        rule=f"/api/admin/withdraw/{rule}",
-        handler=view,
-        body=body,
-        replies=COSIGN,
-        refusals=(*SIGNED_REFUSALS, VaultNotFound, Conflict),
-        auth=Auth.WALLET_OR_ADMIN,
-        role=Role.OPERATOR,
-        idempotent=method == "POST",
-        tags=("administration",),
+    return await execute_operation(
+        deps,
+        action,
+        owner=body.owner,
+        credential=requester,
+        plan=lambda: plans.by_owner(deps, action, body.owner, instruction),
     )
-
-
-ROUTES = (
-    _route("POST", "whitelist/add", add_to_whitelist, Whitelisted),
-    _route("DELETE", "whitelist/remove", remove_from_whitelist, Whitelisted),
-    _route("POST", "min-delay/set", set_min_delay, MinDelay),
-    _route("POST", "rate-limit/set", set_rate_limit, RateLimit),
-)

@@ -1,4 +1,4 @@
-"""The accounts of the chain that one WebSocket client watches."""
+"""The subscriptions of one WebSocket client to accounts on chain."""
 
 from __future__ import annotations
 
@@ -9,23 +9,23 @@ from solders.pubkey import Pubkey
 from cvms.nursery.channels.account_registry import AccountFrames, AccountRegistry
 from cvms.nursery.channels.websocket_frames import json_frame
 
-Tell = Callable[[bytes, Hashable | None], None]
-"""Sends a frame, at once and without waiting; one takes the place of an unsent one with its key."""
+Send = Callable[[bytes, Hashable | None], None]
+"""Queues a frame without waiting. It replaces an unsent frame with the same key."""
 
 
 class ClientAccountSubscriptions:
-    """A watcher of the registry, for one client."""
+    """Watches accounts in the registry for one client."""
 
-    def __init__(self, registry: AccountRegistry, tell: Tell) -> None:
+    def __init__(self, registry: AccountRegistry, send: Send) -> None:
         self._registry = registry
-        self._tell = tell
-        # Whether the client has been answered, by account.
+        self._send = send
+        # For each account, whether the client has received the snapshot.
         self._answered: dict[Pubkey, bool] = {}
 
     def watch(self, key: Pubkey) -> None:
-        """Answer with the account as soon as it is known, and tell its changes. Raises Overloaded.
+        """Send a snapshot of the account as soon as it is known, and then its changes.
 
-        Asked again, it answers again.
+        A repeated call sends a new snapshot. Raises Overloaded.
         """
         before = self._answered.get(key)
         self._answered[key] = False
@@ -37,26 +37,26 @@ class ClientAccountSubscriptions:
             raise
 
     def unwatch(self, key: Pubkey) -> None:
-        """Tell nothing more of it."""
+        """Send no more frames about the account."""
         self._answered.pop(key, None)
         self._registry.unwatch(self, key)
 
     def close(self) -> None:
-        """The client is gone."""
+        """Stop watching all accounts, since the client is gone."""
         for key in list(self._answered):
             self.unwatch(key)
 
     def on_account(self, key: Pubkey, frames: AccountFrames) -> None:
         if self._answered.get(key, True):
-            self._tell(frames.change, key)
+            self._send(frames.change, key)
         else:
             self._answered[key] = True
-            self._tell(frames.snapshot, None)
+            self._send(frames.snapshot, None)
 
     def on_account_unknown(self, key: Pubkey) -> None:
-        detail = "The chain does not answer. The account is told as soon as it does."
+        detail = "The chain does not answer. The account is sent again as soon as it does."
         message = {"type": "stale", "pubkey": str(key), "code": "chain_unavailable"}
-        self._tell(json_frame({**message, "detail": detail}), key)
+        self._send(json_frame({**message, "detail": detail}), key)
 
     def __contains__(self, key: Pubkey) -> bool:
         return key in self._answered

@@ -1,4 +1,4 @@
-"""What brings a client up to where a topic's events begin for it: a snapshot, or what it missed."""
+"""What a new subscription starts with: a snapshot of the topic's state, or the missed events."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from cvms.store.alerts import alerts, lifecycle
 from cvms.store.analytics import overview
 from cvms.store.messaging import outbox
 from cvms.store.postgres.database import Database
-from cvms.store.postgres.driver.connection import TrioConnection
+from cvms.store.postgres.driver.connection import Connection
 from cvms.store.vaults import history, vaults
 
-REPLAY_LIMIT = 1000  # events; a client that missed more starts over
+REPLAY_LIMIT = 1000  # events; a client that missed more gets a reset and a snapshot
 SNAPSHOT_EVENTS = 20
 SNAPSHOT_VAULTS = 500
 SNAPSHOT_ALERTS = 100
@@ -37,7 +37,7 @@ KINDS: dict[str, tuple[str, ...]] = {
 async def read_snapshot_or_replay(
     database: Database, topic: Topic, owner: str | None, since: int | None, *, program: str
 ) -> tuple[int, list[bytes]]:
-    """The topic's head, and the frames that bring a client up to it.
+    """Return the topic's newest `seq`, and the frames that bring a client up to it.
 
     Raises DatabaseUnavailable.
     """
@@ -55,9 +55,9 @@ async def read_snapshot_or_replay(
 
 
 async def _missed(
-    conn: TrioConnection[Any], topic: Topic, owner: str | None, *, since: int, head: int
+    conn: Connection, topic: Topic, owner: str | None, *, since: int, head: int
 ) -> list[bytes] | None:
-    """The events after `since` up to `head`; None when they are not all there, or too many."""
+    """Return the events after `since` up to `head`; None if some are gone or they are too many."""
     if since > head or head - since > REPLAY_LIMIT:
         return None
     rows = await outbox.topic_after(conn, topic, since, limit=REPLAY_LIMIT)
@@ -67,10 +67,8 @@ async def _missed(
     return [outbox_frame(row).wire for row in wanted]
 
 
-async def _snapshot(
-    conn: TrioConnection[Any], topic: Topic, owner: str | None, program: str
-) -> Any:
-    """The state that the topic's events change, as far as one frame can hold it."""
+async def _snapshot(conn: Connection, topic: Topic, owner: str | None, program: str) -> Any:
+    """Return the state that the topic's events change, limited to what one frame can hold."""
     if topic == "analytics_update":
         return await overview.read(conn, program)
     if topic == "security_alert":
@@ -88,22 +86,19 @@ async def _snapshot(
     return {"transactions": [schemas.movement_reply(row) for row in rows[:SNAPSHOT_EVENTS]]}
 
 
-async def _alerts(conn: TrioConnection[Any], owner: str | None) -> Any:
+async def _alerts(conn: Connection, owner: str | None) -> Any:
     rows = await alerts.page(conn, limit=SNAPSHOT_ALERTS + 1, state="unresolved", owner=owner)
-    shown = [lifecycle.shown(row) for row in rows[:SNAPSHOT_ALERTS]]
-    return {"alerts": shown, "complete": len(rows) == len(shown)}
+    replies = [lifecycle.shown(row) for row in rows[:SNAPSHOT_ALERTS]]
+    return {"alerts": replies, "complete": len(rows) == len(replies)}
 
 
-async def _balances(conn: TrioConnection[Any], owner: str | None) -> Any:
+async def _balances(conn: Connection, owner: str | None) -> Any:
     if owner is not None:
         row = await vaults.get(conn, owner)
         return None if row is None else schemas.balance_reply(row)
     rows = await vaults.page(conn, limit=SNAPSHOT_VAULTS + 1)
-    shown = rows[:SNAPSHOT_VAULTS]
-    return {
-        "vaults": [schemas.balance_reply(row) for row in shown],
-        "complete": len(rows) == len(shown),
-    }
+    replies = [schemas.balance_reply(row) for row in rows[:SNAPSHOT_VAULTS]]
+    return {"vaults": replies, "complete": len(rows) == len(replies)}
 
 
 def _subscribed(topic: Topic, owner: str | None, seq: int, snapshot: Any) -> bytes:

@@ -1,4 +1,4 @@
-"""The frames a WebSocket client sends: their shape, and how many bad ones it may send."""
+"""The frames that a WebSocket client sends, and the window that limits their number."""
 
 from __future__ import annotations
 
@@ -30,10 +30,10 @@ TOPICS: tuple[str, ...] = get_args(Topic)
 
 
 class Frame(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """What a client may send; without `op` it is the short form of a subscription.
+    """A frame from a client. Without `op`, it subscribes.
 
-    `token` is an administrator's, for the topics that take one. `subscribe` and `unsubscribe` name
-    an account of the chain, and nothing else goes with them.
+    `token` is an administrator token, for the topics that require one. `subscribe` and
+    `unsubscribe` name an account on chain; no other field may accompany them.
     """
 
     op: Literal["subscribe", "unsubscribe", "ping"] = "subscribe"
@@ -46,32 +46,32 @@ class Frame(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     @property
     def account(self) -> Pubkey | None:
-        """The account that is to be watched, or not any more."""
+        """The account to subscribe to or to unsubscribe from."""
         return self.subscribe or self.unsubscribe
 
 
 def parse(message: object) -> Frame:
-    """A text message as a frame. Raises InvalidRequest."""
+    """Parse a text message. Raises InvalidRequest."""
     if not isinstance(message, str):
-        raise InvalidRequest("Send text frames.")
+        raise InvalidRequest("Binary frames are not supported. Send text frames.")
     frame = decode(message, Frame)
     if frame.account is not None:
-        alone = (Frame(subscribe=frame.account), Frame(unsubscribe=frame.account))
-        if frame not in alone:
-            raise InvalidRequest("Name one account and nothing else.")
+        allowed = (Frame(subscribe=frame.account), Frame(unsubscribe=frame.account))
+        if frame not in allowed:
+            raise InvalidRequest("A frame with `subscribe` or `unsubscribe` has no other fields.")
     elif frame.op != "ping" and frame.topic is None:
-        raise InvalidRequest(f"Name a topic: {', '.join(TOPICS)}.")
+        raise InvalidRequest(f"`topic` is missing; use one of {', '.join(TOPICS)}.")
     return frame
 
 
 class Window:
-    """Counts what happened in the last `seconds`, up to a limit. Times are trio's."""
+    """Counts events in the last `seconds`, up to a limit. Times are on trio's clock."""
 
     def __init__(self, *, limit: int, seconds: float) -> None:
         self._seconds = seconds
         self._times: deque[float] = deque(maxlen=limit)
 
     def full_after(self, now: float) -> bool:
-        """Note one at `now`; True if with it the limit is reached within the window."""
+        """Count an event at `now`; return whether the limit is reached within the window."""
         self._times.append(now)
         return len(self._times) == self._times.maxlen and now - self._times[0] < self._seconds

@@ -1,11 +1,11 @@
-"""One WebSocket client: the events of the topics it subscribes to, without a gap or an overlap.
+"""One WebSocket client, which receives the events of its topics without a gap or an overlap.
 
-The hub's frames go to the client's socket as they are, at once, and nobody waits. What a socket
-does not take is kept, at most 256 frames of it; a client that lets them fill up is closed. Of what
-only matters in its newest form just the newest is kept.
+The hub's frames are written to the client's socket unchanged and without waiting. Up to 256 frames
+that the socket does not accept are queued; a client with more is closed. Of superseded frames only
+the newest is queued.
 
-Liveness: a WebSocket ping every 30 s, which every client library answers by itself; any bytes
-from the client within 10 s count as the answer.
+Liveness: the service sends a WebSocket ping every 30 s, which client libraries answer by
+themselves. Any bytes from the client within 10 s count as the answer.
 """
 
 from __future__ import annotations
@@ -32,9 +32,9 @@ from cvms.http.websocket.topic_subscriptions import CONFLATED, Overflow, TopicSu
 from cvms.nursery.channels.hub import OutboxFrame
 from cvms.nursery.channels.websocket_frames import PING, json_frame
 
-KEPT_FRAMES = 256
-SENT_AT_ONCE = 64
-"""Replies that are posted before the client has to take them: a quarter of what is kept."""
+MAX_QUEUED_FRAMES = 256
+REPLY_BATCH = 64
+"""Frames of a reply to queue before waiting for the client: a quarter of the maximum."""
 BAD_FRAMES_PER_MINUTE = 10
 
 # RFC 6455, 7.4.1, and 1013 of the IANA registry.
@@ -46,7 +46,7 @@ TRY_AGAIN_LATER = 1013
 
 @dataclass(frozen=True, slots=True)
 class WebSocketLimits:
-    """What one client may take of the service, and how soon it has to answer a ping."""
+    """Limits for one client, and the interval and deadline of pings."""
 
     connections_per_ip: int = 256
     subscriptions: int = 64
@@ -93,7 +93,9 @@ class ClientSession:
         self._pinged_at: float | None = None
 
     async def run(self) -> Ending:
-        """Serve until the service has a reason to close; a client that leaves cancels this."""
+        """Serve until the service ends the session, and return how. A client that leaves cancels
+        this.
+        """
         self._connection.bound_buffer()
         self._connection.on_finish = self._go_away
         if self._connection.going_away.is_set():
@@ -112,7 +114,7 @@ class ClientSession:
         assert self._ending is not None
         return self._ending
 
-    # --- what it is told, at once and without waiting --------------------------------------------
+    # --- frames to the client, without waiting ---------------------------------------------------
 
     def offer(self, frame: OutboxFrame) -> None:
         if frame.topic in GUARDED and not self._access.is_allowed(frame.topic):
@@ -127,30 +129,31 @@ class ClientSession:
             self._post(frame)
 
     def flush(self) -> None:
-        if self._connection.flush() > KEPT_FRAMES:
+        if self._connection.flush() > MAX_QUEUED_FRAMES:
             self.drop_slow()
 
     def drop_slow(self) -> None:
         self._end(TRY_AGAIN_LATER, "too slow: events were missed; subscribe again with since")
 
     def _post(self, frame: OutboxFrame) -> None:
-        newest = (frame.topic, frame.owner) if frame.topic in CONFLATED else None
-        self._connection.post(frame.wire, newest=newest)
+        key = (frame.topic, frame.owner) if frame.topic in CONFLATED else None
+        self._connection.post(frame.wire, conflation_key=key)
 
-    def _notify(self, wire: bytes, newest: Hashable | None) -> None:
-        self._connection.post(wire, newest=newest)
+    def _notify(self, wire: bytes, conflation_key: Hashable | None) -> None:
+        self._connection.post(wire, conflation_key=conflation_key)
         self.flush()
 
     def _end_guarded(self) -> None:
-        """The token has expired: nothing more of what it opened."""
+        """End the subscriptions that needed the token, which has expired."""
+        error = InvalidToken("The token has expired. Subscribe again with a new one.")
         for topic, owner in self._subscriptions.of(GUARDED):
             self._unsubscribe(topic, owner)
-            self._notify(_error(InvalidToken("The token is not valid any more."), topic), None)
+            self._notify(_error(error, topic), None)
 
-    # --- how it ends ---------------------------------------------------------------------------
+    # --- the end of the session ------------------------------------------------------------------
 
     def _end(self, code: int, reason: str) -> None:
-        self._hub.forget(self)
+        self._hub.unregister(self)
         self._accounts.close()
         self._ending = self._ending or Ending(code, reason)
         self._scope.cancel()
@@ -159,27 +162,27 @@ class ClientSession:
         self._end(GOING_AWAY, "the server is going away")
 
     def _heartbeat_due(self) -> float | None:
-        """Ping, and look for the answer."""
+        """Send a ping, or check that it was answered. Returns the seconds until the next call."""
         if self._pinged_at is None:
             self._pinged_at = trio.current_time()
             self._connection.post(PING)
             self._connection.flush()
             return self._limits.answer_seconds
-        if self._connection.heard_at < self._pinged_at:
+        if self._connection.last_received_at < self._pinged_at:
             self._end(TRY_AGAIN_LATER, "no answer to ping")
             return None
         self._pinged_at = None
         return self._limits.heartbeat_seconds
 
     def _check_token(self) -> float | None:
-        """Whether the token still holds, or one that came later; when to look again."""
+        """End the guarded subscriptions, or return for how many seconds a token is still valid."""
         if (seconds := self._access.seconds_left()) > 0:
             return seconds
         self._token_timer = None
         self._end_guarded()
         return None
 
-    # --- what the client asks ------------------------------------------------------------------
+    # --- frames from the client ------------------------------------------------------------------
 
     async def _read(self) -> None:
         await self._reply(
@@ -191,7 +194,8 @@ class ClientSession:
             message = await websocket.receive()
             try:
                 if self._frames.full_after(trio.current_time()):
-                    raise InvalidRequest("Too many frames in a second.")
+                    limit = self._limits.frames_per_second
+                    raise InvalidRequest(f"Send at most {limit} frames per second.")
                 await self._handle(parse(message))
             except (InvalidRequest, InvalidToken, NotAllowed) as error:
                 await self._send(_error(error))
@@ -219,15 +223,15 @@ class ClientSession:
             await self._reply(type="unsubscribed", pubkey=str(key))
             return
         if key not in self._accounts:
-            self._check_room()
+            self._check_capacity()
         self._accounts.watch(key)
 
     async def _subscribe(self, frame: Frame, owner: str | None) -> None:
         topic = frame.topic
         assert topic is not None
-        known = (topic, owner) in self._subscriptions
-        if not known:
-            self._check_room()
+        renewed = (topic, owner) in self._subscriptions
+        if not renewed:
+            self._check_capacity()
         await self._access.admit(frame)
         try:
             with self._subscriptions.activating(topic, owner):
@@ -238,7 +242,7 @@ class ClientSession:
                 await self._send(*frames)
                 self._subscriptions.activate_from(topic, owner, seq)
         except CvmsError:
-            if not known:
+            if not renewed:
                 self._hub.unsubscribe(self, topic, owner)
             raise
         finally:
@@ -246,25 +250,28 @@ class ClientSession:
                 self._post(held)
             self.flush()
         if topic in GUARDED and self._token_timer is None:
-            after = self._access.seconds_left()
-            self._token_timer = self._heartbeat.add(self._check_token, after=after)
+            seconds = self._access.seconds_left()
+            self._token_timer = self._heartbeat.add(self._check_token, after=seconds)
 
     def _unsubscribe(self, topic: str, owner: str | None) -> None:
         self._hub.unsubscribe(self, topic, owner)
         self._subscriptions.remove(topic, owner)
 
-    def _check_room(self) -> None:
-        if len(self._subscriptions) + len(self._accounts) >= self._limits.subscriptions:
-            limit = self._limits.subscriptions
-            raise InvalidRequest(f"A connection has at most {limit} subscriptions.")
+    def _check_capacity(self) -> None:
+        limit = self._limits.subscriptions
+        if len(self._subscriptions) + len(self._accounts) >= limit:
+            raise InvalidRequest(
+                f"A connection may have {limit} subscriptions. Unsubscribe from one first, or open "
+                "another connection."
+            )
 
     async def _reply(self, **message: Any) -> None:
         await self._send(json_frame(message))
 
     async def _send(self, *frames: bytes) -> None:
-        """Send replies. Waits while the client does not take them: it is to read before it asks."""
-        for start in range(0, len(frames), SENT_AT_ONCE):
-            for frame in frames[start : start + SENT_AT_ONCE]:
+        """Send replies. Waits for the client to read them before it may make further requests."""
+        for start in range(0, len(frames), REPLY_BATCH):
+            for frame in frames[start : start + REPLY_BATCH]:
                 self._connection.post(frame)
             if self._connection.flush():
                 await self._connection.drain()

@@ -1,6 +1,6 @@
-"""`/ws`: lets clients in, so many from one address, and shows them out.
+"""The endpoint `/ws`: accepts clients, limits them by address, and closes their connections.
 
-What a client may ask, and what it is told, is in `ws_client` and docs/websocket.md.
+The protocol is in `client_session` and docs/websocket.md.
 """
 
 from __future__ import annotations
@@ -32,21 +32,21 @@ log = structlog.get_logger(__name__)
 
 CLOSE_SECONDS = 1.0
 DRAIN_SECONDS = 1.0
-"""At the end, for what is committed to be handed out."""
+"""At shutdown, for committed events to be published."""
 
 
 class WebSocketEndpoint:
-    """Every WebSocket comes and goes through here."""
+    """Serves every WebSocket of this process."""
 
     def __init__(self, deps: Dependencies, limits: WebSocketLimits) -> None:
         self._deps = deps
         self._limits = limits
         self._open: Counter[str] = Counter()
         self.heartbeat = Heartbeat()
-        """Somebody has to run it."""
+        """Must be run by the server."""
 
     async def serve(self) -> None:
-        """Serve the current WebSocket to its end."""
+        """Serve the current WebSocket until it is closed."""
         connection: HttpConnection = websocket.scope["state"]["connection"]
         with self._connection_slot(self._deps.limits.address_of(websocket)):
             await websocket.accept()
@@ -65,21 +65,23 @@ class WebSocketEndpoint:
             await _close(connection, ending)
 
     async def drain(self) -> None:
-        """Before all are closed: return once the hub has handed out what is committed, or could
-        not in time.
-        """
+        """Wait until the hub has published all committed events, at most `DRAIN_SECONDS`."""
         hub = self._deps.hub
         if not len(hub):
             return
         with trio.move_on_after(DRAIN_SECONDS), suppress(DatabaseUnavailable):
             async with self._deps.database.connection() as conn:
                 head = await outbox.head(conn)
-            await hub.reached(head)
+            await hub.wait_for_position(head)
 
     @contextmanager
     def _connection_slot(self, address: str) -> Iterator[None]:
         if self._open[address] >= self._limits.connections_per_ip:
-            raise TooManyRequests("Too many WebSockets from this address.", retry_after=10)
+            raise TooManyRequests(
+                f"This address has {self._open[address]} open WebSockets, the maximum. Close one "
+                "first.",
+                retry_after=10,
+            )
         self._open[address] += 1
         self._deps.metrics.websocket_clients.inc()
         try:
@@ -94,6 +96,6 @@ class WebSocketEndpoint:
 async def _close(connection: HttpConnection, ending: Ending) -> None:
     with trio.move_on_after(CLOSE_SECONDS):
         await websocket.close(ending.code, ending.reason)
-        # Ends with the client's own close frame: Quart cancels its handlers then.
+        # The client's own close frame ends this: Quart then cancels the handler.
         await trio.sleep_forever()
     connection.abort()

@@ -1,4 +1,4 @@
-"""Pings for all WebSockets from one task: a timer for each client would be a task for each."""
+"""Timers of all WebSockets, run by one task: a timer per client would need a task per client."""
 
 from __future__ import annotations
 
@@ -9,57 +9,57 @@ from itertools import count
 
 import trio
 
-Beat = Callable[[], float | None]
-"""Does what is due; in how many seconds it is due again, None when it is over."""
+Callback = Callable[[], float | None]
+"""Returns after how many seconds to call it again, or None to stop."""
 
 
 @dataclass(slots=True, order=True)
 class Timer:
-    """A beat that is due at a time of trio's clock."""
+    """A callback that is due at a time of trio's clock."""
 
     due: float
     number: int
-    beat: Beat | None = field(compare=False)
+    callback: Callback | None = field(compare=False)
 
     def cancel(self) -> None:
-        """Not to be called any more; what it would call is let go at once."""
-        self.beat = None
+        """Never call the callback again, and drop the reference to it."""
+        self.callback = None
 
 
 class Heartbeat:
-    """Calls each client's beat when it is due."""
+    """Calls each client's callbacks when they are due."""
 
     def __init__(self) -> None:
         self._timers: list[Timer] = []
         self._numbers = count()
-        self._sooner = trio.Event()
+        self._earlier_added = trio.Event()
 
-    def add(self, beat: Beat, *, after: float) -> Timer:
-        """Have `beat` called for the first time in `after` seconds."""
-        timer = Timer(trio.current_time() + after, next(self._numbers), beat)
+    def add(self, callback: Callback, *, after: float) -> Timer:
+        """Call `callback` for the first time in `after` seconds."""
+        timer = Timer(trio.current_time() + after, next(self._numbers), callback)
         if not self._timers or timer < self._timers[0]:
-            self._sooner.set()
+            self._earlier_added.set()
         heapq.heappush(self._timers, timer)
         return timer
 
     async def run(self) -> None:
-        """Beat until cancelled."""
+        """Run the timers until cancelled."""
         while True:
-            self._beat()
+            self._call_due()
             await self._wait()
 
-    def _beat(self) -> None:
+    def _call_due(self) -> None:
         now = trio.current_time()
         while self._timers and self._timers[0].due <= now:
             timer = heapq.heappop(self._timers)
-            after = None if timer.beat is None else timer.beat()
+            after = None if timer.callback is None else timer.callback()
             if after is not None:
                 timer.due = now + after
                 heapq.heappush(self._timers, timer)
 
     async def _wait(self) -> None:
-        self._sooner = trio.Event()
+        self._earlier_added = trio.Event()
         with trio.CancelScope() as scope:
             if self._timers:
                 scope.deadline = self._timers[0].due
-            await self._sooner.wait()
+            await self._earlier_added.wait()

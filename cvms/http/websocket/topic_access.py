@@ -1,18 +1,18 @@
-"""Topics that only administrators may hear, and for no longer than their token is good."""
+"""Access to the topics that are reserved for administrators, until their token expires."""
 
 from __future__ import annotations
 
-from cvms.http.framework.admin_tokens import Administrator, Role, authenticate, require
+from cvms.http.framework.admin_tokens import Role, authenticate, require
 from cvms.http.framework.dependencies import Dependencies
 from cvms.http.websocket.client_frames import Frame
 from cvms.store.security import audit_log
 
 GUARDED = frozenset({"security_alert"})
-LEAST = Role.VIEWER
+MIN_ROLE = Role.VIEWER
 
 
 class TopicAccess:
-    """What one client may hear. `authorization` is the header of its handshake."""
+    """The topics that one client may subscribe to. `authorization` is its handshake's header."""
 
     def __init__(self, deps: Dependencies, authorization: str | None) -> None:
         self._deps = deps
@@ -20,36 +20,31 @@ class TopicAccess:
         self._until = 0.0
 
     async def admit(self, frame: Frame) -> None:
-        """Check a subscription before anything is read for it; the audit trail has it.
+        """Check a subscription before it is made, and record it in the audit trail.
 
         Raises AdminDisabled, InvalidToken or NotAllowed.
         """
         if frame.topic not in GUARDED:
             return
-        shown = self._authorization if frame.token is None else f"Bearer {frame.token}"
-        administrator = authenticate(self._deps.config.admin_jwt_secret, shown)
-        allowed = administrator.role >= LEAST
-        await self._record_access(administrator, frame, "accepted" if allowed else "refused")
-        require(administrator, LEAST)
+        authorization = self._authorization if frame.token is None else f"Bearer {frame.token}"
+        administrator = authenticate(self._deps.config.admin_jwt_secret, authorization)
+        allowed = administrator.role >= MIN_ROLE
+        async with self._deps.database.transaction() as conn:
+            await audit_log.record(
+                conn,
+                actor=f"admin:{administrator.subject}",
+                action="ws_subscribe",
+                owner=None if frame.owner is None else str(frame.owner),
+                outcome="accepted" if allowed else "refused",
+                details={"role": administrator.role.label, "topic": frame.topic},
+            )
+        require(administrator, MIN_ROLE)
         self._until = max(self._until, administrator.expires_at)
 
     def is_allowed(self, topic: str) -> bool:
-        """Whether the client may still hear the topic."""
+        """Return whether the client may receive the topic now."""
         return topic not in GUARDED or self._deps.wall_clock() < self._until
 
     def seconds_left(self) -> float:
-        """How long the client may still hear the guarded topics."""
+        """Return for how many seconds the client may receive the guarded topics."""
         return self._until - self._deps.wall_clock()
-
-    async def _record_access(
-        self, administrator: Administrator, frame: Frame, outcome: str
-    ) -> None:
-        entry = audit_log.AuditEntry(
-            actor=f"admin:{administrator.subject}",
-            action="ws_subscribe",
-            owner=None if frame.owner is None else str(frame.owner),
-            outcome=outcome,
-            details={"role": administrator.role.label, "topic": frame.topic},
-        )
-        async with self._deps.database.transaction() as conn:
-            await audit_log.append(conn, entry)

@@ -1,8 +1,9 @@
-"""What one WebSocket client is subscribed to, and from which `seq` on.
+"""The topic subscriptions of one WebSocket client, and the `seq` from which each is active.
 
-The hub hears of a subscription before the database is read, and what it offers is held; the
-topic's head and the snapshot come from one REPEATABLE READ transaction; then only events above that
-head are passed on. So nothing lies between the snapshot and the first event, nothing is in both.
+The client subscribes at the hub before the database is read, and frames that the hub offers in the
+meantime are held. The topic's newest `seq` and the snapshot come from one REPEATABLE READ
+transaction; only frames above that `seq` are passed on. So no event is missing between the snapshot
+and the first frame, and none is in both.
 """
 
 from __future__ import annotations
@@ -15,77 +16,79 @@ from cvms.nursery.channels.hub import Filter, OutboxFrame
 
 HELD_FRAMES = 256
 
-# Of these only the newest matters: a client that lags is not told what was so in between.
+# Topics whose newest frame supersedes older ones: a slow client may miss those in between.
 CONFLATED = frozenset({"vault_balance_update", "tvl_update", "analytics_update"})
 
 
 class Overflow(Exception):
-    """More events came while a snapshot was under way than are held for one client."""
+    """More frames arrived during a snapshot than are held for one client."""
 
 
 class TopicSubscriptions:
-    """The filters of one client: which events it gets, and from which `seq` on."""
+    """The filters of one client, and the `seq` after which each passes frames."""
 
     def __init__(self) -> None:
-        self._from: dict[Filter, float] = {}
-        self._starting = 0
+        self._active_after: dict[Filter, float] = {}
+        self._activating = 0
         self._held: list[OutboxFrame] = []
 
     def accepts(self, frame: OutboxFrame) -> bool:
-        """Whether the client gets a frame now. One that comes while a snapshot is under way is
-        held for `release`. Raises Overflow.
+        """Return whether to send a frame now.
+
+        A frame that arrives during a snapshot is held for `release`. Raises Overflow.
         """
-        if not self._starting:
-            return self._wanted(frame)
+        if not self._activating:
+            return self._matches(frame)
         if len(self._held) >= HELD_FRAMES:
             raise Overflow
         self._held.append(frame)
         return False
 
     def release(self) -> list[OutboxFrame]:
-        """What was held and the client gets, once no snapshot is under way."""
-        if self._starting:
+        """Return the held frames that match, once no snapshot is in progress."""
+        if self._activating:
             return []
         held, self._held = self._held, []
-        return [frame for frame in held if self._wanted(frame)]
+        return [frame for frame in held if self._matches(frame)]
 
-    def _wanted(self, frame: OutboxFrame) -> bool:
-        all_from = self._from.get((frame.topic, None), math.inf)
-        return frame.seq > min(all_from, self._from.get((frame.topic, frame.owner), math.inf))
+    def _matches(self, frame: OutboxFrame) -> bool:
+        all_after = self._active_after.get((frame.topic, None), math.inf)
+        own_after = self._active_after.get((frame.topic, frame.owner), math.inf)
+        return frame.seq > min(all_after, own_after)
 
     @contextmanager
     def activating(self, topic: str, owner: str | None) -> Iterator[None]:
-        """Hold events while the block sends what comes before them; it ends with `begin`.
+        """Hold frames while the block sends the snapshot; it must end with `activate_from`.
 
-        When it does not, a subscription that was there before goes on as it was.
+        If it does not, an earlier subscription to the same continues unchanged.
         """
         key: Filter = (topic, owner)
-        before = self._from.get(key)
-        self._from[key] = math.inf
-        self._starting += 1
+        before = self._active_after.get(key)
+        self._active_after[key] = math.inf
+        self._activating += 1
         try:
             yield
         finally:
-            self._starting -= 1
-            if self._from.get(key) == math.inf:
+            self._activating -= 1
+            if self._active_after.get(key) == math.inf:
                 self.remove(topic, owner)
                 if before is not None:
-                    self._from[key] = before
+                    self._active_after[key] = before
 
     def activate_from(self, topic: str, owner: str | None, seq: int) -> None:
-        """The client has been brought up to `seq`."""
-        self._from[topic, owner] = seq
+        """Pass on frames after `seq`, up to which the client has been brought."""
+        self._active_after[topic, owner] = seq
 
     def remove(self, topic: str, owner: str | None) -> None:
-        """No event of this subscription is passed on any more."""
-        self._from.pop((topic, owner), None)
+        """Remove a subscription."""
+        self._active_after.pop((topic, owner), None)
 
     def of(self, topics: Container[str]) -> list[Filter]:
-        """Those of these topics."""
-        return [key for key in self._from if key[0] in topics]
+        """Return the subscriptions to these topics."""
+        return [key for key in self._active_after if key[0] in topics]
 
     def __contains__(self, key: Filter) -> bool:
-        return key in self._from
+        return key in self._active_after
 
     def __len__(self) -> int:
-        return len(self._from)
+        return len(self._active_after)

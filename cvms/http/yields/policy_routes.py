@@ -1,4 +1,4 @@
-"""What an owner has the service do about yield by itself."""
+"""Routes for an owner's yield policies: whether the service compounds by itself."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ import msgspec
 from solders.pubkey import Pubkey
 
 from cvms.errors import VaultNotFound, YieldProgramUnsupported
-from cvms.http.auth.requester import SignedRequest
+from cvms.http.auth.credential import SignedRequest
 from cvms.http.auth.signed_body import Signed
 from cvms.http.framework.dependencies import Dependencies
 from cvms.http.framework.operation_metrics import counted
 from cvms.http.framework.request import TokenAmount, owner_in_path
 from cvms.http.framework.response import Reply
-from cvms.http.framework.routing import Auth, Route
+from cvms.http.framework.routing import Auth, RouteGroup
 from cvms.http.operations.execute import SIGNED_REFUSALS
 from cvms.http.operations.yield_plans import pools_of
 from cvms.http.vaults.balance_routes import open_vault
@@ -24,6 +24,9 @@ from cvms.store.vaults import yield_policies
 ACTION = "yield_policy"
 
 
+ROUTES = RouteGroup("yield")
+
+
 class Policy(Signed, frozen=True, kw_only=True):
     yield_program: Pubkey
     auto_compound: bool
@@ -31,8 +34,9 @@ class Policy(Signed, frozen=True, kw_only=True):
 
 
 class YieldPolicy(msgspec.Struct, frozen=True, kw_only=True):
-    """Whether the service compounds what the vault earns with a program, once it is `min_amount`
-    or more and worth a transaction's fee.
+    """Whether the service compounds a vault's yield from a program by itself.
+
+    It does once the claimable amount is at least `min_amount`, and worth a transaction's fee.
     """
 
     yield_program: str
@@ -42,9 +46,10 @@ class YieldPolicy(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class YieldPolicies(msgspec.Struct, frozen=True, kw_only=True):
-    """An owner's policies. `least` is the service's own bound: it compounds nothing below that.
+    """An owner's policies. `least` is the service's own minimum: it compounds no amount below it.
 
-    `delegated` says whether the vault lets it: only as delegate, and without a multisig.
+    `delegated` is true if the service may act: it is the vault's delegate, and the vault has no
+    multisig.
     """
 
     owner: str
@@ -53,23 +58,34 @@ class YieldPolicies(msgspec.Struct, frozen=True, kw_only=True):
     delegated: bool
 
 
-async def put(deps: Dependencies, body: Policy) -> Reply:
-    """Have the service compound what the vault earns, or no longer.
+@ROUTES.post(
+    "/api/vault/yield-policy",
+    replies={200: YieldPolicy},
+    refusals=(*SIGNED_REFUSALS, VaultNotFound, YieldProgramUnsupported),
+    auth=Auth.WALLET,
+    sensitive=True,
+)
+async def set_policy(deps: Dependencies, body: Policy) -> Reply:
+    """Set a vault's yield policy.
 
-    It can only where it is the vault's delegate. Signed text:
-    `yield_policy:{owner}:{yield_program}:{on or off}:{min_amount}:{nonce}`.
+    With `auto_compound` the service compounds the vault's yield from the program by itself, once
+    it is at least `min_amount`; without it, it stops. It can do so only as the vault's delegate.
+    The wallet signs `yield_policy:{owner}:{yield_program}:{on or off}:{min_amount}:{nonce}`, with
+    `on` for true and `off` for false. Nothing happens on chain.
     """
     switch = "on" if body.auto_compound else "off"
     signed = body.request(ACTION, body.yield_program, switch, body.min_amount)
     with counted(deps, ACTION):
         await signed.check(deps)
-        return await _put(deps, body, signed)
+        return await _store(deps, body, signed)
 
 
-async def _put(deps: Dependencies, body: Policy, signed: SignedRequest) -> Reply:
+async def _store(deps: Dependencies, body: Policy, signed: SignedRequest) -> Reply:
     owner, program = str(body.owner), str(body.yield_program)
     if body.yield_program != deps.programs.yield_pool or not pools_of(deps):
-        raise YieldProgramUnsupported(f"This service has no pool of {program} to compound in.")
+        raise YieldProgramUnsupported(
+            f"No pool of {program} is configured here, so the service cannot compound its yield."
+        )
     async with deps.database.transaction() as conn:
         await open_vault(conn, owner)
         await signed.consume(conn)
@@ -80,32 +96,39 @@ async def _put(deps: Dependencies, body: Policy, signed: SignedRequest) -> Reply
             auto_compound=body.auto_compound,
             min_amount=body.min_amount,
         )
-        entry = audit_log.AuditEntry(
+        await audit_log.record(
+            conn,
             actor=owner,
             action=ACTION,
             owner=owner,
-            outcome="accepted",
             details={
                 "yield_program": program,
                 "auto_compound": stored.auto_compound,
                 "min_amount": stored.min_amount,
             },
         )
-        await audit_log.append(conn, entry)
     return Reply(_reply(stored))
 
 
-async def get(deps: Dependencies, owner: str) -> Reply:
-    """What the owner has the service do about yield, and whether it may."""
+@ROUTES.get(
+    "/api/vault/yield-policy/<owner>",
+    replies={200: YieldPolicies},
+    refusals=(VaultNotFound,),
+)
+async def list_policies(deps: Dependencies, owner: str) -> Reply:
+    """List a vault's yield policies.
+
+    Also returns whether the service may act for the vault, and its own minimum amount.
+    """
     key = str(owner_in_path(owner))
-    operator = str(deps.operator.pubkey())
+    operator = str(deps.operator.address)
     async with deps.database.connection() as conn:
         row = await open_vault(conn, key)
-        found = await yield_policies.of_owner(conn, key)
+        policies = await yield_policies.of_owner(conn, key)
     return Reply(
         YieldPolicies(
             owner=key,
-            policies=[_reply(each) for each in found],
+            policies=[_reply(each) for each in policies],
             least=deps.config.yield_compound_min_amount,
             delegated=operator in row.delegates and row.multisig_threshold == 0,
         )
@@ -119,26 +142,3 @@ def _reply(policy: yield_policies.YieldPolicy) -> YieldPolicy:
         min_amount=policy.min_amount,
         updated_at=policy.updated_at,
     )
-
-
-ROUTES = (
-    Route(
-        method="POST",
-        rule="/api/vault/yield-policy",
-        handler=put,
-        body=Policy,
-        replies={200: YieldPolicy},
-        refusals=(*SIGNED_REFUSALS, VaultNotFound, YieldProgramUnsupported),
-        auth=Auth.WALLET,
-        sensitive=True,
-        tags=("yield",),
-    ),
-    Route(
-        method="GET",
-        rule="/api/vault/yield-policy/<owner>",
-        handler=get,
-        replies={200: YieldPolicies},
-        refusals=(VaultNotFound,),
-        tags=("yield",),
-    ),
-)

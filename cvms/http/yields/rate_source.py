@@ -1,4 +1,4 @@
-"""The rates that the task has stored, while it keeps up; else as read from the chain by us."""
+"""Yield rates: those that the background task stored while they are recent, else read directly."""
 
 from __future__ import annotations
 
@@ -15,22 +15,22 @@ from cvms.http.framework.dependencies import Dependencies
 from cvms.store.vaults import yield_rates
 from cvms.store.vaults.yield_rates import StoredRate
 
-TURNS_MISSED = 2.0
-"""A reading older than so many of its turns is not waited for any more."""
+MAX_INTERVALS = 2.0
+"""A stored reading is too old after this many polling intervals of the task."""
 
 
 async def newest_reading(deps: Dependencies) -> RateReading | None:
-    """The newest of each source; None where no node has answered yet."""
+    """Return the newest reading of all sources; None if no node has answered yet."""
     sources = deps.yield_rates.sources
     async with deps.database.connection() as conn:
-        found = await yield_rates.newest(
+        stored = await yield_rates.newest(
             conn, [(each.protocol, str(each.address)) for each in sources]
         )
-    oldest = max(found, key=lambda each: each.age, default=None)
-    late = TURNS_MISSED * deps.yield_rates.max_age
-    if oldest is None or len(found) < len(sources) or oldest.age > late:
+    oldest = max(stored, key=lambda each: each.age, default=None)
+    max_age = MAX_INTERVALS * deps.yield_rates.max_age
+    if oldest is None or len(stored) < len(sources) or oldest.age > max_age:
         return await deps.yield_rates.read()
-    outcomes = tuple(_outcome(each, deps.programs) for each in found)
+    outcomes = tuple(_outcome(each, deps.programs) for each in stored)
     return RateReading(outcomes, oldest.chain_time, trio.current_time() - max(0.0, oldest.age))
 
 

@@ -1,4 +1,4 @@
-"""Accounts as of each slot that is not final yet, and the newest final one."""
+"""Versions of accounts: at each slot that is not final, and at the newest final one."""
 
 from __future__ import annotations
 
@@ -11,19 +11,19 @@ from solders.account import Account
 from solders.pubkey import Pubkey
 
 SYSVARS = Pubkey.from_string("Sysvar1111111111111111111111111111111111111")
-"""Owns what the machine itself keeps up to date."""
+"""The owner of the accounts that the virtual machine itself updates."""
 
 
 @dataclass(frozen=True, slots=True)
 class Version:
-    """An account since `slot`; None once it holds no lamports."""
+    """An account from `slot` on. None is an account without lamports."""
 
     slot: int
     account: Account | None
 
 
 class VersionedAccounts:
-    """Every account's versions, oldest first; what was never written is read from `genesis`."""
+    """All versions of all accounts. Accounts that were never written are read from `genesis`."""
 
     def __init__(self, *, genesis: Callable[[Pubkey], Account | None]) -> None:
         self._genesis = genesis
@@ -36,7 +36,7 @@ class VersionedAccounts:
         return versions[-1].account if versions else self._genesis(key)
 
     def at(self, key: Pubkey, slot: int) -> Account | None:
-        """The account as it was at the end of `slot` (or is now, in the tip)."""
+        """Return the account at the end of `slot`, or its current state in the tip."""
         versions = self._versions.get(key)
         if versions is None:
             return self._genesis(key)
@@ -44,7 +44,7 @@ class VersionedAccounts:
         return versions[position - 1].account if position else None
 
     def pin(self, key: Pubkey) -> Account | None:
-        """The latest version; a genesis account is kept before something overwrites it."""
+        """Return the latest version, and keep it if it is still the genesis account's."""
         account = self.latest(key)
         if account is not None and key not in self._versions and account.owner != SYSVARS:
             self.put(key, 0, account)
@@ -54,7 +54,7 @@ class VersionedAccounts:
         return list(self._versions)
 
     def put(self, key: Pubkey, slot: int, account: Account | None) -> None:
-        """Record the newest version; one of the same slot is replaced."""
+        """Record the newest version. It replaces one of the same slot."""
         versions = self._versions.setdefault(key, [])
         if versions and versions[-1].slot == slot:
             versions.pop()
@@ -64,13 +64,13 @@ class VersionedAccounts:
             self._owned[account.owner].add(key)
 
     def overwrite(self, key: Pubkey, account: Account | None) -> None:
-        """Make the account what it is now at every commitment, as if it had always been so."""
+        """Set the account at every commitment, as if it had always had this value."""
         self._versions[key] = [Version(0, account)]
         if account is not None:
             self._owned[account.owner].add(key)
 
     def owned_by(self, program: Pubkey, slot: int) -> Iterator[tuple[Pubkey, Account]]:
-        """Written accounts that `program` owned at `slot`, ordered by address."""
+        """Yield the written accounts that `program` owned at `slot`, ordered by address."""
         for key in sorted(self._owned.get(program, ()), key=bytes):
             account = self.at(key, slot)
             if account is not None and account.owner == program:
@@ -80,9 +80,9 @@ class VersionedAccounts:
         return frozenset(self._written.get(slot, ()))
 
     def forget_before(self, slot: int) -> Iterator[tuple[Pubkey, int]]:
-        """Drop versions that nothing at `slot` or later can see.
+        """Drop the versions that are not visible at `slot` or later.
 
-        Yields each key that lost some, with the slot of the oldest version it still has.
+        Yields each key that lost versions, with the slot of its oldest remaining version.
         """
         for written in [known for known in self._written if known <= slot]:
             for key in self._written.pop(written):
@@ -94,7 +94,7 @@ class VersionedAccounts:
                     yield key, versions[0].slot
 
     def drop_after(self, slot: int) -> dict[Pubkey, Account | None]:
-        """Drop versions newer than `slot`; gives each account that lost some, as it is now."""
+        """Drop versions newer than `slot`. Return the current state of each affected account."""
         restored: dict[Pubkey, Account | None] = {}
         for written in [known for known in self._written if known > slot]:
             for key in self._written.pop(written):

@@ -1,4 +1,4 @@
-"""The chain: makes blocks, runs transactions in the newest one, and tells who watches."""
+"""The chain: it makes blocks, runs transactions in the newest one, and notifies observers."""
 
 from __future__ import annotations
 
@@ -19,48 +19,53 @@ from solders.transaction import VersionedTransaction
 
 from cvms.errors import CvmsError
 from cvms.localnet.ledger.account_versions import VersionedAccounts
-from cvms.localnet.ledger.clock import ChainTime
+from cvms.localnet.ledger.clock import LocalnetClock
 from cvms.localnet.ledger.recent_blocks import RecentBlocks, kept_blocks
 from cvms.localnet.ledger.sqlite_ledger import Ledger
 from cvms.localnet.ledger.transaction_records import read_balances, transaction_meta
-from cvms.localnet.types import Block, Commitment, Entry, Fork, Json, Timing
-from cvms.localnet.vm.machine import MachinePanicked, Outcome, VirtualMachine, code_of
+from cvms.localnet.types import Block, Commitment, DroppedBlocks, Entry, Json, Timing
+from cvms.localnet.vm.machine import (
+    ExecutionResult,
+    MachinePanicked,
+    VirtualMachine,
+    code_of,
+)
 from cvms.localnet.vm.message import AnyMessage, is_signed, load_keys, message_hash, writable_keys
 
 
 class Observer(Protocol):
-    """Told of everything, in order, before the call that caused it returns; must not block."""
+    """Is called for every event, in order, within the call that caused it. Must not block."""
 
     @property
     def behind(self) -> int:
-        """Blocks that it is late, and still asks about."""
+        """Blocks by which it lags, and whose accounts it still reads."""
         ...
 
     def received(self, signature: str) -> None: ...
     def processed(self, entry: Entry) -> None: ...
     def slot_started(self) -> None: ...
-    def forked(self, fork: Fork) -> None: ...
+    def forked(self, fork: DroppedBlocks) -> None: ...
     def overwritten(self, key: Pubkey) -> None: ...
 
 
-class Refused(CvmsError):
-    """The transaction cannot be in a block: it left no trace; `err` says why."""
+class TransactionRefused(CvmsError):
+    """The transaction is invalid, and had no effect. `err` is Solana's transaction error."""
 
     def __init__(self, err: Json) -> None:
         super().__init__(err)
         self.err = err
 
 
-def none_of(dropped: Sequence[Entry]) -> Iterable[Entry]:
-    """A fork in which nothing of what was dropped lands again."""
+def nothing_lands_again(dropped: Sequence[Entry]) -> Iterable[Entry]:
+    """Choose none of the dropped transactions."""
     return ()
 
 
-class Chain:
+class LocalnetChain:
     """One fork of blocks, its accounts at every commitment, and its history in the ledger."""
 
     def __init__(
-        self, *, ledger: Ledger, vm: VirtualMachine, time: ChainTime, timing: Timing
+        self, *, ledger: Ledger, vm: VirtualMachine, time: LocalnetClock, timing: Timing
     ) -> None:
         self.ledger = ledger
         self.vm = vm
@@ -75,10 +80,10 @@ class Chain:
             ledger.add_block(known[0])
         self.blocks = RecentBlocks(known, timing=timing, reached=_reached(ledger))
         self._restore_accounts()
-        self._waiting: list[tuple[int, VersionedTransaction]] = []
+        self._delayed: list[tuple[int, VersionedTransaction]] = []
         self._next_index = len(ledger.entries_in(self.tip.slot))
         self._enter(self.tip)
-        if self.tip.slot == 0:  # the genesis block is final from the start and stays empty
+        if self.tip.slot == 0:  # the genesis block is final from the start, and stays empty
             self.advance()
 
     @property
@@ -86,30 +91,30 @@ class Chain:
         return self.blocks.tip
 
     def bank(self, commitment: Commitment) -> Block:
-        """The newest block that has reached `commitment`."""
+        """Return the newest block that has reached `commitment`."""
         return self.blocks.at(commitment)
 
     # --- time ----------------------------------------------------------------------------------
 
     def pause(self) -> None:
-        """Hold the clock: no slot starts by itself until `resume`."""
+        """Stop the clock. No slot starts by itself until `resume`."""
         self.time.pause()
 
     def resume(self) -> None:
         self.time.resume()
-        self._keep_offset()
+        self._save_clock_offset()
 
     def advance(self, blocks: int = 1) -> Block:
-        """Start the next slots at once; gives the new tip."""
+        """Start the next slots at once, and return the new tip."""
         for _ in range(blocks):
             self.start_slot(self.tip.slot + 1)
         return self.tip
 
     def start_slot(self, slot: int) -> Block:
-        """Close the block of the tip and start that of `slot`; slots between them are skipped."""
+        """End the tip's block and start that of `slot`. Slots between them are skipped."""
         with self.ledger.atomically():
             block = self._begin(slot, parent=self.tip)
-        self._tell_slot_started()
+        self._notify_slot_started()
         return block
 
     def _begin(self, slot: int, *, parent: Block) -> Block:
@@ -135,29 +140,28 @@ class Chain:
         self.vm.enter(block, self.blocks.slot_hashes())
         self.accounts.put(CLOCK, block.slot, self.vm.account(CLOCK))
 
-    def _tell_slot_started(self) -> None:
+    def _notify_slot_started(self) -> None:
         for observer in self.observers:
             observer.slot_started()
-        self._land_waiting()
+        self._land_delayed()
 
     # --- forks ---------------------------------------------------------------------------------
 
     def fork(
-        self, blocks: int, again: Callable[[Sequence[Entry]], Iterable[Entry]] = none_of
+        self, blocks: int, again: Callable[[Sequence[Entry]], Iterable[Entry]] = nothing_lands_again
     ) -> Block:
-        """Drop the newest blocks with all that is in them, and start the fork that won.
+        """Drop the newest blocks and their contents, and return the new fork's first block.
 
-        Its first block, which it gives, is above the slots that were dropped, as if other
-        leaders had skipped them. `again` chooses from the dropped transactions, in the order of
-        the chain, those that this block holds, in their order there (`reversed`, for example);
-        what cannot be in it is left out. On disk when it returns; what was overwritten by a
-        cheat stays.
+        Its slot is above the dropped ones, as if other leaders had skipped them. `again` gets
+        the dropped transactions in the order of the chain, and returns those that run in the new
+        block, in their order there (such as `reversed`). Invalid ones are left out. The change
+        is on disk on return. Accounts set by cheat codes keep their value.
 
-        Raises ValueError for less than one block, or one that is final.
+        Raises ValueError for less than one block, or for a final block.
         """
         height = self.tip.height - blocks
         if blocks < 1 or height < self.bank(Commitment.FINALIZED).height:
-            raise ValueError(f"cannot drop {blocks} blocks: only some that are not final")
+            raise ValueError(f"cannot drop {blocks} blocks: only blocks that are not final")
         [point] = self.blocks.after(height - 1, height)
         slot = self.tip.slot + 1
         dropped = [
@@ -171,33 +175,36 @@ class Chain:
         self.transaction_count -= len(dropped)
         for observer in self.observers:
             observer.forked(fork)
-        self._tell_slot_started()
+        self._notify_slot_started()
         for entry in again(dropped):
             self._land(VersionedTransaction.from_bytes(entry.wire))
         return block
 
-    def _drop_after(self, point: Block) -> Fork:
+    def _drop_after(self, point: Block) -> DroppedBlocks:
         blocks = self.blocks.drop_after(point.height)
-        fork = Fork(point, [(block, self.accounts.written_in(block.slot)) for block in blocks])
+        fork = DroppedBlocks(
+            point, [(block, self.accounts.written_in(block.slot)) for block in blocks]
+        )
         self.ledger.drop_after(point.slot)
         self.ledger.set_setting("reached", json.dumps(self.blocks.reached).encode())
         restored = self.accounts.drop_after(point.slot)
         restored.pop(CLOCK, None)  # the next block sets it
         for key, program in self.accounts.owned_by(BPF_LOADER_PROGRAM_ID, point.slot):
             if program.executable and code_of(program) in restored:
-                restored.setdefault(key, program)  # setting it loads the code from before
+                restored.setdefault(key, program)  # setting it loads the previous code
         self._set_accounts(restored)
         return fork
 
     # --- transactions --------------------------------------------------------------------------
 
     def process(self, transaction: VersionedTransaction) -> Entry:
-        """Run it in the tip's block; on disk when this returns.
+        """Run a transaction in the tip's block. It is on disk on return.
 
-        Raises Refused when it cannot be in a block: unknown hash, repeated, unpaid fee.
+        Raises TransactionRefused for a bad signature, an unknown block hash, a repetition, a
+        program that cannot run, or a fee that cannot be paid.
         """
         if not is_signed(transaction):
-            raise Refused("SignatureFailure")
+            raise TransactionRefused("SignatureFailure")
         self.check(transaction, bank=self.tip, tip=self.tip)
         keys = load_keys(transaction.message, self.accounts.latest)
         _check_programs(transaction.message, self.accounts.latest)
@@ -205,7 +212,7 @@ class Chain:
         before = read_balances(keys.all, self.accounts.latest)
         outcome = self.vm.execute(transaction)
         if outcome.err is not None and not self._fee_taken(keys.static[0], before.lamports[0]):
-            raise Refused(outcome.err)
+            raise TransactionRefused(outcome.err)
         written = [
             (key, account)
             for key in dict.fromkeys(writable_keys(transaction.message, keys))
@@ -216,30 +223,30 @@ class Chain:
         after = read_balances(keys.all, self.accounts.latest)
         meta = transaction_meta(outcome, keys=keys, before=before, after=after)
         entry = self._entry(transaction, keys.all, meta)
-        self._keep(entry, written)
+        self._record(entry, written)
         for observer in self.observers:
             observer.processed(entry)
         return entry
 
     def process_later(self, transaction: VersionedTransaction, *, blocks: int) -> None:
-        """Run it so many blocks from now, if it can be in a block then; forgotten at a restart."""
-        self._waiting.append((self.tip.slot + blocks, transaction))
+        """Run a transaction `blocks` later, if it is valid then. A restart forgets it."""
+        self._delayed.append((self.tip.slot + blocks, transaction))
 
-    def _land_waiting(self) -> None:
-        due = [transaction for slot, transaction in self._waiting if slot <= self.tip.slot]
-        self._waiting = [(slot, each) for slot, each in self._waiting if slot > self.tip.slot]
+    def _land_delayed(self) -> None:
+        due = [transaction for slot, transaction in self._delayed if slot <= self.tip.slot]
+        self._delayed = [(slot, each) for slot, each in self._delayed if slot > self.tip.slot]
         for transaction in due:
             self._land(transaction)
 
     def _land(self, transaction: VersionedTransaction) -> None:
-        """Nobody waits for an answer: what cannot be in a block is dropped without a word."""
-        with suppress(Refused, MachinePanicked):
+        """Run a transaction for which no call waits. Drop it if it is invalid."""
+        with suppress(TransactionRefused, MachinePanicked):
             self.process(transaction)
 
-    def simulate(self, transaction: VersionedTransaction, *, at: Block) -> Outcome:
-        """Run it on the accounts as of `at`, and keep nothing.
+    def simulate(self, transaction: VersionedTransaction, *, at: Block) -> ExecutionResult:
+        """Run a transaction on the accounts as of `at`, without effect.
 
-        Raises Refused when a program it names cannot run.
+        Raises TransactionRefused if a program it calls cannot run.
         """
         read = partial(self.accounts.at, slot=at.slot)
         keys = load_keys(transaction.message, read).all
@@ -258,13 +265,17 @@ class Chain:
                 self.vm.set_account(key, now)
 
     def check(self, transaction: VersionedTransaction, *, bank: Block, tip: Block) -> None:
-        """Raises Refused if the hash is not recent in `bank`, or a block up to `tip` has it."""
+        """Check a transaction's block hash and uniqueness.
+
+        Raises TransactionRefused if the block hash is not recent in `bank`, or a block up to
+        `tip` holds the transaction.
+        """
         message = transaction.message
         if not self.blocks.accepts(message.recent_blockhash, bank=bank):
-            raise Refused("BlockhashNotFound")
+            raise TransactionRefused("BlockhashNotFound")
         landed = self.ledger.message_slot(message_hash(message))
         if landed is not None and landed <= tip.slot:
-            raise Refused("AlreadyProcessed")
+            raise TransactionRefused("AlreadyProcessed")
 
     def _fee_taken(self, payer: Pubkey, lamports_before: int) -> bool:
         return self.vm.lamports(payer) < lamports_before
@@ -282,17 +293,17 @@ class Chain:
             meta=meta,
         )
 
-    def _keep(self, entry: Entry, written: Sequence[tuple[Pubkey, Account | None]]) -> None:
+    def _record(self, entry: Entry, written: Sequence[tuple[Pubkey, Account | None]]) -> None:
         with self.ledger.atomically():
             self.ledger.add_entry(entry)
             self.ledger.put_accounts(entry.slot, written)
         self._next_index += 1
         self.transaction_count += 1
 
-    # --- cheats --------------------------------------------------------------------------------
+    # --- cheat codes ---------------------------------------------------------------------------
 
     def overwrite(self, key: Pubkey, account: Account | None) -> None:
-        """Set an account at every commitment at once; on disk when this returns."""
+        """Set an account at every commitment at once. It is on disk on return."""
         self.vm.set_account(key, account)
         self.accounts.overwrite(key, account)
         with self.ledger.atomically():
@@ -302,19 +313,19 @@ class Chain:
             observer.overwritten(key)
 
     def move_time(self, timestamp: float) -> None:
-        """Go to a later Unix time, and start a slot in which programs see it."""
+        """Move to a later Unix time, and start a slot in which programs see it."""
         self.time.move_to(timestamp)
-        self._keep_offset()
+        self._save_clock_offset()
         self.advance()
 
     def skip_to(self, slot: int) -> None:
-        """Start a later slot, with the time it would have had; the slots between are skipped."""
+        """Start a later slot at the time it would have had. The slots between are skipped."""
         ahead = (slot - self.tip.slot) * self.timing.slot_seconds
         self.time.move_to(self.time.now() + ahead)
-        self._keep_offset()
+        self._save_clock_offset()
         self.start_slot(slot)
 
-    def _keep_offset(self) -> None:
+    def _save_clock_offset(self) -> None:
         self.ledger.set_setting("time_offset", repr(self.time.offset).encode())
 
     # --- start ---------------------------------------------------------------------------------
@@ -327,7 +338,7 @@ class Chain:
         self._set_accounts({key: self.accounts.latest(key) for key in keys})
 
     def _set_accounts(self, accounts: Mapping[Pubkey, Account | None]) -> None:
-        # a program's code must be there before the program that points to it is loaded
+        # The code must exist before the program that points to it is loaded.
         for key, account in sorted(accounts.items(), key=_is_program):
             self.vm.set_account(key, account)
 
@@ -338,17 +349,20 @@ def _is_program(item: tuple[Pubkey, Account | None]) -> bool:
 
 
 def _check_programs(message: AnyMessage, account: Callable[[Pubkey], Account | None]) -> None:
-    """Programs run at the top must be there: the machine runs a removed one from its cache."""
+    """Check that top-level programs exist, because the machine runs removed ones from its cache.
+
+    Raises TransactionRefused.
+    """
     for instruction in message.instructions:
         program = account(message.account_keys[instruction.program_id_index])
         if program is None:
-            raise Refused("ProgramAccountNotFound")
+            raise TransactionRefused("ProgramAccountNotFound")
         if not program.executable:
-            raise Refused("InvalidProgramForExecution")
+            raise TransactionRefused("InvalidProgramForExecution")
 
 
 def _reached(ledger: Ledger) -> dict[Commitment, int]:
-    """What `RecentBlocks.reached` was at the newest fork."""
+    """Return `RecentBlocks.reached` as of the newest fork."""
     stored = json.loads(ledger.setting("reached", b"{}"))
     return {Commitment(level): height for level, height in stored.items()}
 
@@ -358,5 +372,5 @@ def _genesis_hash(ledger: Ledger) -> Hash:
 
 
 def _blockhash(parent: Hash, slot: int) -> Hash:
-    """Forks differ in it: they never have the same slots above their common parent."""
+    """Return the hash of a block. Forks differ in it, as no slot is in two of them."""
     return Hash.from_bytes(hashlib.sha256(bytes(parent) + slot.to_bytes(8, "little")).digest())

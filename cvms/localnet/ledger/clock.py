@@ -1,35 +1,35 @@
-"""The chain's idea of the time: the wall clock, moved or held by whoever asks."""
+"""The chain's clock: the wall clock, which can be moved and stopped."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 
 
-class ChainTime:
-    """Unix seconds, `offset` away from `wall`; while paused it stands still."""
+class LocalnetClock:
+    """Unix seconds at `offset` from `wall`, constant while paused."""
 
     def __init__(self, *, wall: Callable[[], float], offset: float = 0.0) -> None:
         self._wall = wall
-        self._held: float | None = None
+        self._paused_at: float | None = None
         self.offset = offset
 
     def now(self) -> float:
-        return self._held if self._held is not None else self._wall() + self.offset
+        return self._paused_at if self._paused_at is not None else self._wall() + self.offset
 
     @property
     def paused(self) -> bool:
-        return self._held is not None
+        return self._paused_at is not None
 
     def pause(self) -> None:
-        self._held = self.now()
+        self._paused_at = self.now()
 
     def resume(self) -> None:
-        """Go on from the moment it stood still at."""
-        if self._held is not None:
-            self.offset = self._held - self._wall()
-            self._held = None
+        """Continue from the time at which it was paused."""
+        if self._paused_at is not None:
+            self.offset = self._paused_at - self._wall()
+            self._paused_at = None
 
     def move_to(self, timestamp: float) -> None:
         self.offset = timestamp - self._wall()
-        if self._held is not None:
-            self._held = timestamp
+        if self._paused_at is not None:
+            self._paused_at = timestamp

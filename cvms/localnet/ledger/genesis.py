@@ -1,4 +1,4 @@
-"""What every ledger begins with: the faucet's lamports, and the mint of wrapped SOL."""
+"""Accounts that exist in every ledger: the faucet, and the mint of wrapped SOL."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from solders.keypair import Keypair
 from solders.token.state import Mint
 from spl.token.constants import TOKEN_PROGRAM_ID, WRAPPED_SOL_MINT
 
-from cvms.localnet.ledger.chain import Chain
+from cvms.localnet.ledger.chain import LocalnetChain
 from cvms.localnet.ledger.sqlite_ledger import Ledger
 
 FAUCET_LAMPORTS = 2**62
-"""More than anyone asks for, and airdrops to one account cannot overflow it."""
+"""More than any test asks for, and too little for airdrops to overflow an account."""
 
 SOL_DECIMALS = 9
 
@@ -21,8 +21,8 @@ def faucet_keypair(ledger: Ledger) -> Keypair:
     return Keypair.from_bytes(ledger.setting("faucet", bytes(Keypair())))
 
 
-def fill_genesis(chain: Chain) -> None:
-    """Write what is not there yet."""
+def fill_genesis(chain: LocalnetChain) -> None:
+    """Write the accounts that do not exist yet."""
     faucet = faucet_keypair(chain.ledger).pubkey()
     if chain.accounts.latest(faucet) is None:
         chain.overwrite(faucet, Account(FAUCET_LAMPORTS, b"", SYSTEM_PROGRAM_ID))

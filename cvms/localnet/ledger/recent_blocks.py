@@ -1,4 +1,4 @@
-"""The recent blocks: which is the tip, which have reached a commitment, whose hash is recent."""
+"""Recent blocks: the tip, the block at each commitment, and the hashes that are still valid."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ from solders.hash import Hash
 from cvms.localnet.types import Block, Commitment, Timing
 
 MAX_HASH_AGE = 150
-"""A transaction lands while its block hash is at most this many blocks old (Agave's queue)."""
+"""Age in blocks up to which a block hash is valid (Agave's queue of block hashes)."""
 
 STATUS_AGE = 300
-"""Blocks whose signatures a node knows without searching its history (Agave's status cache)."""
+"""Age in blocks up to which a node knows a status without a search (Agave's status cache)."""
 
 SLOT_HASHES = 512
 """Entries of the SlotHashes sysvar."""
 
 
 class RecentBlocks:
-    """The newest blocks, contiguous in height; never empty."""
+    """The newest blocks, contiguous in height. Never empty."""
 
     def __init__(
         self,
@@ -37,9 +37,9 @@ class RecentBlocks:
         self._blocks = deque(blocks, maxlen=kept_blocks(timing))
         self._heights = {block.blockhash: block.height for block in self._blocks}
         self.reached = dict(reached)
-        """Heights below which no commitment is, however far the tip stepped back in a fork."""
+        """Minimum height at each commitment: a fork never lowers what was reached."""
         self.retained = self._blocks[0].height
-        """From this height on it is known what every account was."""
+        """The height from which on every account's versions are known."""
         self.retained = self.at(Commitment.FINALIZED).height
 
     def append(self, block: Block) -> None:
@@ -53,23 +53,24 @@ class RecentBlocks:
         return self._blocks[-1]
 
     def at(self, commitment: Commitment, *, behind: int = 0) -> Block:
-        """The newest block that has reached `commitment`; the oldest one while none has.
+        """Return the newest block that has reached `commitment`, or the oldest if none has.
 
-        `behind`: that of so many blocks ago, or the oldest whose accounts are still known.
+        With `behind`, as of that many blocks ago, but not before the oldest block whose accounts
+        are known.
         """
         height = max(self.tip.height - self._lags[commitment], self.reached.get(commitment, 0))
         oldest = self._blocks[0].height
         return self._blocks[max(height - behind, self.retained, oldest) - oldest]
 
     def after(self, height: int, until: int) -> list[Block]:
-        """Blocks above `height` up to and with `until`, oldest first."""
+        """Return the blocks above `height` up to and including `until`, oldest first."""
         first = self._blocks[0].height
         return [self._blocks[h - first] for h in range(max(height + 1, first), until + 1)]
 
     def drop_after(self, height: int) -> list[Block]:
-        """Drop the blocks above `height`, and give them, oldest first.
+        """Drop the blocks above `height`, and return them, oldest first.
 
-        A block below keeps the commitment it has.
+        The remaining blocks keep their commitment.
         """
         later = (Commitment.CONFIRMED, Commitment.FINALIZED)
         self.reached = {level: min(self.at(level).height, height) for level in later}
@@ -81,12 +82,12 @@ class RecentBlocks:
         return list(dropped)
 
     def accepts(self, blockhash: Hash, *, bank: Block) -> bool:
-        """Whether a transaction with this block hash could land in `bank`."""
+        """Return True if a transaction with this block hash can land in `bank`."""
         height = self._heights.get(blockhash)
         return height is not None and height <= bank.height <= height + MAX_HASH_AGE
 
     def slot_hashes(self) -> list[tuple[int, Hash]]:
-        """What the SlotHashes sysvar holds in the tip: its ancestors, newest first."""
+        """Return the SlotHashes sysvar of the tip: its ancestors, newest first."""
         ancestors = list(self._blocks)[-SLOT_HASHES - 1 : -1]
         return [(block.slot, block.blockhash) for block in reversed(ancestors)]
 

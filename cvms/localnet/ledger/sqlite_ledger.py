@@ -1,7 +1,7 @@
-"""The ledger in SQLite: what is acknowledged is on disk before the reply.
+"""The ledger in SQLite. A transaction is committed before it is acknowledged.
 
 In WAL mode a commit has reached the operating system when it returns, so a killed process loses
-nothing; a power cut may lose the newest commits, which a chain for development can bear.
+nothing. A power failure may lose the newest commits, which is acceptable for development.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from cvms.localnet.types import Block, Entry
 FORMAT = 1
 
 MAX_SLOT = 2**63 - 1
-"""SQLite's largest integer; slots are 64 bits without a sign, and none comes near."""
+"""SQLite's largest integer. Slots are unsigned 64-bit integers, but none comes near it."""
 
 SCHEMA = """
 CREATE TABLE IF NOT EXISTS settings (name TEXT PRIMARY KEY, value BLOB NOT NULL) WITHOUT ROWID;
@@ -47,9 +47,10 @@ CREATE TABLE IF NOT EXISTS accounts (
 
 
 class Ledger:
-    """Every block and transaction, and the account versions that are still needed.
+    """All blocks and transactions, and the account versions that are still needed.
 
-    `path` None keeps it in memory. A second process on the same file is refused.
+    Without a `path` it is in memory. Raises ConfigurationError if another process has the file
+    open, or it has another format.
     """
 
     def __init__(self, path: Path | None) -> None:
@@ -74,13 +75,13 @@ class Ledger:
         self._db.close()
 
     def atomically(self) -> AbstractContextManager[None]:
-        """What is written inside is committed together when the block ends."""
-        return _Transaction(self._db)
+        """Commit the writes of the `with` block together, or none if it raises."""
+        return _SqliteTransaction(self._db)
 
     # --- settings ------------------------------------------------------------------------------
 
     def setting(self, name: str, default: bytes) -> bytes:
-        """A stored value; `default` is stored the first time."""
+        """Return a stored value. The first time, `default` is stored."""
         self._db.execute("INSERT OR IGNORE INTO settings VALUES (?, ?)", (name, default))
         row = self._db.execute("SELECT value FROM settings WHERE name = ?", (name,)).fetchone()
         return bytes(row[0])
@@ -95,7 +96,7 @@ class Ledger:
         self._db.execute("INSERT INTO blocks VALUES (?, ?, ?, ?, ?)", row)
 
     def newest_blocks(self, limit: int) -> list[Block]:
-        """Oldest first."""
+        """Return the newest blocks, oldest first."""
         rows = self._db.execute("SELECT * FROM blocks ORDER BY slot DESC LIMIT ?", (limit,))
         return [_block(row) for row in rows][::-1]
 
@@ -113,7 +114,7 @@ class Ledger:
         return [slot for (slot,) in rows]
 
     def drop_after(self, slot: int) -> None:
-        """Forget every block above `slot`, with its transactions and account versions."""
+        """Delete every block above `slot`, with its transactions and account versions."""
         for table in ("mentions", "entries", "blocks", "accounts"):
             self._db.execute(f"DELETE FROM {table} WHERE slot > ?", (slot,))  # noqa: S608
 
@@ -136,7 +137,7 @@ class Ledger:
         return _entry(row) if row else None
 
     def message_slot(self, message_hash: bytes) -> int | None:
-        """The slot of the block that holds a message."""
+        """Return the slot of the block that holds a message."""
         row = self._db.execute(
             "SELECT slot FROM entries WHERE message_hash = ?", (message_hash,)
         ).fetchone()
@@ -147,12 +148,12 @@ class Ledger:
         return [_entry(row) for row in rows]
 
     def entry_count(self, *, after: int = -1) -> int:
-        """Transactions in slots after this one."""
+        """Return the number of transactions in slots after this one."""
         row = self._db.execute("SELECT count(*) FROM entries WHERE slot > ?", (after,)).fetchone()
         return int(row[0])
 
     def position(self, signature: str) -> tuple[int, int] | None:
-        """The slot, and the index in its block, of a transaction."""
+        """Return a transaction's slot and its index in the block."""
         row = self._db.execute(
             "SELECT slot, position FROM entries WHERE signature = ?", (signature,)
         ).fetchone()
@@ -161,7 +162,7 @@ class Ledger:
     def mentioning(
         self, key: Pubkey, *, below: tuple[int, int], above: tuple[int, int], limit: int
     ) -> list[Entry]:
-        """Transactions with `key` among their accounts, newest first, between two positions."""
+        """Return transactions between two positions whose accounts include `key`, newest first."""
         rows = self._db.execute(
             """SELECT entries.* FROM mentions
             JOIN entries USING (slot, position)
@@ -182,7 +183,7 @@ class Ledger:
         )
 
     def forget_accounts(self, before: Iterable[tuple[Pubkey, int]]) -> None:
-        """Drop each key's versions older than its slot."""
+        """Delete each key's versions that are older than its slot."""
         self._db.executemany(
             "DELETE FROM accounts WHERE key = ? AND slot < ?",
             [(bytes(key), slot) for key, slot in before],
@@ -192,12 +193,12 @@ class Ledger:
         self._db.execute("DELETE FROM accounts WHERE key = ?", (bytes(key),))
 
     def account_versions(self) -> Iterator[tuple[Pubkey, int, Account | None]]:
-        """All of them, oldest first."""
+        """Yield all versions, oldest first."""
         for key, slot, account in self._db.execute("SELECT * FROM accounts ORDER BY slot"):
             yield Pubkey.from_bytes(key), slot, account and Account.from_bytes(account)
 
 
-class _Transaction(AbstractContextManager[None]):
+class _SqliteTransaction(AbstractContextManager[None]):
     def __init__(self, db: sqlite3.Connection) -> None:
         self._db = db
 

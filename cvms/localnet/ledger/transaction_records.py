@@ -1,4 +1,4 @@
-"""Turns a run into the record of it that a block keeps."""
+"""The record of an executed transaction that a block keeps."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from solders.pubkey import Pubkey
 from solders.transaction_metadata import InnerInstruction, TransactionMetadata
 
 from cvms.localnet.types import Json
-from cvms.localnet.vm.machine import Outcome
+from cvms.localnet.vm.machine import ExecutionResult
 from cvms.localnet.vm.message import LoadedKeys
 from cvms.localnet.vm.token_layouts import TokenBalance, token_account, token_mint
 
@@ -21,36 +21,36 @@ ReadAccount = Callable[[Pubkey], Account | None]
 
 @dataclass(frozen=True, slots=True)
 class Balances:
-    """Lamports of every key of a transaction, and the tokens of those that hold some."""
+    """Lamports of every key of a transaction, and token balances of its token accounts."""
 
     lamports: list[int]
     tokens: list[TokenBalance]
 
 
 def read_balances(keys: Sequence[Pubkey], account: ReadAccount) -> Balances:
-    found = [account(key) for key in keys]
+    accounts = [account(key) for key in keys]
     tokens = [
         balance
-        for index, held in enumerate(found)
-        if (balance := _token_balance(index, held, account)) is not None
+        for index, read in enumerate(accounts)
+        if (balance := _token_balance(index, read, account)) is not None
     ]
-    return Balances([held.lamports if held else 0 for held in found], tokens)
+    return Balances([read.lamports if read else 0 for read in accounts], tokens)
 
 
 def _token_balance(index: int, account: Account | None, read: ReadAccount) -> TokenBalance | None:
-    held = token_account(account)
-    if account is None or held is None:
+    token = token_account(account)
+    if account is None or token is None:
         return None
-    mint = token_mint(read(held.mint))
+    mint = token_mint(read(token.mint))
     if mint is None:
         return None
-    return TokenBalance(index, held.mint, held.owner, account.owner, held.amount, mint.decimals)
+    return TokenBalance(index, token.mint, token.owner, account.owner, token.amount, mint.decimals)
 
 
 def transaction_meta(
-    outcome: Outcome, *, keys: LoadedKeys, before: Balances, after: Balances
+    outcome: ExecutionResult, *, keys: LoadedKeys, before: Balances, after: Balances
 ) -> dict[str, Json]:
-    """What `getTransaction` shows as `meta` under the `json` encoding."""
+    """Return `getTransaction`'s `meta` in the `json` encoding."""
     meta: dict[str, Json] = {
         "err": outcome.err,
         "status": {"Ok": None} if outcome.err is None else {"Err": outcome.err},
@@ -92,7 +92,7 @@ def _inner_instruction(inner: InnerInstruction) -> Json:
 
 
 def return_data(meta: TransactionMetadata) -> Json:
-    """What the last program to return something returned, or None."""
+    """Return the data that a program returned last, or None."""
     returned = meta.return_data()
     data = bytes(returned.data)
     if not data:

@@ -1,4 +1,4 @@
-"""What can go wrong at one node: all off unless a test, in this process, switches it on."""
+"""Faults of one node. All are off until a test in the same process switches them on."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from cvms.localnet.types import Json
 
 
 class ConnectionCut(CvmsError):
-    """The connection ends here, and the client gets no answer."""
+    """The connection must be closed without a reply."""
 
 
 # --- calls -------------------------------------------------------------------------------------
@@ -22,20 +22,23 @@ class ConnectionCut(CvmsError):
 
 @dataclass(slots=True, kw_only=True)
 class RpcFault:
-    """Strikes calls of these methods (none named: all) with this probability, so many times."""
+    """A fault of calls of `methods` (if empty, of every method).
+
+    It occurs with `probability`, and `times` times at most (None is no limit).
+    """
 
     methods: Collection[str] = ()
     probability: float = 1.0
     times: int | None = None
 
     def __post_init__(self) -> None:
-        if isinstance(self.methods, str):  # a collection too, but of letters
+        if isinstance(self.methods, str):  # a string is a collection of letters
             self.methods = (self.methods,)
 
 
 @dataclass(slots=True, kw_only=True)
 class Fail(RpcFault):
-    """The call is not run; this JSON-RPC error is the answer."""
+    """The call is not run and answered with this JSON-RPC error."""
 
     code: int = -32005
     message: str = "Node is unhealthy"
@@ -44,38 +47,38 @@ class Fail(RpcFault):
 
 @dataclass(slots=True, kw_only=True)
 class TooManyRequests(RpcFault):
-    """HTTP 429, with `Retry-After` in seconds unless it is None; the calls are not run."""
+    """The calls are not run and answered with HTTP 429. `Retry-After` is in seconds, or absent."""
 
     retry_after: int | None = 1
 
 
 @dataclass(slots=True, kw_only=True)
 class Slow(RpcFault):
-    """The call waits so many seconds before it is run."""
+    """The call is run after `seconds`."""
 
     seconds: float
 
 
 @dataclass(slots=True, kw_only=True)
 class Hang(RpcFault):
-    """No answer until `lift` is called or the client leaves; then the call is run, or not."""
+    """The call waits: until `lift` is called, or it is dropped when the client disconnects."""
 
     lifted: trio.Event = field(default_factory=trio.Event)
 
     def lift(self) -> None:
-        """End it for calls that wait and for those to come."""
+        """Run the waiting calls, and end the fault."""
         self.times = 0
         self.lifted.set()
 
 
 @dataclass(slots=True, kw_only=True)
 class Cut(RpcFault):
-    """The connection is closed, and the call is not run."""
+    """The call is not run and the connection is closed."""
 
 
 @dataclass(slots=True, kw_only=True)
 class Garble(RpcFault):
-    """The call is run, and this is the answer's body."""
+    """The call is run and answered with this body."""
 
     body: bytes = b'{"jsonrpc":"2.0","result":{"cont'
 
@@ -88,14 +91,14 @@ SomeRpcFault = TypeVar("SomeRpcFault", bound=RpcFault)
 
 @dataclass(slots=True)
 class NotificationFaults:
-    """Probabilities for each notification; `kinds` such as `logs` (none named: all)."""
+    """Probabilities for each notification of `kinds` such as `logs` (if empty, of all kinds)."""
 
     drop: float = 0.0
     duplicate: float = 0.0
     swap: float = 0.0
-    """It comes after the next one to the same client instead of before."""
+    """It is sent after the client's next notification instead of before it."""
     delay: float = 0.0
-    """Seconds from the event until the frame is sent; what follows it waits too."""
+    """Seconds from the event until the frame is sent. Later frames wait too."""
     kinds: Collection[str] = ()
 
     @property
@@ -105,41 +108,41 @@ class NotificationFaults:
 
 @dataclass(slots=True)
 class SendFaults:
-    """Probabilities for each transaction sent to this node."""
+    """Probabilities for each transaction that is sent to this node."""
 
     drop: float = 0.0
-    """It never lands, and is answered with its signature all the same."""
+    """It never lands, but its signature is returned."""
     late: float = 0.0
-    """It is answered at once and lands `late_blocks` later, if it can be in a block then."""
+    """Its signature is returned at once, and it lands `late_blocks` later if it is still valid."""
     late_blocks: int = 2
     lose_answer: float = 0.0
-    """The connection is cut once it has landed (or was dropped, or is on its way)."""
+    """The connection is closed instead of a reply, after the transaction was handled as above."""
 
 
 @dataclass(slots=True)
 class HistoryFaults:
-    """What the node does not know of the past."""
+    """Gaps in the history that the node keeps."""
 
     first_slot: int = 0
-    """Blocks and transactions of earlier slots are forgotten, as by a node that prunes."""
+    """Earlier blocks and transactions are unknown, as to a node that prunes its ledger."""
     missing: float = 0.0
-    """Probability that `getTransaction` answers null for one of the newest blocks."""
+    """Probability that `getTransaction` returns null for a transaction of the newest blocks."""
     missing_blocks: int = 32
     log_bytes: int | None = None
-    """Logs longer than this are cut as by Agave's log collector."""
+    """Longer logs are truncated as by Agave's log collector."""
     no_inner_instructions: bool = False
-    """They were not recorded: null."""
+    """Inner instructions are null, as if they had not been recorded."""
 
 
 @dataclass(slots=True)
-class Faults:
-    """The faults of one node. The same `seed` and the same events give the same faults."""
+class NodeFaults:
+    """All faults of one node. The same `seed` and the same events give the same faults."""
 
     seed: int = 0
     lag: int = 0
-    """Blocks that the node is behind the chain, in whatever it answers and notifies."""
+    """Blocks that the node is behind the chain, in every reply and notification."""
     refuse: bool = False
-    """Connections to the RPC port are closed: new ones at once, open ones at their next call."""
+    """Connections to the RPC port are closed: new ones at once, open ones at the next call."""
     refuse_pubsub: bool = False
     """New PubSub connections are answered with HTTP 503."""
     rpc: list[RpcFault] = field(default_factory=list)
@@ -152,11 +155,11 @@ class Faults:
         self.dice = random.Random(self.seed)  # noqa: S311
 
     def happens(self, probability: float) -> bool:
-        """Throw the dice; a probability of 0 does not, so it changes nothing for the others."""
+        """Return True with this probability. A probability of 0 does not use the generator."""
         return probability > 0 and self.dice.random() < probability
 
     def strike(self, kind: type[SomeRpcFault], methods: Collection[str]) -> SomeRpcFault | None:
-        """The first fault of this kind that strikes a request with these methods."""
+        """Return the first fault of this kind that occurs for a request, and count it."""
         for fault in self.rpc:
             if not isinstance(fault, kind) or fault.times == 0:
                 continue
@@ -169,7 +172,7 @@ class Faults:
         return None
 
     def clear(self) -> None:
-        """All off: what hangs is answered, what lags catches up with the next slot."""
+        """Switch all faults off. Hanging calls are run; a lag is caught up at the next slot."""
         for fault in self.rpc:
             if isinstance(fault, Hang):
                 fault.lift()

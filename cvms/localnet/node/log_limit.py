@@ -1,4 +1,4 @@
-"""Logs over the limit, cut the way Agave's log collector cuts them."""
+"""Truncation of logs, as by Agave's log collector."""
 
 from __future__ import annotations
 
@@ -7,12 +7,11 @@ from collections.abc import Iterable
 TRUNCATED = "Log truncated"
 
 
-def limited(lines: Iterable[str], limit: int) -> list[str]:
-    """The lines that a collector of `limit` bytes keeps.
+def truncate_logs(lines: Iterable[str], limit: int) -> list[str]:
+    """Return the lines that a collector of `limit` bytes keeps.
 
-    The first line that reaches the limit is replaced by `TRUNCATED`. Lines after it are left out,
-    unless they are short enough to fit beside those kept so far: they stay
-    (`LogCollector::log` of agave's solana-svm-log-collector).
+    The first line that reaches the limit is replaced by `TRUNCATED`. Later lines are kept if they
+    still fit (`LogCollector::log` in Agave's solana-svm-log-collector).
     """
     kept: list[str] = []
     written, warned = 0, False

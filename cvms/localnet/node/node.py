@@ -1,4 +1,4 @@
-"""One node: what it knows of the chain, which may be less than all of it."""
+"""One node, which may know only a part of the chain."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ from dataclasses import dataclass, replace
 
 from solders.pubkey import Pubkey
 
-from cvms.localnet.ledger.chain import Chain
-from cvms.localnet.node.faults import Faults
-from cvms.localnet.node.log_limit import limited
+from cvms.localnet.ledger.chain import LocalnetChain
+from cvms.localnet.node.faults import NodeFaults
+from cvms.localnet.node.log_limit import truncate_logs
 from cvms.localnet.types import Block, Commitment, Entry
 
 
@@ -16,19 +16,19 @@ from cvms.localnet.types import Block, Commitment, Entry
 class Node:
     """The chain as this node sees it, `faults.lag` blocks late."""
 
-    chain: Chain
-    faults: Faults
+    chain: LocalnetChain
+    faults: NodeFaults
 
     @property
     def tip(self) -> Block:
         return self.bank(Commitment.PROCESSED)
 
     def bank(self, commitment: Commitment) -> Block:
-        """The newest block that, as far as the node knows, has reached `commitment`."""
+        """Return the newest block that the node knows to have reached `commitment`."""
         return self.chain.blocks.at(commitment, behind=self.faults.lag)
 
     def reached(self, block: Block) -> Commitment:
-        """The strongest commitment a block has reached."""
+        """Return the highest commitment that a block has reached."""
         for commitment in (Commitment.FINALIZED, Commitment.CONFIRMED):
             if block.height <= self.bank(commitment).height:
                 return commitment
@@ -38,33 +38,33 @@ class Node:
 
     @property
     def first_slot(self) -> int:
-        """The oldest slot it has not forgotten."""
+        """The oldest slot that the node retains."""
         return self.faults.history.first_slot
 
     def block(self, slot: int) -> Block | None:
-        return self.chain.ledger.block(slot) if self._knows(slot) else None
+        return self.chain.ledger.block(slot) if self._retains(slot) else None
 
     def entry(self, signature: str) -> Entry | None:
         entry = self.chain.ledger.entry(signature)
-        return self.shown(entry) if entry is not None and self._knows(entry.slot) else None
+        return self.as_recorded(entry) if entry is not None and self._retains(entry.slot) else None
 
     def entries_in(self, slot: int) -> list[Entry]:
-        return [self.shown(entry) for entry in self.chain.ledger.entries_in(slot)]
+        return [self.as_recorded(entry) for entry in self.chain.ledger.entries_in(slot)]
 
     def position(self, signature: str) -> tuple[int, int] | None:
-        """The slot, and the index in its block, of a transaction."""
+        """Return a transaction's slot and its index in the block."""
         position = self.chain.ledger.position(signature)
-        return position if position is not None and self._knows(position[0]) else None
+        return position if position is not None and self._retains(position[0]) else None
 
     def mentioning(
         self, key: Pubkey, *, below: tuple[int, int], above: tuple[int, int], limit: int
     ) -> list[Entry]:
-        """Transactions with `key` among their accounts, newest first, between two positions."""
+        """Return transactions between two positions whose accounts include `key`, newest first."""
         above = max(above, (self.first_slot, -1))
         return self.chain.ledger.mentioning(key, below=below, above=above, limit=limit)
 
-    def misses(self, entry: Entry) -> bool:
-        """Whether it fails this time to find a transaction that it lists."""
+    def fails_to_find(self, entry: Entry) -> bool:
+        """Decide whether a fault hides a transaction that the node lists."""
         missing = self.faults.history
         if not missing.missing:
             return False
@@ -73,8 +73,8 @@ class Node:
         recent = bool(oldest) and entry.slot >= oldest[0].slot
         return recent and self.faults.happens(missing.missing)
 
-    def shown(self, entry: Entry) -> Entry:
-        """The transaction as this node recorded it."""
+    def as_recorded(self, entry: Entry) -> Entry:
+        """Return the transaction as this node recorded it."""
         kept = self.faults.history
         if kept.log_bytes is None and not kept.no_inner_instructions:
             return entry
@@ -84,9 +84,9 @@ class Node:
         return replace(entry, meta=meta)
 
     def logs(self, lines: list[str]) -> list[str]:
-        """A run's logs as this node collects them."""
+        """Return the logs of an execution as this node collects them."""
         limit = self.faults.history.log_bytes
-        return lines if limit is None else limited(lines, limit)
+        return lines if limit is None else truncate_logs(lines, limit)
 
-    def _knows(self, slot: int) -> bool:
+    def _retains(self, slot: int) -> bool:
         return self.first_slot <= slot <= self.tip.slot

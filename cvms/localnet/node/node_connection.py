@@ -12,14 +12,14 @@ import trio
 from cvms.errors import CvmsError
 
 IDLE_SECONDS = 75.0
-"""How long a kept-alive connection may stay silent; longer than pooled clients keep theirs."""
+"""How long a connection may stay idle: longer than HTTP clients keep theirs in a pool."""
 
 TRANSFER_SECONDS = 30.0
-"""To send a whole request, and to take a whole reply."""
+"""For the client to send a whole request, and to receive a whole reply."""
 
 MAX_HEAD_BYTES = 16 * 1024
 MAX_BODY_BYTES = 24 * 1024 * 1024
-"""The longest account's data as hex, and room for the call around it."""
+"""The data of the largest account as hex, and room for the rest of the call."""
 
 READ_BYTES = 64 * 1024
 
@@ -27,8 +27,8 @@ Headers = Sequence[tuple[bytes, bytes]]
 
 
 @dataclass(frozen=True, slots=True)
-class Request:
-    """A whole request; `raw` is what the socket delivered up to the end of its head."""
+class HttpRequest:
+    """A whole request. `raw` is what was read from the socket with its head."""
 
     method: bytes
     target: bytes
@@ -45,22 +45,22 @@ class Request:
 
 
 class BodyTooLarge(CvmsError):
-    """The request's body is longer than a node takes."""
+    """The body of a request is larger than a node accepts."""
 
 
-class HttpConnection:
-    """Reads one request at a time from a stream, and writes the reply to it."""
+class NodeConnection:
+    """An HTTP/1.1 connection on a stream, one request and reply at a time."""
 
     def __init__(self, stream: trio.abc.Stream) -> None:
         self._stream = stream
         self._h11 = h11.Connection(h11.SERVER, max_incomplete_event_size=MAX_HEAD_BYTES)
         self._raw = b""
 
-    async def read_request(self) -> Request | None:
-        """The next request, or None once the client has gone or stays silent.
+    async def read_request(self) -> HttpRequest | None:
+        """Return the next request, or None if the client disconnects or stays idle.
 
-        Raises h11.RemoteProtocolError for bytes that are not HTTP, BodyTooLarge, and
-        trio.TooSlowError when the body does not arrive.
+        Raises h11.RemoteProtocolError for invalid HTTP, BodyTooLarge, and trio.TooSlowError if
+        the body does not arrive in time.
         """
         self._raw = b""
         with trio.move_on_after(IDLE_SECONDS):
@@ -68,9 +68,9 @@ class HttpConnection:
             if not isinstance(head, h11.Request):
                 return None
             raw = self._raw
-            # an upgrade's connection goes to someone else, with whatever came after the head
+            # the protocol that an upgrade switches to reads what follows the head
             body = b"" if _is_upgrade(head) else await self._read_body(head)
-            return Request(head.method, head.target, list(head.headers), body, raw)
+            return HttpRequest(head.method, head.target, list(head.headers), body, raw)
         return None
 
     async def _read_body(self, head: h11.Request) -> bytes:
@@ -98,13 +98,13 @@ class HttpConnection:
             self._h11.receive_data(bytes(data))
 
     async def wait_gone(self) -> None:
-        """Return once the client has closed its side, or its connection broke."""
+        """Wait until the client has closed its side or the connection is broken."""
         with suppress(trio.BrokenResourceError):
             while data := await self._stream.receive_some(READ_BYTES):
                 self._h11.receive_data(bytes(data))
 
     async def reply(self, status: int, headers: Headers, body: bytes) -> None:
-        """Raises trio.TooSlowError when the client does not take it."""
+        """Send a reply. Raises trio.TooSlowError if the client does not receive it in time."""
         head = [*headers, (b"content-length", b"%d" % len(body))]
         with trio.fail_after(TRANSFER_SECONDS):
             await self._send(h11.Response(status_code=status, headers=head))
@@ -116,7 +116,7 @@ class HttpConnection:
             await self._stream.send_all(data)
 
     def next_cycle(self) -> bool:
-        """Make ready for another request; False if the connection ends here."""
+        """Prepare for the next request. Return False if the connection must end."""
         if self._h11.our_state is h11.MUST_CLOSE or self._h11.their_state is not h11.DONE:
             return False
         self._h11.start_next_cycle()

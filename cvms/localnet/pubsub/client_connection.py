@@ -10,15 +10,15 @@ import trio_websocket
 
 from cvms.errors import RpcError
 from cvms.localnet.pubsub.requests import SUBSCRIBE, UNSUBSCRIBE
-from cvms.localnet.pubsub.subscription_hub import Hub
+from cvms.localnet.pubsub.subscription_hub import SubscriptionHub
 from cvms.localnet.rpc.call.rpc_errors import INVALID_PARAMS, METHOD_NOT_FOUND, PARSE_ERROR
-from cvms.localnet.rpc.dispatch import error_reply, fail_if_told, read_call, result_reply
+from cvms.localnet.rpc.dispatch import error_reply, raise_injected_error, read_call, result_reply
 from cvms.localnet.types import Json
 
 log = structlog.get_logger(__name__)
 
 QUEUE_FRAMES = 16_384
-"""A full block's logs for several subscriptions; who lets it fill is closed."""
+"""Room for the logs of a full block for several subscriptions."""
 
 SEND_SECONDS = 20.0
 CLOSE_SECONDS = 2.0
@@ -29,24 +29,21 @@ TRY_AGAIN_LATER = 1013
 
 
 Frame = tuple[float, str]
-"""When it is to be sent (trio's clock), and what."""
+"""The time to send it (trio's clock), and the text."""
 
 
 class PubSubPort:
-    """Serves PubSub connections of one listener, or upgraded ones of the HTTP port."""
+    """The PubSub connections of one listener, and those upgraded on the HTTP port."""
 
-    def __init__(self, hub: Hub) -> None:
+    def __init__(self, hub: SubscriptionHub) -> None:
         self._hub = hub
 
-    async def serve(self, stream: trio.SocketStream) -> None:
-        """Serve one client until it goes; what it does wrong ends its connection only."""
-        await self._serve(stream)
-
     async def upgrade(self, stream: trio.SocketStream, head: bytes) -> None:
-        """Serve a client whose request `head` was read from the stream before."""
-        await self._serve(_Replayed(stream, head))
+        """Serve a client whose request `head` has already been read from the stream."""
+        await self.serve(_PrefixedStream(stream, head))
 
-    async def _serve(self, stream: trio.abc.Stream) -> None:
+    async def serve(self, stream: trio.abc.Stream) -> None:
+        """Serve one client until it disconnects. Its errors end only its own connection."""
         try:
             async with trio.open_nursery() as nursery:
                 if (socket := await self._accept(nursery, stream)) is not None:
@@ -58,8 +55,8 @@ class PubSubPort:
             trio.TooSlowError,
             trio_websocket.ConnectionClosed,
             trio_websocket.HandshakeError,
-        ) as gone:
-            log.debug("pubsub_client_gone", reason=repr(gone.exceptions[0]))
+        ) as group:
+            log.debug("pubsub_client_disconnected", reason=repr(group.exceptions[0]))
         finally:
             await trio.aclose_forcefully(stream)
 
@@ -77,9 +74,9 @@ class PubSubPort:
 
 
 class PubSubClient:
-    """Reads calls and writes frames at the same time."""
+    """One connected client, which reads calls and writes frames concurrently."""
 
-    def __init__(self, socket: trio_websocket.WebSocketConnection, hub: Hub) -> None:
+    def __init__(self, socket: trio_websocket.WebSocketConnection, hub: SubscriptionHub) -> None:
         self._socket = socket
         self._hub = hub
         self._send, self._frames = trio.open_memory_channel[Frame](QUEUE_FRAMES)
@@ -87,7 +84,7 @@ class PubSubClient:
         self._connected = trio.CancelScope()
 
     def push(self, frame: str, *, delay: float = 0.0) -> None:
-        """Queue a frame; a client whose queue is full is closed, so that no one waits for it."""
+        """Queue a frame. A client whose queue is full is disconnected, so that nothing waits."""
         due = trio.current_time() + delay if delay else 0.0
         try:
             self._send.send_nowait((due, frame))
@@ -95,17 +92,17 @@ class PubSubClient:
             self._full.set()
 
     def cut(self) -> None:
-        """End the connection now, without a closing handshake."""
+        """End the connection without a closing handshake."""
         self._connected.cancel()
 
     async def run(self) -> None:
-        """Until the client closes, falls too far behind, or its socket fails."""
-        self._hub.join(self)
+        """Run until the client disconnects, its queue is full, or its socket fails."""
+        self._hub.add_client(self)
         try:
             with self._connected:
                 await self._run()
         finally:
-            self._hub.forget(self)
+            self._hub.remove_client(self)
 
     async def _run(self) -> None:
         async with trio.open_nursery() as nursery:
@@ -131,7 +128,7 @@ class PubSubClient:
 
     async def _close_when_full(self) -> None:
         await self._full.wait()
-        self._hub.forget(self)
+        self._hub.remove_client(self)
         with trio.fail_after(CLOSE_SECONDS):
             await self._socket.aclose(TRY_AGAIN_LATER, "too slow")
 
@@ -141,18 +138,18 @@ class PubSubClient:
         except (ValueError, RecursionError):
             self._reply(error_reply(None, RpcError(PARSE_ERROR, "Parse error")))
             return
-        for one in call if isinstance(call, list) else [call]:
-            self._answer(one)
+        for item in call if isinstance(call, list) else [call]:
+            self._answer(item)
 
     def _answer(self, call: Json) -> None:
         identifier = call.get("id") if isinstance(call, dict) else None
         try:
             name, params = read_call(call)
-            fail_if_told(self._hub.node, name)
+            raise_injected_error(self._hub.node, name)
             if name in SUBSCRIBE:
                 subscription = self._hub.subscribe(self, SUBSCRIBE[name](params))
                 self._reply(result_reply(identifier, subscription))
-                self._hub.tell_known(subscription)
+                self._hub.notify_if_landed(subscription)
             elif name in UNSUBSCRIBE:
                 if not self._hub.unsubscribe(self, params.integer(0)):
                     raise RpcError(INVALID_PARAMS, "Invalid subscription id.")
@@ -166,8 +163,8 @@ class PubSubClient:
         self.push(json.dumps(reply, separators=(",", ":")))
 
 
-class _Replayed(trio.abc.Stream):
-    """A stream that first gives again what was read from it."""
+class _PrefixedStream(trio.abc.Stream):
+    """A stream that returns `head`, which was read from it before, first."""
 
     def __init__(self, stream: trio.abc.Stream, head: bytes) -> None:
         self._stream = stream

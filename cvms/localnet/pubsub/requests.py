@@ -1,4 +1,4 @@
-"""Reads a subscribe call into the subscription it asks for."""
+"""Subscribe calls, parsed into subscriptions."""
 
 from __future__ import annotations
 
@@ -6,51 +6,51 @@ from collections.abc import Callable, Mapping
 from types import MappingProxyType
 
 from cvms.localnet.pubsub.subscriptions import (
-    Logs,
-    OneAccount,
-    ProgramAccounts,
-    Roots,
-    SignatureStatus,
-    Slots,
+    AccountSubscription,
+    LogsSubscription,
+    ProgramSubscription,
+    RootSubscription,
+    SignatureSubscription,
+    SlotSubscription,
     Subscription,
 )
-from cvms.localnet.rpc.call.params import Params, read_config, read_pubkey, read_signature
+from cvms.localnet.rpc.call.params import Params, read_options, read_pubkey, read_signature
 from cvms.localnet.rpc.call.rpc_errors import invalid_params
 from cvms.localnet.rpc.encoding.account_encoding import read_format
 from cvms.localnet.rpc.encoding.account_filters import read_filters
 
 
 def logs(params: Params) -> Subscription:
-    """`["all" | "allWithVotes" | {"mentions": [one address]}, {commitment}?]`"""
+    """Parse `["all" | "allWithVotes" | {"mentions": [one address]}, {commitment}?]`."""
     wanted = params.required(0)
-    commitment = params.config(1).commitment()
+    commitment = params.options(1).commitment()
     if wanted in ("all", "allWithVotes"):
-        return Logs(commitment=commitment, mentions=None)
-    mentions = read_config(wanted).items("mentions")
+        return LogsSubscription(commitment=commitment, mentions=None)
+    mentions = read_options(wanted).items("mentions")
     if len(mentions) != 1:
         raise invalid_params("Invalid Request: Only 1 address supported")
-    return Logs(commitment=commitment, mentions=read_pubkey(mentions[0]))
+    return LogsSubscription(commitment=commitment, mentions=read_pubkey(mentions[0]))
 
 
 def signature(params: Params) -> Subscription:
-    config = params.config(1)
-    return SignatureStatus(
+    config = params.options(1)
+    return SignatureSubscription(
         commitment=config.commitment(),
         signature=str(read_signature(params.required(0))),
-        tell_received=config.flag("enableReceivedNotification"),
+        notify_received=config.flag("enableReceivedNotification"),
     )
 
 
 def account(params: Params) -> Subscription:
-    config = params.config(1)
-    return OneAccount(
+    config = params.options(1)
+    return AccountSubscription(
         commitment=config.commitment(), key=params.pubkey(0), shape=read_format(config)
     )
 
 
 def program(params: Params) -> Subscription:
-    config = params.config(1)
-    return ProgramAccounts(
+    config = params.options(1)
+    return ProgramSubscription(
         commitment=config.commitment(),
         program=params.pubkey(0),
         shape=read_format(config),
@@ -59,11 +59,11 @@ def program(params: Params) -> Subscription:
 
 
 def slot(params: Params) -> Subscription:
-    return Slots()
+    return SlotSubscription()
 
 
 def root(params: Params) -> Subscription:
-    return Roots()
+    return RootSubscription()
 
 
 SUBSCRIBE: Mapping[str, Callable[[Params], Subscription]] = MappingProxyType(

@@ -1,4 +1,4 @@
-"""Watches the chain, and puts each subscription's notifications in its client's queue."""
+"""Subscriptions of a node, and the notifications that each event of the chain causes."""
 
 from __future__ import annotations
 
@@ -10,46 +10,49 @@ from itertools import count
 from solders.pubkey import Pubkey
 
 from cvms.localnet.node.node import Node
-from cvms.localnet.pubsub.delivery import Client, Delivery
-from cvms.localnet.pubsub.subscriptions import SignatureStatus, Subscription
+from cvms.localnet.pubsub.delivery import FrameSink, NotificationDelivery
+from cvms.localnet.pubsub.subscriptions import SignatureSubscription, Subscription
 from cvms.localnet.rpc.call.view import View
-from cvms.localnet.types import Block, Commitment, Entry, Fork, Json
+from cvms.localnet.types import Block, Commitment, DroppedBlocks, Entry, Json
 
 
 @dataclass(frozen=True, slots=True)
-class Subscribed:
+class ActiveSubscription:
     identifier: int
-    client: Client
+    client: FrameSink
     subscription: Subscription
 
 
-class Hub:
-    """Every subscription of every client; the chain's observer."""
+class SubscriptionHub:
+    """All subscriptions of all clients. It observes the chain."""
 
     def __init__(self, node: Node) -> None:
         self._node = node
         self._chain = node.chain
         self._identifiers = count()
-        self._subscribed: dict[int, Subscribed] = {}
-        self._delivery = Delivery(node.faults)
-        self._clients: set[Client] = set()
-        self._told = {commitment: node.bank(commitment).height for commitment in Commitment}
-        """The height up to which everybody was told; at `processed`, so many of its entries:"""
-        self._entries_told = len(node.entries_in(node.tip.slot))
+        self._subscribed: dict[int, ActiveSubscription] = {}
+        self._delivery = NotificationDelivery(node.faults)
+        self._clients: set[FrameSink] = set()
+        self._notified_height = {
+            commitment: node.bank(commitment).height for commitment in Commitment
+        }
+        """The height up to which clients were notified, at each commitment."""
+        self._notified_entries = len(node.entries_in(node.tip.slot))
+        """How many transactions of the block at the `processed` height were notified."""
         self._reverted: dict[Commitment, set[Pubkey]] = {level: set() for level in Commitment}
-        """Accounts whose dropped writes were told."""
+        """Accounts for which clients were notified of a write that a fork has dropped."""
 
     @property
     def subscriptions(self) -> int:
-        """How many there are."""
+        """The number of subscriptions."""
         return len(self._subscribed)
 
     @property
     def node(self) -> Node:
         return self._node
 
-    def join(self, client: Client) -> None:
-        """A client has connected; `forget` it when it is gone."""
+    def add_client(self, client: FrameSink) -> None:
+        """Add a connected client. Call `remove_client` when it disconnects."""
         self._clients.add(client)
 
     def cut(self) -> None:
@@ -57,39 +60,39 @@ class Hub:
         for client in self._clients:
             client.cut()
 
-    def subscribe(self, client: Client, subscription: Subscription) -> int:
+    def subscribe(self, client: FrameSink, subscription: Subscription) -> int:
         identifier = next(self._identifiers)
-        self._subscribed[identifier] = Subscribed(identifier, client, subscription)
+        self._subscribed[identifier] = ActiveSubscription(identifier, client, subscription)
         return identifier
 
-    def tell_known(self, identifier: int) -> None:
-        """A signature that is in a block already is told to a new subscription at once."""
-        held = self._subscribed[identifier]
-        if not isinstance(held.subscription, SignatureStatus):
+    def notify_if_landed(self, identifier: int) -> None:
+        """Notify a new signature subscription at once if its transaction has landed already."""
+        active = self._subscribed[identifier]
+        if not isinstance(active.subscription, SignatureSubscription):
             return
-        entry = self._node.entry(held.subscription.signature)
+        entry = self._node.entry(active.subscription.signature)
         block = None if entry is None else self._node.block(entry.slot)
         if entry is not None and block is not None:
             reached = self._node.reached(block)
-            if _at_least(reached, held.subscription.commitment):
-                self._notify(held, held.subscription.entries([entry]))
+            if _at_least(reached, active.subscription.commitment):
+                self._notify(active, active.subscription.entries([entry]))
 
-    def unsubscribe(self, client: Client, identifier: int) -> bool:
-        """False if the client has no such subscription."""
-        held = self._subscribed.get(identifier)
-        if held is None or held.client is not client:
+    def unsubscribe(self, client: FrameSink, identifier: int) -> bool:
+        """Remove a subscription. Return False if the client has no such subscription."""
+        active = self._subscribed.get(identifier)
+        if active is None or active.client is not client:
             return False
         del self._subscribed[identifier]
         return True
 
-    def forget(self, client: Client) -> None:
-        """Drop all subscriptions of a client that is gone."""
-        for held in [held for held in self._subscribed.values() if held.client is client]:
-            del self._subscribed[held.identifier]
+    def remove_client(self, client: FrameSink) -> None:
+        """Remove a disconnected client and its subscriptions."""
+        for active in [active for active in self._subscribed.values() if active.client is client]:
+            del self._subscribed[active.identifier]
         self._delivery.forget(client)
         self._clients.discard(client)
 
-    # --- what the chain tells ------------------------------------------------------------------
+    # --- events of the chain -------------------------------------------------------------------
 
     @property
     def behind(self) -> int:
@@ -97,76 +100,80 @@ class Hub:
 
     def received(self, signature: str) -> None:
         slot = self._chain.tip.slot
-        self._tell(lambda subscription: subscription.received(signature, slot))
+        self._notify_all(lambda subscription: subscription.received(signature, slot))
 
     def processed(self, entry: Entry) -> None:
         tip = self._chain.tip
-        in_step = self._told[Commitment.PROCESSED] == tip.height and not self.behind
-        if in_step and entry.index == self._entries_told:
-            self._entries_told += 1
-            entry = self._node.shown(entry)
+        in_step = self._notified_height[Commitment.PROCESSED] == tip.height and not self.behind
+        if in_step and entry.index == self._notified_entries:
+            self._notified_entries += 1
+            entry = self._node.as_recorded(entry)
             view = View(self._node, tip)
-            self._tell_contents(Commitment.PROCESSED, view, [entry], entry.keys)
+            self._notify_contents(Commitment.PROCESSED, view, [entry], entry.keys)
         else:
             self._catch_up()
 
     def slot_started(self) -> None:
         self._catch_up()
 
-    def forked(self, fork: Fork) -> None:
-        """Nobody is told; what was told of blocks that are gone is put right with the next."""
-        height = fork.point.height
-        if self._told[Commitment.PROCESSED] > height:
-            self._entries_told = len(self._chain.ledger.entries_in(fork.point.slot))
-        for commitment, told in self._told.items():
-            for block, written in fork.dropped:
-                if block.height <= told:
+    def forked(self, fork: DroppedBlocks) -> None:
+        """Record which notified writes were dropped. The next block's notifications correct them.
+
+        As on a validator, clients are not notified of the fork itself.
+        """
+        height = fork.fork_point.height
+        if self._notified_height[Commitment.PROCESSED] > height:
+            self._notified_entries = len(self._chain.ledger.entries_in(fork.fork_point.slot))
+        for commitment, notified in self._notified_height.items():
+            for block, written in fork.blocks:
+                if block.height <= notified:
                     self._reverted[commitment].update(written)
-            self._told[commitment] = min(told, height)
+            self._notified_height[commitment] = min(notified, height)
 
     def _catch_up(self) -> None:
-        """Tell what the node knows by now and has not told."""
-        blocks, told = self._chain.blocks, self._told
+        """Send every notification that is due for what the node knows."""
+        blocks, heights = self._chain.blocks, self._notified_height
         tip = self._node.tip
-        for block in blocks.after(told[Commitment.PROCESSED] - 1, tip.height):
-            if block.height > told[Commitment.PROCESSED]:
-                told[Commitment.PROCESSED] = block.height
-                self._entries_told = 0
-                self._tell_slot_started(block)
-            self._tell_rest_of(block)
+        for block in blocks.after(heights[Commitment.PROCESSED] - 1, tip.height):
+            if block.height > heights[Commitment.PROCESSED]:
+                heights[Commitment.PROCESSED] = block.height
+                self._notified_entries = 0
+                self._notify_slot_started(block)
+            self._notify_remaining(block)
         for commitment in (Commitment.CONFIRMED, Commitment.FINALIZED):
-            for block in blocks.after(told[commitment], self._node.bank(commitment).height):
-                told[commitment] = block.height
-                self._tell_reached(block, commitment)
+            for block in blocks.after(heights[commitment], self._node.bank(commitment).height):
+                heights[commitment] = block.height
+                self._notify_reached(block, commitment)
 
-    def _tell_slot_started(self, block: Block) -> None:
+    def _notify_slot_started(self, block: Block) -> None:
         root = self._node.bank(Commitment.FINALIZED).slot
-        self._tell(lambda subscription: subscription.slot_started(block, root))
+        self._notify_all(lambda subscription: subscription.slot_started(block, root))
         if self._reverted[Commitment.PROCESSED]:
-            self._tell_contents(Commitment.PROCESSED, View(self._node, block), (), ())
+            self._notify_contents(Commitment.PROCESSED, View(self._node, block), (), ())
 
-    def _tell_rest_of(self, block: Block) -> None:
-        """Transactions that are told one by one as they run, unless the node is late."""
-        entries = self._node.entries_in(block.slot)[self._entries_told :]
+    def _notify_remaining(self, block: Block) -> None:
+        """Notify of the block's remaining transactions, if the node lagged when they ran."""
+        entries = self._node.entries_in(block.slot)[self._notified_entries :]
         if entries:
-            self._entries_told += len(entries)
+            self._notified_entries += len(entries)
             keys = dict.fromkeys(key for entry in entries for key in entry.keys)
-            self._tell_contents(Commitment.PROCESSED, View(self._node, block), entries, keys)
+            self._notify_contents(Commitment.PROCESSED, View(self._node, block), entries, keys)
 
-    def _tell_reached(self, block: Block, commitment: Commitment) -> None:
-        if any(held.subscription.commitment is commitment for held in self._subscribed.values()):
+    def _notify_reached(self, block: Block, commitment: Commitment) -> None:
+        subscriptions = (active.subscription for active in self._subscribed.values())
+        if any(subscription.commitment is commitment for subscription in subscriptions):
             entries = self._node.entries_in(block.slot)
             keys = self._chain.accounts.written_in(block.slot)
-            self._tell_contents(commitment, View(self._node, block), entries, keys)
+            self._notify_contents(commitment, View(self._node, block), entries, keys)
         if commitment is Commitment.FINALIZED:
-            self._tell(lambda subscription: subscription.rooted(block))
+            self._notify_all(lambda subscription: subscription.rooted(block))
 
     def overwritten(self, key: Pubkey) -> None:
         for commitment in Commitment:
             view = View(self._node, self._node.bank(commitment))
-            self._tell_contents(commitment, view, (), (key,))
+            self._notify_contents(commitment, view, (), (key,))
 
-    def _tell_contents(
+    def _notify_contents(
         self,
         commitment: Commitment,
         view: View,
@@ -182,23 +189,24 @@ class Hub:
                 yield from subscription.entries(entries)
                 yield from subscription.written(view, keys)
 
-        self._tell(results)
+        self._notify_all(results)
 
-    def _tell(self, results: Callable[[Subscription], Iterator[Json]]) -> None:
-        for held in list(self._subscribed.values()):
-            self._notify(held, results(held.subscription))
+    def _notify_all(self, results: Callable[[Subscription], Iterator[Json]]) -> None:
+        for active in list(self._subscribed.values()):
+            self._notify(active, results(active.subscription))
 
-    def _notify(self, held: Subscribed, results: Iterator[Json]) -> None:
-        """Every notification goes through here."""
+    def _notify(self, active: ActiveSubscription, results: Iterator[Json]) -> None:
+        """Send results to one subscription, and remove it if it is finished."""
         for result in results:
-            self._delivery.hand(held.client, held.subscription.name, _notification(held, result))
-        if held.subscription.finished:
-            self._subscribed.pop(held.identifier, None)
+            kind = active.subscription.name
+            self._delivery.deliver(active.client, kind, _notification(active, result))
+        if active.subscription.finished:
+            self._subscribed.pop(active.identifier, None)
 
 
-def _notification(held: Subscribed, result: Json) -> str:
-    params = {"result": result, "subscription": held.identifier}
-    method = f"{held.subscription.name}Notification"
+def _notification(active: ActiveSubscription, result: Json) -> str:
+    params = {"result": result, "subscription": active.identifier}
+    method = f"{active.subscription.name}Notification"
     frame = {"jsonrpc": "2.0", "method": method, "params": params}
     return json.dumps(frame, separators=(",", ":"))
 

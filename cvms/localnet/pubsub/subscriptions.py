@@ -1,4 +1,4 @@
-"""What a client can subscribe to, and what it is told for each event of the chain."""
+"""Kinds of subscriptions, and the notification of each for each event of the chain."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from cvms.localnet.rpc.encoding.account_filters import AccountFilters
 from cvms.localnet.types import Block, Commitment, Entry, Json
 
 CLOSED = Account(0, b"", Pubkey.default())
-"""What a subscriber sees of an account that is gone."""
+"""How a closed account is shown to subscribers."""
 
 TOO_LARGE = "error: data too large for bs58 encoding"
 
@@ -26,9 +26,9 @@ def at_slot(slot: int, value: Json) -> Json:
 
 
 class Subscription(Protocol):
-    """One subscription's state; each reader yields the results to notify, in order.
+    """The state of one subscription. Each event method yields the results to send, in order.
 
-    `commitment` None: it follows the chain's slots, not what is in them.
+    A `commitment` of None follows the slots and not their contents.
     """
 
     @property
@@ -46,8 +46,8 @@ class Subscription(Protocol):
 
 
 @dataclass(slots=True)
-class Quiet:
-    """A subscription that nothing concerns; each kind overrides what concerns it."""
+class BaseSubscription:
+    """A subscription that ignores every event. Each kind overrides the events it needs."""
 
     commitment: Commitment | None = None
     finished: bool = False
@@ -72,7 +72,7 @@ class Quiet:
 
 
 @dataclass(slots=True)
-class Slots(Quiet):
+class SlotSubscription(BaseSubscription):
     name = "slot"
 
     def slot_started(self, block: Block, root: int) -> Iterator[Json]:
@@ -80,7 +80,7 @@ class Slots(Quiet):
 
 
 @dataclass(slots=True)
-class Roots(Quiet):
+class RootSubscription(BaseSubscription):
     name = "root"
 
     def rooted(self, block: Block) -> Iterator[Json]:
@@ -88,8 +88,8 @@ class Roots(Quiet):
 
 
 @dataclass(slots=True, kw_only=True)
-class Logs(Quiet):
-    """Logs of every transaction, or of those with `mentions` among their accounts."""
+class LogsSubscription(BaseSubscription):
+    """Logs of every transaction, or of those whose accounts include `mentions`."""
 
     name = "logs"
     mentions: Pubkey | None
@@ -103,15 +103,15 @@ class Logs(Quiet):
 
 
 @dataclass(slots=True, kw_only=True)
-class SignatureStatus(Quiet):
-    """Tells once that a transaction reached the commitment, and is over then."""
+class SignatureSubscription(BaseSubscription):
+    """Notifies once that a transaction reached the commitment, and then is finished."""
 
     name = "signature"
     signature: str
-    tell_received: bool
+    notify_received: bool
 
     def received(self, signature: str, slot: int) -> Iterator[Json]:
-        if self.tell_received and signature == self.signature:
+        if self.notify_received and signature == self.signature:
             yield at_slot(slot, "receivedSignature")
 
     def entries(self, entries: Iterable[Entry]) -> Iterator[Json]:
@@ -122,60 +122,60 @@ class SignatureStatus(Quiet):
 
 
 @dataclass(slots=True, kw_only=True)
-class OneAccount(Quiet):
-    """An account whenever it changes."""
+class AccountSubscription(BaseSubscription):
+    """One account, whenever it changes."""
 
     name = "account"
     key: Pubkey
     shape: AccountFormat
-    last_told: Account | None = None
+    last_sent: Account | None = None
 
     def written(self, view: View, keys: Iterable[Pubkey]) -> Iterator[Json]:
         if self.key not in keys:
             return
         account = view.account(self.key) or CLOSED
-        if account != self.last_told:
-            self.last_told = account
-            yield at_slot(view.block.slot, _shown(view, self.shape, account))
+        if account != self.last_sent:
+            self.last_sent = account
+            yield at_slot(view.block.slot, _rendered(view, self.shape, account))
 
     def reverted(self, view: View, keys: Iterable[Pubkey]) -> Iterator[Json]:
-        """A node that told of a write which a fork dropped tells what the account is instead.
+        """Send the account again after a fork dropped a write that was sent.
 
-        (`filter_account_result` of Agave's rpc_subscriptions.)
+        (`filter_account_result` in Agave's rpc_subscriptions.)
         """
         if self.key in keys:
-            self.last_told = None
+            self.last_sent = None
             yield from self.written(view, keys)
 
 
 @dataclass(slots=True, kw_only=True)
-class ProgramAccounts(Quiet):
-    """Every account of a program that passes the filters, whenever it changes."""
+class ProgramSubscription(BaseSubscription):
+    """Every account of a program that matches the filters, whenever it changes."""
 
     name = "program"
     program: Pubkey
     shape: AccountFormat
     filters: AccountFilters
-    last_told: dict[Pubkey, Account] = field(default_factory=dict)
+    last_sent: dict[Pubkey, Account] = field(default_factory=dict)
 
     def written(self, view: View, keys: Iterable[Pubkey]) -> Iterator[Json]:
         for key in keys:
             account = view.account(key)
             if account is None or account.owner != self.program:
-                self.last_told.pop(key, None)
-            elif account != self.last_told.get(key) and self.filters.match(account):
-                self.last_told[key] = account
-                shown = _shown(view, self.shape, account)
+                self.last_sent.pop(key, None)
+            elif account != self.last_sent.get(key) and self.filters.match(account):
+                self.last_sent[key] = account
+                shown = _rendered(view, self.shape, account)
                 yield at_slot(view.block.slot, {"pubkey": str(key), "account": shown})
 
     def reverted(self, view: View, keys: Iterable[Pubkey]) -> Iterator[Json]:
-        """Nothing is told, but the same write in the new fork is told again."""
+        """Send nothing, but allow the same write to be sent again on the new fork."""
         for key in keys:
-            self.last_told.pop(key, None)
+            self.last_sent.pop(key, None)
         return iter(())
 
 
-def _shown(view: View, shape: AccountFormat, account: Account) -> Json:
+def _rendered(view: View, shape: AccountFormat, account: Account) -> Json:
     try:
         return shape.render(view, account)
     except RpcError:

@@ -1,1 +1,1 @@
-"""Solana's JSON-RPC methods, by what they are about; each answers as Agave's node does."""
+"""Solana's JSON-RPC, with the replies of an Agave node."""

@@ -1,4 +1,4 @@
-"""JSON-RPC 2.0: from the bytes of a request to those of its reply."""
+"""JSON-RPC 2.0: parsing of requests, dispatch to the methods, encoding of replies."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ log = structlog.get_logger(__name__)
 
 
 async def answer(node: Node, body: bytes) -> bytes | None:
-    """The reply to one call or to a batch; None if there were only notifications."""
+    """Return the reply to a call or a batch, or None if it has only notifications."""
     try:
         request = json.loads(body)
     except (ValueError, RecursionError):
@@ -38,14 +38,14 @@ async def answer(node: Node, body: bytes) -> bytes | None:
         return _encoded(error_reply(None, RpcError(INVALID_REQUEST, "Invalid request")))
     replies = []
     for call in request:
-        await trio.lowlevel.checkpoint()  # a long batch lets others in
+        await trio.lowlevel.checkpoint()  # a long batch must not delay other clients
         if (reply := answer_call(node, call)) is not None:
             replies.append(reply)
     return _encoded(replies) if replies else None
 
 
 def answer_call(node: Node, call: Json) -> Json:
-    """The reply to one call, or None for a notification."""
+    """Return the reply to one call, or None for a notification."""
     try:
         name, params = read_call(call)
     except RpcError as error:
@@ -60,7 +60,7 @@ def answer_call(node: Node, call: Json) -> Json:
 
 
 def read_call(call: Json) -> tuple[str, Params]:
-    """The method's name and its positional parameters."""
+    """Return the method's name and its positional parameters. Raises RpcError."""
     if not isinstance(call, dict) or call.get("jsonrpc") != "2.0":
         raise RpcError(INVALID_REQUEST, "Invalid request")
     if not isinstance(call.get("method"), str) or not _is_id(call.get("id")):
@@ -79,17 +79,17 @@ def _run(node: Node, name: str, params: Params) -> Json:
     method = METHODS.get(name)
     if method is None:
         raise RpcError(METHOD_NOT_FOUND, "Method not found")
-    fail_if_told(node, name)
+    raise_injected_error(node, name)
     try:
         return method(node, params)
     except (ArithmeticError, LookupError, MachinePanicked, TypeError, ValueError) as error:
-        # one odd request must not end the chain for everybody; what the ledger raises does
+        # One bad request must not end the chain for all clients. An error of the ledger does.
         log.exception("rpc_method_failed", method=name)
         raise RpcError(INTERNAL_ERROR, "Internal error") from error
 
 
-def fail_if_told(node: Node, method: str) -> None:
-    """Raises the RpcError of a fault that strikes this call."""
+def raise_injected_error(node: Node, method: str) -> None:
+    """Raise the RpcError of a fault that occurs for this call."""
     if node.faults.rpc and (fault := node.faults.strike(Fail, (method,))):
         raise RpcError(fault.code, fault.message, fault.data)
 

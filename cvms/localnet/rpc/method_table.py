@@ -1,4 +1,4 @@
-"""The name of every method, and what answers it."""
+"""Every method's name and function."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Faults that strike a whole HTTP request, before its calls are run."""
+"""Faults of a whole HTTP request, applied before its calls are run."""
 
 from __future__ import annotations
 
@@ -7,16 +7,16 @@ from collections.abc import Awaitable, Callable
 
 import trio
 
-from cvms.localnet.node.faults import ConnectionCut, Cut, Faults, Hang, Slow, TooManyRequests
+from cvms.localnet.node.faults import ConnectionCut, Cut, Hang, NodeFaults, Slow, TooManyRequests
 from cvms.localnet.node.node_connection import Headers
 
 
-async def meet(
-    faults: Faults, methods: frozenset[str], *, client_gone: Callable[[], Awaitable[None]]
+async def apply_request_faults(
+    faults: NodeFaults, methods: frozenset[str], *, client_gone: Callable[[], Awaitable[None]]
 ) -> Headers | None:
-    """Wait or fail as told; the headers of an HTTP 429 that is to be the answer, or None.
+    """Apply the faults of a request. Return the headers if it must be answered with HTTP 429.
 
-    Raises ConnectionCut where there is to be no answer, or nobody waits for one any more.
+    Raises ConnectionCut if the connection must be closed, or the client has disconnected.
     """
     if faults.strike(Cut, methods):
         raise ConnectionCut
@@ -44,8 +44,8 @@ async def _hang(hang: Hang, client_gone: Callable[[], Awaitable[None]]) -> None:
         raise ConnectionCut
 
 
-def methods_in(body: bytes) -> frozenset[str]:
-    """The methods that a request calls; none if it is not one."""
+def called_methods(body: bytes) -> frozenset[str]:
+    """Return the methods that a request calls, empty if it cannot be parsed."""
     try:
         request = json.loads(body)
     except (ValueError, RecursionError):

@@ -1,1 +1,1 @@
-"""The Solana virtual machine (LiteSVM) and what it takes and returns."""
+"""The Solana virtual machine (LiteSVM), its inputs and its results."""

@@ -1,4 +1,4 @@
-"""LiteSVM: runs one transaction at a time on the newest state; it keeps no history."""
+"""LiteSVM, which runs one transaction at a time on the newest state and keeps no history."""
 
 from __future__ import annotations
 
@@ -26,30 +26,30 @@ from cvms.localnet.vm.transaction_errors import error_json
 
 
 @dataclass(frozen=True, slots=True)
-class Outcome:
-    """What running a transaction gave; `err` is None when it succeeded."""
+class ExecutionResult:
+    """The result of running a transaction. `err` is None on success."""
 
     err: Json
     meta: TransactionMetadata
     post_accounts: dict[Pubkey, Account]
-    """Only of a successful simulation."""
+    """Set only by a successful simulation."""
 
     @property
     def inner_instructions(self) -> list[list[InnerInstruction]]:
         return self.meta.inner_instructions()
 
 
-class NotLoadable(CvmsError):
-    """A program's code is missing, incomplete or not an ELF file the machine accepts."""
+class ProgramNotLoadable(CvmsError):
+    """A program's code is missing, incomplete, or not an ELF file that the machine accepts."""
 
 
 class MachinePanicked(CvmsError):
-    """The machine gave up inside a run; it had kept nothing of it, and can go on."""
+    """The machine panicked during a run. The run had no effect, and the machine can continue."""
 
 
 @contextmanager
-def _panics_named() -> Iterator[None]:
-    """A Rust panic arrives as a BaseException of a class that cannot be imported."""
+def _panics_as_errors() -> Iterator[None]:
+    """Raise MachinePanicked for a Rust panic, whose BaseException class cannot be imported."""
     try:
         yield
     except BaseException as error:
@@ -59,14 +59,14 @@ def _panics_named() -> Iterator[None]:
 
 
 def code_of(program: Account) -> Pubkey:
-    """The account that a program of the loader points to."""
+    """Return the account with the code of a program of the loader."""
     return Pubkey.from_bytes(bytes(program.data)[4:36])
 
 
 class VirtualMachine:
-    """The real virtual machine without its own checks of signatures, block hashes and repeats:
+    """The virtual machine without its checks of signatures, block hashes and repetitions.
 
-    the chain makes those, because it knows which hashes are recent and what it has seen.
+    The chain makes these checks, because it knows the recent hashes and past transactions.
     """
 
     def __init__(self) -> None:
@@ -84,23 +84,23 @@ class VirtualMachine:
         return self._svm.get_balance(key) or 0
 
     def set_account(self, key: Pubkey, account: Account | None) -> None:
-        """Write an account; None removes it.
+        """Write an account, or remove it if it is None.
 
-        Raises NotLoadable, and writes nothing, if it is a program whose code cannot run.
+        Raises ProgramNotLoadable, without effect, for a program whose code cannot run.
         """
         try:
             self._svm.set_account(key, account or Account(0, b"", Pubkey.default()))
         except Exception as error:
             if type(error).__name__ != "LiteSVMError":  # solders raises it and does not export it
                 raise
-            raise NotLoadable(str(error)) from error
+            raise ProgramNotLoadable(str(error)) from error
 
     def rent_exempt(self, length: int) -> int:
-        """Lamports that an account with `length` bytes of data needs to exist."""
+        """Return the lamports that exempt an account with `length` bytes of data from rent."""
         return self._svm.minimum_balance_for_rent_exemption(length)
 
     def enter(self, block: Block, slot_hashes: Sequence[tuple[int, Hash]]) -> None:
-        """Set the sysvars to what programs see while `block` is being made."""
+        """Set the sysvars that programs see in `block`."""
         epoch = self.epochs.get_epoch(block.slot)
         clock = Clock(
             slot=block.slot,
@@ -112,18 +112,18 @@ class VirtualMachine:
         self._svm.set_clock(clock)
         self._svm.set_slot_hashes(list(slot_hashes))
 
-    def execute(self, transaction: VersionedTransaction) -> Outcome:
-        """Run it and keep its effects; a failed one keeps the fee alone, if it could be paid."""
-        with _panics_named():
+    def execute(self, transaction: VersionedTransaction) -> ExecutionResult:
+        """Run a transaction and keep its effects: only the fee if it fails after payment."""
+        with _panics_as_errors():
             result = self._svm.send_transaction(transaction)
         if isinstance(result, FailedTransactionMetadata):
-            return Outcome(error_json(result.err()), result.meta(), {})
-        return Outcome(None, result, {})
+            return ExecutionResult(error_json(result.err()), result.meta(), {})
+        return ExecutionResult(None, result, {})
 
-    def simulate(self, transaction: VersionedTransaction) -> Outcome:
-        """Run it and keep nothing."""
-        with _panics_named():
+    def simulate(self, transaction: VersionedTransaction) -> ExecutionResult:
+        """Run a transaction without effect."""
+        with _panics_as_errors():
             result = self._svm.simulate_transaction(transaction)
         if isinstance(result, SimulatedTransactionInfo):
-            return Outcome(None, result.meta(), dict(result.post_accounts()))
-        return Outcome(error_json(result.err()), result.meta(), {})
+            return ExecutionResult(None, result.meta(), dict(result.post_accounts()))
+        return ExecutionResult(error_json(result.err()), result.meta(), {})

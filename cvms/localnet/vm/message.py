@@ -1,4 +1,4 @@
-"""What a transaction's bytes say before it runs: its keys, which are writable, what it offers."""
+"""What a transaction's message states: its keys, which are writable, and its price."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class LoadedKeys:
 
     static: tuple[Pubkey, ...]
     writable: tuple[Pubkey, ...]
-    """Loaded from tables."""
+    """Loaded from lookup tables, as are the read-only keys below."""
     readonly: tuple[Pubkey, ...]
 
     @property
@@ -34,18 +34,18 @@ class LoadedKeys:
 
 
 def message_hash(message: AnyMessage) -> bytes:
-    """What makes a transaction the same one, whatever its signatures."""
+    """Return the hash that identifies a transaction, independent of its signatures."""
     return hashlib.sha256(to_bytes_versioned(message)).digest()
 
 
 def is_signed(transaction: VersionedTransaction) -> bool:
-    """Whether every signature is there and verifies."""
+    """Return True if every required signature is present and valid."""
     required = transaction.message.header.num_required_signatures
     return len(transaction.signatures) == required and all(transaction.verify_with_results())
 
 
 def load_keys(message: AnyMessage, account: Callable[[Pubkey], Account | None]) -> LoadedKeys:
-    """Resolve table lookups; what cannot be resolved is left out, and the run will say why."""
+    """Resolve table lookups. Failed ones are left out, and reported by the execution."""
     writable: list[Pubkey] = []
     readonly: list[Pubkey] = []
     lookups = message.address_table_lookups if isinstance(message, MessageV0) else []
@@ -66,7 +66,7 @@ def _table(account: Account | None) -> list[Pubkey]:
 
 
 def writable_keys(message: AnyMessage, keys: LoadedKeys) -> list[Pubkey]:
-    """The keys the transaction asks to write."""
+    """Return the keys that the transaction declares writable."""
     static = [key for i, key in enumerate(keys.static) if is_static_writable(message, i)]
     return static + list(keys.writable)
 
@@ -80,7 +80,7 @@ def is_static_writable(message: AnyMessage, index: int) -> bool:
 
 
 def compute_unit_price(message: AnyMessage) -> int:
-    """Micro-lamports offered for each compute unit."""
+    """Return the price of a compute unit in micro-lamports."""
     for instruction in message.instructions:
         data = bytes(instruction.data)
         program = message.account_keys[instruction.program_id_index]

@@ -1,4 +1,4 @@
-"""SPL Token accounts and mints, of Token and of Token-2022, as far as the chain must read them."""
+"""Layouts of token accounts and mints of SPL Token and Token-2022."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ TOKEN_PROGRAMS = frozenset({TOKEN_PROGRAM_ID, TOKEN_2022_PROGRAM_ID})
 
 STATE_OFFSET = 108
 KIND_OFFSET = 165
-"""Where Token-2022 says what an account with extensions is."""
+"""Where Token-2022 has the type of an account with extensions."""
 
 MINT_KIND, ACCOUNT_KIND = 1, 2
 
 
 def token_account(account: Account | None) -> TokenAccount | None:
-    """The token account in `account`, or None if it holds something else."""
+    """Parse a token account. Return None for any other account."""
     if account is None or account.owner not in TOKEN_PROGRAMS:
         return None
     data = bytes(account.data)
@@ -29,12 +29,12 @@ def token_account(account: Account | None) -> TokenAccount | None:
         return None
     try:
         return TokenAccount.from_bytes(data[:ACCOUNT_LEN])
-    except ValueError:  # an option's tag is neither 0 nor 1: not written by the program
+    except ValueError:  # the tag of an option is neither 0 nor 1: the program did not write it
         return None
 
 
 def token_mint(account: Account | None) -> Mint | None:
-    """The initialized mint in `account`, or None if it holds something else."""
+    """Parse an initialized mint. Return None for any other account."""
     if account is None or account.owner not in TOKEN_PROGRAMS:
         return None
     data = bytes(account.data)
@@ -52,7 +52,7 @@ def _is_kind(data: bytes, length: int, kind: int) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class TokenBalance:
-    """What the token account at position `index` of a transaction's keys holds."""
+    """Balance of the token account at position `index` of a transaction's keys."""
 
     index: int
     mint: Pubkey
@@ -72,7 +72,7 @@ class TokenBalance:
 
 
 def ui_amount(amount: int, decimals: int) -> Json:
-    """An amount the way wallets show it, and exactly."""
+    """Return an amount in the form of `uiTokenAmount`."""
     digits = str(amount).rjust(decimals + 1, "0")
     whole, fraction = digits[: len(digits) - decimals], digits[len(digits) - decimals :]
     fraction = fraction.rstrip("0")

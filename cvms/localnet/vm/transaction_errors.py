@@ -1,4 +1,4 @@
-"""Transaction errors as a validator writes them: as JSON, and as text."""
+"""Transaction errors in a validator's JSON and text forms."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from cvms.localnet.types import Json
 
 
 def error_json(error: TransactionErrorType) -> Json:
-    """The error in Solana's serde form, such as `{"InstructionError": [0, {"Custom": 6002}]}`."""
+    """Return Solana's serde form, such as `{"InstructionError": [0, {"Custom": 6002}]}`."""
     match error:
         case TransactionErrorInstructionError():
             return {"InstructionError": [error.index, _instruction_error_json(error.err)]}
@@ -49,7 +49,7 @@ def _variant(fieldless: object) -> str:
 
 
 def error_text(error: Json) -> str:
-    """The sentence a validator's simulation failure ends with."""
+    """Return the text with which a validator's simulation failure ends."""
     if isinstance(error, str):
         return _TRANSACTION_TEXT.get(error, error)
     [(name, value)] = error.items()

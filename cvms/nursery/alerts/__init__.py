@@ -1,1 +1,1 @@
-"""Alert monitor: rules, and the conditions they are evaluated on."""
+"""Alert monitor, its rules, and the conditions that the rules evaluate."""

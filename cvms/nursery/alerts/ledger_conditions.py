@@ -1,4 +1,4 @@
-"""What the books show that somebody should look at, as observations for the alerts."""
+"""Alert observations of the ledger: withdrawals, balances, differences and submissions."""
 
 from __future__ import annotations
 
@@ -9,16 +9,16 @@ from cvms.store.alerts.alerts import Observation, Severity
 from cvms.store.alerts.queries import DifferenceRow, LowVault, Quarantined, WithdrawalRow
 
 
-def of_withdrawal(row: WithdrawalRow, bounds: Bounds, *, tvl: int) -> list[Observation]:
-    """All that the rules say of a withdrawal, `tvl` being what is left after it."""
-    judged = Withdrawal(
+def withdrawal_observations(row: WithdrawalRow, bounds: Bounds, *, tvl: int) -> list[Observation]:
+    """Return what the rules find about a withdrawal. `tvl` is the total value after it."""
+    withdrawal = Withdrawal(
         amount=row.amount,
         emergency=row.emergency,
         earlier=row.earlier,
         within_hour=row.within_hour,
         tvl_before=tvl + row.amount,
     )
-    about = {
+    common = {
         "vault": row.vault,
         "amount": row.amount,
         "signature": row.signature,
@@ -27,26 +27,26 @@ def of_withdrawal(row: WithdrawalRow, bounds: Bounds, *, tvl: int) -> list[Obser
     }
     return [
         Observation(
-            kind=found.kind,
-            subject=row.owner if found.of_owner else withdrawal_name(row),
+            kind=finding.kind,
+            subject=row.owner if finding.per_owner else withdrawal_subject(row),
             owner=row.owner,
-            severity=found.severity,
-            summary=found.summary,
-            details=about | found.details,
+            severity=finding.severity,
+            summary=finding.summary,
+            details=common | finding.details,
             slot=row.slot,
             signature=row.signature,
         )
-        for found in findings(judged, bounds)
+        for finding in findings(withdrawal, bounds)
     ]
 
 
-def withdrawal_name(row: WithdrawalRow) -> str:
-    """What a withdrawal is called, also when its transaction lands anew after a fork."""
+def withdrawal_subject(row: WithdrawalRow) -> str:
+    """Return the subject of a withdrawal, which stays the same if it lands again after a fork."""
     return f"{row.signature}:{row.instruction_index}:{row.ordinal}"
 
 
-def of_low_vault(row: LowVault, threshold: int) -> Observation:
-    """A vault holds little; that matters more where positions lean on it."""
+def low_balance_observation(row: LowVault, threshold: int) -> Observation:
+    """Return the observation of a low vault, a warning if it secures open positions."""
     return Observation(
         kind="low_balance",
         subject=row.owner,
@@ -63,22 +63,22 @@ def of_low_vault(row: LowVault, threshold: int) -> Observation:
     )
 
 
-def of_differences(rows: Sequence[DifferenceRow]) -> list[Observation]:
-    """Vaults whose books differ from the chain, each once for what was healed and what was not."""
-    of_vault: dict[tuple[str, bool], list[DifferenceRow]] = {}
+def difference_observations(rows: Sequence[DifferenceRow]) -> list[Observation]:
+    """Return one observation for each vault's healed differences, and one for the others."""
+    by_vault: dict[tuple[str, bool], list[DifferenceRow]] = {}
     for row in rows:
-        of_vault.setdefault((row.owner, row.healed), []).append(row)
-    return [_difference(found) for found in of_vault.values()]
+        by_vault.setdefault((row.owner, row.healed), []).append(row)
+    return [_difference(group) for group in by_vault.values()]
 
 
-def of_quarantined(row: Quarantined) -> Observation:
-    """A transaction was sent and nobody can know what became of it."""
+def quarantine_observation(row: Quarantined) -> Observation:
+    """Return the observation of a transaction whose outcome cannot be determined."""
     return Observation(
         kind="submission_quarantined",
         subject=row.signature,
         owner=row.owner,
         severity=Severity.CRITICAL,
-        summary=f"Nobody can know whether a {row.kind} has landed",
+        summary=f"It cannot be determined whether a {row.kind} has landed",
         details={"kind": row.kind, "amount": row.amount, "signature": row.signature},
         slot=row.slot or 0,
         signature=row.signature,
@@ -88,13 +88,13 @@ def of_quarantined(row: Quarantined) -> Observation:
 def _difference(rows: Sequence[DifferenceRow]) -> Observation:
     first = rows[0]
     fields = sorted({row.field for row in rows})
-    became = "were set right" if first.healed else "could not be set right"
+    result = "were corrected" if first.healed else "could not be corrected"
     return Observation(
         kind="books_healed" if first.healed else "books_differ",
         subject=first.owner,
         owner=first.owner,
         severity=Severity.WARNING if first.healed else Severity.CRITICAL,
-        summary=f"The books of a vault differed from the chain and {became}: {', '.join(fields)}",
+        summary=f"Fields of a vault differed from the chain and {result}: {', '.join(fields)}",
         details={
             "vault": first.vault,
             "differences": {

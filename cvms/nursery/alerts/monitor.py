@@ -1,9 +1,9 @@
-"""Look at the books and at the service itself, and raise and resolve alerts.
+"""Alert monitor: evaluates the ledger and the service itself, and raises and resolves alerts.
 
-Withdrawals and the reconciler's findings are read as they come, from where the database says that
-somebody has looked up to: nothing is missed while no monitor runs, and nothing is told twice by
-several. What is so or not so is looked at now and then. Each rule is a transaction of its own under
-one lock, so that two replicas raise one alert.
+Withdrawals and the reconciler's differences are read from a cursor in the database, so nothing is
+missed while no monitor runs, and several monitors report nothing twice. Conditions are evaluated at
+every run. Each rule runs in a transaction of its own under one lock, so that two replicas raise one
+alert.
 """
 
 from __future__ import annotations
@@ -17,13 +17,17 @@ from solders.pubkey import Pubkey
 
 from cvms.metrics import Metrics
 from cvms.nursery.alerts.ledger_conditions import (
-    of_differences,
-    of_low_vault,
-    of_quarantined,
-    of_withdrawal,
+    difference_observations,
+    low_balance_observation,
+    quarantine_observation,
+    withdrawal_observations,
 )
-from cvms.nursery.alerts.rules import RESOLVE_AFTER, Bounds, is_low, recovered
-from cvms.nursery.alerts.service_conditions import fee_payer_low, parts_down, tasks_not_live
+from cvms.nursery.alerts.rules import RESOLVE_AFTER, Bounds, is_low, recovery_bound
+from cvms.nursery.alerts.service_conditions import (
+    component_observations,
+    fee_payer_observation,
+    task_observations,
+)
 from cvms.nursery.channels.hub import Hub, OutboxFrame
 from cvms.nursery.channels.indexer_progress import IndexerProgress
 from cvms.nursery.channels.status_board import OperatorFunds, StatusBoard
@@ -36,19 +40,19 @@ from cvms.store.postgres.database import Database
 from cvms.store.postgres.driver.connection import Connection
 
 POLL_SECONDS = 10.0
-SOON_SECONDS = 1.0
-"""A busy chain does not need a look at every event."""
-FEE_PAYER_SECONDS = 30.0
-PAGE = 500
-"""Rows of one transaction. What is beyond them follows at once, or at the next look."""
-STABLE_SECONDS = 60.0
-"""Until then whoever still sees something has said so: no alert ends before."""
-ONE_OF_A_KIND = ("large_withdrawal", "emergency_withdrawal")
-EVENTS = ("withdraw_event", "vault_balance_update")
+MIN_POLL_SECONDS = 1.0
+"""Limits the load on a busy chain, where every event wakes the monitor."""
+PAGE_SIZE = 500
+"""Rows read in one transaction. Further ones follow at once, or in the next run."""
+WARM_UP_SECONDS = 60.0
+"""After a start, until every replica has reported what it observes. No alert ends before."""
+ALERTED_ONCE = ("large_withdrawal", "emergency_withdrawal")
+"""Kinds with one alert for each withdrawal."""
+TOPICS = ("withdraw_event", "vault_balance_update")
 
 
 class AlertMonitor:
-    """Raises what is to be looked at. Any number of replicas may run one."""
+    """Raises and resolves alerts. Any number of replicas may run one."""
 
     def __init__(
         self,
@@ -65,7 +69,7 @@ class AlertMonitor:
         hook: AlertWebhook | None,
         board: StatusBoard,
         metrics: Metrics,
-        look_seconds: float = POLL_SECONDS,
+        poll_seconds: float = POLL_SECONDS,
     ) -> None:
         self._database = database
         self._operator = operator
@@ -79,37 +83,37 @@ class AlertMonitor:
         self._hook = hook
         self._board = board
         self._metrics = metrics
-        self._look_seconds = look_seconds
-        self._began = 0.0
+        self._poll_seconds = poll_seconds
+        self._started_at = 0.0
 
     async def run(self) -> None:
-        """Look on every event and now and then, until cancelled."""
-        self._began = trio.current_time()
+        """Run once after each event, and every `poll_seconds`, until cancelled."""
+        self._started_at = trio.current_time()
         while True:
-            # Heard before it is looked: what comes in between is a reason for the next look.
-            with self._listening() as moved:
+            # Subscribed before the run: an event that arrives during it causes the next one.
+            with self._subscribed() as wake:
                 await self.run_once()
                 self._board.task_succeeded("monitor")
-                if await moved.wait(self._look_seconds):
-                    await trio.sleep(SOON_SECONDS)
+                if await wake.wait(self._poll_seconds):
+                    await trio.sleep(MIN_POLL_SECONDS)
 
     @contextmanager
-    def _listening(self) -> Iterator[Wakeup]:
-        """Woken, within the block, by every event of a vault, whichever replica applied it."""
-        moved = _WithdrawalListener()
-        self._hub.register(moved)
-        for topic in EVENTS:
-            self._hub.subscribe(moved, topic)
+    def _subscribed(self) -> Iterator[Wakeup]:
+        """Yield a wake-up that fires for every event of a vault, whichever replica applied it."""
+        wake = _EventWakeup()
+        self._hub.register(wake)
+        for topic in TOPICS:
+            self._hub.subscribe(wake, topic)
         try:
-            yield moved
+            yield wake
         finally:
-            self._hub.forget(moved)
+            self._hub.unregister(wake)
 
     async def run_once(self) -> None:
         """Apply every rule once."""
-        while await self._in_own_transaction(self._withdrawals) == PAGE:
+        while await self._in_own_transaction(self._withdrawals) == PAGE_SIZE:
             pass
-        while await self._in_own_transaction(self._differences) == PAGE:
+        while await self._in_own_transaction(self._differences) == PAGE_SIZE:
             pass
         for rule in (self._low_balances, self._quarantined, self._conditions, self._resolve_stale):
             await self._in_own_transaction(rule)
@@ -120,7 +124,7 @@ class AlertMonitor:
             self._metrics.alerts_open.labels(kind=kind, severity=severity).set(count)
 
     async def _in_own_transaction(self, rule: Callable[[Connection], Awaitable[int]]) -> int:
-        """One rule in one transaction; returns what the rule says, how many rows it has seen."""
+        """Apply a rule in its own transaction, and return the number of rows that it read."""
         async with self._database.transaction() as conn:
             await alerts.lock(conn)
             seen = await rule(conn)
@@ -129,56 +133,64 @@ class AlertMonitor:
         return seen
 
     async def _withdrawals(self, conn: Connection) -> int:
-        rows = await queries.withdrawals(conn, PAGE)
+        rows = await queries.withdrawals(conn, PAGE_SIZE)
         if rows:
             tvl = (await aggregates.holdings(conn)).total
             new = [row for row in rows if not row.old]
-            found = [each for row in new for each in of_withdrawal(row, self._bounds, tvl=tvl)]
-            await self._observe(conn, await _not_yet_alerted(conn, found))
+            seen = [
+                observation
+                for row in new
+                for observation in withdrawal_observations(row, self._bounds, tvl=tvl)
+            ]
+            await self._observe(conn, await _not_yet_alerted(conn, seen))
         return len(rows)
 
     async def _differences(self, conn: Connection) -> int:
-        rows = await queries.differences(conn, PAGE)
-        await self._observe(conn, of_differences(rows))
+        rows = await queries.differences(conn, PAGE_SIZE)
+        await self._observe(conn, difference_observations(rows))
         return len(rows)
 
     async def _low_balances(self, conn: Connection) -> int:
         bound = self._low_balance
-        over = await queries.recovered_vaults(conn, recovered(bound))
-        rows = await queries.low_vaults(conn, bound, PAGE)
-        await self._observe(conn, [of_low_vault(row, bound) for row in rows])
-        await lifecycle.resolve(conn, over, hook=self._hook)
-        return len(rows) + len(over)
+        ended = await queries.recovered_vaults(conn, recovery_bound(bound))
+        rows = await queries.low_vaults(conn, bound, PAGE_SIZE)
+        await self._observe(conn, [low_balance_observation(row, bound) for row in rows])
+        await lifecycle.resolve(conn, ended, hook=self._hook)
+        return len(rows) + len(ended)
 
     async def _quarantined(self, conn: Connection) -> int:
-        over = await queries.released(conn)
-        rows = await queries.quarantined(conn, PAGE)
-        await self._observe(conn, [of_quarantined(row) for row in rows])
-        await lifecycle.resolve(conn, over, hook=self._hook)
-        return len(rows) + len(over)
+        ended = await queries.released(conn)
+        rows = await queries.quarantined(conn, PAGE_SIZE)
+        await self._observe(conn, [quarantine_observation(row) for row in rows])
+        await lifecycle.resolve(conn, ended, hook=self._hook)
+        return len(rows) + len(ended)
 
     async def _conditions(self, conn: Connection) -> int:
-        """What this process sees; each replica says for itself what is still so."""
-        tasks = self._board.tasks
-        # A task that is not well is a part that is not ready, too, and has an alert of its own.
-        parts = {k: part for k, part in self._board.components.items() if not k.startswith("task ")}
-        seen = parts_down(parts, gap=self._progress.problem, now=datetime.now(UTC))
-        last_errors = {name: task.last_error for name, task in tasks.items()}
-        seen += tasks_not_live(self._board.liveness_faults(), last_errors)
+        """Report the conditions of this process. Each replica reports its own."""
+        # A faulty task is a component too, but has an alert of its own.
+        components = {
+            name: status
+            for name, status in self._board.components.items()
+            if not name.startswith("task ")
+        }
+        seen = component_observations(components, gap=self._progress.problem, now=datetime.now(UTC))
+        last_errors = {name: task.last_error for name, task in self._board.tasks.items()}
+        seen += task_observations(self._board.liveness_faults(), last_errors)
         seen += await self._fee_payer(conn)
         return await self._observe(conn, seen)
 
     async def _fee_payer(self, conn: Connection) -> list[Observation]:
-        held, minimum, address = self._funds.lamports, self._fee_payer_minimum, str(self._operator)
-        if held is None:
+        lamports, minimum = self._funds.lamports, self._fee_payer_minimum
+        address = str(self._operator)
+        if lamports is None:
             return []
-        already = address in await alerts.subjects(conn, "fee_payer_low")
-        low = is_low(held, minimum, already=already)
-        return [fee_payer_low(address, held, minimum)] if low else []
+        was_low = address in await alerts.subjects(conn, "fee_payer_low")
+        low = is_low(lamports, minimum, was_low=was_low)
+        return [fee_payer_observation(address, lamports, minimum)] if low else []
 
     async def _resolve_stale(self, conn: Connection) -> int:
-        """Resolve what nobody has seen for a while; not right after a time when nobody looked."""
-        if trio.current_time() - self._began < STABLE_SECONDS:
+        """Resolve what no replica has observed lately, except right after a start."""
+        if trio.current_time() - self._started_at < WARM_UP_SECONDS:
             return 0
         return await lifecycle.resolve_stale(conn, RESOLVE_AFTER, hook=self._hook)
 
@@ -186,8 +198,8 @@ class AlertMonitor:
         return await lifecycle.observe(conn, seen, hook=self._hook)
 
 
-class _WithdrawalListener(Wakeup):
-    """A subscriber to whom it only matters that there was something."""
+class _EventWakeup(Wakeup):
+    """A subscriber of the hub that is woken by any frame, and ignores its content."""
 
     def offer(self, frame: OutboxFrame) -> None:
         self.wake()
@@ -199,11 +211,13 @@ class _WithdrawalListener(Wakeup):
         self.wake()
 
 
-async def _not_yet_alerted(conn: Connection, found: Sequence[Observation]) -> list[Observation]:
-    """Those that are new: after a fork the same withdrawal comes in another block."""
-    told: set[tuple[str, str]] = set()
-    for kind in ONE_OF_A_KIND:
-        subjects = [each.subject for each in found if each.kind == kind]
+async def _not_yet_alerted(conn: Connection, seen: Sequence[Observation]) -> list[Observation]:
+    """Return the new observations: after a fork, a withdrawal may land again in another block."""
+    known: set[tuple[str, str]] = set()
+    for kind in ALERTED_ONCE:
+        subjects = [observation.subject for observation in seen if observation.kind == kind]
         if subjects:
-            told |= {(kind, subject) for subject in await alerts.known(conn, kind, subjects)}
-    return [each for each in found if (each.kind, each.subject) not in told]
+            known |= {(kind, subject) for subject in await alerts.known(conn, kind, subjects)}
+    return [
+        observation for observation in seen if (observation.kind, observation.subject) not in known
+    ]

@@ -1,4 +1,4 @@
-"""Watch what the operator has to pay fees with, and stop paying for others before all is gone."""
+"""Monitor of the operator's balance, below whose minimum sponsoring is suspended."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from cvms.store.submissions import fee_budget
 
 log = structlog.get_logger(__name__)
 
-EVERY_SECONDS = 10.0
-"""A day's budget of everybody is spent in hours at the fastest, not in seconds."""
+POLL_SECONDS = 10.0
+"""Short enough: even at the fastest, spending a day's budget takes hours."""
 
 
 class OperatorBalanceMonitor:
-    """Keeps `OperatorFunds` and the metrics about it true."""
+    """Updates `OperatorFunds` and its metrics."""
 
     def __init__(
         self,
@@ -39,21 +39,21 @@ class OperatorBalanceMonitor:
         self._metrics = metrics
 
     async def run(self) -> None:
-        """Look now and then until cancelled."""
+        """Run once every POLL_SECONDS until cancelled."""
         while True:
             await self.run_once()
             self._board.task_succeeded("operator_balance")
-            await trio.sleep(EVERY_SECONDS)
+            await trio.sleep(POLL_SECONDS)
 
     async def run_once(self) -> None:
-        """Ask for the balance, and for what was paid today."""
+        """Read the balance from the chain, and today's spending from the database."""
         before = self._funds.enough
         self._funds.lamports = await self._rpc.get_balance(self._operator)
         now = self._funds.enough
         self._metrics.operator_lamports.set(self._funds.lamports)
         self._metrics.operator_pays.set(int(now))
         if now != before:
-            event = "operator_pays_again" if now else "operator_pays_for_nobody"
+            event = "sponsoring_resumed" if now else "sponsoring_suspended"
             level = log.info if now else log.error
             level(event, lamports=self._funds.lamports, minimum=self._funds.minimum)
         async with self._database.connection() as conn:

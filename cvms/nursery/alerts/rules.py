@@ -1,4 +1,4 @@
-"""When something is worth an alert: rules on plain values, see docs/alerts.md."""
+"""Alert rules on plain values, as documented in docs/alerts.md."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ from cvms.store.alerts.alerts import Severity
 
 PERCENT = 100
 MIN_SAMPLES = 5
-"""Withdrawals that an owner has made before they are a habit."""
+"""Earlier withdrawals without which none is called unusual."""
 RECOVERED_PERCENT = 120
-"""Of a lower bound: what has to be there before an alert about it is over."""
+"""Percentage of a lower bound at which an alert about it ends, so that it does not flap."""
 CRITICAL_FRACTION = 5
-"""A fifth of what the fee payer should hold is next to nothing."""
+"""The alert is critical below this fraction, a fifth, of the fee payer's minimum."""
 REOPEN_AFTER = timedelta(seconds=40)
-"""What was not seen for so long, and is there once more, counts again."""
+"""A condition that reappears after this long counts as a new occurrence."""
 
-# How long an alert stays after it was last seen. What is so now is seen at every look; what has
-# happened is kept before somebody's eyes for a while.
+# How long after the last observation an alert is resolved. A condition is observed by every run
+# while it lasts; an event is observed once, and stays visible for a while.
 RESOLVE_AFTER = {
     "large_withdrawal": timedelta(days=1),
     "emergency_withdrawal": timedelta(days=1),
@@ -40,18 +40,18 @@ RESOLVE_AFTER = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Bounds:
-    """What is still normal. Amounts in token units; 0 switches a rule off."""
+    """Limits of what is normal. Amounts are token units; 0 disables a rule."""
 
     large_amount: int
     large_percent: int
     unusual_factor: int
     withdrawals_per_hour: int
     dust: int
-    """No amount below it is unusual."""
+    """Amounts below it are never unusual."""
 
 
-def bounds_of(settings: AlertSettings, *, dust: int) -> Bounds:
-    """The bounds as they are configured."""
+def bounds_from(settings: AlertSettings, *, dust: int) -> Bounds:
+    """Return the configured bounds."""
     return Bounds(
         large_amount=settings.large_withdrawal,
         large_percent=settings.large_withdrawal_percent,
@@ -63,7 +63,7 @@ def bounds_of(settings: AlertSettings, *, dust: int) -> Bounds:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Withdrawal:
-    """A withdrawal as the rules see it: `earlier` amounts of the same owner, newest first."""
+    """Input of the rules. `earlier` are amounts of the same owner, newest first."""
 
     amount: int
     emergency: bool
@@ -74,35 +74,35 @@ class Withdrawal:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Finding:
-    """What a rule says. Those of the `owner`'s behaviour add up in one alert for each owner."""
+    """Result of a rule. `per_owner`: repeated findings add up in one alert of the owner."""
 
     kind: str
     severity: Severity
     summary: str
     details: dict[str, Any]
-    of_owner: bool
+    per_owner: bool
 
 
 def findings(withdrawal: Withdrawal, bounds: Bounds) -> list[Finding]:
-    """All that is to be said of a withdrawal, nothing for a normal one."""
+    """Return the findings of all rules, none for a normal withdrawal."""
     found = [_emergency(withdrawal), _large(withdrawal, bounds)]
-    if not withdrawal.emergency:  # not the owner's doing
+    if not withdrawal.emergency:  # which is not made by the owner
         found += [_unusual(withdrawal, bounds), _rapid(withdrawal, bounds)]
-    return [each for each in found if each is not None]
+    return [finding for finding in found if finding is not None]
 
 
-def is_low(value: int, bound: int, *, already: bool) -> bool:
-    """Whether `value` is below the bound; once it was, until it is well above it."""
-    return value < (recovered(bound) if already else bound)
+def is_low(value: int, bound: int, *, was_low: bool) -> bool:
+    """Return whether `value` is below the bound, or the recovery bound if it was low before."""
+    return value < (recovery_bound(bound) if was_low else bound)
 
 
-def recovered(bound: int) -> int:
-    """From where on an alert about what was below `bound` is over."""
+def recovery_bound(bound: int) -> int:
+    """Return the value from which on an alert about a value below `bound` ends."""
     return -(-bound * RECOVERED_PERCENT // PERCENT)
 
 
 def fee_payer_severity(lamports: int, minimum: int) -> Severity:
-    """Critical once less than a fifth is left."""
+    """Return critical below a fifth of the minimum, else warning."""
     return Severity.CRITICAL if lamports * CRITICAL_FRACTION < minimum else Severity.WARNING
 
 
@@ -114,7 +114,7 @@ def _emergency(withdrawal: Withdrawal) -> Finding | None:
         severity=Severity.WARNING,
         summary=f"Governance has withdrawn {withdrawal.amount} units from a vault",
         details={},
-        of_owner=False,
+        per_owner=False,
     )
 
 
@@ -130,7 +130,7 @@ def _large(withdrawal: Withdrawal, bounds: Bounds) -> Finding | None:
         severity=Severity.CRITICAL if absolute and share else Severity.WARNING,
         summary=f"{amount} units were withdrawn, {percent} % of all that vaults held",
         details={"tvl_before": tvl, "percent": percent},
-        of_owner=False,
+        per_owner=False,
     )
 
 
@@ -146,7 +146,7 @@ def _unusual(withdrawal: Withdrawal, bounds: Bounds) -> Finding | None:
         severity=Severity.WARNING,
         summary=f"{withdrawal.amount} units were withdrawn, more than {factor} times the usual",
         details={"median": usual, "of": len(earlier)},
-        of_owner=True,
+        per_owner=True,
     )
 
 
@@ -158,5 +158,5 @@ def _rapid(withdrawal: Withdrawal, bounds: Bounds) -> Finding | None:
         severity=Severity.WARNING,
         summary=f"{withdrawal.within_hour} withdrawals within an hour",
         details={"within_hour": withdrawal.within_hour},
-        of_owner=True,
+        per_owner=True,
     )

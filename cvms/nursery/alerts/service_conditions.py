@@ -1,4 +1,4 @@
-"""What this process sees of itself and of what it depends on, as observations for the alerts."""
+"""Alert observations of this process: its components, its tasks and its fee payer."""
 
 from __future__ import annotations
 
@@ -10,55 +10,60 @@ from cvms.nursery.channels.status_board import ComponentStatus
 from cvms.nursery.channels.task_liveness import LivenessFault
 from cvms.store.alerts.alerts import Observation, Severity
 
-GRACE = timedelta(seconds=30)
-"""Parts come and go for a moment, at a start above all: nobody is to be woken for that."""
-LAST_ERROR = 500
-"""Characters of an error that an alert shows."""
+GRACE_PERIOD = timedelta(seconds=30)
+"""Components fail for moments, above all at start-up, which deserves no alert."""
+MAX_ERROR_LENGTH = 500
+"""Characters of an error that an alert contains."""
 
 
-def parts_down(
-    parts: Mapping[str, ComponentStatus], *, gap: str | None, now: datetime
+def component_observations(
+    components: Mapping[str, ComponentStatus], *, gap: str | None, now: datetime
 ) -> list[Observation]:
-    """The parts that have not been well for a while. `gap`: why the indexer cannot close one.
+    """Return the components that have been down for the grace period.
 
-    A chain that is away says nothing about the indexer.
+    `gap`: why the indexer cannot close a gap. While the chain is unavailable, the indexer is not
+    reported, unless it has a gap.
     """
-    down = {name: part for name, part in parts.items() if not part.ok and now - part.since >= GRACE}
+    down = {
+        name: component
+        for name, component in components.items()
+        if not component.ok and now - component.since >= GRACE_PERIOD
+    }
     if "rpc" in down and gap is None:
         down.pop("indexer", None)
-    return [_part(name, part, gap=gap) for name, part in down.items()]
+    return [_component_observation(name, component, gap) for name, component in down.items()]
 
 
-def tasks_not_live(
-    troubles: Mapping[str, LivenessFault], last_errors: Mapping[str, str | None]
+def task_observations(
+    faults: Mapping[str, LivenessFault], last_errors: Mapping[str, str | None]
 ) -> list[Observation]:
-    """The tasks that fail again and again, and those that nothing comes of."""
+    """Return an observation for each task in a crash loop or stalled."""
     return [
         Observation(
-            kind=f"task_{trouble.kind}",
+            kind=f"task_{fault.kind}",
             subject=name,
             severity=Severity.CRITICAL,
-            summary=f"The task {name} {trouble.detail}",
-            details={"last_error": (last_errors.get(name) or "")[:LAST_ERROR] or None},
+            summary=f"The task {name} {fault.detail}",
+            details={"last_error": (last_errors.get(name) or "")[:MAX_ERROR_LENGTH] or None},
             away=REOPEN_AFTER,
         )
-        for name, trouble in troubles.items()
+        for name, fault in faults.items()
     ]
 
 
-def fee_payer_low(address: str, lamports: int, minimum: int) -> Observation:
-    """The account that pays for everything is running out."""
+def fee_payer_observation(address: str, lamports: int, minimum: int) -> Observation:
+    """Return the observation that the account that pays fees is running out of lamports."""
     return Observation(
         kind="fee_payer_low",
         subject=address,
         severity=fee_payer_severity(lamports, minimum),
-        summary=f"The account that pays fees holds {lamports} lamports of at least {minimum}",
+        summary=f"The account that pays fees holds {lamports} lamports; its minimum is {minimum}",
         details={"lamports": lamports, "minimum": minimum},
         away=REOPEN_AFTER,
     )
 
 
-def _part(name: str, part: ComponentStatus, *, gap: str | None) -> Observation:
+def _component_observation(name: str, status: ComponentStatus, gap: str | None) -> Observation:
     kind, severity = "part_down", Severity.CRITICAL
     if name == "indexer":
         kind = "indexer_lag" if gap is None else "indexer_gap"
@@ -67,7 +72,7 @@ def _part(name: str, part: ComponentStatus, *, gap: str | None) -> Observation:
         kind=kind,
         subject=name,
         severity=severity,
-        summary=f"The part {name} is not well: {part.detail}",
-        details={"detail": part.detail, "since": part.since.isoformat()},
+        summary=f"The component {name} is not ready: {status.detail}",
+        details={"detail": status.detail, "since": status.since.isoformat()},
         away=REOPEN_AFTER,
     )

@@ -1,18 +1,14 @@
-"""What passes between tasks, each with its bound and with who waits and who drops when it is full.
+"""State and channels that tasks share: what passes, how much is kept, and what happens when full.
 
-| channel | bound | when full |
+| channel | capacity | when full |
 |---|---|---|
-| `IndexedBatch`, indexer → reconciler | `INDEXED_QUEUE` batches | the indexer waits |
-| `Wake` (submitter, broadcaster, balances, timelocks) | one | a second wake is the same wake |
-| `Hub`, broadcaster → each WebSocket client | the client's own | that client is closed |
-| `AccountRegistry`, chain → each WebSocket client | an account's newest | the older is dropped |
+| `ReconcileQueue`, indexer → reconciler | `MAX_QUEUED_BATCHES` batches | the indexer waits |
+| `Wakeup`, any task → one task | one wake-up | further wake-ups merge with it |
+| `Hub`, broadcaster → each WebSocket client | set by the client | that client is disconnected |
+| `AccountRegistry`, chain → each WebSocket client | one state an account | the older is dropped |
 
-Nothing of value is held here only: what is lost with the process is read again from the database.
+`StatusBoard`, `IndexerProgress` and `OperatorFunds` are not channels: tasks write their current
+state there, and /ready, the admin API and the alert monitor read it.
+
+Nothing here needs to survive the process: the next one reads everything again from the database.
 """
-
-from __future__ import annotations
-
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    pass

@@ -1,7 +1,8 @@
-"""Between the task that watches accounts of the chain and the WebSocket clients that care.
+"""Registry of on-chain accounts that WebSocket clients watch.
 
-Each account is kept once for all its watchers, in its newest form, and serialized once. Telling
-never waits: a watcher bounds what it keeps, and of an account it keeps the newest only.
+It connects the task that subscribes to accounts at a node with the clients. Each account is stored
+once, as its newest state, and serialized once for all its watchers. Notifying a watcher never
+waits: a watcher keeps only the newest state of each account.
 """
 
 from __future__ import annotations
@@ -23,12 +24,12 @@ if TYPE_CHECKING:
 
     from cvms.chain.pubsub.account_subscription import AccountAt
 
-KEYS = 1000
-"""Accounts that one process watches: a node bounds the subscriptions of a connection too."""
+MAX_ACCOUNTS = 1000
+"""Accounts that one process may watch: nodes limit the subscriptions of a connection as well."""
 
 
 class AccountFrames:
-    """What watchers are told of an account: as the answer to their question, and on a change."""
+    """WebSocket frames of one account state: the reply to `subscribe`, and the change event."""
 
     def __init__(self, account: AccountAt) -> None:
         self.account = account
@@ -36,14 +37,14 @@ class AccountFrames:
     @cached_property
     def snapshot(self) -> bytes:
         key = str(self.account.key)
-        return json_frame({"type": "subscribed", "pubkey": key, "snapshot": self._shown})
+        return json_frame({"type": "subscribed", "pubkey": key, "snapshot": self._fields})
 
     @cached_property
     def change(self) -> bytes:
-        return json_frame({"type": "account", "pubkey": str(self.account.key), **self._shown})
+        return json_frame({"type": "account", "pubkey": str(self.account.key), **self._fields})
 
     @cached_property
-    def _shown(self) -> dict[str, Any]:
+    def _fields(self) -> dict[str, Any]:
         account = self.account
         return {
             "slot": account.slot,
@@ -56,13 +57,13 @@ class AccountFrames:
 
 
 class AccountWatcher(Protocol):
-    """Who cares for accounts. It never makes the registry wait."""
+    """A client that watches accounts. Its methods must not block."""
 
     def on_account(self, key: Pubkey, frames: AccountFrames) -> None:
-        """What it is now: on a change, and once more after it was unknown for a while."""
+        """Receive the current state: after each change, and when known again after a loss."""
 
     def on_account_unknown(self, key: Pubkey) -> None:
-        """The chain does not answer: what was told may be out of date, until the next is told."""
+        """Note that the last state may be out of date, until the next `on_account`."""
 
 
 @dataclass(slots=True)
@@ -74,17 +75,17 @@ class _WatchedAccount:
 
 
 class AccountRegistry:
-    """Who watches which account. Slots of one account never go back."""
+    """Which client watches which account. The slot of an account's state never decreases."""
 
-    def __init__(self, *, limit: int = KEYS) -> None:
+    def __init__(self, *, limit: int = MAX_ACCOUNTS) -> None:
         self._limit = limit
         self._watched: dict[Pubkey, _WatchedAccount] = {}
         self._subscribed: set[Pubkey] = set()
         self._to_fetch: dict[Pubkey, None] = {}
         self._fetch = trio.Event()
-        self._away = False
+        self._disconnected = False
         self.change = trio.Event()
-        """Set once `wanted` is another; then there is a new one."""
+        """Set when `wanted` changes, and then replaced by a new event."""
 
     def __len__(self) -> int:
         return len(self._watched)
@@ -92,7 +93,10 @@ class AccountRegistry:
     # --- clients ---------------------------------------------------------------------------------
 
     def watch(self, watcher: AccountWatcher, key: Pubkey) -> None:
-        """Tell the watcher of an account, at once if it is known. Raises Overloaded."""
+        """Start notifying `watcher` of an account, at once if its state is known.
+
+        Raises Overloaded when MAX_ACCOUNTS others are watched already.
+        """
         watched = self._watched.get(key)
         if watched is None:
             if len(self._watched) >= self._limit:
@@ -104,12 +108,12 @@ class AccountRegistry:
         watched.watchers[watcher] = None
         if watched.fresh and watched.newest is not None:
             watcher.on_account(key, watched.newest)
-        elif self._away or watched.reported_unknown:
+        elif self._disconnected or watched.reported_unknown:
             watched.reported_unknown = True
             watcher.on_account_unknown(key)
 
     def unwatch(self, watcher: AccountWatcher, key: Pubkey) -> None:
-        """Undo `watch`; unknown ones are no-ops."""
+        """Undo `watch`. Do nothing if the watcher does not watch the account."""
         watched = self._watched.get(key)
         if watched is None:
             return
@@ -123,50 +127,51 @@ class AccountRegistry:
         self.change.set()
         self.change = trio.Event()
 
-    # --- the subscriptions at the node -----------------------------------------------------------
+    # --- subscriptions at the node ---------------------------------------------------------------
 
     @property
     def wanted(self) -> frozenset[Pubkey]:
+        """The accounts that clients watch, and that should be subscribed to."""
         return frozenset(self._watched)
 
     def subscribed(self, key: Pubkey) -> None:
-        """Its changes are heard from here on."""
-        self._away = False
+        """Record that the node notifies of an account from now on, and schedule its first fetch."""
+        self._disconnected = False
         self._subscribed.add(key)
         self._schedule_fetch(key)
 
     def unsubscribed(self, key: Pubkey) -> None:
-        """It was unsubscribed from."""
+        """Record that the node no longer notifies of an account."""
         self._subscribed.discard(key)
 
     def updated(self, account: AccountAt) -> None:
-        """Take an account that was notified or fetched; an older one than the last is dropped."""
+        """Accept a notified or fetched state. One older than the last is dropped."""
         watched = self._watched.get(account.key)
         if watched is None or account.key not in self._subscribed:
             return
         before = watched.newest.account if watched.newest is not None else None
         if before is not None and account.slot < before.slot:
             return
-        told = watched.fresh and before is not None and before.same_state(account)
+        unchanged = watched.fresh and before is not None and before.same_state(account)
         watched.newest = frames = AccountFrames(account)
         watched.fresh, watched.reported_unknown = True, False
-        if not told:
+        if not unchanged:
             for watcher in list(watched.watchers):
                 watcher.on_account(account.key, frames)
 
     def subscription_refused(self, key: Pubkey) -> None:
-        """The node does not let us subscribe."""
-        self._unknown(key)
+        """Record that the node refused a subscription: the account's state is unknown."""
+        self._set_unknown(key)
 
     def lost(self) -> None:
-        """Nothing is heard any more."""
-        self._away = True
+        """Record that the connection was lost: the state of every account is unknown."""
+        self._disconnected = True
         self._subscribed.clear()
         self._to_fetch.clear()
         for key in list(self._watched):
-            self._unknown(key)
+            self._set_unknown(key)
 
-    def _unknown(self, key: Pubkey) -> None:
+    def _set_unknown(self, key: Pubkey) -> None:
         watched = self._watched.get(key)
         if watched is None or watched.reported_unknown:
             return
@@ -174,10 +179,10 @@ class AccountRegistry:
         for watcher in list(watched.watchers):
             watcher.on_account_unknown(key)
 
-    # --- what is to be fetched -------------------------------------------------------------------
+    # --- fetching --------------------------------------------------------------------------------
 
-    async def to_fetch(self) -> list[Pubkey]:
-        """Wait until accounts are to be fetched; takes up to 100 of them."""
+    async def next_to_fetch(self) -> list[Pubkey]:
+        """Wait until accounts are due to be fetched, and take up to ACCOUNTS_PER_CALL of them."""
         while not self._to_fetch:
             self._fetch = trio.Event()
             await self._fetch.wait()
@@ -186,16 +191,16 @@ class AccountRegistry:
             del self._to_fetch[key]
         return keys
 
-    def not_fetched(self, keys: list[Pubkey]) -> None:
-        """They could not be: have them fetched again, and say so where nothing is known."""
+    def fetch_failed(self, keys: list[Pubkey]) -> None:
+        """Schedule the accounts again, and report those without a current state as unknown."""
         for key in keys:
             if key in self._watched and key in self._subscribed:
                 self._schedule_fetch(key)
                 if not self._watched[key].fresh:
-                    self._unknown(key)
+                    self._set_unknown(key)
 
     def fetch_all(self) -> None:
-        """Have every account fetched: a node may have lost a notification, or a fork a change."""
+        """Schedule every account: a node may lose a notification, and a fork may undo a change."""
         for key in self._watched:
             if key in self._subscribed:
                 self._schedule_fetch(key)

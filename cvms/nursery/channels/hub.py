@@ -16,14 +16,12 @@ if TYPE_CHECKING:
 
 
 Filter = tuple[str, str | None]
-"""A topic, of one owner or of all."""
+"""A topic, and an owner or None for all owners."""
 
 
 @dataclass(frozen=True, slots=True)
 class OutboxFrame:
-    """One event as every subscriber gets it: where it stands, and the bytes to write as they are,
-    a WebSocket message.
-    """
+    """One outbox row as subscribers receive it. `wire` is a complete WebSocket frame."""
 
     position: int
     topic: str
@@ -33,7 +31,7 @@ class OutboxFrame:
 
 
 def outbox_frame(row: OutboxRow) -> OutboxFrame:
-    """The frame of an outbox row, serialized once for all who receive it (see /ws in the API)."""
+    """Return the frame of an outbox row, serialized once for all receivers."""
     payload = msgspec.json.encode(
         {
             "type": row.type,
@@ -49,35 +47,35 @@ def outbox_frame(row: OutboxRow) -> OutboxFrame:
 
 
 class Subscriber(Protocol):
-    """One client of the hub. It bounds what it keeps, and never makes the hub wait."""
+    """A client of the hub. It bounds its own queue, and its methods must not block."""
 
     def offer(self, frame: OutboxFrame) -> None:
-        """Take a frame of one of its filters; frames come in order of position."""
+        """Queue a frame that matches a filter. Frames arrive in order of position."""
 
     def flush(self) -> None:
-        """Called once after some offers: the time to send."""
+        """Send what is queued. Called once after a batch of offers."""
 
     def drop_slow(self) -> None:
-        """Rows were missed: the client has to start over. It is forgotten already."""
+        """Disconnect: rows were missed, so the client must start over. Already unregistered."""
 
 
 class Hub:
-    """Fans outbox rows out to subscribers, in order of position. Publishing never waits."""
+    """Distributes outbox rows to subscribers in order of position. Publishing never waits."""
 
     def __init__(self) -> None:
         self._subscribers: dict[Subscriber, set[Filter]] = {}
-        # Dicts as ordered sets: fan-out order is registration order.
+        # Dicts as ordered sets: frames go out in the order of subscription.
         self._by_filter: dict[Filter, dict[Subscriber, None]] = {}
         self.position: int | None = None
-        """Position of the last published row; None before the broadcaster has started."""
-        self._moved = trio.lowlevel.ParkingLot()
+        """Position of the last published row; None until the broadcaster has started."""
+        self._position_changed = trio.lowlevel.ParkingLot()
 
     def register(self, subscriber: Subscriber) -> None:
-        """Let a subscriber in, without filters; `forget` it when its client is gone."""
+        """Add a subscriber without filters. `unregister` it when its client has gone."""
         self._subscribers[subscriber] = set()
 
     def publish(self, rows: Iterable[OutboxRow]) -> None:
-        """Hand rows to everyone subscribed to their topic (and owner); they come by position."""
+        """Offer rows, ordered by position, to the subscribers of their topic and owner."""
         offered: dict[Subscriber, None] = {}
         for row in rows:
             self.position = row.position
@@ -92,40 +90,40 @@ class Hub:
                 subscriber.offer(frame)
         for subscriber in offered:
             subscriber.flush()
-        self._moved.unpark_all()
+        self._position_changed.unpark_all()
 
-    async def reached(self, position: int) -> None:
-        """Wait until what the outbox holds up to `position` is handed out, if anybody hands out."""
+    async def wait_for_position(self, position: int) -> None:
+        """Wait until rows up to `position` are published, or return at once before the first."""
         while self.position is not None and self.position < position:
-            await self._moved.park()
+            await self._position_changed.park()
 
     def reset(self, position: int) -> None:
-        """Go on from `position` after rows were missed: every subscriber has to start over."""
+        """Continue at `position` after rows were missed: drop every subscriber."""
         for subscriber in list(self._subscribers):
-            self.forget(subscriber)
+            self.unregister(subscriber)
             subscriber.drop_slow()
         self.position = position
-        self._moved.unpark_all()
+        self._position_changed.unpark_all()
 
     def __len__(self) -> int:
         return len(self._subscribers)
 
     def subscribe(self, subscriber: Subscriber, topic: str, owner: str | None = None) -> None:
-        """Offer it a topic from now on: of one owner, or of all when `owner` is None."""
+        """Offer the subscriber a topic from now on, of one owner or, with None, of all."""
         if subscriber in self._subscribers:
             self._subscribers[subscriber].add((topic, owner))
             self._by_filter.setdefault((topic, owner), {})[subscriber] = None
 
     def unsubscribe(self, subscriber: Subscriber, topic: str, owner: str | None = None) -> None:
-        """Undo one `subscribe`; unknown filters are no-ops."""
+        """Undo one `subscribe`. Do nothing if there is no such filter."""
         self._subscribers.get(subscriber, set()).discard((topic, owner))
         receivers = self._by_filter.get((topic, owner), {})
         receivers.pop(subscriber, None)
         if not receivers:
             self._by_filter.pop((topic, owner), None)
 
-    def forget(self, subscriber: Subscriber) -> None:
-        """Offer it nothing any more. Idempotent."""
+    def unregister(self, subscriber: Subscriber) -> None:
+        """Remove a subscriber and its filters. Idempotent."""
         for topic, owner in self._subscribers.pop(subscriber, set()):
             receivers = self._by_filter[topic, owner]
             receivers.pop(subscriber, None)

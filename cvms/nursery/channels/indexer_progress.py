@@ -1,4 +1,4 @@
-"""How far the books are known to be complete."""
+"""Progress of the indexer."""
 
 from __future__ import annotations
 
@@ -6,12 +6,12 @@ from cvms.chain.types import Slot
 
 
 class IndexerProgress:
-    """Written by the indexer, read by whoever has to know whether the books are complete."""
+    """How far the database is known to be complete. Written by the indexer."""
 
     def __init__(self) -> None:
         self.slot: Slot | None = None
-        """Every confirmed transaction of the program up to here is applied."""
+        """Every confirmed transaction of the program up to this slot is applied."""
         self.reached_at: float | None = None
-        """When that was found last, by the clock of the nursery."""
+        """When `slot` was last confirmed to be complete, in trio's time."""
         self.problem: str | None = None
-        """Why the gap cannot be closed, if so."""
+        """Why the gap to the chain cannot be closed, if it cannot."""

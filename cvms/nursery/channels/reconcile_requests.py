@@ -1,40 +1,36 @@
-"""Vaults that the reconciler is asked to compare with the chain."""
+"""Queue of vaults that the reconciler compares with the chain."""
 
 from __future__ import annotations
 
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import trio
-
-if TYPE_CHECKING:
-    pass
 
 
 @dataclass(frozen=True, slots=True)
 class IndexedBatch:
-    """A committed step of the indexer: whose vaults it touched, up to which slot and position."""
+    """A committed step of the indexer: owners of the vaults it touched, its slot and position."""
 
     slot: int
     owners: tuple[str, ...]
     position: int
 
 
-INDEXED_QUEUE = 256
-"""Batches that the reconciler has not looked at; the indexer waits when it is full."""
+MAX_QUEUED_BATCHES = 256
+"""Batches that the reconciler has not received yet. When full, the indexer waits."""
 
 
 class ReconcileQueue:
-    """Vaults that are to be held against the chain: those of each batch, and those asked for."""
+    """Vaults to compare: those of each indexed batch, and those that were requested."""
 
     def __init__(self) -> None:
-        self.indexed, self._batches = trio.open_memory_channel[IndexedBatch](INDEXED_QUEUE)
+        self.indexed, self._batches = trio.open_memory_channel[IndexedBatch](MAX_QUEUED_BATCHES)
         self._requested: set[str] = set()
         self._everything = False
 
     def request(self, owner: str | None) -> None:
-        """Have an owner's vault compared at the next look, or with None all of them."""
+        """Request a comparison of an owner's vault, or of all vaults with None. Never waits."""
         if owner is None:
             self._everything = True
         else:
@@ -43,12 +39,12 @@ class ReconcileQueue:
             self.indexed.send_nowait(IndexedBatch(slot=0, owners=(), position=0))
 
     async def receive(self) -> list[str]:
-        """Wait for a batch, and take the owners of all that are there."""
+        """Wait for a batch, then return the owners of everything queued."""
         batch = await self._batches.receive()
         return [*batch.owners, *self.take()]
 
     def take(self) -> list[str]:
-        """The owners of what is there now."""
+        """Return the owners of everything queued, without waiting."""
         owners, self._requested = list(self._requested), set()
         try:
             while True:
@@ -57,6 +53,6 @@ class ReconcileQueue:
             return owners
 
     def take_everything(self) -> bool:
-        """Whether all vaults were asked for since this was last asked."""
-        asked, self._everything = self._everything, False
-        return asked
+        """Return whether all vaults were requested since the last call."""
+        requested, self._everything = self._everything, False
+        return requested

@@ -1,11 +1,11 @@
-"""State of the tasks and components of this process, as /ready and administrators see it."""
+"""Status board: the state of this process's tasks and components, as shown by /ready."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
 import trio
 
@@ -16,13 +16,10 @@ from cvms.nursery.channels.task_liveness import (
     liveness_fault,
 )
 
-if TYPE_CHECKING:
-    pass
-
 
 @dataclass(frozen=True, slots=True)
 class ComponentStatus:
-    """One thing that readiness depends on. `since`: when `ok` last changed."""
+    """Status of one thing that readiness depends on. `since` is when `ok` last changed."""
 
     ok: bool
     detail: str
@@ -30,8 +27,8 @@ class ComponentStatus:
 
 
 TaskCondition = Literal["starting", "running", "waiting", "backoff", "finished", "standby"]
-"""`waiting`: for an outage of what it depends on to end; `backoff`: after a failure; `standby`:
-another replica runs it.
+"""`waiting`: retries during an outage of a dependency; `backoff`: retries after a failure;
+`standby`: another replica runs it.
 """
 
 
@@ -48,7 +45,7 @@ class TaskState:
 
 
 class OperatorFunds:
-    """What the operator has to pay fees with. Written by a task, read by HTTP."""
+    """The operator's balance for fees. Written by the balance monitor, read by HTTP."""
 
     def __init__(self, minimum: int = 0) -> None:
         self.minimum = minimum
@@ -56,85 +53,89 @@ class OperatorFunds:
 
     @property
     def enough(self) -> bool:
-        """Whether it pays for others; also as long as nobody has looked."""
+        """True if the operator sponsors transactions, and before its balance is known."""
         return self.lamports is None or self.lamports >= self.minimum
 
 
 class StatusBoard:
-    """What /ready and the admin's task list show. Written by the tasks, read by HTTP."""
+    """States of components and tasks. Written by the tasks, read by HTTP and the alert monitor."""
 
     def __init__(
         self,
-        parts: Iterable[str] = ("database", "rpc", "indexer"),
+        components: Iterable[str] = ("database", "rpc", "indexer"),
         *,
         clock: Callable[[], float] = trio.current_time,
     ) -> None:
         now = datetime.now(UTC)
-        self._parts = {name: ComponentStatus(False, "not checked yet", now) for name in parts}
+        self._components = {
+            name: ComponentStatus(False, "not checked yet", now) for name in components
+        }
         self._tasks: dict[str, TaskState] = {}
         self._faulty_since: dict[str, datetime] = {}
         self._clock = clock
         self.was_ready = trio.Event()
-        """Set once every part has been ok at the same time."""
+        """Set once all components have been ok at the same time."""
 
     @property
     def ready(self) -> bool:
-        """True when every part is ok."""
-        return all(part.ok for part in self.components.values())
+        """True if every component is ok."""
+        return all(component.ok for component in self.components.values())
 
     @property
     def components(self) -> Mapping[str, ComponentStatus]:
-        """Every part, and a further one for each task that is not well, for as long as it is."""
-        found = self.liveness_faults()
+        """Every component, and a further one for each task that has a liveness fault."""
+        faults = self.liveness_faults()
         now = datetime.now(UTC)
-        self._faulty_since = {name: self._faulty_since.get(name, now) for name in found}
-        return self._parts | {
-            f"task {name}": ComponentStatus(False, found[name].detail, since)
+        self._faulty_since = {name: self._faulty_since.get(name, now) for name in faults}
+        return self._components | {
+            f"task {name}": ComponentStatus(False, faults[name].detail, since)
             for name, since in self._faulty_since.items()
         }
 
     def liveness_faults(self) -> dict[str, LivenessFault]:
-        """The tasks that fail again and again, or that nothing comes of."""
-        found = {
+        """Return the faults of the tasks that crash again and again or make no progress."""
+        faults = {
             name: liveness_fault(task.heartbeat, self._clock(), running=task.state == "running")
             for name, task in self._tasks.items()
         }
-        return {name: each for name, each in found.items() if each is not None}
+        return {name: fault for name, fault in faults.items() if fault is not None}
 
     @property
     def tasks(self) -> Mapping[str, TaskState]:
+        """The supervised tasks by name."""
         return self._tasks
 
     def set_component(self, name: str, *, ok: bool, detail: str) -> None:
-        """Record a part's condition; `since` moves only when `ok` changes."""
-        before = self._parts.get(name)
+        """Record a component's status. Its `since` changes only when `ok` does."""
+        before = self._components.get(name)
         unchanged = before is not None and before.ok == ok
         since = before.since if before is not None and unchanged else datetime.now(UTC)
-        self._parts[name] = ComponentStatus(ok, detail, since)
+        self._components[name] = ComponentStatus(ok, detail, since)
         if self.ready:
             self.was_ready.set()
 
     def set_task_state(self, name: str, state: TaskCondition, *, error: str | None = None) -> None:
-        """Record what a task does now; an error counts as one restart to come."""
+        """Record a task's state. An error counts as a restart."""
         before, now = self._task(name, state), self._clock()
-        pulse = replace(before.heartbeat, since=now)
+        heartbeat = replace(before.heartbeat, since=now)
         if error is not None:
             before = replace(before, restarts=before.restarts + 1, last_error=error)
             if state == "backoff":
-                pulse = replace(pulse, failures=after_failure(pulse.failures, now))
-        self._tasks[name] = replace(before, state=state, heartbeat=pulse)
+                heartbeat = replace(heartbeat, failures=after_failure(heartbeat.failures, now))
+        self._tasks[name] = replace(before, state=state, heartbeat=heartbeat)
 
     def task_succeeded(self, name: str) -> None:
-        """Stamp a round of a task's work that went well."""
+        """Record that a task has completed one run of its work."""
         before = self._task(name, "running")
-        pulse = replace(before.heartbeat, succeeded=self._clock())
-        self._tasks[name] = replace(before, last_success=datetime.now(UTC), heartbeat=pulse)
+        heartbeat = replace(before.heartbeat, succeeded=self._clock())
+        self._tasks[name] = replace(before, last_success=datetime.now(UTC), heartbeat=heartbeat)
 
     def task_should_succeed(self, name: str, *, within: float) -> None:
-        """While it runs, a task that has not done so for so many seconds is not well."""
+        """Expect a running task to succeed at least once within so many seconds."""
         before = self._task(name, "starting")
         self._tasks[name] = replace(before, heartbeat=replace(before.heartbeat, expected=within))
 
     def _task(self, name: str, state: TaskCondition) -> TaskState:
-        found = self._tasks.get(name)
-        return found or TaskState(name, state, heartbeat=Heartbeat(since=self._clock()))
+        return self._tasks.get(name) or TaskState(
+            name, state, heartbeat=Heartbeat(since=self._clock())
+        )

@@ -1,4 +1,4 @@
-"""What is wrong with a supervised task: it fails again and again, or nothing comes of it."""
+"""Liveness of supervised tasks: detection of crash loops and of stalled tasks."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from typing import Literal
 from cvms.config.settings import Config
 
 WINDOW_SECONDS = 300.0
-CRASHES = 5
-"""Failures within the window that make a crash loop. Outages are none: they are waited out."""
-HEALTHY_SECONDS = WINDOW_SECONDS / (CRASHES - 1)
-"""A run that lasted this long ends a crash loop. One that fails less often is none to begin with,
-so nothing goes back and forth."""
-USUAL_SECONDS = 900.0
-"""How soon something has to come of a task that is not named below."""
-SECONDS = {
+CRASH_LOOP_FAILURES = 5
+"""Failures within the window that make a crash loop. Outages of dependencies do not count."""
+HEALTHY_SECONDS = WINDOW_SECONDS / (CRASH_LOOP_FAILURES - 1)
+"""A run of this length ends a crash loop. A task that fails no more often than this never reaches
+CRASH_LOOP_FAILURES within the window, so the state does not flap."""
+DEFAULT_EXPECTED_SECONDS = 900.0
+"""How soon a task that is not listed below must succeed."""
+EXPECTED_SECONDS = {
     "health": 30.0,
     "leader": 120.0,
     "broadcaster": 60.0,
@@ -25,19 +25,19 @@ SECONDS = {
     "webhooks": 120.0,
     "alert_webhooks": 120.0,
     "monitor": 120.0,
-    # Says so once it has caught up; that it is behind is said by its part.
+    # Succeeds when it has caught up; while it is behind, its component shows that.
     "indexer": 3600.0,
-    # Prunes every ten minutes, and much at once after a long while.
+    # Runs every ten minutes; a run takes long after a long pause.
     "retention": 3600.0,
 }
-# Wait for what others send, for as long as nobody does; a connection that is lost ends them.
+# They wait for notifications, however long none comes. Losing the connection ends them.
 LISTENERS = frozenset({"calls"})
-PASSES = 3
-"""Full rounds of which one has to go well."""
+INTERVALS = 3
+"""Intervals within which a periodic task must succeed once."""
 
 
 def seconds_expected(name: str, config: Config) -> float | None:
-    """Seconds within which a run of this task has to say that a round went well, if it has to."""
+    """Return the seconds within which a running task must succeed, or None for a listener."""
     if name in LISTENERS:
         return None
     intervals = {
@@ -47,13 +47,13 @@ def seconds_expected(name: str, config: Config) -> float | None:
         "compounding": config.yield_compound_seconds,
     }
     if name in intervals:
-        return USUAL_SECONDS + PASSES * intervals[name]
-    return SECONDS.get(name, USUAL_SECONDS)
+        return DEFAULT_EXPECTED_SECONDS + INTERVALS * intervals[name]
+    return EXPECTED_SECONDS.get(name, DEFAULT_EXPECTED_SECONDS)
 
 
 @dataclass(frozen=True, slots=True)
 class LivenessFault:
-    """Why a task is not well."""
+    """What is wrong with a task."""
 
     kind: Literal["crash_loop", "stalled"]
     detail: str
@@ -61,37 +61,37 @@ class LivenessFault:
 
 @dataclass(frozen=True, slots=True)
 class Heartbeat:
-    """When what happened to a task. Times are trio's, seconds.
+    """Times of a task's last events, in seconds of trio's clock.
 
-    `expected`: how long a run may go without a round that goes well, None for as long as it likes.
+    `expected`: the seconds within which a running task must succeed, None for no limit.
     """
 
     since: float
-    """When its present state began; for a running task, its present run."""
+    """When the current state began."""
     succeeded: float | None = None
     failures: tuple[float, ...] = ()
     expected: float | None = None
 
 
 def after_failure(failures: Sequence[float], now: float) -> tuple[float, ...]:
-    """The failures that still count, with one more."""
+    """Return the failures that are within the window, and `now`."""
     return (*[at for at in failures if now - at < WINDOW_SECONDS], now)
 
 
-def liveness_fault(pulse: Heartbeat, now: float, *, running: bool) -> LivenessFault | None:
-    """What is wrong with a task, if anything is. One that waits for an outage to end is well."""
-    recent = [at for at in pulse.failures if now - at < WINDOW_SECONDS]
-    steady = running and now - pulse.since >= HEALTHY_SECONDS
-    if len(recent) >= CRASHES and not steady:
+def liveness_fault(heartbeat: Heartbeat, now: float, *, running: bool) -> LivenessFault | None:
+    """Return a task's fault, None if it has none. Waiting for an outage to end is none."""
+    recent = [at for at in heartbeat.failures if now - at < WINDOW_SECONDS]
+    steady = running and now - heartbeat.since >= HEALTHY_SECONDS
+    if len(recent) >= CRASH_LOOP_FAILURES and not steady:
         return LivenessFault(
             "crash_loop", f"failed {len(recent)} times within {WINDOW_SECONDS:.0f} seconds"
         )
-    if not running or pulse.expected is None:
+    if not running or heartbeat.expected is None:
         return None
-    quiet = now - max(pulse.since, pulse.succeeded or pulse.since)
-    if quiet <= pulse.expected:
+    idle = now - max(heartbeat.since, heartbeat.succeeded or heartbeat.since)
+    if idle <= heartbeat.expected:
         return None
     return LivenessFault(
         "stalled",
-        f"nothing has come of it for {quiet:.0f} seconds (expected within {pulse.expected:.0f})",
+        f"has not succeeded for {idle:.0f} seconds (expected within {heartbeat.expected:.0f})",
     )

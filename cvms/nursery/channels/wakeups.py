@@ -1,31 +1,26 @@
-"""One-slot channels that tell a waiting task to look again."""
+"""One-slot channels that wake a waiting task."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import trio
-
-if TYPE_CHECKING:
-    pass
 
 
 class Wakeup:
-    """Says "look again" to one waiting task. Never waits; a second wake is the same wake."""
+    """Wakes one waiting task. Waking never waits, and pending wake-ups merge into one."""
 
     def __init__(self) -> None:
         self._send, self._receive = trio.open_memory_channel[None](1)
 
     def wake(self) -> None:
-        """Let the next (or current) `wait` return. Callable from any task, at any rate."""
+        """Make the current or the next `wait` return."""
         try:
             self._send.send_nowait(None)
         except trio.WouldBlock:
             return
 
-    async def wait(self, at_most: float) -> bool:
-        """Return True once woken, False after `at_most` seconds without a wake."""
-        with trio.move_on_after(at_most):
+    async def wait(self, max_seconds: float) -> bool:
+        """Wait for a wake-up. Return False if none came within `max_seconds`."""
+        with trio.move_on_after(max_seconds):
             await self._receive.receive()
             return True
         return False
@@ -40,8 +35,8 @@ class OutboxWakeup(Wakeup):
 
 
 class TvlWakeup(Wakeup):
-    """Tells the balances task that vaults have moved."""
+    """Tells the totals publisher that balances of vaults have changed."""
 
 
 class TimelockWakeup(Wakeup):
-    """Tells the timelocks task that vaults hold something that falls due."""
+    """Tells the timelock scheduler that a vault holds something new that falls due."""

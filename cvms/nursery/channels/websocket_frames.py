@@ -1,4 +1,4 @@
-"""WebSocket frames as bytes (RFC 6455, 5.2): what a server sends is the same for all receivers."""
+"""Encoding of WebSocket frames (RFC 6455, 5.2). A server's frames are equal for all receivers."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ _FINAL_TEXT = 0x81
 
 
 def text_frame(payload: bytes) -> bytes:
-    """One whole text message, unmasked as a server's are."""
+    """Return one complete text message, unmasked as a server sends it."""
     size = len(payload)
     if size < 126:
         head = bytes((_FINAL_TEXT, size))
@@ -23,5 +23,5 @@ def text_frame(payload: bytes) -> bytes:
 
 
 def json_frame(message: dict[str, Any]) -> bytes:
-    """A message as a WebSocket frame."""
+    """Return a message, encoded as JSON, as a text frame."""
     return text_frame(msgspec.json.encode(message))

@@ -1,1 +1,1 @@
-"""Delivery of events to WebSocket clients, replicas and webhooks."""
+"""Delivery of events to WebSocket clients, other replicas and webhooks."""

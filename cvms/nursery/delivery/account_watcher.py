@@ -1,4 +1,4 @@
-"""Watch the chain's accounts that clients of this replica care for."""
+"""Subscriptions to the on-chain accounts that clients of this replica watch."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ from cvms.nursery.channels.status_board import StatusBoard
 log = structlog.get_logger(__name__)
 
 POLL_SECONDS = 60.0
-"""Every account is fetched this often, whatever was notified."""
-FIRST_RETRY, LONGEST_RETRY = 0.25, 5.0
+"""Every account is fetched this often, in case a notification was lost."""
+MIN_RETRY_SECONDS, MAX_RETRY_SECONDS = 0.25, 5.0
 
 
 class AccountSubscriptions:
-    """One subscription at a node for each account, however many clients watch it."""
+    """Holds one subscription for each account, however many clients watch it."""
 
     def __init__(
         self,
@@ -35,17 +35,17 @@ class AccountSubscriptions:
         registry: AccountRegistry,
         board: StatusBoard,
         metrics: Metrics,
-        look_seconds: float = POLL_SECONDS,
+        poll_seconds: float = POLL_SECONDS,
     ) -> None:
         self._rpc = rpc
         self._ws_urls = ws_urls
         self._registry = registry
         self._board = board
-        self._look_seconds = look_seconds
+        self._poll_seconds = poll_seconds
         metrics.watched_accounts.set_function(lambda: len(registry))
 
     async def run(self) -> None:
-        """Watch until cancelled. The chain's being away is told to clients and waited out."""
+        """Watch until cancelled. During an outage of the chain, notify clients and retry."""
         watch = partial(
             watch_accounts, self._ws_urls, self._registry, commitment=Commitment.CONFIRMED
         )
@@ -55,20 +55,20 @@ class AccountSubscriptions:
                 tasks.start_soon(self._fetch)
                 while True:
                     self._board.task_succeeded("accounts")
-                    await trio.sleep(self._look_seconds)
+                    await trio.sleep(self._poll_seconds)
                     self._registry.fetch_all()
         finally:
-            self._registry.lost()  # should it end by itself: nothing is heard any more
+            self._registry.lost()  # also if this task fails: notifications have stopped
 
     async def _fetch(self) -> None:
-        backoff = Backoff(first=FIRST_RETRY, longest=LONGEST_RETRY)
+        backoff = Backoff(first=MIN_RETRY_SECONDS, longest=MAX_RETRY_SECONDS)
         while True:
-            keys = await self._registry.to_fetch()
+            keys = await self._registry.next_to_fetch()
             try:
                 fetched = await fetch_accounts(self._rpc, keys, commitment=Commitment.CONFIRMED)
             except (ChainUnavailable, RpcError) as error:
-                log.warning("accounts_not_fetched", accounts=len(keys), reason=str(error))
-                self._registry.not_fetched(keys)
+                log.warning("account_fetch_failed", accounts=len(keys), reason=str(error))
+                self._registry.fetch_failed(keys)
                 await trio.sleep(backoff.next())
                 continue
             backoff.reset()

@@ -1,4 +1,4 @@
-"""Read the outbox as it grows and hand every row, in its order, to the hub of this replica."""
+"""Broadcaster: publishes every row of the outbox, in order, to the hub of this replica."""
 
 from __future__ import annotations
 
@@ -19,21 +19,21 @@ from cvms.store.postgres.database import Database
 log = structlog.get_logger(__name__)
 
 POLL_SECONDS = 5.0
-"""Look at least this often, should a notification ever be lost."""
-PAGE = 1000
-RUN = 64
-"""Rows handed on at once, so that each client is written to once for them all."""
-RUN_SECONDS = 0.01
-"""For clients to take a full run before the next: 6,400 rows a second at the most, which matters
-after the indexer has caught up with much.
+"""Upper bound of the delay if a notification is lost."""
+PAGE_SIZE = 1000
+BATCH_SIZE = 64
+"""Rows published together, so that each client is written to once for all of them."""
+BATCH_PAUSE_SECONDS = 0.01
+"""After a full batch, for clients to read it: at most 6,400 rows a second, which matters while the
+indexer catches up.
 """
 
 
 class Broadcaster:
-    """Publishes each outbox row once and in order of position, from where the hub stands.
+    """Publishes each outbox row once, in order of position, from the hub's position on.
 
-    A wake is only a reason to look. Our own tasks give one after their commits, and we ring the
-    bell for the other replicas; they ring it for us.
+    Wake-ups and notifications only prompt a read. The tasks of this process wake the broadcaster
+    after their commits, and it notifies the other replicas, as their broadcasters notify it.
     """
 
     def __init__(
@@ -44,67 +44,67 @@ class Broadcaster:
         wake: OutboxWakeup,
         notifier: OutboxNotifier,
         board: StatusBoard,
-        look_seconds: float = POLL_SECONDS,
+        poll_seconds: float = POLL_SECONDS,
     ) -> None:
         self._database = database
         self._hub = hub
         self._wake = wake
         self._notifier = notifier
-        self._news = Wakeup()
+        self._publish_wake = Wakeup()
         self._board = board
-        self._look_seconds = look_seconds
+        self._poll_seconds = poll_seconds
 
     async def run(self) -> None:
-        """Publish until cancelled. Raises DatabaseUnavailable; run again, it misses nothing."""
+        """Publish until cancelled. Raises DatabaseUnavailable; another run then misses nothing."""
         async with trio.open_nursery() as tasks:
-            tasks.start_soon(self._notifier.listen, self._news.wake)
+            tasks.start_soon(self._notifier.listen, self._publish_wake.wake)
             tasks.start_soon(self._notify_replicas)
             while True:
-                await self.publish()
+                await self.run_once()
                 self._board.task_succeeded("broadcaster")
-                await self._news.wait(self._look_seconds)
+                await self._publish_wake.wait(self._poll_seconds)
 
     async def _notify_replicas(self) -> None:
-        """What a task of this replica has written, all are to hear of."""
+        """Notify all replicas, this one included, of what tasks of this process have written."""
         while True:
-            if await self._wake.wait(self._look_seconds):
-                self._news.wake()
+            if await self._wake.wait(self._poll_seconds):
+                self._publish_wake.wake()
                 await self._notifier.notify()
 
-    async def publish(self) -> None:
-        """Publish all that follows the hub's position; a hub without one starts at the head."""
+    async def run_once(self) -> None:
+        """Publish all rows after the hub's position. A hub without one starts at the head."""
         while True:
             rows, head = await self._read(self._hub.position)
             if not rows:
-                self._go_to(head)
+                self._set_position(head)
                 return
-            for run in _runs(rows):
-                self._go_to(run[0].position - 1)
-                self._hub.publish(run)
-                await trio.sleep(RUN_SECONDS if len(run) == RUN else 0)
+            for batch in _batches(rows):
+                self._set_position(batch[0].position - 1)
+                self._hub.publish(batch)
+                await trio.sleep(BATCH_PAUSE_SECONDS if len(batch) == BATCH_SIZE else 0)
 
     async def _read(self, position: int | None) -> tuple[list[OutboxRow], int]:
-        # One snapshot: a row is below the head read with it or it is not there yet.
+        # One snapshot, so that the head and the rows belong together.
         async with self._database.transaction(isolation=IsolationLevel.REPEATABLE_READ) as conn:
             head = await outbox.head(conn)
             start = head if position is None else position
-            return await outbox.after(conn, start, PAGE), head
+            return await outbox.after(conn, start, PAGE_SIZE), head
 
-    def _go_to(self, position: int) -> None:
-        """Have the hub stand at `position`; whoever listens starts over if that is a jump."""
+    def _set_position(self, position: int) -> None:
+        """Set the hub's position. If that is a jump, reset the hub: its subscribers start over."""
         if self._hub.position is None:
             self._hub.position = position
         elif self._hub.position != position:
-            # Pruned before they were published, or the database is another one, restored.
+            # The rows were pruned before they were published, or the database was restored.
             log.error("outbox_rows_missed", after=self._hub.position, until=position)
             self._hub.reset(position)
 
 
-def _runs(rows: Sequence[OutboxRow]) -> Iterator[Sequence[OutboxRow]]:
-    """The rows in pieces of at most RUN, without a jump in position inside one."""
+def _batches(rows: Sequence[OutboxRow]) -> Iterator[Sequence[OutboxRow]]:
+    """Split rows into batches of at most BATCH_SIZE, each without a jump in position."""
     first = 0
     for last in range(1, len(rows) + 1):
-        whole = last - first == RUN or last == len(rows)
+        whole = last - first == BATCH_SIZE or last == len(rows)
         if whole or rows[last].position != rows[last - 1].position + 1:
             yield rows[first:last]
             first = last

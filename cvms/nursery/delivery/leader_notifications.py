@@ -1,4 +1,4 @@
-"""Hear what other replicas call to the one that leads."""
+"""Listener for the notifications that replicas send to their leader."""
 
 from __future__ import annotations
 
@@ -11,19 +11,19 @@ from cvms.store.postgres.listen import Notification, listen
 
 
 class LeaderNotifications:
-    """Wakes the tasks of this replica when any replica has work for them."""
+    """Wakes the leader's tasks when any replica has work for them."""
 
     def __init__(
         self,
         *,
         database: Database,
         submit_wake: SubmitWakeup,
-        reconciliations: ReconcileQueue,
+        reconcile_queue: ReconcileQueue,
         board: StatusBoard,
     ) -> None:
         self._database = database
         self._submit_wake = submit_wake
-        self._reconciliations = reconciliations
+        self._reconcile_queue = reconcile_queue
         self._board = board
 
     async def run(self) -> None:
@@ -33,8 +33,8 @@ class LeaderNotifications:
                 self._board.task_succeeded("calls")
                 self._dispatch(await listener.receive())
 
-    def _dispatch(self, call: Notification) -> None:
-        if call.channel == SUBMIT:
+    def _dispatch(self, notification: Notification) -> None:
+        if notification.channel == SUBMIT:
             self._submit_wake.wake()
         else:
-            self._reconciliations.request(call.payload or None)
+            self._reconcile_queue.request(notification.payload or None)

@@ -1,8 +1,8 @@
-"""One POST to a webhook: to a public address that was looked up once, within bounds, and no other.
+"""HTTP client for webhooks, hardened against server-side request forgery.
 
-The address that is checked is the address that is connected to, so that no second look-up can lead
-elsewhere; the certificate must still be the name's. Redirects are not followed, and the answer is
-read only up to its status.
+The name is resolved once, and the address that was checked to be public is the one connected to, so
+that a second lookup cannot lead elsewhere. The certificate must still match the name. Redirects are
+not followed, and the response is read only up to its status.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ _CHUNK = 4096
 
 
 class NotDelivered(Exception):
-    """The message has not arrived; the text says why, and holds no secret."""
+    """The message was not accepted. The text says why, and contains no secret."""
 
 
 async def deliver(
@@ -34,9 +34,9 @@ async def deliver(
     timeout: float,
     context: ssl.SSLContext,
 ) -> None:
-    """Deliver the body. Raises NotDelivered, within `timeout` seconds at the latest.
+    """POST the body. Raises NotDelivered unless the reply is a success within `timeout` seconds.
 
-    Unless `private`, only over TLS and to public addresses.
+    Unless `private`, delivers only over TLS and to public addresses.
     """
     try:
         target = target_of(url, private=private)
@@ -45,11 +45,11 @@ async def deliver(
     except ValueError as error:
         raise NotDelivered(str(error)) from None
     except trio.TooSlowError:
-        raise NotDelivered(f"no answer within {timeout:g} s") from None
+        raise NotDelivered(f"no reply within {timeout:g} s") from None
     except (OSError, trio.BrokenResourceError, ssl.SSLError, h11.RemoteProtocolError) as error:
         raise NotDelivered(f"{type(error).__name__} at {target.host}") from None
     if not 200 <= status < 300:
-        raise NotDelivered(f"answered with status {status}")
+        raise NotDelivered(f"replied with status {status}")
 
 
 async def _deliver(
@@ -72,11 +72,11 @@ async def _deliver(
 
 
 async def _address(target: Target, *, private: bool) -> str:
-    """The address to connect to. Raises NotDelivered if any that the name has is not public."""
-    found = await trio.socket.getaddrinfo(target.host, target.port, type=socket.SOCK_STREAM)
-    addresses = [str(each[4][0]) for each in found]
-    if not private and not all(is_public(ip_address(each)) for each in addresses):
-        raise NotDelivered(f"{target.host} leads to an address that is not public")
+    """Resolve the target's name. Raises NotDelivered if any of its addresses is not public."""
+    entries = await trio.socket.getaddrinfo(target.host, target.port, type=socket.SOCK_STREAM)
+    addresses = [str(entry[4][0]) for entry in entries]
+    if not private and not all(is_public(ip_address(address)) for address in addresses):
+        raise NotDelivered(f"{target.host} resolves to an address that is not public")
     return addresses[0]
 
 
@@ -99,5 +99,5 @@ async def _exchange(
         if event is h11.NEED_DATA:
             client.receive_data(bytes(await stream.receive_some(_CHUNK)))
         elif not isinstance(event, h11.InformationalResponse):
-            raise NotDelivered("the connection was closed before an answer")
+            raise NotDelivered("the connection was closed before a reply")
     return event.status_code

@@ -1,4 +1,4 @@
-"""Tell signers and operators through webhooks, at least once, for as long as it makes sense.
+"""Webhook dispatcher: delivers messages to signers and operators at least once, for up to a day.
 
 Messages are signed as in the Standard Webhooks specification
 (https://github.com/standard-webhooks/standard-webhooks/blob/main/spec/standard-webhooks.md):
@@ -34,64 +34,68 @@ from cvms.store.security.encryption import SecretBox
 
 log = structlog.get_logger(__name__)
 
-EVERY_SECONDS = 2.0
-AT_ONCE = 16
-TIMEOUT = 10.0
+POLL_SECONDS = 2.0
+BATCH_SIZE = 16
+TIMEOUT_SECONDS = 10.0
 LEASE = timedelta(seconds=60)
-"""Longer than a try takes: until then nobody else sends the same."""
-FIRST_DELAY = 5.0
-LONGEST_DELAY = 3600.0
+"""Longer than one attempt takes. Until then no other dispatcher sends the same message."""
+MIN_RETRY_SECONDS = 5.0
+MAX_RETRY_SECONDS = 3600.0
 MAX_TRIES = 12
 MAX_AGE = timedelta(days=1)
 
 
 @dataclass(frozen=True, slots=True)
 class PendingDelivery:
-    """A message that was taken from a queue. `secret` gives what signs it, or raises Unsealable or
-    SealingDisabled.
+    """A message taken from a queue.
+
+    `secret` returns the signing key. It raises DecryptionFailed or EncryptionDisabled.
     """
 
     delivery: AlertDelivery
-    to: str
+    recipient: str
     url: str
     secret: Callable[[], bytes]
 
 
-class Queue(Protocol):
-    """Where messages are taken from."""
+class DeliveryQueue(Protocol):
+    """A source of messages."""
 
     task: str
 
     async def take(self, conn: Connection) -> list[PendingDelivery]:
-        """Some of what is due, nobody else's for the length of the lease."""
+        """Take some messages that are due. No other dispatcher gets them during the lease."""
 
 
 class SignersQueue:
-    """What signers are to be told, each where he wants it."""
+    """Messages for signers, each to the URL that the signer has set."""
 
     task = "webhooks"
 
-    def __init__(self, sealer: SecretBox) -> None:
-        self._sealer = sealer
+    def __init__(self, secret_box: SecretBox) -> None:
+        self._secret_box = secret_box
 
     async def take(self, conn: Connection) -> list[PendingDelivery]:
-        due = await webhook_deliveries.take(conn, limit=AT_ONCE, lease=LEASE)
+        due = await webhook_deliveries.take(conn, limit=BATCH_SIZE, lease=LEASE)
         return [
             PendingDelivery(
-                each,
-                to=each.signer,
-                url=each.url,
+                delivery,
+                recipient=delivery.signer,
+                url=delivery.url,
                 secret=partial(
-                    self._sealer.open, each.secret, about=signer_webhooks.about(each.signer)
+                    self._secret_box.open,
+                    delivery.secret,
+                    about=signer_webhooks.about(delivery.signer),
                 ),
             )
-            for each in due
+            for delivery in due
         ]
 
 
 class AlertsQueue:
-    """What operators are to be told, where their configuration says. It waits while that is unset,
-    until it is too old.
+    """Messages for operators, to the configured URL.
+
+    They stay queued while no URL is configured, and are given up when they are too old.
     """
 
     task = "alert_webhooks"
@@ -101,25 +105,27 @@ class AlertsQueue:
         self._secret = secret
 
     async def take(self, conn: Connection) -> list[PendingDelivery]:
-        due = await webhook_deliveries.take_alerts(conn, limit=AT_ONCE, lease=LEASE)
+        due = await webhook_deliveries.take_alerts(conn, limit=BATCH_SIZE, lease=LEASE)
         return [
-            PendingDelivery(each, to="operators", url=self._url, secret=lambda: self._secret)
-            for each in due
+            PendingDelivery(
+                delivery, recipient="operators", url=self._url, secret=lambda: self._secret
+            )
+            for delivery in due
         ]
 
 
 class WebhookDispatcher:
-    """Delivers what a queue of `webhook_deliveries` holds. Two replicas share the work."""
+    """Delivers the messages of one queue. Several dispatchers may share it."""
 
     def __init__(
         self,
         *,
         database: Database,
-        queue: Queue,
+        queue: DeliveryQueue,
         private: bool,
         board: StatusBoard,
         context: ssl.SSLContext,
-        timeout: float = TIMEOUT,
+        timeout: float = TIMEOUT_SECONDS,
         wall_clock: Callable[[], float] = time.time,
     ) -> None:
         self._database = database
@@ -131,27 +137,27 @@ class WebhookDispatcher:
         self._wall_clock = wall_clock
 
     async def run(self) -> None:
-        """Deliver what is due, now and then, until cancelled."""
+        """Run until cancelled, once every POLL_SECONDS unless a full batch was due."""
         while True:
-            taken = await self.run_once()
+            count = await self.run_once()
             self._board.task_succeeded(self._queue.task)
-            if taken < AT_ONCE:
-                await trio.sleep(EVERY_SECONDS)
+            if count < BATCH_SIZE:
+                await trio.sleep(POLL_SECONDS)
 
     async def run_once(self) -> int:
-        """Try some of what is due, each once; returns how many."""
+        """Try to deliver a batch of messages, each once, and return their number."""
         async with self._database.connection() as conn:
-            due = await self._queue.take(conn)
+            messages = await self._queue.take(conn)
         async with trio.open_nursery() as nursery:
-            for each in due:
-                nursery.start_soon(self._deliver, each)
-        return len(due)
+            for message in messages:
+                nursery.start_soon(self._deliver, message)
+        return len(messages)
 
     async def _deliver(self, message: PendingDelivery) -> None:
         try:
             await self._post(message)
         except (NotDelivered, DecryptionFailed, EncryptionDisabled) as error:
-            await self._failed(message, str(error))
+            await self._record_failure(message, str(error))
             return
         async with self._database.connection() as conn:
             await webhook_deliveries.delivered(conn, message.delivery.id)
@@ -175,12 +181,12 @@ class WebhookDispatcher:
             context=self._context,
         )
 
-    async def _failed(self, message: PendingDelivery, reason: str) -> None:
+    async def _record_failure(self, message: PendingDelivery, reason: str) -> None:
         delivery = message.delivery
         log.warning(
-            "webhook_not_delivered",
+            "webhook_delivery_failed",
             delivery=str(delivery.id),
-            to=message.to,
+            recipient=message.recipient,
             tries=delivery.tries,
             reason=reason,
         )
@@ -188,11 +194,11 @@ class WebhookDispatcher:
             if delivery.tries >= MAX_TRIES or delivery.age >= MAX_AGE:
                 await webhook_deliveries.give_up(conn, delivery.id, error=reason)
             else:
-                delay = timedelta(seconds=delay_after(delivery.tries))
+                delay = timedelta(seconds=retry_delay(delivery.tries))
                 await webhook_deliveries.try_again(conn, delivery.id, delay=delay, error=reason)
 
 
-def delay_after(tries: int) -> float:
-    """Seconds until the next try: doubling to the longest, and jittered down to its half."""
-    longest = min(LONGEST_DELAY, FIRST_DELAY * 2.0 ** (tries - 1))
-    return longest * random.uniform(0.5, 1.0)  # noqa: S311 - not a secret
+def retry_delay(tries: int) -> float:
+    """Return the seconds until the next attempt: doubling up to a maximum, with 50 % jitter."""
+    seconds = min(MAX_RETRY_SECONDS, MIN_RETRY_SECONDS * 2.0 ** (tries - 1))
+    return seconds * random.uniform(0.5, 1.0)  # noqa: S311 - not a secret

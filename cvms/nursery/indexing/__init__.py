@@ -1,1 +1,1 @@
-"""Indexer: events and accounts of the chain into the database, exactly once."""
+"""Indexer: stores the chain's events and accounts in the database, each exactly once."""

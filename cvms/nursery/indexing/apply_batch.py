@@ -1,8 +1,8 @@
-"""Apply a batch: history, vaults, counters, outbox and cursor move in one database transaction.
+"""Application of a batch: history, vaults, counters, outbox and cursor in one transaction.
 
-Whatever happens in the middle, or twice, or in two processes: the cursor is locked first, so
-appliers take turns, and an event that is recorded already has no effect again. What a fork may take
-back is noted on the way: see nursery/indexing/fork_rollback.py.
+The cursor is locked first, which serializes all processes that apply, and an event that is recorded
+already has no effect again. Undo records of what a fork may roll back are saved on the way; see
+nursery/indexing/fork_rollback.py.
 """
 
 from __future__ import annotations
@@ -51,10 +51,9 @@ from cvms.store.vaults.vaults import VaultRow
 async def apply_batch(
     database: Database, batch: Batch, *, after: Cursor | None, to: Cursor
 ) -> IndexedBatch | None:
-    """Apply what lies between the cursors `after` and `to`.
+    """Apply the transactions between the cursors `after` and `to`.
 
-    None, and nothing is written, when the cursor is not `after` any more: another process has
-    moved it.
+    Return None, having written nothing, if another process has moved the cursor from `after`.
     """
     async with database.transaction() as conn:
         await cursors.lock(conn)
@@ -63,20 +62,22 @@ async def apply_batch(
         await applied_transactions.add(
             conn, [_applied_transaction(info) for info in batch.signatures]
         )
-        known = await vault_mints.read(conn, [str(each.address) for each in batch.vaults])
-        mints = MintTracker(batch.mint, known, _mints_from_accounts(batch))
+        stored = await vault_mints.read(conn, [str(each.address) for each in batch.vaults])
+        mints = MintTracker(batch.mint, stored, _mints_from_accounts(batch))
         owned_events = _owned_events(batch, mints)
         await applied_transactions.save_undo(conn, _mint_undo_records(mints))
         await vault_mints.put(conn, list(mints.changed.values()))
         rows = await _vault_rows(conn, batch, mints)
-        outbox_messages = await _record_events(conn, owned_events)
-        new = [(signature, row.owner) for before, row, signature in rows if before is None]
-        await applied_transactions.save_undo(
-            conn, [(by, UndoRecord("vault", owner, None)) for by, owner in new]
-        )
-        outbox_messages += await _store_vaults(conn, rows)
+        messages = await _record_events(conn, owned_events)
+        new_vaults = [
+            (signature, UndoRecord("vault", row.owner, None))
+            for before, row, signature in rows
+            if before is None
+        ]
+        await applied_transactions.save_undo(conn, new_vaults)
+        messages += await _store_vaults(conn, rows)
         await cursors.saw(conn, to.program, _newest_time(batch))
-        position = await outbox.append(conn, outbox_messages)
+        position = await outbox.append(conn, messages)
     owners = sorted({row.owner for _, row, _ in rows})
     return IndexedBatch(slot=to.slot, owners=tuple(owners), position=position)
 
@@ -84,13 +85,13 @@ async def apply_batch(
 def _owned_events(
     batch: Batch, mints: MintTracker
 ) -> list[tuple[RecordedEvent, Mapping[str, str]]]:
-    """The batch's events, each with the owners of those of its vaults that count then."""
-    counted: list[tuple[RecordedEvent, Mapping[str, str]]] = []
-    for did in batch.executed:
-        events_ = [each.event for each in did.events]
-        owners = mints.apply(did.lifecycle, events_, did.signature)
-        counted += zip(did.events, owners, strict=True)
-    return counted
+    """Return the batch's events, each with the owners of its vaults that hold our mint then."""
+    owned: list[tuple[RecordedEvent, Mapping[str, str]]] = []
+    for executed in batch.executed:
+        events = [recorded.event for recorded in executed.events]
+        owners = mints.apply(executed.lifecycle, events, executed.signature)
+        owned += zip(executed.events, owners, strict=True)
+    return owned
 
 
 def _applied_transaction(info: SignatureInfo) -> AppliedTransaction:
@@ -99,7 +100,7 @@ def _applied_transaction(info: SignatureInfo) -> AppliedTransaction:
 
 
 def _mints_from_accounts(batch: Batch) -> list[VaultMint]:
-    """What the accounts tell: some node did not show how a vault was opened."""
+    """Return the mints in the accounts, for vaults whose opening a node did not show."""
     return [
         VaultMint(str(each.address), str(each.vault.owner), str(each.vault.usdt_mint) == batch.mint)
         for each in batch.vaults
@@ -109,85 +110,81 @@ def _mints_from_accounts(batch: Batch) -> list[VaultMint]:
 
 def _mint_undo_records(mints: MintTracker) -> list[tuple[str, UndoRecord]]:
     return [
-        (signature, UndoRecord("vault_mint", vault, None if held is None else asdict(held)))
-        for signature, vault, held in mints.before
+        (signature, UndoRecord("vault_mint", vault, None if mint is None else asdict(mint)))
+        for signature, vault, mint in mints.before
     ]
 
 
 async def _vault_rows(
     conn: Connection, batch: Batch, mints: MintTracker
 ) -> list[tuple[VaultRow | None, VaultRow, str]]:
-    """For each vault that counts or did the row as it is, the row to be, and who touched it last.
+    """Return for each tracked vault the stored row, the new one, and the last signature on it.
 
-    What other vaults do is recorded, and has no effect: their tokens are anybody's.
+    Events of other vaults are recorded and have no effect, since their tokens may be worthless.
     """
     rows: list[tuple[VaultRow | None, VaultRow, str]] = []
     addresses = [str(each.address) for each in batch.vaults]
-    held_rows = {row.vault: row for row in await vaults.get_by_vaults(conn, addresses)}
+    stored = {row.vault: row for row in await vaults.get_by_vaults(conn, addresses)}
     for each in batch.vaults:
-        known = before = held_rows.get(str(each.address))
-        if known is None and (held := mints.tracked.get(str(each.address))):
-            known = closed_vault_row(held.vault, held.owner, each.slot, mint=batch.mint)
+        known = before = stored.get(str(each.address))
+        if known is None and (mint := mints.tracked.get(str(each.address))):
+            known = closed_vault_row(mint.vault, mint.owner, each.slot, mint=batch.mint)
         row = vault_row_at(each.address, each.vault, each.slot, mint=batch.mint, before=known)
         if row is not None:
             rows.append((before, row, each.signature))
     return rows
 
 
-def _is_other_reading(before: VaultRow | None, row: VaultRow) -> bool:
-    """Whether the row is of another reading than the one that is there."""
-    return before is None or before.slot != row.slot or not same_account(before, row)
-
-
 async def _record_events(
-    conn: Connection, counted: Sequence[tuple[RecordedEvent, Mapping[str, str]]]
+    conn: Connection, owned: Sequence[tuple[RecordedEvent, Mapping[str, str]]]
 ) -> list[OutboxMessage]:
-    """Store the events that are new and what follows from them; return what to tell."""
+    """Store the events that are new and their effects; return the messages to publish."""
     new = {
-        row.identity for row in await chain_events.record(conn, [each.row for each, _ in counted])
+        row.identity
+        for row in await chain_events.record(conn, [recorded.row for recorded, _ in owned])
     }
-    moved = [
-        (each, ledger_entries(each.event, owner_of))
-        for each, owner_of in counted
-        if each.row.identity in new
+    entries = [
+        (recorded, ledger_entries(recorded.event, owner_of))
+        for recorded, owner_of in owned
+        if recorded.row.identity in new
     ]
-    lines = await _write_history(conn, moved)
+    lines = await _write_history(conn, entries)
     await aggregates.count(conn, lines)
     await _write_balances(conn, lines)
     for kind in sorted({line.kind for line in lines}):
         amounts = [line.amount for line in lines if line.kind == kind]
         await event_counters.add(conn, kind, len(amounts), sum(amounts))
-    data = {each.row.identity: each.row.data for each, _ in moved}
+    data = {recorded.row.identity: recorded.row.data for recorded, _ in entries}
     return [event_message(line, data[line.identity]) for line in lines]
 
 
 async def _write_history(
-    conn: Connection, moved: Sequence[tuple[RecordedEvent, Sequence[LedgerEntry]]]
+    conn: Connection, events: Sequence[tuple[RecordedEvent, Sequence[LedgerEntry]]]
 ) -> list[HistoryRow]:
-    """Add the lines, and note where an account's sums leave those of its owner's history."""
+    """Add the lines, and update the offsets between accounts' totals and their owners' history."""
     lines: list[HistoryRow] = []
     written = 0
-    for each, found in moved:
-        lines += [history_row(each, movement) for movement in found]
-        if isinstance(each.event, VaultClosedEvent):
+    for recorded, entries in events:
+        lines += [history_row(recorded, entry) for entry in entries]
+        if isinstance(recorded.event, VaultClosedEvent):
             await history.add(conn, lines[written:])
             written = len(lines)
-            await _offset_before(conn, each, str(each.event.owner))
-            await account_offsets.reset(conn, str(each.event.owner))
-        elif not found and (counted := counted_by_account(each.event)):
-            await _offset_before(conn, each, counted[0])
+            await _save_offset(conn, recorded, str(recorded.event.owner))
+            await account_offsets.reset(conn, str(recorded.event.owner))
+        elif not entries and (counted := counted_by_account(recorded.event)):
+            await _save_offset(conn, recorded, counted[0])
             await account_offsets.exclude(conn, *counted)
     await history.add(conn, lines[written:])
     return lines
 
 
-async def _offset_before(conn: Connection, each: RecordedEvent, owner: str) -> None:
+async def _save_offset(conn: Connection, recorded: RecordedEvent, owner: str) -> None:
     before = UndoRecord("account_offset", owner, await account_offsets.offset(conn, owner))
-    await applied_transactions.save_undo(conn, [(each.row.signature, before)])
+    await applied_transactions.save_undo(conn, [(recorded.row.signature, before)])
 
 
 async def _write_balances(conn: Connection, lines: Sequence[HistoryRow]) -> None:
-    """Note what each vault held after its lines, slot by slot."""
+    """Store each vault's balances after its lines, slot by slot."""
     first = {line.owner: line.slot for line in reversed(lines)}
     known = await balance_history.since(conn, first)
     await balance_history.put(conn, extend_running_balances(known, lines))
@@ -196,9 +193,13 @@ async def _write_balances(conn: Connection, lines: Sequence[HistoryRow]) -> None
 async def _store_vaults(
     conn: Connection, rows: Sequence[tuple[VaultRow | None, VaultRow, str]]
 ) -> list[OutboxMessage]:
-    """Bring the rows forward; return a message for each whose balances have moved."""
+    """Store the rows; return a message for each one whose balances have changed."""
     touched_by = {row.owner: signature for _, row, signature in rows}
-    new = [row for before, row, _ in rows if _is_other_reading(before, row)]
+    new = [
+        row
+        for before, row, _ in rows
+        if before is None or before.slot != row.slot or not same_account(before, row)
+    ]
     stored = await vault_writer.advance(conn, new, final=False)
     return [
         balance_message(row, signature=touched_by[row.owner])

@@ -1,4 +1,4 @@
-"""A batch: some transactions next to each other, read from the chain and ready to be applied."""
+"""Reader of batches: consecutive transactions with their events and the vaults they touched."""
 
 from __future__ import annotations
 
@@ -25,12 +25,12 @@ from cvms.nursery.ledger.vault_fetch import FetchedVault, fetch_vaults
 from cvms.store.index.chain_events import EventRow
 
 KNOWN_ACCOUNTS = 10_000
-"""Accounts remembered while one gap is read, about 40 MB of them."""
+"""Accounts kept while one gap is read, about 40 MB."""
 
 
 @dataclass(frozen=True, slots=True)
 class ExecutedTransaction:
-    """What a transaction did: the vaults it opened and closed, and its events, in their order."""
+    """What a transaction did: the vaults it opened and closed, and its events, in order."""
 
     signature: str
     lifecycle: tuple[OpenedVault | ClosedVault, ...]
@@ -39,9 +39,10 @@ class ExecutedTransaction:
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """`passed`: the transactions, oldest first; what those that succeeded did; and the vaults they
-    touched. `mint` is the one that counts. `unread` is the last transaction if its logs do not show
-    all of its events; it is alone then.
+    """Transactions, oldest first; what the successful ones did; and the vaults they touched.
+
+    `mint` is the service's. `truncated` is set if the batch is a single transaction whose logs do
+    not show all of its events.
     """
 
     mint: str
@@ -52,7 +53,7 @@ class Batch:
 
 
 class BatchReader:
-    """Reads batches. Only the chain is asked; nothing is written."""
+    """Reads batches from the chain; writes nothing."""
 
     def __init__(self, *, rpc: RpcClient, programs: Programs, metrics: Metrics) -> None:
         self._rpc = rpc
@@ -62,46 +63,45 @@ class BatchReader:
     async def read(
         self, infos: Sequence[SignatureInfo], known: dict[Pubkey, FetchedVault] | None = None
     ) -> Batch:
-        """The batch of `infos`, or of as many from the first on as the node has in full.
+        """Return the batch of `infos`, or of the first of them, as far as the node has them all.
 
-        A transaction with logs that do not show all its events is a batch of its own. Accounts in
-        `known` that were read in later slots are not read again; those that are read are added.
+        A transaction whose logs do not show all of its events is a batch of its own. Accounts in
+        `known` that were read in this slot or a later one are not read again; those read are added.
         """
-        passed, records = await self._records(infos)
+        infos, records = await self._records(infos)
         logs = {record.signature: self._logs(record) for record in records}
-        unread = {signature for signature, found in logs.items() if found.truncated}
-        whole = tuple(takewhile(lambda info: info.signature not in unread, passed))
-        passed = whole or passed[:1]
-        kept = {info.signature: info for info in passed}
-        records = [record for record in records if record.signature in kept]
+        truncated = {signature for signature, parsed in logs.items() if parsed.truncated}
+        infos = tuple(takewhile(lambda i: i.signature not in truncated, infos)) or infos[:1]
+        info_of = {info.signature: info for info in infos}
+        records = [record for record in records if record.signature in info_of]
         executed: list[ExecutedTransaction] = []
         touched: dict[Pubkey, str] = {}
         for record in records:
-            info, found = kept[record.signature], logs[record.signature]
-            did = executed_transaction(record, found.events, self._programs, info.commitment)
-            executed.append(did)
+            commitment = info_of[record.signature].commitment
+            events = logs[record.signature].events
+            executed.append(executed_transaction(record, events, self._programs, commitment))
             vaults = touched_vaults(record, self._programs)
-            vaults |= {Pubkey.from_string(v) for e in did.events for v in event_vaults(e.event)}
+            vaults |= {Pubkey.from_string(v) for e in events for v in event_vaults(e.event)}
             touched |= dict.fromkeys(vaults, record.signature)
-        fetched = await self._fetch(touched, passed, {} if known is None else known)
+        fetched = await self._fetch(touched, infos, {} if known is None else known)
         return Batch(
             mint=str(self._programs.mint),
-            signatures=passed,
+            signatures=infos,
             executed=tuple(executed),
             vaults=tuple(fetched),
-            truncated=records[0] if records and records[0].signature in unread else None,
+            truncated=records[0] if records and records[0].signature in truncated else None,
         )
 
     async def _fetch(
         self,
         touched: Mapping[Pubkey, str],
-        passed: Sequence[SignatureInfo],
+        infos: Sequence[SignatureInfo],
         known: dict[Pubkey, FetchedVault],
     ) -> list[FetchedVault]:
-        """The vaults in the order of their addresses; all `touched` of which there are any."""
+        """Return the vaults that were touched, ordered by address."""
         if not touched:
             return []
-        slot = passed[-1].slot
+        slot = infos[-1].slot
         fresh = {at: each for at in touched if (each := known.get(at)) and each.slot >= slot}
         missing = {at: by for at, by in touched.items() if at not in fresh}
         read = await fetch_vaults(self._rpc, self._programs, missing, at_least=slot)
@@ -114,7 +114,7 @@ class BatchReader:
     async def _records(
         self, infos: Sequence[SignatureInfo]
     ) -> tuple[tuple[SignatureInfo, ...], list[TransactionRecord]]:
-        """The infos before the first whose transaction the node cannot give yet, and theirs."""
+        """Return the infos before the first whose transaction the node lacks, and their records."""
         executed = [info for info in infos if info.err is None]
         found = await self._rpc.get_transactions(
             [info.signature for info in executed], commitment=Commitment.CONFIRMED
@@ -122,13 +122,13 @@ class BatchReader:
         records = {
             info.signature: record
             for info, record in zip(executed, found, strict=True)
-            # In another block than the one listed, or with another end: of a fork. Look again.
+            # In another block than listed, or with another result: of another fork.
             if record is not None and record.slot == info.slot and record.err is None
         }
-        passed = tuple(
+        known = tuple(
             takewhile(lambda info: info.err is not None or info.signature in records, infos)
         )
-        return passed, [records[info.signature] for info in passed if info.err is None]
+        return known, [records[info.signature] for info in known if info.err is None]
 
     def _logs(self, record: TransactionRecord) -> ProgramLogs:
         return parse_events(
@@ -144,7 +144,7 @@ def executed_transaction(
     *,
     logged: Container[LoggedEvent] | None = None,
 ) -> ExecutedTransaction:
-    """What a transaction did; its events that are not among `logged` are rebuilt."""
+    """Return what a transaction did; events that are not in `logged` are marked as rebuilt."""
     return ExecutedTransaction(
         record.signature,
         tuple(vault_lifecycle(record, programs)),

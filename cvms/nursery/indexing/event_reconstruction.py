@@ -1,4 +1,4 @@
-"""Give a transaction whose logs were cut its events back, from its instructions and the books."""
+"""Reconstruction of events that truncated logs lack, from instructions and stored balances."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ log = structlog.get_logger(__name__)
 
 
 class EventReconstructor:
-    """Rebuilds one transaction at a time, before it is applied and after all those before it."""
+    """Reconstructs the events of one transaction, once all earlier ones are applied."""
 
     def __init__(self, *, database: Database, programs: Programs, metrics: Metrics) -> None:
         self._database = database
@@ -35,50 +35,52 @@ class EventReconstructor:
         self._metrics = metrics
 
     async def reconstruct(self, batch: Batch, record: TransactionRecord) -> Batch:
-        """The batch of this one transaction with all of its events, or as it is if that cannot be.
+        """Return the batch of this one transaction with all of its events, or unchanged on failure.
 
-        The vaults' rows follow the accounts either way; what the history lacks then, the reconciler
-        finds.
+        The vaults' rows follow the accounts in any case. The reconciler finds what the history
+        then lacks.
         """
-        found = parse_events(
+        parsed = parse_events(
             record.logs or [], self._programs.vault, top_level_programs=record.top_level_programs
         )
         before = await self._before(batch, record)
         try:
-            events = replay_events(record, self._programs.vault, before=before, logged=found.events)
+            events = replay_events(
+                record, self._programs.vault, before=before, logged=parsed.events
+            )
         except NotRebuilt as error:
             self._metrics.unread_logs.inc()
-            problem = f"{found.problem}; {error}"
-            log.error("logs_not_readable", signature=record.signature, problem=problem)
+            problem = f"{parsed.problem}; {error}"
+            log.error("events_not_reconstructed", signature=record.signature, problem=problem)
             return batch
         self._metrics.rebuilt_logs.inc()
-        log.warning("logs_rebuilt", signature=record.signature, problem=found.problem)
+        log.warning("events_reconstructed", signature=record.signature, problem=parsed.problem)
         [info] = batch.signatures
-        did = executed_transaction(
-            record, events, self._programs, info.commitment, logged=frozenset(found.events)
+        executed = executed_transaction(
+            record, events, self._programs, info.commitment, logged=frozenset(parsed.events)
         )
-        return replace(batch, executed=(did,))
+        return replace(batch, executed=(executed,))
 
     async def _before(
         self, batch: Batch, record: TransactionRecord
     ) -> Mapping[Pubkey, ReplayedVault]:
-        """What the transaction's vaults held before it, as of the cursor."""
+        """Return the state of the transaction's vaults before it, as of the cursor."""
         addresses = [str(each.address) for each in batch.vaults]
         async with self._database.connection() as conn:
             mints = await vault_mints.read(conn, addresses)
-            held = {
-                Pubkey.from_string(each.vault): await _held(conn, each, record.slot)
+            stored = {
+                Pubkey.from_string(each.vault): await _stored_state(conn, each, record.slot)
                 for each in mints
             }
         return {
             each.address: ReplayedVault(each.vault.owner, None)
             for each in batch.vaults
             if each.vault
-        } | held
+        } | stored
 
 
-async def _held(conn: Connection, mint: VaultMint, slot: int) -> ReplayedVault:
-    """What a vault held after all that is applied; no amounts where the books do not follow it."""
+async def _stored_state(conn: Connection, mint: VaultMint, slot: int) -> ReplayedVault:
+    """Return a vault's state after all that is applied; no amounts if it is of another mint."""
     owner = Pubkey.from_string(mint.owner)
     if not mint.ours:
         return ReplayedVault(owner, None)
@@ -86,8 +88,8 @@ async def _held(conn: Connection, mint: VaultMint, slot: int) -> ReplayedVault:
         TimelockEntry(each.amount, each.unlock_time)
         for each in await open_timelocks.open_timelocks(conn, mint.owner)
     )
-    # An account that was read in this very slot counts this transaction already, so from there on
-    # only the lines do.
+    # An account that was read in this slot includes this transaction already, so within the slot
+    # only the history lines count.
     point = await balance_history.at(conn, mint.owner, slot - 1)
     for line in await history.of_slot(conn, mint.owner, slot):
         point = apply_entry(point or zero_balance(line), line)

@@ -1,8 +1,8 @@
-"""Read each vault's account again once the slot of its row is final.
+"""Second reading of each vault's account, once the slot of its row is finalized.
 
-A row may be read in a block that a fork drops afterwards, ahead of every event in it; then nothing
-that was applied is taken back, and only the account itself can tell. What is the same is right for
-good, whatever the events say.
+A row may have been read in a block that a fork dropped before any event of it was applied. Then no
+rollback touches the row, and only the account itself shows the difference. A row that equals its
+account at finality is correct, whatever the events say.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ log = structlog.get_logger(__name__)
 
 
 class FinalizedRecheck:
-    """Sees that no row of a dropped block survives."""
+    """Replaces the rows that were read in dropped blocks."""
 
     def __init__(
         self,
@@ -50,7 +50,7 @@ class FinalizedRecheck:
         self._cache = cache
 
     async def run(self, final: Slot) -> None:
-        """Look at every row of a slot up to `final` that was not looked at since it was read."""
+        """Recheck every row of a slot up to `final` that was not rechecked since it was read."""
         while True:
             async with self._database.connection() as conn:
                 indexed = (await cursors.frontier(conn, str(self._programs.vault))).slot
@@ -73,17 +73,19 @@ class FinalizedRecheck:
             changed = [
                 (before, now)
                 for before in unmoved
-                if (now := self._now(before, accounts.get(before.vault))) is not None
+                if (now := self._changed_row(before, accounts.get(before.vault))) is not None
             ]
-            others = {before.owner for before, _ in changed}
-            await balance_history.observe(conn, [r for r in unmoved if r.owner not in others])
+            changed_owners = {before.owner for before, _ in changed}
+            await balance_history.observe(
+                conn, [row for row in unmoved if row.owner not in changed_owners]
+            )
             await self._replace(conn, changed)
         if changed:
             await self._cache.forget(*(row.owner for row, _ in changed))
             self._outbox_wake.wake()
 
-    def _now(self, before: VaultRow, account: FetchedVault | None) -> VaultRow | None:
-        """The row as its account is, if it is another."""
+    def _changed_row(self, before: VaultRow, account: FetchedVault | None) -> VaultRow | None:
+        """Return the row of the account, or None if it equals `before`."""
         if account is None:
             return None
         mint = str(self._programs.mint)
@@ -93,9 +95,7 @@ class FinalizedRecheck:
     async def _replace(
         self, conn: Connection, changed: Sequence[tuple[VaultRow, VaultRow]]
     ) -> None:
-        """Store what the accounts are now: either they moved again, or the row was of a dropped
-        block.
-        """
+        """Store the new rows; the old ones are of dropped blocks, or of accounts changed since."""
         if not changed:
             return
         await vault_writer.overwrite(conn, [now for _, now in changed])

@@ -1,4 +1,4 @@
-"""Events are shown once confirmed, and marked final once their own transaction is."""
+"""Finalizer: marks events as finalized once their own transactions are."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ from cvms.store.postgres.database import Database
 
 log = structlog.get_logger(__name__)
 
-EVERY_SECONDS = 2.0
+POLL_SECONDS = 2.0
 
 
 class Finalizer:
-    """Asks for each transaction itself: that its slot is final does not say that its block is."""
+    """Marks each transaction by its own status: a finalized slot says nothing about its block."""
 
     def __init__(
         self,
@@ -43,17 +43,17 @@ class Finalizer:
         self._board = board
 
     async def run(self) -> None:
-        """Settle now and then until cancelled."""
+        """Run every POLL_SECONDS until cancelled."""
         while True:
             await self.run_once()
             self._board.task_succeeded("settler")
-            await trio.sleep(EVERY_SECONDS)
+            await trio.sleep(POLL_SECONDS)
 
     async def run_once(self) -> None:
-        """One round over everything that is not final and could be.
+        """Mark what has become final, in all slots up to the finalized one.
 
-        A transaction that is in no block up to the final slot was dropped by a fork, and is taken
-        back with all that followed it.
+        A transaction that is in no block up to that slot was dropped by a fork. It is rolled back
+        with everything after it.
         """
         slot = await self._rpc.get_slot(Commitment.FINALIZED)
         after = -1
@@ -61,7 +61,7 @@ class Finalizer:
             reached, dropped = await self._finalize(page, slot)
             if dropped is not None:
                 if reached >= slot:  # a node that is behind is no evidence
-                    log.error("event_not_final", signature=dropped.signature, slot=dropped.slot)
+                    log.error("transaction_dropped", signature=dropped.signature, slot=dropped.slot)
                     await self._forks.roll_back(seen=slot)
                 break
             after = page[-1].place
@@ -76,19 +76,20 @@ class Finalizer:
     async def _finalize(
         self, page: Sequence[AppliedTransaction], slot: Slot
     ) -> tuple[Slot, AppliedTransaction | None]:
-        """Mark those that are final, up to the first of which the nodes know better: that one.
+        """Mark the finalized transactions before the first one that is not in its block.
 
-        Nothing after it is marked: what is final before it shows where their knowledge begins.
+        Return the slot that the statuses hold for, and that first one. Nothing after it is marked:
+        the last finalized transaction has to precede it, to show how far back the nodes know.
         """
         seen = await self._rpc.statuses_everywhere(
             [each.signature for each in page], min_context_slot=slot
         )
         pairs = list(zip(page, seen.statuses, strict=True))
-        there = list(takewhile(lambda pair: _in_its_block(*pair), pairs))
-        final = [row for row, status in there if _is_final(status)]
+        in_block = list(takewhile(lambda pair: _in_its_block(*pair), pairs))
+        final = [row for row, status in in_block if _is_final(status)]
         async with self._database.transaction() as conn:
             await finality.mark_final(conn, final)
-        return seen.slot, page[len(there)] if len(there) < len(page) else None
+        return seen.slot, page[len(in_block)] if len(in_block) < len(page) else None
 
 
 def _in_its_block(row: AppliedTransaction, status: SignatureStatus | None) -> bool:

@@ -1,8 +1,9 @@
-"""Take back what a fork has dropped: the books are then what the chain that won makes of them.
+"""Rollback of what a fork has dropped, after which the database follows the surviving chain.
 
-Blocks are dropped from some slot on, so what stands is what was applied first. Everything after it
-goes in one database transaction, with the cursor; rows that were read since come from the accounts
-as they are now. What has landed again is applied again, as what is new.
+A fork drops all blocks from some slot on, so what was applied before that slot survives. All that
+was applied later is rolled back in one database transaction, together with the cursor. Rows that
+were read later are replaced by the present accounts. A transaction that lands again is applied
+again as a new one.
 """
 
 from __future__ import annotations
@@ -44,9 +45,10 @@ SURVIVING = frozenset({Commitment.CONFIRMED, Commitment.FINALIZED})
 
 
 @dataclass(frozen=True, slots=True)
-class Fork:
-    """`kept`: what is applied of the chain that won, oldest first; `dropped`: the first that is
-    not. Nothing is kept if all that was ever applied is gone.
+class ForkPoint:
+    """The applied transactions that survive, oldest first, and the first that was dropped.
+
+    `kept` is empty if all that was ever applied is dropped.
     """
 
     kept: tuple[AppliedTransaction, ...]
@@ -54,7 +56,7 @@ class Fork:
 
     @property
     def slot(self) -> Slot:
-        """Up to which the books stand."""
+        """The slot up to which the database survives."""
         return Slot(self.kept[-1].slot if self.kept else -1)
 
     @property
@@ -62,7 +64,7 @@ class Fork:
         return self.kept[-1].place if self.kept else -1
 
     def cursor(self, program: str) -> Cursor | None:
-        """Where the cursor goes."""
+        """Return the cursor after the rollback."""
         if not self.kept:
             return None
         previous = self.kept[-2].signature if len(self.kept) > 1 else None
@@ -71,16 +73,16 @@ class Fork:
 
 def find_fork(
     rows: Sequence[AppliedTransaction], statuses: Sequence[SignatureStatus | None]
-) -> Fork | None:
-    """Where the chain has left `rows`, which were applied in this order; None while all stand.
+) -> ForkPoint | None:
+    """Return where the chain has left `rows`, which were applied in this order; None if nowhere.
 
-    Raises GapNotClosed when one that was final is gone: no fork drops it.
+    Raises GapNotClosed if a finalized one is unknown, since no fork drops it.
     """
     for row, status in zip(rows, statuses, strict=True):
         if not _survives(row, status):
             if row.final:
                 raise GapNotClosed(f"the node does not know {row.signature}, which was final")
-            return Fork(tuple(each for each in rows if each.slot < row.slot), row)
+            return ForkPoint(tuple(each for each in rows if each.slot < row.slot), row)
     return None
 
 
@@ -89,7 +91,7 @@ def _survives(row: AppliedTransaction, status: SignatureStatus | None) -> bool:
 
 
 class ForkRollback:
-    """Finds forks and takes back what they dropped."""
+    """Finds forks and rolls back what they dropped."""
 
     def __init__(
         self,
@@ -116,10 +118,10 @@ class ForkRollback:
         self._metrics = metrics
 
     async def roll_back(self, *, seen: Slot) -> bool:
-        """Take back what is on no block any more, as nodes tell that have reached the slot `seen`.
+        """Roll back what is in no block any more, as known to nodes that have reached `seen`.
 
-        Returns whether the books have changed since this was called, here or by another process.
-        Raises GapNotClosed if that cannot be known, and RpcError while a node is behind.
+        Return whether this or another process has rolled anything back since the call. Raises
+        GapNotClosed if that cannot be known, and RpcError while a node is behind.
         """
         async with self._database.connection() as conn:
             cursor = await cursors.get(conn, self._program)
@@ -132,11 +134,11 @@ class ForkRollback:
             stale = await vault_writer.read_after(conn, fork.slot)
         touched = {Pubkey.from_string(row.vault): fork.dropped.signature for row in stale}
         fetched = await fetch_vaults(self._rpc, self._programs, touched, at_least=seen)
-        # Before the commit as well: killed right after it, no dropped balance is left behind.
+        # Before the commit too: if this process is killed right after it, no old balance remains.
         await self._cache.forget(*(row.owner for row in stale))
         batch = await self._commit(cursor, fork, fetched)
         if batch is None:
-            return True  # another process has moved it all
+            return True  # another process has rolled it back
         await self._cache.forget(*batch.owners)
         if self._progress.slot is not None:
             self._progress.slot = min(self._progress.slot, fork.slot)
@@ -145,34 +147,34 @@ class ForkRollback:
         await self._indexed.send(batch)
         return True
 
-    async def _find(self, rows: Sequence[AppliedTransaction], seen: Slot) -> Fork | None:
+    async def _find(self, rows: Sequence[AppliedTransaction], seen: Slot) -> ForkPoint | None:
         at_least = max(seen, Slot(rows[-1].slot)) if rows else seen
-        answer = await self._rpc.statuses_everywhere(
+        found = await self._rpc.statuses_everywhere(
             [row.signature for row in rows], min_context_slot=at_least
         )
-        if rows and answer.slot < at_least:
-            raise GapNotClosed(f"not every node has reached slot {at_least}, where the books are")
-        return find_fork(rows, answer.statuses)
+        if rows and found.slot < at_least:
+            raise GapNotClosed(f"not every node has reached slot {at_least}, which is indexed")
+        return find_fork(rows, found.statuses)
 
-    async def _prove(self, fork: Fork) -> None:
-        """A node that has thrown a block away does not know what was in it.
+    async def _prove(self, fork: ForkPoint) -> None:
+        """Check that the node retains the blocks in question; else it cannot know what they held.
 
-        Raises GapNotClosed if that may be why.
+        Raises GapNotClosed if it does not, or if one node knows the transaction after all.
         """
         dropped = fork.dropped
-        memory = await read_retention(self._rpc, dropped.signature)
-        if memory.first_block is None or memory.first_block > dropped.slot:
+        retention = await read_retention(self._rpc, dropped.signature)
+        if retention.first_block is None or retention.first_block > dropped.slot:
             raise GapNotClosed(
-                f"the node's ledger begins at slot {memory.first_block}, after "
+                f"the node's ledger begins at slot {retention.first_block}, after "
                 f"{dropped.signature} in slot {dropped.slot}"
             )
-        if memory.status is not None and memory.status.slot == dropped.slot:
+        if retention.status is not None and retention.status.slot == dropped.slot:
             raise GapNotClosed(f"one node knows {dropped.signature}, and another does not")
 
     async def _commit(
-        self, cursor: Cursor | None, fork: Fork, fetched: Sequence[FetchedVault]
+        self, cursor: Cursor | None, fork: ForkPoint, fetched: Sequence[FetchedVault]
     ) -> IndexedBatch | None:
-        """Do it all, or, when the books are not what was looked at any more, nothing: None."""
+        """Roll back and return what changed; None, with no effect, if the database has moved on."""
         async with self._database.transaction() as conn:
             await cursors.lock(conn)
             if await cursors.get(conn, self._program) != cursor:
@@ -204,27 +206,27 @@ class ForkRollback:
         fetched: Sequence[FetchedVault],
         rolled_back: RolledBack,
     ) -> dict[str, VaultRow | None]:
-        """By owner the row to be, None for a vault that was never there."""
+        """Return each owner's new row; None for a vault that has no row without the fork."""
         accounts = {str(each.address): each for each in fetched}
         mints = await vault_mints.read(conn, [row.vault for row in stale])
         ours = {each.vault for each in mints if each.ours}
         rows: dict[str, VaultRow | None] = {}
         for before in stale:
             account = accounts[before.vault]
-            was_there = before.owner not in rolled_back.new_vaults or before.vault in ours
+            existed = before.owner not in rolled_back.new_vaults or before.vault in ours
             rows[before.owner] = vault_row_at(
                 account.address,
                 account.vault,
                 account.slot,
                 mint=str(self._programs.mint),
-                before=before if was_there else None,
+                before=before if existed else None,
             )
         return rows
 
-    def _report(self, fork: Fork, rolled_back: RolledBack) -> None:
+    def _report(self, fork: ForkPoint, rolled_back: RolledBack) -> None:
         self._metrics.retracted_events.inc(rolled_back.events)
         log.warning(
-            "fork_taken_back",
+            "fork_rolled_back",
             slot=fork.slot,
             transactions=len(rolled_back.signatures),
             events=rolled_back.events,

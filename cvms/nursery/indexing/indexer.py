@@ -1,8 +1,7 @@
-"""Bring the books up to the chain: what was missed first, then each transaction as it happens.
+"""Indexer: applies the program's transactions, first the missed ones, then each as it is confirmed.
 
-A subscription only says when to look. What is applied always comes from the program's list of
-transactions, from the cursor on, so a notification that is lost, doubled, late or false changes
-nothing but the delay.
+Subscriptions only wake the indexer. What it applies comes from the program's list of transactions
+after the cursor, so that a lost, duplicate, late or false notification affects only the delay.
 """
 
 from __future__ import annotations
@@ -55,17 +54,17 @@ log = structlog.get_logger(__name__)
 T = TypeVar("T")
 
 BATCH = 100
-"""Transactions applied in one database transaction, and fetched in one request."""
+"""Transactions fetched in one request and applied in one database transaction."""
 POLL_SECONDS = 1.0
-"""Look at least this often, for the notifications that never come."""
+"""Longest delay between two runs, in case notifications are lost."""
 RETRY_SECONDS = 0.2
-"""Until the next look when a node did not have all of what it listed, or another process moved."""
+"""Delay when a node lacked a transaction that it listed, or another process moved the cursor."""
 NOTICES = 256
-"""Notices waiting to be taken; when full, the subscription's socket waits."""
+"""Capacity of the channel of notices; when it is full, the subscription's socket waits."""
 
 
 class Indexer:
-    """Applies the program's transactions, each once, in the chain's order."""
+    """Applies the program's transactions, each exactly once, in the order of the chain."""
 
     def __init__(
         self,
@@ -119,10 +118,10 @@ class Indexer:
         self._metrics = metrics
         self._batch_size = batch_size
         self._poll_seconds = poll_seconds
-        self._beginning_told = False
+        self._start_checked = False
 
     async def run(self) -> None:
-        """Follow the chain until cancelled. Raises what a round raises; run again, it goes on."""
+        """Follow the chain until cancelled. After an exception it can be run again."""
         send, receive = trio.open_memory_channel[LogsSubscribed | LogNotice](NOTICES)
         async with trio.open_nursery() as nursery:
             watch = partial(
@@ -133,43 +132,42 @@ class Indexer:
             )
             nursery.start_soon(watch, self._ws_urls, self._program)
             while True:
-                complete = await self._round()
+                complete = await self._run_once()
                 with trio.move_on_after(self._poll_seconds if complete else RETRY_SECONDS):
                     await receive.receive()
                 _drain(receive)
 
-    async def _round(self) -> bool:
+    async def _run_once(self) -> bool:
         try:
             return await self.catch_up()
         except RpcError as error:
             if error.code not in BEHIND:
-                await self._note(error)
+                await self._record_problem(error)
                 raise
-            log.info("node_is_behind", reason=str(error))  # the lag shows it, if it lasts
+            log.info("node_is_behind", reason=str(error))  # if it lasts, the lag shows it
             return False
         except (ChainUnavailable, GapNotClosed) as error:
-            await self._note(error)
+            await self._record_problem(error)
             raise
 
-    async def _note(self, error: CvmsError) -> None:
-        """For whoever asks where the indexer stands without its process."""
+    async def _record_problem(self, error: CvmsError) -> None:
+        """Store the problem for `cvms index status`, which runs in another process."""
         with suppress(DatabaseUnavailable):
             async with self._database.connection() as conn:
                 await index_status.note_problem(conn, str(self._program), str(error))
 
     async def catch_up(self) -> bool:
-        """Apply all that is confirmed now; False when a part has to wait for another round.
+        """Apply all that is confirmed now; return False if a part has to wait for another run.
 
-        What a fork has dropped is taken back first. Raises GapNotClosed rather than leave anything
-        out.
+        What a fork has dropped is rolled back first. Raises GapNotClosed rather than skip anything.
         """
-        # Asked first: what the following list of transactions covers at the least.
+        # Read first, since the list of transactions that follows is then complete up to it.
         through = await self._rpc.get_slot(Commitment.CONFIRMED)
         async with self._database.connection() as conn:
             cursor = await cursors.get(conn, str(self._program))
         if cursor is None:
-            await self._tell_where_history_begins()
-        # A node that has not reached the cursor's slot has nothing to say about it.
+            await self._warn_of_late_start()
+        # A node that has not reached the cursor's slot cannot list what follows it.
         at_least = max(through, Slot(cursor.slot if cursor else 0))
         if await self._backfill.state() is not None:
             return await self._run_backfill(cursor, at_least)
@@ -182,7 +180,7 @@ class Indexer:
             longest=self._longest_gap,
         )
         try:
-            gap = await self._unless_forked(at_least, read)
+            gap = await self._read_or_roll_back(at_least, read)
         except GapTooLong:
             await self._backfill.begin(cursor)
             return await self._run_backfill(cursor, at_least)
@@ -193,34 +191,36 @@ class Indexer:
             return False
         async with self._database.connection() as conn:
             await cursors.reach(conn, str(self._program), through)
-        self._reached(through)
+        self._mark_reached(through)
         return True
 
-    async def _tell_where_history_begins(self) -> None:
-        """A first index begins where the node's list does, and nothing in the list says where that
-        is: without long-term storage it may be later than the program.
+    async def _warn_of_late_start(self) -> None:
+        """Warn if the node's blocks begin later than the chain.
+
+        A first index begins where the node's list of transactions does. Without long-term storage
+        the list may begin later than the program, and nothing in it says so.
         """
-        if self._beginning_told:
+        if self._start_checked:
             return
         first_block = (await read_tips(self._rpc)).first_block
-        self._beginning_told = True
+        self._start_checked = True
         if first_block != 0:
             log.warning(
                 "history_may_begin_late", program=str(self._program), first_block=first_block
             )
 
     async def _run_backfill(self, cursor: Cursor | None, at_least: Slot) -> bool:
-        """Apply the backlog; what is newer than it is left for another round."""
-        await self._unless_forked(at_least, partial(self._backfill.list_missing, cursor))
+        """Apply the backfill and leave what is newer to the next run; return False."""
+        await self._read_or_roll_back(at_least, partial(self._backfill.list_missing, cursor))
         while chunk := await self._backfill.next_chunk(cursor):
             if not await self._apply_all(cursor, chunk):
                 break
             cursor = _cursor_after(str(self._program), cursor, chunk)
         return False
 
-    async def _unless_forked(self, seen: Slot, read: Callable[[], Awaitable[T]]) -> T | None:
-        """What is read; None when the cursor was on a block that is dropped, and has gone back."""
-        with self._reporting():
+    async def _read_or_roll_back(self, seen: Slot, read: Callable[[], Awaitable[T]]) -> T | None:
+        """Return what `read` returns; None if the cursor's block was dropped and rolled back."""
+        with self._report_problem():
             try:
                 return await read()
             except CursorNotListed:
@@ -229,8 +229,8 @@ class Indexer:
                 return None
 
     @contextmanager
-    def _reporting(self) -> Iterator[None]:
-        """Have health know why the gap is not closed, or that it can be."""
+    def _report_problem(self) -> Iterator[None]:
+        """Report to the readiness probe why the gap cannot be closed, or that it can."""
         try:
             yield
         except GapTooLong:
@@ -241,7 +241,7 @@ class Indexer:
         self._progress.problem = None
 
     async def _apply_all(self, cursor: Cursor | None, gap: Sequence[SignatureInfo]) -> bool:
-        """Apply the gap, reading one batch ahead; False when a part has to wait."""
+        """Apply the gap, reading one batch ahead; return False if a part of it has to wait."""
         send, receive = trio.open_memory_channel[Batch](0)
         left = len(gap)
         try:
@@ -262,22 +262,22 @@ class Indexer:
     async def _read_ahead(
         self, gap: Sequence[SignatureInfo], send: trio.MemorySendChannel[Batch]
     ) -> None:
-        """Read batch after batch, up to the first transaction that the node cannot give yet."""
+        """Read batch after batch, up to the first transaction that the node does not have yet."""
         async with send:
-            place, known = 0, dict[Pubkey, FetchedVault]()
-            while place < len(gap):
-                batch = await self._reader.read(gap[place : place + self._batch_size], known)
+            start, known = 0, dict[Pubkey, FetchedVault]()
+            while start < len(gap):
+                batch = await self._reader.read(gap[start : start + self._batch_size], known)
                 if not batch.signatures:
                     return
-                place += len(batch.signatures)
+                start += len(batch.signatures)
                 await send.send(batch)
 
     async def _apply(self, cursor: Cursor | None, batch: Batch) -> Cursor | None:
-        """Apply a batch and return the cursor then; None when another process has moved it."""
+        """Apply a batch and return the new cursor; None if another process has moved the cursor."""
         if batch.truncated is not None:
             batch = await self._reconstructor.reconstruct(batch, batch.truncated)
         to = _cursor_after(str(self._program), cursor, batch.signatures)
-        # Before the commit as well: killed right after it, no older balance is left behind.
+        # Before the commit too: if this process is killed right after it, no old balance remains.
         await self._cache.forget(*(str(v.vault.owner) for v in batch.vaults if v.vault))
         indexed = await apply_batch(self._database, batch, after=cursor, to=to)
         if indexed is None:
@@ -285,34 +285,34 @@ class Indexer:
         await self._cache.forget(*indexed.owners)
         self._outbox_wake.wake()
         self._tvl_wake.wake()
-        if _falls_due(batch):
+        if _holds_timelocks(batch):
             self._timelock_wake.wake()
         await self._indexed.send(indexed)
         return to
 
-    def _reached(self, slot: Slot) -> None:
+    def _mark_reached(self, slot: Slot) -> None:
         self._progress.slot = slot
         self._progress.reached_at = trio.current_time()
         self._metrics.indexer_slot.set(slot)
         self._board.task_succeeded("indexer")
 
 
-def _cursor_after(program: str, before: Cursor | None, passed: Sequence[SignatureInfo]) -> Cursor:
-    """The cursor on the last of `passed`, which remembers the one before it as well."""
+def _cursor_after(program: str, before: Cursor | None, infos: Sequence[SignatureInfo]) -> Cursor:
+    """Return the cursor on the last of `infos`, which holds the signature before it too."""
     applied = [before.signature] if before else []
-    applied += [info.signature for info in passed]
+    applied += [info.signature for info in infos]
     previous = applied[-2] if len(applied) > 1 else None
-    return Cursor(program, passed[-1].slot, applied[-1], previous)
+    return Cursor(program, infos[-1].slot, applied[-1], previous)
 
 
-def _falls_due(batch: Batch) -> bool:
-    """Whether any of its vaults holds what waits for its time."""
+def _holds_timelocks(batch: Batch) -> bool:
+    """Return whether any vault of the batch has timelocks or pending withdrawals."""
     vaults = [each.vault for each in batch.vaults if each.vault is not None]
     return any(vault.timelocks or vault.pending_withdrawals for vault in vaults)
 
 
 def _drain(notices: trio.MemoryReceiveChannel[LogsSubscribed | LogNotice]) -> None:
-    """Many notices are one reason to look."""
+    """Discard the queued notices: one run covers them all."""
     try:
         while True:
             notices.receive_nowait()

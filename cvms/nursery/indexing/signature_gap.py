@@ -1,27 +1,28 @@
-"""Which transactions lie between the cursor and the chain's head: nothing else moves the indexer.
+"""List of the transactions between the cursor and the head of the chain.
 
-`getSignaturesForAddress` pages backwards from the newest. A node that does not know `until` answers
-as if none was given, so a page proves nothing by itself: what was asked for has to end with the
-cursor's own signature in the slot in which it was applied, or nothing of it is used.
+A node that does not know the signature `until` answers `getSignaturesForAddress` as if it was not
+given, so a page proves nothing by itself. A list is used only if it ends with the cursor's own
+signature, in the slot in which it was applied.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from itertools import pairwise
 
 from solders.pubkey import Pubkey
 
+from cvms.chain.rpc.limits import SIGNATURES_PER_CALL
 from cvms.chain.rpc.responses import SignatureInfo
 from cvms.chain.rpc.rpc_client import RpcClient
+from cvms.chain.rpc.signature_pages import SignaturePages
 from cvms.chain.types import Commitment, Slot
 from cvms.errors import CursorNotListed, GapNotClosed, GapTooLong
 from cvms.store.index.cursor import Cursor
 
-PAGE = 1000
-"""The most that a node returns for one call."""
 LONGEST_GAP = 20_000
-"""Signatures held in memory at once (about 6 MB); a longer gap goes by way of the backlog."""
+"""Signatures held in memory at once, about 6 MB; a longer gap is backfilled."""
 
 
 async def list_signatures_since(
@@ -30,36 +31,33 @@ async def list_signatures_since(
     *,
     cursor: Cursor | None,
     at_least: Slot,
-    page: int = PAGE,
+    page_size: int = SIGNATURES_PER_CALL,
     longest: int = LONGEST_GAP,
 ) -> list[SignatureInfo]:
-    """The program's transactions after the cursor, oldest first, failed ones included.
+    """Return the program's transactions after the cursor, oldest first, including failed ones.
 
-    The node has to have seen the slot `at_least`. Without a cursor: the whole history.
-    Raises CursorNotListed when the cursor's transaction is not where it was: the node's history
-    does not reach so far back, or a fork has dropped it; GapTooLong after `longest`; and
-    GapNotClosed when the list is not one.
+    The node must have reached the slot `at_least`. Without a cursor, return the whole history.
+    Raises CursorNotListed if the cursor's transaction is not in its slot: the node's history does
+    not reach it, or a fork has dropped it. Raises GapTooLong after `longest` transactions, and
+    GapNotClosed if the list is out of order or has duplicates.
     """
     newest_first: list[SignatureInfo] = []
-    while True:
-        found = await rpc.get_signatures_for_address(
-            program,
-            commitment=Commitment.CONFIRMED,
-            limit=page,
-            before=newest_first[-1].signature if newest_first else None,
-            until=cursor.previous_signature if cursor else None,
-            min_context_slot=at_least,
-        )
-        check_order(newest_first[-1:] + found)
-        for info in found:
+    get = partial(
+        rpc.get_signatures_for_address,
+        program,
+        commitment=Commitment.CONFIRMED,
+        until=cursor.previous_signature if cursor else None,
+        min_context_slot=at_least,
+    )
+    async for page in SignaturePages(get, page_size=page_size):
+        check_order(newest_first[-1:] + page)
+        for info in page:
             if cursor is not None and is_cursor(info, cursor):
                 check_unique(newest_first)
                 return newest_first[::-1]
             newest_first.append(info)
         if len(newest_first) > longest:
             raise GapTooLong(f"more than {longest} transactions after {describe(cursor)}")
-        if len(found) < page:
-            break
     if cursor is not None:
         raise CursorNotListed(f"the node's history does not reach {describe(cursor)}")
     check_unique(newest_first)
@@ -67,7 +65,10 @@ async def list_signatures_since(
 
 
 def is_cursor(info: SignatureInfo, cursor: Cursor) -> bool:
-    """Whether this is the cursor's transaction. Raises CursorNotListed once it cannot follow."""
+    """Return whether this is the cursor's transaction.
+
+    Raises CursorNotListed if the cursor's transaction cannot follow in the list.
+    """
     if (info.signature, info.slot) == (cursor.signature, cursor.slot):
         return True
     if info.signature == cursor.signature or info.slot < cursor.slot:
@@ -76,7 +77,7 @@ def is_cursor(info: SignatureInfo, cursor: Cursor) -> bool:
 
 
 def check_order(newest_first: Sequence[SignatureInfo]) -> None:
-    """Raises GapNotClosed if a transaction is listed after one of an earlier slot."""
+    """Check that slots do not increase along the list. Raises GapNotClosed if one does."""
     for newer, older in pairwise(newest_first):
         if older.slot > newer.slot:
             raise GapNotClosed(
@@ -86,11 +87,11 @@ def check_order(newest_first: Sequence[SignatureInfo]) -> None:
 
 
 def check_unique(infos: Sequence[SignatureInfo]) -> None:
-    """Raises GapNotClosed if a transaction is listed twice."""
+    """Check that no transaction is listed twice. Raises GapNotClosed if one is."""
     if len({info.signature for info in infos}) < len(infos):
         raise GapNotClosed("the node lists a transaction twice")
 
 
 def describe(cursor: Cursor | None) -> str:
-    """For people: where the cursor stands."""
+    """Return the position of the cursor for messages."""
     return "the start" if cursor is None else f"{cursor.signature} in slot {cursor.slot}"

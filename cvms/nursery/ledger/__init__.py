@@ -1,1 +1,1 @@
-"""Ledger entries, running balances and vault rows that follow from events and accounts."""
+"""Ledger entries, running balances and vault rows, derived from events and accounts."""

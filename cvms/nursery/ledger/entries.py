@@ -1,4 +1,4 @@
-"""What an event means for owners: lines of their history, and what their subscribers are told."""
+"""Ledger entries of an event: the history lines and outbox topics of each owner concerned."""
 
 from __future__ import annotations
 
@@ -16,7 +16,10 @@ from cvms.store.vaults.history import HistoryRow
 
 @dataclass(frozen=True, slots=True)
 class LedgerEntry:
-    """One event as one owner sees it. `balance_after` is the vault's total, where it is told."""
+    """One event as one owner sees it.
+
+    `balance_after` is the vault's total after it, None where the event does not hold it.
+    """
 
     kind: str
     topic: str
@@ -28,7 +31,7 @@ class LedgerEntry:
 
 @dataclass(frozen=True, slots=True)
 class _EventMapping:
-    """The history's kind, the outbox's topic, and the event's fields that hold the numbers."""
+    """The kind in the history, the topic in the outbox, and the names of the event's fields."""
 
     kind: str
     topic: str
@@ -36,9 +39,9 @@ class _EventMapping:
     balance: str | None = None
 
 
-# TransactionEvent is not here: the program logs it beside the event that says the same with
-# balances. Nor are events about policies and programs: they move nothing.
-_MEANINGS: Mapping[type[Event], _EventMapping] = {
+# TransactionEvent is left out: the program logs it beside an event that holds the balances too.
+# Events about policies and programs move nothing.
+_MAPPINGS: Mapping[type[Event], _EventMapping] = {
     chain.DepositEvent: _EventMapping("deposit", "deposit_event", balance="new_total_balance"),
     chain.WithdrawEvent: _EventMapping("withdraw", "withdraw_event", balance="new_total_balance"),
     chain.EmergencyWithdrawEvent: _EventMapping(
@@ -60,28 +63,28 @@ _MEANINGS: Mapping[type[Event], _EventMapping] = {
 TOPICS: Mapping[str, str] = {
     "transfer_in": "transfer_event",
     "transfer_out": "transfer_event",
-} | {meaning.kind: meaning.topic for meaning in _MEANINGS.values()}
-"""By the history's kind: where its lines are told."""
+} | {mapping.kind: mapping.topic for mapping in _MAPPINGS.values()}
+"""The topic on which history lines of each kind are published."""
 
 
 def ledger_entries(event: Event, owner_of: Mapping[str, str]) -> list[LedgerEntry]:
-    """The movements of an event; none where it moves nothing.
+    """Return the entries of an event; none if it moves nothing.
 
-    `owner_of` gives the owners of the vaults that count; what others do is left out.
+    `owner_of` maps the vaults that are tracked to their owners. Other vaults get no entry.
     """
     if isinstance(event, chain.TransferEvent):
         return _transfer(event, owner_of)
-    meaning = _MEANINGS.get(type(event))
-    if meaning is None:
+    mapping = _MAPPINGS.get(type(event))
+    if mapping is None:
         return []
     return [
         LedgerEntry(
-            meaning.kind,
-            meaning.topic,
+            mapping.kind,
+            mapping.topic,
             owner=owner_of[vault],
             vault=vault,
-            amount=getattr(event, meaning.amount),
-            balance_after=getattr(event, meaning.balance) if meaning.balance else None,
+            amount=getattr(event, mapping.amount),
+            balance_after=getattr(event, mapping.balance) if mapping.balance else None,
         )
         for vault in event_vaults(event)
         if vault in owner_of
@@ -101,8 +104,9 @@ def _transfer(event: chain.TransferEvent, owner_of: Mapping[str, str]) -> list[L
 
 
 def counted_by_account(event: Event) -> tuple[str, int, int] | None:
-    """The owner whose vault counts the event, and by how much its sums of what was deposited and
-    withdrawn grow; None where they do not. An account counts the tokens of any mint.
+    """Return the owner whose account counts the event, the amount deposited and the one withdrawn.
+
+    None if the event changes neither total. An account counts the tokens of any mint.
     """
     match event:
         case chain.DepositEvent():
@@ -113,33 +117,33 @@ def counted_by_account(event: Event) -> tuple[str, int, int] | None:
 
 
 def event_vaults(event: Event) -> list[str]:
-    """The vaults an event is about, none for those of the authority."""
+    """Return the vaults an event is about; none for the events of the vault authority."""
     names = ("vault", "from_vault", "to_vault")
     return [str(getattr(event, name)) for name in names if hasattr(event, name)]
 
 
 def event_owner(event: Event) -> str | None:
-    """The owner an event names, if it does."""
+    """Return the owner that an event names, if it names one."""
     return str(event.owner) if hasattr(event, "owner") else None
 
 
 def event_data(event: Event) -> dict[str, Any]:
-    """The event's fields as JSON: keys in base58, amounts as integers, kinds by name."""
+    """Return the event's fields as JSON: keys in base58, amounts as integers, kinds by name."""
     data: dict[str, Any] = msgspec.to_builtins(event, enc_hook=str)
     if isinstance(event, chain.TransactionEvent):
         data["transaction_type"] = event.transaction_type.name
     return data
 
 
-def history_row(recorded: RecordedEvent, movement: LedgerEntry) -> HistoryRow:
-    """The line of a movement."""
+def history_row(recorded: RecordedEvent, entry: LedgerEntry) -> HistoryRow:
+    """Return the history line of an entry."""
     row = recorded.row
     return HistoryRow(
-        owner=movement.owner,
-        vault=movement.vault,
-        kind=movement.kind,
-        amount=movement.amount,
-        balance_after=movement.balance_after,
+        owner=entry.owner,
+        vault=entry.vault,
+        kind=entry.kind,
+        amount=entry.amount,
+        balance_after=entry.balance_after,
         slot=row.slot,
         block_time=row.block_time,
         signature=row.signature,
@@ -151,7 +155,7 @@ def history_row(recorded: RecordedEvent, movement: LedgerEntry) -> HistoryRow:
 
 @dataclass(frozen=True, slots=True)
 class RecordedEvent:
-    """An event and its row."""
+    """An event and its row of `chain_events`."""
 
     event: Event
     row: EventRow

@@ -1,8 +1,8 @@
-"""Which vaults hold our mint at each event: anybody may open a vault over another.
+"""Tracker of the mint that each vault holds at each event: a vault of any mint can be opened.
 
-A vault's mint changes in two ways only. It is closed and opened anew, of which the instructions
-tell the mint and the event of closing the moment; or governance changes it, which is an event. The
-account does not tell: it may be ahead of the events.
+A vault's mint changes in two ways only. The vault is closed and opened again: the instruction holds
+the new mint, and the closing event marks the moment. Or governance changes it, which is an event.
+The account is no evidence, since it may be ahead of the events.
 """
 
 from __future__ import annotations
@@ -20,46 +20,46 @@ Lifecycle = deque[OpenedVault | ClosedVault]
 
 
 class MintTracker:
-    """Follows the vaults from what is `known` of them, transaction by transaction.
+    """Follows the mints of vaults, transaction by transaction, from those that are `stored`.
 
-    `changed` is what became known since; `ours` the vaults that held our mint at any time. `told`
-    is known by their accounts, and nowhere written.
+    `from_accounts` gives the mints of vaults that are not stored. `changed` holds the mints to be
+    stored, by vault, and `tracked` the vaults that held our mint at any time.
     """
 
     def __init__(
-        self, mint: str, known: Iterable[VaultMint], told: Iterable[VaultMint] = ()
+        self, mint: str, stored: Iterable[VaultMint], from_accounts: Iterable[VaultMint] = ()
     ) -> None:
         self._mint = mint
-        self._written = {each.vault: each for each in known}
-        self._now = {each.vault: each for each in told} | self._written
+        self._stored = {each.vault: each for each in stored}
+        self._now = {each.vault: each for each in from_accounts} | self._stored
         self.changed: dict[str, VaultMint] = {}
         self.before: list[tuple[str, str, VaultMint | None]] = []
-        """Each change: the transaction, the vault, and what was written of it before."""
+        """Each change: the signature, the vault, and what was stored of it before."""
         self._signature = ""
         self.tracked = {vault: each for vault, each in self._now.items() if each.ours}
 
     def apply(
         self,
-        lives: Sequence[OpenedVault | ClosedVault],
+        lifecycle: Sequence[OpenedVault | ClosedVault],
         events: Sequence[Event],
         signature: str = "",
     ) -> list[Mapping[str, str]]:
-        """For each event of a transaction, those of its vaults that count then, with their owners.
+        """Apply a transaction; return for each event the vaults of our mint, with their owners.
 
-        `lives` are the openings and closings of the same transaction, in their order.
+        `lifecycle` holds the openings and closings of the same transaction, in order.
         """
         self._signature = signature
         waiting: dict[str, Lifecycle] = {}
-        for life in lives:
-            waiting.setdefault(str(life.vault), deque()).append(life)
+        for step in lifecycle:
+            waiting.setdefault(str(step.vault), deque()).append(step)
         for queue in waiting.values():
             self._open(queue)
-        counting = [self._apply_event(event, waiting) for event in events]
-        for queue in waiting.values():  # logs cut short do not tell of every closing
+        owners = [self._apply_event(event, waiting) for event in events]
+        for queue in waiting.values():  # truncated logs may lack the event of a closing
             while queue:
                 queue.popleft()
                 self._open(queue)
-        return counting
+        return owners
 
     def _apply_event(self, event: Event, waiting: Mapping[str, Lifecycle]) -> Mapping[str, str]:
         now = [self._now[vault] for vault in event_vaults(event) if vault in self._now]
@@ -72,15 +72,15 @@ class MintTracker:
         return {each.vault: each.owner for each in now if each.ours}
 
     def _open(self, queue: Lifecycle) -> None:
-        """Take the openings up to the next closing."""
-        while queue and isinstance(life := queue[0], OpenedVault):
+        """Apply the openings up to the next closing."""
+        while queue and isinstance(opened := queue[0], OpenedVault):
             queue.popleft()
-            ours = str(life.mint) == self._mint
-            self._set(VaultMint(str(life.vault), str(life.owner), ours))
+            ours = str(opened.mint) == self._mint
+            self._set(VaultMint(str(opened.vault), str(opened.owner), ours))
 
-    def _set(self, held: VaultMint) -> None:
-        self.before.append((self._signature, held.vault, self._written.get(held.vault)))
-        self._written[held.vault] = held
-        self._now[held.vault] = self.changed[held.vault] = held
-        if held.ours:
-            self.tracked[held.vault] = held
+    def _set(self, mint: VaultMint) -> None:
+        self.before.append((self._signature, mint.vault, self._stored.get(mint.vault)))
+        self._stored[mint.vault] = mint
+        self._now[mint.vault] = self.changed[mint.vault] = mint
+        if mint.ours:
+            self.tracked[mint.vault] = mint

@@ -1,4 +1,4 @@
-"""Outbox messages of history rows and vault balances."""
+"""Outbox messages of history lines and vault balances."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from cvms.store.vaults.vaults import VaultRow
 def event_message(
     line: HistoryRow, event: Mapping[str, Any], *, kind: MessageType = "event"
 ) -> OutboxMessage:
-    """What subscribers are told of a line, whose event holds the data `event`."""
+    """Return the message of a history line; `event` is the data of the line's event."""
     data = dict(event) | {
         "owner": line.owner,
         "vault": line.vault,
@@ -37,7 +37,7 @@ def event_message(
 
 
 def balance_message(row: VaultRow, *, signature: str | None) -> OutboxMessage:
-    """The `vault_balance_update` of a row."""
+    """Return the `vault_balance_update` of a vault's row."""
     return OutboxMessage(
         topic="vault_balance_update",
         owner=row.owner,

@@ -1,4 +1,4 @@
-"""What vaults hold after each movement: the program's rules, on plain values."""
+"""Balances of vaults after each history line, computed by the program's rules."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ Points = dict[int, BalancePoint]
 def extend_running_balances(
     known: Sequence[BalancePoint], lines: Iterable[HistoryRow]
 ) -> list[BalancePoint]:
-    """The points that these lines add to those `known`: one for each owner and slot.
+    """Return the points that these lines add to those `known`, one for each owner and slot.
 
-    `known` holds for each owner what was so before its first line, and everything since. An account
-    that was read in the slot of a line has counted that line already.
+    `known` holds each owner's last point before its first line, and all later ones. A point that
+    was observed in the slot of a line, from the account, includes that line already.
     """
-    of_owner: dict[str, Points] = {}
+    by_owner: dict[str, Points] = {}
     for point in known:
-        of_owner.setdefault(point.owner, {})[point.slot] = point
+        by_owner.setdefault(point.owner, {})[point.slot] = point
     added: dict[tuple[str, int], BalancePoint] = {}
     for line in lines:
-        points = of_owner.setdefault(line.owner, {})
+        points = by_owner.setdefault(line.owner, {})
         before = (
             points[slot] if (slot := _last(points, line.slot)) is not None else zero_balance(line)
         )
@@ -35,16 +35,16 @@ def extend_running_balances(
 
 
 def running_balances(lines: Iterable[HistoryRow]) -> list[BalancePoint]:
-    """All points of one owner, from all of the owner's lines in their order."""
+    """Return all points of one owner, given all of the owner's lines in order."""
     points: Points = {}
-    held: BalancePoint | None = None
+    last: BalancePoint | None = None
     for line in lines:
-        held = points[line.slot] = apply_entry(held or zero_balance(line), line)
+        last = points[line.slot] = apply_entry(last or zero_balance(line), line)
     return list(points.values())
 
 
 def apply_entry(before: BalancePoint, line: HistoryRow) -> BalancePoint:
-    """What the vault holds once the line has moved its amount."""
+    """Return the balances after the line, given those before it."""
     effect = EFFECTS[line.kind]
     available = before.available + effect.available * line.amount
     locked = before.locked + effect.locked * line.amount
@@ -65,11 +65,11 @@ def apply_entry(before: BalancePoint, line: HistoryRow) -> BalancePoint:
 
 
 def _last(points: Points, slot: int) -> int | None:
-    return max((each for each in points if each <= slot), default=None)
+    return max((known for known in points if known <= slot), default=None)
 
 
 def zero_balance(line: HistoryRow) -> BalancePoint:
-    """What the line's vault held before its first line."""
+    """Return the balances of the line's vault before its first line."""
     return BalancePoint(
         owner=line.owner,
         slot=line.slot,

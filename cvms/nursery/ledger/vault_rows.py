@@ -1,4 +1,4 @@
-"""A vault's row is its decoded account at a slot."""
+"""Rows of the table `vaults`: a row is the decoded account at a slot."""
 
 from __future__ import annotations
 
@@ -11,16 +11,25 @@ from solders.pubkey import Pubkey
 from cvms.chain.program.accounts import Vault
 from cvms.chain.program.addresses import token_account
 from cvms.chain.types import Slot
+from cvms.store.reconciliation.vault_ledger import HELD
 from cvms.store.vaults.vaults import VaultRow
 
 CLOSED: dict[str, Any] = {"closed": True}
-"""The `state` of a row whose account is gone."""
+"""The `state` of a row whose account is closed."""
+AMOUNTS = (*HELD, "total_deposited", "total_withdrawn")
+_EMPTY: dict[str, Any] = {
+    **dict.fromkeys(AMOUNTS, 0),
+    "multisig_threshold": 0,
+    "delegates": (),
+    "state": CLOSED,
+}
 BIGINT_MAX = 2**63 - 1
-"""What a column holds. Sums grow with each round of the same tokens, and with worthless ones."""
+"""The maximum of a column. The account's totals can exceed it: each deposit of the same tokens
+counts, and so do worthless tokens."""
 
 
 def vault_row(address: Pubkey, vault: Vault, slot: Slot) -> VaultRow:
-    """The row of a vault as its account was in `slot`."""
+    """Return the row of a vault whose account was `vault` in `slot`."""
     return VaultRow(
         owner=str(vault.owner),
         vault=str(address),
@@ -41,7 +50,7 @@ def vault_row(address: Pubkey, vault: Vault, slot: Slot) -> VaultRow:
 
 
 def _state(vault: Vault) -> dict[str, Any]:
-    """Every field as the database gives it back: through JSON, so that tuples become lists."""
+    """Return every field as the database returns it: through JSON, so that tuples become lists."""
     state: dict[str, Any] = msgspec.json.decode(msgspec.json.encode(vault, enc_hook=str))
     del state["_reserved"]
     return state
@@ -50,10 +59,10 @@ def _state(vault: Vault) -> dict[str, Any]:
 def vault_row_at(
     address: Pubkey, vault: Vault | None, slot: Slot, *, mint: str, before: VaultRow | None
 ) -> VaultRow | None:
-    """The row of a vault as its account (None: there is none) was in `slot`.
+    """Return the row of a vault whose account was `vault` (None if there is none) in `slot`.
 
-    None for a vault that never held `mint`. One that was closed, and opened anew over another
-    mint, keeps a row that says so and holds nothing.
+    None for a vault that never held `mint`. A vault that was closed and opened again with another
+    mint keeps a row of that mint with zero balances.
     """
     if vault is not None and str(vault.usdt_mint) == mint:
         return vault_row(address, vault, slot)
@@ -63,50 +72,27 @@ def vault_row_at(
 
 
 def closed_vault_row(vault: str, owner: str, slot: Slot, *, mint: str) -> VaultRow:
-    """The row of a vault of which no account tells any more."""
+    """Return the row of a vault that is closed and has no row yet."""
     return VaultRow(
         owner=owner,
         vault=vault,
         token_account=str(token_account(Pubkey.from_string(vault), Pubkey.from_string(mint))),
         mint=mint,
-        total=0,
-        available=0,
-        locked=0,
-        timelocked=0,
-        yield_deposited=0,
-        total_deposited=0,
-        total_withdrawn=0,
-        multisig_threshold=0,
-        delegates=(),
-        state=CLOSED,
         slot=slot,
+        **_EMPTY,
     )
 
 
 def closed_row(before: VaultRow, slot: Slot, *, mint: str) -> VaultRow:
-    """The row of a vault that was closed by `slot`. The program closes empty vaults only.
+    """Return the row of a vault that was closed by `slot`. The program closes only empty vaults.
 
-    Its sums ended with the account: what they came to depends on when it was read last.
+    The totals are zero too: the last known ones would depend on when the account was last read.
     """
-    return replace(
-        before,
-        mint=mint,
-        total=0,
-        available=0,
-        locked=0,
-        timelocked=0,
-        yield_deposited=0,
-        total_deposited=0,
-        total_withdrawn=0,
-        multisig_threshold=0,
-        delegates=(),
-        state=CLOSED,
-        slot=slot,
-    )
+    return replace(before, mint=mint, slot=slot, **_EMPTY)
 
 
 def balances(row: VaultRow) -> dict[str, Any]:
-    """What `vault_balance_update` tells: the names of GET /api/vault/balance."""
+    """Return the data of `vault_balance_update`, named as in GET /api/vault/balance."""
     return {
         "owner": row.owner,
         "vault": row.vault,
@@ -120,10 +106,10 @@ def balances(row: VaultRow) -> dict[str, Any]:
 
 
 def same_account(one: VaultRow, other: VaultRow) -> bool:
-    """Whether two rows of a vault tell the same of its account, at whatever slots."""
+    """Return whether two rows of a vault are equal but for their slots and times of update."""
     return replace(one, slot=other.slot, updated_at=other.updated_at) == other
 
 
 def same_balances(one: VaultRow, other: VaultRow | None) -> bool:
-    """Whether two rows of a vault hold the same amounts, at whatever slots."""
+    """Return whether two rows of a vault hold the same amounts, regardless of their slots."""
     return other is not None and balances(replace(one, slot=other.slot)) == balances(other)

@@ -1,1 +1,1 @@
-"""Comparison of the database with the chain, and its repair."""
+"""Reconciliation: comparison of the database with the chain, and its repair."""

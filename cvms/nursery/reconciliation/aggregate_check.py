@@ -1,11 +1,11 @@
-"""What all vaults are and hold together: the kept sums, the rows and the chain's own list."""
+"""Check of aggregates over all vaults: stored sums, rows and the chain's list of vaults."""
 
 from __future__ import annotations
 
 import structlog
 
 from cvms.chain.rpc.rpc_client import RpcClient
-from cvms.chain.transactions.vault_listing import ListedVault, list_vaults
+from cvms.chain.transactions.vault_listing import list_vaults
 from cvms.chain.types import Commitment, Programs
 from cvms.errors import DecodeError, RpcError
 from cvms.metrics import Metrics
@@ -20,14 +20,14 @@ from cvms.store.vaults import vaults
 log = structlog.get_logger(__name__)
 
 ALL_VAULTS = "*"
-"""The owner and the vault of what concerns all of them."""
-COUNTING_SECONDS = 300.0
-"""For counting the whole history once; the indexer waits so long, and goes on."""
-OWNERS_AT_ONCE = 1000
+"""Owner and vault of a log entry about all vaults."""
+RECOUNT_SECONDS = 300.0
+"""Timeout of a count of the whole history, during which the indexer waits."""
+OWNERS_PER_QUERY = 1000
 
 
 class AggregateCheck:
-    """Compares sums, and finds whose vault is not in the books."""
+    """Compares stored sums, and finds vaults whose rows differ from the chain's list."""
 
     def __init__(
         self,
@@ -45,29 +45,34 @@ class AggregateCheck:
         self._metrics = metrics
 
     async def check_sums(self) -> None:
-        """Hold the kept sums against rows and history; those that differ are counted again."""
+        """Compare the stored sums with rows and history, and recount those that differ."""
         async with self._database.connection() as conn:
             found = await aggregate_check.check(conn)
         if not found.sizes_right(self._threshold):
-            await self._count_sizes(found)
+            await self._recount_sizes(found)
         if not found.flows_right(self._threshold):
-            await self._count_flows(found)
+            await self._recount_flows(found)
 
     async def find_mismatched_owners(self) -> list[str]:
-        """The owners of whom the chain's list of vaults says something else than their rows.
+        """Return the owners whose total in the chain's list of vaults differs from their rows.
 
-        Many only lag: hold each against its account. None where no node lists vaults.
+        Many of these rows only lag, so each has to be compared with its account. Return no owners
+        if no node lists vaults.
         """
         try:
             _, listed = await list_vaults(
                 self._rpc, self._programs, commitment=Commitment.CONFIRMED
             )
         except (RpcError, DecodeError) as error:
-            log.warning("vaults_not_listed", problem=str(error))
+            log.warning("vault_list_unavailable", problem=str(error))
             return []
-        suspects: list[str] = []
-        for first in range(0, len(listed), OWNERS_AT_ONCE):
-            suspects += await self._owners_with_other_total(listed[first : first + OWNERS_AT_ONCE])
+        mismatched: list[str] = []
+        for start in range(0, len(listed), OWNERS_PER_QUERY):
+            totals = {
+                str(each.owner): each.total for each in listed[start : start + OWNERS_PER_QUERY]
+            }
+            async with self._database.connection() as conn:
+                mismatched += await vaults.owners_with_other_total(conn, totals)
         async with self._database.connection() as conn:
             tvl = await vaults.tvl(conn)
         log.info(
@@ -75,16 +80,11 @@ class AggregateCheck:
             vaults=len(listed),
             total=sum(each.total for each in listed),
             rows_total=tvl.total,
-            unlike=len(suspects),
+            mismatched=len(mismatched),
         )
-        return suspects
+        return mismatched
 
-    async def _owners_with_other_total(self, listed: list[ListedVault]) -> list[str]:
-        totals = {str(each.owner): each.total for each in listed}
-        async with self._database.connection() as conn:
-            return await vaults.owners_with_other_total(conn, totals)
-
-    async def _count_sizes(self, found: AggregateCounts) -> None:
+    async def _recount_sizes(self, found: AggregateCounts) -> None:
         async with self._database.transaction() as conn:
             await aggregate_check.count_sizes(conn)
             entry = _entry(
@@ -92,14 +92,15 @@ class AggregateCheck:
                 found,
                 found.sizes,
                 healed=(await aggregate_check.check(conn)).sizes_right(self._threshold),
-                cause=f"{found.wrong_sizes} of the sums by size are not those of the rows",
+                cause=f"{found.wrong_sizes} sums by size differ from the rows",
             )
-            told = await reconciliation_log.log_once(conn, entry)
-        self._report(entry, told=told)
+            logged = await reconciliation_log.log_once(conn, entry)
+        if logged:
+            report_difference(entry, self._metrics)
 
-    async def _count_flows(self, found: AggregateCounts) -> None:
+    async def _recount_flows(self, found: AggregateCounts) -> None:
         async with (
-            self._database.dedicated(query_timeout=COUNTING_SECONDS) as conn,
+            self._database.dedicated(query_timeout=RECOUNT_SECONDS) as conn,
             conn.transaction(),
         ):
             await cursors.lock(conn)
@@ -109,22 +110,19 @@ class AggregateCheck:
                 found,
                 found.newest_hour,
                 healed=(await aggregate_check.check(conn)).flows_right(self._threshold),
-                cause=f"{found.wrong_flows} of the sums over time are not those of the history",
+                cause=f"{found.wrong_flows} sums over time differ from the history",
             )
-            told = await reconciliation_log.log_once(conn, entry)
-        self._report(entry, told=told)
-
-    def _report(self, entry: ReconciliationEntry, *, told: bool) -> None:
-        if told:
+            logged = await reconciliation_log.log_once(conn, entry)
+        if logged:
             report_difference(entry, self._metrics)
 
 
 def report_difference(entry: ReconciliationEntry, metrics: Metrics) -> None:
-    """Alert: the log and the metric say what differs."""
+    """Log a difference as an error, and count it in the metric that alerts are based on."""
     healed = "true" if entry.healed else "false"
     metrics.reconciliation_differences.labels(field=entry.field, healed=healed).inc()
     log.error(
-        "books_differ_from_chain",
+        "difference_found",
         owner=entry.owner,
         field=entry.field,
         expected=entry.expected,

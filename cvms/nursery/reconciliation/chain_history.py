@@ -1,13 +1,14 @@
-"""One vault's history as its own list of transactions tells it, from its first opening on.
+"""History of one vault, read from its own list of finalized transactions.
 
-Only what is final is read. A node may have forgotten old transactions or cut logs short: what it
-shows counts only when it adds up to the vault's account, to the unit.
+A node may have pruned old transactions or truncated logs. So a history is used only if it begins
+with the opening of the vault and adds up to the vault's account, to the unit.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 
 from solders.pubkey import Pubkey
 
@@ -17,6 +18,7 @@ from cvms.chain.program.events.log_parser import parse_events
 from cvms.chain.program.events.touched_vaults import OpenedVault
 from cvms.chain.rpc.responses import SignatureInfo, TransactionRecord
 from cvms.chain.rpc.rpc_client import RpcClient
+from cvms.chain.rpc.signature_pages import SignaturePages
 from cvms.chain.types import Commitment, Programs, Slot
 from cvms.errors import HistoryNotProven
 from cvms.nursery.indexing.batch_reader import ExecutedTransaction, executed_transaction
@@ -28,21 +30,23 @@ from cvms.nursery.ledger.entries import (
 )
 from cvms.nursery.ledger.mint_tracker import MintTracker
 from cvms.nursery.ledger.running_balances import running_balances
+from cvms.nursery.ledger.vault_rows import vault_row_at
 from cvms.store.index.chain_events import EventRow
 from cvms.store.reconciliation.vault_ledger import HELD
+from cvms.store.vaults.balance_history import BalancePoint
 from cvms.store.vaults.history import DEPOSIT, EMERGENCY_WITHDRAW, WITHDRAW, HistoryRow
+from cvms.store.vaults.vaults import VaultRow
 
-PAGE = 1000
-RECORDS_AT_ONCE = 100
-LONGEST_HISTORY = 50_000
-"""Transactions of one vault that are read again at once, about half a minute's worth."""
+RECORDS_PER_CALL = 100
+MAX_TRANSACTIONS = 50_000
+"""Transactions of one vault that are read at once, which takes about half a minute."""
 
 
 @dataclass(slots=True)
 class VaultHistory:
-    """What the chain says up to the end of slot `through`; `vault` is the account then.
+    """The history up to the end of slot `through`; `vault` is the account then.
 
-    The offsets are what `account_offsets` should hold: by how much the lines exceed the account.
+    The offsets belong in `account_offsets`: the amounts by which the lines exceed the account.
     """
 
     address: str
@@ -69,39 +73,37 @@ class VaultHistory:
 async def read_proven_history(
     rpc: RpcClient, programs: Programs, *, address: Pubkey, owner: str
 ) -> VaultHistory:
-    """The finalized history of the owner's vault, proven by its finalized account.
+    """Return the finalized history of the owner's vault, proven by its finalized account.
 
     Raises HistoryNotProven, and whatever `rpc` raises.
     """
-    found = await rpc.get_accounts([address], commitment=Commitment.FINALIZED)
-    history = VaultHistory(str(address), owner, found.slot, read_vault(found.accounts[0], programs))
+    read = await rpc.get_accounts([address], commitment=Commitment.FINALIZED)
+    history = VaultHistory(str(address), owner, read.slot, read_vault(read.accounts[0], programs))
     mints = MintTracker(str(programs.mint), [])
-    infos = await _signatures(rpc, address, through=found.slot)
-    for first in range(0, len(infos), RECORDS_AT_ONCE):
-        for record in await _records(rpc, infos[first : first + RECORDS_AT_ONCE]):
-            _follow(history, mints, _executed(record, programs, address))
-    held = mints.tracked.get(str(address))
-    history.ours = held is not None and held.ours
-    _prove(history, programs)
+    infos = await _signatures(rpc, address, through=read.slot)
+    for start in range(0, len(infos), RECORDS_PER_CALL):
+        for record in await _records(rpc, infos[start : start + RECORDS_PER_CALL]):
+            _apply(history, mints, _executed(record, programs, address))
+    mint = mints.tracked.get(str(address))
+    history.ours = mint is not None and mint.ours
+    _prove(history, address, programs)
     return history
 
 
 async def _signatures(rpc: RpcClient, address: Pubkey, *, through: Slot) -> list[SignatureInfo]:
-    """The vault's transactions up to the slot, oldest first."""
+    """Return the vault's transactions up to the slot, oldest first."""
     newest_first: list[SignatureInfo] = []
-    while True:
-        page = await rpc.get_signatures_for_address(
-            address,
-            commitment=Commitment.FINALIZED,
-            limit=PAGE,
-            before=newest_first[-1].signature if newest_first else None,
-            min_context_slot=through,
-        )
+    get = partial(
+        rpc.get_signatures_for_address,
+        address,
+        commitment=Commitment.FINALIZED,
+        min_context_slot=through,
+    )
+    async for page in SignaturePages(get):
+        if len(newest_first) > MAX_TRANSACTIONS:
+            raise HistoryNotProven(f"the vault has more than {MAX_TRANSACTIONS} transactions")
         newest_first += page
-        if len(page) < PAGE:
-            return [info for info in reversed(newest_first) if info.slot <= through]
-        if len(newest_first) > LONGEST_HISTORY:
-            raise HistoryNotProven(f"the vault has more than {LONGEST_HISTORY} transactions")
+    return [info for info in reversed(newest_first) if info.slot <= through]
 
 
 async def _records(rpc: RpcClient, infos: Sequence[SignatureInfo]) -> list[TransactionRecord]:
@@ -116,65 +118,55 @@ async def _records(rpc: RpcClient, infos: Sequence[SignatureInfo]) -> list[Trans
 def _executed(
     record: TransactionRecord, programs: Programs, address: Pubkey
 ) -> ExecutedTransaction:
-    """What the transaction did to this vault and, by its events, to others."""
+    """Return what the transaction did; of the openings and closings, those of this vault only."""
     logged = parse_events(
         record.logs or [], programs.vault, top_level_programs=record.top_level_programs
     )
     if logged.truncated:
         raise HistoryNotProven(f"the node truncated the logs of {record.signature}")
-    did = executed_transaction(record, logged.events, programs, Commitment.FINALIZED)
-    return replace(did, lifecycle=tuple(life for life in did.lifecycle if life.vault == address))
+    executed = executed_transaction(record, logged.events, programs, Commitment.FINALIZED)
+    lifecycle = tuple(step for step in executed.lifecycle if step.vault == address)
+    return replace(executed, lifecycle=lifecycle)
 
 
-def _follow(history: VaultHistory, mints: MintTracker, did: ExecutedTransaction) -> None:
-    """Add what a transaction did, as nursery/indexing/apply_batch.py would have."""
+def _apply(history: VaultHistory, mints: MintTracker, executed: ExecutedTransaction) -> None:
+    """Add what a transaction did, as nursery/indexing/apply_batch.py does."""
     vault = history.address
-    history.opened |= any(isinstance(life, OpenedVault) for life in did.lifecycle)
-    owners = mints.apply(did.lifecycle, [each.event for each in did.events], did.signature)
-    for each, owner_of in zip(did.events, owners, strict=True):
-        if vault not in event_vaults(each.event):
+    history.opened |= any(isinstance(step, OpenedVault) for step in executed.lifecycle)
+    events = [recorded.event for recorded in executed.events]
+    owners = mints.apply(executed.lifecycle, events, executed.signature)
+    for recorded, owner_of in zip(executed.events, owners, strict=True):
+        if vault not in event_vaults(recorded.event):
             continue
         if not history.opened:
             raise HistoryNotProven("the node's list of the vault's transactions has no beginning")
-        history.events.append(each.row)
-        counts = {vault: owner_of[vault]} if vault in owner_of else {}
-        moved = ledger_entries(each.event, counts)
-        history.lines += [history_row(each, every) for every in moved]
-        if isinstance(each.event, VaultClosedEvent):
+        history.events.append(recorded.row)
+        owner_of_vault = {vault: owner_of[vault]} if vault in owner_of else {}
+        entries = ledger_entries(recorded.event, owner_of_vault)
+        history.lines += [history_row(recorded, entry) for entry in entries]
+        if isinstance(recorded.event, VaultClosedEvent):
             history.deposited_offset = history.deposited
             history.withdrawn_offset = history.withdrawn
-        elif not moved and (counted := counted_by_account(each.event)):
+        elif not entries and (counted := counted_by_account(recorded.event)):
             history.deposited_offset -= counted[1]
             history.withdrawn_offset -= counted[2]
 
 
-def _prove(history: VaultHistory, programs: Programs) -> None:
-    """Raises HistoryNotProven unless the lines come to what the account says, to the unit."""
+def _prove(history: VaultHistory, address: Pubkey, programs: Programs) -> None:
+    """Check that the lines add up to the account, to the unit. Raises HistoryNotProven if not."""
     vault = history.vault
     counted = (vault.total_deposited, vault.total_withdrawn) if vault else (0, 0)
     sums = (
         history.deposited - history.deposited_offset,
         history.withdrawn - history.withdrawn_offset,
     )
-    ours = vault is not None and vault.usdt_mint == programs.mint
-    held = _held(vault) if vault is not None and ours else dict.fromkeys(HELD, 0)
-    if sums != counted or balances_after(history.lines) != held:
+    points = running_balances(history.lines)
+    row = vault_row_at(address, vault, history.through, mint=str(programs.mint), before=None)
+    if sums != counted or _held(points[-1] if points else None) != _held(row):
         raise HistoryNotProven(
-            "what the node shows of the vault's transactions does not come to its account"
+            "the vault's transactions on the node do not add up to the vault's account"
         )
 
 
-def balances_after(lines: Sequence[HistoryRow]) -> dict[str, int]:
-    """What a vault holds after all of its lines, in their order."""
-    points = running_balances(lines)
-    return {name: getattr(points[-1], name) if points else 0 for name in HELD}
-
-
-def _held(vault: Vault) -> dict[str, int]:
-    return {
-        "total": vault.total_balance,
-        "available": vault.available_balance,
-        "locked": vault.locked_balance,
-        "timelocked": vault.timelocked,
-        "yield_deposited": vault.yield_deposited_balance,
-    }
+def _held(balances: BalancePoint | VaultRow | None) -> list[int]:
+    return [getattr(balances, name) if balances else 0 for name in HELD]

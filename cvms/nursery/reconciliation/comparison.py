@@ -1,13 +1,13 @@
-"""A vault's row and history against its account: what differs, decided on plain values."""
+"""Comparison of a vault's row and history with its account, on plain values."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import Any, Literal
 
 from cvms.chain.program.accounts import SplTokenAccount, Vault
 from cvms.chain.types import Slot
-from cvms.nursery.ledger.vault_rows import CLOSED
+from cvms.nursery.ledger.vault_rows import AMOUNTS, CLOSED
 from cvms.store.reconciliation import reconciliation_log
 from cvms.store.reconciliation.reconciliation_log import ReconciliationEntry
 from cvms.store.reconciliation.vault_ledger import HELD, VaultLedger
@@ -15,14 +15,12 @@ from cvms.store.vaults.vaults import VaultRow
 
 Heal = Literal["row", "history"]
 
-AMOUNTS = (*HELD, "total_deposited", "total_withdrawn")
-
 
 @dataclass(frozen=True, slots=True)
 class ExpectedState:
-    """A vault's account and the row's token account as of one slot; `row` is what it should be.
+    """A vault's account, its token account and the row it should have, as of one slot.
 
-    `vault` is None when the account is gone. One over another mint has a row that holds nothing.
+    `vault` is None if the account is closed. An account of another mint has a row of zeros.
     """
 
     row: VaultRow
@@ -32,11 +30,11 @@ class ExpectedState:
 
 
 @dataclass(frozen=True, slots=True)
-class Difference:
-    """One field: `expected` by the chain, `actual` by what is held against it.
+class FieldDifference:
+    """One field that differs: `expected` is the chain's value, `actual` the other one.
 
-    `heal` says how it may be set right: the row from the account, the history (and what the
-    balances were) from the vault's transactions; the chain itself not at all.
+    `heal` says how it can be repaired: the row from the account, the history and the past balances
+    from the vault's transactions. None if the chain differs from itself.
     """
 
     field: str
@@ -50,9 +48,12 @@ class Difference:
         return (self.expected or 0) - (self.actual or 0)
 
     def entry(
-        self, chain: ExpectedState, books: VaultLedger, *, healed: bool, problem: str | None = None
+        self, chain: ExpectedState, ledger: VaultLedger, *, healed: bool, problem: str | None = None
     ) -> ReconciliationEntry:
-        """The line of reconciliation_logs; `problem` is why the history could not be healed."""
+        """Return the entry for `reconciliation_logs`.
+
+        `problem` is the reason why the history could not be healed.
+        """
         unproven = problem is not None and not healed and self.heal == "history"
         return reconciliation_log.entry(
             vault=chain.row.vault,
@@ -61,7 +62,7 @@ class Difference:
             expected=self.expected,
             actual=self.actual,
             chain_slot=chain.slot,
-            row_slot=books.row.slot if books.row else None,
+            row_slot=ledger.row.slot if ledger.row else None,
             healed=healed,
             cause=f"{self.cause}; {problem}" if unproven else self.cause,
         )
@@ -69,11 +70,11 @@ class Difference:
 
 def differences(
     chain: ExpectedState, ledger: VaultLedger, *, threshold: int = 0
-) -> list[Difference]:
-    """Every field that differs; amounts by more than `threshold` units, the rest at all.
+) -> list[FieldDifference]:
+    """Return the fields that differ; amounts only if they differ by more than `threshold` units.
 
-    Meaningful once nothing is in flight: the indexer has passed the chain's slot, and the row is
-    not of a later one. Equality is meaningful at any time.
+    A difference counts only once the indexer has passed the slot of `chain`, and only if the row is
+    not of a later slot. Equality counts at any time.
     """
     found = [
         *_row(chain, ledger),
@@ -84,66 +85,59 @@ def differences(
     return [each for each in found if each.field not in AMOUNTS or abs(each.amount) > threshold]
 
 
-def _row(chain: ExpectedState, ledger: VaultLedger) -> list[Difference]:
+def _row(chain: ExpectedState, ledger: VaultLedger) -> list[FieldDifference]:
     if ledger.row is None:
-        return [Difference("row", chain.row.total, None, "the vault has no row", heal="row")]
-    cause = "the row is not the account, though the indexer has passed its slot"
+        return [FieldDifference("row", chain.row.total, None, "the vault has no row", heal="row")]
+    cause = "the row differs from the account, although the indexer has passed its slot"
     found = [
-        Difference(name, getattr(chain.row, name), getattr(ledger.row, name), cause, heal="row")
+        FieldDifference(
+            name, getattr(chain.row, name), getattr(ledger.row, name), cause, heal="row"
+        )
         for name in AMOUNTS
         if getattr(chain.row, name) != getattr(ledger.row, name)
     ]
     if _without_amounts(ledger.row) != _without_amounts(chain.row):
-        found.append(Difference("state", None, None, cause, heal="row"))
+        found.append(FieldDifference("state", None, None, cause, heal="row"))
     return found
 
 
 def _without_amounts(row: VaultRow) -> VaultRow:
-    return replace(
-        row,
-        total=0,
-        available=0,
-        locked=0,
-        timelocked=0,
-        yield_deposited=0,
-        total_deposited=0,
-        total_withdrawn=0,
-        slot=0,
-        updated_at=None,
-    )
+    zeros: dict[str, Any] = dict.fromkeys(AMOUNTS, 0)
+    return replace(row, **zeros, slot=0, updated_at=None)
 
 
-def _history(chain: ExpectedState, ledger: VaultLedger) -> list[Difference]:
-    """Every movement once: the account's sums say so, whatever the balances are.
+def _history(chain: ExpectedState, ledger: VaultLedger) -> list[FieldDifference]:
+    """Compare the sums of the history with the account's totals and balances.
 
-    What a closed account counted is in the offset of the next one, so that a line that is missing
-    from an earlier life of the vault is found as well. What locks, timelocks and yields leave has
-    to be what the account holds.
+    The totals show that the history has each deposit and withdrawal once. The totals of a closed
+    account are in the offset of the next one, so that a missing line of an earlier account of the
+    vault is found as well.
     """
-    cause = "the history's sum is not the account's"
+    cause = "the sum of the history differs from the account"
     vault, sums = chain.vault, ledger.sums
-    # An emergency takes what is available first, then what is locked: only their sum is linear.
-    held = [name for name in HELD if not sums.emergencies or name not in ("available", "locked")]
+    # An emergency withdrawal takes the available balance first and then the locked one, so only
+    # the sum of both is linear in the amounts.
+    names = [name for name in HELD if not sums.emergencies or name not in ("available", "locked")]
     pairs = [
         ("deposited", vault.total_deposited if vault else 0),
         ("withdrawn", vault.total_withdrawn if vault else 0),
-        *((name, getattr(chain.row, name)) for name in held),
+        *((name, getattr(chain.row, name)) for name in names),
     ]
     return [
-        Difference(f"history_{name}", expected, getattr(sums, name), cause, heal="history")
+        FieldDifference(f"history_{name}", expected, getattr(sums, name), cause, heal="history")
         for name, expected in pairs
         if expected != getattr(sums, name)
     ]
 
 
-def _newest(chain: ExpectedState, ledger: VaultLedger) -> list[Difference]:
-    """What the vault is said to have held last is what it holds."""
-    cause = "the newest of the balances as they were is not what the account holds"
+def _newest(chain: ExpectedState, ledger: VaultLedger) -> list[FieldDifference]:
+    """Compare the newest point of the balance history with the account."""
+    cause = "the newest point of the balance history differs from the account"
     newest = ledger.newest
     if newest is None:
-        return [Difference("balance_history", chain.row.total, None, cause, heal="history")]
+        return [FieldDifference("balance_history", chain.row.total, None, cause, heal="history")]
     return [
-        Difference(
+        FieldDifference(
             f"balance_history_{name}",
             getattr(chain.row, name),
             getattr(newest, name),
@@ -155,8 +149,8 @@ def _newest(chain: ExpectedState, ledger: VaultLedger) -> list[Difference]:
     ]
 
 
-def _tokens(chain: ExpectedState) -> list[Difference]:
-    """The chain against itself: the tokens have to cover what is not out for yield."""
+def _tokens(chain: ExpectedState) -> list[FieldDifference]:
+    """Check that the tokens cover what the vault owes and has not deposited for yield."""
     if chain.vault is None or chain.row.state == CLOSED:
         return []
     owed = chain.vault.total_balance - chain.vault.yield_deposited_balance
@@ -164,4 +158,4 @@ def _tokens(chain: ExpectedState) -> list[Difference]:
     if held >= owed:
         return []
     cause = "the token account holds less than the vault owes"
-    return [Difference("token_account", owed, held, cause, heal=None)]
+    return [FieldDifference("token_account", owed, held, cause, heal=None)]

@@ -1,8 +1,8 @@
-"""Build the books again from the chain, beside the live ones, and hold these against them.
+"""Full rebuild: indexes the chain again into a scratch schema and compares it with the live one.
 
-What is built is in a schema of its own and stays there when the command is interrupted: the next
-one goes on from its cursor. The live books are only read, until what differs is exchanged in one
-transaction, under the lock by which whoever applies events takes turns.
+The scratch schema stays when the command is interrupted, and the next run resumes from its cursor.
+The live tables are only read, until the rows that differ are replaced in one transaction, under the
+lock that serializes all processes that apply events.
 """
 
 from __future__ import annotations
@@ -27,7 +27,11 @@ from cvms.nursery.indexing.finalized_recheck import FinalizedRecheck
 from cvms.nursery.indexing.finalizer import Finalizer
 from cvms.nursery.indexing.indexer import Indexer
 from cvms.nursery.ledger.outbox_messages import balance_message
-from cvms.nursery.reconciliation.vault_readings import expected_states, read_vaults
+from cvms.nursery.reconciliation.vault_readings import (
+    VAULTS_PER_CALL,
+    expected_states,
+    read_vaults,
+)
 from cvms.store.analytics import aggregate_check
 from cvms.store.index import cursor as cursors
 from cvms.store.index.cursor import Cursor
@@ -39,23 +43,21 @@ from cvms.store.projection.rebuild_schema import RowDifference, TableComparison
 from cvms.store.reconciliation import vault_ledger
 from cvms.store.redis.balance_cache import NoCache
 from cvms.store.security import audit_log
-from cvms.store.security.audit_log import AuditEntry
 from cvms.store.vaults import vaults
 
 COMPARE_SECONDS = 3600.0
-"""For one statement over whole tables."""
-ROUNDS = 5
-"""Tries to meet the live cursor while it moves; after these the indexer is made to wait."""
+"""Timeout of one statement over whole tables."""
+UNLOCKED_ATTEMPTS = 5
+"""Attempts to compare while the live cursor moves; after these the indexer is made to wait."""
 REPORT_SECONDS = 1.0
 RETRY_SECONDS = 0.2
-VAULTS_AT_ONCE = 50
-MOST_VAULTS = 100_000
-"""Vaults whose rows differ that are looked at one by one, since their accounts may have moved."""
+MAX_VAULTS = 100_000
+"""Vaults with different rows that are read one by one, since their accounts may have changed."""
 
 
 @dataclass(frozen=True, slots=True)
 class RebuildProgress:
-    """How far the building is: `slot` of `target`, None before the first transaction."""
+    """Progress towards the slot `target`; `slot` is None before the first transaction."""
 
     slot: int | None
     target: int
@@ -63,10 +65,10 @@ class RebuildProgress:
 
 @dataclass(frozen=True, slots=True)
 class RebuildOutcome:
-    """What was compared as of `cursor`: by table how many rows differ, and the first of them.
+    """Result of the comparison at `cursor`: the number of different rows by table, and the first.
 
-    `moved` vaults were left out, since their accounts changed behind the cursor. `replaced`: the
-    live tables now are what was built.
+    `moved` vaults were left out, since their accounts changed after the cursor. If `replaced`, the
+    live tables now equal the rebuilt ones.
     """
 
     cursor: Cursor
@@ -92,7 +94,7 @@ class FullRebuild:
         rpc: RpcClient,
         programs: Programs,
         report: Callable[[RebuildProgress], None],
-        told: int,
+        max_shown: int,
     ) -> None:
         self._live = live
         self._scratch = scratch
@@ -100,28 +102,31 @@ class FullRebuild:
         self._programs = programs
         self._program = str(programs.vault)
         self._report = report
-        self._told = told
+        self._max_shown = max_shown
         self._resumed_from: int | None = None
 
     async def run(self, *, replace: bool) -> RebuildOutcome:
-        """Build, compare and, if wanted, exchange. Raises RebuildNotPossible and GapNotClosed."""
-        built = await self._cursor(self._scratch)
-        self._resumed_from = built.slot if built else None
-        for _ in range(ROUNDS):
+        """Rebuild, compare and, with `replace`, replace the live rows that differ.
+
+        Raises RebuildNotPossible and GapNotClosed.
+        """
+        scratch_cursor = await self._cursor(self._scratch)
+        self._resumed_from = scratch_cursor.slot if scratch_cursor else None
+        for _ in range(UNLOCKED_ATTEMPTS):
             target = await self._cursor(self._live)
             if target is None:
                 raise RebuildNotPossible("Nothing is indexed yet, so there is nothing to compare.")
             await self._build(target)
             if replace:
                 break
-            if outcome := await self._meet(target, replace=False, lock=False):
+            if outcome := await self._compare_at(target, replace=False, lock=False):
                 return outcome
-        outcome = await self._meet(None, replace=replace, lock=True)
+        outcome = await self._compare_at(None, replace=replace, lock=True)
         assert outcome is not None
         return outcome
 
     async def _build(self, target: Cursor) -> None:
-        """Apply everything up to the target, by the code that applies it live."""
+        """Apply everything up to the target, with the indexer's own code."""
         rpc = BoundedRpcClient(self._rpc, program=self._programs.vault, last=target.signature)
         reconciliations = ReconcileQueue()
         indexer = Indexer(
@@ -141,25 +146,25 @@ class FullRebuild:
         async with trio.open_nursery() as nursery:
             nursery.start_soon(_drain, reconciliations)
             nursery.start_soon(self._report_progress, target)
-            # Not all at once where the node does not have all of what it lists yet.
+            # It takes several runs while the node lacks transactions that it lists.
             while not await indexer.catch_up():  # noqa: ASYNC110
                 await trio.sleep(RETRY_SECONDS)
             nursery.cancel_scope.cancel()
-        second_look = FinalizedRecheck(
+        recheck = FinalizedRecheck(
             database=self._scratch,
             rpc=self._rpc,
             programs=self._programs,
             outbox_wake=OutboxWakeup(),
             cache=NoCache(),
         )
-        settler = Finalizer(
+        finalizer = Finalizer(
             database=self._scratch,
             rpc=self._rpc,
             forks=indexer.forks,
-            recheck=second_look,
+            recheck=recheck,
             board=StatusBoard(),
         )
-        await settler.run_once()
+        await finalizer.run_once()
         self._report(RebuildProgress(target.slot, target.slot))
 
     async def _report_progress(self, target: Cursor) -> None:
@@ -168,12 +173,12 @@ class FullRebuild:
             self._report(RebuildProgress(cursor.slot if cursor else None, target.slot))
             await trio.sleep(REPORT_SECONDS)
 
-    async def _meet(
+    async def _compare_at(
         self, target: Cursor | None, *, replace: bool, lock: bool
     ) -> RebuildOutcome | None:
-        """Compare at the target, or where the live cursor is once it is held.
+        """Compare at the target, or with `lock` at the live cursor, which cannot move then.
 
-        None when it has moved on from the target meanwhile.
+        Return None if the live cursor has moved from the target.
         """
         async with (
             self._live.dedicated(query_timeout=COMPARE_SECONDS) as conn,
@@ -195,11 +200,10 @@ class FullRebuild:
         schema = await rebuild_schema.live_schema(conn)
         comparison = TableComparison(conn, live=schema, slot=cursor.slot)
         await comparison.compare()
-        suspects = await comparison.keys("vaults", MOST_VAULTS)
-        if suspects:
-            await self._read_again(suspects)
+        if differing := await comparison.keys("vaults", MAX_VAULTS):
+            await self._read_again(differing)
             await comparison.compare()
-        moved = await self._moved(await comparison.keys("vaults", MOST_VAULTS), cursor)
+        moved = await self._moved(await comparison.keys("vaults", MAX_VAULTS), cursor)
         await comparison.set_aside("vaults", moved)
         counts = await comparison.counts()
         sizes = (await aggregate_check.check(conn)).wrong_sizes
@@ -207,30 +211,30 @@ class FullRebuild:
             cursor=cursor,
             resumed_from=self._resumed_from,
             counts=counts | {"vault_sizes": sizes},
-            first=await comparison.first(self._told),
+            first=await comparison.first(self._max_shown),
             moved=len(moved),
             replaced=replace,
         )
         if replace:
-            await self._exchange(conn, comparison, outcome, moved)
+            await self._replace(conn, comparison, outcome, moved)
         return outcome
 
     async def _read_again(self, owners: list[str]) -> None:
-        """Accounts were read while the books were built: read those that differ as they are."""
-        for first in range(0, len(owners), VAULTS_AT_ONCE):
-            some = owners[first : first + VAULTS_AT_ONCE]
+        """Read the accounts of these owners again, since they may have changed during the build."""
+        for start in range(0, len(owners), VAULTS_PER_CALL):
+            page = owners[start : start + VAULTS_PER_CALL]
             readings = await read_vaults(
-                self._rpc, self._programs, some, commitment=Commitment.CONFIRMED
+                self._rpc, self._programs, page, commitment=Commitment.CONFIRMED
             )
             async with self._scratch.transaction() as conn:
-                held = await vault_ledger.read(conn, some)
-                rows = {owner: each.row for owner, each in held.items()}
+                ledgers = await vault_ledger.read(conn, page)
+                rows = {owner: ledger.row for owner, ledger in ledgers.items()}
                 known = [each for each in readings if rows[each.owner] is not None]
                 expected = expected_states(known, rows, mint=self._programs.mint)
                 await vault_writer.advance(conn, [e.row for e in expected], final=False)
 
     async def _moved(self, owners: list[str], cursor: Cursor) -> list[str]:
-        """Those whose vaults have transactions that follow the cursor."""
+        """Return the owners whose vaults have transactions after the cursor."""
         moved = []
         async with self._scratch.connection() as conn:
             for owner in owners:
@@ -245,27 +249,40 @@ class FullRebuild:
         )
         return infos[0].slot if infos else Slot(0)
 
-    async def _exchange(
+    async def _replace(
         self,
         conn: Connection,
         comparison: TableComparison,
         outcome: RebuildOutcome,
         moved: list[str],
     ) -> None:
-        """Bring what was built into the live tables; raises unless they are equal then."""
-        changed = await comparison.keys("vaults", MOST_VAULTS)
+        """Copy the different rows into the live tables.
+
+        Raises RebuildNotPossible, which rolls it back, if the tables differ afterwards.
+        """
+        changed = await comparison.keys("vaults", MAX_VAULTS)
         await comparison.exchange()
         await aggregate_check.count_sizes(conn)
-        held = await vault_ledger.read(conn, changed)
-        rows = {owner: each.row for owner, each in held.items() if each.row is not None}
+        ledgers = await vault_ledger.read(conn, changed)
+        rows = [row for owner in changed if (row := ledgers[owner].row) is not None]
         await comparison.compare()
         await comparison.set_aside("vaults", moved)
         left = {name: count for name, count in (await comparison.counts()).items() if count}
         if left:
-            raise RebuildNotPossible(f"The exchange left differences, and is undone: {left}")
-        await audit_log.append(conn, _audited(outcome))
-        told = [balance_message(rows[owner], signature=None) for owner in changed if owner in rows]
-        await outbox.append(conn, told)
+            raise RebuildNotPossible(f"The tables still differ; nothing is replaced: {left}")
+        await audit_log.record(
+            conn,
+            actor="cvms index rebuild",
+            action="books_replaced",
+            owner=None,
+            outcome="ok",
+            details={
+                "signature": outcome.cursor.signature,
+                "slot": outcome.cursor.slot,
+                "rows": {name: count for name, count in outcome.counts.items() if count},
+            },
+        )
+        await outbox.append(conn, [balance_message(row, signature=None) for row in rows])
         await rebuild_schema.drop(conn)
 
     async def _cursor(self, database: Database) -> Cursor | None:
@@ -281,11 +298,12 @@ async def open_rebuild(
     programs: Programs,
     fresh: bool,
     report: Callable[[RebuildProgress], None],
-    told: int,
+    max_shown: int,
 ) -> AsyncIterator[FullRebuild]:
-    """A rebuild that nobody else is at. Raises RebuildNotPossible if somebody is.
+    """Open a rebuild under a lock. Raises RebuildNotPossible if another one is running.
 
-    With `fresh`, what an interrupted one has left is dropped.
+    With `fresh`, the scratch schema of an interrupted rebuild is dropped. `max_shown` limits the
+    different rows of each table in the outcome.
     """
     async with (
         open_database(database_url) as live,
@@ -303,37 +321,23 @@ async def open_rebuild(
             rpc=rpc,
             programs=programs,
             report=report,
-            told=told,
+            max_shown=max_shown,
         )
 
 
 async def _make_scratch(conn: Connection, programs: Programs, *, fresh: bool) -> None:
-    of = f"the books of {programs.vault} over {programs.mint}, built again by cvms"
+    contents = f"the books of {programs.vault} over {programs.mint}, built again by cvms"
     if fresh:
         await rebuild_schema.drop(conn)
     note = await rebuild_schema.note(conn)
-    if note not in (None, of):
+    if note not in (None, contents):
         raise RebuildNotPossible(
             f"The schema {rebuild_schema.SCHEMA} is of something else ({note or 'no comment'}); "
             "--fresh drops it."
         )
-    await rebuild_schema.create(conn, of)
+    await rebuild_schema.create(conn, contents)
 
 
 async def _drain(reconciliations: ReconcileQueue) -> None:
     while True:
         await reconciliations.receive()
-
-
-def _audited(outcome: RebuildOutcome) -> AuditEntry:
-    return AuditEntry(
-        actor="cvms index rebuild",
-        action="books_replaced",
-        owner=None,
-        outcome="ok",
-        details={
-            "signature": outcome.cursor.signature,
-            "slot": outcome.cursor.slot,
-            "rows": {name: count for name, count in outcome.counts.items() if count},
-        },
-    )

@@ -1,4 +1,4 @@
-"""Settle what is judged to differ: say what was wrong, set it right if that can be, alert."""
+"""Healer of confirmed differences: repairs them where possible, logs them and alerts."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from cvms.metrics import Metrics
 from cvms.nursery.channels.wakeups import OutboxWakeup
 from cvms.nursery.ledger.outbox_messages import balance_message
 from cvms.nursery.reconciliation.aggregate_check import report_difference
-from cvms.nursery.reconciliation.comparison import Difference, ExpectedState, differences
+from cvms.nursery.reconciliation.comparison import ExpectedState, FieldDifference, differences
 from cvms.nursery.reconciliation.vault_reindexer import Reindexer
 from cvms.store.analytics import aggregate_check
 from cvms.store.index import cursor as cursors
@@ -28,7 +28,7 @@ from cvms.store.vaults import balance_history
 
 
 class Healer:
-    """Logs differences, and heals them: rows from accounts, history from transactions."""
+    """Logs differences and heals them: rows from accounts, history from transactions."""
 
     def __init__(
         self,
@@ -49,10 +49,11 @@ class Healer:
         self._threshold = threshold
         self._metrics = metrics
 
-    async def log_and_heal(self, chain: ExpectedState, found: Sequence[Difference]) -> bool:
-        """Log these differences from the finalized `chain`, and heal what can be healed.
+    async def log_and_heal(self, chain: ExpectedState, found: Sequence[FieldDifference]) -> bool:
+        """Log these differences from the finalized state `chain`, and heal what can be healed.
 
-        False when it has to be looked at again: the row has moved on, or the indexer is behind.
+        Return False if they have to be compared again: the row is of a later slot by now, or the
+        indexer is behind.
         """
         try:
             problem = await self._heal_history(chain, found)
@@ -70,7 +71,10 @@ class Healer:
         return True
 
     async def reindex(self, owner: str, vault: str) -> str | None:
-        """Set an owner's history right; why that cannot be, if so. Raises HistoryNotIndexed."""
+        """Correct an owner's history; return the reason if that is impossible, else None.
+
+        Raises HistoryNotIndexed.
+        """
         try:
             await self._reindexer.reindex(Pubkey.from_string(vault), owner)
         except HistoryNotIndexed:
@@ -79,7 +83,9 @@ class Healer:
             return str(error)
         return None
 
-    async def _heal_history(self, chain: ExpectedState, found: Sequence[Difference]) -> str | None:
+    async def _heal_history(
+        self, chain: ExpectedState, found: Sequence[FieldDifference]
+    ) -> str | None:
         fields = [each.field for each in found if each.heal == "history"]
         if any(field.startswith("history") for field in fields):
             return await self.reindex(chain.row.owner, chain.row.vault)
@@ -91,11 +97,11 @@ class Healer:
         self,
         conn: Connection,
         chain: ExpectedState,
-        found: Sequence[Difference],
+        found: Sequence[FieldDifference],
         problem: str | None,
     ) -> list[ReconciliationEntry] | None:
         owner = chain.row.owner
-        # Only who holds the cursor stores a vault that has no row yet.
+        # A vault that has no row yet may only be stored under the cursor's lock.
         await cursors.lock(conn)
         before = (await vault_ledger.read(conn, [owner]))[owner]
         if before.row is not None and before.row.slot > chain.slot:
@@ -111,20 +117,20 @@ class Healer:
         return entries
 
     async def _heal_row(
-        self, conn: Connection, chain: ExpectedState, found: Sequence[Difference]
+        self, conn: Connection, chain: ExpectedState, found: Sequence[FieldDifference]
     ) -> None:
         if any(each.heal == "row" for each in found):
             await vault_writer.advance(conn, [chain.row])
-            # They moved by what the wrong row said, which they may never have counted.
+            # The sums moved by the wrong row's amounts, which they may never have included.
             await aggregate_check.count_sizes(conn)
             await outbox.append(conn, [balance_message(chain.row, signature=None)])
         if any(each.field.startswith("balance_history") for each in found):
             await balance_history.observe(conn, [chain.row])
 
 
-def row_matches_history(held: VaultLedger) -> bool:
-    """Whether row and history say the same, as they do whenever neither is ahead."""
-    row, sums = held.row, held.sums
+def row_matches_history(ledger: VaultLedger) -> bool:
+    """Return whether row and history agree, as they do whenever neither is ahead."""
+    row, sums = ledger.row, ledger.sums
     return row is not None and (row.total, row.total_deposited, row.total_withdrawn) == (
         sums.total,
         sums.deposited,

@@ -1,4 +1,4 @@
-"""What has to be taken out of a vault's books and put in, so that they are the chain's."""
+"""Difference between a vault's history on the chain and in the database."""
 
 from __future__ import annotations
 
@@ -13,53 +13,56 @@ from cvms.store.reconciliation import reconciliation_log
 from cvms.store.reconciliation.reconciliation_log import ReconciliationEntry
 from cvms.store.vaults.history import HistoryRow
 
-Key = tuple[str, int, int, str]
-Row = TypeVar("Row", EventRow, HistoryRow)
+LineKey = tuple[str, int, int, str]
+RowT = TypeVar("RowT", EventRow, HistoryRow)
 
 
 @dataclass(frozen=True, slots=True)
-class Change:
-    """An event or a line: as the chain has it, as the books have it. One of them may be None."""
+class HistoryChange:
+    """An event or history line, on the chain and as stored. One of the two may be None."""
 
     chain: EventRow | HistoryRow | None
-    books: EventRow | HistoryRow | None
+    stored: EventRow | HistoryRow | None
 
     def entry(self, history: VaultHistory) -> ReconciliationEntry:
-        """The line of reconciliation_logs that tells of it."""
-        told = self.chain or self.books
-        assert told is not None
+        """Return the entry for `reconciliation_logs`."""
+        row = self.chain or self.stored
+        assert row is not None
         return reconciliation_log.entry(
             vault=history.address,
             owner=history.owner,
-            field="event" if isinstance(told, EventRow) else "history_line",
+            field="event" if isinstance(row, EventRow) else "history_line",
             expected=_amount(self.chain),
-            actual=_amount(self.books),
+            actual=_amount(self.stored),
             chain_slot=history.through,
-            row_slot=self.books.slot if self.books else None,
+            row_slot=self.stored.slot if self.stored else None,
             healed=True,
-            cause=self._cause(told),
+            cause=self._cause(row),
         )
 
-    def _cause(self, told: EventRow | HistoryRow) -> str:
-        thing = told.name if isinstance(told, EventRow) else f"{told.kind} line"
+    def _cause(self, row: EventRow | HistoryRow) -> str:
+        name = row.name if isinstance(row, EventRow) else f"{row.kind} line"
         if self.chain is None:
-            what = f"{thing} in the books, which no final transaction of the vault has"
-        elif self.books is None:
-            what = f"{thing} missing from the books"
+            problem = f"{name} in the database, but in no finalized transaction of the vault"
+        elif self.stored is None:
+            problem = f"{name} missing from the database"
         else:
-            names = ", ".join(_differing(self.chain, self.books)) or "place within its slot"
-            what = f"{thing} altered in the books: {names}"
+            columns = ", ".join(_differing(self.chain, self.stored)) or "position within its slot"
+            problem = f"{name} altered in the database: {columns}"
         return (
-            f"{what}: signature {told.signature}, slot {told.slot}, instruction "
-            f"{told.instruction_index}, event {told.ordinal}"
+            f"{problem}: signature {row.signature}, slot {row.slot}, instruction "
+            f"{row.instruction_index}, event {row.ordinal}"
         )
 
 
 @dataclass(frozen=True, slots=True)
 class HistoryDiff:
-    """Lines are exchanged slot by slot: `id` has to follow the chain's order within each."""
+    """Changes, and the rows to remove and add for them.
 
-    changes: tuple[Change, ...]
+    Lines are replaced slot by slot, since `id` has to follow the chain's order within each slot.
+    """
+
+    changes: tuple[HistoryChange, ...]
     remove_events: tuple[EventRow, ...]
     add_events: tuple[EventRow, ...]
     remove_lines: tuple[HistoryRow, ...]
@@ -67,28 +70,28 @@ class HistoryDiff:
 
     @property
     def removed(self) -> list[HistoryRow]:
-        """The lines that the chain does not have, or has otherwise."""
-        return [each.books for each in self.changes if isinstance(each.books, HistoryRow)]
+        """The stored lines that the chain does not have, or has with other values."""
+        return [each.stored for each in self.changes if isinstance(each.stored, HistoryRow)]
 
     @property
     def added(self) -> list[HistoryRow]:
-        """The lines that the books did not have, or had otherwise."""
+        """The chain's lines that are not stored, or are stored with other values."""
         return [each.chain for each in self.changes if isinstance(each.chain, HistoryRow)]
 
 
 def diff_history(
     history: VaultHistory, events: Sequence[EventRow], lines: Sequence[HistoryRow], *, reached: Slot
 ) -> HistoryDiff:
-    """What differs between the chain's history and these events and lines of the books.
+    """Return the difference between the chain's history and the stored events and lines.
 
-    What is recorded of slots behind the history is left alone, up to what is indexed (`reached`).
+    Rows of slots after the history and up to `reached`, the last indexed slot, are left alone.
     """
-    found_events = _event_changes(history, events, reached=reached)
-    found_lines, removed, added = _line_changes(history, lines, reached=reached)
+    event_changes = _event_changes(history, events, reached=reached)
+    line_changes, removed, added = _line_changes(history, lines, reached=reached)
     return HistoryDiff(
-        changes=(*found_events, *found_lines),
-        remove_events=tuple(e.books for e in found_events if isinstance(e.books, EventRow)),
-        add_events=tuple(e.chain for e in found_events if isinstance(e.chain, EventRow)),
+        changes=(*event_changes, *line_changes),
+        remove_events=tuple(e.stored for e in event_changes if isinstance(e.stored, EventRow)),
+        add_events=tuple(e.chain for e in event_changes if isinstance(e.chain, EventRow)),
         remove_lines=tuple(removed),
         add_lines=tuple(added),
     )
@@ -96,77 +99,72 @@ def diff_history(
 
 def _event_changes(
     history: VaultHistory, events: Sequence[EventRow], *, reached: Slot
-) -> list[Change]:
-    of_chain = {_key(row): row for row in history.events}
-    of_books = {
-        _key(row): row
-        for row in events
-        if _key(row) in of_chain or _in_scope(row.slot, history.through, reached)
-    }
-    return _changes(of_chain, of_books)
+) -> list[HistoryChange]:
+    chain = {_key(row): row for row in history.events}
+    return _changes(chain, _in_scope(events, chain, history.through, reached))
 
 
 def _line_changes(
     history: VaultHistory, lines: Sequence[HistoryRow], *, reached: Slot
-) -> tuple[list[Change], list[HistoryRow], list[HistoryRow]]:
-    of_chain = {_key(line): line for line in history.lines}
-    of_books = {
-        _key(line): line
-        for line in lines
-        if _key(line) in of_chain or _in_scope(line.slot, history.through, reached)
-    }
-    changes = _changes(of_chain, of_books)
-    here, there = _by_slot(of_books.values()), _by_slot(of_chain.values())
+) -> tuple[list[HistoryChange], list[HistoryRow], list[HistoryRow]]:
+    chain = {_key(line): line for line in history.lines}
+    stored = _in_scope(lines, chain, history.through, reached)
+    changes = _changes(chain, stored)
+    stored_by_slot, chain_by_slot = _by_slot(stored.values()), _by_slot(chain.values())
     removed: list[HistoryRow] = []
     added: list[HistoryRow] = []
-    for slot in sorted({*here, *there}):
-        before, now = here.get(slot, []), there.get(slot, [])
+    for slot in sorted({*stored_by_slot, *chain_by_slot}):
+        before, now = stored_by_slot.get(slot, []), chain_by_slot.get(slot, [])
         if len(before) != len(now) or any(map(_differ, now, before)):
             removed += before
             added += now
-    told = {_key(each) for change in changes for each in (change.chain, change.books) if each}
-    moved = [line for line in added if _key(line) not in told]
-    out_of_order = [] if changes else [Change(line, of_books[_key(line)]) for line in moved]
-    return [*changes, *out_of_order], removed, added
+    if not changes:  # the lines are the same, in another order
+        changes = [HistoryChange(line, stored[_key(line)]) for line in added]
+    return changes, removed, added
 
 
-def _differ(chain: HistoryRow, books: HistoryRow) -> bool:
-    return _key(chain) != _key(books) or bool(_differing(chain, books))
+def _differ(chain: HistoryRow, stored: HistoryRow) -> bool:
+    return _key(chain) != _key(stored) or bool(_differing(chain, stored))
 
 
-def _changes(of_chain: Mapping[Key, Row], of_books: Mapping[Key, Row]) -> list[Change]:
-    changes = []
-    for key in dict.fromkeys([*of_chain, *of_books]):
-        chain, books = of_chain.get(key), of_books.get(key)
-        if chain is None or books is None or _differing(chain, books):
-            changes.append(Change(chain, books))
-    return changes
+def _changes(chain: Mapping[LineKey, RowT], stored: Mapping[LineKey, RowT]) -> list[HistoryChange]:
+    return [
+        HistoryChange(chain.get(key), stored.get(key))
+        for key in dict.fromkeys([*chain, *stored])
+        if key not in chain or key not in stored or _differing(chain[key], stored[key])
+    ]
 
 
-def _in_scope(slot: int, through: Slot, reached: Slot) -> bool:
-    """Nothing can be recorded of a slot that is not indexed."""
-    return slot <= through or slot > reached
+def _in_scope(
+    rows: Iterable[RowT], chain: Mapping[LineKey, RowT], through: Slot, reached: Slot
+) -> dict[LineKey, RowT]:
+    """Return the rows that the chain has, is expected to have, or cannot have been indexed yet."""
+    return {
+        _key(row): row
+        for row in rows
+        if _key(row) in chain or row.slot <= through or row.slot > reached
+    }
 
 
-def _differing(chain: EventRow | HistoryRow, books: EventRow | HistoryRow) -> list[str]:
-    """The columns that are not the chain's. Some nodes tell no block time."""
-    time = books.block_time if chain.block_time is None else chain.block_time
+def _differing(chain: EventRow | HistoryRow, stored: EventRow | HistoryRow) -> list[str]:
+    """Return the columns that differ. A block time that the node does not know is no difference."""
+    time = stored.block_time if chain.block_time is None else chain.block_time
     expected = replace(chain, block_time=time)
     return [
         name
         for name in type(chain).__slots__
-        if name not in ("id", "commitment") and getattr(expected, name) != getattr(books, name)
+        if name not in ("id", "commitment") and getattr(expected, name) != getattr(stored, name)
     ]
 
 
 def _by_slot(lines: Iterable[HistoryRow]) -> dict[int, list[HistoryRow]]:
-    found: dict[int, list[HistoryRow]] = {}
+    by_slot: dict[int, list[HistoryRow]] = {}
     for line in lines:
-        found.setdefault(line.slot, []).append(line)
-    return found
+        by_slot.setdefault(line.slot, []).append(line)
+    return by_slot
 
 
-def _key(row: EventRow | HistoryRow) -> Key:
+def _key(row: EventRow | HistoryRow) -> LineKey:
     kind = row.kind if isinstance(row, HistoryRow) else ""
     return row.signature, row.instruction_index, row.ordinal, kind
 

@@ -1,27 +1,30 @@
-"""Where the indexer stands, from the database and the chain: no server needs to run."""
+"""Status of the index, read from the database and the chain; no server has to run."""
 
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
 from datetime import datetime
+from functools import partial
 from typing import Any
 
 from cvms.chain.rpc.rpc_client import RpcClient
+from cvms.chain.rpc.signature_pages import SignaturePages
 from cvms.chain.types import Commitment, Programs
 from cvms.errors import ChainUnavailable, RpcError
 from cvms.store.index import index_status
 from cvms.store.index.index_status import IndexState
 from cvms.store.postgres.database import Database
 
-PAGE = 1000
-MOST_COUNTED = 10_000
-"""Of the transactions that wait, so many are counted: ten requests."""
+MAX_COUNTED = 10_000
+"""Transactions behind the cursor that are counted, in ten requests."""
 
 
 @dataclass(frozen=True, slots=True)
 class ChainState:
-    """The chain as a node tells it. `waiting`: the program's transactions behind the cursor, None
-    where the node does not list the cursor's; `waiting_more` when there are more than counted.
+    """State of the chain, as a node reports it.
+
+    `waiting` counts the program's transactions after the cursor; it is None if the node does not
+    list the cursor's. `waiting_more` is True if there may be more than were counted.
     """
 
     confirmed_slot: int
@@ -32,31 +35,31 @@ class ChainState:
 
 @dataclass(frozen=True, slots=True)
 class IndexStatus:
-    """What `cvms index status` tells; the chain's part is None, and the error said, without it."""
+    """Output of `cvms index status`. If the chain does not answer, `chain_error` says why."""
 
     program: str
-    books: IndexState
+    index: IndexState
     chain: ChainState | None
     chain_error: str | None
 
     @property
     def lag_slots(self) -> int | None:
-        """Slots between the chain and what is known to be complete."""
-        if self.chain is None or self.books.through is None:
+        """Slots between the head of the chain and the last slot that is completely indexed."""
+        if self.chain is None or self.index.through is None:
             return None
-        return max(0, self.chain.confirmed_slot - self.books.through)
+        return max(0, self.chain.confirmed_slot - self.index.through)
 
     @property
     def following(self) -> bool:
-        """Whether the chain answers and lists the cursor: then nothing is lost, however far."""
+        """True if a node answers and lists the cursor: then nothing is lost, however far behind."""
         return self.chain is not None and self.chain.waiting is not None
 
     def as_json(self) -> dict[str, Any]:
-        """Times in ISO 8601."""
-        books = {name: _plain(value) for name, value in asdict(self.books).items()}
+        """Return the status as JSON, with times in ISO 8601."""
+        index = {name: _plain(value) for name, value in asdict(self.index).items()}
         return {
             "program": self.program,
-            **books,
+            **index,
             "chain": None if self.chain is None else asdict(self.chain),
             "chain_error": self.chain_error,
             "lag_slots": self.lag_slots,
@@ -65,19 +68,19 @@ class IndexStatus:
 
 
 async def read_status(database: Database, rpc: RpcClient, programs: Programs) -> IndexStatus:
-    """Ask both sides. Raises DatabaseUnavailable."""
+    """Read the status from the database and the chain. Raises DatabaseUnavailable."""
     async with database.dedicated() as conn:
-        books = await index_status.read(conn, str(programs.vault))
+        index = await index_status.read(conn, str(programs.vault))
     try:
-        chain = await _chain(rpc, programs, books)
+        chain = await _chain(rpc, programs, index)
     except (ChainUnavailable, RpcError) as error:
-        return IndexStatus(str(programs.vault), books, None, str(error))
-    return IndexStatus(str(programs.vault), books, chain, None)
+        return IndexStatus(str(programs.vault), index, None, str(error))
+    return IndexStatus(str(programs.vault), index, chain, None)
 
 
-async def _chain(rpc: RpcClient, programs: Programs, books: IndexState) -> ChainState:
+async def _chain(rpc: RpcClient, programs: Programs, index: IndexState) -> ChainState:
     confirmed = await rpc.get_slot(Commitment.CONFIRMED)
-    waiting, more = await _waiting(rpc, programs, books.signature)
+    waiting, more = await _waiting(rpc, programs, index.signature)
     finalized = await rpc.get_slot(Commitment.FINALIZED)
     return ChainState(confirmed, finalized, waiting, more)
 
@@ -85,20 +88,17 @@ async def _chain(rpc: RpcClient, programs: Programs, books: IndexState) -> Chain
 async def _waiting(
     rpc: RpcClient, programs: Programs, signature: str | None
 ) -> tuple[int | None, bool]:
-    """How many of the program's transactions follow the one given."""
-    counted, last = 0, None
-    while counted < MOST_COUNTED:
-        page = await rpc.get_signatures_for_address(
-            programs.vault, commitment=Commitment.CONFIRMED, limit=PAGE, before=last
-        )
+    """Count the program's transactions after `signature`; also return whether there may be more."""
+    get = partial(rpc.get_signatures_for_address, programs.vault, commitment=Commitment.CONFIRMED)
+    counted = 0
+    async for page in SignaturePages(get):
         listed = [info.signature for info in page]
         if signature in listed:
             return counted + listed.index(signature), False
         counted += len(page)
-        if len(page) < PAGE:
-            return (counted if signature is None else None), False
-        last = listed[-1]
-    return counted, True
+        if counted >= MAX_COUNTED:
+            return counted, True
+    return (counted if signature is None else None), False
 
 
 def _plain(value: Any) -> Any:

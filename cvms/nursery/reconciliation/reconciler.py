@@ -1,9 +1,9 @@
-"""Hold the books against the chain: each vault that moved, and all of them again and again.
+"""Reconciler: compares each vault with the chain after it changed, and all vaults in passes.
 
-A row that lags is no difference: the chain is read first, and what does not match waits until the
-indexer has passed the slot of that reading and the slot is final. Only then is it judged, logged
-and set right, from what is final. The pass over all vaults goes page by page, its place is in the
-database, and what moves is looked at between two pages.
+A row that lags is no difference. The chain is read first, and a mismatch stays pending until the
+indexer has passed the slot of that reading and the slot is finalized. Only then is it compared with
+the finalized state, logged and healed. A pass goes page by page, its position is in the database,
+and vaults that changed meanwhile are checked between two pages.
 """
 
 from __future__ import annotations
@@ -25,9 +25,14 @@ from cvms.nursery.channels.reconcile_requests import ReconcileQueue
 from cvms.nursery.channels.status_board import StatusBoard
 from cvms.nursery.channels.wakeups import OutboxWakeup
 from cvms.nursery.reconciliation.aggregate_check import AggregateCheck
-from cvms.nursery.reconciliation.comparison import Difference, ExpectedState, differences
+from cvms.nursery.reconciliation.comparison import ExpectedState, FieldDifference, differences
 from cvms.nursery.reconciliation.healer import Healer, row_matches_history
-from cvms.nursery.reconciliation.vault_readings import VaultReading, expected_states, read_vaults
+from cvms.nursery.reconciliation.vault_readings import (
+    VAULTS_PER_CALL,
+    VaultReading,
+    expected_states,
+    read_vaults,
+)
 from cvms.nursery.reconciliation.vault_reindexer import Reindexer
 from cvms.store.postgres.database import Database
 from cvms.store.reconciliation import pass_position, vault_ledger
@@ -37,24 +42,23 @@ from cvms.store.vaults import vaults
 
 log = structlog.get_logger(__name__)
 
-VAULTS_PER_CALL = 50
-"""A vault is two accounts, and a call gives 100 of one slot."""
-PAGE_GAP_SECONDS = 0.05
-"""At most 20 calls a second: 100,000 vaults take two minutes or so, and no node minds."""
+PAGE_SECONDS = 0.05
+"""Delay between pages: at most 20 calls a second, or about two minutes for 100,000 vaults."""
 RESOLVE_SECONDS = 1.0
-"""Between looks at what waits for the indexer."""
+"""Delay between two checks of the pending differences outside a pass."""
 BUSY_ATTEMPTS = 20
-"""A vault that moves faster than blocks become final is healed all the same after so many looks."""
-DOUBT_SECONDS = 30.0
-"""Sums wait so long for a moment without a row in doubt, which a busy chain may not have."""
+"""Checks after which a vault that changes faster than blocks are finalized is reindexed."""
+SUMS_WAIT_SECONDS = 30.0
+"""Longest wait for a moment without pending differences, before the sums are checked anyway."""
 LIST_SECONDS = 600.0
-"""Between listings of all the chain's vaults, which is the one answer that grows with them."""
+"""Interval of listing all vaults of the chain, whose response grows with their number."""
 
 
 @dataclass(frozen=True, slots=True)
 class PendingDifference:
-    """A reading that the books did not match, and how many of them there were in a row in which
-    the books did not even agree with themselves.
+    """A reading that differs from the database.
+
+    `attempts` counts consecutive readings at which row and history did not agree either.
     """
 
     chain: ExpectedState
@@ -62,7 +66,7 @@ class PendingDifference:
 
 
 class Reconciler:
-    """Compares vaults with the chain and has what differs logged and healed."""
+    """Compares vaults with the chain, and has differences logged and healed."""
 
     def __init__(
         self,
@@ -104,20 +108,22 @@ class Reconciler:
         self._sums_due: float | None = None
 
     async def run(self) -> None:
-        """Compare until cancelled: what moved at once, everything again each `interval` seconds."""
+        """Compare until cancelled: changed vaults at once, all vaults every `interval` seconds."""
         while True:
             if self._reconciliations.take_everything():
                 await self._begin()
-            rolling = await self._continue_pass()
-            quiet = PAGE_GAP_SECONDS if rolling else RESOLVE_SECONDS
-            await self.check(await self._moved(until=trio.current_time() + quiet))
+            in_pass = await self._continue_pass()
+            owners: list[str] = []
+            with trio.move_on_after(PAGE_SECONDS if in_pass else RESOLVE_SECONDS):
+                owners = await self._reconciliations.receive()
+            await self.check(owners)
             await self.resolve_pending()
 
     async def full_pass(self) -> None:
-        """Check every vault that has a row or should have, from the first on."""
+        """Check every vault that has a row or should have one."""
         await self._begin()
         while await self._check_next_page():
-            # The indexer waits for us when it has moved much: let it go on between pages.
+            # The indexer waits when the queue is full, so empty the queue between pages.
             await self.check(self._reconciliations.take())
 
     async def _begin(self) -> None:
@@ -125,7 +131,7 @@ class Reconciler:
             await pass_position.begin(conn, listing=True)
 
     async def _continue_pass(self) -> bool:
-        """The next page, if a pass is under way or due; whether there is another."""
+        """Check the next page if a pass is under way or due; return whether there is another."""
         async with self._database.connection() as conn:
             position = await pass_position.read(conn)
             if position.finished and position.started_ago >= self._interval:
@@ -135,7 +141,7 @@ class Reconciler:
         return await self._check_next_page()
 
     async def _check_next_page(self) -> bool:
-        """Check the owners behind the place of the pass; False when there are none left."""
+        """Check the owners after the position of the pass; return False if none are left."""
         async with self._database.connection() as conn:
             position = await pass_position.read(conn)
             after = position.after_owner
@@ -157,24 +163,24 @@ class Reconciler:
         return False
 
     async def check(self, owners: Iterable[str]) -> None:
-        """Compare these owners' vaults now; what does not match waits for `judge`."""
+        """Compare these owners' vaults now; what differs stays pending for `resolve_pending`."""
         distinct = list(dict.fromkeys(owners))
-        for first in range(0, len(distinct), VAULTS_PER_CALL):
-            page = distinct[first : first + VAULTS_PER_CALL]
+        for start in range(0, len(distinct), VAULTS_PER_CALL):
+            page = distinct[start : start + VAULTS_PER_CALL]
             readings = await read_vaults(
                 self._rpc, self._programs, page, commitment=Commitment.CONFIRMED
             )
-            held = await self._read_ledgers(page)
-            for chain in self._expected(readings, held):
-                owner = chain.row.owner
-                if self._differences(chain, held[owner]):
-                    looks = 0 if row_matches_history(held[owner]) else self._attempts(owner) + 1
-                    self._pending[owner] = PendingDifference(chain, looks)
+            ledgers = await self._read_ledgers(page)
+            for chain in self._expected(readings, ledgers):
+                owner, ledger = chain.row.owner, ledgers[chain.row.owner]
+                if self._differences(chain, ledger):
+                    attempts = 0 if row_matches_history(ledger) else self._attempts(owner) + 1
+                    self._pending[owner] = PendingDifference(chain, attempts)
                 else:
                     self._drop_pending(owner)
 
     async def resolve_pending(self) -> None:
-        """Settle what waits, whose slot the indexer has passed and the chain has made final."""
+        """Resolve pending differences whose slot is indexed and finalized."""
         indexed = self._progress.slot
         ready = [
             owner
@@ -182,8 +188,8 @@ class Reconciler:
             if indexed is not None and each.chain.slot <= indexed
         ]
         final: Slot | None = None
-        for first in range(0, len(ready), VAULTS_PER_CALL):
-            owners = ready[first : first + VAULTS_PER_CALL]
+        for start in range(0, len(ready), VAULTS_PER_CALL):
+            owners = ready[start : start + VAULTS_PER_CALL]
             differing = await self._still_differing(owners)
             if differing and final is None:
                 final = await self._rpc.get_slot(Commitment.FINALIZED)
@@ -193,37 +199,37 @@ class Reconciler:
             except RpcError as error:
                 if error.code not in BEHIND:
                     raise
-                log.info("node_is_behind", reason=str(error))  # it waits for another look
+                log.info("node_is_behind", reason=str(error))  # they stay pending
         await self._check_sums()
 
     async def _check_sums(self) -> None:
-        """After a pass, once no row is in doubt: a wrong row is no measure for its sum."""
+        """Check the sums after a pass, once no difference is pending: sums follow the rows."""
         due = self._sums_due
-        if due is None or (self._pending and trio.current_time() < due + DOUBT_SECONDS):
+        if due is None or (self._pending and trio.current_time() < due + SUMS_WAIT_SECONDS):
             return
         self._sums_due = None
         await self._aggregate_check.check_sums()
 
     async def _still_differing(self, owners: Sequence[str]) -> list[str]:
-        """Those whose reading the books do not match, and that have not moved since."""
-        held = await self._read_ledgers(owners)
-        differing, moved = [], []
+        """Return the owners whose vaults still differ from a reading that is not outdated."""
+        ledgers = await self._read_ledgers(owners)
+        differing, changed = [], []
         for owner in owners:
-            waiting, row = self._pending[owner], held[owner].row
-            if not self._differences(waiting.chain, held[owner]):
+            chain, row = self._pending[owner].chain, ledgers[owner].row
+            if not self._differences(chain, ledgers[owner]):
                 self._drop_pending(owner)
-            elif row is None or row.slot <= waiting.chain.slot:
+            elif row is None or row.slot <= chain.slot:
                 differing.append(owner)
-            else:  # it has moved since: this reading says nothing any more
-                moved.append(owner)
+            else:  # the vault has changed since the reading
+                changed.append(owner)
         for owner in owners:
             if self._attempts(owner) >= BUSY_ATTEMPTS:
                 await self._reindex_busy(owner)
-        await self.check(moved)
+        await self.check(changed)
         return [owner for owner in differing if owner in self._pending]
 
     async def _resolve(self, owners: Sequence[str], indexed: Slot) -> None:
-        """Read them again as they finally were, and have what differs settled."""
+        """Read the finalized state of these vaults, and have differences from it healed."""
         if not owners:
             return
         newest = max(self._slot(owner) for owner in owners)
@@ -234,14 +240,14 @@ class Reconciler:
             commitment=Commitment.FINALIZED,
             at_least=newest,
         )
-        held = await self._read_ledgers(owners)
-        expected = self._expected(readings, held)
+        ledgers = await self._read_ledgers(owners)
+        expected = self._expected(readings, ledgers)
         for owner in {*owners}.difference(chain.row.owner for chain in expected):
-            del self._pending[owner]  # there is nothing, and nothing should be
+            del self._pending[owner]  # there is neither an account nor a row
         for chain in expected:
             owner = chain.row.owner
-            found = self._differences(chain, held[owner])
-            row = held[owner].row
+            found = self._differences(chain, ledgers[owner])
+            row = ledgers[owner].row
             if not found:
                 self._drop_pending(owner)
             elif (row is not None and row.slot > chain.slot) or chain.slot > indexed:
@@ -250,7 +256,7 @@ class Reconciler:
                 self._pending.pop(owner, None)
 
     async def _reindex_busy(self, owner: str) -> None:
-        """One that moves all the time: its history is held against what is final by now."""
+        """Reindex the finalized history of a vault that changes too often to be compared."""
         chain = self._pending.pop(owner).chain
         try:
             problem = await self._healer.reindex(owner, chain.row.vault)
@@ -258,24 +264,18 @@ class Reconciler:
             return
         log.info("busy_vault_reindexed", owner=owner, problem=problem)
 
-    async def _moved(self, *, until: float) -> list[str]:
-        """The owners of the next batches, waiting for the first one until then."""
-        with trio.move_on_at(until):
-            return await self._reconciliations.receive()
-        return []
-
     async def _read_ledgers(self, owners: Sequence[str]) -> dict[str, VaultLedger]:
         async with self._database.transaction(isolation=IsolationLevel.REPEATABLE_READ) as conn:
             return await vault_ledger.read(conn, owners)
 
     def _expected(
-        self, readings: Sequence[VaultReading], held: Mapping[str, VaultLedger]
+        self, readings: Sequence[VaultReading], ledgers: Mapping[str, VaultLedger]
     ) -> list[ExpectedState]:
-        rows = {owner: each.row for owner, each in held.items()}
+        rows = {owner: ledger.row for owner, ledger in ledgers.items()}
         return expected_states(readings, rows, mint=self._programs.mint)
 
-    def _differences(self, chain: ExpectedState, held: VaultLedger) -> list[Difference]:
-        return differences(chain, held, threshold=self._threshold)
+    def _differences(self, chain: ExpectedState, ledger: VaultLedger) -> list[FieldDifference]:
+        return differences(chain, ledger, threshold=self._threshold)
 
     def _attempts(self, owner: str) -> int:
         return self._pending[owner].attempts if owner in self._pending else -1

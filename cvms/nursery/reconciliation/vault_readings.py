@@ -1,4 +1,4 @@
-"""Vaults' accounts and their tokens as of one slot, ready to be held against the books."""
+"""Readings of vault accounts and their token accounts as of one slot."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from solders.pubkey import Pubkey
 
 from cvms.chain.program.accounts import SplTokenAccount, Vault, read_token_account, read_vault
 from cvms.chain.program.addresses import token_account, vault_address
+from cvms.chain.rpc.limits import ACCOUNTS_PER_CALL
 from cvms.chain.rpc.rpc_client import RpcClient
 from cvms.chain.types import Commitment, Programs, Slot
 from cvms.errors import DecodeError
@@ -19,10 +20,13 @@ from cvms.store.vaults.vaults import VaultRow
 
 log = structlog.get_logger(__name__)
 
+VAULTS_PER_CALL = ACCOUNTS_PER_CALL // 2
+"""A reading is two accounts, and the accounts of one call are of one slot."""
+
 
 @dataclass(frozen=True, slots=True)
 class VaultReading:
-    """What is at an owner's vault address, None where nothing is."""
+    """The accounts at an owner's vault address and its token account; None for no account."""
 
     owner: str
     address: Pubkey
@@ -39,50 +43,44 @@ async def read_vaults(
     commitment: Commitment,
     at_least: Slot | None = None,
 ) -> list[VaultReading]:
-    """The vaults of up to 50 owners as of one slot. Raises whatever `rpc` raises.
+    """Return the vaults of up to VAULTS_PER_CALL owners as of one slot.
 
-    Addresses are derived, not taken from the books. An owner whose vault cannot be read is left
-    out, and told in the log.
+    Addresses are derived, not taken from the database. An owner whose vault cannot be decoded is
+    logged and left out. Raises whatever `rpc` raises.
     """
     addresses = {each: vault_address(programs, key) for each in owners if (key := _key(each))}
-    tokens = [token_account(address, programs.mint) for address in addresses.values()]
-    wanted = [*addresses.values(), *tokens]
-    found = await rpc.get_accounts(wanted, commitment=commitment, min_context_slot=at_least)
-    halves = found.accounts[: len(addresses)], found.accounts[len(addresses) :]
-    read = []
-    for (owner, address), account, held in zip(addresses.items(), *halves, strict=True):
+    token_accounts = [token_account(address, programs.mint) for address in addresses.values()]
+    read = await rpc.get_accounts(
+        [*addresses.values(), *token_accounts], commitment=commitment, min_context_slot=at_least
+    )
+    halves = read.accounts[: len(addresses)], read.accounts[len(addresses) :]
+    readings = []
+    for (owner, address), account, tokens in zip(addresses.items(), *halves, strict=True):
         try:
-            vault, amount = read_vault(account, programs), read_token_account(held)
+            vault, decoded_tokens = read_vault(account, programs), read_token_account(tokens)
         except DecodeError as error:
-            log.error("vault_not_readable", owner=owner, address=str(address), problem=str(error))
+            log.error("vault_not_decodable", owner=owner, address=str(address), problem=str(error))
             continue
-        read.append(VaultReading(owner, address, vault, amount, found.slot))
-    return read
+        readings.append(VaultReading(owner, address, vault, decoded_tokens, read.slot))
+    return readings
 
 
 def expected_states(
     readings: Sequence[VaultReading], rows: Mapping[str, VaultRow | None], *, mint: Pubkey
 ) -> list[ExpectedState]:
-    """The readings beside the rows they ask for; without those that have none and need none."""
-    expected = [
-        (
-            each,
-            vault_row_at(
-                each.address, each.vault, each.slot, mint=str(mint), before=rows[each.owner]
-            ),
-        )
-        for each in readings
-    ]
-    return [
-        ExpectedState(row, each.vault, each.tokens, each.slot)
-        for each, row in expected
-        if row is not None
-    ]
+    """Return the state that each reading demands; none for a vault that has and needs no row."""
+    states = []
+    for reading in readings:
+        at = reading.address, reading.vault, reading.slot
+        row = vault_row_at(*at, mint=str(mint), before=rows[reading.owner])
+        if row is not None:
+            states.append(ExpectedState(row, reading.vault, reading.tokens, reading.slot))
+    return states
 
 
 def _key(owner: str) -> Pubkey | None:
     try:
         return Pubkey.from_string(owner)
     except ValueError:
-        log.error("owner_is_no_key", owner=owner)
+        log.error("owner_not_a_public_key", owner=owner)
         return None

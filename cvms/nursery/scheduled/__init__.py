@@ -1,1 +1,1 @@
-"""Tasks that run on a timer."""
+"""Tasks that run on a schedule: retention, snapshots, timelocks, totals, yield."""

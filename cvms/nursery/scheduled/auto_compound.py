@@ -1,7 +1,7 @@
-"""Compound what vaults earn, where their owners want it, the service may, and it is worth its fee.
+"""Automatic compounding of yield, where the owner's policy allows it and it is worth the fee.
 
-One transaction for each vault, one at a time. The owner's policy is looked at again in the database
-transaction that writes the submission down: once it is off, nothing more follows.
+There is one transaction for each vault, and one in flight at a time. The owner's policy is checked
+again in the database transaction that records the submission: once it is off, nothing more is sent.
 """
 
 from __future__ import annotations
@@ -28,18 +28,18 @@ from cvms.store.vaults.yield_policies import YieldPolicy
 log = structlog.get_logger(__name__)
 
 ACTION = "compound_yield"
-"""As the route's: while an owner's own is on its way, none is added to it."""
+"""Same as the route's, so that an owner's own request in flight prevents another one here."""
 ACTOR = "yields"
-PAGE = 25
-"""Vaults whose positions are read in one request, or a few with several pools."""
+PAGE_SIZE = 25
+"""Vaults whose positions are read at a time: one RPC request, or a few with several pools."""
 MAX_PENDING = 32
-"""On their way at once: owners' own transactions come first."""
-BUSY_SECONDS = 1.0
-"""Until a round goes on that has stopped at that many."""
+"""Compounds in flight at a time. The limit leaves room for owners' own transactions."""
+BUSY_POLL_SECONDS = 1.0
+"""While a pass waits because MAX_PENDING compounds are in flight."""
 
 
 class AutoCompounder:
-    """Goes through the policies that are on, every `interval` seconds."""
+    """Passes over all enabled policies every `interval` seconds."""
 
     def __init__(
         self,
@@ -49,7 +49,7 @@ class AutoCompounder:
         programs: Programs,
         operator: OperatorSubmitter,
         pools: Sequence[Pubkey],
-        least: int,
+        min_amount: int,
         interval: float,
         board: StatusBoard,
     ) -> None:
@@ -58,22 +58,22 @@ class AutoCompounder:
         self._programs = programs
         self._operator = operator
         self._pools = pools
-        self._least = least
+        self._min_amount = min_amount
         self._interval = interval
         self._board = board
         self._after = ""
 
     async def run(self) -> None:
-        """Look now and then until cancelled."""
+        """Run once every `interval` seconds until cancelled."""
         while True:
             complete = await self.run_once()
             self._board.task_succeeded("compounding")
-            await trio.sleep(self._interval if complete else BUSY_SECONDS)
+            await trio.sleep(self._interval if complete else BUSY_POLL_SECONDS)
 
     async def run_once(self) -> bool:
-        """Go on through the policies; False when too much is on its way to come to their end."""
+        """Continue the pass. Return False if it must wait because too much is in flight."""
         while self._pools and (page := await self._page()):
-            if not await self._free_slots():
+            if not await self._has_room():
                 return False
             await self._compound(page)
             self._after = page[-1].owner
@@ -87,29 +87,31 @@ class AutoCompounder:
                 yield_program=str(self._programs.yield_pool),
                 delegate=str(self._operator.address),
                 after=self._after,
-                limit=PAGE,
+                limit=PAGE_SIZE,
             )
 
-    async def _free_slots(self) -> bool:
+    async def _has_room(self) -> bool:
         async with self._database.connection() as conn:
             return await operator_submissions.count_pending(conn, ACTION) < MAX_PENDING
 
     async def _compound(self, page: Sequence[YieldPolicy]) -> None:
         owners = [Pubkey.from_string(policy.owner) for policy in page]
         vaults = [vault_address(self._programs, owner) for owner in owners]
-        held = await read_positions_of(self._rpc, self._programs, pools=self._pools, owners=vaults)
+        positions = await read_positions_of(
+            self._rpc, self._programs, pools=self._pools, owners=vaults
+        )
         for policy, owner, vault in zip(page, owners, vaults, strict=True):
-            best = max(held[vault], key=_claimable, default=None)
-            if best is not None and best.claimable >= max(policy.min_amount, self._least):
+            best = max(positions[vault], key=_claimable, default=None)
+            if best is not None and best.claimable >= max(policy.min_amount, self._min_amount):
                 await self._submit(owner, best)
 
-    async def _submit(self, owner: Pubkey, holding: PoolPosition) -> None:
-        amount, program = holding.claimable, str(self._programs.yield_pool)
+    async def _submit(self, owner: Pubkey, position: PoolPosition) -> None:
+        amount, program = position.claimable, str(self._programs.yield_pool)
         prepared = await prepare_compound(
             self._rpc,
             self._programs,
             owner=owner,
-            pool=holding.pool,
+            pool=position.pool,
             amount=amount,
             delegate=self._operator.address,
         )
@@ -132,10 +134,10 @@ class AutoCompounder:
                 actor=ACTOR,
                 owners=[str(owner)],
                 amount=amount,
-                details={"yield_program": program, "pool": str(holding.pool)},
+                details={"yield_program": program, "pool": str(position.pool)},
             )
         self._operator.wake()
 
 
-def _claimable(holding: PoolPosition) -> int:
-    return holding.claimable
+def _claimable(position: PoolPosition) -> int:
+    return position.claimable

@@ -1,4 +1,4 @@
-"""Write down what every vault held on each hour, once, also for the hours when nothing ran."""
+"""Hourly snapshots of the balance of every vault, including hours in which no service ran."""
 
 from __future__ import annotations
 
@@ -11,21 +11,21 @@ from cvms.store.index import cursor
 from cvms.store.postgres.database import Database
 from cvms.store.vaults import balance_snapshots
 
-EVERY_SECONDS = 60.0
+POLL_SECONDS = 60.0
 HOUR = timedelta(hours=1)
 DAY = timedelta(days=1)
 HOURLY_AGE = timedelta(days=90)
-"""For how long every hour is kept; midnights are for good."""
+"""How long every hour is kept. Midnights are kept forever."""
 MARGIN = timedelta(seconds=60)
-"""More than an indexer that is not behind needs for what an hour ended with, forks included."""
+"""Longer than a healthy indexer needs to apply the end of an hour, forks included."""
 SECONDS_PER_SLOT = 1
-"""More than a slot takes."""
-AT_ONCE = 100
-"""Hours in a row: a long while that was missed is not filled at the cost of everybody else."""
+"""An upper bound."""
+MAX_HOURS_PER_RUN = 100
+"""So that filling a long gap does not slow down everything else."""
 
 
 class SnapshotWriter:
-    """Writes the hours that are over and indexed. Two replicas write each of them once."""
+    """Writes the hours that are over and indexed, each once even with two replicas."""
 
     def __init__(
         self, *, database: Database, program: str, max_lag_slots: int, board: StatusBoard
@@ -36,26 +36,26 @@ class SnapshotWriter:
         self._board = board
 
     async def run(self) -> None:
-        """Look now and then until cancelled."""
+        """Run once every POLL_SECONDS until cancelled."""
         while True:
-            await self.write_due()
+            await self.run_once()
             self._board.task_succeeded("snapshots")
-            await trio.sleep(EVERY_SECONDS)
+            await trio.sleep(POLL_SECONDS)
 
-    async def write_due(self) -> int:
-        """Write the hours that are due, oldest first; returns how many."""
-        for written in range(AT_ONCE):
+    async def run_once(self) -> int:
+        """Write up to MAX_HOURS_PER_RUN hours that are due, oldest first, and return how many."""
+        for written in range(MAX_HOURS_PER_RUN):
             if not await self._write_next():
                 return written
-        return AT_ONCE
+        return MAX_HOURS_PER_RUN
 
     async def _write_next(self) -> bool:
-        """Write one hour, all of it or nothing."""
+        """Write the next hour, all vaults or none. Return False if none is due."""
         if not self._board.components["indexer"].ok:
-            return False  # behind: what an hour ended with may not be indexed yet
+            return False  # the end of the hour may not be indexed yet
         async with self._database.transaction() as conn:
             head = await balance_snapshots.lock(conn)
-            # A local chain's clock may be ahead of ours.
+            # The chain's clock, which may be ahead of ours on a local chain.
             now = (await cursor.frontier(conn, self._program)).now
             last = head.at
             if last is None:
@@ -68,18 +68,18 @@ class SnapshotWriter:
 
 
 def next_hour(last: datetime, *, now: datetime) -> datetime:
-    """The hour to write after `last`: the next one, or of those that are not kept, midnight."""
+    """Return the hour to write after `last`: the next, or midnight where hours are not kept."""
     kept = ceiling(now - HOURLY_AGE, HOUR)
     return min(max(last + HOUR, kept), floor(last, DAY) + DAY)
 
 
 def floor(time: datetime, step: timedelta) -> datetime:
-    """The hour or day (UTC) that the time is in."""
+    """Round a time down to its hour or day in UTC."""
     time = time.astimezone(UTC)
     return time - (time - datetime(2000, 1, 1, tzinfo=UTC)) % step
 
 
 def ceiling(time: datetime, step: timedelta) -> datetime:
-    """The first hour or day (UTC) that is not before the time."""
+    """Round a time up to an hour or day in UTC."""
     whole = floor(time, step)
     return whole if whole == time else whole + step

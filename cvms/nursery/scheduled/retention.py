@@ -1,4 +1,4 @@
-"""Delete what has outlived its use, so that no table grows for ever."""
+"""Retention: deletion of rows that are no longer needed, so that no table grows without bound."""
 
 from __future__ import annotations
 
@@ -16,52 +16,52 @@ from cvms.store.security import idempotency_keys, nonces, second_factors
 from cvms.store.submissions import fee_budget, multisig_proposals, submissions
 from cvms.store.vaults import balance_snapshots, maturities, yield_rates
 
-EVERY_SECONDS = 600.0
+POLL_SECONDS = 600.0
 OUTBOX_AGE = timedelta(days=1)
-"""How long a client may be away and still be told what it missed."""
+"""How long a client may be disconnected and still resume without missing events."""
 BUILT_AGE = timedelta(days=1)
-"""A block hash lives for a minute or two: what was not signed by then never will be."""
-ANSWER_AGE = timedelta(days=1)
-"""How long a request may be sent again under its Idempotency-Key."""
-SETUP_AGE = timedelta(days=1)
-"""A second factor that nobody has shown a code of is of no use after an hour."""
-SPONSORED_AGE = timedelta(days=30)
-"""What never lands is known within minutes, and given back to its day."""
+"""Unsigned transactions. Their blockhash expires after a minute or two."""
+IDEMPOTENCY_KEY_AGE = timedelta(days=1)
+"""How long a request may be repeated under its Idempotency-Key."""
+UNCONFIRMED_FACTOR_AGE = timedelta(days=1)
+"""Second factors that were never confirmed with a code. Their setup expires after an hour."""
+FEE_CHARGE_AGE = timedelta(days=30)
+"""Charges of expired transactions are refunded to their day within minutes."""
 RECONCILIATION_AGE = timedelta(days=90)
 PROPOSAL_AGE = timedelta(days=90)
 DELIVERY_AGE = timedelta(days=30)
 ALERT_AGE = timedelta(days=90)
 MATURITY_AGE = timedelta(days=7)
-APY_AGE = timedelta(days=366)
+YIELD_RATE_AGE = timedelta(days=366)
 
 
 class Retention:
-    """Prunes the tables that grow; those of record (history, events, audit) are kept for good."""
+    """Prunes the tables that grow. Tables of record (history, events, audit) are kept forever."""
 
     def __init__(self, *, database: Database, board: StatusBoard) -> None:
         self._database = database
         self._board = board
 
     async def run(self) -> None:
-        """Prune now and then until cancelled."""
+        """Run once every POLL_SECONDS until cancelled."""
         while True:
-            await self.prune()
+            await self.run_once()
             self._board.task_succeeded("retention")
-            await trio.sleep(EVERY_SECONDS)
+            await trio.sleep(POLL_SECONDS)
 
-    async def prune(self) -> None:
-        """One round; two replicas at it at once do no harm."""
+    async def run_once(self) -> None:
+        """Prune every table. Two replicas may do so at the same time."""
         async with self._database.connection() as conn:
             await outbox.prune(conn, OUTBOX_AGE)
             await nonces.prune(conn)
             await submissions.prune_built(conn, BUILT_AGE)
-            await fee_budget.prune(conn, SPONSORED_AGE)
-            await idempotency_keys.prune(conn, ANSWER_AGE)
-            await second_factors.prune(conn, SETUP_AGE)
+            await fee_budget.prune(conn, FEE_CHARGE_AGE)
+            await idempotency_keys.prune(conn, IDEMPOTENCY_KEY_AGE)
+            await second_factors.prune(conn, UNCONFIRMED_FACTOR_AGE)
             await reconciliation_log.prune(conn, RECONCILIATION_AGE)
             await multisig_proposals.prune(conn, PROPOSAL_AGE)
             await webhook_deliveries.prune(conn, DELIVERY_AGE)
             await alerts.prune(conn, ALERT_AGE)
             await balance_snapshots.prune(conn, HOURLY_AGE)
             await maturities.prune(conn, MATURITY_AGE)
-            await yield_rates.prune(conn, APY_AGE)
+            await yield_rates.prune(conn, YIELD_RATE_AGE)

@@ -1,7 +1,7 @@
-"""Tell owners what falls due in their vaults, and give matured timelocks back on chain.
+"""Notices to owners about what falls due in their vaults, and releases of matured timelocks.
 
-Each notice is marked in the transaction that writes it to the outbox, and each release is written
-down before it is sent, like everything that is submitted: what is in memory here may be lost.
+Each notice is marked as sent in the transaction that writes it to the outbox, and each release is
+recorded before it is sent, as every submission is. So this task's memory may be lost at any time.
 """
 
 from __future__ import annotations
@@ -25,18 +25,18 @@ from cvms.store.postgres.database import Database
 from cvms.store.vaults import maturities
 from cvms.store.vaults.maturities import Maturity
 
-NOTICES_AT_ONCE = 500
-"""Told in one transaction: whoever else has something to tell waits meanwhile."""
-LEAST_SECONDS = 0.4
-"""Between looks: about a slot, and the chain's clock moves once a slot."""
-BUSY_SECONDS = 1.0
-"""Between looks while timelocks are matured, and for the indexer to have caught up."""
-MOST_SECONDS = 30.0
-"""The chain's clock may run ahead of ours: look at least this often."""
+BATCH_SIZE = 500
+"""Notices in one transaction, which blocks every other writer of the outbox."""
+MIN_POLL_SECONDS = 0.4
+"""About a slot: the chain's clock advances once a slot."""
+BUSY_POLL_SECONDS = 1.0
+"""While matured timelocks remain, and while the indexer catches up."""
+POLL_SECONDS = 30.0
+"""Upper bound of the wait for the next due time: the chain's clock may run ahead of ours."""
 
 
 class TimelockScheduler:
-    """Sleeps until the next thing falls due by the chain's clock, or the indexer has seen more."""
+    """Sends notices and releases as they fall due by the chain's clock."""
 
     def __init__(
         self,
@@ -60,41 +60,41 @@ class TimelockScheduler:
         self._board = board
 
     async def run(self) -> None:
-        """Look whenever something may be due, until cancelled."""
+        """Run whenever something may be due, until cancelled."""
         while True:
             seconds = await self.run_once()
             self._board.task_succeeded("timelocks")
-            await trio.sleep(LEAST_SECONDS)
+            await trio.sleep(MIN_POLL_SECONDS)
             await self._wake.wait(seconds)
 
     async def run_once(self) -> float:
-        """Do all that is due by the chain's clock; returns in how many seconds to look again."""
+        """Do all that is due, and return the seconds until the next run."""
         if self._progress.slot is None:
-            return BUSY_SECONDS  # rows from before a long stop would tell of what is long gone
+            return BUSY_POLL_SECONDS  # after a long stop, rows are out of date until indexed
         now = await chain_now(self._rpc)
         await self._notify(now)
         if self._releases is not None and await self._releases.run_once(now.seconds):
-            return BUSY_SECONDS
+            return BUSY_POLL_SECONDS
         async with self._database.connection() as conn:
             due = await maturities.next_notice(conn, notice=self._notice)
-        return MOST_SECONDS if due is None else min(MOST_SECONDS, max(0, due - now.seconds))
+        return POLL_SECONDS if due is None else min(POLL_SECONDS, max(0, due - now.seconds))
 
     async def _notify(self, now: ChainTime) -> None:
-        """Mark and write down, both or neither, all that owners are to know by now."""
-        told = NOTICES_AT_ONCE
-        while told == NOTICES_AT_ONCE:
-            told = await self._notify_batch(now)
-            if told:
+        """Mark and write all notices that are due."""
+        sent = BATCH_SIZE
+        while sent == BATCH_SIZE:
+            sent = await self._notify_batch(now)
+            if sent:
                 self._outbox_wake.wake()
 
     async def _notify_batch(self, now: ChainTime) -> int:
         async with self._database.transaction() as conn:
             soon = await maturities.claim_due_soon(
-                conn, now=now.seconds, notice=self._notice, limit=NOTICES_AT_ONCE
+                conn, now=now.seconds, notice=self._notice, limit=BATCH_SIZE
             )
-            due = await maturities.claim_due(conn, now=now.seconds, limit=NOTICES_AT_ONCE)
-            notices = [_notice(each, DUE_SOON_NOTICES, now) for each in _in_order(soon)]
-            notices += [_notice(each, DUE_NOTICES, now) for each in _in_order(due)]
+            due = await maturities.claim_due(conn, now=now.seconds, limit=BATCH_SIZE)
+            notices = [_notice(maturity, DUE_SOON_NOTICES, now) for maturity in _in_order(soon)]
+            notices += [_notice(maturity, DUE_NOTICES, now) for maturity in _in_order(due)]
             await outbox.append(conn, notices)
         return max(len(soon), len(due))
 
@@ -103,8 +103,8 @@ DUE_SOON_NOTICES = {"timelock": "due_soon"}
 DUE_NOTICES = {"timelock": "available", "withdrawal": "withdrawal_available"}
 
 
-def _in_order(notices: list[Maturity]) -> list[Maturity]:
-    return sorted(notices, key=attrgetter("due_at", "owner"))
+def _in_order(maturities: list[Maturity]) -> list[Maturity]:
+    return sorted(maturities, key=attrgetter("due_at", "owner"))
 
 
 def _notice(maturity: Maturity, kinds: Mapping[str, str], now: ChainTime) -> OutboxMessage:

@@ -1,4 +1,4 @@
-"""Give matured timelocks back on chain: several vaults to a transaction, one at a time for each."""
+"""On-chain release of matured timelocks, several vaults in each transaction."""
 
 from __future__ import annotations
 
@@ -24,18 +24,18 @@ from cvms.store.vaults import maturities
 log = structlog.get_logger(__name__)
 
 ACTION = "release_timelocks"
-"""As the route's, so that either answers for the other."""
+"""Same as the route's, so that a release in flight from either prevents another one."""
 ACTOR = "timelocks"
 MAX_PENDING = 32
-"""Releases that may be on their way at once: owners' own transactions come first."""
-MAX_OWNERS = 20 * VAULTS_PER_TRANSACTION
-"""Looked at in one round."""
+"""Releases in flight at a time. The limit leaves room for owners' own transactions."""
+BATCH_SIZE = 20 * VAULTS_PER_TRANSACTION
+"""Vaults that one run considers."""
 DEFERRAL_SECONDS = 60.0
-"""Until a vault is tried again whose account does not say what its row says, or that is refused."""
+"""Until a vault is tried again that could not be released, or whose row is out of date."""
 
 
 class TimelockReleaser:
-    """Releases what has matured, by the operator."""
+    """Releases matured timelocks, signed and paid by the operator."""
 
     def __init__(
         self, *, database: Database, rpc: RpcClient, programs: Programs, operator: OperatorSubmitter
@@ -49,16 +49,16 @@ class TimelockReleaser:
     async def run_once(self, now: int) -> bool:
         """Submit releases of what has matured at `now`, by the chain's clock.
 
-        Returns whether to look again soon: some are left, or on their way.
+        Return whether to run again soon, because some remain or too many are in flight.
         """
         self._drop_expired_deferrals()
         async with self._database.connection() as conn:
             room = MAX_PENDING - await operator_submissions.count_pending(conn, ACTION)
             if room <= 0:
                 return True
-            most = min(room * VAULTS_PER_TRANSACTION, MAX_OWNERS)
+            limit = min(room * VAULTS_PER_TRANSACTION, BATCH_SIZE)
             due = await maturities.to_release(
-                conn, kind=ACTION, now=now, limit=most, deferred=self._deferred
+                conn, kind=ACTION, now=now, limit=limit, deferred=self._deferred
             )
         owners = await self._matured(due, now)
         for first in range(0, len(owners), VAULTS_PER_TRANSACTION):
@@ -67,7 +67,7 @@ class TimelockReleaser:
             return await maturities.any_to_release(conn, now=now, deferred=self._deferred)
 
     async def _matured(self, due: Sequence[str], now: int) -> list[Pubkey]:
-        """Those of whom the chain says so too: a row may lag behind a release that has landed."""
+        """Return those that are matured on chain too: a row may lag behind a landed release."""
         if not due:
             return []
         keys = [Pubkey.from_string(owner) for owner in due]
@@ -77,7 +77,7 @@ class TimelockReleaser:
         return matured
 
     async def _release(self, owners: Sequence[Pubkey]) -> None:
-        """Submit one release of these vaults; where the program refuses, of each half by itself."""
+        """Submit one release of these vaults. If the program refuses it, submit each half alone."""
         payer = self._operator.address
         prepared = await prepare_releases(self._rpc, self._programs, owners, payer=payer)
         try:
@@ -95,10 +95,10 @@ class TimelockReleaser:
             return
         async with self._database.transaction() as conn:
             names = list(map(str, owners))
-            written = await self._operator.record(
+            recorded = await self._operator.record(
                 conn, built, kind=ACTION, actor=ACTOR, owners=names
             )
-        if written:
+        if recorded:
             self._operator.wake()
         else:
             for name in names:

@@ -1,4 +1,4 @@
-"""Keep what all vaults hold known: in the metrics, and to whoever subscribes to it."""
+"""Publication of totals over all vaults, as a metric and to subscribers."""
 
 from __future__ import annotations
 
@@ -22,15 +22,15 @@ from cvms.store.vaults import vaults
 
 Read = Callable[[Connection], Awaitable[dict[str, Any]]]
 
-LEAST_SECONDS_BETWEEN = 1.0
-"""A busy chain does not need a look at every movement."""
-TVL_APART = timedelta(seconds=0)
-ANALYTICS_APART = timedelta(seconds=5)
-"""Between two `analytics_update`, by whichever replicas."""
+MIN_POLL_SECONDS = 1.0
+"""Limits the load on a busy chain, where every event wakes this task."""
+TVL_MIN_INTERVAL = timedelta(seconds=0)
+ANALYTICS_MIN_INTERVAL = timedelta(seconds=5)
+"""Between two `analytics_update` messages, whichever replicas publish them."""
 
 
 class TotalsPublisher:
-    """Publishes `tvl_update` and `analytics_update` when they say something else than before."""
+    """Publishes `tvl_update` and `analytics_update` whenever their values change."""
 
     def __init__(
         self,
@@ -42,7 +42,7 @@ class TotalsPublisher:
         interval: float,
         board: StatusBoard,
         metrics: Metrics,
-        analytics_apart: timedelta = ANALYTICS_APART,
+        analytics_min_interval: timedelta = ANALYTICS_MIN_INTERVAL,
     ) -> None:
         self._database = database
         self._program = program
@@ -51,35 +51,35 @@ class TotalsPublisher:
         self._interval = interval
         self._board = board
         self._metrics = metrics
-        self._analytics_apart = analytics_apart
+        self._analytics_min_interval = analytics_min_interval
 
     async def run(self) -> None:
-        """Look on every wake, and every `interval` seconds, until cancelled."""
+        """Run once after each wake-up, and every `interval` seconds, until cancelled."""
         while True:
             complete = await self.run_once()
             self._board.task_succeeded("balances")
-            await trio.sleep(LEAST_SECONDS_BETWEEN)
-            apart = self._analytics_apart.total_seconds()
-            await self._wake.wait(self._interval if complete else min(apart, self._interval))
+            await trio.sleep(MIN_POLL_SECONDS)
+            soon = min(self._analytics_min_interval.total_seconds(), self._interval)
+            await self._wake.wait(self._interval if complete else soon)
 
     async def run_once(self) -> bool:
-        """Read the sums, set the gauge, and tell what was not told last.
+        """Read the totals, set the gauge, and publish what has changed.
 
-        False when something is left to be told, because the last time was a moment ago.
+        Return False if a change was held back because the last message was too recent.
         """
-        total = await self._publish("tvl_update", self._tvl, apart=TVL_APART)
-        glance = await self._publish(
-            "analytics_update", self._overview, apart=self._analytics_apart
+        tvl = await self._publish("tvl_update", self._tvl, min_interval=TVL_MIN_INTERVAL)
+        analytics = await self._publish(
+            "analytics_update", self._overview, min_interval=self._analytics_min_interval
         )
-        return total and glance
+        return tvl and analytics
 
-    async def _publish(self, topic: str, read: Read, *, apart: timedelta) -> bool:
+    async def _publish(self, topic: str, read: Read, *, min_interval: timedelta) -> bool:
         async with self._database.transaction() as conn:
             last = await published_state.lock(conn, topic)
             now = await read(conn)
             if _without_slot(now) == _without_slot(last.data):
                 return True
-            if last.age < apart:
+            if last.age < min_interval:
                 return False
             await published_state.save(conn, topic, now)
             await outbox.append(conn, [_message(topic, now)])
@@ -97,7 +97,7 @@ class TotalsPublisher:
 
 
 def _without_slot(data: dict[str, Any]) -> dict[str, Any]:
-    """The slot goes on by itself, and is no news."""
+    """Drop the slot, which advances even if nothing else changes."""
     return {name: value for name, value in data.items() if name != "slot"}
 
 

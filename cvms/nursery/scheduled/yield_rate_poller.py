@@ -1,4 +1,4 @@
-"""Read what yield protocols pay, on a schedule, and keep it: requests need not ask the chain."""
+"""Periodic reading of yield rates, so that requests need not ask the chain."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from cvms.store.vaults.yield_rates import StoredRate
 
 
 class YieldRatePoller:
-    """Stores a reading of every source each `interval` seconds."""
+    """Stores the rate of every source each `interval` seconds."""
 
     def __init__(
         self,
@@ -39,14 +39,14 @@ class YieldRatePoller:
         self._board = board
 
     async def run(self) -> None:
-        """Read now and then until cancelled."""
+        """Run once every `interval` seconds until cancelled."""
         while True:
-            await self.read()
+            await self.run_once()
             self._board.task_succeeded("yield_rates")
             await trio.sleep(self._interval)
 
-    async def read(self) -> None:
-        """One reading. A source that gives no rate is stored with the reason."""
+    async def run_once(self) -> None:
+        """Read and store every rate. A source without one is stored with the reason."""
         if not self._sources:
             return
         outcomes = await read_rates(self._rpc, self._sources, programs=self._programs)

@@ -1,1 +1,1 @@
-"""Submitter: signed transactions to the chain until their outcome is final."""
+"""Submission of signed transactions until their outcome is final."""

@@ -11,21 +11,18 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import structlog
-from solders.keypair import Keypair
 from solders.pubkey import Pubkey
 
 from cvms.chain.rpc.rpc_client import RpcClient
 from cvms.chain.transactions.compute_budget import simulate_and_limit
-from cvms.chain.transactions.sponsorship_policy import FeeCaps, check_sponsored
-from cvms.chain.transactions.versioned import BuiltTransaction, sign_as, signature_of
-from cvms.chain.types import Lamports, Programs
+from cvms.chain.transactions.versioned import BuiltTransaction, unsigned
+from cvms.chain.types import Programs
 from cvms.errors import ProgramRefused, SponsorshipExhausted
 from cvms.nursery.channels.wakeups import SubmitWakeup
+from cvms.operator_key import BudgetScope, OperatorKey
 from cvms.store.postgres.driver.connection import Connection
 from cvms.store.security import audit_log
-from cvms.store.security.audit_log import AuditEntry
-from cvms.store.submissions import fee_budget, operator_submissions, submissions
-from cvms.store.submissions.fee_budget import FeeBudget
+from cvms.store.submissions import operator_submissions, submissions
 
 log = structlog.get_logger(__name__)
 
@@ -34,28 +31,19 @@ UNIT_SPREAD = 1_000
 
 
 class OperatorSubmitter:
-    """The operator's key, what it may pay for a transaction, and the way to the submitter."""
+    """Records transactions that the operator decides and pays for, and wakes the submitter."""
 
     def __init__(
-        self,
-        *,
-        key: Keypair,
-        rpc: RpcClient,
-        programs: Programs,
-        max_fee: Lamports,
-        budget: FeeBudget,
-        submit_wake: SubmitWakeup,
+        self, *, key: OperatorKey, rpc: RpcClient, programs: Programs, submit_wake: SubmitWakeup
     ) -> None:
         self._key = key
         self._rpc = rpc
         self._programs = programs
-        self._caps = FeeCaps(lamports=max_fee)
-        self._budget = budget
         self._submit_wake = submit_wake
 
     @property
     def address(self) -> Pubkey:
-        return self._key.pubkey()
+        return self._key.address
 
     async def simulate(self, built: BuiltTransaction) -> BuiltTransaction:
         """The transaction with the budget that its simulation asks for. Raises ProgramRefused."""
@@ -63,7 +51,7 @@ class OperatorSubmitter:
             self._rpc,
             self._programs,
             built,
-            caps=self._caps,
+            caps=self._key.caps,
             extra_units=secrets.randbelow(UNIT_SPREAD),
         )
 
@@ -88,19 +76,18 @@ class OperatorSubmitter:
             return False
         try:
             async with conn.transaction():
-                signature = await self._sign(conn, built, kind=kind, owners=owners, amount=amount)
+                signature = await self._record_signed(
+                    conn, built, kind=kind, owners=owners, amount=amount
+                )
         except SponsorshipExhausted as exhausted:
             log.warning("not_submitted", kind=kind, owners=len(owners), reason=str(exhausted))
             return False
-        told = {"amount": amount, **(details or {}), "mode": "submitted", "tx": signature}
+        entry = {"amount": amount, **(details or {}), "mode": "submitted", "tx": signature}
         for owner in owners:
-            entry = AuditEntry(
-                actor=actor, action=kind, owner=owner, outcome="accepted", details=told
-            )
-            await audit_log.append(conn, entry)
+            await audit_log.record(conn, actor=actor, action=kind, owner=owner, details=entry)
         return True
 
-    async def _sign(
+    async def _record_signed(
         self,
         conn: Connection,
         built: BuiltTransaction,
@@ -109,35 +96,25 @@ class OperatorSubmitter:
         owners: Sequence[str],
         amount: int | None,
     ) -> str:
-        """Store it with the operator's signature, which is returned, and charge what it costs."""
-        cost = check_sponsored(
-            built.message,
-            operator=self.address,
-            programs=self._programs,
-            caps=self._caps,
-            acts=True,
-        )
-        transaction = sign_as(built.message, self._key)
-        signature = signature_of(transaction)
+        """Sign, store and charge the transaction; return its signature."""
+        signed = self._key.sign(unsigned(built.message), acts=True)
         alone = len(owners) == 1
+        owner = owners[0] if alone else str(self.address)
         await submissions.record_signed(
             conn,
             message_hash=built.message_hash,
             kind=kind,
-            owner=owners[0] if alone else str(self.address),
+            owner=owner,
             message=bytes(built.message),
-            signature=signature,
-            wire=bytes(transaction),
+            signature=signed.signature,
+            wire=signed.wire,
             last_valid_block_height=built.last_valid_block_height,
             since_slot=built.since_slot,
             amount=amount,
             owners=() if alone else owners,
         )
-        # Anybody may let things fall due, so it must not use up an owner's own allowance.
-        await fee_budget.charge(
-            conn, built.message_hash, cost.lamports, owner=None, budget=self._budget
-        )
-        return signature
+        await self._key.charge(conn, signed, owner=owner, scope=BudgetScope.ALL_OWNERS)
+        return signed.signature
 
     def wake(self) -> None:
         """Have the submitter look."""

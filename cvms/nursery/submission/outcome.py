@@ -1,8 +1,9 @@
-"""What a node's answer means for a transaction that was sent: decided on plain values.
+"""State transitions of a submission, decided from plain values.
 
-An end is certain or it is none. It has succeeded or failed once its block is final; it has expired
-once every block that could hold it is final and none does. Until then a fork may undo what was
-seen, and what was seen is taken back. Only what no node can tell any more is for a person.
+A submission reaches a terminal state only when the evidence is final: `finalized` or `failed` once
+its block is finalized, `expired` once every block that could contain it is finalized and none does.
+Until then a fork may undo what was seen, and the submission goes back to `submitted`. If no node
+retains the blocks that would decide, it is quarantined for an operator.
 """
 
 from __future__ import annotations
@@ -16,17 +17,17 @@ from cvms.chain.types import Commitment
 from cvms.store.submissions.in_flight import InFlight
 from cvms.store.submissions.submissions import State
 
-UNKNOWABLE_BLOCKS = 900
-"""How far beyond its last block an end may stay unknown, about six minutes: until then another
-endpoint may answer that has the blocks."""
+QUARANTINE_AFTER_BLOCKS = 900
+"""Blocks after its last valid one, about six minutes, during which an undecidable submission waits
+for an endpoint that retains its blocks."""
 
 
 @dataclass(frozen=True, slots=True)
 class Transition:
-    """`state` is the new one, None for no change; `may_land`: sending may still help.
+    """The next state of a submission, None for no change, and whether to send it again.
 
-    `slot` and `err` belong to the new state. `disputed`: it was seen in a block once and is in none
-    now, so that block is to be looked at before it counts as expired.
+    `may_land`: its blockhash is still valid. `slot` and `err` belong to the new state. `disputed`:
+    it was seen in a block and now is in none, so that block must be read before it may expire.
     """
 
     state: State | None = None
@@ -37,22 +38,21 @@ class Transition:
 
 
 def next_transition(
-    row: InFlight, status: SignatureStatus | None, *, certain: bool, tips: Tips
+    row: InFlight, status: SignatureStatus | None, *, up_to_date: bool, tips: Tips
 ) -> Transition:
-    """The fate of a submission of this status.
+    """Return the transition of a submission that has this status.
 
-    `tips` were read before it; `certain`: it comes from nodes that have all that these tell of.
+    `tips` were read before the status. `up_to_date`: the nodes that gave it had reached `tips`.
     """
     may_land = tips.confirmed.height <= row.last_valid_block_height
     if status is not None and status.commitment is Commitment.FINALIZED:
         return _final(status)
-    if not certain:
-        return Transition(may_land=may_land)  # the nodes are behind: they may miss what others have
+    if not up_to_date:
+        return Transition(may_land=may_land)  # nodes that are behind may lack its block
     if status is None:
         return _absent(row, tips, may_land=may_land)
     if status.commitment is Commitment.PROCESSED:
-        # It may be on the losing side of a fork, and so is no landing; but it is a retreat from
-        # another block.
+        # Its block may lose to a fork, so it has not landed; but it has left any other block.
         return (
             _back_to_submitted(row, may_land=may_land) if row.slot != status.slot else Transition()
         )
@@ -65,7 +65,7 @@ def _final(status: SignatureStatus) -> Transition:
 
 
 def _confirmed(row: InFlight, status: SignatureStatus) -> Transition:
-    # A failure is written down as what it is so far: on another fork it may succeed.
+    # A failure is recorded but not terminal yet: on another fork the transaction may succeed.
     state = State.CONFIRMED if status.err is None else State.SUBMITTED
     if (state, status.slot) == (row.state, row.slot):
         return Transition()
@@ -78,24 +78,25 @@ def _absent(row: InFlight, tips: Tips, *, may_land: bool) -> Transition:
         return _back_to_submitted(row, may_land=may_land)
     if tips.retains(row.since_slot):
         return Transition(State.EXPIRED, disputed=row.seen_slot is not None)
-    if tips.finalized.height > last + UNKNOWABLE_BLOCKS:
+    if tips.finalized.height > last + QUARANTINE_AFTER_BLOCKS:
         return Transition(State.QUARANTINED, slot=row.slot)
     return Transition()
 
 
-def resolve_disputed(row: InFlight, tips: Tips, *, held: bool | None) -> Transition:
-    """The fate of one that is in no final block as its status says, but was seen in one: `held` is
-    what that block says, None where it is not to be had.
+def resolve_disputed(row: InFlight, tips: Tips, *, in_block: bool | None) -> Transition:
+    """Return the transition of a submission that was seen in a block but has no status now.
+
+    `in_block`: whether that block, finalized by now, contains it; None if no node has the block.
     """
-    if held is False:
+    if in_block is False:
         return Transition(State.EXPIRED)
-    if tips.finalized.height > row.last_valid_block_height + UNKNOWABLE_BLOCKS:
+    if tips.finalized.height > row.last_valid_block_height + QUARANTINE_AFTER_BLOCKS:
         return Transition(State.QUARANTINED, slot=row.slot)
     return Transition()
 
 
 def _back_to_submitted(row: InFlight, *, may_land: bool) -> Transition:
-    """Back from the block in which it was: sent, and in none."""
+    """Return the transition of a submission that has left its block and now is in none."""
     if row.slot is None and row.state is not State.CONFIRMED:
         return Transition(may_land=may_land)
     return Transition(State.SUBMITTED, may_land=may_land)

@@ -1,6 +1,7 @@
-"""Send signed bytes, and the same bytes again while they may land.
+"""Rebroadcast of signed transactions: the same bytes again, for as long as they may land.
 
-Nothing here is kept: after a restart everything is sent once more, which is the same transaction.
+The state is in memory only. After a restart everything is sent once more, which does no harm:
+equal bytes are one transaction.
 """
 
 from __future__ import annotations
@@ -18,61 +19,63 @@ from cvms.metrics import Metrics
 
 log = structlog.get_logger(__name__)
 
-SENDS_AT_ONCE = 16
-SENDING_SECONDS = 8.0
-"""For all sends of a round; longer than one of them may take, so that a node that does not answer
-is found out. What is not sent by then is the first to be sent in the next round."""
-LONGEST_PAUSE = 16
-"""In resends: how rarely bytes are sent that a node refuses. Only the height says that they are
-dead, and another node may think differently."""
+MAX_CONCURRENT_SENDS = 16
+SEND_DEADLINE_SECONDS = 8.0
+"""Deadline of one `send`. It exceeds the timeout of a single call, so that an unresponsive node is
+reported. What was not sent by then is sent first the next time."""
+MAX_BACKOFF = 16
+"""Maximum interval, in multiples of `resend_seconds`, for bytes that a node refuses. They are not
+given up: only the block height proves that they cannot land, and another node may accept them."""
 
-# What a node says to bytes that are fine: sent before, or of a block hash that it does not know
-# yet. Nothing else is done about them; the statuses and the block height decide.
+# Replies to valid bytes: sent before, or with a blockhash that the node does not know yet. They
+# cause no backoff; statuses and the block height decide.
 _HARMLESS = ("AlreadyProcessed", "already been processed", "BlockhashNotFound", "Blockhash not")
 
 
 @dataclass(slots=True)
-class _Attempts:
-    """When it was sent last, and after how many resends' time it is to be sent again."""
+class _LastSend:
+    """When a transaction was sent last, and its current interval in multiples of the base."""
 
-    at: float = -math.inf
-    pause: int = 1
+    sent_at: float = -math.inf
+    backoff: int = 1
 
 
 class Rebroadcaster:
-    """Remembers what was sent when."""
+    """Sends transactions and remembers when each was sent last."""
 
     def __init__(self, rpc: RpcClient, *, resend_seconds: float, metrics: Metrics) -> None:
         self._rpc = rpc
         self._resend_seconds = resend_seconds
         self._metrics = metrics
-        self._attempts: dict[str, _Attempts] = {}
+        self._last_sends: dict[str, _LastSend] = {}
 
     def retain(self, signatures: Collection[str]) -> None:
-        """Forget all others, which are over."""
-        self._attempts = {key: at for key, at in self._attempts.items() if key in signatures}
+        """Forget all other signatures: their submissions have ended."""
+        self._last_sends = {
+            key: sent for key, sent in self._last_sends.items() if key in signatures
+        }
 
     def due(self, signatures: Collection[str]) -> list[str]:
-        """Those whose time has come, what waits longest first."""
+        """Return the signatures that are due to be sent, the one sent longest ago first."""
         now = trio.current_time()
-        attempts = {each: self._attempts.get(each) or _Attempts() for each in signatures}
+        last = {key: self._last_sends.get(key) or _LastSend() for key in signatures}
         due = [
-            (each.at, signature)
-            for signature, each in attempts.items()
-            if now - each.at >= self._resend_seconds * each.pause
+            signature
+            for signature, sent in last.items()
+            if now - sent.sent_at >= self._resend_seconds * sent.backoff
         ]
-        return [signature for _, signature in sorted(due, key=lambda pair: pair[0])]
+        return sorted(due, key=lambda signature: last[signature].sent_at)
 
     async def send(self, wires: Mapping[str, bytes]) -> list[str]:
-        """Send them; returns those that a node has answered for, whatever it said.
+        """Send transactions, and return the signatures for which a node replied, even to refuse.
 
-        Raises ChainUnavailable when none was answered for: whether any was sent is not known then.
+        Raises ChainUnavailable if there was no reply at all: some may have been sent all the same.
         """
         answered: list[str] = []
         failures: list[ChainUnavailable] = []
-        limit = trio.CapacityLimiter(SENDS_AT_ONCE)
+        limit = trio.CapacityLimiter(MAX_CONCURRENT_SENDS)
 
-        async def one(signature: str, wire: bytes) -> None:
+        async def send_one(signature: str, wire: bytes) -> None:
             async with limit:
                 try:
                     await self._send(signature, wire)
@@ -81,28 +84,28 @@ class Rebroadcaster:
                 else:
                     answered.append(signature)
 
-        with trio.move_on_after(SENDING_SECONDS) as time:
+        with trio.move_on_after(SEND_DEADLINE_SECONDS) as deadline:
             async with trio.open_nursery() as nursery:
                 for signature, wire in wires.items():
-                    nursery.start_soon(one, signature, wire)
+                    nursery.start_soon(send_one, signature, wire)
         if failures and not answered:
             raise failures[0]
-        if failures or time.cancelled_caught:
-            log.warning("sends_unanswered", answered=len(answered), asked=len(wires))
+        if failures or deadline.cancelled_caught:
+            log.warning("sends_unanswered", answered=len(answered), sent=len(wires))
         return answered
 
     async def _send(self, signature: str, wire: bytes) -> None:
-        attempts = self._attempts.setdefault(signature, _Attempts())
-        if attempts.at > -math.inf:
+        last = self._last_sends.setdefault(signature, _LastSend())
+        if last.sent_at > -math.inf:
             self._metrics.resends.inc()
-        attempts.at = trio.current_time()
+        last.sent_at = trio.current_time()
         try:
             await self._rpc.send_everywhere(wire, skip_preflight=True, max_retries=0)
         except RpcError as error:
             if any(words in f"{error.message} {error.data}" for words in _HARMLESS):
                 return
-            if attempts.pause == 1:
+            if last.backoff == 1:
                 log.warning("send_refused", signature=signature, reason=str(error))
-            attempts.pause = min(attempts.pause * 2, LONGEST_PAUSE)
+            last.backoff = min(last.backoff * 2, MAX_BACKOFF)
         else:
-            attempts.pause = 1
+            last.backoff = 1

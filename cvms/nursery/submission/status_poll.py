@@ -1,4 +1,4 @@
-"""Ask the chain what has become of what was sent, for many at a time."""
+"""Polling of signature statuses, for many submissions at a time."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ log = structlog.get_logger(__name__)
 
 
 async def poll_outcomes(rpc: RpcClient, rows: Sequence[InFlight]) -> list[Transition]:
-    """The fate of each row, in their order. Raises what the RPC raises."""
-    # Heights before statuses: a transaction that was not there *after* its last block was.
+    """Return the transition of each row, in order. Raises RpcError or ChainUnavailable."""
+    # Tips before statuses: only a status read after the last valid block proves expiry.
     tips = await read_tips(rpc)
     transitions: list[Transition] = []
     for start in range(0, len(rows), STATUSES_PER_CALL):
@@ -29,7 +29,7 @@ async def poll_outcomes(rpc: RpcClient, rows: Sequence[InFlight]) -> list[Transi
         signatures = [row.signature for row in chunk]
         seen = await rpc.statuses_everywhere(signatures, min_context_slot=tips.slot)
         transitions += [
-            next_transition(row, status, certain=seen.slot >= tips.slot, tips=tips)
+            next_transition(row, status, up_to_date=seen.slot >= tips.slot, tips=tips)
             for row, status in zip(chunk, seen.statuses, strict=True)
         ]
     return await _resolve_disputes(rpc, rows, transitions, tips)
@@ -40,31 +40,31 @@ async def _resolve_disputes(
 ) -> list[Transition]:
     blocks: dict[int, frozenset[str] | None] = {}
     resolved = []
-    for row, fate in zip(rows, transitions, strict=True):
-        if not fate.disputed or row.seen_slot is None:
-            resolved.append(fate)
+    for row, transition in zip(rows, transitions, strict=True):
+        if not transition.disputed or row.seen_slot is None:
+            resolved.append(transition)
             continue
         if row.seen_slot not in blocks:
             blocks[row.seen_slot] = await final_block(rpc, row.seen_slot)
         block = blocks[row.seen_slot]
-        held = None if block is None else row.signature in block
-        resolved.append(resolve_disputed(row, tips, held=held))
+        in_block = None if block is None else row.signature in block
+        resolved.append(resolve_disputed(row, tips, in_block=in_block))
     return resolved
 
 
 async def read_failure_reasons(
     rpc: RpcClient, programs: Programs, failed: Mapping[str, Any]
 ) -> dict[str, dict[str, Any]]:
-    """Why each has failed, in the program's words; `failed` are the chain's errors by signature.
+    """Return the program's error of each failed transaction, as JSON by signature.
 
-    The logs are the chain's, if it still has them: a failure is written down without them too.
+    `failed` holds the chain's errors by signature. Logs are left out if no node can give them.
     """
     if not failed:
         return {}
     try:
         records = await rpc.get_transactions(list(failed), commitment=Commitment.CONFIRMED)
     except (RpcError, ChainUnavailable) as error:
-        log.warning("failures_without_logs", count=len(failed), reason=str(error))
+        log.warning("failure_logs_unavailable", count=len(failed), reason=str(error))
         records = [None] * len(failed)
     logs = [[] if record is None else record.logs or [] for record in records]
     return {
@@ -73,11 +73,11 @@ async def read_failure_reasons(
     }
 
 
-def _as_json(outcome: Exception) -> dict[str, Any]:
+def _as_json(error: Exception) -> dict[str, Any]:
     code: int | None = None
-    name, msg, logs = type(outcome).__name__, str(outcome), tuple[str, ...]()
-    if isinstance(outcome, ProgramRefused):
-        code, name, msg, logs = outcome.code, outcome.name, outcome.msg, outcome.logs
+    name, msg, logs = type(error).__name__, str(error), tuple[str, ...]()
+    if isinstance(error, ProgramRefused):
+        code, name, msg, logs = error.code, error.name, error.msg, error.logs
     return {
         "code": code,
         "name": _storable(name),
@@ -87,5 +87,5 @@ def _as_json(outcome: Exception) -> dict[str, Any]:
 
 
 def _storable(text: str) -> str:
-    """PostgreSQL's JSON has no NUL, and a program may log anything."""
+    """Replace NUL characters, which a program may log and PostgreSQL's JSON cannot hold."""
     return text.replace("\0", "\N{REPLACEMENT CHARACTER}")

@@ -1,11 +1,11 @@
-"""Send what is signed until it lands or cannot any more, and write down what became of it.
+"""Submitter: sends signed transactions until each lands or expires, and records the outcome.
 
 The signed bytes are in `submissions` before they are first sent, and only those bytes are ever
-sent: twice the same is one transaction to the chain, so a crash, a retry or a second replica can
-do no harm. Whatever is in memory here may be lost; the table says where to go on.
+sent. To the chain, equal bytes are one transaction, so a crash, a retry or a second replica does no
+harm. The memory of this task may be lost at any time: the table is the only state that matters.
 
-A round reads the rows, asks the chain about them, writes down all that has changed in one database
-transaction with what is told of it, and sends what may still land.
+Each run reads the rows in flight, polls their statuses, writes all changes and their outbox
+messages in one database transaction, and sends what may still land.
 """
 
 from __future__ import annotations
@@ -31,17 +31,17 @@ from cvms.store.submissions.submissions import State
 log = structlog.get_logger(__name__)
 
 RESEND_SECONDS = 2.0
-BUSY_SECONDS = 0.4
-"""Between looks while something is under way: about a slot."""
-IDLE_SECONDS = 5.0
-"""Between looks while nothing is, for what another replica accepted."""
+BUSY_POLL_SECONDS = 0.4
+"""While something is in flight: about a slot."""
+POLL_SECONDS = 5.0
+"""While nothing is in flight, for what another replica accepted."""
 IN_FLIGHT_LIMIT = 4096
 
 FINAL_STATES = frozenset({State.FINALIZED, State.FAILED})
 
 
 class Submitter:
-    """Brings every row of `submissions` that is signed to its end."""
+    """Brings every signed row of `submissions` to a terminal state."""
 
     def __init__(
         self,
@@ -65,45 +65,47 @@ class Submitter:
         self._rebroadcaster = Rebroadcaster(rpc, resend_seconds=resend_seconds, metrics=metrics)
 
     async def run(self) -> None:
-        """Look, send and look again until cancelled."""
+        """Poll and send until cancelled."""
         while True:
-            under_way = await self.run_once()
+            count = await self.run_once()
             self._board.task_succeeded("submitter")
-            await self._wake.wait(BUSY_SECONDS if under_way else IDLE_SECONDS)
+            await self._wake.wait(BUSY_POLL_SECONDS if count else POLL_SECONDS)
 
     async def run_once(self) -> int:
-        """Ask for the fate of all that is under way and act on it; returns how many those are."""
+        """Poll and update all submissions in flight, send those that are due; return how many."""
         async with self._database.connection() as conn:
             rows = await in_flight.read(conn, IN_FLIGHT_LIMIT)
-            self._count(await in_flight.count_by_state(conn))
+            self._set_gauges(await in_flight.count_by_state(conn))
         self._rebroadcaster.retain({row.signature for row in rows})
         if not rows:
             return 0
-        fates = await poll_outcomes(self._rpc, rows)
-        pairs = list(zip(rows, fates, strict=True))
-        failed = {row.signature: fate.err for row, fate in pairs if fate.err is not None}
+        pairs = list(zip(rows, await poll_outcomes(self._rpc, rows), strict=True))
+        failed = {
+            row.signature: transition.err for row, transition in pairs if transition.err is not None
+        }
         errors = await read_failure_reasons(self._rpc, self._programs, failed)
-        await self._write(
+        await self._apply(
             [
-                StateChange(row, fate.state, slot=fate.slot, error=errors.get(row.signature))
-                for row, fate in pairs
-                if fate.state is not None
+                StateChange(
+                    row, transition.state, slot=transition.slot, error=errors.get(row.signature)
+                )
+                for row, transition in pairs
+                if transition.state is not None
             ]
         )
-        await self._send([row for row, fate in pairs if fate.may_land])
+        await self._send([row for row, transition in pairs if transition.may_land])
         return len(rows)
 
     async def _send(self, rows: Sequence[InFlight]) -> None:
-        """Send what is due, and write down what was sent for the first time."""
+        """Send the rows that are due, and mark those sent for the first time as submitted."""
         due = self._rebroadcaster.due([row.signature for row in rows])
         if not due:
             return
         async with self._database.connection() as conn:
             wires = await in_flight.wires(conn, due)
-        sent = set(
-            await self._rebroadcaster.send({each: wires[each] for each in due if each in wires})
-        )
-        await self._write(
+        found = {signature: wires[signature] for signature in due if signature in wires}
+        sent = set(await self._rebroadcaster.send(found))
+        await self._apply(
             [
                 StateChange(row, State.SUBMITTED)
                 for row in rows
@@ -111,23 +113,23 @@ class Submitter:
             ]
         )
 
-    async def _write(self, changes: Sequence[StateChange]) -> None:
-        """Write new states and tell the owners, all or nothing."""
+    async def _apply(self, changes: Sequence[StateChange]) -> None:
+        """Write new states, refunds and outbox messages, all or nothing."""
         if not changes:
             return
         async with self._database.transaction() as conn:
-            made = await in_flight.apply_changes(conn, changes)
-            expired = [each.row.signature for each in made if each.state is State.EXPIRED]
+            applied = await in_flight.apply_changes(conn, changes)
+            expired = [change.row.signature for change in applied if change.state is State.EXPIRED]
             if expired:
                 await fee_budget.refund(conn, expired)
-            if made:
-                await outbox.append(conn, [_message(each) for each in made])
-        for each in made:
-            self._note(each)
-        if made:
+            if applied:
+                await outbox.append(conn, [_message(change) for change in applied])
+        for change in applied:
+            self._report(change)
+        if applied:
             self._outbox_wake.wake()
 
-    def _note(self, change: StateChange) -> None:
+    def _report(self, change: StateChange) -> None:
         row = change.row
         self._metrics.submissions.labels(state=change.state.value).inc()
         if change.slot is not None and row.slot is None:
@@ -135,13 +137,13 @@ class Submitter:
         if change.state is State.QUARANTINED:
             log.error("submission_quarantined", signature=row.signature, kind=row.kind)
         elif change.state is State.SUBMITTED and row.slot is not None and change.slot is None:
-            log.warning("submission_left_its_block", signature=row.signature, slot=row.slot)
+            log.warning("submission_rolled_back", signature=row.signature, slot=row.slot)
 
-    def _count(self, census: Sequence[in_flight.Count]) -> None:
-        counts = {each.state: each.count for each in census}
+    def _set_gauges(self, rows: Sequence[in_flight.Count]) -> None:
+        counts = {row.state: row.count for row in rows}
         for state in in_flight.COUNTED:
             self._metrics.submissions_under_way.labels(state=state).set(counts.get(state, 0))
-        oldest = max((each.oldest for each in census), default=0.0)
+        oldest = max((row.oldest for row in rows), default=0.0)
         self._metrics.oldest_submission_seconds.set(oldest)
 
 

@@ -1,1 +1,1 @@
-"""Supervisor, leader election, readiness and worker processes."""
+"""Supervisor of tasks, leader election, readiness probe and worker processes."""

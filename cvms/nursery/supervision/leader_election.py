@@ -1,9 +1,9 @@
-"""One of the replicas runs the tasks that must be single; another takes over when it is gone.
+"""Leader election: one replica runs the tasks that must be single; another takes over from it.
 
-The leader renews its lease on the session that holds the lock. Its tasks live in a cancel scope
-that ends with the lease as this process counts it, from before each renewal was sent: so they are
-cancelled before the database lets a successor begin, also when this process was stopped or cut off.
-What still lands after that does no harm: all that the tasks write is safe when it is done twice.
+The leader renews its lease on the session that holds the lock. Its tasks run in a cancel scope
+whose deadline is the end of the lease, counted from before each renewal was sent. So the tasks are
+cancelled before the database lets a successor begin, even if this process was stopped or cut off.
+A write that still arrives later does no harm: all that the tasks write is idempotent.
 """
 
 from __future__ import annotations
@@ -26,10 +26,10 @@ log = structlog.get_logger(__name__)
 
 LEASE_SECONDS = 2.0
 RENEWALS = 4
-"""In each lease, so that one slow answer costs no term."""
-CAMPAIGN_SECONDS = 0.25
-"""Between looks of those who do not lead."""
-RESIGN_SECONDS = 0.5
+"""Renewals in each lease, so that one slow answer does not end the term."""
+ACQUIRE_SECONDS = 0.25
+"""Between attempts of a standby to get the lock."""
+RELEASE_SECONDS = 0.5
 
 
 class LeaderElection:
@@ -55,9 +55,9 @@ class LeaderElection:
         self._lease = lease_seconds
 
     async def run(self) -> None:
-        """Lead whenever nobody else does, until cancelled.
+        """Lead whenever no other replica does, until cancelled.
 
-        Raises DatabaseUnavailable when the session is lost; run again, it stands again.
+        Raises DatabaseUnavailable when the session is lost; it can be run again.
         """
         while True:
             async with self._database.dedicated(query_timeout=self._lease / 2) as session:
@@ -65,18 +65,18 @@ class LeaderElection:
                 await self._hold(session)
 
     async def _acquire(self, session: Connection) -> None:
-        """Wait for the lock, and then until whoever held it last has stopped for sure."""
+        """Wait for the lock, and then until the lease of its last holder has run out."""
         while not await leader_lease.try_lock(session):
             await leader_lease.end_stale_session(session)
             self._board.task_succeeded("leader")
-            await trio.sleep(CAMPAIGN_SECONDS)
+            await trio.sleep(ACQUIRE_SECONDS)
         while (seconds := await leader_lease.remaining(session)) > 0:  # noqa: ASYNC110 - no event
             await trio.sleep(seconds)
 
     async def _hold(self, session: Connection) -> None:
         began = trio.current_time()
         term = await leader_lease.take(session, self._name, lease=self._lease)
-        log.info("leading", term=term, name=self._name)
+        log.info("leadership_acquired", term=term, name=self._name)
         self._metrics.leader.set(1)
         scope = trio.CancelScope(deadline=began + self._lease)
         try:
@@ -94,7 +94,7 @@ class LeaderElection:
         while True:
             self._board.task_succeeded("leader")
             await trio.sleep(self._lease / RENEWALS)
-            asked = trio.current_time()
+            sent_at = trio.current_time()
             try:
                 renewed = await leader_lease.renew(
                     session,
@@ -104,16 +104,16 @@ class LeaderElection:
                     problem=self._progress.problem,
                 )
             except psycopg.Error as error:
-                # At once, not when the lease runs out: a successor may have the lock already.
+                # Without waiting for the lease to run out: a successor may hold the lock already.
                 raise DatabaseUnavailable(f"the leader's session was lost: {error}") from error
             if not renewed:
                 scope.cancel()
-            scope.deadline = asked + self._lease
+            scope.deadline = sent_at + self._lease
 
     async def _release(self, session: Connection, term: int) -> None:
-        """The tasks have ended: a successor need not wait. Who cannot say so lets it wait."""
-        with trio.move_on_after(RESIGN_SECONDS, shield=True):
+        """End the term now that the tasks have ended; if that fails, a successor has to wait."""
+        with trio.move_on_after(RELEASE_SECONDS, shield=True):
             try:
                 await leader_lease.resign(session, term)
             except psycopg.Error as error:
-                log.info("could_not_resign", term=term, reason=str(error).strip())
+                log.info("leadership_not_released", term=term, reason=str(error).strip())

@@ -1,4 +1,4 @@
-"""Ask each second whether the database and the chain answer, and how far the indexer is behind."""
+"""Readiness probe: once a second it checks the database, the RPC and the indexer's lag."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from cvms.store.messaging import leader_lease
 from cvms.store.messaging.leader_lease import Report
 from cvms.store.postgres.database import Database
 
-EVERY_SECONDS = 1.0
-ANSWER_SECONDS = 2.0
+PROBE_SECONDS = 1.0
+TIMEOUT_SECONDS = 2.0
 
 
 class ReadinessProbe:
-    """Keeps the board's parts up to date: database, rpc, indexer."""
+    """Keeps the board's components up to date: `database`, `rpc` and `indexer`."""
 
     def __init__(
         self,
@@ -45,45 +45,45 @@ class ReadinessProbe:
         while True:
             await self.probe()
             self._board.task_succeeded("health")
-            await trio.sleep(EVERY_SECONDS)
+            await trio.sleep(PROBE_SECONDS)
 
     async def probe(self) -> None:
-        """One round, both probes at once; takes no longer than a probe may."""
+        """Probe the database and the chain concurrently, for at most TIMEOUT_SECONDS."""
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._probe_database)
             nursery.start_soon(self._probe_chain)
 
     async def _probe_database(self) -> None:
-        ok, detail = False, f"no answer within {ANSWER_SECONDS:g} s"
-        with trio.move_on_after(ANSWER_SECONDS):
+        ok, detail = False, f"no answer within {TIMEOUT_SECONDS:g} s"
+        with trio.move_on_after(TIMEOUT_SECONDS):
             try:
                 await self._database.probe()
                 ok = self._database.schema_ready
                 detail = "answers" if ok else "its schema is not applied yet"
                 if ok:
-                    await self._hear_leader()
+                    await self._read_leader_report()
             except DatabaseUnavailable as error:
                 ok, detail = False, str(error)
         self._board.set_component("database", ok=ok, detail=detail)
 
-    async def _hear_leader(self) -> None:
-        """How far the indexer is, where another replica runs it."""
+    async def _read_leader_report(self) -> None:
+        """Read how far the indexer is, for when another replica runs it."""
         async with self._database.connection() as conn:
             self._leader = await leader_lease.report(conn)
 
     async def _probe_chain(self) -> None:
-        slot, detail = None, f"no answer within {ANSWER_SECONDS:g} s"
-        with trio.move_on_after(ANSWER_SECONDS):
+        slot, detail = None, f"no answer within {TIMEOUT_SECONDS:g} s"
+        with trio.move_on_after(TIMEOUT_SECONDS):
             try:
                 slot = await self._rpc.probe()
                 detail = summary(self._rpc.endpoints)
             except (ChainUnavailable, RpcError) as error:
                 detail = str(error)
-        # With one endpoint left the service is ready: the detail says how the others do.
+        # One endpoint is enough to be ready; the detail shows the state of the others.
         self._board.set_component("rpc", ok=slot is not None, detail=detail)
-        self._judge_indexer(slot)
+        self._check_indexer(slot)
 
-    def _judge_indexer(self, chain: Slot | None) -> None:
+    def _check_indexer(self, chain: Slot | None) -> None:
         indexed: int | None = self._progress.slot
         problem = self._progress.problem
         if indexed is None and problem is None and self._leader is not None:
@@ -93,18 +93,20 @@ class ReadinessProbe:
         if self._progress.reached_at is not None:
             lag = trio.current_time() - self._progress.reached_at
             self._metrics.indexer_lag_seconds.set(lag)
-        ok, detail = _indexer_condition(chain, indexed, problem=problem, most=self._max_lag_slots)
+        ok, detail = _indexer_condition(
+            chain, indexed, problem=problem, max_lag=self._max_lag_slots
+        )
         self._board.set_component("indexer", ok=ok, detail=detail)
 
 
 def _indexer_condition(
-    chain: Slot | None, indexed: int | None, *, problem: str | None, most: int
+    chain: Slot | None, indexed: int | None, *, problem: str | None, max_lag: int
 ) -> tuple[bool, str]:
     if problem is not None:
         return False, problem
     if indexed is None:
-        return False, "what was missed is not applied yet"
+        return False, "missed transactions are not applied yet"
     if chain is None:
-        return False, f"at slot {indexed}; the chain's slot is not known"
+        return False, f"at slot {indexed}; the chain's slot is unknown"
     lag = max(0, chain - indexed)
-    return lag <= most, f"at slot {indexed}, {lag} behind the chain (at most {most})"
+    return lag <= max_lag, f"at slot {indexed}, {lag} behind the chain (at most {max_lag})"

@@ -1,14 +1,13 @@
-"""Keep a task running: log what ended it, wait with capped and jittered backoff, start it again."""
+"""Supervisor of one task: logs what ended it and restarts it after a growing delay."""
 
 from __future__ import annotations
 
-import random
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
 
 import structlog
 import trio
 
+from cvms.chain.backoff import Backoff
 from cvms.errors import ChainUnavailable, ConfigurationError, DatabaseUnavailable, leaves
 from cvms.metrics import Metrics
 from cvms.nursery.channels.status_board import StatusBoard
@@ -16,29 +15,17 @@ from cvms.nursery.channels.status_board import StatusBoard
 log = structlog.get_logger(__name__)
 
 OUTAGES = (DatabaseUnavailable, ChainUnavailable)
-"""What a dependency does to a task, as against what is wrong with the task itself."""
-
-
-@dataclass(frozen=True, slots=True)
-class Backoff:
-    """How long to wait before the nth restart in a row. Seconds."""
-
-    first: float = 0.1
-    cap: float = 30.0
-    outage_cap: float = 1.0
-    """An outage ends for all tasks at once, and finding that out costs little: probe soon."""
-    healthy_after: float = 30.0
-    """A run that lasted this long starts the count again."""
-
-    def delay(self, failures: int, *, outage: bool) -> float:
-        """Doubling from `first` to the cap; jittered down to its half, so that tasks spread."""
-        cap = self.outage_cap if outage else self.cap
-        longest = min(cap, self.first * 2.0 ** min(failures - 1, 32))
-        return longest * random.uniform(0.5, 1.0)  # noqa: S311 - not a secret
+"""Failures of a dependency, as opposed to failures of the task itself."""
+FIRST_DELAY = 0.1
+LONGEST_DELAY = 30.0
+LONGEST_OUTAGE_DELAY = 1.0
+"""An outage ends for all tasks at once, and probing for its end is cheap."""
+STABLE_SECONDS = 30.0
+"""A run that lasted this long resets the backoff."""
 
 
 class TaskReturned(Exception):
-    """A task that should run for ever has returned."""
+    """A task that is not finite has returned."""
 
 
 async def supervise(
@@ -51,16 +38,16 @@ async def supervise(
     finite: bool = False,
     expected: float | None = None,
 ) -> None:
-    """Run `run` again whenever it fails; return only once a `finite` one has returned.
+    """Run `run` and restart it whenever it fails; return only when a `finite` task has returned.
 
-    `expected`: seconds within which a run has to say that a round went well, or the board tells
-    that the task hangs.
+    `expected` is the number of seconds within which a run has to report a success to the board;
+    after that the board shows the task as stalled.
 
-    An exception group is judged as a whole: it is an outage only if every member is, and one that
-    holds a cancellation or an interrupt is not ours to handle at all. A ConfigurationError passes,
-    because no retry can cure it.
+    An exception group is an outage only if every member is one. A group that holds a cancellation
+    or an interrupt propagates. So does a ConfigurationError, since no retry can cure it.
     """
-    supervised = _Supervised(name, board, metrics, backoff or Backoff())
+    backoff = backoff or Backoff(first=FIRST_DELAY, longest=LONGEST_DELAY)
+    supervised = _Supervised(name, board, metrics, backoff)
     if expected is not None:
         board.task_should_succeed(name, within=expected)
     while True:
@@ -81,28 +68,26 @@ async def supervise(
 
 
 class _Supervised:
-    """The failures of one task in a row: what to log, what to count, how long to wait."""
+    """Consecutive failures of one task: logs and counts each, and decides the delay."""
 
     def __init__(self, name: str, board: StatusBoard, metrics: Metrics, backoff: Backoff) -> None:
         self._name = name
         self._board = board
         self._metrics = metrics
         self._backoff = backoff
-        self._failures = 0
         self._outage: str | None = None
 
     def failed(self, error: Exception, *, lasted: float) -> float:
         """Record a failure after `lasted` seconds of running; return the seconds to wait."""
         outage = _is_all(error, *OUTAGES)
-        if lasted >= self._backoff.healthy_after:
-            self._failures = 0
-        self._failures += 1
-        delay = self._backoff.delay(self._failures, outage=outage)
+        if lasted >= STABLE_SECONDS:
+            self._backoff.reset()
+        delay = self._backoff.next(longest=LONGEST_OUTAGE_DELAY if outage else None)
         if outage:
             self._log_outage(error)
         else:
             self._outage = None
-            log.error("task failed", task=self._name, retry_in=round(delay, 3), exc_info=error)
+            log.error("task_failed", task=self._name, retry_in=round(delay, 3), exc_info=error)
         self._metrics.task_restarts.labels(task=self._name).inc()
         self._board.set_task_state(
             self._name, "waiting" if outage else "backoff", error=summary(error)
@@ -110,16 +95,16 @@ class _Supervised:
         return delay
 
     def _log_outage(self, error: Exception) -> None:
-        """One line for an outage however often it is met; a success in between ends it."""
+        """Log an outage once, however many runs it ends; a success in between ends the outage."""
         state = self._board.tasks[self._name]
         outage = f"{_kinds(error)} since {state.last_success}"
         if outage != self._outage:
-            log.warning("task waits out an outage", task=self._name, reason=summary(error))
+            log.warning("task_interrupted_by_outage", task=self._name, reason=summary(error))
         self._outage = outage
 
 
 def summary(error: BaseException) -> str:
-    """An error in one line, a group as all of its members."""
+    """Return an error as one line; a group as all of its members."""
     return "; ".join(f"{type(leaf).__name__}: {leaf}" for leaf in leaves(error))
 
 

@@ -1,9 +1,9 @@
-"""`cvms serve --workers N`: several processes on one listening socket, as one service.
+"""`cvms serve --workers N`: several processes that share one listening socket.
 
-The socket is opened here and inherited, so that a connection waits in it whichever worker ends.
-Each worker has a line to this process: it says on it when it is ready, and ends when the line does.
-SIGTERM and SIGINT have all of them finish what they do; SIGHUP replaces one after the other, each
-only once its successor is ready.
+The parent opens the socket and the workers inherit it, so that pending connections outlive any
+worker. A socket pair connects each worker to the parent: the worker writes to it once it is ready,
+and shuts down when it is closed. SIGTERM and SIGINT end all workers in order; SIGHUP replaces them
+one after the other, each once its successor is ready.
 """
 
 from __future__ import annotations
@@ -18,51 +18,50 @@ from dataclasses import dataclass, field
 import structlog
 import trio
 
+from cvms.chain.backoff import Backoff
 from cvms.config.settings import Config
 from cvms.errors import ConfigurationError
 from cvms.nursery.channels.status_board import StatusBoard
-from cvms.nursery.supervision.supervisor import Backoff
+from cvms.nursery.supervision.supervisor import FIRST_DELAY, LONGEST_DELAY, STABLE_SECONDS
 
 log = structlog.get_logger(__name__)
 
 BACKLOG = 1024
 READY_SECONDS = 60.0
 KILL_SECONDS = 2.0
-"""Beyond a worker's own deadline, for one that does not end by itself."""
+"""Beyond a worker's own deadline, before it is killed."""
 READY = b"ready"
 
 
 @dataclass(slots=True, eq=False)
 class Worker:
-    """A process, the line to it, and what became of it."""
+    """A worker process, the parent's end of its socket pair, and its state."""
 
     process: trio.Process
-    line: trio.SocketStream
+    control: trio.SocketStream
     ready: trio.Event = field(default_factory=trio.Event)
     ended: trio.Event = field(default_factory=trio.Event)
 
 
 class Workers:
-    """Keeps `count` workers running on `listener`. `deadline`: how long one may take to finish."""
+    """Keeps `count` workers running on `listener`; each may take `deadline` seconds to end."""
 
     def __init__(self, count: int, listener: socket.socket, *, deadline: float) -> None:
         self._count = count
         self._listener = listener
         self._deadline = deadline
-        self._backoff = Backoff()
         self._current: dict[int, Worker] = {}
         self._alive: set[Worker] = set()
         self._stopping = trio.Event()
         self._replacing = trio.Lock()
 
     async def run(self) -> None:
-        """Return once a signal to stop has come and every worker has ended."""
-        numbers = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
-        with trio.open_signal_receiver(*numbers) as signals:
+        """Return once a signal to stop has arrived and every worker has ended."""
+        with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT, signal.SIGHUP) as signals:
             async with trio.open_nursery() as nursery:
                 replacing = trio.CancelScope()
-                for place in range(self._count):
-                    nursery.start_soon(self._keep, place, nursery)
+                for index in range(self._count):
+                    nursery.start_soon(self._keep, index, nursery)
                 async for number in signals:
                     if number != signal.SIGHUP:
                         break
@@ -72,20 +71,20 @@ class Workers:
                 for worker in self._alive:
                     nursery.start_soon(self._end, worker)
 
-    async def _keep(self, place: int, nursery: trio.Nursery) -> None:
-        """Run a worker in this place, and another when it ends by itself."""
-        failures = 0
+    async def _keep(self, index: int, nursery: trio.Nursery) -> None:
+        """Run a worker, and start another whenever it ends by itself."""
+        backoff = Backoff(first=FIRST_DELAY, longest=LONGEST_DELAY)
         while not self._stopping.is_set():
             began = trio.current_time()
-            self._current[place] = await self._start(nursery)
-            while not (worker := self._current[place]).ended.is_set():
-                await worker.ended.wait()  # then its successor's, if it was replaced
+            self._current[index] = await self._start(nursery)
+            while not (worker := self._current[index]).ended.is_set():
+                await worker.ended.wait()  # then its successor, if it was replaced
                 if self._stopping.is_set():
                     return
-                if worker is self._current[place]:
-                    healthy = trio.current_time() - began >= self._backoff.healthy_after
-                    failures = 1 if healthy else failures + 1
-                    await self._pause(worker, self._backoff.delay(failures, outage=False))
+                if worker is self._current[index]:
+                    if trio.current_time() - began >= STABLE_SECONDS:
+                        backoff.reset()
+                    await self._pause(worker, backoff.next())
 
     async def _pause(self, worker: Worker, seconds: float) -> None:
         status = worker.process.returncode
@@ -94,22 +93,22 @@ class Workers:
             await self._stopping.wait()
 
     async def _replace_all(self, nursery: trio.Nursery, scope: trio.CancelScope) -> None:
-        """One after the other. Who has no successor that is ready goes on."""
+        """Replace the workers in turn; a worker whose successor is not ready is kept."""
         with scope:
             async with self._replacing:
-                for place in range(self._count):
-                    await self._replace(place, nursery)
+                for index in range(self._count):
+                    await self._replace(index, nursery)
 
-    async def _replace(self, place: int, nursery: trio.Nursery) -> None:
+    async def _replace(self, index: int, nursery: trio.Nursery) -> None:
         successor = await self._start(nursery)
         with trio.move_on_after(READY_SECONDS):
             await successor.ready.wait()
-        before = self._current[place]
+        before = self._current[index]
         if not successor.ready.is_set():
             log.error("successor_not_ready", pid=successor.process.pid, of=before.process.pid)
             await self._end(successor)
             return
-        self._current[place] = successor
+        self._current[index] = successor
         await self._end(before)
         log.info("worker_replaced", pid=before.process.pid, by=successor.process.pid)
 
@@ -122,17 +121,17 @@ class Workers:
                 [*command, "--inherit", ",".join(map(str, inherited))],
                 stdin=subprocess.DEVNULL,
                 pass_fds=inherited,
-                start_new_session=True,  # Ctrl-C is for this process, which tells them
+                start_new_session=True,  # Ctrl-C reaches only the parent, which ends them
             )
         worker = Worker(process, trio.SocketStream(trio.socket.from_stdlib_socket(ours)))
         self._alive.add(worker)
-        nursery.start_soon(self._tend, worker)
+        nursery.start_soon(self._monitor, worker)
         return worker
 
-    async def _tend(self, worker: Worker) -> None:
-        """Listen to the worker until it has ended."""
-        async with worker.line, trio.open_nursery() as nursery:
-            nursery.start_soon(_hear, worker)
+    async def _monitor(self, worker: Worker) -> None:
+        """Record that the worker is ready, and that it has ended."""
+        async with worker.control, trio.open_nursery() as nursery:
+            nursery.start_soon(_wait_until_ready, worker)
             await worker.process.wait()
             nursery.cancel_scope.cancel()
         self._alive.discard(worker)
@@ -148,17 +147,20 @@ class Workers:
             await worker.ended.wait()
 
 
-async def _hear(worker: Worker) -> None:
-    heard = b""
-    async for data in worker.line:
-        heard += data
-        if READY in heard:
+async def _wait_until_ready(worker: Worker) -> None:
+    received = b""
+    async for data in worker.control:
+        received += data
+        if READY in received:
             worker.ready.set()
             return
 
 
 async def run_workers(config: Config, count: int) -> None:
-    """Serve with `count` processes until SIGTERM or SIGINT. Raises ConfigurationError."""
+    """Serve with `count` processes until SIGTERM or SIGINT.
+
+    Raises ConfigurationError if the port cannot be opened.
+    """
     try:
         listener = socket.create_server((config.host, config.port), backlog=BACKLOG)
     except OSError as error:
@@ -174,21 +176,25 @@ async def run_workers(config: Config, count: int) -> None:
 async def serve_as_worker(
     config: Config, inherited: str, serve: Callable[..., Awaitable[None]]
 ) -> None:
-    """Run `serve` as one of the workers: `inherited` names the descriptors of socket and line."""
+    """Run `serve` as one of the workers.
+
+    `inherited` holds two file descriptors: those of the listening socket and of the worker's end of
+    its socket pair.
+    """
     listener, ours = (socket.socket(fileno=int(number)) for number in inherited.split(","))
     board, shutdown = StatusBoard(), trio.Event()
-    line = trio.SocketStream(trio.socket.from_stdlib_socket(ours))
+    control = trio.SocketStream(trio.socket.from_stdlib_socket(ours))
 
-    async def say_ready() -> None:
+    async def report_ready() -> None:
         await board.was_ready.wait()
-        await line.send_all(READY)
+        await control.send_all(READY)
 
-    async def hear_the_end() -> None:
-        await line.receive_some(1)
+    async def stop_with_parent() -> None:
+        await control.receive_some(1)
         shutdown.set()
 
-    async with line, trio.open_nursery() as nursery:
-        nursery.start_soon(say_ready)
-        nursery.start_soon(hear_the_end)
+    async with control, trio.open_nursery() as nursery:
+        nursery.start_soon(report_ready)
+        nursery.start_soon(stop_with_parent)
         await serve(config, listener=listener, board=board, shutdown=shutdown)
         nursery.cancel_scope.cancel()

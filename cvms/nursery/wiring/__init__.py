@@ -1,1 +1,1 @@
-"""Tasks of a replica and of the leader, each built with what it needs."""
+"""Construction of the tasks of a replica and of the leader, and of the resources they share."""

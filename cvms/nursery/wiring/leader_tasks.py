@@ -1,15 +1,20 @@
-"""The tasks of which there must be one among all replicas, each with what it is given."""
+"""Tasks of which only the leader runs one, and what each of them is given."""
 
 from __future__ import annotations
 
-from functools import partial
+import ssl
 
 import httpx
 
-from cvms.chain.types import Lamports
+from cvms.chain.transactions.sponsorship_policy import FeeCaps
 from cvms.chain.yields.sources import pools_among
 from cvms.nursery.delivery.leader_notifications import LeaderNotifications
-from cvms.nursery.delivery.webhook_dispatcher import AlertsQueue, SignersQueue, WebhookDispatcher
+from cvms.nursery.delivery.webhook_dispatcher import (
+    AlertsQueue,
+    DeliveryQueue,
+    SignersQueue,
+    WebhookDispatcher,
+)
 from cvms.nursery.indexing.finalized_recheck import FinalizedRecheck
 from cvms.nursery.indexing.finalizer import Finalizer
 from cvms.nursery.indexing.indexer import Indexer
@@ -24,13 +29,38 @@ from cvms.nursery.scheduled.yield_rate_poller import YieldRatePoller
 from cvms.nursery.submission.operator_submissions import OperatorSubmitter
 from cvms.nursery.submission.submitter import Submitter
 from cvms.nursery.wiring.resources import Resources, TaskFunction
+from cvms.operator_key import OperatorKey
 from cvms.store.security.encryption import SecretBox
 from cvms.store.submissions.fee_budget import FeeBudget
 
 
 def leader_tasks(resources: Resources) -> list[tuple[str, TaskFunction]]:
-    """All of them, built anew for each term."""
-    indexer = Indexer(
+    """Build the leader's tasks, with the names that the status board shows. Called once a term."""
+    config = resources.config
+    indexer = _indexer(resources)
+    operator = _operator(resources)
+    tls = httpx.create_ssl_context()
+    signers = SignersQueue(SecretBox(config.data_encryption_keys))
+    alerts = [AlertsQueue(url=url, secret=secret) for url, secret in config.alerts.webhooks]
+    return [
+        ("indexer", indexer.run),
+        ("reconciler", _reconciler(resources).run),
+        ("submitter", _submitter(resources).run),
+        ("balances", _totals_publisher(resources).run),
+        ("snapshots", _snapshot_writer(resources).run),
+        ("settler", _finalizer(resources, indexer).run),
+        ("retention", Retention(database=resources.database, board=resources.board).run),
+        ("webhooks", _webhook_dispatcher(resources, signers, tls).run),
+        *[("alert_webhooks", _webhook_dispatcher(resources, queue, tls).run) for queue in alerts],
+        ("timelocks", _timelock_scheduler(resources, operator).run),
+        ("yield_rates", _yield_rate_poller(resources).run),
+        ("compounding", _auto_compounder(resources, operator).run),
+        ("calls", _leader_notifications(resources).run),
+    ]
+
+
+def _indexer(resources: Resources) -> Indexer:
+    return Indexer(
         database=resources.database,
         rpc=resources.rpc,
         ws_urls=resources.config.ws_urls,
@@ -44,7 +74,10 @@ def leader_tasks(resources: Resources) -> list[tuple[str, TaskFunction]]:
         board=resources.board,
         metrics=resources.metrics,
     )
-    reconciler = Reconciler(
+
+
+def _reconciler(resources: Resources) -> Reconciler:
+    return Reconciler(
         database=resources.database,
         rpc=resources.rpc,
         programs=resources.programs,
@@ -57,7 +90,10 @@ def leader_tasks(resources: Resources) -> list[tuple[str, TaskFunction]]:
         board=resources.board,
         metrics=resources.metrics,
     )
-    submitter = Submitter(
+
+
+def _submitter(resources: Resources) -> Submitter:
+    return Submitter(
         database=resources.database,
         rpc=resources.rpc,
         programs=resources.programs,
@@ -66,7 +102,10 @@ def leader_tasks(resources: Resources) -> list[tuple[str, TaskFunction]]:
         board=resources.board,
         metrics=resources.metrics,
     )
-    balances = TotalsPublisher(
+
+
+def _totals_publisher(resources: Resources) -> TotalsPublisher:
+    return TotalsPublisher(
         database=resources.database,
         program=str(resources.programs.vault),
         wake=resources.tvl_wake,
@@ -75,12 +114,18 @@ def leader_tasks(resources: Resources) -> list[tuple[str, TaskFunction]]:
         board=resources.board,
         metrics=resources.metrics,
     )
-    snapshots = SnapshotWriter(
+
+
+def _snapshot_writer(resources: Resources) -> SnapshotWriter:
+    return SnapshotWriter(
         database=resources.database,
         program=str(resources.programs.vault),
         max_lag_slots=resources.config.indexer_max_lag_slots,
         board=resources.board,
     )
+
+
+def _finalizer(resources: Resources, indexer: Indexer) -> Finalizer:
     recheck = FinalizedRecheck(
         database=resources.database,
         rpc=resources.rpc,
@@ -88,65 +133,58 @@ def leader_tasks(resources: Resources) -> list[tuple[str, TaskFunction]]:
         outbox_wake=resources.outbox_wake,
         cache=resources.cache,
     )
-    finalizer = Finalizer(
+    return Finalizer(
         database=resources.database,
         rpc=resources.rpc,
         forks=indexer.forks,
         recheck=recheck,
         board=resources.board,
     )
-    retention = Retention(database=resources.database, board=resources.board)
-    calls = LeaderNotifications(
+
+
+def _webhook_dispatcher(
+    resources: Resources, queue: DeliveryQueue, context: ssl.SSLContext
+) -> WebhookDispatcher:
+    return WebhookDispatcher(
         database=resources.database,
-        submit_wake=resources.submit_wake,
-        reconciliations=resources.reconcile_queue,
-        board=resources.board,
-    )
-    webhooks = partial(
-        WebhookDispatcher,
-        database=resources.database,
+        queue=queue,
         private=resources.config.webhook_private_addresses,
         board=resources.board,
-        context=httpx.create_ssl_context(),
+        context=context,
     )
-    signers = webhooks(queue=SignersQueue(SecretBox(resources.config.data_encryption_keys)))
-    return [
-        ("indexer", indexer.run),
-        ("reconciler", reconciler.run),
-        ("submitter", submitter.run),
-        ("balances", balances.run),
-        ("snapshots", snapshots.run),
-        ("settler", finalizer.run),
-        ("retention", retention.run),
-        ("webhooks", signers.run),
-        *[
-            ("alert_webhooks", webhooks(queue=AlertsQueue(url=url, secret=secret)).run)
-            for url, secret in resources.config.alerts.webhooks
-        ],
-        ("timelocks", _timelocks(resources).run),
-        ("yield_rates", _yield_rates(resources).run),
-        ("compounding", _compounding(resources).run),
-        ("calls", calls.run),
-    ]
+
+
+def _leader_notifications(resources: Resources) -> LeaderNotifications:
+    return LeaderNotifications(
+        database=resources.database,
+        submit_wake=resources.submit_wake,
+        reconcile_queue=resources.reconcile_queue,
+        board=resources.board,
+    )
 
 
 def _operator(resources: Resources) -> OperatorSubmitter:
+    config = resources.config
+    key = OperatorKey(
+        keypair=config.operator,
+        programs=resources.programs,
+        caps=FeeCaps(lamports=config.operator_max_fee),
+        budget=FeeBudget(owner=None, everybody=config.sponsoring.everybody_a_day),
+    )
     return OperatorSubmitter(
-        key=resources.config.operator,
+        key=key,
         rpc=resources.rpc,
         programs=resources.programs,
-        max_fee=Lamports(resources.config.operator_max_fee),
-        budget=FeeBudget(owner=None, everybody=resources.config.sponsoring.everybody_a_day),
         submit_wake=resources.submit_wake,
     )
 
 
-def _timelocks(resources: Resources) -> TimelockScheduler:
+def _timelock_scheduler(resources: Resources, operator: OperatorSubmitter) -> TimelockScheduler:
     releases = TimelockReleaser(
         database=resources.database,
         rpc=resources.rpc,
         programs=resources.programs,
-        operator=_operator(resources),
+        operator=operator,
     )
     return TimelockScheduler(
         database=resources.database,
@@ -160,7 +198,7 @@ def _timelocks(resources: Resources) -> TimelockScheduler:
     )
 
 
-def _yield_rates(resources: Resources) -> YieldRatePoller:
+def _yield_rate_poller(resources: Resources) -> YieldRatePoller:
     return YieldRatePoller(
         database=resources.database,
         rpc=resources.rpc,
@@ -171,14 +209,14 @@ def _yield_rates(resources: Resources) -> YieldRatePoller:
     )
 
 
-def _compounding(resources: Resources) -> AutoCompounder:
+def _auto_compounder(resources: Resources, operator: OperatorSubmitter) -> AutoCompounder:
     return AutoCompounder(
         database=resources.database,
         rpc=resources.rpc,
         programs=resources.programs,
-        operator=_operator(resources),
+        operator=operator,
         pools=pools_among(resources.yield_sources),
-        least=resources.config.yield_compound_min_amount,
+        min_amount=resources.config.yield_compound_min_amount,
         interval=resources.config.yield_compound_seconds,
         board=resources.board,
     )

@@ -1,10 +1,10 @@
-"""The tasks that every replica runs, each with what it is given."""
+"""Tasks that every replica runs, and what each of them is given."""
 
 from __future__ import annotations
 
 from cvms.nursery.alerts.monitor import AlertMonitor
 from cvms.nursery.alerts.operator_balance import OperatorBalanceMonitor
-from cvms.nursery.alerts.rules import bounds_of
+from cvms.nursery.alerts.rules import bounds_from
 from cvms.nursery.delivery.account_watcher import AccountSubscriptions
 from cvms.nursery.delivery.broadcaster import Broadcaster
 from cvms.nursery.supervision.readiness_probe import ReadinessProbe
@@ -13,7 +13,7 @@ from cvms.store.alerts.lifecycle import alert_webhook
 
 
 def replica_tasks(resources: Resources) -> list[tuple[str, TaskFunction]]:
-    """Those that need the schema."""
+    """Build the tasks that need the database schema, with the names that the status board shows."""
     return [
         ("broadcaster", _broadcaster(resources).run),
         ("operator_balance", _operator_balance(resources).run),
@@ -22,7 +22,7 @@ def replica_tasks(resources: Resources) -> list[tuple[str, TaskFunction]]:
 
 
 def account_subscriptions(resources: Resources) -> AccountSubscriptions:
-    """It only needs the chain."""
+    """Build the task that watches accounts. It needs the chain only."""
     return AccountSubscriptions(
         rpc=resources.rpc,
         ws_urls=resources.config.ws_urls,
@@ -33,7 +33,7 @@ def account_subscriptions(resources: Resources) -> AccountSubscriptions:
 
 
 def readiness_probe(resources: Resources) -> ReadinessProbe:
-    """The one that does not: it says whether the database is there."""
+    """Build the task that checks the dependencies, the database among them."""
     return ReadinessProbe(
         database=resources.database,
         rpc=resources.rpc,
@@ -74,10 +74,10 @@ def _monitor(resources: Resources) -> AlertMonitor:
         hub=resources.hub,
         progress=resources.progress,
         outbox_wake=resources.outbox_wake,
-        bounds=bounds_of(config.alerts, dust=config.low_balance_threshold),
+        bounds=bounds_from(config.alerts, dust=config.low_balance_threshold),
         low_balance=config.low_balance_threshold,
         fee_payer_minimum=config.alerts.fee_payer_minimum_lamports,
-        hook=alert_webhook(config.alerts),
+        hook=alert_webhook(config.alerts.webhook_minimum),
         board=resources.board,
         metrics=resources.metrics,
     )

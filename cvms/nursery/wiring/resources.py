@@ -1,13 +1,14 @@
-"""What the tasks and the front end of a replica share, put together by run.py."""
+"""Resources of a process, which its tasks and its front end share."""
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
-from cvms.chain.rpc.rpc_client import RpcClient
+from cvms.chain.rpc.rpc_client import RpcClient, open_rpc
 from cvms.chain.types import Programs
-from cvms.chain.yields.sources import YieldSource
+from cvms.chain.yields.sources import YieldSource, parse_yield_sources
 from cvms.config.settings import Config
 from cvms.metrics import Metrics
 from cvms.nursery.channels.account_registry import AccountRegistry
@@ -16,18 +17,19 @@ from cvms.nursery.channels.indexer_progress import IndexerProgress
 from cvms.nursery.channels.reconcile_requests import ReconcileQueue
 from cvms.nursery.channels.status_board import OperatorFunds, StatusBoard
 from cvms.nursery.channels.wakeups import OutboxWakeup, SubmitWakeup, TimelockWakeup, TvlWakeup
-from cvms.store.messaging.outbox_notifier import OutboxNotifier
-from cvms.store.postgres.database import Database
-from cvms.store.redis.balance_cache import BalanceCache
-from cvms.store.redis.rate_limiter import Limiter
+from cvms.store.messaging.outbox_notifier import OutboxNotifier, outbox_notifier
+from cvms.store.postgres.database import Database, open_database
+from cvms.store.redis.balance_cache import BalanceCache, balance_cache
+from cvms.store.redis.rate_limiter import Limiter, limiter
+from cvms.store.redis.redis_client import open_redis
 
 TaskFunction = Callable[[], Awaitable[None]]
-"""A task: runs until it is cancelled."""
+"""The body of a task, which runs until it is cancelled."""
 
 
 @dataclass(frozen=True, slots=True)
 class Resources:
-    """Everything of which there is one in a process."""
+    """The components of which a process has exactly one."""
 
     config: Config
     programs: Programs
@@ -48,3 +50,27 @@ class Resources:
     timelock_wake: TimelockWakeup = field(default_factory=TimelockWakeup)
     reconcile_queue: ReconcileQueue = field(default_factory=ReconcileQueue)
     operator_funds: OperatorFunds = field(default_factory=OperatorFunds)
+
+
+@asynccontextmanager
+async def open_resources(config: Config, *, board: StatusBoard) -> AsyncIterator[Resources]:
+    """Build the resources, and close the connections to database, Redis and nodes afterwards."""
+    metrics = Metrics()
+    async with (
+        open_redis(config.redis_url) as redis,
+        open_database(config.database_url) as database,
+        open_rpc(config.rpc_urls, metrics=metrics) as rpc,
+    ):
+        yield Resources(
+            config=config,
+            programs=config.programs,
+            database=database,
+            outbox_notifier=outbox_notifier(redis, database),
+            rpc=rpc,
+            cache=balance_cache(redis, ttl=config.cache_ttl),
+            limiter=limiter(redis, metrics=metrics),
+            metrics=metrics,
+            yield_sources=parse_yield_sources(config.yield_sources),
+            board=board,
+            operator_funds=OperatorFunds(config.sponsoring.operator_minimum),
+        )

@@ -1,4 +1,4 @@
-"""The one way to change alerts: whoever is to be told is told along, in the same transaction."""
+"""Changes alerts, and adds the messages about a change in the same transaction."""
 
 from __future__ import annotations
 
@@ -9,73 +9,70 @@ from typing import Any
 
 import msgspec
 
-from cvms.config.alert_settings import AlertSettings
 from cvms.store.alerts import alerts
 from cvms.store.alerts.alerts import AlertRow, Observation, Raised, Severity
 from cvms.store.messaging import outbox, webhook_deliveries
 from cvms.store.messaging.outbox import OutboxMessage
-from cvms.store.postgres.driver.connection import TrioConnection
+from cvms.store.postgres.driver.connection import Connection
 
 TOPIC = "security_alert"
-# Only a person can say that these are over: their end is their acknowledgement.
+# Only a person can resolve these, by acknowledging them.
 ENDED_BY_A_PERSON = ("books_differ", "submission_quarantined")
 
 
 @dataclass(frozen=True, slots=True)
 class AlertWebhook:
-    """Operators have a webhook, for alerts from this severity on."""
+    """The operators' webhook, for alerts of at least `min_severity`."""
 
-    least: Severity = Severity.INFO
+    min_severity: Severity = Severity.INFO
 
     def wants(self, severity: str) -> bool:
-        """Whether an alert of this severity goes there."""
+        """Return whether an alert of this severity is sent there."""
         order = list(Severity)
-        return order.index(Severity(severity)) >= order.index(self.least)
+        return order.index(Severity(severity)) >= order.index(self.min_severity)
 
 
-def alert_webhook(settings: AlertSettings) -> AlertWebhook | None:
-    """The webhook as it is configured, None without one."""
-    return AlertWebhook(Severity(settings.webhook_severity)) if settings.webhooks else None
+def alert_webhook(minimum: str | None) -> AlertWebhook | None:
+    """Return the webhook for alerts of at least this severity, None without one."""
+    return None if minimum is None else AlertWebhook(Severity(minimum))
 
 
 async def observe(
-    conn: TrioConnection[Any], seen: Sequence[Observation], *, hook: AlertWebhook | None
+    conn: Connection, seen: Sequence[Observation], *, hook: AlertWebhook | None
 ) -> int:
-    """Raise or refresh alerts, and tell of those that are new, worse, or there once more.
+    """Raise or refresh alerts; add messages about those that are new, worse or back again.
 
-    Call it inside a transaction that has `alerts.lock`, last: it appends to the outbox. Returns
-    how many were told of. A webhook gets what is new or worse.
+    Call it last in a transaction that holds `alerts.lock`: it appends to the outbox. Webhooks are
+    sent only for alerts that are new or worse. Returns the number of messages.
     """
-    told = []
+    messages = []
     for each in seen:
         raised = await alerts.observe(conn, each)
         if raised.count_before != raised.count or raised.severity_before != raised.severity:
-            told.append(_message(raised, slot=each.slot, signature=each.signature))
+            messages.append(_message(raised, slot=each.slot, signature=each.signature))
             if hook is not None and _worse(raised) and hook.wants(raised.severity):
                 await _deliver(conn, "alert.raised", raised)
-    if told:
-        await outbox.append(conn, told)
-    return len(told)
+    if messages:
+        await outbox.append(conn, messages)
+    return len(messages)
 
 
 async def resolve_stale(
-    conn: TrioConnection[Any], quiet: Mapping[str, timedelta], *, hook: AlertWebhook | None
+    conn: Connection, quiet: Mapping[str, timedelta], *, hook: AlertWebhook | None
 ) -> int:
-    """Resolve what was not seen for as long as its kind says, and tell so; returns how many."""
+    """Resolve the alerts not observed for the time given for their kind; return how many."""
     return await _resolved(conn, await alerts.resolve_stale(conn, quiet), hook=hook)
 
 
-async def resolve(
-    conn: TrioConnection[Any], ids: Sequence[int], *, hook: AlertWebhook | None
-) -> int:
-    """Resolve these and tell so; returns how many were not resolved yet."""
+async def resolve(conn: Connection, ids: Sequence[int], *, hook: AlertWebhook | None) -> int:
+    """Resolve these alerts; return how many were not resolved yet."""
     return await _resolved(conn, await alerts.resolve(conn, ids), hook=hook)
 
 
 async def acknowledge(
-    conn: TrioConnection[Any], alert: int, *, by: str, hook: AlertWebhook | None
+    conn: Connection, alert: int, *, by: str, hook: AlertWebhook | None
 ) -> AlertRow | None:
-    """Note who looks after it and tell so, once; None where there is no such alert."""
+    """Record who acknowledged the alert first; return None if there is no such alert."""
     await alerts.lock(conn)
     before = await alerts.get(conn, alert)
     after = await alerts.acknowledge(conn, alert, by=by, ends=ENDED_BY_A_PERSON)
@@ -88,7 +85,7 @@ async def acknowledge(
 
 
 async def _resolved(
-    conn: TrioConnection[Any], rows: Sequence[AlertRow], *, hook: AlertWebhook | None
+    conn: Connection, rows: Sequence[AlertRow], *, hook: AlertWebhook | None
 ) -> int:
     for row in rows:
         if hook is not None and hook.wants(row.severity):
@@ -102,7 +99,7 @@ def _worse(raised: Raised) -> bool:
     return raised.severity_before != raised.severity
 
 
-async def _deliver(conn: TrioConnection[Any], event: str, row: AlertRow) -> None:
+async def _deliver(conn: Connection, event: str, row: AlertRow) -> None:
     when = row.resolved_at or row.last_seen_at
     body = {"type": event, "timestamp": when.isoformat(), "data": shown(row)}
     await webhook_deliveries.add_alert(conn, event=event, body=msgspec.json.encode(body).decode())
@@ -120,23 +117,21 @@ def _message(row: AlertRow, *, slot: int = 0, signature: str | None = None) -> O
 
 
 def shown(row: AlertRow) -> dict[str, Any]:
-    """An alert as JSON, the same for everybody who is told of it."""
+    """Return an alert as JSON, the same for all who receive it."""
     times = ("first_seen_at", "last_seen_at", "acknowledged_at", "resolved_at")
-    plain = {
-        name: getattr(row, name)
-        for name in (
-            "id",
-            "kind",
-            "subject",
-            "owner",
-            "severity",
-            "state",
-            "summary",
-            "details",
-            "count",
-            "acknowledged_by",
-        )
-    }
+    names = (
+        "id",
+        "kind",
+        "subject",
+        "owner",
+        "severity",
+        "state",
+        "summary",
+        "details",
+        "count",
+        "acknowledged_by",
+    )
+    plain = {name: getattr(row, name) for name in names}
     return plain | {
         name: None if (at := getattr(row, name)) is None else at.isoformat() for name in times
     }

@@ -1,12 +1,12 @@
-"""What the monitor looks at in the books: what is new since it last looked, and what is so now."""
+"""What the monitor reads: rows that are new since it last looked, and conditions that hold now."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Literal, LiteralString
+from typing import Literal, LiteralString
 
-from cvms.store.postgres.driver.connection import TrioConnection
+from cvms.store.postgres.driver.connection import Connection
 from cvms.store.postgres.row_mapping import fetch_all
 from cvms.store.vaults.history import EMERGENCY_WITHDRAW, WITHDRAW
 
@@ -25,13 +25,13 @@ SET position = %(position)s
 WHERE source = %(source)s
 """
 
-# Whoever applies events holds the cursor's row, so ids appear in their order.
+# Events are applied under the cursor's lock, so ids become visible in order.
 HEAD_OF_TRANSACTIONS = """
 SELECT coalesce(max(id), 0)
 FROM transactions
 """
 
-# An owner's history is read back only so far: what is looked for is this one's habit of late.
+# Only the recent part of an owner's history matters: what is usual for this owner lately.
 WITHDRAWALS = """
 SELECT line.id, line.owner, line.vault, line.kind, line.amount, line.slot, line.block_time,
        line.signature, line.instruction_index, line.ordinal,
@@ -71,7 +71,7 @@ SELECT coalesce(max(id), 0)
 FROM reconciliation_logs
 """
 
-# Several may write at once, so an id may appear after a later one. This waits for those who do.
+# Writers are concurrent, so an id may become visible after a later one. This waits for them.
 POSITION_OF_STABLE_DIFFERENCES = "LOCK TABLE reconciliation_logs IN SHARE MODE"
 
 DIFFERENCES = """
@@ -82,8 +82,8 @@ ORDER BY id
 LIMIT %(limit)s
 """
 
-# Vaults that were never paid into are not watched. One that has an alert is looked at again only
-# when collateral is locked in it since.
+# Vaults that never received a deposit are ignored. One with an alert counts again only if
+# collateral has been locked in it since.
 LOW_VAULTS = """
 SELECT owner, vault, total, locked, slot
 FROM vaults
@@ -111,7 +111,7 @@ WHERE alerts.kind = 'low_balance'
   AND (vaults.owner IS NULL OR vaults.closed OR vaults.total >= %(recovered)s)
 """
 
-# Acknowledged once, it is not raised again, though it may stay as it is.
+# An acknowledged one is not raised again, though it may stay quarantined.
 QUARANTINED = """
 SELECT signature, kind, owner, amount, slot
 FROM submissions
@@ -139,8 +139,10 @@ WHERE alerts.kind = 'submission_quarantined'
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WithdrawalRow:
-    """A withdrawal, with the amounts of the owner's `earlier` ones, newest first, and how many
-    there were `within_hour` before it, itself included. `old`: more than a week ago.
+    """A withdrawal and what is usual for its owner.
+
+    `earlier` holds the amounts of earlier withdrawals, newest first. `within_hour` counts those of
+    the hour before it, itself included. `old` means more than a week ago.
     """
 
     id: int
@@ -164,7 +166,7 @@ class WithdrawalRow:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DifferenceRow:
-    """A line of the reconciler's, see store/reconciliation/reconciliation_log.py."""
+    """A logged difference, see store/reconciliation/reconciliation_log.py."""
 
     id: int
     vault: str
@@ -180,7 +182,7 @@ class DifferenceRow:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LowVault:
-    """A vault that holds less than it should."""
+    """A vault with a low balance."""
 
     owner: str
     vault: str
@@ -191,7 +193,7 @@ class LowVault:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Quarantined:
-    """A transaction whose outcome nobody can know."""
+    """A transaction whose outcome cannot be known."""
 
     signature: str
     kind: str
@@ -200,9 +202,10 @@ class Quarantined:
     slot: int | None
 
 
-async def withdrawals(conn: TrioConnection[Any], limit: int) -> list[WithdrawalRow]:
-    """The withdrawals that nobody has looked at, oldest first; they count as looked at once the
-    transaction commits. Other replicas wait for it.
+async def withdrawals(conn: Connection, limit: int) -> list[WithdrawalRow]:
+    """Return the withdrawals that were not examined yet, oldest first.
+
+    They count as examined once the transaction commits. Other replicas wait for it.
     """
     after = await _number(conn, POSITION, source="transactions")
     head = await _number(conn, HEAD_OF_TRANSACTIONS)
@@ -214,14 +217,14 @@ async def withdrawals(conn: TrioConnection[Any], limit: int) -> list[WithdrawalR
         "emergency": EMERGENCY_WITHDRAW,
     }
     rows = await fetch_all(conn, WithdrawalRow, WITHDRAWALS, params)
-    # A fork may have taken the last ones back.
+    # A rollback may have removed the last ones.
     reached = rows[-1].id if len(rows) == limit else max(after, head)
     await _move(conn, "transactions", after, reached)
     return rows
 
 
-async def differences(conn: TrioConnection[Any], limit: int) -> list[DifferenceRow]:
-    """The reconciler's lines that nobody has looked at, in the same way."""
+async def differences(conn: Connection, limit: int) -> list[DifferenceRow]:
+    """Return the logged differences that were not examined yet, in the same way."""
     after = await _number(conn, POSITION, source="reconciliation_logs")
     if await _number(conn, HEAD_OF_DIFFERENCES) <= after:
         return []
@@ -231,36 +234,36 @@ async def differences(conn: TrioConnection[Any], limit: int) -> list[DifferenceR
     return rows
 
 
-async def low_vaults(conn: TrioConnection[Any], threshold: int, limit: int) -> list[LowVault]:
-    """Vaults that hold less and have no alert, or one that does not know of locked collateral."""
+async def low_vaults(conn: Connection, threshold: int, limit: int) -> list[LowVault]:
+    """Return vaults below `threshold` that need an alert, or a more severe one."""
     return await fetch_all(conn, LowVault, LOW_VAULTS, {"threshold": threshold, "limit": limit})
 
 
-async def recovered_vaults(conn: TrioConnection[Any], recovered: int) -> list[int]:
-    """The alerts of vaults that hold so much again, or are closed."""
+async def recovered_vaults(conn: Connection, recovered: int) -> list[int]:
+    """Return the alerts of vaults that hold `recovered` again, or are closed."""
     return await _ids(conn, RECOVERED_VAULTS, recovered=recovered)
 
 
-async def quarantined(conn: TrioConnection[Any], limit: int) -> list[Quarantined]:
-    """Quarantined transactions that nobody was told of."""
+async def quarantined(conn: Connection, limit: int) -> list[Quarantined]:
+    """Return the quarantined transactions without an alert."""
     return await fetch_all(conn, Quarantined, QUARANTINED, {"limit": limit})
 
 
-async def released(conn: TrioConnection[Any]) -> list[int]:
-    """The alerts of transactions that are not quarantined any more."""
+async def released(conn: Connection) -> list[int]:
+    """Return the alerts of transactions that are no longer quarantined."""
     return await _ids(conn, RELEASED)
 
 
-async def _move(conn: TrioConnection[Any], source: Source, after: int, position: int) -> None:
+async def _move(conn: Connection, source: Source, after: int, position: int) -> None:
     if position != after:
         await conn.execute(MOVE, {"source": source, "position": position})
 
 
-async def _number(conn: TrioConnection[Any], query: LiteralString, **params: object) -> int:
+async def _number(conn: Connection, query: LiteralString, **params: object) -> int:
     [number] = await _ids(conn, query, **params)
     return number
 
 
-async def _ids(conn: TrioConnection[Any], query: LiteralString, **params: object) -> list[int]:
+async def _ids(conn: Connection, query: LiteralString, **params: object) -> list[int]:
     cursor = await conn.execute(query, params)
     return [number for (number,) in await cursor.fetchall()]

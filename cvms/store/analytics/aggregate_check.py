@@ -1,11 +1,11 @@
-"""The sums that are kept against what they are sums of, and how each is counted again."""
+"""Checks the stored aggregates against what they are sums of, and counts them again."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import Any
 
-from cvms.store.postgres.driver.connection import TrioConnection
+from cvms.store.postgres.driver.connection import Connection
 from cvms.store.postgres.row_mapping import fetch_one
 from cvms.store.vaults.history import EFFECTS
 
@@ -84,10 +84,10 @@ SELECT coalesce((SELECT sum(total) FROM vaults), 0) AS rows,
        ) AS quiet
 """
 
-# Writers of vaults change the sizes last: whoever has not, waits here and adds to what is counted.
+# A writer of vaults changes the sizes last. One that has not yet waits, and adds to the new count.
 LOCK_SIZES = "LOCK TABLE vault_sizes IN SHARE ROW EXCLUSIVE MODE"
 
-FORGET_SIZES = "DELETE FROM vault_sizes"
+CLEAR_SIZES = "DELETE FROM vault_sizes"
 
 COUNT_SIZES = """
 INSERT INTO vault_sizes (
@@ -100,9 +100,9 @@ WHERE NOT closed
 GROUP BY 1
 """
 
-FORGET_FLOWS = "DELETE FROM flows"
-FORGET_HOURS = "DELETE FROM tvl_hours"
-FORGET_TOTALS = "DELETE FROM event_totals"
+CLEAR_FLOWS = "DELETE FROM flows"
+CLEAR_HOURS = "DELETE FROM tvl_hours"
+CLEAR_TOTALS = "DELETE FROM event_totals"
 
 COUNT_FLOWS = """
 INSERT INTO flows (bucket, start, kind, count, amount)
@@ -136,11 +136,11 @@ GROUP BY kind
 
 @dataclass(frozen=True, slots=True)
 class AggregateCounts:
-    """What all vaults hold by their rows, by their sizes, and by the flows' newest hour.
+    """The total of all vaults by their rows, by their sizes, and by the newest hour of the flows.
 
-    `wrong_sizes` and `wrong_flows` count the kept sums that are not what they are sums of, also
-    where the totals agree. `quiet`: no row is ahead of the events, so the newest hour should have
-    what the rows have. `slot` is the newest row's.
+    `wrong_sizes` and `wrong_flows` count the aggregates that differ from what they are sums of,
+    even if the totals agree. `quiet` means that no row is ahead of the events, so the newest hour
+    should equal the rows. `slot` is that of the newest row.
     """
 
     rows: int
@@ -156,34 +156,34 @@ class AggregateCounts:
             object.__setattr__(self, name, int(getattr(self, name)))
 
     def sizes_right(self, threshold: int) -> bool:
-        """Whether the sums by size are those of the rows, to within so many units in total."""
+        """Return whether the sizes match the rows, or differ by at most `threshold` in total."""
         return not self.wrong_sizes or 0 < abs(self.rows - self.sizes) <= threshold
 
     def flows_right(self, threshold: int) -> bool:
-        """Whether the sums over time are those of the history, and end with what the rows have."""
+        """Return whether the flows match the history, and end within `threshold` of the rows."""
         behind = abs(self.rows - self.newest_hour) if self.quiet else 0
         return not self.wrong_flows and behind <= threshold
 
 
-async def check(conn: TrioConnection[Any]) -> AggregateCounts:
-    """Every kept sum of one moment: one statement is one snapshot."""
-    found = await fetch_one(conn, AggregateCounts, CHECK, _effects())
-    assert found is not None
-    return found
+async def check(conn: Connection) -> AggregateCounts:
+    """Return the counts as of one moment: one statement is one snapshot."""
+    counts = await fetch_one(conn, AggregateCounts, CHECK, _effects())
+    assert counts is not None
+    return counts
 
 
-async def count_sizes(conn: TrioConnection[Any]) -> None:
-    """Count `vault_sizes` again from the rows; call it in a transaction."""
+async def count_sizes(conn: Connection) -> None:
+    """Count `vault_sizes` again from the rows. Call it in a transaction."""
     await conn.execute(LOCK_SIZES)
-    await conn.execute(FORGET_SIZES)
+    await conn.execute(CLEAR_SIZES)
     await conn.execute(COUNT_SIZES)
 
 
-async def count_flows(conn: TrioConnection[Any]) -> None:
-    """Count flows, TVL and totals again from the history. Only who holds the indexer's cursor."""
-    await conn.execute(FORGET_FLOWS)
-    await conn.execute(FORGET_HOURS)
-    await conn.execute(FORGET_TOTALS)
+async def count_flows(conn: Connection) -> None:
+    """Count flows, TVL and totals again from the history. Call it under the cursor's lock."""
+    await conn.execute(CLEAR_FLOWS)
+    await conn.execute(CLEAR_HOURS)
+    await conn.execute(CLEAR_TOTALS)
     await conn.execute(COUNT_FLOWS)
     await conn.execute(COUNT_HOURS, _effects())
     await conn.execute(COUNT_TOTALS)

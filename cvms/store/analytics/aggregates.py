@@ -1,8 +1,8 @@
-"""Sums over all vaults and all movements, kept with what they are sums of.
+"""Aggregates over all vaults and all movements, updated together with their source rows.
 
 `count` and `moved` are called in the transaction that writes the history and the vaults, so a
-movement that is recorded already is not counted again. Every sum is linear: movements that a fork
-takes back are counted with their amounts and counts below zero.
+recorded movement is never counted twice. Every aggregate is linear: a rolled-back movement is
+counted with a negative amount and count.
 """
 
 from __future__ import annotations
@@ -10,18 +10,18 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Literal
+from typing import Literal
 
-from cvms.store.postgres.driver.connection import TrioConnection
-from cvms.store.postgres.row_mapping import by_column, fetch_all, fetch_one
-from cvms.store.vaults.history import EFFECTS, HistoryRow
+from cvms.store.postgres.driver.connection import Connection
+from cvms.store.postgres.row_mapping import by_column, columns, fetch_all, fetch_one
+from cvms.store.vaults.history import EFFECTS, Effect, HistoryRow
 from cvms.store.vaults.vaults import VaultRow
 
 Bucket = Literal["hour", "day"]
 
-# A line that has no time happened no earlier than the newest one before it. Each hour that moved,
-# and each that is known after the first of them, grows by what moved up to then: almost always that
-# is the newest hour alone.
+# A row without a time happened no earlier than the newest one before it. Each hour with movements,
+# and each known hour after the first of those, grows by the movements up to then: almost always
+# that is the newest hour alone.
 COUNT = """
 WITH lines AS (
     SELECT kind, amount, growth,
@@ -79,7 +79,7 @@ ON CONFLICT (hour) DO UPDATE SET
     tvl = EXCLUDED.tvl
 """
 
-# What nothing moved in has no row. `since` is in the first hour that may be empty.
+# A bucket without movements has no row. `since` is in the first hour that may be empty.
 DROP_EMPTY_FLOWS = """
 DELETE FROM flows
 WHERE count = 0
@@ -96,7 +96,7 @@ WHERE hour >= date_trunc('hour', %(since)s::TIMESTAMPTZ, 'UTC')
   )
 """
 
-# In the order of the key, so that two writers cannot wait for each other.
+# In the order of the key, so that two writers cannot deadlock.
 MOVE = """
 INSERT INTO vault_sizes (digits, vaults, total, available, locked, timelocked, yield_deposited)
 SELECT CASE total WHEN 0 THEN 0 ELSE length(total::TEXT) END AS digits,
@@ -148,7 +148,7 @@ LEFT JOIN LATERAL (
 ORDER BY start
 """
 
-# One row for each bucket that moved: a row for each kind would cost ten times as much to read.
+# One row for each bucket: a row for each kind would cost ten times as much to read.
 FLOWS = """
 SELECT start, sum(count)::BIGINT AS count, jsonb_object_agg(kind, amount) AS amounts
 FROM flows
@@ -162,19 +162,19 @@ ORDER BY start
 
 @dataclass(frozen=True, slots=True)
 class Size:
-    """The open vaults whose total has so many decimal digits (0: they hold nothing)."""
+    """The open vaults whose total has `digits` decimal digits (0: empty)."""
 
     digits: int
     vaults: int
     total: int
 
     def __post_init__(self) -> None:
-        _whole(self, "total")
+        _to_int(self, "total")
 
 
 @dataclass(frozen=True, slots=True)
 class Holdings:
-    """What all open vaults hold together."""
+    """The balances of all open vaults together."""
 
     vaults: int
     total: int
@@ -184,42 +184,42 @@ class Holdings:
     yield_deposited: int
 
     def __post_init__(self) -> None:
-        _whole(self, "total", "available", "locked", "timelocked", "yield_deposited")
+        _to_int(self, "total", "available", "locked", "timelocked", "yield_deposited")
 
 
 @dataclass(frozen=True, slots=True)
 class TvlPoint:
-    """What all vaults held at the end of the bucket that begins at `start`."""
+    """The total of all vaults at the end of the bucket that begins at `start`."""
 
     start: datetime
     tvl: int
 
     def __post_init__(self) -> None:
-        _whole(self, "tvl")
+        _to_int(self, "tvl")
 
 
 @dataclass(frozen=True, slots=True)
 class Flow:
-    """How many movements there were in a bucket, and how much those of each kind moved."""
+    """The number of movements in a bucket, and the amount moved by kind."""
 
     start: datetime
     count: int
     amounts: Mapping[str, int]
 
 
-async def count(conn: TrioConnection[Any], lines: Sequence[HistoryRow]) -> None:
-    """Count these lines of the history, each of which is new, in their order.
+async def count(conn: Connection, lines: Sequence[HistoryRow]) -> None:
+    """Count these new rows of the history, in their order.
 
-    Only whoever holds the indexer's cursor may call it: two at once would lose an hour's sum.
+    Call it under the cursor's lock: two concurrent calls would lose part of an hour's sum.
     """
     if lines:
         await _count(conn, lines, sign=1)
 
 
-async def uncount(conn: TrioConnection[Any], lines: Sequence[HistoryRow]) -> None:
-    """Take back lines that were counted, each with the time at which it was; as `count` is called.
+async def uncount(conn: Connection, lines: Sequence[HistoryRow]) -> None:
+    """Reverse `count` for these rows, each with the time at which it was counted.
 
-    What nothing else moved in is as it was before.
+    Deletes the buckets that have no movements left. Call it like `count`.
     """
     times = [line.block_time for line in lines if line.block_time is not None]
     if lines:
@@ -229,9 +229,9 @@ async def uncount(conn: TrioConnection[Any], lines: Sequence[HistoryRow]) -> Non
         await conn.execute(DROP_EMPTY_HOURS, {"since": min(times)})
 
 
-async def _count(conn: TrioConnection[Any], lines: Sequence[HistoryRow], *, sign: int) -> None:
-    # Locks, timelocks and yield positions stay in the vault's total, and the two sides of a
-    # transfer make up for each other.
+async def _count(conn: Connection, lines: Sequence[HistoryRow], *, sign: int) -> None:
+    # Locks, timelocks and yield positions do not change a vault's total, and the two sides of a
+    # transfer cancel out.
     await conn.execute(
         COUNT,
         {
@@ -244,50 +244,47 @@ async def _count(conn: TrioConnection[Any], lines: Sequence[HistoryRow], *, sign
     )
 
 
-async def moved(
-    conn: TrioConnection[Any], pairs: Sequence[tuple[VaultRow | None, VaultRow | None]]
-) -> None:
-    """Each vault's row is no longer the first of its pair, but the second.
+async def moved(conn: Connection, pairs: Sequence[tuple[VaultRow | None, VaultRow | None]]) -> None:
+    """Update the sizes for vault rows that changed, given as pairs of former and new row.
 
-    The first must be what the database held, under a lock: see store/vaults/vaults.py.
+    The former must have been read under a lock, see store/projection/vault_writer.py.
     """
     changes = [(-1, before) for before, _ in pairs if before is not None and not before.closed]
     changes += [(1, now) for _, now in pairs if now is not None and not now.closed]
     if changes:
-        names = ("total", "available", "locked", "timelocked", "yield_deposited")
-        columns = by_column([row for _, row in changes], names)
-        await conn.execute(MOVE, columns | {"sign": [sign for sign, _ in changes]})
+        balances = by_column([row for _, row in changes], columns(Effect))
+        await conn.execute(MOVE, balances | {"sign": [sign for sign, _ in changes]})
 
 
-async def sizes(conn: TrioConnection[Any]) -> list[Size]:
-    """The distribution of what vaults hold, for the sizes that there ever were."""
+async def sizes(conn: Connection) -> list[Size]:
+    """Return the distribution of vaults by size, for every size that ever occurred."""
     return await fetch_all(conn, Size, SIZES, {})
 
 
-async def holdings(conn: TrioConnection[Any]) -> Holdings:
-    """What all open vaults hold together."""
-    found = await fetch_one(conn, Holdings, HOLDINGS, {})
-    assert found is not None
-    return found
+async def holdings(conn: Connection) -> Holdings:
+    """Return the balances of all open vaults together."""
+    total = await fetch_one(conn, Holdings, HOLDINGS, {})
+    assert total is not None
+    return total
 
 
 async def series(
-    conn: TrioConnection[Any], *, since: datetime, until: datetime, bucket: Bucket
+    conn: Connection, *, since: datetime, until: datetime, bucket: Bucket
 ) -> list[TvlPoint]:
-    """One point for each bucket from `since` to before `until`, which are bounds of buckets."""
+    """Return one point for each bucket in [since, until), which are bounds of buckets."""
     params = {"since": since, "until": until, "step": f"1 {bucket}"}
     return await fetch_all(conn, TvlPoint, SERIES, params)
 
 
 async def flows(
-    conn: TrioConnection[Any], *, since: datetime, until: datetime, bucket: Bucket
+    conn: Connection, *, since: datetime, until: datetime, bucket: Bucket
 ) -> list[Flow]:
-    """What moved from `since` to before `until`, oldest first; no row where nothing moved."""
+    """Return the flows in [since, until), oldest first, without buckets that have no movements."""
     params = {"since": since, "until": until, "bucket": bucket}
     return await fetch_all(conn, Flow, FLOWS, params)
 
 
-def _whole(row: object, *names: str) -> None:
-    """PostgreSQL's sums are NUMERIC; units are whole."""
+def _to_int(row: object, *names: str) -> None:
+    """Convert fields to int, since PostgreSQL's sums are NUMERIC."""
     for name in names:
         object.__setattr__(row, name, int(getattr(row, name)))

@@ -1,10 +1,8 @@
-"""Counters of events that outlive the process."""
+"""Counters of events that survive a restart."""
 
 from __future__ import annotations
 
-from typing import Any
-
-from cvms.store.postgres.driver.connection import TrioConnection
+from cvms.store.postgres.driver.connection import Connection
 
 ADD = """
 INSERT INTO event_totals (kind, count, amount)
@@ -14,7 +12,7 @@ ON CONFLICT (kind) DO UPDATE SET
     amount = event_totals.amount + EXCLUDED.amount
 """
 
-# Not by ADD: an amount below zero does not pass the checks, even where it ends in an update.
+# Not with ADD: a negative amount fails the CHECK, even if it would end in an update.
 SUBTRACT = """
 UPDATE event_totals
 SET count = greatest(0, count - %(count)s),
@@ -33,18 +31,18 @@ FROM event_totals
 """
 
 
-async def add(conn: TrioConnection[Any], kind: str, count: int, amount: int) -> None:
-    """Add `count` events that moved `amount` units together."""
+async def add(conn: Connection, kind: str, count: int, amount: int) -> None:
+    """Add `count` events of a kind that moved `amount` units in total."""
     await conn.execute(ADD, {"kind": kind, "count": count, "amount": amount})
 
 
-async def subtract(conn: TrioConnection[Any], kind: str, count: int, amount: int) -> None:
-    """Take `count` events back that moved `amount` units together."""
+async def subtract(conn: Connection, kind: str, count: int, amount: int) -> None:
+    """Subtract `count` events of a kind that moved `amount` units in total."""
     await conn.execute(SUBTRACT, {"kind": kind, "count": count, "amount": amount})
     await conn.execute(DROP_EMPTY)
 
 
-async def read(conn: TrioConnection[Any]) -> dict[str, tuple[int, int]]:
-    """For each kind, how many events there were and how many units they moved."""
+async def read(conn: Connection) -> dict[str, tuple[int, int]]:
+    """Return the number of events and the units they moved, by kind."""
     cursor = await conn.execute(READ)
     return {kind: (count, amount) for kind, count, amount in await cursor.fetchall()}

@@ -1,18 +1,17 @@
-"""All vaults at a glance: what `GET /api/analytics/overview` and `analytics_update` say."""
+"""The overview of all vaults, for `GET /api/analytics/overview` and `analytics_update`."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict
 from datetime import UTC, timedelta
-from typing import Any
 
 import msgspec
 
 from cvms.store.analytics import aggregates
 from cvms.store.analytics.aggregates import Flow, Holdings
 from cvms.store.index import cursor
-from cvms.store.postgres.driver.connection import TrioConnection
+from cvms.store.postgres.driver.connection import Connection
 from cvms.store.vaults.history import EFFECTS
 
 BASIS_POINTS = 10_000
@@ -64,8 +63,8 @@ class Overview(msgspec.Struct, frozen=True, kw_only=True):
     slot: int | None
 
 
-async def read(conn: TrioConnection[Any], program: str) -> Overview:
-    """The overview as of now; consistent where the transaction is."""
+async def read(conn: Connection, program: str) -> Overview:
+    """Return the overview as of now, as consistent as the transaction."""
     frontier = await cursor.frontier(conn, program)
     holdings = await aggregates.holdings(conn)
     hour = frontier.now.astimezone(UTC).replace(minute=0, second=0, microsecond=0)
@@ -81,7 +80,7 @@ async def read(conn: TrioConnection[Any], program: str) -> Overview:
 
 
 def flow_totals(moved: Sequence[Flow]) -> FlowTotals:
-    """What moved in all of these buckets together."""
+    """Return the sums of what moved in all of these buckets."""
     amounts = dict.fromkeys(EFFECTS, 0)
     for each in moved:
         for kind, amount in each.amounts.items():
@@ -101,7 +100,7 @@ def flow_totals(moved: Sequence[Flow]) -> FlowTotals:
 
 
 def utilization_of(holdings: Holdings) -> Utilization:
-    """What the vaults hold, by what it is used for."""
+    """Return the balances of the vaults and their shares."""
     amounts = asdict(holdings)
     del amounts["vaults"]
 

@@ -1,4 +1,4 @@
-"""What subscribers of a topic about everything were told last, whichever replica told them."""
+"""Last published value of each global topic, shared by all replicas."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from typing import Any
 
 from psycopg.types.json import Jsonb
 
-from cvms.store.postgres.driver.connection import TrioConnection
+from cvms.store.postgres.driver.connection import Connection
 from cvms.store.postgres.row_mapping import fetch_one
 
-# The row is there before it is locked, so that two who are first take turns as well.
+# The row exists before it is locked, so that the first two publishers take turns as well.
 PREPARE = """
 INSERT INTO told (topic, data, told_at)
 VALUES (%(topic)s, '{}', 'epoch')
@@ -36,23 +36,23 @@ WHERE topic = %(topic)s
 
 @dataclass(frozen=True, slots=True)
 class Published:
-    """What was told, nothing before the first time, and how long ago."""
+    """The last published value, empty before the first, and its age."""
 
     data: dict[str, Any]
     age: timedelta
 
 
-async def lock(conn: TrioConnection[Any], topic: str) -> Published:
-    """What was told last; nobody else tells until the transaction ends.
+async def lock(conn: Connection, topic: str) -> Published:
+    """Return the last published value; no one else publishes until the transaction ends.
 
-    Read what there is to tell only then, or an older state may be told after a newer one.
+    Read the new value only after this, or an older value may be published after a newer one.
     """
     await conn.execute(PREPARE, {"topic": topic})
-    last = await fetch_one(conn, Published, LOCK, {"topic": topic})
-    assert last is not None
-    return last
+    published = await fetch_one(conn, Published, LOCK, {"topic": topic})
+    assert published is not None
+    return published
 
 
-async def save(conn: TrioConnection[Any], topic: str, data: Mapping[str, Any]) -> None:
-    """Note that this is told, in the transaction that does."""
+async def save(conn: Connection, topic: str, data: Mapping[str, Any]) -> None:
+    """Save the value that this transaction publishes."""
     await conn.execute(SAVE, {"topic": topic, "data": Jsonb(dict(data))})

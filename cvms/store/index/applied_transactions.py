@@ -1,4 +1,4 @@
-"""The newest applied transactions: what a fork may take back, and where the cursor goes then."""
+"""The newest applied transactions: what a fork may drop, and where the cursor is rewound to."""
 
 from __future__ import annotations
 
@@ -9,11 +9,35 @@ from typing import Any, Literal
 from psycopg.rows import scalar_row
 from psycopg.types.json import Jsonb
 
-from cvms.store.postgres.driver.connection import TrioConnection
-from cvms.store.postgres.row_mapping import by_column, fetch_all
+from cvms.store.postgres.driver.connection import Connection
+from cvms.store.postgres.row_mapping import by_column, fetch_all, query_for
 
 KEPT_FINAL = 2
-"""How many final ones stay: the cursor names the one that it stands on and the one before it."""
+"""How many final transactions are kept: the one the cursor is at, and the one before it."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AppliedTransaction:
+    """An applied transaction. The database sets `place`; leave it out when adding."""
+
+    slot: int
+    signature: str
+    final: bool
+    place: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class UndoRecord:
+    """A row as it was before a transaction changed it, None if there was none.
+
+    `key` is the vault of a vault_mint and the owner of the others. For a vault's own row only its
+    absence is recorded.
+    """
+
+    kind: Literal["vault_mint", "account_offset", "vault"]
+    key: str
+    row: dict[str, Any] | None
+
 
 ADD = """
 INSERT INTO applied (slot, signature, final)
@@ -24,21 +48,27 @@ ORDER BY position
 ON CONFLICT (signature) DO NOTHING
 """
 
-KEPT = """
-SELECT place, slot, signature, final
-FROM applied
-ORDER BY place
-"""
+KEPT = query_for(
+    AppliedTransaction,
+    """
+    SELECT {columns}
+    FROM applied
+    ORDER BY place
+    """,
+)
 
-NOT_FINAL = """
-SELECT place, slot, signature, final
-FROM applied
-WHERE NOT final
-  AND slot <= %(up_to_slot)s
-  AND place > %(after)s
-ORDER BY place
-LIMIT %(limit)s
-"""
+NOT_FINAL = query_for(
+    AppliedTransaction,
+    """
+    SELECT {columns}
+    FROM applied
+    WHERE NOT final
+      AND slot <= %(up_to_slot)s
+      AND place > %(after)s
+    ORDER BY place
+    LIMIT %(limit)s
+    """,
+)
 
 PRUNE = """
 DELETE FROM applied
@@ -55,7 +85,7 @@ WHERE final
   )
 """
 
-# Of one transaction the first change of a row counts; of a final one none does.
+# The first change of a row by a transaction counts. Final transactions need no undo.
 SAVE_UNDO = """
 INSERT INTO applied_before (place, kind, key, row)
 SELECT applied.place, kind, key, row
@@ -81,60 +111,37 @@ RETURNING signature
 """
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class AppliedTransaction:
-    """A transaction and where it was applied; `place` is the database's, left out when adding."""
-
-    slot: int
-    signature: str
-    final: bool
-    place: int = 0
-
-
-@dataclass(frozen=True, slots=True)
-class UndoRecord:
-    """A row (None: there was none) as it was before a transaction changed it.
-
-    `key` is the vault of a vault_mint, the owner of the others. Of a vault's row itself it is only
-    kept that there was none.
-    """
-
-    kind: Literal["vault_mint", "account_offset", "vault"]
-    key: str
-    row: dict[str, Any] | None
-
-
-async def add(conn: TrioConnection[Any], rows: Sequence[AppliedTransaction]) -> None:
-    """Note these, in their order. Of those that are final already only the last ones are kept."""
+async def add(conn: Connection, rows: Sequence[AppliedTransaction]) -> None:
+    """Add these in their order; of those that are final already, only the last KEPT_FINAL."""
     final = [row for row in rows if row.final][-KEPT_FINAL:]
-    noted = [row for row in rows if not row.final or row in final]
-    await conn.execute(ADD, by_column(noted, ("slot", "signature", "final")))
+    added = [row for row in rows if not row.final or row in final]
+    await conn.execute(ADD, by_column(added, ("slot", "signature", "final")))
     if final:
         await prune(conn)
 
 
-async def kept(conn: TrioConnection[Any]) -> list[AppliedTransaction]:
-    """All that are not final and the last ones that are, in the order they were applied."""
+async def kept(conn: Connection) -> list[AppliedTransaction]:
+    """Return the transactions that are not final and the last final ones, in applied order."""
     return await fetch_all(conn, AppliedTransaction, KEPT, {})
 
 
 async def not_final(
-    conn: TrioConnection[Any], *, up_to_slot: int, after: int = -1, limit: int = 256
+    conn: Connection, *, up_to_slot: int, after: int = -1, limit: int = 256
 ) -> list[AppliedTransaction]:
-    """Up to `limit` that are not final, in slots up to `up_to_slot`, that follow a place."""
+    """Return up to `limit` that are not final, in slots up to `up_to_slot`, after a place."""
     params = {"up_to_slot": up_to_slot, "after": after, "limit": limit}
     return await fetch_all(conn, AppliedTransaction, NOT_FINAL, params)
 
 
-async def prune(conn: TrioConnection[Any]) -> None:
-    """Drop the final ones that nothing goes back to any more."""
+async def prune(conn: Connection) -> None:
+    """Delete the final ones to which the cursor can no longer be rewound."""
     await conn.execute(PRUNE, {"kept": KEPT_FINAL})
 
 
-async def save_undo(conn: TrioConnection[Any], changes: Sequence[tuple[str, UndoRecord]]) -> None:
-    """Keep what is there before transactions (by signature) change it, in the order they do.
+async def save_undo(conn: Connection, changes: Sequence[tuple[str, UndoRecord]]) -> None:
+    """Save rows before transactions, given by signature, change them; in the order they do.
 
-    Nothing is kept for those that are final.
+    Saves nothing for transactions that are final.
     """
     if changes:
         await conn.execute(
@@ -148,13 +155,13 @@ async def save_undo(conn: TrioConnection[Any], changes: Sequence[tuple[str, Undo
         )
 
 
-async def undo_records(conn: TrioConnection[Any], place: int) -> list[UndoRecord]:
-    """What was there before the transactions that follow `place`."""
+async def undo_records(conn: Connection, place: int) -> list[UndoRecord]:
+    """Return the rows as they were before the transactions after `place`."""
     return await fetch_all(conn, UndoRecord, UNDO_RECORDS, {"place": place})
 
 
-async def roll_back(conn: TrioConnection[Any], place: int) -> list[str]:
-    """Forget the transactions that follow `place`; their signatures."""
+async def roll_back(conn: Connection, place: int) -> list[str]:
+    """Delete the transactions after `place` with their undo records; return their signatures."""
     async with conn.cursor(row_factory=scalar_row) as cursor:
         await cursor.execute(ROLL_BACK, {"place": place})
         return await cursor.fetchall()

@@ -4,10 +4,32 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
-from cvms.store.postgres.driver.connection import TrioConnection
-from cvms.store.postgres.row_mapping import by_column, fetch_all, fetch_one
+from cvms.store.postgres.driver.connection import Connection
+from cvms.store.postgres.row_mapping import by_column, columns, fetch_all, fetch_one, query_for
+
+
+@dataclass(frozen=True, slots=True)
+class BackfillState:
+    """The signature that the backlog follows, whether the list is complete down to it, the number
+    listed, and the oldest one still in the list.
+    """
+
+    follows: str | None
+    complete: bool
+    listed: int
+    oldest: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Listed:
+    """A final transaction, as a node lists it. `block_time` is in Unix seconds."""
+
+    signature: str
+    slot: int
+    failed: bool
+    block_time: int | None
+
 
 BEGIN = """
 INSERT INTO backlog_head (follows)
@@ -21,14 +43,15 @@ SELECT follows, complete, listed,
 FROM backlog_head
 """
 
-ADD = """
-INSERT INTO backlog (signature, slot, failed, block_time)
-SELECT signature, slot, failed, block_time
-FROM unnest(%(signature)s::TEXT[], %(slot)s::BIGINT[], %(failed)s::BOOLEAN[],
-            %(block_time)s::BIGINT[])
-    WITH ORDINALITY AS listed (signature, slot, failed, block_time, position)
-ORDER BY position
-"""
+ADD = query_for(
+    Listed,
+    """
+    INSERT INTO backlog ({columns})
+    SELECT {columns}
+    FROM unnest({arrays}) WITH ORDINALITY AS listed ({columns}, position)
+    ORDER BY position
+    """,
+)
 
 GROW = """
 UPDATE backlog_head
@@ -36,12 +59,15 @@ SET listed = listed + %(count)s,
     complete = %(complete)s
 """
 
-OLDEST = """
-SELECT signature, slot, failed, block_time
-FROM backlog
-ORDER BY place DESC
-LIMIT %(limit)s
-"""
+OLDEST = query_for(
+    Listed,
+    """
+    SELECT {columns}
+    FROM backlog
+    ORDER BY place DESC
+    LIMIT %(limit)s
+    """,
+)
 
 DROP_APPLIED = """
 DELETE FROM backlog
@@ -61,63 +87,41 @@ DROP = "DELETE FROM backlog"
 DROP_HEAD = "DELETE FROM backlog_head"
 
 
-@dataclass(frozen=True, slots=True)
-class BackfillState:
-    """The signature that the backlog follows, whether it reaches it, how many were listed, and the
-    oldest one of those that are left.
-    """
-
-    follows: str | None
-    complete: bool
-    listed: int
-    oldest: str | None
-
-
-@dataclass(frozen=True, slots=True)
-class Listed:
-    """A final transaction, as a node lists it. `block_time` is Unix seconds."""
-
-    signature: str
-    slot: int
-    failed: bool
-    block_time: int | None
-
-
-async def begin(conn: TrioConnection[Any], follows: str | None) -> None:
-    """Have a backlog from the cursor's signature on, unless there is one."""
+async def begin(conn: Connection, follows: str | None) -> None:
+    """Begin a backlog that follows the cursor's signature, unless there is one."""
     await conn.execute(BEGIN, {"follows": follows})
 
 
-async def state(conn: TrioConnection[Any]) -> BackfillState | None:
-    """The backlog, if there is one."""
+async def state(conn: Connection) -> BackfillState | None:
+    """Return the state of the backlog, or None if there is none."""
     return await fetch_one(conn, BackfillState, STATE, {})
 
 
-async def add(conn: TrioConnection[Any], rows: Sequence[Listed], *, complete: bool) -> None:
-    """Add what is older than all that is there, newest first; call it under the cursor's lock."""
-    await conn.execute(ADD, by_column(rows, Listed.__slots__))
+async def add(conn: Connection, rows: Sequence[Listed], *, complete: bool) -> None:
+    """Add transactions older than all listed, newest first. Call it under the cursor's lock."""
+    await conn.execute(ADD, by_column(rows, columns(Listed)))
     await conn.execute(GROW, {"count": len(rows), "complete": complete})
 
 
-async def oldest(conn: TrioConnection[Any], limit: int) -> list[Listed]:
-    """Up to `limit` of the oldest, those first."""
+async def oldest(conn: Connection, limit: int) -> list[Listed]:
+    """Return up to `limit` of the oldest, oldest first."""
     return await fetch_all(conn, Listed, OLDEST, {"limit": limit})
 
 
-async def drop_applied(conn: TrioConnection[Any], signature: str) -> bool:
-    """Drop this one and all that are older; False if it is not there."""
+async def drop_applied(conn: Connection, signature: str) -> bool:
+    """Delete this transaction and all older ones; return False if it is not in the list."""
     return (await conn.execute(DROP_APPLIED, {"signature": signature})).rowcount > 0
 
 
-async def count(conn: TrioConnection[Any]) -> int:
-    """How many are left."""
+async def count(conn: Connection) -> int:
+    """Return the number of transactions in the list."""
     row = await (await conn.execute(COUNT)).fetchone()
     assert row is not None
     left: int = row[0]
     return left
 
 
-async def drop(conn: TrioConnection[Any]) -> None:
-    """There is no backlog any more."""
+async def drop(conn: Connection) -> None:
+    """Delete the backlog."""
     await conn.execute(DROP)
     await conn.execute(DROP_HEAD)

@@ -1,12 +1,11 @@
-"""How far the indexer has applied a program's transactions."""
+"""The position up to which the indexer has applied a program's transactions."""
 
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
 from datetime import datetime
-from typing import Any
 
-from cvms.store.postgres.driver.connection import TrioConnection
+from cvms.store.postgres.driver.connection import Connection
 from cvms.store.postgres.row_mapping import fetch_one
 
 GET = """
@@ -39,10 +38,10 @@ WHERE program = %(program)s
   AND (through IS NULL OR through < %(slot)s)
 """
 
-# "indx" in ASCII: who applies, and who takes back, do it one after the other.
+# "indx" in ASCII: those who apply and those who roll back take turns.
 APPLY_LOCK = 0x696E6478
 
-# One lock for each schema: books that are built a second time have their own.
+# One lock for each schema: a rebuild has its own.
 LOCK = "SELECT pg_advisory_xact_lock(%(key)s, hashtext(current_schema()))"
 
 REWIND = """
@@ -61,7 +60,7 @@ DELETE FROM indexer_cursor
 WHERE program = %(program)s
 """
 
-# Held until the transaction ends, so that no fork is taken back meanwhile.
+# Held until the transaction ends, so that no fork is rolled back meanwhile.
 FORKS = """
 SELECT forks
 FROM indexer_cursor
@@ -79,9 +78,9 @@ WHERE program = %(program)s
 
 @dataclass(frozen=True, slots=True)
 class Cursor:
-    """The last transaction applied: nothing before it is missing.
+    """The last transaction applied; none before it is missing.
 
-    `previous_signature` is the one applied before it, to fall back on when a fork drops the last.
+    `previous_signature` is the one applied before it, to continue from if a fork drops the last.
     """
 
     program: str
@@ -90,29 +89,29 @@ class Cursor:
     previous_signature: str | None = None
 
 
-async def get(conn: TrioConnection[Any], program: str) -> Cursor | None:
-    """Where `program`'s transactions were applied up to; None before the first."""
+async def get(conn: Connection, program: str) -> Cursor | None:
+    """Return the cursor of `program`, None before its first transaction."""
     return await fetch_one(conn, Cursor, GET, {"program": program})
 
 
-async def advance(conn: TrioConnection[Any], cursor: Cursor) -> bool:
-    """Move to `cursor`, in the transaction of its effects. False if it lies behind in slots."""
+async def advance(conn: Connection, cursor: Cursor) -> bool:
+    """Move to `cursor`, in the transaction of its effects; return False if its slot is older."""
     done = await conn.execute(ADVANCE, asdict(cursor))
     return done.rowcount == 1
 
 
-async def lock(conn: TrioConnection[Any]) -> None:
-    """Keep other appliers away from the cursor, and from what it tells, until the transaction ends.
+async def lock(conn: Connection) -> None:
+    """Keep others from applying or rolling back until the transaction ends.
 
-    The row alone would not do: there is none before the first transaction.
+    A row lock would not do: there is no row before the first transaction.
     """
     await conn.execute(LOCK, {"key": APPLY_LOCK})
 
 
-async def rewind(conn: TrioConnection[Any], program: str, to: Cursor | None) -> None:
-    """Go back to where a fork left the chain; None: to before the first transaction.
+async def rewind(conn: Connection, program: str, to: Cursor | None) -> None:
+    """Move back to where a fork left the chain; None is before the first transaction.
 
-    Call it under the `lock`, in the transaction that takes back what was applied since.
+    Call it under `lock`, in the transaction that rolls back what was applied since.
     """
     if to is None:
         await conn.execute(FORGET, {"program": program})
@@ -120,9 +119,10 @@ async def rewind(conn: TrioConnection[Any], program: str, to: Cursor | None) -> 
         await conn.execute(REWIND, asdict(to))
 
 
-async def forks(conn: TrioConnection[Any], program: str) -> int:
-    """How often something was taken back. What was read from the chain at another count may be
-    of a block that was dropped; inside a transaction the count stands until its end.
+async def forks(conn: Connection, program: str) -> int:
+    """Return the number of rollbacks so far; it cannot change until the transaction ends.
+
+    What was read from the chain at another count may come from a block that was dropped.
     """
     cursor = await conn.execute(FORKS, {"program": program})
     row = await cursor.fetchone()
@@ -131,7 +131,7 @@ async def forks(conn: TrioConnection[Any], program: str) -> int:
 
 @dataclass(frozen=True, slots=True)
 class Frontier:
-    """Up to which slot nothing is missing (None before the first transaction), and what time it is.
+    """The slot up to which nothing is missing (None before the first transaction), and the time.
 
     `now` is the database's clock, or the newest block's time where the chain's clock is ahead.
     """
@@ -140,18 +140,18 @@ class Frontier:
     now: datetime
 
 
-async def saw(conn: TrioConnection[Any], program: str, block_time: datetime | None) -> None:
-    """Note the time of a block; one that is not newer changes nothing."""
+async def saw(conn: Connection, program: str, block_time: datetime | None) -> None:
+    """Record the time of a block unless a newer one was recorded."""
     await conn.execute(SAW, {"program": program, "block_time": block_time})
 
 
-async def reach(conn: TrioConnection[Any], program: str, slot: int) -> None:
-    """Note that every confirmed transaction up to `slot` is applied."""
+async def reach(conn: Connection, program: str, slot: int) -> None:
+    """Record that every confirmed transaction up to `slot` is applied."""
     await conn.execute(REACH, {"program": program, "slot": slot})
 
 
-async def frontier(conn: TrioConnection[Any], program: str) -> Frontier:
-    """How far `program`'s transactions are applied, and the time for whoever has to wait."""
+async def frontier(conn: Connection, program: str) -> Frontier:
+    """Return how far `program`'s transactions are applied, and the time to compare it with."""
     found = await fetch_one(conn, Frontier, FRONTIER, {"program": program})
     assert found is not None
     return found

@@ -1,25 +1,24 @@
-"""Mark what is final, which until then stands on a confirmed block only."""
+"""Marks as final what was applied from blocks that were only confirmed."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 from cvms.store.index import applied_transactions
 from cvms.store.index.applied_transactions import AppliedTransaction
-from cvms.store.postgres.driver.connection import TrioConnection
+from cvms.store.postgres.driver.connection import Connection
 from cvms.store.postgres.row_mapping import by_column
 
-# By slot as well: what a fork has moved to another block meanwhile is not final by this.
+# By slot as well, since a fork may have moved the transaction to a block that is not final.
 MARK_FINAL = """
 WITH final AS (
     UPDATE applied
     SET final = TRUE
-    FROM unnest(%(signature)s::TEXT[], %(slot)s::BIGINT[]) AS settled (signature, slot)
-    WHERE applied.signature = settled.signature
-      AND applied.slot = settled.slot
+    FROM unnest(%(signature)s::TEXT[], %(slot)s::BIGINT[]) AS finalized (signature, slot)
+    WHERE applied.signature = finalized.signature
+      AND applied.slot = finalized.slot
     RETURNING applied.place, applied.signature
-), forgotten AS (
+), dropped AS (
     DELETE FROM applied_before
     USING final
     WHERE applied_before.place = final.place
@@ -38,8 +37,8 @@ WHERE transactions.signature = final.signature
 """
 
 
-async def mark_final(conn: TrioConnection[Any], rows: Sequence[AppliedTransaction]) -> None:
-    """Mark these transactions, their events and history rows as final. Safe to do again."""
+async def mark_final(conn: Connection, rows: Sequence[AppliedTransaction]) -> None:
+    """Mark these transactions, their events and history rows as final. Safe to repeat."""
     if rows:
         await conn.execute(MARK_FINAL, by_column(rows, ("signature", "slot")))
         await applied_transactions.prune(conn)

@@ -1,12 +1,11 @@
-"""How far the books are, how much of them is not final, and what last stopped the indexer."""
+"""The progress of the index, how much of it is not final, and what last stopped the indexer."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
 
-from cvms.store.postgres.driver.connection import TrioConnection
+from cvms.store.postgres.driver.connection import Connection
 from cvms.store.postgres.row_mapping import fetch_one
 
 READ = """
@@ -37,7 +36,7 @@ ON CONFLICT (program) DO UPDATE SET
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """What ended a round of the indexer, and when it last did."""
+    """What last ended a run of the indexer, and when."""
 
     text: str
     at: datetime
@@ -45,8 +44,9 @@ class Problem:
 
 @dataclass(frozen=True, slots=True)
 class BackfillProgress:
-    """A gap too long for memory: `listed` transactions so far (all of them, if `complete`), of
-    which `left` are not applied yet.
+    """A gap too long for memory: the transactions listed so far, and those not applied yet.
+
+    `complete` means that all of them are listed.
     """
 
     left: int
@@ -56,9 +56,9 @@ class BackfillProgress:
 
 @dataclass(frozen=True, slots=True)
 class IndexState:
-    """The cursor (its parts are None before the first transaction) and what is not final.
+    """The cursor (its fields are None before the first transaction) and what is not final.
 
-    `through` is the slot up to which nothing is missing, `block_time` the newest that was seen.
+    `through` is the slot up to which nothing is missing, `block_time` the newest seen.
     """
 
     slot: int | None
@@ -88,8 +88,8 @@ class _Row:
     backlog_complete: bool | None
 
 
-async def read(conn: TrioConnection[Any], program: str) -> IndexState:
-    """The state of `program`'s books."""
+async def read(conn: Connection, program: str) -> IndexState:
+    """Return the state of the index of `program`."""
     row = await fetch_one(conn, _Row, READ, {"program": program})
     assert row is not None
     last_error = None
@@ -111,6 +111,6 @@ async def read(conn: TrioConnection[Any], program: str) -> IndexState:
     )
 
 
-async def note_problem(conn: TrioConnection[Any], program: str, problem: str) -> None:
-    """What has just ended a round of the indexer."""
+async def note_problem(conn: Connection, program: str, problem: str) -> None:
+    """Record what has just ended a run of the indexer."""
     await conn.execute(NOTE, {"program": program, "problem": problem})

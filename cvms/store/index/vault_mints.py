@@ -4,24 +4,39 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any
 
-from cvms.store.postgres.driver.connection import TrioConnection
-from cvms.store.postgres.row_mapping import by_column, fetch_all
+from cvms.store.postgres.driver.connection import Connection
+from cvms.store.postgres.row_mapping import by_column, columns, fetch_all, query_for
 
-READ = """
-SELECT vault, owner, ours
-FROM vault_mints
-WHERE vault = ANY(%(vaults)s)
-"""
 
-PUT = """
-INSERT INTO vault_mints (vault, owner, ours)
-SELECT vault, owner, ours
-FROM unnest(%(vault)s::TEXT[], %(owner)s::TEXT[], %(ours)s::BOOLEAN[]) AS held (vault, owner, ours)
-ON CONFLICT (vault) DO UPDATE SET
-    ours = EXCLUDED.ours
-"""
+@dataclass(frozen=True, slots=True)
+class VaultMint:
+    """A vault, its owner, and whether it holds our mint."""
+
+    vault: str
+    owner: str
+    ours: bool
+
+
+READ = query_for(
+    VaultMint,
+    """
+    SELECT {columns}
+    FROM vault_mints
+    WHERE vault = ANY(%(vaults)s)
+    """,
+)
+
+PUT = query_for(
+    VaultMint,
+    """
+    INSERT INTO vault_mints ({columns})
+    SELECT {columns}
+    FROM unnest({arrays}) AS given ({columns})
+    ON CONFLICT (vault) DO UPDATE SET
+        ours = EXCLUDED.ours
+    """,
+)
 
 DROP = """
 DELETE FROM vault_mints
@@ -29,27 +44,18 @@ WHERE vault = ANY(%(vaults)s)
 """
 
 
-@dataclass(frozen=True, slots=True)
-class VaultMint:
-    """A vault, whose it is, and whether it holds our mint."""
-
-    vault: str
-    owner: str
-    ours: bool
-
-
-async def read(conn: TrioConnection[Any], vaults: Iterable[str]) -> list[VaultMint]:
-    """What is known of these vaults; nothing of those that were never opened."""
+async def read(conn: Connection, vaults: Iterable[str]) -> list[VaultMint]:
+    """Return the rows of these vaults; one that was never opened has none."""
     return await fetch_all(conn, VaultMint, READ, {"vaults": list(vaults)})
 
 
-async def put(conn: TrioConnection[Any], held: Sequence[VaultMint]) -> None:
-    """Keep these."""
-    if held:
-        await conn.execute(PUT, by_column(held, VaultMint.__slots__))
+async def put(conn: Connection, mints: Sequence[VaultMint]) -> None:
+    """Store the rows, replacing former ones."""
+    if mints:
+        await conn.execute(PUT, by_column(mints, columns(VaultMint)))
 
 
-async def drop(conn: TrioConnection[Any], vaults: Sequence[str]) -> None:
-    """These were never opened."""
+async def drop(conn: Connection, vaults: Sequence[str]) -> None:
+    """Delete the rows of these vaults, which were never opened."""
     if vaults:
         await conn.execute(DROP, {"vaults": list(vaults)})

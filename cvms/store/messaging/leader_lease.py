@@ -1,27 +1,26 @@
-"""Who leads: an advisory lock of one session, and until when its holder may act.
+"""The leader lease: an advisory lock held by one session, and a time until which it may act.
 
-The lock alone would not do. A leader that is cut off from the database goes on for a while after
-its session has ended, so its successor waits until the lease has run out. And a leader that was
-stopped keeps its session, so a successor ends that once the lease has run out.
+The lock alone is not enough. A leader that is cut off from the database keeps acting for a while
+after its session has ended, so its successor waits until the lease expires. And a leader whose
+process is frozen keeps its session, so a successor ends that session once the lease has expired.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
-from cvms.store.postgres.driver.connection import TrioConnection
+from cvms.store.postgres.driver.connection import Connection
 from cvms.store.postgres.row_mapping import fetch_one
 
 # "lead" in ASCII, beside the key of store/postgres/migrate.py.
 KEY = 0x6C656164
 
-# For one that has got the lock to begin its term.
+# How long a session that has acquired the lock may take to begin its term.
 GRACE_SECONDS = 0.5
 
 TRY_LOCK = "SELECT pg_try_advisory_lock(%(key)s)"
 
-# The lock's key is 64 bits wide, of which pg_locks shows the halves.
+# pg_locks shows the two halves of the 64-bit key.
 END_STALE_SESSION = """
 SELECT pg_terminate_backend(lock.pid)
 FROM pg_locks AS lock
@@ -72,35 +71,38 @@ WHERE until > clock_timestamp()
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """Who leads, up to which slot it has indexed, and why it cannot go on, if so."""
+    """The leader, the slot it has indexed up to, and what stops its indexer, if anything."""
 
     holder: str
     slot: int | None
     problem: str | None
 
 
-async def try_lock(conn: TrioConnection[Any]) -> bool:
-    """Whether this session holds the lock now, until it ends."""
+async def try_lock(conn: Connection) -> bool:
+    """Try to acquire the lock for the rest of this session; return whether it was acquired."""
     cursor = await conn.execute(TRY_LOCK, {"key": KEY})
     row = await cursor.fetchone()
     assert row is not None
     return bool(row[0])
 
 
-async def end_stale_session(conn: TrioConnection[Any]) -> None:
-    """End the session of a holder whose lease has run out."""
+async def end_stale_session(conn: Connection) -> None:
+    """End the session of a holder whose lease has expired."""
     await conn.execute(END_STALE_SESSION, {"key": KEY, "grace": GRACE_SECONDS})
 
 
-async def remaining(conn: TrioConnection[Any]) -> float:
-    """For how many seconds the last holder may still act."""
+async def remaining(conn: Connection) -> float:
+    """Return for how many seconds the last holder may still act."""
     cursor = await conn.execute(REMAINING)
     row = await cursor.fetchone()
     return 0.0 if row is None else row[0]
 
 
-async def take(conn: TrioConnection[Any], holder: str, *, lease: float) -> int:
-    """Begin a term of `lease` seconds; its number. Only with the lock, and when none remains."""
+async def take(conn: Connection, holder: str, *, lease: float) -> int:
+    """Begin a term of `lease` seconds and return its number.
+
+    Call it only with the lock, once no time `remaining` is left.
+    """
     cursor = await conn.execute(TAKE, {"holder": holder, "lease": lease})
     row = await cursor.fetchone()
     assert row is not None
@@ -109,19 +111,19 @@ async def take(conn: TrioConnection[Any], holder: str, *, lease: float) -> int:
 
 
 async def renew(
-    conn: TrioConnection[Any], term: int, *, lease: float, slot: int | None, problem: str | None
+    conn: Connection, term: int, *, lease: float, slot: int | None, problem: str | None
 ) -> bool:
-    """Have the term last `lease` seconds from now, and report; False if it is over."""
+    """Extend the term to `lease` seconds from now and report; return False if it has ended."""
     params = {"term": term, "lease": lease, "slot": slot, "problem": problem}
     cursor = await conn.execute(RENEW, params)
     return cursor.rowcount == 1
 
 
-async def resign(conn: TrioConnection[Any], term: int) -> None:
-    """End the term at once; a successor need not wait."""
+async def resign(conn: Connection, term: int) -> None:
+    """End the term now, so that a successor need not wait."""
     await conn.execute(RESIGN, {"term": term})
 
 
-async def report(conn: TrioConnection[Any]) -> Report | None:
-    """What the leader reported last; None while nobody leads."""
+async def report(conn: Connection) -> Report | None:
+    """Return the leader's last report, or None while there is no leader."""
     return await fetch_one(conn, Report, REPORT, {})

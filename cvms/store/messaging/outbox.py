@@ -1,7 +1,7 @@
-"""What subscribers are to be told, in one order for everybody.
+"""The messages for subscribers, in one order for all replicas.
 
 `append` locks the head row until its transaction ends, so positions are contiguous and become
-visible in their order; a reader who asks for what follows the last position misses nothing.
+visible in order: a reader that asks for what follows the last position misses nothing.
 """
 
 from __future__ import annotations
@@ -11,77 +11,106 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Literal
 
-from cvms.store.postgres.driver.connection import TrioConnection
-from cvms.store.postgres.row_mapping import by_column, fetch_all, json_array
+from cvms.store.postgres.driver.connection import Connection
+from cvms.store.postgres.row_mapping import by_column, columns, fetch_all, json_array, query_for
 
 # The NOTIFY channel; the payload is the last position of the transaction that committed.
 CHANNEL = "outbox"
 
-# Every other part hangs on `head`, so that its row is locked before any row of outbox_topics:
-# two writers always lock in the same order.
-APPEND = """
-WITH head AS (
-    UPDATE outbox_head
-    SET position = position + cardinality(%(topic)s::TEXT[])
-    RETURNING position - cardinality(%(topic)s::TEXT[]) AS base
-), message AS (
-    SELECT head.base + place AS position,
-           row_number() OVER (PARTITION BY topic ORDER BY place) AS place_in_topic,
-           topic, owner, slot, signature, commitment, data, type
-    FROM head,
-         ROWS FROM (
-             unnest(
-                 %(topic)s::TEXT[], %(owner)s::TEXT[], %(slot)s::BIGINT[], %(signature)s::TEXT[],
-                 %(commitment)s::TEXT[], %(type)s::TEXT[]
-             ),
-             jsonb_array_elements(%(data)s)
-         ) WITH ORDINALITY AS given (topic, owner, slot, signature, commitment, type, data, place)
-), topic_head AS (
-    INSERT INTO outbox_topics (topic, seq)
-    SELECT topic, count(*)
-    FROM message
-    GROUP BY topic
-    ORDER BY topic
-    ON CONFLICT (topic) DO UPDATE SET seq = outbox_topics.seq + EXCLUDED.seq
-    RETURNING topic, seq
-), message_count AS (
-    SELECT topic, count(*) AS messages
-    FROM message
-    GROUP BY topic
-), appended AS (
-    INSERT INTO outbox (position, topic, seq, owner, slot, signature, commitment, data, type)
-    SELECT message.position, message.topic,
-           topic_head.seq - message_count.messages + message.place_in_topic,
-           message.owner, message.slot, message.signature, message.commitment, message.data,
-           message.type
-    FROM message
-    JOIN topic_head USING (topic)
-    JOIN message_count USING (topic)
-    RETURNING position
-), last AS (
-    SELECT max(position) AS position
-    FROM appended
+MessageType = Literal["event", "retracted"]
+"""An event, or the notice that a fork has dropped one."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OutboxMessage:
+    """A message for the subscribers of `topic`, or of `topic` and `owner`."""
+
+    topic: str
+    owner: str | None
+    slot: int
+    signature: str | None
+    commitment: str
+    type: MessageType = "event"
+    data: dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OutboxRow(OutboxMessage):
+    """A stored message with its place among all messages (`position`) and in its topic (`seq`)."""
+
+    position: int
+    seq: int
+    created_at: datetime
+
+
+# Every CTE depends on `head`, so that its row is locked before any row of outbox_topics: all
+# writers lock in the same order.
+APPEND = query_for(
+    OutboxMessage,
+    """
+    WITH head AS (
+        UPDATE outbox_head
+        SET position = position + cardinality(%(topic)s::TEXT[])
+        RETURNING position - cardinality(%(topic)s::TEXT[]) AS base
+    ), message AS (
+        SELECT head.base + place AS position,
+               row_number() OVER (PARTITION BY topic ORDER BY place) AS place_in_topic,
+               {columns}
+        FROM head,
+             ROWS FROM (unnest({arrays}), jsonb_array_elements(%(data)s))
+                 WITH ORDINALITY AS given ({columns}, place)
+    ), topic_head AS (
+        INSERT INTO outbox_topics (topic, seq)
+        SELECT topic, count(*)
+        FROM message
+        GROUP BY topic
+        ORDER BY topic
+        ON CONFLICT (topic) DO UPDATE SET seq = outbox_topics.seq + EXCLUDED.seq
+        RETURNING topic, seq
+    ), message_count AS (
+        SELECT topic, count(*) AS messages
+        FROM message
+        GROUP BY topic
+    ), appended AS (
+        INSERT INTO outbox (position, seq, {columns})
+        SELECT message.position,
+               topic_head.seq - message_count.messages + message.place_in_topic,
+               {columns:message}
+        FROM message
+        JOIN topic_head USING (topic)
+        JOIN message_count USING (topic)
+        RETURNING position
+    ), last AS (
+        SELECT max(position) AS position
+        FROM appended
+    )
+    SELECT position, pg_notify(%(channel)s, position::TEXT)
+    FROM last
+    """,
 )
-SELECT position, pg_notify(%(channel)s, position::TEXT)
-FROM last
-"""
 
-AFTER = """
-SELECT position, topic, seq, owner, slot, signature, commitment, data, type, created_at
-FROM outbox
-WHERE position > %(position)s
-ORDER BY position
-LIMIT %(limit)s
-"""
+AFTER = query_for(
+    OutboxRow,
+    """
+    SELECT {columns}
+    FROM outbox
+    WHERE position > %(position)s
+    ORDER BY position
+    LIMIT %(limit)s
+    """,
+)
 
-TOPIC_AFTER = """
-SELECT position, topic, seq, owner, slot, signature, commitment, data, type, created_at
-FROM outbox
-WHERE topic = %(topic)s
-  AND seq > %(seq)s
-ORDER BY seq
-LIMIT %(limit)s
-"""
+TOPIC_AFTER = query_for(
+    OutboxRow,
+    """
+    SELECT {columns}
+    FROM outbox
+    WHERE topic = %(topic)s
+      AND seq > %(seq)s
+    ORDER BY seq
+    LIMIT %(limit)s
+    """,
+)
 
 HEAD = """
 SELECT position
@@ -100,47 +129,14 @@ WHERE created_at < now() - %(age)s
 """
 
 
-MessageType = Literal["event", "retracted"]
-"""What happened, or that a fork has dropped what was told."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class OutboxMessage:
-    """Something to tell the subscribers of `topic`, or of `topic` and `owner`."""
-
-    topic: str
-    owner: str | None
-    slot: int
-    signature: str | None
-    commitment: str
-    data: dict[str, Any]
-    type: MessageType = "event"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class OutboxRow:
-    """A message with its place among all (`position`) and among its topic's (`seq`)."""
-
-    position: int
-    topic: str
-    seq: int
-    owner: str | None
-    slot: int
-    signature: str | None
-    commitment: str
-    data: dict[str, Any]
-    created_at: datetime
-    type: MessageType = "event"
-
-
-async def append(conn: TrioConnection[Any], messages: Sequence[OutboxMessage]) -> int:
-    """Append the messages in the order given; returns the position of the last.
+async def append(conn: Connection, messages: Sequence[OutboxMessage]) -> int:
+    """Append the messages in the order given; return the position of the last one.
 
     Other writers wait until the transaction ends: append last, and end it soon.
     """
     if not messages:
         return await head(conn)
-    values = by_column(messages, (name for name in OutboxMessage.__slots__ if name != "data"))
+    values = by_column(messages, columns(OutboxMessage, without={"data"}))
     cursor = await conn.execute(
         APPEND,
         {**values, "data": json_array(message.data for message in messages), "channel": CHANNEL},
@@ -151,24 +147,22 @@ async def append(conn: TrioConnection[Any], messages: Sequence[OutboxMessage]) -
     return position
 
 
-async def after(conn: TrioConnection[Any], position: int, limit: int = 1000) -> list[OutboxRow]:
-    """Up to `limit` messages that follow `position`, in order."""
+async def after(conn: Connection, position: int, limit: int = 1000) -> list[OutboxRow]:
+    """Return up to `limit` messages after `position`, in order."""
     return await fetch_all(conn, OutboxRow, AFTER, {"position": position, "limit": limit})
 
 
-async def topic_after(
-    conn: TrioConnection[Any], topic: str, seq: int, limit: int = 1000
-) -> list[OutboxRow]:
-    """Up to `limit` messages of `topic` that follow `seq`.
+async def topic_after(conn: Connection, topic: str, seq: int, limit: int = 1000) -> list[OutboxRow]:
+    """Return up to `limit` messages of `topic` after `seq`, in order.
 
-    When the first one's seq is not `seq + 1`, the ones between are pruned: start over.
+    If the first one's seq is not `seq + 1`, those in between are pruned: start over.
     """
     params = {"topic": topic, "seq": seq, "limit": limit}
     return await fetch_all(conn, OutboxRow, TOPIC_AFTER, params)
 
 
-async def head(conn: TrioConnection[Any]) -> int:
-    """The last position; 0 before the first message."""
+async def head(conn: Connection) -> int:
+    """Return the last position, 0 before the first message."""
     cursor = await conn.execute(HEAD)
     row = await cursor.fetchone()
     assert row is not None
@@ -176,15 +170,15 @@ async def head(conn: TrioConnection[Any]) -> int:
     return position
 
 
-async def topic_head(conn: TrioConnection[Any], topic: str) -> int:
-    """The last seq of `topic`; 0 before its first message."""
+async def topic_head(conn: Connection, topic: str) -> int:
+    """Return the last seq of `topic`, 0 before its first message."""
     cursor = await conn.execute(TOPIC_HEAD, {"topic": topic})
     row = await cursor.fetchone()
     seq: int = row[0] if row else 0
     return seq
 
 
-async def prune(conn: TrioConnection[Any], age: timedelta) -> int:
-    """Delete the messages older than `age`; returns how many. Positions and seqs go on."""
+async def prune(conn: Connection, age: timedelta) -> int:
+    """Delete the messages older than `age`; return how many. Positions and seqs continue."""
     cursor = await conn.execute(PRUNE, {"age": age})
     return cursor.rowcount

@@ -1,7 +1,7 @@
-"""How replicas hear that the outbox has grown: PostgreSQL's NOTIFY, or Redis where there is one.
+"""Notifications that the outbox has grown: PostgreSQL's NOTIFY, or Redis if configured.
 
-A ring is only a reason to look: what is told is read from the outbox, so a ring that is lost costs
-time and nothing else.
+A notification is only a hint. Messages are read from the outbox itself, so a lost notification
+costs time and nothing else.
 """
 
 from __future__ import annotations
@@ -25,61 +25,62 @@ log = structlog.get_logger(__name__)
 
 
 class OutboxNotifier(Protocol):
-    """Rung by whoever has written to the outbox, heard by every replica."""
+    """Notifies every replica of new messages in the outbox."""
 
     async def notify(self) -> None:
-        """Tell all that the outbox has grown, after the commit. Raises nothing."""
+        """Notify all replicas; call it after the commit. Raises nothing."""
 
     async def listen(self, wake: Callable[[], None]) -> None:
-        """Call `wake` for each ring until cancelled. Raises DatabaseUnavailable."""
+        """Call `wake` for each notification until cancelled. Raises DatabaseUnavailable."""
 
 
 class PostgresOutboxNotifier:
-    """NOTIFY, which every commit to the outbox sends by itself."""
+    """Uses NOTIFY, which `outbox.append` sends with every commit."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
 
     async def notify(self) -> None:
-        """The commit has rung."""
+        """Do nothing: the commit has sent the notification."""
 
     async def listen(self, wake: Callable[[], None]) -> None:
         async with listen(self._database, outbox.CHANNEL) as listener:
             while True:
-                wake()  # once at first, for what came before the door was open
+                wake()  # the first time for messages committed before LISTEN
                 await listener.receive()
 
 
 class RedisOutboxNotifier:
-    """Redis' publish and subscribe; PostgreSQL's while Redis is away."""
+    """Uses publish and subscribe of Redis, and NOTIFY while Redis is unavailable."""
 
     def __init__(self, client: RedisClient, database: Database) -> None:
         self._client = client
-        self._other = PostgresOutboxNotifier(database)
+        self._fallback = PostgresOutboxNotifier(database)
 
     async def notify(self) -> None:
         try:
             await self._client.ask(lambda redis: redis.publish(CHANNEL, "grown"))
         except RedisAway:
-            log.debug("outbox_not_rung")  # who does not hear Redis listens to PostgreSQL
+            # A replica that cannot reach Redis listens to PostgreSQL instead.
+            log.debug("outbox_notification_not_published")
 
     async def listen(self, wake: Callable[[], None]) -> None:
         while True:
             try:
                 await self._listen_on_redis(wake)
             except* (RedisError, OSError) as lost:
-                log.warning("outbox_heard_from_postgresql", error=type(lost.exceptions[0]).__name__)
+                log.warning("outbox_listener_fell_back", error=type(lost.exceptions[0]).__name__)
             with trio.move_on_after(LISTEN_SECONDS):
-                await self._other.listen(wake)
+                await self._fallback.listen(wake)
 
     async def _listen_on_redis(self, wake: Callable[[], None]) -> None:
-        async with self._client.subscribed(CHANNEL) as rings:
-            async for _ in rings:
+        async with self._client.subscribed(CHANNEL) as notifications:
+            async for _ in notifications:
                 wake()
 
 
 def outbox_notifier(client: RedisClient | None, database: Database) -> OutboxNotifier:
-    """The bell in this Redis, or PostgreSQL's own."""
+    """Return a notifier that uses this Redis, or PostgreSQL if there is none."""
     return (
         PostgresOutboxNotifier(database)
         if client is None

@@ -1,7 +1,7 @@
-"""What signers and operators are to be told through webhooks: queues, written with what they tell.
+"""The queues of webhook deliveries to signers and operators.
 
-Whoever takes a delivery has it to himself until it is due again; one that is not reported back,
-since its process was killed, is tried once more.
+A delivery is added in the transaction that it reports. Taking one leases it: no one else takes it
+until it is due again. One whose outcome is not reported, since its process was killed, is retried.
 """
 
 from __future__ import annotations
@@ -9,10 +9,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Any
 from uuid import UUID
 
-from cvms.store.postgres.driver.connection import TrioConnection
+from cvms.store.postgres.driver.connection import Connection
 from cvms.store.postgres.row_mapping import fetch_all
 
 ADD = """
@@ -27,7 +26,7 @@ INSERT INTO webhook_deliveries (signer, event, body)
 VALUES (NULL, %(event)s, %(body)s)
 """
 
-# Two replicas never take the same one: a locked row is passed over.
+# Two replicas never take the same one: locked rows are skipped.
 TAKE = """
 UPDATE webhook_deliveries d
 SET tries = tries + 1,
@@ -96,7 +95,7 @@ WHERE created_at < now() - %(age)s
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AlertDelivery:
-    """A message on its way to the operators. `tries` counts the one it was taken for."""
+    """A delivery to the operators. `tries` includes the current one."""
 
     id: UUID
     event: str
@@ -107,53 +106,49 @@ class AlertDelivery:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Delivery(AlertDelivery):
-    """A message on its way to a signer, and where to; `secret` is sealed."""
+    """A delivery to a signer at `url`; `secret` is encrypted."""
 
     signer: str
     url: str
     secret: bytes
 
 
-async def add(conn: TrioConnection[Any], signers: Sequence[str], *, event: str, body: str) -> None:
-    """Tell those of the signers who have a contact."""
+async def add(conn: Connection, signers: Sequence[str], *, event: str, body: str) -> None:
+    """Add a delivery for each of the signers that has a webhook."""
     await conn.execute(ADD, {"signers": list(signers), "event": event, "body": body})
 
 
-async def add_alert(conn: TrioConnection[Any], *, event: str, body: str) -> None:
-    """Tell the operators."""
+async def add_alert(conn: Connection, *, event: str, body: str) -> None:
+    """Add a delivery for the operators."""
     await conn.execute(ADD_ALERT, {"event": event, "body": body})
 
 
-async def take(conn: TrioConnection[Any], *, limit: int, lease: timedelta) -> list[Delivery]:
-    """Up to `limit` that are due, nobody else's for the length of the lease."""
+async def take(conn: Connection, *, limit: int, lease: timedelta) -> list[Delivery]:
+    """Take up to `limit` due deliveries to signers, leased for `lease`."""
     return await fetch_all(conn, Delivery, TAKE, {"limit": limit, "lease": lease})
 
 
-async def take_alerts(
-    conn: TrioConnection[Any], *, limit: int, lease: timedelta
-) -> list[AlertDelivery]:
-    """The same of what operators are to be told: a webhook of theirs that is slow delays nobody."""
+async def take_alerts(conn: Connection, *, limit: int, lease: timedelta) -> list[AlertDelivery]:
+    """Take up to `limit` due deliveries to operators, whose slow webhook must not delay signers."""
     return await fetch_all(conn, AlertDelivery, TAKE_ALERTS, {"limit": limit, "lease": lease})
 
 
-async def delivered(conn: TrioConnection[Any], delivery: UUID) -> None:
-    """It has arrived."""
+async def delivered(conn: Connection, delivery: UUID) -> None:
+    """Mark the delivery as delivered."""
     await conn.execute(DELIVERED, {"id": delivery})
 
 
-async def try_again(
-    conn: TrioConnection[Any], delivery: UUID, *, delay: timedelta, error: str
-) -> None:
-    """It has not arrived, and is due again after `delay`."""
+async def try_again(conn: Connection, delivery: UUID, *, delay: timedelta, error: str) -> None:
+    """Record a failure; the delivery is due again after `delay`."""
     await conn.execute(AGAIN, {"id": delivery, "delay": delay, "error": error})
 
 
-async def give_up(conn: TrioConnection[Any], delivery: UUID, *, error: str) -> None:
-    """It has not arrived, and never will."""
+async def give_up(conn: Connection, delivery: UUID, *, error: str) -> None:
+    """Record a failure and give the delivery up."""
     await conn.execute(GIVE_UP, {"id": delivery, "error": error})
 
 
-async def prune(conn: TrioConnection[Any], age: timedelta) -> int:
-    """Delete what is older than `age`, whatever became of it; returns how many."""
+async def prune(conn: Connection, age: timedelta) -> int:
+    """Delete the deliveries older than `age` in any state; return how many."""
     cursor = await conn.execute(PRUNE, {"age": age})
     return cursor.rowcount

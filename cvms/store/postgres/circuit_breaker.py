@@ -1,4 +1,4 @@
-"""Remembers that the database is down, so that each caller need not find out by waiting."""
+"""A circuit breaker for the database, so that callers need not wait to find out it is down."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ log = structlog.get_logger(__name__)
 
 
 class CircuitBreaker:
-    """What is known of the server. While it is known to be down, one attempt a second is let by."""
+    """Open while the server is known to be down; then it admits one attempt in `retry_seconds`."""
 
     def __init__(self, retry_seconds: float = RETRY_SECONDS) -> None:
         self._retry_seconds = retry_seconds
@@ -28,50 +28,50 @@ class CircuitBreaker:
         self.suspected_at = -math.inf
 
     @property
-    def over(self) -> bool:
-        """Whether the last that was heard of the server is good."""
+    def closed(self) -> bool:
+        """True if the last attempt succeeded."""
         return self._reason is None
 
     def suspect(self) -> None:
-        """A connection was lost: whatever was heard before now vouches for nothing."""
+        """Record that a connection was lost: connections used before now need a check."""
         self.suspected_at = trio.current_time()
 
-    def began(self, reason: str) -> None:
-        """The server was found not to answer."""
+    def trip(self, reason: str) -> None:
+        """Record that the server did not answer."""
         self.suspect()
         if self._reason is None:
-            log.warning("database_lost", reason=reason)
+            log.warning("database_unavailable", reason=reason)
         self._reason = reason
         self._retry_at = trio.current_time() + self._retry_seconds
 
-    def ended(self) -> None:
-        """The server answered."""
+    def reset(self) -> None:
+        """Record that the server answered."""
         if self._reason is not None:
-            log.info("database_back")
+            log.info("database_available_again")
         self._reason = None
 
-    def refuse(self) -> None:
-        """Raise DatabaseUnavailable when another attempt would be too early, or is on its way."""
+    def check(self) -> None:
+        """Raise DatabaseUnavailable if another attempt is too early, or one is in progress."""
         if self._reason is not None and (self._probing or trio.current_time() < self._retry_at):
             raise DatabaseUnavailable(self._reason)
 
     @contextmanager
     def attempt(self) -> Iterator[None]:
-        """Surrounds whatever shows whether the server answers: connecting, checking.
+        """Surround anything that shows whether the server answers: connecting, checking.
 
-        Raises DatabaseUnavailable at once when refused, and in place of psycopg's errors and
-        timeouts of the attempt.
+        Raises DatabaseUnavailable if `check` does, and in place of psycopg's OperationalError and
+        of timeouts in the block.
         """
-        self.refuse()
+        self.check()
         probe = self._reason is not None
         self._probing = self._probing or probe
         try:
             yield
         except (psycopg.OperationalError, trio.TooSlowError) as error:
-            self.began(str(error).strip() or "no answer in time")
+            self.trip(str(error).strip() or "no answer in time")
             raise DatabaseUnavailable(self._reason) from error
         else:
-            self.ended()
+            self.reset()
         finally:
             if probe:
                 self._probing = False

@@ -1,4 +1,4 @@
-"""The one way to PostgreSQL: connections, transactions, and whether it is there at all."""
+"""The only access to PostgreSQL: connections, transactions, and whether it is available."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ from cvms.store.postgres.migrate import apply_schema
 from cvms.store.postgres.pool import Pool, PoolLimits
 from cvms.store.postgres.session import open_session
 
-# A migration may take longer than any query, and waits for another process that applies it.
+# A migration may take longer than any query, and waits for other processes that migrate.
 MIGRATION_SECONDS = 120.0
 
 
 class Database:
     """A PostgreSQL server, or a set of them behind one connection string.
 
-    psycopg's OperationalError, a lost connection and every timeout come out as
-    DatabaseUnavailable; other psycopg errors (IntegrityError, ProgrammingError, DataError) are
-    somebody's mistake and pass through. While the server is known to be down, callers fail at
-    once, but for one attempt a second. Until `prepare` has applied the schema, `connection` and
-    `transaction` raise DatabaseUnavailable too.
+    OperationalError of psycopg, lost connections and timeouts are raised as DatabaseUnavailable.
+    Other psycopg errors (IntegrityError, ProgrammingError, DataError) are mistakes of the caller
+    and pass through. While the server is known to be down, callers fail at once, except for one
+    attempt a second. Until `prepare` has applied the schema, `connection` and `transaction` raise
+    DatabaseUnavailable too.
     """
 
     def __init__(
@@ -38,18 +38,18 @@ class Database:
         self._pool = Pool(
             partial(self._open, query_timeout=query_timeout),
             limits=limits,
-            outage=self._circuit_breaker,
+            circuit_breaker=self._circuit_breaker,
         )
         self.schema_ready = False
 
     @property
     def available(self) -> bool:
-        """Whether the last that was heard of the server is good."""
-        return self._circuit_breaker.over
+        """True if the last attempt to reach the server succeeded."""
+        return self._circuit_breaker.closed
 
     @asynccontextmanager
     async def connection(self) -> AsyncIterator[Connection]:
-        """A connection in autocommit mode: each statement is its own transaction."""
+        """Yield a connection in autocommit mode: each statement is its own transaction."""
         if not self.schema_ready:
             raise DatabaseUnavailable("the database schema is not applied yet")
         async with self._pooled() as connection:
@@ -59,7 +59,7 @@ class Database:
     async def transaction(
         self, *, isolation: psycopg.IsolationLevel | None = None
     ) -> AsyncIterator[Connection]:
-        """A connection inside a transaction, committed at the end of the block.
+        """Yield a connection in a transaction that is committed at the end of the block.
 
         An exception or a cancellation rolls it back.
         """
@@ -70,7 +70,7 @@ class Database:
 
     @asynccontextmanager
     async def dedicated(self, *, query_timeout: float | None = None) -> AsyncIterator[Connection]:
-        """A connection outside the pool, for what lives as long as its session: LISTEN, leases."""
+        """Yield a connection outside the pool, for uses tied to a session: LISTEN, leases."""
         with self._circuit_breaker.attempt():
             connection = await self._open(query_timeout=query_timeout or self._query_timeout)
         try:
@@ -80,18 +80,18 @@ class Database:
             connection.finish()
 
     async def prepare(self) -> None:
-        """Bring the schema up to date and open the doors. Safe to call again, and everywhere."""
+        """Apply the migrations and admit callers. Safe to repeat, and in several processes."""
         async with self.dedicated(query_timeout=MIGRATION_SECONDS) as connection:
             await apply_schema(connection)
         self.schema_ready = True
 
     async def probe(self) -> None:
-        """One round trip to the server. Raises DatabaseUnavailable."""
+        """Make one round trip to the server. Raises DatabaseUnavailable."""
         async with self._pooled() as connection:
             await connection.execute("SELECT 1")
 
     def close(self) -> None:
-        """Close every connection that rests; the others follow when they are given back."""
+        """Close all idle connections; the others are closed when they are released."""
         self._pool.close()
 
     @asynccontextmanager
@@ -101,14 +101,14 @@ class Database:
 
     @asynccontextmanager
     async def _reporting(self, connection: Connection) -> AsyncIterator[None]:
-        """Turns psycopg's failures into DatabaseUnavailable, and takes note of what they mean."""
+        """Raise psycopg's failures as DatabaseUnavailable, and inform the circuit breaker."""
         try:
             yield
         except psycopg.Error as error:
             if connection.closed:
                 self._circuit_breaker.suspect()
                 if isinstance(error, psycopg.errors.QueryCanceled):
-                    self._circuit_breaker.began(str(error))
+                    self._circuit_breaker.trip(str(error))
             elif not isinstance(error, psycopg.OperationalError):
                 raise
             raise DatabaseUnavailable(str(error).strip()) from error
@@ -133,7 +133,7 @@ async def open_database(
     max_lifetime: float = 1800.0,
     max_idle: float = 300.0,
 ) -> AsyncIterator[Database]:
-    """The database for the block; nothing is connected before the first use. Seconds throughout."""
+    """Yield the database; it connects on first use. All durations are in seconds."""
     limits = PoolLimits(
         size=size,
         acquire_timeout=acquire_timeout,

@@ -1,4 +1,4 @@
-"""PostgreSQL's notifications, on a connection of their own."""
+"""Notifications of PostgreSQL, received on a dedicated connection."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from cvms.errors import DatabaseUnavailable
 from cvms.store.postgres.database import Database
 from cvms.store.postgres.driver.connection import Connection
 
-# A connection that a firewall forgot looks like one without news; ask after this long a silence.
+# A connection dropped by a firewall looks like an idle one, so it is checked after this long.
 SILENCE_SECONDS = 15.0
 
 
 @dataclass(frozen=True, slots=True)
 class Notification:
-    """`payload` as given to NOTIFY on `channel`, by the backend `pid`."""
+    """A notification: `payload` as sent on `channel` by the backend `pid`."""
 
     channel: str
     payload: str
@@ -29,10 +29,10 @@ class Notification:
 
 
 class Listener(trio.abc.ReceiveChannel[Notification]):
-    """Notifications in the order of their commits.
+    """Receives notifications in the order of their commits.
 
-    `receive` raises DatabaseUnavailable once the connection is lost. Whoever listens must then
-    start over, since notifications may have been missed; the connection is never replaced here.
+    `receive` raises DatabaseUnavailable once the connection is lost. The caller must then start
+    over, since notifications may have been missed; a Listener never reconnects.
     """
 
     def __init__(self, connection: Connection, *, silence: float) -> None:
@@ -68,7 +68,7 @@ class Listener(trio.abc.ReceiveChannel[Notification]):
 async def listen(
     database: Database, *channels: str, silence: float = SILENCE_SECONDS
 ) -> AsyncIterator[Listener]:
-    """A Listener on `channels` for the block: what is committed from now on will arrive."""
+    """Yield a Listener that receives whatever is committed on `channels` from now on."""
     async with database.dedicated() as connection:
         listener = Listener(connection, silence=silence)
         for channel in channels:

@@ -1,16 +1,14 @@
-"""Applies schema.sql: numbered migrations, each once, by one process at a time."""
+"""Applies the numbered migrations of the schema, each once, by one process at a time."""
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib import resources
-from typing import Any
 
 from psycopg.rows import scalar_row
 
-from cvms.store.postgres.driver.connection import TrioConnection
+from cvms.store.postgres.driver.connection import Connection
 
 # "cvms" in ASCII: the key of the advisory lock under which the schema changes.
 SCHEMA_LOCK = 0x63766D73
@@ -35,12 +33,10 @@ INSERT INTO schema_migrations (version, name)
 VALUES (%(version)s, %(name)s)
 """
 
-_HEADING = re.compile(r"^-- migration (\d+): (.+)$", re.MULTILINE)
-
 
 @dataclass(frozen=True, slots=True)
 class Migration:
-    """A section of schema.sql, from its `-- migration <version>: <name>` line to the next."""
+    """One file migrations/<version>_<subject>.sql; its first line is `-- <name>`."""
 
     version: int
     name: str
@@ -48,17 +44,23 @@ class Migration:
 
 
 def migrations() -> list[Migration]:
-    """The sections of schema.sql in order."""
-    text = resources.files("cvms.store").joinpath("schema.sql").read_text(encoding="utf-8")
-    _, *parts = _HEADING.split(text)
-    sections = zip(parts[0::3], parts[1::3], parts[2::3], strict=True)
-    return [Migration(int(version), name, sql) for version, name, sql in sections]
+    """Return the migrations in order of their version."""
+    folder = resources.files("cvms.store.postgres") / "migrations"
+    texts = {file.name: file.read_text(encoding="utf-8") for file in folder.iterdir()}
+    return [
+        Migration(
+            version=int(name.partition("_")[0]),
+            name=text.partition("\n")[0].removeprefix("-- "),
+            sql=text,
+        )
+        for name, text in sorted(texts.items())
+    ]
 
 
-async def apply_schema(conn: TrioConnection[Any], steps: Sequence[Migration] | None = None) -> None:
-    """Apply every migration that this database has not seen, all of them or none.
+async def apply_schema(conn: Connection, steps: Sequence[Migration] | None = None) -> None:
+    """Apply every migration that this database lacks, all of them or none.
 
-    `steps` are the sections of schema.sql unless given.
+    `steps` replaces the migrations of the package.
     """
     async with conn.transaction():
         await conn.execute(LOCK, {"key": SCHEMA_LOCK})

@@ -1,4 +1,4 @@
-"""A small pool: what to do is decided on plain state, the waiting comes after."""
+"""A small connection pool: it decides on plain state first and waits after that."""
 
 from __future__ import annotations
 
@@ -19,11 +19,10 @@ from cvms.store.postgres.driver.event_loop import readable_now
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PoolLimits:
-    """Sizes and durations in seconds.
+    """The size of a pool, and durations in seconds.
 
-    A connection that has rested longer than `trust_idle` is checked before it is handed out, and
-    the check has `check_timeout`. Lifetimes vary by a tenth, so that connections opened together
-    are not all replaced together.
+    A connection that was idle longer than `trust_idle` is checked before use, with `check_timeout`.
+    Lifetimes vary by a tenth, so that connections opened together are not all replaced together.
     """
 
     size: int
@@ -42,10 +41,10 @@ class _Member:
 
 
 class Pool:
-    """Hands out the most recently used connection; opens one only when none rests.
+    """Lends the most recently used connection, and opens one only if none is idle.
 
-    It has no task of its own: resting connections are looked through whenever one is taken or
-    given back. Connections come out in autocommit mode, and nothing left over from the use before.
+    It has no task of its own: idle connections are examined whenever one is acquired or released.
+    Connections are in autocommit mode, with no state left over from the previous use.
     """
 
     def __init__(
@@ -53,36 +52,36 @@ class Pool:
         connect: Callable[[], Awaitable[Connection]],
         *,
         limits: PoolLimits,
-        outage: CircuitBreaker,
+        circuit_breaker: CircuitBreaker,
     ) -> None:
         self._connect = connect
         self._limits = limits
-        self._circuit_breaker = outage
+        self._circuit_breaker = circuit_breaker
         self._slots = trio.Semaphore(limits.size, max_value=limits.size)
-        self._resting: deque[_Member] = deque()  # the longest at rest first
+        self._idle: deque[_Member] = deque()  # longest idle first
         self._closed = False
 
     @asynccontextmanager
     async def connection(self) -> AsyncIterator[Connection]:
-        """A connection for the block. Raises DatabaseUnavailable when there is none in time."""
+        """Yield a connection. Raises DatabaseUnavailable if there is none in time."""
         await self._take_slot()
         try:
             member = await self._take()
             try:
                 yield member.connection
             finally:
-                self._give_back(member)
+                self._release(member)
         finally:
             self._slots.release()
 
     def close(self) -> None:
-        """Close what rests; what is out is closed when it comes back."""
+        """Close the idle connections; the others are closed when they are released."""
         self._closed = True
-        while self._resting:
-            self._resting.pop().connection.finish()
+        while self._idle:
+            self._idle.pop().connection.finish()
 
     async def _take_slot(self) -> None:
-        self._circuit_breaker.refuse()
+        self._circuit_breaker.check()
         try:
             with trio.fail_after(self._limits.acquire_timeout):
                 await self._slots.acquire()
@@ -93,7 +92,7 @@ class Pool:
     async def _take(self) -> _Member:
         if self._closed:
             raise DatabaseUnavailable("the pool is closed")
-        while (member := self._freshest()) is not None:
+        while (member := self._newest_idle()) is not None:
             if self._trusted(member) or await self._answers(member):
                 return member
         with self._circuit_breaker.attempt():
@@ -102,41 +101,42 @@ class Pool:
         now = trio.current_time()
         return _Member(connection, expires_at=now + lifetime, heard_at=now)
 
-    def _freshest(self) -> _Member | None:
+    def _newest_idle(self) -> _Member | None:
         self._drop_expired()
-        return self._resting.pop() if self._resting else None
+        return self._idle.pop() if self._idle else None
 
     def _drop_expired(self) -> None:
         now = trio.current_time()
-        rested_since = now - self._limits.max_idle
+        idle_since = now - self._limits.max_idle
         kept: deque[_Member] = deque()
-        for member in self._resting:
-            if member.expires_at <= now or member.heard_at <= rested_since:
+        for member in self._idle:
+            if member.expires_at <= now or member.heard_at <= idle_since:
                 member.connection.finish()
             else:
                 kept.append(member)
-        self._resting = kept
+        self._idle = kept
 
     def _trusted(self, member: _Member) -> bool:
-        """Whether `member` can go out unchecked.
+        """Return whether `member` can be lent without a check.
 
-        A resting connection has nothing to read unless the server closed it.
+        An idle connection has nothing to read unless the server closed it.
         """
         recent = member.heard_at > trio.current_time() - self._limits.trust_idle
         unsuspected = member.heard_at > self._circuit_breaker.suspected_at
         return recent and unsuspected and not readable_now(member.connection.fileno())
 
     async def _answers(self, member: _Member) -> bool:
-        """Whether the server answers on `member`, which is closed otherwise.
+        """Return whether the server answers on `member`, which is closed otherwise.
 
-        Raises DatabaseUnavailable when the server keeps silent, or nobody may ask it now.
+        Raises DatabaseUnavailable if the server does not answer in time, or the circuit breaker
+        is open.
         """
         answered = False
         try:
             with self._circuit_breaker.attempt():
-                await _ask(member.connection, seconds=self._limits.check_timeout)
+                await _probe(member.connection, seconds=self._limits.check_timeout)
             answered = True
-        except _Gone:
+        except _ConnectionLost:
             return False
         finally:
             if not answered:
@@ -144,28 +144,28 @@ class Pool:
         member.heard_at = trio.current_time()
         return True
 
-    def _give_back(self, member: _Member) -> None:
+    def _release(self, member: _Member) -> None:
         connection = member.connection
         member.heard_at = trio.current_time()
         if self._closed or not connection.reusable or member.expires_at <= member.heard_at:
             connection.finish()
         else:
-            self._resting.append(member)
+            self._idle.append(member)
             self._drop_expired()
 
 
-class _Gone(Exception):
-    """This one connection is lost, which says nothing of the server."""
+class _ConnectionLost(Exception):
+    """One connection is lost, which says nothing about the server."""
 
 
-async def _ask(connection: Connection, *, seconds: float) -> None:
-    """One round trip; QueryCanceled when it takes longer."""
+async def _probe(connection: Connection, *, seconds: float) -> None:
+    """Make one round trip. Raises QueryCanceled if it takes longer than `seconds`."""
     usual, connection.query_timeout = connection.query_timeout, seconds
     try:
         await connection.execute("SELECT 1")
     except psycopg.errors.QueryCanceled:
         raise
     except psycopg.OperationalError as error:
-        raise _Gone from error
+        raise _ConnectionLost from error
     finally:
         connection.query_timeout = usual

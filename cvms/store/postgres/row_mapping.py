@@ -1,43 +1,107 @@
-"""Rows in and out: one row as a value, many rows as one array for each column."""
+"""Row classes and their SQL: column lists from the fields, rows in and out."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import fields
+from datetime import datetime
+from decimal import Decimal
 from operator import attrgetter
-from typing import Any, LiteralString, TypeVar
+from types import NoneType
+from typing import Any, Literal, LiteralString, TypeVar, get_args, get_origin, get_type_hints
 
 import msgspec
 from psycopg.rows import class_row
 from psycopg.types.json import Jsonb
 
-from cvms.store.postgres.driver.connection import TrioConnection
+from cvms.store.postgres.driver.connection import Connection
 
 T = TypeVar("T")
 
+SQL_TYPES: Mapping[Any, str] = {
+    str: "TEXT",
+    Literal: "TEXT",
+    bool: "BOOLEAN",
+    int: "BIGINT",
+    Decimal: "NUMERIC",
+    datetime: "TIMESTAMPTZ",
+    dict: "JSONB",
+    tuple: "TEXT[]",
+}
+
+
+class _Columns(list[str]):
+    def __format__(self, table: str) -> str:
+        return ", ".join(f"{table}.{name}" if table else name for name in self)
+
+
+def columns(row: type, *, without: Collection[str] = ()) -> list[str]:
+    """Return the names of the columns that fill a row class, which are those of its fields."""
+    return [field.name for field in fields(row) if field.name not in without]
+
+
+def query_for(
+    row: type,
+    text: LiteralString,
+    *,
+    key: Collection[str] = (),
+    without: Collection[str] = (),
+    sql_types: Mapping[Any, str] = SQL_TYPES,
+) -> LiteralString:
+    """Return a query with the columns of a row class filled in, except those in `without`.
+
+    {columns}      owner, slot
+    {columns:p}    p.owner, p.slot
+    {values}       %(owner)s, %(slot)s
+    {arrays}       %(owner)s::TEXT[], %(slot)s::BIGINT[]; JSON is left out, see `json_array`
+    {definitions}  owner TEXT, slot BIGINT
+    {updates}      slot = EXCLUDED.slot; the columns in `key` are left out
+    """
+    names = columns(row, without=without)
+    types = {}
+    if "{arrays}" in text or "{definitions}" in text:
+        hints = get_type_hints(row)
+        types = {name: sql_types[_python_type(hints[name])] for name in names}
+    lists = {
+        "columns": _Columns(names),
+        "values": ", ".join(f"%({name})s" for name in names),
+        "arrays": ", ".join(f"%({n})s::{t}[]" for n, t in types.items() if t != "JSONB"),
+        "definitions": ", ".join(f"{name} {type_}" for name, type_ in types.items()),
+        "updates": ", ".join(f"{name} = EXCLUDED.{name}" for name in names if name not in key),
+    }
+    return text.format_map(lists)
+
 
 async def fetch_one(
-    conn: TrioConnection[Any], row: type[T], query: LiteralString, params: Mapping[str, Any]
+    conn: Connection, row: type[T], query: LiteralString, params: Mapping[str, Any]
 ) -> T | None:
-    """The first row, its columns given to `row` by name."""
+    """Return the first row, its columns passed to `row` by name; None if there is none."""
     async with conn.cursor(row_factory=class_row(row)) as cursor:
         await cursor.execute(query, params)
         return await cursor.fetchone()
 
 
 async def fetch_all(
-    conn: TrioConnection[Any], row: type[T], query: LiteralString, params: Mapping[str, Any]
+    conn: Connection, row: type[T], query: LiteralString, params: Mapping[str, Any]
 ) -> list[T]:
-    """Every row, its columns given to `row` by name."""
+    """Return every row, its columns passed to `row` by name."""
     async with conn.cursor(row_factory=class_row(row)) as cursor:
         await cursor.execute(query, params)
         return await cursor.fetchall()
 
 
 def by_column(rows: Sequence[object], names: Iterable[str]) -> dict[str, list[Any]]:
-    """The rows turned into arrays, for INSERT ... SELECT FROM unnest(): one statement for all."""
+    """Return one array for each column: INSERT ... SELECT FROM unnest() stores all rows at once."""
     return {name: list(map(attrgetter(name), rows)) for name in names}
 
 
 def json_array(values: Iterable[object]) -> Jsonb:
-    """The values as one JSON array, for jsonb_array_elements(): far cheaper than a JSONB[]."""
+    """Return the values as one JSON array for jsonb_array_elements(), far cheaper than JSONB[]."""
     return Jsonb(list(values), dumps=msgspec.json.encode)
+
+
+def _python_type(hint: Any) -> Any:
+    """Return the bare type of a field's hint: `int` of `int | None`, `dict` of `dict[str, Any]`."""
+    if type(None) in get_args(hint):
+        hint = next(part for part in get_args(hint) if part is not NoneType)
+    return get_origin(hint) or hint

@@ -1,15 +1,15 @@
-"""Opens connections set up the way every session of the service is."""
+"""Opens connections with the settings of every session of the service."""
 
 from __future__ import annotations
 
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
-from cvms.store.postgres.driver.connection import Connection, TrioConnection
+from cvms.store.postgres.driver.connection import Connection
 
-# The server's own timeout comes first, so that a slow query costs an error and no connection.
+# The server's timeout fires first, so that a slow query ends in an error and keeps its connection.
 ANSWER_GRACE_SECONDS = 0.5
 
-# A replica that froze inside a transaction may hold the outbox's lock; the server frees it.
+# A replica that freezes in a transaction may hold the outbox's lock until the server ends it.
 IDLE_IN_TRANSACTION_FACTOR = 3
 
 SET_UP = """
@@ -22,9 +22,10 @@ SELECT set_config('statement_timeout', %(statement_timeout)s, FALSE),
 async def open_session(
     conninfo: str, *, connect_timeout: float, query_timeout: float
 ) -> Connection:
-    """A connection in autocommit mode, its times in UTC, its queries bounded on both sides.
+    """Return a connection in autocommit mode, with times in UTC and query timeouts on both sides.
 
-    Durations in seconds; a `connect_timeout` in `conninfo` wins. Raises psycopg.OperationalError.
+    Durations are in seconds; a `connect_timeout` in `conninfo` takes precedence. Raises
+    psycopg.OperationalError.
     """
     params = {
         "connect_timeout": str(connect_timeout),
@@ -32,7 +33,7 @@ async def open_session(
         "client_encoding": "UTF8",
         **{key: str(value) for key, value in conninfo_to_dict(conninfo).items()},
     }
-    connection: Connection = await TrioConnection.connect(make_conninfo(**params), autocommit=True)
+    connection = await Connection.connect(make_conninfo(**params), autocommit=True)
     connection.query_timeout = connect_timeout
     ready = False
     try:

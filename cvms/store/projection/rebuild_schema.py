@@ -1,12 +1,13 @@
-"""Books that were built a second time, beside the live ones: how they differ, and the exchange.
+"""The scratch schema of a full rebuild: how it differs from the live tables, and the replacement.
 
-Both are schemas of one database, so that one statement sees both, and one transaction may bring
-what differs from the second into the first. Each table has a form without what is of the moment
-only (ids, times of recording, commitment), and a unit in which its rows are exchanged.
+Both are schemas of one database, so that one statement sees both, and one transaction can copy what
+differs from the scratch schema to the live one. Each table is compared without values that depend
+on the moment (ids, times of recording, commitment), and has a unit in which rows are replaced.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, LiteralString
 
@@ -14,10 +15,16 @@ from psycopg import sql
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from psycopg.rows import class_row
 
-from cvms.store.postgres.driver.connection import TrioConnection
+from cvms.store.index.chain_events import EventRow
+from cvms.store.index.vault_mints import VaultMint
+from cvms.store.postgres.driver.connection import Connection
+from cvms.store.postgres.row_mapping import columns
+from cvms.store.vaults.balance_history import BalancePoint
+from cvms.store.vaults.history import HistoryRow
+from cvms.store.vaults.vaults import VaultRow
 
 SCHEMA = "cvms_rebuild"
-# Beside the key of the schema's lock.
+# Next to the key of the migrations' lock.
 REBUILD_LOCK = 0x63766D74
 
 TRY_LOCK = "SELECT pg_try_advisory_lock(%(key)s)"
@@ -34,16 +41,17 @@ WHERE nspname = %(schema)s
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """How a table is compared: for each row a key, what it says, and the unit it is part of.
+    """How a table is compared and replaced.
 
-    `rows` selects these from the schema {s}, up to the slot %(slot)s where the table knows slots.
-    `unit` is that of the bare table; `columns` are those that are copied, in the order `order`.
+    `rows` selects the key, content and unit of each row of the schema {s}, up to the slot %(slot)s
+    in tables that depend on it. `unit` is the same unit as an expression over the table itself.
+    `columns` are copied, in the order `order`.
     """
 
     name: LiteralString
     rows: LiteralString
     unit: LiteralString
-    columns: LiteralString
+    columns: Sequence[str]
     order: LiteralString = "1"
 
 
@@ -57,8 +65,7 @@ TABLES = (
         FROM {s}.chain_events AS line
         """,
         "concat_ws(' ', signature, instruction_index, ordinal)",
-        "signature, instruction_index, ordinal, slot, block_time, name, vault, owner, commitment, "
-        "data",
+        columns(EventRow),
     ),
     Table(
         "transactions",
@@ -71,8 +78,7 @@ TABLES = (
         FROM {s}.transactions AS line
         """,
         "concat_ws(' ', owner, slot)",
-        "owner, vault, kind, amount, balance_after, slot, block_time, signature, "
-        "instruction_index, ordinal, commitment",
+        columns(HistoryRow, without={"id"}),
         order="slot, id",  # ids follow the chain's order within a slot
     ),
     Table(
@@ -83,11 +89,9 @@ TABLES = (
         FROM {s}.vaults AS line
         """,
         "owner",
-        "owner, vault, token_account, mint, total, available, locked, timelocked, "
-        "yield_deposited, total_deposited, total_withdrawn, multisig_threshold, delegates, state, "
-        "slot",
+        columns(VaultRow, without={"updated_at"}),
     ),
-    # Accounts are read at other moments, so only what moved is compared.
+    # Accounts are read at different moments, so only points with a change are compared.
     Table(
         "balance_history",
         """
@@ -110,8 +114,7 @@ TABLES = (
           AND slot <= %(slot)s
         """,
         "owner",
-        "owner, slot, vault, total, available, locked, timelocked, yield_deposited, block_time, "
-        "observed",
+        columns(BalancePoint),
     ),
     Table(
         "event_totals",
@@ -121,7 +124,7 @@ TABLES = (
         WHERE count <> 0
         """,
         "kind",
-        "kind, count, amount",
+        ["kind", "count", "amount"],
     ),
     Table(
         "flows",
@@ -132,7 +135,7 @@ TABLES = (
         WHERE count <> 0
         """,
         "concat_ws(' ', bucket, start, kind)",
-        "bucket, start, kind, count, amount",
+        ["bucket", "start", "kind", "count", "amount"],
     ),
     Table(
         "tvl_hours",
@@ -141,7 +144,7 @@ TABLES = (
         FROM {s}.tvl_hours AS line
         """,
         "hour::TEXT",
-        "hour, tvl",
+        ["hour", "tvl"],
     ),
     Table(
         "account_offsets",
@@ -151,7 +154,7 @@ TABLES = (
         WHERE (deposited, withdrawn) <> (0, 0)
         """,
         "owner",
-        "owner, deposited, withdrawn",
+        ["owner", "deposited", "withdrawn"],
     ),
     Table(
         "vault_mints",
@@ -160,7 +163,7 @@ TABLES = (
         FROM {s}.vault_mints AS line
         """,
         "vault",
-        "vault, owner, ours",
+        columns(VaultMint),
     ),
 )
 
@@ -185,9 +188,9 @@ LIMIT %(limit)s
 
 KEYS = "SELECT key FROM {differing} ORDER BY key LIMIT %(limit)s"
 
-SET_ASIDE = "DELETE FROM {differing} WHERE key = ANY(%(keys)s)"
+IGNORE = "DELETE FROM {differing} WHERE key = ANY(%(keys)s)"
 
-TAKE_OUT = """
+DELETE = """
 DELETE FROM {live}.{table}
 WHERE {unit} IN (
     SELECT live_unit FROM {differing}
@@ -196,7 +199,7 @@ WHERE {unit} IN (
 )
 """
 
-BRING_IN = """
+INSERT = """
 INSERT INTO {live}.{table} ({columns})
 SELECT {columns}
 FROM {built}.{table}
@@ -211,7 +214,7 @@ ORDER BY {order}
 
 @dataclass(frozen=True, slots=True)
 class RowDifference:
-    """A row that differs: as it is, and as it was built again; None where it is not."""
+    """A row that differs, as it is live and as it was built; None where it does not exist."""
 
     table: str
     key: str
@@ -220,13 +223,13 @@ class RowDifference:
 
 
 def scratch_conninfo(conninfo: str) -> str:
-    """The same database, in whose sessions every table is that of the scratch schema."""
+    """Return a connection string whose sessions use the tables of the scratch schema."""
     options = conninfo_to_dict(conninfo).get("options") or ""
     return make_conninfo(conninfo, options=f"{options} -c search_path={SCHEMA}".strip())
 
 
-async def live_schema(conn: TrioConnection[Any]) -> str:
-    """The schema of the live tables."""
+async def live_schema(conn: Connection) -> str:
+    """Return the name of the schema of the live tables."""
     cursor = await conn.execute("SELECT current_schema()")
     row = await cursor.fetchone()
     assert row is not None
@@ -234,8 +237,8 @@ async def live_schema(conn: TrioConnection[Any]) -> str:
     return name
 
 
-async def try_lock(conn: TrioConnection[Any]) -> bool:
-    """Be the only one who rebuilds, until the session ends; False if somebody else is."""
+async def try_lock(conn: Connection) -> bool:
+    """Lock rebuilding until the session ends; return False if another session has the lock."""
     cursor = await conn.execute(TRY_LOCK, {"key": REBUILD_LOCK})
     row = await cursor.fetchone()
     assert row is not None
@@ -243,35 +246,35 @@ async def try_lock(conn: TrioConnection[Any]) -> bool:
     return taken
 
 
-async def note(conn: TrioConnection[Any]) -> str | None:
-    """What `create` has written of the scratch schema; None if there is none."""
+async def note(conn: Connection) -> str | None:
+    """Return the note that `create` has stored with the scratch schema, None without a schema."""
     cursor = await conn.execute(NOTE, {"schema": SCHEMA})
     row = await cursor.fetchone()
     return None if row is None else (row[0] or "")
 
 
-async def create(conn: TrioConnection[Any], text: str) -> None:
-    """Make the scratch schema, with a note of what it is of."""
+async def create(conn: Connection, text: str) -> None:
+    """Create the scratch schema unless it exists, and store a note that says what it is for."""
     await conn.execute(CREATE)
     comment = sql.SQL("COMMENT ON SCHEMA {} IS {}")
     await conn.execute(comment.format(sql.Identifier(SCHEMA), sql.Literal(text)))
 
 
-async def drop(conn: TrioConnection[Any]) -> None:
-    """Forget everything that was built."""
+async def drop(conn: Connection) -> None:
+    """Drop the scratch schema."""
     await conn.execute(DROP)
 
 
 class TableComparison:
-    """The differences of one moment, inside a transaction that begins with `compare`."""
+    """The differences at one moment, in a transaction that begins with `compare`."""
 
-    def __init__(self, conn: TrioConnection[Any], *, live: str, slot: int) -> None:
+    def __init__(self, conn: Connection, *, live: str, slot: int) -> None:
         self._conn = conn
         self._live = live
         self._slot = slot
 
     async def compare(self) -> None:
-        """Find every row that differs, up to the slot; forgotten when the transaction ends."""
+        """Find the rows that differ, up to the slot. They are kept until the transaction ends."""
         for table in TABLES:
             await self._conn.execute(
                 sql.SQL("DROP TABLE IF EXISTS pg_temp.{}").format(_name(table))
@@ -279,39 +282,39 @@ class TableComparison:
             await self._run(DIFFERING, table, {"slot": self._slot})
 
     async def counts(self) -> dict[str, int]:
-        """How many rows of each table differ."""
-        found = {}
+        """Return how many rows of each table differ."""
+        counts = {}
         for table in TABLES:
             cursor = await self._run(COUNT, table)
             row = await cursor.fetchone()
             assert row is not None
-            found[table.name] = row[0]
-        return found
+            counts[table.name] = row[0]
+        return counts
 
     async def first(self, limit: int) -> list[RowDifference]:
-        """The first differences of each table."""
-        found: list[RowDifference] = []
+        """Return the first differences of each table."""
+        differences: list[RowDifference] = []
         for table in TABLES:
             async with self._conn.cursor(row_factory=class_row(RowDifference)) as cursor:
                 params = {"table": table.name, "limit": limit}
                 await cursor.execute(self._filled(FIRST, table), params)
-                found += await cursor.fetchall()
-        return found
+                differences += await cursor.fetchall()
+        return differences
 
     async def keys(self, name: str, limit: int) -> list[str]:
-        """The keys of a table's rows that differ."""
+        """Return the keys of a table's rows that differ, up to `limit`."""
         cursor = await self._run(KEYS, _table(name), {"limit": limit})
         return [key for (key,) in await cursor.fetchall()]
 
     async def set_aside(self, name: str, keys: list[str]) -> None:
-        """These rows of a table are no differences."""
-        await self._run(SET_ASIDE, _table(name), {"keys": keys})
+        """Remove these rows of a table from the differences."""
+        await self._run(IGNORE, _table(name), {"keys": keys})
 
     async def exchange(self) -> None:
-        """Bring what was built into the live tables wherever they differ."""
+        """Replace the live rows by the built ones, in every unit that differs."""
         for table in TABLES:
-            await self._run(TAKE_OUT, table)
-            await self._run(BRING_IN, table)
+            await self._run(DELETE, table)
+            await self._run(INSERT, table)
 
     async def _run(
         self, query: LiteralString, table: Table, params: dict[str, Any] | None = None
@@ -328,7 +331,7 @@ class TableComparison:
             built=built,
             table=sql.Identifier(table.name),
             unit=sql.SQL(table.unit),
-            columns=sql.SQL(table.columns),
+            columns=sql.SQL(", ").join(map(sql.Identifier, table.columns)),
             order=sql.SQL(table.order),
             live_rows=sql.SQL(table.rows).format(s=live),
             built_rows=sql.SQL(table.rows).format(s=built),

@@ -1,11 +1,10 @@
-"""Where the pass over all vaults stands, in the database: a restart goes on where it was."""
+"""The position of the pass over all vaults; it is stored, so a restart continues from it."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
-from cvms.store.postgres.driver.connection import TrioConnection
+from cvms.store.postgres.driver.connection import Connection
 from cvms.store.postgres.row_mapping import fetch_one
 
 READ = """
@@ -43,8 +42,10 @@ SET listed_at = now()
 
 @dataclass(frozen=True, slots=True)
 class PassPosition:
-    """Owners up to `after_owner` are compared. Seconds since the pass began, and since all of the
-    chain's vaults were listed (infinity: never).
+    """The pass has compared all owners up to `after_owner`.
+
+    `started_ago` and `listed_ago` are the seconds since it began and since all vaults on the chain
+    were last listed (infinity: never).
     """
 
     after_owner: str
@@ -53,30 +54,34 @@ class PassPosition:
     listed_ago: float
 
 
-async def read(conn: TrioConnection[Any]) -> PassPosition:
-    """Where the pass stands."""
-    found = await fetch_one(conn, PassPosition, READ, {})
-    assert found is not None
-    return found
+async def read(conn: Connection) -> PassPosition:
+    """Return the position of the pass."""
+    position = await fetch_one(conn, PassPosition, READ, {})
+    assert position is not None
+    return position
 
 
-async def begin(conn: TrioConnection[Any], *, listing: bool = False) -> None:
-    """Begin a new pass, whether or not the last one is through; with `listing`, all of the chain's
-    vaults are to be listed as if they never were.
+async def begin(conn: Connection, *, listing: bool = False) -> None:
+    """Begin a new pass, whether or not the last one is finished.
+
+    With `listing`, all vaults on the chain are due to be listed again.
     """
     await conn.execute(BEGIN, {"listing": listing})
 
 
-async def advance(conn: TrioConnection[Any], *, after: str, to: str) -> None:
-    """The owners behind `after` up to `to` are compared; no-op if another replica has said so."""
+async def advance(conn: Connection, *, after: str, to: str) -> None:
+    """Record that the owners after `after` up to `to` are compared.
+
+    No-op if another replica has recorded it.
+    """
     await conn.execute(ADVANCE, {"after": after, "to": to})
 
 
-async def finish(conn: TrioConnection[Any], *, after: str) -> None:
-    """There is nobody behind `after`."""
+async def finish(conn: Connection, *, after: str) -> None:
+    """Finish the pass: there is no owner after `after`."""
     await conn.execute(FINISH, {"after": after})
 
 
-async def listed(conn: TrioConnection[Any]) -> None:
-    """All of the chain's vaults were listed now."""
+async def listed(conn: Connection) -> None:
+    """Record that all vaults on the chain were listed now."""
     await conn.execute(LISTED)

@@ -1,65 +1,21 @@
-"""Where a vault's row and the chain were found to differ."""
+"""The log of differences between vaults' rows and the chain."""
 
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta
-from typing import Any
 
-from cvms.store.postgres.driver.connection import TrioConnection
-from cvms.store.postgres.row_mapping import fetch_all
+from cvms.store.postgres.driver.connection import Connection
+from cvms.store.postgres.row_mapping import fetch_all, query_for
 
-MOST = 2**63 - 1
-"""What a column holds."""
-
-LOG = """
-INSERT INTO reconciliation_logs (
-    vault, owner, field, expected, actual, difference, chain_slot, row_slot, healed, cause
-)
-VALUES (
-    %(vault)s, %(owner)s, %(field)s, %(expected)s, %(actual)s, %(difference)s, %(chain_slot)s,
-    %(row_slot)s, %(healed)s, %(cause)s
-)
-"""
-
-# Once a pass is enough for what cannot be healed; its amounts may move on meanwhile.
-LOG_ONCE = """
-INSERT INTO reconciliation_logs (
-    vault, owner, field, expected, actual, difference, chain_slot, row_slot, healed, cause
-)
-SELECT %(vault)s, %(owner)s, %(field)s, %(expected)s, %(actual)s, %(difference)s, %(chain_slot)s,
-       %(row_slot)s, %(healed)s, %(cause)s
-WHERE NOT EXISTS (
-    SELECT 1
-    FROM reconciliation_logs AS told
-    WHERE NOT %(healed)s
-      AND told.owner = %(owner)s
-      AND told.field = %(field)s
-      AND told.difference = %(difference)s
-      AND NOT told.healed
-      AND told.created_at >= (SELECT started_at FROM reconciliation_pass)
-)
-"""
-
-RECENT = """
-SELECT id, vault, owner, field, expected, actual, difference, chain_slot, row_slot, healed, cause,
-       created_at
-FROM reconciliation_logs
-ORDER BY id DESC
-LIMIT %(limit)s
-"""
-
-PRUNE = """
-DELETE FROM reconciliation_logs
-WHERE created_at < now() - %(age)s
-"""
+MAX_BIGINT = 2**63 - 1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReconciliationEntry:
     """One field that differed: `expected` is the chain's, `actual` the row's; None where missing.
 
-    `difference` is expected minus actual. `healed` says whether the row was set right at once.
+    `difference` is expected minus actual. `healed` says whether the row was corrected at once.
     """
 
     vault: str
@@ -75,21 +31,54 @@ class ReconciliationEntry:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ReconciliationRow:
+class ReconciliationRow(ReconciliationEntry):
     """An entry as stored."""
 
     id: int
-    vault: str
-    owner: str
-    field: str
-    expected: int | None
-    actual: int | None
-    difference: int
-    chain_slot: int
-    row_slot: int | None
-    healed: bool
-    cause: str
     created_at: datetime
+
+
+LOG = query_for(
+    ReconciliationEntry,
+    """
+    INSERT INTO reconciliation_logs ({columns})
+    VALUES ({values})
+    """,
+)
+
+# What cannot be healed is logged once in a pass: the amounts may change, the difference stays.
+LOG_ONCE = query_for(
+    ReconciliationEntry,
+    """
+    INSERT INTO reconciliation_logs ({columns})
+    SELECT {values}
+    WHERE NOT EXISTS (
+        SELECT 1
+        FROM reconciliation_logs AS logged
+        WHERE NOT %(healed)s
+          AND logged.owner = %(owner)s
+          AND logged.field = %(field)s
+          AND logged.difference = %(difference)s
+          AND NOT logged.healed
+          AND logged.created_at >= (SELECT started_at FROM reconciliation_pass)
+    )
+    """,
+)
+
+RECENT = query_for(
+    ReconciliationRow,
+    """
+    SELECT {columns}
+    FROM reconciliation_logs
+    ORDER BY id DESC
+    LIMIT %(limit)s
+    """,
+)
+
+PRUNE = """
+DELETE FROM reconciliation_logs
+WHERE created_at < now() - %(age)s
+"""
 
 
 def entry(
@@ -104,14 +93,14 @@ def entry(
     healed: bool,
     cause: str,
 ) -> ReconciliationEntry:
-    """An entry with its difference, every amount as near as the columns come to it."""
+    """Return an entry with its difference, each amount clamped to what the columns can hold."""
     return ReconciliationEntry(
         vault=vault,
         owner=owner,
         field=field,
-        expected=_column(expected),
-        actual=_column(actual),
-        difference=_column((expected or 0) - (actual or 0)) or 0,
+        expected=_clamp(expected),
+        actual=_clamp(actual),
+        difference=_clamp((expected or 0) - (actual or 0)) or 0,
         chain_slot=chain_slot,
         row_slot=row_slot,
         healed=healed,
@@ -119,28 +108,28 @@ def entry(
     )
 
 
-def _column(amount: int | None) -> int | None:
-    """An account's sums may be twice what a column holds."""
-    return None if amount is None else max(-MOST, min(amount, MOST))
+def _clamp(amount: int | None) -> int | None:
+    """The sums of an account may be twice as large as a BIGINT."""
+    return None if amount is None else max(-MAX_BIGINT, min(amount, MAX_BIGINT))
 
 
-async def log(conn: TrioConnection[Any], entry: ReconciliationEntry) -> None:
-    """Keep `entry`."""
+async def log(conn: Connection, entry: ReconciliationEntry) -> None:
+    """Store `entry`."""
     await conn.execute(LOG, asdict(entry))
 
 
-async def log_once(conn: TrioConnection[Any], entry: ReconciliationEntry) -> bool:
-    """Keep `entry` unless it is one that this pass has told of already, unhealed; whether kept."""
+async def log_once(conn: Connection, entry: ReconciliationEntry) -> bool:
+    """Store `entry` unless this pass has logged it already, unhealed; return whether it did."""
     cursor = await conn.execute(LOG_ONCE, asdict(entry))
     return cursor.rowcount == 1
 
 
-async def recent(conn: TrioConnection[Any], limit: int = 100) -> list[ReconciliationRow]:
-    """The last `limit` entries, newest first."""
+async def recent(conn: Connection, limit: int = 100) -> list[ReconciliationRow]:
+    """Return the last `limit` entries, newest first."""
     return await fetch_all(conn, ReconciliationRow, RECENT, {"limit": limit})
 
 
-async def prune(conn: TrioConnection[Any], age: timedelta) -> int:
-    """Delete the entries older than `age`; returns how many."""
+async def prune(conn: Connection, age: timedelta) -> int:
+    """Delete the entries older than `age`; return how many."""
     cursor = await conn.execute(PRUNE, {"age": age})
     return cursor.rowcount

@@ -1,4 +1,4 @@
-"""What the books say of vaults in three ways that have to agree: row, history, newest balance."""
+"""The three records of a vault that must agree: its row, its history and its newest balance."""
 
 from __future__ import annotations
 
@@ -6,17 +6,19 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
-from cvms.store.postgres.driver.connection import TrioConnection
-from cvms.store.postgres.row_mapping import by_column, fetch_all
+from cvms.store.postgres.driver.connection import Connection
+from cvms.store.postgres.row_mapping import by_column, fetch_all, query_for
 from cvms.store.vaults.history import DEPOSIT, EFFECTS, EMERGENCY_WITHDRAW, WITHDRAW
 from cvms.store.vaults.vaults import VaultRow
 
-ROWS = """
-SELECT owner, vault, token_account, mint, total, available, locked, timelocked, yield_deposited,
-       total_deposited, total_withdrawn, multisig_threshold, delegates, state, slot, updated_at
-FROM vaults
-WHERE owner = ANY(%(owners)s)
-"""
+ROWS = query_for(
+    VaultRow,
+    """
+    SELECT {columns}
+    FROM vaults
+    WHERE owner = ANY(%(owners)s)
+    """,
+)
 
 SUMS = """
 WITH effect AS (
@@ -70,10 +72,9 @@ CROSS JOIN LATERAL (
 
 @dataclass(frozen=True, slots=True)
 class HistorySums:
-    """An owner's history added up: what the account should count as deposited and withdrawn, and
-    what it should hold.
+    """The sums of an owner's history: what the account should count, and its balances.
 
-    With `emergencies` the split of available and locked is another: see `running_balances`.
+    If there are `emergencies`, available and locked are split otherwise, see `running_balances`.
     """
 
     owner: str
@@ -93,7 +94,7 @@ class HistorySums:
 
 @dataclass(frozen=True, slots=True)
 class NewestBalance:
-    """What the newest point of an owner's balances says."""
+    """The newest point of an owner's balance history."""
 
     owner: str
     total: int
@@ -105,7 +106,7 @@ class NewestBalance:
 
 @dataclass(frozen=True, slots=True)
 class VaultLedger:
-    """All that is written of an owner's vault; None where it is not."""
+    """The records of an owner's vault; None where there is none."""
 
     row: VaultRow | None
     sums: HistorySums
@@ -113,11 +114,11 @@ class VaultLedger:
 
 
 HELD = ("total", "available", "locked", "timelocked", "yield_deposited")
-"""What vaults, sums and balances have in common."""
+"""The balances that rows, sums and points have in common."""
 
 
-async def read(conn: TrioConnection[Any], owners: Iterable[str]) -> dict[str, VaultLedger]:
-    """The books of each of these owners, of one moment inside a REPEATABLE READ transaction."""
+async def read(conn: Connection, owners: Iterable[str]) -> dict[str, VaultLedger]:
+    """Return the ledger of each owner, as of one moment in a REPEATABLE READ transaction."""
     params: dict[str, Any] = {
         "owners": list(owners),
         "deposit": DEPOSIT,

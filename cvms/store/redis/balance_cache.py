@@ -1,7 +1,7 @@
-"""Vault rows in Redis, for the balance route.
+"""A cache of vault rows in Redis, for the balance route.
 
-Redis is an optimisation: when it is away, slow, or holds something unreadable, the row is simply
-not there.
+Redis is an optimisation: if it is unavailable, slow, or holds something unreadable, that is a cache
+miss.
 """
 
 from __future__ import annotations
@@ -15,10 +15,10 @@ from coredis.tokens import PureToken
 from cvms.store.redis.redis_client import Redis, RedisAway, RedisClient
 from cvms.store.vaults.vaults import VaultRow
 
-# How long a forgotten row stays barred from `put`: longer than any reader keeps a row it has read
-# before the change was committed.
-BARRED_SECONDS = 2.0
-BARRED = b""
+# How long `put` is blocked after `forget`: longer than any reader holds a row that it read before
+# the change was committed.
+BLOCK_SECONDS = 2.0
+BLOCKED = b""
 
 T = TypeVar("T")
 
@@ -27,30 +27,30 @@ class BalanceCache(Protocol):
     """Vault rows by owner, none older than the cache's time to live."""
 
     async def get(self, owner: str) -> VaultRow | None:
-        """The row of `owner`, or None for a miss."""
+        """Return the row of `owner`, None on a miss."""
 
     async def put(self, row: VaultRow) -> None:
-        """Keep a row that was just read from the database."""
+        """Store a row that was just read from the database."""
 
     async def forget(self, *owners: str) -> None:
-        """Drop the rows of `owners`; call it after the change is committed."""
+        """Delete the rows of `owners`. Call it after the change is committed."""
 
 
 class NoCache:
-    """A BalanceCache that never has anything."""
+    """A BalanceCache that is always empty."""
 
     async def get(self, owner: str) -> VaultRow | None:
         return None
 
     async def put(self, row: VaultRow) -> None:
-        """Keep nothing."""
+        """Do nothing."""
 
     async def forget(self, *owners: str) -> None:
-        """There is nothing to drop."""
+        """Do nothing."""
 
 
 class RedisCache:
-    """A BalanceCache in Redis. Its calls raise nothing; while Redis is away they miss."""
+    """A BalanceCache in Redis. Its methods raise nothing; they miss while Redis is unavailable."""
 
     def __init__(self, client: RedisClient, *, ttl: float) -> None:
         self._client = client
@@ -58,7 +58,7 @@ class RedisCache:
 
     async def get(self, owner: str) -> VaultRow | None:
         raw = await self._ask(lambda client: client.get(_key(owner)))
-        if not isinstance(raw, bytes) or raw == BARRED:
+        if not isinstance(raw, bytes) or raw == BLOCKED:
             return None
         try:
             return msgspec.json.decode(raw, type=VaultRow)
@@ -66,7 +66,7 @@ class RedisCache:
             return None
 
     async def put(self, row: VaultRow) -> None:
-        # NX: neither a row that is there nor the bar that `forget` left gives way.
+        # NX: neither a stored row nor the block that `forget` left is overwritten.
         value, milliseconds = msgspec.json.encode(row), round(self._ttl * 1000)
         await self._ask(
             lambda client: client.set(
@@ -75,13 +75,13 @@ class RedisCache:
         )
 
     async def forget(self, *owners: str) -> None:
-        async def bar(client: Redis) -> None:
+        async def block(client: Redis) -> None:
             async with client.pipeline(transaction=False) as pipeline:
                 for owner in owners:
-                    pipeline.set(_key(owner), BARRED, px=round(BARRED_SECONDS * 1000))
+                    pipeline.set(_key(owner), BLOCKED, px=round(BLOCK_SECONDS * 1000))
 
         if owners:
-            await self._ask(bar)
+            await self._ask(block)
 
     async def _ask(self, question: Callable[[Redis], Awaitable[T]]) -> T | None:
         try:
@@ -91,7 +91,7 @@ class RedisCache:
 
 
 def balance_cache(client: RedisClient | None, *, ttl: float) -> BalanceCache:
-    """The cache in this Redis, or one that never has anything. `ttl` in seconds."""
+    """Return a cache in this Redis, or an empty one without Redis. `ttl` is in seconds."""
     return NoCache() if client is None else RedisCache(client, ttl=ttl)
 
 

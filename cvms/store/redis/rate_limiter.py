@@ -1,8 +1,8 @@
-"""How much each client may ask: GCRA, a token bucket kept as one number for each key.
+"""Rate limits by GCRA, a token bucket stored as one number for each key.
 
-The number is the theoretical arrival time: when the bucket would be full again. A request moves it
-on by one interval, and is refused where that would put it more than a whole bucket ahead of now.
-Several keys are taken together or not at all.
+The number is the theoretical arrival time: when the bucket would be full again. A request advances
+it by one interval, and is refused if that would put it more than a whole bucket ahead of now.
+Requests against several keys are counted on all of them or on none.
 """
 
 from __future__ import annotations
@@ -14,19 +14,18 @@ from typing import Protocol
 import structlog
 import trio
 
-from cvms.config.parsers import Rate
 from cvms.metrics import Metrics
 from cvms.store.redis.redis_client import Redis, RedisAway, RedisClient
 
-# Keys in memory: some 200 bytes each. Beyond, those seen first go, and begin with a full bucket.
+# Keys in memory, some 200 bytes each. Beyond that the oldest are dropped: their buckets are full.
 MAX_KEYS = 100_000
 MICROSECONDS = 1_000_000
 PREFIX = "cvms:limit:"
 
 log = structlog.get_logger(__name__)
 
-# KEYS: the buckets. ARGV: for each its interval in microseconds, and its size.
-# Replies how far ahead of refusal each is, in microseconds; below zero refuses them all.
+# KEYS: the buckets. ARGV: the interval of each in microseconds, and its size.
+# Returns how far each is from refusal, in microseconds; if any is negative, none is counted.
 SCRIPT = """
 local time = redis.call('TIME')
 local now = time[1] * 1000000 + time[2]
@@ -49,6 +48,19 @@ return slacks
 
 
 @dataclass(frozen=True, slots=True)
+class Rate:
+    """The size of a bucket in requests, and the seconds in which an empty one fills again."""
+
+    requests: int
+    seconds: float
+
+    @property
+    def interval(self) -> int:
+        """Microseconds in which one request comes back."""
+        return max(1, round(self.seconds * MICROSECONDS / self.requests))
+
+
+@dataclass(frozen=True, slots=True)
 class Claim:
     """One request against the bucket of `key`."""
 
@@ -58,9 +70,9 @@ class Claim:
 
 @dataclass(frozen=True, slots=True)
 class Allowance:
-    """What a bucket says: its size, what is left, and in how many seconds it is full again.
+    """The state of a bucket: its size, what is left, and in how many seconds it is full again.
 
-    `retry_after` is None for a request that is let through.
+    `retry_after`, in seconds, is None for an admitted request.
     """
 
     limit: int
@@ -70,14 +82,14 @@ class Allowance:
 
 
 class Limiter(Protocol):
-    """Counts requests."""
+    """Counts requests against rate limits."""
 
     async def take(self, claims: Sequence[Claim]) -> Allowance:
-        """Take one request from every bucket, or none; the scarcest bucket answers."""
+        """Take one request from every bucket or from none; return the state of the scarcest."""
 
 
 class MemoryLimiter:
-    """A Limiter of this process alone."""
+    """A Limiter for this process only."""
 
     def __init__(self) -> None:
         self._arrivals: dict[str, int] = {}
@@ -109,11 +121,11 @@ class MemoryLimiter:
 
 
 class RedisLimiter:
-    """A Limiter shared by every replica; each counts for itself while Redis is away."""
+    """A Limiter shared by all replicas; each counts alone while Redis is unavailable."""
 
     def __init__(self, client: RedisClient, *, metrics: Metrics) -> None:
         self._client = client
-        self._alone = MemoryLimiter()
+        self._fallback = MemoryLimiter()
         self._metrics = metrics
 
     async def take(self, claims: Sequence[Claim]) -> Allowance:
@@ -123,7 +135,7 @@ class RedisLimiter:
         ]
 
         async def run(client: Redis) -> list[int]:
-            # EVALSHA, and EVAL where the server does not know the script yet.
+            # EVALSHA, or EVAL if the server does not have the script yet.
             slacks: list[int] = await client.register_script(SCRIPT)(keys=keys, args=sizes)
             return slacks
 
@@ -131,13 +143,13 @@ class RedisLimiter:
             slacks = await self._client.ask(run)
         except RedisAway:
             self._metrics.limits_local.set(1)
-            return self._alone.take_now(claims)
+            return self._fallback.take_now(claims)
         self._metrics.limits_local.set(0)
         return _allowance(claims, slacks)
 
 
 def limiter(client: RedisClient | None, *, metrics: Metrics) -> Limiter:
-    """The limiter in this Redis, or one of this process alone."""
+    """Return a limiter in this Redis, or one for this process only without Redis."""
     return MemoryLimiter() if client is None else RedisLimiter(client, metrics=metrics)
 
 

@@ -1,4 +1,4 @@
-"""Redis, as something that may be away.
+"""A Redis client that expects Redis to be unavailable at times.
 
 coredis runs on anyio, and so on trio; commands share a few connections.
 """
@@ -20,11 +20,11 @@ from coredis.patterns.pubsub import PubSub
 from coredis.pool import ConnectionPool
 from coredis.retry import NoRetryPolicy
 
-# What Redis is asked here has another answer within a millisecond; waiting defeats the purpose.
+# Every caller can do without Redis within a millisecond, so a long wait defeats its purpose.
 ANSWER_SECONDS = 0.25
 RETRY_SECONDS = 1.0
 CONNECTIONS = 4
-SILENCE_SECONDS = 15.0  # of a subscription; then it is asked whether it is still there
+SILENCE_SECONDS = 15.0  # after which a subscription is checked
 
 T = TypeVar("T")
 Redis = coredis.Redis[bytes]
@@ -32,12 +32,14 @@ log = structlog.get_logger(__name__)
 
 
 class RedisAway(Exception):
-    """Redis does not answer, or did not a moment ago."""
+    """Redis does not answer, or did not within the last RETRY_SECONDS."""
 
 
 class RedisClient:
-    """Asks Redis. Every call ends within ANSWER_SECONDS, or twice that if it has to connect; after
-    a failure none is made for RETRY_SECONDS.
+    """Sends commands to Redis.
+
+    Every call ends within ANSWER_SECONDS, or twice that if it has to connect. After a failure none
+    is made for RETRY_SECONDS.
     """
 
     def __init__(self, connect: Callable[[], Redis], client: Redis) -> None:
@@ -48,19 +50,19 @@ class RedisClient:
         self._trial = trio.Lock()
 
     async def ask(self, question: Callable[[Redis], Awaitable[T]]) -> T:
-        """The answer to a question put to the client. Raises RedisAway and nothing else."""
+        """Run `question` on the client and return its result. Raises RedisAway and nothing else."""
         if self._answers:
             return await self._put(question)
-        # One finds out whether it answers; else all would queue to wait for a connection each.
+        # One caller finds out whether Redis answers; otherwise each would wait for a connection.
         async with self._trial:
             return await self._put(question)
 
     @asynccontextmanager
     async def subscribed(self, channel: str) -> AsyncIterator[PubSub[bytes]]:
-        """What is published on a channel, its first message being that one is subscribed.
+        """Subscribe to a channel for the block; the first message confirms the subscription.
 
-        Its connection is its own: coredis takes one that is lost while it is lent out for one that
-        is still in use. Raises RedisError and OSError.
+        It has a client of its own, since coredis takes a connection that is lost while it is lent
+        out for one that is still in use. Raises RedisError and OSError.
         """
         try:
             async with (
@@ -74,19 +76,19 @@ class RedisClient:
             ):
                 yield subscription
         except* anyio.ClosedResourceError:
-            # At the end coredis unsubscribes, over a connection that may be closed already.
+            # coredis unsubscribes at the end, over a connection that may be closed already.
             log.debug("subscription_closed", channel=channel)
 
     async def _put(self, question: Callable[[Redis], Awaitable[T]]) -> T:
         if trio.current_time() < self._away_until:
             raise RedisAway
         try:
-            # The client ends a wait itself. Cancelled while it connects, its pool would be one
-            # connection short for good.
+            # The client's own timeouts end the wait. A cancellation while it connects would leave
+            # its pool one connection short forever.
             with trio.CancelScope(shield=True):
                 answer = await question(self._client)
         except (RedisError, OSError) as error:  # a TimeoutError is an OSError
-            log.warning("redis_away", error=type(error).__name__)
+            log.warning("redis_unavailable", error=type(error).__name__)
             self._answers, self._away_until = False, trio.current_time() + RETRY_SECONDS
             raise RedisAway from error
         self._answers = True
@@ -95,9 +97,9 @@ class RedisClient:
 
 @asynccontextmanager
 async def open_redis(redis_url: str | None) -> AsyncIterator[RedisClient | None]:
-    """The Redis at `redis_url`, or None without one. It need not be there yet.
+    """Yield a client of the Redis at `redis_url`, which need not run yet; None without a URL.
 
-    A rediss:// host is verified against the system's authorities.
+    The certificate of a rediss:// host is verified against the system's authorities.
     """
     if redis_url is None:
         yield None

@@ -1,79 +1,26 @@
-"""The audit trail: a chain of hashes, so that no entry can be changed or taken out unnoticed.
+"""The audit trail: a hash chain, so that changed or removed entries are detected.
 
-    hash = sha256(hash of the entry before, 32 bytes || canonical JSON of the entry, UTF-8)
+    hash = sha256(hash of the previous entry, 32 bytes || canonical JSON of the entry, UTF-8)
 
-The canonical JSON has the keys action, actor, at, details, id, outcome, owner in this order, at
-every depth sorted, without spaces and without escapes; `at` is ISO 8601 in UTC. Before the first
-entry the hash is 32 zero bytes.
+The canonical JSON has the keys action, actor, at, details, id, outcome, owner in this order. Keys
+are sorted at every depth; there are no spaces and no escapes. `at` is ISO 8601 in UTC. The hash
+before the first entry is 32 zero bytes.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from types import MappingProxyType
 from typing import Any
 
 from psycopg.rows import class_row
 
-from cvms.store.postgres.driver.connection import TrioConnection
-from cvms.store.postgres.row_mapping import fetch_all, fetch_one
-
-HEAD_FOR_UPDATE = """
-SELECT id, hash, clock_timestamp() AS at
-FROM audit_head
-FOR UPDATE
-"""
-
-HEAD = """
-SELECT id, hash, clock_timestamp() AS at
-FROM audit_head
-"""
-
-APPEND = """
-WITH head AS (
-    UPDATE audit_head
-    SET id = %(id)s, hash = %(hash)s
-)
-INSERT INTO audit_logs (id, at, actor, action, owner, outcome, details, hash)
-VALUES (
-    %(id)s, %(at)s, %(actor)s, %(action)s, %(owner)s, %(outcome)s, %(details)s::JSON, %(hash)s
-)
-"""
-
-# One snapshot for the trail and its head, whatever is appended meanwhile.
-ONE_SNAPSHOT = "SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY"
-
-TRAIL = """
-SELECT id, at, actor, action, owner, outcome, details, hash
-FROM audit_logs
-ORDER BY id
-"""
-
-PAGE = """
-SELECT id, at, actor, action, owner, outcome, details, hash
-FROM audit_logs
-WHERE id < %(before_id)s
-  AND (%(owner)s::TEXT IS NULL OR owner = %(owner)s)
-  AND (%(action)s::TEXT IS NULL OR action = %(action)s)
-ORDER BY id DESC
-LIMIT %(limit)s
-"""
-
-_NEWEST = 2**63 - 1
-ROWS_AT_ONCE = 500
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class AuditEntry:
-    """Who (`actor`) did what (`action`) to whose vault, and how it ended. `details`: no secrets."""
-
-    actor: str
-    action: str
-    owner: str | None
-    outcome: str
-    details: dict[str, Any]
+from cvms.store.postgres.driver.connection import Connection
+from cvms.store.postgres.row_mapping import columns, fetch_all, fetch_one, query_for
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -97,26 +44,90 @@ class _Head:
     at: datetime
 
 
-async def append(conn: TrioConnection[Any], entry: AuditEntry) -> int:
-    """Append `entry` and return its id. Others that append wait until the transaction ends."""
+HASHED = columns(AuditRow, without={"hash"})
+
+HEAD_FOR_UPDATE = """
+SELECT id, hash, clock_timestamp() AS at
+FROM audit_head
+FOR UPDATE
+"""
+
+HEAD = """
+SELECT id, hash, clock_timestamp() AS at
+FROM audit_head
+"""
+
+APPEND = """
+WITH head AS (
+    UPDATE audit_head
+    SET id = %(id)s, hash = %(hash)s
+)
+INSERT INTO audit_logs (id, at, actor, action, owner, outcome, details, hash)
+VALUES (
+    %(id)s, %(at)s, %(actor)s, %(action)s, %(owner)s, %(outcome)s, %(details)s::JSON, %(hash)s
+)
+"""
+
+# One snapshot of the trail and its head, whatever is appended meanwhile.
+ONE_SNAPSHOT = "SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY"
+
+TRAIL = query_for(
+    AuditRow,
+    """
+    SELECT {columns}
+    FROM audit_logs
+    ORDER BY id
+    """,
+)
+
+PAGE = query_for(
+    AuditRow,
+    """
+    SELECT {columns}
+    FROM audit_logs
+    WHERE id < %(before_id)s
+      AND (%(owner)s::TEXT IS NULL OR owner = %(owner)s)
+      AND (%(action)s::TEXT IS NULL OR action = %(action)s)
+    ORDER BY id DESC
+    LIMIT %(limit)s
+    """,
+)
+
+MAX_ID = 2**63 - 1
+ROWS_AT_ONCE = 500
+
+
+async def record(
+    conn: Connection,
+    *,
+    actor: str,
+    action: str,
+    owner: str | None,
+    outcome: str = "accepted",
+    details: Mapping[str, Any] = MappingProxyType({}),
+) -> int:
+    """Append an entry and return its id: who did what to whose vault, and with which outcome.
+
+    `details` must not hold secrets. Other writers wait until the transaction ends.
+    """
     async with conn.transaction():
         head = await fetch_one(conn, _Head, HEAD_FOR_UPDATE, {})
         assert head is not None
         row: dict[str, Any] = {
             "id": head.id + 1,
-            "actor": entry.actor,
-            "action": entry.action,
-            "owner": entry.owner,
-            "outcome": entry.outcome,
+            "actor": actor,
+            "action": action,
+            "owner": owner,
+            "outcome": outcome,
         }
-        hashed = chained_hash(head.hash, at=head.at, details=entry.details, **row)
-        stored = {"at": head.at, "details": _canonical(entry.details), "hash": hashed}
+        hashed = chained_hash(head.hash, at=head.at, details=dict(details), **row)
+        stored = {"at": head.at, "details": _canonical(dict(details)), "hash": hashed}
         await conn.execute(APPEND, {**row, **stored})
         return head.id + 1
 
 
-async def verify(conn: TrioConnection[Any]) -> int | None:
-    """The id of the first entry that is not as it was written, or is missing; None if all are."""
+async def verify(conn: Connection) -> int | None:
+    """Return the id of the first entry that was changed or is missing, None if there is none."""
     async with conn.transaction():
         await conn.execute(ONE_SNAPSHOT)
         head = await fetch_one(conn, _Head, HEAD, {})
@@ -133,40 +144,31 @@ async def verify(conn: TrioConnection[Any]) -> int | None:
 
 
 async def page(
-    conn: TrioConnection[Any],
+    conn: Connection,
     *,
     limit: int,
     owner: str | None = None,
     action: str | None = None,
     before_id: int | None = None,
 ) -> list[AuditRow]:
-    """Up to `limit` entries, newest first, older than `before_id`."""
+    """Return up to `limit` entries, newest first, older than `before_id`."""
     params = {
         "owner": owner,
         "action": action,
-        "before_id": _NEWEST if before_id is None else before_id,
+        "before_id": MAX_ID if before_id is None else before_id,
         "limit": limit,
     }
     return await fetch_all(conn, AuditRow, PAGE, params)
 
 
 def chained_hash(previous: bytes, *, at: datetime, **entry: Any) -> bytes:
-    """The hash of an entry, given the one before; see the module's text for the recipe."""
+    """Return the hash of an entry, as the module's docstring defines it."""
     canonical = _canonical({**entry, "at": at.astimezone(UTC).isoformat()})
     return hashlib.sha256(previous + canonical.encode()).digest()
 
 
 def _hash_of(row: AuditRow, previous: bytes) -> bytes:
-    return chained_hash(
-        previous,
-        id=row.id,
-        at=row.at,
-        actor=row.actor,
-        action=row.action,
-        owner=row.owner,
-        outcome=row.outcome,
-        details=row.details,
-    )
+    return chained_hash(previous, **{name: getattr(row, name) for name in HASHED})
 
 
 def _canonical(value: object) -> str:

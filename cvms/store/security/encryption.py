@@ -1,8 +1,9 @@
-"""Secrets at rest: encrypted and authenticated, under keys that the operator can change.
+"""Authenticated encryption of secrets at rest, with keys that the operator can rotate.
 
-Fernet: AES-128-CBC and HMAC-SHA-256. The first key seals, every key opens; so a new key goes in
-front, `cvms reseal` writes everything anew under it, and then the old one can go. What a secret is
-about is sealed with it: whoever can write to the tables cannot put one in another's place.
+Fernet: AES-128-CBC and HMAC-SHA-256. The first key encrypts, every key decrypts. To rotate, put a
+new key in front, run `cvms reseal`, which encrypts everything again with it, and remove the old
+key. Each secret is encrypted with a label that says what it is for, so that someone with write
+access to the tables cannot swap secrets.
 """
 
 from __future__ import annotations
@@ -15,24 +16,26 @@ from cvms.errors import DecryptionFailed, EncryptionDisabled
 
 
 class SecretBox:
-    """Seals with the first of `keys` (URL-safe base64 of 32 bytes each) and opens with any."""
+    """Encrypts with the first of `keys` (URL-safe base64 of 32 bytes each), decrypts with any."""
 
     def __init__(self, keys: Sequence[bytes]) -> None:
         self._fernets = [Fernet(key) for key in keys]
 
     @property
     def enabled(self) -> bool:
-        """Whether there is a key."""
+        """True if there is a key."""
         return bool(self._fernets)
 
     def seal(self, plain: bytes, *, about: str) -> bytes:
-        """The plain bytes, sealed. Raises SealingDisabled without a key."""
+        """Encrypt `plain` with the label `about`. Raises EncryptionDisabled without a key."""
         self._require_a_key()
         return self._fernets[0].encrypt(_label(about) + plain)
 
     def open(self, sealed: bytes, *, about: str) -> bytes:
-        """The plain bytes. Raises Unsealable if no key fits, or if they are about something else;
-        SealingDisabled without a key.
+        """Decrypt what was sealed with the label `about`.
+
+        Raises DecryptionFailed if no key fits or the label differs, EncryptionDisabled without a
+        key.
         """
         self._require_a_key()
         try:
@@ -47,7 +50,7 @@ class SecretBox:
         return labelled[len(label) :]
 
     def reseal(self, sealed: bytes, *, about: str) -> bytes | None:
-        """The same under the first key; None if it is already. Raises as `open` does."""
+        """Encrypt again with the first key; return None if it is already. Raises as `open` does."""
         plain = self.open(sealed, about=about)
         try:
             self._fernets[0].decrypt(sealed)

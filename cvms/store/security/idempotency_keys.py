@@ -1,37 +1,17 @@
-"""Idempotency keys: the outcome of a request, kept with its effect, for whoever asks again."""
+"""Replies stored by idempotency key, for requests that are sent again."""
 
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
 from datetime import timedelta
-from typing import Any
 
-from cvms.store.postgres.driver.connection import TrioConnection
-from cvms.store.postgres.row_mapping import fetch_one
-
-GET = """
-SELECT owner, key, fingerprint, status, content_type, content
-FROM idempotency_keys
-WHERE owner = %(owner)s
-  AND key = %(key)s
-"""
-
-# Whoever comes second with a key waits here for the first one's transaction to end.
-STORE = """
-INSERT INTO idempotency_keys (owner, key, fingerprint, status, content_type, content)
-VALUES (%(owner)s, %(key)s, %(fingerprint)s, %(status)s, %(content_type)s, %(content)s)
-ON CONFLICT (owner, key) DO NOTHING
-"""
-
-PRUNE = """
-DELETE FROM idempotency_keys
-WHERE created_at < now() - %(age)s
-"""
+from cvms.store.postgres.driver.connection import Connection
+from cvms.store.postgres.row_mapping import fetch_one, query_for
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StoredReply:
-    """The answer to the request of which `fingerprint` is the SHA-256."""
+    """The reply to a request; `fingerprint` is the SHA-256 of the request."""
 
     owner: str
     key: str
@@ -41,18 +21,44 @@ class StoredReply:
     content: bytes
 
 
-async def get(conn: TrioConnection[Any], owner: str, key: str) -> StoredReply | None:
-    """What was answered to the owner's request with this key."""
+GET = query_for(
+    StoredReply,
+    """
+    SELECT {columns}
+    FROM idempotency_keys
+    WHERE owner = %(owner)s
+      AND key = %(key)s
+    """,
+)
+
+# A second request with the same key waits here for the first one's transaction to end.
+STORE = query_for(
+    StoredReply,
+    """
+    INSERT INTO idempotency_keys ({columns})
+    VALUES ({values})
+    ON CONFLICT (owner, key) DO NOTHING
+    """,
+)
+
+PRUNE = """
+DELETE FROM idempotency_keys
+WHERE created_at < now() - %(age)s
+"""
+
+
+async def get(conn: Connection, owner: str, key: str) -> StoredReply | None:
+    """Return the reply to the owner's request with this key, if there is one."""
     return await fetch_one(conn, StoredReply, GET, {"owner": owner, "key": key})
 
 
-async def store(conn: TrioConnection[Any], kept: StoredReply) -> bool:
-    """Keep an answer with the effects of this transaction; False if the key has one already."""
-    cursor = await conn.execute(STORE, asdict(kept))
+async def store(conn: Connection, reply: StoredReply) -> bool:
+    """Store a reply with the effects of this transaction; return False if the key has one."""
+    cursor = await conn.execute(STORE, asdict(reply))
     return cursor.rowcount == 1
 
 
-async def prune(conn: TrioConnection[Any], age: timedelta) -> int:
-    """Forget answers older than `age`; returns how many."""
+async def prune(conn: Connection, age: timedelta) -> int:
+    """Delete the replies older than `age`; return how many."""
     cursor = await conn.execute(PRUNE, {"age": age})
     return cursor.rowcount

@@ -1,8 +1,8 @@
-"""Second factors: each owner's secret, sealed, and what of its codes is used up.
+"""Second factors: each owner's encrypted TOTP secret, and which codes are used up.
 
-A secret waits from its setup until a code of it has been shown; from then on it is on, until it is
-taken away. Whoever decides on a code holds the owner's row (`lock`), so that decisions about one
-owner come one after another.
+A secret is pending from its setup until one of its codes is shown; then it is enabled, until it is
+removed. A code is checked while holding the owner's row (`lock`), so the checks for one owner are
+serialized.
 """
 
 from __future__ import annotations
@@ -10,10 +10,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import Any
+
+from psycopg.rows import scalar_row
 
 from cvms.errors import Conflict, SecondFactorUsed
-from cvms.store.postgres.driver.connection import TrioConnection
+from cvms.store.postgres.driver.connection import Connection
 from cvms.store.postgres.row_mapping import fetch_all, fetch_one
 from cvms.store.security.encryption import SecretBox
 
@@ -118,7 +119,7 @@ ORDER BY owner
 LIMIT %(limit)s
 """
 
-# Unless it was set up anew meanwhile.
+# Unless it was set up again meanwhile.
 REPLACE = """
 UPDATE twofa
 SET secret = %(renewed)s
@@ -137,9 +138,9 @@ ROWS_AT_ONCE = 500
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Factor:
-    """An owner's second factor; on if `enabled_at` is set.
+    """An owner's second factor; enabled if `enabled_at` is set.
 
-    No step up to `last_step` is good any more. `failures` were wrong codes, one after another.
+    Steps up to `last_step` are used up. `failures` counts wrong codes in a row.
     """
 
     owner: str
@@ -151,21 +152,16 @@ class Factor:
     locked_until: datetime | None
 
     def secret(self, sealer: SecretBox) -> str:
-        """The secret in base32. Raises as `SecretBox.open` does."""
+        """Return the secret in base32. Raises as `SecretBox.open` does."""
         return sealer.open(self.sealed, about=_about(self.owner)).decode()
 
 
 @dataclass(frozen=True, slots=True)
 class Status:
-    """Since when a second factor is on, and how many of its recovery codes are unused."""
+    """When a second factor was enabled, and the number of unused recovery codes."""
 
     since: datetime
     recovery_codes_left: int
-
-
-@dataclass(frozen=True, slots=True)
-class _RecoveryCode:
-    used: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,7 +171,7 @@ class _Sealed:
 
 
 async def begin(
-    conn: TrioConnection[Any],
+    conn: Connection,
     owner: str,
     *,
     secret: str,
@@ -183,9 +179,9 @@ async def begin(
     at: datetime,
     sealer: SecretBox,
 ) -> None:
-    """Put a secret and the recovery codes of these hashes in place of what waits.
+    """Store a pending secret and the hashes of recovery codes, replacing a pending one.
 
-    Raises Conflict if the owner's second factor is on, SealingDisabled without a key.
+    Raises Conflict if the owner's second factor is enabled, EncryptionDisabled without a key.
     """
     sealed = sealer.seal(secret.encode(), about=_about(owner))
     cursor = await conn.execute(BEGIN, {"owner": owner, "secret": sealed, "at": at})
@@ -195,73 +191,76 @@ async def begin(
     await conn.execute(ADD_RECOVERY_CODES, {"owner": owner, "hashes": list(hashes)})
 
 
-async def lock(conn: TrioConnection[Any], owner: str) -> Factor | None:
-    """The owner's second factor, which nobody else can change before this transaction ends."""
+async def lock(conn: Connection, owner: str) -> Factor | None:
+    """Return the owner's second factor, locked until the transaction ends."""
     return await fetch_one(conn, Factor, LOCK, {"owner": owner})
 
 
-async def enable(conn: TrioConnection[Any], owner: str, step: int, at: datetime) -> None:
-    """Turn on what waits, of which the code of `step` was shown. Raises Conflict if it is on."""
+async def enable(conn: Connection, owner: str, step: int, at: datetime) -> None:
+    """Enable the pending secret with the code of `step`. Raises Conflict if it is enabled."""
     cursor = await conn.execute(ENABLE, {"owner": owner, "step": step, "at": at})
     if cursor.rowcount == 0:
         raise Conflict(f"The second factor of {owner} is on already.")
 
 
-async def fail(conn: TrioConnection[Any], owner: str, locked_until: datetime | None) -> None:
-    """Count a wrong code."""
+async def fail(conn: Connection, owner: str, locked_until: datetime | None) -> None:
+    """Count a wrong code and set until when the factor is locked."""
     await conn.execute(FAIL, {"owner": owner, "locked_until": locked_until})
 
 
-async def use_step(conn: TrioConnection[Any], owner: str, step: int) -> None:
-    """Use up this step and those before it. Raises SecondFactorUsed."""
+async def use_step(conn: Connection, owner: str, step: int) -> None:
+    """Use up this step and all earlier ones. Raises SecondFactorUsed."""
     cursor = await conn.execute(USE_STEP, {"owner": owner, "step": step})
     if cursor.rowcount == 0:
         raise SecondFactorUsed("This code, or one after it, was used before: take the next.")
 
 
-async def use_recovery_code(conn: TrioConnection[Any], owner: str, code: bytes) -> None:
-    """Use up the recovery code of this hash. Raises SecondFactorUsed."""
+async def use_recovery_code(conn: Connection, owner: str, code: bytes) -> None:
+    """Use up the recovery code with this hash. Raises SecondFactorUsed."""
     cursor = await conn.execute(USE_RECOVERY_CODE, {"owner": owner, "hash": code})
     if cursor.rowcount == 0:
         raise SecondFactorUsed("This recovery code was used before: each is good for once.")
     await conn.execute(UNLOCK, {"owner": owner})
 
 
-async def recovery_code_used(conn: TrioConnection[Any], owner: str, code: bytes) -> bool | None:
-    """Whether the recovery code of this hash is used up; None if the owner has no such code."""
-    found = await fetch_one(conn, _RecoveryCode, RECOVERY_CODE, {"owner": owner, "hash": code})
-    return None if found is None else found.used
+async def recovery_code_used(conn: Connection, owner: str, code: bytes) -> bool | None:
+    """Return whether the recovery code with this hash is used up; None if there is no such code."""
+    async with conn.cursor(row_factory=scalar_row) as cursor:
+        await cursor.execute(RECOVERY_CODE, {"owner": owner, "hash": code})
+        used: bool | None = await cursor.fetchone()
+    return used
 
 
-async def status(conn: TrioConnection[Any], owner: str) -> Status | None:
-    """None while the owner's second factor is not on."""
+async def status(conn: Connection, owner: str) -> Status | None:
+    """Return the status of the owner's second factor, None unless it is enabled."""
     return await fetch_one(conn, Status, STATUS, {"owner": owner})
 
 
-async def remove(conn: TrioConnection[Any], owner: str) -> None:
-    """Forget the owner's second factor and its recovery codes."""
+async def remove(conn: Connection, owner: str) -> None:
+    """Delete the owner's second factor and its recovery codes."""
     await conn.execute(REMOVE, {"owner": owner})
 
 
-async def reseal(conn: TrioConnection[Any], sealer: SecretBox) -> int:
-    """Put every secret under the sealer's first key; returns how many were not. May run beside
-    the service, and again after it was interrupted.
+async def reseal(conn: Connection, sealer: SecretBox) -> int:
+    """Encrypt every secret with the first key; return how many were not.
+
+    Safe to run beside the service, and to run again after an interruption.
     """
     renewed, owner = 0, ""
     while rows := await fetch_all(
         conn, _Sealed, SEALED_AFTER, {"owner": owner, "limit": ROWS_AT_ONCE}
     ):
         for row in rows:
-            anew = sealer.reseal(row.sealed, about=_about(row.owner))
-            if anew is not None:
-                params = {"owner": row.owner, "sealed": row.sealed, "renewed": anew}
+            sealed = sealer.reseal(row.sealed, about=_about(row.owner))
+            if sealed is not None:
+                params = {"owner": row.owner, "sealed": row.sealed, "renewed": sealed}
                 renewed += (await conn.execute(REPLACE, params)).rowcount
         owner = rows[-1].owner
     return renewed
 
 
-async def prune(conn: TrioConnection[Any], age: timedelta) -> int:
-    """Delete the setups older than `age` of which no code was ever shown; returns how many."""
+async def prune(conn: Connection, age: timedelta) -> int:
+    """Delete the pending secrets older than `age`; return how many."""
     cursor = await conn.execute(PRUNE, {"age": age})
     return cursor.rowcount
 

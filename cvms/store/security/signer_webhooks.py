@@ -1,11 +1,10 @@
-"""Where each signer wants to be told, and the sealed secret that signs what is sent there."""
+"""The webhook of each signer, and the encrypted secret that signs its deliveries."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
-from cvms.store.postgres.driver.connection import TrioConnection
+from cvms.store.postgres.driver.connection import Connection
 from cvms.store.postgres.row_mapping import fetch_all
 from cvms.store.security.encryption import SecretBox
 
@@ -26,7 +25,7 @@ ORDER BY signer
 LIMIT %(limit)s
 """
 
-# Not over a secret that was put there meanwhile.
+# Unless the secret was replaced meanwhile.
 REPLACE = """
 UPDATE signer_contacts
 SET secret = %(renewed)s
@@ -43,28 +42,29 @@ class _Sealed:
     secret: bytes
 
 
-async def put(conn: TrioConnection[Any], signer: str, url: str, secret: bytes) -> None:
-    """Tell the signer there from now on, also what waits to be told; `secret` is sealed about
-    `about(signer)`.
+async def put(conn: Connection, signer: str, url: str, secret: bytes) -> None:
+    """Set the signer's webhook, also for pending deliveries.
+
+    `secret` is encrypted with the label `about(signer)`.
     """
     await conn.execute(PUT, {"signer": signer, "url": url, "secret": secret})
 
 
-async def reseal(conn: TrioConnection[Any], sealer: SecretBox) -> int:
-    """Put every secret under the sealer's first key; returns how many were not."""
+async def reseal(conn: Connection, sealer: SecretBox) -> int:
+    """Encrypt every secret with the first key; return how many were not."""
     renewed, signer = 0, ""
     while rows := await fetch_all(
         conn, _Sealed, SEALED_AFTER, {"signer": signer, "limit": ROWS_AT_ONCE}
     ):
         for row in rows:
-            anew = sealer.reseal(row.secret, about=about(row.signer))
-            if anew is not None:
-                params = {"signer": row.signer, "secret": row.secret, "renewed": anew}
+            sealed = sealer.reseal(row.secret, about=about(row.signer))
+            if sealed is not None:
+                params = {"signer": row.signer, "secret": row.secret, "renewed": sealed}
                 renewed += (await conn.execute(REPLACE, params)).rowcount
         signer = rows[-1].signer
     return renewed
 
 
 def about(signer: str) -> str:
-    """What a signer's secret is sealed with."""
+    """Return the label of a signer's secret."""
     return f"signer_contact:{signer}"

@@ -1,8 +1,8 @@
-"""What the operator pays for others on each day, so that nobody can spend all it has.
+"""The fees that the operator pays for others on each day, limited by a budget.
 
-A transaction is charged in the database transaction that keeps the operator's signature, and given
-back in the one that says that it never landed. Rows are locked in one order by everybody: a day's
-owners by name, then the row of everybody together.
+A transaction is charged in the database transaction that stores the operator's signature, and
+refunded in the one that records that it never landed. All callers lock rows in one order: a day's
+owners by name, then the row of all owners together.
 """
 
 from __future__ import annotations
@@ -10,12 +10,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date, timedelta
-from typing import Any
 
 from psycopg.rows import scalar_row
 
 from cvms.errors import SponsorshipExhausted
-from cvms.store.postgres.driver.connection import TrioConnection
+from cvms.store.postgres.driver.connection import Connection
 from cvms.store.postgres.row_mapping import fetch_one
 
 ALL_OWNERS = ""
@@ -32,7 +31,7 @@ RETURNING sponsored_day AS day,
               AS seconds_left
 """
 
-# No row comes back when it would be more than the limit.
+# Returns no row if the limit would be exceeded.
 SPEND = """
 INSERT INTO sponsored (day, owner, lamports)
 SELECT %(day)s, %(owner)s, %(lamports)s
@@ -88,12 +87,15 @@ WHERE day < (now() AT TIME ZONE 'UTC')::DATE - %(days)s
 """
 
 UNBOUNDED = 2**62
-"""Stands for no limit: beyond all lamports that there are."""
+"""Stands for no limit: more lamports than there are."""
 
 
 @dataclass(frozen=True, slots=True)
 class FeeBudget:
-    """Lamports that the operator pays in a day (UTC): for one owner, and for all together."""
+    """What the operator pays in a day (UTC) for one owner and for all, in lamports.
+
+    None means no limit.
+    """
 
     owner: int | None
     everybody: int | None
@@ -113,17 +115,17 @@ class _Spent:
 
 
 async def charge(
-    conn: TrioConnection[Any],
+    conn: Connection,
     message_hash: bytes,
     lamports: int,
     *,
     owner: str | None,
     budget: FeeBudget,
 ) -> None:
-    """Count what the operator pays for this submission, once however often it is asked.
+    """Charge what the operator pays for this submission; a second call for it is a no-op.
 
-    `owner` None is on nobody's account but everybody's. Raises SponsorshipExhausted when it would
-    be more than the budget: the transaction that this is part of has to end.
+    With `owner` None only the sum of all owners is charged. Raises SponsorshipExhausted if a budget
+    would be exceeded; the database transaction must then be rolled back.
     """
     params = {"message_hash": message_hash, "lamports": lamports, "owner": owner}
     claimed = await fetch_one(conn, _Claimed, CLAIM, params)
@@ -134,14 +136,14 @@ async def charge(
         sums.insert(0, (owner, budget.owner))
     for payer, limit in sums:
         spent = {"day": claimed.day, "owner": payer, "lamports": lamports}
-        most = UNBOUNDED if limit is None else limit
-        cursor = await conn.execute(SPEND, {**spent, "limit": most})
+        spent["limit"] = UNBOUNDED if limit is None else limit
+        cursor = await conn.execute(SPEND, spent)
         if await cursor.fetchone() is None:
             raise exhausted(payer, claimed.seconds_left)
 
 
-async def check(conn: TrioConnection[Any], owner: str, lamports: int, budget: FeeBudget) -> None:
-    """Raise SponsorshipExhausted when so much more would exceed the budget as it is now."""
+async def check(conn: Connection, owner: str, lamports: int, budget: FeeBudget) -> None:
+    """Raise SponsorshipExhausted if `lamports` more would exceed what is left of the budget now."""
     spent = await fetch_one(conn, _Spent, LEFT, {"owner": owner})
     assert spent is not None
     for payer, so_far, limit in (
@@ -152,23 +154,24 @@ async def check(conn: TrioConnection[Any], owner: str, lamports: int, budget: Fe
             raise exhausted(payer, spent.seconds_left)
 
 
-async def refund(conn: TrioConnection[Any], signatures: Sequence[str]) -> None:
-    """Give back what was charged for these, which never landed. Once for each submission: call it
-    in the transaction that makes them expired.
+async def refund(conn: Connection, signatures: Sequence[str]) -> None:
+    """Refund what was charged for these submissions, which never landed.
+
+    Call it once for each, in the transaction that marks it as expired.
     """
     await conn.execute(REFUND, {"signatures": list(signatures)})
 
 
-async def spent_today(conn: TrioConnection[Any], owner: str = ALL_OWNERS) -> int:
-    """Lamports counted today on this owner's account, or on everybody's."""
+async def spent_today(conn: Connection, owner: str = ALL_OWNERS) -> int:
+    """Return the lamports charged today to this owner, or to all owners together."""
     async with conn.cursor(row_factory=scalar_row) as cursor:
         await cursor.execute(SPENT, {"owner": owner})
-        found = await cursor.fetchone()
-    return int(found or 0)
+        spent = await cursor.fetchone()
+    return int(spent or 0)
 
 
-async def prune(conn: TrioConnection[Any], age: timedelta) -> int:
-    """Delete the days that are older than `age`; returns how many rows."""
+async def prune(conn: Connection, age: timedelta) -> int:
+    """Delete the days older than `age`; return how many rows."""
     cursor = await conn.execute(PRUNE, {"days": age.days})
     return cursor.rowcount
 
@@ -176,6 +179,6 @@ async def prune(conn: TrioConnection[Any], age: timedelta) -> int:
 def exhausted(payer: str, seconds: int) -> SponsorshipExhausted:
     whose = "This owner has" if payer else "All owners together have"
     return SponsorshipExhausted(
-        f"{whose} used up what the service pays in fees in a day. It begins anew in {seconds} s.",
+        f"{whose} used up what the service pays in fees in a day. It resets in {seconds} s.",
         retry_after=max(seconds, 1),
     )

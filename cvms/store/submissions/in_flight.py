@@ -1,7 +1,7 @@
-"""The submissions that are under way, as the submitter reads them, and what it writes of them.
+"""The submissions in flight, as the submitter reads and changes them.
 
-What it decides it decides on rows as it read them, and each change is made only while its row is
-still so: two replicas that see different things neither undo nor repeat what the other has written.
+A change is decided on a row as it was read, and made only if the row is still the same: two
+replicas that see different things neither undo nor repeat each other's changes.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import Any
 
 from psycopg.types.json import Jsonb
 
-from cvms.store.postgres.driver.connection import TrioConnection
+from cvms.store.postgres.driver.connection import Connection
 from cvms.store.postgres.row_mapping import fetch_all
 from cvms.store.submissions.submissions import State
 
@@ -32,7 +32,7 @@ FROM submissions
 WHERE signature = ANY(%(signatures)s)
 """
 
-# Rows are locked in one order by everybody who changes several.
+# In one order for all callers that change several rows, so that no two can deadlock.
 CHANGE = """
 WITH given AS (
     SELECT signature, was, was_slot, state, slot, error
@@ -73,15 +73,15 @@ WHERE state = 'quarantined'
 """
 
 COUNTED = ("pending", "submitted", "confirmed", "quarantined")
-"""The states that `census` counts."""
+"""The states that `count_by_state` counts."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class InFlight:
-    """A submission that is signed and not final, as the submitter reads it.
+    """A signed submission that is not final.
 
-    It can only be in blocks after `since_slot`; `slot` is the block it is in as far as we know,
-    `seen_slot` the last it was seen in. `age` in seconds since it was signed.
+    Its block can only be after `since_slot`; `slot` is the block it is in as far as is known, and
+    `seen_slot` the last one it was seen in. `age` is in seconds since it was signed.
     """
 
     signature: str
@@ -101,7 +101,7 @@ class InFlight:
 
 @dataclass(frozen=True, slots=True)
 class StateChange:
-    """What has become of a submission that was read as `row`."""
+    """The new state of a submission that was read as `row`."""
 
     row: InFlight
     state: State
@@ -111,33 +111,31 @@ class StateChange:
 
 @dataclass(frozen=True, slots=True)
 class Count:
-    """How many submissions are in a state, and for how many seconds the oldest is signed."""
+    """The number of submissions in a state, and the age of the oldest in seconds."""
 
     state: str
     count: int
     oldest: float
 
 
-async def read(conn: TrioConnection[Any], limit: int = 256) -> list[InFlight]:
-    """Up to `limit` submissions that are signed and not final, the oldest first."""
+async def read(conn: Connection, limit: int = 256) -> list[InFlight]:
+    """Return up to `limit` signed submissions that are not final, oldest first."""
     return await fetch_all(conn, InFlight, IN_FLIGHT, {"limit": limit})
 
 
-async def wires(conn: TrioConnection[Any], signatures: Sequence[str]) -> dict[str, bytes]:
-    """The signed bytes, by signature."""
+async def wires(conn: Connection, signatures: Sequence[str]) -> dict[str, bytes]:
+    """Return the signed transactions by signature."""
     cursor = await conn.execute(WIRES, {"signatures": list(signatures)})
     return {signature: bytes(wire) for signature, wire in await cursor.fetchall()}
 
 
-async def count_by_state(conn: TrioConnection[Any]) -> list[Count]:
-    """What is under way or quarantined, by state."""
+async def count_by_state(conn: Connection) -> list[Count]:
+    """Count the submissions in flight or quarantined, by state."""
     return await fetch_all(conn, Count, COUNT_BY_STATE, {})
 
 
-async def apply_changes(
-    conn: TrioConnection[Any], changes: Sequence[StateChange]
-) -> list[StateChange]:
-    """Make those changes whose row is still as it was read; returns them, in the order given."""
+async def apply_changes(conn: Connection, changes: Sequence[StateChange]) -> list[StateChange]:
+    """Make the changes whose row is still as it was read; return those, in the order given."""
     if not changes:
         return []
     errors = [None if each.error is None else Jsonb(each.error) for each in changes]

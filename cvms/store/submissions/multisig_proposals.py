@@ -1,7 +1,7 @@
-"""Withdrawals that several must sign: who has approved, the transaction, and its signatures.
+"""Proposals of multisig withdrawals: their approvals, transaction and signatures.
 
-A change names the version of the proposal that it was decided on. Whoever comes second with the
-same version changes nothing, and decides again on what is there now.
+A change names the version of the proposal on which it was decided. The second change to the same
+version has no effect, and its caller decides again on the current version.
 """
 
 from __future__ import annotations
@@ -10,12 +10,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
-from typing import Any
 from uuid import UUID
 
 from psycopg.rows import scalar_row
 
-from cvms.store.postgres.driver.connection import TrioConnection
+from cvms.store.postgres.driver.connection import Connection
 from cvms.store.postgres.row_mapping import fetch_one
 from cvms.store.submissions import submissions
 
@@ -27,7 +26,7 @@ VALUES (
 )
 """
 
-# What the books say of the vault counts as far as it is newer than what was proposed on.
+# The vault's row counts only if it is newer than the multisig that the proposal was made for.
 GET = """
 SELECT p.id, p.owner, p.amount, p.threshold, p.signers, p.slot, p.version, p.created_at,
        p.expires_at,
@@ -87,7 +86,7 @@ WHERE owner = %(owner)s
   AND cancelled_at IS NULL
 """
 
-# The row lock makes those who change the same proposal take turns.
+# The row lock serializes changes to the same proposal.
 LOCK = """
 UPDATE multisig_proposals
 SET version = version + 1
@@ -117,7 +116,7 @@ WHERE message_hash IN (
 )
 """
 
-# Two proposals for the same thing may come to the same message; only one can have it.
+# Two equal proposals may give the same message; only one of them can have it.
 SET_TRANSACTION = """
 WITH built AS (
     INSERT INTO multisig_transactions (message_hash, proposal, message, last_valid_block_height)
@@ -145,22 +144,22 @@ WHERE expires_at < now() - %(age)s
 
 
 class ProposalState(StrEnum):
-    """Where a proposal is. The last three are final, but that a fork may undo `executed`."""
+    """The state of a proposal. The last three are terminal, but a fork may undo `executed`."""
 
-    OPEN = "open"  # fewer have approved than must
-    APPROVED = "approved"  # enough have; nobody has signed the transaction yet
-    COLLECTING = "collecting"  # some have signed it
-    SUBMITTED = "submitted"  # all have, and it is on its way
-    EXECUTED = "executed"  # it has landed
-    EXPIRED = "expired"  # nobody has finished it in time
+    OPEN = "open"  # fewer approvals than the threshold
+    APPROVED = "approved"  # enough approvals; no signature of the transaction yet
+    COLLECTING = "collecting"  # some signatures
+    SUBMITTED = "submitted"  # all signatures; the transaction is submitted
+    EXECUTED = "executed"  # the transaction has landed
+    EXPIRED = "expired"  # not submitted in time
     CANCELLED = "cancelled"  # the vault's signers or threshold have changed on chain
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LiveTransaction:
-    """The one transaction of a proposal that may still land, with the signatures that are there.
+    """The one transaction of a proposal that may still land, with its signatures so far.
 
-    `submission` is where it stands once all have signed it.
+    `submission` is its state once all have signed it.
     """
 
     message_hash: bytes
@@ -172,16 +171,16 @@ class LiveTransaction:
 
     @property
     def final(self) -> bool:
-        """Whether it has been submitted, and has neither failed nor expired."""
+        """True if it has been submitted, and has neither failed nor expired."""
         ended = (submissions.State.FAILED, submissions.State.EXPIRED)
         return self.submission is not None and self.submission not in ended
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Proposal:
-    """A proposal as it is now; `approvals` by signer, the earliest first.
+    """A proposal as it is now; `approvals` by signer, earliest first.
 
-    `slot` is where the vault's multisig was read, `transaction` the newest that was built.
+    `slot` is where the vault's multisig was read, `transaction` the newest one built.
     """
 
     id: UUID
@@ -200,7 +199,7 @@ class Proposal:
 
     @property
     def state(self) -> ProposalState:
-        """What has landed counts more than time, and than what has changed since."""
+        """The state: a landed transaction outweighs expiry and later changes of the multisig."""
         live = self.transaction
         if live is not None and live.final:
             landed = (submissions.State.CONFIRMED, submissions.State.FINALIZED)
@@ -254,7 +253,7 @@ class _Row:
 
 
 async def add(
-    conn: TrioConnection[Any],
+    conn: Connection,
     *,
     id: UUID,  # noqa: A002 - the column's name
     owner: str,
@@ -264,7 +263,7 @@ async def add(
     slot: int,
     lifetime: timedelta,
 ) -> None:
-    """Write a new proposal down; it expires after `lifetime`."""
+    """Store a new proposal that expires after `lifetime`."""
     params = {
         "id": id,
         "owner": owner,
@@ -277,8 +276,8 @@ async def add(
     await conn.execute(ADD, params)
 
 
-async def get(conn: TrioConnection[Any], proposal: UUID) -> Proposal | None:
-    """The proposal, all of it as of one moment."""
+async def get(conn: Connection, proposal: UUID) -> Proposal | None:
+    """Return the proposal, all of it as of one moment."""
     row = await fetch_one(conn, _Row, GET, {"id": proposal})
     if row is None:
         return None
@@ -299,49 +298,49 @@ async def get(conn: TrioConnection[Any], proposal: UUID) -> Proposal | None:
     )
 
 
-async def by_message(conn: TrioConnection[Any], message_hash: bytes) -> UUID | None:
-    """The proposal for which this message was built, be it the newest or not."""
+async def by_message(conn: Connection, message_hash: bytes) -> UUID | None:
+    """Return the proposal for which this message was built, even if a newer one was built since."""
     async with conn.cursor(row_factory=scalar_row) as cursor:
         await cursor.execute(BY_MESSAGE, {"message_hash": message_hash})
-        found: UUID | None = await cursor.fetchone()
-    return found
+        proposal: UUID | None = await cursor.fetchone()
+    return proposal
 
 
-async def unfinished(conn: TrioConnection[Any], owner: str) -> int:
-    """How many proposals of the owner have neither expired nor been cancelled."""
+async def unfinished(conn: Connection, owner: str) -> int:
+    """Count the proposals of the owner that have neither expired nor been cancelled."""
     async with conn.cursor(row_factory=scalar_row) as cursor:
         await cursor.execute(OPEN, {"owner": owner})
         count: int | None = await cursor.fetchone()
     return count or 0
 
 
-async def lock(conn: TrioConnection[Any], proposal: Proposal) -> bool:
-    """Lock the proposal for a change; False if it is no longer as it was, or has ended."""
+async def lock(conn: Connection, proposal: Proposal) -> bool:
+    """Lock the proposal for a change; return False if it has changed or ended meanwhile."""
     cursor = await conn.execute(LOCK, {"id": proposal.id, "version": proposal.version})
     return cursor.rowcount == 1
 
 
-async def approve(conn: TrioConnection[Any], proposal: UUID, signer: str) -> None:
-    """Count a signer, who has not been counted before."""
+async def approve(conn: Connection, proposal: UUID, signer: str) -> None:
+    """Add the approval of a signer who has not approved before."""
     await conn.execute(APPROVE, {"id": proposal, "signer": signer})
 
 
-async def cancel(conn: TrioConnection[Any], proposal: UUID) -> None:
-    """End the proposal."""
+async def cancel(conn: Connection, proposal: UUID) -> None:
+    """Cancel the proposal."""
     await conn.execute(CANCEL, {"id": proposal})
 
 
 async def set_transaction(
-    conn: TrioConnection[Any],
+    conn: Connection,
     proposal: UUID,
     *,
     message_hash: bytes,
     message: bytes,
     last_valid_block_height: int,
 ) -> bool:
-    """Make this the proposal's transaction, and drop what was signed of the one before.
+    """Make this the proposal's transaction, and delete the signatures of the previous one.
 
-    False when another proposal has the very same message.
+    Returns False if another proposal has the same message.
     """
     await conn.execute(DROP_SIGNATURES, {"id": proposal})
     params = {
@@ -354,10 +353,8 @@ async def set_transaction(
     return cursor.rowcount == 1
 
 
-async def sign(
-    conn: TrioConnection[Any], message_hash: bytes, signatures: Mapping[str, bytes]
-) -> None:
-    """Keep these signatures of a transaction, by signer; those that are there stay."""
+async def sign(conn: Connection, message_hash: bytes, signatures: Mapping[str, bytes]) -> None:
+    """Add signatures of a transaction, by signer; existing ones stay."""
     params = {
         "message_hash": message_hash,
         "signers": list(signatures),
@@ -366,7 +363,7 @@ async def sign(
     await conn.execute(SIGN, params)
 
 
-async def prune(conn: TrioConnection[Any], age: timedelta) -> int:
-    """Delete what expired longer than `age` ago; returns how many."""
+async def prune(conn: Connection, age: timedelta) -> int:
+    """Delete the proposals that expired longer than `age` ago; return how many."""
     cursor = await conn.execute(PRUNE, {"age": age})
     return cursor.rowcount

@@ -1,20 +1,19 @@
-"""What the service submits of itself: one transaction at a time for each vault and purpose."""
+"""Submissions of the service itself: one at a time for each vault and kind."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
-from cvms.store.postgres.driver.connection import TrioConnection
+from cvms.store.postgres.driver.connection import Connection
 
-# In one order for everybody, so that no two wait for each other.
-TAKE_ALL_TURNS = """
-SELECT pg_advisory_xact_lock(turn)
+# In one order for all callers, so that no two can deadlock.
+LOCK_ALL = """
+SELECT pg_advisory_xact_lock(key)
 FROM (
-    SELECT DISTINCT hashtextextended('submission:' || %(kind)s || ':' || owner, 0) AS turn
+    SELECT DISTINCT hashtextextended('submission:' || %(kind)s || ':' || owner, 0) AS key
     FROM unnest(%(owners)s::TEXT[]) AS given (owner)
-    ORDER BY turn
-) AS turns
+    ORDER BY key
+) AS keys
 """
 
 HAS_NO_PENDING = """
@@ -35,21 +34,21 @@ WHERE state IN ('pending', 'submitted')
 """
 
 
-async def has_no_pending(conn: TrioConnection[Any], kind: str, owners: Sequence[str]) -> bool:
-    """Whether no submission of this kind for any of these owners is short of being final.
+async def has_no_pending(conn: Connection, kind: str, owners: Sequence[str]) -> bool:
+    """Return whether every signed submission of this kind for any of these owners is final.
 
-    Takes turns as `find_pending` does, with whoever asks that too.
+    Takes the lock of `find_pending` for each owner, until the transaction ends.
     """
     params = {"kind": kind, "owners": list(owners)}
-    await conn.execute(TAKE_ALL_TURNS, params)
+    await conn.execute(LOCK_ALL, params)
     cursor = await conn.execute(HAS_NO_PENDING, params)
     row = await cursor.fetchone()
     assert row is not None
     return bool(row[0])
 
 
-async def count_pending(conn: TrioConnection[Any], kind: str) -> int:
-    """How many submissions of this kind are signed and not in a block yet."""
+async def count_pending(conn: Connection, kind: str) -> int:
+    """Return how many submissions of this kind are signed and not in a block yet."""
     cursor = await conn.execute(COUNT_PENDING, {"kind": kind})
     row = await cursor.fetchone()
     assert row is not None

@@ -1,4 +1,4 @@
-"""The transactions that the service built, and how far each has come.
+"""The transactions that the service built, and the state of each.
 
 built → pending → submitted ⇄ confirmed → finalized
             └──────────┴──────────┴→ failed | expired | quarantined
@@ -14,104 +14,29 @@ from typing import Any
 
 from cvms.errors import Conflict, UnknownTransaction
 from cvms.store.messaging.leader_notifications import SUBMIT, notify_leader
-from cvms.store.postgres.driver.connection import TrioConnection
-from cvms.store.postgres.row_mapping import fetch_one
+from cvms.store.postgres.driver.connection import Connection
+from cvms.store.postgres.row_mapping import fetch_one, query_for
 
 
 class State(StrEnum):
-    """Where a submission is. The last four are final."""
+    """The state of a submission. The last four are terminal."""
 
-    BUILT = "built"  # handed to a wallet, signed by nobody that we know of
+    BUILT = "built"  # returned to a wallet; the service has no signature yet
     PENDING = "pending"  # signed and stored, not yet sent
     # Sent at least once. With a slot and an error: it failed in a block that is not final yet.
     SUBMITTED = "submitted"
-    CONFIRMED = "confirmed"  # succeeded in a block that is not final yet: a fork may take it back
+    CONFIRMED = "confirmed"  # succeeded in a block that is not final yet: a fork may drop it
     FINALIZED = "finalized"
-    FAILED = "failed"  # it failed, and its block is final
-    EXPIRED = "expired"  # its block hash is too old, and no final block holds it
-    QUARANTINED = "quarantined"  # nobody can know what became of it; a person decides
-
-
-RECORD_BUILT = """
-INSERT INTO submissions (
-    message_hash, kind, owner, state, message, last_valid_block_height, amount, since_slot
-)
-VALUES (
-    %(message_hash)s, %(kind)s, %(owner)s, 'built', %(message)s, %(last_valid_block_height)s,
-    %(amount)s, %(since_slot)s
-)
-ON CONFLICT (message_hash) DO UPDATE SET updated_at = now()
-WHERE submissions.state = 'built'
-RETURNING message_hash, kind, owner, state, signature, message, wire, last_valid_block_height,
-          amount, error, slot, created_at, updated_at
-"""
-
-RECORD_SIGNED = """
-INSERT INTO submissions (
-    message_hash, kind, owner, state, signature, message, wire, last_valid_block_height, amount,
-    owners, since_slot, signed_at
-)
-VALUES (
-    %(message_hash)s, %(kind)s, %(owner)s, 'pending', %(signature)s, %(message)s, %(wire)s,
-    %(last_valid_block_height)s, %(amount)s, %(owners)s, %(since_slot)s, now()
-)
-ON CONFLICT (message_hash) DO NOTHING
-RETURNING message_hash, kind, owner, state, signature, message, wire, last_valid_block_height,
-          amount, error, slot, created_at, updated_at
-"""
-
-ATTACH_SIGNATURE = """
-UPDATE submissions
-SET state = 'pending',
-    signature = %(signature)s,
-    wire = %(wire)s,
-    signed_at = now(),
-    updated_at = now()
-WHERE message_hash = %(message_hash)s
-  AND state = 'built'
-RETURNING message_hash, kind, owner, state, signature, message, wire, last_valid_block_height,
-          amount, error, slot, created_at, updated_at
-"""
-
-GET_BY_SIGNATURE = """
-SELECT message_hash, kind, owner, state, signature, message, wire, last_valid_block_height, amount,
-       error, slot, created_at, updated_at
-FROM submissions
-WHERE signature = %(signature)s
-"""
-
-GET_BY_MESSAGE = """
-SELECT message_hash, kind, owner, state, signature, message, wire, last_valid_block_height, amount,
-       error, slot, created_at, updated_at
-FROM submissions
-WHERE message_hash = %(message_hash)s
-"""
-
-# Whoever looks for the same waits here until the other's transaction has ended.
-TAKE_TURNS = "SELECT pg_advisory_xact_lock(hashtextextended(%(key)s, 0))"
-
-FIND_PENDING = """
-SELECT message_hash, kind, owner, state, signature, message, wire, last_valid_block_height, amount,
-       error, slot, created_at, updated_at
-FROM submissions
-WHERE state IN ('pending', 'submitted')
-  AND kind = %(kind)s
-  AND (owner = %(owner)s OR %(owner)s = ANY(owners))
-LIMIT 1
-"""
-
-PRUNE_BUILT = """
-DELETE FROM submissions
-WHERE state = 'built'
-  AND created_at < now() - %(age)s
-"""
+    FAILED = "failed"  # it failed in a final block
+    EXPIRED = "expired"  # its blockhash has expired, and no final block contains it
+    QUARANTINED = "quarantined"  # its outcome cannot be known; a person decides
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Submission:
-    """A transaction by the SHA-256 of its message; `wire` is the signed transaction to send.
+    """A transaction, keyed by the SHA-256 of its message; `wire` is the signed transaction.
 
-    `error` is what the program or the chain answered, `slot` where it landed.
+    `error` is the program's or the chain's, `slot` the block it is in.
     """
 
     message_hash: bytes
@@ -132,8 +57,95 @@ class Submission:
         object.__setattr__(self, "state", State(self.state))
 
 
+RECORD_BUILT = query_for(
+    Submission,
+    """
+    INSERT INTO submissions (
+        message_hash, kind, owner, state, message, last_valid_block_height, amount, since_slot
+    )
+    VALUES (
+        %(message_hash)s, %(kind)s, %(owner)s, 'built', %(message)s, %(last_valid_block_height)s,
+        %(amount)s, %(since_slot)s
+    )
+    ON CONFLICT (message_hash) DO UPDATE SET updated_at = now()
+    WHERE submissions.state = 'built'
+    RETURNING {columns}
+    """,
+)
+
+RECORD_SIGNED = query_for(
+    Submission,
+    """
+    INSERT INTO submissions (
+        message_hash, kind, owner, state, signature, message, wire, last_valid_block_height, amount,
+        owners, since_slot, signed_at
+    )
+    VALUES (
+        %(message_hash)s, %(kind)s, %(owner)s, 'pending', %(signature)s, %(message)s, %(wire)s,
+        %(last_valid_block_height)s, %(amount)s, %(owners)s, %(since_slot)s, now()
+    )
+    ON CONFLICT (message_hash) DO NOTHING
+    RETURNING {columns}
+    """,
+)
+
+ATTACH_SIGNATURE = query_for(
+    Submission,
+    """
+    UPDATE submissions
+    SET state = 'pending',
+        signature = %(signature)s,
+        wire = %(wire)s,
+        signed_at = now(),
+        updated_at = now()
+    WHERE message_hash = %(message_hash)s
+      AND state = 'built'
+    RETURNING {columns}
+    """,
+)
+
+GET_BY_SIGNATURE = query_for(
+    Submission,
+    """
+    SELECT {columns}
+    FROM submissions
+    WHERE signature = %(signature)s
+    """,
+)
+
+GET_BY_MESSAGE = query_for(
+    Submission,
+    """
+    SELECT {columns}
+    FROM submissions
+    WHERE message_hash = %(message_hash)s
+    """,
+)
+
+# A second caller with the same key waits here until the first one's transaction has ended.
+LOCK = "SELECT pg_advisory_xact_lock(hashtextextended(%(key)s, 0))"
+
+FIND_PENDING = query_for(
+    Submission,
+    """
+    SELECT {columns}
+    FROM submissions
+    WHERE state IN ('pending', 'submitted')
+      AND kind = %(kind)s
+      AND (owner = %(owner)s OR %(owner)s = ANY(owners))
+    LIMIT 1
+    """,
+)
+
+PRUNE_BUILT = """
+DELETE FROM submissions
+WHERE state = 'built'
+  AND created_at < now() - %(age)s
+"""
+
+
 async def record_built(
-    conn: TrioConnection[Any],
+    conn: Connection,
     *,
     message_hash: bytes,
     kind: str,
@@ -143,9 +155,9 @@ async def record_built(
     since_slot: int,
     amount: int | None = None,
 ) -> Submission:
-    """Remember a message handed out to be signed; it can only be in blocks after `since_slot`.
+    """Store a message that is returned to be signed; its block can only be after `since_slot`.
 
-    Built twice it is one row. Raises Conflict when that message is signed and on its way already.
+    The same message built twice is one row. Raises Conflict if it is already signed.
     """
     params = {
         "message_hash": message_hash,
@@ -163,7 +175,7 @@ async def record_built(
 
 
 async def record_signed(
-    conn: TrioConnection[Any],
+    conn: Connection,
     *,
     message_hash: bytes,
     kind: str,
@@ -176,11 +188,11 @@ async def record_signed(
     amount: int | None = None,
     owners: Sequence[str] = (),
 ) -> Submission:
-    """Store, as pending, a transaction that the service alone has signed, before its first send; it
-    can only be in blocks after `since_slot`.
+    """Store, as pending, a transaction that only the service signs, before it is first sent.
 
-    `owners` are those whose vaults it is about where they are several. Raises Conflict when the
-    same message is there already: it can have only one effect.
+    Its block can only be after `since_slot`. `owners` are the owners of the vaults it concerns, if
+    there are several. Raises Conflict if the same message is stored already: it can have only one
+    effect.
     """
     params = {
         "message_hash": message_hash,
@@ -202,47 +214,47 @@ async def record_signed(
 
 
 async def attach_signature(
-    conn: TrioConnection[Any], *, message_hash: bytes, signature: str, wire: bytes
+    conn: Connection, *, message_hash: bytes, signature: str, wire: bytes
 ) -> Submission:
     """Store the signed bytes of a built message: built → pending.
 
-    The same bytes again change nothing and give the row as it is now. Raises UnknownTransaction
-    when the message was never built here, Conflict when other bytes were signed before.
+    The same bytes again change nothing; the row is returned as it is now. Raises UnknownTransaction
+    if the message was never built here, and Conflict if other bytes were stored before.
     """
     params = {"message_hash": message_hash, "signature": signature, "wire": wire}
     attached = await fetch_one(conn, Submission, ATTACH_SIGNATURE, params)
     if attached is not None:
         await notify_leader(conn, SUBMIT)
         return attached
-    there = await get_by_message(conn, message_hash)
-    if there is None:
+    stored = await get_by_message(conn, message_hash)
+    if stored is None:
         raise UnknownTransaction("this service did not build the transaction")
-    if (there.signature, there.wire) != (signature, wire):
+    if (stored.signature, stored.wire) != (signature, wire):
         raise Conflict("the transaction was submitted before with other signatures")
-    return there
+    return stored
 
 
-async def get_by_signature(conn: TrioConnection[Any], signature: str) -> Submission | None:
-    """The submission with this first signature."""
+async def get_by_signature(conn: Connection, signature: str) -> Submission | None:
+    """Return the submission with this first signature."""
     return await fetch_one(conn, Submission, GET_BY_SIGNATURE, {"signature": signature})
 
 
-async def get_by_message(conn: TrioConnection[Any], message_hash: bytes) -> Submission | None:
-    """The submission of this message."""
+async def get_by_message(conn: Connection, message_hash: bytes) -> Submission | None:
+    """Return the submission of this message."""
     return await fetch_one(conn, Submission, GET_BY_MESSAGE, {"message_hash": message_hash})
 
 
-async def find_pending(conn: TrioConnection[Any], kind: str, owner: str) -> Submission | None:
-    """A submission of this kind and owner that has not landed yet.
+async def find_pending(conn: Connection, kind: str, owner: str) -> Submission | None:
+    """Return a submission of this kind and owner that is not in a block yet.
 
-    Until this database transaction ends nobody else gets an answer for the same kind and owner, so
-    that of several who find none only one can add one.
+    Other callers with the same kind and owner wait until this database transaction ends, so of
+    several that find none only one can add one.
     """
-    await conn.execute(TAKE_TURNS, {"key": f"submission:{kind}:{owner}"})
+    await conn.execute(LOCK, {"key": f"submission:{kind}:{owner}"})
     return await fetch_one(conn, Submission, FIND_PENDING, {"kind": kind, "owner": owner})
 
 
-async def prune_built(conn: TrioConnection[Any], age: timedelta) -> int:
-    """Delete what was built longer than `age` ago and never signed; returns how many."""
+async def prune_built(conn: Connection, age: timedelta) -> int:
+    """Delete the messages built longer than `age` ago and never signed; return how many."""
     cursor = await conn.execute(PRUNE_BUILT, {"age": age})
     return cursor.rowcount

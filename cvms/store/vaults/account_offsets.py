@@ -1,8 +1,8 @@
-"""What an owner's account should count as deposited and withdrawn, by the history.
+"""By how much an owner's history exceeds what the account counts as deposited and withdrawn.
 
-The history holds every deposit of our token, for good. The account begins anew each time it is
-opened, and counts other tokens too while it holds their mint: `account_offsets` keeps by how much
-the history's sums exceed the account's (below zero where the account counts more).
+The history keeps every deposit of our token forever. The account starts over each time it is
+opened, and while it holds another mint it counts that mint's tokens too. `account_offsets` holds
+the difference; it is negative where the account counts more.
 """
 
 from __future__ import annotations
@@ -10,22 +10,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from cvms.store.postgres.driver.connection import TrioConnection
+from cvms.store.postgres.driver.connection import Connection
 from cvms.store.vaults.history import DEPOSIT, EMERGENCY_WITHDRAW, WITHDRAW
-
-EXPECTED = """
-WITH history AS (
-    SELECT coalesce(sum(amount) FILTER (WHERE kind = %(deposit)s), 0) AS deposited,
-           coalesce(sum(amount) FILTER (WHERE kind = ANY(%(withdrawals)s)), 0) AS withdrawn
-    FROM transactions
-    WHERE owner = %(owner)s
-)
-SELECT history.deposited - coalesce(account_offsets.deposited, 0),
-       history.withdrawn - coalesce(account_offsets.withdrawn, 0)
-FROM history
-LEFT JOIN account_offsets
-  ON account_offsets.owner = %(owner)s
-"""
 
 RESET = """
 INSERT INTO account_offsets (owner, deposited, withdrawn)
@@ -67,39 +53,32 @@ WHERE owner = %(owner)s
 """
 
 
-async def expected(conn: TrioConnection[Any], owner: str) -> tuple[int, int]:
-    """What the account of `owner` should count as deposited and withdrawn; emergencies included."""
-    cursor = await conn.execute(EXPECTED, _of(owner))
-    row = await cursor.fetchone()
-    assert row is not None
-    return int(row[0]), int(row[1])
+async def reset(conn: Connection, owner: str) -> None:
+    """Make the owner's next account count from zero, since this one was closed."""
+    params = {
+        "owner": owner,
+        "deposit": DEPOSIT,
+        "withdrawals": [WITHDRAW, EMERGENCY_WITHDRAW],
+    }
+    await conn.execute(RESET, params)
 
 
-async def reset(conn: TrioConnection[Any], owner: str) -> None:
-    """The account was closed: the next one of this owner counts from zero."""
-    await conn.execute(RESET, _of(owner))
-
-
-async def exclude(conn: TrioConnection[Any], owner: str, deposited: int, withdrawn: int) -> None:
-    """The account has counted these, and the history has not."""
+async def exclude(conn: Connection, owner: str, deposited: int, withdrawn: int) -> None:
+    """Add amounts that the account has counted and the history has not."""
     amounts = {"owner": owner, "deposited": deposited, "withdrawn": withdrawn}
     await conn.execute(EXCLUDE, amounts)
 
 
-async def offset(conn: TrioConnection[Any], owner: str) -> dict[str, Any] | None:
-    """An owner's row, for `restore`; None where there is none."""
+async def offset(conn: Connection, owner: str) -> dict[str, Any] | None:
+    """Return an owner's row as `restore` takes it, or None if there is none."""
     cursor = await conn.execute(OFFSET, {"owner": owner})
     row = await cursor.fetchone()
     return row[0] if row else None
 
 
-async def restore(conn: TrioConnection[Any], owner: str, row: Mapping[str, Any] | None) -> None:
-    """Put an owner's row back as it was; None where there was none."""
+async def restore(conn: Connection, owner: str, row: Mapping[str, Any] | None) -> None:
+    """Set an owner's row to a former value; None deletes it."""
     if row is None:
         await conn.execute(DROP, {"owner": owner})
     else:
         await conn.execute(RESTORE, row)
-
-
-def _of(owner: str) -> dict[str, Any]:
-    return {"owner": owner, "deposit": DEPOSIT, "withdrawals": [WITHDRAW, EMERGENCY_WITHDRAW]}

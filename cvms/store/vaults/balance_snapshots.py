@@ -1,18 +1,19 @@
-"""What every vault held on each hour, written once, and again from the history if need be.
+"""The balances of every vault on each full hour, written once from balance_history.
 
-A time is turned into a slot by the movements around it: what a vault held at `at` is what its last
-point says in a slot before the first movement of `at` or later. A point that only an account told
-has no time, and counts by its slot.
+The movements around a time give its slot: the balances at `at` are those of the last point before
+the slot of the first movement at `at` or later. A point read from an account has no time and counts
+by its slot.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any
 
-from cvms.store.postgres.driver.connection import TrioConnection
-from cvms.store.postgres.row_mapping import fetch_all, fetch_one
+from psycopg.rows import scalar_row
+
+from cvms.store.postgres.driver.connection import Connection
+from cvms.store.postgres.row_mapping import fetch_one
 
 LOCK = """
 SELECT at, now() AS now
@@ -28,8 +29,8 @@ ORDER BY block_time
 LIMIT 1
 """
 
-# Everything the chain did before `at` is indexed if something later is. Where nothing came later,
-# what is indexed up to now counts.
+# Everything before `at` is indexed if anything later is. If nothing came later, the snapshot is of
+# the last slot indexed.
 LAST_SLOT = """
 SELECT coalesce(
            (
@@ -44,7 +45,7 @@ SELECT coalesce(
 """
 
 WRITE = """
-WITH held AS (
+WITH written AS (
     INSERT INTO balance_snapshots (
         owner, at, vault, total, available, locked, timelocked, yield_deposited, slot
     )
@@ -72,21 +73,8 @@ INSERT INTO tvl_snapshots (
 SELECT %(at)s, count(*), coalesce(sum(total), 0), coalesce(sum(available), 0),
        coalesce(sum(locked), 0), coalesce(sum(timelocked), 0), coalesce(sum(yield_deposited), 0),
        %(slot)s
-FROM held
+FROM written
 ON CONFLICT (at) DO NOTHING
-"""
-
-OF_OWNER = """
-SELECT at, total, available, locked, timelocked, yield_deposited, slot
-FROM balance_snapshots
-WHERE owner = %(owner)s
-ORDER BY at
-"""
-
-OF_ALL = """
-SELECT at, total, available, locked, timelocked, yield_deposited, slot
-FROM tvl_snapshots
-ORDER BY at
 """
 
 PRUNE = """
@@ -104,76 +92,46 @@ WHERE at < now() - %(age)s
 
 @dataclass(frozen=True, slots=True)
 class Head:
-    """The last hour that is written, None before the first, and the database's time."""
+    """The last hour written (None before the first) and the database's time."""
 
     at: datetime | None
     now: datetime
 
 
-@dataclass(frozen=True, slots=True)
-class _Time:
-    at: datetime
-
-
-@dataclass(frozen=True, slots=True)
-class _Slot:
-    slot: int | None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Snapshot:
-    """What a vault, or all of them, held at a time, as of a slot."""
-
-    at: datetime
-    total: int
-    available: int
-    locked: int
-    timelocked: int
-    yield_deposited: int
-    slot: int
-
-    def __post_init__(self) -> None:
-        for name in ("total", "available", "locked", "timelocked", "yield_deposited"):
-            object.__setattr__(self, name, int(getattr(self, name)))
-
-
-async def lock(conn: TrioConnection[Any]) -> Head:
-    """The last hour written; nobody else writes one until the transaction ends."""
+async def lock(conn: Connection) -> Head:
+    """Return the head and keep other writers out until the transaction ends."""
     head = await fetch_one(conn, Head, LOCK, {})
     assert head is not None
     return head
 
 
-async def first_time(conn: TrioConnection[Any]) -> datetime | None:
-    """When anything first moved in a vault, as far as it is indexed."""
-    found = await fetch_one(conn, _Time, FIRST_TIME, {})
-    return None if found is None else found.at
+async def first_time(conn: Connection) -> datetime | None:
+    """Return the time of the first indexed movement in any vault."""
+    async with conn.cursor(row_factory=scalar_row) as cursor:
+        await cursor.execute(FIRST_TIME)
+        first: datetime | None = await cursor.fetchone()
+    return first
 
 
-async def write(conn: TrioConnection[Any], at: datetime) -> bool:
-    """Write what all vaults held at `at`; False, and nothing, while nothing at all is indexed.
+async def write(conn: Connection, at: datetime) -> bool:
+    """Write the balances of all vaults at `at`; return False while nothing is indexed at all.
 
-    Call it with `lock`, once everything before `at` is indexed.
+    Call it under `lock`, once everything before `at` is indexed.
     """
-    found = await fetch_one(conn, _Slot, LAST_SLOT, {"at": at})
-    if found is None or found.slot is None:
+    async with conn.cursor(row_factory=scalar_row) as cursor:
+        await cursor.execute(LAST_SLOT, {"at": at})
+        slot = await cursor.fetchone()
+    if slot is None:
         return False
-    await conn.execute(WRITE, {"at": at, "slot": found.slot})
+    await conn.execute(WRITE, {"at": at, "slot": slot})
     return True
 
 
-async def of_owner(conn: TrioConnection[Any], owner: str) -> list[Snapshot]:
-    """What the owner's vault held, oldest first; no snapshot where it held nothing."""
-    return await fetch_all(conn, Snapshot, OF_OWNER, {"owner": owner})
+async def prune(conn: Connection, age: timedelta) -> int:
+    """Delete the snapshots older than `age`, except those of midnight.
 
-
-async def of_all(conn: TrioConnection[Any]) -> list[Snapshot]:
-    """What all vaults held together, oldest first."""
-    return await fetch_all(conn, Snapshot, OF_ALL, {})
-
-
-async def prune(conn: TrioConnection[Any], age: timedelta) -> int:
-    """Delete those older than `age` that are not of midnight; returns how many of vaults."""
+    Returns the number of deleted rows of single vaults.
+    """
     cursor = await conn.execute(PRUNE, {"age": age})
     await conn.execute(PRUNE_TVL, {"age": age})
     return cursor.rowcount

@@ -1,103 +1,25 @@
-"""What moved in each vault, in the order it happened."""
+"""The history of each vault: what moved, in the order it happened."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
 
-from cvms.store.postgres.driver.connection import TrioConnection
-from cvms.store.postgres.row_mapping import by_column, fetch_all
+from cvms.store.postgres.driver.connection import Connection
+from cvms.store.postgres.row_mapping import by_column, columns, fetch_all, query_for
 
 # The kinds of history rows that other modules name.
 DEPOSIT = "deposit"
 WITHDRAW = "withdraw"
 EMERGENCY_WITHDRAW = "emergency_withdraw"
 
-ADD = """
-INSERT INTO transactions (
-    owner, vault, kind, amount, balance_after, slot, block_time, signature, instruction_index,
-    ordinal, commitment
-)
-SELECT owner, vault, kind, amount, balance_after, slot, block_time, signature, instruction_index,
-       ordinal, commitment
-FROM unnest(
-    %(owner)s::TEXT[], %(vault)s::TEXT[], %(kind)s::TEXT[], %(amount)s::BIGINT[],
-    %(balance_after)s::BIGINT[], %(slot)s::BIGINT[], %(block_time)s::TIMESTAMPTZ[],
-    %(signature)s::TEXT[], %(instruction_index)s::INTEGER[], %(ordinal)s::INTEGER[],
-    %(commitment)s::TEXT[]
-) WITH ORDINALITY AS entry (
-    owner, vault, kind, amount, balance_after, slot, block_time, signature, instruction_index,
-    ordinal, commitment, place
-)
-ORDER BY place
-ON CONFLICT (signature, instruction_index, ordinal, owner, kind) DO NOTHING
-"""
-
-# The line with the id `before_id` says where to go on; one that was taken out since, the line that
-# was recorded before it.
-PAGE = """
-SELECT id, owner, vault, kind, amount, balance_after, slot, block_time, signature,
-       instruction_index, ordinal, commitment
-FROM transactions
-WHERE owner = %(owner)s
-  AND (slot, id) < (coalesce(
-      %(before_slot)s::BIGINT,
-      (SELECT slot FROM transactions WHERE id = %(before_id)s),
-      (SELECT slot FROM transactions WHERE owner = %(owner)s AND id < %(before_id)s
-       ORDER BY id DESC LIMIT 1)
-  ), %(before_id)s)
-ORDER BY slot DESC, id DESC
-LIMIT %(limit)s
-OFFSET %(offset)s
-"""
-
-PAGE_OF_KIND = """
-SELECT id, owner, vault, kind, amount, balance_after, slot, block_time, signature,
-       instruction_index, ordinal, commitment
-FROM transactions
-WHERE owner = %(owner)s
-  AND kind = %(kind)s
-  AND (slot, id) < (coalesce(
-      %(before_slot)s::BIGINT,
-      (SELECT slot FROM transactions WHERE id = %(before_id)s),
-      (SELECT slot FROM transactions WHERE owner = %(owner)s AND id < %(before_id)s
-       ORDER BY id DESC LIMIT 1)
-  ), %(before_id)s)
-ORDER BY slot DESC, id DESC
-LIMIT %(limit)s
-OFFSET %(offset)s
-"""
-
-IN_ORDER = """
-SELECT id, owner, vault, kind, amount, balance_after, slot, block_time, signature,
-       instruction_index, ordinal, commitment
-FROM transactions
-WHERE owner = %(owner)s
-ORDER BY slot, id
-"""
-
-REMOVE = """
-DELETE FROM transactions
-WHERE id = ANY(%(ids)s)
-"""
-
-OF_SLOT = """
-SELECT id, owner, vault, kind, amount, balance_after, slot, block_time, signature,
-       instruction_index, ordinal, commitment
-FROM transactions
-WHERE owner = %(owner)s
-  AND slot = %(slot)s
-ORDER BY id
-"""
-
-_NEWEST = 2**63 - 1
+MAX_ID = 2**63 - 1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Effect:
-    """How often a row's amount is added to each of the vault's balances."""
+    """The factor by which a row's amount changes each of the vault's balances."""
 
     total: int = 0
     available: int = 0
@@ -106,7 +28,7 @@ class Effect:
     yield_deposited: int = 0
 
 
-# By the kind of row; schema.sql refuses others.
+# By the kind of row; a CHECK of the table refuses others.
 EFFECTS: Mapping[str, Effect] = {
     DEPOSIT: Effect(total=1, available=1),
     WITHDRAW: Effect(total=-1, available=-1),
@@ -126,7 +48,7 @@ EFFECTS: Mapping[str, Effect] = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HistoryRow:
-    """One movement in one vault. `id` is the database's; leave it out when adding."""
+    """One movement in one vault. The database sets `id`; leave it out when adding."""
 
     owner: str
     vault: str
@@ -143,22 +65,83 @@ class HistoryRow:
 
     @property
     def identity(self) -> tuple[str, int, int]:
-        """That of its event."""
+        """The identity of its event."""
         return self.signature, self.instruction_index, self.ordinal
 
 
-async def add(conn: TrioConnection[Any], rows: Sequence[HistoryRow]) -> None:
-    """Add the rows, in the order given; those already there are left as they are.
+ADD = query_for(
+    HistoryRow,
+    """
+    INSERT INTO transactions ({columns})
+    SELECT {columns}
+    FROM unnest({arrays}) WITH ORDINALITY AS entry ({columns}, place)
+    ORDER BY place
+    ON CONFLICT (signature, instruction_index, ordinal, owner, kind) DO NOTHING
+    """,
+    without={"id"},
+)
 
-    Their slots say where they belong; within a slot they follow those that are there.
+# A page continues after the row `before_id`. If that was removed since, it continues after the row
+# that was recorded before it.
+PAGE = query_for(
+    HistoryRow,
+    """
+    SELECT {columns}
+    FROM transactions
+    WHERE owner = %(owner)s
+      AND (slot, id) < (coalesce(
+          %(before_slot)s::BIGINT,
+          (SELECT slot FROM transactions WHERE id = %(before_id)s),
+          (SELECT slot FROM transactions WHERE owner = %(owner)s AND id < %(before_id)s
+           ORDER BY id DESC LIMIT 1)
+      ), %(before_id)s)
+    ORDER BY slot DESC, id DESC
+    LIMIT %(limit)s
+    OFFSET %(offset)s
+    """,
+)
+
+# A query of its own, so that its plan uses the index by kind.
+PAGE_OF_KIND = PAGE.replace("WHERE owner", "WHERE kind = %(kind)s AND owner", 1)
+
+IN_ORDER = query_for(
+    HistoryRow,
+    """
+    SELECT {columns}
+    FROM transactions
+    WHERE owner = %(owner)s
+    ORDER BY slot, id
+    """,
+)
+
+REMOVE = """
+DELETE FROM transactions
+WHERE id = ANY(%(ids)s)
+"""
+
+OF_SLOT = query_for(
+    HistoryRow,
+    """
+    SELECT {columns}
+    FROM transactions
+    WHERE owner = %(owner)s
+      AND slot = %(slot)s
+    ORDER BY id
+    """,
+)
+
+
+async def add(conn: Connection, rows: Sequence[HistoryRow]) -> None:
+    """Add the rows in the order given; rows that are already there stay as they are.
+
+    Their slots determine their place; within a slot they follow the rows that are there.
     """
     if rows:
-        names = (name for name in HistoryRow.__slots__ if name != "id")
-        await conn.execute(ADD, by_column(rows, names))
+        await conn.execute(ADD, by_column(rows, columns(HistoryRow, without={"id"})))
 
 
 async def page(
-    conn: TrioConnection[Any],
+    conn: Connection,
     owner: str,
     *,
     limit: int,
@@ -166,28 +149,28 @@ async def page(
     before_id: int | None = None,
     kind: str | None = None,
 ) -> list[HistoryRow]:
-    """Up to `limit` rows of `owner`, newest first, older than `before_id`."""
+    """Return up to `limit` rows of `owner`, newest first, older than `before_id`."""
     params = {
         "owner": owner,
         "kind": kind,
-        "before_slot": _NEWEST if before_id is None else None,
-        "before_id": _NEWEST if before_id is None else before_id,
+        "before_slot": MAX_ID if before_id is None else None,
+        "before_id": MAX_ID if before_id is None else before_id,
         "limit": limit,
         "offset": offset,
     }
     return await fetch_all(conn, HistoryRow, PAGE if kind is None else PAGE_OF_KIND, params)
 
 
-async def in_order(conn: TrioConnection[Any], owner: str) -> list[HistoryRow]:
-    """Every row of `owner`, oldest first."""
+async def in_order(conn: Connection, owner: str) -> list[HistoryRow]:
+    """Return every row of `owner`, oldest first."""
     return await fetch_all(conn, HistoryRow, IN_ORDER, {"owner": owner})
 
 
-async def remove(conn: TrioConnection[Any], rows: Sequence[HistoryRow]) -> None:
-    """Take these rows out, by their ids: the chain does not have them, or not here."""
+async def remove(conn: Connection, rows: Sequence[HistoryRow]) -> None:
+    """Delete these rows by id: the chain does not have them, or has them elsewhere."""
     await conn.execute(REMOVE, {"ids": [row.id for row in rows]})
 
 
-async def of_slot(conn: TrioConnection[Any], owner: str, slot: int) -> list[HistoryRow]:
-    """The rows of `owner` in one slot, oldest first."""
+async def of_slot(conn: Connection, owner: str, slot: int) -> list[HistoryRow]:
+    """Return the rows of `owner` in one slot, oldest first."""
     return await fetch_all(conn, HistoryRow, OF_SLOT, {"owner": owner, "slot": slot})

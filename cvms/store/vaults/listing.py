@@ -1,12 +1,12 @@
-"""Open vaults, page by page, in an order of the caller's."""
+"""Open vaults, page by page, in a chosen order."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import Any, Literal, LiteralString
 
-from cvms.store.postgres.driver.connection import TrioConnection
-from cvms.store.postgres.row_mapping import fetch_all
+from cvms.store.postgres.driver.connection import Connection
+from cvms.store.postgres.row_mapping import fetch_all, query_for
 from cvms.store.vaults.vaults import VaultRow
 
 Sort = Literal["balance_desc", "balance_asc", "slot", "owner"]
@@ -14,22 +14,24 @@ Sort = Literal["balance_desc", "balance_asc", "slot", "owner"]
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """The last vault of a page: its owner, and its balance or slot where it is sorted by that."""
+    """The last vault of a page: its owner, and its balance or slot if that is the order."""
 
     key: int
     owner: str
 
 
-_OPEN: LiteralString = """
-SELECT owner, vault, token_account, mint, total, available, locked, timelocked, yield_deposited,
-       total_deposited, total_withdrawn, multisig_threshold, delegates, state, slot, updated_at
-FROM vaults
-WHERE NOT closed
-  AND total >= %(min_balance)s
-"""
+OPEN = query_for(
+    VaultRow,
+    """
+    SELECT {columns}
+    FROM vaults
+    WHERE NOT closed
+      AND total >= %(min_balance)s
+    """,
+)
 
-# For each order: what comes after a place, and the order. The indexes of migration 6 hold both.
-_ORDERS: dict[Sort, tuple[LiteralString, LiteralString]] = {
+# For each order: the condition for the next page, and the order itself. Each has an index.
+ORDERS: dict[Sort, tuple[LiteralString, LiteralString]] = {
     "balance_desc": (
         "AND (total, owner) < (%(key)s, %(owner)s)",
         "ORDER BY total DESC, owner DESC",
@@ -50,23 +52,23 @@ _ORDERS: dict[Sort, tuple[LiteralString, LiteralString]] = {
 
 
 async def page(
-    conn: TrioConnection[Any], *, sort: Sort, after: Place | None, min_balance: int, limit: int
+    conn: Connection, *, sort: Sort, after: Place | None, min_balance: int, limit: int
 ) -> list[VaultRow]:
-    """Up to `limit` open vaults that hold at least `min_balance`, after the place given.
+    """Return up to `limit` open vaults with a total of at least `min_balance`, after `after`.
 
-    `slot` sorts the vaults that changed last first. A vault that moves past the place between two
-    pages is seen twice or not at all; every other one is seen once.
+    `slot` sorts the most recently changed vaults first. A vault that moves past `after` between
+    two pages appears twice or not at all; every other one appears once.
     """
-    behind, order = _ORDERS[sort]
+    next_page, order = ORDERS[sort]
     params: dict[str, Any] = {"min_balance": min_balance, "limit": limit}
-    query = _OPEN
+    query = OPEN
     if after is not None:
-        query += behind
+        query += next_page
         params |= {"key": after.key, "owner": after.owner}
     return await fetch_all(conn, VaultRow, query + "\n" + order + "\nLIMIT %(limit)s", params)
 
 
 def place_of(row: VaultRow, sort: Sort) -> Place:
-    """Where a page ends whose last vault is `row`."""
+    """Return the place of a page whose last vault is `row`."""
     keys: dict[Sort, int] = {"balance_desc": row.total, "balance_asc": row.total, "slot": row.slot}
     return Place(keys.get(sort, 0), row.owner)

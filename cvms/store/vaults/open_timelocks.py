@@ -1,14 +1,13 @@
-"""Timelocks that the history has scheduled and not released yet."""
+"""Timelocks that the history schedules and does not release."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
-from cvms.store.postgres.driver.connection import TrioConnection
+from cvms.store.postgres.driver.connection import Connection
 from cvms.store.postgres.row_mapping import fetch_all
 
-# A release gives back all that is due at its time.
+# A release returns everything that is due at its time.
 OPEN_TIMELOCKS = """
 SELECT line.amount, (event.data ->> 'unlock_time')::BIGINT AS unlock_time
 FROM transactions AS line
@@ -37,6 +36,6 @@ class OpenTimelock:
     unlock_time: int
 
 
-async def open_timelocks(conn: TrioConnection[Any], owner: str) -> list[OpenTimelock]:
-    """The timelocks of an owner's vault, oldest first."""
+async def open_timelocks(conn: Connection, owner: str) -> list[OpenTimelock]:
+    """Return the open timelocks of an owner's vault, oldest first."""
     return await fetch_all(conn, OpenTimelock, OPEN_TIMELOCKS, {"owner": owner})

@@ -1,61 +1,17 @@
-"""Whose yield the service compounds by itself, and from which amount on."""
+"""Which owners' yield the service compounds by itself, and from which amount on."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
 
-from cvms.store.postgres.driver.connection import TrioConnection
-from cvms.store.postgres.row_mapping import fetch_all, fetch_one
-
-PUT = """
-INSERT INTO yield_policies (owner, yield_program, auto_compound, min_amount)
-VALUES (%(owner)s, %(yield_program)s, %(auto_compound)s, %(min_amount)s)
-ON CONFLICT (owner, yield_program) DO UPDATE SET
-    auto_compound = EXCLUDED.auto_compound,
-    min_amount = EXCLUDED.min_amount,
-    updated_at = now()
-RETURNING owner, yield_program, auto_compound, min_amount, updated_at
-"""
-
-OF_OWNER = """
-SELECT owner, yield_program, auto_compound, min_amount, updated_at
-FROM yield_policies
-WHERE owner = %(owner)s
-ORDER BY yield_program
-"""
-
-# Those alone whose vaults let the service sign by itself, and lend anything.
-TO_COMPOUND = """
-SELECT policy.owner, policy.yield_program, policy.auto_compound, policy.min_amount,
-       policy.updated_at
-FROM yield_policies AS policy
-JOIN vaults USING (owner)
-WHERE policy.auto_compound
-  AND policy.yield_program = %(yield_program)s
-  AND policy.owner > %(after)s
-  AND NOT vaults.closed
-  AND vaults.yield_deposited > 0
-  AND vaults.multisig_threshold = 0
-  AND %(delegate)s = ANY(vaults.delegates)
-ORDER BY policy.owner
-LIMIT %(limit)s
-"""
-
-# Locked, so that whoever changes it waits until what was decided by it is written down.
-HOLD = """
-SELECT owner, yield_program, auto_compound, min_amount, updated_at
-FROM yield_policies
-WHERE owner = %(owner)s
-  AND yield_program = %(yield_program)s
-FOR SHARE
-"""
+from cvms.store.postgres.driver.connection import Connection
+from cvms.store.postgres.row_mapping import fetch_all, fetch_one, query_for
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class YieldPolicy:
-    """Whether what the owner's vault earns with a program is compounded once it is `min_amount`."""
+    """Whether the yield of an owner's vault in a program is compounded from `min_amount` on."""
 
     owner: str
     yield_program: str
@@ -64,15 +20,70 @@ class YieldPolicy:
     updated_at: datetime
 
 
+PUT = query_for(
+    YieldPolicy,
+    """
+    INSERT INTO yield_policies (owner, yield_program, auto_compound, min_amount)
+    VALUES (%(owner)s, %(yield_program)s, %(auto_compound)s, %(min_amount)s)
+    ON CONFLICT (owner, yield_program) DO UPDATE SET
+        auto_compound = EXCLUDED.auto_compound,
+        min_amount = EXCLUDED.min_amount,
+        updated_at = now()
+    RETURNING {columns}
+    """,
+)
+
+OF_OWNER = query_for(
+    YieldPolicy,
+    """
+    SELECT {columns}
+    FROM yield_policies
+    WHERE owner = %(owner)s
+    ORDER BY yield_program
+    """,
+)
+
+# Only vaults that let the service sign alone and have something deposited.
+TO_COMPOUND = query_for(
+    YieldPolicy,
+    """
+    SELECT {columns:policy}
+    FROM yield_policies AS policy
+    JOIN vaults USING (owner)
+    WHERE policy.auto_compound
+      AND policy.yield_program = %(yield_program)s
+      AND policy.owner > %(after)s
+      AND NOT vaults.closed
+      AND vaults.yield_deposited > 0
+      AND vaults.multisig_threshold = 0
+      AND %(delegate)s = ANY(vaults.delegates)
+    ORDER BY policy.owner
+    LIMIT %(limit)s
+    """,
+)
+
+# Locked, so that a change waits until what was decided by the policy is recorded.
+HOLD = query_for(
+    YieldPolicy,
+    """
+    SELECT {columns}
+    FROM yield_policies
+    WHERE owner = %(owner)s
+      AND yield_program = %(yield_program)s
+    FOR SHARE
+    """,
+)
+
+
 async def put(
-    conn: TrioConnection[Any],
+    conn: Connection,
     *,
     owner: str,
     yield_program: str,
     auto_compound: bool,
     min_amount: int,
 ) -> YieldPolicy:
-    """Store an owner's policy for a program, in place of the one before."""
+    """Store an owner's policy for a program, replacing the previous one."""
     params = {
         "owner": owner,
         "yield_program": yield_program,
@@ -84,17 +95,17 @@ async def put(
     return stored
 
 
-async def of_owner(conn: TrioConnection[Any], owner: str) -> list[YieldPolicy]:
-    """The owner's policies, by program."""
+async def of_owner(conn: Connection, owner: str) -> list[YieldPolicy]:
+    """Return the owner's policies, ordered by program."""
     return await fetch_all(conn, YieldPolicy, OF_OWNER, {"owner": owner})
 
 
 async def to_compound(
-    conn: TrioConnection[Any], *, yield_program: str, delegate: str, after: str, limit: int
+    conn: Connection, *, yield_program: str, delegate: str, after: str, limit: int
 ) -> list[YieldPolicy]:
-    """Up to `limit` policies that are on, in the order of their owners, those after `after`.
+    """Return up to `limit` policies that are on, ordered by owner, after the owner `after`.
 
-    Only of open vaults without a multisig that lend something and have this delegate.
+    Only those of open vaults without a multisig that have a deposit in yield and this delegate.
     """
     params = {
         "yield_program": yield_program,
@@ -105,8 +116,8 @@ async def to_compound(
     return await fetch_all(conn, YieldPolicy, TO_COMPOUND, params)
 
 
-async def allows(conn: TrioConnection[Any], *, owner: str, yield_program: str, amount: int) -> bool:
-    """Whether the policy lets so much be compounded, now and until this transaction ends."""
+async def allows(conn: Connection, *, owner: str, yield_program: str, amount: int) -> bool:
+    """Return whether the policy allows compounding `amount`; it stays so in this transaction."""
     params = {"owner": owner, "yield_program": yield_program}
     policy = await fetch_one(conn, YieldPolicy, HOLD, params)
     return policy is not None and policy.auto_compound and amount >= policy.min_amount

@@ -1,4 +1,4 @@
-"""What yield protocols paid, reading by reading."""
+"""The rates of yield protocols, one row for each reading."""
 
 from __future__ import annotations
 
@@ -6,74 +6,17 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from decimal import Decimal
-from typing import Any
 
-from cvms.store.postgres.driver.connection import TrioConnection
-from cvms.store.postgres.row_mapping import by_column, fetch_all
-
-PUT = """
-INSERT INTO protocol_apy (
-    protocol, address, source_slot, chain_time, mint, supply_apr, supply_apy, borrow_apr,
-    utilization, supplied, borrowed, updated_slot, updated_time, reason, detail
-)
-SELECT protocol, address, source_slot, chain_time, mint, supply_apr, supply_apy, borrow_apr,
-       utilization, supplied, borrowed, updated_slot, updated_time, reason, detail
-FROM unnest(
-    %(protocol)s::TEXT[], %(address)s::TEXT[], %(source_slot)s::BIGINT[],
-    %(chain_time)s::BIGINT[], %(mint)s::TEXT[], %(supply_apr)s::NUMERIC[],
-    %(supply_apy)s::NUMERIC[], %(borrow_apr)s::NUMERIC[], %(utilization)s::NUMERIC[],
-    %(supplied)s::NUMERIC[], %(borrowed)s::NUMERIC[], %(updated_slot)s::NUMERIC[],
-    %(updated_time)s::NUMERIC[], %(reason)s::TEXT[], %(detail)s::TEXT[]
-) AS given (
-    protocol, address, source_slot, chain_time, mint, supply_apr, supply_apy, borrow_apr,
-    utilization, supplied, borrowed, updated_slot, updated_time, reason, detail
-)
-ORDER BY protocol, address
-ON CONFLICT (protocol, address, source_slot) DO UPDATE SET
-    chain_time = EXCLUDED.chain_time,
-    read_at = EXCLUDED.read_at,
-    mint = EXCLUDED.mint,
-    supply_apr = EXCLUDED.supply_apr,
-    supply_apy = EXCLUDED.supply_apy,
-    borrow_apr = EXCLUDED.borrow_apr,
-    utilization = EXCLUDED.utilization,
-    supplied = EXCLUDED.supplied,
-    borrowed = EXCLUDED.borrowed,
-    updated_slot = EXCLUDED.updated_slot,
-    updated_time = EXCLUDED.updated_time,
-    reason = EXCLUDED.reason,
-    detail = EXCLUDED.detail
-"""
-
-NEWEST = """
-SELECT newest.protocol, newest.address, source_slot, chain_time, mint, supply_apr, supply_apy,
-       borrow_apr, utilization, supplied, borrowed, updated_slot, updated_time, reason, detail,
-       extract(EPOCH FROM clock_timestamp() - read_at)::FLOAT AS age
-FROM unnest(%(protocol)s::TEXT[], %(address)s::TEXT[])
-    WITH ORDINALITY AS source (protocol, address, place)
-CROSS JOIN LATERAL (
-    SELECT protocol, address, source_slot, chain_time, mint, supply_apr, supply_apy, borrow_apr,
-           utilization, supplied, borrowed, updated_slot, updated_time, reason, detail, read_at
-    FROM protocol_apy
-    WHERE (protocol, address) = (source.protocol, source.address)
-    ORDER BY read_at DESC
-    LIMIT 1
-) AS newest
-ORDER BY source.place
-"""
-
-PRUNE = """
-DELETE FROM protocol_apy
-WHERE read_at < now() - %(age)s
-"""
+from cvms.store.postgres.driver.connection import Connection
+from cvms.store.postgres.row_mapping import SQL_TYPES, by_column, columns, fetch_all, query_for
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StoredRate:
-    """A source as a node gave it at `source_slot`, when the chain's clock showed `chain_time`.
+    """A yield source as read at `source_slot`, when the chain's clock showed `chain_time`.
 
-    A rate (fractions of 1 a year, amounts in token units) or a `reason` why there is none.
-    `updated_…` is when the protocol last touched its account. `age`: seconds since it was read.
+    Either a rate (yearly fractions of 1, amounts in token units) or a `reason` why there is none.
+    `updated_…` is when the protocol last changed its account. `age`: seconds since the reading.
     """
 
     protocol: str
@@ -99,14 +42,52 @@ class StoredRate:
             object.__setattr__(self, name, None if value is None else int(value))
 
 
-async def put(conn: TrioConnection[Any], rates: Sequence[StoredRate]) -> None:
-    """Store a reading: one row for each source and slot, the later of two at one slot."""
-    names = (name for name in StoredRate.__slots__ if name != "age")
-    await conn.execute(PUT, by_column(rates, names))
+# NUMERIC for integers, since an account may hold more than a BIGINT.
+PUT = query_for(
+    StoredRate,
+    """
+    INSERT INTO protocol_apy ({columns})
+    SELECT {columns}
+    FROM unnest({arrays}) AS given ({columns})
+    ORDER BY protocol, address
+    ON CONFLICT (protocol, address, source_slot) DO UPDATE SET {updates}, read_at = now()
+    """,
+    key={"protocol", "address", "source_slot"},
+    without={"age"},
+    sql_types={**SQL_TYPES, int: "NUMERIC"},
+)
+
+NEWEST = query_for(
+    StoredRate,
+    """
+    SELECT {columns:newest}, extract(EPOCH FROM clock_timestamp() - read_at)::FLOAT AS age
+    FROM unnest(%(protocol)s::TEXT[], %(address)s::TEXT[])
+        WITH ORDINALITY AS source (protocol, address, place)
+    CROSS JOIN LATERAL (
+        SELECT {columns}, read_at
+        FROM protocol_apy
+        WHERE (protocol, address) = (source.protocol, source.address)
+        ORDER BY read_at DESC
+        LIMIT 1
+    ) AS newest
+    ORDER BY source.place
+    """,
+    without={"age"},
+)
+
+PRUNE = """
+DELETE FROM protocol_apy
+WHERE read_at < now() - %(age)s
+"""
 
 
-async def newest(conn: TrioConnection[Any], sources: Sequence[tuple[str, str]]) -> list[StoredRate]:
-    """The last reading of each protocol and address, in their order; without those never read."""
+async def put(conn: Connection, rates: Sequence[StoredRate]) -> None:
+    """Store a reading: one row for each source and slot, the later of two at the same slot."""
+    await conn.execute(PUT, by_column(rates, columns(StoredRate, without={"age"})))
+
+
+async def newest(conn: Connection, sources: Sequence[tuple[str, str]]) -> list[StoredRate]:
+    """Return the last reading of each (protocol, address), in their order, if there is one."""
     params = {
         "protocol": [protocol for protocol, _ in sources],
         "address": [address for _, address in sources],
@@ -114,7 +95,7 @@ async def newest(conn: TrioConnection[Any], sources: Sequence[tuple[str, str]]) 
     return await fetch_all(conn, StoredRate, NEWEST, params)
 
 
-async def prune(conn: TrioConnection[Any], age: timedelta) -> int:
-    """Delete the readings older than `age`; returns how many."""
+async def prune(conn: Connection, age: timedelta) -> int:
+    """Delete the readings older than `age`; return how many."""
     cursor = await conn.execute(PRUNE, {"age": age})
     return cursor.rowcount

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import re
-from pathlib import Path
 
 import pytest
 
 from cvms.chain.types import POSITION_MANAGER_PROGRAM, USDT_MINT, VAULT_PROGRAM, YIELD_POOL_PROGRAM
 from tests.chain.program.idl_borsh import fields_of, idl, instruction_of
+from tests.paths import DOCS
 
-DOCUMENT = (Path(__file__).parents[3] / "docs" / "programs.md").read_text()
+DOCUMENT = (DOCS / "programs.md").read_text()
 COMMON, YIELD_POOL = DOCUMENT.split("### The yield pool\n")
 PARTS = {"collateral_vault": COMMON, "position_manager": COMMON, "yield_pool": YIELD_POOL}
 PROGRAMS = tuple(PARTS)

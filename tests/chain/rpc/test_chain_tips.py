@@ -11,7 +11,7 @@ from solders.keypair import Keypair
 from cvms.chain.rpc.chain_tips import final_block, read_tips
 from cvms.chain.rpc.rpc_client import RpcClient, open_rpc
 from cvms.errors import ChainUnavailable, RpcError
-from cvms.localnet.ledger.chain import Chain
+from cvms.localnet.ledger.chain import LocalnetChain
 from cvms.localnet.node.faults import Fail
 from tests.conftest import Localnet
 
@@ -24,7 +24,7 @@ async def rpc(localnet: Localnet) -> AsyncIterator[RpcClient]:
 
 
 @pytest.fixture
-def chain(localnet: Localnet) -> Chain:
+def chain(localnet: Localnet) -> LocalnetChain:
     return localnet.running.chain
 
 
@@ -33,7 +33,7 @@ async def airdrop(rpc: RpcClient) -> str:
     return signature
 
 
-async def test_the_tips_are_those_of_the_chain(rpc: RpcClient, chain: Chain) -> None:
+async def test_the_tips_are_those_of_the_chain(rpc: RpcClient, chain: LocalnetChain) -> None:
     chain.skip_to(chain.tip.slot + 50)
     chain.advance(6)
     tips = await read_tips(rpc)
@@ -68,7 +68,7 @@ async def test_a_node_that_refuses_gives_no_tips(rpc: RpcClient, localnet: Local
 
 
 async def test_a_final_block_says_what_is_in_it(
-    rpc: RpcClient, chain: Chain, localnet: Localnet
+    rpc: RpcClient, chain: LocalnetChain, localnet: Localnet
 ) -> None:
     landed = await airdrop(rpc)
     slot = chain.tip.slot

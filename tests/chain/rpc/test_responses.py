@@ -80,7 +80,7 @@ CALLS: list[Callable[[RpcClient], Awaitable[Any]]] = [
     lambda rpc: rpc.get_latest_blockhash(),
     lambda rpc: rpc.get_balance(KEYS[0]),
     lambda rpc: rpc.get_accounts(KEYS, commitment=Commitment.CONFIRMED),
-    lambda rpc: rpc.get_signatures_for_address(KEYS[0], commitment=Commitment.CONFIRMED),
+    lambda rpc: rpc.get_signatures_for_address(KEYS[0], commitment=Commitment.CONFIRMED, limit=1),
     lambda rpc: rpc.get_transactions(["s"], commitment=Commitment.CONFIRMED),
     lambda rpc: rpc.get_signature_statuses(["s"]),
     lambda rpc: rpc.send_transaction(b""),

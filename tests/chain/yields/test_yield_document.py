@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import pytest
 
 from cvms.chain.yields import marginfi, reference_pool, solend
 from cvms.chain.yields.rates import Convention, ProtocolName, Reason
 from cvms.chain.yields.sources import SETTING, adapter, parse_yield_sources
 from tests.chain.yields.accounts import PROGRAMS
+from tests.paths import DOCS
 
-DOCUMENT = (Path(__file__).parents[3] / "docs" / "yield.md").read_text()
+DOCUMENT = (DOCS / "yield.md").read_text()
 
 
 def test_the_sample_setting_is_valid() -> None:

@@ -1,4 +1,4 @@
-"""Administrators: who is one, what each role may do, and what governance's signature does."""
+"""Administrators: valid tokens, what each role may do, and the transactions of governance."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ KEY = str(Pubkey.default())
 
 @pytest.fixture
 async def office(database_url: str, localnet: Localnet) -> AsyncIterator[Service]:
-    """The front end alone, with a secret, on a real chain whose governance is the operator."""
+    """Run the front end alone, with a secret, on a real chain whose governance is the operator."""
     async with running(
         database_url,
         rpc_url=localnet.rpc_url,
@@ -105,7 +105,7 @@ def bad_tokens() -> dict[str, str]:
 
 
 @pytest.mark.parametrize("route", ROUTES, ids=lambda route: f"{route.method} {route.rule}")
-async def test_nobody_without_a_good_token_gets_in(database_url: str, route: Route) -> None:
+async def test_nobody_gets_in_without_a_valid_token(database_url: str, route: Route) -> None:
     async with running(database_url, admin_jwt_secret=SECRET) as service:
         if by_admin(route):
             missing = await ask(service, route.method, route.rule, {})
@@ -133,7 +133,7 @@ async def test_without_a_secret_there_are_no_administrators(service: Service) ->
     assert (reply.status_code, reply.json()["code"]) == (503, "admin_disabled")
 
 
-def test_no_token_lives_longer_than_a_day() -> None:
+def test_no_token_is_valid_for_longer_than_a_day() -> None:
     assert mint(SECRET, subject="carol", role=Role.ADMIN, seconds=24 * 3600)
     for seconds in (0, -1, 24 * 3600 + 1):
         with pytest.raises(ValueError, match="lifetime"):
@@ -144,7 +144,7 @@ def test_no_token_lives_longer_than_a_day() -> None:
 
 
 async def decided(office: Service, path: str, body: Json) -> Any:
-    """Ask as an administrator, have it land, and return the authority account."""
+    """Make a request as an administrator, let it land, and return the authority account."""
     reply = await ask(office, "POST", path, body, token())
     assert reply.status_code == 202, reply.text
     (row,) = await rows(office, "SELECT wire FROM submissions WHERE state = 'pending'")
@@ -158,7 +158,7 @@ async def decided(office: Service, path: str, body: Json) -> Any:
     return read_vault_authority(found.accounts[0], programs)
 
 
-async def test_governance_decides_on_chain(office: Service) -> None:
+async def test_governance_changes_the_authority_on_chain(office: Service) -> None:
     program = Pubkey.new_unique()
     named = {"program": str(program)}
     authority = await decided(office, "/api/admin/vault-authority/add", named)
@@ -185,7 +185,7 @@ async def test_governance_decides_on_chain(office: Service) -> None:
     assert again.json()["program_error"]["name"] == "NotFound"
 
 
-async def test_an_operator_who_is_not_governance_is_told_so(
+async def test_an_operator_that_is_not_governance_gets_unauthorized(
     database_url: str, localnet: Localnet
 ) -> None:
     other = Keypair()
@@ -203,7 +203,7 @@ async def test_an_operator_who_is_not_governance_is_told_so(
         assert not await rows(service, "SELECT 1 FROM submissions")
 
 
-async def test_an_emergency_withdrawal_reaches_what_is_locked_and_says_why(
+async def test_an_emergency_withdrawal_includes_locked_tokens_and_records_the_reason(
     office: Service,
 ) -> None:
     wallet = await with_vault(office, amount=10 * USDT)
@@ -224,7 +224,7 @@ async def test_an_emergency_withdrawal_reaches_what_is_locked_and_says_why(
     assert reply.status_code == 400
 
 
-async def test_collateral_moves_between_two_vaults(office: Service) -> None:
+async def test_collateral_is_transferred_between_two_vaults(office: Service) -> None:
     giver = await with_vault(office, amount=10 * USDT)
     taker = await with_vault(office)
     body = {"from_owner": str(giver.pubkey()), "to_owner": str(taker.pubkey()), "amount": 3 * USDT}
@@ -238,7 +238,7 @@ async def test_collateral_moves_between_two_vaults(office: Service) -> None:
     assert (await ask(office, "POST", route, nobody, token())).status_code == 404
 
 
-async def test_twenty_equal_decisions_under_one_key_are_one(office: Service) -> None:
+async def test_twenty_equal_requests_with_one_key_have_one_effect(office: Service) -> None:
     replies: list[httpx.Response] = []
 
     async def decide() -> None:
@@ -292,7 +292,7 @@ async def test_an_administrator_prepares_a_policy_that_only_the_owner_can_sign(
     assert entry["actor"] == "admin:carol"
 
 
-async def test_nobody_else_changes_a_policy(office: Service) -> None:
+async def test_only_the_owner_or_an_administrator_changes_a_policy(office: Service) -> None:
     wallet = await with_vault(office)
     route = "/api/admin/withdraw/min-delay/set"
     bare = {"owner": str(wallet.pubkey()), "seconds": 0}
@@ -330,9 +330,7 @@ async def test_the_audit_trail_is_read_by_owner_and_action_page_by_page(office: 
 
 
 @pytest.mark.parametrize("query", ["owner=%00", "x=%ff%fe", "action=%0a", "limit=0", "x" * 3000])
-async def test_a_look_with_an_odd_query_is_refused_and_written_down(
-    office: Service, query: str
-) -> None:
+async def test_an_invalid_query_is_refused_and_recorded(office: Service, query: str) -> None:
     reply = await ask(office, "GET", f"/api/admin/audit?{query}", bearer=token(Role.VIEWER))
     assert reply.status_code == 400
     (entry,) = await rows(office, "SELECT action, details FROM audit_logs")
@@ -340,7 +338,7 @@ async def test_a_look_with_an_odd_query_is_refused_and_written_down(
     assert entry["details"]["query"] == query[:500]
 
 
-async def test_a_vault_is_compared_when_asked_for(office: Service) -> None:
+async def test_a_vault_is_reconciled_on_request(office: Service) -> None:
     wallet = await with_vault(office)
     owner = str(wallet.pubkey())
     reply = await ask(office, "POST", "/api/admin/reconcile", {"owner": owner}, token())
@@ -357,7 +355,7 @@ async def test_a_vault_is_compared_when_asked_for(office: Service) -> None:
     assert actions[-2:] == ["reconcile", "vault_token_account_set"]
 
 
-async def test_every_supervised_task_is_shown(office: Service) -> None:
+async def test_every_supervised_task_is_listed(office: Service) -> None:
     office.board.set_task_state("indexer", "backoff", error="it broke")
     reply = (await ask(office, "GET", "/api/admin/tasks", bearer=token(Role.VIEWER))).json()
     task = reply["tasks"]["indexer"]

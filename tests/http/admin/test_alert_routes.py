@@ -1,4 +1,4 @@
-"""Alerts are for administrators: listed, taken on, and told live for as long as a token is good."""
+"""Alerts are for administrators: listed, acknowledged, and sent live until a token expires."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ TOPIC = "security_alert"
 
 @pytest.fixture
 async def office(database_url: str) -> AsyncIterator[Service]:
-    """The front end alone, with a secret, and with a clock that a test may move."""
+    """Run the front end alone, with a secret and a clock that a test may move."""
     async with running(database_url, admin_jwt_secret=SECRET, wall_clock=_clock) as service:
         _offset[0] = 0.0
         yield service
@@ -83,13 +83,13 @@ async def test_alerts_are_listed_newest_first_by_state_and_severity(office: Serv
     assert (await listed(office, "?state=open&severity=critical"))["alerts"] == []
 
 
-async def test_a_query_that_is_none_is_refused(office: Service) -> None:
+async def test_an_invalid_query_is_refused(office: Service) -> None:
     for query in ("state=new", "severity=3", "cursor=0", "cursor=x", "limit=101", "colour=red"):
         reply = await ask(office, "GET", f"/api/admin/alerts?{query}", bearer=token())
         assert (reply.status_code, reply.json()["code"]) == (400, "invalid_request"), query
 
 
-async def test_whoever_takes_an_alert_on_first_is_remembered_and_audited(office: Service) -> None:
+async def test_the_first_acknowledgement_is_recorded_and_audited(office: Service) -> None:
     await observe(office, "part_down", 1)
     [alert] = (await listed(office))["alerts"]
     path = f"/api/admin/alerts/{alert['id']}/acknowledge"
@@ -106,14 +106,16 @@ async def test_whoever_takes_an_alert_on_first_is_remembered_and_audited(office:
     assert [each["data"]["state"] for each in told] == ["open", "acknowledged"]  # not twice
 
 
-async def test_an_alert_that_is_not_there_is_not_found(office: Service) -> None:
+async def test_an_unknown_alert_is_not_found(office: Service) -> None:
     for name in ("0", "77", "-1", "x", "1.0", "9" * 19, "9" * 400, "٣"):
         reply = await ask(office, "POST", f"/api/admin/alerts/{name}/acknowledge", bearer=token())
         assert (reply.status_code, reply.json()["code"]) == (404, "not_found"), name
     assert await rows(office, "SELECT 1 FROM audit_logs WHERE action = 'alert_acknowledge'") == []
 
 
-async def test_what_only_a_person_can_end_ends_by_it(office: Service) -> None:
+async def test_acknowledging_resolves_an_alert_that_only_a_person_can_resolve(
+    office: Service,
+) -> None:
     await observe(office, "books_differ", 1)
     [alert] = (await listed(office))["alerts"]
     path = f"/api/admin/alerts/{alert['id']}/acknowledge"
@@ -123,7 +125,7 @@ async def test_what_only_a_person_can_end_ends_by_it(office: Service) -> None:
     assert [each["state"] for each in (await listed(office))["alerts"]] == ["open", "resolved"]
 
 
-async def test_two_who_resolve_and_acknowledge_at_once_tell_one_end(office: Service) -> None:
+async def test_resolving_and_acknowledging_at_once_sends_one_resolution(office: Service) -> None:
     await observe(office, "books_differ", 1)
     [alert] = (await listed(office))["alerts"]
 
@@ -154,7 +156,7 @@ def socket_of(service: Service, bearer: str | None = None) -> Any:
     return opened(service.url.replace("http", "ws") + "/ws", headers)
 
 
-async def test_nobody_hears_of_alerts_without_a_good_token(office: Service) -> None:
+async def test_nobody_receives_alerts_without_a_valid_token(office: Service) -> None:
     async with socket_of(office) as socket:
         await frame(socket)
         assert await refusal(socket) == "invalid_token"
@@ -175,7 +177,7 @@ async def test_without_a_secret_there_are_no_administrators(service: Service) ->
 
 
 @pytest.mark.parametrize("by_header", [True, False])
-async def test_a_viewer_sees_what_is_open_and_then_what_comes(
+async def test_a_viewer_receives_open_alerts_and_then_new_ones(
     office: Service, by_header: bool
 ) -> None:
     await observe(office, "part_down", 1)
@@ -193,7 +195,7 @@ async def test_a_viewer_sees_what_is_open_and_then_what_comes(
     assert trail[0]["details"]["topic"] == TOPIC
 
 
-async def test_what_is_told_ends_with_the_token(office: Service) -> None:
+async def test_alerts_are_sent_until_the_token_expires(office: Service) -> None:
     async with socket_of(office) as socket:
         await frame(socket)
         await subscribe(socket, TOPIC, token=token(Role.VIEWER))
@@ -213,7 +215,9 @@ def _deposit() -> OutboxMessage:
     return event("deposit_event", 1)
 
 
-async def test_an_owners_alerts_are_told_by_owner(office: Service) -> None:
+async def test_a_subscription_with_an_owner_receives_only_that_owners_alerts(
+    office: Service,
+) -> None:
     owner = "11111111111111111111111111111111"
     await observe(office, "low_balance", 1, owner=owner)
     await observe(office, "low_balance", 2, owner="somebody")

@@ -1,4 +1,4 @@
-"""What a wallet signs after the page of a domain has asked it: a Sign-In-With-Solana message."""
+"""Sign-In-With-Solana messages, as a wallet signs them for the page of a domain."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def message_of(
     issued: str | None = None,
     expires: str | None = None,
 ) -> str:
-    """The message; issued now and good for five minutes where nothing else is said."""
+    """Return the message, by default issued now and valid for five minutes."""
     now = datetime.now(UTC)
     issued = now.isoformat() if issued is None else issued
     expires = (now + timedelta(minutes=5)).isoformat() if expires is None else expires

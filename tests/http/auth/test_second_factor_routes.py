@@ -1,4 +1,4 @@
-"""The second factor: who has set one up withdraws with a code, and each code works once."""
+"""The second factor: an owner who enabled one withdraws with a code, and each code works once."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from cvms.cli import main
 from cvms.config.loader import load_programs
 from cvms.config.settings import Config
 from cvms.http.auth import second_factor_routes
-from cvms.http.auth.requester import SignedRequest
+from cvms.http.auth.credential import SignedRequest
 from cvms.http.auth.second_factor import SecondFactor
 from cvms.http.vaults import command_routes
 from cvms.nursery.run import serve
@@ -44,7 +44,7 @@ LET_THROUGH = (503, "chain_unavailable")
 
 @dataclass
 class WallClock:
-    """What time it is for the service under test and for the devices."""
+    """The clock of the service under test and of the devices."""
 
     now: float = 1_900_000_005.0
 
@@ -58,15 +58,17 @@ def clock() -> WallClock:
 
 
 @pytest.fixture
-async def door(database_url: str, clock: WallClock) -> AsyncIterator[Service]:
-    """The front end without a chain."""
+async def offchain(database_url: str, clock: WallClock) -> AsyncIterator[Service]:
+    """Run the front end without a chain."""
     async with running(database_url, **settings(clock)) as service:
         yield service
 
 
 @pytest.fixture
-async def bank(database_url: str, localnet: Localnet, clock: WallClock) -> AsyncIterator[Service]:
-    """The front end on a real chain."""
+async def onchain(
+    database_url: str, localnet: Localnet, clock: WallClock
+) -> AsyncIterator[Service]:
+    """Run the front end on a real chain."""
     async with running(
         database_url,
         rpc_url=localnet.rpc_url,
@@ -83,7 +85,7 @@ def settings(clock: WallClock, *keys: bytes) -> dict[str, Any]:
 
 @dataclass(frozen=True, slots=True)
 class Device:
-    """An authenticator that has read the setup."""
+    """An authenticator with the secret of a setup."""
 
     wallet: Keypair
     clock: WallClock
@@ -115,7 +117,7 @@ async def verify(
 
 
 async def enabled(service: Service, wallet: Keypair, clock: WallClock) -> Device:
-    """A device whose first code has been shown; the clock is at the next step by then."""
+    """Return a device whose first code was verified; the clock is at the next step then."""
     device = await set_up(service, wallet, clock)
     assert (await verify(service, device)).status_code == 200
     clock.now += 30
@@ -142,8 +144,8 @@ async def disable(service: Service, device: Device, code: str | None = None) -> 
 async def status(service: Service, wallet: Keypair) -> Json:
     reply = await service.get(f"/api/2fa/status/{wallet.pubkey()}")
     assert reply.status_code == 200, reply.text
-    told: Json = reply.json()
-    return told
+    warning: Json = reply.json()
+    return warning
 
 
 def outcome(reply: httpx.Response) -> tuple[int, str]:
@@ -156,43 +158,46 @@ OFF = {"enabled": False, "since": None, "recovery_codes_left": 0}
 # --- what an owner does ------------------------------------------------------------------------
 
 
-async def test_from_setup_to_withdrawals_with_codes_and_back(
-    bank: Service, clock: WallClock
+async def test_a_second_factor_is_set_up_used_for_withdrawals_and_disabled(
+    onchain: Service, clock: WallClock
 ) -> None:
-    wallet = await with_vault(bank, amount=100 * USDT, delegate=True)
-    device = await set_up(bank, wallet, clock)
-    assert await status(bank, wallet) == OFF
-    assert (await withdraw(bank, device)).status_code == 202  # not before a code was shown
+    wallet = await with_vault(onchain, amount=100 * USDT, delegate=True)
+    device = await set_up(onchain, wallet, clock)
+    assert await status(onchain, wallet) == OFF
+    assert (await withdraw(onchain, device)).status_code == 202  # not before a code was shown
 
-    reply = await verify(bank, device)
-    assert reply.json() == await status(bank, wallet)
+    reply = await verify(onchain, device)
+    assert reply.json() == await status(onchain, wallet)
     assert reply.json() == {
         "enabled": True,
         "since": "2030-03-17T17:46:45Z",
         "recovery_codes_left": 10,
     }
-    assert outcome(await withdraw(bank, device)) == (401, "second_factor_required")
-    assert outcome(await withdraw(bank, device, device.code())) == (409, "second_factor_used")
+    assert outcome(await withdraw(onchain, device)) == (401, "second_factor_required")
+    assert outcome(await withdraw(onchain, device, device.code())) == (409, "second_factor_used")
     clock.now += 30
-    assert outcome(await withdraw(bank, device, device.wrong())) == (401, "invalid_second_factor")
-    reply = await withdraw(bank, device, device.code())
+    assert outcome(await withdraw(onchain, device, device.wrong())) == (
+        401,
+        "invalid_second_factor",
+    )
+    reply = await withdraw(onchain, device, device.code())
     assert (reply.status_code, reply.json()["mode"]) == (202, "submitted")
-    assert outcome(await withdraw(bank, device, device.code())) == (409, "second_factor_used")
+    assert outcome(await withdraw(onchain, device, device.code())) == (409, "second_factor_used")
     clock.now += 30
-    assert (await withdraw(bank, device, device.code())).status_code == 202
+    assert (await withdraw(onchain, device, device.code())).status_code == 202
 
-    assert outcome(await disable(bank, device)) == (401, "second_factor_required")
+    assert outcome(await disable(onchain, device)) == (401, "second_factor_required")
     clock.now += 30
-    reply = await disable(bank, device, device.code())
+    reply = await disable(onchain, device, device.code())
     assert (reply.status_code, reply.json()) == (200, OFF)
-    assert await status(bank, wallet) == OFF
-    assert (await withdraw(bank, device)).status_code == 202
-    assert len(await rows(bank, "SELECT 1 FROM submissions WHERE kind = 'withdraw'")) == 4
+    assert await status(onchain, wallet) == OFF
+    assert (await withdraw(onchain, device)).status_code == 202
+    assert len(await rows(onchain, "SELECT 1 FROM submissions WHERE kind = 'withdraw'")) == 4
 
 
-async def test_the_setup_is_what_authenticators_read(door: Service, clock: WallClock) -> None:
+async def test_authenticators_can_read_the_setup(offchain: Service, clock: WallClock) -> None:
     wallet = Keypair()
-    setup = (await set_up(door, wallet, clock)).setup
+    setup = (await set_up(offchain, wallet, clock)).setup
     assert len(base64.b32decode(setup["secret"])) == 20
     uri = urlsplit(setup["otpauth_uri"])
     assert (uri.scheme, uri.netloc) == ("otpauth", "totp")
@@ -206,43 +211,46 @@ async def test_the_setup_is_what_authenticators_read(door: Service, clock: WallC
     assert all(re.fullmatch("[a-z2-7]{4}(-[a-z2-7]{4}){3}", code) for code in codes)
 
 
-async def test_another_setup_before_a_code_takes_the_place_of_the_first(
-    door: Service, clock: WallClock
+async def test_another_setup_before_verification_replaces_the_first(
+    offchain: Service, clock: WallClock
 ) -> None:
     wallet = Keypair()
-    first, second = [await set_up(door, wallet, clock) for _ in range(2)]
-    assert outcome(await verify(door, first)) == (401, "invalid_second_factor")
-    assert (await verify(door, second)).status_code == 200
-    assert outcome(await verify(door, second)) == (409, "conflict")
-    assert outcome(await withdraw(door, first, first.recovery())) == (401, "invalid_second_factor")
-    reply = await door.post(SETUP, await signed(door, wallet, "twofa_setup"))
+    first, second = [await set_up(offchain, wallet, clock) for _ in range(2)]
+    assert outcome(await verify(offchain, first)) == (401, "invalid_second_factor")
+    assert (await verify(offchain, second)).status_code == 200
+    assert outcome(await verify(offchain, second)) == (409, "conflict")
+    assert outcome(await withdraw(offchain, first, first.recovery())) == (
+        401,
+        "invalid_second_factor",
+    )
+    reply = await offchain.post(SETUP, await signed(offchain, wallet, "twofa_setup"))
     assert outcome(reply) == (409, "conflict")
-    assert outcome(await withdraw(door, second, second.recovery())) == LET_THROUGH
+    assert outcome(await withdraw(offchain, second, second.recovery())) == LET_THROUGH
 
 
-async def test_a_setup_waits_for_an_hour(door: Service, clock: WallClock) -> None:
-    device = await set_up(door, Keypair(), clock)
+async def test_a_setup_can_be_verified_for_an_hour(offchain: Service, clock: WallClock) -> None:
+    device = await set_up(offchain, Keypair(), clock)
     clock.now += 3_601
-    assert outcome(await verify(door, device)) == (404, "not_found")
-    again = await set_up(door, device.wallet, clock)
+    assert outcome(await verify(offchain, device)) == (404, "not_found")
+    again = await set_up(offchain, device.wallet, clock)
     clock.now += 3_599
-    assert (await verify(door, again)).status_code == 200
+    assert (await verify(offchain, again)).status_code == 200
 
 
 async def test_without_a_setup_there_is_nothing_to_verify_or_disable(
-    door: Service, clock: WallClock
+    offchain: Service, clock: WallClock
 ) -> None:
     nobody = Device(Keypair(), clock, {"secret": pyotp.random_base32()})
-    assert outcome(await verify(door, nobody)) == (404, "not_found")
-    assert outcome(await disable(door, nobody, nobody.code())) == (409, "conflict")
-    waiting = await set_up(door, Keypair(), clock)
-    assert outcome(await disable(door, waiting, waiting.code())) == (409, "conflict")
+    assert outcome(await verify(offchain, nobody)) == (404, "not_found")
+    assert outcome(await disable(offchain, nobody, nobody.code())) == (409, "conflict")
+    waiting = await set_up(offchain, Keypair(), clock)
+    assert outcome(await disable(offchain, waiting, waiting.code())) == (409, "conflict")
 
 
 async def test_every_route_that_declares_a_second_factor_demands_it(
-    door: Service, clock: WallClock
+    offchain: Service, clock: WallClock
 ) -> None:
-    device = await enabled(door, Keypair(), clock)
+    device = await enabled(offchain, Keypair(), clock)
     requests: dict[str, tuple[Any, ...]] = {
         "/api/vault/withdraw": ("withdraw", AMOUNT),
         "/api/vault/request-withdraw": ("request_withdraw", AMOUNT),
@@ -257,17 +265,19 @@ async def test_every_route_that_declares_a_second_factor_demands_it(
     assert declared == requests.keys()
     for rule, text in requests.items():
         clock.now += 30
-        body = await signed(door, device.wallet, *text)
-        assert outcome(await send(door, body, route=rule)) == (401, "second_factor_required")
-        reply = await send(door, body, device.wrong(), rule)
+        body = await signed(offchain, device.wallet, *text)
+        assert outcome(await send(offchain, body, route=rule)) == (401, "second_factor_required")
+        reply = await send(offchain, body, device.wrong(), rule)
         assert outcome(reply) == (401, "invalid_second_factor")
         assert reply.headers["WWW-Authenticate"] == "Second-Factor"
-        good = await send(door, body, device.code(), rule)
+        good = await send(offchain, body, device.code(), rule)
         assert outcome(good) in {LET_THROUGH, (200, "")}, good.text
 
 
-async def test_codes_of_a_step_before_and_after_are_good(door: Service, clock: WallClock) -> None:
-    device = await enabled(door, Keypair(), clock)
+async def test_codes_of_the_neighbouring_steps_are_accepted(
+    offchain: Service, clock: WallClock
+) -> None:
+    device = await enabled(offchain, Keypair(), clock)
     clock.now += 300
     for steps, expected in (
         (-2, (401, "invalid_second_factor")),
@@ -276,11 +286,11 @@ async def test_codes_of_a_step_before_and_after_are_good(door: Service, clock: W
         (1, LET_THROUGH),
         (2, (401, "invalid_second_factor")),
     ):
-        assert outcome(await withdraw(door, device, device.code(steps))) == expected, steps
+        assert outcome(await withdraw(offchain, device, device.code(steps))) == expected, steps
 
 
-async def test_a_code_may_be_sent_as_it_is_read(door: Service, clock: WallClock) -> None:
-    device = await enabled(door, Keypair(), clock)
+async def test_a_code_may_contain_spaces_and_hyphens(offchain: Service, clock: WallClock) -> None:
+    device = await enabled(offchain, Keypair(), clock)
     code, recovery = device.code(), device.recovery()
     for text in (
         f"{code[:3]} {code[3:]}",
@@ -289,67 +299,69 @@ async def test_a_code_may_be_sent_as_it_is_read(door: Service, clock: WallClock)
         recovery.replace("-", ""),
         recovery.replace("-", " "),
     ):
-        assert outcome(await withdraw(door, device, text)) == LET_THROUGH, text
+        assert outcome(await withdraw(offchain, device, text)) == LET_THROUGH, text
 
 
 # --- each code once ----------------------------------------------------------------------------
 
 
-async def test_a_code_that_was_used_is_not_good_nor_is_one_before_it(
-    bank: Service, clock: WallClock
-) -> None:
-    device = await enabled(bank, await with_vault(bank, amount=9 * USDT, delegate=True), clock)
+async def test_a_used_code_and_earlier_ones_are_refused(onchain: Service, clock: WallClock) -> None:
+    device = await enabled(
+        onchain, await with_vault(onchain, amount=9 * USDT, delegate=True), clock
+    )
     clock.now += 60
-    assert (await withdraw(bank, device, device.code(1))).status_code == 202
+    assert (await withdraw(onchain, device, device.code(1))).status_code == 202
     for steps in (1, 0, -1):
-        reply = await withdraw(bank, device, device.code(steps))
+        reply = await withdraw(onchain, device, device.code(steps))
         assert outcome(reply) == (409, "second_factor_used")
     clock.now += 30
-    assert outcome(await withdraw(bank, device, device.code())) == (409, "second_factor_used")
+    assert outcome(await withdraw(onchain, device, device.code())) == (409, "second_factor_used")
     clock.now += 30
-    assert (await withdraw(bank, device, device.code())).status_code == 202
+    assert (await withdraw(onchain, device, device.code())).status_code == 202
 
 
 @pytest.mark.parametrize("kind", ["step", "recovery code"])
 @pytest.mark.parametrize("nonces", [1, 20])
 async def test_of_twenty_at_once_with_one_code_exactly_one_has_an_effect(
-    bank: Service, clock: WallClock, kind: str, nonces: int
+    onchain: Service, clock: WallClock, kind: str, nonces: int
 ) -> None:
-    device = await enabled(bank, await with_vault(bank, amount=90 * USDT, delegate=True), clock)
+    device = await enabled(
+        onchain, await with_vault(onchain, amount=90 * USDT, delegate=True), clock
+    )
     code = device.code() if kind == "step" else device.recovery()
-    bodies = [await signed(bank, device.wallet, "withdraw", AMOUNT) for _ in range(nonces)]
-    replies = await all_at_once(bank, (bodies * 20)[:20], [code] * 20)
+    bodies = [await signed(onchain, device.wallet, "withdraw", AMOUNT) for _ in range(nonces)]
+    replies = await all_at_once(onchain, (bodies * 20)[:20], [code] * 20)
     assert sorted(reply.status_code for reply in replies) == [202] + [409] * 19
     refusals = {reply.json()["code"] for reply in replies if reply.status_code == 409}
     assert refusals <= {"second_factor_used", "nonce_used"}
-    assert len(await rows(bank, "SELECT 1 FROM submissions WHERE kind = 'withdraw'")) == 1
+    assert len(await rows(onchain, "SELECT 1 FROM submissions WHERE kind = 'withdraw'")) == 1
     left = 10 if kind == "step" else 9
-    assert (await status(bank, device.wallet))["recovery_codes_left"] == left
-    # The nonces of those that had no effect are still good.
+    assert (await status(onchain, device.wallet))["recovery_codes_left"] == left
+    # The nonces of those that had no effect are still valid.
     clock.now += 30
-    unused = [body for body in bodies[1:] if (await send(bank, body, device.code())).is_success]
+    unused = [body for body in bodies[1:] if (await send(onchain, body, device.code())).is_success]
     assert len(unused) == (0 if nonces == 1 else 1)
 
 
-async def test_of_twenty_ways_to_disable_with_one_code_exactly_one_has_an_effect(
-    door: Service, clock: WallClock
+async def test_of_twenty_requests_to_disable_with_one_code_exactly_one_has_an_effect(
+    offchain: Service, clock: WallClock
 ) -> None:
-    device = await enabled(door, Keypair(), clock)
-    bodies = [await signed(door, device.wallet, "twofa_disable") for _ in range(20)]
-    replies = await all_at_once(door, bodies, [device.recovery()] * 20, DISABLE)
+    device = await enabled(offchain, Keypair(), clock)
+    bodies = [await signed(offchain, device.wallet, "twofa_disable") for _ in range(20)]
+    replies = await all_at_once(offchain, bodies, [device.recovery()] * 20, DISABLE)
     assert sorted(reply.status_code for reply in replies) == [200] + [409] * 19
-    disabled = await rows(door, "SELECT 1 FROM audit_logs WHERE action = 'twofa_disable'")
+    disabled = await rows(offchain, "SELECT 1 FROM audit_logs WHERE action = 'twofa_disable'")
     assert len(disabled) == 1
 
 
-async def test_of_ten_first_codes_at_once_exactly_one_enables(
-    door: Service, clock: WallClock
+async def test_of_ten_verifications_at_once_exactly_one_enables(
+    offchain: Service, clock: WallClock
 ) -> None:
-    device = await set_up(door, Keypair(), clock)
+    device = await set_up(offchain, Keypair(), clock)
     replies: list[httpx.Response] = []
 
     async def ask() -> None:
-        replies.append(await verify(door, device))
+        replies.append(await verify(offchain, device))
 
     async with trio.open_nursery() as nursery:
         for _ in range(10):
@@ -357,206 +369,232 @@ async def test_of_ten_first_codes_at_once_exactly_one_enables(
     assert sorted(reply.status_code for reply in replies) == [200] + [409] * 9
 
 
-async def test_each_recovery_code_is_good_once(bank: Service, clock: WallClock) -> None:
-    device = await enabled(bank, await with_vault(bank, amount=9 * USDT, delegate=True), clock)
-    assert (await withdraw(bank, device, device.recovery(0))).status_code == 202
-    reply = await withdraw(bank, device, device.recovery(0))
+async def test_each_recovery_code_is_good_once(onchain: Service, clock: WallClock) -> None:
+    device = await enabled(
+        onchain, await with_vault(onchain, amount=9 * USDT, delegate=True), clock
+    )
+    assert (await withdraw(onchain, device, device.recovery(0))).status_code == 202
+    reply = await withdraw(onchain, device, device.recovery(0))
     assert outcome(reply) == (409, "second_factor_used")
-    assert (await withdraw(bank, device, device.recovery(1))).status_code == 202
-    assert (await status(bank, device.wallet))["recovery_codes_left"] == 8
-    assert (await disable(bank, device, device.recovery(2))).status_code == 200
+    assert (await withdraw(onchain, device, device.recovery(1))).status_code == 202
+    assert (await status(onchain, device.wallet))["recovery_codes_left"] == 8
+    assert (await disable(onchain, device, device.recovery(2))).status_code == 200
 
 
-async def test_a_wrong_code_uses_nothing_up(bank: Service, clock: WallClock) -> None:
-    device = await enabled(bank, await with_vault(bank, amount=9 * USDT, delegate=True), clock)
-    body = await signed(bank, device.wallet, "withdraw", AMOUNT)
-    assert outcome(await send(bank, body)) == (401, "second_factor_required")
-    assert outcome(await send(bank, body, device.wrong())) == (401, "invalid_second_factor")
-    assert (await send(bank, body, device.code())).status_code == 202
-
-
-async def test_a_chain_that_is_away_leaves_nonce_and_code_unused(
-    bank: Service, database_url: str, clock: WallClock
+async def test_a_wrong_code_leaves_nonce_and_code_unused(
+    onchain: Service, clock: WallClock
 ) -> None:
-    device = await enabled(bank, await with_vault(bank, amount=9 * USDT, delegate=True), clock)
-    body = await signed(bank, device.wallet, "withdraw", AMOUNT)
-    operator = bank.config.operator
+    device = await enabled(
+        onchain, await with_vault(onchain, amount=9 * USDT, delegate=True), clock
+    )
+    body = await signed(onchain, device.wallet, "withdraw", AMOUNT)
+    assert outcome(await send(onchain, body)) == (401, "second_factor_required")
+    assert outcome(await send(onchain, body, device.wrong())) == (401, "invalid_second_factor")
+    assert (await send(onchain, body, device.code())).status_code == 202
+
+
+async def test_an_unavailable_chain_leaves_nonce_and_code_unused(
+    onchain: Service, database_url: str, clock: WallClock
+) -> None:
+    device = await enabled(
+        onchain, await with_vault(onchain, amount=9 * USDT, delegate=True), clock
+    )
+    body = await signed(onchain, device.wallet, "withdraw", AMOUNT)
+    operator = onchain.config.operator
     async with running(database_url, operator=operator, **settings(clock)) as cut_off:
         for code in (device.code(), device.recovery()):
             assert outcome(await send(cut_off, body, code)) == LET_THROUGH
-    assert (await send(bank, body, device.recovery())).status_code == 202
-    assert (await withdraw(bank, device, device.code())).status_code == 202
+    assert (await send(onchain, body, device.recovery())).status_code == 202
+    assert (await withdraw(onchain, device, device.code())).status_code == 202
 
 
 async def test_killed_with_the_code_in_hand_it_has_used_nothing_up(
-    bank: Service, clock: WallClock
+    onchain: Service, clock: WallClock
 ) -> None:
-    device = await enabled(bank, await with_vault(bank, amount=9 * USDT, delegate=True), clock)
-    body, replies = await signed(bank, device.wallet, "withdraw", AMOUNT), []
+    device = await enabled(
+        onchain, await with_vault(onchain, amount=9 * USDT, delegate=True), clock
+    )
+    body, replies = await signed(onchain, device.wallet, "withdraw", AMOUNT), []
 
     async def ask() -> None:
-        replies.append(await send(bank, body, device.code()))
+        replies.append(await send(onchain, body, device.code()))
 
-    # Whoever has used nonce and code up waits here for its turn to write the audit trail.
-    async with trio.open_nursery() as nursery, bank.database.transaction() as conn:
+    # A request that has used up nonce and code waits here to append to the audit trail.
+    async with trio.open_nursery() as nursery, onchain.database.transaction() as conn:
         await conn.execute("SELECT 1 FROM audit_head FOR UPDATE")
         nursery.start_soon(ask)
-        await rows(bank, f"SELECT pg_terminate_backend({await who_waits(bank)})")
+        await rows(
+            onchain, f"SELECT pg_terminate_backend({await wait_for_blocked_process(onchain)})"
+        )
     assert outcome(replies[0]) == (503, "database_unavailable")
-    assert (await send(bank, body, device.code())).status_code == 202
+    assert (await send(onchain, body, device.code())).status_code == 202
 
 
-async def test_enabled_while_a_withdrawal_is_under_way_it_takes_a_code_already(
-    bank: Service, clock: WallClock
+async def test_a_factor_enabled_during_a_withdrawal_already_requires_a_code(
+    onchain: Service, clock: WallClock
 ) -> None:
-    device = await set_up(bank, await with_vault(bank, amount=9 * USDT, delegate=True), clock)
-    body, replies = await signed(bank, device.wallet, "withdraw", AMOUNT), []
+    device = await set_up(onchain, await with_vault(onchain, amount=9 * USDT, delegate=True), clock)
+    body, replies = await signed(onchain, device.wallet, "withdraw", AMOUNT), []
 
     async def ask() -> None:
-        replies.append(await send(bank, body))
+        replies.append(await send(onchain, body))
 
-    # Whoever has been let through waits here for the nonce.
-    async with trio.open_nursery() as nursery, bank.database.transaction() as conn:
+    # A request that was admitted waits here for the nonce.
+    async with trio.open_nursery() as nursery, onchain.database.transaction() as conn:
         await conn.execute("SELECT 1 FROM nonces FOR UPDATE")
         nursery.start_soon(ask)
-        await who_waits(bank)
-        assert (await verify(bank, device)).status_code == 200
+        await wait_for_blocked_process(onchain)
+        assert (await verify(onchain, device)).status_code == 200
     assert outcome(replies[0]) == (401, "second_factor_required")
     clock.now += 30
-    assert (await send(bank, body, device.code())).status_code == 202
+    assert (await send(onchain, body, device.code())).status_code == 202
 
 
-async def test_sent_again_under_its_key_it_needs_no_other_code(
-    bank: Service, clock: WallClock
+async def test_a_request_repeated_with_its_key_needs_no_new_code(
+    onchain: Service, clock: WallClock
 ) -> None:
-    device = await enabled(bank, await with_vault(bank, amount=9 * USDT, delegate=True), clock)
-    body = await signed(bank, device.wallet, "withdraw", AMOUNT)
+    device = await enabled(
+        onchain, await with_vault(onchain, amount=9 * USDT, delegate=True), clock
+    )
+    body = await signed(onchain, device.wallet, "withdraw", AMOUNT)
     key = {"Idempotency-Key": "one"}
-    assert outcome(await send(bank, body, **key)) == (401, "second_factor_required")
-    first = await send(bank, body, device.code(), **key)
-    again = await send(bank, body, device.code(), **key)
+    assert outcome(await send(onchain, body, **key)) == (401, "second_factor_required")
+    first = await send(onchain, body, device.code(), **key)
+    again = await send(onchain, body, device.code(), **key)
     assert first.status_code == again.status_code == 202
     assert first.content == again.content
-    assert len(await rows(bank, "SELECT 1 FROM submissions WHERE kind = 'withdraw'")) == 1
+    assert len(await rows(onchain, "SELECT 1 FROM submissions WHERE kind = 'withdraw'")) == 1
 
 
 # --- who may guess -----------------------------------------------------------------------------
 
 
-async def test_wrong_codes_close_the_door_for_longer_and_longer(
-    door: Service, database_url: str, clock: WallClock
+async def test_wrong_codes_lock_the_factor_for_longer_and_longer(
+    offchain: Service, database_url: str, clock: WallClock
 ) -> None:
-    device = await enabled(door, Keypair(), clock)
+    device = await enabled(offchain, Keypair(), clock)
     for _ in range(5):
-        reply = await withdraw(door, device, device.wrong())
+        reply = await withdraw(offchain, device, device.wrong())
         assert outcome(reply) == (401, "invalid_second_factor")
     for seconds in (30, 60, 120):
         async with running(database_url, **settings(clock)) as replica:
-            for service in (door, replica):
+            for service in (offchain, replica):
                 reply = await withdraw(service, device, device.code())
                 assert outcome(reply) == (429, "rate_limited")
                 assert reply.headers["Retry-After"] == str(seconds)
-                # It cannot be guessed, so it is never closed.
+                # A recovery code cannot be guessed, so it is never locked.
                 reply = await withdraw(service, device, device.recovery())
                 assert outcome(reply) == LET_THROUGH
         clock.now += seconds
-        assert outcome(await withdraw(door, device, device.code())) == LET_THROUGH
-        reply = await withdraw(door, device, device.wrong())
+        assert outcome(await withdraw(offchain, device, device.code())) == LET_THROUGH
+        reply = await withdraw(offchain, device, device.wrong())
         assert outcome(reply) == (401, "invalid_second_factor")
     for _ in range(15):
         clock.now += 86_400
-        await withdraw(door, device, device.wrong())
-    reply = await withdraw(door, device, device.code())
+        await withdraw(offchain, device, device.wrong())
+    reply = await withdraw(offchain, device, device.code())
     assert reply.headers["Retry-After"] == "86400"
 
 
-async def test_a_good_code_opens_it_wide_again(bank: Service, clock: WallClock) -> None:
-    device = await enabled(bank, await with_vault(bank, amount=9 * USDT, delegate=True), clock)
+async def test_a_correct_code_resets_the_count_of_failures(
+    onchain: Service, clock: WallClock
+) -> None:
+    device = await enabled(
+        onchain, await with_vault(onchain, amount=9 * USDT, delegate=True), clock
+    )
     for code in (device.code(), device.recovery()):
         for _ in range(4):
-            await withdraw(bank, device, device.wrong())
-        assert (await withdraw(bank, device, code)).status_code == 202
-        assert outcome(await withdraw(bank, device, device.wrong()))[0] == 401
+            await withdraw(onchain, device, device.wrong())
+        assert (await withdraw(onchain, device, code)).status_code == 202
+        assert outcome(await withdraw(onchain, device, device.wrong()))[0] == 401
     for _ in range(4):
-        await withdraw(bank, device, device.wrong())
-    assert outcome(await withdraw(bank, device, device.wrong()))[0] == 429
+        await withdraw(onchain, device, device.wrong())
+    assert outcome(await withdraw(onchain, device, device.wrong()))[0] == 429
 
 
-async def test_of_twenty_guesses_at_once_no_more_are_looked_at(
-    door: Service, clock: WallClock
+async def test_of_twenty_guesses_at_once_only_the_allowed_number_is_checked(
+    offchain: Service, clock: WallClock
 ) -> None:
-    device = await enabled(door, Keypair(), clock)
-    bodies = [await signed(door, device.wallet, "withdraw", AMOUNT) for _ in range(20)]
-    replies = await all_at_once(door, bodies, [device.wrong()] * 20)
+    device = await enabled(offchain, Keypair(), clock)
+    bodies = [await signed(offchain, device.wallet, "withdraw", AMOUNT) for _ in range(20)]
+    replies = await all_at_once(offchain, bodies, [device.wrong()] * 20)
     assert sorted(reply.status_code for reply in replies) == [401] * 5 + [429] * 15
 
 
-async def test_nobody_without_the_owners_signature_can_close_the_door(
-    door: Service, clock: WallClock
+async def test_nobody_without_the_owners_signature_can_lock_the_factor(
+    offchain: Service, clock: WallClock
 ) -> None:
-    alice, mallory = await enabled(door, Keypair(), clock), Keypair()
-    good = await signed(door, alice.wallet, "withdraw", AMOUNT)
-    async with door.database.connection() as conn:
+    alice, mallory = await enabled(offchain, Keypair(), clock), Keypair()
+    good = await signed(offchain, alice.wallet, "withdraw", AMOUNT)
+    async with offchain.database.connection() as conn:
         await conn.execute("UPDATE nonces SET used_at = now()")
-    forged = await signed(door, alice.wallet, "withdraw", AMOUNT, signer=mallory)
-    changed = await signed(door, alice.wallet, "withdraw", AMOUNT) | {"amount": 2 * USDT}
+    forged = await signed(offchain, alice.wallet, "withdraw", AMOUNT, signer=mallory)
+    changed = await signed(offchain, alice.wallet, "withdraw", AMOUNT) | {"amount": 2 * USDT}
     for _ in range(7):
         for body in (good, forged, changed):
-            reply = await send(door, body, alice.wrong())
+            reply = await send(offchain, body, alice.wrong())
             assert reply.json()["code"] in {"nonce_used", "invalid_signature"}
-    assert outcome(await withdraw(door, alice, alice.code())) == LET_THROUGH
+    assert outcome(await withdraw(offchain, alice, alice.code())) == LET_THROUGH
 
 
-async def test_a_stranger_who_guesses_the_first_code_is_stopped_at_one_address(
-    door: Service, clock: WallClock
+async def test_guessing_the_first_code_is_limited_per_address(
+    offchain: Service, clock: WallClock
 ) -> None:
-    device = await set_up(door, Keypair(), clock)
+    device = await set_up(offchain, Keypair(), clock)
     for _ in range(10):
-        reply = await verify(door, device, device.wrong())
+        reply = await verify(offchain, device, device.wrong())
         assert outcome(reply) == (401, "invalid_second_factor")
-    reply = await verify(door, device)
+    reply = await verify(offchain, device)
     assert outcome(reply) == (429, "rate_limited")
     assert int(reply.headers["Retry-After"]) > 0
-    another = await set_up(door, Keypair(), clock)
-    assert (await verify(door, another)).status_code == 200
+    another = await set_up(offchain, Keypair(), clock)
+    assert (await verify(offchain, another)).status_code == 200
 
 
-async def test_guesses_from_many_addresses_end_a_setup_and_no_more(
+async def test_guesses_from_many_addresses_only_end_the_setup(
     database_url: str, clock: WallClock
 ) -> None:
     proxies = (ip_network("127.0.0.0/8"),)
-    async with running(database_url, trusted_proxies=proxies, **settings(clock)) as door:
-        device = await set_up(door, Keypair(), clock)
+    async with running(database_url, trusted_proxies=proxies, **settings(clock)) as offchain:
+        device = await set_up(offchain, Keypair(), clock)
         wrong = device.wrong()
         for number in range(50):
             headers = {"X-Forwarded-For": f"192.0.2.{number}"}
-            reply = await verify(door, device, wrong, **headers)
+            reply = await verify(offchain, device, wrong, **headers)
             assert outcome(reply) == (401, "invalid_second_factor")
-        assert outcome(await verify(door, device)) == (404, "not_found")
-        again = await set_up(door, device.wallet, clock)
-        assert (await verify(door, again)).status_code == 200
-        # Once it is on there is nothing left to guess.
+        assert outcome(await verify(offchain, device)) == (404, "not_found")
+        again = await set_up(offchain, device.wallet, clock)
+        assert (await verify(offchain, again)).status_code == 200
+        # Once it is enabled, there is nothing to guess.
         headers = {"X-Forwarded-For": "192.0.2.100"}
-        assert outcome(await verify(door, again, wrong, **headers)) == (409, "conflict")
+        assert outcome(await verify(offchain, again, wrong, **headers)) == (409, "conflict")
         clock.now += 30
-        assert outcome(await withdraw(door, again, again.code())) == LET_THROUGH
+        assert outcome(await withdraw(offchain, again, again.code())) == LET_THROUGH
 
 
-async def test_nothing_secret_is_told_or_kept(bank: Service, clock: WallClock) -> None:
+async def test_secrets_are_neither_shown_nor_logged_nor_stored(
+    onchain: Service, clock: WallClock
+) -> None:
     with capture_logs() as logs:
-        device = await enabled(bank, await with_vault(bank, amount=9 * USDT, delegate=True), clock)
-        wrong = await withdraw(bank, device, device.wrong())
-        assert (await withdraw(bank, device, device.code())).status_code == 202
-        used = await withdraw(bank, device, device.recovery())
-        again = await withdraw(bank, device, device.recovery())
-        metrics = await bank.get("/metrics")
-    trail = await rows(bank, "SELECT details FROM audit_logs")
-    said = repr((logs, trail)) + "".join(reply.text for reply in (wrong, used, again, metrics))
-    tables = await rows(bank, "SELECT tablename AS name FROM pg_tables WHERE schemaname = 'public'")
-    kept = [await rows(bank, f"SELECT t::TEXT AS t FROM {table['name']} AS t") for table in tables]
-    everywhere = said + repr(kept)
+        device = await enabled(
+            onchain, await with_vault(onchain, amount=9 * USDT, delegate=True), clock
+        )
+        wrong = await withdraw(onchain, device, device.wrong())
+        assert (await withdraw(onchain, device, device.code())).status_code == 202
+        used = await withdraw(onchain, device, device.recovery())
+        again = await withdraw(onchain, device, device.recovery())
+        metrics = await onchain.get("/metrics")
+    trail = await rows(onchain, "SELECT details FROM audit_logs")
+    exposed = repr((logs, trail)) + "".join(reply.text for reply in (wrong, used, again, metrics))
+    tables = await rows(
+        onchain, "SELECT tablename AS name FROM pg_tables WHERE schemaname = 'public'"
+    )
+    kept = [
+        await rows(onchain, f"SELECT t::TEXT AS t FROM {table['name']} AS t") for table in tables
+    ]
+    everywhere = exposed + repr(kept)
     assert str(device.wallet.pubkey()) in everywhere
-    assert not re.search(rf"\b({device.wrong()}|{device.code()})\b", said)
+    assert not re.search(rf"\b({device.wrong()}|{device.code()})\b", exposed)
     secret = device.setup["secret"]
     codes = [device.recovery(number) for number in range(10)]
     for each in (
@@ -570,7 +608,7 @@ async def test_nothing_secret_is_told_or_kept(bank: Service, clock: WallClock) -
         assert each not in everywhere
 
 
-async def test_a_request_does_not_show_its_code() -> None:
+async def test_the_representation_of_a_request_does_not_contain_its_code() -> None:
     shown = SecondFactor(
         SignedRequest(Keypair().pubkey(), "text", "nonce", "signature"),
         code="734519",
@@ -580,16 +618,16 @@ async def test_a_request_does_not_show_its_code() -> None:
     assert "734519" not in repr(shown)
 
 
-async def test_the_audit_trail_tells_who_did_what(door: Service, clock: WallClock) -> None:
-    device = await set_up(door, Keypair(), clock)
-    await verify(door, device, device.wrong())
-    await verify(door, device)
+async def test_the_audit_trail_records_who_did_what(offchain: Service, clock: WallClock) -> None:
+    device = await set_up(offchain, Keypair(), clock)
+    await verify(offchain, device, device.wrong())
+    await verify(offchain, device)
     clock.now += 30
-    await withdraw(door, device, device.wrong())
-    await disable(door, device, device.code())
+    await withdraw(offchain, device, device.wrong())
+    await disable(offchain, device, device.code())
     owner = str(device.wallet.pubkey())
     trail = await rows(
-        door, "SELECT actor, action, owner, outcome, details FROM audit_logs ORDER BY id"
+        offchain, "SELECT actor, action, owner, outcome, details FROM audit_logs ORDER BY id"
     )
     assert {entry.pop("owner") for entry in trail} == {owner}
     assert [tuple(entry.values()) for entry in trail] == [
@@ -610,15 +648,15 @@ async def test_the_audit_trail_tells_who_did_what(door: Service, clock: WallCloc
 
 
 @pytest.mark.parametrize(("route", "action"), [(SETUP, "twofa_setup"), (DISABLE, "twofa_disable")])
-async def test_nobody_but_the_owner_sets_up_or_disables(
-    door: Service, clock: WallClock, route: str, action: str
+async def test_only_the_owner_sets_up_or_disables(
+    offchain: Service, clock: WallClock, route: str, action: str
 ) -> None:
     wallet, mallory = Keypair(), Keypair()
-    device = await (set_up if route == SETUP else enabled)(door, wallet, clock)
-    before = await rows(door, "SELECT * FROM twofa")
-    used = await signed(door, wallet, action)
-    late = await signed(door, wallet, action)
-    async with door.database.connection() as conn:
+    device = await (set_up if route == SETUP else enabled)(offchain, wallet, clock)
+    before = await rows(offchain, "SELECT * FROM twofa")
+    used = await signed(offchain, wallet, action)
+    late = await signed(offchain, wallet, action)
+    async with offchain.database.connection() as conn:
         await conn.execute(
             "UPDATE nonces SET used_at = now() WHERE nonce = %(nonce)s", {"nonce": used["nonce"]}
         )
@@ -626,32 +664,34 @@ async def test_nobody_but_the_owner_sets_up_or_disables(
             "UPDATE nonces SET expires_at = now() WHERE nonce = %(nonce)s",
             {"nonce": late["nonce"]},
         )
-    stolen = await door.nonce(wallet)
+    stolen = await offchain.nonce(wallet)
     other = "twofa_disable" if route == SETUP else "twofa_setup"
     attempts: list[tuple[Json, int, str]] = [
-        (await signed(door, wallet, action, signer=mallory), 401, "invalid_signature"),
-        (await signed(door, wallet, other), 401, "invalid_signature"),
-        (await signed(door, wallet, "withdraw", AMOUNT), 400, "invalid_request"),
+        (await signed(offchain, wallet, action, signer=mallory), 401, "invalid_signature"),
+        (await signed(offchain, wallet, other), 401, "invalid_signature"),
+        (await signed(offchain, wallet, "withdraw", AMOUNT), 400, "invalid_request"),
         (
-            await signed(door, wallet, action) | {"owner": str(mallory.pubkey())},
+            await signed(offchain, wallet, action) | {"owner": str(mallory.pubkey())},
             401,
             "invalid_signature",
         ),
         (
-            await signed(door, wallet, action) | {"nonce": await door.nonce(wallet)},
+            await signed(offchain, wallet, action) | {"nonce": await offchain.nonce(wallet)},
             401,
             "invalid_signature",
         ),
-        (await signed(door, mallory, action, nonce=stolen), 401, "invalid_nonce"),
-        (await signed(door, wallet, action, nonce="x" * 32), 401, "invalid_nonce"),
+        (await signed(offchain, mallory, action, nonce=stolen), 401, "invalid_nonce"),
+        (await signed(offchain, wallet, action, nonce="x" * 32), 401, "invalid_nonce"),
         (used, 409, "nonce_used"),
         (late, 401, "nonce_expired"),
     ]
     for body, *expected in attempts:
-        reply = await send(door, body, device.code(), route)
+        reply = await send(offchain, body, device.code(), route)
         assert outcome(reply) == tuple(expected), body
-    assert await rows(door, "SELECT * FROM twofa") == before
-    reply = await send(door, await signed(door, wallet, action, nonce=stolen), device.code(), route)
+    assert await rows(offchain, "SELECT * FROM twofa") == before
+    reply = await send(
+        offchain, await signed(offchain, wallet, action, nonce=stolen), device.code(), route
+    )
     assert reply.status_code == 200
 
 
@@ -659,36 +699,36 @@ async def test_nobody_but_the_owner_sets_up_or_disables(
     "code",
     ["", "12345", "1234567", "12345a", "\uff11\uff12\uff13\uff14\uff15\uff16", "123456\n", 123456],
 )
-async def test_a_first_code_is_six_digits(door: Service, code: object) -> None:
+async def test_a_first_code_is_six_digits(offchain: Service, code: object) -> None:
     body = {"owner": str(Keypair().pubkey()), "code": code}
-    assert outcome(await door.post(VERIFY, body)) == (400, "invalid_request")
+    assert outcome(await offchain.post(VERIFY, body)) == (400, "invalid_request")
 
 
 @pytest.mark.parametrize("code", ["0", "x" * 5_000, "é" * 6, FULL_WIDTH, "a" * 16, "%00" * 6])
-async def test_any_text_for_a_code_is_merely_wrong(
-    door: Service, clock: WallClock, code: str
+async def test_any_other_text_is_refused_as_a_wrong_code(
+    offchain: Service, clock: WallClock, code: str
 ) -> None:
-    device = await enabled(door, Keypair(), clock)
-    body = await signed(door, device.wallet, "withdraw", AMOUNT)
+    device = await enabled(offchain, Keypair(), clock)
+    body = await signed(offchain, device.wallet, "withdraw", AMOUNT)
     headers = {b"X-2FA-CODE": code.encode()}
-    reply = await door.http.post(door.url + WITHDRAW, json=body, headers=headers)
+    reply = await offchain.http.post(offchain.url + WITHDRAW, json=body, headers=headers)
     assert outcome(reply) == (401, "invalid_second_factor")
 
 
 # --- the keys ----------------------------------------------------------------------------------
 
 
-async def test_without_keys_the_routes_say_so(
-    door: Service, database_url: str, clock: WallClock
+async def test_without_keys_the_routes_answer_that_second_factors_are_disabled(
+    offchain: Service, database_url: str, clock: WallClock
 ) -> None:
-    device, other = await enabled(door, Keypair(), clock), Keypair()
+    device, other = await enabled(offchain, Keypair(), clock), Keypair()
     async with running(database_url, wall_clock=clock) as keyless:
         for reply in (
             await keyless.post(SETUP, await signed(keyless, other, "twofa_setup")),
             await verify(keyless, device),
             await disable(keyless, device, device.code()),
             await keyless.get(f"/api/2fa/status/{other.pubkey()}"),
-            # Who has a second factor is not let through without: only the key's loss shows.
+            # An owner with a second factor is not admitted without a code: the key is missing.
             await withdraw(keyless, device, device.code()),
         ):
             assert outcome(reply) == (503, "twofa_disabled")
@@ -703,24 +743,24 @@ async def test_without_keys_the_routes_say_so(
         assert outcome(reply) == (503, "sealed_data_unreadable")
 
 
-async def test_the_key_is_changed_under_the_service(
+async def test_the_encryption_key_can_be_rotated(
     database_url: str, clock: WallClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    async with running(database_url, **settings(clock, KEY)) as door:
-        device = await enabled(door, Keypair(), clock)
-    async with running(database_url, **settings(clock, NEW_KEY, KEY)) as door:
-        assert outcome(await withdraw(door, device, device.code())) == LET_THROUGH
+    async with running(database_url, **settings(clock, KEY)) as offchain:
+        device = await enabled(offchain, Keypair(), clock)
+    async with running(database_url, **settings(clock, NEW_KEY, KEY)) as offchain:
+        assert outcome(await withdraw(offchain, device, device.code())) == LET_THROUGH
         monkeypatch.setenv("DATABASE_URL", database_url)
         monkeypatch.setenv("DATA_ENCRYPTION_KEYS", f"{NEW_KEY.decode()},{KEY.decode()}")
         assert await trio.to_thread.run_sync(main, ["reseal"]) == 0
-    async with running(database_url, **settings(clock, NEW_KEY)) as door:
-        assert outcome(await withdraw(door, device, device.code())) == LET_THROUGH
+    async with running(database_url, **settings(clock, NEW_KEY)) as offchain:
+        assert outcome(await withdraw(offchain, device, device.code())) == LET_THROUGH
     monkeypatch.setenv("DATA_ENCRYPTION_KEYS", KEY.decode())
     assert await trio.to_thread.run_sync(main, ["reseal"]) == 1
 
 
 @pytest.mark.parametrize("keys", [(), (KEY,)])
-async def test_the_start_says_that_second_factors_are_off(
+async def test_startup_logs_that_second_factors_are_disabled(
     database_url: str, keys: tuple[bytes, ...]
 ) -> None:
     config = Config(
@@ -737,12 +777,12 @@ async def test_the_start_says_that_second_factors_are_off(
         async with trio.open_nursery() as nursery:
             await nursery.start(partial(serve, config, shutdown=shutdown))
             shutdown.set()
-    told = {"unset": "DATA_ENCRYPTION_KEYS", "event": "second_factors_are_off"}
-    assert any(told.items() <= entry.items() for entry in logs) == (not keys)
+    warning = {"unset": "DATA_ENCRYPTION_KEYS", "event": "second_factors_disabled"}
+    assert any(warning.items() <= entry.items() for entry in logs) == (not keys)
 
 
-async def who_waits(service: Service) -> int:
-    """The process of the database that waits for a lock, once one does."""
+async def wait_for_blocked_process(service: Service) -> int:
+    """Wait until a process of the database waits for a lock, and return its id."""
     query = "SELECT pid FROM pg_stat_activity WHERE wait_event_type = 'Lock'"
     with trio.fail_after(20):
         while True:

@@ -1,4 +1,4 @@
-"""A Sign-In-With-Solana message counts when it says exactly the request, to us, and now."""
+"""A Sign-In-With-Solana message is accepted if it states the request, to this service, and now."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ STATEMENT = f"withdraw:{ADDRESS}:400:{NONCE}"
 TIMES = {"issued": "2027-01-31T11:59:00.000Z", "expires": "2027-01-31T12:05:00.000Z"}
 
 
-def said(
+def message_with(
     owner: Pubkey = ADDRESS, statement: str = STATEMENT, nonce: str = NONCE, **changes: str
 ) -> str:
     return message_of(owner, statement, nonce, **TIMES | changes)
@@ -44,61 +44,61 @@ def accepts(message: str) -> bool:
 @pytest.mark.parametrize(
     "message",
     [
-        said(),
-        said(domain="localhost:3000", uri="http://localhost:3000"),
-        said(uri="https://app.example"),
-        said(uri="https://app.example/a?b=c#d"),
-        said(issued=(NOW + SKEW).isoformat()),
-        said(issued="2027-01-31T13:59:00+02:00", expires="2027-01-31T12:00:00.000001000Z"),
-        said(expires="2027-01-31T12:00:01Z"),
+        message_with(),
+        message_with(domain="localhost:3000", uri="http://localhost:3000"),
+        message_with(uri="https://app.example"),
+        message_with(uri="https://app.example/a?b=c#d"),
+        message_with(issued=(NOW + SKEW).isoformat()),
+        message_with(issued="2027-01-31T13:59:00+02:00", expires="2027-01-31T12:00:00.000001000Z"),
+        message_with(expires="2027-01-31T12:00:01Z"),
     ],
 )
-def test_what_a_wallet_writes_is_accepted(message: str) -> None:
+def test_messages_as_wallets_write_them_are_accepted(message: str) -> None:
     assert accepts(message)
 
 
 REFUSED = {
-    "another domain": said(domain="app.example.evil", uri="https://app.example.evil/"),
-    "no domain": said(domain=""),
-    "another's address": said(Keypair().pubkey()),
-    "another amount": said(statement=STATEMENT.replace("400", "4000")),
-    "more in the statement": said(statement=f"{STATEMENT} and all the rest"),
-    "no statement": said(statement=""),
-    "another page's URI": said(uri="https://evil.example/vault"),
-    "a URI that only begins so": said(uri="https://app.example.evil/"),
-    "a URI with another host behind @": said(uri="https://app.example@evil.example/"),
-    "a URI with a port": said(uri="https://app.example:8443/"),
-    "a URI that is a script": said(uri="javascript:app.example"),
-    "a URI with a space": said(uri="https://app.example/a b"),
-    "version 2": said(version="2"),
-    "another chain": said(chain_id="devnet"),
-    "another nonce": said(nonce="f" * 16),
-    "a future issue": said(issued=(NOW + SKEW + timedelta(seconds=1)).isoformat()),
-    "expired now": said(expires=NOW.isoformat()),
-    "expired long ago": said(expires="2026-01-31T12:00:00Z"),
-    "no time": said(issued=""),
-    "a time without a zone": said(expires="2027-01-31T12:05:00"),
-    "a date": said(issued="2027-01-31"),
-    "a week": said(issued="2027-W04-7T12:00:00Z"),
-    "a 13th month": said(issued="2027-13-31T12:00:00Z"),
-    "a 61st second": said(issued="2027-01-31T11:00:60Z"),
-    "a zone of 99 hours": said(expires="2027-01-31T12:05:00+99:00"),
-    "other digits": said(expires="٢٠٢٧-01-31T12:05:00Z"),
-    "the end of time": said(expires="9999-12-31T23:59:59-23:59", issued="0001-01-01"),
-    "a line at the end": said() + "\n",
-    "a line at the start": "\n" + said(),
-    "Windows' lines": said().replace("\n", "\r\n"),
-    "resources": said() + "\nResources:\n- https://app.example/",
-    "a request id": said() + "\nRequest ID: 7",
-    "not before": said() + "\nNot Before: 2027-01-31T11:00:00Z",
-    "no expiration": said().rpartition("\n")[0],
+    "another domain": message_with(domain="app.example.evil", uri="https://app.example.evil/"),
+    "no domain": message_with(domain=""),
+    "another's address": message_with(Keypair().pubkey()),
+    "another amount": message_with(statement=STATEMENT.replace("400", "4000")),
+    "more in the statement": message_with(statement=f"{STATEMENT} and all the rest"),
+    "no statement": message_with(statement=""),
+    "another page's URI": message_with(uri="https://evil.example/vault"),
+    "a URI that only begins so": message_with(uri="https://app.example.evil/"),
+    "a URI with another host behind @": message_with(uri="https://app.example@evil.example/"),
+    "a URI with a port": message_with(uri="https://app.example:8443/"),
+    "a URI that is a script": message_with(uri="javascript:app.example"),
+    "a URI with a space": message_with(uri="https://app.example/a b"),
+    "version 2": message_with(version="2"),
+    "another chain": message_with(chain_id="devnet"),
+    "another nonce": message_with(nonce="f" * 16),
+    "a future issue": message_with(issued=(NOW + SKEW + timedelta(seconds=1)).isoformat()),
+    "expired now": message_with(expires=NOW.isoformat()),
+    "expired long ago": message_with(expires="2026-01-31T12:00:00Z"),
+    "no time": message_with(issued=""),
+    "a time without a zone": message_with(expires="2027-01-31T12:05:00"),
+    "a date": message_with(issued="2027-01-31"),
+    "a week": message_with(issued="2027-W04-7T12:00:00Z"),
+    "a 13th month": message_with(issued="2027-13-31T12:00:00Z"),
+    "a 61st second": message_with(issued="2027-01-31T11:00:60Z"),
+    "a zone of 99 hours": message_with(expires="2027-01-31T12:05:00+99:00"),
+    "other digits": message_with(expires="٢٠٢٧-01-31T12:05:00Z"),
+    "the end of time": message_with(expires="9999-12-31T23:59:59-23:59", issued="0001-01-01"),
+    "a line at the end": message_with() + "\n",
+    "a line at the start": "\n" + message_with(),
+    "Windows' lines": message_with().replace("\n", "\r\n"),
+    "resources": message_with() + "\nResources:\n- https://app.example/",
+    "a request id": message_with() + "\nRequest ID: 7",
+    "not before": message_with() + "\nNot Before: 2027-01-31T11:00:00Z",
+    "no expiration": message_with().rpartition("\n")[0],
     "the text alone": STATEMENT,
     "nothing": "",
     "empty lines": "\n" * 10,
     "the domain alone": "app.example",
-    "Ethereum's": said().replace("Solana", "Ethereum"),
-    "two statements": said(statement=f"{STATEMENT}\n{STATEMENT}"),
-    "fields in another order": said().replace(
+    "Ethereum's": message_with().replace("Solana", "Ethereum"),
+    "two statements": message_with(statement=f"{STATEMENT}\n{STATEMENT}"),
+    "fields in another order": message_with().replace(
         "Version: 1\nChain ID: mainnet", "Chain ID: mainnet\nVersion: 1"
     ),
 }
@@ -110,15 +110,15 @@ def test_anything_else_is_refused(name: str) -> None:
 
 
 @pytest.mark.parametrize("extreme", ["0001-01-01T00:00:00+23:59", "9999-12-31T23:59:59-23:59"])
-def test_times_at_the_ends_of_the_calendar_are_compared(extreme: str) -> None:
-    assert accepts(said(issued=extreme)) == extreme.startswith("0001")
-    assert accepts(said(expires=extreme)) == extreme.startswith("9999")
+def test_times_at_the_limits_of_the_calendar_are_compared(extreme: str) -> None:
+    assert accepts(message_with(issued=extreme)) == extreme.startswith("0001")
+    assert accepts(message_with(expires=extreme)) == extreme.startswith("9999")
 
 
-def test_the_refusal_names_the_line() -> None:
-    with pytest.raises(InvalidSignature, match=r"Line 8 of the message is 'Chain ID: devnet'"):
+def test_the_detail_names_the_line() -> None:
+    with pytest.raises(InvalidSignature, match=r"Line 8 .* it is 'Chain ID: devnet'"):
         check_message(
-            said(chain_id="devnet"),
+            message_with(chain_id="devnet"),
             ALLOWED,
             signer=ADDRESS,
             statement=STATEMENT,
@@ -129,8 +129,8 @@ def test_the_refusal_names_the_line() -> None:
 
 @st.composite
 def mutations(draw: st.DrawFn) -> str:
-    """An accepted message with pieces of it (or anything) put in, taken out, or moved."""
-    message = said()
+    """Draw an accepted message with pieces of it, or any text, inserted, removed or moved."""
+    message = message_with()
     piece = st.one_of(
         st.text(max_size=3),
         st.sampled_from(["\n", "\n\n", " ", "\r", "\0", "\u2028", "0", "https://app.example"]),
@@ -148,14 +148,14 @@ CHOSEN = {5: "URI: http", 9: "Issued At: ", 10: "Expiration Time: "}
 
 
 @given(mutations())
-def test_no_mutation_says_the_same_to_us(message: str) -> None:
-    assume(message != said())
+def test_no_mutation_is_accepted(message: str) -> None:
+    assume(message != message_with())
     if accepts(message):
         for number, (line, accepted) in enumerate(
-            zip(message.split("\n"), said().split("\n"), strict=True)
+            zip(message.split("\n"), message_with().split("\n"), strict=True)
         ):
             assert line == accepted or line.startswith(CHOSEN[number])
-    signature = str(OWNER.sign_message(said().encode()))
+    signature = str(OWNER.sign_message(message_with().encode()))
     with pytest.raises(InvalidSignature):
         verify(ADDRESS, message, signature)
 
@@ -166,7 +166,7 @@ def test_no_mutation_says_the_same_to_us(message: str) -> None:
 async def in_message(
     service: Service, owner: Keypair, action: str, *fields: tuple[str, object], **changes: str
 ) -> Json:
-    """A body whose signature is that of a message."""
+    """Return a body with the signature of a message."""
     nonce = await service.nonce(owner)
     body = {"owner": str(owner.pubkey()), **dict(fields), "nonce": nonce}
     statement = ":".join([action, *(str(value) for value in body.values())])
@@ -177,7 +177,7 @@ async def in_message(
 
 @pytest.fixture
 async def page(database_url: str, localnet: Localnet) -> AsyncIterator[Service]:
-    """The front end on a real chain, for the pages of one domain."""
+    """Run the front end on a real chain, for the pages of one domain."""
     async with running(
         database_url,
         rpc_url=localnet.rpc_url,
@@ -188,7 +188,7 @@ async def page(database_url: str, localnet: Localnet) -> AsyncIterator[Service]:
         yield service
 
 
-async def test_a_request_is_signed_as_a_message(page: Service) -> None:
+async def test_a_request_may_be_signed_as_a_message(page: Service) -> None:
     wallet = await with_vault(page, amount=10 * USDT, delegate=True)
     amount = ("amount", 4 * USDT)
     body = await in_message(page, wallet, "withdraw", amount)
@@ -200,7 +200,7 @@ async def test_a_request_is_signed_as_a_message(page: Service) -> None:
     assert (await page.post("/api/admin/withdraw/min-delay/set", policy)).status_code == 200
 
 
-async def test_a_message_that_says_something_else_changes_nothing(page: Service) -> None:
+async def test_a_message_with_another_statement_changes_nothing(page: Service) -> None:
     wallet = await with_vault(page, amount=10 * USDT, delegate=True)
     amount = ("amount", 4 * USDT)
     good = await in_message(page, wallet, "withdraw", amount)
@@ -225,14 +225,14 @@ async def test_a_message_that_says_something_else_changes_nothing(page: Service)
     assert (await page.post("/api/vault/withdraw", good)).status_code == 202
 
 
-async def test_without_a_domain_no_message_counts(front: Service) -> None:
+async def test_without_a_domain_every_message_is_refused(front: Service) -> None:
     body = await in_message(front, Keypair(), "deposit", ("amount", 1))
     reply = await front.post("/api/vault/deposit", body)
     assert (reply.status_code, reply.json()["code"]) == (401, "invalid_signature")
     assert "SIWS_DOMAINS" in reply.json()["detail"]
 
 
-async def test_a_nonce_is_letters_and_digits_as_messages_want_it(service: Service) -> None:
+async def test_a_nonce_is_alphanumeric_as_messages_require(service: Service) -> None:
     for _ in range(20):
         nonce = await service.nonce(OWNER)
         assert nonce.isascii()

@@ -1,4 +1,4 @@
-"""Nobody but the wallet, with a nonce of its own, once, in time, for these very fields: all routes.
+"""Every signed route accepts only the wallet's own signature of these fields with an unused nonce.
 
 A route that takes a wallet's signature and has no row here fails the first test.
 """
@@ -33,9 +33,9 @@ PROOF = {"nonce", "signature", "message"}
 
 @dataclass(frozen=True)
 class Row:
-    """The text that the wallet signs, and for each field a good value and another good one.
+    """The text that the wallet signs, and two valid values for each field.
 
-    `unsigned` are the fields that the text leaves out.
+    `unsigned` are the fields that the text does not contain.
     """
 
     text: str
@@ -44,11 +44,11 @@ class Row:
 
     @property
     def signer(self) -> str:
-        """The field that names who signs."""
+        """The field that names the signer."""
         return "owner" if "{owner}" in self.text else "signer"
 
     def good(self, signer: Keypair, nonce: str) -> Json:
-        """The body's fields, with a nonce and without a signature."""
+        """Return the body's fields, with a nonce and without a signature."""
         fields = {name: value for name, (value, _) in self.fields.items()}
         return {self.signer: str(signer.pubkey()), **fields, "nonce": nonce}
 
@@ -56,7 +56,7 @@ class Row:
         return body | {"signature": str(signer.sign_message(self.said(body).encode()))}
 
     def said(self, body: Json) -> str:
-        """The text with the body's fields; a switch is `on` or `off`."""
+        """Return the text with the body's fields; a boolean is `on` or `off`."""
         return self.text.format(
             **{
                 name: ("on" if value else "off") if isinstance(value, bool) else value
@@ -134,7 +134,7 @@ TABLE: dict[str, Row] = {
 
 
 def routes_of(app: Edge) -> list[Route]:
-    """What is registered, whichever module it came from."""
+    """Return the registered routes, whichever module they come from."""
     views = [view for view in app.view_functions.values() if isinstance(view, partial)]
     return [each for view in views for each in view.args if isinstance(each, Route)]
 
@@ -163,7 +163,7 @@ async def test_every_route_that_a_wallet_signs_for_is_in_the_table(service: Serv
 
 @dataclass(frozen=True)
 class Scene:
-    """A vault with tokens whose delegate is the service, and somebody who wants them."""
+    """A vault with tokens whose delegate is the service, and a thief."""
 
     front: Service
     owner: Keypair
@@ -175,14 +175,14 @@ class Scene:
         return await self.front.http.request(method, self.front.url + path, json=given)
 
     async def refused(self, route: str, body: Json, status: int, code: str) -> None:
-        """Ask, and see this refusal, and that nothing at all is other than before."""
+        """Make a request, and assert that it is refused so and changes nothing in the database."""
         before = await self.everything()
         reply = await self.ask(route, body)
         assert (reply.status_code, reply.json()["code"]) == (status, code), (route, body)
         assert await self.everything() == before, (route, body)
 
     async def everything(self) -> Json:
-        """All that the database holds, by table."""
+        """Return all rows of the database, by table."""
         tables = await rows(
             self.front, "SELECT tablename FROM pg_tables WHERE schemaname = 'public'"
         )
@@ -211,8 +211,8 @@ async def scene(database_url: str, localnet: Localnet) -> AsyncIterator[Scene]:
         yield Scene(front, owner, Keypair())
 
 
-async def test_the_rows_are_right_as_text_and_as_message(scene: Scene) -> None:
-    """Or else the refusals below would say nothing: what is signed so passes."""
+async def test_every_row_of_the_table_is_accepted_as_text_and_as_message(scene: Scene) -> None:
+    """Otherwise the refusals below would prove nothing."""
     for route, row in TABLE.items():
         plain = row.good(scene.owner, await scene.front.nonce(scene.owner))
         reply = await scene.ask(route, row.signed(plain, scene.owner))
@@ -232,7 +232,7 @@ async def test_a_nonce_is_of_no_use_to_another_wallet(scene: Scene) -> None:
             await scene.refused(route, row.signed(stolen, thief), 401, "invalid_nonce")
 
 
-async def test_anothers_signature_is_none(scene: Scene) -> None:
+async def test_the_signature_of_another_wallet_is_refused(scene: Scene) -> None:
     for route, row in TABLE.items():
         body = row.good(scene.owner, await scene.front.nonce(scene.owner))
         forged = row.signed(body, scene.mallory)
@@ -255,7 +255,7 @@ async def test_a_signature_is_for_its_fields_only(scene: Scene) -> None:
             changed = signed | {name: others[name]}
             await scene.refused(route, changed, 401, "invalid_signature")
         for name in row.unsigned:
-            # What the text does not name must be what the chain says it is.
+            # A field outside the text must equal what is on chain.
             before = await scene.everything()
             reply = await scene.ask(route, signed | {name: others[name]})
             assert reply.json()["code"] in {"invalid_request", "no_multisig"}, reply.text
@@ -263,7 +263,7 @@ async def test_a_signature_is_for_its_fields_only(scene: Scene) -> None:
 
 
 async def test_a_signature_is_for_its_route_only(scene: Scene) -> None:
-    """Wherever the fields are the same, only the first word tells two requests apart."""
+    """If the fields are equal, only the first word of the text differs."""
     for route, row in TABLE.items():
         body = row.good(scene.owner, await scene.front.nonce(scene.owner))
         _, _, rest = row.text.partition(":")
@@ -273,14 +273,14 @@ async def test_a_signature_is_for_its_route_only(scene: Scene) -> None:
             await scene.refused(route, signed, 401, "invalid_signature")
 
 
-async def test_an_expired_nonce_is_too_late(scene: Scene) -> None:
+async def test_an_expired_nonce_is_refused(scene: Scene) -> None:
     for route, row in TABLE.items():
         body = row.good(scene.owner, await scene.front.nonce(scene.owner))
         await scene.alter_nonces("expires_at = clock_timestamp()")
         await scene.refused(route, row.signed(body, scene.owner), 401, "nonce_expired")
 
 
-async def test_a_used_nonce_is_used_up(scene: Scene) -> None:
+async def test_a_used_nonce_is_refused(scene: Scene) -> None:
     for route, row in TABLE.items():
         body = row.good(scene.owner, await scene.front.nonce(scene.owner))
         await scene.alter_nonces("used_at = clock_timestamp()")

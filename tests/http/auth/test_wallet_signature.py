@@ -1,4 +1,4 @@
-"""Only the owner's own signature of exactly this text counts."""
+"""Only the owner's signature of exactly this text is accepted."""
 
 from __future__ import annotations
 
@@ -52,6 +52,6 @@ def test_anything_else_is_refused(signature: str, text: str) -> None:
         verify(OWNER.pubkey(), text, signature)
 
 
-def test_a_signature_is_for_its_owner_only() -> None:
+def test_a_signature_is_valid_for_its_owner_only() -> None:
     with pytest.raises(InvalidSignature):
         verify(Keypair().pubkey(), TEXT, str(SIGNATURE))

@@ -1,4 +1,4 @@
-"""What leaves a handler as an exception, reaches the client as one problem and the log in full."""
+"""An exception of a handler reaches the client as one problem, and the log in full."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def logs() -> Iterator[Logs]:
         yield captured
 
 
-async def test_a_fault_of_ours_tells_the_client_only_where_it_is_logged(
+async def test_an_internal_error_shows_only_the_id_under_which_it_is_logged(
     service: Service, logs: Logs
 ) -> None:
     raising(service, ValueError("postgresql://user:secret@host/db"))
@@ -46,7 +46,7 @@ async def test_a_fault_of_ours_tells_the_client_only_where_it_is_logged(
     ]
 
 
-async def test_no_member_of_a_group_is_lost(service: Service, logs: Logs) -> None:
+async def test_every_member_of_a_group_is_logged(service: Service, logs: Logs) -> None:
     group = ExceptionGroup("two", [NotFound("gone"), ExceptionGroup("", [RuntimeError("broken")])])
     raising(service, group)
     reply = await service.get("/raise")
@@ -55,7 +55,7 @@ async def test_no_member_of_a_group_is_lost(service: Service, logs: Logs) -> Non
     assert "broken" in logged
 
 
-async def test_a_group_of_known_outcomes_is_answered_with_one_and_logged_with_the_rest(
+async def test_a_group_of_known_errors_is_answered_with_one_and_the_rest_are_logged(
     service: Service, logs: Logs
 ) -> None:
     raising(service, ExceptionGroup("two", [NotFound("gone"), ChainUnavailable("all down")]))
@@ -103,7 +103,7 @@ async def test_too_many_requests_at_once_are_refused_early_and_probes_are_not(
         assert (await service.get("/api/vault/tvl")).status_code == 200
 
 
-async def test_every_answer_carries_the_security_headers(service: Service) -> None:
+async def test_every_response_has_the_security_headers(service: Service) -> None:
     for path in ("/health", "/api/nothing", "/metrics"):
         headers = (await service.get(path)).headers
         assert headers["X-Content-Type-Options"] == "nosniff"
@@ -111,7 +111,7 @@ async def test_every_answer_carries_the_security_headers(service: Service) -> No
         assert "Server" not in headers
 
 
-async def test_a_client_that_leaves_ends_its_request(service: Service) -> None:
+async def test_a_client_that_leaves_cancels_its_request(service: Service) -> None:
     entered, ended = trio.Event(), trio.Event()
 
     async def hold() -> NoReturn:

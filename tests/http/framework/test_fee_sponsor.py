@@ -1,4 +1,4 @@
-"""Whom the operator pays for, and how much: nobody can spend its SOL beyond what it allows."""
+"""Fee sponsorship: nobody can spend the operator's SOL beyond what it allows."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from cvms.chain.transactions.versioned import (
     required_signers,
     sign_as,
 )
-from cvms.config.sponsorship import Sponsoring
+from cvms.config.settings import Sponsoring
 from cvms.nursery.channels.status_board import OperatorFunds
 from cvms.store.submissions import submissions
 from tests.conftest import Localnet
@@ -52,14 +52,14 @@ Start = Callable[..., AbstractAsyncContextManager[Service]]
 
 @pytest.fixture(autouse=True)
 async def within_one_day() -> None:
-    """The day is the database's: none of these tests may begin in one and end in the next."""
+    """Wait if the database's day is about to end: each test must run within one day."""
     left = 86_400 - time.time() % 86_400
     await trio.sleep(left if left < 30 else 0)
 
 
 @pytest.fixture
 def start(database_url: str, localnet: Localnet) -> Start:
-    """A front end on the database and the chain, with its own settings."""
+    """Return a function that runs a front end with its own settings."""
 
     @asynccontextmanager
     async def starting(funds: OperatorFunds | None = None, **limits: Any) -> AsyncIterator[Service]:
@@ -85,7 +85,7 @@ async def withdraw(service: Service, wallet: Keypair, amount: int) -> Json:
     return await signed(service, wallet, "withdraw", ("amount", amount))
 
 
-async def test_of_many_that_are_signed_already_only_as_many_as_are_allowed_are_paid_for(
+async def test_of_many_signed_transactions_only_as_many_as_the_budget_allows_are_sponsored(
     start: Start,
 ) -> None:
     async with start(owner_a_day=OPENED + 2 * DEPOSIT + 1) as front:
@@ -106,7 +106,7 @@ async def test_of_many_that_are_signed_already_only_as_many_as_are_allowed_are_p
         assert (await deposit(front, other, 1)).status_code == 200
 
 
-async def test_a_request_that_is_refused_for_want_of_allowance_may_come_again(
+async def test_a_request_refused_for_its_budget_may_be_repeated(
     start: Start,
 ) -> None:
     async with start(owner_a_day=OPENED + DEPOSIT) as front:
@@ -121,7 +121,7 @@ async def test_a_request_that_is_refused_for_want_of_allowance_may_come_again(
         assert await spent(front, str(wallet.pubkey())) == OPENED + DEPOSIT + 5_000
 
 
-async def test_all_owners_together_have_an_allowance(start: Start) -> None:
+async def test_all_owners_together_have_a_budget(start: Start) -> None:
     async with start(everybody_a_day=OPENED + DEPOSIT) as front:
         await with_vault(front, amount=1)
         stranger = await funded(front)
@@ -131,7 +131,7 @@ async def test_all_owners_together_have_an_allowance(start: Start) -> None:
         assert (refused.status_code, refused.json()["code"]) == (429, "sponsorship_exhausted")
 
 
-async def test_what_anybody_may_ask_for_uses_up_no_owners_allowance(
+async def test_unsigned_requests_do_not_use_up_an_owners_budget(
     start: Start, localnet: Localnet
 ) -> None:
     locked = OPENED + DEPOSIT
@@ -150,7 +150,7 @@ async def test_what_anybody_may_ask_for_uses_up_no_owners_allowance(
         assert await spent(front) == locked + 5_000
 
 
-async def test_the_same_transaction_twice_is_paid_for_once(start: Start) -> None:
+async def test_the_same_transaction_is_charged_once(start: Start) -> None:
     async with start() as front:
         wallet = await with_vault(front, amount=1)
         body = cosigned(wallet, await deposit(front, wallet, 1))
@@ -160,7 +160,7 @@ async def test_the_same_transaction_twice_is_paid_for_once(start: Start) -> None
         assert await spent(front) == OPENED + DEPOSIT
 
 
-async def test_with_too_little_sol_the_owner_pays_and_signs_for_himself(start: Start) -> None:
+async def test_with_too_little_sol_the_owner_pays_and_signs(start: Start) -> None:
     funds = OperatorFunds(minimum=1000)
     async with start(funds) as front:
         wallet = await with_vault(front, amount=10, delegate=True)
@@ -183,7 +183,7 @@ async def test_with_too_little_sol_the_owner_pays_and_signs_for_himself(start: S
         assert at_once.json()["mode"] == "submitted"
 
 
-async def test_with_too_little_sol_what_only_the_operator_can_pay_has_to_wait(
+async def test_with_too_little_sol_what_only_the_operator_can_pay_is_paused(
     start: Start,
 ) -> None:
     funds = OperatorFunds(minimum=1000)
@@ -199,10 +199,10 @@ async def test_with_too_little_sol_what_only_the_operator_can_pay_has_to_wait(
         assert (waiting.status_code, waiting.json()["code"]) == (503, "sponsorship_paused")
 
 
-async def test_the_operator_signs_nothing_but_what_it_sponsors_even_if_the_books_say_so(
+async def test_the_operator_signs_only_what_it_sponsors_whatever_the_database_contains(
     start: Start, localnet: Localnet
 ) -> None:
-    """Somebody who can write to the database still cannot have the operator's SOL."""
+    """Write access to the database is not enough to obtain the operator's SOL."""
     async with start() as front:
         thief = await funded(front)
         operator = localnet.operator.pubkey()
@@ -216,7 +216,7 @@ async def test_the_operator_signs_nothing_but_what_it_sponsors_even_if_the_books
 
 
 async def planted(front: Service, instruction: Instruction, *, payer: Pubkey) -> Json:
-    """The body for a transaction that somebody has put into the books."""
+    """Return the body for a transaction that somebody inserted into the database."""
     blockhash = await front.rpc.get_latest_blockhash()
     built = build_transaction(instruction, fee_payer=payer, blockhash=blockhash)
     async with front.database.connection() as conn:
@@ -232,7 +232,7 @@ async def planted(front: Service, instruction: Instruction, *, payer: Pubkey) ->
     return {"transaction": base64.b64encode(built.unsigned_wire).decode()}
 
 
-async def test_whoever_asks_again_pays_what_others_pay_by_then(
+async def test_a_new_transaction_has_the_current_priority_fee(
     start: Start, localnet: Localnet
 ) -> None:
     async with start() as front:
@@ -259,7 +259,7 @@ def price_in(wire: bytes) -> int:
 
 
 async def crowd(localnet: Localnet, front: Service, wallet: Keypair, *, price: int) -> None:
-    """Each of the next blocks holds a transaction on the same accounts, at this price."""
+    """Put a transaction on the same accounts, at this price, into each of the next blocks."""
     chain, owner = localnet.running.chain, wallet.pubkey()
     chain.pause()
     for amount in range(1, 61):

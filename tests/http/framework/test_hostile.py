@@ -1,4 +1,4 @@
-"""Whatever a client sends, it is never our fault: no 500, no crash, an answer or a closed door."""
+"""Whatever a client sends gets an answer or a closed connection, never a 500 or a crash."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ ROUTES = (
 )
 
 
-async def test_a_malformed_body_is_a_400_with_the_place_of_the_fault(service: Service) -> None:
+async def test_a_malformed_body_is_a_400_with_the_path_of_the_error(service: Service) -> None:
     for (method, path), (name, body) in itertools.product(ROUTES, BODIES.items()):
         reply = await service.http.request(
             method,
@@ -78,7 +78,7 @@ async def test_a_malformed_body_is_a_400_with_the_place_of_the_fault(service: Se
         assert problem["errors"][0]["message"], name
 
 
-async def test_the_fault_is_named_by_its_path(service: Service) -> None:
+async def test_an_invalid_field_is_named_by_its_path(service: Service) -> None:
     reply = await service.post("/api/vault/withdraw", GOOD | {"amount": 0})
     assert reply.json()["errors"] == [
         {
@@ -102,7 +102,7 @@ async def test_random_bytes_are_never_a_500(service: Service) -> None:
         assert reply.status_code in {400, 401}, (bytes(body), reply.text)
 
 
-async def test_a_body_over_the_bound_is_a_413(service: Service) -> None:
+async def test_a_body_that_is_too_large_is_a_413(service: Service) -> None:
     async def endless() -> object:
         for _ in range(40):
             yield b" " * 4096
@@ -196,14 +196,14 @@ RAW_REQUESTS: dict[str, bytes] = {
 }
 
 
-async def test_odd_bytes_end_their_own_connection_at_most(service: Service) -> None:
+async def test_invalid_bytes_end_at_most_their_own_connection(service: Service) -> None:
     for name, request in RAW_REQUESTS.items():
         answer = await _exchange(service.port, request)
         assert b" 500 " not in answer.partition(b"\r\n")[0], name
         assert (await service.get("/health")).status_code == 200, name
 
 
-async def test_a_body_that_never_comes_ends_with_its_connection(service: Service) -> None:
+async def test_a_body_that_never_arrives_ends_with_its_connection(service: Service) -> None:
     head = (
         b"POST /api/auth/nonce HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
         b"Content-Length: 100\r\n\r\n{"

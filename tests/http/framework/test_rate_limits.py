@@ -1,4 +1,4 @@
-"""How much a client may ask, and who it is taken for; which pages of other origins may ask."""
+"""Rate limits, the identification of clients by address, and CORS."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ import httpx
 import pytest
 from solders.keypair import Keypair
 
-from cvms.config.parsers import Rate
 from cvms.config.settings import Rates
 from cvms.http.framework.rate_limits import client_address
 from cvms.http.websocket.endpoint import WebSocketLimits
+from cvms.store.redis.rate_limiter import Rate
 from tests.conftest import Localnet
 from tests.http.conftest import frame, handshake, running
 from tests.http.wallets import funded, signed, with_vault
@@ -21,7 +21,7 @@ from tests.websockets import opened
 PROXIES = [ip_network("10.0.0.0/8"), ip_network("fd00::/8")]
 
 
-async def test_who_asks_too_much_is_told_when_to_come_back(database_url: str) -> None:
+async def test_a_client_beyond_its_limit_is_told_when_to_try_again(database_url: str) -> None:
     async with running(database_url, rates=Rates(address=Rate(3, 3600))) as service:
         replies = [await service.get("/api/vault/tvl") for _ in range(4)]
         assert [reply.status_code for reply in replies] == [200, 200, 200, 429]
@@ -43,7 +43,7 @@ async def test_an_unknown_path_counts_too(database_url: str) -> None:
         assert (await service.get("/nothing")).status_code == 429
 
 
-async def test_doors_are_tighter(database_url: str) -> None:
+async def test_sensitive_routes_have_lower_limits(database_url: str) -> None:
     async with running(database_url, rates=Rates(sensitive=Rate(1, 3600))) as service:
         body = {"owner": str(Keypair().pubkey())}
         assert (await service.post("/api/auth/nonce", body)).status_code == 200
@@ -51,7 +51,7 @@ async def test_doors_are_tighter(database_url: str) -> None:
         assert (await service.get("/api/vault/tvl")).status_code == 200
 
 
-async def test_an_owners_allowance_is_used_by_its_own_signature_only(
+async def test_only_the_owners_signature_uses_its_allowance(
     database_url: str, localnet: Localnet
 ) -> None:
     async with running(
@@ -71,7 +71,7 @@ async def test_an_owners_allowance_is_used_by_its_own_signature_only(
         assert (await service.post(route, own)).status_code == 429
 
 
-async def test_a_spent_request_sent_again_costs_its_owner_nothing(
+async def test_resending_a_used_request_does_not_use_its_owners_allowance(
     database_url: str, localnet: Localnet
 ) -> None:
     async with running(
@@ -121,13 +121,13 @@ async def test_two_replicas_share_their_limits(
         ("", [], ""),
     ],
 )
-def test_a_client_is_who_the_nearest_trusted_hop_saw(
+def test_a_clients_address_is_the_one_that_the_nearest_trusted_hop_saw(
     peer: str, forwarded: list[str], client: str
 ) -> None:
     assert client_address(peer, forwarded, PROXIES) == client
 
 
-async def test_behind_a_trusted_proxy_each_client_has_its_own(database_url: str) -> None:
+async def test_behind_a_trusted_proxy_each_client_has_its_own_limit(database_url: str) -> None:
     rates = Rates(address=Rate(1, 3600))
     local = (ip_network("127.0.0.0/8"),)
     async with running(database_url, rates=rates, trusted_proxies=local) as service:
@@ -139,7 +139,7 @@ async def test_behind_a_trusted_proxy_each_client_has_its_own(database_url: str)
         assert [await ask("1.1.1.1"), await ask("2.2.2.2"), await ask("1.1.1.1")] == [200, 200, 429]
 
 
-async def test_behind_a_trusted_proxy_each_client_has_its_own_websockets(
+async def test_behind_a_trusted_proxy_each_client_has_its_own_limit_of_websockets(
     database_url: str,
 ) -> None:
     local = (ip_network("127.0.0.0/8"),)
@@ -159,7 +159,7 @@ async def test_a_handshake_counts_as_a_request(database_url: str) -> None:
         assert (await handshake(service, "/ws")).status_code == 429
 
 
-async def test_only_listed_origins_may_read_answers(database_url: str) -> None:
+async def test_only_listed_origins_may_read_responses(database_url: str) -> None:
     async with running(database_url, cors_origins=("https://app.example",)) as service:
 
         async def ask(method: str, origin: str, **headers: str) -> httpx.Response:

@@ -1,4 +1,4 @@
-"""A vault whose tokens move only when several sign, and what its signers do."""
+"""A vault with a multisig, and the actions of its signers."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ SUBMIT = "/api/transactions"
 
 @dataclass(frozen=True, slots=True)
 class Shared:
-    """A vault with 100 USDT, its owner, and the signers of whom `threshold` must sign."""
+    """A vault with 100 USDT, its owner, and the signers, of whom `threshold` must sign."""
 
     owner: Keypair
     signers: tuple[Keypair, ...]
@@ -38,7 +38,7 @@ class Shared:
 async def shared_vault(
     front: Service, *, signers: int = 3, threshold: int = 2, with_owner: bool = False
 ) -> Shared:
-    """A vault with 100 USDT and a multisig of new keys, the owner's among them if asked for."""
+    """Create a vault with 100 USDT and a multisig of new keys, optionally with the owner's."""
     owner = await with_vault(front, amount=100 * USDT)
     others = tuple(Keypair() for _ in range(signers - with_owner))
     shared = Shared(owner, ((owner,) if with_owner else ()) + others)
@@ -58,7 +58,7 @@ async def set_multisig(
 
 
 async def on_chain(service: Served, owner: Keypair, instruction: Instruction) -> None:
-    """Send an instruction that the owner signs, past the service."""
+    """Send an instruction signed by the owner, without the service."""
     blockhash = await service.rpc.get_latest_blockhash()
     built = build_transaction(instruction, fee_payer=owner.pubkey(), blockhash=blockhash)
     wire = bytes(sign_as(built.message, owner))
@@ -68,13 +68,13 @@ async def on_chain(service: Served, owner: Keypair, instruction: Instruction) ->
 async def proposal_body(
     service: Served, shared: Shared, *, amount: int = 40 * USDT, threshold: int = 2, **changes: Any
 ) -> Json:
-    """The body of a proposal; `threshold` is in the signed text, `changes` come after."""
+    """Return the body of a proposal. `threshold` is part of the signed text, `changes` are not."""
     fields = ("amount", amount), ("threshold", threshold)
     return await signed(service, shared.owner, "propose_withdraw", *fields, **changes)
 
 
 async def propose(service: Served, shared: Shared, **fields: Any) -> str:
-    """The id of a new proposal."""
+    """Propose a withdrawal and return its id."""
     reply = await service.post(PROPOSE, await proposal_body(service, shared, **fields))
     assert reply.status_code == 200, reply.text
     proposal: str = reply.json()["proposal_id"]
@@ -84,7 +84,7 @@ async def propose(service: Served, shared: Shared, **fields: Any) -> str:
 async def approval_body(
     service: Served, proposal: str, signer: Keypair, *, by: Keypair | None = None, **changes: Any
 ) -> Json:
-    """The body of an approval, signed with the key `by`; `changes` come after signing."""
+    """Return the body of an approval, signed with the key `by`; `changes` follow the signing."""
     nonce = changes.pop("nonce", None) or await service.nonce(signer)
     text = f"approve_withdraw:{proposal}:{nonce}"
     signature = str((by or signer).sign_message(text.encode()))
@@ -97,7 +97,7 @@ async def approve(service: Served, proposal: str, signer: Keypair) -> httpx.Resp
 
 
 async def approved(service: Served, shared: Shared, *approvers: int) -> Json:
-    """A proposal that these signers have approved, by their places: the last reply."""
+    """Propose, have the signers at these indexes approve, and return the last reply."""
     proposal = await propose(service, shared)
     for place in approvers:
         reply = await approve(service, proposal, shared.signers[place])
@@ -114,7 +114,7 @@ async def standing(service: Served, proposal: str) -> Json:
 
 
 def with_signatures(transaction: str, *wallets: Keypair) -> Json:
-    """The body for POST /api/transactions with these signatures, and no other, in it."""
+    """Return the body for POST /api/transactions with exactly these signatures."""
     parsed = parse_base64(transaction)
     for wallet in wallets:
         parsed = attach_signature(parsed, wallet)
@@ -122,7 +122,7 @@ def with_signatures(transaction: str, *wallets: Keypair) -> Json:
 
 
 async def send_pending(front: Service) -> str:
-    """Send the one transaction that is stored, as the submitter would; its signature."""
+    """Send the only stored transaction, as the submitter would, and return its signature."""
     [row] = await rows(front, "SELECT wire FROM submissions WHERE state = 'pending'")
     signature = await front.rpc.send_transaction(row["wire"])
     await landed(front.rpc, signature)
@@ -130,5 +130,5 @@ async def send_pending(front: Service) -> str:
 
 
 def let_block_hashes_expire(localnet: Localnet) -> None:
-    """More blocks than a block hash lives, and those finalized."""
+    """Produce and finalize enough blocks for every blockhash to expire."""
     localnet.running.chain.advance(160)

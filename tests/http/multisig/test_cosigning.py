@@ -1,4 +1,4 @@
-"""The transaction of a proposal collects its signatures, is submitted once, or replaced by one."""
+"""The transaction of a proposal collects signatures, and is submitted once or replaced."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ WHERE wait_event_type = 'Lock'
 
 
 def corrupted(body: Json, place: int) -> Json:
-    """The body with one bit of the signature at `place` turned over."""
+    """Return the body with one bit of the signature at `place` inverted."""
     wire = bytearray(base64.b64decode(body["transaction"]))
     wire[1 + 64 * place + 5] ^= 1
     return {"transaction": base64.b64encode(bytes(wire)).decode()}
@@ -63,14 +63,14 @@ async def test_wrong_signatures_are_refused_and_change_nothing(front: Service) -
         reply = await front.post(SUBMIT, body)
         assert (reply.status_code, reply.json()["code"]) == (401, "invalid_signature")
         assert not await rows(front, "SELECT 1 FROM multisig_signatures")
-    # The service's own place: whatever is in it is not looked at, since it signs itself.
+    # The service ignores what is in its own place, since it signs itself.
     reply = await front.post(SUBMIT, corrupted(of_one, 0))
     assert reply.json()["missing"] == [str(two.pubkey())]
     kept = await rows(front, "SELECT signer FROM multisig_signatures")
     assert kept == [{"signer": str(one.pubkey())}]
 
 
-async def test_co_signers_who_post_at_once_lose_nothing_and_submit_once(front: Service) -> None:
+async def test_concurrent_co_signers_lose_no_signature_and_submit_once(front: Service) -> None:
     shared = await shared_vault(front, signers=5, threshold=5)
     proposal = await propose_all(front, shared, 5)
     transaction = (await standing(front, proposal))["transaction"]
@@ -97,7 +97,7 @@ async def test_the_last_signature_wakes_the_submitter(front: Service) -> None:
         assert await front.submit_wake.wait(1)
 
 
-async def test_what_the_chain_refuses_by_now_is_not_submitted(front: Service) -> None:
+async def test_a_withdrawal_that_the_chain_refuses_by_now_is_not_submitted(front: Service) -> None:
     shared = await shared_vault(front)
     first, second = await approved(front, shared, 0, 1), await approved(front, shared, 0, 1)
     third = await approved(front, shared, 0, 1)  # 40 of 100 each
@@ -182,7 +182,7 @@ async def test_a_submitted_transaction_is_replaced_only_when_it_has_expired(
     assert len(await rows(front, "SELECT 1 FROM submissions")) == 2
 
 
-async def test_what_landed_is_not_built_again_whatever_is_written_of_it(
+async def test_a_landed_transaction_is_not_replaced_whatever_its_row_says(
     front: Service, localnet: Localnet
 ) -> None:
     shared = await shared_vault(front)
@@ -199,7 +199,7 @@ async def test_what_landed_is_not_built_again_whatever_is_written_of_it(
     assert vault.total_balance == 60 * USDT
 
 
-async def test_after_it_failed_another_can_be_signed_once_the_first_is_over(
+async def test_after_a_failure_another_can_be_signed_once_the_first_cannot_land(
     front: Service, localnet: Localnet
 ) -> None:
     shared = await shared_vault(front)
@@ -216,7 +216,7 @@ async def test_after_it_failed_another_can_be_signed_once_the_first_is_over(
     assert again["transaction"] != ready["transaction"]
 
 
-async def test_who_does_not_sign_in_time_is_replaced_by_another_who_approved(
+async def test_a_signer_who_is_late_is_replaced_by_another_who_approved(
     front: Service, localnet: Localnet
 ) -> None:
     shared = await shared_vault(front)
@@ -231,7 +231,9 @@ async def test_who_does_not_sign_in_time_is_replaced_by_another_who_approved(
     assert str(away.pubkey()) not in (await standing(front, ready["proposal_id"]))["must_sign"]
 
 
-async def test_approvals_that_race_the_end_of_a_proposal_leave_it_whole(front: Service) -> None:
+async def test_approvals_that_race_the_end_of_a_proposal_leave_it_consistent(
+    front: Service,
+) -> None:
     shared = await shared_vault(front, signers=6, threshold=6)
     proposal = await propose_all(front, shared, 0)
     bodies = [await approval_body(front, proposal, each) for each in shared.signers]
@@ -252,11 +254,11 @@ async def test_approvals_that_race_the_end_of_a_proposal_leave_it_whole(front: S
     assert len(used) == len(accepted)
 
 
-async def test_a_request_that_is_cut_off_leaves_all_or_nothing(front: Service) -> None:
+async def test_a_killed_request_has_its_whole_effect_or_none(front: Service) -> None:
     shared = await shared_vault(front)
     proposal = await propose_all(front, shared, 1)
     body = await approval_body(front, proposal, shared.signers[1])
-    # Held up where the approval is written down, last in its transaction, and killed there.
+    # Blocked at the audit entry, the last write of the approval, and killed there.
     async with front.database.dedicated() as other, other.transaction():
         await other.execute("SELECT id FROM audit_head FOR UPDATE")
         with trio.move_on_after(10) as cut:
@@ -280,7 +282,7 @@ async def test_a_request_that_is_cut_off_leaves_all_or_nothing(front: Service) -
 
 
 async def propose_all(front: Service, shared: Shared, approvals: int) -> str:
-    """A proposal that all must sign, or two, which so many have approved."""
+    """Return a proposal that all (or two) must sign and that so many have approved."""
     threshold = 2 if len(shared.signers) == 3 else len(shared.signers)
     body = await proposal_body(front, shared, threshold=threshold)
     reply = await front.post("/api/vault/propose-withdraw", body)
@@ -292,6 +294,6 @@ async def propose_all(front: Service, shared: Shared, approvals: int) -> str:
 
 
 async def submission_is(front: Service, state: str) -> None:
-    """What the submitter would write down."""
+    """Record the outcome, as the submitter would."""
     async with front.database.connection() as conn:
         await conn.execute("UPDATE submissions SET state = %s", (state,))

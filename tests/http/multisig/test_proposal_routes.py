@@ -1,4 +1,4 @@
-"""Withdrawals that several must sign: proposed, approved, signed, and on chain."""
+"""Multisig withdrawals: proposed, approved, signed and executed on chain."""
 
 from __future__ import annotations
 
@@ -85,7 +85,7 @@ async def test_two_of_three_withdraw_together(front: Service) -> None:
     ]
 
 
-async def test_the_whole_service_takes_it_to_its_end(front: Service, system: Served) -> None:
+async def test_the_whole_service_executes_a_proposal(front: Service, system: Served) -> None:
     shared = await shared_vault(front, with_owner=True)
     owner, other, _ = shared.signers
     ready = await approved(system, shared, 0, 1)
@@ -98,7 +98,7 @@ async def test_the_whole_service_takes_it_to_its_end(front: Service, system: Ser
 
 
 @pytest.mark.parametrize("threshold", [1, 7])
-async def test_few_or_many_sign_together(front: Service, threshold: int) -> None:
+async def test_one_or_seven_signers_sign_together(front: Service, threshold: int) -> None:
     shared = await shared_vault(front, signers=7, threshold=threshold)
     proposal = await propose(front, shared, threshold=threshold)
     for signer in shared.signers[:threshold]:
@@ -109,7 +109,7 @@ async def test_few_or_many_sign_together(front: Service, threshold: int) -> None
     await send_pending(front)
 
 
-async def test_more_signatures_than_a_transaction_holds_are_refused_when_proposed(
+async def test_a_proposal_with_too_many_signatures_for_a_transaction_is_refused(
     front: Service,
 ) -> None:
     shared = await shared_vault(front, signers=10, threshold=8)
@@ -162,7 +162,7 @@ async def test_a_proposal_follows_the_multisig_on_chain(front: Service) -> None:
     assert len(unused) == len(mismatched)
 
 
-async def test_without_a_multisig_there_is_nobody_to_propose_to(front: Service) -> None:
+async def test_a_proposal_for_a_vault_without_multisig_is_refused(front: Service) -> None:
     shared = await shared_vault(front)
     instruction = disable_vault_multisig(front.config.programs, owner=shared.owner.pubkey())
     await on_chain(front, shared.owner, instruction)
@@ -174,7 +174,7 @@ async def test_without_a_multisig_there_is_nobody_to_propose_to(front: Service) 
     assert (nobody.status_code, nobody.json()["code"]) == (401, "invalid_signature")
 
 
-async def test_twenty_equal_proposals_at_once_are_one(front: Service) -> None:
+async def test_twenty_equal_proposals_at_once_create_one(front: Service) -> None:
     shared = await shared_vault(front)
     body = await proposal_body(front, shared)
     replies = await at_once(front, PROPOSE, [body] * 20)
@@ -183,7 +183,7 @@ async def test_twenty_equal_proposals_at_once_are_one(front: Service) -> None:
     assert len(await rows(front, "SELECT 1 FROM multisig_proposals")) == 1
 
 
-async def test_one_vault_has_only_so_many_proposals_at_a_time(front: Service) -> None:
+async def test_the_unfinished_proposals_of_a_vault_are_limited(front: Service) -> None:
     shared = await shared_vault(front)
     proposal = await propose(front, shared)
     async with front.database.connection() as conn:
@@ -219,7 +219,7 @@ async def test_each_signer_counts_once(front: Service) -> None:
     assert counted == [{"signer": str(signer.pubkey())}]
 
 
-async def test_all_who_approve_at_once_are_counted_and_one_transaction_comes_of_it(
+async def test_concurrent_approvals_are_all_counted_and_build_one_transaction(
     front: Service,
 ) -> None:
     shared = await shared_vault(front, signers=6, threshold=4)
@@ -234,7 +234,7 @@ async def test_all_who_approve_at_once_are_counted_and_one_transaction_comes_of_
     assert len((await standing(front, proposal))["must_sign"]) == 4
 
 
-async def test_an_approval_sent_again_under_its_key_is_answered_as_before(front: Service) -> None:
+async def test_an_approval_repeated_with_its_key_gets_the_first_answer(front: Service) -> None:
     shared = await shared_vault(front)
     proposal = await propose(front, shared)
     body = await approval_body(front, proposal, shared.signers[0])
@@ -247,7 +247,7 @@ async def test_an_approval_sent_again_under_its_key_is_answered_as_before(front:
     assert again.json()["state"] == "open"
 
 
-async def test_what_the_chain_would_refuse_is_told_and_the_last_approval_not_counted(
+async def test_the_last_approval_does_not_count_if_the_chain_would_refuse(
     front: Service,
 ) -> None:
     shared = await shared_vault(front)
@@ -263,7 +263,7 @@ async def test_what_the_chain_would_refuse_is_told_and_the_last_approval_not_cou
     assert last == {"action": "approve_withdraw", "outcome": "refused"}
 
 
-async def test_after_its_time_a_proposal_takes_nothing_more(front: Service) -> None:
+async def test_an_expired_proposal_takes_no_approvals_or_signatures(front: Service) -> None:
     shared = await shared_vault(front)
     ready = await approved(front, shared, 0, 1)
     proposal = ready["proposal_id"]
@@ -280,7 +280,7 @@ async def test_after_its_time_a_proposal_takes_nothing_more(front: Service) -> N
     assert nonce["used_at"] is None
 
 
-async def test_a_signer_who_is_none_on_chain_any_more_cannot_approve(front: Service) -> None:
+async def test_a_signer_who_was_removed_on_chain_cannot_approve(front: Service) -> None:
     shared = await shared_vault(front)
     proposal = await propose(front, shared)
     await approve(front, proposal, shared.signers[0])
@@ -296,7 +296,7 @@ async def test_a_signer_who_is_none_on_chain_any_more_cannot_approve(front: Serv
     assert reply.json()["code"] == "proposal_cancelled"  # it stays so
 
 
-async def test_signatures_do_not_outlive_the_multisig_they_were_given_for(front: Service) -> None:
+async def test_signatures_are_void_once_the_multisig_changes(front: Service) -> None:
     shared = await shared_vault(front)
     ready = await approved(front, shared, 0, 1)
     await set_multisig(front, shared.owner, shared.signers, 1)
@@ -305,7 +305,7 @@ async def test_signatures_do_not_outlive_the_multisig_they_were_given_for(front:
     assert not await rows(front, "SELECT 1 FROM submissions")
 
 
-async def test_the_books_show_a_change_of_the_multisig_before_anybody_asks(
+async def test_a_change_of_the_multisig_cancels_the_proposal_without_a_request(
     front: Service, system: Served
 ) -> None:
     shared = await shared_vault(front)
@@ -316,7 +316,7 @@ async def test_the_books_show_a_change_of_the_multisig_before_anybody_asks(
     assert found["state"] == "cancelled"
 
 
-async def test_after_its_transaction_is_submitted_nobody_can_approve(front: Service) -> None:
+async def test_a_submitted_proposal_takes_no_approvals(front: Service) -> None:
     shared = await shared_vault(front)
     ready = await approved(front, shared, 0, 1)
     await front.post(SUBMIT, with_signatures(ready["transaction"], *shared.signers[:2]))
@@ -324,7 +324,7 @@ async def test_after_its_transaction_is_submitted_nobody_can_approve(front: Serv
     assert (reply.status_code, reply.json()["code"]) == (409, "proposal_completed")
 
 
-async def test_a_proposal_that_is_not_there_is_a_404(front: Service) -> None:
+async def test_an_unknown_proposal_is_a_404(front: Service) -> None:
     unknown = "00000000-0000-0000-0000-000000000000"
     reply = await front.get(f"/api/vault/proposal/{unknown}")
     assert (reply.status_code, reply.json()["code"]) == (404, "not_found")
@@ -338,7 +338,7 @@ async def test_a_proposal_that_is_not_there_is_a_404(front: Service) -> None:
 # --- who may what ------------------------------------------------------------------------------
 
 
-async def test_nobody_but_the_owner_proposes(front: Service) -> None:
+async def test_only_the_owner_proposes(front: Service) -> None:
     shared = await shared_vault(front)
     mallory, stolen = Keypair(), await front.nonce(shared.owner)
     foreign = await front.nonce(mallory)
@@ -373,7 +373,7 @@ async def test_nobody_but_the_owner_proposes(front: Service) -> None:
 
 
 def changes(mallory: Keypair) -> list[dict[str, Any]]:
-    """What could be altered on the way."""
+    """Return the requests that somebody could alter in transit."""
     return [
         {"amount": 41 * USDT},
         {"threshold": 1},
@@ -382,7 +382,7 @@ def changes(mallory: Keypair) -> list[dict[str, Any]]:
     ]
 
 
-async def test_nobody_but_a_signer_approves(front: Service) -> None:
+async def test_only_a_signer_approves(front: Service) -> None:
     shared = await shared_vault(front)
     mallory, signer = Keypair(), shared.signers[0]
     proposal, other = await propose(front, shared), await propose(front, shared)
@@ -417,7 +417,7 @@ async def test_nobody_but_a_signer_approves(front: Service) -> None:
     await refused(front, APPROVE, [(late, 401, "nonce_expired")])
 
 
-async def test_a_chain_that_is_away_leaves_the_nonces_unused(
+async def test_an_unavailable_chain_leaves_the_nonces_unused(
     front: Service, database_url: str
 ) -> None:
     shared = await shared_vault(front)

@@ -1,4 +1,4 @@
-"""Signers say where they want to be told, and are told what happens to proposals."""
+"""Signers register webhooks, and get a message about each change of a proposal."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ URL = "https://hooks.example/cvms"
 
 @pytest.fixture
 async def sealing(database_url: str, localnet: Localnet) -> AsyncIterator[Service]:
-    """The front end on a real chain, with a key for secrets."""
+    """Run the front end on a real chain, with an encryption key."""
     async with running(
         database_url,
         rpc_url=localnet.rpc_url,
@@ -47,7 +47,7 @@ async def contact(
     return {"signer": str(signer.pubkey()), "url": url, "nonce": nonce, "signature": signature}
 
 
-async def test_the_secret_is_shown_once_and_kept_sealed(sealing: Service) -> None:
+async def test_the_secret_is_shown_once_and_stored_encrypted(sealing: Service) -> None:
     signer = Keypair()
     body = await contact(sealing, signer)
     reply = await sealing.post(CONTACT, body)
@@ -65,7 +65,7 @@ async def test_the_secret_is_shown_once_and_kept_sealed(sealing: Service) -> Non
     assert (entry["actor"], entry["details"]) == (str(signer.pubkey()), {"host": "hooks.example"})
 
 
-async def test_nobody_says_where_another_is_told(sealing: Service) -> None:
+async def test_only_the_signer_registers_its_webhook(sealing: Service) -> None:
     signer, mallory = Keypair(), Keypair()
     forged = await contact(sealing, signer, by=mallory)
     elsewhere = await contact(sealing, signer) | {"url": "https://mallory.example/"}
@@ -76,19 +76,19 @@ async def test_nobody_says_where_another_is_told(sealing: Service) -> None:
 
 
 @pytest.mark.parametrize("url", ["http://hooks.example/", "https://2130706433/", "https://[::1]/"])
-async def test_a_webhook_does_not_lead_inside(sealing: Service, url: str) -> None:
+async def test_a_webhook_with_a_private_address_is_refused(sealing: Service, url: str) -> None:
     reply = await sealing.post(CONTACT, await contact(sealing, Keypair(), url))
     assert reply.status_code == 400
     assert reply.json()["errors"][0]["path"] == "url"
 
 
-async def test_without_a_key_for_secrets_there_are_no_contacts(front: Service) -> None:
+async def test_without_an_encryption_key_no_webhook_is_registered(front: Service) -> None:
     reply = await front.post(CONTACT, await contact(front, Keypair()))
     assert reply.status_code == 503
     assert not await rows(front, "SELECT 1 FROM signer_contacts")
 
 
-async def test_signers_are_told_of_every_step(sealing: Service, localnet: Localnet) -> None:
+async def test_signers_get_a_message_for_every_step(sealing: Service, localnet: Localnet) -> None:
     shared = await shared_vault(sealing)
     for signer in shared.signers[:2]:
         assert (await sealing.post(CONTACT, await contact(sealing, signer))).status_code == 200
@@ -98,7 +98,7 @@ async def test_signers_are_told_of_every_step(sealing: Service, localnet: Localn
     rebuilt = (await sealing.post(SUBMIT, body)).json()
     body = with_signatures(rebuilt["transaction"], *shared.signers[:2])
     await sealing.post(SUBMIT, body)
-    told = await rows(
+    deliveries = await rows(
         sealing,
         """
         SELECT event, array_agg(signer ORDER BY signer) AS signers
@@ -109,4 +109,4 @@ async def test_signers_are_told_of_every_step(sealing: Service, localnet: Localn
     )
     both = sorted(str(each.pubkey()) for each in shared.signers[:2])
     steps = ["created", "approved", "rebuilt", "submitted"]
-    assert told == [{"event": f"proposal.{step}", "signers": both} for step in steps]
+    assert deliveries == [{"event": f"proposal.{step}", "signers": both} for step in steps]

@@ -1,4 +1,4 @@
-"""A request that is sent again under its key gets the same answer, and has no second effect."""
+"""A request repeated with its key gets the first answer and has no second effect."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ async def send(front: Service, body: Json, key: str, route: str = WITHDRAW) -> h
     return await front.http.post(url, json=body, headers={"Idempotency-Key": key})
 
 
-async def test_sent_again_it_is_answered_as_before(front: Service) -> None:
+async def test_a_repeated_request_gets_the_first_answer(front: Service) -> None:
     wallet = await with_vault(front, amount=10 * USDT, delegate=True)
     body = await signed(front, wallet, "withdraw", ("amount", 1 * USDT))
     first = await send(front, body, "one")
@@ -60,7 +60,7 @@ async def test_twenty_at_once_under_one_key_are_one(front: Service) -> None:
     assert len(used) == 1 + 2  # and those of the deposit and the delegate
 
 
-async def test_twenty_at_once_without_a_nonce_are_one_too(front: Service) -> None:
+async def test_twenty_unsigned_requests_at_once_have_one_effect(front: Service) -> None:
     wallet = await funded(front)
     body = {"user_pubkey": str(wallet.pubkey())}
     replies: list[httpx.Response] = []
@@ -76,7 +76,7 @@ async def test_twenty_at_once_without_a_nonce_are_one_too(front: Service) -> Non
     assert len(await rows(front, "SELECT 1 FROM submissions")) == 1
 
 
-async def test_a_refusal_by_the_program_is_the_outcome_too(front: Service) -> None:
+async def test_a_refusal_by_the_program_is_replayed_too(front: Service) -> None:
     wallet = await with_vault(front)
     body = await signed(front, wallet, "withdraw", ("amount", 1))
     first, again = await send(front, body, "one"), await send(front, body, "one")
@@ -107,7 +107,7 @@ async def test_what_had_no_effect_claims_no_key(front: Service) -> None:
     assert (await send(front, body, "one")).status_code == 202
 
 
-async def test_one_owners_key_is_nothing_to_another(front: Service) -> None:
+async def test_owners_do_not_share_keys(front: Service) -> None:
     for _ in range(2):
         wallet = await funded(front)
         reply = await send(
@@ -118,7 +118,7 @@ async def test_one_owners_key_is_nothing_to_another(front: Service) -> None:
 
 
 @pytest.mark.parametrize("key", ["", "with space", "x" * 129, "ü"])
-async def test_a_key_is_a_short_visible_word(front: Service, key: str) -> None:
+async def test_a_key_is_short_visible_ascii(front: Service, key: str) -> None:
     headers = {b"Idempotency-Key": key.encode()}
     body = {"user_pubkey": str(Keypair().pubkey())}
     reply = await front.http.post(f"{front.url}/api/vault/initialize", json=body, headers=headers)

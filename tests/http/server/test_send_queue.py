@@ -1,4 +1,4 @@
-"""Whatever a socket takes at once, whole frames arrive in order, and of some only the newest."""
+"""Frames arrive complete and in order however much a socket accepts, superseded ones excepted."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from cvms.http.server.send_queue import SendQueue
 
 @contextmanager
 def pair() -> Iterator[tuple[socket.socket, socket.socket]]:
-    """Two ends of a connection that takes little at once and never blocks."""
+    """Return the two ends of a connection that accepts little at once and never blocks."""
     ours, theirs = socket.socketpair()
     with ours, theirs:
         for each in (ours, theirs):
@@ -39,7 +39,7 @@ def frame(number: int, size: int) -> bytes:
 
 
 @pytest.mark.parametrize("seed", range(20))
-def test_all_frames_arrive_in_order_however_they_are_taken(seed: int) -> None:
+def test_all_frames_arrive_in_order_whichever_way_they_are_written(seed: int) -> None:
     chance = random.Random(seed)
     outgoing, sent, got = SendQueue(), b"", b""
     with pair() as (ours, theirs):
@@ -61,25 +61,25 @@ def test_all_frames_arrive_in_order_however_they_are_taken(seed: int) -> None:
     assert got == sent
 
 
-def test_of_a_key_only_the_newest_is_left_and_nothing_else_is_lost() -> None:
+def test_only_the_newest_frame_of_a_key_remains_and_no_other_is_lost() -> None:
     outgoing = SendQueue()
     for number in range(5):
-        outgoing.add(b"<balance %d>" % number, newest="alice")
+        outgoing.add(b"<balance %d>" % number, conflation_key="alice")
         outgoing.add(b"<event %d>" % number)
-        outgoing.add(b"<balance %d>" % number, newest="bob")
+        outgoing.add(b"<balance %d>" % number, conflation_key="bob")
     events = b"".join(b"<event %d>" % number for number in range(4))
     assert len(outgoing) == 7
     assert outgoing.take() == events + b"<balance 4><event 4><balance 4>"
     assert len(outgoing) == 0
 
 
-def test_a_frame_that_has_begun_is_finished_though_a_newer_one_has_come() -> None:
+def test_a_partly_written_frame_is_finished_before_a_newer_one() -> None:
     outgoing = SendQueue()
     with pair() as (ours, theirs):
-        outgoing.add(b"<old %s>" % (b"x" * 100_000), newest="alice")
+        outgoing.add(b"<old %s>" % (b"x" * 100_000), conflation_key="alice")
         outgoing.write(ours.fileno())
         assert len(outgoing) == 1
-        outgoing.add(b"<new>", newest="alice")
+        outgoing.add(b"<new>", conflation_key="alice")
         got = received(theirs)
         while outgoing:
             outgoing.write(ours.fileno())
@@ -87,7 +87,7 @@ def test_a_frame_that_has_begun_is_finished_though_a_newer_one_has_come() -> Non
     assert got == b"<old %s><new>" % (b"x" * 100_000)
 
 
-def test_a_socket_that_is_gone_is_an_error() -> None:
+def test_writing_to_a_closed_socket_raises_an_error() -> None:
     outgoing = SendQueue()
     with pair() as (ours, theirs):
         theirs.close()

@@ -1,4 +1,4 @@
-"""The end: requests under way are answered, WebSockets told, stuck clients cut, all in time."""
+"""Shutdown answers requests in progress, closes WebSockets and aborts stuck clients, in time."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from tests.http.websocket.test_endpoint import closing, until_closed
 BLOCK = b"x" * 65536
 
 
-async def test_the_request_under_way_is_answered_and_websockets_get_1001(service: Service) -> None:
+async def test_a_request_in_progress_is_answered_and_websockets_get_1001(service: Service) -> None:
     entered, release = trio.Event(), trio.Event()
     replies: list[httpx.Response] = []
 
@@ -48,7 +48,7 @@ async def test_the_request_under_way_is_answered_and_websockets_get_1001(service
         await service.stopped.wait()
 
 
-async def test_what_is_committed_is_told_before_the_socket_closes(service: Service) -> None:
+async def test_committed_events_are_sent_before_the_socket_closes(service: Service) -> None:
     async with (
         await trio.open_tcp_stream("127.0.0.1", service.port) as stream,
         trio.open_nursery() as nursery,
@@ -68,7 +68,7 @@ async def test_what_is_committed_is_told_before_the_socket_closes(service: Servi
         assert (await closing(socket)).code == 1001
 
 
-async def test_what_nobody_hands_out_does_not_delay_the_end(service: Service) -> None:
+async def test_events_that_nobody_publishes_do_not_delay_the_shutdown(service: Service) -> None:
     async with (
         await trio.open_tcp_stream("127.0.0.1", service.port) as stream,
         trio.open_nursery() as nursery,
@@ -84,7 +84,7 @@ async def test_what_nobody_hands_out_does_not_delay_the_end(service: Service) ->
             await service.stopped.wait()
 
 
-async def test_idle_connections_do_not_delay_the_end(service: Service) -> None:
+async def test_idle_connections_do_not_delay_the_shutdown(service: Service) -> None:
     await service.get("/health")  # stays in the client's pool
     async with await trio.open_tcp_stream("127.0.0.1", service.port):
         service.shutdown.set()
@@ -92,7 +92,7 @@ async def test_idle_connections_do_not_delay_the_end(service: Service) -> None:
             await service.stopped.wait()
 
 
-async def test_a_request_that_never_ends_is_cut_within_the_deadline(service: Service) -> None:
+async def test_a_request_that_never_ends_is_aborted_within_the_deadline(service: Service) -> None:
     service.app.add_url_rule("/hang", "hang", trio.sleep_forever)
     async with await trio.open_tcp_stream("127.0.0.1", service.port) as stream:
         await stream.send_all(b"GET /hang HTTP/1.1\r\nHost: x\r\n\r\n")
@@ -103,7 +103,7 @@ async def test_a_request_that_never_ends_is_cut_within_the_deadline(service: Ser
 
 
 async def test_a_client_that_reads_nothing_does_not_outlast_the_deadline(service: Service) -> None:
-    """Its writes are shielded from cancellation; the end of the service must not wait for them."""
+    """Its writes are shielded from cancellation, but the shutdown must not wait for them."""
     async with await trio.open_tcp_stream("127.0.0.1", service.port) as stream:
         await stuck(service, stream)
         service.shutdown.set()
@@ -111,7 +111,7 @@ async def test_a_client_that_reads_nothing_does_not_outlast_the_deadline(service
             await service.stopped.wait()
 
 
-async def test_a_client_that_takes_too_long_to_read_is_dropped(
+async def test_a_client_that_reads_too_slowly_is_dropped(
     service: Service, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(http_connection, "WRITE_SECONDS", 0.2)
@@ -122,7 +122,7 @@ async def test_a_client_that_takes_too_long_to_read_is_dropped(
 
 
 async def stuck(service: Service, stream: trio.SocketStream) -> None:
-    """Ask for far more than the sockets hold, and return when the server waits to write it."""
+    """Request more than the sockets buffer, and return when the server waits to write it."""
     started = trio.Event()
 
     async def much() -> bytes:

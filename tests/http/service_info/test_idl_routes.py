@@ -1,4 +1,4 @@
-"""GET /api/idl: what an Anchor client starts from."""
+"""GET /api/idl serves the IDLs that Anchor clients start from."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ FIELDS = {
 
 
 @pytest.mark.parametrize("program", FIELDS)
-async def test_an_idl_is_the_packages(service: Service, program: str) -> None:
+async def test_an_idl_is_the_one_of_the_package(service: Service, program: str) -> None:
     reply = await service.get(f"/api/idl/{program}")
     assert reply.status_code == 200
     assert reply.headers["Content-Type"] == "application/json"
@@ -30,9 +30,7 @@ async def test_an_idl_is_the_packages(service: Service, program: str) -> None:
 
 
 @pytest.mark.parametrize("program", FIELDS)
-async def test_it_carries_the_address_at_which_the_program_is(
-    database_url: str, program: str
-) -> None:
+async def test_an_idl_has_the_address_of_this_deployment(database_url: str, program: str) -> None:
     elsewhere = Pubkey.new_unique()
     programs = replace(load_programs({}), **{FIELDS[program]: elsewhere})
     async with running(database_url, programs=programs) as service:
@@ -42,7 +40,7 @@ async def test_it_carries_the_address_at_which_the_program_is(
     assert [each["address"] for each in others].count(str(elsewhere)) == 1
 
 
-async def test_who_has_it_already_is_told_so(database_url: str, service: Service) -> None:
+async def test_a_client_that_has_the_idl_gets_a_304(database_url: str, service: Service) -> None:
     url = f"{service.url}/api/idl/collateral_vault"
     first = await service.http.get(url)
     etag = first.headers["ETag"]
@@ -59,13 +57,13 @@ async def test_who_has_it_already_is_told_so(database_url: str, service: Service
 
 
 @pytest.mark.parametrize("name", ["token", "collateral_vault.json", "..%2F__init__.py", "%00"])
-async def test_another_name_is_a_problem(service: Service, name: str) -> None:
+async def test_an_unknown_program_is_not_found(service: Service, name: str) -> None:
     reply = await service.get(f"/api/idl/{name}")
     assert reply.status_code == 404
     assert reply.headers["Content-Type"] == "application/problem+json"
     assert reply.json()["code"] == "not_found"
 
 
-async def test_the_problem_names_the_programs_there_are(service: Service) -> None:
+async def test_the_problem_names_the_known_programs(service: Service) -> None:
     problem = (await service.get("/api/idl/token")).json()
     assert "collateral_vault, position_manager, yield_pool" in problem["detail"]

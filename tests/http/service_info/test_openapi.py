@@ -1,12 +1,47 @@
-"""The OpenAPI document says what the routes do, and its page needs no other host."""
+"""The OpenAPI document describes every route, and its page loads nothing from other hosts."""
 
 from __future__ import annotations
 
 import re
+from collections import Counter
 
 import pytest
 
+from cvms.http.framework.problems import TITLES
 from tests.http.conftest import Service
+
+# The verbs that summaries may begin with.
+VERBS = {
+    "Acknowledge",
+    "Add",
+    "Approve",
+    "Authorize",
+    "Check",
+    "Close",
+    "Compound",
+    "Create",
+    "Deposit",
+    "Disable",
+    "Enable",
+    "Freeze",
+    "Get",
+    "Issue",
+    "List",
+    "Open",
+    "Propose",
+    "Refresh",
+    "Register",
+    "Release",
+    "Remove",
+    "Request",
+    "Revoke",
+    "Schedule",
+    "Set",
+    "Start",
+    "Submit",
+    "Transfer",
+    "Withdraw",
+}
 
 
 async def test_the_document_names_every_route_of_the_application(service: Service) -> None:
@@ -27,7 +62,22 @@ async def test_the_document_names_every_route_of_the_application(service: Servic
     assert len({each["operationId"] for each in operations}) == len(operations)
 
 
-async def test_a_route_says_what_it_takes_and_how_it_refuses(service: Service) -> None:
+async def test_each_summary_is_one_short_imperative_sentence(service: Service) -> None:
+    document = (await service.get("/openapi.json")).json()
+    summaries = [each["summary"] for item in document["paths"].values() for each in item.values()]
+    assert {name: count for name, count in Counter(summaries).items() if count > 1} == {}
+    assert [each for each in summaries if each.split()[0] not in VERBS] == []
+    assert [each for each in summaries if not re.fullmatch(r"[\w' -]{1,60}", each)] == []
+    assert {each.split()[0] for each in summaries} == VERBS, "a verb that no summary uses"
+
+
+def test_each_problem_has_a_title_of_its_own_in_sentence_case() -> None:
+    assert {name: count for name, count in Counter(TITLES.values()).items() if count > 1} == {}
+    words = re.compile(r"[A-Z][a-z]+(?:[ -][a-z]+)*")
+    assert {code: title for code, title in TITLES.items() if not words.fullmatch(title)} == {}
+
+
+async def test_a_route_describes_its_input_and_its_problems(service: Service) -> None:
     document = (await service.get("/openapi.json")).json()
     withdraw = document["paths"]["/api/vault/withdraw"]["post"]
     schema = withdraw["requestBody"]["content"]["application/json"]["schema"]
@@ -40,7 +90,7 @@ async def test_a_route_says_what_it_takes_and_how_it_refuses(service: Service) -
     assert {each["name"] for each in withdraw["parameters"]} == {"Idempotency-Key", "X-2FA-CODE"}
 
 
-async def test_every_reference_of_the_document_leads_somewhere(service: Service) -> None:
+async def test_every_reference_of_the_document_has_a_target(service: Service) -> None:
     reply = await service.get("/openapi.json")
     schemas = reply.json()["components"]["schemas"]
     references = set(re.findall(r'"\$ref":"#/components/schemas/([^"]+)"', reply.text))

@@ -1,4 +1,4 @@
-"""/health, /ready and /metrics say how it is."""
+"""/health, /ready and /metrics report the state of the service."""
 
 from __future__ import annotations
 
@@ -6,12 +6,12 @@ from cvms.store.analytics import event_counters
 from tests.http.conftest import Service
 
 
-async def test_it_is_alive_whatever_else_is_not(service: Service) -> None:
+async def test_the_service_is_alive_while_nothing_else_is_ready(service: Service) -> None:
     reply = await service.get("/health")
     assert (reply.status_code, reply.json()) == (200, {"status": "alive"})
 
 
-async def test_ready_names_each_part_that_is_not(service: Service) -> None:
+async def test_ready_names_each_part_that_is_not_ok(service: Service) -> None:
     service.board.set_component("database", ok=True, detail="answers")
     reply = await service.get("/ready")
     assert reply.status_code == 503
@@ -24,7 +24,7 @@ async def test_ready_names_each_part_that_is_not(service: Service) -> None:
     assert "database" not in problem["detail"]
 
 
-async def test_ready_when_all_parts_are(service: Service) -> None:
+async def test_the_service_is_ready_when_all_parts_are_ok(service: Service) -> None:
     for part in service.board.components:
         service.board.set_component(part, ok=True, detail="fine")
     reply = await service.get("/ready")
@@ -33,7 +33,7 @@ async def test_ready_when_all_parts_are(service: Service) -> None:
     assert set(reply.json()["parts"]) == {"database", "rpc", "indexer"}
 
 
-async def test_the_counters_are_the_databases(service: Service) -> None:
+async def test_counters_come_from_the_database(service: Service) -> None:
     assert "vault_deposits_total 0.0" in (await service.get("/metrics")).text
     async with service.database.transaction() as conn:
         await event_counters.add(conn, "deposit", 3, 3_000)
@@ -50,7 +50,7 @@ async def test_the_counters_are_the_databases(service: Service) -> None:
         assert name in text
 
 
-async def test_the_last_known_counters_are_served_while_the_database_is_away(
+async def test_the_last_counters_are_served_while_the_database_is_unavailable(
     service: Service,
 ) -> None:
     async with service.database.transaction() as conn:

@@ -1,7 +1,7 @@
-"""Whatever fits the OpenAPI document, and whatever does not, is answered as the document says.
+"""Every request, valid or not by the OpenAPI document, is answered as the document says.
 
-schemathesis makes the requests: every operation's boundaries, examples by chance, and chains of
-requests along the document's links. All of its checks hold; a seed is printed for a repetition.
+schemathesis makes the requests: boundary values, random examples, and chains of requests along the
+document's links. All of its checks hold. The seed is printed, so that a run can be repeated.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ OPAQUE = [
 
 @dataclass
 class Seen:
-    """What a run has come to."""
+    """The result of a run."""
 
     operations: set[str] = field(default_factory=set)
     phases: set[PhaseName] = field(default_factory=set)
@@ -56,7 +56,7 @@ class Seen:
 
 
 def run(url: str, bearer: str, owners: list[str]) -> Seen:
-    """All phases of schemathesis against `url`, the same each time. Blocks until it is through."""
+    """Run all phases of schemathesis against `url`, reproducibly. Blocks until the end."""
     openapi.format("solana-pubkey", st.sampled_from(owners) | _bytes(32).map(_key))
     openapi.format("solana-signature", _bytes(64).map(_signature))
     generation = {"max-examples": EXAMPLES, "deterministic": True, "database": "none"}
@@ -99,7 +99,7 @@ def _add(seen: Seen, event: events.ScenarioFinished) -> None:
 
 
 def _notes(event: Any) -> Iterator[str]:
-    """What is wrong, in words."""
+    """Yield a description of each failure."""
     if isinstance(event, events.NonFatalError):
         yield f"{event.label}: {event.value}"
     if isinstance(event, events.FatalError):
@@ -113,7 +113,7 @@ def _notes(event: Any) -> Iterator[str]:
 
 
 def _integers(_: Any, body: Any) -> Any:
-    """JSON Schema calls 1.0 an integer; amounts are not taken where a fraction can hide."""
+    """Drop floats: JSON Schema calls 1.0 an integer, but the service takes no amount as a float."""
     if isinstance(body, dict):
         return {name: _integers(_, value) for name, value in body.items()}
     return int(body) if isinstance(body, float) and body.is_integer() else body
@@ -132,7 +132,9 @@ def _signature(raw: bytes) -> str:
 
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
-async def test_the_document_is_true_of_every_route(database_url: str, localnet: Localnet) -> None:
+async def test_every_route_behaves_as_the_document_says(
+    database_url: str, localnet: Localnet
+) -> None:
     async with running(
         database_url,
         rpc_url=localnet.rpc_url,

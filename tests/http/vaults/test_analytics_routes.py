@@ -1,4 +1,4 @@
-"""Analytics are those of the chain, answer for every range, and refuse what is none."""
+"""Analytics agree with the chain, for every valid range, and refuse invalid ranges."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def world(front: Service, localnet: Localnet) -> World:
     return World(localnet.running, front.rpc, localnet.programs, localnet.operator, front.database)
 
 
-async def test_only_what_comes_in_goes_out_and_compounds_moves_the_total(
+async def test_only_deposits_withdrawals_and_compounding_change_the_total(
     front: Service, world: World
 ) -> None:
     alice, bob, carol = await world.owner(), await world.owner(), await world.owner()
@@ -63,7 +63,7 @@ async def test_only_what_comes_in_goes_out_and_compounds_moves_the_total(
     assert use == await read(front, "/api/analytics/utilization")
     assert (use["available"], use["locked"], use["yield_deposited"]) == (5_010, 59_000, 31_000)
     assert (use["locked_bps"], use["yield_bps"]) == (6209, 3262)
-    # A year went by before the interest came.
+    # A year has passed before the compounding.
     assert overview["last_day"] == {
         "inflow": 0,
         "outflow": 6_000,
@@ -108,7 +108,7 @@ async def test_the_series_has_a_point_for_every_bucket_up_to_now(
     assert ahead["points"] == []
 
 
-async def test_every_power_of_ten_has_a_place_in_the_distribution(service: Service) -> None:
+async def test_every_power_of_ten_has_a_bucket_in_the_distribution(service: Service) -> None:
     for total in (0, 1, 9, 10, 99, 100, MOST):
         await store(service, open_row(total, slot=1))
     found = await read(service, "/api/analytics/distribution")
@@ -118,7 +118,7 @@ async def test_every_power_of_ten_has_a_place_in_the_distribution(service: Servi
     assert found["buckets"][-1]["at_least"] <= MOST < found["buckets"][-1]["below"]
 
 
-async def test_before_the_first_vault_there_is_nothing_and_that_is_said(service: Service) -> None:
+async def test_before_the_first_vault_everything_is_zero(service: Service) -> None:
     overview = await read(service, "/api/analytics/overview")
     assert (overview["tvl"], overview["vaults"], overview["slot"]) == (0, 0, None)
     assert overview["utilization"]["locked_bps"] == 0
@@ -126,7 +126,7 @@ async def test_before_the_first_vault_there_is_nothing_and_that_is_said(service:
     assert len(await series(service, "")) == 24
 
 
-async def test_what_has_not_changed_is_not_sent_again(service: Service) -> None:
+async def test_an_unchanged_reply_is_a_304(service: Service) -> None:
     for name in ROUTES:
         path = f"/api/analytics/{name}"
         if name in {"tvl-series", "flow"}:
@@ -151,18 +151,18 @@ RANGES = {
 
 
 @pytest.mark.parametrize("name", ["tvl-series", "flow"])
-async def test_a_range_that_is_none_is_refused(service: Service, name: str) -> None:
+async def test_an_invalid_range_is_refused(service: Service, name: str) -> None:
     for parameter, values in RANGES.items():
         for value in values:
             query = {"from": "2026-01-01T00:00:00Z"} if parameter == "to" else {}
             reply = await service.http.get(
                 f"{service.url}/api/analytics/{name}", params={**query, parameter: value}
             )
-            told = (reply.status_code, reply.json().get("code"))
-            assert told == (400, "invalid_request"), (parameter, value)
+            outcome = (reply.status_code, reply.json().get("code"))
+            assert outcome == (400, "invalid_request"), (parameter, value)
 
 
-async def test_a_thousand_buckets_are_answered_and_one_more_is_not(service: Service) -> None:
+async def test_a_thousand_buckets_are_allowed_and_one_more_is_refused(service: Service) -> None:
     start = datetime(2026, 1, 1, tzinfo=UTC)
     for hours, status in ((1000, 200), (1001, 400)):
         end = start + timedelta(hours=hours)
@@ -187,7 +187,7 @@ async def series(service: Served, query: str) -> list[Json]:
 
 
 async def tvl_now(service: Served) -> int:
-    """By the series, the rows and the kept sums: one number."""
+    """Return the total, after asserting that the series, the rows and the sums agree."""
     by_events: int = (await series(service, ""))[-1]["tvl"]
     async with service.database.connection() as conn:
         cursor = await conn.execute("SELECT sum(total) FROM vaults")
@@ -198,7 +198,7 @@ async def tvl_now(service: Served) -> int:
 
 
 def before(world: World, *, days: int, first: str = "&") -> str:
-    """A range of so many days up to the chain's now."""
+    """Return a range of so many days up to the chain's time."""
     now = datetime.fromtimestamp(world.chain.chain.time.now(), UTC)
     return f"{first}from={text(now - timedelta(days=days))}"
 

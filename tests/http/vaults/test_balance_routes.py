@@ -1,22 +1,21 @@
-"""With Redis the balance route says that it did not ask the database."""
+"""With Redis, the balance route answers from the cache and says so."""
 
 from __future__ import annotations
 
 from solders.keypair import Keypair
 
-from cvms.store.vaults import vaults
 from tests.http.conftest import running
 from tests.redis_server import RedisServer
-from tests.store.examples import vault_row
+from tests.store.examples import store_vault, vault_row
 
 
-async def test_the_second_answer_is_cached_and_otherwise_the_same(
+async def test_the_second_reply_is_cached_and_otherwise_equal(
     database_url: str, redis_server: RedisServer
 ) -> None:
     owner = str(Keypair().pubkey())
     async with running(database_url, redis_url=redis_server.url) as service:
         async with service.database.connection() as conn:
-            await vaults.upsert(conn, vault_row(owner=owner))
+            await store_vault(conn, vault_row(owner=owner))
         first = (await service.get(f"/api/vault/balance/{owner}")).json()
         second = (await service.get(f"/api/vault/balance/{owner}")).json()
         assert first["cached"] is False

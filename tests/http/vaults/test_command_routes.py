@@ -1,4 +1,4 @@
-"""The vault's routes on a real chain: what they do, refuse, and leave behind."""
+"""The routes that change a vault, on a real chain: effects, refusals and records."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ async def test_from_the_first_request_to_a_withdrawal_by_one_signed_message(syst
     assert (await system.get("/api/vault/tvl")).json()["total"] == 500 * USDT
 
 
-async def test_what_the_program_refuses_is_a_422_under_its_own_name_and_used_up(
+async def test_a_refusal_by_the_program_is_a_422_with_its_name_and_uses_up_the_nonce(
     front: Service,
 ) -> None:
     wallet = await with_vault(front)
@@ -88,7 +88,7 @@ async def test_what_the_program_refuses_is_a_422_under_its_own_name_and_used_up(
     }
 
 
-async def test_twenty_equal_requests_at_once_are_one(front: Service) -> None:
+async def test_twenty_equal_requests_at_once_have_one_effect(front: Service) -> None:
     wallet = await with_vault(front, amount=100 * USDT, delegate=True)
     body = await signed(front, wallet, "withdraw", ("amount", 1 * USDT))
     replies = await at_once(front, WITHDRAW, [body] * 20)
@@ -98,7 +98,7 @@ async def test_twenty_equal_requests_at_once_are_one(front: Service) -> None:
     assert len(withdrawals) == 1
 
 
-async def test_equal_withdrawals_with_their_own_nonces_are_as_many_transactions(
+async def test_equal_withdrawals_with_different_nonces_are_different_transactions(
     front: Service,
 ) -> None:
     wallet = await with_vault(front, amount=100 * USDT, delegate=True)
@@ -108,7 +108,7 @@ async def test_equal_withdrawals_with_their_own_nonces_are_as_many_transactions(
     assert len({reply.json()["signature"] for reply in replies}) == 5
 
 
-async def test_nobody_without_the_right_signature_and_nonce_gets_through(front: Service) -> None:
+async def test_requests_without_a_valid_signature_and_nonce_are_refused(front: Service) -> None:
     alice, mallory = await with_vault(front, amount=10 * USDT, delegate=True), Keypair()
     amount = ("amount", 1 * USDT)
     stolen = await front.nonce(alice)
@@ -133,7 +133,7 @@ async def test_nobody_without_the_right_signature_and_nonce_gets_through(front: 
         assert (reply.status_code, reply.json()["code"]) == (status, code), body
         assert ("WWW-Authenticate" in reply.headers) == (status == 401)
     assert not await rows(front, "SELECT 1 FROM submissions WHERE kind = 'withdraw'")
-    # What failed has used nothing up: the stolen nonce is still good for its owner.
+    # Refused requests use nothing up: the stolen nonce is still valid for its owner.
     reply = await front.post(WITHDRAW, await signed(front, alice, "withdraw", amount, nonce=stolen))
     assert reply.status_code == 202
 
@@ -147,7 +147,7 @@ async def test_a_nonce_expires(front: Service, database_url: str) -> None:
     assert (reply.status_code, reply.json()["code"]) == (401, "nonce_expired")
 
 
-async def test_a_chain_that_is_away_leaves_the_nonce_unused(
+async def test_an_unavailable_chain_leaves_the_nonce_unused(
     front: Service, database_url: str
 ) -> None:
     wallet = await with_vault(front)
@@ -180,7 +180,7 @@ async def test_a_second_initialize_is_a_conflict(front: Service) -> None:
     assert (reply.status_code, reply.json()["code"]) == (409, "conflict")
 
 
-async def test_a_recipient_that_the_owner_has_not_put_on_chain_is_refused(front: Service) -> None:
+async def test_a_recipient_that_is_not_whitelisted_on_chain_is_refused(front: Service) -> None:
     wallet = await with_vault(front, amount=10 * USDT, delegate=True)
     body = await signed(front, wallet, "withdraw", ("amount", 1))
     reply = await front.post(WITHDRAW, body | {"recipient": str(Keypair().pubkey())})
@@ -190,7 +190,7 @@ async def test_a_recipient_that_the_owner_has_not_put_on_chain_is_refused(front:
     assert reply.status_code == 202
 
 
-async def test_where_a_token_account_has_to_be_made_the_owner_pays_and_signs(
+async def test_the_owner_pays_for_a_missing_token_account_and_signs(
     front: Service,
 ) -> None:
     wallet = await with_vault(front, amount=10 * USDT, delegate=True)
@@ -205,7 +205,7 @@ async def test_where_a_token_account_has_to_be_made_the_owner_pays_and_signs(
     assert (await submit(front, wallet, reply)).status_code == 202
 
 
-async def test_the_bare_instruction_says_what_the_transaction_does(front: Service) -> None:
+async def test_the_instruction_of_the_reply_is_that_of_the_transaction(front: Service) -> None:
     wallet = await funded(front)
     reply = (await initialize(front, wallet)).json()
     instruction = reply["instruction"]
@@ -237,7 +237,7 @@ async def test_the_same_transaction_twice_gets_the_same_answer(front: Service) -
     assert pending == [{"state": "pending", "stored": True}]
 
 
-async def test_what_the_chain_would_refuse_by_now_is_not_submitted(front: Service) -> None:
+async def test_a_transaction_that_the_chain_refuses_by_now_is_not_submitted(front: Service) -> None:
     wallet = await with_vault(front)
     body = cosigned(wallet, await deposit(front, wallet, 50 * USDT))
     mint = str(front.config.programs.mint)
@@ -265,7 +265,7 @@ async def test_a_transaction_that_was_not_built_here_is_refused(front: Service) 
     assert (reply.status_code, reply.json()["code"]) == (422, "unknown_transaction")
 
 
-async def test_the_wallets_signature_must_be_there_and_right(front: Service) -> None:
+async def test_a_missing_or_wrong_signature_of_the_wallet_is_refused(front: Service) -> None:
     wallet = await funded(front)
     built = await initialize(front, wallet)
     unsigned = {"transaction": built.json()["transaction"]}
@@ -287,7 +287,7 @@ async def test_an_expired_transaction_is_refused(front: Service) -> None:
     assert (reply.status_code, reply.json()["code"]) == (422, "transaction_expired")
 
 
-async def test_what_is_no_transaction_is_a_400(front: Service) -> None:
+async def test_an_invalid_transaction_is_a_400(front: Service) -> None:
     for text in ("", "!", "AAAA", "A" * 5_000, base64.b64encode(b"\x01" * 1232).decode()):
         reply = await front.post("/api/transactions", {"transaction": text})
         assert (reply.status_code, reply.json()["code"]) == (400, "invalid_request"), text
@@ -314,7 +314,7 @@ async def test_operations_are_counted_by_outcome(front: Service) -> None:
 
 
 async def balance_of(service: Served, owner: str, expected: int) -> Json:
-    """The balance, once the indexer has seen what the chain has confirmed."""
+    """Return the balance once the indexer has reached what the chain has confirmed."""
     with trio.fail_after(20):
         while True:
             reply = await service.get(f"/api/vault/balance/{owner}")
@@ -332,7 +332,7 @@ async def pages_of(service: Served, owner: str) -> None:
         return found
 
     def lines(page: Json) -> list[tuple[int, str]]:
-        # Not whole: from one reading to the next a line may become final.
+        # Not compared completely: an entry may become final between two reads.
         return [(row["id"], row["kind"]) for row in page["transactions"]]
 
     first = await page()

@@ -1,4 +1,4 @@
-"""Tokens that wait: requests, timelocks and their release; and an empty vault that is closed."""
+"""Delayed withdrawals, timelocks and their release, positions, and the closing of a vault."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ async def schedule(front: Service, wallet: Keypair, amount: int, seconds: int) -
     await sent(front, wallet, reply)
 
 
-async def test_an_owner_schedules_and_anyone_may_ask_for_the_release_once_it_is_due(
+async def test_an_owner_schedules_a_timelock_and_anyone_may_release_it_once_due(
     front: Service, localnet: Localnet
 ) -> None:
     wallet = await with_vault(front, amount=10 * USDT)
@@ -37,7 +37,7 @@ async def test_an_owner_schedules_and_anyone_may_ask_for_the_release_once_it_is_
     body = {"owner": str(wallet.pubkey())}
     early = await front.post(RELEASE, body)
     assert (early.status_code, early.json()["code"]) == (409, "conflict")
-    assert "the first does in 3" in early.json()["detail"]
+    assert "the first one matures in 3" in early.json()["detail"]
     assert not await rows(front, "SELECT 1 FROM submissions")
 
     chain = localnet.running.chain
@@ -69,7 +69,7 @@ async def test_as_delegate_the_service_schedules_at_once(front: Service) -> None
 
 
 @pytest.mark.parametrize("seconds", [-1, 2**63, "60", 1.5, None])
-async def test_a_duration_is_whole_seconds(front: Service, seconds: object) -> None:
+async def test_a_duration_is_an_integer_of_seconds(front: Service, seconds: object) -> None:
     wallet = Keypair()
     body = await signed(front, wallet, "schedule", ("amount", 1), ("duration_seconds", seconds))
     reply = await front.post(SCHEDULE, body)
@@ -77,7 +77,7 @@ async def test_a_duration_is_whole_seconds(front: Service, seconds: object) -> N
     assert reply.json()["errors"][0]["path"] == "duration_seconds"
 
 
-async def test_a_withdrawal_is_asked_for_where_the_vault_has_a_delay(front: Service) -> None:
+async def test_a_vault_with_a_delay_pays_out_only_requested_withdrawals(front: Service) -> None:
     wallet = await with_vault(front, amount=10 * USDT)
     route = "/api/vault/request-withdraw"
     body = await signed(front, wallet, "request_withdraw", ("amount", 1 * USDT))
@@ -98,7 +98,7 @@ async def test_a_withdrawal_is_asked_for_where_the_vault_has_a_delay(front: Serv
     assert abs(pending.requested_at - await chain_time(front.rpc)) < 60
 
 
-async def test_collateral_is_locked_and_given_back_through_the_position_manager(
+async def test_collateral_is_locked_and_unlocked_by_the_position_manager(
     front: Service,
 ) -> None:
     wallet = await with_vault(front, amount=10 * USDT)
@@ -129,5 +129,5 @@ async def test_an_empty_vault_is_closed_and_a_full_one_is_not(front: Service) ->
     assert (await submit(front, wallet, empty)).status_code == 202
     (row,) = await rows(front, "SELECT wire FROM submissions WHERE state = 'pending'")
     await landed(front.rpc, await front.rpc.send_transaction(row["wire"]))
-    gone = await front.post(route, await signed(front, wallet, "close_vault"))
-    assert (gone.status_code, gone.json()["code"]) == (404, "vault_not_found")
+    closed = await front.post(route, await signed(front, wallet, "close_vault"))
+    assert (closed.status_code, closed.json()["code"]) == (404, "vault_not_found")

@@ -1,4 +1,4 @@
-"""What the books tell of vaults: now, in any order, as they were, and whether that still holds."""
+"""Reading vaults: current state, sorted lists, past balances, and validators."""
 
 from __future__ import annotations
 
@@ -32,14 +32,14 @@ MOST = 2**63 - 1
 
 @pytest.fixture
 def world(front: Service, localnet: Localnet) -> World:
-    """The chain below the front end, and an indexer that is run by hand."""
+    """Return the chain of the front end, with an indexer that the test runs."""
     return World(localnet.running, front.rpc, localnet.programs, localnet.operator, front.database)
 
 
 # --- one vault ---------------------------------------------------------------------------------
 
 
-async def test_the_whole_state_is_the_account(front: Service, world: World) -> None:
+async def test_the_state_equals_the_account(front: Service, world: World) -> None:
     alice, delegate, friend = await world.owner(), Keypair().pubkey(), Keypair().pubkey()
     owner = alice.pubkey()
     await world.act(
@@ -88,7 +88,7 @@ async def test_the_whole_state_is_the_account(front: Service, world: World) -> N
     assert config.items() <= state.items()
 
 
-async def test_timelocks_say_how_long_they_last_by_the_chains_clock(
+async def test_timelocks_have_their_remaining_seconds_by_the_chains_clock(
     front: Service, world: World
 ) -> None:
     alice, bob = await world.owner(), await world.owner()
@@ -112,7 +112,7 @@ async def test_timelocks_say_how_long_they_last_by_the_chains_clock(
     assert later["matured"] == 300
 
 
-async def test_a_time_beyond_every_calendar_is_a_number_still(front: Service, world: World) -> None:
+async def test_a_time_beyond_the_year_9999_is_still_a_number(front: Service, world: World) -> None:
     alice = await world.owner()
     await world.act(
         alice, world.deposit(alice, 10), schedule(world, alice, 10, seconds=MOST - 2**40)
@@ -124,7 +124,7 @@ async def test_a_time_beyond_every_calendar_is_a_number_still(front: Service, wo
     await read(front, f"/api/vault/{address(alice)}")
 
 
-async def test_limits_say_what_may_still_leave(front: Service, world: World) -> None:
+async def test_limits_say_what_may_still_be_withdrawn(front: Service, world: World) -> None:
     alice = await world.owner()
     owner, route = alice.pubkey(), f"/api/vault/limits/{alice.pubkey()}"
     await world.act(alice, world.deposit(alice, 1_000))
@@ -165,7 +165,7 @@ async def test_limits_say_what_may_still_leave(front: Service, world: World) -> 
     assert limits["ready"] == 70
 
 
-async def test_a_closed_vault_is_gone_and_its_past_is_not(front: Service, world: World) -> None:
+async def test_a_closed_vault_is_not_found_but_keeps_its_past(front: Service, world: World) -> None:
     alice = await world.owner()
     owner = address(alice)
     await world.act(alice, world.deposit(alice, 400))
@@ -184,7 +184,7 @@ async def test_a_closed_vault_is_gone_and_its_past_is_not(front: Service, world:
     assert len((await read(front, f"/api/vault/transactions/{owner}"))["transactions"]) == 2
 
 
-async def test_nobody_has_no_vault(service: Service) -> None:
+async def test_an_owner_without_a_vault_gets_a_404(service: Service) -> None:
     owner = Keypair().pubkey()
     for route in ("", "balance/", "config/", "timelocks/", "limits/"):
         reply = await service.get(f"/api/vault/{route}{owner}")
@@ -197,7 +197,7 @@ async def test_nobody_has_no_vault(service: Service) -> None:
 
 
 @pytest.mark.parametrize("batch_size", [1, 100])
-async def test_the_past_is_what_the_account_was_in_every_slot(
+async def test_a_past_balance_equals_the_account_in_that_slot(
     front: Service, world: World, batch_size: int
 ) -> None:
     alice, bob = await world.owner(), await world.owner()
@@ -251,12 +251,12 @@ async def test_the_past_is_what_the_account_was_in_every_slot(
 
     await world.indexer(batch_size=batch_size).catch_up()
     for slot, balances in past:
-        told = await read(front, f"/api/vault/balance/{address(alice)}?slot={slot}")
-        assert {name: told[name] for name in BALANCES} == balances, slot
-        assert told["slot"] == slot
+        past_balance = await read(front, f"/api/vault/balance/{address(alice)}?slot={slot}")
+        assert {name: past_balance[name] for name in BALANCES} == balances, slot
+        assert past_balance["slot"] == slot
 
 
-async def test_slots_before_the_first_and_beyond_the_last_are_told_apart(
+async def test_slots_before_the_first_and_after_the_last_have_different_problems(
     front: Service, world: World
 ) -> None:
     alice = await world.owner()
@@ -270,7 +270,7 @@ async def test_slots_before_the_first_and_beyond_the_last_are_told_apart(
     assert str(reached) in beyond.json()["detail"]
 
 
-async def test_where_the_program_is_quiet_the_past_grows_with_the_chain(
+async def test_past_balances_are_known_up_to_the_chains_tip_without_transactions(
     front: Service, world: World
 ) -> None:
     alice = await world.owner()
@@ -282,7 +282,7 @@ async def test_where_the_program_is_quiet_the_past_grows_with_the_chain(
     assert (await read(front, f"/api/vault/balance/{address(alice)}?slot={now}"))["balance"] == 400
 
 
-async def test_the_slot_of_the_newest_balance_can_be_asked_for(service: Service) -> None:
+async def test_the_balance_at_the_newest_slot_is_known(service: Service) -> None:
     owner = str(Keypair().pubkey())
     await store(service, vault_row(owner=owner, slot=77))
     newest = await read(service, f"/api/vault/balance/{owner}")
@@ -293,7 +293,7 @@ async def test_the_slot_of_the_newest_balance_can_be_asked_for(service: Service)
 # --- all vaults --------------------------------------------------------------------------------
 
 
-async def test_pages_hold_every_open_vault_once_in_order(service: Service) -> None:
+async def test_pages_contain_every_open_vault_once_in_order(service: Service) -> None:
     totals = [0, 5, 5, 5, 10, 10**6, 10**6, MOST, 3, 1]
     rows = [open_row(total, slot=number % 4) for number, total in enumerate(totals)]
     closed = open_row(0, slot=9)
@@ -321,7 +321,7 @@ async def test_pages_hold_every_open_vault_once_in_order(service: Service) -> No
 
 
 @pytest.mark.parametrize("sort", ["owner", "balance_asc", "balance_desc", "slot"])
-async def test_vaults_that_come_and_go_do_not_disturb_the_pages(
+async def test_vaults_created_or_closed_meanwhile_do_not_disturb_the_pages(
     service: Service, sort: str
 ) -> None:
     rows = [open_row(100 * number, slot=number) for number in range(1, 9)]
@@ -357,7 +357,7 @@ CURSORS = {
 }
 
 
-async def test_a_cursor_that_is_not_ours_is_refused(service: Service) -> None:
+async def test_an_invalid_cursor_is_refused(service: Service) -> None:
     for name, cursor in CURSORS.items():
         reply = await service.http.get(service.url + "/api/vaults", params={"cursor": cursor})
         problem = reply.json()
@@ -378,7 +378,7 @@ async def test_numbers_out_of_range_are_refused(service: Service, value: str) ->
         assert reply.json()["errors"][0]["path"] == name
 
 
-async def test_what_is_no_parameter_is_refused(service: Service) -> None:
+async def test_an_unknown_parameter_is_refused(service: Service) -> None:
     owner = Keypair().pubkey()
     for path in (
         "/api/vaults?limit=101",
@@ -395,7 +395,7 @@ async def test_what_is_no_parameter_is_refused(service: Service) -> None:
 # --- whether it still holds --------------------------------------------------------------------
 
 
-async def test_what_has_not_changed_is_not_sent_again(front: Service, world: World) -> None:
+async def test_an_unchanged_reply_is_a_304(front: Service, world: World) -> None:
     alice = await world.owner()
     owner = address(alice)
     await world.act(alice, world.deposit(alice, 400), schedule(world, alice, 100, seconds=60))
@@ -426,7 +426,7 @@ async def test_what_has_not_changed_is_not_sent_again(front: Service, world: Wor
     assert changed == set(routes) - {f"/api/vault/balance/{owner}?slot={slot}"}
 
 
-async def test_a_timelock_that_falls_due_changes_the_answer(front: Service, world: World) -> None:
+async def test_a_timelock_that_becomes_due_changes_the_etag(front: Service, world: World) -> None:
     alice, bob = await world.owner(), await world.owner()
     await world.act(alice, world.deposit(alice, 400), schedule(world, alice, 100, seconds=3_600))
     await applied(world)
@@ -465,7 +465,7 @@ async def ask(service: Served, path: str, tag: str) -> httpx.Response:
 
 
 async def pages(service: Served, query: str) -> list[Json]:
-    """Every vault of the list, page after page."""
+    """Return every vault of the list, page by page."""
     page = await read(service, f"/api/vaults?{query}")
     found: list[Json] = page["vaults"]
     while page["next_cursor"] is not None:
@@ -476,7 +476,7 @@ async def pages(service: Served, query: str) -> list[Json]:
 
 
 async def applied(world: World) -> int:
-    """Apply everything; up to which slot that is."""
+    """Apply everything, and return up to which slot."""
     assert await world.indexer().catch_up()
     async with world.database.connection() as conn:
         frontier = await cursors.frontier(conn, str(world.programs.vault))
@@ -523,7 +523,7 @@ def signers(world: World, owner: Keypair, other: Pubkey) -> Any:
 
 
 async def on_chain(world: World, owner: Keypair) -> tuple[int, Json]:
-    """A slot, and what the owner's account held in it."""
+    """Return a slot, and what the owner's account held in it."""
     vault = vault_address(world.programs, owner.pubkey())
     found = await world.rpc.get_accounts([vault], commitment=Commitment.CONFIRMED)
     account = read_vault(found.accounts[0], world.programs)

@@ -1,4 +1,4 @@
-"""A WebSocket client that may send whatever bytes it likes, and need not read."""
+"""A WebSocket client that can send arbitrary bytes and need not read."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ HANDSHAKE = (
 
 
 def packed(opcode: int, payload: bytes = b"", *, final: bool = True, masked: bool = True) -> bytes:
-    """One frame; its mask is zero, so that the payload stays as it is."""
+    """Return one frame. Its mask is zero, so that the payload stays unchanged."""
     head = bytes([opcode | (0x80 if final else 0)])
     bit = 0x80 if masked else 0
     if len(payload) < 126:
@@ -33,7 +33,7 @@ def packed(opcode: int, payload: bytes = b"", *, final: bool = True, masked: boo
 
 
 def text(**message: Any) -> bytes:
-    """A JSON message as one frame."""
+    """Return a JSON message as one frame."""
     return packed(TEXT, json.dumps(message).encode())
 
 
@@ -77,15 +77,15 @@ class RawWebSocket:
         await trio.aclose_forcefully(self.stream)
 
     def reset_on_close(self) -> None:
-        """Have the connection end with a reset, as when a process is killed."""
+        """End the connection with a reset, as when a process is killed."""
         self.stream.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
 
     async def send(self, data: bytes) -> None:
         await self.stream.send_all(data)
 
     async def frame(self) -> tuple[int, bytes]:
-        """The next frame's opcode and payload. Raises EOFError when the service has hung up."""
-        while (size := _whole(self._data)) is None:
+        """Return the next opcode and payload. Raises EOFError once the service has closed."""
+        while (size := _first_payload(self._data)) is None:
             await self._more()
         head, end = size
         opcode, payload = self._data[0] & 15, self._data[head:end]
@@ -93,14 +93,14 @@ class RawWebSocket:
         return opcode, payload
 
     async def message(self) -> Json:
-        """The next message; what else comes is passed over."""
+        """Return the next message, skipping other frames."""
         while (got := await self.frame())[0] != TEXT:
             pass
         message: Json = json.loads(got[1])
         return message
 
     async def close_code(self) -> int:
-        """Why the service closes, once what comes before is read."""
+        """Read until the service closes, and return the close code."""
         with trio.fail_after(20):
             while (got := await self.frame())[0] != CLOSE:
                 pass
@@ -117,8 +117,8 @@ class RawWebSocket:
         self._data += data
 
 
-def _whole(data: bytes) -> tuple[int, int] | None:
-    """Where the payload of the first frame begins and ends, once it is all there."""
+def _first_payload(data: bytes) -> tuple[int, int] | None:
+    """Return the start and the end of the first payload; None until it is complete."""
     if len(data) < 2:
         return None
     size, head = data[1], 2

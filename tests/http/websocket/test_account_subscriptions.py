@@ -1,4 +1,4 @@
-"""Whoever watches an account has it first and then its changes, and the chain is asked once."""
+"""A client receives a watched account and then its changes, from one subscription on chain."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from tests.websockets import opened as connected
 SYSTEM = "11111111111111111111111111111111"
 
 
-async def test_two_clients_of_one_account_cost_one_subscription(
+async def test_two_clients_of_one_account_share_one_subscription(
     system: Served, localnet: Localnet
 ) -> None:
     key = Keypair().pubkey()
@@ -48,7 +48,7 @@ async def test_two_clients_of_one_account_cost_one_subscription(
     assert "watched_accounts 0.0" in (await system.get("/metrics")).text
 
 
-async def test_a_lost_connection_is_told_and_what_changed_meanwhile_too(
+async def test_a_lost_connection_is_reported_and_changes_during_it_are_sent(
     system: Served, localnet: Localnet
 ) -> None:
     key = Keypair().pubkey()
@@ -77,7 +77,7 @@ async def test_a_lost_connection_is_told_and_what_changed_meanwhile_too(
         assert (await frame(socket))["lamports"] == 3
 
 
-async def test_what_a_fork_drops_is_put_right(system: Served, localnet: Localnet) -> None:
+async def test_an_account_is_corrected_after_a_fork(system: Served, localnet: Localnet) -> None:
     key, chain = Keypair().pubkey(), localnet.running.chain
     async with opened(system) as socket:
         assert (await watch(socket, key))["snapshot"]["lamports"] == 0
@@ -93,9 +93,7 @@ async def test_what_a_fork_drops_is_put_right(system: Served, localnet: Localnet
         assert after["slot"] > before["slot"]
 
 
-async def test_of_a_large_account_only_the_beginning_is_told(
-    system: Served, localnet: Localnet
-) -> None:
+async def test_the_data_of_a_large_account_is_truncated(system: Served, localnet: Localnet) -> None:
     key = Keypair().pubkey()
     data = bytes(range(256)) * 256
     set_account(localnet, key, lamports=10**9, data=data)
@@ -109,7 +107,9 @@ async def test_of_a_large_account_only_the_beginning_is_told(
         assert not told["truncated"]
 
 
-async def test_an_account_counts_as_a_subscription_and_is_named_alone(database_url: str) -> None:
+async def test_an_account_counts_as_a_subscription_and_excludes_other_fields(
+    database_url: str,
+) -> None:
     key, other = Keypair().pubkey(), Keypair().pubkey()
     limits = WebSocketLimits(subscriptions=2)
     async with running(database_url, limits=limits) as service, opened(service) as socket:
@@ -147,7 +147,7 @@ async def ask(socket: WebSocketConnection, **fields: object) -> None:
 
 
 async def watch(socket: WebSocketConnection, key: Pubkey) -> Json:
-    """Ask for an account and return the next frame."""
+    """Subscribe to an account and return the next frame."""
     await ask(socket, subscribe=key)
     return await frame(socket)
 
@@ -157,7 +157,7 @@ def set_account(localnet: Localnet, key: Pubkey, *, lamports: int, data: bytes =
 
 
 def at_the_node(localnet: Localnet) -> int:
-    """How many subscriptions to accounts the chain's node has."""
+    """Return how many subscriptions to accounts the chain's node has."""
     held = localnet.running.hub._subscribed.values()
     return sum(each.subscription.name == "account" for each in held)
 

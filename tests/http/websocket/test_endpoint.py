@@ -1,4 +1,4 @@
-"""A subscriber sees each topic's events in order without a gap and without an overlap."""
+"""A subscriber receives each topic's events in order, without gaps or duplicates."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ ALICE, BOB = str(Keypair().pubkey()), str(Keypair().pubkey())
 TOPIC = "deposit_event"
 
 
-async def test_the_greeting_says_how_often_it_pings(service: Service) -> None:
+async def test_the_first_frame_has_the_interval_of_pings(service: Service) -> None:
     async with trio_websocket.open_websocket(
         "127.0.0.1", service.port, "/ws", use_ssl=False
     ) as socket:
@@ -84,7 +84,7 @@ async def test_a_snapshot_has_every_kind_of_the_topics_events(service: Service, 
     assert shown == list(reversed(kinds))[:20]
 
 
-def test_there_is_a_topic_for_every_movement() -> None:
+def test_every_kind_of_movement_has_a_topic() -> None:
     told: dict[str, set[str]] = {}
     for kind in get_args(Event):
         made = made_up(kind)
@@ -94,7 +94,7 @@ def test_there_is_a_topic_for_every_movement() -> None:
     assert told.keys() <= set(TOPICS)
 
 
-async def test_after_unsubscribing_nothing_comes(service: Service) -> None:
+async def test_no_event_arrives_after_unsubscribing(service: Service) -> None:
     async with opened(service) as socket:
         await subscribe(socket, TOPIC)
         await socket.send_message(json.dumps({"op": "unsubscribe", "topic": TOPIC}))
@@ -104,7 +104,7 @@ async def test_after_unsubscribing_nothing_comes(service: Service) -> None:
         assert (await frame(socket))["type"] == "pong"
 
 
-async def test_the_balance_snapshot_is_the_vault(service: Service) -> None:
+async def test_the_snapshot_of_balances_is_the_vaults(service: Service) -> None:
     async with opened(service) as socket:
         reply = await subscribe(socket, "vault_balance_update", owner=ALICE)
         assert reply["snapshot"] is None
@@ -120,7 +120,7 @@ async def test_the_balance_snapshot_is_the_vault(service: Service) -> None:
 
 
 async def test_snapshot_and_events_fit_together_under_traffic(service: Service) -> None:
-    """The nth event is in the history as the nth line; a snapshot at seq n must end with it."""
+    """The nth event is the nth entry of the history, so a snapshot at seq n must end with it."""
     stop = trio.Event()
 
     async def traffic() -> None:
@@ -201,8 +201,8 @@ async def test_a_slow_client_is_closed_and_others_get_everything(service: Servic
         await until_closed(stalled)
 
 
-async def test_much_at_once_does_not_close_who_takes_it_as_it_comes(service: Service) -> None:
-    """As after the indexer has caught up with a long gap."""
+async def test_a_burst_does_not_close_a_client_that_reads(service: Service) -> None:
+    """For example after the indexer has filled a long gap."""
     total = 1_000
     publisher = Broadcaster(
         database=service.database,
@@ -211,22 +211,22 @@ async def test_much_at_once_does_not_close_who_takes_it_as_it_comes(service: Ser
         notifier=PostgresOutboxNotifier(service.database),
         board=service.board,
     )
-    await publisher.publish()
+    await publisher.run_once()
     async with opened(service) as socket, trio.open_nursery() as nursery:
         await subscribe(socket, TOPIC)
         async with service.database.transaction() as conn:
             await outbox.append(conn, [event(TOPIC, n, padding=1_000) for n in range(total)])
-        nursery.start_soon(publisher.publish)
+        nursery.start_soon(publisher.run_once)
         assert [(await frame(socket))["seq"] for _ in range(total)] == list(range(1, total + 1))
 
 
-async def test_a_slow_client_that_reads_on_is_told_why(service: Service) -> None:
+async def test_a_slow_client_that_reads_on_gets_the_close_code(service: Service) -> None:
     async with opened(service) as socket:
         await subscribe(socket, TOPIC)
         async with service.database.transaction() as conn:
             await outbox.append(conn, [event(TOPIC, n, padding=10_000) for n in range(600)])
         async with service.database.connection() as conn:
-            # Without a pause, so that what the sockets hold and its 256 frames must fill.
+            # Without a pause, so that the socket buffers and the 256 frames fill up.
             service.hub.publish(await outbox.after(conn, 0))
         reason = await closing(socket)
         assert reason.code == 1013
@@ -234,7 +234,7 @@ async def test_a_slow_client_that_reads_on_is_told_why(service: Service) -> None
 
 
 async def test_a_slow_client_gets_the_newest_balance_and_every_event(service: Service) -> None:
-    """What it missed of a balance does not matter to it; what it missed of events does."""
+    """It may miss old balances, but no events."""
     async with await raw_subscriber(service) as slow:
         await raw_subscribe(slow, "vault_balance_update")
         for number in range(1, 401):
@@ -250,7 +250,7 @@ async def test_a_slow_client_gets_the_newest_balance_and_every_event(service: Se
     assert len(balances) < 400
 
 
-async def test_bad_frames_are_answered_and_the_tenth_closes(service: Service) -> None:
+async def test_invalid_frames_are_answered_and_the_tenth_closes(service: Service) -> None:
     bad = [
         "not JSON",
         "[]",
@@ -273,7 +273,7 @@ async def test_bad_frames_are_answered_and_the_tenth_closes(service: Service) ->
         assert (await closing(socket)).code == 1008
 
 
-async def test_binary_frames_are_bad_frames(service: Service) -> None:
+async def test_binary_frames_are_invalid(service: Service) -> None:
     async with opened(service) as socket:
         for message in (b"\x00\xff", b""):
             await socket.send_message(message)
@@ -287,7 +287,7 @@ async def test_a_frame_over_16_kib_closes_with_1009(service: Service) -> None:
     assert (await service.get("/health")).status_code == 200
 
 
-async def test_compression_is_not_agreed_to(service: Service) -> None:
+async def test_compression_is_not_negotiated(service: Service) -> None:
     """16 KiB on the wire could otherwise become 16 MiB in memory."""
     async with await trio.open_tcp_stream("127.0.0.1", service.port) as stream:
         await stream.send_all(
@@ -348,7 +348,7 @@ async def test_a_client_that_does_not_answer_pings_is_closed(database_url: str) 
         assert (await frame(alive))["type"] == "pong"
 
 
-async def test_a_database_that_is_away_is_an_error_and_not_the_end(service: Service) -> None:
+async def test_an_unavailable_database_is_an_error_and_does_not_close(service: Service) -> None:
     async with opened(service) as socket:
         service.database.schema_ready = False  # as before the first connection
         reply = await subscribe(socket, TOPIC)
@@ -367,7 +367,7 @@ async def test_a_client_that_leaves_is_forgotten(service: Service) -> None:
     assert "websocket_clients 0.0" in (await service.get("/metrics")).text
 
 
-async def test_another_path_is_no_websocket(service: Service) -> None:
+async def test_another_path_does_not_accept_websockets(service: Service) -> None:
     assert (await handshake(service, "/elsewhere")).status_code == 404
 
 
@@ -376,7 +376,7 @@ async def test_another_path_is_no_websocket(service: Service) -> None:
 
 @asynccontextmanager
 async def opened(service: Service) -> AsyncIterator[trio_websocket.WebSocketConnection]:
-    """A greeted client. Over our own stream: the library leaves its open when the server closes."""
+    """A client that has received `connected`, on our own stream: the library leaves its open."""
     async with (
         await trio.open_tcp_stream("127.0.0.1", service.port) as stream,
         trio.open_nursery() as nursery,
@@ -387,7 +387,7 @@ async def opened(service: Service) -> AsyncIterator[trio_websocket.WebSocketConn
 
 
 async def closing(socket: trio_websocket.WebSocketConnection) -> trio_websocket.CloseReason:
-    """Why the service closes, once what comes before has been read."""
+    """Read until the service closes, and return the close code."""
     with trio.fail_after(10), suppress(ConnectionClosed):
         while True:
             await socket.get_message()
@@ -396,7 +396,7 @@ async def closing(socket: trio_websocket.WebSocketConnection) -> trio_websocket.
 
 
 async def raw_subscriber(service: Service) -> trio.SocketStream:
-    """A client that subscribes and then neither reads nor answers."""
+    """A client that subscribes, and then neither reads nor answers pings."""
     stream = await trio.open_tcp_stream("127.0.0.1", service.port)
     await stream.send_all(
         b"GET /ws HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
@@ -418,12 +418,12 @@ async def raw_subscribe(stream: trio.SocketStream, topic: str) -> None:
 
 
 async def frames_until(stream: trio.SocketStream, topic: str, seq: int) -> list[Json]:
-    """The messages of a client that reads its socket itself, up to one."""
+    """Return the messages of a client that reads its socket itself, up to one."""
     data, told = b"", list[Json]()
     with trio.fail_after(20):
         while True:
             data += await stream.receive_some(65536)
-            while (whole := whole_frame(data)) is not None:
+            while (whole := first_payload(data)) is not None:
                 head, end = whole
                 told.append(json.loads(data[head:end]))
                 data = data[end:]
@@ -431,8 +431,8 @@ async def frames_until(stream: trio.SocketStream, topic: str, seq: int) -> list[
                     return told
 
 
-def whole_frame(data: bytes) -> tuple[int, int] | None:
-    """Where the payload of the first frame begins and ends, once it is all there."""
+def first_payload(data: bytes) -> tuple[int, int] | None:
+    """Return the start and the end of the first payload; None until it is complete."""
     if len(data) < 4:
         return None
     size, head = data[1], 2

@@ -1,4 +1,4 @@
-"""Clients that flood, stall, vanish or break the protocol lose their own place, nobody else's."""
+"""Clients that flood, stall, vanish or break the protocol harm only their own connection."""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ LIMIT = 16 * 1024
         "bad frames",
     ],
 )
-async def test_a_broken_rule_is_named_by_the_close_code(
+async def test_each_protocol_violation_has_its_close_code(
     service: Service, data: bytes, code: int
 ) -> None:
     async with RawWebSocket(service) as hostile, RawWebSocket(service) as other:
@@ -89,7 +89,7 @@ async def test_a_broken_rule_is_named_by_the_close_code(
     await until_nobody_is_left(service)
 
 
-async def test_a_message_in_pieces_with_a_ping_between_is_a_message(service: Service) -> None:
+async def test_a_fragmented_message_with_a_ping_between_is_one_message(service: Service) -> None:
     async with RawWebSocket(service) as socket:
         await socket.send(packed(TEXT, b'{"op":', final=False))
         await socket.send(packed(PING, b"there?") + packed(CONTINUATION, b' "ping"', final=False))
@@ -98,7 +98,7 @@ async def test_a_message_in_pieces_with_a_ping_between_is_a_message(service: Ser
         assert (await socket.message())["type"] == "pong"
 
 
-async def test_a_giant_that_is_announced_and_never_sent_costs_nothing(service: Service) -> None:
+async def test_an_announced_giant_frame_allocates_nothing(service: Service) -> None:
     async with RawWebSocket(service) as socket:
         await socket.send(b"\x81\xff" + (2**62).to_bytes(8, "big") + bytes(4) + b"x" * (LIMIT + 1))
         assert await socket.close_code() == 1009
@@ -120,7 +120,7 @@ async def test_thousands_of_subscriptions_are_refused_and_the_client_is_closed(
     await until_nobody_is_left(service)
 
 
-async def test_a_handshake_that_never_ends_is_ended(
+async def test_a_handshake_that_never_ends_is_aborted(
     service: Service, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(http_connection, "IDLE_SECONDS", 0.3)
@@ -133,7 +133,7 @@ async def test_a_handshake_that_never_ends_is_ended(
     assert b"101" not in answer
 
 
-async def test_one_who_vanishes_without_a_word_is_forgotten(database_url: str) -> None:
+async def test_a_client_that_vanishes_without_closing_is_forgotten(database_url: str) -> None:
     limits = WebSocketLimits(heartbeat_seconds=0.2, answer_seconds=0.2)
     async with running(database_url, limits=limits) as service, RawWebSocket(service) as vanished:
         await vanished.send(text(topic=TOPIC))
@@ -173,10 +173,10 @@ async def test_connections_that_come_and_go_leave_nothing_behind(service: Servic
     assert "websocket_clients 0.0" in (await service.get("/metrics")).text
 
 
-async def test_a_long_replay_that_is_read_slowly_goes_on_with_what_comes_meanwhile(
+async def test_a_long_replay_read_slowly_continues_with_new_events(
     service: Service,
 ) -> None:
-    """Its own answer is not what a client is closed for."""
+    """A client is not closed for the size of its own replay."""
     missed, more = 900, 100
     await service.publish(*[event(TOPIC, n, padding=4_000) for n in range(missed)])
     async with RawWebSocket(service, window=4096) as slow:
@@ -231,7 +231,7 @@ async def send_pieces(service: Service) -> None:
             await socket.send(packed(CONTINUATION, final=False))
 
 
-async def stay_at_the_door(service: Service) -> None:
+async def never_finish_handshake(service: Service) -> None:
     async with RawWebSocket(service, greeted=False) as socket:
         for byte in HANDSHAKE[:-1]:
             await socket.send(bytes([byte]))
@@ -257,7 +257,7 @@ RAGES: tuple[Rage, ...] = (
     replay_on_and_on,
     send_giants,
     send_pieces,
-    stay_at_the_door,
+    never_finish_handshake,
     come_and_go,
     ask_for_everything,
 )
@@ -293,7 +293,7 @@ async def test_while_fifty_rage_others_get_every_event_in_order(service: Service
             for seqs in got:
                 await listeners.start(listen, seqs)
             for sent in range(0, total, batch):
-                # Whoever listens keeps up; those who never read are left behind and closed.
+                # Clients that read keep up; those that never read are closed.
                 await until(partial(all_have, got, sent - 100))
                 await service.publish(*[event(TOPIC, n, padding=2_000) for n in range(batch)])
         rages.cancel_scope.cancel()

@@ -1,4 +1,4 @@
-"""Subscribing twice, leaving early, what forks take back, and what ends by itself."""
+"""Repeated, early ended and failed subscriptions, retractions, and expiring tokens."""
 
 from __future__ import annotations
 
@@ -34,26 +34,26 @@ def retracted(number: int) -> outbox.OutboxMessage:
     )
 
 
-async def test_what_a_fork_takes_back_is_told_in_its_place_live_and_afterwards(
+async def test_a_retraction_is_sent_in_order_live_and_in_a_replay(
     service: Service,
 ) -> None:
     async with opened(service) as live:
         await subscribe(live, TOPIC)
         await service.publish(event(TOPIC, 1, ALICE), retracted(1), event(TOPIC, 2, ALICE))
-        told = [await frame(live) for _ in range(3)]
+        frames = [await frame(live) for _ in range(3)]
     async with opened(service) as late:
         await subscribe(late, TOPIC, owner=ALICE, since=0)
         again = [await frame(late) for _ in range(3)]
-    assert told == again
-    assert [(each["type"], each["seq"]) for each in told] == [
+    assert frames == again
+    assert [(each["type"], each["seq"]) for each in frames] == [
         ("event", 1),
         ("retracted", 2),
         ("event", 3),
     ]
-    assert (told[1]["signature"], told[1]["data"]["number"]) == ("5ig", 1)
+    assert (frames[1]["signature"], frames[1]["data"]["number"]) == ("5ig", 1)
 
 
-async def test_subscribed_twice_each_event_comes_once(service: Service) -> None:
+async def test_a_client_subscribed_twice_receives_each_event_once(service: Service) -> None:
     async with opened(service) as socket:
         for fields in ({}, {}, {"owner": ALICE}):
             assert (await subscribe(socket, TOPIC, **fields))["type"] == "subscribed"
@@ -65,7 +65,9 @@ async def test_subscribed_twice_each_event_comes_once(service: Service) -> None:
         assert (await frame(socket))["seq"] == 5
 
 
-async def test_one_who_leaves_before_the_snapshot_is_there_gets_no_event(service: Service) -> None:
+async def test_a_client_that_unsubscribes_before_the_snapshot_receives_no_event(
+    service: Service,
+) -> None:
     async with opened(service) as socket:
         await ask(socket, topic=TOPIC)
         await ask(socket, op="unsubscribe", topic=TOPIC)
@@ -81,10 +83,10 @@ async def test_one_who_leaves_before_the_snapshot_is_there_gets_no_event(service
         assert service.hub._by_filter == {}
 
 
-async def test_a_subscription_that_fails_takes_nothing_from_those_that_hold(
+async def test_a_failed_subscription_leaves_the_others_unchanged(
     service: Service, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Neither the same one as it was before, nor what came for others meanwhile."""
+    """Neither an earlier subscription to the same topic nor events of others are lost."""
     started, fail = trio.Event(), trio.Event()
 
     async def failing(*_: object, **__: object) -> None:
@@ -96,20 +98,20 @@ async def test_a_subscription_that_fails_takes_nothing_from_those_that_hold(
         await subscribe(socket, TOPIC)
         await subscribe(socket, OTHER)
         with monkeypatch.context() as patched:
-            patched.setattr(client_session, "read_start", failing)
+            patched.setattr(client_session, "read_snapshot_or_replay", failing)
             await ask(socket, topic=TOPIC)
             await started.wait()
             await service.publish(event(TOPIC, 1), event(OTHER, 1))
             fail.set()
-            told = [await frame(socket) for _ in range(3)]
+            frames = [await frame(socket) for _ in range(3)]
         await service.publish(event(TOPIC, 2), event(OTHER, 2))
-        told += [await frame(socket) for _ in range(2)]
-    events = [(each["topic"], each["seq"]) for each in told if each["type"] == "event"]
+        frames += [await frame(socket) for _ in range(2)]
+    events = [(each["topic"], each["seq"]) for each in frames if each["type"] == "event"]
     assert events == [(TOPIC, 1), (OTHER, 1), (TOPIC, 2), (OTHER, 2)]
-    assert [each["code"] for each in told if each["type"] == "error"] == ["database_unavailable"]
+    assert [each["code"] for each in frames if each["type"] == "error"] == ["database_unavailable"]
 
 
-async def test_every_topic_has_a_start(database_url: str) -> None:
+async def test_every_topic_can_be_subscribed_to(database_url: str) -> None:
     bearer = token(Role.VIEWER)
     async with running(database_url, admin_jwt_secret=SECRET) as service, opened(service) as socket:
         for topic in TOPICS:
@@ -119,8 +121,8 @@ async def test_every_topic_has_a_start(database_url: str) -> None:
             assert (await frame(socket))["seq"] == 1
 
 
-async def test_the_end_of_a_token_is_told_though_nothing_happens(database_url: str) -> None:
-    """And what is open to everybody goes on."""
+async def test_the_expiry_of_a_token_is_reported_without_any_event(database_url: str) -> None:
+    """Subscriptions that need no token continue."""
     soon = int(time.time()) + 2
     async with running(database_url, admin_jwt_secret=SECRET) as service:
         address = service.url.replace("http", "ws") + "/ws"
@@ -129,8 +131,8 @@ async def test_the_end_of_a_token_is_told_though_nothing_happens(database_url: s
             await frame(socket)
             await subscribe(socket, TOPIC)
             assert (await subscribe(socket, "security_alert"))["type"] == "subscribed"
-            told = await frame(socket)
-            assert (told["type"], told["code"], told["topic"]) == (
+            frames = await frame(socket)
+            assert (frames["type"], frames["code"], frames["topic"]) == (
                 "error",
                 "invalid_token",
                 "security_alert",
@@ -138,7 +140,7 @@ async def test_the_end_of_a_token_is_told_though_nothing_happens(database_url: s
             assert time.time() >= soon
             await service.publish(event("security_alert", 1), event(TOPIC, 1))
             assert (await frame(socket))["topic"] == TOPIC
-            # A new token opens it again.
+            # A new token allows it again.
             reply = await subscribe(socket, "security_alert", token=token(Role.VIEWER))
             assert (reply["type"], reply["seq"]) == ("subscribed", 1)
 

@@ -1,4 +1,4 @@
-"""An owner says whether the service compounds for him; what is kept is what he has signed."""
+"""Yield policies: what is stored is what the owner signed."""
 
 from __future__ import annotations
 
@@ -8,33 +8,32 @@ import httpx
 import pytest
 from solders.keypair import Keypair
 
-from cvms.store.vaults import vaults
 from tests.http.conftest import Service, running
 from tests.http.wallets import rows, signed
-from tests.store.examples import vault_row
+from tests.store.examples import store_vault, vault_row
 
 POST = "/api/vault/yield-policy"
 
 
 @pytest.fixture
 async def front(database_url: str) -> Any:
-    """The front end without a chain, and with a pool."""
+    """Run the front end without a chain, with a pool."""
     async with running(database_url, yield_sources=f"yield_pool:{Keypair().pubkey()}") as service:
         yield service
 
 
 async def with_row(front: Service, **changes: Any) -> Keypair:
-    """An owner whose vault the books hold."""
+    """Return an owner whose vault is in the database."""
     wallet = Keypair()
     async with front.database.connection() as conn:
-        await vaults.upsert(conn, vault_row(owner=str(wallet.pubkey()), **changes))
+        await store_vault(conn, vault_row(owner=str(wallet.pubkey()), **changes))
     return wallet
 
 
 async def say(
     front: Service, wallet: Keypair, switch: Any, least: int, program: str | None = None
 ) -> httpx.Response:
-    """Sign and send a policy; the text has the word, the body true or false."""
+    """Sign and send a policy; the text contains on or off, the body true or false."""
     chosen = program or str(front.config.programs.yield_pool)
     fields = ("yield_program", chosen), ("auto_compound", switch), ("min_amount", least)
     body = await signed(front, wallet, "yield_policy", *fields, auto_compound=switch == "on")
@@ -47,7 +46,7 @@ async def kept(front: Service, wallet: Keypair) -> Any:
     return reply.json()
 
 
-async def test_the_last_word_counts_and_the_trail_has_all(front: Service) -> None:
+async def test_the_last_policy_applies_and_the_audit_trail_has_all(front: Service) -> None:
     operator = str(front.config.operator.pubkey())
     wallet = await with_row(front, delegates=(operator,))
     assert (await kept(front, wallet))["policies"] == []
@@ -65,7 +64,7 @@ async def test_the_last_word_counts_and_the_trail_has_all(front: Service) -> Non
 
 
 @pytest.mark.parametrize(("threshold", "delegate"), [(0, True), (1, True), (0, False)])
-async def test_it_is_told_whether_the_vault_lets_the_service(
+async def test_the_reply_says_whether_the_service_may_act(
     front: Service, threshold: int, delegate: bool
 ) -> None:
     delegates = (str(front.config.operator.pubkey()),) if delegate else ()
@@ -75,7 +74,7 @@ async def test_it_is_told_whether_the_vault_lets_the_service(
     assert told["least"] == front.config.yield_compound_min_amount
 
 
-async def test_what_was_signed_as_off_does_not_switch_on(front: Service) -> None:
+async def test_a_policy_signed_as_off_does_not_enable_compounding(front: Service) -> None:
     wallet = await with_row(front)
     program = str(front.config.programs.yield_pool)
     fields = ("yield_program", program), ("auto_compound", "off"), ("min_amount", 1)
@@ -85,7 +84,7 @@ async def test_what_was_signed_as_off_does_not_switch_on(front: Service) -> None
     assert not await rows(front, "SELECT 1 FROM yield_policies")
 
 
-async def test_without_a_vault_or_a_pool_nothing_is_kept_and_the_nonce_is_good(
+async def test_without_a_vault_or_a_pool_nothing_is_stored_and_the_nonce_stays_valid(
     front: Service,
 ) -> None:
     stranger = await say(front, Keypair(), "on", 1)
@@ -98,7 +97,7 @@ async def test_without_a_vault_or_a_pool_nothing_is_kept_and_the_nonce_is_good(
 
 
 @pytest.mark.parametrize("least", [0, -1, 2**63, "1.5", None])
-async def test_the_least_amount_is_a_whole_number_of_units(front: Service, least: Any) -> None:
+async def test_the_minimum_amount_is_an_integer_of_token_units(front: Service, least: Any) -> None:
     wallet = await with_row(front)
     reply = await say(front, wallet, "on", least)
     assert (reply.status_code, reply.json()["errors"][0]["path"]) == (400, "min_amount")

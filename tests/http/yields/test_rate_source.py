@@ -1,4 +1,4 @@
-"""The status tells the rates that are stored, without asking the chain, while they are fresh."""
+"""The status uses the stored rates without asking the chain, while they are recent."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from typing import Any
 import pytest
 from solders.keypair import Keypair
 
-from cvms.store.vaults import vaults, yield_rates
+from cvms.store.vaults import yield_rates
 from cvms.store.vaults.yield_rates import StoredRate
 from tests.http.conftest import Service, running
-from tests.store.examples import vault_row
+from tests.store.examples import store_vault, vault_row
 
 POOL, RESERVE = (str(Keypair().pubkey()) for _ in range(2))
 STATE = {
@@ -24,17 +24,17 @@ STATE = {
 
 @pytest.fixture
 async def front(database_url: str) -> Any:
-    """The front end without a chain, with two sources."""
+    """Run the front end without a chain, with two sources."""
     sources = f"solend:{RESERVE},yield_pool:{POOL}"
     async with running(database_url, yield_sources=sources) as service:
         yield service
 
 
 async def store(front: Service, *readings: StoredRate) -> str:
-    """Store the readings and a vault; its owner."""
+    """Store the readings and a vault, and return its owner."""
     owner = str(Keypair().pubkey())
     async with front.database.transaction() as conn:
-        await vaults.upsert(conn, vault_row(owner=owner, state=STATE))
+        await store_vault(conn, vault_row(owner=owner, state=STATE))
         await yield_rates.put(conn, readings)
     return owner
 
@@ -72,10 +72,10 @@ def reserve(**changes: Any) -> StoredRate:
     return StoredRate(**values | changes)
 
 
-async def test_a_fresh_reading_answers_while_the_chain_is_away(front: Service) -> None:
+async def test_a_recent_reading_is_used_while_the_chain_is_unavailable(front: Service) -> None:
     owner = await store(front, pool(front), reserve())
-    told = await status(front, owner)
-    first, second = told["protocols"]
+    shown = await status(front, owner)
+    first, second = shown["protocols"]
     assert first["refusal"] == {
         "reason": "wrong_owner",
         "detail": "the account belongs to somebody",
@@ -86,10 +86,10 @@ async def test_a_fresh_reading_answers_while_the_chain_is_away(front: Service) -
     assert (rate["supply_apy"], rate["supplied"]) == (Decimal("0.05"), 2**65)
     assert rate["convention"] == "simple"
     assert 100 <= rate["updated_seconds_ago"] < 160
-    assert told["best"]["address"] == POOL
+    assert shown["best"]["address"] == POOL
 
 
-async def test_a_rate_that_follows_from_use_comes_back_as_it_was(front: Service) -> None:
+async def test_a_rate_with_a_utilization_is_restored_unchanged(front: Service) -> None:
     used = reserve(
         reason=None,
         detail=None,
@@ -102,14 +102,14 @@ async def test_a_rate_that_follows_from_use_comes_back_as_it_was(front: Service)
         borrowed=8,
         updated_slot=890,
     )
-    told = await status(front, await store(front, pool(front), used))
-    rate = told["protocols"][0]["rate"]
+    shown = await status(front, await store(front, pool(front), used))
+    rate = shown["protocols"][0]["rate"]
     assert (rate["updated_slot"], rate["updated_slots_ago"], rate["updated_at"]) == (890, 10, None)
     assert (rate["utilization"], rate["borrowed"]) == (Decimal("0.8"), 8)
-    assert told["best"]["supply_apy"] == Decimal("0.061")
+    assert shown["best"]["supply_apy"] == Decimal("0.061")
 
 
-async def test_one_that_is_old_or_lacks_a_source_is_read_from_the_chain_instead(
+async def test_rates_are_read_from_the_chain_if_stored_ones_are_old_or_incomplete(
     front: Service,
 ) -> None:
     owner = await store(front, pool(front))

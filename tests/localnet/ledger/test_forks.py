@@ -1,4 +1,4 @@
-"""Forks: what was dropped is gone everywhere, and the chain goes on from the fork point."""
+"""Forks: dropped blocks disappear everywhere, and the chain continues from the fork point."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ VERSIONED = CONFIRMED | {"maxSupportedTransactionVersion": 0}
 
 
 async def known(node: Node, signature: str) -> list[Any]:
-    """What three methods say of it: the slots of its status, itself and its listing."""
+    """Return the slots of a transaction in its status, in itself and in the list."""
     status = (await node.call("getSignatureStatuses", [signature], SEARCH))["value"][0]
     found = await node.call("getTransaction", signature, VERSIONED)
     return [each and each["slot"] for each in (status, found)]
@@ -53,7 +53,7 @@ async def listed(node: Node, key: Pubkey) -> list[str]:
     return [info["signature"] for info in infos]
 
 
-async def test_what_a_fork_dropped_is_gone_from_history_and_balances(node: Node) -> None:
+async def test_dropped_transactions_disappear_from_history_and_balances(node: Node) -> None:
     payer, payee = await node.wallet(), Keypair().pubkey()
     kept = await node.pay(payer, payee, SOL)
     kept_slot = node.running.chain.tip.slot
@@ -76,7 +76,7 @@ async def test_what_a_fork_dropped_is_gone_from_history_and_balances(node: Node)
     assert [await node.balance(payee, level) for level in LEVELS] == [SOL, SOL, SOL]
 
 
-async def test_the_new_fork_is_above_the_dropped_slots_with_other_hashes(node: Node) -> None:
+async def test_the_new_fork_has_higher_slots_and_other_hashes(node: Node) -> None:
     start = node.advance(4)
     height = await node.call("getBlockHeight", PROCESSED)
     hashes = [await node.blockhash("processed")]
@@ -128,7 +128,7 @@ async def test_transactions_land_again_in_another_order_if_they_still_can(node: 
         )
         for n in range(3)
     ]
-    gone = await node.pay(payer, payee, SOL)  # its hash is that of a block that is dropped
+    unknown_hash = await node.pay(payer, payee, SOL)  # its block hash is that of a dropped block
     seen: list[list[str]] = []
 
     def again(dropped: Sequence[Entry]) -> list[Entry]:
@@ -136,7 +136,7 @@ async def test_transactions_land_again_in_another_order_if_they_still_can(node: 
         return [dropped[3], dropped[2], dropped[0]]
 
     block = node.running.chain.fork(1, again)
-    assert seen == [[*sent, gone]]
+    assert seen == [[*sent, unknown_hash]]
     node.advance()
     assert await listed(node, payee) == [sent[0], sent[2]]
     assert (
@@ -146,20 +146,20 @@ async def test_transactions_land_again_in_another_order_if_they_still_can(node: 
     assert await node.balance(payee) == 2 * SOL + 2
 
 
-async def test_accounts_that_a_dropped_block_made_or_emptied_are_as_before(node: Node) -> None:
+async def test_accounts_created_or_closed_by_a_dropped_block_are_restored(node: Node) -> None:
     payer, other = await node.wallet(), await node.wallet(1)
     fresh = Keypair().pubkey()
-    await node.pay(other, payer.pubkey(), SOL - 5000)  # empties it
+    await node.pay(other, payer.pubkey(), SOL - 5000)  # closes it
     await node.pay(payer, fresh, SOL)
     node.running.chain.fork(1)
     assert await node.balance(other.pubkey()) == SOL
     answer = await node.call("getAccountInfo", str(fresh), PROCESSED | BASE64)
     assert answer["value"] is None
-    await node.pay(other, fresh, SOL // 2)  # and can be used as before
+    await node.pay(other, fresh, SOL // 2)  # it can be used as before
     assert await node.balance(fresh) == SOL // 2
 
 
-async def test_an_overwritten_account_stays_and_later_writes_to_it_go(node: Node) -> None:
+async def test_an_overwritten_account_stays_and_dropped_writes_to_it_are_undone(node: Node) -> None:
     payer, key = await node.wallet(), Keypair().pubkey()
     await node.pay(payer, key, SOL)
     await node.call("surfnet_setAccount", str(key), {"lamports": 7 * SOL})
@@ -177,7 +177,7 @@ async def test_a_program_that_a_dropped_block_upgraded_runs_its_old_code(node: N
     node.advance(2)
 
     async def units() -> int:
-        """Each of the two refuses an unknown instruction at a price of its own."""
+        """Return the compute units of an unknown instruction, which differ between the two."""
         call = await node.signed(payer, [Instruction(program, bytes(8), [])])
         config = BASE64 | CONFIRMED
         answer = await node.call("simulateTransaction", wire(call), config)
@@ -217,7 +217,7 @@ async def test_a_final_block_is_never_dropped(node: Node) -> None:
     final = await node.call("getSlot")
     chain.fork(FINALIZED_LAG)
     assert await node.call("getSlot") == final
-    # until the new fork is as long as the old one, nothing more becomes final
+    # Until the new fork is as long as the old one, no more blocks become final.
     for _ in range(FINALIZED_LAG):
         assert await node.call("getSlot") == final
         assert await node.balance(payer.pubkey(), "finalized") == 10 * SOL
@@ -225,7 +225,9 @@ async def test_a_final_block_is_never_dropped(node: Node) -> None:
     assert await node.call("getSlot") > final
 
 
-async def test_a_confirmed_transaction_may_be_dropped_and_the_slot_steps_back(node: Node) -> None:
+async def test_a_confirmed_transaction_may_be_dropped_and_the_confirmed_slot_decreases(
+    node: Node,
+) -> None:
     payer = await node.wallet()
     signature = await node.pay(payer, Keypair().pubkey(), SOL)
     slot = node.advance(2)
@@ -237,7 +239,7 @@ async def test_a_confirmed_transaction_may_be_dropped_and_the_slot_steps_back(no
     assert await known(node, signature) == [None, None]
 
 
-async def test_a_block_that_stays_keeps_its_commitment(nursery: trio.Nursery) -> None:
+async def test_a_remaining_block_keeps_its_commitment(nursery: trio.Nursery) -> None:
     timing = localnet.Timing(slot_seconds=0.05, confirmed_lag=3, finalized_lag=6)
     running: localnet.Running = await nursery.start(
         partial(localnet.serve, port=0, ledger=None, timing=timing)
@@ -251,7 +253,7 @@ async def test_a_block_that_stays_keeps_its_commitment(nursery: trio.Nursery) ->
         assert chain.bank(Commitment.CONFIRMED) == confirmed
         assert chain.bank(Commitment.FINALIZED) == final
         chain.advance()
-    chain.fork(5)  # below what was confirmed, and the newest that stays
+    chain.fork(5)  # drops confirmed blocks
     assert chain.bank(Commitment.CONFIRMED).height == chain.tip.height - 1
 
 
@@ -274,12 +276,12 @@ async def test_a_fork_survives_a_restart(tmp_path: Path) -> None:
         assert await listed(second, payee) == [kept]
         assert await known(second, dropped) == [None, None]
         assert [await second.balance(payee, level) for level in LEVELS] == [SOL, SOL, 0]
-        # and one right after a start restores what the start before knew
+        # A fork right after a start restores the state before the restart.
         second.running.chain.fork(2)
         assert await second.balance(payee) == SOL
 
 
-async def test_a_fork_that_breaks_off_halfway_never_was(
+async def test_a_fork_that_fails_halfway_is_rolled_back(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     ledger = tmp_path / "ledger.sqlite3"
@@ -317,10 +319,10 @@ async def test_a_fork_of_a_genesis_account_after_a_restart_restores_it(tmp_path:
         assert [await second.balance(key) for key in (token, native)] == before
 
 
-async def test_random_forks_leave_the_chain_as_if_the_dropped_had_never_been(
+async def test_random_forks_leave_the_chain_as_if_dropped_blocks_never_existed(
     tmp_path: Path,
 ) -> None:
-    """The kept payments alone explain every balance, at every commitment, and after a restart."""
+    """The kept payments explain every balance, at each commitment and after a restart."""
     dice = random.Random(5)
     ledger = tmp_path / "ledger.sqlite3"
     async with in_process(ledger) as node:
@@ -374,15 +376,15 @@ async def test_subscribers_see_new_slots_and_logs_only_of_what_landed(node: Node
         }
         node.advance()
         assert (await pubsub.next())["params"]["result"]["slot"] == tip + 2
-        told = (await pubsub.next())["params"]["result"]
-        assert (told["context"]["slot"], told["value"]["signature"]) == (tip + 1, sent)
+        received = (await pubsub.next())["params"]["result"]
+        assert (received["context"]["slot"], received["value"]["signature"]) == (tip + 1, sent)
         node.advance(3)
         rest = [(await pubsub.next())["params"]["result"] for _ in range(3)]
         assert all("parent" in result for result in rest), dropped
         assert await pubsub.quiet()
 
 
-async def test_a_block_that_was_confirmed_is_not_told_again_after_a_fork(node: Node) -> None:
+async def test_a_confirmed_block_is_not_notified_again_after_a_fork(node: Node) -> None:
     payer = await node.wallet()
     async with node.pubsub() as pubsub:
         await pubsub.call("logsSubscribe", "all", CONFIRMED)
@@ -399,7 +401,7 @@ async def test_a_block_that_was_confirmed_is_not_told_again_after_a_fork(node: N
         assert await pubsub.quiet()
 
 
-async def test_a_subscriber_of_an_account_is_told_what_it_is_instead(node: Node) -> None:
+async def test_an_account_subscriber_is_notified_of_the_restored_state(node: Node) -> None:
     payer, payee = await node.wallet(), Keypair().pubkey()
     await node.pay(payer, payee, SOL)
     node.advance()
@@ -422,7 +424,9 @@ async def test_a_subscriber_of_an_account_is_told_what_it_is_instead(node: Node)
             assert await pubsub.quiet()
 
 
-async def test_what_lands_again_with_the_same_outcome_is_told_again(node: Node) -> None:
+async def test_a_transaction_that_lands_again_with_the_same_result_is_notified_again(
+    node: Node,
+) -> None:
     payer, payee = await node.wallet(), Keypair().pubkey()
     transaction = await node.transfer(payer, payee, SOL)
     node.advance()
@@ -436,15 +440,15 @@ async def test_what_lands_again_with_the_same_outcome_is_told_again(node: Node) 
         node.running.chain.fork(2, reversed)
         node.advance()
         for at in (slot, slot + 2):
-            told = (await one.next())["params"]["result"]
-            assert (told["context"]["slot"], told["value"]["lamports"]) == (at, SOL)
+            received = (await one.next())["params"]["result"]
+            assert (received["context"]["slot"], received["value"]["lamports"]) == (at, SOL)
         told_of = [(await all_of_them.next())["params"]["result"] for _ in range(4)]
         assert [
             each["context"]["slot"] for each in told_of if each["value"]["pubkey"] == str(payee)
         ] == [slot, slot + 2]
 
 
-async def test_what_was_told_of_the_fork_point_is_not_told_again(node: Node) -> None:
+async def test_notifications_of_the_fork_point_are_not_repeated(node: Node) -> None:
     payer, payee = await node.wallet(), Keypair().pubkey()
     async with node.pubsub() as pubsub:
         await pubsub.call("logsSubscribe", {"mentions": [str(payee)]}, PROCESSED)
@@ -452,12 +456,12 @@ async def test_what_was_told_of_the_fork_point_is_not_told_again(node: Node) -> 
         node.advance()
         node.running.chain.fork(1)
         sent.append(await node.pay(payer, payee, SOL))
-        told = [(await pubsub.next())["params"]["result"]["value"]["signature"] for _ in sent]
-        assert told == sent
+        received = [(await pubsub.next())["params"]["result"]["value"]["signature"] for _ in sent]
+        assert received == sent
         assert await pubsub.quiet()
 
 
-async def test_a_signature_is_told_once_it_lands_again(node: Node) -> None:
+async def test_a_signature_is_notified_once_it_lands_again(node: Node) -> None:
     payer, payee = await node.wallet(), Keypair().pubkey()
     transaction = await node.transfer(payer, payee, SOL)
     async with node.pubsub() as pubsub:

@@ -22,9 +22,9 @@ async def test_slots_tick_by_themselves_and_stop_while_the_clock_is_paused(node:
         await pubsub.call("slotSubscribe")
         while (await pubsub.next())["params"]["result"]["slot"] < start + 3:
             continue
-    held = await node.call("surfnet_pauseClock")
+    paused = await node.call("surfnet_pauseClock")
     await trio.sleep(4 * node.running.chain.timing.slot_seconds)
-    assert await node.call("getSlot", PROCESSED) == held["absoluteSlot"]
+    assert await node.call("getSlot", PROCESSED) == paused["absoluteSlot"]
 
 
 async def test_confirmed_is_one_slot_and_finalized_four_slots_behind_here(node: Node) -> None:
@@ -34,7 +34,7 @@ async def test_confirmed_is_one_slot_and_finalized_four_slots_behind_here(node: 
         for level in ("processed", "confirmed", "finalized")
     ]
     assert slots == [tip, tip - 1, tip - 4]
-    assert await node.call("getSlot") == tip - 4  # finalized is what a node assumes
+    assert await node.call("getSlot") == tip - 4  # the default is finalized
 
 
 async def test_the_default_timing_is_a_validators(nursery: trio.Nursery) -> None:
@@ -98,11 +98,11 @@ async def test_a_block_hash_expires_after_150_blocks(node: Node) -> None:
         await node.send(late, preflightCommitment="processed")
     assert refused.value.code == -32002
     assert refused.value.data["err"] == "BlockhashNotFound"  # type: ignore[index]
-    signature = await node.send(late, skipPreflight=True)  # a node drops it without a word
+    signature = await node.send(late, skipPreflight=True)  # a node drops it without an error
     assert (await node.call("getSignatureStatuses", [signature]))["value"] == [None]
 
 
-async def test_a_hash_is_not_known_yet_at_a_commitment_it_has_not_reached(node: Node) -> None:
+async def test_a_block_hash_is_unknown_at_a_commitment_it_has_not_reached(node: Node) -> None:
     payer = await node.wallet()
     fresh = await node.blockhash("processed")
     transaction = await node.transfer(payer, Keypair().pubkey(), 10**9, blockhash=fresh)
@@ -165,7 +165,7 @@ async def test_travel_to_a_slot_skips_those_between(node: Node) -> None:
     assert (block["parentSlot"], block["blockHeight"]) == (tip, height + 1)
 
 
-async def test_travel_to_an_epoch_begins_it(node: Node) -> None:
+async def test_travel_to_an_epoch_starts_it(node: Node) -> None:
     info = await node.call("surfnet_timeTravel", {"absoluteEpoch": 2})
     assert (info["epoch"], info["slotIndex"], info["slotsInEpoch"]) == (2, 0, 432_000)
 

@@ -1,4 +1,4 @@
-"""The ledger on disk: a killed chain comes back with everything it acknowledged."""
+"""The ledger on disk: a killed chain restarts with everything it acknowledged."""
 
 from __future__ import annotations
 
@@ -33,15 +33,16 @@ from cvms.localnet import Running
 from cvms.localnet.ledger.program_deployment import deployed_code
 from cvms.localnet.ledger.sqlite_ledger import Ledger
 from tests.localnet.local_node import BASE64, CONFIRMED, PROCESSED, SOL, Node, wire
+from tests.paths import ROOT
 
 PAYMENT = SOL // 100
 SEARCH = {"searchTransactionHistory": True}
-SCRIPT = Path(__file__).with_name("chain_process.py")
+SCRIPT = ROOT / "tests" / "localnet" / "chain_process.py"
 
 
 @asynccontextmanager
 async def chain_process(ledger: Path) -> AsyncIterator[tuple[Node, trio.Process]]:
-    """A chain in another process; killed at the end at the latest."""
+    """Run a chain in another process, and kill it at the end."""
     command = [sys.executable, "-W", "error", str(SCRIPT), str(ledger)]
     async with trio.open_nursery() as nursery:
         process: trio.Process = await nursery.start(
@@ -62,7 +63,7 @@ async def chain_process(ledger: Path) -> AsyncIterator[tuple[Node, trio.Process]
             await process.wait()
 
 
-async def test_kill_9_under_load_loses_nothing_acknowledged_and_breaks_no_balance(
+async def test_kill_9_under_load_loses_no_acknowledged_transaction_and_no_lamports(
     tmp_path: Path,
 ) -> None:
     ledger = tmp_path / "ledger.sqlite3"
@@ -93,7 +94,7 @@ async def test_kill_9_under_load_loses_nothing_acknowledged_and_breaks_no_balanc
 
 
 class Enough:
-    """Takes signatures from threads, and tells when there are as many as wanted."""
+    """Collects signatures from threads, until there are `wanted` of them."""
 
     def __init__(self, wanted: int, taken: list[str]) -> None:
         self._wanted = wanted
@@ -107,7 +108,7 @@ class Enough:
 
 
 def pay_until_gone(url: str, payer: Keypair, payee: Pubkey, enough: Enough) -> None:
-    """Send payments one after another, and tell of each that was acknowledged.
+    """Send payments one after another, and report each that was acknowledged.
 
     In a thread: when a connection breaks, httpx leaves an asynchronous generator unfinished.
     """
@@ -133,7 +134,7 @@ def blocking_call(http: httpx.Client, method: str, *params: Any) -> Any:
 
 
 async def confirmed_all(node: Node) -> None:
-    """Wait until what was processed before this call is confirmed."""
+    """Wait until all transactions processed so far are confirmed."""
     tip = await node.call("getSlot", PROCESSED)
     async with node.pubsub() as pubsub:
         await pubsub.call("slotSubscribe")
@@ -141,7 +142,7 @@ async def confirmed_all(node: Node) -> None:
             continue
 
 
-async def test_a_second_start_goes_on_where_the_first_ended(tmp_path: Path) -> None:
+async def test_a_restart_continues_where_the_chain_ended(tmp_path: Path) -> None:
     ledger = tmp_path / "ledger.sqlite3"
     async with in_process(ledger) as first:
         payer, payee = await first.wallet(), Keypair().pubkey()
@@ -167,13 +168,13 @@ async def test_a_second_start_goes_on_where_the_first_ended(tmp_path: Path) -> N
         assert found["meta"]["postBalances"][1] == SOL
         tokens = str(get_associated_token_address(payee, mint))
         assert (await second.call("getTokenAccountBalance", tokens))["value"]["amount"] == "42"
-        # block hashes from before still count, and what was in a block cannot land again
+        # Earlier block hashes are still valid, and landed transactions cannot land again.
         await second.send(unsent, preflightCommitment="processed")
         with pytest.raises(RpcError, match="already been processed"):
             await second.send(unsent, preflightCommitment="processed")
 
 
-async def test_subscribers_after_a_restart_are_told_of_what_was_not_confirmed_yet(
+async def test_after_a_restart_subscribers_are_notified_of_blocks_not_confirmed_before(
     tmp_path: Path,
 ) -> None:
     ledger = tmp_path / "ledger.sqlite3"
@@ -186,7 +187,7 @@ async def test_subscribers_after_a_restart_are_told_of_what_was_not_confirmed_ye
         assert (await pubsub.next())["params"]["result"]["value"]["signature"] == signature
 
 
-async def test_time_that_was_moved_stays_moved(tmp_path: Path) -> None:
+async def test_moved_time_survives_a_restart(tmp_path: Path) -> None:
     ledger = tmp_path / "ledger.sqlite3"
     target = int(time.time()) + 1_000_000
     async with in_process(ledger) as first:
@@ -227,7 +228,7 @@ async def test_a_start_with_history_takes_less_than_two_seconds(tmp_path: Path) 
     assert time.monotonic() - start < 2
 
 
-async def test_old_versions_of_accounts_do_not_pile_up(tmp_path: Path) -> None:
+async def test_old_versions_of_accounts_are_deleted(tmp_path: Path) -> None:
     path = tmp_path / "ledger.sqlite3"
     async with in_process(path) as node:
         payer = await node.wallet(1000)

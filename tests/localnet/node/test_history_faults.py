@@ -1,4 +1,4 @@
-"""A node that has forgotten, cannot find, or did not record part of the past."""
+"""Faults of history: pruned blocks, missing transactions, truncated logs."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from solders.keypair import Keypair
 from solders.pubkey import Pubkey
 
 from cvms.errors import RpcError
-from cvms.localnet.node.log_limit import limited
+from cvms.localnet.node.log_limit import truncate_logs
 from tests.localnet.local_node import BASE64, CONFIRMED, PROCESSED, SOL, Node, wire
 
 VERSIONED = CONFIRMED | {"maxSupportedTransactionVersion": 0}
@@ -30,7 +30,7 @@ async def test_signatures_are_listed_newest_first_by_slot_and_index(node: Node) 
     assert await listed(node, payee, before=sent[4], until=sent[1]) == [sent[3], sent[2]]
 
 
-async def test_a_pruned_node_knows_nothing_of_earlier_slots(node: Node) -> None:
+async def test_a_pruned_node_does_not_know_earlier_slots(node: Node) -> None:
     payer, payee = await node.wallet(), Keypair().pubkey()
     forgotten = await node.pay(payer, payee, SOL)
     slot = node.running.chain.tip.slot
@@ -40,7 +40,7 @@ async def test_a_pruned_node_knows_nothing_of_earlier_slots(node: Node) -> None:
     node.running.faults.history.first_slot = slot + 1
 
     assert await listed(node, payee) == kept[::-1]
-    # an unknown `until` stops nothing, an unknown `before` gives nothing
+    # An unknown `until` is ignored, an unknown `before` gives an empty list.
     assert await listed(node, payee, until=forgotten) == kept[::-1]
     assert await listed(node, payee, before=forgotten) == []
     assert await node.call("getTransaction", forgotten, VERSIONED) is None
@@ -52,7 +52,7 @@ async def test_a_pruned_node_knows_nothing_of_earlier_slots(node: Node) -> None:
     for method in ("getFirstAvailableBlock", "minimumLedgerSlot"):
         assert await node.call(method) == slot + 1
     assert (await node.call("getBlocks", 0))[0] == slot + 1
-    assert await node.balance(payee) == 3 * SOL + 1  # accounts are not history
+    assert await node.balance(payee) == 3 * SOL + 1  # accounts are not pruned
 
     node.running.faults.clear()
     assert await listed(node, payee) == [*kept[::-1], forgotten]
@@ -73,7 +73,7 @@ async def test_a_listed_transaction_is_not_found_for_a_while(node: Node) -> None
     assert await node.call("getTransaction", signature, VERSIONED) is not None
 
 
-async def test_another_try_may_find_it(node: Node) -> None:
+async def test_a_repeated_call_may_find_it(node: Node) -> None:
     payer = await node.wallet()
     signature = await node.pay(payer, Keypair().pubkey(), SOL)
     node.advance()
@@ -109,13 +109,13 @@ async def test_logs_over_the_limit_are_truncated_wherever_they_are_shown(node: N
     assert found["meta"]["logMessages"] == whole
 
 
-def test_shorter_lines_that_still_fit_follow_the_mark() -> None:
+def test_shorter_lines_that_still_fit_follow_the_truncation_mark() -> None:
     lines = ["12345", "a line of twenty bytes", "678", "90", "and another that is too long"]
-    assert limited(lines, 10) == ["12345", "Log truncated", "678"]
-    assert limited(lines, 1000) == lines
-    assert limited(["12345"], 5) == ["Log truncated"]  # the limit itself is too much
-    assert limited(["ääää"], 8) == ["Log truncated"]  # bytes count, not letters
-    assert limited([], 0) == []
+    assert truncate_logs(lines, 10) == ["12345", "Log truncated", "678"]
+    assert truncate_logs(lines, 1000) == lines
+    assert truncate_logs(["12345"], 5) == ["Log truncated"]  # a length equal to the limit
+    assert truncate_logs(["ääää"], 8) == ["Log truncated"]  # the limit is in bytes
+    assert truncate_logs([], 0) == []
 
 
 async def test_inner_instructions_that_were_not_recorded_are_null(node: Node) -> None:

@@ -1,4 +1,4 @@
-"""Whatever a client sends, it gets a node's error, and the chain goes on."""
+"""Hostile input: a client gets a node's error, and the chain continues."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ SETTINGS = (
 
 
 def odd_value(dice: random.Random, depth: int = 0) -> Any:
-    """Something that may stand where a parameter should."""
+    """Return a random JSON value to use as a parameter."""
     leaves = [
         None, True, -1, 0, 1, 5.5, 2**63, 2**64, 10**30, "", "x", "processed", "base64", "null",
         "all", "json", "jsonParsed", "1" * 32, "1" * 88, "ff", "\ud83d", TOKEN,
@@ -80,7 +80,7 @@ async def test_broken_bytes_of_transactions_never_cause_an_internal_error(
 async def test_odd_instructions_of_builtin_programs_never_stop_the_chain(
     node: Node, seed: int
 ) -> None:
-    """Well signed transactions with senseless data and accounts; the chain's books still agree."""
+    """Signed transactions with random data and accounts. The chain's balances still agree."""
     dice = random.Random(seed)
     payer = await node.wallet(100)
     programs = [

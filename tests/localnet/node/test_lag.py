@@ -1,4 +1,4 @@
-"""A node that is behind: whatever it answers and notifies is the chain some blocks ago."""
+"""A lagging node: its replies and notifications are those of the chain some blocks ago."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ VERSIONED = CONFIRMED | {"maxSupportedTransactionVersion": 0}
 
 @pytest.fixture
 async def late(node: Node, nursery: trio.Nursery) -> AsyncIterator[Node]:
-    """A second node, three blocks behind, of a chain that is long enough for it."""
-    faults = localnet.Faults(lag=LAG)
+    """A second node of the chain, three blocks behind."""
+    faults = localnet.NodeFaults(lag=LAG)
     running: localnet.Running = await nursery.start(
         partial(localnet.serve_node, node.running.chain, faults=faults)
     )
@@ -79,7 +79,7 @@ async def test_a_transaction_is_seen_late_by_every_method(node: Node, late: Node
     assert shown[1][:2] == (("confirmed", 1), slot)
     assert shown[-1][0] == ("finalized", None)
     shown_late = [await seen(late)]
-    # the chain is five blocks on by now, and the late node two
+    # The chain has advanced by five blocks, and the late node by two.
     for _ in range(2):
         node.advance()
         shown_late.append(await seen(late))
@@ -87,7 +87,7 @@ async def test_a_transaction_is_seen_late_by_every_method(node: Node, late: Node
     assert shown[2][0] == ("confirmed", 2)
 
 
-async def test_what_it_has_not_seen_is_unknown(node: Node, late: Node) -> None:
+async def test_newer_blocks_are_unknown(node: Node, late: Node) -> None:
     payer, payee = await node.wallet(), Keypair().pubkey()
     node.advance(LAG)
     signature = await node.pay(payer, payee, SOL)
@@ -110,7 +110,7 @@ async def test_what_it_has_not_seen_is_unknown(node: Node, late: Node) -> None:
         assert refused.value.data == {"contextSlot": tip - LAG - 1}
 
 
-async def test_it_passes_sends_on_but_cannot_check_new_block_hashes(node: Node, late: Node) -> None:
+async def test_it_forwards_sends_but_cannot_check_new_block_hashes(node: Node, late: Node) -> None:
     payer, payee = await node.wallet(), Keypair().pubkey()
     node.advance(LAG)
     fresh = await node.transfer(payer, payee, SOL)
@@ -118,7 +118,7 @@ async def test_it_passes_sends_on_but_cannot_check_new_block_hashes(node: Node, 
         await late.send(fresh)
     await late.send(fresh, skipPreflight=True)
     assert (await node.balance(payee), await late.balance(payee)) == (SOL, 0)
-    # of a transaction that it has not seen yet, its preflight does not know that it landed
+    # The late node's preflight does not know yet that the transaction has landed.
     old = await late.transfer(payer, payee, 2 * SOL)
     await node.send(old)
     await late.send(old)
@@ -138,7 +138,7 @@ async def test_a_node_is_unhealthy_only_if_it_is_far_behind(node: Node, late: No
     assert await node.call("getHealth") == "ok"
 
 
-async def test_reads_step_back_at_once_and_what_was_final_stays_final(node: Node) -> None:
+async def test_reads_go_back_at_once_and_final_blocks_stay_final(node: Node) -> None:
     payer, payee = await node.wallet(), Keypair().pubkey()
     await node.pay(payer, payee, SOL)
     node.finalize()
@@ -158,7 +158,7 @@ async def test_reads_step_back_at_once_and_what_was_final_stays_final(node: Node
 async def test_every_view_is_exact_while_lags_change_and_the_chain_forks(
     node: Node, late: Node
 ) -> None:
-    """At each commitment both nodes show the balance that was the chain's at that height."""
+    """At each commitment both nodes show the balance of the chain at that height."""
     dice = random.Random(11)
     payer, payee = await node.wallet(1000), Keypair().pubkey()
     node.finalize()
@@ -191,7 +191,9 @@ async def test_every_view_is_exact_while_lags_change_and_the_chain_forks(
 # --- subscriptions -----------------------------------------------------------------------------
 
 
-async def test_a_late_node_tells_everything_late_once_and_in_order(node: Node, late: Node) -> None:
+async def test_a_late_node_sends_every_notification_late_once_and_in_order(
+    node: Node, late: Node
+) -> None:
     payer, payee = await node.wallet(), Keypair().pubkey()
     node.advance(LAG)
     async with late.pubsub() as slots, late.pubsub() as logs, late.pubsub() as account:
@@ -201,9 +203,9 @@ async def test_a_late_node_tells_everything_late_once_and_in_order(node: Node, l
         start = node.running.chain.tip.slot
         sent = [await node.pay(payer, payee, SOL + n) for n in range(2)]
         tip = node.advance(LAG)
-        told = [(await slots.next())["params"]["result"] for _ in range(LAG)]
-        assert [each["slot"] for each in told] == [tip - 2 * LAG + 1, tip - LAG - 1, tip - LAG]
-        assert told[-1]["root"] == tip - LAG - FINALIZED_LAG
+        received = [(await slots.next())["params"]["result"] for _ in range(LAG)]
+        assert [each["slot"] for each in received] == [tip - 2 * LAG + 1, tip - LAG - 1, tip - LAG]
+        assert received[-1]["root"] == tip - LAG - FINALIZED_LAG
         first = (await account.next())["params"]["result"]
         assert (first["context"]["slot"], first["value"]["lamports"]) == (start, 2 * SOL + 1)
         assert await logs.quiet()
@@ -215,7 +217,7 @@ async def test_a_late_node_tells_everything_late_once_and_in_order(node: Node, l
         assert await account.quiet()
 
 
-async def test_nothing_is_lost_or_doubled_while_a_node_falls_behind_and_catches_up(
+async def test_no_notification_is_lost_or_repeated_while_a_node_falls_behind_and_catches_up(
     node: Node,
 ) -> None:
     dice = random.Random(3)
@@ -235,12 +237,14 @@ async def test_nothing_is_lost_or_doubled_while_a_node_falls_behind_and_catches_
         node.running.faults.clear()
         node.finalize()
         for pubsub in pubsubs:
-            told = [(await pubsub.next())["params"]["result"]["value"]["signature"] for _ in sent]
-            assert told == sent
+            received = [
+                (await pubsub.next())["params"]["result"]["value"]["signature"] for _ in sent
+            ]
+            assert received == sent
             assert await pubsub.quiet()
 
 
-async def test_a_node_that_falls_behind_in_a_block_tells_the_rest_of_it_late(node: Node) -> None:
+async def test_a_node_that_falls_behind_in_a_block_notifies_its_rest_late(node: Node) -> None:
     payer, payee = await node.wallet(), Keypair().pubkey()
     async with node.pubsub() as pubsub:
         await pubsub.call("logsSubscribe", "all", PROCESSED)
@@ -253,7 +257,9 @@ async def test_a_node_that_falls_behind_in_a_block_tells_the_rest_of_it_late(nod
         assert (await pubsub.next())["params"]["result"]["value"]["signature"] == sent[1]
 
 
-async def test_a_late_node_never_tells_of_a_fork_it_had_not_reached(node: Node, late: Node) -> None:
+async def test_a_late_node_does_not_notify_of_a_fork_that_it_had_not_reached(
+    node: Node, late: Node
+) -> None:
     payer, payee = await node.wallet(), Keypair().pubkey()
     node.advance(LAG)
     async with late.pubsub() as logs, late.pubsub() as slots:
@@ -266,12 +272,12 @@ async def test_a_late_node_never_tells_of_a_fork_it_had_not_reached(node: Node, 
         node.advance(LAG)
         assert (await logs.next())["params"]["result"]["value"]["signature"] == kept
         assert await logs.quiet()
-        while (told := (await slots.next())["params"]["result"])["slot"] < dropped:
+        while (received := (await slots.next())["params"]["result"])["slot"] < dropped:
             continue
-        assert (told["slot"], told["parent"]) == (dropped + 1, dropped - 1)
+        assert (received["slot"], received["parent"]) == (dropped + 1, dropped - 1)
 
 
-async def test_a_signature_is_told_to_a_late_nodes_subscriber_when_it_gets_there(
+async def test_a_late_node_notifies_of_a_signature_when_it_reaches_its_block(
     node: Node, late: Node
 ) -> None:
     payer = await node.wallet()

@@ -1,4 +1,4 @@
-"""The HTTP port: JSON-RPC rules, CORS, bounds, clients that misbehave."""
+"""The HTTP port: JSON-RPC, CORS, limits, misbehaving clients."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ async def test_a_batch_is_answered_call_by_call_in_order(node: Node) -> None:
         (b'{"jsonrpc":"2.0","id":1,"method":"getSlots"}', -32601),
     ],
 )
-async def test_what_is_no_call_gets_the_error_of_its_kind(
+async def test_an_invalid_request_gets_its_json_rpc_error(
     node: Node, body: bytes, code: int
 ) -> None:
     reply = await post(node, body)
@@ -113,14 +113,14 @@ async def test_bytes_that_are_not_http_are_refused(node: Node) -> None:
     assert await node.call("getHealth") == "ok"
 
 
-async def test_a_silent_client_is_let_go(node: Node, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_an_idle_client_is_disconnected(node: Node, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(node_connection, "IDLE_SECONDS", 0.05)
     async with await raw(node) as stream:
         await stream.send_all(b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 10\r\n\r\n12345")
         assert await read_all(stream) == b""
 
 
-async def test_a_client_that_vanishes_disturbs_nobody(node: Node) -> None:
+async def test_a_vanished_client_does_not_affect_others(node: Node) -> None:
     for part in (b"", b"POST / HT", b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 10\r\n\r\n12"):
         stream = await raw(node)
         await stream.send_all(part)
@@ -128,10 +128,10 @@ async def test_a_client_that_vanishes_disturbs_nobody(node: Node) -> None:
     assert await node.call("getHealth") == "ok"
 
 
-async def test_connections_over_the_bound_are_closed_at_once(
+async def test_connections_over_the_limit_are_closed_at_once(
     node: Node, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    await node.call("getHealth")  # holds the first
+    await node.call("getHealth")  # uses the only connection
     monkeypatch.setattr(http_port, "MAX_CONNECTIONS", 2)
     async with await raw(node) as allowed, await raw(node) as refused:
         assert await read_all(refused) == b""
@@ -139,7 +139,7 @@ async def test_connections_over_the_bound_are_closed_at_once(
         assert (await read_all(allowed)).endswith(b"ok")
 
 
-async def test_a_fault_in_one_call_is_an_error_for_that_call_only(
+async def test_an_exception_in_one_call_is_an_internal_error_of_that_call_only(
     node: Node, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def broken(*_: object) -> object:
@@ -158,7 +158,7 @@ def own_ports() -> int:
     return 20_000 + 3 * (os.getpid() % 3_000)
 
 
-async def test_a_port_that_is_taken_is_named(nursery: trio.Nursery) -> None:
+async def test_a_port_in_use_is_named(nursery: trio.Nursery) -> None:
     port = own_ports() + 1
     await nursery.start(partial(localnet.serve, port=port, ledger=None))
     with trio.fail_after(5):

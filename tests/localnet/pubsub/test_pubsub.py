@@ -1,4 +1,4 @@
-"""Subscriptions: what is told, when, and in which order."""
+"""Subscriptions: which notifications they send, when, and in which order."""
 
 from __future__ import annotations
 
@@ -12,22 +12,22 @@ from solders.keypair import Keypair
 
 from cvms.errors import RpcError
 from cvms.localnet.pubsub import client_connection
-from cvms.localnet.pubsub.subscription_hub import Hub
+from cvms.localnet.pubsub.subscription_hub import SubscriptionHub
 from tests.localnet.local_node import BASE64, CONFIRMED, PROCESSED, SOL, Node
 
 
-async def test_slots_and_roots_are_told_as_they_start(node: Node) -> None:
+async def test_slots_and_roots_are_notified_as_they_start(node: Node) -> None:
     async with node.pubsub() as pubsub:
         slots = await pubsub.call("slotSubscribe")
         roots = await pubsub.call("rootSubscribe")
         assert slots != roots
         tip = node.advance(5)
-        told = [await pubsub.next() for _ in range(5 + 2)]
-        shown = [f["params"]["result"] for f in told if f["method"] == "slotNotification"]
+        received = [await pubsub.next() for _ in range(5 + 2)]
+        shown = [f["params"]["result"] for f in received if f["method"] == "slotNotification"]
         assert shown[-1] == {"slot": tip, "parent": tip - 1, "root": tip - 4}
-        rooted = [f["params"]["result"] for f in told if f["method"] == "rootNotification"]
+        rooted = [f["params"]["result"] for f in received if f["method"] == "rootNotification"]
         assert rooted == [tip - 5, tip - 4]
-        assert told[0]["params"]["subscription"] == slots
+        assert received[0]["params"]["subscription"] == slots
 
 
 async def test_logs_come_when_their_slot_is_confirmed_in_the_order_of_the_block(
@@ -39,14 +39,14 @@ async def test_logs_come_when_their_slot_is_confirmed_in_the_order_of_the_block(
         sent = [await node.pay(payer, payee, SOL + n) for n in range(3)]
         assert await pubsub.quiet()
         slot = node.advance() - 1
-        told = [(await pubsub.next())["params"]["result"] for _ in range(3)]
-        assert [result["value"]["signature"] for result in told] == sent
-        assert {result["context"]["slot"] for result in told} == {slot}
-        assert told[0]["value"]["err"] is None
-        assert told[0]["value"]["logs"][0].endswith("invoke [1]")
+        received = [(await pubsub.next())["params"]["result"] for _ in range(3)]
+        assert [result["value"]["signature"] for result in received] == sent
+        assert {result["context"]["slot"] for result in received} == {slot}
+        assert received[0]["value"]["err"] is None
+        assert received[0]["value"]["logs"][0].endswith("invoke [1]")
 
 
-async def test_logs_of_failed_transactions_are_told_with_their_error(node: Node) -> None:
+async def test_logs_of_failed_transactions_have_their_error(node: Node) -> None:
     payer = await node.wallet(1)
     async with node.pubsub() as pubsub:
         await pubsub.call("logsSubscribe", "allWithVotes", PROCESSED)
@@ -61,14 +61,14 @@ async def test_logs_of_one_address_leave_out_the_others(node: Node) -> None:
         await pubsub.call("logsSubscribe", {"mentions": [str(wanted)]}, PROCESSED)
         await node.pay(payer, other, SOL)
         signature = await node.pay(payer, wanted, SOL)
-        told = (await pubsub.next())["params"]["result"]["value"]
-        assert told["signature"] == signature
+        received = (await pubsub.next())["params"]["result"]["value"]
+        assert received["signature"] == signature
         for mentions in ([], [str(wanted), str(other)]):
             with pytest.raises(RpcError, match="Only 1 address supported"):
                 await pubsub.call("logsSubscribe", {"mentions": mentions})
 
 
-async def test_finalized_is_what_a_subscription_waits_for_unless_told(node: Node) -> None:
+async def test_subscriptions_are_finalized_by_default(node: Node) -> None:
     payer = await node.wallet()
     async with node.pubsub() as pubsub:
         await pubsub.call("logsSubscribe", "all")
@@ -79,7 +79,7 @@ async def test_finalized_is_what_a_subscription_waits_for_unless_told(node: Node
         assert (await pubsub.next())["params"]["result"]["value"]["signature"] == signature
 
 
-async def test_a_signature_is_told_once_and_its_subscription_is_over(node: Node) -> None:
+async def test_a_signature_is_notified_once_and_its_subscription_ends(node: Node) -> None:
     payer = await node.wallet()
     transaction = await node.transfer(payer, Keypair().pubkey(), SOL)
     signature = str(transaction.signatures[0])
@@ -91,8 +91,8 @@ async def test_a_signature_is_told_once_and_its_subscription_is_over(node: Node)
         assert received["method"] == "signatureNotification"
         assert received["params"]["result"]["value"] == "receivedSignature"
         node.advance()
-        told = await pubsub.next()
-        assert told["params"] == {
+        received = await pubsub.next()
+        assert received["params"] == {
             "result": {
                 "context": {"slot": node.running.chain.tip.slot - 1},
                 "value": {"err": None},
@@ -105,7 +105,7 @@ async def test_a_signature_is_told_once_and_its_subscription_is_over(node: Node)
         assert await pubsub.quiet()
 
 
-async def test_a_signature_that_landed_before_the_subscription_is_told_at_once(
+async def test_a_signature_that_landed_before_the_subscription_is_notified_at_once(
     node: Node,
 ) -> None:
     payer = await node.wallet(1)
@@ -121,7 +121,7 @@ async def test_a_signature_that_landed_before_the_subscription_is_told_at_once(
         assert (await pubsub.next())["params"]["result"]["value"] == value
 
 
-async def test_an_account_is_told_once_for_each_block_that_changed_it(node: Node) -> None:
+async def test_an_account_is_notified_once_for_each_block_that_changed_it(node: Node) -> None:
     payer, payee = await node.wallet(), Keypair().pubkey()
     async with node.pubsub() as pubsub:
         await pubsub.call("accountSubscribe", str(payee), BASE64 | CONFIRMED)
@@ -129,15 +129,15 @@ async def test_an_account_is_told_once_for_each_block_that_changed_it(node: Node
         await node.pay(payer, payee, 2 * SOL)
         assert await pubsub.quiet()
         slot = node.advance() - 1
-        told = (await pubsub.next())["params"]["result"]
-        assert told["context"]["slot"] == slot
-        assert told["value"]["lamports"] == 3 * SOL
-        assert told["value"]["data"] == ["", "base64"]
+        received = (await pubsub.next())["params"]["result"]
+        assert received["context"]["slot"] == slot
+        assert received["value"]["lamports"] == 3 * SOL
+        assert received["value"]["data"] == ["", "base64"]
         node.advance(3)
         assert await pubsub.quiet()
 
 
-async def test_an_account_that_is_emptied_is_told_as_empty(node: Node) -> None:
+async def test_a_closed_account_is_notified_as_empty(node: Node) -> None:
     payer = await node.wallet(1)
     async with node.pubsub() as pubsub:
         await pubsub.call("accountSubscribe", str(payer.pubkey()), BASE64 | PROCESSED)
@@ -145,7 +145,7 @@ async def test_an_account_that_is_emptied_is_told_as_empty(node: Node) -> None:
         assert (await pubsub.next())["params"]["result"]["value"]["lamports"] == 0
 
 
-async def test_accounts_of_a_program_are_told_if_they_pass_the_filters(node: Node) -> None:
+async def test_accounts_of_a_program_are_notified_if_they_match_the_filters(node: Node) -> None:
     owner, mint = Keypair().pubkey(), await node.mint()
     program = "TokenkegQfeZyiNwAJbNbGKPFXCWuBvf9Ss623VQ5DA"
     by_owner = {"memcmp": {"offset": 32, "bytes": str(owner)}}
@@ -156,9 +156,9 @@ async def test_accounts_of_a_program_are_told_if_they_pass_the_filters(node: Nod
             "surfnet_setTokenAccount", str(Keypair().pubkey()), str(mint), {"amount": 1}
         )
         await node.call("surfnet_setTokenAccount", str(owner), str(mint), {"amount": 5})
-        told = (await pubsub.next())["params"]["result"]["value"]
-        assert told["account"]["data"]["parsed"]["info"]["tokenAmount"]["amount"] == "5"
-        assert told["account"]["data"]["parsed"]["info"]["owner"] == str(owner)
+        received = (await pubsub.next())["params"]["result"]["value"]
+        assert received["account"]["data"]["parsed"]["info"]["tokenAmount"]["amount"] == "5"
+        assert received["account"]["data"]["parsed"]["info"]["owner"] == str(owner)
         assert await pubsub.quiet()
 
 
@@ -176,11 +176,11 @@ async def test_large_data_in_base58_says_so_instead_of_ending_the_subscription(
         assert b58decode(value["data"][0].encode()) == b"\xff"
 
 
-async def test_after_an_unsubscribe_nothing_more_comes(node: Node) -> None:
+async def test_after_an_unsubscribe_no_notification_follows(node: Node) -> None:
     async with node.pubsub() as pubsub, node.pubsub() as other:
         mine = await pubsub.call("slotSubscribe")
         with pytest.raises(RpcError, match="Invalid subscription id"):
-            await other.call("slotUnsubscribe", mine)  # not the other's to end
+            await other.call("slotUnsubscribe", mine)  # another client's subscription
         assert await pubsub.call("slotUnsubscribe", mine) is True
         node.advance()
         assert await pubsub.quiet()
@@ -194,7 +194,7 @@ async def test_the_rpc_port_takes_websockets_too(node: Node) -> None:
         assert (await pubsub.next())["method"] == "slotNotification"
 
 
-async def test_calls_without_sense_get_errors_and_the_connection_lives(node: Node) -> None:
+async def test_invalid_calls_get_errors_and_the_connection_stays_open(node: Node) -> None:
     async with node.pubsub() as pubsub:
         for method, words in (("voteSubscribe", "Method not found"), ("slotUnsubscribe", "length")):
             with pytest.raises(RpcError, match=words):
@@ -206,12 +206,12 @@ async def test_calls_without_sense_get_errors_and_the_connection_lives(node: Nod
         assert isinstance(await pubsub.call("slotSubscribe"), int)
 
 
-async def test_who_does_not_read_is_closed_and_others_are_told_everything(
+async def test_a_client_that_does_not_read_is_closed_and_others_get_every_notification(
     node: Node, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(client_connection, "QUEUE_FRAMES", 50)
     lazy_socket = await trio.open_tcp_stream("127.0.0.1", _port(node.running.ws_url))
-    lazy_socket.setsockopt(1, 8, 4096)  # SOL_SOCKET, SO_RCVBUF: little room to hide in
+    lazy_socket.setsockopt(1, 8, 4096)  # SOL_SOCKET, SO_RCVBUF: a small receive buffer
     async with trio.open_nursery() as nursery, lazy_socket, node.pubsub() as keen:
         lazy = await trio_websocket.wrap_client_stream(
             nursery, lazy_socket, _host(node.running.ws_url), "/"
@@ -223,19 +223,19 @@ async def test_who_does_not_read_is_closed_and_others_are_told_everything(
                 await lazy.get_message()
         await keen.call("slotSubscribe")
         hub = hub_of(node)
-        told = 0
+        received = 0
         with trio.fail_after(10):
             while hub.subscriptions > 1:
                 node.advance()
-                told += 1
+                received += 1
                 assert (await keen.next())["method"] == "slotNotification"
         node.advance()
         assert (await keen.next())["method"] == "slotNotification"
-        assert told > 1
+        assert received > 1
         nursery.cancel_scope.cancel()
 
 
-async def test_a_client_that_leaves_takes_its_subscriptions_along(node: Node) -> None:
+async def test_a_disconnected_clients_subscriptions_are_removed(node: Node) -> None:
     async with node.pubsub() as watcher:
         async with node.pubsub() as pubsub:
             await pubsub.call("slotSubscribe")
@@ -250,7 +250,7 @@ async def test_a_client_that_leaves_takes_its_subscriptions_along(node: Node) ->
                 await trio.lowlevel.checkpoint()
 
 
-async def test_no_notification_is_lost_or_doubled_under_load(node: Node) -> None:
+async def test_no_notification_is_lost_or_repeated_under_load(node: Node) -> None:
     payer, payee = await node.wallet(100), Keypair().pubkey()
     sent: list[str] = []
     async with node.pubsub() as pubsub:
@@ -259,14 +259,14 @@ async def test_no_notification_is_lost_or_doubled_under_load(node: Node) -> None
             sent.append(await node.pay(payer, payee, SOL // 10 + n))
             node.advance(n % 3 == 0)
         node.advance()
-        told = [(await pubsub.next())["params"]["result"]["value"]["signature"] for _ in sent]
-        assert told == sent
+        received = [(await pubsub.next())["params"]["result"]["value"]["signature"] for _ in sent]
+        assert received == sent
         assert await pubsub.quiet()
 
 
-def hub_of(node: Node) -> Hub:
+def hub_of(node: Node) -> SubscriptionHub:
     (hub,) = node.running.chain.observers
-    assert isinstance(hub, Hub)
+    assert isinstance(hub, SubscriptionHub)
     return hub
 
 

@@ -1,4 +1,4 @@
-"""Reading accounts: encodings, slices, filters, bounds."""
+"""Reading accounts: encodings, slices, filters, limits."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ async def test_each_encoding_gives_back_the_accounts_bytes(node: Node) -> None:
     assert shown["base64"] == [base64.b64encode(data).decode(), "base64"]
     zipped = base64.b64decode(shown["base64+zstd"][0])
     assert zstandard.ZstdDecompressor().decompressobj().decompress(zipped) == data
-    assert shown["jsonParsed"] == shown["base64"]  # nobody knows how to parse it
+    assert shown["jsonParsed"] == shown["base64"]  # its layout is unknown
     plain = (await node.call("getAccountInfo", key))["value"]
     assert b58decode(plain["data"].encode()) == data
     assert (plain["space"], plain["executable"], plain["lamports"]) == (120, False, 10**9)
@@ -59,7 +59,7 @@ async def test_a_slice_is_cut_from_the_data_and_may_lie_beyond_it(node: Node) ->
     assert [await cut(2, 3), await cut(8, 10), await cut(20, 5)] == [b"234", b"89", b""]
 
 
-async def test_an_account_that_is_not_there_is_null(node: Node) -> None:
+async def test_a_missing_account_is_null(node: Node) -> None:
     key = str(Keypair().pubkey())
     assert (await node.call("getAccountInfo", key))["value"] is None
     assert (await node.call("getMultipleAccounts", [key, key]))["value"] == [None, None]
@@ -73,7 +73,7 @@ async def test_many_accounts_come_at_one_slot_in_order_and_at_most_a_hundred(nod
         await node.call("getMultipleAccounts", [keys[0]] * 101)
 
 
-async def test_program_accounts_pass_all_filters(node: Node) -> None:
+async def test_program_accounts_match_all_filters(node: Node) -> None:
     program = Keypair().pubkey()
     short = await stored(node, b"AAAA1111", program)
     long = await stored(node, b"AAAA22223333", program)
@@ -103,7 +103,7 @@ async def test_program_accounts_pass_all_filters(node: Node) -> None:
     assert len(with_context["value"]) == 3
 
 
-async def test_an_account_that_changed_hands_belongs_to_its_new_owner_only(node: Node) -> None:
+async def test_a_reassigned_account_belongs_to_its_new_owner_only(node: Node) -> None:
     first, second = Keypair().pubkey(), Keypair().pubkey()
     key = await stored(node, b"x", first)
     await node.call("surfnet_setAccount", key, {"owner": str(second)})
@@ -141,7 +141,7 @@ async def test_odd_parameters_are_refused_as_invalid(
     assert refused.value.code == -32602
 
 
-async def test_rent_is_what_the_machine_asks_for(node: Node) -> None:
+async def test_rent_is_that_of_the_virtual_machine(node: Node) -> None:
     assert await node.call("getMinimumBalanceForRentExemption", 0) == 890_880
     assert await node.call("getMinimumBalanceForRentExemption", 165) == 2_039_280
     assert await node.call("getBalance", str(Keypair().pubkey()), CONFIRMED) is not None

@@ -32,7 +32,7 @@ async def test_an_account_is_set_at_every_commitment_at_once(node: Node) -> None
         assert (value["lamports"], value["owner"]) == (5, owner)
 
 
-async def test_what_an_update_leaves_out_stays_as_it_was(node: Node) -> None:
+async def test_fields_that_an_update_omits_are_kept(node: Node) -> None:
     key = str(Keypair().pubkey())
     await node.call("surfnet_setAccount", key, {"lamports": 7, "data": "aa"})
     await node.call("surfnet_setAccount", key, {"data": "bb"})
@@ -88,7 +88,7 @@ async def test_a_token_accounts_fields_are_set_and_removed(node: Node) -> None:
     assert shown["tokenAmount"]["amount"] == "9"  # type: ignore[index]
 
 
-async def test_tokens_of_what_is_no_mint_cannot_be_given(node: Node) -> None:
+async def test_tokens_need_an_existing_mint(node: Node) -> None:
     wrong = str(Keypair().pubkey())
     with pytest.raises(RpcError, match="is not a mint"):
         await node.call("surfnet_setTokenAccount", str(Keypair().pubkey()), wrong, {"amount": 1})
@@ -97,7 +97,7 @@ async def test_tokens_of_what_is_no_mint_cannot_be_given(node: Node) -> None:
         await node.call("surfnet_setTokenAccount", wrong, mint, {"state": "melted"})
 
 
-async def test_a_program_comes_in_pieces_and_runs_once_it_is_whole(node: Node) -> None:
+async def test_a_program_written_in_parts_runs_once_it_is_complete(node: Node) -> None:
     program, payer, code = Keypair().pubkey(), await node.wallet(), elf()
     half = len(code) // 2
 
@@ -114,7 +114,7 @@ async def test_a_program_comes_in_pieces_and_runs_once_it_is_whole(node: Node) -
     assert (await node.call("getAccountInfo", str(program), BASE64))["value"]["executable"]
     no_such_instruction = {"InstructionError": [0, {"Custom": 101}]}
     assert await run() == no_such_instruction
-    # replaced by junk, it no longer runs
+    # Replaced by invalid code, it no longer runs.
     await node.call("surfnet_writeProgram", str(program), b"junk".hex(), 0)
     assert await run() == "ProgramAccountNotFound"
 
@@ -129,7 +129,7 @@ async def test_an_executable_account_without_code_is_refused(node: Node) -> None
 
 
 @pytest.mark.parametrize("update", [{"data": "xyz"}, {"lamports": -1}, {"owner": "me"}])
-async def test_an_update_without_sense_is_refused(node: Node, update: dict[str, object]) -> None:
+async def test_an_invalid_update_is_refused(node: Node, update: dict[str, object]) -> None:
     with pytest.raises(RpcError) as refused:
         await node.call("surfnet_setAccount", str(Keypair().pubkey()), update)
     assert refused.value.code == -32602

@@ -1,4 +1,4 @@
-"""The stock Python client, unchanged, on its own event loop in a thread, on a chain that ticks."""
+"""solana-py, unchanged, on an asyncio loop in a thread, against a chain whose slots tick."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def payment(payer: Keypair, payee: Pubkey, lamports: int, recent: Hash) -> Versi
     return VersionedTransaction(message, [payer])
 
 
-async def pay_and_look(url: str) -> None:
+async def pay_and_read(url: str) -> None:
     async with AsyncClient(url, commitment=Confirmed) as client:
         assert await client.is_connected()
         payer, payee = await funded(client), Keypair().pubkey()
@@ -99,7 +99,7 @@ async def overspend(url: str) -> None:
             await client.send_transaction(payment(payer, Keypair().pubkey(), 99 * SOL, recent))
 
 
-async def be_told(url: str, ws_url: str) -> None:
+async def be_notified(url: str, ws_url: str) -> None:
     async with AsyncClient(url, commitment=Confirmed) as client, SolanaWsClient(ws_url) as socket:
         payer, payee = await funded(client), Keypair().pubkey()
         recent = (await client.get_latest_blockhash()).value.blockhash
@@ -108,21 +108,21 @@ async def be_told(url: str, ws_url: str) -> None:
         await socket.logs_subscribe(filter_=mentions, commitment=Confirmed)
         await socket.signature_subscribe(signature=signature, commitment=Confirmed)
         await client.send_transaction(transaction)
-        told = [await socket.recv(), await socket.recv()]
-        by_kind = {type(notification): notification for notification in told}
+        received = [await socket.recv(), await socket.recv()]
+        by_kind = {type(notification): notification for notification in received}
         logs = by_kind[LogsNotification]
         assert isinstance(logs, LogsNotification)
         assert logs.result.value.signature == signature
         assert SignatureNotification in by_kind
 
 
-async def test_it_pays_confirms_and_looks_up(running: localnet.Running) -> None:
-    await on_asyncio(partial(pay_and_look, running.rpc_url))
+async def test_it_sends_confirms_and_reads_a_payment(running: localnet.Running) -> None:
+    await on_asyncio(partial(pay_and_read, running.rpc_url))
 
 
 async def test_it_reads_why_a_payment_is_refused(running: localnet.Running) -> None:
     await on_asyncio(partial(overspend, running.rpc_url))
 
 
-async def test_it_is_told_of_its_transaction(running: localnet.Running) -> None:
-    await on_asyncio(partial(be_told, running.rpc_url, running.ws_url))
+async def test_it_is_notified_of_its_transaction(running: localnet.Running) -> None:
+    await on_asyncio(partial(be_notified, running.rpc_url, running.ws_url))

@@ -1,4 +1,4 @@
-"""Every reply parses as solders' own type for it, which follows Agave's source."""
+"""Every reply parses as the solders type for it, which follows Agave's source."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ PARSED = {"encoding": "jsonParsed"}
 
 @dataclass
 class Scene:
-    """A chain with a payment in it, and a holder of tokens with a delegate."""
+    """A chain with a payment, and a token account with a delegate."""
 
     node: Node
     payer: Keypair
@@ -156,7 +156,7 @@ def calls(s: Scene) -> list[tuple[type[Any], str, list[Any]]]:
     ]
 
 
-async def test_every_methods_reply_is_what_solders_reads(scene: Scene) -> None:
+async def test_solders_parses_the_reply_of_every_method(scene: Scene) -> None:
     for kind, method, params in calls(scene):
         reply = await scene.node.reply(method, *params)
         assert "error" not in reply, (method, reply)
@@ -164,7 +164,7 @@ async def test_every_methods_reply_is_what_solders_reads(scene: Scene) -> None:
         assert isinstance(parsed, kind), (method, params, parsed, reply)
 
 
-async def test_errors_are_what_solders_reads(scene: Scene) -> None:
+async def test_solders_parses_errors(scene: Scene) -> None:
     node = scene.node
     poor = await node.transfer(scene.payer, Keypair().pubkey(), 500 * SOL)
     tip = node.running.chain.tip.slot
@@ -210,7 +210,7 @@ async def test_errors_are_what_solders_reads(scene: Scene) -> None:
         ),
     ],
 )
-async def test_every_notification_is_what_solders_reads(
+async def test_solders_parses_every_notification(
     scene: Scene, kind: type[Any], method: str, by: list[Any]
 ) -> None:
     names = {"<signature>": scene.signature, "<owner>": scene.owner}

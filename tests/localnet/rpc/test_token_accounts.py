@@ -1,4 +1,4 @@
-"""Token accounts: what the token methods say, and what transactions did to token balances."""
+"""Token accounts: the token methods, and the token balances in transactions."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def move(source: Pubkey, destination: Pubkey, owner: Pubkey, amount: int) -> Ins
 
 
 def open_account(payer: Pubkey, owner: Pubkey, mint: Pubkey) -> Instruction:
-    """The associated token program makes it through CPIs."""
+    """Return an instruction of the associated token program, which uses CPIs."""
     metas = [
         AccountMeta(payer, is_signer=True, is_writable=True),
         AccountMeta(get_associated_token_address(owner, mint), is_signer=False, is_writable=True),
@@ -48,7 +48,7 @@ def open_account(payer: Pubkey, owner: Pubkey, mint: Pubkey) -> Instruction:
     return Instruction(ASSOCIATED, b"\1", metas)
 
 
-async def test_a_transaction_tells_what_it_did_to_token_balances(node: Node) -> None:
+async def test_a_transaction_has_its_token_balances_before_and_after(node: Node) -> None:
     payer, mint, other = await node.wallet(), await node.mint(6), Keypair().pubkey()
     await node.call("surfnet_setTokenAccount", str(payer.pubkey()), str(mint), {"amount": 900})
     mine = get_associated_token_address(payer.pubkey(), mint)
@@ -62,14 +62,14 @@ async def test_a_transaction_tells_what_it_did_to_token_balances(node: Node) -> 
     found = await node.call("getTransaction", signature, V0 | PARSED)
     keys = [key["pubkey"] for key in found["transaction"]["message"]["accountKeys"]]
 
-    def held(name: str) -> dict[str, str]:
+    def amounts(name: str) -> dict[str, str]:
         return {
             keys[balance["accountIndex"]]: balance["uiTokenAmount"]["amount"]
             for balance in found["meta"][name]
         }
 
-    assert held("preTokenBalances") == {str(mine): "900"}
-    assert held("postTokenBalances") == {str(mine): "650", str(theirs): "250"}
+    assert amounts("preTokenBalances") == {str(mine): "900"}
+    assert amounts("postTokenBalances") == {str(mine): "650", str(theirs): "250"}
     (shown,) = [b for b in found["meta"]["postTokenBalances"] if b["owner"] == str(other)]
     assert (shown["mint"], shown["programId"]) == (str(mint), TOKEN_PROGRAM)
     (group,) = found["meta"]["innerInstructions"]
@@ -124,12 +124,12 @@ async def test_the_largest_holders_come_first(node: Node) -> None:
         ("getTokenSupply", "could not find mint"),
     ],
 )
-async def test_token_methods_refuse_what_is_not_there(node: Node, method: str, words: str) -> None:
+async def test_token_methods_refuse_missing_accounts(node: Node, method: str, words: str) -> None:
     with pytest.raises(RpcError, match=words):
         await node.call(method, str(Keypair().pubkey()))
 
 
-async def test_token_methods_refuse_what_is_something_else(node: Node) -> None:
+async def test_token_methods_refuse_other_accounts(node: Node) -> None:
     mint, wallet = str(await node.mint()), await node.wallet()
     with pytest.raises(RpcError, match="not a Token account"):
         await node.call("getTokenAccountBalance", mint)

@@ -1,4 +1,4 @@
-"""Sending, simulating and looking up transactions."""
+"""Sending, simulating and reading transactions."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ async def test_a_transfer_moves_lamports_and_takes_the_fee(node: Node) -> None:
     assert meta["computeUnitsConsumed"] == 150
 
 
-async def test_preflight_refuses_what_would_fail_in_a_validators_words(node: Node) -> None:
+async def test_preflight_refuses_a_failing_transaction_with_a_validators_texts(node: Node) -> None:
     payer = await node.wallet(1)
     transaction = await node.transfer(payer, Keypair().pubkey(), 5 * SOL)
     with pytest.raises(RpcError) as refused:
@@ -55,7 +55,7 @@ async def test_preflight_refuses_what_would_fail_in_a_validators_words(node: Nod
     assert await node.balance(payer.pubkey()) == 1 * SOL
 
 
-async def test_without_preflight_a_failed_transaction_pays_its_fee_and_nothing_else(
+async def test_without_preflight_a_failed_transaction_only_pays_its_fee(
     node: Node,
 ) -> None:
     payer, payee = await node.wallet(1), Keypair().pubkey()
@@ -70,7 +70,7 @@ async def test_without_preflight_a_failed_transaction_pays_its_fee_and_nothing_e
     assert status["status"] == {"Err": {"InstructionError": [1, {"Custom": 1}]}}
 
 
-async def test_who_cannot_pay_the_fee_leaves_no_trace(node: Node) -> None:
+async def test_a_transaction_whose_fee_cannot_be_paid_is_dropped(node: Node) -> None:
     poor = Keypair()
     transaction = await node.transfer(poor, Keypair().pubkey(), 1)
     with pytest.raises(RpcError, match="found no record of a prior credit"):
@@ -79,7 +79,7 @@ async def test_who_cannot_pay_the_fee_leaves_no_trace(node: Node) -> None:
     assert (await node.call("getSignatureStatuses", [signature]))["value"] == [None]
 
 
-async def test_the_same_transaction_again_has_no_second_effect(node: Node) -> None:
+async def test_a_repeated_transaction_has_no_second_effect(node: Node) -> None:
     payer, payee = await node.wallet(), Keypair().pubkey()
     transaction = await node.transfer(payer, payee, SOL)
     first = await node.send(transaction)
@@ -113,7 +113,7 @@ async def test_a_wrong_signature_changes_nothing(node: Node) -> None:
         ("AAAA", "hex", "unsupported encoding"),
     ],
 )
-async def test_bytes_that_are_no_transaction_are_refused(
+async def test_invalid_transaction_bytes_are_refused(
     node: Node, text: str, encoding: str, words: str
 ) -> None:
     for method in ("sendTransaction", "simulateTransaction"):
@@ -122,7 +122,7 @@ async def test_bytes_that_are_no_transaction_are_refused(
         assert refused.value.code == -32602
 
 
-async def test_simulation_reports_and_keeps_nothing(node: Node) -> None:
+async def test_simulation_has_no_effect(node: Node) -> None:
     payer, payee = await node.wallet(), Keypair().pubkey()
     transaction = await node.transfer(payer, payee, SOL)
     wanted = {"accounts": {"addresses": [str(payee)], "encoding": "base64"}}
@@ -145,7 +145,7 @@ async def test_simulation_runs_on_the_accounts_of_its_commitment(node: Node) -> 
         answer = await node.call("simulateTransaction", wire(spend), config)
         outcomes[level] = answer["value"]["err"]
     assert outcomes == {"processed": None, "finalized": "AccountNotFound"}
-    # the machine itself goes on with the accounts as they are now
+    # The virtual machine itself keeps the current accounts.
     assert node.running.chain.vm.lamports(payee.pubkey()) == 2 * SOL
     await node.pay(payee, payer.pubkey(), SOL)
     assert await node.balance(payee.pubkey()) == SOL - 5000
@@ -229,7 +229,7 @@ async def test_old_signatures_are_found_only_when_history_is_searched(node: Node
         await node.call("getSignatureStatuses", [signature] * 257)
 
 
-async def test_a_versioned_transaction_is_not_shown_to_a_client_that_knows_none(
+async def test_a_versioned_transaction_is_refused_to_a_client_without_max_version(
     node: Node,
 ) -> None:
     payer = await node.wallet()
@@ -251,7 +251,7 @@ async def test_a_legacy_transaction_is_shown_to_everyone(node: Node) -> None:
     assert (await node.call("getTransaction", signature, FULL))["version"] == "legacy"
 
 
-async def test_binary_encodings_give_back_the_bytes_that_were_sent(node: Node) -> None:
+async def test_binary_encodings_return_the_bytes_that_were_sent(node: Node) -> None:
     payer = await node.wallet()
     transaction = await node.transfer(payer, Keypair().pubkey(), SOL)
     signature = await node.send(transaction)
@@ -278,8 +278,9 @@ async def test_parsed_transactions_name_transfers_and_memos(node: Node) -> None:
         "info": {"source": str(payer.pubkey()), "destination": str(payee), "lamports": SOL},
     }
     assert (noted["program"], noted["parsed"]) == ("spl-memo", "thank you")
-    # What nobody parses stays bytes.
-    assert b58decode(limited["data"].encode()) == bytes(limit.data)
+    assert b58decode(limited["data"].encode()) == bytes(
+        limit.data
+    )  # an instruction that is not parsed
     payer_key = found["transaction"]["message"]["accountKeys"][0]
     assert payer_key == {
         "pubkey": str(payer.pubkey()),
@@ -322,7 +323,7 @@ async def test_recent_fees_are_the_lowest_price_that_wrote_all_the_accounts(node
     assert await at_slot(payer.pubkey(), Keypair().pubkey()) == 0
 
 
-async def test_every_airdrop_is_a_transaction_of_its_own(node: Node) -> None:
+async def test_every_airdrop_is_a_separate_transaction(node: Node) -> None:
     lucky = Keypair().pubkey()
     signatures = {await node.call("requestAirdrop", str(lucky), SOL) for _ in range(5)}
     assert len(signatures) == 5
@@ -352,7 +353,7 @@ async def test_a_block_holds_its_transactions_in_order(node: Node) -> None:
     }  # fmt: skip
 
 
-async def test_nothing_processed_is_lost_between_processed_and_final(node: Node) -> None:
+async def test_no_transaction_is_lost_between_processed_and_final(node: Node) -> None:
     before = await node.call("getTransactionCount", PROCESSED)
     payer = await node.wallet()
     for n in range(20):

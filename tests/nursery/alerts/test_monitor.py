@@ -1,4 +1,4 @@
-"""What is worth an alert is one alert, however often and by however many it is seen."""
+"""Each condition and event is one alert, however often and by however many replicas it is seen."""
 
 from __future__ import annotations
 
@@ -43,9 +43,9 @@ BOUNDS = Bounds(
 
 
 @asynccontextmanager
-async def watching(database: Database, **changes: Any) -> AsyncIterator[AlertMonitor]:
-    """A replica's monitor."""
-    given: dict[str, Any] = {
+async def monitoring(database: Database, **changes: Any) -> AsyncIterator[AlertMonitor]:
+    """The monitor of one replica."""
+    defaults: dict[str, Any] = {
         "database": database,
         "operator": Keypair().pubkey(),
         "funds": OperatorFunds(),
@@ -59,34 +59,34 @@ async def watching(database: Database, **changes: Any) -> AsyncIterator[AlertMon
         "board": StatusBoard(()),
         "metrics": Metrics(),
     }
-    yield AlertMonitor(**(given | changes))
+    yield AlertMonitor(**(defaults | changes))
 
 
-async def withdrawn(database: Database, number: int, amount: int, **changes: Any) -> None:
-    """A line of the history as the indexer writes it."""
+async def withdraw(database: Database, number: int, amount: int, **changes: Any) -> None:
+    """Write a withdrawal to the history, as the indexer does."""
     row = history_row(kind="withdraw", amount=amount, signature=f"sig {number}", **changes)
     async with database.connection() as conn:
-        found = await conn.execute("SELECT now()")
-        [now] = await found.fetchone() or []
+        cursor = await conn.execute("SELECT now()")
+        [now] = await cursor.fetchone() or []
         await history.add(conn, [replace(row, block_time=changes.get("block_time", now))])
 
 
 async def stored(database: Database, kind: str | None = None) -> list[AlertRow]:
-    """The alerts, oldest first."""
+    """Return the alerts, oldest first."""
     async with database.connection() as conn:
         rows = await alerts.page(conn, limit=100)
     return [row for row in reversed(rows) if kind in (None, row.kind)]
 
 
-async def told(database: Database) -> list[tuple[str, str, int]]:
-    """What subscribers of `security_alert` were told, in order."""
+async def published(database: Database) -> list[tuple[str, str, int]]:
+    """Return kind, state and count of each `security_alert` message, in order."""
     async with database.connection() as conn:
         rows = await outbox.topic_after(conn, "security_alert", 0)
     return [(row.data["kind"], row.data["state"], row.data["count"]) for row in rows]
 
 
-async def posted(database: Database) -> list[str]:
-    """What waits for the operators' webhook."""
+async def queued_webhooks(database: Database) -> list[str]:
+    """Return the events that wait for the operators' webhook."""
     async with database.connection() as conn:
         cursor = await conn.execute(
             "SELECT event FROM webhook_deliveries WHERE signer IS NULL ORDER BY created_at"
@@ -94,8 +94,8 @@ async def posted(database: Database) -> list[str]:
         return [event for (event,) in await cursor.fetchall()]
 
 
-async def aged(database: Database, seconds: float) -> None:
-    """Time passes for all alerts."""
+async def age_alerts(database: Database, seconds: float) -> None:
+    """Make all alerts older."""
     async with database.connection() as conn:
         await conn.execute(
             "UPDATE alerts SET last_seen_at = last_seen_at - make_interval(secs => %s)", [seconds]
@@ -108,89 +108,94 @@ async def aged(database: Database, seconds: float) -> None:
 async def test_a_large_withdrawal_is_one_alert_by_two_replicas_and_across_restarts(
     database: Database, database_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("cvms.nursery.alerts.monitor.PAGE", 2)
-    await held(database, 99, 1)
+    monkeypatch.setattr("cvms.nursery.alerts.monitor.PAGE_SIZE", 2)
+    await set_balance(database, 99, 1)
     for number in range(5):
-        await withdrawn(database, number, 1_000 + number, owner=f"owner {number}")
+        await withdraw(database, number, 1_000 + number, owner=f"owner {number}")
     async with open_database(database_url) as other_database:
         await other_database.prepare()
-        async with watching(database) as one, watching(other_database) as other:
+        async with monitoring(database) as one, monitoring(other_database) as other:
             with trio.fail_after(10):
                 async with trio.open_nursery() as nursery:
                     for _ in range(4):
                         nursery.start_soon(one.run_once)
                         nursery.start_soon(other.run_once)
-    found = await stored(database, "large_withdrawal")
-    assert [row.details["amount"] for row in found] == [1_000, 1_001, 1_002, 1_003, 1_004]
+    rows = await stored(database, "large_withdrawal")
+    assert [row.details["amount"] for row in rows] == [1_000, 1_001, 1_002, 1_003, 1_004]
     assert {row.count for row in await stored(database)} == {1}
-    assert len(await told(database)) == len(await stored(database)) == 6  # a low balance, too
-    assert await posted(database) == ["alert.raised"] * 6
+    assert (
+        len(await published(database)) == len(await stored(database)) == 6
+    )  # including a low balance
+    assert await queued_webhooks(database) == ["alert.raised"] * 6
 
-    await withdrawn(database, 9, 5_000)  # while nobody looks
-    async with watching(database) as restarted:
+    await withdraw(database, 9, 5_000)  # while no monitor runs
+    async with monitoring(database) as restarted:
         await restarted.run_once()
         await restarted.run_once()
     assert len(await stored(database, "large_withdrawal")) == 6
-    assert len(await told(database)) == 7
+    assert len(await published(database)) == 7
 
 
 async def test_killed_in_the_middle_nothing_is_lost(
     database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    await withdrawn(database, 1, 2_000)
+    await withdraw(database, 1, 2_000)
 
     async def killed(*_: object, **__: object) -> int:
         raise RuntimeError("killed")
 
     with monkeypatch.context() as patched:
         patched.setattr(lifecycle, "observe", killed)
-        async with watching(database) as monitor:
+        async with monitoring(database) as monitor:
             with pytest.raises(RuntimeError, match="killed"):
                 await monitor.run_once()
     assert await stored(database) == []
-    async with watching(database) as monitor:
+    async with monitoring(database) as monitor:
         await monitor.run_once()
     assert [row.kind for row in await stored(database)] == ["large_withdrawal"]
 
 
-async def test_a_withdrawal_that_a_fork_moves_to_another_block_is_not_told_twice(
+async def test_a_withdrawal_that_a_fork_moves_to_another_block_is_one_alert(
     database: Database,
 ) -> None:
-    await withdrawn(database, 1, 2_000, slot=100)
-    async with watching(database) as monitor:
+    await withdraw(database, 1, 2_000, slot=100)
+    async with monitoring(database) as monitor:
         await monitor.run_once()
         async with database.connection() as conn:
             await conn.execute("DELETE FROM transactions")
-        await withdrawn(database, 1, 2_000, slot=104)
+        await withdraw(database, 1, 2_000, slot=104)
         await monitor.run_once()
     [row] = await stored(database)
     assert (row.count, row.details["slot"]) == (1, 100)
-    assert len(await told(database)) == 1
+    assert len(await published(database)) == 1
 
 
-async def test_an_owner_who_leaves_his_habit_is_one_alert_that_counts(database: Database) -> None:
+async def test_unusual_behaviour_of_an_owner_is_one_alert_with_a_count(database: Database) -> None:
     for number in range(6):
-        await withdrawn(database, number, 10)
-    await withdrawn(database, 7, 900, owner="somebody else")
-    async with watching(database, bounds=replace(BOUNDS, large_percent=0)) as monitor:
+        await withdraw(database, number, 10)
+    await withdraw(database, 7, 900, owner="another")
+    async with monitoring(database, bounds=replace(BOUNDS, large_percent=0)) as monitor:
         await monitor.run_once()
         [rapid] = await stored(database)
         assert (rapid.kind, rapid.subject, rapid.count) == ("rapid_withdrawals", "owner", 3)
-        await withdrawn(database, 8, 101)
+        await withdraw(database, 8, 101)
         await monitor.run_once()
         [rapid, unusual] = await stored(database)
         assert (unusual.kind, unusual.subject) == ("unusual_withdrawal", "owner")
         assert unusual.details["median"] == 10
         assert rapid.count == 4
-    assert await posted(database) == ["alert.raised", "alert.raised"]  # not one for each
+    assert await queued_webhooks(database) == [
+        "alert.raised",
+        "alert.raised",
+    ]  # not one for each withdrawal
 
 
-async def test_what_happened_long_ago_is_no_news(database: Database) -> None:
-    """As when a new database reads the whole history of the program."""
-    await withdrawn(database, 1, 2_000, block_time=history_row().block_time)
+async def test_old_withdrawals_raise_no_alert(database: Database) -> None:
+    """Because a new database reads the whole history of the program."""
+    await withdraw(database, 1, 2_000, block_time=history_row().block_time)
     async with database.connection() as conn:
         await conn.execute("UPDATE transactions SET block_time = now() - INTERVAL '8 days'")
-    async with watching(database) as monitor:
+    async with monitoring(database) as monitor:
         await monitor.run_once()
     assert await stored(database) == []
 
@@ -200,9 +205,9 @@ async def test_a_share_of_all_that_vaults_hold_is_large(database: Database) -> N
         rest = {"available": 400, "locked": 0, "timelocked": 0, "yield_deposited": 0}
         await vault_writer.advance(conn, [vault_row(total=400, **rest)])
         assert (await aggregates.holdings(conn)).total == 400
-    await withdrawn(database, 1, 399)
-    await withdrawn(database, 2, 400)
-    async with watching(database) as monitor:
+    await withdraw(database, 1, 399)
+    await withdraw(database, 2, 400)
+    async with monitoring(database) as monitor:
         await monitor.run_once()
     [row] = await stored(database)
     assert (row.details["tvl_before"], row.details["percent"]) == (800, 50)
@@ -211,45 +216,45 @@ async def test_a_share_of_all_that_vaults_hold_is_large(database: Database) -> N
 # --- balances ------------------------------------------------------------------------------------
 
 
-async def held(database: Database, total: int, slot: int, *, locked: int = 0) -> None:
+async def set_balance(database: Database, total: int, slot: int, *, locked: int = 0) -> None:
     rest = {"locked": locked, "timelocked": 0, "yield_deposited": 0}
     row = vault_row(total=total, available=total - locked, slot=slot, **rest)
     async with database.transaction() as conn:
         await vault_writer.advance(conn, [row])
 
 
-async def test_a_vault_that_is_low_is_told_once_and_does_not_flap(database: Database) -> None:
-    async with watching(database) as monitor:
+async def test_a_low_vault_is_one_alert_and_does_not_flap(database: Database) -> None:
+    async with monitoring(database) as monitor:
         for slot, total in enumerate((100, 99, 98, 119, 99, 101), 1):
-            await held(database, total, slot)
+            await set_balance(database, total, slot)
             await monitor.run_once()
-        assert await told(database) == [("low_balance", "open", 1)]
+        assert await published(database) == [("low_balance", "open", 1)]
         [row] = await stored(database)
         assert (row.subject, row.owner, row.severity) == ("owner", "owner", "info")
-        await held(database, 99, 8, locked=50)  # worse
+        await set_balance(database, 99, 8, locked=50)  # worse
         await monitor.run_once()
-        await held(database, 120, 9)
+        await set_balance(database, 120, 9)
         await monitor.run_once()
         await monitor.run_once()
     [row] = await stored(database)
     assert (row.severity, row.state) == ("warning", "resolved")
-    assert [state for _, state, _ in await told(database)] == ["open", "open", "resolved"]
-    assert await posted(database) == ["alert.raised", "alert.raised", "alert.resolved"]
+    assert [state for _, state, _ in await published(database)] == ["open", "open", "resolved"]
+    assert await queued_webhooks(database) == ["alert.raised", "alert.raised", "alert.resolved"]
 
 
-async def test_a_vault_that_was_never_paid_into_is_not_low(database: Database) -> None:
+async def test_a_vault_without_a_deposit_is_not_low(database: Database) -> None:
     empty = {"total": 0, "available": 0, "locked": 0, "timelocked": 0, "yield_deposited": 0}
     async with database.transaction() as conn:
         await vault_writer.advance(conn, [vault_row(total_deposited=0, **empty)])
-    async with watching(database) as monitor:
+    async with monitoring(database) as monitor:
         await monitor.run_once()
         assert await stored(database) == []
-        await held(database, 0, 101)  # emptied
+        await set_balance(database, 0, 101)  # emptied
         await monitor.run_once()
         assert [row.kind for row in await stored(database)] == ["low_balance"]
 
 
-# --- the books and the transactions --------------------------------------------------------------
+# --- differences and submissions -----------------------------------------------------------------
 
 
 def difference(**changes: Any) -> ReconciliationEntry:
@@ -268,15 +273,15 @@ def difference(**changes: Any) -> ReconciliationEntry:
     return replace(entry, **changes)
 
 
-async def test_books_that_differ_are_told_and_end_by_a_person_unless_they_were_healed(
+async def test_differences_stay_open_until_acknowledged_unless_healed(
     database: Database,
 ) -> None:
     async with database.connection() as conn:
         await reconciliation_log.log(conn, difference())
         await reconciliation_log.log(conn, difference(field="available"))
         await reconciliation_log.log(conn, difference(owner="other", healed=False))
-    async with watching(database) as monitor:
-        monitor._began = -1e9  # it has been looking for long
+    async with monitoring(database) as monitor:
+        monitor._started_at = -1e9  # it has been running for long
         await monitor.run_once()
         await monitor.run_once()
         healed, differ = await stored(database)
@@ -287,16 +292,16 @@ async def test_books_that_differ_are_told_and_end_by_a_person_unless_they_were_h
             "critical",
             "other",
         )
-        await aged(database, 3 * 24 * 3600)
+        await age_alerts(database, 3 * 24 * 3600)
         await monitor.run_once()
     assert [row.state for row in await stored(database)] == ["resolved", "open"]
 
 
-async def test_a_line_of_the_reconcilers_that_appears_late_is_not_passed_over(
+async def test_a_difference_that_is_committed_late_is_not_missed(
     database: Database, database_url: str
 ) -> None:
-    """Two replicas write at once: the later id may be there first."""
-    async with open_database(database_url) as other, watching(database) as monitor:
+    """Of two replicas that write at once, the later id may be committed first."""
+    async with open_database(database_url) as other, monitoring(database) as monitor:
         await other.prepare()
         async with trio.open_nursery() as nursery, other.transaction() as conn:
             await reconciliation_log.log(conn, difference(owner="slow"))
@@ -316,7 +321,7 @@ async def _waits_for_lock(database: Database) -> bool:
         return await cursor.fetchone() is not None
 
 
-async def test_a_quarantined_transaction_is_told_until_a_person_has_looked(
+async def test_a_quarantined_transaction_stays_open_until_acknowledged(
     database: Database,
 ) -> None:
     async with database.transaction() as conn:
@@ -334,7 +339,7 @@ async def test_a_quarantined_transaction_is_told_until_a_person_has_looked(
         )
         [submission] = await in_flight.read(conn)
         await in_flight.apply_changes(conn, [StateChange(submission, State.QUARANTINED)])
-    async with watching(database) as monitor:
+    async with monitoring(database) as monitor:
         await monitor.run_once()
         await monitor.run_once()
         [row] = await stored(database)
@@ -349,37 +354,37 @@ async def test_a_quarantined_transaction_is_told_until_a_person_has_looked(
 # --- the service itself --------------------------------------------------------------------------
 
 
-async def test_a_condition_holds_for_as_long_as_any_replica_sees_it(database: Database) -> None:
-    async with watching(database) as one, watching(database) as other:
+async def test_a_condition_stays_open_while_any_replica_observes_it(database: Database) -> None:
+    async with monitoring(database) as one, monitoring(database) as other:
         one._funds.lamports = 300
-        one._began = other._began = -1e9
+        one._started_at = other._started_at = -1e9
         one._operator = other._operator
         await one.run_once()
-        await other.run_once()  # sees nothing of it
+        await other.run_once()  # does not observe it
         [row] = await stored(database)
         assert (row.kind, row.severity, row.state) == ("fee_payer_low", "warning", "open")
         one._funds.lamports = 100
         await one.run_once()
-        await aged(database, 59)
-        one._funds.lamports = 1_199  # not well above the minimum yet
+        await age_alerts(database, 59)
+        one._funds.lamports = 1_199  # below the recovery bound
         await other.run_once()
         await one.run_once()
         await other.run_once()
         [row] = await stored(database)
         assert (row.severity, row.state, row.count) == ("critical", "open", 2)
         one._funds.lamports = 1_200
-        await aged(database, 61)
-        other._began = trio.current_time()  # has just come back: who sees it may not have yet
+        await age_alerts(database, 61)
+        other._started_at = trio.current_time()  # has just started
         await other.run_once()
         assert [row.state for row in await stored(database)] == ["open"]
         await one.run_once()
     assert [row.state for row in await stored(database)] == ["resolved"]
-    assert await posted(database) == ["alert.raised", "alert.raised", "alert.resolved"]
+    assert await queued_webhooks(database) == ["alert.raised", "alert.raised", "alert.resolved"]
 
 
-async def test_a_task_that_crashes_again_and_again_is_told_by_name(database: Database) -> None:
+async def test_a_crash_loop_is_an_alert_that_names_the_task(database: Database) -> None:
     board = StatusBoard(())
-    async with watching(database, board=board) as monitor:
+    async with monitoring(database, board=board) as monitor:
         for number in range(5):
             assert await stored(database) == []
             await monitor.run_once()
@@ -392,8 +397,8 @@ async def test_a_task_that_crashes_again_and_again_is_told_by_name(database: Dat
 
 
 async def test_open_alerts_are_counted_by_kind_and_severity(database: Database) -> None:
-    async with watching(database) as monitor:
-        await held(database, 5, 1)
+    async with monitoring(database) as monitor:
+        await set_balance(database, 5, 1)
         await monitor.run_once()
 
         def count() -> float | None:
@@ -401,24 +406,24 @@ async def test_open_alerts_are_counted_by_kind_and_severity(database: Database) 
             return monitor._metrics.registry.get_sample_value("alerts_open", labels)
 
         assert count() == 1
-        await held(database, 500, 2)
+        await set_balance(database, 500, 2)
         await monitor.run_once()
         assert count() is None
 
 
 async def test_a_webhook_gets_only_what_is_severe_enough(database: Database) -> None:
-    async with watching(database, hook=AlertWebhook(alerts.Severity.WARNING)) as monitor:
-        await held(database, 5, 1)
-        await withdrawn(database, 1, 2_000)
+    async with monitoring(database, hook=AlertWebhook(alerts.Severity.WARNING)) as monitor:
+        await set_balance(database, 5, 1)
+        await withdraw(database, 1, 2_000)
         await monitor.run_once()
     async with database.connection() as conn:
         cursor = await conn.execute("SELECT body FROM webhook_deliveries")
         [(body,)] = await cursor.fetchall()
     assert '"kind":"large_withdrawal"' in body
-    async with watching(database, hook=None) as monitor:
-        await withdrawn(database, 2, 2_000)
+    async with monitoring(database, hook=None) as monitor:
+        await withdraw(database, 2, 2_000)
         await monitor.run_once()
-    assert len(await posted(database)) == 1
+    assert len(await queued_webhooks(database)) == 1
 
 
 # --- from the chain ------------------------------------------------------------------------------
@@ -441,12 +446,12 @@ async def test_a_withdrawal_on_chain_is_an_alert_at_once_without_a_timer(world: 
         "outbox_wake": world.outbox_wake,
         "board": world.board,
         "metrics": world.metrics,
-        "look_seconds": 3600,
+        "poll_seconds": 3600,
     }
-    async with watching(world.database, **changes) as monitor:
+    async with monitoring(world.database, **changes) as monitor:
         await world.indexer().catch_up()
         async with running(broadcaster.run, monitor.run):
-            await until(partial(_looked, world))
+            await until(partial(_has_run, world))
             await world.act(owner, world.withdraw(owner, 5_000))
             await world.indexer().catch_up()
             await until(partial(stored, world.database, "large_withdrawal"))
@@ -454,5 +459,5 @@ async def test_a_withdrawal_on_chain_is_an_alert_at_once_without_a_timer(world: 
     assert (row.owner, row.details["amount"]) == (address(owner), 5_000)
 
 
-async def _looked(world: World) -> bool:
+async def _has_run(world: World) -> bool:
     return "monitor" in world.board.tasks and world.hub.position is not None

@@ -1,4 +1,4 @@
-"""The operator stops paying for others before it cannot pay for itself, and says so."""
+"""Below the minimum balance, sponsoring is suspended and the metrics show it."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from cvms.nursery.channels.status_board import OperatorFunds
 from tests.nursery.world import SOL, World, running, until
 
 
-def watching(world: World, funds: OperatorFunds) -> OperatorBalanceMonitor:
+def balance_monitor(world: World, funds: OperatorFunds) -> OperatorBalanceMonitor:
     return OperatorBalanceMonitor(
         database=world.database,
         rpc=world.rpc,
@@ -18,7 +18,7 @@ def watching(world: World, funds: OperatorFunds) -> OperatorBalanceMonitor:
     )
 
 
-async def hold(world: World, lamports: int) -> None:
+async def set_lamports(world: World, lamports: int) -> None:
     await world.rpc.call(
         "surfnet_setAccount", [str(world.operator.pubkey()), {"lamports": lamports}]
     )
@@ -28,29 +28,31 @@ def gauge(world: World, name: str) -> float | None:
     return world.metrics.registry.get_sample_value(name)
 
 
-async def test_below_its_minimum_it_pays_for_nobody_until_it_has_more(world: World) -> None:
+async def test_below_the_minimum_sponsoring_is_suspended_until_the_balance_recovers(
+    world: World,
+) -> None:
     funds = OperatorFunds(minimum=SOL)
-    assert funds.enough, "nobody has looked yet"
-    task = watching(world, funds)
-    seen = []
+    assert funds.enough, "the balance is unknown yet"
+    task = balance_monitor(world, funds)
+    results = []
     for lamports in (SOL - 1, SOL):
-        await hold(world, lamports)
+        await set_lamports(world, lamports)
         await task.run_once()
-        seen.append(
+        results.append(
             (funds.enough, gauge(world, "operator_lamports"), gauge(world, "operator_pays"))
         )
-    assert seen == [(False, SOL - 1, 0), (True, SOL, 1)]
+    assert results == [(False, SOL - 1, 0), (True, SOL, 1)]
 
 
-async def test_it_looks_by_itself_and_shows_what_was_paid_today(world: World) -> None:
+async def test_it_runs_by_itself_and_exports_what_was_spent_today(world: World) -> None:
     await world.execute("INSERT INTO sponsored VALUES ((now() AT TIME ZONE 'UTC')::DATE, '', 7)")
     funds = OperatorFunds(minimum=1)
 
-    async def looked() -> bool:
+    async def has_run() -> bool:
         return world.board.tasks["operator_balance"].last_success is not None
 
     world.board.set_task_state("operator_balance", "running")
-    async with running(watching(world, funds).run):
-        await until(looked)
+    async with running(balance_monitor(world, funds).run):
+        await until(has_run)
     assert gauge(world, "sponsored_lamports_today") == 7
     assert funds.lamports is not None

@@ -1,4 +1,4 @@
-"""What is worth an alert is decided by rules that can be checked by hand."""
+"""Alert rules on values that can be checked by hand."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from cvms.nursery.alerts.rules import Bounds, Withdrawal, fee_payer_severity, findings, is_low
-from cvms.nursery.alerts.service_conditions import GRACE, parts_down
+from cvms.nursery.alerts.service_conditions import GRACE_PERIOD, component_observations
 from cvms.nursery.channels.status_board import ComponentStatus
 
 BOUNDS = Bounds(
@@ -33,9 +33,9 @@ NOW = datetime(2026, 1, 2, tzinfo=UTC)
         ({"tvl_before": 100}, {"large_withdrawal": "warning"}),
         ({"earlier": [10] * 5}, {}),
         ({"amount": 101, "earlier": [10] * 5}, {"unusual_withdrawal": "warning"}),
-        ({"amount": 101, "earlier": [10] * 4}, {}),  # no habit yet
+        ({"amount": 101, "earlier": [10] * 4}, {}),  # too few earlier ones
         ({"amount": 101, "earlier": [10, 10, 10, 900, 900]}, {"unusual_withdrawal": "warning"}),
-        ({"amount": 101, "earlier": [10, 10, 11, 900, 900]}, {}),  # not by its median
+        ({"amount": 101, "earlier": [10, 10, 11, 900, 900]}, {}),  # relative to the median
         ({"amount": 19, "earlier": [1] * 5}, {}),  # dust
         ({"within_hour": 3}, {}),
         ({"within_hour": 4}, {"rapid_withdrawals": "warning"}),
@@ -45,43 +45,46 @@ NOW = datetime(2026, 1, 2, tzinfo=UTC)
         ),
     ],
 )
-def test_a_withdrawal_is_judged_by_its_size_and_its_owners_habit(
+def test_a_withdrawal_is_evaluated_by_its_size_and_its_owners_history(
     changes: dict[str, object], kinds: dict[str, str]
 ) -> None:
-    judged = replace(NORMAL, **changes)  # type: ignore[arg-type]
-    assert {each.kind: each.severity for each in findings(judged, BOUNDS)} == kinds
+    withdrawal = replace(NORMAL, **changes)  # type: ignore[arg-type]
+    assert {found.kind: found.severity for found in findings(withdrawal, BOUNDS)} == kinds
 
 
-def test_a_rule_that_is_off_says_nothing() -> None:
-    all_at_once = Withdrawal(
+def test_a_disabled_rule_finds_nothing() -> None:
+    extreme = Withdrawal(
         amount=2**63 - 1, emergency=False, earlier=[0] * 50, within_hour=1_000, tvl_before=1
     )
-    assert findings(all_at_once, NEVER) == []
+    assert findings(extreme, NEVER) == []
 
 
-def test_what_was_low_stays_low_until_it_is_well_above() -> None:
-    assert not is_low(100, 100, already=False)
-    assert is_low(99, 100, already=False)
-    assert is_low(119, 100, already=True)
-    assert not is_low(120, 100, already=True)
-    assert not is_low(0, 0, already=True)
+def test_a_low_value_stays_low_up_to_the_recovery_bound() -> None:
+    assert not is_low(100, 100, was_low=False)
+    assert is_low(99, 100, was_low=False)
+    assert is_low(119, 100, was_low=True)
+    assert not is_low(120, 100, was_low=True)
+    assert not is_low(0, 0, was_low=True)
 
 
-def test_a_fee_payer_with_next_to_nothing_is_critical() -> None:
+def test_a_fee_payer_below_a_fifth_is_critical() -> None:
     assert fee_payer_severity(20, 100) == "warning"
     assert fee_payer_severity(19, 100) == "critical"
 
 
-def test_a_part_is_told_of_only_once_it_has_been_down_for_a_while() -> None:
+def test_a_component_is_reported_only_after_the_grace_period() -> None:
     def kinds(since: datetime, *names: str, gap: str | None = None) -> list[tuple[str, str]]:
-        parts = {
+        components = {
             name: ComponentStatus(name not in names, "detail", since) for name in ("rpc", "indexer")
         }
-        return [(each.kind, each.severity) for each in parts_down(parts, gap=gap, now=NOW)]
+        return [
+            (seen.kind, seen.severity)
+            for seen in component_observations(components, gap=gap, now=NOW)
+        ]
 
-    long_ago = NOW - GRACE
+    long_ago = NOW - GRACE_PERIOD
     assert kinds(long_ago + timedelta(seconds=1), "rpc", "indexer") == []
     assert kinds(long_ago, "indexer") == [("indexer_lag", "warning")]
-    # A chain that is away says nothing about the indexer, but for a gap that is known.
+    # While the chain is unavailable, the indexer is reported only for a gap.
     assert kinds(long_ago, "rpc", "indexer") == [("part_down", "critical")]
     assert kinds(long_ago, "indexer", gap="a gap") == [("indexer_gap", "critical")]

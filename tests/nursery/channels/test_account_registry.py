@@ -1,4 +1,4 @@
-"""Each watcher of an account has it once, then its changes, and never an older one."""
+"""Watchers of an account receive its state, then its changes, and never an older state."""
 
 from __future__ import annotations
 
@@ -19,25 +19,25 @@ def at(slot: int, lamports: int, key: Pubkey = KEY) -> AccountAt:
 
 
 class Watcher:
-    """Keeps what it is told: lamports, or that they are unknown."""
+    """Records its notifications: lamports, or that they are unknown."""
 
     def __init__(self, registry: AccountRegistry, *keys: Pubkey) -> None:
-        self.told: list[int | str] = []
+        self.notified: list[int | str] = []
         self.frames: list[AccountFrames] = []
         for key in keys:
             registry.watch(self, key)
 
     def on_account(self, key: Pubkey, frames: AccountFrames) -> None:
-        self.told.append(frames.account.lamports)
+        self.notified.append(frames.account.lamports)
         self.frames.append(frames)
 
     def on_account_unknown(self, key: Pubkey) -> None:
-        self.told.append("unknown")
+        self.notified.append("unknown")
 
 
-async def to_fetch(registry: AccountRegistry) -> list[Pubkey]:
+async def next_to_fetch(registry: AccountRegistry) -> list[Pubkey]:
     with trio.fail_after(5):
-        return await registry.to_fetch()
+        return await registry.next_to_fetch()
 
 
 async def test_all_watchers_share_one_account_and_one_frame() -> None:
@@ -45,10 +45,10 @@ async def test_all_watchers_share_one_account_and_one_frame() -> None:
     first, second = Watcher(registry, KEY), Watcher(registry, KEY)
     assert registry.wanted == {KEY}
     registry.subscribed(KEY)
-    assert await to_fetch(registry) == [KEY]
+    assert await next_to_fetch(registry) == [KEY]
     registry.updated(at(5, 100))
     third = Watcher(registry, KEY)
-    assert first.told == second.told == third.told == [100]
+    assert first.notified == second.notified == third.notified == [100]
     assert first.frames[0].change is third.frames[0].change
     registry.unwatch(first, KEY)
     registry.unwatch(second, KEY)
@@ -58,26 +58,26 @@ async def test_all_watchers_share_one_account_and_one_frame() -> None:
     assert registry.wanted == frozenset()
 
 
-def test_an_older_slot_and_what_has_not_changed_are_not_told() -> None:
+def test_older_slots_and_unchanged_states_are_not_notified() -> None:
     registry = AccountRegistry()
     watcher = Watcher(registry, KEY)
     registry.subscribed(KEY)
     for slot, lamports in [(5, 100), (4, 99), (5, 100), (9, 100), (8, 98), (9, 101), (10, 102)]:
         registry.updated(at(slot, lamports))
-    assert watcher.told == [100, 101, 102]
+    assert watcher.notified == [100, 101, 102]
 
 
-def test_what_is_heard_while_nothing_holds_does_not_count() -> None:
+def test_updates_without_a_subscription_are_ignored() -> None:
     registry = AccountRegistry()
     watcher = Watcher(registry, KEY)
     registry.updated(at(5, 100))
     registry.subscribed(KEY)
     registry.lost()
-    registry.updated(at(6, 100))  # a fetch that was under way
-    assert watcher.told == ["unknown"]
+    registry.updated(at(6, 100))  # a fetch that was in flight
+    assert watcher.notified == ["unknown"]
 
 
-def test_after_a_loss_it_is_told_once_more_even_if_nothing_changed() -> None:
+def test_after_a_loss_the_state_is_notified_again_even_if_unchanged() -> None:
     registry = AccountRegistry()
     watcher = Watcher(registry, KEY)
     registry.subscribed(KEY)
@@ -88,38 +88,38 @@ def test_after_a_loss_it_is_told_once_more_even_if_nothing_changed() -> None:
     registry.subscribed(KEY)
     registry.updated(at(4, 99))  # from a node that is behind
     registry.updated(at(6, 100))
-    assert watcher.told == [100, "unknown", 100]
-    assert late.told == ["unknown", 100]
+    assert watcher.notified == [100, "unknown", 100]
+    assert late.notified == ["unknown", 100]
 
 
-async def test_one_who_comes_back_before_the_subscription_is_gone_is_answered() -> None:
+async def test_a_watcher_that_joins_before_the_unsubscription_is_notified() -> None:
     registry = AccountRegistry()
     first = Watcher(registry, KEY)
     registry.subscribed(KEY)
     registry.updated(at(5, 100))
     registry.unwatch(first, KEY)
     second = Watcher(registry, KEY)
-    assert await to_fetch(registry) == [KEY]
+    assert await next_to_fetch(registry) == [KEY]
     registry.updated(at(6, 101))
-    assert second.told == [101]
+    assert second.notified == [101]
 
 
-async def test_what_cannot_be_fetched_is_said_and_fetched_later() -> None:
+async def test_a_failed_fetch_is_reported_and_repeated() -> None:
     registry = AccountRegistry()
     watcher = Watcher(registry, KEY)
     registry.subscribed(KEY)
-    keys = await to_fetch(registry)
-    registry.not_fetched(keys)
-    registry.not_fetched(keys)
-    assert watcher.told == ["unknown"]
-    assert await to_fetch(registry) == [KEY]
+    keys = await next_to_fetch(registry)
+    registry.fetch_failed(keys)
+    registry.fetch_failed(keys)
+    assert watcher.notified == ["unknown"]
+    assert await next_to_fetch(registry) == [KEY]
     registry.updated(at(5, 1))
     registry.fetch_all()
-    registry.not_fetched(await to_fetch(registry))  # it is heard of all the same
-    assert watcher.told == ["unknown", 1]
+    registry.fetch_failed(await next_to_fetch(registry))  # a notification has arrived meanwhile
+    assert watcher.notified == ["unknown", 1]
 
 
-def test_the_process_watches_so_many_accounts_and_no_more() -> None:
+def test_the_number_of_watched_accounts_is_limited() -> None:
     registry = AccountRegistry(limit=2)
     keys = [Pubkey.new_unique() for _ in range(3)]
     watcher = Watcher(registry, *keys[:2])
@@ -131,7 +131,7 @@ def test_the_process_watches_so_many_accounts_and_no_more() -> None:
     assert registry.wanted == {keys[0], keys[2]}
 
 
-def test_one_who_leaves_while_it_is_told_disturbs_nobody() -> None:
+def test_one_that_leaves_while_it_is_notified_disturbs_no_other() -> None:
     class Leaver(Watcher):
         def on_account(self, key: Pubkey, frames: AccountFrames) -> None:
             super().on_account(key, frames)
@@ -142,4 +142,4 @@ def test_one_who_leaves_while_it_is_told_disturbs_nobody() -> None:
     registry.subscribed(KEY)
     registry.updated(at(1, 1))
     registry.updated(at(2, 2))
-    assert [each.told for each in watchers] == [[1, 2], [1], [1, 2]]
+    assert [watcher.notified for watcher in watchers] == [[1, 2], [1], [1, 2]]

@@ -1,4 +1,4 @@
-"""Every subscriber sees every committed message, in one order, whoever wrote it."""
+"""Every subscriber receives every committed message in one order, whoever wrote it."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import trio
 from cvms.nursery.channels.hub import Hub
 from cvms.nursery.channels.status_board import StatusBoard
 from cvms.nursery.channels.wakeups import OutboxWakeup
-from cvms.nursery.delivery.broadcaster import RUN, Broadcaster
+from cvms.nursery.delivery.broadcaster import BATCH_SIZE, Broadcaster
 from cvms.store.messaging import outbox
 from cvms.store.messaging.outbox import OutboxMessage
 from cvms.store.messaging.outbox_notifier import (
@@ -21,7 +21,7 @@ from cvms.store.messaging.outbox_notifier import (
 )
 from cvms.store.postgres.database import Database
 from cvms.store.redis.redis_client import open_redis
-from tests.nursery.delivery.webhook_receiver import Mailbox
+from tests.nursery.delivery.mailbox import Mailbox
 from tests.nursery.world import running, until
 from tests.redis_server import RedisServer
 
@@ -47,22 +47,22 @@ def broadcaster(
     hub: Hub,
     *,
     wake: OutboxWakeup | None = None,
-    bell: OutboxNotifier | None = None,
+    notifier: OutboxNotifier | None = None,
 ) -> Broadcaster:
-    """One that looks only when it is woken."""
+    """Return a broadcaster that reads only when it is woken."""
     return Broadcaster(
         database=database,
         hub=hub,
         wake=wake or OutboxWakeup(),
-        notifier=bell or PostgresOutboxNotifier(database),
+        notifier=notifier or PostgresOutboxNotifier(database),
         board=StatusBoard(),
-        look_seconds=1_000,
+        poll_seconds=1_000,
     )
 
 
-async def test_two_producers_give_one_order_without_a_gap(database: Database) -> None:
+async def test_two_producers_yield_one_order_without_a_gap(database: Database) -> None:
     hub = Hub()
-    await broadcaster(database, hub).publish()
+    await broadcaster(database, hub).run_once()
     subscriber = Mailbox(hub, ("deposit_event", None), ("withdraw_event", None))
 
     async def produce(topic: str) -> None:
@@ -72,10 +72,10 @@ async def test_two_producers_give_one_order_without_a_gap(database: Database) ->
     async with running(broadcaster(database, hub).run), trio.open_nursery() as producers:
         producers.start_soon(produce, "deposit_event")
         producers.start_soon(produce, "withdraw_event")
-        got = await subscriber.take(160)
-    assert [position for position, _, _ in got] == list(range(1, 161))
+        received = await subscriber.take(160)
+    assert [position for position, _, _ in received] == list(range(1, 161))
     for topic in ("deposit_event", "withdraw_event"):
-        assert [seq for _, each, seq in got if each == topic] == list(range(1, 81))
+        assert [seq for _, name, seq in received if name == topic] == list(range(1, 81))
 
 
 async def test_what_was_written_before_the_start_is_not_sent_again(database: Database) -> None:
@@ -83,39 +83,41 @@ async def test_what_was_written_before_the_start_is_not_sent_again(database: Dat
     hub = Hub()
     subscriber = Mailbox(hub, ("deposit_event", None))
     task = broadcaster(database, hub)
-    await task.publish()
+    await task.run_once()
     await append(database, 3)
-    await task.publish()
+    await task.run_once()
     assert await subscriber.take(1) == [(3, "deposit_event", 3)]
 
 
-async def test_a_restart_goes_on_where_the_hub_stands(database: Database) -> None:
+async def test_a_restart_continues_at_the_position_of_the_hub(database: Database) -> None:
     hub = Hub()
-    await broadcaster(database, hub).publish()
+    await broadcaster(database, hub).run_once()
     subscriber = Mailbox(hub, ("deposit_event", None))
     await append(database, 1, 2)
-    await broadcaster(database, hub).publish()
+    await broadcaster(database, hub).run_once()
     await append(database, 3)
-    await broadcaster(database, hub).publish()
+    await broadcaster(database, hub).run_once()
     assert [position for position, _, _ in await subscriber.take(3)] == [1, 2, 3]
 
 
 async def test_subscribers_start_over_when_messages_were_pruned_unseen(database: Database) -> None:
     hub = Hub()
     task = broadcaster(database, hub)
-    await task.publish()
+    await task.run_once()
     subscriber = Mailbox(hub, ("deposit_event", None))
     await append(database, 1, 2)
     async with database.connection() as conn:
         await conn.execute("DELETE FROM outbox WHERE position = 1")
-    await task.publish()
-    assert subscriber.was_cut
+    await task.run_once()
+    assert subscriber.dropped
     assert hub.position == 2
 
 
-async def test_another_process_is_heard_without_any_wake_of_ours(database: Database) -> None:
+async def test_messages_of_another_process_arrive_without_a_local_wakeup(
+    database: Database,
+) -> None:
     hub = Hub()
-    await broadcaster(database, hub).publish()
+    await broadcaster(database, hub).run_once()
     subscriber = Mailbox(hub, ("deposit_event", None))
     async with running(broadcaster(database, hub).run):
         await append(database, 1)
@@ -124,34 +126,36 @@ async def test_another_process_is_heard_without_any_wake_of_ours(database: Datab
         await subscriber.take(1)
 
 
-@pytest.mark.parametrize("count", [RUN - 1, RUN, RUN + 1, 3 * RUN])
-async def test_a_burst_is_handed_on_in_few_runs(database: Database, count: int) -> None:
-    """Each run is one write to each client, however many events are in it."""
+@pytest.mark.parametrize("count", [BATCH_SIZE - 1, BATCH_SIZE, BATCH_SIZE + 1, 3 * BATCH_SIZE])
+async def test_a_burst_is_published_in_batches(database: Database, count: int) -> None:
+    """Each batch is one write to each client, however many events it contains."""
     hub = Hub()
-    await broadcaster(database, hub).publish()
+    await broadcaster(database, hub).run_once()
     subscriber = Mailbox(hub, ("deposit_event", None))
     await append(database, *range(count))
-    await broadcaster(database, hub).publish()
+    await broadcaster(database, hub).run_once()
     assert [seq for _, _, seq in await subscriber.take(count)] == list(range(1, count + 1))
-    assert subscriber.flushed == -(-count // RUN)
+    assert subscriber.flushed == -(-count // BATCH_SIZE)
 
 
-async def test_replicas_hear_each_other_through_redis_and_without_it(
+async def test_replicas_notify_each_other_through_redis_and_without_it(
     database: Database, redis_server: RedisServer
 ) -> None:
     hub, wake = Hub(), OutboxWakeup()
     subscriber = Mailbox(hub, ("deposit_event", None))
     async with open_redis(redis_server.url) as redis:
         assert redis is not None
-        writer = broadcaster(database, Hub(), wake=wake, bell=RedisOutboxNotifier(redis, database))
-        hearer = broadcaster(database, hub, bell=RedisOutboxNotifier(redis, database))
-        async with running(hearer.run, writer.run):
+        writer = broadcaster(
+            database, Hub(), wake=wake, notifier=RedisOutboxNotifier(redis, database)
+        )
+        reader = broadcaster(database, hub, notifier=RedisOutboxNotifier(redis, database))
+        async with running(reader.run, writer.run):
             await until(partial(listeners, redis_server, 2))
             await append(database, 1)
             wake.wake()
             await subscriber.take(1)
 
-            redis_server.kill()  # from here on PostgreSQL's own notifications have to do
+            redis_server.kill()  # from now on, only PostgreSQL notifies
             await append(database, 2)
             await subscriber.take(1)
 

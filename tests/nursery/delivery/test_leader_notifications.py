@@ -1,4 +1,4 @@
-"""What any replica has for the one that leads, that one hears of as soon as it is committed."""
+"""The leader is notified of work from any replica as soon as it is committed."""
 
 from __future__ import annotations
 
@@ -21,17 +21,17 @@ from tests.nursery.world import running, until
 
 @asynccontextmanager
 async def leading(database: Database) -> AsyncIterator[tuple[SubmitWakeup, ReconcileQueue]]:
-    wake, reconciliations, board = SubmitWakeup(), ReconcileQueue(), StatusBoard()
-    calls = LeaderNotifications(
-        database=database, submit_wake=wake, reconciliations=reconciliations, board=board
+    wake, queue, board = SubmitWakeup(), ReconcileQueue(), StatusBoard()
+    notifications = LeaderNotifications(
+        database=database, submit_wake=wake, reconcile_queue=queue, board=board
     )
 
     async def listening() -> bool:
         return "calls" in board.tasks
 
-    async with running(calls.run):
+    async with running(notifications.run):
         await until(listening)
-        yield wake, reconciliations
+        yield wake, queue
 
 
 async def sign(conn: Connection, number: int) -> None:
@@ -55,7 +55,7 @@ async def test_a_submission_signed_elsewhere_wakes_the_submitter(
         await elsewhere.prepare()
         async with elsewhere.transaction() as conn:
             await sign(conn, 1)
-            assert not await wake.wait(0.05)  # not before the commit: there is nothing to see yet
+            assert not await wake.wait(0.05)  # not before the commit
         assert await wake.wait(10)
 
 
@@ -67,26 +67,25 @@ async def test_what_was_rolled_back_wakes_nobody(database: Database) -> None:
                 scope.cancel()
                 await trio.lowlevel.checkpoint()
         async with database.transaction() as conn:
-            await notify_leader(
-                conn, RECONCILE
-            )  # comes after it, and so shows that it did not come
+            # Notifications arrive in order: once this one is here, the other cannot follow.
+            await notify_leader(conn, RECONCILE)
         assert not await wake.wait(0.1)
 
 
-async def test_a_comparison_asked_for_elsewhere_reaches_the_reconciler(
+async def test_a_comparison_requested_elsewhere_reaches_the_reconciler(
     database: Database, database_url: str
 ) -> None:
-    async with leading(database) as (_, asked), open_database(database_url) as elsewhere:
+    async with leading(database) as (_, queue), open_database(database_url) as elsewhere:
         await elsewhere.prepare()
         async with elsewhere.transaction() as conn:
             await notify_leader(conn, RECONCILE, "alice")
         with trio.fail_after(10):
-            assert await asked.receive() == ["alice"]
-        assert not asked.take_everything()
+            assert await queue.receive() == ["alice"]
+        assert not queue.take_everything()
         async with elsewhere.transaction() as conn:
             await notify_leader(conn, RECONCILE)
-        await until(partial(_everything, asked))
+        await until(partial(_everything, queue))
 
 
-async def _everything(asked: ReconcileQueue) -> bool:
-    return asked.take_everything()
+async def _everything(queue: ReconcileQueue) -> bool:
+    return queue.take_everything()

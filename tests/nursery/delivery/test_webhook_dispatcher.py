@@ -1,4 +1,4 @@
-"""Signers are told, by who they think it is, where they want it; and nothing inside is reached."""
+"""Webhooks are delivered with a valid signature, and never to private addresses."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ from cvms.config.webhook_url import is_public, target_of
 from cvms.nursery.channels.status_board import StatusBoard
 from cvms.nursery.delivery.webhook_client import NotDelivered, deliver
 from cvms.nursery.delivery.webhook_dispatcher import (
-    LONGEST_DELAY,
+    MAX_RETRY_SECONDS,
     MAX_TRIES,
     AlertsQueue,
     SignersQueue,
     WebhookDispatcher,
-    delay_after,
+    retry_delay,
 )
 from cvms.store.messaging import webhook_deliveries
 from cvms.store.postgres.database import Database
@@ -38,7 +38,7 @@ from cvms.store.security.encryption import SecretBox
 
 SECRET = b"s" * 32
 SIGNER = "signer"
-INSIDE = [
+PRIVATE_HOSTS = [
     "127.0.0.1",
     "127.1",
     "2130706433",
@@ -69,7 +69,7 @@ INSIDE = [
 
 @dataclass
 class Receiver:
-    """A real server on loopback that answers as it is told, and keeps what it was sent."""
+    """A server on loopback with a configurable reply, which stores its requests."""
 
     url: str = ""
     answer: bytes = b"HTTP/1.1 204 No Content\r\n\r\n"
@@ -77,7 +77,7 @@ class Receiver:
     requests: list[tuple[dict[str, str], bytes]] = field(default_factory=list)
 
     async def serve_tls(self, stream: trio.SSLStream[trio.SocketStream]) -> None:
-        with suppress(trio.BrokenResourceError):  # who does not trust it leaves
+        with suppress(trio.BrokenResourceError):  # a client that rejects the certificate
             await self.serve(stream)
 
     async def serve(self, stream: trio.abc.Stream) -> None:
@@ -92,36 +92,40 @@ class Receiver:
         self.requests.append((headers, body))
         if self.silent:
             await trio.sleep_forever()
-        with suppress(trio.BrokenResourceError):  # who has read enough leaves
+        with suppress(trio.BrokenResourceError):  # a client that has read enough
             await stream.send_all(self.answer)
 
 
 @pytest.fixture
 async def receiver(nursery: trio.Nursery) -> Receiver:
-    found = Receiver()
-    listeners = await nursery.start(partial(trio.serve_tcp, found.serve, port=0, host="127.0.0.1"))
+    receiver = Receiver()
+    listeners = await nursery.start(
+        partial(trio.serve_tcp, receiver.serve, port=0, host="127.0.0.1")
+    )
     port = listeners[0].socket.getsockname()[1]
-    found.url = f"http://127.0.0.1:{port}/hook?a=b"
-    return found
+    receiver.url = f"http://127.0.0.1:{port}/hook?a=b"
+    return receiver
 
 
 @pytest.fixture
-async def sealer(database: Database, receiver: Receiver) -> SecretBox:
-    """A key; the signer's contact is the receiver, and one message waits for it."""
-    sealer = SecretBox([Fernet.generate_key()])
-    secret = sealer.seal(SECRET, about=f"signer_contact:{SIGNER}")
+async def secret_box(database: Database, receiver: Receiver) -> SecretBox:
+    """A key. The signer's webhook is the receiver, and one message waits for it."""
+    secret_box = SecretBox([Fernet.generate_key()])
+    secret = secret_box.seal(SECRET, about=f"signer_contact:{SIGNER}")
     async with database.connection() as conn:
         await signer_webhooks.put(conn, SIGNER, receiver.url, secret)
         await webhook_deliveries.add(
             conn, [SIGNER, "nobody"], event="proposal.created", body='{"a":1}'
         )
-    return sealer
+    return secret_box
 
 
-def webhooks(database: Database, sealer: SecretBox, *, private: bool = True) -> WebhookDispatcher:
+def dispatcher(
+    database: Database, secret_box: SecretBox, *, private: bool = True
+) -> WebhookDispatcher:
     return WebhookDispatcher(
         database=database,
-        queue=SignersQueue(sealer),
+        queue=SignersQueue(secret_box),
         private=private,
         board=StatusBoard(),
         context=ssl.create_default_context(),
@@ -136,15 +140,15 @@ async def queue(database: Database) -> list[tuple[str, int, str | None]]:
         return [(str(state), int(tries), error) for state, tries, error in await cursor.fetchall()]
 
 
-async def is_due(database: Database) -> None:
+async def make_due(database: Database) -> None:
     async with database.connection() as conn:
         await conn.execute("UPDATE webhook_deliveries SET due_at = clock_timestamp()")
 
 
-async def test_a_signer_is_told_once_and_can_tell_who_says_it(
-    database: Database, receiver: Receiver, sealer: SecretBox
+async def test_a_signer_receives_one_message_with_a_valid_signature(
+    database: Database, receiver: Receiver, secret_box: SecretBox
 ) -> None:
-    service = webhooks(database, sealer)
+    service = dispatcher(database, secret_box)
     assert await service.run_once() == 1
     assert await service.run_once() == 0
     [(headers, body)] = receiver.requests
@@ -159,18 +163,18 @@ async def test_a_signer_is_told_once_and_can_tell_who_says_it(
 @pytest.mark.parametrize(
     ("answer", "reason"),
     [
-        (b"HTTP/1.1 500 Oops\r\n\r\n", "answered with status 500"),
-        (b"HTTP/1.1 302 Found\r\nLocation: http://127.0.0.1/\r\n\r\n", "answered with status 302"),
+        (b"HTTP/1.1 500 Oops\r\n\r\n", "replied with status 500"),
+        (b"HTTP/1.1 302 Found\r\nLocation: http://127.0.0.1/\r\n\r\n", "replied with status 302"),
         (b"nonsense\r\n\r\n", "RemoteProtocolError at 127.0.0.1"),
         (b"HTTP/1.1 200 OK\r\n" + b"X: " + b"y" * 200_000, "RemoteProtocolError at 127.0.0.1"),
         (b"", "RemoteProtocolError at 127.0.0.1"),
     ],
 )
-async def test_what_does_not_arrive_is_sent_again_later_under_the_same_id(
-    database: Database, receiver: Receiver, sealer: SecretBox, answer: bytes, reason: str
+async def test_a_failed_delivery_is_repeated_later_under_the_same_id(
+    database: Database, receiver: Receiver, secret_box: SecretBox, answer: bytes, reason: str
 ) -> None:
     good, receiver.answer = receiver.answer, answer
-    service = webhooks(database, sealer)
+    service = dispatcher(database, secret_box)
     with capture_logs() as logs:
         await service.run_once()
     assert await service.run_once() == 0  # not at once
@@ -181,70 +185,70 @@ async def test_what_does_not_arrive_is_sent_again_later_under_the_same_id(
     assert "whsec" not in str(logs)
     assert SECRET.decode() not in str(logs)
     receiver.answer = good
-    await is_due(database)
+    await make_due(database)
     await service.run_once()
     first, second = receiver.requests
     assert first[0]["webhook-id"] == second[0]["webhook-id"]
     assert await queue(database) == [("delivered", 2, None)]
 
 
-async def test_tries_are_bounded_and_so_is_the_time_between_them(
-    database: Database, receiver: Receiver, sealer: SecretBox
+async def test_attempts_and_the_time_between_them_are_bounded(
+    database: Database, receiver: Receiver, secret_box: SecretBox
 ) -> None:
     receiver.answer = b"HTTP/1.1 503 No\r\n\r\n"
-    service = webhooks(database, sealer)
+    service = dispatcher(database, secret_box)
     for _ in range(MAX_TRIES + 3):
         await service.run_once()
-        await is_due(database)
-    assert await queue(database) == [("given_up", MAX_TRIES, "answered with status 503")]
+        await make_due(database)
+    assert await queue(database) == [("given_up", MAX_TRIES, "replied with status 503")]
     assert len(receiver.requests) == MAX_TRIES
-    assert 2.5 <= delay_after(1) <= 5
-    assert LONGEST_DELAY / 2 <= delay_after(MAX_TRIES) <= LONGEST_DELAY
+    assert 2.5 <= retry_delay(1) <= 5
+    assert MAX_RETRY_SECONDS / 2 <= retry_delay(MAX_TRIES) <= MAX_RETRY_SECONDS
 
 
 async def test_a_message_that_is_a_day_old_is_given_up(
-    database: Database, receiver: Receiver, sealer: SecretBox
+    database: Database, receiver: Receiver, secret_box: SecretBox
 ) -> None:
     receiver.answer = b"HTTP/1.1 503 No\r\n\r\n"
     async with database.connection() as conn:
         await conn.execute("UPDATE webhook_deliveries SET created_at = now() - INTERVAL '2 days'")
-    await webhooks(database, sealer).run_once()
+    await dispatcher(database, secret_box).run_once()
     assert [row[0] for row in await queue(database)] == ["given_up"]
 
 
-async def test_two_replicas_send_a_message_once_and_one_that_was_killed_is_made_up_for(
-    database: Database, receiver: Receiver, sealer: SecretBox
+async def test_two_replicas_send_a_message_once_and_replace_one_that_was_killed(
+    database: Database, receiver: Receiver, secret_box: SecretBox
 ) -> None:
     async with database.connection() as conn:
         [taken] = await webhook_deliveries.take(conn, limit=9, lease=timedelta(seconds=60))
     assert taken.tries == 1
-    service = webhooks(database, sealer)
-    assert await service.run_once() == 0  # another has it
-    await is_due(database)  # and was killed with it
+    service = dispatcher(database, secret_box)
+    assert await service.run_once() == 0  # another dispatcher has leased it
+    await make_due(database)  # which was killed
     async with trio.open_nursery() as nursery:
         for _ in range(5):
             nursery.start_soon(service.run_once)
     assert len(receiver.requests) == 1
 
 
-async def test_an_answer_that_does_not_come_ends_with_the_deadline(
+async def test_a_missing_reply_ends_with_the_deadline(
     receiver: Receiver, autojump_clock: trio.testing.MockClock
 ) -> None:
     receiver.silent = True
     context = ssl.create_default_context()
-    with pytest.raises(NotDelivered, match="no answer within 10 s"):
+    with pytest.raises(NotDelivered, match="no reply within 10 s"):
         await deliver(receiver.url, {}, b"{}", private=True, timeout=10, context=context)
 
 
-async def test_with_the_setting_off_nothing_is_sent_inside(
-    database: Database, receiver: Receiver, sealer: SecretBox
+async def test_with_the_setting_off_nothing_is_sent_to_private_addresses(
+    database: Database, receiver: Receiver, secret_box: SecretBox
 ) -> None:
-    await webhooks(database, sealer, private=False).run_once()
+    await dispatcher(database, secret_box, private=False).run_once()
     assert not receiver.requests
     assert [row[2] for row in await queue(database)] == ["Expected an https:// URL"]
 
 
-@pytest.mark.parametrize("host", INSIDE)
+@pytest.mark.parametrize("host", PRIVATE_HOSTS)
 async def test_an_address_that_is_not_public_is_refused_in_every_form(host: str) -> None:
     context = ssl.create_default_context()
     with pytest.raises(ValueError, match="public address"):
@@ -254,7 +258,7 @@ async def test_an_address_that_is_not_public_is_refused_in_every_form(host: str)
 
 
 class Resolver(trio.abc.HostnameResolver):
-    """A name server that says another thing each time it is asked."""
+    """A resolver that gives another answer each time."""
 
     def __init__(self, *answers: tuple[str, ...]) -> None:
         self.answers = list(answers)
@@ -269,23 +273,25 @@ class Resolver(trio.abc.HostnameResolver):
         flags: int = 0,
     ) -> Any:
         inet, stream = socket.AF_INET, socket.SOCK_STREAM
-        return [(inet, stream, 6, "", (each, port)) for each in self.answers.pop(0)]
+        return [(inet, stream, 6, "", (address, port)) for address in self.answers.pop(0)]
 
     async def getnameinfo(self, sockaddr: Any, flags: int) -> tuple[str, str]:
         raise NotImplementedError
 
 
-async def test_a_name_that_leads_inside_too_is_refused(receiver: Receiver) -> None:
+async def test_a_name_that_also_resolves_to_a_private_address_is_refused(
+    receiver: Receiver,
+) -> None:
     port = receiver.url.split(":")[2].split("/")[0]
     trio.socket.set_custom_hostname_resolver(Resolver(("1.1.1.1", "127.0.0.1")))
     context = ssl.create_default_context()
     url = f"https://hooks.example:{port}/"
-    with pytest.raises(NotDelivered, match=r"hooks\.example leads to an address that is not"):
+    with pytest.raises(NotDelivered, match=r"hooks\.example resolves to an address that is not"):
         await deliver(url, {}, b"", private=False, timeout=5, context=context)
     assert not receiver.requests
 
 
-async def test_what_was_looked_up_is_what_is_connected_to(receiver: Receiver) -> None:
+async def test_the_address_that_was_checked_is_the_one_connected_to(receiver: Receiver) -> None:
     port = receiver.url.split(":")[2].split("/")[0]
     resolver = Resolver(("127.0.0.1",), ("127.0.0.2",))
     trio.socket.set_custom_hostname_resolver(resolver)
@@ -294,20 +300,20 @@ async def test_what_was_looked_up_is_what_is_connected_to(receiver: Receiver) ->
         f"http://hooks.example:{port}/", {}, b"", private=True, timeout=5, context=context
     )
     assert receiver.requests[0][0]["host"] == f"hooks.example:{port}"
-    assert resolver.answers == [("127.0.0.2",)]  # nobody asked again
+    assert resolver.answers == [("127.0.0.2",)]  # resolved only once
 
 
-async def test_the_certificate_has_to_be_the_names(nursery: trio.Nursery) -> None:
+async def test_the_certificate_has_to_match_the_name(nursery: trio.Nursery) -> None:
     authority = trustme.CA()
     served = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
     trusting = ssl.create_default_context()
     authority.issue_cert("right.example").configure_cert(served)
     authority.configure_trust(trusting)
-    found = Receiver()
+    receiver = Receiver()
     listeners = await nursery.start(
         partial(
             trio.serve_ssl_over_tcp,
-            found.serve_tls,
+            receiver.serve_tls,
             0,
             served,
             host="127.0.0.1",
@@ -320,19 +326,19 @@ async def test_the_certificate_has_to_be_the_names(nursery: trio.Nursery) -> Non
     with pytest.raises(NotDelivered, match=r"BrokenResourceError at wrong\.example"):
         await to(f"https://wrong.example:{port}/")
     await to(f"https://right.example:{port}/")
-    assert len(found.requests) == 1
+    assert len(receiver.requests) == 1
 
 
-async def test_operators_are_told_where_their_configuration_says(
-    database: Database, receiver: Receiver, sealer: SecretBox
+async def test_operators_receive_alerts_at_the_configured_url(
+    database: Database, receiver: Receiver, secret_box: SecretBox
 ) -> None:
-    """And a webhook of theirs that hangs delays no signer."""
+    """Their queue is separate from that of the signers."""
     key = b"k" * 32
     async with database.connection() as conn:
         await webhook_deliveries.add_alert(
             conn, event="alert.raised", body='{"type":"alert.raised"}'
         )
-    told = WebhookDispatcher(
+    operators = WebhookDispatcher(
         database=database,
         queue=AlertsQueue(url=receiver.url, secret=key),
         private=True,
@@ -340,36 +346,36 @@ async def test_operators_are_told_where_their_configuration_says(
         context=ssl.create_default_context(),
         wall_clock=lambda: 1_700_000_000,
     )
-    assert [await told.run_once(), await told.run_once()] == [1, 0]
+    assert [await operators.run_once(), await operators.run_once()] == [1, 0]
     [(headers, body)] = receiver.requests
     assert body == b'{"type":"alert.raised"}'
     signed = f"{headers['webhook-id']}.1700000000.".encode() + body
     digest = base64.b64encode(hmac.new(key, signed, hashlib.sha256).digest()).decode()
     assert headers["webhook-signature"] == f"v1,{digest}"
 
-    assert await webhooks(database, sealer).run_once() == 1  # the signer's own, and that alone
+    assert await dispatcher(database, secret_box).run_once() == 1  # only the signer's own message
     assert len(receiver.requests) == 2
 
 
-async def test_operators_are_not_told_at_private_addresses_unless_that_is_allowed(
+async def test_operators_receive_nothing_at_private_addresses_unless_allowed(
     database: Database, receiver: Receiver
 ) -> None:
     async with database.connection() as conn:
         await webhook_deliveries.add_alert(conn, event="alert.raised", body="{}")
-    told = WebhookDispatcher(
+    operators = WebhookDispatcher(
         database=database,
         queue=AlertsQueue(url=receiver.url, secret=b"k" * 32),
         private=False,
         board=StatusBoard(),
         context=ssl.create_default_context(),
     )
-    assert await told.run_once() == 1
+    assert await operators.run_once() == 1
     assert receiver.requests == []
     [(state, tries, _)] = await queue(database)
     assert (state, tries) == ("pending", 1)
 
 
-async def test_under_a_new_key_signers_are_still_told(
+async def test_after_a_key_rotation_signers_still_receive_messages(
     database: Database, receiver: Receiver
 ) -> None:
     old, new = Fernet.generate_key(), Fernet.generate_key()
@@ -379,20 +385,20 @@ async def test_under_a_new_key_signers_are_still_told(
         await webhook_deliveries.add(conn, [SIGNER], event="proposal.created", body="{}")
         assert await signer_webhooks.reseal(conn, SecretBox([new, old])) == 1
         assert await signer_webhooks.reseal(conn, SecretBox([new, old])) == 0
-    await webhooks(database, SecretBox([new])).run_once()
+    await dispatcher(database, SecretBox([new])).run_once()
     assert [state for state, _, _ in await queue(database)] == ["delivered"]
 
 
 async def test_a_secret_that_no_key_opens_is_told_and_tried_again(
-    database: Database, receiver: Receiver, sealer: SecretBox
+    database: Database, receiver: Receiver, secret_box: SecretBox
 ) -> None:
-    await webhooks(database, SecretBox([Fernet.generate_key()])).run_once()
+    await dispatcher(database, SecretBox([Fernet.generate_key()])).run_once()
     [(state, _, error)] = await queue(database)
     assert state == "pending"
     assert error is not None
     assert error.startswith("No key of DATA_ENCRYPTION_KEYS opens")
-    await is_due(database)
-    await webhooks(database, sealer).run_once()
+    await make_due(database)
+    await dispatcher(database, secret_box).run_once()
     assert [row[0] for row in await queue(database)] == ["delivered"]
 
 

@@ -1,4 +1,4 @@
-"""A gap too long for memory is closed all the same, and a restart goes on where it was."""
+"""Backfill: a gap too long for memory is applied, and a restart resumes it."""
 
 from __future__ import annotations
 
@@ -7,22 +7,22 @@ from structlog.testing import capture_logs
 
 from cvms.errors import GapNotClosed
 from cvms.nursery.indexing.indexer import Indexer
-from tests.nursery.books import differing
+from tests.nursery.index_tables import differing_tables
 from tests.nursery.indexing.test_indexer import cancelled_after
 from tests.nursery.world import World, until
 
 
 def narrow(world: World) -> Indexer:
-    """An indexer for which five transactions are a long gap."""
+    """Return an indexer for which more than five transactions are a long gap."""
     indexer = world.indexer(batch_size=2)
     indexer._longest_gap = 5
-    indexer._backfill._page = 3
+    indexer._backfill._page_size = 3
     indexer._backfill._chunk = 4
     return indexer
 
 
 async def deposits(world: World, count: int) -> int:
-    """Deposit 1, 2, …; their sum, once they are final."""
+    """Deposit 1, 2, …, wait until all are finalized, and return their sum."""
     owner = await world.owner()
     for amount in range(1, count + 1):
         await world.act(owner, world.deposit(owner, amount), wait=amount == count)
@@ -31,32 +31,34 @@ async def deposits(world: World, count: int) -> int:
     return count * (count + 1) // 2
 
 
-async def test_from_nothing_and_after_a_long_absence(world: World, postgres_server: str) -> None:
+async def test_an_empty_database_and_a_long_gap_are_backfilled(
+    world: World, postgres_server: str
+) -> None:
     await deposits(world, 8)
     indexer = narrow(world)
     with capture_logs() as logs:
         while not await indexer.catch_up():
             pass
-    assert await differing(world, postgres_server) == {}
+    assert await differing_tables(world, postgres_server) == {}
     async with world.database.connection() as conn:
         found = await conn.execute(b"SELECT DISTINCT commitment FROM chain_events")
         assert await found.fetchall() == [("finalized",)]
-    line, *_ = [line for line in logs if line["event"] == "catching_up"]
+    line, *_ = [line for line in logs if line["event"] == "backfill_applied"]
     assert line["total"] >= 8
     world.chain.chain.resume()
     await deposits(world, 9)
     while not await narrow(world).catch_up():
         pass
-    assert await differing(world, postgres_server) == {}
+    assert await differing_tables(world, postgres_server) == {}
     assert await world.problems() == []
     assert await left(world) == (0, 0)
 
 
-async def test_a_first_index_from_a_node_that_has_forgotten_says_so(world: World) -> None:
+async def test_a_first_index_from_a_pruned_node_logs_a_warning(world: World) -> None:
     await deposits(world, 2)
-    with capture_logs() as whole:
+    with capture_logs() as logs:
         await world.indexer().catch_up()
-    assert [line for line in whole if line["event"] == "history_may_begin_late"] == []
+    assert [line for line in logs if line["event"] == "history_may_begin_late"] == []
     await world.execute("TRUNCATE indexer_cursor")
     world.chain.faults.history.first_slot = 2
     with capture_logs() as late:
@@ -65,9 +67,7 @@ async def test_a_first_index_from_a_node_that_has_forgotten_says_so(world: World
     assert (line["log_level"], line["first_block"]) == ("warning", 2)
 
 
-async def test_killed_at_any_point_it_goes_on_where_it_was(
-    world: World, postgres_server: str
-) -> None:
+async def test_killed_at_any_point_it_resumes(world: World, postgres_server: str) -> None:
     await deposits(world, 8)
     step, listed = 0, 0
     while True:
@@ -79,11 +79,11 @@ async def test_killed_at_any_point_it_goes_on_where_it_was(
     assert listed > 8
     while not await narrow(world).catch_up():
         pass
-    assert await differing(world, postgres_server) == {}
+    assert await differing_tables(world, postgres_server) == {}
     assert await world.problems() == []
 
 
-async def test_a_backlog_that_does_not_meet_the_cursor_is_not_applied(world: World) -> None:
+async def test_a_backfill_that_does_not_reach_the_cursor_is_not_applied(world: World) -> None:
     await deposits(world, 3)
     await world.indexer().catch_up()
     world.chain.chain.resume()
@@ -105,7 +105,7 @@ async def test_a_backlog_that_does_not_meet_the_cursor_is_not_applied(world: Wor
 
 
 async def left(world: World) -> tuple[int, int]:
-    """How many rows the backlog has, and whether there is one."""
+    """Return the number of transactions to apply, and of backfills."""
     query = b"SELECT (SELECT count(*) FROM backlog), (SELECT count(*) FROM backlog_head)"
     async with world.database.connection() as conn:
         row = await (await conn.execute(query)).fetchone()

@@ -1,4 +1,4 @@
-"""A node cuts long logs; what they would have told is in the books all the same."""
+"""Reconstruction of events from a node that truncates logs."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from cvms.chain.rpc.responses import TransactionRecord
 from cvms.chain.rpc.rpc_client import RpcClient
 from cvms.metrics import Metrics
 from cvms.store.vaults import vaults
-from tests.nursery.books import books, empty_database
+from tests.nursery.index_tables import empty_database, read_tables
 from tests.nursery.indexing.test_every_instruction import every_event, travel
 from tests.nursery.world import World, address, settled
 
 
 class TruncatingNode(RpcClient):
-    """A node that keeps so many lines of each log."""
+    """A node that keeps the first `lines` lines of each log."""
 
     lines = 1
 
@@ -31,7 +31,7 @@ class TruncatingNode(RpcClient):
 
 
 class ShallowNode(TruncatingNode):
-    """It keeps no inner instructions either, so that it does not show who called the program."""
+    """A node without inner instructions either: it does not show who called the program."""
 
     async def get_transactions(self, *args: Any, **kwargs: Any) -> list[TransactionRecord | None]:
         found = await super().get_transactions(*args, **kwargs)
@@ -43,18 +43,20 @@ class ShallowNode(TruncatingNode):
         return found
 
 
-async def test_the_books_are_those_of_whole_logs(world: World, postgres_server: str) -> None:
+async def test_reconstructed_events_equal_those_of_complete_logs(
+    world: World, postgres_server: str
+) -> None:
     await every_event(world)
     await world.indexer().catch_up()
-    whole = await books(world.database)
+    whole = await read_tables(world.database)
     events = whole.pop("chain_events")
     node = TruncatingNode(world.rpc._transport)
-    world.chain.faults.history.log_bytes = 600  # as by Agave, in the middle of some
+    world.chain.faults.history.log_bytes = 600  # truncated like Agave does, within a line
     for node.lines in (1, 4, 1_000):
         async with empty_database(postgres_server) as database:
             cut = replace(world, database=database, metrics=Metrics())
             assert await cut.indexer(rpc=node).catch_up()
-            rebuilt = await books(database)
+            rebuilt = await read_tables(database)
             await settled(cut)
         assert cut.metrics.registry.get_sample_value("indexer_unread_logs_total") == 0
         assert (cut.metrics.registry.get_sample_value("indexer_rebuilt_logs_total") or 0) > 10
@@ -64,22 +66,24 @@ async def test_the_books_are_those_of_whole_logs(world: World, postgres_server: 
 
 
 def assert_same_event(whole: tuple[Any, ...], rebuilt: tuple[Any, ...]) -> None:
-    """All but what nothing tells."""
-    (*identity, told), (*same, data) = whole, rebuilt
+    """Compare everything that can be reconstructed."""
+    (*identity, expected), (*same, data) = whole, rebuilt
     assert same == identity
     unknown = {name for name, value in data.items() if value is None}
     assert unknown <= UNKNOWN
     assert data.pop("rebuilt", False) or not unknown
     known = data.keys() - unknown
-    assert data.keys() == told.keys()
-    assert {name: data[name] for name in known} == {name: told[name] for name in known}
+    assert data.keys() == expected.keys()
+    assert {name: data[name] for name in known} == {name: expected[name] for name in known}
 
 
 UNKNOWN = {"old_mint", "new_len", "executable_at", "remaining_pending"}
-"""What neither an instruction nor the books tell."""
+"""Fields that neither the instructions nor the stored balances determine."""
 
 
-async def test_a_release_within_a_withdrawal_is_found_by_what_was_due(world: World) -> None:
+async def test_a_release_within_a_withdrawal_is_reconstructed_from_due_timelocks(
+    world: World,
+) -> None:
     alice = await world.owner(tokens=1_000)
     key = alice.pubkey()
     for amount, seconds in ((400, 60), (50, 10_000)):
@@ -91,7 +95,7 @@ async def test_a_release_within_a_withdrawal_is_found_by_what_was_due(world: Wor
     await world.act(alice, world.withdraw(alice, 900))
     with capture_logs() as logs:
         await world.indexer(rpc=TruncatingNode(world.rpc._transport)).catch_up()
-    assert "logs_rebuilt" in {entry["event"] for entry in logs}
+    assert "events_reconstructed" in {entry["event"] for entry in logs}
     assert (await world.history(alice))[-2:] == [
         ("timelock_release", 400, None),
         ("withdraw", 900, 100),
@@ -99,7 +103,7 @@ async def test_a_release_within_a_withdrawal_is_found_by_what_was_due(world: Wor
     await settled(world)
 
 
-async def test_what_cannot_be_rebuilt_is_told_and_leaves_the_row_right(world: World) -> None:
+async def test_a_failed_reconstruction_is_logged_and_the_row_is_still_correct(world: World) -> None:
     alice, bob = await world.owner(), await world.owner()
     await world.act(alice, world.deposit(alice, 100))
     await world.indexer().catch_up()
@@ -113,7 +117,7 @@ async def test_what_cannot_be_rebuilt_is_told_and_leaves_the_row_right(world: Wo
     await world.act(world.operator, rebalance)
     with capture_logs() as logs:
         await world.indexer(rpc=ShallowNode(world.rpc._transport)).catch_up()
-    assert "logs_not_readable" in {entry["event"] for entry in logs}
+    assert "events_not_reconstructed" in {entry["event"] for entry in logs}
     assert world.metrics.registry.get_sample_value("indexer_unread_logs_total") == 1
     async with world.database.connection() as conn:
         row = await vaults.get(conn, address(alice))

@@ -1,4 +1,4 @@
-"""Whatever the programs do, the books follow: balances, history, topics and the total."""
+"""Every instruction of the programs: its effect on rows, history, outbox and the total."""
 
 from __future__ import annotations
 
@@ -58,16 +58,16 @@ async def test_locks_and_transfers_leave_the_total_and_compounding_adds_to_it(
         ("withdraw", 1_000, 959_000),
     ]
     assert await world.history(bob) == [("deposit", 1_000, 1_000), ("transfer_in", 50_000, 51_000)]
-    row = await book(world, alice)
+    row = await row_of(world, alice)
     assert (row.total, row.available, row.yield_deposited) == (959_000, 749_000, 210_000)
 
 
-async def test_tokens_out_for_yield_come_back_to_the_unit(world: World) -> None:
+async def test_tokens_deposited_for_yield_return_to_the_unit(world: World) -> None:
     alice = await world.owner(tokens=1_000_000)
     await world.act(alice, world.deposit(alice, 1_000_000))
     await earn(world, alice, 400_000)
     await settled(world)
-    row = await book(world, alice)
+    row = await row_of(world, alice)
     assert (row.available, row.yield_deposited, row.total) == (600_000, 400_000, 1_000_000)
     await compound(world, alice, 20_000)
     pool = pool_of(world)
@@ -82,16 +82,16 @@ async def test_tokens_out_for_yield_come_back_to_the_unit(world: World) -> None:
     await world.act(alice, back)
     await world.act(alice, world.withdraw(alice, 1_020_000))
     await settled(world)
-    assert (await book(world, alice)).total == await total(world) == 0
-    told = [row.data for row in await world.outbox("yield_event")]
-    assert [(data["kind"], data["amount"], data["new_yield_balance"]) for data in told] == [
+    assert (await row_of(world, alice)).total == await total(world) == 0
+    published = await messages(world, "yield_event")
+    assert [(data["kind"], data["amount"], data["new_yield_balance"]) for data in published] == [
         ("yield_deposit", 400_000, 400_000),
         ("yield_compound", 20_000, 420_000),
         ("yield_withdraw", 420_000, 0),
     ]
 
 
-async def test_an_emergency_is_a_withdrawal_by_owner_or_governance(world: World) -> None:
+async def test_an_emergency_withdrawal_by_owner_or_governance_is_recorded(world: World) -> None:
     alice, bob = await world.owner(tokens=1_000), await world.owner(tokens=1_000)
     for owner in (alice, bob):
         await world.act(owner, world.deposit(owner, 1_000))
@@ -104,7 +104,7 @@ async def test_an_emergency_is_a_withdrawal_by_owner_or_governance(world: World)
     await settled(world)
     assert (await world.history(alice))[-1] == ("emergency_withdraw", 300, 700)
     assert (await world.history(bob))[-1] == ("emergency_withdraw", 700, 300)
-    row = await book(world, bob)
+    row = await row_of(world, bob)
     assert (row.available, row.locked, row.total_withdrawn) == (0, 300, 700)
     assert [row.owner for row in await world.outbox("withdraw_event")] == [
         address(alice),
@@ -113,7 +113,7 @@ async def test_an_emergency_is_a_withdrawal_by_owner_or_governance(world: World)
     assert await total(world) == 1_000
 
 
-async def test_timelocked_tokens_are_told_apart_until_they_are_released(world: World) -> None:
+async def test_timelocked_tokens_are_shown_apart_until_they_are_released(world: World) -> None:
     alice, anybody = await world.owner(tokens=1_000), await world.wallet()
     key = alice.pubkey()
     schedule = instructions.schedule_timelock(
@@ -121,15 +121,15 @@ async def test_timelocked_tokens_are_told_apart_until_they_are_released(world: W
     )
     await world.act(alice, world.deposit(alice, 1_000), schedule)
     await settled(world)
-    row = await book(world, alice)
+    row = await row_of(world, alice)
     assert (row.available, row.timelocked, row.total) == (600, 400, 1_000)
     travel(world, YEAR)
     release = instructions.release_timelocks(world.programs, authority=anybody.pubkey(), owner=key)
     await world.act(anybody, release)
     await settled(world)
-    row = await book(world, alice)
+    row = await row_of(world, alice)
     assert (row.available, row.timelocked, row.total) == (1_000, 0, 1_000)
-    assert [data["kind"] for data in await told(world, "timelock_event")] == [
+    assert [data["kind"] for data in await messages(world, "timelock_event")] == [
         "timelock",
         "timelock_release",
     ]
@@ -145,7 +145,7 @@ async def test_a_withdrawal_releases_what_is_due_and_the_row_shows_it(world: Wor
     travel(world, 60)
     await world.act(alice, world.withdraw(alice, 900))
     await settled(world)
-    row = await book(world, alice)
+    row = await row_of(world, alice)
     assert (row.available, row.timelocked, row.total) == (100, 0, 100)
 
 
@@ -168,7 +168,7 @@ async def test_policies_requests_and_signers_are_in_the_row(world: World) -> Non
         instructions.set_vault_multisig(programs, owner=owner, signers=signers, threshold=2),
     )
     await settled(world)
-    row = await book(world, alice)
+    row = await row_of(world, alice)
     assert row.multisig_threshold == 2
     assert row.state["multisig_signers"] == [str(owner), str(bob.pubkey())]
     assert row.state["min_withdraw_delay_seconds"] == 60
@@ -177,7 +177,9 @@ async def test_policies_requests_and_signers_are_in_the_row(world: World) -> Non
     assert row.state["withdraw_whitelist"] == [str(key)]
 
 
-async def test_every_event_is_recorded_and_those_that_move_tokens_are_told(world: World) -> None:
+async def test_every_event_is_recorded_and_those_that_move_tokens_are_published(
+    world: World,
+) -> None:
     alice = await every_event(world)
     await settled(world)
 
@@ -206,11 +208,11 @@ async def test_every_event_is_recorded_and_those_that_move_tokens_are_told(world
     assert lines == {kind for _, kind in topics if kind}
 
 
-# --- what the tests do --------------------------------------------------------------------------
+# --- actions and queries of the tests -----------------------------------------------------------
 
 
 async def every_event(world: World) -> Keypair:
-    """Have the program log each of its events, in any order; whose vault did most of it."""
+    """Have the program log each of its events; return the owner of most of them."""
     alice, bob = await world.owner(tokens=1_000_000), await world.owner(tokens=1_000)
     programs, governance, owner = world.programs, world.operator.pubkey(), alice.pubkey()
     stranger = Pubkey.new_unique()
@@ -271,13 +273,13 @@ async def every_event(world: World) -> Keypair:
 
 
 async def total(world: World) -> int:
-    """What all vaults hold, once everything is applied."""
+    """Apply everything and return the total of all vaults."""
     assert await world.indexer().catch_up()
     async with world.database.connection() as conn:
         return (await vaults.tvl(conn)).total
 
 
-async def book(world: World, owner: Keypair) -> VaultRow:
+async def row_of(world: World, owner: Keypair) -> VaultRow:
     async with world.database.connection() as conn:
         row = await vaults.get(conn, address(owner))
     assert row is not None
@@ -289,7 +291,7 @@ async def lines_of(world: World, owner: Keypair) -> list[HistoryRow]:
         return await history.page(conn, address(owner), limit=100)
 
 
-async def told(world: World, topic: str) -> list[dict[str, object]]:
+async def messages(world: World, topic: str) -> list[dict[str, object]]:
     return [row.data for row in await world.outbox(topic)]
 
 
@@ -324,7 +326,7 @@ def yield_accounts(world: World, owner: Keypair, pool: Pubkey) -> list[AccountMe
 
 
 async def earn(world: World, owner: Keypair, amount: int) -> None:
-    """Put tokens into the pool."""
+    """Deposit tokens into the yield pool."""
     key, pool = owner.pubkey(), pool_of(world)
     vault = vault_address(world.programs, key)
     await world.act(
@@ -342,7 +344,7 @@ async def earn(world: World, owner: Keypair, amount: int) -> None:
 
 
 async def compound(world: World, owner: Keypair, amount: int) -> None:
-    """A year passes, and so much of the interest is compounded."""
+    """Let a year pass, and compound `amount` of the interest."""
     travel(world, YEAR)
     key = owner.pubkey()
     await world.act(

@@ -1,4 +1,4 @@
-"""What is called final is final on the chain, and what is not is left as it is."""
+"""Finalizer: events are marked as finalized with their transaction, and not before."""
 
 from __future__ import annotations
 
@@ -10,20 +10,20 @@ async def test_events_and_history_become_final_with_their_transaction(world: Wor
     world.chain.chain.pause()
     await world.act(owner, world.deposit(owner, 500), wait=False)
     world.chain.chain.advance(1)
-    settler = world.settler()
+    finalizer = world.settler()
     await world.indexer().catch_up()
-    await settler.run_once()
+    await finalizer.run_once()
     assert await commitments(world) == {"confirmed"}
 
     world.chain.chain.advance(10)
-    await settler.run_once()
-    await settler.run_once()
+    await finalizer.run_once()
+    await finalizer.run_once()
     assert await commitments(world) == {"finalized"}
     assert await world.history(owner) == [("deposit", 500, 500)]
 
 
 async def commitments(world: World) -> set[str]:
-    """Those of the recorded deposit and of the history, together."""
+    """Return the commitments of the recorded deposit and of the history."""
     query = """
         SELECT commitment FROM chain_events WHERE name = 'DepositEvent'
         UNION

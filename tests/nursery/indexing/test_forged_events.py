@@ -1,4 +1,4 @@
-"""What another program writes into its own log is in nobody's books, whatever it looks like."""
+"""Events that another program forges in its own logs are not recorded."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ from cvms.localnet import Running
 from cvms.localnet.ledger.program_deployment import deploy
 from tests.chain.made_up import encode_event
 from tests.nursery.world import World
-from tests.program.ledger import TOKEN
-from tests.program.puppet import ELF, PUPPET, Log, own_address, play, stage
+from tests.program.harness.ledger import TOKEN
+from tests.program.harness.puppet import ELF, PUPPET, Log, own_address, play, stage
 
 
 class LocalChain:
-    """The world's chain, as puppets are staged on it."""
+    """The world's chain, as puppet programs use it."""
 
     def __init__(self, running: Running) -> None:
         self._chain = running.chain
@@ -39,7 +39,7 @@ class LocalChain:
 
 @pytest.fixture
 def chain(world: World) -> LocalChain:
-    """With the puppet deployed."""
+    """The chain with the puppet program deployed."""
     deploy(world.chain.chain, PUPPET, ELF.read_bytes())
     return LocalChain(world.chain)
 
@@ -79,7 +79,7 @@ async def test_a_deposit_that_a_program_repeats_around_it_counts_once(
     assert unread(world) == 0
 
 
-async def test_events_that_never_were_change_nothing(world: World, chain: LocalChain) -> None:
+async def test_forged_events_change_nothing(world: World, chain: LocalChain) -> None:
     owner = await world.owner(tokens=1_000)
     await world.act(owner, world.deposit(owner, 700))
     vault = vault_address(world.programs, owner.pubkey())
@@ -89,10 +89,10 @@ async def test_events_that_never_were_change_nothing(world: World, chain: LocalC
         VaultClosedEvent(vault, owner.pubkey()),
     ]
     played = play(chain, *(Log(encode_event(event)) for event in forged))
-    # The vault program and the vault are named, so that the indexer looks at the transaction.
+    # The vault program and the vault are named, so that the transaction is listed and read.
     named = [AccountMeta(key, False, False) for key in (world.programs.vault, vault)]
-    told = Instruction(PUPPET, b"", [*named, *played.accounts])
-    logs = await logs_of(world, await world.act(owner, told))
+    forging = Instruction(PUPPET, b"", [*named, *played.accounts])
+    logs = await logs_of(world, await world.act(owner, forging))
     assert [each for each in logs if each.startswith("Program data: ")] == [*map(line, forged)]
 
     await world.indexer().catch_up()
@@ -101,10 +101,10 @@ async def test_events_that_never_were_change_nothing(world: World, chain: LocalC
     assert unread(world) == 0
 
 
-async def test_a_yield_program_cannot_speak_for_the_vault_that_calls_it(
+async def test_a_yield_program_cannot_forge_events_of_the_vault_that_calls_it(
     world: World, chain: LocalChain
 ) -> None:
-    """Its frame is inside the vault program's own, and the vault has signed for it."""
+    """Its frame is inside the vault program's frame, and the vault has signed for it."""
     programs, operator = world.programs, world.operator
     listed = instructions.add_yield_program(programs, governance=operator.pubkey(), program=PUPPET)
     await world.act(operator, listed)

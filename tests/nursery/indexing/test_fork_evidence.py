@@ -1,4 +1,4 @@
-"""What shows that there was a fork, what does not, and who may not write meanwhile."""
+"""Fork evidence: what proves a fork, what does not, and concurrent writers."""
 
 from __future__ import annotations
 
@@ -20,15 +20,15 @@ from cvms.store.index import cursor as cursors
 from cvms.store.index.cursor import Cursor
 from cvms.store.postgres.migrate import migrations
 from cvms.store.vaults import vaults
-from tests.nursery.books import books
 from tests.nursery.forking import Forking, opened
+from tests.nursery.index_tables import read_tables
 from tests.nursery.world import address, until
 
 
-async def test_what_was_read_ahead_of_a_dropped_transaction_is_read_again(
+async def test_an_account_read_ahead_of_a_dropped_transaction_is_read_again(
     forking: Forking,
 ) -> None:
-    """The account may show a transaction before the list does; then a fork drops it unseen."""
+    """An account may include a transaction that is not listed yet, and that a fork then drops."""
     world, owner = forking.world, await opened(forking)
     await forking.act((owner, world.deposit(owner, 100)))
     chain = world.chain.chain
@@ -44,37 +44,37 @@ async def test_what_was_read_ahead_of_a_dropped_transaction_is_read_again(
     assert row is not None
     assert row.total == 120
     forking.fork(2)
-    await forking.settle_down()
+    await forking.catch_up()
     chain.advance(6)
     await world.settler().run_once()
     assert await forking.differing() == {}
 
 
-async def test_a_node_that_has_forgotten_takes_nothing_back(forking: Forking) -> None:
-    """It came up from a snapshot, and knows nothing of what was before."""
+async def test_a_node_that_pruned_its_ledger_causes_no_rollback(forking: Forking) -> None:
+    """A node that started from a snapshot knows nothing of earlier blocks."""
     world, owner = forking.world, await opened(forking)
     await forking.act((owner, world.deposit(owner, 100)))
     await world.indexer().catch_up()
-    before = await books(world.database)
+    before = await read_tables(world.database)
     world.chain.faults.history.first_slot = world.chain.chain.tip.slot
     await forking.act((owner, world.deposit(owner, 20)))
     with pytest.raises(GapNotClosed):
         await world.indexer().catch_up()
-    assert await books(world.database) == before
+    assert await read_tables(world.database) == before
     assert world.progress.problem is not None
 
-    # Nor if nothing was final yet, so that nothing shows that it knows the chain at all.
+    # The same if nothing was final yet, so that nothing shows that the node knows the chain.
     await world.execute("DELETE FROM applied WHERE final")
     with pytest.raises(GapNotClosed):
         await world.indexer().catch_up()
-    assert await books(world.database) == before
+    assert await read_tables(world.database) == before
     world.chain.faults.clear()
-    await forking.settle_down()
+    await forking.catch_up()
     assert [amount for _, amount, _ in await world.history(owner)] == [100, 20]
 
 
 class Mixed(RpcClient):
-    """Batches are answered by another node than single calls."""
+    """A client whose batches are answered by another node than its single calls."""
 
     def __init__(self, single: RpcClient, batches: RpcClient) -> None:
         super().__init__(single._transport)
@@ -85,7 +85,7 @@ class Mixed(RpcClient):
 
 
 @pytest.mark.parametrize("forgetful", ["for single calls", "for batches"])
-async def test_what_one_node_forgot_is_not_proved_by_what_another_remembers(
+async def test_one_nodes_ledger_is_no_evidence_for_what_another_pruned(
     forking: Forking, nursery: trio.Nursery, forgetful: str
 ) -> None:
     world, owner = forking.world, await opened(forking)
@@ -100,19 +100,19 @@ async def test_what_one_node_forgot_is_not_proved_by_what_another_remembers(
         nodes = (world.rpc, other) if forgetful == "for single calls" else (other, world.rpc)
         with suppress(GapNotClosed):
             await world.settler(rpc=Mixed(*nodes)).run_once()
-    told = [(kind, amount) for kind, _, amount in await forking.told()]
-    assert told == [("event", 100), ("event", 20), ("event", 3)]
+    published = [(kind, amount) for kind, _, amount in await forking.published()]
+    assert published == [("event", 100), ("event", 20), ("event", 3)]
     world.chain.faults.clear()
-    await forking.settle_down()
+    await forking.catch_up()
     await world.settler().run_once()
     assert await forking.differing() == {}
 
 
-async def test_a_node_that_is_behind_takes_nothing_back(forking: Forking) -> None:
+async def test_a_node_that_is_behind_causes_no_rollback(forking: Forking) -> None:
     world, owner = forking.world, await opened(forking)
     await forking.act((owner, world.deposit(owner, 100)))
     await world.indexer().catch_up()
-    before = await books(world.database)
+    before = await read_tables(world.database)
     world.chain.faults.lag = 2
     with pytest.raises(RpcError) as refused:
         await world.indexer().catch_up()
@@ -120,10 +120,10 @@ async def test_a_node_that_is_behind_takes_nothing_back(forking: Forking) -> Non
     with pytest.raises(GapNotClosed):
         await world.indexer().forks.roll_back(seen=Slot(world.chain.chain.tip.slot))
     await world.settler().run_once()
-    assert await books(world.database) == before
+    assert await read_tables(world.database) == before
 
 
-async def test_the_settler_takes_back_what_the_indexer_did_not_see(forking: Forking) -> None:
+async def test_the_finalizer_rolls_back_what_the_indexer_did_not_see(forking: Forking) -> None:
     world, owner = forking.world, await opened(forking)
     await forking.act((owner, world.deposit(owner, 100)))
     await world.indexer().catch_up()
@@ -135,10 +135,10 @@ async def test_the_settler_takes_back_what_the_indexer_did_not_see(forking: Fork
     assert {row.type for row in await world.outbox("deposit_event")} == {"event", "retracted"}
 
 
-async def test_who_applies_waits_for_who_takes_back_and_writes_nothing_then(
+async def test_a_batch_waits_for_a_rollback_and_is_then_not_applied(
     forking: Forking,
 ) -> None:
-    """What was read before a fork must not be applied on top of what is left after it."""
+    """A batch that was read before a fork must not be applied after the rollback."""
     world, owner = forking.world, await opened(forking)
     program = str(world.programs.vault)
     before = await world.cursor()
@@ -172,8 +172,8 @@ async def test_who_applies_waits_for_who_takes_back_and_writes_nothing_then(
     assert [amount for _, amount, _ in await world.history(owner)] == [1]
 
 
-async def test_a_fork_is_taken_back_in_a_database_of_an_older_version(forking: Forking) -> None:
-    """It did not note what it applied: its events and its cursor have to do."""
+async def test_a_fork_is_rolled_back_in_a_database_of_an_older_version(forking: Forking) -> None:
+    """That version kept no list of applied transactions: events and cursor have to suffice."""
     world, owner = forking.world, await opened(forking)
     await forking.act((owner, world.deposit(owner, 100)))
     await world.indexer().catch_up()
@@ -185,6 +185,6 @@ async def test_a_fork_is_taken_back_in_a_database_of_an_older_version(forking: F
     async with world.database.connection() as conn:
         await conn.execute(section.encode())
     forking.fork(2)
-    await forking.settle_down()
+    await forking.catch_up()
     assert [amount for _, amount, _ in await world.history(owner)] == [100]
     assert await forking.differing() == {}

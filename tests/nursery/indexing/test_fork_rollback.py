@@ -1,4 +1,4 @@
-"""A fork drops confirmed blocks, and the books are those of the chain that won."""
+"""Rollback of forks: the tables are then those of the surviving chain."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from tests.nursery.indexing.test_indexer import cancelled_after
 from tests.nursery.world import address, running
 
 
-async def test_what_a_fork_drops_for_good_is_taken_back(forking: Forking) -> None:
+async def test_what_a_fork_drops_for_good_is_rolled_back(forking: Forking) -> None:
     world, owner = forking.world, await opened(forking)
     [kept] = await forking.act((owner, world.deposit(owner, 100)))
     await world.indexer().catch_up()
@@ -29,13 +29,13 @@ async def test_what_a_fork_drops_for_good_is_taken_back(forking: Forking) -> Non
     assert [amount for _, amount, _ in await world.history(owner)] == [100, 20, 3]
 
     forking.fork(2)
-    await forking.settle_down()
+    await forking.catch_up()
     assert await world.history(owner) == [("deposit", 100, 100)]
     async with world.database.connection() as conn:
         row = await vaults.get(conn, address(owner))
     assert row is not None
     assert row.total == 100
-    assert await forking.told() == [
+    assert await forking.published() == [
         ("event", kept, 100),
         ("event", dropped[0], 20),
         ("event", dropped[1], 3),
@@ -47,12 +47,12 @@ async def test_what_a_fork_drops_for_good_is_taken_back(forking: Forking) -> Non
     assert await world.problems() == []
 
 
-async def test_a_retracted_message_is_the_one_that_was_told(forking: Forking) -> None:
+async def test_a_retracted_message_equals_the_published_one(forking: Forking) -> None:
     world, owner = forking.world, await opened(forking)
     await forking.act((owner, world.deposit(owner, 20)))
     await world.indexer().catch_up()
     forking.fork(2)
-    await forking.settle_down()
+    await forking.catch_up()
     event, retracted = await world.outbox("deposit_event")
     assert retracted.type == "retracted"
     assert retracted.seq == event.seq + 1
@@ -74,25 +74,25 @@ async def test_what_lands_again_in_another_order_is_applied_again(forking: Forki
     await forking.act((one, world.deposit(one, 1)), (two, world.deposit(two, 2)))
     await forking.act((owner, world.deposit(owner, 100)), (one, world.deposit(one, 4)))
     await world.indexer().catch_up()
-    before = await forking.told()
+    before = await forking.published()
 
     forking.fork(4, reversed)
-    await forking.settle_down()
-    told = await forking.told()
+    await forking.catch_up()
+    published = await forking.published()
     amounts = [amount for _, _, amount in before]
-    assert [amount for type_, _, amount in told if type_ == "event"] == amounts + amounts[::-1]
-    assert [amount for type_, _, amount in told if type_ == "retracted"] == amounts[::-1]
+    assert [amount for type_, _, amount in published if type_ == "event"] == amounts + amounts[::-1]
+    assert [amount for type_, _, amount in published if type_ == "retracted"] == amounts[::-1]
     assert await forking.differing() == {}
     assert await world.problems() == []
 
 
-async def test_what_lands_again_as_it_was_is_of_another_slot(forking: Forking) -> None:
+async def test_what_lands_again_unchanged_is_applied_in_its_new_slot(forking: Forking) -> None:
     world, owner = forking.world, await opened(forking)
     [sent] = await forking.act((owner, world.deposit(owner, 20)))
     await world.indexer().catch_up()
     forking.fork(2, list)
-    await forking.settle_down()
-    assert await forking.told() == [
+    await forking.catch_up()
+    assert await forking.published() == [
         ("event", sent, 20),
         ("retracted", sent, 20),
         ("event", sent, 20),
@@ -102,24 +102,24 @@ async def test_what_lands_again_as_it_was_is_of_another_slot(forking: Forking) -
     assert await forking.differing() == {}
 
 
-async def test_a_vault_opened_on_the_losing_side_is_no_more(forking: Forking) -> None:
+async def test_a_vault_opened_on_a_dropped_fork_has_no_row(forking: Forking) -> None:
     world, owner = forking.world, await opened(forking)
     other = await forking.wallet()
     opening = instructions.initialize_vault(world.programs, other.pubkey())
     await forking.act((other, opening), (other, world.deposit(other, 5)))
     await world.indexer().catch_up()
     forking.fork(2)
-    await forking.settle_down()
+    await forking.catch_up()
     async with world.database.connection() as conn:
         assert await vaults.get(conn, address(other)) is None
     assert await forking.differing() == {}
 
     await forking.act((other, opening), (owner, world.deposit(owner, 7)))
-    await forking.settle_down()
+    await forking.catch_up()
     assert await forking.differing() == {}
 
 
-async def test_a_vault_closed_and_opened_anew_on_the_losing_side(forking: Forking) -> None:
+async def test_a_vault_reopened_on_a_dropped_fork_is_rolled_back(forking: Forking) -> None:
     world, owner = forking.world, await opened(forking)
     await forking.act((owner, world.deposit(owner, 30)), (owner, world.withdraw(owner, 30)))
     await world.indexer().catch_up()
@@ -128,13 +128,13 @@ async def test_a_vault_closed_and_opened_anew_on_the_losing_side(forking: Forkin
     await forking.act((owner, close), (owner, opening), (owner, world.deposit(owner, 5)))
     await world.indexer().catch_up()
     forking.fork(2)
-    await forking.settle_down()
+    await forking.catch_up()
     assert await forking.differing() == {}
     assert await world.problems() == []
 
 
-async def test_a_fork_of_what_tells_nothing_moves_the_cursor_back(forking: Forking) -> None:
-    """A transaction that fails, or adds a delegate, has no event."""
+async def test_a_fork_of_transactions_without_events_rewinds_the_cursor(forking: Forking) -> None:
+    """A transaction that fails or adds a delegate has no event."""
     world, owner = forking.world, await opened(forking)
     delegate = Keypair().pubkey()
     add = instructions.add_delegate(world.programs, owner=owner.pubkey(), delegate=delegate)
@@ -142,7 +142,7 @@ async def test_a_fork_of_what_tells_nothing_moves_the_cursor_back(forking: Forki
     await forking.act((owner, add), (owner, world.withdraw(owner, 1)))
     await world.indexer().catch_up()
     forking.fork(2)
-    await forking.settle_down()
+    await forking.catch_up()
     assert await world.cursor() == before
     async with world.database.connection() as conn:
         row = await vaults.get(conn, address(owner))
@@ -151,7 +151,7 @@ async def test_a_fork_of_what_tells_nothing_moves_the_cursor_back(forking: Forki
     assert await forking.differing() == {}
 
 
-async def test_two_forks_in_a_row_while_nobody_looks(forking: Forking) -> None:
+async def test_two_forks_between_two_runs_are_rolled_back(forking: Forking) -> None:
     world, owner = forking.world, await opened(forking)
     await forking.act((owner, world.deposit(owner, 100)))
     await world.indexer(batch_size=1).catch_up()
@@ -159,12 +159,12 @@ async def test_two_forks_in_a_row_while_nobody_looks(forking: Forking) -> None:
     await forking.act((owner, world.withdraw(owner, 40)))
     forking.fork(3)
     await forking.act((owner, world.deposit(owner, 6)), (owner, world.deposit(owner, 7)))
-    await forking.settle_down(world.indexer(batch_size=1))
+    await forking.catch_up(world.indexer(batch_size=1))
     assert await forking.differing() == {}
     forking.fork(2, reversed)
-    await forking.settle_down(world.indexer(batch_size=1))
+    await forking.catch_up(world.indexer(batch_size=1))
     forking.fork(2, reversed)
-    await forking.settle_down(world.indexer(batch_size=1))
+    await forking.catch_up(world.indexer(batch_size=1))
     assert await forking.differing() == {}
     assert await world.problems() == []
 
@@ -177,17 +177,17 @@ async def test_a_fork_deeper_than_a_batch_and_killed_at_any_point(forking: Forki
         step += 7
         steps = [(key, world.deposit(key, each)) for key in (owner, other) for each in (1, 2)]
         await forking.act(*steps, (owner, world.withdraw(owner, 1)))
-        await forking.settle_down(world.indexer(batch_size=2))
+        await forking.catch_up(world.indexer(batch_size=2))
         forking.fork(2, lambda dropped: dropped[1::2])
         finished = not await cancelled_after(step, world.indexer(batch_size=2).catch_up)
-        await forking.settle_down(world.indexer(batch_size=2))
+        await forking.catch_up(world.indexer(batch_size=2))
         assert await world.problems() == [], f"cancelled after step {step}"
         world.reconciliations.take()
     assert step > 50
     assert await forking.differing() == {}
 
 
-async def test_two_indexers_during_forks(forking: Forking) -> None:
+async def test_two_indexers_follow_forks(forking: Forking) -> None:
     world, owner = forking.world, await opened(forking)
     other = await opened(forking)
     one, two = world.indexer(batch_size=2), world.indexer(batch_size=3)
@@ -215,7 +215,7 @@ async def test_it_follows_forks_live(forking: Forking) -> None:
     assert await forking.differing() == {}
 
 
-async def test_a_vault_that_took_our_mint_on_the_losing_side_does_not_count(
+async def test_a_vault_that_took_our_mint_on_a_dropped_fork_has_no_row(
     forking: Forking,
 ) -> None:
     world, key = forking.world, await forking.wallet()
@@ -233,7 +233,7 @@ async def test_a_vault_that_took_our_mint_on_the_losing_side_does_not_count(
     await world.indexer().catch_up()
     assert len(await world.history(key)) == 1
     forking.fork(2)
-    await forking.settle_down()
+    await forking.catch_up()
     async with world.database.connection() as conn:
         assert await vaults.get(conn, address(key)) is None
     assert await forking.differing() == {}

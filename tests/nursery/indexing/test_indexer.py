@@ -1,4 +1,4 @@
-"""The books equal the chain: after every transaction, every interruption and every repetition."""
+"""Indexer: the database follows the chain through interruptions, repetitions and bad nodes."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ from tests.nursery.world import World, address, running, until
 from tests.redis_server import RedisServer
 
 
-async def test_a_deposit_and_a_withdrawal_are_in_the_books_once(world: World) -> None:
+async def test_a_deposit_and_a_withdrawal_are_recorded_once(world: World) -> None:
     owner = await world.owner(tokens=1_000)
     first = await world.act(owner, world.deposit(owner, 1_000))
     await world.act(owner, world.withdraw(owner, 400))
@@ -56,28 +56,28 @@ async def test_a_deposit_and_a_withdrawal_are_in_the_books_once(world: World) ->
     assert await world.problems() == []
 
 
-async def test_balances_are_told_as_they_move(world: World) -> None:
+async def test_balances_are_published_as_they_change(world: World) -> None:
     owner, indexer = await world.owner(tokens=1_000), world.indexer()
     await indexer.catch_up()
     for step in (world.deposit(owner, 1_000), world.withdraw(owner, 400)):
         await world.act(owner, step)
         await indexer.catch_up()
-    told = [row.data["balance"] for row in await world.outbox("vault_balance_update")]
-    assert told == [0, 1_000, 600]
+    published = [row.data["balance"] for row in await world.outbox("vault_balance_update")]
+    assert published == [0, 1_000, 600]
 
 
-async def test_it_follows_the_chain_live_without_asking_in_between(world: World) -> None:
+async def test_notifications_alone_make_it_follow_the_chain(world: World) -> None:
     owner = await world.owner()
     indexer = world.indexer()
-    indexer._poll_seconds = 1_000  # only the subscription can tell
+    indexer._poll_seconds = 1_000  # only the subscription can wake it
     async with running(indexer.run):
         for amount in (1, 2, 3):
             await world.act(owner, world.deposit(owner, amount))
 
-        async def told() -> bool:
+        async def published() -> bool:
             return len(await world.outbox("deposit_event")) == 3
 
-        await until(told)
+        await until(published)
     assert await world.problems() == []
 
 
@@ -104,7 +104,7 @@ async def test_a_failed_transaction_moves_the_cursor_and_nothing_else(world: Wor
     assert await world.problems() == []
 
 
-async def test_a_delegate_shows_in_the_row_though_no_event_tells(world: World) -> None:
+async def test_a_delegate_is_in_the_row_although_no_event_says_so(world: World) -> None:
     owner, delegate, indexer = await world.owner(), Keypair().pubkey(), world.indexer()
     await indexer.catch_up()
     add = instructions.add_delegate(world.programs, owner=owner.pubkey(), delegate=delegate)
@@ -139,7 +139,7 @@ async def test_cancelled_at_any_point_and_started_again_nothing_is_lost_or_doubl
     assert step > 50
 
 
-async def test_a_pubsub_that_refuses_everybody_costs_nothing_but_the_delay(world: World) -> None:
+async def test_without_pubsub_everything_is_applied_later(world: World) -> None:
     owner = await world.owner()
     world.chain.faults.refuse_pubsub = True
 
@@ -173,7 +173,7 @@ async def test_two_indexers_at_once_double_nothing(world: World) -> None:
     assert await world.problems() == []
 
 
-async def test_a_cursor_set_back_repeats_the_work_without_effect(world: World) -> None:
+async def test_a_rewound_cursor_repeats_the_work_without_effect(world: World) -> None:
     owner = await world.owner()
     await world.act(owner, world.deposit(owner, 500))
     await world.act(owner, world.withdraw(owner, 200))
@@ -185,7 +185,7 @@ async def test_a_cursor_set_back_repeats_the_work_without_effect(world: World) -
     assert await world.problems() == []
 
 
-async def test_who_was_overtaken_writes_nothing(world: World) -> None:
+async def test_a_batch_is_not_applied_after_another_process_moved_the_cursor(world: World) -> None:
     owner = await world.owner()
     await world.act(owner, world.deposit(owner, 500))
     gap = await list_signatures_since(
@@ -194,29 +194,31 @@ async def test_who_was_overtaken_writes_nothing(world: World) -> None:
     reader = BatchReader(rpc=world.rpc, programs=world.programs, metrics=world.metrics)
     batch = await reader.read(gap)
     await world.indexer().catch_up()
-    cursor, told = await world.cursor(), await world.outbox()
+    cursor, messages = await world.cursor(), await world.outbox()
     late = Cursor(str(world.programs.vault), gap[-1].slot, "another", None)
     assert await apply_batch(world.database, batch, after=None, to=late) is None
     assert await world.cursor() == cursor
-    assert await world.outbox() == told
+    assert await world.outbox() == messages
 
 
 async def test_a_long_gap_is_read_in_pages(world: World) -> None:
     owner = await world.owner()
     sent = [await world.act(owner, world.deposit(owner, amount)) for amount in range(1, 8)]
     program = world.programs.vault
-    full = await list_signatures_since(world.rpc, program, cursor=None, at_least=Slot(0), page=3)
+    full = await list_signatures_since(
+        world.rpc, program, cursor=None, at_least=Slot(0), page_size=3
+    )
     assert [info.signature for info in full][-7:] == sent
     cursor = Cursor(str(program), full[-8].slot, full[-8].signature, full[-9].signature)
     for page in range(1, 9):
         found = await list_signatures_since(
-            world.rpc, program, cursor=cursor, at_least=Slot(0), page=page
+            world.rpc, program, cursor=cursor, at_least=Slot(0), page_size=page
         )
         assert [info.signature for info in found] == sent
 
 
 class ForgetfulNode(RpcClient):
-    """A node without the old part of its ledger: it does not know the `until` it is given."""
+    """A node that pruned the old part of its ledger and does not know the `until` it is given."""
 
     async def get_signatures_for_address(self, *args: Any, **kwargs: Any) -> list[SignatureInfo]:
         found = await super().get_signatures_for_address(*args, **{**kwargs, "until": None})
@@ -232,7 +234,7 @@ async def test_a_gap_that_cannot_be_closed_is_not_skipped_and_not_ready(world: W
     for amount in (3, 4):
         await world.act(owner, world.deposit(owner, amount))
 
-    health = ReadinessProbe(
+    probe = ReadinessProbe(
         database=world.database,
         rpc=world.rpc,
         progress=world.progress,
@@ -240,24 +242,24 @@ async def test_a_gap_that_cannot_be_closed_is_not_skipped_and_not_ready(world: W
         board=world.board,
         metrics=world.metrics,
     )
-    await health.probe()
+    await probe.probe()
     assert world.board.ready
     with pytest.raises(GapNotClosed):
         await world.indexer(rpc=ForgetfulNode(world.rpc._transport)).catch_up()
-    await health.probe()
+    await probe.probe()
     assert not world.board.ready
     assert not world.board.components["indexer"].ok
     assert await world.cursor() == cursor
     assert len(await world.history(owner)) == 2
 
     await world.indexer().catch_up()
-    await health.probe()
+    await probe.probe()
     assert world.board.ready
     assert await world.problems() == []
 
 
 class ShufflingNode(RpcClient):
-    """A node whose list is in no order, or has a transaction twice."""
+    """A node whose list is out of order, or has a transaction twice."""
 
     twice = False
 
@@ -266,7 +268,7 @@ class ShufflingNode(RpcClient):
         return [*found, found[-1]] if self.twice else found[::-1]
 
 
-async def test_a_list_that_is_in_no_order_is_not_applied(world: World) -> None:
+async def test_a_list_out_of_order_or_with_duplicates_is_not_applied(world: World) -> None:
     owner = await world.owner()
     for amount in (1, 2):
         await world.act(owner, world.deposit(owner, amount))
@@ -281,7 +283,7 @@ async def test_a_list_that_is_in_no_order_is_not_applied(world: World) -> None:
 
 
 class SlowNode(RpcClient):
-    """A node that lists a signature before it can give the transaction."""
+    """A node that lists a signature before it has the transaction."""
 
     missing: str | None = None
 
@@ -290,7 +292,7 @@ class SlowNode(RpcClient):
         return [None if each and each.signature == self.missing else each for each in found]
 
 
-async def test_it_stops_before_a_transaction_the_node_cannot_give_yet(world: World) -> None:
+async def test_it_stops_before_a_transaction_that_the_node_does_not_have_yet(world: World) -> None:
     owner = await world.owner()
     await world.act(owner, world.deposit(owner, 1))
     second = await world.act(owner, world.deposit(owner, 2))
@@ -327,7 +329,7 @@ class _CancelAtStep(trio.abc.Instrument):
 
 
 async def cancelled_after(steps: int, work: Any) -> bool:
-    """Cancel `work` when it has been resumed so many times; whether it was still running."""
+    """Cancel `work` after it was resumed `steps` times; return whether it was still running."""
     with trio.CancelScope() as scope:
         instrument = _CancelAtStep(trio.lowlevel.current_task(), scope, steps)
         trio.lowlevel.add_instrument(instrument)
@@ -338,12 +340,12 @@ async def cancelled_after(steps: int, work: Any) -> bool:
     return scope.cancelled_caught
 
 
-async def test_a_vault_over_a_worthless_token_counts_for_nothing(world: World) -> None:
+async def test_a_vault_of_a_worthless_token_is_not_counted(world: World) -> None:
     honest = await world.owner(tokens=1_000)
     worthless = replace(world.programs, mint=Pubkey.new_unique())
     forger = await world.wallet()
     await make_mint(world.rpc, worthless.mint, authority=forger.pubkey())
-    # More than the database can hold, so that counting it would stop the indexer for good.
+    # More than a column can hold: counting it would stop the indexer for good.
     tokens = {"amount": 2**64 - 1}
     await world.rpc.call("surfnet_setTokenAccount", [address(forger), str(worthless.mint), tokens])
     key = forger.pubkey()
@@ -365,13 +367,13 @@ async def test_a_vault_over_a_worthless_token_counts_for_nothing(world: World) -
     assert await world.recorded_differences() == 0
 
 
-async def test_a_vault_closed_before_anyone_looked_keeps_its_history(world: World) -> None:
+async def test_a_vault_closed_before_it_was_indexed_keeps_its_history(world: World) -> None:
     owner = await world.owner(tokens=1_000)
     await world.act(owner, world.deposit(owner, 700))
     await world.act(owner, world.withdraw(owner, 700))
     vault = vault_address(world.programs, owner.pubkey())
     await world.rpc.call("surfnet_setAccount", [str(vault), {"lamports": 0, "data": ""}])
-    await until(partial(_gone, world, vault))
+    await until(partial(_is_closed, world, vault))
     assert await world.indexer(batch_size=1).catch_up()
 
     assert await world.history(owner) == [("deposit", 700, 700), ("withdraw", 700, 0)]
@@ -381,7 +383,7 @@ async def test_a_vault_closed_before_anyone_looked_keeps_its_history(world: Worl
     assert (row.total, row.mint, row.state) == (0, str(world.programs.mint), {"closed": True})
 
 
-async def test_killed_right_after_a_commit_it_leaves_no_older_balance_in_the_cache(
+async def test_killed_right_after_a_commit_it_leaves_no_old_balance_in_the_cache(
     world: World, redis_server: RedisServer
 ) -> None:
     owner = await world.owner(tokens=1_000)
@@ -400,11 +402,11 @@ async def test_killed_right_after_a_commit_it_leaves_no_older_balance_in_the_cac
 
 
 class Killed(Exception):
-    """The process is gone at this line."""
+    """The process is killed at this line."""
 
 
 class KilledAfterCommit:
-    """A cache whose indexer dies before it can say that something was committed."""
+    """A cache whose indexer is killed right after its commit."""
 
     def __init__(self, cache: BalanceCache, database: Database) -> None:
         self._cache = cache
@@ -423,6 +425,6 @@ class KilledAfterCommit:
         await self._cache.forget(*owners)
 
 
-async def _gone(world: World, account: Pubkey) -> bool:
+async def _is_closed(world: World, account: Pubkey) -> bool:
     found = await world.rpc.get_accounts([account], commitment=Commitment.CONFIRMED)
     return found.accounts == (None,)

@@ -1,6 +1,6 @@
-"""Whatever happens on the chain and to the indexer, in any order: the books are those of the chain.
+"""Random blocks, forks and interruptions: the tables always equal those of a fresh index.
 
-A seed that fails is run again with `-k`.
+Run a failing seed again with `-k`.
 """
 
 from __future__ import annotations
@@ -29,29 +29,32 @@ STEPS = 40
 
 
 @pytest.mark.parametrize("seed", [1, 2])
-async def test_after_anything_the_books_are_those_of_the_chain(forking: Forking, seed: int) -> None:
+async def test_after_random_steps_the_tables_equal_those_of_a_fresh_index(
+    forking: Forking, seed: int
+) -> None:
     dice = random.Random(seed)
     owners = [await opened(forking) for _ in range(3)]
-    life = Life(forking.world, dice, owners)
-    await life.prepare()
+    steps = RandomSteps(forking.world, dice, owners)
+    await steps.prepare()
     for step in range(STEPS):
-        act = dice.choices(
-            [life.block, life.fork, life.index, life.interrupted, life.settle], [10, 4, 4, 1, 1]
+        [act] = dice.choices(
+            [steps.block, steps.fork, steps.index, steps.interrupted, steps.finalize],
+            [10, 4, 4, 1, 1],
         )
-        await act[0]()
+        await act()
         forking.world.reconciliations.take()
         if step % 20 == 19:
             forking.world.chain.chain.advance(2)
-            await forking.settle_down()
+            await forking.catch_up()
             forking.world.chain.chain.advance(6)
             await forking.world.settler().run_once()
-            await forking.settle_down()
+            await forking.catch_up()
             assert await forking.differing() == {}, f"seed {seed}, step {step}"
-    assert await untold(forking.world) == Counter()
+    assert await unpublished(forking.world) == Counter()
 
 
-class Life:
-    """What may happen, each at the throw of dice."""
+class RandomSteps:
+    """Random steps on the chain and of the indexer."""
 
     def __init__(self, world: World, dice: random.Random, owners: Sequence[Keypair]) -> None:
         self._world = world
@@ -71,7 +74,7 @@ class Life:
         chain.advance(6)
 
     async def block(self) -> None:
-        """Some transactions, which may fail, and perhaps the end of the block."""
+        """Send some transactions, which may fail, and perhaps end the block."""
         levels = (Commitment.FINALIZED, Commitment.CONFIRMED)
         latest = await self._world.rpc.get_latest_blockhash(self._dice.choice(levels))
         for _ in range(self._dice.randint(1, 4)):
@@ -81,7 +84,7 @@ class Life:
                 wire = bytes(VersionedTransaction(message, [signer]))
                 await self._world.rpc.send_transaction(wire)
             except RpcError:
-                continue  # its block hash went with a fork
+                continue  # its block hash was dropped by a fork
         self._world.chain.chain.advance(self._dice.choice([0, 1, 1, 2]))
 
     def _step(self) -> tuple[Keypair, Instruction]:
@@ -122,11 +125,11 @@ class Life:
         return owner, self._dice.choice(steps)()
 
     async def fork(self) -> None:
-        """Drop blocks that are not final; some of what was in them may land again."""
+        """Drop blocks that are not final; some of their transactions may land again."""
         chain = self._world.chain.chain
-        deepest = chain.tip.height - chain.bank(ChainCommitment.FINALIZED).height
-        if deepest > 0:
-            chain.fork(self._dice.randint(1, deepest), self._again)
+        max_blocks = chain.tip.height - chain.bank(ChainCommitment.FINALIZED).height
+        if max_blocks > 0:
+            chain.fork(self._dice.randint(1, max_blocks), self._again)
             chain.advance(self._dice.choice([0, 1, 1, 2]))
 
     def _again(self, dropped: Sequence[Entry]) -> list[Entry]:
@@ -140,19 +143,19 @@ class Life:
         await unless_behind(indexer.catch_up)
 
     async def interrupted(self) -> None:
-        """The indexer, killed somewhere."""
+        """Run the indexer and cancel it at a random step."""
 
         async def work() -> None:
             await unless_behind(self._world.indexer(batch_size=2).catch_up)
 
         await cancelled_after(self._dice.randint(1, 60), work)
 
-    async def settle(self) -> None:
+    async def finalize(self) -> None:
         await unless_behind(self._world.settler().run_once)
 
 
 async def unless_behind(work: Callable[[], Awaitable[object]]) -> None:
-    """A node that has not come so far after a fork is asked again later."""
+    """Do the work; ignore that the node is behind, as it may be after a fork."""
     try:
         await work()
     except RpcError as error:
@@ -160,8 +163,8 @@ async def unless_behind(work: Callable[[], Awaitable[object]]) -> None:
             raise
 
 
-async def untold(world: World) -> Counter[tuple[str | None, int, str, int, str | None]]:
-    """Lines of the history that subscribers do not know of, and what they know that is none."""
+async def unpublished(world: World) -> Counter[tuple[str | None, int, str, int, str | None]]:
+    """Return the history lines that were not published, and published ones without a line."""
     query = b"SELECT signature, slot, kind, amount, owner FROM transactions"
     async with world.database.connection() as conn:
         lines = Counter(await (await conn.execute(query)).fetchall())

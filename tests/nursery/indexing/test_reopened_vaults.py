@@ -1,4 +1,4 @@
-"""A vault may be closed, opened anew and given another mint: its books stay the chain's."""
+"""Vaults that are closed, opened again, or given another mint."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ from cvms.chain.program import instructions
 from cvms.chain.types import Programs
 from cvms.dev.chain_setup import make_mint
 from cvms.store.analytics import event_counters
-from cvms.store.reconciliation import reconciliation_log
-from cvms.store.vaults import account_offsets, vaults
+from cvms.store.reconciliation import reconciliation_log, vault_ledger
+from cvms.store.vaults import vaults
 from cvms.store.vaults.vaults import Tvl, VaultRow
 from tests.nursery.world import World, address, judged, settled
 
 BATCHES = pytest.mark.parametrize("batch_size", [1, 2, 100])
-MOST = 2**64 - 1
+U64_MAX = 2**64 - 1
 
 
 @BATCHES
-async def test_a_vault_closed_and_opened_anew_reconciles(world: World, batch_size: int) -> None:
+async def test_a_reopened_vault_reconciles(world: World, batch_size: int) -> None:
     alice = await world.owner(tokens=1_000)
     for amount in (1_000, 300, 200):
         await world.act(alice, world.deposit(alice, amount))
@@ -37,12 +37,14 @@ async def test_a_vault_closed_and_opened_anew_reconciles(world: World, batch_siz
         ("withdraw", 200, 0),
         ("deposit", 50, 50),
     ]
-    row = await book(world, alice)
+    row = await row_of(world, alice)
     assert (row.total, row.total_deposited, row.total_withdrawn) == (50, 50, 0)
 
 
 @BATCHES
-async def test_a_whole_life_in_one_transaction_reconciles(world: World, batch_size: int) -> None:
+async def test_a_vault_opened_and_closed_in_one_transaction_reconciles(
+    world: World, batch_size: int
+) -> None:
     alice = await world.owner(tokens=1_000)
     await world.act(alice, world.deposit(alice, 400))
     initialize = instructions.initialize_vault(world.programs, alice.pubkey())
@@ -68,15 +70,16 @@ async def test_a_whole_life_in_one_transaction_reconciles(world: World, batch_si
     ]
 
 
-async def test_a_closed_vault_holds_nothing_and_counts_nothing(world: World) -> None:
+async def test_a_closed_vault_has_no_balance_and_is_not_counted(world: World) -> None:
     alice = await world.owner(tokens=1_000)
     await world.act(alice, world.deposit(alice, 400))
     await world.act(alice, world.withdraw(alice, 400), close(world, alice))
     await settled(world)
-    row = await book(world, alice)
+    row = await row_of(world, alice)
     assert (row.total, row.state) == (0, {"closed": True})
     async with world.database.connection() as conn:
-        assert await account_offsets.expected(conn, address(alice)) == (0, 0)
+        sums = (await vault_ledger.read(conn, [address(alice)]))[address(alice)].sums
+        assert (sums.deposited, sums.withdrawn) == (0, 0)
         assert await vaults.tvl(conn) == Tvl(total=0, vaults=0, slot=row.slot)
     await world.act(alice, instructions.initialize_vault(world.programs, alice.pubkey()))
     await settled(world)
@@ -84,8 +87,10 @@ async def test_a_closed_vault_holds_nothing_and_counts_nothing(world: World) -> 
         assert (await vaults.tvl(conn)).vaults == 1
 
 
-@pytest.mark.parametrize("life", ["closed", "present"])
-async def test_a_line_that_is_missing_from_any_life_is_found(world: World, life: str) -> None:
+@pytest.mark.parametrize("account", ["closed", "present"])
+async def test_a_missing_line_of_any_account_of_the_vault_is_found(
+    world: World, account: str
+) -> None:
     alice = await world.owner(tokens=1_000)
     await world.act(alice, world.deposit(alice, 400))
     await world.act(alice, world.withdraw(alice, 400), close(world, alice))
@@ -95,21 +100,21 @@ async def test_a_line_that_is_missing_from_any_life_is_found(world: World, life:
         world.deposit(alice, 30),
     )
     await settled(world)
-    lost = {"closed": 400, "present": 30}[life]
+    lost = {"closed": 400, "present": 30}[account]
     await world.execute("DELETE FROM transactions WHERE kind = 'deposit' AND amount = %s", lost)
-    assert await found(world) == [("history_deposited", 30, 30 - lost)]
+    assert await healed_deposits(world) == [("history_deposited", 30, 30 - lost)]
 
 
-async def test_a_line_that_is_missing_of_a_closed_vault_is_found(world: World) -> None:
+async def test_a_missing_line_of_a_closed_vault_is_found(world: World) -> None:
     alice = await world.owner(tokens=1_000)
     await world.act(alice, world.deposit(alice, 400))
     await world.act(alice, world.withdraw(alice, 400), close(world, alice))
     await settled(world)
     await world.execute("DELETE FROM transactions WHERE kind = 'deposit'")
-    assert await found(world) == [("history_deposited", 0, -400)]
+    assert await healed_deposits(world) == [("history_deposited", 0, -400)]
 
 
-async def test_applying_it_all_again_moves_no_offset(world: World) -> None:
+async def test_applying_everything_again_changes_no_offset(world: World) -> None:
     alice = await world.owner(tokens=1_000)
     await world.act(alice, world.deposit(alice, 400))
     await world.act(alice, world.withdraw(alice, 400), close(world, alice))
@@ -121,7 +126,7 @@ async def test_applying_it_all_again_moves_no_offset(world: World) -> None:
 
 
 @BATCHES
-async def test_a_vault_of_another_mint_counts_for_nothing_until_it_is_back(
+async def test_a_vault_of_another_mint_is_not_counted_until_it_is_ours_again(
     world: World, batch_size: int
 ) -> None:
     alice = await world.owner(tokens=1_000)
@@ -133,7 +138,7 @@ async def test_a_vault_of_another_mint_counts_for_nothing_until_it_is_back(
     indexer = world.indexer(batch_size=batch_size)
     await indexer.catch_up()
     await settled(world)
-    row = await book(world, alice)
+    row = await row_of(world, alice)
     assert (row.total, row.mint) == (0, str(other.mint))
     async with world.database.connection() as conn:
         assert (await vaults.tvl(conn)).total == 0
@@ -148,44 +153,44 @@ async def test_a_vault_of_another_mint_counts_for_nothing_until_it_is_back(
         ("withdraw", 600, 0),
         ("deposit", 50, 50),
     ]
-    row = await book(world, alice)
+    row = await row_of(world, alice)
     assert (row.total, row.total_deposited, row.mint) == (50, 1_350, str(world.programs.mint))
     async with world.database.connection() as conn:
         assert await event_counters.read(conn) == {"deposit": (2, 650), "withdraw": (1, 600)}
     await world.execute("DELETE FROM transactions WHERE amount = 50")
-    assert await found(world) == [("history_deposited", 1_350, 1_300)]
+    assert await healed_deposits(world) == [("history_deposited", 1_350, 1_300)]
 
 
 @BATCHES
-async def test_worthless_tokens_of_a_vault_that_becomes_ours_never_count(
+async def test_worthless_tokens_of_a_vault_that_becomes_ours_are_never_counted(
     world: World, batch_size: int
 ) -> None:
     forger = await world.wallet(tokens=1_000)
-    worthless = await other_mint(world, forger, amount=MOST)
+    worthless = await other_mint(world, forger, amount=U64_MAX)
     await world.act(forger, instructions.initialize_vault(worthless, forger.pubkey()))
-    await world.act(forger, deposit(worthless, forger, MOST))
-    await world.act(forger, withdraw(worthless, forger, MOST))
+    await world.act(forger, deposit(worthless, forger, U64_MAX))
+    await world.act(forger, withdraw(worthless, forger, U64_MAX))
     await change_mint(world, forger, world.programs.mint)
     await world.act(forger, close(world, forger))
     await world.act(forger, instructions.initialize_vault(worthless, forger.pubkey()))
     # More than a column holds: counting it would stop the indexer for good.
-    await world.act(forger, deposit(worthless, forger, MOST - 40))
-    await world.act(forger, withdraw(worthless, forger, MOST - 40))
+    await world.act(forger, deposit(worthless, forger, U64_MAX - 40))
+    await world.act(forger, withdraw(worthless, forger, U64_MAX - 40))
     await change_mint(world, forger, world.programs.mint)
     await world.act(forger, world.deposit(forger, 40))
     assert await world.indexer(batch_size=batch_size).catch_up()
     await settled(world)
     assert await world.history(forger) == [("deposit", 40, 40)]
-    row = await book(world, forger)
+    row = await row_of(world, forger)
     assert (row.total, row.total_deposited) == (40, 2**63 - 1)
     async with world.database.connection() as conn:
         assert await event_counters.read(conn) == {"deposit": (1, 40)}
     await world.execute("DELETE FROM transactions")
-    assert await found(world) == [("history_deposited", 2**63 - 1, 2**63 - 1)]
+    assert await healed_deposits(world) == [("history_deposited", 2**63 - 1, 2**63 - 1)]
 
 
 @BATCHES
-async def test_a_vault_that_became_ours_and_ended_before_anyone_looked_keeps_its_history(
+async def test_a_vault_that_became_ours_and_was_closed_between_two_runs_keeps_its_history(
     world: World, batch_size: int
 ) -> None:
     alice = await world.wallet(tokens=1_000)
@@ -201,7 +206,7 @@ async def test_a_vault_that_became_ours_and_ended_before_anyone_looked_keeps_its
 
 
 @BATCHES
-async def test_a_vault_reopened_over_a_worthless_token_keeps_what_was_before(
+async def test_a_vault_reopened_with_a_worthless_token_keeps_its_history(
     world: World, batch_size: int
 ) -> None:
     alice = await world.owner(tokens=1_000)
@@ -221,7 +226,7 @@ async def test_a_vault_reopened_over_a_worthless_token_keeps_what_was_before(
         assert (await vaults.tvl(conn)).total == 0
 
 
-# --- what the tests do --------------------------------------------------------------------------
+# --- actions and queries of the tests -----------------------------------------------------------
 
 
 def close(world: World, owner: Keypair) -> Instruction:
@@ -249,7 +254,7 @@ def withdraw(programs: Programs, owner: Keypair, amount: int) -> Instruction:
 
 
 async def other_mint(world: World, owner: Keypair, amount: int = 1_000) -> Programs:
-    """The programs with a mint that is not ours, of which the owner has so much."""
+    """Return the programs with a mint that is not ours, of which the owner has `amount`."""
     other = replace(world.programs, mint=Pubkey.new_unique())
     await make_mint(world.rpc, other.mint, authority=owner.pubkey())
     params = [address(owner), str(other.mint), {"amount": amount}]
@@ -267,15 +272,15 @@ async def change_mint(world: World, owner: Keypair, mint: Pubkey) -> None:
     await world.act(world.operator, change)
 
 
-async def book(world: World, owner: Keypair) -> VaultRow:
+async def row_of(world: World, owner: Keypair) -> VaultRow:
     async with world.database.connection() as conn:
         row = await vaults.get(conn, address(owner))
     assert row is not None
     return row
 
 
-async def found(world: World) -> list[tuple[str, int | None, int | None]]:
-    """What the reconciler finds that the history does not count, and sets right."""
+async def healed_deposits(world: World) -> list[tuple[str, int | None, int | None]]:
+    """Return the differences of `history_deposited` that the reconciler finds and heals."""
     reconciler = world.reconciler()
     await judged(world, reconciler)
     async with world.database.connection() as conn:

@@ -1,4 +1,4 @@
-"""Every event of the program is either a movement for its owners or known to move nothing."""
+"""Ledger entries: every event has entries for its owners or is known to move nothing."""
 
 from __future__ import annotations
 
@@ -34,23 +34,23 @@ MOVING = {
 
 
 def made_up(kind: type[Any]) -> Any:
-    """An instance whose fields all differ: keys and numbers by their place."""
+    """Return an instance whose keys and numbers are all different."""
     values: dict[str, Any] = {}
-    for place, field in enumerate(fields(kind), start=1):
+    for number, field in enumerate(fields(kind), start=1):
         annotation = str(field.type)
         if "Pubkey" in annotation:
-            values[field.name] = () if "tuple" in annotation else Pubkey([place] * 32)
+            values[field.name] = () if "tuple" in annotation else Pubkey([number] * 32)
         elif "tuple" in annotation:
             values[field.name] = ()
         elif field.name == "transaction_type":
             values[field.name] = TransactionType.Withdrawal
         else:
-            values[field.name] = b"" if "Bytes" in annotation else place
+            values[field.name] = b"" if "Bytes" in annotation else number
     return kind(**values)
 
 
 @pytest.mark.parametrize("kind", [each for each in get_args(Event) if each is not TransferEvent])
-def test_what_an_event_means(kind: type[Any]) -> None:
+def test_the_entries_of_each_event(kind: type[Any]) -> None:
     event = made_up(kind)
     owners = dict.fromkeys(event_vaults(event), "alice")
     expected = []
@@ -67,10 +67,10 @@ def test_what_an_event_means(kind: type[Any]) -> None:
             )
         ]
     assert ledger_entries(event, owners) == expected
-    assert ledger_entries(event, {}) == [], "a vault that does not count"
+    assert ledger_entries(event, {}) == [], "a vault that is not tracked"
 
 
-def test_a_transfer_is_a_line_for_each_side() -> None:
+def test_a_transfer_has_an_entry_for_each_side() -> None:
     event = made_up(TransferEvent)
     giver, taker = event_vaults(event)
     owners = {giver: "alice", taker: "bob"}
@@ -91,7 +91,7 @@ def test_an_events_data_are_json_with_names() -> None:
     }
 
 
-def test_a_row_holds_every_amount_of_its_account_in_its_own_column() -> None:
+def test_a_row_has_each_amount_of_the_account_in_its_own_column() -> None:
     vault: Vault = made_up(Vault)
     delegates = (Pubkey([7] * 32), Pubkey([8] * 32))
     locks = (TimelockEntry(amount=100, unlock_time=1), TimelockEntry(amount=20, unlock_time=2))
@@ -110,7 +110,7 @@ def test_a_row_holds_every_amount_of_its_account_in_its_own_column() -> None:
     assert balances(row)["balance"] == 4
 
 
-def test_a_closed_vault_holds_nothing_and_its_sums_ended_with_it() -> None:
+def test_the_row_of_a_closed_vault_has_no_balances_and_no_totals() -> None:
     before = vault_row(Pubkey([9] * 32), made_up(Vault), Slot(77))
     row = closed_row(before, Slot(80), mint=before.mint)
     assert (row.total, row.available, row.locked, row.yield_deposited) == (0, 0, 0, 0)

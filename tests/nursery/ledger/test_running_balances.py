@@ -1,4 +1,4 @@
-"""What a vault holds after each line, where events and accounts meet."""
+"""Running balances, from history lines and observed accounts."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ def point(slot: int, total: int, *, observed: bool) -> BalancePoint:
     )
 
 
-def test_an_account_of_the_same_slot_has_counted_the_line() -> None:
+def test_an_account_of_the_same_slot_includes_the_line() -> None:
     line = history_row(slot=5, amount=10)
     assert extend_running_balances([point(5, 110, observed=True)], [line]) == []
     (added,) = extend_running_balances([point(5, 100, observed=False)], [line])
     assert (added.slot, added.total) == (5, 110)
 
 
-def test_an_account_that_is_ahead_does_not_change_what_was_before_it() -> None:
+def test_an_account_that_is_ahead_does_not_change_earlier_balances() -> None:
     known = [point(3, 100, observed=False), point(9, 130, observed=True)]
     lines = [history_row(slot=5, amount=10), history_row(slot=12, amount=1)]
     added = extend_running_balances(known, lines)

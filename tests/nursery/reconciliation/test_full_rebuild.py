@@ -1,4 +1,4 @@
-"""The books are built a second time from the chain: what differs is found, and replaced."""
+"""Full rebuild: rows that differ from those rebuilt from the chain are found and replaced."""
 
 from __future__ import annotations
 
@@ -27,17 +27,17 @@ from cvms.nursery.reconciliation.full_rebuild import (
 from cvms.store.index.cursor import APPLY_LOCK
 from cvms.store.security import audit_log
 from tests.nursery.indexing.test_indexer import cancelled_after
-from tests.nursery.reconciliation.test_reconciler import DAMAGE, busy_life, held
+from tests.nursery.reconciliation.test_reconciler import DAMAGE, stored, two_vaults
 from tests.nursery.world import World, running, until
 
 
 @asynccontextmanager
 async def rebuilding(
-    world: World, url: str, *, fresh: bool = False, told: list[RebuildProgress] | None = None
+    world: World, url: str, *, fresh: bool = False, steps: list[RebuildProgress] | None = None
 ) -> AsyncIterator[FullRebuild]:
-    steps = [] if told is None else told
+    steps = [] if steps is None else steps
     async with open_rebuild(
-        url, rpc=world.rpc, programs=world.programs, fresh=fresh, report=steps.append, told=5
+        url, rpc=world.rpc, programs=world.programs, fresh=fresh, report=steps.append, max_shown=5
     ) as rebuild:
         yield rebuild
 
@@ -53,18 +53,18 @@ async def schemas(world: World) -> set[str]:
         return {name for (name,) in await cursor.fetchall()}
 
 
-async def test_books_that_are_right_are_found_so(world: World, database_url: str) -> None:
-    await busy_life(world)
-    before = await held(world)
+async def test_correct_tables_are_found_equal(world: World, database_url: str) -> None:
+    await two_vaults(world)
+    before = await stored(world)
     outcome = await rebuild(world, database_url)
     assert outcome.counts == dict.fromkeys(outcome.counts, 0)
     assert outcome.equal
     assert not outcome.replaced
-    assert await held(world) == before
+    assert await stored(world) == before
 
 
 HIDDEN = {
-    "two lines make up for each other": "UPDATE transactions SET amount = 23 - amount "
+    "two altered lines cancel out": "UPDATE transactions SET amount = 23 - amount "
     "WHERE amount IN (3, 20)",
     "an event is altered": """UPDATE chain_events SET data = data || '{"amount": 21}' """
     "WHERE name = 'DepositEvent' AND data ->> 'amount' = '20'",
@@ -85,57 +85,57 @@ HIDDEN = {
 async def test_what_differs_is_found_and_replaced(
     world: World, database_url: str, damage: str
 ) -> None:
-    alice, _ = await busy_life(world)
-    before, told = await held(world), len(await world.outbox())
+    alice, _ = await two_vaults(world)
+    before, published = await stored(world), len(await world.outbox())
     await world.execute((HIDDEN | DAMAGE)[damage])
     found = await rebuild(world, database_url)
     assert not found.equal
     assert {each.table for each in found.first} <= {name for name, n in found.counts.items() if n}
     again = await rebuild(world, database_url, replace=True)
     assert (again.counts, again.replaced) == (found.counts, True)
-    assert again.resumed_from is not None  # what the first has built is not built again
-    assert await held(world) == before
-    assert {row.topic for row in (await world.outbox())[told:]} <= {"vault_balance_update"}
+    assert again.resumed_from is not None  # the second run resumes from the first
+    assert await stored(world) == before
+    assert {row.topic for row in (await world.outbox())[published:]} <= {"vault_balance_update"}
     async with world.database.connection() as conn:
         [entry] = await audit_log.page(conn, limit=10)
         assert await audit_log.verify(conn) is None
     assert (entry.actor, entry.action) == ("cvms index rebuild", "books_replaced")
     assert "cvms_rebuild" not in await schemas(world)
-    await world.act(alice, world.deposit(alice, 1))  # the indexer goes on from where it was
+    await world.act(alice, world.deposit(alice, 1))  # the indexer resumes from its cursor
     await world.indexer().catch_up()
     assert (await rebuild(world, database_url)).equal
 
 
-async def test_vaults_that_moved_behind_the_cursor_are_no_difference(
+async def test_vaults_that_changed_after_the_cursor_are_no_difference(
     world: World, database_url: str
 ) -> None:
-    alice, _ = await busy_life(world)
-    await world.act(alice, world.deposit(alice, 1))  # nobody applies it
+    alice, _ = await two_vaults(world)
+    await world.act(alice, world.deposit(alice, 1))  # not indexed
     outcome = await rebuild(world, database_url)
     assert outcome.equal
     assert outcome.moved == 1
 
 
-async def test_cancelled_anywhere_it_goes_on_where_it_was(world: World, database_url: str) -> None:
-    await busy_life(world)
-    before = await held(world)
+async def test_cancelled_at_any_point_a_rebuild_resumes(world: World, database_url: str) -> None:
+    await two_vaults(world)
+    before = await stored(world)
     await world.execute(DAMAGE["a line is missing"])
-    damaged = await held(world)
+    damaged = await stored(world)
     world.chain.chain.pause()
     for step in range(10, 400, 35):
         async with rebuilding(world, database_url) as rebuild_:
             await cancelled_after(step, partial(rebuild_.run, replace=step > 200))
-        assert await held(world) in (before, damaged), f"cancelled after step {step}"
+        assert await stored(world) in (before, damaged), f"cancelled after step {step}"
     assert (await rebuild(world, database_url, replace=True)).replaced
-    assert await held(world) == before
+    assert await stored(world) == before
 
 
 async def test_beside_a_live_indexer_and_reconciler_nothing_is_lost(
     world: World, database_url: str
 ) -> None:
-    alice, bob = await busy_life(world)
+    alice, bob = await two_vaults(world)
     await world.execute(DAMAGE["an offset is wrong"])
-    await world.execute(HIDDEN["two lines make up for each other"])
+    await world.execute(HIDDEN["two altered lines cancel out"])
     indexer, reconciler = world.indexer(), world.reconciler()
     stop = trio.Event()
 
@@ -166,10 +166,10 @@ async def test_beside_a_live_indexer_and_reconciler_nothing_is_lost(
     )
 
 
-async def test_only_one_rebuilds_at_a_time_and_never_over_something_else(
+async def test_one_rebuild_runs_at_a_time_and_replaces_no_foreign_schema(
     world: World, database_url: str
 ) -> None:
-    await busy_life(world)
+    await two_vaults(world)
     async with rebuilding(world, database_url):
         with pytest.raises(RebuildNotPossible, match="is running"):
             await rebuild(world, database_url)
@@ -192,15 +192,15 @@ async def command(*words: str) -> int:
     return await trio.to_thread.run_sync(main, words)
 
 
-async def test_killed_in_the_middle_the_command_is_run_again_and_ends(
+async def test_a_killed_command_can_be_run_again(
     world: World,
     database_url: str,
     settings: dict[str, str],
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    await busy_life(world)
+    await two_vaults(world)
     with psycopg.connect(database_url, autocommit=True) as holder:
-        # Whoever applies events to the scratch schema waits here.
+        # The rebuild waits for this lock before it applies events to the scratch schema.
         lock = "SELECT pg_advisory_lock(%s, hashtext('cvms_rebuild'))"
         holder.execute(lock, [APPLY_LOCK])
         process = await trio.lowlevel.open_process(
@@ -227,48 +227,48 @@ async def test_killed_in_the_middle_the_command_is_run_again_and_ends(
     assert "the books are what the chain says" in capsys.readouterr().out
 
 
-async def test_the_command_prints_what_differs_and_says_so_with_its_status(
+async def test_the_command_prints_the_differences_and_exits_with_1(
     world: World, settings: dict[str, str], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    await busy_life(world)
+    await two_vaults(world)
     await world.execute(DAMAGE["a row is wrong"])
     assert await command("index", "rebuild") == 1
-    said = capsys.readouterr()
-    assert "vaults: 2 rows differ" in said.out
-    assert said.out.endswith("nothing is changed\n")
-    assert "applied up to slot " in said.err
+    output = capsys.readouterr()
+    assert "vaults: 2 rows differ" in output.out
+    assert output.out.endswith("nothing is changed\n")
+    assert "applied up to slot " in output.err
     assert await command("index", "rebuild", "--replace", "--json") == 0
-    told = json.loads(capsys.readouterr().out)
-    assert (told["replaced"], told["equal"]) == (True, False)
-    assert told["differing_rows"]["vaults"] == 2
+    outcome = json.loads(capsys.readouterr().out)
+    assert (outcome["replaced"], outcome["equal"]) == (True, False)
+    assert outcome["differing_rows"]["vaults"] == 2
     assert await command("index", "rebuild") == 0
 
 
-async def test_status_tells_where_the_indexer_stands(
+async def test_status_shows_the_cursor_and_the_lag(
     world: World, settings: dict[str, str], capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert await command("index", "status") == 0
     assert "applied     nothing yet" in capsys.readouterr().out
-    alice, _ = await busy_life(world)
+    alice, _ = await two_vaults(world)
     missed = [await world.act(alice, world.deposit(alice, 1)) for _ in range(2)]
     assert await command("index", "status", "--json") == 0
-    told: dict[str, Any] = json.loads(capsys.readouterr().out)
+    status: dict[str, Any] = json.loads(capsys.readouterr().out)
     cursor = await world.cursor()
     assert cursor is not None
-    assert (told["signature"], told["slot"]) == (cursor.signature, cursor.slot)
-    assert told["chain"]["waiting"] == len(missed)
-    assert told["lag_slots"] == told["chain"]["confirmed_slot"] - told["through"]
-    assert told["unfinalized_events"] > 0
+    assert (status["signature"], status["slot"]) == (cursor.signature, cursor.slot)
+    assert status["chain"]["waiting"] == len(missed)
+    assert status["lag_slots"] == status["chain"]["confirmed_slot"] - status["through"]
+    assert status["unfinalized_events"] > 0
     await world.execute("UPDATE indexer_cursor SET signature = %s", str(Keypair().pubkey()))
     assert await command("index", "status") == 1
     assert "does not list the transaction that was applied last" in capsys.readouterr().out
 
 
-async def test_a_history_too_long_for_memory_is_rebuilt_too(
+async def test_a_rebuild_backfills_a_history_too_long_for_memory(
     world: World, database_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    alice, _ = await busy_life(world)
-    await world.act(alice, world.deposit(alice, 1))  # confirmed, and not final yet
+    alice, _ = await two_vaults(world)
+    await world.act(alice, world.deposit(alice, 1))  # confirmed, not finalized
     world.chain.chain.pause()
     await world.indexer().catch_up()
     monkeypatch.setattr(
@@ -280,31 +280,31 @@ async def test_a_history_too_long_for_memory_is_rebuilt_too(
     assert outcome.equal
 
 
-async def test_status_tells_of_a_backlog(
+async def test_status_shows_a_backfill(
     world: World, settings: dict[str, str], capsys: pytest.CaptureFixture[str]
 ) -> None:
     await world.execute("INSERT INTO backlog_head (complete, listed) VALUES (FALSE, 7)")
     await world.execute("INSERT INTO backlog (signature, slot, failed) VALUES ('s', 1, FALSE)")
     await command("index", "status")
-    said = capsys.readouterr().out
-    assert "catching up 6 of 7 applied, and the list is not complete yet" in said
+    output = capsys.readouterr().out
+    assert "catching up 6 of 7 applied, and the list is not complete yet" in output
 
 
-async def test_status_tells_the_last_error_and_of_a_chain_that_is_away(
+async def test_status_shows_the_last_error_and_an_unavailable_chain(
     world: World,
     settings: dict[str, str],
     capsys: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    await busy_life(world)
+    await two_vaults(world)
     await world.execute("UPDATE indexer_cursor SET signature = 'gone', previous_signature = NULL")
     await world.execute("DELETE FROM applied")
-    with pytest.raises(BaseException):  # noqa: B017, PT011 - whatever ends a round is written down
+    with pytest.raises(BaseException):  # noqa: B017, PT011 - any error that ends a run is recorded
         async with running(world.indexer().run):
             await trio.sleep_forever()
     monkeypatch.setenv("SOLANA_RPC_URL", "http://127.0.0.1:9")
     assert await command("index", "status") == 1
-    said = capsys.readouterr().out
-    assert "last error " in said
-    assert "last error  none" not in said
-    assert "chain       does not answer" in said
+    output = capsys.readouterr().out
+    assert "last error " in output
+    assert "last error  none" not in output
+    assert "chain       does not answer" in output

@@ -1,4 +1,4 @@
-"""The books are held against the chain: a difference is told and healed, a lag is not."""
+"""Reconciler: a difference is logged and healed, and a lag is no difference."""
 
 from __future__ import annotations
 
@@ -43,8 +43,8 @@ def counted(world: World, field: str, *, healed: bool) -> float:
     return world.metrics.registry.get_sample_value(name, labels) or 0
 
 
-async def held(world: World) -> dict[str, list[Any]]:
-    """Everything that is made from the chain's events, but for ids and what is of the moment."""
+async def stored(world: World) -> dict[str, list[Any]]:
+    """Return all that is derived from the chain's events, without ids and times of recording."""
     queries = {
         "lines": "SELECT owner, kind, amount, balance_after, slot, signature, instruction_index, "
         "ordinal FROM transactions ORDER BY owner, slot, id",
@@ -71,18 +71,18 @@ async def held(world: World) -> dict[str, list[Any]]:
 
 
 def _distinct(points: list[Any]) -> list[Any]:
-    """Without those that say no more than what was so before."""
+    """Drop the points that equal the one before."""
     last: dict[str, Any] = {}
-    moved = []
+    distinct = []
     for owner, slot, *balances in points:
         if balances != last.get(owner, [0] * 5):
-            moved.append((owner, slot, *balances))
+            distinct.append((owner, slot, *balances))
         last[owner] = balances
-    return moved
+    return distinct
 
 
-async def busy_life(world: World) -> tuple[Keypair, Keypair]:
-    """Two vaults, one of them closed and opened anew, with several lines in one slot."""
+async def two_vaults(world: World) -> tuple[Keypair, Keypair]:
+    """Make two vaults, one of them closed and opened again, with several lines in one slot."""
     alice, bob = await world.owner(), await world.owner()
     await world.act(
         alice,
@@ -102,7 +102,7 @@ async def busy_life(world: World) -> tuple[Keypair, Keypair]:
 
 
 class Truncating(RpcClient):
-    """A node that cuts logs short."""
+    """A node that truncates logs."""
 
     def __init__(self, rpc: RpcClient) -> None:
         super().__init__(rpc._transport)
@@ -128,7 +128,7 @@ WHERE amount = 20
 DAMAGE = {
     "a line is missing": "DELETE FROM transactions WHERE amount = 20",
     "every line is missing": "DELETE FROM transactions",
-    "a line of an earlier life is missing": "DELETE FROM transactions WHERE kind = 'withdraw' "
+    "a line of an earlier account is missing": "DELETE FROM transactions WHERE kind = 'withdraw' "
     "AND amount = 700",
     "a line is there twice": NEW_LINE,
     "a line is altered": "UPDATE transactions SET amount = 21, balance_after = 521 "
@@ -154,26 +154,26 @@ DAMAGE = {
 
 
 @pytest.mark.parametrize("damage", DAMAGE)
-async def test_whatever_is_damaged_is_told_and_all_is_as_it_was(world: World, damage: str) -> None:
-    await busy_life(world)
-    before, told = await held(world), len(await world.outbox())
+async def test_any_damage_is_logged_and_repaired(world: World, damage: str) -> None:
+    await two_vaults(world)
+    before, published = await stored(world), len(await world.outbox())
     await world.execute(DAMAGE[damage])
-    assert await held(world) != before
+    assert await stored(world) != before
     reconciler = world.reconciler()
-    for _ in range(2):  # what a missing row hides shows once it is there
+    for _ in range(2):  # a missing row hides what differs besides
         await judged(world, reconciler)
-    assert await held(world) == before
+    assert await stored(world) == before
     found = await entries(world)
     assert found
     assert all(each.healed and each.cause for each in found)
     assert all(counted(world, each.field, healed=True) for each in found)
     assert not reconciler._pending
-    assert {row.topic for row in (await world.outbox())[told:]} <= {"vault_balance_update"}
+    assert {row.topic for row in (await world.outbox())[published:]} <= {"vault_balance_update"}
     await judged(world, reconciler)
     assert len(await entries(world)) == len(found)
 
 
-async def test_every_kind_of_movement_is_put_back_to_the_unit(world: World) -> None:
+async def test_every_kind_of_history_line_is_restored_to_the_unit(world: World) -> None:
     alice, bob = await every_event(world), await world.owner(tokens=1_000)
     await world.act(bob, world.deposit(bob, 1_000))
     await lock(world, bob, 900)
@@ -182,7 +182,7 @@ async def test_every_kind_of_movement_is_put_back_to_the_unit(world: World) -> N
     )
     await world.act(bob, emergency)
     await world.indexer(batch_size=5).catch_up()
-    before, reconciler = await held(world), world.reconciler()
+    before, reconciler = await stored(world), world.reconciler()
     await judged(world, reconciler)
     assert await entries(world) == []
     owners = [address(alice), address(bob)]
@@ -192,21 +192,21 @@ async def test_every_kind_of_movement_is_put_back_to_the_unit(world: World) -> N
     await world.execute(lost + "AND vaults.owner = ANY(%s) AND name <> 'DepositEvent'", owners)
     for _ in range(2):
         await judged(world, reconciler)
-    assert await held(world) == before
+    assert await stored(world) == before
     assert {each.owner for each in await entries(world)} >= {address(alice), address(bob)}
     assert not reconciler._pending
 
 
-async def test_a_correction_says_what_was_wrong_and_where_it_came_from(world: World) -> None:
-    alice, _ = await busy_life(world)
+async def test_a_correction_names_the_difference_and_its_transaction(world: World) -> None:
+    alice, _ = await two_vaults(world)
     await world.execute(DAMAGE["events were never recorded"])
     with capture_logs() as logs:
         await judged(world, world.reconciler())
     lost = {each.field: each for each in await entries(world)}
     assert (lost["history_line"].expected, lost["history_line"].actual) == (20, None)
-    assert lost["event"].cause.startswith("DepositEvent missing from the books: signature ")
+    assert lost["event"].cause.startswith("DepositEvent missing from the database: signature ")
     assert (lost["history_deposited"].expected, lost["history_deposited"].actual) == (534, 514)
-    corrected = [each for each in logs if each["event"] == "books_corrected"]
+    corrected = [each for each in logs if each["event"] == "history_corrected"]
     assert {each["owner"] for each in corrected} == {address(alice)}
     async with world.database.connection() as conn:
         [entry] = await audit_log.page(conn, limit=10)
@@ -218,8 +218,8 @@ async def test_a_correction_says_what_was_wrong_and_where_it_came_from(world: Wo
     )
 
 
-async def test_pages_of_the_history_go_on_past_a_line_that_was_put_in(world: World) -> None:
-    alice, _ = await busy_life(world)
+async def test_pages_of_the_history_continue_past_a_restored_line(world: World) -> None:
+    alice, _ = await two_vaults(world)
     async with world.database.connection() as conn:
         whole = await history.page(conn, address(alice), limit=100)
         await world.execute("DELETE FROM transactions WHERE amount = 20")
@@ -233,7 +233,7 @@ async def test_pages_of_the_history_go_on_past_a_line_that_was_put_in(world: Wor
 
 
 async def test_nothing_is_healed_before_it_is_final(world: World) -> None:
-    await busy_life(world)
+    await two_vaults(world)
     await world.execute(DAMAGE["a line is missing"])
     await world.execute(DAMAGE["a row is wrong"])
     world.chain.chain.pause()
@@ -251,10 +251,10 @@ async def test_nothing_is_healed_before_it_is_final(world: World) -> None:
     assert not reconciler._pending
 
 
-async def test_logs_cut_short_prove_nothing_and_that_is_told_once_a_pass(world: World) -> None:
-    await busy_life(world)
+async def test_truncated_logs_prove_nothing_and_are_logged_once_a_pass(world: World) -> None:
+    await two_vaults(world)
     await world.execute(DAMAGE["a line is missing"])
-    damaged = await held(world)
+    damaged = await stored(world)
     reconciler = world.reconciler(rpc=Truncating(world.rpc))
     await judged(world, reconciler)
     once = await entries(world)
@@ -272,46 +272,48 @@ async def test_logs_cut_short_prove_nothing_and_that_is_told_once_a_pass(world: 
         await world.indexer().catch_up()
         await reconciler.resolve_pending()
     assert len(await entries(world)) == len(once)
-    assert await held(world) == damaged
+    assert await stored(world) == damaged
     await judged(world, reconciler)
     assert len(await entries(world)) == 2 * len(once)
     await judged(world, world.reconciler())
-    assert (await held(world)) != damaged
+    assert (await stored(world)) != damaged
     assert all(each.healed for each in (await entries(world))[:3])
 
 
-async def test_a_node_that_forgot_the_beginning_takes_no_line_out(world: World) -> None:
+async def test_a_node_without_the_opening_removes_no_line(world: World) -> None:
     class Forgetful(RpcClient):
         async def get_signatures_for_address(self, *args: Any, **options: Any) -> Any:
             return (await super().get_signatures_for_address(*args, **options))[:2]
 
-    await busy_life(world)
+    await two_vaults(world)
     await world.execute(DAMAGE["a line is missing"])
-    damaged = await held(world)
+    damaged = await stored(world)
     await judged(world, world.reconciler(rpc=Forgetful(world.rpc._transport)))
-    assert await held(world) == damaged
+    assert await stored(world) == damaged
     assert all("has no beginning" in each.cause for each in await entries(world))
 
 
-async def test_a_node_that_leaves_a_transaction_out_takes_no_line_out(world: World) -> None:
+async def test_a_node_that_omits_a_transaction_removes_no_line(world: World) -> None:
     class Omitting(RpcClient):
         async def get_signatures_for_address(self, *args: Any, **options: Any) -> Any:
             found = await super().get_signatures_for_address(*args, **options)
             return [info for info in found if info.signature != left_out]
 
-    alice, _ = await busy_life(world)
+    alice, _ = await two_vaults(world)
     async with world.database.connection() as conn:
         left_out = (await history.page(conn, address(alice), limit=1))[0].signature
     await world.execute(DAMAGE["a line is missing"])
-    damaged = await held(world)
+    damaged = await stored(world)
     await judged(world, world.reconciler(rpc=Omitting(world.rpc._transport)))
-    assert await held(world) == damaged
-    assert all("does not come to its account" in each.cause for each in await entries(world))
+    assert await stored(world) == damaged
+    assert all(
+        "do not add up to the vault's account" in each.cause for each in await entries(world)
+    )
 
 
-async def test_two_replicas_at_once_heal_once(world: World) -> None:
-    await busy_life(world)
-    before = await held(world)
+async def test_two_replicas_heal_a_difference_once(world: World) -> None:
+    await two_vaults(world)
+    before = await stored(world)
     await world.execute(DAMAGE["events were never recorded"])
     replicas = [world.reconciler(), world.reconciler()]
     for each in replicas:
@@ -322,14 +324,14 @@ async def test_two_replicas_at_once_heal_once(world: World) -> None:
         for each in replicas:
             nursery.start_soon(each.resolve_pending)
     await judged(world, replicas[0])
-    assert await held(world) == before
+    assert await stored(world) == before
     found = [each for each in await entries(world) if each.field in ("event", "history_line")]
     assert len(found) == 2
 
 
-async def test_cancelled_anywhere_a_healing_is_done_or_was_never_begun(world: World) -> None:
-    alice, _ = await busy_life(world)
-    before = await held(world)
+async def test_a_repair_that_is_cancelled_is_either_complete_or_has_no_effect(world: World) -> None:
+    alice, _ = await two_vaults(world)
+    before = await stored(world)
     world.chain.chain.pause()
     vault = vault_address(world.programs, alice.pubkey())
     reindexer = Reindexer(
@@ -337,19 +339,17 @@ async def test_cancelled_anywhere_a_healing_is_done_or_was_never_begun(world: Wo
     )
     heal = partial(reindexer.reindex, vault, address(alice))
     await world.execute(DAMAGE["a line is missing"])
-    damaged = await held(world)
+    damaged = await stored(world)
     step, finished = 0, False
     while not finished:
         step += 1
         finished = not await cancelled_after(step, heal)
-        assert await held(world) in (before, damaged), f"cancelled after step {step}"
-    assert await held(world) == before
+        assert await stored(world) in (before, damaged), f"cancelled after step {step}"
+    assert await stored(world) == before
     assert step > 10
 
 
-async def test_a_restart_goes_on_where_the_pass_was(
-    world: World, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_a_restart_resumes_the_pass(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("cvms.nursery.reconciliation.reconciler.VAULTS_PER_CALL", 1)
     owners = sorted([address(await world.owner()) for _ in range(3)])
     await world.indexer().catch_up()
@@ -366,12 +366,12 @@ async def test_a_restart_goes_on_where_the_pass_was(
         assert (await pass_position.read(conn)).finished
 
 
-async def test_a_vault_that_moves_all_the_time_is_healed_too(
+async def test_a_vault_that_changes_all_the_time_is_healed_too(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("cvms.nursery.reconciliation.reconciler.BUSY_LOOKS", 3)
-    alice, _ = await busy_life(world)
-    before = (await held(world))["lines"]
+    monkeypatch.setattr("cvms.nursery.reconciliation.reconciler.BUSY_ATTEMPTS", 3)
+    alice, _ = await two_vaults(world)
+    before = (await stored(world))["lines"]
     await world.execute(DAMAGE["a line is missing"])
     reconciler, indexer = world.reconciler(), world.indexer()
     for _ in range(10):
@@ -386,17 +386,19 @@ async def test_a_vault_that_moves_all_the_time_is_healed_too(
     ]
 
 
-async def test_a_row_corrupted_by_hand_is_told_and_healed(world: World) -> None:
+async def test_a_corrupted_row_is_logged_and_healed(world: World) -> None:
     owner = await world.owner()
     await world.act(owner, world.deposit(owner, 500))
     await world.indexer().catch_up()
     await world.execute("UPDATE vaults SET total = total + 3, available = available + 3")
     with capture_logs() as logs:
         await judged(world, world.reconciler())
-    told = {(row.field, row.expected, row.actual, row.difference) for row in await entries(world)}
-    assert told == {("total", 500, 503, -3), ("available", 500, 503, -3)}
+    differences = {
+        (row.field, row.expected, row.actual, row.difference) for row in await entries(world)
+    }
+    assert differences == {("total", 500, 503, -3), ("available", 500, 503, -3)}
     assert all(row.healed for row in await entries(world))
-    assert {entry["field"] for entry in logs if entry["event"] == "books_differ_from_chain"} == {
+    assert {entry["field"] for entry in logs if entry["event"] == "difference_found"} == {
         "total",
         "available",
     }
@@ -405,7 +407,7 @@ async def test_a_row_corrupted_by_hand_is_told_and_healed(world: World) -> None:
     assert (await world.outbox("vault_balance_update"))[-1].data["balance"] == 500
 
 
-async def test_a_lost_delegate_is_healed_though_no_amount_differs(world: World) -> None:
+async def test_a_lost_delegate_is_healed_although_no_amount_differs(world: World) -> None:
     owner = await world.owner()
     add = instructions.add_delegate(
         world.programs, owner=owner.pubkey(), delegate=world.operator.pubkey()
@@ -432,7 +434,7 @@ async def test_a_row_that_only_lags_is_no_difference(world: World) -> None:
     assert await entries(world) == []
 
 
-async def test_it_does_not_cry_wolf_while_transactions_flow(world: World) -> None:
+async def test_a_stream_of_transactions_causes_no_false_difference(world: World) -> None:
     owners = [await world.owner() for _ in range(3)]
     indexer, reconciler = world.indexer(), world.reconciler()
     reconciler._interval = 0.05
@@ -456,7 +458,7 @@ async def test_it_does_not_cry_wolf_while_transactions_flow(world: World) -> Non
     assert outcomes(world, "difference") == 0
 
 
-async def test_differences_within_the_threshold_are_left_alone(world: World) -> None:
+async def test_differences_within_the_threshold_are_ignored(world: World) -> None:
     owner = await world.owner()
     await world.act(owner, world.deposit(owner, 500))
     await world.indexer().catch_up()
@@ -467,7 +469,7 @@ async def test_differences_within_the_threshold_are_left_alone(world: World) -> 
     assert len(await entries(world)) == 2
 
 
-async def test_a_token_account_that_does_not_cover_the_vault_is_told(world: World) -> None:
+async def test_a_token_account_that_does_not_cover_the_vault_is_logged(world: World) -> None:
     owner = await world.owner()
     await world.act(owner, world.deposit(owner, 500))
     await world.indexer().catch_up()

@@ -1,4 +1,4 @@
-"""Every hour is written once, whoever was there, and says what the history says."""
+"""Every hour is written once, whichever replicas run, and agrees with the history."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from cvms.nursery.scheduled.balance_snapshots import SnapshotWriter, next_hour
 from cvms.store.index import cursor
 from cvms.store.index.cursor import Cursor
 from cvms.store.postgres.database import Database, open_database
-from cvms.store.vaults import balance_history, balance_snapshots, vaults
+from cvms.store.vaults import balance_history, balance_snapshots
 from cvms.store.vaults.balance_history import BalancePoint
-from tests.store.examples import vault_row
+from tests.store.examples import store_vault, vault_row
 
 PROGRAM = "program"
 HOUR = timedelta(hours=1)
@@ -43,7 +43,7 @@ def point(owner: str, slot: int, total: int, at: datetime | None) -> BalancePoin
     )
 
 
-async def now_of(database: Database) -> datetime:
+async def database_time(database: Database) -> datetime:
     async with database.connection() as conn:
         found = await conn.execute("SELECT now()")
         [now] = await found.fetchone() or []
@@ -51,15 +51,15 @@ async def now_of(database: Database) -> datetime:
     return moment
 
 
-def hour_of(time: datetime) -> datetime:
+def start_of_hour(time: datetime) -> datetime:
     return time.astimezone(UTC).replace(minute=0, second=0, microsecond=0)
 
 
-async def history(database: Database, *points: BalancePoint) -> None:
-    """What the indexer has written, up to the last of these."""
+async def index(database: Database, *points: BalancePoint) -> None:
+    """Write points as the indexer does, up to the last of them."""
     async with database.transaction() as conn:
         for owner in sorted({each.owner for each in points}):
-            await vaults.upsert(conn, vault_row(owner=owner, vault=f"vault of {owner}", slot=1))
+            await store_vault(conn, vault_row(owner=owner, vault=f"vault of {owner}", slot=1))
         await balance_history.put(conn, points)
         last = max(each.slot for each in points)
         await cursor.advance(conn, Cursor(PROGRAM, last, f"sig {last}"))
@@ -67,70 +67,73 @@ async def history(database: Database, *points: BalancePoint) -> None:
 
 
 async def of_owner(database: Database, owner: str) -> list[tuple[datetime, int]]:
+    query = "SELECT at, total FROM balance_snapshots WHERE owner = %s ORDER BY at"
     async with database.connection() as conn:
-        return [(each.at, each.total) for each in await balance_snapshots.of_owner(conn, owner)]
+        rows = await conn.execute(query, [owner])
+        return await rows.fetchall()
 
 
 async def of_all(database: Database) -> list[tuple[datetime, int]]:
     async with database.connection() as conn:
-        return [(each.at, each.total) for each in await balance_snapshots.of_all(conn)]
+        rows = await conn.execute("SELECT at, total FROM tvl_snapshots ORDER BY at")
+        return await rows.fetchall()
 
 
-async def test_hours_that_were_missed_are_filled_as_they_were_and_written_once_by_two(
+async def test_missed_hours_are_filled_from_history_and_written_once_by_two_replicas(
     database: Database, database_url: str
 ) -> None:
-    start = hour_of(await now_of(database)) - 5 * HOUR
-    await history(
+    start = start_of_hour(await database_time(database)) - 5 * HOUR
+    await index(
         database,
         point("alice", 10, 100, start + HOUR / 2),
         point("bob", 10, 7, start + HOUR / 2),
-        # In the last slot before the hour, and in the first of it.
+        # In the last slot before the hour, and in its first slot.
         point("alice", 20, 150, start + HOUR - timedelta(seconds=1)),
         point("alice", 21, 30, start + HOUR),
         point("bob", 25, 0, start + 2 * HOUR + HOUR / 2),
-        point("alice", 26, 31, None),  # an account told
+        point("alice", 26, 31, None),  # observed in the account, without an event
         point("alice", 30, 40, start + 4 * HOUR - HOUR / 4),
     )
     async with open_database(database_url) as other:
         await other.prepare()
         async with trio.open_nursery() as nursery:
             for each in (database, other, database, other):
-                nursery.start_soon(writer(each).write_due)
+                nursery.start_soon(writer(each).run_once)
     expected = [150, 30, 31, 40]
     alice, everybody = await of_owner(database, "alice"), await of_all(database)
     assert alice[:4] == [(start + (n + 1) * HOUR, total) for n, total in enumerate(expected)]
     assert await of_owner(database, "bob") == [(start + HOUR, 7), (start + 2 * HOUR, 7)]
     assert [total for _, total in everybody][:4] == [157, 37, 31, 40]
     assert len(everybody) == len(alice)
-    assert await writer(database).write_due() == 0
+    assert await writer(database).run_once() == 0
     assert (await of_owner(database, "alice"), await of_all(database)) == (alice, everybody)
 
 
 async def test_an_hour_is_not_written_before_all_of_it_is_indexed(database: Database) -> None:
-    start = hour_of(await now_of(database)) - 3 * HOUR
-    await history(database, point("alice", 10, 100, start))
-    assert await writer(database, behind=True).write_due() == 0
+    start = start_of_hour(await database_time(database)) - 3 * HOUR
+    await index(database, point("alice", 10, 100, start))
+    assert await writer(database, behind=True).run_once() == 0
     assert await of_all(database) == []
-    # The chain's clock says that the hour ended a moment ago: what it ended with may still come.
-    await history(database, point("alice", 11, 100, start))
+    # By the chain's clock the hour has just ended, so its last events may not be indexed yet.
+    await index(database, point("alice", 11, 100, start))
     async with database.connection() as conn:
-        await cursor.saw(conn, PROGRAM, hour_of(await now_of(database)) + 9 * HOUR)
-    assert await writer(database).write_due() == 3 + 8
+        await cursor.saw(conn, PROGRAM, start_of_hour(await database_time(database)) + 9 * HOUR)
+    assert await writer(database).run_once() == 3 + 8
     async with database.connection() as conn:
-        ahead = hour_of(await now_of(database)) + 9 * HOUR + timedelta(seconds=110)
+        ahead = start_of_hour(await database_time(database)) + 9 * HOUR + timedelta(seconds=110)
         await cursor.saw(conn, PROGRAM, ahead)
-    assert await writer(database).write_due() == 1
+    assert await writer(database).run_once() == 1
 
 
 async def test_without_a_vault_there_is_nothing_to_write(database: Database) -> None:
-    assert await writer(database).write_due() == 0
+    assert await writer(database).run_once() == 0
 
 
-async def test_killed_in_the_middle_of_an_hour_it_is_written_whole_afterwards(
+async def test_killed_within_an_hour_it_writes_the_whole_hour_afterwards(
     database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    start = hour_of(await now_of(database)) - 2 * HOUR
-    await history(database, point("alice", 10, 100, start), point("bob", 10, 5, start))
+    start = start_of_hour(await database_time(database)) - 2 * HOUR
+    await index(database, point("alice", 10, 100, start), point("bob", 10, 5, start))
     real = balance_snapshots.write
 
     async def killed(*given: object) -> bool:
@@ -140,20 +143,22 @@ async def test_killed_in_the_middle_of_an_hour_it_is_written_whole_afterwards(
     with monkeypatch.context() as patched:
         patched.setattr(balance_snapshots, "write", killed)
         with pytest.raises(RuntimeError, match="killed"):
-            await writer(database).write_due()
+            await writer(database).run_once()
     assert await of_all(database) == []
-    await writer(database).write_due()
+    await writer(database).run_once()
     assert (await of_all(database))[0] == (start + HOUR, 105)
 
 
-async def test_only_midnights_stay_for_good(database: Database) -> None:
+async def test_only_midnights_are_kept_forever(database: Database) -> None:
     midnight = (
-        (await now_of(database)).astimezone(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
+        (await database_time(database))
+        .astimezone(UTC)
+        .replace(hour=0, minute=0, second=0, microsecond=0)
     )
     start = midnight - 93 * DAY - HOUR
-    await history(database, point("alice", 10, 100, start))
+    await index(database, point("alice", 10, 100, start))
     writing = writer(database)
-    while await writing.write_due():
+    while await writing.run_once():
         pass
     times = [at for at, _ in await of_owner(database, "alice")]
     old = [at for at in times if at < midnight - 91 * DAY]
@@ -164,14 +169,14 @@ async def test_only_midnights_stay_for_good(database: Database) -> None:
         await conn.execute("UPDATE balance_snapshots SET at = at - INTERVAL '88 days'")
         await conn.execute("UPDATE tvl_snapshots SET at = at - INTERVAL '88 days'")
         await balance_snapshots.prune(conn, timedelta(days=90))
-        kept = [each.at for each in await balance_snapshots.of_owner(conn, "alice")]
-        assert [each.at for each in await balance_snapshots.of_all(conn)] == kept
-    now = await now_of(database)
+    kept = [at for at, _ in await of_owner(database, "alice")]
+    assert [at for at, _ in await of_all(database)] == kept
+    now = await database_time(database)
     assert all(at.astimezone(UTC).hour == 0 for at in kept if at < now - 90 * DAY)
     assert len([at for at in kept if at >= now - 90 * DAY]) > 24
 
 
-def test_the_next_hour_is_the_next_or_a_midnight_where_hours_are_not_kept() -> None:
+def test_the_next_hour_is_a_midnight_where_hours_are_not_kept() -> None:
     now = datetime(2026, 6, 1, 12, 30, tzinfo=UTC)
     kept = datetime(2026, 3, 3, 13, tzinfo=UTC)  # 90 days before, up to the hour
     assert next_hour(now - HOUR, now=now) == now - HOUR + HOUR

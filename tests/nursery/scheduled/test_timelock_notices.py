@@ -1,4 +1,4 @@
-"""Owners are told what falls due, once each; what has matured comes back, once for each vault."""
+"""Owners are notified once of what falls due, and matured timelocks are released once."""
 
 from __future__ import annotations
 
@@ -17,11 +17,12 @@ from cvms.chain.rpc.responses import Simulation
 from cvms.chain.rpc.rpc_client import RpcClient
 from cvms.chain.transactions.chain_clock import chain_now
 from cvms.chain.transactions.release_builder import VAULTS_PER_TRANSACTION
-from cvms.chain.types import Lamports
+from cvms.chain.transactions.sponsorship_policy import FeeCaps
 from cvms.errors import ChainTimeout, ProgramRefused
 from cvms.nursery.scheduled.timelock_notices import TimelockScheduler
 from cvms.nursery.scheduled.timelock_releases import TimelockReleaser
 from cvms.nursery.submission.operator_submissions import OperatorSubmitter
+from cvms.operator_key import OperatorKey
 from cvms.store.security import audit_log
 from cvms.store.submissions import submissions
 from cvms.store.submissions.fee_budget import FeeBudget
@@ -32,24 +33,27 @@ from tests.nursery.world import World, address, running, until
 HOUR = 3_600
 
 
-def cron(
+def scheduler(
     world: World,
     *,
     rpc: RpcClient | None = None,
     release: bool = True,
     operator: Keypair | None = None,
 ) -> TimelockScheduler:
-    """The task as it is after a start, an hour's notice set."""
+    """Return a freshly started scheduler with a notice period of an hour."""
     releases = TimelockReleaser(
         database=world.database,
         rpc=rpc or world.rpc,
         programs=world.programs,
         operator=OperatorSubmitter(
-            key=operator or world.operator,
+            key=OperatorKey(
+                keypair=operator or world.operator,
+                programs=world.programs,
+                caps=FeeCaps(lamports=25_000),
+                budget=FeeBudget(owner=None, everybody=None),
+            ),
             rpc=rpc or world.rpc,
             programs=world.programs,
-            max_fee=Lamports(25_000),
-            budget=FeeBudget(owner=None, everybody=None),
             submit_wake=world.submit_wake,
         ),
     )
@@ -65,22 +69,22 @@ def cron(
     )
 
 
-async def test_an_owner_is_told_an_hour_before_and_when_it_is_there_and_then_it_is(
+async def test_an_owner_is_notified_an_hour_before_and_at_maturity_and_the_timelock_is_released(
     world: World,
 ) -> None:
-    alice = await saver(world, 2 * HOUR)
-    assert await cron(world).run_once() > 0
+    alice = await locked_owner(world, 2 * HOUR)
+    assert await scheduler(world).run_once() > 0
     assert await notices(world) == []
 
     await travel(world, HOUR)
-    await cron(world).run_once()
-    await cron(world).run_once()
+    await scheduler(world).run_once()
+    await scheduler(world).run_once()
     assert await notices(world) == [("due_soon", address(alice), 60)]
     assert await releases(world) == []
 
     await travel(world, HOUR)
-    await cron(world).run_once()
-    await cron(world).run_once()
+    await scheduler(world).run_once()
+    await scheduler(world).run_once()
     assert await notices(world) == [
         ("due_soon", address(alice), 60),
         ("available", address(alice), 60),
@@ -92,16 +96,16 @@ async def test_an_owner_is_told_an_hour_before_and_when_it_is_there_and_then_it_
         "timelock",
         "timelock_release",
     ]
-    await cron(world).run_once()
+    await scheduler(world).run_once()
     assert len(await releases(world)) == 1
-    (notice, _) = await told(world)
+    (notice, _) = await notice_data(world)
     assert notice["due_at"] > 0
     assert 0 < notice["remaining_seconds"] <= HOUR
 
 
 async def test_the_audit_trail_has_the_release_under_its_owner(world: World) -> None:
-    alice = await saver(world, 0)
-    await cron(world).run_once()
+    alice = await locked_owner(world, 0)
+    await scheduler(world).run_once()
     [submission] = await releases(world)
     async with world.database.connection() as conn:
         [entry] = await audit_log.page(conn, limit=9, owner=address(alice))
@@ -110,124 +114,122 @@ async def test_the_audit_trail_has_the_release_under_its_owner(world: World) -> 
     assert submission.owner == address(alice)
 
 
-async def test_a_withdrawal_that_was_asked_for_is_announced_once(world: World) -> None:
+async def test_a_requested_withdrawal_is_announced_once(world: World) -> None:
     alice = await world.owner()
     delay = instructions.set_withdraw_min_delay(world.programs, owner=alice.pubkey(), seconds=HOUR)
     ask = instructions.request_withdraw(world.programs, owner=alice.pubkey(), amount=40)
     await world.act(alice, world.deposit(alice, 100), delay, ask)
     await world.indexer().catch_up()
-    await cron(world).run_once()
+    await scheduler(world).run_once()
     assert await notices(world) == []
     await travel(world, HOUR)
-    await cron(world).run_once()
+    await scheduler(world).run_once()
     assert await notices(world) == [("withdrawal_available", address(alice), 40)]
     await world.act(alice, world.withdraw(alice, 30))
     await world.indexer().catch_up()
-    await cron(world).run_once()
+    await scheduler(world).run_once()
     assert await notices(world) == [("withdrawal_available", address(alice), 40)]
     assert await releases(world) == []
 
 
-async def test_switched_off_it_tells_and_releases_nothing(world: World) -> None:
-    alice = await saver(world, 0)
-    await cron(world, release=False).run_once()
+async def test_with_releases_off_it_only_notifies(world: World) -> None:
+    alice = await locked_owner(world, 0)
+    await scheduler(world, release=False).run_once()
     assert await notices(world) == [("available", address(alice), 60)]
     assert await releases(world) == []
 
 
-async def test_killed_between_notice_and_release_it_tells_once_and_releases_once(
+async def test_killed_between_notice_and_release_it_does_each_once(
     world: World,
 ) -> None:
-    alice = await saver(world, 0)
+    alice = await locked_owner(world, 0)
     with pytest.raises(ChainTimeout):
-        await cron(world, rpc=Node(world.rpc, silent=True)).run_once()
+        await scheduler(world, rpc=Node(world.rpc, silent=True)).run_once()
     assert await notices(world) == [("available", address(alice), 60)]
     assert await releases(world) == []
-    await cron(world).run_once()
+    await scheduler(world).run_once()
     assert len(await notices(world)) == 1
     assert len(await releases(world)) == 1
 
 
-async def test_killed_after_the_release_was_written_down_another_is_never_made(
+async def test_killed_after_the_release_was_recorded_it_makes_no_other(
     world: World,
 ) -> None:
-    """Not while the first may land, on whatever fork, nor when it has and the books lag behind."""
-    alice = await saver(world, 0)
-    await cron(world).run_once()
-    await cron(world).run_once()
+    """Neither while the first may land on any fork, nor when it has landed but is not indexed."""
+    alice = await locked_owner(world, 0)
+    await scheduler(world).run_once()
+    await scheduler(world).run_once()
     [first] = await releases(world)
     await world.submitter().run_once()
     assert first.signature is not None
     await world.confirm(first.signature)
-    await cron(world).run_once()
+    await scheduler(world).run_once()
     await world.execute("UPDATE submissions SET state = 'finalized'")
-    await cron(world).run_once()
+    await scheduler(world).run_once()
     assert len(await releases(world)) == 1
     await world.indexer().catch_up()
     assert await balances(world, alice) == (100, 0)
 
 
-async def test_one_that_expired_is_tried_again(world: World) -> None:
-    await saver(world, 0)
-    await cron(world).run_once()
+async def test_an_expired_release_is_repeated(world: World) -> None:
+    await locked_owner(world, 0)
+    await scheduler(world).run_once()
     await world.execute("UPDATE submissions SET state = 'expired'")
-    await cron(world).run_once()
+    await scheduler(world).run_once()
     assert len(await releases(world)) == 2
 
 
-async def test_two_at_once_over_many_vaults_tell_once_and_release_once(world: World) -> None:
-    owners = await savers(world, 2 * VAULTS_PER_TRANSACTION + 2)
-    one, other = cron(world), cron(world)
+async def test_two_runs_at_once_over_many_vaults_notify_and_release_once(world: World) -> None:
+    owners = await locked_owners(world, 2 * VAULTS_PER_TRANSACTION + 2)
+    one, other = scheduler(world), scheduler(world)
     async with trio.open_nursery() as nursery:
         nursery.start_soon(one.run_once)
         nursery.start_soon(other.run_once)
-    everybody = Counter(map(address, owners))
-    assert Counter(owner for _, owner, _ in await notices(world)) == everybody
-    await cron(world).run_once()  # what one left to the other, should both have let go
-    assert Counter(await released_owners(world)) == everybody
+    all_owners = Counter(map(address, owners))
+    assert Counter(owner for _, owner, _ in await notices(world)) == all_owners
+    await scheduler(world).run_once()  # in case each left some to the other
+    assert Counter(await released_owners(world)) == all_owners
     before = await balance(world)
     await landed(world)
     for owner in owners:
         assert await balances(world, owner) == (100, 0)
     assert before - await balance(world) == 5_000 * len(await releases(world))
-    await cron(world).run_once()
-    assert Counter(await released_owners(world)) == everybody
+    await scheduler(world).run_once()
+    assert Counter(await released_owners(world)) == all_owners
     assert len(await notices(world)) == len(owners)
 
 
 async def test_a_full_transaction_holds_so_many_vaults(world: World) -> None:
-    owners = await savers(world, VAULTS_PER_TRANSACTION)
-    await cron(world).run_once()
+    owners = await locked_owners(world, VAULTS_PER_TRANSACTION)
+    await scheduler(world).run_once()
     [submission] = await releases(world)
     assert submission.owner == address(world.operator)
     assert sorted(await released_owners(world)) == sorted(map(address, owners))
 
 
-async def test_a_vault_that_the_program_refuses_keeps_no_other_waiting(world: World) -> None:
-    owners = await savers(world, 5)
+async def test_a_vault_that_the_program_refuses_does_not_delay_others(world: World) -> None:
+    owners = await locked_owners(world, 5)
     node = Node(world.rpc, refuses=address(owners[2]))
-    task = cron(world, rpc=node)
+    task = scheduler(world, rpc=node)
     await task.run_once()
     rest = [address(owner) for owner in owners if owner is not owners[2]]
     assert sorted(await released_owners(world)) == sorted(rest)
     simulated = node.simulated
     await landed(world)
-    assert await task.run_once() > 1, (
-        "it waits until something is due, not for the one it set aside"
-    )
+    assert await task.run_once() > 1, "it waits until something is due, not for the deferred one"
     assert node.simulated == simulated
 
 
-async def test_with_enough_on_its_way_the_rest_waits(world: World) -> None:
-    """What owners submit themselves must not wait behind thousands of releases."""
-    alice = await saver(world, 0)
+async def test_releases_in_flight_are_limited(world: World) -> None:
+    """So that transactions of owners do not wait behind thousands of releases."""
+    alice = await locked_owner(world, 0)
     await world.execute(
         "INSERT INTO submissions (message_hash, kind, owner, state, signature, message, wire, "
         "last_valid_block_height) "
         "SELECT sha256(n::TEXT::BYTEA), 'release_timelocks', 'o' || n, 'submitted', n, '', '', 1 "
         "FROM generate_series(1, 32) AS n"
     )
-    task = cron(world)
+    task = scheduler(world)
     assert await task.run_once() <= 1
     assert address(alice) not in await released_owners(world)
     await world.execute("UPDATE submissions SET state = 'confirmed' WHERE owner = 'o1'")
@@ -235,43 +237,43 @@ async def test_with_enough_on_its_way_the_rest_waits(world: World) -> None:
     assert address(alice) in await released_owners(world)
 
 
-async def test_an_operator_who_cannot_pay_is_an_error_that_is_seen(world: World) -> None:
-    await savers(world, 3)
+async def test_an_operator_that_cannot_pay_is_an_error(world: World) -> None:
+    await locked_owners(world, 3)
     with pytest.raises(ProgramRefused):
-        await cron(world, operator=Keypair()).run_once()
+        await scheduler(world, operator=Keypair()).run_once()
     assert await releases(world) == []
 
 
-async def test_it_wakes_for_the_next_one_due_and_when_the_indexer_has_seen_one(
+async def test_it_wakes_when_one_falls_due_and_when_the_indexer_finds_one(
     world: World,
 ) -> None:
-    """Nobody asks: tokens locked for a second are there again, and all of it was told."""
+    """Tokens that are locked for a second are released without any request, with notices."""
     alice = await world.owner()
 
     async def back() -> bool:
         return "timelock_release" in [kind for kind, _, _ in await world.history(alice)]
 
     await world.indexer().catch_up()
-    async with running(world.indexer().run, cron(world).run, world.submitter().run):
-        await until(lambda: looked(world))  # and found nothing to wait for
+    async with running(world.indexer().run, scheduler(world).run, world.submitter().run):
+        await until(lambda: has_run(world))  # and there was nothing to wait for
         await world.act(alice, world.deposit(alice, 100), lock(world, alice, 60, 1))
         await until(back)
     kinds = [kind for kind, _, _ in await notices(world)]
     assert kinds in (["due_soon", "available"], ["available"]), "a second may be over at once"
 
 
-async def test_until_the_books_have_caught_up_nothing_is_told(world: World) -> None:
-    await saver(world, 0)
+async def test_nothing_is_notified_until_the_indexer_has_caught_up(world: World) -> None:
+    await locked_owner(world, 0)
     world.progress.slot = None
-    await cron(world).run_once()
+    await scheduler(world).run_once()
     assert await notices(world) == []
 
 
-# --- what the tests do --------------------------------------------------------------------------
+# --- helpers -----------------------------------------------------------------------------------
 
 
 class Node(RpcClient):
-    """A node that does not answer when something is to be sent, or refuses one owner's release."""
+    """A node that does not reply to simulations, or refuses the release of one owner."""
 
     def __init__(
         self, real: RpcClient, *, silent: bool = False, refuses: str | None = None
@@ -281,7 +283,7 @@ class Node(RpcClient):
 
     async def simulate(self, wire: bytes, **options: Any) -> Simulation:
         if self.silent:
-            raise ChainTimeout("no answer within the deadline")
+            raise ChainTimeout("no reply within the deadline")
         self.simulated += 1
         keys = VersionedTransaction.from_bytes(wire).message.account_keys
         outcome = await super().simulate(wire, **options)
@@ -301,15 +303,15 @@ def lock(world: World, owner: Keypair, amount: int, seconds: int) -> Instruction
     )
 
 
-async def saver(world: World, seconds: int) -> Keypair:
-    """An owner with 100, of which 60 are locked for so long, and the books that say so."""
+async def locked_owner(world: World, seconds: int) -> Keypair:
+    """Create an owner with 100, of which 60 are locked for so long, and index that."""
     owner = await world.owner()
     await world.act(owner, world.deposit(owner, 100), lock(world, owner, 60, seconds))
     await world.indexer().catch_up()
     return owner
 
 
-async def savers(world: World, count: int) -> list[Keypair]:
+async def locked_owners(world: World, count: int) -> list[Keypair]:
     owners: list[Keypair] = []
 
     async def one() -> None:
@@ -325,7 +327,7 @@ async def savers(world: World, count: int) -> list[Keypair]:
 
 
 async def travel(world: World, seconds: int) -> None:
-    """Move the chain's clock, and wait until it is confirmed."""
+    """Move the chain's clock, and wait until that is confirmed."""
     target = (await chain_now(world.rpc)).seconds + seconds
     await world.rpc.call("surfnet_timeTravel", [{"absoluteTimestamp": target * 1000}])
 
@@ -336,7 +338,7 @@ async def travel(world: World, seconds: int) -> None:
 
 
 async def landed(world: World) -> None:
-    """Everything that was written down is sent, and the books hold what it did."""
+    """Submit everything until it is final, and index the effects."""
     submitter = world.submitter()
 
     async def final() -> bool:
@@ -346,13 +348,13 @@ async def landed(world: World) -> None:
     await world.indexer().catch_up()
 
 
-async def told(world: World) -> list[dict[str, Any]]:
+async def notice_data(world: World) -> list[dict[str, Any]]:
     rows = await world.outbox("timelock_event")
     return [row.data for row in rows if row.signature is None]
 
 
 async def notices(world: World) -> list[tuple[str, str, int]]:
-    return [(each["kind"], each["owner"], each["amount"]) for each in await told(world)]
+    return [(each["kind"], each["owner"], each["amount"]) for each in await notice_data(world)]
 
 
 async def releases(world: World) -> list[Submission]:
@@ -366,7 +368,7 @@ async def releases(world: World) -> list[Submission]:
 
 
 async def released_owners(world: World) -> list[str]:
-    """Whose vaults the submissions are about, one entry for each time."""
+    """Return the owners of all submissions, one entry for each time."""
     async with world.database.connection() as conn:
         cursor = await conn.execute(
             "SELECT unnest(CASE owners WHEN '{}' THEN ARRAY[owner] ELSE owners END) "
@@ -376,7 +378,7 @@ async def released_owners(world: World) -> list[str]:
 
 
 async def balances(world: World, owner: Keypair) -> tuple[int, int]:
-    """What is available and what is timelocked, as the books say."""
+    """Return the available and the timelocked balance of the vault's row."""
     async with world.database.connection() as conn:
         row = await vaults.get(conn, address(owner))
     assert row is not None
@@ -384,12 +386,12 @@ async def balances(world: World, owner: Keypair) -> tuple[int, int]:
 
 
 async def balance(world: World) -> int:
-    """The operator's lamports."""
-    answer = await world.rpc.call("getBalance", [address(world.operator)])
-    lamports: int = answer["value"]
+    """Return the operator's lamports."""
+    reply = await world.rpc.call("getBalance", [address(world.operator)])
+    lamports: int = reply["value"]
     return lamports
 
 
-async def looked(world: World) -> bool:
+async def has_run(world: World) -> bool:
     task = world.board.tasks.get("timelocks")
     return task is not None and task.last_success is not None

@@ -1,4 +1,4 @@
-"""What protocols pay is read on a schedule and kept, a bad source beside a good one."""
+"""Yield rates are read on a schedule and stored, whether or not another source fails."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def sources(world: World) -> list[YieldSource]:
     ]
 
 
-def task(world: World, interval: float = 60.0) -> YieldRatePoller:
+def poller(world: World, interval: float = 60.0) -> YieldRatePoller:
     return YieldRatePoller(
         database=world.database,
         rpc=world.rpc,
@@ -35,7 +35,7 @@ def task(world: World, interval: float = 60.0) -> YieldRatePoller:
 
 
 async def newest(world: World) -> list[StoredRate]:
-    wanted = [(each.protocol, str(each.address)) for each in sources(world)]
+    wanted = [(source.protocol, str(source.address)) for source in sources(world)]
     async with world.database.connection() as conn:
         return await yield_rates.newest(conn, wanted)
 
@@ -48,8 +48,10 @@ async def count(world: World) -> int:
     return int(row[0])
 
 
-async def test_each_reading_is_kept_with_its_slot_and_the_newest_is_found(world: World) -> None:
-    await task(world).read()
+async def test_each_reading_is_stored_with_its_slot_and_the_newest_is_returned(
+    world: World,
+) -> None:
+    await poller(world).run_once()
     first = await newest(world)
     pool, solend = first
     assert (pool.protocol, pool.supply_apy, pool.reason) == ("yield_pool", Decimal("0.05"), None)
@@ -57,7 +59,7 @@ async def test_each_reading_is_kept_with_its_slot_and_the_newest_is_found(world:
     assert (solend.reason, solend.supply_apy) == ("no_account", None)
 
     async def later() -> bool:
-        await task(world).read()
+        await poller(world).run_once()
         return (await newest(world))[0].source_slot > pool.source_slot
 
     await until(later)
@@ -67,28 +69,28 @@ async def test_each_reading_is_kept_with_its_slot_and_the_newest_is_found(world:
 
 async def test_the_same_slot_read_twice_is_one_row(world: World) -> None:
     world.chain.chain.pause()
-    await task(world).read()
+    await poller(world).run_once()
     before = await newest(world)
-    await task(world).read()
+    await poller(world).run_once()
     after = await newest(world)
     assert await count(world) == 2
-    assert [each.source_slot for each in after] == [each.source_slot for each in before]
+    assert [rate.source_slot for rate in after] == [rate.source_slot for rate in before]
 
 
-async def test_it_goes_on_reading_on_its_schedule(world: World) -> None:
+async def test_it_reads_on_its_schedule(world: World) -> None:
     async def several() -> bool:
         return await count(world) >= 6
 
-    async with running(task(world, interval=0.05).run):
+    async with running(poller(world, interval=0.05).run):
         await until(several)
     assert world.board.tasks["yield_rates"].last_success is not None
 
 
-async def test_a_year_is_kept(world: World) -> None:
-    await task(world).read()
+async def test_readings_are_kept_for_a_year(world: World) -> None:
+    await poller(world).run_once()
     await world.execute(
         "UPDATE protocol_apy SET read_at = now() - interval '367 days' WHERE protocol = 'solend'"
     )
     async with world.database.connection() as conn:
         assert await yield_rates.prune(conn, timedelta(days=366)) == 1
-    assert [each.protocol for each in await newest(world)] == ["yield_pool"]
+    assert [rate.protocol for rate in await newest(world)] == ["yield_pool"]

@@ -1,4 +1,4 @@
-"""A transaction that is accepted as the front end accepts it, and what has become of it."""
+"""Signed transactions as the front end records them, and their states."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from tests.nursery.world import World, address, until
 async def accept(
     world: World, owner: Keypair, *steps: Instruction, last_valid: int | None = None
 ) -> str:
-    """Sign a transaction and write it down as the front end does, unsent."""
+    """Sign a transaction and record it as the front end does, without sending it."""
     since = await world.rpc.get_slot(Commitment.CONFIRMED)
     transaction = await world.signed(owner, *steps)
     message = message_of(transaction)
@@ -51,6 +51,6 @@ async def until_state(world: World, submitter: Submitter, signature: str, state:
     await until(reached)
 
 
-async def told(world: World) -> list[str]:
-    """The states that subscribers were told, in order."""
+async def published_states(world: World) -> list[str]:
+    """Return the published states, in order."""
     return [row.data["status"] for row in await world.outbox("transaction_update")]

@@ -1,4 +1,4 @@
-"""What an answer means for a transaction that was sent."""
+"""The transitions of a submission for each status that a node may report."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from cvms.chain.rpc.chain_tips import Tip, Tips
 from cvms.chain.rpc.responses import SignatureStatus
 from cvms.chain.types import BlockHeight, Commitment, Slot
 from cvms.nursery.submission.outcome import (
-    UNKNOWABLE_BLOCKS,
+    QUARANTINE_AFTER_BLOCKS,
     Transition,
     next_transition,
     resolve_disputed,
@@ -57,20 +57,20 @@ PROCESSED, CONFIRMED, FINALIZED = Commitment
 
 
 @pytest.mark.parametrize(
-    ("now", "seen", "fate"),
+    ("before", "seen", "expected"),
     [
-        # Nowhere: it is sent while it may land, and expires when all it could be in is final.
+        # Absent: sent while it may land, expired once every block that could contain it is final.
         (row(State.PENDING, 110), None, Transition(may_land=True)),
         (row(State.SUBMITTED, 109), None, Transition()),
         (row(State.SUBMITTED, 100), None, Transition()),
         (row(State.SUBMITTED, 99), None, Transition(State.EXPIRED)),
-        # Seen, and now nowhere: back, and sent again.
+        # Seen before and absent now: back to submitted, and sent again.
         (row(State.CONFIRMED, 110, slot=7), None, Transition(State.SUBMITTED, may_land=True)),
         (row(State.CONFIRMED, 109, slot=7), None, Transition(State.SUBMITTED)),
         (row(State.SUBMITTED, 110, slot=7), None, Transition(State.SUBMITTED, may_land=True)),
         (row(State.CONFIRMED, 99, slot=7), None, Transition(State.EXPIRED, disputed=True)),
         (row(State.SUBMITTED, 99, seen=7), None, Transition(State.EXPIRED, disputed=True)),
-        # On a fork that may lose: it is no landing, and is sent to the others too.
+        # Processed on a fork that may lose: it has not landed, and is sent again.
         (row(State.SUBMITTED, 110), status(PROCESSED), Transition(may_land=True)),
         (row(State.SUBMITTED, 110), status(PROCESSED, "boom"), Transition(may_land=True)),
         (row(State.SUBMITTED, 1), status(PROCESSED), Transition()),
@@ -80,11 +80,11 @@ PROCESSED, CONFIRMED, FINALIZED = Commitment
             status(PROCESSED),
             Transition(State.SUBMITTED, may_land=True),
         ),
-        # Confirmed: nothing to send, and nothing to write down twice.
+        # Confirmed: nothing to send, and nothing to record twice.
         (row(State.SUBMITTED, 110), status(CONFIRMED), Transition(State.CONFIRMED, slot=7)),
         (row(State.CONFIRMED, 110, slot=7), status(CONFIRMED), Transition()),
         (row(State.CONFIRMED, 110, slot=6), status(CONFIRMED), Transition(State.CONFIRMED, slot=7)),
-        # Failed, as it looks so far: another fork may show otherwise.
+        # Failed but not final: it may succeed on another fork.
         (
             row(State.SUBMITTED, 110),
             status(CONFIRMED, "boom"),
@@ -107,13 +107,15 @@ PROCESSED, CONFIRMED, FINALIZED = Commitment
         ),
     ],
 )
-def test_the_fate_of(now: InFlight, seen: SignatureStatus | None, fate: Transition) -> None:
-    assert next_transition(now, seen, certain=True, tips=TIPS) == fate
+def test_the_transition_of(
+    before: InFlight, seen: SignatureStatus | None, expected: Transition
+) -> None:
+    assert next_transition(before, seen, up_to_date=True, tips=TIPS) == expected
 
 
 def test_a_node_that_is_behind_proves_nothing() -> None:
-    def behind(now: InFlight, seen: SignatureStatus | None) -> Transition:
-        return next_transition(now, seen, certain=False, tips=TIPS)
+    def behind(before: InFlight, seen: SignatureStatus | None) -> Transition:
+        return next_transition(before, seen, up_to_date=False, tips=TIPS)
 
     assert behind(row(State.SUBMITTED, 90), None) == Transition()
     assert behind(row(State.SUBMITTED, 110), None) == Transition(may_land=True)
@@ -124,26 +126,28 @@ def test_a_node_that_is_behind_proves_nothing() -> None:
 
 
 @pytest.mark.parametrize("first_block", [99 - 150 + 2 * SKIPPED + 1, None])
-def test_where_the_blocks_are_forgotten_nothing_is_proved_and_in_the_end_a_person_looks(
+def test_without_the_blocks_nothing_expires_and_in_the_end_it_is_quarantined(
     first_block: int | None,
 ) -> None:
-    now, last = row(State.SUBMITTED, 99), 99 + UNKNOWABLE_BLOCKS
-    for finalized, fate in (
+    before, last = row(State.SUBMITTED, 99), 99 + QUARANTINE_AFTER_BLOCKS
+    for finalized, expected in (
         (100, Transition()),
         (last, Transition()),
         (last + 1, Transition(State.QUARANTINED)),
     ):
         forgetful = tips(finalized=finalized, first_block=first_block)
-        assert next_transition(now, None, certain=True, tips=forgetful) == fate
+        assert next_transition(before, None, up_to_date=True, tips=forgetful) == expected
         knowing = tips(finalized=finalized)
-        assert next_transition(now, None, certain=True, tips=knowing) == Transition(State.EXPIRED)
+        assert next_transition(before, None, up_to_date=True, tips=knowing) == Transition(
+            State.EXPIRED
+        )
 
 
-def test_what_was_seen_expires_only_where_its_block_is_gone() -> None:
-    now = row(State.CONFIRMED, 99, slot=7)
-    assert resolve_disputed(now, TIPS, held=False) == Transition(State.EXPIRED)
-    for held in (True, None):
-        assert resolve_disputed(now, TIPS, held=held) == Transition()
-        late = tips(finalized=99 + UNKNOWABLE_BLOCKS + 1)
-        fate = resolve_disputed(now, late, held=held)
-        assert fate == Transition(State.QUARANTINED, slot=7)
+def test_a_seen_transaction_expires_only_if_its_block_does_not_contain_it() -> None:
+    before = row(State.CONFIRMED, 99, slot=7)
+    assert resolve_disputed(before, TIPS, in_block=False) == Transition(State.EXPIRED)
+    for in_block in (True, None):
+        assert resolve_disputed(before, TIPS, in_block=in_block) == Transition()
+        late = tips(finalized=99 + QUARANTINE_AFTER_BLOCKS + 1)
+        expected = resolve_disputed(before, late, in_block=in_block)
+        assert expected == Transition(State.QUARANTINED, slot=7)

@@ -1,4 +1,4 @@
-"""Killed at any line, in a storm, or twice at once: one effect each, and a true end."""
+"""Under kills, faults and concurrency, each submission has one effect and the right final state."""
 
 from __future__ import annotations
 
@@ -29,15 +29,15 @@ from cvms.store.submissions.submissions import State
 from tests.nursery.submission.signed_withdrawals import accept, submission
 from tests.nursery.world import World, address, until
 
-ENDS = frozenset({State.FINALIZED, State.FAILED, State.EXPIRED, State.QUARANTINED})
+TERMINAL_STATES = frozenset({State.FINALIZED, State.FAILED, State.EXPIRED, State.QUARANTINED})
 
 
 class Killed(BaseException):
-    """The process ends here."""
+    """The process was killed."""
 
 
 class Fuse:
-    """Lets so many steps pass, and kills at the next."""
+    """Raises Killed after a number of steps."""
 
     def __init__(self, steps: int) -> None:
         self.left = steps
@@ -49,7 +49,7 @@ class Fuse:
 
 
 class FusedDatabase:
-    """Can be killed before each use, and after it; in a transaction also just before its end."""
+    """A database with a step before and after each use, and before each commit."""
 
     def __init__(self, database: Database, fuse: Fuse) -> None:
         self._database = database
@@ -72,7 +72,7 @@ class FusedDatabase:
 
 
 class FusedRpc(RpcClient):
-    """Can be killed before each call is sent, and when its answer is there."""
+    """An RPC client with a step before each call and after its reply."""
 
     def __init__(self, rpc: RpcClient, fuse: Fuse) -> None:
         super().__init__(rpc._transport)
@@ -99,20 +99,20 @@ class FusedRpc(RpcClient):
         return signature
 
 
-def fused(world: World, fuse: Fuse) -> Submitter:
+def killable_submitter(world: World, fuse: Fuse) -> Submitter:
     submitter = world.submitter(rpc=FusedRpc(world.rpc, fuse))
     submitter._database = FusedDatabase(world.database, fuse)  # type: ignore[assignment]
     return submitter
 
 
-async def stillborn(world: World, owner: Keypair) -> str:
-    """A submission that can never land, and is charged to the owner."""
+async def accept_expired(world: World, owner: Keypair) -> str:
+    """Record a submission that can never land, charged to the owner."""
     deposit = world.deposit(owner, 1)
     message = MessageV0.try_compile(owner.pubkey(), [deposit], [], Hash.new_unique())
-    return await charged(world, owner, VersionedTransaction(message, [owner]))
+    return await accept_charged(world, owner, VersionedTransaction(message, [owner]))
 
 
-async def charged(world: World, owner: Keypair, transaction: VersionedTransaction) -> str:
+async def accept_charged(world: World, owner: Keypair, transaction: VersionedTransaction) -> str:
     message = message_of(transaction)
     height = await world.rpc.get_block_height(Commitment.CONFIRMED)
     async with world.database.transaction() as conn:
@@ -133,8 +133,10 @@ async def charged(world: World, owner: Keypair, transaction: VersionedTransactio
     return signature_of(transaction)
 
 
-async def test_killed_at_any_line_each_has_one_effect_and_a_true_end(world: World) -> None:
-    """A landing, a failing and an expiring one, for every line at which a submitter can end."""
+async def test_killed_at_any_step_each_has_one_effect_and_the_right_final_state(
+    world: World,
+) -> None:
+    """One lands, one fails and one expires, for every step at which the submitter can be killed."""
     owner = await world.owner()
     world.chain.chain.pause()
     world.chain.chain.advance(6)
@@ -142,69 +144,71 @@ async def test_killed_at_any_line_each_has_one_effect_and_a_true_end(world: Worl
     while killed:
         lands = await accept(world, owner, world.deposit(owner, steps + 1))
         fails = await accept(world, owner, world.withdraw(owner, 10**6 + steps))
-        expires = await stillborn(world, owner)
+        expires = await accept_expired(world, owner)
         fuse = Fuse(steps)
-        killed = await run_to_the_end(world, fuse, [lands, fails, expires])
+        killed = await run_until_terminal(world, fuse, [lands, fails, expires])
         balance += steps + 1
         states = [(await submission(world, each)).state for each in (lands, fails, expires)]
         assert states == [State.FINALIZED, State.FAILED, State.EXPIRED], steps
         (vault,) = await world.on_chain()
         assert vault.row.total == balance, steps
         steps += 1
-    assert steps > 30, "there are more lines than that"
-    await only_sense_was_told(world)
+    assert steps > 30, "there are more steps than that"
+    await check_published_states(world)
     async with world.database.connection() as conn:
         assert await fee_budget.spent_today(conn, address(owner)) == 0
         assert await fee_budget.spent_today(conn) == 0
 
 
-async def run_to_the_end(world: World, fuse: Fuse, signatures: Sequence[str]) -> bool:
-    """Rounds until all have ended; whether the fuse has killed a submitter on the way."""
-    killed, submitter = False, fused(world, fuse)
+async def run_until_terminal(world: World, fuse: Fuse, signatures: Sequence[str]) -> bool:
+    """Run submitters until all submissions have ended. Return whether one was killed."""
+    killed, submitter = False, killable_submitter(world, fuse)
     for _ in range(20):
         try:
             await submitter.run_once()
         except BaseException as error:
-            if not has_killed(error):
+            if not is_killed(error):
                 raise
             killed, submitter = True, world.submitter()
         world.chain.chain.advance(2)
-        if {(await submission(world, each)).state for each in signatures} <= ENDS:
+        if {(await submission(world, each)).state for each in signatures} <= TERMINAL_STATES:
             return killed
-    raise AssertionError("they do not come to an end")
+    raise AssertionError("the submissions do not end")
 
 
-def has_killed(error: BaseException) -> bool:
+def is_killed(error: BaseException) -> bool:
     if isinstance(error, BaseExceptionGroup):
-        return any(map(has_killed, error.exceptions))
+        return any(map(is_killed, error.exceptions))
     return isinstance(error, Killed)
 
 
-async def only_sense_was_told(world: World) -> None:
-    """Of each transaction no state twice in a row, nothing after its end, and its end."""
-    told: dict[str | None, list[tuple[Any, ...]]] = {}
+async def check_published_states(world: World) -> None:
+    """Check that no state was published twice in a row, and the terminal one last."""
+    published: dict[str | None, list[tuple[Any, ...]]] = {}
     for row in await world.outbox("transaction_update"):
-        told.setdefault(row.signature, []).append((row.data["status"], row.data["slot"]))
-    for signature, updates in told.items():
+        published.setdefault(row.signature, []).append((row.data["status"], row.data["slot"]))
+    for signature, updates in published.items():
         assert all(one != other for one, other in itertools.pairwise(updates)), updates
-        assert [status in ENDS for status, _ in updates] == [False] * (len(updates) - 1) + [True]
+        assert [status in TERMINAL_STATES for status, _ in updates] == [False] * (
+            len(updates) - 1
+        ) + [True]
         assert signature is not None
         assert (await submission(world, signature)).state == updates[-1][0]
 
 
 @pytest.mark.parametrize("seed", [1, 2, 3])
-async def test_in_a_storm_what_ended_well_is_on_the_chain_and_nothing_else(
+async def test_under_faults_exactly_the_finalized_ones_are_on_the_chain(
     world: World, seed: int
 ) -> None:
-    """Forks, sends that are dropped, late or unanswered, restarts, and two replicas at once."""
-    dice = random.Random(seed)
+    """Forks, lost, late and unanswered sends, restarts, and two replicas at once."""
+    rng = random.Random(seed)
     owner, chain, faults = await world.owner(), world.chain.chain, world.chain.faults
     chain.pause()
     chain.advance(6)
     amounts: dict[str, int] = {}
     submitters = [world.submitter(), world.submitter()]
 
-    async def one_round(number: int) -> None:
+    async def run_submitter(number: int) -> None:
         try:
             await submitters[number].run_once()
         except ChainUnavailable:
@@ -219,27 +223,27 @@ async def test_in_a_storm_what_ended_well_is_on_the_chain_and_nothing_else(
         if turn < 30:
             height = await world.rpc.get_block_height(Commitment.CONFIRMED)
             amount = 1 << turn % 16
-            last_valid = height + dice.randrange(12)
+            last_valid = height + rng.randrange(12)
             signature = await accept(
                 world, owner, world.deposit(owner, amount), last_valid=last_valid
             )
             amounts[signature] = amount
         async with trio.open_nursery() as nursery:
             for number in range(2):
-                nursery.start_soon(one_round, number)
-        if dice.random() < 0.3:
-            chain.fork(dice.randrange(1, 4))
-        chain.advance(dice.randrange(1, 3))
+                nursery.start_soon(run_submitter, number)
+        if rng.random() < 0.3:
+            chain.fork(rng.randrange(1, 4))
+        chain.advance(rng.randrange(1, 3))
     faults.clear()
     await until(available)
     ended: list[State] = []
     for _ in range(30):
         chain.advance(2)
-        await one_round(0)
+        await run_submitter(0)
         ended = [(await submission(world, each)).state for each in amounts]
     assert set(ended) <= {State.FINALIZED, State.EXPIRED}
-    assert len(set(ended)) == 2, "in this storm some land and some do not"
+    assert len(set(ended)) == 2, "some should land and some should not"
     (vault,) = await world.on_chain()
     good = zip(amounts.values(), ended, strict=True)
     assert vault.row.total == sum(amount for amount, end in good if end is State.FINALIZED)
-    await only_sense_was_told(world)
+    await check_published_states(world)

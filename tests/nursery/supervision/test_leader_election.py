@@ -1,4 +1,4 @@
-"""At most one replica runs the tasks that must be single, and soon after it is gone, another."""
+"""Leader election: at most one replica runs the tasks, and another one soon takes over from it."""
 
 from __future__ import annotations
 
@@ -19,44 +19,44 @@ from cvms.store.messaging import leader_lease
 from cvms.store.messaging.leader_lease import Report
 from cvms.store.postgres.database import Database, open_database
 from cvms.store.postgres.driver.connection import Connection
-from tests.nursery.cable import cable
+from tests.nursery.database_proxy import database_proxy
 from tests.nursery.world import until
 
 LEASE = 0.6
 
 
-class Stage:
-    """Who acts. Acting counts, so that a test sees whether two ever did at once."""
+class Runs:
+    """The replicas that run the tasks now, the largest number at once, and all that started."""
 
     def __init__(self) -> None:
-        self.acting: list[str] = []
-        self.most = 0
-        self.began: list[str] = []
+        self.active: list[str] = []
+        self.max_active = 0
+        self.started: list[str] = []
 
-    async def act(self, name: str) -> None:
-        self.began.append(name)
-        self.acting.append(name)
-        self.most = max(self.most, len(self.acting))
+    async def run(self, name: str) -> None:
+        self.started.append(name)
+        self.active.append(name)
+        self.max_active = max(self.max_active, len(self.active))
         try:
             await trio.sleep_forever()
         finally:
-            self.acting.remove(name)
+            self.active.remove(name)
 
-    async def acts(self, name: str) -> bool:
-        return self.acting == [name]
+    async def are_of(self, name: str) -> bool:
+        return self.active == [name]
 
 
 class Replica:
-    """A candidate in a scope of its own."""
+    """A candidate in a cancel scope of its own."""
 
-    def __init__(self, stage: Stage, database: Database, name: str) -> None:
+    def __init__(self, runs: Runs, database: Database, name: str) -> None:
         self.metrics = Metrics()
         self.progress = IndexerProgress()
         self.scope = trio.CancelScope()
         self.lost = trio.Event()
         self._leader = LeaderElection(
             database=database,
-            tasks=partial(stage.act, name),
+            tasks=partial(runs.run, name),
             name=name,
             progress=self.progress,
             board=StatusBoard(),
@@ -73,110 +73,108 @@ class Replica:
 
 
 @asynccontextmanager
-async def replica(
-    nursery: trio.Nursery, stage: Stage, url: str, name: str
-) -> AsyncIterator[Replica]:
+async def replica(nursery: trio.Nursery, runs: Runs, url: str, name: str) -> AsyncIterator[Replica]:
     async with open_database(url) as database:
-        candidate = Replica(stage, database, name)
+        candidate = Replica(runs, database, name)
         nursery.start_soon(candidate.run)
         yield candidate
         candidate.scope.cancel()
 
 
-async def test_of_many_one_leads_and_its_successor_waits_for_nothing_when_it_resigns(
+async def test_one_replica_leads_and_its_successor_does_not_wait_after_a_release(
     database: Database, database_url: str, nursery: trio.Nursery
 ) -> None:
-    stage = Stage()
-    async with replica(nursery, stage, database_url, "one") as one:
-        await until(partial(stage.acts, "one"))
-        async with replica(nursery, stage, database_url, "two") as two:
+    runs = Runs()
+    async with replica(nursery, runs, database_url, "one") as one:
+        await until(partial(runs.are_of, "one"))
+        async with replica(nursery, runs, database_url, "two") as two:
             one.progress.slot = Slot(7)
             async with database.connection() as conn:
                 await until(partial(reported, conn, Report("one", 7, None)))
             assert two.metrics.registry.get_sample_value("leader") == 0
             one.scope.cancel()
-            await until(partial(stage.acts, "two"))
+            await until(partial(runs.are_of, "two"))
             assert two.metrics.registry.get_sample_value("leader") == 1
-    assert stage.most == 1
+    assert runs.max_active == 1
 
 
-async def test_a_leader_whose_session_ends_stops_at_once_and_another_takes_over(
+async def test_a_leader_that_loses_its_session_stops_at_once_and_another_takes_over(
     database: Database, database_url: str, nursery: trio.Nursery
 ) -> None:
-    stage = Stage()
+    runs = Runs()
     async with (
-        replica(nursery, stage, database_url, "one") as one,
+        replica(nursery, runs, database_url, "one") as one,
         database.connection() as conn,
     ):
-        await until(partial(stage.acts, "one"))
-        async with replica(nursery, stage, database_url, "two"):
+        await until(partial(runs.are_of, "one"))
+        async with replica(nursery, runs, database_url, "two"):
             await conn.execute(
                 "SELECT pg_terminate_backend(pid) FROM pg_locks WHERE locktype = 'advisory'"
             )
-            await until(partial(stage.acts, "two"))
+            await until(partial(runs.are_of, "two"))
             assert one.lost.is_set()
-    assert stage.most == 1
+    assert runs.max_active == 1
 
 
 async def test_a_leader_that_is_cut_off_stops_before_another_begins(
     database: Database, database_url: str, nursery: trio.Nursery
 ) -> None:
-    """Its session is alive to the server, and its socket to it: only the lease tells."""
-    stage = Stage()
-    async with cable(database_url) as line, replica(nursery, stage, line.uri, "one"):
-        await until(partial(stage.acts, "one"))
-        async with replica(nursery, stage, database_url, "two"):
-            line.cut()
-            await until(partial(stage.acts, "two"))
-    assert stage.most == 1
+    """Neither the server nor the leader sees the connection closed, so only the lease ends."""
+    runs = Runs()
+    async with database_proxy(database_url) as proxy, replica(nursery, runs, proxy.uri, "one"):
+        await until(partial(runs.are_of, "one"))
+        async with replica(nursery, runs, database_url, "two"):
+            proxy.cut()
+            await until(partial(runs.are_of, "two"))
+    assert runs.max_active == 1
 
 
-async def test_who_takes_over_waits_until_the_last_lease_has_run_out(
+async def test_a_successor_waits_until_the_last_lease_has_run_out(
     database: Database, database_url: str, nursery: trio.Nursery
 ) -> None:
-    """The last leader may be gone from the server and alive."""
+    """The server may have lost the session of a leader that is still running."""
     async with database.dedicated() as session:
         assert await leader_lease.try_lock(session)
         await leader_lease.take(session, "gone", lease=1.0)
-    stage = Stage()
-    async with replica(nursery, stage, database_url, "one"):
+    runs = Runs()
+    async with replica(nursery, runs, database_url, "one"):
         async with database.connection() as conn:
-            while not stage.acting:
+            while not runs.active:
                 remaining = await leader_lease.remaining(conn)
                 await trio.sleep(0.01)
         assert remaining < 0.1
 
 
-async def test_a_term_that_another_has_ended_is_over(
+async def test_a_leader_stops_when_its_term_was_ended_by_another(
     database: Database, database_url: str, nursery: trio.Nursery
 ) -> None:
-    stage = Stage()
-    async with replica(nursery, stage, database_url, "one"), database.connection() as conn:
-        await until(partial(stage.acts, "one"))
+    runs = Runs()
+    async with replica(nursery, runs, database_url, "one"), database.connection() as conn:
+        await until(partial(runs.are_of, "one"))
         await conn.execute("UPDATE leadership SET term = term + 1")
-        await until(partial(_began, stage, 2))
-    assert stage.most == 1
+        await until(partial(_started, runs, 2))
+    assert runs.max_active == 1
 
 
 async def reported(conn: Connection, report: Report) -> bool:
     return await leader_lease.report(conn) == report
 
 
-async def _began(stage: Stage, times: int) -> bool:
-    return len(stage.began) >= times
+async def _started(runs: Runs, times: int) -> bool:
+    return len(runs.started) >= times
 
 
 @pytest.mark.parametrize("candidates", [6])
-async def test_many_candidates_and_leaders_that_fall_give_one_at_a_time(
+async def test_with_many_candidates_and_failing_leaders_one_leads_at_a_time(
     database: Database, database_url: str, nursery: trio.Nursery, candidates: int
 ) -> None:
-    stage = Stage()
+    runs = Runs()
     async with open_database(database_url, size=1) as other:
-        replicas = {name: Replica(stage, other, name) for name in map(str, range(candidates))}
+        replicas = {name: Replica(runs, other, name) for name in map(str, range(candidates))}
         for each in replicas.values():
             nursery.start_soon(each.run)
-        for fallen in range(candidates):
-            await until(partial(_began, stage, fallen + 1))
-            replicas[stage.began[-1]].scope.cancel()
-    assert sorted(stage.began) == sorted(replicas)
-    assert stage.most == 1
+        for stopped in range(candidates):
+            await until(partial(_started, runs, stopped + 1))
+            replicas[runs.started[-1]].scope.cancel()
+    assert sorted(runs.started) == sorted(replicas)
+    assert runs.max_active == 1

@@ -1,4 +1,4 @@
-"""What keeps the service from being ready is named, and only that."""
+"""Readiness probe: the components that are not ready are named, and only those."""
 
 from __future__ import annotations
 
@@ -11,26 +11,28 @@ from tests.nursery.world import World
 NOBODY = "http://127.0.0.1:1"
 
 
-def health(world: World, database: Database | None = None, *, most: int = 1_000) -> ReadinessProbe:
+def probe_of(
+    world: World, database: Database | None = None, *, max_lag: int = 1_000
+) -> ReadinessProbe:
     return ReadinessProbe(
         database=database or world.database,
         rpc=world.rpc,
         progress=world.progress,
-        max_lag_slots=most,
+        max_lag_slots=max_lag,
         board=world.board,
         metrics=world.metrics,
     )
 
 
-def bad_parts(world: World) -> set[str]:
-    return {name for name, part in world.board.components.items() if not part.ok}
+def failed_components(world: World) -> set[str]:
+    return {name for name, component in world.board.components.items() if not component.ok}
 
 
-async def test_it_is_ready_only_once_what_was_missed_is_applied(world: World) -> None:
-    await health(world).probe()
-    assert bad_parts(world) == {"indexer"}
+async def test_it_is_ready_only_once_missed_transactions_are_applied(world: World) -> None:
+    await probe_of(world).probe()
+    assert failed_components(world) == {"indexer"}
     await world.indexer().catch_up()
-    await health(world).probe()
+    await probe_of(world).probe()
     assert world.board.ready
 
 
@@ -38,27 +40,27 @@ async def test_a_lag_beyond_the_bound_is_not_ready_and_is_measured(world: World)
     world.chain.chain.pause()
     slot = world.chain.chain.advance(20).slot
     world.progress.slot = Slot(slot - 1 - 10)
-    await health(world, most=10).probe()
+    await probe_of(world, max_lag=10).probe()
     assert world.board.ready
     assert world.metrics.registry.get_sample_value("indexer_lag_slots") == 10
-    await health(world, most=9).probe()
-    assert bad_parts(world) == {"indexer"}
+    await probe_of(world, max_lag=9).probe()
+    assert failed_components(world) == {"indexer"}
 
 
-async def test_a_node_that_is_away_is_named(world: World) -> None:
+async def test_an_unavailable_node_is_named(world: World) -> None:
     await world.indexer().catch_up()
     async with open_rpc([NOBODY]) as world.rpc:
-        await health(world).probe()
-    assert bad_parts(world) == {"rpc", "indexer"}
+        await probe_of(world).probe()
+    assert failed_components(world) == {"rpc", "indexer"}
     assert world.board.components["database"].ok
 
 
-async def test_with_one_endpoint_of_two_it_is_ready_and_both_are_named(world: World) -> None:
+async def test_it_is_ready_with_one_endpoint_of_two_and_names_both(world: World) -> None:
     await world.indexer().catch_up()
     real = world.chain.rpc_url
     async with open_rpc([f"{NOBODY}/secret", real]) as world.rpc:
         for _ in range(3):
-            await health(world).probe()
+            await probe_of(world).probe()
     assert world.board.ready
     detail = world.board.components["rpc"].detail
     assert "127.0.0.1:1 is down" in detail
@@ -66,15 +68,15 @@ async def test_with_one_endpoint_of_two_it_is_ready_and_both_are_named(world: Wo
     assert "secret" not in detail
 
 
-async def test_a_database_that_is_away_or_bare_is_named(world: World, database_url: str) -> None:
+async def test_an_unavailable_or_empty_database_is_named(world: World, database_url: str) -> None:
     await world.indexer().catch_up()
     async with open_database("postgresql://nobody@127.0.0.1:1/nothing") as away:
-        await health(world, away).probe()
-    assert bad_parts(world) == {"database"}
+        await probe_of(world, away).probe()
+    assert failed_components(world) == {"database"}
     async with open_database(database_url) as bare:
-        await health(world, bare).probe()
-        assert bad_parts(world) == {"database"}
+        await probe_of(world, bare).probe()
+        assert failed_components(world) == {"database"}
         assert "schema" in world.board.components["database"].detail
         await bare.prepare()
-        await health(world, bare).probe()
+        await probe_of(world, bare).probe()
     assert world.board.ready

@@ -1,4 +1,4 @@
-"""A task that fails comes back, what failed is told once, and nothing is half handled."""
+"""Supervisor: restarts with backoff, one log event for each failure, and liveness faults."""
 
 from __future__ import annotations
 
@@ -12,27 +12,32 @@ from solders.keypair import Keypair
 from structlog.testing import capture_logs
 from trio.testing import MockClock
 
+from cvms.chain.backoff import Backoff
 from cvms.config.loader import load_programs
 from cvms.config.settings import Config
 from cvms.errors import ChainUnavailable, ConfigurationError, DatabaseUnavailable
-from cvms.http.service_info.probe_routes import Tasks
+from cvms.http.service_info.probe_routes import TaskGauges
 from cvms.metrics import Metrics
 from cvms.nursery.channels.status_board import StatusBoard
-from cvms.nursery.channels.task_liveness import CRASHES, HEALTHY_SECONDS, seconds_expected
-from cvms.nursery.supervision.supervisor import Backoff, supervise
+from cvms.nursery.channels.task_liveness import (
+    CRASH_LOOP_FAILURES,
+    HEALTHY_SECONDS,
+    seconds_expected,
+)
+from cvms.nursery.supervision.supervisor import supervise
 
 Run = Callable[[], Awaitable[None]]
 
 
 class Watched:
-    """A supervised task whose rounds are scripted: each a callable; after the last, it waits."""
+    """A supervised task that runs the given callables, one in each run, and then sleeps."""
 
-    def __init__(self, *rounds: Run, finite: bool = False, backoff: Backoff | None = None) -> None:
-        self.rounds = list(rounds)
+    def __init__(self, *runs: Run, finite: bool = False, backoff: Backoff | None = None) -> None:
+        self.runs = list(runs)
         self.starts: list[float] = []
         self.board = StatusBoard()
         self.metrics = Metrics()
-        self.settled = trio.Event()
+        self.idle = trio.Event()
         self.supervise = partial(
             supervise,
             "task",
@@ -45,14 +50,14 @@ class Watched:
 
     async def _run(self) -> None:
         self.starts.append(trio.current_time())
-        if self.rounds:
-            await self.rounds.pop(0)()
+        if self.runs:
+            await self.runs.pop(0)()
         else:
-            self.settled.set()
+            self.idle.set()
             await trio.sleep_forever()
 
     @property
-    def waits(self) -> list[float]:
+    def delays(self) -> list[float]:
         return [after - before for before, after in zip(self.starts, self.starts[1:], strict=False)]
 
     def restarts(self) -> float | None:
@@ -71,38 +76,38 @@ async def returning() -> None:
     await trio.lowlevel.checkpoint()
 
 
-async def until_settled(watched: Watched) -> None:
+async def until_idle(watched: Watched) -> None:
     with trio.fail_after(10_000):
         async with trio.open_nursery() as nursery:
             nursery.start_soon(watched.supervise)
-            await watched.settled.wait()
+            await watched.idle.wait()
             nursery.cancel_scope.cancel()
 
 
-async def test_waits_double_to_the_cap_and_are_jittered(autojump_clock: MockClock) -> None:
-    watched = Watched(*[failing(ValueError("bug"))] * 9, backoff=Backoff(first=1, cap=60))
-    await until_settled(watched)
-    for wait, longest in zip(watched.waits, [1, 2, 4, 8, 16, 32, 60, 60, 60], strict=True):
-        assert longest / 2 <= wait <= longest
+async def test_delays_double_to_the_limit_and_are_jittered(autojump_clock: MockClock) -> None:
+    watched = Watched(*[failing(ValueError("bug"))] * 9, backoff=Backoff(first=1, longest=60))
+    await until_idle(watched)
+    for delay, longest in zip(watched.delays, [1, 2, 4, 8, 16, 32, 60, 60, 60], strict=True):
+        assert longest / 2 <= delay <= longest
     assert watched.restarts() == 9
     assert watched.board.tasks["task"].restarts == 9
     assert watched.board.tasks["task"].state == "running"
     assert watched.board.tasks["task"].last_error == "ValueError: bug"
 
 
-async def test_a_healthy_while_starts_the_count_again(autojump_clock: MockClock) -> None:
+async def test_a_stable_run_resets_the_backoff(autojump_clock: MockClock) -> None:
     fast, slow = failing(ValueError()), failing(ValueError(), after=31)
-    watched = Watched(fast, fast, fast, fast, slow, backoff=Backoff(first=1, healthy_after=30))
-    await until_settled(watched)
-    assert 4 <= watched.waits[3] <= 8
-    assert 31.5 <= watched.waits[4] <= 32
+    watched = Watched(fast, fast, fast, fast, slow, backoff=Backoff(first=1, longest=30))
+    await until_idle(watched)
+    assert 4 <= watched.delays[3] <= 8
+    assert 31.5 <= watched.delays[4] <= 32
 
 
 async def test_every_failure_is_logged_once_with_its_traceback(autojump_clock: MockClock) -> None:
     errors = [ValueError("one"), KeyError("two")]
     watched = Watched(*map(failing, errors))
     with capture_logs() as logs:
-        await until_settled(watched)
+        await until_idle(watched)
     assert [(entry["log_level"], entry["exc_info"]) for entry in logs] == [
         ("error", error) for error in errors
     ]
@@ -112,12 +117,12 @@ async def test_every_failure_is_logged_once_with_its_traceback(autojump_clock: M
 async def test_an_outage_is_one_warning_however_long_it_lasts(autojump_clock: MockClock) -> None:
     watched = Watched(*[failing(DatabaseUnavailable("refused"))] * 50)
     with capture_logs() as logs:
-        await until_settled(watched)
+        await until_idle(watched)
     assert len(logs) == 1
     assert logs[0]["log_level"] == "warning"
     assert "refused" in logs[0]["reason"]
     assert "exc_info" not in logs[0]
-    assert max(watched.waits) <= 1
+    assert max(watched.delays) <= 1
 
 
 async def test_a_second_outage_after_a_success_is_logged_again(autojump_clock: MockClock) -> None:
@@ -129,7 +134,7 @@ async def test_a_second_outage_after_a_success_is_logged_again(autojump_clock: M
 
     watched = Watched(outage, outage, works_then_fails, outage)
     with capture_logs() as logs:
-        await until_settled(watched)
+        await until_idle(watched)
     assert len(logs) == 2
 
 
@@ -138,7 +143,7 @@ async def test_a_group_is_an_outage_only_if_every_member_is(autojump_clock: Mock
     mixed = ExceptionGroup("", [DatabaseUnavailable("a"), ExceptionGroup("", [ValueError("b")])])
     watched = Watched(failing(outages), failing(mixed))
     with capture_logs() as logs:
-        await until_settled(watched)
+        await until_idle(watched)
     assert [entry["log_level"] for entry in logs] == ["warning", "error"]
     assert logs[1]["exc_info"] is mixed
     assert watched.board.tasks["task"].last_error == "DatabaseUnavailable: a; ValueError: b"
@@ -153,7 +158,7 @@ async def test_a_group_is_an_outage_only_if_every_member_is(autojump_clock: Mock
         ConfigurationError("PORT"),
     ],
 )
-async def test_what_no_restart_can_cure_passes_whole(
+async def test_an_error_that_no_restart_cures_propagates_unchanged(
     error: BaseException, autojump_clock: MockClock
 ) -> None:
     watched = Watched(failing(error))
@@ -163,7 +168,7 @@ async def test_what_no_restart_can_cure_passes_whole(
     assert len(watched.starts) == 1
 
 
-async def test_cancellation_passes_and_ends_the_task(autojump_clock: MockClock) -> None:
+async def test_cancellation_ends_the_task(autojump_clock: MockClock) -> None:
     watched = Watched(failing(ValueError("bug"), after=5))
     with trio.move_on_after(1) as scope:
         await watched.supervise()
@@ -174,7 +179,7 @@ async def test_cancellation_passes_and_ends_the_task(autojump_clock: MockClock) 
 async def test_an_endless_task_that_returns_is_a_failure(autojump_clock: MockClock) -> None:
     watched = Watched(returning)
     with capture_logs() as logs:
-        await until_settled(watched)
+        await until_idle(watched)
     assert logs[0]["log_level"] == "error"
     assert "returned" in (watched.board.tasks["task"].last_error or "")
 
@@ -188,13 +193,13 @@ async def test_a_finite_task_is_retried_until_it_returns(autojump_clock: MockClo
     assert watched.board.tasks["task"].last_success is not None
 
 
-# --- whether a task is well ----------------------------------------------------------------------
+# --- liveness -------------------------------------------------------------------------------------
 
 
-def named(watched: Watched) -> str | None:
-    """What /ready says about the task."""
-    part = watched.board.components.get("task task")
-    return None if part is None else part.detail
+def fault_detail(watched: Watched) -> str | None:
+    """Return what /ready says about the task."""
+    component = watched.board.components.get("task task")
+    return None if component is None else component.detail
 
 
 async def running_for(watched: Watched, seconds: float) -> None:
@@ -205,39 +210,42 @@ async def running_for(watched: Watched, seconds: float) -> None:
 async def test_a_crash_loop_is_not_ready_by_name_until_a_run_has_lasted(
     autojump_clock: MockClock,
 ) -> None:
-    watched = Watched(*[failing(ValueError("bug"), after=1)] * CRASHES, backoff=Backoff(cap=1))
-    for part in watched.board.components:
-        watched.board.set_component(part, ok=True, detail="fine")
+    watched = Watched(
+        *[failing(ValueError("bug"), after=1)] * CRASH_LOOP_FAILURES,
+        backoff=Backoff(first=0.1, longest=1),
+    )
+    for name in watched.board.components:
+        watched.board.set_component(name, ok=True, detail="fine")
     async with trio.open_nursery() as nursery:
         nursery.start_soon(watched.supervise)
         await trio.sleep(4)  # time for four failures at most
         assert watched.board.ready
-        await watched.settled.wait()
-        assert named(watched) == f"failed {CRASHES} times within 300 seconds"
+        await watched.idle.wait()
+        assert fault_detail(watched) == f"failed {CRASH_LOOP_FAILURES} times within 300 seconds"
         assert not watched.board.ready
         began = watched.board.components["task task"].since
         await running_for(watched, HEALTHY_SECONDS - 1)
         assert watched.board.components["task task"].since == began
         await running_for(watched, 2)
-        assert named(watched) is None
+        assert fault_detail(watched) is None
         assert watched.board.ready
         nursery.cancel_scope.cancel()
 
 
-async def test_failures_now_and_then_are_no_crash_loop(autojump_clock: MockClock) -> None:
-    rounds = [failing(ValueError(), after=HEALTHY_SECONDS + 1)] * 20
-    watched = Watched(*rounds, backoff=Backoff(cap=1))
+async def test_occasional_failures_are_no_crash_loop(autojump_clock: MockClock) -> None:
+    runs = [failing(ValueError(), after=HEALTHY_SECONDS + 1)] * 20
+    watched = Watched(*runs, backoff=Backoff(first=0.1, longest=1))
     async with trio.open_nursery() as nursery:
         nursery.start_soon(watched.supervise)
         for _ in range(8 * 76 * 2):
-            assert named(watched) is None
+            assert fault_detail(watched) is None
             await trio.sleep(0.5)
         assert watched.board.tasks["task"].restarts >= 7
         nursery.cancel_scope.cancel()
 
 
 @pytest.mark.parametrize("outage", [DatabaseUnavailable("refused"), ChainUnavailable("gone")])
-async def test_an_outage_is_waited_out_however_long_and_is_no_trouble(
+async def test_an_outage_of_any_length_is_no_liveness_fault(
     outage: Exception, autojump_clock: MockClock
 ) -> None:
     watched = Watched(*[failing(outage)] * 1_000)
@@ -251,7 +259,7 @@ async def test_an_outage_is_waited_out_however_long_and_is_no_trouble(
         nursery.cancel_scope.cancel()
 
 
-async def test_a_task_that_hangs_is_not_ready_until_something_comes_of_it(
+async def test_a_stalled_task_is_not_ready_until_it_succeeds(
     autojump_clock: MockClock,
 ) -> None:
     watched = Watched()
@@ -259,18 +267,18 @@ async def test_a_task_that_hangs_is_not_ready_until_something_comes_of_it(
     async with trio.open_nursery() as nursery:
         nursery.start_soon(watched.supervise)
         await trio.sleep(29)
-        assert named(watched) is None
+        assert fault_detail(watched) is None
         watched.board.task_succeeded("task")
         await trio.sleep(29)
-        assert named(watched) is None
+        assert fault_detail(watched) is None
         await trio.sleep(2)
-        assert named(watched) == ("nothing has come of it for 31 seconds (expected within 30)")
+        assert fault_detail(watched) == "has not succeeded for 31 seconds (expected within 30)"
         watched.board.task_succeeded("task")
-        assert named(watched) is None
+        assert fault_detail(watched) is None
         nursery.cancel_scope.cancel()
 
 
-def test_a_task_that_only_listens_may_hear_nothing_for_as_long_as_it_takes() -> None:
+def test_a_task_that_only_listens_has_no_deadline() -> None:
     config = Config(
         operator=Keypair(),
         database_url="",
@@ -279,15 +287,15 @@ def test_a_task_that_only_listens_may_hear_nothing_for_as_long_as_it_takes() -> 
     )
     assert seconds_expected("calls", config) is None
     assert seconds_expected("monitor", config) == 120
-    assert (seconds_expected("reconciler", config) or 0) > 3 * 3_600  # as it is configured
-    assert seconds_expected("one that is new", config) == 900
+    assert (seconds_expected("reconciler", config) or 0) > 3 * 3_600  # depends on the setting
+    assert seconds_expected("unlisted", config) == 900
 
 
-async def test_metrics_say_which_task_is_well_and_when_it_last_was(
+async def test_metrics_show_which_task_is_up_and_its_last_success(
     autojump_clock: MockClock,
 ) -> None:
-    watched = Watched(*[failing(ValueError("bug"))] * CRASHES)
-    watched.metrics.registry.register(Tasks(watched.board))
+    watched = Watched(*[failing(ValueError("bug"))] * CRASH_LOOP_FAILURES)
+    watched.metrics.registry.register(TaskGauges(watched.board))
     labels = {"task": "task"}
 
     def sample(name: str) -> float | None:
@@ -295,7 +303,7 @@ async def test_metrics_say_which_task_is_well_and_when_it_last_was(
 
     async with trio.open_nursery() as nursery:
         nursery.start_soon(watched.supervise)
-        await watched.settled.wait()
+        await watched.idle.wait()
         assert (sample("task_up"), sample("task_last_success_seconds")) == (0, None)
         await trio.sleep(HEALTHY_SECONDS)
         watched.board.task_succeeded("task")

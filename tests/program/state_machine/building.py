@@ -6,8 +6,9 @@ from typing import Any
 from solders.instruction import AccountMeta, Instruction
 from solders.pubkey import Pubkey
 
-from .. import instructions, ledger, position_manager, yield_pool
-from ..ledger import readonly, signer
+from tests.program.harness import instructions, ledger, pools, positions
+from tests.program.harness.ledger import readonly, signer
+
 from . import names
 from .model import World, vault_of
 from .money import Remaining
@@ -87,7 +88,7 @@ def earned(
 
 def pool_accounts(world: World, program: str, owner: str) -> list[AccountMeta]:
     """What the yield program is called with; nobody signs but the vault, and that later."""
-    given = yield_pool.deposit(
+    given = pools.deposit(
         names.vault(owner),
         names.pool(program),
         1,
@@ -101,7 +102,7 @@ def pool_accounts(world: World, program: str, owner: str) -> list[AccountMeta]:
 def positioned(
     world: World, name: str, *, program: str, owner: str, authority: str, amount: int
 ) -> Instruction:
-    given = position_manager.change_position(
+    given = positions.change_position(
         name,
         key(owner),
         amount,
@@ -115,16 +116,14 @@ def positioned(
 def init_position_summary(world: World, *, program: str, owner: str) -> Instruction:
     summary = ledger.summary_address(names.vault(owner), key(program))
     payer = key(names.PAYER)
-    given = position_manager.init_position_summary(
-        key(owner), payer=payer, position_summary=summary
-    )
+    given = positions.init_position_summary(key(owner), payer=payer, position_summary=summary)
     return at(program, given)
 
 
 def rebalance_collateral(
     world: World, *, program: str, authority: str, giver: str, taker: str, amount: int
 ) -> Instruction:
-    given = position_manager.rebalance_collateral(
+    given = positions.rebalance_collateral(
         key(authority),
         key(giver),
         key(taker),
@@ -148,7 +147,7 @@ def between(world: World, giver: str, taker: str) -> dict[str, Pubkey]:
 
 
 def enter_pool(world: World, *, program: str, owner: str) -> Instruction:
-    given = yield_pool.open_position(
+    given = pools.open_position(
         names.vault(owner),
         names.pool(program),
         payer=key(names.PAYER),

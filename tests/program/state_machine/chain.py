@@ -8,8 +8,8 @@ from typing import Any
 from solders.instruction import Instruction
 from solders.pubkey import Pubkey
 
-from .. import position_manager, yield_pool
-from ..ledger import (
+from tests.program.harness import pools, positions
+from tests.program.harness.ledger import (
     POSITION_IDL,
     PROGRAM,
     SOL,
@@ -23,7 +23,8 @@ from ..ledger import (
     mint_data,
     summary_address,
 )
-from ..refusals import FRAMEWORK
+from tests.program.harness.refusals import FRAMEWORK
+
 from . import names
 from .building import at
 from .earning import RATE_BPS, reserve_of
@@ -51,7 +52,7 @@ class Chain:
         self.ledger = Ledger()
         self.ledger.set_time(world.now)
         for program in names.POSITION_MANAGERS:
-            self.ledger.svm.add_program(key(program), position_manager.ELF.read_bytes())
+            self.ledger.svm.add_program(key(program), positions.ELF.read_bytes())
         for mint in names.MINTS:
             self.ledger.put(key(mint), TOKEN, mint_data())
         for person in [*names.PEOPLE, names.PAYER]:
@@ -64,8 +65,8 @@ class Chain:
             self.ledger.put_tokens(wallet, amount, mint=key(mint), address=address)
 
     def open_pool(self, program: str) -> None:
-        self.ledger.svm.add_program(key(program), yield_pool.ELF.read_bytes())
-        given = yield_pool.initialize_pool(
+        self.ledger.svm.add_program(key(program), pools.ELF.read_bytes())
+        given = pools.initialize_pool(
             key(names.GOVERNANCE),
             RATE_BPS,
             pool=names.pool(program),

@@ -6,9 +6,9 @@ from hashlib import sha256
 from solders.keypair import Keypair
 from solders.pubkey import Pubkey
 
-from .. import yield_pool
-from ..ledger import MINT, POSITION_MANAGER, token_address, vault_address
-from ..yield_pool import YIELD_POOL
+from tests.program.harness import pools
+from tests.program.harness.ledger import MINT, POSITION_MANAGER, token_address, vault_address
+from tests.program.harness.pools import YIELD_POOL
 
 OWNERS = ["ada", "bob", "cyd", "dan"]
 GOVERNANCE = "governance"
@@ -67,5 +67,5 @@ def tokens(holder: str, mint: str) -> Pubkey:
 
 def derived(program: str, seed: bytes, *keys: Pubkey) -> Pubkey:
     if program == "pool":
-        return yield_pool.derived(seed, *keys)
+        return pools.derived(seed, *keys)
     return Pubkey.find_program_address([seed, *map(bytes, keys)], key(program))[0]

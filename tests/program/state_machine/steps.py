@@ -8,7 +8,8 @@ from typing import Any, ClassVar
 from hypothesis import note
 from hypothesis.stateful import RuleBasedStateMachine
 
-from ..ledger import START
+from tests.program.harness.ledger import START
+
 from . import collateral, earning, money, names, policy
 from .building import build
 from .chain import Chain, assert_events, assert_refused

@@ -1,7 +1,8 @@
 from solders.keypair import Keypair
 
-from ..instructions import build
-from ..ledger import Ledger, govern, vault_address
+from tests.program.harness.instructions import build
+from tests.program.harness.ledger import Ledger, govern, vault_address
+
 from .model import U64
 from .names import key
 

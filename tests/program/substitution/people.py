@@ -2,10 +2,11 @@
 
 from solders.pubkey import Pubkey
 
-from .. import ledger as chain
-from .. import yield_pool
-from ..ledger import ASSOCIATED, POSITION_MANAGER, PROGRAM, RENT, SYSTEM, TOKEN
-from ..puppet import PUPPET
+from tests.program.harness import ledger as chain
+from tests.program.harness import pools
+from tests.program.harness.ledger import ASSOCIATED, POSITION_MANAGER, PROGRAM, RENT, SYSTEM, TOKEN
+from tests.program.harness.puppet import PUPPET
+
 from .standins import (
     Role,
     as_good,
@@ -159,8 +160,8 @@ MANAGERS_NAME = other_programs("UnauthorizedProgram") | refused_with(
 def another_on_the_list(world: World, _: Pubkey) -> Pubkey:
     """Whitelisted as well, but not the program of this pool."""
     address = Pubkey.new_unique()
-    world.ledger.svm.add_program(address, yield_pool.ELF.read_bytes())
-    programs = [yield_pool.YIELD_POOL, address]
+    world.ledger.svm.add_program(address, pools.ELF.read_bytes())
+    programs = [pools.YIELD_POOL, address]
     world.ledger.change_authority(yield_whitelist=programs)
     return address
 

@@ -7,10 +7,10 @@ from typing import Any
 from solders.instruction import AccountMeta, Instruction
 from solders.pubkey import Pubkey
 
-from .. import position_manager as positions
-from .. import yield_pool
-from ..instructions import build
-from ..ledger import (
+from tests.program.harness import pools as yield_pool
+from tests.program.harness import positions
+from tests.program.harness.instructions import build
+from tests.program.harness.ledger import (
     POSITION_MANAGER,
     START,
     TOKEN,
@@ -22,7 +22,8 @@ from ..ledger import (
     transfer_collateral,
     vault_address,
 )
-from ..puppet import PUPPET, play, with_puppet
+from tests.program.harness.puppet import PUPPET, play, with_puppet
+
 from .scene import Scene, Wrap, directly
 from .world import World
 

@@ -7,7 +7,8 @@ from solders.account import Account
 from solders.instruction import AccountMeta, Instruction
 from solders.pubkey import Pubkey
 
-from ..ledger import POSITION_IDL, VAULT_IDL, YIELD_IDL, Outcome
+from tests.program.harness.ledger import POSITION_IDL, VAULT_IDL, YIELD_IDL, Outcome
+
 from .world import World
 
 # Both programs' instructions: no two have the same name.

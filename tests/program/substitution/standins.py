@@ -5,7 +5,8 @@ from typing import NamedTuple
 
 from solders.pubkey import Pubkey
 
-from .. import ledger as chain
+from tests.program.harness import ledger as chain
+
 from .world import World
 
 # Makes the account that stands in for the one meant, perhaps in that one's very place.

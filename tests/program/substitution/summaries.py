@@ -2,7 +2,7 @@
 
 from solders.pubkey import Pubkey
 
-from ..ledger import (
+from tests.program.harness.ledger import (
     POSITION_IDL,
     POSITION_MANAGER,
     PROGRAM,
@@ -10,7 +10,8 @@ from ..ledger import (
     summary_address,
     vault_address,
 )
-from ..puppet import PUPPET
+from tests.program.harness.puppet import PUPPET
+
 from .standins import (
     Change,
     Role,

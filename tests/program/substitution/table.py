@@ -2,7 +2,8 @@
 
 from collections.abc import Mapping
 
-from ..ledger import ASSOCIATED, MINT, PROGRAM, SYSTEM, TOKEN
+from tests.program.harness.ledger import ASSOCIATED, MINT, PROGRAM, SYSTEM, TOKEN
+
 from . import people, summaries, tokens, vaults
 from .people import RENT_SYSVAR, the_program
 from .scenarios import NEW_MINT

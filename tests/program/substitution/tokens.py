@@ -2,8 +2,16 @@
 
 from solders.pubkey import Pubkey
 
-from .. import ledger as chain
-from ..ledger import MINT, PROGRAM, TOKEN, token_address, token_data, vault_address
+from tests.program.harness import ledger as chain
+from tests.program.harness.ledger import (
+    MINT,
+    PROGRAM,
+    TOKEN,
+    token_address,
+    token_data,
+    vault_address,
+)
+
 from .standins import (
     Make,
     Role,

@@ -3,9 +3,10 @@
 from solders.keypair import Keypair
 from solders.pubkey import Pubkey
 
-from .. import ledger as chain
-from ..instructions import build
-from ..ledger import POSITION_MANAGER, PROGRAM, vault_address
+from tests.program.harness import ledger as chain
+from tests.program.harness.instructions import build
+from tests.program.harness.ledger import POSITION_MANAGER, PROGRAM, vault_address
+
 from .standins import (
     Make,
     Role,

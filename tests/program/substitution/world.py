@@ -8,11 +8,11 @@ from solders.instruction import Instruction
 from solders.keypair import Keypair
 from solders.pubkey import Pubkey
 
-from .. import ledger as chain
-from .. import position_manager as positions
-from ..ledger import POSITION_MANAGER, Ledger, Outcome, vault_address
-from ..puppet import PUPPET
-from ..yield_pool import YIELD_POOL
+from tests.program.harness import ledger as chain
+from tests.program.harness import positions
+from tests.program.harness.ledger import POSITION_MANAGER, Ledger, Outcome, vault_address
+from tests.program.harness.pools import YIELD_POOL
+from tests.program.harness.puppet import PUPPET
 
 
 class Journal(Ledger):

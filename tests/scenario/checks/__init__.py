@@ -1,4 +1,4 @@
-"""What is checked of the books, table by table."""
+"""Checks of the tables against the expected state, by group of tables."""
 
 from __future__ import annotations
 
@@ -9,46 +9,46 @@ from typing import Any, TypeVar
 
 K = TypeVar("K", bound=Hashable)
 
-MOST_TOLD = 3
-"""Of many that are wrong in the same way, so many are told."""
+MAX_REPORTED = 3
+"""Violations reported of each list."""
 
 
 @dataclass(frozen=True, slots=True)
-class Broken:
-    """An invariant that does not hold: in which table, and what is there instead of what."""
+class Violation:
+    """An invariant that does not hold: the table, and what differs."""
 
     invariant: str
     table: str
-    says: str
+    message: str
 
     def __str__(self) -> str:
-        return f"{self.invariant} {self.table}: {self.says}"
+        return f"{self.invariant} {self.table}: {self.message}"
 
 
 def same_list(
-    invariant: str, table: str, books: Iterable[Any], truth: Iterable[Any]
-) -> Iterator[Broken]:
-    """Both are the same, in the same order: the first place where they are not."""
-    ours, real = list(books), list(truth)
+    invariant: str, table: str, actual: Iterable[Any], expected: Iterable[Any]
+) -> Iterator[Violation]:
+    """Check that both lists have equal items in the same order."""
+    ours, real = list(actual), list(expected)
     if ours == real:
         return
     missing, extra = Counter(map(repr, real)), Counter(map(repr, ours))
     missing, extra = missing - extra, extra - missing
-    for text in list(missing)[:MOST_TOLD]:
-        yield Broken(invariant, table, f"missing {missing[text]} times: {text}")
-    for text in list(extra)[:MOST_TOLD]:
-        yield Broken(invariant, table, f"too many by {extra[text]}: {text}")
+    for text in list(missing)[:MAX_REPORTED]:
+        yield Violation(invariant, table, f"missing {missing[text]} times: {text}")
+    for text in list(extra)[:MAX_REPORTED]:
+        yield Violation(invariant, table, f"too many by {extra[text]}: {text}")
     if not missing and not extra:
         at = next(at for at, pair in enumerate(zip(ours, real, strict=True)) if pair[0] != pair[1])
-        says = f"in another order from row {at} on: {ours[at]} instead of {real[at]}"
-        yield Broken(invariant, table, says)
+        message = f"in another order from row {at} on: {ours[at]} instead of {real[at]}"
+        yield Violation(invariant, table, message)
 
 
 def same_map(
-    invariant: str, table: str, books: Mapping[K, Any], truth: Mapping[K, Any]
-) -> Iterator[Broken]:
-    """Both hold the same keys with the same values."""
-    for key in sorted(books.keys() | truth.keys(), key=repr):
-        ours, real = books.get(key), truth.get(key)
+    invariant: str, table: str, actual: Mapping[K, Any], expected: Mapping[K, Any]
+) -> Iterator[Violation]:
+    """Check that both mappings have the same keys and values."""
+    for key in sorted(actual.keys() | expected.keys(), key=repr):
+        ours, real = actual.get(key), expected.get(key)
         if ours != real:
-            yield Broken(invariant, table, f"{key}: {ours} instead of {real}")
+            yield Violation(invariant, table, f"{key}: {ours} instead of {real}")

@@ -11,7 +11,7 @@ import trio
 from cvms.store.postgres.database import Database, open_database
 from cvms.store.postgres.migrate import Migration, apply_schema, migrations
 from cvms.store.vaults import vaults
-from tests.store.examples import vault_row
+from tests.store.examples import store_vault, vault_row
 
 APPLY_IN_ANOTHER_PROCESS = """
 import sys, trio
@@ -25,6 +25,26 @@ trio.run(main)
 """
 
 
+# As databases in use have them. A name never changes once it is applied somewhere.
+RELEASED = [
+    (1, "vaults, history, events, outbox, nonces, audit, submissions, reconciliation"),
+    (2, "which events count, and what the history holds beyond the accounts"),
+    (3, "answers to requests that may be sent again"),
+    (4, "withdrawals that several must sign, and how the signers are told"),
+    (5, "second factors"),
+    (6, "vaults in any order, and as they were"),
+    (7, "what analytics answer from, written in the transaction that applies the events"),
+    (8, "what a fork takes back"),
+    (9, "what a submission's end is decided by, and what the operator pays for others"),
+    (10, "alerts"),
+    (11, "balances on the hour, and what was told last"),
+    (12, "what falls due in vaults, and who was told of it"),
+    (13, "what yield protocols pay, and whose yield the service compounds"),
+    (14, "how far the books are held against the chain, and history in the chain's order"),
+    (15, "which of several replicas leads"),
+]
+
+
 async def versions(database: Database) -> list[tuple[int, ...]]:
     async with database.connection() as conn:
         cursor = await conn.execute("SELECT version FROM schema_migrations ORDER BY version")
@@ -33,14 +53,30 @@ async def versions(database: Database) -> list[tuple[int, ...]]:
 
 async def test_applying_it_again_changes_nothing(own_database: Database) -> None:
     async with own_database.transaction() as conn:
-        await vaults.upsert(conn, vault_row())
+        await store_vault(conn, vault_row())
     await own_database.prepare()
     async with own_database.connection() as conn:
         assert await vaults.get(conn, "owner") is not None
     assert await versions(own_database) == [(migration.version,) for migration in migrations()]
 
 
-async def test_the_file_may_be_run_by_hand_as_well(own_database: Database) -> None:
+async def test_the_migrations_are_recorded_as_in_databases_in_use(own_database: Database) -> None:
+    async with own_database.connection() as conn:
+        cursor = await conn.execute("SELECT version, name FROM schema_migrations ORDER BY version")
+        assert (await cursor.fetchall())[: len(RELEASED)] == RELEASED
+
+
+async def test_a_partly_migrated_database_gets_the_rest(database_url: str) -> None:
+    async with open_database(database_url) as database:
+        async with database.dedicated() as conn:
+            await apply_schema(conn, migrations()[:7])
+        await database.prepare()
+        assert await versions(database) == [(migration.version,) for migration in migrations()]
+        async with database.transaction() as conn:
+            await store_vault(conn, vault_row())
+
+
+async def test_the_migrations_may_be_run_by_hand_as_well(own_database: Database) -> None:
     async with own_database.transaction() as conn:
         for migration in migrations():
             await conn.execute(migration.sql.encode())

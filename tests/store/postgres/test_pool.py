@@ -38,7 +38,7 @@ async def open_pool(empty_url: str) -> AsyncIterator[Pool]:
         max_idle=MAX_IDLE,
         trust_idle=TRUST_IDLE,
     )
-    pool = Pool(connect, limits=limits, outage=CircuitBreaker())
+    pool = Pool(connect, limits=limits, circuit_breaker=CircuitBreaker())
     yield pool
     pool.close()
 

@@ -10,13 +10,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from trio.testing import MockClock
 
-from cvms.config.parsers import Rate
 from cvms.metrics import Metrics
 from cvms.store.redis.rate_limiter import (
     MAX_KEYS,
     Claim,
     Limiter,
     MemoryLimiter,
+    Rate,
     RedisLimiter,
     limiter,
 )

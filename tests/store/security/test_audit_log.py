@@ -12,11 +12,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cvms.store.postgres.database import Database
+from cvms.store.postgres.driver.connection import Connection
 from cvms.store.security import audit_log
-from cvms.store.security.audit_log import AuditEntry
 
 
-def entry(**changes: Any) -> AuditEntry:
+async def record(conn: Connection, **changes: Any) -> int:
     fields: dict[str, Any] = {
         "actor": "owner",
         "action": "withdraw",
@@ -24,7 +24,7 @@ def entry(**changes: Any) -> AuditEntry:
         "outcome": "built",
         "details": {"amount": 400},
     }
-    return AuditEntry(**{**fields, **changes})
+    return await audit_log.record(conn, **{**fields, **changes})
 
 
 async def verify(database: Database) -> int | None:
@@ -35,7 +35,7 @@ async def verify(database: Database) -> int | None:
 async def append(database: Database, count: int) -> None:
     async with database.transaction() as conn:
         for number in range(count):
-            await audit_log.append(conn, entry(details={"number": number}))
+            await record(conn, details={"number": number})
 
 
 async def test_an_empty_trail_and_an_honest_one_are_whole(database: Database) -> None:
@@ -50,7 +50,7 @@ async def test_the_chain_does_not_fork_under_concurrency(database: Database) -> 
     async def write() -> None:
         for _ in range(5):
             async with database.transaction() as conn:
-                ids.append(await audit_log.append(conn, entry()))
+                ids.append(await record(conn))
 
     with trio.fail_after(20):
         async with trio.open_nursery() as nursery:
@@ -64,7 +64,7 @@ async def test_a_rolled_back_entry_leaves_no_gap(database: Database) -> None:
     await append(database, 2)
     with trio.CancelScope() as scope:
         async with database.transaction() as conn:
-            await audit_log.append(conn, entry())
+            await record(conn)
             scope.cancel()
     await append(database, 1)
     assert await verify(database) is None
@@ -148,7 +148,7 @@ async def test_awkward_details_verify_after_the_round_trip(database: Database) -
         "z": [1.0, None],
     }
     async with database.connection() as conn:
-        await audit_log.append(conn, entry(details=awkward))
+        await record(conn, details=awkward)
         assert (await audit_log.page(conn, limit=1))[0].details == awkward
     assert await verify(database) is None
 
@@ -156,7 +156,7 @@ async def test_awkward_details_verify_after_the_round_trip(database: Database) -
 async def test_pages_can_be_narrowed_to_an_owner_or_an_action(database: Database) -> None:
     async with database.connection() as conn:
         for owner, action in (("a", "deposit"), ("b", "deposit"), ("a", "withdraw")):
-            await audit_log.append(conn, entry(owner=owner, action=action))
+            await record(conn, owner=owner, action=action)
         assert [row.id for row in await audit_log.page(conn, limit=9, owner="a")] == [3, 1]
         assert [row.id for row in await audit_log.page(conn, limit=9, action="deposit")] == [2, 1]
         assert [row.id for row in await audit_log.page(conn, limit=2)] == [3, 2]

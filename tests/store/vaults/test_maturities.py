@@ -10,10 +10,10 @@ from cvms.store.postgres.driver.connection import Connection
 from cvms.store.postgres.migrate import apply_schema
 from cvms.store.projection import vault_writer
 from cvms.store.submissions import operator_submissions, submissions
-from cvms.store.vaults import maturities, vaults
+from cvms.store.vaults import maturities
 from cvms.store.vaults.maturities import NEXT_NOTICE, TO_RELEASE, Maturity
 from cvms.store.vaults.vaults import VaultRow
-from tests.store.examples import vault_row
+from tests.store.examples import store_vault, vault_row
 
 KIND = "release_timelocks"
 
@@ -62,12 +62,12 @@ async def test_what_falls_due_is_what_the_newest_row_holds(database: Database) -
 
 async def test_it_follows_a_row_that_goes_back_and_is_not_told_again(database: Database) -> None:
     async with database.transaction() as conn:
-        await vaults.upsert(conn, holding((5, 100), slot=1))
+        await store_vault(conn, holding((5, 100), slot=1))
         assert await due(conn, 100) == [(5, 100)]
-        await vaults.upsert(conn, holding(slot=2))
+        await store_vault(conn, holding(slot=2))
         assert await live(conn) == []
         await conn.execute("UPDATE vaults SET slot = 0")
-        await vaults.upsert(conn, holding((5, 100), slot=1))
+        await store_vault(conn, holding((5, 100), slot=1))
         assert await live(conn) == [("owner", "timelock", 5, 100)]
         assert await due(conn, 100) == []
         await conn.execute("DELETE FROM vaults")
@@ -77,23 +77,23 @@ async def test_it_follows_a_row_that_goes_back_and_is_not_told_again(database: D
 async def test_any_amount_and_any_time_may_be_asked_for(database: Database) -> None:
     pending = [(2**64 - 1, 2**63 - 1)]
     async with database.transaction() as conn:
-        await vaults.upsert(conn, holding(pending=pending))
+        await store_vault(conn, holding(pending=pending))
         assert await live(conn) == [("owner", "withdrawal", 2**64 - 1, 2**63 - 1)]
         assert await due(conn, 2**63 - 1) == pending
 
 
 async def test_a_request_that_is_used_up_in_part_is_not_told_twice(database: Database) -> None:
     async with database.transaction() as conn:
-        await vaults.upsert(conn, holding(pending=[(9, 100), (8, 100)], slot=1))
+        await store_vault(conn, holding(pending=[(9, 100), (8, 100)], slot=1))
         assert await due(conn, 100) == [(8, 100), (9, 100)]
-        await vaults.upsert(conn, holding(pending=[(3, 100), (8, 100)], slot=2))
-        await vaults.upsert(conn, holding(pending=[(8, 100)], slot=3))
+        await store_vault(conn, holding(pending=[(3, 100), (8, 100)], slot=2))
+        await store_vault(conn, holding(pending=[(8, 100)], slot=3))
         assert await due(conn, 100) == []
 
 
 async def test_soon_is_told_once_and_not_of_what_is_due(database: Database) -> None:
     async with database.transaction() as conn:
-        await vaults.upsert(conn, holding((1, 90), (2, 100), (3, 160), (4, 161), pending=[(5, 95)]))
+        await store_vault(conn, holding((1, 90), (2, 100), (3, 160), (4, 161), pending=[(5, 95)]))
 
         async def soon(now: int) -> list[Maturity]:
             return await maturities.claim_due_soon(conn, now=now, notice=60, limit=100)
@@ -175,8 +175,8 @@ async def test_what_is_due_next_is_found_in_an_index(database: Database) -> None
 
 async def test_what_has_left_its_vault_long_ago_is_forgotten(database: Database) -> None:
     async with database.connection() as conn:
-        await vaults.upsert(conn, holding((5, 100), (6, 200), slot=1))
-        await vaults.upsert(conn, holding((6, 200), slot=2))
+        await store_vault(conn, holding((5, 100), (6, 200), slot=1))
+        await store_vault(conn, holding((6, 200), slot=2))
         await conn.execute("UPDATE maturities SET changed_at = now() - interval '8 days'")
         assert await maturities.prune(conn, timedelta(days=7)) == 1
         assert await live(conn) == [("owner", "timelock", 6, 200)]

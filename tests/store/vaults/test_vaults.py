@@ -10,34 +10,34 @@ import pytest
 from cvms.store.postgres.database import Database
 from cvms.store.projection import vault_writer
 from cvms.store.vaults import vaults
-from tests.store.examples import vault_row
+from tests.store.examples import store_vault, vault_row
 
 
 async def test_a_row_comes_back_as_it_was_stored(database: Database) -> None:
     async with database.connection() as conn:
-        assert await vaults.upsert(conn, vault_row())
+        assert await store_vault(conn, vault_row())
         stored = await vaults.get(conn, "owner")
         assert stored is not None
         assert stored.updated_at is not None
         assert replace(stored, updated_at=None) == vault_row()
-        assert await vaults.get_by_vault(conn, "vault") == stored
+        assert await vaults.get_by_vaults(conn, ["nothing", "vault"]) == [stored]
 
 
 async def test_an_unknown_vault_is_none(database: Database) -> None:
     async with database.connection() as conn:
         assert await vaults.get(conn, "nobody") is None
-        assert await vaults.get_by_vault(conn, "nothing") is None
+        assert await vaults.get_by_vaults(conn, ["nothing"]) == []
 
 
 async def test_an_older_slot_never_replaces_a_newer(database: Database) -> None:
     newer = vault_row(slot=101, total=1100, available=500)
     async with database.connection() as conn:
-        await vaults.upsert(conn, newer)
-        assert not await vaults.upsert(conn, vault_row(slot=100))
+        await store_vault(conn, newer)
+        assert not await store_vault(conn, vault_row(slot=100))
         stored = await vaults.get(conn, "owner")
         assert stored is not None
         assert (stored.slot, stored.total) == (101, 1100)
-        assert await vaults.upsert(conn, vault_row(slot=102))
+        assert await store_vault(conn, vault_row(slot=102))
         stored = await vaults.get(conn, "owner")
         assert stored is not None
         assert (stored.slot, stored.total) == (102, 1000)
@@ -52,7 +52,7 @@ async def test_books_that_do_not_add_up_are_refused(
 ) -> None:
     async with database.connection() as conn:
         with pytest.raises(psycopg.errors.CheckViolation):
-            await vaults.upsert(conn, vault_row(**wrong))
+            await store_vault(conn, vault_row(**wrong))
 
 
 async def test_tvl_is_the_sum_even_when_it_passes_what_one_vault_can_hold(
@@ -72,7 +72,7 @@ async def test_pages_bring_every_vault_once(database: Database) -> None:
     owners = [f"owner {n:02}" for n in range(10)]
     async with database.connection() as conn:
         for owner in reversed(owners):
-            await vaults.upsert(conn, vault_row(owner=owner, vault=f"of {owner}"))
+            await store_vault(conn, vault_row(owner=owner, vault=f"of {owner}"))
         seen: list[str] = []
         while page := await vaults.page(conn, seen[-1] if seen else None, limit=3):
             seen += [row.owner for row in page]

@@ -1,1 +1,1 @@
-"""Parameters, errors and the view of the chain that every RPC method uses."""
+"""What every RPC method uses: parameters, errors, and the view of the chain."""

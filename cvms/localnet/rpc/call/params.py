@@ -1,4 +1,4 @@
-"""Reads a call's positional parameters, and refuses in a node's words what has no sense."""
+"""Parsing of a call's positional parameters. Errors have the texts of an Agave node."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ MAX_U64 = 2**64 - 1
 
 
 @dataclass(frozen=True, slots=True)
-class Config:
-    """An optional object of settings: every reader gives its default when one is absent."""
+class CallOptions:
+    """The options object of a call. Each method returns a default for an absent option."""
 
     fields: dict[str, Json]
 
@@ -43,9 +43,9 @@ class Config:
             raise invalid_params(f"Invalid params: invalid type for {name}, expected a string.")
         return default if value is None else value
 
-    def object(self, name: str) -> Config | None:
+    def object(self, name: str) -> CallOptions | None:
         value = self.fields.get(name)
-        return None if value is None else read_config(value)
+        return None if value is None else read_options(value)
 
     def items(self, name: str) -> list[Json]:
         value = self.fields.get(name)
@@ -59,7 +59,7 @@ class Params:
     items: Sequence[Json]
 
     def at(self, index: int) -> Json:
-        """The parameter, or None where the client left it out."""
+        """Return a parameter, or None if the client omitted it."""
         return self.items[index] if index < len(self.items) else None
 
     def required(self, index: int) -> Json:
@@ -83,17 +83,17 @@ class Params:
     def pubkey(self, index: int) -> Pubkey:
         return read_pubkey(self.required(index))
 
-    def config(self, index: int) -> Config:
+    def options(self, index: int) -> CallOptions:
         value = self.at(index)
-        return Config({}) if value is None else read_config(value)
+        return CallOptions({}) if value is None else read_options(value)
 
 
-def read_config(value: Json) -> Config:
-    if isinstance(value, str):  # a bare commitment, as old clients send it
-        return Config({"commitment": value})
+def read_options(value: Json) -> CallOptions:
+    if isinstance(value, str):  # old clients send the commitment alone
+        return CallOptions({"commitment": value})
     if not isinstance(value, dict):
         raise invalid_params("Invalid params: invalid type, expected an object.")
-    return Config(value)
+    return CallOptions(value)
 
 
 def read_commitment(value: Json, default: Commitment) -> Commitment:

@@ -1,4 +1,4 @@
-"""JSON-RPC errors with a validator's codes and sentences."""
+"""JSON-RPC errors, with the codes and texts of a validator."""
 
 from __future__ import annotations
 

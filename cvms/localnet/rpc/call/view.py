@@ -1,4 +1,4 @@
-"""What a call reads: the chain as of one commitment, with the context its answer carries."""
+"""The chain as one call reads it, at one commitment."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ from dataclasses import dataclass
 from solders.account import Account
 from solders.pubkey import Pubkey
 
-from cvms.localnet.ledger.chain import Chain
+from cvms.localnet.ledger.chain import LocalnetChain
 from cvms.localnet.node.node import Node
-from cvms.localnet.rpc.call.params import Config
+from cvms.localnet.rpc.call.params import CallOptions
 from cvms.localnet.rpc.call.rpc_errors import min_context_slot_not_reached
 from cvms.localnet.types import Block, Commitment, Json
 
 API_VERSION = "3.1.0"
-"""The Agave release whose replies these are."""
+"""The Agave release whose replies are reproduced."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,21 +25,23 @@ class View:
     block: Block
 
     @property
-    def chain(self) -> Chain:
+    def chain(self) -> LocalnetChain:
         return self.node.chain
 
     def account(self, key: Pubkey) -> Account | None:
         return self.chain.accounts.at(key, self.block.slot)
 
-    def answer(self, value: Json) -> Json:
-        """`value` with the slot it holds for."""
+    def with_context(self, value: Json) -> Json:
+        """Return `value` with the slot at which it was read."""
         return {"context": {"slot": self.block.slot, "apiVersion": API_VERSION}, "value": value}
 
 
-def open_view(node: Node, config: Config, *, default: Commitment = Commitment.FINALIZED) -> View:
-    """The view a call's `commitment` asks for, if it has reached its `minContextSlot`."""
+def open_view(
+    node: Node, config: CallOptions, *, default: Commitment = Commitment.FINALIZED
+) -> View:
+    """Open the view at a call's `commitment`. Raises RpcError if it is below `minContextSlot`."""
     block = node.bank(config.commitment(default))
-    wanted = config.slot("minContextSlot")
-    if wanted is not None and block.slot < wanted:
+    minimum = config.slot("minContextSlot")
+    if minimum is not None and block.slot < minimum:
         raise min_context_slot_not_reached(block.slot)
     return View(node, block)

@@ -1,1 +1,1 @@
-"""Accounts, instructions and transactions in JSON-RPC's encodings."""
+"""JSON-RPC encodings of accounts, instructions and transactions."""

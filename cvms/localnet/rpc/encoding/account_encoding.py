@@ -1,4 +1,4 @@
-"""Accounts as JSON, in every encoding a node offers."""
+"""Accounts as JSON, in each of a node's encodings."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from based58 import b58encode
 from solders.account import Account
 
 from cvms.errors import RpcError
-from cvms.localnet.rpc.call.params import Config, read_int
+from cvms.localnet.rpc.call.params import CallOptions, read_int
 from cvms.localnet.rpc.call.rpc_errors import INVALID_REQUEST, invalid_params
 from cvms.localnet.rpc.call.view import View
 from cvms.localnet.rpc.encoding.parsed_accounts import parse_account
@@ -29,7 +29,7 @@ class DataSlice:
 
 @dataclass(frozen=True, slots=True)
 class AccountFormat:
-    """How a call wants accounts shown."""
+    """The encoding and the slice of accounts that a call asks for."""
 
     encoding: str
     slice: DataSlice | None
@@ -53,7 +53,7 @@ class AccountFormat:
         return encode_data(data, "base64" if self.encoding == "jsonParsed" else self.encoding)
 
 
-def read_format(config: Config, *, default: str = "binary") -> AccountFormat:
+def read_format(config: CallOptions, *, default: str = "binary") -> AccountFormat:
     encoding = config.text("encoding", default)
     if encoding not in ENCODINGS:
         raise invalid_params(f"Invalid params: unknown variant `{encoding}`.")
@@ -66,7 +66,7 @@ def read_format(config: Config, *, default: str = "binary") -> AccountFormat:
 
 
 def encode_data(data: bytes, encoding: str) -> Json:
-    """Raises the node's error for base58 of more than 128 bytes, which takes too long to make."""
+    """Encode an account's data. Raises RpcError for more than 128 bytes in base58, as a node."""
     match encoding:
         case "binary" | "base58":
             if len(data) > MAX_BASE58_BYTES:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from based58 import b58decode
 from solders.account import Account
 
-from cvms.localnet.rpc.call.params import Config, read_config, read_int, read_text
+from cvms.localnet.rpc.call.params import CallOptions, read_int, read_options, read_text
 from cvms.localnet.rpc.call.rpc_errors import invalid_params
 from cvms.localnet.types import Json
 from cvms.localnet.vm.token_layouts import token_account
@@ -29,7 +29,7 @@ class Memcmp:
 
 @dataclass(frozen=True, slots=True)
 class AccountFilters:
-    """All must hold."""
+    """Filters of accounts. An account must match all of them."""
 
     sizes: tuple[int, ...]
     contents: tuple[Memcmp, ...]
@@ -44,7 +44,7 @@ class AccountFilters:
         )
 
 
-def read_filters(config: Config) -> AccountFilters:
+def read_filters(config: CallOptions) -> AccountFilters:
     filters = config.items("filters")
     if len(filters) > MAX_FILTERS:
         raise invalid_params(f"Too many filters provided; max {MAX_FILTERS}")
@@ -55,17 +55,17 @@ def read_filters(config: Config) -> AccountFilters:
         if given == "tokenAccountState":
             token_accounts_only = True
             continue
-        fields = read_config(given).fields
+        fields = read_options(given).fields
         if "dataSize" in fields:
             sizes.append(read_int(fields["dataSize"], "dataSize"))
         elif "memcmp" in fields:
-            contents.append(_read_memcmp(read_config(fields["memcmp"])))
+            contents.append(_read_memcmp(read_options(fields["memcmp"])))
         else:
             raise invalid_params("Invalid params: unknown filter.")
     return AccountFilters(tuple(sizes), tuple(contents), token_accounts_only)
 
 
-def _read_memcmp(config: Config) -> Memcmp:
+def _read_memcmp(config: CallOptions) -> Memcmp:
     offset = read_int(config.fields.get("offset"), "offset")
     given = config.fields.get("bytes")
     if isinstance(given, list):

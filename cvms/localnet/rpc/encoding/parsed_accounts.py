@@ -1,4 +1,4 @@
-"""`jsonParsed` accounts: token accounts and mints; other data stays bytes, as on a node."""
+"""`jsonParsed` accounts: token accounts and mints. Other data is returned as bytes."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from cvms.localnet.vm.token_layouts import token_account, token_mint, ui_amount
 
 
 def parse_account(view: View, account: Account) -> Json:
-    """The parsed form, or None for data that has none."""
-    if (held := token_account(account)) is not None:
-        if (mint := token_mint(view.account(held.mint))) is None:
+    """Return the parsed form of a token account or mint, or None."""
+    if (token := token_account(account)) is not None:
+        if (mint := token_mint(view.account(token.mint))) is None:
             return None
-        parsed = {"type": "account", "info": token_account_info(held, mint.decimals)}
+        parsed = {"type": "account", "info": token_account_info(token, mint.decimals)}
     elif (mint := token_mint(account)) is not None:
         parsed = {"type": "mint", "info": _mint_info(mint)}
     else:
@@ -26,22 +26,22 @@ def parse_account(view: View, account: Account) -> Json:
     return {"program": program, "parsed": parsed, "space": len(account.data)}
 
 
-def token_account_info(held: TokenAccount, decimals: int) -> Json:
-    frozen = held.state == TokenAccountState.Frozen
+def token_account_info(token: TokenAccount, decimals: int) -> Json:
+    frozen = token.state == TokenAccountState.Frozen
     info = {
-        "mint": str(held.mint),
-        "owner": str(held.owner),
-        "tokenAmount": ui_amount(held.amount, decimals),
+        "mint": str(token.mint),
+        "owner": str(token.owner),
+        "tokenAmount": ui_amount(token.amount, decimals),
         "state": "frozen" if frozen else "initialized",
-        "isNative": held.is_native is not None,
+        "isNative": token.is_native is not None,
     }
-    if held.delegate is not None:
-        info["delegate"] = str(held.delegate)
-        info["delegatedAmount"] = ui_amount(held.delegated_amount, decimals)
-    if held.is_native is not None:
-        info["rentExemptReserve"] = ui_amount(held.is_native, decimals)
-    if held.close_authority is not None:
-        info["closeAuthority"] = str(held.close_authority)
+    if token.delegate is not None:
+        info["delegate"] = str(token.delegate)
+        info["delegatedAmount"] = ui_amount(token.delegated_amount, decimals)
+    if token.is_native is not None:
+        info["rentExemptReserve"] = ui_amount(token.is_native, decimals)
+    if token.close_authority is not None:
+        info["closeAuthority"] = str(token.close_authority)
     return info
 
 

@@ -1,4 +1,7 @@
-"""`jsonParsed` instructions: the transfers people look for; the rest stays partly decoded."""
+"""`jsonParsed` instructions: the common system, token and memo instructions.
+
+Others are returned partly decoded.
+"""
 
 from __future__ import annotations
 
@@ -25,7 +28,7 @@ class TokenTag(IntEnum):
 
 
 def parse_instruction(program: Pubkey, accounts: list[str], data: bytes) -> Json:
-    """`{program, parsed}`, or None for an instruction this node does not know."""
+    """Return `{program, parsed}`, or None for an instruction that cannot be parsed."""
     if program == SYSTEM_PROGRAM_ID:
         return _named("system", _system(accounts, data))
     if program == TOKEN_PROGRAM_ID:
@@ -86,7 +89,7 @@ def _token(accounts: list[str], data: bytes) -> Json:
 
 
 def _signed(role: str, accounts: list[str], index: int) -> dict[str, Json]:
-    """Who signed: one key, or a multisig account and its signers."""
+    """Return the signer: one key, or a multisig account and its signers."""
     if len(accounts) == index + 1:
         return {role: accounts[index]}
     name = f"multisig{role[0].upper()}{role[1:]}"

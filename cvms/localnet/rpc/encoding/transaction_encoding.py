@@ -1,4 +1,4 @@
-"""Transactions as JSON, in every encoding and version a client may ask for."""
+"""Transactions as JSON, in each encoding and version."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from based58 import b58decode, b58encode
 from solders.message import MessageV0
 from solders.transaction import VersionedTransaction
 
-from cvms.localnet.rpc.call.params import Config
+from cvms.localnet.rpc.call.params import CallOptions
 from cvms.localnet.rpc.call.rpc_errors import invalid_params, unsupported_version
 from cvms.localnet.rpc.encoding.account_encoding import encode_data
 from cvms.localnet.rpc.encoding.parsed_instructions import parse_instruction
@@ -30,19 +30,19 @@ ENCODINGS = ("json", "jsonParsed", "base58", "base64", "binary")
 
 @dataclass(frozen=True, slots=True)
 class TransactionFormat:
-    """How a call wants transactions shown; `max_version` None: legacy ones only."""
+    """The encoding that a call asks for. Without a `max_version` only legacy transactions."""
 
     encoding: str
     max_version: int | None
 
     def render(self, entry: Entry) -> dict[str, Json]:
-        """`transaction`, `meta` and, if the client knows versions, `version`."""
+        """Return `transaction`, `meta` and, if the call has a `max_version`, `version`."""
         transaction = VersionedTransaction.from_bytes(entry.wire)
         shown = {"transaction": self._transaction(entry, transaction), "meta": self._meta(entry)}
         return {**shown, **self._version(transaction)}
 
     def render_keys(self, entry: Entry) -> dict[str, Json]:
-        """The `accounts` detail of `getBlock`: who took part, and what it did to balances."""
+        """Return `getBlock`'s detail `accounts`: keys, signatures and balances."""
         transaction = VersionedTransaction.from_bytes(entry.wire)
         shown = {
             "signatures": [str(signature) for signature in transaction.signatures],
@@ -83,11 +83,11 @@ class TransactionFormat:
         ]
         recorded = entry.meta["innerInstructions"] is not None
         meta = {**entry.meta, "innerInstructions": groups if recorded else None}
-        del meta["loadedAddresses"]  # they are among the parsed keys
+        del meta["loadedAddresses"]  # the parsed keys include them
         return meta
 
 
-def read_transaction_format(config: Config) -> TransactionFormat:
+def read_transaction_format(config: CallOptions) -> TransactionFormat:
     encoding = config.text("encoding", "json")
     if encoding not in ENCODINGS:
         raise invalid_params(f"Invalid params: unknown variant `{encoding}`.")
@@ -97,7 +97,7 @@ def read_transaction_format(config: Config) -> TransactionFormat:
 def _binary(wire: bytes, encoding: str) -> Json:
     if encoding == "base64":
         return encode_data(wire, encoding)
-    text = b58encode(wire).decode()  # a transaction has no limit of 128 bytes
+    text = b58encode(wire).decode()  # the limit of 128 bytes is not for transactions
     return text if encoding == "binary" else [text, encoding]
 
 

@@ -1,4 +1,4 @@
-"""Reads transactions and messages as clients send them."""
+"""Decoding of the transactions and messages that clients send."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from cvms.localnet.rpc.call.rpc_errors import invalid_params
 from cvms.localnet.vm.message import AnyMessage
 
 MAX_BYTES = 1232
-"""A transaction fits one packet."""
+"""The size of a packet, which must hold the whole transaction."""
 
 MAX_TEXT = {"base58": 1683, "base64": 1644}
-"""The longest text that can hold that many bytes."""
+"""The longest text that can encode MAX_BYTES."""
 
 
 def read_transaction(text: str, encoding: str) -> VersionedTransaction:

@@ -1,1 +1,1 @@
-"""The RPC methods, by what they are about."""
+"""The RPC methods, by subject."""

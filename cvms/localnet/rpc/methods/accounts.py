@@ -18,31 +18,33 @@ MAX_MULTIPLE_ACCOUNTS = 100
 
 def get_balance(node: Node, params: Params) -> Json:
     key = params.pubkey(0)
-    view = open_view(node, params.config(1))
+    view = open_view(node, params.options(1))
     account = view.account(key)
-    return view.answer(account.lamports if account else 0)
+    return view.with_context(account.lamports if account else 0)
 
 
 def get_account_info(node: Node, params: Params) -> Json:
-    key, config = params.pubkey(0), params.config(1)
+    key, config = params.pubkey(0), params.options(1)
     view = open_view(node, config)
     account = view.account(key)
-    return view.answer(read_format(config).render(view, account) if account else None)
+    return view.with_context(read_format(config).render(view, account) if account else None)
 
 
 def get_multiple_accounts(node: Node, params: Params) -> Json:
-    texts, config = params.list(0), params.config(1)
+    texts, config = params.list(0), params.options(1)
     if len(texts) > MAX_MULTIPLE_ACCOUNTS:
         raise invalid_params(f"Too many inputs provided; max {MAX_MULTIPLE_ACCOUNTS}")
     keys = [read_pubkey(text) for text in texts]
     view = open_view(node, config)
     shape = read_format(config, default="base64")
     accounts = [view.account(key) for key in keys]
-    return view.answer([shape.render(view, account) if account else None for account in accounts])
+    return view.with_context(
+        [shape.render(view, account) if account else None for account in accounts]
+    )
 
 
 def get_program_accounts(node: Node, params: Params) -> Json:
-    program, config = params.pubkey(0), params.config(1)
+    program, config = params.pubkey(0), params.options(1)
     view = open_view(node, config)
     filters = read_filters(config)
     shape = read_format(config)
@@ -52,7 +54,7 @@ def get_program_accounts(node: Node, params: Params) -> Json:
         if filters.match(account)
     ]
     found = [{"pubkey": str(key), "account": shape.render(view, account)} for key, account in owned]
-    return view.answer(found) if config.flag("withContext") else found
+    return view.with_context(found) if config.flag("withContext") else found
 
 
 def get_minimum_balance(node: Node, params: Params) -> Json:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from cvms.localnet.node.node import Node
-from cvms.localnet.rpc.call.params import Config, Params
+from cvms.localnet.rpc.call.params import CallOptions, Params
 from cvms.localnet.rpc.call.rpc_errors import (
     block_cleaned_up,
     block_not_available,
@@ -24,7 +24,7 @@ DETAILS = ("full", "accounts", "signatures", "none")
 
 def get_block(node: Node, params: Params) -> Json:
     slot, given = params.integer(0), params.at(1)
-    config = Config({"encoding": given}) if isinstance(given, str) else params.config(1)
+    config = CallOptions({"encoding": given}) if isinstance(given, str) else params.options(1)
     view = confirmed_view(node, config)
     detail = config.text("transactionDetails", "full")
     if detail not in DETAILS:
@@ -68,10 +68,10 @@ def _detail(entries: list[Entry], detail: str, shape: TransactionFormat) -> dict
 
 
 def get_blocks(node: Node, params: Params) -> Json:
-    """`[start, end?, config?]`; both ends count."""
+    """Return the slots of `[start, end?, config?]`, both ends included."""
     first = params.integer(0)
     has_end = isinstance(params.at(1), int)
-    view = confirmed_view(node, params.config(2 if has_end or params.at(2) else 1))
+    view = confirmed_view(node, params.options(2 if has_end or params.at(2) else 1))
     last = min(params.integer(1), view.block.slot) if has_end else view.block.slot
     if last - first > MAX_BLOCK_RANGE:
         raise invalid_params(f"Slot range too large; max {MAX_BLOCK_RANGE}")
@@ -81,7 +81,7 @@ def get_blocks(node: Node, params: Params) -> Json:
 
 def get_blocks_with_limit(node: Node, params: Params) -> Json:
     first, limit = params.integer(0), params.integer(1)
-    view = confirmed_view(node, params.config(2))
+    view = confirmed_view(node, params.options(2))
     if limit > MAX_BLOCK_RANGE:
         raise invalid_params(f"Limit too large; max {MAX_BLOCK_RANGE}")
     first = max(first, node.first_slot)

@@ -1,6 +1,6 @@
-"""Surfpool's cheat codes: they change the chain in ways no transaction can.
+"""Surfpool's cheat codes, which change the chain in ways that no transaction can.
 
-What they set holds at every commitment at once, and survives a restart.
+Changes are visible at every commitment at once, and survive a restart.
 """
 
 from __future__ import annotations
@@ -14,12 +14,12 @@ from spl.token.constants import ACCOUNT_LEN, TOKEN_PROGRAM_ID, WRAPPED_SOL_MINT
 
 from cvms.localnet.ledger.program_deployment import deploy, deployed_code
 from cvms.localnet.node.node import Node
-from cvms.localnet.rpc.call.params import Config, Params, read_int, read_pubkey, read_text
+from cvms.localnet.rpc.call.params import CallOptions, Params, read_int, read_pubkey, read_text
 from cvms.localnet.rpc.call.rpc_errors import invalid_params
 from cvms.localnet.rpc.call.view import View
 from cvms.localnet.rpc.methods.node_info import epoch_info
 from cvms.localnet.types import Commitment, Json
-from cvms.localnet.vm.machine import NotLoadable
+from cvms.localnet.vm.machine import ProgramNotLoadable
 from cvms.localnet.vm.token_layouts import (
     token_account,
     token_mint,
@@ -28,11 +28,11 @@ from cvms.localnet.vm.token_layouts import (
 log = structlog.get_logger(__name__)
 
 MAX_DATA_BYTES = 10 * 1024 * 1024
-"""What an account can hold on Solana."""
+"""The size limit of an account's data on Solana."""
 
 FARTHEST_SLOT = 2**48
 FARTHEST_TIME_MS = 2**50
-"""Far beyond any test, and all arithmetic on them fits 64 bits."""
+"""Limits far beyond any test, below which all arithmetic fits 64 bits."""
 
 STATES = {
     "uninitialized": TokenAccountState.Uninitialized,
@@ -42,8 +42,11 @@ STATES = {
 
 
 def set_account(node: Node, params: Params) -> Json:
-    """`[pubkey, {lamports?, owner?, executable?, rentEpoch?, data? (hex)}]`; the rest stays."""
-    key, update = params.pubkey(0), params.config(1).fields
+    """Set the given fields: `[pubkey, {lamports?, owner?, executable?, rentEpoch?, data?}]`.
+
+    `data` is in hex.
+    """
+    key, update = params.pubkey(0), params.options(1).fields
     old = node.chain.accounts.latest(key) or Account(0, b"", Pubkey.default())
     lamports = _given(update, "lamports", "lamports")
     rent_epoch = _given(update, "rentEpoch", "rent_epoch")
@@ -57,29 +60,29 @@ def set_account(node: Node, params: Params) -> Json:
     )
     try:
         node.chain.overwrite(key, account if account.lamports else None)
-    except NotLoadable as error:
+    except ProgramNotLoadable as error:
         raise invalid_params(f"the account is not a program that can run: {error}") from None
     return _done(node)
 
 
 def set_token_account(node: Node, params: Params) -> Json:
-    """`[owner, mint, {amount?, delegate?, state?, delegatedAmount?, closeAuthority?}, program?]`.
+    """Set the given fields of a token account, and create the account if there is none.
 
-    Creates the associated token account if there is none. `"null"` removes a delegate or a
-    close authority.
+    `[owner, mint, {amount?, delegate?, state?, delegatedAmount?, closeAuthority?}, program?]`.
+    `"null"` removes a delegate or a close authority.
     """
-    owner, mint, update = params.pubkey(0), params.pubkey(1), params.config(2)
+    owner, mint, update = params.pubkey(0), params.pubkey(1), params.options(2)
     program = TOKEN_PROGRAM_ID if params.at(3) is None else params.pubkey(3)
     mint_account = node.chain.accounts.latest(mint)
     if mint_account is None or mint_account.owner != program or token_mint(mint_account) is None:
         raise invalid_params(f"{mint} is not a mint of the token program {program}")
     key = get_associated_token_address(owner, mint, program)
     account = node.chain.accounts.latest(key)
-    held = token_account(account)
-    if account is None or held is None:
+    token = token_account(account)
+    if account is None or token is None:
         account = Account(node.chain.vm.rent_exempt(ACCOUNT_LEN), bytes(ACCOUNT_LEN), program)
-        held = _empty_token_account(owner, mint, reserve=account.lamports)
-    updated = _updated(held, update)
+        token = _empty_token_account(owner, mint, reserve=account.lamports)
+    updated = _updated(token, update)
     data = bytes(updated) + bytes(account.data)[ACCOUNT_LEN:]
     lamports = account.lamports
     if updated.is_native is not None:
@@ -101,34 +104,34 @@ def _empty_token_account(owner: Pubkey, mint: Pubkey, *, reserve: int) -> TokenA
     )
 
 
-def _updated(held: TokenAccount, update: Config) -> TokenAccount:
+def _updated(token: TokenAccount, update: CallOptions) -> TokenAccount:
     fields = update.fields
     state = update.text("state", "")
     if state and state not in STATES:
         raise invalid_params(f"Invalid token account state: {state}")
     amount, delegated = update.slot("amount"), update.slot("delegatedAmount")
     return TokenAccount(
-        mint=held.mint,
-        owner=held.owner,
-        amount=held.amount if amount is None else amount,
-        delegate=_authority(fields.get("delegate"), held.delegate),
-        state=STATES[state] if state else held.state,
-        is_native=held.is_native,
-        delegated_amount=held.delegated_amount if delegated is None else delegated,
-        close_authority=_authority(fields.get("closeAuthority"), held.close_authority),
+        mint=token.mint,
+        owner=token.owner,
+        amount=token.amount if amount is None else amount,
+        delegate=_authority(fields.get("delegate"), token.delegate),
+        state=STATES[state] if state else token.state,
+        is_native=token.is_native,
+        delegated_amount=token.delegated_amount if delegated is None else delegated,
+        close_authority=_authority(fields.get("closeAuthority"), token.close_authority),
     )
 
 
-def _authority(given: Json, held: Pubkey | None) -> Pubkey | None:
+def _authority(given: Json, current: Pubkey | None) -> Pubkey | None:
     if given is None:
-        return held
+        return current
     return None if given == "null" else read_pubkey(given)
 
 
 def write_program(node: Node, params: Params) -> Json:
-    """`[program_id, data (hex), offset, authority?]`: the code from `offset` on becomes `data`.
+    """Write a part of a program's code: `[program_id, data (hex), offset, authority?]`.
 
-    Long code comes in pieces, and the program is there once they make it whole.
+    The program can run once its code is complete.
     """
     program_id, data, offset = params.pubkey(0), _hex(params.required(1)), params.integer(2)
     authority = None if params.at(3) is None else params.pubkey(3)
@@ -138,14 +141,14 @@ def write_program(node: Node, params: Params) -> Json:
     elf = code[:offset] + data + code[offset + len(data) :]
     try:
         deploy(node.chain, program_id, elf, authority=authority)
-    except NotLoadable as error:
-        log.info("program_not_whole", program=str(program_id), bytes=len(elf), reason=str(error))
+    except ProgramNotLoadable as error:
+        log.info("program_incomplete", program=str(program_id), bytes=len(elf), reason=str(error))
     return _done(node)
 
 
 def time_travel(node: Node, params: Params) -> Json:
-    """`[{absoluteTimestamp (ms) | absoluteSlot | absoluteEpoch}]`, only forward."""
-    config = params.config(0)
+    """Move forward to `[{absoluteTimestamp (ms) | absoluteSlot | absoluteEpoch}]`."""
+    config = params.options(0)
     timestamp, slot = config.slot("absoluteTimestamp"), config.slot("absoluteSlot")
     epoch = config.slot("absoluteEpoch")
     if timestamp is not None:
@@ -193,4 +196,4 @@ def _hex(value: Json) -> bytes:
 
 
 def _done(node: Node) -> Json:
-    return View(node, node.bank(Commitment.CONFIRMED)).answer(None)
+    return View(node, node.bank(Commitment.CONFIRMED)).with_context(None)

@@ -1,4 +1,4 @@
-"""What recent transactions offered for their place."""
+"""Priority fees of recent transactions."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ MAX_ADDRESSES = 128
 
 
 def get_recent_prioritization_fees(node: Node, params: Params) -> Json:
-    """For each recent block, the lowest price that got a transaction in.
+    """Return the lowest price of a transaction in each recent block.
 
-    With addresses: the lowest among transactions that wrote all of them.
+    With addresses, only transactions that wrote all of them count.
     """
     given = params.at(0)
     texts = [] if given is None else read_list(given)

@@ -6,7 +6,7 @@ from importlib.metadata import version
 
 from solders.pubkey import Pubkey
 
-from cvms.localnet.ledger.chain import Chain
+from cvms.localnet.ledger.chain import LocalnetChain
 from cvms.localnet.ledger.genesis import faucet_keypair
 from cvms.localnet.node.node import Node
 from cvms.localnet.rpc.call.params import Params, read_hash
@@ -16,10 +16,10 @@ from cvms.localnet.rpc.methods.simulate_transaction import latest_blockhash
 from cvms.localnet.types import Block, Json
 
 HEALTHY_LAG = 128
-"""Slots that a node may be behind the cluster (`--health-check-slot-distance`)."""
+"""Slots by which a healthy node may be behind (`--health-check-slot-distance`)."""
 
 FEATURE_SET = 3640012085
-"""Some number is expected; no client compares it."""
+"""Clients expect a number here, and do not compare it."""
 
 
 def get_health(node: Node, params: Params) -> Json:
@@ -45,38 +45,38 @@ def get_identity(node: Node, params: Params) -> Json:
 
 
 def get_slot_leader(node: Node, params: Params) -> Json:
-    open_view(node, params.config(0))
+    open_view(node, params.options(0))
     return str(_identity(node.chain))
 
 
-def _identity(chain: Chain) -> Pubkey:
-    """The one node there is; it is named after the only keypair the ledger has."""
+def _identity(chain: LocalnetChain) -> Pubkey:
+    """Return the identity of the only validator: the ledger's only keypair."""
     return faucet_keypair(chain.ledger).pubkey()
 
 
 def get_slot(node: Node, params: Params) -> Json:
-    return open_view(node, params.config(0)).block.slot
+    return open_view(node, params.options(0)).block.slot
 
 
 def get_block_height(node: Node, params: Params) -> Json:
-    return open_view(node, params.config(0)).block.height
+    return open_view(node, params.options(0)).block.height
 
 
 def get_transaction_count(node: Node, params: Params) -> Json:
-    block = open_view(node, params.config(0)).block
+    block = open_view(node, params.options(0)).block
     return transaction_count(node.chain, block)
 
 
 def get_epoch_info(node: Node, params: Params) -> Json:
-    return epoch_info(node.chain, open_view(node, params.config(0)).block)
+    return epoch_info(node.chain, open_view(node, params.options(0)).block)
 
 
-def transaction_count(chain: Chain, block: Block) -> int:
-    """How many had run at the end of `block`."""
+def transaction_count(chain: LocalnetChain, block: Block) -> int:
+    """Return the number of transactions up to the end of `block`."""
     return chain.transaction_count - chain.ledger.entry_count(after=block.slot)
 
 
-def epoch_info(chain: Chain, block: Block) -> Json:
+def epoch_info(chain: LocalnetChain, block: Block) -> Json:
     epoch, index = chain.vm.epochs.get_epoch_and_slot_index(block.slot)
     return {
         "absoluteSlot": block.slot,
@@ -100,11 +100,11 @@ def get_epoch_schedule(node: Node, params: Params) -> Json:
 
 
 def get_latest_blockhash(node: Node, params: Params) -> Json:
-    view = open_view(node, params.config(0))
-    return view.answer(latest_blockhash(view.block))
+    view = open_view(node, params.options(0))
+    return view.with_context(latest_blockhash(view.block))
 
 
 def is_blockhash_valid(node: Node, params: Params) -> Json:
     blockhash = read_hash(params.required(0))
-    view = open_view(node, params.config(1))
-    return view.answer(node.chain.blocks.accepts(blockhash, bank=view.block))
+    view = open_view(node, params.options(1))
+    return view.with_context(node.chain.blocks.accepts(blockhash, bank=view.block))

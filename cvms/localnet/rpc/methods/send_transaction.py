@@ -1,4 +1,4 @@
-"""Methods that put transactions on the chain, or say what one would cost."""
+"""Methods that submit transactions, and `getFeeForMessage`."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from solders.system_program import TransferParams, transfer
 from solders.transaction import VersionedTransaction
 
 from cvms.errors import RpcError
-from cvms.localnet.ledger.chain import Refused
+from cvms.localnet.ledger.chain import TransactionRefused
 from cvms.localnet.ledger.genesis import faucet_keypair
 from cvms.localnet.node.faults import ConnectionCut
 from cvms.localnet.node.node import Node
@@ -32,25 +32,25 @@ from cvms.localnet.vm.transaction_errors import error_text
 
 
 def send_transaction(node: Node, params: Params) -> Json:
-    """The signature, once the transaction is in a block and on disk.
+    """Return the signature once the transaction is in a block and on disk.
 
-    As on a node, a transaction sent with `skipPreflight` that cannot be in a block is dropped
-    without a word.
+    As on a validator, an invalid transaction that was sent with `skipPreflight` is dropped
+    without an error.
     """
-    text, config = params.text(0), params.config(1)
+    text, config = params.text(0), params.options(1)
     transaction = read_transaction(text, config.text("encoding", "base58"))
     if not config.flag("skipPreflight"):
         if not is_signed(transaction):
             raise signature_verification_failure()
         level = Params([{**config.fields, "commitment": config.fields.get("preflightCommitment")}])
-        _preflight(open_view(node, level.config(0)), transaction)
+        _preflight(open_view(node, level.options(0)), transaction)
     return submit(node, transaction)
 
 
 def submit(node: Node, transaction: VersionedTransaction) -> str:
-    """Put it in the tip's block if it can be in one; its signature either way.
+    """Run a transaction in the tip's block, drop it if it is invalid, and return its signature.
 
-    Raises ConnectionCut where a fault loses the answer.
+    Raises ConnectionCut if a fault loses the reply.
     """
     signature = str(transaction.signatures[0])
     for observer in node.chain.observers:
@@ -60,7 +60,7 @@ def submit(node: Node, transaction: VersionedTransaction) -> str:
         if faults.happens(sends.late):
             node.chain.process_later(transaction, blocks=sends.late_blocks)
         else:
-            with suppress(Refused):
+            with suppress(TransactionRefused):
                 node.chain.process(transaction)
     if faults.happens(sends.lose_answer):
         raise ConnectionCut
@@ -71,14 +71,14 @@ def _preflight(view: View, transaction: VersionedTransaction) -> None:
     try:
         view.chain.check(transaction, bank=view.block, tip=view.node.tip)
         outcome = view.chain.simulate(transaction, at=view.block)
-    except Refused as refused:
+    except TransactionRefused as refused:
         raise preflight_failure(error_text(refused.err), refused_result(refused)) from None
     if outcome.err is not None:
         raise preflight_failure(error_text(outcome.err), outcome_result(view.node, outcome))
 
 
 def request_airdrop(node: Node, params: Params) -> Json:
-    """A transfer from the faucet; each request makes another transaction."""
+    """Transfer lamports from the faucet. Each request makes another transaction."""
     recipient, lamports = params.pubkey(0), params.integer(1)
     chain = node.chain
     block = chain.bank(Commitment.PROCESSED)
@@ -89,7 +89,7 @@ def request_airdrop(node: Node, params: Params) -> Json:
         transaction = VersionedTransaction(message, [faucet])
         try:
             entry = chain.process(transaction)
-        except Refused as refused:
+        except TransactionRefused as refused:
             if refused.err != "AlreadyProcessed":
                 break
         else:
@@ -100,20 +100,20 @@ def request_airdrop(node: Node, params: Params) -> Json:
 
 
 def _airdrop(faucet: Pubkey, recipient: Pubkey, lamports: int, repeat: int) -> list[Instruction]:
-    """The same airdrop again in one slot differs by a compute limit, and so has its signature."""
+    """Return an airdrop's instructions. A compute limit makes a repeated airdrop's hash unique."""
     give = transfer(TransferParams(from_pubkey=faucet, to_pubkey=recipient, lamports=lamports))
     return [give] if repeat == 0 else [set_compute_unit_limit(1000 + repeat), give]
 
 
 def get_fee_for_message(node: Node, params: Params) -> Json:
-    """Lamports a message would cost, or null once its block hash is too old."""
+    """Return the fee of a message in lamports, or null if its block hash has expired."""
     message = read_message(params.text(0))
-    view = open_view(node, params.config(1))
+    view = open_view(node, params.options(1))
     if not node.chain.blocks.accepts(message.recent_blockhash, bank=view.block):
-        return view.answer(None)
+        return view.with_context(None)
     signatures = [Signature.default()] * message.header.num_required_signatures
     unsigned = VersionedTransaction.populate(message, signatures)
     try:
-        return view.answer(node.chain.simulate(unsigned, at=view.block).meta.fee())
-    except Refused:
-        return view.answer(None)
+        return view.with_context(node.chain.simulate(unsigned, at=view.block).meta.fee())
+    except TransactionRefused:
+        return view.with_context(None)

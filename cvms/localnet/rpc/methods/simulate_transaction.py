@@ -1,4 +1,4 @@
-"""`simulateTransaction`, and the same run before `sendTransaction` accepts."""
+"""`simulateTransaction`, and the parts of it that the preflight of `sendTransaction` uses."""
 
 from __future__ import annotations
 
@@ -6,22 +6,22 @@ from solders.account import Account
 from solders.pubkey import Pubkey
 from solders.transaction import VersionedTransaction
 
-from cvms.localnet.ledger.chain import Refused
+from cvms.localnet.ledger.chain import TransactionRefused
 from cvms.localnet.ledger.recent_blocks import MAX_HASH_AGE
 from cvms.localnet.ledger.transaction_records import inner_instructions, return_data
 from cvms.localnet.node.node import Node
-from cvms.localnet.rpc.call.params import Config, Params, read_pubkey
+from cvms.localnet.rpc.call.params import CallOptions, Params, read_pubkey
 from cvms.localnet.rpc.call.rpc_errors import invalid_params, signature_verification_failure
 from cvms.localnet.rpc.call.view import View, open_view
 from cvms.localnet.rpc.encoding.account_encoding import read_format
 from cvms.localnet.rpc.encoding.wire import read_transaction
 from cvms.localnet.types import Block, Json
-from cvms.localnet.vm.machine import Outcome
+from cvms.localnet.vm.machine import ExecutionResult
 from cvms.localnet.vm.message import is_signed
 
 
 def simulate_transaction(node: Node, params: Params) -> Json:
-    text, config = params.text(0), params.config(1)
+    text, config = params.text(0), params.options(1)
     transaction = read_transaction(text, config.text("encoding", "base58"))
     replace, verify = config.flag("replaceRecentBlockhash"), config.flag("sigVerify")
     if replace and verify:
@@ -34,18 +34,18 @@ def simulate_transaction(node: Node, params: Params) -> Json:
         if not replace:
             node.chain.check(transaction, bank=view.block, tip=node.tip)
         outcome = node.chain.simulate(transaction, at=view.block)
-    except Refused as refused:
-        return view.answer(refused_result(refused))
+    except TransactionRefused as refused:
+        return view.with_context(refused_result(refused))
     result = outcome_result(node, outcome, inner=config.flag("innerInstructions"))
     if wanted is not None:
         result["accounts"] = _accounts_after(view, outcome, wanted, transaction)
     if replace:
         result["replacementBlockhash"] = latest_blockhash(view.block)
-    return view.answer(result)
+    return view.with_context(result)
 
 
-def outcome_result(node: Node, outcome: Outcome, *, inner: bool = False) -> dict[str, Json]:
-    """What a simulation answers; the same object comes with a preflight failure."""
+def outcome_result(node: Node, outcome: ExecutionResult, *, inner: bool = False) -> dict[str, Json]:
+    """Return the result of a simulation, which is also the data of a preflight failure."""
     inner = inner and not node.faults.history.no_inner_instructions
     groups = inner_instructions(outcome.inner_instructions) if inner else None
     return {
@@ -59,9 +59,9 @@ def outcome_result(node: Node, outcome: Outcome, *, inner: bool = False) -> dict
     }
 
 
-def refused_result(refused: Refused) -> dict[str, Json]:
+def refused_result(refusal: TransactionRefused) -> dict[str, Json]:
     return {
-        "err": refused.err,
+        "err": refusal.err,
         "logs": [],
         "accounts": None,
         "unitsConsumed": 0,
@@ -72,7 +72,7 @@ def refused_result(refused: Refused) -> dict[str, Json]:
 
 
 def latest_blockhash(block: Block) -> Json:
-    """A block's hash, and the last block height at which a transaction with it can land."""
+    """Return a block's hash, and the last block height at which a transaction with it can land."""
     return {
         "blockhash": str(block.blockhash),
         "lastValidBlockHeight": block.height + MAX_HASH_AGE,
@@ -80,7 +80,7 @@ def latest_blockhash(block: Block) -> Json:
 
 
 def _accounts_after(
-    view: View, outcome: Outcome, wanted: Config, transaction: VersionedTransaction
+    view: View, outcome: ExecutionResult, wanted: CallOptions, transaction: VersionedTransaction
 ) -> Json:
     addresses = wanted.items("addresses")
     shape = read_format(wanted, default="base64")

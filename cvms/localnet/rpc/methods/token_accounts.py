@@ -21,30 +21,30 @@ MAX_LARGEST = 20
 
 def get_token_account_balance(node: Node, params: Params) -> Json:
     key = params.pubkey(0)
-    view = open_view(node, params.config(1))
-    held = token_account(_existing(view, key))
-    if held is None:
+    view = open_view(node, params.options(1))
+    token = token_account(_existing(view, key))
+    if token is None:
         raise invalid_params("Invalid param: not a Token account")
-    return view.answer(ui_amount(held.amount, _mint(view, held.mint).decimals))
+    return view.with_context(ui_amount(token.amount, _mint(view, token.mint).decimals))
 
 
 def get_token_supply(node: Node, params: Params) -> Json:
     key = params.pubkey(0)
-    view = open_view(node, params.config(1))
+    view = open_view(node, params.options(1))
     mint = _mint(view, key)
-    return view.answer(ui_amount(mint.supply, mint.decimals))
+    return view.with_context(ui_amount(mint.supply, mint.decimals))
 
 
 def get_token_largest_accounts(node: Node, params: Params) -> Json:
     key = params.pubkey(0)
-    view = open_view(node, params.config(1))
+    view = open_view(node, params.options(1))
     decimals = _mint(view, key).decimals
-    held = [(address, token.amount) for address, _, token in _all(view) if token.mint == key]
-    held.sort(key=lambda item: item[1], reverse=True)
-    return view.answer(
+    holders = [(address, token.amount) for address, _, token in _all(view) if token.mint == key]
+    holders.sort(key=lambda item: item[1], reverse=True)
+    return view.with_context(
         [
             {"address": str(address), **ui_amount(amount, decimals)}
-            for address, amount in held[:MAX_LARGEST]
+            for address, amount in holders[:MAX_LARGEST]
         ]
     )
 
@@ -60,8 +60,8 @@ def get_token_accounts_by_delegate(node: Node, params: Params) -> Json:
 
 
 def _find(node: Node, params: Params, wanted: Callable[[TokenAccount], bool]) -> Json:
-    """`[key, {mint} | {programId}, config?]`"""
-    scope, config = params.config(1).fields, params.config(2)
+    """Return the accepted token accounts of `[key, {mint} | {programId}, config?]`."""
+    scope, config = params.options(1).fields, params.options(2)
     view = open_view(node, config)
     shape = read_format(config)
     mint, program = scope.get("mint"), scope.get("programId")
@@ -76,7 +76,7 @@ def _find(node: Node, params: Params, wanted: Callable[[TokenAccount], bool]) ->
         found = [item for item in _all(view) if item[1].owner == only_program]
     else:
         raise invalid_params("Invalid params: expected `mint` or `programId`.")
-    return view.answer(
+    return view.with_context(
         [
             {"pubkey": str(address), "account": shape.render(view, account)}
             for address, account, token in found

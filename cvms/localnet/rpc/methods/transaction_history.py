@@ -1,11 +1,11 @@
-"""Methods that look transactions up."""
+"""Methods that read past transactions."""
 
 from __future__ import annotations
 
 from cvms.errors import RpcError
 from cvms.localnet.ledger.recent_blocks import STATUS_AGE
 from cvms.localnet.node.node import Node
-from cvms.localnet.rpc.call.params import Config, Params, read_signature
+from cvms.localnet.rpc.call.params import CallOptions, Params, read_signature
 from cvms.localnet.rpc.call.rpc_errors import INVALID_PARAMS, invalid_params
 from cvms.localnet.rpc.call.view import View, open_view
 from cvms.localnet.rpc.encoding.transaction_encoding import read_transaction_format
@@ -15,8 +15,8 @@ MAX_STATUSES = 256
 MAX_SIGNATURES = 1000
 
 
-def confirmed_view(node: Node, config: Config) -> View:
-    """History exists from `confirmed` on."""
+def confirmed_view(node: Node, config: CallOptions) -> View:
+    """Open a view for history, which needs at least `confirmed`. Raises RpcError below."""
     view = open_view(node, config)
     if config.commitment() is Commitment.PROCESSED:
         raise RpcError(INVALID_PARAMS, "Method does not support commitment below `confirmed`")
@@ -25,12 +25,12 @@ def confirmed_view(node: Node, config: Config) -> View:
 
 def get_transaction(node: Node, params: Params) -> Json:
     signature, given = str(read_signature(params.required(0))), params.at(1)
-    # old clients send the encoding alone
-    config = Config({"encoding": given}) if isinstance(given, str) else params.config(1)
+    # Old clients send the encoding alone.
+    config = CallOptions({"encoding": given}) if isinstance(given, str) else params.options(1)
     view = confirmed_view(node, config)
     shape = read_transaction_format(config)
     entry = node.entry(signature)
-    if entry is None or entry.slot > view.block.slot or node.misses(entry):
+    if entry is None or entry.slot > view.block.slot or node.fails_to_find(entry):
         return None
     return {"slot": entry.slot, "blockTime": _block_time(node, entry.slot)} | shape.render(entry)
 
@@ -41,17 +41,17 @@ def _block_time(node: Node, slot: int) -> int | None:
 
 
 def get_signature_statuses(node: Node, params: Params) -> Json:
-    texts, config = params.list(0), params.config(1)
+    texts, config = params.list(0), params.options(1)
     if len(texts) > MAX_STATUSES:
         raise invalid_params(f"Too many inputs provided; max {MAX_STATUSES}")
     signatures = [str(read_signature(text)) for text in texts]
     view = View(node, node.tip)
     search = config.flag("searchTransactionHistory")
-    return view.answer([_status(node, signature, search=search) for signature in signatures])
+    return view.with_context([_status(node, signature, search=search) for signature in signatures])
 
 
 def _status(node: Node, signature: str, *, search: bool) -> Json:
-    """A node forgets signatures that are not recent, unless it is asked to search."""
+    """Return a status. Without `search`, a node knows only recent signatures."""
     entry = node.entry(signature)
     block = None if entry is None else node.block(entry.slot)
     if entry is None or block is None:
@@ -70,8 +70,11 @@ def _status(node: Node, signature: str, *, search: bool) -> Json:
 
 
 def get_signatures_for_address(node: Node, params: Params) -> Json:
-    """Newest first; an unknown `before` gives none, an unknown `until` stops nothing."""
-    address, config = params.pubkey(0), params.config(1)
+    """Return signatures, newest first.
+
+    An unknown `before` gives an empty list. An unknown `until` is ignored.
+    """
+    address, config = params.pubkey(0), params.options(1)
     limit = config.slot("limit")
     limit = MAX_SIGNATURES if limit is None else limit
     if not 1 <= limit <= MAX_SIGNATURES:

@@ -1,4 +1,4 @@
-"""From a connection string to a connected socket, one address after the other."""
+"""Connects to the first address of a connection string that accepts."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ CONNECT_SECONDS = 5.0
 
 
 async def connect_first(start: Callable[[str], PQGenConn[RV]], params: ConnDict) -> RV:
-    """The connection to the first address that takes us.
+    """Return a connection to the first address that accepts it.
 
-    `start` is psycopg's connection generator. `connect_timeout` of `params` counts for resolving
-    the names and for each address. Raises OperationalError saying what every address answered.
+    `start` is psycopg's connection generator. `connect_timeout` in `params` applies to resolving
+    the names and to each address. Raises OperationalError with the error of every address.
     """
     seconds = _timeout(params)
     failures: list[errors.Error] = []

@@ -1,8 +1,8 @@
 """A psycopg connection that waits on trio.
 
-psycopg's AsyncConnection needs asyncio to connect, to wait, to cancel and to lock. Those parts are
-replaced here; the rest of psycopg is used as it is. Some of them are internal, so psycopg is
-pinned exactly and `tests/store/postgres/driver/test_psycopg_pin.py` fails when they change.
+AsyncConnection of psycopg needs asyncio to connect, wait, cancel and lock. This module replaces
+those parts and uses the rest of psycopg as it is. Some of them are internal, so psycopg is pinned
+exactly, and `tests/store/postgres/driver/test_psycopg_pin.py` fails if they change.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import math
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from types import TracebackType
-from typing import Any, Self, TypeAlias
+from typing import Any, Self
 
 import structlog
 import trio
@@ -19,14 +19,14 @@ from psycopg import AsyncConnection, AsyncCursor, AsyncTransaction, errors, pq
 from psycopg.abc import AdaptContext, ConnParam, PQGen
 from psycopg.adapt import AdaptersMap
 from psycopg.conninfo import conninfo_to_dict
-from psycopg.rows import AsyncRowFactory, Row, TupleRow, tuple_row
+from psycopg.rows import AsyncRowFactory, TupleRow, tuple_row
 
 from cvms.store.postgres.driver.connect import connect_first
 from cvms.store.postgres.driver.event_loop import RV, YieldTimer, run_connecting, run_generator
 from cvms.store.postgres.driver.fair_lock import FairLock
 
-# How long a cancelled query may take to end before its connection is closed instead: what a
-# cancelled task may be late by, so it has to fit well inside the shutdown deadline.
+# How long a cancelled query may take to end before its connection is closed instead. It delays a
+# cancelled task by as much, so it must be well below the shutdown deadline.
 CANCEL_SECONDS = 1.5
 
 _ACTIVE = pq.TransactionStatus.ACTIVE
@@ -35,13 +35,13 @@ _IDLE = pq.TransactionStatus.IDLE
 log = structlog.get_logger(__name__)
 
 
-class TrioConnection(AsyncConnection[Row]):
+class Connection(AsyncConnection[TupleRow]):
     """One connection, used by one task at a time.
 
-    `query_timeout` is the deadline in seconds of each exchange with the server. When it passes,
-    the connection is closed and psycopg's QueryCanceled raised. A task that is cancelled during a
-    query has the server cancel it and drains the answer, or else closes the connection: what
-    comes back is never in an unknown state.
+    `query_timeout` is the time in seconds for each exchange with the server. After it, the
+    connection is closed and psycopg's QueryCanceled is raised. If a task is cancelled during a
+    query, the server is asked to cancel it and the response is drained, or else the connection is
+    closed: its state is never unknown.
     """
 
     query_timeout: float = math.inf
@@ -59,11 +59,11 @@ class TrioConnection(AsyncConnection[Row]):
         autocommit: bool = False,
         prepare_threshold: int | None = 5,
         context: AdaptContext | None = None,
-        row_factory: AsyncRowFactory[Row] | None = None,
-        cursor_factory: type[AsyncCursor[Row]] | None = None,
+        row_factory: AsyncRowFactory[TupleRow] | None = None,
+        cursor_factory: type[AsyncCursor[TupleRow]] | None = None,
         **kwargs: ConnParam,
     ) -> Self:
-        """As psycopg's, on trio. Raises psycopg.OperationalError."""
+        """Connect like AsyncConnection.connect, on trio. Raises psycopg.OperationalError."""
         connection = await connect_first(cls._connect_gen, conninfo_to_dict(conninfo, **kwargs))
         connection._autocommit = autocommit
         connection.prepare_threshold = prepare_threshold
@@ -77,7 +77,7 @@ class TrioConnection(AsyncConnection[Row]):
 
     @property
     def reusable(self) -> bool:
-        """Whether nothing is left over from the last use: no query, transaction or pipeline."""
+        """True if open and without a query, transaction or pipeline left over from the last use."""
         return (
             not self.closed
             and self.pgconn.transaction_status == _IDLE
@@ -86,12 +86,13 @@ class TrioConnection(AsyncConnection[Row]):
         )
 
     async def wait(self, gen: PQGen[RV], interval: float = 0.1, timeout: float | None = None) -> RV:
-        """Run one exchange. With a `timeout`, psycopg's _WaitTimeout ends the wait, not the query.
+        """Run one exchange with the server.
 
-        `interval` is psycopg's polling interval; trio needs none.
+        When `timeout` seconds pass, psycopg's _WaitTimeout is raised, and the query goes on.
+        `interval` is psycopg's polling interval, which trio does not need.
         """
         if self._num_transactions == 0 and self.pgconn.transaction_status == _IDLE:
-            await trio.lowlevel.checkpoint_if_cancelled()  # a cancelled task starts nothing new
+            await trio.lowlevel.checkpoint_if_cancelled()  # a cancelled task starts no exchange
         seconds = self.query_timeout if timeout is None else timeout
         with trio.CancelScope(deadline=trio.current_time() + seconds) as scope:
             try:
@@ -102,7 +103,7 @@ class TrioConnection(AsyncConnection[Row]):
                 raise
         if timeout is not None:
             raise errors._WaitTimeout("wait timeout expired")
-        # The server did not keep its own statement_timeout, so it will not hear a cancel either.
+        # The server did not apply its statement_timeout, so it will not react to a cancel either.
         self.finish()
         raise errors.QueryCanceled(f"no answer from the server in {seconds:g} s")
 
@@ -120,7 +121,7 @@ class TrioConnection(AsyncConnection[Row]):
     async def transaction(
         self, savepoint_name: str | None = None, force_rollback: bool = False
     ) -> AsyncIterator[AsyncTransaction]:
-        """As psycopg's, but a cancelled block has its rollback done before it ends."""
+        """Like AsyncConnection.transaction, but a cancelled block ends only after its rollback."""
         transaction = _Transaction(self, savepoint_name, force_rollback)
         if self._pipeline:
             async with self.pipeline(), transaction, self.pipeline():
@@ -133,16 +134,16 @@ class TrioConnection(AsyncConnection[Row]):
         self.finish()
 
     def finish(self) -> None:
-        """Close the socket now; a task that waits on it gets OperationalError."""
+        """Close the socket now. A task that waits on it gets OperationalError."""
         if self.closed:
             return
         self._closed = True
-        with suppress(errors.OperationalError):  # the socket is gone already
+        with suppress(errors.OperationalError):  # the socket is closed already
             trio.lowlevel.notify_closing(self.pgconn.socket)
         self.pgconn.finish()
 
     async def _interrupt(self, gen: PQGen[RV]) -> None:
-        """End the running query, or the connection, before the cancelled task goes on."""
+        """End the running query, or close the connection, before the cancelled task continues."""
         if self.closed or self.pgconn.transaction_status != _ACTIVE:
             return
         with trio.move_on_after(CANCEL_SECONDS, shield=True):
@@ -150,18 +151,15 @@ class TrioConnection(AsyncConnection[Row]):
                 await self.cancel_safe()
                 await run_generator(gen, self.pgconn.socket, self._yield_timer)
             except errors.Error as error:
-                # QueryCanceled is what was asked for; any other answer ends the query just as well
+                # QueryCanceled is the expected error; any other ends the query just as well
                 log.debug("query_interrupted", reason=str(error))
         unfinished = self.pgconn.transaction_status == _ACTIVE
         if unfinished and self.pgconn.pipeline_status == pq.PipelineStatus.OFF:
             self.finish()
 
 
-Connection: TypeAlias = TrioConnection[TupleRow]
-
-
 class _Transaction(AsyncTransaction):
-    """Rolls back behind a shield, since a cancelled task could not wait for it otherwise."""
+    """A transaction that rolls back shielded, since a cancelled task could not wait otherwise."""
 
     async def __aexit__(
         self,
@@ -172,7 +170,7 @@ class _Transaction(AsyncTransaction):
         if exc_val is not None:
             return await self._roll_back(exc_type, exc_val, exc_tb)
         try:
-            await trio.lowlevel.checkpoint_if_cancelled()  # do not start a commit any more
+            await trio.lowlevel.checkpoint_if_cancelled()  # a cancelled task starts no commit
         except trio.Cancelled as cancelled:
             await self._roll_back(type(cancelled), cancelled, cancelled.__traceback__)
             raise
@@ -184,7 +182,7 @@ class _Transaction(AsyncTransaction):
         exc_val: BaseException,
         exc_tb: TracebackType | None,
     ) -> bool:
-        # When the deadline passes, wait() closes the connection, and so ends the transaction.
+        # After the deadline, wait() closes the connection, which ends the transaction.
         with trio.move_on_after(CANCEL_SECONDS, shield=True):
             return await super().__aexit__(exc_type, exc_val, exc_tb)
         return False

@@ -1,7 +1,7 @@
-"""Drives psycopg's protocol generators under trio.
+"""Runs psycopg's protocol generators under trio.
 
-psycopg writes its protocol as generators that yield what they wait for (`Wait.R`, `Wait.W`,
-`Wait.RW`) and are sent what is ready; only the waiting itself depends on the event loop.
+psycopg implements its protocol as generators that yield what they wait for (`Wait.R`, `Wait.W`,
+`Wait.RW`) and are sent what is ready. Only the waiting depends on the event loop.
 """
 
 from __future__ import annotations
@@ -17,13 +17,13 @@ from psycopg.waiting import Ready, Wait
 
 RV = TypeVar("RV")
 
-# A long executemany() or COPY never blocks while the socket takes all it is given; this is how
-# long it may keep the other tasks waiting.
+# A long executemany() or COPY never blocks while the socket accepts all data; this is how long it
+# may keep other tasks waiting.
 MAX_BUSY_SECONDS = 0.005
 
 
 class YieldTimer:
-    """When a connection last let the other tasks run."""
+    """Remembers when a connection last let other tasks run."""
 
     __slots__ = ("_yielded_at",)
 
@@ -37,20 +37,20 @@ class YieldTimer:
         self._yielded_at = monotonic()
 
 
-async def run_generator(gen: PQGen[RV], fd: int, pace: YieldTimer) -> RV:
+async def run_generator(gen: PQGen[RV], fd: int, yield_timer: YieldTimer) -> RV:
     """Run `gen` to its end on the socket `fd` and return its result.
 
-    Cancelled while it waits, it leaves `gen` suspended, so that another call can drain it. Once
-    the result is there, it is never lost to a cancellation.
+    If cancelled while it waits, it leaves `gen` suspended, so that another call can drain it. Once
+    there is a result, it is never lost to a cancellation.
     """
     try:
         wants = next(gen)
         while True:
-            wants = gen.send(await _when_ready(fd, int(wants), pace))
+            wants = gen.send(await _when_ready(fd, int(wants), yield_timer))
     except StopIteration as end:
-        if pace.overdue():
+        if yield_timer.overdue():
             await trio.lowlevel.cancel_shielded_checkpoint()
-            pace.yielded()
+            yield_timer.yielded()
         result: RV = end.value
         return result
     except (OSError, trio.ClosedResourceError) as error:
@@ -58,7 +58,7 @@ async def run_generator(gen: PQGen[RV], fd: int, pace: YieldTimer) -> RV:
 
 
 async def run_connecting(gen: PQGenConn[RV]) -> RV:
-    """Run a generator whose socket may change: connecting, or asking the server to cancel."""
+    """Run a generator whose socket may change: for connecting, or a cancel request."""
     try:
         fd, wants = next(gen)
         while True:
@@ -73,20 +73,20 @@ async def run_connecting(gen: PQGenConn[RV]) -> RV:
 
 
 def readable_now(fd: int) -> bool:
-    """Whether something, or the end of the stream, is there to be read."""
+    """Return whether data or the end of the stream can be read."""
     return bool(_poll(fd, int(Wait.R)))
 
 
-async def _when_ready(fd: int, wants: int, pace: YieldTimer) -> int:
+async def _when_ready(fd: int, wants: int, yield_timer: YieldTimer) -> int:
     if wants & Wait.W:
-        # A socket is nearly always writable, and asking costs less than a turn of the loop.
-        if pace.overdue():
+        # A socket is nearly always writable, and polling costs less than a pass of the event loop.
+        if yield_timer.overdue():
             await trio.lowlevel.checkpoint()
-            pace.yielded()
+            yield_timer.yielded()
         if ready := _poll(fd, wants):
             return ready
     ready = await _block(fd, wants)
-    pace.yielded()
+    yield_timer.yielded()
     return ready
 
 
@@ -101,9 +101,9 @@ async def _block(fd: int, wants: int) -> int:
 
 
 async def _block_on_either(fd: int) -> int:
-    """Wait until `fd` can be read or written: the server may need to be read to go on reading.
+    """Wait until `fd` is readable or writable: the server may stop reading until it is read from.
 
-    An epoll of the one descriptor is itself readable when either is so; that needs no two tasks.
+    An epoll with this descriptor is itself readable in either case, so two tasks are not needed.
     """
     with select.epoll() as either:
         either.register(fd, select.EPOLLIN | select.EPOLLOUT)

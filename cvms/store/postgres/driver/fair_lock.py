@@ -8,34 +8,34 @@ import trio
 
 
 class FairLock:
-    """First come, first served; free of a checkpoint when nobody holds it.
+    """A lock that is acquired in order, without a checkpoint if it is free.
 
-    Unlike `trio.Lock` it has no owner, since psycopg may take it in one task and, through an
-    asynchronous generator, release it in another; and it does not yield when free, since the
-    query that follows always waits for the server.
+    Unlike `trio.Lock` it has no owner, since psycopg may acquire it in one task and, through an
+    asynchronous generator, release it in another. It does not yield when free, since the query
+    that follows always waits for the server.
     """
 
-    __slots__ = ("_held", "_waiting")
+    __slots__ = ("_locked", "_waiting")
 
     def __init__(self) -> None:
-        self._held = False
+        self._locked = False
         self._waiting = trio.lowlevel.ParkingLot()
 
     def locked(self) -> bool:
-        return self._held
+        return self._locked
 
     async def acquire(self) -> bool:
-        if self._held:
-            await self._waiting.park()  # release() hands the lock over without letting it go
+        if self._locked:
+            await self._waiting.park()  # release() passes the lock on without unlocking it
         else:
-            self._held = True
+            self._locked = True
         return True
 
     def release(self) -> None:
         if self._waiting:
             self._waiting.unpark()
         else:
-            self._held = False
+            self._locked = False
 
     async def __aenter__(self) -> None:
         await self.acquire()

@@ -1,6 +1,6 @@
-"""The addresses that a connection string leads to, with names resolved without blocking.
+"""Resolves the host names of a connection string without blocking.
 
-libpq would call getaddrinfo() itself and stop every task while it waits for a name server.
+libpq would call getaddrinfo() itself and block every task while it waits for a name server.
 """
 
 from __future__ import annotations
@@ -18,30 +18,32 @@ DEFAULT_PORT = "5432"
 
 
 async def addresses(params: Mapping[str, ConnParam]) -> list[ConnDict]:
-    """One set of parameters for each address to try, in order.
+    """Return one set of parameters for each address to try, in order.
 
     `host=a,b port=1,2` gives the addresses of `a`, then those of `b`. `target_session_attrs`
-    stays in each set, so that a server of the wrong kind is passed over; `prefer-standby` becomes
-    a round for standbys and one for any server. `load_balance_hosts=random` shuffles.
-    Raises OperationalError when no name resolves.
+    stays in each set, so that a server of the wrong kind is skipped; `prefer-standby` becomes a
+    first attempt for standbys and a second one for any server. `load_balance_hosts=random`
+    shuffles. Raises OperationalError if no name resolves.
     """
     prefer_standby = get_param(params, "target_session_attrs") == "prefer-standby"
     if prefer_standby:
         params = {key: value for key, value in params.items() if key != "target_session_attrs"}
-    found: list[ConnDict] = []
+    resolved: list[ConnDict] = []
     unresolved: list[str] = []
     for host_params in split_attempts(params):
         try:
-            found.extend(await _resolve(host_params))
+            resolved.extend(await _resolve(host_params))
         except OSError as error:
             unresolved.append(f"{get_param(host_params, 'host')}: {error.strerror or error}")
-    if not found:
+    if not resolved:
         raise OperationalError(f"cannot resolve {'; '.join(unresolved)}")
     if get_param(params, "load_balance_hosts") == "random":
-        SystemRandom().shuffle(found)
+        SystemRandom().shuffle(resolved)
     if prefer_standby:
-        found = [{**one, "target_session_attrs": "standby"} for one in found] + found
-    return found
+        resolved = [
+            {**address, "target_session_attrs": "standby"} for address in resolved
+        ] + resolved
+    return resolved
 
 
 async def _resolve(params: ConnDict) -> list[ConnDict]:

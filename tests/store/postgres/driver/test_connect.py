@@ -11,7 +11,7 @@ import pytest
 import trio
 import trustme
 
-from cvms.store.postgres.driver.connection import TrioConnection
+from cvms.store.postgres.driver.connection import Connection
 from cvms.store.postgres.driver.host_resolution import addresses
 from cvms.store.postgres.session import open_session
 from tests.store.own_server import OwnServer, execute
@@ -53,7 +53,7 @@ async def names() -> AsyncIterator[None]:
 
 
 async def port_of(conninfo: str) -> int:
-    connection = await TrioConnection.connect(conninfo)
+    connection = await Connection.connect(conninfo)
     port = connection.info.port
     connection.finish()
     return port
@@ -76,7 +76,7 @@ async def test_the_second_host_is_tried_when_the_first_keeps_silent(own_server: 
 
 async def test_every_address_of_a_name_is_tried(own_server: OwnServer, names: None) -> None:
     with trio.fail_after(3):
-        connection = await TrioConnection.connect(own_server.uri("database"))
+        connection = await Connection.connect(own_server.uri("database"))
     assert connection.info.host == "database"
     assert connection.info.hostaddr == "127.0.0.1"
     connection.finish()
@@ -91,14 +91,14 @@ async def test_a_host_that_does_not_resolve_leaves_the_others(
 
 async def test_names_that_do_not_resolve_are_named(names: None) -> None:
     with pytest.raises(psycopg.OperationalError, match="nowhere"):
-        await TrioConnection.connect("host=nowhere")
+        await Connection.connect("host=nowhere")
 
 
 async def test_a_failure_of_every_host_says_what_each_answered(dead_port: int) -> None:
     async with silent_server() as silent:
         hosts = f"host=127.0.0.1,127.0.0.1 port={silent},{dead_port} connect_timeout=1"
         with pytest.raises(psycopg.OperationalError, match=r"did not answer in 1 s.*refused"):
-            await TrioConnection.connect(hosts)
+            await Connection.connect(hosts)
 
 
 async def test_the_session_asked_for_decides_which_host_it_is(own_server: OwnServer) -> None:
@@ -161,7 +161,7 @@ async def test_tls_is_used_and_the_name_checked(
         conninfo = (
             f"host=localhost port={port} user=postgres sslmode=verify-full sslrootcert={root}"
         )
-        async with await TrioConnection.connect(conninfo) as connection:
+        async with await Connection.connect(conninfo) as connection:
             assert connection.pgconn.ssl_in_use
             large = await connection.execute("SELECT repeat('x', 1000000)")
             assert len((await large.fetchone() or ("",))[0]) == 1_000_000
@@ -175,7 +175,7 @@ async def test_a_query_is_cancelled_over_tls_too(
         conninfo = (
             f"host=localhost port={port} user=postgres sslmode=verify-full sslrootcert={root}"
         )
-        async with await TrioConnection.connect(conninfo, autocommit=True) as connection:
+        async with await Connection.connect(conninfo, autocommit=True) as connection:
             with trio.fail_after(5), trio.move_on_after(0.1):
                 await connection.execute("SELECT pg_sleep(60)")
             assert connection.reusable
@@ -187,7 +187,7 @@ async def test_a_certificate_for_another_name_is_refused(
     ca, root = authority
     async with tls_proxy(own_server.port, ca, "elsewhere.example") as port:
         with pytest.raises(psycopg.OperationalError, match="localhost"):
-            await TrioConnection.connect(
+            await Connection.connect(
                 f"host=localhost port={port} user=postgres sslmode=verify-full sslrootcert={root}"
             )
 
@@ -198,6 +198,6 @@ async def test_a_certificate_of_an_unknown_authority_is_refused(
     _, root = authority
     async with tls_proxy(own_server.port, trustme.CA(), "localhost") as port:
         with pytest.raises(psycopg.OperationalError, match="certificate verify failed"):
-            await TrioConnection.connect(
+            await Connection.connect(
                 f"host=localhost port={port} user=postgres sslmode=verify-full sslrootcert={root}"
             )

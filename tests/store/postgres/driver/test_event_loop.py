@@ -56,11 +56,11 @@ async def test_other_tasks_run_while_the_socket_takes_everything() -> None:
 
 async def test_other_tasks_run_between_steps_that_never_wait() -> None:
     turns: list[int] = []
-    pace = YieldTimer()
+    yield_timer = YieldTimer()
     async with trio.open_nursery() as nursery:
         nursery.start_soon(count_turns, turns)
         for _ in range(100):
-            assert await run_generator(never_waits(), -1, pace) == "done"
+            assert await run_generator(never_waits(), -1, yield_timer) == "done"
         nursery.cancel_scope.cancel()
     assert len(turns) >= 10
 

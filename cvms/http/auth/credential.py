@@ -1,0 +1,98 @@
+"""Credentials: who requests a change, and how that is proven."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Protocol
+
+from solders.pubkey import Pubkey
+
+from cvms.http.auth import siws, wallet_signature
+from cvms.http.framework.admin_tokens import Administrator
+from cvms.http.framework.dependencies import Dependencies
+from cvms.store.postgres.driver.connection import Connection
+from cvms.store.security import nonces
+
+
+class Credential(Protocol):
+    """The proof of who makes a request.
+
+    `check` verifies it before the work and has no effect on the request's outcome. `consume` is
+    called in the transaction that writes the effect, and ensures that there is only one effect.
+    """
+
+    @property
+    def actor(self) -> str:
+        """The name of the requester in the audit trail."""
+
+    async def check(self, deps: Dependencies) -> None:
+        """Raise unless the proof is valid now."""
+
+    async def consume(self, conn: Connection) -> None:
+        """Use up the proof. Raises if it has been used up already."""
+
+
+@dataclass(frozen=True, slots=True)
+class Anonymous:
+    """The credential of a request that needs no proof."""
+
+    actor: str = "anonymous"
+
+    async def check(self, deps: Dependencies) -> None:
+        """Accept everybody."""
+
+    async def consume(self, conn: Connection) -> None:
+        """Do nothing: there is no proof to use up."""
+
+
+@dataclass(frozen=True, slots=True)
+class SignedRequest:
+    """A request signed by a wallet, which signed `text` or a `message` that states it."""
+
+    owner: Pubkey
+    text: str
+    nonce: str
+    signature: str
+    message: str | None = None
+
+    @property
+    def actor(self) -> str:
+        return str(self.owner)
+
+    async def check(self, deps: Dependencies) -> None:
+        if self.message is not None:
+            siws.check_message(
+                self.message,
+                deps.config.sign_in,
+                signer=self.owner,
+                statement=self.text,
+                nonce=self.nonce,
+                now=datetime.now(UTC),
+            )
+        signed = self.text if self.message is None else self.message
+        wallet_signature.verify(self.owner, signed, self.signature)
+        async with deps.database.connection() as conn:
+            await nonces.check(conn, self.actor, self.nonce)
+        # Last, or whoever has seen a request could resend it to use up its owner's rate limit.
+        await deps.limits.admit_owner(self.actor)
+
+    async def consume(self, conn: Connection) -> None:
+        await nonces.consume(conn, self.actor, self.nonce)
+
+
+@dataclass(frozen=True, slots=True)
+class AdministratorRequest:
+    """A request with an administrator token that has been checked already."""
+
+    administrator: Administrator
+
+    @property
+    def actor(self) -> str:
+        return f"admin:{self.administrator.subject}"
+
+    async def check(self, deps: Dependencies) -> None:
+        """Do nothing: the token was checked before the body was read."""
+
+    async def consume(self, conn: Connection) -> None:
+        """Do nothing: a token may be used until it expires."""

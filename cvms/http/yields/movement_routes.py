@@ -1,0 +1,91 @@
+"""Routes that move tokens between vaults and a yield program."""
+
+from __future__ import annotations
+
+from quart import Response
+from solders.pubkey import Pubkey
+
+from cvms.errors import Conflict, VaultNotFound, YieldProgramUnsupported
+from cvms.http.auth.credential import SignedRequest
+from cvms.http.auth.signed_body import Signed
+from cvms.http.framework.dependencies import Dependencies
+from cvms.http.framework.request import TokenAmount
+from cvms.http.framework.response import Reply
+from cvms.http.framework.routing import Auth, RouteGroup
+from cvms.http.operations import yield_plans
+from cvms.http.operations.execute import COSIGN_OR_SUBMIT, SIGNED_REFUSALS, execute_operation
+from cvms.http.operations.yield_plans import COMPOUND, DEPOSIT, WITHDRAW, Kind
+
+ROUTES = RouteGroup(
+    "yield",
+    replies=COSIGN_OR_SUBMIT,
+    refusals=(*SIGNED_REFUSALS, VaultNotFound, Conflict, YieldProgramUnsupported),
+    auth=Auth.WALLET,
+    sensitive=True,
+    idempotent=True,
+)
+
+
+class YieldMovement(Signed, frozen=True, kw_only=True):
+    amount: TokenAmount
+    yield_program: Pubkey
+
+
+class Compound(Signed, frozen=True, kw_only=True):
+    compounded_amount: TokenAmount
+    yield_program: Pubkey
+
+
+@ROUTES.post("/api/vault/yield-deposit")
+async def deposit(deps: Dependencies, body: YieldMovement) -> Reply | Response:
+    """Deposit a vault's tokens in a yield program.
+
+    Lends available tokens to the first configured pool of the program. The wallet signs
+    `yield_deposit:{owner}:{amount}:{yield_program}:{nonce}`.
+
+    Answers 202 where the service is the vault's delegate, the vault has no multisig, the service
+    pays fees and the vault has a position in the pool; else 200. The first deposit creates the
+    position: the owner pays its rent, and so signs.
+    """
+    return await _move(deps, DEPOSIT, body, body.amount)
+
+
+@ROUTES.post("/api/vault/yield-withdraw")
+async def withdraw(deps: Dependencies, body: YieldMovement) -> Reply | Response:
+    """Withdraw a vault's tokens from a yield program.
+
+    Returns lent tokens to the available balance. The wallet signs
+    `yield_withdraw:{owner}:{amount}:{yield_program}:{nonce}`.
+
+    Answers 202 where the service is the vault's delegate, the vault has no multisig and the
+    service pays fees; else 200.
+    """
+    return await _move(deps, WITHDRAW, body, body.amount)
+
+
+@ROUTES.post("/api/vault/compound")
+async def compound(deps: Dependencies, body: Compound) -> Reply | Response:
+    """Compound a vault's yield.
+
+    Claims `compounded_amount` of the accrued interest and lends it as well. The wallet signs
+    `compound_yield:{owner}:{compounded_amount}:{yield_program}:{nonce}`.
+
+    Answers 202 where the service is the vault's delegate, the vault has no multisig and the
+    service pays fees; else 200.
+    """
+    return await _move(deps, COMPOUND, body, body.compounded_amount)
+
+
+async def _move(
+    deps: Dependencies, kind: Kind, body: YieldMovement | Compound, amount: int
+) -> Reply | Response:
+    signed: SignedRequest = body.request(kind.action, amount, body.yield_program)
+    return await execute_operation(
+        deps,
+        kind.action,
+        owner=body.owner,
+        credential=signed,
+        plan=lambda: yield_plans.move(
+            deps, kind, body.owner, amount=amount, yield_program=body.yield_program
+        ),
+    )

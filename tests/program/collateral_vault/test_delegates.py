@@ -1,0 +1,71 @@
+"""Whom an owner lets act, up to sixteen, and what stays untouched around the list."""
+
+from solders.keypair import Keypair
+
+from tests.program.harness.full_vault import fill_vault
+from tests.program.harness.ledger import Ledger, add_delegate, deposit, remove_delegate, withdraw
+from tests.program.harness.refusals import assert_refused
+
+KEYS = [Keypair().pubkey() for _ in range(17)]
+
+
+def test_delegates_are_kept_in_the_order_they_came(ledger: Ledger) -> None:
+    owner = ledger.owner()
+    for key in KEYS[:3]:
+        ledger.must(add_delegate(owner.pubkey(), key), owner)
+    assert ledger.vault(owner.pubkey())["delegates"] == KEYS[:3]
+    ledger.must(remove_delegate(owner.pubkey(), KEYS[1]), owner)
+    assert ledger.vault(owner.pubkey())["delegates"] == [KEYS[0], KEYS[2]]
+
+
+def test_the_seventeenth_delegate_is_refused_and_nothing_is_written(ledger: Ledger) -> None:
+    owner = ledger.owner()
+    for key in KEYS[:16]:
+        ledger.must(add_delegate(owner.pubkey(), key), owner)
+    before = ledger.vault(owner.pubkey())
+    assert before["delegates"] == KEYS[:16]
+    assert_refused(ledger.send(add_delegate(owner.pubkey(), KEYS[16]), owner), "Overflow")
+    assert ledger.vault(owner.pubkey()) == before
+
+
+def test_the_same_delegate_is_not_added_twice(ledger: Ledger) -> None:
+    owner = ledger.owner()
+    ledger.must(add_delegate(owner.pubkey(), KEYS[0]), owner)
+    assert_refused(ledger.send(add_delegate(owner.pubkey(), KEYS[0]), owner), "AlreadyExists")
+
+
+def test_the_owner_is_no_delegate_of_itself(ledger: Ledger) -> None:
+    owner = ledger.owner()
+    outcome = ledger.send(add_delegate(owner.pubkey(), owner.pubkey()), owner)
+    assert_refused(outcome, "AlreadyExists")
+
+
+def test_removing_who_is_not_there_is_refused(ledger: Ledger) -> None:
+    owner = ledger.owner()
+    assert_refused(ledger.send(remove_delegate(owner.pubkey(), KEYS[0]), owner), "NotFound")
+
+
+def test_a_removed_delegate_can_do_nothing_more(governed: Ledger) -> None:
+    owner, delegate = governed.owner(deposited=10), governed.wallet(usdt=10)
+    governed.must(add_delegate(owner.pubkey(), delegate.pubkey()), owner)
+    governed.must(withdraw(owner.pubkey(), 1, authority=delegate.pubkey()), delegate)
+    governed.must(remove_delegate(owner.pubkey(), delegate.pubkey()), owner)
+    for instruction in (
+        withdraw(owner.pubkey(), 1, authority=delegate.pubkey()),
+        deposit(owner.pubkey(), 1, authority=delegate.pubkey()),
+    ):
+        assert_refused(governed.send(instruction, delegate), "Unauthorized")
+
+
+def test_what_lies_around_the_list_keeps_its_value(ledger: Ledger) -> None:
+    owner = ledger.owner(deposited=1_000)
+    fill_vault(ledger, owner)
+    before = ledger.vault(owner.pubkey())
+    first, last = before["delegates"][0], before["delegates"][15]
+    for gone in (first, last):
+        ledger.must(remove_delegate(owner.pubkey(), gone), owner)
+    assert ledger.vault(owner.pubkey()) == before | {"delegates": before["delegates"][1:15]}
+    for back in (first, last):
+        ledger.must(add_delegate(owner.pubkey(), back), owner)
+    delegates = [*before["delegates"][1:15], first, last]
+    assert ledger.vault(owner.pubkey()) == before | {"delegates": delegates}

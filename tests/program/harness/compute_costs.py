@@ -1,0 +1,262 @@
+"""A stage on which every instruction can be measured, and what each is on it.
+
+All keys come from seeds, so that bumps, and with them the units, are the same at every run.
+"""
+
+from collections.abc import Callable
+from typing import Any, Self
+
+from solders.instruction import Instruction
+from solders.keypair import Keypair
+
+from tests.program.harness import positions
+from tests.program.harness.full_vault import DELAY, KEYS, fill_vault, list_programs, made_up
+from tests.program.harness.instructions import build
+from tests.program.harness.ledger import (
+    POSITION_MANAGER,
+    SOL,
+    START,
+    TOKEN,
+    Ledger,
+    govern,
+    initialize_vault,
+    initialize_vault_authority,
+    mint_data,
+    readonly,
+    summary_address,
+    token_address,
+    vault_address,
+    withdraw,
+)
+from tests.program.harness.positions import (
+    close_position,
+    init_position_summary,
+    open_position,
+    rebalance_collateral,
+)
+from tests.program.harness.venues import YEAR, open_venue
+
+HELD = 10_000
+NEW_MINT, NEW_KEY, YIELD = made_up(3, 3)
+
+Step = tuple[Instruction, Keypair]
+
+
+class SeededLedger(Ledger):
+    """A chain whose first wallet has the same key at every run, and so the second."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.wallets = 0
+
+    def wallet(self, *, usdt: int = 0) -> Keypair:
+        self.wallets += 1
+        keypair = Keypair.from_seed(bytes([0, self.wallets] * 16))
+        self.svm.airdrop(keypair.pubkey(), 10 * SOL)
+        self.put_tokens(keypair.pubkey(), usdt)
+        return keypair
+
+
+class Stage:
+    """Two traders' vaults with so many entries in every list, or as many as it holds.
+
+    The authority lists so many programs: the position manager and one for yield come last.
+    """
+
+    def __init__(self, *, entries: int, authorized: int = 1) -> None:
+        self.ledger = ledger = SeededLedger()
+        self.governance = governance = ledger.wallet()
+        ledger.must(initialize_vault_authority(governance.pubkey()), governance)
+        ledger.svm.add_program(POSITION_MANAGER, positions.ELF.read_bytes())
+        list_programs(ledger, governance, "authorized", POSITION_MANAGER, entries=authorized)
+        list_programs(ledger, governance, "yield", YIELD, entries=entries)
+        ledger.put(NEW_MINT, TOKEN, mint_data())
+        self.owner, self.taker = self.trader(entries), self.trader(entries)
+
+    def trader(self, entries: int) -> Keypair:
+        trader = self.ledger.owner(usdt=HELD, deposited=HELD)
+        key = trader.pubkey()
+        self.ledger.must(init_position_summary(key, payer=key), trader)
+        fill_vault(self.ledger, trader, entries=entries)
+        return trader
+
+    def after(self, *steps: Step) -> Self:
+        for instruction, signer in steps:
+            self.ledger.must(instruction, signer)
+        return self
+
+    def later(self, seconds: int) -> Self:
+        self.ledger.set_time(START + seconds)
+        return self
+
+    # Instructions, each with its signer
+
+    def by_owner(self, name: str, /, **arguments: Any) -> Step:
+        return build(name, self.owner.pubkey(), **arguments), self.owner
+
+    def by_governance(self, name: str, value: Any) -> Step:
+        return govern(name, self.governance.pubkey(), value=value), self.governance
+
+    def remove_first(self, kind: str, listed: str) -> Step:
+        first = self.ledger.authority()[listed][0]
+        return self.by_governance(f"remove_{kind}_program", first)
+
+    def withdraw(self, amount: int) -> Step:
+        summary = readonly(summary_address(vault_address(self.owner.pubkey())))
+        return withdraw(self.owner.pubkey(), amount, remaining=[summary]), self.owner
+
+    def withdraw_all_requested(self) -> Step:
+        pending = self.ledger.vault(self.owner.pubkey())["pending_withdrawals"]
+        return self.withdraw(sum(each["amount"] for each in pending))
+
+    def lend(self, name: str, amount: int = 10) -> Step:
+        """A yield instruction that moves only the books."""
+        argument = "compounded_amount" if name == "compound_yield" else "amount"
+        return self.by_owner(name, accounts={"yield_program": YIELD}, **{argument: amount})
+
+    def compound(self) -> Step:
+        # Nothing in the vault program makes yield accrue in the books.
+        self.ledger.change_vault(self.owner.pubkey(), yield_accrued_balance=10)
+        return self.lend("compound_yield")
+
+    def open_position(self) -> Step:
+        return open_position(self.owner.pubkey(), 10), self.owner
+
+    def close_position(self) -> Step:
+        return close_position(self.owner.pubkey(), 10), self.owner
+
+    def rebalance(self) -> Step:
+        giver, taker = self.owner.pubkey(), self.taker.pubkey()
+        given = rebalance_collateral(self.governance.pubkey(), giver, taker, 10)
+        return given, self.governance
+
+    def seize(self) -> Step:
+        """An emergency withdrawal of more than is available."""
+        self.after(self.open_position())
+        key, amount = self.governance.pubkey(), HELD - 5
+        given = build("emergency_withdraw", self.owner.pubkey(), authority=key, amount=amount)
+        return given, self.governance
+
+
+Order = Callable[[Stage], Step]
+
+# A list that may be full loses an entry before one is added.
+ON_VAULTS: dict[str, Order] = {
+    "get_vault_info": lambda on: on.by_owner("get_vault_info"),
+    "deposit": lambda on: on.by_owner("deposit", amount=10),
+    "withdraw": lambda on: on.later(DELAY).withdraw_all_requested(),
+    "emergency_withdraw": lambda on: on.by_owner("emergency_withdraw", amount=10),
+    "schedule_timelock": lambda on: (
+        on.later(1)
+        .after(on.by_owner("release_timelocks"))
+        .by_owner("schedule_timelock", amount=10, duration_seconds=9)
+    ),
+    "release_timelocks": lambda on: on.later(64).by_owner("release_timelocks"),
+    "request_withdraw": lambda on: (
+        on.later(DELAY).after(on.withdraw(1)).by_owner("request_withdraw", amount=10)
+    ),
+    "set_withdraw_min_delay": lambda on: on.by_owner("set_withdraw_min_delay", seconds=9),
+    "set_withdraw_rate_limit": lambda on: on.by_owner(
+        "set_withdraw_rate_limit", window_seconds=9, max_amount=9
+    ),
+    "add_withdraw_whitelist": lambda on: on.after(
+        on.by_owner("remove_withdraw_whitelist", address=KEYS[0])
+    ).by_owner("add_withdraw_whitelist", address=NEW_KEY),
+    "remove_withdraw_whitelist": lambda on: on.by_owner(
+        "remove_withdraw_whitelist", address=KEYS[0]
+    ),
+    "add_delegate": lambda on: on.after(on.by_owner("remove_delegate", delegate=KEYS[0])).by_owner(
+        "add_delegate", delegate=NEW_KEY
+    ),
+    "remove_delegate": lambda on: on.by_owner("remove_delegate", delegate=KEYS[0]),
+    "set_vault_multisig": lambda on: on.by_owner(
+        "set_vault_multisig",
+        signers=on.ledger.vault(on.owner.pubkey())["multisig_signers"],
+        threshold=1,
+    ),
+    "disable_vault_multisig": lambda on: on.by_owner("disable_vault_multisig"),
+    "yield_deposit": lambda on: on.lend("yield_deposit"),
+    "yield_withdraw": lambda on: on.after(on.lend("yield_deposit")).lend("yield_withdraw"),
+    "compound_yield": lambda on: on.compound(),
+}
+# The calls of the vault program are counted with those that make them.
+ON_PROGRAMS: dict[str, Order] = {
+    "open_position": lambda on: on.open_position(),
+    "close_position": lambda on: on.after(on.open_position()).close_position(),
+    "rebalance_collateral": lambda on: on.rebalance(),
+    "add_authorized_program": lambda on: on.after(
+        on.remove_first("authorized", "authorized_programs")
+    ).by_governance("add_authorized_program", NEW_KEY),
+    "remove_authorized_program": lambda on: on.remove_first("authorized", "authorized_programs"),
+    "add_yield_program": lambda on: on.after(
+        on.remove_first("yield", "yield_whitelist")
+    ).by_governance("add_yield_program", NEW_KEY),
+    "remove_yield_program": lambda on: on.remove_first("yield", "yield_whitelist"),
+    "set_freeze_flag": lambda on: on.by_governance("set_freeze_flag", True),
+    "set_cpi_enforced": lambda on: on.by_governance("set_cpi_enforced", True),
+    "set_risk_level": lambda on: on.by_governance("set_risk_level", 9),
+}
+
+
+def empty_vault(on: Stage) -> Keypair:
+    return on.ledger.owner()
+
+
+def open_vault(on: Stage) -> Step:
+    wallet = on.ledger.wallet()
+    return initialize_vault(wallet.pubkey()), wallet
+
+
+def open_summary(on: Stage) -> Step:
+    owner = empty_vault(on)
+    return init_position_summary(owner.pubkey(), payer=owner.pubkey()), owner
+
+
+def close_vault(on: Stage) -> Step:
+    owner = empty_vault(on)
+    return build("close_vault", owner.pubkey()), owner
+
+
+def update_mint(on: Stage) -> Step:
+    owner = empty_vault(on).pubkey()
+    tokens = token_address(vault_address(owner), NEW_MINT)
+    accounts = {"new_mint": NEW_MINT, "vault_token_account": tokens}
+    key = on.governance.pubkey()
+    return build("update_usdt_mint", owner, authority=key, accounts=accounts), on.governance
+
+
+def through_the_pool(name: str) -> Order:
+    """A yield instruction that calls the yield program; a year has passed since the deposit."""
+
+    def order(on: Stage) -> Step:
+        venue = open_venue(on.ledger, on.governance)
+        key = venue.enter(on.owner).pubkey()
+        on.after((venue.move("yield_deposit", key, 1_000), on.owner)).later(YEAR)
+        return venue.move(name, key, 10), on.owner
+
+    return order
+
+
+ONCE: dict[str, Order] = {
+    "initialize": lambda on: on.by_owner("initialize"),
+    "initialize_vault": open_vault,
+    "init_position_summary": open_summary,
+    "update_usdt_mint": update_mint,
+    "close_vault": close_vault,
+    "emergency_withdraw by governance": lambda on: on.seize(),
+    "yield_deposit through the yield pool": through_the_pool("yield_deposit"),
+    "yield_withdraw through the yield pool": through_the_pool("yield_withdraw"),
+    "compound_yield through the yield pool": through_the_pool("compound_yield"),
+}
+
+
+def units(order: Order, *, entries: int, authorized: int = 1) -> int:
+    """Of the instruction alone, as the only one of its transaction."""
+    stage = Stage(entries=entries, authorized=authorized)
+    return stage.ledger.must(*order(stage)).units
+
+
+def units_of_the_authority() -> int:
+    ledger = SeededLedger()
+    governance = ledger.wallet()
+    return ledger.must(initialize_vault_authority(governance.pubkey()), governance).units

@@ -1,0 +1,336 @@
+"""The program on a real virtual machine, and the state around it that tests arrange."""
+
+import base64
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from solders.account import Account
+from solders.instruction import AccountMeta, Instruction
+from solders.keypair import Keypair
+from solders.litesvm import LiteSVM
+from solders.message import MessageV0
+from solders.pubkey import Pubkey
+from solders.transaction import VersionedTransaction
+from solders.transaction_metadata import FailedTransactionMetadata
+
+from tests.paths import PROGRAMS
+from tests.program.harness.idl import Idl
+
+PROGRAM = Pubkey.from_string("5qgA2qcz6zXYiJJkomV1LJv8UhKueyNsqeCWJd6jC9pT")
+POSITION_MANAGER = Pubkey.from_string("EMHew6227FX9PUhDGKwc8FHsEASZf5Fd4GWryuEXokT")
+MINT = Pubkey.from_string("4QHVBbG3H8kbwvcSwPnze3sC91kdeYWxNf8S5hkZ9nbZ")
+SYSTEM = Pubkey.from_string("11111111111111111111111111111111")
+TOKEN = Pubkey.from_string("TokenkegQfeZyiNwAJbNbGKPFXCWuBvf9Ss623VQ5DA")
+ASSOCIATED = Pubkey.from_string("ATokenGPvbdGVxr1b2hvZbsiqW5xWH25efTNsLJA8knL")
+RENT = Pubkey.from_string("SysvarRent111111111111111111111111111111111")
+
+ELF = PROGRAMS / "collateral_vault.so"
+SOL = 10**9
+USDT = 10**6
+START = 1_800_000_000
+VAULT_LENGTH = 4746
+AUTHORITY_LENGTH = 4212
+
+VAULT_IDL = Idl("collateral_vault")
+POSITION_IDL = Idl("position_manager")
+YIELD_IDL = Idl("yield_pool")
+
+Event = tuple[str, dict[str, Any]]
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What became of a transaction. `error` is None, a custom error code, or the error's text."""
+
+    error: int | str | None
+    logs: tuple[str, ...]
+    events: tuple[Event, ...]
+    units: int
+
+
+def vault_address(owner: Pubkey) -> Pubkey:
+    return Pubkey.find_program_address([b"vault", bytes(owner)], PROGRAM)[0]
+
+
+def authority_address() -> Pubkey:
+    return Pubkey.find_program_address([b"vault_authority"], PROGRAM)[0]
+
+
+def summary_address(vault: Pubkey, program: Pubkey = POSITION_MANAGER) -> Pubkey:
+    return Pubkey.find_program_address([b"position_summary", bytes(vault)], program)[0]
+
+
+def token_address(wallet: Pubkey, mint: Pubkey = MINT) -> Pubkey:
+    return Pubkey.find_program_address([bytes(wallet), bytes(TOKEN), bytes(mint)], ASSOCIATED)[0]
+
+
+def mint_data() -> bytes:
+    """An initialised SPL mint with six decimals and no authorities."""
+    return bytes(4 + 32 + 8) + bytes([6, 1]) + bytes(4 + 32)
+
+
+def token_data(owner: Pubkey, amount: int, mint: Pubkey = MINT) -> bytes:
+    """An initialised SPL token account."""
+    return bytes(mint) + bytes(owner) + amount.to_bytes(8, "little") + bytes(36) + b"\1" + bytes(56)
+
+
+class Ledger:
+    """A chain with the program and the mint, whose clock stands at START."""
+
+    def __init__(self) -> None:
+        self.svm = LiteSVM()
+        assert self.svm.get_sigverify()
+        self.svm.add_program(PROGRAM, ELF.read_bytes())
+        self.put(MINT, TOKEN, mint_data())
+        self.set_time(START)
+
+    # State
+
+    def put(self, address: Pubkey, owner: Pubkey, data: bytes, lamports: int | None = None) -> None:
+        if lamports is None:
+            lamports = self.svm.minimum_balance_for_rent_exemption(len(data))
+        self.svm.set_account(address, Account(lamports, data, owner))
+
+    def put_tokens(
+        self, owner: Pubkey, amount: int, *, mint: Pubkey = MINT, address: Pubkey | None = None
+    ) -> Pubkey:
+        address = address or token_address(owner, mint)
+        self.put(address, TOKEN, token_data(owner, amount, mint))
+        return address
+
+    def data(self, address: Pubkey) -> bytes:
+        account = self.svm.get_account(address)
+        return b"" if account is None else bytes(account.data)
+
+    def tokens(self, wallet: Pubkey) -> int:
+        return self.tokens_at(token_address(wallet))
+
+    def tokens_at(self, address: Pubkey) -> int:
+        return int.from_bytes(self.data(address)[64:72], "little")
+
+    def vault(self, owner: Pubkey) -> dict[str, Any]:
+        data = self.data(vault_address(owner))
+        assert len(data) == VAULT_LENGTH
+        return VAULT_IDL.decode_account("CollateralVault", data)
+
+    def change_vault(self, owner: Pubkey, **fields: Any) -> None:
+        """Writes fields of a vault that no instruction under test can write."""
+        state = self.vault(owner)
+        assert fields.keys() <= state.keys()
+        data = VAULT_IDL.encode_account("CollateralVault", state | fields, VAULT_LENGTH)
+        self.put(vault_address(owner), PROGRAM, data)
+
+    def change_authority(self, **fields: Any) -> None:
+        state = self.authority()
+        assert fields.keys() <= state.keys()
+        data = VAULT_IDL.encode_account("VaultAuthority", state | fields, AUTHORITY_LENGTH)
+        self.put(authority_address(), PROGRAM, data)
+
+    def authority(self) -> dict[str, Any]:
+        data = self.data(authority_address())
+        assert len(data) == AUTHORITY_LENGTH
+        return VAULT_IDL.decode_account("VaultAuthority", data)
+
+    def put_summary(
+        self, owner: Pubkey, /, *, program: Pubkey = POSITION_MANAGER, **fields: Any
+    ) -> Pubkey:
+        """Writes the position summary that a position manager would keep for `owner`'s vault."""
+        vault = vault_address(owner)
+        state = {"vault": vault, "owner": owner, "open_positions": 0, "locked_amount": 0}
+        state |= {"last_updated_slot": 1} | fields
+        data = POSITION_IDL.encode_account("PositionSummaryAccount", state)
+        address = summary_address(vault, program)
+        self.put(address, program, data)
+        return address
+
+    def set_time(self, seconds: int) -> None:
+        clock = self.svm.get_clock()
+        clock.unix_timestamp = seconds
+        self.svm.set_clock(clock)
+
+    # People
+
+    def wallet(self, *, usdt: int = 0) -> Keypair:
+        keypair = Keypair()
+        self.svm.airdrop(keypair.pubkey(), 10 * SOL)
+        self.put_tokens(keypair.pubkey(), usdt)
+        return keypair
+
+    def owner(self, *, usdt: int = 0, deposited: int = 0) -> Keypair:
+        """A wallet with a vault that holds `deposited`, and `usdt` left beside it."""
+        keypair = self.wallet(usdt=usdt + deposited)
+        self.must(initialize_vault(keypair.pubkey()), keypair)
+        if deposited:
+            self.must(deposit(keypair.pubkey(), deposited), keypair)
+        return keypair
+
+    # Transactions
+
+    def send(self, instructions: Instruction | Sequence[Instruction], *signers: Keypair) -> Outcome:
+        """Runs one transaction; the first signer pays."""
+        if isinstance(instructions, Instruction):
+            instructions = [instructions]
+        self.svm.expire_blockhash()  # the same transaction may run twice
+        blockhash = self.svm.latest_blockhash()
+        message = MessageV0.try_compile(signers[0].pubkey(), instructions, [], blockhash)
+        result = self.svm.send_transaction(VersionedTransaction(message, signers))
+        if isinstance(result, FailedTransactionMetadata):
+            meta, error = result.meta(), _error(result.err())
+        else:
+            meta, error = result, None
+        logs = tuple(meta.logs())
+        return Outcome(error, logs, tuple(_events(logs)), meta.compute_units_consumed())
+
+    def must(self, instruction: Instruction, *signers: Keypair) -> Outcome:
+        outcome = self.send(instruction, *signers)
+        assert outcome.error is None, outcome
+        return outcome
+
+
+def _error(error: Any) -> int | str:
+    inner = getattr(error, "err", error)
+    code = getattr(inner, "code", None)
+    return code if isinstance(code, int) else str(inner)
+
+
+def _events(logs: Iterable[str]) -> Iterable[Event]:
+    for line in logs:
+        if line.startswith("Program data: "):
+            data = base64.b64decode(line.removeprefix("Program data: "))
+            idl = YIELD_IDL if data[:8] in YIELD_IDL.events else VAULT_IDL
+            yield idl.decode_event(data)
+
+
+# Instructions, with the accounts of the interface by name
+
+
+def instruction(
+    name: str,
+    arguments: dict[str, Any],
+    accounts: dict[str, Pubkey],
+    remaining: Sequence[AccountMeta] = (),
+) -> Instruction:
+    metas = []
+    for given in VAULT_IDL.instructions[name]["accounts"]:
+        fixed = given.get("address")
+        address = accounts.get(given["name"]) or Pubkey.from_string(fixed)
+        metas.append(AccountMeta(address, given.get("signer", False), given.get("writable", False)))
+    data = VAULT_IDL.instruction_data(name, arguments)
+    return Instruction(PROGRAM, data, [*metas, *remaining])
+
+
+def initialize_vault_authority(
+    governance: Pubkey, programs: Sequence[Pubkey] = (), *, freeze: bool | None = None
+) -> Instruction:
+    accounts = {"governance": governance, "vault_authority": authority_address()}
+    arguments = {"authorized_programs": programs, "freeze": freeze}
+    return instruction("initialize_vault_authority", arguments, accounts)
+
+
+def initialize_vault(user: Pubkey, /, **substitutes: Pubkey) -> Instruction:
+    vault = vault_address(user)
+    accounts = {"user": user, "vault": vault, "vault_token_account": token_address(vault)}
+    return instruction("initialize_vault", {}, accounts | {"usdt_mint": MINT} | substitutes)
+
+
+def deposit(
+    owner: Pubkey, amount: int, /, *, authority: Pubkey | None = None, **substitutes: Pubkey
+) -> Instruction:
+    vault, authority = vault_address(owner), authority or owner
+    accounts = {
+        "authority": authority,
+        "owner": owner,
+        "vault": vault,
+        "user_token_account": token_address(authority),
+        "vault_token_account": token_address(vault),
+    }
+    return instruction("deposit", {"amount": amount}, accounts | substitutes)
+
+
+def withdraw(
+    owner: Pubkey,
+    amount: int,
+    /,
+    *,
+    authority: Pubkey | None = None,
+    remaining: Sequence[AccountMeta] = (),
+    **substitutes: Pubkey,
+) -> Instruction:
+    vault = vault_address(owner)
+    accounts = {
+        "authority": authority or owner,
+        "owner": owner,
+        "vault": vault,
+        "vault_authority": authority_address(),
+        "vault_token_account": token_address(vault),
+        "user_token_account": token_address(owner),
+    }
+    return instruction("withdraw", {"amount": amount}, accounts | substitutes, remaining)
+
+
+def add_delegate(owner: Pubkey, delegate: Pubkey, /, **substitutes: Pubkey) -> Instruction:
+    accounts = {"owner": owner, "vault": vault_address(owner)}
+    return instruction("add_delegate", {"delegate": delegate}, accounts | substitutes)
+
+
+def remove_delegate(owner: Pubkey, delegate: Pubkey, /, **substitutes: Pubkey) -> Instruction:
+    accounts = {"owner": owner, "vault": vault_address(owner)}
+    return instruction("remove_delegate", {"delegate": delegate}, accounts | substitutes)
+
+
+def get_vault_info(owner: Pubkey, /, **substitutes: Pubkey) -> Instruction:
+    return instruction("get_vault_info", {}, {"vault": vault_address(owner)} | substitutes)
+
+
+def govern(name: str, governance: Pubkey, /, *, value: Any, **substitutes: Pubkey) -> Instruction:
+    """An instruction of governance with one argument, for example `set_freeze_flag`."""
+    (argument,) = VAULT_IDL.instructions[name]["args"]
+    accounts = {"governance": governance, "vault_authority": authority_address()}
+    return instruction(name, {argument["name"]: value}, accounts | substitutes)
+
+
+def change_lock(name: str, owner: Pubkey, amount: int, /, **substitutes: Pubkey) -> Instruction:
+    """`lock_collateral` or `unlock_collateral`, called directly."""
+    accounts = {
+        "caller_program": POSITION_MANAGER,
+        "vault_authority": authority_address(),
+        "vault": vault_address(owner),
+    }
+    return instruction(name, {"amount": amount}, accounts | substitutes)
+
+
+def transfer_collateral(
+    giver: Pubkey, taker: Pubkey, amount: int, /, **substitutes: Pubkey
+) -> Instruction:
+    """Called directly."""
+    accounts = {
+        "caller_program": POSITION_MANAGER,
+        "vault_authority": authority_address(),
+        "from_vault": vault_address(giver),
+        "to_vault": vault_address(taker),
+        "from_vault_token_account": token_address(vault_address(giver)),
+        "to_vault_token_account": token_address(vault_address(taker)),
+    }
+    return instruction("transfer_collateral", {"amount": amount}, accounts | substitutes)
+
+
+def without(
+    given: Instruction, *, signer: int | None = None, writable: int | None = None
+) -> Instruction:
+    """The instruction with one account's right to sign or to be written taken away."""
+    metas = [
+        AccountMeta(
+            meta.pubkey, meta.is_signer and at != signer, meta.is_writable and at != writable
+        )
+        for at, meta in enumerate(given.accounts)
+    ]
+    return Instruction(given.program_id, bytes(given.data), metas)
+
+
+def readonly(address: Pubkey) -> AccountMeta:
+    return AccountMeta(address, is_signer=False, is_writable=False)
+
+
+def signer(address: Pubkey) -> AccountMeta:
+    return AccountMeta(address, is_signer=True, is_writable=False)

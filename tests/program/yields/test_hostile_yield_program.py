@@ -1,0 +1,266 @@
+"""Whatever a whitelisted yield program is or does, a vault loses only what its books say."""
+
+import hashlib
+
+import pytest
+from solders.instruction import AccountMeta, Instruction
+from solders.keypair import Keypair
+from solders.pubkey import Pubkey
+
+from tests.program.harness import positions
+from tests.program.harness.ledger import (
+    ASSOCIATED,
+    POSITION_MANAGER,
+    PROGRAM,
+    START,
+    SYSTEM,
+    TOKEN,
+    Ledger,
+    add_delegate,
+    deposit,
+    govern,
+    readonly,
+    token_address,
+    vault_address,
+    without,
+)
+from tests.program.harness.venues import (
+    YEAR,
+    Venue,
+    assert_books_equal_tokens,
+    move,
+    open_venue,
+    refused,
+    whitelist,
+    writable,
+)
+
+NAMES = ("yield_deposit", "yield_withdraw", "compound_yield")
+every = pytest.mark.parametrize("name", NAMES)
+
+
+@pytest.fixture
+def owner(governed: Ledger, venue: Venue) -> Keypair:
+    """The owner of 1000 units, of which 400 work."""
+    owner = venue.enter(governed.owner(deposited=1_000))
+    governed.must(venue.move("yield_deposit", owner.pubkey(), 400), owner)
+    return owner
+
+
+# Programs that are no yield programs, whitelisted by mistake
+
+
+@every
+def test_the_vault_program_is_no_yield_program(
+    governed: Ledger, governance: Keypair, owner: Keypair, name: str
+) -> None:
+    """Its own `deposit` begins as a yield program's does, and the vault would sign for it."""
+    whitelist(governed, governance, PROGRAM)
+    thief = governed.owner()
+    governed.must(add_delegate(owner.pubkey(), thief.pubkey()), owner)
+    vault = vault_address(owner.pubkey())
+    governed.must(add_delegate(thief.pubkey(), vault), thief)
+    into_the_thiefs_vault = deposit(thief.pubkey(), 20, authority=vault)
+    given = move(
+        name,
+        owner.pubkey(),
+        20,
+        program=PROGRAM,
+        through=unsigned(into_the_thiefs_vault),
+        authority=thief.pubkey(),
+    )
+    refused(governed, given, thief, error="InvalidProgramId")
+
+
+def unsigned(given: Instruction) -> list[AccountMeta]:
+    """An instruction's accounts, as somebody else would pass them on."""
+    return [AccountMeta(meta.pubkey, False, meta.is_writable) for meta in given.accounts]
+
+
+@every
+@pytest.mark.parametrize(
+    "program", [TOKEN, SYSTEM, ASSOCIATED], ids=["token", "system", "associated token"]
+)
+def test_programs_that_everybody_knows_are_called_and_understand_nothing(
+    governed: Ledger, governance: Keypair, owner: Keypair, name: str, program: Pubkey
+) -> None:
+    """Accounts in the order in which the token program would transfer, approve or close."""
+    whitelist(governed, governance, program)
+    thief = governed.wallet()
+    vault = vault_address(owner.pubkey())
+    through = [
+        writable(token_address(vault)),
+        writable(token_address(thief.pubkey())),
+        writable(vault),
+        readonly(program),
+    ]
+    given = move(name, owner.pubkey(), 20, program=program, through=through)
+    outcome = refused(governed, given, owner, error=None)
+    assert any(line.startswith(f"Program {program} failed") for line in outcome.logs)
+
+
+def test_what_a_yield_program_is_told_is_no_instruction_of_the_token_program() -> None:
+    """The token program reads one byte: it knows 0 to 45, and 255 for several at once.
+
+    The system program reads four, and knows 0 to 13.
+    """
+    for name in ("deposit", "withdraw", "claim"):
+        discriminator = hashlib.sha256(f"global:{name}".encode()).digest()[:8]
+        assert 45 < discriminator[0] < 255
+        assert int.from_bytes(discriminator[:4], "little") > 13
+
+
+@every
+def test_the_position_manager_is_no_yield_program(
+    governed: Ledger, governance: Keypair, owner: Keypair, name: str
+) -> None:
+    positions.with_position_manager(governed)
+    whitelist(governed, governance, POSITION_MANAGER)
+    opening = positions.open_position(owner.pubkey(), 20)
+    vault = vault_address(owner.pubkey())
+    through = [*unsigned(opening)[:-1], writable(token_address(vault)), writable(vault)]
+    given = move(name, owner.pubkey(), 20, program=POSITION_MANAGER, through=through)
+    refused(governed, given, owner, error="InstructionFallbackNotFound")
+
+
+@every
+def test_a_wallet_is_no_program(
+    governed: Ledger, governance: Keypair, venue: Venue, owner: Keypair, name: str
+) -> None:
+    wallet = governed.wallet().pubkey()
+    whitelist(governed, governance, wallet)
+    through = venue.accounts(owner.pubkey())[2:]
+    given = move(name, owner.pubkey(), 20, program=wallet, through=through)
+    outcome = refused(governed, given, owner, error=None)
+    assert isinstance(outcome.error, str)
+
+
+# The accounts that a caller gives
+
+
+@every
+def test_the_vaults_token_account_is_watched_or_no_call_is_made(
+    governed: Ledger, venue: Venue, owner: Keypair, name: str
+) -> None:
+    key = owner.pubkey()
+    tokens = token_address(vault_address(key))
+    second = governed.put_tokens(vault_address(key), 1_000, address=Keypair().pubkey())
+    for instead in ([], [writable(second)], [writable(token_address(key))]):
+        through = [
+            each
+            for meta in venue.accounts(key)
+            for each in (instead if meta.pubkey == tokens else [meta])
+        ]
+        given = move(name, key, 20, program=venue.program, through=through)
+        refused(governed, given, owner, error="AccountNotEnoughKeys")
+
+
+@every
+def test_a_second_account_of_the_vault_does_not_stand_in_for_its_own(
+    governed: Ledger, venue: Venue, owner: Keypair, name: str
+) -> None:
+    """The pool would take either; the one in the books is watched, and must move."""
+    governed.set_time(START + YEAR)
+    key = owner.pubkey()
+    second = governed.put_tokens(vault_address(key), 1_000, address=Keypair().pubkey())
+    own = venue.accounts(key)
+    through = [*own[:4], writable(second), *own[5:], own[4]]
+    given = move(name, key, 20, program=venue.program, through=through)
+    refused(governed, given, owner, error="InvariantViolation")
+
+
+@every
+def test_the_vaults_token_account_may_be_given_twice(
+    governed: Ledger, venue: Venue, owner: Keypair, name: str
+) -> None:
+    governed.set_time(START + YEAR)
+    key = owner.pubkey()
+    own = venue.accounts(key)
+    given = move(name, key, 20, program=venue.program, through=[*own, own[4]])
+    governed.must(given, owner)
+    assert_books_equal_tokens(governed, key)
+
+
+@every
+def test_a_token_account_that_may_not_be_written_does_not_move(
+    governed: Ledger, venue: Venue, owner: Keypair, name: str
+) -> None:
+    governed.set_time(START + YEAR)
+    given = without(venue.move(name, owner.pubkey(), 20), writable=5 + 4)
+    refused(governed, given, owner, error="ConstraintMut")  # by the pool
+
+
+@every
+def test_without_the_vault_among_the_accounts_nobody_signs(
+    governed: Ledger, venue: Venue, owner: Keypair, name: str
+) -> None:
+    key = owner.pubkey()
+    own = venue.accounts(key)
+    through = [*own[:5], readonly(key), *own[6:]]
+    given = move(name, key, 20, program=venue.program, through=through)
+    refused(governed, given, owner, error="AccountNotSigner")
+
+
+@every
+def test_thirty_two_accounts_are_passed_on_and_no_more(
+    governed: Ledger, venue: Venue, owner: Keypair, name: str
+) -> None:
+    governed.set_time(START + YEAR)
+    key = owner.pubkey()
+    own = venue.accounts(key)
+    for count, accepted in ((33, False), (32, True)):
+        through = [*own, *[own[6]] * (count - len(own))]
+        given = move(name, key, 20, program=venue.program, through=through)
+        if accepted:
+            governed.must(given, owner)
+        else:
+            outcome = refused(governed, given, owner, error=None)
+            assert outcome.error == "InstructionErrorFieldless.InvalidArgument"
+
+
+# What the vault has with another yield program
+
+
+@every
+def test_a_yield_program_is_not_given_what_the_vault_has_with_another(
+    governed: Ledger, governance: Keypair, venue: Venue, owner: Keypair, name: str
+) -> None:
+    """With the vault's signature it could take that, and only this program's tokens are watched."""
+    second = open_venue(governed, governance, program=Keypair().pubkey())
+    second.enter(owner)
+    key = owner.pubkey()
+    governed.must(second.move("yield_deposit", key, 100), owner)
+    governed.set_time(START + YEAR)
+    position = second.position(vault_address(key))
+    through = [*venue.accounts(key), writable(position)]
+    given = move(name, key, 5, program=venue.program, through=through)
+    refused(governed, given, owner, error="AccountOwnedByWrongProgram")
+    governed.must(venue.move(name, key, 5), owner)
+
+
+@every
+def test_the_token_program_on_the_whitelist_stops_every_call_until_it_is_off(
+    governed: Ledger, governance: Keypair, venue: Venue, owner: Keypair, name: str
+) -> None:
+    """Every token account is one of its own; better none is lent than that one is taken."""
+    governed.set_time(START + YEAR)
+    whitelist(governed, governance, TOKEN)
+    given = venue.move(name, owner.pubkey(), 20)
+    refused(governed, given, owner, error="AccountOwnedByWrongProgram")
+    remove = govern("remove_yield_program", governance.pubkey(), value=TOKEN)
+    governed.must(remove, governance)
+    governed.must(given, owner)
+
+
+@every
+def test_a_full_whitelist_and_the_most_accounts_fit_the_compute_budget(
+    governed: Ledger, venue: Venue, owner: Keypair, name: str
+) -> None:
+    governed.set_time(START + YEAR)
+    others = [Keypair().pubkey() for _ in range(63)]
+    governed.change_authority(yield_whitelist=[*others, venue.program])
+    key = owner.pubkey()
+    own = venue.accounts(key)
+    through = [*own, *[own[6]] * (32 - len(own))]
+    outcome = governed.must(move(name, key, 20, program=venue.program, through=through), owner)
+    assert outcome.units < 150_000  # of 200 000

@@ -1,0 +1,327 @@
+"""A whitelisted yield program turns hostile, with the vault's signature in its hands."""
+
+from collections.abc import Callable
+
+import pytest
+from solders.instruction import AccountMeta, Instruction
+from solders.keypair import Keypair
+from solders.pubkey import Pubkey
+
+from tests.program.harness import pools
+from tests.program.harness.instructions import build
+from tests.program.harness.ledger import (
+    ASSOCIATED,
+    MINT,
+    SOL,
+    SYSTEM,
+    TOKEN,
+    Ledger,
+    Outcome,
+    get_vault_info,
+    readonly,
+    signer,
+    token_address,
+    vault_address,
+)
+from tests.program.harness.puppet import PUPPET, Act, Fail, own_address, play, stage, with_puppet
+from tests.program.harness.venues import (
+    Venue,
+    assert_books_equal_tokens,
+    move,
+    refused,
+    whitelist,
+    writable,
+)
+
+AMOUNT = 20
+NAMES = ("yield_deposit", "yield_withdraw", "compound_yield")
+every = pytest.mark.parametrize("name", NAMES)
+both = pytest.mark.parametrize("name", NAMES[:2])
+
+HANDS = own_address()
+POCKET = token_address(HANDS)
+
+
+@pytest.fixture
+def owner(governed: Ledger, governance: Keypair) -> Keypair:
+    """The owner of 1000 units, of which 400 are with the hostile program."""
+    with_puppet(governed)
+    whitelist(governed, governance, PUPPET)
+    governed.put_tokens(HANDS, 0)
+    governed.svm.airdrop(HANDS, SOL)
+    owner = governed.owner(deposited=1_000)
+    governed.must(order(governed, "yield_deposit", owner, take(owner, 400), amount=400), owner)
+    return owner
+
+
+def order(
+    ledger: Ledger, name: str, owner: Keypair, /, *acts: Act, amount: int = AMOUNT
+) -> Instruction:
+    """The yield instruction, on which the hostile program does these things instead."""
+    vault = vault_address(owner.pubkey())
+    *accounts, script = stage(ledger, *acts, signing_later=[vault, HANDS])
+    through = [*accounts, writable(token_address(vault)), readonly(vault), script]
+    return move(name, owner.pubkey(), amount, program=PUPPET, through=through)
+
+
+def take(owner: Keypair, amount: int) -> Instruction:
+    """Tokens of the vault, with its signature."""
+    vault = vault_address(owner.pubkey())
+    return transfer(token_address(vault), POCKET, vault, amount)
+
+
+def pay(owner: Keypair, amount: int) -> Instruction:
+    return transfer(POCKET, token_address(vault_address(owner.pubkey())), HANDS, amount)
+
+
+def honest(name: str, owner: Keypair) -> Instruction:
+    return take(owner, AMOUNT) if name == "yield_deposit" else pay(owner, AMOUNT)
+
+
+# Of SPL Token
+
+
+def transfer(source: Pubkey, target: Pubkey, authority: Pubkey, amount: int) -> Instruction:
+    data = b"\3" + amount.to_bytes(8, "little")
+    return Instruction(TOKEN, data, [writable(source), writable(target), signer(authority)])
+
+
+def approve(owner: Keypair, amount: int) -> Instruction:
+    """The program may spend this much of the vault's tokens, later."""
+    vault = vault_address(owner.pubkey())
+    accounts = [writable(token_address(vault)), readonly(HANDS), signer(vault)]
+    return Instruction(TOKEN, b"\4" + amount.to_bytes(8, "little"), accounts)
+
+
+def set_authority(owner: Keypair, kind: int) -> Instruction:
+    """Who owns (2) or may close (3) the vault's token account: the program."""
+    vault = vault_address(owner.pubkey())
+    accounts = [writable(token_address(vault)), signer(vault)]
+    return Instruction(TOKEN, bytes([6, kind, 1]) + bytes(HANDS), accounts)
+
+
+def close(owner: Keypair) -> Instruction:
+    vault = vault_address(owner.pubkey())
+    accounts = [writable(token_address(vault)), writable(HANDS), signer(vault)]
+    return Instruction(TOKEN, b"\x09", accounts)
+
+
+def create_anew(owner: Keypair) -> Instruction:
+    vault = vault_address(owner.pubkey())
+    accounts = [
+        AccountMeta(HANDS, True, True),
+        writable(token_address(vault)),
+        *map(readonly, (vault, MINT, SYSTEM, TOKEN)),
+    ]
+    return Instruction(ASSOCIATED, b"\1", accounts)
+
+
+# How many tokens move
+
+
+@both
+def test_exactly_the_amount_may_move(governed: Ledger, owner: Keypair, name: str) -> None:
+    """What every refusal below starts from."""
+    governed.must(order(governed, name, owner, honest(name, owner)), owner)
+    assert_books_equal_tokens(governed, owner.pubkey())
+
+
+@both
+@pytest.mark.parametrize("by", [-1, +1], ids=["less", "more"])
+def test_not_a_unit_less_or_more_moves(
+    governed: Ledger, owner: Keypair, name: str, by: int
+) -> None:
+    act = (take if name == "yield_deposit" else pay)(owner, AMOUNT + by)
+    refused(governed, order(governed, name, owner, act), owner, error="InvariantViolation")
+
+
+@every
+def test_a_program_that_moves_nothing_is_not_believed(
+    governed: Ledger, owner: Keypair, name: str
+) -> None:
+    refused(governed, order(governed, name, owner), owner, error="InvariantViolation")
+
+
+@pytest.mark.parametrize(
+    ("name", "act"),
+    [
+        ("yield_deposit", pay),
+        ("yield_withdraw", take),
+        ("compound_yield", pay),  # comes, and does not go again
+        ("compound_yield", take),
+    ],
+)
+def test_tokens_do_not_move_the_wrong_way(
+    governed: Ledger, owner: Keypair, name: str, act: Callable[[Keypair, int], Instruction]
+) -> None:
+    given = order(governed, name, owner, act(owner, AMOUNT))
+    refused(governed, given, owner, error="InvariantViolation")
+
+
+@both
+def test_more_than_the_amount_may_come_and_go_if_it_is_the_amount_in_the_end(
+    governed: Ledger, owner: Keypair, name: str
+) -> None:
+    acts = (take(owner, 300), pay(owner, 300), honest(name, owner))
+    governed.must(order(governed, name, owner, *acts), owner)
+    assert_books_equal_tokens(governed, owner.pubkey())
+
+
+def test_what_is_locked_is_not_taken_in_the_place_of_what_is_available(
+    governed: Ledger, owner: Keypair
+) -> None:
+    governed.change_vault(owner.pubkey(), available_balance=10, locked_balance=590)
+    given = order(governed, "yield_deposit", owner, take(owner, 20), amount=10)
+    refused(governed, given, owner, error="InvariantViolation")
+    given = order(governed, "yield_deposit", owner, take(owner, 20), amount=20)
+    refused(governed, given, owner, error="InsufficientFunds")
+
+
+# The token account's terms
+
+
+@both
+@pytest.mark.parametrize(
+    ("act", "error"),
+    [
+        (lambda owner: approve(owner, 1), "InvariantViolation"),
+        (lambda owner: set_authority(owner, 3), "InvariantViolation"),
+        (lambda owner: set_authority(owner, 2), "ConstraintTokenOwner"),
+    ],
+    ids=["may spend", "may close", "owns"],
+)
+def test_nobody_else_may_spend_close_or_own_the_vaults_tokens_afterwards(
+    governed: Ledger, owner: Keypair, name: str, act: Callable[[Keypair], Instruction], error: str
+) -> None:
+    given = order(governed, name, owner, honest(name, owner), act(owner))
+    refused(governed, given, owner, error=error)
+
+
+def test_an_emptied_token_account_is_not_closed(governed: Ledger, owner: Keypair) -> None:
+    given = order(governed, "yield_deposit", owner, take(owner, 600), close(owner), amount=600)
+    refused(governed, given, owner, error="InvalidTokenProgramOwner")
+
+
+def test_a_token_account_that_is_made_anew_is_the_same_to_the_last_lamport(
+    governed: Ledger, owner: Keypair
+) -> None:
+    tokens = token_address(vault_address(owner.pubkey()))
+    rent = governed.svm.get_balance(tokens)
+    assert rent is not None
+    acts = (take(owner, 600), close(owner), create_anew(owner))
+
+    governed.put(tokens, TOKEN, governed.data(tokens), rent + 1)
+    given = order(governed, "yield_deposit", owner, *acts, amount=600)
+    refused(governed, given, owner, error="InvariantViolation")
+
+    governed.put(tokens, TOKEN, governed.data(tokens), rent)
+    before = governed.data(tokens)
+    governed.must(order(governed, "yield_deposit", owner, *acts, amount=600), owner)
+    assert governed.data(tokens) == before[:64] + bytes(8) + before[72:]
+    assert governed.svm.get_balance(tokens) == rent
+
+
+# Signatures that are not the program's
+
+
+def stolen(ledger: Ledger, victim: Keypair) -> Instruction:
+    return transfer(token_address(victim.pubkey()), POCKET, victim.pubkey(), 1)
+
+
+@every
+def test_no_signature_but_the_vaults_is_passed_on(
+    governed: Ledger, owner: Keypair, name: str
+) -> None:
+    """The authority signs the transaction, and stands among the program's accounts."""
+    governed.put_tokens(owner.pubkey(), 5)
+    theft = stolen(governed, owner)
+    governed.must(play(governed, theft), owner)  # with the signature, it works
+    outcome = refused(governed, order(governed, name, owner, theft), owner, error=None)
+    assert_escalated(outcome, owner.pubkey())
+
+
+@every
+def test_a_cosigners_signature_is_not_passed_on(
+    governed: Ledger, owner: Keypair, name: str
+) -> None:
+    cosigner = governed.wallet(usdt=5)
+    keys = [owner.pubkey(), cosigner.pubkey()]
+    governed.must(build("set_vault_multisig", keys[0], signers=keys, threshold=2), owner)
+    given = order(governed, name, owner, stolen(governed, cosigner))
+    extra = AccountMeta(cosigner.pubkey(), True, False)
+    with_cosigner = Instruction(given.program_id, bytes(given.data), [*given.accounts, extra])
+    outcome = refused(governed, with_cosigner, owner, cosigner, error=None)
+    assert_escalated(outcome, cosigner.pubkey())
+
+
+@every
+def test_another_vault_does_not_sign(governed: Ledger, owner: Keypair, name: str) -> None:
+    other = governed.owner(deposited=100)
+    vault = vault_address(other.pubkey())
+    theft = take(other, 20)
+    *accounts, script = stage(governed, theft, signing_later=[vault])
+    own = writable(token_address(vault_address(owner.pubkey())))
+    through = [*accounts, own, script]
+    given = move(name, owner.pubkey(), AMOUNT, program=PUPPET, through=through)
+    assert_escalated(refused(governed, given, owner, error=None), vault)
+
+
+@every
+def test_one_vault_does_not_sign_for_the_tokens_of_another(
+    governed: Ledger, owner: Keypair, name: str
+) -> None:
+    others = token_address(vault_address(governed.owner(deposited=100).pubkey()))
+    theft = transfer(others, POCKET, vault_address(owner.pubkey()), 20)
+    outcome = refused(governed, order(governed, name, owner, theft), owner, error=None)
+    assert outcome.error == 4  # SPL Token: the owner does not match
+
+
+def assert_escalated(outcome: Outcome, address: Pubkey) -> None:
+    assert outcome.error == "InstructionErrorFieldless.PrivilegeEscalation"
+    assert f"{address}'s signer privilege escalated" in outcome.logs
+
+
+# What else it tries
+
+
+@every
+def test_a_yield_program_does_not_call_back(governed: Ledger, owner: Keypair, name: str) -> None:
+    key = owner.pubkey()
+    vault = vault_address(key)
+    back = (
+        get_vault_info(key),
+        build("release_timelocks", key, authority=HANDS),
+        move("yield_deposit", key, AMOUNT, program=PUPPET, authority=vault),
+    )
+    for call in back:
+        given = order(governed, name, owner, honest(name, owner), call)
+        outcome = refused(governed, given, owner, error=None)
+        assert outcome.error == "InstructionErrorFieldless.ReentrancyNotAllowed"
+
+
+@every
+def test_the_vaults_rent_is_not_taken(governed: Ledger, owner: Keypair, name: str) -> None:
+    vault = vault_address(owner.pubkey())
+    data = b"\2\0\0\0" + (1).to_bytes(8, "little")
+    theft = Instruction(SYSTEM, data, [AccountMeta(vault, True, True), writable(HANDS)])
+    outcome = refused(governed, order(governed, name, owner, theft), owner, error=None)
+    assert "Transfer: `from` must not carry data" in outcome.logs
+
+
+@every
+def test_the_programs_own_error_comes_through(governed: Ledger, owner: Keypair, name: str) -> None:
+    given = order(governed, name, owner, honest(name, owner), Fail(7_777))
+    assert refused(governed, given, owner, error=None).error == 7_777
+
+
+def test_what_the_vault_has_with_another_program_is_out_of_reach(
+    governed: Ledger, venue: Venue, owner: Keypair
+) -> None:
+    """Out of the pool and through the vault's account, whose amount moves as it should."""
+    venue.enter(owner)
+    key = owner.pubkey()
+    governed.must(venue.move("yield_deposit", key, 100), owner)
+    out = pools.withdraw(vault_address(key), venue.pool, 100)
+    given = order(governed, "yield_deposit", owner, out, take(owner, AMOUNT + 100))
+    refused(governed, given, owner, error="AccountOwnedByWrongProgram")
+    assert venue.position_state(key)["principal"] == 100

@@ -1,0 +1,87 @@
+"""Context of a scenario: a chain in this process, the service in another, and a database."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import psycopg
+import trio
+from solders.keypair import Keypair
+
+from cvms import localnet
+from cvms.chain.types import Programs
+from cvms.config.loader import load_programs
+from cvms.dev.chain_setup import bundled_programs, local_yield_sources
+from cvms.dev.localnet import prepare
+from cvms.localnet.ledger.chain import LocalnetChain
+from tests.acceptance.processes import free_port
+from tests.scenario.servers import Server, ServerForker
+
+TIMING = localnet.Timing(slot_seconds=0.05, confirmed_lag=1, finalized_lag=8)
+
+
+@dataclass(slots=True)
+class ScenarioContext:
+    """The systems that a scenario runs against."""
+
+    nodes: tuple[localnet.Running, ...]
+    """Nodes of one chain, all of which the service may ask."""
+    programs: Programs
+    operator: Keypair
+    database_url: str
+    server: Server
+
+    @property
+    def chain(self) -> LocalnetChain:
+        return self.nodes[0].chain
+
+
+@asynccontextmanager
+async def scenario_context(
+    forker: ServerForker, folder: Path, database_url: str, *, timing: localnet.Timing = TIMING
+) -> AsyncIterator[ScenarioContext]:
+    """Start a chain with the programs deployed, and prepare a server without starting it."""
+    programs, operator = load_programs({}), Keypair()
+    keypair = folder / "operator.json"
+    keypair.write_text(json.dumps(list(bytes(operator))))
+    async with trio.open_nursery() as nursery:
+        running: localnet.Running = await nursery.start(
+            partial(
+                localnet.serve,
+                port=0,
+                ledger=None,
+                programs=bundled_programs(programs),
+                timing=timing,
+            )
+        )
+        await prepare(running, programs, operator)
+        other: localnet.Running = await nursery.start(localnet.serve_node, running.chain)
+        port = free_port()
+        environ = {
+            "PORT": str(port),
+            "DATABASE_URL": database_url,
+            "SOLANA_RPC_URL": f"{running.rpc_url},{other.rpc_url}",
+            "SOLANA_WS_URL": f"{running.ws_url},{other.ws_url}",
+            "DEPLOYER_KEYPAIR_PATH": str(keypair),
+            "YIELD_SOURCES": local_yield_sources(programs, operator.pubkey()),
+            "RECONCILIATION_INTERVAL_SECONDS": "1",
+            "RATE_LIMIT_ADDRESS": "off",
+            "RATE_LIMIT_SENSITIVE": "off",
+            "RATE_LIMIT_OWNER": "off",
+        }
+        server = Server(forker, folder, environ, f"http://127.0.0.1:{port}")
+        try:
+            yield ScenarioContext((running, other), programs, operator, database_url, server)
+        finally:
+            await server.close()
+        nursery.cancel_scope.cancel()
+
+
+def connect(database_url: str) -> psycopg.Connection[tuple[object, ...]]:
+    """Open a session for the checks, in which each statement sees the latest commits."""
+    return psycopg.connect(database_url, autocommit=True, options="-c timezone=UTC")
