@@ -1,4 +1,4 @@
-"""The whole of chain/ against a real virtual machine: deposit, withdraw, refusals, what is seen."""
+"""cvms.chain against a real virtual machine: deposits, withdrawals, errors, subscriptions."""
 
 from __future__ import annotations
 
@@ -88,7 +88,7 @@ class Wallet:
 
 
 async def confirmed(localnet: Localnet, rpc: RpcClient, signature: str) -> None:
-    """Move the chain on until its block is confirmed."""
+    """Advance the chain until its block is confirmed."""
     localnet.running.chain.advance(2)
     [status] = await rpc.get_signature_statuses([signature])
     assert status is not None
@@ -278,7 +278,7 @@ async def test_an_event_after_a_precompile_keeps_its_instructions_number(
 
 
 def ed25519_check(keypair: Keypair, message: bytes) -> Instruction:
-    """An instruction of the ed25519 precompile: key, signature and message within its own data."""
+    """Return an ed25519 precompile instruction with key, signature and message in its data."""
     key, signature = bytes(keypair.pubkey()), bytes(keypair.sign_message(message))
     start = 16
     places = (start + 32, 0xFFFF, start, 0xFFFF, start + 96, len(message), 0xFFFF)
