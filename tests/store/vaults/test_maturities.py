@@ -182,8 +182,8 @@ async def test_what_has_left_its_vault_long_ago_is_forgotten(database: Database)
         assert await live(conn) == [("owner", "timelock", 6, 200)]
 
 
-async def test_an_older_database_brings_what_its_vaults_hold(own_database: Database) -> None:
-    async with own_database.transaction() as conn:
+async def test_an_older_database_brings_what_its_vaults_hold(database: Database) -> None:
+    async with database.transaction() as conn:
         rows = [
             holding((5, 100), (5, 100), pending=[(9, 100)]),
             vault_row(owner="closed", vault="gone", state={"closed": True}),
