@@ -1,4 +1,4 @@
-"""A database with the schema applied, and a PostgreSQL server that a test may stop and freeze."""
+"""Databases with the schema applied, and a PostgreSQL server that tests stop and freeze."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ DELETE FROM alerts;
 
 @pytest.fixture(scope="session")
 def prepared_url(postgres_server: str) -> str:
-    """The URI of a database with the schema: making one for each test takes too long."""
+    """The URI of a database with the schema, shared since creating one takes too long."""
     execute(postgres_server, "CREATE DATABASE cvms_prepared")
     url = postgres_server.replace("/postgres?", "/cvms_prepared?")
     trio.run(_prepare, url)
@@ -57,7 +57,7 @@ async def _prepare(url: str) -> None:
 
 @pytest.fixture
 def empty_url(prepared_url: str) -> str:
-    """The URI of a database with the schema and without a row."""
+    """The URI of a database with the schema and without rows."""
     execute(prepared_url, EMPTY)
     return prepared_url
 
@@ -90,7 +90,7 @@ def _server_of_session() -> Iterator[OwnServer]:
 
 @pytest.fixture
 def own_server(_server_of_session: OwnServer) -> Iterator[OwnServer]:
-    """A PostgreSQL on loopback TCP that runs, whatever the test before did to it."""
+    """A running PostgreSQL on loopback TCP, whatever the previous test did to it."""
     _server_of_session.start()
     yield _server_of_session
     _server_of_session.thaw()
