@@ -19,11 +19,11 @@ DAY = timedelta(hours=24)
 
 
 class FlowTotals(msgspec.Struct, frozen=True, kw_only=True):
-    """What moved: `inflow` are deposits, `outflow` withdrawals and emergencies (told apart too).
+    """What moved: `inflow` is deposits, `outflow` all withdrawals, including emergency ones.
 
-    `net` is by how much the value locked in all vaults grew: inflow - outflow + compounded.
-    Transfers are between vaults, and like locks, timelocks and yield positions leave it as it is.
-    `movements` counts the lines of all histories, of which a transfer has two.
+    `net` is the growth of the total value locked: inflow - outflow + compounded. Transfers between
+    vaults, locks, timelocks and yield positions do not change it. `movements` counts the rows of
+    all histories, of which a transfer has two.
     """
 
     inflow: int
@@ -38,7 +38,7 @@ class FlowTotals(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Utilization(msgspec.Struct, frozen=True, kw_only=True):
-    """What all open vaults hold, by what it is used for; shares in basis points, rounded down."""
+    """The balances of all open vaults by use; shares in basis points, rounded down."""
 
     total: int
     available: int
@@ -51,7 +51,7 @@ class Utilization(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Overview(msgspec.Struct, frozen=True, kw_only=True):
-    """All at a glance; `last_day` is what moved in this hour and the 23 before it.
+    """The overview; `last_day` is what moved in this hour and the 23 before it.
 
     `slot` is up to where nothing is missing, null before the first transaction.
     """
