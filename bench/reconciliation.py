@@ -16,13 +16,15 @@ from functools import partial
 from pathlib import Path
 
 import trio
+from solana.constants import SYSTEM_PROGRAM_ID
 from solders.account import Account
 from solders.pubkey import Pubkey
+from spl.token.constants import TOKEN_PROGRAM_ID
 
 from cvms import localnet
 from cvms.chain import borsh
 from cvms.chain.program.accounts import VAULT_DISCRIMINATOR, Vault
-from cvms.chain.program.addresses import SYSTEM_PROGRAM, TOKEN_PROGRAM, token_account, vault_address
+from cvms.chain.program.addresses import token_account, vault_address
 from cvms.chain.rpc.rpc_client import open_rpc
 from cvms.chain.types import Programs, Slot
 from cvms.config.loader import load_programs
@@ -110,7 +112,7 @@ async def _fill(
         data = VAULT_DISCRIMINATOR + borsh.encode(vault)
         chain.chain.overwrite(address, Account(10**9, data, programs.vault))
         tokens = bytes(programs.mint) + bytes(address) + HELD.to_bytes(8, "little")
-        held = Account(10**9, tokens + bytes(36) + b"\x01" + bytes(56), TOKEN_PROGRAM)
+        held = Account(10**9, tokens + bytes(36) + b"\x01" + bytes(56), TOKEN_PROGRAM_ID)
         chain.chain.overwrite(vault.token_account, held)
         rows.append(vault_row(address, vault, Slot(1)))
     for first in range(0, count, 1000):
@@ -134,7 +136,7 @@ def _vault(owner: Pubkey, tokens: Pubkey, mint: Pubkey) -> Vault:
         yield_deposited_balance=0,
         yield_accrued_balance=0,
         last_compounded_at=0,
-        active_yield_program=SYSTEM_PROGRAM,
+        active_yield_program=SYSTEM_PROGRAM_ID,
         created_at=0,
         bump=255,
         multisig_threshold=0,

@@ -1,1 +1,1 @@
-"""Solana: the nodes' RPC and PubSub, and the bytes of the collateral-vault program."""
+"""Solana: RPC and PubSub of its nodes, and the interface of the collateral-vault program."""

@@ -1,8 +1,8 @@
-"""Borsh for our own layouts: a dataclass's annotated fields, in order, are the layout.
+"""Borsh codec for dataclasses: the annotated fields, in order, are the layout.
 
-Numbers are spelled `U64`, `I64` and so on; Pubkey, bool, 1-byte enums, nested dataclasses and
-`tuple[T, ...]` (a vector) complete what the programs use. Every length is checked against the
-bytes that remain before anything is allocated, and every failure is a DecodeError.
+Supported are numbers (`U64`, `I64` and so on), Pubkey, bool, 1-byte enums, nested dataclasses and
+`tuple[T, ...]` for a vector. A length is checked against the remaining bytes before anything is
+allocated, and every failure is a DecodeError.
 """
 
 from __future__ import annotations
@@ -25,21 +25,21 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True)
 class Number:
-    """A little-endian integer, in `struct`'s letters."""
+    """A little-endian integer, as a format of `struct`."""
 
     format: str
 
 
 @dataclass(frozen=True, slots=True)
 class Wide:
-    """A little-endian unsigned integer of this many bytes, for which `struct` has no letter."""
+    """A little-endian unsigned integer of `size` bytes, for which `struct` has no format."""
 
     size: int
 
 
 @dataclass(frozen=True, slots=True)
 class Fixed:
-    """An array of this many bytes."""
+    """An array of `size` bytes."""
 
     size: int
 
@@ -54,22 +54,22 @@ Bytes64 = Annotated[bytes, Fixed(64)]
 
 @dataclass(frozen=True, slots=True)
 class _Codec:
-    """Reads a value at an offset, giving it and the next offset; writes one; its least size."""
+    """Codec of one type. `read` returns the value at an offset, and the offset after it."""
 
     read: Callable[[bytes, int], tuple[Any, int]]
     write: Callable[[Any], bytes]
-    least: int
+    min_size: int
 
 
 def discriminator(namespace: str, name: str) -> bytes:
-    """The 8 bytes with which Anchor marks an instruction, account or event."""
+    """Return the 8 bytes with which Anchor marks an instruction, account or event."""
     return hashlib.sha256(f"{namespace}:{name}".encode()).digest()[:8]
 
 
 def decode(layout: type[T], data: bytes, *, offset: int = 0, trailing: bool) -> T:
-    """Read one `layout` from `data` at `offset`. Raises DecodeError, and nothing else.
+    """Decode a `layout` from `data` at `offset`. Raises DecodeError, and nothing else.
 
-    `trailing` says whether bytes may follow: accounts are allocated at their maximal length.
+    `trailing` says whether bytes may follow: accounts are allocated at their maximum length.
     """
     value: T
     value, end = _codec_of(layout).read(data, offset)
@@ -79,7 +79,10 @@ def decode(layout: type[T], data: bytes, *, offset: int = 0, trailing: bool) -> 
 
 
 def encode(value: object) -> bytes:
-    """The Borsh bytes of a dataclass, without a discriminator. Raises ValueError out of range."""
+    """Return the Borsh bytes of a dataclass, without a discriminator.
+
+    Raises ValueError for a number out of range.
+    """
     try:
         return _codec_of(type(value)).write(value)
     except struct.error as error:
@@ -87,7 +90,7 @@ def encode(value: object) -> bytes:
 
 
 def encode_number(number: Number, value: int) -> bytes:
-    """The bytes of one integer. Raises ValueError out of range."""
+    """Return the bytes of one integer. Raises ValueError when it is out of range."""
     try:
         return struct.pack(number.format, value)
     except struct.error as error:
@@ -174,7 +177,7 @@ def _boolean() -> _Codec:
     def read(data: bytes, offset: int) -> tuple[bool, int]:
         end = _end(data, offset, 1)
         if data[offset] > 1:
-            raise DecodeError(f"{data[offset]} is no boolean")
+            raise DecodeError(f"{data[offset]} is not a boolean")
         return data[offset] == 1, end
 
     return _Codec(read, lambda value: b"\1" if value else b"\0", 1)
@@ -186,7 +189,7 @@ def _enumeration(kind: type[enum.IntEnum]) -> _Codec:
         try:
             return kind(data[offset]), end
         except ValueError:
-            raise DecodeError(f"{data[offset]} is no {kind.__name__}") from None
+            raise DecodeError(f"{data[offset]} is not a {kind.__name__}") from None
 
     return _Codec(read, lambda value: bytes([value]), 1)
 
@@ -195,7 +198,7 @@ def _vector(item: _Codec) -> _Codec:
     def read(data: bytes, offset: int) -> tuple[tuple[Any, ...], int]:
         offset = _end(data, offset, 4)
         count = int.from_bytes(data[offset - 4 : offset], "little")
-        _end(data, offset, count * item.least)
+        _end(data, offset, count * item.min_size)
         items = []
         for _ in range(count):
             value, offset = item.read(data, offset)
@@ -224,36 +227,10 @@ def _structure(layout: type) -> _Codec:
         fields = zip(names, codecs, strict=True)
         return b"".join(codec.write(getattr(value, name)) for name, codec in fields)
 
-    return _Codec(read, write, sum(codec.least for codec in codecs))
+    return _Codec(read, write, sum(codec.min_size for codec in codecs))
 
 
 def _end(data: bytes, offset: int, size: int) -> int:
     if size > len(data) - offset:
         raise DecodeError(f"{size} bytes expected at {offset}, {len(data) - offset} are left")
     return offset + size
-
-
-def to_json(value: object) -> dict[str, object]:
-    """A decoded account or event as JSON: base58 keys, names of enum members, integers as such.
-
-    Fields that start with an underscore (reserved space) are left out.
-    """
-    plain = _plain(value)
-    assert isinstance(plain, dict)
-    return plain
-
-
-def _plain(value: Any) -> object:
-    match value:
-        case Pubkey():
-            return str(value)
-        case enum.IntEnum():
-            return value.name
-        case tuple():
-            return [_plain(item) for item in value]
-        case bool() | int():
-            return value
-        case bytes():
-            return value.hex()
-    names = [field.name for field in dataclasses.fields(value)]
-    return {name: _plain(getattr(value, name)) for name in names if not name.startswith("_")}

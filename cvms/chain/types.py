@@ -1,25 +1,17 @@
-"""Small types that keep slots, heights and amounts apart, and the ids all else derives from."""
+"""Types that keep slots, heights and amounts apart, and the ids of the programs and the mint."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from enum import StrEnum
 from typing import NewType
 
+from solana.rpc.commitment import Commitment as Commitment  # noqa: PLC0414 (re-exported)
 from solders.pubkey import Pubkey
 
 Slot = NewType("Slot", int)
 BlockHeight = NewType("BlockHeight", int)
 Lamports = NewType("Lamports", int)
 Amount = NewType("Amount", int)  # the token's smallest unit
-
-
-class Commitment(StrEnum):
-    """How sure a node is that a block stays."""
-
-    PROCESSED = "processed"
-    CONFIRMED = "confirmed"
-    FINALIZED = "finalized"
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +30,7 @@ VAULT_PROGRAM = "5qgA2qcz6zXYiJJkomV1LJv8UhKueyNsqeCWJd6jC9pT"
 POSITION_MANAGER_PROGRAM = "EMHew6227FX9PUhDGKwc8FHsEASZf5Fd4GWryuEXokT"
 
 
-# SHA-256 of "cvms yield pool", which is off the curve: nobody can hold a key of it.
+# SHA-256 of "cvms yield pool". It is off the curve, so nobody can have its private key.
 YIELD_POOL_PROGRAM = "2Q32QtPxmEpJYFvXevzf3VmN75BNcW16vThwcoAWkmjj"
 
 
@@ -47,7 +39,7 @@ USDT_MINT = "4QHVBbG3H8kbwvcSwPnze3sC91kdeYWxNf8S5hkZ9nbZ"
 
 @dataclass(frozen=True, slots=True)
 class Programs:
-    """The programs and the mint; every address of the system is derived from these."""
+    """The programs and the mint, from which every other address is derived."""
 
     vault: Pubkey
     position_manager: Pubkey

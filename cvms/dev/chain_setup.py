@@ -12,6 +12,7 @@ from solders.keypair import Keypair
 from solders.message import MessageV0
 from solders.pubkey import Pubkey
 from solders.transaction import VersionedTransaction
+from spl.token.constants import TOKEN_PROGRAM_ID
 
 from cvms.chain.program import instructions
 from cvms.chain.program.accounts import read_token_account, read_vault_authority
@@ -21,7 +22,6 @@ from cvms.chain.rpc.rpc_client import RpcClient
 from cvms.chain.types import Account, Commitment, Programs
 from cvms.localnet import Deployment
 
-TOKEN_PROGRAM = Pubkey.from_string("TokenkegQfeZyiNwAJbNbGKPFXCWuBvf9Ss623VQ5DA")
 OPERATOR_LAMPORTS = 100_000_000_000
 MINT_DECIMALS = 6
 POOL_RATE_BPS = 500
@@ -123,7 +123,7 @@ async def make_mint(rpc: RpcClient, mint: Pubkey, *, authority: Pubkey) -> None:
     """Create a mint of SPL Token without supply and without a freeze authority."""
     data = struct.pack("<I32sQBBI32s", 1, bytes(authority), 0, MINT_DECIMALS, 1, 0, bytes(32))
     lamports = await rpc.call("getMinimumBalanceForRentExemption", [len(data)])
-    account = {"lamports": lamports, "owner": str(TOKEN_PROGRAM), "data": data.hex()}
+    account = {"lamports": lamports, "owner": str(TOKEN_PROGRAM_ID), "data": data.hex()}
     await rpc.call("surfnet_setAccount", [str(mint), account])
 
 

@@ -4,23 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from enum import StrEnum
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import Any, TypeAlias
 
+from solana.rpc.commitment import Commitment as Commitment  # noqa: PLC0414 (re-exported)
 from solders.hash import Hash
 from solders.pubkey import Pubkey
 
-if TYPE_CHECKING:
-    pass
-
 Json: TypeAlias = Any
 """A value of the `json` module. Its shape is checked where it enters."""
-
-
-class Commitment(StrEnum):
-    PROCESSED = "processed"
-    CONFIRMED = "confirmed"
-    FINALIZED = "finalized"
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,4 +1,4 @@
-"""Values for properties: strategies for every layout, and how many examples to try."""
+"""Generated values for every layout, their encodings, and settings for property tests."""
 
 from __future__ import annotations
 
@@ -10,9 +10,11 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from solders.pubkey import Pubkey
 
+from cvms.chain import borsh
 from cvms.chain.borsh import Fixed, Number, Wide
+from cvms.chain.program.events.events import Event
 
-# No limit on an example's time: on a busy machine it would measure the neighbours.
+# No deadline for an example: on a busy machine it would measure other processes.
 unhurried = settings(deadline=None, max_examples=60, suppress_health_check=[HealthCheck.too_slow])
 
 _RANGES = {
@@ -31,7 +33,7 @@ _PLAIN: dict[Any, st.SearchStrategy[Any]] = {
 
 
 def values_of(hint: Any) -> st.SearchStrategy[Any]:
-    """Values of an annotated type, as `cvms.chain.borsh` writes them down."""
+    """Return a strategy for an annotated type of `cvms.chain.borsh`."""
     if get_origin(hint) is Annotated:
         return _marked(get_args(hint)[1])
     if get_origin(hint) is tuple:
@@ -52,7 +54,38 @@ def _marked(mark: Number | Wide | Fixed) -> st.SearchStrategy[Any]:
 
 
 def structures(layout: type) -> st.SearchStrategy[Any]:
-    """Values of a dataclass layout."""
+    """Return a strategy for a dataclass layout."""
     hints = get_type_hints(layout, include_extras=True)
     fields = [values_of(hints[field.name]) for field in dataclasses.fields(layout)]
     return st.tuples(*fields).map(lambda values: layout(*values))
+
+
+def to_json(value: object) -> dict[str, object]:
+    """Return a decoded account or event as JSON: base58 keys, names of enum members, integers.
+
+    Fields that begin with an underscore (reserved space) are omitted.
+    """
+    plain = _plain(value)
+    assert isinstance(plain, dict)
+    return plain
+
+
+def _plain(value: Any) -> object:
+    match value:
+        case Pubkey():
+            return str(value)
+        case enum.IntEnum():
+            return value.name
+        case tuple():
+            return [_plain(item) for item in value]
+        case bool() | int():
+            return value
+        case bytes():
+            return value.hex()
+    names = [field.name for field in dataclasses.fields(value)]
+    return {name: _plain(getattr(value, name)) for name in names if not name.startswith("_")}
+
+
+def encode_event(event: Event) -> bytes:
+    """Return the `Program data:` field that the program logs for this event."""
+    return borsh.discriminator("event", type(event).__name__) + borsh.encode(event)

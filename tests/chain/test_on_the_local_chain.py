@@ -1,4 +1,4 @@
-"""The whole of chain/ against a real virtual machine: deposit, withdraw, refusals, what is seen."""
+"""cvms.chain against a real virtual machine: deposits, withdrawals, errors, subscriptions."""
 
 from __future__ import annotations
 
@@ -16,15 +16,14 @@ from cvms.chain.program.addresses import token_account, vault_address, vault_aut
 from cvms.chain.program.events.events import DepositEvent, WithdrawEvent
 from cvms.chain.program.events.log_parser import parse_events
 from cvms.chain.program.events.touched_vaults import touched_vaults
-from cvms.chain.pubsub.log_subscription import LogNotice, Subscribed, watch_logs
+from cvms.chain.pubsub.log_subscription import LogNotice, LogsSubscribed, watch_logs
 from cvms.chain.rpc.rpc_client import RpcClient, TransactionRecord, open_rpc
 from cvms.chain.rpc.transport.endpoint_pool import FAILURES_BEFORE_DOWN
 from cvms.chain.transactions.compute_budget import simulate_and_limit
 from cvms.chain.transactions.vault_builders import (
-    prepare_add_delegate,
     prepare_deposit,
     prepare_initialize,
-    prepare_remove_delegate,
+    prepare_on_vault,
     prepare_withdraw,
 )
 from cvms.chain.transactions.versioned import (
@@ -89,7 +88,7 @@ class Wallet:
 
 
 async def confirmed(localnet: Localnet, rpc: RpcClient, signature: str) -> None:
-    """Move the chain on until its block is confirmed."""
+    """Advance the chain until its block is confirmed."""
     localnet.running.chain.advance(2)
     [status] = await rpc.get_signature_statuses([signature])
     assert status is not None
@@ -197,12 +196,16 @@ async def test_a_delegate_withdraws_alone_until_it_is_removed(
         await wallet.send(await by_the_operator())
     assert caught.value.code == 6001
 
-    for prepare in (prepare_add_delegate, prepare_remove_delegate):
-        built = await prepare(
-            rpc, programs, owner=wallet.owner, delegate=operator, fee_payer=operator
+    for build in (instructions.add_delegate, instructions.remove_delegate):
+        built = await prepare_on_vault(
+            rpc,
+            programs,
+            owner=wallet.owner,
+            instruction=build(programs, owner=wallet.owner, delegate=operator),
+            fee_payer=operator,
         )
         await wallet.send(built, wallet.keypair)
-        if prepare is prepare_add_delegate:
+        if build is instructions.add_delegate:
             assert (await by_the_operator()).signers == (operator,)
             await wallet.send(await by_the_operator())
     with pytest.raises(ProgramRefused):
@@ -275,7 +278,7 @@ async def test_an_event_after_a_precompile_keeps_its_instructions_number(
 
 
 def ed25519_check(keypair: Keypair, message: bytes) -> Instruction:
-    """An instruction of the ed25519 precompile: key, signature and message within its own data."""
+    """Return an ed25519 precompile instruction with key, signature and message in its data."""
     key, signature = bytes(keypair.pubkey()), bytes(keypair.sign_message(message))
     start = 16
     places = (start + 32, 0xFFFF, start, 0xFFFF, start + 96, len(message), 0xFFFF)
@@ -287,7 +290,7 @@ def ed25519_check(keypair: Keypair, message: bytes) -> Instruction:
 async def test_the_log_subscription_sees_what_the_history_holds(
     localnet: Localnet, rpc: RpcClient, nursery: trio.Nursery
 ) -> None:
-    send, receive = trio.open_memory_channel[Subscribed | LogNotice](100)
+    send, receive = trio.open_memory_channel[LogsSubscribed | LogNotice](100)
 
     async def watch() -> None:
         await watch_logs(
@@ -299,7 +302,7 @@ async def test_the_log_subscription_sees_what_the_history_holds(
 
     nursery.start_soon(watch)
     with trio.fail_after(20):
-        assert await receive.receive() == Subscribed()
+        assert await receive.receive() == LogsSubscribed()
         wallet = await funded(localnet, rpc, 2 * USDT)
         signatures = [await wallet.initialize(), await wallet.deposit(2 * USDT)]
         notices = [await receive.receive() for _ in signatures]

@@ -5,14 +5,19 @@ from __future__ import annotations
 from cvms.chain.program import instructions
 from cvms.chain.program.accounts import read_token_account, read_vault_authority
 from cvms.chain.program.instructions import yield_pool
-from cvms.chain.program.yield_pool_accounts import Pool, pool_address, read_pool, reserve_address
+from cvms.chain.program.yield_pool_accounts import (
+    YieldPoolAccount,
+    pool_address,
+    read_pool,
+    reserve_address,
+)
 from cvms.chain.rpc.rpc_client import open_rpc
 from cvms.chain.types import Commitment
 from cvms.dev.chain_setup import POOL_RATE_BPS, POOL_RESERVE, land, prepare_chain
 from tests.conftest import Localnet
 
 
-async def pool_and_reserve(localnet: Localnet) -> tuple[Pool | None, int]:
+async def pool_and_reserve(localnet: Localnet) -> tuple[YieldPoolAccount | None, int]:
     programs, admin = localnet.programs, localnet.operator.pubkey()
     pool = pool_address(programs, mint=programs.mint, admin=admin)
     async with open_rpc([localnet.rpc_url]) as rpc:

@@ -12,10 +12,10 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from based58 import b58decode
 from solders.pubkey import Pubkey
 from solders.transaction import VersionedTransaction
 
-from cvms.localnet import base58
 from cvms.localnet.types import Entry
 from tests.chain.program.idl_borsh import idl, read_struct
 
@@ -71,7 +71,7 @@ def _instructions(entry: Entry, program: Pubkey) -> Iterator[tuple[int, bytes, t
             yield index, bytes(outer.data), _names(entry, bytes(outer.accounts))
         for step in inner.get(index, ()):
             if entry.keys[step["programIdIndex"]] == program:
-                yield index, base58.decode(step["data"]), _names(entry, step["accounts"])
+                yield index, b58decode(step["data"].encode()), _names(entry, step["accounts"])
 
 
 def _names(entry: Entry, positions: Sequence[int]) -> tuple[str, ...]:

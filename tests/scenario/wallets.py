@@ -13,6 +13,7 @@ from solders.message import MessageV0
 from solders.pubkey import Pubkey
 from solders.token.state import Mint
 from solders.transaction import VersionedTransaction
+from spl.token.constants import TOKEN_PROGRAM_ID
 
 from cvms.chain.program import instructions
 from cvms.chain.program.addresses import position_summary_address, token_account, vault_address
@@ -25,7 +26,6 @@ from cvms.localnet.node.node import Node
 from cvms.localnet.rpc.call.params import Params
 from cvms.localnet.rpc.methods.cheatcodes import set_token_account
 from cvms.localnet.types import Commitment, Entry
-from cvms.localnet.vm.token_layouts import TOKEN_PROGRAM
 
 SOL = 1_000_000_000
 WALLET_TOKENS = 10**12
@@ -57,7 +57,7 @@ class Wallets:
         mint = Keypair.from_seed(self.rng.randbytes(32)).pubkey()
         self.other_mint_programs = replace(self.programs, mint=mint)
         data = bytes(Mint(None, 0, 6, is_initialized=True))
-        self.chain.overwrite(mint, Account(SOL, data, TOKEN_PROGRAM))
+        self.chain.overwrite(mint, Account(SOL, data, TOKEN_PROGRAM_ID))
         fund(self.chain, self.other_mint_programs, self.other_mint_owner)
         self.send_or_fail(
             self.other_mint_owner,

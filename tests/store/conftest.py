@@ -23,7 +23,7 @@ def _server_of_session() -> Iterator[OwnServer]:
 
 @pytest.fixture
 def own_server(_server_of_session: OwnServer) -> Iterator[OwnServer]:
-    """A PostgreSQL on loopback TCP that runs, whatever the test before did to it."""
+    """A running PostgreSQL on loopback TCP, whatever the previous test did to it."""
     _server_of_session.start()
     yield _server_of_session
     _server_of_session.thaw()

@@ -1,4 +1,4 @@
-"""Rows to start from; a test changes what it is about."""
+"""Example rows, to be changed by keyword."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def vault_row(**changes: Any) -> VaultRow:
 
 
 async def store_vault(conn: Connection, row: VaultRow) -> bool:
-    """Store the row, whatever the sums over all vaults say; False if the stored one is newer."""
+    """Store a row without updating the aggregates; return False if the stored one is newer."""
     return bool(await vaults.upsert_all(conn, [row]))
 
 

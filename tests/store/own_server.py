@@ -24,7 +24,7 @@ fsync = off
 
 
 class OwnServer:
-    """Runs as the user `pgserver` when the tests run as root, which PostgreSQL refuses to."""
+    """Runs as the user `pgserver` if the tests run as root, as which PostgreSQL refuses to run."""
 
     def __init__(self, folder: Path) -> None:
         self._bin, self._user = server_binaries()
@@ -47,13 +47,13 @@ class OwnServer:
             self._run("pg_ctl", "-w", "-t", str(START_SECONDS), "-l", log, "-D", data, "start")
 
     def stop(self) -> None:
-        """Cut every session and end."""
+        """End every session and stop the server."""
         self.thaw()
         if self._running():
             self._run("pg_ctl", "-w", "-m", "immediate", "-D", str(self._data), "stop")
 
     def freeze(self) -> None:
-        """Stop the server and its sessions where they are: their sockets stay open, and silent."""
+        """Suspend the server and its sessions: their sockets stay open, and silent."""
         postmaster = self._postmaster()
         assert postmaster is not None
         os.kill(postmaster, signal.SIGSTOP)
@@ -75,7 +75,7 @@ class OwnServer:
         return int(pid_file.read_text().split()[0]) if pid_file.exists() else None
 
     def _run(self, command: str, *arguments: str) -> None:
-        # To a file: with a pipe we would wait for the end of the server, which inherits it.
+        # To a file: the server would inherit a pipe, and we would wait until it ends.
         with self._log.open("ab") as log:
             subprocess.run(
                 [str(self._bin / command), *arguments],
@@ -88,7 +88,7 @@ class OwnServer:
 
 
 def execute(uri: str, statement: str) -> None:
-    """Run one statement as somebody else would, outside of trio."""
+    """Run a script as another client, outside of trio."""
     with psycopg.connect(uri, autocommit=True) as connection:
         connection.execute(statement.encode())
 

@@ -19,23 +19,23 @@ SSL_REQUEST = struct.pack("!ii", 8, 80877103)
 
 @asynccontextmanager
 async def tls_proxy(server_port: int, authority: trustme.CA, name: str) -> AsyncIterator[int]:
-    """A port that speaks PostgreSQL with TLS for `name` and forwards to the plain `server_port`."""
+    """Yield a port that speaks PostgreSQL with TLS for `name` and forwards to `server_port`."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     authority.issue_cert(name).configure_cert(context)
 
     async def serve(client: trio.SocketStream) -> None:
         asked = await client.receive_some(len(SSL_REQUEST))
         if asked != SSL_REQUEST:
-            return  # this server takes no one without TLS
+            return  # this server requires TLS
         await client.send_all(b"S")
         tls = trio.SSLStream(client, context, server_side=True)
         try:
             await tls.do_handshake()
         except trio.BrokenResourceError:
-            return  # the client did not like the certificate
+            return  # the client rejected the certificate
         async with await trio.open_tcp_stream("127.0.0.1", server_port) as server:
             await _forward_both_ways(tls, server)
-            await tls.aclose()  # says goodbye, as PostgreSQL does; libpq insists on it
+            await tls.aclose()  # sends close_notify, which libpq requires
 
     async with _listening(serve) as port:
         yield port
@@ -43,7 +43,7 @@ async def tls_proxy(server_port: int, authority: trustme.CA, name: str) -> Async
 
 @asynccontextmanager
 async def silent_server() -> AsyncIterator[int]:
-    """A port that takes connections and never says a word."""
+    """Yield a port that accepts connections and never sends anything."""
 
     async def serve(client: trio.SocketStream) -> None:
         async for _ in client:
@@ -67,7 +67,7 @@ async def _forward_both_ways(one: trio.abc.Stream, other: trio.abc.Stream) -> No
     async with trio.open_nursery() as nursery:
 
         async def forward(source: trio.abc.Stream, sink: trio.abc.Stream) -> None:
-            with suppress(trio.BrokenResourceError):  # the other side hung up
+            with suppress(trio.BrokenResourceError):  # the peer has closed the connection
                 while data := await source.receive_some(2**16):
                     await sink.send_all(data)
             nursery.cancel_scope.cancel()

@@ -1,1 +1,1 @@
-"""The on-chain programs' interface: accounts, addresses, errors, instructions, events."""
+"""Interface of the on-chain programs: accounts, addresses, errors, instructions, events."""

@@ -1,22 +1,22 @@
-"""The accounts we read: vault, vault authority, position summary and SPL token account."""
+"""Accounts that the service reads: vaults, vault authority and token accounts."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import TypeVar
 
+from solana.constants import SYSTEM_PROGRAM_ID
 from solders.pubkey import Pubkey
+from spl.token.constants import ACCOUNT_LEN, TOKEN_PROGRAM_ID
 
 from cvms.chain import borsh
 from cvms.chain.borsh import I64, U8, U32, U64, Bytes64
-from cvms.chain.program.addresses import SYSTEM_PROGRAM, TOKEN_PROGRAM
 from cvms.chain.types import Account, Programs
 from cvms.errors import DecodeError
 
 T = TypeVar("T")
 
-_TOKEN_ACCOUNT_LENGTH = 165
-_TOKEN_ACCOUNT_STATE = 108  # offset of the state byte: 0 is uninitialized, 1 open, 2 frozen
+_TOKEN_ACCOUNT_STATE = 108  # offset of the state: 0 uninitialized, 1 initialized, 2 frozen
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +34,7 @@ class PendingWithdrawalEntry:
 
 @dataclass(frozen=True, slots=True)
 class Vault:
-    """A CollateralVault; fields as in the IDL. Times are Unix seconds, amounts token units."""
+    """A CollateralVault, as in the IDL. Times are Unix seconds, amounts token units."""
 
     owner: Pubkey
     token_account: Pubkey
@@ -71,7 +71,7 @@ class Vault:
 
 @dataclass(frozen=True, slots=True)
 class VaultAuthority:
-    """Governance's account; fields as in the IDL."""
+    """The account of governance, as in the IDL."""
 
     governance: Pubkey
     authorized_programs: tuple[Pubkey, ...]
@@ -84,19 +84,8 @@ class VaultAuthority:
 
 
 @dataclass(frozen=True, slots=True)
-class PositionSummary:
-    """A PositionSummaryAccount of the position manager; fields as in its IDL."""
-
-    vault: Pubkey
-    owner: Pubkey
-    open_positions: U64
-    locked_amount: U64
-    last_updated_slot: U64
-
-
-@dataclass(frozen=True, slots=True)
-class TokenAccount:
-    """What matters of an SPL token account; its first three fields."""
+class SplTokenAccount:
+    """The first three fields of an SPL token account."""
 
     mint: Pubkey
     owner: Pubkey
@@ -105,56 +94,50 @@ class TokenAccount:
 
 VAULT_DISCRIMINATOR = borsh.discriminator("account", "CollateralVault")
 VAULT_AUTHORITY_DISCRIMINATOR = borsh.discriminator("account", "VaultAuthority")
-POSITION_SUMMARY_DISCRIMINATOR = borsh.discriminator("account", "PositionSummaryAccount")
 
 
 def decode_vault(data: bytes) -> Vault:
-    """Raises DecodeError when `data` is not a vault."""
+    """Decode a vault. Raises DecodeError when `data` is something else."""
     return decode_account(Vault, VAULT_DISCRIMINATOR, data)
 
 
 def decode_vault_authority(data: bytes) -> VaultAuthority:
-    """Raises DecodeError when `data` is not a vault authority."""
+    """Decode the vault authority. Raises DecodeError when `data` is something else."""
     return decode_account(VaultAuthority, VAULT_AUTHORITY_DISCRIMINATOR, data)
 
 
-def decode_position_summary(data: bytes) -> PositionSummary:
-    """Raises DecodeError when `data` is not a position summary."""
-    return decode_account(PositionSummary, POSITION_SUMMARY_DISCRIMINATOR, data)
-
-
-def decode_token_account(data: bytes) -> TokenAccount:
-    """Raises DecodeError when `data` is not an initialized SPL token account."""
-    if len(data) < _TOKEN_ACCOUNT_LENGTH or data[_TOKEN_ACCOUNT_STATE] not in (1, 2):
+def decode_token_account(data: bytes) -> SplTokenAccount:
+    """Decode an SPL token account. Raises DecodeError when `data` is none, or uninitialized."""
+    if len(data) < ACCOUNT_LEN or data[_TOKEN_ACCOUNT_STATE] not in (1, 2):
         raise DecodeError("not an initialized token account")
-    return borsh.decode(TokenAccount, data, trailing=True)
+    return borsh.decode(SplTokenAccount, data, trailing=True)
 
 
 def read_vault(account: Account | None, programs: Programs) -> Vault | None:
-    """The vault in an account fetched at a vault's address; None when there is none.
+    """Return the vault in an account fetched at a vault's address, None when there is none.
 
-    Raises DecodeError when another program owns the account or its bytes are not a vault.
+    Raises DecodeError when another program owns the account, or its data are not a vault.
     """
     owned = owned_by(account, programs.vault)
     return None if owned is None else decode_vault(owned.data)
 
 
 def read_vault_authority(account: Account | None, programs: Programs) -> VaultAuthority | None:
-    """As `read_vault`, for the vault authority."""
+    """Return the vault authority; as `read_vault`."""
     owned = owned_by(account, programs.vault)
     return None if owned is None else decode_vault_authority(owned.data)
 
 
-def read_token_account(account: Account | None) -> TokenAccount | None:
-    """As `read_vault`, for an SPL token account."""
-    owned = owned_by(account, TOKEN_PROGRAM)
+def read_token_account(account: Account | None) -> SplTokenAccount | None:
+    """Return the SPL token account; as `read_vault`."""
+    owned = owned_by(account, TOKEN_PROGRAM_ID)
     return None if owned is None else decode_token_account(owned.data)
 
 
 def owned_by(account: Account | None, program: Pubkey) -> Account | None:
-    """The account if there is one; raises DecodeError when it is not `program`'s."""
-    # Anyone can send lamports to an address before its account is created: that is no account.
-    if account is None or (account.owner == SYSTEM_PROGRAM and not account.data):
+    """Return the account, None for none. Raises DecodeError if another program owns it."""
+    # Anyone can send lamports to an address before its account exists.
+    if account is None or (account.owner == SYSTEM_PROGRAM_ID and not account.data):
         return None
     if account.owner != program:
         raise DecodeError(f"the account belongs to {account.owner}, not to {program}")
@@ -162,7 +145,7 @@ def owned_by(account: Account | None, program: Pubkey) -> Account | None:
 
 
 def decode_account(layout: type[T], discriminator: bytes, data: bytes) -> T:
-    """The `layout` behind its discriminator; raises DecodeError when it is another's."""
+    """Decode a `layout` after its discriminator. Raises DecodeError when that is another."""
     if data[:8] != discriminator:
         raise DecodeError(f"not a {layout.__name__}: discriminator {data[:8].hex()}")
     return borsh.decode(layout, data, offset=8, trailing=True)

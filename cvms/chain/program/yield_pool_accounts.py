@@ -1,4 +1,4 @@
-"""The reference yield program: its addresses, its accounts, and what has accrued by now."""
+"""Addresses and accounts of the reference yield program, and the interest they imply."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from cvms.chain.types import Account, Programs
 
 BASIS_POINTS = 10_000
 SECONDS_PER_YEAR = 365 * 24 * 60 * 60
-# Accrued interest is counted in this part of a token unit: principal · basis points · seconds.
+# Accrued interest is counted in fractions of a token unit: principal · basis points · seconds.
 PER_TOKEN_UNIT = BASIS_POINTS * SECONDS_PER_YEAR
 
 
 @dataclass(frozen=True, slots=True)
-class Pool:
-    """A pool of one mint; fields as in the IDL. Times are Unix seconds, amounts token units."""
+class YieldPoolAccount:
+    """A pool of one mint, as in the IDL. Times are Unix seconds, amounts token units."""
 
     admin: Pubkey
     mint: Pubkey
@@ -33,8 +33,8 @@ class Pool:
 
 
 @dataclass(frozen=True, slots=True)
-class Position:
-    """What an owner has in a pool; `accrued` is in parts of a token unit, as `PER_TOKEN_UNIT`."""
+class YieldPositionAccount:
+    """An owner's position in a pool. PER_TOKEN_UNIT of `accrued` make one token unit."""
 
     pool: Pubkey
     owner: Pubkey
@@ -49,37 +49,47 @@ POSITION_DISCRIMINATOR = borsh.discriminator("account", "Position")
 
 
 def pool_address(programs: Programs, *, mint: Pubkey, admin: Pubkey) -> Pubkey:
-    """The admin's pool of a mint. Its deposits are in its associated token account."""
+    """Return the address of the admin's pool of a mint.
+
+    Its deposits are in its associated token account.
+    """
     return _derive(programs, b"pool", mint, admin)
 
 
 def reserve_address(programs: Programs, pool: Pubkey) -> Pubkey:
-    """The token account from which a pool pays interest."""
+    """Return the address of the token account from which a pool pays interest."""
     return _derive(programs, b"reserve", pool)
 
 
 def position_address(programs: Programs, *, pool: Pubkey, owner: Pubkey) -> Pubkey:
-    """An owner's position in a pool. For a vault's tokens, the owner is the vault account."""
+    """Return the address of a position. For a vault's tokens, the owner is the vault account."""
     return _derive(programs, b"position", pool, owner)
 
 
-def read_pool(account: Account | None, programs: Programs) -> Pool | None:
-    """The pool in an account; None when there is none.
+def read_pool(account: Account | None, programs: Programs) -> YieldPoolAccount | None:
+    """Return the pool in an account, None when there is none.
 
-    Raises DecodeError when another program owns the account or its bytes are not a pool.
+    Raises DecodeError when another program owns the account, or its data are not a pool.
     """
     owned = owned_by(account, programs.yield_pool)
-    return None if owned is None else decode_account(Pool, POOL_DISCRIMINATOR, owned.data)
+    if owned is None:
+        return None
+    return decode_account(YieldPoolAccount, POOL_DISCRIMINATOR, owned.data)
 
 
-def read_position(account: Account | None, programs: Programs) -> Position | None:
-    """As `read_pool`, for a position."""
+def read_position(account: Account | None, programs: Programs) -> YieldPositionAccount | None:
+    """Return the position in an account; as `read_pool`."""
     owned = owned_by(account, programs.yield_pool)
-    return None if owned is None else decode_account(Position, POSITION_DISCRIMINATOR, owned.data)
+    if owned is None:
+        return None
+    return decode_account(YieldPositionAccount, POSITION_DISCRIMINATOR, owned.data)
 
 
-def claimable(pool: Pool, position: Position, *, now: int) -> int:
-    """What the position may claim at `now`, in token units, provided that the reserve holds it."""
+def claimable(pool: YieldPoolAccount, position: YieldPositionAccount, *, now: int) -> int:
+    """Return the interest that the position may claim at `now`, in token units.
+
+    The claim succeeds only if the reserve holds it.
+    """
     seconds = max(0, now - pool.last_accrued_at)
     growth = pool.index + pool.rate_bps * seconds - position.index
     return (position.accrued + position.principal * growth) // PER_TOKEN_UNIT

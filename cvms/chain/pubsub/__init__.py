@@ -1,1 +1,1 @@
-"""Log and account subscriptions over WebSocket."""
+"""PubSub: log and account subscriptions over WebSocket."""

@@ -1,8 +1,8 @@
-"""Accounts of the chain, live: each is subscribed to once, however many care, on one connection.
+"""Account subscriptions: one for each account, all on one connection.
 
-A node notifies of changes only, and loses what happens while nobody is connected: whoever listens
-fetches an account once its subscription holds. Of large accounts only the first bytes are asked
-for, so that nobody's account can cost more than others'.
+A node notifies of changes only, and loses those that happen while nobody is connected. So the
+listener fetches an account once its subscription is confirmed. Only the first bytes of an account
+are requested, so that a large one costs no more than others.
 """
 
 from __future__ import annotations
@@ -19,28 +19,28 @@ import trio
 from solders.pubkey import Pubkey
 
 from cvms.chain.pubsub.log_subscription import SUBSCRIBE_SECONDS, keep_connected
-from cvms.chain.pubsub.websocket import Connection, ConnectionLost, OpenStream, open_stream
-from cvms.chain.rpc.responses import AccountAnswer, InContext, account, read
+from cvms.chain.pubsub.websocket import ConnectionLost, OpenStream, PubSubConnection, open_stream
+from cvms.chain.rpc.responses import AccountResponse, InContext, account, read
 from cvms.chain.rpc.rpc_client import RpcClient
 from cvms.chain.types import Account, Commitment, Lamports, Slot
 from cvms.errors import RpcError
 
 DATA_BYTES = 16 * 1024
-"""Of an account's data: every account of our programs is smaller."""
-ROUND_SECONDS = 5.0
-"""Between looks for answers that do not come."""
+"""The part of an account's data that is requested; our programs' accounts are smaller."""
+CHECK_SECONDS = 5.0
+"""Interval between checks for missing responses."""
 RETRY_SECONDS = 60.0
-"""Until a subscription that the node refused is asked for again."""
-PACE_SECONDS = 0.05
-"""Clients that come and go within it cost the node nothing."""
+"""Delay before a subscription that the node refused is requested again."""
+DEBOUNCE_SECONDS = 0.05
+"""Clients that come and go within this time cost the node nothing."""
 
-NOBODY = Pubkey.default()
-_SLICE = (0, DATA_BYTES + 1)  # one more, which tells that there is more
+NO_OWNER = Pubkey.default()
+_SLICE = (0, DATA_BYTES + 1)  # one more byte, which says that the data are longer
 
 
 @dataclass(frozen=True, slots=True)
 class AccountAt:
-    """An account as of a slot, with its first DATA_BYTES. One that is not there holds nothing."""
+    """An account as of `slot`, with the first DATA_BYTES of its data; empty if there is none."""
 
     key: Pubkey
     slot: Slot
@@ -50,36 +50,36 @@ class AccountAt:
     data: bytes
     truncated: bool
 
-    def same(self, other: AccountAt) -> bool:
-        """Whether only the slot differs, if anything does."""
+    def same_state(self, other: AccountAt) -> bool:
+        """Return whether both are the same but for their slots."""
         return replace(self, slot=other.slot) == other
 
 
 class AccountListener(Protocol):
-    """Who says which accounts are watched, and hears of them. Nothing here may wait."""
+    """Decides which accounts are watched, and receives their state. No method may block."""
 
     @property
     def wanted(self) -> frozenset[Pubkey]: ...
     @property
     def change(self) -> trio.Event:
-        """Set once `wanted` is another; then there is a new one."""
+        """Event that is set when `wanted` changes, and is then replaced by a new one."""
 
     def subscribed(self, key: Pubkey) -> None:
-        """Every change from here on is heard; what it is now has to be fetched."""
+        """Note that every change from now on is reported; the current state must be fetched."""
 
     def unsubscribed(self, key: Pubkey) -> None: ...
     def updated(self, account: AccountAt) -> None: ...
     def subscription_refused(self, key: Pubkey) -> None: ...
     def lost(self) -> None:
-        """No subscription holds."""
+        """Note that the connection, and with it every subscription, is lost."""
 
 
 async def fetch_accounts(
     rpc: RpcClient, keys: Sequence[Pubkey], *, commitment: Commitment
 ) -> list[AccountAt]:
-    """The accounts as they are now. Raises ChainUnavailable or RpcError."""
-    got = await rpc.get_accounts(keys, commitment=commitment, data_slice=_SLICE)
-    return [_at(*each) for each in zip(keys, got.slots, got.accounts, strict=True)]
+    """Fetch the current state of the accounts. Raises ChainUnavailable or RpcError."""
+    found = await rpc.get_accounts(keys, commitment=commitment, data_slice=_SLICE)
+    return [_at(*each) for each in zip(keys, found.slots, found.accounts, strict=True)]
 
 
 async def watch_accounts(
@@ -90,67 +90,67 @@ async def watch_accounts(
     open_stream: OpenStream = open_stream,
     jitter: Callable[[], float] = random.random,
 ) -> None:
-    """Run until cancelled. There is no connection before the first account is wanted."""
+    """Report the wanted accounts to `listener` until cancelled. Connect once one is wanted."""
 
-    async def when() -> None:
+    async def ready() -> None:
         while not listener.wanted:
             await listener.change.wait()
 
-    async def session(connection: Connection) -> None:
-        await _Session(connection, listener, commitment).run()
+    async def session(connection: PubSubConnection) -> None:
+        await _AccountSession(connection, listener, commitment).run()
 
     await keep_connected(
-        urls, session, when=when, lost=listener.lost, open_stream=open_stream, jitter=jitter
+        urls, session, ready=ready, lost=listener.lost, open_stream=open_stream, jitter=jitter
     )
 
 
-class _Session:
+class _AccountSession:
     """The subscriptions of one connection."""
 
     def __init__(
-        self, connection: Connection, listener: AccountListener, commitment: Commitment
+        self, connection: PubSubConnection, listener: AccountListener, commitment: Commitment
     ) -> None:
         self._connection = connection
         self._listener = listener
         self._commitment = commitment
         self._requests = count(1)
-        self._asked: dict[int, tuple[Pubkey, float]] = {}  # by request: what, and when
-        self._numbers: dict[Pubkey, int | None] = {}  # None: not answered yet
+        self._pending: dict[int, tuple[Pubkey, float]] = {}  # by request id: account and time
+        self._subscriptions: dict[Pubkey, int | None] = {}  # None: not confirmed yet
         self._keys: dict[int, Pubkey] = {}
         self._refused: dict[Pubkey, float] = {}
 
     async def run(self) -> None:
-        """Raises ConnectionLost."""
+        """Keep the subscriptions until the connection is lost. Raises ConnectionLost."""
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(self._follow)
+            nursery.start_soon(self._update_subscriptions)
             while True:
-                self._take(await self._connection.receive())
+                self._handle(await self._connection.receive())
 
-    async def _follow(self) -> None:
-        """Subscribe to what is wanted and unsubscribe from what is not."""
+    async def _update_subscriptions(self) -> None:
+        """Subscribe to accounts that are wanted and unsubscribe from the others, as they change."""
         while True:
-            self._look_at_the_time()
+            self._check_deadlines()
             change, wanted = self._listener.change, self._listener.wanted
-            for key in wanted - self._numbers.keys() - self._refused.keys():
+            for key in wanted - self._subscriptions.keys() - self._refused.keys():
                 await self._subscribe(key)
-            for key in self._numbers.keys() - wanted:
+            for key in self._subscriptions.keys() - wanted:
                 await self._unsubscribe(key)
-            with trio.move_on_after(ROUND_SECONDS):
+            with trio.move_on_after(CHECK_SECONDS):
                 await change.wait()
-            await trio.sleep(PACE_SECONDS)
+            await trio.sleep(DEBOUNCE_SECONDS)
 
-    def _look_at_the_time(self) -> None:
+    def _check_deadlines(self) -> None:
         now = trio.current_time()
-        if any(now - at > SUBSCRIBE_SECONDS for _, at in self._asked.values()):
-            raise ConnectionLost(f"no answer to a subscription within {SUBSCRIBE_SECONDS:g} s")
+        if any(now - at > SUBSCRIBE_SECONDS for _, at in self._pending.values()):
+            raise ConnectionLost(f"no response to a subscription within {SUBSCRIBE_SECONDS:g} s")
         for key, at in list(self._refused.items()):
             if now - at > RETRY_SECONDS:
                 del self._refused[key]
 
     async def _subscribe(self, key: Pubkey) -> None:
         request = next(self._requests)
-        self._asked[request] = (key, trio.current_time())
-        self._numbers[key] = None
+        self._pending[request] = (key, trio.current_time())
+        self._subscriptions[key] = None
         offset, length = _SLICE
         options = {
             "commitment": self._commitment,
@@ -160,64 +160,64 @@ class _Session:
         await self._call(request, "accountSubscribe", [str(key), options])
 
     async def _unsubscribe(self, key: Pubkey) -> None:
-        number = self._numbers[key]
-        if number is None:
-            return  # once it is answered
-        del self._numbers[key], self._keys[number]
+        subscription = self._subscriptions[key]
+        if subscription is None:
+            return  # it cannot be cancelled before it is confirmed
+        del self._subscriptions[key], self._keys[subscription]
         self._listener.unsubscribed(key)
-        await self._call(next(self._requests), "accountUnsubscribe", [number])
+        await self._call(next(self._requests), "accountUnsubscribe", [subscription])
 
     async def _call(self, request: int, method: str, params: list[Any]) -> None:
         call = {"jsonrpc": "2.0", "id": request, "method": method, "params": params}
         await self._connection.send(msgspec.json.encode(call).decode())
 
-    def _take(self, message: str | bytes) -> None:
-        # What cannot be read may have been a change: only a new subscription makes up for it.
+    def _handle(self, message: str | bytes) -> None:
+        # An unreadable message may have been a change, which only a new subscription makes up for.
         try:
-            got = msgspec.json.decode(message, type=_Message)
-            if got.params is not None:
-                self._notified(got.params)
-            elif got.id in self._asked:
-                self._answered(got)
+            decoded = msgspec.json.decode(message, type=_AccountMessage)
+            if decoded.params is not None:
+                self._notify(decoded.params)
+            elif decoded.id in self._pending:
+                self._confirm(decoded)
         except (msgspec.MsgspecError, binascii.Error, RecursionError, RpcError):
             raise ConnectionLost("the node sent something unexpected") from None
 
-    def _answered(self, answer: _Message) -> None:
-        assert answer.id is not None
-        key, _ = self._asked.pop(answer.id)
-        if answer.result is None:
-            del self._numbers[key]
+    def _confirm(self, response: _AccountMessage) -> None:
+        assert response.id is not None
+        key, _ = self._pending.pop(response.id)
+        if response.result is None:
+            del self._subscriptions[key]
             self._refused[key] = trio.current_time()
             self._listener.subscription_refused(key)
             return
-        number = msgspec.convert(answer.result, int)
-        self._numbers[key] = number
-        self._keys[number] = key
+        subscription = msgspec.convert(response.result, int)
+        self._subscriptions[key] = subscription
+        self._keys[subscription] = key
         self._listener.subscribed(key)
 
-    def _notified(self, params: _Params) -> None:
+    def _notify(self, params: _AccountParams) -> None:
         key = self._keys.get(params.subscription)
-        if key is not None:  # else one that we do not want any more
+        if key is not None:  # else the subscription was cancelled
             method = "accountNotification"
-            got = read(InContext[AccountAnswer], params.result, method)
-            value = account(got.value, method)
-            self._listener.updated(_at(key, Slot(got.context.slot), value))
+            decoded = read(InContext[AccountResponse], params.result, method)
+            value = account(decoded.value, method)
+            self._listener.updated(_at(key, Slot(decoded.context.slot), value))
 
 
-class _Params(msgspec.Struct):
+class _AccountParams(msgspec.Struct):
     subscription: int
     result: Any
 
 
-class _Message(msgspec.Struct):
+class _AccountMessage(msgspec.Struct):
     id: int | None = None
     result: Any = None
-    params: _Params | None = None
+    params: _AccountParams | None = None
 
 
 def _at(key: Pubkey, slot: Slot, account: Account | None) -> AccountAt:
     if account is None:
-        return AccountAt(key, slot, Lamports(0), NOBODY, False, b"", False)
+        return AccountAt(key, slot, Lamports(0), NO_OWNER, False, b"", False)
     return AccountAt(
         key=key,
         slot=slot,

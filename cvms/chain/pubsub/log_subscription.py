@@ -1,7 +1,7 @@
-"""A program's logs, live: subscribe, reconnect, and say when something may have been missed.
+"""Log subscription to one program: reconnects, and reports when notifications may be missing.
 
-The slots are subscribed to on the same connection, as a heartbeat: a node that answers pings and
-tells nothing, or tells of a past that the others have left behind, is exchanged for the next.
+A slot subscription on the same connection serves as a heartbeat. It reveals a node that answers
+pings but sends no notifications, or only old ones; another node is then used.
 """
 
 from __future__ import annotations
@@ -20,10 +20,10 @@ from solders.pubkey import Pubkey
 from cvms.chain.backoff import Backoff
 from cvms.chain.pubsub.websocket import (
     LOST,
-    Connection,
     ConnectionLost,
     OpenStream,
-    Target,
+    PubSubConnection,
+    PubSubTarget,
     open_connection,
     open_stream,
 )
@@ -33,10 +33,10 @@ from cvms.errors import ConfigurationError, leaves
 
 SUBSCRIBE_SECONDS = 10.0
 FIRST_DELAY = 0.25
-LONGEST_DELAY = 15.0
-STABLE_SECONDS = 30.0  # a node that accepts and drops at once must not be asked at full speed
-SILENT_SECONDS = 15.0  # some thirty slots: however many leaders are away, one is heard of
-MISSED_SLOTS = 10  # by which the chain has moved on while a node told nothing
+MAX_DELAY = 15.0
+STABLE_SECONDS = 30.0  # a node that drops connections sooner is still subject to backoff
+SILENT_SECONDS = 15.0  # some thirty slots: more than absent leaders explain
+MISSED_SLOTS = 10  # a silent node that the chain is so far ahead of has missed notifications
 BEHIND_SLOTS = 50
 
 T = TypeVar("T")
@@ -46,8 +46,8 @@ _LOGS, _SLOTS = 1, 2  # the ids of the two requests
 
 
 @dataclass(frozen=True, slots=True)
-class Subscribed:
-    """The subscription holds from here on; what happened before may have been missed."""
+class LogsSubscribed:
+    """The subscription is active from here on; earlier notifications may be missing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,47 +65,48 @@ async def watch_logs(
     program: Pubkey,
     *,
     commitment: Commitment,
-    notices: trio.MemorySendChannel[Subscribed | LogNotice],
+    notices: trio.MemorySendChannel[LogsSubscribed | LogNotice],
     newest: Callable[[], int] | None = None,
     open_stream: OpenStream = open_stream,
     jitter: Callable[[], float] = random.random,
 ) -> None:
-    """Run until cancelled, at the URL that was lost least whenever a connection is lost.
+    """Send log notifications to `notices` until cancelled; see `keep_connected`.
 
-    `newest` gives the newest slot known from elsewhere: while that stands still, so may the node.
-    A full `notices` makes this wait, and the node in turn: nothing is dropped here, but a node
-    may close the connection of a client that lags, which gives a new Subscribed.
+    `newest` returns the newest slot known from elsewhere: while it does not advance, a silent node
+    is not at fault. While `notices` is full, nothing is read from the connection. Nothing is
+    dropped, but a node may disconnect a client that lags, which leads to a new Subscribed.
     """
 
-    async def follow(connection: Connection) -> None:
-        session = _Session(connection, notices=notices, newest=newest)
+    async def run_session(connection: PubSubConnection) -> None:
+        session = _LogSession(connection, notices=notices, newest=newest)
         await session.subscribe(program, commitment)
         await session.forward()
 
-    await keep_connected(urls, follow, open_stream=open_stream, jitter=jitter)
+    await keep_connected(urls, run_session, open_stream=open_stream, jitter=jitter)
 
 
 async def keep_connected(
     urls: Sequence[str],
-    session: Callable[[Connection], Awaitable[None]],
+    session: Callable[[PubSubConnection], Awaitable[None]],
     *,
-    when: Callable[[], Awaitable[None]] = trio.lowlevel.checkpoint,
+    ready: Callable[[], Awaitable[None]] = trio.lowlevel.checkpoint,
     lost: Callable[[], None] = lambda: None,
     open_stream: OpenStream = open_stream,
     jitter: Callable[[], float] = random.random,
 ) -> None:
-    """Run `session` on a connection until cancelled, at the URL that was lost least.
+    """Run `session` on one connection after another, until cancelled.
 
-    A session ends by raising ConnectionLost, its own or its connection's. Each attempt begins when
-    `when` returns; `lost` is called for each that fails and for each connection that is lost.
+    Each goes to the URL whose connections were lost least often. A session ends by raising
+    ConnectionLost, its own or its connection's. Each attempt begins when `ready` returns. `lost` is
+    called after each failed attempt and each lost connection.
     """
     if not urls:
         raise ConfigurationError("no PubSub URL is given")
-    turns = _Turns([Target.parse(url) for url in urls])
-    backoff = Backoff(first=FIRST_DELAY, longest=LONGEST_DELAY, jitter=jitter)
+    targets = _TargetRotation([PubSubTarget.parse(url) for url in urls])
+    backoff = Backoff(first=FIRST_DELAY, longest=MAX_DELAY, jitter=jitter)
     while True:
-        await when()
-        target = turns.next()
+        await ready()
+        target = targets.next()
         began = trio.current_time()
         try:
             async with (
@@ -117,69 +118,69 @@ async def keep_connected(
         except* LOST as error:
             lost()
             reasons = sorted({str(each) for each in leaves(error)})
-            _log.warning("pubsub connection lost", host=target.host, reasons=reasons)
+            _log.warning("pubsub_connection_lost", host=target.host, reasons=reasons)
         stable = trio.current_time() - began > STABLE_SECONDS
         if stable:
             backoff.reset()
-        turns.lost(stable=stable)
+        targets.lost(stable=stable)
         await trio.sleep(backoff.next())
 
 
-class _Turns:
-    """Whose turn it is: of those that were lost least often, the one after the last."""
+class _TargetRotation:
+    """Order of targets: of those that were lost least often, the next after the last used."""
 
-    def __init__(self, targets: Sequence[Target]) -> None:
+    def __init__(self, targets: Sequence[PubSubTarget]) -> None:
         self._targets = targets
         self._losses = [0] * len(targets)
         self._last = -1
 
-    def next(self) -> Target:
+    def next(self) -> PubSubTarget:
         count = len(self._targets)
         after = [(self._last + 1 + step) % count for step in range(count)]
         self._last = min(after, key=lambda index: self._losses[index])
         return self._targets[self._last]
 
     def lost(self, *, stable: bool) -> None:
-        """`stable`: it held for long, so that earlier losses say nothing any more."""
+        """Count a lost connection. `stable`: it lasted, so earlier losses no longer count."""
         self._losses[self._last] = 1 if stable else self._losses[self._last] + 1
 
 
-class _Session:
-    """One connection's two subscriptions. Anything the node should not send ends it."""
+class _LogSession:
+    """The two subscriptions of one connection. An invalid message ends it."""
 
     def __init__(
         self,
-        connection: Connection,
+        connection: PubSubConnection,
         *,
-        notices: trio.MemorySendChannel[Subscribed | LogNotice],
+        notices: trio.MemorySendChannel[LogsSubscribed | LogNotice],
         newest: Callable[[], int] | None,
     ) -> None:
         self._connection = connection
         self._notices = notices
         self._newest = newest
         self._ids: dict[int, int] = {}
-        self._beats = True
+        self._has_heartbeat = True
         self._slot = 0
-        self._fresh_at = trio.current_time()
+        self._current_at = trio.current_time()
 
     async def subscribe(self, program: Pubkey, commitment: Commitment) -> None:
-        """Returns once the logs are subscribed to. Raises ConnectionLost."""
+        """Subscribe, and return once the node confirms the logs. Raises ConnectionLost."""
         with trio.move_on_after(SUBSCRIBE_SECONDS):
             await self._request(
                 _LOGS, "logsSubscribe", {"mentions": [str(program)]}, {"commitment": commitment}
             )
             await self._request(_SLOTS, "slotSubscribe")
             while _LOGS not in self._ids:
-                await self._take(_decode(await self._connection.receive(), _Frame))
+                await self._handle(_decode(await self._connection.receive(), _LogMessage))
             return
-        raise ConnectionLost(f"no answer to the subscription within {SUBSCRIBE_SECONDS:g} s")
+        raise ConnectionLost(f"no response to the subscription within {SUBSCRIBE_SECONDS:g} s")
 
     async def forward(self) -> None:
-        """Hand on what comes, until the connection is lost."""
-        await self._send(Subscribed())
+        """Send notifications to the channel until the connection is lost. Raises ConnectionLost."""
+        await self._send(LogsSubscribed())
         while True:
-            await self._take(_decode(await self._receive(), _Frame))
-            if self._beats and trio.current_time() - self._fresh_at > SILENT_SECONDS:
+            await self._handle(_decode(await self._receive(), _LogMessage))
+            if self._has_heartbeat and trio.current_time() - self._current_at > SILENT_SECONDS:
                 raise ConnectionLost(f"more than {BEHIND_SLOTS} slots behind the other nodes")
 
     async def _request(self, request_id: int, method: str, *params: Any) -> None:
@@ -188,13 +189,13 @@ class _Session:
 
     async def _receive(self) -> str | bytes:
         while True:
-            with trio.move_on_after(SILENT_SECONDS if self._beats else math.inf):
+            with trio.move_on_after(SILENT_SECONDS if self._has_heartbeat else math.inf):
                 return await self._connection.receive()
             if self._newest is None or self._newest() > self._slot + MISSED_SLOTS:
-                raise ConnectionLost(f"told nothing for {SILENT_SECONDS:g} s")
-            self._fresh_at = trio.current_time()  # the chain stands still, and it with it
+                raise ConnectionLost(f"no notification for {SILENT_SECONDS:g} s")
+            self._current_at = trio.current_time()  # the chain does not advance either
 
-    async def _take(self, frame: _Frame) -> None:
+    async def _handle(self, frame: _LogMessage) -> None:
         if frame.method is None:
             self._confirm(frame)
             return
@@ -204,31 +205,31 @@ class _Session:
         if kind is None or self._ids.get(kind) != frame.params.subscription:
             raise ConnectionLost("the node sent what was not subscribed to")
         if kind == _SLOTS:
-            self._heard(_decode(frame.params.result, _SlotResult).slot)
+            self._saw_slot(_decode(frame.params.result, _SlotResult).slot)
             return
         logs = _decode(frame.params.result, _LogsResult)
-        self._heard(logs.context.slot)
+        self._saw_slot(logs.context.slot)
         value, slot = logs.value, Slot(logs.context.slot)
         await self._send(LogNotice(value.signature, slot, value.err, value.logs or []))
 
-    def _confirm(self, frame: _Frame) -> None:
+    def _confirm(self, frame: _LogMessage) -> None:
         if frame.id == _SLOTS and frame.result is None and _SLOTS not in self._ids:
-            self._beats = False  # some providers do not offer it: pings have to do
+            self._has_heartbeat = False  # some providers lack slotSubscribe: pings must do
             return
         if frame.id not in (_LOGS, _SLOTS) or frame.id in self._ids or frame.result is None:
             raise ConnectionLost("the node refuses the subscription")
         self._ids[frame.id] = frame.result
 
-    def _heard(self, slot: int) -> None:
+    def _saw_slot(self, slot: int) -> None:
         self._slot = slot
         if self._newest is None or self._newest() <= slot + BEHIND_SLOTS:
-            self._fresh_at = trio.current_time()
+            self._current_at = trio.current_time()
 
-    async def _send(self, notice: Subscribed | LogNotice) -> None:
+    async def _send(self, notice: LogsSubscribed | LogNotice) -> None:
         began = trio.current_time()
         await self._notices.send(notice)
-        # While this waited nothing was read: what comes now may be old without being late.
-        self._fresh_at += trio.current_time() - began
+        # Nothing was read meanwhile, so the node is not to blame if the next messages are old.
+        self._current_at += trio.current_time() - began
 
 
 class _Context(msgspec.Struct):
@@ -250,22 +251,22 @@ class _SlotResult(msgspec.Struct):
     slot: Count
 
 
-class _Params(msgspec.Struct):
+class _LogParams(msgspec.Struct):
     subscription: int
     result: msgspec.Raw
 
 
-class _Frame(msgspec.Struct):
-    """An answer to a request, or a notification."""
+class _LogMessage(msgspec.Struct):
+    """A response or a notification."""
 
     id: int | None = None
     result: int | None = None
     method: str | None = None
-    params: _Params | None = None
+    params: _LogParams | None = None
 
 
 def _decode(message: str | bytes | msgspec.Raw, kind: type[T]) -> T:
-    # What cannot be read may have been a notification: only a new subscription makes up for it.
+    # An unreadable message may have been a notification; only a new subscription makes up for it.
     try:
         return msgspec.json.decode(message, type=kind)
     except (msgspec.DecodeError, RecursionError):

@@ -1,4 +1,4 @@
-"""One WebSocket connection to a node: where to, opened and closed within deadlines, kept alive."""
+"""One WebSocket connection to a node: its URL, deadlines to open and close it, and keep-alive."""
 
 from __future__ import annotations
 
@@ -17,25 +17,25 @@ from wsproto.utilities import LocalProtocolError
 from cvms.chain.rpc.transport.endpoint_pool import host_of
 from cvms.errors import ConfigurationError
 
-CONNECT_SECONDS = 5.0  # also what a peer costs that hangs up before the handshake
-CLOSE_SECONDS = 0.5  # a peer that is gone does not answer the close frame
-PING_INTERVAL = 8.0  # with PONG_SECONDS: a half-open connection is noticed within 16 s
+CONNECT_SECONDS = 5.0  # also the cost of a peer that hangs up before the handshake
+CLOSE_SECONDS = 0.5  # a dead peer does not answer the close frame
+PING_INTERVAL = 8.0  # with PONG_SECONDS: a half-open connection is detected within 16 s
 PONG_SECONDS = 8.0
 MAX_FRAME_BYTES = 4 * 1024 * 1024
 
 
 class ConnectionLost(Exception):
-    """The connection cannot be opened or used any more; says why, without the URL."""
+    """The connection cannot be opened, or is lost. The message says why, without the URL."""
 
 
 LOST = (ConnectionLost, HandshakeError, LocalProtocolError)
-"""What the connection's nursery may raise. The others come from the library's own reader: when the
-peer refuses with a body, and when it pings while the connection is being closed."""
+"""Exceptions that the connection's nursery may raise. The last two come from the library's reader
+task: when the peer refuses with a body, and when it pings while the connection is being closed."""
 
 
 @dataclass(frozen=True, slots=True)
-class Target:
-    """A WebSocket URL in parts. Only `host` may be shown: a path or a user may be a secret."""
+class PubSubTarget:
+    """A parsed WebSocket URL. Only `host` may be shown: the path and the user may be secrets."""
 
     host: str
     address: str
@@ -45,8 +45,8 @@ class Target:
     headers: tuple[tuple[bytes, bytes], ...] = field(repr=False)
 
     @classmethod
-    def parse(cls, url: str) -> Target:
-        """Raises ConfigurationError, without quoting the URL."""
+    def parse(cls, url: str) -> PubSubTarget:
+        """Parse a URL. Raises ConfigurationError, without quoting the URL."""
         host, parts = host_of(url), urlsplit(url)
         if parts.scheme not in ("ws", "wss"):
             raise ConfigurationError(f"the PubSub URL of {host} is not ws:// or wss://")
@@ -62,14 +62,14 @@ class Target:
         )
 
 
-OpenStream = Callable[[Target], Awaitable[trio.abc.Stream]]
+OpenStream = Callable[[PubSubTarget], Awaitable[trio.abc.Stream]]
 
 
-async def open_stream(target: Target) -> trio.abc.Stream:
-    """A TCP or TLS stream to the target. Raises OSError."""
+async def open_stream(target: PubSubTarget) -> trio.abc.Stream:
+    """Open a TCP or TLS stream to the target. Raises OSError."""
     if not target.tls:
         return await trio.open_tcp_stream(target.address, target.port)
-    # httpx's context, so that both connections to a node trust the same authorities.
+    # httpx's context, so that RPC and PubSub trust the same certificate authorities.
     return await trio.open_ssl_over_tcp_stream(
         target.address,
         target.port,
@@ -78,8 +78,8 @@ async def open_stream(target: Target) -> trio.abc.Stream:
     )
 
 
-class Connection:
-    """An open WebSocket. Whoever receives says when it is busy elsewhere: see `keep_alive`."""
+class PubSubConnection:
+    """An open WebSocket. It is read only while someone awaits `receive`: see `keep_alive`."""
 
     def __init__(self, websocket: WebSocketConnection) -> None:
         self._websocket = websocket
@@ -87,14 +87,14 @@ class Connection:
         self._waiting = False
 
     async def send(self, text: str) -> None:
-        """Raises ConnectionLost."""
+        """Send a text message. Raises ConnectionLost."""
         try:
             await self._websocket.send_message(text)
         except ConnectionClosed as closed:
             raise ConnectionLost(_reason(closed)) from None
 
     async def receive(self) -> str | bytes:
-        """The next message, however long it takes. Raises ConnectionLost."""
+        """Return the next message, however long it takes. Raises ConnectionLost."""
         self._waiting = True
         try:
             message = await self._websocket.get_message()
@@ -106,9 +106,9 @@ class Connection:
         return message
 
     async def keep_alive(self) -> None:
-        """Ping until cancelled. Raises ConnectionLost when nothing comes back.
+        """Ping until cancelled. Raises ConnectionLost when the peer is silent.
 
-        While its receiver is busy the connection is not read, so a missing pong means nothing.
+        While nobody awaits `receive`, nothing is read, so a missing pong proves nothing.
         """
         while True:
             await trio.sleep(PING_INTERVAL)
@@ -127,13 +127,13 @@ class Connection:
 
 @asynccontextmanager
 async def open_connection(
-    target: Target, nursery: trio.Nursery, *, open_stream: OpenStream = open_stream
-) -> AsyncIterator[Connection]:
-    """Connect and shake hands within a deadline, close within another. Raises ConnectionLost."""
+    target: PubSubTarget, nursery: trio.Nursery, *, open_stream: OpenStream = open_stream
+) -> AsyncIterator[PubSubConnection]:
+    """Connect within one deadline, and close within another. Raises ConnectionLost."""
     try:
         with trio.fail_after(CONNECT_SECONDS):
             stream = await open_stream(target)
-            websocket = await _shake_hands(stream, target, nursery)
+            websocket = await _handshake(stream, target, nursery)
     except trio.TooSlowError:
         raise ConnectionLost(f"no connection within {CONNECT_SECONDS:g} s") from None
     except (OSError, trio.BrokenResourceError, ConnectionClosed) as error:
@@ -142,21 +142,21 @@ async def open_connection(
         status = getattr(error, "status_code", None)
         raise ConnectionLost(f"handshake refused: {status or type(error).__name__}") from None
     try:
-        yield Connection(websocket)
+        yield PubSubConnection(websocket)
     finally:
         with trio.move_on_after(CLOSE_SECONDS, shield=True):
             await websocket.aclose()
-        # trio-websocket leaves it open when the peer has hung up.
+        # trio-websocket leaves the stream open when the peer has hung up.
         await trio.aclose_forcefully(stream)
 
 
-async def _shake_hands(
-    stream: trio.abc.Stream, target: Target, nursery: trio.Nursery
+async def _handshake(
+    stream: trio.abc.Stream, target: PubSubTarget, nursery: trio.Nursery
 ) -> WebSocketConnection:
     try:
         return await trio_websocket.wrap_client_stream(
             nursery,
-            stream,  # type: ignore[arg-type]  # any Stream will do
+            stream,  # type: ignore[arg-type]  # any Stream works
             target.host,
             target.resource,
             extra_headers=list(target.headers),

@@ -1,1 +1,1 @@
-"""JSON-RPC client and its typed responses."""
+"""JSON-RPC client with typed responses."""

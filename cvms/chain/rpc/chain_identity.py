@@ -1,14 +1,14 @@
-"""Whether the endpoints tell of the same chain: one genesis, and one block in a finalized slot.
+"""Check that all endpoints serve one chain: the same genesis, and the same finalized block.
 
-Two that differ cannot both be right: one is of another cluster, on a fork that nobody finalizes, or
-lies. Another genesis is for good, so that endpoint is never asked. Another block may be made good
-by a restart: that endpoint is asked last until it agrees again.
+Endpoints that differ cannot all be right: one is on another cluster, on a fork that is never
+finalized, or lies. A different genesis never changes, so that endpoint is not used at all. A
+different block may be cured by a restart, so that endpoint is used last until it agrees again.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any, TypeGuard
 
 import structlog
@@ -20,9 +20,9 @@ from cvms.chain.rpc.transport.failover import EndpointReply, FailoverTransport
 from cvms.chain.types import Commitment
 from cvms.errors import ChainUnavailable
 
-EVERY_SECONDS = 30.0
-SURELY_FINALIZED = 64  # slots behind the newest confirmed one: twice what it takes
-AHEAD_SLOTS = 50  # by so much the chain has left a fork behind
+INTERVAL_SECONDS = 30.0
+FINALIZED_LAG_SLOTS = 64  # behind the newest confirmed slot: twice what finalization takes
+AHEAD_SLOTS = 50  # an endpoint this far behind the newest may be on an abandoned fork
 
 _log = structlog.get_logger(__name__)
 _MINIMAL = {
@@ -34,44 +34,44 @@ _MINIMAL = {
 
 
 class ChainIdentityCheck:
-    """Compares the endpoints now and then, and tells the pool which not to believe."""
+    """Compares the endpoints periodically, and marks those that differ in the pool."""
 
-    def __init__(self, transport: FailoverTransport, *, every: float = EVERY_SECONDS) -> None:
+    def __init__(self, transport: FailoverTransport, *, interval: float = INTERVAL_SECONDS) -> None:
         self._transport = transport
-        self._every = every
+        self._interval = interval
         self._genesis: str | None = None
         self._genesis_due = self._blocks_due = -math.inf
 
     async def run_once(self, *, seconds: float) -> None:
-        """Compare what is due, within `seconds`; what is not answered in time is no evidence."""
-        everybody = self._transport.pool.all()
-        if len(everybody) < 2:
+        """Run the comparisons that are due, within `seconds`. A late response counts as none."""
+        configured = self._transport.pool.all()
+        if len(configured) < 2:
             return
-        there = [each for each in everybody if self._is_there(each)]
+        endpoints = [each for each in configured if self._is_reachable(each)]
         with trio.move_on_after(seconds):
-            await self._compare_genesis(there)
-            await self._compare_blocks([each for each in there if each.refused is None])
+            await self._compare_genesis(endpoints)
+            await self._compare_blocks([each for each in endpoints if each.refused is None])
 
-    def _is_there(self, endpoint: Endpoint) -> bool:
-        # One that is refused is still asked, in case that was put right.
+    def _is_reachable(self, endpoint: Endpoint) -> bool:
+        # A refused endpoint is still asked, in case it was reconfigured.
         refused = endpoint.refused is not None and not endpoint.failures
         return refused or self._transport.pool.is_up(endpoint)
 
     async def _compare_genesis(self, endpoints: Sequence[Endpoint]) -> None:
         if trio.current_time() >= self._genesis_due:
-            self._genesis_due = trio.current_time() + self._every
+            self._genesis_due = trio.current_time() + self._interval
         else:
             endpoints = [each for each in endpoints if not each.checked]
-        told: dict[Endpoint, str] = {}
+        hashes: dict[Endpoint, str] = {}
         for each in await self._ask(endpoints, "getGenesisHash", []):
             if _is_hash(each.answer):
-                told[each.endpoint] = each.answer
-            # A provider that does not say is no worse for it.
+                hashes[each.endpoint] = each.answer
+            # Some providers do not offer the method, which is no reason to avoid them.
             each.endpoint.checked = not isinstance(each.answer, ChainUnavailable)
-        if self._genesis is None and told:
-            # For good: what the books were begun with is not exchanged under them.
-            self._genesis = _majority(told)
-        for endpoint, genesis in told.items():
+        if self._genesis is None and hashes:
+            # Fixed while the process runs: the database belongs to this chain.
+            self._genesis = _majority(hashes)
+        for endpoint, genesis in hashes.items():
             self._judge_genesis(endpoint, genesis)
 
     def _judge_genesis(self, endpoint: Endpoint, genesis: str) -> None:
@@ -80,52 +80,52 @@ class ChainIdentityCheck:
             return
         if same:
             self._transport.pool.refuse(endpoint, None)
-            _log.info("rpc_endpoint_is_of_the_right_chain_again", endpoint=endpoint.host)
+            _log.info("rpc_endpoint_accepted", endpoint=endpoint.host)
             return
-        reason = f"{endpoint.host} is of another chain: its genesis is {genesis}"
+        reason = f"{endpoint.host} is on another chain: its genesis is {genesis}"
         self._transport.pool.refuse(endpoint, f"{reason}, not {self._genesis}")
         self._count(endpoint)
         _log.error("rpc_endpoint_refused", endpoint=endpoint.host, reason=endpoint.refused)
 
     async def _compare_blocks(self, endpoints: Sequence[Endpoint]) -> None:
-        there = [each for each in endpoints if each.slot > SURELY_FINALIZED]
-        if len(there) < 2 or trio.current_time() < self._blocks_due:
+        known = [each for each in endpoints if each.slot > FINALIZED_LAG_SLOTS]
+        if len(known) < 2 or trio.current_time() < self._blocks_due:
             return
-        self._blocks_due = trio.current_time() + self._every
-        slot = min(each.slot for each in there) - SURELY_FINALIZED
-        heard = await self._ask(there, "getBlock", [slot, _MINIMAL])
-        # Skipped, pruned, not kept: an error is no evidence.
-        hashes = {each.endpoint: _blockhash(each.answer) for each in heard}
-        told = {endpoint: each for endpoint, each in hashes.items() if each is not None}
-        if len(told) < 2:
+        self._blocks_due = trio.current_time() + self._interval
+        slot = min(each.slot for each in known) - FINALIZED_LAG_SLOTS
+        replies = await self._ask(known, "getBlock", [slot, _MINIMAL])
+        # An error (skipped, pruned or not stored) is no evidence.
+        hashes = {each.endpoint: text for each in replies if (text := _blockhash(each.answer))}
+        if len(hashes) < 2:
             return
-        right = _majority(told, preferred=self._leader(told))
-        for endpoint, blockhash in told.items():
-            self._judge_block(endpoint, slot=slot, blockhash=blockhash, right=right)
+        expected = _majority(hashes, preferred=self._tie_breaker(hashes))
+        for endpoint, blockhash in hashes.items():
+            self._judge_block(endpoint, slot=slot, blockhash=blockhash, expected=expected)
 
-    def _leader(self, endpoints: dict[Endpoint, str]) -> Endpoint:
-        """Who is right when as many say the one as the other.
+    def _tie_breaker(self, endpoints: Iterable[Endpoint]) -> Endpoint:
+        """Return the endpoint that decides when there is no majority.
 
-        Who is ahead by much; else who was believed before, lest two take turns; else the first.
+        It is within AHEAD_SLOTS of the newest. Among several, one that was trusted before wins, so
+        that two endpoints do not alternate; then the first in the configuration.
         """
-        first = max(each.slot for each in endpoints)
-        ahead = [each for each in endpoints if first - each.slot <= AHEAD_SLOTS]
+        newest = max(each.slot for each in endpoints)
+        ahead = [each for each in endpoints if newest - each.slot <= AHEAD_SLOTS]
         return min(ahead, key=lambda each: (each.disagrees, each.order))
 
-    def _judge_block(self, endpoint: Endpoint, *, slot: int, blockhash: str, right: str) -> None:
-        differs = blockhash != right
+    def _judge_block(self, endpoint: Endpoint, *, slot: int, blockhash: str, expected: str) -> None:
+        differs = blockhash != expected
         if differs:
             self._count(endpoint)
         if differs and not endpoint.disagrees:
             _log.error(
-                "rpc_endpoints_disagree",
+                "rpc_endpoint_disagreed",
                 endpoint=endpoint.host,
                 slot=slot,
                 blockhash=blockhash,
-                others=right,
+                others=expected,
             )
         elif endpoint.disagrees and not differs:
-            _log.info("rpc_endpoints_agree_again", endpoint=endpoint.host, slot=slot)
+            _log.info("rpc_endpoint_agreed", endpoint=endpoint.host, slot=slot)
         endpoint.disagrees = differs
 
     async def _ask(
@@ -138,21 +138,24 @@ class ChainIdentityCheck:
             self._transport.metrics.rpc_disagreements.labels(endpoint.host).inc()
 
 
-def _majority(told: dict[Endpoint, str], *, preferred: Endpoint | None = None) -> str:
-    """What most say; among as many, what `preferred` says, else the first in the configuration."""
-    said = list(told.values())
-    favourite = told.get(preferred) if preferred is not None else None
+def _majority(hashes: dict[Endpoint, str], *, preferred: Endpoint | None = None) -> str:
+    """Return the most frequent hash.
+
+    Ties go to the hash of `preferred`, then to the first endpoint in the configuration.
+    """
+    values = list(hashes.values())
+    favourite = hashes.get(preferred) if preferred is not None else None
 
     def weight(endpoint: Endpoint) -> tuple[int, bool, int]:
-        text = told[endpoint]
-        return said.count(text), text == favourite, -endpoint.order
+        text = hashes[endpoint]
+        return values.count(text), text == favourite, -endpoint.order
 
-    return told[max(told, key=weight)]
+    return hashes[max(hashes, key=weight)]
 
 
 def _blockhash(answer: Any) -> str | None:
-    found = answer.get("blockhash") if isinstance(answer, dict) else None
-    return found if _is_hash(found) else None
+    text = answer.get("blockhash") if isinstance(answer, dict) else None
+    return text if _is_hash(text) else None
 
 
 def _is_hash(value: Any) -> TypeGuard[str]:

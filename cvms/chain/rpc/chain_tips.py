@@ -1,5 +1,7 @@
-"""How far the chain is, and what is in a final block: what a node has to know before it counts as
-proof that it does not know a transaction.
+"""Chain tips, retention and finalized blocks: the evidence that a transaction does not exist.
+
+A node that does not know a signature proves nothing, unless it has executed every block that could
+hold the transaction and still retains them.
 """
 
 from __future__ import annotations
@@ -9,13 +11,11 @@ from typing import Any
 
 import msgspec
 
+from cvms.chain.rpc.error_codes import SKIPPED
 from cvms.chain.rpc.responses import Count, SignatureStatus, read, statuses
-from cvms.chain.rpc.rpc_client import HIGHEST_TRANSACTION_VERSION, RpcClient
+from cvms.chain.rpc.rpc_client import MAX_TRANSACTION_VERSION, RpcClient
 from cvms.chain.types import BlockHeight, Commitment, Slot
 from cvms.errors import RpcError
-
-# "Slot … was skipped": of the ledger, and of the long-term storage.
-_SKIPPED = frozenset({-32007, -32009})
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,8 +28,9 @@ class Tip:
 
 @dataclass(frozen=True, slots=True)
 class Tips:
-    """How far the chain was before something else was asked, and how far back its blocks are there:
-    from `first_block` on, None when the node does not say.
+    """Tips of the chain, read before another query.
+
+    `first_block` is the oldest block that the node retains; None when it does not say.
     """
 
     confirmed: Tip
@@ -38,25 +39,25 @@ class Tips:
 
     @property
     def slot(self) -> Slot:
-        """What a node must have run, so that what it does not know is not there."""
+        """The slot that a node must have executed before its "not found" counts."""
         return max(self.confirmed.slot, self.finalized.slot)
 
     def retains(self, slot: int) -> bool:
-        """Whether the blocks from `slot` on are still there."""
+        """Return whether the node retains every block from `slot` on."""
         return self.first_block is not None and self.first_block <= slot
 
 
-class _EpochAnswer(msgspec.Struct, frozen=True, rename="camel"):
+class _EpochResponse(msgspec.Struct, frozen=True, rename="camel"):
     absolute_slot: Count
     block_height: Count
 
 
-class _BlockAnswer(msgspec.Struct, frozen=True):
+class _BlockResponse(msgspec.Struct, frozen=True):
     signatures: list[str]
 
 
 async def read_tips(rpc: RpcClient) -> Tips:
-    """How far the chain is. Raises RpcError, and ChainUnavailable."""
+    """Return the tips of the chain. Raises RpcError and ChainUnavailable."""
     confirmed, finalized, first_block = await rpc.batch(
         [
             _tip_call(Commitment.CONFIRMED),
@@ -68,47 +69,49 @@ async def read_tips(rpc: RpcClient) -> Tips:
 
 
 @dataclass(frozen=True, slots=True)
-class Retention:
-    """What one node knows of a transaction, and from which block on it remembers anything: None
-    when it does not say.
+class NodeRetention:
+    """One node's status of a transaction, and the oldest block that it retains.
+
+    `first_block` is None when the node does not say.
     """
 
     status: SignatureStatus | None
     first_block: Slot | None
 
 
-async def read_retention(rpc: RpcClient, signature: str) -> Retention:
-    """In one request: that there is nothing is known only by a node that would remember it.
+async def read_retention(rpc: RpcClient, signature: str) -> NodeRetention:
+    """Read a status and the retention from one node, in one request.
 
-    Raises RpcError, and ChainUnavailable.
+    Only a node that would retain a transaction can prove that it does not exist.
+    Raises RpcError and ChainUnavailable.
     """
     params: list[Any] = [[signature], {"searchTransactionHistory": True}]
-    told, first_block = await rpc.batch(
+    response, first_block = await rpc.batch(
         [("getSignatureStatuses", params), ("getFirstAvailableBlock", [])]
     )
-    [status] = statuses(_result(told), 1).statuses
-    return Retention(status, _first_block(first_block))
+    [status] = statuses(_result(response), 1).statuses
+    return NodeRetention(status, _first_block(first_block))
 
 
 async def final_block(rpc: RpcClient, slot: int) -> frozenset[str] | None:
-    """The signatures in the final block of this slot; empty when the slot was skipped.
+    """Return the signatures in the finalized block of `slot`, an empty set for a skipped slot.
 
-    None when the node cannot say: it has no such block yet, or not any more.
+    Return None when the node does not have the block yet, or no longer retains it.
     """
     method = "getBlock"
     options = {
         "commitment": Commitment.FINALIZED,
         "transactionDetails": "signatures",
         "rewards": False,
-        "maxSupportedTransactionVersion": HIGHEST_TRANSACTION_VERSION,
+        "maxSupportedTransactionVersion": MAX_TRANSACTION_VERSION,
     }
     try:
         answer = await rpc.call(method, [slot, options])
     except RpcError as error:
-        return frozenset() if error.code in _SKIPPED else None
+        return frozenset() if error.code in SKIPPED else None
     if answer is None:
         return None
-    return frozenset(read(_BlockAnswer, answer, method).signatures)
+    return frozenset(read(_BlockResponse, answer, method).signatures)
 
 
 def _tip_call(commitment: Commitment) -> tuple[str, list[Any]]:
@@ -116,7 +119,7 @@ def _tip_call(commitment: Commitment) -> tuple[str, list[Any]]:
 
 
 def _tip(answer: Any | RpcError) -> Tip:
-    got = read(_EpochAnswer, _result(answer), "getEpochInfo")
+    got = read(_EpochResponse, _result(answer), "getEpochInfo")
     return Tip(Slot(got.absolute_slot), BlockHeight(got.block_height))
 
 

@@ -1,4 +1,4 @@
-"""A look at every endpoint at once, marked down or not: is it there, how far, and of one mind."""
+"""Probe of every endpoint: whether it responds, its newest slot, and whether all agree."""
 
 from __future__ import annotations
 
@@ -8,46 +8,45 @@ import trio
 
 from cvms.chain.rpc.chain_identity import ChainIdentityCheck
 from cvms.chain.rpc.responses import unexpected
-from cvms.chain.rpc.transport.endpoint_pool import HIGHEST_SLOT
+from cvms.chain.rpc.transport.endpoint_pool import MAX_SLOT
 from cvms.chain.rpc.transport.failover import EndpointReply, FailoverTransport, failure_of
 from cvms.chain.types import Commitment, Slot
 
 PROBE_SECONDS = 1.5
-"""So that a round with a silent endpoint in it still ends in time to be shown."""
+"""Short enough that a probe with a silent endpoint still ends before its result is shown."""
 
 
 class EndpointProbe:
-    """Rounds of probes over one transport's endpoints."""
+    """Probes the endpoints of one transport, those marked down included."""
 
     def __init__(self, transport: FailoverTransport) -> None:
         self._transport = transport
-        self._agreement = ChainIdentityCheck(transport)
+        self._identity = ChainIdentityCheck(transport)
 
     async def run_once(self) -> Slot:
-        """The newest confirmed slot of the endpoints to be believed, within `PROBE_SECONDS`.
+        """Return the newest confirmed slot of the trusted endpoints, within `PROBE_SECONDS`.
 
-        Raises ChainUnavailable or RpcError when none of those that may be asked answers.
+        Raises ChainUnavailable or RpcError when no endpoint that may be used responds.
         """
-        asked: list[EndpointReply] = []
+        replies: list[EndpointReply] = []
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(self._ask_slots, asked)
-            await self._agreement.run_once(seconds=PROBE_SECONDS)
-        return _newest(asked)
+            nursery.start_soon(self._collect_slots, replies)
+            await self._identity.run_once(seconds=PROBE_SECONDS)
+        return _newest(replies)
 
-    async def _ask_slots(self, asked: list[EndpointReply]) -> None:
-        everybody = self._transport.pool.all()
+    async def _collect_slots(self, replies: list[EndpointReply]) -> None:
         params = [{"commitment": Commitment.CONFIRMED}]
-        asked += await self._transport.query_each(
-            everybody, "getSlot", params, seconds=PROBE_SECONDS
+        replies += await self._transport.query_each(
+            self._transport.pool.all(), "getSlot", params, seconds=PROBE_SECONDS
         )
 
 
-def _newest(asked: Sequence[EndpointReply]) -> Slot:
-    heard = [each for each in asked if each.endpoint.refused is None]
-    good = [each for each in heard if type(each.answer) is int and 0 <= each.answer < HIGHEST_SLOT]
-    believed = [each for each in good if not each.endpoint.disagrees]
-    if good:
-        return Slot(max(each.answer for each in believed or good))
-    if any(each.ok for each in heard):
+def _newest(replies: Sequence[EndpointReply]) -> Slot:
+    usable = [each for each in replies if each.endpoint.refused is None]
+    valid = [each for each in usable if type(each.answer) is int and 0 <= each.answer < MAX_SLOT]
+    trusted = [each for each in valid if not each.endpoint.disagrees]
+    if valid:
+        return Slot(max(each.answer for each in trusted or valid))
+    if any(each.ok for each in usable):
         raise unexpected("getSlot", "no slot")
-    raise failure_of(heard, refused=[each.endpoint for each in asked])
+    raise failure_of(usable, refused=[each.endpoint for each in replies])

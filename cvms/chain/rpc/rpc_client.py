@@ -1,7 +1,7 @@
-"""A node's JSON-RPC, typed. Every method has a deadline and fails over to another endpoint.
+"""Typed JSON-RPC client. Every method has a deadline and fails over to another endpoint.
 
-All raise RpcError for a node's own answer, ChainTimeout and ChainUnavailable when none answers.
-(Source of the shapes: https://solana.com/docs/rpc/http.)
+Every method raises RpcError for an error that a node returns, and ChainTimeout or ChainUnavailable
+when no node responds. Source of the shapes: https://solana.com/docs/rpc/http.
 """
 
 from __future__ import annotations
@@ -11,11 +11,12 @@ from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 
+from based58 import b58encode
 from solders.pubkey import Pubkey
 
-from cvms.chain import base58
 from cvms.chain.rpc import responses
 from cvms.chain.rpc.endpoint_probe import EndpointProbe
+from cvms.chain.rpc.limits import ACCOUNTS_PER_CALL, STATUSES_PER_CALL
 from cvms.chain.rpc.responses import (
     AccountsAt,
     InContext,
@@ -53,10 +54,8 @@ __all__ = [
     "open_rpc",
 ]
 
-ACCOUNTS_PER_CALL = 100
-STATUSES_PER_CALL = 256
-GRACE_SECONDS = 0.5  # for the other endpoints, once one has taken a transaction
-HIGHEST_TRANSACTION_VERSION = 1  # a node refuses to show a later version than one asks for
+GRACE_SECONDS = 0.5  # for the other endpoints, once one has accepted a transaction
+MAX_TRANSACTION_VERSION = 1  # a node returns an error for a transaction of a later version
 
 Options = dict[str, Any]
 
@@ -65,13 +64,16 @@ Options = dict[str, Any]
 async def open_rpc(
     urls: Sequence[str], *, timeout: float = 5.0, metrics: Metrics | None = None
 ) -> AsyncIterator[RpcClient]:
-    """An Rpc over these endpoints; `timeout` (seconds) bounds each request, retry included."""
+    """Open a client of these endpoints. `timeout` bounds each request in seconds, retries included.
+
+    Raises ConfigurationError for an invalid URL.
+    """
     async with open_transport(urls, timeout=timeout, metrics=metrics) as transport:
         yield RpcClient(transport)
 
 
 class RpcClient:
-    """Typed calls over a Transport."""
+    """Typed calls over a FailoverTransport."""
 
     def __init__(self, transport: FailoverTransport) -> None:
         self._transport = transport
@@ -79,39 +81,42 @@ class RpcClient:
 
     @property
     def available(self) -> bool:
-        """False while every endpoint is marked down: calls then fail at once."""
+        """False while every endpoint is marked down, so that calls fail at once."""
         return self._transport.available
 
     @property
     def endpoints(self) -> list[EndpointState]:
-        """How each endpoint does, by its host, in the order of configuration."""
+        """State of each endpoint, in the order of configuration."""
         return states(self._transport.pool)
 
     @property
     def newest_slot(self) -> Slot:
-        """The newest slot that an endpoint was seen at; 0 before the first answer."""
+        """The newest slot of any trusted endpoint; 0 before the first response."""
         return Slot(self._transport.pool.newest_slot)
 
     async def probe(self) -> Slot:
-        """Ask every endpoint at once, also those marked down; success clears the mark.
+        """Query every endpoint at once and return the newest confirmed slot, within 1.5 s.
 
-        Now and then it is compared whether all tell of the same chain. Takes at most 1.5 s.
-        Returns the newest confirmed slot.
+        An endpoint that was marked down and responds is used again. Periodically the probe also
+        checks that all endpoints serve the same chain.
         """
         return await self._probe.run_once()
 
     async def call(self, method: str, params: Sequence[Any]) -> Any:
-        """Any read that has no method here."""
+        """Make a read that has no method of its own here, and return its result."""
         return await self._transport.call(method, params)
 
     async def batch(self, calls: Sequence[tuple[str, Sequence[Any]]]) -> list[Any | RpcError]:
-        """Reads in as few requests as possible; a node's error is a value in its place."""
+        """Make reads in as few requests as possible.
+
+        Return the results in the order of `calls`; a node's error is a value in its place.
+        """
         return await self._transport.batch(calls)
 
     async def everywhere(self, method: str, params: Sequence[Any]) -> list[EndpointReply]:
-        """Ask every healthy endpoint at once, and return what each said, best first.
+        """Query every healthy endpoint at once and return their replies, best endpoint first.
 
-        Raises ChainUnavailable when there is none to ask.
+        Raises ChainUnavailable when no endpoint is healthy.
         """
         return await self._transport.everywhere(method, params)
 
@@ -136,7 +141,7 @@ class RpcClient:
     ) -> LatestBlockhash:
         method = "getLatestBlockhash"
         answer = await self.call(method, [_at(commitment, minContextSlot=min_context_slot)])
-        got = read(InContext[responses.BlockhashAnswer], answer, method)
+        got = read(InContext[responses.BlockhashResponse], answer, method)
         height = BlockHeight(got.value.last_valid_block_height)
         return LatestBlockhash(got.value.blockhash, height, Slot(got.context.slot))
 
@@ -154,7 +159,7 @@ class RpcClient:
         min_context_slot: Slot | None = None,
         data_slice: tuple[int, int] | None = None,
     ) -> AccountsAt:
-        """The accounts at these addresses; see AccountsAt for what more than 100 mean.
+        """Return the accounts at these addresses, of any number; see AccountsAt.
 
         `data_slice` is (offset, length).
         """
@@ -182,7 +187,7 @@ class RpcClient:
             dataSlice=_slice(data_slice),
         )
         answer = await self.call(method, [[str(each) for each in addresses], options])
-        got = read(InContext[list[responses.AccountAnswer | None]], answer, method)
+        got = read(InContext[list[responses.AccountResponse | None]], answer, method)
         if len(got.value) != len(addresses):
             raise responses.unexpected(method, f"{len(got.value)} accounts for {len(addresses)}")
         accounts = [None if each is None else responses.account(each, method) for each in got.value]
@@ -196,12 +201,12 @@ class RpcClient:
         commitment: Commitment,
         data_slice: tuple[int, int] | None = None,
     ) -> tuple[Slot, list[tuple[Pubkey, Account]]]:
-        """Every account of `program` that begins with `discriminator`.
+        """Return every account of `program` whose data begin with `discriminator`.
 
-        `data_slice` is (offset, length); (0, 0) fetches addresses only, for large sets.
+        `data_slice` is (offset, length); (0, 0) fetches only the addresses of a large set.
         """
         method = "getProgramAccounts"
-        memcmp = {"offset": 0, "bytes": base58.encode(discriminator)}
+        memcmp = {"offset": 0, "bytes": b58encode(discriminator).decode()}
         options = _at(
             commitment,
             encoding="base64",
@@ -210,7 +215,7 @@ class RpcClient:
             dataSlice=_slice(data_slice),
         )
         answer = await self.call(method, [str(program), options])
-        got = read(InContext[list[responses.KeyedAccountAnswer]], answer, method)
+        got = read(InContext[list[responses.KeyedAccountResponse]], answer, method)
         accounts = [(each.pubkey, responses.account(each.account, method)) for each in got.value]
         return Slot(got.context.slot), accounts
 
@@ -224,7 +229,10 @@ class RpcClient:
         until: str | None = None,
         min_context_slot: Slot | None = None,
     ) -> list[SignatureInfo]:
-        """Newest first. A node that does not know `until` answers as if it were not given."""
+        """List transactions that mention `address`, newest first.
+
+        A node that does not know `until` responds as if it were not given.
+        """
         method = "getSignaturesForAddress"
         options = _at(
             commitment, limit=limit, before=before, until=until, minContextSlot=min_context_slot
@@ -238,19 +246,19 @@ class RpcClient:
                 each.block_time,
                 each.confirmation_status or Commitment.CONFIRMED,
             )
-            for each in read(list[responses.SignatureAnswer], answer, method)
+            for each in read(list[responses.SignatureResponse], answer, method)
         ]
 
     async def get_transactions(
         self, signatures: Sequence[str], *, commitment: Commitment, at_slot: Slot | None = None
     ) -> list[TransactionRecord | None]:
-        """In the order of `signatures`; None where the node does not know one at `commitment`.
+        """Return transactions in the order of `signatures`, None where the node knows none.
 
-        An endpoint known to have reached `at_slot` is asked first. The RPC cannot be held to it, so
-        a None is no evidence that there is nothing.
+        An endpoint known to have reached `at_slot` is preferred. The call has no minContextSlot, so
+        a None is no evidence that the transaction does not exist.
         """
         method = "getTransaction"
-        version = HIGHEST_TRANSACTION_VERSION
+        version = MAX_TRANSACTION_VERSION
         options = _at(commitment, encoding="json", maxSupportedTransactionVersion=version)
         calls = [(method, [each, options]) for each in signatures]
         batch = await self._transport.batch(calls, at_slot=at_slot or 0)
@@ -259,16 +267,19 @@ class RpcClient:
     async def get_signature_statuses(
         self, signatures: Sequence[str]
     ) -> list[SignatureStatus | None]:
-        """In the order of `signatures`, old ones included; None where the node knows nothing."""
+        """Return statuses in the order of `signatures`, None where the node knows none.
+
+        The node searches its whole history.
+        """
         return (await self.statuses_at(signatures)).statuses
 
     async def statuses_at(
         self, signatures: Sequence[str], *, at_slot: Slot | None = None
     ) -> StatusesAt:
-        """The same, with the lowest slot that the answers hold for.
+        """Return statuses as `get_signature_statuses`, with the lowest slot that they hold for.
 
-        An endpoint known to have reached `at_slot` is asked first, but one that has not may answer:
-        compare the slot before a None counts.
+        An endpoint known to have reached `at_slot` is preferred, but another may respond: compare
+        the slot before a None counts.
         """
         slots: list[Slot] = []
         statuses: list[SignatureStatus | None] = []
@@ -285,17 +296,17 @@ class RpcClient:
     async def statuses_everywhere(
         self, signatures: Sequence[str], *, min_context_slot: Slot
     ) -> StatusesAt:
-        """Ask every healthy endpoint; found by any is found.
+        """Query every healthy endpoint; a status that any of them reports counts.
 
-        That there is nothing is certain only if the answer's `slot` is `min_context_slot` or more:
-        then every endpoint that has reached it has answered, and none knows the signature.
-        Raises RpcError or a ChainUnavailable when none answers.
+        A None proves that the transaction does not exist only if the result's `slot` is
+        `min_context_slot` or later: then every endpoint that has reached that slot has responded,
+        and none knows the signature. Raises RpcError or ChainUnavailable when none responds.
         """
         slots: list[Slot] = []
         statuses: list[SignatureStatus | None] = []
         for chunk in _chunks(signatures, STATUSES_PER_CALL):
-            heard = await self.everywhere("getSignatureStatuses", _statuses_params(chunk))
-            some = merge_statuses(heard, count=len(chunk), min_context_slot=min_context_slot)
+            replies = await self.everywhere("getSignatureStatuses", _statuses_params(chunk))
+            some = merge_statuses(replies, count=len(chunk), min_context_slot=min_context_slot)
             slots.append(some.slot)
             statuses += some.statuses
         return StatusesAt(min(slots, default=Slot(0)), statuses)
@@ -303,10 +314,11 @@ class RpcClient:
     async def send_transaction(
         self, wire: bytes, *, skip_preflight: bool = True, max_retries: int = 0
     ) -> str:
-        """Hand the signed bytes to one node; returns the signature.
+        """Send the signed bytes to one node and return the signature.
 
-        Another endpoint is tried only when the first does not accept the connection. A timeout
-        leaves open whether it was sent: send the same bytes again, never others.
+        Another endpoint is tried only if the first cannot have received the bytes, or refuses them
+        because of its rate limit. After a timeout it is unknown whether they were sent: send the
+        same bytes again, never others.
         """
         params = _send_params(wire, skip_preflight=skip_preflight, max_retries=max_retries)
         answer = await self._transport.call("sendTransaction", params, repeatable=False)
@@ -315,20 +327,20 @@ class RpcClient:
     async def send_everywhere(
         self, wire: bytes, *, skip_preflight: bool = True, max_retries: int = 0
     ) -> str:
-        """Hand the signed bytes to every healthy endpoint at once; returns the signature.
+        """Send the signed bytes to every healthy endpoint at once and return the signature.
 
-        To the chain the same bytes are one transaction, however often they come. It is sent when
-        any node takes it; the others are then waited for `GRACE_SECONDS` more. When none does, the
-        RpcError holds every node's words.
+        The same bytes are one transaction, however often they arrive. One node that accepts them is
+        enough; the others then have GRACE_SECONDS. When none does, the RpcError has the messages of
+        all.
         """
         params = _send_params(wire, skip_preflight=skip_preflight, max_retries=max_retries)
-        heard = await self._transport.everywhere(
+        replies = await self._transport.everywhere(
             "sendTransaction", params, grace=GRACE_SECONDS, doubtful=True
         )
-        for each in heard:
+        for each in replies:
             if each.ok:
                 return read(str, each.answer, "sendTransaction")
-        raise failure_of(heard)
+        raise failure_of(replies)
 
     async def simulate(
         self,
@@ -338,7 +350,7 @@ class RpcClient:
         replace_recent_blockhash: bool = False,
         commitment: Commitment = Commitment.CONFIRMED,
     ) -> Simulation:
-        """Run the transaction against the node's state, changing nothing."""
+        """Simulate the transaction on the node's current state."""
         method = "simulateTransaction"
         options = _at(
             commitment,
@@ -347,26 +359,29 @@ class RpcClient:
             replaceRecentBlockhash=replace_recent_blockhash,
         )
         answer = await self.call(method, [base64.b64encode(wire).decode(), options])
-        got = read(InContext[responses.SimulationAnswer], answer, method)
+        got = read(InContext[responses.SimulationResponse], answer, method)
         value, slot = got.value, Slot(got.context.slot)
         return Simulation(value.err, value.logs or [], value.units_consumed or 0, slot)
 
     async def get_recent_prioritization_fees(self, addresses: Sequence[Pubkey]) -> list[int]:
-        """Micro-lamports per compute unit, one for each recent slot; at most 128 addresses."""
+        """Return one fee for each recent slot, in micro-lamports per compute unit.
+
+        Takes at most FEE_ADDRESSES_PER_CALL addresses.
+        """
         method = "getRecentPrioritizationFees"
         answer = await self.call(method, [[str(each) for each in addresses]])
-        got = read(list[responses.FeeAnswer], answer, method)
+        got = read(list[responses.FeeResponse], answer, method)
         return [each.prioritization_fee for each in got]
 
 
 def _at(commitment: Commitment, **options: Any) -> Options:
-    """The options object of a call; those that are None are left out."""
+    """Return the options object of a call, without the options that are None."""
     given = {name: value for name, value in options.items() if value is not None}
     return {"commitment": commitment, **given}
 
 
-def _slice(piece: tuple[int, int] | None) -> Options | None:
-    return None if piece is None else {"offset": piece[0], "length": piece[1]}
+def _slice(data_slice: tuple[int, int] | None) -> Options | None:
+    return None if data_slice is None else {"offset": data_slice[0], "length": data_slice[1]}
 
 
 def _chunks(signatures: Sequence[str], size: int) -> Iterator[list[str]]:
@@ -393,7 +408,7 @@ def _record(signature: str, answer: Any | RpcError) -> TransactionRecord | None:
         return None
     if isinstance(answer, RpcError):
         raise answer
-    got = read(responses.TransactionAnswer, answer, "getTransaction")
+    got = read(responses.TransactionResponse, answer, "getTransaction")
     record = responses.transaction(got, "getTransaction")
     if record.signature != signature:
         raise responses.unexpected("getTransaction", "another transaction")

@@ -5,10 +5,8 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from typing import Self
 
+from cvms.chain.rpc.limits import SIGNATURES_PER_CALL
 from cvms.chain.rpc.responses import SignatureInfo
-
-SIGNATURES_PER_CALL = 1000
-"""The most that a node returns."""
 
 
 class SignaturePages:

@@ -1,55 +1,54 @@
-"""What several nodes say of the same signatures, as one answer."""
+"""Signature statuses from several nodes, merged into one result."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
+from solana.rpc.commitment import get_commitment_score
+
 from cvms.chain.rpc.responses import SignatureStatus, StatusesAt, statuses
 from cvms.chain.rpc.transport.failover import EndpointReply, failure_of
-from cvms.chain.types import Commitment, Slot
+from cvms.chain.types import Slot
 from cvms.errors import RpcError
-
-_ORDER = (Commitment.PROCESSED, Commitment.CONFIRMED, Commitment.FINALIZED)
 
 
 def merge_statuses(
-    heard: Sequence[EndpointReply], *, count: int, min_context_slot: Slot
+    replies: Sequence[EndpointReply], *, count: int, min_context_slot: Slot
 ) -> StatusesAt:
-    """One answer out of what each node said to getSignatureStatuses.
+    """Merge each node's response to getSignatureStatuses, for `count` signatures.
 
-    What any node has found is found, in the state that is furthest. That there is nothing counts up
-    to `slot`: the lowest that the nodes at `min_context_slot` or beyond answered for. When none is
-    there it is the highest that any answered for, which lies before; and 0 when a node gave no
-    answer, or tells of other blocks than the rest: it might know. Raises RpcError or
-    ChainUnavailable when no node answers.
+    A status that any node reports counts; of several the most advanced. A None means "not found up
+    to `slot`": the lowest slot of the nodes at `min_context_slot` or later; if no node is there,
+    the highest slot of all, which is earlier; and 0 if a node did not respond or has other blocks
+    than the rest, since it might know the signature.
+    Raises RpcError or ChainUnavailable when no node responds.
     """
-    told = [_statuses_from(each, count) for each in heard]
-    answers = [each for each in told if each is not None]
-    if not answers:
-        raise failure_of(heard)
-    certain = len(answers) == len(told) and not any(each.endpoint.disagrees for each in heard)
+    results = [found for each in replies if (found := _statuses_from(each, count)) is not None]
+    if not results:
+        raise failure_of(replies)
+    certain = len(results) == len(replies) and not any(each.endpoint.disagrees for each in replies)
     return StatusesAt(
-        _evidence(answers, min_context_slot) if certain else Slot(0),
-        [_furthest([each.statuses[index] for each in answers]) for index in range(count)],
+        _evidence_slot(results, min_context_slot) if certain else Slot(0),
+        [_most_advanced([each.statuses[index] for each in results]) for index in range(count)],
     )
 
 
-def _statuses_from(heard: EndpointReply, count: int) -> StatusesAt | None:
-    """None when it said nothing, or what makes no sense."""
-    if not heard.ok:
+def _statuses_from(reply: EndpointReply, count: int) -> StatusesAt | None:
+    """Return the reply's statuses, None when it is an error or malformed."""
+    if not reply.ok:
         return None
     try:
-        return statuses(heard.answer, count)
+        return statuses(reply.answer, count)
     except RpcError:
         return None
 
 
-def _evidence(answers: Sequence[StatusesAt], min_context_slot: Slot) -> Slot:
-    slots = [each.slot for each in answers]
+def _evidence_slot(results: Sequence[StatusesAt], min_context_slot: Slot) -> Slot:
+    slots = [each.slot for each in results]
     reached = [slot for slot in slots if slot >= min_context_slot]
     return min(reached) if reached else max(slots, default=Slot(0))
 
 
-def _furthest(given: Sequence[SignatureStatus | None]) -> SignatureStatus | None:
-    found = [each for each in given if each is not None]
-    return max(found, key=lambda each: _ORDER.index(each.commitment), default=None)
+def _most_advanced(statuses: Sequence[SignatureStatus | None]) -> SignatureStatus | None:
+    known = [each for each in statuses if each is not None]
+    return max(known, key=lambda each: get_commitment_score(each.commitment), default=None)

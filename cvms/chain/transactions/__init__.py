@@ -1,1 +1,1 @@
-"""Building, signing, simulating and sponsoring transactions."""
+"""Transactions: building, signing, simulation and sponsorship."""

@@ -1,4 +1,4 @@
-"""The chain's own time, which is what timelocks and delays are measured in."""
+"""The chain's clock, which timelocks and delays refer to."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from cvms.chain.rpc.rpc_client import RpcClient
 from cvms.chain.types import Account, Commitment, Slot
 from cvms.errors import DecodeError
 
-_LENGTH = 40  # slot, epoch start, epoch, leader schedule epoch, and last the time
+_LENGTH = 40  # slot, epoch start, epoch, leader schedule epoch, Unix timestamp
 _UNIX_TIMESTAMP = 32
 
 
@@ -24,18 +24,18 @@ class ChainTime:
 
 
 async def chain_now(rpc: RpcClient) -> ChainTime:
-    """The time in the newest confirmed block."""
+    """Return the time of the newest confirmed block. Raises what the RPC raises."""
     found = await rpc.get_accounts([CLOCK], commitment=Commitment.CONFIRMED)
     return ChainTime(time_in(found.accounts[0]), found.slot)
 
 
 async def chain_time(rpc: RpcClient) -> int:
-    """The same without its slot."""
+    """Return the Unix seconds of the newest confirmed block."""
     return (await chain_now(rpc)).seconds
 
 
 def time_in(account: Account | None) -> int:
-    """The same, from the account at `CLOCK`. Raises DecodeError when it is not the clock."""
+    """Return the Unix seconds in the clock sysvar. Raises DecodeError when it is something else."""
     if account is None or len(account.data) != _LENGTH:
         raise DecodeError("the chain has no clock")
     (seconds,) = struct.unpack_from("<q", account.data, _UNIX_TIMESTAMP)

@@ -1,4 +1,4 @@
-"""What a vault has earned in a pool of the reference yield program, claimed and lent again."""
+"""Transaction that claims a vault's interest in a yield pool and deposits it again."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ async def prepare_compound(
     amount: int,
     delegate: Pubkey,
 ) -> BuiltTransaction:
-    """Compound `amount` of the vault's interest; its delegate signs, and pays."""
+    """Build the compounding of `amount` of interest. The vault's delegate signs and pays."""
     vault = vault_address(programs, owner)
     instruction = instructions.compound_yield(
         programs,

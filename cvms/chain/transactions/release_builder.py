@@ -1,4 +1,4 @@
-"""Matured timelocks of several vaults, given back in one transaction by whoever pays for it."""
+"""Transaction that releases matured timelocks of several vaults; anyone may pay for it."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from cvms.chain.transactions.versioned import BuiltTransaction, build_transactio
 from cvms.chain.types import Commitment, Programs
 
 VAULTS_PER_TRANSACTION = 12
-"""As many as 1,232 bytes hold, at 78 for each; they use a twentieth of a transaction's compute."""
+"""As many as fit into 1,232 bytes, at 78 each; they use a twentieth of the compute units."""
 
 
 async def with_matured(
     rpc: RpcClient, programs: Programs, owners: Sequence[Pubkey], *, now: int
 ) -> list[Pubkey]:
-    """Those of the owners whose vaults hold timelocks, on chain, that have matured at `now`."""
+    """Return the owners whose vaults on chain have timelocks that are mature at `now`."""
     addresses = [vault_address(programs, owner) for owner in owners]
     found = await rpc.get_accounts(addresses, commitment=Commitment.CONFIRMED)
     vaults = [read_vault(account, programs) for account in found.accounts]
@@ -34,7 +34,7 @@ async def with_matured(
 async def prepare_releases(
     rpc: RpcClient, programs: Programs, owners: Sequence[Pubkey], *, payer: Pubkey
 ) -> BuiltTransaction:
-    """Release the timelocks of up to VAULTS_PER_TRANSACTION vaults; one at least."""
+    """Build the release of timelocks of 1 to VAULTS_PER_TRANSACTION vaults."""
     steps = [
         instructions.release_timelocks(programs, authority=payer, owner=owner) for owner in owners
     ]

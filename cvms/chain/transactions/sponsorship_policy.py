@@ -1,8 +1,8 @@
-"""What the operator's key signs as a fee payer, whoever asks: the last look before the signature.
+"""Policy for the operator's key: the last check before it signs a transaction as fee payer.
 
-The messages are our own, so nothing of this refuses what the service builds. It is there for the
-day when a fault elsewhere, or a hand in the database, would have the operator pay for other things,
-or put its signature where it is more than a fee payer's.
+Nothing that the service builds fails this check. It protects against a bug elsewhere, or tampering
+with the database, that would make the operator pay for something else, or sign as more than a fee
+payer.
 """
 
 from __future__ import annotations
@@ -10,11 +10,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import cache
 
+from solders.compute_budget import ID as COMPUTE_BUDGET_PROGRAM
 from solders.instruction import CompiledInstruction
 from solders.message import MessageV0
 from solders.pubkey import Pubkey
+from spl.token.constants import ASSOCIATED_TOKEN_PROGRAM_ID
 
-from cvms.chain.program.addresses import ASSOCIATED_TOKEN_PROGRAM, COMPUTE_BUDGET_PROGRAM
 from cvms.chain.program.idl import ProgramName, load_idl
 from cvms.chain.transactions.versioned import MAX_COMPUTE_UNITS, required_signers
 from cvms.chain.types import Lamports, Programs
@@ -25,10 +26,9 @@ TOKEN_ACCOUNT_RENT = 2_039_280
 """Lamports that exempt a token account's 165 bytes from rent."""
 MICRO = 1_000_000
 
-_SET_LIMIT, _SET_PRICE = 2, 3  # the compute budget program's instructions, by their first byte
+_SET_LIMIT, _SET_PRICE = 2, 3  # first byte of the compute budget program's instructions
 
-# Where the operator's key may be more than the fee payer's, by program and instruction, and there
-# only as the one account that has to sign.
+# Instructions in which the operator's key may also be an account: only the one that must sign.
 AS_DELEGATE = (
     "withdraw",
     "schedule_timelock",
@@ -53,8 +53,8 @@ AS_POSITION_MANAGERS_GOVERNANCE = ("rebalance_collateral",)
 
 @dataclass(frozen=True, slots=True)
 class FeeCaps:
-    """The most that one transaction may cost: `price` in micro-lamports for each compute unit,
-    `lamports` in all, and how many signatures it may have.
+    """Limits of one transaction: `price` in micro-lamports per compute unit, `lamports` of fees in
+    total, and the number of signatures.
     """
 
     price: int = 100_000
@@ -64,37 +64,41 @@ class FeeCaps:
 
 @dataclass(frozen=True, slots=True)
 class Cost:
-    """What the fee payer pays for a transaction that lands: the fee, and rent for accounts."""
+    """Cost of a transaction that lands, for its fee payer: the fee, and rent for new accounts."""
 
     fee: Lamports
     rent: Lamports
 
     @property
     def lamports(self) -> int:
+        """The total."""
         return self.fee + self.rent
 
 
 def fee_of(*, signatures: int, units: int, price: int) -> Lamports:
-    """The fee of a transaction, landed or failed. Source: Agave, `FeeStructure::calculate_fee`."""
+    """Return the fee of a transaction that lands, even if it fails.
+
+    Source: Agave, `FeeStructure::calculate_fee`.
+    """
     return Lamports(LAMPORTS_PER_SIGNATURE * signatures + -(-units * price // MICRO))
 
 
-def highest_price(caps: FeeCaps, *, signatures: int, units: int) -> int:
-    """The most to pay for each unit, so that neither the price nor the whole fee is above its cap.
+def max_price(caps: FeeCaps, *, signatures: int, units: int) -> int:
+    """Return the highest price per unit at which neither the price nor the fee exceeds its cap.
 
-    Zero where the signatures alone use it up.
+    It is 0 when the signatures alone exhaust the cap.
     """
-    left = caps.lamports - LAMPORTS_PER_SIGNATURE * signatures
-    return max(0, min(caps.price, left * MICRO // max(units, 1)))
+    available = caps.lamports - LAMPORTS_PER_SIGNATURE * signatures
+    return max(0, min(caps.price, available * MICRO // max(units, 1)))
 
 
 def check_sponsored(
     message: MessageV0, *, operator: Pubkey, programs: Programs, caps: FeeCaps, acts: bool
 ) -> Cost:
-    """What the message costs the operator, who is to sign it. Raises NotSponsored.
+    """Check a message that the operator is to sign, and return its cost. Raises NotSponsored.
 
-    `acts`: the service decided this by itself, as a vault's delegate or as governance. Otherwise
-    the operator is the fee payer and nothing else.
+    With `acts`, the service itself decided on the transaction, as a vault's delegate or as
+    governance. Otherwise the operator may be the fee payer and nothing else.
     """
     if message.address_table_lookups:
         raise NotSponsored("its accounts are in lookup tables")
@@ -109,7 +113,7 @@ def check_sponsored(
         if program == COMPUTE_BUDGET_PROGRAM:
             kind, value = _budget(bytes(instruction.data))
             units, price = (value, price) if kind == _SET_LIMIT else (units, value)
-        elif program == ASSOCIATED_TOKEN_PROGRAM:
+        elif program == ASSOCIATED_TOKEN_PROGRAM_ID:
             rent += _token_accounts_rent(instruction, acts=acts)
         else:
             _check_instruction(instruction, program, programs, acts=acts)
@@ -146,30 +150,30 @@ def _check_instruction(
 ) -> None:
     if program not in {programs.vault, programs.position_manager, programs.yield_pool}:
         raise NotSponsored(f"it calls {program}")
-    places = [at for at, account in enumerate(bytes(instruction.accounts)) if account == 0]
-    if not places:
+    indexes = [at for at, account in enumerate(bytes(instruction.accounts)) if account == 0]
+    if not indexes:
         return
-    role = _roles(programs).get((program, bytes(instruction.data[:8])))
-    if not acts or places != [role]:
+    signer = _signers(programs).get((program, bytes(instruction.data[:8])))
+    if not acts or indexes != [signer]:
         raise NotSponsored("it gives the operator's account to a program")
 
 
 @cache
-def _roles(programs: Programs) -> dict[tuple[Pubkey, bytes], int]:
-    """The place of the operator's account in each instruction that it may sign for."""
-    vault = _signer_places("collateral_vault", (*AS_DELEGATE, *AS_GOVERNANCE))
-    manager = _signer_places("position_manager", AS_POSITION_MANAGERS_GOVERNANCE)
+def _signers(programs: Programs) -> dict[tuple[Pubkey, bytes], int]:
+    """Return the index of the operator's account in each instruction that it may sign."""
+    vault = _signer_indexes("collateral_vault", (*AS_DELEGATE, *AS_GOVERNANCE))
+    manager = _signer_indexes("position_manager", AS_POSITION_MANAGERS_GOVERNANCE)
     return {
-        **{(programs.vault, each): place for each, place in vault.items()},
-        **{(programs.position_manager, each): place for each, place in manager.items()},
+        **{(programs.vault, each): index for each, index in vault.items()},
+        **{(programs.position_manager, each): index for each, index in manager.items()},
     }
 
 
-def _signer_places(program: ProgramName, names: tuple[str, ...]) -> dict[bytes, int]:
+def _signer_indexes(program: ProgramName, names: tuple[str, ...]) -> dict[bytes, int]:
     layouts = {each.name: each for each in load_idl(program).instructions}
     return {
         bytes(layouts[name].discriminator): next(
-            place for place, slot in enumerate(layouts[name].accounts) if slot.signer
+            index for index, slot in enumerate(layouts[name].accounts) if slot.signer
         )
         for name in names
     }

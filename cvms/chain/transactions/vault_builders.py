@@ -1,7 +1,7 @@
-"""Transactions on a vault, built from the chain's present state.
+"""Transactions on a vault, built from the current state of the chain.
 
-`fee_payer` pays the fee; `authority` is who acts on the vault.
-Each raises VaultNotFound where the owner has no vault, and whatever the RPC raises.
+`fee_payer` pays the fee, and `authority` acts on the vault. Every function but `prepare_initialize`
+raises VaultNotFound when the owner has no vault. All raise what the RPC raises.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from collections.abc import Sequence
 
 from solders.instruction import Instruction
 from solders.pubkey import Pubkey
+from spl.token.instructions import create_idempotent_associated_token_account
 
 from cvms.chain.program import instructions
 from cvms.chain.program.accounts import (
@@ -34,7 +35,10 @@ from cvms.errors import Conflict, NotFound, VaultNotFound
 async def prepare_initialize(
     rpc: RpcClient, programs: Programs, *, user: Pubkey, fee_payer: Pubkey
 ) -> BuiltTransaction:
-    """Create the user's vault; the user pays its rent. Raises Conflict when there is one."""
+    """Build the creation of the user's vault; the user pays its rent.
+
+    Raises Conflict when the vault exists.
+    """
     [account] = await _fetch(rpc, [vault_address(programs, user)])
     if read_vault(account, programs) is not None:
         raise Conflict(f"{user} already has a vault")
@@ -50,7 +54,7 @@ async def prepare_deposit(
     authority: Pubkey,
     fee_payer: Pubkey,
 ) -> BuiltTransaction:
-    """Move the authority's tokens into the owner's vault."""
+    """Build a transfer of the authority's tokens into the owner's vault."""
     [account] = await _fetch(rpc, [vault_address(programs, owner)])
     _vault(account, programs, owner)
     instruction = instructions.deposit(programs, authority=authority, owner=owner, amount=amount)
@@ -69,11 +73,11 @@ async def prepare_withdraw(
     rent_payer: Pubkey | None = None,
     extra_signers: Sequence[Pubkey] = (),
 ) -> BuiltTransaction:
-    """Pay from the vault to the recipient's token account, which is created where absent.
+    """Build a payment from the vault to the recipient's token account, which it creates if absent.
 
-    `recipient` is a wallet's address. `rent_payer` (the fee payer unless given) pays for a token
-    account that has to be created; its recipient can close it and keep that rent. Raises NotFound
-    without a vault authority.
+    `recipient` is a wallet's address. `rent_payer`, by default the fee payer, pays for a new token
+    account; the recipient can close that account and keep the rent. Raises NotFound without a vault
+    authority.
     """
     vault = vault_address(programs, owner)
     destination = token_account(recipient, programs.mint)
@@ -83,7 +87,7 @@ async def prepare_withdraw(
     vault_authority = read_vault_authority(authority_account, programs)
     if vault_authority is None:
         raise NotFound("the vault authority is not initialized")
-    create = instructions.create_token_account(
+    create = create_idempotent_associated_token_account(
         payer=rent_payer or fee_payer, owner=recipient, mint=programs.mint
     )
     instruction = instructions.withdraw(
@@ -102,26 +106,6 @@ async def prepare_withdraw(
     return await _build(rpc, instruction, fee_payer, setup)
 
 
-async def prepare_add_delegate(
-    rpc: RpcClient, programs: Programs, *, owner: Pubkey, delegate: Pubkey, fee_payer: Pubkey
-) -> BuiltTransaction:
-    """Let `delegate` act for the owner's vault; the owner signs."""
-    [account] = await _fetch(rpc, [vault_address(programs, owner)])
-    _vault(account, programs, owner)
-    instruction = instructions.add_delegate(programs, owner=owner, delegate=delegate)
-    return await _build(rpc, instruction, fee_payer)
-
-
-async def prepare_remove_delegate(
-    rpc: RpcClient, programs: Programs, *, owner: Pubkey, delegate: Pubkey, fee_payer: Pubkey
-) -> BuiltTransaction:
-    """Take back what `prepare_add_delegate` gives; the owner signs."""
-    [account] = await _fetch(rpc, [vault_address(programs, owner)])
-    _vault(account, programs, owner)
-    instruction = instructions.remove_delegate(programs, owner=owner, delegate=delegate)
-    return await _build(rpc, instruction, fee_payer)
-
-
 async def prepare_on_vault(
     rpc: RpcClient,
     programs: Programs,
@@ -130,7 +114,7 @@ async def prepare_on_vault(
     instruction: Instruction,
     fee_payer: Pubkey,
 ) -> BuiltTransaction:
-    """One instruction that needs nothing but the owner's vault."""
+    """Build a transaction of one instruction that requires nothing but the owner's vault."""
     await fetch_vault(rpc, programs, owner)
     return await _build(rpc, instruction, fee_payer)
 
@@ -143,7 +127,10 @@ async def prepare_position(
     instruction: Instruction,
     fee_payer: Pubkey,
 ) -> BuiltTransaction:
-    """One of the position manager's instructions. The owner pays for a summary that is missing."""
+    """Build a transaction of one position manager instruction.
+
+    It creates a missing position summary, for which the owner pays.
+    """
     vault = vault_address(programs, owner)
     addresses = [vault, position_summary_address(programs.position_manager, vault)]
     account, summary = await _fetch(rpc, addresses)

@@ -1,4 +1,4 @@
-"""Every vault there is, by no more of each account than says whose it is and what it holds."""
+"""List of all vaults, from the first fields of each account."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from cvms.chain.program.accounts import VAULT_DISCRIMINATOR
 from cvms.chain.rpc.rpc_client import RpcClient
 from cvms.chain.types import Commitment, Programs, Slot
 
-# The first four fields of a vault, behind the discriminator.
+# The first four fields of a vault, after the discriminator.
 _OFFSET, _LENGTH = 8, 3 * 32 + 8
 
 
 @dataclass(frozen=True, slots=True)
-class _Beginning:
+class _VaultHead:
     owner: Pubkey
     token_account: Pubkey
     usdt_mint: Pubkey
@@ -26,7 +26,7 @@ class _Beginning:
 
 @dataclass(frozen=True, slots=True)
 class ListedVault:
-    """A vault of our mint. Amounts in token units."""
+    """A vault of the programs' mint. `total` is in token units."""
 
     address: Pubkey
     owner: Pubkey
@@ -37,10 +37,10 @@ class ListedVault:
 async def list_vaults(
     rpc: RpcClient, programs: Programs, *, commitment: Commitment
 ) -> tuple[Slot, list[ListedVault]]:
-    """The vaults that hold the programs' mint, as of a slot: about 400 bytes of answer for each.
+    """Return all vaults of the programs' mint, and their slot. The response has 400 bytes for each.
 
-    Raises DecodeError for an account that cannot be a vault, and whatever `rpc` raises: not every
-    node answers getProgramAccounts.
+    Raises DecodeError for an account that cannot be a vault, and what `rpc` raises: not every node
+    offers getProgramAccounts.
     """
     slot, accounts = await rpc.get_program_accounts(
         programs.vault,
@@ -48,11 +48,9 @@ async def list_vaults(
         commitment=commitment,
         data_slice=(_OFFSET, _LENGTH),
     )
-    found = []
+    vaults = []
     for address, account in accounts:
-        begin = borsh.decode(_Beginning, account.data, trailing=False)
-        if begin.usdt_mint == programs.mint:
-            found.append(
-                ListedVault(address, begin.owner, begin.token_account, begin.total_balance)
-            )
-    return slot, found
+        head = borsh.decode(_VaultHead, account.data, trailing=False)
+        if head.usdt_mint == programs.mint:
+            vaults.append(ListedVault(address, head.owner, head.token_account, head.total_balance))
+    return slot, vaults

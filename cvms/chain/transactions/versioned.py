@@ -1,4 +1,4 @@
-"""Version 0 transactions: build, sign, co-sign, check, and carry them to and from a wallet."""
+"""Version 0 transactions: building, signing, co-signing, and their encoding for wallets."""
 
 from __future__ import annotations
 
@@ -21,17 +21,17 @@ from cvms.chain.rpc.responses import LatestBlockhash
 from cvms.chain.types import BlockHeight, Slot
 from cvms.errors import InvalidRequest
 
-MAX_WIRE_BYTES = 1232  # IPv6's least MTU less headers: the network drops anything longer
-MAX_COMPUTE_UNITS = 1_400_000  # a transaction's ceiling on every cluster
+MAX_WIRE_BYTES = 1232  # IPv6's minimum MTU less headers: the network drops anything longer
+MAX_COMPUTE_UNITS = 1_400_000  # of one transaction, on every cluster
 DEFAULT_UNITS_PER_INSTRUCTION = 200_000
 
 
 @dataclass(frozen=True, slots=True)
 class BuiltTransaction:
-    """An unsigned transaction. `instruction` is the one that matters; `setup` goes before it.
+    """An unsigned transaction: its main `instruction`, preceded by those of `setup`.
 
-    `compute_unit_price` is in micro-lamports for each unit of `compute_unit_limit`. It can be in
-    blocks after `since_slot`, up to `last_valid_block_height`.
+    `compute_unit_price` is in micro-lamports for each unit of `compute_unit_limit`. The transaction
+    can be in blocks after `since_slot`, up to `last_valid_block_height`.
     """
 
     message: MessageV0
@@ -45,16 +45,17 @@ class BuiltTransaction:
 
     @property
     def message_hash(self) -> bytes:
+        """See the function `message_hash`."""
         return message_hash(self.message)
 
     @property
     def unsigned_wire(self) -> bytes:
-        """The bytes a wallet is given: every signature is zero."""
+        """The bytes for a wallet, in which every signature is zero."""
         return bytes(unsigned(self.message))
 
     @property
     def signers(self) -> tuple[Pubkey, ...]:
-        """Whose signatures it needs, the fee payer first."""
+        """The required signers, the fee payer first."""
         return required_signers(self.message)
 
 
@@ -67,7 +68,7 @@ def build_transaction(
     compute_unit_limit: int | None = None,
     compute_unit_price: int = 0,
 ) -> BuiltTransaction:
-    """Compile a message. Raises InvalidRequest when it does not fit into a transaction."""
+    """Build a transaction. Raises InvalidRequest when it is too large."""
     limit = compute_unit_limit or DEFAULT_UNITS_PER_INSTRUCTION * (1 + len(setup))
     limit = min(limit, MAX_COMPUTE_UNITS)
     budget = [set_compute_unit_limit(limit)]
@@ -88,7 +89,7 @@ def build_transaction(
 def with_budget(
     built: BuiltTransaction, *, compute_unit_limit: int, compute_unit_price: int
 ) -> BuiltTransaction:
-    """The same transaction, same block hash, with another compute budget."""
+    """Return the transaction with another compute budget, and the same blockhash."""
     blockhash = LatestBlockhash(
         built.message.recent_blockhash, built.last_valid_block_height, built.since_slot
     )
@@ -103,24 +104,24 @@ def with_budget(
 
 
 def message_hash(message: MessageV0) -> bytes:
-    """SHA-256 of the bytes that signers sign: what identifies a message before it is signed."""
+    """Return the SHA-256 of the bytes to sign, which identifies a message before it is signed."""
     return hashlib.sha256(to_bytes_versioned(message)).digest()
 
 
 def required_signers(message: MessageV0) -> tuple[Pubkey, ...]:
-    """The accounts that must sign, the fee payer first."""
+    """Return the accounts that must sign, the fee payer first."""
     return tuple(message.account_keys[: message.header.num_required_signatures])
 
 
 def parse_wire(wire: bytes) -> VersionedTransaction:
-    """A version 0 transaction from untrusted bytes. Raises InvalidRequest, and nothing else."""
+    """Parse a version 0 transaction from untrusted bytes. Raises InvalidRequest, nothing else."""
     if len(wire) > MAX_WIRE_BYTES:
         raise InvalidRequest(f"a transaction has at most {MAX_WIRE_BYTES} bytes")
     try:
         transaction = VersionedTransaction.from_bytes(wire)
         transaction.sanitize()
     except (ValueError, SanitizeError):
-        raise InvalidRequest("these bytes are no transaction") from None
+        raise InvalidRequest("the bytes are not a transaction") from None
     if not isinstance(transaction.message, MessageV0):
         raise InvalidRequest("only version 0 transactions are accepted")
     if bytes(transaction) != wire:
@@ -129,7 +130,7 @@ def parse_wire(wire: bytes) -> VersionedTransaction:
 
 
 def parse_base64(text: str) -> VersionedTransaction:
-    """As `parse_wire`, from the base64 that a client sends."""
+    """Parse a transaction from untrusted base64; as `parse_wire`."""
     if len(text) > MAX_WIRE_BYTES * 4 // 3 + 4:
         raise InvalidRequest(f"a transaction has at most {MAX_WIRE_BYTES} bytes")
     try:
@@ -139,7 +140,10 @@ def parse_base64(text: str) -> VersionedTransaction:
 
 
 def message_of(transaction: VersionedTransaction) -> MessageV0:
-    """The message of a transaction that `parse_wire` or this module made."""
+    """Return the message of a transaction that this module made or parsed.
+
+    Raises InvalidRequest unless it is of version 0.
+    """
     message = transaction.message
     if not isinstance(message, MessageV0):
         raise InvalidRequest("only version 0 transactions are accepted")
@@ -147,14 +151,14 @@ def message_of(transaction: VersionedTransaction) -> MessageV0:
 
 
 def verify_signatures(transaction: VersionedTransaction) -> frozenset[Pubkey]:
-    """The required signers whose signature is there and valid."""
+    """Return the required signers whose signatures are present and valid."""
     signers = required_signers(message_of(transaction))
     results = transaction.verify_with_results()
     return frozenset(signer for signer, valid in zip(signers, results, strict=True) if valid)
 
 
 def missing_signers(transaction: VersionedTransaction) -> tuple[Pubkey, ...]:
-    """The required signers whose signature is not there, or not valid; empty when all signed."""
+    """Return the required signers whose signatures are absent or invalid."""
     valid = verify_signatures(transaction)
     return tuple(
         signer for signer in required_signers(message_of(transaction)) if signer not in valid
@@ -162,19 +166,19 @@ def missing_signers(transaction: VersionedTransaction) -> tuple[Pubkey, ...]:
 
 
 def attach_signature(transaction: VersionedTransaction, keypair: Keypair) -> VersionedTransaction:
-    """The transaction with the keypair's signature added; the others stay as they are.
+    """Return the transaction with the keypair's signature added.
 
-    Raises ValueError when the message does not ask for this signer.
+    Raises ValueError when the keypair is not a required signer.
     """
     message = message_of(transaction)
-    place = required_signers(message).index(keypair.pubkey())
+    index = required_signers(message).index(keypair.pubkey())
     signatures = list(transaction.signatures)
-    signatures[place] = keypair.sign_message(to_bytes_versioned(message))
+    signatures[index] = keypair.sign_message(to_bytes_versioned(message))
     return VersionedTransaction.populate(message, signatures)
 
 
 def sign_as(message: MessageV0, *keypairs: Keypair) -> VersionedTransaction:
-    """The transaction signed by `keypairs`; signatures of other signers are left zero."""
+    """Return a transaction signed by `keypairs`; the other signatures are zero."""
     transaction = unsigned(message)
     for keypair in keypairs:
         transaction = attach_signature(transaction, keypair)
@@ -182,12 +186,12 @@ def sign_as(message: MessageV0, *keypairs: Keypair) -> VersionedTransaction:
 
 
 def signature_of(transaction: VersionedTransaction) -> str:
-    """The transaction's id: its fee payer's signature, base58."""
+    """Return the transaction's id: the fee payer's signature in base58."""
     return str(transaction.signatures[0])
 
 
 def unsigned(message: MessageV0) -> VersionedTransaction:
-    """The transaction as nobody has signed it: every signature is zero."""
+    """Return a transaction in which every signature is zero."""
     signatures = [Signature.default()] * message.header.num_required_signatures
     return VersionedTransaction.populate(message, signatures)
 
@@ -199,5 +203,5 @@ def _compile(payer: Pubkey, instructions: Sequence[Instruction], blockhash: Hash
         raise InvalidRequest(f"the transaction cannot be built: {error}") from None
     size = len(bytes(unsigned(message)))
     if size > MAX_WIRE_BYTES:
-        raise InvalidRequest(f"the transaction needs {size} bytes; {MAX_WIRE_BYTES} is the most")
+        raise InvalidRequest(f"the transaction needs {size} bytes; the limit is {MAX_WIRE_BYTES}")
     return message

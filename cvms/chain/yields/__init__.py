@@ -1,5 +1,5 @@
-"""Yield protocols: what depositors earn, read from each protocol's own account.
+"""Yield protocols: the rates for depositors, read from each protocol's own account.
 
-`sources` reads a list of accounts and is all that other packages need; `rates` has what it returns.
-A protocol is one module that turns an account's bytes into exact `Terms`.
+Other packages use `sources`, which reads a list of accounts, and `rates`, which has the results.
+Each protocol is a module that decodes an account into exact `Terms`.
 """

@@ -1,4 +1,4 @@
-"""Fields of an account at fixed offsets: the caller has checked the account's length."""
+"""Fields of an account at fixed offsets. The caller must have checked the account's length."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from fractions import Fraction
 
 from solders.pubkey import Pubkey
 
-from cvms.chain.yields.rates import Reason, Refused
+from cvms.chain.yields.rates import RateRefused, Reason
 
 WAD = 10**18
 
@@ -24,13 +24,13 @@ def pubkey(data: bytes, offset: int) -> Pubkey:
 
 
 def wads(data: bytes, offset: int) -> Fraction:
-    """A u128 that counts parts of 10¹⁸."""
+    """Return a u128 in units of 10⁻¹⁸."""
     return Fraction(unsigned(data, offset, 16), WAD)
 
 
 def i80f48(data: bytes, offset: int, name: str) -> Fraction:
-    """An i128 that counts parts of 2⁴⁸, where a negative one has no meaning: raises Refused."""
+    """Return an i128 in units of 2⁻⁴⁸. Raises RateRefused when it is negative."""
     value = Fraction(signed(data, offset, 16), 1 << 48)
     if value < 0:
-        raise Refused(Reason.MALFORMED, f"{name} is negative: {float(value)}")
+        raise RateRefused(Reason.MALFORMED, f"{name} is negative: {float(value)}")
     return value

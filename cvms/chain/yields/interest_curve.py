@@ -1,4 +1,4 @@
-"""Rates that are straight lines between points of utilization."""
+"""Interest curves: piecewise linear functions of utilization."""
 
 from __future__ import annotations
 
@@ -6,24 +6,24 @@ from collections.abc import Sequence
 from fractions import Fraction
 from itertools import pairwise
 
-from cvms.chain.yields.rates import Reason, Refused
+from cvms.chain.yields.rates import RateRefused, Reason
 
 Point = tuple[Fraction, Fraction]  # utilization, annual rate
 
 
 def rate_at(points: Sequence[Point], utilization: Fraction) -> Fraction:
-    """The rate on the first line that reaches `utilization`; the last line goes on for ever.
+    """Return the rate on the first segment that reaches `utilization`; the last one has no end.
 
-    `points` are in the order of utilization. Two may share one: there the rate jumps, behind it.
-    Raises Refused when the line falls: the programs do not work with such a one either.
+    `points` are ordered by utilization. Where two share one, the rate jumps just above it.
+    Raises RateRefused when the segment falls, which the programs do not accept either.
     """
-    lines = list(pairwise(points))
-    start, end = next((line for line in lines if utilization <= line[1][0]), lines[-1])
+    segments = list(pairwise(points))
+    start, end = next((each for each in segments if utilization <= each[1][0]), segments[-1])
     (low, low_rate), (high, high_rate) = start, end
     if low == high:
         return low_rate
     if high_rate < low_rate:
-        raise Refused(
+        raise RateRefused(
             Reason.MALFORMED,
             f"the rate falls from {float(low_rate)} to {float(high_rate)} as utilization rises",
         )

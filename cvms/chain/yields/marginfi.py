@@ -1,7 +1,7 @@
-"""marginfi v2: the supply rate of a Bank that lends by itself.
+"""marginfi v2: the supply rate of a Bank that makes its own loans.
 
 Layout and arithmetic follow 0dotxyz/marginfi-v2: type-crate/src/types/{bank,bank_config,
-interest_rate}.rs and programs/marginfi/src/state/interest_rate.rs. docs/yield.md has the whole.
+interest_rate}.rs and programs/marginfi/src/state/interest_rate.rs. docs/yield.md has the formulas.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from solders.pubkey import Pubkey
 from cvms.chain.types import Slot
 from cvms.chain.yields.account_layout import i80f48, pubkey, signed, unsigned
 from cvms.chain.yields.interest_curve import Point, rate_at
-from cvms.chain.yields.rates import AtTime, Convention, Reason, Refused, Terms
+from cvms.chain.yields.rates import AtTime, Convention, RateRefused, Reason, Terms
 
 PROGRAM = Pubkey.from_string("MFv2hWf31Z9kbCa1snEPYctwafyhdvnV7FZnsebVacA")
 LENGTH = 1864
@@ -39,10 +39,10 @@ _CURVE_TYPE = 544
 _STATE = 608
 _ASSET_TAG = 785
 
-_WHOLE = 2**32 - 1  # a u32 of this is a utilization of 100 %
-_HIGHEST_RATE = 10  # or a rate of 1000 %
+_U32_MAX = 2**32 - 1  # stands for a utilization of 100 %
+_MAX_CURVE_RATE = 10  # or for a rate of 1000 %
 
-# Operational and twice reduce-only: no more deposits then, but those that are there still earn.
+# Operational, and two kinds of reduce-only: existing deposits still earn.
 _EARNING_STATES = frozenset({1, 2, 5})
 _OTHER_STATES = {0: "paused", 3: "killed by a bankruptcy", 4: "not initialized"}
 _LENDING_TAGS = frozenset({0, 1})  # the default, and SOL
@@ -56,18 +56,19 @@ _OTHER_TAGS = {
 
 
 def terms(data: bytes, _slot: Slot) -> Terms:
-    """What the bank pays. Raises Refused when it does not lend, or a field holds what none can.
+    """Return the terms of the bank.
 
-    `borrow_apr` has the bank's own fees; the group's account may add one for the program.
+    `borrow_apr` includes the bank's own fees; the group's account may add one for the program.
+    Raises RateRefused when the bank does not lend, or when a field has an impossible value.
     """
-    _check_that_it_lends(data)
+    _check_lending(data)
     supplied = _amount(data, _ASSET_SHARES, _ASSET_SHARE_VALUE)
     borrowed = _amount(data, _LIABILITY_SHARES, _LIABILITY_SHARE_VALUE)
     utilization = borrowed / supplied if supplied else Fraction(0)
     base = _base_rate(data, utilization)
     return Terms(
         mint=pubkey(data, _MINT),
-        supply_apr=base * utilization,  # fees are on top, for borrowers
+        supply_apr=base * utilization,  # borrowers pay the fees on top
         borrow_apr=_with_fees(data, base),
         utilization=utilization,
         supplied=supplied,
@@ -77,14 +78,14 @@ def terms(data: bytes, _slot: Slot) -> Terms:
     )
 
 
-def _check_that_it_lends(data: bytes) -> None:
+def _check_lending(data: bytes) -> None:
     state, tag = data[_STATE], data[_ASSET_TAG]
     if state not in _EARNING_STATES:
         name = _OTHER_STATES.get(state, "unknown")
-        raise Refused(Reason.NOT_OPERATING, f"the bank's state is {state}: {name}")
+        raise RateRefused(Reason.NOT_OPERATING, f"the bank's state is {state}: {name}")
     if tag not in _LENDING_TAGS:
         name = _OTHER_TAGS.get(tag, "unknown")
-        raise Refused(Reason.NO_OWN_LOANS, f"the bank's asset tag is {tag}: {name}")
+        raise RateRefused(Reason.NO_OWN_LOANS, f"the bank's asset tag is {tag}: {name}")
 
 
 def _amount(data: bytes, shares: int, value: int) -> Fraction:
@@ -94,7 +95,7 @@ def _amount(data: bytes, shares: int, value: int) -> Fraction:
 def _last_update(data: bytes) -> int:
     updated = signed(data, _LAST_UPDATE, 8)
     if updated < 0:
-        raise Refused(Reason.MALFORMED, f"last updated at {updated}")
+        raise RateRefused(Reason.MALFORMED, f"last updated at {updated}")
     return updated
 
 
@@ -105,20 +106,20 @@ def _with_fees(data: bytes, base: Fraction) -> Fraction:
 
 
 def _base_rate(data: bytes, utilization: Fraction) -> Fraction:
-    # Seven points sit where the legacy layout had padding: nothing else tells the two apart.
+    # The seven points occupy the padding of the legacy layout: only the type distinguishes them.
     match data[_CURVE_TYPE]:
         case 0:
             return rate_at(_legacy_points(data), utilization)
         case 1:
             return rate_at(_seven_points(data), min(utilization, Fraction(1)))
         case unknown:
-            raise Refused(Reason.UNKNOWN_CURVE, f"the curve's type is {unknown}")
+            raise RateRefused(Reason.UNKNOWN_CURVE, f"the curve's type is {unknown}")
 
 
 def _legacy_points(data: bytes) -> list[Point]:
     optimal = i80f48(data, _OPTIMAL_UTILIZATION, "the optimal utilization")
     if not 0 < optimal < 1:
-        raise Refused(Reason.MALFORMED, f"the optimal utilization is {float(optimal)}")
+        raise RateRefused(Reason.MALFORMED, f"the optimal utilization is {float(optimal)}")
     return [
         (Fraction(0), Fraction(0)),
         (optimal, i80f48(data, _PLATEAU_RATE, "the plateau rate")),
@@ -127,7 +128,7 @@ def _legacy_points(data: bytes) -> list[Point]:
 
 
 def _seven_points(data: bytes) -> list[Point]:
-    """The curve's points, without unused ones. Raises Refused unless utilizations rise."""
+    """Return the points in use. Raises RateRefused unless their utilizations rise."""
     offsets = range(_POINTS, _POINTS + _POINT_COUNT * _POINT_SIZE, _POINT_SIZE)
     inner = [(_utilization(data, each), _rate(data, each + 4)) for each in offsets]
     while inner and not inner[-1][0]:
@@ -138,13 +139,13 @@ def _seven_points(data: bytes) -> list[Point]:
         (Fraction(1), _rate(data, _FULL_RATE)),
     ]
     if any(high <= low for (low, _), (high, _) in pairwise(points)):
-        raise Refused(Reason.MALFORMED, "the utilizations of the curve's points do not rise")
+        raise RateRefused(Reason.MALFORMED, "the utilizations of the curve's points do not rise")
     return points
 
 
 def _utilization(data: bytes, offset: int) -> Fraction:
-    return Fraction(unsigned(data, offset, 4), _WHOLE)
+    return Fraction(unsigned(data, offset, 4), _U32_MAX)
 
 
 def _rate(data: bytes, offset: int) -> Fraction:
-    return Fraction(unsigned(data, offset, 4) * _HIGHEST_RATE, _WHOLE)
+    return Fraction(unsigned(data, offset, 4) * _MAX_CURVE_RATE, _U32_MAX)

@@ -1,4 +1,4 @@
-"""What an owner has in pools of the reference yield program, and what it has earned by now."""
+"""Positions of an owner in pools of the reference yield program, with the interest so far."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from solders.sysvar import CLOCK
 
 from cvms.chain.program.accounts import read_token_account
 from cvms.chain.program.yield_pool_accounts import (
-    Pool,
+    YieldPoolAccount,
     claimable,
     position_address,
     read_pool,
@@ -25,8 +25,9 @@ from cvms.errors import DecodeError
 
 @dataclass(frozen=True, slots=True)
 class PoolPosition:
-    """An owner's part of a pool, in token units. `interest` is what has accrued, `reserve` what
-    the pool has to pay it from, to whoever claims first.
+    """An owner's position in a pool, in token units.
+
+    `interest` has accrued; the pool pays it from `reserve`, to those who claim first.
     """
 
     pool: Pubkey
@@ -37,18 +38,18 @@ class PoolPosition:
 
     @property
     def claimable(self) -> int:
-        """What a claim would get now."""
+        """The interest that a claim would pay now."""
         return min(self.interest, self.reserve)
 
 
 async def read_positions(
     rpc: RpcClient, programs: Programs, *, pools: Sequence[Pubkey], owner: Pubkey
 ) -> tuple[Slot, list[PoolPosition]]:
-    """The owner's holdings as of a slot, in the order of `pools`, without those that are no pool
-    of the programs' mint.
+    """Return the owner's positions and their slot, in the order of `pools`.
 
-    For a vault's tokens the owner is the vault account. Raises DecodeError for a position, a
-    reserve or a clock that is not what it should be, and whatever `rpc` raises.
+    An address that is not a pool of the programs' mint is omitted. For a vault's tokens the owner
+    is the vault account. Raises DecodeError for an invalid position, reserve or clock, and what
+    `rpc` raises.
     """
     addresses = [CLOCK]
     for pool in pools:
@@ -56,21 +57,24 @@ async def read_positions(
         addresses += [pool, position, reserve_address(programs, pool)]
     found = await rpc.get_accounts(addresses, commitment=Commitment.CONFIRMED)
     now = time_in(found.accounts[0])
-    holdings = []
-    for place, address in enumerate(pools):
-        account, position_account, reserve = found.accounts[1 + 3 * place : 4 + 3 * place]
+    positions = []
+    for index, address in enumerate(pools):
+        account, position_account, reserve = found.accounts[1 + 3 * index : 4 + 3 * index]
         pool_state = _pool(account, programs)
         if pool_state is not None:
-            holdings.append(
+            positions.append(
                 _position(address, pool_state, position_account, reserve, programs, now=now)
             )
-    return found.slot, holdings
+    return found.slot, positions
 
 
 async def read_positions_of(
     rpc: RpcClient, programs: Programs, *, pools: Sequence[Pubkey], owners: Sequence[Pubkey]
 ) -> dict[Pubkey, list[PoolPosition]]:
-    """As `read_positions`, for several owners; beyond 100 accounts not all as of one slot."""
+    """Return the positions of several owners; as `read_positions`.
+
+    More than ACCOUNTS_PER_CALL accounts may not all be of one slot.
+    """
     addresses = [CLOCK, *pools, *(reserve_address(programs, pool) for pool in pools)]
     for owner in owners:
         addresses += [position_address(programs, pool=pool, owner=owner) for pool in pools]
@@ -82,25 +86,25 @@ async def read_positions_of(
         owner: [
             _position(pool, state, position, reserve, programs, now=now)
             for pool, state, reserve, position in zip(
-                pools, states, reserves, positions[place * count :], strict=False
+                pools, states, reserves, positions[index * count :], strict=False
             )
             if state is not None
         ]
-        for place, owner in enumerate(owners)
+        for index, owner in enumerate(owners)
     }
 
 
-def _pool(account: Account | None, programs: Programs) -> Pool | None:
+def _pool(account: Account | None, programs: Programs) -> YieldPoolAccount | None:
     try:
         pool = read_pool(account, programs)
     except DecodeError:
-        return None  # its rate says why
+        return None  # its rate is refused for the same reason
     return pool if pool is not None and pool.mint == programs.mint else None
 
 
 def _position(
     address: Pubkey,
-    pool: Pool,
+    pool: YieldPoolAccount,
     position_account: Account | None,
     reserve_account: Account | None,
     programs: Programs,

@@ -1,4 +1,4 @@
-"""Rates that many may ask for: read from the chain by one of them, and kept for a while."""
+"""Cache of rates, which one caller at a time refreshes from the chain."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from cvms.chain.yields.rates import Refusal, SupplyRate
 from cvms.chain.yields.sources import YieldSource, read_rates
 from cvms.errors import ChainUnavailable, DecodeError, RpcError
 
-RETRY_SECONDS = 5.0  # after a failure; those who wait meanwhile are not held up one by one
+RETRY_SECONDS = 5.0  # after a failure, so that waiting callers do not each wait for one
 
 log = structlog.get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
 class RateReading:
-    """What the sources gave, in their order, when the chain's clock showed `chain_time`."""
+    """Outcomes of the sources, in their order, when the chain's clock was at `chain_time`."""
 
     outcomes: tuple[SupplyRate | Refusal, ...]
     chain_time: int
@@ -31,7 +31,7 @@ class RateReading:
 
     @property
     def age(self) -> float:
-        """How long ago that was, in seconds."""
+        """Seconds since the reading."""
         return trio.current_time() - self.taken_at
 
 
@@ -45,27 +45,27 @@ class RateCache:
         self.max_age = max_age
         self._rpc = rpc
         self._programs = programs
-        self._turn = trio.Lock()
+        self._lock = trio.Lock()
         self._latest: RateReading | None = None
         self._due = -math.inf
 
     async def read(self) -> RateReading | None:
-        """The newest reading, however old when no node answers; None before there was any.
+        """Return the newest reading, which is older while no node responds; None before the first.
 
-        One reads for all who wait. Never raises: what went wrong is logged.
+        One caller reads for all that wait. Never raises: failures are logged.
         """
-        async with self._turn:
+        async with self._lock:
             if trio.current_time() >= self._due:
-                await self._read()
+                await self._refresh()
             return self._latest
 
-    async def _read(self) -> None:
+    async def _refresh(self) -> None:
         taken_at = trio.current_time()
         try:
             outcomes = await read_rates(self._rpc, self.sources, programs=self._programs)
             now = await chain_time(self._rpc)
         except (ChainUnavailable, RpcError, DecodeError) as error:
-            log.warning("yield_rates_not_read", error=str(error))
+            log.warning("yield_rates_unavailable", error=str(error))
             self._due = trio.current_time() + min(RETRY_SECONDS, self.max_age)
         else:
             self._latest = RateReading(tuple(outcomes), now, taken_at)

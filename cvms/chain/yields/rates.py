@@ -1,4 +1,4 @@
-"""What a depositor earns: from a protocol's exact terms to the rate that callers see."""
+"""Supply rates: a protocol's exact terms, and the rounded rate that callers see."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from solders.pubkey import Pubkey
 from cvms.chain.types import Amount, Slot
 from cvms.errors import CvmsError
 
-HIGHEST = 100  # a rate of 10,000 % a year: curves in use end at a quarter of that
-# An APY at this APR has 44 digits before the point; compounding costs some ten behind it.
+MAX_RATE = 100  # 10,000 % a year; curves in use end at a quarter of that
+# At this APR an APY has 44 digits before the decimal point; compounding loses some ten after it.
 _EXACT = Context(prec=80, rounding=ROUND_HALF_EVEN)
 _PLACES = Decimal("1e-12")
 
 
 class ProtocolName(StrEnum):
-    """How a setting names a protocol."""
+    """Name of a protocol in the setting."""
 
     YIELD_POOL = "yield_pool"
     SOLEND = "solend"
@@ -27,21 +27,21 @@ class ProtocolName(StrEnum):
 
 
 class Reason(StrEnum):
-    """Why an account gives no rate."""
+    """Why an account has no rate."""
 
     NO_ACCOUNT = "no_account"
     WRONG_OWNER = "wrong_owner"
     WRONG_LENGTH = "wrong_length"
-    WRONG_KIND = "wrong_kind"  # another account of the same program: discriminator or version
-    MALFORMED = "malformed"  # a value that the program itself could not have worked with
+    WRONG_KIND = "wrong_kind"  # another account of the program, by discriminator or version
+    MALFORMED = "malformed"  # a value that the program itself does not accept
     UNKNOWN_CURVE = "unknown_curve"
-    NO_OWN_LOANS = "no_own_loans"  # what is deposited earns elsewhere, or nothing
+    NO_OWN_LOANS = "no_own_loans"  # deposits earn elsewhere, or nothing
     NOT_OPERATING = "not_operating"
     IMPLAUSIBLE = "implausible"
 
 
-class Refused(CvmsError):
-    """An account gives no rate, for this reason; `sources` makes it a Refusal."""
+class RateRefused(CvmsError):
+    """An account has no valid rate, for `reason`; `sources` turns it into a Refusal."""
 
     def __init__(self, reason: Reason, detail: str) -> None:
         super().__init__(detail)
@@ -51,7 +51,7 @@ class Refused(CvmsError):
 
 @dataclass(frozen=True, slots=True)
 class Convention:
-    """How an APR becomes an APY: `periods` is how often a year interest is added; 1 is never."""
+    """How an APR becomes an APY: interest compounds `periods` times a year; 1 means never."""
 
     word: str
     sentence: str
@@ -74,7 +74,7 @@ class AtTime:
 
 @dataclass(frozen=True, slots=True)
 class Terms:
-    """What one account says, exactly. Rates are fractions of 1 a year, amounts token units."""
+    """Exact terms of one account. Rates are annual fractions of 1, amounts token units."""
 
     mint: Pubkey
     supply_apr: Fraction
@@ -88,12 +88,12 @@ class Terms:
 
 @dataclass(frozen=True, slots=True)
 class SupplyRate:
-    """What a depositor earns, and when that was known.
+    """The rate for depositors, and its age.
 
     Rates and utilization are fractions of 1 (0.05 is 5 %), rounded to 12 decimals; amounts are in
-    token units, rounded down. `borrow_apr`, `utilization` and `borrowed` are None where nobody
-    borrows. `source_slot` is the slot at which a node answered, `as_of` the account's own last
-    update: between them nobody used it, and the rate is that of `as_of`.
+    token units, rounded down. `borrow_apr`, `utilization` and `borrowed` are None for a protocol
+    without borrowers. `source_slot` is the slot of the node's response, `as_of` the account's last
+    update. Nobody used the account in between, so the rate is that of `as_of`.
     """
 
     protocol: ProtocolName
@@ -112,7 +112,7 @@ class SupplyRate:
 
 @dataclass(frozen=True, slots=True)
 class Refusal:
-    """The account gives no rate: `reason` is stable, `detail` a sentence with the value found."""
+    """The account has no rate. `reason` is stable, `detail` a sentence with the value found."""
 
     protocol: ProtocolName
     address: Pubkey
@@ -122,7 +122,7 @@ class Refusal:
 
 
 def supply_rate(terms: Terms, *, protocol: ProtocolName, address: Pubkey, slot: Slot) -> SupplyRate:
-    """Round once, at the end. Raises Refused for numbers that nobody would believe."""
+    """Return the rounded rate. Raises RateRefused for implausible numbers."""
     _check_plausible("supply APR", terms.supply_apr)
     return SupplyRate(
         protocol=protocol,
@@ -141,8 +141,8 @@ def supply_rate(terms: Terms, *, protocol: ProtocolName, address: Pubkey, slot: 
 
 
 def _check_plausible(name: str, value: Fraction) -> None:
-    if value > HIGHEST:
-        raise Refused(Reason.IMPLAUSIBLE, f"a {name} of {float(value):.3g} is above {HIGHEST}")
+    if value > MAX_RATE:
+        raise RateRefused(Reason.IMPLAUSIBLE, f"a {name} of {float(value):.3g} is above {MAX_RATE}")
 
 
 def _optional(name: str, value: Fraction | None) -> Decimal | None:

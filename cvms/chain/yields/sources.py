@@ -1,22 +1,22 @@
-"""Which accounts to read rates from, and reading them: one bad account hides no other."""
+"""Yield sources: the accounts to read rates from. An invalid account does not affect others."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from solana.constants import SYSTEM_PROGRAM_ID
 from solders.pubkey import Pubkey
 
-from cvms.chain.program.addresses import SYSTEM_PROGRAM
 from cvms.chain.rpc.rpc_client import RpcClient
 from cvms.chain.types import Account, Commitment, Programs, Slot
 from cvms.chain.yields import marginfi, reference_pool, solend
 from cvms.chain.yields.rates import (
     Convention,
     ProtocolName,
+    RateRefused,
     Reason,
     Refusal,
-    Refused,
     SupplyRate,
     Terms,
     supply_rate,
@@ -36,7 +36,7 @@ class YieldSource:
 
 @dataclass(frozen=True, slots=True)
 class Adapter:
-    """How to know a protocol's account, and how to read one of that owner, length and start."""
+    """How to recognize a protocol's account, by owner, length and first bytes, and to decode it."""
 
     program: Pubkey
     length: int
@@ -46,6 +46,7 @@ class Adapter:
 
 
 def adapter(protocol: ProtocolName, programs: Programs) -> Adapter:
+    """Return the adapter of a protocol."""
     match protocol:
         case ProtocolName.YIELD_POOL:
             return Adapter(
@@ -70,9 +71,9 @@ def adapter(protocol: ProtocolName, programs: Programs) -> Adapter:
 
 
 def parse_yield_sources(text: str) -> tuple[YieldSource, ...]:
-    """`protocol:address` pairs, separated by commas; none in an empty text.
+    """Parse `protocol:address` pairs, separated by commas; an empty text has none.
 
-    Raises ConfigurationError naming the first pair that is wrong.
+    Raises ConfigurationError, which names the first invalid pair.
     """
     sources: list[YieldSource] = []
     for pair in filter(None, map(str.strip, text.split(","))):
@@ -84,7 +85,7 @@ def parse_yield_sources(text: str) -> tuple[YieldSource, ...]:
 
 
 def pools_among(sources: Sequence[YieldSource]) -> list[Pubkey]:
-    """Those that are pools vaults can lend to, the preferred one first."""
+    """Return the sources that are pools for vaults, the preferred one first."""
     return [each.address for each in sources if each.protocol is ProtocolName.YIELD_POOL]
 
 
@@ -99,7 +100,7 @@ def _source(pair: str) -> YieldSource:
         return YieldSource(ProtocolName(name), Pubkey.from_string(address))
     except ValueError:
         raise ConfigurationError(
-            f"{SETTING} holds {pair!r}; expected a base58 public key behind the colon"
+            f"{SETTING} holds {pair!r}; expected a base58 public key after the colon"
         ) from None
 
 
@@ -110,47 +111,46 @@ async def read_rates(
     programs: Programs,
     commitment: Commitment = Commitment.CONFIRMED,
 ) -> list[SupplyRate | Refusal]:
-    """Each source's rate, or why it gives none, in the order of `sources`.
+    """Return each source's rate, or why it has none, in the order of `sources`.
 
-    One getMultipleAccounts for every 100. Raises what `rpc` raises: when no node answers, nothing
-    is known of any.
+    Raises what `rpc` raises: without a response nothing is known of any source.
     """
     if not sources:
         return []
     found = await rpc.get_accounts([each.address for each in sources], commitment=commitment)
-    answers = zip(sources, found.accounts, found.slots, strict=True)
-    return [read_rate(*answer, programs=programs) for answer in answers]
+    rows = zip(sources, found.accounts, found.slots, strict=True)
+    return [read_rate(*row, programs=programs) for row in rows]
 
 
 def read_rate(
     source: YieldSource, account: Account | None, slot: Slot, *, programs: Programs
 ) -> SupplyRate | Refusal:
-    """The rate in an account as a node gave it at `slot`, or why it gives none; never raises."""
+    """Return the rate of an account that a node returned at `slot`, or why it has none."""
     protocol, address = source.protocol, source.address
-    known = adapter(protocol, programs)
+    handler = adapter(protocol, programs)
     try:
-        data = _checked(known, account)
-        return supply_rate(known.terms(data, slot), protocol=protocol, address=address, slot=slot)
-    except Refused as refused:
+        data = _checked(handler, account)
+        return supply_rate(handler.terms(data, slot), protocol=protocol, address=address, slot=slot)
+    except RateRefused as refused:
         return Refusal(protocol, address, refused.reason, refused.detail, slot)
 
 
-def _checked(known: Adapter, account: Account | None) -> bytes:
-    """The data of an account that is the protocol's. Raises Refused when it is not."""
-    # Anyone can send lamports to an address before its account is created: that is no account.
-    if account is None or (account.owner == SYSTEM_PROGRAM and not account.data):
-        raise Refused(Reason.NO_ACCOUNT, "there is no account at this address")
-    if account.owner != known.program:
-        raise Refused(
-            Reason.WRONG_OWNER, f"the account belongs to {account.owner}, not to {known.program}"
+def _checked(expected: Adapter, account: Account | None) -> bytes:
+    """Return the account's data. Raises RateRefused unless it is of the protocol."""
+    # Anyone can send lamports to an address before its account exists.
+    if account is None or (account.owner == SYSTEM_PROGRAM_ID and not account.data):
+        raise RateRefused(Reason.NO_ACCOUNT, "there is no account at this address")
+    if account.owner != expected.program:
+        raise RateRefused(
+            Reason.WRONG_OWNER, f"the account belongs to {account.owner}, not to {expected.program}"
         )
-    if len(account.data) != known.length:
-        raise Refused(
-            Reason.WRONG_LENGTH, f"the account has {len(account.data)} bytes, not {known.length}"
+    if len(account.data) != expected.length:
+        raise RateRefused(
+            Reason.WRONG_LENGTH, f"the account has {len(account.data)} bytes, not {expected.length}"
         )
-    if not account.data.startswith(known.marker):
-        begin = account.data[: len(known.marker)].hex()
-        raise Refused(
-            Reason.WRONG_KIND, f"the account begins with {begin}, not with {known.marker.hex()}"
+    if not account.data.startswith(expected.marker):
+        begin = account.data[: len(expected.marker)].hex()
+        raise RateRefused(
+            Reason.WRONG_KIND, f"the account begins with {begin}, not with {expected.marker.hex()}"
         )
     return account.data

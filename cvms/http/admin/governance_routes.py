@@ -9,6 +9,7 @@ import msgspec
 from quart import Response
 from solders.instruction import Instruction
 from solders.pubkey import Pubkey
+from spl.token.instructions import create_idempotent_associated_token_account
 
 from cvms.chain.program import instructions
 from cvms.chain.program.addresses import token_account
@@ -213,7 +214,7 @@ async def _emergency_plan(deps: Dependencies, body: Emergency) -> TransactionPla
         deps.programs, authority=operator, owner=body.owner, amount=body.amount
     )
     has_account = await plans.has_token_account(deps, body.owner)
-    create = instructions.create_token_account(payer=operator, owner=body.owner, mint=mint)
+    create = create_idempotent_associated_token_account(payer=operator, owner=body.owner, mint=mint)
     return await plans.by_governance(
         deps,
         "emergency_withdraw",

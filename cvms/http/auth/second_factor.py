@@ -67,7 +67,7 @@ class SecondFactor:
     signed: SignedRequest
     code: str = field(repr=False)
     at: datetime
-    sealer: SecretBox = field(repr=False)
+    secret_box: SecretBox = field(repr=False)
     required: bool = False
 
     @property
@@ -126,12 +126,12 @@ class SecondFactor:
                 f"Too many wrong codes. Try again in {seconds} s, or send a recovery code.",
                 retry_after=seconds,
             )
-        if not self.sealer.enabled:
+        if not self.secret_box.enabled:
             raise TwoFactorDisabled(
                 f"The second factor of {self.actor} cannot be checked, since DATA_ENCRYPTION_KEYS "
                 "is not set. Send a recovery code."
             )
-        steps = totp.matching_steps(factor.secret(self.sealer), self.code, self.at.timestamp())
+        steps = totp.matching_steps(factor.secret(self.secret_box), self.code, self.at.timestamp())
         if not steps:
             raise _WrongCode(factor)
         if steps[-1] <= factor.last_step:
@@ -173,7 +173,7 @@ def second_factor(
         signed,
         code=request.headers.get(HEADER, "").strip(),
         at=datetime.fromtimestamp(deps.wall_clock(), UTC),
-        sealer=deps.secret_box,
+        secret_box=deps.secret_box,
         required=required,
     )
 

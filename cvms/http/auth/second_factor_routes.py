@@ -101,7 +101,7 @@ async def setup(deps: Dependencies, body: Signed) -> Reply:
                 secret=secret,
                 hashes=[totp.recovery_hash(owner, code) for code in codes],
                 at=_now(deps),
-                sealer=deps.secret_box,
+                secret_box=deps.secret_box,
             )
             await audit_log.record(conn, actor=owner, action="twofa_setup", owner=owner)
     return Reply(TwoFactorSetup(secret, uri, image, codes))

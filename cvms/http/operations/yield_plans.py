@@ -8,10 +8,11 @@ from typing import Any
 
 from solders.instruction import AccountMeta, Instruction
 from solders.pubkey import Pubkey
+from spl.token.constants import TOKEN_PROGRAM_ID
 
 from cvms.chain.program import instructions
 from cvms.chain.program.accounts import read_vault_authority
-from cvms.chain.program.addresses import TOKEN_PROGRAM, vault_address, vault_authority_address
+from cvms.chain.program.addresses import vault_address, vault_authority_address
 from cvms.chain.program.instructions import yield_pool
 from cvms.chain.program.instructions.encoding import readonly
 from cvms.chain.transactions.vault_builders import fetch_vault
@@ -105,7 +106,7 @@ async def _venue(
         await _refuse_if_whitelisted(deps, yield_program)
         # The program will refuse this. If governance whitelists the yield program meanwhile, the
         # instruction must still name an account: without one only the balances would move.
-        return Venue([readonly(TOKEN_PROGRAM)])
+        return Venue([readonly(TOKEN_PROGRAM_ID)])
     enough = (each for each in positions if kind.allowed(each) >= amount)
     position = next(enough, None) or max(positions, key=kind.allowed)
     opening = yield_pool.open_position(programs, payer=owner, owner=vault, pool=position.pool)

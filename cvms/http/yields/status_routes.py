@@ -13,9 +13,10 @@ from typing import Any
 
 import msgspec
 import structlog
+from solana.constants import SYSTEM_PROGRAM_ID
 from solders.pubkey import Pubkey
 
-from cvms.chain.program.addresses import SYSTEM_PROGRAM, vault_address
+from cvms.chain.program.addresses import vault_address
 from cvms.chain.yields.positions import PoolPosition, read_positions
 from cvms.chain.yields.rate_cache import RateCache, RateReading
 from cvms.chain.yields.rates import AtSlot, AtTime, ProtocolName, Refusal, SupplyRate
@@ -165,7 +166,7 @@ def _status(
         yield_deposited=row.yield_deposited,
         yield_accrued=state["yield_accrued_balance"],
         last_compounded_at=_time(state["last_compounded_at"] or None),
-        active_yield_program=None if program == str(SYSTEM_PROGRAM) else program,
+        active_yield_program=None if program == str(SYSTEM_PROGRAM_ID) else program,
         positions=positions,
         protocols=protocols,
         best=_best(protocols),

@@ -10,6 +10,7 @@ from contextlib import suppress
 from functools import partial
 from typing import Protocol
 
+from solana.constants import BPF_LOADER_PROGRAM_ID
 from solders.account import Account
 from solders.hash import Hash
 from solders.pubkey import Pubkey
@@ -24,7 +25,6 @@ from cvms.localnet.ledger.sqlite_ledger import Ledger
 from cvms.localnet.ledger.transaction_records import read_balances, transaction_meta
 from cvms.localnet.types import Block, Commitment, DroppedBlocks, Entry, Json, Timing
 from cvms.localnet.vm.machine import (
-    LOADER,
     ExecutionResult,
     MachinePanicked,
     VirtualMachine,
@@ -189,7 +189,7 @@ class LocalnetChain:
         self.ledger.set_setting("reached", json.dumps(self.blocks.reached).encode())
         restored = self.accounts.drop_after(point.slot)
         restored.pop(CLOCK, None)  # the next block sets it
-        for key, program in self.accounts.owned_by(LOADER, point.slot):
+        for key, program in self.accounts.owned_by(BPF_LOADER_PROGRAM_ID, point.slot):
             if program.executable and code_of(program) in restored:
                 restored.setdefault(key, program)  # setting it loads the previous code
         self._set_accounts(restored)

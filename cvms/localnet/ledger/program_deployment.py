@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+from solana.constants import BPF_LOADER_PROGRAM_ID
 from solders.account import Account
 from solders.pubkey import Pubkey
 
 from cvms.localnet.ledger.chain import LocalnetChain
-from cvms.localnet.vm.machine import LOADER
 
 PROGRAM_STATE = (2).to_bytes(4, "little")
 PROGRAM_DATA_STATE = (3).to_bytes(4, "little")
@@ -15,7 +15,7 @@ HEADER_LENGTH = 45
 
 
 def code_address(program_id: Pubkey) -> Pubkey:
-    return Pubkey.find_program_address([bytes(program_id)], LOADER)[0]
+    return Pubkey.find_program_address([bytes(program_id)], BPF_LOADER_PROGRAM_ID)[0]
 
 
 def deployed_code(chain: LocalnetChain, program_id: Pubkey) -> bytes:
@@ -43,4 +43,4 @@ def deploy(
 
 def _write(chain: LocalnetChain, key: Pubkey, data: bytes, *, executable: bool) -> None:
     lamports = chain.vm.rent_exempt(len(data))
-    chain.overwrite(key, Account(lamports, data, LOADER, executable=executable))
+    chain.overwrite(key, Account(lamports, data, BPF_LOADER_PROGRAM_ID, executable=executable))

@@ -6,11 +6,11 @@ import base64
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from based58 import b58encode
 from solders.account import Account
 from solders.pubkey import Pubkey
 from solders.transaction_metadata import InnerInstruction, TransactionMetadata
 
-from cvms.localnet import base58
 from cvms.localnet.types import Json
 from cvms.localnet.vm.machine import ExecutionResult
 from cvms.localnet.vm.message import LoadedKeys
@@ -86,7 +86,7 @@ def _inner_instruction(inner: InnerInstruction) -> Json:
     return {
         "programIdIndex": instruction.program_id_index,
         "accounts": list(instruction.accounts),
-        "data": base58.encode(bytes(instruction.data)),
+        "data": b58encode(bytes(instruction.data)).decode(),
         "stackHeight": inner.stack_height(),
     }
 

@@ -24,9 +24,6 @@ from cvms.errors import CvmsError
 from cvms.localnet.types import Block, Json
 from cvms.localnet.vm.transaction_errors import error_json
 
-LOADER = Pubkey.from_string("BPFLoaderUpgradeab1e11111111111111111111111")
-"""The owner of programs and of the accounts with their code."""
-
 
 @dataclass(frozen=True, slots=True)
 class ExecutionResult:

@@ -9,11 +9,11 @@ from typing import TypeAlias
 
 from solders.account import Account
 from solders.address_lookup_table_account import AddressLookupTable
+from solders.compute_budget import ID as COMPUTE_BUDGET
 from solders.message import Message, MessageV0, MessageV1, to_bytes_versioned
 from solders.pubkey import Pubkey
 from solders.transaction import VersionedTransaction
 
-COMPUTE_BUDGET = Pubkey.from_string("ComputeBudget111111111111111111111111111111")
 SET_COMPUTE_UNIT_PRICE = 3
 
 AnyMessage: TypeAlias = Message | MessageV0 | MessageV1

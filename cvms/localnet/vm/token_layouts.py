@@ -6,25 +6,18 @@ from dataclasses import dataclass
 
 from solders.account import Account
 from solders.pubkey import Pubkey
-from solders.token import ID as TOKEN_PROGRAM
-from solders.token.associated import get_associated_token_address
 from solders.token.state import Mint, TokenAccount
+from spl.token.constants import ACCOUNT_LEN, MINT_LEN, TOKEN_2022_PROGRAM_ID, TOKEN_PROGRAM_ID
 
 from cvms.localnet.types import Json
 
-TOKEN_2022_PROGRAM = Pubkey.from_string("TokenzQdBNbLqP5VEhdkAS6EPFLC1PHnBqCXEpPxuEb")
-NATIVE_MINT = Pubkey.from_string("So11111111111111111111111111111111111111112")
-TOKEN_PROGRAMS = frozenset({TOKEN_PROGRAM, TOKEN_2022_PROGRAM})
+TOKEN_PROGRAMS = frozenset({TOKEN_PROGRAM_ID, TOKEN_2022_PROGRAM_ID})
 
-ACCOUNT_LENGTH = 165
-MINT_LENGTH = 82
 STATE_OFFSET = 108
 KIND_OFFSET = 165
 """Where Token-2022 has the type of an account with extensions."""
 
 MINT_KIND, ACCOUNT_KIND = 1, 2
-
-__all__ = ["TOKEN_PROGRAM", "associated_token_account", "token_account", "token_mint"]
 
 
 def token_account(account: Account | None) -> TokenAccount | None:
@@ -32,10 +25,10 @@ def token_account(account: Account | None) -> TokenAccount | None:
     if account is None or account.owner not in TOKEN_PROGRAMS:
         return None
     data = bytes(account.data)
-    if not _is_kind(data, ACCOUNT_LENGTH, ACCOUNT_KIND) or not 1 <= data[STATE_OFFSET] <= 2:
+    if not _is_kind(data, ACCOUNT_LEN, ACCOUNT_KIND) or not 1 <= data[STATE_OFFSET] <= 2:
         return None
     try:
-        return TokenAccount.from_bytes(data[:ACCOUNT_LENGTH])
+        return TokenAccount.from_bytes(data[:ACCOUNT_LEN])
     except ValueError:  # the tag of an option is neither 0 nor 1: the program did not write it
         return None
 
@@ -45,20 +38,16 @@ def token_mint(account: Account | None) -> Mint | None:
     if account is None or account.owner not in TOKEN_PROGRAMS:
         return None
     data = bytes(account.data)
-    if not _is_kind(data, MINT_LENGTH, MINT_KIND) or data[45] != 1:
+    if not _is_kind(data, MINT_LEN, MINT_KIND) or data[45] != 1:
         return None
     try:
-        return Mint.from_bytes(data[:MINT_LENGTH])
+        return Mint.from_bytes(data[:MINT_LEN])
     except ValueError:
         return None
 
 
 def _is_kind(data: bytes, length: int, kind: int) -> bool:
     return len(data) == length or (len(data) > KIND_OFFSET and data[KIND_OFFSET] == kind)
-
-
-def associated_token_account(owner: Pubkey, mint: Pubkey, program: Pubkey) -> Pubkey:
-    return get_associated_token_address(owner, mint, program)
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
 import trio
@@ -36,6 +37,7 @@ from cvms.store.alerts import alerts, lifecycle, queries
 from cvms.store.alerts.alerts import Observation
 from cvms.store.alerts.lifecycle import AlertWebhook
 from cvms.store.analytics import aggregates
+from cvms.store.messaging.topics import Topic
 from cvms.store.postgres.database import Database
 from cvms.store.postgres.driver.connection import Connection
 
@@ -48,43 +50,27 @@ WARM_UP_SECONDS = 60.0
 """After a start, until every replica has reported what it observes. No alert ends before."""
 ALERTED_ONCE = ("large_withdrawal", "emergency_withdrawal")
 """Kinds with one alert for each withdrawal."""
-TOPICS = ("withdraw_event", "vault_balance_update")
+TOPICS = (Topic.WITHDRAW, Topic.BALANCE)
 
 
+@dataclass(slots=True, kw_only=True, eq=False)
 class AlertMonitor:
     """Raises and resolves alerts. Any number of replicas may run one."""
 
-    def __init__(
-        self,
-        *,
-        database: Database,
-        operator: Pubkey,
-        funds: OperatorFunds,
-        hub: Hub,
-        progress: IndexerProgress,
-        outbox_wake: OutboxWakeup,
-        bounds: Bounds,
-        low_balance: int,
-        fee_payer_minimum: int,
-        hook: AlertWebhook | None,
-        board: StatusBoard,
-        metrics: Metrics,
-        poll_seconds: float = POLL_SECONDS,
-    ) -> None:
-        self._database = database
-        self._operator = operator
-        self._funds = funds
-        self._hub = hub
-        self._progress = progress
-        self._outbox_wake = outbox_wake
-        self._bounds = bounds
-        self._low_balance = low_balance
-        self._fee_payer_minimum = fee_payer_minimum
-        self._hook = hook
-        self._board = board
-        self._metrics = metrics
-        self._poll_seconds = poll_seconds
-        self._started_at = 0.0
+    database: Database
+    operator: Pubkey
+    funds: OperatorFunds
+    hub: Hub
+    progress: IndexerProgress
+    outbox_wake: OutboxWakeup
+    bounds: Bounds
+    low_balance: int
+    fee_payer_minimum: int
+    hook: AlertWebhook | None
+    board: StatusBoard
+    metrics: Metrics
+    poll_seconds: float = POLL_SECONDS
+    _started_at: float = field(default=0.0, init=False)
 
     async def run(self) -> None:
         """Run once after each event, and every `poll_seconds`, until cancelled."""
@@ -93,21 +79,21 @@ class AlertMonitor:
             # Subscribed before the run: an event that arrives during it causes the next one.
             with self._subscribed() as wake:
                 await self.run_once()
-                self._board.task_succeeded("monitor")
-                if await wake.wait(self._poll_seconds):
+                self.board.task_succeeded("monitor")
+                if await wake.wait(self.poll_seconds):
                     await trio.sleep(MIN_POLL_SECONDS)
 
     @contextmanager
     def _subscribed(self) -> Iterator[Wakeup]:
         """Yield a wake-up that fires for every event of a vault, whichever replica applied it."""
         wake = _EventWakeup()
-        self._hub.register(wake)
+        self.hub.register(wake)
         for topic in TOPICS:
-            self._hub.subscribe(wake, topic)
+            self.hub.subscribe(wake, topic)
         try:
             yield wake
         finally:
-            self._hub.unregister(wake)
+            self.hub.unregister(wake)
 
     async def run_once(self) -> None:
         """Apply every rule once."""
@@ -117,19 +103,19 @@ class AlertMonitor:
             pass
         for rule in (self._low_balances, self._quarantined, self._conditions, self._resolve_stale):
             await self._in_own_transaction(rule)
-        async with self._database.connection() as conn:
+        async with self.database.connection() as conn:
             open_now = await alerts.counts(conn)
-        self._metrics.alerts_open.clear()
+        self.metrics.alerts_open.clear()
         for (kind, severity), count in open_now.items():
-            self._metrics.alerts_open.labels(kind=kind, severity=severity).set(count)
+            self.metrics.alerts_open.labels(kind=kind, severity=severity).set(count)
 
     async def _in_own_transaction(self, rule: Callable[[Connection], Awaitable[int]]) -> int:
         """Apply a rule in its own transaction, and return the number of rows that it read."""
-        async with self._database.transaction() as conn:
+        async with self.database.transaction() as conn:
             await alerts.lock(conn)
             seen = await rule(conn)
         if seen:
-            self._outbox_wake.wake()
+            self.outbox_wake.wake()
         return seen
 
     async def _withdrawals(self, conn: Connection) -> int:
@@ -140,7 +126,7 @@ class AlertMonitor:
             seen = [
                 observation
                 for row in new
-                for observation in withdrawal_observations(row, self._bounds, tvl=tvl)
+                for observation in withdrawal_observations(row, self.bounds, tvl=tvl)
             ]
             await self._observe(conn, await _not_yet_alerted(conn, seen))
         return len(rows)
@@ -151,18 +137,18 @@ class AlertMonitor:
         return len(rows)
 
     async def _low_balances(self, conn: Connection) -> int:
-        bound = self._low_balance
+        bound = self.low_balance
         ended = await queries.recovered_vaults(conn, recovery_bound(bound))
         rows = await queries.low_vaults(conn, bound, PAGE_SIZE)
         await self._observe(conn, [low_balance_observation(row, bound) for row in rows])
-        await lifecycle.resolve(conn, ended, hook=self._hook)
+        await lifecycle.resolve(conn, ended, hook=self.hook)
         return len(rows) + len(ended)
 
     async def _quarantined(self, conn: Connection) -> int:
         ended = await queries.released(conn)
         rows = await queries.quarantined(conn, PAGE_SIZE)
         await self._observe(conn, [quarantine_observation(row) for row in rows])
-        await lifecycle.resolve(conn, ended, hook=self._hook)
+        await lifecycle.resolve(conn, ended, hook=self.hook)
         return len(rows) + len(ended)
 
     async def _conditions(self, conn: Connection) -> int:
@@ -170,18 +156,18 @@ class AlertMonitor:
         # A faulty task is a component too, but has an alert of its own.
         components = {
             name: status
-            for name, status in self._board.components.items()
+            for name, status in self.board.components.items()
             if not name.startswith("task ")
         }
-        seen = component_observations(components, gap=self._progress.problem, now=datetime.now(UTC))
-        last_errors = {name: task.last_error for name, task in self._board.tasks.items()}
-        seen += task_observations(self._board.liveness_faults(), last_errors)
+        seen = component_observations(components, gap=self.progress.problem, now=datetime.now(UTC))
+        last_errors = {name: task.last_error for name, task in self.board.tasks.items()}
+        seen += task_observations(self.board.liveness_faults(), last_errors)
         seen += await self._fee_payer(conn)
         return await self._observe(conn, seen)
 
     async def _fee_payer(self, conn: Connection) -> list[Observation]:
-        lamports, minimum = self._funds.lamports, self._fee_payer_minimum
-        address = str(self._operator)
+        lamports, minimum = self.funds.lamports, self.fee_payer_minimum
+        address = str(self.operator)
         if lamports is None:
             return []
         was_low = address in await alerts.subjects(conn, "fee_payer_low")
@@ -192,10 +178,10 @@ class AlertMonitor:
         """Resolve what no replica has observed lately, except right after a start."""
         if trio.current_time() - self._started_at < WARM_UP_SECONDS:
             return 0
-        return await lifecycle.resolve_stale(conn, RESOLVE_AFTER, hook=self._hook)
+        return await lifecycle.resolve_stale(conn, RESOLVE_AFTER, hook=self.hook)
 
     async def _observe(self, conn: Connection, seen: Sequence[Observation]) -> int:
-        return await lifecycle.observe(conn, seen, hook=self._hook)
+        return await lifecycle.observe(conn, seen, hook=self.hook)
 
 
 class _EventWakeup(Wakeup):

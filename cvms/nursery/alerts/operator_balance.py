@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import structlog
 import trio
 from solders.pubkey import Pubkey
@@ -18,43 +20,34 @@ POLL_SECONDS = 10.0
 """Short enough: even at the fastest, spending a day's budget takes hours."""
 
 
+@dataclass(slots=True, kw_only=True, eq=False)
 class OperatorBalanceMonitor:
     """Updates `OperatorFunds` and its metrics."""
 
-    def __init__(
-        self,
-        *,
-        database: Database,
-        rpc: RpcClient,
-        operator: Pubkey,
-        funds: OperatorFunds,
-        board: StatusBoard,
-        metrics: Metrics,
-    ) -> None:
-        self._database = database
-        self._rpc = rpc
-        self._operator = operator
-        self._funds = funds
-        self._board = board
-        self._metrics = metrics
+    database: Database
+    rpc: RpcClient
+    operator: Pubkey
+    funds: OperatorFunds
+    board: StatusBoard
+    metrics: Metrics
 
     async def run(self) -> None:
         """Run once every POLL_SECONDS until cancelled."""
         while True:
             await self.run_once()
-            self._board.task_succeeded("operator_balance")
+            self.board.task_succeeded("operator_balance")
             await trio.sleep(POLL_SECONDS)
 
     async def run_once(self) -> None:
         """Read the balance from the chain, and today's spending from the database."""
-        before = self._funds.enough
-        self._funds.lamports = await self._rpc.get_balance(self._operator)
-        now = self._funds.enough
-        self._metrics.operator_lamports.set(self._funds.lamports)
-        self._metrics.operator_pays.set(int(now))
+        before = self.funds.enough
+        self.funds.lamports = await self.rpc.get_balance(self.operator)
+        now = self.funds.enough
+        self.metrics.operator_lamports.set(self.funds.lamports)
+        self.metrics.operator_pays.set(int(now))
         if now != before:
             event = "sponsoring_resumed" if now else "sponsoring_suspended"
             level = log.info if now else log.error
-            level(event, lamports=self._funds.lamports, minimum=self._funds.minimum)
-        async with self._database.connection() as conn:
-            self._metrics.sponsored_lamports.set(await fee_budget.spent_today(conn))
+            level(event, lamports=self.funds.lamports, minimum=self.funds.minimum)
+        async with self.database.connection() as conn:
+            self.metrics.sponsored_lamports.set(await fee_budget.spent_today(conn))

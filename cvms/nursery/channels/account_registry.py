@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import trio
 
+from cvms.chain.rpc.limits import ACCOUNTS_PER_CALL
 from cvms.errors import Overloaded
 from cvms.nursery.channels.websocket_frames import json_frame
 
@@ -25,7 +26,6 @@ if TYPE_CHECKING:
 
 MAX_ACCOUNTS = 1000
 """Accounts that one process may watch: nodes limit the subscriptions of a connection as well."""
-FETCH_BATCH_SIZE = 100
 
 
 class AccountFrames:
@@ -152,7 +152,7 @@ class AccountRegistry:
         before = watched.newest.account if watched.newest is not None else None
         if before is not None and account.slot < before.slot:
             return
-        unchanged = watched.fresh and before is not None and before.same(account)
+        unchanged = watched.fresh and before is not None and before.same_state(account)
         watched.newest = frames = AccountFrames(account)
         watched.fresh, watched.reported_unknown = True, False
         if not unchanged:
@@ -182,11 +182,11 @@ class AccountRegistry:
     # --- fetching --------------------------------------------------------------------------------
 
     async def next_to_fetch(self) -> list[Pubkey]:
-        """Wait until accounts are due to be fetched, and take up to FETCH_BATCH_SIZE of them."""
+        """Wait until accounts are due to be fetched, and take up to ACCOUNTS_PER_CALL of them."""
         while not self._to_fetch:
             self._fetch = trio.Event()
             await self._fetch.wait()
-        keys = list(islice(self._to_fetch, FETCH_BATCH_SIZE))
+        keys = list(islice(self._to_fetch, ACCOUNTS_PER_CALL))
         for key in keys:
             del self._to_fetch[key]
         return keys

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
 
 import structlog
 import trio
@@ -29,6 +30,7 @@ indexer catches up.
 """
 
 
+@dataclass(slots=True, kw_only=True, eq=False)
 class Broadcaster:
     """Publishes each outbox row once, in order of position, from the hub's position on.
 
@@ -36,68 +38,58 @@ class Broadcaster:
     after their commits, and it notifies the other replicas, as their broadcasters notify it.
     """
 
-    def __init__(
-        self,
-        *,
-        database: Database,
-        hub: Hub,
-        wake: OutboxWakeup,
-        notifier: OutboxNotifier,
-        board: StatusBoard,
-        poll_seconds: float = POLL_SECONDS,
-    ) -> None:
-        self._database = database
-        self._hub = hub
-        self._wake = wake
-        self._notifier = notifier
-        self._publish_wake = Wakeup()
-        self._board = board
-        self._poll_seconds = poll_seconds
+    database: Database
+    hub: Hub
+    wake: OutboxWakeup
+    notifier: OutboxNotifier
+    board: StatusBoard
+    poll_seconds: float = POLL_SECONDS
+    _publish_wake: Wakeup = field(default_factory=Wakeup, init=False)
 
     async def run(self) -> None:
         """Publish until cancelled. Raises DatabaseUnavailable; another run then misses nothing."""
         async with trio.open_nursery() as tasks:
-            tasks.start_soon(self._notifier.listen, self._publish_wake.wake)
+            tasks.start_soon(self.notifier.listen, self._publish_wake.wake)
             tasks.start_soon(self._notify_replicas)
             while True:
                 await self.run_once()
-                self._board.task_succeeded("broadcaster")
-                await self._publish_wake.wait(self._poll_seconds)
+                self.board.task_succeeded("broadcaster")
+                await self._publish_wake.wait(self.poll_seconds)
 
     async def _notify_replicas(self) -> None:
         """Notify all replicas, this one included, of what tasks of this process have written."""
         while True:
-            if await self._wake.wait(self._poll_seconds):
+            if await self.wake.wait(self.poll_seconds):
                 self._publish_wake.wake()
-                await self._notifier.notify()
+                await self.notifier.notify()
 
     async def run_once(self) -> None:
         """Publish all rows after the hub's position. A hub without one starts at the head."""
         while True:
-            rows, head = await self._read(self._hub.position)
+            rows, head = await self._read(self.hub.position)
             if not rows:
                 self._set_position(head)
                 return
             for batch in _batches(rows):
                 self._set_position(batch[0].position - 1)
-                self._hub.publish(batch)
+                self.hub.publish(batch)
                 await trio.sleep(BATCH_PAUSE_SECONDS if len(batch) == BATCH_SIZE else 0)
 
     async def _read(self, position: int | None) -> tuple[list[OutboxRow], int]:
         # One snapshot, so that the head and the rows belong together.
-        async with self._database.transaction(isolation=IsolationLevel.REPEATABLE_READ) as conn:
+        async with self.database.transaction(isolation=IsolationLevel.REPEATABLE_READ) as conn:
             head = await outbox.head(conn)
             start = head if position is None else position
             return await outbox.after(conn, start, PAGE_SIZE), head
 
     def _set_position(self, position: int) -> None:
         """Set the hub's position. If that is a jump, reset the hub: its subscribers start over."""
-        if self._hub.position is None:
-            self._hub.position = position
-        elif self._hub.position != position:
+        if self.hub.position is None:
+            self.hub.position = position
+        elif self.hub.position != position:
             # The rows were pruned before they were published, or the database was restored.
-            log.error("outbox_rows_missed", after=self._hub.position, until=position)
-            self._hub.reset(position)
+            log.error("outbox_rows_missed", after=self.hub.position, until=position)
+            self.hub.reset(position)
 
 
 def _batches(rows: Sequence[OutboxRow]) -> Iterator[Sequence[OutboxRow]]:

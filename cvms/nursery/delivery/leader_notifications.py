@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 from cvms.nursery.channels.reconcile_requests import ReconcileQueue
 from cvms.nursery.channels.status_board import StatusBoard
 from cvms.nursery.channels.wakeups import SubmitWakeup
@@ -10,31 +12,24 @@ from cvms.store.postgres.database import Database
 from cvms.store.postgres.listen import Notification, listen
 
 
+@dataclass(slots=True, kw_only=True, eq=False)
 class LeaderNotifications:
     """Wakes the leader's tasks when any replica has work for them."""
 
-    def __init__(
-        self,
-        *,
-        database: Database,
-        submit_wake: SubmitWakeup,
-        reconcile_queue: ReconcileQueue,
-        board: StatusBoard,
-    ) -> None:
-        self._database = database
-        self._submit_wake = submit_wake
-        self._reconcile_queue = reconcile_queue
-        self._board = board
+    database: Database
+    submit_wake: SubmitWakeup
+    reconcile_queue: ReconcileQueue
+    board: StatusBoard
 
     async def run(self) -> None:
         """Listen until cancelled. Raises DatabaseUnavailable."""
-        async with listen(self._database, SUBMIT, RECONCILE) as listener:
+        async with listen(self.database, SUBMIT, RECONCILE) as listener:
             while True:
-                self._board.task_succeeded("calls")
+                self.board.task_succeeded("calls")
                 self._dispatch(await listener.receive())
 
     def _dispatch(self, notification: Notification) -> None:
         if notification.channel == SUBMIT:
-            self._submit_wake.wake()
+            self.submit_wake.wake()
         else:
-            self._reconcile_queue.request(notification.payload or None)
+            self.reconcile_queue.request(notification.payload or None)

@@ -67,13 +67,13 @@ class DeliveryQueue(Protocol):
         """Take some messages that are due. No other dispatcher gets them during the lease."""
 
 
+@dataclass(slots=True, kw_only=True, eq=False)
 class SignersQueue:
     """Messages for signers, each to the URL that the signer has set."""
 
     task = "webhooks"
 
-    def __init__(self, secret_box: SecretBox) -> None:
-        self._secret_box = secret_box
+    secret_box: SecretBox
 
     async def take(self, conn: Connection) -> list[PendingDelivery]:
         due = await webhook_deliveries.take(conn, limit=BATCH_SIZE, lease=LEASE)
@@ -83,7 +83,7 @@ class SignersQueue:
                 recipient=delivery.signer,
                 url=delivery.url,
                 secret=partial(
-                    self._secret_box.open,
+                    self.secret_box.open,
                     delivery.secret,
                     about=signer_webhooks.about(delivery.signer),
                 ),
@@ -92,6 +92,7 @@ class SignersQueue:
         ]
 
 
+@dataclass(slots=True, kw_only=True, eq=False)
 class AlertsQueue:
     """Messages for operators, to the configured URL.
 
@@ -100,54 +101,43 @@ class AlertsQueue:
 
     task = "alert_webhooks"
 
-    def __init__(self, *, url: str, secret: bytes) -> None:
-        self._url = url
-        self._secret = secret
+    url: str
+    secret: bytes
 
     async def take(self, conn: Connection) -> list[PendingDelivery]:
         due = await webhook_deliveries.take_alerts(conn, limit=BATCH_SIZE, lease=LEASE)
         return [
             PendingDelivery(
-                delivery, recipient="operators", url=self._url, secret=lambda: self._secret
+                delivery, recipient="operators", url=self.url, secret=lambda: self.secret
             )
             for delivery in due
         ]
 
 
+@dataclass(slots=True, kw_only=True, eq=False)
 class WebhookDispatcher:
     """Delivers the messages of one queue. Several dispatchers may share it."""
 
-    def __init__(
-        self,
-        *,
-        database: Database,
-        queue: DeliveryQueue,
-        private: bool,
-        board: StatusBoard,
-        context: ssl.SSLContext,
-        timeout: float = TIMEOUT_SECONDS,
-        wall_clock: Callable[[], float] = time.time,
-    ) -> None:
-        self._database = database
-        self._queue = queue
-        self._private = private
-        self._board = board
-        self._context = context
-        self._timeout = timeout
-        self._wall_clock = wall_clock
+    database: Database
+    queue: DeliveryQueue
+    private: bool
+    board: StatusBoard
+    context: ssl.SSLContext
+    timeout: float = TIMEOUT_SECONDS
+    wall_clock: Callable[[], float] = time.time
 
     async def run(self) -> None:
         """Run until cancelled, once every POLL_SECONDS unless a full batch was due."""
         while True:
             count = await self.run_once()
-            self._board.task_succeeded(self._queue.task)
+            self.board.task_succeeded(self.queue.task)
             if count < BATCH_SIZE:
                 await trio.sleep(POLL_SECONDS)
 
     async def run_once(self) -> int:
         """Try to deliver a batch of messages, each once, and return their number."""
-        async with self._database.connection() as conn:
-            messages = await self._queue.take(conn)
+        async with self.database.connection() as conn:
+            messages = await self.queue.take(conn)
         async with trio.open_nursery() as nursery:
             for message in messages:
                 nursery.start_soon(self._deliver, message)
@@ -159,12 +149,12 @@ class WebhookDispatcher:
         except (NotDelivered, DecryptionFailed, EncryptionDisabled) as error:
             await self._record_failure(message, str(error))
             return
-        async with self._database.connection() as conn:
+        async with self.database.connection() as conn:
             await webhook_deliveries.delivered(conn, message.delivery.id)
 
     async def _post(self, message: PendingDelivery) -> None:
         identity, body = str(message.delivery.id), message.delivery.body.encode()
-        timestamp = str(int(self._wall_clock()))
+        timestamp = str(int(self.wall_clock()))
         signed = f"{identity}.{timestamp}.".encode() + body
         digest = hmac.new(message.secret(), signed, hashlib.sha256).digest()
         headers = {
@@ -176,9 +166,9 @@ class WebhookDispatcher:
             message.url,
             headers,
             body,
-            private=self._private,
-            timeout=self._timeout,
-            context=self._context,
+            private=self.private,
+            timeout=self.timeout,
+            context=self.context,
         )
 
     async def _record_failure(self, message: PendingDelivery, reason: str) -> None:
@@ -190,7 +180,7 @@ class WebhookDispatcher:
             tries=delivery.tries,
             reason=reason,
         )
-        async with self._database.connection() as conn:
+        async with self.database.connection() as conn:
             if delivery.tries >= MAX_TRIES or delivery.age >= MAX_AGE:
                 await webhook_deliveries.give_up(conn, delivery.id, error=reason)
             else:

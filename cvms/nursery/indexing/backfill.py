@@ -7,14 +7,15 @@ apply, so that a restart resumes there. Only finalized transactions are listed, 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass, field
 
 import structlog
 import trio
 from solders.pubkey import Pubkey
 
+from cvms.chain.rpc.limits import SIGNATURES_PER_CALL
 from cvms.chain.rpc.responses import SignatureInfo
 from cvms.chain.rpc.rpc_client import RpcClient
-from cvms.chain.rpc.signature_pages import SIGNATURES_PER_CALL
 from cvms.chain.types import Commitment, Slot
 from cvms.errors import CursorNotListed
 from cvms.metrics import Metrics
@@ -33,38 +34,29 @@ LOG_SECONDS = 5.0
 """Between two log events about the progress."""
 
 
+@dataclass(slots=True, kw_only=True, eq=False)
 class Backfill:
     """The finalized part of a long gap, in the database."""
 
-    def __init__(
-        self,
-        *,
-        database: Database,
-        rpc: RpcClient,
-        program: Pubkey,
-        metrics: Metrics,
-        page_size: int = SIGNATURES_PER_CALL,
-        chunk: int = CHUNK,
-    ) -> None:
-        self._database = database
-        self._rpc = rpc
-        self._program = program
-        self._metrics = metrics
-        self._page_size = page_size
-        self._chunk = chunk
-        self._started: dict[str, tuple[float, int]] = {}
-        self._logged_at: dict[str, float] = {}
+    database: Database
+    rpc: RpcClient
+    program: Pubkey
+    metrics: Metrics
+    page_size: int = SIGNATURES_PER_CALL
+    chunk: int = CHUNK
+    _started: dict[str, tuple[float, int]] = field(default_factory=dict, init=False)
+    _logged_at: dict[str, float] = field(default_factory=dict, init=False)
 
     async def state(self) -> BackfillState | None:
         """Return the state of the backfill; None if there is none."""
-        async with self._database.connection() as conn:
+        async with self.database.connection() as conn:
             return await backfill_queue.state(conn)
 
     async def begin(self, cursor: Cursor | None) -> None:
         """Start a backfill from the cursor, unless there is one already."""
         self._started.clear()
         self._logged_at.clear()
-        async with self._database.connection() as conn:
+        async with self.database.connection() as conn:
             await backfill_queue.begin(conn, cursor.signature if cursor else None)
 
     async def list_missing(self, cursor: Cursor | None) -> bool:
@@ -72,12 +64,12 @@ class Backfill:
 
         Return True. Raises CursorNotListed, and drops the backfill, if the list does not reach it.
         """
-        final = await self._rpc.get_slot(Commitment.FINALIZED)
+        final = await self.rpc.get_slot(Commitment.FINALIZED)
         while (state := await self.state()) is not None and not state.complete:
-            page = await self._rpc.get_signatures_for_address(
-                self._program,
+            page = await self.rpc.get_signatures_for_address(
+                self.program,
                 commitment=Commitment.FINALIZED,
-                limit=self._page_size,
+                limit=self.page_size,
                 before=state.oldest,
                 min_context_slot=final,
             )
@@ -100,11 +92,11 @@ class Backfill:
                 break
             failed = info.err is not None
             rows.append(Listed(info.signature, info.slot, failed, info.block_time))
-        if not complete and len(page) < self._page_size:
+        if not complete and len(page) < self.page_size:
             if cursor is not None:
                 raise CursorNotListed(f"the node's history does not reach {describe(cursor)}")
             complete = True
-        async with self._database.transaction() as conn:
+        async with self.database.transaction() as conn:
             await cursors.lock(conn)
             if await backfill_queue.state(conn) == state:  # else another process has added them
                 await backfill_queue.add(conn, rows, complete=complete)
@@ -116,17 +108,17 @@ class Backfill:
         The backfill is dropped then, and also if it does not follow the cursor, which another
         process has moved.
         """
-        async with self._database.transaction() as conn:
+        async with self.database.transaction() as conn:
             await cursors.lock(conn)
             state = await backfill_queue.state(conn)
             found = cursor is not None and await backfill_queue.drop_applied(conn, cursor.signature)
             follows = cursor.signature if cursor else None
-            rows = await backfill_queue.oldest(conn, self._chunk)
+            rows = await backfill_queue.oldest(conn, self.chunk)
             left = await backfill_queue.count(conn) if rows else 0
             if state is None or not rows or not (found or state.follows == follows):
                 await backfill_queue.drop(conn)
                 rows, left = [], 0
-        self._metrics.indexer_gap.set(left)
+        self.metrics.indexer_gap.set(left)
         if state is not None and rows:
             self._log_progress("backfill_applied", state.listed - left, state.listed)
         return [
@@ -142,7 +134,7 @@ class Backfill:
 
     async def drop(self) -> None:
         """Drop the backfill."""
-        async with self._database.transaction() as conn:
+        async with self.database.transaction() as conn:
             await cursors.lock(conn)
             await backfill_queue.drop(conn)
 

@@ -52,13 +52,13 @@ class Batch:
     truncated: TransactionRecord | None = None
 
 
+@dataclass(slots=True, kw_only=True, eq=False)
 class BatchReader:
     """Reads batches from the chain; writes nothing."""
 
-    def __init__(self, *, rpc: RpcClient, programs: Programs, metrics: Metrics) -> None:
-        self._rpc = rpc
-        self._programs = programs
-        self._metrics = metrics
+    rpc: RpcClient
+    programs: Programs
+    metrics: Metrics
 
     async def read(
         self, infos: Sequence[SignatureInfo], known: dict[Pubkey, FetchedVault] | None = None
@@ -79,13 +79,13 @@ class BatchReader:
         for record in records:
             commitment = info_of[record.signature].commitment
             events = logs[record.signature].events
-            executed.append(executed_transaction(record, events, self._programs, commitment))
-            vaults = touched_vaults(record, self._programs)
+            executed.append(executed_transaction(record, events, self.programs, commitment))
+            vaults = touched_vaults(record, self.programs)
             vaults |= {Pubkey.from_string(v) for e in events for v in event_vaults(e.event)}
             touched |= dict.fromkeys(vaults, record.signature)
         fetched = await self._fetch(touched, infos, {} if known is None else known)
         return Batch(
-            mint=str(self._programs.mint),
+            mint=str(self.programs.mint),
             signatures=infos,
             executed=tuple(executed),
             vaults=tuple(fetched),
@@ -104,7 +104,7 @@ class BatchReader:
         slot = infos[-1].slot
         fresh = {at: each for at in touched if (each := known.get(at)) and each.slot >= slot}
         missing = {at: by for at, by in touched.items() if at not in fresh}
-        read = await fetch_vaults(self._rpc, self._programs, missing, at_least=slot)
+        read = await fetch_vaults(self.rpc, self.programs, missing, at_least=slot)
         if len(known) > KNOWN_ACCOUNTS:
             known.clear()
         known |= {each.address: each for each in read}
@@ -116,7 +116,7 @@ class BatchReader:
     ) -> tuple[tuple[SignatureInfo, ...], list[TransactionRecord]]:
         """Return the infos before the first whose transaction the node lacks, and their records."""
         executed = [info for info in infos if info.err is None]
-        found = await self._rpc.get_transactions(
+        found = await self.rpc.get_transactions(
             [info.signature for info in executed], commitment=Commitment.CONFIRMED
         )
         records = {
@@ -132,7 +132,7 @@ class BatchReader:
 
     def _logs(self, record: TransactionRecord) -> ProgramLogs:
         return parse_events(
-            record.logs or [], self._programs.vault, top_level_programs=record.top_level_programs
+            record.logs or [], self.programs.vault, top_level_programs=record.top_level_programs
         )
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import structlog
 from solders.pubkey import Pubkey
@@ -26,13 +26,13 @@ from cvms.store.vaults import balance_history, history, open_timelocks
 log = structlog.get_logger(__name__)
 
 
+@dataclass(slots=True, kw_only=True, eq=False)
 class EventReconstructor:
     """Reconstructs the events of one transaction, once all earlier ones are applied."""
 
-    def __init__(self, *, database: Database, programs: Programs, metrics: Metrics) -> None:
-        self._database = database
-        self._programs = programs
-        self._metrics = metrics
+    database: Database
+    programs: Programs
+    metrics: Metrics
 
     async def reconstruct(self, batch: Batch, record: TransactionRecord) -> Batch:
         """Return the batch of this one transaction with all of its events, or unchanged on failure.
@@ -41,23 +41,21 @@ class EventReconstructor:
         then lacks.
         """
         parsed = parse_events(
-            record.logs or [], self._programs.vault, top_level_programs=record.top_level_programs
+            record.logs or [], self.programs.vault, top_level_programs=record.top_level_programs
         )
         before = await self._before(batch, record)
         try:
-            events = replay_events(
-                record, self._programs.vault, before=before, logged=parsed.events
-            )
+            events = replay_events(record, self.programs.vault, before=before, logged=parsed.events)
         except NotRebuilt as error:
-            self._metrics.unread_logs.inc()
+            self.metrics.unread_logs.inc()
             problem = f"{parsed.problem}; {error}"
             log.error("events_not_reconstructed", signature=record.signature, problem=problem)
             return batch
-        self._metrics.rebuilt_logs.inc()
+        self.metrics.rebuilt_logs.inc()
         log.warning("events_reconstructed", signature=record.signature, problem=parsed.problem)
         [info] = batch.signatures
         executed = executed_transaction(
-            record, events, self._programs, info.commitment, logged=frozenset(parsed.events)
+            record, events, self.programs, info.commitment, logged=frozenset(parsed.events)
         )
         return replace(batch, executed=(executed,))
 
@@ -66,7 +64,7 @@ class EventReconstructor:
     ) -> Mapping[Pubkey, ReplayedVault]:
         """Return the state of the transaction's vaults before it, as of the cursor."""
         addresses = [str(each.address) for each in batch.vaults]
-        async with self._database.connection() as conn:
+        async with self.database.connection() as conn:
             mints = await vault_mints.read(conn, addresses)
             stored = {
                 Pubkey.from_string(each.vault): await _stored_state(conn, each, record.slot)

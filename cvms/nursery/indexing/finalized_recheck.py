@@ -8,11 +8,13 @@ account at finality is correct, whatever the events say.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 import structlog
 from solders.pubkey import Pubkey
 
-from cvms.chain.rpc.rpc_client import ACCOUNTS_PER_CALL, RpcClient
+from cvms.chain.rpc.limits import ACCOUNTS_PER_CALL
+from cvms.chain.rpc.rpc_client import RpcClient
 from cvms.chain.types import Programs, Slot
 from cvms.nursery.channels.wakeups import OutboxWakeup
 from cvms.nursery.ledger.outbox_messages import balance_message
@@ -30,29 +32,21 @@ from cvms.store.vaults.vaults import VaultRow
 log = structlog.get_logger(__name__)
 
 
+@dataclass(slots=True, kw_only=True, eq=False)
 class FinalizedRecheck:
     """Replaces the rows that were read in dropped blocks."""
 
-    def __init__(
-        self,
-        *,
-        database: Database,
-        rpc: RpcClient,
-        programs: Programs,
-        outbox_wake: OutboxWakeup,
-        cache: BalanceCache,
-    ) -> None:
-        self._database = database
-        self._rpc = rpc
-        self._programs = programs
-        self._outbox_wake = outbox_wake
-        self._cache = cache
+    database: Database
+    rpc: RpcClient
+    programs: Programs
+    outbox_wake: OutboxWakeup
+    cache: BalanceCache
 
     async def run(self, final: Slot) -> None:
         """Recheck every row of a slot up to `final` that was not rechecked since it was read."""
         while True:
-            async with self._database.connection() as conn:
-                indexed = (await cursors.frontier(conn, str(self._programs.vault))).slot
+            async with self.database.connection() as conn:
+                indexed = (await cursors.frontier(conn, str(self.programs.vault))).slot
                 slot = min(final, -1 if indexed is None else indexed)
                 rows = await vault_writer.not_rechecked(
                     conn, up_to_slot=slot, limit=ACCOUNTS_PER_CALL
@@ -60,13 +54,13 @@ class FinalizedRecheck:
             if not rows:
                 return
             touched = {Pubkey.from_string(row.vault): "" for row in rows}
-            fetched = await fetch_vaults(self._rpc, self._programs, touched, at_least=final)
+            fetched = await fetch_vaults(self.rpc, self.programs, touched, at_least=final)
             await self._compare(rows, {str(each.address): each for each in fetched})
 
     async def _compare(
         self, rows: Sequence[VaultRow], accounts: Mapping[str, FetchedVault]
     ) -> None:
-        async with self._database.transaction() as conn:
+        async with self.database.transaction() as conn:
             await cursors.lock(conn)
             unmoved = await vault_writer.mark_rechecked(conn, rows)
             changed = [
@@ -80,14 +74,14 @@ class FinalizedRecheck:
             )
             await self._replace(conn, changed)
         if changed:
-            await self._cache.forget(*(row.owner for row, _ in changed))
-            self._outbox_wake.wake()
+            await self.cache.forget(*(row.owner for row, _ in changed))
+            self.outbox_wake.wake()
 
     def _changed_row(self, before: VaultRow, account: FetchedVault | None) -> VaultRow | None:
         """Return the row of the account, or None if it equals `before`."""
         if account is None:
             return None
-        mint = str(self._programs.mint)
+        mint = str(self.programs.mint)
         now = vault_row_at(account.address, account.vault, account.slot, mint=mint, before=before)
         return None if now is None or same_account(now, before) else now
 

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from itertools import takewhile
 
 import structlog
 import trio
 
+from cvms.chain.rpc.limits import STATUSES_PER_CALL
 from cvms.chain.rpc.responses import SignatureStatus
-from cvms.chain.rpc.rpc_client import STATUSES_PER_CALL, RpcClient
+from cvms.chain.rpc.rpc_client import RpcClient
 from cvms.chain.types import Commitment, Slot
 from cvms.nursery.channels.status_board import StatusBoard
 from cvms.nursery.indexing.finalized_recheck import FinalizedRecheck
@@ -23,29 +25,21 @@ log = structlog.get_logger(__name__)
 POLL_SECONDS = 2.0
 
 
+@dataclass(slots=True, kw_only=True, eq=False)
 class Finalizer:
     """Marks each transaction by its own status: a finalized slot says nothing about its block."""
 
-    def __init__(
-        self,
-        *,
-        database: Database,
-        rpc: RpcClient,
-        forks: ForkRollback,
-        recheck: FinalizedRecheck,
-        board: StatusBoard,
-    ) -> None:
-        self._database = database
-        self._rpc = rpc
-        self._forks = forks
-        self._recheck = recheck
-        self._board = board
+    database: Database
+    rpc: RpcClient
+    forks: ForkRollback
+    recheck: FinalizedRecheck
+    board: StatusBoard
 
     async def run(self) -> None:
         """Run every POLL_SECONDS until cancelled."""
         while True:
             await self.run_once()
-            self._board.task_succeeded("settler")
+            self.board.task_succeeded("settler")
             await trio.sleep(POLL_SECONDS)
 
     async def run_once(self) -> None:
@@ -54,20 +48,20 @@ class Finalizer:
         A transaction that is in no block up to that slot was dropped by a fork. It is rolled back
         with everything after it.
         """
-        slot = await self._rpc.get_slot(Commitment.FINALIZED)
+        slot = await self.rpc.get_slot(Commitment.FINALIZED)
         after = -1
         while page := await self._not_final(slot, after):
             reached, dropped = await self._finalize(page, slot)
             if dropped is not None:
                 if reached >= slot:  # a node that is behind is no evidence
                     log.error("transaction_dropped", signature=dropped.signature, slot=dropped.slot)
-                    await self._forks.roll_back(seen=slot)
+                    await self.forks.roll_back(seen=slot)
                 break
             after = page[-1].place
-        await self._recheck.run(slot)
+        await self.recheck.run(slot)
 
     async def _not_final(self, slot: Slot, after: int) -> list[AppliedTransaction]:
-        async with self._database.connection() as conn:
+        async with self.database.connection() as conn:
             return await applied_transactions.not_final(
                 conn, up_to_slot=slot, after=after, limit=STATUSES_PER_CALL
             )
@@ -80,13 +74,13 @@ class Finalizer:
         Return the slot that the statuses hold for, and that first one. Nothing after it is marked:
         the last finalized transaction has to precede it, to show how far back the nodes know.
         """
-        seen = await self._rpc.statuses_everywhere(
+        seen = await self.rpc.statuses_everywhere(
             [each.signature for each in page], min_context_slot=slot
         )
         pairs = list(zip(page, seen.statuses, strict=True))
         in_block = list(takewhile(lambda pair: _in_its_block(*pair), pairs))
         final = [row for row, status in in_block if _is_final(status)]
-        async with self._database.transaction() as conn:
+        async with self.database.transaction() as conn:
             await finality.mark_final(conn, final)
         return seen.slot, page[len(in_block)] if len(in_block) < len(page) else None
 

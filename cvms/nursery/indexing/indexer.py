@@ -15,8 +15,9 @@ import structlog
 import trio
 from solders.pubkey import Pubkey
 
-from cvms.chain.pubsub.log_subscription import LogNotice, Subscribed, watch_logs
+from cvms.chain.pubsub.log_subscription import LogNotice, LogsSubscribed, watch_logs
 from cvms.chain.rpc.chain_tips import read_tips
+from cvms.chain.rpc.error_codes import BEHIND
 from cvms.chain.rpc.responses import SignatureInfo
 from cvms.chain.rpc.rpc_client import RpcClient
 from cvms.chain.types import Commitment, Programs, Slot
@@ -60,9 +61,6 @@ RETRY_SECONDS = 0.2
 """Delay when a node lacked a transaction that it listed, or another process moved the cursor."""
 NOTICES = 256
 """Capacity of the channel of notices; when it is full, the subscription's socket waits."""
-
-NODE_BEHIND = frozenset({-32016, -32005})
-"""RPC errors of a node that has not reached a slot that another node has."""
 
 
 class Indexer:
@@ -124,7 +122,7 @@ class Indexer:
 
     async def run(self) -> None:
         """Follow the chain until cancelled. After an exception it can be run again."""
-        send, receive = trio.open_memory_channel[Subscribed | LogNotice](NOTICES)
+        send, receive = trio.open_memory_channel[LogsSubscribed | LogNotice](NOTICES)
         async with trio.open_nursery() as nursery:
             watch = partial(
                 watch_logs,
@@ -143,7 +141,7 @@ class Indexer:
         try:
             return await self.catch_up()
         except RpcError as error:
-            if error.code not in NODE_BEHIND:
+            if error.code not in BEHIND:
                 await self._record_problem(error)
                 raise
             log.info("node_is_behind", reason=str(error))  # if it lasts, the lag shows it
@@ -313,7 +311,7 @@ def _holds_timelocks(batch: Batch) -> bool:
     return any(vault.timelocks or vault.pending_withdrawals for vault in vaults)
 
 
-def _drain(notices: trio.MemoryReceiveChannel[Subscribed | LogNotice]) -> None:
+def _drain(notices: trio.MemoryReceiveChannel[LogsSubscribed | LogNotice]) -> None:
     """Discard the queued notices: one run covers them all."""
     try:
         while True:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import structlog
 
 from cvms.chain.rpc.rpc_client import RpcClient
@@ -26,31 +28,23 @@ RECOUNT_SECONDS = 300.0
 OWNERS_PER_QUERY = 1000
 
 
+@dataclass(slots=True, kw_only=True, eq=False)
 class AggregateCheck:
     """Compares stored sums, and finds vaults whose rows differ from the chain's list."""
 
-    def __init__(
-        self,
-        *,
-        database: Database,
-        rpc: RpcClient,
-        programs: Programs,
-        threshold: int,
-        metrics: Metrics,
-    ) -> None:
-        self._database = database
-        self._rpc = rpc
-        self._programs = programs
-        self._threshold = threshold
-        self._metrics = metrics
+    database: Database
+    rpc: RpcClient
+    programs: Programs
+    threshold: int
+    metrics: Metrics
 
     async def check_sums(self) -> None:
         """Compare the stored sums with rows and history, and recount those that differ."""
-        async with self._database.connection() as conn:
+        async with self.database.connection() as conn:
             found = await aggregate_check.check(conn)
-        if not found.sizes_right(self._threshold):
+        if not found.sizes_right(self.threshold):
             await self._recount_sizes(found)
-        if not found.flows_right(self._threshold):
+        if not found.flows_right(self.threshold):
             await self._recount_flows(found)
 
     async def find_mismatched_owners(self) -> list[str]:
@@ -60,9 +54,7 @@ class AggregateCheck:
         if no node lists vaults.
         """
         try:
-            _, listed = await list_vaults(
-                self._rpc, self._programs, commitment=Commitment.CONFIRMED
-            )
+            _, listed = await list_vaults(self.rpc, self.programs, commitment=Commitment.CONFIRMED)
         except (RpcError, DecodeError) as error:
             log.warning("vault_list_unavailable", problem=str(error))
             return []
@@ -71,9 +63,9 @@ class AggregateCheck:
             totals = {
                 str(each.owner): each.total for each in listed[start : start + OWNERS_PER_QUERY]
             }
-            async with self._database.connection() as conn:
+            async with self.database.connection() as conn:
                 mismatched += await vaults.owners_with_other_total(conn, totals)
-        async with self._database.connection() as conn:
+        async with self.database.connection() as conn:
             tvl = await vaults.tvl(conn)
         log.info(
             "vaults_listed",
@@ -85,22 +77,22 @@ class AggregateCheck:
         return mismatched
 
     async def _recount_sizes(self, found: AggregateCounts) -> None:
-        async with self._database.transaction() as conn:
+        async with self.database.transaction() as conn:
             await aggregate_check.count_sizes(conn)
             entry = _entry(
                 "vault_sizes",
                 found,
                 found.sizes,
-                healed=(await aggregate_check.check(conn)).sizes_right(self._threshold),
+                healed=(await aggregate_check.check(conn)).sizes_right(self.threshold),
                 cause=f"{found.wrong_sizes} sums by size differ from the rows",
             )
             logged = await reconciliation_log.log_once(conn, entry)
         if logged:
-            report_difference(entry, self._metrics)
+            report_difference(entry, self.metrics)
 
     async def _recount_flows(self, found: AggregateCounts) -> None:
         async with (
-            self._database.dedicated(query_timeout=RECOUNT_SECONDS) as conn,
+            self.database.dedicated(query_timeout=RECOUNT_SECONDS) as conn,
             conn.transaction(),
         ):
             await cursors.lock(conn)
@@ -109,12 +101,12 @@ class AggregateCheck:
                 "tvl",
                 found,
                 found.newest_hour,
-                healed=(await aggregate_check.check(conn)).flows_right(self._threshold),
+                healed=(await aggregate_check.check(conn)).flows_right(self.threshold),
                 cause=f"{found.wrong_flows} sums over time differ from the history",
             )
             logged = await reconciliation_log.log_once(conn, entry)
         if logged:
-            report_difference(entry, self._metrics)
+            report_difference(entry, self.metrics)
 
 
 def report_difference(entry: ReconciliationEntry, metrics: Metrics) -> None:

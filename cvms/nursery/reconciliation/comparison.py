@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
-from cvms.chain.program.accounts import TokenAccount, Vault
+from cvms.chain.program.accounts import SplTokenAccount, Vault
 from cvms.chain.types import Slot
 from cvms.nursery.ledger.vault_rows import AMOUNTS, CLOSED
 from cvms.store.reconciliation import reconciliation_log
@@ -25,7 +25,7 @@ class ExpectedState:
 
     row: VaultRow
     vault: Vault | None
-    tokens: TokenAccount | None
+    tokens: SplTokenAccount | None
     slot: Slot
 
 

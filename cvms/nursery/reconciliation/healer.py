@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 from solders.pubkey import Pubkey
 
@@ -27,27 +28,17 @@ from cvms.store.redis.balance_cache import BalanceCache
 from cvms.store.vaults import balance_history
 
 
+@dataclass(slots=True, kw_only=True, eq=False)
 class Healer:
     """Logs differences and heals them: rows from accounts, history from transactions."""
 
-    def __init__(
-        self,
-        *,
-        database: Database,
-        programs: Programs,
-        reindexer: Reindexer,
-        outbox_wake: OutboxWakeup,
-        cache: BalanceCache,
-        threshold: int,
-        metrics: Metrics,
-    ) -> None:
-        self._database = database
-        self._programs = programs
-        self._reindexer = reindexer
-        self._outbox_wake = outbox_wake
-        self._cache = cache
-        self._threshold = threshold
-        self._metrics = metrics
+    database: Database
+    programs: Programs
+    reindexer: Reindexer
+    outbox_wake: OutboxWakeup
+    cache: BalanceCache
+    threshold: int
+    metrics: Metrics
 
     async def log_and_heal(self, chain: ExpectedState, found: Sequence[FieldDifference]) -> bool:
         """Log these differences from the finalized state `chain`, and heal what can be healed.
@@ -59,15 +50,15 @@ class Healer:
             problem = await self._heal_history(chain, found)
         except HistoryNotIndexed:
             return False
-        async with self._database.transaction() as conn:
+        async with self.database.transaction() as conn:
             entries = await self._log_and_heal(conn, chain, found, problem)
         if entries is None:
             return False
         for entry in entries:
-            report_difference(entry, self._metrics)
-        self._metrics.reconciliation_checks.labels(outcome="difference").inc()
-        await self._cache.forget(chain.row.owner)
-        self._outbox_wake.wake()
+            report_difference(entry, self.metrics)
+        self.metrics.reconciliation_checks.labels(outcome="difference").inc()
+        await self.cache.forget(chain.row.owner)
+        self.outbox_wake.wake()
         return True
 
     async def reindex(self, owner: str, vault: str) -> str | None:
@@ -76,7 +67,7 @@ class Healer:
         Raises HistoryNotIndexed.
         """
         try:
-            await self._reindexer.reindex(Pubkey.from_string(vault), owner)
+            await self.reindexer.reindex(Pubkey.from_string(vault), owner)
         except HistoryNotIndexed:
             raise
         except HistoryNotProven as error:
@@ -90,7 +81,7 @@ class Healer:
         if any(field.startswith("history") for field in fields):
             return await self.reindex(chain.row.owner, chain.row.vault)
         if fields:
-            await self._reindexer.rewrite_balances(chain.row.owner)
+            await self.reindexer.rewrite_balances(chain.row.owner)
         return None
 
     async def _log_and_heal(
@@ -108,7 +99,7 @@ class Healer:
             return None
         await self._heal_row(conn, chain, found)
         now = (await vault_ledger.read(conn, [owner]))[owner]
-        left = {each.field for each in differences(chain, now, threshold=self._threshold)}
+        left = {each.field for each in differences(chain, now, threshold=self.threshold)}
         entries = []
         for each in found:
             entry = each.entry(chain, before, healed=each.field not in left, problem=problem)

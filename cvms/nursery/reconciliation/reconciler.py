@@ -15,6 +15,7 @@ import structlog
 import trio
 from psycopg import IsolationLevel
 
+from cvms.chain.rpc.error_codes import BEHIND
 from cvms.chain.rpc.rpc_client import RpcClient
 from cvms.chain.types import Commitment, Programs, Slot
 from cvms.errors import HistoryNotIndexed, RpcError
@@ -23,7 +24,6 @@ from cvms.nursery.channels.indexer_progress import IndexerProgress
 from cvms.nursery.channels.reconcile_requests import ReconcileQueue
 from cvms.nursery.channels.status_board import StatusBoard
 from cvms.nursery.channels.wakeups import OutboxWakeup
-from cvms.nursery.indexing.indexer import NODE_BEHIND
 from cvms.nursery.reconciliation.aggregate_check import AggregateCheck
 from cvms.nursery.reconciliation.comparison import ExpectedState, FieldDifference, differences
 from cvms.nursery.reconciliation.healer import Healer, row_matches_history
@@ -197,7 +197,7 @@ class Reconciler:
             try:
                 await self._resolve(due, indexed or Slot(0))
             except RpcError as error:
-                if error.code not in NODE_BEHIND:
+                if error.code not in BEHIND:
                     raise
                 log.info("node_is_behind", reason=str(error))  # they stay pending
         await self._check_sums()

@@ -8,9 +8,10 @@ from dataclasses import dataclass
 import structlog
 from solders.pubkey import Pubkey
 
-from cvms.chain.program.accounts import TokenAccount, Vault, read_token_account, read_vault
+from cvms.chain.program.accounts import SplTokenAccount, Vault, read_token_account, read_vault
 from cvms.chain.program.addresses import token_account, vault_address
-from cvms.chain.rpc.rpc_client import ACCOUNTS_PER_CALL, RpcClient
+from cvms.chain.rpc.limits import ACCOUNTS_PER_CALL
+from cvms.chain.rpc.rpc_client import RpcClient
 from cvms.chain.types import Commitment, Programs, Slot
 from cvms.errors import DecodeError
 from cvms.nursery.ledger.vault_rows import vault_row_at
@@ -30,7 +31,7 @@ class VaultReading:
     owner: str
     address: Pubkey
     vault: Vault | None
-    tokens: TokenAccount | None
+    tokens: SplTokenAccount | None
     slot: Slot
 
 

@@ -7,6 +7,7 @@ corrections, and the second of two replicas finds nothing left to do.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import structlog
 from solders.pubkey import Pubkey
@@ -36,16 +37,14 @@ OFFSET_EVENTS = frozenset({"VaultClosedEvent", "UpdateUsdtMintEvent"})
 """Events that change a vault's offsets: these are corrected only once such events are finalized."""
 
 
+@dataclass(slots=True, kw_only=True, eq=False)
 class Reindexer:
     """Corrects what is stored of a vault's history, from its finalized transactions."""
 
-    def __init__(
-        self, *, database: Database, rpc: RpcClient, programs: Programs, metrics: Metrics
-    ) -> None:
-        self._database = database
-        self._rpc = rpc
-        self._programs = programs
-        self._metrics = metrics
+    database: Database
+    rpc: RpcClient
+    programs: Programs
+    metrics: Metrics
 
     async def reindex(self, address: Pubkey, owner: str) -> int:
         """Correct the owner's history; return the number of corrections.
@@ -53,21 +52,21 @@ class Reindexer:
         Raises HistoryNotProven if the node does not show the history, and HistoryNotIndexed if the
         indexer is behind it. Nothing is changed then.
         """
-        proven = await read_proven_history(self._rpc, self._programs, address=address, owner=owner)
-        async with self._database.transaction() as conn:
+        proven = await read_proven_history(self.rpc, self.programs, address=address, owner=owner)
+        async with self.database.transaction() as conn:
             await cursors.lock(conn)
-            reached = (await cursors.frontier(conn, str(self._programs.vault))).slot
+            reached = (await cursors.frontier(conn, str(self.programs.vault))).slot
             if reached is None or reached < proven.through:
                 raise HistoryNotIndexed(f"slot {proven.through} is not indexed yet")
             entries = await _correct(conn, proven, Slot(reached))
         for entry in entries:
-            self._metrics.reconciliation_differences.labels(field=entry.field, healed="true").inc()
+            self.metrics.reconciliation_differences.labels(field=entry.field, healed="true").inc()
             log.error("history_corrected", owner=owner, field=entry.field, cause=entry.cause)
         return len(entries)
 
     async def rewrite_balances(self, owner: str) -> None:
         """Rewrite the owner's balance history from the history lines."""
-        async with self._database.transaction() as conn:
+        async with self.database.transaction() as conn:
             await cursors.lock(conn)
             await _rewrite_balances(conn, owner)
 

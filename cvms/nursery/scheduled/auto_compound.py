@@ -7,6 +7,7 @@ again in the database transaction that records the submission: once it is off, n
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass, field
 
 import structlog
 import trio
@@ -38,41 +39,30 @@ BUSY_POLL_SECONDS = 1.0
 """While a pass waits because MAX_PENDING compounds are in flight."""
 
 
+@dataclass(slots=True, kw_only=True, eq=False)
 class AutoCompounder:
     """Passes over all enabled policies every `interval` seconds."""
 
-    def __init__(
-        self,
-        *,
-        database: Database,
-        rpc: RpcClient,
-        programs: Programs,
-        operator: OperatorSubmitter,
-        pools: Sequence[Pubkey],
-        min_amount: int,
-        interval: float,
-        board: StatusBoard,
-    ) -> None:
-        self._database = database
-        self._rpc = rpc
-        self._programs = programs
-        self._operator = operator
-        self._pools = pools
-        self._min_amount = min_amount
-        self._interval = interval
-        self._board = board
-        self._after = ""
+    database: Database
+    rpc: RpcClient
+    programs: Programs
+    operator: OperatorSubmitter
+    pools: Sequence[Pubkey]
+    min_amount: int
+    interval: float
+    board: StatusBoard
+    _after: str = field(default="", init=False)
 
     async def run(self) -> None:
         """Run once every `interval` seconds until cancelled."""
         while True:
             complete = await self.run_once()
-            self._board.task_succeeded("compounding")
-            await trio.sleep(self._interval if complete else BUSY_POLL_SECONDS)
+            self.board.task_succeeded("compounding")
+            await trio.sleep(self.interval if complete else BUSY_POLL_SECONDS)
 
     async def run_once(self) -> bool:
         """Continue the pass. Return False if it must wait because too much is in flight."""
-        while self._pools and (page := await self._page()):
+        while self.pools and (page := await self._page()):
             if not await self._has_room():
                 return False
             await self._compound(page)
@@ -81,53 +71,53 @@ class AutoCompounder:
         return True
 
     async def _page(self) -> list[YieldPolicy]:
-        async with self._database.connection() as conn:
+        async with self.database.connection() as conn:
             return await yield_policies.to_compound(
                 conn,
-                yield_program=str(self._programs.yield_pool),
-                delegate=str(self._operator.address),
+                yield_program=str(self.programs.yield_pool),
+                delegate=str(self.operator.address),
                 after=self._after,
                 limit=PAGE_SIZE,
             )
 
     async def _has_room(self) -> bool:
-        async with self._database.connection() as conn:
+        async with self.database.connection() as conn:
             return await operator_submissions.count_pending(conn, ACTION) < MAX_PENDING
 
     async def _compound(self, page: Sequence[YieldPolicy]) -> None:
         owners = [Pubkey.from_string(policy.owner) for policy in page]
-        vaults = [vault_address(self._programs, owner) for owner in owners]
+        vaults = [vault_address(self.programs, owner) for owner in owners]
         positions = await read_positions_of(
-            self._rpc, self._programs, pools=self._pools, owners=vaults
+            self.rpc, self.programs, pools=self.pools, owners=vaults
         )
         for policy, owner, vault in zip(page, owners, vaults, strict=True):
             best = max(positions[vault], key=_claimable, default=None)
-            if best is not None and best.claimable >= max(policy.min_amount, self._min_amount):
+            if best is not None and best.claimable >= max(policy.min_amount, self.min_amount):
                 await self._submit(owner, best)
 
     async def _submit(self, owner: Pubkey, position: PoolPosition) -> None:
-        amount, program = position.claimable, str(self._programs.yield_pool)
+        amount, program = position.claimable, str(self.programs.yield_pool)
         prepared = await prepare_compound(
-            self._rpc,
-            self._programs,
+            self.rpc,
+            self.programs,
             owner=owner,
             pool=position.pool,
             amount=amount,
-            delegate=self._operator.address,
+            delegate=self.operator.address,
         )
         try:
-            built = await self._operator.simulate(prepared)
+            built = await self.operator.simulate(prepared)
         except ProgramRefused as refused:
             if not is_program_refusal(refused):
                 raise
             log.warning("compound_refused", owner=str(owner), reason=str(refused))
             return
-        async with self._database.transaction() as conn:
+        async with self.database.transaction() as conn:
             if not await yield_policies.allows(
                 conn, owner=str(owner), yield_program=program, amount=amount
             ):
                 return
-            await self._operator.record(
+            await self.operator.record(
                 conn,
                 built,
                 kind=ACTION,
@@ -136,7 +126,7 @@ class AutoCompounder:
                 amount=amount,
                 details={"yield_program": program, "pool": str(position.pool)},
             )
-        self._operator.wake()
+        self.operator.wake()
 
 
 def _claimable(position: PoolPosition) -> int:

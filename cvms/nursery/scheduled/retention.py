@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from datetime import timedelta
 
 import trio
@@ -35,23 +36,23 @@ MATURITY_AGE = timedelta(days=7)
 YIELD_RATE_AGE = timedelta(days=366)
 
 
+@dataclass(slots=True, kw_only=True, eq=False)
 class Retention:
     """Prunes the tables that grow. Tables of record (history, events, audit) are kept forever."""
 
-    def __init__(self, *, database: Database, board: StatusBoard) -> None:
-        self._database = database
-        self._board = board
+    database: Database
+    board: StatusBoard
 
     async def run(self) -> None:
         """Run once every POLL_SECONDS until cancelled."""
         while True:
             await self.run_once()
-            self._board.task_succeeded("retention")
+            self.board.task_succeeded("retention")
             await trio.sleep(POLL_SECONDS)
 
     async def run_once(self) -> None:
         """Prune every table. Two replicas may do so at the same time."""
-        async with self._database.connection() as conn:
+        async with self.database.connection() as conn:
             await outbox.prune(conn, OUTBOX_AGE)
             await nonces.prune(conn)
             await submissions.prune_built(conn, BUILT_AGE)

@@ -7,6 +7,7 @@ recorded before it is sent, as every submission is. So this task's memory may be
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from operator import attrgetter
 from typing import Any
 
@@ -21,6 +22,7 @@ from cvms.nursery.channels.wakeups import OutboxWakeup, TimelockWakeup
 from cvms.nursery.scheduled.timelock_releases import TimelockReleaser
 from cvms.store.messaging import outbox
 from cvms.store.messaging.outbox import OutboxMessage
+from cvms.store.messaging.topics import Topic
 from cvms.store.postgres.database import Database
 from cvms.store.vaults import maturities
 from cvms.store.vaults.maturities import Maturity
@@ -35,48 +37,37 @@ POLL_SECONDS = 30.0
 """Upper bound of the wait for the next due time: the chain's clock may run ahead of ours."""
 
 
+@dataclass(slots=True, kw_only=True, eq=False)
 class TimelockScheduler:
     """Sends notices and releases as they fall due by the chain's clock."""
 
-    def __init__(
-        self,
-        *,
-        database: Database,
-        rpc: RpcClient,
-        progress: IndexerProgress,
-        notice_seconds: int,
-        releases: TimelockReleaser | None,
-        wake: TimelockWakeup,
-        outbox_wake: OutboxWakeup,
-        board: StatusBoard,
-    ) -> None:
-        self._database = database
-        self._rpc = rpc
-        self._progress = progress
-        self._notice = notice_seconds
-        self._releases = releases
-        self._wake = wake
-        self._outbox_wake = outbox_wake
-        self._board = board
+    database: Database
+    rpc: RpcClient
+    progress: IndexerProgress
+    notice_seconds: int
+    releases: TimelockReleaser | None
+    wake: TimelockWakeup
+    outbox_wake: OutboxWakeup
+    board: StatusBoard
 
     async def run(self) -> None:
         """Run whenever something may be due, until cancelled."""
         while True:
             seconds = await self.run_once()
-            self._board.task_succeeded("timelocks")
+            self.board.task_succeeded("timelocks")
             await trio.sleep(MIN_POLL_SECONDS)
-            await self._wake.wait(seconds)
+            await self.wake.wait(seconds)
 
     async def run_once(self) -> float:
         """Do all that is due, and return the seconds until the next run."""
-        if self._progress.slot is None:
+        if self.progress.slot is None:
             return BUSY_POLL_SECONDS  # after a long stop, rows are out of date until indexed
-        now = await chain_now(self._rpc)
+        now = await chain_now(self.rpc)
         await self._notify(now)
-        if self._releases is not None and await self._releases.run_once(now.seconds):
+        if self.releases is not None and await self.releases.run_once(now.seconds):
             return BUSY_POLL_SECONDS
-        async with self._database.connection() as conn:
-            due = await maturities.next_notice(conn, notice=self._notice)
+        async with self.database.connection() as conn:
+            due = await maturities.next_notice(conn, notice=self.notice_seconds)
         return POLL_SECONDS if due is None else min(POLL_SECONDS, max(0, due - now.seconds))
 
     async def _notify(self, now: ChainTime) -> None:
@@ -85,12 +76,12 @@ class TimelockScheduler:
         while sent == BATCH_SIZE:
             sent = await self._notify_batch(now)
             if sent:
-                self._outbox_wake.wake()
+                self.outbox_wake.wake()
 
     async def _notify_batch(self, now: ChainTime) -> int:
-        async with self._database.transaction() as conn:
+        async with self.database.transaction() as conn:
             soon = await maturities.claim_due_soon(
-                conn, now=now.seconds, notice=self._notice, limit=BATCH_SIZE
+                conn, now=now.seconds, notice=self.notice_seconds, limit=BATCH_SIZE
             )
             due = await maturities.claim_due(conn, now=now.seconds, limit=BATCH_SIZE)
             notices = [_notice(maturity, DUE_SOON_NOTICES, now) for maturity in _in_order(soon)]
@@ -117,7 +108,7 @@ def _notice(maturity: Maturity, kinds: Mapping[str, str], now: ChainTime) -> Out
         "remaining_seconds": max(0, maturity.due_at - now.seconds),
     }
     return OutboxMessage(
-        topic="timelock_event",
+        topic=Topic.TIMELOCK,
         owner=maturity.owner,
         slot=now.slot,
         signature=None,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass, field
 
 import structlog
 import trio
@@ -34,17 +35,15 @@ DEFERRAL_SECONDS = 60.0
 """Until a vault is tried again that could not be released, or whose row is out of date."""
 
 
+@dataclass(slots=True, kw_only=True, eq=False)
 class TimelockReleaser:
     """Releases matured timelocks, signed and paid by the operator."""
 
-    def __init__(
-        self, *, database: Database, rpc: RpcClient, programs: Programs, operator: OperatorSubmitter
-    ) -> None:
-        self._database = database
-        self._rpc = rpc
-        self._programs = programs
-        self._operator = operator
-        self._deferred: dict[str, float] = {}
+    database: Database
+    rpc: RpcClient
+    programs: Programs
+    operator: OperatorSubmitter
+    _deferred: dict[str, float] = field(default_factory=dict, init=False)
 
     async def run_once(self, now: int) -> bool:
         """Submit releases of what has matured at `now`, by the chain's clock.
@@ -52,7 +51,7 @@ class TimelockReleaser:
         Return whether to run again soon, because some remain or too many are in flight.
         """
         self._drop_expired_deferrals()
-        async with self._database.connection() as conn:
+        async with self.database.connection() as conn:
             room = MAX_PENDING - await operator_submissions.count_pending(conn, ACTION)
             if room <= 0:
                 return True
@@ -63,7 +62,7 @@ class TimelockReleaser:
         owners = await self._matured(due, now)
         for first in range(0, len(owners), VAULTS_PER_TRANSACTION):
             await self._release(owners[first : first + VAULTS_PER_TRANSACTION])
-        async with self._database.connection() as conn:
+        async with self.database.connection() as conn:
             return await maturities.any_to_release(conn, now=now, deferred=self._deferred)
 
     async def _matured(self, due: Sequence[str], now: int) -> list[Pubkey]:
@@ -71,17 +70,17 @@ class TimelockReleaser:
         if not due:
             return []
         keys = [Pubkey.from_string(owner) for owner in due]
-        matured = await with_matured(self._rpc, self._programs, keys, now=now)
+        matured = await with_matured(self.rpc, self.programs, keys, now=now)
         for owner in set(due) - set(map(str, matured)):
             self._defer(owner)
         return matured
 
     async def _release(self, owners: Sequence[Pubkey]) -> None:
         """Submit one release of these vaults. If the program refuses it, submit each half alone."""
-        payer = self._operator.address
-        prepared = await prepare_releases(self._rpc, self._programs, owners, payer=payer)
+        payer = self.operator.address
+        prepared = await prepare_releases(self.rpc, self.programs, owners, payer=payer)
         try:
-            built = await self._operator.simulate(prepared)
+            built = await self.operator.simulate(prepared)
         except ProgramRefused as refused:
             if not is_program_refusal(refused):
                 raise
@@ -93,13 +92,13 @@ class TimelockReleaser:
             await self._release(owners[:half])
             await self._release(owners[half:])
             return
-        async with self._database.transaction() as conn:
+        async with self.database.transaction() as conn:
             names = list(map(str, owners))
-            recorded = await self._operator.record(
+            recorded = await self.operator.record(
                 conn, built, kind=ACTION, actor=ACTOR, owners=names
             )
         if recorded:
-            self._operator.wake()
+            self.operator.wake()
         else:
             for name in names:
                 self._defer(name)

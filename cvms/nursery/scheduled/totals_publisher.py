@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
@@ -16,6 +17,7 @@ from cvms.nursery.channels.wakeups import OutboxWakeup, TvlWakeup
 from cvms.store.analytics import overview, published_state
 from cvms.store.messaging import outbox
 from cvms.store.messaging.outbox import OutboxMessage
+from cvms.store.messaging.topics import Topic
 from cvms.store.postgres.database import Database
 from cvms.store.postgres.driver.connection import Connection
 from cvms.store.vaults import vaults
@@ -29,52 +31,41 @@ ANALYTICS_MIN_INTERVAL = timedelta(seconds=5)
 """Between two `analytics_update` messages, whichever replicas publish them."""
 
 
+@dataclass(slots=True, kw_only=True, eq=False)
 class TotalsPublisher:
     """Publishes `tvl_update` and `analytics_update` whenever their values change."""
 
-    def __init__(
-        self,
-        *,
-        database: Database,
-        program: str,
-        wake: TvlWakeup,
-        outbox_wake: OutboxWakeup,
-        interval: float,
-        board: StatusBoard,
-        metrics: Metrics,
-        analytics_min_interval: timedelta = ANALYTICS_MIN_INTERVAL,
-    ) -> None:
-        self._database = database
-        self._program = program
-        self._wake = wake
-        self._outbox_wake = outbox_wake
-        self._interval = interval
-        self._board = board
-        self._metrics = metrics
-        self._analytics_min_interval = analytics_min_interval
+    database: Database
+    program: str
+    wake: TvlWakeup
+    outbox_wake: OutboxWakeup
+    interval: float
+    board: StatusBoard
+    metrics: Metrics
+    analytics_min_interval: timedelta = ANALYTICS_MIN_INTERVAL
 
     async def run(self) -> None:
         """Run once after each wake-up, and every `interval` seconds, until cancelled."""
         while True:
             complete = await self.run_once()
-            self._board.task_succeeded("balances")
+            self.board.task_succeeded("balances")
             await trio.sleep(MIN_POLL_SECONDS)
-            soon = min(self._analytics_min_interval.total_seconds(), self._interval)
-            await self._wake.wait(self._interval if complete else soon)
+            soon = min(self.analytics_min_interval.total_seconds(), self.interval)
+            await self.wake.wait(self.interval if complete else soon)
 
     async def run_once(self) -> bool:
         """Read the totals, set the gauge, and publish what has changed.
 
         Return False if a change was held back because the last message was too recent.
         """
-        tvl = await self._publish("tvl_update", self._tvl, min_interval=TVL_MIN_INTERVAL)
+        tvl = await self._publish(Topic.TVL, self._tvl, min_interval=TVL_MIN_INTERVAL)
         analytics = await self._publish(
-            "analytics_update", self._overview, min_interval=self._analytics_min_interval
+            Topic.ANALYTICS, self._overview, min_interval=self.analytics_min_interval
         )
         return tvl and analytics
 
     async def _publish(self, topic: str, read: Read, *, min_interval: timedelta) -> bool:
-        async with self._database.transaction() as conn:
+        async with self.database.transaction() as conn:
             last = await published_state.lock(conn, topic)
             now = await read(conn)
             if _without_slot(now) == _without_slot(last.data):
@@ -83,16 +74,16 @@ class TotalsPublisher:
                 return False
             await published_state.save(conn, topic, now)
             await outbox.append(conn, [_message(topic, now)])
-        self._outbox_wake.wake()
+        self.outbox_wake.wake()
         return True
 
     async def _tvl(self, conn: Connection) -> dict[str, Any]:
         now = await vaults.tvl(conn)
-        self._metrics.total_value_locked.set(now.total)
+        self.metrics.total_value_locked.set(now.total)
         return {"total": now.total, "vaults": now.vaults, "slot": now.slot}
 
     async def _overview(self, conn: Connection) -> dict[str, Any]:
-        now: dict[str, Any] = msgspec.to_builtins(await overview.read(conn, self._program))
+        now: dict[str, Any] = msgspec.to_builtins(await overview.read(conn, self.program))
         return now
 
 

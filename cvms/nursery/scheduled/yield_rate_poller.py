@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import trio
 
@@ -18,40 +18,31 @@ from cvms.store.vaults import yield_rates
 from cvms.store.vaults.yield_rates import StoredRate
 
 
+@dataclass(slots=True, kw_only=True, eq=False)
 class YieldRatePoller:
     """Stores the rate of every source each `interval` seconds."""
 
-    def __init__(
-        self,
-        *,
-        database: Database,
-        rpc: RpcClient,
-        programs: Programs,
-        sources: Sequence[YieldSource],
-        interval: float,
-        board: StatusBoard,
-    ) -> None:
-        self._database = database
-        self._rpc = rpc
-        self._programs = programs
-        self._sources = sources
-        self._interval = interval
-        self._board = board
+    database: Database
+    rpc: RpcClient
+    programs: Programs
+    sources: Sequence[YieldSource]
+    interval: float
+    board: StatusBoard
 
     async def run(self) -> None:
         """Run once every `interval` seconds until cancelled."""
         while True:
             await self.run_once()
-            self._board.task_succeeded("yield_rates")
-            await trio.sleep(self._interval)
+            self.board.task_succeeded("yield_rates")
+            await trio.sleep(self.interval)
 
     async def run_once(self) -> None:
         """Read and store every rate. A source without one is stored with the reason."""
-        if not self._sources:
+        if not self.sources:
             return
-        outcomes = await read_rates(self._rpc, self._sources, programs=self._programs)
-        now = await chain_time(self._rpc)
-        async with self._database.transaction() as conn:
+        outcomes = await read_rates(self.rpc, self.sources, programs=self.programs)
+        now = await chain_time(self.rpc)
+        async with self.database.transaction() as conn:
             await yield_rates.put(conn, [_stored(outcome, now) for outcome in outcomes])
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import structlog
@@ -30,28 +31,26 @@ UNIT_SPREAD = 1_000
 """A transaction like an earlier one lands only once: different limits make them differ."""
 
 
+@dataclass(slots=True, kw_only=True, eq=False)
 class OperatorSubmitter:
     """Records transactions that the operator decides and pays for, and wakes the submitter."""
 
-    def __init__(
-        self, *, key: OperatorKey, rpc: RpcClient, programs: Programs, submit_wake: SubmitWakeup
-    ) -> None:
-        self._key = key
-        self._rpc = rpc
-        self._programs = programs
-        self._submit_wake = submit_wake
+    key: OperatorKey
+    rpc: RpcClient
+    programs: Programs
+    submit_wake: SubmitWakeup
 
     @property
     def address(self) -> Pubkey:
-        return self._key.address
+        return self.key.address
 
     async def simulate(self, built: BuiltTransaction) -> BuiltTransaction:
         """The transaction with the budget that its simulation asks for. Raises ProgramRefused."""
         return await simulate_and_limit(
-            self._rpc,
-            self._programs,
+            self.rpc,
+            self.programs,
             built,
-            caps=self._key.caps,
+            caps=self.key.caps,
             extra_units=secrets.randbelow(UNIT_SPREAD),
         )
 
@@ -97,7 +96,7 @@ class OperatorSubmitter:
         amount: int | None,
     ) -> str:
         """Sign, store and charge the transaction; return its signature."""
-        signed = self._key.sign(unsigned(built.message), acts=True)
+        signed = self.key.sign(unsigned(built.message), acts=True)
         alone = len(owners) == 1
         owner = owners[0] if alone else str(self.address)
         await submissions.record_signed(
@@ -113,12 +112,12 @@ class OperatorSubmitter:
             amount=amount,
             owners=() if alone else owners,
         )
-        await self._key.charge(conn, signed, owner=owner, scope=BudgetScope.ALL_OWNERS)
+        await self.key.charge(conn, signed, owner=owner, scope=BudgetScope.ALL_OWNERS)
         return signed.signature
 
     def wake(self) -> None:
         """Have the submitter look."""
-        self._submit_wake.wake()
+        self.submit_wake.wake()
 
 
 def is_program_refusal(refused: ProgramRefused) -> bool:

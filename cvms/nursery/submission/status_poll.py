@@ -9,7 +9,8 @@ import structlog
 
 from cvms.chain.program.program_errors import to_program_error
 from cvms.chain.rpc.chain_tips import Tips, final_block, read_tips
-from cvms.chain.rpc.rpc_client import STATUSES_PER_CALL, RpcClient
+from cvms.chain.rpc.limits import STATUSES_PER_CALL
+from cvms.chain.rpc.rpc_client import RpcClient
 from cvms.chain.types import Commitment, Programs
 from cvms.errors import ChainUnavailable, ProgramRefused, RpcError
 from cvms.nursery.submission.outcome import Transition, next_transition, resolve_disputed

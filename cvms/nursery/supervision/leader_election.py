@@ -9,6 +9,7 @@ A write that still arrives later does no harm: all that the tasks write is idemp
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
 
 import psycopg
 import structlog
@@ -32,27 +33,17 @@ ACQUIRE_SECONDS = 0.25
 RELEASE_SECONDS = 0.5
 
 
+@dataclass(slots=True, kw_only=True, eq=False)
 class LeaderElection:
     """Runs `tasks` while this replica leads."""
 
-    def __init__(
-        self,
-        *,
-        database: Database,
-        tasks: Callable[[], Awaitable[None]],
-        name: str,
-        progress: IndexerProgress,
-        board: StatusBoard,
-        metrics: Metrics,
-        lease_seconds: float = LEASE_SECONDS,
-    ) -> None:
-        self._database = database
-        self._tasks = tasks
-        self._name = name
-        self._progress = progress
-        self._board = board
-        self._metrics = metrics
-        self._lease = lease_seconds
+    database: Database
+    tasks: Callable[[], Awaitable[None]]
+    name: str
+    progress: IndexerProgress
+    board: StatusBoard
+    metrics: Metrics
+    lease_seconds: float = LEASE_SECONDS
 
     async def run(self) -> None:
         """Lead whenever no other replica does, until cancelled.
@@ -60,7 +51,7 @@ class LeaderElection:
         Raises DatabaseUnavailable when the session is lost; it can be run again.
         """
         while True:
-            async with self._database.dedicated(query_timeout=self._lease / 2) as session:
+            async with self.database.dedicated(query_timeout=self.lease_seconds / 2) as session:
                 await self._acquire(session)
                 await self._hold(session)
 
@@ -68,47 +59,47 @@ class LeaderElection:
         """Wait for the lock, and then until the lease of its last holder has run out."""
         while not await leader_lease.try_lock(session):
             await leader_lease.end_stale_session(session)
-            self._board.task_succeeded("leader")
+            self.board.task_succeeded("leader")
             await trio.sleep(ACQUIRE_SECONDS)
         while (seconds := await leader_lease.remaining(session)) > 0:  # noqa: ASYNC110 - no event
             await trio.sleep(seconds)
 
     async def _hold(self, session: Connection) -> None:
         began = trio.current_time()
-        term = await leader_lease.take(session, self._name, lease=self._lease)
-        log.info("leadership_acquired", term=term, name=self._name)
-        self._metrics.leader.set(1)
-        scope = trio.CancelScope(deadline=began + self._lease)
+        term = await leader_lease.take(session, self.name, lease=self.lease_seconds)
+        log.info("leadership_acquired", term=term, name=self.name)
+        self.metrics.leader.set(1)
+        scope = trio.CancelScope(deadline=began + self.lease_seconds)
         try:
             with scope:
                 async with trio.open_nursery() as nursery:
-                    nursery.start_soon(self._tasks)
+                    nursery.start_soon(self.tasks)
                     await self._renew(session, term, scope)
             log.warning("leadership_lost", term=term, reason="the lease has run out")
         finally:
-            self._metrics.leader.set(0)
-            self._progress.slot = self._progress.problem = None
+            self.metrics.leader.set(0)
+            self.progress.slot = self.progress.problem = None
             await self._release(session, term)
 
     async def _renew(self, session: Connection, term: int, scope: trio.CancelScope) -> None:
         while True:
-            self._board.task_succeeded("leader")
-            await trio.sleep(self._lease / RENEWALS)
+            self.board.task_succeeded("leader")
+            await trio.sleep(self.lease_seconds / RENEWALS)
             sent_at = trio.current_time()
             try:
                 renewed = await leader_lease.renew(
                     session,
                     term,
-                    lease=self._lease,
-                    slot=self._progress.slot,
-                    problem=self._progress.problem,
+                    lease=self.lease_seconds,
+                    slot=self.progress.slot,
+                    problem=self.progress.problem,
                 )
             except psycopg.Error as error:
                 # Without waiting for the lease to run out: a successor may hold the lock already.
                 raise DatabaseUnavailable(f"the leader's session was lost: {error}") from error
             if not renewed:
                 scope.cancel()
-            scope.deadline = sent_at + self._lease
+            scope.deadline = sent_at + self.lease_seconds
 
     async def _release(self, session: Connection, term: int) -> None:
         """End the term now that the tasks have ended; if that fails, a successor has to wait."""

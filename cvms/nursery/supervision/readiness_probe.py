@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass, field
+
 import trio
 
 from cvms.chain.rpc.rpc_client import RpcClient
@@ -19,32 +21,23 @@ PROBE_SECONDS = 1.0
 TIMEOUT_SECONDS = 2.0
 
 
+@dataclass(slots=True, kw_only=True, eq=False)
 class ReadinessProbe:
     """Keeps the board's components up to date: `database`, `rpc` and `indexer`."""
 
-    def __init__(
-        self,
-        *,
-        database: Database,
-        rpc: RpcClient,
-        progress: IndexerProgress,
-        max_lag_slots: int,
-        board: StatusBoard,
-        metrics: Metrics,
-    ) -> None:
-        self._database = database
-        self._rpc = rpc
-        self._progress = progress
-        self._max_lag_slots = max_lag_slots
-        self._board = board
-        self._metrics = metrics
-        self._leader: Report | None = None
+    database: Database
+    rpc: RpcClient
+    progress: IndexerProgress
+    max_lag_slots: int
+    board: StatusBoard
+    metrics: Metrics
+    _leader: Report | None = field(default=None, init=False)
 
     async def run(self) -> None:
         """Probe until cancelled."""
         while True:
             await self.probe()
-            self._board.task_succeeded("health")
+            self.board.task_succeeded("health")
             await trio.sleep(PROBE_SECONDS)
 
     async def probe(self) -> None:
@@ -57,46 +50,44 @@ class ReadinessProbe:
         ok, detail = False, f"no answer within {TIMEOUT_SECONDS:g} s"
         with trio.move_on_after(TIMEOUT_SECONDS):
             try:
-                await self._database.probe()
-                ok = self._database.schema_ready
+                await self.database.probe()
+                ok = self.database.schema_ready
                 detail = "answers" if ok else "its schema is not applied yet"
                 if ok:
                     await self._read_leader_report()
             except DatabaseUnavailable as error:
                 ok, detail = False, str(error)
-        self._board.set_component("database", ok=ok, detail=detail)
+        self.board.set_component("database", ok=ok, detail=detail)
 
     async def _read_leader_report(self) -> None:
         """Read how far the indexer is, for when another replica runs it."""
-        async with self._database.connection() as conn:
+        async with self.database.connection() as conn:
             self._leader = await leader_lease.report(conn)
 
     async def _probe_chain(self) -> None:
         slot, detail = None, f"no answer within {TIMEOUT_SECONDS:g} s"
         with trio.move_on_after(TIMEOUT_SECONDS):
             try:
-                slot = await self._rpc.probe()
-                detail = summary(self._rpc.endpoints)
+                slot = await self.rpc.probe()
+                detail = summary(self.rpc.endpoints)
             except (ChainUnavailable, RpcError) as error:
                 detail = str(error)
         # One endpoint is enough to be ready; the detail shows the state of the others.
-        self._board.set_component("rpc", ok=slot is not None, detail=detail)
+        self.board.set_component("rpc", ok=slot is not None, detail=detail)
         self._check_indexer(slot)
 
     def _check_indexer(self, chain: Slot | None) -> None:
-        indexed: int | None = self._progress.slot
-        problem = self._progress.problem
+        indexed: int | None = self.progress.slot
+        problem = self.progress.problem
         if indexed is None and problem is None and self._leader is not None:
             indexed, problem = self._leader.slot, self._leader.problem
         if chain is not None and indexed is not None:
-            self._metrics.indexer_lag_slots.set(max(0, chain - indexed))
-        if self._progress.reached_at is not None:
-            lag = trio.current_time() - self._progress.reached_at
-            self._metrics.indexer_lag_seconds.set(lag)
-        ok, detail = _indexer_condition(
-            chain, indexed, problem=problem, max_lag=self._max_lag_slots
-        )
-        self._board.set_component("indexer", ok=ok, detail=detail)
+            self.metrics.indexer_lag_slots.set(max(0, chain - indexed))
+        if self.progress.reached_at is not None:
+            lag = trio.current_time() - self.progress.reached_at
+            self.metrics.indexer_lag_seconds.set(lag)
+        ok, detail = _indexer_condition(chain, indexed, problem=problem, max_lag=self.max_lag_slots)
+        self.board.set_component("indexer", ok=ok, detail=detail)
 
 
 def _indexer_condition(

@@ -40,7 +40,7 @@ def leader_tasks(resources: Resources) -> list[tuple[str, TaskFunction]]:
     indexer = _indexer(resources)
     operator = _operator(resources)
     tls = httpx.create_ssl_context()
-    signers = SignersQueue(SecretBox(config.data_encryption_keys))
+    signers = SignersQueue(secret_box=SecretBox(config.data_encryption_keys))
     alerts = [AlertsQueue(url=url, secret=secret) for url, secret in config.alerts.webhooks]
     return [
         ("indexer", indexer.run),

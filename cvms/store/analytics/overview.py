@@ -12,18 +12,18 @@ from cvms.store.analytics import aggregates
 from cvms.store.analytics.aggregates import Flow, Holdings
 from cvms.store.index import cursor
 from cvms.store.postgres.driver.connection import Connection
-from cvms.store.vaults.history import EFFECTS
+from cvms.store.vaults.history import EFFECTS, Kind
 
 BASIS_POINTS = 10_000
 DAY = timedelta(hours=24)
 
 
 class FlowTotals(msgspec.Struct, frozen=True, kw_only=True):
-    """What moved: `inflow` are deposits, `outflow` withdrawals and emergencies (told apart too).
+    """What moved: `inflow` is deposits, `outflow` all withdrawals, including emergency ones.
 
-    `net` is by how much the value locked in all vaults grew: inflow - outflow + compounded.
-    Transfers are between vaults, and like locks, timelocks and yield positions leave it as it is.
-    `movements` counts the lines of all histories, of which a transfer has two.
+    `net` is the growth of the total value locked: inflow - outflow + compounded. Transfers between
+    vaults, locks, timelocks and yield positions do not change it. `movements` counts the rows of
+    all histories, of which a transfer has two.
     """
 
     inflow: int
@@ -38,7 +38,7 @@ class FlowTotals(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Utilization(msgspec.Struct, frozen=True, kw_only=True):
-    """What all open vaults hold, by what it is used for; shares in basis points, rounded down."""
+    """The balances of all open vaults by use; shares in basis points, rounded down."""
 
     total: int
     available: int
@@ -51,7 +51,7 @@ class Utilization(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Overview(msgspec.Struct, frozen=True, kw_only=True):
-    """All at a glance; `last_day` is what moved in this hour and the 23 before it.
+    """The overview; `last_day` is what moved in this hour and the 23 before it.
 
     `slot` is up to where nothing is missing, null before the first transaction.
     """
@@ -81,20 +81,20 @@ async def read(conn: Connection, program: str) -> Overview:
 
 def flow_totals(moved: Sequence[Flow]) -> FlowTotals:
     """Return the sums of what moved in all of these buckets."""
-    amounts = dict.fromkeys(EFFECTS, 0)
+    amounts: dict[str, int] = dict.fromkeys(EFFECTS, 0)
     for each in moved:
         for kind, amount in each.amounts.items():
             amounts[kind] += amount
-    emergencies = amounts["emergency_withdraw"]
+    emergencies = amounts[Kind.EMERGENCY_WITHDRAW]
     return FlowTotals(
-        inflow=amounts["deposit"],
-        outflow=amounts["withdraw"] + emergencies,
+        inflow=amounts[Kind.DEPOSIT],
+        outflow=amounts[Kind.WITHDRAW] + emergencies,
         net=sum(effect.total * amounts[kind] for kind, effect in EFFECTS.items()),
         emergency_withdrawn=emergencies,
-        compounded=amounts["yield_compound"],
-        transferred=amounts["transfer_out"],
-        locked=amounts["lock"],
-        unlocked=amounts["unlock"],
+        compounded=amounts[Kind.YIELD_COMPOUND],
+        transferred=amounts[Kind.TRANSFER_OUT],
+        locked=amounts[Kind.LOCK],
+        unlocked=amounts[Kind.UNLOCK],
         movements=sum(each.count for each in moved),
     )
 

@@ -152,6 +152,6 @@ async def reach(conn: Connection, program: str, slot: int) -> None:
 
 async def frontier(conn: Connection, program: str) -> Frontier:
     """Return how far `program`'s transactions are applied, and the time to compare it with."""
-    found = await fetch_one(conn, Frontier, FRONTIER, {"program": program})
-    assert found is not None
-    return found
+    reached = await fetch_one(conn, Frontier, FRONTIER, {"program": program})
+    assert reached is not None
+    return reached

@@ -151,9 +151,9 @@ class Factor:
     failures: int
     locked_until: datetime | None
 
-    def secret(self, sealer: SecretBox) -> str:
+    def secret(self, secret_box: SecretBox) -> str:
         """Return the secret in base32. Raises as `SecretBox.open` does."""
-        return sealer.open(self.sealed, about=_about(self.owner)).decode()
+        return secret_box.open(self.sealed, about=_about(self.owner)).decode()
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,13 +177,13 @@ async def begin(
     secret: str,
     hashes: Sequence[bytes],
     at: datetime,
-    sealer: SecretBox,
+    secret_box: SecretBox,
 ) -> None:
     """Store a pending secret and the hashes of recovery codes, replacing a pending one.
 
     Raises Conflict if the owner's second factor is enabled, EncryptionDisabled without a key.
     """
-    sealed = sealer.seal(secret.encode(), about=_about(owner))
+    sealed = secret_box.seal(secret.encode(), about=_about(owner))
     cursor = await conn.execute(BEGIN, {"owner": owner, "secret": sealed, "at": at})
     if cursor.rowcount == 0:
         raise Conflict(f"The second factor of {owner} is on: disable it first.")
@@ -241,7 +241,7 @@ async def remove(conn: Connection, owner: str) -> None:
     await conn.execute(REMOVE, {"owner": owner})
 
 
-async def reseal(conn: Connection, sealer: SecretBox) -> int:
+async def reseal(conn: Connection, secret_box: SecretBox) -> int:
     """Encrypt every secret with the first key; return how many were not.
 
     Safe to run beside the service, and to run again after an interruption.
@@ -251,7 +251,7 @@ async def reseal(conn: Connection, sealer: SecretBox) -> int:
         conn, _Sealed, SEALED_AFTER, {"owner": owner, "limit": ROWS_AT_ONCE}
     ):
         for row in rows:
-            sealed = sealer.reseal(row.sealed, about=_about(row.owner))
+            sealed = secret_box.reseal(row.sealed, about=_about(row.owner))
             if sealed is not None:
                 params = {"owner": row.owner, "sealed": row.sealed, "renewed": sealed}
                 renewed += (await conn.execute(REPLACE, params)).rowcount

@@ -50,14 +50,14 @@ async def put(conn: Connection, signer: str, url: str, secret: bytes) -> None:
     await conn.execute(PUT, {"signer": signer, "url": url, "secret": secret})
 
 
-async def reseal(conn: Connection, sealer: SecretBox) -> int:
+async def reseal(conn: Connection, secret_box: SecretBox) -> int:
     """Encrypt every secret with the first key; return how many were not."""
     renewed, signer = 0, ""
     while rows := await fetch_all(
         conn, _Sealed, SEALED_AFTER, {"signer": signer, "limit": ROWS_AT_ONCE}
     ):
         for row in rows:
-            sealed = sealer.reseal(row.secret, about=about(row.signer))
+            sealed = secret_box.reseal(row.secret, about=about(row.signer))
             if sealed is not None:
                 params = {"signer": row.signer, "secret": row.secret, "renewed": sealed}
                 renewed += (await conn.execute(REPLACE, params)).rowcount

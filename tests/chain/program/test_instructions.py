@@ -1,4 +1,4 @@
-"""Each builder against the IDL: discriminator, account order, flags, addresses, arguments."""
+"""Each builder, compared with the IDL: discriminator, accounts, flags, addresses, arguments."""
 
 from __future__ import annotations
 
@@ -8,12 +8,14 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from solana.constants import SYSTEM_PROGRAM_ID
 from solders.instruction import AccountMeta, Instruction
 from solders.pubkey import Pubkey
 from solders.token.associated import get_associated_token_address
+from spl.token.constants import ASSOCIATED_TOKEN_PROGRAM_ID, TOKEN_PROGRAM_ID
+from spl.token.instructions import create_idempotent_associated_token_account
 
 from cvms.chain.program import instructions
-from cvms.chain.program.addresses import ASSOCIATED_TOKEN_PROGRAM, SYSTEM_PROGRAM, TOKEN_PROGRAM
 from cvms.chain.types import Programs
 from tests.chain.made_up import PUBKEYS, unhurried
 from tests.chain.program.idl_borsh import idl, instruction_of, read_arguments
@@ -36,7 +38,7 @@ ARGUMENTS: dict[str, st.SearchStrategy[Any]] = {
 
 
 def values_of(kind: Any) -> st.SearchStrategy[Any]:
-    """Values of an IDL's type of argument."""
+    """Return a strategy for an argument type of the IDL."""
     if isinstance(kind, str):
         return ARGUMENTS[kind]
     if "option" in kind:
@@ -45,7 +47,7 @@ def values_of(kind: Any) -> st.SearchStrategy[Any]:
 
 
 def given_to(entry: dict[str, Any]) -> st.SearchStrategy[dict[str, Any]]:
-    """What a builder needs: the IDL's arguments by their names, and keys for the rest."""
+    """Return the arguments of a builder: the IDL's by name, and keys for the others."""
     drawn = {each["name"]: values_of(each["type"]) for each in entry["args"]}
     for name, parameter in inspect.signature(
         getattr(instructions, entry["name"])
@@ -60,36 +62,36 @@ def given_to(entry: dict[str, Any]) -> st.SearchStrategy[dict[str, Any]]:
 
 
 def plain(value: Any) -> Any:
-    """A value as the independent reader gives it."""
+    """Return a value as the independent reader returns it."""
     if isinstance(value, list):
         return [plain(each) for each in value]
     return str(value) if isinstance(value, Pubkey) else value
 
 
 def places(name: str, taken: dict[str, Any], programs: Programs) -> dict[str, Pubkey]:
-    """Who belongs into the account slots of an instruction, by the slots' names."""
-    found = {slot: key for slot, key in taken.items() if isinstance(key, Pubkey)}
-    found |= {
+    """Return the expected accounts of an instruction, by the IDL's names."""
+    expected = {slot: key for slot, key in taken.items() if isinstance(key, Pubkey)}
+    expected |= {
         "vault_authority": derived(programs.vault, b"vault_authority"),
         "collateral_vault_program": programs.vault,
         "usdt_mint": programs.mint,
     }
-    found.setdefault("caller_program", programs.position_manager)
+    expected.setdefault("caller_program", programs.position_manager)
     mint = taken.get("new_mint", programs.mint)
     owners = {"vault": "user" if "user" in taken else "owner"}
     owners |= {"from_vault": "from_owner", "to_vault": "to_owner"}
     for slot, owner in owners.items():
         if owner in taken:
             vault = derived(programs.vault, b"vault", bytes(taken[owner]))
-            found[slot] = vault
-            found[f"{slot}_token_account"] = get_associated_token_address(vault, mint)
+            expected[slot] = vault
+            expected[f"{slot}_token_account"] = get_associated_token_address(vault, mint)
             summary = derived(programs.position_manager, b"position_summary", bytes(vault))
-            found["position_summary"] = summary
+            expected["position_summary"] = summary
     if "recipient_token_account" in taken:
-        found["user_token_account"] = taken["recipient_token_account"]
+        expected["user_token_account"] = taken["recipient_token_account"]
     elif wallet := taken.get("authority" if name == "deposit" else "owner"):
-        found["user_token_account"] = get_associated_token_address(wallet, programs.mint)
-    return found
+        expected["user_token_account"] = get_associated_token_address(wallet, programs.mint)
+    return expected
 
 
 def derived(program: Pubkey, *seeds: bytes) -> Pubkey:
@@ -210,16 +212,18 @@ def test_a_token_account_is_the_associated_one_and_creating_it_twice_is_allowed(
 ) -> None:
     address = instructions.token_account(OWNER, programs.mint)
     assert address == get_associated_token_address(OWNER, programs.mint)
-    create = instructions.create_token_account(payer=AUTHORITY, owner=OWNER, mint=programs.mint)
-    assert create.program_id == ASSOCIATED_TOKEN_PROGRAM
+    create = create_idempotent_associated_token_account(
+        payer=AUTHORITY, owner=OWNER, mint=programs.mint
+    )
+    assert create.program_id == ASSOCIATED_TOKEN_PROGRAM_ID
     assert create.data == b"\1"
     assert [meta.pubkey for meta in create.accounts] == [
         AUTHORITY,
         address,
         OWNER,
         programs.mint,
-        SYSTEM_PROGRAM,
-        TOKEN_PROGRAM,
+        SYSTEM_PROGRAM_ID,
+        TOKEN_PROGRAM_ID,
     ]
     assert [meta.is_signer for meta in create.accounts] == [True, *[False] * 5]
     assert [meta.is_writable for meta in create.accounts] == [True, True, *[False] * 4]

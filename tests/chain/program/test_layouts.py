@@ -1,4 +1,4 @@
-"""The bytes of the program's events and accounts, held against the IDL by an independent reader."""
+"""Encodings of events and accounts, compared with an independent reader of the IDL."""
 
 from __future__ import annotations
 
@@ -9,24 +9,22 @@ from typing import Any, NamedTuple, get_args
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from solana.constants import SYSTEM_PROGRAM_ID
 from solders.pubkey import Pubkey
+from spl.token.constants import TOKEN_PROGRAM_ID
 
 from cvms.chain import borsh
 from cvms.chain.program.accounts import (
-    POSITION_SUMMARY_DISCRIMINATOR,
     VAULT_AUTHORITY_DISCRIMINATOR,
     VAULT_DISCRIMINATOR,
-    PositionSummary,
     Vault,
     VaultAuthority,
-    decode_position_summary,
     decode_token_account,
     decode_vault,
     decode_vault_authority,
     read_token_account,
     read_vault,
 )
-from cvms.chain.program.addresses import SYSTEM_PROGRAM, TOKEN_PROGRAM
 from cvms.chain.program.events.events import (
     DepositEvent,
     Event,
@@ -34,11 +32,10 @@ from cvms.chain.program.events.events import (
     TransactionEvent,
     TransactionType,
     decode_event,
-    encode_event,
 )
 from cvms.chain.types import Account, Lamports, Programs
 from cvms.errors import DecodeError
-from tests.chain.made_up import structures, unhurried
+from tests.chain.made_up import encode_event, structures, to_json, unhurried
 from tests.chain.program.idl_borsh import fields_of, idl, read_struct
 
 VAULT_IDL = idl("collateral_vault")
@@ -61,13 +58,6 @@ ACCOUNTS = [
         VAULT_IDL,
         VAULT_AUTHORITY_DISCRIMINATOR,
         decode_vault_authority,
-    ),
-    Layout(
-        PositionSummary,
-        "PositionSummaryAccount",
-        idl("position_manager"),
-        POSITION_SUMMARY_DISCRIMINATOR,
-        decode_position_summary,
     ),
 ]
 DECODERS = [decode_event, decode_token_account, *(layout.decode for layout in ACCOUNTS)]
@@ -105,7 +95,7 @@ def test_an_event_reads_as_the_idl_says(kind: type[Event], data: st.DataObject) 
     values, left = read_struct(VAULT_IDL, kind.__name__, wire[8:])
     assert left == b""
     assert decode_event(wire) == event
-    assert borsh.to_json(event) == values
+    assert to_json(event) == values
 
 
 @pytest.mark.parametrize("layout", ACCOUNTS, ids=lambda layout: layout.name)
@@ -121,7 +111,7 @@ def test_an_account_reads_as_the_idl_says(
     values, left = read_struct(layout.program, layout.name, wire[8:])
     assert left == b""
     assert layout.decode(wire + padding) == account
-    assert borsh.to_json(account) == without_reserved(values)
+    assert to_json(account) == without_reserved(values)
 
 
 @unhurried
@@ -210,8 +200,10 @@ def test_a_token_account_counts_once_it_is_initialized(programs: Programs) -> No
 def test_lamports_sent_to_an_address_make_no_account_and_another_owner_is_refused(
     programs: Programs,
 ) -> None:
-    funded = Account(Lamports(1), SYSTEM_PROGRAM, b"", executable=False)
-    forged = Account(Lamports(1), TOKEN_PROGRAM, VAULT_DISCRIMINATOR + bytes(400), executable=False)
+    funded = Account(Lamports(1), SYSTEM_PROGRAM_ID, b"", executable=False)
+    forged = Account(
+        Lamports(1), TOKEN_PROGRAM_ID, VAULT_DISCRIMINATOR + bytes(400), executable=False
+    )
     assert read_vault(None, programs) is None
     assert read_vault(funded, programs) is None
     assert read_token_account(funded) is None

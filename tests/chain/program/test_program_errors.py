@@ -1,13 +1,14 @@
-"""A refusal carries the name that the failing program gives it."""
+"""Errors carry the name that the failing program gives them."""
 
 from __future__ import annotations
 
 from typing import Any
 
 import pytest
+from solana.constants import SYSTEM_PROGRAM_ID
 from solders.pubkey import Pubkey
+from spl.token.constants import ASSOCIATED_TOKEN_PROGRAM_ID, TOKEN_PROGRAM_ID
 
-from cvms.chain.program.addresses import ASSOCIATED_TOKEN_PROGRAM, SYSTEM_PROGRAM, TOKEN_PROGRAM
 from cvms.chain.program.program_errors import failing_program, program_error, to_program_error
 from cvms.chain.types import Programs
 from cvms.errors import Conflict, CvmsError, ProgramRefused, TransactionExpired
@@ -15,7 +16,7 @@ from tests.chain.program.idl_borsh import idl
 
 
 def failed(*programs: Pubkey, code: int = 0) -> list[str]:
-    """The logs of nested frames, outermost first, that all fail."""
+    """Return the logs of nested frames, outermost first, that all fail."""
     lines = [f"Program {each} invoke [{depth}]" for depth, each in enumerate(programs, 1)]
     return lines + [
         f"Program {each} failed: custom program error: {code:#x}" for each in reversed(programs)
@@ -43,8 +44,8 @@ def test_every_error_of_an_idl_is_found_by_its_code(programs: Programs, name: st
 
 
 def test_the_innermost_failing_program_names_the_error(programs: Programs) -> None:
-    logs = failed(programs.vault, TOKEN_PROGRAM, code=1)
-    assert failing_program(logs) == TOKEN_PROGRAM
+    logs = failed(programs.vault, TOKEN_PROGRAM_ID, code=1)
+    assert failing_program(logs) == TOKEN_PROGRAM_ID
     assert refused(to_program_error(custom(1), logs, programs)) == (
         1,
         "InsufficientFunds",
@@ -55,9 +56,9 @@ def test_the_innermost_failing_program_names_the_error(programs: Programs) -> No
 @pytest.mark.parametrize(
     ("program", "code", "name"),
     [
-        (SYSTEM_PROGRAM, 1, "ResultWithNegativeLamports"),
-        (ASSOCIATED_TOKEN_PROGRAM, 0, "InvalidOwner"),
-        (TOKEN_PROGRAM, 17, "AccountFrozen"),
+        (SYSTEM_PROGRAM_ID, 1, "ResultWithNegativeLamports"),
+        (ASSOCIATED_TOKEN_PROGRAM_ID, 0, "InvalidOwner"),
+        (TOKEN_PROGRAM_ID, 17, "AccountFrozen"),
     ],
 )
 def test_a_code_means_what_its_program_says(
@@ -74,7 +75,7 @@ def test_frameworks_codes_have_anchors_names(programs: Programs) -> None:
 
 
 def test_a_forged_log_line_does_not_choose_the_table(programs: Programs) -> None:
-    forged = f"Program log: Program {TOKEN_PROGRAM} failed: custom program error: 0x1"
+    forged = f"Program log: Program {TOKEN_PROGRAM_ID} failed: custom program error: 0x1"
     logs = [forged, *failed(programs.vault, code=6001)]
     assert failing_program(logs) == programs.vault
     assert refused(to_program_error(custom(6001), logs, programs))[1] == "Unauthorized"

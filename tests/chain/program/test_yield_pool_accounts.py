@@ -1,4 +1,4 @@
-"""The yield pool in Python: builders and accounts as its IDL has them, and on the local chain."""
+"""The yield pool's builders and accounts, compared with its IDL and on the local chain."""
 
 from __future__ import annotations
 
@@ -10,16 +10,18 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from solana.constants import SYSTEM_PROGRAM_ID
 from solders.instruction import AccountMeta, Instruction
 from solders.keypair import Keypair
 from solders.message import MessageV0
 from solders.pubkey import Pubkey
 from solders.token.associated import get_associated_token_address
 from solders.transaction import VersionedTransaction
+from spl.token.constants import TOKEN_PROGRAM_ID
 
 from cvms.chain import borsh
 from cvms.chain.program.accounts import read_token_account
-from cvms.chain.program.addresses import SYSTEM_PROGRAM, TOKEN_PROGRAM, token_account
+from cvms.chain.program.addresses import token_account
 from cvms.chain.program.instructions import yield_pool as instructions
 from cvms.chain.program.program_errors import program_error, to_program_error
 from cvms.chain.program.yield_pool_accounts import (
@@ -27,8 +29,8 @@ from cvms.chain.program.yield_pool_accounts import (
     POOL_DISCRIMINATOR,
     POSITION_DISCRIMINATOR,
     SECONDS_PER_YEAR,
-    Pool,
-    Position,
+    YieldPoolAccount,
+    YieldPositionAccount,
     claimable,
     pool_address,
     position_address,
@@ -40,7 +42,7 @@ from cvms.chain.rpc.rpc_client import RpcClient, open_rpc
 from cvms.chain.types import YIELD_POOL_PROGRAM, Account, Commitment, Lamports
 from cvms.config.loader import load_programs
 from cvms.errors import DecodeError, ProgramRefused
-from tests.chain.made_up import structures, unhurried
+from tests.chain.made_up import structures, to_json, unhurried
 from tests.chain.program.idl_borsh import idl, instruction_of, read_arguments, read_struct
 from tests.chain.test_on_the_local_chain import confirmed
 from tests.conftest import Localnet
@@ -83,7 +85,7 @@ def derived(program: Pubkey, *seeds: bytes) -> Pubkey:
 
 
 def places() -> dict[str, Pubkey]:
-    """Who belongs into the account slots, by the slots' names."""
+    """Return the expected accounts, by the IDL's names."""
     program = PROGRAMS.yield_pool
     pool = derived(program, b"pool", bytes(MINT), bytes(ADMIN))
     return {
@@ -141,36 +143,38 @@ def test_what_the_vault_program_passes_on_is_a_deposit_that_the_vault_does_not_s
 
 
 @pytest.mark.parametrize(
-    ("kind", "discriminator"),
-    [(Pool, POOL_DISCRIMINATOR), (Position, POSITION_DISCRIMINATOR)],
-    ids=["Pool", "Position"],
+    ("name", "kind", "discriminator"),
+    [
+        ("Pool", YieldPoolAccount, POOL_DISCRIMINATOR),
+        ("Position", YieldPositionAccount, POSITION_DISCRIMINATOR),
+    ],
 )
 @unhurried
 @given(data=st.data())
 def test_an_account_reads_as_the_idl_says(
-    kind: type, discriminator: bytes, data: st.DataObject
+    name: str, kind: type, discriminator: bytes, data: st.DataObject
 ) -> None:
-    [entry] = [each for each in IDL["accounts"] if each["name"] == kind.__name__]
+    [entry] = [each for each in IDL["accounts"] if each["name"] == name]
     assert discriminator == bytes(entry["discriminator"])
     state = data.draw(structures(kind))
     wire = discriminator + borsh.encode(state)
-    values, left = read_struct(IDL, kind.__name__, wire[8:])
+    values, left = read_struct(IDL, name, wire[8:])
     assert left == b""
-    assert borsh.to_json(state) == values
+    assert to_json(state) == values
     account = Account(Lamports(1), PROGRAMS.yield_pool, wire, executable=False)
-    read: Any = read_pool if kind is Pool else read_position
+    read: Any = read_pool if kind is YieldPoolAccount else read_position
     assert read(account, PROGRAMS) == state
 
 
 @pytest.mark.parametrize("read", [read_pool, read_position])
-def test_what_is_no_account_of_the_program_is_told_apart(read: Any) -> None:
+def test_other_accounts_are_distinguished(read: Any) -> None:
     def account(owner: Pubkey, data: bytes) -> Account:
         return Account(Lamports(1), owner, data, executable=False)
 
     assert read(None, PROGRAMS) is None
-    assert read(account(SYSTEM_PROGRAM, b""), PROGRAMS) is None
+    assert read(account(SYSTEM_PROGRAM_ID, b""), PROGRAMS) is None
     with pytest.raises(DecodeError, match="belongs to"):
-        read(account(TOKEN_PROGRAM, POOL_DISCRIMINATOR + bytes(157)), PROGRAMS)
+        read(account(TOKEN_PROGRAM_ID, POOL_DISCRIMINATOR + bytes(157)), PROGRAMS)
     for data in (b"", bytes(165), POOL_DISCRIMINATOR, POSITION_DISCRIMINATOR + bytes(96)):
         with pytest.raises(DecodeError):
             read(account(PROGRAMS.yield_pool, data), PROGRAMS)
@@ -179,17 +183,21 @@ def test_what_is_no_account_of_the_program_is_told_apart(read: Any) -> None:
 def test_a_number_that_does_not_fit_is_not_written() -> None:
     for accrued in (-1, 2**128):
         with pytest.raises(ValueError, match="int"):
-            borsh.encode(Position(OWNER, OWNER, 1, 1, accrued, 1))
+            borsh.encode(YieldPositionAccount(OWNER, OWNER, 1, 1, accrued, 1))
 
 
 def test_what_can_be_claimed_counts_until_now() -> None:
-    pool = Pool(ADMIN, MINT, MINT, MINT, 500, 1_000, index=70, last_accrued_at=1_000, bump=1)
-    position = Position(OWNER, OWNER, 1_000 * USDT, index=70, accrued=0, bump=1)
+    pool = YieldPoolAccount(
+        ADMIN, MINT, MINT, MINT, 500, 1_000, index=70, last_accrued_at=1_000, bump=1
+    )
+    position = YieldPositionAccount(OWNER, OWNER, 1_000 * USDT, index=70, accrued=0, bump=1)
     assert claimable(pool, position, now=1_000) == 0
     assert claimable(pool, position, now=999) == 0
     assert claimable(pool, position, now=1_000 + SECONDS_PER_YEAR) == 50 * USDT
     assert claimable(pool, position, now=999 + SECONDS_PER_YEAR) == 50 * USDT - 2
-    earlier = Position(OWNER, OWNER, PER_TOKEN_UNIT, index=60, accrued=PER_TOKEN_UNIT - 1, bump=1)
+    earlier = YieldPositionAccount(
+        OWNER, OWNER, PER_TOKEN_UNIT, index=60, accrued=PER_TOKEN_UNIT - 1, bump=1
+    )
     assert claimable(pool, earlier, now=1_000) == 10
 
 
@@ -197,7 +205,7 @@ def test_what_can_be_claimed_counts_until_now() -> None:
 
 
 class Saver:
-    """A wallet on a local chain, with a pool of its own."""
+    """A wallet with its own pool on a local chain."""
 
     def __init__(self, localnet: Localnet, rpc: RpcClient) -> None:
         self.localnet, self.rpc, self.programs = localnet, rpc, localnet.programs
@@ -212,7 +220,7 @@ class Saver:
         await confirmed(self.localnet, self.rpc, signature)
 
     async def send(self, *steps: Instruction) -> None:
-        """Simulates, sends and confirms. Raises what a refusal is mapped to."""
+        """Simulate, send and confirm. Raises the exception of a failed simulation."""
         latest = await self.rpc.get_latest_blockhash()
         message = MessageV0.try_compile(self.owner, list(steps), [], latest.blockhash)
         wire = bytes(VersionedTransaction(message, [self.keypair]))
@@ -221,7 +229,7 @@ class Saver:
             raise to_program_error(outcome.err, outcome.logs, self.programs)
         await confirmed(self.localnet, self.rpc, await self.rpc.send_transaction(wire))
 
-    async def state(self) -> tuple[Pool, Position]:
+    async def state(self) -> tuple[YieldPoolAccount, YieldPositionAccount]:
         position = position_address(self.programs, pool=self.pool, owner=self.owner)
         found = await self.rpc.get_accounts([self.pool, position], commitment=Commitment.CONFIRMED)
         pool_state = read_pool(found.accounts[0], self.programs)

@@ -1,6 +1,6 @@
-"""The log subscription against a node that goes silent, refuses, lags and comes back.
+"""The log subscription against nodes that are silent, refuse, lag or reconnect.
 
-Over memory streams, on a clock that jumps: every wait here is virtual.
+It uses memory streams and an autojump clock, so every wait is virtual.
 """
 
 from __future__ import annotations
@@ -21,19 +21,19 @@ from trio_websocket import WebSocketConnection
 
 from cvms.chain.pubsub.log_subscription import (
     FIRST_DELAY,
-    LONGEST_DELAY,
+    MAX_DELAY,
     SILENT_SECONDS,
     STABLE_SECONDS,
     LogNotice,
-    Subscribed,
+    LogsSubscribed,
     watch_logs,
 )
-from cvms.chain.pubsub.websocket import CONNECT_SECONDS, PING_INTERVAL, PONG_SECONDS, Target
+from cvms.chain.pubsub.websocket import CONNECT_SECONDS, PING_INTERVAL, PONG_SECONDS, PubSubTarget
 from cvms.chain.types import Commitment
 from cvms.errors import ConfigurationError
 
 PROGRAM = Pubkey.new_unique()
-Notices = trio.MemoryReceiveChannel[Subscribed | LogNotice]
+Notices = trio.MemoryReceiveChannel[LogsSubscribed | LogNotice]
 Session = Callable[[WebSocketConnection], Awaitable[None]]
 
 
@@ -50,7 +50,7 @@ def notice(number: int) -> LogNotice:
 async def subscribe(
     websocket: WebSocketConnection, *, heartbeat: bool = False
 ) -> list[dict[str, Any]]:
-    """Take the client's two subscriptions, confirm that to logs, and to slots if `heartbeat`."""
+    """Receive the client's two requests; confirm the logs, and the slots if `heartbeat`."""
     requests = [json.loads(await websocket.get_message()) for _ in range(2)]
     logs, slots = ({"jsonrpc": "2.0", "id": each["id"]} for each in requests)
     await websocket.send_message(json.dumps(logs | {"result": 9}))
@@ -65,14 +65,14 @@ def slot_notification(slot: Any, *, subscription: int = 10) -> str:
 
 
 class Node:
-    """Gives each connection the next of `sessions`; then refuses to be connected to."""
+    """Runs the next of `sessions` on each connection, then refuses connections."""
 
     def __init__(self, nursery: trio.Nursery, *sessions: Session) -> None:
         self._nursery = nursery
         self._sessions = list(sessions)
         self.attempts: list[tuple[str, float]] = []
 
-    async def open_stream(self, target: Target) -> trio.abc.Stream:
+    async def open_stream(self, target: PubSubTarget) -> trio.abc.Stream:
         self.attempts.append((target.host, trio.current_time()))
         if not self._sessions:
             raise ConnectionRefusedError
@@ -98,7 +98,7 @@ async def watch(
     buffer: float = math.inf,
     newest: Callable[[], int] | None = None,
 ) -> Notices:
-    send, receive = trio.open_memory_channel[Subscribed | LogNotice](buffer)
+    send, receive = trio.open_memory_channel[LogsSubscribed | LogNotice](buffer)
     start = partial(
         watch_logs,
         urls or ["ws://node"],
@@ -126,13 +126,17 @@ async def test_notices_follow_the_subscription(
 
     with trio.fail_after(5):
         notices = await watch(nursery, Node(nursery, session))
-        assert [await notices.receive() for _ in range(3)] == [Subscribed(), notice(1), notice(2)]
+        assert [await notices.receive() for _ in range(3)] == [
+            LogsSubscribed(),
+            notice(1),
+            notice(2),
+        ]
     assert requests[0]["method"] == "logsSubscribe"
     assert requests[0]["params"] == [{"mentions": [str(PROGRAM)]}, {"commitment": "confirmed"}]
     assert requests[1]["method"] == "slotSubscribe"
 
 
-async def test_every_reconnection_says_that_something_may_have_been_missed(
+async def test_every_reconnection_reports_that_notifications_may_be_missing(
     nursery: trio.Nursery, autojump_clock: trio.testing.MockClock
 ) -> None:
     async def session(websocket: WebSocketConnection, number: int) -> None:
@@ -143,7 +147,14 @@ async def test_every_reconnection_says_that_something_may_have_been_missed(
     with trio.fail_after(60):
         notices = await watch(nursery, node, "ws://one", "ws://two")
         got = [await notices.receive() for _ in range(6)]
-    assert got == [Subscribed(), notice(0), Subscribed(), notice(1), Subscribed(), notice(2)]
+    assert got == [
+        LogsSubscribed(),
+        notice(0),
+        LogsSubscribed(),
+        notice(1),
+        LogsSubscribed(),
+        notice(2),
+    ]
     assert [host for host, _ in node.attempts][:3] == ["one", "two", "one"]
 
 
@@ -161,9 +172,9 @@ async def test_a_half_open_connection_is_noticed_within_twenty_seconds(
 
     node = Node(nursery, deaf, alive)
     notices = await watch(nursery, node)
-    assert await notices.receive() == Subscribed()
+    assert await notices.receive() == LogsSubscribed()
     with trio.fail_after(20):
-        assert await notices.receive() == Subscribed()
+        assert await notices.receive() == LogsSubscribed()
 
 
 async def test_a_quiet_connection_that_answers_pings_is_left_alone(
@@ -178,7 +189,7 @@ async def test_a_quiet_connection_that_answers_pings_is_left_alone(
     node = Node(nursery, quiet)
     notices = await watch(nursery, node)
     with trio.fail_after(3700):
-        assert [await notices.receive() for _ in range(2)] == [Subscribed(), notice(1)]
+        assert [await notices.receive() for _ in range(2)] == [LogsSubscribed(), notice(1)]
     assert len(node.attempts) == 1
 
 
@@ -198,12 +209,12 @@ async def test_a_full_channel_makes_it_wait_and_loses_nothing(
     await trio.sleep(10 * (PING_INTERVAL + PONG_SECONDS))
     with trio.fail_after(60):
         got = [await notices.receive() for _ in range(count + 1)]
-    assert got == [Subscribed(), *map(notice, range(count))]
+    assert got == [LogsSubscribed(), *map(notice, range(count))]
     assert len(node.attempts) == 1
 
 
 def beating(*, slots: int, first: int = 100) -> Session:
-    """Tells of so many slots, one every 0.4 s, and of nothing then."""
+    """Send so many slots, one every 0.4 s, and then nothing."""
 
     async def session(websocket: WebSocketConnection) -> None:
         await subscribe(websocket, heartbeat=True)
@@ -220,16 +231,16 @@ def moving_chain(start: int = 100) -> int:
 
 
 @pytest.mark.parametrize("newest", [None, moving_chain], ids=["alone", "beside the RPC"])
-async def test_a_node_that_tells_of_no_slots_any_more_is_left_for_the_next(
+async def test_a_node_that_sends_no_more_slots_is_left_for_the_next(
     nursery: trio.Nursery,
     autojump_clock: trio.testing.MockClock,
     newest: Callable[[], int] | None,
 ) -> None:
     node = Node(nursery, beating(slots=50), beating(slots=10_000))
     notices = await watch(nursery, node, "ws://one", "ws://two", newest=newest)
-    assert await notices.receive() == Subscribed()
+    assert await notices.receive() == LogsSubscribed()
     with trio.fail_after(50 * 0.4 + SILENT_SECONDS + 1):
-        assert await notices.receive() == Subscribed()
+        assert await notices.receive() == LogsSubscribed()
     assert trio.current_time() > 50 * 0.4
     assert [host for host, _ in node.attempts] == ["one", "two"]
 
@@ -244,7 +255,7 @@ async def test_a_node_that_never_confirms_the_slots_is_left_as_well(
 
     notices = await watch(nursery, Node(nursery, half, half))
     with trio.fail_after(SILENT_SECONDS + 1):
-        assert [await notices.receive() for _ in range(2)] == [Subscribed(), Subscribed()]
+        assert [await notices.receive() for _ in range(2)] == [LogsSubscribed(), LogsSubscribed()]
 
 
 async def test_while_the_chain_stands_still_nothing_is_lost(
@@ -262,12 +273,12 @@ async def test_a_node_that_has_fallen_behind_the_others_is_left(
     node = Node(nursery, beating(slots=10_000), beating(slots=10_000, first=200))
     notices = await watch(nursery, node, newest=lambda: moving_chain(200))
     with trio.fail_after(SILENT_SECONDS + 2):
-        assert [await notices.receive() for _ in range(2)] == [Subscribed(), Subscribed()]
+        assert [await notices.receive() for _ in range(2)] == [LogsSubscribed(), LogsSubscribed()]
     await trio.sleep(1000)
     assert len(node.attempts) == 2
 
 
-async def test_a_reader_that_was_long_away_does_not_take_a_backlog_for_a_lag(
+async def test_a_slow_reader_does_not_mistake_its_backlog_for_a_lagging_node(
     nursery: trio.Nursery, autojump_clock: trio.testing.MockClock
 ) -> None:
     async def session(websocket: WebSocketConnection) -> None:
@@ -281,7 +292,7 @@ async def test_a_reader_that_was_long_away_does_not_take_a_backlog_for_a_lag(
 
     node = Node(nursery, session)
     notices = await watch(nursery, node, buffer=0, newest=moving_chain)
-    assert await notices.receive() == Subscribed()
+    assert await notices.receive() == LogsSubscribed()
     await trio.sleep(300)
     with trio.fail_after(60):
         assert [await notices.receive() for _ in range(5)] == [
@@ -316,7 +327,7 @@ async def test_attempts_back_off_up_to_a_limit(
     times = [at for _, at in node.attempts]
     gaps = [later - earlier for earlier, later in pairwise(times)]
     assert gaps[:4] == pytest.approx([0.25, 0.5, 1.0, 2.0])
-    assert gaps[-1] == pytest.approx(LONGEST_DELAY)
+    assert gaps[-1] == pytest.approx(MAX_DELAY)
 
 
 async def test_a_node_that_accepts_and_drops_is_not_asked_at_full_speed(
@@ -367,7 +378,7 @@ async def test_a_node_that_does_not_confirm_is_left_for_the_next(
     node = Node(nursery, first, good)
     with trio.fail_after(30):
         notices = await watch(nursery, node, "ws://one", "ws://two")
-        assert await notices.receive() == Subscribed()
+        assert await notices.receive() == LogsSubscribed()
     assert [host for host, _ in node.attempts] == ["one", "two"]
 
 
@@ -395,7 +406,7 @@ async def test_a_node_that_does_not_confirm_is_left_for_the_next(
         "array",
     ],
 )
-async def test_a_frame_that_cannot_be_read_leads_to_a_new_subscription(
+async def test_an_unreadable_message_leads_to_a_new_subscription(
     nursery: trio.Nursery, autojump_clock: trio.testing.MockClock, frame: str
 ) -> None:
     async def session(websocket: WebSocketConnection) -> None:
@@ -406,7 +417,7 @@ async def test_a_frame_that_cannot_be_read_leads_to_a_new_subscription(
     node = Node(nursery, session, session)
     with trio.fail_after(60):
         notices = await watch(nursery, node)
-        assert [await notices.receive() for _ in range(2)] == [Subscribed(), Subscribed()]
+        assert [await notices.receive() for _ in range(2)] == [LogsSubscribed(), LogsSubscribed()]
 
 
 async def test_a_node_that_hangs_up_before_the_handshake_costs_one_deadline(
@@ -415,7 +426,7 @@ async def test_a_node_that_hangs_up_before_the_handshake_costs_one_deadline(
     attempts = []
 
     class Closing(Node):
-        async def open_stream(self, target: Target) -> trio.abc.Stream:
+        async def open_stream(self, target: PubSubTarget) -> trio.abc.Stream:
             attempts.append(trio.current_time())
             ours, theirs = trio.testing.memory_stream_pair()
             await theirs.aclose()
@@ -426,7 +437,7 @@ async def test_a_node_that_hangs_up_before_the_handshake_costs_one_deadline(
     assert attempts == pytest.approx([0.0, CONNECT_SECONDS + FIRST_DELAY])
 
 
-async def test_a_node_that_pings_while_it_is_left_does_no_harm(
+async def test_a_node_that_pings_during_the_close_does_no_harm(
     nursery: trio.Nursery, autojump_clock: trio.testing.MockClock
 ) -> None:
     async def pinging(websocket: WebSocketConnection) -> None:
@@ -438,7 +449,7 @@ async def test_a_node_that_pings_while_it_is_left_does_no_harm(
 
     notices = await watch(nursery, Node(nursery, pinging, pinging))
     with trio.fail_after(30):
-        assert [await notices.receive() for _ in range(2)] == [Subscribed(), Subscribed()]
+        assert [await notices.receive() for _ in range(2)] == [LogsSubscribed(), LogsSubscribed()]
 
 
 async def test_cancelled_it_ends_at_once_even_when_the_node_does_not_answer_the_close(
@@ -451,14 +462,14 @@ async def test_cancelled_it_ends_at_once_even_when_the_node_does_not_answer_the_
 
     async with trio.open_nursery() as server, trio.open_nursery() as nursery:
         notices = await watch(nursery, Node(server, deaf))
-        assert await notices.receive() == Subscribed()
+        assert await notices.receive() == LogsSubscribed()
         began = trio.current_time()
         nursery.cancel_scope.cancel()
         server.cancel_scope.cancel()
     assert trio.current_time() - began <= 1
 
 
-async def test_the_loss_of_its_reader_is_raised_not_hidden() -> None:
+async def test_the_loss_of_the_channels_reader_is_raised() -> None:
     async def session(websocket: WebSocketConnection) -> None:
         await subscribe(websocket)
         await trio.sleep_forever()
@@ -470,13 +481,13 @@ async def test_the_loss_of_its_reader_is_raised_not_hidden() -> None:
 
 
 def test_only_the_host_of_a_target_is_shown() -> None:
-    target = Target.parse("wss://user:secret@rpc.example/secret?key=secret")
+    target = PubSubTarget.parse("wss://user:secret@rpc.example/secret?key=secret")
     assert (target.address, target.port, target.tls) == ("rpc.example", 443, True)
     assert target.resource == "/secret?key=secret"
     assert target.headers == ((b"Authorization", b"Basic dXNlcjpzZWNyZXQ="),)
     assert "secret" not in repr(target)
-    assert Target.parse("ws://127.0.0.1:8900").resource == "/"
+    assert PubSubTarget.parse("ws://127.0.0.1:8900").resource == "/"
     for bad in ("http://a/secret", "ws://", "ws://a:secret/"):
         with pytest.raises(ConfigurationError) as caught:
-            Target.parse(bad)
+            PubSubTarget.parse(bad)
         assert "secret" not in str(caught.value)

@@ -1,4 +1,4 @@
-"""Answers of a wrong shape are the node's error, whatever they are."""
+"""Responses of a wrong shape raise RpcError, whatever they are."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from typing import Any
 
 import pytest
 import trio
+from based58 import b58encode
 from hypothesis import given
 from hypothesis import strategies as st
 from solders.pubkey import Pubkey
 
-from cvms.chain import base58
 from cvms.chain.rpc import responses
 from cvms.chain.rpc.responses import UNEXPECTED_SHAPE
 from cvms.chain.rpc.rpc_client import RpcClient, open_rpc
@@ -34,7 +34,7 @@ GOOD: dict[str, Any] = {
             "accountKeys": [str(key) for key in KEYS[:3]],
             "header": {"numRequiredSignatures": 1},
             "instructions": [
-                {"programIdIndex": 2, "accounts": [0, 3], "data": base58.encode(b"outer")},
+                {"programIdIndex": 2, "accounts": [0, 3], "data": b58encode(b"outer").decode()},
                 {"programIdIndex": 1, "accounts": [], "data": ""},
             ],
         },
@@ -48,7 +48,7 @@ GOOD: dict[str, Any] = {
             {
                 "index": 0,
                 "instructions": [
-                    {"programIdIndex": 4, "accounts": [3], "data": base58.encode(b"inner")}
+                    {"programIdIndex": 4, "accounts": [3], "data": b58encode(b"inner").decode()}
                 ],
             }
         ],
@@ -119,7 +119,9 @@ async def test_another_transaction_than_the_one_asked_for_is_no_answer() -> None
 
 
 def transaction(answer: Any) -> responses.TransactionRecord:
-    return responses.transaction(responses.read(responses.TransactionAnswer, answer, "get"), "get")
+    return responses.transaction(
+        responses.read(responses.TransactionResponse, answer, "get"), "get"
+    )
 
 
 def test_instructions_are_listed_with_their_inner_ones_and_loaded_accounts() -> None:
@@ -134,8 +136,24 @@ def test_instructions_are_listed_with_their_inner_ones_and_loaded_accounts() -> 
     assert record.top_level_programs == [KEYS[2], KEYS[1]]
 
 
+@unhurried
+@given(st.binary(max_size=600))
+def test_instruction_data_of_any_length_are_decoded(data: bytes) -> None:
+    answer = copy.deepcopy(GOOD)
+    answer["transaction"]["message"]["instructions"][0]["data"] = b58encode(data).decode()
+    assert transaction(answer).instructions[0].data == data
+
+
+@pytest.mark.parametrize("text", ["0", "abcO", "Il", "a b", "é", "2" * 300 + "0"])
+def test_instruction_data_that_are_not_base58_are_refused(text: str) -> None:
+    answer = copy.deepcopy(GOOD)
+    answer["transaction"]["message"]["instructions"][0]["data"] = text
+    with pytest.raises(RpcError):
+        transaction(answer)
+
+
 def places(value: Any, path: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
-    """The path of everything inside a JSON value."""
+    """Return the path of everything inside a JSON value."""
     inside = value.items() if isinstance(value, dict) else enumerate(value)
     found = []
     for key, each in inside:
@@ -174,5 +192,5 @@ def test_a_status_without_a_commitment_is_read_from_its_confirmations(
     status: str | None, confirmations: int | None, expected: Commitment
 ) -> None:
     raw = {"slot": 1, "confirmations": confirmations, "confirmationStatus": status, "err": None}
-    read = responses.status(responses.read(responses.StatusAnswer, raw, "get"))
+    read = responses.status(responses.read(responses.StatusResponse, raw, "get"))
     assert read.commitment == expected

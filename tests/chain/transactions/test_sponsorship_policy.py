@@ -1,4 +1,4 @@
-"""The operator's key is a fee payer's, and more only where the service itself acts with it."""
+"""The operator's key signs as fee payer, and as more only where the service itself acts."""
 
 from __future__ import annotations
 
@@ -12,9 +12,10 @@ from solders.keypair import Keypair
 from solders.message import MessageV0
 from solders.pubkey import Pubkey
 from solders.system_program import TransferParams, transfer
+from spl.token.constants import TOKEN_PROGRAM_ID
+from spl.token.instructions import create_idempotent_associated_token_account
 
 from cvms.chain.program import instructions
-from cvms.chain.program.addresses import TOKEN_PROGRAM
 from cvms.chain.program.instructions import yield_pool
 from cvms.chain.rpc.responses import LatestBlockhash
 from cvms.chain.transactions.sponsorship_policy import (
@@ -22,7 +23,7 @@ from cvms.chain.transactions.sponsorship_policy import (
     FeeCaps,
     check_sponsored,
     fee_of,
-    highest_price,
+    max_price,
 )
 from cvms.chain.transactions.versioned import build_transaction
 from cvms.chain.types import BlockHeight, Slot
@@ -77,7 +78,7 @@ def withdraw(authority: Pubkey, *others: Pubkey) -> Instruction:
 
 
 def create(payer: Pubkey) -> Instruction:
-    return instructions.create_token_account(payer=payer, owner=OWNER, mint=PROGRAMS.mint)
+    return create_idempotent_associated_token_account(payer=payer, owner=OWNER, mint=PROGRAMS.mint)
 
 
 def test_it_pays_for_what_an_owner_signs_and_the_cost_is_the_chains() -> None:
@@ -115,7 +116,7 @@ def test_it_pays_for_a_token_account_only_by_its_own_decision() -> None:
 
 STEAL = transfer(TransferParams(from_pubkey=OPERATOR, to_pubkey=OTHER, lamports=1))
 HOSTILE = Instruction(OTHER, b"", [AccountMeta(OPERATOR, is_signer=True, is_writable=True)])
-TOKENS = Instruction(TOKEN_PROGRAM, b"\3" + bytes(8), HOSTILE.accounts)
+TOKENS = Instruction(TOKEN_PROGRAM_ID, b"\3" + bytes(8), HOSTILE.accounts)
 TWICE = Instruction(
     PROGRAMS.vault,
     bytes(withdraw(OPERATOR).data),
@@ -136,7 +137,7 @@ NEVER = {
 
 @pytest.mark.parametrize("acts", [False, True])
 @pytest.mark.parametrize("name", NEVER)
-def test_it_never_gives(name: str, acts: bool) -> None:
+def test_the_operator_never_gives(name: str, acts: bool) -> None:
     for message in (NEVER[name],):
         with pytest.raises(NotSponsored):
             cost(message, acts=acts)
@@ -163,15 +164,15 @@ def test_only_compute_units_are_bought_and_always_limited() -> None:
         cost(deposit(), request_heap_frame(64 * 1024))
 
 
-def test_it_is_the_payer_or_signs_not_at_all() -> None:
+def test_the_operator_signs_only_as_fee_payer() -> None:
     with pytest.raises(NotSponsored, match="not its fee payer"):
         cost(withdraw(OPERATOR), payer=OWNER, acts=True)
 
 
 @pytest.mark.parametrize("units", [1, 7, 100, 123_457, 1_400_000])
 @pytest.mark.parametrize("signatures", [1, 2, 9, 10, 11])
-def test_the_highest_price_keeps_the_whole_fee_below_its_cap(units: int, signatures: int) -> None:
-    price = highest_price(CAPS, signatures=signatures, units=units)
+def test_the_maximum_price_keeps_the_whole_fee_below_its_cap(units: int, signatures: int) -> None:
+    price = max_price(CAPS, signatures=signatures, units=units)
     assert 0 <= price <= CAPS.price
     if signatures <= 10:
         assert fee_of(signatures=signatures, units=units, price=price) <= CAPS.lamports

@@ -1,4 +1,4 @@
-"""What a transaction is built of when the chain's state is unusual; nodes answer as told."""
+"""Transactions built from unusual states of the chain, against scripted nodes."""
 
 from __future__ import annotations
 
@@ -10,8 +10,11 @@ from typing import Any
 
 import pytest
 import trio
+from solana.constants import SYSTEM_PROGRAM_ID
 from solders.hash import Hash
 from solders.pubkey import Pubkey
+from spl.token.constants import TOKEN_PROGRAM_ID
+from spl.token.instructions import create_idempotent_associated_token_account
 
 from cvms.chain import borsh
 from cvms.chain.program import instructions
@@ -23,8 +26,6 @@ from cvms.chain.program.accounts import (
     decode_vault,
 )
 from cvms.chain.program.addresses import (
-    SYSTEM_PROGRAM,
-    TOKEN_PROGRAM,
     position_summary_address,
     vault_address,
     vault_authority_address,
@@ -61,14 +62,14 @@ def state(programs: Programs, vault: Vault, authorized: list[Pubkey]) -> dict[Pu
 
 @asynccontextmanager
 async def chain_with(accounts: Accounts) -> AsyncIterator[RpcClient]:
-    """An Rpc to a node that has these accounts and no other."""
+    """Return a client of a node that has only these accounts."""
 
     def shown(address: str) -> dict[str, Any] | None:
-        found = accounts.get(Pubkey.from_string(address))
-        if found is None:
+        account = accounts.get(Pubkey.from_string(address))
+        if account is None:
             return None
-        data = [base64.b64encode(found[1]).decode(), "base64"]
-        return {"lamports": 1, "owner": str(found[0]), "data": data, "executable": False}
+        data = [base64.b64encode(account[1]).decode(), "base64"]
+        return {"lamports": 1, "owner": str(account[0]), "data": data, "executable": False}
 
     async def script(request: Any) -> Reply:
         if request["method"] == "getMultipleAccounts":
@@ -120,7 +121,9 @@ async def test_who_pays_for_the_recipients_token_account_is_chosen_by_the_caller
         by_owner = await withdrawal(rpc, programs, rent_payer=OWNER)
     for built, payer in ((by_operator, OPERATOR), (by_owner, OWNER)):
         assert built.setup == (
-            instructions.create_token_account(payer=payer, owner=RECIPIENT, mint=programs.mint),
+            create_idempotent_associated_token_account(
+                payer=payer, owner=RECIPIENT, mint=programs.mint
+            ),
         )
 
 
@@ -128,14 +131,14 @@ async def test_an_existing_token_account_is_used_as_it_is(programs: Programs) ->
     account = bytes(programs.mint) + bytes(RECIPIENT) + bytes(44) + b"\1" + bytes(56)
     address = instructions.token_account(RECIPIENT, programs.mint)
     accounts = state(programs, vault_of(programs), [])
-    async with chain_with({**accounts, address: (TOKEN_PROGRAM, account)}) as rpc:
+    async with chain_with({**accounts, address: (TOKEN_PROGRAM_ID, account)}) as rpc:
         assert (await withdrawal(rpc, programs)).setup == ()
 
 
-async def test_missing_and_foreign_accounts_are_told_apart(programs: Programs) -> None:
+async def test_missing_and_foreign_accounts_are_distinguished(programs: Programs) -> None:
     whole = state(programs, vault_of(programs), [])
     vault, authority = vault_address(programs, OWNER), vault_authority_address(programs)
-    funded_only = {**whole, vault: (SYSTEM_PROGRAM, b"")}
+    funded_only = {**whole, vault: (SYSTEM_PROGRAM_ID, b"")}
     foreign = {**whole, vault: (Pubkey.new_unique(), whole[vault][1])}
     other_mint = replace(vault_of(programs), usdt_mint=Pubkey.new_unique())
     cases: list[tuple[Accounts, type[Exception]]] = [

@@ -1,4 +1,4 @@
-"""Transactions from the first byte to the last signature."""
+"""Building, encoding and signing of transactions."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import hashlib
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from solders.compute_budget import ID as COMPUTE_BUDGET_PROGRAM
 from solders.hash import Hash
 from solders.instruction import Instruction
 from solders.keypair import Keypair
@@ -15,9 +16,9 @@ from solders.message import Message, to_bytes_versioned
 from solders.pubkey import Pubkey
 from solders.signature import Signature
 from solders.transaction import Transaction, VersionedTransaction
+from spl.token.instructions import create_idempotent_associated_token_account
 
 from cvms.chain.program import instructions
-from cvms.chain.program.addresses import COMPUTE_BUDGET_PROGRAM
 from cvms.chain.rpc.responses import LatestBlockhash
 from cvms.chain.transactions.versioned import (
     MAX_COMPUTE_UNITS,
@@ -68,7 +69,7 @@ def deposit(limit: int | None = None) -> BuiltTransaction:
 
 
 def budget_of(built: BuiltTransaction) -> list[bytes]:
-    """The data of the compute budget instructions."""
+    """Return the data of the compute budget instructions."""
     keys = built.message.account_keys
     return [
         each.data
@@ -112,7 +113,7 @@ def test_a_signature_over_another_message_does_not_count() -> None:
     assert missing_signers(parse_wire(bytes(forged))) == deposit().signers
 
 
-def test_a_stranger_has_no_place_to_sign() -> None:
+def test_a_signature_of_a_stranger_is_refused() -> None:
     with pytest.raises(ValueError, match="not in"):
         sign_as(deposit().message, STRANGER)
 
@@ -129,7 +130,7 @@ def test_the_limit_defaults_to_200000_an_instruction_and_can_be_set() -> None:
 
 def test_setup_goes_before_the_instruction_and_counts_for_the_limit() -> None:
     main = instructions.add_delegate(PROGRAMS, owner=OWNER.pubkey(), delegate=STRANGER.pubkey())
-    setup = instructions.create_token_account(
+    setup = create_idempotent_associated_token_account(
         payer=OPERATOR.pubkey(), owner=OWNER.pubkey(), mint=PROGRAMS.mint
     )
     built = build_transaction(main, setup=[setup], fee_payer=OPERATOR.pubkey(), blockhash=BLOCKHASH)
@@ -171,7 +172,7 @@ def test_what_is_no_base64_of_a_transaction_is_refused(text: str) -> None:
 @given(
     flips=st.lists(st.tuples(st.integers(0, 10**6), st.integers(0, 255)), min_size=1, max_size=4)
 )
-def test_damaged_bytes_are_refused_or_checked_and_never_break_the_reader(
+def test_damaged_bytes_are_refused_or_accepted_and_never_crash_the_parser(
     flips: list[tuple[int, int]],
 ) -> None:
     wire = bytearray(bytes(sign_as(deposit().message, OPERATOR, OWNER)))

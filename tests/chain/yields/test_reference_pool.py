@@ -1,4 +1,4 @@
-"""The rate of a pool of the reference yield program, also as the program itself writes it."""
+"""The rate of a pool of the reference yield program, also from an account that it wrote."""
 
 from __future__ import annotations
 
@@ -9,7 +9,11 @@ from solders.keypair import Keypair
 
 from cvms.chain import borsh
 from cvms.chain.program.instructions import yield_pool as instructions
-from cvms.chain.program.yield_pool_accounts import POOL_DISCRIMINATOR, Pool, pool_address
+from cvms.chain.program.yield_pool_accounts import (
+    POOL_DISCRIMINATOR,
+    YieldPoolAccount,
+    pool_address,
+)
 from cvms.chain.rpc.rpc_client import open_rpc
 from cvms.chain.yields.rates import AtTime, ProtocolName, Reason, SupplyRate
 from cvms.chain.yields.sources import YieldSource, read_rates
@@ -24,7 +28,7 @@ P = ProtocolName.YIELD_POOL
 def pool(*, rate_bps: int = 500, last_accrued_at: int = 1_790_000_000) -> bytes:
     key = Keypair().pubkey()
     return POOL_DISCRIMINATOR + borsh.encode(
-        Pool(key, MINT, key, key, rate_bps, 7_000_000, 123, last_accrued_at, 255)
+        YieldPoolAccount(key, MINT, key, key, rate_bps, 7_000_000, 123, last_accrued_at, 255)
     )
 
 

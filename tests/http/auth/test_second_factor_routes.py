@@ -613,7 +613,7 @@ async def test_the_representation_of_a_request_does_not_contain_its_code() -> No
         SignedRequest(Keypair().pubkey(), "text", "nonce", "signature"),
         code="734519",
         at=datetime.now(UTC),
-        sealer=SecretBox([KEY]),
+        secret_box=SecretBox([KEY]),
     )
     assert "734519" not in repr(shown)
 

@@ -56,8 +56,8 @@ async def test_the_secret_is_shown_once_and_stored_encrypted(sealing: Service) -
     [row] = await rows(sealing, "SELECT signer, url, secret FROM signer_contacts")
     assert (row["signer"], row["url"]) == (str(signer.pubkey()), URL)
     assert secret not in row["secret"]
-    sealer = SecretBox(sealing.config.data_encryption_keys)
-    assert sealer.open(row["secret"], about=f"signer_contact:{signer.pubkey()}") == secret
+    secret_box = SecretBox(sealing.config.data_encryption_keys)
+    assert secret_box.open(row["secret"], about=f"signer_contact:{signer.pubkey()}") == secret
     assert (await sealing.post(CONTACT, body)).json()["code"] == "nonce_used"
     again = await sealing.post(CONTACT, await contact(sealing, signer))
     assert again.json()["secret"] != reply.json()["secret"]

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 import trio
+from solana.constants import BPF_LOADER_PROGRAM_ID
 from solders.account import Account
 from solders.instruction import AccountMeta, Instruction
 from solders.keypair import Keypair
@@ -22,7 +23,6 @@ from cvms.errors import RpcError
 from cvms.localnet.ledger.program_deployment import code_address, deploy, deployed_code
 from cvms.localnet.ledger.sqlite_ledger import Ledger
 from cvms.localnet.types import Commitment, Entry
-from cvms.localnet.vm.machine import LOADER
 from tests.localnet.ledger.test_sqlite_ledger import in_process
 from tests.localnet.local_node import (
     BASE64,
@@ -173,7 +173,7 @@ async def test_a_program_that_a_dropped_block_upgraded_runs_its_old_code(node: N
     chain, (old, new) = node.running.chain, map(elf, ("collateral_vault", "yield_pool"))
     deploy(chain, program, old, authority=payer.pubkey())
     data = BUFFER_STATE + b"\1" + bytes(payer.pubkey()) + new
-    chain.overwrite(buffer, Account(chain.vm.rent_exempt(len(data)), data, LOADER))
+    chain.overwrite(buffer, Account(chain.vm.rent_exempt(len(data)), data, BPF_LOADER_PROGRAM_ID))
     node.advance(2)
 
     async def units() -> int:
@@ -204,7 +204,7 @@ def upgrade(program: Pubkey, buffer: Pubkey, authority: Pubkey) -> Instruction:
     accounts = [AccountMeta(key, is_signer=False, is_writable=True) for key in written]
     accounts += [AccountMeta(key, is_signer=False, is_writable=False) for key in (RENT, CLOCK)]
     accounts.append(AccountMeta(authority, is_signer=True, is_writable=False))
-    return Instruction(LOADER, (3).to_bytes(4, "little"), accounts)
+    return Instruction(BPF_LOADER_PROGRAM_ID, (3).to_bytes(4, "little"), accounts)
 
 
 async def test_a_final_block_is_never_dropped(node: Node) -> None:

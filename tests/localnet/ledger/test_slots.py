@@ -7,11 +7,11 @@ import time
 
 import pytest
 import trio
+from based58 import b58decode
 from solders.keypair import Keypair
 
 from cvms import localnet
 from cvms.errors import RpcError
-from cvms.localnet.base58 import decode
 from tests.localnet.local_node import CONFIRMED, PROCESSED, Node
 
 
@@ -147,7 +147,7 @@ async def test_the_clock_account_is_seen_as_of_each_commitment(node: Node) -> No
         )
         shown.append((answer["context"]["slot"], answer["value"]["data"][0]))
     assert [slot for slot, _ in shown] == [
-        int.from_bytes(decode(data)[:8], "little") for _, data in shown
+        int.from_bytes(b58decode(data.encode())[:8], "little") for _, data in shown
     ]
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 
 import pytest
+from based58 import b58decode
 from solders.compute_budget import set_compute_unit_limit, set_compute_unit_price
 from solders.hash import Hash
 from solders.instruction import Instruction
@@ -15,7 +16,6 @@ from solders.system_program import TransferParams, transfer
 from solders.transaction import VersionedTransaction
 
 from cvms.errors import RpcError
-from cvms.localnet import base58
 from tests.localnet.local_node import BASE64, CONFIRMED, PROCESSED, SOL, Node, wire
 
 MEMO = Pubkey.from_string("MemoSq4gqABAXKb96qnH8TysNcWxMyWCqXgDLGmfcHr")
@@ -261,7 +261,7 @@ async def test_binary_encodings_return_the_bytes_that_were_sent(node: Node) -> N
         found = await node.call("getTransaction", signature, FULL | {"encoding": encoding})
         shown[encoding] = found["transaction"]
     assert base64.b64decode(shown["base64"][0]) == bytes(transaction)
-    assert base58.decode(shown["base58"][0]) == bytes(transaction)
+    assert b58decode(shown["base58"][0].encode()) == bytes(transaction)
 
 
 async def test_parsed_transactions_name_transfers_and_memos(node: Node) -> None:
@@ -278,7 +278,9 @@ async def test_parsed_transactions_name_transfers_and_memos(node: Node) -> None:
         "info": {"source": str(payer.pubkey()), "destination": str(payee), "lamports": SOL},
     }
     assert (noted["program"], noted["parsed"]) == ("spl-memo", "thank you")
-    assert base58.decode(limited["data"]) == bytes(limit.data)  # an instruction that is not parsed
+    assert b58decode(limited["data"].encode()) == bytes(
+        limit.data
+    )  # an instruction that is not parsed
     payer_key = found["transaction"]["message"]["accountKeys"][0]
     assert payer_key == {
         "pubkey": str(payer.pubkey()),

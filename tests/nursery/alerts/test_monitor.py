@@ -356,23 +356,23 @@ async def test_a_quarantined_transaction_stays_open_until_acknowledged(
 
 async def test_a_condition_stays_open_while_any_replica_observes_it(database: Database) -> None:
     async with monitoring(database) as one, monitoring(database) as other:
-        one._funds.lamports = 300
+        one.funds.lamports = 300
         one._started_at = other._started_at = -1e9
-        one._operator = other._operator
+        one.operator = other.operator
         await one.run_once()
         await other.run_once()  # does not observe it
         [row] = await stored(database)
         assert (row.kind, row.severity, row.state) == ("fee_payer_low", "warning", "open")
-        one._funds.lamports = 100
+        one.funds.lamports = 100
         await one.run_once()
         await age_alerts(database, 59)
-        one._funds.lamports = 1_199  # below the recovery bound
+        one.funds.lamports = 1_199  # below the recovery bound
         await other.run_once()
         await one.run_once()
         await other.run_once()
         [row] = await stored(database)
         assert (row.severity, row.state, row.count) == ("critical", "open", 2)
-        one._funds.lamports = 1_200
+        one.funds.lamports = 1_200
         await age_alerts(database, 61)
         other._started_at = trio.current_time()  # has just started
         await other.run_once()
@@ -403,7 +403,7 @@ async def test_open_alerts_are_counted_by_kind_and_severity(database: Database) 
 
         def count() -> float | None:
             labels = {"kind": "low_balance", "severity": "info"}
-            return monitor._metrics.registry.get_sample_value("alerts_open", labels)
+            return monitor.metrics.registry.get_sample_value("alerts_open", labels)
 
         assert count() == 1
         await set_balance(database, 500, 2)

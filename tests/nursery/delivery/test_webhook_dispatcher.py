@@ -125,7 +125,7 @@ def dispatcher(
 ) -> WebhookDispatcher:
     return WebhookDispatcher(
         database=database,
-        queue=SignersQueue(secret_box),
+        queue=SignersQueue(secret_box=secret_box),
         private=private,
         board=StatusBoard(),
         context=ssl.create_default_context(),

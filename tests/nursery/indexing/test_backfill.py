@@ -16,8 +16,8 @@ def narrow(world: World) -> Indexer:
     """Return an indexer for which more than five transactions are a long gap."""
     indexer = world.indexer(batch_size=2)
     indexer._longest_gap = 5
-    indexer._backfill._page_size = 3
-    indexer._backfill._chunk = 4
+    indexer._backfill.page_size = 3
+    indexer._backfill.chunk = 4
     return indexer
 
 

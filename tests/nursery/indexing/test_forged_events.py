@@ -16,11 +16,11 @@ from cvms.chain.program.events.events import (
     Event,
     VaultClosedEvent,
     WithdrawEvent,
-    encode_event,
 )
 from cvms.chain.types import Commitment
 from cvms.localnet import Running
 from cvms.localnet.ledger.program_deployment import deploy
+from tests.chain.made_up import encode_event
 from tests.nursery.world import World
 from tests.program.harness.ledger import TOKEN
 from tests.program.harness.puppet import ELF, PUPPET, Log, own_address, play, stage

@@ -9,12 +9,12 @@ import pytest
 import trio
 
 from cvms import localnet
+from cvms.chain.rpc.error_codes import BEHIND
 from cvms.chain.rpc.rpc_client import RpcClient, open_rpc
 from cvms.chain.types import Slot
 from cvms.errors import GapNotClosed, RpcError
 from cvms.nursery.indexing.apply_batch import apply_batch
 from cvms.nursery.indexing.batch_reader import BatchReader
-from cvms.nursery.indexing.indexer import NODE_BEHIND
 from cvms.nursery.indexing.signature_gap import list_signatures_since
 from cvms.store.index import cursor as cursors
 from cvms.store.index.cursor import Cursor
@@ -116,7 +116,7 @@ async def test_a_node_that_is_behind_causes_no_rollback(forking: Forking) -> Non
     world.chain.faults.lag = 2
     with pytest.raises(RpcError) as refused:
         await world.indexer().catch_up()
-    assert refused.value.code in NODE_BEHIND
+    assert refused.value.code in BEHIND
     with pytest.raises(GapNotClosed):
         await world.indexer().forks.roll_back(seen=Slot(world.chain.chain.tip.slot))
     await world.settler().run_once()

@@ -155,7 +155,7 @@ async def test_without_pubsub_everything_is_applied_later(world: World) -> None:
 
 
 async def _refused(logs: Sequence[Mapping[str, Any]]) -> bool:
-    return any(line["event"] == "pubsub connection lost" for line in logs)
+    return any(line["event"] == "pubsub_connection_lost" for line in logs)
 
 
 async def test_two_indexers_at_once_double_nothing(world: World) -> None:

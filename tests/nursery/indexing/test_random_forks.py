@@ -16,11 +16,11 @@ from solders.message import MessageV0
 from solders.transaction import VersionedTransaction
 
 from cvms.chain.program import instructions
+from cvms.chain.rpc.error_codes import BEHIND
 from cvms.chain.types import Commitment
 from cvms.errors import RpcError
 from cvms.localnet.types import Commitment as ChainCommitment
 from cvms.localnet.types import Entry
-from cvms.nursery.indexing.indexer import NODE_BEHIND
 from tests.nursery.forking import Forking, opened
 from tests.nursery.indexing.test_indexer import cancelled_after
 from tests.nursery.world import World
@@ -159,7 +159,7 @@ async def unless_behind(work: Callable[[], Awaitable[object]]) -> None:
     try:
         await work()
     except RpcError as error:
-        if error.code not in NODE_BEHIND:
+        if error.code not in BEHIND:
             raise
 
 

@@ -1,4 +1,4 @@
-"""Whatever happens in whatever order, the sums are those of the rows they are sums of."""
+"""The aggregates always equal the sums of their source rows."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ WRITTEN = (
 )
 """The tables that the examples write to."""
 
-# Block times mostly go on, but a node may leave one out, and nothing relies on their order.
+# Block times mostly increase, but one may be missing, and nothing relies on their order.
 times = st.one_of(
     st.none(),
     st.integers(min_value=0, max_value=100 * 3600).map(lambda s: FIRST + timedelta(seconds=s)),
@@ -66,7 +66,7 @@ rows = st.lists(
 
 @MANY
 @given(movements=lines, batch=st.integers(min_value=1, max_value=7))
-def test_flows_and_the_series_are_those_of_the_history(
+def test_flows_and_the_series_match_the_history(
     database_url: str, movements: list[tuple[str, int, datetime | None]], batch: int
 ) -> None:
     found = [
@@ -90,7 +90,7 @@ def test_flows_and_the_series_are_those_of_the_history(
 
 @MANY
 @given(changes=rows, batch=st.integers(min_value=1, max_value=4))
-def test_holdings_and_sizes_are_those_of_the_open_vaults(
+def test_holdings_and_sizes_match_the_open_vaults(
     database_url: str, changes: list[tuple[str, int, int, bool]], batch: int
 ) -> None:
     async def check(database: Database) -> None:
@@ -128,7 +128,7 @@ async def test_a_late_line_changes_every_hour_after_it(database: Database) -> No
     assert [each.tvl for each in points] == [0, 10, 20, 30, 30]
 
 
-async def test_what_was_counted_can_be_taken_back_by_its_negative(database: Database) -> None:
+async def test_what_was_counted_can_be_uncounted(database: Database) -> None:
     both = [vault_row(owner="a", vault="va"), vault_row(owner="b", vault="vb")]
     async with database.transaction() as conn:
         stored = await vault_writer.advance(conn, both)
@@ -138,8 +138,10 @@ async def test_what_was_counted_can_be_taken_back_by_its_negative(database: Data
         assert await aggregates.holdings(conn) == Holdings(0, 0, 0, 0, 0, 0)
 
 
-async def test_an_older_database_learns_the_same_from_what_it_has(database: Database) -> None:
-    """The migration's sums and points are those of the indexer."""
+async def test_migrating_an_older_database_gives_the_same_aggregates(
+    database: Database,
+) -> None:
+    """The migration computes the sums and points that the indexer would have."""
     lines = [
         line(0, "deposit", 1_000, FIRST),
         line(1, "lock", 600, FIRST + HOUR),
@@ -183,7 +185,7 @@ async def test_an_older_database_learns_the_same_from_what_it_has(database: Data
         assert [await everything(conn, table) for table in tables] == before
 
 
-# --- what the tests do -------------------------------------------------------------------------
+# --- helpers -----------------------------------------------------------------------------------
 
 
 def line(number: int, kind: str, amount: int, at: datetime | None) -> HistoryRow:
@@ -207,7 +209,7 @@ def row_of(owner: str, total: int, slot: int, closed: bool) -> VaultRow:
 
 
 async def recorded(conn: Connection) -> list[tuple[str, int, datetime]]:
-    """Kind, amount and time of every line; one without a time is as late as those before it."""
+    """Return kind, amount and time of every row; one without a time gets the newest so far."""
     cursor = await conn.execute(b"SELECT kind, amount, block_time FROM transactions ORDER BY id")
     newest = BLOCK_TIME - 10_000 * DAY
     timed = []
@@ -218,7 +220,7 @@ async def recorded(conn: Connection) -> list[tuple[str, int, datetime]]:
 
 
 async def agree(conn: Connection, stored: Sequence[tuple[str, int, datetime]]) -> None:
-    """Hold the series and the flows against these lines, hour by hour and day by day."""
+    """Compare the series and the flows with these rows, hour by hour and day by day."""
     until = FIRST + 120 * HOUR
     buckets: tuple[tuple[Bucket, timedelta], ...] = (("hour", HOUR), ("day", DAY))
     for bucket, step in buckets:

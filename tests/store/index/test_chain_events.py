@@ -1,4 +1,4 @@
-"""Events and history: at-least-once in, exactly-once stored."""
+"""Events and history: delivered at least once, stored exactly once."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ async def test_events_without_a_vault_or_a_time_are_recorded_too(database: Datab
         assert await chain_events.record(conn, [row]) == [row]
 
 
-async def test_one_event_delivered_to_many_at_once_is_new_to_one(database: Database) -> None:
+async def test_an_event_recorded_concurrently_is_new_to_one_caller(database: Database) -> None:
     new: list[chain_events.EventRow] = []
 
     async def deliver() -> None:
@@ -82,13 +82,13 @@ async def test_history_pages_by_cursor_and_by_offset_agree(database: Database) -
         assert deposits == [row for row in everything if row.kind == "deposit"]
 
 
-async def test_a_kind_that_the_sums_would_overlook_is_refused(database: Database) -> None:
+async def test_a_kind_without_an_effect_is_refused(database: Database) -> None:
     async with database.connection() as conn:
         with pytest.raises(psycopg.errors.CheckViolation):
             await history.add(conn, [history_row(kind="withdrawal")])
 
 
-async def test_totals_add_up_from_many_writers(database: Database) -> None:
+async def test_counters_add_up_from_many_writers(database: Database) -> None:
     async def count() -> None:
         for _ in range(5):
             async with database.transaction() as conn:

@@ -1,4 +1,4 @@
-"""Whether a vault held our mint is kept with the cursor."""
+"""Whether each vault held our mint as of the cursor."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from cvms.store.index.vault_mints import VaultMint
 from cvms.store.postgres.database import Database
 
 
-async def test_the_last_word_on_each_vault_is_kept(database: Database) -> None:
+async def test_the_last_value_for_each_vault_is_kept(database: Database) -> None:
     ours, other = VaultMint("one", "alice", ours=True), VaultMint("two", "bob", ours=False)
     async with database.connection() as conn:
         await vault_mints.put(conn, [])

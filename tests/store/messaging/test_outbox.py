@@ -1,4 +1,4 @@
-"""Every subscriber is told the same, in the same order, with nothing left out."""
+"""Every reader of the outbox sees the same messages in the same order, without gaps."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ async def test_positions_are_contiguous_and_seqs_count_within_each_topic(
         assert [row.position for row in await outbox.after(conn, 2, limit=2)] == [3, 4]
 
 
-async def test_a_message_comes_out_as_it_went_in(database: Database) -> None:
+async def test_a_message_is_read_as_it_was_appended(database: Database) -> None:
     bare = message(owner=None, signature=None, data={"total": 2**63, "text": "π\n"})
     async with database.connection() as conn:
         await outbox.append(conn, [message(), bare])
@@ -51,7 +51,7 @@ async def test_a_message_comes_out_as_it_went_in(database: Database) -> None:
 
 
 async def write(database: Database, number: int) -> int:
-    """Append in several transactions, some of which are cancelled; returns how many messages."""
+    """Append in several transactions, some of them cancelled; return the number of messages."""
     dice = random.Random(number)
     written = 0
     for _ in range(8):
@@ -65,7 +65,7 @@ async def write(database: Database, number: int) -> int:
     return written
 
 
-async def test_a_reader_beside_twenty_writers_misses_and_repeats_nothing(
+async def test_a_reader_with_twenty_concurrent_writers_misses_and_repeats_nothing(
     database: Database,
 ) -> None:
     written = 0
@@ -119,7 +119,7 @@ async def append_and_fail(database: Database) -> None:
         raise RuntimeError("undone")
 
 
-async def test_listeners_are_told_the_position_once_it_can_be_read(database: Database) -> None:
+async def test_listeners_receive_the_position_once_it_can_be_read(database: Database) -> None:
     async with listen(database, outbox.CHANNEL) as listener:
         async with database.transaction() as conn:
             await outbox.append(conn, [message(), message()])

@@ -1,4 +1,4 @@
-"""The server goes away in every way it can; callers hear of it in time, and it heals by itself."""
+"""Outages of the server: callers fail in time, and the service recovers by itself."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ QUERY_TIMEOUT = 1.0
 
 @pytest.fixture
 async def fragile(own_server: OwnServer) -> AsyncIterator[Database]:
-    """A database on the server that the tests mistreat, with short deadlines."""
+    """A database on the server that tests stop and freeze, with short deadlines."""
     async with open_database(
         own_server.uri(),
         size=4,
@@ -32,7 +32,7 @@ async def fragile(own_server: OwnServer) -> AsyncIterator[Database]:
 
 
 async def open_all(database: Database) -> None:
-    """Make the pool hold all the connections it may."""
+    """Fill the pool with connections."""
     async with trio.open_nursery() as nursery:
         for _ in range(4):
             nursery.start_soon(sleep_a_little, database)
@@ -44,7 +44,7 @@ async def sleep_a_little(database: Database) -> None:
 
 
 async def comes_back(database: Database) -> None:
-    """Ask until the database answers; it must within a few seconds."""
+    """Probe until the database answers, for at most a few seconds."""
     with trio.fail_after(10):
         while True:
             try:
@@ -55,7 +55,7 @@ async def comes_back(database: Database) -> None:
                 return
 
 
-async def test_nobody_gets_a_connection_before_the_schema_is_there(empty_database_url: str) -> None:
+async def test_there_is_no_connection_before_the_schema_is_applied(empty_database_url: str) -> None:
     async with open_database(empty_database_url) as database:
         with pytest.raises(DatabaseUnavailable, match="schema"):
             async with database.connection():
@@ -66,14 +66,14 @@ async def test_nobody_gets_a_connection_before_the_schema_is_there(empty_databas
             await conn.execute("SELECT count(*) FROM vaults")
 
 
-async def test_a_server_that_is_not_there_is_reported_at_once() -> None:
+async def test_an_unreachable_server_is_reported_at_once() -> None:
     async with open_database("postgresql://postgres@127.0.0.1:1/postgres") as database:
         with trio.fail_after(1), pytest.raises(DatabaseUnavailable, match="refused"):
             await database.prepare()
         assert not database.available
 
 
-async def test_errors_that_are_bugs_pass_through(database: Database) -> None:
+async def test_errors_of_the_caller_pass_through(database: Database) -> None:
     for statement, error in (
         (b"INSERT INTO event_totals VALUES ('a', 1, 1), ('a', 1, 1)", UniqueViolation),
         (b"SELECT * FROM nowhere", UndefinedTable),
@@ -85,7 +85,7 @@ async def test_errors_that_are_bugs_pass_through(database: Database) -> None:
     assert database.available
 
 
-async def test_a_query_that_the_server_ends_is_unavailability_and_keeps_the_connection(
+async def test_a_query_that_the_server_cancels_raises_unavailable_and_keeps_the_connection(
     fragile: Database,
 ) -> None:
     with trio.fail_after(QUERY_TIMEOUT + 1), pytest.raises(DatabaseUnavailable):
@@ -95,7 +95,7 @@ async def test_a_query_that_the_server_ends_is_unavailability_and_keeps_the_conn
     assert fragile.available
 
 
-async def test_sessions_ended_while_they_rest_are_replaced_without_an_error(
+async def test_sessions_ended_while_idle_are_replaced_without_an_error(
     fragile: Database, own_server: OwnServer
 ) -> None:
     await open_all(fragile)
@@ -109,7 +109,7 @@ async def test_sessions_ended_while_they_rest_are_replaced_without_an_error(
             await conn.execute("SELECT 1")
 
 
-async def test_a_session_ended_while_in_use_is_unavailability_and_the_next_works(
+async def test_a_session_ended_while_in_use_raises_unavailable_and_the_next_works(
     fragile: Database, own_server: OwnServer
 ) -> None:
     async def lose_the_session() -> None:
@@ -122,9 +122,7 @@ async def test_a_session_ended_while_in_use_is_unavailability_and_the_next_works
     await fragile.probe()
 
 
-async def test_a_server_stopped_and_started_again_is_found_again(
-    fragile: Database, own_server: OwnServer
-) -> None:
+async def test_a_restarted_server_is_used_again(fragile: Database, own_server: OwnServer) -> None:
     await open_all(fragile)
     own_server.stop()
     for _ in range(5):
@@ -140,7 +138,7 @@ async def test_a_server_stopped_and_started_again_is_found_again(
 async def test_while_the_server_is_down_callers_fail_without_waiting(
     own_server: OwnServer, fragile: Database
 ) -> None:
-    """One attempt costs the connect timeout of a second; the others must not pay it too."""
+    """One attempt takes the connect timeout of a second; the others must not wait for it too."""
     own_server.freeze()
     with pytest.raises(DatabaseUnavailable):
         await fragile.probe()
@@ -154,7 +152,7 @@ async def test_while_the_server_is_down_callers_fail_without_waiting(
     assert refused > 100
 
 
-async def test_a_frozen_server_is_unavailability_within_the_deadline_and_recovers(
+async def test_a_frozen_server_raises_unavailable_within_the_deadline_and_recovers(
     fragile: Database, own_server: OwnServer
 ) -> None:
     await open_all(fragile)
@@ -181,10 +179,10 @@ async def test_a_frozen_server_is_unavailability_within_the_deadline_and_recover
     await open_all(fragile)
 
 
-async def test_after_an_outage_no_resting_connection_is_trusted_unchecked(
+async def test_after_an_outage_every_idle_connection_is_checked(
     own_server: OwnServer,
 ) -> None:
-    """A query on a dead connection costs the query timeout, a check the connect timeout."""
+    """A query on a dead connection takes the query timeout, a check the connect timeout."""
     async with open_database(
         own_server.uri(), size=4, connect_timeout=0.2, query_timeout=QUERY_TIMEOUT
     ) as database:
@@ -202,7 +200,7 @@ async def test_after_an_outage_no_resting_connection_is_trusted_unchecked(
     assert max(took[1:]) < QUERY_TIMEOUT
 
 
-async def test_a_task_cancelled_on_a_frozen_server_ends_soon_all_the_same(
+async def test_a_task_cancelled_on_a_frozen_server_ends_soon(
     fragile: Database, own_server: OwnServer
 ) -> None:
     start = trio.current_time()
@@ -215,10 +213,10 @@ async def test_a_task_cancelled_on_a_frozen_server_ends_soon_all_the_same(
     assert conn.closed
 
 
-async def test_a_replica_frozen_inside_a_transaction_does_not_keep_its_locks(
+async def test_a_replica_frozen_in_a_transaction_loses_its_locks(
     fragile: Database, own_server: OwnServer
 ) -> None:
-    """The server ends a session that idles in a transaction for three query timeouts."""
+    """The server ends a session that is idle in a transaction for three query timeouts."""
     lock = b"UPDATE outbox_head SET position = position"
     async with fragile.transaction() as frozen:
         await frozen.execute(lock)

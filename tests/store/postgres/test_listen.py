@@ -30,7 +30,7 @@ async def test_notifications_arrive_in_the_order_of_commits(database: Database) 
     ]
 
 
-async def test_what_was_rolled_back_is_not_heard(database: Database) -> None:
+async def test_a_rolled_back_notification_is_not_received(database: Database) -> None:
     async with listen(database, "news") as listener:
         with trio.CancelScope() as scope:
             async with database.transaction() as conn:
@@ -52,7 +52,7 @@ async def test_a_cancelled_receive_loses_nothing(database: Database) -> None:
                 assert (await listener.receive()).payload == str(n)
 
 
-async def test_a_news_burst_during_the_silence_check_is_heard(database: Database) -> None:
+async def test_a_burst_during_the_silence_check_is_received(database: Database) -> None:
     async with listen(database, "news", silence=0.01) as listener, trio.open_nursery() as nursery:
 
         async def send() -> None:
@@ -77,7 +77,7 @@ async def test_losing_the_session_is_raised(database: Database, database_url: st
             await listener.receive()
 
 
-async def test_a_server_that_falls_silent_is_noticed(own_server: OwnServer) -> None:
+async def test_a_server_that_falls_silent_is_detected(own_server: OwnServer) -> None:
     async with (
         open_database(own_server.uri(), query_timeout=0.5) as database,
         listen(database, "news", silence=0.2) as listener,

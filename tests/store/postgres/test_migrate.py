@@ -1,4 +1,4 @@
-"""The schema is applied once, by whoever comes first, and grows by numbered migrations."""
+"""Migrations are applied once, in order, by one process at a time."""
 
 from __future__ import annotations
 

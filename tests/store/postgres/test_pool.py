@@ -1,4 +1,4 @@
-"""Connections are reused while they are young and clean, and replaced when they are not."""
+"""Connections are reused while they are young and clean, and replaced otherwise."""
 
 from __future__ import annotations
 
@@ -44,17 +44,17 @@ async def open_pool(database_url: str) -> AsyncIterator[Pool]:
 
 
 async def session(pool: Pool) -> int:
-    """Use a connection and say which server session it was."""
+    """Use a connection and return the process id of its server session."""
     async with pool.connection() as conn:
         await conn.execute("SELECT 1")
         return conn.info.backend_pid
 
 
-async def test_a_connection_given_back_is_used_again(pool: Pool) -> None:
+async def test_a_released_connection_is_used_again(pool: Pool) -> None:
     assert await session(pool) == await session(pool)
 
 
-async def test_a_connection_with_an_open_transaction_is_not_handed_on(pool: Pool) -> None:
+async def test_a_connection_with_an_open_transaction_is_not_reused(pool: Pool) -> None:
     async with pool.connection() as conn:
         await conn.execute("BEGIN")
     assert conn.closed
@@ -62,10 +62,10 @@ async def test_a_connection_with_an_open_transaction_is_not_handed_on(pool: Pool
         assert conn.reusable
 
 
-async def test_a_connection_with_an_unfinished_transaction_block_is_not_handed_on(
+async def test_a_connection_with_an_unfinished_transaction_block_is_not_reused(
     pool: Pool,
 ) -> None:
-    """psycopg would take the next block for a nested one, and send no BEGIN."""
+    """psycopg would treat the next block as nested, and send no BEGIN."""
     async with pool.connection() as conn:
         block = conn.transaction()
         await block.__aenter__()
@@ -74,19 +74,19 @@ async def test_a_connection_with_an_unfinished_transaction_block_is_not_handed_o
     await block.__aexit__(None, None, None)
 
 
-async def test_a_connection_left_in_a_pipeline_is_not_handed_on(pool: Pool) -> None:
+async def test_a_connection_left_in_a_pipeline_is_not_reused(pool: Pool) -> None:
     async with pool.connection() as conn:
         conn.pgconn.enter_pipeline_mode()
     assert conn.closed
 
 
-async def test_a_connection_that_rested_long_is_checked_before_it_goes_out(
+async def test_a_long_idle_connection_is_checked_before_use(
     database_url: str, mock_clock: trio.testing.MockClock
 ) -> None:
     async with open_pool(database_url) as pool:
         async with pool.connection() as conn:
             await conn.execute("SELECT 1")
-        conn.pgconn.finish()  # lost, without the kernel having told us
+        conn.pgconn.finish()  # lost, without a notice from the kernel
         mock_clock.jump(TRUST_IDLE + 1)
         async with pool.connection() as other:
             await other.execute("SELECT 1")
@@ -105,7 +105,7 @@ async def test_no_connection_outlives_its_lifetime(
         assert await session(pool) != first
 
 
-async def test_a_connection_past_its_lifetime_is_closed_when_it_comes_back(
+async def test_a_connection_past_its_lifetime_is_closed_on_release(
     database_url: str, mock_clock: trio.testing.MockClock
 ) -> None:
     async with open_pool(database_url) as pool, pool.connection() as conn:
@@ -113,7 +113,7 @@ async def test_a_connection_past_its_lifetime_is_closed_when_it_comes_back(
     assert conn.closed
 
 
-async def test_connections_nobody_needs_any_more_are_closed(
+async def test_connections_idle_for_too_long_are_closed(
     database_url: str, mock_clock: trio.testing.MockClock
 ) -> None:
     async with open_pool(database_url) as pool:
@@ -125,7 +125,7 @@ async def test_connections_nobody_needs_any_more_are_closed(
         assert not first.closed
 
 
-async def test_closing_the_pool_closes_what_rests_and_what_comes_back_later(
+async def test_closing_the_pool_closes_idle_connections_and_those_released_later(
     pool: Pool,
 ) -> None:
     async with pool.connection() as busy:

@@ -1,4 +1,4 @@
-"""What reconciliation found stays on record."""
+"""The reconciliation log keeps its entries until they are pruned."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ ENTRY = ReconciliationEntry(
 )
 
 
-async def test_entries_come_back_newest_first(database: Database) -> None:
+async def test_entries_are_returned_newest_first(database: Database) -> None:
     missing = replace(ENTRY, field="row", actual=None, row_slot=None, healed=False)
     async with database.connection() as conn:
         await reconciliation_log.log(conn, ENTRY)

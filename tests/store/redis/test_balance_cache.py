@@ -1,4 +1,4 @@
-"""Redis makes the balance route faster when it is there, and no worse when it is not."""
+"""The balance cache hits while Redis is available, and misses otherwise."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ async def cache_at(url: str | None, ttl: float = 5.0) -> AsyncIterator[BalanceCa
         yield balance_cache(client, ttl=ttl)
 
 
-async def test_a_row_that_was_put_is_found_again_whole(redis_server: RedisServer) -> None:
+async def test_a_stored_row_is_read_back_unchanged(redis_server: RedisServer) -> None:
     async with cache_at(redis_server.url) as cache:
         assert await cache.get("owner") is None
         await cache.put(vault_row())
@@ -29,35 +29,35 @@ async def test_a_row_that_was_put_is_found_again_whole(redis_server: RedisServer
         assert await cache.get("other") is None
 
 
-async def test_a_row_lives_no_longer_than_its_time(redis_server: RedisServer) -> None:
+async def test_a_row_expires_after_the_time_to_live(redis_server: RedisServer) -> None:
     async with cache_at(redis_server.url, ttl=5) as cache:
         await cache.put(vault_row())
     assert 4000 < redis_server.client.pttl("cvms:balance:owner") <= 5000
 
 
-async def test_a_forgotten_row_is_gone_and_a_late_reader_cannot_bring_it_back(
+async def test_a_forgotten_row_is_deleted_and_a_late_reader_cannot_restore_it(
     redis_server: RedisServer,
 ) -> None:
-    """A reader may have read the row before the change was committed, and put it only now."""
+    """A reader may have read the row before the change was committed, and store it only now."""
     async with cache_at(redis_server.url) as cache:
         await cache.put(vault_row())
         await cache.forget("owner", "other")
         assert await cache.get("owner") is None
         await cache.put(vault_row())
         assert await cache.get("owner") is None
-        redis_server.client.delete("cvms:balance:owner")  # as if the bar had expired
+        redis_server.client.delete("cvms:balance:owner")  # as if the block had expired
         await cache.put(vault_row(slot=101))
         assert await cache.get("owner") == vault_row(slot=101)
 
 
 @pytest.mark.parametrize("garbage", [b"garbage", b"{}", b"[]", b'{"owner": 1}', b"\xff"])
-async def test_what_cannot_be_read_is_a_miss(redis_server: RedisServer, garbage: bytes) -> None:
+async def test_an_unreadable_value_is_a_miss(redis_server: RedisServer, garbage: bytes) -> None:
     redis_server.client.set("cvms:balance:owner", garbage)
     async with cache_at(redis_server.url) as cache:
         assert await cache.get("owner") is None
 
 
-async def test_a_redis_killed_in_the_middle_is_a_miss_and_found_again_later(
+async def test_a_killed_redis_is_a_miss_and_is_used_again_later(
     redis_server: RedisServer,
 ) -> None:
     async with cache_at(redis_server.url) as cache:
@@ -87,7 +87,7 @@ async def test_a_redis_that_hangs_costs_one_answer_time_and_then_nothing(
         redis_server.signal(signal.SIGCONT)
 
 
-async def test_a_redis_that_hangs_from_the_start_delays_nobody_by_more_than_two_answer_times(
+async def test_a_redis_that_hangs_from_the_start_delays_no_reader_by_more_than_two_answer_times(
     redis_server: RedisServer,
 ) -> None:
     redis_server.signal(signal.SIGSTOP)
@@ -117,7 +117,7 @@ async def test_readers_that_give_up_leave_the_connections_to_others(
                 redis_server.client.delete("cvms:balance:owner")
 
 
-async def test_many_readers_at_once_all_get_their_answer(redis_server: RedisServer) -> None:
+async def test_many_concurrent_readers_all_get_their_row(redis_server: RedisServer) -> None:
     async with cache_at(redis_server.url) as cache:
         await cache.put(vault_row())
         found: list[object] = []
@@ -131,7 +131,7 @@ async def test_many_readers_at_once_all_get_their_answer(redis_server: RedisServ
     assert found == [vault_row()] * 50
 
 
-async def test_without_redis_there_is_never_anything() -> None:
+async def test_without_redis_every_read_is_a_miss() -> None:
     async with cache_at(None) as cache:
         await cache.put(vault_row())
         await cache.forget("owner")

@@ -1,4 +1,4 @@
-"""Buckets: as many as they hold, then as fast as they fill; all of several, or none."""
+"""Rate limits admit the size of a bucket, then its rate; on all of several buckets or none."""
 
 from __future__ import annotations
 
@@ -35,13 +35,13 @@ async def redis(redis_server: RedisServer) -> AsyncIterator[RedisClient]:
 
 @pytest.fixture(params=["memory", "redis"])
 async def make(request: pytest.FixtureRequest, redis: RedisClient) -> Make:
-    """A limiter of each kind; the one in Redis is the same for all who make one."""
+    """A limiter of each kind; those in Redis share their buckets."""
     if request.param == "memory":
         return MemoryLimiter
     return lambda: limiter(redis, metrics=Metrics())
 
 
-async def test_a_bucket_gives_what_it_holds_and_then_says_when_to_come_back(make: Make) -> None:
+async def test_a_bucket_admits_its_size_and_then_says_when_to_retry(make: Make) -> None:
     claim = Claim("a", Rate(3, 3600))
     limits = make()
     left = [(await limits.take([claim])).remaining for _ in range(3)]
@@ -53,13 +53,13 @@ async def test_a_bucket_gives_what_it_holds_and_then_says_when_to_come_back(make
     assert (refused.limit, refused.remaining) == (3, 0)
 
 
-async def test_another_key_has_its_own(make: Make) -> None:
+async def test_each_key_has_its_own_bucket(make: Make) -> None:
     limits = make()
     assert (await limits.take([Claim("a", Rate(1, 3600))])).retry_after is None
     assert (await limits.take([Claim("b", Rate(1, 3600))])).retry_after is None
 
 
-async def test_of_several_buckets_all_give_or_none(make: Make) -> None:
+async def test_a_request_counts_on_all_buckets_or_on_none(make: Make) -> None:
     limits = make()
     small, large = Claim("small", Rate(1, 3600)), Claim("large", Rate(5, 3600))
     assert (await limits.take([small, large])).retry_after is None

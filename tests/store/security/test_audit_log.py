@@ -1,4 +1,4 @@
-"""The audit trail shows every change that was made to it afterwards."""
+"""The audit trail detects every later change."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ async def append(database: Database, count: int) -> None:
             await record(conn, details={"number": number})
 
 
-async def test_an_empty_trail_and_an_honest_one_are_whole(database: Database) -> None:
+async def test_an_empty_trail_and_an_untouched_one_verify(database: Database) -> None:
     assert await verify(database) is None
     await append(database, 5)
     assert await verify(database) is None
@@ -86,7 +86,7 @@ async def test_a_rolled_back_entry_leaves_no_gap(database: Database) -> None:
         ("UPDATE audit_logs SET id = id + 10 WHERE id = 5", 5),
     ],
 )
-async def test_tampering_is_found_where_it_was_done(
+async def test_tampering_is_found_at_the_first_affected_entry(
     database: Database, tampering: str, broken: int
 ) -> None:
     await append(database, 5)
@@ -95,7 +95,7 @@ async def test_tampering_is_found_where_it_was_done(
     assert await verify(database) == broken
 
 
-async def test_an_outsider_can_compute_the_hashes_from_the_text_of_the_module(
+async def test_the_hashes_can_be_computed_from_the_docstring_of_the_module(
     database: Database,
 ) -> None:
     await append(database, 3)
@@ -153,7 +153,7 @@ async def test_awkward_details_verify_after_the_round_trip(database: Database) -
     assert await verify(database) is None
 
 
-async def test_pages_can_be_narrowed_to_an_owner_or_an_action(database: Database) -> None:
+async def test_pages_can_be_filtered_by_owner_or_action(database: Database) -> None:
     async with database.connection() as conn:
         for owner, action in (("a", "deposit"), ("b", "deposit"), ("a", "withdraw")):
             await record(conn, owner=owner, action=action)

@@ -1,4 +1,4 @@
-"""What is sealed is read with any key, only as what it is about, and moves to a new key."""
+"""Secrets decrypt with any key, only under their label, and move to a new key."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ OLD, NEW = Fernet.generate_key(), Fernet.generate_key()
 SECRET = b"a secret"
 
 
-def test_what_is_sealed_does_not_show_and_opens_again() -> None:
+def test_an_encrypted_secret_does_not_show_and_decrypts_again() -> None:
     sealed = SecretBox([OLD]).seal(SECRET, about="alice")
     assert SECRET not in base64.urlsafe_b64decode(sealed)
     assert SecretBox([OLD]).open(sealed, about="alice") == SECRET
 
 
-def test_a_key_is_changed_in_three_steps_without_losing_anything() -> None:
+def test_a_key_is_rotated_in_three_steps_without_losing_anything() -> None:
     sealed = SecretBox([OLD]).seal(SECRET, about="alice")
     both = SecretBox([NEW, OLD])
     assert both.open(sealed, about="alice") == SECRET
@@ -32,22 +32,22 @@ def test_a_key_is_changed_in_three_steps_without_losing_anything() -> None:
         SecretBox([OLD]).open(renewed, about="alice")
 
 
-def test_in_anothers_place_it_does_not_open() -> None:
-    sealer = SecretBox([OLD])
-    sealed = sealer.seal(SECRET, about="mallory")
-    for use in (sealer.open, sealer.reseal):
+def test_a_secret_with_another_label_does_not_decrypt() -> None:
+    secret_box = SecretBox([OLD])
+    sealed = secret_box.seal(SECRET, about="mallory")
+    for use in (secret_box.open, secret_box.reseal):
         with pytest.raises(DecryptionFailed, match="as alice was sealed as something else"):
             use(sealed, about="alice")
 
 
-def test_not_a_bit_can_be_changed() -> None:
+def test_no_bit_can_be_changed() -> None:
     sealed = bytearray(SecretBox([OLD]).seal(SECRET, about="alice"))
     sealed[40] ^= 1
     with pytest.raises(DecryptionFailed):
         SecretBox([OLD]).open(bytes(sealed), about="alice")
 
 
-def test_without_a_key_nothing_is_kept_in_the_clear() -> None:
+def test_without_a_key_nothing_is_stored_in_the_clear() -> None:
     nothing = SecretBox([])
     assert not nothing.enabled
     for use in (nothing.seal, nothing.open, nothing.reseal):

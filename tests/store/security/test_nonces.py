@@ -1,4 +1,4 @@
-"""A nonce takes effect once, for its owner, in its time."""
+"""A nonce takes effect once, for its owner, before it expires."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ async def issue(database: Database, nonce: str = "nonce", seconds: float = 60) -
         await nonces.issue(conn, "owner", nonce, expires_at)
 
 
-async def test_of_twenty_equal_uses_exactly_one_counts(database: Database) -> None:
+async def test_of_twenty_equal_uses_exactly_one_succeeds(database: Database) -> None:
     await issue(database)
     used, refused = 0, 0
 
@@ -40,7 +40,7 @@ async def test_of_twenty_equal_uses_exactly_one_counts(database: Database) -> No
     assert (used, refused) == (1, 19)
 
 
-async def test_a_use_that_is_rolled_back_leaves_the_nonce_good(database: Database) -> None:
+async def test_a_rolled_back_use_leaves_the_nonce_valid(database: Database) -> None:
     await issue(database)
     with trio.CancelScope() as scope:
         async with database.transaction() as conn:
@@ -52,7 +52,7 @@ async def test_a_use_that_is_rolled_back_leaves_the_nonce_good(database: Databas
 
 
 @pytest.mark.parametrize("use", [nonces.consume, nonces.check])
-async def test_each_refusal_has_its_name(database: Database, use: type(nonces.check)) -> None:  # type: ignore[valid-type]
+async def test_each_refusal_has_its_own_error(database: Database, use: type(nonces.check)) -> None:  # type: ignore[valid-type]
     await issue(database, "used")
     await issue(database, "late", seconds=-1)
     await issue(database, "good")
@@ -82,7 +82,7 @@ async def test_a_nonce_cannot_be_issued_twice(database: Database) -> None:
         await issue(database)
 
 
-async def test_pruning_takes_those_long_expired(database: Database) -> None:
+async def test_pruning_deletes_nonces_expired_long_ago(database: Database) -> None:
     day = 24 * 3600
     await issue(database, "long ago", seconds=-day - 60)
     await issue(database, "just now", seconds=-60)

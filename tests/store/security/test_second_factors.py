@@ -1,4 +1,4 @@
-"""A second factor waits, is on, is used step by step and code by code, and moves to a new key."""
+"""Second factors: setup, use of steps and recovery codes, and key rotation."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ CODES = [bytes([number]) * 32 for number in range(10)]
 async def begin(database: Database, owner: str = "alice", at: datetime = NOW) -> None:
     async with database.transaction() as conn:
         await second_factors.begin(
-            conn, owner, secret=SECRET, hashes=CODES, at=at, sealer=SecretBox([OLD])
+            conn, owner, secret=SECRET, hashes=CODES, at=at, secret_box=SecretBox([OLD])
         )
 
 
@@ -47,7 +47,7 @@ async def left(database: Database) -> int:
     return status.recovery_codes_left
 
 
-async def test_it_is_on_only_once_it_was_enabled(database: Database) -> None:
+async def test_a_second_factor_is_on_only_once_it_was_enabled(database: Database) -> None:
     await begin(database)
     async with database.connection() as conn:
         assert await second_factors.status(conn, "alice") is None
@@ -61,7 +61,7 @@ async def test_it_is_on_only_once_it_was_enabled(database: Database) -> None:
         await begin(database)
 
 
-async def test_another_setup_takes_the_place_of_the_one_that_waits(database: Database) -> None:
+async def test_another_setup_replaces_the_pending_one(database: Database) -> None:
     await begin(database)
     first = await factor(database)
     async with database.connection() as conn:
@@ -82,7 +82,7 @@ async def test_the_secret_is_neither_in_the_row_nor_shown(database: Database) ->
     assert found.sealed.decode() not in repr(found)
 
 
-async def test_in_anothers_row_the_secret_does_not_open(database: Database) -> None:
+async def test_the_secret_does_not_decrypt_in_another_owners_row(database: Database) -> None:
     await begin(database, "mallory")
     await begin(database, "alice")
     async with database.connection() as conn:
@@ -94,13 +94,13 @@ async def test_in_anothers_row_the_secret_does_not_open(database: Database) -> N
         (await factor(database, "alice")).secret(SecretBox([OLD]))
 
 
-async def test_of_twenty_uses_of_a_step_exactly_one_counts(database: Database) -> None:
+async def test_of_twenty_uses_of_a_step_exactly_one_succeeds(database: Database) -> None:
     await enable(database)
     assert await at_once(database, "step") == (1, 19)
     assert (await factor(database)).last_step == 101
 
 
-async def test_of_twenty_uses_of_a_recovery_code_exactly_one_counts(database: Database) -> None:
+async def test_of_twenty_uses_of_a_recovery_code_exactly_one_succeeds(database: Database) -> None:
     await enable(database)
     assert await at_once(database, "recovery code") == (1, 19)
     assert await left(database) == 9
@@ -118,7 +118,7 @@ async def test_steps_only_go_forward(database: Database) -> None:
 
 
 @pytest.mark.parametrize("kind", ["step", "recovery code"])
-async def test_a_use_that_is_cut_off_leaves_it_good(database: Database, kind: str) -> None:
+async def test_a_rolled_back_use_leaves_the_code_valid(database: Database, kind: str) -> None:
     await enable(database)
     with trio.CancelScope() as scope:
         async with database.transaction() as conn:
@@ -128,7 +128,7 @@ async def test_a_use_that_is_cut_off_leaves_it_good(database: Database, kind: st
         await use(conn, kind)
 
 
-async def test_one_owners_recovery_code_is_nothing_to_another(database: Database) -> None:
+async def test_a_recovery_code_of_one_owner_is_unknown_for_another(database: Database) -> None:
     await enable(database, "alice")
     async with database.connection() as conn:
         assert await second_factors.recovery_code_used(conn, "alice", CODES[0]) is False
@@ -140,7 +140,7 @@ async def test_one_owners_recovery_code_is_nothing_to_another(database: Database
         assert await second_factors.recovery_code_used(conn, "alice", CODES[0]) is True
 
 
-async def test_a_good_code_takes_back_what_wrong_ones_have_closed(database: Database) -> None:
+async def test_a_valid_code_lifts_the_lock_that_wrong_ones_caused(database: Database) -> None:
     await enable(database)
     for kind in ("step", "recovery code"):
         async with database.connection() as conn:
@@ -150,7 +150,7 @@ async def test_a_good_code_takes_back_what_wrong_ones_have_closed(database: Data
         assert (found.failures, found.locked_until) == (0, None)
 
 
-async def test_what_is_removed_takes_its_recovery_codes_with_it(database: Database) -> None:
+async def test_removing_a_second_factor_removes_its_recovery_codes(database: Database) -> None:
     await enable(database)
     async with database.connection() as conn:
         await second_factors.remove(conn, "alice")
@@ -175,7 +175,7 @@ async def test_every_secret_moves_to_a_new_key(
             await second_factors.reseal(conn, SecretBox([OLD]))
 
 
-async def test_pruning_takes_only_what_was_never_enabled(database: Database) -> None:
+async def test_pruning_deletes_only_what_was_never_enabled(database: Database) -> None:
     async with database.connection() as conn:
         await enable(database, "alice")
         await begin(database, "bob", at=datetime.now(UTC))
@@ -193,7 +193,7 @@ async def use(conn: Connection, kind: str) -> None:
 
 
 async def at_once(database: Database, kind: str) -> tuple[int, int]:
-    """Twenty uses, each in its own transaction: how many counted, how many were refused."""
+    """Use it twenty times, each in a transaction; return how many succeeded and were refused."""
     used, refused = 0, 0
 
     async def once() -> None:

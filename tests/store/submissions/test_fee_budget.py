@@ -1,4 +1,4 @@
-"""Nobody can have the operator pay more in a day than is allowed, however many ask at once."""
+"""The operator pays no more in a day than the budget, however many charges are concurrent."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ BUDGET = FeeBudget(owner=100, everybody=250)
 
 @pytest.fixture(autouse=True)
 async def within_one_day() -> None:
-    """The day is the database's: none of these tests may begin in one and end in the next."""
+    """Wait if midnight is near: the day is the database's, and no test may span two."""
     left = 86_400 - time.time() % 86_400
     await trio.sleep(left if left < 10 else 0)
 
@@ -51,7 +51,7 @@ async def pay(
     owner: str | None = "alice",
     budget: FeeBudget = BUDGET,
 ) -> bool:
-    """Sign and charge as one; whether the budget allowed it."""
+    """Sign and charge in one transaction; return whether the budget allowed it."""
     try:
         async with database.transaction() as conn:
             await fee_budget.charge(
@@ -76,7 +76,7 @@ async def test_an_owner_spends_up_to_the_budget_and_no_further(database: Databas
     assert await spent(database) == 200
 
 
-async def test_all_together_have_a_budget_too(database: Database) -> None:
+async def test_all_owners_together_have_a_budget_too(database: Database) -> None:
     for owner in ("alice", "bob"):
         assert await pay(database, f"by {owner}", 100, owner=owner), owner
     assert not await pay(database, "by carol", 51, owner="carol")
@@ -85,12 +85,12 @@ async def test_all_together_have_a_budget_too(database: Database) -> None:
     assert not await pay(database, "for anybody again", 1, owner=None)
 
 
-async def test_one_payment_beyond_the_budget_is_refused_as_the_first(database: Database) -> None:
+async def test_a_first_payment_beyond_the_budget_is_refused(database: Database) -> None:
     assert not await pay(database, "a", 101)
     assert await pay(database, "b", 101, budget=FeeBudget(owner=None, everybody=None))
 
 
-async def test_many_at_once_spend_no_more_than_there_is(database: Database) -> None:
+async def test_concurrent_charges_stay_within_the_budget(database: Database) -> None:
     paid: list[bool] = []
 
     async def one(number: int) -> None:
@@ -111,7 +111,7 @@ async def test_the_same_submission_is_charged_once(database: Database) -> None:
     assert await spent(database, "alice") == 60
 
 
-async def test_what_never_landed_is_given_back(database: Database) -> None:
+async def test_what_never_landed_is_refunded(database: Database) -> None:
     for name, owner in (("a", "alice"), ("b", "alice"), ("c", "bob")):
         await pay(database, name, 50, owner=owner)
     await pay(database, "d", 20, owner=None)
@@ -123,7 +123,7 @@ async def test_what_never_landed_is_given_back(database: Database) -> None:
     assert await pay(database, "e", 50)
 
 
-async def test_charges_and_refunds_at_once_never_wait_in_a_circle(database: Database) -> None:
+async def test_concurrent_charges_and_refunds_never_deadlock(database: Database) -> None:
     owners = ("alice", "bob", "carol")
     budget = FeeBudget(owner=None, everybody=None)
     for owner in owners:
@@ -147,7 +147,7 @@ async def test_charges_and_refunds_at_once_never_wait_in_a_circle(database: Data
     assert await spent(database) == 30
 
 
-async def test_the_refusal_says_when_to_come_again(database: Database) -> None:
+async def test_the_refusal_says_when_to_retry(database: Database) -> None:
     await pay(database, "a", 100)
     with pytest.raises(SponsorshipExhausted) as early:
         async with database.connection() as conn:
@@ -159,7 +159,7 @@ async def test_the_refusal_says_when_to_come_again(database: Database) -> None:
             await fee_budget.check(conn, "bob", 51, FeeBudget(owner=100, everybody=150))
 
 
-async def test_a_new_day_begins_anew(database: Database) -> None:
+async def test_the_budget_resets_on_a_new_day(database: Database) -> None:
     await pay(database, "a", 100)
     async with database.connection() as conn:
         await conn.execute("UPDATE sponsored SET day = day - 1")

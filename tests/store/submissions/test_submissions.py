@@ -1,4 +1,4 @@
-"""A transaction that the service built goes one way, once."""
+"""The states of a submission change in one direction, once."""
 
 from __future__ import annotations
 
@@ -91,7 +91,9 @@ async def test_a_message_that_was_not_built_here_is_unknown(database: Database) 
             )
 
 
-async def test_of_many_that_submit_different_bytes_at_once_one_wins(database: Database) -> None:
+async def test_of_many_concurrent_submissions_with_different_bytes_one_wins(
+    database: Database,
+) -> None:
     async with database.connection() as conn:
         await build(conn)
     won: list[str] = []
@@ -138,7 +140,7 @@ async def read(conn: Connection, signature: str = "signature") -> InFlight:
     return row
 
 
-async def test_what_has_become_of_many_is_written_at_once(database: Database) -> None:
+async def test_many_changes_are_applied_at_once(database: Database) -> None:
     async with database.connection() as conn:
         for n in range(4):
             await sign(conn, f"signature {n}")
@@ -177,7 +179,7 @@ async def test_a_change_is_made_only_while_its_row_is_as_it_was_read(database: D
 
 
 @pytest.mark.parametrize("end", [State.FAILED, State.EXPIRED, State.QUARANTINED, State.FINALIZED])
-async def test_an_end_is_an_end(database: Database, end: State) -> None:
+async def test_a_terminal_state_never_changes(database: Database, end: State) -> None:
     async with database.connection() as conn:
         await sign(conn)
         row = await read(conn)
@@ -192,7 +194,9 @@ async def test_an_end_is_an_end(database: Database, end: State) -> None:
     assert (stored.state, stored.error) == (end, {"name": "Overflow"})
 
 
-async def test_a_fork_takes_one_back_and_where_it_was_seen_is_kept(database: Database) -> None:
+async def test_a_fork_resets_the_slot_and_keeps_the_slot_where_it_was_seen(
+    database: Database,
+) -> None:
     async with database.connection() as conn:
         await sign(conn)
         await in_flight.apply_changes(
@@ -204,7 +208,7 @@ async def test_a_fork_takes_one_back_and_where_it_was_seen_is_kept(database: Dat
 
 
 async def test_many_writers_of_the_same_rows_change_each_once(database: Database) -> None:
-    """In whatever order each has them: none waits for another in a circle."""
+    """In any order of the rows, without a deadlock."""
     async with database.connection() as conn:
         for n in range(40):
             await sign(conn, f"signature {n}")
@@ -223,7 +227,7 @@ async def test_many_writers_of_the_same_rows_change_each_once(database: Database
     assert sorted(each.row.signature for each in made) == sorted(row.signature for row in rows)
 
 
-async def test_a_restart_finds_what_is_unfinished_oldest_first(database: Database) -> None:
+async def test_a_restart_reads_what_is_in_flight_oldest_first(database: Database) -> None:
     async with database.connection() as conn:
         await build(conn)
         for n in range(5):

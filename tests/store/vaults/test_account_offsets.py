@@ -1,4 +1,4 @@
-"""What an account should count, by the history: from its last closing on, other mints included."""
+"""What an account should count: the history since it was last closed, and other mints."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ async def expected(conn: Connection, owner: str) -> tuple[int, int]:
     return sums.deposited, sums.withdrawn
 
 
-async def test_it_is_what_came_in_and_went_out(database: Database) -> None:
+async def test_the_sums_are_what_came_in_and_went_out(database: Database) -> None:
     moved = [
         ("deposit", 2**62),
         ("deposit", 2**62),
@@ -42,7 +42,7 @@ async def test_a_new_account_counts_from_zero(database: Database) -> None:
         assert await expected(conn, "owner") == (2, 0)
 
 
-async def test_a_line_lost_from_an_earlier_life_still_shows(database: Database) -> None:
+async def test_a_row_missing_from_an_earlier_account_still_shows(database: Database) -> None:
     async with database.connection() as conn:
         await history.add(conn, [history_row(kind="deposit", amount=30)])
         await account_offsets.reset(conn, "owner")
@@ -50,7 +50,7 @@ async def test_a_line_lost_from_an_earlier_life_still_shows(database: Database) 
         assert await expected(conn, "owner") == (-30, 0)
 
 
-async def test_what_the_history_leaves_out_the_account_counts(database: Database) -> None:
+async def test_amounts_that_only_the_account_counts_are_included(database: Database) -> None:
     async with database.connection() as conn:
         await history.add(conn, [history_row(kind="deposit", amount=30)])
         for _ in range(2):

@@ -1,4 +1,4 @@
-"""What falls due follows the vaults' rows wherever they go, and is found without a scan."""
+"""Maturities follow the vaults' rows forward and back, and are found without a scan."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ KIND = "release_timelocks"
 
 
 def holding(*timelock: tuple[int, int], pending: Any = (), **changes: Any) -> VaultRow:
-    """A row with timelocks and requests as pairs of amount and time."""
+    """Return a row with timelocks and requests as pairs of amount and time."""
     state = {
         "timelocks": [{"amount": amount, "unlock_time": at} for amount, at in timelock],
         "pending_withdrawals": [
@@ -30,7 +30,7 @@ def holding(*timelock: tuple[int, int], pending: Any = (), **changes: Any) -> Va
 
 
 async def live(conn: Connection) -> list[tuple[str, str, int, int]]:
-    """Owner, kind, amount and time of all that wait."""
+    """Return owner, kind, amount and time of all live maturities."""
     cursor = await conn.execute(
         "SELECT owner, kind, amount, due_at FROM maturities WHERE live ORDER BY 1, 2, 4, place"
     )
@@ -38,12 +38,12 @@ async def live(conn: Connection) -> list[tuple[str, str, int, int]]:
 
 
 async def due(conn: Connection, now: int) -> list[tuple[int, int]]:
-    """What is told now, by amount and time."""
-    told = await maturities.claim_due(conn, now=now, limit=100)
-    return sorted((each.amount, each.due_at) for each in told)
+    """Claim what is due now; return amounts and times."""
+    claimed = await maturities.claim_due(conn, now=now, limit=100)
+    return sorted((each.amount, each.due_at) for each in claimed)
 
 
-async def test_what_falls_due_is_what_the_newest_row_holds(database: Database) -> None:
+async def test_maturities_are_those_of_the_newest_row(database: Database) -> None:
     async with database.transaction() as conn:
         first = holding((5, 100), (5, 100), (7, 200), pending=[(9, 100)], slot=1)
         await vault_writer.advance(conn, [first])
@@ -60,7 +60,9 @@ async def test_what_falls_due_is_what_the_newest_row_holds(database: Database) -
         assert await live(conn) == []
 
 
-async def test_it_follows_a_row_that_goes_back_and_is_not_told_again(database: Database) -> None:
+async def test_maturities_follow_a_row_that_goes_back_without_a_second_notice(
+    database: Database,
+) -> None:
     async with database.transaction() as conn:
         await store_vault(conn, holding((5, 100), slot=1))
         assert await due(conn, 100) == [(5, 100)]
@@ -74,7 +76,7 @@ async def test_it_follows_a_row_that_goes_back_and_is_not_told_again(database: D
         assert await live(conn) == []
 
 
-async def test_any_amount_and_any_time_may_be_asked_for(database: Database) -> None:
+async def test_any_amount_and_any_time_can_be_requested(database: Database) -> None:
     pending = [(2**64 - 1, 2**63 - 1)]
     async with database.transaction() as conn:
         await store_vault(conn, holding(pending=pending))
@@ -82,7 +84,7 @@ async def test_any_amount_and_any_time_may_be_asked_for(database: Database) -> N
         assert await due(conn, 2**63 - 1) == pending
 
 
-async def test_a_request_that_is_used_up_in_part_is_not_told_twice(database: Database) -> None:
+async def test_a_partly_used_request_has_no_second_notice(database: Database) -> None:
     async with database.transaction() as conn:
         await store_vault(conn, holding(pending=[(9, 100), (8, 100)], slot=1))
         assert await due(conn, 100) == [(8, 100), (9, 100)]
@@ -91,7 +93,7 @@ async def test_a_request_that_is_used_up_in_part_is_not_told_twice(database: Dat
         assert await due(conn, 100) == []
 
 
-async def test_soon_is_told_once_and_not_of_what_is_due(database: Database) -> None:
+async def test_due_soon_is_claimed_once_and_not_for_what_is_due(database: Database) -> None:
     async with database.transaction() as conn:
         await store_vault(conn, holding((1, 90), (2, 100), (3, 160), (4, 161), pending=[(5, 95)]))
 
@@ -109,7 +111,7 @@ async def test_soon_is_told_once_and_not_of_what_is_due(database: Database) -> N
         assert await maturities.next_notice(conn, notice=60) is None
 
 
-async def test_those_who_tell_at_once_share_the_work(database: Database) -> None:
+async def test_concurrent_claims_share_the_work(database: Database) -> None:
     rows = [holding((n, 100), owner=f"o{n}", vault=f"v{n}") for n in range(1, 7)]
     async with database.transaction() as conn:
         await vault_writer.advance(conn, rows)
@@ -119,7 +121,7 @@ async def test_those_who_tell_at_once_share_the_work(database: Database) -> None
     assert sorted(each.amount for each in [*first, *second]) == [1, 2, 3, 4, 5, 6]
 
 
-async def test_a_vault_in_a_release_that_may_land_is_not_released_again(
+async def test_a_vault_with_a_release_in_flight_is_not_released_again(
     database: Database,
 ) -> None:
     rows = [holding((1, n), owner=f"o{n}", vault=f"v{n}") for n in range(1, 5)]
@@ -145,7 +147,7 @@ async def test_a_vault_in_a_release_that_may_land_is_not_released_again(
         assert await operator_submissions.count_pending(conn, KIND) == 0
 
 
-async def test_one_who_asks_for_a_release_is_shown_the_one_under_way(database: Database) -> None:
+async def test_a_request_for_a_release_finds_the_pending_one(database: Database) -> None:
     async with database.transaction() as conn:
         await record(conn, 1, "operator", owners=["o1", "o2"])
         found = await submissions.find_pending(conn, KIND, "o2")
@@ -154,8 +156,8 @@ async def test_one_who_asks_for_a_release_is_shown_the_one_under_way(database: D
         assert await submissions.find_pending(conn, KIND, "o3") is None
 
 
-async def test_what_is_due_next_is_found_in_an_index(database: Database) -> None:
-    """Among many that were told long ago, and many that are due much later."""
+async def test_the_next_maturity_is_found_in_an_index(database: Database) -> None:
+    """Among many claimed long ago, and many due much later."""
     async with database.connection() as conn:
         await conn.execute(
             "INSERT INTO maturities (owner, kind, due_at, place, vault, amount, told_at) "
@@ -173,7 +175,7 @@ async def test_what_is_due_next_is_found_in_an_index(database: Database) -> None
             assert "Seq Scan on maturities" not in plan, plan
 
 
-async def test_what_has_left_its_vault_long_ago_is_forgotten(database: Database) -> None:
+async def test_what_left_its_vault_long_ago_is_pruned(database: Database) -> None:
     async with database.connection() as conn:
         await store_vault(conn, holding((5, 100), (6, 200), slot=1))
         await store_vault(conn, holding((6, 200), slot=2))
@@ -182,7 +184,9 @@ async def test_what_has_left_its_vault_long_ago_is_forgotten(database: Database)
         assert await live(conn) == [("owner", "timelock", 6, 200)]
 
 
-async def test_an_older_database_brings_what_its_vaults_hold(database: Database) -> None:
+async def test_migrating_an_older_database_adds_the_maturities_of_its_vaults(
+    database: Database,
+) -> None:
     async with database.transaction() as conn:
         rows = [
             holding((5, 100), (5, 100), pending=[(9, 100)]),

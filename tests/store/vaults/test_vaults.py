@@ -1,4 +1,4 @@
-"""A vault's row is the account at a slot, and only moves forward."""
+"""A vault's row is the account at a slot, and only moves forward in slots."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from cvms.store.vaults import vaults
 from tests.store.examples import store_vault, vault_row
 
 
-async def test_a_row_comes_back_as_it_was_stored(database: Database) -> None:
+async def test_a_row_is_read_as_it_was_stored(database: Database) -> None:
     async with database.connection() as conn:
         assert await store_vault(conn, vault_row())
         stored = await vaults.get(conn, "owner")
@@ -47,7 +47,7 @@ async def test_an_older_slot_never_replaces_a_newer(database: Database) -> None:
     "wrong",
     [{"available": 401}, {"available": -1, "total": 599}, {"total": 2**63 - 1}, {"slot": -1}],
 )
-async def test_books_that_do_not_add_up_are_refused(
+async def test_balances_that_do_not_add_up_are_refused(
     database: Database, wrong: dict[str, int]
 ) -> None:
     async with database.connection() as conn:
@@ -68,7 +68,7 @@ async def test_tvl_is_the_sum_even_when_it_passes_what_one_vault_can_hold(
         assert await vaults.tvl(conn) == vaults.Tvl(total=3 * largest, vaults=3, slot=2)
 
 
-async def test_pages_bring_every_vault_once(database: Database) -> None:
+async def test_pages_contain_every_vault_once(database: Database) -> None:
     owners = [f"owner {n:02}" for n in range(10)]
     async with database.connection() as conn:
         for owner in reversed(owners):

@@ -1,1 +1,1 @@
-"""Events of the program, parsed from logs or replayed from instructions."""
+"""Events of the vault program, parsed from logs or replayed from instructions."""

@@ -1,4 +1,4 @@
-"""The vault program's events: one frozen class each, fields named and ordered as in its IDL."""
+"""Events of the vault program: a class for each, with the IDL's fields in the IDL's order."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from cvms.chain.borsh import I64, U32, U64
 
 
 class TransactionType(IntEnum):
-    """What a TransactionEvent records; the names are the IDL's."""
+    """Kind of a TransactionEvent, named as in the IDL."""
 
     Deposit = 0
     Withdrawal = 1
@@ -246,14 +246,9 @@ def _classes() -> dict[bytes, type[Event]]:
 
 
 def decode_event(data: bytes) -> Event | None:
-    """The event in a `Program data:` field; None when its discriminator is not one of ours.
+    """Decode a `Program data:` field; None when its discriminator is not an event's.
 
-    Raises DecodeError when the discriminator is known and what follows is not exactly its fields.
+    Raises DecodeError when the discriminator is an event's and the rest is not exactly its fields.
     """
     kind = _classes().get(data[:8])
     return None if kind is None else borsh.decode(kind, data, offset=8, trailing=False)
-
-
-def encode_event(event: Event) -> bytes:
-    """What the program puts into `Program data:` for this event."""
-    return borsh.discriminator("event", type(event).__name__) + borsh.encode(event)

@@ -1,9 +1,9 @@
-"""Our program's events in a transaction's logs, which anyone's program may have written into.
+"""Parser of a program's events in a transaction's logs, which any program can write to.
 
 Only the runtime writes lines of the forms `Program <id> invoke [n]`, `Program <id> success`,
-`Program <id> failed: …` and `Program data: …`; what a program says begins with `Program log: `.
-So frames are followed by whole-line match, and data counts only while our program is the
-innermost frame. (Source: agave `program-runtime/src/stable_log.rs` and `svm-log-collector`.)
+`Program <id> failed: …` and `Program data: …`; a program's own lines begin with `Program log: `.
+So frames are tracked by matching whole lines, and data count only while the program is the
+innermost frame. Source: Agave `program-runtime/src/stable_log.rs` and `svm-log-collector`.
 """
 
 from __future__ import annotations
@@ -30,10 +30,10 @@ _TRUNCATED = "Log truncated"
 
 @dataclass(frozen=True, slots=True)
 class LoggedEvent:
-    """An event; within its transaction (instruction_index, ordinal) identify it for ever.
+    """An event. (instruction_index, ordinal) identify it within its transaction, permanently.
 
-    `ordinal` numbers the data fields our program logged inside that top-level instruction, from 0:
-    fields that are no known event count too, so that a later version finds the same numbers.
+    `ordinal` counts the data fields that the program logged in that top-level instruction, from 0.
+    Fields that are no known event count too, so that a later version assigns the same numbers.
     """
 
     instruction_index: int
@@ -43,7 +43,7 @@ class LoggedEvent:
 
 @dataclass(frozen=True, slots=True)
 class ProgramLogs:
-    """`truncated`: there may be more events than these; `problem` says why."""
+    """Events of a transaction. `truncated`: there may be more of them; `problem` says why."""
 
     events: tuple[LoggedEvent, ...]
     truncated: bool
@@ -51,19 +51,19 @@ class ProgramLogs:
 
 
 class _Unreliable(Exception):
-    """The lines cannot be what the runtime wrote: nothing after this one can be attributed."""
+    """The runtime cannot have written these lines, so no further line can be attributed."""
 
 
 def parse_events(
     logs: Sequence[str], program: Pubkey, *, top_level_programs: Sequence[Pubkey] | None = None
 ) -> ProgramLogs:
-    """The events that `program` emitted, at any depth, in the order in which it did.
+    """Return the events that `program` emitted at any depth; none of a failed transaction.
 
     `top_level_programs` are the program ids of the transaction's instructions. Without them an
     index counts frames, and is too low after a precompile (ed25519, secp256k1), which logs none:
-    whoever stores an index must give them. A failed transaction yields nothing.
+    callers that store an index must pass them.
     """
-    reader = _Reader(str(program), top_level_programs)
+    reader = _LogReader(str(program), top_level_programs)
     try:
         for line in logs:
             reader.read(line)
@@ -75,8 +75,8 @@ def parse_events(
     return ProgramLogs(tuple(reader.events), reader.problem is not None, reader.problem)
 
 
-class _Reader:
-    """Follows the frames line by line."""
+class _LogReader:
+    """Tracks the frames line by line."""
 
     def __init__(self, program: str, top_level_programs: Sequence[Pubkey] | None) -> None:
         self.events: list[LoggedEvent] = []
@@ -91,14 +91,14 @@ class _Reader:
 
     def read(self, line: str) -> None:
         if line == _TRUNCATED:
-            # Shorter lines may still follow, with gaps that nothing marks.
+            # Shorter lines may still follow, with unmarked gaps.
             raise _Unreliable("the log is truncated")
         if match := _INVOKE.fullmatch(line):
             self._invoke(match[1], int(match[2]))
         elif match := _SUCCESS.fullmatch(line):
             self._leave(match[1])
         elif match := _FAILED.fullmatch(line):
-            # A failed frame fails its transaction; a caller cannot go on after it.
+            # A failed frame fails the whole transaction.
             self._leave(match[1])
             self.failed = True
         elif line.startswith(_DATA) and self._frames and self._frames[-1] == self._program:
@@ -109,8 +109,8 @@ class _Reader:
         if self._frames:
             raise _Unreliable(f"the frame of {self._frames[-1]} does not end")
         if self._top_level is not None and not self.failed:
-            left = self._top_level[self._next_index :]
-            if any(program not in PRECOMPILES for program in left):
+            rest = self._top_level[self._next_index :]
+            if any(program not in PRECOMPILES for program in rest):
                 raise _Unreliable("fewer frames than instructions")
 
     def _invoke(self, program: str, depth: int) -> None:

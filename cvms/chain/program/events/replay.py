@@ -1,8 +1,8 @@
-"""A transaction's events from its instructions, for when its logs do not show them all.
+"""Replay of a transaction's events from its instructions, for when its logs are incomplete.
 
-The program logs the same events for the same instruction, in the same order, so each gets the
-identity that whole logs give it. What an event says beyond the instruction follows from what the
-vault held before; what that does not tell is None.
+The program logs the same events for the same instruction, in the same order, so each event gets the
+identity that complete logs would give it. Fields that the instruction does not determine follow
+from the vault's earlier state, and are None where that does not determine them either.
 """
 
 from __future__ import annotations
@@ -31,15 +31,15 @@ def replay_events(
     before: Mapping[Pubkey, ReplayedVault],
     logged: Sequence[LoggedEvent],
 ) -> list[LoggedEvent]:
-    """Every event of a transaction that succeeded, in order; those that were `logged` as they are.
+    """Return every event of a successful transaction, in order; those in `logged` unchanged.
 
-    `before` is what is known of its vaults. Raises NotRebuilt when an event may have been logged of
-    which nothing tells.
+    `before` is the state of its vaults. Raises NotRebuilt when the program may have logged an event
+    that the instructions do not determine.
     """
     if program in record.account_keys and not any(
         each.program_id == program for each in record.instructions
     ):
-        raise NotRebuilt("the node does not show who called the program")
+        raise NotRebuilt("the node does not return the inner instructions that called the program")
     return list(_events(record, program, Replay(record.block_time, before, logged)))
 
 
@@ -49,13 +49,13 @@ def _events(record: TransactionRecord, program: Pubkey, replay: Replay) -> Itera
             replay.next = (instruction.index, 0)
         if instruction.program_id != program:
             continue
-        for event in _of(instruction, replay):
+        for event in _events_of(instruction, replay):
             index, ordinal = replay.next
             yield replay.logged.get(replay.next) or LoggedEvent(index, ordinal, event)
             replay.next = (index, ordinal + 1)
 
 
-def _of(instruction: RawInstruction, replay: Replay) -> Iterator[Event]:
+def _events_of(instruction: RawInstruction, replay: Replay) -> Iterator[Event]:
     name, accounts = _named(instruction)
     if (handle := HANDLERS.get(name)) is None:
         return
@@ -66,7 +66,7 @@ def _of(instruction: RawInstruction, replay: Replay) -> Iterator[Event]:
 
 
 def _named(instruction: RawInstruction) -> tuple[str, dict[str, Pubkey]]:
-    """The instruction's name, empty for none of the program's, and its accounts by theirs."""
+    """Return the instruction's name and its accounts by name; an unknown one's name is empty."""
     name, accounts = _layouts().get(instruction.data[:8], ("", ()))
     return name, dict(zip(accounts, instruction.accounts, strict=False))
 

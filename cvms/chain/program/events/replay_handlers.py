@@ -1,6 +1,6 @@
-"""Which events each instruction logs, in which order, and what it does to the vault.
+"""Handlers of the replay: the events that each instruction logs, and its effect on the vault.
 
-(Source: the handlers in program/collateral_vault/src/instructions.)
+Source: the handlers in program/collateral_vault/src/instructions.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from solders.pubkey import Pubkey
 from cvms.chain.program.accounts import TimelockEntry
 from cvms.chain.program.events import events as chain
 from cvms.chain.program.events.events import Event, TransactionType
-from cvms.chain.program.events.replay_state import Replay, ReplayedVault, made
+from cvms.chain.program.events.replay_state import Replay, ReplayedVault, new_event
 from cvms.errors import NotRebuilt
 
 Accounts = Mapping[str, Pubkey]
@@ -23,105 +23,105 @@ Handler = Callable[[Replay, Accounts, bytes], Iterator[Event]]
 
 def _deposit(replay: Replay, accounts: Accounts, data: bytes) -> Iterator[Event]:
     vault, amount = accounts["vault"], _amount(data)
-    held = replay.move(vault, total=amount, available=amount)
-    yield made(
+    state = replay.move(vault, total=amount, available=amount)
+    yield new_event(
         chain.DepositEvent,
         vault=vault,
-        owner=held.owner,
+        owner=state.owner,
         amount=amount,
-        new_total_balance=held.total,
-        new_available_balance=held.available,
+        new_total_balance=state.total,
+        new_available_balance=state.available,
     )
-    yield replay.recorded(vault, TransactionType.Deposit, amount)
+    yield replay.transaction_event(vault, TransactionType.Deposit, amount)
 
 
 def _withdraw(replay: Replay, accounts: Accounts, data: bytes) -> Iterator[Event]:
     vault, amount = accounts["vault"], _amount(data)
     yield from replay.release_matured(vault)
-    held = replay.move(vault, total=-amount, available=-amount)
-    yield made(
+    state = replay.move(vault, total=-amount, available=-amount)
+    yield new_event(
         chain.WithdrawEvent,
         vault=vault,
-        owner=held.owner,
+        owner=state.owner,
         amount=amount,
-        new_total_balance=held.total,
-        new_available_balance=held.available,
+        new_total_balance=state.total,
+        new_available_balance=state.available,
     )
-    yield replay.recorded(vault, TransactionType.Withdrawal, amount)
+    yield replay.transaction_event(vault, TransactionType.Withdrawal, amount)
 
 
 def _emergency_withdraw(replay: Replay, accounts: Accounts, data: bytes) -> Iterator[Event]:
     vault, amount = accounts["vault"], _amount(data)
-    seized = max(0, amount - (replay.holder(vault).available or 0))
-    held = replay.move(vault, total=-amount, available=seized - amount, locked=-seized)
-    yield made(
+    seized = max(0, amount - (replay.state(vault).available or 0))
+    state = replay.move(vault, total=-amount, available=seized - amount, locked=-seized)
+    yield new_event(
         chain.EmergencyWithdrawEvent,
         vault=vault,
-        owner=held.owner,
+        owner=state.owner,
         authority=accounts["authority"],
         amount=amount,
-        new_total_balance=held.total,
-        new_available_balance=held.available,
-        new_locked_balance=held.locked,
+        new_total_balance=state.total,
+        new_available_balance=state.available,
+        new_locked_balance=state.locked,
     )
-    yield replay.recorded(vault, TransactionType.EmergencyWithdrawal, amount)
+    yield replay.transaction_event(vault, TransactionType.EmergencyWithdrawal, amount)
 
 
 def _lock(replay: Replay, accounts: Accounts, data: bytes) -> Iterator[Event]:
     vault, amount = accounts["vault"], _amount(data)
-    held = replay.move(vault, available=-amount, locked=amount)
-    yield _lock_event(chain.LockEvent, vault, held, amount)
-    yield replay.recorded(vault, TransactionType.Lock, amount)
+    state = replay.move(vault, available=-amount, locked=amount)
+    yield _lock_event(chain.LockEvent, vault, state, amount)
+    yield replay.transaction_event(vault, TransactionType.Lock, amount)
 
 
 def _unlock(replay: Replay, accounts: Accounts, data: bytes) -> Iterator[Event]:
     vault, amount = accounts["vault"], _amount(data)
-    held = replay.move(vault, available=amount, locked=-amount)
-    yield _lock_event(chain.UnlockEvent, vault, held, amount)
-    yield replay.recorded(vault, TransactionType.Unlock, amount)
+    state = replay.move(vault, available=amount, locked=-amount)
+    yield _lock_event(chain.UnlockEvent, vault, state, amount)
+    yield replay.transaction_event(vault, TransactionType.Unlock, amount)
 
 
-def _lock_event(kind: type[Event], vault: Pubkey, held: ReplayedVault, amount: int) -> Event:
-    return made(
+def _lock_event(kind: type[Event], vault: Pubkey, state: ReplayedVault, amount: int) -> Event:
+    return new_event(
         kind,
         vault=vault,
-        owner=held.owner,
+        owner=state.owner,
         amount=amount,
-        new_locked_balance=held.locked,
-        new_available_balance=held.available,
+        new_locked_balance=state.locked,
+        new_available_balance=state.available,
     )
 
 
 def _transfer(replay: Replay, accounts: Accounts, data: bytes) -> Iterator[Event]:
-    giver, taker, amount = accounts["from_vault"], accounts["to_vault"], _amount(data)
-    gave = replay.move(giver, total=-amount, available=-amount)
-    took = replay.move(taker, total=amount, available=amount)
-    yield made(
+    source, destination, amount = accounts["from_vault"], accounts["to_vault"], _amount(data)
+    sender = replay.move(source, total=-amount, available=-amount)
+    recipient = replay.move(destination, total=amount, available=amount)
+    yield new_event(
         chain.TransferEvent,
-        from_vault=giver,
-        to_vault=taker,
+        from_vault=source,
+        to_vault=destination,
         amount=amount,
-        from_new_total_balance=gave.total,
-        to_new_total_balance=took.total,
+        from_new_total_balance=sender.total,
+        to_new_total_balance=recipient.total,
     )
-    yield replay.recorded(giver, TransactionType.Transfer, amount)
+    yield replay.transaction_event(source, TransactionType.Transfer, amount)
 
 
 def _schedule(replay: Replay, accounts: Accounts, data: bytes) -> Iterator[Event]:
     vault, (amount, duration) = accounts["vault"], struct.unpack("<Qq", data)
     if replay.now is None:
-        raise NotRebuilt("without the block's time, nothing tells when a timelock ends")
-    held = replay.move(vault, available=-amount)
+        raise NotRebuilt("the end of a timelock is unknown without the block's time")
+    state = replay.move(vault, available=-amount)
     entry = TimelockEntry(amount, replay.now + duration)
-    held = replace(held, timelocks=(*held.timelocks, entry))
-    replay.put(vault, held)
-    yield made(
+    state = replace(state, timelocks=(*state.timelocks, entry))
+    replay.put(vault, state)
+    yield new_event(
         chain.TimelockScheduledEvent,
         vault=vault,
-        owner=held.owner,
+        owner=state.owner,
         amount=amount,
         unlock_time=entry.unlock_time,
-        remaining_timelocks=len(held.timelocks),
+        remaining_timelocks=len(state.timelocks),
     )
 
 
@@ -131,43 +131,43 @@ def _release(replay: Replay, accounts: Accounts, data: bytes) -> Iterator[Event]
 
 def _yield_deposit(replay: Replay, accounts: Accounts, data: bytes) -> Iterator[Event]:
     vault, amount = accounts["vault"], _amount(data)
-    held = replay.move(vault, available=-amount, earning=amount)
-    yield _yield_event(chain.YieldDepositEvent, accounts, held, amount)
-    yield replay.recorded(vault, TransactionType.YieldDeposit, amount)
+    state = replay.move(vault, available=-amount, earning=amount)
+    yield _yield_event(chain.YieldDepositEvent, accounts, state, amount)
+    yield replay.transaction_event(vault, TransactionType.YieldDeposit, amount)
 
 
 def _yield_withdraw(replay: Replay, accounts: Accounts, data: bytes) -> Iterator[Event]:
     vault, amount = accounts["vault"], _amount(data)
-    held = replay.move(vault, available=amount, earning=-amount)
-    yield _yield_event(chain.YieldWithdrawEvent, accounts, held, amount)
-    yield replay.recorded(vault, TransactionType.YieldWithdraw, amount)
+    state = replay.move(vault, available=amount, earning=-amount)
+    yield _yield_event(chain.YieldWithdrawEvent, accounts, state, amount)
+    yield replay.transaction_event(vault, TransactionType.YieldWithdraw, amount)
 
 
-def _yield_event(kind: type[Event], accounts: Accounts, held: ReplayedVault, amount: int) -> Event:
-    return made(
+def _yield_event(kind: type[Event], accounts: Accounts, state: ReplayedVault, amount: int) -> Event:
+    return new_event(
         kind,
         vault=accounts["vault"],
-        owner=held.owner,
+        owner=state.owner,
         program=accounts["yield_program"],
         amount=amount,
-        new_yield_balance=held.earning,
-        new_available_balance=held.available,
+        new_yield_balance=state.earning,
+        new_available_balance=state.available,
     )
 
 
 def _compound(replay: Replay, accounts: Accounts, data: bytes) -> Iterator[Event]:
     vault, amount = accounts["vault"], _amount(data)
-    held = replay.move(vault, total=amount, earning=amount)
-    yield made(
+    state = replay.move(vault, total=amount, earning=amount)
+    yield new_event(
         chain.YieldCompoundEvent,
         vault=vault,
-        owner=held.owner,
+        owner=state.owner,
         program=accounts["yield_program"],
         compounded_amount=amount,
-        new_yield_balance=held.earning,
+        new_yield_balance=state.earning,
         last_compounded_at=replay.now,
     )
-    yield replay.recorded(vault, TransactionType.YieldCompound, amount)
+    yield replay.transaction_event(vault, TransactionType.YieldCompound, amount)
 
 
 def _open(replay: Replay, accounts: Accounts, data: bytes) -> Iterator[Event]:
@@ -181,11 +181,11 @@ def _close(replay: Replay, accounts: Accounts, data: bytes) -> Iterator[Event]:
 
 def _update_mint(replay: Replay, accounts: Accounts, data: bytes) -> Iterator[Event]:
     new = accounts["new_mint"]
-    yield made(chain.UpdateUsdtMintEvent, vault=accounts["vault"], old_mint=None, new_mint=new)
+    yield new_event(chain.UpdateUsdtMintEvent, vault=accounts["vault"], old_mint=None, new_mint=new)
 
 
 def _request(replay: Replay, accounts: Accounts, data: bytes) -> Iterator[Event]:
-    yield made(
+    yield new_event(
         chain.WithdrawRequestedEvent,
         vault=accounts["vault"],
         owner=accounts["owner"],
@@ -202,13 +202,13 @@ def _min_delay(replay: Replay, accounts: Accounts, data: bytes) -> Iterator[Even
 
 
 def _rate_limit(replay: Replay, accounts: Accounts, data: bytes) -> Iterator[Event]:
-    window, most = struct.unpack("<IQ", data)
-    yield chain.WithdrawRateLimitSetEvent(accounts["vault"], accounts["owner"], window, most)
+    window, limit = struct.unpack("<IQ", data)
+    yield chain.WithdrawRateLimitSetEvent(accounts["vault"], accounts["owner"], window, limit)
 
 
 def _whitelist(added: bool) -> Handler:
     def handle(replay: Replay, accounts: Accounts, data: bytes) -> Iterator[Event]:
-        yield made(
+        yield new_event(
             chain.WithdrawWhitelistUpdatedEvent,
             vault=accounts["vault"],
             owner=accounts["owner"],
@@ -242,7 +242,7 @@ def _program(kind: Callable[[Pubkey], Event]) -> Handler:
     return handle
 
 
-# Instructions that are not here log nothing.
+# Other instructions log nothing.
 HANDLERS: Mapping[str, Handler] = {
     "initialize_vault": _open,
     "deposit": _deposit,
@@ -278,5 +278,5 @@ def _amount(data: bytes) -> int:
 
 def _key(data: bytes) -> Pubkey:
     if len(data) != 32:
-        raise NotRebuilt("no key where one should be")
+        raise NotRebuilt("the argument is not a public key")
     return Pubkey.from_bytes(data)

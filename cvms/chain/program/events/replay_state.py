@@ -1,4 +1,4 @@
-"""What vaults hold, followed through a transaction's instructions."""
+"""State of the vaults during the replay of a transaction's instructions."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ from cvms.errors import NotRebuilt
 
 @dataclass(frozen=True, slots=True)
 class ReplayedVault:
-    """Whose a vault is and what it holds; `amounts` are None where that is not known.
+    """A vault's owner, balances and timelocks.
 
-    `amounts`: total, available, locked, yield_deposited.
+    `amounts` are total, available, locked and yield_deposited; None when they are unknown.
     """
 
     owner: Pubkey
@@ -29,11 +29,12 @@ class ReplayedVault:
     def moved(
         self, total: int = 0, available: int = 0, locked: int = 0, earning: int = 0
     ) -> ReplayedVault:
+        """Return the vault with its balances changed by these amounts."""
         if self.amounts is None:
             return self
-        held = self.amounts
-        now = (held[0] + total, held[1] + available, held[2] + locked, held[3] + earning)
-        return replace(self, amounts=now)
+        old = self.amounts
+        new = (old[0] + total, old[1] + available, old[2] + locked, old[3] + earning)
+        return replace(self, amounts=new)
 
     @property
     def total(self) -> int | None:
@@ -53,9 +54,9 @@ class ReplayedVault:
 
 
 class Replay:
-    """Follows the vaults from instruction to instruction.
+    """Tracks the vaults from instruction to instruction.
 
-    `now` is the clock that the program saw, if the node tells: a block's time is its bank's.
+    `now` is the time that the program saw: the block's time, None when the node does not return it.
     """
 
     def __init__(
@@ -64,24 +65,28 @@ class Replay:
         self.now = now
         self.logged = {(each.instruction_index, each.ordinal): each for each in logged}
         self.next = (0, 0)
-        """The identity of the next event."""
-        self._held = dict(before)
+        """Identity of the next event: its instruction index and ordinal."""
+        self._vaults = dict(before)
 
-    def holder(self, vault: Pubkey) -> ReplayedVault:
-        if vault not in self._held:
-            raise NotRebuilt(f"nothing is known of the vault {vault}")
-        return self._held[vault]
+    def state(self, vault: Pubkey) -> ReplayedVault:
+        """Return the vault's state. Raises NotRebuilt when it is unknown."""
+        if vault not in self._vaults:
+            raise NotRebuilt(f"the state of vault {vault} is unknown")
+        return self._vaults[vault]
 
     def move(self, vault: Pubkey, **change: int) -> ReplayedVault:
-        self._held[vault] = self.holder(vault).moved(**change)
-        return self._held[vault]
+        """Change the vault's balances and return its new state; see ReplayedVault.moved."""
+        self._vaults[vault] = self.state(vault).moved(**change)
+        return self._vaults[vault]
 
-    def put(self, vault: Pubkey, held: ReplayedVault) -> None:
-        self._held[vault] = held
+    def put(self, vault: Pubkey, state: ReplayedVault) -> None:
+        """Replace the vault's state."""
+        self._vaults[vault] = state
 
-    def recorded(self, vault: Pubkey, kind: TransactionType, amount: int) -> Event:
-        owner = self.holder(vault).owner
-        return made(
+    def transaction_event(self, vault: Pubkey, kind: TransactionType, amount: int) -> Event:
+        """Return the TransactionEvent that follows most events."""
+        owner = self.state(vault).owner
+        return new_event(
             chain.TransactionEvent,
             vault=vault,
             owner=owner,
@@ -91,34 +96,35 @@ class Replay:
         )
 
     def release_matured(self, vault: Pubkey) -> Iterator[Event]:
-        held = self.holder(vault)
-        told = self.logged.get(self.next)
-        due = self._due(held) if told is None else None
-        if told is not None and isinstance(told.event, chain.TimelocksReleasedEvent):
-            due = self._due(held)
-            total, left = told.event.released_total, told.event.remaining_timelocks
+        """Release the vault's mature timelocks, and return the event if there are any."""
+        state = self.state(vault)
+        logged = self.logged.get(self.next)
+        due = self._due(state) if logged is None else None
+        if logged is not None and isinstance(logged.event, chain.TimelocksReleasedEvent):
+            due = self._due(state)
+            total, left = logged.event.released_total, logged.event.remaining_timelocks
         elif due:
-            total, left = sum(each.amount for each in due), len(held.timelocks) - len(due)
+            total, left = sum(each.amount for each in due), len(state.timelocks) - len(due)
         else:
             return
-        rest = tuple(each for each in held.timelocks if each not in (due or ()))
-        self.put(vault, replace(held.moved(available=total), timelocks=rest))
-        yield made(
+        rest = tuple(each for each in state.timelocks if each not in (due or ()))
+        self.put(vault, replace(state.moved(available=total), timelocks=rest))
+        yield new_event(
             chain.TimelocksReleasedEvent,
             vault=vault,
-            owner=held.owner,
+            owner=state.owner,
             released_total=total,
             remaining_timelocks=left,
         )
 
-    def _due(self, held: ReplayedVault) -> tuple[TimelockEntry, ...]:
-        if not held.timelocks:
+    def _due(self, state: ReplayedVault) -> tuple[TimelockEntry, ...]:
+        if not state.timelocks:
             return ()
         if self.now is None:
-            raise NotRebuilt("without the block's time, nothing tells what was released")
-        return tuple(each for each in held.timelocks if each.unlock_time <= self.now)
+            raise NotRebuilt("the released timelocks are unknown without the block's time")
+        return tuple(each for each in state.timelocks if each.unlock_time <= self.now)
 
 
-def made(kind: type[Event], **fields: Any) -> Event:
-    """An event, of which some fields may be None: what nothing tells."""
+def new_event(kind: type[Event], **fields: Any) -> Event:
+    """Return an event. Its unknown fields are None, whatever their type."""
     return kind(**fields)

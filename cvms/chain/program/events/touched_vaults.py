@@ -1,4 +1,4 @@
-"""Which vaults a transaction opened, closed and wrote, whatever its logs say."""
+"""Vaults that a transaction opened, closed or may have written, from its instructions."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _CLOSE_VAULT = discriminator("global", "close_vault")
 
 @dataclass(frozen=True, slots=True)
 class OpenedVault:
-    """A vault as the instruction that created it names it."""
+    """A vault, from the instruction that created it."""
 
     owner: Pubkey
     vault: Pubkey
@@ -29,17 +29,17 @@ class OpenedVault:
 
 @dataclass(frozen=True, slots=True)
 class ClosedVault:
-    """A vault as the instruction that closed it names it."""
+    """A vault, from the instruction that closed it."""
 
     vault: Pubkey
 
 
 def touched_vaults(record: TransactionRecord, programs: Programs) -> set[Pubkey]:
-    """The vaults that our programs' instructions, top-level or inner, may have written.
+    """Return the vaults that instructions of our programs, top-level or inner, may have written.
 
-    The position manager's count too: a node that keeps no inner instructions does not show its
-    calls of the vault program. A failed transaction wrote none. That an address really is a vault
-    is seen when it is fetched.
+    The position manager's instructions count too, since a node without inner instructions does not
+    show its calls of the vault program. A failed transaction wrote nothing. Fetching an address
+    shows whether it is a vault.
     """
     if record.err is not None:
         return set()
@@ -59,23 +59,23 @@ def touched_vaults(record: TransactionRecord, programs: Programs) -> set[Pubkey]
 def vault_lifecycle(
     record: TransactionRecord, programs: Programs
 ) -> list[OpenedVault | ClosedVault]:
-    """The vaults that a transaction opened and closed, in its order; none if it failed."""
+    """Return the vaults that a transaction opened and closed, in order; none if it failed."""
     if record.err is not None:
         return []
-    found: list[OpenedVault | ClosedVault] = []
+    changes: list[OpenedVault | ClosedVault] = []
     for each in record.instructions:
         if each.program_id != programs.vault or len(each.accounts) < 4:
             continue
         if each.data[:8] == _INITIALIZE_VAULT:
-            found.append(OpenedVault(*each.accounts[:4]))
+            changes.append(OpenedVault(*each.accounts[:4]))
         elif each.data[:8] == _CLOSE_VAULT:
-            found.append(ClosedVault(each.accounts[1]))
-    return found
+            changes.append(ClosedVault(each.accounts[1]))
+    return changes
 
 
 @cache
 def _positions(program: ProgramName) -> dict[bytes, tuple[int, ...]]:
-    """By instruction discriminator: where in its account list writable vaults are."""
+    """Return the indexes of writable vaults among the accounts, by instruction discriminator."""
     return {
         bytes(instruction.discriminator): tuple(
             position

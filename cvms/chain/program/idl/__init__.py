@@ -1,4 +1,4 @@
-"""The programs' IDLs, read once: names, account positions and error messages."""
+"""IDLs of the programs: names, account positions and error messages."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class ErrorEntry(msgspec.Struct, frozen=True):
 
 
 class Idl(msgspec.Struct, frozen=True):
-    """What this service reads of an IDL at run time."""
+    """The part of an IDL that the service reads at run time."""
 
     instructions: tuple[InstructionLayout, ...]
     errors: tuple[ErrorEntry, ...]
@@ -40,10 +40,10 @@ class Idl(msgspec.Struct, frozen=True):
 
 @cache
 def load_idl(program: ProgramName) -> Idl:
-    """The IDL that is part of this package."""
+    """Return the program's IDL, which is part of this package."""
     return msgspec.json.decode(idl_json(program), type=Idl)
 
 
 def idl_json(program: ProgramName) -> bytes:
-    """The whole document, for clients; its address is the local chain's."""
+    """Return the whole IDL document, for clients. Its address is the local chain's."""
     return resources.files(__name__).joinpath(f"{program}.json").read_bytes()

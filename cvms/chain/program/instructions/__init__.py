@@ -1,8 +1,8 @@
-"""Every instruction of the vault program and the position manager, and the few that go with them.
+"""Instructions of the vault program and the position manager.
 
-Account order and flags are the IDL's; addresses that are derived are derived here. Amounts are
-token units, durations seconds; a number out of its type's range raises ValueError. Tokens are of
-`programs.mint`. `extra_signers` are the multisig's co-signers besides the authority.
+The order and the flags of the accounts are the IDL's; derived addresses are filled in. Amounts are
+token units of `programs.mint`, durations seconds; a number out of its type's range raises
+ValueError. `extra_signers` are the co-signers of a multisig besides the authority.
 """
 
 from __future__ import annotations
@@ -52,7 +52,6 @@ from cvms.chain.program.instructions.timelocks import (
     request_withdraw,
     schedule_timelock,
 )
-from cvms.chain.program.instructions.token_accounts import create_token_account
 from cvms.chain.program.instructions.vaults import (
     close_vault,
     deposit,
@@ -72,7 +71,6 @@ __all__ = [
     "close_position",
     "close_vault",
     "compound_yield",
-    "create_token_account",
     "deposit",
     "disable_vault_multisig",
     "emergency_withdraw",

@@ -1,21 +1,17 @@
-"""What authorized programs do with collateral.
+"""Instructions for collateral, which authorized programs call.
 
-The vault program takes these only as a call from the program that `caller_program` names. Sent on
-their own they are refused with UnauthorizedProgram.
+The vault program accepts them only in a call by `caller_program`. As top-level instructions they
+fail with UnauthorizedProgram.
 """
 
 from __future__ import annotations
 
 from solders.instruction import AccountMeta, Instruction
 from solders.pubkey import Pubkey
+from solders.sysvar import INSTRUCTIONS
+from spl.token.constants import TOKEN_PROGRAM_ID
 
-from cvms.chain.program.addresses import (
-    INSTRUCTIONS_SYSVAR,
-    TOKEN_PROGRAM,
-    token_account,
-    vault_address,
-    vault_authority_address,
-)
+from cvms.chain.program.addresses import token_account, vault_address, vault_authority_address
 from cvms.chain.program.instructions.encoding import readonly, u64, vault_program, writable
 from cvms.chain.types import Programs
 
@@ -54,18 +50,18 @@ def transfer_collateral(
 
 
 def caller_accounts(programs: Programs, caller_program: Pubkey) -> list[AccountMeta]:
-    """What the vault program reads to find out who calls."""
+    """Return the accounts from which the vault program identifies its caller."""
     return [
         readonly(caller_program),
         readonly(vault_authority_address(programs)),
-        readonly(INSTRUCTIONS_SYSVAR),
+        readonly(INSTRUCTIONS),
     ]
 
 
 def transfer_accounts(
     programs: Programs, from_owner: Pubkey, to_owner: Pubkey
 ) -> list[AccountMeta]:
-    """Two vaults, their token accounts, and the token program."""
+    """Return two vaults, their token accounts, and the token program."""
     from_vault = vault_address(programs, from_owner)
     to_vault = vault_address(programs, to_owner)
     return [
@@ -73,5 +69,5 @@ def transfer_accounts(
         writable(to_vault),
         writable(token_account(from_vault, programs.mint)),
         writable(token_account(to_vault, programs.mint)),
-        readonly(TOKEN_PROGRAM),
+        readonly(TOKEN_PROGRAM_ID),
     ]

@@ -1,4 +1,4 @@
-"""How an instruction is put together: account metas, Borsh arguments, Anchor's discriminator."""
+"""Encoding of instructions: account metas, Borsh arguments and Anchor's discriminator."""
 
 from __future__ import annotations
 
@@ -14,13 +14,14 @@ from cvms.chain.types import Programs
 def instruction(
     program: Pubkey, name: str, accounts: Sequence[AccountMeta], arguments: bytes = b""
 ) -> Instruction:
-    """The instruction that the program's IDL calls `name`."""
+    """Return the instruction that the program's IDL calls `name`."""
     return Instruction(program, discriminator("global", name) + arguments, accounts)
 
 
 def vault_program(
     programs: Programs, name: str, accounts: Sequence[AccountMeta], arguments: bytes = b""
 ) -> Instruction:
+    """Return an instruction of the vault program."""
     return instruction(programs.vault, name, accounts, arguments)
 
 
@@ -61,5 +62,5 @@ def boolean(value: bool) -> bytes:
 
 
 def keys(addresses: Sequence[Pubkey]) -> bytes:
-    """A vector of keys."""
+    """Return a vector of public keys."""
     return u32(len(addresses)) + b"".join(map(bytes, addresses))

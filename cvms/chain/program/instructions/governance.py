@@ -1,20 +1,15 @@
-"""What governance decides for all vaults; the vault authority holds it."""
+"""Instructions of governance, which the vault authority account records for all vaults."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
+from solana.constants import SYSTEM_PROGRAM_ID
 from solders.instruction import Instruction
 from solders.pubkey import Pubkey
+from spl.token.constants import ASSOCIATED_TOKEN_PROGRAM_ID, TOKEN_PROGRAM_ID
 
-from cvms.chain.program.addresses import (
-    ASSOCIATED_TOKEN_PROGRAM,
-    SYSTEM_PROGRAM,
-    TOKEN_PROGRAM,
-    token_account,
-    vault_address,
-    vault_authority_address,
-)
+from cvms.chain.program.addresses import token_account, vault_address, vault_authority_address
 from cvms.chain.program.instructions.encoding import (
     boolean,
     keys,
@@ -34,12 +29,12 @@ def initialize_vault_authority(
     authorized_programs: Sequence[Pubkey] = (),
     freeze: bool | None = None,
 ) -> Instruction:
-    """Create the vault authority; the signer becomes governance. Works once."""
+    """Create the vault authority, once. The signer becomes governance."""
     flag = b"\0" if freeze is None else b"\1" + boolean(freeze)
     accounts = [
         signer(governance, writable=True),
         writable(vault_authority_address(programs)),
-        readonly(SYSTEM_PROGRAM),
+        readonly(SYSTEM_PROGRAM_ID),
     ]
     arguments = keys(authorized_programs) + flag
     return vault_program(programs, "initialize_vault_authority", accounts, arguments)
@@ -48,19 +43,22 @@ def initialize_vault_authority(
 def add_authorized_program(
     programs: Programs, *, governance: Pubkey, program: Pubkey
 ) -> Instruction:
-    """Let a program lock, unlock and transfer collateral; withdrawals ask it for positions."""
+    """Let a program lock, unlock and transfer collateral.
+
+    Withdrawals then require its summary of the vault's positions.
+    """
     return _by_governance(programs, "add_authorized_program", governance, bytes(program))
 
 
 def remove_authorized_program(
     programs: Programs, *, governance: Pubkey, program: Pubkey
 ) -> Instruction:
-    """Take back what `add_authorized_program` gave."""
+    """Undo `add_authorized_program`."""
     return _by_governance(programs, "remove_authorized_program", governance, bytes(program))
 
 
 def set_freeze_flag(programs: Programs, *, governance: Pubkey, freeze: bool) -> Instruction:
-    """Stop, or allow again, locking and unlocking of collateral."""
+    """Forbid, or allow again, the locking and unlocking of collateral."""
     return _by_governance(programs, "set_freeze_flag", governance, boolean(freeze))
 
 
@@ -70,17 +68,17 @@ def set_cpi_enforced(programs: Programs, *, governance: Pubkey, cpi_enforced: bo
 
 
 def add_yield_program(programs: Programs, *, governance: Pubkey, program: Pubkey) -> Instruction:
-    """Let vaults put tokens into a yield program."""
+    """Let vaults deposit tokens in a yield program."""
     return _by_governance(programs, "add_yield_program", governance, bytes(program))
 
 
 def remove_yield_program(programs: Programs, *, governance: Pubkey, program: Pubkey) -> Instruction:
-    """Take back what `add_yield_program` gave."""
+    """Undo `add_yield_program`."""
     return _by_governance(programs, "remove_yield_program", governance, bytes(program))
 
 
 def set_risk_level(programs: Programs, *, governance: Pubkey, risk_level: int) -> Instruction:
-    """Set the number that stands for the risk governance accepts."""
+    """Set the level of risk that governance accepts."""
     return _by_governance(programs, "set_risk_level", governance, u8(risk_level))
 
 
@@ -95,9 +93,9 @@ def update_usdt_mint(
         writable(vault),
         writable(token_account(vault, new_mint)),
         readonly(new_mint),
-        readonly(SYSTEM_PROGRAM),
-        readonly(TOKEN_PROGRAM),
-        readonly(ASSOCIATED_TOKEN_PROGRAM),
+        readonly(SYSTEM_PROGRAM_ID),
+        readonly(TOKEN_PROGRAM_ID),
+        readonly(ASSOCIATED_TOKEN_PROGRAM_ID),
     ]
     return vault_program(programs, "update_usdt_mint", accounts)
 

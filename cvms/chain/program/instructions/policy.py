@@ -1,4 +1,4 @@
-"""What an owner decides about a vault: who may act for it, and how its tokens may leave."""
+"""Instructions for an owner's policy: who may act for the vault, and how tokens may leave it."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from cvms.chain.types import Programs
 def set_vault_multisig(
     programs: Programs, *, owner: Pubkey, signers: Sequence[Pubkey], threshold: int
 ) -> Instruction:
-    """Require `threshold` of these signers, 10 at most, wherever the vault's tokens move."""
+    """Require `threshold` of these signers, 10 at most, to move the vault's tokens."""
     accounts = [signer(owner), writable(vault_address(programs, owner))]
     return vault_program(programs, "set_vault_multisig", accounts, keys(signers) + u8(threshold))
 
@@ -36,35 +36,35 @@ def disable_vault_multisig(programs: Programs, *, owner: Pubkey) -> Instruction:
 
 
 def add_delegate(programs: Programs, *, owner: Pubkey, delegate: Pubkey) -> Instruction:
-    """Let `delegate` act for the owner's vault; it can only ever pay out to the owner's side."""
+    """Let `delegate` act for the owner's vault; it can only pay out to the owner's side."""
     return _by_owner(programs, "add_delegate", owner, bytes(delegate))
 
 
 def remove_delegate(programs: Programs, *, owner: Pubkey, delegate: Pubkey) -> Instruction:
-    """Take back what `add_delegate` gave."""
+    """Undo `add_delegate`."""
     return _by_owner(programs, "remove_delegate", owner, bytes(delegate))
 
 
 def set_withdraw_min_delay(programs: Programs, *, owner: Pubkey, seconds: int) -> Instruction:
-    """Make withdrawals wait this long after their request; 0 lifts the delay."""
+    """Set the delay between the request of a withdrawal and its execution; 0 removes it."""
     return _by_owner(programs, "set_withdraw_min_delay", owner, i64(seconds))
 
 
 def set_withdraw_rate_limit(
     programs: Programs, *, owner: Pubkey, window_seconds: int, max_amount: int
 ) -> Instruction:
-    """Let at most `max_amount` leave within a window, which starts anew; 0 lifts the limit."""
+    """Limit withdrawals to `max_amount` within a window, which starts now; 0 removes the limit."""
     arguments = u32(window_seconds) + u64(max_amount)
     return _by_owner(programs, "set_withdraw_rate_limit", owner, arguments)
 
 
 def add_withdraw_whitelist(programs: Programs, *, owner: Pubkey, address: Pubkey) -> Instruction:
-    """Let withdrawals go to token accounts of this wallet, besides the owner's."""
+    """Allow withdrawals to token accounts of this wallet, besides the owner's."""
     return _by_owner(programs, "add_withdraw_whitelist", owner, bytes(address))
 
 
 def remove_withdraw_whitelist(programs: Programs, *, owner: Pubkey, address: Pubkey) -> Instruction:
-    """Take back what `add_withdraw_whitelist` gave."""
+    """Undo `add_withdraw_whitelist`."""
     return _by_owner(programs, "remove_withdraw_whitelist", owner, bytes(address))
 
 

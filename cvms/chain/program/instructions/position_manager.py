@@ -1,24 +1,25 @@
-"""The position manager's instructions; it calls the vault program itself."""
+"""Instructions of the position manager, which calls the vault program."""
 
 from __future__ import annotations
 
+from solana.constants import SYSTEM_PROGRAM_ID
 from solders.instruction import Instruction
 from solders.pubkey import Pubkey
 
-from cvms.chain.program.addresses import SYSTEM_PROGRAM, position_summary_address, vault_address
+from cvms.chain.program.addresses import position_summary_address, vault_address
 from cvms.chain.program.instructions.collateral import caller_accounts, transfer_accounts
 from cvms.chain.program.instructions.encoding import instruction, readonly, signer, u64, writable
 from cvms.chain.types import Programs
 
 
 def init_position_summary(programs: Programs, *, payer: Pubkey, owner: Pubkey) -> Instruction:
-    """Create the summary of the positions that the owner's vault backs; the payer pays its rent."""
+    """Create the summary of the positions that the owner's vault backs; `payer` pays its rent."""
     vault = vault_address(programs, owner)
     accounts = [
         signer(payer, writable=True),
         readonly(vault),
         writable(position_summary_address(programs.position_manager, vault)),
-        readonly(SYSTEM_PROGRAM),
+        readonly(SYSTEM_PROGRAM_ID),
     ]
     return instruction(programs.position_manager, "init_position_summary", accounts)
 
@@ -26,21 +27,21 @@ def init_position_summary(programs: Programs, *, payer: Pubkey, owner: Pubkey) -
 def open_position(
     programs: Programs, *, authority: Pubkey, owner: Pubkey, amount: int
 ) -> Instruction:
-    """Lock `amount` for one more position; the authority is the owner or one of its delegates."""
+    """Lock `amount` for a new position. The authority is the owner or one of its delegates."""
     return _position(programs, "open_position", authority, owner, amount)
 
 
 def close_position(
     programs: Programs, *, authority: Pubkey, owner: Pubkey, amount: int
 ) -> Instruction:
-    """Unlock `amount` and count one position less; the authority as for `open_position`."""
+    """Unlock `amount` and close a position. The authority is as for `open_position`."""
     return _position(programs, "close_position", authority, owner, amount)
 
 
 def rebalance_collateral(
     programs: Programs, *, authority: Pubkey, from_owner: Pubkey, to_owner: Pubkey, amount: int
 ) -> Instruction:
-    """Move `amount` between two owners' vaults; the authority is governance."""
+    """Move `amount` between two owners' vaults. The authority is governance."""
     accounts = [
         *caller_accounts(programs, programs.position_manager),
         *transfer_accounts(programs, from_owner, to_owner),

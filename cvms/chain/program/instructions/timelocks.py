@@ -1,4 +1,4 @@
-"""Tokens that wait: timelocks, and withdrawals asked for before they are made."""
+"""Instructions for timelocks and requests to withdraw."""
 
 from __future__ import annotations
 
@@ -29,19 +29,19 @@ def schedule_timelock(
     duration_seconds: int,
     extra_signers: Sequence[Pubkey] = (),
 ) -> Instruction:
-    """Put `amount` of the available balance out of reach for so long."""
+    """Make `amount` of the available balance unavailable for `duration_seconds`."""
     accounts = [*_named(programs, authority, owner), *signers(extra_signers)]
     arguments = u64(amount) + i64(duration_seconds)
     return vault_program(programs, "schedule_timelock", accounts, arguments)
 
 
 def release_timelocks(programs: Programs, *, authority: Pubkey, owner: Pubkey) -> Instruction:
-    """Make matured timelocks available; any signer may."""
+    """Make mature timelocks available again. Anyone may sign."""
     return vault_program(programs, "release_timelocks", _named(programs, authority, owner))
 
 
 def request_withdraw(programs: Programs, *, owner: Pubkey, amount: int) -> Instruction:
-    """Ask for a withdrawal that the vault's minimum delay allows later."""
+    """Request a withdrawal, which the vault's minimum delay then allows later."""
     accounts = [signer(owner, writable=True), writable(vault_address(programs, owner))]
     return vault_program(programs, "request_withdraw", accounts, u64(amount))
 

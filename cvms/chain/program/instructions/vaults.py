@@ -1,21 +1,16 @@
-"""A vault's life: open it, pay in, pay out, close it."""
+"""Instructions to open a vault, to deposit, to withdraw, and to close it."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
+from solana.constants import SYSTEM_PROGRAM_ID
 from solders.instruction import AccountMeta, Instruction
 from solders.pubkey import Pubkey
+from solders.sysvar import RENT
+from spl.token.constants import ASSOCIATED_TOKEN_PROGRAM_ID, TOKEN_PROGRAM_ID
 
-from cvms.chain.program.addresses import (
-    ASSOCIATED_TOKEN_PROGRAM,
-    RENT_SYSVAR,
-    SYSTEM_PROGRAM,
-    TOKEN_PROGRAM,
-    token_account,
-    vault_address,
-    vault_authority_address,
-)
+from cvms.chain.program.addresses import token_account, vault_address, vault_authority_address
 from cvms.chain.program.instructions.encoding import (
     readonly,
     signer,
@@ -28,8 +23,8 @@ from cvms.chain.types import Programs
 
 
 def initialize(programs: Programs) -> Instruction:
-    """Does nothing; the interface has it."""
-    return vault_program(programs, "initialize", [readonly(SYSTEM_PROGRAM)])
+    """Do nothing; the instruction is part of the program's interface."""
+    return vault_program(programs, "initialize", [readonly(SYSTEM_PROGRAM_ID)])
 
 
 def initialize_vault(programs: Programs, user: Pubkey) -> Instruction:
@@ -40,28 +35,28 @@ def initialize_vault(programs: Programs, user: Pubkey) -> Instruction:
         writable(vault),
         writable(token_account(vault, programs.mint)),
         readonly(programs.mint),
-        readonly(SYSTEM_PROGRAM),
-        readonly(TOKEN_PROGRAM),
-        readonly(ASSOCIATED_TOKEN_PROGRAM),
-        readonly(RENT_SYSVAR),
+        readonly(SYSTEM_PROGRAM_ID),
+        readonly(TOKEN_PROGRAM_ID),
+        readonly(ASSOCIATED_TOKEN_PROGRAM_ID),
+        readonly(RENT),
     ]
     return vault_program(programs, "initialize_vault", accounts)
 
 
 def close_vault(programs: Programs, user: Pubkey) -> Instruction:
-    """Close the user's empty vault and its token account; their rent goes back to the user."""
+    """Close the user's empty vault and its token account. Their rent is returned to the user."""
     vault = vault_address(programs, user)
     accounts = [
         signer(user, writable=True),
         writable(vault),
         writable(token_account(vault, programs.mint)),
-        readonly(TOKEN_PROGRAM),
+        readonly(TOKEN_PROGRAM_ID),
     ]
     return vault_program(programs, "close_vault", accounts)
 
 
 def get_vault_info(programs: Programs, owner: Pubkey) -> Instruction:
-    """Does nothing but check that the vault is one."""
+    """Check that the vault exists, without any effect."""
     return vault_program(programs, "get_vault_info", [readonly(vault_address(programs, owner))])
 
 
@@ -74,7 +69,7 @@ def deposit(programs: Programs, *, authority: Pubkey, owner: Pubkey, amount: int
         writable(vault),
         writable(token_account(authority, programs.mint)),
         writable(token_account(vault, programs.mint)),
-        readonly(TOKEN_PROGRAM),
+        readonly(TOKEN_PROGRAM_ID),
     ]
     return vault_program(programs, "deposit", accounts, u64(amount))
 
@@ -106,8 +101,8 @@ def emergency_withdraw(
 ) -> Instruction:
     """Move `amount` to the owner's associated token account.
 
-    The authority is the owner, within the available balance, or governance, which reaches the
-    locked balance too.
+    The authority is the owner, limited to the available balance, or governance, which can withdraw
+    the locked balance too.
     """
     accounts = _payout(programs, authority, owner, token_account(owner, programs.mint))
     return vault_program(programs, "emergency_withdraw", accounts, u64(amount))
@@ -124,5 +119,5 @@ def _payout(
         readonly(vault_authority_address(programs)),
         writable(token_account(vault, programs.mint)),
         writable(recipient_token_account),
-        readonly(TOKEN_PROGRAM),
+        readonly(TOKEN_PROGRAM_ID),
     ]

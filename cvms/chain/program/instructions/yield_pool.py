@@ -1,19 +1,16 @@
-"""The reference yield program's instructions: pools, their rates and reserves, and positions.
+"""Instructions of the reference yield program: pools, rates, reserves and positions.
 
-The names of some are also the vault program's, so callers import this module, not its functions.
+Some share their names with instructions of the vault program, so callers import the module.
 """
 
 from __future__ import annotations
 
+from solana.constants import SYSTEM_PROGRAM_ID
 from solders.instruction import AccountMeta, Instruction
 from solders.pubkey import Pubkey
+from spl.token.constants import ASSOCIATED_TOKEN_PROGRAM_ID, TOKEN_PROGRAM_ID
 
-from cvms.chain.program.addresses import (
-    ASSOCIATED_TOKEN_PROGRAM,
-    SYSTEM_PROGRAM,
-    TOKEN_PROGRAM,
-    token_account,
-)
+from cvms.chain.program.addresses import token_account
 from cvms.chain.program.instructions.encoding import (
     instruction,
     readonly,
@@ -29,7 +26,7 @@ from cvms.chain.types import Programs
 def initialize_pool(
     programs: Programs, *, admin: Pubkey, mint: Pubkey, rate_bps: int
 ) -> Instruction:
-    """Create the admin's pool of a mint, with an empty reserve; the admin pays."""
+    """Create the admin's pool of a mint, with an empty reserve. The admin pays the rent."""
     pool = pool_address(programs, mint=mint, admin=admin)
     accounts = [
         signer(admin, writable=True),
@@ -37,15 +34,15 @@ def initialize_pool(
         writable(pool),
         writable(token_account(pool, mint)),
         writable(reserve_address(programs, pool)),
-        readonly(SYSTEM_PROGRAM),
-        readonly(TOKEN_PROGRAM),
-        readonly(ASSOCIATED_TOKEN_PROGRAM),
+        readonly(SYSTEM_PROGRAM_ID),
+        readonly(TOKEN_PROGRAM_ID),
+        readonly(ASSOCIATED_TOKEN_PROGRAM_ID),
     ]
     return instruction(programs.yield_pool, "initialize_pool", accounts, u32(rate_bps))
 
 
 def set_rate(programs: Programs, *, admin: Pubkey, pool: Pubkey, rate_bps: int) -> Instruction:
-    """Pay this annual rate from now on; 10,000 basis points is the highest."""
+    """Set the annual rate from now on, at most 10,000 basis points."""
     accounts = [signer(admin), writable(pool)]
     return instruction(programs.yield_pool, "set_rate", accounts, u32(rate_bps))
 
@@ -53,25 +50,25 @@ def set_rate(programs: Programs, *, admin: Pubkey, pool: Pubkey, rate_bps: int) 
 def fund_reserve(
     programs: Programs, *, funder: Pubkey, pool: Pubkey, mint: Pubkey, amount: int
 ) -> Instruction:
-    """Give `amount` to the reserve, for good: it is paid out as interest and not otherwise."""
+    """Add `amount` to the reserve, which only ever pays interest."""
     accounts = [
         readonly(pool),
         writable(reserve_address(programs, pool)),
         writable(token_account(funder, mint)),
         signer(funder),
-        readonly(TOKEN_PROGRAM),
+        readonly(TOKEN_PROGRAM_ID),
     ]
     return instruction(programs.yield_pool, "fund_reserve", accounts, u64(amount))
 
 
 def open_position(programs: Programs, *, payer: Pubkey, owner: Pubkey, pool: Pubkey) -> Instruction:
-    """Create the position of any owner, for example of a vault account; the payer pays."""
+    """Create the position of any owner, such as a vault account. `payer` pays the rent."""
     accounts = [
         signer(payer, writable=True),
         readonly(owner),
         readonly(pool),
         writable(position_address(programs, pool=pool, owner=owner)),
-        readonly(SYSTEM_PROGRAM),
+        readonly(SYSTEM_PROGRAM_ID),
     ]
     return instruction(programs.yield_pool, "open_position", accounts)
 
@@ -100,7 +97,7 @@ def claim(
 def vault_yield_accounts(
     programs: Programs, *, vault: Pubkey, pool: Pubkey, mint: Pubkey
 ) -> list[AccountMeta]:
-    """The `yield_accounts` with which the vault program deposits, withdraws and compounds here."""
+    """Return the `yield_accounts` of the vault program's yield instructions for this pool."""
     return _accounts(programs, readonly(vault), pool, mint)
 
 
@@ -121,5 +118,5 @@ def _accounts(
         writable(reserve_address(programs, pool)),
         writable(token_account(owner.pubkey, mint)),
         owner,
-        readonly(TOKEN_PROGRAM),
+        readonly(TOKEN_PROGRAM_ID),
     ]

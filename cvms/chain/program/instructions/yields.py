@@ -1,7 +1,7 @@
-"""Vault tokens in a yield program and back.
+"""Instructions that move vault tokens into a yield program and back.
 
-`yield_accounts` follow the named accounts and are handed to the yield program; without them only
-the books move.
+`yield_accounts` follow the named accounts and are passed to the yield program. Without them, only
+the balances in the vault account change.
 """
 
 from __future__ import annotations
@@ -65,7 +65,7 @@ def compound_yield(
     yield_accounts: Sequence[AccountMeta] = (),
     extra_signers: Sequence[Pubkey] = (),
 ) -> Instruction:
-    """Count `compounded_amount` of accrued yield as deposited in the yield program."""
+    """Add `compounded_amount` of accrued yield to the balance in the yield program."""
     named = _named(programs, authority, owner, yield_program)
     accounts = [*named, *yield_accounts, *signers(extra_signers)]
     return vault_program(programs, "compound_yield", accounts, u64(compounded_amount))

@@ -1,4 +1,4 @@
-"""One attempt at one endpoint: what came back, and what that says about the endpoint."""
+"""One attempt at one endpoint: its outcome, and what that says about the endpoint's health."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import Any
 import httpx
 import trio
 
+from cvms.chain.rpc.error_codes import MIN_CONTEXT_SLOT_NOT_REACHED, NODE_UNHEALTHY
 from cvms.chain.rpc.transport import jsonrpc
 from cvms.chain.rpc.transport.endpoint_pool import Endpoint, EndpointPool
 from cvms.chain.rpc.transport.http_post import BadStatus, post
@@ -16,18 +17,15 @@ from cvms.chain.rpc.transport.throttle_errors import is_batch_refused, is_thrott
 from cvms.errors import ChainTimeout, ChainUnavailable, RpcError
 from cvms.metrics import Metrics
 
-NODE_BEHIND = -32005  # "Node is behind by … slots", also some providers' rate limit
-MIN_CONTEXT_SLOT_NOT_REACHED = -32016
-
 Answers = list[Any | RpcError]
 
 
 @dataclass(frozen=True, slots=True)
-class Request:
-    """The bytes of one or more calls, and how to read the answers to them, in their order.
+class RpcRequest:
+    """The body of one or more calls, and `read`, which decodes the responses in the calls' order.
 
-    `at_slot`: the slot that a node has to have reached; `newest`: the answers' slots are the newest
-    that a node has, which finalized ones are not.
+    `at_slot` is the slot that a node must have reached. `newest` says that the responses hold for
+    the newest slot of the node, which finalized ones do not.
     """
 
     methods: Sequence[str]
@@ -38,8 +36,11 @@ class Request:
 
 
 class AttemptFailed(Exception):
-    """One endpoint gave no answer. `unsent`: it cannot have seen the request, or has refused it;
-    `broken`: the connection died, which a kept-alive one may do at any time."""
+    """The endpoint did not respond.
+
+    `unsent`: it cannot have received the request, or has refused it. `broken`: the connection
+    broke, which a kept-alive one may do at any time.
+    """
 
     def __init__(
         self, outcome: ChainUnavailable, *, unsent: bool = False, broken: bool = False
@@ -51,9 +52,9 @@ class AttemptFailed(Exception):
 
 
 class Throttled(AttemptFailed):
-    """The endpoint says that it is asked too much; its pace says when to come back.
+    """The endpoint throttled the request; its rate limiter knows when to try again.
 
-    `hopeless`: that is after the deadline.
+    `hopeless`: not before the deadline.
     """
 
     def __init__(self, outcome: ChainUnavailable, *, hopeless: bool = False) -> None:
@@ -62,15 +63,15 @@ class Throttled(AttemptFailed):
 
 
 class BatchRefused(Exception):
-    """The endpoint takes `most` calls in one request."""
+    """The endpoint accepts at most `max_calls` calls in one request."""
 
-    def __init__(self, most: int) -> None:
-        super().__init__(f"at most {most} calls to a batch")
-        self.most = most
+    def __init__(self, max_calls: int) -> None:
+        super().__init__(f"at most {max_calls} calls in a batch")
+        self.max_calls = max_calls
 
 
 class RequestSender:
-    """Makes attempts and writes down how they ended. A cancelled one leaves nothing behind."""
+    """Sends requests and records their outcome. A cancelled one leaves no trace."""
 
     def __init__(
         self, pool: EndpointPool, http: httpx.AsyncHTTPTransport, metrics: Metrics | None
@@ -79,8 +80,11 @@ class RequestSender:
         self._http = http
         self._metrics = metrics
 
-    async def send_once(self, endpoint: Endpoint, request: Request, seconds: float) -> Answers:
-        """Raises AttemptFailed, Throttled or BatchRefused."""
+    async def send_once(self, endpoint: Endpoint, request: RpcRequest, seconds: float) -> Answers:
+        """Send the request and return the responses, within `seconds`.
+
+        Raises AttemptFailed, Throttled or BatchRefused.
+        """
         began = trio.current_time()
         endpoint.rate_limiter.sent(len(request.methods))
         with self._pool.trial(endpoint):
@@ -89,7 +93,7 @@ class RequestSender:
                     answers = request.read(
                         await post(self._http, endpoint.url, request.body, seconds=seconds)
                     )
-            except (trio.TooSlowError, httpx.RequestError, jsonrpc.MalformedAnswer) as error:
+            except (trio.TooSlowError, httpx.RequestError, jsonrpc.MalformedResponse) as error:
                 raise self._failed(endpoint, error, seconds) from error
             except BadStatus as error:
                 raise self._refused(endpoint, error, request, began) from error
@@ -99,16 +103,16 @@ class RequestSender:
 
     def _failed(self, endpoint: Endpoint, error: Exception, seconds: float) -> AttemptFailed:
         if isinstance(error, httpx.PoolTimeout):
-            # Our own connections are all busy: no fault of theirs.
+            # All our own connections are busy, which is no fault of the endpoint.
             return AttemptFailed(ChainTimeout("no connection came free"), unsent=True)
-        failure = _what_failed(endpoint.host, error, seconds)
+        failure = _failure_of(endpoint.host, error, seconds)
         self._pool.failed(endpoint, str(failure.outcome))
         timed_out = isinstance(failure.outcome, ChainTimeout)
         self._count(endpoint, "timeout" if timed_out else "unavailable")
         return failure
 
     def _refused(
-        self, endpoint: Endpoint, error: BadStatus, request: Request, began: float
+        self, endpoint: Endpoint, error: BadStatus, request: RpcRequest, began: float
     ) -> AttemptFailed | BatchRefused:
         if error.status == httpx.codes.TOO_MANY_REQUESTS:
             return self._throttled(endpoint, began, error.retry_after)
@@ -119,14 +123,16 @@ class RequestSender:
         self._count(endpoint, "unavailable")
         return AttemptFailed(outcome)
 
-    def _judge(self, endpoint: Endpoint, request: Request, answers: Answers, began: float) -> None:
+    def _judge(
+        self, endpoint: Endpoint, request: RpcRequest, answers: Answers, began: float
+    ) -> None:
         if len(answers) > 1 and all(is_batch_refused(each) for each in answers):
             raise self._too_large(endpoint, request)
         if any(is_throttled(each) for each in answers):
-            throttled = self._throttled(endpoint, began, 0.0)
+            failure = self._throttled(endpoint, began, 0.0)
             if all(is_throttled(each) for each in answers):
-                raise throttled
-            return  # the caller asks again for what was left out
+                raise failure
+            return  # the caller repeats the throttled calls
         if any(is_behind(each) for each in answers):
             self._pool.failed(endpoint, f"{endpoint.host} is behind")
             self._count(endpoint, "error")
@@ -140,13 +146,13 @@ class RequestSender:
         self._count(endpoint, "throttled")
         return Throttled(throttled(endpoint))
 
-    def _too_large(self, endpoint: Endpoint, request: Request) -> BatchRefused:
+    def _too_large(self, endpoint: Endpoint, request: RpcRequest) -> BatchRefused:
         self._pool.succeeded(endpoint)
         endpoint.batch_limit = max(1, min(endpoint.batch_limit, len(request.methods) // 2))
         self._count(endpoint, "error")
         return BatchRefused(endpoint.batch_limit)
 
-    def _saw_slots(self, endpoint: Endpoint, request: Request, answers: Answers) -> None:
+    def _saw_slots(self, endpoint: Endpoint, request: RpcRequest, answers: Answers) -> None:
         for method, answer in zip(request.methods, answers, strict=True):
             slot = _slot_of(method, answer)
             if slot is not None:
@@ -158,17 +164,19 @@ class RequestSender:
 
 
 def throttled(endpoint: Endpoint) -> ChainUnavailable:
-    """The outcome when an endpoint lets nobody in for now."""
+    """Return the outcome for an endpoint that throttles for now."""
     return ChainUnavailable(f"{endpoint.host} is asked too often")
 
 
 def is_behind(answer: Any | RpcError) -> bool:
-    """Whether the node says that it does not keep up with the chain."""
-    return isinstance(answer, RpcError) and answer.code == NODE_BEHIND and not is_throttled(answer)
+    """Return whether the node says that it is behind the cluster."""
+    return (
+        isinstance(answer, RpcError) and answer.code == NODE_UNHEALTHY and not is_throttled(answer)
+    )
 
 
 def retry_elsewhere(answers: Answers) -> bool:
-    """Whether another node may have seen what this one has not."""
+    """Return whether another node may have seen what this one has not."""
     return any(
         is_behind(each)
         or (isinstance(each, RpcError) and each.code == MIN_CONTEXT_SLOT_NOT_REACHED)
@@ -176,7 +184,7 @@ def retry_elsewhere(answers: Answers) -> bool:
     )
 
 
-def _what_failed(host: str, error: Exception, seconds: float) -> AttemptFailed:
+def _failure_of(host: str, error: Exception, seconds: float) -> AttemptFailed:
     if isinstance(error, httpx.ConnectError | httpx.ConnectTimeout):
         outcome = ChainUnavailable(f"{host} does not accept the connection")
         return AttemptFailed(outcome, unsent=True)
@@ -188,7 +196,7 @@ def _what_failed(host: str, error: Exception, seconds: float) -> AttemptFailed:
 
 
 def _slot_of(method: str, answer: Any | RpcError) -> int | None:
-    """The slot an answer holds for, where it says so."""
+    """Return the slot that a response holds for, None when it does not say."""
     slot: Any = None
     if isinstance(answer, RpcError):
         slot = answer.data.get("contextSlot") if isinstance(answer.data, dict) else None

@@ -1,11 +1,11 @@
-"""RPC endpoints and their health: which to try next, and when to stop trying.
+"""RPC endpoints and their health: which to use next, and when to stop using one.
 
-Pure state, no I/O: the calls themselves say how each endpoint did. A URL may carry an API key in
-its user part, path or query, so an endpoint shows its host only.
+Pure state, no I/O: the callers report how each call went. A URL may hold an API key in its user
+info, path or query, so only an endpoint's host is ever shown.
 
-The first in the order of configuration is preferred. It is left when it fails, when it is behind
-another by a margin, or when it refuses for being asked too much; and taken again when that is over,
-or is so old that it has to be seen anew. No endpoint that answers is ever without its turn.
+The first endpoint in the configuration is preferred. Another is used while it fails, is behind
+another by a margin, or throttles. It is used again once that is over, or was observed too long ago
+to count. No endpoint that responds is excluded for good.
 """
 
 from __future__ import annotations
@@ -21,57 +21,57 @@ from cvms.errors import ConfigurationError
 
 FAILURES_BEFORE_DOWN = 3  # one lost packet is no outage
 FIRST_DOWN_SECONDS = 0.5
-LONGEST_DOWN_SECONDS = 15.0
-FORGIVEN_SECONDS = 10.0  # after which a failure or a lag is history, and has to be seen anew
-LAG_SLOTS = 10  # behind another by more than this, an endpoint is left …
-CAUGHT_UP_SLOTS = 3  # … and taken again from here on: two that differ by little do not take turns
-ROLLED_BACK_SLOTS = 150  # so far back it is no older commitment but a node that was started anew
-HIGHEST_SLOT = 2**53  # more is no slot of any chain
-WEIGHT = 0.2  # of the newest attempt in the averages
-UNRELIABLE, RELIABLE = 0.3, 0.1  # share of attempts that fail
-LARGEST_BATCH = 100
+MAX_DOWN_SECONDS = 15.0
+FORGET_SECONDS = 10.0  # a failure or a lag older than this no longer counts
+LAG_SLOTS = 10  # an endpoint further behind another than this counts as lagging …
+CAUGHT_UP_SLOTS = 3  # … until it is this close, so that two of similar lag do not alternate
+ROLLED_BACK_SLOTS = 150  # further back than any commitment: the node was restarted
+MAX_SLOT = 2**53  # no chain has a later one
+WEIGHT = 0.2  # of the newest attempt in the moving averages
+UNRELIABLE, RELIABLE = 0.3, 0.1  # share of failed attempts
+MAX_BATCH = 100
 
 
 @dataclass(slots=True, eq=False)
 class Endpoint:
-    """One URL and what is known of it. Times are clock seconds; `host` is what may be shown."""
+    """One URL and its health. Times are clock seconds. `host` may be shown, `url` may not."""
 
     url: str = field(repr=False)
     host: str
     order: int
     rate_limiter: AdaptiveRateLimiter = field(repr=False)
     failures: int = 0
-    """In a row."""
+    """Consecutive ones."""
     failed_at: float = 0.0
     down_until: float = 0.0
     trials: int = 0
     problem: str = ""
     """Why the last attempt failed."""
     slot: int = 0
-    """The newest it was seen at; 0 before it was."""
+    """The newest slot that it has shown; 0 before the first."""
     lagging: bool = False
     lag_judged_at: float = 0.0
     latency: float | None = None
-    """Seconds, a moving average of the attempts that were answered."""
+    """Moving average of the response time, in seconds."""
     errors: float = 0.0
-    """Share of attempts that fail, a moving average."""
+    """Moving average of the share of attempts that fail."""
     unreliable: bool = False
-    batch_limit: int = LARGEST_BATCH
+    batch_limit: int = MAX_BATCH
     refused: str | None = None
-    """Why it is never asked: it is on another chain."""
+    """Why it is never used: it is on another chain."""
     checked: bool = False
-    """Whether it was asked which chain it is on, since it was down last."""
+    """True once it was asked for its chain since it was last down."""
     disagrees: bool = False
-    """Its blocks are not those of the others: asked only when no other is left."""
+    """Its blocks differ from those of the others: it is used only when no other is left."""
 
     def answered(self, seconds: float) -> None:
-        """Take the time of an attempt into the average."""
+        """Add the response time of an attempt to the average."""
         before = seconds if self.latency is None else self.latency
         self.latency = before + WEIGHT * (seconds - before)
 
 
 def host_of(url: str) -> str:
-    """Host and port: all of a URL that may be shown. Raises ConfigurationError without one."""
+    """Return the host and port of a URL, which may be shown. Raises ConfigurationError without."""
     try:
         parts = urlsplit(url)
         host, port = parts.hostname, parts.port
@@ -84,7 +84,7 @@ def host_of(url: str) -> str:
 
 
 class EndpointPool:
-    """Orders endpoints by health. `clock` gives seconds, `jitter` numbers in [0, 1)."""
+    """Endpoints, ordered by health. `clock` returns seconds, `jitter` numbers in [0, 1)."""
 
     def __init__(
         self,
@@ -104,20 +104,20 @@ class EndpointPool:
 
     @property
     def available(self) -> bool:
-        """False while no endpoint may be asked: each is marked down or on another chain."""
+        """False while no endpoint may be used: each is marked down or on another chain."""
         return bool(self.candidates())
 
     @property
     def newest_slot(self) -> int:
-        """The newest slot that any endpoint to be believed was seen at; 0 before that."""
-        return max((each.slot for each in self._endpoints if _believed(each)), default=0)
+        """The newest slot of any trusted endpoint; 0 before the first response."""
+        return max((each.slot for each in self._endpoints if _trusted(each)), default=0)
 
     def all(self) -> list[Endpoint]:
-        """Every endpoint, in the order of configuration."""
+        """Return every endpoint, in the order of configuration."""
         return list(self._endpoints)
 
     def candidates(self, *, at_slot: int = 0, without: Collection[Endpoint] = ()) -> list[Endpoint]:
-        """Those that may be asked, best first; those known to be at `at_slot` before others."""
+        """Return the endpoints that may be used, best first; those at `at_slot` are preferred."""
         now = self._clock()
         up = [each for each in self._endpoints if self.is_up(each, now) and each not in without]
         if len(up) > 1:
@@ -125,7 +125,10 @@ class EndpointPool:
         return up
 
     def is_up(self, endpoint: Endpoint, now: float | None = None) -> bool:
-        """Neither marked down nor refused. One that was down is tried by one caller at a time."""
+        """Return whether the endpoint is neither marked down nor refused.
+
+        One that was down is tried by one caller at a time.
+        """
         if endpoint.refused is not None:
             return False
         if endpoint.failures < FAILURES_BEFORE_DOWN:
@@ -135,10 +138,7 @@ class EndpointPool:
 
     @contextmanager
     def trial(self, endpoint: Endpoint) -> Iterator[None]:
-        """Around an attempt: while one that was down is being tried, others still fail at once.
-
-        Leaving it, cancelled or not, takes the mark away.
-        """
+        """Wrap an attempt: until it ends, no other caller tries an endpoint that was down."""
         endpoint.trials += 1
         try:
             yield
@@ -146,7 +146,7 @@ class EndpointPool:
             endpoint.trials -= 1
 
     def succeeded(self, endpoint: Endpoint, seconds: float | None = None) -> None:
-        """It answered, in so many seconds."""
+        """Record a response, and the seconds that it took."""
         endpoint.failures = 0
         endpoint.down_until = 0.0
         endpoint.problem = ""
@@ -158,7 +158,7 @@ class EndpointPool:
             endpoint.answered(seconds)
 
     def failed(self, endpoint: Endpoint, problem: str = "", *, retry_after: float = 0.0) -> None:
-        """Count a failure; from the third on, mark down for a growing, capped, jittered while."""
+        """Record a failure. From the third on, mark the endpoint down, for a capped backoff."""
         now = self._clock()
         endpoint.failures += 1
         endpoint.failed_at = now
@@ -168,15 +168,18 @@ class EndpointPool:
         excess = endpoint.failures - FAILURES_BEFORE_DOWN
         if excess < 0:
             return
-        pause = min(LONGEST_DOWN_SECONDS, FIRST_DOWN_SECONDS * 2 ** min(excess, 16))
+        pause = min(MAX_DOWN_SECONDS, FIRST_DOWN_SECONDS * 2 ** min(excess, 16))
         pause *= 0.5 + self._jitter() / 2
-        pause = max(pause, min(retry_after, LONGEST_DOWN_SECONDS))
+        pause = max(pause, min(retry_after, MAX_DOWN_SECONDS))
         endpoint.down_until = now + pause
         endpoint.checked = False
 
     def saw(self, endpoint: Endpoint, slot: int, *, newest: bool) -> None:
-        """It showed itself at `slot`. `newest`: as new as it has; a finalized slot is not."""
-        if not 0 < slot < HIGHEST_SLOT:
+        """Record a slot that the endpoint has shown.
+
+        `newest` says that it is the newest of the node, which a finalized slot is not.
+        """
+        if not 0 < slot < MAX_SLOT:
             return
         if slot > endpoint.slot or slot < endpoint.slot - ROLLED_BACK_SLOTS:
             endpoint.slot = slot
@@ -184,15 +187,15 @@ class EndpointPool:
             self._judge_lag(endpoint, slot)
 
     def refuse(self, endpoint: Endpoint, reason: str | None) -> None:
-        """Never ask it, for this reason; with None, ask it again."""
+        """Stop using the endpoint for this reason; with None, use it again."""
         endpoint.refused = reason
 
     def _judge_lag(self, endpoint: Endpoint, slot: int) -> None:
-        # What the others were last seen at is never too new, so no lag is seen that is not there.
+        # The others may have advanced since, so this never overstates the lag.
         others = (
             each.slot
             for each in self._endpoints
-            if each is not endpoint and _believed(each) and not each.failures
+            if each is not endpoint and _trusted(each) and not each.failures
         )
         lag = max(others, default=0) - slot
         endpoint.lagging = lag > (CAUGHT_UP_SLOTS if endpoint.lagging else LAG_SLOTS)
@@ -203,25 +206,25 @@ class EndpointPool:
         endpoint.unreliable = endpoint.errors > bound
 
     def _rank(self, endpoint: Endpoint, at_slot: int, now: float) -> tuple[float, ...]:
-        old = now - FORGIVEN_SECONDS
+        forgotten = now - FORGET_SECONDS
         return (
             endpoint.disagrees,
             endpoint.rate_limiter.wait(),
-            endpoint.failures > 0 and endpoint.failed_at > old,
+            endpoint.failures > 0 and endpoint.failed_at > forgotten,
             not endpoint.checked,
             endpoint.slot < at_slot,
-            endpoint.unreliable and endpoint.failed_at > old,
-            endpoint.lagging and endpoint.lag_judged_at > old,
+            endpoint.unreliable and endpoint.failed_at > forgotten,
+            endpoint.lagging and endpoint.lag_judged_at > forgotten,
             endpoint.order,
         )
 
 
-def _believed(endpoint: Endpoint) -> bool:
+def _trusted(endpoint: Endpoint) -> bool:
     return endpoint.refused is None and not endpoint.disagrees
 
 
 def _names(urls: Sequence[str]) -> list[str]:
-    """A name for each URL that is no other's: its host, numbered where two are of one provider."""
+    """Return a unique name for each URL: its host, numbered where two URLs share one."""
     hosts = [host_of(url) for url in urls]
     counts = {host: hosts.count(host) for host in hosts}
     return [

@@ -1,4 +1,4 @@
-"""What may be shown of the endpoints: to operators in words, to Prometheus in numbers."""
+"""State of the endpoints, as text for operators and as gauges for Prometheus."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from cvms.metrics import Metrics
 
 @dataclass(frozen=True, slots=True)
 class EndpointState:
-    """One endpoint as operators see it: its host, never its URL. `latency` in seconds."""
+    """State of one endpoint, without its URL. `latency` is in seconds."""
 
     host: str
     up: bool
@@ -22,7 +22,7 @@ class EndpointState:
 
 
 def states(pool: EndpointPool) -> list[EndpointState]:
-    """All of them, in the order of configuration."""
+    """Return the state of every endpoint, in the order of configuration."""
     return [
         EndpointState(
             host=each.host,
@@ -36,12 +36,12 @@ def states(pool: EndpointPool) -> list[EndpointState]:
 
 
 def summary(endpoints: Sequence[EndpointState]) -> str:
-    """All of them in one line."""
+    """Return the states in one line."""
     return "; ".join(f"{each.host} {each.detail}" for each in endpoints)
 
 
 def show_endpoints(pool: EndpointPool, metrics: Metrics) -> None:
-    """Have the gauges ask the pool whenever they are read: calls pay nothing for them."""
+    """Set up gauges that read the pool when they are collected, so that calls pay nothing."""
     for each in pool.all():
         up, slot, latency = (partial(read, pool, each) for read in (_up, _slot, _latency))
         metrics.rpc_endpoint_up.labels(each.host).set_function(up)

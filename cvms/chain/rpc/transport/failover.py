@@ -1,4 +1,4 @@
-"""JSON-RPC over HTTP towards several endpoints: deadlines, failover, no more than they take."""
+"""JSON-RPC over HTTP to several endpoints, with deadlines, failover and rate limits."""
 
 from __future__ import annotations
 
@@ -17,70 +17,71 @@ from cvms.chain.rpc.transport.attempt import (
     Answers,
     AttemptFailed,
     BatchRefused,
-    Request,
     RequestSender,
+    RpcRequest,
     Throttled,
     retry_elsewhere,
     throttled,
 )
-from cvms.chain.rpc.transport.endpoint_pool import LARGEST_BATCH, Endpoint, EndpointPool, host_of
+from cvms.chain.rpc.transport.endpoint_pool import MAX_BATCH, Endpoint, EndpointPool, host_of
 from cvms.chain.rpc.transport.endpoint_state import show_endpoints
 from cvms.chain.rpc.transport.http_post import build_request, open_http
 from cvms.chain.rpc.transport.throttle_errors import is_throttled
 from cvms.errors import ChainTimeout, ChainUnavailable, ConfigurationError, RpcError
 from cvms.metrics import Metrics
 
-MAX_TRIES = 3  # endpoints that one call is tried at; each has its share of the timeout
-BATCH_DEADLINES = 30  # that 100 calls may take in all, where an endpoint wants to be asked slowly
+MAX_TRIES = 3  # endpoints that one call tries; each has its share of the timeout
+BATCH_TIMEOUTS = 30  # for every MAX_BATCH calls in all, in case the endpoints throttle
 
 Call = tuple[str, Sequence[Any]]
 
 
 @dataclass(frozen=True, slots=True)
 class EndpointReply:
-    """What one endpoint answered: a result or an RpcError; a ChainUnavailable when nothing."""
+    """One endpoint's reply. `answer` is a result, an RpcError, or a ChainUnavailable for none."""
 
     endpoint: Endpoint
     answer: Any
 
     @property
     def ok(self) -> bool:
+        """True if the endpoint returned a result."""
         return not isinstance(self.answer, RpcError | ChainUnavailable)
 
 
 class _FailoverState:
-    """The tries of one request: where it need not be tried again, and what came of it so far."""
+    """State of one request: the endpoints that need not be tried again, and the outcome so far."""
 
     def __init__(self, *, repeatable: bool) -> None:
         self._repeatable = repeatable
         self._answers: Answers | None = None
         self._failure: AttemptFailed | None = None
         self._done = False
-        self.ended: list[Endpoint] = []
+        self.tried: list[Endpoint] = []
 
     @property
     def over(self) -> bool:
-        return self._done or len(self.ended) >= MAX_TRIES
+        return self._done or len(self.tried) >= MAX_TRIES
 
     def answered(self, endpoint: Endpoint, answers: Answers) -> None:
-        """A node that is behind is an answer, if no other has a better one."""
+        """Record responses. Those of a node that is behind count only if no other has better."""
         self._answers = answers
         self._done = not self._repeatable or not retry_elsewhere(answers)
-        self.ended.append(endpoint)
+        self.tried.append(endpoint)
 
     def failed(self, endpoint: Endpoint, failure: AttemptFailed, *, last: bool) -> None:
-        """`last`: there is no other endpoint to try."""
-        died_idle = last and failure.broken and self._failure is None
+        """Record a failure. `last` says that there is no other endpoint to try."""
+        may_retry = last and failure.broken and self._failure is None
         self._failure = failure
         if isinstance(failure, Throttled):
-            self._done = failure.hopeless  # its pace says when it may be tried again
+            self._done = failure.hopeless  # the endpoint's rate limiter delays the next try
             return
         self._done = not (self._repeatable or failure.unsent)
-        if not died_idle:
-            self.ended.append(endpoint)
+        if not may_retry:
+            self.tried.append(endpoint)
 
     def outcome(self, *, none: Callable[[], ChainUnavailable]) -> Answers:
-        """The answers, or raises what came instead."""
+        """Return the responses, or raise the last failure; `none()` when nothing was tried."""
         if self._answers is not None:
             return self._answers
         if self._failure is not None:
@@ -89,7 +90,7 @@ class _FailoverState:
 
 
 class FailoverTransport:
-    """Calls and batches against several endpoints. Build it with `open_transport`."""
+    """Calls and batches to several endpoints. `open_transport` creates it."""
 
     def __init__(
         self,
@@ -107,7 +108,7 @@ class FailoverTransport:
 
     @property
     def available(self) -> bool:
-        """False while every endpoint is marked down: calls then fail at once."""
+        """False while every endpoint is marked down, so that calls fail at once."""
         return self.pool.available
 
     async def call(
@@ -118,11 +119,11 @@ class FailoverTransport:
         repeatable: bool = True,
         at_slot: int = 0,
     ) -> Any:
-        """One call, answered within the timeout, all tries and waits included.
+        """Make one call and return its result, within the timeout, all tries and waits included.
 
-        Unless `repeatable`, another endpoint is tried only when one cannot have seen it, or says
-        that it is asked too often. An endpoint known to have reached `at_slot` (or the params'
-        minContextSlot) comes first. Raises RpcError, ChainTimeout or ChainUnavailable.
+        Unless the call is `repeatable`, another endpoint is tried only when one cannot have
+        received it, or throttles. An endpoint known to have reached `at_slot` (or minContextSlot
+        of the params) is preferred. Raises RpcError, ChainTimeout or ChainUnavailable.
         """
         [answer] = await self._exchange(
             self._single(method, params, at_slot), repeatable=repeatable
@@ -132,34 +133,34 @@ class FailoverTransport:
         return answer
 
     async def batch(self, calls: Sequence[Call], *, at_slot: int = 0) -> list[Any | RpcError]:
-        """The answers in the order of the calls, all of them reads; a node's error is a value.
+        """Make calls, all of them reads, and return the results in their order.
 
-        At most 100 calls go into one request, fewer where an endpoint takes fewer or is to be asked
-        more slowly. Each request has the timeout to itself. Raises ChainTimeout or ChainUnavailable
-        when one fails.
+        A node's error is a value. A request holds at most MAX_BATCH calls, fewer where an endpoint
+        accepts fewer or throttles, and has the timeout to itself. Raises ChainTimeout or
+        ChainUnavailable when one fails.
         """
         answers: dict[int, Any | RpcError] = {}
         left = deque(range(len(calls)))
-        hundreds = max(1.0, len(calls) / LARGEST_BATCH)
-        end = trio.current_time() + self._timeout * BATCH_DEADLINES * hundreds
-        size = LARGEST_BATCH
+        batches = max(1.0, len(calls) / MAX_BATCH)
+        end = trio.current_time() + self._timeout * BATCH_TIMEOUTS * batches
+        size = MAX_BATCH
         while left:
             if trio.current_time() > end:
                 raise ChainTimeout("the calls of a batch are answered too slowly")
             size = min(size, self._batch_size(at_slot))
-            chosen = [left.popleft() for _ in range(min(size, len(left)))]
-            request = self._several([calls[index] for index in chosen], at_slot)
+            indexes = [left.popleft() for _ in range(min(size, len(left)))]
+            request = self._several([calls[index] for index in indexes], at_slot)
             try:
-                some = await self._exchange(request, repeatable=True)
+                results = await self._exchange(request, repeatable=True)
             except BatchRefused as refused:
-                left.extendleft(reversed(chosen))
-                size = max(1, min(refused.most, len(chosen) // 2))
+                left.extendleft(reversed(indexes))
+                size = max(1, min(refused.max_calls, len(indexes) // 2))
                 continue
-            size = LARGEST_BATCH
-            answered = dict(zip(chosen, some, strict=True))
+            size = MAX_BATCH
+            answered = dict(zip(indexes, results, strict=True))
             answers |= answered
-            # Not all of them, or it would have been an exception: each round gets further.
-            left.extendleft(i for i in reversed(chosen) if is_throttled(answered[i]))
+            # If all were throttled, that would have been an exception, so every request progresses.
+            left.extendleft(i for i in reversed(indexes) if is_throttled(answered[i]))
         return [answers[index] for index in range(len(calls))]
 
     async def everywhere(
@@ -170,24 +171,24 @@ class FailoverTransport:
         grace: float | None = None,
         doubtful: bool = False,
     ) -> list[EndpointReply]:
-        """Ask every healthy endpoint at once, best first in the answer; see `query_each`.
+        """Query every healthy endpoint at once, and return the replies, best endpoint first.
 
-        Those that disagree with the others, or are back and not compared with them yet, are asked
-        if there is no other, or if `doubtful`.
-        Raises ChainUnavailable when there is none.
+        Endpoints that disagree with the others, or were not yet compared with them, are included
+        only if there is no other, or if `doubtful`. `grace`: see `query_each`. Raises
+        ChainUnavailable when none is healthy.
         """
         healthy = self.pool.candidates()
         if not healthy:
-            raise self._nobody()
-        believed = [each for each in healthy if each.checked and not each.disagrees]
-        endpoints = healthy if doubtful else believed or healthy
-        heard = await self.query_each(endpoints, method, params, grace=grace)
-        if any(each.ok for each in heard):
+            raise self._all_unavailable()
+        trusted = [each for each in healthy if each.checked and not each.disagrees]
+        endpoints = healthy if doubtful else trusted or healthy
+        replies = await self.query_each(endpoints, method, params, grace=grace)
+        if any(each.ok for each in replies):
             self._count([method], "ok")
         else:
-            failed = any(isinstance(each.answer, RpcError) for each in heard)
+            failed = any(isinstance(each.answer, RpcError) for each in replies)
             self._count([method], "error" if failed else "unavailable")
-        return heard
+        return replies
 
     async def query_each(
         self,
@@ -198,9 +199,9 @@ class FailoverTransport:
         seconds: float | None = None,
         grace: float | None = None,
     ) -> list[EndpointReply]:
-        """Ask these at once, each with the same deadline, and return what each said, in order.
+        """Query endpoints at once, with the same deadline, and return their replies in order.
 
-        With `grace` the rest have so many seconds after the first success.
+        With `grace`, the others have that many seconds after the first success.
         """
         request = self._single(method, params, 0)
         answers: dict[int, Any] = {}
@@ -208,22 +209,20 @@ class FailoverTransport:
         with trio.CancelScope() as scope:
             async with trio.open_nursery() as nursery:
 
-                async def ask(endpoint: Endpoint) -> None:
-                    heard = EndpointReply(
-                        endpoint, await self._ask_one(endpoint, request, deadline)
-                    )
-                    answers[endpoint.order] = heard.answer
-                    if grace is not None and heard.ok:
+                async def query(endpoint: Endpoint) -> None:
+                    answer = await self._query_one(endpoint, request, deadline)
+                    answers[endpoint.order] = answer
+                    if grace is not None and EndpointReply(endpoint, answer).ok:
                         scope.deadline = min(scope.deadline, trio.current_time() + grace)
 
                 for endpoint in endpoints:
-                    nursery.start_soon(ask, endpoint)
-        late = ChainTimeout("not waited for any longer")
+                    nursery.start_soon(query, endpoint)
+        late = ChainTimeout("the wait has ended")
         return [EndpointReply(each, answers.get(each.order, late)) for each in endpoints]
 
-    async def _ask_one(self, endpoint: Endpoint, request: Request, deadline: float) -> Any:
+    async def _query_one(self, endpoint: Endpoint, request: RpcRequest, deadline: float) -> Any:
         try:
-            while not await self._turn(endpoint, request, deadline):
+            while not await self._wait_for_turn(endpoint, request, deadline):
                 continue
             seconds = deadline - trio.current_time()
             [answer] = await self._attempts.send_once(endpoint, request, seconds)
@@ -231,9 +230,9 @@ class FailoverTransport:
             return failure.outcome
         return answer
 
-    async def _exchange(self, request: Request, *, repeatable: bool) -> Answers:
+    async def _exchange(self, request: RpcRequest, *, repeatable: bool) -> Answers:
         try:
-            answers = await self._try_in_turn(request, repeatable=repeatable)
+            answers = await self._try_in_wait_for_turn(request, repeatable=repeatable)
         except ChainUnavailable as outcome:
             timed_out = isinstance(outcome, ChainTimeout)
             self._count(request.methods, "timeout" if timed_out else "unavailable")
@@ -242,75 +241,77 @@ class FailoverTransport:
             self._count([method], "error" if isinstance(answer, RpcError) else "ok")
         return answers
 
-    async def _try_in_turn(self, request: Request, *, repeatable: bool) -> Answers:
+    async def _try_in_wait_for_turn(self, request: RpcRequest, *, repeatable: bool) -> Answers:
         deadline = trio.current_time() + self._timeout
         tries = _FailoverState(repeatable=repeatable)
         while not tries.over:
-            order = self.pool.candidates(at_slot=request.at_slot, without=tries.ended)
+            order = self.pool.candidates(at_slot=request.at_slot, without=tries.tried)
             if not order:
                 break
-            if len(request.methods) > (most := _max_batch(order[0])):
-                raise BatchRefused(most)
-            share = min(len(order), MAX_TRIES - len(tries.ended))
+            if len(request.methods) > (limit := _batch_limit(order[0])):
+                raise BatchRefused(limit)
+            share = min(len(order), MAX_TRIES - len(tries.tried))
             try:
-                if await self._turn(order[0], request, deadline):
+                if await self._wait_for_turn(order[0], request, deadline):
                     seconds = (deadline - trio.current_time()) / share
                     answers = await self._attempts.send_once(order[0], request, seconds)
                     tries.answered(order[0], answers)
             except AttemptFailed as failure:
                 tries.failed(order[0], failure, last=len(order) == 1)
-        return tries.outcome(none=self._nobody)
+        return tries.outcome(none=self._all_unavailable)
 
-    async def _turn(self, endpoint: Endpoint, request: Request, deadline: float) -> bool:
-        """Wait until it is this request's turn; False when the endpoint has refused meanwhile.
+    async def _wait_for_turn(
+        self, endpoint: Endpoint, request: RpcRequest, deadline: float
+    ) -> bool:
+        """Wait until the rate limiter lets the request out; False if it was paused meanwhile.
 
         Raises Throttled when that would be after the deadline.
         """
-        pace, calls = endpoint.rate_limiter, len(request.methods)
-        wait = pace.reserve(calls)
+        limiter, calls = endpoint.rate_limiter, len(request.methods)
+        wait = limiter.reserve(calls)
         if not wait:
             return True
         if trio.current_time() + wait >= deadline:
-            pace.release(calls)
+            limiter.release(calls)
             raise Throttled(throttled(endpoint), hopeless=True)
         try:
             await trio.sleep(wait)
         except trio.Cancelled:
-            pace.release(calls)
+            limiter.release(calls)
             raise
-        if pace.paused:
-            pace.release(calls)
+        if limiter.paused:
+            limiter.release(calls)
             return False
         return True
 
     def _batch_size(self, at_slot: int) -> int:
         order = self.pool.candidates(at_slot=at_slot)
-        return _max_batch(order[0]) if order else LARGEST_BATCH
+        return _batch_limit(order[0]) if order else MAX_BATCH
 
-    def _nobody(self) -> ChainUnavailable:
+    def _all_unavailable(self) -> ChainUnavailable:
         return all_unavailable(self.pool.all())
 
-    def _single(self, method: str, params: Sequence[Any], at_slot: int) -> Request:
+    def _single(self, method: str, params: Sequence[Any], at_slot: int) -> RpcRequest:
         call_id = next(self._ids)
-        given = params[-1] if params else None
-        options = given if isinstance(given, dict) else {}
-        return Request(
+        last = params[-1] if params else None
+        options = last if isinstance(last, dict) else {}
+        return RpcRequest(
             methods=[method],
             body=jsonrpc.encode_body(jsonrpc.encode_call(call_id, method, params)),
-            read=lambda content: [jsonrpc.decode_answer(content, call_id)],
+            read=lambda content: [jsonrpc.decode_response(content, call_id)],
             at_slot=max(at_slot, options.get("minContextSlot") or 0),
             newest=options.get("commitment") in ("processed", "confirmed"),
         )
 
-    def _several(self, calls: Sequence[Call], at_slot: int) -> Request:
-        if len(calls) == 1:  # some endpoints take no batches at all
+    def _several(self, calls: Sequence[Call], at_slot: int) -> RpcRequest:
+        if len(calls) == 1:  # some endpoints accept no batches
             return self._single(*calls[0], at_slot)
         ids = [next(self._ids) for _ in calls]
         requests = [
             jsonrpc.encode_call(call_id, method, params)
             for call_id, (method, params) in zip(ids, calls, strict=True)
         ]
-        return Request(
+        return RpcRequest(
             methods=[method for method, _ in calls],
             body=jsonrpc.encode_body(requests),
             read=lambda content: jsonrpc.decode_batch(content, ids),
@@ -323,8 +324,8 @@ class FailoverTransport:
                 self.metrics.rpc_requests.labels(method, outcome).inc()
 
 
-def _max_batch(endpoint: Endpoint) -> int:
-    """How many calls one request to it may hold now."""
+def _batch_limit(endpoint: Endpoint) -> int:
+    """Return how many calls a request to the endpoint may hold now."""
     return int(min(endpoint.batch_limit, endpoint.rate_limiter.burst))
 
 
@@ -332,7 +333,10 @@ def _max_batch(endpoint: Endpoint) -> int:
 async def open_transport(
     urls: Sequence[str], *, timeout: float, metrics: Metrics | None
 ) -> AsyncIterator[FailoverTransport]:
-    """Connections are kept alive and closed at the end. Raises ConfigurationError on a bad URL."""
+    """Open a transport, and close its connections at the end.
+
+    Raises ConfigurationError for an invalid URL.
+    """
     for url in urls:
         try:
             build_request(url, b"")
@@ -346,14 +350,14 @@ async def open_transport(
 
 
 def failure_of(
-    heard: Sequence[EndpointReply], *, refused: Sequence[Endpoint] = ()
+    replies: Sequence[EndpointReply], *, refused: Sequence[Endpoint] = ()
 ) -> RpcError | ChainUnavailable:
-    """One error for what none of them did: a node's own words before a silence."""
-    errors = [each.answer for each in heard if isinstance(each.answer, RpcError)]
+    """Return one error for replies that all failed: the nodes' own errors if there are any."""
+    errors = [each.answer for each in replies if isinstance(each.answer, RpcError)]
     if errors:
-        words = "; ".join(dict.fromkeys(each.message for each in errors))
-        return RpcError(errors[0].code, words, errors[0].data)
-    failures = [each.answer for each in heard if isinstance(each.answer, ChainUnavailable)]
+        message = "; ".join(dict.fromkeys(each.message for each in errors))
+        return RpcError(errors[0].code, message, errors[0].data)
+    failures = [each.answer for each in replies if isinstance(each.answer, ChainUnavailable)]
     if not failures:
         return all_unavailable(refused)
     kind = ChainTimeout if all(isinstance(e, ChainTimeout) for e in failures) else ChainUnavailable
@@ -361,7 +365,7 @@ def failure_of(
 
 
 def all_unavailable(endpoints: Sequence[Endpoint]) -> ChainUnavailable:
-    """Why none of these may be asked."""
+    """Return the error for endpoints none of which may be used."""
     reasons = [each.refused for each in endpoints if each.refused is not None]
     if reasons and len(reasons) == len(endpoints):
         return ChainUnavailable("; ".join(reasons))

@@ -1,7 +1,7 @@
-"""One POST to one URL over httpx's transport: a bounded body back, or an error.
+"""One HTTP POST to one URL, with a bounded response body.
 
-httpx's transport is used without its client: the client logs each request's whole URL, which may
-hold an API key, and follows redirects and proxies that nobody asked for.
+It uses httpx's transport without its client. The client logs each request's whole URL, which may
+hold an API key, and follows redirects and proxies.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from urllib.parse import unquote
 import httpx
 import trio
 
-from cvms.chain.rpc.transport.jsonrpc import MalformedAnswer
+from cvms.chain.rpc.transport.jsonrpc import MalformedResponse
 from cvms.chain.rpc.transport.throttle_errors import retry_after
 
 MAX_BODY_BYTES = 64 * 1024 * 1024
@@ -23,7 +23,7 @@ MAX_CONNECTIONS = 32
 
 
 class BadStatus(Exception):
-    """The endpoint answered with another status than 200; `retry_after` in seconds."""
+    """The response has another status than 200. `retry_after` is in seconds."""
 
     def __init__(self, status: int, retry_after: float) -> None:
         super().__init__(f"HTTP {status}")
@@ -33,7 +33,7 @@ class BadStatus(Exception):
 
 @asynccontextmanager
 async def open_http() -> AsyncIterator[httpx.AsyncHTTPTransport]:
-    """Connections that are kept alive, and closed at the end."""
+    """Open a transport that keeps connections alive, and closes them at the end."""
     limits = httpx.Limits(
         max_connections=MAX_CONNECTIONS, max_keepalive_connections=MAX_CONNECTIONS
     )
@@ -43,7 +43,7 @@ async def open_http() -> AsyncIterator[httpx.AsyncHTTPTransport]:
 
 
 async def post(http: httpx.AsyncHTTPTransport, url: str, body: bytes, *, seconds: float) -> bytes:
-    """The answer's body; each step of it has `seconds`.
+    """Return the response body. Connecting, writing, reading and so on may take `seconds` each.
 
     Raises BadStatus, MalformedAnswer, and what httpx raises.
     """
@@ -60,7 +60,7 @@ async def post(http: httpx.AsyncHTTPTransport, url: str, body: bytes, *, seconds
 
 
 def build_request(raw: str, body: bytes) -> httpx.Request:
-    """Raises httpx.InvalidURL or ValueError, which may quote the URL."""
+    """Return the request. Raises httpx.InvalidURL or ValueError, which may quote the URL."""
     url = httpx.URL(raw)
     headers = {
         "host": url.netloc.decode("ascii"),
@@ -76,7 +76,7 @@ def build_request(raw: str, body: bytes) -> httpx.Request:
 
 
 class _Body(httpx.AsyncByteStream):
-    """A request's body. httpx's own is a generator, which a cancelled request would abandon."""
+    """Request body. httpx's own is an async generator, which a cancelled request would abandon."""
 
     def __init__(self, content: bytes) -> None:
         self._content = content
@@ -104,10 +104,10 @@ async def _bounded_body(response: httpx.Response) -> bytes:
         async for chunk in response.aiter_raw():
             content += chunk
             if len(content) > MAX_BODY_BYTES:
-                # Unwinds httpx's nested generators, which leaving the loop would abandon.
+                # Unwinds httpx's nested async generators, which a break would abandon.
                 too_long.cancel()
     if len(content) > MAX_BODY_BYTES:
-        raise MalformedAnswer(f"a body of more than {MAX_BODY_BYTES} bytes")
+        raise MalformedResponse(f"a body of more than {MAX_BODY_BYTES} bytes")
     return _decoded(bytes(content), response.headers.get("content-encoding", "identity"))
 
 
@@ -115,14 +115,14 @@ def _decoded(content: bytes, encoding: str) -> bytes:
     if encoding == "identity":
         return content
     if encoding != "gzip":
-        raise MalformedAnswer("a body in an encoding that was not asked for")
+        raise MalformedResponse("a body in an encoding that was not asked for")
     stream = zlib.decompressobj(wbits=31)  # 31: gzip with the largest window
     try:
         decoded = stream.decompress(content, MAX_BODY_BYTES + 1)
     except zlib.error:
-        raise MalformedAnswer("a body that is not gzip") from None
+        raise MalformedResponse("a body that is not gzip") from None
     if len(decoded) > MAX_BODY_BYTES:
-        raise MalformedAnswer(f"a body of more than {MAX_BODY_BYTES} bytes")
+        raise MalformedResponse(f"a body of more than {MAX_BODY_BYTES} bytes")
     if not stream.eof:
-        raise MalformedAnswer("a body cut short")
+        raise MalformedResponse("a body cut short")
     return decoded

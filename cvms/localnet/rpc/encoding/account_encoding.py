@@ -6,10 +6,10 @@ import base64
 from dataclasses import dataclass
 
 import zstandard
+from based58 import b58encode
 from solders.account import Account
 
 from cvms.errors import RpcError
-from cvms.localnet import base58
 from cvms.localnet.rpc.call.params import CallOptions, read_int
 from cvms.localnet.rpc.call.rpc_errors import INVALID_REQUEST, invalid_params
 from cvms.localnet.rpc.call.view import View
@@ -75,7 +75,7 @@ def encode_data(data: bytes, encoding: str) -> Json:
                     "Encoded binary (base 58) data should be less than 128 bytes, "
                     "please use Base64 encoding.",
                 )
-            text = base58.encode(data)
+            text = b58encode(data).decode()
             return text if encoding == "binary" else [text, encoding]
         case "base64+zstd":
             return [base64.b64encode(zstandard.compress(data)).decode(), encoding]

@@ -6,9 +6,9 @@ import base64
 import binascii
 from dataclasses import dataclass
 
+from based58 import b58decode
 from solders.account import Account
 
-from cvms.localnet import base58
 from cvms.localnet.rpc.call.params import CallOptions, read_int, read_options, read_text
 from cvms.localnet.rpc.call.rpc_errors import invalid_params
 from cvms.localnet.types import Json
@@ -81,7 +81,7 @@ def _decode(text: str, encoding: str) -> bytes:
     try:
         match encoding:
             case "base58" | "binary":
-                return base58.decode(text)
+                return b58decode(text.encode())
             case "base64":
                 return base64.b64decode(text, validate=True)
     except (ValueError, binascii.Error):

@@ -5,10 +5,11 @@ from __future__ import annotations
 from solders.account import Account
 from solders.pubkey import Pubkey
 from solders.token.state import Mint, TokenAccount, TokenAccountState
+from spl.token.constants import TOKEN_PROGRAM_ID
 
 from cvms.localnet.rpc.call.view import View
 from cvms.localnet.types import Json
-from cvms.localnet.vm.token_layouts import TOKEN_PROGRAM, token_account, token_mint, ui_amount
+from cvms.localnet.vm.token_layouts import token_account, token_mint, ui_amount
 
 
 def parse_account(view: View, account: Account) -> Json:
@@ -21,7 +22,7 @@ def parse_account(view: View, account: Account) -> Json:
         parsed = {"type": "mint", "info": _mint_info(mint)}
     else:
         return None
-    program = "spl-token" if account.owner == TOKEN_PROGRAM else "spl-token-2022"
+    program = "spl-token" if account.owner == TOKEN_PROGRAM_ID else "spl-token-2022"
     return {"program": program, "parsed": parsed, "space": len(account.data)}
 
 

@@ -7,14 +7,13 @@ from __future__ import annotations
 
 from enum import IntEnum
 
+from solana.constants import SYSTEM_PROGRAM_ID
 from solders.pubkey import Pubkey
-from solders.system_program import ID as SYSTEM_PROGRAM
-from solders.token import ID as TOKEN_PROGRAM
+from spl.memo.constants import MEMO_PROGRAM_ID
+from spl.token.constants import TOKEN_2022_PROGRAM_ID, TOKEN_PROGRAM_ID
 
 from cvms.localnet.types import Json
-from cvms.localnet.vm.token_layouts import TOKEN_2022_PROGRAM, ui_amount
-
-MEMO_PROGRAM = Pubkey.from_string("MemoSq4gqABAXKb96qnH8TysNcWxMyWCqXgDLGmfcHr")
+from cvms.localnet.vm.token_layouts import ui_amount
 
 SYSTEM_CREATE_ACCOUNT, SYSTEM_TRANSFER = 0, 2
 
@@ -30,13 +29,13 @@ class TokenTag(IntEnum):
 
 def parse_instruction(program: Pubkey, accounts: list[str], data: bytes) -> Json:
     """Return `{program, parsed}`, or None for an instruction that cannot be parsed."""
-    if program == SYSTEM_PROGRAM:
+    if program == SYSTEM_PROGRAM_ID:
         return _named("system", _system(accounts, data))
-    if program == TOKEN_PROGRAM:
+    if program == TOKEN_PROGRAM_ID:
         return _named("spl-token", _token(accounts, data))
-    if program == TOKEN_2022_PROGRAM:
+    if program == TOKEN_2022_PROGRAM_ID:
         return _named("spl-token-2022", _token(accounts, data))
-    if program == MEMO_PROGRAM:
+    if program == MEMO_PROGRAM_ID:
         return _named("spl-memo", data.decode("utf-8", "replace"))
     return None
 

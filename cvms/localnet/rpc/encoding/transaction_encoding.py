@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from based58 import b58decode, b58encode
 from solders.message import MessageV0
 from solders.transaction import VersionedTransaction
 
-from cvms.localnet import base58
 from cvms.localnet.rpc.call.params import CallOptions
 from cvms.localnet.rpc.call.rpc_errors import invalid_params, unsupported_version
 from cvms.localnet.rpc.encoding.account_encoding import encode_data
@@ -97,7 +97,7 @@ def read_transaction_format(config: CallOptions) -> TransactionFormat:
 def _binary(wire: bytes, encoding: str) -> Json:
     if encoding == "base64":
         return encode_data(wire, encoding)
-    text = base58.encode(wire)  # the limit of 128 bytes is not for transactions
+    text = b58encode(wire).decode()  # the limit of 128 bytes is not for transactions
     return text if encoding == "binary" else [text, encoding]
 
 
@@ -122,7 +122,7 @@ def _compiled(transaction: VersionedTransaction) -> list[dict[str, Json]]:
         {
             "programIdIndex": instruction.program_id_index,
             "accounts": list(instruction.accounts),
-            "data": base58.encode(bytes(instruction.data)),
+            "data": b58encode(bytes(instruction.data)).decode(),
             "stackHeight": 1,
         }
         for instruction in transaction.message.instructions
@@ -177,6 +177,6 @@ def _parsed_inner(entry: Entry, compiled: dict[str, Json]) -> dict[str, Json]:
     accounts = [str(entry.keys[index]) for index in compiled["accounts"]]
     data = compiled["data"]
     height = compiled["stackHeight"]
-    if (parsed := parse_instruction(program, accounts, base58.decode(data))) is not None:
+    if (parsed := parse_instruction(program, accounts, b58decode(data.encode()))) is not None:
         return {**parsed, "programId": str(program), "stackHeight": height}
     return {"programId": str(program), "accounts": accounts, "data": data, "stackHeight": height}

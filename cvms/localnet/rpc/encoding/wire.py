@@ -5,11 +5,11 @@ from __future__ import annotations
 import base64
 import binascii
 
+from based58 import b58decode
 from solders.errors import BincodeError
 from solders.message import MessageV1, from_bytes_versioned
 from solders.transaction import SanitizeError, VersionedTransaction
 
-from cvms.localnet import base58
 from cvms.localnet.rpc.call.rpc_errors import invalid_params
 from cvms.localnet.vm.message import AnyMessage
 
@@ -64,9 +64,10 @@ def _decode(text: str, encoding: str, kind: str) -> bytes:
             f"(max: encoded/raw {longest}/{MAX_BYTES})"
         )
     try:
-        wire = (
-            base58.decode(text) if encoding == "base58" else base64.b64decode(text, validate=True)
-        )
+        if encoding == "base58":
+            wire = b58decode(text.encode())
+        else:
+            wire = base64.b64decode(text, validate=True)
     except (ValueError, binascii.Error) as error:
         raise invalid_params(f"invalid {encoding} encoding: {error}") from None
     if len(wire) > MAX_BYTES:

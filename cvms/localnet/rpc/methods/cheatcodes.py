@@ -8,7 +8,9 @@ from __future__ import annotations
 import structlog
 from solders.account import Account
 from solders.pubkey import Pubkey
+from solders.token.associated import get_associated_token_address
 from solders.token.state import TokenAccount, TokenAccountState
+from spl.token.constants import ACCOUNT_LEN, TOKEN_PROGRAM_ID, WRAPPED_SOL_MINT
 
 from cvms.localnet.ledger.program_deployment import deploy, deployed_code
 from cvms.localnet.node.node import Node
@@ -19,10 +21,6 @@ from cvms.localnet.rpc.methods.node_info import epoch_info
 from cvms.localnet.types import Commitment, Json
 from cvms.localnet.vm.machine import ProgramNotLoadable
 from cvms.localnet.vm.token_layouts import (
-    ACCOUNT_LENGTH,
-    NATIVE_MINT,
-    TOKEN_PROGRAM,
-    associated_token_account,
     token_account,
     token_mint,
 )
@@ -74,18 +72,18 @@ def set_token_account(node: Node, params: Params) -> Json:
     `"null"` removes a delegate or a close authority.
     """
     owner, mint, update = params.pubkey(0), params.pubkey(1), params.options(2)
-    program = TOKEN_PROGRAM if params.at(3) is None else params.pubkey(3)
+    program = TOKEN_PROGRAM_ID if params.at(3) is None else params.pubkey(3)
     mint_account = node.chain.accounts.latest(mint)
     if mint_account is None or mint_account.owner != program or token_mint(mint_account) is None:
         raise invalid_params(f"{mint} is not a mint of the token program {program}")
-    key = associated_token_account(owner, mint, program)
+    key = get_associated_token_address(owner, mint, program)
     account = node.chain.accounts.latest(key)
     token = token_account(account)
     if account is None or token is None:
-        account = Account(node.chain.vm.rent_exempt(ACCOUNT_LENGTH), bytes(ACCOUNT_LENGTH), program)
+        account = Account(node.chain.vm.rent_exempt(ACCOUNT_LEN), bytes(ACCOUNT_LEN), program)
         token = _empty_token_account(owner, mint, reserve=account.lamports)
     updated = _updated(token, update)
-    data = bytes(updated) + bytes(account.data)[ACCOUNT_LENGTH:]
+    data = bytes(updated) + bytes(account.data)[ACCOUNT_LEN:]
     lamports = account.lamports
     if updated.is_native is not None:
         lamports = updated.is_native + updated.amount
@@ -100,7 +98,7 @@ def _empty_token_account(owner: Pubkey, mint: Pubkey, *, reserve: int) -> TokenA
         amount=0,
         delegate=None,
         state=TokenAccountState.Initialized,
-        is_native=reserve if mint == NATIVE_MINT else None,
+        is_native=reserve if mint == WRAPPED_SOL_MINT else None,
         delegated_amount=0,
         close_authority=None,
     )

@@ -1,4 +1,4 @@
-"""What a node sends back is checked before it is believed."""
+"""Responses are validated before they are used."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cvms.chain.rpc.transport.jsonrpc import MalformedAnswer, decode_answer, decode_batch
+from cvms.chain.rpc.transport.jsonrpc import MalformedResponse, decode_batch, decode_response
 from cvms.errors import RpcError
 from tests.chain.made_up import unhurried
 
@@ -24,24 +24,24 @@ json_values: st.SearchStrategy[Any] = st.recursive(
 
 
 def test_a_result_may_be_null_but_not_missing() -> None:
-    assert decode_answer(b'{"jsonrpc":"2.0","id":1,"result":null}', 1) is None
-    with pytest.raises(MalformedAnswer):
-        decode_answer(b'{"jsonrpc":"2.0","id":1}', 1)
+    assert decode_response(b'{"jsonrpc":"2.0","id":1,"result":null}', 1) is None
+    with pytest.raises(MalformedResponse):
+        decode_response(b'{"jsonrpc":"2.0","id":1}', 1)
 
 
 def test_another_id_is_refused_except_in_an_error_that_could_not_know_it() -> None:
-    with pytest.raises(MalformedAnswer):
-        decode_answer(b'{"id":2,"result":1}', 1)
-    with pytest.raises(MalformedAnswer):
-        decode_answer(b'{"id":2,"error":{"code":1,"message":"m"}}', 1)
-    got = decode_answer(b'{"id":null,"error":{"code":-32700,"message":"Parse error"}}', 1)
+    with pytest.raises(MalformedResponse):
+        decode_response(b'{"id":2,"result":1}', 1)
+    with pytest.raises(MalformedResponse):
+        decode_response(b'{"id":2,"error":{"code":1,"message":"m"}}', 1)
+    got = decode_response(b'{"id":null,"error":{"code":-32700,"message":"Parse error"}}', 1)
     assert isinstance(got, RpcError)
     assert got.code == -32700
 
 
 def test_an_error_keeps_code_message_and_data_within_bounds() -> None:
     body = {"id": 1, "error": {"code": -32002, "message": "m" * 10_000, "data": {"err": 1}}}
-    got = decode_answer(json.dumps(body).encode(), 1)
+    got = decode_response(json.dumps(body).encode(), 1)
     assert isinstance(got, RpcError)
     assert (got.code, got.data) == (-32002, {"err": 1})
     assert len(got.message) == 500
@@ -70,7 +70,7 @@ def test_a_batch_is_matched_by_id_in_any_order() -> None:
     ],
 )
 def test_a_batch_with_missing_doubled_or_foreign_answers_is_refused(body: bytes) -> None:
-    with pytest.raises(MalformedAnswer):
+    with pytest.raises(MalformedResponse):
         decode_batch(body, [1, 2])
 
 
@@ -81,17 +81,17 @@ def test_one_error_for_a_whole_batch_is_each_calls_error() -> None:
 
 @pytest.mark.parametrize("deep", [b"[" * 100_000, b'{"result":' * 100_000])
 def test_depth_without_end_is_refused(deep: bytes) -> None:
-    with pytest.raises(MalformedAnswer):
-        decode_answer(deep, 1)
-    with pytest.raises(MalformedAnswer):
+    with pytest.raises(MalformedResponse):
+        decode_response(deep, 1)
+    with pytest.raises(MalformedResponse):
         decode_batch(deep, [1])
 
 
 @unhurried
 @given(st.binary(max_size=50) | json_values.map(lambda value: json.dumps(value).encode()))
-def test_nothing_but_malformed_answer_comes_of_odd_bodies(body: bytes) -> None:
-    for attempt in (lambda: decode_answer(body, 1), lambda: decode_batch(body, [1, 2])):
+def test_odd_bodies_raise_nothing_but_malformed_response(body: bytes) -> None:
+    for attempt in (lambda: decode_response(body, 1), lambda: decode_batch(body, [1, 2])):
         try:
             attempt()
-        except MalformedAnswer:
+        except MalformedResponse:
             continue
