@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import itertools
 import tempfile
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-import psycopg
 import pytest
 import structlog
 import trio
-from psycopg import sql
 from solders.keypair import Keypair
 
 from cvms import localnet as chain
@@ -22,12 +19,12 @@ from cvms.chain.types import Programs
 from cvms.config.loader import load_programs
 from cvms.dev.chain_setup import bundled_programs
 from cvms.dev.localnet import prepare
-from cvms.dev.postgres import embedded_postgres
+from cvms.store.postgres.database import Database, open_database
+from tests.postgres_server import BLANK, new_database
+from tests.postgres_server import postgres_server as postgres_server_for_tests
 from tests.redis_server import RedisServer
 
 FAST = chain.Timing(slot_seconds=0.05, confirmed_lag=1, finalized_lag=4)
-
-_numbers = itertools.count()
 
 
 @pytest.fixture(autouse=True)
@@ -46,29 +43,30 @@ def logging_as_it_was(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 @pytest.fixture(scope="session")
 def postgres_server() -> Iterator[str]:
     """The URI of an embedded PostgreSQL, one for each test process; gone afterwards."""
-    # Not below pytest's own folder: a unix socket's path may not exceed 107 bytes.
-    with (
-        tempfile.TemporaryDirectory(prefix="cvms-pg-") as folder,
-        embedded_postgres(Path(folder) / "data") as uri,
-    ):
-        with psycopg.connect(uri, autocommit=True) as connection:
-            connection.execute("ALTER SYSTEM SET fsync = off")
-            connection.execute("ALTER SYSTEM SET autovacuum = off")
-            connection.execute("SELECT pg_reload_conf()")
+    with postgres_server_for_tests() as uri:
+        yield uri
+
+
+@pytest.fixture
+def empty_database_url(postgres_server: str) -> Iterator[str]:
+    """The URI of a fresh database without the schema, dropped afterwards."""
+    with new_database(postgres_server, BLANK) as uri:
         yield uri
 
 
 @pytest.fixture
 def database_url(postgres_server: str) -> Iterator[str]:
-    """The URI of a fresh, empty database, dropped afterwards."""
-    name = f"cvms_{next(_numbers)}"
-    with psycopg.connect(postgres_server, autocommit=True) as connection:
-        connection.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(name)))
-    yield postgres_server.replace("/postgres?", f"/{name}?")
-    with psycopg.connect(postgres_server, autocommit=True) as connection:
-        connection.execute(
-            sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(sql.Identifier(name))
-        )
+    """The URI of a fresh database with the schema and without a row, dropped afterwards."""
+    with new_database(postgres_server) as uri:
+        yield uri
+
+
+@pytest.fixture
+async def database(database_url: str) -> AsyncIterator[Database]:
+    """A fresh database with the schema, open."""
+    async with open_database(database_url) as database:
+        await database.prepare()
+        yield database
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,7 +17,7 @@ _HTTP = 80
 
 
 @dataclass(frozen=True, slots=True)
-class Target:
+class WebhookTarget:
     """The parts of a webhook's URL. `path` includes the query."""
 
     tls: bool
@@ -32,7 +32,7 @@ class Target:
         return host if self.port == (_HTTPS if self.tls else _HTTP) else f"{host}:{self.port}"
 
 
-def target_of(url: str, *, private: bool) -> Target:
+def target_of(url: str, *, private: bool) -> WebhookTarget:
     """Parse and check a webhook's URL. Raises ValueError with the reason.
 
     With `private`, plain HTTP and addresses that are not public are allowed.
@@ -50,7 +50,7 @@ def target_of(url: str, *, private: bool) -> Target:
     if literal is not None and not private and not is_public(literal):
         raise ValueError("Expected a public address")
     path = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
-    return Target(tls, parts.hostname, port, path)
+    return WebhookTarget(tls, parts.hostname, port, path)
 
 
 def address_in(host: str) -> IPv4Address | IPv6Address | None:

@@ -30,6 +30,12 @@ class System:
 
 
 @pytest.fixture
+def database_url(empty_database_url: str) -> str:
+    """The URI of a fresh database without the schema: the service applies it."""
+    return empty_database_url
+
+
+@pytest.fixture
 async def system(
     tmp_path: Path, database_url: str, redis_server: RedisServer
 ) -> AsyncIterator[System]:

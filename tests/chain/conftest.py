@@ -1,4 +1,4 @@
-"""The ids that the local chain and the sample settings use."""
+"""Program ids of the local chain and of the sample settings."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The whole of chain/ against a real virtual machine: deposit, withdraw, refusals, what is seen."""
+"""cvms.chain against a real virtual machine: deposits, withdrawals, errors, subscriptions."""
 
 from __future__ import annotations
 
@@ -21,10 +21,9 @@ from cvms.chain.rpc.rpc_client import RpcClient, TransactionRecord, open_rpc
 from cvms.chain.rpc.transport.endpoint_pool import FAILURES_BEFORE_DOWN
 from cvms.chain.transactions.compute_budget import simulate_and_limit
 from cvms.chain.transactions.vault_builders import (
-    prepare_add_delegate,
     prepare_deposit,
     prepare_initialize,
-    prepare_remove_delegate,
+    prepare_on_vault,
     prepare_withdraw,
 )
 from cvms.chain.transactions.versioned import (
@@ -89,7 +88,7 @@ class Wallet:
 
 
 async def confirmed(localnet: Localnet, rpc: RpcClient, signature: str) -> None:
-    """Move the chain on until its block is confirmed."""
+    """Advance the chain until its block is confirmed."""
     localnet.running.chain.advance(2)
     [status] = await rpc.get_signature_statuses([signature])
     assert status is not None
@@ -197,12 +196,16 @@ async def test_a_delegate_withdraws_alone_until_it_is_removed(
         await wallet.send(await by_the_operator())
     assert caught.value.code == 6001
 
-    for prepare in (prepare_add_delegate, prepare_remove_delegate):
-        built = await prepare(
-            rpc, programs, owner=wallet.owner, delegate=operator, fee_payer=operator
+    for build in (instructions.add_delegate, instructions.remove_delegate):
+        built = await prepare_on_vault(
+            rpc,
+            programs,
+            owner=wallet.owner,
+            instruction=build(programs, owner=wallet.owner, delegate=operator),
+            fee_payer=operator,
         )
         await wallet.send(built, wallet.keypair)
-        if prepare is prepare_add_delegate:
+        if build is instructions.add_delegate:
             assert (await by_the_operator()).signers == (operator,)
             await wallet.send(await by_the_operator())
     with pytest.raises(ProgramRefused):
@@ -275,7 +278,7 @@ async def test_an_event_after_a_precompile_keeps_its_instructions_number(
 
 
 def ed25519_check(keypair: Keypair, message: bytes) -> Instruction:
-    """An instruction of the ed25519 precompile: key, signature and message within its own data."""
+    """Return an ed25519 precompile instruction with key, signature and message in its data."""
     key, signature = bytes(keypair.pubkey()), bytes(keypair.sign_message(message))
     start = 16
     places = (start + 32, 0xFFFF, start, 0xFFFF, start + 96, len(message), 0xFFFF)

@@ -7,18 +7,10 @@ from collections.abc import AsyncIterator
 import pytest
 
 from cvms.chain.rpc.rpc_client import open_rpc
-from cvms.store.postgres.database import Database, open_database
+from cvms.store.postgres.database import Database
 from tests.conftest import Localnet
 from tests.nursery.forking import Forking
 from tests.nursery.world import World
-
-
-@pytest.fixture
-async def database(database_url: str) -> AsyncIterator[Database]:
-    """A database with the schema."""
-    async with open_database(database_url) as database:
-        await database.prepare()
-        yield database
 
 
 @pytest.fixture

@@ -8,11 +8,9 @@ from dataclasses import replace
 from itertools import groupby
 from typing import Any
 
-import psycopg
-from psycopg import sql
-
 from cvms.store.postgres.database import Database, open_database
 from tests.nursery.world import World
+from tests.postgres_server import new_database
 
 # Without columns that depend on when something was read: ids, times, slots of accounts.
 TABLES = {
@@ -83,18 +81,10 @@ def _changes(points: list[Any]) -> list[Any]:
 @asynccontextmanager
 async def empty_database(server: str) -> AsyncIterator[Database]:
     """Open another database on the test's server, with the schema and no rows."""
-    name = "cvms_fresh"
-    drop = sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(sql.Identifier(name))
-    with psycopg.connect(server, autocommit=True) as connection:
-        connection.execute(drop)
-        connection.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(name)))
-    try:
-        async with open_database(server.replace("/postgres?", f"/{name}?")) as database:
+    with new_database(server) as uri:
+        async with open_database(uri) as database:
             await database.prepare()
             yield database
-    finally:
-        with psycopg.connect(server, autocommit=True) as connection:
-            connection.execute(drop)
 
 
 async def _fresh_tables(world: World, server: str) -> dict[str, list[Any]]:

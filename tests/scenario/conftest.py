@@ -13,3 +13,9 @@ from tests.scenario.servers import ServerForker, server_forker
 def forker() -> Iterator[ServerForker]:
     with server_forker() as started:
         yield started
+
+
+@pytest.fixture
+def database_url(empty_database_url: str) -> str:
+    """The URI of a fresh database without the schema: the server applies it, or dies doing so."""
+    return empty_database_url

@@ -9,6 +9,7 @@ import psycopg
 import pytest
 import trio
 
+from tests.postgres_server import BLANK, new_database
 from tests.scenario.clients import IGNORE_HTTPX_WARNING
 from tests.scenario.context import connect, scenario_context
 from tests.scenario.damage import DAMAGE
@@ -28,14 +29,11 @@ def finished(
     forker: ServerForker, postgres_server: str, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[tuple[Truth, Connection]]:
     """The expected state after a scenario, and a connection to its database."""
-    with psycopg.connect(postgres_server, autocommit=True) as server:
-        server.execute("CREATE DATABASE checked")
-        url = postgres_server.replace("/postgres?", "/checked?")
+    with new_database(postgres_server, BLANK) as url:
         outcome = trio.run(_run, forker, url, tmp_path_factory.mktemp("checked"))
         assert not outcome.violations, "\n".join(map(str, outcome.violations))
         with connect(url) as connection:
             yield outcome.truth, connection
-        server.execute("DROP DATABASE checked WITH (FORCE)")
 
 
 async def _run(forker: ServerForker, url: str, folder: Path) -> Outcome:

@@ -9,14 +9,15 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from types import MappingProxyType
+from functools import cache
+from importlib import resources
 from typing import Any
 
+import msgspec
 from solana.constants import SYSTEM_PROGRAM_ID
 from solders.pubkey import Pubkey
 from spl.token.constants import ASSOCIATED_TOKEN_PROGRAM_ID, TOKEN_PROGRAM_ID
 
-from cvms.chain.program.anchor_errors import ANCHOR_ERRORS
 from cvms.chain.program.idl import ProgramName, load_idl
 from cvms.chain.types import Programs
 from cvms.errors import Conflict, CvmsError, ProgramRefused, TransactionExpired
@@ -24,50 +25,7 @@ from cvms.errors import Conflict, CvmsError, ProgramRefused, TransactionExpired
 _FAILED = re.compile(r"Program ([1-9A-HJ-NP-Za-km-z]{32,44}) failed: (?s:.*)")
 _MAX_LOG_LINES = 20
 
-_Table = Mapping[int, tuple[str, str]]
-
-# Source: spl-token's TokenError.
-_TOKEN_ERRORS: _Table = MappingProxyType(
-    {
-        0: ("NotRentExempt", "Lamport balance below rent-exempt threshold"),
-        1: ("InsufficientFunds", "Insufficient funds"),
-        2: ("InvalidMint", "Invalid mint"),
-        3: ("MintMismatch", "Account not associated with this mint"),
-        4: ("OwnerMismatch", "Owner does not match"),
-        5: ("FixedSupply", "Fixed supply"),
-        6: ("AlreadyInUse", "Already in use"),
-        7: ("InvalidNumberOfProvidedSigners", "Invalid number of provided signers"),
-        8: ("InvalidNumberOfRequiredSigners", "Invalid number of required signers"),
-        9: ("UninitializedState", "State is uninitialized"),
-        10: ("NativeNotSupported", "Instruction does not support native tokens"),
-        11: ("NonNativeHasBalance", "Account can only be closed when its balance is zero"),
-        12: ("InvalidInstruction", "Invalid instruction"),
-        13: ("InvalidState", "State is invalid for the requested operation"),
-        14: ("Overflow", "Operation overflowed"),
-        15: ("AuthorityTypeNotSupported", "Account does not support this authority type"),
-        16: ("MintCannotFreeze", "This token mint cannot freeze accounts"),
-        17: ("AccountFrozen", "Account is frozen"),
-        18: ("MintDecimalsMismatch", "The decimals do not match the mint"),
-        19: ("NonNativeNotSupported", "Instruction does not support non-native tokens"),
-    }
-)
-# Source: solana-system-interface's SystemError.
-_SYSTEM_ERRORS: _Table = MappingProxyType(
-    {
-        0: ("AccountAlreadyInUse", "An account with this address already exists"),
-        1: ("ResultWithNegativeLamports", "Insufficient lamports"),
-        2: ("InvalidProgramId", "Cannot assign account to this program id"),
-        3: ("InvalidAccountDataLength", "Cannot allocate account data of this length"),
-        4: ("MaxSeedLengthExceeded", "Length of requested seed is too long"),
-        5: ("AddressWithSeedMismatch", "Address does not match the address derived from the seed"),
-        6: ("NonceNoRecentBlockhashes", "No recent block hash to advance the nonce with"),
-        7: ("NonceBlockhashNotExpired", "The stored nonce is still in the recent block hashes"),
-        8: ("NonceUnexpectedBlockhashValue", "The given nonce does not match the stored one"),
-    }
-)
-_ASSOCIATED_TOKEN_ERRORS: _Table = MappingProxyType(
-    {0: ("InvalidOwner", "The account's owner is not the one its address is derived from")}
-)
+_Errors = Mapping[int, tuple[str, str]]  # name and message by code
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,20 +92,32 @@ def _sentence(name: str) -> str:
     return words[:1].upper() + words[1:].lower()
 
 
-def _table(program: Pubkey, programs: Programs) -> _Table:
+def _table(program: Pubkey, programs: Programs) -> _Errors:
     if program == programs.vault:
         return _anchor_table("collateral_vault")
     if program == programs.position_manager:
         return _anchor_table("position_manager")
     if program == programs.yield_pool:
         return _anchor_table("yield_pool")
-    return {
-        TOKEN_PROGRAM_ID: _TOKEN_ERRORS,
-        SYSTEM_PROGRAM_ID: _SYSTEM_ERRORS,
-        ASSOCIATED_TOKEN_PROGRAM_ID: _ASSOCIATED_TOKEN_ERRORS,
-    }.get(program, {})
+    if program == TOKEN_PROGRAM_ID:
+        return _library_table("token")
+    if program == SYSTEM_PROGRAM_ID:
+        return _library_table("system")
+    return _library_table("associated_token") if program == ASSOCIATED_TOKEN_PROGRAM_ID else {}
 
 
-def _anchor_table(name: ProgramName) -> _Table:
+def _anchor_table(name: ProgramName) -> _Errors:
     own = {each.code: (each.name, each.msg) for each in load_idl(name).errors}
-    return {**ANCHOR_ERRORS, **own}
+    return {**_library_table("anchor"), **own}
+
+
+class _Table(msgspec.Struct, frozen=True):
+    source: str
+    errors: dict[int, tuple[str, str]]
+
+
+@cache
+def _library_table(name: str) -> _Errors:
+    """Return the errors of a program that is not ours, from error_tables.json."""
+    raw = resources.files(__package__).joinpath("error_tables.json").read_bytes()
+    return msgspec.json.decode(raw, type=dict[str, _Table])[name].errors

@@ -106,26 +106,6 @@ async def prepare_withdraw(
     return await _build(rpc, instruction, fee_payer, setup)
 
 
-async def prepare_add_delegate(
-    rpc: RpcClient, programs: Programs, *, owner: Pubkey, delegate: Pubkey, fee_payer: Pubkey
-) -> BuiltTransaction:
-    """Build the addition of a delegate of the owner's vault; the owner signs."""
-    [account] = await _fetch(rpc, [vault_address(programs, owner)])
-    _vault(account, programs, owner)
-    instruction = instructions.add_delegate(programs, owner=owner, delegate=delegate)
-    return await _build(rpc, instruction, fee_payer)
-
-
-async def prepare_remove_delegate(
-    rpc: RpcClient, programs: Programs, *, owner: Pubkey, delegate: Pubkey, fee_payer: Pubkey
-) -> BuiltTransaction:
-    """Build the removal of a delegate of the owner's vault; the owner signs."""
-    [account] = await _fetch(rpc, [vault_address(programs, owner)])
-    _vault(account, programs, owner)
-    instruction = instructions.remove_delegate(programs, owner=owner, delegate=delegate)
-    return await _build(rpc, instruction, fee_payer)
-
-
 async def prepare_on_vault(
     rpc: RpcClient,
     programs: Programs,

@@ -22,6 +22,7 @@ from cvms.http.framework.routing import Route
 from cvms.nursery.channels.status_board import ComponentStatus, StatusBoard
 from cvms.store.analytics import event_counters
 from cvms.store.vaults import vaults
+from cvms.store.vaults.history import Kind
 
 log = structlog.get_logger(__name__)
 
@@ -105,8 +106,12 @@ class EventCounters(Collector):
     def collect(self) -> Iterator[Metric]:
         if self.counts is not None:
             for kind, name, text in (
-                ("deposit", "vault_deposits_total", "Deposits that the chain has confirmed"),
-                ("withdraw", "vault_withdrawals_total", "Withdrawals that the chain has confirmed"),
+                (Kind.DEPOSIT, "vault_deposits_total", "Deposits that the chain has confirmed"),
+                (
+                    Kind.WITHDRAW,
+                    "vault_withdrawals_total",
+                    "Withdrawals that the chain has confirmed",
+                ),
             ):
                 yield CounterMetricFamily(name, text, value=self.counts.get(kind, 0))
 

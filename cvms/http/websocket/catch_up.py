@@ -7,12 +7,12 @@ from typing import Any
 from psycopg import IsolationLevel
 
 from cvms.http.framework import schemas
-from cvms.http.websocket.client_frames import Topic
 from cvms.nursery.channels.hub import outbox_frame
 from cvms.nursery.channels.websocket_frames import json_frame
 from cvms.store.alerts import alerts, lifecycle
 from cvms.store.analytics import overview
 from cvms.store.messaging import outbox
+from cvms.store.messaging.topics import KINDS_OF, Topic
 from cvms.store.postgres.database import Database
 from cvms.store.postgres.driver.connection import Connection
 from cvms.store.vaults import history, vaults
@@ -21,17 +21,6 @@ REPLAY_LIMIT = 1000  # events; a client that missed more gets a reset and a snap
 SNAPSHOT_EVENTS = 20
 SNAPSHOT_VAULTS = 500
 SNAPSHOT_ALERTS = 100
-
-# The kinds of history rows whose events a topic carries.
-KINDS: dict[str, tuple[str, ...]] = {
-    "deposit_event": ("deposit",),
-    "withdraw_event": ("withdraw", "emergency_withdraw"),
-    "lock_event": ("lock",),
-    "unlock_event": ("unlock",),
-    "transfer_event": ("transfer_in", "transfer_out"),
-    "timelock_event": ("timelock", "timelock_release"),
-    "yield_event": ("yield_deposit", "yield_withdraw", "yield_compound"),
-}
 
 
 async def read_snapshot_or_replay(
@@ -69,18 +58,18 @@ async def _missed(
 
 async def _snapshot(conn: Connection, topic: Topic, owner: str | None, program: str) -> Any:
     """Return the state that the topic's events change, limited to what one frame can hold."""
-    if topic == "analytics_update":
+    if topic is Topic.ANALYTICS:
         return await overview.read(conn, program)
-    if topic == "security_alert":
+    if topic is Topic.ALERT:
         return await _alerts(conn, owner)
-    if topic == "tvl_update":
+    if topic is Topic.TVL:
         return schemas.tvl_reply(await vaults.tvl(conn))
-    if topic == "vault_balance_update":
+    if topic is Topic.BALANCE:
         return await _balances(conn, owner)
-    if owner is None or topic == "transaction_update":
+    if owner is None or topic is Topic.TRANSACTION:
         return None
     rows: list[history.HistoryRow] = []
-    for kind in KINDS[topic]:
+    for kind in KINDS_OF[topic]:
         rows += await history.page(conn, owner, limit=SNAPSHOT_EVENTS, kind=kind)
     rows.sort(key=lambda row: row.id or 0, reverse=True)
     return {"transactions": [schemas.movement_reply(row) for row in rows[:SNAPSHOT_EVENTS]]}

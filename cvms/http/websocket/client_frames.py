@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from typing import Annotated, Literal, get_args
+from typing import Annotated, Literal
 
 import msgspec
 from solders.pubkey import Pubkey
@@ -11,22 +11,7 @@ from solders.pubkey import Pubkey
 from cvms.errors import InvalidRequest
 from cvms.http.framework.admin_tokens import MAX_LENGTH
 from cvms.http.framework.request import MAX_AMOUNT, decode
-
-Topic = Literal[
-    "deposit_event",
-    "withdraw_event",
-    "lock_event",
-    "unlock_event",
-    "transfer_event",
-    "timelock_event",
-    "yield_event",
-    "vault_balance_update",
-    "transaction_update",
-    "tvl_update",
-    "analytics_update",
-    "security_alert",
-]
-TOPICS: tuple[str, ...] = get_args(Topic)
+from cvms.store.messaging.topics import Topic
 
 
 class Frame(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -60,7 +45,7 @@ def parse(message: object) -> Frame:
         if frame not in allowed:
             raise InvalidRequest("A frame with `subscribe` or `unsubscribe` has no other fields.")
     elif frame.op != "ping" and frame.topic is None:
-        raise InvalidRequest(f"`topic` is missing; use one of {', '.join(TOPICS)}.")
+        raise InvalidRequest(f"`topic` is missing; use one of {', '.join(Topic)}.")
     return frame
 
 

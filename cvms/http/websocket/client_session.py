@@ -28,9 +28,10 @@ from cvms.http.websocket.catch_up import read_snapshot_or_replay
 from cvms.http.websocket.client_frames import Frame, Window, parse
 from cvms.http.websocket.heartbeat import Heartbeat, Timer
 from cvms.http.websocket.topic_access import GUARDED, TopicAccess
-from cvms.http.websocket.topic_subscriptions import CONFLATED, Overflow, TopicSubscriptions
+from cvms.http.websocket.topic_subscriptions import Overflow, TopicSubscriptions
 from cvms.nursery.channels.hub import OutboxFrame
 from cvms.nursery.channels.websocket_frames import PING, json_frame
+from cvms.store.messaging.topics import CONFLATED
 
 MAX_QUEUED_FRAMES = 256
 REPLY_BATCH = 64

@@ -5,9 +5,10 @@ from __future__ import annotations
 from cvms.http.framework.admin_tokens import Role, authenticate, require
 from cvms.http.framework.dependencies import Dependencies
 from cvms.http.websocket.client_frames import Frame
+from cvms.store.messaging.topics import Topic
 from cvms.store.security import audit_log
 
-GUARDED = frozenset({"security_alert"})
+GUARDED = frozenset({Topic.ALERT})
 MIN_ROLE = Role.VIEWER
 
 

@@ -16,9 +16,6 @@ from cvms.nursery.channels.hub import Filter, OutboxFrame
 
 HELD_FRAMES = 256
 
-# Topics whose newest frame supersedes older ones: a slow client may miss those in between.
-CONFLATED = frozenset({"vault_balance_update", "tvl_update", "analytics_update"})
-
 
 class Overflow(Exception):
     """More frames arrived during a snapshot than are held for one client."""

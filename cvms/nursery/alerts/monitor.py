@@ -37,6 +37,7 @@ from cvms.store.alerts import alerts, lifecycle, queries
 from cvms.store.alerts.alerts import Observation
 from cvms.store.alerts.lifecycle import AlertWebhook
 from cvms.store.analytics import aggregates
+from cvms.store.messaging.topics import Topic
 from cvms.store.postgres.database import Database
 from cvms.store.postgres.driver.connection import Connection
 
@@ -49,7 +50,7 @@ WARM_UP_SECONDS = 60.0
 """After a start, until every replica has reported what it observes. No alert ends before."""
 ALERTED_ONCE = ("large_withdrawal", "emergency_withdrawal")
 """Kinds with one alert for each withdrawal."""
-TOPICS = ("withdraw_event", "vault_balance_update")
+TOPICS = (Topic.WITHDRAW, Topic.BALANCE)
 
 
 @dataclass(slots=True, kw_only=True, eq=False)

@@ -15,7 +15,7 @@ from ipaddress import ip_address
 import h11
 import trio
 
-from cvms.config.webhook_url import Target, is_public, target_of
+from cvms.config.webhook_url import WebhookTarget, is_public, target_of
 
 MAX_HEAD_BYTES = 16 * 1024
 _CHUNK = 4096
@@ -53,7 +53,7 @@ async def deliver(
 
 
 async def _deliver(
-    target: Target,
+    target: WebhookTarget,
     headers: Mapping[str, str],
     body: bytes,
     *,
@@ -71,7 +71,7 @@ async def _deliver(
         await trio.aclose_forcefully(stream)
 
 
-async def _address(target: Target, *, private: bool) -> str:
+async def _address(target: WebhookTarget, *, private: bool) -> str:
     """Resolve the target's name. Raises NotDelivered if any of its addresses is not public."""
     entries = await trio.socket.getaddrinfo(target.host, target.port, type=socket.SOCK_STREAM)
     addresses = [str(entry[4][0]) for entry in entries]
@@ -81,7 +81,7 @@ async def _address(target: Target, *, private: bool) -> str:
 
 
 async def _exchange(
-    stream: trio.abc.Stream, target: Target, headers: Mapping[str, str], body: bytes
+    stream: trio.abc.Stream, target: WebhookTarget, headers: Mapping[str, str], body: bytes
 ) -> int:
     client = h11.Connection(h11.CLIENT, max_incomplete_event_size=MAX_HEAD_BYTES)
     lines = {

@@ -1,4 +1,4 @@
-"""Ledger entries of an event: the history lines and outbox topics of each owner concerned."""
+"""Ledger entries of an event: the history lines of each owner concerned."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import msgspec
 from cvms.chain.program.events import events as chain
 from cvms.chain.program.events.events import Event
 from cvms.store.index.chain_events import EventRow
-from cvms.store.vaults.history import HistoryRow
+from cvms.store.vaults.history import HistoryRow, Kind
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,8 +21,7 @@ class LedgerEntry:
     `balance_after` is the vault's total after it, None where the event does not hold it.
     """
 
-    kind: str
-    topic: str
+    kind: Kind
     owner: str
     vault: str
     amount: int
@@ -31,10 +30,9 @@ class LedgerEntry:
 
 @dataclass(frozen=True, slots=True)
 class _EventMapping:
-    """The kind in the history, the topic in the outbox, and the names of the event's fields."""
+    """The kind in the history, and the names of the event's fields."""
 
-    kind: str
-    topic: str
+    kind: Kind
     amount: str = "amount"
     balance: str | None = None
 
@@ -42,29 +40,19 @@ class _EventMapping:
 # TransactionEvent is left out: the program logs it beside an event that holds the balances too.
 # Events about policies and programs move nothing.
 _MAPPINGS: Mapping[type[Event], _EventMapping] = {
-    chain.DepositEvent: _EventMapping("deposit", "deposit_event", balance="new_total_balance"),
-    chain.WithdrawEvent: _EventMapping("withdraw", "withdraw_event", balance="new_total_balance"),
+    chain.DepositEvent: _EventMapping(Kind.DEPOSIT, balance="new_total_balance"),
+    chain.WithdrawEvent: _EventMapping(Kind.WITHDRAW, balance="new_total_balance"),
     chain.EmergencyWithdrawEvent: _EventMapping(
-        "emergency_withdraw", "withdraw_event", balance="new_total_balance"
+        Kind.EMERGENCY_WITHDRAW, balance="new_total_balance"
     ),
-    chain.LockEvent: _EventMapping("lock", "lock_event"),
-    chain.UnlockEvent: _EventMapping("unlock", "unlock_event"),
-    chain.TimelockScheduledEvent: _EventMapping("timelock", "timelock_event"),
-    chain.TimelocksReleasedEvent: _EventMapping(
-        "timelock_release", "timelock_event", amount="released_total"
-    ),
-    chain.YieldDepositEvent: _EventMapping("yield_deposit", "yield_event"),
-    chain.YieldWithdrawEvent: _EventMapping("yield_withdraw", "yield_event"),
-    chain.YieldCompoundEvent: _EventMapping(
-        "yield_compound", "yield_event", amount="compounded_amount"
-    ),
+    chain.LockEvent: _EventMapping(Kind.LOCK),
+    chain.UnlockEvent: _EventMapping(Kind.UNLOCK),
+    chain.TimelockScheduledEvent: _EventMapping(Kind.TIMELOCK),
+    chain.TimelocksReleasedEvent: _EventMapping(Kind.TIMELOCK_RELEASE, amount="released_total"),
+    chain.YieldDepositEvent: _EventMapping(Kind.YIELD_DEPOSIT),
+    chain.YieldWithdrawEvent: _EventMapping(Kind.YIELD_WITHDRAW),
+    chain.YieldCompoundEvent: _EventMapping(Kind.YIELD_COMPOUND, amount="compounded_amount"),
 }
-
-TOPICS: Mapping[str, str] = {
-    "transfer_in": "transfer_event",
-    "transfer_out": "transfer_event",
-} | {mapping.kind: mapping.topic for mapping in _MAPPINGS.values()}
-"""The topic on which history lines of each kind are published."""
 
 
 def ledger_entries(event: Event, owner_of: Mapping[str, str]) -> list[LedgerEntry]:
@@ -80,7 +68,6 @@ def ledger_entries(event: Event, owner_of: Mapping[str, str]) -> list[LedgerEntr
     return [
         LedgerEntry(
             mapping.kind,
-            mapping.topic,
             owner=owner_of[vault],
             vault=vault,
             amount=getattr(event, mapping.amount),
@@ -93,11 +80,11 @@ def ledger_entries(event: Event, owner_of: Mapping[str, str]) -> list[LedgerEntr
 
 def _transfer(event: chain.TransferEvent, owner_of: Mapping[str, str]) -> list[LedgerEntry]:
     sides = [
-        ("transfer_out", str(event.from_vault), event.from_new_total_balance),
-        ("transfer_in", str(event.to_vault), event.to_new_total_balance),
+        (Kind.TRANSFER_OUT, str(event.from_vault), event.from_new_total_balance),
+        (Kind.TRANSFER_IN, str(event.to_vault), event.to_new_total_balance),
     ]
     return [
-        LedgerEntry(kind, "transfer_event", owner_of[vault], vault, event.amount, balance)
+        LedgerEntry(kind, owner_of[vault], vault, event.amount, balance)
         for kind, vault, balance in sides
         if vault in owner_of
     ]

@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from cvms.chain.types import Commitment
-from cvms.nursery.ledger.entries import TOPICS
 from cvms.nursery.ledger.vault_rows import balances
 from cvms.store.messaging.outbox import MessageType, OutboxMessage
+from cvms.store.messaging.topics import TOPIC_OF, Topic
 from cvms.store.vaults.history import HistoryRow
 from cvms.store.vaults.vaults import VaultRow
 
@@ -26,7 +26,7 @@ def event_message(
         "block_time": None if line.block_time is None else line.block_time.isoformat(),
     }
     return OutboxMessage(
-        topic=TOPICS[line.kind],
+        topic=TOPIC_OF[line.kind],
         owner=line.owner,
         slot=line.slot,
         signature=line.signature,
@@ -39,7 +39,7 @@ def event_message(
 def balance_message(row: VaultRow, *, signature: str | None) -> OutboxMessage:
     """Return the `vault_balance_update` of a vault's row."""
     return OutboxMessage(
-        topic="vault_balance_update",
+        topic=Topic.BALANCE,
         owner=row.owner,
         slot=row.slot,
         signature=signature,

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
 from cvms.store.vaults.balance_history import BalancePoint
-from cvms.store.vaults.history import EFFECTS, EMERGENCY_WITHDRAW, HistoryRow
+from cvms.store.vaults.history import EFFECTS, HistoryRow, Kind
 
 Points = dict[int, BalancePoint]
 
@@ -48,7 +48,7 @@ def apply_entry(before: BalancePoint, line: HistoryRow) -> BalancePoint:
     effect = EFFECTS[line.kind]
     available = before.available + effect.available * line.amount
     locked = before.locked + effect.locked * line.amount
-    if line.kind == EMERGENCY_WITHDRAW and available < 0:
+    if line.kind == Kind.EMERGENCY_WITHDRAW and available < 0:
         available, locked = 0, locked + available
     return replace(
         before,

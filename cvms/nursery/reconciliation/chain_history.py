@@ -34,7 +34,7 @@ from cvms.nursery.ledger.vault_rows import vault_row_at
 from cvms.store.index.chain_events import EventRow
 from cvms.store.reconciliation.vault_ledger import HELD
 from cvms.store.vaults.balance_history import BalancePoint
-from cvms.store.vaults.history import DEPOSIT, EMERGENCY_WITHDRAW, WITHDRAW, HistoryRow
+from cvms.store.vaults.history import HistoryRow, Kind
 from cvms.store.vaults.vaults import VaultRow
 
 RECORDS_PER_CALL = 100
@@ -62,11 +62,11 @@ class VaultHistory:
 
     @property
     def deposited(self) -> int:
-        return sum(line.amount for line in self.lines if line.kind == DEPOSIT)
+        return sum(line.amount for line in self.lines if line.kind == Kind.DEPOSIT)
 
     @property
     def withdrawn(self) -> int:
-        kinds = (WITHDRAW, EMERGENCY_WITHDRAW)
+        kinds = (Kind.WITHDRAW, Kind.EMERGENCY_WITHDRAW)
         return sum(line.amount for line in self.lines if line.kind in kinds)
 
 

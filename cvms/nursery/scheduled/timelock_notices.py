@@ -22,6 +22,7 @@ from cvms.nursery.channels.wakeups import OutboxWakeup, TimelockWakeup
 from cvms.nursery.scheduled.timelock_releases import TimelockReleaser
 from cvms.store.messaging import outbox
 from cvms.store.messaging.outbox import OutboxMessage
+from cvms.store.messaging.topics import Topic
 from cvms.store.postgres.database import Database
 from cvms.store.vaults import maturities
 from cvms.store.vaults.maturities import Maturity
@@ -107,7 +108,7 @@ def _notice(maturity: Maturity, kinds: Mapping[str, str], now: ChainTime) -> Out
         "remaining_seconds": max(0, maturity.due_at - now.seconds),
     }
     return OutboxMessage(
-        topic="timelock_event",
+        topic=Topic.TIMELOCK,
         owner=maturity.owner,
         slot=now.slot,
         signature=None,

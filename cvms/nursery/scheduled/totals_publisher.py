@@ -17,6 +17,7 @@ from cvms.nursery.channels.wakeups import OutboxWakeup, TvlWakeup
 from cvms.store.analytics import overview, published_state
 from cvms.store.messaging import outbox
 from cvms.store.messaging.outbox import OutboxMessage
+from cvms.store.messaging.topics import Topic
 from cvms.store.postgres.database import Database
 from cvms.store.postgres.driver.connection import Connection
 from cvms.store.vaults import vaults
@@ -57,9 +58,9 @@ class TotalsPublisher:
 
         Return False if a change was held back because the last message was too recent.
         """
-        tvl = await self._publish("tvl_update", self._tvl, min_interval=TVL_MIN_INTERVAL)
+        tvl = await self._publish(Topic.TVL, self._tvl, min_interval=TVL_MIN_INTERVAL)
         analytics = await self._publish(
-            "analytics_update", self._overview, min_interval=self.analytics_min_interval
+            Topic.ANALYTICS, self._overview, min_interval=self.analytics_min_interval
         )
         return tvl and analytics
 

@@ -23,6 +23,7 @@ from cvms.nursery.submission.rebroadcast import Rebroadcaster
 from cvms.nursery.submission.status_poll import poll_outcomes, read_failure_reasons
 from cvms.store.messaging import outbox
 from cvms.store.messaging.outbox import OutboxMessage
+from cvms.store.messaging.topics import Topic
 from cvms.store.postgres.database import Database
 from cvms.store.submissions import fee_budget, in_flight
 from cvms.store.submissions.in_flight import InFlight, StateChange
@@ -151,7 +152,7 @@ def _message(change: StateChange) -> OutboxMessage:
     row = change.row
     final = change.state in FINAL_STATES
     return OutboxMessage(
-        topic="transaction_update",
+        topic=Topic.TRANSACTION,
         owner=row.owner,
         slot=change.slot or row.slot or 0,
         signature=row.signature,

@@ -13,9 +13,9 @@ from cvms.store.alerts import alerts
 from cvms.store.alerts.alerts import AlertRow, Observation, Raised, Severity
 from cvms.store.messaging import outbox, webhook_deliveries
 from cvms.store.messaging.outbox import OutboxMessage
+from cvms.store.messaging.topics import Topic
 from cvms.store.postgres.driver.connection import Connection
 
-TOPIC = "security_alert"
 # Only a person can resolve these, by acknowledging them.
 ENDED_BY_A_PERSON = ("books_differ", "submission_quarantined")
 
@@ -107,7 +107,7 @@ async def _deliver(conn: Connection, event: str, row: AlertRow) -> None:
 
 def _message(row: AlertRow, *, slot: int = 0, signature: str | None = None) -> OutboxMessage:
     return OutboxMessage(
-        topic=TOPIC,
+        topic=Topic.ALERT,
         owner=row.owner,
         slot=slot,
         signature=signature,

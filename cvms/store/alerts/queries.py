@@ -8,7 +8,7 @@ from typing import Literal, LiteralString
 
 from cvms.store.postgres.driver.connection import Connection
 from cvms.store.postgres.row_mapping import fetch_all
-from cvms.store.vaults.history import EMERGENCY_WITHDRAW, WITHDRAW
+from cvms.store.vaults.history import Kind
 
 Source = Literal["transactions", "reconciliation_logs"]
 
@@ -161,7 +161,7 @@ class WithdrawalRow:
 
     @property
     def emergency(self) -> bool:
-        return self.kind == EMERGENCY_WITHDRAW
+        return self.kind == Kind.EMERGENCY_WITHDRAW
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -213,8 +213,8 @@ async def withdrawals(conn: Connection, limit: int) -> list[WithdrawalRow]:
         "after": after,
         "head": head,
         "limit": limit,
-        "withdraw": WITHDRAW,
-        "emergency": EMERGENCY_WITHDRAW,
+        "withdraw": Kind.WITHDRAW,
+        "emergency": Kind.EMERGENCY_WITHDRAW,
     }
     rows = await fetch_all(conn, WithdrawalRow, WITHDRAWALS, params)
     # A rollback may have removed the last ones.

@@ -12,7 +12,7 @@ from cvms.store.analytics import aggregates
 from cvms.store.analytics.aggregates import Flow, Holdings
 from cvms.store.index import cursor
 from cvms.store.postgres.driver.connection import Connection
-from cvms.store.vaults.history import EFFECTS
+from cvms.store.vaults.history import EFFECTS, Kind
 
 BASIS_POINTS = 10_000
 DAY = timedelta(hours=24)
@@ -81,20 +81,20 @@ async def read(conn: Connection, program: str) -> Overview:
 
 def flow_totals(moved: Sequence[Flow]) -> FlowTotals:
     """Return the sums of what moved in all of these buckets."""
-    amounts = dict.fromkeys(EFFECTS, 0)
+    amounts: dict[str, int] = dict.fromkeys(EFFECTS, 0)
     for each in moved:
         for kind, amount in each.amounts.items():
             amounts[kind] += amount
-    emergencies = amounts["emergency_withdraw"]
+    emergencies = amounts[Kind.EMERGENCY_WITHDRAW]
     return FlowTotals(
-        inflow=amounts["deposit"],
-        outflow=amounts["withdraw"] + emergencies,
+        inflow=amounts[Kind.DEPOSIT],
+        outflow=amounts[Kind.WITHDRAW] + emergencies,
         net=sum(effect.total * amounts[kind] for kind, effect in EFFECTS.items()),
         emergency_withdrawn=emergencies,
-        compounded=amounts["yield_compound"],
-        transferred=amounts["transfer_out"],
-        locked=amounts["lock"],
-        unlocked=amounts["unlock"],
+        compounded=amounts[Kind.YIELD_COMPOUND],
+        transferred=amounts[Kind.TRANSFER_OUT],
+        locked=amounts[Kind.LOCK],
+        unlocked=amounts[Kind.UNLOCK],
         movements=sum(each.count for each in moved),
     )
 

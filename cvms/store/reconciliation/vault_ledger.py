@@ -8,7 +8,7 @@ from typing import Any
 
 from cvms.store.postgres.driver.connection import Connection
 from cvms.store.postgres.row_mapping import by_column, fetch_all, query_for
-from cvms.store.vaults.history import DEPOSIT, EFFECTS, EMERGENCY_WITHDRAW, WITHDRAW
+from cvms.store.vaults.history import EFFECTS, Kind
 from cvms.store.vaults.vaults import VaultRow
 
 ROWS = query_for(
@@ -121,9 +121,9 @@ async def read(conn: Connection, owners: Iterable[str]) -> dict[str, VaultLedger
     """Return the ledger of each owner, as of one moment in a REPEATABLE READ transaction."""
     params: dict[str, Any] = {
         "owners": list(owners),
-        "deposit": DEPOSIT,
-        "withdrawals": [WITHDRAW, EMERGENCY_WITHDRAW],
-        "emergency": EMERGENCY_WITHDRAW,
+        "deposit": Kind.DEPOSIT,
+        "withdrawals": [Kind.WITHDRAW, Kind.EMERGENCY_WITHDRAW],
+        "emergency": Kind.EMERGENCY_WITHDRAW,
         "kind": list(EFFECTS),
         **by_column(list(EFFECTS.values()), HELD),
     }

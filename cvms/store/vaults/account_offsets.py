@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from cvms.store.postgres.driver.connection import Connection
-from cvms.store.vaults.history import DEPOSIT, EMERGENCY_WITHDRAW, WITHDRAW
+from cvms.store.vaults.history import Kind
 
 RESET = """
 INSERT INTO account_offsets (owner, deposited, withdrawn)
@@ -57,8 +57,8 @@ async def reset(conn: Connection, owner: str) -> None:
     """Make the owner's next account count from zero, since this one was closed."""
     params = {
         "owner": owner,
-        "deposit": DEPOSIT,
-        "withdrawals": [WITHDRAW, EMERGENCY_WITHDRAW],
+        "deposit": Kind.DEPOSIT,
+        "withdrawals": [Kind.WITHDRAW, Kind.EMERGENCY_WITHDRAW],
     }
     await conn.execute(RESET, params)
 

@@ -5,14 +5,28 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from enum import StrEnum
 
 from cvms.store.postgres.driver.connection import Connection
 from cvms.store.postgres.row_mapping import by_column, columns, fetch_all, query_for
 
-# The kinds of history rows that other modules name.
-DEPOSIT = "deposit"
-WITHDRAW = "withdraw"
-EMERGENCY_WITHDRAW = "emergency_withdraw"
+
+class Kind(StrEnum):
+    """What a history row records. A CHECK of the table refuses other kinds."""
+
+    DEPOSIT = "deposit"
+    WITHDRAW = "withdraw"
+    EMERGENCY_WITHDRAW = "emergency_withdraw"
+    LOCK = "lock"
+    UNLOCK = "unlock"
+    TRANSFER_IN = "transfer_in"
+    TRANSFER_OUT = "transfer_out"
+    TIMELOCK = "timelock"
+    TIMELOCK_RELEASE = "timelock_release"
+    YIELD_DEPOSIT = "yield_deposit"
+    YIELD_WITHDRAW = "yield_withdraw"
+    YIELD_COMPOUND = "yield_compound"
+
 
 MAX_ID = 2**63 - 1
 
@@ -28,21 +42,20 @@ class Effect:
     yield_deposited: int = 0
 
 
-# By the kind of row; a CHECK of the table refuses others.
 EFFECTS: Mapping[str, Effect] = {
-    DEPOSIT: Effect(total=1, available=1),
-    WITHDRAW: Effect(total=-1, available=-1),
+    Kind.DEPOSIT: Effect(total=1, available=1),
+    Kind.WITHDRAW: Effect(total=-1, available=-1),
     # What is available goes first, then what is locked: see nursery/ledger/running_balances.py.
-    EMERGENCY_WITHDRAW: Effect(total=-1, available=-1),
-    "lock": Effect(available=-1, locked=1),
-    "unlock": Effect(available=1, locked=-1),
-    "transfer_in": Effect(total=1, available=1),
-    "transfer_out": Effect(total=-1, available=-1),
-    "timelock": Effect(available=-1, timelocked=1),
-    "timelock_release": Effect(available=1, timelocked=-1),
-    "yield_deposit": Effect(available=-1, yield_deposited=1),
-    "yield_withdraw": Effect(available=1, yield_deposited=-1),
-    "yield_compound": Effect(total=1, yield_deposited=1),
+    Kind.EMERGENCY_WITHDRAW: Effect(total=-1, available=-1),
+    Kind.LOCK: Effect(available=-1, locked=1),
+    Kind.UNLOCK: Effect(available=1, locked=-1),
+    Kind.TRANSFER_IN: Effect(total=1, available=1),
+    Kind.TRANSFER_OUT: Effect(total=-1, available=-1),
+    Kind.TIMELOCK: Effect(available=-1, timelocked=1),
+    Kind.TIMELOCK_RELEASE: Effect(available=1, timelocked=-1),
+    Kind.YIELD_DEPOSIT: Effect(available=-1, yield_deposited=1),
+    Kind.YIELD_WITHDRAW: Effect(available=1, yield_deposited=-1),
+    Kind.YIELD_COMPOUND: Effect(total=1, yield_deposited=1),
 }
 
 

@@ -1,4 +1,4 @@
-"""An independent reader of Borsh: it knows nothing but the IDL's types."""
+"""Independent reader of Borsh, which knows only the types of the IDL."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ def idl(name: str) -> dict[str, Any]:
 
 
 def fields_of(program: dict[str, Any], name: str) -> list[dict[str, Any]]:
-    [found] = [each for each in program["types"] if each["name"] == name]
-    fields: list[dict[str, Any]] = found["type"]["fields"]
+    [entry] = [each for each in program["types"] if each["name"] == name]
+    fields: list[dict[str, Any]] = entry["type"]["fields"]
     return fields
 
 
 def read_struct(program: dict[str, Any], name: str, data: bytes) -> tuple[dict[str, Any], bytes]:
-    """The fields as JSON-like values (keys in base58), and what is left."""
+    """Return the fields as JSON-like values (keys in base58), and the remaining bytes."""
     values = {}
     for field in fields_of(program, name):
         values[field["name"]], data = _read(program, field["type"], data)
@@ -34,13 +34,13 @@ def read_struct(program: dict[str, Any], name: str, data: bytes) -> tuple[dict[s
 
 
 def instruction_of(program: dict[str, Any], name: str) -> dict[str, Any]:
-    [found] = [each for each in program["instructions"] if each["name"] == name]
-    entry: dict[str, Any] = found
+    entries: list[dict[str, Any]] = program["instructions"]
+    [entry] = [each for each in entries if each["name"] == name]
     return entry
 
 
 def read_arguments(program: dict[str, Any], name: str, data: bytes) -> tuple[dict[str, Any], bytes]:
-    """An instruction's arguments by name, without its discriminator, and what is left."""
+    """Return an instruction's arguments by name, and the remaining bytes."""
     values = {}
     for argument in instruction_of(program, name)["args"]:
         values[argument["name"]], data = _read(program, argument["type"], data)
@@ -86,7 +86,7 @@ def _read_many(
 
 
 def _read_defined(program: dict[str, Any], name: str, data: bytes) -> tuple[Any, bytes]:
-    [found] = [each for each in program["types"] if each["name"] == name]
-    if found["type"]["kind"] == "enum":
-        return found["type"]["variants"][data[0]]["name"], data[1:]
+    [entry] = [each for each in program["types"] if each["name"] == name]
+    if entry["type"]["kind"] == "enum":
+        return entry["type"]["variants"][data[0]]["name"], data[1:]
     return read_struct(program, name, data)

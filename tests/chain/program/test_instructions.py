@@ -1,4 +1,4 @@
-"""Each builder against the IDL: discriminator, account order, flags, addresses, arguments."""
+"""Each builder, compared with the IDL: discriminator, accounts, flags, addresses, arguments."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ ARGUMENTS: dict[str, st.SearchStrategy[Any]] = {
 
 
 def values_of(kind: Any) -> st.SearchStrategy[Any]:
-    """Values of an IDL's type of argument."""
+    """Return a strategy for an argument type of the IDL."""
     if isinstance(kind, str):
         return ARGUMENTS[kind]
     if "option" in kind:
@@ -47,7 +47,7 @@ def values_of(kind: Any) -> st.SearchStrategy[Any]:
 
 
 def given_to(entry: dict[str, Any]) -> st.SearchStrategy[dict[str, Any]]:
-    """What a builder needs: the IDL's arguments by their names, and keys for the rest."""
+    """Return the arguments of a builder: the IDL's by name, and keys for the others."""
     drawn = {each["name"]: values_of(each["type"]) for each in entry["args"]}
     for name, parameter in inspect.signature(
         getattr(instructions, entry["name"])
@@ -62,36 +62,36 @@ def given_to(entry: dict[str, Any]) -> st.SearchStrategy[dict[str, Any]]:
 
 
 def plain(value: Any) -> Any:
-    """A value as the independent reader gives it."""
+    """Return a value as the independent reader returns it."""
     if isinstance(value, list):
         return [plain(each) for each in value]
     return str(value) if isinstance(value, Pubkey) else value
 
 
 def places(name: str, taken: dict[str, Any], programs: Programs) -> dict[str, Pubkey]:
-    """Who belongs into the account slots of an instruction, by the slots' names."""
-    found = {slot: key for slot, key in taken.items() if isinstance(key, Pubkey)}
-    found |= {
+    """Return the expected accounts of an instruction, by the IDL's names."""
+    expected = {slot: key for slot, key in taken.items() if isinstance(key, Pubkey)}
+    expected |= {
         "vault_authority": derived(programs.vault, b"vault_authority"),
         "collateral_vault_program": programs.vault,
         "usdt_mint": programs.mint,
     }
-    found.setdefault("caller_program", programs.position_manager)
+    expected.setdefault("caller_program", programs.position_manager)
     mint = taken.get("new_mint", programs.mint)
     owners = {"vault": "user" if "user" in taken else "owner"}
     owners |= {"from_vault": "from_owner", "to_vault": "to_owner"}
     for slot, owner in owners.items():
         if owner in taken:
             vault = derived(programs.vault, b"vault", bytes(taken[owner]))
-            found[slot] = vault
-            found[f"{slot}_token_account"] = get_associated_token_address(vault, mint)
+            expected[slot] = vault
+            expected[f"{slot}_token_account"] = get_associated_token_address(vault, mint)
             summary = derived(programs.position_manager, b"position_summary", bytes(vault))
-            found["position_summary"] = summary
+            expected["position_summary"] = summary
     if "recipient_token_account" in taken:
-        found["user_token_account"] = taken["recipient_token_account"]
+        expected["user_token_account"] = taken["recipient_token_account"]
     elif wallet := taken.get("authority" if name == "deposit" else "owner"):
-        found["user_token_account"] = get_associated_token_address(wallet, programs.mint)
-    return found
+        expected["user_token_account"] = get_associated_token_address(wallet, programs.mint)
+    return expected
 
 
 def derived(program: Pubkey, *seeds: bytes) -> Pubkey:

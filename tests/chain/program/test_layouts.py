@@ -1,4 +1,4 @@
-"""The bytes of the program's events and accounts, held against the IDL by an independent reader."""
+"""Encodings of events and accounts, compared with an independent reader of the IDL."""
 
 from __future__ import annotations
 

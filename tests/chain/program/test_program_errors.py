@@ -1,4 +1,4 @@
-"""A refusal carries the name that the failing program gives it."""
+"""Errors carry the name that the failing program gives them."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from tests.chain.program.idl_borsh import idl
 
 
 def failed(*programs: Pubkey, code: int = 0) -> list[str]:
-    """The logs of nested frames, outermost first, that all fail."""
+    """Return the logs of nested frames, outermost first, that all fail."""
     lines = [f"Program {each} invoke [{depth}]" for depth, each in enumerate(programs, 1)]
     return lines + [
         f"Program {each} failed: custom program error: {code:#x}" for each in reversed(programs)

@@ -1,4 +1,4 @@
-"""docs/programs.md leaves out nothing of the programs' interface."""
+"""docs/programs.md covers the whole interface of the programs."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ PROGRAMS = tuple(PARTS)
 
 
 def rows_of(program: str, name: str) -> list[str]:
-    """The table rows in the program's part that begin with this name, alone or among others."""
+    """Return the table rows of the program's part whose first cell contains this name."""
     rows = [line for line in PARTS[program].splitlines() if line.startswith("|")]
     return [row for row in rows if f"`{name}`" in row.split("|")[1]]
 

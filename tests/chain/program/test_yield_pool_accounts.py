@@ -1,4 +1,4 @@
-"""The yield pool in Python: builders and accounts as its IDL has them, and on the local chain."""
+"""The yield pool's builders and accounts, compared with its IDL and on the local chain."""
 
 from __future__ import annotations
 
@@ -85,7 +85,7 @@ def derived(program: Pubkey, *seeds: bytes) -> Pubkey:
 
 
 def places() -> dict[str, Pubkey]:
-    """Who belongs into the account slots, by the slots' names."""
+    """Return the expected accounts, by the IDL's names."""
     program = PROGRAMS.yield_pool
     pool = derived(program, b"pool", bytes(MINT), bytes(ADMIN))
     return {
@@ -167,7 +167,7 @@ def test_an_account_reads_as_the_idl_says(
 
 
 @pytest.mark.parametrize("read", [read_pool, read_position])
-def test_what_is_no_account_of_the_program_is_told_apart(read: Any) -> None:
+def test_other_accounts_are_distinguished(read: Any) -> None:
     def account(owner: Pubkey, data: bytes) -> Account:
         return Account(Lamports(1), owner, data, executable=False)
 
@@ -205,7 +205,7 @@ def test_what_can_be_claimed_counts_until_now() -> None:
 
 
 class Saver:
-    """A wallet on a local chain, with a pool of its own."""
+    """A wallet with its own pool on a local chain."""
 
     def __init__(self, localnet: Localnet, rpc: RpcClient) -> None:
         self.localnet, self.rpc, self.programs = localnet, rpc, localnet.programs
@@ -220,7 +220,7 @@ class Saver:
         await confirmed(self.localnet, self.rpc, signature)
 
     async def send(self, *steps: Instruction) -> None:
-        """Simulates, sends and confirms. Raises what a refusal is mapped to."""
+        """Simulate, send and confirm. Raises the exception of a failed simulation."""
         latest = await self.rpc.get_latest_blockhash()
         message = MessageV0.try_compile(self.owner, list(steps), [], latest.blockhash)
         wire = bytes(VersionedTransaction(message, [self.keypair]))

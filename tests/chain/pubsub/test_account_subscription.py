@@ -1,6 +1,6 @@
-"""Accounts are followed through refusals, silence, rubbish and losses of the connection.
+"""Account subscriptions against nodes that refuse, are silent, send garbage or disconnect.
 
-Over memory streams, on a clock that jumps: every wait here is virtual.
+They use memory streams and an autojump clock, so every wait is virtual.
 """
 
 from __future__ import annotations
@@ -29,13 +29,13 @@ from tests.chain.pubsub.test_log_subscription import Node, Session
 KEY, OTHER = Pubkey.new_unique(), Pubkey.new_unique()
 
 
-class Ears:
-    """Wants accounts, and keeps what it hears."""
+class RecordingListener:
+    """Listener that wants accounts, and records its notifications."""
 
     def __init__(self, *keys: Pubkey) -> None:
         self.wanted = frozenset(keys)
         self.change = trio.Event()
-        self.told: list[tuple[str, Any]] = []
+        self.notified: list[tuple[str, Any]] = []
         self.news = trio.Event()
 
     def want(self, *keys: Pubkey) -> None:
@@ -59,16 +59,16 @@ class Ears:
         self._note("lost", None)
 
     def _note(self, what: str, which: Any) -> None:
-        self.told.append((what, which))
+        self.notified.append((what, which))
         self.news.set()
 
     async def until(self, what: str, times: int = 1) -> Any:
-        """The last `which` of these, once there are so many."""
+        """Wait for so many notifications of this kind, and return the last one's value."""
         with trio.fail_after(200):
-            while Counter(each for each, _ in self.told)[what] < times:
+            while Counter(each for each, _ in self.notified)[what] < times:
                 self.news = trio.Event()
                 await self.news.wait()
-        return [which for each, which in self.told if each == what][-1]
+        return [which for each, which in self.notified if each == what][-1]
 
 
 def notification(number: int, *, data: bytes = b"", slot: Any = 7) -> str:
@@ -84,7 +84,7 @@ def notification(number: int, *, data: bytes = b"", slot: Any = 7) -> str:
 
 
 class Script:
-    """A node that numbers its subscriptions from 0, and keeps what it was asked."""
+    """A node that numbers its subscriptions from 0, and records its requests."""
 
     def __init__(self, *, refuse: int = 0) -> None:
         self.calls: list[tuple[str, Any]] = []
@@ -92,7 +92,7 @@ class Script:
         self._number = -1
 
     async def take(self, websocket: WebSocketConnection) -> str:
-        """Answer the next call, and return its method."""
+        """Respond to the next call, and return its method."""
         call = json.loads(await websocket.get_message())
         self.calls.append((call["method"], call["params"]))
         answer: dict[str, Any] = {"jsonrpc": "2.0", "id": call["id"]}
@@ -112,38 +112,38 @@ class Script:
             await self.take(websocket)
 
 
-def follow(nursery: trio.Nursery, ears: Ears, *sessions: Session) -> Node:
+def follow(nursery: trio.Nursery, listener: RecordingListener, *sessions: Session) -> Node:
     node = Node(nursery, *sessions)
-    watch = partial(watch_accounts, ["ws://node"], ears, commitment=Commitment.CONFIRMED)
+    watch = partial(watch_accounts, ["ws://node"], listener, commitment=Commitment.CONFIRMED)
     nursery.start_soon(partial(watch, open_stream=node.open_stream, jitter=lambda: 1.0))
     return node
 
 
-async def test_nobody_is_asked_before_an_account_is_wanted(
+async def test_no_connection_is_made_before_an_account_is_wanted(
     nursery: trio.Nursery, autojump_clock: trio.testing.MockClock
 ) -> None:
-    ears, script = Ears(), Script()
-    node = follow(nursery, ears, script.serve)
+    listener, script = RecordingListener(), Script()
+    node = follow(nursery, listener, script.serve)
     await trio.sleep(3600)
     assert node.attempts == []
-    ears.want(KEY)
-    assert await ears.until("subscribed") == KEY
+    listener.want(KEY)
+    assert await listener.until("subscribed") == KEY
     [(method, [key, options])] = script.calls
     assert (method, key) == ("accountSubscribe", str(KEY))
     assert options["commitment"] == "confirmed"
     assert options["dataSlice"] == {"offset": 0, "length": DATA_BYTES + 1}
 
 
-async def test_an_account_that_is_not_wanted_any_more_is_let_go_and_may_come_back(
+async def test_an_account_that_is_no_longer_wanted_is_unsubscribed_and_may_return(
     nursery: trio.Nursery, autojump_clock: trio.testing.MockClock
 ) -> None:
-    ears, script = Ears(KEY, OTHER), Script()
-    follow(nursery, ears, script.serve)
-    await ears.until("subscribed", 2)
-    ears.want(OTHER)
-    assert await ears.until("unsubscribed") == KEY
-    ears.want(KEY, OTHER)
-    assert await ears.until("subscribed", 3) == KEY
+    listener, script = RecordingListener(KEY, OTHER), Script()
+    follow(nursery, listener, script.serve)
+    await listener.until("subscribed", 2)
+    listener.want(OTHER)
+    assert await listener.until("unsubscribed") == KEY
+    listener.want(KEY, OTHER)
+    assert await listener.until("subscribed", 3) == KEY
     methods = [method for method, _ in script.calls]
     assert methods == ["accountSubscribe"] * 2 + ["accountUnsubscribe", "accountSubscribe"]
 
@@ -151,18 +151,18 @@ async def test_an_account_that_is_not_wanted_any_more_is_let_go_and_may_come_bac
 async def test_clients_that_come_and_go_at_once_cost_the_node_nothing(
     nursery: trio.Nursery, autojump_clock: trio.testing.MockClock
 ) -> None:
-    ears, script = Ears(OTHER), Script()
-    follow(nursery, ears, script.serve)
-    await ears.until("subscribed")
+    listener, script = RecordingListener(OTHER), Script()
+    follow(nursery, listener, script.serve)
+    await listener.until("subscribed")
     for _ in range(1000):
-        ears.want(OTHER, Pubkey.new_unique())
+        listener.want(OTHER, Pubkey.new_unique())
         await trio.lowlevel.checkpoint()
-        ears.want(OTHER)
+        listener.want(OTHER)
     await trio.sleep(60)
     assert len(script.calls) < 5
 
 
-async def test_changes_are_heard_with_their_slot_and_cut_to_size(
+async def test_changes_are_reported_with_their_slot_and_truncated(
     nursery: trio.Nursery, autojump_clock: trio.testing.MockClock
 ) -> None:
     async def session(websocket: WebSocketConnection) -> None:
@@ -171,24 +171,24 @@ async def test_changes_are_heard_with_their_slot_and_cut_to_size(
         await websocket.send_message(notification(0, data=b"x" * (DATA_BYTES + 1)))
         await trio.sleep_forever()
 
-    ears, script = Ears(KEY), Script()
-    follow(nursery, ears, session)
-    account = await ears.until("updated")
+    listener, script = RecordingListener(KEY), Script()
+    follow(nursery, listener, session)
+    account = await listener.until("updated")
     assert (account.key, account.slot, account.lamports) == (KEY, 7, 5)
     assert (len(account.data), account.truncated) == (DATA_BYTES, True)
-    assert [what for what, _ in ears.told] == ["subscribed", "updated"]
+    assert [what for what, _ in listener.notified] == ["subscribed", "updated"]
 
 
-async def test_a_lost_connection_is_told_and_everything_is_asked_for_again(
+async def test_a_lost_connection_is_reported_and_every_account_is_subscribed_again(
     nursery: trio.Nursery, autojump_clock: trio.testing.MockClock
 ) -> None:
     async def short(websocket: WebSocketConnection) -> None:
         await Script().take(websocket)
 
-    ears, script = Ears(KEY), Script()
-    node = follow(nursery, ears, short, short, script.serve)
-    await ears.until("subscribed", 3)
-    assert [what for what, _ in ears.told] == [
+    listener, script = RecordingListener(KEY), Script()
+    node = follow(nursery, listener, short, short, script.serve)
+    await listener.until("subscribed", 3)
+    assert [what for what, _ in listener.notified] == [
         "subscribed",
         "lost",
         "subscribed",
@@ -198,27 +198,27 @@ async def test_a_lost_connection_is_told_and_everything_is_asked_for_again(
     assert len(node.attempts) == 3
 
 
-async def test_a_chain_that_cannot_be_reached_is_told(
+async def test_an_unreachable_chain_is_reported(
     nursery: trio.Nursery, autojump_clock: trio.testing.MockClock
 ) -> None:
-    ears = Ears(KEY)
-    follow(nursery, ears)
-    await ears.until("lost", 3)
+    listener = RecordingListener(KEY)
+    follow(nursery, listener)
+    await listener.until("lost", 3)
 
 
-async def test_what_the_node_refuses_is_told_and_asked_for_again_later(
+async def test_a_refused_subscription_is_reported_and_requested_again_later(
     nursery: trio.Nursery, autojump_clock: trio.testing.MockClock
 ) -> None:
-    ears, script = Ears(KEY), Script(refuse=1)
-    node = follow(nursery, ears, script.serve)
-    assert await ears.until("subscription refused") == KEY
+    listener, script = RecordingListener(KEY), Script(refuse=1)
+    node = follow(nursery, listener, script.serve)
+    assert await listener.until("subscription refused") == KEY
     began = trio.current_time()
-    assert await ears.until("subscribed") == KEY
+    assert await listener.until("subscribed") == KEY
     assert RETRY_SECONDS <= trio.current_time() - began < RETRY_SECONDS + 10
     assert len(node.attempts) == 1
 
 
-async def test_a_node_that_does_not_answer_or_talks_rubbish_is_left(
+async def test_a_node_that_is_silent_or_sends_garbage_is_disconnected(
     nursery: trio.Nursery, autojump_clock: trio.testing.MockClock
 ) -> None:
     async def silent(websocket: WebSocketConnection) -> None:
@@ -236,11 +236,11 @@ async def test_a_node_that_does_not_answer_or_talks_rubbish_is_left(
         notification(0, slot="soon"),
         notification(0).replace('["", "base64"]', '["!", "base64"]'),
     )
-    ears, script = Ears(KEY), Script()
+    listener, script = RecordingListener(KEY), Script()
     sessions = [partial(rubbish, text=text) for text in texts]
-    node = follow(nursery, ears, silent, *sessions, script.serve)
+    node = follow(nursery, listener, silent, *sessions, script.serve)
     began = trio.current_time()
-    await ears.until("lost")
+    await listener.until("lost")
     assert SUBSCRIBE_SECONDS <= trio.current_time() - began < SUBSCRIBE_SECONDS + 10
-    await ears.until("subscribed", len(texts) + 1)
+    await listener.until("subscribed", len(texts) + 1)
     assert len(node.attempts) == len(texts) + 2

@@ -1,6 +1,6 @@
-"""The log subscription against a node that goes silent, refuses, lags and comes back.
+"""The log subscription against nodes that are silent, refuse, lag or reconnect.
 
-Over memory streams, on a clock that jumps: every wait here is virtual.
+It uses memory streams and an autojump clock, so every wait is virtual.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ def notice(number: int) -> LogNotice:
 async def subscribe(
     websocket: WebSocketConnection, *, heartbeat: bool = False
 ) -> list[dict[str, Any]]:
-    """Take the client's two subscriptions, confirm that to logs, and to slots if `heartbeat`."""
+    """Receive the client's two requests; confirm the logs, and the slots if `heartbeat`."""
     requests = [json.loads(await websocket.get_message()) for _ in range(2)]
     logs, slots = ({"jsonrpc": "2.0", "id": each["id"]} for each in requests)
     await websocket.send_message(json.dumps(logs | {"result": 9}))
@@ -65,7 +65,7 @@ def slot_notification(slot: Any, *, subscription: int = 10) -> str:
 
 
 class Node:
-    """Gives each connection the next of `sessions`; then refuses to be connected to."""
+    """Runs the next of `sessions` on each connection, then refuses connections."""
 
     def __init__(self, nursery: trio.Nursery, *sessions: Session) -> None:
         self._nursery = nursery
@@ -136,7 +136,7 @@ async def test_notices_follow_the_subscription(
     assert requests[1]["method"] == "slotSubscribe"
 
 
-async def test_every_reconnection_says_that_something_may_have_been_missed(
+async def test_every_reconnection_reports_that_notifications_may_be_missing(
     nursery: trio.Nursery, autojump_clock: trio.testing.MockClock
 ) -> None:
     async def session(websocket: WebSocketConnection, number: int) -> None:
@@ -214,7 +214,7 @@ async def test_a_full_channel_makes_it_wait_and_loses_nothing(
 
 
 def beating(*, slots: int, first: int = 100) -> Session:
-    """Tells of so many slots, one every 0.4 s, and of nothing then."""
+    """Send so many slots, one every 0.4 s, and then nothing."""
 
     async def session(websocket: WebSocketConnection) -> None:
         await subscribe(websocket, heartbeat=True)
@@ -231,7 +231,7 @@ def moving_chain(start: int = 100) -> int:
 
 
 @pytest.mark.parametrize("newest", [None, moving_chain], ids=["alone", "beside the RPC"])
-async def test_a_node_that_tells_of_no_slots_any_more_is_left_for_the_next(
+async def test_a_node_that_sends_no_more_slots_is_left_for_the_next(
     nursery: trio.Nursery,
     autojump_clock: trio.testing.MockClock,
     newest: Callable[[], int] | None,
@@ -278,7 +278,7 @@ async def test_a_node_that_has_fallen_behind_the_others_is_left(
     assert len(node.attempts) == 2
 
 
-async def test_a_reader_that_was_long_away_does_not_take_a_backlog_for_a_lag(
+async def test_a_slow_reader_does_not_mistake_its_backlog_for_a_lagging_node(
     nursery: trio.Nursery, autojump_clock: trio.testing.MockClock
 ) -> None:
     async def session(websocket: WebSocketConnection) -> None:
@@ -406,7 +406,7 @@ async def test_a_node_that_does_not_confirm_is_left_for_the_next(
         "array",
     ],
 )
-async def test_a_frame_that_cannot_be_read_leads_to_a_new_subscription(
+async def test_an_unreadable_message_leads_to_a_new_subscription(
     nursery: trio.Nursery, autojump_clock: trio.testing.MockClock, frame: str
 ) -> None:
     async def session(websocket: WebSocketConnection) -> None:
@@ -437,7 +437,7 @@ async def test_a_node_that_hangs_up_before_the_handshake_costs_one_deadline(
     assert attempts == pytest.approx([0.0, CONNECT_SECONDS + FIRST_DELAY])
 
 
-async def test_a_node_that_pings_while_it_is_left_does_no_harm(
+async def test_a_node_that_pings_during_the_close_does_no_harm(
     nursery: trio.Nursery, autojump_clock: trio.testing.MockClock
 ) -> None:
     async def pinging(websocket: WebSocketConnection) -> None:
@@ -469,7 +469,7 @@ async def test_cancelled_it_ends_at_once_even_when_the_node_does_not_answer_the_
     assert trio.current_time() - began <= 1
 
 
-async def test_the_loss_of_its_reader_is_raised_not_hidden() -> None:
+async def test_the_loss_of_the_channels_reader_is_raised() -> None:
     async def session(websocket: WebSocketConnection) -> None:
         await subscribe(websocket)
         await trio.sleep_forever()

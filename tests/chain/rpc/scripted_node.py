@@ -1,4 +1,4 @@
-"""A node that answers over real HTTP whatever a test tells it to, faults included."""
+"""Node that serves scripted responses over real HTTP, faults included."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ import trio
 
 @dataclass
 class Reply:
-    """One HTTP answer. `body` goes out as it is; `cut` drops the connection without an answer."""
+    """One HTTP response. `body` is sent unchanged; `cut` drops the connection instead."""
 
     body: bytes = b""
     status: int = 200
@@ -27,7 +27,7 @@ Script = Callable[[Any], Awaitable[Reply]]
 
 @dataclass
 class ScriptedNode:
-    """`script` turns each request (a JSON object or array) into a Reply; `requests` keeps them."""
+    """HTTP server. `script` maps each request (JSON) to a Reply; `requests` records them."""
 
     script: Script
     requests: list[Any] = field(default_factory=list)
@@ -86,19 +86,22 @@ class ScriptedNode:
 
 
 def result(request: Any, value: Any) -> Reply:
-    """A node's answer to a single call."""
+    """Return the response to a single call."""
     return Reply(json.dumps({"jsonrpc": "2.0", "id": request["id"], "result": value}).encode())
 
 
 def error(request: Any, code: int, message: str = "no", data: Any = None) -> Reply:
-    """A node's error."""
-    told = {"code": code, "message": message, "data": data}
-    body = {"jsonrpc": "2.0", "id": request["id"], "error": told}
+    """Return an error response to a single call."""
+    body = {
+        "jsonrpc": "2.0",
+        "id": request["id"],
+        "error": {"code": code, "message": message, "data": data},
+    }
     return Reply(json.dumps(body).encode())
 
 
 def answering(value: Any) -> Script:
-    """A node that gives every call this result."""
+    """Return a script that responds to every call with this result."""
 
     async def script(request: Any) -> Reply:
         return result(request, value)
@@ -107,7 +110,7 @@ def answering(value: Any) -> Script:
 
 
 def replying(reply: Reply) -> Script:
-    """A node that gives every request this reply."""
+    """Return a script that sends every request this reply."""
 
     async def script(_: Any) -> Reply:
         return reply
@@ -116,7 +119,7 @@ def replying(reply: Reply) -> Script:
 
 
 def in_turn(*scripts: Script) -> Script:
-    """Each request gets the next script, the last one from then on."""
+    """Return a script that applies the next of `scripts` to each request, then always the last."""
     left = list(scripts)
 
     async def script(request: Any) -> Reply:
@@ -134,7 +137,7 @@ def refusing(code: int) -> Script:
 
 
 async def silent(_: Any) -> Reply:
-    """A node that takes the request and never answers."""
+    """Never respond to the request."""
     await trio.sleep_forever()
     raise AssertionError
 
@@ -150,12 +153,12 @@ async def nodes(*scripts: Script) -> AsyncIterator[list[ScriptedNode]]:
         nursery.cancel_scope.cancel()
 
 
-BLOCK = "1" * 31 + "B"  # the hash of every block of a FakeChain, unless it is told otherwise
+BLOCK = "1" * 31 + "B"  # the hash of every block of a FakeChain, by default
 
 
 @dataclass
 class FakeChain:
-    """A node with as much of a chain as health and statuses take; tests change it as they go."""
+    """Script of a node with just enough of a chain for health and statuses; tests change it."""
 
     slot: int = 1000
     genesis: str = "1" * 32

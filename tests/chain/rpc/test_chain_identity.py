@@ -1,4 +1,4 @@
-"""Endpoints that tell of different chains, and whom to believe."""
+"""Endpoints that serve different chains, and which of them is trusted."""
 
 from __future__ import annotations
 
@@ -58,13 +58,13 @@ def counted(transport: FailoverTransport, node: ScriptedNode) -> float:
     return registry.get_sample_value("rpc_disagreements_total", labels) or 0.0
 
 
-async def test_those_that_agree_are_left_alone() -> None:
+async def test_endpoints_that_agree_are_all_used() -> None:
     async with compared(FakeChain(), FakeChain(blocks={SLOT: OTHER})) as (agreement, transport, _):
         await agreement.run_once(seconds=SECONDS)
         assert refused(transport) == disagrees(transport) == [False, False]
 
 
-async def test_one_alone_is_not_asked() -> None:
+async def test_a_single_endpoint_is_not_compared() -> None:
     async with compared(FakeChain()) as (agreement, _, [node]):
         await agreement.run_once(seconds=SECONDS)
         assert node.requests == []
@@ -90,7 +90,7 @@ async def test_another_chain_than_the_first_ones_is_refused_with_the_reason() ->
         assert refused(transport) == [False, False]
 
 
-async def test_most_are_believed_about_the_chain_and_it_is_not_exchanged_later() -> None:
+async def test_the_majority_decides_on_the_chain_once() -> None:
     first, second, third = FakeChain(genesis=OTHER), FakeChain(), FakeChain()
     async with compared(first, second, third) as (agreement, transport, _):
         await agreement.run_once(seconds=SECONDS)
@@ -100,7 +100,7 @@ async def test_most_are_believed_about_the_chain_and_it_is_not_exchanged_later()
         assert refused(transport) == [True, True, True]
 
 
-async def test_with_nothing_but_refused_endpoints_the_reason_is_said() -> None:
+async def test_with_only_refused_endpoints_the_error_gives_the_reason() -> None:
     first, second = FakeChain(), FakeChain(away=Reply(b"", status=500))
     async with compared(first, second) as (agreement, transport, _):
         await agreement.run_once(seconds=SECONDS)
@@ -111,7 +111,7 @@ async def test_with_nothing_but_refused_endpoints_the_reason_is_said() -> None:
             await transport.call("getThing", [{}])
 
 
-async def test_one_that_was_down_is_asked_which_chain_it_is_on_before_it_is_preferred() -> None:
+async def test_the_chain_of_an_endpoint_that_was_down_is_checked_before_it_is_preferred() -> None:
     first, second = FakeChain(), FakeChain()
     async with compared(first, second, interval=3600.0) as (agreement, transport, _):
         await agreement.run_once(seconds=SECONDS)
@@ -129,7 +129,7 @@ async def test_one_that_was_down_is_asked_which_chain_it_is_on_before_it_is_pref
         assert refused(transport) == [True, False]
 
 
-async def test_most_are_believed_about_a_block_and_the_other_is_asked_last() -> None:
+async def test_the_majority_decides_on_a_block_and_the_other_endpoint_is_used_last() -> None:
     first, second, third = FakeChain(blocks={COMPARED: OTHER}), FakeChain(), FakeChain()
     async with compared(first, second, third) as (agreement, transport, started):
         await agreement.run_once(seconds=SECONDS)
@@ -142,7 +142,7 @@ async def test_most_are_believed_about_a_block_and_the_other_is_asked_last() -> 
         assert disagrees(transport) == [False, False, False]
 
 
-async def test_of_two_the_first_is_believed_unless_the_other_is_far_ahead() -> None:
+async def test_of_two_endpoints_the_first_is_trusted_unless_the_other_is_far_ahead() -> None:
     first, second = FakeChain(blocks={COMPARED: OTHER}), FakeChain()
     async with compared(first, second) as (agreement, transport, _):
         await agreement.run_once(seconds=SECONDS)
@@ -159,13 +159,13 @@ async def test_of_two_the_first_is_believed_unless_the_other_is_far_ahead() -> N
 @pytest.mark.parametrize(
     "silence", [refusing(-32007), refusing(-32601), replying(Reply(b"", status=500))]
 )
-async def test_no_answer_is_no_evidence(silence: Script) -> None:
+async def test_a_missing_response_is_no_evidence(silence: Script) -> None:
     async with compared(FakeChain(), silence) as (agreement, transport, _):
         await agreement.run_once(seconds=SECONDS)
         assert refused(transport) == disagrees(transport) == [False, False]
 
 
-async def test_it_is_looked_at_now_and_then_and_never_longer_than_allowed() -> None:
+async def test_comparisons_are_periodic_and_end_within_their_time() -> None:
     async with compared(FakeChain(), FakeChain(), interval=3600.0) as (agreement, _, [node, _]):
         for _ in range(3):
             await agreement.run_once(seconds=SECONDS)

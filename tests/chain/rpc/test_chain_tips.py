@@ -1,4 +1,4 @@
-"""What a node says of itself: how far it is, and what is in its final blocks."""
+"""Tips, retention and finalized blocks of a node."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ async def test_the_tips_are_those_of_the_chain(rpc: RpcClient, chain: LocalnetCh
 
 
 class Provider(RpcClient):
-    """Does not offer every method of a node."""
+    """A node that lacks a method."""
 
     async def batch(self, calls: Sequence[tuple[str, Sequence[Any]]]) -> list[Any | RpcError]:
         answers = await super().batch(calls)
@@ -54,7 +54,7 @@ class Provider(RpcClient):
         ]
 
 
-async def test_a_provider_without_a_first_block_is_believed_in_all_else(rpc: RpcClient) -> None:
+async def test_a_provider_without_a_first_block_is_used_for_everything_else(rpc: RpcClient) -> None:
     tips = await read_tips(Provider(rpc._transport))
     assert tips.first_block is None
     assert not tips.retains(10**9)

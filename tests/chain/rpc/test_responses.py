@@ -1,4 +1,4 @@
-"""Answers of a wrong shape are the node's error, whatever they are."""
+"""Responses of a wrong shape raise RpcError, whatever they are."""
 
 from __future__ import annotations
 
@@ -153,7 +153,7 @@ def test_instruction_data_that_are_not_base58_are_refused(text: str) -> None:
 
 
 def places(value: Any, path: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
-    """The path of everything inside a JSON value."""
+    """Return the path of everything inside a JSON value."""
     inside = value.items() if isinstance(value, dict) else enumerate(value)
     found = []
     for key, each in inside:

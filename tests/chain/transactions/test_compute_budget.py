@@ -1,4 +1,4 @@
-"""Limits and prices."""
+"""Compute unit limits and prices."""
 
 from __future__ import annotations
 

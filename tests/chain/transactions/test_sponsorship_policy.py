@@ -1,4 +1,4 @@
-"""The operator's key is a fee payer's, and more only where the service itself acts with it."""
+"""The operator's key signs as fee payer, and as more only where the service itself acts."""
 
 from __future__ import annotations
 
@@ -137,7 +137,7 @@ NEVER = {
 
 @pytest.mark.parametrize("acts", [False, True])
 @pytest.mark.parametrize("name", NEVER)
-def test_it_never_gives(name: str, acts: bool) -> None:
+def test_the_operator_never_gives(name: str, acts: bool) -> None:
     for message in (NEVER[name],):
         with pytest.raises(NotSponsored):
             cost(message, acts=acts)
@@ -164,7 +164,7 @@ def test_only_compute_units_are_bought_and_always_limited() -> None:
         cost(deposit(), request_heap_frame(64 * 1024))
 
 
-def test_it_is_the_payer_or_signs_not_at_all() -> None:
+def test_the_operator_signs_only_as_fee_payer() -> None:
     with pytest.raises(NotSponsored, match="not its fee payer"):
         cost(withdraw(OPERATOR), payer=OWNER, acts=True)
 

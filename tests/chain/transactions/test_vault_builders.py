@@ -1,4 +1,4 @@
-"""What a transaction is built of when the chain's state is unusual; nodes answer as told."""
+"""Transactions built from unusual states of the chain, against scripted nodes."""
 
 from __future__ import annotations
 
@@ -62,14 +62,14 @@ def state(programs: Programs, vault: Vault, authorized: list[Pubkey]) -> dict[Pu
 
 @asynccontextmanager
 async def chain_with(accounts: Accounts) -> AsyncIterator[RpcClient]:
-    """An Rpc to a node that has these accounts and no other."""
+    """Return a client of a node that has only these accounts."""
 
     def shown(address: str) -> dict[str, Any] | None:
-        found = accounts.get(Pubkey.from_string(address))
-        if found is None:
+        account = accounts.get(Pubkey.from_string(address))
+        if account is None:
             return None
-        data = [base64.b64encode(found[1]).decode(), "base64"]
-        return {"lamports": 1, "owner": str(found[0]), "data": data, "executable": False}
+        data = [base64.b64encode(account[1]).decode(), "base64"]
+        return {"lamports": 1, "owner": str(account[0]), "data": data, "executable": False}
 
     async def script(request: Any) -> Reply:
         if request["method"] == "getMultipleAccounts":
@@ -135,7 +135,7 @@ async def test_an_existing_token_account_is_used_as_it_is(programs: Programs) ->
         assert (await withdrawal(rpc, programs)).setup == ()
 
 
-async def test_missing_and_foreign_accounts_are_told_apart(programs: Programs) -> None:
+async def test_missing_and_foreign_accounts_are_distinguished(programs: Programs) -> None:
     whole = state(programs, vault_of(programs), [])
     vault, authority = vault_address(programs, OWNER), vault_authority_address(programs)
     funded_only = {**whole, vault: (SYSTEM_PROGRAM_ID, b"")}

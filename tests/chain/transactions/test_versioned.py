@@ -1,4 +1,4 @@
-"""Transactions from the first byte to the last signature."""
+"""Building, encoding and signing of transactions."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ def deposit(limit: int | None = None) -> BuiltTransaction:
 
 
 def budget_of(built: BuiltTransaction) -> list[bytes]:
-    """The data of the compute budget instructions."""
+    """Return the data of the compute budget instructions."""
     keys = built.message.account_keys
     return [
         each.data
@@ -113,7 +113,7 @@ def test_a_signature_over_another_message_does_not_count() -> None:
     assert missing_signers(parse_wire(bytes(forged))) == deposit().signers
 
 
-def test_a_stranger_has_no_place_to_sign() -> None:
+def test_a_signature_of_a_stranger_is_refused() -> None:
     with pytest.raises(ValueError, match="not in"):
         sign_as(deposit().message, STRANGER)
 
@@ -172,7 +172,7 @@ def test_what_is_no_base64_of_a_transaction_is_refused(text: str) -> None:
 @given(
     flips=st.lists(st.tuples(st.integers(0, 10**6), st.integers(0, 255)), min_size=1, max_size=4)
 )
-def test_damaged_bytes_are_refused_or_checked_and_never_break_the_reader(
+def test_damaged_bytes_are_refused_or_accepted_and_never_crash_the_parser(
     flips: list[tuple[int, int]],
 ) -> None:
     wire = bytearray(bytes(sign_as(deposit().message, OPERATOR, OWNER)))

@@ -1,4 +1,4 @@
-"""Accounts of the protocols, byte by byte from their layouts; reading is what is tested."""
+"""Accounts of the protocols, built byte by byte from their layouts."""
 
 from __future__ import annotations
 
@@ -88,7 +88,7 @@ def build(layout: Layout, length: int, fields: Mapping[str, int | bytes | Pubkey
 
 
 def reserve(**changes: Any) -> bytes:
-    """Solend's main USDC reserve as of slot 453,613,244; `changes` by field name."""
+    """Return Solend's main USDC reserve as of slot 453,613,244, with `changes` by field name."""
     fields: dict[str, Any] = {
         "version": 1,
         "last_update_slot": 453_613_244,
@@ -109,7 +109,7 @@ def reserve(**changes: Any) -> bytes:
 
 
 def lent(percent: int | str, **changes: Any) -> bytes:
-    """A reserve of which this share is lent out."""
+    """Return a reserve with this share lent out."""
     borrowed = int(Fraction(percent) * 10**10)
     amounts = {"available": 10**12 - borrowed, "borrowed_wads": borrowed * WAD}
     return reserve(**(amounts | changes))
@@ -120,17 +120,17 @@ def i80f48(value: str | Fraction | int) -> int:
 
 
 def share(value: str) -> int:
-    """A utilization as a u32."""
+    """Return a utilization as a u32."""
     return round(Fraction(value) * U32_MAX)
 
 
 def annual(value: str) -> int:
-    """A rate as a u32, whose largest is 1000 %."""
+    """Return a rate as a u32, whose maximum is 1000 %."""
     return round(Fraction(value) / 10 * U32_MAX)
 
 
 def points(*given: tuple[str, str]) -> bytes:
-    """Up to five points of utilization and rate; those left are unused."""
+    """Return up to five points of utilization and rate; the rest are unused."""
     raw = b"".join(
         share(utilization).to_bytes(4, "little") + annual(rate).to_bytes(4, "little")
         for utilization, rate in given
@@ -139,7 +139,7 @@ def points(*given: tuple[str, str]) -> bytes:
 
 
 def bank(utilization: str, **changes: Any) -> bytes:
-    """marginfi's SOL bank with its curve of seven points, with this share lent out."""
+    """Return marginfi's SOL bank with its curve of seven points, and this share lent out."""
     fields: dict[str, Any] = {
         "discriminator": bytes((142, 49, 166, 242, 50, 66, 97, 188)),
         "mint": MINT,
@@ -160,7 +160,7 @@ def bank(utilization: str, **changes: Any) -> bytes:
 
 
 def legacy_bank(utilization: str, **changes: Any) -> bytes:
-    """marginfi's USDT bank of 2024, with the curve of three points."""
+    """Return marginfi's USDT bank of 2024, with the curve of three points."""
     fields: dict[str, Any] = {
         "optimal_utilization": i80f48("0.8"),
         "plateau_rate": i80f48("0.2"),
@@ -183,7 +183,7 @@ def account(data: bytes, owner: Pubkey) -> Account:
 def read(
     protocol: ProtocolName, data: bytes, *, owner: Pubkey | None = None, slot: Slot = SLOT
 ) -> SupplyRate | Refusal:
-    """What an account of these bytes gives, at an address of its own."""
+    """Return the rate of an account of these bytes, at a new address."""
     source = YieldSource(protocol, Keypair().pubkey())
     given = account(data, owner or OWNERS[protocol])
     result = read_rate(source, given, slot, programs=PROGRAMS)
@@ -209,5 +209,5 @@ def refused_for(protocol: ProtocolName, data: bytes) -> Reason:
 
 
 def percent(value: object, digits: int) -> str:
-    """A fraction as a percentage with this many decimals."""
+    """Return a fraction as a percentage with this many decimals."""
     return f"{value * 100:.{digits}f}"  # type: ignore[operator]

@@ -1,4 +1,4 @@
-"""Whatever an account holds, reading it gives a rate one could believe, or says why not."""
+"""Whatever an account holds, reading it returns a plausible rate or a refusal."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def outcome(protocol: ProtocolName, data: bytes, slot: int = 2**64 - 1) -> Suppl
 
 @st.composite
 def disturbances(draw: st.DrawFn, valid: bytes, layout: Layout) -> bytes:
-    """The account with a few of the fields that count overwritten, often by extremes."""
+    """Return the account with some fields overwritten, often by extreme values."""
     data = bytearray(valid)
     for name in draw(st.lists(st.sampled_from(sorted(layout)), min_size=1, max_size=4)):
         offset, size = layout[name]
@@ -84,7 +84,7 @@ def test_any_owner_is_refused_but_the_protocols_own(
 
 @unhurried
 @given(st.integers(0, 10**4), st.integers(0, 10**4))
-def test_a_bank_lends_no_cheaper_the_more_is_lent(one: int, other: int) -> None:
+def test_a_higher_utilization_never_lowers_the_rate(one: int, other: int) -> None:
     low, high = sorted((one, other))
     for build in (bank, legacy_bank):
         less, more = (

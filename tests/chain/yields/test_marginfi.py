@@ -1,4 +1,4 @@
-"""The supply rate of a marginfi bank: worked numbers, and each way to read one wrongly."""
+"""The supply rate of a marginfi bank: worked examples, and each pitfall."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def rate(data: bytes) -> SupplyRate:
 
 
 def base(data: bytes) -> str:
-    """The curve's rate in percent, with 6 decimals."""
+    """Return the curve's rate in percent, with 6 decimals."""
     borrow = rate(data).borrow_apr
     assert borrow is not None
     return percent(borrow - GROUP_FEE, 6)
@@ -154,7 +154,7 @@ def test_a_legacy_curve_without_a_knee_is_none(optimal: str) -> None:
 
 
 @pytest.mark.parametrize("tag", [2, 3, 4, 5, 6, 7, 255])
-def test_a_bank_that_does_not_lend_itself_gives_no_rate(tag: int) -> None:
+def test_a_bank_without_loans_of_its_own_has_no_rate(tag: int) -> None:
     refusal = accounts.refusal(P, bank("0", asset_tag=tag))
     assert refusal.reason is Reason.NO_OWN_LOANS
     assert f"asset tag is {tag}" in refusal.detail
@@ -166,7 +166,7 @@ def test_the_default_and_sol_lend(tag: int) -> None:
 
 
 @pytest.mark.parametrize("state", [0, 3, 4, 6, 255])
-def test_a_bank_that_is_not_at_work_gives_no_rate(state: int) -> None:
+def test_a_bank_that_does_not_operate_has_no_rate(state: int) -> None:
     refusal = accounts.refusal(P, bank("0.5", state=state))
     assert refusal.reason is Reason.NOT_OPERATING
     assert f"state is {state}" in refusal.detail
@@ -232,7 +232,7 @@ def test_a_negative_legacy_rate_is_refused() -> None:
         {"group_fixed": 2**100},
     ],
 )
-def test_numbers_beyond_belief_are_refused(changes: dict[str, int]) -> None:
+def test_implausible_numbers_are_refused(changes: dict[str, int]) -> None:
     assert accounts.refused_for(P, bank("0.5", **changes)) is Reason.IMPLAUSIBLE
 
 

@@ -1,4 +1,4 @@
-"""Rates that are kept: who reads them, how old they get, and what is left when no node answers."""
+"""The cache of rates: who refreshes it, the age of a reading, and nodes that do not respond."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ SOURCE = YieldSource(ProtocolName.SOLEND, Pubkey.new_unique())
 
 @dataclass
 class Node:
-    """A node with a reserve and a clock, whose slots pass with every answer."""
+    """A node with a reserve and a clock, whose slot advances with every response."""
 
     slot: int = 453_700_000
     away: bool = False
@@ -68,7 +68,7 @@ async def reading_of(rates: RateCache) -> RateReading:
     return reading
 
 
-async def test_all_who_wait_get_what_one_of_them_reads(mock_clock: MockClock) -> None:
+async def test_one_caller_reads_for_all_that_wait(mock_clock: MockClock) -> None:
     node = Node()
     readings: list[RateReading] = []
     async with latest(node) as rates:
@@ -124,7 +124,9 @@ async def test_before_any_node_has_answered_there_is_no_reading(mock_clock: Mock
         assert await rates.read() is not None
 
 
-async def test_one_who_leaves_while_reading_leaves_it_to_the_next(mock_clock: MockClock) -> None:
+async def test_a_cancelled_reader_leaves_the_refresh_to_the_next(
+    mock_clock: MockClock,
+) -> None:
     node = Node()
     async with latest(node) as rates:
         with trio.CancelScope() as leaving:

@@ -1,4 +1,4 @@
-"""Accounts of the real chain, where a folder holds some: the rates that they are known to give.
+"""Accounts of the real chain, from a folder, and the rates that they are known to have.
 
 CVMS_REAL_ACCOUNTS names the folder; each file is one account as `solana account --output json`
 writes it.
@@ -26,7 +26,7 @@ AFTER_ALL = Slot(500_000_000)
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """Amounts in whole tokens with their number of decimals; rates in percent."""
+    """Expected values: amounts in whole tokens with their decimals, rates in percent."""
 
     decimals: int
     available: float

@@ -1,4 +1,4 @@
-"""The rate of a pool of the reference yield program, also as the program itself writes it."""
+"""The rate of a pool of the reference yield program, also from an account that it wrote."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The supply rate of a Solend reserve: worked numbers, and each way to read one wrongly."""
+"""The supply rate of a Solend reserve: worked examples, and each pitfall."""
 
 from __future__ import annotations
 

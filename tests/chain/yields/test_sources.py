@@ -1,4 +1,4 @@
-"""Reading rates from many accounts at once, over a real node; and the setting that lists them."""
+"""Rates of many accounts at once, from a real node, and the setting that lists them."""
 
 from __future__ import annotations
 

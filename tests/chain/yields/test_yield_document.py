@@ -1,4 +1,4 @@
-"""docs/yield.md names what callers see and settings hold, as the code has it."""
+"""docs/yield.md agrees with the code on names that callers and settings use."""
 
 from __future__ import annotations
 

@@ -12,8 +12,8 @@ from trio_websocket import WebSocketConnection
 from cvms.errors import DatabaseUnavailable
 from cvms.http.framework.admin_tokens import Role
 from cvms.http.websocket import client_session
-from cvms.http.websocket.client_frames import TOPICS
 from cvms.store.messaging import outbox
+from cvms.store.messaging.topics import Topic
 from tests.http.admin.test_admin_routes import SECRET, token
 from tests.http.conftest import Service, event, frame, running, subscribe
 from tests.http.websocket.test_endpoint import ALICE, opened
@@ -114,7 +114,7 @@ async def test_a_failed_subscription_leaves_the_others_unchanged(
 async def test_every_topic_can_be_subscribed_to(database_url: str) -> None:
     bearer = token(Role.VIEWER)
     async with running(database_url, admin_jwt_secret=SECRET) as service, opened(service) as socket:
-        for topic in TOPICS:
+        for topic in Topic:
             reply = await subscribe(socket, topic, token=bearer)
             assert (reply["type"], reply["topic"], reply["seq"]) == ("subscribed", topic, 0)
             await service.publish(event(topic, 1))

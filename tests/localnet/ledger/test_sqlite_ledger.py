@@ -33,11 +33,10 @@ from cvms.localnet import Running
 from cvms.localnet.ledger.program_deployment import deployed_code
 from cvms.localnet.ledger.sqlite_ledger import Ledger
 from tests.localnet.local_node import BASE64, CONFIRMED, PROCESSED, SOL, Node, wire
-from tests.paths import ROOT
 
 PAYMENT = SOL // 100
 SEARCH = {"searchTransactionHistory": True}
-SCRIPT = ROOT / "tests" / "localnet" / "chain_process.py"
+SCRIPT = Path(__file__).with_name("chain_process.py")
 
 
 @asynccontextmanager

@@ -13,6 +13,8 @@ from cvms.chain.program.events.events import Event, TransactionEvent, Transactio
 from cvms.chain.types import Slot
 from cvms.nursery.ledger.entries import LedgerEntry, event_data, event_vaults, ledger_entries
 from cvms.nursery.ledger.vault_rows import balances, closed_row, same_balances, vault_row
+from cvms.store.messaging.topics import TOPIC_OF
+from cvms.store.vaults.history import Kind
 
 MOVING = {
     "DepositEvent": ("deposit", "deposit_event", "amount", "new_total_balance"),
@@ -56,10 +58,10 @@ def test_the_entries_of_each_event(kind: type[Any]) -> None:
     expected = []
     if kind.__name__ in MOVING:
         name, topic, amount, balance = MOVING[kind.__name__]
+        assert TOPIC_OF[name] == topic
         expected = [
             LedgerEntry(
-                name,
-                topic,
+                Kind(name),
                 owner="alice",
                 vault=str(event.vault),
                 amount=getattr(event, amount),
@@ -75,8 +77,8 @@ def test_a_transfer_has_an_entry_for_each_side() -> None:
     giver, taker = event_vaults(event)
     owners = {giver: "alice", taker: "bob"}
     assert ledger_entries(event, owners) == [
-        LedgerEntry("transfer_out", "transfer_event", "alice", giver, 3, 4),
-        LedgerEntry("transfer_in", "transfer_event", "bob", taker, 3, 5),
+        LedgerEntry(Kind.TRANSFER_OUT, "alice", giver, 3, 4),
+        LedgerEntry(Kind.TRANSFER_IN, "bob", taker, 3, 5),
     ]
     assert [each.owner for each in ledger_entries(event, {taker: "bob"})] == ["bob"]
 

@@ -21,7 +21,6 @@ from cvms.store.projection import vault_writer
 from cvms.store.vaults import balance_history, history
 from cvms.store.vaults.history import EFFECTS, HistoryRow
 from cvms.store.vaults.vaults import VaultRow
-from tests.store.conftest import EMPTY
 from tests.store.examples import BLOCK_TIME, history_row, vault_row
 
 HOUR = timedelta(hours=1)
@@ -32,6 +31,16 @@ MANY = settings(
     deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture],
 )
+WRITTEN = (
+    "transactions",
+    "flows",
+    "tvl_hours",
+    "vaults",
+    "vault_sizes",
+    "balance_history",
+    "maturities",
+)
+"""The tables that the examples write to."""
 
 # Block times mostly increase, but one may be missing, and nothing relies on their order.
 times = st.one_of(
@@ -58,7 +67,7 @@ rows = st.lists(
 @MANY
 @given(movements=lines, batch=st.integers(min_value=1, max_value=7))
 def test_flows_and_the_series_match_the_history(
-    empty_url: str, movements: list[tuple[str, int, datetime | None]], batch: int
+    database_url: str, movements: list[tuple[str, int, datetime | None]], batch: int
 ) -> None:
     found = [
         history_row(ordinal=number, kind=kind, amount=amount, block_time=at)
@@ -76,13 +85,13 @@ def test_flows_and_the_series_match_the_history(
             stored = await recorded(conn)
             await agree(conn, stored)
 
-    run(empty_url, check)
+    run(database_url, check)
 
 
 @MANY
 @given(changes=rows, batch=st.integers(min_value=1, max_value=4))
 def test_holdings_and_sizes_match_the_open_vaults(
-    empty_url: str, changes: list[tuple[str, int, int, bool]], batch: int
+    database_url: str, changes: list[tuple[str, int, int, bool]], batch: int
 ) -> None:
     async def check(database: Database) -> None:
         for first in range(0, len(changes), batch):
@@ -106,7 +115,7 @@ def test_holdings_and_sizes_match_the_open_vaults(
                 expected[digits] = Size(digits, before.vaults + 1, before.total + total)
             assert sizes == [expected[digits] for digits in sorted(expected)]
 
-    run(empty_url, check)
+    run(database_url, check)
 
 
 async def test_a_late_line_changes_every_hour_after_it(database: Database) -> None:
@@ -130,7 +139,7 @@ async def test_what_was_counted_can_be_uncounted(database: Database) -> None:
 
 
 async def test_migrating_an_older_database_gives_the_same_aggregates(
-    own_database: Database,
+    database: Database,
 ) -> None:
     """The migration computes the sums and points that the indexer would have."""
     lines = [
@@ -148,7 +157,7 @@ async def test_migrating_an_older_database_gives_the_same_aggregates(
         line(11, "transfer_in", 3, FIRST + 33 * HOUR),
     ]
     tables = ("flows", "tvl_hours", "vault_sizes", "balance_history")
-    async with own_database.transaction() as conn:
+    async with database.transaction() as conn:
         await history.add(conn, lines)
         await aggregates.count(conn, lines)
         await balance_history.put(conn, extend_running_balances([], lines))
@@ -246,12 +255,15 @@ async def everything(conn: Connection, table: str) -> list[Any]:
     return sorted(await cursor.fetchall(), key=repr)
 
 
-def run(url: str, check: Any) -> None:
+def run(database_url: str, check: Any) -> None:
+    """Run `check` on empty tables: hypothesis gives all of its examples the same database."""
+
     async def main() -> None:
-        async with open_database(url) as database:
+        async with open_database(database_url) as database:
             await database.prepare()
-            async with database.connection() as conn:
-                await conn.execute(EMPTY.encode())
+            async with database.transaction() as conn:
+                for table in WRITTEN:
+                    await conn.execute(f"DELETE FROM {table}".encode())
             await check(database)
 
     trio.run(main)

@@ -55,8 +55,8 @@ async def comes_back(database: Database) -> None:
                 return
 
 
-async def test_there_is_no_connection_before_the_schema_is_applied(database_url: str) -> None:
-    async with open_database(database_url) as database:
+async def test_there_is_no_connection_before_the_schema_is_applied(empty_database_url: str) -> None:
+    async with open_database(empty_database_url) as database:
         with pytest.raises(DatabaseUnavailable, match="schema"):
             async with database.connection():
                 raise AssertionError("the tables are not there")

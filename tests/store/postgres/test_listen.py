@@ -66,10 +66,10 @@ async def test_a_burst_during_the_silence_check_is_received(database: Database) 
             ]
 
 
-async def test_losing_the_session_is_raised(database: Database, empty_url: str) -> None:
+async def test_losing_the_session_is_raised(database: Database, database_url: str) -> None:
     async with listen(database, "news") as listener:
         execute(
-            empty_url,
+            database_url,
             "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity"
             " WHERE datname = current_database() AND query LIKE 'LISTEN%'",
         )

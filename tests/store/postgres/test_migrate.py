@@ -51,23 +51,23 @@ async def versions(database: Database) -> list[tuple[int, ...]]:
         return await cursor.fetchall()
 
 
-async def test_applying_it_again_changes_nothing(own_database: Database) -> None:
-    async with own_database.transaction() as conn:
+async def test_applying_it_again_changes_nothing(database: Database) -> None:
+    async with database.transaction() as conn:
         await store_vault(conn, vault_row())
-    await own_database.prepare()
-    async with own_database.connection() as conn:
+    await database.prepare()
+    async with database.connection() as conn:
         assert await vaults.get(conn, "owner") is not None
-    assert await versions(own_database) == [(migration.version,) for migration in migrations()]
+    assert await versions(database) == [(migration.version,) for migration in migrations()]
 
 
-async def test_the_migrations_are_recorded_as_in_databases_in_use(own_database: Database) -> None:
-    async with own_database.connection() as conn:
+async def test_the_migrations_are_recorded_as_in_databases_in_use(database: Database) -> None:
+    async with database.connection() as conn:
         cursor = await conn.execute("SELECT version, name FROM schema_migrations ORDER BY version")
         assert (await cursor.fetchall())[: len(RELEASED)] == RELEASED
 
 
-async def test_a_partly_migrated_database_gets_the_rest(database_url: str) -> None:
-    async with open_database(database_url) as database:
+async def test_a_partly_migrated_database_gets_the_rest(empty_database_url: str) -> None:
+    async with open_database(empty_database_url) as database:
         async with database.dedicated() as conn:
             await apply_schema(conn, migrations()[:7])
         await database.prepare()
@@ -76,15 +76,15 @@ async def test_a_partly_migrated_database_gets_the_rest(database_url: str) -> No
             await store_vault(conn, vault_row())
 
 
-async def test_the_migrations_may_be_run_by_hand_as_well(own_database: Database) -> None:
-    async with own_database.transaction() as conn:
+async def test_the_migrations_may_be_run_by_hand_as_well(database: Database) -> None:
+    async with database.transaction() as conn:
         for migration in migrations():
             await conn.execute(migration.sql.encode())
 
 
-async def test_many_tasks_may_apply_it_at_once(database_url: str) -> None:
+async def test_many_tasks_may_apply_it_at_once(empty_database_url: str) -> None:
     async def prepare() -> None:
-        async with open_database(database_url) as database:
+        async with open_database(empty_database_url) as database:
             await database.prepare()
 
     with trio.fail_after(20):
@@ -93,27 +93,27 @@ async def test_many_tasks_may_apply_it_at_once(database_url: str) -> None:
                 nursery.start_soon(prepare)
 
 
-async def test_several_processes_may_apply_it_at_once(database_url: str) -> None:
-    command = [sys.executable, "-c", APPLY_IN_ANOTHER_PROCESS, database_url]
+async def test_several_processes_may_apply_it_at_once(empty_database_url: str) -> None:
+    command = [sys.executable, "-c", APPLY_IN_ANOTHER_PROCESS, empty_database_url]
     with trio.fail_after(30):
         async with trio.open_nursery() as nursery:
             for _ in range(3):
                 nursery.start_soon(trio.run_process, command)
 
 
-async def test_a_later_migration_is_added_to_what_is_there(own_database: Database) -> None:
+async def test_a_later_migration_is_added_to_what_is_there(database: Database) -> None:
     later = Migration(1000, "a table more", "CREATE TABLE added_later (n INTEGER)")
-    async with own_database.connection() as conn:
+    async with database.connection() as conn:
         await apply_schema(conn, [*migrations(), later])
         await apply_schema(conn, [*migrations(), later])
         await conn.execute("SELECT n FROM added_later")
-    assert (1000,) in await versions(own_database)
+    assert (1000,) in await versions(database)
 
 
-async def test_a_migration_that_fails_leaves_nothing_behind(own_database: Database) -> None:
+async def test_a_migration_that_fails_leaves_nothing_behind(database: Database) -> None:
     good = Migration(1000, "good", "CREATE TABLE added_later (n INTEGER)")
     bad = Migration(1001, "bad", "CREATE TABLE vaults (n INTEGER)")
-    async with own_database.connection() as conn:
+    async with database.connection() as conn:
         with pytest.raises(psycopg.errors.DuplicateTable):
             await apply_schema(conn, [*migrations(), good, bad])
         with pytest.raises(psycopg.errors.UndefinedTable):

@@ -20,15 +20,15 @@ TRUST_IDLE = 5.0
 
 
 @pytest.fixture
-async def pool(empty_url: str) -> AsyncIterator[Pool]:
-    async with open_pool(empty_url) as pool:
+async def pool(database_url: str) -> AsyncIterator[Pool]:
+    async with open_pool(database_url) as pool:
         yield pool
 
 
 @asynccontextmanager
-async def open_pool(empty_url: str) -> AsyncIterator[Pool]:
+async def open_pool(database_url: str) -> AsyncIterator[Pool]:
     async def connect() -> Connection:
-        return await open_session(empty_url, connect_timeout=5, query_timeout=10)
+        return await open_session(database_url, connect_timeout=5, query_timeout=10)
 
     limits = PoolLimits(
         size=2,
@@ -81,9 +81,9 @@ async def test_a_connection_left_in_a_pipeline_is_not_reused(pool: Pool) -> None
 
 
 async def test_a_long_idle_connection_is_checked_before_use(
-    empty_url: str, mock_clock: trio.testing.MockClock
+    database_url: str, mock_clock: trio.testing.MockClock
 ) -> None:
-    async with open_pool(empty_url) as pool:
+    async with open_pool(database_url) as pool:
         async with pool.connection() as conn:
             await conn.execute("SELECT 1")
         conn.pgconn.finish()  # lost, without a notice from the kernel
@@ -94,9 +94,9 @@ async def test_a_long_idle_connection_is_checked_before_use(
 
 
 async def test_no_connection_outlives_its_lifetime(
-    empty_url: str, mock_clock: trio.testing.MockClock
+    database_url: str, mock_clock: trio.testing.MockClock
 ) -> None:
-    async with open_pool(empty_url) as pool:
+    async with open_pool(database_url) as pool:
         first = await session(pool)
         for _ in range(int(LIFETIME / 10) - 2):
             mock_clock.jump(10)
@@ -106,17 +106,17 @@ async def test_no_connection_outlives_its_lifetime(
 
 
 async def test_a_connection_past_its_lifetime_is_closed_on_release(
-    empty_url: str, mock_clock: trio.testing.MockClock
+    database_url: str, mock_clock: trio.testing.MockClock
 ) -> None:
-    async with open_pool(empty_url) as pool, pool.connection() as conn:
+    async with open_pool(database_url) as pool, pool.connection() as conn:
         mock_clock.jump(LIFETIME)
     assert conn.closed
 
 
 async def test_connections_idle_for_too_long_are_closed(
-    empty_url: str, mock_clock: trio.testing.MockClock
+    database_url: str, mock_clock: trio.testing.MockClock
 ) -> None:
-    async with open_pool(empty_url) as pool:
+    async with open_pool(database_url) as pool:
         async with pool.connection() as first:
             async with pool.connection() as second:
                 await second.execute("SELECT 1")
@@ -138,11 +138,11 @@ async def test_closing_the_pool_closes_idle_connections_and_those_released_later
 
 
 async def test_lifetimes_differ_so_that_connections_are_not_all_replaced_at_once(
-    empty_url: str, mock_clock: trio.testing.MockClock
+    database_url: str, mock_clock: trio.testing.MockClock
 ) -> None:
     survived = 0
     for _ in range(20):
-        async with open_pool(empty_url) as pool:
+        async with open_pool(database_url) as pool:
             async with pool.connection() as conn:
                 mock_clock.jump(LIFETIME * 0.95)
             survived += not conn.closed

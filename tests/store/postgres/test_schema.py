@@ -6,7 +6,6 @@ import re
 import subprocess
 from pathlib import Path
 
-from cvms.store.postgres.database import Database
 from tests.store.own_server import execute, server_binaries
 
 SCHEMA = Path(__file__).parents[3] / "schema.sql"
@@ -24,11 +23,9 @@ def dump(uri: str) -> list[str]:
 
 
 async def test_schema_sql_gives_the_database_that_the_migrations_give(
-    own_database: Database, database_url: str, postgres_server: str
+    database_url: str, empty_database_url: str
 ) -> None:
-    execute(postgres_server, "CREATE DATABASE cvms_schema_sql")
-    read = postgres_server.replace("/postgres?", "/cvms_schema_sql?")
-    execute(read, SCHEMA.read_text(encoding="utf-8"))
+    execute(empty_database_url, SCHEMA.read_text(encoding="utf-8"))
     migrated = dump(database_url)
     assert any("CREATE TABLE public.vaults" in line for line in migrated)
-    assert dump(read) == migrated
+    assert dump(empty_database_url) == migrated

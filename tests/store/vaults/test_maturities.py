@@ -185,9 +185,9 @@ async def test_what_left_its_vault_long_ago_is_pruned(database: Database) -> Non
 
 
 async def test_migrating_an_older_database_adds_the_maturities_of_its_vaults(
-    own_database: Database,
+    database: Database,
 ) -> None:
-    async with own_database.transaction() as conn:
+    async with database.transaction() as conn:
         rows = [
             holding((5, 100), (5, 100), pending=[(9, 100)]),
             vault_row(owner="closed", vault="gone", state={"closed": True}),

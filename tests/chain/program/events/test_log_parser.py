@@ -1,4 +1,4 @@
-"""Events in logs that anyone's program may have written into."""
+"""Events in logs that any program can write to."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def frame(program: Pubkey, *body: str, depth: int = 1, end: str = "success") -> 
     return [f"Program {program} invoke [{depth}]", *body, f"Program {program} {end}"]
 
 
-def found(logs: ProgramLogs) -> list[tuple[int, int, Event]]:
+def events_in(logs: ProgramLogs) -> list[tuple[int, int, Event]]:
     return [(each.instruction_index, each.ordinal, each.event) for each in logs.events]
 
 
@@ -55,14 +55,14 @@ def test_events_are_numbered_by_instruction_and_within_it() -> None:
         *frame(OURS, data(deposit(3))),
     ]
     got = parse_events(logs, OURS)
-    assert found(got) == [(1, 0, deposit(1)), (1, 1, deposit(2)), (2, 0, deposit(3))]
+    assert events_in(got) == [(1, 0, deposit(1)), (1, 1, deposit(2)), (2, 0, deposit(3))]
     assert not got.truncated
 
 
 def test_our_frames_inside_another_program_count() -> None:
     inner = frame(OURS, data(deposit(1)), depth=2)
     logs = frame(OTHER, *inner, "Program log: between", *frame(OURS, data(deposit(2)), depth=2))
-    assert found(parse_events(logs, OURS)) == [(0, 0, deposit(1)), (0, 1, deposit(2))]
+    assert events_in(parse_events(logs, OURS)) == [(0, 0, deposit(1)), (0, 1, deposit(2))]
 
 
 def test_data_in_anothers_frame_is_not_ours_whatever_it_looks_like() -> None:
@@ -94,7 +94,7 @@ def test_a_line_a_program_wrote_opens_and_closes_nothing(line: str) -> None:
     assert parse_events(logs, OURS) == parse_events(
         [*frame(OTHER), *frame(OURS, data(deposit(1)))], OURS
     )
-    assert found(parse_events(logs, OURS)) == [(1, 0, deposit(1))]
+    assert events_in(parse_events(logs, OURS)) == [(1, 0, deposit(1))]
 
 
 def test_a_failed_transaction_yields_nothing() -> None:
@@ -116,7 +116,7 @@ def test_a_truncated_log_gives_what_came_before_and_says_so() -> None:
         data(deposit(2)),
     ]
     got = parse_events(logs, OURS)
-    assert found(got) == [(0, 0, deposit(1))]
+    assert events_in(got) == [(0, 0, deposit(1))]
     assert got.truncated
 
 
@@ -148,26 +148,26 @@ def test_frames_that_do_not_balance_are_flagged(logs: list[str]) -> None:
 @pytest.mark.parametrize(
     "text", ["!!!", "eA", encoded(deposit(1))[:-8], "é", ""], ids=lambda text: repr(text[:6])
 )
-def test_data_of_ours_that_cannot_be_read_are_flagged_and_the_rest_is_kept(text: str) -> None:
+def test_unreadable_data_of_the_program_are_flagged_and_the_rest_is_kept(text: str) -> None:
     good = deposit(5)
     got = parse_events(frame(OURS, data(good), f"Program data: {text}", data(good)), OURS)
     if text == "":  # nothing is not an event of ours, and nothing is missing
         assert not got.truncated
     else:
         assert got.truncated
-    assert found(got) == [(0, 0, good), (0, 2, good)]
+    assert events_in(got) == [(0, 0, good), (0, 2, good)]
 
 
-def test_each_field_of_a_data_line_is_looked_at() -> None:
+def test_each_field_of_a_data_line_is_read() -> None:
     closed = VaultClosedEvent(OURS, OTHER)
     got = parse_events(frame(OURS, data(deposit(1), closed)), OURS)
-    assert found(got) == [(0, 0, deposit(1)), (0, 1, closed)]
+    assert events_in(got) == [(0, 0, deposit(1)), (0, 1, closed)]
 
 
 def test_an_event_of_a_later_version_keeps_its_number() -> None:
     unknown = "Program data: " + base64.b64encode(b"from the future").decode()
     got = parse_events(frame(OURS, unknown, data(deposit(1))), OURS)
-    assert found(got) == [(0, 1, deposit(1))]
+    assert events_in(got) == [(0, 1, deposit(1))]
     assert not got.truncated
 
 
@@ -176,7 +176,7 @@ def test_an_instruction_that_writes_no_logs_is_counted_when_the_programs_are_kno
     programs = [ED25519, OTHER, *PRECOMPILES, OURS, ED25519]
     index = programs.index(OURS)
     got = parse_events(logs, OURS, top_level_programs=programs)
-    assert found(got) == [(index, 0, deposit(1))]
+    assert events_in(got) == [(index, 0, deposit(1))]
     assert not got.truncated
 
 
@@ -213,4 +213,7 @@ def test_nothing_another_program_says_adds_or_removes_an_event(said: list[str], 
     noise = [f"Program log: {text}" for text in said]
     body = [data(deposit(1)), *frame(OTHER, depth=2), data(deposit(2))]
     body[at:at] = noise
-    assert found(parse_events(frame(OURS, *body), OURS)) == [(0, 0, deposit(1)), (0, 1, deposit(2))]
+    assert events_in(parse_events(frame(OURS, *body), OURS)) == [
+        (0, 0, deposit(1)),
+        (0, 1, deposit(2)),
+    ]

@@ -1,4 +1,4 @@
-"""Which vaults to fetch again after a transaction."""
+"""Vaults to fetch again after a transaction."""
 
 from __future__ import annotations
 
@@ -130,7 +130,7 @@ def test_a_vault_is_opened_with_the_mint_that_its_instruction_names(programs: Pr
     assert vault_lifecycle(record(short), programs) == []
 
 
-def test_openings_and_closings_are_told_in_their_order(programs: Programs) -> None:
+def test_openings_and_closings_are_listed_in_order(programs: Programs) -> None:
     def executed(instruction: Instruction) -> RawInstruction:
         accounts = tuple(meta.pubkey for meta in instruction.accounts)
         return RawInstruction(0, None, instruction.program_id, accounts, instruction.data)
@@ -139,8 +139,8 @@ def test_openings_and_closings_are_told_in_their_order(programs: Programs) -> No
     close = executed(instructions.close_vault(programs, OWNER))
     vault = instructions.vault_address(programs, OWNER)
     opened = OpenedVault(OWNER, vault, initialize.accounts[2], programs.mint)
-    told = vault_lifecycle(record(initialize, close, initialize), programs)
-    assert told == [opened, ClosedVault(vault), opened]
+    changes = vault_lifecycle(record(initialize, close, initialize), programs)
+    assert changes == [opened, ClosedVault(vault), opened]
     assert vault_lifecycle(record(close, err="AccountInUse"), programs) == []
     elsewhere = RawInstruction(0, None, OWNER, close.accounts, close.data)
     assert vault_lifecycle(record(elsewhere), programs) == []

@@ -1,4 +1,4 @@
-"""How fast an endpoint is asked once it has said that it is asked too much."""
+"""The rate of calls to an endpoint that throttles."""
 
 from __future__ import annotations
 
@@ -31,14 +31,14 @@ def pace(*, jitter: float = 1.0) -> tuple[AdaptiveRateLimiter, Clock]:
 
 
 def ask(pacing: AdaptiveRateLimiter, clock: Clock, calls: int) -> float:
-    """Wait for a turn and take it; the seconds that took."""
+    """Reserve a call, wait for it, and return the seconds that took."""
     wait = pacing.reserve(calls)
     clock.now += wait
     pacing.sent(calls)
     return wait
 
 
-def test_until_it_refuses_nothing_is_slowed() -> None:
+def test_nothing_is_slowed_until_the_endpoint_throttles() -> None:
     pacing, clock = pace()
     assert [ask(pacing, clock, 100) for _ in range(50)] == [0.0] * 50
 
@@ -83,7 +83,7 @@ def test_refusals_of_what_was_under_way_already_halve_once() -> None:
     assert pacing.wait() <= FIRST_PAUSE_SECONDS
 
 
-def test_it_waits_as_long_as_it_is_told_within_bounds_and_never_less() -> None:
+def test_it_pauses_for_retry_after_within_bounds_and_never_less() -> None:
     for jitter in (0.0, 1.0):
         pacing, clock = pace(jitter=jitter)
         pacing.refused(began=clock.now, retry_after=7)
@@ -102,7 +102,7 @@ def test_it_recovers_slowly_and_then_altogether() -> None:
     assert math.isinf(pacing.burst)
 
 
-def test_a_turn_that_is_given_back_is_free_for_the_next() -> None:
+def test_a_released_reservation_is_free_for_the_next_call() -> None:
     pacing, clock = pace()
     ask(pacing, clock, 10)
     pacing.refused(began=clock.now)
@@ -113,7 +113,7 @@ def test_a_turn_that_is_given_back_is_free_for_the_next() -> None:
 
 
 @given(st.lists(st.tuples(st.booleans(), st.integers(1, 100), st.floats(0, 30))))
-def test_a_wait_is_always_finite_and_the_rate_never_nought(
+def test_a_wait_is_always_finite_and_the_rate_never_zero(
     steps: list[tuple[bool, int, float]],
 ) -> None:
     pacing, clock = pace(jitter=0.5)

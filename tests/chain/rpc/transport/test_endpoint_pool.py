@@ -1,4 +1,4 @@
-"""Which endpoint is tried, and when none is."""
+"""Selection of endpoints by their health."""
 
 from __future__ import annotations
 
@@ -90,7 +90,7 @@ def test_one_caller_tries_an_endpoint_that_was_down_while_the_others_fail_at_onc
         assert endpoints.available
 
 
-def test_a_node_that_says_when_to_come_back_is_heard_within_bounds() -> None:
+def test_retry_after_is_respected_within_bounds() -> None:
     endpoints, clock = pool("http://a")
     [endpoint] = endpoints.all()
     for _ in range(FAILURES_BEFORE_DOWN):
@@ -117,7 +117,7 @@ def test_two_endpoints_of_one_provider_can_be_told_apart() -> None:
     assert hosts(endpoints) == ["rpc.example#1", "other", "rpc.example#2"]
 
 
-def test_the_first_is_left_only_when_another_is_ahead_by_a_margin_and_taken_again_after() -> None:
+def test_another_endpoint_is_used_only_while_the_first_lags_by_a_margin() -> None:
     endpoints, _ = pool("http://a", "http://b")
     a, b = endpoints.all()
     endpoints.saw(b, 1000 + LAG_SLOTS, newest=True)
@@ -133,7 +133,7 @@ def test_the_first_is_left_only_when_another_is_ahead_by_a_margin_and_taken_agai
     assert hosts(endpoints) == ["a", "b"]
 
 
-def test_a_finalized_answer_is_no_sign_of_a_lag() -> None:
+def test_a_finalized_response_does_not_count_as_a_lag() -> None:
     endpoints, _ = pool("http://a", "http://b")
     a, b = endpoints.all()
     endpoints.saw(b, 1000, newest=True)
@@ -141,7 +141,7 @@ def test_a_finalized_answer_is_no_sign_of_a_lag() -> None:
     assert hosts(endpoints) == ["a", "b"]
 
 
-def test_an_endpoint_that_is_down_or_not_believed_makes_nobody_lag() -> None:
+def test_an_endpoint_that_is_down_or_not_trusted_does_not_make_others_lag() -> None:
     endpoints, _ = pool("http://a", "http://b")
     a, b = endpoints.all()
 
@@ -165,7 +165,7 @@ def test_an_endpoint_that_is_down_or_not_believed_makes_nobody_lag() -> None:
     assert not a_is_preferred()
 
 
-def test_what_was_seen_long_ago_is_seen_anew() -> None:
+def test_old_failures_and_lags_are_forgotten() -> None:
     endpoints, clock = pool("http://a", "http://b")
     a, b = endpoints.all()
     endpoints.saw(b, 5000, newest=True)
@@ -179,7 +179,7 @@ def test_what_was_seen_long_ago_is_seen_anew() -> None:
     assert hosts(endpoints) == ["a", "b"]
 
 
-def test_an_endpoint_that_fails_now_and_then_is_left_until_it_is_reliable_again() -> None:
+def test_an_endpoint_that_often_fails_is_avoided_until_it_is_reliable_again() -> None:
     endpoints, _ = pool("http://a", "http://b")
     a, _ = endpoints.all()
     successes = 0
@@ -203,7 +203,7 @@ def test_an_endpoint_known_to_be_at_the_slot_comes_first_even_if_it_is_the_secon
     assert hosts(endpoints, at_slot=2000) == ["a", "b"]
 
 
-def test_a_node_that_starts_anew_from_an_old_state_is_believed_and_nonsense_is_not() -> None:
+def test_an_old_slot_of_a_restarted_node_counts_and_an_impossible_one_does_not() -> None:
     endpoints, _ = pool("http://a")
     [a] = endpoints.all()
     endpoints.saw(a, 100_000, newest=True)
@@ -216,7 +216,7 @@ def test_a_node_that_starts_anew_from_an_old_state_is_believed_and_nonsense_is_n
     assert a.slot == 200
 
 
-def test_one_on_another_chain_is_never_asked_and_one_that_disagrees_is_asked_last() -> None:
+def test_an_endpoint_on_another_chain_is_never_used_and_one_that_disagrees_is_used_last() -> None:
     endpoints, _ = pool("http://a", "http://b", "http://c")
     a, b, c = endpoints.all()
     endpoints.refuse(a, "another chain")
@@ -230,7 +230,7 @@ def test_one_on_another_chain_is_never_asked_and_one_that_disagrees_is_asked_las
 
 
 class Life:
-    """Three endpoints to which anything happens, and which of them answered last."""
+    """Three endpoints with arbitrary events, and the one that responded last."""
 
     def __init__(self) -> None:
         self.endpoints, self.clock = pool("http://a", "http://b", "http://c", jitter=0.5)
@@ -284,7 +284,7 @@ HAPPENINGS = [
 
 
 @given(st.lists(st.tuples(st.sampled_from(HAPPENINGS), st.integers(0, 2), st.integers(0, 40))))
-def test_whatever_happens_an_endpoint_that_answers_has_its_turn(
+def test_an_endpoint_that_responds_is_always_used_in_the_end(
     steps: list[tuple[Callable[[Life, Endpoint, int], None], int, int]],
 ) -> None:
     life = Life()

@@ -1,4 +1,4 @@
-"""Which of several nodes a call goes to, over real sockets."""
+"""Failover between several nodes, over real sockets."""
 
 from __future__ import annotations
 
@@ -53,9 +53,7 @@ def methods(node: ScriptedNode) -> list[str]:
     return [request["method"] for request in node.requests]
 
 
-async def test_the_first_is_left_when_another_is_far_ahead_and_taken_again_when_it_catches_up() -> (
-    None
-):
+async def test_another_endpoint_is_used_while_the_first_is_far_behind() -> None:
     first, second = FakeChain(slot=1000), FakeChain(slot=1008)
     async with asked(first, second) as (rpc, _):
         await rpc.probe()
@@ -78,7 +76,7 @@ async def test_a_call_that_needs_a_slot_goes_to_an_endpoint_known_to_be_there() 
         assert "getThing" not in methods(node)
 
 
-async def test_a_node_that_is_behind_is_the_answer_when_no_other_has_a_better_one() -> None:
+async def test_a_response_of_a_node_that_is_behind_counts_if_no_other_is_better() -> None:
     async def behind(request: Any) -> Reply:
         return error(request, -32016, "Minimum context slot", {"contextSlot": 990})
 
@@ -122,9 +120,9 @@ async def test_a_probe_asks_all_at_once_and_shows_each_by_its_host_only() -> Non
         hosts = [f"127.0.0.1:{node.port}" for node in started]
         assert [each.host for each in rpc.endpoints] == hosts
         assert [each.up for each in rpc.endpoints] == [True, False, True]
-        said = f"{rpc.endpoints} {summary(rpc.endpoints)}"
-        assert "HTTP 500" in said
-        assert "secret" not in said
+        shown = f"{rpc.endpoints} {summary(rpc.endpoints)}"
+        assert "HTTP 500" in shown
+        assert "secret" not in shown
 
         def value(name: str, host: str, **labels: str) -> float | None:
             return metrics.registry.get_sample_value(name, {"endpoint": host, **labels})
@@ -162,7 +160,7 @@ ILLS = (
 
 
 @pytest.mark.parametrize("seed", range(3))
-async def test_whatever_befalls_the_others_one_healthy_endpoint_is_enough(
+async def test_one_healthy_endpoint_is_enough_whatever_happens_to_the_others(
     seed: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("cvms.chain.rpc.endpoint_probe.PROBE_SECONDS", 0.5)
@@ -206,7 +204,7 @@ async def test_a_silent_endpoint_does_not_keep_the_others_from_being_probed(
         {"context": None},
     ],
 )
-async def test_a_context_that_makes_no_sense_is_not_taken_for_a_slot(nonsense: Any) -> None:
+async def test_an_invalid_context_is_not_read_as_a_slot(nonsense: Any) -> None:
     async with asked(answering(nonsense)) as (rpc, _):
         await rpc.call("getThing", [])
         assert rpc.endpoints[0].slot == 0
@@ -221,7 +219,7 @@ async def test_a_probe_survives_a_slot_that_is_none() -> None:
                 await rpc.probe()
 
 
-async def test_a_status_found_by_any_node_is_found_in_its_furthest_state() -> None:
+async def test_a_status_of_any_node_counts_and_the_most_advanced_wins() -> None:
     final = STATUS | {"confirmationStatus": "finalized"}
     first = FakeChain(slot=1000, statuses={"a": STATUS, "b": STATUS})
     second = FakeChain(slot=1001, statuses={"a": final})
@@ -256,7 +254,7 @@ async def test_nothing_found_is_no_evidence_while_a_healthy_node_does_not_answer
             await rpc.statuses_everywhere(["a"], min_context_slot=Slot(1000))
 
 
-async def test_what_a_node_with_other_blocks_says_is_no_evidence_of_anything() -> None:
+async def test_a_node_with_other_blocks_is_no_evidence() -> None:
     fork = {1000 - FINALIZED_LAG_SLOTS: OTHER_BLOCK}
     first = FakeChain(slot=1000)
     second = FakeChain(slot=1001, statuses={"a": STATUS}, blocks=fork)
@@ -304,11 +302,11 @@ async def test_a_transaction_that_nobody_takes_is_a_timeout_or_unavailable() -> 
 
 async def test_each_nodes_own_answer_can_be_seen() -> None:
     async with asked(answering(1), refusing(-5), replying(Reply(cut=True))) as (rpc, _):
-        heard = await rpc.everywhere("getThing", [])
-    assert heard[0].answer == 1
-    assert isinstance(heard[1].answer, RpcError)
-    assert isinstance(heard[2].answer, ChainUnavailable)
-    assert [each.ok for each in heard] == [True, False, False]
+        replies = await rpc.everywhere("getThing", [])
+    assert replies[0].answer == 1
+    assert isinstance(replies[1].answer, RpcError)
+    assert isinstance(replies[2].answer, ChainUnavailable)
+    assert [each.ok for each in replies] == [True, False, False]
 
 
 async def test_transactions_are_asked_of_an_endpoint_known_to_be_at_their_slot() -> None:

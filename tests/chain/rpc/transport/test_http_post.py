@@ -44,7 +44,7 @@ async def transport(
 
 
 async def closed_port_url() -> str:
-    """A loopback URL that refuses connections: bound, never listening."""
+    """Return a loopback URL that refuses connections: its port is bound, but does not listen."""
     [listener] = await trio.open_tcp_listeners(0, host="127.0.0.1")
     port = listener.socket.getsockname()[1]
     await listener.aclose()
@@ -58,7 +58,7 @@ async def test_a_call_reaches_the_node_and_its_result_comes_back() -> None:
         assert (request["method"], request["params"]) == ("getThing", ["x", 2])
 
 
-async def test_a_nodes_error_is_raised_as_it_is_and_asked_of_no_one_else() -> None:
+async def test_a_nodes_error_is_raised_and_no_other_node_is_asked() -> None:
     async with nodes(refusing(-32602), answering(1)) as [first, second]:
         async with transport(first, second) as rpc:
             with pytest.raises(RpcError) as caught:
@@ -143,7 +143,7 @@ async def test_a_send_goes_on_only_when_the_first_endpoint_cannot_have_seen_it()
         assert second.requests == []
 
 
-async def test_a_kept_alive_connection_that_died_costs_the_caller_nothing() -> None:
+async def test_a_dead_kept_alive_connection_does_not_fail_the_call() -> None:
     script = in_turn(answering(1), replying(Reply(cut=True)), answering(3))
     async with nodes(script) as [node], transport(node) as rpc:
         assert await rpc.call("getThing", []) == 1
@@ -207,7 +207,7 @@ async def test_one_failed_call_of_a_batch_is_a_value_in_its_place() -> None:
         assert second == 2
 
 
-async def test_a_batch_that_lost_an_answer_is_asked_of_another_endpoint() -> None:
+async def test_a_batch_without_one_of_its_responses_goes_to_another_endpoint() -> None:
     async def script(requests: list[Any]) -> Reply:
         return Reply(json.dumps([{"id": each["id"], "result": 1} for each in requests]).encode())
 
@@ -218,7 +218,7 @@ async def test_a_batch_that_lost_an_answer_is_asked_of_another_endpoint() -> Non
         assert await rpc.batch([("a", []), ("b", [])]) == [1, 1]
 
 
-async def test_a_body_without_end_is_cut_off(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_body_beyond_the_limit_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(post_module, "MAX_BODY_BYTES", 1_000_000)
     bomb = gzip.compress(b" " * 50_000_000)
     plain = Reply(b" " * 2_000_000)
@@ -250,13 +250,13 @@ async def test_keys_in_a_url_reach_the_node_and_nothing_else(
         assert node.targets[0] == "/secretpath?api-key=secretkey"
         assert node.headers[0]["authorization"] == "Basic dXNlcjpwYTpzcw=="
         assert str(node.port) in str(caught.value)
-        said = f"{caught.value!r} {caught.value.__cause__!r} {caplog.text}"
-        assert "secret" not in said
-        assert "dXNlcjpwYTpzcw" not in said
+        shown = f"{caught.value!r} {caught.value.__cause__!r} {caplog.text}"
+        assert "secret" not in shown
+        assert "dXNlcjpwYTpzcw" not in shown
 
 
 @pytest.mark.parametrize("url", ["http://", "http://host:port/secret", "http://a\nb/secret"])
-async def test_a_url_that_cannot_work_is_refused_without_being_quoted(url: str) -> None:
+async def test_an_invalid_url_is_refused_without_being_quoted(url: str) -> None:
     with pytest.raises(ConfigurationError) as caught:
         async with transport(url):
             pytest.fail("it opened")

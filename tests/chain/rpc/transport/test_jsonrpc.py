@@ -1,4 +1,4 @@
-"""What a node sends back is checked before it is believed."""
+"""Responses are validated before they are used."""
 
 from __future__ import annotations
 
@@ -89,7 +89,7 @@ def test_depth_without_end_is_refused(deep: bytes) -> None:
 
 @unhurried
 @given(st.binary(max_size=50) | json_values.map(lambda value: json.dumps(value).encode()))
-def test_nothing_but_malformed_answer_comes_of_odd_bodies(body: bytes) -> None:
+def test_odd_bodies_raise_nothing_but_malformed_response(body: bytes) -> None:
     for attempt in (lambda: decode_response(body, 1), lambda: decode_batch(body, [1, 2])):
         try:
             attempt()

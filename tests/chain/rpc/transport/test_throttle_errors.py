@@ -1,4 +1,4 @@
-"""How endpoints say that they are asked too much, and what means something else."""
+"""Errors that mean throttling, and similar ones that do not."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ NOW = datetime(2026, 11, 25, 12, 0, tzinfo=UTC)
         (-32029, "Too many requests, slow down"),
     ],
 )
-def test_too_much(code: int, message: str) -> None:
+def test_throttling_is_recognized(code: int, message: str) -> None:
     assert is_throttled(RpcError(code, message))
 
 
@@ -43,7 +43,7 @@ def test_too_much(code: int, message: str) -> None:
         None,
     ],
 )
-def test_something_else(answer: Any) -> None:
+def test_other_errors_are_not_throttling(answer: Any) -> None:
     assert not is_throttled(answer)
 
 
@@ -63,11 +63,11 @@ def test_something_else(answer: Any) -> None:
         ("Wed, 99 Nov 99999 12:00:30 GMT", 0),
     ],
 )
-def test_how_long_to_stay_away(value: str, seconds: float) -> None:
+def test_retry_after_in_seconds_or_as_a_date(value: str, seconds: float) -> None:
     assert retry_after(value, now=lambda: NOW) == seconds
 
 
-def test_a_batch_that_is_not_taken() -> None:
+def test_a_refusal_of_batches_is_recognized() -> None:
     assert is_batch_refused(RpcError(-32600, "Batch size exceeds the maximum of 10"))
     assert not is_batch_refused(RpcError(-32600, "Invalid request"))
     assert not is_batch_refused(RpcError(-32602, "batch"))

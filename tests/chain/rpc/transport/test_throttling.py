@@ -1,4 +1,4 @@
-"""Nodes that are asked too much, or in too large batches, and say so; over real sockets."""
+"""Nodes that throttle, or refuse large batches, over real sockets."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ async def asked(
             yield transport, started
 
 
-def told(code: int, message: str) -> Script:
+def fails(code: int, message: str) -> Script:
     async def script(request: Any) -> Reply:
         return error(request, code, message)
 
@@ -59,7 +59,7 @@ def numbered(count: int) -> list[tuple[str, Sequence[Any]]]:
 
 
 class Meter:
-    """A node that takes so many calls at once and so many a second, and refuses the rest."""
+    """A node that accepts so many calls at once and so many a second, and throttles the rest."""
 
     def __init__(self, *, burst: float, rate: float) -> None:
         self.burst, self.rate = burst, rate
@@ -80,10 +80,15 @@ class Meter:
 
 @pytest.mark.parametrize(
     "refusal",
-    [TOO_MANY, told(-32429, "rate limited"), told(-32005, "Too many requests"), told(429, "no")],
+    [
+        TOO_MANY,
+        fails(-32429, "rate limited"),
+        fails(-32005, "Too many requests"),
+        fails(429, "no"),
+    ],
     ids=["429", "-32429", "-32005", "code 429"],
 )
-async def test_one_alone_is_asked_again_after_a_pause(refusal: Script) -> None:
+async def test_a_single_endpoint_is_used_again_after_its_pause(refusal: Script) -> None:
     metrics = Metrics()
     async with asked(in_turn(refusal, answering(7)), metrics=metrics) as (rpc, [node]):
         began = trio.current_time()
@@ -101,7 +106,7 @@ async def test_a_send_that_was_refused_for_its_rate_is_sent_after_all() -> None:
         assert await rpc.call("sendTransaction", ["x"], repeatable=False) == "signature"
 
 
-async def test_another_takes_over_while_one_wants_to_be_left_alone() -> None:
+async def test_another_endpoint_is_used_while_one_throttles() -> None:
     away = replying(Reply(b"", status=429, headers=[("retry-after", "30")]))
     async with asked(away, answering(7)) as (rpc, [first, second]):
         began = trio.current_time()
@@ -112,7 +117,7 @@ async def test_another_takes_over_while_one_wants_to_be_left_alone() -> None:
         assert rpc.available
 
 
-async def test_a_pause_beyond_the_deadline_fails_at_once_and_asks_nobody() -> None:
+async def test_a_pause_beyond_the_deadline_fails_at_once_without_a_request() -> None:
     away = replying(Reply(b"", status=429, headers=[("retry-after", "30")]))
     async with asked(away) as (rpc, [node]):
         for _ in range(3):
@@ -121,7 +126,7 @@ async def test_a_pause_beyond_the_deadline_fails_at_once_and_asks_nobody() -> No
         assert len(node.requests) == 1
 
 
-async def test_one_that_goes_on_refusing_is_not_asked_beyond_the_deadline() -> None:
+async def test_an_endpoint_that_keeps_throttling_is_not_called_beyond_the_deadline() -> None:
     async with asked(TOO_MANY, timeout=1.0) as (rpc, [node]):
         began = trio.current_time()
         with pytest.raises(ChainUnavailable, match="too often"):
@@ -156,7 +161,7 @@ async def test_a_refused_batch_comes_back_in_smaller_parts_and_more_slowly() -> 
         assert meter.refusals <= 3
 
 
-async def test_of_a_batch_only_what_was_refused_is_asked_again() -> None:
+async def test_only_the_throttled_calls_of_a_batch_are_repeated() -> None:
     async def half(request: Any) -> Reply:
         refused = {"code": -32429, "message": "rate limited"}
         answers = [
@@ -173,7 +178,7 @@ async def test_of_a_batch_only_what_was_refused_is_asked_again() -> None:
         assert again == [1, 3, 5, 7, 9]
 
 
-async def test_a_batch_that_is_refused_to_the_end_ends() -> None:
+async def test_a_batch_that_is_always_refused_fails_in_the_end() -> None:
     async def one_of_ten(request: Any) -> Reply:
         calls = request if isinstance(request, list) else [request]
         refused = {"code": -32429, "message": "rate limited"}
@@ -204,7 +209,7 @@ def at_most(limit: int, *, refusal: Reply | None = None) -> Script:
 
 @pytest.mark.parametrize("limit", [0, 1, 7, 40])
 @pytest.mark.parametrize("refusal", [None, Reply(b"", status=413)], ids=["-32600", "413"])
-async def test_a_batch_is_split_until_the_endpoint_takes_it_and_that_is_remembered(
+async def test_a_batch_is_split_until_the_endpoint_accepts_it_and_the_size_is_remembered(
     limit: int, refusal: Reply | None
 ) -> None:
     async with asked(at_most(limit, refusal=refusal)) as (rpc, [node]):
@@ -227,12 +232,12 @@ async def test_a_single_call_that_is_too_large_is_no_reason_to_split() -> None:
     async with asked(replying(Reply(b"", status=413))) as (rpc, _):
         with pytest.raises(ChainUnavailable, match="HTTP 413"):
             await rpc.batch(numbered(1))
-    async with asked(told(-32600, "Batch size")) as (rpc, _):
+    async with asked(fails(-32600, "Batch size")) as (rpc, _):
         [answer] = await rpc.batch(numbered(1))
         assert isinstance(answer, RpcError)
 
 
-async def test_a_cancelled_wait_gives_its_turn_to_the_next() -> None:
+async def test_a_cancelled_wait_returns_its_reservation() -> None:
     async with asked(in_turn(TOO_MANY, answering(7))) as (rpc, [_]):
         [endpoint] = rpc.pool.all()
         endpoint.rate_limiter.refused(began=trio.current_time())

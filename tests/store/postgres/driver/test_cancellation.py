@@ -71,16 +71,16 @@ async def act(database: Database, dice: random.Random) -> None:
 
 @pytest.mark.parametrize("seed", [1, 2, 3])
 async def test_many_cancellations_change_no_result_and_no_sum(
-    own_database: Database, seed: int
+    database: Database, seed: int
 ) -> None:
-    await fill(own_database)
+    await fill(database)
     finished = cancelled = 0
 
     async def worker(dice: random.Random) -> None:
         nonlocal finished, cancelled
         for _ in range(60):
             with trio.move_on_after(dice.choice([0, 0.0005, 0.002, 0.01, 60])) as scope:
-                await act(own_database, dice)
+                await act(database, dice)
                 finished += 1
             cancelled += scope.cancelled_caught
 
@@ -88,12 +88,12 @@ async def test_many_cancellations_change_no_result_and_no_sum(
         async with trio.open_nursery() as nursery:
             for number in range(6):
                 nursery.start_soon(worker, random.Random(seed * 100 + number))
-        async with own_database.connection() as conn:
+        async with database.connection() as conn:
             cursor = await conn.execute("SELECT sum(amount), count(*) FROM accounts")
             assert await cursor.fetchone() == (START * ACCOUNTS, ACCOUNTS)
     assert cancelled > 50
     assert finished > 50
-    await every_connection_is_usable(own_database)
+    await every_connection_is_usable(database)
 
 
 async def every_connection_is_usable(database: Database) -> None:
@@ -117,62 +117,60 @@ async def every_connection_is_usable(database: Database) -> None:
 
 
 async def test_a_transaction_cancelled_while_it_waits_for_a_lock_releases_its_own(
-    own_database: Database,
+    database: Database,
 ) -> None:
-    await fill(own_database)
+    await fill(database)
     take = "UPDATE accounts SET amount = amount - 1 WHERE id = %s"
     with trio.fail_after(5):
-        async with own_database.transaction() as holder:
+        async with database.transaction() as holder:
             await holder.execute(take, [0])
             with trio.move_on_after(0.1):
-                async with own_database.transaction() as waiter:
+                async with database.transaction() as waiter:
                     await waiter.execute(take, [1])
                     await waiter.execute(take, [0])
             await holder.execute(take, [1])
-        async with own_database.connection() as conn:
+        async with database.connection() as conn:
             cursor = await conn.execute("SELECT sum(amount) FROM accounts")
             assert await cursor.fetchone() == (START * ACCOUNTS - 2,)
 
 
 async def test_cancelling_the_wait_for_a_connection_leaves_the_queue(
-    own_database: Database,
+    database: Database,
 ) -> None:
     with trio.fail_after(5):
         async with trio.open_nursery() as nursery:
             held = trio.Event()
 
             async def hold() -> None:
-                async with own_database.connection():
+                async with database.connection():
                     await held.wait()
 
             for _ in range(8):
                 nursery.start_soon(hold)
             await trio.testing.wait_all_tasks_blocked()
             with trio.move_on_after(0.05) as scope:
-                async with own_database.connection():
+                async with database.connection():
                     raise AssertionError("there were only eight")
             assert scope.cancelled_caught
             held.set()
-        await own_database.probe()
-        assert own_database.available
+        await database.probe()
+        assert database.available
 
 
-async def test_a_caller_without_a_connection_fails_within_the_acquire_timeout(
-    own_database: Database,
-) -> None:
+async def test_a_caller_without_a_connection_fails_within_the_timeout(database: Database) -> None:
     start = trio.current_time()
     async with trio.open_nursery() as nursery:
         held = trio.Event()
 
         async def hold() -> None:
-            async with own_database.connection():
+            async with database.connection():
                 await held.wait()
 
         for _ in range(8):
             nursery.start_soon(hold)
         await trio.testing.wait_all_tasks_blocked()
         with pytest.raises(DatabaseUnavailable, match="no connection came free"):
-            await own_database.probe()
+            await database.probe()
         held.set()
     assert 1.9 < trio.current_time() - start < 3
-    await own_database.probe()
+    await database.probe()
