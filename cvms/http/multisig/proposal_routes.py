@@ -36,7 +36,7 @@ from cvms.http.framework.response import Reply, response_of
 from cvms.http.framework.routing import Auth, RouteGroup
 from cvms.http.multisig.approval import ApprovalRun, record_audit, reload, unknown_proposal
 from cvms.http.multisig.chain_state import Multisig, build_withdrawal, multisig_of
-from cvms.http.multisig.proposal_view import Standing, notify_signers, proposal_view
+from cvms.http.multisig.proposal_view import ProposalView, notify_signers, proposal_view
 from cvms.http.operations.execute import SIGNED_REFUSALS
 from cvms.http.operations.idempotency import IdempotencyKey, key_of_request, replay_or_run
 from cvms.store.submissions import multisig_proposals
@@ -52,7 +52,7 @@ Threshold = Annotated[int, msgspec.Meta(ge=1, le=MAX_SIGNERS)]
 Signers = Annotated[tuple[Pubkey, ...], msgspec.Meta(min_length=1, max_length=MAX_SIGNERS)]
 
 
-ROUTES = RouteGroup("multisig", replies={200: Standing})
+ROUTES = RouteGroup("multisig", replies={200: ProposalView})
 
 
 class Propose(Signed, frozen=True, kw_only=True):

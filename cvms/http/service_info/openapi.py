@@ -27,7 +27,7 @@ from cvms.http.framework.edge import Edge
 from cvms.http.framework.problems import HTTP_CODES, outcome_of
 from cvms.http.framework.request import MAX_AMOUNT, Exact, TokenAmount
 from cvms.http.framework.routing import Auth, Route
-from cvms.http.multisig.proposal_view import Standing
+from cvms.http.multisig.proposal_view import ProposalView
 
 TAGS = {
     "operation": "Health, readiness, metrics and interface descriptions",
@@ -89,7 +89,7 @@ PATH_SCHEMAS: Mapping[str, dict[str, Any]] = {
 LINKS: Mapping[Any, tuple[str, str]] = {
     schemas.Submitted: ("get_api_transactions_signature", "signature"),
     schemas.Accepted: ("get_api_transactions_signature", "signature"),
-    Standing: ("get_api_vault_proposal_proposal_id", "proposal_id"),
+    ProposalView: ("get_api_vault_proposal_proposal_id", "proposal_id"),
 }
 
 # Errors that any request can end in, whatever its route.

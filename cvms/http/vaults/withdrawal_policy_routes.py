@@ -45,7 +45,7 @@ ROUTES = RouteGroup(
 )
 
 
-class Policy(Body, frozen=True, kw_only=True):
+class PolicyRequest(Body, frozen=True, kw_only=True):
     """`nonce` and `signature` come from the owner's wallet; an administrator omits them."""
 
     owner: Pubkey
@@ -73,15 +73,15 @@ class Policy(Body, frozen=True, kw_only=True):
         return SignedRequest(self.owner, text, self.nonce, self.signature, self.message)
 
 
-class Whitelisted(Policy, frozen=True, kw_only=True):
+class Whitelisted(PolicyRequest, frozen=True, kw_only=True):
     address: Pubkey
 
 
-class MinDelay(Policy, frozen=True, kw_only=True):
+class MinDelay(PolicyRequest, frozen=True, kw_only=True):
     seconds: Seconds
 
 
-class RateLimit(Policy, frozen=True, kw_only=True):
+class SetRateLimit(PolicyRequest, frozen=True, kw_only=True):
     window_seconds: WindowSeconds
     max_amount: MaxAmount
 
@@ -135,7 +135,7 @@ async def set_min_delay(
 
 @ROUTES.post("/api/admin/withdraw/rate-limit/set", idempotent=True)
 async def set_rate_limit(
-    deps: Dependencies, body: RateLimit, administrator: Administrator | None
+    deps: Dependencies, body: SetRateLimit, administrator: Administrator | None
 ) -> Reply | Response:
     """Set a vault's withdrawal rate limit.
 
@@ -157,7 +157,7 @@ async def set_rate_limit(
 async def _execute(
     deps: Dependencies,
     action: str,
-    body: Policy,
+    body: PolicyRequest,
     instruction: Instruction,
     requester: Credential,
 ) -> Reply | Response:

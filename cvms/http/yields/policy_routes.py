@@ -27,7 +27,7 @@ ACTION = "yield_policy"
 ROUTES = RouteGroup("yield")
 
 
-class Policy(Signed, frozen=True, kw_only=True):
+class SetYieldPolicy(Signed, frozen=True, kw_only=True):
     yield_program: Pubkey
     auto_compound: bool
     min_amount: TokenAmount
@@ -65,7 +65,7 @@ class YieldPolicies(msgspec.Struct, frozen=True, kw_only=True):
     auth=Auth.WALLET,
     sensitive=True,
 )
-async def set_policy(deps: Dependencies, body: Policy) -> Reply:
+async def set_policy(deps: Dependencies, body: SetYieldPolicy) -> Reply:
     """Set a vault's yield policy.
 
     With `auto_compound` the service compounds the vault's yield from the program by itself, once
@@ -80,7 +80,7 @@ async def set_policy(deps: Dependencies, body: Policy) -> Reply:
         return await _store(deps, body, signed)
 
 
-async def _store(deps: Dependencies, body: Policy, signed: SignedRequest) -> Reply:
+async def _store(deps: Dependencies, body: SetYieldPolicy, signed: SignedRequest) -> Reply:
     owner, program = str(body.owner), str(body.yield_program)
     if body.yield_program != deps.programs.yield_pool or not pools_of(deps):
         raise YieldProgramUnsupported(
