@@ -40,7 +40,7 @@ from cvms.http.framework.response import Reply, response_of
 from cvms.http.framework.routing import RouteGroup
 from cvms.http.multisig.cosigning import CoSigningRun, signatures_in
 from cvms.http.operations.execute import UNSPONSORED
-from cvms.http.operations.idempotency import IdempotencyKey, key_of_request, replay_or_run
+from cvms.http.operations.idempotency import IdempotencyKey, replay_or_run
 from cvms.store.security import audit_log
 from cvms.store.submissions import multisig_proposals, submissions
 from cvms.store.submissions.submissions import State, Submission
@@ -90,8 +90,9 @@ async def submit(deps: Dependencies, body: CoSigned) -> Reply | Response:
             given = signatures_in(transaction, str(deps.operator.address))
             return await CoSigningRun(deps, proposal, hashed, given).run()
         built = await _built(deps, hashed)
-        key = await key_of_request(built.owner)
-        return await replay_or_run(deps, key, lambda: _submit(deps, transaction, built, key))
+        return await replay_or_run(
+            deps, built.owner, lambda key: _submit(deps, transaction, built, key)
+        )
 
 
 async def _submit(
