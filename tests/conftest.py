@@ -22,7 +22,7 @@ from cvms.dev.chain_setup import bundled_programs
 from cvms.dev.localnet import prepare
 from cvms.store.postgres.database import Database, open_database
 from tests.block_producer import BlockProducer
-from tests.postgres_server import BLANK, new_database
+from tests.postgres_server import BLANK, new_database, set_to_noon
 from tests.postgres_server import postgres_server as postgres_server_for_tests
 from tests.redis_server import RedisServer
 
@@ -71,6 +71,12 @@ def database_url(postgres_server: str) -> Iterator[str]:
     """The URI of a fresh database with the schema and without a row, dropped afterwards."""
     with new_database(postgres_server) as uri:
         yield uri
+
+
+@pytest.fixture
+def database_at_noon(database_url: str) -> None:
+    """Move the database's clock to noon: no test of one day may end in the next."""
+    set_to_noon(database_url)
 
 
 @pytest.fixture
