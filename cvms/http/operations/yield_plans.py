@@ -27,7 +27,7 @@ from cvms.http.operations.plans import TransactionPlan, operator_may_sign_alone
 
 
 @dataclass(frozen=True, slots=True)
-class Kind:
+class YieldMovementKind:
     """A kind of yield movement: the signed action, its instruction, and the most that a position
     allows.
     """
@@ -52,9 +52,13 @@ def _compound(programs: Programs, *, amount: int, **given: Any) -> Instruction:
     return instructions.compound_yield(programs, compounded_amount=amount, **given)
 
 
-DEPOSIT = Kind("yield_deposit", instructions.yield_deposit, lambda _: MAX_AMOUNT, opens=True)
-WITHDRAW = Kind("yield_withdraw", instructions.yield_withdraw, lambda position: position.principal)
-COMPOUND = Kind("compound_yield", _compound, lambda position: position.claimable)
+DEPOSIT = YieldMovementKind(
+    "yield_deposit", instructions.yield_deposit, lambda _: MAX_AMOUNT, opens=True
+)
+WITHDRAW = YieldMovementKind(
+    "yield_withdraw", instructions.yield_withdraw, lambda position: position.principal
+)
+COMPOUND = YieldMovementKind("compound_yield", _compound, lambda position: position.claimable)
 
 
 def pools_of(deps: Dependencies) -> list[Pubkey]:
@@ -63,7 +67,12 @@ def pools_of(deps: Dependencies) -> list[Pubkey]:
 
 
 async def move(
-    deps: Dependencies, kind: Kind, owner: Pubkey, *, amount: int, yield_program: Pubkey
+    deps: Dependencies,
+    kind: YieldMovementKind,
+    owner: Pubkey,
+    *,
+    amount: int,
+    yield_program: Pubkey,
 ) -> TransactionPlan:
     """Plan a movement of tokens between the vault and a yield program, or a compounding.
 
@@ -96,7 +105,7 @@ async def move(
 
 
 async def _venue(
-    deps: Dependencies, kind: Kind, owner: Pubkey, amount: int, yield_program: Pubkey
+    deps: Dependencies, kind: YieldMovementKind, owner: Pubkey, amount: int, yield_program: Pubkey
 ) -> Venue:
     programs = deps.programs
     vault = vault_address(programs, owner)

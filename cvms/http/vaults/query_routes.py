@@ -52,7 +52,7 @@ class VaultList(msgspec.Struct, frozen=True, kw_only=True):
     next_cursor: str | None
 
 
-class Cursor(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
+class PageCursor(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
     """The end of a page in its sort order. Opaque to clients."""
 
     sort: Sort
@@ -149,7 +149,7 @@ async def _respond(deps: Dependencies, owner: str, render: Callable[[VaultView],
 
 
 def _cursor_after(place: Place, sort: Sort) -> str:
-    raw = msgspec.json.encode(Cursor(sort, place.key, place.owner))
+    raw = msgspec.json.encode(PageCursor(sort, place.key, place.owner))
     return base64.urlsafe_b64encode(raw).rstrip(b"=").decode()
 
 
@@ -157,7 +157,7 @@ def _place(text: str, sort: Sort) -> Place:
     """Decode a cursor. Raises InvalidRequest unless it belongs to this list and this sort."""
     try:
         raw = base64.b64decode(text + "=" * (-len(text) % 4), altchars="-_", validate=True)
-        cursor = msgspec.json.decode(raw, type=Cursor)
+        cursor = msgspec.json.decode(raw, type=PageCursor)
     except (binascii.Error, msgspec.DecodeError, UnicodeError):
         raise _invalid_cursor("not a cursor of this list") from None
     if cursor.sort != sort:

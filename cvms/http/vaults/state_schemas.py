@@ -140,7 +140,7 @@ class _Pending(msgspec.Struct, frozen=True):
     executable_at: int
 
 
-class Account(msgspec.Struct, frozen=True):
+class VaultAccountState(msgspec.Struct, frozen=True):
     """The row's `state`: the account's fields that have no column, named as in the IDL."""
 
     total_deposited: int
@@ -167,7 +167,7 @@ class VaultView:
     def __init__(self, row: VaultRow, now: datetime) -> None:
         self.row = row
         self.now = now
-        self.account = msgspec.convert(row.state, Account)
+        self.account = msgspec.convert(row.state, VaultAccountState)
         self.timelocks = [self._waiting(t.amount, t.unlock_time) for t in self.account.timelocks]
         self.pending = [
             self._waiting(each.amount, each.executable_at)

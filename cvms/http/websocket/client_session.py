@@ -26,7 +26,7 @@ from cvms.http.server.http_connection import HttpConnection
 from cvms.http.websocket.account_subscriptions import ClientAccountSubscriptions
 from cvms.http.websocket.catch_up import read_snapshot_or_replay
 from cvms.http.websocket.client_frames import Frame, Window, parse
-from cvms.http.websocket.heartbeat import Heartbeat, Timer
+from cvms.http.websocket.heartbeat import HeartbeatScheduler, Timer
 from cvms.http.websocket.topic_access import GUARDED, TopicAccess
 from cvms.http.websocket.topic_subscriptions import Overflow, TopicSubscriptions
 from cvms.nursery.channels.hub import OutboxFrame
@@ -72,7 +72,7 @@ class ClientSession:
         deps: Dependencies,
         connection: HttpConnection,
         limits: WebSocketLimits,
-        heartbeat: Heartbeat,
+        heartbeat: HeartbeatScheduler,
         *,
         authorization: str | None,
     ) -> None:

@@ -23,7 +23,7 @@ from cvms.http.websocket.client_session import (
     Ending,
     WebSocketLimits,
 )
-from cvms.http.websocket.heartbeat import Heartbeat
+from cvms.http.websocket.heartbeat import HeartbeatScheduler
 from cvms.store.messaging import outbox
 
 __all__ = ["WebSocketEndpoint", "WebSocketLimits"]
@@ -42,7 +42,7 @@ class WebSocketEndpoint:
         self._deps = deps
         self._limits = limits
         self._open: Counter[str] = Counter()
-        self.heartbeat = Heartbeat()
+        self.heartbeat = HeartbeatScheduler()
         """Must be run by the server."""
 
     async def serve(self) -> None:

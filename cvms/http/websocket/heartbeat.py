@@ -26,7 +26,7 @@ class Timer:
         self.callback = None
 
 
-class Heartbeat:
+class HeartbeatScheduler:
     """Calls each client's callbacks when they are due."""
 
     def __init__(self) -> None:

@@ -14,7 +14,7 @@ from cvms.http.framework.response import Reply
 from cvms.http.framework.routing import Auth, RouteGroup
 from cvms.http.operations import yield_plans
 from cvms.http.operations.execute import COSIGN_OR_SUBMIT, SIGNED_REFUSALS, execute_operation
-from cvms.http.operations.yield_plans import COMPOUND, DEPOSIT, WITHDRAW, Kind
+from cvms.http.operations.yield_plans import COMPOUND, DEPOSIT, WITHDRAW, YieldMovementKind
 
 ROUTES = RouteGroup(
     "yield",
@@ -77,7 +77,7 @@ async def compound(deps: Dependencies, body: Compound) -> Reply | Response:
 
 
 async def _move(
-    deps: Dependencies, kind: Kind, body: YieldMovement | Compound, amount: int
+    deps: Dependencies, kind: YieldMovementKind, body: YieldMovement | Compound, amount: int
 ) -> Reply | Response:
     signed: SignedRequest = body.request(kind.action, amount, body.yield_program)
     return await execute_operation(

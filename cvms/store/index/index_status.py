@@ -35,7 +35,7 @@ ON CONFLICT (program) DO UPDATE SET
 
 
 @dataclass(frozen=True, slots=True)
-class Problem:
+class IndexerProblem:
     """What last ended a run of the indexer, and when."""
 
     text: str
@@ -68,12 +68,12 @@ class IndexState:
     updated_at: datetime | None
     unfinalized_events: int
     unfinalized_transactions: int
-    last_error: Problem | None
+    last_error: IndexerProblem | None
     backlog: BackfillProgress | None
 
 
 @dataclass(frozen=True, slots=True)
-class _Row:
+class _StatusRow:
     slot: int | None
     signature: str | None
     through: int | None
@@ -90,11 +90,11 @@ class _Row:
 
 async def read(conn: Connection, program: str) -> IndexState:
     """Return the state of the index of `program`."""
-    row = await fetch_one(conn, _Row, READ, {"program": program})
+    row = await fetch_one(conn, _StatusRow, READ, {"program": program})
     assert row is not None
     last_error = None
     if row.problem is not None and row.problem_at is not None:
-        last_error = Problem(row.problem, row.problem_at)
+        last_error = IndexerProblem(row.problem, row.problem_at)
     backlog = None
     if row.backlog_listed is not None and row.backlog_complete is not None:
         backlog = BackfillProgress(row.backlog_left, row.backlog_listed, row.backlog_complete)

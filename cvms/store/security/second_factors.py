@@ -165,7 +165,7 @@ class Status:
 
 
 @dataclass(frozen=True, slots=True)
-class _Sealed:
+class _SealedFactor:
     owner: str
     sealed: bytes
 
@@ -248,7 +248,7 @@ async def reseal(conn: Connection, secret_box: SecretBox) -> int:
     """
     renewed, owner = 0, ""
     while rows := await fetch_all(
-        conn, _Sealed, SEALED_AFTER, {"owner": owner, "limit": ROWS_AT_ONCE}
+        conn, _SealedFactor, SEALED_AFTER, {"owner": owner, "limit": ROWS_AT_ONCE}
     ):
         for row in rows:
             sealed = secret_box.reseal(row.sealed, about=_about(row.owner))

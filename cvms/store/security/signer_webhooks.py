@@ -37,7 +37,7 @@ ROWS_AT_ONCE = 500
 
 
 @dataclass(frozen=True, slots=True)
-class _Sealed:
+class _SealedWebhook:
     signer: str
     secret: bytes
 
@@ -54,7 +54,7 @@ async def reseal(conn: Connection, secret_box: SecretBox) -> int:
     """Encrypt every secret with the first key; return how many were not."""
     renewed, signer = 0, ""
     while rows := await fetch_all(
-        conn, _Sealed, SEALED_AFTER, {"signer": signer, "limit": ROWS_AT_ONCE}
+        conn, _SealedWebhook, SEALED_AFTER, {"signer": signer, "limit": ROWS_AT_ONCE}
     ):
         for row in rows:
             sealed = secret_box.reseal(row.secret, about=about(row.signer))

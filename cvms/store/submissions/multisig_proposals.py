@@ -215,7 +215,7 @@ class Proposal:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Row:
+class _ProposalRow:
     id: UUID
     owner: str
     amount: int
@@ -278,7 +278,7 @@ async def add(
 
 async def get(conn: Connection, proposal: UUID) -> Proposal | None:
     """Return the proposal, all of it as of one moment."""
-    row = await fetch_one(conn, _Row, GET, {"id": proposal})
+    row = await fetch_one(conn, _ProposalRow, GET, {"id": proposal})
     if row is None:
         return None
     return Proposal(

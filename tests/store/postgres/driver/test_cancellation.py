@@ -70,7 +70,7 @@ async def act(database: Database, dice: random.Random) -> None:
 
 
 @pytest.mark.parametrize("seed", [1, 2, 3])
-async def test_a_storm_of_cancellations_changes_no_answer_and_no_sum(
+async def test_many_cancellations_change_no_result_and_no_sum(
     database: Database, seed: int
 ) -> None:
     await fill(database)
@@ -97,7 +97,7 @@ async def test_a_storm_of_cancellations_changes_no_answer_and_no_sum(
 
 
 async def every_connection_is_usable(database: Database) -> None:
-    """All of the pool's places are free again, and none blocks another by a forgotten lock."""
+    """Check that all connections are free again, and none holds a lock that blocks another."""
     together = trio.Event()
     out = 0
 
@@ -116,7 +116,7 @@ async def every_connection_is_usable(database: Database) -> None:
                 nursery.start_soon(hold)
 
 
-async def test_a_transaction_cancelled_while_it_waits_for_a_lock_lets_go_of_its_own(
+async def test_a_transaction_cancelled_while_it_waits_for_a_lock_releases_its_own(
     database: Database,
 ) -> None:
     await fill(database)
@@ -134,7 +134,7 @@ async def test_a_transaction_cancelled_while_it_waits_for_a_lock_lets_go_of_its_
             assert await cursor.fetchone() == (START * ACCOUNTS - 2,)
 
 
-async def test_cancelling_the_wait_for_a_connection_gives_up_the_place_in_the_queue(
+async def test_cancelling_the_wait_for_a_connection_leaves_the_queue(
     database: Database,
 ) -> None:
     with trio.fail_after(5):
@@ -157,7 +157,7 @@ async def test_cancelling_the_wait_for_a_connection_gives_up_the_place_in_the_qu
         assert database.available
 
 
-async def test_a_refused_caller_is_told_within_the_acquire_timeout(database: Database) -> None:
+async def test_a_caller_without_a_connection_fails_within_the_timeout(database: Database) -> None:
     start = trio.current_time()
     async with trio.open_nursery() as nursery:
         held = trio.Event()

@@ -20,7 +20,7 @@ from tests.store.proxy import silent_server, tls_proxy
 
 @pytest.fixture
 def dead_port() -> Iterator[int]:
-    """A port that nobody listens on, and nobody will."""
+    """A port that no server listens on."""
     with socket.socket() as bound:
         bound.bind(("127.0.0.1", 0))
         yield bound.getsockname()[1]
@@ -94,15 +94,15 @@ async def test_names_that_do_not_resolve_are_named(names: None) -> None:
         await Connection.connect("host=nowhere")
 
 
-async def test_a_failure_of_every_host_says_what_each_answered(dead_port: int) -> None:
+async def test_a_failure_of_every_host_names_the_error_of_each(dead_port: int) -> None:
     async with silent_server() as silent:
         hosts = f"host=127.0.0.1,127.0.0.1 port={silent},{dead_port} connect_timeout=1"
         with pytest.raises(psycopg.OperationalError, match=r"did not answer in 1 s.*refused"):
             await Connection.connect(hosts)
 
 
-async def test_the_session_asked_for_decides_which_host_it_is(own_server: OwnServer) -> None:
-    """`target_session_attrs` passes over servers that cannot write."""
+async def test_the_session_attributes_decide_which_host_is_used(own_server: OwnServer) -> None:
+    """`target_session_attrs` skips servers that cannot write."""
     execute(own_server.uri(), "ALTER SYSTEM SET default_transaction_read_only = on")
     execute(own_server.uri(), "SELECT pg_reload_conf()")
     try:
@@ -117,7 +117,7 @@ async def test_the_session_asked_for_decides_which_host_it_is(own_server: OwnSer
             connection.execute("SELECT pg_reload_conf()")
 
 
-async def test_a_standby_is_preferred_but_any_server_will_do(own_server: OwnServer) -> None:
+async def test_a_standby_is_preferred_but_any_server_is_accepted(own_server: OwnServer) -> None:
     uri = own_server.uri(target_session_attrs="prefer-standby")
     assert await port_of(uri) == own_server.port
 

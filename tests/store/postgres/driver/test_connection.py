@@ -1,4 +1,4 @@
-"""What psycopg can do, it does on trio too."""
+"""The features of psycopg work on trio."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ async def value(connection: Connection, query: bytes) -> object:
         return await cursor.fetchone()
 
 
-async def test_a_session_speaks_utc_and_the_server_limits_its_queries_too(
+async def test_a_session_uses_utc_and_the_server_limits_its_queries_too(
     connection: Connection,
 ) -> None:
     assert await value(connection, b"SHOW TimeZone") == "UTC"
@@ -44,7 +44,7 @@ async def test_a_pipeline_sends_many_queries_in_one_go(connection: Connection) -
     assert answers == [(n,) for n in range(200)]
 
 
-async def test_a_pipeline_does_not_stop_when_both_sides_have_more_than_a_buffer_to_say(
+async def test_a_pipeline_continues_when_both_sides_send_more_than_a_buffer(
     connection: Connection,
 ) -> None:
     """The server stops reading until we read what it wrote: both directions have to be watched."""
@@ -56,7 +56,7 @@ async def test_a_pipeline_does_not_stop_when_both_sides_have_more_than_a_buffer_
                 assert await cursor.fetchone() == (megabyte,)
 
 
-async def test_copy_brings_rows_in_and_out(connection: Connection) -> None:
+async def test_copy_writes_and_reads_rows(connection: Connection) -> None:
     await connection.execute("CREATE TEMP TABLE copied (n INTEGER)")
     with trio.fail_after(20):
         async with connection.cursor() as cursor:

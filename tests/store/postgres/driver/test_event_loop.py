@@ -1,4 +1,4 @@
-"""psycopg's generators are driven politely: other tasks run, and nothing finished is lost."""
+"""psycopg's generators let other tasks run, and no result is lost."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ Step = Generator[Wait, Ready | int, str]
 
 
 def always_writable(steps: int) -> Step:
-    """As a COPY of much data to a fast server: it never has to wait."""
+    """Like a COPY of much data to a fast server: it never has to wait."""
     for _ in range(steps):
         assert (yield Wait.W) == Ready.W
         time.sleep(0.001)
@@ -25,7 +25,7 @@ def always_writable(steps: int) -> Step:
 
 
 def never_waits() -> Step:
-    """As a row of a COPY that fits the buffer."""
+    """Like a row of a COPY that fits the buffer."""
     time.sleep(0.001)
     return "done"
     yield Wait.R

@@ -49,7 +49,7 @@ def test_libpq_can_cancel_without_blocking() -> None:
 
 
 def test_asyncio_is_used_only_where_it_is_replaced() -> None:
-    """Another method that reaches for asyncio would fail under trio only when it is called."""
+    """Another method that uses asyncio would fail under trio only when it is called."""
     replaced = {"connect", "wait", "cancel_safe"}
     uses = {
         name
@@ -60,7 +60,7 @@ def test_asyncio_is_used_only_where_it_is_replaced() -> None:
     assert uses <= replaced
 
 
-def test_a_connection_still_keeps_the_state_that_we_look_at() -> None:
+def test_a_connection_still_keeps_the_state_that_we_read() -> None:
     source = inspect.getsource(psycopg._connection_base.BaseConnection.__init__)
     for attribute in ("_num_transactions", "_autocommit", "_adapters", "_closed", "_pipeline"):
         assert f"self.{attribute}" in source
