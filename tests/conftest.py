@@ -25,6 +25,7 @@ from tests.block_producer import BlockProducer
 from tests.postgres_server import BLANK, new_database, set_to_noon
 from tests.postgres_server import postgres_server as postgres_server_for_tests
 from tests.redis_server import RedisServer
+from tests.scenario.servers import ServerForker, server_forker
 
 FAST = chain.Timing(slot_seconds=0.05, confirmed_lag=1, finalized_lag=4)
 
@@ -115,6 +116,13 @@ async def localnet(nursery: trio.Nursery) -> Localnet:
         programs=programs,
         running=running,
     )
+
+
+@pytest.fixture(scope="session")
+def forker() -> Iterator[ServerForker]:
+    """The process that servers are forked from: they start without importing everything again."""
+    with server_forker() as started:
+        yield started
 
 
 @pytest.fixture
