@@ -22,9 +22,10 @@ from cvms.dev.chain_setup import bundled_programs
 from cvms.dev.localnet import prepare
 from cvms.store.postgres.database import Database, open_database
 from tests.block_producer import BlockProducer
-from tests.postgres_server import BLANK, new_database
+from tests.postgres_server import BLANK, new_database, set_to_noon
 from tests.postgres_server import postgres_server as postgres_server_for_tests
 from tests.redis_server import RedisServer
+from tests.scenario.servers import ServerForker, server_forker
 
 FAST = chain.Timing(slot_seconds=0.05, confirmed_lag=1, finalized_lag=4)
 
@@ -74,6 +75,12 @@ def database_url(postgres_server: str) -> Iterator[str]:
 
 
 @pytest.fixture
+def database_at_noon(database_url: str) -> None:
+    """Move the database's clock to noon: no test of one day may end in the next."""
+    set_to_noon(database_url)
+
+
+@pytest.fixture
 async def database(database_url: str) -> AsyncIterator[Database]:
     """A fresh database with the schema, open."""
     async with open_database(database_url) as database:
@@ -109,6 +116,13 @@ async def localnet(nursery: trio.Nursery) -> Localnet:
         programs=programs,
         running=running,
     )
+
+
+@pytest.fixture(scope="session")
+def forker() -> Iterator[ServerForker]:
+    """The process that servers are forked from: they start without importing everything again."""
+    with server_forker() as started:
+        yield started
 
 
 @pytest.fixture

@@ -3,40 +3,32 @@
 from __future__ import annotations
 
 import psycopg
-import trio
 
 from cvms.demo import STEPS, run_demo
 from tests.acceptance.conftest import System
-from tests.acceptance.processes import Command, until_ready
+from tests.scenario.servers import Server, ServerForker
 
 
 async def test_a_service_killed_after_every_step_loses_and_doubles_nothing(
-    system: System, database_url: str
+    system: System, database_url: str, forker: ServerForker
 ) -> None:
     said: list[str] = []
-    kills = 0
-    async with trio.open_nursery() as nursery:
-        service: Command = await nursery.start(_serve, system)
+    server = Server(forker, system.folder, system.environ, system.at.url)
 
-        async def kill_and_restart() -> None:
-            nonlocal service, kills
-            await service.kill()
-            kills += 1
-            service = await nursery.start(_serve, system)
+    async def kill_and_restart() -> None:
+        await server.kill()
+        await server.start()
+        await server.wait_until_ready()
 
+    try:
+        await server.start()
+        await server.wait_until_ready()
         await run_demo(system.at, between=kill_and_restart, say=said.append)
-        nursery.cancel_scope.cancel()
-    assert kills == len(STEPS)
+    finally:
+        await server.close()
+    assert server.kills == len(STEPS)
     assert said[-1] == "Everything is as it should be."
     _books_hold_each_effect_once(database_url)
-
-
-async def _serve(system: System, task_status: trio.TaskStatus[Command]) -> None:
-    """Ready once started; ends with the process."""
-    async with system.serve() as service:
-        await until_ready(system.at.url, service)
-        task_status.started(service)
-        await service.process.wait()
 
 
 def _books_hold_each_effect_once(database_url: str) -> None:

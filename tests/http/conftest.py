@@ -208,7 +208,11 @@ async def system(database_url: str, localnet: Localnet) -> AsyncIterator[Served]
     ):
         await database.prepare()
         url = await nursery.start(partial(serve, config, shutdown=shutdown))
-        yield Served(url=url, http=http, config=config, database=database, rpc=rpc)
+        served = Served(url=url, http=http, config=config, database=database, rpc=rpc)
+        with trio.fail_after(10):
+            while (await served.get("/ready")).status_code != 200:  # noqa: ASYNC110
+                await trio.sleep(0.02)
+        yield served
         shutdown.set()
 
 

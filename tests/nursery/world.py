@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -20,6 +20,7 @@ from cvms.chain.program.accounts import VAULT_DISCRIMINATOR, decode_vault
 from cvms.chain.program.addresses import position_summary_address, token_account, vault_address
 from cvms.chain.rpc.rpc_client import RpcClient
 from cvms.chain.types import Commitment, Programs
+from cvms.localnet.ledger.chain import LocalnetChain
 from cvms.metrics import Metrics
 from cvms.nursery.channels.hub import Hub
 from cvms.nursery.channels.indexer_progress import IndexerProgress
@@ -275,12 +276,27 @@ def pubkey(text: str) -> Pubkey:
 
 
 async def judged(world: World, reconciler: Reconciler) -> None:
-    """A full pass, judged once the indexer has passed the slot of its reading and it is final."""
-    await world.indexer().catch_up()
-    await reconciler.full_pass()
-    world.chain.chain.advance(6)
-    await world.indexer().catch_up()
-    await reconciler.resolve_pending()
+    """Make a full pass, and resolve it once its slot is indexed and finalized.
+
+    The clock is held meanwhile: what the chain finalizes after the indexer has looked would have to
+    wait for another attempt.
+    """
+    with held_clock(world.chain.chain):
+        await world.indexer().catch_up()
+        await reconciler.full_pass()
+        world.chain.chain.advance(6)
+        await world.indexer().catch_up()
+        await reconciler.resolve_pending()
+
+
+@contextmanager
+def held_clock(chain: LocalnetChain) -> Iterator[None]:
+    """No slot starts by itself within the block."""
+    was_paused = chain.time.paused
+    chain.pause()
+    yield
+    if not was_paused:
+        chain.resume()
 
 
 async def settled(world: World) -> None:

@@ -166,7 +166,7 @@ def _pending_work(
     if cursor is None or cursor[0] != newest.signature:
         return f"the indexer is at {cursor}, the chain at {newest.signature}"
     for name, query in PENDING_WORK:
-        row = connection.execute(query).fetchone()
+        row = connection.execute(query, {"now": chain.tip.time}).fetchone()
         if row and row[0]:
             return f"{name}: {row[0]}"
     heads = dict(connection.execute("SELECT topic, seq FROM outbox_topics").fetchall())
@@ -181,6 +181,11 @@ PENDING_WORK = (
     (
         "submissions in flight",
         "SELECT count(*) FROM submissions WHERE state IN ('pending', 'submitted', 'confirmed')",
+    ),
+    (
+        # The releaser may be about to submit one: no submission is in flight yet.
+        "matured timelocks not released",
+        "SELECT count(*) FROM maturities WHERE live AND kind = 'timelock' AND due_at <= %(now)s",
     ),
     ("vaults not rechecked at finality", "SELECT count(*) FROM vaults WHERE slot > settled_slot"),
     ("events not finalized", "SELECT count(*) FROM chain_events WHERE commitment <> 'finalized'"),

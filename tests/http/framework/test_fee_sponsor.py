@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import base64
-import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Any
 
 import pytest
-import trio
 from solders.instruction import Instruction
 from solders.keypair import Keypair
 from solders.pubkey import Pubkey
@@ -49,12 +47,7 @@ OPENED = 2 * DEPOSIT  # a vault opened, and a first deposit
 
 Start = Callable[..., AbstractAsyncContextManager[Service]]
 
-
-@pytest.fixture(autouse=True)
-async def within_one_day() -> None:
-    """Wait if the database's day is about to end: each test must run within one day."""
-    left = 86_400 - time.time() % 86_400
-    await trio.sleep(left if left < 30 else 0)
+pytestmark = pytest.mark.usefixtures("database_at_noon")
 
 
 @pytest.fixture

@@ -55,7 +55,7 @@ async def test_an_owner_schedules_a_timelock_and_anyone_may_release_it_once_due(
         await conn.execute("UPDATE submissions SET state = 'confirmed'")
     late = await front.post(RELEASE, body)
     assert (late.status_code, late.json()["code"]) == (409, "conflict")
-    assert "there is none" in late.json()["detail"]
+    assert "it has none" in late.json()["detail"]
 
 
 async def test_as_delegate_the_service_schedules_at_once(front: Service) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from datetime import timedelta
 
 import pytest
@@ -16,12 +15,7 @@ from cvms.store.submissions.fee_budget import FeeBudget
 
 BUDGET = FeeBudget(owner=100, everybody=250)
 
-
-@pytest.fixture(autouse=True)
-async def within_one_day() -> None:
-    """Wait if midnight is near: the day is the database's, and no test may span two."""
-    left = 86_400 - time.time() % 86_400
-    await trio.sleep(left if left < 10 else 0)
+pytestmark = pytest.mark.usefixtures("database_at_noon")
 
 
 def message_hash(name: str) -> bytes:
