@@ -97,7 +97,7 @@ def create_app(
     app = Edge(__name__, limits=limits, cors=cors, max_in_flight=max_in_flight)
     routes = (
         *probe_routes.routes(deps),
-        *idl_routes.routes(deps),
+        *idl_routes.ROUTES,
         *nonce_routes.ROUTES,
         *command_routes.ROUTES,
         *balance_routes.ROUTES,

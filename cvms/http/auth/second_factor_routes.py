@@ -41,7 +41,6 @@ MAX_GUESSES = 50
 
 TotpCode = Annotated[str, msgspec.Meta(pattern=r"^[0-9]{6}\Z")]
 
-
 _SIGNED = (InvalidSignature, NonceUnknown, NonceExpired, NonceUsed)
 _ENCRYPTED = (TwoFactorDisabled, DecryptionFailed)
 

@@ -51,7 +51,6 @@ ProposalId = Annotated[str, msgspec.Meta(pattern=rf"^{UUID_PATTERN}\Z")]
 Threshold = Annotated[int, msgspec.Meta(ge=1, le=MAX_SIGNERS)]
 Signers = Annotated[tuple[Pubkey, ...], msgspec.Meta(min_length=1, max_length=MAX_SIGNERS)]
 
-
 ROUTES = RouteGroup("multisig", replies={200: ProposalView})
 
 

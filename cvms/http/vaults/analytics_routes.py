@@ -39,7 +39,6 @@ MAX_DIGITS = len(str(MAX_AMOUNT))
 
 Time = Annotated[datetime, msgspec.Meta(tz=True)]
 
-
 ROUTES = RouteGroup("analytics")
 
 

@@ -15,6 +15,7 @@ from cvms.http.framework.operation_metrics import counted
 from cvms.http.framework.request import TokenAmount, owner_in_path
 from cvms.http.framework.response import Reply
 from cvms.http.framework.routing import Auth, RouteGroup
+from cvms.http.framework.schemas import reply_of
 from cvms.http.operations.execute import SIGNED_REFUSALS
 from cvms.http.operations.yield_plans import pools_of
 from cvms.http.vaults.balance_routes import open_vault
@@ -22,7 +23,6 @@ from cvms.store.security import audit_log
 from cvms.store.vaults import yield_policies
 
 ACTION = "yield_policy"
-
 
 ROUTES = RouteGroup("yield")
 
@@ -107,7 +107,7 @@ async def _store(deps: Dependencies, body: SetYieldPolicy, signed: SignedRequest
                 "min_amount": stored.min_amount,
             },
         )
-    return Reply(_reply(stored))
+    return Reply(reply_of(stored, YieldPolicy))
 
 
 @ROUTES.get(
@@ -128,17 +128,8 @@ async def list_policies(deps: Dependencies, owner: str) -> Reply:
     return Reply(
         YieldPolicies(
             owner=key,
-            policies=[_reply(each) for each in policies],
+            policies=[reply_of(each, YieldPolicy) for each in policies],
             least=deps.config.yield_compound_min_amount,
             delegated=operator in row.delegates and row.multisig_threshold == 0,
         )
-    )
-
-
-def _reply(policy: yield_policies.YieldPolicy) -> YieldPolicy:
-    return YieldPolicy(
-        yield_program=policy.yield_program,
-        auto_compound=policy.auto_compound,
-        min_amount=policy.min_amount,
-        updated_at=policy.updated_at,
     )
