@@ -96,7 +96,8 @@ def create_app(
     cors = Cors(config.cors_origins)
     app = Edge(__name__, limits=limits, cors=cors, max_in_flight=max_in_flight)
     routes = (
-        *probe_routes.routes(deps),
+        *probe_routes.ROUTES,
+        *probe_routes.metrics_routes(deps),
         *idl_routes.ROUTES,
         *nonce_routes.ROUTES,
         *command_routes.ROUTES,

@@ -112,9 +112,7 @@ def _accepted(built: Submission) -> Reply:
 
 
 @ROUTES.get(
-    "/api/transactions/<signature>",
-    replies={200: schemas.TransactionState},
-    refusals=(NotFound,),
+    "/api/transactions/<signature>", replies={200: schemas.TransactionState}, refusals=(NotFound,)
 )
 async def get_transaction(deps: Dependencies, signature: str) -> Reply:
     """Get the state of a transaction.

@@ -153,14 +153,13 @@ async def _count_guess(conn: Connection, factor: Factor) -> None:
         await second_factors.fail(conn, factor.owner, None)
     else:
         await second_factors.remove(conn, factor.owner)
-    details = {"guesses": guesses, "setup_ended": guesses >= MAX_GUESSES}
     await audit_log.record(
         conn,
         actor="anonymous",
         action="twofa_enable",
         owner=factor.owner,
         outcome="refused",
-        details=details,
+        details={"guesses": guesses, "setup_ended": guesses >= MAX_GUESSES},
     )
 
 

@@ -27,7 +27,8 @@ from cvms.store.vaults.history import Kind
 log = structlog.get_logger(__name__)
 
 SCRAPE_SECONDS = 2.0
-REPEATABLE_READ = IsolationLevel.REPEATABLE_READ
+
+ROUTES = RouteGroup("operation")
 
 
 class Alive(msgspec.Struct, frozen=True):
@@ -41,30 +42,30 @@ class Ready(msgspec.Struct, frozen=True):
     status: str = "ready"
 
 
-def routes(deps: Dependencies) -> RouteGroup:
-    """Return the routes, and register the collectors that /metrics shows."""
+@ROUTES.get("/health", replies={200: Alive})
+async def get_health(deps: Dependencies) -> Reply:
+    """Check that the process answers requests."""
+    return Reply(Alive())
+
+
+@ROUTES.get("/ready", replies={200: Ready})
+async def get_readiness(deps: Dependencies) -> Reply | Response:
+    """Check that the service is ready.
+
+    200 if every component is ok, else 503 with the code `not_ready`; both list every component.
+    """
+    components = deps.board.components
+    if deps.board.ready:
+        return Reply(Ready(components))
+    return problem_response(not_ready({name: asdict(each) for name, each in components.items()}))
+
+
+def metrics_routes(deps: Dependencies) -> RouteGroup:
+    """Register the collectors of one application, and return the route that shows them."""
     counters = EventCounters()
     deps.metrics.registry.register(counters)
     deps.metrics.registry.register(TaskGauges(deps.board))
     group = RouteGroup("operation")
-
-    @group.get("/health", replies={200: Alive})
-    async def get_health(deps: Dependencies) -> Reply:
-        """Check that the process answers requests."""
-        return Reply(Alive())
-
-    @group.get("/ready", replies={200: Ready})
-    async def get_readiness(deps: Dependencies) -> Reply | Response:
-        """Check that the service is ready.
-
-        200 if every component is ok, else 503 with the code `not_ready`; both list every component.
-        """
-        components = deps.board.components
-        if deps.board.ready:
-            return Reply(Ready(components))
-        return problem_response(
-            not_ready({name: asdict(component) for name, component in components.items()})
-        )
 
     @group.get("/metrics", replies={200: None})
     async def get_metrics(deps: Dependencies) -> Response:
@@ -83,7 +84,7 @@ async def _read_database(deps: Dependencies, counters: EventCounters) -> None:
     """Refresh what the database counts, unless it does not answer in time."""
     try:
         with trio.move_on_after(SCRAPE_SECONDS):
-            async with deps.database.transaction(isolation=REPEATABLE_READ) as conn:
+            async with deps.database.transaction(isolation=IsolationLevel.REPEATABLE_READ) as conn:
                 locked = await vaults.tvl(conn)
                 counts = await event_counters.read(conn)
             counters.counts = {kind: count for kind, (count, _) in counts.items()}

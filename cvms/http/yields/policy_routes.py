@@ -111,9 +111,7 @@ async def _store(deps: Dependencies, body: SetYieldPolicy, signed: SignedRequest
 
 
 @ROUTES.get(
-    "/api/vault/yield-policy/<owner>",
-    replies={200: YieldPolicies},
-    refusals=(VaultNotFound,),
+    "/api/vault/yield-policy/<owner>", replies={200: YieldPolicies}, refusals=(VaultNotFound,)
 )
 async def list_policies(deps: Dependencies, owner: str) -> Reply:
     """List a vault's yield policies.
