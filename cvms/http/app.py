@@ -32,7 +32,8 @@ from cvms.http.vaults import (
     query_routes,
     withdrawal_policy_routes,
 )
-from cvms.http.websocket.endpoint import WebSocketEndpoint, WebSocketLimits
+from cvms.http.websocket.client_session import WebSocketLimits
+from cvms.http.websocket.endpoint import WebSocketEndpoint
 from cvms.http.yields import movement_routes, policy_routes, status_routes
 from cvms.metrics import Metrics
 from cvms.nursery.channels.account_registry import AccountRegistry
@@ -69,8 +70,8 @@ def create_app(
 ) -> Edge:
     """Return the front end, built on the components of the composition root."""
     limits = RateLimits(
-        limiter or MemoryLimiter(),
-        config.rates,
+        limiter=limiter or MemoryLimiter(),
+        rates=config.rates,
         proxies=config.trusted_proxies,
         metrics=metrics,
     )
