@@ -110,7 +110,7 @@ async def execute_by_owner(
 
 @dataclass(frozen=True, slots=True)
 class _OperationRun:
-    """One run of an operation, about the vault of `owner`."""
+    """One run of an operation that is about `owner`."""
 
     deps: Dependencies
     action: str
