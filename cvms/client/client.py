@@ -124,8 +124,7 @@ class Client(SigningClient):
             auto_compound=auto_compound,
             min_amount=min_amount,
         )
-        path = "/api/vault/yield-policy"
-        return await self._transport.send("POST", path, YieldPolicy, body, repeatable=False)
+        return await self._send_once("/api/vault/yield-policy", body, YieldPolicy)
 
     # --- protection against a stolen key ---------------------------------------------------------
 
@@ -154,28 +153,17 @@ class Client(SigningClient):
     async def set_up_second_factor(self) -> SecondFactor:
         """Return a new secret for a device. It takes effect with `verify_second_factor`."""
         body = await self.signed("twofa_setup", owner=self.address)
-        return await self._transport.send(
-            "POST", "/api/2fa/setup", SecondFactor, body, repeatable=False
-        )
+        return await self._send_once("/api/2fa/setup", body, SecondFactor)
 
     async def verify_second_factor(self, code: str) -> SecondFactorStatus:
         """Enable the second factor with a first code. From then on withdrawals need one."""
         body = {"owner": self.address, "code": code}
-        return await self._transport.send(
-            "POST", "/api/2fa/verify", SecondFactorStatus, body, repeatable=False
-        )
+        return await self._send_once("/api/2fa/verify", body, SecondFactorStatus)
 
     async def disable_second_factor(self, code: str) -> SecondFactorStatus:
         """Disable the second factor."""
         body = await self.signed("twofa_disable", owner=self.address)
-        return await self._transport.send(
-            "POST",
-            "/api/2fa/disable",
-            SecondFactorStatus,
-            body,
-            headers={"X-2FA-CODE": code},
-            repeatable=False,
-        )
+        return await self._send_once("/api/2fa/disable", body, SecondFactorStatus, code=code)
 
     # --- multisig withdrawals --------------------------------------------------------------------
 
@@ -201,8 +189,7 @@ class Client(SigningClient):
     async def set_signer_contact(self, url: str) -> SignerContact:
         """Set the webhook that receives the proposals for this signer."""
         body = await self.signed("signer_contact", signer=self.address, url=url)
-        path = "/api/vault/signer-contact"
-        return await self._transport.send("POST", path, SignerContact, body, repeatable=False)
+        return await self._send_once("/api/vault/signer-contact", body, SignerContact)
 
 
 @asynccontextmanager

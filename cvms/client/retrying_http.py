@@ -39,15 +39,16 @@ class RetryingHttp:
         Raises Problem and ServiceUnavailable.
         """
         given = {name: value for name, value in params.items() if value is not None}
-        return await self._request("GET", path, reply, params=given)
+        return await self.send("GET", path, reply, params=given)
 
     async def send(
         self,
         method: str,
         path: str,
         kind: type[T],
-        body: Any,
+        body: Any = None,
         *,
+        params: Mapping[str, Any] | None = None,
         headers: Mapping[str, str] | None = None,
         repeatable: bool = True,
     ) -> T:
@@ -55,20 +56,16 @@ class RetryingHttp:
 
         Raises Problem and ServiceUnavailable.
         """
-        return await self._request(
-            method, path, kind, repeatable=repeatable, json=body, headers=headers
-        )
-
-    async def _request(
-        self, method: str, path: str, kind: type[T], *, repeatable: bool = True, **request: Any
-    ) -> T:
+        url = self._url + path
         delay = FIRST_DELAY
         failure: Exception | None = None
         with anyio.move_on_after(self._patience) as waiting:
             while failure is None or repeatable:
                 pause = delay * random.uniform(0.5, 1.0)  # noqa: S311 - not a secret
                 try:
-                    reply = await self._http.request(method, self._url + path, **request)
+                    reply = await self._http.request(
+                        method, url, json=body, params=params, headers=headers
+                    )
                     return _read(reply, kind)
                 except httpx.TransportError as error:
                     failure = error

@@ -93,6 +93,15 @@ class SigningClient(QueryClient):
             headers["X-2FA-CODE"] = code
         return await self._transport.send(method, path, kind, body, headers=headers)
 
+    async def _send_once(
+        self, path: str, body: Any, kind: type[T], *, code: str | None = None
+    ) -> T:
+        """Send a request that must not be repeated, since it has no Idempotency-Key."""
+        headers = None if code is None else {"X-2FA-CODE": code}
+        return await self._transport.send(
+            "POST", path, kind, body, headers=headers, repeatable=False
+        )
+
 
 def _as_signed(field: object) -> str:
     """Return a field's text in the message that the wallet signs."""

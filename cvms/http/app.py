@@ -32,7 +32,8 @@ from cvms.http.vaults import (
     query_routes,
     withdrawal_policy_routes,
 )
-from cvms.http.websocket.endpoint import WebSocketEndpoint, WebSocketLimits
+from cvms.http.websocket.client_session import WebSocketLimits
+from cvms.http.websocket.endpoint import WebSocketEndpoint
 from cvms.http.yields import movement_routes, policy_routes, status_routes
 from cvms.metrics import Metrics
 from cvms.nursery.channels.account_registry import AccountRegistry
@@ -69,8 +70,8 @@ def create_app(
 ) -> Edge:
     """Return the front end, built on the components of the composition root."""
     limits = RateLimits(
-        limiter or MemoryLimiter(),
-        config.rates,
+        limiter=limiter or MemoryLimiter(),
+        rates=config.rates,
         proxies=config.trusted_proxies,
         metrics=metrics,
     )
@@ -96,8 +97,9 @@ def create_app(
     cors = Cors(config.cors_origins)
     app = Edge(__name__, limits=limits, cors=cors, max_in_flight=max_in_flight)
     routes = (
-        *probe_routes.routes(deps),
-        *idl_routes.routes(deps),
+        *probe_routes.ROUTES,
+        *probe_routes.metrics_routes(deps),
+        *idl_routes.ROUTES,
         *nonce_routes.ROUTES,
         *command_routes.ROUTES,
         *balance_routes.ROUTES,

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from uuid import UUID
-
 from quart import Response
 from solders.signature import Signature
 from solders.transaction import VersionedTransaction
@@ -40,7 +38,7 @@ from cvms.http.framework.response import Reply, response_of
 from cvms.http.framework.routing import RouteGroup
 from cvms.http.multisig.cosigning import CoSigningRun, signatures_in
 from cvms.http.operations.execute import UNSPONSORED
-from cvms.http.operations.idempotency import IdempotencyKey, key_of_request, replay_or_run
+from cvms.http.operations.idempotency import IdempotencyKey, replay_or_run
 from cvms.store.security import audit_log
 from cvms.store.submissions import multisig_proposals, submissions
 from cvms.store.submissions.submissions import State, Submission
@@ -85,13 +83,15 @@ async def submit(deps: Dependencies, body: CoSigned) -> Reply | Response:
     with counted(deps, "submit"):
         transaction = parse_base64(body.transaction)
         hashed = message_hash(message_of(transaction))
-        proposal = await _proposal(deps, hashed)
+        async with deps.database.connection() as conn:
+            proposal = await multisig_proposals.by_message(conn, hashed)
         if proposal is not None:
             given = signatures_in(transaction, str(deps.operator.address))
             return await CoSigningRun(deps, proposal, hashed, given).run()
         built = await _built(deps, hashed)
-        key = await key_of_request(built.owner)
-        return await replay_or_run(deps, key, lambda: _submit(deps, transaction, built, key))
+        return await replay_or_run(
+            deps, built.owner, lambda key: _submit(deps, transaction, built, key)
+        )
 
 
 async def _submit(
@@ -101,6 +101,7 @@ async def _submit(
     key: IdempotencyKey | None,
 ) -> Reply:
     if built.state is State.BUILT:
+        await _check(deps, transaction, built)
         built = await _sign_and_store(deps, transaction, built, key)
         deps.submit_wake.wake()
     return _accepted(built)
@@ -111,9 +112,7 @@ def _accepted(built: Submission) -> Reply:
 
 
 @ROUTES.get(
-    "/api/transactions/<signature>",
-    replies={200: schemas.TransactionState},
-    refusals=(NotFound,),
+    "/api/transactions/<signature>", replies={200: schemas.TransactionState}, refusals=(NotFound,)
 )
 async def get_transaction(deps: Dependencies, signature: str) -> Reply:
     """Get the state of a transaction.
@@ -130,12 +129,7 @@ async def get_transaction(deps: Dependencies, signature: str) -> Reply:
         found = await submissions.get_by_signature(conn, key)
     if found is None:
         raise NotFound("This service has not submitted a transaction with that signature.")
-    return Reply(schemas.transaction_state_reply(found))
-
-
-async def _proposal(deps: Dependencies, hashed: bytes) -> UUID | None:
-    async with deps.database.connection() as conn:
-        return await multisig_proposals.by_message(conn, hashed)
+    return Reply(schemas.reply_of(found, schemas.TransactionState))
 
 
 async def _built(deps: Dependencies, hashed: bytes) -> Submission:
@@ -148,19 +142,28 @@ async def _built(deps: Dependencies, hashed: bytes) -> Submission:
     return found
 
 
+async def _check(deps: Dependencies, transaction: VersionedTransaction, built: Submission) -> None:
+    """Raise unless the transaction can land once the operator has signed it."""
+    if await deps.rpc.get_block_height(Commitment.CONFIRMED) > built.last_valid_block_height:
+        raise TransactionExpired(
+            "The block hash of the transaction has expired; request a new one and sign that."
+        )
+    others = [each for each in missing_signers(transaction) if each != deps.operator.address]
+    if others:
+        raise InvalidSignature(f"The signature of {others[0]} is missing or does not verify.")
+    # Simulated unsigned: no node gets a transaction that it could send before it is stored.
+    result = await deps.rpc.simulate(bytes(unsigned(message_of(transaction))))
+    # It may have landed already if the same bytes were submitted by a request that was faster.
+    if result.err is not None and result.err != "AlreadyProcessed":
+        raise to_program_error(result.err, result.logs, deps.programs)
+
+
 async def _sign_and_store(
     deps: Dependencies,
     transaction: VersionedTransaction,
     built: Submission,
     key: IdempotencyKey | None,
 ) -> Submission:
-    await _check_height(deps, built)
-    _check_signers(deps, transaction)
-    # Simulated unsigned: no node gets a transaction that it could send before it is stored.
-    result = await deps.rpc.simulate(bytes(unsigned(message_of(transaction))))
-    # It may have landed already if the same bytes were submitted by a request that was faster.
-    if result.err is not None and result.err != "AlreadyProcessed":
-        raise to_program_error(result.err, result.logs, deps.programs)
     signed = None
     if deps.operator.address in required_signers(message_of(transaction)):
         signed = deps.operator.sign(transaction, acts=False)
@@ -184,23 +187,3 @@ async def _sign_and_store(
             details={"kind": built.kind, "tx": signature_of(transaction)},
         )
     return stored
-
-
-async def _check_height(deps: Dependencies, built: Submission) -> None:
-    height = await deps.rpc.get_block_height(Commitment.CONFIRMED)
-    if height > built.last_valid_block_height:
-        raise _expired()
-
-
-def _expired() -> TransactionExpired:
-    return TransactionExpired(
-        "The block hash of the transaction has expired; request a new one and sign that."
-    )
-
-
-def _check_signers(deps: Dependencies, transaction: VersionedTransaction) -> None:
-    """Raise InvalidSignature unless every signer but the operator has signed."""
-    operator = deps.operator.address
-    others = [each for each in missing_signers(transaction) if each != operator]
-    if others:
-        raise InvalidSignature(f"The signature of {others[0]} is missing or does not verify.")

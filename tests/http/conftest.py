@@ -24,7 +24,7 @@ from cvms.config.settings import Config, Rates
 from cvms.dev.chain_setup import local_yield_sources
 from cvms.http import create_app, serve_http
 from cvms.http.framework.edge import MAX_IN_FLIGHT, Edge
-from cvms.http.websocket.endpoint import WebSocketLimits
+from cvms.http.websocket.client_session import WebSocketLimits
 from cvms.metrics import Metrics
 from cvms.nursery.channels.account_registry import AccountRegistry
 from cvms.nursery.channels.hub import Hub

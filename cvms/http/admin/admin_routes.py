@@ -17,16 +17,15 @@ from cvms.http.framework.dependencies import Dependencies
 from cvms.http.framework.request import Body, Limit, RowId
 from cvms.http.framework.response import Reply
 from cvms.http.framework.routing import Auth, RouteGroup
+from cvms.http.framework.schemas import reply_of
 from cvms.nursery.channels.status_board import ComponentStatus
 from cvms.store.messaging.leader_notifications import RECONCILE, notify_leader
 from cvms.store.reconciliation import reconciliation_log
 from cvms.store.security import audit_log
 
 Action = Annotated[str, msgspec.Meta(pattern=r"^[a-z0-9_]{1,64}\Z")]
-TAGS = ("administration",)
 
-
-ROUTES = RouteGroup(*TAGS, auth=Auth.ADMIN)
+ROUTES = RouteGroup("administration", auth=Auth.ADMIN)
 
 
 class AuditQuery(Body, frozen=True):
@@ -149,7 +148,7 @@ async def list_differences(
     """
     async with deps.database.connection() as conn:
         rows = await reconciliation_log.recent(conn, query.limit)
-    return Reply(Differences([Difference(**asdict(row)) for row in rows]))
+    return Reply(Differences([reply_of(row, Difference) for row in rows]))
 
 
 @ROUTES.get("/api/admin/tasks", replies={200: Tasks}, role=Role.VIEWER)
@@ -181,8 +180,7 @@ async def reconcile(deps: Dependencies, body: Reconcile, administrator: Administ
     Queues the comparison of the owner's vault with the chain, or of all vaults without an `owner`.
     202 is returned at once; `GET /api/admin/reconciliation` lists the differences.
     """
-    owner = None if body.owner is None else str(body.owner)
-    await _request_reconciliation(deps, administrator, "reconcile", owner, {})
+    await _request_reconciliation(deps, administrator, "reconcile", body.owner, {})
     return Reply(Asked(), 202)
 
 
@@ -206,8 +204,8 @@ async def set_token_account(
             f"The vault's token account on chain is {vault.token_account}, "
             f"not {body.token_account}."
         )
-    owner, details = str(body.owner), {"token_account": str(body.token_account)}
-    await _request_reconciliation(deps, administrator, "vault_token_account_set", owner, details)
+    action, details = "vault_token_account_set", {"token_account": str(body.token_account)}
+    await _request_reconciliation(deps, administrator, action, body.owner, details)
     return Reply(Asked(), 202)
 
 
@@ -215,11 +213,11 @@ async def _request_reconciliation(
     deps: Dependencies,
     administrator: Administrator,
     action: str,
-    owner: str | None,
+    owner: Pubkey | None,
     details: dict[str, Any],
 ) -> None:
     """Record the request, and notify the leader once this commits."""
-    actor = f"admin:{administrator.subject}"
+    key, actor = str(owner) if owner else None, administrator.actor
     async with deps.database.transaction() as conn:
-        await audit_log.record(conn, actor=actor, action=action, owner=owner, details=details)
-        await notify_leader(conn, RECONCILE, owner or "")
+        await audit_log.record(conn, actor=actor, action=action, owner=key, details=details)
+        await notify_leader(conn, RECONCILE, key or "")

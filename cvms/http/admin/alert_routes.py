@@ -17,12 +17,10 @@ from cvms.store.alerts import alerts, lifecycle
 from cvms.store.alerts.lifecycle import alert_webhook
 from cvms.store.security import audit_log
 
-TAGS = ("administration",)
 State = Literal["open", "acknowledged", "resolved"]
 Severity = Literal["info", "warning", "critical"]
 
-
-ROUTES = RouteGroup(*TAGS, auth=Auth.ADMIN)
+ROUTES = RouteGroup("administration", auth=Auth.ADMIN)
 
 
 class AlertsQuery(Body, frozen=True):
@@ -96,8 +94,7 @@ async def acknowledge_alert(
     Records that the administrator is handling it. An alert that only a person can resolve is
     resolved by this. Only the first acknowledgement is recorded; repeating it changes nothing.
     """
-    by = f"admin:{administrator.subject}"
-    number = _number(alert_id)
+    by, number = administrator.actor, _number(alert_id)
     async with deps.database.transaction() as conn:
         row = await lifecycle.acknowledge(
             conn, number, by=by, hook=alert_webhook(deps.config.alerts.webhook_minimum)

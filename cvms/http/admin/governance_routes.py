@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Annotated, Any
+from typing import Annotated
 
 import msgspec
 from quart import Response
@@ -33,15 +33,12 @@ from cvms.http.operations import plans
 from cvms.http.operations.execute import execute_operation
 from cvms.http.operations.plans import TransactionPlan
 
-SUBMITTED = {202: schemas.Submitted}
-
 RiskLevel = Annotated[int, msgspec.Meta(ge=0, le=255)]
 Reason = Annotated[str, msgspec.Meta(min_length=1, max_length=500)]
 
-
 ROUTES = RouteGroup(
     "administration",
-    replies=SUBMITTED,
+    replies={202: schemas.Submitted},
     refusals=(ProgramRefused, NotSponsored),
     auth=Auth.ADMIN,
     idempotent=True,
@@ -85,8 +82,7 @@ async def add_authorized_program(
 
     The program may then lock, unlock and transfer the collateral of vaults.
     """
-    build = instructions.add_authorized_program
-    return await _govern(deps, administrator, "add_authorized_program", build, program=body.program)
+    return await _govern(deps, administrator, instructions.add_authorized_program, body)
 
 
 @ROUTES.post("/api/admin/vault-authority/remove")
@@ -94,10 +90,7 @@ async def remove_authorized_program(
     deps: Dependencies, body: Program, administrator: Administrator
 ) -> Reply | Response:
     """Revoke a program's authorization to move collateral."""
-    build = instructions.remove_authorized_program
-    return await _govern(
-        deps, administrator, "remove_authorized_program", build, program=body.program
-    )
+    return await _govern(deps, administrator, instructions.remove_authorized_program, body)
 
 
 @ROUTES.post("/api/admin/yield-program/add")
@@ -108,8 +101,7 @@ async def add_yield_program(
 
     Vaults may then deposit tokens into it.
     """
-    build = instructions.add_yield_program
-    return await _govern(deps, administrator, "add_yield_program", build, program=body.program)
+    return await _govern(deps, administrator, instructions.add_yield_program, body)
 
 
 @ROUTES.post("/api/admin/yield-program/remove")
@@ -117,8 +109,7 @@ async def remove_yield_program(
     deps: Dependencies, body: Program, administrator: Administrator
 ) -> Reply | Response:
     """Remove a program from the yield whitelist."""
-    build = instructions.remove_yield_program
-    return await _govern(deps, administrator, "remove_yield_program", build, program=body.program)
+    return await _govern(deps, administrator, instructions.remove_yield_program, body)
 
 
 @ROUTES.post("/api/admin/risk-level/set")
@@ -129,8 +120,7 @@ async def set_risk_level(
 
     The number informs readers of the vault authority's account; the program ignores it.
     """
-    build = instructions.set_risk_level
-    return await _govern(deps, administrator, "set_risk_level", build, risk_level=body.risk_level)
+    return await _govern(deps, administrator, instructions.set_risk_level, body)
 
 
 @ROUTES.post("/api/admin/freeze/set")
@@ -141,8 +131,7 @@ async def set_freeze_flag(
 
     While frozen, collateral can be neither locked nor unlocked. Withdrawals and transfers go on.
     """
-    build = instructions.set_freeze_flag
-    return await _govern(deps, administrator, "set_freeze_flag", build, freeze=body.freeze)
+    return await _govern(deps, administrator, instructions.set_freeze_flag, body)
 
 
 @ROUTES.post("/api/admin/cpi-enforced/set")
@@ -154,33 +143,32 @@ async def set_cpi_enforced(
     If enforced, instructions that move collateral must name the calling program in
     `caller_program`.
     """
-    build = instructions.set_cpi_enforced
-    return await _govern(
-        deps, administrator, "set_cpi_enforced", build, cpi_enforced=body.cpi_enforced
-    )
+    return await _govern(deps, administrator, instructions.set_cpi_enforced, body)
 
 
 async def _govern(
     deps: Dependencies,
     administrator: Administrator,
-    action: str,
     build: Callable[..., Instruction],
-    **arguments: Any,
+    body: Body,
 ) -> Reply | Response:
-    """Submit an instruction that is signed as governance; its arguments go to the audit trail."""
-    governance = deps.operator.address
+    """Submit an instruction that is signed as governance.
+
+    The action has the name of `build`. The body's fields are the instruction's arguments, and go
+    to the audit trail.
+    """
+    governance, arguments = deps.operator.address, msgspec.structs.asdict(body)
     instruction = build(deps.programs, governance=governance, **arguments)
     details = {
         name: str(value) if isinstance(value, Pubkey) else value
         for name, value in arguments.items()
     }
-    requester = AdministratorRequest(administrator)
     return await execute_operation(
         deps,
-        action,
+        build.__name__,
         owner=governance,
-        credential=requester,
-        plan=lambda: plans.by_governance(deps, action, instruction, details=details),
+        credential=AdministratorRequest(administrator),
+        plan=lambda: plans.by_governance(deps, instruction, details=details),
     )
 
 
@@ -197,12 +185,11 @@ async def emergency_withdraw(
     The tokens go to the owner's own token account, locked tokens included; a missing account is
     created. The `reason` is recorded in the audit trail.
     """
-    requester = AdministratorRequest(administrator)
     return await execute_operation(
         deps,
         "emergency_withdraw",
         owner=body.owner,
-        credential=requester,
+        credential=AdministratorRequest(administrator),
         plan=lambda: _emergency_plan(deps, body),
     )
 
@@ -217,9 +204,7 @@ async def _emergency_plan(deps: Dependencies, body: Emergency) -> TransactionPla
     create = create_idempotent_associated_token_account(payer=operator, owner=body.owner, mint=mint)
     return await plans.by_governance(
         deps,
-        "emergency_withdraw",
         instruction,
-        owner=body.owner,
         amount=body.amount,
         setup=[] if has_account else [create],
         details={"reason": body.reason, "recipient": str(token_account(body.owner, mint))},
@@ -242,12 +227,11 @@ async def transfer_collateral(
     if body.caller_program not in {None, manager}:
         problem = FieldProblem("caller_program", f"only {manager} is supported")
         raise InvalidRequest(f"Omit `caller_program`, or set it to {manager}.", [problem])
-    requester = AdministratorRequest(administrator)
     return await execute_operation(
         deps,
         "transfer_collateral",
         owner=body.from_owner,
-        credential=requester,
+        credential=AdministratorRequest(administrator),
         plan=lambda: _transfer_plan(deps, body),
     )
 
@@ -264,9 +248,7 @@ async def _transfer_plan(deps: Dependencies, body: Transfer) -> TransactionPlan:
     )
     return await plans.by_governance(
         deps,
-        "transfer_collateral",
         instruction,
-        owner=body.from_owner,
         amount=body.amount,
         details={"to_owner": str(body.to_owner)},
     )

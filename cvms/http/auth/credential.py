@@ -89,7 +89,7 @@ class AdministratorRequest:
 
     @property
     def actor(self) -> str:
-        return f"admin:{self.administrator.subject}"
+        return self.administrator.actor
 
     async def check(self, deps: Dependencies) -> None:
         """Do nothing: the token was checked before the body was read."""

@@ -16,7 +16,6 @@ from cvms.store.security import nonces
 
 NONCE_BYTES = 24
 
-
 ROUTES = RouteGroup("authentication")
 
 

@@ -142,18 +142,17 @@ class SecondFactor:
         failures = factor.failures + 1
         until = locked_until(failures, self.at)
         await second_factors.fail(conn, self.actor, until)
-        details = {
-            "request": self.signed.text.partition(":")[0],
-            "failures": failures,
-            "locked_until": None if until is None else until.isoformat(),
-        }
         await audit_log.record(
             conn,
             actor=self.actor,
             action="second_factor",
             owner=self.actor,
             outcome="refused",
-            details=details,
+            details={
+                "request": self.signed.text.partition(":")[0],
+                "failures": failures,
+                "locked_until": until and until.isoformat(),
+            },
         )
 
 

@@ -41,7 +41,6 @@ MAX_GUESSES = 50
 
 TotpCode = Annotated[str, msgspec.Meta(pattern=r"^[0-9]{6}\Z")]
 
-
 _SIGNED = (InvalidSignature, NonceUnknown, NonceExpired, NonceUsed)
 _ENCRYPTED = (TwoFactorDisabled, DecryptionFailed)
 
@@ -154,14 +153,13 @@ async def _count_guess(conn: Connection, factor: Factor) -> None:
         await second_factors.fail(conn, factor.owner, None)
     else:
         await second_factors.remove(conn, factor.owner)
-    details = {"guesses": guesses, "setup_ended": guesses >= MAX_GUESSES}
     await audit_log.record(
         conn,
         actor="anonymous",
         action="twofa_enable",
         owner=factor.owner,
         outcome="refused",
-        details=details,
+        details={"guesses": guesses, "setup_ended": guesses >= MAX_GUESSES},
     )
 
 

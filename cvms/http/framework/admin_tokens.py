@@ -47,6 +47,11 @@ class Administrator:
     role: Role
     expires_at: int
 
+    @property
+    def actor(self) -> str:
+        """The name in the audit trail."""
+        return f"admin:{self.subject}"
+
 
 def mint(secret: bytes, *, subject: str, role: Role, seconds: int, now: int | None = None) -> str:
     """Return a token for `subject`, valid for `seconds` from now.

@@ -13,9 +13,6 @@ from structlog.contextvars import get_contextvars
 from werkzeug.exceptions import HTTPException
 
 from cvms import errors
-from cvms.errors import (
-    VaultNotFound,
-)
 
 log = structlog.get_logger(__name__)
 
@@ -64,11 +61,7 @@ OUTCOMES: dict[type[BaseException], tuple[int, str, str]] = {
     errors.IdempotencyKeyReused: (409, "idempotency_key_reused", "Idempotency key reused"),
     errors.UnknownTransaction: (422, "unknown_transaction", "Unknown transaction"),
     errors.TransactionExpired: (422, "transaction_expired", "Transaction expired"),
-    errors.YieldProgramUnsupported: (
-        422,
-        "yield_program_unsupported",
-        "Unsupported yield program",
-    ),
+    errors.YieldProgramUnsupported: (422, "yield_program_unsupported", "Unsupported yield program"),
     errors.RateLimited: (429, "rate_limited", "Rate limit exceeded"),
     errors.SponsorshipExhausted: (429, "sponsorship_exhausted", "Fee sponsorship exhausted"),
     errors.NotSponsored: (422, "not_sponsored", "Transaction not sponsored"),
@@ -258,9 +251,9 @@ def _headers(status: int, error: BaseException | None = None) -> dict[str, str]:
     return {}
 
 
-def unknown_vault(owner: str) -> VaultNotFound:
+def unknown_vault(owner: str) -> errors.VaultNotFound:
     """Return the error for an owner without a vault."""
-    return VaultNotFound(
+    return errors.VaultNotFound(
         f"{owner} has no vault. Create one with POST /api/vault/initialize, "
         "sign the transaction, and submit it with POST /api/transactions."
     )

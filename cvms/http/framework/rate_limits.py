@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from contextvars import ContextVar
+from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv6Address, IPv6Network, ip_address
 
 from quart.wrappers import Request, Websocket
@@ -26,38 +27,31 @@ GUESSES = Rate(10, 600.0)
 _allowances: ContextVar[list[Allowance]] = ContextVar("allowances")
 
 
+@dataclass(slots=True, kw_only=True, eq=False)
 class RateLimits:
     """Admits requests within the limits. Each method raises RateLimited beyond them."""
 
-    def __init__(
-        self,
-        limiter: Limiter,
-        rates: Rates,
-        *,
-        proxies: Sequence[Network] = (),
-        metrics: Metrics,
-    ) -> None:
-        self._limiter = limiter
-        self._rates = rates
-        self._proxies = proxies
-        self._metrics = metrics
+    limiter: Limiter
+    rates: Rates
+    proxies: Sequence[Network]
+    metrics: Metrics
 
     async def admit(self, request: Request | Websocket) -> None:
         """Count a request at the edge."""
         _allowances.set([])
         address = self.address_of(request)
         await self._take(
-            "address", (f"ip:{address}", self._rates.address), ("all", self._rates.everybody)
+            "address", (f"ip:{address}", self.rates.address), ("all", self.rates.everybody)
         )
 
     async def admit_sensitive(self, request: Request, route: str) -> None:
         """Count a request to a route that grants access or moves money."""
         key = f"ip:{self.address_of(request)}:{route}"
-        await self._take("sensitive", (key, self._rates.sensitive))
+        await self._take("sensitive", (key, self.rates.sensitive))
 
     async def admit_owner(self, owner: str) -> None:
         """Count a request signed by `owner`."""
-        await self._take("owner", (f"owner:{owner}", self._rates.owner))
+        await self._take("owner", (f"owner:{owner}", self.rates.owner))
 
     async def admit_guess(self, request: Request, owner: str) -> None:
         """Count an unsigned code for `owner`."""
@@ -69,16 +63,16 @@ class RateLimits:
         client = request.scope.get("client")
         peer = client[0] if client else ""
         forwarded = request.headers.getlist("X-Forwarded-For")
-        return client_address(peer, forwarded, self._proxies)
+        return client_address(peer, forwarded, self.proxies)
 
     async def _take(self, scope: str, *wanted: tuple[str, Rate | None]) -> None:
         claims = [Claim(key, rate) for key, rate in wanted if rate is not None]
         if not claims:
             return
-        allowance = await self._limiter.take(claims)
+        allowance = await self.limiter.take(claims)
         _allowances.get([]).append(allowance)
         if allowance.retry_after is not None:
-            self._metrics.limited.labels(scope=scope).inc()
+            self.metrics.limited.labels(scope=scope).inc()
             seconds = math.ceil(allowance.retry_after)
             raise RateLimited(f"Too many requests. Try again in {seconds} s.", retry_after=seconds)
 

@@ -67,7 +67,7 @@ def read_query(kind: type[T]) -> T:
     """Return the query string as `kind`. Raises InvalidRequest, also for a repeated parameter."""
     repeated = [name for name, values in request.args.lists() if len(values) > 1]
     if repeated:
-        raise _problem("The query", repeated[0], "given more than once")
+        raise field_error("The query", repeated[0], "given more than once")
     try:
         return msgspec.convert(request.args.to_dict(), kind, strict=False, dec_hook=_field)
     except msgspec.ValidationError as error:
@@ -79,7 +79,7 @@ def owner_in_path(text: str) -> Pubkey:
     try:
         return _pubkey(text)
     except ValueError as error:
-        raise _problem("The path", "owner", str(error)) from None
+        raise field_error("The path", "owner", str(error)) from None
 
 
 def json_response(value: Any, status: int = 200) -> Response:
@@ -124,11 +124,12 @@ def _pubkey(value: Any) -> Pubkey:
 
 def _invalid(what: str, error: Exception) -> InvalidRequest:
     if not isinstance(error, msgspec.ValidationError):
-        return _problem(what, "", "not valid JSON in UTF-8")
+        return field_error(what, "", "not valid JSON in UTF-8")
     message, _, path = str(error).partition(" - at `$")
-    return _problem(what, path.removesuffix("`").removeprefix("."), message)
+    return field_error(what, path.removesuffix("`").removeprefix("."), message)
 
 
-def _problem(what: str, path: str, message: str) -> InvalidRequest:
+def field_error(what: str, path: str, message: str) -> InvalidRequest:
+    """Return the error for a field of the body, the query or the path; "" is all of it."""
     where = f" at `{path}`" if path else ""
     return InvalidRequest(f"{what} is invalid{where}: {message}.", [FieldProblem(path, message)])

@@ -167,7 +167,7 @@ async def _administrator(deps: Dependencies, route: Route) -> Administrator | No
         async with deps.database.transaction() as conn:
             await audit_log.record(
                 conn,
-                actor=f"admin:{administrator.subject}",
+                actor=administrator.actor,
                 action=action_of(route),
                 owner=None,
                 outcome="accepted" if allowed else "refused",

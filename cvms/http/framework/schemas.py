@@ -1,17 +1,16 @@
-"""Reply types shared by several routes and by WebSocket snapshots, and how rows become them."""
+"""Reply types shared by several routes and by WebSocket snapshots, and how rows become them.
+
+A field that a row calls by another name has that name here, and its own in JSON.
+"""
 
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 import msgspec
 
-from cvms.store.submissions.submissions import Submission
-from cvms.store.vaults.balance_history import BalancePoint
-from cvms.store.vaults.history import HistoryRow
-from cvms.store.vaults.vaults import Tvl as TvlRow
-from cvms.store.vaults.vaults import VaultRow
+T = TypeVar("T")
 
 
 class Balance(msgspec.Struct, frozen=True, kw_only=True):
@@ -19,13 +18,13 @@ class Balance(msgspec.Struct, frozen=True, kw_only=True):
 
     owner: str
     vault: str
-    balance: int
+    total: int = msgspec.field(name="balance")
     available: int
     locked: int
     timelocked: int
     yield_deposited: int
     slot: int
-    as_of: datetime | None
+    updated_at: datetime | None = msgspec.field(name="as_of")
     cached: bool | msgspec.UnsetType = msgspec.UNSET
 
 
@@ -111,7 +110,7 @@ class TransactionState(msgspec.Struct, frozen=True, kw_only=True):
     """The state of a transaction. `error` says why it failed."""
 
     signature: str | None
-    status: str
+    state: str = msgspec.field(name="status")
     kind: str
     owner: str
     amount: int | None
@@ -121,66 +120,6 @@ class TransactionState(msgspec.Struct, frozen=True, kw_only=True):
     updated_at: datetime | None
 
 
-def balance_reply(row: VaultRow, *, cached: bool | msgspec.UnsetType = msgspec.UNSET) -> Balance:
-    """Return a vault's balances. `cached` is omitted where it has no meaning."""
-    return Balance(
-        owner=row.owner,
-        vault=row.vault,
-        balance=row.total,
-        available=row.available,
-        locked=row.locked,
-        timelocked=row.timelocked,
-        yield_deposited=row.yield_deposited,
-        slot=row.slot,
-        as_of=row.updated_at,
-        cached=cached,
-    )
-
-
-def past_balance_reply(point: BalancePoint, slot: int) -> Balance:
-    """Return a vault's balances at the end of `slot`, for which `point` holds."""
-    return Balance(
-        owner=point.owner,
-        vault=point.vault,
-        balance=point.total,
-        available=point.available,
-        locked=point.locked,
-        timelocked=point.timelocked,
-        yield_deposited=point.yield_deposited,
-        slot=slot,
-        as_of=point.block_time,
-    )
-
-
-def movement_reply(row: HistoryRow) -> Movement:
-    """Return an entry of a vault's history."""
-    return Movement(
-        id=row.id,
-        kind=row.kind,
-        amount=row.amount,
-        balance_after=row.balance_after,
-        slot=row.slot,
-        block_time=row.block_time,
-        signature=row.signature,
-        commitment=row.commitment,
-    )
-
-
-def tvl_reply(row: TvlRow) -> Tvl:
-    """Return the sum over all vaults."""
-    return Tvl(total=row.total, vaults=row.vaults, slot=row.slot)
-
-
-def transaction_state_reply(row: Submission) -> TransactionState:
-    """Return the state of a transaction."""
-    return TransactionState(
-        signature=row.signature,
-        status=row.state,
-        kind=row.kind,
-        owner=row.owner,
-        amount=row.amount,
-        slot=row.slot,
-        error=row.error,
-        created_at=row.created_at,
-        updated_at=row.updated_at,
-    )
+def reply_of(source: object, reply: type[T]) -> T:
+    """Return a reply whose fields are attributes of the source: a row, or a larger reply."""
+    return msgspec.convert(source, reply, from_attributes=True)

@@ -7,8 +7,8 @@ to one transaction.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
@@ -61,12 +61,7 @@ class ApprovalRun:
 
         Raises NotFound, NotASigner, ProposalEnded, and the errors of building a transaction.
         """
-        for _ in range(MAX_RETRIES):
-            try:
-                return await self._run_once()
-            except StaleProposal:
-                continue
-        raise busy()
+        return await retry_if_stale(self._run_once)
 
     async def _run_once(self) -> Reply:
         seen = await open_proposal(self.deps, self.proposal)
@@ -98,7 +93,8 @@ class ApprovalRun:
             answer = Reply(proposal_view(now))
             await self._keep(conn, answer)
             if built is not None:
-                await notify_signers(conn, offered_event(seen), now)
+                event = "proposal.approved" if seen.transaction is None else "proposal.rebuilt"
+                await notify_signers(conn, event, now)
             await record_audit(conn, self.credential.actor, "approve_withdraw", now, "accepted")
         return answer
 
@@ -123,6 +119,14 @@ class ApprovalRun:
     async def _keep(self, conn: Connection, outcome: Reply | CvmsError) -> None:
         if self.key is not None:
             await self.key.store(conn, response_of(outcome))
+
+
+async def retry_if_stale(attempt: Callable[[], Awaitable[Reply]]) -> Reply:
+    """Repeat the attempt while it raises StaleProposal. Raises Conflict after too many."""
+    for _ in range(MAX_RETRIES):
+        with suppress(StaleProposal):
+            return await attempt()
+    raise Conflict("Too much happens to this proposal at once. Ask again in a moment.")
 
 
 async def open_proposal(deps: Dependencies, proposal: UUID) -> Proposal:
@@ -209,18 +213,9 @@ async def record_audit(
     )
 
 
-def offered_event(seen: Proposal) -> str:
-    """Return the webhook event of a proposal that got a new transaction."""
-    return "proposal.approved" if seen.transaction is None else "proposal.rebuilt"
-
-
 def unknown_proposal(proposal: object) -> NotFound:
     return NotFound(f"There is no proposal {proposal}.")
 
 
 def cancelled() -> ProposalCancelled:
     return ProposalCancelled("The vault's signers or threshold have changed since; propose again.")
-
-
-def busy() -> Conflict:
-    return Conflict("Too much happens to this proposal at once. Ask again in a moment.")

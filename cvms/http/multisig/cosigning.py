@@ -15,29 +15,25 @@ from solders.signature import Signature
 from solders.transaction import VersionedTransaction
 
 from cvms.chain.program.program_errors import to_program_error
+from cvms.chain.transactions import versioned
 from cvms.chain.transactions.versioned import (
     BuiltTransaction,
     message_of,
     required_signers,
     verify_signatures,
 )
-from cvms.chain.transactions.versioned import (
-    unsigned as unsigned_transaction,
-)
 from cvms.errors import InvalidSignature, ProposalCancelled
 from cvms.http.framework.dependencies import Dependencies
 from cvms.http.framework.response import Reply
 from cvms.http.framework.schemas import Accepted
 from cvms.http.multisig.approval import (
-    MAX_RETRIES,
-    StaleProposal,
-    busy,
     cancel,
     check_multisig,
     lock,
     open_proposal,
     record_audit,
     reload,
+    retry_if_stale,
     set_transaction,
 )
 from cvms.http.multisig.chain_state import cosigners, next_transaction
@@ -69,12 +65,7 @@ class CoSigningRun:
         Raises ProposalEnded, ProgramRefused, and TransactionExpired while an expired transaction
         may still land.
         """
-        for _ in range(MAX_RETRIES):
-            try:
-                return await self._run_once()
-            except StaleProposal:
-                continue
-        raise busy()
+        return await retry_if_stale(self._run_once)
 
     async def _run_once(self) -> Reply:
         submitted = await self._submitted()
@@ -123,7 +114,7 @@ class CoSigningRun:
         """Add the operator's signature, store the signed bytes, and wake the submitter."""
         assembled = _assembled(live, signatures)
         # Simulated unsigned: no node gets a transaction that it could send before it is stored.
-        result = await self.deps.rpc.simulate(bytes(unsigned_transaction(message_of(assembled))))
+        result = await self.deps.rpc.simulate(bytes(versioned.unsigned(message_of(assembled))))
         if result.err is not None:
             raise to_program_error(result.err, result.logs, self.deps.programs)
         signed = self.deps.operator.sign(assembled, acts=False)

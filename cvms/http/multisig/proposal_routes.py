@@ -36,9 +36,9 @@ from cvms.http.framework.response import Reply, response_of
 from cvms.http.framework.routing import Auth, RouteGroup
 from cvms.http.multisig.approval import ApprovalRun, record_audit, reload, unknown_proposal
 from cvms.http.multisig.chain_state import Multisig, build_withdrawal, multisig_of
-from cvms.http.multisig.proposal_view import Standing, notify_signers, proposal_view
+from cvms.http.multisig.proposal_view import ProposalView, notify_signers, proposal_view
 from cvms.http.operations.execute import SIGNED_REFUSALS
-from cvms.http.operations.idempotency import IdempotencyKey, key_of_request, replay_or_run
+from cvms.http.operations.idempotency import IdempotencyKey, replay_or_run
 from cvms.store.submissions import multisig_proposals
 
 MAX_SIGNERS = 10
@@ -51,8 +51,7 @@ ProposalId = Annotated[str, msgspec.Meta(pattern=rf"^{UUID_PATTERN}\Z")]
 Threshold = Annotated[int, msgspec.Meta(ge=1, le=MAX_SIGNERS)]
 Signers = Annotated[tuple[Pubkey, ...], msgspec.Meta(min_length=1, max_length=MAX_SIGNERS)]
 
-
-ROUTES = RouteGroup("multisig", replies={200: Standing})
+ROUTES = RouteGroup("multisig", replies={200: ProposalView})
 
 
 class Propose(Signed, frozen=True, kw_only=True):
@@ -83,26 +82,25 @@ async def propose(deps: Dependencies, body: Propose) -> Reply | Response:
     signs `propose_withdraw:{owner}:{amount}:{threshold}:{nonce}`, with the threshold on chain if
     the body has none. 409 if `threshold` or `signers` differ from those on chain.
     """
+
+    async def operation(key: IdempotencyKey | None) -> Reply:
+        threshold = body.threshold
+        if threshold is None:
+            threshold = (await _multisig(deps, body.owner)).threshold
+        signed = body.request("propose_withdraw", body.amount, threshold)
+        await signed.check(deps)
+        multisig = await _multisig(deps, body.owner)
+        if not multisig.same_as(threshold, body.signers or multisig.signers):
+            names = ", ".join(map(str, multisig.signers))
+            raise MultisigMismatch(
+                f"On chain, the threshold is {multisig.threshold} of these signers: {names}. "
+                "Propose with these values, or omit them."
+            )
+        await _check_size(deps, body, multisig)
+        return await _add(deps, body, multisig, signed, key)
+
     with counted(deps, "propose_withdraw"):
-        key = await key_of_request(str(body.owner))
-
-        async def act() -> Reply:
-            threshold = body.threshold
-            if threshold is None:
-                threshold = (await _multisig(deps, body.owner)).threshold
-            signed = body.request("propose_withdraw", body.amount, threshold)
-            await signed.check(deps)
-            multisig = await _multisig(deps, body.owner)
-            if not multisig.same_as(threshold, body.signers or multisig.signers):
-                names = ", ".join(map(str, multisig.signers))
-                raise MultisigMismatch(
-                    f"On chain, the threshold is {multisig.threshold} of these signers: {names}. "
-                    "Propose with these values, or omit them."
-                )
-            await _check_size(deps, body, multisig)
-            return await _add(deps, body, multisig, signed, key)
-
-        return await replay_or_run(deps, key, act)
+        return await replay_or_run(deps, str(body.owner), operation)
 
 
 @ROUTES.post(
@@ -134,15 +132,14 @@ async def approve(deps: Dependencies, body: Approve) -> Reply | Response:
     """
     text = signed_text("approve_withdraw", body.proposal_id, body.nonce)
     signed = SignedRequest(body.signer, text, body.nonce, body.signature, body.message)
+
+    async def operation(key: IdempotencyKey | None) -> Reply:
+        await signed.check(deps)
+        proposal, signer = UUID(body.proposal_id), str(body.signer)
+        return await ApprovalRun(deps, proposal, signer, signed, key).run()
+
     with counted(deps, "approve_withdraw"):
-        key = await key_of_request(str(body.signer))
-
-        async def act() -> Reply:
-            await signed.check(deps)
-            proposal, signer = UUID(body.proposal_id), str(body.signer)
-            return await ApprovalRun(deps, proposal, signer, signed, key).run()
-
-        return await replay_or_run(deps, key, act)
+        return await replay_or_run(deps, str(body.signer), operation)
 
 
 @ROUTES.get("/api/vault/proposal/<proposal_id>", refusals=(NotFound,))

@@ -26,7 +26,7 @@ class Approval(msgspec.Struct, frozen=True):
     approved_at: datetime
 
 
-class Standing(msgspec.Struct, frozen=True, kw_only=True):
+class ProposalView(msgspec.Struct, frozen=True, kw_only=True):
     """A proposed withdrawal: its approvals, and once there are enough, the transaction to sign.
 
     `missing` lists the signers who have not approved or, once there is a transaction, those who
@@ -66,9 +66,9 @@ class Notice(msgspec.Struct, frozen=True, kw_only=True):
     expires_at: datetime
 
 
-def proposal_view(proposal: Proposal) -> Standing:
+def proposal_view(proposal: Proposal) -> ProposalView:
     """Return the proposal with its transaction, if it has one."""
-    view = Standing(
+    view = ProposalView(
         proposal_id=str(proposal.id),
         owner=proposal.owner,
         amount=proposal.amount,

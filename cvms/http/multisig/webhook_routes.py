@@ -23,7 +23,6 @@ from cvms.store.security import audit_log, signer_webhooks
 
 SECRET_BYTES = 32
 
-
 ROUTES = RouteGroup("multisig")
 
 

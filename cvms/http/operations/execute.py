@@ -11,6 +11,8 @@ from __future__ import annotations
 import base64
 import secrets
 from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from quart import Response
@@ -18,6 +20,7 @@ from solders.instruction import Instruction
 from solders.pubkey import Pubkey
 
 from cvms.chain.transactions.compute_budget import simulate_and_limit
+from cvms.chain.transactions.vault_builders import prepare_on_vault
 from cvms.chain.transactions.versioned import BuiltTransaction, unsigned
 from cvms.errors import (
     InvalidSignature,
@@ -35,7 +38,8 @@ from cvms.http.framework.dependencies import Dependencies
 from cvms.http.framework.operation_metrics import counted
 from cvms.http.framework.problems import program_error
 from cvms.http.framework.response import Reply, response_of
-from cvms.http.operations.idempotency import IdempotencyKey, key_of_request, replay_or_run
+from cvms.http.operations import plans
+from cvms.http.operations.idempotency import IdempotencyKey, replay_or_run
 from cvms.http.operations.plans import TransactionPlan
 from cvms.operator_key import SignedByOperator
 from cvms.store.postgres.driver.connection import Connection
@@ -75,11 +79,49 @@ async def execute_operation(
     A request with the Idempotency-Key of an earlier one gets that one's reply. Raises the outcomes
     of `cvms.errors`.
     """
-    requester = credential or Anonymous()
 
-    async def run() -> Reply:
+    async def operation(key: IdempotencyKey | None) -> Reply:
+        requester = credential or Anonymous()
+        return await _OperationRun(deps, action, str(owner), requester, key).run(plan)
+
+    with counted(deps, action):
+        return await replay_or_run(deps, str(owner), operation)
+
+
+async def execute_by_owner(
+    deps: Dependencies,
+    action: str,
+    credential: Credential,
+    instruction: Instruction,
+    *,
+    owner: Pubkey,
+    amount: int | None = None,
+    prepare: plans.Prepare = prepare_on_vault,
+) -> Reply | Response:
+    """Execute an instruction on the vault that only its owner may give."""
+    return await execute_operation(
+        deps,
+        action,
+        owner=owner,
+        credential=credential,
+        plan=lambda: plans.by_owner(deps, owner, instruction, amount=amount, prepare=prepare),
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _OperationRun:
+    """One run of an operation, about the vault of `owner`."""
+
+    deps: Dependencies
+    action: str
+    owner: str
+    requester: Credential
+    key: IdempotencyKey | None
+
+    async def run(self, plan: Callable[[], Awaitable[TransactionPlan]]) -> Reply:
+        deps = self.deps
         # Authenticate: look at the signature, the nonce and the second factor.
-        await requester.check(deps)
+        await self.requester.check(deps)
 
         # Plan the transaction, from the accounts as they are now.
         planned = await plan()
@@ -88,7 +130,7 @@ async def execute_operation(
         try:
             built = await simulate(deps, planned.built)
         except ProgramRefused as refused:
-            await _record_refusal(deps, planned, refused, requester, key)
+            await self._record_refusal(planned, refused)
             raise
 
         # Sign, where the operator's signature is enough; else the wallet signs first.
@@ -101,28 +143,73 @@ async def execute_operation(
         reply = _cosign_reply(built) if signed is None else _submitted_reply(signed.signature)
         async with deps.database.transaction() as conn:
             if planned.joins_pending:
-                pending = await submissions.find_pending(conn, planned.action, str(planned.owner))
+                pending = await submissions.find_pending(conn, self.action, self.owner)
                 if pending is not None:
                     return _submitted_reply(pending.signature or "", pending.state)
-            if key is not None:
-                await key.store(conn, response_of(reply))
-            await requester.consume(conn)
-            if signed is None:
-                await _record_for_cosigning(conn, deps, planned, built)
-                details = {"mode": "cosign"}
-            else:
-                await _record_signed(conn, deps, planned, built, signed)
+            if self.key is not None:
+                await self.key.store(conn, response_of(reply))
+            await self.requester.consume(conn)
+            await self._record_transaction(conn, planned, built, signed)
+            details = {"mode": "cosign"}
+            if signed is not None:
                 details = {"mode": "submitted", "tx": signed.signature}
-            await _record_audit(conn, requester, planned, "accepted", details)
+            await self._record_audit(conn, planned, "accepted", details)
 
         # Answer.
         if signed is not None:
             deps.submit_wake.wake()
         return reply
 
-    with counted(deps, action):
-        key = await key_of_request(str(owner))
-        return await replay_or_run(deps, key, run)
+    async def _record_transaction(
+        self,
+        conn: Connection,
+        planned: TransactionPlan,
+        built: BuiltTransaction,
+        signed: SignedByOperator | None,
+    ) -> None:
+        record: Callable[..., Awaitable[object]] = submissions.record_built
+        if signed is not None:
+            record = partial(
+                submissions.record_signed, signature=signed.signature, wire=signed.wire
+            )
+        await record(
+            conn,
+            message_hash=built.message_hash,
+            kind=self.action,
+            owner=self.owner,
+            message=bytes(built.message),
+            last_valid_block_height=built.last_valid_block_height,
+            amount=planned.amount,
+            since_slot=built.since_slot,
+        )
+        operator = self.deps.operator
+        if signed is None:
+            await operator.check_budget(conn, built.message, owner=self.owner)
+        else:
+            await operator.charge(conn, signed, owner=self.owner, scope=planned.budget_scope)
+
+    async def _record_refusal(self, planned: TransactionPlan, refused: ProgramRefused) -> None:
+        if isinstance(self.requester, Anonymous):
+            return  # nobody has proved to have asked: there is no actor to record
+        async with self.deps.database.transaction() as conn:
+            if self.key is not None:
+                await self.key.store(conn, response_of(refused))
+            await self.requester.consume(conn)
+            details = {"program_error": program_error(refused)}
+            await self._record_audit(conn, planned, "refused", details)
+
+    async def _record_audit(
+        self, conn: Connection, planned: TransactionPlan, outcome: str, details: dict[str, Any]
+    ) -> None:
+        """Append to the audit log, last in the transaction: all other entries wait for its end."""
+        await audit_log.record(
+            conn,
+            actor=self.requester.actor,
+            action=self.action,
+            owner=self.owner,
+            outcome=outcome,
+            details={"amount": planned.amount, **planned.details, **details},
+        )
 
 
 async def simulate(deps: Dependencies, built: BuiltTransaction) -> BuiltTransaction:
@@ -136,79 +223,6 @@ async def simulate(deps: Dependencies, built: BuiltTransaction) -> BuiltTransact
         built,
         caps=deps.operator.caps,
         extra_units=secrets.randbelow(UNIT_SPREAD),
-    )
-
-
-async def _record_for_cosigning(
-    conn: Connection, deps: Dependencies, planned: TransactionPlan, built: BuiltTransaction
-) -> None:
-    await submissions.record_built(
-        conn,
-        message_hash=built.message_hash,
-        kind=planned.action,
-        owner=str(planned.owner),
-        message=bytes(built.message),
-        last_valid_block_height=built.last_valid_block_height,
-        amount=planned.amount,
-        since_slot=built.since_slot,
-    )
-    await deps.operator.check_budget(conn, built.message, owner=str(planned.owner))
-
-
-async def _record_signed(
-    conn: Connection,
-    deps: Dependencies,
-    planned: TransactionPlan,
-    built: BuiltTransaction,
-    signed: SignedByOperator,
-) -> None:
-    await submissions.record_signed(
-        conn,
-        message_hash=built.message_hash,
-        kind=planned.action,
-        owner=str(planned.owner),
-        message=bytes(built.message),
-        signature=signed.signature,
-        wire=signed.wire,
-        last_valid_block_height=built.last_valid_block_height,
-        amount=planned.amount,
-        since_slot=built.since_slot,
-    )
-    await deps.operator.charge(conn, signed, owner=str(planned.owner), scope=planned.budget_scope)
-
-
-async def _record_refusal(
-    deps: Dependencies,
-    planned: TransactionPlan,
-    refused: ProgramRefused,
-    requester: Credential,
-    key: IdempotencyKey | None,
-) -> None:
-    if isinstance(requester, Anonymous):
-        return  # nobody has proved to have asked: there is no actor to record
-    async with deps.database.transaction() as conn:
-        if key is not None:
-            await key.store(conn, response_of(refused))
-        await requester.consume(conn)
-        details = {"program_error": program_error(refused)}
-        await _record_audit(conn, requester, planned, "refused", details)
-
-
-async def _record_audit(
-    conn: Connection,
-    requester: Credential,
-    planned: TransactionPlan,
-    outcome: str,
-    details: dict[str, Any],
-) -> None:
-    """Append to the audit log, last in the transaction: all other entries wait for its end."""
-    await audit_log.record(
-        conn,
-        actor=requester.actor,
-        action=planned.action,
-        owner=str(planned.owner),
-        outcome=outcome,
-        details={"amount": planned.amount, **planned.details, **details},
     )
 
 

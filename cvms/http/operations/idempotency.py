@@ -73,18 +73,22 @@ class IdempotencyKey:
 
 
 async def replay_or_run(
-    deps: Dependencies, key: IdempotencyKey | None, operation: Callable[[], Awaitable[Reply]]
+    deps: Dependencies,
+    owner: str,
+    operation: Callable[[IdempotencyKey | None], Awaitable[Reply]],
 ) -> Reply | Response:
-    """Return the stored reply of an earlier request with this key, else run the operation.
+    """Return the stored reply of an earlier request with the owner's key, else run the operation.
 
-    The operation stores its reply under the key in the transaction of its effect.
+    The operation gets the key of the present request, None without one, and stores its reply under
+    the key in the transaction of its effect. Raises InvalidRequest for a malformed key.
     """
+    key = await _key_of_request(owner)
     if key is None:
-        return await operation()
+        return await operation(None)
     if (kept := await key.replay(deps)) is not None:
         return kept
     try:
-        return await operation()
+        return await operation(key)
     except ProgramRefused:
         raise
     except (KeyRaceLost, CvmsError):
@@ -94,8 +98,7 @@ async def replay_or_run(
         raise
 
 
-async def key_of_request(owner: str) -> IdempotencyKey | None:
-    """Return the key of the present request, None without one. Raises InvalidRequest."""
+async def _key_of_request(owner: str) -> IdempotencyKey | None:
     text = request.headers.get(HEADER)
     if text is None:
         return None

@@ -6,8 +6,8 @@ simulation and then on chain.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from solders.instruction import Instruction
@@ -22,7 +22,6 @@ from cvms.chain.transactions.vault_builders import (
     prepare_deposit,
     prepare_initialize,
     prepare_on_vault,
-    prepare_position,
     prepare_withdraw,
 )
 from cvms.chain.transactions.versioned import BuiltTransaction, build_transaction
@@ -32,13 +31,14 @@ from cvms.http.framework.dependencies import Dependencies
 from cvms.http.framework.problems import unknown_vault
 from cvms.operator_key import BudgetScope
 
+Prepare = Callable[..., Awaitable[BuiltTransaction]]
+"""Builds the transaction of one instruction, as `prepare_on_vault` does."""
+
 
 @dataclass(frozen=True, slots=True)
 class TransactionPlan:
     """A transaction to execute. With `operator_signs` no other signature is needed."""
 
-    action: str
-    owner: Pubkey
     built: BuiltTransaction
     operator_signs: bool = False
     amount: int | None = None
@@ -53,7 +53,7 @@ async def initialize(deps: Dependencies, user: Pubkey) -> TransactionPlan:
     """Plan a vault for the user; the user pays its rent. Raises Conflict if it exists."""
     payer = deps.operator.payer_for(user)
     built = await prepare_initialize(deps.rpc, deps.programs, user=user, fee_payer=payer)
-    return TransactionPlan("initialize", user, built)
+    return TransactionPlan(built)
 
 
 async def deposit(deps: Dependencies, owner: Pubkey, amount: int) -> TransactionPlan:
@@ -66,7 +66,7 @@ async def deposit(deps: Dependencies, owner: Pubkey, amount: int) -> Transaction
         authority=owner,
         fee_payer=deps.operator.payer_for(owner),
     )
-    return TransactionPlan("deposit", owner, built, amount=amount)
+    return TransactionPlan(built, amount=amount)
 
 
 async def withdraw(
@@ -88,90 +88,61 @@ async def withdraw(
         # again without end: where one has to be created the owner pays, and therefore signs.
         fee_payer=deps.operator.payer_for(owner) if receives else owner,
     )
-    return TransactionPlan("withdraw", owner, built, operator_signs, amount)
+    return TransactionPlan(built, operator_signs, amount)
 
 
 async def by_owner(
     deps: Dependencies,
-    action: str,
     owner: Pubkey,
     instruction: Instruction,
     *,
     amount: int | None = None,
+    prepare: Prepare = prepare_on_vault,
 ) -> TransactionPlan:
     """Plan an instruction on the vault that only its owner may give."""
-    built = await prepare_on_vault(
+    built = await prepare(
         deps.rpc,
         deps.programs,
         owner=owner,
         instruction=instruction,
         fee_payer=deps.operator.payer_for(owner),
     )
-    return TransactionPlan(action, owner, built, amount=amount)
+    return TransactionPlan(built, amount=amount)
 
 
 async def by_owner_or_delegate(
-    deps: Dependencies,
-    action: str,
-    owner: Pubkey,
-    instruction: Callable[[Pubkey], Instruction],
-    *,
-    amount: int | None = None,
+    deps: Dependencies, owner: Pubkey, instruction: Callable[[Pubkey], Instruction], *, amount: int
 ) -> TransactionPlan:
     """Plan an instruction on the vault, given by the operator where it is a delegate.
 
     `instruction` takes the address of whoever gives it.
     """
-    operator = deps.operator.address
     vault = await fetch_vault(deps.rpc, deps.programs, owner)
     operator_signs = operator_may_sign_alone(deps, vault)
-    built = await prepare_on_vault(
-        deps.rpc,
-        deps.programs,
-        owner=owner,
-        instruction=instruction(operator if operator_signs else owner),
-        fee_payer=deps.operator.payer_for(owner),
-    )
-    return TransactionPlan(action, owner, built, operator_signs, amount)
+    authority = deps.operator.address if operator_signs else owner
+    plan = await by_owner(deps, owner, instruction(authority), amount=amount)
+    return replace(plan, operator_signs=operator_signs)
 
 
 async def by_governance(
     deps: Dependencies,
-    action: str,
     instruction: Instruction,
     *,
-    owner: Pubkey | None = None,
+    details: Mapping[str, Any],
     amount: int | None = None,
     setup: Sequence[Instruction] = (),
-    details: Mapping[str, Any] | None = None,
 ) -> TransactionPlan:
     """Plan an instruction that the operator signs as governance; the program checks that it is."""
     operator = deps.operator.address
     blockhash = await deps.rpc.get_latest_blockhash(Commitment.CONFIRMED)
     built = build_transaction(instruction, fee_payer=operator, blockhash=blockhash, setup=setup)
     return TransactionPlan(
-        action,
-        owner or operator,
         built,
         operator_signs=True,
         amount=amount,
-        details=details or {},
+        details=details,
         budget_scope=BudgetScope.OPERATOR,
     )
-
-
-async def position(
-    deps: Dependencies, action: str, owner: Pubkey, instruction: Instruction, *, amount: int
-) -> TransactionPlan:
-    """Plan an instruction of the position manager; the owner signs, since it locks collateral."""
-    built = await prepare_position(
-        deps.rpc,
-        deps.programs,
-        owner=owner,
-        instruction=instruction,
-        fee_payer=deps.operator.payer_for(owner),
-    )
-    return TransactionPlan(action, owner, built, amount=amount)
 
 
 async def release_timelocks(deps: Dependencies, owner: Pubkey) -> TransactionPlan:
@@ -183,21 +154,15 @@ async def release_timelocks(deps: Dependencies, owner: Pubkey) -> TransactionPla
     operator = deps.operator.address
     vault = await fetch_vault(deps.rpc, deps.programs, owner)
     now = await chain_time(deps.rpc)
-    if not any(entry.unlock_time <= now for entry in vault.timelocks):
-        first = min((entry.unlock_time for entry in vault.timelocks), default=None)
+    first = min((entry.unlock_time for entry in vault.timelocks), default=None)
+    if first is None or first > now:
         when = "it has none" if first is None else f"the first one matures in {first - now} s"
         raise Conflict(f"No timelock of this vault has matured: {when}.")
     instruction = instructions.release_timelocks(deps.programs, authority=operator, owner=owner)
     built = await prepare_on_vault(
-        deps.rpc,
-        deps.programs,
-        owner=owner,
-        instruction=instruction,
-        fee_payer=operator,
+        deps.rpc, deps.programs, owner=owner, instruction=instruction, fee_payer=operator
     )
     return TransactionPlan(
-        "release_timelocks",
-        owner,
         built,
         operator_signs=True,
         joins_pending=True,

@@ -99,9 +99,7 @@ async def move(
         setup=venue.setup,
     )
     details = {"yield_program": str(yield_program)}
-    return TransactionPlan(
-        kind.action, owner, built, operator_signs=alone, amount=amount, details=details
-    )
+    return TransactionPlan(built, operator_signs=alone, amount=amount, details=details)
 
 
 async def _venue(

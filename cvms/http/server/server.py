@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import socket
+from functools import partial
 
 import structlog
 import trio
@@ -51,7 +52,9 @@ async def serve_http(
     async with trio.open_nursery() as clients:
         try:
             async with trio.open_nursery() as accepting:
-                accepting.start_soon(_accept, server, listeners, clients)
+                accepting.start_soon(
+                    partial(trio.serve_listeners, handler_nursery=clients), server.serve, listeners
+                )
                 for task in app.background:
                     clients.start_soon(task)
                 log.info("http_listening", url=url)
@@ -65,12 +68,6 @@ async def serve_http(
         finally:
             log.info("http_stopped", aborted=server.abort())
             clients.cancel_scope.cancel()
-
-
-async def _accept(
-    server: _Server, listeners: list[trio.SocketListener], clients: trio.Nursery
-) -> None:
-    await trio.serve_listeners(server.serve, listeners, handler_nursery=clients)
 
 
 class _Server:

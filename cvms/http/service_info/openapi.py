@@ -27,7 +27,7 @@ from cvms.http.framework.edge import Edge
 from cvms.http.framework.problems import HTTP_CODES, outcome_of
 from cvms.http.framework.request import MAX_AMOUNT, Exact, TokenAmount
 from cvms.http.framework.routing import Auth, Route
-from cvms.http.multisig.proposal_view import Standing
+from cvms.http.multisig.proposal_view import ProposalView
 
 TAGS = {
     "operation": "Health, readiness, metrics and interface descriptions",
@@ -89,7 +89,7 @@ PATH_SCHEMAS: Mapping[str, dict[str, Any]] = {
 LINKS: Mapping[Any, tuple[str, str]] = {
     schemas.Submitted: ("get_api_transactions_signature", "signature"),
     schemas.Accepted: ("get_api_transactions_signature", "signature"),
-    Standing: ("get_api_vault_proposal_proposal_id", "proposal_id"),
+    ProposalView: ("get_api_vault_proposal_proposal_id", "proposal_id"),
 }
 
 # Errors that any request can end in, whatever its route.
@@ -136,7 +136,7 @@ class _Provider(OpenAPIProvider):
         refs, self._components = msgspec.json.schema_components(
             types, schema_hook=schema_of, ref_template=_REF
         )
-        self._schemas = dict(zip(map(_key, types), refs, strict=True))
+        self._schemas = dict(zip(types, refs, strict=True))
 
     def generate_rules(self) -> Iterable[Rule]:
         return [rule for rule in self._app.url_map.iter_rules() if rule.endpoint in self._routes]
@@ -163,10 +163,8 @@ class _Provider(OpenAPIProvider):
             "responses": self._replies(route) | _problems(route),
         }
         if route.body is not None:
-            operation["requestBody"] = {
-                "required": True,
-                "content": {"application/json": {"schema": self._schema(route.body)}},
-            }
+            content = _json(self._schemas[route.body])
+            operation["requestBody"] = {"required": True, "content": content}
         if route.auth in {Auth.ADMIN, Auth.WALLET_OR_ADMIN}:
             optional: list[dict[str, Any]] = [{}] if route.auth is Auth.WALLET_OR_ADMIN else []
             operation["security"] = [{"admin": []}, *optional]
@@ -183,7 +181,7 @@ class _Provider(OpenAPIProvider):
             for name in _PATH_VARIABLE.findall(route.rule)
         ]
         if route.query is not None:
-            component = self._components[self._schema(route.query)["$ref"].rpartition("/")[2]]
+            component = self._components[self._schemas[route.query]["$ref"].rpartition("/")[2]]
             required = component.get("required", [])
             parameters += [
                 {"name": name, "in": "query", "required": name in required, "schema": schema}
@@ -198,13 +196,10 @@ class _Provider(OpenAPIProvider):
     def _replies(self, route: Route) -> dict[str, Any]:
         return {
             str(status): {"description": HTTPStatus(status).phrase}
-            | ({} if kind is None else {"content": _json(self._schema(kind))})
+            | ({} if kind is None else {"content": _json(self._schemas[kind])})
             | ({} if kind not in LINKS else {"links": _link(*LINKS[kind])})
             for status, kind in route.replies.items()
         }
-
-    def _schema(self, kind: Any) -> dict[str, Any]:
-        return self._schemas[_key(kind)]
 
 
 # What a request must carry, for each way to authenticate.
@@ -225,10 +220,8 @@ CREDENTIALS = {
 
 def _notes(route: Route) -> Iterator[str]:
     """Yield the paragraphs of the description that follow from the route's declaration."""
-    role = f"the role `{route.role.label}`" + (
-        "" if route.role is max(Role) else " or a higher one"
-    )
-    yield CREDENTIALS[route.auth].format(role=role)
+    higher = "" if route.role is max(Role) else " or a higher one"
+    yield CREDENTIALS[route.auth].format(role=f"the role `{route.role.label}`{higher}")
     if route.second_factor:
         yield "If the owner has enabled a second factor, `X-2FA-CODE` must hold an unused code."
     if route.idempotent:
@@ -350,9 +343,4 @@ def _header(name: str, schema: dict[str, Any]) -> dict[str, Any]:
 
 
 def _operation_id(route: Route) -> str:
-    words = re.findall(r"[A-Za-z0-9]+", f"{route.method.lower()} {route.rule}")
-    return "_".join(words)
-
-
-def _key(kind: Any) -> str:
-    return repr(kind)
+    return "_".join(re.findall(r"[A-Za-z0-9]+", f"{route.method.lower()} {route.rule}"))

@@ -18,7 +18,7 @@ from cvms.errors import DatabaseUnavailable
 from cvms.http.framework.dependencies import Dependencies
 from cvms.http.framework.problems import not_ready, problem_response
 from cvms.http.framework.response import Reply
-from cvms.http.framework.routing import Route
+from cvms.http.framework.routing import RouteGroup
 from cvms.nursery.channels.status_board import ComponentStatus, StatusBoard
 from cvms.store.analytics import event_counters
 from cvms.store.vaults import vaults
@@ -27,8 +27,8 @@ from cvms.store.vaults.history import Kind
 log = structlog.get_logger(__name__)
 
 SCRAPE_SECONDS = 2.0
-TAGS = ("operation",)
-REPEATABLE_READ = IsolationLevel.REPEATABLE_READ
+
+ROUTES = RouteGroup("operation")
 
 
 class Alive(msgspec.Struct, frozen=True):
@@ -42,11 +42,32 @@ class Ready(msgspec.Struct, frozen=True):
     status: str = "ready"
 
 
-def routes(deps: Dependencies) -> tuple[Route, ...]:
+@ROUTES.get("/health", replies={200: Alive})
+async def get_health(deps: Dependencies) -> Reply:
+    """Check that the process answers requests."""
+    return Reply(Alive())
+
+
+@ROUTES.get("/ready", replies={200: Ready})
+async def get_readiness(deps: Dependencies) -> Reply | Response:
+    """Check that the service is ready.
+
+    200 if every component is ok, else 503 with the code `not_ready`; both list every component.
+    """
+    components = deps.board.components
+    if deps.board.ready:
+        return Reply(Ready(components))
+    return problem_response(not_ready({name: asdict(each) for name, each in components.items()}))
+
+
+def metrics_routes(deps: Dependencies) -> RouteGroup:
+    """Register the collectors of one application, and return the route that shows them."""
     counters = EventCounters()
     deps.metrics.registry.register(counters)
     deps.metrics.registry.register(TaskGauges(deps.board))
+    group = RouteGroup("operation")
 
+    @group.get("/metrics", replies={200: None})
     async def get_metrics(deps: Dependencies) -> Response:
         """Get the metrics in Prometheus' text format.
 
@@ -56,36 +77,14 @@ def routes(deps: Dependencies) -> tuple[Route, ...]:
         await _read_database(deps, counters)
         return Response(generate_latest(deps.metrics.registry), content_type=CONTENT_TYPE_LATEST)
 
-    return (
-        Route(method="GET", rule="/health", handler=get_health, replies={200: Alive}, tags=TAGS),
-        Route(method="GET", rule="/ready", handler=get_readiness, replies={200: Ready}, tags=TAGS),
-        Route(method="GET", rule="/metrics", handler=get_metrics, replies={200: None}, tags=TAGS),
-    )
-
-
-async def get_health(deps: Dependencies) -> Reply:
-    """Check that the process answers requests."""
-    return Reply(Alive())
-
-
-async def get_readiness(deps: Dependencies) -> Reply | Response:
-    """Check that the service is ready.
-
-    200 if every component is ok, else 503 with the code `not_ready`; both list every component.
-    """
-    board = deps.board
-    if board.ready:
-        return Reply(Ready(board.components))
-    return problem_response(
-        not_ready({name: asdict(part) for name, part in board.components.items()})
-    )
+    return group
 
 
 async def _read_database(deps: Dependencies, counters: EventCounters) -> None:
     """Refresh what the database counts, unless it does not answer in time."""
     try:
         with trio.move_on_after(SCRAPE_SECONDS):
-            async with deps.database.transaction(isolation=REPEATABLE_READ) as conn:
+            async with deps.database.transaction(isolation=IsolationLevel.REPEATABLE_READ) as conn:
                 locked = await vaults.tvl(conn)
                 counts = await event_counters.read(conn)
             counters.counts = {kind: count for kind, (count, _) in counts.items()}
@@ -105,14 +104,11 @@ class EventCounters(Collector):
 
     def collect(self) -> Iterator[Metric]:
         if self.counts is not None:
-            for kind, name, text in (
-                (Kind.DEPOSIT, "vault_deposits_total", "Deposits that the chain has confirmed"),
-                (
-                    Kind.WITHDRAW,
-                    "vault_withdrawals_total",
-                    "Withdrawals that the chain has confirmed",
-                ),
+            for kind, name, noun in (
+                (Kind.DEPOSIT, "vault_deposits_total", "Deposits"),
+                (Kind.WITHDRAW, "vault_withdrawals_total", "Withdrawals"),
             ):
+                text = f"{noun} that the chain has confirmed"
                 yield CounterMetricFamily(name, text, value=self.counts.get(kind, 0))
 
 

@@ -13,11 +13,11 @@ from typing import Annotated
 import msgspec
 from quart import Response
 
-from cvms.errors import FieldProblem, InvalidRequest
 from cvms.http.framework.dependencies import Dependencies
-from cvms.http.framework.request import MAX_AMOUNT, Body
+from cvms.http.framework.request import MAX_AMOUNT, Body, field_error
 from cvms.http.framework.response import with_strong_etag
 from cvms.http.framework.routing import RouteGroup
+from cvms.http.framework.schemas import reply_of
 from cvms.store.analytics import aggregates, overview
 from cvms.store.analytics.aggregates import Bucket, Flow
 from cvms.store.analytics.overview import (
@@ -38,7 +38,6 @@ LATEST = datetime(3000, 1, 1, tzinfo=UTC)
 MAX_DIGITS = len(str(MAX_AMOUNT))
 
 Time = Annotated[datetime, msgspec.Meta(tz=True)]
-
 
 ROUTES = RouteGroup("analytics")
 
@@ -106,7 +105,7 @@ async def get_tvl_series(deps: Dependencies, query: RangeQuery) -> Response:
         frontier = await cursors.frontier(conn, str(deps.programs.vault))
         since, until = _range(query, frontier.now)
         found = await aggregates.series(conn, since=since, until=until, bucket=query.bucket)
-    points = [SeriesPoint(start=each.start, tvl=each.tvl) for each in found]
+    points = [reply_of(each, SeriesPoint) for each in found]
     return with_strong_etag(TvlSeries(bucket=query.bucket, points=points))
 
 
@@ -140,17 +139,15 @@ async def get_distribution(deps: Dependencies) -> Response:
     """
     async with deps.database.connection() as conn:
         sizes = {each.digits: each for each in await aggregates.sizes(conn)}
-    buckets = []
-    for digits in range(MAX_DIGITS + 1):
-        size = sizes.get(digits)
-        buckets.append(
-            SizeBucket(
-                at_least=10 ** (digits - 1) if digits else 0,
-                below=10**digits,
-                vaults=size.vaults if size else 0,
-                total=size.total if size else 0,
-            )
+    buckets = [
+        SizeBucket(
+            at_least=10 ** (digits - 1) if digits else 0,
+            below=10**digits,
+            vaults=sizes[digits].vaults if digits in sizes else 0,
+            total=sizes[digits].total if digits in sizes else 0,
         )
+        for digits in range(MAX_DIGITS + 1)
+    ]
     vaults, total = sum(each.vaults for each in buckets), sum(each.total for each in buckets)
     return with_strong_etag(Distribution(vaults=vaults, total=total, buckets=buckets))
 
@@ -183,19 +180,18 @@ def _range(query: RangeQuery, now: datetime) -> tuple[datetime, datetime]:
     step = STEPS[query.bucket]
     for name, time in (("from", query.since), ("to", query.until)):
         if time is not None and not EARLIEST <= time <= LATEST:
-            raise _problem(name, f"expected a time from {EARLIEST.year} to {LATEST.year}")
+            message = f"expected a time from {EARLIEST.year} to {LATEST.year}"
+            raise field_error("The query", name, message)
     end = _floor(now, step) + step
     until = end if query.until is None else min(end, _ceiling(query.until, step))
-    since = (
-        until - step * DEFAULT_BUCKETS[query.bucket]
-        if query.since is None
-        else _floor(query.since, step)
-    )
-    if query.since is not None and query.until is not None and query.since > query.until:
-        raise _problem("from", "later than `to`")
+    since = until - step * DEFAULT_BUCKETS[query.bucket]
+    if query.since is not None:
+        since = _floor(query.since, step)
+        if query.until is not None and query.since > query.until:
+            raise field_error("The query", "from", "later than `to`")
     if until - since > step * MAX_BUCKETS:
         message = f"more than {MAX_BUCKETS} buckets before the end; request a shorter range"
-        raise _problem("from", message)
+        raise field_error("The query", "from", message)
     return since, max(since, until)
 
 
@@ -205,9 +201,3 @@ def _floor(time: datetime, step: timedelta) -> datetime:
 
 def _ceiling(time: datetime, step: timedelta) -> datetime:
     return time + (EARLIEST - time) % step
-
-
-def _problem(name: str, message: str) -> InvalidRequest:
-    return InvalidRequest(
-        f"The query is invalid at `{name}`: {message}.", [FieldProblem(name, message)]
-    )

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Annotated
 
 import msgspec
+from msgspec import structs
 from quart import Response
 
 from cvms.errors import (
@@ -26,7 +27,6 @@ from cvms.store.vaults import balance_history, history, vaults
 from cvms.store.vaults.vaults import VaultRow
 
 Kind = Annotated[str, msgspec.Meta(pattern=r"^[a-z_]{1,32}\Z")]
-
 
 ROUTES = RouteGroup("vaults")
 
@@ -67,13 +67,12 @@ async def get_balance(deps: Dependencies, owner: str, query: BalanceQuery) -> Re
             async with deps.database.connection() as conn:
                 row = await open_vault(conn, key)
             await deps.cache.put(row)
-        return with_weak_etag(schemas.balance_reply(row, cached=cached), version_of(row))
+        balance = schemas.reply_of(row, schemas.Balance)
+        return with_weak_etag(structs.replace(balance, cached=cached), version_of(row))
 
 
 @ROUTES.get(
-    "/api/vault/transactions/<owner>",
-    replies={200: schemas.History},
-    refusals=(VaultNotFound,),
+    "/api/vault/transactions/<owner>", replies={200: schemas.History}, refusals=(VaultNotFound,)
 )
 async def list_transactions(deps: Dependencies, owner: str, query: HistoryQuery) -> Reply:
     """List a vault's transactions.
@@ -96,21 +95,16 @@ async def list_transactions(deps: Dependencies, owner: str, query: HistoryQuery)
         )
         if not rows and await vaults.get(conn, key) is None:
             raise unknown_vault(key)
-    full = len(rows) == query.limit
-    return Reply(
-        schemas.History(
-            owner=key,
-            transactions=[schemas.movement_reply(row) for row in rows],
-            next_cursor=rows[-1].id if full else None,
-        )
-    )
+    transactions = [schemas.reply_of(row, schemas.Movement) for row in rows]
+    next_cursor = rows[-1].id if len(rows) == query.limit else None
+    return Reply(schemas.History(owner=key, transactions=transactions, next_cursor=next_cursor))
 
 
 @ROUTES.get("/api/vault/tvl", replies={200: schemas.Tvl})
 async def get_tvl(deps: Dependencies) -> Reply:
     """Get the total value locked."""
     async with deps.database.connection() as conn:
-        return Reply(schemas.tvl_reply(await vaults.tvl(conn)))
+        return Reply(schemas.reply_of(await vaults.tvl(conn), schemas.Tvl))
 
 
 async def open_vault(conn: Connection, owner: str) -> VaultRow:
@@ -136,7 +130,7 @@ async def _past(deps: Dependencies, owner: str, slot: int) -> schemas.Balance:
         if indexed is None or slot > indexed:
             row = await vaults.get(conn, owner)
             if row is not None and row.slot == slot:  # an account may be ahead of the events
-                return schemas.balance_reply(row)
+                return schemas.reply_of(row, schemas.Balance)
             raise SlotNotIndexed(
                 f"Slot {slot} is not indexed yet; the newest indexed slot is {indexed or 0}. "
                 "Request that slot, try again later, or omit `slot` for the newest balance."
@@ -147,4 +141,14 @@ async def _past(deps: Dependencies, owner: str, slot: int) -> schemas.Balance:
             f"The balance of {owner} in slot {slot} is not known. The first known balance is that "
             f"of slot {first}."
         )
-    return schemas.past_balance_reply(point, slot)
+    return schemas.Balance(
+        owner=owner,
+        vault=point.vault,
+        total=point.total,
+        available=point.available,
+        locked=point.locked,
+        timelocked=point.timelocked,
+        yield_deposited=point.yield_deposited,
+        slot=slot,
+        updated_at=point.block_time,
+    )

@@ -21,10 +21,13 @@ from cvms.http.operations.execute import (
     COSIGN_OR_SUBMIT,
     SIGNED_REFUSALS,
     UNSPONSORED,
+    execute_by_owner,
     execute_operation,
 )
 
-ROUTES = RouteGroup("vaults")
+ROUTES = RouteGroup(
+    "vaults", replies=COSIGN, refusals=SIGNED_REFUSALS, auth=Auth.WALLET, idempotent=True
+)
 
 
 class Initialize(Body, frozen=True):
@@ -54,10 +57,7 @@ class Delegate(Signed, frozen=True, kw_only=True):
 
 
 @ROUTES.post(
-    "/api/vault/initialize",
-    replies=COSIGN,
-    refusals=(Conflict, ProgramRefused, *UNSPONSORED),
-    idempotent=True,
+    "/api/vault/initialize", refusals=(Conflict, ProgramRefused, *UNSPONSORED), auth=Auth.NONE
 )
 async def initialize(deps: Dependencies, body: Initialize) -> Reply | Response:
     """Create a vault.
@@ -73,13 +73,7 @@ async def initialize(deps: Dependencies, body: Initialize) -> Reply | Response:
     )
 
 
-@ROUTES.post(
-    "/api/vault/deposit",
-    replies=COSIGN,
-    refusals=SIGNED_REFUSALS,
-    auth=Auth.WALLET,
-    idempotent=True,
-)
+@ROUTES.post("/api/vault/deposit")
 async def deposit(deps: Dependencies, body: Deposit) -> Reply | Response:
     """Deposit tokens into a vault.
 
@@ -100,9 +94,7 @@ async def deposit(deps: Dependencies, body: Deposit) -> Reply | Response:
     "/api/vault/withdraw",
     replies=COSIGN_OR_SUBMIT,
     refusals=(*SIGNED_REFUSALS, VaultNotFound),
-    auth=Auth.WALLET,
     sensitive=True,
-    idempotent=True,
     second_factor=True,
 )
 async def withdraw(deps: Dependencies, body: Withdraw) -> Reply | Response:
@@ -124,13 +116,7 @@ async def withdraw(deps: Dependencies, body: Withdraw) -> Reply | Response:
     )
 
 
-@ROUTES.post(
-    "/api/vault/delegate/add",
-    replies=COSIGN,
-    refusals=SIGNED_REFUSALS,
-    auth=Auth.WALLET,
-    idempotent=True,
-)
+@ROUTES.post("/api/vault/delegate/add")
 async def add_delegate(deps: Dependencies, body: Delegate) -> Reply | Response:
     """Add a delegate.
 
@@ -139,21 +125,10 @@ async def add_delegate(deps: Dependencies, body: Delegate) -> Reply | Response:
     """
     signed = body.request("delegate_add", body.delegate)
     instruction = instructions.add_delegate(deps.programs, owner=body.owner, delegate=body.delegate)
-    return await execute_operation(
-        deps,
-        "delegate_add",
-        owner=body.owner,
-        credential=signed,
-        plan=lambda: plans.by_owner(deps, "delegate_add", body.owner, instruction),
-    )
+    return await execute_by_owner(deps, "delegate_add", signed, instruction, owner=body.owner)
 
 
-@ROUTES.delete(
-    "/api/vault/delegate/remove",
-    replies=COSIGN,
-    refusals=SIGNED_REFUSALS,
-    auth=Auth.WALLET,
-)
+@ROUTES.delete("/api/vault/delegate/remove", idempotent=False)
 async def remove_delegate(deps: Dependencies, body: Delegate) -> Reply | Response:
     """Remove a delegate.
 
@@ -163,22 +138,13 @@ async def remove_delegate(deps: Dependencies, body: Delegate) -> Reply | Respons
     instruction = instructions.remove_delegate(
         deps.programs, owner=body.owner, delegate=body.delegate
     )
-    return await execute_operation(
-        deps,
-        "delegate_remove",
-        owner=body.owner,
-        credential=signed,
-        plan=lambda: plans.by_owner(deps, "delegate_remove", body.owner, instruction),
-    )
+    return await execute_by_owner(deps, "delegate_remove", signed, instruction, owner=body.owner)
 
 
 @ROUTES.post(
     "/api/vault/request-withdraw",
-    replies=COSIGN,
     refusals=(*SIGNED_REFUSALS, VaultNotFound, Conflict),
-    auth=Auth.WALLET,
     sensitive=True,
-    idempotent=True,
     second_factor=True,
 )
 async def request_withdraw(deps: Dependencies, body: Deposit) -> Reply | Response:
@@ -189,14 +155,8 @@ async def request_withdraw(deps: Dependencies, body: Deposit) -> Reply | Respons
     """
     signed = second_factor(deps, body.request("request_withdraw", body.amount))
     instruction = instructions.request_withdraw(deps.programs, owner=body.owner, amount=body.amount)
-    return await execute_operation(
-        deps,
-        "request_withdraw",
-        owner=body.owner,
-        credential=signed,
-        plan=lambda: plans.by_owner(
-            deps, "request_withdraw", body.owner, instruction, amount=body.amount
-        ),
+    return await execute_by_owner(
+        deps, "request_withdraw", signed, instruction, owner=body.owner, amount=body.amount
     )
 
 
@@ -204,9 +164,7 @@ async def request_withdraw(deps: Dependencies, body: Deposit) -> Reply | Respons
     "/api/vault/schedule-withdraw",
     replies=COSIGN_OR_SUBMIT,
     refusals=(*SIGNED_REFUSALS, VaultNotFound, Conflict),
-    auth=Auth.WALLET,
     sensitive=True,
-    idempotent=True,
     second_factor=True,
 )
 async def schedule_withdraw(deps: Dependencies, body: Schedule) -> Reply | Response:
@@ -234,9 +192,7 @@ async def schedule_withdraw(deps: Dependencies, body: Schedule) -> Reply | Respo
         "schedule_withdraw",
         owner=body.owner,
         credential=signed,
-        plan=lambda: plans.by_owner_or_delegate(
-            deps, "schedule_withdraw", body.owner, instruction, amount=body.amount
-        ),
+        plan=lambda: plans.by_owner_or_delegate(deps, body.owner, instruction, amount=body.amount),
     )
 
 
@@ -244,8 +200,8 @@ async def schedule_withdraw(deps: Dependencies, body: Schedule) -> Reply | Respo
     "/api/vault/release-timelocks",
     replies={202: schemas.Submitted},
     refusals=(VaultNotFound, Conflict, ProgramRefused, *UNSPONSORED),
+    auth=Auth.NONE,
     sensitive=True,
-    idempotent=True,
 )
 async def release_timelocks(deps: Dependencies, body: Release) -> Reply | Response:
     """Release the matured timelocks.
@@ -262,13 +218,7 @@ async def release_timelocks(deps: Dependencies, body: Release) -> Reply | Respon
     )
 
 
-@ROUTES.post(
-    "/api/vault/close",
-    replies=COSIGN,
-    refusals=(*SIGNED_REFUSALS, VaultNotFound, Conflict),
-    auth=Auth.WALLET,
-    idempotent=True,
-)
+@ROUTES.post("/api/vault/close", refusals=(*SIGNED_REFUSALS, VaultNotFound, Conflict))
 async def close(deps: Dependencies, body: Signed) -> Reply | Response:
     """Close an empty vault.
 
@@ -276,10 +226,4 @@ async def close(deps: Dependencies, body: Signed) -> Reply | Response:
     """
     signed = body.request("close_vault")
     instruction = instructions.close_vault(deps.programs, body.owner)
-    return await execute_operation(
-        deps,
-        "close_vault",
-        owner=body.owner,
-        credential=signed,
-        plan=lambda: plans.by_owner(deps, "close_vault", body.owner, instruction),
-    )
+    return await execute_by_owner(deps, "close_vault", signed, instruction, owner=body.owner)

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from quart import Response
+from solders.instruction import Instruction
 
 from cvms.chain.program import instructions
+from cvms.chain.transactions.vault_builders import prepare_position
 from cvms.errors import Conflict, VaultNotFound
 from cvms.http.auth.signed_body import Signed
 from cvms.http.framework.dependencies import Dependencies
 from cvms.http.framework.request import TokenAmount
 from cvms.http.framework.response import Reply
 from cvms.http.framework.routing import Auth, RouteGroup
-from cvms.http.operations import plans
-from cvms.http.operations.execute import COSIGN, SIGNED_REFUSALS, execute_operation
+from cvms.http.operations.execute import COSIGN, SIGNED_REFUSALS, execute_by_owner
 
 ROUTES = RouteGroup(
     "positions",
@@ -35,17 +38,7 @@ async def lock(deps: Dependencies, body: Position) -> Reply | Response:
     The position manager locks `amount` of the vault's available tokens as collateral. The wallet
     signs `pm_lock:{owner}:{amount}:{nonce}`.
     """
-    signed = body.request("pm_lock", body.amount)
-    instruction = instructions.open_position(
-        deps.programs, authority=body.owner, owner=body.owner, amount=body.amount
-    )
-    return await execute_operation(
-        deps,
-        "pm_lock",
-        owner=body.owner,
-        credential=signed,
-        plan=lambda: plans.position(deps, "pm_lock", body.owner, instruction, amount=body.amount),
-    )
+    return await _execute(deps, "pm_lock", body, instructions.open_position)
 
 
 @ROUTES.post("/api/pm/unlock")
@@ -55,14 +48,20 @@ async def unlock(deps: Dependencies, body: Position) -> Reply | Response:
     The position manager unlocks `amount` of the vault's collateral. The wallet signs
     `pm_unlock:{owner}:{amount}:{nonce}`.
     """
-    signed = body.request("pm_unlock", body.amount)
-    instruction = instructions.close_position(
-        deps.programs, authority=body.owner, owner=body.owner, amount=body.amount
-    )
-    return await execute_operation(
+    return await _execute(deps, "pm_unlock", body, instructions.close_position)
+
+
+async def _execute(
+    deps: Dependencies, action: str, body: Position, build: Callable[..., Instruction]
+) -> Reply | Response:
+    """Execute an instruction that the owner signs, since it moves collateral."""
+    owner, amount = body.owner, body.amount
+    return await execute_by_owner(
         deps,
-        "pm_unlock",
-        owner=body.owner,
-        credential=signed,
-        plan=lambda: plans.position(deps, "pm_unlock", body.owner, instruction, amount=body.amount),
+        action,
+        body.request(action, amount),
+        build(deps.programs, authority=owner, owner=owner, amount=amount),
+        owner=owner,
+        amount=amount,
+        prepare=prepare_position,
     )

@@ -8,8 +8,7 @@ from __future__ import annotations
 
 import base64
 import binascii
-from collections.abc import Callable
-from typing import Annotated, Any
+from typing import Annotated
 
 import msgspec
 from quart import Response
@@ -20,9 +19,14 @@ from cvms.http.framework.dependencies import Dependencies
 from cvms.http.framework.request import MAX_AMOUNT, Body, Limit, owner_in_path
 from cvms.http.framework.response import with_strong_etag, with_weak_etag
 from cvms.http.framework.routing import RouteGroup
-from cvms.http.vaults import state_schemas
 from cvms.http.vaults.balance_routes import open_vault, version_of
-from cvms.http.vaults.state_schemas import VaultView
+from cvms.http.vaults.state_schemas import (
+    VaultConfig,
+    VaultLimits,
+    VaultState,
+    VaultTimelocks,
+    vault_state,
+)
 from cvms.store.index import cursor as cursors
 from cvms.store.vaults import listing
 from cvms.store.vaults.listing import Place, Sort
@@ -31,17 +35,16 @@ CursorText = Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9_-]{1,200}\Z")]
 Key = Annotated[int, msgspec.Meta(ge=0, le=MAX_AMOUNT)]
 OwnerText = Annotated[str, msgspec.Meta(pattern=r"^[1-9A-HJ-NP-Za-km-z]{32,44}\Z")]
 
-
 # Public keys have 32 to 44 characters, so this does not match the other routes of /api/vault/.
 OWNER = "<string(minlength=32,maxlength=44):owner>"
 
-ROUTES = RouteGroup("vaults")
+ROUTES = RouteGroup("vaults", refusals=(VaultNotFound,))
 
 
 class VaultsQuery(Body, frozen=True):
     limit: Limit = 50
     cursor: CursorText | None = None
-    min_balance: Annotated[int, msgspec.Meta(ge=0, le=MAX_AMOUNT)] = 0
+    min_balance: Key = 0
     sort: Sort = "owner"
 
 
@@ -60,7 +63,7 @@ class PageCursor(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fi
     owner: OwnerText
 
 
-@ROUTES.get("/api/vaults", replies={200: VaultList, 304: None})
+@ROUTES.get("/api/vaults", replies={200: VaultList, 304: None}, refusals=())
 async def list_vaults(deps: Dependencies, query: VaultsQuery) -> Response:
     """List the open vaults.
 
@@ -83,69 +86,54 @@ async def list_vaults(deps: Dependencies, query: VaultsQuery) -> Response:
     next_cursor = None
     if len(rows) > query.limit:
         next_cursor = _cursor_after(listing.place_of(page[-1], query.sort), query.sort)
-    vaults = [schemas.balance_reply(row) for row in page]
+    vaults = [schemas.reply_of(row, schemas.Balance) for row in page]
     return with_strong_etag(VaultList(vaults=vaults, next_cursor=next_cursor))
 
 
-@ROUTES.get(
-    f"/api/vault/{OWNER}",
-    replies={200: state_schemas.VaultState, 304: None},
-    refusals=(VaultNotFound,),
-)
+@ROUTES.get(f"/api/vault/{OWNER}", replies={200: VaultState, 304: None})
 async def get_vault(deps: Dependencies, owner: str) -> Response:
     """Get a vault.
 
     Returns the whole account as of `slot`. 404 if the vault is closed.
     """
-    return await _respond(deps, owner, VaultView.state)
+    return await _respond(deps, owner, VaultState)
 
 
-@ROUTES.get(
-    "/api/vault/config/<owner>",
-    replies={200: state_schemas.VaultConfig, 304: None},
-    refusals=(VaultNotFound,),
-)
+@ROUTES.get("/api/vault/config/<owner>", replies={200: VaultConfig, 304: None})
 async def get_config(deps: Dependencies, owner: str) -> Response:
     """Get a vault's configuration.
 
     Returns who may act for the vault, and the limits of withdrawals.
     """
-    return await _respond(deps, owner, VaultView.config)
+    return await _respond(deps, owner, VaultConfig)
 
 
-@ROUTES.get(
-    "/api/vault/timelocks/<owner>",
-    replies={200: state_schemas.VaultTimelocks, 304: None},
-    refusals=(VaultNotFound,),
-)
+@ROUTES.get("/api/vault/timelocks/<owner>", replies={200: VaultTimelocks, 304: None})
 async def get_timelocks(deps: Dependencies, owner: str) -> Response:
     """List a vault's timelocks.
 
     Each comes with the seconds that remain until it matures.
     """
-    return await _respond(deps, owner, VaultView.timelock_list)
+    return await _respond(deps, owner, VaultTimelocks)
 
 
-@ROUTES.get(
-    "/api/vault/limits/<owner>",
-    replies={200: state_schemas.VaultLimits, 304: None},
-    refusals=(VaultNotFound,),
-)
+@ROUTES.get("/api/vault/limits/<owner>", replies={200: VaultLimits, 304: None})
 async def get_limits(deps: Dependencies, owner: str) -> Response:
     """Get a vault's withdrawal limits.
 
     Returns the rate limit and how much of it is used, and the withdrawals that were requested.
     """
-    return await _respond(deps, owner, VaultView.limits)
+    return await _respond(deps, owner, VaultLimits)
 
 
-async def _respond(deps: Dependencies, owner: str, render: Callable[[VaultView], Any]) -> Response:
+async def _respond(deps: Dependencies, owner: str, reply: type[msgspec.Struct]) -> Response:
+    """Return the part of the vault's state that this reply contains."""
     key = str(owner_in_path(owner))
     async with deps.database.connection() as conn:
         row = await open_vault(conn, key)
         frontier = await cursors.frontier(conn, str(deps.programs.vault))
-    view = VaultView(row, frontier.now)
-    return with_weak_etag(render(view), f"{version_of(row)}-{view.phase}")
+    state = vault_state(row, frontier.now)
+    return with_weak_etag(schemas.reply_of(state, reply), f"{version_of(row)}-{state.phase}")
 
 
 def _cursor_after(place: Place, sort: Sort) -> str:

@@ -1,14 +1,17 @@
-"""Replies about one vault's state: the fields of its account, interpreted at a time."""
+"""Replies about one vault's state: the fields of its account, interpreted at a time.
+
+`VaultState` has them all; the other replies are parts of it.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import UTC, datetime
-from typing import Any
 
 import msgspec
 from solders.pubkey import Pubkey
 
+from cvms.http.framework import schemas
 from cvms.store.vaults.vaults import VaultRow
 
 UNSET_KEY = str(Pubkey.default())
@@ -129,6 +132,32 @@ class VaultState(msgspec.Struct, frozen=True, kw_only=True):
     slot: int
     as_of: datetime | None
 
+    # Fields of `VaultTimelocks` and `VaultLimits`.
+
+    @property
+    def matured(self) -> int:
+        return _sum_due(self.timelocks)
+
+    @property
+    def pending(self) -> list[Waiting]:
+        return self.pending_withdrawals
+
+    @property
+    def ready(self) -> int:
+        return _sum_due(self.pending)
+
+    @property
+    def min_delay_seconds(self) -> int:
+        return self.policy.min_withdraw_delay_seconds
+
+    @property
+    def phase(self) -> str:
+        """A text that changes when the passing of time makes something due or ends the window."""
+        matured = sum(not each.remaining_seconds for each in self.timelocks)
+        ready = sum(not each.remaining_seconds for each in self.pending)
+        window = self.rate is not None and self.rate.resets_at is not None
+        return f"{matured}-{ready}-{window:d}"
+
 
 class _Timelock(msgspec.Struct, frozen=True):
     amount: int
@@ -161,125 +190,69 @@ class VaultAccountState(msgspec.Struct, frozen=True):
     withdrawn_in_window: int
 
 
-class VaultView:
-    """An open vault's row, interpreted at the time `now`."""
+def vault_state(row: VaultRow, now: datetime) -> VaultState:
+    """Return the state of an open vault, interpreted at the time `now`."""
+    account = msgspec.convert(row.state, VaultAccountState)
+    program = account.active_yield_program
+    return VaultState(
+        owner=row.owner,
+        vault=row.vault,
+        token_account=row.token_account,
+        mint=row.mint,
+        balance=row.total,
+        available=row.available,
+        locked=row.locked,
+        timelocked=row.timelocked,
+        yield_deposited=row.yield_deposited,
+        yield_accrued=account.yield_accrued_balance,
+        active_yield_program=None if program == UNSET_KEY else program,
+        last_compounded_at=_datetime(account.last_compounded_at or None),
+        total_deposited=account.total_deposited,
+        total_withdrawn=account.total_withdrawn,
+        created_at=_datetime(account.created_at),
+        multisig=Multisig(threshold=account.multisig_threshold, signers=account.multisig_signers),
+        delegates=list(row.delegates),
+        policy=schemas.reply_of(account, Policy),
+        withdraw_whitelist=account.withdraw_whitelist,
+        rate=_rate(account, now),
+        timelocks=[_waiting(each.amount, each.unlock_time, now) for each in account.timelocks],
+        pending_withdrawals=[
+            _waiting(each.amount, each.executable_at, now) for each in account.pending_withdrawals
+        ],
+        now=now,
+        slot=row.slot,
+        as_of=row.updated_at,
+    )
 
-    def __init__(self, row: VaultRow, now: datetime) -> None:
-        self.row = row
-        self.now = now
-        self.account = msgspec.convert(row.state, VaultAccountState)
-        self.timelocks = [self._waiting(t.amount, t.unlock_time) for t in self.account.timelocks]
-        self.pending = [
-            self._waiting(each.amount, each.executable_at)
-            for each in self.account.pending_withdrawals
-        ]
-        self.rate = self._rate()
 
-    @property
-    def phase(self) -> str:
-        """A text that changes when the passing of time makes something due or ends the window."""
-        window = self.rate is not None and self.rate.resets_at is not None
-        return f"{_count_due(self.timelocks)}-{_count_due(self.pending)}-{window:d}"
+def _waiting(amount: int, until: int, now: datetime) -> Waiting:
+    return Waiting(
+        amount=amount,
+        until_time=until,
+        until=_datetime(until),
+        remaining_seconds=_seconds_until(until, now),
+    )
 
-    def state(self) -> VaultState:
-        row, account = self.row, self.account
-        return VaultState(
-            **self._identity(),
-            token_account=row.token_account,
-            mint=row.mint,
-            balance=row.total,
-            available=row.available,
-            locked=row.locked,
-            timelocked=row.timelocked,
-            yield_deposited=row.yield_deposited,
-            yield_accrued=account.yield_accrued_balance,
-            active_yield_program=(
-                None if account.active_yield_program == UNSET_KEY else account.active_yield_program
-            ),
-            last_compounded_at=_datetime(account.last_compounded_at or None),
-            total_deposited=account.total_deposited,
-            total_withdrawn=account.total_withdrawn,
-            created_at=_datetime(account.created_at),
-            **self._settings(),
-            rate=self.rate,
-            timelocks=self.timelocks,
-            pending_withdrawals=self.pending,
-            now=self.now,
-        )
 
-    def config(self) -> VaultConfig:
-        return VaultConfig(**self._identity(), **self._settings())
+def _rate(account: VaultAccountState, now: datetime) -> RateLimit | None:
+    window, limit = account.rate_window_seconds, account.rate_limit_amount
+    if window == 0 or limit == 0:  # to the program, either means no limit
+        return None
+    end = account.last_withdrawal_window_start + window
+    remaining = _seconds_until(end, now)
+    used = account.withdrawn_in_window if remaining else 0
+    return RateLimit(
+        window_seconds=window,
+        limit=limit,
+        used=used,
+        remaining=limit - used,
+        resets_at=_datetime(end) if remaining else None,
+        resets_in_seconds=remaining or None,
+    )
 
-    def timelock_list(self) -> VaultTimelocks:
-        return VaultTimelocks(
-            **self._identity(),
-            timelocked=self.row.timelocked,
-            matured=_sum_due(self.timelocks),
-            timelocks=self.timelocks,
-            now=self.now,
-        )
 
-    def limits(self) -> VaultLimits:
-        return VaultLimits(
-            **self._identity(),
-            rate=self.rate,
-            min_delay_seconds=self.account.min_withdraw_delay_seconds,
-            pending=self.pending,
-            ready=_sum_due(self.pending),
-            now=self.now,
-        )
-
-    def _identity(self) -> dict[str, Any]:
-        row = self.row
-        return {
-            "owner": row.owner,
-            "vault": row.vault,
-            "slot": row.slot,
-            "as_of": row.updated_at,
-        }
-
-    def _settings(self) -> dict[str, Any]:
-        account = self.account
-        return {
-            "multisig": Multisig(
-                threshold=account.multisig_threshold, signers=account.multisig_signers
-            ),
-            "delegates": list(self.row.delegates),
-            "policy": Policy(
-                min_withdraw_delay_seconds=account.min_withdraw_delay_seconds,
-                rate_window_seconds=account.rate_window_seconds,
-                rate_limit_amount=account.rate_limit_amount,
-            ),
-            "withdraw_whitelist": account.withdraw_whitelist,
-        }
-
-    def _waiting(self, amount: int, until: int) -> Waiting:
-        return Waiting(
-            amount=amount,
-            until_time=until,
-            until=_datetime(until),
-            remaining_seconds=self._seconds_until(until),
-        )
-
-    def _rate(self) -> RateLimit | None:
-        account = self.account
-        window, limit = account.rate_window_seconds, account.rate_limit_amount
-        if window == 0 or limit == 0:  # to the program, either means no limit
-            return None
-        end = account.last_withdrawal_window_start + window
-        remaining = self._seconds_until(end)
-        used = account.withdrawn_in_window if remaining else 0
-        return RateLimit(
-            window_seconds=window,
-            limit=limit,
-            used=used,
-            remaining=limit - used,
-            resets_at=_datetime(end) if remaining else None,
-            resets_in_seconds=remaining or None,
-        )
-
-    def _seconds_until(self, time: int) -> int:
-        return max(0, time - int(self.now.timestamp()))
+def _seconds_until(time: int, now: datetime) -> int:
+    return max(0, time - int(now.timestamp()))
 
 
 def _datetime(seconds: int | None) -> datetime | None:
@@ -291,7 +264,3 @@ def _datetime(seconds: int | None) -> datetime | None:
 
 def _sum_due(waiting: Sequence[Waiting]) -> int:
     return sum(each.amount for each in waiting if not each.remaining_seconds)
-
-
-def _count_due(waiting: Sequence[Waiting]) -> int:
-    return sum(not each.remaining_seconds for each in waiting)

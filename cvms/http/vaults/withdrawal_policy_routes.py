@@ -6,6 +6,7 @@ owner signs the transaction in either case, since on chain only the owner may ch
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Annotated
 
 import msgspec
@@ -29,12 +30,10 @@ from cvms.http.framework.request import (
 )
 from cvms.http.framework.response import Reply
 from cvms.http.framework.routing import Auth, RouteGroup
-from cvms.http.operations import plans
-from cvms.http.operations.execute import COSIGN, SIGNED_REFUSALS, execute_operation
+from cvms.http.operations.execute import COSIGN, SIGNED_REFUSALS, execute_by_owner
 
 WindowSeconds = Annotated[int, msgspec.Meta(ge=0, le=2**32 - 1)]
 MaxAmount = Annotated[int, msgspec.Meta(ge=0, le=MAX_AMOUNT)]
-
 
 ROUTES = RouteGroup(
     "administration",
@@ -42,10 +41,11 @@ ROUTES = RouteGroup(
     refusals=(*SIGNED_REFUSALS, VaultNotFound, Conflict),
     auth=Auth.WALLET_OR_ADMIN,
     role=Role.OPERATOR,
+    idempotent=True,
 )
 
 
-class Policy(Body, frozen=True, kw_only=True):
+class PolicyRequest(Body, frozen=True, kw_only=True):
     """`nonce` and `signature` come from the owner's wallet; an administrator omits them."""
 
     owner: Pubkey
@@ -73,20 +73,20 @@ class Policy(Body, frozen=True, kw_only=True):
         return SignedRequest(self.owner, text, self.nonce, self.signature, self.message)
 
 
-class Whitelisted(Policy, frozen=True, kw_only=True):
+class Whitelisted(PolicyRequest, frozen=True, kw_only=True):
     address: Pubkey
 
 
-class MinDelay(Policy, frozen=True, kw_only=True):
+class MinDelay(PolicyRequest, frozen=True, kw_only=True):
     seconds: Seconds
 
 
-class RateLimit(Policy, frozen=True, kw_only=True):
+class SetRateLimit(PolicyRequest, frozen=True, kw_only=True):
     window_seconds: WindowSeconds
     max_amount: MaxAmount
 
 
-@ROUTES.post("/api/admin/withdraw/whitelist/add", idempotent=True)
+@ROUTES.post("/api/admin/withdraw/whitelist/add")
 async def add_to_whitelist(
     deps: Dependencies, body: Whitelisted, administrator: Administrator | None
 ) -> Reply | Response:
@@ -95,14 +95,11 @@ async def add_to_whitelist(
     Withdrawals may then go to the wallet `address` as well as to the owner. The wallet signs
     `whitelist_add:{owner}:{address}:{nonce}`.
     """
-    requester = body.requester(administrator, "whitelist_add", body.address)
-    instruction = instructions.add_withdraw_whitelist(
-        deps.programs, owner=body.owner, address=body.address
-    )
-    return await _execute(deps, "whitelist_add", body, instruction, requester)
+    build = instructions.add_withdraw_whitelist
+    return await _execute(deps, "whitelist_add", body, administrator, build, address=body.address)
 
 
-@ROUTES.delete("/api/admin/withdraw/whitelist/remove")
+@ROUTES.delete("/api/admin/withdraw/whitelist/remove", idempotent=False)
 async def remove_from_whitelist(
     deps: Dependencies, body: Whitelisted, administrator: Administrator | None
 ) -> Reply | Response:
@@ -110,14 +107,13 @@ async def remove_from_whitelist(
 
     The wallet signs `whitelist_remove:{owner}:{address}:{nonce}`.
     """
-    requester = body.requester(administrator, "whitelist_remove", body.address)
-    instruction = instructions.remove_withdraw_whitelist(
-        deps.programs, owner=body.owner, address=body.address
+    build = instructions.remove_withdraw_whitelist
+    return await _execute(
+        deps, "whitelist_remove", body, administrator, build, address=body.address
     )
-    return await _execute(deps, "whitelist_remove", body, instruction, requester)
 
 
-@ROUTES.post("/api/admin/withdraw/min-delay/set", idempotent=True)
+@ROUTES.post("/api/admin/withdraw/min-delay/set")
 async def set_min_delay(
     deps: Dependencies, body: MinDelay, administrator: Administrator | None
 ) -> Reply | Response:
@@ -126,16 +122,13 @@ async def set_min_delay(
     A withdrawal must then be requested that many seconds before; 0 ends this. The wallet signs
     `min_delay_set:{owner}:{seconds}:{nonce}`.
     """
-    requester = body.requester(administrator, "min_delay_set", body.seconds)
-    instruction = instructions.set_withdraw_min_delay(
-        deps.programs, owner=body.owner, seconds=body.seconds
-    )
-    return await _execute(deps, "min_delay_set", body, instruction, requester)
+    build = instructions.set_withdraw_min_delay
+    return await _execute(deps, "min_delay_set", body, administrator, build, seconds=body.seconds)
 
 
-@ROUTES.post("/api/admin/withdraw/rate-limit/set", idempotent=True)
+@ROUTES.post("/api/admin/withdraw/rate-limit/set")
 async def set_rate_limit(
-    deps: Dependencies, body: RateLimit, administrator: Administrator | None
+    deps: Dependencies, body: SetRateLimit, administrator: Administrator | None
 ) -> Reply | Response:
     """Set a vault's withdrawal rate limit.
 
@@ -143,28 +136,20 @@ async def set_rate_limit(
     limit. A new window starts. The wallet signs
     `rate_limit_set:{owner}:{window_seconds}:{max_amount}:{nonce}`.
     """
-    fields = body.window_seconds, body.max_amount
-    requester = body.requester(administrator, "rate_limit_set", *fields)
-    instruction = instructions.set_withdraw_rate_limit(
-        deps.programs,
-        owner=body.owner,
-        window_seconds=body.window_seconds,
-        max_amount=body.max_amount,
-    )
-    return await _execute(deps, "rate_limit_set", body, instruction, requester)
+    build = instructions.set_withdraw_rate_limit
+    fields = {"window_seconds": body.window_seconds, "max_amount": body.max_amount}
+    return await _execute(deps, "rate_limit_set", body, administrator, build, **fields)
 
 
 async def _execute(
     deps: Dependencies,
     action: str,
-    body: Policy,
-    instruction: Instruction,
-    requester: Credential,
+    body: PolicyRequest,
+    administrator: Administrator | None,
+    build: Callable[..., Instruction],
+    **fields: object,
 ) -> Reply | Response:
-    return await execute_operation(
-        deps,
-        action,
-        owner=body.owner,
-        credential=requester,
-        plan=lambda: plans.by_owner(deps, action, body.owner, instruction),
-    )
+    """Execute an instruction with these arguments, which are also the signed fields, in order."""
+    requester = body.requester(administrator, action, *fields.values())
+    instruction = build(deps.programs, owner=body.owner, **fields)
+    return await execute_by_owner(deps, action, requester, instruction, owner=body.owner)

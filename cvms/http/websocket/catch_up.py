@@ -63,7 +63,7 @@ async def _snapshot(conn: Connection, topic: Topic, owner: str | None, program: 
     if topic is Topic.ALERT:
         return await _alerts(conn, owner)
     if topic is Topic.TVL:
-        return schemas.tvl_reply(await vaults.tvl(conn))
+        return schemas.reply_of(await vaults.tvl(conn), schemas.Tvl)
     if topic is Topic.BALANCE:
         return await _balances(conn, owner)
     if owner is None or topic is Topic.TRANSACTION:
@@ -72,7 +72,8 @@ async def _snapshot(conn: Connection, topic: Topic, owner: str | None, program: 
     for kind in KINDS_OF[topic]:
         rows += await history.page(conn, owner, limit=SNAPSHOT_EVENTS, kind=kind)
     rows.sort(key=lambda row: row.id or 0, reverse=True)
-    return {"transactions": [schemas.movement_reply(row) for row in rows[:SNAPSHOT_EVENTS]]}
+    newest = [schemas.reply_of(row, schemas.Movement) for row in rows[:SNAPSHOT_EVENTS]]
+    return {"transactions": newest}
 
 
 async def _alerts(conn: Connection, owner: str | None) -> Any:
@@ -84,9 +85,9 @@ async def _alerts(conn: Connection, owner: str | None) -> Any:
 async def _balances(conn: Connection, owner: str | None) -> Any:
     if owner is not None:
         row = await vaults.get(conn, owner)
-        return None if row is None else schemas.balance_reply(row)
+        return None if row is None else schemas.reply_of(row, schemas.Balance)
     rows = await vaults.page(conn, limit=SNAPSHOT_VAULTS + 1)
-    replies = [schemas.balance_reply(row) for row in rows[:SNAPSHOT_VAULTS]]
+    replies = [schemas.reply_of(row, schemas.Balance) for row in rows[:SNAPSHOT_VAULTS]]
     return {"vaults": replies, "complete": len(rows) == len(replies)}
 
 

@@ -26,8 +26,6 @@ from cvms.http.websocket.client_session import (
 from cvms.http.websocket.heartbeat import HeartbeatScheduler
 from cvms.store.messaging import outbox
 
-__all__ = ["WebSocketEndpoint", "WebSocketLimits"]
-
 log = structlog.get_logger(__name__)
 
 CLOSE_SECONDS = 1.0

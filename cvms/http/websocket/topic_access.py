@@ -33,7 +33,7 @@ class TopicAccess:
         async with self._deps.database.transaction() as conn:
             await audit_log.record(
                 conn,
-                actor=f"admin:{administrator.subject}",
+                actor=administrator.actor,
                 action="ws_subscribe",
                 owner=None if frame.owner is None else str(frame.owner),
                 outcome="accepted" if allowed else "refused",

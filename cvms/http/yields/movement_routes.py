@@ -6,7 +6,6 @@ from quart import Response
 from solders.pubkey import Pubkey
 
 from cvms.errors import Conflict, VaultNotFound, YieldProgramUnsupported
-from cvms.http.auth.credential import SignedRequest
 from cvms.http.auth.signed_body import Signed
 from cvms.http.framework.dependencies import Dependencies
 from cvms.http.framework.request import TokenAmount
@@ -79,12 +78,11 @@ async def compound(deps: Dependencies, body: Compound) -> Reply | Response:
 async def _move(
     deps: Dependencies, kind: YieldMovementKind, body: YieldMovement | Compound, amount: int
 ) -> Reply | Response:
-    signed: SignedRequest = body.request(kind.action, amount, body.yield_program)
     return await execute_operation(
         deps,
         kind.action,
         owner=body.owner,
-        credential=signed,
+        credential=body.request(kind.action, amount, body.yield_program),
         plan=lambda: yield_plans.move(
             deps, kind, body.owner, amount=amount, yield_program=body.yield_program
         ),

@@ -15,6 +15,7 @@ from cvms.http.framework.operation_metrics import counted
 from cvms.http.framework.request import TokenAmount, owner_in_path
 from cvms.http.framework.response import Reply
 from cvms.http.framework.routing import Auth, RouteGroup
+from cvms.http.framework.schemas import reply_of
 from cvms.http.operations.execute import SIGNED_REFUSALS
 from cvms.http.operations.yield_plans import pools_of
 from cvms.http.vaults.balance_routes import open_vault
@@ -23,11 +24,10 @@ from cvms.store.vaults import yield_policies
 
 ACTION = "yield_policy"
 
-
 ROUTES = RouteGroup("yield")
 
 
-class Policy(Signed, frozen=True, kw_only=True):
+class SetYieldPolicy(Signed, frozen=True, kw_only=True):
     yield_program: Pubkey
     auto_compound: bool
     min_amount: TokenAmount
@@ -65,7 +65,7 @@ class YieldPolicies(msgspec.Struct, frozen=True, kw_only=True):
     auth=Auth.WALLET,
     sensitive=True,
 )
-async def set_policy(deps: Dependencies, body: Policy) -> Reply:
+async def set_policy(deps: Dependencies, body: SetYieldPolicy) -> Reply:
     """Set a vault's yield policy.
 
     With `auto_compound` the service compounds the vault's yield from the program by itself, once
@@ -80,7 +80,7 @@ async def set_policy(deps: Dependencies, body: Policy) -> Reply:
         return await _store(deps, body, signed)
 
 
-async def _store(deps: Dependencies, body: Policy, signed: SignedRequest) -> Reply:
+async def _store(deps: Dependencies, body: SetYieldPolicy, signed: SignedRequest) -> Reply:
     owner, program = str(body.owner), str(body.yield_program)
     if body.yield_program != deps.programs.yield_pool or not pools_of(deps):
         raise YieldProgramUnsupported(
@@ -107,13 +107,11 @@ async def _store(deps: Dependencies, body: Policy, signed: SignedRequest) -> Rep
                 "min_amount": stored.min_amount,
             },
         )
-    return Reply(_reply(stored))
+    return Reply(reply_of(stored, YieldPolicy))
 
 
 @ROUTES.get(
-    "/api/vault/yield-policy/<owner>",
-    replies={200: YieldPolicies},
-    refusals=(VaultNotFound,),
+    "/api/vault/yield-policy/<owner>", replies={200: YieldPolicies}, refusals=(VaultNotFound,)
 )
 async def list_policies(deps: Dependencies, owner: str) -> Reply:
     """List a vault's yield policies.
@@ -128,17 +126,8 @@ async def list_policies(deps: Dependencies, owner: str) -> Reply:
     return Reply(
         YieldPolicies(
             owner=key,
-            policies=[_reply(each) for each in policies],
+            policies=[reply_of(each, YieldPolicy) for each in policies],
             least=deps.config.yield_compound_min_amount,
             delegated=operator in row.delegates and row.multisig_threshold == 0,
         )
-    )
-
-
-def _reply(policy: yield_policies.YieldPolicy) -> YieldPolicy:
-    return YieldPolicy(
-        yield_program=policy.yield_program,
-        auto_compound=policy.auto_compound,
-        min_amount=policy.min_amount,
-        updated_at=policy.updated_at,
     )

@@ -17,7 +17,7 @@ from solana.constants import SYSTEM_PROGRAM_ID
 from solders.pubkey import Pubkey
 
 from cvms.chain.program.addresses import vault_address
-from cvms.chain.yields.positions import PoolPosition, read_positions
+from cvms.chain.yields.positions import read_positions
 from cvms.chain.yields.rate_cache import RateCache, RateReading
 from cvms.chain.yields.rates import AtSlot, AtTime, ProtocolName, Refusal, SupplyRate
 from cvms.errors import ChainUnavailable, DecodeError, RpcError, VaultNotFound
@@ -215,7 +215,8 @@ def _protocol(
 
 
 def _rate(rate: SupplyRate, reading: RateReading) -> YieldRate:
-    slot, seconds = _updated(rate.as_of)
+    slot = rate.as_of.slot if isinstance(rate.as_of, AtSlot) else None
+    seconds = rate.as_of.unix if isinstance(rate.as_of, AtTime) else None
     return YieldRate(
         mint=str(rate.mint),
         supply_apr=Exact(rate.supply_apr),
@@ -260,10 +261,6 @@ def _best(protocols: Sequence[YieldProtocol]) -> BestYield | None:
     )
 
 
-def _updated(as_of: AtSlot | AtTime) -> tuple[int | None, int | None]:
-    return (as_of.slot, None) if isinstance(as_of, AtSlot) else (None, as_of.unix)
-
-
 def _exact(value: Decimal | None) -> Exact | None:
     return None if value is None else Exact(value)
 
@@ -292,20 +289,20 @@ async def _positions(deps: Dependencies, owner: Pubkey) -> YieldPositions | None
     except (ChainUnavailable, RpcError, DecodeError) as error:
         log.warning("yield_positions_unavailable", owner=str(owner), error=str(error))
         return None
-    pools = [_position(each) for each in holdings if each.opened]
+    pools = [
+        YieldPosition(
+            pool=str(each.pool),
+            principal=each.principal,
+            accrued=each.interest,
+            claimable=each.claimable,
+        )
+        for each in holdings
+        if each.opened
+    ]
     return YieldPositions(
         slot=slot,
         principal=sum(each.principal for each in pools),
         accrued=sum(each.accrued for each in pools),
         claimable=sum(each.claimable for each in pools),
         pools=pools,
-    )
-
-
-def _position(position: PoolPosition) -> YieldPosition:
-    return YieldPosition(
-        pool=str(position.pool),
-        principal=position.principal,
-        accrued=position.interest,
-        claimable=position.claimable,
     )

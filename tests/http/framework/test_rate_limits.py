@@ -10,7 +10,7 @@ from solders.keypair import Keypair
 
 from cvms.config.settings import Rates
 from cvms.http.framework.rate_limits import client_address
-from cvms.http.websocket.endpoint import WebSocketLimits
+from cvms.http.websocket.client_session import WebSocketLimits
 from cvms.store.redis.rate_limiter import Rate
 from tests.conftest import Localnet
 from tests.http.conftest import frame, handshake, running

@@ -98,6 +98,11 @@ async def test_every_reference_of_the_document_has_a_target(service: Service) ->
     assert references <= schemas.keys()
 
 
+async def test_no_component_is_named_after_a_module(service: Service) -> None:
+    document = (await service.get("/openapi.json")).json()
+    assert [name for name in document["components"]["schemas"] if "." in name] == []
+
+
 async def test_the_page_loads_nothing_from_other_hosts(service: Service) -> None:
     page = await service.get("/docs")
     assert page.status_code == 200

@@ -14,7 +14,7 @@ from solders.pubkey import Pubkey
 from trio_websocket import WebSocketConnection
 
 from cvms.chain.pubsub.account_subscription import DATA_BYTES
-from cvms.http.websocket.endpoint import WebSocketLimits
+from cvms.http.websocket.client_session import WebSocketLimits
 from tests.conftest import Localnet
 from tests.http.conftest import Json, Served, frame, running, subscribe
 from tests.websockets import opened as connected

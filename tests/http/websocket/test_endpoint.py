@@ -15,7 +15,7 @@ from solders.keypair import Keypair
 from trio_websocket import ConnectionClosed
 
 from cvms.chain.program.events.events import Event
-from cvms.http.websocket.endpoint import WebSocketLimits
+from cvms.http.websocket.client_session import WebSocketLimits
 from cvms.nursery.channels.wakeups import OutboxWakeup
 from cvms.nursery.delivery.broadcaster import Broadcaster
 from cvms.nursery.ledger.entries import event_vaults, ledger_entries

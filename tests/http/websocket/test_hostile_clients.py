@@ -14,8 +14,7 @@ import trio.lowlevel
 from solders.keypair import Keypair
 
 from cvms.http.server import http_connection
-from cvms.http.websocket.client_session import ClientSession
-from cvms.http.websocket.endpoint import WebSocketLimits
+from cvms.http.websocket.client_session import ClientSession, WebSocketLimits
 from tests.http.conftest import Service, event, running
 from tests.http.websocket.raw_websocket import (
     BINARY,
