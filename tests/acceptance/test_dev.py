@@ -15,7 +15,7 @@ from cvms.demo import Addresses, run_demo
 from tests.acceptance.processes import Command, cvms
 
 PORTS = ("--port", "0", "--localnet-port", "0")
-# Of two deposits of 1,000 USDT, after withdrawals of 650 and with 10 earned.
+# Two deposits of 1,000 USDT, minus withdrawals of 650, plus a yield of 10.
 LEFT_BY_DEMO = 1_360_000_000
 
 
@@ -84,7 +84,7 @@ async def _tvl(at: Addresses) -> int:
 
 
 def _all_gone(folder: Path, children: list[psutil.Process]) -> None:
-    """No process of it is left: neither its children nor a database on its folder."""
+    """Assert that no process is left: neither a child nor a database on the folder."""
     assert not [child for child in children if child.is_running()]
     commands = (process.info["cmdline"] or [] for process in psutil.process_iter(["cmdline"]))
     assert not [command for command in commands if str(folder) in " ".join(command)]

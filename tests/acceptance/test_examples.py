@@ -1,4 +1,4 @@
-"""The walk in docs/examples goes through every route of a running `cvms dev`, and each answers."""
+"""The script walk.sh in docs/examples calls every route of a running `cvms dev`."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ async def test_every_route_is_walked_through(tmp_path: Path) -> None:
 
 
 async def test_the_walk_stops_at_the_first_answer_that_is_another() -> None:
-    """Nothing listens there: curl says so, and no line claims anything."""
+    """Nothing listens on this port: curl reports it, and the script prints no result."""
     where = {
         "SERVICE_URL": "http://127.0.0.1:1",
         "CVMS_BIN": str(Path(sys.executable).parent),

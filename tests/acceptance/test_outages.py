@@ -1,4 +1,4 @@
-"""Database or RPC gone: said by name, refused at once, and over by itself when it returns."""
+"""Outages of the database and of the RPC: requests fail fast with a named error, then recover."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from cvms.dev.postgres import embedded_postgres
 from tests.acceptance.conftest import System, localnet_arguments
 from tests.acceptance.processes import cvms, until_ready
 
-# Far below any deadline of a call: the service knows already, it does not try first.
+# Far below any call's deadline: the service knows of the outage and does not try the call first.
 AT_ONCE = 1.0
 
 
@@ -64,7 +64,7 @@ async def test_an_rpc_that_goes_away_and_comes_back(system: System) -> None:
 
 
 async def _until_not_ready(url: str, part: str) -> Any:
-    """The parts in GET /ready's answer once it says 503 and names `part`."""
+    """Wait until GET /ready answers 503 because of `part`, and return the parts."""
     with trio.fail_after(20):
         async with httpx.AsyncClient() as http:
             while True:

@@ -1,8 +1,8 @@
-"""Two replicas on one database: one leads, and whatever becomes of it, nobody's books notice.
+"""Two replicas on one database: no failure of the leader affects the recorded data.
 
-While owners pay in through either of them, the leader is killed, stopped for longer than its lease,
-or cut off from the database. No event is lost, doubled or out of order for those who listen to
-either, no deposit is made twice, and the chain and the books agree in the end.
+While owners deposit through both replicas, the leader is killed, stopped for longer than its lease,
+or cut off from the database. Subscribers of either replica see every event once and in order, no
+deposit is made twice, and the chain and the database agree in the end.
 """
 
 from __future__ import annotations
@@ -31,12 +31,12 @@ SOL = 1_000_000_000
 OWNERS = 4
 TOPIC = "deposit_event"
 STOPPED_SECONDS = 4.0
-"""Longer than the lease and the grace that a successor gives."""
+"""Longer than the lease plus the grace period of a successor."""
 
 
 @dataclass
 class Replica:
-    """A process, and where it answers."""
+    """A replica's process and its URL."""
 
     url: str
     process: Command
@@ -44,7 +44,7 @@ class Replica:
 
 @dataclass
 class Traffic:
-    """Owners who pay in one after the other, through whichever replica answers."""
+    """Owners who deposit repeatedly through whichever replica answers."""
 
     urls: list[str]
     paid: dict[str, int] = field(default_factory=dict)
@@ -53,7 +53,7 @@ class Traffic:
     stopping: bool = False
 
     async def pay_in(self, client: Client, *, then: Client) -> None:
-        """Deposits one after the other, of an amount that no other try has."""
+        """Deposit repeatedly, each time an amount that no other attempt uses."""
         clients = [client, then]
         while not self.stopping:
             self.tries += 1
@@ -61,7 +61,8 @@ class Traffic:
             try:
                 await clients[0].finish(await clients[0].deposit(amount))
             except ClientError:
-                # The replica is gone, or could not say. The owner turns to the other.
+                # The replica has failed or the outcome is unknown. The owner switches to the other
+                # one.
                 clients.reverse()
                 continue
             self.paid[client.address] = self.paid.get(client.address, 0) + amount
@@ -70,7 +71,7 @@ class Traffic:
 
 @dataclass
 class Listener:
-    """The seqs that a client of one replica sees; it goes to the other when its own is gone."""
+    """The `seq`s that a client of one replica receives; it switches to the other when told to."""
 
     seqs: list[int] = field(default_factory=list)
     moved: trio.Event = field(default_factory=trio.Event)
@@ -138,7 +139,7 @@ async def _strike(fate: str, leader: Replica, proxy: DatabaseProxy) -> None:
 
 
 async def _compare(url: str, traffic: Traffic, database_url: str) -> None:
-    """What each owner knows to have paid is in the vault, and nothing was paid twice."""
+    """Assert that each vault holds its owner's deposits, and that none was made twice."""
     async with open_client(url) as client:
         for owner, paid in traffic.paid.items():
             balance = await client.balance(owner)
@@ -152,7 +153,7 @@ async def _compare(url: str, traffic: Traffic, database_url: str) -> None:
     assert differences == []
 
 
-# --- what the tests are made of ----------------------------------------------------------------
+# Fixtures and queries
 
 
 @asynccontextmanager
@@ -167,7 +168,7 @@ async def replica(system: System, database_url: str) -> AsyncIterator[Replica]:
 
 @asynccontextmanager
 async def _owners(system: System, traffic: Traffic, nursery: trio.Nursery) -> AsyncIterator[None]:
-    """Funded owners with a vault each, who begin to pay in."""
+    """Create funded owners with a vault each, who start to deposit."""
     async with AsyncExitStack() as stack:
         for _ in range(OWNERS):
             wallet = Wallet(key := Keypair())

@@ -1,6 +1,6 @@
-"""A stage on which every instruction can be measured, and what each is on it.
+"""A chain on which every instruction can be measured, and the measured costs.
 
-All keys come from seeds, so that bumps, and with them the units, are the same at every run.
+All keys come from seeds, so that bumps, and with them the compute units, are the same in every run.
 """
 
 from collections.abc import Callable
@@ -43,7 +43,7 @@ Step = tuple[Instruction, Keypair]
 
 
 class SeededLedger(Ledger):
-    """A chain whose first wallet has the same key at every run, and so the second."""
+    """A chain on which the n-th wallet has the same key in every run."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -58,9 +58,10 @@ class SeededLedger(Ledger):
 
 
 class Stage:
-    """Two traders' vaults with so many entries in every list, or as many as it holds.
+    """Two traders' vaults with `entries` entries in every list, or as many as the list holds.
 
-    The authority lists so many programs: the position manager and one for yield come last.
+    The authority lists `authorized` authorized and `entries` yield programs. The position manager
+    and the yield program in use come last.
     """
 
     def __init__(self, *, entries: int, authorized: int = 1) -> None:
@@ -110,12 +111,12 @@ class Stage:
         return self.withdraw(sum(each["amount"] for each in pending))
 
     def lend(self, name: str, amount: int = 10) -> Step:
-        """A yield instruction that moves only the books."""
+        """Return a yield instruction that changes only the recorded balances."""
         argument = "compounded_amount" if name == "compound_yield" else "amount"
         return self.by_owner(name, accounts={"yield_program": YIELD}, **{argument: amount})
 
     def compound(self) -> Step:
-        # Nothing in the vault program makes yield accrue in the books.
+        # No instruction of the vault program accrues yield without a call.
         self.ledger.change_vault(self.owner.pubkey(), yield_accrued_balance=10)
         return self.lend("compound_yield")
 
@@ -131,7 +132,7 @@ class Stage:
         return given, self.governance
 
     def seize(self) -> Step:
-        """An emergency withdrawal of more than is available."""
+        """Return an emergency withdrawal of more than is available."""
         self.after(self.open_position())
         key, amount = self.governance.pubkey(), HELD - 5
         given = build("emergency_withdraw", self.owner.pubkey(), authority=key, amount=amount)
@@ -140,7 +141,7 @@ class Stage:
 
 Order = Callable[[Stage], Step]
 
-# A list that may be full loses an entry before one is added.
+# Where the list may be full, an entry is removed before one is added.
 ON_VAULTS: dict[str, Order] = {
     "get_vault_info": lambda on: on.by_owner("get_vault_info"),
     "deposit": lambda on: on.by_owner("deposit", amount=10),
@@ -179,7 +180,7 @@ ON_VAULTS: dict[str, Order] = {
     "yield_withdraw": lambda on: on.after(on.lend("yield_deposit")).lend("yield_withdraw"),
     "compound_yield": lambda on: on.compound(),
 }
-# The calls of the vault program are counted with those that make them.
+# The cost includes the calls that the instruction makes to the vault program.
 ON_PROGRAMS: dict[str, Order] = {
     "open_position": lambda on: on.open_position(),
     "close_position": lambda on: on.after(on.open_position()).close_position(),
@@ -226,7 +227,7 @@ def update_mint(on: Stage) -> Step:
 
 
 def through_the_pool(name: str) -> Order:
-    """A yield instruction that calls the yield program; a year has passed since the deposit."""
+    """Return an order of a yield instruction on the pool, one year after the deposit."""
 
     def order(on: Stage) -> Step:
         venue = open_venue(on.ledger, on.governance)
@@ -251,7 +252,7 @@ ONCE: dict[str, Order] = {
 
 
 def units(order: Order, *, entries: int, authorized: int = 1) -> int:
-    """Of the instruction alone, as the only one of its transaction."""
+    """Return the compute units of the instruction when it is alone in its transaction."""
     stage = Stage(entries=entries, authorized=authorized)
     return stage.ledger.must(*order(stage)).units
 

@@ -1,6 +1,6 @@
-"""A program that does what a test tells it to: any caller of the vault program, any yield program.
+"""A program that runs a test's script, in the role of a caller or of a yield program.
 
-Its script is the data of the last account it is given; `program/puppet/` says what is in one.
+The script is the data of its last account; `program/puppet/` documents the format.
 """
 
 from collections.abc import Collection, Sequence
@@ -20,50 +20,51 @@ ELF = ROOT / "tests" / "program" / "elf" / "puppet.so"
 
 @dataclass(frozen=True, slots=True)
 class Log:
-    """Logs `Program data: <these bytes>`, eight or more."""
+    """Log `Program data: <data>`; `data` must have at least eight bytes."""
 
     data: bytes
 
 
 @dataclass(frozen=True, slots=True)
 class Fail:
-    """Fails with this custom error code."""
+    """Fail with this custom error code."""
 
     code: int
 
 
 Act = Instruction | Log | Fail
-"""What a puppet does; an instruction it calls."""
+"""One command of a script. An instruction is called."""
 
 
 class Chain(Protocol):
-    """Where a script can be written, such as a `Ledger`."""
+    """A place to write a script to, such as a `Ledger`."""
 
     def put(self, address: Pubkey, owner: Pubkey, data: bytes, /) -> None: ...
 
 
 def with_puppet(ledger: Ledger, program: Pubkey = PUPPET) -> Ledger:
-    """Deploys the puppet; authorizing or whitelisting it is the test's."""
+    """Deploy the puppet. The test authorizes or whitelists it."""
     ledger.svm.add_program(program, ELF.read_bytes())
     return ledger
 
 
 def own_address(program: Pubkey = PUPPET) -> Pubkey:
-    """An address that signs in the puppet's calls where their instruction says so."""
+    """Return the puppet's PDA, which signs the calls whose instruction says so."""
     return Pubkey.find_program_address([b"puppet"], program)[0]
 
 
 def play(chain: Chain, *acts: Act, program: Pubkey = PUPPET) -> Instruction:
-    """The instruction at which the puppet does all this, in this order."""
+    """Return the instruction that makes the puppet run `acts` in order."""
     accounts = stage(chain, *acts, signing_later=[own_address(program)])
     return Instruction(program, b"", accounts)
 
 
 def stage(chain: Chain, *acts: Act, signing_later: Collection[Pubkey] = ()) -> list[AccountMeta]:
-    """Writes a script; the accounts, itself last, that a puppet must be given to follow it.
+    """Write a script and return the accounts that the puppet needs to run it, the script last.
 
-    They sign and are writable as the calls need it. Whoever is `signing_later` does so by the
-    program that passes it on, as a vault does for its yield program, and not in the transaction.
+    They have the signer and writable flags that the calls need. Accounts in `signing_later` do not
+    sign the transaction: the program that passes them on signs for them, as a vault does for its
+    yield program.
     """
     accounts = _accounts(acts, signing_later)
     order = [meta.pubkey for meta in accounts]
@@ -73,7 +74,7 @@ def stage(chain: Chain, *acts: Act, signing_later: Collection[Pubkey] = ()) -> l
 
 
 def _accounts(acts: Sequence[Act], signing_later: Collection[Pubkey]) -> list[AccountMeta]:
-    """Each account of the calls once, with all the rights that any of them needs."""
+    """Return each account of the calls once, with the union of the rights that the calls need."""
     rights: dict[Pubkey, tuple[bool, bool]] = {}
     for act in acts:
         if isinstance(act, Instruction):
