@@ -1,4 +1,4 @@
-"""What deploy/ says is what the service is: its routes, its settings, its deadlines, its user."""
+"""The manifests in deploy/ match the service: its routes, settings, deadlines and user."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def container() -> Any:
 
 
 def settings() -> set[str]:
-    """Those that the README explains."""
+    """Return the settings that the README documents."""
     table = re.findall(r"^\| (`[A-Z_`, ]+`)", (ROOT / "README.md").read_text(), flags=re.MULTILINE)
     return {name for row in table for name in re.findall(r"[A-Z_]{4,}", row)}
 

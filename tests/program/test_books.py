@@ -1,4 +1,4 @@
-"""In whatever order things are done, the books equal a ledger kept by hand; no token is lost."""
+"""After any sequence of steps, a vault equals an independent model, and no token is lost."""
 
 from dataclasses import dataclass, field
 from typing import Any
@@ -29,7 +29,7 @@ steps = st.one_of(
 
 @dataclass(slots=True)
 class Books:
-    """What the vault ought to hold. Each step says whether it is allowed, and then is done."""
+    """The expected state of a vault. Each step changes it and returns True, or is refused."""
 
     wallet: int = SUPPLY
     available: int = 0
@@ -109,7 +109,7 @@ class Books:
 
 
 def taken(books: Books, owner: Pubkey, step: str, number: int) -> tuple[bool, Instruction]:
-    """The step in the books kept by hand, and as an instruction."""
+    """Take the step in the model; return whether it succeeds, and the instruction for it."""
     match step:
         case "lock for":
             half = (books.available + 1) // 2

@@ -1,6 +1,6 @@
 """Collateral moves only when an authorized program calls the vault program itself.
 
-`PUPPET` stands for any authorized program, `STRANGER` is the same program and not on the list.
+`PUPPET` stands for any authorized program. `STRANGER` is the same program, not authorized.
 """
 
 from collections.abc import Sequence
@@ -61,14 +61,14 @@ class Market:
     def call(
         self, name: str, /, *, caller_program: Pubkey = PUPPET, **substitutes: Pubkey
     ) -> Instruction:
-        """The vault program's instruction; it moves ten units of the owner's."""
+        """Return the vault program's instruction, which moves ten units of the owner's."""
         owner, accounts = self.owner.pubkey(), {"caller_program": caller_program, **substitutes}
         if name == "transfer_collateral":
             return transfer_collateral(owner, self.taker.pubkey(), 10, **accounts)
         return change_lock(name, owner, 10, **accounts)
 
     def trade(self, name: str) -> Instruction:
-        """The position manager's instruction that makes this call."""
+        """Return the position manager's instruction that makes this call."""
         owner, governance = self.owner.pubkey(), self.governance.pubkey()
         if name == "transfer_collateral":
             return rebalance_collateral(governance, owner, self.taker.pubkey(), 10)
@@ -77,14 +77,14 @@ class Market:
         )
 
     def moves(self, name: str, given: Instruction, *signers: Keypair) -> None:
-        """It succeeds, and moves just these ten units."""
+        """Assert that the instruction succeeds and moves exactly these ten units."""
         owner = self.owner.pubkey()
         changes(self.ledger, owner, given, self.payer, *signers, **EFFECTS[name])
 
     def refuses(
         self, *given: Instruction, by: Sequence[Keypair] = (), error: str = "UnauthorizedProgram"
     ) -> Outcome:
-        """The vault program refuses it, and no account is other than before."""
+        """Assert that the vault program refuses it and that no account changes."""
         before = self._accounts(given)
         outcome = self.ledger.send(given, self.payer, *by)
         assert_refused(outcome, error)
@@ -94,7 +94,7 @@ class Market:
         return outcome
 
     def _accounts(self, given: Sequence[Instruction]) -> dict[Pubkey, Account | None]:
-        """All that the transaction or the refused call could have changed, but for the payer."""
+        """Return all accounts but the payer that the transaction or the call could change."""
         addresses = {meta.pubkey for instruction in given for meta in instruction.accounts}
         for wallet in (self.owner.pubkey(), self.taker.pubkey()):
             vault = vault_address(wallet)
@@ -114,7 +114,7 @@ def market(governed: Ledger, governance: Keypair) -> Market:
     return Market(governed, governance, owner, governed.owner(deposited=5), governed.wallet())
 
 
-# Who calls
+# The caller
 
 
 @each_call
@@ -160,7 +160,7 @@ def test_a_stranger_moves_nothing_whomever_it_names(
     market.refuses(play(market.ledger, called, program=STRANGER))
 
 
-# At which depth
+# The depth of the call
 
 
 @each_call
@@ -190,19 +190,19 @@ def test_a_callers_caller_lends_nothing_and_borrows_nothing(
     market.refuses(play(market.ledger, called, program=outer))
 
 
-# Among which neighbours
+# Other instructions in the transaction
 
 
 Given = list[Instruction]
 
 
 def among(neighbours: Given, given: Instruction) -> list[Given]:
-    """Transactions: the neighbours before it, after it, and on both sides."""
+    """Return transactions with the neighbours before it, after it, and on both sides."""
     return [[*neighbours, given], [given, *neighbours], [*neighbours, given, *neighbours]]
 
 
 def honest(market: Market) -> Given:
-    """Both authorized programs, each locking one unit."""
+    """Return an instruction of each authorized program that locks one unit."""
     owner = market.owner.pubkey()
     lock = change_lock("lock_collateral", owner, 1, caller_program=PUPPET)
     return [open_position(owner, 1), play(market.ledger, lock)]
@@ -224,7 +224,7 @@ def test_a_stranger_borrows_nothing_from_its_neighbours(
 def test_a_direct_call_borrows_nothing_from_its_neighbours(
     market: Market, name: str, enforced: bool
 ) -> None:
-    """Not even were the vault program on its own list, since then it is what is running."""
+    """Even if the vault program lists itself, since then it is the running program."""
     authorized = [POSITION_MANAGER, PUPPET, PROGRAM]
     market.ledger.change_authority(cpi_enforced=enforced, authorized_programs=authorized)
     called = market.call(name, caller_program=PROGRAM)
@@ -254,7 +254,7 @@ def test_honest_calls_stand_beside_each_other(market: Market) -> None:
     assert market.ledger.vault(market.owner.pubkey())["locked_balance"] == 44
 
 
-# Until when
+# Changes of the authority
 
 
 @each_call
@@ -279,11 +279,11 @@ def test_freezing_stops_locks_and_unlocks_whoever_calls(market: Market, name: st
         market.refuses(call, error="Frozen")
 
 
-# On whose word
+# The instructions sysvar
 
 
 def running(program: Pubkey) -> bytes:
-    """The instructions sysvar of a transaction with one instruction: of `program`, no accounts."""
+    """Return an instructions sysvar with one instruction, of `program` and without accounts."""
     one, start, none = (number.to_bytes(2, "little") for number in (1, 4, 0))
     return one + start + none + bytes(program) + none + none
 
@@ -303,7 +303,7 @@ def test_a_forged_sysvar_is_not_read(
             market.refuses(given, error="AccountSysvarMismatch")
 
 
-# All other instructions ask who signs, not who calls
+# All other instructions check the signers, not the caller
 
 
 @pytest.mark.parametrize("program", [PUPPET, STRANGER], ids=str)

@@ -1,4 +1,4 @@
-"""How much a vault and the authority hold, filled by real instructions; and that both work then."""
+"""The capacity of a vault and the authority, filled by real instructions, which work when full."""
 
 from typing import Any
 
@@ -32,7 +32,7 @@ from tests.program.harness.ledger import (
 from tests.program.harness.refusals import assert_refused
 
 OTHER = Keypair().pubkey()
-# What adds an entry to a list of a vault.
+# The instruction that adds an entry to each list of a vault.
 ADDITIONS: dict[str, tuple[str, dict[str, Any]]] = {
     "timelocks": ("schedule_timelock", {"amount": 1, "duration_seconds": 9}),
     "pending_withdrawals": ("request_withdraw", {"amount": 1}),
@@ -40,7 +40,7 @@ ADDITIONS: dict[str, tuple[str, dict[str, Any]]] = {
     "delegates": ("add_delegate", {"delegate": OTHER}),
     "multisig_signers": ("set_vault_multisig", {"signers": KEYS[:11], "threshold": 0}),
 }
-DEFAULT_UNITS = 200_000  # of a transaction of one instruction that does not ask for more
+DEFAULT_UNITS = 200_000  # of a transaction with one instruction that requests no other limit
 
 
 @pytest.fixture
@@ -106,7 +106,7 @@ def test_everything_works_while_all_lists_are_full(name: str) -> None:
 
 
 def test_entries_leave_a_full_vault_without_a_trace(governed: Ledger, owner: Keypair) -> None:
-    """Lists are packed, so whatever lies behind moves, and what it leaves is wiped."""
+    """Lists are packed: entries behind a removed one move, and the freed bytes are zeroed."""
     key = owner.pubkey()
     unlisted = build("remove_withdraw_whitelist", key, address=KEYS[0])
     changes(governed, key, unlisted, owner, withdraw_whitelist=KEYS[1:])
@@ -139,7 +139,7 @@ def test_a_full_vault_can_be_emptied_and_closed(governed: Ledger, owner: Keypair
     assert governed.tokens(key) == 1_000
 
 
-# Programs that a withdrawal must ask
+# Programs that a withdrawal must check
 
 
 @pytest.mark.parametrize("created", [True, False])
@@ -157,7 +157,7 @@ def test_a_lookup_table_lets_it_name_57(created: bool) -> None:
 
 
 def test_with_64_authorized_programs_only_the_emergency_withdrawal_is_left() -> None:
-    """More accounts than a transaction may lock: governance must not list so many."""
+    """The transaction would lock too many accounts: governance must not list so many programs."""
     every = crowd(PROGRAMS, created=True, table=True)
     assert every.locks() == 71
     assert every.error() == "TransactionErrorFieldless.TooManyAccountLocks"
@@ -165,11 +165,11 @@ def test_with_64_authorized_programs_only_the_emergency_withdrawal_is_left() -> 
     stage.ledger.must(*stage.by_owner("emergency_withdraw", amount=1))
 
 
-# Signers who must sign
+# Required signers
 
 
 def signed_by(count: int, *, table: bool = False) -> VersionedTransaction:
-    """A withdrawal by so many signers, none of them the owner, with one position summary."""
+    """Return a withdrawal with `count` signers, not the owner, and one position summary."""
     ledger, owner = Ledger(), Keypair().pubkey()
     first, *others = signers = [Keypair() for _ in range(count)]
     remaining = [readonly(summary_address(vault_address(owner)))]

@@ -1,4 +1,4 @@
-"""The interface to the byte: names, lengths, arguments, log lines."""
+"""The exact interface: names, lengths, arguments and log lines."""
 
 from typing import Any
 
@@ -48,7 +48,7 @@ ARGUMENTS: dict[str, dict[str, Any]] = {
 
 
 def bare(ledger: Ledger, data: bytes) -> chain.Outcome:
-    """Runs the program with these data and no account."""
+    """Run the program with this data and no accounts."""
     payer = ledger.wallet()
     return ledger.send(Instruction(PROGRAM, data, []), payer)
 

@@ -1,4 +1,4 @@
-"""The rate of the window: how much may leave, and when the window is over."""
+"""The withdrawal rate limit: the amount that a window allows, and when the window ends."""
 
 import pytest
 from solders.instruction import Instruction
@@ -77,7 +77,7 @@ def test_a_clock_that_goes_back_opens_no_window(governed: Ledger, owner: Keypair
 
 def test_a_window_sum_that_would_wrap_is_refused(governed: Ledger, owner: Keypair) -> None:
     governed.must(limit(owner, max_amount=2**64 - 1), owner)
-    # No vault ever paid out so much: the sum of a window is written by hand.
+    # No vault has ever paid out so much: the sum of the window is written directly.
     governed.change_vault(owner.pubkey(), withdrawn_in_window=2**64 - 1)
     refused(governed, owner.pubkey(), withdraw(owner.pubkey(), 1), owner, error="Overflow")
 

@@ -1,6 +1,6 @@
-"""No account can stand in for another: wrong, foreign, forged, swapped, or without its rights.
+"""No account can be replaced by a wrong, foreign or forged one, swapped, or passed without rights.
 
-The table of `substitution` holds a scene for each instruction and stand-ins for each account.
+The table in `substitution` holds a scene for each instruction and stand-ins for each account.
 """
 
 import re
@@ -17,7 +17,7 @@ from .substitution.standins import StandIn
 from .substitution.table import TABLE
 
 ANCHOR = re.compile(r"Program log: AnchorError occurred\. Error Code: (\w+)\.")
-# What the token program, the system program and the machine refuse themselves.
+# Refusals of the token program, the system program and the virtual machine.
 BELOW = {
     "AccountAlreadyInUse": (0, "already in use"),
     "OwnerMismatch": (4, "Error: owner does not match"),
@@ -41,7 +41,7 @@ def accounts_with(right: str) -> list[tuple[str, str]]:
 
 
 def attempt(scene: Scene) -> Outcome:
-    """Sends it; if it fails, every account that it names is as it was."""
+    """Send it, and assert that a failure changes no account that it names."""
     before = scene.accounts()
     outcome = scene.send()
     assert outcome.error is None or scene.accounts() == before
@@ -49,7 +49,7 @@ def attempt(scene: Scene) -> Outcome:
 
 
 def refusal_of(outcome: Outcome) -> str | None:
-    """The name of an error, Anchor's or one of those above; None if there is none."""
+    """Return the name of Anchor's error or of one of those above, or None on success."""
     if outcome.error is None:
         return None
     for line in outcome.logs:
@@ -76,7 +76,7 @@ def test_each_account_of_each_instruction_has_stand_ins() -> None:
 
 
 def answer(name: str, account: str, stand_in: StandIn) -> str | None:
-    """What the instruction says to the stand-in: a refusal by name, or None."""
+    """Return the refusal of the stand-in by name, or None."""
     given = scene(name)
     forged = stand_in.make(given.world, given.address(account))
     swapped = given.swapped(given.position(account), forged, signing=True)

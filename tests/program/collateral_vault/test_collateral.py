@@ -1,4 +1,4 @@
-"""Locking, unlocking and transferring collateral: by which program, and what is written down."""
+"""Locking, unlocking and transferring collateral: the calling program and the recorded balances."""
 
 from typing import Any
 
@@ -29,7 +29,7 @@ MAX = 2**64 - 1
 
 @pytest.fixture
 def traded(governed: Ledger) -> Ledger:
-    """A chain whose one authorized program is the position manager."""
+    """A chain whose only authorized program is the position manager."""
     return positions.with_position_manager(governed)
 
 
@@ -72,7 +72,7 @@ def test_no_more_is_locked_than_is_available(traded: Ledger, owner: Keypair) -> 
 
 
 def test_no_more_is_unlocked_than_is_locked(traded: Ledger, owner: Keypair) -> None:
-    """The vault keeps its own count, whatever the position manager believes."""
+    """The vault keeps its own count, whatever the position manager's summary says."""
     traded.must(open_position(owner.pubkey(), 100), owner)
     traded.change_vault(owner.pubkey(), locked_balance=40, available_balance=60)
     outcome = traded.send(close_position(owner.pubkey(), 41), owner)
@@ -235,7 +235,7 @@ def test_an_honest_caller_names_itself_when_it_must(
     traded.must(open_position(owner.pubkey(), 1), owner)
 
 
-# Accounts: they are checked before the caller, so that a direct call shows each refusal
+# The accounts are checked before the caller, so that a direct call shows each refusal
 
 
 def test_nothing_is_moved_by_an_amount_of_zero(

@@ -1,4 +1,4 @@
-"""Whom an owner lets act, up to sixteen, and what stays untouched around the list."""
+"""The list of up to sixteen delegates, and the fields around it."""
 
 from solders.keypair import Keypair
 

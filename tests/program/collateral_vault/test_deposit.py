@@ -1,4 +1,4 @@
-"""Paying in: the books, the tokens and the events say the same."""
+"""Deposits: the recorded balances, the tokens and the events agree."""
 
 import pytest
 
@@ -62,7 +62,7 @@ def test_a_deposit_of_more_than_one_has_is_refused_by_the_token_program(ledger: 
 @pytest.mark.parametrize("full", ["total_balance", "available_balance", "total_deposited"])
 def test_a_deposit_that_a_counter_cannot_hold_is_refused(ledger: Ledger, full: str) -> None:
     owner = ledger.owner(usdt=5)
-    # There are not so many tokens: the sum is written by hand.
+    # So many tokens do not exist: the total is written directly.
     ledger.change_vault(owner.pubkey(), **{full: MAX})
     assert_refused(ledger.send(deposit(owner.pubkey(), 1), owner), "Overflow")
 

@@ -1,4 +1,4 @@
-"""What governance may set, that nobody else may, and that the lists hold 64 and no more."""
+"""Settings of governance, which nobody else may change, and its lists of at most 64 programs."""
 
 from typing import Any
 
@@ -39,7 +39,7 @@ EVERY: list[tuple[str, Any]] = [
 
 @pytest.fixture
 def listed(governed: Ledger) -> Ledger:
-    """An authority with everything set, so that whatever moves shows."""
+    """An authority with every field set, so that any field that moves shows."""
     governed.change_authority(
         authorized_programs=[KEYS[0]], yield_whitelist=[KEYS[0]], risk_level=7
     )

@@ -1,4 +1,4 @@
-"""Opening the system: the authority account, and each owner's vault."""
+"""Initialization of the authority account and of each owner's vault."""
 
 from typing import Any
 

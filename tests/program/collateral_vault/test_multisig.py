@@ -1,4 +1,4 @@
-"""Who may act for a vault once several must sign, and who decides that."""
+"""Multisig: who may act for a vault when several must sign, and who decides that."""
 
 from typing import Any
 
@@ -25,19 +25,19 @@ each_authorized = pytest.mark.parametrize("name", AUTHORIZED)
 
 @pytest.fixture
 def owner(governed: Ledger, governance: Keypair) -> Keypair:
-    """The owner of a vault for which each of the authorized instructions has something to do."""
+    """The owner of a vault on which each of the authorized instructions can succeed."""
     owner = governed.owner(deposited=100)
     governed.must(govern("add_yield_program", governance.pubkey(), value=YIELD), governance)
     lend = build("yield_deposit", owner.pubkey(), accounts={"yield_program": YIELD}, amount=20)
     governed.must(lend, owner)
-    # Yield accrues in the yield program, whose accounts these tests do without.
+    # Yield accrues in the yield program, whose accounts these tests leave out.
     governed.change_vault(owner.pubkey(), yield_accrued_balance=20)
     return owner
 
 
 @pytest.fixture
 def signers(governed: Ledger, owner: Keypair) -> list[Keypair]:
-    """Three signers, of whom two must sign."""
+    """Three signers with a threshold of two."""
     keypairs = [governed.wallet() for _ in range(3)]
     governed.must(set_multisig(owner, [each.pubkey() for each in keypairs], 2), owner)
     return keypairs
@@ -48,7 +48,7 @@ def set_multisig(owner: Keypair, signers: list[Pubkey], threshold: int) -> Instr
 
 
 def order(name: str, owner: Keypair, first: Keypair, *others: Keypair) -> Instruction:
-    """An authorized instruction by `first`, with `others` as extra signers."""
+    """Return an authorized instruction by `first`, with `others` as extra signers."""
     accounts = {"yield_program": YIELD} if "yield" in name else {}
     remaining = [signer(other.pubkey()) for other in others]
     arguments: dict[str, Any] = AUTHORIZED[name]
@@ -88,7 +88,7 @@ def test_disabling_forgets_the_signers(governed: Ledger, owner: Keypair) -> None
         governed, owner.pubkey(), disable, owner, multisig_signers=[], multisig_threshold=0
     )
     assert events == ()
-    governed.must(disable, owner)  # again is no error
+    governed.must(disable, owner)  # repeating it is no error
     governed.must(order("withdraw", owner, owner), owner)
 
 
@@ -129,7 +129,7 @@ def test_nobody_but_the_owner_decides_who_signs(
         refused(governed, owner.pubkey(), fixed, owner, error="ConstraintMut")
 
 
-# Acting
+# Authorization
 
 
 @each_authorized

@@ -1,4 +1,4 @@
-"""Tokens out of everybody's reach for a time, to the second."""
+"""Timelocks: tokens that nobody can move for a time, exact to the second."""
 
 from typing import Any
 
@@ -146,7 +146,7 @@ def test_a_release_names_a_signer_and_the_vaults_owner(governed: Ledger, owner: 
         refused(governed, key, fixed, stranger, owner, error="ConstraintMut")
 
 
-# Withdrawing and depositing beside timelocks
+# Withdrawals and deposits beside timelocks
 
 
 def test_a_withdrawal_releases_what_is_due_first_and_reports_it(
@@ -187,7 +187,7 @@ def test_a_refused_withdrawal_releases_nothing(governed: Ledger, owner: Keypair)
     before = governed.vault(owner.pubkey())
     outcome = governed.send(withdraw(owner.pubkey(), 1_001), owner)
     assert_refused(outcome, "InsufficientFunds")
-    # It was logged before the refusal: events of a failed transaction are void.
+    # It was logged before the refusal; events of a failed transaction are void.
     assert outcome.events == (released(owner, 600, 0),)
     assert governed.vault(owner.pubkey()) == before
 

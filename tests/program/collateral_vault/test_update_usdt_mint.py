@@ -1,4 +1,4 @@
-"""Another mint for an empty vault, by governance."""
+"""Governance gives an empty vault another mint."""
 
 import pytest
 from solders.instruction import Instruction
@@ -78,7 +78,7 @@ def test_a_mint_may_be_taken_back_and_its_token_account_is_there_still(
 ) -> None:
     governed.must(update(owner, governance), governance)
     governed.must(update(owner, governance, MINT), governance)
-    governed.must(update(owner, governance, MINT), governance)  # nor does the same one again harm
+    governed.must(update(owner, governance, MINT), governance)  # repeating it is no error
     vault = governed.vault(owner.pubkey())
     assert vault["usdt_mint"] == MINT
     assert vault["token_account"] == token_address(vault_address(owner.pubkey()))
@@ -91,7 +91,7 @@ def test_a_token_account_that_somebody_made_before_is_taken(
     vault = vault_address(owner.pubkey())
     governed.put_tokens(vault, 7, mint=NEW_MINT)
     governed.must(update(owner, governance), governance)
-    assert governed.vault(owner.pubkey())["total_balance"] == 0  # gifts are nobody's deposit
+    assert governed.vault(owner.pubkey())["total_balance"] == 0  # direct transfers do not count
 
 
 def test_governance_pays_for_the_new_token_account(
@@ -159,7 +159,7 @@ def test_what_is_no_mint_of_the_token_program_is_refused(
 def test_a_token_account_that_is_not_the_vaults_any_more_is_refused(
     governed: Ledger, governance: Keypair, owner: Keypair
 ) -> None:
-    """SPL Token lets an account's owner give it away, but a vault never does: written by hand."""
+    """A vault never gives its token account away, but SPL Token permits it: write it directly."""
     key = owner.pubkey()
     address = token_address(vault_address(key), NEW_MINT)
     governed.put(address, TOKEN, token_data(key, 0, NEW_MINT))

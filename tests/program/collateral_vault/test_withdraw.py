@@ -1,4 +1,4 @@
-"""Paying out: who may, to whom, how much, and what is written down."""
+"""Withdrawals: authorization, recipients, limits of the amount, and recorded balances."""
 
 import pytest
 from solders.instruction import Instruction
@@ -84,7 +84,7 @@ def test_tokens_that_came_without_a_deposit_cannot_be_withdrawn(governed: Ledger
 
 
 def test_locked_collateral_keeps_everything_in(governed: Ledger, governance: Keypair) -> None:
-    """Even when the program that locked it is not asked any more."""
+    """Even when the program that locked it is no longer authorized."""
     owner = governed.owner(deposited=10)
     governed.svm.add_program(POSITION_MANAGER, positions.ELF.read_bytes())
     for step in ("add", "open", "remove"):
@@ -102,7 +102,7 @@ def test_locked_collateral_keeps_everything_in(governed: Ledger, governance: Key
 
 def test_a_lifetime_counter_that_is_full_refuses_instead_of_wrapping(governed: Ledger) -> None:
     owner = governed.owner(deposited=10)
-    # No vault lives long enough to get there: the sum is written by hand.
+    # No vault lives long enough to reach this total: it is written directly.
     governed.change_vault(owner.pubkey(), total_withdrawn=MAX)
     assert_refused(governed.send(withdraw(owner.pubkey(), 1), owner), "Overflow")
 
@@ -118,7 +118,7 @@ def test_a_lifetime_counter_that_is_full_refuses_instead_of_wrapping(governed: L
     ],
 )
 def test_books_that_do_not_add_up_move_no_token(governed: Ledger, books: dict[str, object]) -> None:
-    """The invariant keeps every instruction from making such books: they are written by hand."""
+    """No instruction can produce such balances: they are written directly."""
     owner = governed.owner(usdt=1, deposited=10)
     governed.change_vault(owner.pubkey(), **books)
     for instruction in (
@@ -149,7 +149,7 @@ def test_tokens_lent_to_a_yield_program_need_not_be_in_the_vault(
     assert governed.vault(key)["total_balance"] == 6
 
 
-# Who
+# Authorization
 
 
 def test_a_delegate_withdraws_but_only_to_the_owner(governed: Ledger) -> None:
@@ -185,7 +185,7 @@ def test_governance_cannot_withdraw(governed: Ledger, governance: Keypair) -> No
     assert_refused(governed.send(instruction, governance), "Unauthorized")
 
 
-# To whom
+# Recipients
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""What an owner sets against a stolen key: a delay, a rate, and where tokens may go."""
+"""An owner's protection against a stolen key: a delay, a rate limit and a whitelist."""
 
 from typing import Any
 
@@ -55,7 +55,7 @@ def whitelist(change: str, owner: Keypair, address: Pubkey) -> Instruction:
     return build(f"{change}_withdraw_whitelist", owner.pubkey(), address=address)
 
 
-# Whoever sets
+# Authorization
 
 
 @pytest.mark.parametrize("name", SETTINGS)
@@ -75,7 +75,7 @@ def test_only_the_owner_sets_and_asks(governed: Ledger, owner: Keypair, name: st
     governed.must(setting(name, owner, by=owner), owner)
 
 
-# The delay
+# The minimum delay
 
 
 @pytest.mark.parametrize("seconds", [1, 60, 2**63 - 1])
@@ -95,7 +95,7 @@ def test_a_negative_delay_is_refused(governed: Ledger, owner: Keypair, seconds: 
     refused(governed, owner.pubkey(), delay(owner, seconds), owner, error="InvalidAmount")
 
 
-# The rate
+# The rate limit
 
 
 def test_a_rate_limit_is_set_with_a_window_that_starts_now(

@@ -1,4 +1,4 @@
-"""Withdrawals that must be asked for: what a request allows, and when."""
+"""Withdrawal requests: what a request allows, and from when."""
 
 import pytest
 from solders.instruction import Instruction
@@ -13,7 +13,7 @@ DELAY = 60
 
 @pytest.fixture
 def owner(governed: Ledger) -> Keypair:
-    """The owner of a vault whose withdrawals wait for a minute."""
+    """The owner of a vault whose withdrawals must wait for a minute."""
     owner = governed.owner(deposited=1_000)
     governed.must(delay(owner, DELAY), owner)
     return owner
@@ -33,7 +33,7 @@ def pending(amount: int, requested_at: int, *, wait: int = DELAY) -> dict[str, i
 
 
 def asked(ledger: Ledger, owner: Keypair, *requests: tuple[int, int]) -> None:
-    """Asks for each amount at its second after START."""
+    """Request each amount at its number of seconds after START."""
     for amount, seconds in requests:
         ledger.set_time(START + seconds)
         ledger.must(ask(owner, amount), owner)
@@ -44,12 +44,12 @@ def left(ledger: Ledger, owner: Keypair) -> list[dict[str, int]]:
     return requests
 
 
-# Asking
+# Requesting
 
 
 def test_a_request_is_noted_and_sets_nothing_aside(governed: Ledger, owner: Keypair) -> None:
     key, noted = owner.pubkey(), []
-    for amount, at in ((300, START), (5_000, START + 9)):  # more than there is may be asked for
+    for amount, at in ((300, START), (5_000, START + 9)):  # a request may exceed the balance
         governed.set_time(at)
         noted.append(pending(amount, at))
         events = changes(governed, key, ask(owner, amount), owner, pending_withdrawals=list(noted))

@@ -1,4 +1,4 @@
-"""Positions on real collateral: both programs, their books, and the tokens themselves."""
+"""Positions on real collateral: both programs, their recorded balances, and the tokens."""
 
 from typing import Any
 
@@ -27,7 +27,7 @@ from tests.program.harness.refusals import assert_refused
 
 @pytest.fixture
 def traded(governed: Ledger) -> Ledger:
-    """A chain whose one authorized program is the position manager."""
+    """A chain whose only authorized program is the position manager."""
     return positions.with_position_manager(governed)
 
 
@@ -37,7 +37,7 @@ def owner(traded: Ledger) -> Keypair:
 
 
 def books(ledger: Ledger, owner: Keypair) -> tuple[int, int, int, int]:
-    """Available and locked by the vault; positions and locked by the summary."""
+    """Return the vault's available and locked balance, the summary's positions and locked sum."""
     vault, summary = ledger.vault(owner.pubkey()), summary_of(ledger, owner.pubkey())
     available, locked = vault["available_balance"], vault["locked_balance"]
     assert vault["total_balance"] == available + locked
@@ -96,7 +96,7 @@ def test_positions_are_open_exactly_while_an_amount_is_locked(
         (open_position, 30, (40, 60, 3, 60)),
         (close_position, 30, (70, 30, 2, 30)),
         (close_position, 10, (80, 20, 1, 20)),
-        (close_position, 5, (85, 15, 1, 15)),  # a part: it stays open
+        (close_position, 5, (85, 15, 1, 15)),  # a partial close: it stays open
         (open_position, 1, (84, 16, 2, 16)),
         (close_position, 16, (100, 0, 0, 0)),  # both at once
     ):
@@ -193,7 +193,7 @@ def test_several_changes_in_one_transaction_add_up(traded: Ledger, owner: Keypai
 
 
 def funds(ledger: Ledger, owner: Keypair) -> tuple[int, int]:
-    """The vault's total by its books, and its tokens."""
+    """Return the vault's recorded total and its tokens."""
     return ledger.vault(owner.pubkey())["total_balance"], ledger.tokens(
         vault_address(owner.pubkey())
     )

@@ -1,4 +1,4 @@
-"""Position summaries: who gets one, for what, and what the program answers to nonsense."""
+"""Position summaries: their creation, and the refusal of malformed input."""
 
 from collections.abc import Callable
 from typing import Any
@@ -35,7 +35,7 @@ ARGUMENTS: dict[str, dict[str, Any]] = {
 
 @pytest.fixture
 def traded(governed: Ledger) -> Ledger:
-    """A chain whose one authorized program is the position manager."""
+    """A chain whose only authorized program is the position manager."""
     return positions.with_position_manager(governed)
 
 
@@ -143,7 +143,7 @@ def test_a_summary_lies_at_the_address_of_its_vault_only(traded: Ledger) -> None
         assert traded.data(address) == b""
 
 
-# Things that are no vault, with the refusal that each of them meets
+# Accounts that are not a vault, with the refusal of each
 
 
 def never_created(_: Ledger, __: Keypair) -> Pubkey:

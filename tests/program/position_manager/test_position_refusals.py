@@ -1,4 +1,4 @@
-"""Nobody but those who may opens, closes or rebalances; and nothing stands in for an account."""
+"""Only authorized signers open, close or rebalance, and no account can be substituted."""
 
 from collections.abc import Callable
 
@@ -27,13 +27,13 @@ Change = Callable[..., Instruction]
 
 @pytest.fixture
 def traded(governed: Ledger) -> Ledger:
-    """A chain whose one authorized program is the position manager."""
+    """A chain whose only authorized program is the position manager."""
     return positions.with_position_manager(governed)
 
 
 @pytest.fixture
 def owner(traded: Ledger) -> Keypair:
-    """The owner of a vault of 100, of which a position holds 60."""
+    """The owner of a vault of 100, 60 of it locked for a position."""
     owner = positions.trader(traded, deposited=100)
     traded.change_vault(owner.pubkey(), locked_balance=60, available_balance=40)
     traded.put_summary(owner.pubkey(), open_positions=1, locked_amount=60)
@@ -41,7 +41,7 @@ def owner(traded: Ledger) -> Keypair:
 
 
 def refused(ledger: Ledger, given: Instruction, name: str, *signers: Keypair) -> None:
-    """Asserts the refusal, and that the vault program was never called."""
+    """Assert the refusal, and that the vault program was never called."""
     outcome = ledger.send(given, *signers)
     assert_refused(outcome, name)
     assert not any(line.startswith(f"Program {PROGRAM} invoke") for line in outcome.logs)
@@ -132,7 +132,7 @@ def test_a_vault_goes_with_its_own_summary_only(
 ) -> None:
     other = positions.trader(traded, deposited=100)
     own, others = vault_address(owner.pubkey()), vault_address(other.pubkey())
-    # An owner may neither book own collateral on another's summary, nor the other way round.
+    # An owner may not open a position on another's summary, nor the reverse.
     given = change(owner.pubkey(), 10, position_summary=summary_address(others))
     refused(traded, given, "ConstraintSeeds", owner)
     given = change(owner.pubkey(), 10, vault=others, position_summary=summary_address(own))

@@ -1,4 +1,4 @@
-"""No withdrawal while a program holds a position: no summary can be left out or forged."""
+"""No withdrawal while a program holds a position: no summary can be omitted or forged."""
 
 from collections.abc import Callable, Sequence
 
@@ -24,7 +24,7 @@ OTHER_MANAGER = Keypair().pubkey()
 
 @pytest.fixture
 def traded(governed: Ledger) -> Ledger:
-    """A chain with one authorized program, the position manager."""
+    """A chain whose only authorized program is the position manager."""
     governed.change_authority(authorized_programs=[POSITION_MANAGER])
     return governed
 
@@ -73,7 +73,7 @@ def test_a_summary_that_was_never_created_counts_as_no_positions(
 ) -> None:
     summary = summary_address(vault_address(owner.pubkey()))
     assert attempt(traded, owner, [summary]).error is None
-    traded.put(summary, SYSTEM, b"", 1)  # dust makes no position
+    traded.put(summary, SYSTEM, b"", 1)  # lamports alone are no position
     assert attempt(traded, owner, [summary]).error is None
 
 
@@ -194,7 +194,7 @@ def test_multisig_signers_follow_the_summaries(traded: Ledger, owner: Keypair) -
         instruction = withdraw(owner.pubkey(), 10, authority=one.pubkey(), remaining=remaining)
         return traded.send(instruction, one, two)
 
-    # A signer in a summary's place is one signature short before it is no summary.
+    # In a summary's place, a signer is first counted as one signature less.
     assert_refused(attempt_with(second, summary), "Unauthorized")
     assert_refused(attempt_with(second, second), "PositionSummaryInvalid")
     assert attempt_with(summary, second).error is None

@@ -1,4 +1,4 @@
-"""One scene for each instruction of both programs, in which it succeeds."""
+"""A scene for each instruction of both programs, in which the instruction succeeds."""
 
 from collections.abc import Callable
 from functools import lru_cache
@@ -32,7 +32,7 @@ Prepare = Callable[[World], Instruction]
 
 
 def owners(name: str, /, changes: dict[str, Any] | None = None, **arguments: Any) -> Prepare:
-    """By the owner, on a vault with these fields changed."""
+    """Return a scene in which the owner sends it, on a vault with these fields changed."""
 
     def prepare(world: World) -> Instruction:
         world.change(**(changes or {}))
@@ -42,7 +42,7 @@ def owners(name: str, /, changes: dict[str, Any] | None = None, **arguments: Any
 
 
 def delegates(name: str, /, changes: dict[str, Any] | None = None, **arguments: Any) -> Prepare:
-    """By the owner's delegate."""
+    """Return a scene in which the owner's delegate sends it."""
 
     def prepare(world: World) -> Instruction:
         world.change(**(changes or {}))
@@ -59,7 +59,7 @@ def governs(name: str, /, **arguments: Any) -> Prepare:
 
 
 def summaries(world: World) -> list[AccountMeta]:
-    """Of each authorized program in order: a real one, and one that was never created."""
+    """Return each authorized program's summary in order: one that exists and one that does not."""
     vault = vault_address(world.owner)
     return [readonly(summary_address(vault, program)) for program in (POSITION_MANAGER, PUPPET)]
 
@@ -111,7 +111,7 @@ def close_vault(world: World) -> Instruction:
 
 
 def earns(name: str, argument: str = "amount") -> Prepare:
-    """By the delegate, through a pool in which the vault has 20 and has earned enough."""
+    """Return a scene in which the delegate moves yield, with 20 and enough interest in the pool."""
 
     def prepare(world: World) -> Instruction:
         pools = yield_pool.with_yield_pool(world.ledger)
@@ -153,7 +153,7 @@ def through_the_puppet(world: World) -> Wrap:
 
 
 def locks(name: str, changes: dict[str, Any]) -> Prepare:
-    """On a vault with these fields changed, as the other owner's are: it could stand in."""
+    """Return a scene on a vault changed as the other owner's is, which could stand in for it."""
 
     def prepare(world: World) -> Instruction:
         for owner in (world.owner, world.other):
@@ -230,13 +230,13 @@ CALLED = {"lock_collateral", "unlock_collateral", "transfer_collateral"}
 
 
 def scene(name: str) -> Scene:
-    """The instruction, ready to succeed; whatever was done to its chain before is undone."""
+    """Return the scene, ready to succeed, after undoing what was done to its chain before."""
     prepared = _prepared(name)
     prepared.world.ledger.rewind()
     return prepared
 
 
-@lru_cache(maxsize=4)  # chains are dear to make, and tests come instruction by instruction
+@lru_cache(maxsize=4)  # chains are slow to create, and the tests run instruction by instruction
 def _prepared(name: str) -> Scene:
     world = World()
     wrap: Wrap = through_the_puppet(world) if name in CALLED else directly

@@ -1,4 +1,4 @@
-"""An instruction that succeeds, and how one account of it is swapped for another."""
+"""An instruction that succeeds, and the replacement of one of its accounts."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -11,13 +11,13 @@ from tests.program.harness.ledger import POSITION_IDL, VAULT_IDL, YIELD_IDL, Out
 
 from .world import World
 
-# Both programs' instructions: no two have the same name.
+# The instructions of both programs, whose names are distinct.
 INTERFACE = VAULT_IDL.instructions | POSITION_IDL.instructions
 NAMED = {
     name: [account["name"] for account in instruction["accounts"]]
     for name, instruction in INTERFACE.items()
 }
-# What the scenes give behind the accounts of the interface.
+# The accounts that the scenes pass after those of the interface.
 POOL = [f"pool_call_{account['name']}" for account in YIELD_IDL.instructions["deposit"]["accounts"]]
 REMAINING = {
     "withdraw": ["first_summary", "second_summary"],
@@ -35,7 +35,7 @@ def directly(given: Instruction) -> Instruction:
 
 @dataclass(frozen=True, slots=True)
 class Scene:
-    """`instruction` succeeds in `world` when sent as `wrap` makes it."""
+    """An `instruction` that succeeds in `world` when sent as `wrap` makes it."""
 
     name: str
     world: World
@@ -49,7 +49,7 @@ class Scene:
         return self.instruction.accounts[self.position(account)].pubkey
 
     def swapped(self, position: int, address: Pubkey, *, signing: bool = False) -> "Scene":
-        """With another account in its place, which signs if that is asked for and it has a key."""
+        """Return a copy with another account, which signs if `signing` and its key is known."""
         meant = self.instruction.accounts[position]
         signs = signing and meant.is_signer and address in self.world.keys
         return self.replaced(position, AccountMeta(address, signs, meant.is_writable))
@@ -71,6 +71,6 @@ class Scene:
         return self.world.ledger.send(sent, self.world.payer, *signers.values())
 
     def accounts(self) -> dict[Pubkey, Account | None]:
-        """Every account that the instruction names, as it is now."""
+        """Return the current state of every account that the instruction names."""
         keys = {meta.pubkey for meta in self.instruction.accounts}
         return {key: self.world.ledger.svm.get_account(key) for key in keys}

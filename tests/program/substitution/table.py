@@ -1,4 +1,4 @@
-"""For each account of each instruction: what may not stand in for it, and what is answered."""
+"""For each account of each instruction: the stand-ins, and the error of each."""
 
 from collections.abc import Mapping
 
@@ -65,7 +65,7 @@ OF_YIELD: dict[str, Role] = {
     "yield_program": people.YIELD_PROGRAM,
     "pool_call_owner_tokens": tokens.TOKENS_PASSED_ON,
 }
-# The position manager reads the beginnings of accounts whose length is the vault program's to keep.
+# The position manager reads a prefix of accounts whose length the vault program checks.
 SEEDS_BEFORE_LENGTH = refused_with("ConstraintSeeds", cut_short_elsewhere=elsewhere(cut_short))
 OF_A_POSITION: dict[str, Role] = {
     **LOCKS,
@@ -147,7 +147,7 @@ TABLE: dict[str, Mapping[str, Role]] = {
         "user": people.SIGNING_OWNER,
         "vault": OWNERS_VAULT,
         "vault_token_account": tokens.VAULTS_TOKENS
-        | as_good(itself_frozen=in_place(tokens.frozen)),  # an empty one may be closed
+        | as_good(itself_frozen=in_place(tokens.frozen)),  # an empty account may be closed
         "token_program": TOKEN_PROGRAM,
     },
     "get_vault_info": {

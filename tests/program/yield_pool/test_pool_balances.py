@@ -1,4 +1,4 @@
-"""In whatever order things are done, a pool equals books kept by hand, and holds its deposits."""
+"""After any sequence of steps, a pool equals an independent model and holds its deposits."""
 
 from dataclasses import dataclass, field
 
@@ -36,7 +36,7 @@ steps = st.one_of(
 
 @dataclass(slots=True)
 class Account:
-    """What one saver has. `earned` is in units of principal, basis point and second."""
+    """One saver. `earned` is in units of principal, basis point and second."""
 
     wallet: int = WEALTH
     principal: int = START_PRINCIPAL
@@ -45,7 +45,7 @@ class Account:
 
 @dataclass(slots=True)
 class Books:
-    """What ought to be, without an index: every saver is credited whenever the pool is touched."""
+    """A model without an index: every saver is credited whenever the pool is touched."""
 
     rate: int = START_RATE
     now: int = START
@@ -63,7 +63,7 @@ class Books:
         return due // PER_TOKEN_UNIT
 
     def why_not(self, step: str, saver: Account, amount: int) -> str | None:
-        """Why a step is refused, if it is; then nothing changes."""
+        """Return the error of a refused step, which changes nothing, or None."""
         reasons = {
             "InvalidAmount": amount == 0,
             "too poor": step in {"deposit", "fund"} and amount > saver.wallet,

@@ -1,4 +1,4 @@
-"""Interest is what a calculation by hand says, to the last fraction of a unit."""
+"""Interest equals an independent calculation, to the last fraction of a unit."""
 
 import pytest
 from hypothesis import given, settings
@@ -40,7 +40,7 @@ def change_rate(pools: Pools, rate_bps: int) -> None:
 
 
 def assert_earned(pools: Pools, owner: Keypair, amount: int) -> None:
-    """The owner can claim exactly `amount`, and does."""
+    """Assert that the owner can claim exactly `amount`, and claim it."""
     too_much = claim(owner.pubkey(), pools.pool, amount + 1)
     refused(pools.ledger.send(too_much, owner), "InsufficientInterest")
     if amount:
@@ -147,7 +147,7 @@ def test_a_clock_before_1970_is_a_clock(ledger: Ledger) -> None:
 
 
 def test_a_century_at_the_highest_rate_is_counted_in_full(ledger: Ledger) -> None:
-    """Whatever is deposited: no interest is too much to be counted, nor to hold the principal."""
+    """No interest is too large to be counted or to let the principal go, whatever is deposited."""
     pools = with_yield_pool(ledger, rate_bps=10_000)
     owner = pools.saver(deposited=MOST)
     later(pools, 100 * YEAR)

@@ -1,4 +1,4 @@
-"""No account of a yield pool stands in for another, or goes without its rights."""
+"""No account of a yield pool can be substituted or lack its rights."""
 
 from collections.abc import Callable
 
@@ -40,14 +40,14 @@ Forge = Callable[[Pools, Keypair], Pubkey]
 
 @pytest.fixture
 def pools(ledger: Ledger) -> Pools:
-    """A pool with something in its reserve."""
+    """A pool with a funded reserve."""
     pools = pools_of.with_yield_pool(ledger)
     pools.fund(1_000)
     return pools
 
 
 def saver(pools: Pools) -> Keypair:
-    """An owner who may deposit, withdraw or claim 5, and is not alone in the pool."""
+    """An owner who may deposit, withdraw or claim 5, beside another one in the pool."""
     pools.saver(deposited=1_000)
     owner = pools.saver(usdt=5, deposited=5)
     pools.change_position(owner.pubkey(), accrued=5 * PER_TOKEN_UNIT)
@@ -64,7 +64,7 @@ def other_pool(pools: Pools) -> Pools:
     return other
 
 
-# Every instruction, as the one who may makes it succeed
+# Every instruction, as its authorized signer sends it
 
 
 def initialized(_: Pools, wallet: Keypair, /, **substitutes: Pubkey) -> Instruction:
@@ -112,7 +112,7 @@ WITH_A_RESERVE: list[Build] = [funded, *OF_AN_OWNER]
 
 
 def ready(pools: Pools, build: Build) -> Keypair:
-    """The wallet for which the instruction succeeds."""
+    """Return the wallet for which the instruction succeeds."""
     if build is rate_set:
         return pools.admin
     return pools.ledger.wallet(usdt=5) if build in {initialized, funded, opened} else saver(pools)
@@ -176,7 +176,7 @@ def test_no_account_serves_in_two_places(pools: Pools, name: str) -> None:
         for other in set(addresses) - {meant}:
             swapped = EVERY[name](pools, wallet, **{slot: other})
             if swapped.accounts[at].is_signer:
-                swapped = chain.without(swapped, signer=at)  # nobody holds that key
+                swapped = chain.without(swapped, signer=at)  # nobody has a key for that account
             needed = {meta.pubkey for meta in swapped.accounts if meta.is_signer}
             signers = [payer, wallet] if wallet.pubkey() in needed else [payer]
             outcome = pools.ledger.send(swapped, *signers)
@@ -184,7 +184,7 @@ def test_no_account_serves_in_two_places(pools: Pools, name: str) -> None:
             assert outcome.error >= 100, (slot, outcome)
 
 
-# Things that are not what they are given for: in each case the bytes of the real one, but
+# Forged accounts: the bytes of the real one, except for what the function's name says
 
 
 def copied(pools: Pools, source: Pubkey, owner: Pubkey) -> Pubkey:
@@ -275,7 +275,7 @@ def test_nothing_stands_in_for_the_pool(
 
 
 def test_each_pool_goes_with_what_is_its_own(pools: Pools) -> None:
-    """Another pool in place of ours: each account that is ours gives it away."""
+    """With another pool in place of ours, each account of ours is a mismatch."""
     other = other_pool(pools).pool
     for build, refusal in [
         (rate_set, "Unauthorized"),
@@ -433,7 +433,7 @@ def test_any_token_account_of_the_owner_serves(pools: Pools, build: Build) -> No
 def test_tokens_that_are_only_approved_to_the_signer_are_not_the_signers(
     pools: Pools, build: Build
 ) -> None:
-    """A delegate of a token account could otherwise make another's tokens its own principal."""
+    """Otherwise a token account's delegate could turn its tokens into principal of its own."""
     owner, friend = saver(pools), pools.ledger.wallet(usdt=50)
     tokens = token_address(friend.pubkey())
     approve = Instruction(
@@ -514,7 +514,7 @@ def test_the_pools_token_accounts_are_read_not_believed(
     refused(pools.ledger.send(build(pools, owner), owner), refusal)
 
 
-# Making pools and positions
+# Creation of pools and positions
 
 
 def test_a_pool_lies_at_its_own_address_only(pools: Pools) -> None:

@@ -1,4 +1,4 @@
-"""What the yield pool program does: pools, rates, reserves, positions; events, logs, own errors."""
+"""The yield pool program: pools, rates, reserves, positions, events, logs and its own errors."""
 
 from typing import Any
 
@@ -353,7 +353,7 @@ def test_no_more_is_claimed_than_has_accrued(pools: Pools) -> None:
 
 
 def test_an_exhausted_reserve_refuses_and_forgets_nothing(pools: Pools) -> None:
-    """Deposits are never used to pay interest; whoever fills the reserve frees it."""
+    """Deposits never pay interest. Anyone can refill the reserve, which unblocks claims."""
     pools.saver(deposited=10_000)
     owner = pools.saver(deposited=1_000)
     pools.fund(9)
@@ -381,7 +381,7 @@ def test_interest_becomes_principal_in_one_transaction(pools: Pools) -> None:
     assert (pools.reserve(), pools.ledger.tokens(owner.pubkey())) == (0, 0)
 
 
-# Books that could only be wrong
+# Inconsistent state that no instruction can produce
 
 
 def test_sums_that_do_not_fit_are_refused(pools: Pools) -> None:
@@ -420,7 +420,7 @@ def test_tokens_sent_to_the_pool_are_no_ones_principal(pools: Pools) -> None:
 
 
 def test_what_an_owner_does_is_cheap(pools: Pools) -> None:
-    """A vault's instruction calls these, twice to compound, within one transaction's units."""
+    """A vault's instruction calls these within one transaction's units, `compound_yield` twice."""
     owner = pools.saver(usdt=5, deposited=50)
     pools.fund(100)
     pools.change_position(owner.pubkey(), accrued=5 * PER_TOKEN_UNIT)

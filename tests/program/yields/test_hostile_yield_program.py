@@ -1,4 +1,4 @@
-"""Whatever a whitelisted yield program is or does, a vault loses only what its books say."""
+"""Whatever a whitelisted yield program is or does, a vault loses only what its balances say."""
 
 import hashlib
 
@@ -41,20 +41,20 @@ every = pytest.mark.parametrize("name", NAMES)
 
 @pytest.fixture
 def owner(governed: Ledger, venue: Venue) -> Keypair:
-    """The owner of 1000 units, of which 400 work."""
+    """The owner of 1000 units, 400 of them in yield."""
     owner = venue.enter(governed.owner(deposited=1_000))
     governed.must(venue.move("yield_deposit", owner.pubkey(), 400), owner)
     return owner
 
 
-# Programs that are no yield programs, whitelisted by mistake
+# Programs that are not yield programs, whitelisted by mistake
 
 
 @every
 def test_the_vault_program_is_no_yield_program(
     governed: Ledger, governance: Keypair, owner: Keypair, name: str
 ) -> None:
-    """Its own `deposit` begins as a yield program's does, and the vault would sign for it."""
+    """A yield program gets data that begin like `deposit`'s, and the vault would sign."""
     whitelist(governed, governance, PROGRAM)
     thief = governed.owner()
     governed.must(add_delegate(owner.pubkey(), thief.pubkey()), owner)
@@ -73,7 +73,7 @@ def test_the_vault_program_is_no_yield_program(
 
 
 def unsigned(given: Instruction) -> list[AccountMeta]:
-    """An instruction's accounts, as somebody else would pass them on."""
+    """Return an instruction's accounts as another program passes them on, without signers."""
     return [AccountMeta(meta.pubkey, False, meta.is_writable) for meta in given.accounts]
 
 
@@ -84,7 +84,7 @@ def unsigned(given: Instruction) -> list[AccountMeta]:
 def test_programs_that_everybody_knows_are_called_and_understand_nothing(
     governed: Ledger, governance: Keypair, owner: Keypair, name: str, program: Pubkey
 ) -> None:
-    """Accounts in the order in which the token program would transfer, approve or close."""
+    """The accounts are in the order in which the token program would transfer, approve or close."""
     whitelist(governed, governance, program)
     thief = governed.wallet()
     vault = vault_address(owner.pubkey())
@@ -100,9 +100,9 @@ def test_programs_that_everybody_knows_are_called_and_understand_nothing(
 
 
 def test_what_a_yield_program_is_told_is_no_instruction_of_the_token_program() -> None:
-    """The token program reads one byte: it knows 0 to 45, and 255 for several at once.
+    """The token program reads one byte: it knows 0 to 45, and 255 for a batch.
 
-    The system program reads four, and knows 0 to 13.
+    The system program reads four bytes and knows 0 to 13.
     """
     for name in ("deposit", "withdraw", "claim"):
         discriminator = hashlib.sha256(f"global:{name}".encode()).digest()[:8]
@@ -135,7 +135,7 @@ def test_a_wallet_is_no_program(
     assert isinstance(outcome.error, str)
 
 
-# The accounts that a caller gives
+# Accounts that the caller passes
 
 
 @every
@@ -159,7 +159,7 @@ def test_the_vaults_token_account_is_watched_or_no_call_is_made(
 def test_a_second_account_of_the_vault_does_not_stand_in_for_its_own(
     governed: Ledger, venue: Venue, owner: Keypair, name: str
 ) -> None:
-    """The pool would take either; the one in the books is watched, and must move."""
+    """The pool would accept either, but the vault's own account is checked and must change."""
     governed.set_time(START + YEAR)
     key = owner.pubkey()
     second = governed.put_tokens(vault_address(key), 1_000, address=Keypair().pubkey())
@@ -218,14 +218,14 @@ def test_thirty_two_accounts_are_passed_on_and_no_more(
             assert outcome.error == "InstructionErrorFieldless.InvalidArgument"
 
 
-# What the vault has with another yield program
+# The vault's accounts with another yield program
 
 
 @every
 def test_a_yield_program_is_not_given_what_the_vault_has_with_another(
     governed: Ledger, governance: Keypair, venue: Venue, owner: Keypair, name: str
 ) -> None:
-    """With the vault's signature it could take that, and only this program's tokens are watched."""
+    """It could take those with the vault's signature; only the vault's own tokens are checked."""
     second = open_venue(governed, governance, program=Keypair().pubkey())
     second.enter(owner)
     key = owner.pubkey()
@@ -242,7 +242,7 @@ def test_a_yield_program_is_not_given_what_the_vault_has_with_another(
 def test_the_token_program_on_the_whitelist_stops_every_call_until_it_is_off(
     governed: Ledger, governance: Keypair, venue: Venue, owner: Keypair, name: str
 ) -> None:
-    """Every token account is one of its own; better none is lent than that one is taken."""
+    """It owns every token account. Blocking all deposits is better than losing one account."""
     governed.set_time(START + YEAR)
     whitelist(governed, governance, TOKEN)
     given = venue.move(name, owner.pubkey(), 20)

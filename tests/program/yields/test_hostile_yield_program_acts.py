@@ -1,4 +1,4 @@
-"""A whitelisted yield program turns hostile, with the vault's signature in its hands."""
+"""A whitelisted yield program turns hostile and holds the vault's signature."""
 
 from collections.abc import Callable
 
@@ -44,7 +44,7 @@ POCKET = token_address(HANDS)
 
 @pytest.fixture
 def owner(governed: Ledger, governance: Keypair) -> Keypair:
-    """The owner of 1000 units, of which 400 are with the hostile program."""
+    """The owner of 1000 units, 400 of them with the hostile program."""
     with_puppet(governed)
     whitelist(governed, governance, PUPPET)
     governed.put_tokens(HANDS, 0)
@@ -57,7 +57,7 @@ def owner(governed: Ledger, governance: Keypair) -> Keypair:
 def order(
     ledger: Ledger, name: str, owner: Keypair, /, *acts: Act, amount: int = AMOUNT
 ) -> Instruction:
-    """The yield instruction, on which the hostile program does these things instead."""
+    """Return the yield instruction, on which the hostile program runs `acts` instead."""
     vault = vault_address(owner.pubkey())
     *accounts, script = stage(ledger, *acts, signing_later=[vault, HANDS])
     through = [*accounts, writable(token_address(vault)), readonly(vault), script]
@@ -65,7 +65,7 @@ def order(
 
 
 def take(owner: Keypair, amount: int) -> Instruction:
-    """Tokens of the vault, with its signature."""
+    """Return a transfer of the vault's tokens, with its signature."""
     vault = vault_address(owner.pubkey())
     return transfer(token_address(vault), POCKET, vault, amount)
 
@@ -78,7 +78,7 @@ def honest(name: str, owner: Keypair) -> Instruction:
     return take(owner, AMOUNT) if name == "yield_deposit" else pay(owner, AMOUNT)
 
 
-# Of SPL Token
+# Instructions of SPL Token
 
 
 def transfer(source: Pubkey, target: Pubkey, authority: Pubkey, amount: int) -> Instruction:
@@ -87,14 +87,14 @@ def transfer(source: Pubkey, target: Pubkey, authority: Pubkey, amount: int) -> 
 
 
 def approve(owner: Keypair, amount: int) -> Instruction:
-    """The program may spend this much of the vault's tokens, later."""
+    """Return an approval for the program to spend so much of the vault's tokens later."""
     vault = vault_address(owner.pubkey())
     accounts = [writable(token_address(vault)), readonly(HANDS), signer(vault)]
     return Instruction(TOKEN, b"\4" + amount.to_bytes(8, "little"), accounts)
 
 
 def set_authority(owner: Keypair, kind: int) -> Instruction:
-    """Who owns (2) or may close (3) the vault's token account: the program."""
+    """Return the program's takeover as owner (2) or close authority (3) of the token account."""
     vault = vault_address(owner.pubkey())
     accounts = [writable(token_address(vault)), signer(vault)]
     return Instruction(TOKEN, bytes([6, kind, 1]) + bytes(HANDS), accounts)
@@ -116,12 +116,12 @@ def create_anew(owner: Keypair) -> Instruction:
     return Instruction(ASSOCIATED, b"\1", accounts)
 
 
-# How many tokens move
+# The amount that moves
 
 
 @both
 def test_exactly_the_amount_may_move(governed: Ledger, owner: Keypair, name: str) -> None:
-    """What every refusal below starts from."""
+    """The case that every refusal below varies."""
     governed.must(order(governed, name, owner, honest(name, owner)), owner)
     assert_books_equal_tokens(governed, owner.pubkey())
 
@@ -147,7 +147,7 @@ def test_a_program_that_moves_nothing_is_not_believed(
     [
         ("yield_deposit", pay),
         ("yield_withdraw", take),
-        ("compound_yield", pay),  # comes, and does not go again
+        ("compound_yield", pay),  # comes in, and does not go out again
         ("compound_yield", take),
     ],
 )
@@ -177,7 +177,7 @@ def test_what_is_locked_is_not_taken_in_the_place_of_what_is_available(
     refused(governed, given, owner, error="InsufficientFunds")
 
 
-# The token account's terms
+# Changes of the token account other than its amount
 
 
 @both
@@ -221,7 +221,7 @@ def test_a_token_account_that_is_made_anew_is_the_same_to_the_last_lamport(
     assert governed.svm.get_balance(tokens) == rent
 
 
-# Signatures that are not the program's
+# Signatures other than the vault's
 
 
 def stolen(ledger: Ledger, victim: Keypair) -> Instruction:
@@ -232,10 +232,10 @@ def stolen(ledger: Ledger, victim: Keypair) -> Instruction:
 def test_no_signature_but_the_vaults_is_passed_on(
     governed: Ledger, owner: Keypair, name: str
 ) -> None:
-    """The authority signs the transaction, and stands among the program's accounts."""
+    """The authority signs the transaction and is among the program's accounts."""
     governed.put_tokens(owner.pubkey(), 5)
     theft = stolen(governed, owner)
-    governed.must(play(governed, theft), owner)  # with the signature, it works
+    governed.must(play(governed, theft), owner)  # succeeds with the signature
     outcome = refused(governed, order(governed, name, owner, theft), owner, error=None)
     assert_escalated(outcome, owner.pubkey())
 
@@ -281,7 +281,7 @@ def assert_escalated(outcome: Outcome, address: Pubkey) -> None:
     assert f"{address}'s signer privilege escalated" in outcome.logs
 
 
-# What else it tries
+# Other attacks
 
 
 @every
@@ -317,7 +317,7 @@ def test_the_programs_own_error_comes_through(governed: Ledger, owner: Keypair, 
 def test_what_the_vault_has_with_another_program_is_out_of_reach(
     governed: Ledger, venue: Venue, owner: Keypair
 ) -> None:
-    """Out of the pool and through the vault's account, whose amount moves as it should."""
+    """From the pool through the vault's account, whose amount changes as it should."""
     venue.enter(owner)
     key = owner.pubkey()
     governed.must(venue.move("yield_deposit", key, 100), owner)

@@ -1,4 +1,4 @@
-"""Yield that only the books know: it never claims tokens back that are elsewhere."""
+"""Yield without a call: changes of recorded balances alone never claim tokens held elsewhere."""
 
 import pytest
 from solders.keypair import Keypair
@@ -22,7 +22,7 @@ def owner(governed: Ledger, venue: Venue) -> Keypair:
 
 
 def kept(ledger: Ledger, owner: Keypair) -> int:
-    """What counts as yield and never left the vault's token account: the reserve's first bytes."""
+    """Return the yield that never left the vault's tokens: the first bytes of the reserve."""
     reserved: bytes = ledger.vault(owner.pubkey())["_reserved"]
     assert not any(reserved[8:])
     return int.from_bytes(reserved[:8], "little")
@@ -72,7 +72,7 @@ def test_books_alone_never_bring_back_what_a_yield_program_holds(
 def test_a_yield_program_brings_back_only_what_it_was_given(
     governed: Ledger, venue: Venue, owner: Keypair
 ) -> None:
-    """What stayed in the vault's account is not to be counted as having come back."""
+    """What stayed in the vault's account must not count as returned."""
     key = owner.pubkey()
     governed.must(move("yield_deposit", key, 300, program=venue.program), owner)
     governed.must(venue.move("yield_deposit", key, 200), owner)
@@ -128,7 +128,7 @@ def test_the_books_compound_only_what_they_have_accrued(
 def test_what_the_books_compounded_still_has_to_come_from_the_program(
     governed: Ledger, venue: Venue, owner: Keypair
 ) -> None:
-    """A count in the books is no token: the pool pays principal, and interest only as interest."""
+    """A recorded balance is no token: the pool pays principal, and interest only as interest."""
     key = owner.pubkey()
     governed.must(venue.move("yield_deposit", key, 400), owner)
     governed.change_vault(key, yield_accrued_balance=20)

@@ -1,4 +1,4 @@
-"""What a yield instruction refuses, with which error; and that a failed call fails all of it."""
+"""The error of each refused yield instruction; a failed call fails the whole instruction."""
 
 import pytest
 from solders.keypair import Keypair
@@ -13,7 +13,7 @@ every = pytest.mark.parametrize("name", NAMES)
 
 @pytest.fixture
 def owner(governed: Ledger, venue: Venue) -> Keypair:
-    """The owner of 1000 units, of which 400 have worked for a year and earned 20."""
+    """The owner of 1000 units, 400 of which have been in yield for a year and earned 20."""
     owner = venue.enter(governed.owner(deposited=1_000))
     governed.must(venue.move("yield_deposit", owner.pubkey(), 400), owner)
     governed.set_time(START + YEAR)
@@ -184,7 +184,7 @@ def _with_tokens(ledger: Ledger, address: Pubkey, amount: int) -> tuple[Pubkey, 
 def test_another_vaults_position_is_not_touched(
     governed: Ledger, venue: Venue, owner: Keypair, name: str
 ) -> None:
-    """The pool's accounts of another vault, beside one's own token account."""
+    """The caller passes another vault's accounts with the pool, and its own token account."""
     other = venue.enter(governed.owner(deposited=100))
     accounts = venue.accounts(owner.pubkey())
     accounts[1] = venue.accounts(other.pubkey())[1]

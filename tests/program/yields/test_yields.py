@@ -1,4 +1,4 @@
-"""Putting a vault's tokens to work, taking them back, and counting what they earned."""
+"""Depositing a vault's tokens in a yield program, withdrawing them, and compounding interest."""
 
 import pytest
 from solders.keypair import Keypair
@@ -13,14 +13,14 @@ NOBODY = Pubkey.default()
 
 @pytest.fixture
 def owner(governed: Ledger, venue: Venue) -> Keypair:
-    """The owner of a vault with 1000 units, of which none work yet."""
+    """The owner of a vault with 1000 units, none of them in yield."""
     return venue.enter(governed.owner(deposited=1_000))
 
 
 def record(
     owner: Keypair, kind: str, amount: int, at: int = START
 ) -> tuple[str, dict[str, object]]:
-    """The line of a vault's history."""
+    """Return the event that records a movement in the vault's history."""
     return "TransactionEvent", {
         "vault": vault_address(owner.pubkey()),
         "owner": owner.pubkey(),
@@ -165,7 +165,7 @@ def test_part_of_the_interest_may_be_compounded_and_the_rest_later(
 def test_a_year_in_yield_ends_in_the_owners_wallet(
     governed: Ledger, venue: Venue, owner: Keypair
 ) -> None:
-    """Books and tokens agree at each step, and the interest is the owner's in the end."""
+    """Recorded balances and tokens agree at each step, and the interest goes to the owner."""
     key, vault = owner.pubkey(), vault_address(owner.pubkey())
     steps = (
         (0, venue.move("yield_deposit", key, 1_000), (0, 1_000, 1_000)),
@@ -196,7 +196,7 @@ def test_locked_and_timelocked_collateral_is_never_put_to_work(
     governed.change_vault(owner.pubkey(), available_balance=500, locked_balance=200)
     before = governed.vault(owner.pubkey())
     governed.must(venue.move("yield_deposit", owner.pubkey(), 500), owner)
-    governed.set_time(START + YEAR)  # the timelock has matured, and is nobody's to release here
+    governed.set_time(START + YEAR)  # yield does not release the matured timelock
     governed.must(venue.move("compound_yield", owner.pubkey(), 25), owner)
     governed.must(venue.move("yield_withdraw", owner.pubkey(), 525), owner)
     assert governed.vault(owner.pubkey()) == before | {
@@ -230,7 +230,7 @@ def test_two_yield_programs_hold_parts_of_one_vault(
     assert governed.vault(key)["yield_deposited_balance"] == 535
     assert (governed.tokens(venue.pool), governed.tokens(second.pool)) == (315, 220)
     governed.must(second.move("yield_withdraw", key, 220), owner)
-    assert governed.vault(key)["active_yield_program"] == second.program  # some still works
+    assert governed.vault(key)["active_yield_program"] == second.program  # it still holds some
     governed.must(venue.move("yield_withdraw", key, 315), owner)
     state = governed.vault(key)
     assert (state["available_balance"], state["total_balance"]) == (1_035, 1_035)

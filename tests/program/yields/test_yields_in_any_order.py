@@ -1,4 +1,4 @@
-"""In whatever order yield is moved, by the program or in the books, no token is lost or made up."""
+"""After any sequence of yield moves, with and without calls, no token is lost or created."""
 
 from dataclasses import dataclass, field
 from typing import Any
@@ -27,7 +27,7 @@ Step = tuple[str, int, int]
 SUPPLY = 1_000
 RESERVE = 300
 RATE_BPS = 10_000
-# Of the pool's errors only those come up that the vault program does not have.
+# Only these errors of the pool come up that the vault program does not have.
 CODES = {
     entry["name"]: code for idl in (YIELD_IDL, VAULT_IDL) for code, entry in idl.errors.items()
 }
@@ -45,7 +45,7 @@ KINDS = (
 )
 MORE = st.sampled_from((0, 0, 0, 1))
 steps = st.one_of(
-    # Of what there is so many percent, and at times a unit more.
+    # A percentage of what is there, and sometimes one unit more.
     st.tuples(st.sampled_from(KINDS), st.sampled_from((60, 25, 100, 0)), MORE),
     st.tuples(st.just("wait"), st.integers(1, 100), st.just(0)),
 )
@@ -55,15 +55,15 @@ START_WITH: list[Step] = [("deposit", 80, 0), ("lend", 50, 0), ("lend in books",
 
 @dataclass(slots=True)
 class Books:
-    """A ledger kept by hand. Every method returns the error that is due, or None."""
+    """An independent model. Every method returns the expected error, or None."""
 
     wallet: int = SUPPLY
     available: int = 0
     timelocked: int = 0
     kept: int = 0
     lent: int = 0
-    earned: int = 0  # and never taken out: it is in the total
-    owed: int = 0  # by the pool, in parts of a unit
+    earned: int = 0  # compounded interest, which stays in the total
+    owed: int = 0  # by the pool, in fractions of a unit
     reserve: int = RESERVE
     now: int = field(default=START)
 
@@ -72,7 +72,7 @@ class Books:
         return SUPPLY - self.wallet + self.earned
 
     def pot(self, step: str) -> int:
-        """Out of which a step takes."""
+        """Return the balance that a step takes from."""
         return {
             "deposit": self.wallet,
             "return": self.lent,
