@@ -38,7 +38,7 @@ async def test_the_demo_runs_twice_and_a_second_start_finds_its_data(tmp_path: P
         _all_gone(tmp_path, [])
 
 
-async def test_two_starts_cannot_use_one_folder(tmp_path: Path) -> None:
+async def test_two_instances_cannot_use_one_folder(tmp_path: Path) -> None:
     async with cvms("dev", *PORTS, folder=tmp_path) as first:
         await first.line("Starting the local chain")
         async with cvms("dev", *PORTS, folder=tmp_path) as second:
@@ -51,7 +51,7 @@ async def test_two_starts_cannot_use_one_folder(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 @pytest.mark.parametrize("stage", ["PostgreSQL", "the local chain", "the service"])
-async def test_a_signal_in_the_middle_of_the_start_leaves_nothing(
+async def test_a_signal_during_startup_leaves_no_process(
     tmp_path: Path, stage: str, number: signal.Signals
 ) -> None:
     async with cvms("dev", *PORTS, folder=tmp_path) as dev:
@@ -60,7 +60,7 @@ async def test_a_signal_in_the_middle_of_the_start_leaves_nothing(
         _all_gone(tmp_path, [])
 
 
-async def test_a_killed_start_is_taken_over_by_the_next(tmp_path: Path) -> None:
+async def test_a_start_after_a_kill_takes_over(tmp_path: Path) -> None:
     async with cvms("dev", *PORTS, folder=tmp_path) as dev:
         await _addresses(dev)
         await dev.kill()

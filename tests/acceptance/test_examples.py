@@ -17,7 +17,7 @@ PORTS = ("--port", "0", "--localnet-port", "0")
 WALK_SECONDS = 300  # about 60 on two cores
 
 
-async def test_every_route_is_walked_through(tmp_path: Path) -> None:
+async def test_the_walk_calls_every_route(tmp_path: Path) -> None:
     async with cvms("dev", *PORTS, folder=tmp_path) as dev, httpx.AsyncClient() as http:
         url = await dev.line("Service")
         where = {
@@ -44,7 +44,7 @@ async def test_every_route_is_walked_through(tmp_path: Path) -> None:
             ], f"{method.upper()} {path} is not in {WALK.name}"
 
 
-async def test_the_walk_stops_at_the_first_answer_that_is_another() -> None:
+async def test_the_walk_stops_at_the_first_unexpected_answer() -> None:
     """Nothing listens on this port: curl reports it, and the script prints no result."""
     where = {
         "SERVICE_URL": "http://127.0.0.1:1",

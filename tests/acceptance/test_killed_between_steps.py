@@ -10,7 +10,7 @@ from tests.acceptance.conftest import System
 from tests.acceptance.processes import Command, until_ready
 
 
-async def test_a_service_killed_after_every_step_loses_and_doubles_nothing(
+async def test_a_service_killed_after_every_step_loses_and_duplicates_nothing(
     system: System, database_url: str
 ) -> None:
     said: list[str] = []
@@ -28,7 +28,7 @@ async def test_a_service_killed_after_every_step_loses_and_doubles_nothing(
         nursery.cancel_scope.cancel()
     assert kills == len(STEPS)
     assert said[-1] == "Everything is as it should be."
-    _books_hold_each_effect_once(database_url)
+    _assert_each_effect_recorded_once(database_url)
 
 
 async def _serve(system: System, task_status: trio.TaskStatus[Command]) -> None:
@@ -39,7 +39,7 @@ async def _serve(system: System, task_status: trio.TaskStatus[Command]) -> None:
         await service.process.wait()
 
 
-def _books_hold_each_effect_once(database_url: str) -> None:
+def _assert_each_effect_recorded_once(database_url: str) -> None:
     with psycopg.connect(database_url) as connection:
         history = connection.execute(
             "SELECT kind, amount, count(*) FROM transactions "

@@ -19,7 +19,7 @@ from tests.acceptance.processes import cvms, until_ready
 AT_ONCE = 1.0
 
 
-async def test_a_database_that_goes_away_and_comes_back(system: System) -> None:
+async def test_the_service_survives_a_database_outage(system: System) -> None:
     with tempfile.TemporaryDirectory(prefix="cvms-pg-") as folder:
         data = Path(folder) / "data"
         async with AsyncExitStack() as stack:
@@ -41,7 +41,7 @@ async def test_a_database_that_goes_away_and_comes_back(system: System) -> None:
                 await service.stop()
 
 
-async def test_an_rpc_that_goes_away_and_comes_back(system: System) -> None:
+async def test_the_service_survives_an_rpc_outage(system: System) -> None:
     port = int(system.at.rpc_url.rpartition(":")[2])
     async with system.serve() as service:
         await until_ready(system.at.url, service)

@@ -93,7 +93,7 @@ class Listener:
 
 
 @pytest.mark.parametrize("fate", ["killed", "stopped", "cut off"])
-async def test_a_leader_that_falls_in_the_middle_of_traffic(
+async def test_a_leader_that_fails_under_load_loses_and_duplicates_nothing(
     system: System, database_url: str, fate: str
 ) -> None:
     async with AsyncExitStack() as stack:

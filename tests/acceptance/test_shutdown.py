@@ -16,7 +16,7 @@ from tests.websockets import opened
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-async def test_the_request_under_way_is_answered_and_sockets_close_with_1001(
+async def test_in_flight_requests_are_answered_and_websockets_close_with_1001(
     system: System, number: signal.Signals
 ) -> None:
     replies: list[httpx.Response] = []

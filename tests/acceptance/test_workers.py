@@ -16,7 +16,7 @@ from tests.acceptance.processes import Command, cvms, until_ready
 LEAST_ANSWERS = 50
 
 
-async def test_a_worker_that_is_killed_is_replaced_and_nobody_notices(system: System) -> None:
+async def test_a_killed_worker_is_replaced_and_other_requests_succeed(system: System) -> None:
     async with workers(system) as service, load(system.at.url) as answers:
         before = pids(service)
         psutil.Process(before[0]).kill()
@@ -27,7 +27,7 @@ async def test_a_worker_that_is_killed_is_replaced_and_nobody_notices(system: Sy
     assert answers.count(0) <= 4
 
 
-async def test_a_hangup_replaces_all_workers_and_no_request_is_lost(system: System) -> None:
+async def test_sighup_replaces_all_workers_and_loses_no_request(system: System) -> None:
     async with workers(system) as service, load(system.at.url) as answers:
         before = pids(service)
         service.process.send_signal(signal.SIGHUP)
@@ -35,7 +35,7 @@ async def test_a_hangup_replaces_all_workers_and_no_request_is_lost(system: Syst
     assert set(answers) == {200}
 
 
-async def test_all_workers_end_with_the_one_that_started_them(system: System) -> None:
+async def test_all_workers_exit_with_their_parent(system: System) -> None:
     """They end with it both after a signal and after its death."""
     async with workers(system) as service:
         before = pids(service)

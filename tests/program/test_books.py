@@ -125,7 +125,7 @@ def taken(books: Books, owner: Pubkey, step: str, number: int) -> tuple[bool, In
 
 @settings(max_examples=60, deadline=None)
 @given(st.lists(steps, max_size=30))
-def test_the_books_equal_a_ledger_kept_by_hand(todo: list[tuple[str, int]]) -> None:
+def test_a_vault_equals_an_independent_model(todo: list[tuple[str, int]]) -> None:
     ledger, books = Ledger(), Books()
     governance, owner = ledger.wallet(), ledger.owner(usdt=SUPPLY)
     ledger.must(initialize_vault_authority(governance.pubkey()), governance)

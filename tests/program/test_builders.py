@@ -70,7 +70,7 @@ def backend(ledger: Ledger) -> Backend:
     return Backend(with_puppet(ledger))
 
 
-def test_every_instruction_that_is_built_is_taken(backend: Backend) -> None:
+def test_the_programs_accept_every_built_instruction(backend: Backend) -> None:
     ledger, do = backend.ledger, backend.do
     governance = ledger.wallet()
     owner, other, friend = (ledger.wallet(usdt=10_000) for _ in range(3))

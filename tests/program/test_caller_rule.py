@@ -128,7 +128,9 @@ def test_an_authorized_program_moves_collateral_by_calling_itself(
 
 @each_call
 @enforced_or_not
-def test_the_position_manager_is_such_a_program(market: Market, name: str, enforced: bool) -> None:
+def test_the_position_manager_moves_collateral_as_an_authorized_program(
+    market: Market, name: str, enforced: bool
+) -> None:
     market.ledger.change_authority(cpi_enforced=enforced)
     trader = market.governance if name == "transfer_collateral" else market.owner
     market.moves(name, market.trade(name), trader)
@@ -136,14 +138,16 @@ def test_the_position_manager_is_such_a_program(market: Market, name: str, enfor
 
 @each_call
 @pytest.mark.parametrize("named", [POSITION_MANAGER, STRANGER, PROGRAM], ids=str)
-def test_who_must_name_itself_names_nobody_else(market: Market, name: str, named: Pubkey) -> None:
+def test_a_caller_that_must_name_itself_cannot_name_another(
+    market: Market, name: str, named: Pubkey
+) -> None:
     market.ledger.change_authority(cpi_enforced=True)
     market.refuses(play(market.ledger, market.call(name, caller_program=named)))
 
 
 @each_call
 @pytest.mark.parametrize("named", [POSITION_MANAGER, STRANGER, SYSTEM], ids=str)
-def test_what_is_named_is_not_looked_at_unless_it_must_be(
+def test_the_named_caller_is_ignored_unless_it_is_required(
     market: Market, name: str, named: Pubkey
 ) -> None:
     market.moves(name, play(market.ledger, market.call(name, caller_program=named)))
@@ -152,7 +156,7 @@ def test_what_is_named_is_not_looked_at_unless_it_must_be(
 @each_call
 @enforced_or_not
 @pytest.mark.parametrize("named", [PUPPET, POSITION_MANAGER, STRANGER], ids=str)
-def test_a_stranger_moves_nothing_whomever_it_names(
+def test_an_unauthorized_program_moves_nothing_whatever_it_names(
     market: Market, name: str, enforced: bool, named: Pubkey
 ) -> None:
     market.ledger.change_authority(cpi_enforced=enforced)
@@ -182,7 +186,7 @@ def test_nobody_moves_collateral_through_the_position_manager(
 @enforced_or_not
 @pytest.mark.parametrize("inner", [PUPPET, STRANGER], ids=str)
 @pytest.mark.parametrize("outer", [PUPPET, STRANGER], ids=str)
-def test_a_callers_caller_lends_nothing_and_borrows_nothing(
+def test_a_callers_caller_gives_and_gains_no_authority(
     market: Market, name: str, enforced: bool, inner: Pubkey, outer: Pubkey
 ) -> None:
     market.ledger.change_authority(cpi_enforced=enforced)
@@ -210,7 +214,7 @@ def honest(market: Market) -> Given:
 
 @each_call
 @enforced_or_not
-def test_a_stranger_borrows_nothing_from_its_neighbours(
+def test_an_unauthorized_program_gains_nothing_from_other_instructions(
     market: Market, name: str, enforced: bool
 ) -> None:
     market.ledger.change_authority(cpi_enforced=enforced)
@@ -221,7 +225,7 @@ def test_a_stranger_borrows_nothing_from_its_neighbours(
 
 @each_call
 @enforced_or_not
-def test_a_direct_call_borrows_nothing_from_its_neighbours(
+def test_a_direct_call_gains_nothing_from_other_instructions(
     market: Market, name: str, enforced: bool
 ) -> None:
     """Even if the vault program lists itself, since then it is the running program."""
@@ -236,7 +240,7 @@ def test_a_direct_call_borrows_nothing_from_its_neighbours(
 @each_call
 @enforced_or_not
 @pytest.mark.parametrize("place", range(3), ids=["before", "after", "between"])
-def test_an_honest_call_suffers_nothing_from_its_neighbours(
+def test_other_instructions_do_not_affect_an_authorized_call(
     market: Market, name: str, enforced: bool, place: int
 ) -> None:
     ledger, owner = market.ledger, market.owner.pubkey()
@@ -248,7 +252,7 @@ def test_an_honest_call_suffers_nothing_from_its_neighbours(
     assert ledger.vault(owner) == before | EFFECTS[name]
 
 
-def test_honest_calls_stand_beside_each_other(market: Market) -> None:
+def test_one_transaction_may_hold_several_authorized_calls(market: Market) -> None:
     given = [*honest(market), *honest(market)]
     assert market.ledger.send(given, market.payer, market.owner).error is None
     assert market.ledger.vault(market.owner.pubkey())["locked_balance"] == 44
@@ -258,7 +262,7 @@ def test_honest_calls_stand_beside_each_other(market: Market) -> None:
 
 
 @each_call
-def test_a_removed_program_is_refused_from_then_on(market: Market, name: str) -> None:
+def test_a_removed_program_is_refused(market: Market, name: str) -> None:
     governance, call = market.governance, play(market.ledger, market.call(name))
     removed = govern("remove_authorized_program", governance.pubkey(), value=PUPPET)
     market.refuses(removed, call, by=[governance])
@@ -329,7 +333,7 @@ def test_owners_deposit_and_withdraw_through_any_program(
     assert (governed.tokens(vault_address(key)), governed.tokens(key)) == (80, 70)
 
 
-def test_a_signature_that_is_not_passed_on_counts_for_nothing(market: Market) -> None:
+def test_a_signature_that_is_not_passed_on_does_not_count(market: Market) -> None:
     key = market.owner.pubkey()
     for given in (deposit(key, 1), withdraw(key, 1)):
         accounts = play(market.ledger, without(given, signer=0)).accounts

@@ -79,7 +79,7 @@ def test_one_program_more_than_the_authority_lists_is_refused(
     assert governed.authority() == before
 
 
-def test_a_full_vault_says_all_of_what_it_was_told(governed: Ledger, owner: Keypair) -> None:
+def test_a_full_vault_stores_every_entry(governed: Ledger, owner: Keypair) -> None:
     state = governed.vault(owner.pubkey())
     assert state["timelocks"] == [
         {"amount": 1, "unlock_time": START + seconds} for seconds in range(1, 65)
@@ -105,7 +105,7 @@ def test_everything_works_while_all_lists_are_full(name: str) -> None:
     assert stage.ledger.must(*order(stage)).units <= DEFAULT_UNITS
 
 
-def test_entries_leave_a_full_vault_without_a_trace(governed: Ledger, owner: Keypair) -> None:
+def test_removed_entries_leave_no_trace_in_a_full_vault(governed: Ledger, owner: Keypair) -> None:
     """Lists are packed: entries behind a removed one move, and the freed bytes are zeroed."""
     key = owner.pubkey()
     unlisted = build("remove_withdraw_whitelist", key, address=KEYS[0])
@@ -119,7 +119,7 @@ def test_entries_leave_a_full_vault_without_a_trace(governed: Ledger, owner: Key
 
 
 @pytest.mark.parametrize("seconds", [1, 33, 64])
-def test_a_full_vault_gives_back_what_is_due(
+def test_a_full_vault_releases_matured_timelocks(
     governed: Ledger, owner: Keypair, seconds: int
 ) -> None:
     before = governed.vault(owner.pubkey())
@@ -150,13 +150,13 @@ def test_a_transaction_names_26_programs_summaries(created: bool) -> None:
 
 
 @pytest.mark.parametrize("created", [True, False])
-def test_a_lookup_table_lets_it_name_57(created: bool) -> None:
+def test_a_transaction_with_a_lookup_table_names_57_programs_summaries(created: bool) -> None:
     most = crowd(57, created=created, table=True)
     assert (most.size <= PACKET, most.locks()) == (True, 64)
     assert most.units() <= DEFAULT_UNITS
 
 
-def test_with_64_authorized_programs_only_the_emergency_withdrawal_is_left() -> None:
+def test_with_64_authorized_programs_only_the_emergency_withdrawal_works() -> None:
     """The transaction would lock too many accounts: governance must not list so many programs."""
     every = crowd(PROGRAMS, created=True, table=True)
     assert every.locks() == 71

@@ -87,14 +87,14 @@ def answer(name: str, account: str, stand_in: StandIn) -> str | None:
     ("name", "account"),
     [(name, account) for name, accounts in TABLE.items() for account in accounts],
 )
-def test_nothing_stands_in_for_an_account(name: str, account: str) -> None:
+def test_no_account_can_be_substituted(name: str, account: str) -> None:
     role = TABLE[name][account]
     answers = {what: answer(name, account, stand_in) for what, stand_in in role.items()}
     assert answers == {what: stand_in.refusal for what, stand_in in role.items()}
 
 
 @pytest.mark.parametrize(("name", "account"), accounts_with("signer"))
-def test_who_must_sign_must_sign(name: str, account: str) -> None:
+def test_a_missing_signature_is_refused(name: str, account: str) -> None:
     given, at = scene(name), scene(name).position(account)
     meant = given.instruction.accounts[at]
     unsigned = given.replaced(at, AccountMeta(meant.pubkey, False, meant.is_writable))
@@ -102,7 +102,7 @@ def test_who_must_sign_must_sign(name: str, account: str) -> None:
 
 
 @pytest.mark.parametrize(("name", "account"), accounts_with("writable"))
-def test_what_is_written_must_be_writable(name: str, account: str) -> None:
+def test_a_written_account_must_be_writable(name: str, account: str) -> None:
     given, at = scene(name), scene(name).position(account)
     meant = given.instruction.accounts[at]
     readonly = given.replaced(at, AccountMeta(meant.pubkey, meant.is_signer, False))
@@ -118,7 +118,7 @@ def test_a_missing_account_is_refused(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", INTERFACE)
-def test_no_account_serves_in_two_places(name: str) -> None:
+def test_no_account_can_be_passed_in_two_places(name: str) -> None:
     given = scene(name)
     metas = given.instruction.accounts
     for at, account in enumerate(NAMED[name]):

@@ -57,7 +57,7 @@ def test_the_rent_of_both_accounts_goes_to_the_owner(governed: Ledger, owner: Ke
     assert outcome.events == (("VaultClosedEvent", {"vault": vault, "owner": owner.pubkey()}),)
 
 
-def test_a_closed_vault_takes_part_in_nothing(governed: Ledger, owner: Keypair) -> None:
+def test_a_closed_vault_accepts_no_instruction(governed: Ledger, owner: Keypair) -> None:
     governed.must(close(owner), owner)
     for name in ("close_vault", "release_timelocks", "disable_vault_multisig"):
         outcome = governed.send(build(name, owner.pubkey()), owner)
@@ -65,7 +65,7 @@ def test_a_closed_vault_takes_part_in_nothing(governed: Ledger, owner: Keypair) 
 
 
 @pytest.mark.parametrize("within_one_transaction", [True, False])
-def test_a_vault_opened_again_remembers_nothing(
+def test_a_reopened_vault_starts_empty(
     governed: Ledger, owner: Keypair, within_one_transaction: bool
 ) -> None:
     key = owner.pubkey()
@@ -113,7 +113,9 @@ def test_lamports_sent_back_at_once_do_not_revive_a_vault(governed: Ledger, owne
     governed.must(initialize_vault(owner.pubkey()), owner)  # nor do they prevent a new vault
 
 
-def test_a_vault_that_holds_anything_stays(governed: Ledger, governance: Keypair) -> None:
+def test_a_vault_that_holds_anything_cannot_be_closed(
+    governed: Ledger, governance: Keypair
+) -> None:
     owner = governed.owner(deposited=10)
     key, program = owner.pubkey(), Keypair().pubkey()
     refused(governed, key, close(owner), owner, error="NonZeroBalance")
@@ -131,9 +133,7 @@ def test_a_vault_that_holds_anything_stays(governed: Ledger, governance: Keypair
     governed.must(close(owner), owner)
 
 
-def test_tokens_that_came_without_a_deposit_keep_a_vault_open(
-    governed: Ledger, owner: Keypair
-) -> None:
+def test_tokens_sent_without_a_deposit_keep_a_vault_open(governed: Ledger, owner: Keypair) -> None:
     """Anyone can send them and no instruction takes them out, so the owner's rent is stuck too."""
     stranger = governed.wallet(usdt=1)
     source, vault = token_address(stranger.pubkey()), vault_address(owner.pubkey())
@@ -148,7 +148,9 @@ def test_tokens_that_came_without_a_deposit_keep_a_vault_open(
     refused(governed, owner.pubkey(), close(owner), owner, error="NonZeroBalance")
 
 
-def test_nobody_but_the_owner_closes(governed: Ledger, governance: Keypair, owner: Keypair) -> None:
+def test_only_the_owner_closes_a_vault(
+    governed: Ledger, governance: Keypair, owner: Keypair
+) -> None:
     delegate = governed.wallet()
     governed.must(add_delegate(owner.pubkey(), delegate.pubkey()), owner)
     for other in (delegate, governed.wallet(), governance):

@@ -9,7 +9,7 @@ from tests.program.harness.refusals import assert_refused
 MAX = 2**64 - 1
 
 
-def test_a_deposit_moves_tokens_and_books_alike(ledger: Ledger) -> None:
+def test_a_deposit_moves_tokens_and_balances_alike(ledger: Ledger) -> None:
     owner = ledger.owner(usdt=1_000 * USDT)
     key, vault = owner.pubkey(), vault_address(owner.pubkey())
     before = ledger.vault(key)
@@ -51,7 +51,7 @@ def test_a_deposit_of_nothing_is_refused(ledger: Ledger) -> None:
     assert_refused(ledger.send(deposit(owner.pubkey(), 0), owner), "InvalidAmount")
 
 
-def test_a_deposit_of_more_than_one_has_is_refused_by_the_token_program(ledger: Ledger) -> None:
+def test_a_deposit_beyond_the_wallet_is_refused_by_the_token_program(ledger: Ledger) -> None:
     owner = ledger.owner(usdt=5)
     outcome = ledger.send(deposit(owner.pubkey(), 6), owner)
     assert outcome.error == 1  # SPL Token's InsufficientFunds

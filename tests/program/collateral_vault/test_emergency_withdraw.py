@@ -147,7 +147,7 @@ def test_governance_takes_what_is_available_first_and_then_what_is_locked(
     assert (traded.tokens(key), traded.tokens(governance.pubkey())) == (1_000, 0)
 
 
-def test_a_position_whose_collateral_was_taken_leaves_the_owner_this_way_out_only(
+def test_a_position_without_its_collateral_leaves_the_owner_only_the_rescue(
     traded: Ledger, governance: Keypair, locked: Keypair
 ) -> None:
     key = locked.pubkey()
@@ -194,7 +194,7 @@ def test_a_rescue_of_nothing_is_refused(
         refused(traded, owner.pubkey(), nothing, one, error="InvalidAmount")
 
 
-def test_timelocks_and_yield_are_out_of_everybodys_reach(
+def test_nobody_can_rescue_timelocks_or_yield(
     traded: Ledger, governance: Keypair, owner: Keypair
 ) -> None:
     key = owner.pubkey()
@@ -233,7 +233,7 @@ def test_tokens_go_to_any_account_of_the_owners_wallet_and_to_no_other(
     assert traded.tokens_at(second) == 20
 
 
-def test_it_pays_in_the_vaults_token_only(
+def test_a_rescue_pays_only_the_vaults_token(
     traded: Ledger, governance: Keypair, owner: Keypair
 ) -> None:
     other_mint = Keypair().pubkey()
@@ -246,7 +246,7 @@ def test_it_pays_in_the_vaults_token_only(
 # What blocks a withdrawal but not a rescue
 
 
-def test_freeze_delay_rate_and_multisig_do_not_hold_it_up(
+def test_freeze_delay_rate_and_multisig_do_not_block_a_rescue(
     traded: Ledger, governance: Keypair, owner: Keypair
 ) -> None:
     key, cosigner = owner.pubkey(), traded.wallet()

@@ -81,7 +81,7 @@ def test_the_owner_sets_signers_and_threshold_and_nothing_else(
         assert events == ()
 
 
-def test_disabling_forgets_the_signers(governed: Ledger, owner: Keypair) -> None:
+def test_disabling_removes_the_signers(governed: Ledger, owner: Keypair) -> None:
     governed.must(set_multisig(owner, KEYS[:3], 3), owner)
     disable = build("disable_vault_multisig", owner.pubkey())
     events = changes(
@@ -102,14 +102,14 @@ def test_disabling_forgets_the_signers(governed: Ledger, owner: Keypair) -> None
         (KEYS[:11], 2, "Overflow"),
     ],
 )
-def test_a_multisig_that_cannot_be_is_refused(
+def test_an_invalid_multisig_is_refused(
     governed: Ledger, owner: Keypair, signers: list[Pubkey], threshold: int, error: str
 ) -> None:
     governed.must(set_multisig(owner, KEYS[5:8], 2), owner)
     refused(governed, owner.pubkey(), set_multisig(owner, signers, threshold), owner, error=error)
 
 
-def test_nobody_but_the_owner_decides_who_signs(
+def test_only_the_owner_configures_the_multisig(
     governed: Ledger, owner: Keypair, signers: list[Keypair]
 ) -> None:
     delegate, stranger = governed.wallet(), governed.wallet()
@@ -146,7 +146,7 @@ def test_without_multisig_the_owner_or_a_delegate_acts(
 
 
 @each_authorized
-def test_with_a_threshold_of_zero_signers_are_only_noted(
+def test_with_a_threshold_of_zero_signers_have_no_effect(
     governed: Ledger, owner: Keypair, name: str
 ) -> None:
     noted = governed.wallet()
@@ -165,7 +165,7 @@ def test_enough_signers_act_one_of_them_as_the_authority(
 
 
 @each_authorized
-def test_anyone_may_carry_what_enough_signers_signed(
+def test_anyone_may_submit_what_enough_signers_signed(
     governed: Ledger, owner: Keypair, signers: list[Keypair], name: str
 ) -> None:
     carrier = governed.wallet()
@@ -186,7 +186,7 @@ def test_a_signer_counts_once(
 
 
 @each_authorized
-def test_who_is_named_but_did_not_sign_does_not_count(
+def test_a_named_signer_who_did_not_sign_does_not_count(
     governed: Ledger, owner: Keypair, signers: list[Keypair], name: str
 ) -> None:
     one, two, _ = signers
@@ -214,7 +214,7 @@ def test_an_owner_among_the_signers_counts_as_one(governed: Ledger, owner: Keypa
     governed.must(order("withdraw", owner, owner, other), owner, other)
 
 
-def test_a_signer_who_was_replaced_does_not_count_any_more(
+def test_a_replaced_signer_no_longer_counts(
     governed: Ledger, owner: Keypair, signers: list[Keypair]
 ) -> None:
     one, two, three = signers

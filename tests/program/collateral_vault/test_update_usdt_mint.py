@@ -73,7 +73,7 @@ def test_the_vault_works_with_its_new_mint_and_no_longer_with_the_old(
     governed.must(build("close_vault", key, accounts={"vault_token_account": tokens}), owner)
 
 
-def test_a_mint_may_be_taken_back_and_its_token_account_is_there_still(
+def test_a_vault_may_return_to_its_first_mint_and_token_account(
     governed: Ledger, governance: Keypair, owner: Keypair
 ) -> None:
     governed.must(update(owner, governance), governance)
@@ -85,7 +85,7 @@ def test_a_mint_may_be_taken_back_and_its_token_account_is_there_still(
     governed.must(build("deposit", owner.pubkey(), amount=1), owner)
 
 
-def test_a_token_account_that_somebody_made_before_is_taken(
+def test_an_existing_token_account_of_the_new_mint_is_used(
     governed: Ledger, governance: Keypair, owner: Keypair
 ) -> None:
     vault = vault_address(owner.pubkey())
@@ -115,7 +115,7 @@ def test_a_vault_that_holds_anything_keeps_its_mint(
     refused(governed, key, change, governance, error="NonZeroBalance")
 
 
-def test_nobody_but_governance_gives_a_vault_another_mint(
+def test_only_governance_changes_a_vaults_mint(
     governed: Ledger, governance: Keypair, owner: Keypair
 ) -> None:
     for other in (owner, governed.wallet()):
@@ -141,7 +141,7 @@ def test_the_token_account_is_the_vaults_for_the_new_mint(
         refused(governed, key, wrong, governance, error="ConstraintAssociated")
 
 
-def test_what_is_no_mint_of_the_token_program_is_refused(
+def test_an_account_that_is_no_mint_of_the_token_program_is_refused(
     governed: Ledger, governance: Keypair, owner: Keypair
 ) -> None:
     key, unknown, uninitialised, forged = owner.pubkey(), *(Keypair().pubkey() for _ in range(3))
@@ -156,7 +156,7 @@ def test_what_is_no_mint_of_the_token_program_is_refused(
         refused(governed, key, update(owner, governance, mint), governance, error=error)
 
 
-def test_a_token_account_that_is_not_the_vaults_any_more_is_refused(
+def test_a_token_account_that_no_longer_belongs_to_the_vault_is_refused(
     governed: Ledger, governance: Keypair, owner: Keypair
 ) -> None:
     """A vault never gives its token account away, but SPL Token permits it: write it directly."""
@@ -170,7 +170,7 @@ def test_a_token_account_that_is_not_the_vaults_any_more_is_refused(
     assert governed.vault(key) == before
 
 
-def test_programs_are_those_of_the_interface(
+def test_only_the_programs_of_the_interface_are_accepted(
     governed: Ledger, governance: Keypair, owner: Keypair
 ) -> None:
     for name in ("system_program", "token_program", "associated_token_program"):

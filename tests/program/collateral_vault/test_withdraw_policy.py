@@ -59,7 +59,9 @@ def whitelist(change: str, owner: Keypair, address: Pubkey) -> Instruction:
 
 
 @pytest.mark.parametrize("name", SETTINGS)
-def test_only_the_owner_sets_and_asks(governed: Ledger, owner: Keypair, name: str) -> None:
+def test_only_the_owner_sets_the_policy_and_requests_withdrawals(
+    governed: Ledger, owner: Keypair, name: str
+) -> None:
     delegate, stranger = governed.wallet(), governed.wallet()
     governed.must(add_delegate(owner.pubkey(), delegate.pubkey()), owner)
     governed.must(whitelist("add", owner, KEYS[0]), owner)
@@ -117,7 +119,7 @@ def test_a_rate_limit_is_set_with_a_window_that_starts_now(
     assert events == (("WithdrawRateLimitSetEvent", said),)
 
 
-def test_setting_the_same_rate_limit_again_starts_its_window_anew(
+def test_setting_the_same_rate_limit_again_restarts_its_window(
     governed: Ledger, owner: Keypair
 ) -> None:
     governed.must(rate(owner, 100, 300), owner)
@@ -142,9 +144,7 @@ def test_setting_the_same_rate_limit_again_starts_its_window_anew(
 # The whitelist
 
 
-def test_the_whitelist_keeps_the_order_in_which_addresses_came(
-    governed: Ledger, owner: Keypair
-) -> None:
+def test_the_whitelist_keeps_the_order_of_its_additions(governed: Ledger, owner: Keypair) -> None:
     key, vault = owner.pubkey(), vault_address(owner.pubkey())
 
     def change(name: str, address: Pubkey, *left: Pubkey) -> None:

@@ -166,7 +166,7 @@ def refused(
 pool_refused = partial(refused, idl=YIELD_IDL)
 
 
-def assert_books_equal_tokens(ledger: Ledger, owner: Pubkey, *, kept: int = 0) -> None:
+def assert_balances_match_tokens(ledger: Ledger, owner: Pubkey, *, kept: int = 0) -> None:
     """Assert that the vault's balances add up and that its tokens cover all that is not lent out.
 
     `kept` is the part of the yield balance that never left the vault's token account.

@@ -68,7 +68,7 @@ def test_an_open_position_holds_tokens_until_it_is_closed(traded: Ledger, owner:
     assert traded.tokens(owner.pubkey()) == 100
 
 
-def test_the_vault_program_tells_of_each_position(traded: Ledger, owner: Keypair) -> None:
+def test_the_vault_program_emits_an_event_for_each_position(traded: Ledger, owner: Keypair) -> None:
     opened = traded.must(open_position(owner.pubkey(), 60), owner)
     closed = traded.must(close_position(owner.pubkey(), 25), owner)
     whose = {"vault": vault_address(owner.pubkey()), "owner": owner.pubkey()}
@@ -78,7 +78,7 @@ def test_the_vault_program_tells_of_each_position(traded: Ledger, owner: Keypair
     assert ("UnlockEvent", whose | {"amount": 25} | unlocked) in closed.events
 
 
-def test_a_summary_remembers_the_slot_of_its_last_change(traded: Ledger, owner: Keypair) -> None:
+def test_a_summary_stores_the_slot_of_its_last_change(traded: Ledger, owner: Keypair) -> None:
     clock = traded.svm.get_clock()
     for slot, change in ((9_000, open_position), (9_001, close_position)):
         clock.slot = slot
@@ -126,7 +126,7 @@ def test_no_more_is_opened_than_is_available(traded: Ledger, owner: Keypair) -> 
     assert books(traded, owner) == (0, 100, 1, 100)
 
 
-def test_a_refusal_of_the_vault_leaves_the_summary_as_it_was(
+def test_a_refusal_by_the_vault_leaves_the_summary_unchanged(
     traded: Ledger, owner: Keypair
 ) -> None:
     traded.must(open_position(owner.pubkey(), 60), owner)
@@ -141,7 +141,9 @@ def test_a_refusal_of_the_vault_leaves_the_summary_as_it_was(
 
 
 @pytest.mark.parametrize("enforced", [False, True])
-def test_the_caller_is_named_truly(traded: Ledger, owner: Keypair, enforced: bool) -> None:
+def test_the_position_manager_names_itself_as_the_caller(
+    traded: Ledger, owner: Keypair, enforced: bool
+) -> None:
     traded.change_authority(cpi_enforced=enforced)
     traded.must(open_position(owner.pubkey(), 60), owner)
     traded.must(close_position(owner.pubkey(), 60), owner)
@@ -170,7 +172,9 @@ def test_nobody_locks_or_unlocks_directly(traded: Ledger, owner: Keypair, name: 
 
 
 @pytest.mark.parametrize("name", ["lock_collateral", "unlock_collateral"])
-def test_an_honest_neighbour_lends_no_authority(traded: Ledger, owner: Keypair, name: str) -> None:
+def test_an_authorized_call_in_the_transaction_lends_no_authority(
+    traded: Ledger, owner: Keypair, name: str
+) -> None:
     traded.must(open_position(owner.pubkey(), 60), owner)
     neighbour, forged = open_position(owner.pubkey(), 1), direct(traded, name, owner, 10)
     for given in ([neighbour, forged], [forged, neighbour], [neighbour, forged, neighbour]):

@@ -39,24 +39,28 @@ def attempt(ledger: Ledger, owner: Keypair, summaries: Sequence[Pubkey]) -> chai
     return ledger.send(withdraw(owner.pubkey(), 10, remaining=remaining), owner)
 
 
-def test_a_summary_without_open_positions_lets_tokens_out(traded: Ledger, owner: Keypair) -> None:
+def test_a_summary_without_open_positions_permits_withdrawals(
+    traded: Ledger, owner: Keypair
+) -> None:
     summary = traded.put_summary(owner.pubkey())
     assert attempt(traded, owner, [summary]).error is None
     assert traded.tokens(owner.pubkey()) == 10
 
 
 @pytest.mark.parametrize("count", [1, 2**32, 2**64 - 1])
-def test_an_open_position_keeps_everything_in(traded: Ledger, owner: Keypair, count: int) -> None:
+def test_an_open_position_blocks_every_withdrawal(
+    traded: Ledger, owner: Keypair, count: int
+) -> None:
     summary = traded.put_summary(owner.pubkey(), open_positions=count)
     assert_refused(attempt(traded, owner, [summary]), "OpenPositionsExist")
     assert traded.tokens(owner.pubkey()) == 0
 
 
-def test_a_summary_cannot_be_left_out(traded: Ledger, owner: Keypair) -> None:
+def test_a_summary_cannot_be_omitted(traded: Ledger, owner: Keypair) -> None:
     assert_refused(attempt(traded, owner, []), "PositionSummaryMissing")
 
 
-def test_every_authorized_program_has_its_say_in_order(governed: Ledger, owner: Keypair) -> None:
+def test_every_authorized_program_is_checked_in_order(governed: Ledger, owner: Keypair) -> None:
     governed.change_authority(authorized_programs=[POSITION_MANAGER, OTHER_MANAGER])
     first = governed.put_summary(owner.pubkey())
     second = governed.put_summary(owner.pubkey(), program=OTHER_MANAGER)
@@ -162,7 +166,7 @@ def the_vault(_: Ledger, owner: Keypair) -> Pubkey:
         the_vault,
     ],
 )
-def test_nothing_stands_in_for_a_summary(
+def test_no_account_replaces_a_summary(
     traded: Ledger, owner: Keypair, forge: Callable[[Ledger, Keypair], Pubkey]
 ) -> None:
     summary = forge(traded, owner)
@@ -170,9 +174,7 @@ def test_nothing_stands_in_for_a_summary(
     assert traded.tokens(owner.pubkey()) == 0
 
 
-def test_an_open_position_cannot_hide_behind_an_address_never_used(
-    traded: Ledger, owner: Keypair
-) -> None:
+def test_an_unused_address_cannot_hide_an_open_position(traded: Ledger, owner: Keypair) -> None:
     summary = traded.put_summary(owner.pubkey(), open_positions=1)
     for other in (Keypair().pubkey(), vault_address(Keypair().pubkey())):
         assert_refused(attempt(traded, owner, [other, summary]), "PositionSummaryInvalid")
@@ -200,7 +202,7 @@ def test_multisig_signers_follow_the_summaries(traded: Ledger, owner: Keypair) -
     assert attempt_with(summary, second).error is None
 
 
-def test_as_many_programs_as_a_transaction_can_name_are_asked(
+def test_as_many_programs_as_a_transaction_can_name_are_checked(
     governed: Ledger, owner: Keypair
 ) -> None:
     programs = [Keypair().pubkey() for _ in range(18)]

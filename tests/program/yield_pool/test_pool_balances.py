@@ -144,7 +144,7 @@ def assert_agree(pools: Pools, books: Books, keys: list[Keypair]) -> None:
 
 @settings(max_examples=60, deadline=None)
 @given(st.lists(steps, max_size=40))
-def test_a_pool_equals_books_kept_by_hand(todo: list[tuple[str, int, int]]) -> None:
+def test_a_pool_equals_an_independent_model(todo: list[tuple[str, int, int]]) -> None:
     pools, books = with_yield_pool(Ledger(), rate_bps=START_RATE), Books()
     pools.fund(START_RESERVE)
     keys = [pools.saver(usdt=WEALTH, deposited=START_PRINCIPAL) for _ in books.savers]

@@ -27,7 +27,7 @@ from tests.program.harness.ledger import (
 from tests.program.harness.venues import (
     YEAR,
     Venue,
-    assert_books_equal_tokens,
+    assert_balances_match_tokens,
     move,
     open_venue,
     refused,
@@ -51,7 +51,7 @@ def owner(governed: Ledger, venue: Venue) -> Keypair:
 
 
 @every
-def test_the_vault_program_is_no_yield_program(
+def test_the_vault_program_cannot_be_a_yield_program(
     governed: Ledger, governance: Keypair, owner: Keypair, name: str
 ) -> None:
     """A yield program gets data that begin like `deposit`'s, and the vault would sign."""
@@ -81,7 +81,7 @@ def unsigned(given: Instruction) -> list[AccountMeta]:
 @pytest.mark.parametrize(
     "program", [TOKEN, SYSTEM, ASSOCIATED], ids=["token", "system", "associated token"]
 )
-def test_programs_that_everybody_knows_are_called_and_understand_nothing(
+def test_well_known_programs_are_called_and_reject_the_instruction(
     governed: Ledger, governance: Keypair, owner: Keypair, name: str, program: Pubkey
 ) -> None:
     """The accounts are in the order in which the token program would transfer, approve or close."""
@@ -99,7 +99,7 @@ def test_programs_that_everybody_knows_are_called_and_understand_nothing(
     assert any(line.startswith(f"Program {program} failed") for line in outcome.logs)
 
 
-def test_what_a_yield_program_is_told_is_no_instruction_of_the_token_program() -> None:
+def test_yield_instructions_are_no_instructions_of_the_token_program() -> None:
     """The token program reads one byte: it knows 0 to 45, and 255 for a batch.
 
     The system program reads four bytes and knows 0 to 13.
@@ -111,7 +111,7 @@ def test_what_a_yield_program_is_told_is_no_instruction_of_the_token_program() -
 
 
 @every
-def test_the_position_manager_is_no_yield_program(
+def test_the_position_manager_cannot_be_a_yield_program(
     governed: Ledger, governance: Keypair, owner: Keypair, name: str
 ) -> None:
     positions.with_position_manager(governed)
@@ -124,7 +124,7 @@ def test_the_position_manager_is_no_yield_program(
 
 
 @every
-def test_a_wallet_is_no_program(
+def test_a_wallet_cannot_be_a_yield_program(
     governed: Ledger, governance: Keypair, venue: Venue, owner: Keypair, name: str
 ) -> None:
     wallet = governed.wallet().pubkey()
@@ -139,7 +139,7 @@ def test_a_wallet_is_no_program(
 
 
 @every
-def test_the_vaults_token_account_is_watched_or_no_call_is_made(
+def test_a_call_without_the_vaults_token_account_is_refused(
     governed: Ledger, venue: Venue, owner: Keypair, name: str
 ) -> None:
     key = owner.pubkey()
@@ -156,7 +156,7 @@ def test_the_vaults_token_account_is_watched_or_no_call_is_made(
 
 
 @every
-def test_a_second_account_of_the_vault_does_not_stand_in_for_its_own(
+def test_a_second_account_of_the_vault_does_not_replace_its_own(
     governed: Ledger, venue: Venue, owner: Keypair, name: str
 ) -> None:
     """The pool would accept either, but the vault's own account is checked and must change."""
@@ -170,7 +170,7 @@ def test_a_second_account_of_the_vault_does_not_stand_in_for_its_own(
 
 
 @every
-def test_the_vaults_token_account_may_be_given_twice(
+def test_the_vaults_token_account_may_be_passed_twice(
     governed: Ledger, venue: Venue, owner: Keypair, name: str
 ) -> None:
     governed.set_time(START + YEAR)
@@ -178,11 +178,11 @@ def test_the_vaults_token_account_may_be_given_twice(
     own = venue.accounts(key)
     given = move(name, key, 20, program=venue.program, through=[*own, own[4]])
     governed.must(given, owner)
-    assert_books_equal_tokens(governed, key)
+    assert_balances_match_tokens(governed, key)
 
 
 @every
-def test_a_token_account_that_may_not_be_written_does_not_move(
+def test_a_readonly_token_account_is_refused_by_the_pool(
     governed: Ledger, venue: Venue, owner: Keypair, name: str
 ) -> None:
     governed.set_time(START + YEAR)
@@ -222,7 +222,7 @@ def test_thirty_two_accounts_are_passed_on_and_no_more(
 
 
 @every
-def test_a_yield_program_is_not_given_what_the_vault_has_with_another(
+def test_a_yield_program_gets_no_account_of_another_yield_program(
     governed: Ledger, governance: Keypair, venue: Venue, owner: Keypair, name: str
 ) -> None:
     """It could take those with the vault's signature; only the vault's own tokens are checked."""
@@ -239,7 +239,7 @@ def test_a_yield_program_is_not_given_what_the_vault_has_with_another(
 
 
 @every
-def test_the_token_program_on_the_whitelist_stops_every_call_until_it_is_off(
+def test_a_whitelisted_token_program_blocks_every_call_until_removed(
     governed: Ledger, governance: Keypair, venue: Venue, owner: Keypair, name: str
 ) -> None:
     """It owns every token account. Blocking all deposits is better than losing one account."""
@@ -253,7 +253,7 @@ def test_the_token_program_on_the_whitelist_stops_every_call_until_it_is_off(
 
 
 @every
-def test_a_full_whitelist_and_the_most_accounts_fit_the_compute_budget(
+def test_a_full_whitelist_and_the_maximum_of_accounts_fit_the_compute_budget(
     governed: Ledger, venue: Venue, owner: Keypair, name: str
 ) -> None:
     governed.set_time(START + YEAR)

@@ -26,7 +26,7 @@ from tests.program.harness.ledger import (
 from tests.program.harness.puppet import PUPPET, Act, Fail, own_address, play, stage, with_puppet
 from tests.program.harness.venues import (
     Venue,
-    assert_books_equal_tokens,
+    assert_balances_match_tokens,
     move,
     refused,
     whitelist,
@@ -106,7 +106,7 @@ def close(owner: Keypair) -> Instruction:
     return Instruction(TOKEN, b"\x09", accounts)
 
 
-def create_anew(owner: Keypair) -> Instruction:
+def recreate(owner: Keypair) -> Instruction:
     vault = vault_address(owner.pubkey())
     accounts = [
         AccountMeta(HANDS, True, True),
@@ -123,12 +123,12 @@ def create_anew(owner: Keypair) -> Instruction:
 def test_exactly_the_amount_may_move(governed: Ledger, owner: Keypair, name: str) -> None:
     """The case that every refusal below varies."""
     governed.must(order(governed, name, owner, honest(name, owner)), owner)
-    assert_books_equal_tokens(governed, owner.pubkey())
+    assert_balances_match_tokens(governed, owner.pubkey())
 
 
 @both
 @pytest.mark.parametrize("by", [-1, +1], ids=["less", "more"])
-def test_not_a_unit_less_or_more_moves(
+def test_one_unit_less_or_more_is_refused(
     governed: Ledger, owner: Keypair, name: str, by: int
 ) -> None:
     act = (take if name == "yield_deposit" else pay)(owner, AMOUNT + by)
@@ -136,7 +136,7 @@ def test_not_a_unit_less_or_more_moves(
 
 
 @every
-def test_a_program_that_moves_nothing_is_not_believed(
+def test_a_program_that_moves_nothing_is_refused(
     governed: Ledger, owner: Keypair, name: str
 ) -> None:
     refused(governed, order(governed, name, owner), owner, error="InvariantViolation")
@@ -159,15 +159,13 @@ def test_tokens_do_not_move_the_wrong_way(
 
 
 @both
-def test_more_than_the_amount_may_come_and_go_if_it_is_the_amount_in_the_end(
-    governed: Ledger, owner: Keypair, name: str
-) -> None:
+def test_only_the_net_amount_must_match(governed: Ledger, owner: Keypair, name: str) -> None:
     acts = (take(owner, 300), pay(owner, 300), honest(name, owner))
     governed.must(order(governed, name, owner, *acts), owner)
-    assert_books_equal_tokens(governed, owner.pubkey())
+    assert_balances_match_tokens(governed, owner.pubkey())
 
 
-def test_what_is_locked_is_not_taken_in_the_place_of_what_is_available(
+def test_locked_tokens_are_not_taken_in_place_of_available_ones(
     governed: Ledger, owner: Keypair
 ) -> None:
     governed.change_vault(owner.pubkey(), available_balance=10, locked_balance=590)
@@ -202,13 +200,13 @@ def test_an_emptied_token_account_is_not_closed(governed: Ledger, owner: Keypair
     refused(governed, given, owner, error="InvalidTokenProgramOwner")
 
 
-def test_a_token_account_that_is_made_anew_is_the_same_to_the_last_lamport(
+def test_a_recreated_token_account_is_identical_to_the_lamport(
     governed: Ledger, owner: Keypair
 ) -> None:
     tokens = token_address(vault_address(owner.pubkey()))
     rent = governed.svm.get_balance(tokens)
     assert rent is not None
-    acts = (take(owner, 600), close(owner), create_anew(owner))
+    acts = (take(owner, 600), close(owner), recreate(owner))
 
     governed.put(tokens, TOKEN, governed.data(tokens), rent + 1)
     given = order(governed, "yield_deposit", owner, *acts, amount=600)
@@ -285,7 +283,7 @@ def assert_escalated(outcome: Outcome, address: Pubkey) -> None:
 
 
 @every
-def test_a_yield_program_does_not_call_back(governed: Ledger, owner: Keypair, name: str) -> None:
+def test_a_yield_program_cannot_call_back(governed: Ledger, owner: Keypair, name: str) -> None:
     key = owner.pubkey()
     vault = vault_address(key)
     back = (
@@ -300,7 +298,7 @@ def test_a_yield_program_does_not_call_back(governed: Ledger, owner: Keypair, na
 
 
 @every
-def test_the_vaults_rent_is_not_taken(governed: Ledger, owner: Keypair, name: str) -> None:
+def test_the_vaults_rent_cannot_be_taken(governed: Ledger, owner: Keypair, name: str) -> None:
     vault = vault_address(owner.pubkey())
     data = b"\2\0\0\0" + (1).to_bytes(8, "little")
     theft = Instruction(SYSTEM, data, [AccountMeta(vault, True, True), writable(HANDS)])
@@ -314,7 +312,7 @@ def test_the_programs_own_error_comes_through(governed: Ledger, owner: Keypair, 
     assert refused(governed, given, owner, error=None).error == 7_777
 
 
-def test_what_the_vault_has_with_another_program_is_out_of_reach(
+def test_tokens_with_another_yield_program_are_out_of_reach(
     governed: Ledger, venue: Venue, owner: Keypair
 ) -> None:
     """From the pool through the vault's account, whose amount changes as it should."""

@@ -9,7 +9,7 @@ from tests.program.harness.refusals import assert_refused
 from tests.program.harness.venues import (
     YEAR,
     Venue,
-    assert_books_equal_tokens,
+    assert_balances_match_tokens,
     move,
     pool_refused,
     refused,
@@ -28,7 +28,7 @@ def kept(ledger: Ledger, owner: Keypair) -> int:
     return int.from_bytes(reserved[:8], "little")
 
 
-def test_without_accounts_a_deposit_moves_the_books_and_no_tokens(
+def test_without_accounts_a_deposit_changes_balances_and_moves_no_tokens(
     governed: Ledger, venue: Venue, owner: Keypair
 ) -> None:
     before = governed.vault(owner.pubkey())
@@ -46,7 +46,7 @@ def test_without_accounts_a_deposit_moves_the_books_and_no_tokens(
     assert not any("invoke [2]" in line for line in outcome.logs)
 
 
-def test_what_the_books_put_aside_they_take_back(
+def test_yield_deposited_without_a_call_returns_without_a_call(
     governed: Ledger, venue: Venue, owner: Keypair
 ) -> None:
     before = governed.vault(owner.pubkey())
@@ -59,7 +59,7 @@ def test_what_the_books_put_aside_they_take_back(
     governed.must(withdraw(owner.pubkey(), 1_000), owner)
 
 
-def test_books_alone_never_bring_back_what_a_yield_program_holds(
+def test_yield_held_by_a_program_never_returns_without_a_call(
     governed: Ledger, venue: Venue, owner: Keypair
 ) -> None:
     governed.must(venue.move("yield_deposit", owner.pubkey(), 400), owner)
@@ -69,7 +69,7 @@ def test_books_alone_never_bring_back_what_a_yield_program_holds(
     governed.must(venue.move("yield_withdraw", owner.pubkey(), 400), owner)
 
 
-def test_a_yield_program_brings_back_only_what_it_was_given(
+def test_a_yield_program_returns_only_what_it_received(
     governed: Ledger, venue: Venue, owner: Keypair
 ) -> None:
     """What stayed in the vault's account must not count as returned."""
@@ -90,11 +90,11 @@ def test_a_yield_program_brings_back_only_what_it_was_given(
     )
     governed.must(venue.move("yield_withdraw", key, 200), owner)
     governed.must(move("yield_withdraw", key, 300, program=venue.program), owner)
-    assert_books_equal_tokens(governed, key)
+    assert_balances_match_tokens(governed, key)
     assert governed.vault(key)["available_balance"] == 1_000
 
 
-def test_what_the_books_put_aside_is_out_of_reach_until_it_is_back(
+def test_yield_deposited_without_a_call_is_out_of_reach_until_it_returns(
     governed: Ledger, venue: Venue, owner: Keypair
 ) -> None:
     key = owner.pubkey()
@@ -104,7 +104,7 @@ def test_what_the_books_put_aside_is_out_of_reach_until_it_is_back(
     assert_refused(governed.send(build("close_vault", key), owner), "NonZeroBalance")
 
 
-def test_the_books_compound_only_what_they_have_accrued(
+def test_compounding_without_a_call_is_limited_to_accrued_yield(
     governed: Ledger, venue: Venue, owner: Keypair
 ) -> None:
     key = owner.pubkey()
@@ -125,7 +125,7 @@ def test_the_books_compound_only_what_they_have_accrued(
     refused(governed, given, owner, error="InsufficientYieldBalance")
 
 
-def test_what_the_books_compounded_still_has_to_come_from_the_program(
+def test_yield_compounded_without_a_call_must_still_come_from_the_program(
     governed: Ledger, venue: Venue, owner: Keypair
 ) -> None:
     """A recorded balance is no token: the pool pays principal, and interest only as interest."""
@@ -139,7 +139,7 @@ def test_what_the_books_compounded_still_has_to_come_from_the_program(
     pool_refused(governed, given, owner, error="InsufficientPrincipal")
     governed.must(venue.move("yield_withdraw", key, 400), owner)
     assert kept(governed, owner) == 0
-    assert_books_equal_tokens(governed, key)
+    assert_balances_match_tokens(governed, key)
 
 
 def test_more_than_the_reserve_can_count_is_refused(

@@ -6,7 +6,7 @@ from solders.pubkey import Pubkey
 
 from tests.program.harness.instructions import build
 from tests.program.harness.ledger import PROGRAM, START, Ledger, vault_address, withdraw
-from tests.program.harness.venues import YEAR, Venue, assert_books_equal_tokens, open_venue
+from tests.program.harness.venues import YEAR, Venue, assert_balances_match_tokens, open_venue
 
 NOBODY = Pubkey.default()
 
@@ -73,7 +73,7 @@ def test_a_deposit_moves_tokens_from_the_vault_into_the_pool(
     assert f"Program {venue.program} invoke [2]" in outcome.logs
 
 
-def test_a_withdrawal_brings_them_back_and_they_are_available(
+def test_a_withdrawal_returns_tokens_from_the_pool_to_available(
     governed: Ledger, venue: Venue, owner: Keypair
 ) -> None:
     governed.must(venue.move("yield_deposit", owner.pubkey(), 400), owner)
@@ -159,7 +159,7 @@ def test_part_of_the_interest_may_be_compounded_and_the_rest_later(
     for amount in (7, 13):
         governed.must(venue.move("compound_yield", owner.pubkey(), amount), owner)
     assert governed.vault(owner.pubkey())["yield_deposited_balance"] == 420
-    assert_books_equal_tokens(governed, owner.pubkey())
+    assert_balances_match_tokens(governed, owner.pubkey())
 
 
 def test_a_year_in_yield_ends_in_the_owners_wallet(
@@ -188,7 +188,7 @@ def test_a_year_in_yield_ends_in_the_owners_wallet(
     governed.must(build("close_vault", key), owner)
 
 
-def test_locked_and_timelocked_collateral_is_never_put_to_work(
+def test_locked_and_timelocked_collateral_is_never_deposited_for_yield(
     governed: Ledger, venue: Venue, owner: Keypair
 ) -> None:
     schedule = build("schedule_timelock", owner.pubkey(), amount=300, duration_seconds=60)
@@ -204,10 +204,10 @@ def test_locked_and_timelocked_collateral_is_never_put_to_work(
         "available_balance": 525,
         "last_compounded_at": START + YEAR,
     }
-    assert_books_equal_tokens(governed, owner.pubkey())
+    assert_balances_match_tokens(governed, owner.pubkey())
 
 
-def test_the_freeze_flag_does_not_keep_tokens_in_yield(
+def test_the_freeze_flag_does_not_block_yield_withdrawals(
     governed: Ledger, venue: Venue, owner: Keypair
 ) -> None:
     governed.must(venue.move("yield_deposit", owner.pubkey(), 10), owner)
@@ -235,10 +235,10 @@ def test_two_yield_programs_hold_parts_of_one_vault(
     state = governed.vault(key)
     assert (state["available_balance"], state["total_balance"]) == (1_035, 1_035)
     assert state["active_yield_program"] == NOBODY
-    assert_books_equal_tokens(governed, key)
+    assert_balances_match_tokens(governed, key)
 
 
-def test_what_others_earn_in_the_same_pool_stays_theirs(
+def test_interest_of_other_depositors_is_unaffected(
     governed: Ledger, venue: Venue, owner: Keypair
 ) -> None:
     other = venue.enter(governed.owner(deposited=500))

@@ -192,7 +192,7 @@ def apply(ledger: Ledger, owner: Keypair, venue: Venue, books: Books, step: Step
 
 @settings(max_examples=40, deadline=None)
 @given(st.lists(steps, min_size=10, max_size=50))
-def test_books_and_tokens_equal_a_ledger_kept_by_hand(todo: list[Step]) -> None:
+def test_balances_and_tokens_equal_an_independent_model(todo: list[Step]) -> None:
     ledger, books = Ledger(), Books()
     governance, owner = ledger.wallet(), ledger.owner(usdt=SUPPLY)
     ledger.must(initialize_vault_authority(governance.pubkey()), governance)
