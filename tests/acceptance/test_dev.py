@@ -23,9 +23,9 @@ async def test_the_demo_runs_twice_and_a_second_start_finds_its_data(tmp_path: P
     async with cvms("dev", *PORTS, folder=tmp_path) as dev:
         at = await _addresses(dev)
         for run in (1, 2):
-            said: list[str] = []
-            await run_demo(at, say=said.append)
-            assert said[-1] == "Everything is as it should be."
+            output: list[str] = []
+            await run_demo(at, say=output.append)
+            assert output[-1] == "Everything is as it should be."
             assert await _tvl(at) == run * LEFT_BY_DEMO
         children = psutil.Process(dev.process.pid).children(recursive=True)
         await dev.stop(signal.SIGINT, within=10)

@@ -31,11 +31,11 @@ async def test_the_walk_calls_every_route(tmp_path: Path) -> None:
             walk = await trio.run_process(
                 [str(WALK)], env=where, capture_stdout=True, capture_stderr=True, check=False
             )
-        said = walk.stdout.decode()
-        assert walk.returncode == 0, said[-500:] + walk.stderr.decode()
-        assert said.endswith("Every route answered as it should.\n")
+        output = walk.stdout.decode()
+        assert walk.returncode == 0, output[-500:] + walk.stderr.decode()
+        assert output.endswith("Every route answered as it should.\n")
         document = (await http.get(f"{url}/openapi.json")).json()
-    walked = re.findall(r"^\d{3} (GET|POST|DELETE) ([^?\s]+)", said, re.MULTILINE)
+    walked = re.findall(r"^\d{3} (GET|POST|DELETE) ([^?\s]+)", output, re.MULTILINE)
     for path, item in document["paths"].items():
         pattern = re.sub(r"\{\w+\}", "[^/]+", path)
         for method in item:

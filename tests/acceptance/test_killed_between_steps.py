@@ -13,7 +13,7 @@ from tests.acceptance.processes import Command, until_ready
 async def test_a_service_killed_after_every_step_loses_and_duplicates_nothing(
     system: System, database_url: str
 ) -> None:
-    said: list[str] = []
+    output: list[str] = []
     kills = 0
     async with trio.open_nursery() as nursery:
         service: Command = await nursery.start(_serve, system)
@@ -24,10 +24,10 @@ async def test_a_service_killed_after_every_step_loses_and_duplicates_nothing(
             kills += 1
             service = await nursery.start(_serve, system)
 
-        await run_demo(system.at, between=kill_and_restart, say=said.append)
+        await run_demo(system.at, between=kill_and_restart, say=output.append)
         nursery.cancel_scope.cancel()
     assert kills == len(STEPS)
-    assert said[-1] == "Everything is as it should be."
+    assert output[-1] == "Everything is as it should be."
     _assert_each_effect_recorded_once(database_url)
 
 

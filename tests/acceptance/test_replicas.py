@@ -87,9 +87,9 @@ class Listener:
     async def _follow(self, client: Client) -> None:
         since = self.seqs[-1] if self.seqs else 0
         async with client.stream(Topic(TOPIC, since=since)) as stream:
-            async for told in stream:
-                assert isinstance(told, Event), told
-                self.seqs.append(told.seq)
+            async for event in stream:
+                assert isinstance(event, Event), event
+                self.seqs.append(event.seq)
 
 
 @pytest.mark.parametrize("fate", ["killed", "stopped", "cut off"])
@@ -100,7 +100,7 @@ async def test_a_leader_that_fails_under_load_loses_and_duplicates_nothing(
         proxy = await stack.enter_async_context(database_proxy(database_url))
         leader = await stack.enter_async_context(replica(system, proxy.uri))
         other = await stack.enter_async_context(replica(system, database_url))
-        assert _holder(database_url).endswith(f":{leader.process.process.pid}")
+        assert _leader(database_url).endswith(f":{leader.process.process.pid}")
 
         near, far = Listener(), Listener()
         traffic = Traffic([leader.url, other.url])
@@ -111,19 +111,19 @@ async def test_a_leader_that_fails_under_load_loses_and_duplicates_nothing(
             await _until(lambda: traffic.payments >= OWNERS)
 
             await _strike(fate, leader, proxy)
-            await _until(lambda: _holder(database_url).endswith(f":{other.process.process.pid}"))
+            await _until(lambda: _leader(database_url).endswith(f":{other.process.process.pid}"))
             near.moved.set()
             if fate == "stopped":
                 leader.process.process.send_signal(signal.SIGCONT)
             already = traffic.payments
             await _until(lambda: traffic.payments >= already + 2 * OWNERS)
             traffic.stopping = True
-            await _until(lambda: _unsettled(database_url) == 0)
-            await _until(lambda: _deposits_in_books(database_url) == _deposits_landed(database_url))
-            told = _topic_head(database_url)
-            await _until(lambda: near.seqs[-1:] == [told] and far.seqs[-1:] == [told])
+            await _until(lambda: _count_pending(database_url) == 0)
+            await _until(lambda: _deposits_recorded(database_url) == _deposits_landed(database_url))
+            head = _topic_head(database_url)
+            await _until(lambda: near.seqs[-1:] == [head] and far.seqs[-1:] == [head])
             nursery.cancel_scope.cancel()
-        assert near.seqs == far.seqs == list(range(1, told + 1))
+        assert near.seqs == far.seqs == list(range(1, head + 1))
         await _compare(other.url, traffic, database_url)
 
 
@@ -204,12 +204,12 @@ def _query(database_url: str, query: str) -> list[Any]:
         return conn.execute(query.encode()).fetchall()
 
 
-def _holder(database_url: str) -> str:
+def _leader(database_url: str) -> str:
     rows = _query(database_url, "SELECT holder FROM leadership WHERE until > now()")
     return str(rows[0].holder) if rows else ""
 
 
-def _unsettled(database_url: str) -> int:
+def _count_pending(database_url: str) -> int:
     states = "('pending', 'submitted', 'confirmed')"
     [row] = _query(database_url, f"SELECT count(*) FROM submissions WHERE state IN {states}")
     return int(row.count)
@@ -221,7 +221,7 @@ def _deposits_landed(database_url: str) -> int:
     return int(row.count)
 
 
-def _deposits_in_books(database_url: str) -> int:
+def _deposits_recorded(database_url: str) -> int:
     [row] = _query(database_url, "SELECT count(*) FROM transactions WHERE kind = 'deposit'")
     return int(row.count)
 

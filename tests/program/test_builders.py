@@ -27,7 +27,7 @@ from tests.program.harness.ledger import (
     vault_address,
 )
 from tests.program.harness.pools import YIELD_POOL
-from tests.program.harness.puppet import PUPPET, play, with_puppet
+from tests.program.harness.puppet import PUPPET, puppet_call, with_puppet
 from tests.program.harness.venues import YEAR, open_venue
 
 PROGRAMS = Programs(
@@ -54,7 +54,7 @@ class Backend:
         """Run an instruction that only a program may call, with the puppet as the caller."""
         self.run.add(name)
         built = getattr(instructions, name)(PROGRAMS, caller_program=PUPPET, **arguments)
-        outcome = self.ledger.must(play(self.ledger, built), payer)
+        outcome = self.ledger.must(puppet_call(self.ledger, built), payer)
         assert f"Program log: Instruction: {title(name)}" in outcome.logs
 
 

@@ -33,7 +33,7 @@ from tests.program.harness.ledger import (
     without,
 )
 from tests.program.harness.positions import close_position, open_position, rebalance_collateral
-from tests.program.harness.puppet import PUPPET, play, with_puppet
+from tests.program.harness.puppet import PUPPET, puppet_call, with_puppet
 from tests.program.harness.refusals import assert_refused
 
 STRANGER = Pubkey.from_string("Stranger11111111111111111111111111111111111")
@@ -123,7 +123,7 @@ def test_an_authorized_program_moves_collateral_by_calling_itself(
     market: Market, name: str, enforced: bool
 ) -> None:
     market.ledger.change_authority(cpi_enforced=enforced)
-    market.moves(name, play(market.ledger, market.call(name)))
+    market.moves(name, puppet_call(market.ledger, market.call(name)))
 
 
 @each_call
@@ -142,7 +142,7 @@ def test_a_caller_that_must_name_itself_cannot_name_another(
     market: Market, name: str, named: Pubkey
 ) -> None:
     market.ledger.change_authority(cpi_enforced=True)
-    market.refuses(play(market.ledger, market.call(name, caller_program=named)))
+    market.refuses(puppet_call(market.ledger, market.call(name, caller_program=named)))
 
 
 @each_call
@@ -150,7 +150,7 @@ def test_a_caller_that_must_name_itself_cannot_name_another(
 def test_the_named_caller_is_ignored_unless_it_is_required(
     market: Market, name: str, named: Pubkey
 ) -> None:
-    market.moves(name, play(market.ledger, market.call(name, caller_program=named)))
+    market.moves(name, puppet_call(market.ledger, market.call(name, caller_program=named)))
 
 
 @each_call
@@ -161,7 +161,7 @@ def test_an_unauthorized_program_moves_nothing_whatever_it_names(
 ) -> None:
     market.ledger.change_authority(cpi_enforced=enforced)
     called = market.call(name, caller_program=named)
-    market.refuses(play(market.ledger, called, program=STRANGER))
+    market.refuses(puppet_call(market.ledger, called, program=STRANGER))
 
 
 # The depth of the call
@@ -178,7 +178,7 @@ def test_nobody_moves_collateral_through_the_position_manager(
 ) -> None:
     market.ledger.change_authority(authorized_programs=authorized)
     trader = market.governance if name == "transfer_collateral" else market.owner
-    outcome = market.refuses(play(market.ledger, market.trade(name)), by=[trader])
+    outcome = market.refuses(puppet_call(market.ledger, market.trade(name)), by=[trader])
     assert f"Program {PROGRAM} invoke [3]" in outcome.logs
 
 
@@ -190,8 +190,8 @@ def test_a_callers_caller_gives_and_gains_no_authority(
     market: Market, name: str, enforced: bool, inner: Pubkey, outer: Pubkey
 ) -> None:
     market.ledger.change_authority(cpi_enforced=enforced)
-    called = play(market.ledger, market.call(name), program=inner)
-    market.refuses(play(market.ledger, called, program=outer))
+    called = puppet_call(market.ledger, market.call(name), program=inner)
+    market.refuses(puppet_call(market.ledger, called, program=outer))
 
 
 # Other instructions in the transaction
@@ -209,7 +209,7 @@ def honest(market: Market) -> Given:
     """Return an instruction of each authorized program that locks one unit."""
     owner = market.owner.pubkey()
     lock = change_lock("lock_collateral", owner, 1, caller_program=PUPPET)
-    return [open_position(owner, 1), play(market.ledger, lock)]
+    return [open_position(owner, 1), puppet_call(market.ledger, lock)]
 
 
 @each_call
@@ -218,7 +218,7 @@ def test_an_unauthorized_program_gains_nothing_from_other_instructions(
     market: Market, name: str, enforced: bool
 ) -> None:
     market.ledger.change_authority(cpi_enforced=enforced)
-    called = play(market.ledger, market.call(name), program=STRANGER)
+    called = puppet_call(market.ledger, market.call(name), program=STRANGER)
     for given in among(honest(market), called):
         market.refuses(*given, by=[market.owner])
 
@@ -245,9 +245,9 @@ def test_other_instructions_do_not_affect_an_authorized_call(
 ) -> None:
     ledger, owner = market.ledger, market.owner.pubkey()
     ledger.change_authority(cpi_enforced=enforced)
-    foreign = [play(ledger, program=STRANGER), get_vault_info(owner)]
+    foreign = [puppet_call(ledger, program=STRANGER), get_vault_info(owner)]
     before = ledger.vault(owner)
-    given = among(foreign, play(ledger, market.call(name)))[place]
+    given = among(foreign, puppet_call(ledger, market.call(name)))[place]
     assert ledger.send(given, market.payer).error is None
     assert ledger.vault(owner) == before | EFFECTS[name]
 
@@ -263,7 +263,7 @@ def test_one_transaction_may_hold_several_authorized_calls(market: Market) -> No
 
 @each_call
 def test_a_removed_program_is_refused(market: Market, name: str) -> None:
-    governance, call = market.governance, play(market.ledger, market.call(name))
+    governance, call = market.governance, puppet_call(market.ledger, market.call(name))
     removed = govern("remove_authorized_program", governance.pubkey(), value=PUPPET)
     market.refuses(removed, call, by=[governance])
     market.ledger.must(removed, governance)
@@ -276,7 +276,7 @@ def test_a_removed_program_is_refused(market: Market, name: str) -> None:
 def test_freezing_stops_locks_and_unlocks_whoever_calls(market: Market, name: str) -> None:
     freeze = govern("set_freeze_flag", market.governance.pubkey(), value=True)
     market.ledger.must(freeze, market.governance)
-    call = play(market.ledger, market.call(name))
+    call = puppet_call(market.ledger, market.call(name))
     if name == "transfer_collateral":
         market.moves(name, call)
     else:
@@ -303,7 +303,7 @@ def test_a_forged_sysvar_is_not_read(
         forged = Keypair().pubkey()
         market.ledger.put(forged, owner, running(PUPPET))
         called = market.call(name, instructions=forged)
-        for given in (called, play(market.ledger, called, program=program)):
+        for given in (called, puppet_call(market.ledger, called, program=program)):
             market.refuses(given, error="AccountSysvarMismatch")
 
 
@@ -321,7 +321,7 @@ def test_owners_deposit_and_withdraw_through_any_program(
 
     def called(given: Instruction) -> Instruction:
         for _ in range(1, depth):
-            given = play(governed, given, program=program)
+            given = puppet_call(governed, given, program=program)
         return given
 
     grown = {"total_balance": 110, "available_balance": 110, "total_deposited": 110}
@@ -336,7 +336,7 @@ def test_owners_deposit_and_withdraw_through_any_program(
 def test_a_signature_that_is_not_passed_on_does_not_count(market: Market) -> None:
     key = market.owner.pubkey()
     for given in (deposit(key, 1), withdraw(key, 1)):
-        accounts = play(market.ledger, without(given, signer=0)).accounts
+        accounts = puppet_call(market.ledger, without(given, signer=0)).accounts
         assert accounts[0].pubkey == key
         signed = Instruction(PUPPET, b"", [AccountMeta(key, True, True), *accounts[1:]])
         market.refuses(signed, by=[market.owner], error="AccountNotSigner")

@@ -7,8 +7,7 @@ from solders.keypair import Keypair
 from solders.message import MessageV0
 from solders.transaction import VersionedTransaction
 
-from tests.program.harness.compute_costs import ON_PROGRAMS, ON_VAULTS, Stage
-from tests.program.harness.crowds import PACKET, crowd, put_table
+from tests.program.harness.compute_costs import ON_PROGRAMS, ON_VAULTS, MeasuredChain
 from tests.program.harness.effects import changes, refused
 from tests.program.harness.full_vault import (
     DELAY,
@@ -29,6 +28,7 @@ from tests.program.harness.ledger import (
     vault_address,
     withdraw,
 )
+from tests.program.harness.many_programs import PACKET, put_table, withdraw_with_programs
 from tests.program.harness.refusals import assert_refused
 
 OTHER = Keypair().pubkey()
@@ -101,8 +101,8 @@ EVERYTHING = {name: (order, 1) for name, order in ON_VAULTS.items()} | {
 @pytest.mark.parametrize("name", EVERYTHING)
 def test_everything_works_while_all_lists_are_full(name: str) -> None:
     order, authorized = EVERYTHING[name]
-    stage = Stage(entries=64, authorized=authorized)
-    assert stage.ledger.must(*order(stage)).units <= DEFAULT_UNITS
+    chain = MeasuredChain(entries=64, authorized=authorized)
+    assert chain.ledger.must(*order(chain)).units <= DEFAULT_UNITS
 
 
 def test_removed_entries_leave_no_trace_in_a_full_vault(governed: Ledger, owner: Keypair) -> None:
@@ -144,25 +144,25 @@ def test_a_full_vault_can_be_emptied_and_closed(governed: Ledger, owner: Keypair
 
 @pytest.mark.parametrize("created", [True, False])
 def test_a_transaction_names_26_programs_summaries(created: bool) -> None:
-    most = crowd(26, created=created)
-    assert most.size <= PACKET < crowd(27, created=created).size
-    assert most.units() <= DEFAULT_UNITS
+    largest = withdraw_with_programs(26, created=created)
+    assert largest.size <= PACKET < withdraw_with_programs(27, created=created).size
+    assert largest.units() <= DEFAULT_UNITS
 
 
 @pytest.mark.parametrize("created", [True, False])
 def test_a_transaction_with_a_lookup_table_names_57_programs_summaries(created: bool) -> None:
-    most = crowd(57, created=created, table=True)
-    assert (most.size <= PACKET, most.locks()) == (True, 64)
-    assert most.units() <= DEFAULT_UNITS
+    largest = withdraw_with_programs(57, created=created, table=True)
+    assert (largest.size <= PACKET, largest.locks()) == (True, 64)
+    assert largest.units() <= DEFAULT_UNITS
 
 
 def test_with_64_authorized_programs_only_the_emergency_withdrawal_works() -> None:
     """The transaction would lock too many accounts: governance must not list so many programs."""
-    every = crowd(PROGRAMS, created=True, table=True)
+    every = withdraw_with_programs(PROGRAMS, created=True, table=True)
     assert every.locks() == 71
     assert every.error() == "TransactionErrorFieldless.TooManyAccountLocks"
-    stage = Stage(entries=64, authorized=PROGRAMS)
-    stage.ledger.must(*stage.by_owner("emergency_withdraw", amount=1))
+    chain = MeasuredChain(entries=64, authorized=PROGRAMS)
+    chain.ledger.must(*chain.by_owner("emergency_withdraw", amount=1))
 
 
 # Required signers

@@ -16,9 +16,9 @@ from tests.program.harness.compute_costs import (
     units,
     units_of_the_authority,
 )
-from tests.program.harness.crowds import crowd
 from tests.program.harness.full_vault import PROGRAMS
 from tests.program.harness.ledger import POSITION_IDL, VAULT_IDL
+from tests.program.harness.many_programs import withdraw_with_programs
 
 DOCUMENT = DOCS / "compute_units.md"
 HEAD = """\
@@ -86,8 +86,8 @@ def document() -> str:
     withdrawals = (
         (
             count,
-            crowd(count, created=True, table=table).units(),
-            crowd(count, created=False, table=table).units(),
+            withdraw_with_programs(count, created=True, table=table).units(),
+            withdraw_with_programs(count, created=False, table=table).units(),
         )
         for count, table in WITHDRAWALS
     )

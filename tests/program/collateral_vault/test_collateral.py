@@ -161,8 +161,8 @@ def test_a_full_vault_receives_no_more(
 def test_a_transfer_checks_the_tokens_of_both_vaults(
     traded: Ledger, owner: Keypair, taker: Keypair, governance: Keypair, side: str
 ) -> None:
-    wallet, held = {"owner": (owner, 99), "taker": (taker, 4)}[side]
-    traded.put_tokens(vault_address(wallet.pubkey()), held)
+    wallet, amount = {"owner": (owner, 99), "taker": (taker, 4)}[side]
+    traded.put_tokens(vault_address(wallet.pubkey()), amount)
     moved = rebalance_collateral(governance.pubkey(), owner.pubkey(), taker.pubkey(), 1)
     assert_refused(traded.send(moved, governance), "InvariantViolation")
 

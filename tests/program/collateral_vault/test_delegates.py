@@ -62,8 +62,8 @@ def test_fields_around_the_list_keep_their_values(ledger: Ledger) -> None:
     fill_vault(ledger, owner)
     before = ledger.vault(owner.pubkey())
     first, last = before["delegates"][0], before["delegates"][15]
-    for gone in (first, last):
-        ledger.must(remove_delegate(owner.pubkey(), gone), owner)
+    for removed in (first, last):
+        ledger.must(remove_delegate(owner.pubkey(), removed), owner)
     assert ledger.vault(owner.pubkey()) == before | {"delegates": before["delegates"][1:15]}
     for back in (first, last):
         ledger.must(add_delegate(owner.pubkey(), back), owner)

@@ -66,11 +66,11 @@ def rescued(owner: Keypair, by: Keypair, amount: int, *left: int) -> tuple[Event
     """Return a rescue's events; `left` is the remaining total, available and locked balance."""
     whose = {"vault": vault_address(owner.pubkey()), "owner": owner.pubkey()}
     balances = ("new_total_balance", "new_available_balance", "new_locked_balance")
-    said = whose | {"authority": by.pubkey(), "amount": amount}
-    said |= dict(zip(balances, left, strict=True))
+    fields = whose | {"authority": by.pubkey(), "amount": amount}
+    fields |= dict(zip(balances, left, strict=True))
     kind = {"transaction_type": "EmergencyWithdrawal", "timestamp": START}
     return (
-        ("EmergencyWithdrawEvent", said),
+        ("EmergencyWithdrawEvent", fields),
         ("TransactionEvent", whose | {"amount": amount} | kind),
     )
 

@@ -41,8 +41,8 @@ def timelock(amount: int, unlock_time: int) -> dict[str, int]:
 
 def released(owner: Keypair, total: int, left: int) -> Event:
     key = owner.pubkey()
-    said: dict[str, Any] = {"vault": vault_address(key), "owner": key}
-    return "TimelocksReleasedEvent", said | {"released_total": total, "remaining_timelocks": left}
+    fields: dict[str, Any] = {"vault": vault_address(key), "owner": key}
+    return "TimelocksReleasedEvent", fields | {"released_total": total, "remaining_timelocks": left}
 
 
 # Scheduling
@@ -60,9 +60,9 @@ def test_a_timelock_takes_from_available_only(governed: Ledger, owner: Keypair) 
             available_balance=left,
             timelocks=list(locks),
         )
-        said: dict[str, Any] = {"vault": vault_address(key), "owner": key, "amount": amount}
-        said |= {"unlock_time": START + seconds, "remaining_timelocks": len(locks)}
-        assert events == (("TimelockScheduledEvent", said),)
+        fields: dict[str, Any] = {"vault": vault_address(key), "owner": key, "amount": amount}
+        fields |= {"unlock_time": START + seconds, "remaining_timelocks": len(locks)}
+        assert events == (("TimelockScheduledEvent", fields),)
     assert governed.tokens(vault_address(key)) == 1_000
 
 

@@ -56,8 +56,8 @@ def test_the_vault_works_with_its_new_mint_and_no_longer_with_the_old(
         usdt_mint=NEW_MINT,
         token_account=tokens,
     )
-    said = {"vault": vault, "old_mint": MINT, "new_mint": NEW_MINT}
-    assert events == (("UpdateUsdtMintEvent", said),)
+    fields = {"vault": vault, "old_mint": MINT, "new_mint": NEW_MINT}
+    assert events == (("UpdateUsdtMintEvent", fields),)
     assert governed.data(tokens) == token_data(vault, 0, NEW_MINT)
 
     refused(governed, key, build("deposit", key, amount=1), owner, error="ConstraintAssociated")

@@ -108,7 +108,7 @@ def test_a_lifetime_counter_that_is_full_refuses_instead_of_wrapping(governed: L
 
 
 @pytest.mark.parametrize(
-    "books",
+    "balances",
     [
         {"total_balance": 11},
         {"available_balance": 9},
@@ -118,11 +118,11 @@ def test_a_lifetime_counter_that_is_full_refuses_instead_of_wrapping(governed: L
     ],
 )
 def test_balances_that_do_not_add_up_move_no_token(
-    governed: Ledger, books: dict[str, object]
+    governed: Ledger, balances: dict[str, object]
 ) -> None:
     """No instruction can produce such balances: they are written directly."""
     owner = governed.owner(usdt=1, deposited=10)
-    governed.change_vault(owner.pubkey(), **books)
+    governed.change_vault(owner.pubkey(), **balances)
     for instruction in (
         withdraw(owner.pubkey(), 1),
         chain.deposit(owner.pubkey(), 1),

@@ -87,8 +87,8 @@ def test_a_delay_is_set_and_lifted(governed: Ledger, owner: Keypair, seconds: in
         events = changes(
             governed, key, delay(owner, value), owner, min_withdraw_delay_seconds=value
         )
-        said = {"vault": vault_address(key), "owner": key, "seconds": value}
-        assert events == (("WithdrawMinDelaySetEvent", said),)
+        fields = {"vault": vault_address(key), "owner": key, "seconds": value}
+        assert events == (("WithdrawMinDelaySetEvent", fields),)
 
 
 @pytest.mark.parametrize("seconds", [-1, -(2**63)])
@@ -114,9 +114,9 @@ def test_a_rate_limit_is_set_with_a_window_that_starts_now(
         rate_limit_amount=2**64 - 1,
         last_withdrawal_window_start=START + 7,
     )
-    said: dict[str, Any] = {"vault": vault_address(key), "owner": key}
-    said |= {"window_seconds": 2**32 - 1, "max_amount": 2**64 - 1}
-    assert events == (("WithdrawRateLimitSetEvent", said),)
+    fields: dict[str, Any] = {"vault": vault_address(key), "owner": key}
+    fields |= {"window_seconds": 2**32 - 1, "max_amount": 2**64 - 1}
+    assert events == (("WithdrawRateLimitSetEvent", fields),)
 
 
 def test_setting_the_same_rate_limit_again_restarts_its_window(
@@ -150,9 +150,9 @@ def test_the_whitelist_keeps_the_order_of_its_additions(governed: Ledger, owner:
     def change(name: str, address: Pubkey, *left: Pubkey) -> None:
         instruction = whitelist(name, owner, address)
         events = changes(governed, key, instruction, owner, withdraw_whitelist=list(left))
-        said: dict[str, Any] = {"vault": vault, "owner": key, "address": address}
-        said |= {"added": name == "add", "new_len": len(left)}
-        assert events == (("WithdrawWhitelistUpdatedEvent", said),)
+        fields: dict[str, Any] = {"vault": vault, "owner": key, "address": address}
+        fields |= {"added": name == "add", "new_len": len(left)}
+        assert events == (("WithdrawWhitelistUpdatedEvent", fields),)
 
     one, two, three = KEYS
     change("add", one, one)

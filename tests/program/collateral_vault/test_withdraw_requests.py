@@ -53,8 +53,8 @@ def test_a_request_is_stored_and_reserves_nothing(governed: Ledger, owner: Keypa
         governed.set_time(at)
         noted.append(pending(amount, at))
         events = changes(governed, key, ask(owner, amount), owner, pending_withdrawals=list(noted))
-        said = {"vault": vault_address(key), "owner": key, "remaining_pending": len(noted)}
-        assert events == (("WithdrawRequestedEvent", said | noted[-1]),)
+        fields = {"vault": vault_address(key), "owner": key, "remaining_pending": len(noted)}
+        assert events == (("WithdrawRequestedEvent", fields | noted[-1]),)
 
 
 def test_a_request_for_nothing_is_refused(governed: Ledger, owner: Keypair) -> None:

@@ -57,7 +57,7 @@ class SeededLedger(Ledger):
         return keypair
 
 
-class Stage:
+class MeasuredChain:
     """Two traders' vaults with `entries` entries in every list, or as many as the list holds.
 
     The authority lists `authorized` authorized and `entries` yield programs. The position manager
@@ -139,7 +139,7 @@ class Stage:
         return given, self.governance
 
 
-Order = Callable[[Stage], Step]
+Order = Callable[[MeasuredChain], Step]
 
 # Where the list may be full, an entry is removed before one is added.
 ON_VAULTS: dict[str, Order] = {
@@ -199,26 +199,26 @@ ON_PROGRAMS: dict[str, Order] = {
 }
 
 
-def empty_vault(on: Stage) -> Keypair:
+def empty_vault(on: MeasuredChain) -> Keypair:
     return on.ledger.owner()
 
 
-def open_vault(on: Stage) -> Step:
+def open_vault(on: MeasuredChain) -> Step:
     wallet = on.ledger.wallet()
     return initialize_vault(wallet.pubkey()), wallet
 
 
-def open_summary(on: Stage) -> Step:
+def open_summary(on: MeasuredChain) -> Step:
     owner = empty_vault(on)
     return init_position_summary(owner.pubkey(), payer=owner.pubkey()), owner
 
 
-def close_vault(on: Stage) -> Step:
+def close_vault(on: MeasuredChain) -> Step:
     owner = empty_vault(on)
     return build("close_vault", owner.pubkey()), owner
 
 
-def update_mint(on: Stage) -> Step:
+def update_mint(on: MeasuredChain) -> Step:
     owner = empty_vault(on).pubkey()
     tokens = token_address(vault_address(owner), NEW_MINT)
     accounts = {"new_mint": NEW_MINT, "vault_token_account": tokens}
@@ -229,7 +229,7 @@ def update_mint(on: Stage) -> Step:
 def through_the_pool(name: str) -> Order:
     """Return an order of a yield instruction on the pool, one year after the deposit."""
 
-    def order(on: Stage) -> Step:
+    def order(on: MeasuredChain) -> Step:
         venue = open_venue(on.ledger, on.governance)
         key = venue.enter(on.owner).pubkey()
         on.after((venue.move("yield_deposit", key, 1_000), on.owner)).later(YEAR)
@@ -253,8 +253,8 @@ ONCE: dict[str, Order] = {
 
 def units(order: Order, *, entries: int, authorized: int = 1) -> int:
     """Return the compute units of the instruction when it is alone in its transaction."""
-    stage = Stage(entries=entries, authorized=authorized)
-    return stage.ledger.must(*order(stage)).units
+    chain = MeasuredChain(entries=entries, authorized=authorized)
+    return chain.ledger.must(*order(chain)).units
 
 
 def units_of_the_authority() -> int:

@@ -74,7 +74,7 @@ class Pools:
         data = YIELD_IDL.encode_account("Position", state | fields, POSITION_LENGTH)
         self.ledger.put(position_address(self.pool, owner), YIELD_POOL, data)
 
-    def held(self) -> int:
+    def deposits(self) -> int:
         """Return the tokens that the pool holds for its depositors."""
         return self.ledger.tokens(self.pool)
 

@@ -32,7 +32,7 @@ class Fail:
     code: int
 
 
-Act = Instruction | Log | Fail
+Command = Instruction | Log | Fail
 """One command of a script. An instruction is called."""
 
 
@@ -53,48 +53,52 @@ def own_address(program: Pubkey = PUPPET) -> Pubkey:
     return Pubkey.find_program_address([b"puppet"], program)[0]
 
 
-def play(chain: Chain, *acts: Act, program: Pubkey = PUPPET) -> Instruction:
-    """Return the instruction that makes the puppet run `acts` in order."""
-    accounts = stage(chain, *acts, signing_later=[own_address(program)])
+def puppet_call(chain: Chain, *commands: Command, program: Pubkey = PUPPET) -> Instruction:
+    """Return the instruction that makes the puppet run `commands` in order."""
+    accounts = write_script(chain, *commands, signing_later=[own_address(program)])
     return Instruction(program, b"", accounts)
 
 
-def stage(chain: Chain, *acts: Act, signing_later: Collection[Pubkey] = ()) -> list[AccountMeta]:
+def write_script(
+    chain: Chain, *commands: Command, signing_later: Collection[Pubkey] = ()
+) -> list[AccountMeta]:
     """Write a script and return the accounts that the puppet needs to run it, the script last.
 
     They have the signer and writable flags that the calls need. Accounts in `signing_later` do not
     sign the transaction: the program that passes them on signs for them, as a vault does for its
     yield program.
     """
-    accounts = _accounts(acts, signing_later)
+    accounts = _accounts(commands, signing_later)
     order = [meta.pubkey for meta in accounts]
     script = Keypair().pubkey()
-    chain.put(script, SYSTEM, b"".join(_encode(act, order) for act in acts))
+    chain.put(script, SYSTEM, b"".join(_encode(command, order) for command in commands))
     return [*accounts, readonly(script)]
 
 
-def _accounts(acts: Sequence[Act], signing_later: Collection[Pubkey]) -> list[AccountMeta]:
+def _accounts(commands: Sequence[Command], signing_later: Collection[Pubkey]) -> list[AccountMeta]:
     """Return each account of the calls once, with the union of the rights that the calls need."""
     rights: dict[Pubkey, tuple[bool, bool]] = {}
-    for act in acts:
-        if isinstance(act, Instruction):
-            for meta in (*act.accounts, readonly(act.program_id)):
+    for command in commands:
+        if isinstance(command, Instruction):
+            for meta in (*command.accounts, readonly(command.program_id)):
                 signs, writable = rights.get(meta.pubkey, (False, False))
                 signs |= meta.is_signer and meta.pubkey not in signing_later
                 rights[meta.pubkey] = (signs, writable or meta.is_writable)
     return [AccountMeta(address, *given) for address, given in rights.items()]
 
 
-def _encode(act: Act, order: Sequence[Pubkey]) -> bytes:
-    match act:
+def _encode(command: Command, order: Sequence[Pubkey]) -> bytes:
+    match command:
         case Log(data):
             return b"\2" + _sized(data)
         case Fail(code):
             return b"\3" + code.to_bytes(4, "little")
         case Instruction():
-            uses = [(order.index(m.pubkey), m.is_signer | m.is_writable << 1) for m in act.accounts]
+            uses = [
+                (order.index(m.pubkey), m.is_signer | m.is_writable << 1) for m in command.accounts
+            ]
             accounts = bytes([len(uses), *(byte for use in uses for byte in use)])
-            return b"\1" + bytes(act.program_id) + accounts + _sized(bytes(act.data))
+            return b"\1" + bytes(command.program_id) + accounts + _sized(bytes(command.data))
 
 
 def _sized(data: bytes) -> bytes:

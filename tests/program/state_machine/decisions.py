@@ -71,7 +71,7 @@ class Decisions(Steps):
         )
 
     @rule(data=DRAWN)
-    def look(self, data: st.DataObject) -> None:
+    def get_vault_info(self, data: st.DataObject) -> None:
         choose = Choices(data, self.world)
         if choose.once_in(4):
             self.step("get_vault_info", owner=choose.of(names.OWNERS))
@@ -148,7 +148,9 @@ class Decisions(Steps):
     def govern(self, data: st.DataObject) -> None:
         choose = Choices(data, self.world)
         authority, signer = self.world.authority, choose.governance()
-        match choose.of(["programs", "yield programs", "freeze", "cpi", "level", "anew"]):
+        match choose.of(
+            ["programs", "yield programs", "freeze", "cpi", "level", "initialize again"]
+        ):
             case "programs":
                 candidates = [*names.POSITION_MANAGERS, "never deployed"]
                 name, program = entry(choose, authority.programs, candidates)
@@ -165,7 +167,7 @@ class Decisions(Steps):
                 self.step("set_cpi_enforced", signer=signer, cpi_enforced=enforced)
             case "level":
                 self.step("set_risk_level", signer=signer, risk_level=choose.of([1, 0, 255]))
-            case "anew":
+            case "initialize again":
                 arguments = {"signer": choose.of(names.PEOPLE), "programs": ["desk"]}
                 self.step("initialize_vault_authority", **arguments, freeze=True)
 

@@ -57,7 +57,7 @@ class Movements(Steps):
             choose, owner, choose.amount(withdrawable(self.world, choose.vault(owner)))
         )
 
-    def most(self, owner: str) -> int:
+    def max_withdrawable(self, owner: str) -> int:
         """Return what authorized signers may withdraw from the vault now, or 0 if there is none."""
         vault = self.world.vaults.get(owner)
         return withdrawable(self.world, vault) if vault else 0
@@ -153,13 +153,13 @@ class Movements(Steps):
 
 
 def deadlines(world: World) -> list[int]:
-    found = []
+    times = []
     for vault in world.vaults.values():
-        found += [timelock.unlock_time for timelock in vault.timelocks]
-        found += [request.executable_at for request in vault.requests]
+        times += [timelock.unlock_time for timelock in vault.timelocks]
+        times += [request.executable_at for request in vault.requests]
         if vault.rate.limits:
-            found.append(vault.rate.window_start + vault.rate.window_seconds)
-    return found
+            times.append(vault.rate.window_start + vault.rate.window_seconds)
+    return times
 
 
 def withdrawable(world: World, vault: Vault) -> int:
@@ -168,23 +168,23 @@ def withdrawable(world: World, vault: Vault) -> int:
     if vault.locked or any(summary and summary.open_positions for summary in summaries):
         return 0
     matured = [timelock for timelock in vault.timelocks if timelock.unlock_time <= now]
-    most = vault.available + sum(timelock.amount for timelock in matured)
-    most = min(most, U64 - vault.withdrawn)
+    limit = vault.available + sum(timelock.amount for timelock in matured)
+    limit = min(limit, U64 - vault.withdrawn)
     if vault.delay > 0:
         ripe = [request.amount for request in vault.requests if request.executable_at <= now]
-        most = min(most, sum(ripe))
+        limit = min(limit, sum(ripe))
     if vault.rate.limits:
         over = now >= vault.rate.window_start + vault.rate.window_seconds
-        most = min(most, vault.rate.limit - (0 if over else vault.rate.withdrawn))
-    return most
+        limit = min(limit, vault.rate.limit - (0 if over else vault.rate.withdrawn))
+    return limit
 
 
 def recipient(choose: Choices, vault: Vault) -> str:
     """Draw the owner or a whitelisted wallet, and rarely another one."""
     if choose.once_in(16):
         return choose.of([vault_of(vault.owner), vault_of("bob"), "gus", "eve"])
-    held = [who for who in vault.whitelist if (who, vault.mint) in choose.world.tokens]
-    return choose.of([vault.owner, *held])
+    whitelisted = [who for who in vault.whitelist if (who, vault.mint) in choose.world.tokens]
+    return choose.of([vault.owner, *whitelisted])
 
 
 def remaining(choose: Choices, owner: str, cosigners: list[str]) -> Remaining:

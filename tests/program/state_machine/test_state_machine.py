@@ -16,7 +16,7 @@ from typing import ClassVar
 from hypothesis import HealthCheck, settings
 from hypothesis.stateful import run_state_machine_as_test
 
-from .policies import Policies
+from .policy_limits import PolicyLimits
 from .steps import SUCCESS
 
 PROFILES = {
@@ -57,7 +57,7 @@ NEVER_DIRECTLY = {"lock_collateral", "unlock_collateral", "transfer_collateral"}
 
 
 def test_the_programs_do_what_the_specification_says_and_nothing_else() -> None:
-    class Vaults(Policies):
+    class Vaults(PolicyLimits):
         reached: ClassVar[Counter[tuple[str, str]]] = Counter()
 
     profile = settings(

@@ -208,7 +208,7 @@ def test_anyone_may_fill_the_reserve(pools: Pools) -> None:
     outcome = pools.ledger.must(fund_reserve(funder.pubkey(), pools.pool, 60), funder)
     expected = {"pool": pools.pool, "funder": funder.pubkey(), "amount": 60}
     assert outcome.events == (("ReserveFunded", expected),)
-    assert (pools.reserve(), pools.held()) == (60, 0)
+    assert (pools.reserve(), pools.deposits()) == (60, 0)
     assert pools.ledger.tokens(funder.pubkey()) == 40
 
 
@@ -277,7 +277,7 @@ def test_a_deposit_moves_exactly_its_amount_and_becomes_principal(pools: Pools) 
     )
     assert pools.position(owner.pubkey())["principal"] == 60
     assert pools.position(other.pubkey())["principal"] == 1_000
-    assert pools.state()["total_principal"] == pools.held() == 1_060
+    assert pools.state()["total_principal"] == pools.deposits() == 1_060
     assert pools.ledger.tokens(owner.pubkey()) == 40
 
 
@@ -298,7 +298,7 @@ def test_a_withdrawal_gives_back_exactly_its_amount(pools: Pools) -> None:
         ),
     )
     assert pools.position(owner.pubkey())["principal"] == 40
-    assert pools.state()["total_principal"] == pools.held() == 1_040
+    assert pools.state()["total_principal"] == pools.deposits() == 1_040
     assert pools.ledger.tokens(owner.pubkey()) == 60
     pools.ledger.must(withdraw(owner.pubkey(), pools.pool, 40), owner)
     assert pools.ledger.tokens(owner.pubkey()) == 100
@@ -311,7 +311,7 @@ def test_no_more_is_withdrawn_than_the_principal(pools: Pools, amount: int) -> N
     pools.fund(1_000)
     given = withdraw(owner.pubkey(), pools.pool, amount)
     refused(pools.ledger.send(given, owner), "InsufficientPrincipal")
-    assert pools.held() == 1_100
+    assert pools.deposits() == 1_100
 
 
 @pytest.mark.parametrize("act", OF_AN_OWNER)
@@ -336,7 +336,7 @@ def test_a_claim_pays_exactly_its_amount_from_the_reserve(pools: Pools) -> None:
     assert outcome.events == (("Claimed", expected),)
     position = pools.position(owner.pubkey())
     assert (position["principal"], position["accrued"]) == (1_000, 30 * PER_TOKEN_UNIT + 3)
-    assert pools.state()["total_principal"] == pools.held() == 1_000
+    assert pools.state()["total_principal"] == pools.deposits() == 1_000
     assert (pools.reserve(), pools.ledger.tokens(owner.pubkey())) == (50, 20)
 
 
@@ -359,7 +359,7 @@ def test_an_exhausted_reserve_refuses_claims_and_loses_no_interest(pools: Pools)
     given = claim(owner.pubkey(), pools.pool, 10)
     refused(pools.ledger.send(given, owner), "InsufficientReserve")
     assert pools.position(owner.pubkey())["accrued"] == 10 * PER_TOKEN_UNIT
-    assert (pools.held(), pools.reserve()) == (11_000, 9)
+    assert (pools.deposits(), pools.reserve()) == (11_000, 9)
     pools.ledger.must(withdraw(owner.pubkey(), pools.pool, 1_000), owner)
     funder = pools.ledger.wallet(usdt=1)
     pools.ledger.must(fund_reserve(funder.pubkey(), pools.pool, 1), funder)
@@ -375,7 +375,7 @@ def test_interest_becomes_principal_in_one_transaction(pools: Pools) -> None:
     assert steps[0].accounts == steps[1].accounts
     outcome = pools.ledger.send(steps, owner)
     assert [name for name, _ in outcome.events] == ["Claimed", "Deposited"]
-    assert pools.position(owner.pubkey())["principal"] == pools.held() == 1_050
+    assert pools.position(owner.pubkey())["principal"] == pools.deposits() == 1_050
     assert (pools.reserve(), pools.ledger.tokens(owner.pubkey())) == (0, 0)
 
 
@@ -405,7 +405,7 @@ def test_a_pool_that_lacks_principal_moves_no_token(pools: Pools, act: Any) -> N
     pools.ledger.put_tokens(pools.pool, 49)
     given = act(owner.pubkey(), pools.pool, 5)
     refused(pools.ledger.send(given, owner), "InvariantViolation")
-    assert (pools.held(), pools.reserve(), pools.ledger.tokens(owner.pubkey())) == (49, 100, 5)
+    assert (pools.deposits(), pools.reserve(), pools.ledger.tokens(owner.pubkey())) == (49, 100, 5)
 
 
 def test_tokens_sent_to_the_pool_are_nobodys_principal(pools: Pools) -> None:
@@ -414,7 +414,7 @@ def test_tokens_sent_to_the_pool_are_nobodys_principal(pools: Pools) -> None:
     given = withdraw(owner.pubkey(), pools.pool, 51)
     refused(pools.ledger.send(given, owner), "InsufficientPrincipal")
     pools.ledger.must(withdraw(owner.pubkey(), pools.pool, 50), owner)
-    assert pools.held() == 10
+    assert pools.deposits() == 10
 
 
 def test_owner_instructions_are_cheap(pools: Pools) -> None:

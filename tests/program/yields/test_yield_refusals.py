@@ -28,7 +28,7 @@ def test_the_unmodified_instruction_succeeds(
 
 
 @every
-@pytest.mark.parametrize("called", [True, False], ids=["through the program", "in the books"])
+@pytest.mark.parametrize("called", [True, False], ids=["through the program", "without a call"])
 def test_a_zero_amount_is_refused(
     governed: Ledger, venue: Venue, owner: Keypair, name: str, called: bool
 ) -> None:
@@ -143,9 +143,9 @@ def test_interest_that_the_reserve_cannot_pay_is_not_compounded(
 def test_a_total_that_would_overflow_is_not_compounded(
     governed: Ledger, venue: Venue, owner: Keypair
 ) -> None:
-    most = 2**64 - 1
+    maximum = 2**64 - 1
     governed.change_vault(
-        owner.pubkey(), total_balance=most - 19, yield_deposited_balance=most - 619
+        owner.pubkey(), total_balance=maximum - 19, yield_deposited_balance=maximum - 619
     )
     given = venue.move("compound_yield", owner.pubkey(), 20)
     refused(governed, given, owner, error="Overflow")

@@ -9,7 +9,7 @@ from solders.pubkey import Pubkey
 from solders.transaction import VersionedTransaction
 from solders.transaction_metadata import FailedTransactionMetadata
 
-from tests.program.harness.compute_costs import Stage
+from tests.program.harness.compute_costs import MeasuredChain
 from tests.program.harness.full_vault import DELAY
 from tests.program.harness.ledger import Ledger, readonly, summary_address, vault_address, withdraw
 
@@ -18,7 +18,7 @@ TABLE = Pubkey.from_string("AddressTab1e1111111111111111111111111111111")
 
 
 @dataclass(frozen=True, slots=True)
-class Crowd:
+class Withdrawal:
     """A full vault whose requests and timelocks are all due, and a withdrawal that uses them up."""
 
     ledger: Ledger
@@ -45,13 +45,13 @@ class Crowd:
         return result.compute_units_consumed()
 
 
-def crowd(programs: int, *, created: bool, table: bool = False) -> Crowd:
+def withdraw_with_programs(programs: int, *, created: bool, table: bool = False) -> Withdrawal:
     """Authorize `programs` programs, whose summaries are empty or (not `created`) do not exist.
 
     With `table`, an address lookup table names the summaries.
     """
-    stage = Stage(entries=64, authorized=programs)
-    ledger, owner = stage.ledger, stage.owner
+    chain = MeasuredChain(entries=64, authorized=programs)
+    ledger, owner = chain.ledger, chain.owner
     listed = ledger.authority()["authorized_programs"]
     vault = vault_address(owner.pubkey())
     if created:
@@ -60,12 +60,12 @@ def crowd(programs: int, *, created: bool, table: bool = False) -> Crowd:
     summaries = [summary_address(vault, program) for program in listed]
     pending = ledger.vault(owner.pubkey())["pending_withdrawals"]
     amount = sum(each["amount"] for each in pending)
-    stage.later(DELAY)
+    chain.later(DELAY)
     given = withdraw(owner.pubkey(), amount, remaining=[readonly(each) for each in summaries])
     tables = [put_table(ledger, summaries)] if table else []
     blockhash = ledger.svm.latest_blockhash()
     message = MessageV0.try_compile(owner.pubkey(), [given], tables, blockhash)
-    return Crowd(ledger, VersionedTransaction(message, [owner]))
+    return Withdrawal(ledger, VersionedTransaction(message, [owner]))
 
 
 def put_table(ledger: Ledger, addresses: Sequence[Pubkey]) -> AddressLookupTableAccount:

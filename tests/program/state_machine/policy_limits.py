@@ -7,13 +7,13 @@ from hypothesis.stateful import rule
 
 from . import names
 from .choices import Choices
+from .collateral_and_yield import CollateralAndYield
 from .decisions import Decisions
 from .earning import claimable, reserve_of
 from .movements import DAY, DRAWN, withdrawable
-from .ventures import Ventures
 
 
-class Policies(Ventures, Decisions):
+class PolicyLimits(CollateralAndYield, Decisions):
     @rule(data=DRAWN)
     def use_up_a_rate(self, data: st.DataObject) -> None:
         """Withdraw up to the rate limit, within the window and as it ends."""
@@ -42,7 +42,7 @@ class Policies(Ventures, Decisions):
             due = [each.executable_at - self.world.now for each in choose.vault(owner).requests]
             next_due = min((seconds for seconds in due if seconds > 0), default=1)
             self.wait(choose.of([next_due, next_due - 1]))
-            ceiling = choose.of([self.most(owner), choose.vault(owner).available])
+            ceiling = choose.of([self.max_withdrawable(owner), choose.vault(owner).available])
             self.withdraw_some(choose, owner, choose.amount(ceiling))
 
     @rule(data=DRAWN)
@@ -58,7 +58,7 @@ class Policies(Ventures, Decisions):
         for _ in range(2):
             self.wait(choose.of([duration - 1, 1, duration]))
             if choose.once_in(2):
-                self.withdraw_some(choose, owner, choose.amount(self.most(owner)))
+                self.withdraw_some(choose, owner, choose.amount(self.max_withdrawable(owner)))
             else:
                 self.step("release_timelocks", owner=owner, authority=choose.of(names.PEOPLE))
 
@@ -69,7 +69,7 @@ class Policies(Ventures, Decisions):
         signers = data.draw(st.permutations(names.PEOPLE))[: choose.of([3, 2, 10])]
         arguments = {"owner": owner, "signer": owner, "signers": signers}
         self.step("set_vault_multisig", **arguments, threshold=choose.of([2, len(signers)]))
-        self.withdraw_some(choose, owner, choose.amount(self.most(owner)))
+        self.withdraw_some(choose, owner, choose.amount(self.max_withdrawable(owner)))
         authority, cosigners = choose.authorized(owner)
         arguments = {"owner": owner, "authority": authority, "cosigners": cosigners}
         amount = choose.amount(choose.vault(owner).available)

@@ -9,7 +9,7 @@ from .earning import claimable, reserve_of
 from .movements import DAY, DRAWN, Movements
 
 
-class Ventures(Movements):
+class CollateralAndYield(Movements):
     @rule(data=DRAWN)
     def open_position(self, data: st.DataObject) -> None:
         choose = Choices(data, self.world)
@@ -28,13 +28,13 @@ class Ventures(Movements):
     @rule(data=DRAWN)
     def close_position(self, data: st.DataObject) -> None:
         choose = Choices(data, self.world)
-        held = [place for place, summary in self.world.summaries.items() if summary.locked > 0]
-        if not held and not choose.once_in(8):
+        locked = [place for place, summary in self.world.summaries.items() if summary.locked > 0]
+        if not locked and not choose.once_in(8):
             self.open_position(data)
             return
-        if not held or choose.once_in(16):
-            held = list(self.world.summaries) or [("desk", "ada")]
-        desk, owner = choose.of(held)
+        if not locked or choose.once_in(16):
+            locked = list(self.world.summaries) or [("desk", "ada")]
+        desk, owner = choose.of(locked)
         summary = self.world.summaries.get((desk, owner))
         self.step(
             "close_position",

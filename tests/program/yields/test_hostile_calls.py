@@ -23,7 +23,15 @@ from tests.program.harness.ledger import (
     token_address,
     vault_address,
 )
-from tests.program.harness.puppet import PUPPET, Act, Fail, own_address, play, stage, with_puppet
+from tests.program.harness.puppet import (
+    PUPPET,
+    Command,
+    Fail,
+    own_address,
+    puppet_call,
+    with_puppet,
+    write_script,
+)
 from tests.program.harness.venues import (
     Venue,
     assert_balances_match_tokens,
@@ -55,11 +63,11 @@ def owner(governed: Ledger, governance: Keypair) -> Keypair:
 
 
 def order(
-    ledger: Ledger, name: str, owner: Keypair, /, *acts: Act, amount: int = AMOUNT
+    ledger: Ledger, name: str, owner: Keypair, /, *commands: Command, amount: int = AMOUNT
 ) -> Instruction:
-    """Return the yield instruction, on which the hostile program runs `acts` instead."""
+    """Return the yield instruction, on which the hostile program runs `commands` instead."""
     vault = vault_address(owner.pubkey())
-    *accounts, script = stage(ledger, *acts, signing_later=[vault, HANDS])
+    *accounts, script = write_script(ledger, *commands, signing_later=[vault, HANDS])
     through = [*accounts, writable(token_address(vault)), readonly(vault), script]
     return move(name, owner.pubkey(), amount, program=PUPPET, through=through)
 
@@ -131,8 +139,8 @@ def test_exactly_the_amount_may_move(governed: Ledger, owner: Keypair, name: str
 def test_one_unit_less_or_more_is_refused(
     governed: Ledger, owner: Keypair, name: str, by: int
 ) -> None:
-    act = (take if name == "yield_deposit" else pay)(owner, AMOUNT + by)
-    refused(governed, order(governed, name, owner, act), owner, error="InvariantViolation")
+    command = (take if name == "yield_deposit" else pay)(owner, AMOUNT + by)
+    refused(governed, order(governed, name, owner, command), owner, error="InvariantViolation")
 
 
 @every
@@ -143,7 +151,7 @@ def test_a_program_that_moves_nothing_is_refused(
 
 
 @pytest.mark.parametrize(
-    ("name", "act"),
+    ("name", "command"),
     [
         ("yield_deposit", pay),
         ("yield_withdraw", take),
@@ -152,16 +160,16 @@ def test_a_program_that_moves_nothing_is_refused(
     ],
 )
 def test_tokens_do_not_move_the_wrong_way(
-    governed: Ledger, owner: Keypair, name: str, act: Callable[[Keypair, int], Instruction]
+    governed: Ledger, owner: Keypair, name: str, command: Callable[[Keypair, int], Instruction]
 ) -> None:
-    given = order(governed, name, owner, act(owner, AMOUNT))
+    given = order(governed, name, owner, command(owner, AMOUNT))
     refused(governed, given, owner, error="InvariantViolation")
 
 
 @both
 def test_only_the_net_amount_must_match(governed: Ledger, owner: Keypair, name: str) -> None:
-    acts = (take(owner, 300), pay(owner, 300), honest(name, owner))
-    governed.must(order(governed, name, owner, *acts), owner)
+    commands = (take(owner, 300), pay(owner, 300), honest(name, owner))
+    governed.must(order(governed, name, owner, *commands), owner)
     assert_balances_match_tokens(governed, owner.pubkey())
 
 
@@ -180,7 +188,7 @@ def test_locked_tokens_are_not_taken_in_place_of_available_ones(
 
 @both
 @pytest.mark.parametrize(
-    ("act", "error"),
+    ("command", "error"),
     [
         (lambda owner: approve(owner, 1), "InvariantViolation"),
         (lambda owner: set_authority(owner, 3), "InvariantViolation"),
@@ -189,9 +197,13 @@ def test_locked_tokens_are_not_taken_in_place_of_available_ones(
     ids=["may spend", "may close", "owns"],
 )
 def test_nobody_else_may_spend_close_or_own_the_vaults_tokens_afterwards(
-    governed: Ledger, owner: Keypair, name: str, act: Callable[[Keypair], Instruction], error: str
+    governed: Ledger,
+    owner: Keypair,
+    name: str,
+    command: Callable[[Keypair], Instruction],
+    error: str,
 ) -> None:
-    given = order(governed, name, owner, honest(name, owner), act(owner))
+    given = order(governed, name, owner, honest(name, owner), command(owner))
     refused(governed, given, owner, error=error)
 
 
@@ -206,15 +218,15 @@ def test_a_recreated_token_account_is_identical_to_the_lamport(
     tokens = token_address(vault_address(owner.pubkey()))
     rent = governed.svm.get_balance(tokens)
     assert rent is not None
-    acts = (take(owner, 600), close(owner), recreate(owner))
+    commands = (take(owner, 600), close(owner), recreate(owner))
 
     governed.put(tokens, TOKEN, governed.data(tokens), rent + 1)
-    given = order(governed, "yield_deposit", owner, *acts, amount=600)
+    given = order(governed, "yield_deposit", owner, *commands, amount=600)
     refused(governed, given, owner, error="InvariantViolation")
 
     governed.put(tokens, TOKEN, governed.data(tokens), rent)
     before = governed.data(tokens)
-    governed.must(order(governed, "yield_deposit", owner, *acts, amount=600), owner)
+    governed.must(order(governed, "yield_deposit", owner, *commands, amount=600), owner)
     assert governed.data(tokens) == before[:64] + bytes(8) + before[72:]
     assert governed.svm.get_balance(tokens) == rent
 
@@ -233,7 +245,7 @@ def test_no_signature_but_the_vaults_is_passed_on(
     """The authority signs the transaction and is among the program's accounts."""
     governed.put_tokens(owner.pubkey(), 5)
     theft = stolen(governed, owner)
-    governed.must(play(governed, theft), owner)  # succeeds with the signature
+    governed.must(puppet_call(governed, theft), owner)  # succeeds with the signature
     outcome = refused(governed, order(governed, name, owner, theft), owner, error=None)
     assert_escalated(outcome, owner.pubkey())
 
@@ -257,7 +269,7 @@ def test_another_vault_does_not_sign(governed: Ledger, owner: Keypair, name: str
     other = governed.owner(deposited=100)
     vault = vault_address(other.pubkey())
     theft = take(other, 20)
-    *accounts, script = stage(governed, theft, signing_later=[vault])
+    *accounts, script = write_script(governed, theft, signing_later=[vault])
     own = writable(token_address(vault_address(owner.pubkey())))
     through = [*accounts, own, script]
     given = move(name, owner.pubkey(), AMOUNT, program=PUPPET, through=through)
