@@ -150,7 +150,6 @@ class FullRebuild:
             rpc=self.rpc,
             forks=indexer.forks,
             recheck=recheck,
-            board=StatusBoard(),
         )
         await finalizer.run_once()
         self.report(RebuildProgress(target.slot, target.slot))
