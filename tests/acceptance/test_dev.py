@@ -14,6 +14,8 @@ from cvms.config.loader import load_programs
 from cvms.demo import Addresses, run_demo
 from tests.acceptance.processes import Command, cvms
 
+pytestmark = pytest.mark.slow
+
 PORTS = ("--port", "0", "--localnet-port", "0")
 # Two deposits of 1,000 USDT, minus withdrawals of 650, plus a yield of 10.
 LEFT_BY_DEMO = 1_360_000_000

@@ -7,10 +7,13 @@ import sys
 from pathlib import Path
 
 import httpx
+import pytest
 import trio
 
 from tests.acceptance.processes import cvms
 from tests.paths import DOCS
+
+pytestmark = pytest.mark.slow
 
 WALK = DOCS / "examples" / "walk.sh"
 PORTS = ("--port", "0", "--localnet-port", "0")

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import psycopg
+import pytest
 
 from cvms.demo import STEPS, run_demo
 from tests.acceptance.conftest import System
 from tests.scenario.servers import Server, ServerForker
+
+pytestmark = pytest.mark.slow
 
 
 async def test_a_service_killed_after_every_step_loses_and_duplicates_nothing(

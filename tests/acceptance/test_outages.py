@@ -8,12 +8,15 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import pytest
 import trio
 from solders.keypair import Keypair
 
 from cvms.dev.postgres import embedded_postgres
 from tests.acceptance.conftest import System, localnet_arguments
 from tests.acceptance.processes import cvms, until_ready
+
+pytestmark = pytest.mark.slow
 
 # Far below any call's deadline: the service knows of the outage and does not try the call first.
 AT_ONCE = 1.0

@@ -26,6 +26,8 @@ from tests.acceptance.conftest import System
 from tests.acceptance.processes import Command, cvms, free_port, until_ready
 from tests.nursery.database_proxy import DatabaseProxy, database_proxy
 
+pytestmark = pytest.mark.slow
+
 USDT = 1_000_000
 SOL = 1_000_000_000
 OWNERS = 4

@@ -14,6 +14,8 @@ from tests.acceptance.conftest import System
 from tests.acceptance.processes import until_ready
 from tests.websockets import opened
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 async def test_in_flight_requests_are_answered_and_websockets_close_with_1001(

@@ -8,10 +8,13 @@ from contextlib import asynccontextmanager
 
 import httpx
 import psutil
+import pytest
 import trio
 
 from tests.acceptance.conftest import System
 from tests.acceptance.processes import Command, cvms, until_ready
+
+pytestmark = pytest.mark.slow
 
 LEAST_ANSWERS = 50
 

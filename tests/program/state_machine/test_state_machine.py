@@ -13,11 +13,14 @@ import os
 from collections import Counter
 from typing import ClassVar
 
+import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis.stateful import run_state_machine_as_test
 
 from .policy_limits import PolicyLimits
 from .steps import SUCCESS
+
+pytestmark = pytest.mark.slow
 
 PROFILES = {
     "ci": settings(max_examples=100, derandomize=True, database=None, print_blob=True),
