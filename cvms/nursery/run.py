@@ -42,6 +42,9 @@ from cvms.store.postgres.database import Database
 
 log = structlog.get_logger(__name__)
 
+SCHEMA_SECONDS = 3.0
+"""How long a worker waits for the schema before it listens."""
+
 
 async def serve(
     config: Config,
@@ -68,7 +71,11 @@ async def serve(
         trio.open_nursery() as background,
     ):
         _log_disabled_features(config)
-        _start_background_tasks(background, resources)
+        schema_applied = _start_background_tasks(background, resources)
+        if listener is not None:
+            # A worker takes connections from the others: it must not refuse what they would answer.
+            with trio.move_on_after(SCHEMA_SECONDS):
+                await schema_applied.wait()
         async with trio.open_nursery() as front:
             url = await _start_front_end(front, resources, stop=stop, listener=listener)
             task_status.started(url)
@@ -89,8 +96,11 @@ def _log_disabled_features(config: Config) -> None:
 # --- background tasks --------------------------------------------------------------------------
 
 
-def _start_background_tasks(nursery: trio.Nursery, resources: Resources) -> None:
-    """Start every task of this replica. Those that need the schema wait until it is applied."""
+def _start_background_tasks(nursery: trio.Nursery, resources: Resources) -> trio.Event:
+    """Start every task of this replica. Those that need the schema wait until it is applied.
+
+    Return the event of that.
+    """
     schema_applied = trio.Event()
     apply_schema = partial(_apply_schema, resources.database, schema_applied)
     nursery.start_soon(partial(_supervise, resources, "schema", apply_schema, finite=True))
@@ -99,6 +109,7 @@ def _start_background_tasks(nursery: trio.Nursery, resources: Resources) -> None
     for name, run in (*replica_tasks(resources), ("leader", _leader_election(resources).run)):
         resources.board.set_task_state(name, "starting")
         nursery.start_soon(_supervise_after, schema_applied, resources, name, run)
+    return schema_applied
 
 
 async def _apply_schema(database: Database, applied: trio.Event) -> None:
