@@ -16,6 +16,8 @@ LOCALNET_PORT ?= 8899
 DATA_DIR ?= .cvms
 SEEDS ?= 0-99
 SEED ?= 0
+# Twice the number of cores or so: half of the time a test waits.
+WORKERS ?= 4
 
 .DEFAULT_GOAL := help
 .PHONY: help install dev demo test fuzz scenario scenario-long lint types settings check program clippy lock clean
@@ -42,7 +44,7 @@ demo: $(INSTALLED) ## what a vault can do, step by step, against a running `make
 	@exec $(BIN)/cvms demo --url http://127.0.0.1:$(PORT) --rpc-url http://127.0.0.1:$(LOCALNET_PORT)
 
 test: $(INSTALLED) ## run the whole suite on its own databases and chains
-	$(BIN)/pytest -n 2 --dist worksteal
+	$(BIN)/pytest -n $(WORKERS) --dist worksteal
 
 fuzz: $(INSTALLED) ## many new steps of the programs against their specification, for minutes
 	HYPOTHESIS_PROFILE=long $(BIN)/pytest tests/program/state_machine

@@ -1,4 +1,4 @@
-"""What deploy/ says is what the service is: its routes, its settings, its deadlines, its user."""
+"""The manifests in deploy/ match the service: its routes, settings, deadlines and user."""
 
 from __future__ import annotations
 
@@ -28,18 +28,18 @@ def container() -> Any:
 
 
 def settings() -> set[str]:
-    """Those that the README explains."""
+    """Return the settings that the README documents."""
     table = re.findall(r"^\| (`[A-Z_`, ]+`)", (ROOT / "README.md").read_text(), flags=re.MULTILINE)
     return {name for row in table for name in re.findall(r"[A-Z_]{4,}", row)}
 
 
-def test_all_manifests_are_listed() -> None:
+def test_the_kustomization_lists_every_manifest() -> None:
     listed = set(manifest("kustomization")["resources"])
     there = {path.name for path in KUBERNETES.glob("*.yaml")}
     assert there - listed == {"kustomization.yaml", "secret.example.yaml"}
 
 
-def test_a_pod_drains_after_it_is_out_of_rotation_and_before_it_is_killed() -> None:
+def test_a_pod_drains_after_leaving_rotation_and_before_it_is_killed() -> None:
     [command, seconds] = container()["lifecycle"]["preStop"]["exec"]["command"]
     assert command == "sleep"
     [deadline] = [each.default for each in fields(Config) if each.name == "shutdown_deadline"]
@@ -57,12 +57,12 @@ def test_an_outage_takes_a_pod_out_of_rotation_and_does_not_restart_it() -> None
     assert probes == {"liveness": "/health", "startup": "/health", "readiness": "/ready"}
 
 
-def test_one_pod_may_be_away_and_two_stay() -> None:
+def test_one_pod_may_be_evicted_while_at_least_two_stay() -> None:
     replicas = manifest("deployment")["spec"]["replicas"]
     assert manifest("poddisruptionbudget")["spec"]["minAvailable"] == replicas - 1 >= 2
 
 
-def test_every_variable_is_a_setting_and_every_secret_is_in_the_example() -> None:
+def test_every_variable_is_a_setting_and_every_secret_has_an_example() -> None:
     environment = container()["env"]
     secrets = manifest("secret.example")["stringData"]
     keys = {each["valueFrom"]["secretKeyRef"]["key"] for each in environment if "valueFrom" in each}
@@ -75,7 +75,7 @@ def test_every_variable_is_a_setting_and_every_secret_is_in_the_example() -> Non
     assert set(re.findall(r"^([A-Z_]+)=", example, flags=re.MULTILINE)) <= settings()
 
 
-def test_the_user_is_the_images_own_and_may_do_nothing_else() -> None:
+def test_the_pod_runs_as_the_unprivileged_user_of_the_image() -> None:
     user = int(re.findall(r"--uid (\d+)", (ROOT / "Containerfile").read_text())[0])
     assert pod()["securityContext"]["runAsUser"] == user
     assert container()["securityContext"] == {

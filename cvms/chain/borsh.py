@@ -14,7 +14,7 @@ import struct
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
-from typing import Annotated, Any, TypeVar, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, TypeVar, cast, get_args, get_origin, get_type_hints
 
 from solders.pubkey import Pubkey
 
@@ -72,7 +72,7 @@ def decode(layout: type[T], data: bytes, *, offset: int = 0, trailing: bool) -> 
     `trailing` says whether bytes may follow: accounts are allocated at their maximum length.
     """
     value: T
-    value, end = _codec_of(layout).read(data, offset)
+    value, end = _codec(cast(Any, layout)).read(data, offset)
     if end != len(data) and not trailing:
         raise DecodeError(f"{layout.__name__}: {len(data) - end} bytes too many")
     return value
@@ -83,22 +83,15 @@ def encode(value: object) -> bytes:
 
     Raises ValueError for a number out of range.
     """
+    return encode_as(type(value), value)
+
+
+def encode_as(layout: Any, value: object) -> bytes:
+    """Return the Borsh bytes of a value of any supported type; as `encode`."""
     try:
-        return _codec_of(type(value)).write(value)
+        return _codec(layout).write(value)
     except struct.error as error:
         raise ValueError(str(error)) from None
-
-
-def encode_number(number: Number, value: int) -> bytes:
-    """Return the bytes of one integer. Raises ValueError when it is out of range."""
-    try:
-        return struct.pack(number.format, value)
-    except struct.error as error:
-        raise ValueError(str(error)) from None
-
-
-def _codec_of(layout: Any) -> _Codec:
-    return _codec(layout)
 
 
 @cache

@@ -6,6 +6,7 @@ from solders.instruction import Instruction
 from solders.keypair import Keypair
 
 from cvms.chain.program import instructions
+from cvms.chain.program.addresses import position_summary_address, token_account, vault_address
 from cvms.demo.context import USDT, DemoContext, DemoStep
 
 
@@ -33,15 +34,13 @@ async def withdraw_with_two(demo: DemoContext) -> None:
 
 def _withdrawal(demo: DemoContext, amount: int) -> Instruction:
     alice, programs = demo.alice.pubkey(), demo.programs
-    vault = instructions.vault_address(programs, alice)
+    vault = vault_address(programs, alice)
     return instructions.withdraw(
         programs,
         authority=alice,
         owner=alice,
-        recipient_token_account=instructions.token_account(alice, programs.mint),
-        position_summaries=[
-            instructions.position_summary_address(programs.position_manager, vault)
-        ],
+        recipient_token_account=token_account(alice, programs.mint),
+        position_summaries=[position_summary_address(programs.position_manager, vault)],
         amount=amount,
         extra_signers=[demo.bob.pubkey()],
     )

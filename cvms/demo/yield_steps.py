@@ -6,6 +6,7 @@ from solders.instruction import AccountMeta
 from solders.pubkey import Pubkey
 
 from cvms.chain.program import instructions
+from cvms.chain.program.addresses import vault_address
 from cvms.chain.program.instructions import yield_pool
 from cvms.chain.program.yield_pool_accounts import pool_address
 from cvms.demo.chain_client import expect
@@ -17,7 +18,7 @@ YEAR = 365 * 24 * 60 * 60
 async def deposit_into_pool(demo: DemoContext) -> None:
     """Alice deposits 200 USDT of her vault into the yield pool."""
     alice, pool = demo.alice.pubkey(), await _pool(demo)
-    vault = instructions.vault_address(demo.programs, alice)
+    vault = vault_address(demo.programs, alice)
     before = await demo.chain.token_amount(str(pool))
     await demo.send_as_alice(
         yield_pool.open_position(demo.programs, payer=alice, owner=vault, pool=pool),
@@ -83,7 +84,7 @@ async def _pool(demo: DemoContext) -> Pubkey:
 
 
 def _accounts(demo: DemoContext, pool: Pubkey) -> list[AccountMeta]:
-    vault = instructions.vault_address(demo.programs, demo.alice.pubkey())
+    vault = vault_address(demo.programs, demo.alice.pubkey())
     return yield_pool.vault_yield_accounts(
         demo.programs, vault=vault, pool=pool, mint=demo.programs.mint
     )

@@ -16,6 +16,7 @@ from spl.token.constants import TOKEN_PROGRAM_ID
 
 from cvms.chain.program import instructions
 from cvms.chain.program.accounts import read_token_account, read_vault_authority
+from cvms.chain.program.addresses import token_account, vault_authority_address
 from cvms.chain.program.instructions import yield_pool
 from cvms.chain.program.yield_pool_accounts import pool_address, read_pool, reserve_address
 from cvms.chain.rpc.rpc_client import RpcClient
@@ -65,7 +66,7 @@ async def _authority_steps(
     rpc: RpcClient, programs: Programs, governance: Pubkey
 ) -> list[Instruction]:
     """Create the vault authority, authorize the position manager, whitelist the yield pool."""
-    (account,) = await _accounts(rpc, instructions.vault_authority_address(programs))
+    (account,) = await _accounts(rpc, vault_authority_address(programs))
     authority = read_vault_authority(account, programs)
     steps = []
     if authority is None:
@@ -90,7 +91,7 @@ async def _pool_steps(rpc: RpcClient, programs: Programs, admin: Pubkey) -> list
     """Create the admin's pool, and fill the reserve that pays its interest."""
     mint = programs.mint
     pool = pool_address(programs, mint=mint, admin=admin)
-    admin_tokens = instructions.token_account(admin, mint)
+    admin_tokens = token_account(admin, mint)
     accounts = await _accounts(rpc, pool, reserve_address(programs, pool), admin_tokens)
     reserve, wallet = map(read_token_account, accounts[1:])
     steps = []

@@ -20,6 +20,8 @@ import os
 import platform
 import signal
 import socket
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from functools import partial
 
 import structlog
@@ -34,11 +36,14 @@ from cvms.nursery.channels.task_liveness import seconds_expected
 from cvms.nursery.supervision.leader_election import LeaderElection
 from cvms.nursery.supervision.supervisor import supervise
 from cvms.nursery.wiring.leader_tasks import leader_tasks
-from cvms.nursery.wiring.replica_tasks import account_subscriptions, readiness_probe, replica_tasks
+from cvms.nursery.wiring.replica_tasks import replica_tasks, schemaless_tasks
 from cvms.nursery.wiring.resources import Resources, TaskFunction, open_resources
 from cvms.store.postgres.database import Database
 
 log = structlog.get_logger(__name__)
+
+SCHEMA_SECONDS = 3.0
+"""How long a worker waits for the schema before it listens."""
 
 
 async def serve(
@@ -60,38 +65,17 @@ async def serve(
     cannot listen, or if a task finds a setting that it cannot work with.
     """
     stop = trio.Event() if shutdown is None else shutdown
-    try:
-        async with trio.open_nursery() as signals:
-            signals.start_soon(_stop_on_signal, stop)
-            signals.start_soon(_stop_when_cancelled, stop)
-            # Shielded, because a cancellation has to end the service in order as well.
-            with trio.CancelScope(shield=True) as lifetime:
-                await _serve(
-                    config,
-                    task_status=task_status,
-                    stop=stop,
-                    lifetime=lifetime,
-                    listener=listener,
-                    board=board or StatusBoard(),
-                )
-            signals.cancel_scope.cancel()
-    except BaseExceptionGroup as group:
-        raise only(group) from None
-    log.info("service_stopped", in_order=not lifetime.cancelled_caught)
-
-
-async def _serve(
-    config: Config,
-    *,
-    task_status: trio.TaskStatus[str],
-    stop: trio.Event,
-    lifetime: trio.CancelScope,
-    listener: socket.socket | None,
-    board: StatusBoard,
-) -> None:
-    async with open_resources(config, board=board) as resources, trio.open_nursery() as background:
+    async with (
+        _open_lifetime(stop) as lifetime,
+        open_resources(config, board=board or StatusBoard()) as resources,
+        trio.open_nursery() as background,
+    ):
         _log_disabled_features(config)
-        _start_background_tasks(background, resources)
+        schema_applied = _start_background_tasks(background, resources)
+        if listener is not None:
+            # A worker takes connections from the others: it must not refuse what they would answer.
+            with trio.move_on_after(SCHEMA_SECONDS):
+                await schema_applied.wait()
         async with trio.open_nursery() as front:
             url = await _start_front_end(front, resources, stop=stop, listener=listener)
             task_status.started(url)
@@ -99,6 +83,7 @@ async def _serve(
             lifetime.deadline = trio.current_time() + config.shutdown_deadline
         # Tasks can be cancelled at any point: the next process resumes from the database.
         background.cancel_scope.cancel()
+    log.info("service_stopped", in_order=not lifetime.cancelled_caught)
 
 
 def _log_disabled_features(config: Config) -> None:
@@ -111,16 +96,20 @@ def _log_disabled_features(config: Config) -> None:
 # --- background tasks --------------------------------------------------------------------------
 
 
-def _start_background_tasks(nursery: trio.Nursery, resources: Resources) -> None:
-    """Start every task of this replica. Those that need the schema wait until it is applied."""
+def _start_background_tasks(nursery: trio.Nursery, resources: Resources) -> trio.Event:
+    """Start every task of this replica. Those that need the schema wait until it is applied.
+
+    Return the event of that.
+    """
     schema_applied = trio.Event()
     apply_schema = partial(_apply_schema, resources.database, schema_applied)
     nursery.start_soon(partial(_supervise, resources, "schema", apply_schema, finite=True))
-    nursery.start_soon(_supervise, resources, "health", readiness_probe(resources).run)
-    nursery.start_soon(_supervise, resources, "accounts", account_subscriptions(resources).run)
+    for name, run in schemaless_tasks(resources):
+        nursery.start_soon(_supervise, resources, name, run)
     for name, run in (*replica_tasks(resources), ("leader", _leader_election(resources).run)):
         resources.board.set_task_state(name, "starting")
         nursery.start_soon(_supervise_after, schema_applied, resources, name, run)
+    return schema_applied
 
 
 async def _apply_schema(database: Database, applied: trio.Event) -> None:
@@ -214,6 +203,20 @@ def _app(resources: Resources) -> Edge:
 
 
 # --- shutdown ----------------------------------------------------------------------------------
+
+
+@asynccontextmanager
+async def _open_lifetime(stop: trio.Event) -> AsyncIterator[trio.CancelScope]:
+    """Shield the block: a signal or a cancellation sets `stop`, so that it ends in order."""
+    try:
+        async with trio.open_nursery() as signals:
+            signals.start_soon(_stop_on_signal, stop)
+            signals.start_soon(_stop_when_cancelled, stop)
+            with trio.CancelScope(shield=True) as lifetime:
+                yield lifetime
+            signals.cancel_scope.cancel()
+    except BaseExceptionGroup as group:
+        raise only(group) from None
 
 
 async def _stop_on_signal(stop: trio.Event) -> None:

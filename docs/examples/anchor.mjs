@@ -1,10 +1,10 @@
-// A stock Anchor client on the programs: the IDLs come from the service, nothing else is ours.
+// A stock Anchor client of the programs. Only the IDLs come from the service.
 //
 //   npm install @coral-xyz/anchor @solana/web3.js      (Node 20; anchor 0.32.1, web3.js 1.99.0)
 //   node docs/examples/anchor.mjs                      (beside a running `make dev`)
 //
-// SERVICE_URL, RPC_URL and USDT_MINT say where, if not there. Only the funding of the wallet, a
-// cheat of the local chain, would be different elsewhere.
+// SERVICE_URL, RPC_URL and USDT_MINT override the defaults of `make dev`. On another cluster only
+// the funding of the wallet, a cheat of the local chain, would be different.
 import anchor from "@coral-xyz/anchor";
 import { Connection, Keypair, PublicKey, SYSVAR_INSTRUCTIONS_PUBKEY } from "@solana/web3.js";
 
@@ -35,8 +35,8 @@ const params = [owner.toBase58(), mint.toBase58(), { amount: 1_000_000_000 }];
 const headers = { "content-type": "application/json" };
 await fetch(rpc, { method: "POST", headers, body: JSON.stringify({ ...cheat, params }) });
 
-// Sends it, and prints the vault program's events. Anchor's own EventParser would leave out those
-// of inner calls, such as the lock that the position manager asks for.
+// Sends the transaction and prints the vault program's events. Anchor's own EventParser would omit
+// those of inner calls, such as the lock that the position manager makes.
 async function run(name, builder) {
   const signature = await builder.rpc();
   const how = { commitment: "confirmed", maxSupportedTransactionVersion: 0 };
@@ -49,7 +49,7 @@ async function run(name, builder) {
   }
 }
 
-// Keys, amounts and times in words of their own; a variant by its name.
+// Formats keys, amounts and times as strings, and an enum variant as its name.
 function shown(value) {
   return value.constructor === Object ? Object.keys(value)[0] : value.toString();
 }
@@ -88,7 +88,7 @@ const position = {
 const locked = new BN(200_000_000);
 await run("openPosition", positions.methods.openPosition(locked).accountsPartial(position));
 
-// After the named accounts: the position summary of each authorized program, in their order.
+// The named accounts are followed by the position summary of each authorized program, in order.
 const withdrawal = vaults.methods
   .withdraw(new BN(100_000_000))
   .accounts({

@@ -1,10 +1,10 @@
 #!/bin/bash
-# A walk through every route of the service, beside a running `make dev`:
+# Calls every route of the service, beside a running `make dev`:
 #
 #   docs/examples/walk.sh
 #
-# One line for each route: what it answered, and how it was asked. Every request is curl's;
-# wallet.py only holds keys and signs. SERVICE_URL, RPC_URL, DATA_DIR say where, if not there.
+# Prints one line for each request: the status, the method and the path. curl makes every request;
+# wallet.py only holds keys and signs. SERVICE_URL, RPC_URL and DATA_DIR override the defaults.
 set -euo pipefail
 
 here=$(cd "$(dirname "$0")" && pwd)
@@ -20,7 +20,7 @@ trap 'rm -rf "$keys"' EXIT
 wallet() { "$bin/python" "$here/wallet.py" "$@"; }
 field() { wallet get "$@" <<<"$reply"; }
 
-# ask METHOD PATH [BODY [HEADER]]: sets $status and $reply.
+# ask METHOD PATH [BODY [HEADER]]: send a request; sets $status and $reply.
 ask() {
   asked="$1 $2"
   local arguments=(--silent --show-error --max-time 20 --request "$1" --write-out '\n%{http_code}')
@@ -30,7 +30,7 @@ ask() {
   status=${reply##*$'\n'} reply=${reply%$'\n'*}
 }
 
-# call STATUS METHOD PATH [BODY [HEADER]]: ask, say so, and stop where the answer is another.
+# call STATUS METHOD PATH [BODY [HEADER]]: ask, print the status, and exit unless it is STATUS.
 call() {
   ask "${@:2}"
   echo "$status $asked"
@@ -40,7 +40,7 @@ call() {
   fi
 }
 
-# eventually STATUS FUNCTION ARGUMENTS...: until it answers so, for 30 seconds at most.
+# eventually STATUS FUNCTION ARGUMENTS...: repeat until STATUS, for 30 seconds at most.
 eventually() {
   local until=$((SECONDS + 30))
   while "${@:2}" && [ "$status" != "$1" ]; do
@@ -58,20 +58,20 @@ nonce() {
   field nonce
 }
 
-# signed WHO TEXT name=value...: a body that WHO has signed, as a text of `owner` or `signer`.
+# signed WHO TEXT name=value...: print a body with these fields and WHO's signature of TEXT.
 signed() {
   wallet sign "$keys/$1" "$2" "${@:3}" nonce="$(nonce "$1")"
 }
 
-# sent WHO...: the transaction in $reply, signed by these, submitted, and waited for.
+# sent WHO...: sign the transaction in $reply, submit it, and wait until it is confirmed.
 sent() {
   local transaction files=("${@/#/$keys/}")
   transaction=$(wallet cosign "$(field transaction)" "${files[@]}")
   call 202 POST /api/transactions "{\"transaction\": \"$transaction\"}"
-  settled "$(field signature)"
+  wait_confirmed "$(field signature)"
 }
 
-settled() {
+wait_confirmed() {
   local until=$((SECONDS + 30))
   ask GET "/api/transactions/$1"
   while [[ $(field status) == pending || $(field status) == submitted ]]; do
@@ -82,14 +82,14 @@ settled() {
   [[ $(field status) =~ ^(confirmed|finalized)$ ]] || { echo "failed: $reply" >&2; exit 1; }
 }
 
-# chain METHOD PARAMETERS: a request to the chain itself.
+# chain METHOD PARAMETERS: send a request to the chain itself.
 chain() {
   reply=$(curl --silent --show-error --fail --max-time 20 --header 'Content-Type: application/json' \
     --data "{\"jsonrpc\": \"2.0\", \"id\": 1, \"method\": \"$1\", \"params\": $2}" "$rpc")
   [[ $reply != *'"error"'* ]] || { echo "$1: $reply" >&2; exit 1; }
 }
 
-# person WHO: a wallet with SOL and USDT, a present of the local chain's.
+# person WHO: create a wallet with SOL and USDT, which only a local chain gives away.
 person() {
   wallet new "$keys/$1"
   chain requestAirdrop "[\"$(wallet address "$keys/$1")\", 2000000000]"
@@ -117,8 +117,8 @@ vault_of carol
 call 200 POST /api/vault/deposit "$(signed alice 'deposit:{owner}:{amount}:{nonce}' owner="$alice" amount=2000000000)"
 operator=$(wallet payer "$(field transaction)")
 sent alice
-eventually 200 ask GET "/api/vault/balance/$alice" # once the indexer has seen it
-# This one is signed as a Sign-In-With-Solana message, as wallets show it best.
+eventually 200 ask GET "/api/vault/balance/$alice" # once the indexer has read it
+# Signed as a Sign-In With Solana message, which wallets display best.
 call 200 POST /api/vault/delegate/add "$(wallet sign-in "$keys/alice" \
   'delegate_add:{owner}:{delegate}:{nonce}' owner="$alice" delegate="$operator" nonce="$(nonce alice)")"
 sent alice
@@ -127,19 +127,19 @@ sent alice
 call 200 DELETE /api/vault/delegate/remove "$(signed alice 'delegate_remove:{owner}:{delegate}:{nonce}' owner="$alice" delegate="$carol")"
 sent alice
 
-echo "# The service is a delegate now: what follows it submits alone"
+echo "# The service is a delegate now and submits on its own"
 call 202 POST /api/vault/withdraw "$(signed alice 'withdraw:{owner}:{amount}:{nonce}' owner="$alice" amount=100000000)"
 signature=$(field signature)
-settled "$signature"
+wait_confirmed "$signature"
 call 200 GET "/api/transactions/$signature"
 call 202 POST /api/vault/schedule-withdraw "$(signed alice 'schedule:{owner}:{amount}:{duration_seconds}:{nonce}' \
   owner="$alice" amount=50000000 duration_seconds=1)"
-settled "$(field signature)"
-given_back() {
+wait_confirmed "$(field signature)"
+timelock_released() {
   ask GET "/api/vault/timelocks/$alice"
   [ "$(field timelocked)" = 0 ] || status=waiting
 }
-eventually 200 given_back # by the service itself, once it is due; then there is none to ask for
+eventually 200 timelock_released # the service releases it once it is due, and none is left to release
 call 409 POST /api/vault/release-timelocks "{\"owner\": \"$alice\"}"
 
 echo "# Positions"
@@ -157,9 +157,9 @@ compound() {
     owner="$alice" compounded_amount=1 yield_program="$pool_program")"
 }
 eventually 202 compound # as soon as a millionth of a USDT has been earned
-settled "$(field signature)"
+wait_confirmed "$(field signature)"
 call 202 POST /api/vault/yield-withdraw "$(signed alice "yield_withdraw:$lent" owner="$alice" amount=1000000000 yield_program="$pool_program")"
-settled "$(field signature)"
+wait_confirmed "$(field signature)"
 call 200 GET "/api/vault/yield-status/$alice"
 call 200 POST /api/vault/yield-policy "$(signed alice 'yield_policy:{owner}:{yield_program}:on:{min_amount}:{nonce}' \
   owner="$alice" yield_program="$pool_program" auto_compound=true min_amount=1000000)"
@@ -173,7 +173,7 @@ call 200 GET "/api/2fa/status/$alice"
 call 401 POST /api/vault/withdraw "$(signed alice 'withdraw:{owner}:{amount}:{nonce}' owner="$alice" amount=1)"
 call 200 POST /api/2fa/disable "$(signed alice 'twofa_disable:{owner}:{nonce}' owner="$alice")" "X-2FA-CODE: $recovery"
 
-echo "# How tokens may leave a vault"
+echo "# Withdrawal policies"
 call 200 POST /api/admin/withdraw/whitelist/add "$(signed alice 'whitelist_add:{owner}:{address}:{nonce}' owner="$alice" address="$bob")"
 sent alice
 call 200 DELETE /api/admin/withdraw/whitelist/remove "$(signed alice 'whitelist_remove:{owner}:{address}:{nonce}' owner="$alice" address="$bob")"
@@ -188,7 +188,7 @@ sent bob
 call 200 POST /api/vault/request-withdraw "$(signed bob 'request_withdraw:{owner}:{amount}:{nonce}' owner="$bob" amount=1000000)"
 sent bob
 
-echo "# Alice and Bob have to sign together"
+echo "# A multisig of Alice and Bob"
 chain getLatestBlockhash '[{"commitment": "confirmed"}]'
 transaction=$(wallet multisig "$keys/alice" "$(field result.value.blockhash)" 2 "$alice" "$bob")
 chain sendTransaction "[\"$transaction\", {\"encoding\": \"base64\", \"preflightCommitment\": \"confirmed\"}]"
@@ -207,11 +207,11 @@ sent alice bob
 
 call 200 POST /api/vault/signer-contact "$(signed carol 'signer_contact:{signer}:{url}:{nonce}' signer="$carol" url=https://hooks.example.com/carol)"
 
-echo "# The end of a vault"
+echo "# Closing a vault"
 call 200 POST /api/vault/close "$(signed carol 'close_vault:{owner}:{nonce}' owner="$carol")"
 sent carol
 
-echo "# What the books say"
+echo "# Queries and analytics"
 for path in "/$alice" "/transactions/$alice?limit=5" "/config/$alice" \
   "/timelocks/$alice" "/limits/$bob" /tvl; do
   call 200 GET "/api/vault$path"
@@ -223,7 +223,7 @@ done
 
 echo "# Administrators"
 token="Authorization: Bearer $("$bin/cvms" token walker --role admin --data-dir "$data")"
-decide() { call 202 POST "$1" "$2" "$token"; settled "$(field signature)"; }
+decide() { call 202 POST "$1" "$2" "$token"; wait_confirmed "$(field signature)"; }
 for what in vault-authority yield-program; do
   decide /api/admin/$what/add "{\"program\": \"$carol\"}"
   decide /api/admin/$what/remove "{\"program\": \"$carol\"}"
@@ -237,7 +237,7 @@ call 200 GET "/api/vault/$alice"
 call 202 POST /api/admin/vault-token-account/set \
   "{\"owner\": \"$alice\", \"token_account\": \"$(field token_account)\"}" "$token"
 call 202 POST /api/admin/reconcile "{\"owner\": \"$alice\"}" "$token"
-# Governance has taken from Bob's vault: somebody should look.
+# The emergency withdrawal from Bob's vault raises an alert.
 alerted() {
   ask GET "/api/admin/alerts?state=open&severity=warning" "" "$token"
   [[ $reply != *'"emergency_withdrawal"'* ]] && status="no alert yet"

@@ -1,14 +1,14 @@
-"""What a wallet does for walk.sh: keys, signatures, codes. It never speaks to anything but stdout.
+"""A wallet for walk.sh: keys, signatures and codes. It opens no connection.
 
-wallet.py new FILE                           make a key
-wallet.py address FILE                       its public key
-wallet.py sign FILE TEXT name=value ...      a request's body, with the signature of TEXT
-wallet.py sign-in FILE TEXT name=value ...   the same, with that of a sign-in message
-wallet.py cosign TRANSACTION FILE ...        the transaction in base64, signed by these keys too
-wallet.py payer TRANSACTION                  who pays its fee
-wallet.py multisig FILE BLOCKHASH N KEY ...  a transaction that has N of KEYs sign from then on
-wallet.py code SECRET                        the second factor's code of now
-wallet.py get NAME.NAME ...                  fields of the JSON on stdin
+wallet.py new FILE                           create a key
+wallet.py address FILE                       print its public key
+wallet.py sign FILE TEXT name=value ...      print a request's body with the signature of TEXT
+wallet.py sign-in FILE TEXT name=value ...   the same, with the signature of a sign-in message
+wallet.py cosign TRANSACTION FILE ...        add signatures to a transaction in base64
+wallet.py payer TRANSACTION                  print its fee payer
+wallet.py multisig FILE BLOCKHASH N KEY ...  print a transaction that sets a multisig, N of KEYs
+wallet.py code SECRET                        print the current code of the second factor
+wallet.py get NAME.NAME ...                  print fields of the JSON on stdin
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ def sign(file: str, text: str, *fields: str) -> None:
 
 
 def sign_in(file: str, text: str, *fields: str) -> None:
-    """The domain is one of the service's SIWS_DOMAINS, the chain its SIWS_CHAIN_ID."""
+    """Sign a message whose domain is in SIWS_DOMAINS and whose chain is SIWS_CHAIN_ID."""
     body, now = fields_of(fields), datetime.now(UTC)
     message = (
         "localhost wants you to sign in with your Solana account:\n"
@@ -68,7 +68,7 @@ def payer(text: str) -> None:
 
 
 def multisig(file: str, blockhash: str, threshold: str, *signers: str) -> None:
-    """The service has no route for it: the owner sends this to the chain."""
+    """Print the transaction that the owner sends to the chain; the service has no route for it."""
     from cvms.chain.program.instructions import set_vault_multisig
     from cvms.config.loader import load_programs
 
@@ -90,10 +90,10 @@ def code(secret: str) -> None:
 def get(*paths: str) -> None:
     value = json.load(sys.stdin)
     for path in paths:
-        found: Any = value
+        field: Any = value
         for name in path.split("."):
-            found = found[int(name) if name.isdigit() else name]
-        print(found)
+            field = field[int(name) if name.isdigit() else name]
+        print(field)
 
 
 def key(file: str) -> Keypair:
@@ -101,7 +101,7 @@ def key(file: str) -> Keypair:
 
 
 def fields_of(fields: tuple[str, ...]) -> dict[str, Any]:
-    """Numbers as numbers, true and false as such, everything else as text."""
+    """Return the fields; digits become numbers, true and false booleans, all else text."""
     pairs = (field.split("=", 1) for field in fields)
     switches = {"true": True, "false": False}
     return {

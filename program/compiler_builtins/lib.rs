@@ -1,4 +1,4 @@
-//! The memory functions that code generation calls, on the virtual machine's own syscalls.
+//! The memory functions that generated code calls, implemented with the virtual machine's syscalls.
 #![feature(compiler_builtins)]
 #![compiler_builtins]
 #![allow(internal_features)]

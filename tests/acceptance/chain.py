@@ -1,4 +1,4 @@
-"""The chain's own JSON-RPC, as a test asks it."""
+"""JSON-RPC calls from a test to the chain."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import httpx
 
 
 async def rpc(url: str, method: str, *params: Any) -> Any:
-    """The result of a call."""
+    """Call `method` and return its result."""
     request = {"jsonrpc": "2.0", "id": 1, "method": method, "params": params}
     async with httpx.AsyncClient() as http:
         reply = (await http.post(url, json=request)).json()

@@ -1,4 +1,4 @@
-"""The whole system as its operators run it: processes, a database and a local chain."""
+"""The whole system as operators run it: processes, a database and a local chain."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from tests.redis_server import RedisServer
 
 @dataclass(frozen=True, slots=True)
 class System:
-    """A running local chain, and how to run the service against it."""
+    """A running local chain, and the means to run the service against it."""
 
     folder: Path
     chain: Command
@@ -25,13 +25,13 @@ class System:
     environ: dict[str, str]
 
     def serve(self) -> AbstractAsyncContextManager[Command]:
-        """`cvms serve`, always on the same port and database."""
+        """Run `cvms serve`, always on the same port and database."""
         return cvms("serve", folder=self.folder, environ=self.environ)
 
 
 @pytest.fixture
 def database_url(empty_database_url: str) -> str:
-    """The URI of a fresh database without the schema: the service applies it."""
+    """Return the URI of a new database without the schema, which the service creates."""
     return empty_database_url
 
 
@@ -39,7 +39,7 @@ def database_url(empty_database_url: str) -> str:
 async def system(
     tmp_path: Path, database_url: str, redis_server: RedisServer
 ) -> AsyncIterator[System]:
-    """`cvms localnet` runs in a process of its own, so that the service can be killed alone."""
+    """Start `cvms localnet` in its own process, so that a test can kill the service alone."""
     arguments = localnet_arguments(free_port())
     async with cvms(*arguments, folder=tmp_path) as chain:
         rpc_url, ws_url = await chain.line("RPC"), await chain.line("PubSub")
@@ -64,6 +64,6 @@ async def system(
 
 
 def localnet_arguments(port: int) -> tuple[str, ...]:
-    """A local chain with short slots on a port that is known, so that it can come back to it."""
+    """Return the arguments of a local chain with short slots, on a port it can restart on."""
     timing = ("--slot-seconds", "0.1", "--finalized-lag", "8")
     return ("localnet", "--port", str(port), "--data-dir", "chain", *timing)

@@ -1,4 +1,4 @@
-"""Real processes: the `cvms` command started, watched, killed and waited for."""
+"""Real processes: start, watch, kill and await the `cvms` command."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ START_DEADLINE = 60.0
 
 @dataclass(slots=True)
 class Command:
-    """A running `cvms` command and what it has printed so far."""
+    """A running `cvms` command and the output it has printed so far."""
 
     process: trio.Process
     errors: Path
@@ -28,7 +28,7 @@ class Command:
     grown: trio.Event = field(default_factory=trio.Event)
 
     async def line(self, start: str) -> str:
-        """The rest of the printed line that begins with `start`, once it is there."""
+        """Wait for a printed line that begins with `start` and return the rest of it."""
         with trio.fail_after(START_DEADLINE):
             while True:
                 for line in self.printed:
@@ -39,12 +39,12 @@ class Command:
                 await self.grown.wait()
 
     async def kill(self) -> None:
-        """kill -9, and wait until it is gone."""
+        """Send SIGKILL and wait until the process has exited."""
         self.process.kill()
         await self.process.wait()
 
     async def stop(self, number: int = signal.SIGTERM, *, within: float = 5.0) -> int:
-        """Send a signal and wait for the end; returns the exit status."""
+        """Send a signal, wait for the process to exit and return its exit status."""
         self.process.send_signal(number)
         with trio.fail_after(within):
             return await self.process.wait()
@@ -54,7 +54,7 @@ class Command:
 async def cvms(
     *arguments: str, folder: Path, environ: Mapping[str, str] | None = None
 ) -> AsyncIterator[Command]:
-    """Run `cvms` with `arguments` in `folder`; ended at the end if it still runs."""
+    """Run `cvms` with `arguments` in `folder`, and terminate it on exit if it still runs."""
     errors = folder / f"stderr-{arguments[0]}-{os.urandom(4).hex()}"
     async with trio.open_nursery() as nursery:
         with errors.open("w") as stderr:
@@ -71,7 +71,7 @@ async def cvms(
             yield command
         finally:
             with trio.CancelScope(shield=True):
-                # Asked first, since `cvms dev` killed at once would leave its database behind.
+                # SIGTERM first: `cvms dev` would leave its database running after SIGKILL.
                 with trio.move_on_after(10):
                     command.process.terminate()
                     await command.process.wait()
@@ -91,7 +91,7 @@ async def _read(command: Command) -> None:
 
 
 async def until_ready(url: str, command: Command | None = None) -> None:
-    """Return once GET /ready answers 200."""
+    """Wait until GET /ready answers 200."""
     with trio.fail_after(START_DEADLINE):
         async with httpx.AsyncClient() as http:
             while not await _answers(http, f"{url}/ready"):
@@ -108,7 +108,7 @@ async def _answers(http: httpx.AsyncClient, url: str) -> bool:
 
 
 def free_port() -> int:
-    """A port that is free, and so is the next, for a server that must come back to the same."""
+    """Return a port that is free, as is the next one, for a server that must restart on it."""
     while True:
         with socket.create_server(("127.0.0.1", 0)) as listener:
             port: int = listener.getsockname()[1]

@@ -14,8 +14,10 @@ from cvms.config.loader import load_programs
 from cvms.demo import Addresses, run_demo
 from tests.acceptance.processes import Command, cvms
 
+pytestmark = pytest.mark.slow
+
 PORTS = ("--port", "0", "--localnet-port", "0")
-# Of two deposits of 1,000 USDT, after withdrawals of 650 and with 10 earned.
+# Two deposits of 1,000 USDT, minus withdrawals of 650, plus a yield of 10.
 LEFT_BY_DEMO = 1_360_000_000
 
 
@@ -23,9 +25,9 @@ async def test_the_demo_runs_twice_and_a_second_start_finds_its_data(tmp_path: P
     async with cvms("dev", *PORTS, folder=tmp_path) as dev:
         at = await _addresses(dev)
         for run in (1, 2):
-            said: list[str] = []
-            await run_demo(at, say=said.append)
-            assert said[-1] == "Everything is as it should be."
+            output: list[str] = []
+            await run_demo(at, say=output.append)
+            assert output[-1] == "Everything is as it should be."
             assert await _tvl(at) == run * LEFT_BY_DEMO
         children = psutil.Process(dev.process.pid).children(recursive=True)
         await dev.stop(signal.SIGINT, within=10)
@@ -38,7 +40,7 @@ async def test_the_demo_runs_twice_and_a_second_start_finds_its_data(tmp_path: P
         _all_gone(tmp_path, [])
 
 
-async def test_two_starts_cannot_use_one_folder(tmp_path: Path) -> None:
+async def test_two_instances_cannot_use_one_folder(tmp_path: Path) -> None:
     async with cvms("dev", *PORTS, folder=tmp_path) as first:
         await first.line("Starting the local chain")
         async with cvms("dev", *PORTS, folder=tmp_path) as second:
@@ -51,7 +53,7 @@ async def test_two_starts_cannot_use_one_folder(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 @pytest.mark.parametrize("stage", ["PostgreSQL", "the local chain", "the service"])
-async def test_a_signal_in_the_middle_of_the_start_leaves_nothing(
+async def test_a_signal_during_startup_leaves_no_process(
     tmp_path: Path, stage: str, number: signal.Signals
 ) -> None:
     async with cvms("dev", *PORTS, folder=tmp_path) as dev:
@@ -60,7 +62,7 @@ async def test_a_signal_in_the_middle_of_the_start_leaves_nothing(
         _all_gone(tmp_path, [])
 
 
-async def test_a_killed_start_is_taken_over_by_the_next(tmp_path: Path) -> None:
+async def test_a_start_after_a_kill_takes_over(tmp_path: Path) -> None:
     async with cvms("dev", *PORTS, folder=tmp_path) as dev:
         await _addresses(dev)
         await dev.kill()
@@ -84,7 +86,7 @@ async def _tvl(at: Addresses) -> int:
 
 
 def _all_gone(folder: Path, children: list[psutil.Process]) -> None:
-    """No process of it is left: neither its children nor a database on its folder."""
+    """Assert that no process is left: neither a child nor a database on the folder."""
     assert not [child for child in children if child.is_running()]
     commands = (process.info["cmdline"] or [] for process in psutil.process_iter(["cmdline"]))
     assert not [command for command in commands if str(folder) in " ".join(command)]

@@ -1,4 +1,4 @@
-"""The walk in docs/examples goes through every route of a running `cvms dev`, and each answers."""
+"""The script walk.sh in docs/examples calls every route of a running `cvms dev`."""
 
 from __future__ import annotations
 
@@ -7,17 +7,20 @@ import sys
 from pathlib import Path
 
 import httpx
+import pytest
 import trio
 
 from tests.acceptance.processes import cvms
 from tests.paths import DOCS
+
+pytestmark = pytest.mark.slow
 
 WALK = DOCS / "examples" / "walk.sh"
 PORTS = ("--port", "0", "--localnet-port", "0")
 WALK_SECONDS = 300  # about 60 on two cores
 
 
-async def test_every_route_is_walked_through(tmp_path: Path) -> None:
+async def test_the_walk_calls_every_route(tmp_path: Path) -> None:
     async with cvms("dev", *PORTS, folder=tmp_path) as dev, httpx.AsyncClient() as http:
         url = await dev.line("Service")
         where = {
@@ -31,11 +34,11 @@ async def test_every_route_is_walked_through(tmp_path: Path) -> None:
             walk = await trio.run_process(
                 [str(WALK)], env=where, capture_stdout=True, capture_stderr=True, check=False
             )
-        said = walk.stdout.decode()
-        assert walk.returncode == 0, said[-500:] + walk.stderr.decode()
-        assert said.endswith("Every route answered as it should.\n")
+        output = walk.stdout.decode()
+        assert walk.returncode == 0, output[-500:] + walk.stderr.decode()
+        assert output.endswith("Every route answered as it should.\n")
         document = (await http.get(f"{url}/openapi.json")).json()
-    walked = re.findall(r"^\d{3} (GET|POST|DELETE) ([^?\s]+)", said, re.MULTILINE)
+    walked = re.findall(r"^\d{3} (GET|POST|DELETE) ([^?\s]+)", output, re.MULTILINE)
     for path, item in document["paths"].items():
         pattern = re.sub(r"\{\w+\}", "[^/]+", path)
         for method in item:
@@ -44,8 +47,8 @@ async def test_every_route_is_walked_through(tmp_path: Path) -> None:
             ], f"{method.upper()} {path} is not in {WALK.name}"
 
 
-async def test_the_walk_stops_at_the_first_answer_that_is_another() -> None:
-    """Nothing listens there: curl says so, and no line claims anything."""
+async def test_the_walk_stops_at_the_first_unexpected_answer() -> None:
+    """Nothing listens on this port: curl reports it, and the script prints no result."""
     where = {
         "SERVICE_URL": "http://127.0.0.1:1",
         "CVMS_BIN": str(Path(sys.executable).parent),

@@ -1,4 +1,4 @@
-"""Database or RPC gone: said by name, refused at once, and over by itself when it returns."""
+"""Outages of the database and of the RPC: requests fail fast with a named error, then recover."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import pytest
 import trio
 from solders.keypair import Keypair
 
@@ -15,11 +16,13 @@ from cvms.dev.postgres import embedded_postgres
 from tests.acceptance.conftest import System, localnet_arguments
 from tests.acceptance.processes import cvms, until_ready
 
-# Far below any deadline of a call: the service knows already, it does not try first.
+pytestmark = pytest.mark.slow
+
+# Far below any call's deadline: the service knows of the outage and does not try the call first.
 AT_ONCE = 1.0
 
 
-async def test_a_database_that_goes_away_and_comes_back(system: System) -> None:
+async def test_the_service_survives_a_database_outage(system: System) -> None:
     with tempfile.TemporaryDirectory(prefix="cvms-pg-") as folder:
         data = Path(folder) / "data"
         async with AsyncExitStack() as stack:
@@ -41,7 +44,7 @@ async def test_a_database_that_goes_away_and_comes_back(system: System) -> None:
                 await service.stop()
 
 
-async def test_an_rpc_that_goes_away_and_comes_back(system: System) -> None:
+async def test_the_service_survives_an_rpc_outage(system: System) -> None:
     port = int(system.at.rpc_url.rpartition(":")[2])
     async with system.serve() as service:
         await until_ready(system.at.url, service)
@@ -64,7 +67,7 @@ async def test_an_rpc_that_goes_away_and_comes_back(system: System) -> None:
 
 
 async def _until_not_ready(url: str, part: str) -> Any:
-    """The parts in GET /ready's answer once it says 503 and names `part`."""
+    """Wait until GET /ready answers 503 because of `part`, and return the parts."""
     with trio.fail_after(20):
         async with httpx.AsyncClient() as http:
             while True:

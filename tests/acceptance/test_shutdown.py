@@ -1,4 +1,4 @@
-"""SIGTERM and Ctrl-C: requests under way are answered, sockets say 1001, the end comes in time."""
+"""SIGTERM and Ctrl-C: answer in-flight requests, close WebSockets with 1001, exit in time."""
 
 from __future__ import annotations
 
@@ -14,15 +14,17 @@ from tests.acceptance.conftest import System
 from tests.acceptance.processes import until_ready
 from tests.websockets import opened
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-async def test_the_request_under_way_is_answered_and_sockets_close_with_1001(
+async def test_in_flight_requests_are_answered_and_websockets_close_with_1001(
     system: System, number: signal.Signals
 ) -> None:
     replies: list[httpx.Response] = []
 
     async def initialize(task_status: trio.TaskStatus[None]) -> None:
-        """A request that hangs, as the chain does, until the chain goes on."""
+        """Send a request that hangs until the stopped chain continues."""
         body = {"user_pubkey": str(Keypair().pubkey())}
         async with httpx.AsyncClient(timeout=10) as http:
             request = http.build_request("POST", f"{system.at.url}/api/vault/initialize", json=body)
@@ -52,6 +54,6 @@ async def test_the_request_under_way_is_answered_and_sockets_close_with_1001(
 
 
 async def _accepted(url: str) -> None:
-    """A second request has been answered, so the one sent before it has been read."""
+    """Wait for the answer to a second request, after which the service has read the first."""
     async with httpx.AsyncClient() as http:
         assert (await http.get(f"{url}/health")).status_code == 200

@@ -1,4 +1,4 @@
-"""`cvms serve --workers`: several processes as one service, none of them missed."""
+"""`cvms serve --workers`: several processes act as one service, which survives the loss of one."""
 
 from __future__ import annotations
 
@@ -8,26 +8,29 @@ from contextlib import asynccontextmanager
 
 import httpx
 import psutil
+import pytest
 import trio
 
 from tests.acceptance.conftest import System
 from tests.acceptance.processes import Command, cvms, until_ready
 
+pytestmark = pytest.mark.slow
+
 LEAST_ANSWERS = 50
 
 
-async def test_a_worker_that_is_killed_is_replaced_and_nobody_notices(system: System) -> None:
+async def test_a_killed_worker_is_replaced_and_other_requests_succeed(system: System) -> None:
     async with workers(system) as service, load(system.at.url) as answers:
         before = pids(service)
         psutil.Process(before[0]).kill()
         await until(lambda: not set(pids(service)) <= set(before))
         await until_ready(system.at.url, service)
-    # Its own requests under way are lost with it; all others are answered.
+    # The killed worker's in-flight requests are lost; all others are answered.
     assert set(answers) <= {200, 0}
     assert answers.count(0) <= 4
 
 
-async def test_a_hangup_replaces_all_workers_and_no_request_is_lost(system: System) -> None:
+async def test_sighup_replaces_all_workers_and_loses_no_request(system: System) -> None:
     async with workers(system) as service, load(system.at.url) as answers:
         before = pids(service)
         service.process.send_signal(signal.SIGHUP)
@@ -35,8 +38,8 @@ async def test_a_hangup_replaces_all_workers_and_no_request_is_lost(system: Syst
     assert set(answers) == {200}
 
 
-async def test_all_workers_end_with_the_one_that_started_them(system: System) -> None:
-    """By its signal in order; by its death as well."""
+async def test_all_workers_exit_with_their_parent(system: System) -> None:
+    """They end with it both after a signal and after its death."""
     async with workers(system) as service:
         before = pids(service)
         assert await service.stop(within=10) == 0
@@ -49,7 +52,7 @@ async def test_all_workers_end_with_the_one_that_started_them(system: System) ->
 
 @asynccontextmanager
 async def workers(system: System) -> AsyncIterator[Command]:
-    """Two of them, both ready."""
+    """Run two workers and wait until both are ready."""
     arguments = ("serve", "--workers", "2")
     async with cvms(*arguments, folder=system.folder, environ=system.environ) as service:
         await until_ready(system.at.url, service)
@@ -58,7 +61,7 @@ async def workers(system: System) -> AsyncIterator[Command]:
 
 
 async def until(condition: Callable[[], bool]) -> None:
-    """Return once the condition holds. Processes have no other way to be asked."""
+    """Poll until the condition holds. Other processes offer nothing to wait on."""
     with trio.fail_after(60):
         while not condition():  # noqa: ASYNC110
             await trio.sleep(0.05)
@@ -71,8 +74,9 @@ def pids(service: Command) -> list[int]:
 
 @asynccontextmanager
 async def load(url: str) -> AsyncIterator[list[int]]:
-    """Four clients, each asking one thing after the other on a connection of its own; the statuses
-    of their answers, 0 for a connection that broke.
+    """Run four clients that send one request after another, each on a new connection.
+
+    Yields the list of status codes, with 0 for a broken connection.
     """
     answers: list[int] = []
     stop = trio.Event()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from cvms.chain.program import instructions
 from cvms.chain.program.accounts import read_token_account, read_vault_authority
+from cvms.chain.program.addresses import vault_authority_address
 from cvms.chain.program.instructions import yield_pool
 from cvms.chain.program.yield_pool_accounts import (
     YieldPoolAccount,
@@ -31,7 +32,7 @@ async def pool_and_reserve(localnet: Localnet) -> tuple[YieldPoolAccount | None,
 async def test_the_yield_pool_is_whitelisted_and_has_a_reserve(localnet: Localnet) -> None:
     programs = localnet.programs
     async with open_rpc([localnet.rpc_url]) as rpc:
-        address = instructions.vault_authority_address(programs)
+        address = vault_authority_address(programs)
         found = await rpc.get_accounts([address], commitment=Commitment.CONFIRMED)
     authority = read_vault_authority(found.accounts[0], programs)
     assert authority is not None

@@ -104,7 +104,6 @@ class World:
                 outbox_wake=self.outbox_wake,
                 cache=NoCache(),
             ),
-            board=self.board,
         )
 
     def reconciler(self, *, rpc: RpcClient | None = None, threshold: int = 0) -> Reconciler:

@@ -7,13 +7,13 @@ from tests.program.harness.venues import Venue, open_venue
 
 @pytest.fixture
 def ledger() -> Ledger:
-    """A chain with the program and the mint, and nothing initialised."""
+    """A chain with the program and the mint, nothing initialized."""
     return Ledger()
 
 
 @pytest.fixture
 def governance(ledger: Ledger) -> Keypair:
-    """Governance of an authority that lists no programs."""
+    """The governance key of an authority that lists no programs."""
     keypair = ledger.wallet()
     ledger.must(initialize_vault_authority(keypair.pubkey()), keypair)
     return keypair
@@ -28,5 +28,5 @@ def governed(ledger: Ledger, governance: Keypair) -> Ledger:
 
 @pytest.fixture
 def venue(governed: Ledger, governance: Keypair) -> Venue:
-    """A whitelisted yield program's pool, which pays five percent a year."""
+    """The pool of a whitelisted yield program that pays five percent a year."""
     return open_venue(governed, governance)

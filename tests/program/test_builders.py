@@ -1,4 +1,4 @@
-"""The backend's builders, each run by the programs: what it builds is what they take."""
+"""The service's instruction builders: the programs accept what each of them builds."""
 
 from dataclasses import dataclass, field
 from typing import Any
@@ -27,7 +27,7 @@ from tests.program.harness.ledger import (
     vault_address,
 )
 from tests.program.harness.pools import YIELD_POOL
-from tests.program.harness.puppet import PUPPET, play, with_puppet
+from tests.program.harness.puppet import PUPPET, puppet_call, with_puppet
 from tests.program.harness.venues import YEAR, open_venue
 
 PROGRAMS = Programs(
@@ -38,7 +38,7 @@ PROGRAMS = Programs(
 
 @dataclass(slots=True)
 class Backend:
-    """Runs what the builders build, and notes their names."""
+    """A runner of what the builders build, which collects their names."""
 
     ledger: Ledger
     run: set[str] = field(default_factory=set)
@@ -51,10 +51,10 @@ class Backend:
         return outcome
 
     def let_puppet(self, name: str, payer: Keypair, **arguments: Any) -> None:
-        """What only a program may call, called by one."""
+        """Run an instruction that only a program may call, with the puppet as the caller."""
         self.run.add(name)
         built = getattr(instructions, name)(PROGRAMS, caller_program=PUPPET, **arguments)
-        outcome = self.ledger.must(play(self.ledger, built), payer)
+        outcome = self.ledger.must(puppet_call(self.ledger, built), payer)
         assert f"Program log: Instruction: {title(name)}" in outcome.logs
 
 
@@ -64,13 +64,13 @@ def title(name: str) -> str:
 
 @pytest.fixture
 def backend(ledger: Ledger) -> Backend:
-    """A chain with all the programs, on which nothing is initialised."""
+    """A chain with all the programs, nothing initialized."""
     ledger.svm.add_program(POSITION_MANAGER, positions.ELF.read_bytes())
     ledger.put(NEW_MINT, TOKEN, mint_data())
     return Backend(with_puppet(ledger))
 
 
-def test_every_instruction_that_is_built_is_taken(backend: Backend) -> None:
+def test_the_programs_accept_every_built_instruction(backend: Backend) -> None:
     ledger, do = backend.ledger, backend.do
     governance = ledger.wallet()
     owner, other, friend = (ledger.wallet(usdt=10_000) for _ in range(3))
@@ -131,7 +131,7 @@ def govern(backend: Backend, governance: Keypair) -> None:
 
 
 def move_collateral(backend: Backend, owner: Keypair, other: Keypair, governance: Keypair) -> None:
-    """Through the position manager and another program; the owner has 300 less afterwards."""
+    """Move collateral through the position manager and another program, 300 of it away."""
     do, key, taker = backend.do, owner.pubkey(), other.pubkey()
     do("open_position", owner, authority=key, owner=key, amount=500)
     backend.let_puppet("lock_collateral", other, owner=key, amount=70)
@@ -148,11 +148,11 @@ def move_collateral(backend: Backend, owner: Keypair, other: Keypair, governance
 
 
 def earn(backend: Backend, owner: Keypair, governance: Keypair) -> None:
-    """A year's five percent of 1,000."""
+    """Earn a year's five percent on 1,000."""
     ledger, do, key = backend.ledger, backend.do, owner.pubkey()
     venue = open_venue(ledger, governance)
     venue.enter(owner)
-    # Opening the venue listed its program; now it is the builders' turn.
+    # Opening the venue listed its program; the builders must list it themselves.
     by = {"governance": governance.pubkey(), "program": venue.program}
     do("remove_yield_program", governance, **by)
     do("add_yield_program", governance, **by)
@@ -166,7 +166,7 @@ def earn(backend: Backend, owner: Keypair, governance: Keypair) -> None:
 
 
 def cosign(backend: Backend, owner: Keypair, one: Keypair, two: Keypair) -> None:
-    """A timelock that two signers make, and a third releases."""
+    """Create a timelock with two signers, which a third one releases."""
     do, key, now = backend.do, owner.pubkey(), backend.ledger.svm.get_clock().unix_timestamp
     signers: list[Pubkey] = [one.pubkey(), two.pubkey()]
     do("set_vault_multisig", owner, owner=key, signers=signers, threshold=2)

@@ -1,6 +1,6 @@
 """Collateral moves only when an authorized program calls the vault program itself.
 
-`PUPPET` stands for any authorized program, `STRANGER` is the same program and not on the list.
+`PUPPET` stands for any authorized program. `STRANGER` is the same program, not authorized.
 """
 
 from collections.abc import Sequence
@@ -33,7 +33,7 @@ from tests.program.harness.ledger import (
     without,
 )
 from tests.program.harness.positions import close_position, open_position, rebalance_collateral
-from tests.program.harness.puppet import PUPPET, play, with_puppet
+from tests.program.harness.puppet import PUPPET, puppet_call, with_puppet
 from tests.program.harness.refusals import assert_refused
 
 STRANGER = Pubkey.from_string("Stranger11111111111111111111111111111111111")
@@ -61,14 +61,14 @@ class Market:
     def call(
         self, name: str, /, *, caller_program: Pubkey = PUPPET, **substitutes: Pubkey
     ) -> Instruction:
-        """The vault program's instruction; it moves ten units of the owner's."""
+        """Return the vault program's instruction, which moves ten units of the owner's."""
         owner, accounts = self.owner.pubkey(), {"caller_program": caller_program, **substitutes}
         if name == "transfer_collateral":
             return transfer_collateral(owner, self.taker.pubkey(), 10, **accounts)
         return change_lock(name, owner, 10, **accounts)
 
     def trade(self, name: str) -> Instruction:
-        """The position manager's instruction that makes this call."""
+        """Return the position manager's instruction that makes this call."""
         owner, governance = self.owner.pubkey(), self.governance.pubkey()
         if name == "transfer_collateral":
             return rebalance_collateral(governance, owner, self.taker.pubkey(), 10)
@@ -77,14 +77,14 @@ class Market:
         )
 
     def moves(self, name: str, given: Instruction, *signers: Keypair) -> None:
-        """It succeeds, and moves just these ten units."""
+        """Assert that the instruction succeeds and moves exactly these ten units."""
         owner = self.owner.pubkey()
         changes(self.ledger, owner, given, self.payer, *signers, **EFFECTS[name])
 
     def refuses(
         self, *given: Instruction, by: Sequence[Keypair] = (), error: str = "UnauthorizedProgram"
     ) -> Outcome:
-        """The vault program refuses it, and no account is other than before."""
+        """Assert that the vault program refuses it and that no account changes."""
         before = self._accounts(given)
         outcome = self.ledger.send(given, self.payer, *by)
         assert_refused(outcome, error)
@@ -94,7 +94,7 @@ class Market:
         return outcome
 
     def _accounts(self, given: Sequence[Instruction]) -> dict[Pubkey, Account | None]:
-        """All that the transaction or the refused call could have changed, but for the payer."""
+        """Return all accounts but the payer that the transaction or the call could change."""
         addresses = {meta.pubkey for instruction in given for meta in instruction.accounts}
         for wallet in (self.owner.pubkey(), self.taker.pubkey()):
             vault = vault_address(wallet)
@@ -114,7 +114,7 @@ def market(governed: Ledger, governance: Keypair) -> Market:
     return Market(governed, governance, owner, governed.owner(deposited=5), governed.wallet())
 
 
-# Who calls
+# The caller
 
 
 @each_call
@@ -123,12 +123,14 @@ def test_an_authorized_program_moves_collateral_by_calling_itself(
     market: Market, name: str, enforced: bool
 ) -> None:
     market.ledger.change_authority(cpi_enforced=enforced)
-    market.moves(name, play(market.ledger, market.call(name)))
+    market.moves(name, puppet_call(market.ledger, market.call(name)))
 
 
 @each_call
 @enforced_or_not
-def test_the_position_manager_is_such_a_program(market: Market, name: str, enforced: bool) -> None:
+def test_the_position_manager_moves_collateral_as_an_authorized_program(
+    market: Market, name: str, enforced: bool
+) -> None:
     market.ledger.change_authority(cpi_enforced=enforced)
     trader = market.governance if name == "transfer_collateral" else market.owner
     market.moves(name, market.trade(name), trader)
@@ -136,31 +138,33 @@ def test_the_position_manager_is_such_a_program(market: Market, name: str, enfor
 
 @each_call
 @pytest.mark.parametrize("named", [POSITION_MANAGER, STRANGER, PROGRAM], ids=str)
-def test_who_must_name_itself_names_nobody_else(market: Market, name: str, named: Pubkey) -> None:
+def test_a_caller_that_must_name_itself_cannot_name_another(
+    market: Market, name: str, named: Pubkey
+) -> None:
     market.ledger.change_authority(cpi_enforced=True)
-    market.refuses(play(market.ledger, market.call(name, caller_program=named)))
+    market.refuses(puppet_call(market.ledger, market.call(name, caller_program=named)))
 
 
 @each_call
 @pytest.mark.parametrize("named", [POSITION_MANAGER, STRANGER, SYSTEM], ids=str)
-def test_what_is_named_is_not_looked_at_unless_it_must_be(
+def test_the_named_caller_is_ignored_unless_it_is_required(
     market: Market, name: str, named: Pubkey
 ) -> None:
-    market.moves(name, play(market.ledger, market.call(name, caller_program=named)))
+    market.moves(name, puppet_call(market.ledger, market.call(name, caller_program=named)))
 
 
 @each_call
 @enforced_or_not
 @pytest.mark.parametrize("named", [PUPPET, POSITION_MANAGER, STRANGER], ids=str)
-def test_a_stranger_moves_nothing_whomever_it_names(
+def test_an_unauthorized_program_moves_nothing_whatever_it_names(
     market: Market, name: str, enforced: bool, named: Pubkey
 ) -> None:
     market.ledger.change_authority(cpi_enforced=enforced)
     called = market.call(name, caller_program=named)
-    market.refuses(play(market.ledger, called, program=STRANGER))
+    market.refuses(puppet_call(market.ledger, called, program=STRANGER))
 
 
-# At which depth
+# The depth of the call
 
 
 @each_call
@@ -174,7 +178,7 @@ def test_nobody_moves_collateral_through_the_position_manager(
 ) -> None:
     market.ledger.change_authority(authorized_programs=authorized)
     trader = market.governance if name == "transfer_collateral" else market.owner
-    outcome = market.refuses(play(market.ledger, market.trade(name)), by=[trader])
+    outcome = market.refuses(puppet_call(market.ledger, market.trade(name)), by=[trader])
     assert f"Program {PROGRAM} invoke [3]" in outcome.logs
 
 
@@ -182,49 +186,49 @@ def test_nobody_moves_collateral_through_the_position_manager(
 @enforced_or_not
 @pytest.mark.parametrize("inner", [PUPPET, STRANGER], ids=str)
 @pytest.mark.parametrize("outer", [PUPPET, STRANGER], ids=str)
-def test_a_callers_caller_lends_nothing_and_borrows_nothing(
+def test_a_callers_caller_gives_and_gains_no_authority(
     market: Market, name: str, enforced: bool, inner: Pubkey, outer: Pubkey
 ) -> None:
     market.ledger.change_authority(cpi_enforced=enforced)
-    called = play(market.ledger, market.call(name), program=inner)
-    market.refuses(play(market.ledger, called, program=outer))
+    called = puppet_call(market.ledger, market.call(name), program=inner)
+    market.refuses(puppet_call(market.ledger, called, program=outer))
 
 
-# Among which neighbours
+# Other instructions in the transaction
 
 
 Given = list[Instruction]
 
 
 def among(neighbours: Given, given: Instruction) -> list[Given]:
-    """Transactions: the neighbours before it, after it, and on both sides."""
+    """Return transactions with the neighbours before it, after it, and on both sides."""
     return [[*neighbours, given], [given, *neighbours], [*neighbours, given, *neighbours]]
 
 
 def honest(market: Market) -> Given:
-    """Both authorized programs, each locking one unit."""
+    """Return an instruction of each authorized program that locks one unit."""
     owner = market.owner.pubkey()
     lock = change_lock("lock_collateral", owner, 1, caller_program=PUPPET)
-    return [open_position(owner, 1), play(market.ledger, lock)]
+    return [open_position(owner, 1), puppet_call(market.ledger, lock)]
 
 
 @each_call
 @enforced_or_not
-def test_a_stranger_borrows_nothing_from_its_neighbours(
+def test_an_unauthorized_program_gains_nothing_from_other_instructions(
     market: Market, name: str, enforced: bool
 ) -> None:
     market.ledger.change_authority(cpi_enforced=enforced)
-    called = play(market.ledger, market.call(name), program=STRANGER)
+    called = puppet_call(market.ledger, market.call(name), program=STRANGER)
     for given in among(honest(market), called):
         market.refuses(*given, by=[market.owner])
 
 
 @each_call
 @enforced_or_not
-def test_a_direct_call_borrows_nothing_from_its_neighbours(
+def test_a_direct_call_gains_nothing_from_other_instructions(
     market: Market, name: str, enforced: bool
 ) -> None:
-    """Not even were the vault program on its own list, since then it is what is running."""
+    """Even if the vault program lists itself, since then it is the running program."""
     authorized = [POSITION_MANAGER, PUPPET, PROGRAM]
     market.ledger.change_authority(cpi_enforced=enforced, authorized_programs=authorized)
     called = market.call(name, caller_program=PROGRAM)
@@ -236,30 +240,30 @@ def test_a_direct_call_borrows_nothing_from_its_neighbours(
 @each_call
 @enforced_or_not
 @pytest.mark.parametrize("place", range(3), ids=["before", "after", "between"])
-def test_an_honest_call_suffers_nothing_from_its_neighbours(
+def test_other_instructions_do_not_affect_an_authorized_call(
     market: Market, name: str, enforced: bool, place: int
 ) -> None:
     ledger, owner = market.ledger, market.owner.pubkey()
     ledger.change_authority(cpi_enforced=enforced)
-    foreign = [play(ledger, program=STRANGER), get_vault_info(owner)]
+    foreign = [puppet_call(ledger, program=STRANGER), get_vault_info(owner)]
     before = ledger.vault(owner)
-    given = among(foreign, play(ledger, market.call(name)))[place]
+    given = among(foreign, puppet_call(ledger, market.call(name)))[place]
     assert ledger.send(given, market.payer).error is None
     assert ledger.vault(owner) == before | EFFECTS[name]
 
 
-def test_honest_calls_stand_beside_each_other(market: Market) -> None:
+def test_one_transaction_may_hold_several_authorized_calls(market: Market) -> None:
     given = [*honest(market), *honest(market)]
     assert market.ledger.send(given, market.payer, market.owner).error is None
     assert market.ledger.vault(market.owner.pubkey())["locked_balance"] == 44
 
 
-# Until when
+# Changes of the authority
 
 
 @each_call
-def test_a_removed_program_is_refused_from_then_on(market: Market, name: str) -> None:
-    governance, call = market.governance, play(market.ledger, market.call(name))
+def test_a_removed_program_is_refused(market: Market, name: str) -> None:
+    governance, call = market.governance, puppet_call(market.ledger, market.call(name))
     removed = govern("remove_authorized_program", governance.pubkey(), value=PUPPET)
     market.refuses(removed, call, by=[governance])
     market.ledger.must(removed, governance)
@@ -272,18 +276,18 @@ def test_a_removed_program_is_refused_from_then_on(market: Market, name: str) ->
 def test_freezing_stops_locks_and_unlocks_whoever_calls(market: Market, name: str) -> None:
     freeze = govern("set_freeze_flag", market.governance.pubkey(), value=True)
     market.ledger.must(freeze, market.governance)
-    call = play(market.ledger, market.call(name))
+    call = puppet_call(market.ledger, market.call(name))
     if name == "transfer_collateral":
         market.moves(name, call)
     else:
         market.refuses(call, error="Frozen")
 
 
-# On whose word
+# The instructions sysvar
 
 
 def running(program: Pubkey) -> bytes:
-    """The instructions sysvar of a transaction with one instruction: of `program`, no accounts."""
+    """Return an instructions sysvar with one instruction, of `program` and without accounts."""
     one, start, none = (number.to_bytes(2, "little") for number in (1, 4, 0))
     return one + start + none + bytes(program) + none + none
 
@@ -299,11 +303,11 @@ def test_a_forged_sysvar_is_not_read(
         forged = Keypair().pubkey()
         market.ledger.put(forged, owner, running(PUPPET))
         called = market.call(name, instructions=forged)
-        for given in (called, play(market.ledger, called, program=program)):
+        for given in (called, puppet_call(market.ledger, called, program=program)):
             market.refuses(given, error="AccountSysvarMismatch")
 
 
-# All other instructions ask who signs, not who calls
+# All other instructions check the signers, not the caller
 
 
 @pytest.mark.parametrize("program", [PUPPET, STRANGER], ids=str)
@@ -317,7 +321,7 @@ def test_owners_deposit_and_withdraw_through_any_program(
 
     def called(given: Instruction) -> Instruction:
         for _ in range(1, depth):
-            given = play(governed, given, program=program)
+            given = puppet_call(governed, given, program=program)
         return given
 
     grown = {"total_balance": 110, "available_balance": 110, "total_deposited": 110}
@@ -329,10 +333,10 @@ def test_owners_deposit_and_withdraw_through_any_program(
     assert (governed.tokens(vault_address(key)), governed.tokens(key)) == (80, 70)
 
 
-def test_a_signature_that_is_not_passed_on_counts_for_nothing(market: Market) -> None:
+def test_a_signature_that_is_not_passed_on_does_not_count(market: Market) -> None:
     key = market.owner.pubkey()
     for given in (deposit(key, 1), withdraw(key, 1)):
-        accounts = play(market.ledger, without(given, signer=0)).accounts
+        accounts = puppet_call(market.ledger, without(given, signer=0)).accounts
         assert accounts[0].pubkey == key
         signed = Instruction(PUPPET, b"", [AccountMeta(key, True, True), *accounts[1:]])
         market.refuses(signed, by=[market.owner], error="AccountNotSigner")

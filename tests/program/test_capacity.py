@@ -1,4 +1,4 @@
-"""How much a vault and the authority hold, filled by real instructions; and that both work then."""
+"""The capacity of a vault and the authority, filled by real instructions, which work when full."""
 
 from typing import Any
 
@@ -7,8 +7,7 @@ from solders.keypair import Keypair
 from solders.message import MessageV0
 from solders.transaction import VersionedTransaction
 
-from tests.program.harness.compute_costs import ON_PROGRAMS, ON_VAULTS, Stage
-from tests.program.harness.crowds import PACKET, crowd, put_table
+from tests.program.harness.compute_costs import ON_PROGRAMS, ON_VAULTS, MeasuredChain
 from tests.program.harness.effects import changes, refused
 from tests.program.harness.full_vault import (
     DELAY,
@@ -29,10 +28,11 @@ from tests.program.harness.ledger import (
     vault_address,
     withdraw,
 )
+from tests.program.harness.many_programs import PACKET, put_table, withdraw_with_programs
 from tests.program.harness.refusals import assert_refused
 
 OTHER = Keypair().pubkey()
-# What adds an entry to a list of a vault.
+# The instruction that adds an entry to each list of a vault.
 ADDITIONS: dict[str, tuple[str, dict[str, Any]]] = {
     "timelocks": ("schedule_timelock", {"amount": 1, "duration_seconds": 9}),
     "pending_withdrawals": ("request_withdraw", {"amount": 1}),
@@ -40,7 +40,7 @@ ADDITIONS: dict[str, tuple[str, dict[str, Any]]] = {
     "delegates": ("add_delegate", {"delegate": OTHER}),
     "multisig_signers": ("set_vault_multisig", {"signers": KEYS[:11], "threshold": 0}),
 }
-DEFAULT_UNITS = 200_000  # of a transaction of one instruction that does not ask for more
+DEFAULT_UNITS = 200_000  # of a transaction with one instruction that requests no other limit
 
 
 @pytest.fixture
@@ -79,7 +79,7 @@ def test_one_program_more_than_the_authority_lists_is_refused(
     assert governed.authority() == before
 
 
-def test_a_full_vault_says_all_of_what_it_was_told(governed: Ledger, owner: Keypair) -> None:
+def test_a_full_vault_stores_every_entry(governed: Ledger, owner: Keypair) -> None:
     state = governed.vault(owner.pubkey())
     assert state["timelocks"] == [
         {"amount": 1, "unlock_time": START + seconds} for seconds in range(1, 65)
@@ -101,12 +101,12 @@ EVERYTHING = {name: (order, 1) for name, order in ON_VAULTS.items()} | {
 @pytest.mark.parametrize("name", EVERYTHING)
 def test_everything_works_while_all_lists_are_full(name: str) -> None:
     order, authorized = EVERYTHING[name]
-    stage = Stage(entries=64, authorized=authorized)
-    assert stage.ledger.must(*order(stage)).units <= DEFAULT_UNITS
+    chain = MeasuredChain(entries=64, authorized=authorized)
+    assert chain.ledger.must(*order(chain)).units <= DEFAULT_UNITS
 
 
-def test_entries_leave_a_full_vault_without_a_trace(governed: Ledger, owner: Keypair) -> None:
-    """Lists are packed, so whatever lies behind moves, and what it leaves is wiped."""
+def test_removed_entries_leave_no_trace_in_a_full_vault(governed: Ledger, owner: Keypair) -> None:
+    """Lists are packed: entries behind a removed one move, and the freed bytes are zeroed."""
     key = owner.pubkey()
     unlisted = build("remove_withdraw_whitelist", key, address=KEYS[0])
     changes(governed, key, unlisted, owner, withdraw_whitelist=KEYS[1:])
@@ -119,7 +119,7 @@ def test_entries_leave_a_full_vault_without_a_trace(governed: Ledger, owner: Key
 
 
 @pytest.mark.parametrize("seconds", [1, 33, 64])
-def test_a_full_vault_gives_back_what_is_due(
+def test_a_full_vault_releases_matured_timelocks(
     governed: Ledger, owner: Keypair, seconds: int
 ) -> None:
     before = governed.vault(owner.pubkey())
@@ -139,37 +139,37 @@ def test_a_full_vault_can_be_emptied_and_closed(governed: Ledger, owner: Keypair
     assert governed.tokens(key) == 1_000
 
 
-# Programs that a withdrawal must ask
+# Programs that a withdrawal must check
 
 
 @pytest.mark.parametrize("created", [True, False])
 def test_a_transaction_names_26_programs_summaries(created: bool) -> None:
-    most = crowd(26, created=created)
-    assert most.size <= PACKET < crowd(27, created=created).size
-    assert most.units() <= DEFAULT_UNITS
+    largest = withdraw_with_programs(26, created=created)
+    assert largest.size <= PACKET < withdraw_with_programs(27, created=created).size
+    assert largest.units() <= DEFAULT_UNITS
 
 
 @pytest.mark.parametrize("created", [True, False])
-def test_a_lookup_table_lets_it_name_57(created: bool) -> None:
-    most = crowd(57, created=created, table=True)
-    assert (most.size <= PACKET, most.locks()) == (True, 64)
-    assert most.units() <= DEFAULT_UNITS
+def test_a_transaction_with_a_lookup_table_names_57_programs_summaries(created: bool) -> None:
+    largest = withdraw_with_programs(57, created=created, table=True)
+    assert (largest.size <= PACKET, largest.locks()) == (True, 64)
+    assert largest.units() <= DEFAULT_UNITS
 
 
-def test_with_64_authorized_programs_only_the_emergency_withdrawal_is_left() -> None:
-    """More accounts than a transaction may lock: governance must not list so many."""
-    every = crowd(PROGRAMS, created=True, table=True)
+def test_with_64_authorized_programs_only_the_emergency_withdrawal_works() -> None:
+    """The transaction would lock too many accounts: governance must not list so many programs."""
+    every = withdraw_with_programs(PROGRAMS, created=True, table=True)
     assert every.locks() == 71
     assert every.error() == "TransactionErrorFieldless.TooManyAccountLocks"
-    stage = Stage(entries=64, authorized=PROGRAMS)
-    stage.ledger.must(*stage.by_owner("emergency_withdraw", amount=1))
+    chain = MeasuredChain(entries=64, authorized=PROGRAMS)
+    chain.ledger.must(*chain.by_owner("emergency_withdraw", amount=1))
 
 
-# Signers who must sign
+# Required signers
 
 
 def signed_by(count: int, *, table: bool = False) -> VersionedTransaction:
-    """A withdrawal by so many signers, none of them the owner, with one position summary."""
+    """Return a withdrawal with `count` signers, not the owner, and one position summary."""
     ledger, owner = Ledger(), Keypair().pubkey()
     first, *others = signers = [Keypair() for _ in range(count)]
     remaining = [readonly(summary_address(vault_address(owner)))]

@@ -1,6 +1,6 @@
-"""What each instruction costs, to the unit, as docs/compute_units.md says.
+"""The exact compute units of each instruction, as docs/compute_units.md states them.
 
-After a change of the programs, write the document anew, and look at what moved:
+After a change of the programs, rewrite the document and review the differences:
 
     CVMS_UPDATE_COMPUTE_UNITS=1 pytest tests/program/test_compute_units.py
 """
@@ -16,9 +16,9 @@ from tests.program.harness.compute_costs import (
     units,
     units_of_the_authority,
 )
-from tests.program.harness.crowds import crowd
 from tests.program.harness.full_vault import PROGRAMS
 from tests.program.harness.ledger import POSITION_IDL, VAULT_IDL
+from tests.program.harness.many_programs import withdraw_with_programs
 
 DOCUMENT = DOCS / "compute_units.md"
 HEAD = """\
@@ -70,7 +70,7 @@ lookup table; with more, the transaction locks too many accounts. The vault's li
 | authorized programs | summaries created | never created |
 |--:|--:|--:|
 """
-WITHDRAWALS = [(1, False), (8, False), (26, False), (57, True)]  # how many, with a lookup table?
+WITHDRAWALS = [(1, False), (8, False), (26, False), (57, True)]  # programs, with a lookup table?
 
 
 def document() -> str:
@@ -86,8 +86,8 @@ def document() -> str:
     withdrawals = (
         (
             count,
-            crowd(count, created=True, table=table).units(),
-            crowd(count, created=False, table=table).units(),
+            withdraw_with_programs(count, created=True, table=table).units(),
+            withdraw_with_programs(count, created=False, table=table).units(),
         )
         for count, table in WITHDRAWALS
     )
@@ -120,13 +120,13 @@ def test_every_instruction_costs_what_the_document_says() -> None:
 
 
 def test_every_instruction_is_measured() -> None:
-    """Those that only a program may call are measured within the position manager's calls."""
+    """Calls that only a program may make are measured as part of the position manager's."""
     called = {"lock_collateral", "unlock_collateral", "transfer_collateral"}
     rows = {*ON_VAULTS, *ON_PROGRAMS, *ONCE, "initialize_vault_authority"}
     assert rows >= (VAULT_IDL.instructions.keys() | POSITION_IDL.instructions.keys()) - called
 
 
 def test_deposits_and_withdrawals_are_cheap() -> None:
-    """Of a vault with an entry in each list, with one position summary."""
+    """Measured on a vault with one entry in each list and one position summary."""
     assert units(ON_VAULTS["deposit"], entries=1) <= 8_000
     assert units(ON_VAULTS["withdraw"], entries=1) <= 15_000

@@ -1,4 +1,4 @@
-"""The interface to the byte: names, lengths, arguments, log lines."""
+"""The exact interface: names, lengths, arguments and log lines."""
 
 from typing import Any
 
@@ -48,7 +48,7 @@ ARGUMENTS: dict[str, dict[str, Any]] = {
 
 
 def bare(ledger: Ledger, data: bytes) -> chain.Outcome:
-    """Runs the program with these data and no account."""
+    """Run the program with this data and no accounts."""
     payer = ledger.wallet()
     return ledger.send(Instruction(PROGRAM, data, []), payer)
 
@@ -102,14 +102,14 @@ def test_more_accounts_than_the_program_can_hold_are_refused(ledger: Ledger) -> 
     assert outcome.error == "InstructionErrorFieldless.InvalidArgument"
 
 
-def test_get_vault_info_answers_for_vaults_only(ledger: Ledger) -> None:
+def test_get_vault_info_succeeds_only_for_vaults(ledger: Ledger) -> None:
     owner, payer = ledger.owner(), ledger.wallet()
     ledger.must(chain.get_vault_info(owner.pubkey()), payer)
     outcome = ledger.send(chain.get_vault_info(payer.pubkey()), payer)
     assert_refused(outcome, "AccountNotInitialized")
 
 
-def test_accounts_are_as_long_as_their_fields_with_every_vector_full() -> None:
+def test_accounts_have_the_length_of_their_fields_with_every_vector_full() -> None:
     keys = [Pubkey.default()]
     timelocks = [{"amount": 0, "unlock_time": 0}] * 64
     pending = [{"amount": 0, "requested_at": 0, "executable_at": 0}] * 64

@@ -1,4 +1,4 @@
-"""The rate of the window: how much may leave, and when the window is over."""
+"""The withdrawal rate limit: the amount that a window allows, and when the window ends."""
 
 import pytest
 from solders.instruction import Instruction
@@ -23,7 +23,7 @@ def limit(owner: Keypair, window_seconds: int = 100, max_amount: int = 300) -> I
     )
 
 
-def test_a_window_lets_out_its_limit_and_no_more(governed: Ledger, owner: Keypair) -> None:
+def test_a_window_allows_its_limit_and_no_more(governed: Ledger, owner: Keypair) -> None:
     key = owner.pubkey()
     governed.must(limit(owner), owner)
     refused(governed, key, withdraw(key, 301), owner, error="Unauthorized")
@@ -67,7 +67,7 @@ def test_a_window_begins_with_a_withdrawal_not_with_the_end_of_the_last(
     assert governed.vault(owner.pubkey())["last_withdrawal_window_start"] == START + 250
 
 
-def test_a_clock_that_goes_back_opens_no_window(governed: Ledger, owner: Keypair) -> None:
+def test_a_clock_that_goes_backwards_starts_no_window(governed: Ledger, owner: Keypair) -> None:
     governed.set_time(START + 500)
     governed.must(limit(owner), owner)
     governed.must(withdraw(owner.pubkey(), 300), owner)
@@ -77,13 +77,13 @@ def test_a_clock_that_goes_back_opens_no_window(governed: Ledger, owner: Keypair
 
 def test_a_window_sum_that_would_wrap_is_refused(governed: Ledger, owner: Keypair) -> None:
     governed.must(limit(owner, max_amount=2**64 - 1), owner)
-    # No vault ever paid out so much: the sum of a window is written by hand.
+    # No vault has ever paid out so much: the sum of the window is written directly.
     governed.change_vault(owner.pubkey(), withdrawn_in_window=2**64 - 1)
     refused(governed, owner.pubkey(), withdraw(owner.pubkey(), 1), owner, error="Overflow")
 
 
 @pytest.mark.parametrize(("window_seconds", "max_amount"), [(0, 300), (100, 0), (0, 0)])
-def test_half_a_rate_limit_is_none(
+def test_a_rate_limit_needs_both_a_window_and_an_amount(
     governed: Ledger, owner: Keypair, window_seconds: int, max_amount: int
 ) -> None:
     governed.must(limit(owner, window_seconds, max_amount), owner)
@@ -91,7 +91,7 @@ def test_half_a_rate_limit_is_none(
     assert governed.vault(owner.pubkey())["withdrawn_in_window"] == 0
 
 
-def test_delay_and_rate_hold_together(governed: Ledger, owner: Keypair) -> None:
+def test_delay_and_rate_limit_apply_together(governed: Ledger, owner: Keypair) -> None:
     key = owner.pubkey()
     governed.must(build("set_withdraw_min_delay", key, seconds=60), owner)
     governed.must(build("request_withdraw", key, amount=500), owner)

@@ -21,7 +21,7 @@ from tests.scenario.truth import Truth
 
 Connection = psycopg.Connection[tuple[object, ...]]
 
-pytestmark = pytest.mark.filterwarnings(IGNORE_HTTPX_WARNING)
+pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings(IGNORE_HTTPX_WARNING)]
 
 
 @pytest.fixture(scope="module")

@@ -18,7 +18,7 @@ from tests.scenario.servers import ServerForker
 
 DEFAULT_SEEDS = "0-23"
 
-pytestmark = pytest.mark.filterwarnings(IGNORE_HTTPX_WARNING)
+pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings(IGNORE_HTTPX_WARNING)]
 
 
 def seeds(text: str) -> list[int]:

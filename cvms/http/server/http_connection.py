@@ -36,6 +36,7 @@ WRITE_SECONDS = 10.0  # for a client to receive what is written
 # connection, and the client may lose the response.
 LINGER_SECONDS = 5.0
 LAST_LINGER_SECONDS = 0.5  # the same during shutdown, or after the client broke the protocol
+FIRST_REQUEST_SECONDS = 0.1  # during shutdown, for the request that a new connection was made for
 # Bytes that the kernel buffers for a slow WebSocket, where newer frames cannot replace older ones.
 WEBSOCKET_BUFFER = 64 * 1024
 
@@ -70,6 +71,7 @@ class HttpConnection:
         self._lingering = trio.CancelScope()
         self._broken = False
         self._unread = False
+        self._new = True
 
     async def run(self) -> None:
         """Serve the client. Raises nothing but cancellation; errors are logged."""
@@ -126,9 +128,12 @@ class HttpConnection:
         """Close the connection: at once if idle, else after the response in progress."""
         if self.on_finish is not None:
             self.on_finish()
-        if self._reading.deadline < math.inf:
+        now = trio.current_time()
+        if self._new:
+            self._reading.deadline = min(self._reading.deadline, now + FIRST_REQUEST_SECONDS)
+        elif self._reading.deadline < math.inf:
             self._reading.cancel()
-        last = trio.current_time() + LAST_LINGER_SECONDS
+        last = now + LAST_LINGER_SECONDS
         self._lingering.deadline = min(self._lingering.deadline, last)
 
     def abort(self) -> None:
@@ -165,6 +170,7 @@ class HttpConnection:
         while True:
             data = await self._stream.receive_some(CHUNK)
             self.last_received_at = trio.current_time()
+            self._new = False
             await protocol.handle(RawData(bytes(data)))
             if not data:
                 return

@@ -5,18 +5,17 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import structlog
-import trio
 from solders.pubkey import Pubkey
 
 from cvms.chain.rpc.rpc_client import RpcClient
 from cvms.metrics import Metrics
-from cvms.nursery.channels.status_board import OperatorFunds, StatusBoard
+from cvms.nursery.channels.status_board import OperatorFunds
 from cvms.store.postgres.database import Database
 from cvms.store.submissions import fee_budget
 
 log = structlog.get_logger(__name__)
 
-POLL_SECONDS = 10.0
+BALANCE_SECONDS = 10.0
 """Short enough: even at the fastest, spending a day's budget takes hours."""
 
 
@@ -28,15 +27,7 @@ class OperatorBalanceMonitor:
     rpc: RpcClient
     operator: Pubkey
     funds: OperatorFunds
-    board: StatusBoard
     metrics: Metrics
-
-    async def run(self) -> None:
-        """Run once every POLL_SECONDS until cancelled."""
-        while True:
-            await self.run_once()
-            self.board.task_succeeded("operator_balance")
-            await trio.sleep(POLL_SECONDS)
 
     async def run_once(self) -> None:
         """Read the balance from the chain, and today's spending from the database."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import timedelta
 from statistics import median_high
 from typing import Any
@@ -77,10 +77,10 @@ class Finding:
     """Result of a rule. `per_owner`: repeated findings add up in one alert of the owner."""
 
     kind: str
-    severity: Severity
     summary: str
-    details: dict[str, Any]
-    per_owner: bool
+    severity: Severity = Severity.WARNING
+    details: dict[str, Any] = field(default_factory=dict)
+    per_owner: bool = False
 
 
 def findings(withdrawal: Withdrawal, bounds: Bounds) -> list[Finding]:
@@ -111,10 +111,7 @@ def _emergency(withdrawal: Withdrawal) -> Finding | None:
         return None
     return Finding(
         kind="emergency_withdrawal",
-        severity=Severity.WARNING,
         summary=f"Governance has withdrawn {withdrawal.amount} units from a vault",
-        details={},
-        per_owner=False,
     )
 
 
@@ -130,7 +127,6 @@ def _large(withdrawal: Withdrawal, bounds: Bounds) -> Finding | None:
         severity=Severity.CRITICAL if absolute and share else Severity.WARNING,
         summary=f"{amount} units were withdrawn, {percent} % of all that vaults held",
         details={"tvl_before": tvl, "percent": percent},
-        per_owner=False,
     )
 
 
@@ -143,7 +139,6 @@ def _unusual(withdrawal: Withdrawal, bounds: Bounds) -> Finding | None:
         return None
     return Finding(
         kind="unusual_withdrawal",
-        severity=Severity.WARNING,
         summary=f"{withdrawal.amount} units were withdrawn, more than {factor} times the usual",
         details={"median": usual, "of": len(earlier)},
         per_owner=True,
@@ -155,7 +150,6 @@ def _rapid(withdrawal: Withdrawal, bounds: Bounds) -> Finding | None:
         return None
     return Finding(
         kind="rapid_withdrawals",
-        severity=Severity.WARNING,
         summary=f"{withdrawal.within_hour} withdrawals within an hour",
         details={"within_hour": withdrawal.within_hour},
         per_owner=True,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import partial
 
 import structlog
@@ -24,53 +25,44 @@ POLL_SECONDS = 60.0
 MIN_RETRY_SECONDS, MAX_RETRY_SECONDS = 0.25, 5.0
 
 
+@dataclass(slots=True, kw_only=True, eq=False)
 class AccountSubscriptions:
     """Holds one subscription for each account, however many clients watch it."""
 
-    def __init__(
-        self,
-        *,
-        rpc: RpcClient,
-        ws_urls: Sequence[str],
-        registry: AccountRegistry,
-        board: StatusBoard,
-        metrics: Metrics,
-        poll_seconds: float = POLL_SECONDS,
-    ) -> None:
-        self._rpc = rpc
-        self._ws_urls = ws_urls
-        self._registry = registry
-        self._board = board
-        self._poll_seconds = poll_seconds
-        metrics.watched_accounts.set_function(lambda: len(registry))
+    rpc: RpcClient
+    ws_urls: Sequence[str]
+    registry: AccountRegistry
+    board: StatusBoard
+    metrics: Metrics
 
     async def run(self) -> None:
         """Watch until cancelled. During an outage of the chain, notify clients and retry."""
+        self.metrics.watched_accounts.set_function(lambda: len(self.registry))
         watch = partial(
-            watch_accounts, self._ws_urls, self._registry, commitment=Commitment.CONFIRMED
+            watch_accounts, self.ws_urls, self.registry, commitment=Commitment.CONFIRMED
         )
         try:
             async with trio.open_nursery() as tasks:
                 tasks.start_soon(watch)
                 tasks.start_soon(self._fetch)
                 while True:
-                    self._board.task_succeeded("accounts")
-                    await trio.sleep(self._poll_seconds)
-                    self._registry.fetch_all()
+                    self.board.task_succeeded("accounts")
+                    await trio.sleep(POLL_SECONDS)
+                    self.registry.fetch_all()
         finally:
-            self._registry.lost()  # also if this task fails: notifications have stopped
+            self.registry.lost()  # also if this task fails: notifications have stopped
 
     async def _fetch(self) -> None:
         backoff = Backoff(first=MIN_RETRY_SECONDS, longest=MAX_RETRY_SECONDS)
         while True:
-            keys = await self._registry.next_to_fetch()
+            keys = await self.registry.next_to_fetch()
             try:
-                fetched = await fetch_accounts(self._rpc, keys, commitment=Commitment.CONFIRMED)
+                fetched = await fetch_accounts(self.rpc, keys, commitment=Commitment.CONFIRMED)
             except (ChainUnavailable, RpcError) as error:
                 log.warning("account_fetch_failed", accounts=len(keys), reason=str(error))
-                self._registry.fetch_failed(keys)
+                self.registry.fetch_failed(keys)
                 await trio.sleep(backoff.next())
                 continue
             backoff.reset()
             for account in fetched:
-                self._registry.updated(account)
+                self.registry.updated(account)

@@ -17,7 +17,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import timedelta
 from functools import partial
-from typing import Protocol
 
 import structlog
 import trio
@@ -58,15 +57,6 @@ class PendingDelivery:
     secret: Callable[[], bytes]
 
 
-class DeliveryQueue(Protocol):
-    """A source of messages."""
-
-    task: str
-
-    async def take(self, conn: Connection) -> list[PendingDelivery]:
-        """Take some messages that are due. No other dispatcher gets them during the lease."""
-
-
 @dataclass(slots=True, kw_only=True, eq=False)
 class SignersQueue:
     """Messages for signers, each to the URL that the signer has set."""
@@ -76,6 +66,7 @@ class SignersQueue:
     secret_box: SecretBox
 
     async def take(self, conn: Connection) -> list[PendingDelivery]:
+        """Take some messages that are due. No other dispatcher gets them during the lease."""
         due = await webhook_deliveries.take(conn, limit=BATCH_SIZE, lease=LEASE)
         return [
             PendingDelivery(
@@ -105,6 +96,7 @@ class AlertsQueue:
     secret: bytes
 
     async def take(self, conn: Connection) -> list[PendingDelivery]:
+        """Take messages as SignersQueue does."""
         due = await webhook_deliveries.take_alerts(conn, limit=BATCH_SIZE, lease=LEASE)
         return [
             PendingDelivery(
@@ -112,6 +104,9 @@ class AlertsQueue:
             )
             for delivery in due
         ]
+
+
+DeliveryQueue = SignersQueue | AlertsQueue
 
 
 @dataclass(slots=True, kw_only=True, eq=False)

@@ -19,7 +19,6 @@ from cvms.chain.program.events.touched_vaults import (
 from cvms.chain.rpc.responses import SignatureInfo, TransactionRecord
 from cvms.chain.rpc.rpc_client import RpcClient
 from cvms.chain.types import Commitment, Programs
-from cvms.metrics import Metrics
 from cvms.nursery.ledger.entries import RecordedEvent, event_data, event_owner, event_vaults
 from cvms.nursery.ledger.vault_fetch import FetchedVault, fetch_vaults
 from cvms.store.index.chain_events import EventRow
@@ -58,7 +57,6 @@ class BatchReader:
 
     rpc: RpcClient
     programs: Programs
-    metrics: Metrics
 
     async def read(
         self, infos: Sequence[SignatureInfo], known: dict[Pubkey, FetchedVault] | None = None
@@ -69,7 +67,7 @@ class BatchReader:
         `known` that were read in this slot or a later one are not read again; those read are added.
         """
         infos, records = await self._records(infos)
-        logs = {record.signature: self._logs(record) for record in records}
+        logs = {record.signature: parse_logs(record, self.programs) for record in records}
         truncated = {signature for signature, parsed in logs.items() if parsed.truncated}
         infos = tuple(takewhile(lambda i: i.signature not in truncated, infos)) or infos[:1]
         info_of = {info.signature: info for info in infos}
@@ -130,10 +128,12 @@ class BatchReader:
         )
         return known, [records[info.signature] for info in known if info.err is None]
 
-    def _logs(self, record: TransactionRecord) -> ProgramLogs:
-        return parse_events(
-            record.logs or [], self.programs.vault, top_level_programs=record.top_level_programs
-        )
+
+def parse_logs(record: TransactionRecord, programs: Programs) -> ProgramLogs:
+    """Return the events that a transaction's logs show."""
+    return parse_events(
+        record.logs or [], programs.vault, top_level_programs=record.top_level_programs
+    )
 
 
 def executed_transaction(

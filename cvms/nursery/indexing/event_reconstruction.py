@@ -9,13 +9,12 @@ import structlog
 from solders.pubkey import Pubkey
 
 from cvms.chain.program.accounts import TimelockEntry
-from cvms.chain.program.events.log_parser import parse_events
 from cvms.chain.program.events.replay import ReplayedVault, replay_events
 from cvms.chain.rpc.responses import TransactionRecord
 from cvms.chain.types import Programs
 from cvms.errors import NotRebuilt
 from cvms.metrics import Metrics
-from cvms.nursery.indexing.batch_reader import Batch, executed_transaction
+from cvms.nursery.indexing.batch_reader import Batch, executed_transaction, parse_logs
 from cvms.nursery.ledger.running_balances import apply_entry, zero_balance
 from cvms.store.index import vault_mints
 from cvms.store.index.vault_mints import VaultMint
@@ -40,9 +39,7 @@ class EventReconstructor:
         The vaults' rows follow the accounts in any case. The reconciler finds what the history
         then lacks.
         """
-        parsed = parse_events(
-            record.logs or [], self.programs.vault, top_level_programs=record.top_level_programs
-        )
+        parsed = parse_logs(record, self.programs)
         before = await self._before(batch, record)
         try:
             events = replay_events(record, self.programs.vault, before=before, logged=parsed.events)

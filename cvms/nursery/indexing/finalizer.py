@@ -7,13 +7,11 @@ from dataclasses import dataclass
 from itertools import takewhile
 
 import structlog
-import trio
 
 from cvms.chain.rpc.limits import STATUSES_PER_CALL
 from cvms.chain.rpc.responses import SignatureStatus
 from cvms.chain.rpc.rpc_client import RpcClient
 from cvms.chain.types import Commitment, Slot
-from cvms.nursery.channels.status_board import StatusBoard
 from cvms.nursery.indexing.finalized_recheck import FinalizedRecheck
 from cvms.nursery.indexing.fork_rollback import ForkRollback
 from cvms.store.index import applied_transactions, finality
@@ -22,7 +20,7 @@ from cvms.store.postgres.database import Database
 
 log = structlog.get_logger(__name__)
 
-POLL_SECONDS = 2.0
+FINALIZE_SECONDS = 2.0
 
 
 @dataclass(slots=True, kw_only=True, eq=False)
@@ -33,14 +31,6 @@ class Finalizer:
     rpc: RpcClient
     forks: ForkRollback
     recheck: FinalizedRecheck
-    board: StatusBoard
-
-    async def run(self) -> None:
-        """Run every POLL_SECONDS until cancelled."""
-        while True:
-            await self.run_once()
-            self.board.task_succeeded("settler")
-            await trio.sleep(POLL_SECONDS)
 
     async def run_once(self) -> None:
         """Mark what has become final, in all slots up to the finalized one.

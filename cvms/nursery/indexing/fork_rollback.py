@@ -79,43 +79,26 @@ def find_fork(
     Raises GapNotClosed if a finalized one is unknown, since no fork drops it.
     """
     for row, status in zip(rows, statuses, strict=True):
-        if not _survives(row, status):
+        if status is None or status.slot != row.slot or status.commitment not in SURVIVING:
             if row.final:
                 raise GapNotClosed(f"the node does not know {row.signature}, which was final")
             return ForkPoint(tuple(each for each in rows if each.slot < row.slot), row)
     return None
 
 
-def _survives(row: AppliedTransaction, status: SignatureStatus | None) -> bool:
-    return status is not None and status.slot == row.slot and status.commitment in SURVIVING
-
-
+@dataclass(slots=True, kw_only=True, eq=False)
 class ForkRollback:
     """Finds forks and rolls back what they dropped."""
 
-    def __init__(
-        self,
-        *,
-        database: Database,
-        rpc: RpcClient,
-        programs: Programs,
-        progress: IndexerProgress,
-        indexed: trio.MemorySendChannel[IndexedBatch],
-        outbox_wake: OutboxWakeup,
-        tvl_wake: TvlWakeup,
-        cache: BalanceCache,
-        metrics: Metrics,
-    ) -> None:
-        self._database = database
-        self._rpc = rpc
-        self._programs = programs
-        self._program = str(programs.vault)
-        self._progress = progress
-        self._indexed = indexed
-        self._outbox_wake = outbox_wake
-        self._tvl_wake = tvl_wake
-        self._cache = cache
-        self._metrics = metrics
+    database: Database
+    rpc: RpcClient
+    programs: Programs
+    progress: IndexerProgress
+    indexed: trio.MemorySendChannel[IndexedBatch]
+    outbox_wake: OutboxWakeup
+    tvl_wake: TvlWakeup
+    cache: BalanceCache
+    metrics: Metrics
 
     async def roll_back(self, *, seen: Slot) -> bool:
         """Roll back what is in no block any more, as known to nodes that have reached `seen`.
@@ -123,33 +106,33 @@ class ForkRollback:
         Return whether this or another process has rolled anything back since the call. Raises
         GapNotClosed if that cannot be known, and RpcError while a node is behind.
         """
-        async with self._database.connection() as conn:
-            cursor = await cursors.get(conn, self._program)
+        async with self.database.connection() as conn:
+            cursor = await cursors.get(conn, str(self.programs.vault))
             rows = await applied_transactions.kept(conn)
         fork = await self._find(rows, seen)
         if fork is None:
             return False
         await self._prove(fork)
-        async with self._database.connection() as conn:
+        async with self.database.connection() as conn:
             stale = await vault_writer.read_after(conn, fork.slot)
         touched = {Pubkey.from_string(row.vault): fork.dropped.signature for row in stale}
-        fetched = await fetch_vaults(self._rpc, self._programs, touched, at_least=seen)
+        fetched = await fetch_vaults(self.rpc, self.programs, touched, at_least=seen)
         # Before the commit too: if this process is killed right after it, no old balance remains.
-        await self._cache.forget(*(row.owner for row in stale))
+        await self.cache.forget(*(row.owner for row in stale))
         batch = await self._commit(cursor, fork, fetched)
         if batch is None:
             return True  # another process has rolled it back
-        await self._cache.forget(*batch.owners)
-        if self._progress.slot is not None:
-            self._progress.slot = min(self._progress.slot, fork.slot)
-        self._outbox_wake.wake()
-        self._tvl_wake.wake()
-        await self._indexed.send(batch)
+        await self.cache.forget(*batch.owners)
+        if self.progress.slot is not None:
+            self.progress.slot = min(self.progress.slot, fork.slot)
+        self.outbox_wake.wake()
+        self.tvl_wake.wake()
+        await self.indexed.send(batch)
         return True
 
     async def _find(self, rows: Sequence[AppliedTransaction], seen: Slot) -> ForkPoint | None:
         at_least = max(seen, Slot(rows[-1].slot)) if rows else seen
-        found = await self._rpc.statuses_everywhere(
+        found = await self.rpc.statuses_everywhere(
             [row.signature for row in rows], min_context_slot=at_least
         )
         if rows and found.slot < at_least:
@@ -162,7 +145,7 @@ class ForkRollback:
         Raises GapNotClosed if it does not, or if one node knows the transaction after all.
         """
         dropped = fork.dropped
-        retention = await read_retention(self._rpc, dropped.signature)
+        retention = await read_retention(self.rpc, dropped.signature)
         if retention.first_block is None or retention.first_block > dropped.slot:
             raise GapNotClosed(
                 f"the node's ledger begins at slot {retention.first_block}, after "
@@ -175,15 +158,16 @@ class ForkRollback:
         self, cursor: Cursor | None, fork: ForkPoint, fetched: Sequence[FetchedVault]
     ) -> IndexedBatch | None:
         """Roll back and return what changed; None, with no effect, if the database has moved on."""
-        async with self._database.transaction() as conn:
+        program = str(self.programs.vault)
+        async with self.database.transaction() as conn:
             await cursors.lock(conn)
-            if await cursors.get(conn, self._program) != cursor:
+            if await cursors.get(conn, program) != cursor:
                 return None
             stale = await vault_writer.read_after(conn, fork.slot)
             if not {row.vault for row in stale} <= {str(each.address) for each in fetched}:
                 return None
             rolled_back = await rollback.roll_back(conn, fork.place)
-            await cursors.rewind(conn, self._program, fork.cursor(self._program))
+            await cursors.rewind(conn, program, fork.cursor(program))
             rows = await self._rows(conn, stale, fetched, rolled_back)
             pairs = await vault_writer.replace_after(conn, fork.slot, rows)
             messages = [
@@ -211,20 +195,15 @@ class ForkRollback:
         mints = await vault_mints.read(conn, [row.vault for row in stale])
         ours = {each.vault for each in mints if each.ours}
         rows: dict[str, VaultRow | None] = {}
-        for before in stale:
-            account = accounts[before.vault]
-            existed = before.owner not in rolled_back.new_vaults or before.vault in ours
-            rows[before.owner] = vault_row_at(
-                account.address,
-                account.vault,
-                account.slot,
-                mint=str(self._programs.mint),
-                before=before if existed else None,
-            )
+        for row in stale:
+            account, mint = accounts[row.vault], str(self.programs.mint)
+            existed = row.owner not in rolled_back.new_vaults or row.vault in ours
+            at = account.address, account.vault, account.slot
+            rows[row.owner] = vault_row_at(*at, mint=mint, before=row if existed else None)
         return rows
 
     def _report(self, fork: ForkPoint, rolled_back: RolledBack) -> None:
-        self._metrics.retracted_events.inc(rolled_back.events)
+        self.metrics.retracted_events.inc(rolled_back.events)
         log.warning(
             "fork_rolled_back",
             slot=fork.slot,

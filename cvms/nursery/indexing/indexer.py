@@ -6,8 +6,9 @@ after the cursor, so that a lost, duplicate, late or false notification affects 
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
 from functools import partial
 from typing import TypeVar
 
@@ -63,62 +64,49 @@ NOTICES = 256
 """Capacity of the channel of notices; when it is full, the subscription's socket waits."""
 
 
+@dataclass(slots=True, kw_only=True, eq=False)
 class Indexer:
     """Applies the program's transactions, each exactly once, in the order of the chain."""
 
-    def __init__(
-        self,
-        *,
-        database: Database,
-        rpc: RpcClient,
-        ws_urls: Sequence[str],
-        programs: Programs,
-        progress: IndexerProgress,
-        indexed: trio.MemorySendChannel[IndexedBatch],
-        outbox_wake: OutboxWakeup,
-        tvl_wake: TvlWakeup,
-        timelock_wake: TimelockWakeup,
-        cache: BalanceCache,
-        board: StatusBoard,
-        metrics: Metrics,
-        batch_size: int = BATCH,
-        poll_seconds: float = POLL_SECONDS,
-        longest_gap: int = LONGEST_GAP,
-    ) -> None:
-        self._database = database
-        self._rpc = rpc
-        self._ws_urls = ws_urls
-        self._program = programs.vault
-        self._reader = BatchReader(rpc=rpc, programs=programs, metrics=metrics)
+    database: Database
+    rpc: RpcClient
+    ws_urls: Sequence[str]
+    programs: Programs
+    progress: IndexerProgress
+    indexed: trio.MemorySendChannel[IndexedBatch]
+    outbox_wake: OutboxWakeup
+    tvl_wake: TvlWakeup
+    timelock_wake: TimelockWakeup
+    cache: BalanceCache
+    board: StatusBoard
+    metrics: Metrics
+    batch_size: int = BATCH
+    poll_seconds: float = POLL_SECONDS
+    longest_gap: int = LONGEST_GAP
+    forks: ForkRollback = field(init=False)
+    backfill: Backfill = field(init=False)
+    _program: str = field(init=False)
+    _start_checked: bool = field(default=False, init=False)
+
+    def __post_init__(self) -> None:
+        self._program = str(self.programs.vault)
         self.forks = ForkRollback(
-            database=database,
-            rpc=rpc,
-            programs=programs,
-            progress=progress,
-            indexed=indexed,
-            outbox_wake=outbox_wake,
-            tvl_wake=tvl_wake,
-            cache=cache,
-            metrics=metrics,
+            database=self.database,
+            rpc=self.rpc,
+            programs=self.programs,
+            progress=self.progress,
+            indexed=self.indexed,
+            outbox_wake=self.outbox_wake,
+            tvl_wake=self.tvl_wake,
+            cache=self.cache,
+            metrics=self.metrics,
         )
-        self._reconstructor = EventReconstructor(
-            database=database, programs=programs, metrics=metrics
+        self.backfill = Backfill(
+            database=self.database,
+            rpc=self.rpc,
+            program=self.programs.vault,
+            metrics=self.metrics,
         )
-        self._backfill = Backfill(
-            database=database, rpc=rpc, program=programs.vault, metrics=metrics
-        )
-        self._longest_gap = longest_gap
-        self._progress = progress
-        self._indexed = indexed
-        self._outbox_wake = outbox_wake
-        self._tvl_wake = tvl_wake
-        self._timelock_wake = timelock_wake
-        self._cache = cache
-        self._board = board
-        self._metrics = metrics
-        self._batch_size = batch_size
-        self._poll_seconds = poll_seconds
-        self._start_checked = False
 
     async def run(self) -> None:
         """Follow the chain until cancelled. After an exception it can be run again."""
@@ -128,14 +116,16 @@ class Indexer:
                 watch_logs,
                 commitment=Commitment.CONFIRMED,
                 notices=send,
-                newest=lambda: self._rpc.newest_slot,
+                newest=lambda: self.rpc.newest_slot,
             )
-            nursery.start_soon(watch, self._ws_urls, self._program)
+            nursery.start_soon(watch, self.ws_urls, self.programs.vault)
             while True:
                 complete = await self._run_once()
-                with trio.move_on_after(self._poll_seconds if complete else RETRY_SECONDS):
+                with trio.move_on_after(self.poll_seconds if complete else RETRY_SECONDS):
                     await receive.receive()
-                _drain(receive)
+                with suppress(trio.WouldBlock):  # one run covers all queued notices
+                    while True:
+                        receive.receive_nowait()
 
     async def _run_once(self) -> bool:
         try:
@@ -153,8 +143,8 @@ class Indexer:
     async def _record_problem(self, error: CvmsError) -> None:
         """Store the problem for `cvms index status`, which runs in another process."""
         with suppress(DatabaseUnavailable):
-            async with self._database.connection() as conn:
-                await index_status.note_problem(conn, str(self._program), str(error))
+            async with self.database.connection() as conn:
+                await index_status.note_problem(conn, self._program, str(error))
 
     async def catch_up(self) -> bool:
         """Apply all that is confirmed now; return False if a part has to wait for another run.
@@ -162,36 +152,39 @@ class Indexer:
         What a fork has dropped is rolled back first. Raises GapNotClosed rather than skip anything.
         """
         # Read first, since the list of transactions that follows is then complete up to it.
-        through = await self._rpc.get_slot(Commitment.CONFIRMED)
-        async with self._database.connection() as conn:
-            cursor = await cursors.get(conn, str(self._program))
+        through = await self.rpc.get_slot(Commitment.CONFIRMED)
+        async with self.database.connection() as conn:
+            cursor = await cursors.get(conn, self._program)
         if cursor is None:
             await self._warn_of_late_start()
         # A node that has not reached the cursor's slot cannot list what follows it.
         at_least = max(through, Slot(cursor.slot if cursor else 0))
-        if await self._backfill.state() is not None:
+        if await self.backfill.state() is not None:
             return await self._run_backfill(cursor, at_least)
         read = partial(
             list_signatures_since,
-            self._rpc,
-            self._program,
+            self.rpc,
+            self.programs.vault,
             cursor=cursor,
             at_least=at_least,
-            longest=self._longest_gap,
+            longest=self.longest_gap,
         )
         try:
             gap = await self._read_or_roll_back(at_least, read)
         except GapTooLong:
-            await self._backfill.begin(cursor)
+            await self.backfill.begin(cursor)
             return await self._run_backfill(cursor, at_least)
         if gap is None:
             return False
-        self._metrics.indexer_gap.set(len(gap))
+        self.metrics.indexer_gap.set(len(gap))
         if not await self._apply_all(cursor, gap):
             return False
-        async with self._database.connection() as conn:
-            await cursors.reach(conn, str(self._program), through)
-        self._mark_reached(through)
+        async with self.database.connection() as conn:
+            await cursors.reach(conn, self._program, through)
+        self.progress.slot = through
+        self.progress.reached_at = trio.current_time()
+        self.metrics.indexer_slot.set(through)
+        self.board.task_succeeded("indexer")
         return True
 
     async def _warn_of_late_start(self) -> None:
@@ -202,43 +195,36 @@ class Indexer:
         """
         if self._start_checked:
             return
-        first_block = (await read_tips(self._rpc)).first_block
+        first_block = (await read_tips(self.rpc)).first_block
         self._start_checked = True
         if first_block != 0:
-            log.warning(
-                "history_may_begin_late", program=str(self._program), first_block=first_block
-            )
+            log.warning("history_may_begin_late", program=self._program, first_block=first_block)
 
     async def _run_backfill(self, cursor: Cursor | None, at_least: Slot) -> bool:
         """Apply the backfill and leave what is newer to the next run; return False."""
-        await self._read_or_roll_back(at_least, partial(self._backfill.list_missing, cursor))
-        while chunk := await self._backfill.next_chunk(cursor):
+        await self._read_or_roll_back(at_least, partial(self.backfill.list_missing, cursor))
+        while chunk := await self.backfill.next_chunk(cursor):
             if not await self._apply_all(cursor, chunk):
                 break
-            cursor = _cursor_after(str(self._program), cursor, chunk)
+            cursor = _cursor_after(self._program, cursor, chunk)
         return False
 
     async def _read_or_roll_back(self, seen: Slot, read: Callable[[], Awaitable[T]]) -> T | None:
         """Return what `read` returns; None if the cursor's block was dropped and rolled back."""
-        with self._report_problem():
+        result = None
+        try:
             try:
-                return await read()
+                result = await read()
             except CursorNotListed:
                 if not await self.forks.roll_back(seen=seen):
                     raise
-                return None
-
-    @contextmanager
-    def _report_problem(self) -> Iterator[None]:
-        """Report to the readiness probe why the gap cannot be closed, or that it can."""
-        try:
-            yield
         except GapTooLong:
             raise
         except GapNotClosed as error:
-            self._progress.problem = str(error)
+            self.progress.problem = str(error)  # shown by /ready
             raise
-        self._progress.problem = None
+        self.progress.problem = None
+        return result
 
     async def _apply_all(self, cursor: Cursor | None, gap: Sequence[SignatureInfo]) -> bool:
         """Apply the gap, reading one batch ahead; return False if a part of it has to wait."""
@@ -253,8 +239,8 @@ class Indexer:
                         nursery.cancel_scope.cancel()
                         break
                     cursor, left = moved, left - len(batch.signatures)
-                    self._metrics.indexer_batches.inc()
-                    self._metrics.indexer_gap.dec(len(batch.signatures))
+                    self.metrics.indexer_batches.inc()
+                    self.metrics.indexer_gap.dec(len(batch.signatures))
         except BaseExceptionGroup as group:
             raise only(group) from None
         return left == 0
@@ -264,9 +250,10 @@ class Indexer:
     ) -> None:
         """Read batch after batch, up to the first transaction that the node does not have yet."""
         async with send:
+            reader = BatchReader(rpc=self.rpc, programs=self.programs)
             start, known = 0, dict[Pubkey, FetchedVault]()
             while start < len(gap):
-                batch = await self._reader.read(gap[start : start + self._batch_size], known)
+                batch = await reader.read(gap[start : start + self.batch_size], known)
                 if not batch.signatures:
                     return
                 start += len(batch.signatures)
@@ -275,26 +262,23 @@ class Indexer:
     async def _apply(self, cursor: Cursor | None, batch: Batch) -> Cursor | None:
         """Apply a batch and return the new cursor; None if another process has moved the cursor."""
         if batch.truncated is not None:
-            batch = await self._reconstructor.reconstruct(batch, batch.truncated)
-        to = _cursor_after(str(self._program), cursor, batch.signatures)
+            reconstructor = EventReconstructor(
+                database=self.database, programs=self.programs, metrics=self.metrics
+            )
+            batch = await reconstructor.reconstruct(batch, batch.truncated)
+        to = _cursor_after(self._program, cursor, batch.signatures)
         # Before the commit too: if this process is killed right after it, no old balance remains.
-        await self._cache.forget(*(str(v.vault.owner) for v in batch.vaults if v.vault))
-        indexed = await apply_batch(self._database, batch, after=cursor, to=to)
+        await self.cache.forget(*(str(v.vault.owner) for v in batch.vaults if v.vault))
+        indexed = await apply_batch(self.database, batch, after=cursor, to=to)
         if indexed is None:
             return None
-        await self._cache.forget(*indexed.owners)
-        self._outbox_wake.wake()
-        self._tvl_wake.wake()
+        await self.cache.forget(*indexed.owners)
+        self.outbox_wake.wake()
+        self.tvl_wake.wake()
         if _holds_timelocks(batch):
-            self._timelock_wake.wake()
-        await self._indexed.send(indexed)
+            self.timelock_wake.wake()
+        await self.indexed.send(indexed)
         return to
-
-    def _mark_reached(self, slot: Slot) -> None:
-        self._progress.slot = slot
-        self._progress.reached_at = trio.current_time()
-        self._metrics.indexer_slot.set(slot)
-        self._board.task_succeeded("indexer")
 
 
 def _cursor_after(program: str, before: Cursor | None, infos: Sequence[SignatureInfo]) -> Cursor:
@@ -309,12 +293,3 @@ def _holds_timelocks(batch: Batch) -> bool:
     """Return whether any vault of the batch has timelocks or pending withdrawals."""
     vaults = [each.vault for each in batch.vaults if each.vault is not None]
     return any(vault.timelocks or vault.pending_withdrawals for vault in vaults)
-
-
-def _drain(notices: trio.MemoryReceiveChannel[LogsSubscribed | LogNotice]) -> None:
-    """Discard the queued notices: one run covers them all."""
-    try:
-        while True:
-            notices.receive_nowait()
-    except trio.WouldBlock:
-        return

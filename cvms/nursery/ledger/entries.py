@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import msgspec
@@ -126,11 +126,7 @@ def history_row(recorded: RecordedEvent, entry: LedgerEntry) -> HistoryRow:
     """Return the history line of an entry."""
     row = recorded.row
     return HistoryRow(
-        owner=entry.owner,
-        vault=entry.vault,
-        kind=entry.kind,
-        amount=entry.amount,
-        balance_after=entry.balance_after,
+        **asdict(entry),
         slot=row.slot,
         block_time=row.block_time,
         signature=row.signature,

@@ -15,6 +15,7 @@ from cvms.store.analytics import aggregate_check
 from cvms.store.analytics.aggregate_check import AggregateCounts
 from cvms.store.index import cursor as cursors
 from cvms.store.postgres.database import Database
+from cvms.store.postgres.driver.connection import Connection
 from cvms.store.reconciliation import reconciliation_log
 from cvms.store.reconciliation.reconciliation_log import ReconciliationEntry
 from cvms.store.vaults import vaults
@@ -42,10 +43,10 @@ class AggregateCheck:
         """Compare the stored sums with rows and history, and recount those that differ."""
         async with self.database.connection() as conn:
             found = await aggregate_check.check(conn)
-        if not found.sizes_right(self.threshold):
-            await self._recount_sizes(found)
-        if not found.flows_right(self.threshold):
-            await self._recount_flows(found)
+        if not found.sizes_right(self.threshold) and (entry := await self._recount_sizes(found)):
+            report_difference(entry, self.metrics)
+        if not found.flows_right(self.threshold) and (entry := await self._recount_flows(found)):
+            report_difference(entry, self.metrics)
 
     async def find_mismatched_owners(self) -> list[str]:
         """Return the owners whose total in the chain's list of vaults differs from their rows.
@@ -60,9 +61,8 @@ class AggregateCheck:
             return []
         mismatched: list[str] = []
         for start in range(0, len(listed), OWNERS_PER_QUERY):
-            totals = {
-                str(each.owner): each.total for each in listed[start : start + OWNERS_PER_QUERY]
-            }
+            page = listed[start : start + OWNERS_PER_QUERY]
+            totals = {str(each.owner): each.total for each in page}
             async with self.database.connection() as conn:
                 mismatched += await vaults.owners_with_other_total(conn, totals)
         async with self.database.connection() as conn:
@@ -76,37 +76,23 @@ class AggregateCheck:
         )
         return mismatched
 
-    async def _recount_sizes(self, found: AggregateCounts) -> None:
+    async def _recount_sizes(self, found: AggregateCounts) -> ReconciliationEntry | None:
         async with self.database.transaction() as conn:
             await aggregate_check.count_sizes(conn)
-            entry = _entry(
-                "vault_sizes",
-                found,
-                found.sizes,
-                healed=(await aggregate_check.check(conn)).sizes_right(self.threshold),
-                cause=f"{found.wrong_sizes} sums by size differ from the rows",
-            )
-            logged = await reconciliation_log.log_once(conn, entry)
-        if logged:
-            report_difference(entry, self.metrics)
+            healed = (await aggregate_check.check(conn)).sizes_right(self.threshold)
+            cause = f"{found.wrong_sizes} sums by size differ from the rows"
+            return await _log(conn, "vault_sizes", found, found.sizes, healed=healed, cause=cause)
 
-    async def _recount_flows(self, found: AggregateCounts) -> None:
+    async def _recount_flows(self, found: AggregateCounts) -> ReconciliationEntry | None:
         async with (
             self.database.dedicated(query_timeout=RECOUNT_SECONDS) as conn,
             conn.transaction(),
         ):
             await cursors.lock(conn)
             await aggregate_check.count_flows(conn)
-            entry = _entry(
-                "tvl",
-                found,
-                found.newest_hour,
-                healed=(await aggregate_check.check(conn)).flows_right(self.threshold),
-                cause=f"{found.wrong_flows} sums over time differ from the history",
-            )
-            logged = await reconciliation_log.log_once(conn, entry)
-        if logged:
-            report_difference(entry, self.metrics)
+            healed = (await aggregate_check.check(conn)).flows_right(self.threshold)
+            cause = f"{found.wrong_flows} sums over time differ from the history"
+            return await _log(conn, "tvl", found, found.newest_hour, healed=healed, cause=cause)
 
 
 def report_difference(entry: ReconciliationEntry, metrics: Metrics) -> None:
@@ -125,10 +111,11 @@ def report_difference(entry: ReconciliationEntry, metrics: Metrics) -> None:
     )
 
 
-def _entry(
-    field: str, found: AggregateCounts, actual: int, *, healed: bool, cause: str
-) -> ReconciliationEntry:
-    return reconciliation_log.entry(
+async def _log(
+    conn: Connection, field: str, found: AggregateCounts, actual: int, *, healed: bool, cause: str
+) -> ReconciliationEntry | None:
+    """Return the entry that was logged, None if the difference was logged in this pass already."""
+    entry = reconciliation_log.entry(
         vault=ALL_VAULTS,
         owner=ALL_VAULTS,
         field=field,
@@ -138,3 +125,4 @@ def _entry(
         healed=healed,
         cause=cause,
     )
+    return entry if await reconciliation_log.log_once(conn, entry) else None

@@ -14,14 +14,17 @@ from solders.pubkey import Pubkey
 
 from cvms.chain.program.accounts import Vault, read_vault
 from cvms.chain.program.events.events import VaultClosedEvent
-from cvms.chain.program.events.log_parser import parse_events
 from cvms.chain.program.events.touched_vaults import OpenedVault
 from cvms.chain.rpc.responses import SignatureInfo, TransactionRecord
 from cvms.chain.rpc.rpc_client import RpcClient
 from cvms.chain.rpc.signature_pages import SignaturePages
 from cvms.chain.types import Commitment, Programs, Slot
 from cvms.errors import HistoryNotProven
-from cvms.nursery.indexing.batch_reader import ExecutedTransaction, executed_transaction
+from cvms.nursery.indexing.batch_reader import (
+    ExecutedTransaction,
+    executed_transaction,
+    parse_logs,
+)
 from cvms.nursery.ledger.entries import (
     counted_by_account,
     event_vaults,
@@ -119,9 +122,7 @@ def _executed(
     record: TransactionRecord, programs: Programs, address: Pubkey
 ) -> ExecutedTransaction:
     """Return what the transaction did; of the openings and closings, those of this vault only."""
-    logged = parse_events(
-        record.logs or [], programs.vault, top_level_programs=record.top_level_programs
-    )
+    logged = parse_logs(record, programs)
     if logged.truncated:
         raise HistoryNotProven(f"the node truncated the logs of {record.signature}")
     executed = executed_transaction(record, logged.events, programs, Commitment.FINALIZED)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
@@ -76,12 +77,8 @@ def differences(
     A difference counts only once the indexer has passed the slot of `chain`, and only if the row is
     not of a later slot. Equality counts at any time.
     """
-    found = [
-        *_row(chain, ledger),
-        *_history(chain, ledger),
-        *_newest(chain, ledger),
-        *_tokens(chain),
-    ]
+    checks = (_row, _history, _newest, _tokens)
+    found = [each for check in checks for each in check(chain, ledger)]
     return [each for each in found if each.field not in AMOUNTS or abs(each.amount) > threshold]
 
 
@@ -89,13 +86,8 @@ def _row(chain: ExpectedState, ledger: VaultLedger) -> list[FieldDifference]:
     if ledger.row is None:
         return [FieldDifference("row", chain.row.total, None, "the vault has no row", heal="row")]
     cause = "the row differs from the account, although the indexer has passed its slot"
-    found = [
-        FieldDifference(
-            name, getattr(chain.row, name), getattr(ledger.row, name), cause, heal="row"
-        )
-        for name in AMOUNTS
-        if getattr(chain.row, name) != getattr(ledger.row, name)
-    ]
+    expected = {name: getattr(chain.row, name) for name in AMOUNTS}
+    found = _differing(expected, ledger.row, cause, heal="row")
     if _without_amounts(ledger.row) != _without_amounts(chain.row):
         found.append(FieldDifference("state", None, None, cause, heal="row"))
     return found
@@ -118,38 +110,35 @@ def _history(chain: ExpectedState, ledger: VaultLedger) -> list[FieldDifference]
     # An emergency withdrawal takes the available balance first and then the locked one, so only
     # the sum of both is linear in the amounts.
     names = [name for name in HELD if not sums.emergencies or name not in ("available", "locked")]
-    pairs = [
-        ("deposited", vault.total_deposited if vault else 0),
-        ("withdrawn", vault.total_withdrawn if vault else 0),
-        *((name, getattr(chain.row, name)) for name in names),
-    ]
-    return [
-        FieldDifference(f"history_{name}", expected, getattr(sums, name), cause, heal="history")
-        for name, expected in pairs
-        if expected != getattr(sums, name)
-    ]
+    expected = {
+        "deposited": vault.total_deposited if vault else 0,
+        "withdrawn": vault.total_withdrawn if vault else 0,
+        **{name: getattr(chain.row, name) for name in names},
+    }
+    return _differing(expected, sums, cause, heal="history", prefix="history_")
 
 
 def _newest(chain: ExpectedState, ledger: VaultLedger) -> list[FieldDifference]:
     """Compare the newest point of the balance history with the account."""
     cause = "the newest point of the balance history differs from the account"
-    newest = ledger.newest
-    if newest is None:
+    if ledger.newest is None:
         return [FieldDifference("balance_history", chain.row.total, None, cause, heal="history")]
+    expected = {name: getattr(chain.row, name) for name in HELD}
+    return _differing(expected, ledger.newest, cause, heal="history", prefix="balance_history_")
+
+
+def _differing(
+    expected: Mapping[str, int], actual: object, cause: str, *, heal: Heal, prefix: str = ""
+) -> list[FieldDifference]:
+    """Return the attributes of `actual` that differ from `expected`."""
     return [
-        FieldDifference(
-            f"balance_history_{name}",
-            getattr(chain.row, name),
-            getattr(newest, name),
-            cause,
-            heal="history",
-        )
-        for name in HELD
-        if getattr(chain.row, name) != getattr(newest, name)
+        FieldDifference(prefix + name, value, getattr(actual, name), cause, heal)
+        for name, value in expected.items()
+        if value != getattr(actual, name)
     ]
 
 
-def _tokens(chain: ExpectedState) -> list[FieldDifference]:
+def _tokens(chain: ExpectedState, _ledger: VaultLedger) -> list[FieldDifference]:
     """Check that the tokens cover what the vault owes and has not deposited for yield."""
     if chain.vault is None or chain.row.state == CLOSED:
         return []

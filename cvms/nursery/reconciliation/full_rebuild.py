@@ -9,14 +9,14 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import trio
 from solders.pubkey import Pubkey
 
 from cvms.chain.rpc.bounded_client import BoundedRpcClient
 from cvms.chain.rpc.rpc_client import RpcClient
-from cvms.chain.types import Commitment, Programs, Slot
+from cvms.chain.types import Commitment, Programs
 from cvms.errors import RebuildNotPossible
 from cvms.metrics import Metrics
 from cvms.nursery.channels.indexer_progress import IndexerProgress
@@ -83,57 +83,45 @@ class RebuildOutcome:
         return not any(self.counts.values())
 
 
+@dataclass(slots=True, kw_only=True, eq=False)
 class FullRebuild:
     """One run of `cvms index rebuild`."""
 
-    def __init__(
-        self,
-        *,
-        live: Database,
-        scratch: Database,
-        rpc: RpcClient,
-        programs: Programs,
-        report: Callable[[RebuildProgress], None],
-        max_shown: int,
-    ) -> None:
-        self._live = live
-        self._scratch = scratch
-        self._rpc = rpc
-        self._programs = programs
-        self._program = str(programs.vault)
-        self._report = report
-        self._max_shown = max_shown
-        self._resumed_from: int | None = None
+    live: Database
+    scratch: Database
+    rpc: RpcClient
+    programs: Programs
+    report: Callable[[RebuildProgress], None]
+    max_shown: int
+    _resumed_from: int | None = field(default=None, init=False)
 
     async def run(self, *, replace: bool) -> RebuildOutcome:
         """Rebuild, compare and, with `replace`, replace the live rows that differ.
 
         Raises RebuildNotPossible and GapNotClosed.
         """
-        scratch_cursor = await self._cursor(self._scratch)
+        scratch_cursor = await self._cursor(self.scratch)
         self._resumed_from = scratch_cursor.slot if scratch_cursor else None
         for _ in range(UNLOCKED_ATTEMPTS):
-            target = await self._cursor(self._live)
+            target = await self._cursor(self.live)
             if target is None:
                 raise RebuildNotPossible("Nothing is indexed yet, so there is nothing to compare.")
             await self._build(target)
             if replace:
                 break
-            if outcome := await self._compare_at(target, replace=False, lock=False):
+            if outcome := await self._compare_unlocked(target):
                 return outcome
-        outcome = await self._compare_at(None, replace=replace, lock=True)
-        assert outcome is not None
-        return outcome
+        return await self._compare_locked(replace=replace)
 
     async def _build(self, target: Cursor) -> None:
         """Apply everything up to the target, with the indexer's own code."""
-        rpc = BoundedRpcClient(self._rpc, program=self._programs.vault, last=target.signature)
+        rpc = BoundedRpcClient(self.rpc, program=self.programs.vault, last=target.signature)
         reconciliations = ReconcileQueue()
         indexer = Indexer(
-            database=self._scratch,
+            database=self.scratch,
             rpc=rpc,
             ws_urls=(),
-            programs=self._programs,
+            programs=self.programs,
             progress=IndexerProgress(),
             indexed=reconciliations.indexed,
             outbox_wake=OutboxWakeup(),
@@ -151,50 +139,44 @@ class FullRebuild:
                 await trio.sleep(RETRY_SECONDS)
             nursery.cancel_scope.cancel()
         recheck = FinalizedRecheck(
-            database=self._scratch,
-            rpc=self._rpc,
-            programs=self._programs,
+            database=self.scratch,
+            rpc=self.rpc,
+            programs=self.programs,
             outbox_wake=OutboxWakeup(),
             cache=NoCache(),
         )
         finalizer = Finalizer(
-            database=self._scratch,
-            rpc=self._rpc,
+            database=self.scratch,
+            rpc=self.rpc,
             forks=indexer.forks,
             recheck=recheck,
-            board=StatusBoard(),
         )
         await finalizer.run_once()
-        self._report(RebuildProgress(target.slot, target.slot))
+        self.report(RebuildProgress(target.slot, target.slot))
 
     async def _report_progress(self, target: Cursor) -> None:
         while True:
-            cursor = await self._cursor(self._scratch)
-            self._report(RebuildProgress(cursor.slot if cursor else None, target.slot))
+            cursor = await self._cursor(self.scratch)
+            self.report(RebuildProgress(cursor.slot if cursor else None, target.slot))
             await trio.sleep(REPORT_SECONDS)
 
-    async def _compare_at(
-        self, target: Cursor | None, *, replace: bool, lock: bool
-    ) -> RebuildOutcome | None:
-        """Compare at the target, or with `lock` at the live cursor, which cannot move then.
-
-        Return None if the live cursor has moved from the target.
-        """
-        async with (
-            self._live.dedicated(query_timeout=COMPARE_SECONDS) as conn,
-            conn.transaction(),
-        ):
-            if lock:
-                await cursors.lock(conn)
-                target = await cursors.get(conn, self._program)
-                assert target is not None
-                await self._build(target)
-            live = await cursors.get(conn, self._program)
-            assert target is not None
-            if live != target:
+    async def _compare_unlocked(self, target: Cursor) -> RebuildOutcome | None:
+        """Compare at the target. Return None if the live cursor has moved from it."""
+        program = str(self.programs.vault)
+        async with self.live.dedicated(query_timeout=COMPARE_SECONDS) as conn, conn.transaction():
+            if await cursors.get(conn, program) != target:
                 return None
-            outcome = await self._compare(conn, target, replace=replace)
-            return outcome if await cursors.get(conn, self._program) == target else None
+            outcome = await self._compare(conn, target, replace=False)
+            return outcome if await cursors.get(conn, program) == target else None
+
+    async def _compare_locked(self, *, replace: bool) -> RebuildOutcome:
+        """Compare at the live cursor, which cannot move meanwhile."""
+        async with self.live.dedicated(query_timeout=COMPARE_SECONDS) as conn, conn.transaction():
+            await cursors.lock(conn)
+            target = await cursors.get(conn, str(self.programs.vault))
+            assert target is not None
+            await self._build(target)
+            return await self._compare(conn, target, replace=replace)
 
     async def _compare(self, conn: Connection, cursor: Cursor, *, replace: bool) -> RebuildOutcome:
         schema = await rebuild_schema.live_schema(conn)
@@ -211,7 +193,7 @@ class FullRebuild:
             cursor=cursor,
             resumed_from=self._resumed_from,
             counts=counts | {"vault_sizes": sizes},
-            first=await comparison.first(self._max_shown),
+            first=await comparison.first(self.max_shown),
             moved=len(moved),
             replaced=replace,
         )
@@ -224,30 +206,28 @@ class FullRebuild:
         for start in range(0, len(owners), VAULTS_PER_CALL):
             page = owners[start : start + VAULTS_PER_CALL]
             readings = await read_vaults(
-                self._rpc, self._programs, page, commitment=Commitment.CONFIRMED
+                self.rpc, self.programs, page, commitment=Commitment.CONFIRMED
             )
-            async with self._scratch.transaction() as conn:
+            async with self.scratch.transaction() as conn:
                 ledgers = await vault_ledger.read(conn, page)
                 rows = {owner: ledger.row for owner, ledger in ledgers.items()}
                 known = [each for each in readings if rows[each.owner] is not None]
-                expected = expected_states(known, rows, mint=self._programs.mint)
+                expected = expected_states(known, rows, mint=self.programs.mint)
                 await vault_writer.advance(conn, [e.row for e in expected], final=False)
 
     async def _moved(self, owners: list[str], cursor: Cursor) -> list[str]:
         """Return the owners whose vaults have transactions after the cursor."""
         moved = []
-        async with self._scratch.connection() as conn:
+        async with self.scratch.connection() as conn:
             for owner in owners:
-                row = await vaults.get(conn, owner)
-                if row is not None and await self._newest_slot(row.vault) > cursor.slot:
+                if (row := await vaults.get(conn, owner)) is None:
+                    continue
+                newest = await self.rpc.get_signatures_for_address(
+                    Pubkey.from_string(row.vault), commitment=Commitment.CONFIRMED, limit=1
+                )
+                if newest and newest[0].slot > cursor.slot:
                     moved.append(owner)
         return moved
-
-    async def _newest_slot(self, vault: str) -> Slot:
-        infos = await self._rpc.get_signatures_for_address(
-            Pubkey.from_string(vault), commitment=Commitment.CONFIRMED, limit=1
-        )
-        return infos[0].slot if infos else Slot(0)
 
     async def _replace(
         self,
@@ -287,7 +267,7 @@ class FullRebuild:
 
     async def _cursor(self, database: Database) -> Cursor | None:
         async with database.connection() as conn:
-            return await cursors.get(conn, self._program)
+            return await cursors.get(conn, str(self.programs.vault))
 
 
 @asynccontextmanager

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 
 from solders.pubkey import Pubkey
 
-from cvms.chain.types import Programs
 from cvms.errors import HistoryNotIndexed, HistoryNotProven
 from cvms.metrics import Metrics
 from cvms.nursery.channels.wakeups import OutboxWakeup
@@ -33,7 +32,6 @@ class Healer:
     """Logs differences and heals them: rows from accounts, history from transactions."""
 
     database: Database
-    programs: Programs
     reindexer: Reindexer
     outbox_wake: OutboxWakeup
     cache: BalanceCache

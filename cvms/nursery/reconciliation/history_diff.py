@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import TypeVar
+from typing import Generic, TypeVar
 
 from cvms.chain.types import Slot
 from cvms.nursery.reconciliation.chain_history import VaultHistory
@@ -18,11 +18,11 @@ RowT = TypeVar("RowT", EventRow, HistoryRow)
 
 
 @dataclass(frozen=True, slots=True)
-class HistoryChange:
+class HistoryChange(Generic[RowT]):
     """An event or history line, on the chain and as stored. One of the two may be None."""
 
-    chain: EventRow | HistoryRow | None
-    stored: EventRow | HistoryRow | None
+    chain: RowT | None
+    stored: RowT | None
 
     def entry(self, history: VaultHistory) -> ReconciliationEntry:
         """Return the entry for `reconciliation_logs`."""
@@ -57,26 +57,15 @@ class HistoryChange:
 
 @dataclass(frozen=True, slots=True)
 class HistoryDiff:
-    """Changes, and the rows to remove and add for them.
+    """Changes of events and of lines, and the lines to remove and add for them.
 
     Lines are replaced slot by slot, since `id` has to follow the chain's order within each slot.
     """
 
-    changes: tuple[HistoryChange, ...]
-    remove_events: tuple[EventRow, ...]
-    add_events: tuple[EventRow, ...]
-    remove_lines: tuple[HistoryRow, ...]
-    add_lines: tuple[HistoryRow, ...]
-
-    @property
-    def removed(self) -> list[HistoryRow]:
-        """The stored lines that the chain does not have, or has with other values."""
-        return [each.stored for each in self.changes if isinstance(each.stored, HistoryRow)]
-
-    @property
-    def added(self) -> list[HistoryRow]:
-        """The chain's lines that are not stored, or are stored with other values."""
-        return [each.chain for each in self.changes if isinstance(each.chain, HistoryRow)]
+    events: list[HistoryChange[EventRow]]
+    lines: list[HistoryChange[HistoryRow]]
+    remove_lines: list[HistoryRow]
+    add_lines: list[HistoryRow]
 
 
 def diff_history(
@@ -86,31 +75,22 @@ def diff_history(
 
     Rows of slots after the history and up to `reached`, the last indexed slot, are left alone.
     """
-    event_changes = _event_changes(history, events, reached=reached)
-    line_changes, removed, added = _line_changes(history, lines, reached=reached)
-    return HistoryDiff(
-        changes=(*event_changes, *line_changes),
-        remove_events=tuple(e.stored for e in event_changes if isinstance(e.stored, EventRow)),
-        add_events=tuple(e.chain for e in event_changes if isinstance(e.chain, EventRow)),
-        remove_lines=tuple(removed),
-        add_lines=tuple(added),
-    )
+    chain_events = {_key(row): row for row in history.events}
+    stored_events = _in_scope(events, chain_events, history.through, reached)
+    chain_lines = {_key(line): line for line in history.lines}
+    stored_lines = _in_scope(lines, chain_lines, history.through, reached)
+    line_changes = _changes(chain_lines, stored_lines)
+    removed, added = _changed_slots(chain_lines.values(), stored_lines.values())
+    if not line_changes:  # the lines are the same, in another order
+        line_changes = [HistoryChange(line, stored_lines[_key(line)]) for line in added]
+    return HistoryDiff(_changes(chain_events, stored_events), line_changes, removed, added)
 
 
-def _event_changes(
-    history: VaultHistory, events: Sequence[EventRow], *, reached: Slot
-) -> list[HistoryChange]:
-    chain = {_key(row): row for row in history.events}
-    return _changes(chain, _in_scope(events, chain, history.through, reached))
-
-
-def _line_changes(
-    history: VaultHistory, lines: Sequence[HistoryRow], *, reached: Slot
-) -> tuple[list[HistoryChange], list[HistoryRow], list[HistoryRow]]:
-    chain = {_key(line): line for line in history.lines}
-    stored = _in_scope(lines, chain, history.through, reached)
-    changes = _changes(chain, stored)
-    stored_by_slot, chain_by_slot = _by_slot(stored.values()), _by_slot(chain.values())
+def _changed_slots(
+    chain: Iterable[HistoryRow], stored: Iterable[HistoryRow]
+) -> tuple[list[HistoryRow], list[HistoryRow]]:
+    """Return the stored lines and the chain's lines of the slots in which they differ."""
+    chain_by_slot, stored_by_slot = _by_slot(chain), _by_slot(stored)
     removed: list[HistoryRow] = []
     added: list[HistoryRow] = []
     for slot in sorted({*stored_by_slot, *chain_by_slot}):
@@ -118,16 +98,16 @@ def _line_changes(
         if len(before) != len(now) or any(map(_differ, now, before)):
             removed += before
             added += now
-    if not changes:  # the lines are the same, in another order
-        changes = [HistoryChange(line, stored[_key(line)]) for line in added]
-    return changes, removed, added
+    return removed, added
 
 
 def _differ(chain: HistoryRow, stored: HistoryRow) -> bool:
     return _key(chain) != _key(stored) or bool(_differing(chain, stored))
 
 
-def _changes(chain: Mapping[LineKey, RowT], stored: Mapping[LineKey, RowT]) -> list[HistoryChange]:
+def _changes(
+    chain: Mapping[LineKey, RowT], stored: Mapping[LineKey, RowT]
+) -> list[HistoryChange[RowT]]:
     return [
         HistoryChange(chain.get(key), stored.get(key))
         for key in dict.fromkeys([*chain, *stored])

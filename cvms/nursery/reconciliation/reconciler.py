@@ -9,7 +9,7 @@ and vaults that changed meanwhile are checked between two pages.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import structlog
 import trio
@@ -65,57 +65,57 @@ class PendingDifference:
     attempts: int = 0
 
 
+@dataclass(slots=True, kw_only=True, eq=False)
 class Reconciler:
     """Compares vaults with the chain, and has differences logged and healed."""
 
-    def __init__(
-        self,
-        *,
-        database: Database,
-        rpc: RpcClient,
-        programs: Programs,
-        progress: IndexerProgress,
-        reconciliations: ReconcileQueue,
-        outbox_wake: OutboxWakeup,
-        cache: BalanceCache,
-        interval: float,
-        threshold: int,
-        board: StatusBoard,
-        metrics: Metrics,
-    ) -> None:
-        self._database = database
-        self._rpc = rpc
-        self._programs = programs
-        self._progress = progress
-        self._reconciliations = reconciliations
-        self._interval = interval
-        self._threshold = threshold
-        self._board = board
-        self._metrics = metrics
+    database: Database
+    rpc: RpcClient
+    programs: Programs
+    progress: IndexerProgress
+    reconciliations: ReconcileQueue
+    outbox_wake: OutboxWakeup
+    cache: BalanceCache
+    interval: float
+    threshold: int
+    board: StatusBoard
+    metrics: Metrics
+    _aggregate_check: AggregateCheck = field(init=False)
+    _healer: Healer = field(init=False)
+    _pending: dict[str, PendingDifference] = field(default_factory=dict, init=False)
+    _sums_due: float | None = field(default=None, init=False)
+
+    def __post_init__(self) -> None:
         self._aggregate_check = AggregateCheck(
-            database=database, rpc=rpc, programs=programs, threshold=threshold, metrics=metrics
+            database=self.database,
+            rpc=self.rpc,
+            programs=self.programs,
+            threshold=self.threshold,
+            metrics=self.metrics,
         )
         self._healer = Healer(
-            database=database,
-            programs=programs,
-            reindexer=Reindexer(database=database, rpc=rpc, programs=programs, metrics=metrics),
-            outbox_wake=outbox_wake,
-            cache=cache,
-            threshold=threshold,
-            metrics=metrics,
+            database=self.database,
+            reindexer=Reindexer(
+                database=self.database,
+                rpc=self.rpc,
+                programs=self.programs,
+                metrics=self.metrics,
+            ),
+            outbox_wake=self.outbox_wake,
+            cache=self.cache,
+            threshold=self.threshold,
+            metrics=self.metrics,
         )
-        self._pending: dict[str, PendingDifference] = {}
-        self._sums_due: float | None = None
 
     async def run(self) -> None:
         """Compare until cancelled: changed vaults at once, all vaults every `interval` seconds."""
         while True:
-            if self._reconciliations.take_everything():
+            if self.reconciliations.take_everything():
                 await self._begin()
             in_pass = await self._continue_pass()
             owners: list[str] = []
             with trio.move_on_after(PAGE_SECONDS if in_pass else RESOLVE_SECONDS):
-                owners = await self._reconciliations.receive()
+                owners = await self.reconciliations.receive()
             await self.check(owners)
             await self.resolve_pending()
 
@@ -124,17 +124,17 @@ class Reconciler:
         await self._begin()
         while await self._check_next_page():
             # The indexer waits when the queue is full, so empty the queue between pages.
-            await self.check(self._reconciliations.take())
+            await self.check(self.reconciliations.take())
 
     async def _begin(self) -> None:
-        async with self._database.connection() as conn:
+        async with self.database.connection() as conn:
             await pass_position.begin(conn, listing=True)
 
     async def _continue_pass(self) -> bool:
         """Check the next page if a pass is under way or due; return whether there is another."""
-        async with self._database.connection() as conn:
+        async with self.database.connection() as conn:
             position = await pass_position.read(conn)
-            if position.finished and position.started_ago >= self._interval:
+            if position.finished and position.started_ago >= self.interval:
                 await pass_position.begin(conn)
             elif position.finished:
                 return False
@@ -142,24 +142,24 @@ class Reconciler:
 
     async def _check_next_page(self) -> bool:
         """Check the owners after the position of the pass; return False if none are left."""
-        async with self._database.connection() as conn:
+        async with self.database.connection() as conn:
             position = await pass_position.read(conn)
             after = position.after_owner
             owners = await vaults.owners_after(conn, after, VAULTS_PER_CALL)
         await self.check(owners)
         if owners:
-            async with self._database.connection() as conn:
+            async with self.database.connection() as conn:
                 await pass_position.advance(conn, after=after, to=owners[-1])
             return True
         self._sums_due = trio.current_time()
         listing = position.listed_ago >= LIST_SECONDS
         if listing:
             await self.check(await self._aggregate_check.find_mismatched_owners())
-        async with self._database.connection() as conn:
+        async with self.database.connection() as conn:
             if listing:
                 await pass_position.listed(conn)
             await pass_position.finish(conn, after=after)
-        self._board.task_succeeded("reconciler")
+        self.board.task_succeeded("reconciler")
         return False
 
     async def check(self, owners: Iterable[str]) -> None:
@@ -168,7 +168,7 @@ class Reconciler:
         for start in range(0, len(distinct), VAULTS_PER_CALL):
             page = distinct[start : start + VAULTS_PER_CALL]
             readings = await read_vaults(
-                self._rpc, self._programs, page, commitment=Commitment.CONFIRMED
+                self.rpc, self.programs, page, commitment=Commitment.CONFIRMED
             )
             ledgers = await self._read_ledgers(page)
             for chain in self._expected(readings, ledgers):
@@ -181,7 +181,7 @@ class Reconciler:
 
     async def resolve_pending(self) -> None:
         """Resolve pending differences whose slot is indexed and finalized."""
-        indexed = self._progress.slot
+        indexed = self.progress.slot
         ready = [
             owner
             for owner, each in self._pending.items()
@@ -192,7 +192,7 @@ class Reconciler:
             owners = ready[start : start + VAULTS_PER_CALL]
             differing = await self._still_differing(owners)
             if differing and final is None:
-                final = await self._rpc.get_slot(Commitment.FINALIZED)
+                final = await self.rpc.get_slot(Commitment.FINALIZED)
             due = [each for each in differing if self._slot(each) <= (final or 0)]
             try:
                 await self._resolve(due, indexed or Slot(0))
@@ -234,8 +234,8 @@ class Reconciler:
             return
         newest = max(self._slot(owner) for owner in owners)
         readings = await read_vaults(
-            self._rpc,
-            self._programs,
+            self.rpc,
+            self.programs,
             owners,
             commitment=Commitment.FINALIZED,
             at_least=newest,
@@ -265,17 +265,17 @@ class Reconciler:
         log.info("busy_vault_reindexed", owner=owner, problem=problem)
 
     async def _read_ledgers(self, owners: Sequence[str]) -> dict[str, VaultLedger]:
-        async with self._database.transaction(isolation=IsolationLevel.REPEATABLE_READ) as conn:
+        async with self.database.transaction(isolation=IsolationLevel.REPEATABLE_READ) as conn:
             return await vault_ledger.read(conn, owners)
 
     def _expected(
         self, readings: Sequence[VaultReading], ledgers: Mapping[str, VaultLedger]
     ) -> list[ExpectedState]:
         rows = {owner: ledger.row for owner, ledger in ledgers.items()}
-        return expected_states(readings, rows, mint=self._programs.mint)
+        return expected_states(readings, rows, mint=self.programs.mint)
 
     def _differences(self, chain: ExpectedState, ledger: VaultLedger) -> list[FieldDifference]:
-        return differences(chain, ledger, threshold=self._threshold)
+        return differences(chain, ledger, threshold=self.threshold)
 
     def _attempts(self, owner: str) -> int:
         return self._pending[owner].attempts if owner in self._pending else -1
@@ -285,4 +285,4 @@ class Reconciler:
 
     def _drop_pending(self, owner: str) -> None:
         self._pending.pop(owner, None)
-        self._metrics.reconciliation_checks.labels(outcome="equal").inc()
+        self.metrics.reconciliation_checks.labels(outcome="equal").inc()

@@ -78,7 +78,8 @@ async def _correct(
     signatures = {row.signature for row in proven.events} | {line.signature for line in lines}
     events = await chain_events.of_vault(conn, proven.address, sorted(signatures))
     diff = diff_history(proven, events, lines, reached=reached)
-    entries = [change.entry(proven) for change in diff.changes]
+    entries = [change.entry(proven) for change in diff.events]
+    entries += [change.entry(proven) for change in diff.lines]
     await _apply_diff(conn, diff)
     entries += await _correct_offsets(conn, proven, events, reached)
     await _store_mint(conn, proven)
@@ -104,13 +105,16 @@ async def _correct(
 
 async def _apply_diff(conn: Connection, diff: HistoryDiff) -> None:
     """Remove and add events and lines, and update the aggregates."""
-    await chain_events.remove(conn, diff.remove_events)
-    await chain_events.record(conn, diff.add_events)
+    remove_events = [each.stored for each in diff.events if each.stored]
+    add_events = [each.chain for each in diff.events if each.chain]
+    await chain_events.remove(conn, remove_events)
+    await chain_events.record(conn, add_events)
     # A line is counted together with its event. A line that alone was lost or inserted had its
     # event counted before; should that be wrong, the check of aggregates recounts everything.
-    with_event = {row.identity for row in (*diff.remove_events, *diff.add_events)}
-    removed = [line for line in diff.removed if line.identity in with_event]
-    added = [line for line in diff.added if line.identity in with_event]
+    with_event = {row.identity for row in (*remove_events, *add_events)}
+    changed = [(each.stored, each.chain) for each in diff.lines]
+    removed = [line for line, _ in changed if line and line.identity in with_event]
+    added = [line for _, line in changed if line and line.identity in with_event]
     await history.remove(conn, diff.remove_lines)
     await history.add(conn, diff.add_lines)
     await aggregates.uncount(conn, removed)

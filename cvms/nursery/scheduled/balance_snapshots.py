@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-
-import trio
 
 from cvms.nursery.channels.status_board import StatusBoard
 from cvms.store.index import cursor
 from cvms.store.postgres.database import Database
 from cvms.store.vaults import balance_snapshots
 
-POLL_SECONDS = 60.0
+SNAPSHOT_SECONDS = 60.0
 HOUR = timedelta(hours=1)
 DAY = timedelta(days=1)
 HOURLY_AGE = timedelta(days=90)
@@ -24,23 +23,14 @@ MAX_HOURS_PER_RUN = 100
 """So that filling a long gap does not slow down everything else."""
 
 
+@dataclass(slots=True, kw_only=True, eq=False)
 class SnapshotWriter:
     """Writes the hours that are over and indexed, each once even with two replicas."""
 
-    def __init__(
-        self, *, database: Database, program: str, max_lag_slots: int, board: StatusBoard
-    ) -> None:
-        self._database = database
-        self._program = program
-        self._margin = MARGIN + timedelta(seconds=max_lag_slots * SECONDS_PER_SLOT)
-        self._board = board
-
-    async def run(self) -> None:
-        """Run once every POLL_SECONDS until cancelled."""
-        while True:
-            await self.run_once()
-            self._board.task_succeeded("snapshots")
-            await trio.sleep(POLL_SECONDS)
+    database: Database
+    program: str
+    max_lag_slots: int
+    board: StatusBoard
 
     async def run_once(self) -> int:
         """Write up to MAX_HOURS_PER_RUN hours that are due, oldest first, and return how many."""
@@ -51,20 +41,20 @@ class SnapshotWriter:
 
     async def _write_next(self) -> bool:
         """Write the next hour, all vaults or none. Return False if none is due."""
-        if not self._board.components["indexer"].ok:
+        if not self.board.components["indexer"].ok:
             return False  # the end of the hour may not be indexed yet
-        async with self._database.transaction() as conn:
+        async with self.database.transaction() as conn:
             head = await balance_snapshots.lock(conn)
             # The chain's clock, which may be ahead of ours on a local chain.
-            now = (await cursor.frontier(conn, self._program)).now
+            now = (await cursor.frontier(conn, self.program)).now
             last = head.at
             if last is None:
-                first = await balance_snapshots.first_time(conn)
-                if first is None:
+                if (first := await balance_snapshots.first_time(conn)) is None:
                     return False
                 last = floor(first, HOUR)
             at = next_hour(last, now=now)
-            return at + self._margin <= now and await balance_snapshots.write(conn, at)
+            margin = MARGIN + timedelta(seconds=self.max_lag_slots * SECONDS_PER_SLOT)
+            return at + margin <= now and await balance_snapshots.write(conn, at)
 
 
 def next_hour(last: datetime, *, now: datetime) -> datetime:

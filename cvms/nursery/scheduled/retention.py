@@ -5,9 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import timedelta
 
-import trio
-
-from cvms.nursery.channels.status_board import StatusBoard
 from cvms.nursery.scheduled.balance_snapshots import HOURLY_AGE
 from cvms.store.alerts import alerts
 from cvms.store.messaging import outbox, webhook_deliveries
@@ -17,7 +14,7 @@ from cvms.store.security import idempotency_keys, nonces, second_factors
 from cvms.store.submissions import fee_budget, multisig_proposals, submissions
 from cvms.store.vaults import balance_snapshots, maturities, yield_rates
 
-POLL_SECONDS = 600.0
+RETENTION_SECONDS = 600.0
 OUTBOX_AGE = timedelta(days=1)
 """How long a client may be disconnected and still resume without missing events."""
 BUILT_AGE = timedelta(days=1)
@@ -41,14 +38,6 @@ class Retention:
     """Prunes the tables that grow. Tables of record (history, events, audit) are kept forever."""
 
     database: Database
-    board: StatusBoard
-
-    async def run(self) -> None:
-        """Run once every POLL_SECONDS until cancelled."""
-        while True:
-            await self.run_once()
-            self.board.task_succeeded("retention")
-            await trio.sleep(POLL_SECONDS)
 
     async def run_once(self) -> None:
         """Prune every table. Two replicas may do so at the same time."""

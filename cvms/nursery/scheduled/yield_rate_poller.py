@@ -5,14 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-import trio
-
 from cvms.chain.rpc.rpc_client import RpcClient
 from cvms.chain.transactions.chain_clock import chain_time
 from cvms.chain.types import Programs
 from cvms.chain.yields.rates import AtSlot, Refusal, SupplyRate
 from cvms.chain.yields.sources import YieldSource, read_rates
-from cvms.nursery.channels.status_board import StatusBoard
 from cvms.store.postgres.database import Database
 from cvms.store.vaults import yield_rates
 from cvms.store.vaults.yield_rates import StoredRate
@@ -20,21 +17,12 @@ from cvms.store.vaults.yield_rates import StoredRate
 
 @dataclass(slots=True, kw_only=True, eq=False)
 class YieldRatePoller:
-    """Stores the rate of every source each `interval` seconds."""
+    """Stores the rate of every source."""
 
     database: Database
     rpc: RpcClient
     programs: Programs
     sources: Sequence[YieldSource]
-    interval: float
-    board: StatusBoard
-
-    async def run(self) -> None:
-        """Run once every `interval` seconds until cancelled."""
-        while True:
-            await self.run_once()
-            self.board.task_succeeded("yield_rates")
-            await trio.sleep(self.interval)
 
     async def run_once(self) -> None:
         """Read and store every rate. A source without one is stored with the reason."""

@@ -11,6 +11,7 @@ messages in one database transaction, and sends what may still land.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass, field
 
 import structlog
 
@@ -41,50 +42,45 @@ IN_FLIGHT_LIMIT = 4096
 FINAL_STATES = frozenset({State.FINALIZED, State.FAILED})
 
 
+@dataclass(slots=True, kw_only=True, eq=False)
 class Submitter:
     """Brings every signed row of `submissions` to a terminal state."""
 
-    def __init__(
-        self,
-        *,
-        database: Database,
-        rpc: RpcClient,
-        programs: Programs,
-        wake: SubmitWakeup,
-        outbox_wake: OutboxWakeup,
-        board: StatusBoard,
-        metrics: Metrics,
-        resend_seconds: float = RESEND_SECONDS,
-    ) -> None:
-        self._database = database
-        self._rpc = rpc
-        self._programs = programs
-        self._wake = wake
-        self._outbox_wake = outbox_wake
-        self._board = board
-        self._metrics = metrics
-        self._rebroadcaster = Rebroadcaster(rpc, resend_seconds=resend_seconds, metrics=metrics)
+    database: Database
+    rpc: RpcClient
+    programs: Programs
+    wake: SubmitWakeup
+    outbox_wake: OutboxWakeup
+    board: StatusBoard
+    metrics: Metrics
+    resend_seconds: float = RESEND_SECONDS
+    _rebroadcaster: Rebroadcaster = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._rebroadcaster = Rebroadcaster(
+            self.rpc, resend_seconds=self.resend_seconds, metrics=self.metrics
+        )
 
     async def run(self) -> None:
         """Poll and send until cancelled."""
         while True:
             count = await self.run_once()
-            self._board.task_succeeded("submitter")
-            await self._wake.wait(BUSY_POLL_SECONDS if count else POLL_SECONDS)
+            self.board.task_succeeded("submitter")
+            await self.wake.wait(BUSY_POLL_SECONDS if count else POLL_SECONDS)
 
     async def run_once(self) -> int:
         """Poll and update all submissions in flight, send those that are due; return how many."""
-        async with self._database.connection() as conn:
+        async with self.database.connection() as conn:
             rows = await in_flight.read(conn, IN_FLIGHT_LIMIT)
             self._set_gauges(await in_flight.count_by_state(conn))
         self._rebroadcaster.retain({row.signature for row in rows})
         if not rows:
             return 0
-        pairs = list(zip(rows, await poll_outcomes(self._rpc, rows), strict=True))
+        pairs = list(zip(rows, await poll_outcomes(self.rpc, rows), strict=True))
         failed = {
             row.signature: transition.err for row, transition in pairs if transition.err is not None
         }
-        errors = await read_failure_reasons(self._rpc, self._programs, failed)
+        errors = await read_failure_reasons(self.rpc, self.programs, failed)
         await self._apply(
             [
                 StateChange(
@@ -102,7 +98,7 @@ class Submitter:
         due = self._rebroadcaster.due([row.signature for row in rows])
         if not due:
             return
-        async with self._database.connection() as conn:
+        async with self.database.connection() as conn:
             wires = await in_flight.wires(conn, due)
         found = {signature: wires[signature] for signature in due if signature in wires}
         sent = set(await self._rebroadcaster.send(found))
@@ -118,7 +114,7 @@ class Submitter:
         """Write new states, refunds and outbox messages, all or nothing."""
         if not changes:
             return
-        async with self._database.transaction() as conn:
+        async with self.database.transaction() as conn:
             applied = await in_flight.apply_changes(conn, changes)
             expired = [change.row.signature for change in applied if change.state is State.EXPIRED]
             if expired:
@@ -128,13 +124,13 @@ class Submitter:
         for change in applied:
             self._report(change)
         if applied:
-            self._outbox_wake.wake()
+            self.outbox_wake.wake()
 
     def _report(self, change: StateChange) -> None:
         row = change.row
-        self._metrics.submissions.labels(state=change.state.value).inc()
+        self.metrics.submissions.labels(state=change.state.value).inc()
         if change.slot is not None and row.slot is None:
-            self._metrics.confirmation_seconds.observe(row.age)
+            self.metrics.confirmation_seconds.observe(row.age)
         if change.state is State.QUARANTINED:
             log.error("submission_quarantined", signature=row.signature, kind=row.kind)
         elif change.state is State.SUBMITTED and row.slot is not None and change.slot is None:
@@ -143,9 +139,9 @@ class Submitter:
     def _set_gauges(self, rows: Sequence[in_flight.Count]) -> None:
         counts = {row.state: row.count for row in rows}
         for state in in_flight.COUNTED:
-            self._metrics.submissions_under_way.labels(state=state).set(counts.get(state, 0))
+            self.metrics.submissions_under_way.labels(state=state).set(counts.get(state, 0))
         oldest = max((row.oldest for row in rows), default=0.0)
-        self._metrics.oldest_submission_seconds.set(oldest)
+        self.metrics.oldest_submission_seconds.set(oldest)
 
 
 def _message(change: StateChange) -> OutboxMessage:

@@ -33,13 +33,6 @@ class ReadinessProbe:
     metrics: Metrics
     _leader: Report | None = field(default=None, init=False)
 
-    async def run(self) -> None:
-        """Probe until cancelled."""
-        while True:
-            await self.probe()
-            self.board.task_succeeded("health")
-            await trio.sleep(PROBE_SECONDS)
-
     async def probe(self) -> None:
         """Probe the database and the chain concurrently, for at most TIMEOUT_SECONDS."""
         async with trio.open_nursery() as nursery:

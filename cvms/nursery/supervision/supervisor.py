@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
 
 import structlog
 import trio
@@ -67,40 +68,57 @@ async def supervise(
         await trio.sleep(delay)
 
 
+def periodic_task(
+    board: StatusBoard, name: str, seconds: float, run_once: Callable[[], Awaitable[object]]
+) -> tuple[str, Callable[[], Awaitable[None]]]:
+    """Return a name and the task that calls `run_once` every `seconds` until cancelled.
+
+    The task reports each return to the board.
+    """
+
+    async def run() -> None:
+        while True:
+            await run_once()
+            board.task_succeeded(name)
+            await trio.sleep(seconds)
+
+    return name, run
+
+
+@dataclass(slots=True, eq=False)
 class _Supervised:
     """Consecutive failures of one task: logs and counts each, and decides the delay."""
 
-    def __init__(self, name: str, board: StatusBoard, metrics: Metrics, backoff: Backoff) -> None:
-        self._name = name
-        self._board = board
-        self._metrics = metrics
-        self._backoff = backoff
-        self._outage: str | None = None
+    name: str
+    board: StatusBoard
+    metrics: Metrics
+    backoff: Backoff
+    outage: str | None = None
 
     def failed(self, error: Exception, *, lasted: float) -> float:
         """Record a failure after `lasted` seconds of running; return the seconds to wait."""
         outage = _is_all(error, *OUTAGES)
         if lasted >= STABLE_SECONDS:
-            self._backoff.reset()
-        delay = self._backoff.next(longest=LONGEST_OUTAGE_DELAY if outage else None)
+            self.backoff.reset()
+        delay = self.backoff.next(longest=LONGEST_OUTAGE_DELAY if outage else None)
         if outage:
             self._log_outage(error)
         else:
-            self._outage = None
-            log.error("task_failed", task=self._name, retry_in=round(delay, 3), exc_info=error)
-        self._metrics.task_restarts.labels(task=self._name).inc()
-        self._board.set_task_state(
-            self._name, "waiting" if outage else "backoff", error=summary(error)
+            self.outage = None
+            log.error("task_failed", task=self.name, retry_in=round(delay, 3), exc_info=error)
+        self.metrics.task_restarts.labels(task=self.name).inc()
+        self.board.set_task_state(
+            self.name, "waiting" if outage else "backoff", error=summary(error)
         )
         return delay
 
     def _log_outage(self, error: Exception) -> None:
         """Log an outage once, however many runs it ends; a success in between ends the outage."""
-        state = self._board.tasks[self._name]
+        state = self.board.tasks[self.name]
         outage = f"{_kinds(error)} since {state.last_success}"
-        if outage != self._outage:
-            log.warning("task_interrupted_by_outage", task=self._name, reason=summary(error))
-        self._outage = outage
+        if outage != self.outage:
+            log.warning("task_interrupted_by_outage", task=self.name, reason=summary(error))
+        self.outage = outage
 
 
 def summary(error: BaseException) -> str:

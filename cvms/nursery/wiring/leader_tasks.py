@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ssl
+from functools import partial
 
 import httpx
 
@@ -16,18 +17,19 @@ from cvms.nursery.delivery.webhook_dispatcher import (
     WebhookDispatcher,
 )
 from cvms.nursery.indexing.finalized_recheck import FinalizedRecheck
-from cvms.nursery.indexing.finalizer import Finalizer
+from cvms.nursery.indexing.finalizer import FINALIZE_SECONDS, Finalizer
 from cvms.nursery.indexing.indexer import Indexer
 from cvms.nursery.reconciliation.reconciler import Reconciler
 from cvms.nursery.scheduled.auto_compound import AutoCompounder
-from cvms.nursery.scheduled.balance_snapshots import SnapshotWriter
-from cvms.nursery.scheduled.retention import Retention
+from cvms.nursery.scheduled.balance_snapshots import SNAPSHOT_SECONDS, SnapshotWriter
+from cvms.nursery.scheduled.retention import RETENTION_SECONDS, Retention
 from cvms.nursery.scheduled.timelock_notices import TimelockScheduler
 from cvms.nursery.scheduled.timelock_releases import TimelockReleaser
 from cvms.nursery.scheduled.totals_publisher import TotalsPublisher
 from cvms.nursery.scheduled.yield_rate_poller import YieldRatePoller
 from cvms.nursery.submission.operator_submissions import OperatorSubmitter
 from cvms.nursery.submission.submitter import Submitter
+from cvms.nursery.supervision.supervisor import periodic_task
 from cvms.nursery.wiring.resources import Resources, TaskFunction
 from cvms.operator_key import OperatorKey
 from cvms.store.security.encryption import SecretBox
@@ -42,18 +44,19 @@ def leader_tasks(resources: Resources) -> list[tuple[str, TaskFunction]]:
     tls = httpx.create_ssl_context()
     signers = SignersQueue(secret_box=SecretBox(config.data_encryption_keys))
     alerts = [AlertsQueue(url=url, secret=secret) for url, secret in config.alerts.webhooks]
+    periodic = partial(periodic_task, resources.board)
     return [
         ("indexer", indexer.run),
         ("reconciler", _reconciler(resources).run),
         ("submitter", _submitter(resources).run),
         ("balances", _totals_publisher(resources).run),
-        ("snapshots", _snapshot_writer(resources).run),
-        ("settler", _finalizer(resources, indexer).run),
-        ("retention", Retention(database=resources.database, board=resources.board).run),
+        periodic("snapshots", SNAPSHOT_SECONDS, _snapshot_writer(resources).run_once),
+        periodic("settler", FINALIZE_SECONDS, _finalizer(resources, indexer).run_once),
+        periodic("retention", RETENTION_SECONDS, Retention(database=resources.database).run_once),
         ("webhooks", _webhook_dispatcher(resources, signers, tls).run),
         *[("alert_webhooks", _webhook_dispatcher(resources, queue, tls).run) for queue in alerts],
         ("timelocks", _timelock_scheduler(resources, operator).run),
-        ("yield_rates", _yield_rate_poller(resources).run),
+        periodic("yield_rates", config.yield_rates_seconds, _yield_rate_poller(resources).run_once),
         ("compounding", _auto_compounder(resources, operator).run),
         ("calls", _leader_notifications(resources).run),
     ]
@@ -138,7 +141,6 @@ def _finalizer(resources: Resources, indexer: Indexer) -> Finalizer:
         rpc=resources.rpc,
         forks=indexer.forks,
         recheck=recheck,
-        board=resources.board,
     )
 
 
@@ -204,8 +206,6 @@ def _yield_rate_poller(resources: Resources) -> YieldRatePoller:
         rpc=resources.rpc,
         programs=resources.programs,
         sources=resources.yield_sources,
-        interval=resources.config.yield_rates_seconds,
-        board=resources.board,
     )
 
 

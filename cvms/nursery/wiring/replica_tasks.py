@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from cvms.nursery.alerts.monitor import AlertMonitor
-from cvms.nursery.alerts.operator_balance import OperatorBalanceMonitor
+from cvms.nursery.alerts.operator_balance import BALANCE_SECONDS, OperatorBalanceMonitor
 from cvms.nursery.alerts.rules import bounds_from
 from cvms.nursery.delivery.account_watcher import AccountSubscriptions
 from cvms.nursery.delivery.broadcaster import Broadcaster
-from cvms.nursery.supervision.readiness_probe import ReadinessProbe
+from cvms.nursery.supervision.readiness_probe import PROBE_SECONDS, ReadinessProbe
+from cvms.nursery.supervision.supervisor import periodic_task
 from cvms.nursery.wiring.resources import Resources, TaskFunction
 from cvms.store.alerts.lifecycle import alert_webhook
 
@@ -16,13 +17,26 @@ def replica_tasks(resources: Resources) -> list[tuple[str, TaskFunction]]:
     """Build the tasks that need the database schema, with the names that the status board shows."""
     return [
         ("broadcaster", _broadcaster(resources).run),
-        ("operator_balance", _operator_balance(resources).run),
+        periodic_task(
+            resources.board,
+            "operator_balance",
+            BALANCE_SECONDS,
+            _operator_balance(resources).run_once,
+        ),
         ("monitor", _monitor(resources).run),
     ]
 
 
-def account_subscriptions(resources: Resources) -> AccountSubscriptions:
-    """Build the task that watches accounts. It needs the chain only."""
+def schemaless_tasks(resources: Resources) -> list[tuple[str, TaskFunction]]:
+    """Build the tasks that run before the schema is applied too."""
+    probe, board = _readiness_probe(resources), resources.board
+    return [
+        periodic_task(board, "health", PROBE_SECONDS, probe.probe),
+        ("accounts", _account_subscriptions(resources).run),
+    ]
+
+
+def _account_subscriptions(resources: Resources) -> AccountSubscriptions:
     return AccountSubscriptions(
         rpc=resources.rpc,
         ws_urls=resources.config.ws_urls,
@@ -32,8 +46,7 @@ def account_subscriptions(resources: Resources) -> AccountSubscriptions:
     )
 
 
-def readiness_probe(resources: Resources) -> ReadinessProbe:
-    """Build the task that checks the dependencies, the database among them."""
+def _readiness_probe(resources: Resources) -> ReadinessProbe:
     return ReadinessProbe(
         database=resources.database,
         rpc=resources.rpc,
@@ -60,7 +73,6 @@ def _operator_balance(resources: Resources) -> OperatorBalanceMonitor:
         rpc=resources.rpc,
         operator=resources.config.operator.pubkey(),
         funds=resources.operator_funds,
-        board=resources.board,
         metrics=resources.metrics,
     )
 

@@ -6,7 +6,7 @@ This module only changes rows; `cvms.store.alerts.lifecycle` also sends the mess
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any, Literal
@@ -14,7 +14,13 @@ from typing import Any, Literal
 from psycopg.types.json import Jsonb
 
 from cvms.store.postgres.driver.connection import Connection
-from cvms.store.postgres.row_mapping import fetch_all, fetch_one, query_for
+from cvms.store.postgres.row_mapping import (
+    fetch_all,
+    fetch_column,
+    fetch_exactly_one,
+    fetch_one,
+    query_for,
+)
 
 State = Literal["open", "acknowledged", "resolved"]
 
@@ -222,18 +228,8 @@ async def lock(conn: Connection) -> None:
 
 async def observe(conn: Connection, seen: Observation) -> Raised:
     """Raise an alert, or refresh the unresolved one. Call `lock` before."""
-    params = {
-        "kind": seen.kind,
-        "subject": seen.subject,
-        "owner": seen.owner,
-        "severity": seen.severity,
-        "summary": seen.summary,
-        "details": Jsonb(dict(seen.details)),
-        "away": seen.away,
-    }
-    raised = await fetch_one(conn, Raised, RAISE, params)
-    assert raised is not None
-    return raised
+    params = {**asdict(seen), "details": Jsonb(dict(seen.details))}
+    return await fetch_exactly_one(conn, Raised, RAISE, params)
 
 
 async def resolve_stale(conn: Connection, quiet: Mapping[str, timedelta]) -> list[AlertRow]:
@@ -287,17 +283,14 @@ async def counts(conn: Connection) -> dict[tuple[str, str], int]:
 
 async def subjects(conn: Connection, kind: str) -> set[str]:
     """Return the subjects of the unresolved alerts of this kind."""
-    cursor = await conn.execute(SUBJECTS, {"kind": kind})
-    return {subject for (subject,) in await cursor.fetchall()}
+    return set(await fetch_column(conn, SUBJECTS, {"kind": kind}))
 
 
 async def known(conn: Connection, kind: str, subjects: Sequence[str]) -> set[str]:
     """Return which of the subjects have an alert of this kind, resolved or not."""
-    cursor = await conn.execute(KNOWN, {"kind": kind, "subjects": list(subjects)})
-    return {subject for (subject,) in await cursor.fetchall()}
+    return set(await fetch_column(conn, KNOWN, {"kind": kind, "subjects": list(subjects)}))
 
 
 async def prune(conn: Connection, age: timedelta) -> int:
     """Delete the alerts resolved longer than `age` ago; return how many."""
-    cursor = await conn.execute(PRUNE, {"age": age})
-    return cursor.rowcount
+    return (await conn.execute(PRUNE, {"age": age})).rowcount

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Literal, LiteralString
+from typing import Literal
 
 from cvms.store.postgres.driver.connection import Connection
-from cvms.store.postgres.row_mapping import fetch_all
+from cvms.store.postgres.row_mapping import fetch_all, fetch_column, fetch_value
 from cvms.store.vaults.history import Kind
 
 Source = Literal["transactions", "reconciliation_logs"]
@@ -207,8 +207,8 @@ async def withdrawals(conn: Connection, limit: int) -> list[WithdrawalRow]:
 
     They count as examined once the transaction commits. Other replicas wait for it.
     """
-    after = await _number(conn, POSITION, source="transactions")
-    head = await _number(conn, HEAD_OF_TRANSACTIONS)
+    after = await fetch_value(conn, POSITION, {"source": "transactions"})
+    head = await fetch_value(conn, HEAD_OF_TRANSACTIONS)
     params = {
         "after": after,
         "head": head,
@@ -225,8 +225,8 @@ async def withdrawals(conn: Connection, limit: int) -> list[WithdrawalRow]:
 
 async def differences(conn: Connection, limit: int) -> list[DifferenceRow]:
     """Return the logged differences that were not examined yet, in the same way."""
-    after = await _number(conn, POSITION, source="reconciliation_logs")
-    if await _number(conn, HEAD_OF_DIFFERENCES) <= after:
+    after = await fetch_value(conn, POSITION, {"source": "reconciliation_logs"})
+    if await fetch_value(conn, HEAD_OF_DIFFERENCES) <= after:
         return []
     await conn.execute(POSITION_OF_STABLE_DIFFERENCES)
     rows = await fetch_all(conn, DifferenceRow, DIFFERENCES, {"after": after, "limit": limit})
@@ -241,7 +241,7 @@ async def low_vaults(conn: Connection, threshold: int, limit: int) -> list[LowVa
 
 async def recovered_vaults(conn: Connection, recovered: int) -> list[int]:
     """Return the alerts of vaults that hold `recovered` again, or are closed."""
-    return await _ids(conn, RECOVERED_VAULTS, recovered=recovered)
+    return await fetch_column(conn, RECOVERED_VAULTS, {"recovered": recovered})
 
 
 async def quarantined(conn: Connection, limit: int) -> list[Quarantined]:
@@ -251,19 +251,9 @@ async def quarantined(conn: Connection, limit: int) -> list[Quarantined]:
 
 async def released(conn: Connection) -> list[int]:
     """Return the alerts of transactions that are no longer quarantined."""
-    return await _ids(conn, RELEASED)
+    return await fetch_column(conn, RELEASED)
 
 
 async def _move(conn: Connection, source: Source, after: int, position: int) -> None:
     if position != after:
         await conn.execute(MOVE, {"source": source, "position": position})
-
-
-async def _number(conn: Connection, query: LiteralString, **params: object) -> int:
-    [number] = await _ids(conn, query, **params)
-    return number
-
-
-async def _ids(conn: Connection, query: LiteralString, **params: object) -> list[int]:
-    cursor = await conn.execute(query, params)
-    return [number for (number,) in await cursor.fetchall()]

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from cvms.store.postgres.driver.connection import Connection
-from cvms.store.postgres.row_mapping import fetch_one
+from cvms.store.postgres.row_mapping import fetch_exactly_one
 from cvms.store.vaults.history import EFFECTS
 
 CHECK = """
@@ -167,9 +167,7 @@ class AggregateCounts:
 
 async def check(conn: Connection) -> AggregateCounts:
     """Return the counts as of one moment: one statement is one snapshot."""
-    counts = await fetch_one(conn, AggregateCounts, CHECK, _effects())
-    assert counts is not None
-    return counts
+    return await fetch_exactly_one(conn, AggregateCounts, CHECK, _effects())
 
 
 async def count_sizes(conn: Connection) -> None:

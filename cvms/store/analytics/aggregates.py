@@ -13,7 +13,12 @@ from datetime import datetime
 from typing import Literal
 
 from cvms.store.postgres.driver.connection import Connection
-from cvms.store.postgres.row_mapping import by_column, columns, fetch_all, fetch_one
+from cvms.store.postgres.row_mapping import (
+    by_column,
+    columns,
+    fetch_all,
+    fetch_exactly_one,
+)
 from cvms.store.vaults.history import EFFECTS, Effect, HistoryRow
 from cvms.store.vaults.vaults import VaultRow
 
@@ -263,9 +268,7 @@ async def sizes(conn: Connection) -> list[Size]:
 
 async def holdings(conn: Connection) -> Holdings:
     """Return the balances of all open vaults together."""
-    total = await fetch_one(conn, Holdings, HOLDINGS, {})
-    assert total is not None
-    return total
+    return await fetch_exactly_one(conn, Holdings, HOLDINGS, {})
 
 
 async def series(

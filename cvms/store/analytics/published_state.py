@@ -10,7 +10,7 @@ from typing import Any
 from psycopg.types.json import Jsonb
 
 from cvms.store.postgres.driver.connection import Connection
-from cvms.store.postgres.row_mapping import fetch_one
+from cvms.store.postgres.row_mapping import fetch_exactly_one
 
 # The row exists before it is locked, so that the first two publishers take turns as well.
 PREPARE = """
@@ -48,9 +48,7 @@ async def lock(conn: Connection, topic: str) -> Published:
     Read the new value only after this, or an older value may be published after a newer one.
     """
     await conn.execute(PREPARE, {"topic": topic})
-    published = await fetch_one(conn, Published, LOCK, {"topic": topic})
-    assert published is not None
-    return published
+    return await fetch_exactly_one(conn, Published, LOCK, {"topic": topic})
 
 
 async def save(conn: Connection, topic: str, data: Mapping[str, Any]) -> None:

@@ -6,11 +6,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from psycopg.rows import scalar_row
 from psycopg.types.json import Jsonb
 
 from cvms.store.postgres.driver.connection import Connection
-from cvms.store.postgres.row_mapping import by_column, fetch_all, query_for
+from cvms.store.postgres.row_mapping import by_column, fetch_all, fetch_column, query_for
 
 KEPT_FINAL = 2
 """How many final transactions are kept: the one the cursor is at, and the one before it."""
@@ -162,6 +161,4 @@ async def undo_records(conn: Connection, place: int) -> list[UndoRecord]:
 
 async def roll_back(conn: Connection, place: int) -> list[str]:
     """Delete the transactions after `place` with their undo records; return their signatures."""
-    async with conn.cursor(row_factory=scalar_row) as cursor:
-        await cursor.execute(ROLL_BACK, {"place": place})
-        return await cursor.fetchall()
+    return await fetch_column(conn, ROLL_BACK, {"place": place})

@@ -6,7 +6,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from cvms.store.postgres.driver.connection import Connection
-from cvms.store.postgres.row_mapping import by_column, columns, fetch_all, fetch_one, query_for
+from cvms.store.postgres.row_mapping import (
+    by_column,
+    columns,
+    fetch_all,
+    fetch_one,
+    fetch_value,
+    query_for,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,10 +122,7 @@ async def drop_applied(conn: Connection, signature: str) -> bool:
 
 async def count(conn: Connection) -> int:
     """Return the number of transactions in the list."""
-    row = await (await conn.execute(COUNT)).fetchone()
-    assert row is not None
-    left: int = row[0]
-    return left
+    return int(await fetch_value(conn, COUNT))
 
 
 async def drop(conn: Connection) -> None:

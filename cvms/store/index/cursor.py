@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass
 from datetime import datetime
 
 from cvms.store.postgres.driver.connection import Connection
-from cvms.store.postgres.row_mapping import fetch_one
+from cvms.store.postgres.row_mapping import fetch_exactly_one, fetch_one, fetch_value
 
 GET = """
 SELECT program, slot, signature, previous_signature
@@ -124,9 +124,7 @@ async def forks(conn: Connection, program: str) -> int:
 
     What was read from the chain at another count may come from a block that was dropped.
     """
-    cursor = await conn.execute(FORKS, {"program": program})
-    row = await cursor.fetchone()
-    return int(row[0]) if row else 0
+    return int(await fetch_value(conn, FORKS, {"program": program}) or 0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,6 +150,4 @@ async def reach(conn: Connection, program: str, slot: int) -> None:
 
 async def frontier(conn: Connection, program: str) -> Frontier:
     """Return how far `program`'s transactions are applied, and the time to compare it with."""
-    reached = await fetch_one(conn, Frontier, FRONTIER, {"program": program})
-    assert reached is not None
-    return reached
+    return await fetch_exactly_one(conn, Frontier, FRONTIER, {"program": program})

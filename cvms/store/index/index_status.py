@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
 from cvms.store.postgres.driver.connection import Connection
-from cvms.store.postgres.row_mapping import fetch_one
+from cvms.store.postgres.row_mapping import fetch_exactly_one
 
 READ = """
 SELECT cursor.slot, cursor.signature, cursor.through, cursor.block_time, cursor.updated_at,
@@ -72,45 +73,28 @@ class IndexState:
     backlog: BackfillProgress | None
 
 
-@dataclass(frozen=True, slots=True)
-class _StatusRow:
-    slot: int | None
-    signature: str | None
-    through: int | None
-    block_time: datetime | None
-    updated_at: datetime | None
-    unfinalized_events: int
-    unfinalized_transactions: int
-    problem: str | None
-    problem_at: datetime | None
-    backlog_left: int
-    backlog_listed: int | None
-    backlog_complete: bool | None
-
-
 async def read(conn: Connection, program: str) -> IndexState:
     """Return the state of the index of `program`."""
-    row = await fetch_one(conn, _StatusRow, READ, {"program": program})
-    assert row is not None
-    last_error = None
-    if row.problem is not None and row.problem_at is not None:
-        last_error = IndexerProblem(row.problem, row.problem_at)
-    backlog = None
-    if row.backlog_listed is not None and row.backlog_complete is not None:
-        backlog = BackfillProgress(row.backlog_left, row.backlog_listed, row.backlog_complete)
-    return IndexState(
-        slot=row.slot,
-        signature=row.signature,
-        through=row.through,
-        block_time=row.block_time,
-        updated_at=row.updated_at,
-        unfinalized_events=row.unfinalized_events,
-        unfinalized_transactions=row.unfinalized_transactions,
-        last_error=last_error,
-        backlog=backlog,
-    )
+    return await fetch_exactly_one(conn, _state, READ, {"program": program})
 
 
 async def note_problem(conn: Connection, program: str, problem: str) -> None:
     """Record what has just ended a run of the indexer."""
     await conn.execute(NOTE, {"program": program, "problem": problem})
+
+
+def _state(
+    *,
+    problem: str | None,
+    problem_at: datetime | None,
+    backlog_left: int,
+    backlog_listed: int | None,
+    backlog_complete: bool | None,
+    **columns: Any,
+) -> IndexState:
+    last_error = backlog = None
+    if problem is not None and problem_at is not None:
+        last_error = IndexerProblem(problem, problem_at)
+    if backlog_listed is not None and backlog_complete is not None:
+        backlog = BackfillProgress(backlog_left, backlog_listed, backlog_complete)
+    return IndexState(last_error=last_error, backlog=backlog, **columns)

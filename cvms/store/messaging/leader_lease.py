@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from cvms.store.postgres.driver.connection import Connection
-from cvms.store.postgres.row_mapping import fetch_one
+from cvms.store.postgres.row_mapping import fetch_one, fetch_value
 
 # "lead" in ASCII, beside the key of store/postgres/migrate.py.
 KEY = 0x6C656164
@@ -80,10 +80,7 @@ class Report:
 
 async def try_lock(conn: Connection) -> bool:
     """Try to acquire the lock for the rest of this session; return whether it was acquired."""
-    cursor = await conn.execute(TRY_LOCK, {"key": KEY})
-    row = await cursor.fetchone()
-    assert row is not None
-    return bool(row[0])
+    return bool(await fetch_value(conn, TRY_LOCK, {"key": KEY}))
 
 
 async def end_stale_session(conn: Connection) -> None:
@@ -93,9 +90,7 @@ async def end_stale_session(conn: Connection) -> None:
 
 async def remaining(conn: Connection) -> float:
     """Return for how many seconds the last holder may still act."""
-    cursor = await conn.execute(REMAINING)
-    row = await cursor.fetchone()
-    return 0.0 if row is None else row[0]
+    return float(await fetch_value(conn, REMAINING) or 0)
 
 
 async def take(conn: Connection, holder: str, *, lease: float) -> int:
@@ -103,11 +98,7 @@ async def take(conn: Connection, holder: str, *, lease: float) -> int:
 
     Call it only with the lock, once no time `remaining` is left.
     """
-    cursor = await conn.execute(TAKE, {"holder": holder, "lease": lease})
-    row = await cursor.fetchone()
-    assert row is not None
-    term: int = row[0]
-    return term
+    return int(await fetch_value(conn, TAKE, {"holder": holder, "lease": lease}))
 
 
 async def renew(
@@ -115,8 +106,7 @@ async def renew(
 ) -> bool:
     """Extend the term to `lease` seconds from now and report; return False if it has ended."""
     params = {"term": term, "lease": lease, "slot": slot, "problem": problem}
-    cursor = await conn.execute(RENEW, params)
-    return cursor.rowcount == 1
+    return (await conn.execute(RENEW, params)).rowcount == 1
 
 
 async def resign(conn: Connection, term: int) -> None:

@@ -12,7 +12,14 @@ from datetime import datetime, timedelta
 from typing import Any, Literal
 
 from cvms.store.postgres.driver.connection import Connection
-from cvms.store.postgres.row_mapping import by_column, columns, fetch_all, json_array, query_for
+from cvms.store.postgres.row_mapping import (
+    by_column,
+    columns,
+    fetch_all,
+    fetch_value,
+    json_array,
+    query_for,
+)
 
 # The NOTIFY channel; the payload is the last position of the transaction that committed.
 CHANNEL = "outbox"
@@ -137,14 +144,8 @@ async def append(conn: Connection, messages: Sequence[OutboxMessage]) -> int:
     if not messages:
         return await head(conn)
     values = by_column(messages, columns(OutboxMessage, without={"data"}))
-    cursor = await conn.execute(
-        APPEND,
-        {**values, "data": json_array(message.data for message in messages), "channel": CHANNEL},
-    )
-    row = await cursor.fetchone()
-    assert row is not None
-    position: int = row[0]
-    return position
+    data = json_array(message.data for message in messages)
+    return int(await fetch_value(conn, APPEND, {**values, "data": data, "channel": CHANNEL}))
 
 
 async def after(conn: Connection, position: int, limit: int = 1000) -> list[OutboxRow]:
@@ -163,22 +164,14 @@ async def topic_after(conn: Connection, topic: str, seq: int, limit: int = 1000)
 
 async def head(conn: Connection) -> int:
     """Return the last position, 0 before the first message."""
-    cursor = await conn.execute(HEAD)
-    row = await cursor.fetchone()
-    assert row is not None
-    position: int = row[0]
-    return position
+    return int(await fetch_value(conn, HEAD))
 
 
 async def topic_head(conn: Connection, topic: str) -> int:
     """Return the last seq of `topic`, 0 before its first message."""
-    cursor = await conn.execute(TOPIC_HEAD, {"topic": topic})
-    row = await cursor.fetchone()
-    seq: int = row[0] if row else 0
-    return seq
+    return int(await fetch_value(conn, TOPIC_HEAD, {"topic": topic}) or 0)
 
 
 async def prune(conn: Connection, age: timedelta) -> int:
     """Delete the messages older than `age`; return how many. Positions and seqs continue."""
-    cursor = await conn.execute(PRUNE, {"age": age})
-    return cursor.rowcount
+    return (await conn.execute(PRUNE, {"age": age})).rowcount

@@ -150,5 +150,4 @@ async def give_up(conn: Connection, delivery: UUID, *, error: str) -> None:
 
 async def prune(conn: Connection, age: timedelta) -> int:
     """Delete the deliveries older than `age` in any state; return how many."""
-    cursor = await conn.execute(PRUNE, {"age": age})
-    return cursor.rowcount
+    return (await conn.execute(PRUNE, {"age": age})).rowcount

@@ -6,9 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib import resources
 
-from psycopg.rows import scalar_row
-
 from cvms.store.postgres.driver.connection import Connection
+from cvms.store.postgres.row_mapping import fetch_column
 
 # "cvms" in ASCII: the key of the advisory lock under which the schema changes.
 SCHEMA_LOCK = 0x63766D73
@@ -65,9 +64,7 @@ async def apply_schema(conn: Connection, steps: Sequence[Migration] | None = Non
     async with conn.transaction():
         await conn.execute(LOCK, {"key": SCHEMA_LOCK})
         await conn.execute(CREATE_MIGRATIONS)
-        async with conn.cursor(row_factory=scalar_row) as cursor:
-            await cursor.execute(APPLIED)
-            applied = set(await cursor.fetchall())
+        applied = set(await fetch_column(conn, APPLIED))
         for migration in migrations() if steps is None else steps:
             if migration.version not in applied:
                 await conn.execute(migration.sql.encode())

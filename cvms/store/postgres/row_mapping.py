@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import fields
 from datetime import datetime
 from decimal import Decimal
@@ -11,7 +11,7 @@ from types import NoneType
 from typing import Any, Literal, LiteralString, TypeVar, get_args, get_origin, get_type_hints
 
 import msgspec
-from psycopg.rows import class_row
+from psycopg.rows import kwargs_row
 from psycopg.types.json import Jsonb
 
 from cvms.store.postgres.driver.connection import Connection
@@ -73,21 +73,45 @@ def query_for(
 
 
 async def fetch_one(
-    conn: Connection, row: type[T], query: LiteralString, params: Mapping[str, Any]
+    conn: Connection, row: Callable[..., T], query: LiteralString, params: Mapping[str, Any]
 ) -> T | None:
     """Return the first row, its columns passed to `row` by name; None if there is none."""
-    async with conn.cursor(row_factory=class_row(row)) as cursor:
+    async with conn.cursor(row_factory=kwargs_row(row)) as cursor:
         await cursor.execute(query, params)
         return await cursor.fetchone()
 
 
+async def fetch_exactly_one(
+    conn: Connection, row: Callable[..., T], query: LiteralString, params: Mapping[str, Any]
+) -> T:
+    """Return the row of a query that always has one; as `fetch_one`."""
+    found = await fetch_one(conn, row, query, params)
+    assert found is not None
+    return found
+
+
 async def fetch_all(
-    conn: Connection, row: type[T], query: LiteralString, params: Mapping[str, Any]
+    conn: Connection, row: Callable[..., T], query: LiteralString, params: Mapping[str, Any]
 ) -> list[T]:
     """Return every row, its columns passed to `row` by name."""
-    async with conn.cursor(row_factory=class_row(row)) as cursor:
+    async with conn.cursor(row_factory=kwargs_row(row)) as cursor:
         await cursor.execute(query, params)
         return await cursor.fetchall()
+
+
+async def fetch_value(
+    conn: Connection, query: LiteralString, params: Mapping[str, Any] | None = None
+) -> Any:
+    """Return the first column of the first row; None if there is none."""
+    row = await (await conn.execute(query, params)).fetchone()
+    return None if row is None else row[0]
+
+
+async def fetch_column(
+    conn: Connection, query: LiteralString, params: Mapping[str, Any] | None = None
+) -> list[Any]:
+    """Return the first column of every row."""
+    return [row[0] for row in await (await conn.execute(query, params)).fetchall()]
 
 
 def by_column(rows: Sequence[object], names: Iterable[str]) -> dict[str, list[Any]]:

@@ -18,7 +18,7 @@ from psycopg.rows import class_row
 from cvms.store.index.chain_events import EventRow
 from cvms.store.index.vault_mints import VaultMint
 from cvms.store.postgres.driver.connection import Connection
-from cvms.store.postgres.row_mapping import columns
+from cvms.store.postgres.row_mapping import columns, fetch_value
 from cvms.store.vaults.balance_history import BalancePoint
 from cvms.store.vaults.history import HistoryRow
 from cvms.store.vaults.vaults import VaultRow
@@ -230,20 +230,12 @@ def scratch_conninfo(conninfo: str) -> str:
 
 async def live_schema(conn: Connection) -> str:
     """Return the name of the schema of the live tables."""
-    cursor = await conn.execute("SELECT current_schema()")
-    row = await cursor.fetchone()
-    assert row is not None
-    name: str = row[0]
-    return name
+    return str(await fetch_value(conn, "SELECT current_schema()"))
 
 
 async def try_lock(conn: Connection) -> bool:
     """Lock rebuilding until the session ends; return False if another session has the lock."""
-    cursor = await conn.execute(TRY_LOCK, {"key": REBUILD_LOCK})
-    row = await cursor.fetchone()
-    assert row is not None
-    taken: bool = row[0]
-    return taken
+    return bool(await fetch_value(conn, TRY_LOCK, {"key": REBUILD_LOCK}))
 
 
 async def note(conn: Connection) -> str | None:
@@ -285,10 +277,7 @@ class TableComparison:
         """Return how many rows of each table differ."""
         counts = {}
         for table in TABLES:
-            cursor = await self._run(COUNT, table)
-            row = await cursor.fetchone()
-            assert row is not None
-            counts[table.name] = row[0]
+            [counts[table.name]] = await (await self._run(COUNT, table)).fetchone()
         return counts
 
     async def first(self, limit: int) -> list[RowDifference]:

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 from cvms.store.analytics import aggregates
 from cvms.store.postgres.driver.connection import Connection
-from cvms.store.postgres.row_mapping import by_column, fetch_all, query_for
+from cvms.store.postgres.row_mapping import by_column, fetch_all, fetch_column, query_for
 from cvms.store.vaults import balance_history, vaults
 from cvms.store.vaults.vaults import VaultRow
 
@@ -120,8 +120,7 @@ async def not_rechecked(conn: Connection, *, up_to_slot: int, limit: int) -> lis
 
 async def mark_rechecked(conn: Connection, rows: Sequence[VaultRow]) -> list[VaultRow]:
     """Mark these rows as rechecked; return those that have not moved meanwhile."""
-    cursor = await conn.execute(MARK_RECHECKED, by_column(rows, ("owner", "slot")))
-    marked = {owner for (owner,) in await cursor.fetchall()}
+    marked = set(await fetch_column(conn, MARK_RECHECKED, by_column(rows, ("owner", "slot"))))
     return [row for row in rows if row.owner in marked]
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from cvms.store.postgres.driver.connection import Connection
-from cvms.store.postgres.row_mapping import fetch_one
+from cvms.store.postgres.row_mapping import fetch_exactly_one
 
 READ = """
 SELECT after_owner, finished_at IS NOT NULL AS finished,
@@ -56,9 +56,7 @@ class PassPosition:
 
 async def read(conn: Connection) -> PassPosition:
     """Return the position of the pass."""
-    position = await fetch_one(conn, PassPosition, READ, {})
-    assert position is not None
-    return position
+    return await fetch_exactly_one(conn, PassPosition, READ, {})
 
 
 async def begin(conn: Connection, *, listing: bool = False) -> None:

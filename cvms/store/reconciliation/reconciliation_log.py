@@ -120,8 +120,7 @@ async def log(conn: Connection, entry: ReconciliationEntry) -> None:
 
 async def log_once(conn: Connection, entry: ReconciliationEntry) -> bool:
     """Store `entry` unless this pass has logged it already, unhealed; return whether it did."""
-    cursor = await conn.execute(LOG_ONCE, asdict(entry))
-    return cursor.rowcount == 1
+    return (await conn.execute(LOG_ONCE, asdict(entry))).rowcount == 1
 
 
 async def recent(conn: Connection, limit: int = 100) -> list[ReconciliationRow]:
@@ -131,5 +130,4 @@ async def recent(conn: Connection, limit: int = 100) -> list[ReconciliationRow]:
 
 async def prune(conn: Connection, age: timedelta) -> int:
     """Delete the entries older than `age`; return how many."""
-    cursor = await conn.execute(PRUNE, {"age": age})
-    return cursor.rowcount
+    return (await conn.execute(PRUNE, {"age": age})).rowcount

@@ -20,7 +20,12 @@ from typing import Any
 from psycopg.rows import class_row
 
 from cvms.store.postgres.driver.connection import Connection
-from cvms.store.postgres.row_mapping import columns, fetch_all, fetch_one, query_for
+from cvms.store.postgres.row_mapping import (
+    columns,
+    fetch_all,
+    fetch_exactly_one,
+    query_for,
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -111,8 +116,7 @@ async def record(
     `details` must not hold secrets. Other writers wait until the transaction ends.
     """
     async with conn.transaction():
-        head = await fetch_one(conn, _Head, HEAD_FOR_UPDATE, {})
-        assert head is not None
+        head = await fetch_exactly_one(conn, _Head, HEAD_FOR_UPDATE, {})
         row: dict[str, Any] = {
             "id": head.id + 1,
             "actor": actor,
@@ -130,8 +134,7 @@ async def verify(conn: Connection) -> int | None:
     """Return the id of the first entry that was changed or is missing, None if there is none."""
     async with conn.transaction():
         await conn.execute(ONE_SNAPSHOT)
-        head = await fetch_one(conn, _Head, HEAD, {})
-        assert head is not None
+        head = await fetch_exactly_one(conn, _Head, HEAD, {})
         last_id, last_hash = 0, bytes(32)
         async with conn.cursor("audit_trail", row_factory=class_row(AuditRow)) as trail:
             trail.itersize = ROWS_AT_ONCE

@@ -54,11 +54,9 @@ async def get(conn: Connection, owner: str, key: str) -> StoredReply | None:
 
 async def store(conn: Connection, reply: StoredReply) -> bool:
     """Store a reply with the effects of this transaction; return False if the key has one."""
-    cursor = await conn.execute(STORE, asdict(reply))
-    return cursor.rowcount == 1
+    return (await conn.execute(STORE, asdict(reply))).rowcount == 1
 
 
 async def prune(conn: Connection, age: timedelta) -> int:
     """Delete the replies older than `age`; return how many."""
-    cursor = await conn.execute(PRUNE, {"age": age})
-    return cursor.rowcount
+    return (await conn.execute(PRUNE, {"age": age})).rowcount

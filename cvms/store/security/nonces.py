@@ -74,5 +74,4 @@ async def check(conn: Connection, owner: str, nonce: str) -> None:
 
 async def prune(conn: Connection) -> int:
     """Delete the nonces that expired more than a day ago; return how many."""
-    cursor = await conn.execute(PRUNE)
-    return cursor.rowcount
+    return (await conn.execute(PRUNE)).rowcount

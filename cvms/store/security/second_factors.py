@@ -11,12 +11,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
-from psycopg.rows import scalar_row
-
 from cvms.errors import Conflict, SecondFactorUsed
 from cvms.store.postgres.driver.connection import Connection
-from cvms.store.postgres.row_mapping import fetch_all, fetch_one
+from cvms.store.postgres.row_mapping import fetch_one, fetch_value
 from cvms.store.security.encryption import SecretBox
+from cvms.store.security.reseal import reseal_table
 
 BEGIN = """
 INSERT INTO twofa (owner, secret, created_at)
@@ -111,29 +110,11 @@ DELETE FROM twofa
 WHERE owner = %(owner)s
 """
 
-SEALED_AFTER = """
-SELECT owner, secret AS sealed
-FROM twofa
-WHERE owner > %(owner)s
-ORDER BY owner
-LIMIT %(limit)s
-"""
-
-# Unless it was set up again meanwhile.
-REPLACE = """
-UPDATE twofa
-SET secret = %(renewed)s
-WHERE owner = %(owner)s
-  AND secret = %(sealed)s
-"""
-
 PRUNE = """
 DELETE FROM twofa
 WHERE enabled_at IS NULL
   AND created_at < now() - %(age)s
 """
-
-ROWS_AT_ONCE = 500
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -162,12 +143,6 @@ class Status:
 
     since: datetime
     recovery_codes_left: int
-
-
-@dataclass(frozen=True, slots=True)
-class _SealedFactor:
-    owner: str
-    sealed: bytes
 
 
 async def begin(
@@ -225,9 +200,7 @@ async def use_recovery_code(conn: Connection, owner: str, code: bytes) -> None:
 
 async def recovery_code_used(conn: Connection, owner: str, code: bytes) -> bool | None:
     """Return whether the recovery code with this hash is used up; None if there is no such code."""
-    async with conn.cursor(row_factory=scalar_row) as cursor:
-        await cursor.execute(RECOVERY_CODE, {"owner": owner, "hash": code})
-        used: bool | None = await cursor.fetchone()
+    used: bool | None = await fetch_value(conn, RECOVERY_CODE, {"owner": owner, "hash": code})
     return used
 
 
@@ -242,27 +215,13 @@ async def remove(conn: Connection, owner: str) -> None:
 
 
 async def reseal(conn: Connection, secret_box: SecretBox) -> int:
-    """Encrypt every secret with the first key; return how many were not.
-
-    Safe to run beside the service, and to run again after an interruption.
-    """
-    renewed, owner = 0, ""
-    while rows := await fetch_all(
-        conn, _SealedFactor, SEALED_AFTER, {"owner": owner, "limit": ROWS_AT_ONCE}
-    ):
-        for row in rows:
-            sealed = secret_box.reseal(row.sealed, about=_about(row.owner))
-            if sealed is not None:
-                params = {"owner": row.owner, "sealed": row.sealed, "renewed": sealed}
-                renewed += (await conn.execute(REPLACE, params)).rowcount
-        owner = rows[-1].owner
-    return renewed
+    """Encrypt every secret with the first key; see `reseal_table`."""
+    return await reseal_table(conn, secret_box, table="twofa", key="owner", about=_about)
 
 
 async def prune(conn: Connection, age: timedelta) -> int:
     """Delete the pending secrets older than `age`; return how many."""
-    cursor = await conn.execute(PRUNE, {"age": age})
-    return cursor.rowcount
+    return (await conn.execute(PRUNE, {"age": age})).rowcount
 
 
 def _about(owner: str) -> str:

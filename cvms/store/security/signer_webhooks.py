@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from cvms.store.postgres.driver.connection import Connection
-from cvms.store.postgres.row_mapping import fetch_all
 from cvms.store.security.encryption import SecretBox
+from cvms.store.security.reseal import reseal_table
 
 PUT = """
 INSERT INTO signer_contacts (signer, url, secret)
@@ -16,30 +14,6 @@ ON CONFLICT (signer) DO UPDATE SET
     secret = EXCLUDED.secret,
     updated_at = now()
 """
-
-SEALED_AFTER = """
-SELECT signer, secret
-FROM signer_contacts
-WHERE signer > %(signer)s
-ORDER BY signer
-LIMIT %(limit)s
-"""
-
-# Unless the secret was replaced meanwhile.
-REPLACE = """
-UPDATE signer_contacts
-SET secret = %(renewed)s
-WHERE signer = %(signer)s
-  AND secret = %(secret)s
-"""
-
-ROWS_AT_ONCE = 500
-
-
-@dataclass(frozen=True, slots=True)
-class _SealedWebhook:
-    signer: str
-    secret: bytes
 
 
 async def put(conn: Connection, signer: str, url: str, secret: bytes) -> None:
@@ -51,18 +25,8 @@ async def put(conn: Connection, signer: str, url: str, secret: bytes) -> None:
 
 
 async def reseal(conn: Connection, secret_box: SecretBox) -> int:
-    """Encrypt every secret with the first key; return how many were not."""
-    renewed, signer = 0, ""
-    while rows := await fetch_all(
-        conn, _SealedWebhook, SEALED_AFTER, {"signer": signer, "limit": ROWS_AT_ONCE}
-    ):
-        for row in rows:
-            sealed = secret_box.reseal(row.secret, about=about(row.signer))
-            if sealed is not None:
-                params = {"signer": row.signer, "secret": row.secret, "renewed": sealed}
-                renewed += (await conn.execute(REPLACE, params)).rowcount
-        signer = rows[-1].signer
-    return renewed
+    """Encrypt every secret with the first key; see `reseal_table`."""
+    return await reseal_table(conn, secret_box, table="signer_contacts", key="signer", about=about)
 
 
 def about(signer: str) -> str:

@@ -11,11 +11,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date, timedelta
 
-from psycopg.rows import scalar_row
-
 from cvms.errors import SponsorshipExhausted
 from cvms.store.postgres.driver.connection import Connection
-from cvms.store.postgres.row_mapping import fetch_one
+from cvms.store.postgres.row_mapping import fetch_exactly_one, fetch_one, fetch_value
 
 ALL_OWNERS = ""
 
@@ -137,15 +135,13 @@ async def charge(
     for payer, limit in sums:
         spent = {"day": claimed.day, "owner": payer, "lamports": lamports}
         spent["limit"] = UNBOUNDED if limit is None else limit
-        cursor = await conn.execute(SPEND, spent)
-        if await cursor.fetchone() is None:
+        if await fetch_value(conn, SPEND, spent) is None:
             raise exhausted(payer, claimed.seconds_left)
 
 
 async def check(conn: Connection, owner: str, lamports: int, budget: FeeBudget) -> None:
     """Raise SponsorshipExhausted if `lamports` more would exceed what is left of the budget now."""
-    spent = await fetch_one(conn, _Spent, LEFT, {"owner": owner})
-    assert spent is not None
+    spent = await fetch_exactly_one(conn, _Spent, LEFT, {"owner": owner})
     for payer, so_far, limit in (
         (owner, spent.owner, budget.owner),
         (ALL_OWNERS, spent.everybody, budget.everybody),
@@ -164,16 +160,12 @@ async def refund(conn: Connection, signatures: Sequence[str]) -> None:
 
 async def spent_today(conn: Connection, owner: str = ALL_OWNERS) -> int:
     """Return the lamports charged today to this owner, or to all owners together."""
-    async with conn.cursor(row_factory=scalar_row) as cursor:
-        await cursor.execute(SPENT, {"owner": owner})
-        spent = await cursor.fetchone()
-    return int(spent or 0)
+    return int(await fetch_value(conn, SPENT, {"owner": owner}) or 0)
 
 
 async def prune(conn: Connection, age: timedelta) -> int:
     """Delete the days older than `age`; return how many rows."""
-    cursor = await conn.execute(PRUNE, {"days": age.days})
-    return cursor.rowcount
+    return (await conn.execute(PRUNE, {"days": age.days})).rowcount
 
 
 def exhausted(payer: str, seconds: int) -> SponsorshipExhausted:

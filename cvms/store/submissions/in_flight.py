@@ -13,7 +13,7 @@ from typing import Any
 from psycopg.types.json import Jsonb
 
 from cvms.store.postgres.driver.connection import Connection
-from cvms.store.postgres.row_mapping import fetch_all
+from cvms.store.postgres.row_mapping import fetch_all, fetch_column
 from cvms.store.submissions.submissions import State
 
 IN_FLIGHT = """
@@ -147,6 +147,5 @@ async def apply_changes(conn: Connection, changes: Sequence[StateChange]) -> lis
         "slot": [each.slot for each in changes],
         "error": errors,
     }
-    cursor = await conn.execute(CHANGE, params)
-    made = {signature for (signature,) in await cursor.fetchall()}
+    made = set(await fetch_column(conn, CHANGE, params))
     return [each for each in changes if each.row.signature in made]

@@ -10,12 +10,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
+from typing import Any
 from uuid import UUID
 
-from psycopg.rows import scalar_row
-
 from cvms.store.postgres.driver.connection import Connection
-from cvms.store.postgres.row_mapping import fetch_one
+from cvms.store.postgres.row_mapping import fetch_one, fetch_value
 from cvms.store.submissions import submissions
 
 ADD = """
@@ -214,44 +213,6 @@ class Proposal:
         return ProposalState.COLLECTING if signed else ProposalState.APPROVED
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _ProposalRow:
-    id: UUID
-    owner: str
-    amount: int
-    threshold: int
-    signers: list[str]
-    slot: int
-    version: int
-    created_at: datetime
-    expires_at: datetime
-    expired: bool
-    cancelled: bool
-    approvers: list[str]
-    approved_at: list[datetime]
-    message_hash: bytes | None
-    message: bytes | None
-    last_valid_block_height: int | None
-    cosigners: list[str]
-    signatures: list[bytes]
-    submission: str | None
-    signature: str | None
-
-    def transaction(self) -> LiveTransaction | None:
-        if self.message_hash is None:
-            return None
-        assert self.message is not None
-        assert self.last_valid_block_height is not None
-        return LiveTransaction(
-            message_hash=self.message_hash,
-            message=self.message,
-            last_valid_block_height=self.last_valid_block_height,
-            signatures=dict(zip(self.cosigners, self.signatures, strict=True)),
-            submission=submissions.State(self.submission) if self.submission else None,
-            signature=self.signature,
-        )
-
-
 async def add(
     conn: Connection,
     *,
@@ -278,40 +239,18 @@ async def add(
 
 async def get(conn: Connection, proposal: UUID) -> Proposal | None:
     """Return the proposal, all of it as of one moment."""
-    row = await fetch_one(conn, _ProposalRow, GET, {"id": proposal})
-    if row is None:
-        return None
-    return Proposal(
-        id=row.id,
-        owner=row.owner,
-        amount=row.amount,
-        threshold=row.threshold,
-        signers=tuple(row.signers),
-        slot=row.slot,
-        version=row.version,
-        created_at=row.created_at,
-        expires_at=row.expires_at,
-        expired=row.expired,
-        cancelled=row.cancelled,
-        approvals=dict(zip(row.approvers, row.approved_at, strict=True)),
-        transaction=row.transaction(),
-    )
+    return await fetch_one(conn, _proposal, GET, {"id": proposal})
 
 
 async def by_message(conn: Connection, message_hash: bytes) -> UUID | None:
     """Return the proposal for which this message was built, even if a newer one was built since."""
-    async with conn.cursor(row_factory=scalar_row) as cursor:
-        await cursor.execute(BY_MESSAGE, {"message_hash": message_hash})
-        proposal: UUID | None = await cursor.fetchone()
+    proposal: UUID | None = await fetch_value(conn, BY_MESSAGE, {"message_hash": message_hash})
     return proposal
 
 
 async def unfinished(conn: Connection, owner: str) -> int:
     """Count the proposals of the owner that have neither expired nor been cancelled."""
-    async with conn.cursor(row_factory=scalar_row) as cursor:
-        await cursor.execute(OPEN, {"owner": owner})
-        count: int | None = await cursor.fetchone()
-    return count or 0
+    return int(await fetch_value(conn, OPEN, {"owner": owner}))
 
 
 async def lock(conn: Connection, proposal: Proposal) -> bool:
@@ -349,8 +288,7 @@ async def set_transaction(
         "message": message,
         "last_valid_block_height": last_valid_block_height,
     }
-    cursor = await conn.execute(SET_TRANSACTION, params)
-    return cursor.rowcount == 1
+    return (await conn.execute(SET_TRANSACTION, params)).rowcount == 1
 
 
 async def sign(conn: Connection, message_hash: bytes, signatures: Mapping[str, bytes]) -> None:
@@ -365,5 +303,36 @@ async def sign(conn: Connection, message_hash: bytes, signatures: Mapping[str, b
 
 async def prune(conn: Connection, age: timedelta) -> int:
     """Delete the proposals that expired longer than `age` ago; return how many."""
-    cursor = await conn.execute(PRUNE, {"age": age})
-    return cursor.rowcount
+    return (await conn.execute(PRUNE, {"age": age})).rowcount
+
+
+def _proposal(
+    *,
+    signers: list[str],
+    approvers: list[str],
+    approved_at: list[datetime],
+    message_hash: bytes | None,
+    message: bytes,
+    last_valid_block_height: int,
+    cosigners: list[str],
+    signatures: list[bytes],
+    submission: str | None,
+    signature: str | None,
+    **columns: Any,
+) -> Proposal:
+    transaction = None
+    if message_hash is not None:
+        transaction = LiveTransaction(
+            message_hash=message_hash,
+            message=message,
+            last_valid_block_height=last_valid_block_height,
+            signatures=dict(zip(cosigners, signatures, strict=True)),
+            submission=submissions.State(submission) if submission else None,
+            signature=signature,
+        )
+    return Proposal(
+        signers=tuple(signers),
+        approvals=dict(zip(approvers, approved_at, strict=True)),
+        transaction=transaction,
+        **columns,
+    )

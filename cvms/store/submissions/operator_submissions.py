@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from cvms.store.postgres.driver.connection import Connection
+from cvms.store.postgres.row_mapping import fetch_value
 
 # In one order for all callers, so that no two can deadlock.
 LOCK_ALL = """
@@ -41,15 +42,9 @@ async def has_no_pending(conn: Connection, kind: str, owners: Sequence[str]) -> 
     """
     params = {"kind": kind, "owners": list(owners)}
     await conn.execute(LOCK_ALL, params)
-    cursor = await conn.execute(HAS_NO_PENDING, params)
-    row = await cursor.fetchone()
-    assert row is not None
-    return bool(row[0])
+    return bool(await fetch_value(conn, HAS_NO_PENDING, params))
 
 
 async def count_pending(conn: Connection, kind: str) -> int:
     """Return how many submissions of this kind are signed and not in a block yet."""
-    cursor = await conn.execute(COUNT_PENDING, {"kind": kind})
-    row = await cursor.fetchone()
-    assert row is not None
-    return int(row[0])
+    return int(await fetch_value(conn, COUNT_PENDING, {"kind": kind}))

@@ -256,5 +256,4 @@ async def find_pending(conn: Connection, kind: str, owner: str) -> Submission | 
 
 async def prune_built(conn: Connection, age: timedelta) -> int:
     """Delete the messages built longer than `age` ago and never signed; return how many."""
-    cursor = await conn.execute(PRUNE_BUILT, {"age": age})
-    return cursor.rowcount
+    return (await conn.execute(PRUNE_BUILT, {"age": age})).rowcount

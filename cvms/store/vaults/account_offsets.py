@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from cvms.store.postgres.driver.connection import Connection
+from cvms.store.postgres.row_mapping import fetch_value
 from cvms.store.vaults.history import Kind
 
 RESET = """
@@ -71,9 +72,8 @@ async def exclude(conn: Connection, owner: str, deposited: int, withdrawn: int) 
 
 async def offset(conn: Connection, owner: str) -> dict[str, Any] | None:
     """Return an owner's row as `restore` takes it, or None if there is none."""
-    cursor = await conn.execute(OFFSET, {"owner": owner})
-    row = await cursor.fetchone()
-    return row[0] if row else None
+    row: dict[str, Any] | None = await fetch_value(conn, OFFSET, {"owner": owner})
+    return row
 
 
 async def restore(conn: Connection, owner: str, row: Mapping[str, Any] | None) -> None:

@@ -15,7 +15,14 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from cvms.store.postgres.driver.connection import Connection
-from cvms.store.postgres.row_mapping import by_column, columns, fetch_all, fetch_one, query_for
+from cvms.store.postgres.row_mapping import (
+    by_column,
+    columns,
+    fetch_all,
+    fetch_one,
+    fetch_value,
+    query_for,
+)
 from cvms.store.vaults.vaults import VaultRow
 
 
@@ -152,10 +159,7 @@ async def at(conn: Connection, owner: str, slot: int) -> BalancePoint | None:
 
 async def first_slot(conn: Connection, owner: str) -> int | None:
     """Return the slot of the owner's first point, or None if there is none."""
-    cursor = await conn.execute(FIRST_SLOT, {"owner": owner})
-    row = await cursor.fetchone()
-    assert row is not None
-    slot: int | None = row[0]
+    slot: int | None = await fetch_value(conn, FIRST_SLOT, {"owner": owner})
     return slot
 
 

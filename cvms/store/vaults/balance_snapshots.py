@@ -10,10 +10,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from psycopg.rows import scalar_row
-
 from cvms.store.postgres.driver.connection import Connection
-from cvms.store.postgres.row_mapping import fetch_one
+from cvms.store.postgres.row_mapping import fetch_exactly_one, fetch_value
 
 LOCK = """
 SELECT at, now() AS now
@@ -100,16 +98,12 @@ class Head:
 
 async def lock(conn: Connection) -> Head:
     """Return the head and keep other writers out until the transaction ends."""
-    head = await fetch_one(conn, Head, LOCK, {})
-    assert head is not None
-    return head
+    return await fetch_exactly_one(conn, Head, LOCK, {})
 
 
 async def first_time(conn: Connection) -> datetime | None:
     """Return the time of the first indexed movement in any vault."""
-    async with conn.cursor(row_factory=scalar_row) as cursor:
-        await cursor.execute(FIRST_TIME)
-        first: datetime | None = await cursor.fetchone()
+    first: datetime | None = await fetch_value(conn, FIRST_TIME)
     return first
 
 
@@ -118,9 +112,7 @@ async def write(conn: Connection, at: datetime) -> bool:
 
     Call it under `lock`, once everything before `at` is indexed.
     """
-    async with conn.cursor(row_factory=scalar_row) as cursor:
-        await cursor.execute(LAST_SLOT, {"at": at})
-        slot = await cursor.fetchone()
+    slot = await fetch_value(conn, LAST_SLOT, {"at": at})
     if slot is None:
         return False
     await conn.execute(WRITE, {"at": at, "slot": slot})

@@ -12,10 +12,8 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Literal
 
-from psycopg.rows import scalar_row
-
 from cvms.store.postgres.driver.connection import Connection
-from cvms.store.postgres.row_mapping import fetch_all, query_for
+from cvms.store.postgres.row_mapping import fetch_all, fetch_column, fetch_value, query_for
 
 Kind = Literal["timelock", "withdrawal"]
 
@@ -152,9 +150,7 @@ async def claim_due(conn: Connection, *, now: int, limit: int) -> list[Maturity]
 
 async def next_notice(conn: Connection, *, notice: int) -> int | None:
     """Return the chain's time of the next notice, which may be past; None if there is none."""
-    async with conn.cursor(row_factory=scalar_row) as cursor:
-        await cursor.execute(NEXT_NOTICE, {"notice": notice})
-        due: int | None = await cursor.fetchone()
+    due: int | None = await fetch_value(conn, NEXT_NOTICE, {"notice": notice})
     return due
 
 
@@ -166,8 +162,7 @@ async def to_release(
     Leaves out those in `deferred` and those with a submission of `kind` that is not final.
     """
     params = {"kind": kind, "now": now, "limit": limit, "except": list(deferred)}
-    cursor = await conn.execute(TO_RELEASE, params)
-    return [owner for (owner,) in await cursor.fetchall()]
+    return await fetch_column(conn, TO_RELEASE, params)
 
 
 async def any_to_release(conn: Connection, *, now: int, deferred: Collection[str]) -> bool:
@@ -175,13 +170,9 @@ async def any_to_release(conn: Connection, *, now: int, deferred: Collection[str
 
     Leaves out the owners in `deferred`.
     """
-    cursor = await conn.execute(ANY_TO_RELEASE, {"now": now, "except": list(deferred)})
-    row = await cursor.fetchone()
-    assert row is not None
-    return bool(row[0])
+    return bool(await fetch_value(conn, ANY_TO_RELEASE, {"now": now, "except": list(deferred)}))
 
 
 async def prune(conn: Connection, age: timedelta) -> int:
     """Delete the rows that left their vault longer than `age` ago; return how many."""
-    cursor = await conn.execute(PRUNE, {"age": age})
-    return cursor.rowcount
+    return (await conn.execute(PRUNE, {"age": age})).rowcount

@@ -8,10 +8,15 @@ from datetime import datetime
 from decimal import Decimal
 from typing import Any
 
-from psycopg.rows import scalar_row
-
 from cvms.store.postgres.driver.connection import Connection
-from cvms.store.postgres.row_mapping import columns, fetch_all, fetch_one, json_array, query_for
+from cvms.store.postgres.row_mapping import (
+    columns,
+    fetch_all,
+    fetch_column,
+    fetch_one,
+    json_array,
+    query_for,
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -134,9 +139,7 @@ async def upsert_all(conn: Connection, rows: Sequence[VaultRow]) -> set[str]:
     it keeps the sums over all vaults in step.
     """
     values = [{name: getattr(row, name) for name in STORED} for row in rows]
-    async with conn.cursor(row_factory=scalar_row) as cursor:
-        await cursor.execute(UPSERT, {"rows": json_array(values)})
-        return set(await cursor.fetchall())
+    return set(await fetch_column(conn, UPSERT, {"rows": json_array(values)}))
 
 
 async def get(conn: Connection, owner: str) -> VaultRow | None:
@@ -158,15 +161,13 @@ async def page(
 
 async def owners_after(conn: Connection, after_owner: str, limit: int) -> list[str]:
     """Return up to `limit` owners of vaults, in order, after `after_owner`."""
-    cursor = await conn.execute(OWNERS, {"after_owner": after_owner, "limit": limit})
-    return [owner for (owner,) in await cursor.fetchall()]
+    return await fetch_column(conn, OWNERS, {"after_owner": after_owner, "limit": limit})
 
 
 async def owners_with_other_total(conn: Connection, totals: Mapping[str, int]) -> list[str]:
     """Return the owners in `totals` whose vault has no row or a different total."""
     params = {"owner": list(totals), "total": list(totals.values())}
-    cursor = await conn.execute(OWNERS_WITH_OTHER_TOTAL, params)
-    return [owner for (owner,) in await cursor.fetchall()]
+    return await fetch_column(conn, OWNERS_WITH_OTHER_TOTAL, params)
 
 
 async def tvl(conn: Connection) -> Tvl:

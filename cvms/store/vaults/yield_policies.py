@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from cvms.store.postgres.driver.connection import Connection
-from cvms.store.postgres.row_mapping import fetch_all, fetch_one, query_for
+from cvms.store.postgres.row_mapping import fetch_all, fetch_exactly_one, fetch_one, query_for
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -90,9 +90,7 @@ async def put(
         "auto_compound": auto_compound,
         "min_amount": min_amount,
     }
-    stored = await fetch_one(conn, YieldPolicy, PUT, params)
-    assert stored is not None
-    return stored
+    return await fetch_exactly_one(conn, YieldPolicy, PUT, params)
 
 
 async def of_owner(conn: Connection, owner: str) -> list[YieldPolicy]:

@@ -97,5 +97,4 @@ async def newest(conn: Connection, sources: Sequence[tuple[str, str]]) -> list[S
 
 async def prune(conn: Connection, age: timedelta) -> int:
     """Delete the readings older than `age`; return how many."""
-    cursor = await conn.execute(PRUNE, {"age": age})
-    return cursor.rowcount
+    return (await conn.execute(PRUNE, {"age": age})).rowcount

@@ -1,4 +1,5 @@
-//! Is each account what the instruction takes it for? Nothing here trusts a position in a list.
+//! Account checks: is each account the one that the instruction expects? No account is trusted for
+//! its position in the list.
 
 pub use sdk::accounts::{owned, program, signer, take, writable};
 use sdk::token::{self, TokenAccount};
@@ -11,7 +12,8 @@ use crate::state::{Vault, VaultAuthority};
 pub const VAULT: &[u8] = b"vault";
 pub const VAULT_AUTHORITY: &[u8] = b"vault_authority";
 
-/// The vault of `owner`: ours, a vault, at the address that its owner and bump give.
+/// The vault of `owner`: owned by this program, of the right type, at the address that its owner
+/// and bump give.
 #[inline(always)]
 pub fn vault<'a>(context: &Context<'a>, account: Account<'a>, owner: Account) -> Result<Vault<'a>> {
     let vault = any_vault(context, account)?;
@@ -21,7 +23,7 @@ pub fn vault<'a>(context: &Context<'a>, account: Account<'a>, owner: Account) ->
     Ok(vault)
 }
 
-/// The vault of the owner who signs, both to be written: the first two accounts.
+/// The vault of the owner who signs, both writable: the first two accounts.
 #[inline(always)]
 pub fn signing_owners_vault<'a>(context: &Context<'a>) -> Result<Vault<'a>> {
     let (&[owner, vault_account], _) = take(context)?;
@@ -30,7 +32,7 @@ pub fn signing_owners_vault<'a>(context: &Context<'a>) -> Result<Vault<'a>> {
     vault(context, vault_account, owner)
 }
 
-/// A vault, whoever owns it.
+/// A vault of any owner.
 #[inline(always)]
 pub fn any_vault<'a>(context: &Context<'a>, account: Account<'a>) -> Result<Vault<'a>> {
     owned(account, context.program_id)?;
@@ -40,7 +42,7 @@ pub fn any_vault<'a>(context: &Context<'a>, account: Account<'a>) -> Result<Vaul
     Ok(vault)
 }
 
-/// The program's one authority account.
+/// The only authority account of the program.
 #[inline(always)]
 pub fn vault_authority<'a>(
     context: &Context<'a>,
@@ -53,7 +55,7 @@ pub fn vault_authority<'a>(
     Ok(authority)
 }
 
-/// The authority account, to be changed by the governance that it names.
+/// The authority account, writable, with the signature of the governance that it names.
 #[inline(always)]
 pub fn governed<'a>(context: &Context<'a>) -> Result<VaultAuthority<'a>> {
     let (&[governance, account], _) = take(context)?;
@@ -79,7 +81,8 @@ pub fn vault_token_account<'a>(vault: &Vault, account: Account<'a>) -> Result<To
     Ok(tokens)
 }
 
-/// `token_account` is where the tokens of a vault over `mint` belong; it need not exist yet.
+/// Checks that `mint` is a mint and `token_account` the address of the vault's tokens for it; the
+/// token account need not exist yet.
 #[inline(always)]
 pub fn mint_of_vault(mint: Account, vault: Account, token_account: Account) -> Result {
     if !mint.owned_by(&token::ID) {
@@ -94,7 +97,7 @@ pub fn mint_of_vault(mint: Account, vault: Account, token_account: Account) -> R
     Ok(())
 }
 
-/// A token account of the vault's mint, whoever owns it, that is not the vault's own.
+/// A token account of the vault's mint, of any owner, that is not the vault's own.
 #[inline(always)]
 pub fn outside_token_account<'a>(vault: &Vault, account: Account<'a>) -> Result<TokenAccount<'a>> {
     let tokens = token_account(vault, account)?;

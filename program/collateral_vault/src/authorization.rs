@@ -5,8 +5,8 @@ use sdk::{Account, Result};
 use crate::errors::VaultError;
 use crate::state::Vault;
 
-/// Without multisig: the owner or a delegate. With it: at least `threshold` of the configured
-/// signers, each counted once, of which `authority` and any of `others` may be some.
+/// Without multisig, requires the owner or a delegate. With multisig, requires at least `threshold`
+/// of the configured signers among `authority` and `others`, each counted once.
 #[inline(always)]
 pub fn authorize(vault: &Vault, authority: Account, others: &[Account]) -> Result {
     let threshold = vault.multisig_threshold()?;
@@ -24,7 +24,7 @@ pub fn authorize(vault: &Vault, authority: Account, others: &[Account]) -> Resul
     if count >= usize::from(threshold) { Ok(()) } else { Err(VaultError::Unauthorized) }
 }
 
-/// Paying in: the owner, or without multisig a delegate.
+/// For a deposit, requires the owner or, without multisig, a delegate.
 #[inline(always)]
 pub fn authorize_deposit(vault: &Vault, authority: Account) -> Result {
     if vault.multisig_threshold()? == 0 {

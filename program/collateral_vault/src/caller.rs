@@ -1,4 +1,4 @@
-//! Which program may move collateral: one on the authority's list, calling us itself.
+//! Which program may move collateral: one on the authority's list that calls this program itself.
 
 use sdk::sysvar::{self, Instructions};
 use sdk::{Account, Result};
@@ -6,11 +6,11 @@ use sdk::{Account, Result};
 use crate::errors::VaultError;
 use crate::state::VaultAuthority;
 
-/// The height of a call made by a top-level instruction.
+/// The stack height of a call made by a top-level instruction.
 const CALLED_BY_TOP_LEVEL: u64 = 2;
 
-/// The caller is the program of the top-level instruction that is running now. That it is our
-/// caller, and not the caller's caller, follows from the height of the stack.
+/// The caller is the program of the running top-level instruction. The stack height shows that it
+/// called this program directly.
 #[inline(always)]
 pub fn require_authorized(
     authority: &VaultAuthority,

@@ -1,5 +1,5 @@
-//! The program's own errors, 6000 and on, in the order of the interface; and before them the one of
-//! the framework that only this program uses.
+//! The program's own errors, numbered from 6000 in the order of the interface, and first the one
+//! framework error that only this program uses.
 
 sdk::errors! {
     VaultError:

@@ -1,4 +1,4 @@
-//! The events, with the fields of the interface in its order.
+//! The events, with their fields in the order of the interface.
 
 use sdk::sysvar::Clock;
 use sdk::{Pubkey, Result};
@@ -18,7 +18,7 @@ pub mod transaction_type {
     pub const YIELD_COMPOUND: u8 = 8;
 }
 
-/// The line of a vault's history that every movement of amounts leaves, now.
+/// The event that records a movement of amounts in the vault's history, at the current time.
 #[inline(never)]
 pub fn record(vault: &Vault, transaction_type: u8, amount: u64) -> Result {
     TransactionEvent {

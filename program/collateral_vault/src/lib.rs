@@ -1,9 +1,9 @@
-//! The collateral vault: one token vault for each owner, whose books and tokens always agree.
+//! The collateral vault: one token vault for each owner, whose balances and tokens always agree.
 //!
 //! `instructions` holds one module for each instruction: it names its accounts, has them checked,
-//! decides, moves tokens, and writes the books. What several instructions share is above it:
-//! `accounts` (is this the account it claims to be?), `authorization` (may this signer act?),
-//! `caller` (may this program?), `positions` and `limits` (may these tokens leave?), `payout`, `timelocks` and
+//! decides, moves tokens, and writes the balances. The other modules hold what instructions share:
+//! `accounts` (is this the right account?), `authorization` (may this signer act?), `caller` (may
+//! this program?), `positions` and `limits` (may these tokens leave?), `payout`, `timelocks` and
 //! `yield_call` (how they move), `state` (the accounts' bytes).
 #![no_std]
 #![deny(unsafe_code)]

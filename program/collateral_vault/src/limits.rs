@@ -1,11 +1,11 @@
-//! What an owner may set against a stolen key: a delay on withdrawals and a rate.
+//! An owner's limits against a stolen key: a delay on withdrawals and a rate limit.
 
 use sdk::Result;
 
 use crate::errors::VaultError;
 use crate::state::Vault;
 
-/// With a minimum delay, takes `amount` from the matured requests, oldest first.
+/// With a minimum delay, takes `amount` from matured requests, oldest first.
 #[inline(always)]
 pub fn consume_requests(vault: &Vault, amount: u64, now: i64) -> Result {
     if vault.min_withdraw_delay_seconds()? <= 0 {

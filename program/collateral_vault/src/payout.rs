@@ -1,4 +1,4 @@
-//! Tokens that leave a vault for its owner's side: what both ways out share.
+//! Tokens that leave a vault: what a withdrawal and an emergency withdrawal share.
 
 use sdk::token::{self, TokenAccount};
 use sdk::{Account, Context, Result};
@@ -6,7 +6,7 @@ use sdk::{Account, Context, Result};
 use crate::accounts::{self, VAULT};
 use crate::state::{Vault, VaultAuthority};
 
-/// The accounts of a payout, each checked; who may have it is for the instruction to decide.
+/// The checked accounts of a payout. The instruction decides who may receive it.
 pub struct Payout<'a> {
     pub authority: Account<'a>,
     pub vault: Vault<'a>,
@@ -54,7 +54,7 @@ impl<'a> Payout<'a> {
         })
     }
 
-    /// Sends `amount`, which the books have given up already, and checks what is left.
+    /// Sends `amount`, already subtracted from the balances, and checks what is left.
     #[inline(always)]
     pub fn send(&self, amount: u64) -> Result {
         let owner = self.vault.owner()?;

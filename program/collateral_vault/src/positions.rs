@@ -23,7 +23,7 @@ pub fn split<'a>(
     remaining.split_at_checked(count).ok_or(VaultError::PositionSummaryMissing)
 }
 
-/// `summaries` are in the order of the authorized programs.
+/// Checks the `summaries`, which are in the order of the authorized programs.
 #[inline(always)]
 pub fn require_none_open(
     vault: &Vault,
@@ -53,7 +53,7 @@ fn require_closed(vault: &Vault, program: &Pubkey, summary: Account) -> Result {
             _ => Err(VaultError::OpenPositionsExist),
         };
     }
-    // Never created: then it must be the very address where the program would have made it.
+    // Never created: then it must be the address at which the program would create it.
     if summary.owned_by(&system::ID) && data.is_empty() {
         let (address, _) = pda::find([SEED, vault.key().as_bytes()], program)?;
         if address == *summary.key() {

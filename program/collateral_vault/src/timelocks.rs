@@ -1,11 +1,11 @@
-//! Tokens that time gives back.
+//! Release of matured timelocks.
 
 use sdk::Result;
 
 use crate::events::TimelocksReleasedEvent;
 use crate::state::{Balances, Vault};
 
-/// Moves matured timelocks to available, and reports it if there were any.
+/// Moves matured timelocks to available and emits an event if there were any.
 #[inline(always)]
 pub fn release_matured(vault: &Vault, balances: &mut Balances, now: i64) -> Result {
     let (released_total, count) = vault.release_timelocks(balances, now)?;

@@ -1,4 +1,4 @@
-//! Calls to a yield program, which must move the vault's tokens by exactly what the books say.
+//! Calls to a yield program, which must move the vault's tokens by exactly the recorded amount.
 
 use sdk::cpi::{self, Call, MAX_ACCOUNTS, Use};
 use sdk::discriminator::discriminator;
@@ -12,7 +12,7 @@ const DEPOSIT: [u8; 8] = discriminator("global", "deposit");
 const WITHDRAW: [u8; 8] = discriminator("global", "withdraw");
 const CLAIM: [u8; 8] = discriminator("global", "claim");
 
-/// A yield program and the accounts that it is called with.
+/// A yield program and the accounts passed to it.
 pub struct YieldCall<'a> {
     pub program: Account<'a>,
     pub accounts: &'a [Account<'a>],
@@ -21,8 +21,8 @@ pub struct YieldCall<'a> {
     tokens: Account<'a>,
 }
 
-/// Splits the remaining accounts: the yield program's, then the extra signers. Those are the last
-/// ones that sign: no signature but the vault's is ever passed on.
+/// Splits the remaining accounts into the yield program's and the extra signers. The latter are the
+/// last ones that sign: no signature but the vault's is ever passed on.
 #[inline(always)]
 pub fn split<'a>(remaining: &'a [Account<'a>]) -> (&'a [Account<'a>], &'a [Account<'a>]) {
     let signers = remaining.iter().rev().take_while(|account| account.is_signer()).count();
@@ -30,12 +30,12 @@ pub fn split<'a>(remaining: &'a [Account<'a>]) -> (&'a [Account<'a>], &'a [Accou
 }
 
 impl<'a> YieldCall<'a> {
-    /// The vault's token account must be among the accounts, so that the move can be seen.
+    /// Checks the accounts. They must include the vault's token account, to verify the movement.
     ///
-    /// What the vault has with the other programs of the whitelist is out of this one's reach: with
-    /// the vault's signature it could take that, and what only passes through the vault's tokens
-    /// does not show in their amount. Nor may the program be ourselves: a vault that is a delegate
-    /// of another one would pay into it.
+    /// They must not include accounts of other programs on the whitelist: with the vault's
+    /// signature the yield program could take what the vault has there, and tokens that only pass
+    /// through the vault's token account do not change its amount. Nor may the yield program be
+    /// this program: a vault that is a delegate of another vault would deposit into it.
     #[inline(always)]
     pub fn new(
         program: Account<'a>,
@@ -62,28 +62,28 @@ impl<'a> YieldCall<'a> {
         Ok(YieldCall { program, accounts, vault, vault_account, tokens })
     }
 
-    /// `amount` of the vault's tokens goes to the yield program.
+    /// Moves `amount` of the vault's tokens to the yield program.
     #[inline(always)]
     pub fn deposit(&self, amount: u64) -> Result {
         let before = self.held()?;
         self.call(DEPOSIT, amount, before.checked_sub(amount))
     }
 
-    /// `amount` of what was deposited comes back.
+    /// Takes back `amount` of what was deposited.
     #[inline(always)]
     pub fn withdraw(&self, amount: u64) -> Result {
         let before = self.held()?;
         self.call(WITHDRAW, amount, before.checked_add(amount))
     }
 
-    /// `amount` of what was earned comes.
+    /// Takes `amount` of what was earned.
     #[inline(always)]
     pub fn claim(&self, amount: u64) -> Result {
         let before = self.held()?;
         self.call(CLAIM, amount, before.checked_add(amount))
     }
 
-    /// The invariant, with the tokens at hand.
+    /// Checks the invariant, including the tokens.
     #[inline(always)]
     pub fn check(&self) -> Result {
         self.vault.check(accounts::vault_token_account(&self.vault, self.tokens)?)
@@ -94,8 +94,8 @@ impl<'a> YieldCall<'a> {
         accounts::vault_token_account(&self.vault, self.tokens)?.amount()
     }
 
-    /// Signed by the vault, the program could also approve, close or give away the token account:
-    /// nothing of it may change but the amount, and its rent may not shrink.
+    /// With the vault's signature the program could also approve, close or give away the token
+    /// account: only its amount may change, and its rent may not shrink.
     #[inline(never)]
     fn call(&self, name: [u8; 8], amount: u64, expected: Option<u64>) -> Result {
         let terms = accounts::vault_token_account(&self.vault, self.tokens)?.terms()?;

@@ -1,4 +1,5 @@
-//! Is each account what the instruction takes it for? Nothing here trusts a position in a list.
+//! Account checks: is each account the one that the instruction expects? No account is trusted for
+//! its position in the list.
 
 pub use sdk::accounts::{instructions_sysvar, owned, program, signer, take, writable};
 use sdk::{Account, AnchorError, Context, Result, pda};
@@ -9,7 +10,7 @@ use crate::vault::{self, Vault, VaultAuthority};
 
 const POSITION_SUMMARY: &[u8] = b"position_summary";
 
-/// What the vault program is told of its caller must be the truth: us.
+/// The caller that is named to the vault program must be this program.
 #[inline(always)]
 pub fn caller(context: &Context, account: Account) -> Result {
     if account.key() == context.program_id {
@@ -19,7 +20,7 @@ pub fn caller(context: &Context, account: Account) -> Result {
     }
 }
 
-/// A vault of the vault program, whoever owns it.
+/// A vault of the vault program, of any owner.
 #[inline(always)]
 pub fn any_vault(account: Account) -> Result<Vault> {
     owned(account, &vault::PROGRAM_ID)?;
@@ -29,7 +30,7 @@ pub fn any_vault(account: Account) -> Result<Vault> {
     Ok(vault)
 }
 
-/// The vault program's one authority account.
+/// The only authority account of the vault program.
 #[inline(always)]
 pub fn vault_authority(account: Account) -> Result<VaultAuthority> {
     owned(account, &vault::PROGRAM_ID)?;
@@ -45,7 +46,8 @@ pub fn summary_seeds<'a>(vault: &Vault<'a>) -> [&'a [u8]; 2] {
     [POSITION_SUMMARY, vault.key().as_bytes()]
 }
 
-/// The summary of `vault`: ours, a summary, at the vault's address, and for it and its owner.
+/// The summary of `vault`: owned by this program, of the right type, at the vault's address, and
+/// for this vault and its owner.
 #[inline(always)]
 pub fn summary<'a>(
     context: &Context,

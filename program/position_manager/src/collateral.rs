@@ -1,4 +1,5 @@
-//! Calls to the vault program. One that it refuses ends the transaction, the summary's change too.
+//! Calls to the vault program. A refused call ends the transaction, including the change of the
+//! summary.
 
 use sdk::cpi::{self, Call, Use};
 use sdk::discriminator::discriminator;
@@ -21,7 +22,7 @@ pub fn unlock(accounts: &[Use; 4], amount: u64) {
     call(UNLOCK, accounts, amount);
 }
 
-/// Moves `amount`, books and tokens, from one vault to another.
+/// Moves `amount`, balances and tokens, from one vault to another.
 #[inline(always)]
 pub fn transfer(accounts: &[Use; 8], amount: u64) {
     call(TRANSFER, accounts, amount);

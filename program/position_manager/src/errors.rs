@@ -1,4 +1,4 @@
-//! The program's own errors: 6000 and on, in the order of the interface.
+//! The program's own errors, numbered from 6000 in the order of the interface.
 
 sdk::errors! {
     PositionError:

@@ -1,8 +1,8 @@
-//! The position manager: it locks collateral of a vault for open positions, and keeps the summary
-//! without whose consent no tokens leave that vault.
+//! The position manager: it locks a vault's collateral for open positions, and keeps the summary
+//! that permits or blocks the vault's withdrawals.
 //!
-//! `instructions` holds one module for each instruction, or for a pair that mirrors itself. What
-//! they share is above it: `accounts` (is this the account it claims to be?), `vault` (what the
+//! `instructions` holds one module for each instruction, or for a pair of inverse instructions. The
+//! other modules hold what they share: `accounts` (is this the right account?), `vault` (what the
 //! vault program's accounts say), `summary` (this program's own account), `collateral` (the calls).
 #![no_std]
 #![deny(unsafe_code)]

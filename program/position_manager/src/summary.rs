@@ -1,8 +1,8 @@
-//! The position summary: what is open on a vault, for the vault program to read.
+//! The position summary: what is open on a vault. The vault program reads it.
 //!
-//! There are open positions exactly while an amount is locked. Positions are counted, not told
-//! apart: a close takes one away, the last one stays while anything is locked, and none stays
-//! when nothing is.
+//! Positions are counted, not identified, and some are open exactly while an amount is locked. A
+//! close subtracts one, but the last one stays while anything is locked, and none stays when
+//! nothing is.
 
 use sdk::discriminator::discriminator;
 use sdk::sysvar::Clock;
@@ -33,7 +33,7 @@ impl<'a> PositionSummary<'a> {
         Ok(PositionSummary(data.first(Self::LENGTH)?))
     }
 
-    /// Writes a new summary into an account of zeros: nothing is open.
+    /// Initializes a zeroed account as a new summary with nothing open.
     #[inline(always)]
     pub fn create(account: Account<'a>, vault: &Vault) -> Result {
         let data = account.data().first(Self::LENGTH)?;

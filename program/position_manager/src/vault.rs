@@ -3,7 +3,7 @@
 use sdk::discriminator::discriminator;
 use sdk::{Account, AnchorError, Bytes, Pubkey, Result};
 
-/// The one vault program whose collateral is locked here.
+/// The vault program whose collateral this program locks.
 pub const PROGRAM_ID: Pubkey = Pubkey::from_base58("5qgA2qcz6zXYiJJkomV1LJv8UhKueyNsqeCWJd6jC9pT");
 /// Seeds of its addresses.
 pub const VAULT: &[u8] = b"vault";
@@ -50,7 +50,7 @@ impl<'a> Vault<'a> {
         self.data.u8(BUMP)
     }
 
-    /// The owner, or one of the delegates.
+    /// Requires the owner or one of the delegates.
     #[inline(always)]
     pub fn may_trade(self, key: &Pubkey) -> Result<bool> {
         if *key == self.owner()? {
@@ -98,7 +98,7 @@ fn discriminated(account: Account, discriminator: [u8; 8]) -> Result<Bytes> {
     Ok(data)
 }
 
-/// Bytes that a vector of addresses takes, its length prefix included.
+/// The number of bytes of a vector of addresses, including its length prefix.
 #[inline(always)]
 fn keys_length(data: Bytes, at: usize, capacity: usize) -> Result<usize> {
     let count = data.u32(at)? as usize;

@@ -1,7 +1,7 @@
-//! A program for tests: it does what the data of its last account tell it to, whatever its
-//! instruction data say. So it plays any caller of the vault program, and any yield program.
+//! A program for tests: it runs the script in the data of its last account and ignores its
+//! instruction data. It plays any caller of the vault program, and any yield program.
 //!
-//! The data are commands, made in order until they end (no command succeeds):
+//! The script is a list of commands, run in order until it ends (an empty script succeeds):
 //!
 //! ```text
 //! 1  program: [u8; 32]  count: u8  count × (index: u8, rights: u8)  length: u16  data: [u8; length]
@@ -12,8 +12,8 @@
 //!    Fails with this custom error.
 //! ```
 //!
-//! Integers are little-endian, a length is 1024 at most. The puppet's own address, derived from
-//! `["puppet"]`, signs where it is told to: what is kept there is the puppet's.
+//! Integers are little-endian; a length is at most 1024. The puppet's PDA, derived from
+//! `["puppet"]`, signs calls that say so: accounts of that address belong to the puppet.
 #![no_std]
 #![deny(unsafe_code)]
 

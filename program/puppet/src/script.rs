@@ -1,8 +1,8 @@
-//! The commands, read one after the other where they lie.
+//! The commands, read in place one after another.
 
 use sdk::{Bytes, Pubkey, Result};
 
-/// Of a call's data, and of what is logged.
+/// The maximal length of a call's data and of logged bytes.
 pub const MAX_LENGTH: usize = 1024;
 
 pub struct Script<'a> {
@@ -38,8 +38,8 @@ impl<'a> Script<'a> {
         Ok(Pubkey(self.array()?))
     }
 
-    /// A length, and as many bytes. A call takes a slice, and the data lie in cells: so they are
-    /// copied into `buffer`, and more than fit there panic.
+    /// Reads a length and as many bytes. Copies them into `buffer`, since a call takes a slice and
+    /// the data are in cells. Panics if they do not fit.
     pub fn bytes<'b>(&mut self, buffer: &'b mut [u8; MAX_LENGTH]) -> Result<&'b [u8]> {
         let length = usize::from(u16::from_le_bytes(self.array()?));
         let bytes = &mut buffer[..length];

@@ -1,4 +1,4 @@
-//! Is an account what the instruction takes it for? The questions that every program asks.
+//! Account checks that every program needs.
 
 use crate::{Account, AnchorError, Context, Pubkey, Result, system, sysvar};
 
@@ -39,7 +39,7 @@ pub fn instructions_sysvar(account: Account) -> Result {
     }
 }
 
-/// An account of `program`; one that was never created is told apart.
+/// Checks that `program` owns the account. An account that was never created is a different error.
 #[inline(always)]
 pub fn owned(account: Account, program: &Pubkey) -> Result {
     if account.owned_by(program) {

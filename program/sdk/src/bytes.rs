@@ -1,13 +1,13 @@
-//! Account data that other programs may change while we hold it: bytes in cells.
+//! Account data, which other programs may change during a call: bytes in cells.
 
 use core::cell::Cell;
 
 use crate::syscalls;
 use crate::{AnchorError, Pubkey, Result};
 
-/// Bytes of an account. Copies alias: what one writes, every other reads.
+/// Bytes of an account. Copies alias: a write through one is visible through every other.
 ///
-/// All positions are checked; one outside is `AccountDidNotDeserialize`.
+/// All positions are checked; one out of range is `AccountDidNotDeserialize`.
 #[derive(Clone, Copy)]
 pub struct Bytes<'a>(&'a [Cell<u8>]);
 

@@ -1,4 +1,4 @@
-//! Calls to other programs. A call that fails ends the transaction: it never returns.
+//! Calls to other programs. A failed call ends the transaction and never returns.
 
 use core::mem::MaybeUninit;
 
@@ -37,7 +37,7 @@ pub(crate) struct Info {
     pub executable: bool,
 }
 
-/// An account of a call, with the rights that the call gives.
+/// An account of a call, with its signer and writable flags.
 #[derive(Clone, Copy)]
 pub struct Use<'a> {
     account: Account<'a>,
@@ -62,7 +62,7 @@ impl<'a> Use<'a> {
         Use { account, is_writable: true, is_signer: true }
     }
 
-    /// With the right to be written that we have ourselves.
+    /// Writable if the account is writable in this instruction.
     pub fn passed_on(account: Account<'a>, is_signer: bool) -> Self {
         Use { account, is_writable: account.is_writable(), is_signer }
     }
@@ -73,11 +73,11 @@ pub struct Call<'a> {
     pub program: &'a Pubkey,
     pub accounts: &'a [Use<'a>],
     pub data: &'a [u8],
-    /// Seeds, bump included, of a PDA of ours that signs (4 at most), or none.
+    /// Seeds, with the bump, of this program's PDA that signs (at most 4), or none.
     pub signer: &'a [&'a [u8]],
 }
 
-/// Makes the call. More accounts or seeds than `Call` allows panic.
+/// Makes the call. Panics with more accounts or seeds than `Call` allows.
 #[inline(never)]
 pub fn invoke(call: &Call) {
     let Call { program, accounts, data, signer } = *call;
@@ -103,8 +103,8 @@ pub fn invoke(call: &Call) {
         data: data.as_ptr(),
         data_length: data.len() as u64,
     };
-    // SAFETY: as many metas, infos and seeds are written as are counted; what the called program
-    // changes lies in cells.
+    // SAFETY: the counts equal the metas, infos and seeds written; what the called program changes
+    // is in cells.
     unsafe {
         syscalls::sol_invoke_signed_c(
             &raw const instruction,

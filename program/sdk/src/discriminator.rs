@@ -48,7 +48,7 @@ const fn root(number: u128, degree: u32) -> u128 {
     result
 }
 
-/// `sha256(namespace + ":" + name)[..8]`. The text is short: one block.
+/// `sha256(namespace + ":" + name)[..8]`. The text is short enough for one block.
 #[expect(clippy::cast_possible_truncation, reason = "the length in bits, byte by byte")]
 #[expect(clippy::many_single_char_names, reason = "the first eight bytes have no names")]
 pub const fn discriminator(namespace: &str, name: &str) -> [u8; 8] {

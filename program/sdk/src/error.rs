@@ -1,8 +1,8 @@
-//! Errors, numbered and worded as Anchor does, so that a stock Anchor client prints them right.
+//! Errors with Anchor's numbers and texts, so that a stock Anchor client prints them correctly.
 
 use core::num::NonZeroU64;
 
-/// What the program returns: a custom error code, or a built-in error in the upper half.
+/// An error of a program: a custom error code, or a built-in error in the upper half.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub struct Error(NonZeroU64);
 
@@ -19,7 +19,7 @@ impl Error {
     }
 }
 
-/// Defines a set of errors as associated constants, `VaultError::Unauthorized`, and `log`.
+/// Defines a set of errors as associated constants (`VaultError::Unauthorized`), and `log`.
 #[macro_export]
 macro_rules! errors {
     ($(#[$doc:meta])* $set:ident: $($name:ident = $code:literal, $message:literal;)*) => {
@@ -65,7 +65,7 @@ errors! {
     AccountSysvarMismatch = 3015, "The given public key does not match the required sysvar";
 }
 
-/// Errors that Solana itself numbers, and words.
+/// Errors whose numbers and texts Solana defines.
 pub struct ProgramError;
 
 #[allow(non_upper_case_globals, reason = "named like variants")]

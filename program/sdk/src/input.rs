@@ -1,4 +1,4 @@
-//! The virtual machine's input: accounts, instruction data and program id, where they lie.
+//! The virtual machine's input: accounts, instruction data and program id, read in place.
 
 use core::cell::Cell;
 use core::marker::PhantomData;
@@ -11,13 +11,13 @@ use crate::{Bytes, ProgramError, Pubkey, Reader, Result, system};
 /// More accounts than a transaction can lock.
 const MAX_ACCOUNTS: usize = 128;
 const NOT_A_DUPLICATE: u8 = 0xff;
-/// Spare room behind each account's data, for growth in calls.
+/// Spare room after each account's data, for growth in calls.
 const SPARE: usize = 10_240;
 
 pub type Slots<'a> = [MaybeUninit<Account<'a>>; MAX_ACCOUNTS];
 pub const SLOTS: Slots = [const { MaybeUninit::uninit() }; MAX_ACCOUNTS];
 
-/// An account's fixed part, as serialised; its data follow.
+/// An account's fixed part, as serialized; its data follow.
 #[repr(C)]
 struct Header {
     duplicate_of: u8,
@@ -34,7 +34,7 @@ struct Header {
 const _: () = assert!(size_of::<Header>() == 88);
 const _: () = assert!(size_of::<usize>() == size_of::<u64>());
 
-/// An account given to the instruction. The same account given twice is the same `Account`.
+/// An account passed to the instruction. An account that is passed twice is the same `Account`.
 #[derive(Clone, Copy)]
 pub struct Account<'a> {
     header: NonNull<Header>,
@@ -73,20 +73,20 @@ impl<'a> Account<'a> {
         self.header().owner.get() == *program
     }
 
-    /// The data at their present length, which a call may have changed.
+    /// The data at their current length, which a call may have changed.
     #[inline(always)]
     #[expect(clippy::cast_possible_truncation, reason = "`usize` has 64 bits")]
     pub fn data(self) -> Bytes<'a> {
-        // SAFETY: the data lie behind the header, at the length that the virtual machine keeps
-        // there; cells allow that other programs write them.
+        // SAFETY: the data follow the header, with the length that the virtual machine keeps there;
+        // cells permit other programs to write them.
         Bytes::new(unsafe {
             let data = self.header.as_ptr().cast::<u8>().add(size_of::<Header>());
             slice::from_raw_parts(data.cast(), self.header().data_length.get() as usize)
         })
     }
 
-    /// Ends an account of ours: its lamports go to `heir`, its data go, and the system program owns
-    /// it, so that lamports sent back in the same transaction do not revive it.
+    /// Closes an account of this program: its lamports go to `heir`, its data are cleared, and the
+    /// system program owns it, so that lamports sent back in the same transaction do not revive it.
     #[inline(always)]
     pub fn close(self, heir: Account) -> Result {
         let (ours, theirs) = (self.header(), heir.header());
@@ -99,7 +99,7 @@ impl<'a> Account<'a> {
         Ok(())
     }
 
-    /// The account as a call passes it on.
+    /// The account in the form that a call takes.
     #[inline(always)]
     pub(crate) fn info(self) -> crate::cpi::Info {
         let header = self.header();
@@ -126,15 +126,15 @@ pub struct Context<'a> {
 }
 
 impl<'a> Context<'a> {
-    /// Reads the input; more than 128 accounts are `InvalidArgument`.
+    /// Reads the input. Fails with `InvalidArgument` for more than 128 accounts.
     ///
     /// # Safety
-    /// `input` is what the virtual machine gave to the entry point (layout: ABI version 1).
+    /// `input` is what the virtual machine passed to the entry point (layout: ABI version 1).
     #[inline(always)]
     #[expect(clippy::cast_possible_truncation, reason = "`usize` has 64 bits")]
     #[expect(clippy::cast_ptr_alignment, reason = "the input is aligned to 8")]
     pub unsafe fn parse(input: *const u8, slots: &'a mut Slots<'a>) -> Result<Self> {
-        // SAFETY: the virtual machine laid the input out, aligned to 8, as read here.
+        // SAFETY: the virtual machine has laid out the input, aligned to 8, as read here.
         unsafe {
             let count = input.cast::<u64>().read() as usize;
             let mut at = input.add(8);
@@ -149,9 +149,9 @@ impl<'a> Context<'a> {
                     let length = header.as_ref().data_length.get() as usize;
                     at = at.add((size_of::<Header>() + length + SPARE + 7) & !7);
                 } else {
-                    slots[index] = slots[marker as usize]; // an earlier one, by the ABI
+                    slots[index] = slots[marker as usize]; // a duplicate, by the ABI
                 }
-                at = at.add(8); // the rent epoch, or the duplicate's padding
+                at = at.add(8); // the rent epoch, or a duplicate's padding
             }
             let length = at.cast::<u64>().read() as usize;
             let data = at.add(8);

@@ -1,4 +1,4 @@
-//! What an on-chain program needs of the Solana virtual machine, in safe Rust and without `std`.
+//! What an on-chain program needs of the Solana virtual machine, in safe Rust without `std`.
 //!
 //! All `unsafe` of the programs is in this crate: `syscalls` (calls into the virtual machine),
 //! `input` (the accounts as the virtual machine serialises them) and one cast in `bytes`.
@@ -26,8 +26,8 @@ pub use input::{Account, Context};
 pub use pubkey::Pubkey;
 pub use reader::Reader;
 
-/// Defines the program's entry point (and its panic handler) around `fn(&Context) -> Result` and
-/// the set of the program's own errors.
+/// Defines the program's entry point and panic handler from a `fn(&Context) -> Result` and the set
+/// of the program's own errors.
 #[macro_export]
 macro_rules! entrypoint {
     ($process:path, $errors:path) => {
@@ -56,8 +56,9 @@ macro_rules! entrypoint {
     };
 }
 
-/// The handler of the instruction that the data name, after Anchor's log line for it:
-/// `dispatch!(context, "name", "Name" => handler; …)`, with handlers `fn(&Context, &mut Reader) -> Result`.
+/// Calls the handler of the instruction that the data name, after logging Anchor's line for it:
+/// `dispatch!(context, "name", "Name" => handler; …)`, with handlers `fn(&Context, &mut Reader) ->
+/// Result`.
 #[macro_export]
 macro_rules! dispatch {
     ($context:ident, $($name:literal, $title:literal => $handler:path;)*) => {{

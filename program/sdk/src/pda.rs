@@ -3,9 +3,9 @@
 use crate::syscalls::{self, Slice};
 use crate::{AnchorError, Pubkey, Result};
 
-/// Bump included; of the programs here.
+/// The most seeds that any program here uses, including the bump.
 const MAX_SEEDS: usize = 4;
-/// What the runtime hashes last.
+/// The last input of the runtime's hash.
 const MARKER: &[u8] = b"ProgramDerivedAddress";
 
 #[inline(always)]
@@ -13,7 +13,7 @@ fn slices<const N: usize>(seeds: [&[u8]; N]) -> [Slice; N] {
     seeds.map(Slice::of)
 }
 
-/// The canonical address and its bump; `ConstraintSeeds` if there is none.
+/// Returns the canonical address and its bump. Fails with `ConstraintSeeds` if there is none.
 #[inline(always)]
 pub fn find<const N: usize>(seeds: [&[u8]; N], program: &Pubkey) -> Result<(Pubkey, u8)> {
     let seeds = slices(seeds);
@@ -31,11 +31,11 @@ pub fn find<const N: usize>(seeds: [&[u8]; N], program: &Pubkey) -> Result<(Pubk
     if failed == 0 { Ok((address, bump)) } else { Err(AnchorError::ConstraintSeeds) }
 }
 
-/// Checks that `address` is derived from `seeds`, of which the last is the bump, for an account
-/// that a program made there: its bump was found then.
+/// Checks that `address` is derived from `seeds`, the last of which is the bump. Only for an
+/// account that a program created there, with a bump that was found then.
 ///
-/// The hash alone costs a tenth of `sol_create_program_address`, which sees too that the address
-/// is no point of the curve. The bump was found by that, and who signs with seeds is seen to anyway.
+/// The hash alone costs a tenth of `sol_create_program_address`, which also checks that the address
+/// is not on the curve. Finding the bump has checked that, and the runtime checks seeds that sign.
 #[inline(always)]
 pub fn verify<const N: usize>(address: &Pubkey, seeds: [&[u8]; N], program: &Pubkey) -> Result {
     let mut parts = [Slice::EMPTY; MAX_SEEDS + 2];

@@ -4,7 +4,8 @@
 #[derive(Clone, Copy, Eq)]
 pub struct Pubkey(pub [u8; 32]);
 
-/// Word by word: different addresses mostly differ in the first, and `memcmp` is a syscall.
+/// Compares word by word: different addresses mostly differ in the first, and `memcmp` is a
+/// syscall.
 impl PartialEq for Pubkey {
     #[inline(always)]
     fn eq(&self, other: &Self) -> bool {

@@ -1,9 +1,8 @@
-//! Borsh arguments of an instruction.
+//! The Borsh arguments of an instruction.
 
 use crate::{AnchorError, Pubkey, Result};
 
-/// Reads arguments one after the other; anything that does not fit is
-/// `InstructionDidNotDeserialize`.
+/// Reads arguments in order. Anything that does not fit is `InstructionDidNotDeserialize`.
 #[derive(Clone, Copy)]
 pub struct Reader<'a>(&'a [u8]);
 
@@ -60,7 +59,7 @@ impl<'a> Reader<'a> {
         Ok(if self.bool()? { Some(self.bool()?) } else { None })
     }
 
-    /// A vector of addresses, where it lies.
+    /// Reads a vector of addresses in place.
     #[inline(always)]
     pub fn keys(&mut self) -> Result<&'a [[u8; 32]]> {
         let count = u32::from_le_bytes(*self.array()?) as usize;
@@ -70,7 +69,7 @@ impl<'a> Reader<'a> {
         Ok(keys)
     }
 
-    /// The arguments end here.
+    /// Requires that no bytes are left.
     #[inline(always)]
     pub fn end(self) -> Result {
         if self.0.is_empty() { Ok(()) } else { Err(AnchorError::InstructionDidNotDeserialize) }

@@ -1,4 +1,4 @@
-//! The virtual machine's syscalls. A call names its syscall by the murmur3 hash of the name.
+//! The virtual machine's syscalls. A call identifies its syscall by the murmur3 hash of the name.
 
 use crate::Pubkey;
 
@@ -43,7 +43,7 @@ macro_rules! syscalls {
     };
 }
 
-/// A byte string as the virtual machine reads one.
+/// A byte string in the layout that the virtual machine reads.
 #[repr(C)]
 #[derive(Clone, Copy)]
 pub(crate) struct Slice {
@@ -81,7 +81,7 @@ syscalls! {
 
 /// Ends the program, and with it the transaction.
 pub fn abort() -> ! {
-    // SAFETY: the syscall takes nothing and does not come back.
+    // SAFETY: the syscall takes nothing and does not return.
     let syscall: extern "C" fn() -> ! = unsafe { core::mem::transmute(const { murmur3("abort") }) };
     syscall()
 }

@@ -1,4 +1,4 @@
-//! The system program: accounts are made here.
+//! The system program, which creates accounts.
 
 use crate::cpi::{self, Call, Use};
 use crate::sysvar::rent_exemption;
@@ -11,10 +11,10 @@ const ASSIGN: u32 = 1;
 const TRANSFER: u32 = 2;
 const ALLOCATE: u32 = 8;
 
-/// Makes `account`, a PDA with these `seeds` (bump included), an empty account of `owner`.
+/// Creates `account`, a PDA of these `seeds` (including the bump), as a zeroed account of `owner`.
 ///
-/// Anybody may have sent lamports to the address before: then it is topped up, allocated and
-/// assigned, since the system program refuses to create an account that holds something.
+/// The system program refuses to create an account at an address that holds lamports, and anyone
+/// may have sent some there. In that case, tops up, allocates and assigns the account instead.
 #[inline(always)]
 pub fn create_pda(
     payer: Account,

@@ -1,5 +1,5 @@
-//! The clock and the rent, asked of the virtual machine, so that no account can be substituted;
-//! and the instructions sysvar, which is only to be had as an account.
+//! The clock and the rent, read by syscall so that no account can be substituted, and the
+//! instructions sysvar, which is available only as an account.
 
 use crate::syscalls;
 use crate::{Account, AnchorError, ProgramError, Pubkey, Result, accounts};
@@ -15,7 +15,7 @@ pub struct Clock {
     pub epoch_start_timestamp: i64,
     pub epoch: u64,
     pub leader_schedule_epoch: u64,
-    /// Seconds since 1970, as the cluster votes them.
+    /// Seconds since 1970, as voted by the cluster.
     pub unix_timestamp: i64,
 }
 
@@ -23,7 +23,7 @@ impl Clock {
     #[inline(always)]
     pub fn get() -> Result<Clock> {
         let mut clock = Clock::default();
-        // SAFETY: the layout is the syscall's.
+        // SAFETY: the layout is that of the syscall.
         match unsafe { syscalls::sol_get_clock_sysvar(&raw mut clock) } {
             0 => Ok(clock),
             _ => Err(ProgramError::UnsupportedSysvar),
@@ -40,16 +40,16 @@ pub struct Rent {
     burn_percent: u8,
 }
 
-/// What an account costs beyond its data.
+/// The bytes that an account costs beyond its data.
 const ACCOUNT_OVERHEAD: u64 = 128;
 
-/// Lamports that keep an account of `length` bytes for ever.
+/// The lamports that make an account of `length` bytes rent-exempt.
 ///
 /// The target has no floating point: a threshold that is not a small power of two is refused.
 #[inline(always)]
 pub fn rent_exemption(length: u64) -> Result<u64> {
     let mut rent = Rent::default();
-    // SAFETY: the layout is the syscall's.
+    // SAFETY: the layout is that of the syscall.
     let failed = unsafe { syscalls::sol_get_rent_sysvar(&raw mut rent) } != 0;
     let exponent = (rent.exemption_threshold >> 52).wrapping_sub(1023);
     let fraction = rent.exemption_threshold << 12;
@@ -59,14 +59,14 @@ pub fn rent_exemption(length: u64) -> Result<u64> {
     Ok((rent.lamports_per_byte_year * (ACCOUNT_OVERHEAD + length)) << exponent)
 }
 
-/// How deep the running instruction is: 1 for a top-level one, 2 for one that it calls, and so on.
+/// The depth of the running instruction: 1 at the top level, 2 for one that it calls, and so on.
 #[inline(always)]
 pub fn stack_height() -> u64 {
     // SAFETY: the syscall takes nothing and touches no memory.
     unsafe { syscalls::sol_get_stack_height() }
 }
 
-/// The transaction's instructions, and which of them is running.
+/// The transaction's instructions, and the index of the running one.
 pub struct Instructions<'a>(Account<'a>);
 
 impl<'a> Instructions<'a> {
@@ -78,10 +78,11 @@ impl<'a> Instructions<'a> {
         Ok(Instructions(account))
     }
 
-    /// The program of the top-level instruction that is running now, whatever it has called.
+    /// The program of the running top-level instruction, whatever it has called.
     #[inline(always)]
     pub fn running_program(&self) -> Result<Pubkey> {
-        // The count, an offset for each instruction, the instructions, and last the current index.
+        // The count, an offset for each instruction, the instructions, and finally the current
+        // index.
         let data = self.0.data();
         let last = data.len().checked_sub(2).ok_or(AnchorError::AccountDidNotDeserialize)?;
         let index = usize::from(data.u16(last)?);

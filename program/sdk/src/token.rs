@@ -11,7 +11,7 @@ const TRANSFER: u8 = 3;
 const CLOSE_ACCOUNT: u8 = 9;
 const CREATE_IDEMPOTENT: u8 = 1;
 
-/// A token account. The amount is read anew at each call of `amount`.
+/// A token account. Each call of `amount` reads the amount again.
 #[derive(Clone, Copy)]
 pub struct TokenAccount<'a>(Bytes<'a>);
 
@@ -20,7 +20,7 @@ impl<'a> TokenAccount<'a> {
     const AMOUNT: usize = 64;
     const STATE: usize = 108;
 
-    /// Reads an initialised token account. That SPL Token owns it is for the caller to check.
+    /// Reads an initialized token account. The caller must check that SPL Token owns it.
     #[inline(always)]
     pub fn read(account: Account<'a>) -> Result<Self> {
         let data = account.data();
@@ -45,14 +45,14 @@ impl<'a> TokenAccount<'a> {
         self.0.u64(Self::AMOUNT)
     }
 
-    /// All but the amount: mint, owner, state, and who else may spend or close.
+    /// Everything but the amount: mint, owner, state, and who else may spend or close.
     #[inline(always)]
     pub fn terms(self) -> Result<Terms> {
         Ok(Terms { before: self.0.get(0)?, behind: self.0.get(Self::AMOUNT + 8)? })
     }
 }
 
-/// The terms of a token account, to be compared before and after a call.
+/// The fields of a token account to compare before and after a call.
 #[derive(PartialEq, Eq)]
 pub struct Terms {
     before: [u8; TokenAccount::AMOUNT],
@@ -62,13 +62,13 @@ pub struct Terms {
 const MINT_LENGTH: usize = 82;
 const MINT_INITIALIZED: usize = 45;
 
-/// Whether the data are an initialised mint's.
+/// True if the data are those of an initialized mint.
 pub fn is_mint(account: Account) -> Result<bool> {
     let data = account.data();
     Ok(data.len() == MINT_LENGTH && data.u8(MINT_INITIALIZED)? == 1)
 }
 
-/// Moves `amount`; `signer` is the seeds of the PDA that is the authority, or empty.
+/// Moves `amount`. `signer` is the seeds of the PDA that is the authority, or empty.
 #[inline(always)]
 pub fn transfer(from: Account, to: Account, authority: Account, amount: u64, signer: &[&[u8]]) {
     let mut data = [TRANSFER; 9];
@@ -77,7 +77,7 @@ pub fn transfer(from: Account, to: Account, authority: Account, amount: u64, sig
     cpi::invoke(&Call { program: &ID, accounts: &accounts, data: &data, signer });
 }
 
-/// Closes an empty token account of the PDA with these seeds; its rent goes to `heir`.
+/// Closes an empty token account of the PDA with these seeds. Its rent goes to `heir`.
 #[inline(always)]
 pub fn close(account: Account, heir: Account, authority: Account, signer: &[&[u8]]) {
     let accounts = [Use::writable(account), Use::writable(heir), Use::signer(authority)];
@@ -91,7 +91,7 @@ pub fn associated_address(wallet: &Pubkey, mint: &Pubkey) -> Result<Pubkey> {
     Ok(pda::find(seeds, &ASSOCIATED_ID)?.0)
 }
 
-/// Creates an associated token account unless it is there already.
+/// Creates an associated token account unless it exists already.
 pub fn create_associated(accounts: &AssociatedAccounts) {
     let used = [
         Use::writable_signer(accounts.payer),

@@ -1,4 +1,5 @@
-//! Is each account what the instruction takes it for? Nothing here trusts a position in a list.
+//! Account checks: is each account the one that the instruction expects? No account is trusted for
+//! its position in the list.
 
 pub use sdk::accounts::{owned, program, signer, take, writable};
 use sdk::token::{self, TokenAccount};
@@ -8,7 +9,8 @@ use crate::errors::PoolError;
 use crate::pool::{self, Pool};
 use crate::position::{self, Position};
 
-/// A pool: ours, a pool, at the address that its mint, admin and bump give.
+/// A pool: owned by this program, of the right type, at the address that its mint, admin and bump
+/// give.
 #[inline(always)]
 pub fn pool<'a>(context: &Context<'a>, account: Account<'a>) -> Result<Pool<'a>> {
     owned(account, context.program_id)?;
@@ -19,7 +21,8 @@ pub fn pool<'a>(context: &Context<'a>, account: Account<'a>) -> Result<Pool<'a>>
     Ok(pool)
 }
 
-/// The position of `owner` in `pool`: ours, a position, at the address that they and its bump give.
+/// The position of `owner` in `pool`: owned by this program, of the right type, at the address that
+/// they and its bump give.
 #[inline(always)]
 pub fn position<'a>(
     context: &Context<'a>,
@@ -35,7 +38,7 @@ pub fn position<'a>(
     Ok(position)
 }
 
-/// The account that holds what is deposited in the pool.
+/// The account that holds the pool's deposits.
 #[inline(always)]
 pub fn pool_tokens<'a>(pool: &Pool, account: Account<'a>) -> Result<TokenAccount<'a>> {
     if *account.key() != pool.pool_tokens()? {
@@ -44,7 +47,7 @@ pub fn pool_tokens<'a>(pool: &Pool, account: Account<'a>) -> Result<TokenAccount
     tokens(pool, account, pool.key())
 }
 
-/// The account that interest is paid from.
+/// The account that pays interest.
 #[inline(always)]
 pub fn reserve_tokens<'a>(pool: &Pool, account: Account<'a>) -> Result<TokenAccount<'a>> {
     if *account.key() != pool.reserve_tokens()? {
@@ -53,7 +56,7 @@ pub fn reserve_tokens<'a>(pool: &Pool, account: Account<'a>) -> Result<TokenAcco
     tokens(pool, account, pool.key())
 }
 
-/// A token account of the pool's mint that belongs to `owner`; whoever signs is never the pool.
+/// A token account of the pool's mint that belongs to `owner`. The signer is never the pool.
 #[inline(always)]
 pub fn tokens<'a>(pool: &Pool, account: Account<'a>, owner: &Pubkey) -> Result<TokenAccount<'a>> {
     if !account.owned_by(&token::ID) {

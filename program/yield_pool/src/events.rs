@@ -1,4 +1,4 @@
-//! The events, with the fields of the interface in its order.
+//! The events, with their fields in the order of the interface.
 
 use sdk::Pubkey;
 

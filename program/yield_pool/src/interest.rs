@@ -15,16 +15,17 @@
 //! - A claim of `amount` takes `amount · PER_TOKEN_UNIT` from it. What is less than a whole unit
 //!   stays, in the reserve and in the books: it counts once later interest fills the unit.
 //!
-//! A clock that goes backwards accrues nothing, and going forward again nothing twice.
+//! A clock that goes backwards accrues nothing, and accrues nothing twice when it goes forward
+//! again.
 
 const BASIS_POINTS: u64 = 10_000;
 const SECONDS_PER_YEAR: u64 = 365 * 24 * 60 * 60;
 const PER_TOKEN_UNIT: u64 = BASIS_POINTS * SECONDS_PER_YEAR;
 
-/// The highest rate, in basis points: as much as the principal in a year.
+/// The highest rate, in basis points: interest equal to the principal in a year.
 pub const MAX_RATE_BPS: u32 = 10_000;
 
-/// By how much the index grows at a rate from one time to another, in Unix seconds.
+/// The growth of the index at a rate from one time to another, in Unix seconds.
 #[inline(always)]
 pub fn growth(rate_bps: u32, since: i64, now: i64) -> u64 {
     const LONGEST: u64 = u64::MAX / MAX_RATE_BPS as u64;
@@ -33,19 +34,19 @@ pub fn growth(rate_bps: u32, since: i64, now: i64) -> u64 {
     seconds.wrapping_mul(u64::from(rate_bps))
 }
 
-/// What a principal accrues while the index grows.
+/// The interest that a principal accrues while the index grows.
 #[inline(always)]
 pub fn accrual(principal: u64, growth: u64) -> u128 {
     multiply(principal, growth)
 }
 
-/// What a claim of `amount`, in the mint's smallest units, takes from the accrued interest.
+/// The accrued interest that a claim of `amount`, in the mint's smallest unit, uses up.
 #[inline(always)]
 pub fn price(amount: u64) -> u128 {
     multiply(amount, PER_TOKEN_UNIT)
 }
 
-/// The whole product. The target has no wide multiplication: this is four of its own, by halves.
+/// The full product. The target has no wide multiplication: this is four narrow ones of halves.
 #[inline(always)]
 const fn multiply(one: u64, other: u64) -> u128 {
     const LOW: u64 = 0xffff_ffff;

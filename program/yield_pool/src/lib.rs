@@ -1,10 +1,10 @@
-//! Pools of one mint that pay interest on what is deposited: a reference for programs that vaults
-//! put tokens into, and a real counterpart of the vault program's yield instructions.
+//! Pools of one mint that pay interest on deposits: a reference for yield programs, and a real
+//! counterpart of the vault program's yield instructions.
 //!
-//! A pool's admin sets its rate; anybody fills the reserve that pays the interest; deposits are held
-//! one to one. `instructions` holds one module for each instruction. What they share is above it:
-//! `accounts` (is this the account it claims to be?), `interest` (the convention, and its
-//! arithmetic), `pool` and `position` (the program's own accounts), `reserve` (how one is made),
+//! A pool's admin sets its rate, anyone fills the reserve that pays the interest, and deposits are
+//! held one to one. `instructions` holds one module for each instruction. The other modules hold
+//! what they share: `accounts` (is this the right account?), `interest` (the convention and its
+//! arithmetic), `pool` and `position` (the program's own accounts), `reserve` (its creation),
 //! `stake` (what an owner does with a position).
 #![no_std]
 #![deny(unsafe_code)]

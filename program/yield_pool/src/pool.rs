@@ -1,4 +1,4 @@
-//! The pool: whose it is, what is deposited in all, and how far interest has grown.
+//! The pool: its identity, its total deposits, and the growth of its interest index.
 
 use sdk::discriminator::discriminator;
 use sdk::{Account, AnchorError, Bytes, Pubkey, Result, token};
@@ -25,7 +25,7 @@ pub struct Pool<'a> {
     data: Bytes<'a>,
 }
 
-/// What a new pool is made of.
+/// The values of a new pool.
 pub struct NewPool<'a> {
     pub admin: &'a Pubkey,
     pub mint: &'a Pubkey,
@@ -48,7 +48,7 @@ impl<'a> Pool<'a> {
         Ok(Pool { account, data: data.first(Self::LENGTH)? })
     }
 
-    /// Writes a new pool into an account of zeros: nothing deposited, nothing accrued.
+    /// Initializes a zeroed account as a new pool with nothing deposited and nothing accrued.
     #[inline(always)]
     pub fn create(account: Account<'a>, new: &NewPool) -> Result<Self> {
         let data = account.data().first(Self::LENGTH)?;
@@ -108,7 +108,7 @@ impl<'a> Pool<'a> {
         self.data.u8(BUMP)
     }
 
-    /// Brings the index up to now, at the rate that held until now, and returns it.
+    /// Advances the index to now, at the rate in force until now, and returns it.
     #[inline(always)]
     pub fn accrue(self, now: i64) -> Result<u64> {
         let since = self.data.i64(LAST_ACCRUED_AT)?;
@@ -136,7 +136,7 @@ impl<'a> Pool<'a> {
         Ok(total)
     }
 
-    /// Moves tokens that the pool holds: of the deposits, or of the reserve.
+    /// Moves tokens that the pool holds, from its deposits or its reserve.
     #[inline(always)]
     pub fn pay(self, from: Account, to: Account, amount: u64) -> Result {
         let (mint, admin, bump) = (self.mint()?, self.admin()?, [self.bump()?]);

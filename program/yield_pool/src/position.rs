@@ -1,4 +1,4 @@
-//! A position: what one owner has in one pool, and what it has earned.
+//! A position: one owner's principal in one pool, and the interest it has earned.
 
 use sdk::discriminator::discriminator;
 use sdk::{Account, AnchorError, Bytes, Pubkey, Result};
@@ -31,9 +31,9 @@ impl<'a> Position<'a> {
         Ok(Position(data.first(Self::LENGTH)?))
     }
 
-    /// Writes a new position into an account of zeros: nothing in it, nothing earned.
+    /// Initializes a zeroed account as a new position with nothing in it and nothing earned.
     ///
-    /// Its index may be zero: no principal has grown with the pool's until now.
+    /// Its index may be zero: no principal has grown with the pool's index until now.
     #[inline(always)]
     pub fn create(account: Account<'a>, pool: &Pubkey, owner: &Pubkey, bump: u8) -> Result {
         let data = account.data().first(Self::LENGTH)?;
@@ -58,7 +58,7 @@ impl<'a> Position<'a> {
         Ok(u128::from_le_bytes(self.0.get(ACCRUED)?))
     }
 
-    /// Earns what the principal has earned while the pool's index grew to `index`.
+    /// Adds what the principal has earned while the pool's index grew to `index`.
     #[inline(always)]
     pub fn accrue(self, index: u64) -> Result {
         let growth = index.checked_sub(self.0.u64(INDEX)?).ok_or(PoolError::Overflow)?;

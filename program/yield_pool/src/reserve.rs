@@ -1,6 +1,6 @@
-//! The reserve: a token account at an address of ours, whose tokens the pool spends.
+//! The reserve: a token account at an address of this program, whose tokens the pool spends.
 //!
-//! It is no associated token account, since a wallet has one of those for each mint, and the pool's
+//! It is not an associated token account: a wallet has one of those for each mint, and the pool's
 //! holds the deposits.
 
 use sdk::cpi::{self, Call, Use};
@@ -11,7 +11,7 @@ pub const SEED: &[u8] = b"reserve";
 const LENGTH: u64 = 165;
 const INITIALIZE_ACCOUNT_3: u8 = 18;
 
-/// Makes the reserve of a pool that does not exist yet.
+/// Creates the reserve of a pool that does not exist yet.
 #[inline(never)]
 pub fn create(
     context: &Context,

@@ -1,6 +1,7 @@
-//! What an owner does with a position: the part that `deposit`, `withdraw` and `claim` share.
+//! What an owner does with a position: the common part of `deposit`, `withdraw` and `claim`.
 //!
-//! All three take the same accounts: a caller that claims and then deposits passes one list on.
+//! All three take the same accounts, so that a caller that claims and then deposits passes one
+//! list.
 
 use sdk::sysvar::Clock;
 use sdk::token::{self, TokenAccount};
@@ -11,7 +12,7 @@ use crate::errors::PoolError;
 use crate::pool::Pool;
 use crate::position::Position;
 
-/// The accounts, checked, with interest counted until now.
+/// The checked accounts, with interest accrued until now.
 pub struct Stake<'a> {
     pub pool: Pool<'a>,
     pub position: Position<'a>,
@@ -45,7 +46,7 @@ impl<'a> Stake<'a> {
         Ok(Stake { pool, position, pool_tokens, reserve_tokens, owner_tokens, owner, amount })
     }
 
-    /// The invariant: what was deposited is there, all of it.
+    /// The invariant: the pool holds all that was deposited.
     #[inline(always)]
     pub fn check(&self) -> Result {
         let held = TokenAccount::read(self.pool_tokens)?.amount()?;

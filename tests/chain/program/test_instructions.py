@@ -16,6 +16,7 @@ from spl.token.constants import ASSOCIATED_TOKEN_PROGRAM_ID, TOKEN_PROGRAM_ID
 from spl.token.instructions import create_idempotent_associated_token_account
 
 from cvms.chain.program import instructions
+from cvms.chain.program.addresses import token_account
 from cvms.chain.types import Programs
 from tests.chain.made_up import PUBKEYS, unhurried
 from tests.chain.program.idl_borsh import idl, instruction_of, read_arguments
@@ -210,7 +211,7 @@ def test_a_number_out_of_its_types_range_is_refused(
 def test_a_token_account_is_the_associated_one_and_creating_it_twice_is_allowed(
     programs: Programs,
 ) -> None:
-    address = instructions.token_account(OWNER, programs.mint)
+    address = token_account(OWNER, programs.mint)
     assert address == get_associated_token_address(OWNER, programs.mint)
     create = create_idempotent_associated_token_account(
         payer=AUTHORITY, owner=OWNER, mint=programs.mint

@@ -17,7 +17,6 @@ from spl.token.constants import TOKEN_PROGRAM_ID
 from spl.token.instructions import create_idempotent_associated_token_account
 
 from cvms.chain import borsh
-from cvms.chain.program import instructions
 from cvms.chain.program.accounts import (
     VAULT_AUTHORITY_DISCRIMINATOR,
     VAULT_DISCRIMINATOR,
@@ -27,6 +26,7 @@ from cvms.chain.program.accounts import (
 )
 from cvms.chain.program.addresses import (
     position_summary_address,
+    token_account,
     vault_address,
     vault_authority_address,
 )
@@ -129,7 +129,7 @@ async def test_who_pays_for_the_recipients_token_account_is_chosen_by_the_caller
 
 async def test_an_existing_token_account_is_used_as_it_is(programs: Programs) -> None:
     account = bytes(programs.mint) + bytes(RECIPIENT) + bytes(44) + b"\1" + bytes(56)
-    address = instructions.token_account(RECIPIENT, programs.mint)
+    address = token_account(RECIPIENT, programs.mint)
     accounts = state(programs, vault_of(programs), [])
     async with chain_with({**accounts, address: (TOKEN_PROGRAM_ID, account)}) as rpc:
         assert (await withdrawal(rpc, programs)).setup == ()

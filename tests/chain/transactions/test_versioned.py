@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from solders.compute_budget import ID as COMPUTE_BUDGET_PROGRAM
+from solders.compute_budget import set_compute_unit_limit, set_compute_unit_price
 from solders.hash import Hash
 from solders.instruction import Instruction
 from solders.keypair import Keypair
@@ -119,10 +120,10 @@ def test_a_signature_of_a_stranger_is_refused() -> None:
 
 
 def test_the_limit_defaults_to_200000_an_instruction_and_can_be_set() -> None:
-    limit = instructions.set_compute_unit_limit
+    limit = set_compute_unit_limit
     assert budget_of(deposit()) == [limit(200_000).data]
     tuned = with_budget(deposit(), compute_unit_limit=31_000, compute_unit_price=7)
-    assert budget_of(tuned) == [limit(31_000).data, instructions.set_compute_unit_price(7).data]
+    assert budget_of(tuned) == [limit(31_000).data, set_compute_unit_price(7).data]
     assert tuned.message.recent_blockhash == BLOCKHASH.blockhash
     assert tuned.last_valid_block_height == 1150
     assert deposit(limit=10**9).compute_unit_limit == MAX_COMPUTE_UNITS

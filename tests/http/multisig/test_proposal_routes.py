@@ -115,7 +115,7 @@ async def test_a_proposal_with_too_many_signatures_for_a_transaction_is_refused(
     shared = await shared_vault(front, signers=10, threshold=8)
     reply = await front.post(PROPOSE, await proposal_body(front, shared, threshold=8))
     assert (reply.status_code, reply.json()["code"]) == (400, "invalid_request")
-    assert "1232 is the most" in reply.json()["detail"]
+    assert "the limit is 1232" in reply.json()["detail"]
     assert not await rows(front, "SELECT 1 FROM multisig_proposals")
 
 

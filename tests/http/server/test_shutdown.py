@@ -48,6 +48,19 @@ async def test_a_request_in_progress_is_answered_and_websockets_get_1001(service
         await service.stopped.wait()
 
 
+async def test_the_first_request_of_a_new_connection_is_answered(service: Service) -> None:
+    async with await trio.open_tcp_stream("127.0.0.1", service.port) as stream:
+        await trio.testing.wait_all_tasks_blocked()
+        service.shutdown.set()
+        await trio.testing.wait_all_tasks_blocked()
+        await stream.send_all(b"GET /health HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        assert (await stream.receive_some()).startswith(b"HTTP/1.1 200")
+        with trio.fail_after(2):
+            while await stream.receive_some():
+                pass
+            await service.stopped.wait()
+
+
 async def test_committed_events_are_sent_before_the_socket_closes(service: Service) -> None:
     async with (
         await trio.open_tcp_stream("127.0.0.1", service.port) as stream,

@@ -26,6 +26,8 @@ from tests.conftest import Localnet
 from tests.http.conftest import running
 from tests.http.wallets import USDT, with_vault
 
+pytestmark = pytest.mark.slow
+
 SEED = 20
 EXAMPLES = 1
 CHAINS = 4

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from cvms.nursery.alerts.operator_balance import OperatorBalanceMonitor
+from cvms.nursery.alerts.operator_balance import BALANCE_SECONDS, OperatorBalanceMonitor
 from cvms.nursery.channels.status_board import OperatorFunds
+from cvms.nursery.supervision.supervisor import periodic_task
 from tests.nursery.world import SOL, World, running, until
 
 
@@ -13,7 +14,6 @@ def balance_monitor(world: World, funds: OperatorFunds) -> OperatorBalanceMonito
         rpc=world.rpc,
         operator=world.operator.pubkey(),
         funds=funds,
-        board=world.board,
         metrics=world.metrics,
     )
 
@@ -52,7 +52,9 @@ async def test_it_runs_by_itself_and_exports_what_was_spent_today(world: World) 
         return world.board.tasks["operator_balance"].last_success is not None
 
     world.board.set_task_state("operator_balance", "running")
-    async with running(balance_monitor(world, funds).run):
+    monitor = balance_monitor(world, funds)
+    _, run = periodic_task(world.board, "operator_balance", BALANCE_SECONDS, monitor.run_once)
+    async with running(run):
         await until(has_run)
     assert gauge(world, "sponsored_lamports_today") == 7
     assert funds.lamports is not None

@@ -15,9 +15,9 @@ from tests.nursery.world import World, until
 def narrow(world: World) -> Indexer:
     """Return an indexer for which more than five transactions are a long gap."""
     indexer = world.indexer(batch_size=2)
-    indexer._longest_gap = 5
-    indexer._backfill.page_size = 3
-    indexer._backfill.chunk = 4
+    indexer.longest_gap = 5
+    indexer.backfill.page_size = 3
+    indexer.backfill.chunk = 4
     return indexer
 
 

@@ -23,7 +23,7 @@ from cvms.localnet.ledger.program_deployment import deploy
 from tests.chain.made_up import encode_event
 from tests.nursery.world import World
 from tests.program.harness.ledger import TOKEN
-from tests.program.harness.puppet import ELF, PUPPET, Log, own_address, play, stage
+from tests.program.harness.puppet import ELF, PUPPET, Log, own_address, puppet_call, write_script
 
 
 class LocalChain:
@@ -67,8 +67,8 @@ async def test_a_deposit_that_a_program_repeats_around_it_counts_once(
     vault = vault_address(world.programs, owner.pubkey())
     real = DepositEvent(vault, owner.pubkey(), 300, 300, 300)
     copy = Log(encode_event(real))
-    around = play(chain, copy, world.deposit(owner, 300), copy)
-    alone = play(chain, copy)
+    around = puppet_call(chain, copy, world.deposit(owner, 300), copy)
+    alone = puppet_call(chain, copy)
     signature = await world.act(owner, alone, around, alone)
     assert (await logs_of(world, signature)).count(line(real)) == 5
 
@@ -88,7 +88,7 @@ async def test_forged_events_change_nothing(world: World, chain: LocalChain) -> 
         WithdrawEvent(vault, owner.pubkey(), 700, 0, 0),
         VaultClosedEvent(vault, owner.pubkey()),
     ]
-    played = play(chain, *(Log(encode_event(event)) for event in forged))
+    played = puppet_call(chain, *(Log(encode_event(event)) for event in forged))
     # The vault program and the vault are named, so that the transaction is listed and read.
     named = [AccountMeta(key, False, False) for key in (world.programs.vault, vault)]
     forging = Instruction(PUPPET, b"", [*named, *played.accounts])
@@ -123,7 +123,7 @@ async def test_a_yield_program_cannot_forge_events_of_the_vault_that_calls_it(
         owner=owner.pubkey(),
         yield_program=PUPPET,
         amount=200,
-        yield_accounts=stage(chain, lie, taken, lie, signing_later=[vault]),
+        yield_accounts=write_script(chain, lie, taken, lie, signing_later=[vault]),
     )
     logs = await logs_of(world, await world.act(owner, earning))
     assert f"Program {PUPPET} invoke [2]" in logs

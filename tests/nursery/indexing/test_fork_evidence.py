@@ -149,7 +149,7 @@ async def test_a_batch_waits_for_a_rollback_and_is_then_not_applied(
     gap = await list_signatures_since(
         world.rpc, world.programs.vault, cursor=cursor, at_least=Slot(0)
     )
-    reader = BatchReader(rpc=world.rpc, programs=world.programs, metrics=world.metrics)
+    reader = BatchReader(rpc=world.rpc, programs=world.programs)
     batch = await reader.read(gap)
     to = Cursor(program, gap[-1].slot, gap[-1].signature, None)
     applied: list[object] = []

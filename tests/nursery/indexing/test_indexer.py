@@ -69,7 +69,7 @@ async def test_balances_are_published_as_they_change(world: World) -> None:
 async def test_notifications_alone_make_it_follow_the_chain(world: World) -> None:
     owner = await world.owner()
     indexer = world.indexer()
-    indexer._poll_seconds = 1_000  # only the subscription can wake it
+    indexer.poll_seconds = 1_000  # only the subscription can wake it
     async with running(indexer.run):
         for amount in (1, 2, 3):
             await world.act(owner, world.deposit(owner, amount))
@@ -191,7 +191,7 @@ async def test_a_batch_is_not_applied_after_another_process_moved_the_cursor(wor
     gap = await list_signatures_since(
         world.rpc, world.programs.vault, cursor=None, at_least=Slot(0)
     )
-    reader = BatchReader(rpc=world.rpc, programs=world.programs, metrics=world.metrics)
+    reader = BatchReader(rpc=world.rpc, programs=world.programs)
     batch = await reader.read(gap)
     await world.indexer().catch_up()
     cursor, messages = await world.cursor(), await world.outbox()

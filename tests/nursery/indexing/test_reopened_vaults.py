@@ -10,6 +10,7 @@ from solders.keypair import Keypair
 from solders.pubkey import Pubkey
 
 from cvms.chain.program import instructions
+from cvms.chain.program.addresses import position_summary_address, token_account, vault_address
 from cvms.chain.types import Programs
 from cvms.dev.chain_setup import make_mint
 from cvms.store.analytics import event_counters
@@ -240,15 +241,13 @@ def deposit(programs: Programs, owner: Keypair, amount: int) -> Instruction:
 
 def withdraw(programs: Programs, owner: Keypair, amount: int) -> Instruction:
     key = owner.pubkey()
-    vault = instructions.vault_address(programs, key)
+    vault = vault_address(programs, key)
     return instructions.withdraw(
         programs,
         authority=key,
         owner=key,
-        recipient_token_account=instructions.token_account(key, programs.mint),
-        position_summaries=[
-            instructions.position_summary_address(programs.position_manager, vault)
-        ],
+        recipient_token_account=token_account(key, programs.mint),
+        position_summaries=[position_summary_address(programs.position_manager, vault)],
         amount=amount,
     )
 

@@ -437,7 +437,7 @@ async def test_a_row_that_only_lags_is_no_difference(world: World) -> None:
 async def test_a_stream_of_transactions_causes_no_false_difference(world: World) -> None:
     owners = [await world.owner() for _ in range(3)]
     indexer, reconciler = world.indexer(), world.reconciler()
-    reconciler._interval = 0.05
+    reconciler.interval = 0.05
 
     async def flow(owner: Any) -> None:
         for amount in range(1, 9):

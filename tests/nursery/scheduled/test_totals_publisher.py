@@ -74,6 +74,6 @@ async def test_old_messages_are_pruned_and_tables_of_record_are_kept(world: Worl
     await world.act(owner, world.deposit(owner, 900))
     await world.indexer().catch_up()
     await world.execute("UPDATE outbox SET created_at = now() - interval '25 hours'")
-    await Retention(database=world.database, board=world.board).run_once()
+    await Retention(database=world.database).run_once()
     assert await world.outbox() == []
     assert await world.history(owner) == [("deposit", 900, 900)]

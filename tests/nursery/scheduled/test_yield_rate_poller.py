@@ -10,6 +10,7 @@ from solders.pubkey import Pubkey
 from cvms.chain.yields.rates import ProtocolName
 from cvms.chain.yields.sources import YieldSource
 from cvms.nursery.scheduled.yield_rate_poller import YieldRatePoller
+from cvms.nursery.supervision.supervisor import periodic_task
 from cvms.store.vaults import yield_rates
 from cvms.store.vaults.yield_rates import StoredRate
 from tests.nursery.indexing.test_every_instruction import pool_of
@@ -23,14 +24,12 @@ def sources(world: World) -> list[YieldSource]:
     ]
 
 
-def poller(world: World, interval: float = 60.0) -> YieldRatePoller:
+def poller(world: World) -> YieldRatePoller:
     return YieldRatePoller(
         database=world.database,
         rpc=world.rpc,
         programs=world.programs,
         sources=sources(world),
-        interval=interval,
-        board=world.board,
     )
 
 
@@ -81,7 +80,8 @@ async def test_it_reads_on_its_schedule(world: World) -> None:
     async def several() -> bool:
         return await count(world) >= 6
 
-    async with running(poller(world, interval=0.05).run):
+    _, run = periodic_task(world.board, "yield_rates", 0.05, poller(world).run_once)
+    async with running(run):
         await until(several)
     assert world.board.tasks["yield_rates"].last_success is not None
 

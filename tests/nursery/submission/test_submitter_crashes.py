@@ -101,7 +101,7 @@ class FusedRpc(RpcClient):
 
 def killable_submitter(world: World, fuse: Fuse) -> Submitter:
     submitter = world.submitter(rpc=FusedRpc(world.rpc, fuse))
-    submitter._database = FusedDatabase(world.database, fuse)  # type: ignore[assignment]
+    submitter.database = FusedDatabase(world.database, fuse)  # type: ignore[assignment]
     return submitter
 
 

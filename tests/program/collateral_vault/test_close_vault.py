@@ -1,4 +1,4 @@
-"""The end of a vault: only an empty one, all rent back to its owner, and nothing left behind."""
+"""Closing a vault: only an empty one; all rent returns to its owner and nothing is left."""
 
 import pytest
 from solders.instruction import AccountMeta, Instruction
@@ -27,7 +27,7 @@ from tests.program.harness.refusals import assert_refused
 
 @pytest.fixture
 def owner(governed: Ledger) -> Keypair:
-    """The owner of a vault that held something once."""
+    """The owner of a vault that once held tokens."""
     owner = governed.owner(deposited=10)
     governed.must(withdraw(owner.pubkey(), 10), owner)
     return owner
@@ -57,7 +57,7 @@ def test_the_rent_of_both_accounts_goes_to_the_owner(governed: Ledger, owner: Ke
     assert outcome.events == (("VaultClosedEvent", {"vault": vault, "owner": owner.pubkey()}),)
 
 
-def test_a_closed_vault_takes_part_in_nothing(governed: Ledger, owner: Keypair) -> None:
+def test_a_closed_vault_accepts_no_instruction(governed: Ledger, owner: Keypair) -> None:
     governed.must(close(owner), owner)
     for name in ("close_vault", "release_timelocks", "disable_vault_multisig"):
         outcome = governed.send(build(name, owner.pubkey()), owner)
@@ -65,7 +65,7 @@ def test_a_closed_vault_takes_part_in_nothing(governed: Ledger, owner: Keypair) 
 
 
 @pytest.mark.parametrize("within_one_transaction", [True, False])
-def test_a_vault_opened_again_remembers_nothing(
+def test_a_reopened_vault_starts_empty(
     governed: Ledger, owner: Keypair, within_one_transaction: bool
 ) -> None:
     key = owner.pubkey()
@@ -86,7 +86,7 @@ def test_a_vault_opened_again_remembers_nothing(
 
 
 def fill(ledger: Ledger, owner: Keypair) -> None:
-    """Leaves something in every field that an empty vault can have."""
+    """Set every field that an empty vault can have set."""
     key, other = owner.pubkey(), Keypair().pubkey()
     for instruction in (
         add_delegate(key, other),
@@ -110,10 +110,12 @@ def test_lamports_sent_back_at_once_do_not_revive_a_vault(governed: Ledger, owne
     assert (bytes(revived.data), revived.lamports) == (b"", amount)
     assert revived.owner == SYSTEM
     assert_refused(governed.send(close(owner), owner), "AccountNotInitialized")
-    governed.must(initialize_vault(owner.pubkey()), owner)  # nor do they keep one from being made
+    governed.must(initialize_vault(owner.pubkey()), owner)  # nor do they prevent a new vault
 
 
-def test_a_vault_that_holds_anything_stays(governed: Ledger, governance: Keypair) -> None:
+def test_a_vault_that_holds_anything_cannot_be_closed(
+    governed: Ledger, governance: Keypair
+) -> None:
     owner = governed.owner(deposited=10)
     key, program = owner.pubkey(), Keypair().pubkey()
     refused(governed, key, close(owner), owner, error="NonZeroBalance")
@@ -122,7 +124,7 @@ def test_a_vault_that_holds_anything_stays(governed: Ledger, governance: Keypair
     governed.must(whitelist, governance)
     lend = build("yield_deposit", key, accounts={"yield_program": program}, amount=3)
     governed.must(lend, owner)
-    governed.must(withdraw(key, 3 + 4), owner)  # the timelock is due
+    governed.must(withdraw(key, 3 + 4), owner)  # the timelock has matured
     refused(governed, key, close(owner), owner, error="NonZeroBalance")
     back = build("yield_withdraw", key, accounts={"yield_program": program}, amount=3)
     governed.must(back, owner)
@@ -131,10 +133,8 @@ def test_a_vault_that_holds_anything_stays(governed: Ledger, governance: Keypair
     governed.must(close(owner), owner)
 
 
-def test_tokens_that_came_without_a_deposit_keep_a_vault_open(
-    governed: Ledger, owner: Keypair
-) -> None:
-    """Anybody can send them, and nothing takes them out: the owner's rent stays there too."""
+def test_tokens_sent_without_a_deposit_keep_a_vault_open(governed: Ledger, owner: Keypair) -> None:
+    """Anyone can send them and no instruction takes them out, so the owner's rent is stuck too."""
     stranger = governed.wallet(usdt=1)
     source, vault = token_address(stranger.pubkey()), vault_address(owner.pubkey())
     metas = [
@@ -148,7 +148,9 @@ def test_tokens_that_came_without_a_deposit_keep_a_vault_open(
     refused(governed, owner.pubkey(), close(owner), owner, error="NonZeroBalance")
 
 
-def test_nobody_but_the_owner_closes(governed: Ledger, governance: Keypair, owner: Keypair) -> None:
+def test_only_the_owner_closes_a_vault(
+    governed: Ledger, governance: Keypair, owner: Keypair
+) -> None:
     delegate = governed.wallet()
     governed.must(add_delegate(owner.pubkey(), delegate.pubkey()), owner)
     for other in (delegate, governed.wallet(), governance):

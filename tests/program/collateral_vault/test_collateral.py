@@ -1,4 +1,4 @@
-"""Locking, unlocking and transferring collateral: by which program, and what is written down."""
+"""Locking, unlocking and transferring collateral: the calling program and the recorded balances."""
 
 from typing import Any
 
@@ -29,7 +29,7 @@ MAX = 2**64 - 1
 
 @pytest.fixture
 def traded(governed: Ledger) -> Ledger:
-    """A chain whose one authorized program is the position manager."""
+    """A chain whose only authorized program is the position manager."""
     return positions.with_position_manager(governed)
 
 
@@ -50,7 +50,9 @@ def change(name: str, owner: Pubkey, amount: int, locked: int, available: int) -
     return ((f"{name}Event", parties | moved), ("TransactionEvent", parties | recorded))
 
 
-def test_locks_and_unlocks_move_the_books_and_no_token(traded: Ledger, owner: Keypair) -> None:
+def test_locks_and_unlocks_change_balances_and_move_no_token(
+    traded: Ledger, owner: Keypair
+) -> None:
     key = owner.pubkey()
     before = traded.vault(key)
     outcome = traded.must(open_position(key, 70), owner)
@@ -72,7 +74,7 @@ def test_no_more_is_locked_than_is_available(traded: Ledger, owner: Keypair) -> 
 
 
 def test_no_more_is_unlocked_than_is_locked(traded: Ledger, owner: Keypair) -> None:
-    """The vault keeps its own count, whatever the position manager believes."""
+    """The vault keeps its own count, whatever the position manager's summary says."""
     traded.must(open_position(owner.pubkey(), 100), owner)
     traded.change_vault(owner.pubkey(), locked_balance=40, available_balance=60)
     outcome = traded.send(close_position(owner.pubkey(), 41), owner)
@@ -88,7 +90,7 @@ def test_locking_works_beside_timelocks_and_yield(traded: Ledger, owner: Keypair
     traded.must(close_position(key, 50), owner)
 
 
-def test_books_that_do_not_add_up_lock_nothing(traded: Ledger, owner: Keypair) -> None:
+def test_balances_that_do_not_add_up_lock_nothing(traded: Ledger, owner: Keypair) -> None:
     traded.change_vault(owner.pubkey(), available_balance=99)
     assert_refused(traded.send(open_position(owner.pubkey(), 1), owner), "InvariantViolation")
 
@@ -108,7 +110,7 @@ def test_frozen_vaults_neither_lock_nor_unlock(
 # Transfers
 
 
-def test_a_transfer_moves_books_and_tokens_of_both_vaults(
+def test_a_transfer_moves_balances_and_tokens_of_both_vaults(
     traded: Ledger, owner: Keypair, taker: Keypair, governance: Keypair
 ) -> None:
     giver, gets = owner.pubkey(), taker.pubkey()
@@ -146,7 +148,7 @@ def test_only_what_is_available_is_transferred(
     traded.must(rebalance_collateral(*keys, 40), governance)
 
 
-def test_a_full_vault_takes_no_more(
+def test_a_full_vault_receives_no_more(
     traded: Ledger, owner: Keypair, taker: Keypair, governance: Keypair
 ) -> None:
     traded.change_vault(taker.pubkey(), total_balance=MAX, available_balance=MAX)
@@ -159,8 +161,8 @@ def test_a_full_vault_takes_no_more(
 def test_a_transfer_checks_the_tokens_of_both_vaults(
     traded: Ledger, owner: Keypair, taker: Keypair, governance: Keypair, side: str
 ) -> None:
-    wallet, held = {"owner": (owner, 99), "taker": (taker, 4)}[side]
-    traded.put_tokens(vault_address(wallet.pubkey()), held)
+    wallet, amount = {"owner": (owner, 99), "taker": (taker, 4)}[side]
+    traded.put_tokens(vault_address(wallet.pubkey()), amount)
     moved = rebalance_collateral(governance.pubkey(), owner.pubkey(), taker.pubkey(), 1)
     assert_refused(traded.send(moved, governance), "InvariantViolation")
 
@@ -184,7 +186,7 @@ def direct(owner: Pubkey, taker: Pubkey, amount: int = 1) -> list[Instruction]:
     ]
 
 
-def test_nobody_calls_directly(
+def test_direct_calls_are_refused(
     traded: Ledger, owner: Keypair, taker: Keypair, governance: Keypair
 ) -> None:
     traded.change_authority(authorized_programs=[POSITION_MANAGER, PROGRAM])
@@ -193,7 +195,7 @@ def test_nobody_calls_directly(
             assert_refused(traded.send(called, wallet), "UnauthorizedProgram")
 
 
-def test_honest_neighbours_do_not_make_a_direct_call_honest(
+def test_authorized_calls_in_the_transaction_do_not_authorize_a_direct_call(
     traded: Ledger, owner: Keypair, taker: Keypair
 ) -> None:
     honest = open_position(owner.pubkey(), 1)
@@ -202,9 +204,7 @@ def test_honest_neighbours_do_not_make_a_direct_call_honest(
         assert_refused(outcome, "UnauthorizedProgram")
 
 
-def test_the_caller_is_found_wherever_its_instruction_stands(
-    traded: Ledger, owner: Keypair
-) -> None:
+def test_the_caller_is_found_at_any_instruction_index(traded: Ledger, owner: Keypair) -> None:
     key = owner.pubkey()
     neighbour = chain.get_vault_info(key)
     honest = [neighbour, open_position(key, 3), neighbour, close_position(key, 2), neighbour]
@@ -213,7 +213,7 @@ def test_the_caller_is_found_wherever_its_instruction_stands(
     assert traded.vault(key)["locked_balance"] == 1
 
 
-def test_a_program_that_is_not_on_the_list_moves_nothing(
+def test_an_unauthorized_program_moves_nothing(
     traded: Ledger, owner: Keypair, taker: Keypair, governance: Keypair
 ) -> None:
     key = owner.pubkey()
@@ -228,19 +228,17 @@ def test_a_program_that_is_not_on_the_list_moves_nothing(
         assert_refused(traded.send(called, wallet), "UnauthorizedProgram")
 
 
-def test_an_honest_caller_names_itself_when_it_must(
+def test_an_authorized_caller_names_itself_when_required(
     traded: Ledger, owner: Keypair, governance: Keypair
 ) -> None:
     traded.must(govern("set_cpi_enforced", governance.pubkey(), value=True), governance)
     traded.must(open_position(owner.pubkey(), 1), owner)
 
 
-# Accounts: they are checked before the caller, so that a direct call shows each refusal
+# The accounts are checked before the caller, so that a direct call shows each refusal
 
 
-def test_nothing_is_moved_by_an_amount_of_zero(
-    traded: Ledger, owner: Keypair, taker: Keypair
-) -> None:
+def test_an_amount_of_zero_is_refused(traded: Ledger, owner: Keypair, taker: Keypair) -> None:
     for called in direct(owner.pubkey(), taker.pubkey(), 0):
         assert_refused(traded.send(called, owner), "InvalidAmount")
 
@@ -258,7 +256,7 @@ def test_vaults_of_two_mints_do_not_mix(traded: Ledger, owner: Keypair, taker: K
 
 
 @pytest.mark.parametrize("name", ["from_vault_token_account", "to_vault_token_account"])
-def test_nothing_stands_in_for_a_vaults_tokens(
+def test_no_account_replaces_a_vaults_token_account(
     traded: Ledger, owner: Keypair, taker: Keypair, name: str
 ) -> None:
     for wallet in (owner.pubkey(), vault_address(traded.owner(deposited=1).pubkey())):
@@ -278,7 +276,7 @@ def swapped(at: int, owner: Pubkey, taker: Pubkey, accounts: dict[str, Pubkey]) 
 
 
 @pytest.mark.parametrize(("at", "name"), VAULTS)
-def test_nothing_stands_in_for_a_vault(
+def test_no_account_replaces_a_vault(
     traded: Ledger, owner: Keypair, taker: Keypair, at: int, name: str
 ) -> None:
     data, forged = traded.data(vault_address(owner.pubkey())), Keypair().pubkey()
@@ -293,7 +291,7 @@ def test_nothing_stands_in_for_a_vault(
 
 
 @pytest.mark.parametrize(("at", "name"), NAMES)
-def test_nothing_stands_in_for_the_authority_or_the_sysvar(
+def test_no_account_replaces_the_authority_or_the_sysvar(
     traded: Ledger, owner: Keypair, taker: Keypair, at: int, name: str
 ) -> None:
     forged = Keypair().pubkey()
@@ -308,7 +306,7 @@ def test_no_other_token_program_is_called(traded: Ledger, owner: Keypair, taker:
     assert_refused(traded.send(called, owner), "InvalidProgramId")
 
 
-def test_accounts_need_their_rights_and_their_number(
+def test_missing_rights_and_missing_accounts_are_refused(
     traded: Ledger, owner: Keypair, taker: Keypair
 ) -> None:
     for whole in direct(owner.pubkey(), taker.pubkey()):

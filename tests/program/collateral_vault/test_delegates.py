@@ -1,4 +1,4 @@
-"""Whom an owner lets act, up to sixteen, and what stays untouched around the list."""
+"""The list of up to sixteen delegates, and the fields around it."""
 
 from solders.keypair import Keypair
 
@@ -9,7 +9,7 @@ from tests.program.harness.refusals import assert_refused
 KEYS = [Keypair().pubkey() for _ in range(17)]
 
 
-def test_delegates_are_kept_in_the_order_they_came(ledger: Ledger) -> None:
+def test_delegates_keep_the_order_of_their_addition(ledger: Ledger) -> None:
     owner = ledger.owner()
     for key in KEYS[:3]:
         ledger.must(add_delegate(owner.pubkey(), key), owner)
@@ -34,18 +34,18 @@ def test_the_same_delegate_is_not_added_twice(ledger: Ledger) -> None:
     assert_refused(ledger.send(add_delegate(owner.pubkey(), KEYS[0]), owner), "AlreadyExists")
 
 
-def test_the_owner_is_no_delegate_of_itself(ledger: Ledger) -> None:
+def test_the_owner_cannot_be_its_own_delegate(ledger: Ledger) -> None:
     owner = ledger.owner()
     outcome = ledger.send(add_delegate(owner.pubkey(), owner.pubkey()), owner)
     assert_refused(outcome, "AlreadyExists")
 
 
-def test_removing_who_is_not_there_is_refused(ledger: Ledger) -> None:
+def test_removing_an_unknown_delegate_is_refused(ledger: Ledger) -> None:
     owner = ledger.owner()
     assert_refused(ledger.send(remove_delegate(owner.pubkey(), KEYS[0]), owner), "NotFound")
 
 
-def test_a_removed_delegate_can_do_nothing_more(governed: Ledger) -> None:
+def test_a_removed_delegate_can_no_longer_act(governed: Ledger) -> None:
     owner, delegate = governed.owner(deposited=10), governed.wallet(usdt=10)
     governed.must(add_delegate(owner.pubkey(), delegate.pubkey()), owner)
     governed.must(withdraw(owner.pubkey(), 1, authority=delegate.pubkey()), delegate)
@@ -57,13 +57,13 @@ def test_a_removed_delegate_can_do_nothing_more(governed: Ledger) -> None:
         assert_refused(governed.send(instruction, delegate), "Unauthorized")
 
 
-def test_what_lies_around_the_list_keeps_its_value(ledger: Ledger) -> None:
+def test_fields_around_the_list_keep_their_values(ledger: Ledger) -> None:
     owner = ledger.owner(deposited=1_000)
     fill_vault(ledger, owner)
     before = ledger.vault(owner.pubkey())
     first, last = before["delegates"][0], before["delegates"][15]
-    for gone in (first, last):
-        ledger.must(remove_delegate(owner.pubkey(), gone), owner)
+    for removed in (first, last):
+        ledger.must(remove_delegate(owner.pubkey(), removed), owner)
     assert ledger.vault(owner.pubkey()) == before | {"delegates": before["delegates"][1:15]}
     for back in (first, last):
         ledger.must(add_delegate(owner.pubkey(), back), owner)

@@ -1,4 +1,4 @@
-"""Paying in: the books, the tokens and the events say the same."""
+"""Deposits: the recorded balances, the tokens and the events agree."""
 
 import pytest
 
@@ -9,7 +9,7 @@ from tests.program.harness.refusals import assert_refused
 MAX = 2**64 - 1
 
 
-def test_a_deposit_moves_tokens_and_books_alike(ledger: Ledger) -> None:
+def test_a_deposit_moves_tokens_and_balances_alike(ledger: Ledger) -> None:
     owner = ledger.owner(usdt=1_000 * USDT)
     key, vault = owner.pubkey(), vault_address(owner.pubkey())
     before = ledger.vault(key)
@@ -51,7 +51,7 @@ def test_a_deposit_of_nothing_is_refused(ledger: Ledger) -> None:
     assert_refused(ledger.send(deposit(owner.pubkey(), 0), owner), "InvalidAmount")
 
 
-def test_a_deposit_of_more_than_one_has_is_refused_by_the_token_program(ledger: Ledger) -> None:
+def test_a_deposit_beyond_the_wallet_is_refused_by_the_token_program(ledger: Ledger) -> None:
     owner = ledger.owner(usdt=5)
     outcome = ledger.send(deposit(owner.pubkey(), 6), owner)
     assert outcome.error == 1  # SPL Token's InsufficientFunds
@@ -62,7 +62,7 @@ def test_a_deposit_of_more_than_one_has_is_refused_by_the_token_program(ledger: 
 @pytest.mark.parametrize("full", ["total_balance", "available_balance", "total_deposited"])
 def test_a_deposit_that_a_counter_cannot_hold_is_refused(ledger: Ledger, full: str) -> None:
     owner = ledger.owner(usdt=5)
-    # There are not so many tokens: the sum is written by hand.
+    # So many tokens do not exist: the total is written directly.
     ledger.change_vault(owner.pubkey(), **{full: MAX})
     assert_refused(ledger.send(deposit(owner.pubkey(), 1), owner), "Overflow")
 

@@ -1,4 +1,4 @@
-"""Getting tokens back to their owner when the ordinary way out is shut."""
+"""Returning tokens to their owner when ordinary withdrawals are blocked."""
 
 import pytest
 from solders.instruction import Instruction
@@ -34,7 +34,7 @@ YIELD = Keypair().pubkey()
 
 @pytest.fixture
 def traded(governed: Ledger, governance: Keypair) -> Ledger:
-    """The position manager, authorized."""
+    """A chain whose only authorized program is the position manager."""
     governed.svm.add_program(POSITION_MANAGER, ELF.read_bytes())
     add = govern("add_authorized_program", governance.pubkey(), value=POSITION_MANAGER)
     governed.must(add, governance)
@@ -43,13 +43,13 @@ def traded(governed: Ledger, governance: Keypair) -> Ledger:
 
 @pytest.fixture
 def owner(traded: Ledger) -> Keypair:
-    """The owner of 1,000 in a vault, of which nothing is locked."""
+    """The owner of 1,000 in a vault, none of it locked."""
     return trader(traded, deposited=1_000)
 
 
 @pytest.fixture
 def locked(traded: Ledger, owner: Keypair) -> Keypair:
-    """The owner of 1,000 in a vault, of which a position holds 600."""
+    """The owner of 1,000 in a vault, 600 of it locked for a position."""
     traded.must(open_position(owner.pubkey(), 600), owner)
     return owner
 
@@ -63,14 +63,14 @@ def rescue(owner: Keypair, amount: int, *, by: Keypair, to: Pubkey | None = None
 
 
 def rescued(owner: Keypair, by: Keypair, amount: int, *left: int) -> tuple[Event, ...]:
-    """The events of a rescue that leaves so much in total, available and locked."""
+    """Return a rescue's events; `left` is the remaining total, available and locked balance."""
     whose = {"vault": vault_address(owner.pubkey()), "owner": owner.pubkey()}
     balances = ("new_total_balance", "new_available_balance", "new_locked_balance")
-    said = whose | {"authority": by.pubkey(), "amount": amount}
-    said |= dict(zip(balances, left, strict=True))
+    fields = whose | {"authority": by.pubkey(), "amount": amount}
+    fields |= dict(zip(balances, left, strict=True))
     kind = {"transaction_type": "EmergencyWithdrawal", "timestamp": START}
     return (
-        ("EmergencyWithdrawEvent", said),
+        ("EmergencyWithdrawEvent", fields),
         ("TransactionEvent", whose | {"amount": amount} | kind),
     )
 
@@ -147,7 +147,7 @@ def test_governance_takes_what_is_available_first_and_then_what_is_locked(
     assert (traded.tokens(key), traded.tokens(governance.pubkey())) == (1_000, 0)
 
 
-def test_a_position_whose_collateral_was_taken_leaves_the_owner_this_way_out_only(
+def test_a_position_without_its_collateral_leaves_the_owner_only_the_rescue(
     traded: Ledger, governance: Keypair, locked: Keypair
 ) -> None:
     key = locked.pubkey()
@@ -162,7 +162,7 @@ def test_a_position_whose_collateral_was_taken_leaves_the_owner_this_way_out_onl
     ordinary = withdraw(key, 1_000, remaining=[summary])
     refused(traded, key, ordinary, locked, error="OpenPositionsExist")
 
-    # Nothing brings the two together again, since each close unlocks as much as it forgets.
+    # Nothing reconciles the two, since each close unlocks as much as it subtracts.
     traded.must(open_position(key, 600), locked)
     traded.must(close_position(key, 600), locked)
     refused(traded, key, close_position(key, 600), locked, error="InsufficientFunds")
@@ -171,7 +171,7 @@ def test_a_position_whose_collateral_was_taken_leaves_the_owner_this_way_out_onl
     assert traded.tokens(key) == 1_000
 
 
-# Neither
+# Anyone
 
 
 def test_nobody_else_takes_anything(traded: Ledger, owner: Keypair) -> None:
@@ -194,7 +194,7 @@ def test_a_rescue_of_nothing_is_refused(
         refused(traded, owner.pubkey(), nothing, one, error="InvalidAmount")
 
 
-def test_timelocks_and_yield_are_out_of_everybodys_reach(
+def test_nobody_can_rescue_timelocks_or_yield(
     traded: Ledger, governance: Keypair, owner: Keypair
 ) -> None:
     key = owner.pubkey()
@@ -211,7 +211,7 @@ def test_timelocks_and_yield_are_out_of_everybodys_reach(
     assert traded.vault(key)["total_balance"] == 500
 
 
-# To whom
+# Recipients
 
 
 def test_tokens_go_to_any_account_of_the_owners_wallet_and_to_no_other(
@@ -233,7 +233,7 @@ def test_tokens_go_to_any_account_of_the_owners_wallet_and_to_no_other(
     assert traded.tokens_at(second) == 20
 
 
-def test_it_pays_in_the_vaults_token_only(
+def test_a_rescue_pays_only_the_vaults_token(
     traded: Ledger, governance: Keypair, owner: Keypair
 ) -> None:
     other_mint = Keypair().pubkey()
@@ -243,10 +243,10 @@ def test_it_pays_in_the_vaults_token_only(
         refused(traded, owner.pubkey(), wrong, one, error="ConstraintTokenMint")
 
 
-# What stops a withdrawal, and not this
+# What blocks a withdrawal but not a rescue
 
 
-def test_freeze_delay_rate_and_multisig_do_not_hold_it_up(
+def test_freeze_delay_rate_and_multisig_do_not_block_a_rescue(
     traded: Ledger, governance: Keypair, owner: Keypair
 ) -> None:
     key, cosigner = owner.pubkey(), traded.wallet()

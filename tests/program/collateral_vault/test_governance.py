@@ -1,4 +1,4 @@
-"""What governance may set, that nobody else may, and that the lists hold 64 and no more."""
+"""Settings of governance, which nobody else may change, and its lists of at most 64 programs."""
 
 from typing import Any
 
@@ -39,7 +39,7 @@ EVERY: list[tuple[str, Any]] = [
 
 @pytest.fixture
 def listed(governed: Ledger) -> Ledger:
-    """An authority with everything set, so that whatever moves shows."""
+    """An authority with every field set, so that any field that moves shows."""
     governed.change_authority(
         authorized_programs=[KEYS[0]], yield_whitelist=[KEYS[0]], risk_level=7
     )
@@ -60,7 +60,7 @@ def test_a_setting_changes_itself_and_nothing_else(
 
 
 @pytest.mark.parametrize(("entry", "field"), LISTS)
-def test_programs_are_kept_in_the_order_they_came(
+def test_programs_keep_the_order_of_their_addition(
     listed: Ledger, governance: Keypair, entry: str, field: str
 ) -> None:
     before, key = listed.authority(), governance.pubkey()
@@ -124,7 +124,7 @@ def test_nobody_but_governance_changes_the_authority(
 
 
 @pytest.mark.parametrize(("name", "value"), EVERY)
-def test_accounts_of_governance_need_their_rights_and_their_number(
+def test_missing_rights_and_missing_accounts_of_governance_are_refused(
     listed: Ledger, governance: Keypair, name: str, value: Any
 ) -> None:
     whole, payer = govern(name, governance.pubkey(), value=value), listed.wallet()
@@ -139,7 +139,7 @@ def test_accounts_of_governance_need_their_rights_and_their_number(
 
 
 @pytest.mark.parametrize(("name", "value"), EVERY)
-def test_nothing_stands_in_for_the_authority(
+def test_no_account_replaces_the_authority(
     listed: Ledger, governance: Keypair, name: str, value: Any
 ) -> None:
     data, vault = listed.data(authority_address()), chain.vault_address(listed.owner().pubkey())
@@ -156,9 +156,7 @@ def test_nothing_stands_in_for_the_authority(
         assert_refused(listed.send(swapped, governance), refusal)
 
 
-def test_a_program_once_removed_needs_no_summary_any_more(
-    governed: Ledger, governance: Keypair
-) -> None:
+def test_a_removed_program_needs_no_summary(governed: Ledger, governance: Keypair) -> None:
     owner = governed.owner(deposited=10)
     add = govern("add_authorized_program", governance.pubkey(), value=POSITION_MANAGER)
     governed.must(add, governance)

@@ -1,4 +1,4 @@
-"""Opening the system: the authority account, and each owner's vault."""
+"""Initialization of the authority account and of each owner's vault."""
 
 from typing import Any
 
@@ -81,7 +81,7 @@ def test_an_authority_at_another_address_is_refused(ledger: Ledger) -> None:
         assert_refused(outcome, "ConstraintSeeds")
 
 
-def test_a_new_vault_is_empty_and_its_owners(ledger: Ledger) -> None:
+def test_a_new_vault_is_empty_and_belongs_to_its_owner(ledger: Ledger) -> None:
     owner = ledger.wallet()
     ledger.must(initialize_vault(owner.pubkey()), owner)
     vault, bump = Pubkey.find_program_address([b"vault", bytes(owner.pubkey())], PROGRAM)
@@ -130,7 +130,7 @@ def test_lamports_sent_to_the_address_before_do_not_block_the_authority(ledger: 
     assert ledger.authority()["authorized_programs"] == KEYS[:2]
 
 
-def test_a_token_account_that_somebody_made_before_is_taken_over(ledger: Ledger) -> None:
+def test_an_existing_token_account_of_the_vault_is_used(ledger: Ledger) -> None:
     owner = ledger.wallet()
     vault = vault_address(owner.pubkey())
     ledger.put_tokens(vault, 7)
@@ -139,7 +139,7 @@ def test_a_token_account_that_somebody_made_before_is_taken_over(ledger: Ledger)
     assert ledger.tokens(vault) == 7
 
 
-def test_a_vault_cannot_be_made_anew(ledger: Ledger) -> None:
+def test_a_vault_cannot_be_created_twice(ledger: Ledger) -> None:
     owner = ledger.owner(deposited=5)
     before = ledger.vault(owner.pubkey())
     assert_refused(ledger.send(initialize_vault(owner.pubkey()), owner), "AlreadyInitialized")

@@ -1,4 +1,4 @@
-"""Who may act for a vault once several must sign, and who decides that."""
+"""Multisig: who may act for a vault when several must sign, and who decides that."""
 
 from typing import Any
 
@@ -25,19 +25,19 @@ each_authorized = pytest.mark.parametrize("name", AUTHORIZED)
 
 @pytest.fixture
 def owner(governed: Ledger, governance: Keypair) -> Keypair:
-    """The owner of a vault for which each of the authorized instructions has something to do."""
+    """The owner of a vault on which each of the authorized instructions can succeed."""
     owner = governed.owner(deposited=100)
     governed.must(govern("add_yield_program", governance.pubkey(), value=YIELD), governance)
     lend = build("yield_deposit", owner.pubkey(), accounts={"yield_program": YIELD}, amount=20)
     governed.must(lend, owner)
-    # Yield accrues in the yield program, whose accounts these tests do without.
+    # Yield accrues in the yield program, whose accounts these tests leave out.
     governed.change_vault(owner.pubkey(), yield_accrued_balance=20)
     return owner
 
 
 @pytest.fixture
 def signers(governed: Ledger, owner: Keypair) -> list[Keypair]:
-    """Three signers, of whom two must sign."""
+    """Three signers with a threshold of two."""
     keypairs = [governed.wallet() for _ in range(3)]
     governed.must(set_multisig(owner, [each.pubkey() for each in keypairs], 2), owner)
     return keypairs
@@ -48,7 +48,7 @@ def set_multisig(owner: Keypair, signers: list[Pubkey], threshold: int) -> Instr
 
 
 def order(name: str, owner: Keypair, first: Keypair, *others: Keypair) -> Instruction:
-    """An authorized instruction by `first`, with `others` as extra signers."""
+    """Return an authorized instruction by `first`, with `others` as extra signers."""
     accounts = {"yield_program": YIELD} if "yield" in name else {}
     remaining = [signer(other.pubkey()) for other in others]
     arguments: dict[str, Any] = AUTHORIZED[name]
@@ -81,14 +81,14 @@ def test_the_owner_sets_signers_and_threshold_and_nothing_else(
         assert events == ()
 
 
-def test_disabling_forgets_the_signers(governed: Ledger, owner: Keypair) -> None:
+def test_disabling_removes_the_signers(governed: Ledger, owner: Keypair) -> None:
     governed.must(set_multisig(owner, KEYS[:3], 3), owner)
     disable = build("disable_vault_multisig", owner.pubkey())
     events = changes(
         governed, owner.pubkey(), disable, owner, multisig_signers=[], multisig_threshold=0
     )
     assert events == ()
-    governed.must(disable, owner)  # again is no error
+    governed.must(disable, owner)  # repeating it is no error
     governed.must(order("withdraw", owner, owner), owner)
 
 
@@ -102,14 +102,14 @@ def test_disabling_forgets_the_signers(governed: Ledger, owner: Keypair) -> None
         (KEYS[:11], 2, "Overflow"),
     ],
 )
-def test_a_multisig_that_cannot_be_is_refused(
+def test_an_invalid_multisig_is_refused(
     governed: Ledger, owner: Keypair, signers: list[Pubkey], threshold: int, error: str
 ) -> None:
     governed.must(set_multisig(owner, KEYS[5:8], 2), owner)
     refused(governed, owner.pubkey(), set_multisig(owner, signers, threshold), owner, error=error)
 
 
-def test_nobody_but_the_owner_decides_who_signs(
+def test_only_the_owner_configures_the_multisig(
     governed: Ledger, owner: Keypair, signers: list[Keypair]
 ) -> None:
     delegate, stranger = governed.wallet(), governed.wallet()
@@ -129,7 +129,7 @@ def test_nobody_but_the_owner_decides_who_signs(
         refused(governed, owner.pubkey(), fixed, owner, error="ConstraintMut")
 
 
-# Acting
+# Authorization
 
 
 @each_authorized
@@ -146,7 +146,7 @@ def test_without_multisig_the_owner_or_a_delegate_acts(
 
 
 @each_authorized
-def test_with_a_threshold_of_zero_signers_are_only_noted(
+def test_with_a_threshold_of_zero_signers_have_no_effect(
     governed: Ledger, owner: Keypair, name: str
 ) -> None:
     noted = governed.wallet()
@@ -165,7 +165,7 @@ def test_enough_signers_act_one_of_them_as_the_authority(
 
 
 @each_authorized
-def test_anyone_may_carry_what_enough_signers_signed(
+def test_anyone_may_submit_what_enough_signers_signed(
     governed: Ledger, owner: Keypair, signers: list[Keypair], name: str
 ) -> None:
     carrier = governed.wallet()
@@ -186,7 +186,7 @@ def test_a_signer_counts_once(
 
 
 @each_authorized
-def test_who_is_named_but_did_not_sign_does_not_count(
+def test_a_named_signer_who_did_not_sign_does_not_count(
     governed: Ledger, owner: Keypair, signers: list[Keypair], name: str
 ) -> None:
     one, two, _ = signers
@@ -214,7 +214,7 @@ def test_an_owner_among_the_signers_counts_as_one(governed: Ledger, owner: Keypa
     governed.must(order("withdraw", owner, owner, other), owner, other)
 
 
-def test_a_signer_who_was_replaced_does_not_count_any_more(
+def test_a_replaced_signer_no_longer_counts(
     governed: Ledger, owner: Keypair, signers: list[Keypair]
 ) -> None:
     one, two, three = signers

@@ -1,4 +1,4 @@
-"""Tokens out of everybody's reach for a time, to the second."""
+"""Timelocks: tokens that nobody can move for a time, exact to the second."""
 
 from typing import Any
 
@@ -41,8 +41,8 @@ def timelock(amount: int, unlock_time: int) -> dict[str, int]:
 
 def released(owner: Keypair, total: int, left: int) -> Event:
     key = owner.pubkey()
-    said: dict[str, Any] = {"vault": vault_address(key), "owner": key}
-    return "TimelocksReleasedEvent", said | {"released_total": total, "remaining_timelocks": left}
+    fields: dict[str, Any] = {"vault": vault_address(key), "owner": key}
+    return "TimelocksReleasedEvent", fields | {"released_total": total, "remaining_timelocks": left}
 
 
 # Scheduling
@@ -60,9 +60,9 @@ def test_a_timelock_takes_from_available_only(governed: Ledger, owner: Keypair) 
             available_balance=left,
             timelocks=list(locks),
         )
-        said: dict[str, Any] = {"vault": vault_address(key), "owner": key, "amount": amount}
-        said |= {"unlock_time": START + seconds, "remaining_timelocks": len(locks)}
-        assert events == (("TimelockScheduledEvent", said),)
+        fields: dict[str, Any] = {"vault": vault_address(key), "owner": key, "amount": amount}
+        fields |= {"unlock_time": START + seconds, "remaining_timelocks": len(locks)}
+        assert events == (("TimelockScheduledEvent", fields),)
     assert governed.tokens(vault_address(key)) == 1_000
 
 
@@ -78,13 +78,13 @@ def test_a_timelock_takes_from_available_only(governed: Ledger, owner: Keypair) 
         (10, MAX - START + 1, "Overflow"),
     ],
 )
-def test_a_timelock_that_cannot_be_is_refused(
+def test_an_invalid_timelock_is_refused(
     governed: Ledger, owner: Keypair, amount: int, seconds: int, error: str
 ) -> None:
     refused(governed, owner.pubkey(), schedule(owner, amount, seconds), owner, error=error)
 
 
-def test_a_timelock_may_last_as_long_as_time_is_counted(governed: Ledger, owner: Keypair) -> None:
+def test_a_timelock_may_last_until_the_highest_timestamp(governed: Ledger, owner: Keypair) -> None:
     governed.must(schedule(owner, 10, MAX - START), owner)
     assert governed.vault(owner.pubkey())["timelocks"] == [timelock(10, MAX)]
 
@@ -101,7 +101,7 @@ def test_matured_timelocks_do_not_count_as_available_until_released(
 # Releasing
 
 
-def test_anyone_releases_what_is_due_and_nothing_else(governed: Ledger, owner: Keypair) -> None:
+def test_anyone_releases_matured_timelocks_and_no_others(governed: Ledger, owner: Keypair) -> None:
     for amount, seconds in ((100, 10), (200, 30), (400, 20)):
         governed.must(schedule(owner, amount, seconds), owner)
     stranger = governed.wallet()
@@ -117,7 +117,7 @@ def test_anyone_releases_what_is_due_and_nothing_else(governed: Ledger, owner: K
     assert events == (released(owner, 500, 1),)
 
 
-def test_a_release_is_due_at_its_second(governed: Ledger, owner: Keypair) -> None:
+def test_a_timelock_matures_at_its_exact_second(governed: Ledger, owner: Keypair) -> None:
     governed.must(schedule(owner, 100, 60), owner)
     for seconds in (0, 59):
         governed.set_time(START + seconds)
@@ -146,10 +146,10 @@ def test_a_release_names_a_signer_and_the_vaults_owner(governed: Ledger, owner: 
         refused(governed, key, fixed, stranger, owner, error="ConstraintMut")
 
 
-# Withdrawing and depositing beside timelocks
+# Withdrawals and deposits beside timelocks
 
 
-def test_a_withdrawal_releases_what_is_due_first_and_reports_it(
+def test_a_withdrawal_releases_matured_timelocks_first_and_reports_it(
     governed: Ledger, owner: Keypair
 ) -> None:
     for amount, seconds in ((200, 10), (300, 11), (400, 0)):
@@ -170,7 +170,9 @@ def test_a_withdrawal_releases_what_is_due_first_and_reports_it(
     assert others[0][1]["new_available_balance"] == 50
 
 
-def test_a_timelock_holds_until_its_second(governed: Ledger, owner: Keypair) -> None:
+def test_a_withdrawal_cannot_use_a_timelock_before_its_second(
+    governed: Ledger, owner: Keypair
+) -> None:
     key = owner.pubkey()
     governed.must(schedule(owner, 600, 100), owner)
     for seconds in (0, 99):
@@ -187,7 +189,7 @@ def test_a_refused_withdrawal_releases_nothing(governed: Ledger, owner: Keypair)
     before = governed.vault(owner.pubkey())
     outcome = governed.send(withdraw(owner.pubkey(), 1_001), owner)
     assert_refused(outcome, "InsufficientFunds")
-    # It was logged before the refusal: events of a failed transaction are void.
+    # It was logged before the refusal; events of a failed transaction are void.
     assert outcome.events == (released(owner, 600, 0),)
     assert governed.vault(owner.pubkey()) == before
 

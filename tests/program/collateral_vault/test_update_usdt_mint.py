@@ -1,4 +1,4 @@
-"""Another mint for an empty vault, by governance."""
+"""Governance gives an empty vault another mint."""
 
 import pytest
 from solders.instruction import Instruction
@@ -56,8 +56,8 @@ def test_the_vault_works_with_its_new_mint_and_no_longer_with_the_old(
         usdt_mint=NEW_MINT,
         token_account=tokens,
     )
-    said = {"vault": vault, "old_mint": MINT, "new_mint": NEW_MINT}
-    assert events == (("UpdateUsdtMintEvent", said),)
+    fields = {"vault": vault, "old_mint": MINT, "new_mint": NEW_MINT}
+    assert events == (("UpdateUsdtMintEvent", fields),)
     assert governed.data(tokens) == token_data(vault, 0, NEW_MINT)
 
     refused(governed, key, build("deposit", key, amount=1), owner, error="ConstraintAssociated")
@@ -73,25 +73,25 @@ def test_the_vault_works_with_its_new_mint_and_no_longer_with_the_old(
     governed.must(build("close_vault", key, accounts={"vault_token_account": tokens}), owner)
 
 
-def test_a_mint_may_be_taken_back_and_its_token_account_is_there_still(
+def test_a_vault_may_return_to_its_first_mint_and_token_account(
     governed: Ledger, governance: Keypair, owner: Keypair
 ) -> None:
     governed.must(update(owner, governance), governance)
     governed.must(update(owner, governance, MINT), governance)
-    governed.must(update(owner, governance, MINT), governance)  # nor does the same one again harm
+    governed.must(update(owner, governance, MINT), governance)  # repeating it is no error
     vault = governed.vault(owner.pubkey())
     assert vault["usdt_mint"] == MINT
     assert vault["token_account"] == token_address(vault_address(owner.pubkey()))
     governed.must(build("deposit", owner.pubkey(), amount=1), owner)
 
 
-def test_a_token_account_that_somebody_made_before_is_taken(
+def test_an_existing_token_account_of_the_new_mint_is_used(
     governed: Ledger, governance: Keypair, owner: Keypair
 ) -> None:
     vault = vault_address(owner.pubkey())
     governed.put_tokens(vault, 7, mint=NEW_MINT)
     governed.must(update(owner, governance), governance)
-    assert governed.vault(owner.pubkey())["total_balance"] == 0  # gifts are nobody's deposit
+    assert governed.vault(owner.pubkey())["total_balance"] == 0  # direct transfers do not count
 
 
 def test_governance_pays_for_the_new_token_account(
@@ -115,7 +115,7 @@ def test_a_vault_that_holds_anything_keeps_its_mint(
     refused(governed, key, change, governance, error="NonZeroBalance")
 
 
-def test_nobody_but_governance_gives_a_vault_another_mint(
+def test_only_governance_changes_a_vaults_mint(
     governed: Ledger, governance: Keypair, owner: Keypair
 ) -> None:
     for other in (owner, governed.wallet()):
@@ -141,7 +141,7 @@ def test_the_token_account_is_the_vaults_for_the_new_mint(
         refused(governed, key, wrong, governance, error="ConstraintAssociated")
 
 
-def test_what_is_no_mint_of_the_token_program_is_refused(
+def test_an_account_that_is_no_mint_of_the_token_program_is_refused(
     governed: Ledger, governance: Keypair, owner: Keypair
 ) -> None:
     key, unknown, uninitialised, forged = owner.pubkey(), *(Keypair().pubkey() for _ in range(3))
@@ -156,10 +156,10 @@ def test_what_is_no_mint_of_the_token_program_is_refused(
         refused(governed, key, update(owner, governance, mint), governance, error=error)
 
 
-def test_a_token_account_that_is_not_the_vaults_any_more_is_refused(
+def test_a_token_account_that_no_longer_belongs_to_the_vault_is_refused(
     governed: Ledger, governance: Keypair, owner: Keypair
 ) -> None:
-    """SPL Token lets an account's owner give it away, but a vault never does: written by hand."""
+    """A vault never gives its token account away, but SPL Token permits it: write it directly."""
     key = owner.pubkey()
     address = token_address(vault_address(key), NEW_MINT)
     governed.put(address, TOKEN, token_data(key, 0, NEW_MINT))
@@ -170,7 +170,7 @@ def test_a_token_account_that_is_not_the_vaults_any_more_is_refused(
     assert governed.vault(key) == before
 
 
-def test_programs_are_those_of_the_interface(
+def test_only_the_programs_of_the_interface_are_accepted(
     governed: Ledger, governance: Keypair, owner: Keypair
 ) -> None:
     for name in ("system_program", "token_program", "associated_token_program"):

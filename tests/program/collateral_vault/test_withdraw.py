@@ -1,4 +1,4 @@
-"""Paying out: who may, to whom, how much, and what is written down."""
+"""Withdrawals: authorization, recipients, limits of the amount, and recorded balances."""
 
 import pytest
 from solders.instruction import Instruction
@@ -24,7 +24,7 @@ from tests.program.harness.venues import Venue
 MAX = 2**64 - 1
 
 
-def test_a_withdrawal_moves_tokens_and_books_alike(governed: Ledger) -> None:
+def test_a_withdrawal_moves_tokens_and_balances_alike(governed: Ledger) -> None:
     owner = governed.owner(deposited=1_000 * USDT)
     key, vault = owner.pubkey(), vault_address(owner.pubkey())
     before = governed.vault(key)
@@ -77,14 +77,14 @@ def test_a_withdrawal_of_nothing_is_refused(governed: Ledger) -> None:
     assert_refused(governed.send(withdraw(owner.pubkey(), 0), owner), "InvalidAmount")
 
 
-def test_tokens_that_came_without_a_deposit_cannot_be_withdrawn(governed: Ledger) -> None:
+def test_tokens_sent_without_a_deposit_cannot_be_withdrawn(governed: Ledger) -> None:
     owner = governed.owner(deposited=10)
     governed.put_tokens(vault_address(owner.pubkey()), 1_000)
     assert_refused(governed.send(withdraw(owner.pubkey(), 11), owner), "InsufficientFunds")
 
 
-def test_locked_collateral_keeps_everything_in(governed: Ledger, governance: Keypair) -> None:
-    """Even when the program that locked it is not asked any more."""
+def test_locked_collateral_blocks_every_withdrawal(governed: Ledger, governance: Keypair) -> None:
+    """Even when the program that locked it is no longer authorized."""
     owner = governed.owner(deposited=10)
     governed.svm.add_program(POSITION_MANAGER, positions.ELF.read_bytes())
     for step in ("add", "open", "remove"):
@@ -102,13 +102,13 @@ def test_locked_collateral_keeps_everything_in(governed: Ledger, governance: Key
 
 def test_a_lifetime_counter_that_is_full_refuses_instead_of_wrapping(governed: Ledger) -> None:
     owner = governed.owner(deposited=10)
-    # No vault lives long enough to get there: the sum is written by hand.
+    # No vault lives long enough to reach this total: it is written directly.
     governed.change_vault(owner.pubkey(), total_withdrawn=MAX)
     assert_refused(governed.send(withdraw(owner.pubkey(), 1), owner), "Overflow")
 
 
 @pytest.mark.parametrize(
-    "books",
+    "balances",
     [
         {"total_balance": 11},
         {"available_balance": 9},
@@ -117,10 +117,12 @@ def test_a_lifetime_counter_that_is_full_refuses_instead_of_wrapping(governed: L
         {"timelocks": [{"amount": 1, "unlock_time": START + 1}]},
     ],
 )
-def test_books_that_do_not_add_up_move_no_token(governed: Ledger, books: dict[str, object]) -> None:
-    """The invariant keeps every instruction from making such books: they are written by hand."""
+def test_balances_that_do_not_add_up_move_no_token(
+    governed: Ledger, balances: dict[str, object]
+) -> None:
+    """No instruction can produce such balances: they are written directly."""
     owner = governed.owner(usdt=1, deposited=10)
-    governed.change_vault(owner.pubkey(), **books)
+    governed.change_vault(owner.pubkey(), **balances)
     for instruction in (
         withdraw(owner.pubkey(), 1),
         chain.deposit(owner.pubkey(), 1),
@@ -130,7 +132,7 @@ def test_books_that_do_not_add_up_move_no_token(governed: Ledger, books: dict[st
     assert governed.tokens(vault_address(owner.pubkey())) == 10
 
 
-def test_a_vault_that_lacks_tokens_is_not_emptied_further(governed: Ledger) -> None:
+def test_a_vault_that_lacks_tokens_pays_nothing_out(governed: Ledger) -> None:
     owner = governed.owner(usdt=1, deposited=10)
     governed.put_tokens(vault_address(owner.pubkey()), 9)
     assert_refused(governed.send(withdraw(owner.pubkey(), 1), owner), "InvariantViolation")
@@ -149,7 +151,7 @@ def test_tokens_lent_to_a_yield_program_need_not_be_in_the_vault(
     assert governed.vault(key)["total_balance"] == 6
 
 
-# Who
+# Authorization
 
 
 def test_a_delegate_withdraws_but_only_to_the_owner(governed: Ledger) -> None:
@@ -170,7 +172,7 @@ def test_a_stranger_withdraws_nothing_even_to_the_owner(governed: Ledger) -> Non
     assert_refused(governed.send(instruction, stranger), "Unauthorized")
 
 
-def test_the_owners_signature_beside_a_strangers_is_not_the_owners_order(
+def test_an_owner_who_only_cosigns_does_not_authorize_a_stranger(
     governed: Ledger,
 ) -> None:
     owner, stranger = governed.owner(deposited=10), governed.wallet()
@@ -185,7 +187,7 @@ def test_governance_cannot_withdraw(governed: Ledger, governance: Keypair) -> No
     assert_refused(governed.send(instruction, governance), "Unauthorized")
 
 
-# To whom
+# Recipients
 
 
 @pytest.fixture
@@ -230,9 +232,7 @@ def test_listing_a_token_account_does_not_let_its_owner_receive(
     assert_refused(outcome, "Unauthorized")
 
 
-def test_a_vault_does_not_pay_itself_even_when_whitelisted(
-    governed: Ledger, owner: Keypair
-) -> None:
+def test_a_vault_cannot_pay_itself_even_when_whitelisted(governed: Ledger, owner: Keypair) -> None:
     vault = vault_address(owner.pubkey())
     governed.must(whitelist(owner, vault), owner)
     for account in (chain.token_address(vault), recipient(governed, vault)):

@@ -1,4 +1,4 @@
-"""What an owner sets against a stolen key: a delay, a rate, and where tokens may go."""
+"""An owner's protection against a stolen key: a delay, a rate limit and a whitelist."""
 
 from typing import Any
 
@@ -55,11 +55,13 @@ def whitelist(change: str, owner: Keypair, address: Pubkey) -> Instruction:
     return build(f"{change}_withdraw_whitelist", owner.pubkey(), address=address)
 
 
-# Whoever sets
+# Authorization
 
 
 @pytest.mark.parametrize("name", SETTINGS)
-def test_only_the_owner_sets_and_asks(governed: Ledger, owner: Keypair, name: str) -> None:
+def test_only_the_owner_sets_the_policy_and_requests_withdrawals(
+    governed: Ledger, owner: Keypair, name: str
+) -> None:
     delegate, stranger = governed.wallet(), governed.wallet()
     governed.must(add_delegate(owner.pubkey(), delegate.pubkey()), owner)
     governed.must(whitelist("add", owner, KEYS[0]), owner)
@@ -75,7 +77,7 @@ def test_only_the_owner_sets_and_asks(governed: Ledger, owner: Keypair, name: st
     governed.must(setting(name, owner, by=owner), owner)
 
 
-# The delay
+# The minimum delay
 
 
 @pytest.mark.parametrize("seconds", [1, 60, 2**63 - 1])
@@ -85,8 +87,8 @@ def test_a_delay_is_set_and_lifted(governed: Ledger, owner: Keypair, seconds: in
         events = changes(
             governed, key, delay(owner, value), owner, min_withdraw_delay_seconds=value
         )
-        said = {"vault": vault_address(key), "owner": key, "seconds": value}
-        assert events == (("WithdrawMinDelaySetEvent", said),)
+        fields = {"vault": vault_address(key), "owner": key, "seconds": value}
+        assert events == (("WithdrawMinDelaySetEvent", fields),)
 
 
 @pytest.mark.parametrize("seconds", [-1, -(2**63)])
@@ -95,7 +97,7 @@ def test_a_negative_delay_is_refused(governed: Ledger, owner: Keypair, seconds: 
     refused(governed, owner.pubkey(), delay(owner, seconds), owner, error="InvalidAmount")
 
 
-# The rate
+# The rate limit
 
 
 def test_a_rate_limit_is_set_with_a_window_that_starts_now(
@@ -112,12 +114,12 @@ def test_a_rate_limit_is_set_with_a_window_that_starts_now(
         rate_limit_amount=2**64 - 1,
         last_withdrawal_window_start=START + 7,
     )
-    said: dict[str, Any] = {"vault": vault_address(key), "owner": key}
-    said |= {"window_seconds": 2**32 - 1, "max_amount": 2**64 - 1}
-    assert events == (("WithdrawRateLimitSetEvent", said),)
+    fields: dict[str, Any] = {"vault": vault_address(key), "owner": key}
+    fields |= {"window_seconds": 2**32 - 1, "max_amount": 2**64 - 1}
+    assert events == (("WithdrawRateLimitSetEvent", fields),)
 
 
-def test_setting_the_same_rate_limit_again_starts_its_window_anew(
+def test_setting_the_same_rate_limit_again_restarts_its_window(
     governed: Ledger, owner: Keypair
 ) -> None:
     governed.must(rate(owner, 100, 300), owner)
@@ -142,17 +144,15 @@ def test_setting_the_same_rate_limit_again_starts_its_window_anew(
 # The whitelist
 
 
-def test_the_whitelist_keeps_the_order_in_which_addresses_came(
-    governed: Ledger, owner: Keypair
-) -> None:
+def test_the_whitelist_keeps_the_order_of_its_additions(governed: Ledger, owner: Keypair) -> None:
     key, vault = owner.pubkey(), vault_address(owner.pubkey())
 
     def change(name: str, address: Pubkey, *left: Pubkey) -> None:
         instruction = whitelist(name, owner, address)
         events = changes(governed, key, instruction, owner, withdraw_whitelist=list(left))
-        said: dict[str, Any] = {"vault": vault, "owner": key, "address": address}
-        said |= {"added": name == "add", "new_len": len(left)}
-        assert events == (("WithdrawWhitelistUpdatedEvent", said),)
+        fields: dict[str, Any] = {"vault": vault, "owner": key, "address": address}
+        fields |= {"added": name == "add", "new_len": len(left)}
+        assert events == (("WithdrawWhitelistUpdatedEvent", fields),)
 
     one, two, three = KEYS
     change("add", one, one)

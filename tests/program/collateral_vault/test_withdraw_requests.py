@@ -1,4 +1,4 @@
-"""Withdrawals that must be asked for: what a request allows, and when."""
+"""Withdrawal requests: what a request allows, and from when."""
 
 import pytest
 from solders.instruction import Instruction
@@ -13,7 +13,7 @@ DELAY = 60
 
 @pytest.fixture
 def owner(governed: Ledger) -> Keypair:
-    """The owner of a vault whose withdrawals wait for a minute."""
+    """The owner of a vault whose withdrawals must wait for a minute."""
     owner = governed.owner(deposited=1_000)
     governed.must(delay(owner, DELAY), owner)
     return owner
@@ -33,7 +33,7 @@ def pending(amount: int, requested_at: int, *, wait: int = DELAY) -> dict[str, i
 
 
 def asked(ledger: Ledger, owner: Keypair, *requests: tuple[int, int]) -> None:
-    """Asks for each amount at its second after START."""
+    """Request each amount at its number of seconds after START."""
     for amount, seconds in requests:
         ledger.set_time(START + seconds)
         ledger.must(ask(owner, amount), owner)
@@ -44,29 +44,29 @@ def left(ledger: Ledger, owner: Keypair) -> list[dict[str, int]]:
     return requests
 
 
-# Asking
+# Requesting
 
 
-def test_a_request_is_noted_and_sets_nothing_aside(governed: Ledger, owner: Keypair) -> None:
+def test_a_request_is_stored_and_reserves_nothing(governed: Ledger, owner: Keypair) -> None:
     key, noted = owner.pubkey(), []
-    for amount, at in ((300, START), (5_000, START + 9)):  # more than there is may be asked for
+    for amount, at in ((300, START), (5_000, START + 9)):  # a request may exceed the balance
         governed.set_time(at)
         noted.append(pending(amount, at))
         events = changes(governed, key, ask(owner, amount), owner, pending_withdrawals=list(noted))
-        said = {"vault": vault_address(key), "owner": key, "remaining_pending": len(noted)}
-        assert events == (("WithdrawRequestedEvent", said | noted[-1]),)
+        fields = {"vault": vault_address(key), "owner": key, "remaining_pending": len(noted)}
+        assert events == (("WithdrawRequestedEvent", fields | noted[-1]),)
 
 
 def test_a_request_for_nothing_is_refused(governed: Ledger, owner: Keypair) -> None:
     refused(governed, owner.pubkey(), ask(owner, 0), owner, error="InvalidAmount")
 
 
-def test_without_a_delay_there_is_nothing_to_ask_for(governed: Ledger, owner: Keypair) -> None:
+def test_without_a_delay_a_request_is_refused(governed: Ledger, owner: Keypair) -> None:
     governed.must(delay(owner, 0), owner)
     refused(governed, owner.pubkey(), ask(owner, 1), owner, error="Unauthorized")
 
 
-def test_a_delay_beyond_the_end_of_time_is_refused(governed: Ledger, owner: Keypair) -> None:
+def test_a_delay_beyond_the_highest_timestamp_is_refused(governed: Ledger, owner: Keypair) -> None:
     governed.must(delay(owner, 2**63 - START), owner)
     refused(governed, owner.pubkey(), ask(owner, 1), owner, error="Overflow")
     governed.must(delay(owner, 2**63 - 1 - START), owner)
@@ -84,7 +84,9 @@ def test_with_a_delay_nothing_leaves_without_a_request(governed: Ledger, owner: 
         refused(governed, owner.pubkey(), instruction, one, error="Unauthorized")
 
 
-def test_a_request_opens_at_its_second_for_its_amount(governed: Ledger, owner: Keypair) -> None:
+def test_a_request_permits_its_amount_from_its_exact_second(
+    governed: Ledger, owner: Keypair
+) -> None:
     key = owner.pubkey()
     asked(governed, owner, (300, 0))
     governed.set_time(START + DELAY - 1)
@@ -125,7 +127,7 @@ def test_the_oldest_requests_are_used_first(governed: Ledger, owner: Keypair) ->
     refused(governed, owner.pubkey(), too_much, owner, error="Unauthorized")
 
 
-def test_a_request_that_must_wait_longer_is_passed_over(governed: Ledger, owner: Keypair) -> None:
+def test_a_request_that_has_not_matured_is_skipped(governed: Ledger, owner: Keypair) -> None:
     governed.must(delay(owner, 600), owner)
     asked(governed, owner, (100, 0))
     governed.must(delay(owner, DELAY), owner)
@@ -135,7 +137,7 @@ def test_a_request_that_must_wait_longer_is_passed_over(governed: Ledger, owner:
     assert left(governed, owner) == [pending(100, START, wait=600), pending(10, START)]
 
 
-def test_a_delegate_uses_what_the_owner_asked_for(governed: Ledger, owner: Keypair) -> None:
+def test_a_delegate_uses_the_owners_request(governed: Ledger, owner: Keypair) -> None:
     delegate = governed.wallet()
     governed.must(add_delegate(owner.pubkey(), delegate.pubkey()), owner)
     asked(governed, owner, (100, 0))
@@ -144,16 +146,14 @@ def test_a_delegate_uses_what_the_owner_asked_for(governed: Ledger, owner: Keypa
     assert left(governed, owner) == [pending(60, START)]
 
 
-def test_a_request_gives_no_money_that_is_not_there(governed: Ledger, owner: Keypair) -> None:
+def test_a_request_does_not_permit_more_than_the_balance(governed: Ledger, owner: Keypair) -> None:
     asked(governed, owner, (5_000, 0))
     governed.set_time(START + DELAY)
     too_much = withdraw(owner.pubkey(), 1_001)
     refused(governed, owner.pubkey(), too_much, owner, error="InsufficientFunds")
 
 
-def test_a_shorter_delay_does_not_hasten_what_was_asked_before(
-    governed: Ledger, owner: Keypair
-) -> None:
+def test_a_shorter_delay_does_not_affect_earlier_requests(governed: Ledger, owner: Keypair) -> None:
     asked(governed, owner, (100, 0))
     governed.must(delay(owner, 1), owner)
     governed.set_time(START + DELAY - 1)
@@ -161,7 +161,7 @@ def test_a_shorter_delay_does_not_hasten_what_was_asked_before(
     refused(governed, owner.pubkey(), one, owner, error="Unauthorized")
 
 
-def test_without_a_delay_requests_are_left_alone(governed: Ledger, owner: Keypair) -> None:
+def test_without_a_delay_requests_stay_unused(governed: Ledger, owner: Keypair) -> None:
     asked(governed, owner, (5, 0))
     governed.must(delay(owner, 0), owner)
     governed.must(withdraw(owner.pubkey(), 100), owner)

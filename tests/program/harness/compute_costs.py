@@ -1,6 +1,6 @@
-"""A stage on which every instruction can be measured, and what each is on it.
+"""A chain on which every instruction can be measured, and the measured costs.
 
-All keys come from seeds, so that bumps, and with them the units, are the same at every run.
+All keys come from seeds, so that bumps, and with them the compute units, are the same in every run.
 """
 
 from collections.abc import Callable
@@ -43,7 +43,7 @@ Step = tuple[Instruction, Keypair]
 
 
 class SeededLedger(Ledger):
-    """A chain whose first wallet has the same key at every run, and so the second."""
+    """A chain on which the n-th wallet has the same key in every run."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -57,10 +57,11 @@ class SeededLedger(Ledger):
         return keypair
 
 
-class Stage:
-    """Two traders' vaults with so many entries in every list, or as many as it holds.
+class MeasuredChain:
+    """Two traders' vaults with `entries` entries in every list, or as many as the list holds.
 
-    The authority lists so many programs: the position manager and one for yield come last.
+    The authority lists `authorized` authorized and `entries` yield programs. The position manager
+    and the yield program in use come last.
     """
 
     def __init__(self, *, entries: int, authorized: int = 1) -> None:
@@ -110,12 +111,12 @@ class Stage:
         return self.withdraw(sum(each["amount"] for each in pending))
 
     def lend(self, name: str, amount: int = 10) -> Step:
-        """A yield instruction that moves only the books."""
+        """Return a yield instruction that changes only the recorded balances."""
         argument = "compounded_amount" if name == "compound_yield" else "amount"
         return self.by_owner(name, accounts={"yield_program": YIELD}, **{argument: amount})
 
     def compound(self) -> Step:
-        # Nothing in the vault program makes yield accrue in the books.
+        # No instruction of the vault program accrues yield without a call.
         self.ledger.change_vault(self.owner.pubkey(), yield_accrued_balance=10)
         return self.lend("compound_yield")
 
@@ -131,16 +132,16 @@ class Stage:
         return given, self.governance
 
     def seize(self) -> Step:
-        """An emergency withdrawal of more than is available."""
+        """Return an emergency withdrawal of more than is available."""
         self.after(self.open_position())
         key, amount = self.governance.pubkey(), HELD - 5
         given = build("emergency_withdraw", self.owner.pubkey(), authority=key, amount=amount)
         return given, self.governance
 
 
-Order = Callable[[Stage], Step]
+Order = Callable[[MeasuredChain], Step]
 
-# A list that may be full loses an entry before one is added.
+# Where the list may be full, an entry is removed before one is added.
 ON_VAULTS: dict[str, Order] = {
     "get_vault_info": lambda on: on.by_owner("get_vault_info"),
     "deposit": lambda on: on.by_owner("deposit", amount=10),
@@ -179,7 +180,7 @@ ON_VAULTS: dict[str, Order] = {
     "yield_withdraw": lambda on: on.after(on.lend("yield_deposit")).lend("yield_withdraw"),
     "compound_yield": lambda on: on.compound(),
 }
-# The calls of the vault program are counted with those that make them.
+# The cost includes the calls that the instruction makes to the vault program.
 ON_PROGRAMS: dict[str, Order] = {
     "open_position": lambda on: on.open_position(),
     "close_position": lambda on: on.after(on.open_position()).close_position(),
@@ -198,26 +199,26 @@ ON_PROGRAMS: dict[str, Order] = {
 }
 
 
-def empty_vault(on: Stage) -> Keypair:
+def empty_vault(on: MeasuredChain) -> Keypair:
     return on.ledger.owner()
 
 
-def open_vault(on: Stage) -> Step:
+def open_vault(on: MeasuredChain) -> Step:
     wallet = on.ledger.wallet()
     return initialize_vault(wallet.pubkey()), wallet
 
 
-def open_summary(on: Stage) -> Step:
+def open_summary(on: MeasuredChain) -> Step:
     owner = empty_vault(on)
     return init_position_summary(owner.pubkey(), payer=owner.pubkey()), owner
 
 
-def close_vault(on: Stage) -> Step:
+def close_vault(on: MeasuredChain) -> Step:
     owner = empty_vault(on)
     return build("close_vault", owner.pubkey()), owner
 
 
-def update_mint(on: Stage) -> Step:
+def update_mint(on: MeasuredChain) -> Step:
     owner = empty_vault(on).pubkey()
     tokens = token_address(vault_address(owner), NEW_MINT)
     accounts = {"new_mint": NEW_MINT, "vault_token_account": tokens}
@@ -226,9 +227,9 @@ def update_mint(on: Stage) -> Step:
 
 
 def through_the_pool(name: str) -> Order:
-    """A yield instruction that calls the yield program; a year has passed since the deposit."""
+    """Return an order of a yield instruction on the pool, one year after the deposit."""
 
-    def order(on: Stage) -> Step:
+    def order(on: MeasuredChain) -> Step:
         venue = open_venue(on.ledger, on.governance)
         key = venue.enter(on.owner).pubkey()
         on.after((venue.move("yield_deposit", key, 1_000), on.owner)).later(YEAR)
@@ -251,9 +252,9 @@ ONCE: dict[str, Order] = {
 
 
 def units(order: Order, *, entries: int, authorized: int = 1) -> int:
-    """Of the instruction alone, as the only one of its transaction."""
-    stage = Stage(entries=entries, authorized=authorized)
-    return stage.ledger.must(*order(stage)).units
+    """Return the compute units of the instruction when it is alone in its transaction."""
+    chain = MeasuredChain(entries=entries, authorized=authorized)
+    return chain.ledger.must(*order(chain)).units
 
 
 def units_of_the_authority() -> int:

@@ -1,4 +1,4 @@
-"""What an instruction did to a vault: the fields that were named, and nothing else."""
+"""Assertions on what an instruction does to a vault."""
 
 from typing import Any
 
@@ -13,7 +13,7 @@ from tests.program.harness.refusals import assert_refused
 def changes(
     ledger: Ledger, owner: Pubkey, instruction: Instruction, *signers: Keypair, **fields: Any
 ) -> tuple[Event, ...]:
-    """Succeeds, and of `owner`'s vault exactly `fields` take new values. Returns the events."""
+    """Send the instruction, assert that exactly `fields` of the vault change, return the events."""
     before = ledger.vault(owner)
     unmoved = [name for name, value in fields.items() if before[name] == value]
     assert not unmoved, f"{unmoved} had that value before"
@@ -25,7 +25,7 @@ def changes(
 def refused(
     ledger: Ledger, owner: Pubkey, instruction: Instruction, *signers: Keypair, error: str
 ) -> None:
-    """Fails with this error; no event, and `owner`'s vault, wallet and tokens as they were."""
+    """Assert that the instruction fails with `error`, without an event or a change of holdings."""
     before = _holdings(ledger, owner)
     outcome = ledger.send(instruction, *signers)
     assert_refused(outcome, error)

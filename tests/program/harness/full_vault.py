@@ -1,4 +1,4 @@
-"""A vault whose lists hold as much as they can, by the instructions that fill them."""
+"""Vaults and authority lists filled to capacity by real instructions."""
 
 from solders.keypair import Keypair
 from solders.pubkey import Pubkey
@@ -11,7 +11,7 @@ DELAY = 64
 
 
 def made_up(count: int, kind: int) -> list[Pubkey]:
-    """Keys that are the same at every run: what it costs to compare them must not vary."""
+    """Return keys that are the same in every run: the cost to compare them must not vary."""
     return [Keypair.from_seed(bytes([kind, at] * 16)).pubkey() for at in range(count)]
 
 
@@ -19,10 +19,10 @@ KEYS = made_up(WHITELIST, 1)
 
 
 def fill_vault(ledger: Ledger, owner: Keypair, *, entries: int = 64) -> None:
-    """Makes so many entries in every list of a vault, or as many as it holds; sets a rate limit.
+    """Add `entries` entries to every list of a vault, or as many as it holds, and set a rate limit.
 
-    The timelocks, of one unit each, are due after 1, 2, 3 and so on seconds; the requests are for
-    1, 2, 3 and so on units, due after DELAY. The signers are noted, and none must sign.
+    The timelocks hold one unit each and mature after 1, 2, 3 … seconds. The requests are for 1, 2,
+    3 … units and mature after DELAY. The threshold of the signers is zero.
     """
     key = owner.pubkey()
     rate = build("set_withdraw_rate_limit", key, window_seconds=1_000, max_amount=2**63)
@@ -43,7 +43,7 @@ def fill_vault(ledger: Ledger, owner: Keypair, *, entries: int = 64) -> None:
 def list_programs(
     ledger: Ledger, governance: Keypair, kind: str, *last: Pubkey, entries: int = PROGRAMS
 ) -> None:
-    """Makes so many entries in the authority's list of `authorized` or `yield` programs."""
+    """Fill the authority's list of `authorized` or `yield` programs up to `entries` entries."""
     for program in [*made_up(entries - len(last), 2), *last]:
         add = govern(f"add_{kind}_program", governance.pubkey(), value=program)
         ledger.must(add, governance)

@@ -1,4 +1,4 @@
-"""A small Borsh codec driven by an IDL file: a second opinion on what the program writes."""
+"""A small Borsh codec driven by an IDL, independent of the codec under test."""
 
 import json
 from dataclasses import dataclass
@@ -46,7 +46,7 @@ def write_scalar(kind: str, value: Any) -> bytes:
 
 
 class Idl:
-    """Structs are dicts in field order, enums the variant's name, options None or a value."""
+    """A codec. Structs are dicts in field order, enums variant names, options None or a value."""
 
     def __init__(self, program: str) -> None:
         content = json.loads((IDL / f"{program}.json").read_text())

@@ -1,4 +1,4 @@
-"""Any instruction of the vault program, its accounts filled in by their names in the interface."""
+"""A builder of any vault program instruction that fills in accounts by name."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -27,9 +27,9 @@ def build(
     accounts: dict[str, Pubkey] | None = None,
     **arguments: Any,
 ) -> Instruction:
-    """The instruction on `owner`'s vault, by `authority` (governance, where that must sign).
+    """Return the instruction on `owner`'s vault, by `authority` (governance where it must sign).
 
-    `accounts` takes the place of accounts that would be filled in, or adds those that cannot be.
+    `accounts` replaces accounts that would be filled in and adds those that cannot be.
     """
     vault, authority = vault_address(owner), authority or owner
     payer_of_deposit = authority if name == "deposit" else owner

@@ -1,4 +1,4 @@
-"""The program on a real virtual machine, and the state around it that tests arrange."""
+"""The program in a real virtual machine, and the state around it that tests set up."""
 
 import base64
 from collections.abc import Iterable, Sequence
@@ -41,7 +41,7 @@ Event = tuple[str, dict[str, Any]]
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What became of a transaction. `error` is None, a custom error code, or the error's text."""
+    """The result of a transaction. `error` is None, a custom error code, or the error's text."""
 
     error: int | str | None
     logs: tuple[str, ...]
@@ -66,17 +66,17 @@ def token_address(wallet: Pubkey, mint: Pubkey = MINT) -> Pubkey:
 
 
 def mint_data() -> bytes:
-    """An initialised SPL mint with six decimals and no authorities."""
+    """Return an initialized SPL mint with six decimals and no authorities."""
     return bytes(4 + 32 + 8) + bytes([6, 1]) + bytes(4 + 32)
 
 
 def token_data(owner: Pubkey, amount: int, mint: Pubkey = MINT) -> bytes:
-    """An initialised SPL token account."""
+    """Return an initialized SPL token account."""
     return bytes(mint) + bytes(owner) + amount.to_bytes(8, "little") + bytes(36) + b"\1" + bytes(56)
 
 
 class Ledger:
-    """A chain with the program and the mint, whose clock stands at START."""
+    """A chain with the program and the mint, whose clock starts at START."""
 
     def __init__(self) -> None:
         self.svm = LiteSVM()
@@ -115,7 +115,7 @@ class Ledger:
         return VAULT_IDL.decode_account("CollateralVault", data)
 
     def change_vault(self, owner: Pubkey, **fields: Any) -> None:
-        """Writes fields of a vault that no instruction under test can write."""
+        """Write fields of a vault to values that no instruction under test can produce."""
         state = self.vault(owner)
         assert fields.keys() <= state.keys()
         data = VAULT_IDL.encode_account("CollateralVault", state | fields, VAULT_LENGTH)
@@ -135,7 +135,7 @@ class Ledger:
     def put_summary(
         self, owner: Pubkey, /, *, program: Pubkey = POSITION_MANAGER, **fields: Any
     ) -> Pubkey:
-        """Writes the position summary that a position manager would keep for `owner`'s vault."""
+        """Write the position summary that a position manager would keep for `owner`'s vault."""
         vault = vault_address(owner)
         state = {"vault": vault, "owner": owner, "open_positions": 0, "locked_amount": 0}
         state |= {"last_updated_slot": 1} | fields
@@ -149,7 +149,7 @@ class Ledger:
         clock.unix_timestamp = seconds
         self.svm.set_clock(clock)
 
-    # People
+    # Wallets
 
     def wallet(self, *, usdt: int = 0) -> Keypair:
         keypair = Keypair()
@@ -158,7 +158,7 @@ class Ledger:
         return keypair
 
     def owner(self, *, usdt: int = 0, deposited: int = 0) -> Keypair:
-        """A wallet with a vault that holds `deposited`, and `usdt` left beside it."""
+        """Create a wallet with a vault that holds `deposited`, and `usdt` outside the vault."""
         keypair = self.wallet(usdt=usdt + deposited)
         self.must(initialize_vault(keypair.pubkey()), keypair)
         if deposited:
@@ -168,10 +168,10 @@ class Ledger:
     # Transactions
 
     def send(self, instructions: Instruction | Sequence[Instruction], *signers: Keypair) -> Outcome:
-        """Runs one transaction; the first signer pays."""
+        """Run one transaction, paid by the first signer."""
         if isinstance(instructions, Instruction):
             instructions = [instructions]
-        self.svm.expire_blockhash()  # the same transaction may run twice
+        self.svm.expire_blockhash()  # permits the same transaction twice
         blockhash = self.svm.latest_blockhash()
         message = MessageV0.try_compile(signers[0].pubkey(), instructions, [], blockhash)
         result = self.svm.send_transaction(VersionedTransaction(message, signers))
@@ -202,7 +202,7 @@ def _events(logs: Iterable[str]) -> Iterable[Event]:
             yield idl.decode_event(data)
 
 
-# Instructions, with the accounts of the interface by name
+# Instructions, with their accounts named as in the interface
 
 
 def instruction(
@@ -284,14 +284,14 @@ def get_vault_info(owner: Pubkey, /, **substitutes: Pubkey) -> Instruction:
 
 
 def govern(name: str, governance: Pubkey, /, *, value: Any, **substitutes: Pubkey) -> Instruction:
-    """An instruction of governance with one argument, for example `set_freeze_flag`."""
+    """Return a governance instruction with one argument, for example `set_freeze_flag`."""
     (argument,) = VAULT_IDL.instructions[name]["args"]
     accounts = {"governance": governance, "vault_authority": authority_address()}
     return instruction(name, {argument["name"]: value}, accounts | substitutes)
 
 
 def change_lock(name: str, owner: Pubkey, amount: int, /, **substitutes: Pubkey) -> Instruction:
-    """`lock_collateral` or `unlock_collateral`, called directly."""
+    """Return a direct call of `lock_collateral` or `unlock_collateral`."""
     accounts = {
         "caller_program": POSITION_MANAGER,
         "vault_authority": authority_address(),
@@ -303,7 +303,7 @@ def change_lock(name: str, owner: Pubkey, amount: int, /, **substitutes: Pubkey)
 def transfer_collateral(
     giver: Pubkey, taker: Pubkey, amount: int, /, **substitutes: Pubkey
 ) -> Instruction:
-    """Called directly."""
+    """Return a direct call of `transfer_collateral`."""
     accounts = {
         "caller_program": POSITION_MANAGER,
         "vault_authority": authority_address(),
@@ -318,7 +318,7 @@ def transfer_collateral(
 def without(
     given: Instruction, *, signer: int | None = None, writable: int | None = None
 ) -> Instruction:
-    """The instruction with one account's right to sign or to be written taken away."""
+    """Return the instruction with the signer or writable flag of one account removed."""
     metas = [
         AccountMeta(
             meta.pubkey, meta.is_signer and at != signer, meta.is_writable and at != writable

@@ -1,4 +1,4 @@
-"""The yield pool program, and its instructions by name."""
+"""The yield pool program and its instructions by name."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -41,7 +41,7 @@ def derived(seed: bytes, *keys: Pubkey) -> Pubkey:
 
 @dataclass(frozen=True, slots=True)
 class Pools:
-    """A chain with the program, and a pool of the mint that its admin opened."""
+    """A chain with the program and one pool of the mint."""
 
     ledger: Ledger
     admin: Keypair
@@ -61,7 +61,7 @@ class Pools:
         return YIELD_IDL.decode_account("Position", data)
 
     def change_pool(self, **fields: Any) -> None:
-        """Writes fields that no instruction could bring about."""
+        """Write fields to values that no instruction can produce."""
         state = self.state()
         assert fields.keys() <= state.keys()
         self.ledger.put(
@@ -74,8 +74,8 @@ class Pools:
         data = YIELD_IDL.encode_account("Position", state | fields, POSITION_LENGTH)
         self.ledger.put(position_address(self.pool, owner), YIELD_POOL, data)
 
-    def held(self) -> int:
-        """Tokens that the pool holds for its depositors."""
+    def deposits(self) -> int:
+        """Return the tokens that the pool holds for its depositors."""
         return self.ledger.tokens(self.pool)
 
     def reserve(self) -> int:
@@ -85,7 +85,7 @@ class Pools:
         self.ledger.put_tokens(self.pool, amount, address=reserve_address(self.pool))
 
     def saver(self, *, usdt: int = 0, deposited: int = 0) -> Keypair:
-        """A wallet with a position of `deposited`, and `usdt` left beside it."""
+        """Create a wallet with a position of `deposited`, and `usdt` outside the pool."""
         keypair = self.ledger.wallet(usdt=usdt + deposited)
         given = open_position(keypair.pubkey(), self.pool, payer=keypair.pubkey())
         self.ledger.must(given, keypair)
@@ -95,7 +95,7 @@ class Pools:
 
 
 def with_yield_pool(ledger: Ledger, *, rate_bps: int = 500) -> Pools:
-    """Deploys the program and opens a pool."""
+    """Deploy the program and open a pool."""
     ledger.svm.add_program(YIELD_POOL, ELF.read_bytes())
     admin = ledger.wallet()
     ledger.must(initialize_pool(admin.pubkey(), rate_bps), admin)

@@ -25,14 +25,14 @@ SUMMARY_LENGTH = 96
 
 
 def with_position_manager(ledger: Ledger) -> Ledger:
-    """Deploys the position manager and authorizes it, alone."""
+    """Deploy the position manager and make it the only authorized program."""
     ledger.svm.add_program(POSITION_MANAGER, ELF.read_bytes())
     ledger.change_authority(authorized_programs=[POSITION_MANAGER])
     return ledger
 
 
 def trader(ledger: Ledger, *, deposited: int = 0) -> Keypair:
-    """The owner of a vault with a position summary."""
+    """Create the owner of a vault with a position summary."""
     owner = ledger.owner(deposited=deposited)
     ledger.must(init_position_summary(owner.pubkey(), payer=owner.pubkey()), owner)
     return owner
@@ -91,7 +91,7 @@ def close_position(
 def rebalance_collateral(
     governance: Pubkey, giver: Pubkey, taker: Pubkey, amount: int, /, **substitutes: Pubkey
 ) -> Instruction:
-    """Moves `amount` from the vault of `giver` to the vault of `taker`."""
+    """Return an instruction that moves `amount` from `giver`'s vault to `taker`'s."""
     accounts = {
         "caller_program": POSITION_MANAGER,
         "vault_authority": authority_address(),

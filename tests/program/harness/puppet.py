@@ -1,6 +1,6 @@
-"""A program that does what a test tells it to: any caller of the vault program, any yield program.
+"""A program that runs a test's script, in the role of a caller or of a yield program.
 
-Its script is the data of the last account it is given; `program/puppet/` says what is in one.
+The script is the data of its last account; `program/puppet/` documents the format.
 """
 
 from collections.abc import Collection, Sequence
@@ -20,80 +20,85 @@ ELF = ROOT / "tests" / "program" / "elf" / "puppet.so"
 
 @dataclass(frozen=True, slots=True)
 class Log:
-    """Logs `Program data: <these bytes>`, eight or more."""
+    """Log `Program data: <data>`; `data` must have at least eight bytes."""
 
     data: bytes
 
 
 @dataclass(frozen=True, slots=True)
 class Fail:
-    """Fails with this custom error code."""
+    """Fail with this custom error code."""
 
     code: int
 
 
-Act = Instruction | Log | Fail
-"""What a puppet does; an instruction it calls."""
+Command = Instruction | Log | Fail
+"""One command of a script. An instruction is called."""
 
 
 class Chain(Protocol):
-    """Where a script can be written, such as a `Ledger`."""
+    """A place to write a script to, such as a `Ledger`."""
 
     def put(self, address: Pubkey, owner: Pubkey, data: bytes, /) -> None: ...
 
 
 def with_puppet(ledger: Ledger, program: Pubkey = PUPPET) -> Ledger:
-    """Deploys the puppet; authorizing or whitelisting it is the test's."""
+    """Deploy the puppet. The test authorizes or whitelists it."""
     ledger.svm.add_program(program, ELF.read_bytes())
     return ledger
 
 
 def own_address(program: Pubkey = PUPPET) -> Pubkey:
-    """An address that signs in the puppet's calls where their instruction says so."""
+    """Return the puppet's PDA, which signs the calls whose instruction says so."""
     return Pubkey.find_program_address([b"puppet"], program)[0]
 
 
-def play(chain: Chain, *acts: Act, program: Pubkey = PUPPET) -> Instruction:
-    """The instruction at which the puppet does all this, in this order."""
-    accounts = stage(chain, *acts, signing_later=[own_address(program)])
+def puppet_call(chain: Chain, *commands: Command, program: Pubkey = PUPPET) -> Instruction:
+    """Return the instruction that makes the puppet run `commands` in order."""
+    accounts = write_script(chain, *commands, signing_later=[own_address(program)])
     return Instruction(program, b"", accounts)
 
 
-def stage(chain: Chain, *acts: Act, signing_later: Collection[Pubkey] = ()) -> list[AccountMeta]:
-    """Writes a script; the accounts, itself last, that a puppet must be given to follow it.
+def write_script(
+    chain: Chain, *commands: Command, signing_later: Collection[Pubkey] = ()
+) -> list[AccountMeta]:
+    """Write a script and return the accounts that the puppet needs to run it, the script last.
 
-    They sign and are writable as the calls need it. Whoever is `signing_later` does so by the
-    program that passes it on, as a vault does for its yield program, and not in the transaction.
+    They have the signer and writable flags that the calls need. Accounts in `signing_later` do not
+    sign the transaction: the program that passes them on signs for them, as a vault does for its
+    yield program.
     """
-    accounts = _accounts(acts, signing_later)
+    accounts = _accounts(commands, signing_later)
     order = [meta.pubkey for meta in accounts]
     script = Keypair().pubkey()
-    chain.put(script, SYSTEM, b"".join(_encode(act, order) for act in acts))
+    chain.put(script, SYSTEM, b"".join(_encode(command, order) for command in commands))
     return [*accounts, readonly(script)]
 
 
-def _accounts(acts: Sequence[Act], signing_later: Collection[Pubkey]) -> list[AccountMeta]:
-    """Each account of the calls once, with all the rights that any of them needs."""
+def _accounts(commands: Sequence[Command], signing_later: Collection[Pubkey]) -> list[AccountMeta]:
+    """Return each account of the calls once, with the union of the rights that the calls need."""
     rights: dict[Pubkey, tuple[bool, bool]] = {}
-    for act in acts:
-        if isinstance(act, Instruction):
-            for meta in (*act.accounts, readonly(act.program_id)):
+    for command in commands:
+        if isinstance(command, Instruction):
+            for meta in (*command.accounts, readonly(command.program_id)):
                 signs, writable = rights.get(meta.pubkey, (False, False))
                 signs |= meta.is_signer and meta.pubkey not in signing_later
                 rights[meta.pubkey] = (signs, writable or meta.is_writable)
     return [AccountMeta(address, *given) for address, given in rights.items()]
 
 
-def _encode(act: Act, order: Sequence[Pubkey]) -> bytes:
-    match act:
+def _encode(command: Command, order: Sequence[Pubkey]) -> bytes:
+    match command:
         case Log(data):
             return b"\2" + _sized(data)
         case Fail(code):
             return b"\3" + code.to_bytes(4, "little")
         case Instruction():
-            uses = [(order.index(m.pubkey), m.is_signer | m.is_writable << 1) for m in act.accounts]
+            uses = [
+                (order.index(m.pubkey), m.is_signer | m.is_writable << 1) for m in command.accounts
+            ]
             accounts = bytes([len(uses), *(byte for use in uses for byte in use)])
-            return b"\1" + bytes(act.program_id) + accounts + _sized(bytes(act.data))
+            return b"\1" + bytes(command.program_id) + accounts + _sized(bytes(command.data))
 
 
 def _sized(data: bytes) -> bytes:

@@ -1,4 +1,4 @@
-"""What a refusal looks like to a client: Anchor's number, and Anchor's line in the logs."""
+"""Assertions on a refusal as clients see it: Anchor's error number and log line."""
 
 from tests.program.harness.idl import Idl
 from tests.program.harness.ledger import VAULT_IDL, Outcome
@@ -42,7 +42,7 @@ FRAMEWORK = {
 
 
 def assert_refused(outcome: Outcome, name: str, *, idl: Idl = VAULT_IDL) -> None:
-    """The error is the framework's or one of the program that this IDL describes."""
+    """Assert that the outcome is error `name` of Anchor or of the program that `idl` describes."""
     own = {error["name"]: (code, error["msg"]) for code, error in idl.errors.items()}
     code, message = (FRAMEWORK | own)[name]
     line = (

@@ -1,4 +1,4 @@
-"""Vaults that earn: the vault program's yield instructions, on pools of the yield program."""
+"""Vaults that earn yield: the vault program's yield instructions on pools of the yield program."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -31,7 +31,7 @@ YEAR = 365 * 24 * 60 * 60
 
 @dataclass(frozen=True, slots=True)
 class Venue:
-    """A deployment of the yield program, and one pool of it."""
+    """A deployment of the yield program with one pool."""
 
     ledger: Ledger
     program: Pubkey
@@ -59,7 +59,7 @@ class Venue:
         return YIELD_IDL.decode_account("Position", data)
 
     def run(self, given: Instruction, *signers: Keypair) -> Outcome:
-        """An instruction of the yield program, on this deployment of it."""
+        """Run an instruction of the yield program on this deployment."""
         here = Instruction(self.program, bytes(given.data), given.accounts)
         return self.ledger.must(here, *signers)
 
@@ -67,7 +67,7 @@ class Venue:
         self.ledger.put_tokens(self.pool, amount, address=self.reserve)
 
     def accounts(self, owner: Pubkey) -> list[AccountMeta]:
-        """What a yield instruction passes on for `owner`'s vault; nobody signs yet."""
+        """Return the accounts that a yield instruction on `owner`'s vault passes on, unsigned."""
         vault = vault_address(owner)
         given = pools.deposit(
             vault,
@@ -79,7 +79,7 @@ class Venue:
         return [AccountMeta(meta.pubkey, False, meta.is_writable) for meta in given.accounts]
 
     def enter(self, owner: Keypair) -> Keypair:
-        """Opens the position of the owner's vault."""
+        """Open the position of the owner's vault."""
         vault, payer = vault_address(owner.pubkey()), owner.pubkey()
         position = self.position(vault)
         given = pools.open_position(vault, self.pool, payer=payer, position=position)
@@ -87,7 +87,7 @@ class Venue:
         return owner
 
     def move(self, name: str, owner: Pubkey, amount: int, /, **changes: Any) -> Instruction:
-        """A yield instruction that calls this deployment."""
+        """Return a yield instruction that calls this deployment."""
         return move(
             name, owner, amount, program=self.program, through=self.accounts(owner), **changes
         )
@@ -96,7 +96,7 @@ class Venue:
 def open_venue(
     ledger: Ledger, governance: Keypair, *, program: Pubkey = YIELD_POOL, rate_bps: int = 500
 ) -> Venue:
-    """Deploys the yield program, opens a pool with a full reserve, and whitelists the program."""
+    """Deploy the yield program, open a pool with a full reserve, and whitelist the program."""
     ledger.svm.add_program(program, pools.ELF.read_bytes())
     venue = Venue(ledger, program, ledger.wallet())
     pool = venue.pool
@@ -129,8 +129,10 @@ def move(
     authority: Pubkey | None = None,
     cosigners: Sequence[Pubkey] = (),
 ) -> Instruction:
-    """A yield instruction. `through` are the yield program's accounts; without them only the books
-    move."""
+    """Return a yield instruction that passes on the accounts `through`.
+
+    Without them it changes only the recorded balances.
+    """
     argument = "compounded_amount" if name == "compound_yield" else "amount"
     return build(
         name,
@@ -145,9 +147,10 @@ def move(
 def refused(
     ledger: Ledger, given: Instruction, *signers: Keypair, error: str | None, idl: Idl = VAULT_IDL
 ) -> Outcome:
-    """Fails, and every account that the instruction names is as it was, but for the payer's fee.
+    """Assert that the instruction fails and changes no account it names, except for the payer's
+    fee.
 
-    `error` is Anchor's or that of the program which `idl` describes; None leaves it to the caller.
+    `error` is Anchor's or that of the program that `idl` describes; None accepts any error.
     """
     payer = signers[0].pubkey()
     touched = {meta.pubkey for meta in given.accounts} - {payer}
@@ -163,10 +166,10 @@ def refused(
 pool_refused = partial(refused, idl=YIELD_IDL)
 
 
-def assert_books_equal_tokens(ledger: Ledger, owner: Pubkey, *, kept: int = 0) -> None:
-    """Every unit of the total is in one place, and what is not in yield is in the vault's account.
+def assert_balances_match_tokens(ledger: Ledger, owner: Pubkey, *, kept: int = 0) -> None:
+    """Assert that the vault's balances add up and that its tokens cover all that is not lent out.
 
-    `kept` is what counts as yield and never left.
+    `kept` is the part of the yield balance that never left the vault's token account.
     """
     state = ledger.vault(owner)
     beside = state["total_balance"] - state["yield_deposited_balance"]

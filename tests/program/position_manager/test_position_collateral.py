@@ -1,4 +1,4 @@
-"""Positions on real collateral: both programs, their books, and the tokens themselves."""
+"""Positions on real collateral: both programs, their recorded balances, and the tokens."""
 
 from typing import Any
 
@@ -27,7 +27,7 @@ from tests.program.harness.refusals import assert_refused
 
 @pytest.fixture
 def traded(governed: Ledger) -> Ledger:
-    """A chain whose one authorized program is the position manager."""
+    """A chain whose only authorized program is the position manager."""
     return positions.with_position_manager(governed)
 
 
@@ -36,8 +36,8 @@ def owner(traded: Ledger) -> Keypair:
     return positions.trader(traded, deposited=100)
 
 
-def books(ledger: Ledger, owner: Keypair) -> tuple[int, int, int, int]:
-    """Available and locked by the vault; positions and locked by the summary."""
+def balances(ledger: Ledger, owner: Keypair) -> tuple[int, int, int, int]:
+    """Return the vault's available and locked balance, the summary's positions and locked sum."""
     vault, summary = ledger.vault(owner.pubkey()), summary_of(ledger, owner.pubkey())
     available, locked = vault["available_balance"], vault["locked_balance"]
     assert vault["total_balance"] == available + locked
@@ -60,15 +60,15 @@ def direct(ledger: Ledger, name: str, owner: Keypair, amount: int) -> Instructio
 
 def test_an_open_position_holds_tokens_until_it_is_closed(traded: Ledger, owner: Keypair) -> None:
     traded.must(open_position(owner.pubkey(), 60), owner)
-    assert books(traded, owner) == (40, 60, 1, 60)
+    assert balances(traded, owner) == (40, 60, 1, 60)
     assert_refused(attempt_withdrawal(traded, owner, 1), "OpenPositionsExist")
     traded.must(close_position(owner.pubkey(), 60), owner)
-    assert books(traded, owner) == (100, 0, 0, 0)
+    assert balances(traded, owner) == (100, 0, 0, 0)
     assert attempt_withdrawal(traded, owner, 100).error is None
     assert traded.tokens(owner.pubkey()) == 100
 
 
-def test_the_vault_program_tells_of_each_position(traded: Ledger, owner: Keypair) -> None:
+def test_the_vault_program_emits_an_event_for_each_position(traded: Ledger, owner: Keypair) -> None:
     opened = traded.must(open_position(owner.pubkey(), 60), owner)
     closed = traded.must(close_position(owner.pubkey(), 25), owner)
     whose = {"vault": vault_address(owner.pubkey()), "owner": owner.pubkey()}
@@ -78,7 +78,7 @@ def test_the_vault_program_tells_of_each_position(traded: Ledger, owner: Keypair
     assert ("UnlockEvent", whose | {"amount": 25} | unlocked) in closed.events
 
 
-def test_a_summary_remembers_the_slot_of_its_last_change(traded: Ledger, owner: Keypair) -> None:
+def test_a_summary_stores_the_slot_of_its_last_change(traded: Ledger, owner: Keypair) -> None:
     clock = traded.svm.get_clock()
     for slot, change in ((9_000, open_position), (9_001, close_position)):
         clock.slot = slot
@@ -96,12 +96,12 @@ def test_positions_are_open_exactly_while_an_amount_is_locked(
         (open_position, 30, (40, 60, 3, 60)),
         (close_position, 30, (70, 30, 2, 30)),
         (close_position, 10, (80, 20, 1, 20)),
-        (close_position, 5, (85, 15, 1, 15)),  # a part: it stays open
+        (close_position, 5, (85, 15, 1, 15)),  # a partial close: it stays open
         (open_position, 1, (84, 16, 2, 16)),
         (close_position, 16, (100, 0, 0, 0)),  # both at once
     ):
         traded.must(change(owner.pubkey(), amount), owner)
-        assert books(traded, owner) == expected
+        assert balances(traded, owner) == expected
 
 
 def test_a_delegate_trades_for_the_owner(traded: Ledger, owner: Keypair) -> None:
@@ -112,21 +112,21 @@ def test_a_delegate_trades_for_the_owner(traded: Ledger, owner: Keypair) -> None
     for delegate in (delegates[0], delegates[-1]):
         key = delegate.pubkey()
         traded.must(open_position(owner.pubkey(), 5, authority=key), delegate)
-        assert books(traded, owner) == (95, 5, 1, 5)
+        assert balances(traded, owner) == (95, 5, 1, 5)
         traded.must(close_position(owner.pubkey(), 5, authority=key), delegate)
-        assert books(traded, owner) == (100, 0, 0, 0)
+        assert balances(traded, owner) == (100, 0, 0, 0)
 
 
 def test_no_more_is_opened_than_is_available(traded: Ledger, owner: Keypair) -> None:
     for amount in (101, 2**64 - 1):
         outcome = traded.send(open_position(owner.pubkey(), amount), owner)
         assert_refused(outcome, "InsufficientFunds")
-    assert books(traded, owner) == (100, 0, 0, 0)
+    assert balances(traded, owner) == (100, 0, 0, 0)
     traded.must(open_position(owner.pubkey(), 100), owner)
-    assert books(traded, owner) == (0, 100, 1, 100)
+    assert balances(traded, owner) == (0, 100, 1, 100)
 
 
-def test_a_refusal_of_the_vault_leaves_the_summary_as_it_was(
+def test_a_refusal_by_the_vault_leaves_the_summary_unchanged(
     traded: Ledger, owner: Keypair
 ) -> None:
     traded.must(open_position(owner.pubkey(), 60), owner)
@@ -137,15 +137,17 @@ def test_a_refusal_of_the_vault_leaves_the_summary_as_it_was(
         traded.change_authority(**changed)
         for change in (open_position, close_position):
             assert_refused(traded.send(change(owner.pubkey(), 10), owner), refusal)
-            assert books(traded, owner) == (40, 60, 1, 60)
+            assert balances(traded, owner) == (40, 60, 1, 60)
 
 
 @pytest.mark.parametrize("enforced", [False, True])
-def test_the_caller_is_named_truly(traded: Ledger, owner: Keypair, enforced: bool) -> None:
+def test_the_position_manager_names_itself_as_the_caller(
+    traded: Ledger, owner: Keypair, enforced: bool
+) -> None:
     traded.change_authority(cpi_enforced=enforced)
     traded.must(open_position(owner.pubkey(), 60), owner)
     traded.must(close_position(owner.pubkey(), 60), owner)
-    assert books(traded, owner) == (100, 0, 0, 0)
+    assert balances(traded, owner) == (100, 0, 0, 0)
 
 
 def test_another_authority_account_is_refused_by_the_vault_program(
@@ -158,7 +160,7 @@ def test_another_authority_account_is_refused_by_the_vault_program(
     assert_refused(traded.send(given, owner), "ConstraintSeeds")
     given = open_position(owner.pubkey(), 10, vault_authority=vault_address(owner.pubkey()))
     assert_refused(traded.send(given, owner), "AccountDiscriminatorMismatch")
-    assert books(traded, owner) == (100, 0, 0, 0)
+    assert balances(traded, owner) == (100, 0, 0, 0)
 
 
 @pytest.mark.parametrize("name", ["lock_collateral", "unlock_collateral"])
@@ -166,16 +168,18 @@ def test_nobody_locks_or_unlocks_directly(traded: Ledger, owner: Keypair, name: 
     traded.must(open_position(owner.pubkey(), 60), owner)
     refused = traded.send(direct(traded, name, owner, 10), owner)
     assert_refused(refused, "UnauthorizedProgram")
-    assert books(traded, owner) == (40, 60, 1, 60)
+    assert balances(traded, owner) == (40, 60, 1, 60)
 
 
 @pytest.mark.parametrize("name", ["lock_collateral", "unlock_collateral"])
-def test_an_honest_neighbour_lends_no_authority(traded: Ledger, owner: Keypair, name: str) -> None:
+def test_an_authorized_call_in_the_transaction_lends_no_authority(
+    traded: Ledger, owner: Keypair, name: str
+) -> None:
     traded.must(open_position(owner.pubkey(), 60), owner)
     neighbour, forged = open_position(owner.pubkey(), 1), direct(traded, name, owner, 10)
     for given in ([neighbour, forged], [forged, neighbour], [neighbour, forged, neighbour]):
         assert_refused(traded.send(given, owner), "UnauthorizedProgram")
-        assert books(traded, owner) == (40, 60, 1, 60)
+        assert balances(traded, owner) == (40, 60, 1, 60)
 
 
 def test_several_changes_in_one_transaction_add_up(traded: Ledger, owner: Keypair) -> None:
@@ -186,14 +190,14 @@ def test_several_changes_in_one_transaction_add_up(traded: Ledger, owner: Keypai
         close_position(owner.pubkey(), 10),
     ]
     assert traded.send(given, owner).error is None
-    assert books(traded, owner) == (80, 20, 1, 20)
+    assert balances(traded, owner) == (80, 20, 1, 20)
 
 
 # Rebalancing
 
 
 def funds(ledger: Ledger, owner: Keypair) -> tuple[int, int]:
-    """The vault's total by its books, and its tokens."""
+    """Return the vault's recorded total and its tokens."""
     return ledger.vault(owner.pubkey())["total_balance"], ledger.tokens(
         vault_address(owner.pubkey())
     )
@@ -222,7 +226,7 @@ def test_locked_collateral_is_not_moved(
     traded.must(rebalance_collateral(governance.pubkey(), *keys, 40), governance)
     assert funds(traded, owner) == (60, 60)
     traded.must(close_position(owner.pubkey(), 60), owner)
-    assert books(traded, owner) == (60, 0, 0, 0)
+    assert balances(traded, owner) == (60, 0, 0, 0)
 
 
 def test_a_rebalance_moves_tokens_between_two_vaults_and_nowhere_else(

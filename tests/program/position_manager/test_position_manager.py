@@ -1,4 +1,4 @@
-"""Position summaries: who gets one, for what, and what the program answers to nonsense."""
+"""Position summaries: their creation, and the refusal of malformed input."""
 
 from collections.abc import Callable
 from typing import Any
@@ -35,7 +35,7 @@ ARGUMENTS: dict[str, dict[str, Any]] = {
 
 @pytest.fixture
 def traded(governed: Ledger) -> Ledger:
-    """A chain whose one authorized program is the position manager."""
+    """A chain whose only authorized program is the position manager."""
     return positions.with_position_manager(governed)
 
 
@@ -44,7 +44,7 @@ def bare(ledger: Ledger, data: bytes) -> chain.Outcome:
     return ledger.send(Instruction(POSITION_MANAGER, data, []), payer)
 
 
-def test_every_instruction_of_the_interface_is_there() -> None:
+def test_every_instruction_of_the_interface_exists() -> None:
     assert ARGUMENTS.keys() == POSITION_IDL.instructions.keys()
 
 
@@ -67,7 +67,7 @@ def test_arguments_that_end_early_or_late_are_refused(traded: Ledger, name: str)
 @pytest.mark.parametrize(
     "data", [b"", bytes(7), bytes(8), VAULT_IDL.instruction_data("initialize", {})]
 )
-def test_what_is_no_instruction_is_refused(traded: Ledger, data: bytes) -> None:
+def test_unknown_instructions_are_refused(traded: Ledger, data: bytes) -> None:
     assert_refused(bare(traded, data), "InstructionFallbackNotFound")
 
 
@@ -102,7 +102,7 @@ def test_lamports_sent_to_the_address_before_do_not_block_a_summary(
     assert (account.owner, account.lamports) == (POSITION_MANAGER, max(dust, rent))
 
 
-def test_a_new_summary_lets_tokens_out(traded: Ledger) -> None:
+def test_a_new_summary_permits_withdrawals(traded: Ledger) -> None:
     owner = positions.trader(traded, deposited=100)
     summary = chain.readonly(summary_address(vault_address(owner.pubkey())))
     traded.must(withdraw(owner.pubkey(), 40, remaining=[summary]), owner)
@@ -110,7 +110,7 @@ def test_a_new_summary_lets_tokens_out(traded: Ledger) -> None:
 
 
 @pytest.mark.parametrize("open_positions", [0, 3])
-def test_a_summary_cannot_be_made_anew(traded: Ledger, open_positions: int) -> None:
+def test_a_summary_cannot_be_created_twice(traded: Ledger, open_positions: int) -> None:
     owner = positions.trader(traded)
     traded.put_summary(owner.pubkey(), open_positions=open_positions, locked_amount=9)
     before = summary_of(traded, owner.pubkey())
@@ -130,7 +130,7 @@ def test_the_payer_signs_and_what_changes_is_writable(traded: Ledger) -> None:
     assert traded.data(summary_address(vault_address(owner.pubkey()))) == b""
 
 
-def test_a_summary_lies_at_the_address_of_its_vault_only(traded: Ledger) -> None:
+def test_a_summary_exists_only_at_its_vaults_address(traded: Ledger) -> None:
     owner, other = traded.owner(), traded.owner()
     of_another = summary_address(vault_address(other.pubkey()))
     by_owner = summary_address(owner.pubkey())
@@ -143,7 +143,7 @@ def test_a_summary_lies_at_the_address_of_its_vault_only(traded: Ledger) -> None
         assert traded.data(address) == b""
 
 
-# Things that are no vault, with the refusal that each of them meets
+# Accounts that are not a vault, with the refusal of each
 
 
 def never_created(_: Ledger, __: Keypair) -> Pubkey:

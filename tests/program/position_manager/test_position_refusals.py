@@ -1,4 +1,4 @@
-"""Nobody but those who may opens, closes or rebalances; and nothing stands in for an account."""
+"""Only authorized signers open, close or rebalance, and no account can be substituted."""
 
 from collections.abc import Callable
 
@@ -27,13 +27,13 @@ Change = Callable[..., Instruction]
 
 @pytest.fixture
 def traded(governed: Ledger) -> Ledger:
-    """A chain whose one authorized program is the position manager."""
+    """A chain whose only authorized program is the position manager."""
     return positions.with_position_manager(governed)
 
 
 @pytest.fixture
 def owner(traded: Ledger) -> Keypair:
-    """The owner of a vault of 100, of which a position holds 60."""
+    """The owner of a vault of 100, 60 of it locked for a position."""
     owner = positions.trader(traded, deposited=100)
     traded.change_vault(owner.pubkey(), locked_balance=60, available_balance=40)
     traded.put_summary(owner.pubkey(), open_positions=1, locked_amount=60)
@@ -41,14 +41,14 @@ def owner(traded: Ledger) -> Keypair:
 
 
 def refused(ledger: Ledger, given: Instruction, name: str, *signers: Keypair) -> None:
-    """Asserts the refusal, and that the vault program was never called."""
+    """Assert the refusal, and that the vault program was never called."""
     outcome = ledger.send(given, *signers)
     assert_refused(outcome, name)
     assert not any(line.startswith(f"Program {PROGRAM} invoke") for line in outcome.logs)
 
 
 @pytest.mark.parametrize("change", CHANGES)
-def test_nobody_else_moves_an_owners_collateral(
+def test_only_the_owner_or_a_delegate_moves_collateral(
     traded: Ledger, owner: Keypair, governance: Keypair, change: Change
 ) -> None:
     other, multisig_signer, former = (positions.trader(traded) for _ in range(3))
@@ -62,7 +62,7 @@ def test_nobody_else_moves_an_owners_collateral(
 
 
 @pytest.mark.parametrize("change", CHANGES)
-def test_a_whitelisted_wallet_is_no_delegate(
+def test_a_whitelisted_wallet_is_not_a_delegate(
     traded: Ledger, owner: Keypair, change: Change
 ) -> None:
     friend = traded.wallet()
@@ -73,7 +73,7 @@ def test_a_whitelisted_wallet_is_no_delegate(
 
 
 @pytest.mark.parametrize("change", CHANGES)
-def test_the_authority_signs(traded: Ledger, owner: Keypair, change: Change) -> None:
+def test_the_authority_must_sign(traded: Ledger, owner: Keypair, change: Change) -> None:
     payer = traded.wallet()
     given = chain.without(change(owner.pubkey(), 10), signer=6)
     refused(traded, given, "AccountNotSigner", payer)
@@ -98,7 +98,9 @@ def test_no_more_is_closed_than_is_open(traded: Ledger, owner: Keypair, amount: 
     refused(traded, close_position(owner.pubkey(), amount), "InsufficientFunds", owner)
 
 
-def test_what_another_program_locked_is_not_closed_here(traded: Ledger, owner: Keypair) -> None:
+def test_collateral_locked_by_another_program_cannot_be_closed(
+    traded: Ledger, owner: Keypair
+) -> None:
     traded.put_summary(owner.pubkey(), open_positions=0, locked_amount=0)
     refused(traded, close_position(owner.pubkey(), 1), "InsufficientFunds", owner)
 
@@ -119,7 +121,7 @@ def test_sums_that_do_not_fit_are_refused(traded: Ledger, owner: Keypair) -> Non
         ("collateral_vault_program", "InvalidProgramId"),
     ],
 )
-def test_programs_and_sysvars_are_those_of_the_interface(
+def test_only_the_programs_and_sysvars_of_the_interface_are_accepted(
     traded: Ledger, owner: Keypair, change: Change, account: str, refusal: str
 ) -> None:
     for fake in (TOKEN, Keypair().pubkey(), chain.RENT):
@@ -127,12 +129,12 @@ def test_programs_and_sysvars_are_those_of_the_interface(
 
 
 @pytest.mark.parametrize("change", CHANGES)
-def test_a_vault_goes_with_its_own_summary_only(
+def test_a_vault_accepts_only_its_own_summary(
     traded: Ledger, owner: Keypair, change: Change
 ) -> None:
     other = positions.trader(traded, deposited=100)
     own, others = vault_address(owner.pubkey()), vault_address(other.pubkey())
-    # An owner may neither book own collateral on another's summary, nor the other way round.
+    # An owner may not open a position on another's summary, nor the reverse.
     given = change(owner.pubkey(), 10, position_summary=summary_address(others))
     refused(traded, given, "ConstraintSeeds", owner)
     given = change(owner.pubkey(), 10, vault=others, position_summary=summary_address(own))
@@ -143,7 +145,7 @@ def test_a_vault_goes_with_its_own_summary_only(
 
 @pytest.mark.parametrize("change", CHANGES)
 @pytest.mark.parametrize(("forge", "refusal"), NO_VAULTS)
-def test_nothing_stands_in_for_the_vault(
+def test_no_account_replaces_the_vault(
     traded: Ledger,
     owner: Keypair,
     change: Change,
@@ -209,7 +211,7 @@ def the_vault(_: Ledger, owner: Keypair) -> Pubkey:
         (the_vault, "AccountOwnedByWrongProgram"),
     ],
 )
-def test_nothing_stands_in_for_the_summary(
+def test_no_account_replaces_the_summary(
     traded: Ledger,
     owner: Keypair,
     change: Change,
@@ -221,9 +223,7 @@ def test_nothing_stands_in_for_the_summary(
 
 
 @pytest.mark.parametrize("field", ["multisig_signers", "delegates"])
-def test_a_list_longer_than_it_can_be_is_not_read(
-    traded: Ledger, owner: Keypair, field: str
-) -> None:
+def test_a_list_beyond_its_capacity_is_refused(traded: Ledger, owner: Keypair, field: str) -> None:
     delegate = traded.wallet()
     vault = vault_address(owner.pubkey())
     data = traded.data(vault)
@@ -246,7 +246,9 @@ def test_only_governance_rebalances(traded: Ledger, owner: Keypair) -> None:
         refused(traded, given, "Unauthorized", thief)
 
 
-def test_governance_signs_a_rebalance(traded: Ledger, owner: Keypair, governance: Keypair) -> None:
+def test_governance_must_sign_a_rebalance(
+    traded: Ledger, owner: Keypair, governance: Keypair
+) -> None:
     taker, payer = positions.trader(traded), traded.wallet()
     given = rebalance_collateral(governance.pubkey(), owner.pubkey(), taker.pubkey(), 10)
     refused(traded, chain.without(given, signer=9), "AccountNotSigner", payer)
@@ -278,7 +280,7 @@ def test_a_rebalance_of_nothing_is_refused(
         ("collateral_vault_program", "InvalidProgramId"),
     ],
 )
-def test_a_rebalance_names_the_programs_of_the_interface(
+def test_a_rebalance_accepts_only_the_programs_of_the_interface(
     traded: Ledger, owner: Keypair, governance: Keypair, account: str, refusal: str
 ) -> None:
     keys = owner.pubkey(), positions.trader(traded).pubkey()
@@ -287,9 +289,7 @@ def test_a_rebalance_names_the_programs_of_the_interface(
         refused(traded, given, refusal, governance)
 
 
-def test_nobody_becomes_governance_by_another_authority_account(
-    traded: Ledger, owner: Keypair
-) -> None:
+def test_a_forged_authority_account_makes_nobody_governance(traded: Ledger, owner: Keypair) -> None:
     thief = positions.trader(traded)
     real = traded.data(chain.authority_address())
     forged = real[:8] + bytes(thief.pubkey()) + real[40:]

@@ -1,4 +1,4 @@
-"""No withdrawal while a program holds a position: no summary can be left out or forged."""
+"""No withdrawal while a program holds a position: no summary can be omitted or forged."""
 
 from collections.abc import Callable, Sequence
 
@@ -24,7 +24,7 @@ OTHER_MANAGER = Keypair().pubkey()
 
 @pytest.fixture
 def traded(governed: Ledger) -> Ledger:
-    """A chain with one authorized program, the position manager."""
+    """A chain whose only authorized program is the position manager."""
     governed.change_authority(authorized_programs=[POSITION_MANAGER])
     return governed
 
@@ -39,24 +39,28 @@ def attempt(ledger: Ledger, owner: Keypair, summaries: Sequence[Pubkey]) -> chai
     return ledger.send(withdraw(owner.pubkey(), 10, remaining=remaining), owner)
 
 
-def test_a_summary_without_open_positions_lets_tokens_out(traded: Ledger, owner: Keypair) -> None:
+def test_a_summary_without_open_positions_permits_withdrawals(
+    traded: Ledger, owner: Keypair
+) -> None:
     summary = traded.put_summary(owner.pubkey())
     assert attempt(traded, owner, [summary]).error is None
     assert traded.tokens(owner.pubkey()) == 10
 
 
 @pytest.mark.parametrize("count", [1, 2**32, 2**64 - 1])
-def test_an_open_position_keeps_everything_in(traded: Ledger, owner: Keypair, count: int) -> None:
+def test_an_open_position_blocks_every_withdrawal(
+    traded: Ledger, owner: Keypair, count: int
+) -> None:
     summary = traded.put_summary(owner.pubkey(), open_positions=count)
     assert_refused(attempt(traded, owner, [summary]), "OpenPositionsExist")
     assert traded.tokens(owner.pubkey()) == 0
 
 
-def test_a_summary_cannot_be_left_out(traded: Ledger, owner: Keypair) -> None:
+def test_a_summary_cannot_be_omitted(traded: Ledger, owner: Keypair) -> None:
     assert_refused(attempt(traded, owner, []), "PositionSummaryMissing")
 
 
-def test_every_authorized_program_has_its_say_in_order(governed: Ledger, owner: Keypair) -> None:
+def test_every_authorized_program_is_checked_in_order(governed: Ledger, owner: Keypair) -> None:
     governed.change_authority(authorized_programs=[POSITION_MANAGER, OTHER_MANAGER])
     first = governed.put_summary(owner.pubkey())
     second = governed.put_summary(owner.pubkey(), program=OTHER_MANAGER)
@@ -73,7 +77,7 @@ def test_a_summary_that_was_never_created_counts_as_no_positions(
 ) -> None:
     summary = summary_address(vault_address(owner.pubkey()))
     assert attempt(traded, owner, [summary]).error is None
-    traded.put(summary, SYSTEM, b"", 1)  # dust makes no position
+    traded.put(summary, SYSTEM, b"", 1)  # lamports alone are no position
     assert attempt(traded, owner, [summary]).error is None
 
 
@@ -162,7 +166,7 @@ def the_vault(_: Ledger, owner: Keypair) -> Pubkey:
         the_vault,
     ],
 )
-def test_nothing_stands_in_for_a_summary(
+def test_no_account_replaces_a_summary(
     traded: Ledger, owner: Keypair, forge: Callable[[Ledger, Keypair], Pubkey]
 ) -> None:
     summary = forge(traded, owner)
@@ -170,9 +174,7 @@ def test_nothing_stands_in_for_a_summary(
     assert traded.tokens(owner.pubkey()) == 0
 
 
-def test_an_open_position_cannot_hide_behind_an_address_never_used(
-    traded: Ledger, owner: Keypair
-) -> None:
+def test_an_unused_address_cannot_hide_an_open_position(traded: Ledger, owner: Keypair) -> None:
     summary = traded.put_summary(owner.pubkey(), open_positions=1)
     for other in (Keypair().pubkey(), vault_address(Keypair().pubkey())):
         assert_refused(attempt(traded, owner, [other, summary]), "PositionSummaryInvalid")
@@ -194,13 +196,13 @@ def test_multisig_signers_follow_the_summaries(traded: Ledger, owner: Keypair) -
         instruction = withdraw(owner.pubkey(), 10, authority=one.pubkey(), remaining=remaining)
         return traded.send(instruction, one, two)
 
-    # A signer in a summary's place is one signature short before it is no summary.
+    # In a summary's place, a signer is first counted as one signature less.
     assert_refused(attempt_with(second, summary), "Unauthorized")
     assert_refused(attempt_with(second, second), "PositionSummaryInvalid")
     assert attempt_with(summary, second).error is None
 
 
-def test_as_many_programs_as_a_transaction_can_name_are_asked(
+def test_as_many_programs_as_a_transaction_can_name_are_checked(
     governed: Ledger, owner: Keypair
 ) -> None:
     programs = [Keypair().pubkey() for _ in range(18)]

@@ -1,4 +1,4 @@
-"""The specification's instructions, as the chain takes them."""
+"""Builders that turn calls of the specification into instructions for the chain."""
 
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -14,7 +14,7 @@ from .model import World, vault_of
 from .money import Remaining
 from .names import key
 
-# Arguments of the specification that are accounts, or that the interface calls otherwise.
+# Arguments of the specification that are accounts, or whose name in the interface differs.
 RENAMED = {"duration": "duration_seconds"}
 ADDRESS = {
     "add_delegate": "delegate",
@@ -25,7 +25,7 @@ ADDRESS = {
 
 
 def build(world: World, name: str, given: dict[str, Any]) -> Instruction:
-    """`given` are the arguments of the specification's function of this name."""
+    """Return the instruction `name`; `given` are the arguments of the specification's function."""
     if name in PARTICULAR:
         return PARTICULAR[name](world, **given)
     family = FAMILIES.get(name) or (owned if "owner" in given else governed)
@@ -44,7 +44,7 @@ def paid(
     recipient: str = "",
     remaining: Remaining = (),
 ) -> Instruction:
-    """Tokens between a vault and somebody's token account."""
+    """Return an instruction that moves tokens between a vault and a wallet's token account."""
     accounts = {"user_token_account": names.tokens(source or recipient, mint)}
     return instructions.build(
         name,
@@ -87,7 +87,7 @@ def earned(
 
 
 def pool_accounts(world: World, program: str, owner: str) -> list[AccountMeta]:
-    """What the yield program is called with; nobody signs but the vault, and that later."""
+    """Return the yield program's accounts. None signs but the vault, and only within the call."""
     given = pools.deposit(
         names.vault(owner),
         names.pool(program),
@@ -157,7 +157,7 @@ def enter_pool(world: World, *, program: str, owner: str) -> Instruction:
 
 
 def at(program: str, given: Instruction) -> Instruction:
-    """The instruction, for this deployment of its program."""
+    """Return the instruction, addressed to this deployment of its program."""
     return Instruction(key(program), bytes(given.data), given.accounts)
 
 
@@ -217,7 +217,7 @@ def owned(
     signers: Sequence[str] | None = None,
     **arguments: Any,
 ) -> Instruction:
-    """An instruction on a vault, by whoever says that it is the owner, or by an authority."""
+    """Return an instruction on a vault, by a claimed owner or by an authority."""
     if who is not None:
         arguments[ADDRESS[name]] = key(who)
     if signers is not None:

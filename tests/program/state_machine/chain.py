@@ -1,4 +1,4 @@
-"""The real chain beside the model: whether both hold the same, and refuse the same."""
+"""The real chain beside the model: both must hold the same state and refuse the same steps."""
 
 import re
 import struct
@@ -46,7 +46,7 @@ ERROR_LINE = re.compile(r"Error Code: (\w+)\. Error Number: (\d+)\.")
 
 
 class Chain:
-    """A chain with every program, both mints, wallets that can pay, and the model's tokens."""
+    """A chain with every program, both mints, funded wallets, and the model's tokens."""
 
     def __init__(self, world: World) -> None:
         self.ledger = Ledger()
@@ -76,13 +76,13 @@ class Chain:
         assert self.send(at(program, given)).error is None
 
     def send(self, given: Instruction) -> Outcome:
-        """Everybody signs of whom the instruction wants it; the payer pays."""
+        """Send the instruction with all required signatures, paid by the payer."""
         signers = {names.person(meta.pubkey) for meta in given.accounts if meta.is_signer}
         others = [names.keypair(name) for name in sorted(signers - {names.PAYER})]
         return self.ledger.send(given, names.keypair(names.PAYER), *others)
 
     def assert_holds(self, world: World) -> None:
-        """Every account is what the model says, and the invariant holds on its bytes."""
+        """Assert that every account equals the model, and that the invariant holds on its bytes."""
         authority = self.ledger.data(authority_address())
         if world.authority.governance:
             state = VAULT_IDL.decode_account("VaultAuthority", authority)
@@ -113,7 +113,7 @@ class Chain:
         self.assert_invariant(data)
 
     def assert_invariant(self, data: bytes) -> None:
-        """On the account's raw bytes, which no codec has read."""
+        """Assert the invariant on the account's raw bytes, without a codec."""
         total, locked, available, _, _, in_yield = struct.unpack_from("<6Q", data, 104)
         after = 210
         for _ in ("multisig signers", "delegates"):
@@ -125,7 +125,7 @@ class Chain:
 
 
 def assert_refused(outcome: Outcome, error: str) -> None:
-    """With this very error. Programs share names and numbers, but no pair of both."""
+    """Assert this error by name and number, a pair that no two programs share."""
     if error in TOKEN_ERRORS:
         assert outcome.error == TOKEN_ERRORS[error], outcome
         return

@@ -1,4 +1,4 @@
-"""What a step may be drawn from: mostly what the model would allow, at times what it would not."""
+"""Draws of a step's arguments: mostly what the model allows, sometimes what it refuses."""
 
 from collections.abc import Callable, Sequence
 from typing import TypeVar
@@ -19,11 +19,11 @@ class Choices:
         return self.data.draw(st.sampled_from(options))
 
     def once_in(self, times: int) -> bool:
-        """The last option, so that a shrunk example is an ordinary one."""
+        """Draw True once in `times`; it comes last, so that examples shrink to False."""
         return self.of([False] * (times - 1) + [True])
 
     def amount(self, ceiling: int) -> int:
-        """At most `ceiling`, but for the edges around it."""
+        """Draw at most `ceiling`, or a value at its edges or the edge of 64 bits."""
         if ceiling == 0 or self.once_in(8):
             return self.of([1, ceiling, 0, min(ceiling + 1, U64), U64])
         if self.once_in(4):
@@ -31,30 +31,30 @@ class Choices:
         return self.data.draw(st.integers(1, ceiling))
 
     def owner(self, fit: Callable[[Vault], bool] = lambda _: True) -> str:
-        """Of a vault that the instruction fits, if there is one; seldom of any, open or not."""
+        """Draw the owner of a vault that fits, if there is one; rarely any owner."""
         fitting = [owner for owner, vault in self.world.vaults.items() if fit(vault)]
         if self.once_in(20):
             return self.of(names.OWNERS)
         return self.of(fitting or list(self.world.vaults) or names.OWNERS)
 
     def listed(self, candidates: list[str], listed: list[str]) -> str:
-        """Rather one that is listed."""
+        """Draw one of the candidates, mostly one that is listed."""
         known = [each for each in candidates if each in listed]
         return self.of(candidates if self.once_in(16) else known or candidates)
 
     def vault(self, owner: str) -> Vault:
-        """The vault, or for who has none the vault that a new one would be."""
+        """Return the owner's vault, or a new one if the owner has none."""
         return self.world.vaults.get(owner) or Vault(owner, "usdt", self.world.now)
 
     def signer(self, owner: str) -> str:
-        """Who claims to be the owner."""
+        """Draw the signer who claims to be the owner."""
         return self.of(names.PEOPLE) if self.once_in(24) else owner
 
     def governance(self) -> str:
         return self.of(names.PEOPLE) if self.once_in(16) else names.GOVERNANCE
 
     def authorized(self, owner: str) -> tuple[str, list[str]]:
-        """An authority and cosigners that may act on the vault; seldom some that may not."""
+        """Draw an authority and cosigners that may act on the vault; rarely some that may not."""
         vault = self.vault(owner)
         if vault.threshold == 0:
             return self.owner_or_delegate(owner), []

@@ -1,6 +1,6 @@
-"""Specification: collateral that position managers lock, unlock and move.
+"""Specification: collateral that position managers lock, unlock and transfer.
 
-A position manager has errors of its own; they bear the names that the vault program's have.
+A position manager's own errors have the names of the vault program's errors.
 """
 
 from .model import U64, Event, Events, Summary, Vault, World, require, vault_of
@@ -30,7 +30,7 @@ def open_position(world: World, *, program: str, owner: str, authority: str, amo
 def close_position(
     world: World, *, program: str, owner: str, authority: str, amount: int
 ) -> Events:
-    """Positions are counted, not told apart: some are open exactly while an amount is locked."""
+    """Positions are counted but not identified: some are open exactly while an amount is locked."""
     vault, summary = traded(world, program, owner, authority)
     require(amount > 0, "InvalidAmount")
     require(amount <= summary.locked, "InsufficientFunds")
@@ -45,7 +45,7 @@ def close_position(
 
 
 def traded(world: World, program: str, owner: str, authority: str) -> tuple[Vault, Summary]:
-    """Whatever the multisig: the owner or a delegate trades."""
+    """Require the owner or a delegate, whatever the multisig."""
     vault = world.vault(owner)
     require((program, owner) in world.summaries, "AccountNotInitialized")
     require(authority in {owner, *vault.delegates}, "Unauthorized")
@@ -71,7 +71,7 @@ def rebalance_collateral(
 
 
 def lock_collateral(world: World, *, owner: str, amount: int) -> Events:
-    """Called directly, by no program at all."""
+    """A direct call, without a calling program."""
     world.vault(owner)
     require(amount > 0, "InvalidAmount")
     require(False, "UnauthorizedProgram")

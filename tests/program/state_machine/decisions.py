@@ -1,4 +1,4 @@
-"""Rules by which vaults begin and end, and by which owners and governance decide."""
+"""Rules for the creation and closing of vaults, and for decisions of owners and governance."""
 
 from typing import Any
 
@@ -17,7 +17,7 @@ U32 = 2**32 - 1
 class Decisions(Steps):
     @initialize(data=DRAWN)
     def begin(self, data: st.DataObject) -> None:
-        """Governance, its first program, and two vaults with something in them."""
+        """Set up governance, its first programs, and two or three funded vaults."""
         choose = Choices(data, self.world)
         if choose.once_in(24):
             programs = choose.of([["desk", "desk"], [f"program {n}" for n in range(65)]])
@@ -44,7 +44,7 @@ class Decisions(Steps):
 
     @rule(data=DRAWN)
     def close_vault(self, data: st.DataObject) -> None:
-        """Of an empty vault, or of one that its owner empties first."""
+        """Close an empty vault, or one that its owner empties first."""
         choose = Choices(data, self.world)
         if len(self.world.vaults) < 2 and not choose.once_in(6):
             self.open_vault(data)
@@ -71,7 +71,7 @@ class Decisions(Steps):
         )
 
     @rule(data=DRAWN)
-    def look(self, data: st.DataObject) -> None:
+    def get_vault_info(self, data: st.DataObject) -> None:
         choose = Choices(data, self.world)
         if choose.once_in(4):
             self.step("get_vault_info", owner=choose.of(names.OWNERS))
@@ -96,7 +96,7 @@ class Decisions(Steps):
     def change(
         self, choose: Choices, what: str, owner: str, present: list[str], others: list[str]
     ) -> None:
-        """Adds who is not there, or removes who is; seldom the other way round."""
+        """Add what is absent or remove what is present; rarely the reverse."""
         name = choose.of(["add", "remove"]) if present else "add"
         candidates = others if name == "add" else present
         if choose.once_in(8):
@@ -148,7 +148,9 @@ class Decisions(Steps):
     def govern(self, data: st.DataObject) -> None:
         choose = Choices(data, self.world)
         authority, signer = self.world.authority, choose.governance()
-        match choose.of(["programs", "yield programs", "freeze", "cpi", "level", "anew"]):
+        match choose.of(
+            ["programs", "yield programs", "freeze", "cpi", "level", "initialize again"]
+        ):
             case "programs":
                 candidates = [*names.POSITION_MANAGERS, "never deployed"]
                 name, program = entry(choose, authority.programs, candidates)
@@ -165,13 +167,13 @@ class Decisions(Steps):
                 self.step("set_cpi_enforced", signer=signer, cpi_enforced=enforced)
             case "level":
                 self.step("set_risk_level", signer=signer, risk_level=choose.of([1, 0, 255]))
-            case "anew":
+            case "initialize again":
                 arguments = {"signer": choose.of(names.PEOPLE), "programs": ["desk"]}
                 self.step("initialize_vault_authority", **arguments, freeze=True)
 
     @rule(data=DRAWN)
     def fill(self, data: st.DataObject) -> None:
-        """A list until one more is too much."""
+        """Fill a list until one more entry is too many."""
         choose = Choices(data, self.world)
         if not choose.once_in(8):
             return
@@ -199,7 +201,7 @@ class Decisions(Steps):
                 return
 
     def repeat_and_undo(self, what: str) -> None:
-        """Nobody could withdraw with so many summaries to show."""
+        """Undo it, since no withdrawal can pass so many summaries."""
         governance = {"signer": names.GOVERNANCE}
         self.repeat(f"add_{what}", "program", fillers(65), **governance)
         self.repeat(f"remove_{what}", "program", fillers(65), **governance)
@@ -210,7 +212,7 @@ def fillers(count: int) -> list[str]:
 
 
 def entry(choose: Choices, present: list[str], candidates: list[str]) -> tuple[str, str]:
-    """What to do with a list: rather to put on it what is missing, the first above all."""
+    """Draw a change of a list and its entry, mostly to add the first one that is missing."""
     missing = [each for each in candidates if each not in present]
     name = choose.of(["add", "add", "add", "remove"]) if missing else "remove"
     if choose.once_in(12):

@@ -1,4 +1,4 @@
-"""Specification: vaults that earn, and the pools that they earn with."""
+"""Specification: yield, and the pools that pay it."""
 
 from collections.abc import Sequence
 
@@ -7,7 +7,7 @@ from .money import named
 
 YEAR = 365 * 24 * 60 * 60
 BASIS_POINTS = 10_000
-# All interest that the pools pay is at this rate, of the principal in a year.
+# The annual interest rate of all pools.
 RATE_BPS = 10_000
 MINT = "usdt"
 
@@ -22,7 +22,7 @@ def yield_deposit(
     called: bool,
     amount: int,
 ) -> Events:
-    """Moves tokens if the program is `called`; else only the books, and the tokens are kept."""
+    """Move tokens if the program is `called`; otherwise move only recorded balances."""
     vault = earner(world, owner, [authority, *cosigners], program, amount)
     vault.take(amount)
     events = put_in(world, vault, program, amount) if called else []
@@ -68,9 +68,9 @@ def compound_yield(
     called: bool,
     amount: int,
 ) -> Events:
-    """What the pool owes comes as tokens and goes back as principal, so that the total grows."""
+    """The pool pays the interest it owes and takes it as principal, so that the total grows."""
     vault = earner(world, owner, [authority, *cosigners], program, amount)
-    require(called, "InsufficientYieldBalance")  # nothing accrues in the vault's own books
+    require(called, "InsufficientYieldBalance")  # without a call nothing accrues
     events = [claim(world, vault, program, amount), *put_in(world, vault, program, amount)]
     vault.in_yield += amount
     vault.compounded_at = world.now
@@ -124,7 +124,7 @@ def take_out(world: World, vault: Vault, program: str, amount: int) -> Events:
 
 
 def claim(world: World, vault: Vault, program: str, amount: int) -> Event:
-    """Interest is simple, and paid in whole units from the pool's reserve."""
+    """Interest is simple and is paid in whole units from the pool's reserve."""
     stake = staked(world, vault, program)
     require(amount <= claimable(stake), "InsufficientInterest")
     stake.earned -= amount * BASIS_POINTS * YEAR

@@ -1,9 +1,9 @@
-"""What the vault program keeps, in plain Python: the state of the specification.
+"""The state of the specification: what the vault program keeps, in plain Python.
 
-People, programs and mints are names, time is a number of seconds. The specification itself is in
-`money`, `collateral`, `earning` and `policy`: a function for each instruction, named as that is. It
-changes the world and returns the events; if it raises `Refused`, whoever called it throws the world
-away. The checks come in the program's order, since the first that fails says which error it is.
+People, programs and mints are names; times are seconds. The specification is in `money`,
+`collateral`, `earning` and `policy`, with one function for each instruction, under its name. A
+function changes the world and returns the events. If it raises `Refused`, the caller discards the
+world. Checks run in the program's order, since the first failing check determines the error.
 """
 
 from collections.abc import Sequence
@@ -26,7 +26,7 @@ Events = list[Event]
 
 
 class Refused(Exception):
-    """The instruction is refused with the error of this name."""
+    """Raised when the instruction is refused with the error of this name."""
 
     def __init__(self, error: str) -> None:
         super().__init__(error)
@@ -53,7 +53,7 @@ class Request:
 
 @dataclass(slots=True)
 class Rate:
-    """What may leave within a window. Nothing is limited unless both are set."""
+    """The withdrawal limit of a time window; it applies if window and limit are both set."""
 
     window_seconds: int = 0
     limit: int = 0
@@ -67,7 +67,7 @@ class Rate:
 
 @dataclass(slots=True)
 class Vault:
-    """`kept` is what counts as yield and never left the vault's tokens."""
+    """A vault. `kept` is the part of `in_yield` that never left the vault's token account."""
 
     owner: str
     mint: str
@@ -91,7 +91,7 @@ class Vault:
 
     @property
     def total(self) -> int:
-        """Every unit is in exactly one place."""
+        """The sum of all balances; every unit is in exactly one of them."""
         timelocked = sum(timelock.amount for timelock in self.timelocks)
         return self.available + self.locked + timelocked + self.in_yield
 
@@ -100,7 +100,7 @@ class Vault:
         self.available -= amount
 
     def record(self, kind: str, amount: int, now: int) -> Event:
-        """The line of history that every movement of amounts leaves."""
+        """Return the event that records a movement in the vault's history."""
         fields: dict[str, object] = {"vault": self.owner, "owner": self.owner}
         fields |= {"transaction_type": kind, "amount": amount, "timestamp": now}
         return "TransactionEvent", fields
@@ -118,7 +118,7 @@ class Authority:
 
 @dataclass(slots=True)
 class Summary:
-    """What a position manager keeps of one vault."""
+    """A position manager's summary of one vault."""
 
     open_positions: int = 0
     locked: int = 0
@@ -126,7 +126,7 @@ class Summary:
 
 @dataclass(slots=True)
 class Stake:
-    """What a vault has in a yield pool. `earned` is in units of principal, basis point, second."""
+    """A vault's position in a pool. `earned` is in units of principal, basis point and second."""
 
     principal: int = 0
     earned: int = 0
@@ -134,7 +134,7 @@ class Stake:
 
 @dataclass(slots=True)
 class World:
-    """`tokens` are those of each holder's token account of a mint, if there is one.
+    """The whole state. `tokens` are the amounts of token accounts by holder and mint.
 
     Summaries are by position manager and owner, stakes by yield program and owner.
     """
@@ -147,31 +147,31 @@ class World:
     tokens: dict[tuple[str, str], int] = field(default_factory=dict)
 
     def vault(self, owner: str, /, *, given: str | None = None) -> Vault:
-        """The vault of `owner`, and that is whom the instruction gave as the owner."""
+        """Return the vault of `owner`, whom the instruction must also give as the owner."""
         require(owner in self.vaults, "AccountNotInitialized")
         require(given in {None, owner}, "ConstraintSeeds")
         return self.vaults[owner]
 
     def move(self, source: str, target: str, amount: int, mint: str) -> None:
-        """A transfer of the token program."""
+        """Transfer tokens, as the token program does."""
         require(amount <= self.tokens[source, mint], "TokenInsufficientFunds")
         self.tokens[source, mint] -= amount
         self.tokens[target, mint] += amount
 
     def wait(self, seconds: int, rate_bps: int) -> None:
-        """Time goes by, and what is in yield pools earns."""
+        """Advance the clock, and accrue interest on what is in yield pools."""
         self.now += seconds
         for stake in self.stakes.values():
             stake.earned += stake.principal * rate_bps * seconds
 
 
 def vault_of(owner: str) -> str:
-    """The holder of a vault's tokens."""
+    """Return the name that holds a vault's tokens."""
     return f"{owner}'s vault"
 
 
 def authorize(vault: Vault, authority: str, cosigners: Sequence[str]) -> None:
-    """The owner or a delegate; under multisig, enough of the signers, each counted once."""
+    """Require the owner or a delegate; under multisig, enough signers, each counted once."""
     if vault.threshold == 0:
         require(authority in {vault.owner, *vault.delegates}, "Unauthorized")
     else:

@@ -1,4 +1,4 @@
-"""Specification: tokens that come in, wait, and go out."""
+"""Specification: deposits, withdrawals, timelocks and withdrawal requests."""
 
 from collections.abc import Sequence
 
@@ -17,7 +17,7 @@ from .model import (
     vault_of,
 )
 
-# A position summary, by program and owner, or the name of an extra signer.
+# Position summaries by program and owner, and names of extra signers.
 Remaining = Sequence[tuple[str, str] | str]
 
 
@@ -82,7 +82,7 @@ def withdraw(
 
 
 def consume_requests(vault: Vault, amount: int, now: int) -> None:
-    """Takes `amount` from matured requests, the oldest first; one may be used in part."""
+    """Take `amount` from matured requests, oldest first; the last one may be used in part."""
     for request in vault.requests:
         if request.executable_at <= now:
             used = min(amount, request.amount)
@@ -103,7 +103,7 @@ def consume_rate(vault: Vault, amount: int, now: int) -> None:
 def emergency_withdraw(
     world: World, *, owner: str, authority: str, recipient: str, mint: str, amount: int
 ) -> Events:
-    """By governance of all but timelocks and yield; by the owner while nothing is locked."""
+    """By governance, all but timelocks and yield; by the owner, while nothing is locked."""
     vault = world.vault(owner)
     require_outside(world, vault, recipient, mint)
     require(amount > 0, "InvalidAmount")
@@ -132,7 +132,7 @@ def pay_out(vault: Vault, amount: int) -> None:
 
 
 def require_outside(world: World, vault: Vault, holder: str, mint: str) -> None:
-    """The account is one of tokens of the vault's mint, and not the vault's own."""
+    """Require a token account of the vault's mint that is not the vault's own."""
     require((holder, mint) in world.tokens, "InvalidTokenProgramOwner")
     require(mint == vault.mint, "ConstraintTokenMint")
     require(holder != vault_of(vault.owner), "ConstraintTokenOwner")
@@ -161,7 +161,7 @@ def schedule_timelock(
 
 
 def release_timelocks(world: World, *, owner: str, authority: str) -> Events:
-    """Whoever `authority` is."""
+    """Anyone may be the `authority`."""
     return release_matured(world.vault(owner), world.now)
 
 
@@ -178,7 +178,7 @@ def release_matured(vault: Vault, now: int) -> Events:
 
 
 def request_withdraw(world: World, *, owner: str, signer: str, amount: int) -> Events:
-    """Sets nothing aside: a request is a permission that grows ripe."""
+    """A request sets nothing aside: it is a permission that matures."""
     vault = world.vault(owner, given=signer)
     require(amount > 0, "InvalidAmount")
     require(vault.delay > 0, "Unauthorized")
@@ -192,7 +192,7 @@ def request_withdraw(world: World, *, owner: str, signer: str, amount: int) -> E
 
 
 def give(world: World, *, source: str, owner: str, mint: str, amount: int) -> Events:
-    """A plain transfer of tokens to a vault, which no book sees."""
+    """A plain token transfer to a vault, which its recorded balances do not include."""
     holder = vault_of(owner)
     if (holder, mint) not in world.tokens:
         raise Refused("InvalidAccountData")

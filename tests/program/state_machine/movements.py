@@ -32,7 +32,7 @@ class Movements(Steps):
         )
 
     def funded(self, choose: Choices) -> str:
-        """The owner of a vault with something available, which comes from eve if need be."""
+        """Draw the owner of a vault with available tokens, which eve deposits if there are none."""
         vaults = self.world.vaults
         if not vaults and not choose.once_in(8):
             self.step("initialize_vault", owner=choose.of(names.OWNERS), mint="usdt")
@@ -57,8 +57,8 @@ class Movements(Steps):
             choose, owner, choose.amount(withdrawable(self.world, choose.vault(owner)))
         )
 
-    def most(self, owner: str) -> int:
-        """What rightful signers may withdraw now from the vault, if there is one."""
+    def max_withdrawable(self, owner: str) -> int:
+        """Return what authorized signers may withdraw from the vault now, or 0 if there is none."""
         vault = self.world.vaults.get(owner)
         return withdrawable(self.world, vault) if vault else 0
 
@@ -131,7 +131,7 @@ class Movements(Steps):
 
     @rule(data=DRAWN)
     def give(self, data: st.DataObject) -> None:
-        """Tokens that were not deposited: a vault that was given any can never be closed."""
+        """Send tokens without a deposit, after which the vault can never be closed."""
         choose = Choices(data, self.world)
         if choose.once_in(6):
             owner = choose.owner()
@@ -140,7 +140,7 @@ class Movements(Steps):
 
     @rule(data=DRAWN)
     def let_time_pass(self, data: st.DataObject) -> None:
-        """Often to the very second of a deadline, or to the one before."""
+        """Advance the clock, often to exactly a deadline or to one second before it."""
         choose = Choices(data, self.world)
         now = self.world.now
         near = [
@@ -153,13 +153,13 @@ class Movements(Steps):
 
 
 def deadlines(world: World) -> list[int]:
-    found = []
+    times = []
     for vault in world.vaults.values():
-        found += [timelock.unlock_time for timelock in vault.timelocks]
-        found += [request.executable_at for request in vault.requests]
+        times += [timelock.unlock_time for timelock in vault.timelocks]
+        times += [request.executable_at for request in vault.requests]
         if vault.rate.limits:
-            found.append(vault.rate.window_start + vault.rate.window_seconds)
-    return found
+            times.append(vault.rate.window_start + vault.rate.window_seconds)
+    return times
 
 
 def withdrawable(world: World, vault: Vault) -> int:
@@ -168,27 +168,27 @@ def withdrawable(world: World, vault: Vault) -> int:
     if vault.locked or any(summary and summary.open_positions for summary in summaries):
         return 0
     matured = [timelock for timelock in vault.timelocks if timelock.unlock_time <= now]
-    most = vault.available + sum(timelock.amount for timelock in matured)
-    most = min(most, U64 - vault.withdrawn)
+    limit = vault.available + sum(timelock.amount for timelock in matured)
+    limit = min(limit, U64 - vault.withdrawn)
     if vault.delay > 0:
         ripe = [request.amount for request in vault.requests if request.executable_at <= now]
-        most = min(most, sum(ripe))
+        limit = min(limit, sum(ripe))
     if vault.rate.limits:
         over = now >= vault.rate.window_start + vault.rate.window_seconds
-        most = min(most, vault.rate.limit - (0 if over else vault.rate.withdrawn))
-    return most
+        limit = min(limit, vault.rate.limit - (0 if over else vault.rate.withdrawn))
+    return limit
 
 
 def recipient(choose: Choices, vault: Vault) -> str:
-    """Of the owner or whitelisted, and seldom another."""
+    """Draw the owner or a whitelisted wallet, and rarely another one."""
     if choose.once_in(16):
         return choose.of([vault_of(vault.owner), vault_of("bob"), "gus", "eve"])
-    held = [who for who in vault.whitelist if (who, vault.mint) in choose.world.tokens]
-    return choose.of([vault.owner, *held])
+    whitelisted = [who for who in vault.whitelist if (who, vault.mint) in choose.world.tokens]
+    return choose.of([vault.owner, *whitelisted])
 
 
 def remaining(choose: Choices, owner: str, cosigners: list[str]) -> Remaining:
-    """A summary for each program, in order; seldom one too few, in disorder, or of another."""
+    """Draw each program's summary in order; rarely one missing, out of order or another's."""
     summaries = [(program, owner) for program in choose.world.authority.programs]
     if summaries and choose.once_in(12):
         match choose.of(["too few", "out of order", "another's"]):

@@ -1,4 +1,4 @@
-"""The keys that the model's names stand for: the same in every run, so that it can be repeated."""
+"""The keys for the model's names, the same in every run so that a run can be repeated."""
 
 from functools import cache
 from hashlib import sha256
@@ -15,7 +15,7 @@ GOVERNANCE = "governance"
 PEOPLE = [*OWNERS, "eve", "fay", "gus", "hal", "ida", "joe", "kim", GOVERNANCE]
 PAYER = "payer"
 
-# Two deployments of the same program are two programs.
+# Two deployments of the same program are different programs.
 POSITION_MANAGERS = ["desk", "other desk"]
 YIELD_PROGRAMS = ["pool", "other pool"]
 MINTS = ["usdt", "other mint"]
@@ -29,14 +29,14 @@ def keypair(name: str) -> Keypair:
 
 @cache
 def key(name: str) -> Pubkey:
-    """Of a person, a program, a mint, or a vault."""
+    """Return the key of a person, a program, a mint, or a vault."""
     owner, _, what = name.partition("'s ")
     return vault(owner) if what == "vault" else KNOWN.get(name) or keypair(name).pubkey()
 
 
 @cache
 def person(address: Pubkey) -> str:
-    """Whose signature an address needs."""
+    """Return the name of the person whose key the address is."""
     return next(name for name in [*PEOPLE, PAYER] if key(name) == address)
 
 
@@ -47,7 +47,7 @@ def vault(owner: str) -> Pubkey:
 
 @cache
 def pool(program: str) -> Pubkey:
-    """The one pool of each yield program, opened by governance."""
+    """Return the one pool of a yield program, which governance has opened."""
     return derived(program, b"pool", MINT, key(GOVERNANCE))
 
 
@@ -58,7 +58,7 @@ def position(program: str, owner: str) -> Pubkey:
 
 @cache
 def tokens(holder: str, mint: str) -> Pubkey:
-    """The token account of a person, a vault, a pool or a pool's reserve."""
+    """Return the token account of a person, a vault, a pool or a pool's reserve."""
     name, _, what = holder.partition("'s ")
     if what == "reserve":
         return derived(name, b"reserve", pool(name))

@@ -1,4 +1,4 @@
-"""Specification: what owners and governance decide, and vaults that begin and end."""
+"""Specification: decisions of owners and governance, and the creation and closing of vaults."""
 
 from collections.abc import Sequence
 

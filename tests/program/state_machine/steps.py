@@ -1,4 +1,4 @@
-"""One step at a time: the model and the chain do the same, and are compared."""
+"""Single steps: the model and the chain each take the step, and are compared."""
 
 from collections import Counter
 from copy import deepcopy
@@ -23,7 +23,7 @@ SPECIFICATION: list[ModuleType] = [money, collateral, earning, policy]
 
 
 def initial_world() -> World:
-    """Nothing is initialised, and all the tokens together fit into 64 bits."""
+    """Return a world with nothing initialized, whose tokens together fit into 64 bits."""
     tokens = {(who, mint): WEALTH.get(who, 10**8) for who in names.PEOPLE for mint in names.MINTS}
     for program in names.YIELD_PROGRAMS:
         tokens[program, "usdt"] = 0
@@ -32,7 +32,7 @@ def initial_world() -> World:
 
 
 class Steps(RuleBasedStateMachine):
-    """`reached` counts what became of each instruction, over all runs."""
+    """A machine that takes steps. `reached` counts each instruction's outcomes over all runs."""
 
     reached: ClassVar[Counter[tuple[str, str]]]
 
@@ -42,7 +42,7 @@ class Steps(RuleBasedStateMachine):
         self.chain = Chain(self.world)
 
     def step(self, name: str, **arguments: Any) -> bool:
-        """Whether the instruction succeeded, on which the model and the chain agree."""
+        """Take a step in both, assert that they agree, and return True if it succeeded."""
         specified = next(getattr(part, name) for part in SPECIFICATION if hasattr(part, name))
         given = build(self.world, name, dict(arguments))
         after, refusal = deepcopy(self.world), None

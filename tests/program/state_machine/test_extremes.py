@@ -7,7 +7,7 @@ from .model import U64
 from .names import key
 
 
-def test_tokens_kept_as_yield_are_not_counted_twice_when_the_sum_passes_64_bits(
+def test_yield_kept_in_the_vault_is_not_counted_twice_when_the_sum_exceeds_64_bits(
     governed: Ledger, governance: Keypair
 ) -> None:
     program = key("pool")

@@ -1,23 +1,26 @@
-"""The programs on the real chain against the specification in plain Python, in whatever order.
+"""The programs on the real chain against the specification in plain Python, in any order of steps.
 
-The shorter profile runs the same steps each time (Hypothesis also draws constants of whatever
-modules are imported, so that it depends on those). For many new steps, `make fuzz`, or
+The shorter profile runs the same steps each time, as long as the same modules are imported
+(Hypothesis draws constants from them). For many new steps, run `make fuzz`, or
 
     HYPOTHESIS_PROFILE=long pytest tests/program/state_machine
 
-A failure prints its steps, and a line `@reproduce_failure(...)`, which above `class Vaults` repeats
-them in any profile.
+A failure prints its steps and a line `@reproduce_failure(...)`. Above `class Vaults`, that line
+repeats them in any profile.
 """
 
 import os
 from collections import Counter
 from typing import ClassVar
 
+import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis.stateful import run_state_machine_as_test
 
-from .policies import Policies
+from .policy_limits import PolicyLimits
 from .steps import SUCCESS
+
+pytestmark = pytest.mark.slow
 
 PROFILES = {
     "ci": settings(max_examples=100, derandomize=True, database=None, print_blob=True),
@@ -52,12 +55,12 @@ REFUSALS = {
     "TokenInsufficientFunds",
     "Unauthorized",
 }
-# Only programs may: called by nobody, these always refuse.
+# Only programs may call these: a direct call is always refused.
 NEVER_DIRECTLY = {"lock_collateral", "unlock_collateral", "transfer_collateral"}
 
 
 def test_the_programs_do_what_the_specification_says_and_nothing_else() -> None:
-    class Vaults(Policies):
+    class Vaults(PolicyLimits):
         reached: ClassVar[Counter[tuple[str, str]]] = Counter()
 
     profile = settings(

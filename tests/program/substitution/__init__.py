@@ -1,1 +1,1 @@
-"""The table of account substitution: each instruction, each account of it, each wrong stand-in."""
+"""The table of account substitution: for each account of each instruction, every wrong account."""

@@ -1,4 +1,4 @@
-"""What a stand-in is, and the forgeries that any account can be given."""
+"""Stand-ins: accounts passed in place of the right one, and forgeries that suit any account."""
 
 from collections.abc import Callable
 from typing import NamedTuple
@@ -9,17 +9,17 @@ from tests.program.harness import ledger as chain
 
 from .world import World
 
-# Makes the account that stands in for the one meant, perhaps in that one's very place.
+# Creates the stand-in for the given account, possibly at the same address.
 Make = Callable[[World, Pubkey], Pubkey]
 Change = Callable[[bytes], bytes]
 
 
 class StandIn(NamedTuple):
     make: Make
-    refusal: str | None  # a name of refusals.py or below; None: it is as good as the one meant
+    refusal: str | None  # a name in refusals.py or below; None if it is equally valid
 
 
-# By a name that says what is wrong with the account.
+# Stand-ins by a name that says what is wrong with them.
 Role = dict[str, StandIn]
 
 
@@ -44,7 +44,7 @@ def of_another_kind(data: bytes) -> bytes:
 
 
 def elsewhere(change: Change = unchanged, *, owner: Pubkey | None = None) -> Make:
-    """The account's bytes, changed, at an address of their own; of the same program or another."""
+    """Make a changed copy of the account at a new address, of the same program or of `owner`."""
 
     def make(world: World, meant: Pubkey) -> Pubkey:
         return world.put(owner or world.program_of(meant), change(world.ledger.data(meant)))
@@ -53,7 +53,7 @@ def elsewhere(change: Change = unchanged, *, owner: Pubkey | None = None) -> Mak
 
 
 def in_place(change: Change = unchanged, *, owner: Pubkey | None = None) -> Make:
-    """The same at the account's own address: nothing but its content is wrong."""
+    """Make a changed copy at the account's own address, so that only its content is wrong."""
 
     def make(world: World, meant: Pubkey) -> Pubkey:
         program = owner or world.program_of(meant)
@@ -63,7 +63,7 @@ def in_place(change: Change = unchanged, *, owner: Pubkey | None = None) -> Make
 
 
 def never_created(world: World, meant: Pubkey) -> Pubkey:
-    """At the right address, but nothing ever was there."""
+    """The right address, at which no account was ever created."""
     return world.erase(meant)
 
 
@@ -113,10 +113,10 @@ def program(address: Pubkey) -> Make:
 
 
 def refused_with(refusal: str, **makes: Make) -> Role:
-    """Stand-ins that are all refused alike, named by their keywords."""
+    """Return stand-ins that are all refused with the same error, named by their keywords."""
     return {name.replace("_", " "): StandIn(make, refusal) for name, make in makes.items()}
 
 
 def as_good(**makes: Make) -> Role:
-    """Stand-ins that are right to succeed; their names say why."""
+    """Return stand-ins that must succeed; their names say why."""
     return {name.replace("_", " "): StandIn(make, None) for name, make in makes.items()}

@@ -1,4 +1,4 @@
-"""What can be given for a position summary: to the position manager, and among a withdrawal's."""
+"""Stand-ins for a position summary, of the position manager and of a withdrawal."""
 
 from solders.pubkey import Pubkey
 
@@ -40,7 +40,7 @@ def another_vaults_to_come(world: World, _: Pubkey) -> Pubkey:
 
 
 def by_another_program(world: World, _: Pubkey) -> Pubkey:
-    """Where an attacker's program keeps its summary of the very same vault."""
+    """An attacker's program's summary of the same vault, at the address that it derives."""
     return world.ledger.put_summary(world.owner, program=COPY)
 
 
@@ -52,7 +52,7 @@ def for_owner(owner: Pubkey) -> Change:
     return lambda data: data[:40] + bytes(owner) + data[72:]
 
 
-# To the position manager
+# Of the position manager
 
 SUMMARY: Role = (
     refused_with(
@@ -100,7 +100,7 @@ NEW_SUMMARY: Role = (
     | refused_with("AccountAlreadyInUse", an_account_of_another_program=taken)
 )
 
-# Among a withdrawal's, which asks the authorized programs in order
+# Of a withdrawal, which checks the authorized programs in order
 
 
 CONSENT: Role = refused_with(

@@ -1,12 +1,12 @@
-"""For each account of each instruction: what may not stand in for it, and what is answered."""
+"""For each account of each instruction: the stand-ins, and the error of each."""
 
 from collections.abc import Mapping
 
 from tests.program.harness.ledger import ASSOCIATED, MINT, PROGRAM, SYSTEM, TOKEN
 
-from . import people, summaries, tokens, vaults
-from .people import RENT_SYSVAR, the_program
-from .scenarios import NEW_MINT
+from . import signers, summaries, tokens, vaults
+from .cases import NEW_MINT
+from .signers import RENT_SYSVAR, the_program
 from .standins import (
     Role,
     as_good,
@@ -24,14 +24,14 @@ TOKEN_PROGRAM = the_program(TOKEN)
 SYSTEM_PROGRAM = the_program(SYSTEM)
 ASSOCIATED_PROGRAM = the_program(ASSOCIATED)
 
-BY_THE_OWNER: dict[str, Role] = {"owner": people.SIGNING_OWNER, "vault": OWNERS_VAULT}
+BY_THE_OWNER: dict[str, Role] = {"owner": signers.SIGNING_OWNER, "vault": OWNERS_VAULT}
 BY_GOVERNANCE: dict[str, Role] = {
-    "governance": people.GOVERNANCE,
+    "governance": signers.GOVERNANCE,
     "vault_authority": AUTHORITY,
 }
 BY_A_SIGNER: dict[str, Role] = {
-    "authority": people.VAULTS_SIGNER | as_good(the_owner_who_may=owner),
-    "owner": people.NAMED_OWNER,
+    "authority": signers.VAULTS_SIGNER | as_good(the_owner_who_may=owner),
+    "owner": signers.NAMED_OWNER,
     "vault": OWNERS_VAULT,
 }
 OF_A_PAYOUT: dict[str, Role] = {
@@ -41,10 +41,10 @@ OF_A_PAYOUT: dict[str, Role] = {
     "token_program": TOKEN_PROGRAM,
 }
 LOCKS: dict[str, Role] = {
-    "caller_program": people.PUPPETS_NAME
-    | as_good(anything_where_programs_need_not_name_themselves=people.unnamed),
+    "caller_program": signers.PUPPETS_NAME
+    | as_good(anything_where_programs_need_not_name_themselves=signers.unnamed),
     "vault_authority": AUTHORITY,
-    "instructions": people.INSTRUCTIONS_SYSVAR,
+    "instructions": signers.INSTRUCTIONS_SYSVAR,
     "vault": ANY_VAULT
     | as_good(another_owners_since_listed_programs_are_trusted_with_all=others_vault),
 }
@@ -52,7 +52,7 @@ TWICE = "ConstraintDuplicateMutableAccount"
 OF_A_TRANSFER: dict[str, Role] = {
     "caller_program": LOCKS["caller_program"],
     "vault_authority": AUTHORITY,
-    "instructions": people.INSTRUCTIONS_SYSVAR,
+    "instructions": signers.INSTRUCTIONS_SYSVAR,
     "from_vault": VAULT_OF_THE_TOKENS | refused_with(TWICE, the_one_that_takes=others_vault),
     "to_vault": VAULT_OF_THE_TOKENS | refused_with(TWICE, the_one_that_gives=owners_vault),
     "from_vault_token_account": tokens.VAULTS_TOKENS,
@@ -62,24 +62,24 @@ OF_A_TRANSFER: dict[str, Role] = {
 OF_YIELD: dict[str, Role] = {
     **BY_A_SIGNER,
     "vault_authority": AUTHORITY,
-    "yield_program": people.YIELD_PROGRAM,
+    "yield_program": signers.YIELD_PROGRAM,
     "pool_call_owner_tokens": tokens.TOKENS_PASSED_ON,
 }
-# The position manager reads the beginnings of accounts whose length is the vault program's to keep.
+# The position manager reads a prefix of accounts whose length the vault program checks.
 SEEDS_BEFORE_LENGTH = refused_with("ConstraintSeeds", cut_short_elsewhere=elsewhere(cut_short))
 OF_A_POSITION: dict[str, Role] = {
     **LOCKS,
-    "caller_program": people.MANAGERS_NAME,
+    "caller_program": signers.MANAGERS_NAME,
     "vault": OWNERS_VAULT | SEEDS_BEFORE_LENGTH,
     "position_summary": summaries.SUMMARY,
     "collateral_vault_program": the_program(PROGRAM),
-    "authority": people.VAULTS_SIGNER | as_good(the_owner_who_may=owner),
+    "authority": signers.VAULTS_SIGNER | as_good(the_owner_who_may=owner),
 }
 
 TABLE: dict[str, Mapping[str, Role]] = {
     "initialize": {"system_program": SYSTEM_PROGRAM},
     "initialize_vault": {
-        "user": people.NEW_OWNER,
+        "user": signers.NEW_OWNER,
         "vault": vaults.NEW_VAULT,
         "vault_token_account": tokens.new_tokens("stranger", MINT),
         "usdt_mint": tokens.NEW_MINT,
@@ -90,7 +90,7 @@ TABLE: dict[str, Mapping[str, Role]] = {
     },
     "deposit": {
         **BY_A_SIGNER,
-        "authority": people.VAULTS_SIGNER
+        "authority": signers.VAULTS_SIGNER
         | refused_with("OwnerMismatch", the_owner_with_the_delegates_tokens=owner),
         "user_token_account": tokens.PAYERS_TOKENS,
         "vault_token_account": tokens.VAULTS_TOKENS,
@@ -105,7 +105,7 @@ TABLE: dict[str, Mapping[str, Role]] = {
     },
     "emergency_withdraw": {
         **OF_A_PAYOUT,
-        "authority": people.EMERGENCY_SIGNER | as_good(the_owner_who_may=owner),
+        "authority": signers.EMERGENCY_SIGNER | as_good(the_owner_who_may=owner),
         "user_token_account": tokens.recipients_tokens("ConstraintTokenOwner"),
     },
     "set_vault_multisig": BY_THE_OWNER,
@@ -114,14 +114,14 @@ TABLE: dict[str, Mapping[str, Role]] = {
     "unlock_collateral": LOCKS,
     "transfer_collateral": OF_A_TRANSFER,
     "schedule_timelock": BY_A_SIGNER,
-    "release_timelocks": {**BY_A_SIGNER, "authority": people.ANYBODY},
+    "release_timelocks": {**BY_A_SIGNER, "authority": signers.ANYBODY},
     "request_withdraw": BY_THE_OWNER,
     "set_withdraw_min_delay": BY_THE_OWNER,
     "set_withdraw_rate_limit": BY_THE_OWNER,
     "add_withdraw_whitelist": BY_THE_OWNER,
     "remove_withdraw_whitelist": BY_THE_OWNER,
     "initialize_vault_authority": {
-        "governance": people.ANYBODY,
+        "governance": signers.ANYBODY,
         "vault_authority": vaults.NEW_AUTHORITY,
         "system_program": SYSTEM_PROGRAM,
     },
@@ -144,10 +144,10 @@ TABLE: dict[str, Mapping[str, Role]] = {
         "associated_token_program": ASSOCIATED_PROGRAM,
     },
     "close_vault": {
-        "user": people.SIGNING_OWNER,
+        "user": signers.SIGNING_OWNER,
         "vault": OWNERS_VAULT,
         "vault_token_account": tokens.VAULTS_TOKENS
-        | as_good(itself_frozen=in_place(tokens.frozen)),  # an empty one may be closed
+        | as_good(itself_frozen=in_place(tokens.frozen)),  # an empty account may be closed
         "token_program": TOKEN_PROGRAM,
     },
     "get_vault_info": {
@@ -157,7 +157,7 @@ TABLE: dict[str, Mapping[str, Role]] = {
     "yield_withdraw": OF_YIELD,
     "compound_yield": OF_YIELD,
     "init_position_summary": {
-        "payer": people.ANYBODY,
+        "payer": signers.ANYBODY,
         "vault": OWNERS_VAULT
         | SEEDS_BEFORE_LENGTH
         | as_good(cut_short_in_its_place=in_place(cut_short)),
@@ -168,9 +168,9 @@ TABLE: dict[str, Mapping[str, Role]] = {
     "close_position": OF_A_POSITION,
     "rebalance_collateral": {
         **OF_A_TRANSFER,
-        "caller_program": people.MANAGERS_NAME,
+        "caller_program": signers.MANAGERS_NAME,
         "vault_authority": AUTHORITY | SEEDS_BEFORE_LENGTH,
         "collateral_vault_program": the_program(PROGRAM),
-        "authority": people.GOVERNANCE,
+        "authority": signers.GOVERNANCE,
     },
 }

@@ -1,4 +1,4 @@
-"""What can be given for a token account, and for a mint."""
+"""Stand-ins for a token account and for a mint."""
 
 from solders.pubkey import Pubkey
 
@@ -55,13 +55,13 @@ def tokens_of_the_wallet(world: World, _: Pubkey) -> Pubkey:
 
 
 def tokens_of_another_vault(world: World, _: Pubkey) -> Pubkey:
-    """Of a third one, where the instruction names two."""
+    """The tokens of a third vault, where the instruction names two."""
     world.open_vault(world.stranger)
     return token_address(vault_address(world.stranger))
 
 
 def tokens_of_another_mint(world: World, meant: Pubkey) -> Pubkey:
-    """The same wallet's or vault's associated account of another mint."""
+    """The associated account of the same wallet or vault for another mint."""
     holder = Pubkey.from_bytes(world.ledger.data(meant)[32:64])
     return world.ledger.put_tokens(holder, 100, mint=ANOTHER_MINT)
 
@@ -101,7 +101,7 @@ VAULTS_TOKENS: Role = (
     | refused_with("AccountFrozen", itself_frozen=in_place(frozen))
 )
 
-# Among the accounts of a yield program, the vault's is looked for by its address.
+# Among the accounts of a yield program, the vault's is found by its address.
 TOKENS_PASSED_ON: Role = {
     name: given._replace(refusal="AccountNotEnoughKeys")
     if given.refusal == "ConstraintAssociated"
@@ -154,7 +154,7 @@ USERS_TOKENS: Role = (
     | refused_with("AccountFrozen", itself_frozen=in_place(frozen))
 )
 PAYERS_TOKENS = USERS_TOKENS | refused_with(
-    "OwnerMismatch",  # SPL Token says so, since the authority may spend what is approved to it
+    "OwnerMismatch",  # SPL Token's error, since the authority may spend what is approved to it
     the_owners=tokens_of("owner"),
     a_strangers=tokens_of("stranger"),
     another_vaults=tokens_of_another_vault,
@@ -174,11 +174,11 @@ def recipients_tokens(refusal: str) -> Role:
     )
 
 
-# Where the vault's token account is yet to be made
+# Where the vault's token account does not exist yet
 
 
 def put_tokens(holder: str, mint: Pubkey) -> Make:
-    """At the very address, made by somebody before."""
+    """Make an account that somebody else has created at the right address."""
 
     def make(world: World, meant: Pubkey) -> Pubkey:
         wallet = vault_address(getattr(world, holder))
@@ -192,7 +192,7 @@ def taken(world: World, meant: Pubkey) -> Pubkey:
 
 
 def new_tokens(holder: str, mint: Pubkey) -> Role:
-    """Of the vault of that owner."""
+    """Return stand-ins for the new token account of that owner's vault."""
     return (
         refused_with(
             "ConstraintAssociated",

@@ -1,4 +1,4 @@
-"""What can be given for a vault, and for the authority account."""
+"""Stand-ins for a vault and for the authority account."""
 
 from solders.keypair import Keypair
 from solders.pubkey import Pubkey
@@ -26,7 +26,7 @@ from .standins import (
 )
 from .world import World
 
-# Another deployment of the same program: an attacker's copy, with accounts as right as ours.
+# Another deployment of the same program: an attacker's copy, with accounts as valid as ours.
 COPY = Keypair().pubkey()
 
 
@@ -48,7 +48,7 @@ def closed_vault(world: World, _: Pubkey) -> Pubkey:
 
 
 def vault_of_a_copy(world: World, meant: Pubkey) -> Pubkey:
-    """At the address that the copy derives for the same owner."""
+    """A vault at the address that the copy derives for the same owner."""
     data = world.ledger.data(meant)
     address, bump = Pubkey.find_program_address([b"vault", data[8:40]], COPY)
     return world.put(COPY, data[:208] + bytes([bump]) + data[209:], address)
@@ -101,7 +101,7 @@ NO_VAULT: Role = (
     )
 )
 
-# Where the owner is named, or the token account, or neither.
+# Stand-ins where the owner is named, where the token account is named, and where neither is.
 OWNERS_VAULT = NO_VAULT | refused_with("ConstraintSeeds", another_owners=others_vault)
 VAULT_OF_THE_TOKENS = NO_VAULT | refused_with("ConstraintAssociated", another_owners=third_vault)
 ANY_VAULT = NO_VAULT
@@ -132,7 +132,7 @@ NEW_VAULT: Role = (
 
 
 def authority_of_a_copy(world: World, meant: Pubkey) -> Pubkey:
-    """Where the copy keeps its own, which names somebody else as governance."""
+    """The copy's authority account, which names another governance."""
     address = Pubkey.find_program_address([b"vault_authority"], COPY)[0]
     return world.put(COPY, governed_by(world.stranger, world.ledger.data(meant)), address)
 
@@ -146,7 +146,7 @@ def naming_a_stranger(world: World, meant: Pubkey) -> Pubkey:
 
 
 def listing(count: int) -> Make:
-    """Claims to list so many authorized programs."""
+    """Make an authority that claims to list `count` authorized programs."""
 
     def hostile(data: bytes) -> bytes:
         return data[:40] + count.to_bytes(4, "little") + data[44:]

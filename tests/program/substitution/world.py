@@ -1,4 +1,4 @@
-"""The chain on which every instruction is tried: its people, its vaults, what governance lists."""
+"""The chain on which every instruction is tried: its wallets, its vaults and its authority."""
 
 from collections.abc import Iterable, Sequence
 from typing import Any
@@ -16,7 +16,7 @@ from tests.program.harness.puppet import PUPPET
 
 
 class Journal(Ledger):
-    """A chain that can be taken back to where it was."""
+    """A chain that can be rewound to a marked state."""
 
     def __init__(self) -> None:
         self.originals: dict[Pubkey, Account | None] = {}
@@ -32,7 +32,7 @@ class Journal(Ledger):
         return super().send(instructions, *signers)
 
     def mark(self) -> None:
-        """Here is where `rewind` goes."""
+        """Mark the current state as the one that `rewind` restores."""
         self.originals.clear()
 
     def rewind(self) -> None:
@@ -49,8 +49,8 @@ class Journal(Ledger):
 class World:
     """Vaults of 100 for `owner` and `other`. `owner` has a delegate and a friend on the whitelist.
 
-    Two programs are authorized and must name themselves; one yield program is whitelisted.
-    Everybody has 50 tokens and can sign; `payer` pays for every transaction and is nobody else.
+    Two programs are authorized and must name themselves; one yield program is whitelisted. All
+    wallets have 50 tokens and can sign. `payer` pays for every transaction and has no other role.
     """
 
     def __init__(self) -> None:
@@ -88,11 +88,11 @@ class World:
             self.ledger.change_vault(owner, **state)
 
     def change(self, **fields: Any) -> None:
-        """Writes fields of the owner's vault."""
+        """Write fields of the owner's vault."""
         self.ledger.change_vault(self.owner, **fields)
 
     def empty(self) -> None:
-        """Takes everything out of the owner's vault."""
+        """Withdraw everything from the owner's vault."""
         self.ledger.put_tokens(vault_address(self.owner), 0)
         self.change(total_balance=0, available_balance=0)
 
@@ -102,12 +102,12 @@ class World:
         return account.owner
 
     def put(self, owner: Pubkey, data: bytes, address: Pubkey | None = None) -> Pubkey:
-        """Writes an account, at an address of its own if none is given."""
+        """Write an account, at a new address if none is given."""
         address = address or Keypair().pubkey()
         self.ledger.put(address, owner, data)
         return address
 
     def erase(self, address: Pubkey) -> Pubkey:
-        """Makes it an address at which there never was anything."""
+        """Erase the account, as if it had never existed, and return the address."""
         self.ledger.put(address, chain.SYSTEM, b"", 0)
         return address

@@ -1,4 +1,4 @@
-"""In whatever order things are done, a pool equals books kept by hand, and holds its deposits."""
+"""After any sequence of steps, a pool equals an independent model and holds its deposits."""
 
 from dataclasses import dataclass, field
 
@@ -36,7 +36,7 @@ steps = st.one_of(
 
 @dataclass(slots=True)
 class Account:
-    """What one saver has. `earned` is in units of principal, basis point and second."""
+    """One saver. `earned` is in units of principal, basis point and second."""
 
     wallet: int = WEALTH
     principal: int = START_PRINCIPAL
@@ -44,8 +44,8 @@ class Account:
 
 
 @dataclass(slots=True)
-class Books:
-    """What ought to be, without an index: every saver is credited whenever the pool is touched."""
+class Model:
+    """A model without an index: every saver is credited whenever the pool is touched."""
 
     rate: int = START_RATE
     now: int = START
@@ -63,7 +63,7 @@ class Books:
         return due // PER_TOKEN_UNIT
 
     def why_not(self, step: str, saver: Account, amount: int) -> str | None:
-        """Why a step is refused, if it is; then nothing changes."""
+        """Return the error of a refused step, which changes nothing, or None."""
         reasons = {
             "InvalidAmount": amount == 0,
             "too poor": step in {"deposit", "fund"} and amount > saver.wallet,
@@ -104,37 +104,37 @@ def assert_outcome(outcome: Outcome, refusal: str | None) -> None:
         assert outcome.error is None, outcome
 
 
-def apply(pools: Pools, books: Books, keys: list[Keypair], step: tuple[str, int, int]) -> None:
+def apply(pools: Pools, model: Model, keys: list[Keypair], step: tuple[str, int, int]) -> None:
     name, at, number = step
     match name:
         case "wait":
-            books.now += number
-            pools.ledger.set_time(books.now)
+            model.now += number
+            pools.ledger.set_time(model.now)
         case "rate":
-            books.touch()
-            books.rate = number
+            model.touch()
+            model.rate = number
             given = set_rate(pools.admin.pubkey(), pools.pool, number)
             pools.ledger.must(given, pools.admin)
         case _:
-            saver = books.savers[at]
+            saver = model.savers[at]
             if name == "claim":  # relative to what could be claimed, or a part of it
-                most = books.claimable(saver)
-                number = most + number if number >= 0 else most // (1 - number)
-            refusal = books.why_not(name, saver, number)
+                claimable = model.claimable(saver)
+                number = claimable + number if number >= 0 else claimable // (1 - number)
+            refusal = model.why_not(name, saver, number)
             if refusal is None:
-                books.move(name, saver, number)
+                model.move(name, saver, number)
             given = ACTS[name](keys[at].pubkey(), pools.pool, number)
             assert_outcome(pools.ledger.send(given, keys[at]), refusal)
 
 
-def assert_agree(pools: Pools, books: Books, keys: list[Keypair]) -> None:
+def assert_agree(pools: Pools, model: Model, keys: list[Keypair]) -> None:
     state = pools.state()
-    assert state["rate_bps"] == books.rate
-    assert state["last_accrued_at"] == books.seen
-    assert state["total_principal"] == sum(saver.principal for saver in books.savers)
-    assert pools.held() == state["total_principal"]
-    assert pools.reserve() == books.reserve
-    for saver, key in zip(books.savers, keys, strict=True):
+    assert state["rate_bps"] == model.rate
+    assert state["last_accrued_at"] == model.seen
+    assert state["total_principal"] == sum(saver.principal for saver in model.savers)
+    assert pools.deposits() == state["total_principal"]
+    assert pools.reserve() == model.reserve
+    for saver, key in zip(model.savers, keys, strict=True):
         position = pools.position(key.pubkey())
         growth = state["index"] - position["index"]
         assert position["principal"] == saver.principal
@@ -144,10 +144,10 @@ def assert_agree(pools: Pools, books: Books, keys: list[Keypair]) -> None:
 
 @settings(max_examples=60, deadline=None)
 @given(st.lists(steps, max_size=40))
-def test_a_pool_equals_books_kept_by_hand(todo: list[tuple[str, int, int]]) -> None:
-    pools, books = with_yield_pool(Ledger(), rate_bps=START_RATE), Books()
+def test_a_pool_equals_an_independent_model(todo: list[tuple[str, int, int]]) -> None:
+    pools, model = with_yield_pool(Ledger(), rate_bps=START_RATE), Model()
     pools.fund(START_RESERVE)
-    keys = [pools.saver(usdt=WEALTH, deposited=START_PRINCIPAL) for _ in books.savers]
+    keys = [pools.saver(usdt=WEALTH, deposited=START_PRINCIPAL) for _ in model.savers]
     for step in todo:
-        apply(pools, books, keys, step)
-        assert_agree(pools, books, keys)
+        apply(pools, model, keys, step)
+        assert_agree(pools, model, keys)

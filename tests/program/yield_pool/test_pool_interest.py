@@ -1,4 +1,4 @@
-"""Interest is what a calculation by hand says, to the last fraction of a unit."""
+"""Interest equals an independent calculation, to the last fraction of a unit."""
 
 import pytest
 from hypothesis import given, settings
@@ -40,7 +40,7 @@ def change_rate(pools: Pools, rate_bps: int) -> None:
 
 
 def assert_earned(pools: Pools, owner: Keypair, amount: int) -> None:
-    """The owner can claim exactly `amount`, and does."""
+    """Assert that the owner can claim exactly `amount`, and claim it."""
     too_much = claim(owner.pubkey(), pools.pool, amount + 1)
     refused(pools.ledger.send(too_much, owner), "InsufficientInterest")
     if amount:
@@ -49,7 +49,7 @@ def assert_earned(pools: Pools, owner: Keypair, amount: int) -> None:
         assert pools.ledger.tokens(owner.pubkey()) == before + amount
 
 
-def test_five_percent_of_a_thousand_are_fifty_after_a_year(pools: Pools) -> None:
+def test_a_thousand_at_five_percent_earns_fifty_in_a_year(pools: Pools) -> None:
     owner = pools.saver(deposited=1_000 * USDT)
     later(pools, YEAR)
     assert_earned(pools, owner, 50 * USDT)
@@ -58,11 +58,11 @@ def test_five_percent_of_a_thousand_are_fifty_after_a_year(pools: Pools) -> None
     assert_earned(pools, owner, 50 * USDT)
 
 
-def test_nothing_is_earned_within_the_second_of_the_deposit(pools: Pools) -> None:
+def test_nothing_is_earned_in_the_second_of_the_deposit(pools: Pools) -> None:
     assert_earned(pools, pools.saver(deposited=1_000 * USDT), 0)
 
 
-def test_a_new_rate_holds_from_when_it_is_set(pools: Pools) -> None:
+def test_a_new_rate_applies_from_when_it_is_set(pools: Pools) -> None:
     early = pools.saver(deposited=1_000 * USDT)
     later(pools, YEAR)
     change_rate(pools, 2_000)
@@ -89,7 +89,7 @@ def test_only_what_is_deposited_earns_and_only_while_it_is(pools: Pools) -> None
     assert_earned(pools, other, 200 * USDT)
 
 
-def test_interest_bears_interest_only_once_it_is_deposited(pools: Pools) -> None:
+def test_interest_earns_interest_only_once_it_is_deposited(pools: Pools) -> None:
     patient, eager = pools.saver(deposited=1_000 * USDT), pools.saver(deposited=1_000 * USDT)
     later(pools, YEAR)
     steps = [act(eager.pubkey(), pools.pool, 50 * USDT) for act in (claim, deposit)]
@@ -99,7 +99,7 @@ def test_interest_bears_interest_only_once_it_is_deposited(pools: Pools) -> None
     assert_earned(pools, eager, 52_500_000)
 
 
-def test_a_part_of_a_unit_is_paid_once_the_unit_is_full(pools: Pools) -> None:
+def test_a_fraction_of_a_unit_is_paid_once_the_unit_is_full(pools: Pools) -> None:
     owner = pools.saver(deposited=1)
     change_rate(pools, 10_000)
     later(pools, YEAR - 1)
@@ -123,7 +123,7 @@ def test_how_often_a_position_is_touched_does_not_change_what_it_earns(pools: Po
     assert_earned(pools, busy, earned)
 
 
-def test_a_clock_that_goes_back_takes_and_gives_nothing(pools: Pools) -> None:
+def test_a_clock_that_goes_backwards_accrues_and_removes_nothing(pools: Pools) -> None:
     owner = pools.saver(usdt=1, deposited=1_000 * USDT)
     later(pools, YEAR)
     change_rate(pools, 500)
@@ -137,7 +137,7 @@ def test_a_clock_that_goes_back_takes_and_gives_nothing(pools: Pools) -> None:
     assert_earned(pools, owner, 100 * USDT)
 
 
-def test_a_clock_before_1970_is_a_clock(ledger: Ledger) -> None:
+def test_times_before_1970_are_valid(ledger: Ledger) -> None:
     ledger.set_time(-(2**63))
     pools = with_yield_pool(ledger, rate_bps=500)
     pools.fund(MOST)
@@ -146,8 +146,8 @@ def test_a_clock_before_1970_is_a_clock(ledger: Ledger) -> None:
     assert_earned(pools, owner, 50 * USDT)
 
 
-def test_a_century_at_the_highest_rate_is_counted_in_full(ledger: Ledger) -> None:
-    """Whatever is deposited: no interest is too much to be counted, nor to hold the principal."""
+def test_a_century_at_the_highest_rate_accrues_in_full(ledger: Ledger) -> None:
+    """No interest is too large to be counted or to let the principal go, whatever is deposited."""
     pools = with_yield_pool(ledger, rate_bps=10_000)
     owner = pools.saver(deposited=MOST)
     later(pools, 100 * YEAR)
@@ -161,7 +161,9 @@ def test_a_century_at_the_highest_rate_is_counted_in_full(ledger: Ledger) -> Non
     pools.ledger.must(withdraw(owner.pubkey(), pools.pool, MOST), owner)
 
 
-def test_at_the_end_of_time_interest_ends_and_principal_is_free(ledger: Ledger) -> None:
+def test_at_the_highest_timestamp_interest_stops_and_principal_is_withdrawable(
+    ledger: Ledger,
+) -> None:
     pools = with_yield_pool(ledger, rate_bps=10_000)
     owner = pools.saver(deposited=MOST)
     ledger.set_time(END_OF_TIME)

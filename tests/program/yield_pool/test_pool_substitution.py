@@ -1,4 +1,4 @@
-"""No account of a yield pool stands in for another, or goes without its rights."""
+"""No account of a yield pool can be substituted or lack its rights."""
 
 from collections.abc import Callable
 
@@ -40,14 +40,14 @@ Forge = Callable[[Pools, Keypair], Pubkey]
 
 @pytest.fixture
 def pools(ledger: Ledger) -> Pools:
-    """A pool with something in its reserve."""
+    """A pool with a funded reserve."""
     pools = pools_of.with_yield_pool(ledger)
     pools.fund(1_000)
     return pools
 
 
 def saver(pools: Pools) -> Keypair:
-    """An owner who may deposit, withdraw or claim 5, and is not alone in the pool."""
+    """An owner who may deposit, withdraw or claim 5, beside another one in the pool."""
     pools.saver(deposited=1_000)
     owner = pools.saver(usdt=5, deposited=5)
     pools.change_position(owner.pubkey(), accrued=5 * PER_TOKEN_UNIT)
@@ -64,7 +64,7 @@ def other_pool(pools: Pools) -> Pools:
     return other
 
 
-# Every instruction, as the one who may makes it succeed
+# Every instruction, as its authorized signer sends it
 
 
 def initialized(_: Pools, wallet: Keypair, /, **substitutes: Pubkey) -> Instruction:
@@ -112,7 +112,7 @@ WITH_A_RESERVE: list[Build] = [funded, *OF_AN_OWNER]
 
 
 def ready(pools: Pools, build: Build) -> Keypair:
-    """The wallet for which the instruction succeeds."""
+    """Return the wallet for which the instruction succeeds."""
     if build is rate_set:
         return pools.admin
     return pools.ledger.wallet(usdt=5) if build in {initialized, funded, opened} else saver(pools)
@@ -128,20 +128,20 @@ def cases(right: str) -> list[tuple[str, int]]:
 
 
 @pytest.mark.parametrize("build", EVERY.values())
-def test_with_the_right_accounts_it_succeeds(pools: Pools, build: Build) -> None:
+def test_an_instruction_with_the_right_accounts_succeeds(pools: Pools, build: Build) -> None:
     wallet = ready(pools, build)
     pools.ledger.must(build(pools, wallet), wallet)
 
 
 @pytest.mark.parametrize(("name", "at"), cases("signer"))
-def test_who_must_sign_must_sign(pools: Pools, name: str, at: int) -> None:
+def test_a_missing_signature_is_refused(pools: Pools, name: str, at: int) -> None:
     wallet, payer = ready(pools, EVERY[name]), pools.ledger.wallet()
     unsigned = chain.without(EVERY[name](pools, wallet), signer=at)
     refused(pools.ledger.send(unsigned, payer), "AccountNotSigner")
 
 
 @pytest.mark.parametrize(("name", "at"), cases("writable"))
-def test_what_is_written_must_be_writable(pools: Pools, name: str, at: int) -> None:
+def test_a_written_account_must_be_writable(pools: Pools, name: str, at: int) -> None:
     wallet, payer = ready(pools, EVERY[name]), pools.ledger.wallet()
     readonly = chain.without(EVERY[name](pools, wallet), writable=at)
     refused(pools.ledger.send(readonly, payer, wallet), "ConstraintMut")
@@ -168,7 +168,7 @@ def test_a_missing_account_is_refused(pools: Pools, build: Build) -> None:
 
 
 @pytest.mark.parametrize("name", EVERY)
-def test_no_account_serves_in_two_places(pools: Pools, name: str) -> None:
+def test_no_account_can_be_passed_in_two_places(pools: Pools, name: str) -> None:
     wallet, payer = ready(pools, EVERY[name]), pools.ledger.wallet()
     slots = [account["name"] for account in YIELD_IDL.instructions[name]["accounts"]]
     addresses = [meta.pubkey for meta in EVERY[name](pools, wallet).accounts]
@@ -176,7 +176,7 @@ def test_no_account_serves_in_two_places(pools: Pools, name: str) -> None:
         for other in set(addresses) - {meant}:
             swapped = EVERY[name](pools, wallet, **{slot: other})
             if swapped.accounts[at].is_signer:
-                swapped = chain.without(swapped, signer=at)  # nobody holds that key
+                swapped = chain.without(swapped, signer=at)  # nobody has a key for that account
             needed = {meta.pubkey for meta in swapped.accounts if meta.is_signer}
             signers = [payer, wallet] if wallet.pubkey() in needed else [payer]
             outcome = pools.ledger.send(swapped, *signers)
@@ -184,7 +184,7 @@ def test_no_account_serves_in_two_places(pools: Pools, name: str) -> None:
             assert outcome.error >= 100, (slot, outcome)
 
 
-# Things that are not what they are given for: in each case the bytes of the real one, but
+# Forged accounts: the bytes of the real one, except for what the function's name says
 
 
 def copied(pools: Pools, source: Pubkey, owner: Pubkey) -> Pubkey:
@@ -198,7 +198,7 @@ def rewritten(pools: Pools, address: Pubkey, data: bytes, owner: Pubkey = YIELD_
     return address
 
 
-def assert_nothing_stands_in(
+def assert_substitution_refused(
     pools: Pools, build: Build, account: str, forge: Forge, refusal: str
 ) -> None:
     wallet = ready(pools, build)
@@ -268,14 +268,14 @@ def the_mint(_: Pools, __: Keypair) -> Pubkey:
         (the_mint, "AccountOwnedByWrongProgram"),
     ],
 )
-def test_nothing_stands_in_for_the_pool(
+def test_no_account_replaces_the_pool(
     pools: Pools, build: Build, forge: Forge, refusal: str
 ) -> None:
-    assert_nothing_stands_in(pools, build, "pool", forge, refusal)
+    assert_substitution_refused(pools, build, "pool", forge, refusal)
 
 
-def test_each_pool_goes_with_what_is_its_own(pools: Pools) -> None:
-    """Another pool in place of ours: each account that is ours gives it away."""
+def test_each_pool_accepts_only_its_own_accounts(pools: Pools) -> None:
+    """With another pool in place of ours, each account of ours is a mismatch."""
     other = other_pool(pools).pool
     for build, refusal in [
         (rate_set, "Unauthorized"),
@@ -358,14 +358,14 @@ def the_pool(pools: Pools, _: Keypair) -> Pubkey:
         (the_pool, "AccountDiscriminatorMismatch"),
     ],
 )
-def test_nothing_stands_in_for_the_position(
+def test_no_account_replaces_the_position(
     pools: Pools, build: Build, forge: Forge, refusal: str
 ) -> None:
-    assert_nothing_stands_in(pools, build, "position", forge, refusal)
+    assert_substitution_refused(pools, build, "position", forge, refusal)
 
 
 @pytest.mark.parametrize("build", OF_AN_OWNER)
-def test_a_thief_who_signs_reaches_nobody_elses_position(pools: Pools, build: Build) -> None:
+def test_a_signer_cannot_reach_another_owners_position(pools: Pools, build: Build) -> None:
     owner, thief = saver(pools), pools.saver(usdt=5)
     position = position_of(pools, owner)
     before = pools.ledger.data(position)
@@ -414,15 +414,15 @@ NO_TOKENS_OF_ONES_OWN = [
 
 @pytest.mark.parametrize("build", WITH_A_RESERVE)
 @pytest.mark.parametrize(("forge", "refusal"), NO_TOKENS_OF_ONES_OWN)
-def test_nothing_stands_in_for_the_signers_tokens(
+def test_no_account_replaces_the_signers_tokens(
     pools: Pools, build: Build, forge: Forge, refusal: str
 ) -> None:
     account = "funder_tokens" if build is funded else "owner_tokens"
-    assert_nothing_stands_in(pools, build, account, forge, refusal)
+    assert_substitution_refused(pools, build, account, forge, refusal)
 
 
 @pytest.mark.parametrize("build", OF_AN_OWNER)
-def test_any_token_account_of_the_owner_serves(pools: Pools, build: Build) -> None:
+def test_any_token_account_of_the_owner_is_accepted(pools: Pools, build: Build) -> None:
     owner = saver(pools)
     second = pools.ledger.put_tokens(owner.pubkey(), 5, address=Keypair().pubkey())
     pools.ledger.must(build(pools, owner, owner_tokens=second), owner)
@@ -430,10 +430,10 @@ def test_any_token_account_of_the_owner_serves(pools: Pools, build: Build) -> No
 
 
 @pytest.mark.parametrize("build", OF_AN_OWNER)
-def test_tokens_that_are_only_approved_to_the_signer_are_not_the_signers(
+def test_a_delegated_token_account_does_not_count_as_the_signers(
     pools: Pools, build: Build
 ) -> None:
-    """A delegate of a token account could otherwise make another's tokens its own principal."""
+    """Otherwise a token account's delegate could turn its tokens into principal of its own."""
     owner, friend = saver(pools), pools.ledger.wallet(usdt=50)
     tokens = token_address(friend.pubkey())
     approve = Instruction(
@@ -471,8 +471,8 @@ def the_signers_tokens(_: Pools, owner: Keypair) -> Pubkey:
     "forge",
     [the_reserve, other_pools_tokens, second_account_of_the_pool, the_signers_tokens],
 )
-def test_nothing_stands_in_for_the_pools_tokens(pools: Pools, build: Build, forge: Forge) -> None:
-    assert_nothing_stands_in(pools, build, "pool_tokens", forge, "ConstraintAssociated")
+def test_no_account_replaces_the_pools_tokens(pools: Pools, build: Build, forge: Forge) -> None:
+    assert_substitution_refused(pools, build, "pool_tokens", forge, "ConstraintAssociated")
 
 
 @pytest.mark.parametrize("build", WITH_A_RESERVE)
@@ -480,12 +480,12 @@ def test_nothing_stands_in_for_the_pools_tokens(pools: Pools, build: Build, forg
     "forge",
     [the_pools_tokens, other_pools_reserve, second_account_of_the_pool, the_signers_tokens],
 )
-def test_nothing_stands_in_for_the_reserve(pools: Pools, build: Build, forge: Forge) -> None:
-    assert_nothing_stands_in(pools, build, "reserve_tokens", forge, "ConstraintSeeds")
+def test_no_account_replaces_the_reserve(pools: Pools, build: Build, forge: Forge) -> None:
+    assert_substitution_refused(pools, build, "reserve_tokens", forge, "ConstraintSeeds")
 
 
 @pytest.mark.parametrize("build", OF_AN_OWNER)
-def test_deposits_and_reserve_cannot_change_places(pools: Pools, build: Build) -> None:
+def test_deposits_and_reserve_cannot_be_swapped(pools: Pools, build: Build) -> None:
     owner = saver(pools)
     deposits, reserve = token_address(pools.pool), reserve_address(pools.pool)
     swapped = build(pools, owner, pool_tokens=reserve, reserve_tokens=deposits)
@@ -502,7 +502,7 @@ FORGED_TOKENS = [
 @pytest.mark.parametrize("address", [token_address, reserve_address])
 @pytest.mark.parametrize("build", OF_AN_OWNER)
 @pytest.mark.parametrize(("forged", "refusal"), FORGED_TOKENS)
-def test_the_pools_token_accounts_are_read_not_believed(
+def test_forged_token_accounts_of_the_pool_are_refused(
     pools: Pools,
     build: Build,
     address: Callable[[Pubkey], Pubkey],
@@ -514,10 +514,10 @@ def test_the_pools_token_accounts_are_read_not_believed(
     refused(pools.ledger.send(build(pools, owner), owner), refusal)
 
 
-# Making pools and positions
+# Creation of pools and positions
 
 
-def test_a_pool_lies_at_its_own_address_only(pools: Pools) -> None:
+def test_a_pool_exists_only_at_its_own_address(pools: Pools) -> None:
     admin, other = pools.ledger.wallet(), pools.ledger.wallet()
     for address in (pool_address(other.pubkey()), Keypair().pubkey(), pools.pool):
         given = initialize_pool(
@@ -550,13 +550,13 @@ def test_a_new_pools_token_accounts_are_its_own(pools: Pools) -> None:
         (SYSTEM, b"", "InvalidTokenProgramOwner"),
     ],
 )
-def test_a_pool_is_of_a_mint(pools: Pools, owner: Pubkey, data: bytes, refusal: str) -> None:
+def test_a_pool_needs_a_valid_mint(pools: Pools, owner: Pubkey, data: bytes, refusal: str) -> None:
     admin, mint = pools.ledger.wallet(), Keypair().pubkey()
     pools.ledger.put(mint, owner, data)
     refused(pools.ledger.send(initialize_pool(admin.pubkey(), 1, mint=mint), admin), refusal)
 
 
-def test_a_position_lies_at_its_own_address_only(pools: Pools) -> None:
+def test_a_position_exists_only_at_its_own_address(pools: Pools) -> None:
     payer, owner = pools.ledger.wallet(), Keypair().pubkey()
     others = position_address(pools.pool, Keypair().pubkey())
     elsewhere = position_address(other_pool(pools).pool, owner)

@@ -1,4 +1,4 @@
-"""What the yield pool program does: pools, rates, reserves, positions; events, logs, own errors."""
+"""The yield pool program: pools, rates, reserves, positions, events, logs and its own errors."""
 
 from typing import Any
 
@@ -62,7 +62,7 @@ def bare(pools: Pools, data: bytes) -> chain.Outcome:
     return pools.ledger.send(Instruction(YIELD_POOL, data, []), payer)
 
 
-def test_every_instruction_of_the_interface_is_there() -> None:
+def test_every_instruction_of_the_interface_exists() -> None:
     assert ARGUMENTS.keys() == YIELD_IDL.instructions.keys()
 
 
@@ -83,11 +83,11 @@ def test_arguments_that_end_early_or_late_are_refused(pools: Pools, name: str) -
 
 
 @pytest.mark.parametrize("data", [b"", bytes(7), bytes(8), b"\xff" * 16])
-def test_what_is_no_instruction_is_refused(pools: Pools, data: bytes) -> None:
+def test_unknown_instructions_are_refused(pools: Pools, data: bytes) -> None:
     refused(bare(pools, data), "InstructionFallbackNotFound")
 
 
-def test_what_an_owner_does_takes_one_list_of_accounts() -> None:
+def test_all_owner_instructions_take_the_same_accounts() -> None:
     lists = [YIELD_IDL.instructions[each.__name__]["accounts"] for each in OF_AN_OWNER]
     assert lists[0] == lists[1] == lists[2]
     names = [account["name"] for account in lists[0]]
@@ -106,7 +106,7 @@ def test_what_an_owner_does_takes_one_list_of_accounts() -> None:
 # Pools
 
 
-def test_a_new_pool_is_empty_and_its_admins(pools: Pools) -> None:
+def test_a_new_pool_is_empty_and_belongs_to_its_admin(pools: Pools) -> None:
     admin = pools.ledger.wallet()
     outcome = pools.ledger.must(initialize_pool(admin.pubkey(), 10_000), admin)
     pool = pool_address(admin.pubkey())
@@ -141,9 +141,7 @@ def test_both_token_accounts_of_a_pool_are_its_own_and_nobody_else_may_spend_the
 
 
 @pytest.mark.parametrize("dust", [1, SOL])
-def test_lamports_and_token_accounts_made_before_do_not_block_a_pool(
-    pools: Pools, dust: int
-) -> None:
+def test_existing_lamports_and_token_accounts_do_not_block_a_pool(pools: Pools, dust: int) -> None:
     admin = pools.ledger.wallet()
     pool = pool_address(admin.pubkey())
     pools.ledger.put(pool, SYSTEM, b"", dust)
@@ -154,7 +152,7 @@ def test_lamports_and_token_accounts_made_before_do_not_block_a_pool(
     assert pools.ledger.tokens(pool) == 7
 
 
-def test_each_admin_has_a_pool_of_a_mint_and_each_mint_one_of_an_admin(pools: Pools) -> None:
+def test_there_is_one_pool_for_each_admin_and_mint(pools: Pools) -> None:
     other_mint = Keypair().pubkey()
     pools.ledger.put(other_mint, TOKEN, chain.mint_data())
     admin = pools.admin
@@ -163,7 +161,7 @@ def test_each_admin_has_a_pool_of_a_mint_and_each_mint_one_of_an_admin(pools: Po
     assert pools.state()["rate_bps"] == 500
 
 
-def test_a_pool_cannot_be_made_anew(pools: Pools) -> None:
+def test_a_pool_cannot_be_created_twice(pools: Pools) -> None:
     pools.saver(deposited=5)
     before = pools.state()
     again = initialize_pool(pools.admin.pubkey(), 0)
@@ -172,7 +170,7 @@ def test_a_pool_cannot_be_made_anew(pools: Pools) -> None:
 
 
 @pytest.mark.parametrize("rate", [10_001, 2**32 - 1])
-def test_a_rate_above_the_bound_is_refused(pools: Pools, rate: int) -> None:
+def test_a_rate_above_the_maximum_is_refused(pools: Pools, rate: int) -> None:
     admin = pools.ledger.wallet()
     refused(pools.ledger.send(initialize_pool(admin.pubkey(), rate), admin), "RateTooHigh")
     assert pools.ledger.data(pool_address(admin.pubkey())) == b""
@@ -210,11 +208,11 @@ def test_anyone_may_fill_the_reserve(pools: Pools) -> None:
     outcome = pools.ledger.must(fund_reserve(funder.pubkey(), pools.pool, 60), funder)
     expected = {"pool": pools.pool, "funder": funder.pubkey(), "amount": 60}
     assert outcome.events == (("ReserveFunded", expected),)
-    assert (pools.reserve(), pools.held()) == (60, 0)
+    assert (pools.reserve(), pools.deposits()) == (60, 0)
     assert pools.ledger.tokens(funder.pubkey()) == 40
 
 
-def test_the_reserve_is_not_filled_with_nothing(pools: Pools) -> None:
+def test_funding_the_reserve_with_zero_is_refused(pools: Pools) -> None:
     funder = pools.ledger.wallet(usdt=100)
     given = fund_reserve(funder.pubkey(), pools.pool, 0)
     refused(pools.ledger.send(given, funder), "InvalidAmount")
@@ -249,7 +247,7 @@ def test_lamports_sent_before_do_not_block_a_position(pools: Pools, dust: int) -
     pools.ledger.must(deposit(owner.pubkey(), pools.pool, 5), owner)
 
 
-def test_a_position_cannot_be_made_anew(pools: Pools) -> None:
+def test_a_position_cannot_be_created_twice(pools: Pools) -> None:
     owner, stranger = pools.saver(deposited=5), pools.ledger.wallet()
     given = open_position(owner.pubkey(), pools.pool, payer=stranger.pubkey())
     refused(pools.ledger.send(given, stranger), "AlreadyInitialized")
@@ -279,7 +277,7 @@ def test_a_deposit_moves_exactly_its_amount_and_becomes_principal(pools: Pools) 
     )
     assert pools.position(owner.pubkey())["principal"] == 60
     assert pools.position(other.pubkey())["principal"] == 1_000
-    assert pools.state()["total_principal"] == pools.held() == 1_060
+    assert pools.state()["total_principal"] == pools.deposits() == 1_060
     assert pools.ledger.tokens(owner.pubkey()) == 40
 
 
@@ -300,7 +298,7 @@ def test_a_withdrawal_gives_back_exactly_its_amount(pools: Pools) -> None:
         ),
     )
     assert pools.position(owner.pubkey())["principal"] == 40
-    assert pools.state()["total_principal"] == pools.held() == 1_040
+    assert pools.state()["total_principal"] == pools.deposits() == 1_040
     assert pools.ledger.tokens(owner.pubkey()) == 60
     pools.ledger.must(withdraw(owner.pubkey(), pools.pool, 40), owner)
     assert pools.ledger.tokens(owner.pubkey()) == 100
@@ -313,7 +311,7 @@ def test_no_more_is_withdrawn_than_the_principal(pools: Pools, amount: int) -> N
     pools.fund(1_000)
     given = withdraw(owner.pubkey(), pools.pool, amount)
     refused(pools.ledger.send(given, owner), "InsufficientPrincipal")
-    assert pools.held() == 1_100
+    assert pools.deposits() == 1_100
 
 
 @pytest.mark.parametrize("act", OF_AN_OWNER)
@@ -322,7 +320,7 @@ def test_an_amount_of_zero_is_refused(pools: Pools, act: Any) -> None:
     refused(pools.ledger.send(act(owner.pubkey(), pools.pool, 0), owner), "InvalidAmount")
 
 
-def test_a_deposit_of_more_than_one_has_is_spl_tokens_to_refuse(pools: Pools) -> None:
+def test_spl_token_refuses_a_deposit_beyond_the_wallet(pools: Pools) -> None:
     owner = pools.saver(usdt=5)
     outcome = pools.ledger.send(deposit(owner.pubkey(), pools.pool, 6), owner)
     assert outcome.error == 1  # TokenError::InsufficientFunds
@@ -338,7 +336,7 @@ def test_a_claim_pays_exactly_its_amount_from_the_reserve(pools: Pools) -> None:
     assert outcome.events == (("Claimed", expected),)
     position = pools.position(owner.pubkey())
     assert (position["principal"], position["accrued"]) == (1_000, 30 * PER_TOKEN_UNIT + 3)
-    assert pools.state()["total_principal"] == pools.held() == 1_000
+    assert pools.state()["total_principal"] == pools.deposits() == 1_000
     assert (pools.reserve(), pools.ledger.tokens(owner.pubkey())) == (50, 20)
 
 
@@ -352,8 +350,8 @@ def test_no_more_is_claimed_than_has_accrued(pools: Pools) -> None:
     pools.ledger.must(claim(owner.pubkey(), pools.pool, 50), owner)
 
 
-def test_an_exhausted_reserve_refuses_and_forgets_nothing(pools: Pools) -> None:
-    """Deposits are never used to pay interest; whoever fills the reserve frees it."""
+def test_an_exhausted_reserve_refuses_claims_and_loses_no_interest(pools: Pools) -> None:
+    """Deposits never pay interest. Anyone can refill the reserve, which unblocks claims."""
     pools.saver(deposited=10_000)
     owner = pools.saver(deposited=1_000)
     pools.fund(9)
@@ -361,7 +359,7 @@ def test_an_exhausted_reserve_refuses_and_forgets_nothing(pools: Pools) -> None:
     given = claim(owner.pubkey(), pools.pool, 10)
     refused(pools.ledger.send(given, owner), "InsufficientReserve")
     assert pools.position(owner.pubkey())["accrued"] == 10 * PER_TOKEN_UNIT
-    assert (pools.held(), pools.reserve()) == (11_000, 9)
+    assert (pools.deposits(), pools.reserve()) == (11_000, 9)
     pools.ledger.must(withdraw(owner.pubkey(), pools.pool, 1_000), owner)
     funder = pools.ledger.wallet(usdt=1)
     pools.ledger.must(fund_reserve(funder.pubkey(), pools.pool, 1), funder)
@@ -377,11 +375,11 @@ def test_interest_becomes_principal_in_one_transaction(pools: Pools) -> None:
     assert steps[0].accounts == steps[1].accounts
     outcome = pools.ledger.send(steps, owner)
     assert [name for name, _ in outcome.events] == ["Claimed", "Deposited"]
-    assert pools.position(owner.pubkey())["principal"] == pools.held() == 1_050
+    assert pools.position(owner.pubkey())["principal"] == pools.deposits() == 1_050
     assert (pools.reserve(), pools.ledger.tokens(owner.pubkey())) == (0, 0)
 
 
-# Books that could only be wrong
+# Inconsistent state that no instruction can produce
 
 
 def test_sums_that_do_not_fit_are_refused(pools: Pools) -> None:
@@ -407,20 +405,20 @@ def test_a_pool_that_lacks_principal_moves_no_token(pools: Pools, act: Any) -> N
     pools.ledger.put_tokens(pools.pool, 49)
     given = act(owner.pubkey(), pools.pool, 5)
     refused(pools.ledger.send(given, owner), "InvariantViolation")
-    assert (pools.held(), pools.reserve(), pools.ledger.tokens(owner.pubkey())) == (49, 100, 5)
+    assert (pools.deposits(), pools.reserve(), pools.ledger.tokens(owner.pubkey())) == (49, 100, 5)
 
 
-def test_tokens_sent_to_the_pool_are_no_ones_principal(pools: Pools) -> None:
+def test_tokens_sent_to_the_pool_are_nobodys_principal(pools: Pools) -> None:
     owner = pools.saver(deposited=50)
     pools.ledger.put_tokens(pools.pool, 60)
     given = withdraw(owner.pubkey(), pools.pool, 51)
     refused(pools.ledger.send(given, owner), "InsufficientPrincipal")
     pools.ledger.must(withdraw(owner.pubkey(), pools.pool, 50), owner)
-    assert pools.held() == 10
+    assert pools.deposits() == 10
 
 
-def test_what_an_owner_does_is_cheap(pools: Pools) -> None:
-    """A vault's instruction calls these, twice to compound, within one transaction's units."""
+def test_owner_instructions_are_cheap(pools: Pools) -> None:
+    """A vault's instruction calls these within one transaction's units, `compound_yield` twice."""
     owner = pools.saver(usdt=5, deposited=50)
     pools.fund(100)
     pools.change_position(owner.pubkey(), accrued=5 * PER_TOKEN_UNIT)

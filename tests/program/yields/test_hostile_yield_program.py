@@ -1,4 +1,4 @@
-"""Whatever a whitelisted yield program is or does, a vault loses only what its books say."""
+"""Whatever a whitelisted yield program is or does, a vault loses only what its balances say."""
 
 import hashlib
 
@@ -27,7 +27,7 @@ from tests.program.harness.ledger import (
 from tests.program.harness.venues import (
     YEAR,
     Venue,
-    assert_books_equal_tokens,
+    assert_balances_match_tokens,
     move,
     open_venue,
     refused,
@@ -41,20 +41,20 @@ every = pytest.mark.parametrize("name", NAMES)
 
 @pytest.fixture
 def owner(governed: Ledger, venue: Venue) -> Keypair:
-    """The owner of 1000 units, of which 400 work."""
+    """The owner of 1000 units, 400 of them in yield."""
     owner = venue.enter(governed.owner(deposited=1_000))
     governed.must(venue.move("yield_deposit", owner.pubkey(), 400), owner)
     return owner
 
 
-# Programs that are no yield programs, whitelisted by mistake
+# Programs that are not yield programs, whitelisted by mistake
 
 
 @every
-def test_the_vault_program_is_no_yield_program(
+def test_the_vault_program_cannot_be_a_yield_program(
     governed: Ledger, governance: Keypair, owner: Keypair, name: str
 ) -> None:
-    """Its own `deposit` begins as a yield program's does, and the vault would sign for it."""
+    """A yield program gets data that begin like `deposit`'s, and the vault would sign."""
     whitelist(governed, governance, PROGRAM)
     thief = governed.owner()
     governed.must(add_delegate(owner.pubkey(), thief.pubkey()), owner)
@@ -73,7 +73,7 @@ def test_the_vault_program_is_no_yield_program(
 
 
 def unsigned(given: Instruction) -> list[AccountMeta]:
-    """An instruction's accounts, as somebody else would pass them on."""
+    """Return an instruction's accounts as another program passes them on, without signers."""
     return [AccountMeta(meta.pubkey, False, meta.is_writable) for meta in given.accounts]
 
 
@@ -81,10 +81,10 @@ def unsigned(given: Instruction) -> list[AccountMeta]:
 @pytest.mark.parametrize(
     "program", [TOKEN, SYSTEM, ASSOCIATED], ids=["token", "system", "associated token"]
 )
-def test_programs_that_everybody_knows_are_called_and_understand_nothing(
+def test_well_known_programs_are_called_and_reject_the_instruction(
     governed: Ledger, governance: Keypair, owner: Keypair, name: str, program: Pubkey
 ) -> None:
-    """Accounts in the order in which the token program would transfer, approve or close."""
+    """The accounts are in the order in which the token program would transfer, approve or close."""
     whitelist(governed, governance, program)
     thief = governed.wallet()
     vault = vault_address(owner.pubkey())
@@ -99,10 +99,10 @@ def test_programs_that_everybody_knows_are_called_and_understand_nothing(
     assert any(line.startswith(f"Program {program} failed") for line in outcome.logs)
 
 
-def test_what_a_yield_program_is_told_is_no_instruction_of_the_token_program() -> None:
-    """The token program reads one byte: it knows 0 to 45, and 255 for several at once.
+def test_yield_instructions_are_no_instructions_of_the_token_program() -> None:
+    """The token program reads one byte: it knows 0 to 45, and 255 for a batch.
 
-    The system program reads four, and knows 0 to 13.
+    The system program reads four bytes and knows 0 to 13.
     """
     for name in ("deposit", "withdraw", "claim"):
         discriminator = hashlib.sha256(f"global:{name}".encode()).digest()[:8]
@@ -111,7 +111,7 @@ def test_what_a_yield_program_is_told_is_no_instruction_of_the_token_program() -
 
 
 @every
-def test_the_position_manager_is_no_yield_program(
+def test_the_position_manager_cannot_be_a_yield_program(
     governed: Ledger, governance: Keypair, owner: Keypair, name: str
 ) -> None:
     positions.with_position_manager(governed)
@@ -124,7 +124,7 @@ def test_the_position_manager_is_no_yield_program(
 
 
 @every
-def test_a_wallet_is_no_program(
+def test_a_wallet_cannot_be_a_yield_program(
     governed: Ledger, governance: Keypair, venue: Venue, owner: Keypair, name: str
 ) -> None:
     wallet = governed.wallet().pubkey()
@@ -135,11 +135,11 @@ def test_a_wallet_is_no_program(
     assert isinstance(outcome.error, str)
 
 
-# The accounts that a caller gives
+# Accounts that the caller passes
 
 
 @every
-def test_the_vaults_token_account_is_watched_or_no_call_is_made(
+def test_a_call_without_the_vaults_token_account_is_refused(
     governed: Ledger, venue: Venue, owner: Keypair, name: str
 ) -> None:
     key = owner.pubkey()
@@ -156,10 +156,10 @@ def test_the_vaults_token_account_is_watched_or_no_call_is_made(
 
 
 @every
-def test_a_second_account_of_the_vault_does_not_stand_in_for_its_own(
+def test_a_second_account_of_the_vault_does_not_replace_its_own(
     governed: Ledger, venue: Venue, owner: Keypair, name: str
 ) -> None:
-    """The pool would take either; the one in the books is watched, and must move."""
+    """The pool would accept either, but the vault's own account is checked and must change."""
     governed.set_time(START + YEAR)
     key = owner.pubkey()
     second = governed.put_tokens(vault_address(key), 1_000, address=Keypair().pubkey())
@@ -170,7 +170,7 @@ def test_a_second_account_of_the_vault_does_not_stand_in_for_its_own(
 
 
 @every
-def test_the_vaults_token_account_may_be_given_twice(
+def test_the_vaults_token_account_may_be_passed_twice(
     governed: Ledger, venue: Venue, owner: Keypair, name: str
 ) -> None:
     governed.set_time(START + YEAR)
@@ -178,11 +178,11 @@ def test_the_vaults_token_account_may_be_given_twice(
     own = venue.accounts(key)
     given = move(name, key, 20, program=venue.program, through=[*own, own[4]])
     governed.must(given, owner)
-    assert_books_equal_tokens(governed, key)
+    assert_balances_match_tokens(governed, key)
 
 
 @every
-def test_a_token_account_that_may_not_be_written_does_not_move(
+def test_a_readonly_token_account_is_refused_by_the_pool(
     governed: Ledger, venue: Venue, owner: Keypair, name: str
 ) -> None:
     governed.set_time(START + YEAR)
@@ -218,14 +218,14 @@ def test_thirty_two_accounts_are_passed_on_and_no_more(
             assert outcome.error == "InstructionErrorFieldless.InvalidArgument"
 
 
-# What the vault has with another yield program
+# The vault's accounts with another yield program
 
 
 @every
-def test_a_yield_program_is_not_given_what_the_vault_has_with_another(
+def test_a_yield_program_gets_no_account_of_another_yield_program(
     governed: Ledger, governance: Keypair, venue: Venue, owner: Keypair, name: str
 ) -> None:
-    """With the vault's signature it could take that, and only this program's tokens are watched."""
+    """It could take those with the vault's signature; only the vault's own tokens are checked."""
     second = open_venue(governed, governance, program=Keypair().pubkey())
     second.enter(owner)
     key = owner.pubkey()
@@ -239,10 +239,10 @@ def test_a_yield_program_is_not_given_what_the_vault_has_with_another(
 
 
 @every
-def test_the_token_program_on_the_whitelist_stops_every_call_until_it_is_off(
+def test_a_whitelisted_token_program_blocks_every_call_until_removed(
     governed: Ledger, governance: Keypair, venue: Venue, owner: Keypair, name: str
 ) -> None:
-    """Every token account is one of its own; better none is lent than that one is taken."""
+    """It owns every token account. Blocking all deposits is better than losing one account."""
     governed.set_time(START + YEAR)
     whitelist(governed, governance, TOKEN)
     given = venue.move(name, owner.pubkey(), 20)
@@ -253,7 +253,7 @@ def test_the_token_program_on_the_whitelist_stops_every_call_until_it_is_off(
 
 
 @every
-def test_a_full_whitelist_and_the_most_accounts_fit_the_compute_budget(
+def test_a_full_whitelist_and_the_maximum_of_accounts_fit_the_compute_budget(
     governed: Ledger, venue: Venue, owner: Keypair, name: str
 ) -> None:
     governed.set_time(START + YEAR)

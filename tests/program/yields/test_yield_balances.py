@@ -1,4 +1,4 @@
-"""Yield that only the books know: it never claims tokens back that are elsewhere."""
+"""Yield without a call: changes of recorded balances alone never claim tokens held elsewhere."""
 
 import pytest
 from solders.keypair import Keypair
@@ -9,7 +9,7 @@ from tests.program.harness.refusals import assert_refused
 from tests.program.harness.venues import (
     YEAR,
     Venue,
-    assert_books_equal_tokens,
+    assert_balances_match_tokens,
     move,
     pool_refused,
     refused,
@@ -22,13 +22,13 @@ def owner(governed: Ledger, venue: Venue) -> Keypair:
 
 
 def kept(ledger: Ledger, owner: Keypair) -> int:
-    """What counts as yield and never left the vault's token account: the reserve's first bytes."""
+    """Return the yield that never left the vault's tokens: the first bytes of the reserve."""
     reserved: bytes = ledger.vault(owner.pubkey())["_reserved"]
     assert not any(reserved[8:])
     return int.from_bytes(reserved[:8], "little")
 
 
-def test_without_accounts_a_deposit_moves_the_books_and_no_tokens(
+def test_without_accounts_a_deposit_changes_balances_and_moves_no_tokens(
     governed: Ledger, venue: Venue, owner: Keypair
 ) -> None:
     before = governed.vault(owner.pubkey())
@@ -46,7 +46,7 @@ def test_without_accounts_a_deposit_moves_the_books_and_no_tokens(
     assert not any("invoke [2]" in line for line in outcome.logs)
 
 
-def test_what_the_books_put_aside_they_take_back(
+def test_yield_deposited_without_a_call_returns_without_a_call(
     governed: Ledger, venue: Venue, owner: Keypair
 ) -> None:
     before = governed.vault(owner.pubkey())
@@ -59,7 +59,7 @@ def test_what_the_books_put_aside_they_take_back(
     governed.must(withdraw(owner.pubkey(), 1_000), owner)
 
 
-def test_books_alone_never_bring_back_what_a_yield_program_holds(
+def test_yield_held_by_a_program_never_returns_without_a_call(
     governed: Ledger, venue: Venue, owner: Keypair
 ) -> None:
     governed.must(venue.move("yield_deposit", owner.pubkey(), 400), owner)
@@ -69,10 +69,10 @@ def test_books_alone_never_bring_back_what_a_yield_program_holds(
     governed.must(venue.move("yield_withdraw", owner.pubkey(), 400), owner)
 
 
-def test_a_yield_program_brings_back_only_what_it_was_given(
+def test_a_yield_program_returns_only_what_it_received(
     governed: Ledger, venue: Venue, owner: Keypair
 ) -> None:
-    """What stayed in the vault's account is not to be counted as having come back."""
+    """What stayed in the vault's account must not count as returned."""
     key = owner.pubkey()
     governed.must(move("yield_deposit", key, 300, program=venue.program), owner)
     governed.must(venue.move("yield_deposit", key, 200), owner)
@@ -90,11 +90,11 @@ def test_a_yield_program_brings_back_only_what_it_was_given(
     )
     governed.must(venue.move("yield_withdraw", key, 200), owner)
     governed.must(move("yield_withdraw", key, 300, program=venue.program), owner)
-    assert_books_equal_tokens(governed, key)
+    assert_balances_match_tokens(governed, key)
     assert governed.vault(key)["available_balance"] == 1_000
 
 
-def test_what_the_books_put_aside_is_out_of_reach_until_it_is_back(
+def test_yield_deposited_without_a_call_is_out_of_reach_until_it_returns(
     governed: Ledger, venue: Venue, owner: Keypair
 ) -> None:
     key = owner.pubkey()
@@ -104,7 +104,7 @@ def test_what_the_books_put_aside_is_out_of_reach_until_it_is_back(
     assert_refused(governed.send(build("close_vault", key), owner), "NonZeroBalance")
 
 
-def test_the_books_compound_only_what_they_have_accrued(
+def test_compounding_without_a_call_is_limited_to_accrued_yield(
     governed: Ledger, venue: Venue, owner: Keypair
 ) -> None:
     key = owner.pubkey()
@@ -125,10 +125,10 @@ def test_the_books_compound_only_what_they_have_accrued(
     refused(governed, given, owner, error="InsufficientYieldBalance")
 
 
-def test_what_the_books_compounded_still_has_to_come_from_the_program(
+def test_yield_compounded_without_a_call_must_still_come_from_the_program(
     governed: Ledger, venue: Venue, owner: Keypair
 ) -> None:
-    """A count in the books is no token: the pool pays principal, and interest only as interest."""
+    """A recorded balance is no token: the pool pays principal, and interest only as interest."""
     key = owner.pubkey()
     governed.must(venue.move("yield_deposit", key, 400), owner)
     governed.change_vault(key, yield_accrued_balance=20)
@@ -139,7 +139,7 @@ def test_what_the_books_compounded_still_has_to_come_from_the_program(
     pool_refused(governed, given, owner, error="InsufficientPrincipal")
     governed.must(venue.move("yield_withdraw", key, 400), owner)
     assert kept(governed, owner) == 0
-    assert_books_equal_tokens(governed, key)
+    assert_balances_match_tokens(governed, key)
 
 
 def test_more_than_the_reserve_can_count_is_refused(

@@ -1,4 +1,4 @@
-"""What a yield instruction refuses, with which error; and that a failed call fails all of it."""
+"""The error of each refused yield instruction; a failed call fails the whole instruction."""
 
 import pytest
 from solders.keypair import Keypair
@@ -13,7 +13,7 @@ every = pytest.mark.parametrize("name", NAMES)
 
 @pytest.fixture
 def owner(governed: Ledger, venue: Venue) -> Keypair:
-    """The owner of 1000 units, of which 400 have worked for a year and earned 20."""
+    """The owner of 1000 units, 400 of which have been in yield for a year and earned 20."""
     owner = venue.enter(governed.owner(deposited=1_000))
     governed.must(venue.move("yield_deposit", owner.pubkey(), 400), owner)
     governed.set_time(START + YEAR)
@@ -21,15 +21,15 @@ def owner(governed: Ledger, venue: Venue) -> Keypair:
 
 
 @every
-def test_what_the_refusals_start_from_succeeds(
+def test_the_unmodified_instruction_succeeds(
     governed: Ledger, venue: Venue, owner: Keypair, name: str
 ) -> None:
     governed.must(venue.move(name, owner.pubkey(), 20), owner)
 
 
 @every
-@pytest.mark.parametrize("called", [True, False], ids=["through the program", "in the books"])
-def test_nothing_is_no_amount(
+@pytest.mark.parametrize("called", [True, False], ids=["through the program", "without a call"])
+def test_a_zero_amount_is_refused(
     governed: Ledger, venue: Venue, owner: Keypair, name: str, called: bool
 ) -> None:
     through = venue.accounts(owner.pubkey()) if called else ()
@@ -55,7 +55,7 @@ def test_governance_moves_nothing(
 
 
 @every
-def test_the_authority_signs(governed: Ledger, venue: Venue, owner: Keypair, name: str) -> None:
+def test_the_authority_must_sign(governed: Ledger, venue: Venue, owner: Keypair, name: str) -> None:
     given = without(venue.move(name, owner.pubkey(), 20), signer=0)
     refused(governed, given, governed.wallet(), error="AccountNotSigner")
 
@@ -77,7 +77,7 @@ def test_a_program_that_was_never_whitelisted_is_not_called(
 
 
 @every
-def test_a_program_that_was_taken_off_the_whitelist_is_called_again_only_once_it_is_back(
+def test_a_removed_yield_program_is_called_only_once_it_is_listed_again(
     governed: Ledger, governance: Keypair, venue: Venue, owner: Keypair, name: str
 ) -> None:
     remove, add = (
@@ -92,7 +92,7 @@ def test_a_program_that_was_taken_off_the_whitelist_is_called_again_only_once_it
 
 
 @pytest.mark.parametrize("amount", [601, 2**64 - 1])
-def test_no_more_is_put_to_work_than_is_available(
+def test_no_more_is_deposited_than_is_available(
     governed: Ledger, venue: Venue, owner: Keypair, amount: int
 ) -> None:
     given = venue.move("yield_deposit", owner.pubkey(), amount)
@@ -101,7 +101,7 @@ def test_no_more_is_put_to_work_than_is_available(
 
 
 @pytest.mark.parametrize("amount", [401, 2**64 - 1])
-def test_no_more_comes_back_than_was_put_to_work(
+def test_no_more_is_withdrawn_than_was_deposited(
     governed: Ledger, venue: Venue, owner: Keypair, amount: int
 ) -> None:
     given = venue.move("yield_withdraw", owner.pubkey(), amount)
@@ -109,7 +109,7 @@ def test_no_more_comes_back_than_was_put_to_work(
     governed.must(venue.move("yield_withdraw", owner.pubkey(), 400), owner)
 
 
-def test_no_more_comes_back_than_this_program_was_given(
+def test_no_more_is_withdrawn_than_this_program_received(
     governed: Ledger, governance: Keypair, venue: Venue, owner: Keypair
 ) -> None:
     second = open_venue(governed, governance, program=Keypair().pubkey())
@@ -143,9 +143,9 @@ def test_interest_that_the_reserve_cannot_pay_is_not_compounded(
 def test_a_total_that_would_overflow_is_not_compounded(
     governed: Ledger, venue: Venue, owner: Keypair
 ) -> None:
-    most = 2**64 - 1
+    maximum = 2**64 - 1
     governed.change_vault(
-        owner.pubkey(), total_balance=most - 19, yield_deposited_balance=most - 619
+        owner.pubkey(), total_balance=maximum - 19, yield_deposited_balance=maximum - 619
     )
     given = venue.move("compound_yield", owner.pubkey(), 20)
     refused(governed, given, owner, error="Overflow")
@@ -153,7 +153,7 @@ def test_a_total_that_would_overflow_is_not_compounded(
 
 
 @every
-def test_books_that_were_wrong_before_are_not_added_to(
+def test_balances_that_do_not_add_up_are_refused(
     governed: Ledger, venue: Venue, owner: Keypair, name: str
 ) -> None:
     governed.change_vault(owner.pubkey(), total_balance=1_001)
@@ -164,7 +164,7 @@ def test_books_that_were_wrong_before_are_not_added_to(
 
 
 @every
-def test_tokens_that_were_missing_before_are_missed(
+def test_missing_tokens_are_detected(
     governed: Ledger, venue: Venue, owner: Keypair, name: str
 ) -> None:
     state = governed.vault(owner.pubkey())
@@ -181,10 +181,10 @@ def _with_tokens(ledger: Ledger, address: Pubkey, amount: int) -> tuple[Pubkey, 
 
 
 @every
-def test_another_vaults_position_is_not_touched(
+def test_another_vaults_position_cannot_be_used(
     governed: Ledger, venue: Venue, owner: Keypair, name: str
 ) -> None:
-    """The pool's accounts of another vault, beside one's own token account."""
+    """The caller passes another vault's accounts with the pool, and its own token account."""
     other = venue.enter(governed.owner(deposited=100))
     accounts = venue.accounts(owner.pubkey())
     accounts[1] = venue.accounts(other.pubkey())[1]

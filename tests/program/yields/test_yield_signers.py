@@ -1,4 +1,4 @@
-"""Who may put a vault's tokens to work: its owner, its delegates, or enough of its signers."""
+"""Who may move a vault's tokens into yield: its owner, its delegates, or enough of its signers."""
 
 from collections.abc import Callable
 from functools import partial
@@ -16,14 +16,14 @@ from tests.program.harness.ledger import (
     remove_delegate,
     vault_address,
 )
-from tests.program.harness.venues import YEAR, Venue, assert_books_equal_tokens, move, refused
+from tests.program.harness.venues import YEAR, Venue, assert_balances_match_tokens, move, refused
 
 every = pytest.mark.parametrize("name", ["yield_deposit", "yield_withdraw", "compound_yield"])
 
 
 @pytest.fixture
 def owner(governed: Ledger, venue: Venue) -> Keypair:
-    """The owner of 1000 units, of which 400 have worked for a year and earned 20."""
+    """The owner of 1000 units, 400 of which have been in yield for a year and earned 20."""
     owner = venue.enter(governed.owner(deposited=1_000))
     governed.must(venue.move("yield_deposit", owner.pubkey(), 400), owner)
     governed.set_time(START + YEAR)
@@ -32,7 +32,7 @@ def owner(governed: Ledger, venue: Venue) -> Keypair:
 
 @pytest.fixture
 def signers(governed: Ledger, owner: Keypair) -> list[Keypair]:
-    """Three signers, of whom two must sign."""
+    """Three signers with a threshold of two."""
     signers = [governed.wallet() for _ in range(3)]
     keys = [keypair.pubkey() for keypair in signers]
     given = build("set_vault_multisig", owner.pubkey(), signers=keys, threshold=2)
@@ -41,7 +41,7 @@ def signers(governed: Ledger, owner: Keypair) -> list[Keypair]:
 
 
 @every
-def test_a_delegate_moves_what_its_owner_may_move(
+def test_a_delegate_may_move_yield_like_the_owner(
     governed: Ledger, venue: Venue, owner: Keypair, name: str
 ) -> None:
     delegate = governed.wallet()
@@ -51,11 +51,11 @@ def test_a_delegate_moves_what_its_owner_may_move(
     governed.must(given, delegate)
     governed.must(remove_delegate(owner.pubkey(), delegate.pubkey()), owner)
     refused(governed, given, delegate, error="Unauthorized")
-    assert_books_equal_tokens(governed, owner.pubkey())
+    assert_balances_match_tokens(governed, owner.pubkey())
 
 
 @every
-def test_enough_signers_stand_behind_the_yield_programs_accounts(
+def test_enough_signers_follow_the_yield_programs_accounts(
     governed: Ledger, venue: Venue, owner: Keypair, signers: list[Keypair], name: str
 ) -> None:
     first, second, third = signers
@@ -68,11 +68,11 @@ def test_enough_signers_stand_behind_the_yield_programs_accounts(
         before = governed.data(vault_address(owner.pubkey()))
         governed.must(given, *keypairs)
         assert governed.data(vault_address(owner.pubkey())) != before
-    assert_books_equal_tokens(governed, owner.pubkey())
+    assert_balances_match_tokens(governed, owner.pubkey())
 
 
 @every
-def test_enough_signers_alone_move_the_books(
+def test_enough_signers_without_accounts_change_the_balances(
     governed: Ledger, venue: Venue, owner: Keypair, signers: list[Keypair], name: str
 ) -> None:
     governed.change_vault(
@@ -94,12 +94,12 @@ def test_enough_signers_alone_move_the_books(
 def ordered(
     build: Callable[..., Instruction], name: str, owner: Keypair, who: list[Keypair]
 ) -> tuple[Instruction, list[Keypair]]:
-    """A move of 5 by the first, with the others as extra signers; and who signs it."""
+    """Return a move of 5 by the first, with the others as extra signers, and who signs it."""
     authority, *cosigners = (keypair.pubkey() for keypair in who)
     return build(name, owner.pubkey(), 5, authority=authority, cosigners=cosigners), who
 
 
-def test_one_signer_given_twice_is_one(
+def test_a_signer_passed_twice_counts_once(
     governed: Ledger, venue: Venue, owner: Keypair, signers: list[Keypair]
 ) -> None:
     first = signers[0]
@@ -120,10 +120,10 @@ def test_all_ten_signers_fit_behind_the_yield_programs_accounts(
     governed.must(given, *keypairs)
 
 
-def test_a_signature_before_the_yield_programs_accounts_does_not_count(
+def test_a_signer_before_the_yield_programs_accounts_does_not_count(
     governed: Ledger, venue: Venue, owner: Keypair, signers: list[Keypair]
 ) -> None:
-    """Extra signers stand last; one in front is an account for the yield program."""
+    """Extra signers come last; one placed before is an account for the yield program."""
     first, second, _ = signers
     accounts = venue.accounts(owner.pubkey())
     through = [readonly(second.pubkey()), *accounts]

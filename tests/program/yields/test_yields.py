@@ -1,4 +1,4 @@
-"""Putting a vault's tokens to work, taking them back, and counting what they earned."""
+"""Depositing a vault's tokens in a yield program, withdrawing them, and compounding interest."""
 
 import pytest
 from solders.keypair import Keypair
@@ -6,21 +6,21 @@ from solders.pubkey import Pubkey
 
 from tests.program.harness.instructions import build
 from tests.program.harness.ledger import PROGRAM, START, Ledger, vault_address, withdraw
-from tests.program.harness.venues import YEAR, Venue, assert_books_equal_tokens, open_venue
+from tests.program.harness.venues import YEAR, Venue, assert_balances_match_tokens, open_venue
 
 NOBODY = Pubkey.default()
 
 
 @pytest.fixture
 def owner(governed: Ledger, venue: Venue) -> Keypair:
-    """The owner of a vault with 1000 units, of which none work yet."""
+    """The owner of a vault with 1000 units, none of them in yield."""
     return venue.enter(governed.owner(deposited=1_000))
 
 
 def record(
     owner: Keypair, kind: str, amount: int, at: int = START
 ) -> tuple[str, dict[str, object]]:
-    """The line of a vault's history."""
+    """Return the event that records a movement in the vault's history."""
     return "TransactionEvent", {
         "vault": vault_address(owner.pubkey()),
         "owner": owner.pubkey(),
@@ -73,7 +73,7 @@ def test_a_deposit_moves_tokens_from_the_vault_into_the_pool(
     assert f"Program {venue.program} invoke [2]" in outcome.logs
 
 
-def test_a_withdrawal_brings_them_back_and_they_are_available(
+def test_a_withdrawal_returns_tokens_from_the_pool_to_available(
     governed: Ledger, venue: Venue, owner: Keypair
 ) -> None:
     governed.must(venue.move("yield_deposit", owner.pubkey(), 400), owner)
@@ -159,13 +159,13 @@ def test_part_of_the_interest_may_be_compounded_and_the_rest_later(
     for amount in (7, 13):
         governed.must(venue.move("compound_yield", owner.pubkey(), amount), owner)
     assert governed.vault(owner.pubkey())["yield_deposited_balance"] == 420
-    assert_books_equal_tokens(governed, owner.pubkey())
+    assert_balances_match_tokens(governed, owner.pubkey())
 
 
 def test_a_year_in_yield_ends_in_the_owners_wallet(
     governed: Ledger, venue: Venue, owner: Keypair
 ) -> None:
-    """Books and tokens agree at each step, and the interest is the owner's in the end."""
+    """Recorded balances and tokens agree at each step, and the interest goes to the owner."""
     key, vault = owner.pubkey(), vault_address(owner.pubkey())
     steps = (
         (0, venue.move("yield_deposit", key, 1_000), (0, 1_000, 1_000)),
@@ -188,7 +188,7 @@ def test_a_year_in_yield_ends_in_the_owners_wallet(
     governed.must(build("close_vault", key), owner)
 
 
-def test_locked_and_timelocked_collateral_is_never_put_to_work(
+def test_locked_and_timelocked_collateral_is_never_deposited_for_yield(
     governed: Ledger, venue: Venue, owner: Keypair
 ) -> None:
     schedule = build("schedule_timelock", owner.pubkey(), amount=300, duration_seconds=60)
@@ -196,7 +196,7 @@ def test_locked_and_timelocked_collateral_is_never_put_to_work(
     governed.change_vault(owner.pubkey(), available_balance=500, locked_balance=200)
     before = governed.vault(owner.pubkey())
     governed.must(venue.move("yield_deposit", owner.pubkey(), 500), owner)
-    governed.set_time(START + YEAR)  # the timelock has matured, and is nobody's to release here
+    governed.set_time(START + YEAR)  # yield does not release the matured timelock
     governed.must(venue.move("compound_yield", owner.pubkey(), 25), owner)
     governed.must(venue.move("yield_withdraw", owner.pubkey(), 525), owner)
     assert governed.vault(owner.pubkey()) == before | {
@@ -204,10 +204,10 @@ def test_locked_and_timelocked_collateral_is_never_put_to_work(
         "available_balance": 525,
         "last_compounded_at": START + YEAR,
     }
-    assert_books_equal_tokens(governed, owner.pubkey())
+    assert_balances_match_tokens(governed, owner.pubkey())
 
 
-def test_the_freeze_flag_does_not_keep_tokens_in_yield(
+def test_the_freeze_flag_does_not_block_yield_withdrawals(
     governed: Ledger, venue: Venue, owner: Keypair
 ) -> None:
     governed.must(venue.move("yield_deposit", owner.pubkey(), 10), owner)
@@ -230,15 +230,15 @@ def test_two_yield_programs_hold_parts_of_one_vault(
     assert governed.vault(key)["yield_deposited_balance"] == 535
     assert (governed.tokens(venue.pool), governed.tokens(second.pool)) == (315, 220)
     governed.must(second.move("yield_withdraw", key, 220), owner)
-    assert governed.vault(key)["active_yield_program"] == second.program  # some still works
+    assert governed.vault(key)["active_yield_program"] == second.program  # it still holds some
     governed.must(venue.move("yield_withdraw", key, 315), owner)
     state = governed.vault(key)
     assert (state["available_balance"], state["total_balance"]) == (1_035, 1_035)
     assert state["active_yield_program"] == NOBODY
-    assert_books_equal_tokens(governed, key)
+    assert_balances_match_tokens(governed, key)
 
 
-def test_what_others_earn_in_the_same_pool_stays_theirs(
+def test_interest_of_other_depositors_is_unaffected(
     governed: Ledger, venue: Venue, owner: Keypair
 ) -> None:
     other = venue.enter(governed.owner(deposited=500))

@@ -1,4 +1,4 @@
-"""In whatever order yield is moved, by the program or in the books, no token is lost or made up."""
+"""After any sequence of yield moves, with and without calls, no token is lost or created."""
 
 from dataclasses import dataclass, field
 from typing import Any
@@ -27,7 +27,7 @@ Step = tuple[str, int, int]
 SUPPLY = 1_000
 RESERVE = 300
 RATE_BPS = 10_000
-# Of the pool's errors only those come up that the vault program does not have.
+# Only these errors of the pool come up that the vault program does not have.
 CODES = {
     entry["name"]: code for idl in (YIELD_IDL, VAULT_IDL) for code, entry in idl.errors.items()
 }
@@ -37,33 +37,33 @@ KINDS = (
     "withdraw",
     "timelock",
     "lend",
-    "lend in books",
+    "lend without call",
     "return",
-    "return in books",
+    "return without call",
     "compound",
-    "compound in books",
+    "compound without call",
 )
 MORE = st.sampled_from((0, 0, 0, 1))
 steps = st.one_of(
-    # Of what there is so many percent, and at times a unit more.
+    # A percentage of what is there, and sometimes one unit more.
     st.tuples(st.sampled_from(KINDS), st.sampled_from((60, 25, 100, 0)), MORE),
     st.tuples(st.just("wait"), st.integers(1, 100), st.just(0)),
 )
 
-START_WITH: list[Step] = [("deposit", 80, 0), ("lend", 50, 0), ("lend in books", 25, 0)]
+START_WITH: list[Step] = [("deposit", 80, 0), ("lend", 50, 0), ("lend without call", 25, 0)]
 
 
 @dataclass(slots=True)
-class Books:
-    """A ledger kept by hand. Every method returns the error that is due, or None."""
+class Model:
+    """An independent model. Every method returns the expected error, or None."""
 
     wallet: int = SUPPLY
     available: int = 0
     timelocked: int = 0
     kept: int = 0
     lent: int = 0
-    earned: int = 0  # and never taken out: it is in the total
-    owed: int = 0  # by the pool, in parts of a unit
+    earned: int = 0  # compounded interest, which stays in the total
+    owed: int = 0  # by the pool, in fractions of a unit
     reserve: int = RESERVE
     now: int = field(default=START)
 
@@ -72,13 +72,13 @@ class Books:
         return SUPPLY - self.wallet + self.earned
 
     def pot(self, step: str) -> int:
-        """Out of which a step takes."""
+        """Return the balance that a step takes from."""
         return {
             "deposit": self.wallet,
             "return": self.lent,
-            "return in books": self.kept,
+            "return without call": self.kept,
             "compound": self.owed // PER_TOKEN_UNIT,
-            "compound in books": 1,
+            "compound without call": 1,
             "wait": YEAR,
         }.get(step, self.available)
 
@@ -100,7 +100,7 @@ class Books:
     def lend(self, amount: int) -> str | None:
         return self._take(amount, "lent")
 
-    def lend_in_books(self, amount: int) -> str | None:
+    def lend_without_call(self, amount: int) -> str | None:
         return self._take(amount, "kept")
 
     def _take(self, amount: int, to: str) -> str | None:
@@ -115,7 +115,7 @@ class Books:
     def return_(self, amount: int) -> str | None:
         return self._give_back(amount, "lent", "InsufficientYieldBalance")
 
-    def return_in_books(self, amount: int) -> str | None:
+    def return_without_call(self, amount: int) -> str | None:
         return self._give_back(amount, "kept", "InvariantViolation")
 
     def _give_back(self, amount: int, origin: str, error: str) -> str | None:
@@ -142,7 +142,7 @@ class Books:
         self.lent += amount
         return None
 
-    def compound_in_books(self, amount: int) -> str | None:
+    def compound_without_call(self, amount: int) -> str | None:
         return "InsufficientYieldBalance" if amount else "InvalidAmount"
 
     def wait(self, seconds: int) -> None:
@@ -163,28 +163,28 @@ class Books:
 def order(step: str, amount: int, owner: Keypair, venue: Venue) -> Instruction:
     key = owner.pubkey()
     names = {"lend": "yield_deposit", "return": "yield_withdraw", "compound": "compound_yield"}
-    match step.split(" in "):
+    match step.split(" without "):
         case ["deposit"]:
             return deposit(key, amount)
         case ["withdraw"]:
             return withdraw(key, amount)
         case ["timelock"]:
             return build("schedule_timelock", key, amount=amount, duration_seconds=1_000 * YEAR)
-        case [verb, "books"]:
+        case [verb, "call"]:
             return move(names[verb], key, amount, program=venue.program)
         case [verb]:
             return venue.move(names[verb], key, amount)
     raise AssertionError(step)
 
 
-def apply(ledger: Ledger, owner: Keypair, venue: Venue, books: Books, step: Step) -> None:
+def apply(ledger: Ledger, owner: Keypair, venue: Venue, model: Model, step: Step) -> None:
     kind, percent, more = step
-    amount = books.pot(kind) * percent // 100 + more
+    amount = model.pot(kind) * percent // 100 + more
     if kind == "wait":
-        books.wait(amount)
-        ledger.set_time(books.now)
+        model.wait(amount)
+        ledger.set_time(model.now)
         return
-    due = getattr(books, {"return": "return_"}.get(kind, kind.replace(" ", "_")))(amount)
+    due = getattr(model, {"return": "return_"}.get(kind, kind.replace(" ", "_")))(amount)
     outcome = ledger.send(order(kind, amount, owner, venue), owner)
     code = 1 if due == "token program: insufficient funds" else due and CODES[due]
     assert outcome.error == code, (step, amount, due, outcome)
@@ -192,26 +192,26 @@ def apply(ledger: Ledger, owner: Keypair, venue: Venue, books: Books, step: Step
 
 @settings(max_examples=40, deadline=None)
 @given(st.lists(steps, min_size=10, max_size=50))
-def test_books_and_tokens_equal_a_ledger_kept_by_hand(todo: list[Step]) -> None:
-    ledger, books = Ledger(), Books()
+def test_balances_and_tokens_equal_an_independent_model(todo: list[Step]) -> None:
+    ledger, model = Ledger(), Model()
     governance, owner = ledger.wallet(), ledger.owner(usdt=SUPPLY)
     ledger.must(initialize_vault_authority(governance.pubkey()), governance)
     venue = open_venue(ledger, governance, rate_bps=RATE_BPS)
     venue.fund(RESERVE)
     venue.enter(owner)
     for step in [*START_WITH, *todo]:
-        apply(ledger, owner, venue, books, step)
+        apply(ledger, owner, venue, model, step)
         state = ledger.vault(owner.pubkey())
-        expected = books.expected()
+        expected = model.expected()
         assert {name: state[name] for name in expected} == expected
         working = state["yield_deposited_balance"]
         timelocked = sum(entry["amount"] for entry in state["timelocks"])
         assert state["total_balance"] == state["available_balance"] + timelocked + working
-        held = ledger.tokens(vault_address(owner.pubkey()))
-        assert held >= state["total_balance"] - working
-        assert held == books.available + books.timelocked + books.kept
+        tokens = ledger.tokens(vault_address(owner.pubkey()))
+        assert tokens >= state["total_balance"] - working
+        assert tokens == model.available + model.timelocked + model.kept
         assert (ledger.tokens(venue.pool), ledger.tokens_at(venue.reserve)) == (
-            books.lent,
-            books.reserve,
+            model.lent,
+            model.reserve,
         )
-        assert ledger.tokens(owner.pubkey()) == books.wallet
+        assert ledger.tokens(owner.pubkey()) == model.wallet

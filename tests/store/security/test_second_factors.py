@@ -11,7 +11,7 @@ from cryptography.fernet import Fernet
 from cvms.errors import Conflict, DecryptionFailed, SecondFactorUsed
 from cvms.store.postgres.database import Database
 from cvms.store.postgres.driver.connection import Connection
-from cvms.store.security import second_factors
+from cvms.store.security import reseal, second_factors
 from cvms.store.security.encryption import SecretBox
 
 OLD, NEW = Fernet.generate_key(), Fernet.generate_key()
@@ -161,7 +161,7 @@ async def test_removing_a_second_factor_removes_its_recovery_codes(database: Dat
 async def test_every_secret_moves_to_a_new_key(
     database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(second_factors, "ROWS_AT_ONCE", 2)
+    monkeypatch.setattr(reseal, "ROWS_AT_ONCE", 2)
     owners = ["alice", "bob", "carol", "dave", "erin"]
     for owner in owners:
         await enable(database, owner)

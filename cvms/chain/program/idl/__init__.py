@@ -17,12 +17,19 @@ class AccountSlot(msgspec.Struct, frozen=True):
     name: str
     writable: bool = False
     signer: bool = False
+    address: str | None = None
+
+
+class Argument(msgspec.Struct, frozen=True):
+    name: str
+    type: str | dict[str, str]
 
 
 class InstructionLayout(msgspec.Struct, frozen=True):
     name: str
     discriminator: tuple[int, ...]
     accounts: tuple[AccountSlot, ...]
+    args: tuple[Argument, ...]
 
 
 class ErrorEntry(msgspec.Struct, frozen=True):

@@ -7,14 +7,6 @@ ValueError. `extra_signers` are the co-signers of a multisig besides the authori
 
 from __future__ import annotations
 
-from solders.compute_budget import set_compute_unit_limit, set_compute_unit_price
-
-from cvms.chain.program.addresses import (
-    position_summary_address,
-    token_account,
-    vault_address,
-    vault_authority_address,
-)
 from cvms.chain.program.instructions.collateral import (
     lock_collateral,
     transfer_collateral,
@@ -81,7 +73,6 @@ __all__ = [
     "initialize_vault_authority",
     "lock_collateral",
     "open_position",
-    "position_summary_address",
     "rebalance_collateral",
     "release_timelocks",
     "remove_authorized_program",
@@ -90,20 +81,15 @@ __all__ = [
     "remove_yield_program",
     "request_withdraw",
     "schedule_timelock",
-    "set_compute_unit_limit",
-    "set_compute_unit_price",
     "set_cpi_enforced",
     "set_freeze_flag",
     "set_risk_level",
     "set_vault_multisig",
     "set_withdraw_min_delay",
     "set_withdraw_rate_limit",
-    "token_account",
     "transfer_collateral",
     "unlock_collateral",
     "update_usdt_mint",
-    "vault_address",
-    "vault_authority_address",
     "withdraw",
     "yield_deposit",
     "yield_withdraw",

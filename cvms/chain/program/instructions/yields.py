@@ -11,15 +11,7 @@ from collections.abc import Sequence
 from solders.instruction import AccountMeta, Instruction
 from solders.pubkey import Pubkey
 
-from cvms.chain.program.addresses import vault_address, vault_authority_address
-from cvms.chain.program.instructions.encoding import (
-    readonly,
-    signer,
-    signers,
-    u64,
-    vault_program,
-    writable,
-)
+from cvms.chain.program.instructions.encoding import signers, vault_program
 from cvms.chain.types import Programs
 
 
@@ -34,9 +26,15 @@ def yield_deposit(
     extra_signers: Sequence[Pubkey] = (),
 ) -> Instruction:
     """Move `amount` from the available balance into a whitelisted yield program."""
-    named = _named(programs, authority, owner, yield_program)
-    accounts = [*named, *yield_accounts, *signers(extra_signers)]
-    return vault_program(programs, "yield_deposit", accounts, u64(amount))
+    return vault_program(
+        programs,
+        "yield_deposit",
+        [*yield_accounts, *signers(extra_signers)],
+        authority=authority,
+        owner=owner,
+        yield_program=yield_program,
+        amount=amount,
+    )
 
 
 def yield_withdraw(
@@ -50,9 +48,15 @@ def yield_withdraw(
     extra_signers: Sequence[Pubkey] = (),
 ) -> Instruction:
     """Move `amount` from a whitelisted yield program back to the available balance."""
-    named = _named(programs, authority, owner, yield_program)
-    accounts = [*named, *yield_accounts, *signers(extra_signers)]
-    return vault_program(programs, "yield_withdraw", accounts, u64(amount))
+    return vault_program(
+        programs,
+        "yield_withdraw",
+        [*yield_accounts, *signers(extra_signers)],
+        authority=authority,
+        owner=owner,
+        yield_program=yield_program,
+        amount=amount,
+    )
 
 
 def compound_yield(
@@ -66,18 +70,12 @@ def compound_yield(
     extra_signers: Sequence[Pubkey] = (),
 ) -> Instruction:
     """Add `compounded_amount` of accrued yield to the balance in the yield program."""
-    named = _named(programs, authority, owner, yield_program)
-    accounts = [*named, *yield_accounts, *signers(extra_signers)]
-    return vault_program(programs, "compound_yield", accounts, u64(compounded_amount))
-
-
-def _named(
-    programs: Programs, authority: Pubkey, owner: Pubkey, yield_program: Pubkey
-) -> list[AccountMeta]:
-    return [
-        signer(authority, writable=True),
-        readonly(owner),
-        writable(vault_address(programs, owner)),
-        readonly(vault_authority_address(programs)),
-        readonly(yield_program),
-    ]
+    return vault_program(
+        programs,
+        "compound_yield",
+        [*yield_accounts, *signers(extra_signers)],
+        authority=authority,
+        owner=owner,
+        yield_program=yield_program,
+        compounded_amount=compounded_amount,
+    )

@@ -4,7 +4,7 @@ use crate::accounts;
 use crate::errors::VaultError;
 use crate::events::{AuthorizedProgramAddedEvent, AuthorizedProgramRemovedEvent};
 
-/// Lets a program lock, unlock and transfer collateral; withdrawals then need its summaries.
+/// Lets a program lock, unlock and transfer collateral. Withdrawals then need its summaries.
 #[inline(never)]
 pub fn add(context: &Context, arguments: &mut Reader) -> Result {
     let program = arguments.key()?;

@@ -4,7 +4,7 @@ use crate::accounts::{self, VAULT};
 use crate::errors::VaultError;
 use crate::events::VaultClosedEvent;
 
-/// Ends an empty vault and its token account; their rent goes to the owner.
+/// Closes an empty vault and its token account. Their rent goes to the owner.
 #[inline(never)]
 pub fn process(context: &Context, arguments: &mut Reader) -> Result {
     arguments.end()?;

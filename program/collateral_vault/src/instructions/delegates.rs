@@ -4,7 +4,7 @@ use crate::accounts;
 use crate::errors::VaultError;
 use crate::state::Vault;
 
-/// Lets another key act for the owner; tokens still go only where the owner allows.
+/// Lets another key act for the owner. Tokens still go only where the owner allows.
 #[inline(never)]
 pub fn add(context: &Context, arguments: &mut Reader) -> Result {
     let (vault, delegate) = read(context, arguments)?;

@@ -5,7 +5,7 @@ use crate::authorization::authorize_deposit;
 use crate::errors::VaultError;
 use crate::events::{DepositEvent, record, transaction_type};
 
-/// Takes tokens that the authority may move into the vault.
+/// Moves tokens that the authority may spend into the vault.
 #[inline(never)]
 pub fn process(context: &Context, arguments: &mut Reader) -> Result {
     let amount = arguments.u64()?;

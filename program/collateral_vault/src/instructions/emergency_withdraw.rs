@@ -4,8 +4,8 @@ use crate::errors::VaultError;
 use crate::events::{EmergencyWithdrawEvent, record, transaction_type};
 use crate::payout::Payout;
 
-/// Sends tokens to the owner's own account: by the owner while nothing is locked, or by governance,
-/// which reaches the locked ones too. Delays, limits and position summaries do not stop it.
+/// Sends tokens to a token account of the owner. The owner may do so while nothing is locked;
+/// governance also reaches locked tokens. Delays, limits and position summaries do not block it.
 #[inline(never)]
 pub fn process(context: &Context, arguments: &mut Reader) -> Result {
     let amount = arguments.u64()?;

@@ -2,7 +2,7 @@ use sdk::{Context, Reader, Result};
 
 use crate::accounts;
 
-/// Succeeds for a vault: clients read the account itself.
+/// Succeeds for a vault. Clients read the account itself.
 #[inline(never)]
 pub fn process(context: &Context, arguments: &mut Reader) -> Result {
     arguments.end()?;

@@ -3,7 +3,7 @@ use sdk::{Context, Reader, Result};
 use crate::accounts;
 use crate::events::{CpiEnforcedSetEvent, FreezeFlagSetEvent};
 
-/// Stops, or allows again, locking and unlocking; nothing else.
+/// Stops or resumes locking and unlocking, and nothing else.
 #[inline(never)]
 pub fn set_freeze_flag(context: &Context, arguments: &mut Reader) -> Result {
     let freeze = arguments.bool()?;
@@ -13,7 +13,7 @@ pub fn set_freeze_flag(context: &Context, arguments: &mut Reader) -> Result {
     Ok(())
 }
 
-/// Whether a caller must also be named by the `caller_program` account.
+/// Sets whether `caller_program` must also name the calling program.
 #[inline(never)]
 pub fn set_cpi_enforced(context: &Context, arguments: &mut Reader) -> Result {
     let cpi_enforced = arguments.bool()?;
@@ -23,7 +23,7 @@ pub fn set_cpi_enforced(context: &Context, arguments: &mut Reader) -> Result {
     Ok(())
 }
 
-/// Notes a level for readers of the account; no instruction depends on it.
+/// Stores a level for readers of the account. No instruction depends on it.
 #[inline(never)]
 pub fn set_risk_level(context: &Context, arguments: &mut Reader) -> Result {
     let level = arguments.u8()?;

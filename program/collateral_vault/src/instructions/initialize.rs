@@ -2,7 +2,7 @@ use sdk::{Context, Reader, Result, system};
 
 use crate::accounts;
 
-/// Does nothing, as the interface has it.
+/// Does nothing, as the interface requires.
 #[inline(never)]
 pub fn process(context: &Context, arguments: &mut Reader) -> Result {
     arguments.end()?;

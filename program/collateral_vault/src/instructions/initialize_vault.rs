@@ -6,7 +6,7 @@ use crate::accounts::{self, VAULT};
 use crate::errors::VaultError;
 use crate::state::{NewVault, Vault};
 
-/// Creates the vault of `user`, who pays, and its token account unless somebody made that before.
+/// Creates the vault of `user`, who pays, and its token account unless that exists already.
 #[inline(never)]
 pub fn process(context: &Context, arguments: &mut Reader) -> Result {
     arguments.end()?;

@@ -5,7 +5,7 @@ use crate::errors::VaultError;
 use crate::events::VaultAuthorityInitializedEvent;
 use crate::state::VaultAuthority;
 
-/// Creates the one authority account; whoever signs first is governance.
+/// Creates the only authority account. Its first signer becomes governance.
 #[inline(never)]
 pub fn process(context: &Context, arguments: &mut Reader) -> Result {
     let programs = arguments.keys()?;

@@ -6,7 +6,7 @@ use crate::events::{LockEvent, UnlockEvent, record, transaction_type};
 use crate::state::{Balances, Vault};
 use crate::{accounts, caller};
 
-/// Keeps collateral in the vault for a position of the calling program.
+/// Locks collateral in the vault for a position of the calling program.
 #[inline(never)]
 pub fn lock(context: &Context, arguments: &mut Reader) -> Result {
     let (vault, amount) = read(context, arguments)?;
@@ -24,7 +24,7 @@ pub fn lock(context: &Context, arguments: &mut Reader) -> Result {
     record(&vault, transaction_type::LOCK, amount)
 }
 
-/// Gives it back to its owner's use.
+/// Makes locked collateral available again.
 #[inline(never)]
 pub fn unlock(context: &Context, arguments: &mut Reader) -> Result {
     let (vault, amount) = read(context, arguments)?;

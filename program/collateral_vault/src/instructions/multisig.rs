@@ -4,7 +4,7 @@ use crate::accounts;
 use crate::errors::VaultError;
 use crate::state::Vault;
 
-/// Replaces the signers and how many of them must sign; with a threshold of zero they are only noted.
+/// Replaces the signers and the threshold. With a threshold of zero the signers have no effect.
 #[inline(never)]
 pub fn set(context: &Context, arguments: &mut Reader) -> Result {
     let (signers, threshold) = (arguments.keys()?, arguments.u8()?);
@@ -12,7 +12,7 @@ pub fn set(context: &Context, arguments: &mut Reader) -> Result {
     write(read(context)?, signers, threshold)
 }
 
-/// Lets the owner and the delegates act alone again.
+/// Removes the multisig, so that the owner and the delegates act alone again.
 #[inline(never)]
 pub fn disable(context: &Context, arguments: &mut Reader) -> Result {
     arguments.end()?;

@@ -6,7 +6,7 @@ use crate::errors::VaultError;
 use crate::events::WithdrawRequestedEvent;
 use crate::state::PendingWithdrawal;
 
-/// Asks for a withdrawal that the minimum delay allows later. It sets nothing aside.
+/// Requests a withdrawal, which the minimum delay allows later. It sets nothing aside.
 #[inline(never)]
 pub fn process(context: &Context, arguments: &mut Reader) -> Result {
     let amount = arguments.u64()?;

@@ -8,7 +8,7 @@ use crate::events::TimelockScheduledEvent;
 use crate::state::Vault;
 use crate::timelocks::release_matured;
 
-/// Puts available tokens out of everybody's reach for a time.
+/// Locks available tokens for a time, in which nobody can move them.
 ///
 /// Remaining accounts: extra signers.
 #[inline(never)]
@@ -39,7 +39,7 @@ pub fn schedule(context: &Context, arguments: &mut Reader) -> Result {
     Ok(())
 }
 
-/// Gives matured tokens back to available. Anyone may, since it does only what time allows.
+/// Makes the tokens of matured timelocks available. Anyone may call it, since only time decides.
 #[inline(never)]
 pub fn release(context: &Context, arguments: &mut Reader) -> Result {
     arguments.end()?;

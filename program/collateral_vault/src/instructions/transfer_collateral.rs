@@ -6,9 +6,9 @@ use crate::caller;
 use crate::errors::VaultError;
 use crate::events::{TransferEvent, record, transaction_type};
 
-/// Moves available collateral, books and tokens, from one vault to another of the same mint.
+/// Transfers available collateral, balances and tokens, from one vault to another of the same mint.
 ///
-/// The freeze flag stops locks and unlocks only.
+/// The freeze flag stops only locks and unlocks.
 #[inline(never)]
 pub fn process(context: &Context, arguments: &mut Reader) -> Result {
     let amount = arguments.u64()?;

@@ -5,7 +5,7 @@ use crate::accounts;
 use crate::errors::VaultError;
 use crate::events::UpdateUsdtMintEvent;
 
-/// Gives an empty vault another mint, and a token account for it unless there is one.
+/// Gives an empty vault another mint, and creates its token account unless that exists already.
 #[inline(never)]
 pub fn process(context: &Context, arguments: &mut Reader) -> Result {
     arguments.end()?;

@@ -8,7 +8,7 @@ use crate::events::{
 };
 use crate::state::RateLimit;
 
-/// Makes every withdrawal wait for a request to be so old; zero lifts it.
+/// Requires every withdrawal to have a request of this age. Zero removes the requirement.
 #[inline(never)]
 pub fn set_min_delay(context: &Context, arguments: &mut Reader) -> Result {
     let seconds = arguments.i64()?;
@@ -23,7 +23,7 @@ pub fn set_min_delay(context: &Context, arguments: &mut Reader) -> Result {
     Ok(())
 }
 
-/// Bounds what leaves within a window, which starts anew now; zeros lift it.
+/// Limits what leaves within a window, which starts now. Zeros remove the limit.
 #[inline(never)]
 pub fn set_rate_limit(context: &Context, arguments: &mut Reader) -> Result {
     let (window_seconds, max_amount) = (arguments.u32()?, arguments.u64()?);
@@ -41,7 +41,7 @@ pub fn set_rate_limit(context: &Context, arguments: &mut Reader) -> Result {
     Ok(())
 }
 
-/// Lets withdrawals go to the token accounts of `address` too.
+/// Also allows withdrawals to the token accounts of `address`.
 #[inline(never)]
 pub fn add_to_whitelist(context: &Context, arguments: &mut Reader) -> Result {
     change_whitelist(context, arguments, true)

@@ -3,7 +3,7 @@ use sdk::{Context, Reader, Result};
 use crate::accounts;
 use crate::errors::VaultError;
 
-/// Lets vaults deposit with a yield program. The interface has no event for it.
+/// Lets vaults deposit with a yield program. The interface defines no event for it.
 #[inline(never)]
 pub fn add(context: &Context, arguments: &mut Reader) -> Result {
     let program = arguments.key()?;

@@ -10,18 +10,18 @@ use crate::events::{
 use crate::state::{Balances, Vault, add};
 use crate::yield_call::{self, YieldCall};
 
-/// A movement of yield whose signers may make it, with a whitelisted program.
+/// A movement of yield, authorized by its signers, with a whitelisted program.
 struct Movement<'a> {
     vault: Vault<'a>,
     program: Pubkey,
     amount: u64,
-    /// None without remaining accounts: then only the books move.
+    /// None without remaining accounts, when only balances change.
     call: Option<YieldCall<'a>>,
 }
 
 /// Moves available tokens into a yield program.
 ///
-/// Remaining accounts of all three: the yield program's, then extra signers.
+/// Remaining accounts of all three instructions: the yield program's, then extra signers.
 #[inline(never)]
 pub fn deposit(context: &Context, arguments: &mut Reader) -> Result {
     let movement = read(context, arguments)?;
@@ -46,7 +46,7 @@ pub fn deposit(context: &Context, arguments: &mut Reader) -> Result {
     record(&vault, transaction_type::YIELD_DEPOSIT, amount)
 }
 
-/// Takes them back.
+/// Moves tokens back from a yield program.
 #[inline(never)]
 pub fn withdraw(context: &Context, arguments: &mut Reader) -> Result {
     let movement = read(context, arguments)?;
@@ -78,8 +78,9 @@ pub fn withdraw(context: &Context, arguments: &mut Reader) -> Result {
     record(&vault, transaction_type::YIELD_WITHDRAW, amount)
 }
 
-/// Counts accrued yield as deposited. The program proves it: it pays what it owes into the vault's
-/// tokens, and takes the same again. Without it only what the vault's books have accrued counts.
+/// Adds accrued yield to the deposited yield. The yield program proves it: it pays what it owes
+/// into the vault's token account and takes the same amount again. Without a call, only the yield
+/// that the vault's balances have accrued counts.
 #[inline(never)]
 #[expect(clippy::single_match_else, reason = "`if let` would change the shipped bytes")]
 pub fn compound(context: &Context, arguments: &mut Reader) -> Result {

@@ -1,4 +1,4 @@
-//! The authority account: governance and the lists that it keeps.
+//! The authority account: governance and its lists.
 
 use sdk::discriminator::discriminator;
 use sdk::{Account, AnchorError, Bytes, Pubkey, Result};
@@ -9,7 +9,7 @@ const DISCRIMINATOR: [u8; 8] = discriminator("account", "VaultAuthority");
 const GOVERNANCE: usize = 8;
 const AUTHORIZED_PROGRAMS: usize = 40;
 const PROGRAMS: usize = 64;
-/// Behind the authorized programs: the bump, and then
+/// After the authorized programs: the bump, and then
 const FREEZE: usize = 1;
 const CPI_ENFORCED: usize = 2;
 const YIELD_WHITELIST: usize = 3;
@@ -30,7 +30,7 @@ impl<'a> VaultAuthority<'a> {
         Ok(VaultAuthority(data.first(Self::LENGTH)?))
     }
 
-    /// Writes a new authority into an account of zeros: nothing on its lists, nothing enforced.
+    /// Initializes a zeroed account as a new authority with empty lists and nothing enforced.
     #[inline(always)]
     pub fn create(account: Account<'a>, governance: &Pubkey) -> Result<Self> {
         let data = account.data().first(Self::LENGTH)?;

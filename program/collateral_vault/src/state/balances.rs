@@ -1,10 +1,10 @@
-//! The amounts of a vault, and how they may move.
+//! The amounts of a vault and their movements.
 
 use sdk::Result;
 
 use crate::errors::VaultError;
 
-/// In the token's smallest unit, in the account's order.
+/// Amounts in the token's smallest unit, in the order of the account.
 #[derive(Clone, Copy)]
 pub struct Balances {
     pub total: u64,
@@ -30,14 +30,14 @@ impl Balances {
         Ok(())
     }
 
-    /// A withdrawal by governance: of what is available, and then of what is locked.
+    /// A withdrawal by governance: first from available, then from locked.
     #[inline(always)]
     pub fn seize(&mut self, amount: u64) -> Result {
         self.unlock(amount.saturating_sub(self.available))?;
         self.withdraw(amount)
     }
 
-    /// Into this vault from another: neither a deposit nor a withdrawal.
+    /// A transfer from another vault, which is neither a deposit nor a withdrawal.
     #[inline(always)]
     pub fn transfer_in(&mut self, amount: u64) -> Result {
         self.total = add(self.total, amount)?;
@@ -85,7 +85,7 @@ impl Balances {
         Ok(())
     }
 
-    /// Yield that was not in the books before.
+    /// Yield that was not in the balances before.
     #[inline(always)]
     pub fn compound(&mut self, amount: u64) -> Result {
         self.total = add(self.total, amount)?;
@@ -93,7 +93,7 @@ impl Balances {
         Ok(())
     }
 
-    /// Out of available, to wherever the caller puts it.
+    /// Takes from available; the caller adds it elsewhere.
     #[inline(always)]
     pub fn take(&mut self, amount: u64) -> Result {
         self.available = self.available.checked_sub(amount).ok_or(VaultError::InsufficientFunds)?;
@@ -101,7 +101,7 @@ impl Balances {
     }
 }
 
-/// A sum; one that does not fit is `Overflow`.
+/// A sum, or `Overflow` if it does not fit.
 #[inline(always)]
 pub fn add(one: u64, other: u64) -> Result<u64> {
     one.checked_add(other).ok_or(VaultError::Overflow)

@@ -4,9 +4,9 @@ use sdk::{AnchorError, Bytes, Pubkey, Result};
 
 use crate::errors::VaultError;
 
-/// A vector: where its length prefix lies, the size of an entry, and how many it may hold.
+/// A vector: the position of its length prefix, the size of an entry, and its capacity.
 ///
-/// `data` is the account at its maximal length, so that there is always room behind.
+/// `data` is the account at its maximal length, so that there is always room after the vector.
 #[derive(Clone, Copy)]
 pub struct List<'a> {
     pub data: Bytes<'a>,
@@ -25,14 +25,14 @@ impl List<'_> {
         Ok(length)
     }
 
-    /// `len()` as the events have it.
+    /// `len()` in the type that events use.
     #[inline(always)]
     #[expect(clippy::cast_possible_truncation, reason = "a capacity is 64 at most")]
     pub fn count(self) -> Result<u32> {
         Ok(self.len()? as u32)
     }
 
-    /// The position of an entry, or for `len()` the first byte behind the vector.
+    /// The position of an entry, or for `len()` of the first byte after the vector.
     #[inline(always)]
     pub fn entry(self, index: usize) -> Result<usize> {
         if index > self.len()? {
@@ -66,7 +66,7 @@ impl List<'_> {
         Ok(self.position(key)?.is_some())
     }
 
-    /// Appends an entry; a full vector is `Overflow`.
+    /// Appends an entry. Fails with `Overflow` if the vector is full.
     #[inline(always)]
     pub fn push<const N: usize>(self, entry: [u8; N]) -> Result {
         let length = self.len()?;
@@ -79,7 +79,7 @@ impl List<'_> {
         self.set_len(length + 1)
     }
 
-    /// Appends an address that is not there yet, else `AlreadyExists`.
+    /// Appends an address. Fails with `AlreadyExists` if the vector contains it.
     #[inline(always)]
     pub fn insert(self, key: &Pubkey) -> Result {
         if self.contains(key)? {
@@ -88,7 +88,7 @@ impl List<'_> {
         self.push(key.0)
     }
 
-    /// Takes an entry out; the later ones keep their order.
+    /// Removes an entry. Later entries keep their order.
     #[inline(always)]
     pub fn remove(self, index: usize) -> Result {
         let length = self.len()?;

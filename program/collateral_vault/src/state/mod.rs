@@ -1,4 +1,4 @@
-//! The program's accounts, read and written where they lie.
+//! The program's accounts, read and written in place.
 
 mod authority;
 mod balances;

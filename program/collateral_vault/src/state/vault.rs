@@ -1,7 +1,7 @@
 //! The vault account.
 //!
-//! Fields up to `multisig_threshold` lie at fixed positions; behind them come five vectors with
-//! single fields between, whose positions follow from the vectors' lengths.
+//! Fields up to `multisig_threshold` have fixed positions. After them come five vectors with single
+//! fields between, whose positions follow from the vectors' lengths.
 
 use sdk::discriminator::discriminator;
 use sdk::token::TokenAccount;
@@ -57,7 +57,7 @@ pub struct RateLimit {
     pub withdrawn: u64,
 }
 
-/// What a new vault is made of.
+/// The values of a new vault.
 pub struct NewVault<'a> {
     pub owner: &'a Pubkey,
     pub token_account: &'a Pubkey,
@@ -87,7 +87,7 @@ impl<'a> Vault<'a> {
         Ok(Vault { key: account.key(), data: data.first(Self::LENGTH)? })
     }
 
-    /// Writes a new vault into an account of zeros: nothing in it, nobody but its owner.
+    /// Initializes a zeroed account as a new, empty vault of its owner.
     #[inline(always)]
     pub fn create(account: Account<'a>, new: &NewVault) -> Result<Self> {
         let data = account.data().first(Self::LENGTH)?;
@@ -163,7 +163,7 @@ impl<'a> Vault<'a> {
         self.data.put(BALANCES + 40, balances.yield_deposited.to_le_bytes())
     }
 
-    /// Yield that is earned and not yet deposited.
+    /// Yield that is earned but not yet deposited.
     #[inline(always)]
     pub fn yield_accrued(self) -> Result<u64> {
         self.data.u64(YIELD_ACCRUED)
@@ -179,7 +179,7 @@ impl<'a> Vault<'a> {
         self.data.put(LAST_COMPOUNDED_AT, now.to_le_bytes())
     }
 
-    /// The program that was last given tokens, or zeros when none holds any.
+    /// The program that last received tokens, or zeros when no program holds any.
     #[inline(always)]
     pub fn set_active_yield_program(self, program: Pubkey) -> Result {
         self.data.put(ACTIVE_YIELD_PROGRAM, program.0)
@@ -280,14 +280,14 @@ impl<'a> Vault<'a> {
         self.data.put(at + 20, rate.withdrawn.to_le_bytes())
     }
 
-    /// Where the reserve lies, whose first eight bytes we use.
+    /// The position of the reserve, whose first eight bytes are in use.
     #[inline(always)]
     fn yield_kept_at(self) -> Result<usize> {
         Ok(self.withdraw_whitelist()?.end()? + RATE_LIMIT)
     }
 
-    /// What of `yield_deposited` never left the vault's token account, since no yield program was
-    /// called for it. Only this much may come back without such a call.
+    /// The part of `yield_deposited` that never left the vault's token account, since no yield
+    /// program was called for it. Only this much may be returned without a call.
     #[inline(always)]
     pub fn yield_kept(self) -> Result<u64> {
         self.data.u64(self.yield_kept_at()?)
@@ -298,7 +298,7 @@ impl<'a> Vault<'a> {
         self.data.put(self.yield_kept_at()?, amount.to_le_bytes())
     }
 
-    /// Moves matured timelocks back to available. Returns their sum and how many there were.
+    /// Moves matured timelocks back to available. Returns their sum and number.
     #[inline(always)]
     pub fn release_timelocks(self, balances: &mut Balances, now: i64) -> Result<(u64, usize)> {
         let timelocks = self.timelocks()?;
@@ -330,7 +330,7 @@ impl<'a> Vault<'a> {
         if sum == balances.total { Ok(()) } else { Err(VaultError::InvariantViolation) }
     }
 
-    /// The invariant with its other half: the vault's tokens cover all that is not in yield.
+    /// The invariant, and that the vault's tokens cover all that is not in yield.
     #[inline(always)]
     pub fn check(self, tokens: TokenAccount) -> Result {
         self.check_books()?;

@@ -4,7 +4,7 @@ use crate::accounts;
 use crate::errors::PositionError;
 use crate::summary::PositionSummary;
 
-/// Creates the summary of a vault, with nothing open. Whoever wants it pays.
+/// Creates the summary of a vault, with nothing open. Anyone may pay for it.
 #[inline(never)]
 pub fn process(context: &Context, arguments: &mut Reader) -> Result {
     arguments.end()?;

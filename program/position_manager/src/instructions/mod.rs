@@ -1,4 +1,4 @@
-//! One module for each instruction, or for a pair that mirrors itself.
+//! One module for each instruction, or for a pair of inverse instructions.
 
 pub mod init_position_summary;
 pub mod positions;

@@ -5,7 +5,7 @@ use crate::errors::PositionError;
 use crate::summary::PositionSummary;
 use crate::{accounts, collateral, vault};
 
-/// A change of what is open, its accounts checked and its signer allowed to make it.
+/// A change of the open positions, with its accounts checked and its signer authorized.
 struct Change<'a> {
     summary: PositionSummary<'a>,
     amount: u64,
@@ -30,7 +30,7 @@ pub fn close(context: &Context, arguments: &mut Reader) -> Result {
     Ok(())
 }
 
-/// The authority account is the vault program's to check, since only it reads it here.
+/// The vault program checks the authority account, which only that program reads.
 #[inline(always)]
 fn read<'a>(context: &Context<'a>, arguments: &mut Reader) -> Result<Change<'a>> {
     let amount = arguments.u64()?;

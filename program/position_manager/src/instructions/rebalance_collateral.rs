@@ -4,9 +4,9 @@ use sdk::{Context, Reader, Result, token};
 use crate::errors::PositionError;
 use crate::{accounts, collateral, vault};
 
-/// Moves collateral from one vault to another, by governance.
+/// Moves collateral from one vault to another, by order of governance.
 ///
-/// The vaults and their token accounts are the vault program's to check, since only it reads them.
+/// The vault program checks the vaults and their token accounts, which only that program reads.
 #[inline(never)]
 pub fn process(context: &Context, arguments: &mut Reader) -> Result {
     let amount = arguments.u64()?;

@@ -5,7 +5,7 @@ use crate::errors::PoolError;
 use crate::events::Claimed;
 use crate::stake::Stake;
 
-/// Pays interest that has accrued to the owner, from the reserve and from nothing else.
+/// Pays accrued interest to the owner, only from the reserve.
 #[inline(never)]
 pub fn process(context: &Context, arguments: &mut Reader) -> Result {
     let stake = Stake::read(context, arguments)?;

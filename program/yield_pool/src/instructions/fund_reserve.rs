@@ -4,7 +4,7 @@ use crate::accounts;
 use crate::errors::PoolError;
 use crate::events::ReserveFunded;
 
-/// Gives tokens to the reserve, to be paid out as interest and not otherwise.
+/// Moves tokens into the reserve, which only pays interest.
 #[inline(never)]
 pub fn process(context: &Context, arguments: &mut Reader) -> Result {
     let amount = arguments.u64()?;

@@ -8,7 +8,7 @@ use crate::interest::MAX_RATE_BPS;
 use crate::pool::{self, NewPool, Pool};
 use crate::{accounts, reserve};
 
-/// Creates the admin's pool of a mint, with its two token accounts. The admin pays.
+/// Creates the admin's pool of a mint and its two token accounts. The admin pays.
 ///
 /// The admin is part of the address: nobody can take the place of another's pool.
 #[inline(never)]

@@ -5,7 +5,8 @@ use crate::errors::PoolError;
 use crate::events::PositionOpened;
 use crate::position::{self, Position};
 
-/// Creates the position of any owner. Any signer may pay, since an owner may be a PDA that cannot.
+/// Creates the position of any owner. Any signer may pay, since an owner may be a PDA, which
+/// cannot.
 #[inline(never)]
 pub fn process(context: &Context, arguments: &mut Reader) -> Result {
     arguments.end()?;

@@ -3,7 +3,7 @@ use sdk::{Context, Reader, Result, token};
 use crate::events::{Deposited, Withdrawn};
 use crate::stake::Stake;
 
-/// Takes tokens of the owner into the pool, where they bear interest from now.
+/// Moves the owner's tokens into the pool, where they earn interest from now on.
 #[inline(never)]
 pub fn deposit(context: &Context, arguments: &mut Reader) -> Result {
     let stake = Stake::read(context, arguments)?;
@@ -23,7 +23,7 @@ pub fn deposit(context: &Context, arguments: &mut Reader) -> Result {
     Ok(())
 }
 
-/// Gives principal back to the owner. What it has earned stays, to be claimed.
+/// Returns principal to the owner. The interest it has earned can still be claimed.
 #[inline(never)]
 pub fn withdraw(context: &Context, arguments: &mut Reader) -> Result {
     let stake = Stake::read(context, arguments)?;

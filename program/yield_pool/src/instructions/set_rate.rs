@@ -6,7 +6,7 @@ use crate::errors::PoolError;
 use crate::events::RateSet;
 use crate::interest::MAX_RATE_BPS;
 
-/// Sets what the pool pays from now on. What was earned until now, was earned at the old rate.
+/// Sets the rate from now on. Interest until now accrues at the old rate.
 #[inline(never)]
 pub fn process(context: &Context, arguments: &mut Reader) -> Result {
     let new_rate_bps = arguments.u32()?;

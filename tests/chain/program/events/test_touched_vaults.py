@@ -10,6 +10,7 @@ from solders.pubkey import Pubkey
 
 from cvms.chain.borsh import discriminator
 from cvms.chain.program import instructions
+from cvms.chain.program.addresses import token_account, vault_address
 from cvms.chain.program.events.touched_vaults import (
     ClosedVault,
     OpenedVault,
@@ -37,7 +38,7 @@ def test_a_deposit_touches_the_owners_vault(programs: Programs) -> None:
     deposit = instructions.deposit(programs, authority=OWNER, owner=OWNER, amount=1)
     accounts = tuple(meta.pubkey for meta in deposit.accounts)
     executed = RawInstruction(0, None, programs.vault, accounts, deposit.data)
-    vault = instructions.vault_address(programs, OWNER)
+    vault = vault_address(programs, OWNER)
     assert touched_vaults(record(executed), programs) == {vault}
     assert touched_vaults(record(executed, err="AccountInUse"), programs) == set()
 
@@ -70,7 +71,7 @@ def test_a_position_touches_its_vault_even_without_inner_instructions(
     )
     accounts = tuple(meta.pubkey for meta in built.accounts)
     executed = RawInstruction(0, None, programs.position_manager, accounts, built.data)
-    vault = instructions.vault_address(programs, OWNER)
+    vault = vault_address(programs, OWNER)
     assert touched_vaults(record(executed), programs) == {vault}
     assert touched_vaults(record(executed, err="AccountInUse"), programs) == set()
 
@@ -93,7 +94,7 @@ def test_rebalancing_touches_both_vaults_with_and_without_inner_instructions(
         RawInstruction(0, index, each.program_id, tuple(m.pubkey for m in each.accounts), each.data)
         for index, each in [(None, rebalance), (0, transfer)]
     )
-    vaults = {instructions.vault_address(programs, each) for each in (OWNER, other)}
+    vaults = {vault_address(programs, each) for each in (OWNER, other)}
     assert touched_vaults(record(top), programs) == vaults
     assert touched_vaults(record(top, inner), programs) == vaults
 
@@ -116,12 +117,12 @@ def test_a_vault_is_opened_with_the_mint_that_its_instruction_names(programs: Pr
     initialize = instructions.initialize_vault(programs, OWNER)
     accounts = tuple(meta.pubkey for meta in initialize.accounts)
     executed = RawInstruction(0, 2, programs.vault, accounts, initialize.data)
-    vault = instructions.vault_address(programs, OWNER)
+    vault = vault_address(programs, OWNER)
     assert vault_lifecycle(record(executed), programs) == [
         OpenedVault(
             owner=OWNER,
             vault=vault,
-            token_account=instructions.token_account(vault, programs.mint),
+            token_account=token_account(vault, programs.mint),
             mint=programs.mint,
         )
     ]
@@ -137,7 +138,7 @@ def test_openings_and_closings_are_listed_in_order(programs: Programs) -> None:
 
     initialize = executed(instructions.initialize_vault(programs, OWNER))
     close = executed(instructions.close_vault(programs, OWNER))
-    vault = instructions.vault_address(programs, OWNER)
+    vault = vault_address(programs, OWNER)
     opened = OpenedVault(OWNER, vault, initialize.accounts[2], programs.mint)
     changes = vault_lifecycle(record(initialize, close, initialize), programs)
     assert changes == [opened, ClosedVault(vault), opened]

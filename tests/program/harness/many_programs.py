@@ -1,4 +1,4 @@
-"""Withdrawals while many programs are authorized: each is asked whether it holds a position."""
+"""Withdrawals while many programs are authorized, each of which must show a position summary."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -9,7 +9,7 @@ from solders.pubkey import Pubkey
 from solders.transaction import VersionedTransaction
 from solders.transaction_metadata import FailedTransactionMetadata
 
-from tests.program.harness.compute_costs import Stage
+from tests.program.harness.compute_costs import MeasuredChain
 from tests.program.harness.full_vault import DELAY
 from tests.program.harness.ledger import Ledger, readonly, summary_address, vault_address, withdraw
 
@@ -18,8 +18,8 @@ TABLE = Pubkey.from_string("AddressTab1e1111111111111111111111111111111")
 
 
 @dataclass(frozen=True, slots=True)
-class Crowd:
-    """A full vault with all its requests and timelocks due, and a withdrawal that uses them up."""
+class Withdrawal:
+    """A full vault whose requests and timelocks are all due, and a withdrawal that uses them up."""
 
     ledger: Ledger
     transaction: VersionedTransaction
@@ -29,7 +29,7 @@ class Crowd:
         return len(bytes(self.transaction))
 
     def locks(self) -> int:
-        """Accounts that the transaction names, of which a cluster allows 64 at present."""
+        """The number of accounts that the transaction locks; a cluster allows 64 at present."""
         message = self.transaction.message
         assert isinstance(message, MessageV0)
         looked_up = [len(bytes(each.readonly_indexes)) for each in message.address_table_lookups]
@@ -45,31 +45,31 @@ class Crowd:
         return result.compute_units_consumed()
 
 
-def crowd(programs: int, *, created: bool, table: bool = False) -> Crowd:
-    """`programs` are authorized; their summaries are created and say nothing, or never were.
+def withdraw_with_programs(programs: int, *, created: bool, table: bool = False) -> Withdrawal:
+    """Authorize `programs` programs, whose summaries are empty or (not `created`) do not exist.
 
-    With `table` the summaries are named by an address lookup table.
+    With `table`, an address lookup table names the summaries.
     """
-    stage = Stage(entries=64, authorized=programs)
-    ledger, owner = stage.ledger, stage.owner
+    chain = MeasuredChain(entries=64, authorized=programs)
+    ledger, owner = chain.ledger, chain.owner
     listed = ledger.authority()["authorized_programs"]
     vault = vault_address(owner.pubkey())
     if created:
-        for program in listed[:-1]:  # made up, but for the position manager at the end
+        for program in listed[:-1]:  # all but the position manager, which comes last, are made up
             ledger.put_summary(owner.pubkey(), program=program)
     summaries = [summary_address(vault, program) for program in listed]
     pending = ledger.vault(owner.pubkey())["pending_withdrawals"]
     amount = sum(each["amount"] for each in pending)
-    stage.later(DELAY)
+    chain.later(DELAY)
     given = withdraw(owner.pubkey(), amount, remaining=[readonly(each) for each in summaries])
     tables = [put_table(ledger, summaries)] if table else []
     blockhash = ledger.svm.latest_blockhash()
     message = MessageV0.try_compile(owner.pubkey(), [given], tables, blockhash)
-    return Crowd(ledger, VersionedTransaction(message, [owner]))
+    return Withdrawal(ledger, VersionedTransaction(message, [owner]))
 
 
 def put_table(ledger: Ledger, addresses: Sequence[Pubkey]) -> AddressLookupTableAccount:
-    """An active lookup table as the address lookup table program would have made it long ago."""
+    """Write an active lookup table, as if the lookup table program had created it long ago."""
     meta = (1).to_bytes(4, "little") + b"\xff" * 8 + bytes(8 + 1 + 33 + 2)
     ledger.put(TABLE, ID, meta + b"".join(map(bytes, addresses)))
     ledger.svm.warp_to_slot(9)

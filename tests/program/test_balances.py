@@ -1,4 +1,4 @@
-"""In whatever order things are done, the books equal a ledger kept by hand; no token is lost."""
+"""After any sequence of steps, a vault equals an independent model, and no token is lost."""
 
 from dataclasses import dataclass, field
 from typing import Any
@@ -28,8 +28,8 @@ steps = st.one_of(
 
 
 @dataclass(slots=True)
-class Books:
-    """What the vault ought to hold. Each step says whether it is allowed, and then is done."""
+class Model:
+    """The expected state of a vault. Each step changes it and returns True, or is refused."""
 
     wallet: int = SUPPLY
     available: int = 0
@@ -108,36 +108,36 @@ class Books:
         }
 
 
-def taken(books: Books, owner: Pubkey, step: str, number: int) -> tuple[bool, Instruction]:
-    """The step in the books kept by hand, and as an instruction."""
+def take_step(model: Model, owner: Pubkey, step: str, number: int) -> tuple[bool, Instruction]:
+    """Take the step in the model; return whether it succeeds, and the instruction for it."""
     match step:
         case "lock for":
-            half = (books.available + 1) // 2
+            half = (model.available + 1) // 2
             lock = build("schedule_timelock", owner, amount=half, duration_seconds=number)
-            return books.lock(half, number), lock
+            return model.lock(half, number), lock
         case "delay":
-            books.seconds = number
+            model.seconds = number
             return True, build("set_withdraw_min_delay", owner, seconds=number)
         case "release":
-            return books.release(), build("release_timelocks", owner)
-    return getattr(books, step)(number), build(MOVEMENTS[step], owner, amount=number)
+            return model.release(), build("release_timelocks", owner)
+    return getattr(model, step)(number), build(MOVEMENTS[step], owner, amount=number)
 
 
 @settings(max_examples=60, deadline=None)
 @given(st.lists(steps, max_size=30))
-def test_the_books_equal_a_ledger_kept_by_hand(todo: list[tuple[str, int]]) -> None:
-    ledger, books = Ledger(), Books()
+def test_a_vault_equals_an_independent_model(todo: list[tuple[str, int]]) -> None:
+    ledger, model = Ledger(), Model()
     governance, owner = ledger.wallet(), ledger.owner(usdt=SUPPLY)
     ledger.must(initialize_vault_authority(governance.pubkey()), governance)
     for step, number in todo:
         if step == "wait":
-            books.now += number
-            ledger.set_time(books.now)
+            model.now += number
+            ledger.set_time(model.now)
             continue
-        succeeds, instruction = taken(books, owner.pubkey(), step, number)
+        succeeds, instruction = take_step(model, owner.pubkey(), step, number)
         outcome = ledger.send(instruction, owner)
         assert (outcome.error is None) == succeeds, outcome
-        state, expected = ledger.vault(owner.pubkey()), books.expected()
+        state, expected = ledger.vault(owner.pubkey()), model.expected()
         assert {name: state[name] for name in expected} == expected
-        assert ledger.tokens(owner.pubkey()) == books.wallet
-        assert ledger.tokens(vault_address(owner.pubkey())) == SUPPLY - books.wallet
+        assert ledger.tokens(owner.pubkey()) == model.wallet
+        assert ledger.tokens(vault_address(owner.pubkey())) == SUPPLY - model.wallet

@@ -1,9 +1,11 @@
-"""One scene for each instruction of both programs, in which it succeeds."""
+"""A case for each instruction of both programs, in which the instruction succeeds."""
 
 from collections.abc import Callable
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Any
 
+from solders.account import Account
 from solders.instruction import AccountMeta, Instruction
 from solders.pubkey import Pubkey
 
@@ -11,9 +13,13 @@ from tests.program.harness import pools as yield_pool
 from tests.program.harness import positions
 from tests.program.harness.instructions import build
 from tests.program.harness.ledger import (
+    POSITION_IDL,
     POSITION_MANAGER,
     START,
     TOKEN,
+    VAULT_IDL,
+    YIELD_IDL,
+    Outcome,
     authority_address,
     mint_data,
     readonly,
@@ -22,17 +28,81 @@ from tests.program.harness.ledger import (
     transfer_collateral,
     vault_address,
 )
-from tests.program.harness.puppet import PUPPET, play, with_puppet
+from tests.program.harness.puppet import PUPPET, puppet_call, with_puppet
 
-from .scene import Scene, Wrap, directly
 from .world import World
+
+# The instructions of both programs, whose names are distinct.
+INTERFACE = VAULT_IDL.instructions | POSITION_IDL.instructions
+NAMED = {
+    name: [account["name"] for account in instruction["accounts"]]
+    for name, instruction in INTERFACE.items()
+}
+# The accounts that the cases pass after those of the interface.
+POOL = [f"pool_call_{account['name']}" for account in YIELD_IDL.instructions["deposit"]["accounts"]]
+REMAINING = {
+    "withdraw": ["first_summary", "second_summary"],
+    "yield_deposit": POOL,
+    "yield_withdraw": POOL,
+    "compound_yield": POOL,
+}
+
+Wrap = Callable[[Instruction], Instruction]
+
+
+def directly(given: Instruction) -> Instruction:
+    return given
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """An `instruction` that succeeds in `world` when sent as `wrap` makes it."""
+
+    name: str
+    world: World
+    instruction: Instruction
+    wrap: Wrap = directly
+
+    def position(self, account: str) -> int:
+        return [*NAMED[self.name], *REMAINING.get(self.name, [])].index(account)
+
+    def address(self, account: str) -> Pubkey:
+        return self.instruction.accounts[self.position(account)].pubkey
+
+    def swapped(self, position: int, address: Pubkey, *, signing: bool = False) -> "Case":
+        """Return a copy with another account, which signs if `signing` and its key is known."""
+        meant = self.instruction.accounts[position]
+        signs = signing and meant.is_signer and address in self.world.keys
+        return self.replaced(position, AccountMeta(address, signs, meant.is_writable))
+
+    def replaced(self, position: int, meta: AccountMeta) -> "Case":
+        metas = list(self.instruction.accounts)
+        metas[position] = meta
+        return self.given(metas)
+
+    def given(self, metas: list[AccountMeta]) -> "Case":
+        instruction = Instruction(self.instruction.program_id, self.instruction.data, metas)
+        return replace(self, instruction=instruction)
+
+    def send(self) -> Outcome:
+        sent = self.wrap(self.instruction)
+        signers = {
+            meta.pubkey: self.world.keys[meta.pubkey] for meta in sent.accounts if meta.is_signer
+        }
+        return self.world.ledger.send(sent, self.world.payer, *signers.values())
+
+    def accounts(self) -> dict[Pubkey, Account | None]:
+        """Return the current state of every account that the instruction names."""
+        keys = {meta.pubkey for meta in self.instruction.accounts}
+        return {key: self.world.ledger.svm.get_account(key) for key in keys}
+
 
 NEW_MINT = Pubkey.from_bytes(b"the mint that a vault changes to")
 Prepare = Callable[[World], Instruction]
 
 
 def owners(name: str, /, changes: dict[str, Any] | None = None, **arguments: Any) -> Prepare:
-    """By the owner, on a vault with these fields changed."""
+    """Return a case in which the owner sends it, on a vault with these fields changed."""
 
     def prepare(world: World) -> Instruction:
         world.change(**(changes or {}))
@@ -42,7 +112,7 @@ def owners(name: str, /, changes: dict[str, Any] | None = None, **arguments: Any
 
 
 def delegates(name: str, /, changes: dict[str, Any] | None = None, **arguments: Any) -> Prepare:
-    """By the owner's delegate."""
+    """Return a case in which the owner's delegate sends it."""
 
     def prepare(world: World) -> Instruction:
         world.change(**(changes or {}))
@@ -59,7 +129,7 @@ def governs(name: str, /, **arguments: Any) -> Prepare:
 
 
 def summaries(world: World) -> list[AccountMeta]:
-    """Of each authorized program in order: a real one, and one that was never created."""
+    """Return each authorized program's summary in order: one that exists and one that does not."""
     vault = vault_address(world.owner)
     return [readonly(summary_address(vault, program)) for program in (POSITION_MANAGER, PUPPET)]
 
@@ -111,7 +181,7 @@ def close_vault(world: World) -> Instruction:
 
 
 def earns(name: str, argument: str = "amount") -> Prepare:
-    """By the delegate, through a pool in which the vault has 20 and has earned enough."""
+    """Return a case in which the delegate moves yield, with 20 and enough interest in the pool."""
 
     def prepare(world: World) -> Instruction:
         pools = yield_pool.with_yield_pool(world.ledger)
@@ -149,11 +219,11 @@ def transfer(world: World) -> Instruction:
 
 def through_the_puppet(world: World) -> Wrap:
     with_puppet(world.ledger)
-    return lambda called: play(world.ledger, called)
+    return lambda called: puppet_call(world.ledger, called)
 
 
 def locks(name: str, changes: dict[str, Any]) -> Prepare:
-    """On a vault with these fields changed, as the other owner's are: it could stand in."""
+    """Return a case on a vault changed as the other owner's is, which could stand in for it."""
 
     def prepare(world: World) -> Instruction:
         for owner in (world.owner, world.other):
@@ -185,7 +255,7 @@ def rebalance_collateral(world: World) -> Instruction:
 MATURED = {"timelocks": [{"amount": 40, "unlock_time": START}], "available_balance": 60}
 ADDRESS = Pubkey.from_bytes(bytes(range(32)))
 
-SCENARIOS: dict[str, Prepare] = {
+CASES: dict[str, Prepare] = {
     "initialize": owners("initialize"),
     "initialize_vault": initialize_vault,
     "deposit": delegates("deposit", amount=5),
@@ -229,17 +299,17 @@ SCENARIOS: dict[str, Prepare] = {
 CALLED = {"lock_collateral", "unlock_collateral", "transfer_collateral"}
 
 
-def scene(name: str) -> Scene:
-    """The instruction, ready to succeed; whatever was done to its chain before is undone."""
+def prepared_case(name: str) -> Case:
+    """Return the case, ready to succeed, after undoing what was done to its chain before."""
     prepared = _prepared(name)
     prepared.world.ledger.rewind()
     return prepared
 
 
-@lru_cache(maxsize=4)  # chains are dear to make, and tests come instruction by instruction
-def _prepared(name: str) -> Scene:
+@lru_cache(maxsize=4)  # chains are slow to create, and the tests run instruction by instruction
+def _prepared(name: str) -> Case:
     world = World()
     wrap: Wrap = through_the_puppet(world) if name in CALLED else directly
-    prepared = Scene(name, world, SCENARIOS[name](world), wrap)
+    prepared = Case(name, world, CASES[name](world), wrap)
     world.ledger.mark()
     return prepared

@@ -1,4 +1,4 @@
-"""Who can sign or be named in another's place, and what can be given for a program or a sysvar."""
+"""Stand-ins for signers, named wallets, programs and sysvars."""
 
 from solders.pubkey import Pubkey
 
@@ -28,7 +28,7 @@ from .world import World
 CLOCK = Pubkey.from_string("SysvarC1ock11111111111111111111111111111111")
 SYSVARS = Pubkey.from_string("Sysvar1111111111111111111111111111111111111")
 
-# They sign, all of them: only whether they may is in question.
+# All of them sign: the question is only whether they are authorized.
 
 
 def former_delegate(world: World, _: Pubkey) -> Pubkey:
@@ -39,7 +39,7 @@ def former_delegate(world: World, _: Pubkey) -> Pubkey:
 
 
 def multisig_signer(world: World, _: Pubkey) -> Pubkey:
-    """One of a multisig that is noted, but not in force."""
+    """A signer of a multisig that is stored but has a threshold of zero."""
     world.change(multisig_signers=[world.stranger])
     return world.stranger
 
@@ -95,7 +95,7 @@ NAMED_OWNER: Role = refused_with(
 
 
 def impostor(world: World, _: Pubkey) -> Pubkey:
-    """A program that answers, but is another one."""
+    """A program that accepts calls, but is the wrong one."""
     address = Pubkey.new_unique()
     world.ledger.svm.add_program(address, chain.ELF.read_bytes())
     return address
@@ -123,7 +123,7 @@ def the_program(right: Pubkey) -> Role:
 
 
 def forged_instructions(world: World, _: Pubkey) -> Pubkey:
-    """Says that the position manager is running."""
+    """A forged sysvar that says that the position manager is running."""
     running = bytes(2) + bytes(POSITION_MANAGER) + bytes(2)
     data = (1).to_bytes(2, "little") + (4).to_bytes(2, "little") + running + bytes(2)
     return world.put(SYSVARS, data)
@@ -143,12 +143,12 @@ INSTRUCTIONS_SYSVAR = NO_SYSVAR | refused_with(
 
 
 def unnamed(world: World, _: Pubkey) -> Pubkey:
-    """Harmless: the caller is read from the transaction, whatever this account is."""
+    """This has no effect: the caller is read from the transaction, whatever this account is."""
     world.ledger.change_authority(cpi_enforced=False)
     return world.stranger
 
 
-# Named by the puppet when it calls, and by the position manager when that is called.
+# The puppet gives these when it calls, and the position manager when it is called.
 PUPPETS_NAME = other_programs("UnauthorizedProgram") | refused_with(
     "UnauthorizedProgram", another_on_the_list=program(POSITION_MANAGER)
 )
@@ -158,7 +158,7 @@ MANAGERS_NAME = other_programs("UnauthorizedProgram") | refused_with(
 
 
 def another_on_the_list(world: World, _: Pubkey) -> Pubkey:
-    """Whitelisted as well, but not the program of this pool."""
+    """A program that is whitelisted too, but does not own this pool."""
     address = Pubkey.new_unique()
     world.ledger.svm.add_program(address, pools.ELF.read_bytes())
     programs = [pools.YIELD_POOL, address]

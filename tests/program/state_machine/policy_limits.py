@@ -1,4 +1,4 @@
-"""Rules that set a policy and walk along its edge: chance alone seldom comes so near."""
+"""Rules that set a policy and test its limits, which random steps rarely reach."""
 
 from typing import Any
 
@@ -7,16 +7,16 @@ from hypothesis.stateful import rule
 
 from . import names
 from .choices import Choices
+from .collateral_and_yield import CollateralAndYield
 from .decisions import Decisions
 from .earning import claimable, reserve_of
 from .movements import DAY, DRAWN, withdrawable
-from .ventures import Ventures
 
 
-class Policies(Ventures, Decisions):
+class PolicyLimits(CollateralAndYield, Decisions):
     @rule(data=DRAWN)
     def use_up_a_rate(self, data: st.DataObject) -> None:
-        """To the limit, within the window and as it ends."""
+        """Withdraw up to the rate limit, within the window and as it ends."""
         choose = Choices(data, self.world)
         owner = self.free(choose)
         window, available = choose.of([60, 1, 3600]), choose.vault(owner).available
@@ -29,7 +29,7 @@ class Policies(Ventures, Decisions):
 
     @rule(data=DRAWN)
     def ripen_requests(self, data: st.DataObject) -> None:
-        """Several, of which some are ripe, to be used one after the other or in part."""
+        """Make several requests, some of which mature, and use them up one by one or in part."""
         choose = Choices(data, self.world)
         owner = self.free(choose)
         mine, delay = {"owner": owner, "signer": owner}, choose.of([60, 1])
@@ -42,7 +42,7 @@ class Policies(Ventures, Decisions):
             due = [each.executable_at - self.world.now for each in choose.vault(owner).requests]
             next_due = min((seconds for seconds in due if seconds > 0), default=1)
             self.wait(choose.of([next_due, next_due - 1]))
-            ceiling = choose.of([self.most(owner), choose.vault(owner).available])
+            ceiling = choose.of([self.max_withdrawable(owner), choose.vault(owner).available])
             self.withdraw_some(choose, owner, choose.amount(ceiling))
 
     @rule(data=DRAWN)
@@ -58,7 +58,7 @@ class Policies(Ventures, Decisions):
         for _ in range(2):
             self.wait(choose.of([duration - 1, 1, duration]))
             if choose.once_in(2):
-                self.withdraw_some(choose, owner, choose.amount(self.most(owner)))
+                self.withdraw_some(choose, owner, choose.amount(self.max_withdrawable(owner)))
             else:
                 self.step("release_timelocks", owner=owner, authority=choose.of(names.PEOPLE))
 
@@ -69,7 +69,7 @@ class Policies(Ventures, Decisions):
         signers = data.draw(st.permutations(names.PEOPLE))[: choose.of([3, 2, 10])]
         arguments = {"owner": owner, "signer": owner, "signers": signers}
         self.step("set_vault_multisig", **arguments, threshold=choose.of([2, len(signers)]))
-        self.withdraw_some(choose, owner, choose.amount(self.most(owner)))
+        self.withdraw_some(choose, owner, choose.amount(self.max_withdrawable(owner)))
         authority, cosigners = choose.authorized(owner)
         arguments = {"owner": owner, "authority": authority, "cosigners": cosigners}
         amount = choose.amount(choose.vault(owner).available)
@@ -80,7 +80,7 @@ class Policies(Ventures, Decisions):
 
     @rule(data=DRAWN)
     def seize(self, data: st.DataObject) -> None:
-        """By governance, of what is locked; the owner has to wait, and then has what is left."""
+        """Governance takes what is locked; the owner has to wait and then has the rest."""
         choose = Choices(data, self.world)
         self.open_position(data)
         owner = choose.owner(lambda vault: vault.locked > 0)
@@ -126,7 +126,7 @@ class Policies(Ventures, Decisions):
 
     @rule(data=DRAWN)
     def keep_some_yield(self, data: st.DataObject) -> None:
-        """Part with a yield program and part in the books only: neither comes back as the other."""
+        """Lend with and without a call: neither part can be returned in place of the other."""
         choose = Choices(data, self.world)
         owner, program = self.free(choose), choose.of(["pool", "pool", "other pool"])
         if program not in self.world.authority.yield_programs:
@@ -143,7 +143,7 @@ class Policies(Ventures, Decisions):
 
     @rule(data=DRAWN)
     def earn_for_a_month(self, data: st.DataObject) -> None:
-        """More than a reserve may hold; and another pool owes none of it."""
+        """Earn more than a reserve may hold; another pool owes none of it."""
         choose = Choices(data, self.world)
         owner, program = self.free(choose), choose.of(["other pool", "pool"])
         for each in names.YIELD_PROGRAMS:
@@ -161,6 +161,6 @@ class Policies(Ventures, Decisions):
         self.earn(choose, "yield_withdraw", owner, choose.vault(owner).in_yield, **there)
 
     def free(self, choose: Choices) -> str:
-        """The owner of a vault from which something may be withdrawn, if there is one."""
+        """Draw the owner of a vault with something to withdraw, if there is one."""
         self.funded(choose)
         return choose.owner(lambda vault: withdrawable(self.world, vault) > 0)

@@ -1,4 +1,4 @@
-"""Rules by which collateral is locked, moved by programs, and earns."""
+"""Rules that lock collateral, transfer it between vaults, and earn yield."""
 
 from hypothesis import strategies as st
 from hypothesis.stateful import rule
@@ -9,7 +9,7 @@ from .earning import claimable, reserve_of
 from .movements import DAY, DRAWN, Movements
 
 
-class Ventures(Movements):
+class CollateralAndYield(Movements):
     @rule(data=DRAWN)
     def open_position(self, data: st.DataObject) -> None:
         choose = Choices(data, self.world)
@@ -28,13 +28,13 @@ class Ventures(Movements):
     @rule(data=DRAWN)
     def close_position(self, data: st.DataObject) -> None:
         choose = Choices(data, self.world)
-        held = [place for place, summary in self.world.summaries.items() if summary.locked > 0]
-        if not held and not choose.once_in(8):
+        locked = [place for place, summary in self.world.summaries.items() if summary.locked > 0]
+        if not locked and not choose.once_in(8):
             self.open_position(data)
             return
-        if not held or choose.once_in(16):
-            held = list(self.world.summaries) or [("desk", "ada")]
-        desk, owner = choose.of(held)
+        if not locked or choose.once_in(16):
+            locked = list(self.world.summaries) or [("desk", "ada")]
+        desk, owner = choose.of(locked)
         summary = self.world.summaries.get((desk, owner))
         self.step(
             "close_position",
@@ -85,7 +85,7 @@ class Ventures(Movements):
 
     @rule(data=DRAWN)
     def compound_yield(self, data: st.DataObject) -> None:
-        """Of interest that is due; if there is none, some may be after a while."""
+        """Compound interest that is due; if none is, mostly wait for some first."""
         choose = Choices(data, self.world)
         staked = [place for place, stake in self.world.stakes.items() if stake.principal > 0]
         if not staked and not choose.once_in(8):
@@ -131,7 +131,7 @@ class Ventures(Movements):
 
     @rule(data=DRAWN)
     def call_directly(self, data: st.DataObject) -> None:
-        """Locking and moving collateral is for programs."""
+        """Call an instruction directly that only programs may call."""
         choose = Choices(data, self.world)
         if not choose.once_in(3):
             return

@@ -1,4 +1,4 @@
-"""A whitelisted yield program turns hostile, with the vault's signature in its hands."""
+"""A whitelisted yield program turns hostile and holds the vault's signature."""
 
 from collections.abc import Callable
 
@@ -23,10 +23,18 @@ from tests.program.harness.ledger import (
     token_address,
     vault_address,
 )
-from tests.program.harness.puppet import PUPPET, Act, Fail, own_address, play, stage, with_puppet
+from tests.program.harness.puppet import (
+    PUPPET,
+    Command,
+    Fail,
+    own_address,
+    puppet_call,
+    with_puppet,
+    write_script,
+)
 from tests.program.harness.venues import (
     Venue,
-    assert_books_equal_tokens,
+    assert_balances_match_tokens,
     move,
     refused,
     whitelist,
@@ -44,7 +52,7 @@ POCKET = token_address(HANDS)
 
 @pytest.fixture
 def owner(governed: Ledger, governance: Keypair) -> Keypair:
-    """The owner of 1000 units, of which 400 are with the hostile program."""
+    """The owner of 1000 units, 400 of them with the hostile program."""
     with_puppet(governed)
     whitelist(governed, governance, PUPPET)
     governed.put_tokens(HANDS, 0)
@@ -55,17 +63,17 @@ def owner(governed: Ledger, governance: Keypair) -> Keypair:
 
 
 def order(
-    ledger: Ledger, name: str, owner: Keypair, /, *acts: Act, amount: int = AMOUNT
+    ledger: Ledger, name: str, owner: Keypair, /, *commands: Command, amount: int = AMOUNT
 ) -> Instruction:
-    """The yield instruction, on which the hostile program does these things instead."""
+    """Return the yield instruction, on which the hostile program runs `commands` instead."""
     vault = vault_address(owner.pubkey())
-    *accounts, script = stage(ledger, *acts, signing_later=[vault, HANDS])
+    *accounts, script = write_script(ledger, *commands, signing_later=[vault, HANDS])
     through = [*accounts, writable(token_address(vault)), readonly(vault), script]
     return move(name, owner.pubkey(), amount, program=PUPPET, through=through)
 
 
 def take(owner: Keypair, amount: int) -> Instruction:
-    """Tokens of the vault, with its signature."""
+    """Return a transfer of the vault's tokens, with its signature."""
     vault = vault_address(owner.pubkey())
     return transfer(token_address(vault), POCKET, vault, amount)
 
@@ -78,7 +86,7 @@ def honest(name: str, owner: Keypair) -> Instruction:
     return take(owner, AMOUNT) if name == "yield_deposit" else pay(owner, AMOUNT)
 
 
-# Of SPL Token
+# Instructions of SPL Token
 
 
 def transfer(source: Pubkey, target: Pubkey, authority: Pubkey, amount: int) -> Instruction:
@@ -87,14 +95,14 @@ def transfer(source: Pubkey, target: Pubkey, authority: Pubkey, amount: int) -> 
 
 
 def approve(owner: Keypair, amount: int) -> Instruction:
-    """The program may spend this much of the vault's tokens, later."""
+    """Return an approval for the program to spend so much of the vault's tokens later."""
     vault = vault_address(owner.pubkey())
     accounts = [writable(token_address(vault)), readonly(HANDS), signer(vault)]
     return Instruction(TOKEN, b"\4" + amount.to_bytes(8, "little"), accounts)
 
 
 def set_authority(owner: Keypair, kind: int) -> Instruction:
-    """Who owns (2) or may close (3) the vault's token account: the program."""
+    """Return the program's takeover as owner (2) or close authority (3) of the token account."""
     vault = vault_address(owner.pubkey())
     accounts = [writable(token_address(vault)), signer(vault)]
     return Instruction(TOKEN, bytes([6, kind, 1]) + bytes(HANDS), accounts)
@@ -106,7 +114,7 @@ def close(owner: Keypair) -> Instruction:
     return Instruction(TOKEN, b"\x09", accounts)
 
 
-def create_anew(owner: Keypair) -> Instruction:
+def recreate(owner: Keypair) -> Instruction:
     vault = vault_address(owner.pubkey())
     accounts = [
         AccountMeta(HANDS, True, True),
@@ -116,58 +124,56 @@ def create_anew(owner: Keypair) -> Instruction:
     return Instruction(ASSOCIATED, b"\1", accounts)
 
 
-# How many tokens move
+# The amount that moves
 
 
 @both
 def test_exactly_the_amount_may_move(governed: Ledger, owner: Keypair, name: str) -> None:
-    """What every refusal below starts from."""
+    """The case that every refusal below varies."""
     governed.must(order(governed, name, owner, honest(name, owner)), owner)
-    assert_books_equal_tokens(governed, owner.pubkey())
+    assert_balances_match_tokens(governed, owner.pubkey())
 
 
 @both
 @pytest.mark.parametrize("by", [-1, +1], ids=["less", "more"])
-def test_not_a_unit_less_or_more_moves(
+def test_one_unit_less_or_more_is_refused(
     governed: Ledger, owner: Keypair, name: str, by: int
 ) -> None:
-    act = (take if name == "yield_deposit" else pay)(owner, AMOUNT + by)
-    refused(governed, order(governed, name, owner, act), owner, error="InvariantViolation")
+    command = (take if name == "yield_deposit" else pay)(owner, AMOUNT + by)
+    refused(governed, order(governed, name, owner, command), owner, error="InvariantViolation")
 
 
 @every
-def test_a_program_that_moves_nothing_is_not_believed(
+def test_a_program_that_moves_nothing_is_refused(
     governed: Ledger, owner: Keypair, name: str
 ) -> None:
     refused(governed, order(governed, name, owner), owner, error="InvariantViolation")
 
 
 @pytest.mark.parametrize(
-    ("name", "act"),
+    ("name", "command"),
     [
         ("yield_deposit", pay),
         ("yield_withdraw", take),
-        ("compound_yield", pay),  # comes, and does not go again
+        ("compound_yield", pay),  # comes in, and does not go out again
         ("compound_yield", take),
     ],
 )
 def test_tokens_do_not_move_the_wrong_way(
-    governed: Ledger, owner: Keypair, name: str, act: Callable[[Keypair, int], Instruction]
+    governed: Ledger, owner: Keypair, name: str, command: Callable[[Keypair, int], Instruction]
 ) -> None:
-    given = order(governed, name, owner, act(owner, AMOUNT))
+    given = order(governed, name, owner, command(owner, AMOUNT))
     refused(governed, given, owner, error="InvariantViolation")
 
 
 @both
-def test_more_than_the_amount_may_come_and_go_if_it_is_the_amount_in_the_end(
-    governed: Ledger, owner: Keypair, name: str
-) -> None:
-    acts = (take(owner, 300), pay(owner, 300), honest(name, owner))
-    governed.must(order(governed, name, owner, *acts), owner)
-    assert_books_equal_tokens(governed, owner.pubkey())
+def test_only_the_net_amount_must_match(governed: Ledger, owner: Keypair, name: str) -> None:
+    commands = (take(owner, 300), pay(owner, 300), honest(name, owner))
+    governed.must(order(governed, name, owner, *commands), owner)
+    assert_balances_match_tokens(governed, owner.pubkey())
 
 
-def test_what_is_locked_is_not_taken_in_the_place_of_what_is_available(
+def test_locked_tokens_are_not_taken_in_place_of_available_ones(
     governed: Ledger, owner: Keypair
 ) -> None:
     governed.change_vault(owner.pubkey(), available_balance=10, locked_balance=590)
@@ -177,12 +183,12 @@ def test_what_is_locked_is_not_taken_in_the_place_of_what_is_available(
     refused(governed, given, owner, error="InsufficientFunds")
 
 
-# The token account's terms
+# Changes of the token account other than its amount
 
 
 @both
 @pytest.mark.parametrize(
-    ("act", "error"),
+    ("command", "error"),
     [
         (lambda owner: approve(owner, 1), "InvariantViolation"),
         (lambda owner: set_authority(owner, 3), "InvariantViolation"),
@@ -191,9 +197,13 @@ def test_what_is_locked_is_not_taken_in_the_place_of_what_is_available(
     ids=["may spend", "may close", "owns"],
 )
 def test_nobody_else_may_spend_close_or_own_the_vaults_tokens_afterwards(
-    governed: Ledger, owner: Keypair, name: str, act: Callable[[Keypair], Instruction], error: str
+    governed: Ledger,
+    owner: Keypair,
+    name: str,
+    command: Callable[[Keypair], Instruction],
+    error: str,
 ) -> None:
-    given = order(governed, name, owner, honest(name, owner), act(owner))
+    given = order(governed, name, owner, honest(name, owner), command(owner))
     refused(governed, given, owner, error=error)
 
 
@@ -202,26 +212,26 @@ def test_an_emptied_token_account_is_not_closed(governed: Ledger, owner: Keypair
     refused(governed, given, owner, error="InvalidTokenProgramOwner")
 
 
-def test_a_token_account_that_is_made_anew_is_the_same_to_the_last_lamport(
+def test_a_recreated_token_account_is_identical_to_the_lamport(
     governed: Ledger, owner: Keypair
 ) -> None:
     tokens = token_address(vault_address(owner.pubkey()))
     rent = governed.svm.get_balance(tokens)
     assert rent is not None
-    acts = (take(owner, 600), close(owner), create_anew(owner))
+    commands = (take(owner, 600), close(owner), recreate(owner))
 
     governed.put(tokens, TOKEN, governed.data(tokens), rent + 1)
-    given = order(governed, "yield_deposit", owner, *acts, amount=600)
+    given = order(governed, "yield_deposit", owner, *commands, amount=600)
     refused(governed, given, owner, error="InvariantViolation")
 
     governed.put(tokens, TOKEN, governed.data(tokens), rent)
     before = governed.data(tokens)
-    governed.must(order(governed, "yield_deposit", owner, *acts, amount=600), owner)
+    governed.must(order(governed, "yield_deposit", owner, *commands, amount=600), owner)
     assert governed.data(tokens) == before[:64] + bytes(8) + before[72:]
     assert governed.svm.get_balance(tokens) == rent
 
 
-# Signatures that are not the program's
+# Signatures other than the vault's
 
 
 def stolen(ledger: Ledger, victim: Keypair) -> Instruction:
@@ -232,10 +242,10 @@ def stolen(ledger: Ledger, victim: Keypair) -> Instruction:
 def test_no_signature_but_the_vaults_is_passed_on(
     governed: Ledger, owner: Keypair, name: str
 ) -> None:
-    """The authority signs the transaction, and stands among the program's accounts."""
+    """The authority signs the transaction and is among the program's accounts."""
     governed.put_tokens(owner.pubkey(), 5)
     theft = stolen(governed, owner)
-    governed.must(play(governed, theft), owner)  # with the signature, it works
+    governed.must(puppet_call(governed, theft), owner)  # succeeds with the signature
     outcome = refused(governed, order(governed, name, owner, theft), owner, error=None)
     assert_escalated(outcome, owner.pubkey())
 
@@ -259,7 +269,7 @@ def test_another_vault_does_not_sign(governed: Ledger, owner: Keypair, name: str
     other = governed.owner(deposited=100)
     vault = vault_address(other.pubkey())
     theft = take(other, 20)
-    *accounts, script = stage(governed, theft, signing_later=[vault])
+    *accounts, script = write_script(governed, theft, signing_later=[vault])
     own = writable(token_address(vault_address(owner.pubkey())))
     through = [*accounts, own, script]
     given = move(name, owner.pubkey(), AMOUNT, program=PUPPET, through=through)
@@ -281,11 +291,11 @@ def assert_escalated(outcome: Outcome, address: Pubkey) -> None:
     assert f"{address}'s signer privilege escalated" in outcome.logs
 
 
-# What else it tries
+# Other attacks
 
 
 @every
-def test_a_yield_program_does_not_call_back(governed: Ledger, owner: Keypair, name: str) -> None:
+def test_a_yield_program_cannot_call_back(governed: Ledger, owner: Keypair, name: str) -> None:
     key = owner.pubkey()
     vault = vault_address(key)
     back = (
@@ -300,7 +310,7 @@ def test_a_yield_program_does_not_call_back(governed: Ledger, owner: Keypair, na
 
 
 @every
-def test_the_vaults_rent_is_not_taken(governed: Ledger, owner: Keypair, name: str) -> None:
+def test_the_vaults_rent_cannot_be_taken(governed: Ledger, owner: Keypair, name: str) -> None:
     vault = vault_address(owner.pubkey())
     data = b"\2\0\0\0" + (1).to_bytes(8, "little")
     theft = Instruction(SYSTEM, data, [AccountMeta(vault, True, True), writable(HANDS)])
@@ -314,10 +324,10 @@ def test_the_programs_own_error_comes_through(governed: Ledger, owner: Keypair, 
     assert refused(governed, given, owner, error=None).error == 7_777
 
 
-def test_what_the_vault_has_with_another_program_is_out_of_reach(
+def test_tokens_with_another_yield_program_are_out_of_reach(
     governed: Ledger, venue: Venue, owner: Keypair
 ) -> None:
-    """Out of the pool and through the vault's account, whose amount moves as it should."""
+    """From the pool through the vault's account, whose amount changes as it should."""
     venue.enter(owner)
     key = owner.pubkey()
     governed.must(venue.move("yield_deposit", key, 100), owner)
