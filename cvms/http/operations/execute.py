@@ -12,7 +12,6 @@ import base64
 import secrets
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from functools import partial
 from typing import Any
 
 from quart import Response
@@ -41,7 +40,7 @@ from cvms.http.framework.response import Reply, response_of
 from cvms.http.operations import plans
 from cvms.http.operations.idempotency import IdempotencyKey, replay_or_run
 from cvms.http.operations.plans import TransactionPlan
-from cvms.operator_key import SignedByOperator
+from cvms.operator_key import OperatorKey, SignedByOperator
 from cvms.store.postgres.driver.connection import Connection
 from cvms.store.security import audit_log
 from cvms.store.submissions import submissions
@@ -80,12 +79,49 @@ async def execute_operation(
     of `cvms.errors`.
     """
 
-    async def operation(key: IdempotencyKey | None) -> Reply:
-        requester = credential or Anonymous()
-        return await _OperationRun(deps, action, str(owner), requester, key).run(plan)
+    async def run(key: IdempotencyKey | None) -> Reply:
+        this = _Request(action, str(owner), credential or Anonymous(), key)
+
+        # Authenticate: look at the signature, the nonce and the second factor.
+        await this.credential.check(deps)
+
+        # Plan the transaction, from the accounts as they are now.
+        planned = await plan()
+
+        # Check the policy: the program's, in simulation, and what the operator pays for.
+        try:
+            built = await simulate(deps, planned.built)
+        except ProgramRefused as refused:
+            await _record_refusal(deps, this, planned, refused)
+            raise
+
+        # Sign, where the operator's signature is enough; else the wallet signs first.
+        signed = None
+        if planned.operator_signs:
+            signed = deps.operator.sign(unsigned(built.message), acts=True)
+
+        # Record, all or nothing: the reply, the credential's use, the transaction, its cost, the
+        # audit entry.
+        reply = _cosign_reply(built) if signed is None else _submitted_reply(signed.signature)
+        async with deps.database.transaction() as conn:
+            if planned.joins_pending:
+                pending = await submissions.find_pending(conn, this.action, this.owner)
+                if pending is not None:
+                    return _submitted_reply(pending.signature or "", pending.state)
+            await this.use_up(conn, reply)
+            await _record_transaction(conn, deps.operator, this, planned, built, signed=signed)
+            if signed is None:
+                await this.audit(conn, planned, "accepted", mode="cosign")
+            else:
+                await this.audit(conn, planned, "accepted", mode="submitted", tx=signed.signature)
+
+        # Answer.
+        if signed is not None:
+            deps.submit_wake.wake()
+        return reply
 
     with counted(deps, action):
-        return await replay_or_run(deps, str(owner), operation)
+        return await replay_or_run(deps, str(owner), run)
 
 
 async def execute_by_owner(
@@ -109,107 +145,72 @@ async def execute_by_owner(
 
 
 @dataclass(frozen=True, slots=True)
-class _OperationRun:
-    """One run of an operation that is about `owner`."""
+class _Request:
+    """A request for an action about an owner, and what proves it."""
 
-    deps: Dependencies
     action: str
     owner: str
-    requester: Credential
+    credential: Credential
     key: IdempotencyKey | None
 
-    async def run(self, plan: Callable[[], Awaitable[TransactionPlan]]) -> Reply:
-        deps = self.deps
-        # Authenticate: look at the signature, the nonce and the second factor.
-        await self.requester.check(deps)
+    async def use_up(self, conn: Connection, outcome: Reply | ProgramRefused) -> None:
+        """Store the outcome under the key, which makes equal requests take turns; then use up the
+        credential.
+        """
+        if self.key is not None:
+            await self.key.store(conn, response_of(outcome))
+        await self.credential.consume(conn)
 
-        # Plan the transaction, from the accounts as they are now.
-        planned = await plan()
-
-        # Check the policy: the program's, in simulation, and what the operator pays for.
-        try:
-            built = await simulate(deps, planned.built)
-        except ProgramRefused as refused:
-            await self._record_refusal(planned, refused)
-            raise
-
-        # Sign, where the operator's signature is enough; else the wallet signs first.
-        signed = None
-        if planned.operator_signs:
-            signed = deps.operator.sign(unsigned(built.message), acts=True)
-
-        # Record, all or nothing: the reply under its key, which makes equal requests take turns;
-        # the credential used up; the transaction; what it costs; the audit entry.
-        reply = _cosign_reply(built) if signed is None else _submitted_reply(signed.signature)
-        async with deps.database.transaction() as conn:
-            if planned.joins_pending:
-                pending = await submissions.find_pending(conn, self.action, self.owner)
-                if pending is not None:
-                    return _submitted_reply(pending.signature or "", pending.state)
-            if self.key is not None:
-                await self.key.store(conn, response_of(reply))
-            await self.requester.consume(conn)
-            await self._record_transaction(conn, planned, built, signed)
-            details = {"mode": "cosign"}
-            if signed is not None:
-                details = {"mode": "submitted", "tx": signed.signature}
-            await self._record_audit(conn, planned, "accepted", details)
-
-        # Answer.
-        if signed is not None:
-            deps.submit_wake.wake()
-        return reply
-
-    async def _record_transaction(
-        self,
-        conn: Connection,
-        planned: TransactionPlan,
-        built: BuiltTransaction,
-        signed: SignedByOperator | None,
-    ) -> None:
-        record: Callable[..., Awaitable[object]] = submissions.record_built
-        if signed is not None:
-            record = partial(
-                submissions.record_signed, signature=signed.signature, wire=signed.wire
-            )
-        await record(
-            conn,
-            message_hash=built.message_hash,
-            kind=self.action,
-            owner=self.owner,
-            message=bytes(built.message),
-            last_valid_block_height=built.last_valid_block_height,
-            amount=planned.amount,
-            since_slot=built.since_slot,
-        )
-        operator = self.deps.operator
-        if signed is None:
-            await operator.check_budget(conn, built.message, owner=self.owner)
-        else:
-            await operator.charge(conn, signed, owner=self.owner, scope=planned.budget_scope)
-
-    async def _record_refusal(self, planned: TransactionPlan, refused: ProgramRefused) -> None:
-        if isinstance(self.requester, Anonymous):
-            return  # nobody has proved to have asked: there is no actor to record
-        async with self.deps.database.transaction() as conn:
-            if self.key is not None:
-                await self.key.store(conn, response_of(refused))
-            await self.requester.consume(conn)
-            details = {"program_error": program_error(refused)}
-            await self._record_audit(conn, planned, "refused", details)
-
-    async def _record_audit(
-        self, conn: Connection, planned: TransactionPlan, outcome: str, details: dict[str, Any]
+    async def audit(
+        self, conn: Connection, planned: TransactionPlan, outcome: str, **details: Any
     ) -> None:
         """Append to the audit log, last in the transaction: all other entries wait for its end."""
         await audit_log.record(
             conn,
-            actor=self.requester.actor,
+            actor=self.credential.actor,
             action=self.action,
             owner=self.owner,
             outcome=outcome,
             details={"amount": planned.amount, **planned.details, **details},
         )
+
+
+async def _record_transaction(
+    conn: Connection,
+    operator: OperatorKey,
+    this: _Request,
+    planned: TransactionPlan,
+    built: BuiltTransaction,
+    *,
+    signed: SignedByOperator | None,
+) -> None:
+    transaction: dict[str, Any] = {
+        "message_hash": built.message_hash,
+        "kind": this.action,
+        "owner": this.owner,
+        "message": bytes(built.message),
+        "last_valid_block_height": built.last_valid_block_height,
+        "amount": planned.amount,
+        "since_slot": built.since_slot,
+    }
+    if signed is None:
+        await submissions.record_built(conn, **transaction)
+        await operator.check_budget(conn, built.message, owner=this.owner)
+    else:
+        await submissions.record_signed(
+            conn, **transaction, signature=signed.signature, wire=signed.wire
+        )
+        await operator.charge(conn, signed, owner=this.owner, scope=planned.budget_scope)
+
+
+async def _record_refusal(
+    deps: Dependencies, this: _Request, planned: TransactionPlan, refused: ProgramRefused
+) -> None:
+    if isinstance(this.credential, Anonymous):
+        return  # nobody has proved to have asked: there is no actor to record
+    async with deps.database.transaction() as conn:
+        await this.use_up(conn, refused)
+        await this.audit(conn, planned, "refused", program_error=program_error(refused))
 
 
 async def simulate(deps: Dependencies, built: BuiltTransaction) -> BuiltTransaction:
