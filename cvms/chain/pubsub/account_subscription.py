@@ -157,7 +157,7 @@ class _AccountSession:
             "encoding": "base64",
             "dataSlice": {"offset": offset, "length": length},
         }
-        await self._call(request, "accountSubscribe", [str(key), options])
+        await self._connection.call(request, "accountSubscribe", [str(key), options])
 
     async def _unsubscribe(self, key: Pubkey) -> None:
         subscription = self._subscriptions[key]
@@ -165,11 +165,7 @@ class _AccountSession:
             return  # it cannot be cancelled before it is confirmed
         del self._subscriptions[key], self._keys[subscription]
         self._listener.unsubscribed(key)
-        await self._call(next(self._requests), "accountUnsubscribe", [subscription])
-
-    async def _call(self, request: int, method: str, params: list[Any]) -> None:
-        call = {"jsonrpc": "2.0", "id": request, "method": method, "params": params}
-        await self._connection.send(msgspec.json.encode(call).decode())
+        await self._connection.call(next(self._requests), "accountUnsubscribe", [subscription])
 
     def _handle(self, message: str | bytes) -> None:
         # An unreadable message may have been a change, which only a new subscription makes up for.

@@ -27,7 +27,7 @@ from cvms.chain.pubsub.websocket import (
     open_connection,
     open_stream,
 )
-from cvms.chain.rpc.responses import Count
+from cvms.chain.rpc.responses import Count, InContext
 from cvms.chain.types import Commitment, Slot
 from cvms.errors import ConfigurationError, leaves
 
@@ -166,10 +166,11 @@ class _LogSession:
     async def subscribe(self, program: Pubkey, commitment: Commitment) -> None:
         """Subscribe, and return once the node confirms the logs. Raises ConnectionLost."""
         with trio.move_on_after(SUBSCRIBE_SECONDS):
-            await self._request(
-                _LOGS, "logsSubscribe", {"mentions": [str(program)]}, {"commitment": commitment}
+            filters = {"mentions": [str(program)]}
+            await self._connection.call(
+                _LOGS, "logsSubscribe", [filters, {"commitment": commitment}]
             )
-            await self._request(_SLOTS, "slotSubscribe")
+            await self._connection.call(_SLOTS, "slotSubscribe", [])
             while _LOGS not in self._ids:
                 await self._handle(_decode(await self._connection.receive(), _LogMessage))
             return
@@ -182,10 +183,6 @@ class _LogSession:
             await self._handle(_decode(await self._receive(), _LogMessage))
             if self._has_heartbeat and trio.current_time() - self._current_at > SILENT_SECONDS:
                 raise ConnectionLost(f"more than {BEHIND_SLOTS} slots behind the other nodes")
-
-    async def _request(self, request_id: int, method: str, *params: Any) -> None:
-        request = {"jsonrpc": "2.0", "id": request_id, "method": method, "params": params}
-        await self._connection.send(msgspec.json.encode(request).decode())
 
     async def _receive(self) -> str | bytes:
         while True:
@@ -207,7 +204,7 @@ class _LogSession:
         if kind == _SLOTS:
             self._saw_slot(_decode(frame.params.result, _SlotResult).slot)
             return
-        logs = _decode(frame.params.result, _LogsResult)
+        logs = _decode(frame.params.result, InContext[_LogsValue])
         self._saw_slot(logs.context.slot)
         value, slot = logs.value, Slot(logs.context.slot)
         await self._send(LogNotice(value.signature, slot, value.err, value.logs or []))
@@ -232,19 +229,10 @@ class _LogSession:
         self._current_at += trio.current_time() - began
 
 
-class _Context(msgspec.Struct):
-    slot: Count
-
-
-class _Value(msgspec.Struct):
+class _LogsValue(msgspec.Struct):
     signature: str
     err: Any = None
     logs: list[str] | None = None
-
-
-class _LogsResult(msgspec.Struct):
-    context: _Context
-    value: _Value
 
 
 class _SlotResult(msgspec.Struct):

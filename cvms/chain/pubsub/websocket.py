@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from typing import Any
 from urllib.parse import SplitResult, unquote, urlsplit
 
 import httpx
@@ -15,6 +16,7 @@ from trio_websocket import ConnectionClosed, HandshakeError, WebSocketConnection
 from wsproto.utilities import LocalProtocolError
 
 from cvms.chain.rpc.transport.endpoint_pool import host_of
+from cvms.chain.rpc.transport.jsonrpc import encode_body, encode_call
 from cvms.errors import ConfigurationError
 
 CONNECT_SECONDS = 5.0  # also the cost of a peer that hangs up before the handshake
@@ -86,8 +88,9 @@ class PubSubConnection:
         self._received = 0
         self._waiting = False
 
-    async def send(self, text: str) -> None:
-        """Send a text message. Raises ConnectionLost."""
+    async def call(self, request_id: int, method: str, params: Sequence[Any]) -> None:
+        """Send a JSON-RPC request. Raises ConnectionLost."""
+        text = encode_body(encode_call(request_id, method, params)).decode()
         try:
             await self._websocket.send_message(text)
         except ConnectionClosed as closed:

@@ -7,7 +7,7 @@ when no node responds. Source of the shapes: https://solana.com/docs/rpc/http.
 from __future__ import annotations
 
 import base64
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -281,17 +281,14 @@ class RpcClient:
         An endpoint known to have reached `at_slot` is preferred, but another may respond: compare
         the slot before a None counts.
         """
-        slots: list[Slot] = []
-        statuses: list[SignatureStatus | None] = []
-        for chunk in _chunks(signatures, STATUSES_PER_CALL):
-            params = _statuses_params(chunk)
+
+        async def read_chunk(chunk: list[str]) -> StatusesAt:
             answer = await self._transport.call(
-                "getSignatureStatuses", params, at_slot=at_slot or 0
+                "getSignatureStatuses", _statuses_params(chunk), at_slot=at_slot or 0
             )
-            some = responses.statuses(answer, len(chunk))
-            slots.append(some.slot)
-            statuses += some.statuses
-        return StatusesAt(min(slots, default=Slot(0)), statuses)
+            return responses.statuses(answer, len(chunk))
+
+        return await _in_chunks(signatures, read_chunk)
 
     async def statuses_everywhere(
         self, signatures: Sequence[str], *, min_context_slot: Slot
@@ -302,14 +299,12 @@ class RpcClient:
         `min_context_slot` or later: then every endpoint that has reached that slot has responded,
         and none knows the signature. Raises RpcError or ChainUnavailable when none responds.
         """
-        slots: list[Slot] = []
-        statuses: list[SignatureStatus | None] = []
-        for chunk in _chunks(signatures, STATUSES_PER_CALL):
+
+        async def read_chunk(chunk: list[str]) -> StatusesAt:
             replies = await self.everywhere("getSignatureStatuses", _statuses_params(chunk))
-            some = merge_statuses(replies, count=len(chunk), min_context_slot=min_context_slot)
-            slots.append(some.slot)
-            statuses += some.statuses
-        return StatusesAt(min(slots, default=Slot(0)), statuses)
+            return merge_statuses(replies, count=len(chunk), min_context_slot=min_context_slot)
+
+        return await _in_chunks(signatures, read_chunk)
 
     async def send_transaction(
         self, wire: bytes, *, skip_preflight: bool = True, max_retries: int = 0
@@ -384,9 +379,16 @@ def _slice(data_slice: tuple[int, int] | None) -> Options | None:
     return None if data_slice is None else {"offset": data_slice[0], "length": data_slice[1]}
 
 
-def _chunks(signatures: Sequence[str], size: int) -> Iterator[list[str]]:
-    for start in range(0, len(signatures), size):
-        yield list(signatures[start : start + size])
+async def _in_chunks(
+    signatures: Sequence[str], read_chunk: Callable[[list[str]], Awaitable[StatusesAt]]
+) -> StatusesAt:
+    slots: list[Slot] = []
+    statuses: list[SignatureStatus | None] = []
+    for start in range(0, len(signatures), STATUSES_PER_CALL):
+        chunk = await read_chunk(list(signatures[start : start + STATUSES_PER_CALL]))
+        slots.append(chunk.slot)
+        statuses += chunk.statuses
+    return StatusesAt(min(slots, default=Slot(0)), statuses)
 
 
 def _statuses_params(signatures: Sequence[str]) -> list[Any]:

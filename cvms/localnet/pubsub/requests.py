@@ -58,22 +58,14 @@ def program(params: Params) -> Subscription:
     )
 
 
-def slot(params: Params) -> Subscription:
-    return SlotSubscription()
-
-
-def root(params: Params) -> Subscription:
-    return RootSubscription()
-
-
 SUBSCRIBE: Mapping[str, Callable[[Params], Subscription]] = MappingProxyType(
     {
         "accountSubscribe": account,
         "logsSubscribe": logs,
         "programSubscribe": program,
-        "rootSubscribe": root,
+        "rootSubscribe": lambda params: RootSubscription(),
         "signatureSubscribe": signature,
-        "slotSubscribe": slot,
+        "slotSubscribe": lambda params: SlotSubscription(),
     }
 )
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import ClassVar
 
 from solders.account import Account
 from solders.pubkey import Pubkey
@@ -25,30 +25,15 @@ def at_slot(slot: int, value: Json) -> Json:
     return {"context": {"slot": slot}, "value": value}
 
 
-class Subscription(Protocol):
-    """The state of one subscription. Each event method yields the results to send, in order.
+@dataclass(slots=True)
+class Subscription:
+    """A subscription that ignores every event. Each kind overrides the events it needs.
 
-    A `commitment` of None follows the slots and not their contents.
+    Each event method yields the results to send, in order. A `commitment` of None follows the
+    slots and not their contents.
     """
 
-    @property
-    def name(self) -> str: ...
-    @property
-    def commitment(self) -> Commitment | None: ...
-    @property
-    def finished(self) -> bool: ...
-    def received(self, signature: str, slot: int) -> Iterator[Json]: ...
-    def entries(self, entries: Iterable[Entry]) -> Iterator[Json]: ...
-    def written(self, view: View, keys: Iterable[Pubkey]) -> Iterator[Json]: ...
-    def reverted(self, view: View, keys: Iterable[Pubkey]) -> Iterator[Json]: ...
-    def slot_started(self, block: Block, root: int) -> Iterator[Json]: ...
-    def rooted(self, block: Block) -> Iterator[Json]: ...
-
-
-@dataclass(slots=True)
-class BaseSubscription:
-    """A subscription that ignores every event. Each kind overrides the events it needs."""
-
+    name: ClassVar[str]
     commitment: Commitment | None = None
     finished: bool = False
 
@@ -72,7 +57,7 @@ class BaseSubscription:
 
 
 @dataclass(slots=True)
-class SlotSubscription(BaseSubscription):
+class SlotSubscription(Subscription):
     name = "slot"
 
     def slot_started(self, block: Block, root: int) -> Iterator[Json]:
@@ -80,7 +65,7 @@ class SlotSubscription(BaseSubscription):
 
 
 @dataclass(slots=True)
-class RootSubscription(BaseSubscription):
+class RootSubscription(Subscription):
     name = "root"
 
     def rooted(self, block: Block) -> Iterator[Json]:
@@ -88,7 +73,7 @@ class RootSubscription(BaseSubscription):
 
 
 @dataclass(slots=True, kw_only=True)
-class LogsSubscription(BaseSubscription):
+class LogsSubscription(Subscription):
     """Logs of every transaction, or of those whose accounts include `mentions`."""
 
     name = "logs"
@@ -103,7 +88,7 @@ class LogsSubscription(BaseSubscription):
 
 
 @dataclass(slots=True, kw_only=True)
-class SignatureSubscription(BaseSubscription):
+class SignatureSubscription(Subscription):
     """Notifies once that a transaction reached the commitment, and then is finished."""
 
     name = "signature"
@@ -122,7 +107,7 @@ class SignatureSubscription(BaseSubscription):
 
 
 @dataclass(slots=True, kw_only=True)
-class AccountSubscription(BaseSubscription):
+class AccountSubscription(Subscription):
     """One account, whenever it changes."""
 
     name = "account"
@@ -149,7 +134,7 @@ class AccountSubscription(BaseSubscription):
 
 
 @dataclass(slots=True, kw_only=True)
-class ProgramSubscription(BaseSubscription):
+class ProgramSubscription(Subscription):
     """Every account of a program that matches the filters, whenever it changes."""
 
     name = "program"

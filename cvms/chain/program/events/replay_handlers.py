@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import replace
+from dataclasses import fields, replace
 
 from solders.pubkey import Pubkey
 
@@ -21,75 +21,55 @@ Accounts = Mapping[str, Pubkey]
 Handler = Callable[[Replay, Accounts, bytes], Iterator[Event]]
 
 
-def _deposit(replay: Replay, accounts: Accounts, data: bytes) -> Iterator[Event]:
-    vault, amount = accounts["vault"], _amount(data)
-    state = replay.move(vault, total=amount, available=amount)
-    yield new_event(
-        chain.DepositEvent,
-        vault=vault,
-        owner=state.owner,
-        amount=amount,
-        new_total_balance=state.total,
-        new_available_balance=state.available,
-    )
-    yield replay.transaction_event(vault, TransactionType.Deposit, amount)
+def _movement(
+    kind: type[Event],
+    transaction_type: TransactionType,
+    *,
+    releases: bool = False,
+    **signs: int,
+) -> Handler:
+    """Return the handler of an instruction that moves its amount between the vault's balances.
 
+    `releases`: it first releases the mature timelocks. `signs`: see ReplayedVault.moved.
+    """
 
-def _withdraw(replay: Replay, accounts: Accounts, data: bytes) -> Iterator[Event]:
-    vault, amount = accounts["vault"], _amount(data)
-    yield from replay.release_matured(vault)
-    state = replay.move(vault, total=-amount, available=-amount)
-    yield new_event(
-        chain.WithdrawEvent,
-        vault=vault,
-        owner=state.owner,
-        amount=amount,
-        new_total_balance=state.total,
-        new_available_balance=state.available,
-    )
-    yield replay.transaction_event(vault, TransactionType.Withdrawal, amount)
+    def handle(replay: Replay, accounts: Accounts, data: bytes) -> Iterator[Event]:
+        vault, amount = accounts["vault"], _amount(data)
+        if releases:
+            yield from replay.release_matured(vault)
+        state = replay.move(vault, **{name: sign * amount for name, sign in signs.items()})
+        yield _balance_event(kind, replay, accounts, state, amount)
+        yield replay.transaction_event(vault, transaction_type, amount)
+
+    return handle
 
 
 def _emergency_withdraw(replay: Replay, accounts: Accounts, data: bytes) -> Iterator[Event]:
     vault, amount = accounts["vault"], _amount(data)
     seized = max(0, amount - (replay.state(vault).available or 0))
     state = replay.move(vault, total=-amount, available=seized - amount, locked=-seized)
-    yield new_event(
-        chain.EmergencyWithdrawEvent,
-        vault=vault,
-        owner=state.owner,
-        authority=accounts["authority"],
-        amount=amount,
-        new_total_balance=state.total,
-        new_available_balance=state.available,
-        new_locked_balance=state.locked,
-    )
+    yield _balance_event(chain.EmergencyWithdrawEvent, replay, accounts, state, amount)
     yield replay.transaction_event(vault, TransactionType.EmergencyWithdrawal, amount)
 
 
-def _lock(replay: Replay, accounts: Accounts, data: bytes) -> Iterator[Event]:
-    vault, amount = accounts["vault"], _amount(data)
-    state = replay.move(vault, available=-amount, locked=amount)
-    yield _lock_event(chain.LockEvent, vault, state, amount)
-    yield replay.transaction_event(vault, TransactionType.Lock, amount)
-
-
-def _unlock(replay: Replay, accounts: Accounts, data: bytes) -> Iterator[Event]:
-    vault, amount = accounts["vault"], _amount(data)
-    state = replay.move(vault, available=amount, locked=-amount)
-    yield _lock_event(chain.UnlockEvent, vault, state, amount)
-    yield replay.transaction_event(vault, TransactionType.Unlock, amount)
-
-
-def _lock_event(kind: type[Event], vault: Pubkey, state: ReplayedVault, amount: int) -> Event:
-    return new_event(
-        kind,
-        vault=vault,
-        owner=state.owner,
-        amount=amount,
-        new_locked_balance=state.locked,
-        new_available_balance=state.available,
-    )
+def _balance_event(
+    kind: type[Event], replay: Replay, accounts: Accounts, state: ReplayedVault, amount: int
+) -> Event:
+    """Return an event whose fields are among these."""
+    values = {
+        "vault": accounts["vault"],
+        "owner": state.owner,
+        "authority": accounts.get("authority"),
+        "program": accounts.get("yield_program"),
+        "amount": amount,
+        "compounded_amount": amount,
+        "new_total_balance": state.total,
+        "new_available_balance": state.available,
+        "new_locked_balance": state.locked,
+        "new_yield_balance": state.earning,
+        "last_compounded_at": replay.now,
+    }
+    return new_event(kind, **{field.name: values[field.name] for field in fields(kind)})
 
 
 def _transfer(replay: Replay, accounts: Accounts, data: bytes) -> Iterator[Event]:
@@ -127,47 +107,6 @@ def _schedule(replay: Replay, accounts: Accounts, data: bytes) -> Iterator[Event
 
 def _release(replay: Replay, accounts: Accounts, data: bytes) -> Iterator[Event]:
     yield from replay.release_matured(accounts["vault"])
-
-
-def _yield_deposit(replay: Replay, accounts: Accounts, data: bytes) -> Iterator[Event]:
-    vault, amount = accounts["vault"], _amount(data)
-    state = replay.move(vault, available=-amount, earning=amount)
-    yield _yield_event(chain.YieldDepositEvent, accounts, state, amount)
-    yield replay.transaction_event(vault, TransactionType.YieldDeposit, amount)
-
-
-def _yield_withdraw(replay: Replay, accounts: Accounts, data: bytes) -> Iterator[Event]:
-    vault, amount = accounts["vault"], _amount(data)
-    state = replay.move(vault, available=amount, earning=-amount)
-    yield _yield_event(chain.YieldWithdrawEvent, accounts, state, amount)
-    yield replay.transaction_event(vault, TransactionType.YieldWithdraw, amount)
-
-
-def _yield_event(kind: type[Event], accounts: Accounts, state: ReplayedVault, amount: int) -> Event:
-    return new_event(
-        kind,
-        vault=accounts["vault"],
-        owner=state.owner,
-        program=accounts["yield_program"],
-        amount=amount,
-        new_yield_balance=state.earning,
-        new_available_balance=state.available,
-    )
-
-
-def _compound(replay: Replay, accounts: Accounts, data: bytes) -> Iterator[Event]:
-    vault, amount = accounts["vault"], _amount(data)
-    state = replay.move(vault, total=amount, earning=amount)
-    yield new_event(
-        chain.YieldCompoundEvent,
-        vault=vault,
-        owner=state.owner,
-        program=accounts["yield_program"],
-        compounded_amount=amount,
-        new_yield_balance=state.earning,
-        last_compounded_at=replay.now,
-    )
-    yield replay.transaction_event(vault, TransactionType.YieldCompound, amount)
 
 
 def _open(replay: Replay, accounts: Accounts, data: bytes) -> Iterator[Event]:
@@ -245,11 +184,15 @@ def _program(kind: Callable[[Pubkey], Event]) -> Handler:
 # Other instructions log nothing.
 HANDLERS: Mapping[str, Handler] = {
     "initialize_vault": _open,
-    "deposit": _deposit,
-    "withdraw": _withdraw,
+    "deposit": _movement(chain.DepositEvent, TransactionType.Deposit, total=1, available=1),
+    "withdraw": _movement(
+        chain.WithdrawEvent, TransactionType.Withdrawal, releases=True, total=-1, available=-1
+    ),
     "emergency_withdraw": _emergency_withdraw,
-    "lock_collateral": _lock,
-    "unlock_collateral": _unlock,
+    "lock_collateral": _movement(chain.LockEvent, TransactionType.Lock, available=-1, locked=1),
+    "unlock_collateral": _movement(
+        chain.UnlockEvent, TransactionType.Unlock, available=1, locked=-1
+    ),
     "transfer_collateral": _transfer,
     "schedule_timelock": _schedule,
     "release_timelocks": _release,
@@ -265,9 +208,15 @@ HANDLERS: Mapping[str, Handler] = {
     "set_cpi_enforced": _flag(chain.CpiEnforcedSetEvent),
     "update_usdt_mint": _update_mint,
     "close_vault": _close,
-    "yield_deposit": _yield_deposit,
-    "yield_withdraw": _yield_withdraw,
-    "compound_yield": _compound,
+    "yield_deposit": _movement(
+        chain.YieldDepositEvent, TransactionType.YieldDeposit, available=-1, earning=1
+    ),
+    "yield_withdraw": _movement(
+        chain.YieldWithdrawEvent, TransactionType.YieldWithdraw, available=1, earning=-1
+    ),
+    "compound_yield": _movement(
+        chain.YieldCompoundEvent, TransactionType.YieldCompound, total=1, earning=1
+    ),
 }
 
 
