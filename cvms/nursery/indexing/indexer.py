@@ -34,7 +34,7 @@ from cvms.errors import (
 )
 from cvms.metrics import Metrics
 from cvms.nursery.channels.indexer_progress import IndexerProgress
-from cvms.nursery.channels.reconcile_requests import IndexedBatch
+from cvms.nursery.channels.reconcile_requests import Owners
 from cvms.nursery.channels.status_board import StatusBoard
 from cvms.nursery.channels.wakeups import OutboxWakeup, TimelockWakeup, TvlWakeup
 from cvms.nursery.indexing.apply_batch import apply_batch
@@ -73,7 +73,7 @@ class Indexer:
     ws_urls: Sequence[str]
     programs: Programs
     progress: IndexerProgress
-    indexed: trio.MemorySendChannel[IndexedBatch]
+    indexed: trio.MemorySendChannel[Owners]
     outbox_wake: OutboxWakeup
     tvl_wake: TvlWakeup
     timelock_wake: TimelockWakeup
@@ -269,15 +269,15 @@ class Indexer:
         to = _cursor_after(self._program, cursor, batch.signatures)
         # Before the commit too: if this process is killed right after it, no old balance remains.
         await self.cache.forget(*(str(v.vault.owner) for v in batch.vaults if v.vault))
-        indexed = await apply_batch(self.database, batch, after=cursor, to=to)
-        if indexed is None:
+        owners = await apply_batch(self.database, batch, after=cursor, to=to)
+        if owners is None:
             return None
-        await self.cache.forget(*indexed.owners)
+        await self.cache.forget(*owners)
         self.outbox_wake.wake()
         self.tvl_wake.wake()
         if _holds_timelocks(batch):
             self.timelock_wake.wake()
-        await self.indexed.send(indexed)
+        await self.indexed.send(owners)
         return to
 
 

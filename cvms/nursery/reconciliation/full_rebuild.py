@@ -210,9 +210,8 @@ class FullRebuild:
             )
             async with self.scratch.transaction() as conn:
                 ledgers = await vault_ledger.read(conn, page)
-                rows = {owner: ledger.row for owner, ledger in ledgers.items()}
-                known = [each for each in readings if rows[each.owner] is not None]
-                expected = expected_states(known, rows, mint=self.programs.mint)
+                known = [each for each in readings if ledgers[each.owner].row is not None]
+                expected = expected_states(known, ledgers, mint=self.programs.mint)
                 await vault_writer.advance(conn, [e.row for e in expected], final=False)
 
     async def _moved(self, owners: list[str], cursor: Cursor) -> list[str]:
@@ -262,7 +261,7 @@ class FullRebuild:
                 "rows": {name: count for name, count in outcome.counts.items() if count},
             },
         )
-        await outbox.append(conn, [balance_message(row, signature=None) for row in rows])
+        await outbox.append(conn, [balance_message(row) for row in rows])
         await rebuild_schema.drop(conn)
 
     async def _cursor(self, database: Database) -> Cursor | None:

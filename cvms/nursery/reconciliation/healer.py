@@ -112,7 +112,7 @@ class Healer:
             await vault_writer.advance(conn, [chain.row])
             # The sums moved by the wrong row's amounts, which they may never have included.
             await aggregate_check.count_sizes(conn)
-            await outbox.append(conn, [balance_message(chain.row, signature=None)])
+            await outbox.append(conn, [balance_message(chain.row)])
         if any(each.field.startswith("balance_history") for each in found):
             await balance_history.observe(conn, [chain.row])
 
