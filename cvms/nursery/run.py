@@ -20,7 +20,7 @@ import os
 import platform
 import signal
 import socket
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from functools import partial
 
@@ -38,7 +38,6 @@ from cvms.nursery.supervision.supervisor import supervise
 from cvms.nursery.wiring.leader_tasks import leader_tasks
 from cvms.nursery.wiring.replica_tasks import replica_tasks, schemaless_tasks
 from cvms.nursery.wiring.resources import Resources, TaskFunction, open_resources
-from cvms.store.postgres.database import Database
 
 log = structlog.get_logger(__name__)
 
@@ -91,26 +90,20 @@ def _log_disabled_features(config: Config) -> None:
 
 def _start_background_tasks(nursery: trio.Nursery, resources: Resources) -> None:
     """Start every task of this replica. Those that need the schema wait until it is applied."""
-    schema_applied = trio.Event()
-    apply_schema = partial(_apply_schema, resources.database, schema_applied)
-    nursery.start_soon(partial(_supervise, resources, "schema", apply_schema, finite=True))
     for name, run in schemaless_tasks(resources):
         nursery.start_soon(_supervise, resources, name, run)
-    for name, run in (*replica_tasks(resources), ("leader", _leader_election(resources).run)):
+    tasks = [*replica_tasks(resources), ("leader", _leader_election(resources).run)]
+    for name, _ in tasks:
         resources.board.set_task_state(name, "starting")
-        nursery.start_soon(_supervise_after, schema_applied, resources, name, run)
+    nursery.start_soon(_start_after_schema, nursery, resources, tasks)
 
 
-async def _apply_schema(database: Database, applied: trio.Event) -> None:
-    await database.prepare()
-    applied.set()
-
-
-async def _supervise_after(
-    event: trio.Event, resources: Resources, name: str, run: TaskFunction
+async def _start_after_schema(
+    nursery: trio.Nursery, resources: Resources, tasks: Sequence[tuple[str, TaskFunction]]
 ) -> None:
-    await event.wait()
-    await _supervise(resources, name, run)
+    await _supervise(resources, "schema", resources.database.prepare, finite=True)
+    for name, run in tasks:
+        nursery.start_soon(_supervise, resources, name, run)
 
 
 async def _supervise(

@@ -58,9 +58,7 @@ async def apply_batch(
         await cursors.lock(conn)
         if await cursors.get(conn, to.program) != after or not await cursors.advance(conn, to):
             return None
-        await applied_transactions.add(
-            conn, [_applied_transaction(info) for info in batch.signatures]
-        )
+        await applied_transactions.add(conn, list(map(_applied_transaction, batch.signatures)))
         stored = await vault_mints.read(conn, [str(each.address) for each in batch.vaults])
         mints = MintTracker(batch.mint, stored, _mints_from_accounts(batch))
         owned_events = _owned_events(batch, mints)

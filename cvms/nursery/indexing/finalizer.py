@@ -33,8 +33,7 @@ class Finalizer:
     async def run_once(self) -> None:
         """Mark what has become final, in all slots up to the finalized one.
 
-        A transaction that is in no block up to that slot was dropped by a fork. It is rolled back
-        with everything after it.
+        A transaction in no block up to that slot was dropped by a fork. Roll back from there on.
         """
         slot = await self.rpc.get_slot(Commitment.FINALIZED)
         after = -1

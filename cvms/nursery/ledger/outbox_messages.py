@@ -39,10 +39,7 @@ def event_message(
 def changed_balances(
     rows: Iterable[tuple[VaultRow | None, VaultRow | None]], touched_by: Mapping[str, str] = {}
 ) -> list[OutboxMessage]:
-    """Return the messages of the rows, given before and after, whose balances have changed.
-
-    `touched_by` maps owners to signatures.
-    """
+    """Return messages of changed balances, from rows before and after, and signatures by owner."""
     return [
         balance_message(row, signature=touched_by.get(row.owner))
         for before, row in rows

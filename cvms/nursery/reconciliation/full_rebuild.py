@@ -146,10 +146,7 @@ class FullRebuild:
             cache=NoCache(),
         )
         finalizer = Finalizer(
-            database=self.scratch,
-            rpc=self.rpc,
-            forks=indexer.forks,
-            recheck=recheck,
+            database=self.scratch, rpc=self.rpc, forks=indexer.forks, recheck=recheck
         )
         await finalizer.run_once()
         self.report(RebuildProgress(target.slot, target.slot))
@@ -179,8 +176,8 @@ class FullRebuild:
             return await self._compare(conn, target, replace=replace)
 
     async def _compare(self, conn: Connection, cursor: Cursor, *, replace: bool) -> RebuildOutcome:
-        schema = await rebuild_schema.live_schema(conn)
-        comparison = TableComparison(conn, live=schema, slot=cursor.slot)
+        live = await rebuild_schema.live_schema(conn)
+        comparison = TableComparison(conn, live=live, slot=cursor.slot)
         await comparison.compare()
         if differing := await comparison.keys("vaults", MAX_VAULTS):
             await self._read_again(differing)

@@ -60,10 +60,7 @@ class Healer:
         return True
 
     async def reindex(self, owner: str, vault: str) -> str | None:
-        """Correct an owner's history; return the reason if that is impossible, else None.
-
-        Raises HistoryNotIndexed.
-        """
+        """Correct a history, or return why that is impossible. Raises HistoryNotIndexed."""
         try:
             await self.reindexer.reindex(Pubkey.from_string(vault), owner)
         except HistoryNotIndexed:

@@ -92,14 +92,12 @@ class Reconciler:
             threshold=self.threshold,
             metrics=self.metrics,
         )
+        reindexer = Reindexer(
+            database=self.database, rpc=self.rpc, programs=self.programs, metrics=self.metrics
+        )
         self._healer = Healer(
             database=self.database,
-            reindexer=Reindexer(
-                database=self.database,
-                rpc=self.rpc,
-                programs=self.programs,
-                metrics=self.metrics,
-            ),
+            reindexer=reindexer,
             outbox_wake=self.outbox_wake,
             cache=self.cache,
             threshold=self.threshold,
@@ -233,11 +231,7 @@ class Reconciler:
             return
         newest = max(self._slot(owner) for owner in owners)
         readings = await read_vaults(
-            self.rpc,
-            self.programs,
-            owners,
-            commitment=Commitment.FINALIZED,
-            at_least=newest,
+            self.rpc, self.programs, owners, commitment=Commitment.FINALIZED, at_least=newest
         )
         ledgers = await self._read_ledgers(owners)
         expected = expected_states(readings, ledgers, mint=self.programs.mint)

@@ -71,10 +71,7 @@ async def supervise(
 def periodic_task(
     board: StatusBoard, name: str, seconds: float, run_once: Callable[[], Awaitable[object]]
 ) -> tuple[str, Callable[[], Awaitable[None]]]:
-    """Return a name and the task that calls `run_once` every `seconds` until cancelled.
-
-    The task reports each return to the board.
-    """
+    """Return the task that calls `run_once` every `seconds` and reports it to the board."""
 
     async def run() -> None:
         while True:
