@@ -32,7 +32,7 @@ from cvms.config.loader import load_programs
 from cvms.dev.postgres import embedded_postgres
 from cvms.metrics import Metrics
 from cvms.nursery.channels.indexer_progress import IndexerProgress
-from cvms.nursery.channels.reconcile_requests import IndexedBatch
+from cvms.nursery.channels.reconcile_requests import Owners
 from cvms.nursery.channels.status_board import StatusBoard
 from cvms.nursery.channels.wakeups import OutboxWakeup, TimelockWakeup, TvlWakeup
 from cvms.nursery.indexing.indexer import Indexer
@@ -88,7 +88,7 @@ async def read_all(rpc: RpcClient, programs: Programs) -> tuple[int, float]:
 
 
 async def index_all(database_url: str, rpc: RpcClient, ws_url: str, programs: Programs) -> None:
-    send, receive = trio.open_memory_channel[IndexedBatch](1_000_000)
+    send, receive = trio.open_memory_channel[Owners](1_000_000)
     async with open_database(database_url) as database:
         await database.prepare()
         indexer = Indexer(

@@ -20,7 +20,7 @@ import os
 import platform
 import signal
 import socket
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from functools import partial
 
@@ -38,7 +38,6 @@ from cvms.nursery.supervision.supervisor import supervise
 from cvms.nursery.wiring.leader_tasks import leader_tasks
 from cvms.nursery.wiring.replica_tasks import replica_tasks, schemaless_tasks
 from cvms.nursery.wiring.resources import Resources, TaskFunction, open_resources
-from cvms.store.postgres.database import Database
 
 log = structlog.get_logger(__name__)
 
@@ -71,7 +70,8 @@ async def serve(
         trio.open_nursery() as background,
     ):
         _log_disabled_features(config)
-        schema_applied = _start_background_tasks(background, resources)
+        schema_applied = trio.Event()
+        _start_background_tasks(background, resources, schema_applied)
         if listener is not None:
             # A worker takes connections from the others: it must not refuse what they would answer.
             with trio.move_on_after(SCHEMA_SECONDS):
@@ -96,32 +96,28 @@ def _log_disabled_features(config: Config) -> None:
 # --- background tasks --------------------------------------------------------------------------
 
 
-def _start_background_tasks(nursery: trio.Nursery, resources: Resources) -> trio.Event:
-    """Start every task of this replica. Those that need the schema wait until it is applied.
-
-    Return the event of that.
-    """
-    schema_applied = trio.Event()
-    apply_schema = partial(_apply_schema, resources.database, schema_applied)
-    nursery.start_soon(partial(_supervise, resources, "schema", apply_schema, finite=True))
+def _start_background_tasks(
+    nursery: trio.Nursery, resources: Resources, schema_applied: trio.Event
+) -> None:
+    """Start every task of this replica. Those that need the schema wait until it is applied."""
     for name, run in schemaless_tasks(resources):
         nursery.start_soon(_supervise, resources, name, run)
-    for name, run in (*replica_tasks(resources), ("leader", _leader_election(resources).run)):
+    tasks = [*replica_tasks(resources), ("leader", _leader_election(resources).run)]
+    for name, _ in tasks:
         resources.board.set_task_state(name, "starting")
-        nursery.start_soon(_supervise_after, schema_applied, resources, name, run)
-    return schema_applied
+    nursery.start_soon(_start_after_schema, nursery, resources, tasks, schema_applied)
 
 
-async def _apply_schema(database: Database, applied: trio.Event) -> None:
-    await database.prepare()
-    applied.set()
-
-
-async def _supervise_after(
-    event: trio.Event, resources: Resources, name: str, run: TaskFunction
+async def _start_after_schema(
+    nursery: trio.Nursery,
+    resources: Resources,
+    tasks: Sequence[tuple[str, TaskFunction]],
+    schema_applied: trio.Event,
 ) -> None:
-    await event.wait()
-    await _supervise(resources, name, run)
+    await _supervise(resources, "schema", resources.database.prepare, finite=True)
+    schema_applied.set()
+    for name, run in tasks:
+        nursery.start_soon(_supervise, resources, name, run)
 
 
 async def _supervise(

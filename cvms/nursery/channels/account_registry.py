@@ -103,8 +103,7 @@ class AccountRegistry:
                 raise Overloaded("Too many accounts are watched. Try again in a moment.")
             watched = self._watched[key] = _WatchedAccount()
             self._changed()
-            if key in self._subscribed:
-                self._schedule_fetch(key)
+            self._schedule_fetch(key)
         watched.watchers[watcher] = None
         if watched.fresh and watched.newest is not None:
             watcher.on_account(key, watched.newest)
@@ -202,10 +201,9 @@ class AccountRegistry:
     def fetch_all(self) -> None:
         """Schedule every account: a node may lose a notification, and a fork may undo a change."""
         for key in self._watched:
-            if key in self._subscribed:
-                self._schedule_fetch(key)
+            self._schedule_fetch(key)
 
     def _schedule_fetch(self, key: Pubkey) -> None:
-        if key in self._watched:
+        if key in self._watched and key in self._subscribed:
             self._to_fetch[key] = None
             self._fetch.set()

@@ -124,8 +124,6 @@ class Hub:
 
     def unregister(self, subscriber: Subscriber) -> None:
         """Remove a subscriber and its filters. Idempotent."""
-        for topic, owner in self._subscribers.pop(subscriber, set()):
-            receivers = self._by_filter[topic, owner]
-            receivers.pop(subscriber, None)
-            if not receivers:
-                del self._by_filter[topic, owner]
+        for topic, owner in set(self._subscribers.get(subscriber, ())):
+            self.unsubscribe(subscriber, topic, owner)
+        self._subscribers.pop(subscriber, None)

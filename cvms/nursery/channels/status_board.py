@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Literal
@@ -60,19 +60,13 @@ class OperatorFunds:
 class StatusBoard:
     """States of components and tasks. Written by the tasks, read by HTTP and the alert monitor."""
 
-    def __init__(
-        self,
-        components: Iterable[str] = ("database", "rpc", "indexer"),
-        *,
-        clock: Callable[[], float] = trio.current_time,
-    ) -> None:
+    def __init__(self, components: Iterable[str] = ("database", "rpc", "indexer")) -> None:
         now = datetime.now(UTC)
         self._components = {
             name: ComponentStatus(False, "not checked yet", now) for name in components
         }
         self._tasks: dict[str, TaskState] = {}
         self._faulty_since: dict[str, datetime] = {}
-        self._clock = clock
         self.was_ready = trio.Event()
         """Set once all components have been ok at the same time."""
 
@@ -94,11 +88,12 @@ class StatusBoard:
 
     def liveness_faults(self) -> dict[str, LivenessFault]:
         """Return the faults of the tasks that crash again and again or make no progress."""
-        faults = {
-            name: liveness_fault(task.heartbeat, self._clock(), running=task.state == "running")
-            for name, task in self._tasks.items()
-        }
-        return {name: fault for name, fault in faults.items() if fault is not None}
+        faults: dict[str, LivenessFault] = {}
+        for name, task in self._tasks.items():
+            running = task.state == "running"
+            if fault := liveness_fault(task.heartbeat, trio.current_time(), running=running):
+                faults[name] = fault
+        return faults
 
     @property
     def tasks(self) -> Mapping[str, TaskState]:
@@ -116,7 +111,7 @@ class StatusBoard:
 
     def set_task_state(self, name: str, state: TaskCondition, *, error: str | None = None) -> None:
         """Record a task's state. An error counts as a restart."""
-        before, now = self._task(name, state), self._clock()
+        before, now = self._task(name, state), trio.current_time()
         heartbeat = replace(before.heartbeat, since=now)
         if error is not None:
             before = replace(before, restarts=before.restarts + 1, last_error=error)
@@ -127,7 +122,7 @@ class StatusBoard:
     def task_succeeded(self, name: str) -> None:
         """Record that a task has completed one run of its work."""
         before = self._task(name, "running")
-        heartbeat = replace(before.heartbeat, succeeded=self._clock())
+        heartbeat = replace(before.heartbeat, succeeded=trio.current_time())
         self._tasks[name] = replace(before, last_success=datetime.now(UTC), heartbeat=heartbeat)
 
     def task_should_succeed(self, name: str, *, within: float) -> None:
@@ -137,5 +132,5 @@ class StatusBoard:
 
     def _task(self, name: str, state: TaskCondition) -> TaskState:
         return self._tasks.get(name) or TaskState(
-            name, state, heartbeat=Heartbeat(since=self._clock())
+            name, state, heartbeat=Heartbeat(since=trio.current_time())
         )

@@ -9,7 +9,7 @@ from cvms.nursery.channels.status_board import StatusBoard
 from cvms.nursery.channels.wakeups import SubmitWakeup
 from cvms.store.messaging.leader_notifications import RECONCILE, SUBMIT
 from cvms.store.postgres.database import Database
-from cvms.store.postgres.listen import Notification, listen
+from cvms.store.postgres.listen import listen
 
 
 @dataclass(slots=True, kw_only=True, eq=False)
@@ -26,10 +26,8 @@ class LeaderNotifications:
         async with listen(self.database, SUBMIT, RECONCILE) as listener:
             while True:
                 self.board.task_succeeded("calls")
-                self._dispatch(await listener.receive())
-
-    def _dispatch(self, notification: Notification) -> None:
-        if notification.channel == SUBMIT:
-            self.submit_wake.wake()
-        else:
-            self.reconcile_queue.request(notification.payload or None)
+                notification = await listener.receive()
+                if notification.channel == SUBMIT:
+                    self.submit_wake.wake()
+                else:
+                    self.reconcile_queue.request(notification.payload or None)

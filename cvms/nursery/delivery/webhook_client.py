@@ -41,7 +41,11 @@ async def deliver(
     try:
         target = target_of(url, private=private)
         with trio.fail_after(timeout):
-            status = await _deliver(target, headers, body, private=private, context=context)
+            stream = await _connect(target, private=private, context=context)
+            try:
+                status = await _exchange(stream, target, headers, body)
+            finally:
+                await trio.aclose_forcefully(stream)
     except ValueError as error:
         raise NotDelivered(str(error)) from None
     except trio.TooSlowError:
@@ -52,32 +56,18 @@ async def deliver(
         raise NotDelivered(f"replied with status {status}")
 
 
-async def _deliver(
-    target: WebhookTarget,
-    headers: Mapping[str, str],
-    body: bytes,
-    *,
-    private: bool,
-    context: ssl.SSLContext,
-) -> int:
-    address = await _address(target, private=private)
-    plain = await trio.open_tcp_stream(address, target.port)
-    stream: trio.abc.Stream = plain
-    if target.tls:
-        stream = trio.SSLStream(plain, context, server_hostname=target.host, https_compatible=True)
-    try:
-        return await _exchange(stream, target, headers, body)
-    finally:
-        await trio.aclose_forcefully(stream)
-
-
-async def _address(target: WebhookTarget, *, private: bool) -> str:
-    """Resolve the target's name. Raises NotDelivered if any of its addresses is not public."""
+async def _connect(
+    target: WebhookTarget, *, private: bool, context: ssl.SSLContext
+) -> trio.abc.Stream:
+    """Connect to the target. Raises NotDelivered if any of its addresses is not public."""
     entries = await trio.socket.getaddrinfo(target.host, target.port, type=socket.SOCK_STREAM)
     addresses = [str(entry[4][0]) for entry in entries]
     if not private and not all(is_public(ip_address(address)) for address in addresses):
         raise NotDelivered(f"{target.host} resolves to an address that is not public")
-    return addresses[0]
+    stream = await trio.open_tcp_stream(addresses[0], target.port)
+    if not target.tls:
+        return stream
+    return trio.SSLStream(stream, context, server_hostname=target.host, https_compatible=True)
 
 
 async def _exchange(

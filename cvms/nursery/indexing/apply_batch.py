@@ -14,7 +14,7 @@ from datetime import UTC, datetime
 from cvms.chain.program.events.events import VaultClosedEvent
 from cvms.chain.rpc.responses import SignatureInfo
 from cvms.chain.types import Commitment
-from cvms.nursery.channels.reconcile_requests import IndexedBatch
+from cvms.nursery.channels.reconcile_requests import Owners
 from cvms.nursery.indexing.batch_reader import Batch
 from cvms.nursery.ledger.entries import (
     LedgerEntry,
@@ -24,12 +24,11 @@ from cvms.nursery.ledger.entries import (
     ledger_entries,
 )
 from cvms.nursery.ledger.mint_tracker import MintTracker
-from cvms.nursery.ledger.outbox_messages import balance_message, event_message
+from cvms.nursery.ledger.outbox_messages import changed_balances, event_message
 from cvms.nursery.ledger.running_balances import extend_running_balances
 from cvms.nursery.ledger.vault_rows import (
     closed_vault_row,
     same_account,
-    same_balances,
     vault_row_at,
 )
 from cvms.store.analytics import aggregates, event_counters
@@ -50,8 +49,8 @@ from cvms.store.vaults.vaults import VaultRow
 
 async def apply_batch(
     database: Database, batch: Batch, *, after: Cursor | None, to: Cursor
-) -> IndexedBatch | None:
-    """Apply the transactions between the cursors `after` and `to`.
+) -> Owners | None:
+    """Apply the transactions between the cursors `after` and `to`; return the owners concerned.
 
     Return None, having written nothing, if another process has moved the cursor from `after`.
     """
@@ -59,9 +58,7 @@ async def apply_batch(
         await cursors.lock(conn)
         if await cursors.get(conn, to.program) != after or not await cursors.advance(conn, to):
             return None
-        await applied_transactions.add(
-            conn, [_applied_transaction(info) for info in batch.signatures]
-        )
+        await applied_transactions.add(conn, list(map(_applied_transaction, batch.signatures)))
         stored = await vault_mints.read(conn, [str(each.address) for each in batch.vaults])
         mints = MintTracker(batch.mint, stored, _mints_from_accounts(batch))
         owned_events = _owned_events(batch, mints)
@@ -77,9 +74,8 @@ async def apply_batch(
         await applied_transactions.save_undo(conn, new_vaults)
         messages += await _store_vaults(conn, rows)
         await cursors.saw(conn, to.program, _newest_time(batch))
-        position = await outbox.append(conn, messages)
-    owners = sorted({row.owner for _, row, _ in rows})
-    return IndexedBatch(slot=to.slot, owners=tuple(owners), position=position)
+        await outbox.append(conn, messages)
+    return sorted({row.owner for _, row, _ in rows})
 
 
 def _owned_events(
@@ -201,11 +197,7 @@ async def _store_vaults(
         if before is None or before.slot != row.slot or not same_account(before, row)
     ]
     stored = await vault_writer.advance(conn, new, final=False)
-    return [
-        balance_message(row, signature=touched_by[row.owner])
-        for before, row in stored
-        if not same_balances(row, before)
-    ]
+    return changed_balances(stored, touched_by)
 
 
 def _newest_time(batch: Batch) -> datetime | None:

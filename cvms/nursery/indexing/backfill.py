@@ -19,7 +19,7 @@ from cvms.chain.rpc.rpc_client import RpcClient
 from cvms.chain.types import Commitment, Slot
 from cvms.errors import CursorNotListed
 from cvms.metrics import Metrics
-from cvms.nursery.indexing.signature_gap import check_order, describe, is_cursor
+from cvms.nursery.indexing.signature_gap import check_order, describe, split_at_cursor
 from cvms.store.index import backfill_queue
 from cvms.store.index import cursor as cursors
 from cvms.store.index.backfill_queue import BackfillState, Listed
@@ -84,14 +84,11 @@ class Backfill:
         self, cursor: Cursor | None, state: BackfillState, page: Sequence[SignatureInfo]
     ) -> None:
         check_order(page)
-        rows: list[Listed] = []
-        complete = False
-        for info in page:
-            if cursor is not None and is_cursor(info, cursor):
-                complete = True
-                break
-            failed = info.err is not None
-            rows.append(Listed(info.signature, info.slot, failed, info.block_time))
+        after, complete = split_at_cursor(page, cursor)
+        rows = [
+            Listed(info.signature, info.slot, info.err is not None, info.block_time)
+            for info in after
+        ]
         if not complete and len(page) < self.page_size:
             if cursor is not None:
                 raise CursorNotListed(f"the node's history does not reach {describe(cursor)}")

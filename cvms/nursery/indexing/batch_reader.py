@@ -18,8 +18,8 @@ from cvms.chain.program.events.touched_vaults import (
 )
 from cvms.chain.rpc.responses import SignatureInfo, TransactionRecord
 from cvms.chain.rpc.rpc_client import RpcClient
-from cvms.chain.types import Commitment, Programs
-from cvms.nursery.ledger.entries import RecordedEvent, event_data, event_owner, event_vaults
+from cvms.chain.types import Commitment, Programs, Slot
+from cvms.nursery.ledger.entries import RecordedEvent, event_data, event_vaults
 from cvms.nursery.ledger.vault_fetch import FetchedVault, fetch_vaults
 from cvms.store.index.chain_events import EventRow
 
@@ -51,82 +51,76 @@ class Batch:
     truncated: TransactionRecord | None = None
 
 
-@dataclass(slots=True, kw_only=True, eq=False)
-class BatchReader:
-    """Reads batches from the chain; writes nothing."""
+async def read_batch(
+    rpc: RpcClient,
+    programs: Programs,
+    infos: Sequence[SignatureInfo],
+    known: dict[Pubkey, FetchedVault],
+) -> Batch:
+    """Return the batch of `infos`, or of the first of them, as far as the node has them all.
 
-    rpc: RpcClient
-    programs: Programs
+    A transaction whose logs do not show all of its events is a batch of its own. Accounts in
+    `known` that were read in this slot or a later one are not read again; those read are added.
+    """
+    infos, records = await _records(rpc, infos)
+    logs = {record.signature: parse_logs(record, programs) for record in records}
+    truncated = {signature for signature, parsed in logs.items() if parsed.truncated}
+    infos = tuple(takewhile(lambda i: i.signature not in truncated, infos)) or infos[:1]
+    info_of = {info.signature: info for info in infos}
+    records = [record for record in records if record.signature in info_of]
+    executed: list[ExecutedTransaction] = []
+    touched: dict[Pubkey, str] = {}
+    for record in records:
+        commitment = info_of[record.signature].commitment
+        events = logs[record.signature].events
+        executed.append(executed_transaction(record, events, programs, commitment))
+        vaults = touched_vaults(record, programs)
+        vaults |= {Pubkey.from_string(v) for e in events for v in event_vaults(e.event)}
+        touched |= dict.fromkeys(vaults, record.signature)
+    fetched = await _fetch(rpc, programs, touched, infos[-1].slot, known) if touched else []
+    return Batch(
+        mint=str(programs.mint),
+        signatures=infos,
+        executed=tuple(executed),
+        vaults=tuple(fetched),
+        truncated=records[0] if records and records[0].signature in truncated else None,
+    )
 
-    async def read(
-        self, infos: Sequence[SignatureInfo], known: dict[Pubkey, FetchedVault] | None = None
-    ) -> Batch:
-        """Return the batch of `infos`, or of the first of them, as far as the node has them all.
 
-        A transaction whose logs do not show all of its events is a batch of its own. Accounts in
-        `known` that were read in this slot or a later one are not read again; those read are added.
-        """
-        infos, records = await self._records(infos)
-        logs = {record.signature: parse_logs(record, self.programs) for record in records}
-        truncated = {signature for signature, parsed in logs.items() if parsed.truncated}
-        infos = tuple(takewhile(lambda i: i.signature not in truncated, infos)) or infos[:1]
-        info_of = {info.signature: info for info in infos}
-        records = [record for record in records if record.signature in info_of]
-        executed: list[ExecutedTransaction] = []
-        touched: dict[Pubkey, str] = {}
-        for record in records:
-            commitment = info_of[record.signature].commitment
-            events = logs[record.signature].events
-            executed.append(executed_transaction(record, events, self.programs, commitment))
-            vaults = touched_vaults(record, self.programs)
-            vaults |= {Pubkey.from_string(v) for e in events for v in event_vaults(e.event)}
-            touched |= dict.fromkeys(vaults, record.signature)
-        fetched = await self._fetch(touched, infos, {} if known is None else known)
-        return Batch(
-            mint=str(self.programs.mint),
-            signatures=infos,
-            executed=tuple(executed),
-            vaults=tuple(fetched),
-            truncated=records[0] if records and records[0].signature in truncated else None,
-        )
+async def _fetch(
+    rpc: RpcClient,
+    programs: Programs,
+    touched: Mapping[Pubkey, str],
+    slot: Slot,
+    known: dict[Pubkey, FetchedVault],
+) -> list[FetchedVault]:
+    """Return the vaults that were touched, ordered by address."""
+    fresh = {at: each for at in touched if (each := known.get(at)) and each.slot >= slot}
+    missing = {at: by for at, by in touched.items() if at not in fresh}
+    read = await fetch_vaults(rpc, programs, missing, at_least=slot)
+    if len(known) > KNOWN_ACCOUNTS:
+        known.clear()
+    known |= {each.address: each for each in read}
+    fetched = [*read, *(replace(fresh[at], signature=touched[at]) for at in fresh)]
+    return sorted(fetched, key=lambda each: str(each.address))
 
-    async def _fetch(
-        self,
-        touched: Mapping[Pubkey, str],
-        infos: Sequence[SignatureInfo],
-        known: dict[Pubkey, FetchedVault],
-    ) -> list[FetchedVault]:
-        """Return the vaults that were touched, ordered by address."""
-        if not touched:
-            return []
-        slot = infos[-1].slot
-        fresh = {at: each for at in touched if (each := known.get(at)) and each.slot >= slot}
-        missing = {at: by for at, by in touched.items() if at not in fresh}
-        read = await fetch_vaults(self.rpc, self.programs, missing, at_least=slot)
-        if len(known) > KNOWN_ACCOUNTS:
-            known.clear()
-        known |= {each.address: each for each in read}
-        fetched = [*read, *(replace(fresh[at], signature=touched[at]) for at in fresh)]
-        return sorted(fetched, key=lambda each: str(each.address))
 
-    async def _records(
-        self, infos: Sequence[SignatureInfo]
-    ) -> tuple[tuple[SignatureInfo, ...], list[TransactionRecord]]:
-        """Return the infos before the first whose transaction the node lacks, and their records."""
-        executed = [info for info in infos if info.err is None]
-        found = await self.rpc.get_transactions(
-            [info.signature for info in executed], commitment=Commitment.CONFIRMED
-        )
-        records = {
-            info.signature: record
-            for info, record in zip(executed, found, strict=True)
-            # In another block than listed, or with another result: of another fork.
-            if record is not None and record.slot == info.slot and record.err is None
-        }
-        known = tuple(
-            takewhile(lambda info: info.err is not None or info.signature in records, infos)
-        )
-        return known, [records[info.signature] for info in known if info.err is None]
+async def _records(
+    rpc: RpcClient, infos: Sequence[SignatureInfo]
+) -> tuple[tuple[SignatureInfo, ...], list[TransactionRecord]]:
+    """Return the infos before the first whose transaction the node lacks, and their records."""
+    executed = [info for info in infos if info.err is None]
+    found = await rpc.get_transactions(
+        [info.signature for info in executed], commitment=Commitment.CONFIRMED
+    )
+    records = {
+        info.signature: record
+        for info, record in zip(executed, found, strict=True)
+        # In another block than listed, or with another result: of another fork.
+        if record is not None and record.slot == info.slot and record.err is None
+    }
+    known = tuple(takewhile(lambda info: info.err is not None or info.signature in records, infos))
+    return known, [records[info.signature] for info in known if info.err is None]
 
 
 def parse_logs(record: TransactionRecord, programs: Programs) -> ProgramLogs:
@@ -171,7 +165,7 @@ def _row(
         block_time=None if seconds is None else datetime.fromtimestamp(seconds, UTC),
         name=type(event).__name__,
         vault=next(iter(event_vaults(event)), None),
-        owner=event_owner(event),
+        owner=str(event.owner) if hasattr(event, "owner") else None,
         commitment=commitment,
         data=event_data(event) | ({"rebuilt": True} if rebuilt else {}),
     )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import structlog
 from solders.pubkey import Pubkey
@@ -25,53 +25,50 @@ from cvms.store.vaults import balance_history, history, open_timelocks
 log = structlog.get_logger(__name__)
 
 
-@dataclass(slots=True, kw_only=True, eq=False)
-class EventReconstructor:
-    """Reconstructs the events of one transaction, once all earlier ones are applied."""
+async def reconstruct(
+    batch: Batch,
+    record: TransactionRecord,
+    *,
+    database: Database,
+    programs: Programs,
+    metrics: Metrics,
+) -> Batch:
+    """Return the batch of this one transaction with all of its events, or unchanged on failure.
 
-    database: Database
-    programs: Programs
-    metrics: Metrics
+    All earlier transactions have to be applied. The vaults' rows follow the accounts in any case,
+    and the reconciler finds what the history then lacks.
+    """
+    parsed = parse_logs(record, programs)
+    before = await _states_before(database, batch, record)
+    try:
+        events = replay_events(record, programs.vault, before=before, logged=parsed.events)
+    except NotRebuilt as error:
+        metrics.unread_logs.inc()
+        problem = f"{parsed.problem}; {error}"
+        log.error("events_not_reconstructed", signature=record.signature, problem=problem)
+        return batch
+    metrics.rebuilt_logs.inc()
+    log.warning("events_reconstructed", signature=record.signature, problem=parsed.problem)
+    [info] = batch.signatures
+    executed = executed_transaction(
+        record, events, programs, info.commitment, logged=frozenset(parsed.events)
+    )
+    return replace(batch, executed=(executed,))
 
-    async def reconstruct(self, batch: Batch, record: TransactionRecord) -> Batch:
-        """Return the batch of this one transaction with all of its events, or unchanged on failure.
 
-        The vaults' rows follow the accounts in any case. The reconciler finds what the history
-        then lacks.
-        """
-        parsed = parse_logs(record, self.programs)
-        before = await self._before(batch, record)
-        try:
-            events = replay_events(record, self.programs.vault, before=before, logged=parsed.events)
-        except NotRebuilt as error:
-            self.metrics.unread_logs.inc()
-            problem = f"{parsed.problem}; {error}"
-            log.error("events_not_reconstructed", signature=record.signature, problem=problem)
-            return batch
-        self.metrics.rebuilt_logs.inc()
-        log.warning("events_reconstructed", signature=record.signature, problem=parsed.problem)
-        [info] = batch.signatures
-        executed = executed_transaction(
-            record, events, self.programs, info.commitment, logged=frozenset(parsed.events)
-        )
-        return replace(batch, executed=(executed,))
-
-    async def _before(
-        self, batch: Batch, record: TransactionRecord
-    ) -> Mapping[Pubkey, ReplayedVault]:
-        """Return the state of the transaction's vaults before it, as of the cursor."""
-        addresses = [str(each.address) for each in batch.vaults]
-        async with self.database.connection() as conn:
-            mints = await vault_mints.read(conn, addresses)
-            stored = {
-                Pubkey.from_string(each.vault): await _stored_state(conn, each, record.slot)
-                for each in mints
-            }
-        return {
-            each.address: ReplayedVault(each.vault.owner, None)
-            for each in batch.vaults
-            if each.vault
-        } | stored
+async def _states_before(
+    database: Database, batch: Batch, record: TransactionRecord
+) -> Mapping[Pubkey, ReplayedVault]:
+    """Return the state of the transaction's vaults before it, as of the cursor."""
+    addresses = [str(each.address) for each in batch.vaults]
+    async with database.connection() as conn:
+        stored = {
+            Pubkey.from_string(each.vault): await _stored_state(conn, each, record.slot)
+            for each in await vault_mints.read(conn, addresses)
+        }
+    return {
+        each.address: ReplayedVault(each.vault.owner, None) for each in batch.vaults if each.vault
+    } | stored
 
 
 async def _stored_state(conn: Connection, mint: VaultMint, slot: int) -> ReplayedVault:

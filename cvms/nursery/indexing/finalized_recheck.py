@@ -10,26 +10,22 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-import structlog
 from solders.pubkey import Pubkey
 
 from cvms.chain.rpc.limits import ACCOUNTS_PER_CALL
 from cvms.chain.rpc.rpc_client import RpcClient
 from cvms.chain.types import Programs, Slot
 from cvms.nursery.channels.wakeups import OutboxWakeup
-from cvms.nursery.ledger.outbox_messages import balance_message
+from cvms.nursery.ledger.outbox_messages import changed_balances
 from cvms.nursery.ledger.vault_fetch import FetchedVault, fetch_vaults
-from cvms.nursery.ledger.vault_rows import same_account, same_balances, vault_row_at
+from cvms.nursery.ledger.vault_rows import same_account, vault_row_at
 from cvms.store.index import cursor as cursors
 from cvms.store.messaging import outbox
 from cvms.store.postgres.database import Database
-from cvms.store.postgres.driver.connection import Connection
 from cvms.store.projection import vault_writer
 from cvms.store.redis.balance_cache import BalanceCache
 from cvms.store.vaults import balance_history
 from cvms.store.vaults.vaults import VaultRow
-
-log = structlog.get_logger(__name__)
 
 
 @dataclass(slots=True, kw_only=True, eq=False)
@@ -72,7 +68,9 @@ class FinalizedRecheck:
             await balance_history.observe(
                 conn, [row for row in unmoved if row.owner not in changed_owners]
             )
-            await self._replace(conn, changed)
+            if changed:  # read in dropped blocks, or changed since
+                await vault_writer.overwrite(conn, [now for _, now in changed])
+                await outbox.append(conn, changed_balances(changed))
         if changed:
             await self.cache.forget(*(row.owner for row, _ in changed))
             self.outbox_wake.wake()
@@ -84,19 +82,3 @@ class FinalizedRecheck:
         mint = str(self.programs.mint)
         now = vault_row_at(account.address, account.vault, account.slot, mint=mint, before=before)
         return None if now is None or same_account(now, before) else now
-
-    async def _replace(
-        self, conn: Connection, changed: Sequence[tuple[VaultRow, VaultRow]]
-    ) -> None:
-        """Store the new rows; the old ones are of dropped blocks, or of accounts changed since."""
-        if not changed:
-            return
-        await vault_writer.overwrite(conn, [now for _, now in changed])
-        await outbox.append(
-            conn,
-            [
-                balance_message(now, signature=None)
-                for before, now in changed
-                if not same_balances(now, before)
-            ],
-        )

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import takewhile
 
 import structlog
 
 from cvms.chain.rpc.limits import STATUSES_PER_CALL
-from cvms.chain.rpc.responses import SignatureStatus
 from cvms.chain.rpc.rpc_client import RpcClient
 from cvms.chain.types import Commitment, Slot
 from cvms.nursery.indexing.finalized_recheck import FinalizedRecheck
@@ -35,8 +33,7 @@ class Finalizer:
     async def run_once(self) -> None:
         """Mark what has become final, in all slots up to the finalized one.
 
-        A transaction that is in no block up to that slot was dropped by a fork. It is rolled back
-        with everything after it.
+        A transaction in no block up to that slot was dropped by a fork. Roll back from there on.
         """
         slot = await self.rpc.get_slot(Commitment.FINALIZED)
         after = -1
@@ -67,17 +64,14 @@ class Finalizer:
         seen = await self.rpc.statuses_everywhere(
             [each.signature for each in page], min_context_slot=slot
         )
-        pairs = list(zip(page, seen.statuses, strict=True))
-        in_block = list(takewhile(lambda pair: _in_its_block(*pair), pairs))
-        final = [row for row, status in in_block if _is_final(status)]
+        final: list[AppliedTransaction] = []
+        dropped: AppliedTransaction | None = None
+        for row, status in zip(page, seen.statuses, strict=True):
+            if status is None or status.slot != row.slot:
+                dropped = row
+                break
+            if status.commitment is Commitment.FINALIZED:
+                final.append(row)
         async with self.database.transaction() as conn:
             await finality.mark_final(conn, final)
-        return seen.slot, page[len(in_block)] if len(in_block) < len(page) else None
-
-
-def _in_its_block(row: AppliedTransaction, status: SignatureStatus | None) -> bool:
-    return status is not None and status.slot == row.slot
-
-
-def _is_final(status: SignatureStatus | None) -> bool:
-    return status is not None and status.commitment is Commitment.FINALIZED
+        return seen.slot, dropped

@@ -22,11 +22,11 @@ from cvms.chain.types import Commitment, Programs, Slot
 from cvms.errors import GapNotClosed
 from cvms.metrics import Metrics
 from cvms.nursery.channels.indexer_progress import IndexerProgress
-from cvms.nursery.channels.reconcile_requests import IndexedBatch
+from cvms.nursery.channels.reconcile_requests import Owners
 from cvms.nursery.channels.wakeups import OutboxWakeup, TvlWakeup
-from cvms.nursery.ledger.outbox_messages import balance_message, event_message
+from cvms.nursery.ledger.outbox_messages import changed_balances, event_message
 from cvms.nursery.ledger.vault_fetch import FetchedVault, fetch_vaults
-from cvms.nursery.ledger.vault_rows import same_balances, vault_row_at
+from cvms.nursery.ledger.vault_rows import vault_row_at
 from cvms.store.index import applied_transactions, vault_mints
 from cvms.store.index import cursor as cursors
 from cvms.store.index.applied_transactions import AppliedTransaction
@@ -94,7 +94,7 @@ class ForkRollback:
     rpc: RpcClient
     programs: Programs
     progress: IndexerProgress
-    indexed: trio.MemorySendChannel[IndexedBatch]
+    indexed: trio.MemorySendChannel[Owners]
     outbox_wake: OutboxWakeup
     tvl_wake: TvlWakeup
     cache: BalanceCache
@@ -119,15 +119,15 @@ class ForkRollback:
         fetched = await fetch_vaults(self.rpc, self.programs, touched, at_least=seen)
         # Before the commit too: if this process is killed right after it, no old balance remains.
         await self.cache.forget(*(row.owner for row in stale))
-        batch = await self._commit(cursor, fork, fetched)
-        if batch is None:
+        owners = await self._commit(cursor, fork, fetched)
+        if owners is None:
             return True  # another process has rolled it back
-        await self.cache.forget(*batch.owners)
+        await self.cache.forget(*owners)
         if self.progress.slot is not None:
             self.progress.slot = min(self.progress.slot, fork.slot)
         self.outbox_wake.wake()
         self.tvl_wake.wake()
-        await self.indexed.send(batch)
+        await self.indexed.send(owners)
         return True
 
     async def _find(self, rows: Sequence[AppliedTransaction], seen: Slot) -> ForkPoint | None:
@@ -156,8 +156,8 @@ class ForkRollback:
 
     async def _commit(
         self, cursor: Cursor | None, fork: ForkPoint, fetched: Sequence[FetchedVault]
-    ) -> IndexedBatch | None:
-        """Roll back and return what changed; None, with no effect, if the database has moved on."""
+    ) -> Owners | None:
+        """Roll back and return the owners concerned; None, with no effect, if the cursor moved."""
         program = str(self.programs.vault)
         async with self.database.transaction() as conn:
             await cursors.lock(conn)
@@ -173,15 +173,9 @@ class ForkRollback:
             messages = [
                 event_message(each.line, each.data, kind="retracted") for each in rolled_back.lines
             ]
-            messages += [
-                balance_message(row, signature=None)
-                for before, row in pairs
-                if row is not None and not same_balances(row, before)
-            ]
-            position = await outbox.append(conn, messages)
+            await outbox.append(conn, messages + changed_balances(pairs))
         self._report(fork, rolled_back)
-        owners = {each.owner for each in rolled_back.lines} | rows.keys()
-        return IndexedBatch(slot=fork.slot, owners=tuple(sorted(owners)), position=position)
+        return sorted({each.owner for each in rolled_back.lines} | rows.keys())
 
     async def _rows(
         self,

@@ -34,13 +34,13 @@ from cvms.errors import (
 )
 from cvms.metrics import Metrics
 from cvms.nursery.channels.indexer_progress import IndexerProgress
-from cvms.nursery.channels.reconcile_requests import IndexedBatch
+from cvms.nursery.channels.reconcile_requests import Owners
 from cvms.nursery.channels.status_board import StatusBoard
 from cvms.nursery.channels.wakeups import OutboxWakeup, TimelockWakeup, TvlWakeup
 from cvms.nursery.indexing.apply_batch import apply_batch
 from cvms.nursery.indexing.backfill import Backfill
-from cvms.nursery.indexing.batch_reader import Batch, BatchReader
-from cvms.nursery.indexing.event_reconstruction import EventReconstructor
+from cvms.nursery.indexing.batch_reader import Batch, read_batch
+from cvms.nursery.indexing.event_reconstruction import reconstruct
 from cvms.nursery.indexing.fork_rollback import ForkRollback
 from cvms.nursery.indexing.signature_gap import LONGEST_GAP, list_signatures_since
 from cvms.nursery.ledger.vault_fetch import FetchedVault
@@ -73,7 +73,7 @@ class Indexer:
     ws_urls: Sequence[str]
     programs: Programs
     progress: IndexerProgress
-    indexed: trio.MemorySendChannel[IndexedBatch]
+    indexed: trio.MemorySendChannel[Owners]
     outbox_wake: OutboxWakeup
     tvl_wake: TvlWakeup
     timelock_wake: TimelockWakeup
@@ -102,10 +102,7 @@ class Indexer:
             metrics=self.metrics,
         )
         self.backfill = Backfill(
-            database=self.database,
-            rpc=self.rpc,
-            program=self.programs.vault,
-            metrics=self.metrics,
+            database=self.database, rpc=self.rpc, program=self.programs.vault, metrics=self.metrics
         )
 
     async def run(self) -> None:
@@ -250,10 +247,10 @@ class Indexer:
     ) -> None:
         """Read batch after batch, up to the first transaction that the node does not have yet."""
         async with send:
-            reader = BatchReader(rpc=self.rpc, programs=self.programs)
             start, known = 0, dict[Pubkey, FetchedVault]()
             while start < len(gap):
-                batch = await reader.read(gap[start : start + self.batch_size], known)
+                page = gap[start : start + self.batch_size]
+                batch = await read_batch(self.rpc, self.programs, page, known)
                 if not batch.signatures:
                     return
                 start += len(batch.signatures)
@@ -262,22 +259,25 @@ class Indexer:
     async def _apply(self, cursor: Cursor | None, batch: Batch) -> Cursor | None:
         """Apply a batch and return the new cursor; None if another process has moved the cursor."""
         if batch.truncated is not None:
-            reconstructor = EventReconstructor(
-                database=self.database, programs=self.programs, metrics=self.metrics
+            batch = await reconstruct(
+                batch,
+                batch.truncated,
+                database=self.database,
+                programs=self.programs,
+                metrics=self.metrics,
             )
-            batch = await reconstructor.reconstruct(batch, batch.truncated)
         to = _cursor_after(self._program, cursor, batch.signatures)
         # Before the commit too: if this process is killed right after it, no old balance remains.
         await self.cache.forget(*(str(v.vault.owner) for v in batch.vaults if v.vault))
-        indexed = await apply_batch(self.database, batch, after=cursor, to=to)
-        if indexed is None:
+        owners = await apply_batch(self.database, batch, after=cursor, to=to)
+        if owners is None:
             return None
-        await self.cache.forget(*indexed.owners)
+        await self.cache.forget(*owners)
         self.outbox_wake.wake()
         self.tvl_wake.wake()
         if _holds_timelocks(batch):
             self.timelock_wake.wake()
-        await self.indexed.send(indexed)
+        await self.indexed.send(owners)
         return to
 
 

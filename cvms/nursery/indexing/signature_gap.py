@@ -51,29 +51,35 @@ async def list_signatures_since(
     )
     async for page in SignaturePages(get, page_size=page_size):
         check_order(newest_first[-1:] + page)
-        for info in page:
-            if cursor is not None and is_cursor(info, cursor):
-                check_unique(newest_first)
-                return newest_first[::-1]
-            newest_first.append(info)
+        after, reached = split_at_cursor(page, cursor)
+        newest_first += after
+        if reached:
+            break
         if len(newest_first) > longest:
             raise GapTooLong(f"more than {longest} transactions after {describe(cursor)}")
-    if cursor is not None:
-        raise CursorNotListed(f"the node's history does not reach {describe(cursor)}")
-    check_unique(newest_first)
+    else:
+        if cursor is not None:
+            raise CursorNotListed(f"the node's history does not reach {describe(cursor)}")
+    if len({info.signature for info in newest_first}) < len(newest_first):
+        raise GapNotClosed("the node lists a transaction twice")
     return newest_first[::-1]
 
 
-def is_cursor(info: SignatureInfo, cursor: Cursor) -> bool:
-    """Return whether this is the cursor's transaction.
+def split_at_cursor(
+    newest_first: Sequence[SignatureInfo], cursor: Cursor | None
+) -> tuple[Sequence[SignatureInfo], bool]:
+    """Return the transactions after the cursor, and whether its own is listed.
 
     Raises CursorNotListed if the cursor's transaction cannot follow in the list.
     """
-    if (info.signature, info.slot) == (cursor.signature, cursor.slot):
-        return True
-    if info.signature == cursor.signature or info.slot < cursor.slot:
-        raise CursorNotListed(f"the node does not have {describe(cursor)}")
-    return False
+    if cursor is None:
+        return newest_first, False
+    for index, info in enumerate(newest_first):
+        if (info.signature, info.slot) == (cursor.signature, cursor.slot):
+            return newest_first[:index], True
+        if info.signature == cursor.signature or info.slot < cursor.slot:
+            raise CursorNotListed(f"the node does not have {describe(cursor)}")
+    return newest_first, False
 
 
 def check_order(newest_first: Sequence[SignatureInfo]) -> None:
@@ -84,12 +90,6 @@ def check_order(newest_first: Sequence[SignatureInfo]) -> None:
                 f"the node lists {older.signature} of slot {older.slot} as older than one of slot "
                 f"{newer.slot}"
             )
-
-
-def check_unique(infos: Sequence[SignatureInfo]) -> None:
-    """Check that no transaction is listed twice. Raises GapNotClosed if one is."""
-    if len({info.signature for info in infos}) < len(infos):
-        raise GapNotClosed("the node lists a transaction twice")
 
 
 def describe(cursor: Cursor | None) -> str:

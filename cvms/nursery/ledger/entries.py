@@ -16,10 +16,7 @@ from cvms.store.vaults.history import HistoryRow, Kind
 
 @dataclass(frozen=True, slots=True)
 class LedgerEntry:
-    """One event as one owner sees it.
-
-    `balance_after` is the vault's total after it, None where the event does not hold it.
-    """
+    """One event as an owner sees it. `balance_after` is the vault's total if the event holds it."""
 
     kind: Kind
     owner: str
@@ -107,11 +104,6 @@ def event_vaults(event: Event) -> list[str]:
     """Return the vaults an event is about; none for the events of the vault authority."""
     names = ("vault", "from_vault", "to_vault")
     return [str(getattr(event, name)) for name in names if hasattr(event, name)]
-
-
-def event_owner(event: Event) -> str | None:
-    """Return the owner that an event names, if it names one."""
-    return str(event.owner) if hasattr(event, "owner") else None
 
 
 def event_data(event: Event) -> dict[str, Any]:

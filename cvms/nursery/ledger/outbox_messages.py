@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from cvms.chain.types import Commitment
-from cvms.nursery.ledger.vault_rows import balances
+from cvms.nursery.ledger.vault_rows import balances, same_balances
 from cvms.store.messaging.outbox import MessageType, OutboxMessage
 from cvms.store.messaging.topics import TOPIC_OF, Topic
 from cvms.store.vaults.history import HistoryRow
@@ -36,7 +36,18 @@ def event_message(
     )
 
 
-def balance_message(row: VaultRow, *, signature: str | None) -> OutboxMessage:
+def changed_balances(
+    rows: Iterable[tuple[VaultRow | None, VaultRow | None]], touched_by: Mapping[str, str] = {}
+) -> list[OutboxMessage]:
+    """Return messages of changed balances, from rows before and after, and signatures by owner."""
+    return [
+        balance_message(row, signature=touched_by.get(row.owner))
+        for before, row in rows
+        if row is not None and not same_balances(row, before)
+    ]
+
+
+def balance_message(row: VaultRow, *, signature: str | None = None) -> OutboxMessage:
     """Return the `vault_balance_update` of a vault's row."""
     return OutboxMessage(
         topic=Topic.BALANCE,

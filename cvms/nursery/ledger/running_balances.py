@@ -25,9 +25,8 @@ def extend_running_balances(
     added: dict[tuple[str, int], BalancePoint] = {}
     for line in lines:
         points = by_owner.setdefault(line.owner, {})
-        before = (
-            points[slot] if (slot := _last(points, line.slot)) is not None else zero_balance(line)
-        )
+        last = max((slot for slot in points if slot <= line.slot), default=None)
+        before = zero_balance(line) if last is None else points[last]
         if before.observed and before.slot == line.slot:
             continue
         points[line.slot] = added[line.owner, line.slot] = apply_entry(before, line)
@@ -62,10 +61,6 @@ def apply_entry(before: BalancePoint, line: HistoryRow) -> BalancePoint:
         block_time=line.block_time,
         observed=False,
     )
-
-
-def _last(points: Points, slot: int) -> int | None:
-    return max((known for known in points if known <= slot), default=None)
 
 
 def zero_balance(line: HistoryRow) -> BalancePoint:

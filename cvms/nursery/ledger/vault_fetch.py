@@ -18,10 +18,7 @@ log = structlog.get_logger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class FetchedVault:
-    """A vault's account as of `slot` (None if there is none), last touched by `signature`.
-
-    `slot` may be later than that of the transaction.
-    """
+    """A vault's account, if there is one, as of `slot`, at or after the slot of `signature`."""
 
     address: Pubkey
     vault: Vault | None

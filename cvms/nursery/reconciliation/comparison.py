@@ -51,10 +51,7 @@ class FieldDifference:
     def entry(
         self, chain: ExpectedState, ledger: VaultLedger, *, healed: bool, problem: str | None = None
     ) -> ReconciliationEntry:
-        """Return the entry for `reconciliation_logs`.
-
-        `problem` is the reason why the history could not be healed.
-        """
+        """Return the log entry. `problem` is why the history could not be healed."""
         unproven = problem is not None and not healed and self.heal == "history"
         return reconciliation_log.entry(
             vault=chain.row.vault,

@@ -146,10 +146,7 @@ class FullRebuild:
             cache=NoCache(),
         )
         finalizer = Finalizer(
-            database=self.scratch,
-            rpc=self.rpc,
-            forks=indexer.forks,
-            recheck=recheck,
+            database=self.scratch, rpc=self.rpc, forks=indexer.forks, recheck=recheck
         )
         await finalizer.run_once()
         self.report(RebuildProgress(target.slot, target.slot))
@@ -179,8 +176,8 @@ class FullRebuild:
             return await self._compare(conn, target, replace=replace)
 
     async def _compare(self, conn: Connection, cursor: Cursor, *, replace: bool) -> RebuildOutcome:
-        schema = await rebuild_schema.live_schema(conn)
-        comparison = TableComparison(conn, live=schema, slot=cursor.slot)
+        live = await rebuild_schema.live_schema(conn)
+        comparison = TableComparison(conn, live=live, slot=cursor.slot)
         await comparison.compare()
         if differing := await comparison.keys("vaults", MAX_VAULTS):
             await self._read_again(differing)
@@ -210,9 +207,8 @@ class FullRebuild:
             )
             async with self.scratch.transaction() as conn:
                 ledgers = await vault_ledger.read(conn, page)
-                rows = {owner: ledger.row for owner, ledger in ledgers.items()}
-                known = [each for each in readings if rows[each.owner] is not None]
-                expected = expected_states(known, rows, mint=self.programs.mint)
+                known = [each for each in readings if ledgers[each.owner].row is not None]
+                expected = expected_states(known, ledgers, mint=self.programs.mint)
                 await vault_writer.advance(conn, [e.row for e in expected], final=False)
 
     async def _moved(self, owners: list[str], cursor: Cursor) -> list[str]:
@@ -262,7 +258,7 @@ class FullRebuild:
                 "rows": {name: count for name, count in outcome.counts.items() if count},
             },
         )
-        await outbox.append(conn, [balance_message(row, signature=None) for row in rows])
+        await outbox.append(conn, [balance_message(row) for row in rows])
         await rebuild_schema.drop(conn)
 
     async def _cursor(self, database: Database) -> Cursor | None:

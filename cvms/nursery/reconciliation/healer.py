@@ -60,10 +60,7 @@ class Healer:
         return True
 
     async def reindex(self, owner: str, vault: str) -> str | None:
-        """Correct an owner's history; return the reason if that is impossible, else None.
-
-        Raises HistoryNotIndexed.
-        """
+        """Correct a history, or return why that is impossible. Raises HistoryNotIndexed."""
         try:
             await self.reindexer.reindex(Pubkey.from_string(vault), owner)
         except HistoryNotIndexed:
@@ -112,7 +109,7 @@ class Healer:
             await vault_writer.advance(conn, [chain.row])
             # The sums moved by the wrong row's amounts, which they may never have included.
             await aggregate_check.count_sizes(conn)
-            await outbox.append(conn, [balance_message(chain.row, signature=None)])
+            await outbox.append(conn, [balance_message(chain.row)])
         if any(each.field.startswith("balance_history") for each in found):
             await balance_history.observe(conn, [chain.row])
 

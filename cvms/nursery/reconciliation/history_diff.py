@@ -95,14 +95,10 @@ def _changed_slots(
     added: list[HistoryRow] = []
     for slot in sorted({*stored_by_slot, *chain_by_slot}):
         before, now = stored_by_slot.get(slot, []), chain_by_slot.get(slot, [])
-        if len(before) != len(now) or any(map(_differ, now, before)):
+        if list(map(_key, now)) != list(map(_key, before)) or any(map(_differing, now, before)):
             removed += before
             added += now
     return removed, added
-
-
-def _differ(chain: HistoryRow, stored: HistoryRow) -> bool:
-    return _key(chain) != _key(stored) or bool(_differing(chain, stored))
 
 
 def _changes(

@@ -56,12 +56,11 @@ class IndexStatus:
 
     def as_json(self) -> dict[str, Any]:
         """Return the status as JSON, with times in ISO 8601."""
-        index = {name: _plain(value) for name, value in asdict(self.index).items()}
+        status = _plain(asdict(self))
         return {
             "program": self.program,
-            **index,
-            "chain": None if self.chain is None else asdict(self.chain),
-            "chain_error": self.chain_error,
+            **status.pop("index"),
+            **status,
             "lag_slots": self.lag_slots,
             "following": self.following,
         }
@@ -72,17 +71,13 @@ async def read_status(database: Database, rpc: RpcClient, programs: Programs) ->
     async with database.dedicated() as conn:
         index = await index_status.read(conn, str(programs.vault))
     try:
-        chain = await _chain(rpc, programs, index)
+        confirmed = await rpc.get_slot(Commitment.CONFIRMED)
+        waiting, more = await _waiting(rpc, programs, index.signature)
+        finalized = await rpc.get_slot(Commitment.FINALIZED)
     except (ChainUnavailable, RpcError) as error:
         return IndexStatus(str(programs.vault), index, None, str(error))
+    chain = ChainState(confirmed, finalized, waiting, more)
     return IndexStatus(str(programs.vault), index, chain, None)
-
-
-async def _chain(rpc: RpcClient, programs: Programs, index: IndexState) -> ChainState:
-    confirmed = await rpc.get_slot(Commitment.CONFIRMED)
-    waiting, more = await _waiting(rpc, programs, index.signature)
-    finalized = await rpc.get_slot(Commitment.FINALIZED)
-    return ChainState(confirmed, finalized, waiting, more)
 
 
 async def _waiting(

@@ -8,7 +8,7 @@ and vaults that changed meanwhile are checked between two pages.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 import structlog
@@ -29,7 +29,6 @@ from cvms.nursery.reconciliation.comparison import ExpectedState, FieldDifferenc
 from cvms.nursery.reconciliation.healer import Healer, row_matches_history
 from cvms.nursery.reconciliation.vault_readings import (
     VAULTS_PER_CALL,
-    VaultReading,
     expected_states,
     read_vaults,
 )
@@ -93,14 +92,12 @@ class Reconciler:
             threshold=self.threshold,
             metrics=self.metrics,
         )
+        reindexer = Reindexer(
+            database=self.database, rpc=self.rpc, programs=self.programs, metrics=self.metrics
+        )
         self._healer = Healer(
             database=self.database,
-            reindexer=Reindexer(
-                database=self.database,
-                rpc=self.rpc,
-                programs=self.programs,
-                metrics=self.metrics,
-            ),
+            reindexer=reindexer,
             outbox_wake=self.outbox_wake,
             cache=self.cache,
             threshold=self.threshold,
@@ -171,7 +168,7 @@ class Reconciler:
                 self.rpc, self.programs, page, commitment=Commitment.CONFIRMED
             )
             ledgers = await self._read_ledgers(page)
-            for chain in self._expected(readings, ledgers):
+            for chain in expected_states(readings, ledgers, mint=self.programs.mint):
                 owner, ledger = chain.row.owner, ledgers[chain.row.owner]
                 if self._differences(chain, ledger):
                     attempts = 0 if row_matches_history(ledger) else self._attempts(owner) + 1
@@ -234,14 +231,10 @@ class Reconciler:
             return
         newest = max(self._slot(owner) for owner in owners)
         readings = await read_vaults(
-            self.rpc,
-            self.programs,
-            owners,
-            commitment=Commitment.FINALIZED,
-            at_least=newest,
+            self.rpc, self.programs, owners, commitment=Commitment.FINALIZED, at_least=newest
         )
         ledgers = await self._read_ledgers(owners)
-        expected = self._expected(readings, ledgers)
+        expected = expected_states(readings, ledgers, mint=self.programs.mint)
         for owner in {*owners}.difference(chain.row.owner for chain in expected):
             del self._pending[owner]  # there is neither an account nor a row
         for chain in expected:
@@ -267,12 +260,6 @@ class Reconciler:
     async def _read_ledgers(self, owners: Sequence[str]) -> dict[str, VaultLedger]:
         async with self.database.transaction(isolation=IsolationLevel.REPEATABLE_READ) as conn:
             return await vault_ledger.read(conn, owners)
-
-    def _expected(
-        self, readings: Sequence[VaultReading], ledgers: Mapping[str, VaultLedger]
-    ) -> list[ExpectedState]:
-        rows = {owner: ledger.row for owner, ledger in ledgers.items()}
-        return expected_states(readings, rows, mint=self.programs.mint)
 
     def _differences(self, chain: ExpectedState, ledger: VaultLedger) -> list[FieldDifference]:
         return differences(chain, ledger, threshold=self.threshold)

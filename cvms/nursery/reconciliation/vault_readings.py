@@ -16,7 +16,7 @@ from cvms.chain.types import Commitment, Programs, Slot
 from cvms.errors import DecodeError
 from cvms.nursery.ledger.vault_rows import vault_row_at
 from cvms.nursery.reconciliation.comparison import ExpectedState
-from cvms.store.vaults.vaults import VaultRow
+from cvms.store.reconciliation.vault_ledger import VaultLedger
 
 log = structlog.get_logger(__name__)
 
@@ -66,13 +66,13 @@ async def read_vaults(
 
 
 def expected_states(
-    readings: Sequence[VaultReading], rows: Mapping[str, VaultRow | None], *, mint: Pubkey
+    readings: Sequence[VaultReading], ledgers: Mapping[str, VaultLedger], *, mint: Pubkey
 ) -> list[ExpectedState]:
     """Return the state that each reading demands; none for a vault that has and needs no row."""
     states = []
     for reading in readings:
         at = reading.address, reading.vault, reading.slot
-        row = vault_row_at(*at, mint=str(mint), before=rows[reading.owner])
+        row = vault_row_at(*at, mint=str(mint), before=ledgers[reading.owner].row)
         if row is not None:
             states.append(ExpectedState(row, reading.vault, reading.tokens, reading.slot))
     return states

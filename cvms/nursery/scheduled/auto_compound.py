@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from operator import attrgetter
 
 import structlog
 import trio
@@ -63,8 +64,9 @@ class AutoCompounder:
     async def run_once(self) -> bool:
         """Continue the pass. Return False if it must wait because too much is in flight."""
         while self.pools and (page := await self._page()):
-            if not await self._has_room():
-                return False
+            async with self.database.connection() as conn:
+                if await operator_submissions.count_pending(conn, ACTION) >= MAX_PENDING:
+                    return False
             await self._compound(page)
             self._after = page[-1].owner
         self._after = ""
@@ -75,14 +77,10 @@ class AutoCompounder:
             return await yield_policies.to_compound(
                 conn,
                 yield_program=str(self.programs.yield_pool),
-                delegate=str(self.operator.address),
+                delegate=str(self.operator.key.address),
                 after=self._after,
                 limit=PAGE_SIZE,
             )
-
-    async def _has_room(self) -> bool:
-        async with self.database.connection() as conn:
-            return await operator_submissions.count_pending(conn, ACTION) < MAX_PENDING
 
     async def _compound(self, page: Sequence[YieldPolicy]) -> None:
         owners = [Pubkey.from_string(policy.owner) for policy in page]
@@ -91,7 +89,7 @@ class AutoCompounder:
             self.rpc, self.programs, pools=self.pools, owners=vaults
         )
         for policy, owner, vault in zip(page, owners, vaults, strict=True):
-            best = max(positions[vault], key=_claimable, default=None)
+            best = max(positions[vault], key=attrgetter("claimable"), default=None)
             if best is not None and best.claimable >= max(policy.min_amount, self.min_amount):
                 await self._submit(owner, best)
 
@@ -103,7 +101,7 @@ class AutoCompounder:
             owner=owner,
             pool=position.pool,
             amount=amount,
-            delegate=self.operator.address,
+            delegate=self.operator.key.address,
         )
         try:
             built = await self.operator.simulate(prepared)
@@ -126,8 +124,4 @@ class AutoCompounder:
                 amount=amount,
                 details={"yield_program": program, "pool": str(position.pool)},
             )
-        self.operator.wake()
-
-
-def _claimable(position: PoolPosition) -> int:
-    return position.claimable
+        self.operator.submit_wake.wake()

@@ -50,7 +50,8 @@ class TimelockReleaser:
 
         Return whether to run again soon, because some remain or too many are in flight.
         """
-        self._drop_expired_deferrals()
+        clock = trio.current_time()
+        self._deferred = {owner: until for owner, until in self._deferred.items() if until > clock}
         async with self.database.connection() as conn:
             room = MAX_PENDING - await operator_submissions.count_pending(conn, ACTION)
             if room <= 0:
@@ -77,7 +78,7 @@ class TimelockReleaser:
 
     async def _release(self, owners: Sequence[Pubkey]) -> None:
         """Submit one release of these vaults. If the program refuses it, submit each half alone."""
-        payer = self.operator.address
+        payer = self.operator.key.address
         prepared = await prepare_releases(self.rpc, self.programs, owners, payer=payer)
         try:
             built = await self.operator.simulate(prepared)
@@ -98,14 +99,10 @@ class TimelockReleaser:
                 conn, built, kind=ACTION, actor=ACTOR, owners=names
             )
         if recorded:
-            self.operator.wake()
+            self.operator.submit_wake.wake()
         else:
             for name in names:
                 self._defer(name)
 
     def _defer(self, owner: str) -> None:
         self._deferred[owner] = trio.current_time() + DEFERRAL_SECONDS
-
-    def _drop_expired_deferrals(self) -> None:
-        now = trio.current_time()
-        self._deferred = {owner: until for owner, until in self._deferred.items() if until > now}

@@ -1,7 +1,6 @@
-"""What the service submits of itself, signed by the operator alone, who pays for it.
+"""Submissions of the service itself, signed and paid by the operator alone.
 
-Like everything that is submitted it is written down before it is sent. What claims a vault is the
-submission: it is written down only while no other of its kind may land for that vault.
+Each is recorded before it is sent, and only while no other of its kind may land for the same vault.
 """
 
 from __future__ import annotations
@@ -12,7 +11,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import structlog
-from solders.pubkey import Pubkey
 
 from cvms.chain.rpc.rpc_client import RpcClient
 from cvms.chain.transactions.compute_budget import simulate_and_limit
@@ -28,7 +26,7 @@ from cvms.store.submissions import operator_submissions, submissions
 log = structlog.get_logger(__name__)
 
 UNIT_SPREAD = 1_000
-"""A transaction like an earlier one lands only once: different limits make them differ."""
+"""Random extra compute units, so that two otherwise equal transactions differ and both land."""
 
 
 @dataclass(slots=True, kw_only=True, eq=False)
@@ -40,12 +38,8 @@ class OperatorSubmitter:
     programs: Programs
     submit_wake: SubmitWakeup
 
-    @property
-    def address(self) -> Pubkey:
-        return self.key.address
-
     async def simulate(self, built: BuiltTransaction) -> BuiltTransaction:
-        """The transaction with the budget that its simulation asks for. Raises ProgramRefused."""
+        """Return the transaction with its simulated compute budget. Raises ProgramRefused."""
         return await simulate_and_limit(
             self.rpc,
             self.programs,
@@ -65,11 +59,11 @@ class OperatorSubmitter:
         amount: int | None = None,
         details: Mapping[str, Any] | None = None,
     ) -> bool:
-        """Sign and store it, and say so in the audit trail; False where another may land still, or
-        all that the operator pays in a day is spent.
+        """Sign, store and audit a transaction, so that the submitter sends it after the commit.
 
-        Last in its database transaction, after which `wake` says that there is something to send.
-        Raises NotSponsored for what breaks the policy of fees.
+        Return False if another one of this kind may still land for an owner, or the operator's
+        budget of the day is spent. Call it last in the database transaction. Raises NotSponsored
+        if it violates the fee policy.
         """
         if not await operator_submissions.has_no_pending(conn, kind, owners):
             return False
@@ -98,7 +92,7 @@ class OperatorSubmitter:
         """Sign, store and charge the transaction; return its signature."""
         signed = self.key.sign(unsigned(built.message), acts=True)
         alone = len(owners) == 1
-        owner = owners[0] if alone else str(self.address)
+        owner = owners[0] if alone else str(self.key.address)
         await submissions.record_signed(
             conn,
             message_hash=built.message_hash,
@@ -115,11 +109,7 @@ class OperatorSubmitter:
         await self.key.charge(conn, signed, owner=owner, scope=BudgetScope.ALL_OWNERS)
         return signed.signature
 
-    def wake(self) -> None:
-        """Have the submitter look."""
-        self.submit_wake.wake()
-
 
 def is_program_refusal(refused: ProgramRefused) -> bool:
-    """Whether a program said so, and not the chain: that the operator cannot pay, for one."""
+    """Return whether a program refused, not the chain, as when the operator cannot pay."""
     return refused.code is not None or bool(refused.logs)

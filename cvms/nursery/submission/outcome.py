@@ -46,22 +46,17 @@ def next_transition(
     """
     may_land = tips.confirmed.height <= row.last_valid_block_height
     if status is not None and status.commitment is Commitment.FINALIZED:
-        return _final(status)
+        state = State.FINALIZED if status.err is None else State.FAILED
+        return Transition(state, slot=status.slot, err=status.err)
     if not up_to_date:
         return Transition(may_land=may_land)  # nodes that are behind may lack its block
     if status is None:
         return _absent(row, tips, may_land=may_land)
     if status.commitment is Commitment.PROCESSED:
         # Its block may lose to a fork, so it has not landed; but it has left any other block.
-        return (
-            _back_to_submitted(row, may_land=may_land) if row.slot != status.slot else Transition()
-        )
+        left_its_block = row.slot != status.slot
+        return _back_to_submitted(row, may_land=may_land) if left_its_block else Transition()
     return _confirmed(row, status)
-
-
-def _final(status: SignatureStatus) -> Transition:
-    state = State.FINALIZED if status.err is None else State.FAILED
-    return Transition(state, slot=status.slot, err=status.err)
 
 
 def _confirmed(row: InFlight, status: SignatureStatus) -> Transition:

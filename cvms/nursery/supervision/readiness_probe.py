@@ -47,15 +47,12 @@ class ReadinessProbe:
                 ok = self.database.schema_ready
                 detail = "answers" if ok else "its schema is not applied yet"
                 if ok:
-                    await self._read_leader_report()
+                    # How far the indexer is, for when another replica runs it.
+                    async with self.database.connection() as conn:
+                        self._leader = await leader_lease.report(conn)
             except DatabaseUnavailable as error:
                 ok, detail = False, str(error)
         self.board.set_component("database", ok=ok, detail=detail)
-
-    async def _read_leader_report(self) -> None:
-        """Read how far the indexer is, for when another replica runs it."""
-        async with self.database.connection() as conn:
-            self._leader = await leader_lease.report(conn)
 
     async def _probe_chain(self) -> None:
         slot, detail = None, f"no answer within {TIMEOUT_SECONDS:g} s"

@@ -71,10 +71,7 @@ async def supervise(
 def periodic_task(
     board: StatusBoard, name: str, seconds: float, run_once: Callable[[], Awaitable[object]]
 ) -> tuple[str, Callable[[], Awaitable[None]]]:
-    """Return a name and the task that calls `run_once` every `seconds` until cancelled.
-
-    The task reports each return to the board.
-    """
+    """Return the task that calls `run_once` every `seconds` and reports it to the board."""
 
     async def run() -> None:
         while True:
@@ -115,7 +112,8 @@ class _Supervised:
     def _log_outage(self, error: Exception) -> None:
         """Log an outage once, however many runs it ends; a success in between ends the outage."""
         state = self.board.tasks[self.name]
-        outage = f"{_kinds(error)} since {state.last_success}"
+        kinds = sorted({type(leaf).__name__ for leaf in leaves(error)})
+        outage = f"{kinds} since {state.last_success}"
         if outage != self.outage:
             log.warning("task_interrupted_by_outage", task=self.name, reason=summary(error))
         self.outage = outage
@@ -124,10 +122,6 @@ class _Supervised:
 def summary(error: BaseException) -> str:
     """Return an error as one line; a group as all of its members."""
     return "; ".join(f"{type(leaf).__name__}: {leaf}" for leaf in leaves(error))
-
-
-def _kinds(error: BaseException) -> str:
-    return ",".join(sorted({type(leaf).__name__ for leaf in leaves(error)}))
 
 
 def _is_all(error: BaseException, *kinds: type[BaseException]) -> bool:

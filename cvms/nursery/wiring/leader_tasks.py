@@ -129,18 +129,17 @@ def _snapshot_writer(resources: Resources) -> SnapshotWriter:
 
 
 def _finalizer(resources: Resources, indexer: Indexer) -> Finalizer:
-    recheck = FinalizedRecheck(
-        database=resources.database,
-        rpc=resources.rpc,
-        programs=resources.programs,
-        outbox_wake=resources.outbox_wake,
-        cache=resources.cache,
-    )
     return Finalizer(
         database=resources.database,
         rpc=resources.rpc,
         forks=indexer.forks,
-        recheck=recheck,
+        recheck=FinalizedRecheck(
+            database=resources.database,
+            rpc=resources.rpc,
+            programs=resources.programs,
+            outbox_wake=resources.outbox_wake,
+            cache=resources.cache,
+        ),
     )
 
 

@@ -15,14 +15,10 @@ from cvms.store.alerts.lifecycle import alert_webhook
 
 def replica_tasks(resources: Resources) -> list[tuple[str, TaskFunction]]:
     """Build the tasks that need the database schema, with the names that the status board shows."""
+    board, balance = resources.board, _operator_balance(resources)
     return [
         ("broadcaster", _broadcaster(resources).run),
-        periodic_task(
-            resources.board,
-            "operator_balance",
-            BALANCE_SECONDS,
-            _operator_balance(resources).run_once,
-        ),
+        periodic_task(board, "operator_balance", BALANCE_SECONDS, balance.run_once),
         ("monitor", _monitor(resources).run),
     ]
 

@@ -14,7 +14,7 @@ from cvms.chain.rpc.rpc_client import RpcClient, open_rpc
 from cvms.chain.types import Slot
 from cvms.errors import GapNotClosed, RpcError
 from cvms.nursery.indexing.apply_batch import apply_batch
-from cvms.nursery.indexing.batch_reader import BatchReader
+from cvms.nursery.indexing.batch_reader import read_batch
 from cvms.nursery.indexing.signature_gap import list_signatures_since
 from cvms.store.index import cursor as cursors
 from cvms.store.index.cursor import Cursor
@@ -149,8 +149,7 @@ async def test_a_batch_waits_for_a_rollback_and_is_then_not_applied(
     gap = await list_signatures_since(
         world.rpc, world.programs.vault, cursor=cursor, at_least=Slot(0)
     )
-    reader = BatchReader(rpc=world.rpc, programs=world.programs)
-    batch = await reader.read(gap)
+    batch = await read_batch(world.rpc, world.programs, gap, {})
     to = Cursor(program, gap[-1].slot, gap[-1].signature, None)
     applied: list[object] = []
 

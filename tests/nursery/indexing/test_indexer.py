@@ -21,7 +21,7 @@ from cvms.chain.types import Commitment, Slot
 from cvms.dev.chain_setup import make_mint
 from cvms.errors import GapNotClosed
 from cvms.nursery.indexing.apply_batch import apply_batch
-from cvms.nursery.indexing.batch_reader import BatchReader
+from cvms.nursery.indexing.batch_reader import read_batch
 from cvms.nursery.indexing.signature_gap import list_signatures_since
 from cvms.nursery.supervision.readiness_probe import ReadinessProbe
 from cvms.store.analytics import event_counters
@@ -191,8 +191,7 @@ async def test_a_batch_is_not_applied_after_another_process_moved_the_cursor(wor
     gap = await list_signatures_since(
         world.rpc, world.programs.vault, cursor=None, at_least=Slot(0)
     )
-    reader = BatchReader(rpc=world.rpc, programs=world.programs)
-    batch = await reader.read(gap)
+    batch = await read_batch(world.rpc, world.programs, gap, {})
     await world.indexer().catch_up()
     cursor, messages = await world.cursor(), await world.outbox()
     late = Cursor(str(world.programs.vault), gap[-1].slot, "another", None)
