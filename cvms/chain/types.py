@@ -25,15 +25,9 @@ class Account:
 
 
 VAULT_PROGRAM = "5qgA2qcz6zXYiJJkomV1LJv8UhKueyNsqeCWJd6jC9pT"
-
-
 POSITION_MANAGER_PROGRAM = "EMHew6227FX9PUhDGKwc8FHsEASZf5Fd4GWryuEXokT"
-
-
 # SHA-256 of "cvms yield pool". It is off the curve, so nobody can have its private key.
 YIELD_POOL_PROGRAM = "2Q32QtPxmEpJYFvXevzf3VmN75BNcW16vThwcoAWkmjj"
-
-
 USDT_MINT = "4QHVBbG3H8kbwvcSwPnze3sC91kdeYWxNf8S5hkZ9nbZ"
 
 

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from cvms.nursery.reconciliation.full_rebuild import RebuildOutcome, RebuildProgress
     from cvms.nursery.reconciliation.index_status import IndexStatus
 
-STATUS = """\
+STATUS_HELP = """\
 Print the indexer's status: the last applied transaction, the slot up to which the index is
 complete, the lag behind the chain, the number of waiting transactions, the events that are not
 final yet, and the last error. It reads the database and the chain; no server needs to run.
@@ -28,7 +28,7 @@ Exit status: 0 if the chain lists the last applied transaction, so that nothing 
 large the lag is; 1 if it does not, or the chain is unavailable; 2 for a bad setting.
 """
 
-REBUILD = """\
+REBUILD_HELP = """\
 Build the tables of the index a second time, from the program's first transaction up to the last
 applied one, and compare them with the live tables: events, history, vaults, past balances, totals,
 flows, value locked, sums by size, offsets and mints. Ids, recording times and commitments are not
@@ -50,34 +50,7 @@ database failed; 2 for a bad setting.
 """
 
 
-def add_index_commands(index: argparse.ArgumentParser) -> None:
-    """Add `status` and `rebuild` to `cvms index`."""
-    commands = index.add_subparsers(required=True, metavar="command")
-    status = _command(commands, "status", "print the indexer's status", STATUS)
-    status.add_argument("--json", action="store_true", help="print one JSON object")
-    status.set_defaults(run=_status)
-
-    rebuild = _command(
-        commands, "rebuild", "rebuild the index from the chain, and compare", REBUILD
-    )
-    rebuild.add_argument(
-        "--replace", action="store_true", help="write the differences into the live tables"
-    )
-    rebuild.add_argument(
-        "--fresh", action="store_true", help="drop the copy of an earlier rebuild, and start over"
-    )
-    rebuild.add_argument(
-        "--show",
-        type=_count,
-        default=10,
-        metavar="N",
-        help="differing rows to print of each table (%(default)s)",
-    )
-    rebuild.add_argument("--json", action="store_true", help="print one JSON object")
-    rebuild.set_defaults(run=_rebuild)
-
-
-def _status(options: argparse.Namespace) -> int:
+def cmd_index_status(options: argparse.Namespace) -> int:
     from cvms.chain.rpc.rpc_client import open_rpc  # noqa: PLC0415
     from cvms.nursery.reconciliation.index_status import read_status  # noqa: PLC0415
     from cvms.store.postgres.database import open_database  # noqa: PLC0415
@@ -98,7 +71,7 @@ def _status(options: argparse.Namespace) -> int:
     return 0 if status.following else 1
 
 
-def _rebuild(options: argparse.Namespace) -> int:
+def cmd_index_rebuild(options: argparse.Namespace) -> int:
     from cvms.chain.rpc.rpc_client import open_rpc  # noqa: PLC0415
     from cvms.nursery.reconciliation.full_rebuild import open_rebuild  # noqa: PLC0415
 
@@ -230,24 +203,3 @@ def _failed(*errors: BaseException) -> int:
     for error in errors:
         print(f"cvms: {error}", file=sys.stderr)
     return 1
-
-
-def _command(
-    commands: argparse._SubParsersAction[argparse.ArgumentParser],
-    name: str,
-    text: str,
-    description: str,
-) -> argparse.ArgumentParser:
-    return commands.add_parser(
-        name,
-        help=text,
-        description=description,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-
-
-def _count(text: str) -> int:
-    count = int(text)
-    if not 0 <= count <= 1000:
-        raise argparse.ArgumentTypeError(f"{text} is not a number of rows (0 to 1000)")
-    return count

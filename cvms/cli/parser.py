@@ -21,7 +21,12 @@ from cvms.cli.commands import (
     cmd_serve,
     cmd_token,
 )
-from cvms.cli.index import add_index_commands
+from cvms.cli.index import (
+    REBUILD_HELP,
+    STATUS_HELP,
+    cmd_index_rebuild,
+    cmd_index_status,
+)
 
 _LOCALNET_PORT = "RPC port of the local chain; PubSub has the next one"
 Number = TypeVar("Number", int, float)
@@ -44,7 +49,7 @@ def build_parser() -> argparse.ArgumentParser:
     audits = audit.add_subparsers(required=True, metavar="command")
     verify = _add_command(audits, "verify", "check that no entry was changed or removed")
     verify.set_defaults(run=cmd_audit_verify)
-    add_index_commands(_add_command(commands, "index", "inspect and rebuild the index"))
+    _add_index(_add_command(commands, "index", "inspect and rebuild the index"))
     reseal = _add_command(
         commands, "reseal", "encrypt every secret again with the first of DATA_ENCRYPTION_KEYS"
     )
@@ -141,8 +146,38 @@ def _add_token(commands: Commands) -> None:
     token.set_defaults(run=cmd_token)
 
 
-def _add_command(commands: Commands, name: str, text: str) -> argparse.ArgumentParser:
-    return commands.add_parser(name, help=text, description=f"{text[0].upper()}{text[1:]}.")
+def _add_index(index: argparse.ArgumentParser) -> None:
+    commands = index.add_subparsers(required=True, metavar="command")
+    status = _add_command(commands, "status", "print the indexer's status", STATUS_HELP)
+    status.add_argument("--json", action="store_true", help="print one JSON object")
+    status.set_defaults(run=cmd_index_status)
+
+    rebuild = _add_command(
+        commands, "rebuild", "rebuild the index from the chain, and compare", REBUILD_HELP
+    )
+    rebuild.add_argument(
+        "--replace", action="store_true", help="write the differences into the live tables"
+    )
+    rebuild.add_argument(
+        "--fresh", action="store_true", help="drop the copy of an earlier rebuild, and start over"
+    )
+    rebuild.add_argument(
+        "--show",
+        type=_number(int, lambda count: 0 <= count <= 1000, "a number of rows (0 to 1000)"),
+        default=10,
+        metavar="N",
+        help="differing rows to print of each table (%(default)s)",
+    )
+    rebuild.add_argument("--json", action="store_true", help="print one JSON object")
+    rebuild.set_defaults(run=cmd_index_rebuild)
+
+
+def _add_command(
+    commands: Commands, name: str, text: str, description: str | None = None
+) -> argparse.ArgumentParser:
+    formatter = argparse.RawDescriptionHelpFormatter if description else argparse.HelpFormatter
+    description = description or f"{text[0].upper()}{text[1:]}."
+    return commands.add_parser(name, help=text, description=description, formatter_class=formatter)
 
 
 def _add_port(

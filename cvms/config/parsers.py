@@ -19,6 +19,15 @@ T = TypeVar("T")
 Network = IPv4Network | IPv6Network
 
 
+def _text(is_valid: Callable[[str], object]) -> Callable[[str], str]:
+    def parse(raw: str) -> str:
+        if not is_valid(raw):
+            raise ValueError
+        return raw
+
+    return parse
+
+
 def integer(minimum: int = 0, maximum: int = 2**63 - 1) -> Callable[[str], int]:
     def parse(raw: str) -> int:
         number = int(raw)
@@ -30,30 +39,15 @@ def integer(minimum: int = 0, maximum: int = 2**63 - 1) -> Callable[[str], int]:
 
 
 def one_of(*choices: str) -> Callable[[str], str]:
-    def parse(raw: str) -> str:
-        if raw not in choices:
-            raise ValueError
-        return raw
-
-    return parse
+    return _text(lambda raw: raw in choices)
 
 
 def prefixed(*prefixes: str) -> Callable[[str], str]:
-    def parse(raw: str) -> str:
-        if not raw.startswith(prefixes):
-            raise ValueError
-        return raw
-
-    return parse
+    return _text(lambda raw: raw.startswith(prefixes))
 
 
 def matching(pattern: str) -> Callable[[str], str]:
-    def parse(raw: str) -> str:
-        if not re.fullmatch(pattern, raw):
-            raise ValueError
-        return raw
-
-    return parse
+    return _text(re.compile(pattern).fullmatch)
 
 
 def optional(parse: Callable[[str], T]) -> Callable[[str], T | None]:
@@ -95,14 +89,12 @@ def switch(raw: str) -> bool:
 
 
 def urls(*schemes: str) -> Callable[[str], tuple[str, ...]]:
-    def url(raw: str) -> str:
+    def is_valid(raw: str) -> bool:
         parts = urlsplit(raw)
-        if parts.scheme not in schemes or not parts.hostname:
-            raise ValueError
-        return raw
+        return parts.scheme in schemes and bool(parts.hostname)
 
     def parse(raw: str) -> tuple[str, ...]:
-        parsed = comma_separated(url)(raw)
+        parsed = comma_separated(_text(is_valid))(raw)
         if not parsed:
             raise ValueError
         return parsed

@@ -17,7 +17,8 @@ from cvms.chain.program.events.events import DepositEvent, WithdrawEvent
 from cvms.chain.program.events.log_parser import parse_events
 from cvms.chain.program.events.touched_vaults import touched_vaults
 from cvms.chain.pubsub.log_subscription import LogNotice, LogsSubscribed, watch_logs
-from cvms.chain.rpc.rpc_client import RpcClient, TransactionRecord, open_rpc
+from cvms.chain.rpc.responses import TransactionRecord
+from cvms.chain.rpc.rpc_client import RpcClient, open_rpc
 from cvms.chain.rpc.transport.endpoint_pool import FAILURES_BEFORE_DOWN
 from cvms.chain.transactions.compute_budget import simulate_and_limit
 from cvms.chain.transactions.vault_builders import (

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -118,20 +119,25 @@ def read_vault(account: Account | None, programs: Programs) -> Vault | None:
 
     Raises DecodeError when another program owns the account, or its data are not a vault.
     """
-    owned = owned_by(account, programs.vault)
-    return None if owned is None else decode_vault(owned.data)
+    return read_account(account, programs.vault, decode_vault)
 
 
 def read_vault_authority(account: Account | None, programs: Programs) -> VaultAuthority | None:
     """Return the vault authority; as `read_vault`."""
-    owned = owned_by(account, programs.vault)
-    return None if owned is None else decode_vault_authority(owned.data)
+    return read_account(account, programs.vault, decode_vault_authority)
 
 
 def read_token_account(account: Account | None) -> SplTokenAccount | None:
     """Return the SPL token account; as `read_vault`."""
-    owned = owned_by(account, TOKEN_PROGRAM_ID)
-    return None if owned is None else decode_token_account(owned.data)
+    return read_account(account, TOKEN_PROGRAM_ID, decode_token_account)
+
+
+def read_account(
+    account: Account | None, program: Pubkey, decode: Callable[[bytes], T]
+) -> T | None:
+    """Return the decoded account of a program; as `read_vault`."""
+    owned = owned_by(account, program)
+    return None if owned is None else decode(owned.data)
 
 
 def owned_by(account: Account | None, program: Pubkey) -> Account | None:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 
 from solders.pubkey import Pubkey
 
 from cvms.chain import borsh
 from cvms.chain.borsh import I64, U8, U32, U64, U128
-from cvms.chain.program.accounts import decode_account, owned_by
+from cvms.chain.program.accounts import decode_account, read_account
 from cvms.chain.types import Account, Programs
 
 BASIS_POINTS = 10_000
@@ -71,18 +72,14 @@ def read_pool(account: Account | None, programs: Programs) -> YieldPoolAccount |
 
     Raises DecodeError when another program owns the account, or its data are not a pool.
     """
-    owned = owned_by(account, programs.yield_pool)
-    if owned is None:
-        return None
-    return decode_account(YieldPoolAccount, POOL_DISCRIMINATOR, owned.data)
+    decode = partial(decode_account, YieldPoolAccount, POOL_DISCRIMINATOR)
+    return read_account(account, programs.yield_pool, decode)
 
 
 def read_position(account: Account | None, programs: Programs) -> YieldPositionAccount | None:
     """Return the position in an account; as `read_pool`."""
-    owned = owned_by(account, programs.yield_pool)
-    if owned is None:
-        return None
-    return decode_account(YieldPositionAccount, POSITION_DISCRIMINATOR, owned.data)
+    decode = partial(decode_account, YieldPositionAccount, POSITION_DISCRIMINATOR)
+    return read_account(account, programs.yield_pool, decode)
 
 
 def claimable(pool: YieldPoolAccount, position: YieldPositionAccount, *, now: int) -> int:

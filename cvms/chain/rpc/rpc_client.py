@@ -40,20 +40,6 @@ from cvms.chain.types import Account, BlockHeight, Commitment, Lamports, Slot
 from cvms.errors import RpcError
 from cvms.metrics import Metrics
 
-__all__ = [
-    "AccountsAt",
-    "EndpointReply",
-    "EndpointState",
-    "LatestBlockhash",
-    "RpcClient",
-    "SignatureInfo",
-    "SignatureStatus",
-    "Simulation",
-    "StatusesAt",
-    "TransactionRecord",
-    "open_rpc",
-]
-
 GRACE_SECONDS = 0.5  # for the other endpoints, once one has accepted a transaction
 MAX_TRANSACTION_VERSION = 1  # a node returns an error for a transaction of a later version
 

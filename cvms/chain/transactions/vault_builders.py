@@ -55,10 +55,10 @@ async def prepare_deposit(
     fee_payer: Pubkey,
 ) -> BuiltTransaction:
     """Build a transfer of the authority's tokens into the owner's vault."""
-    [account] = await _fetch(rpc, [vault_address(programs, owner)])
-    _vault(account, programs, owner)
     instruction = instructions.deposit(programs, authority=authority, owner=owner, amount=amount)
-    return await _build(rpc, instruction, fee_payer)
+    return await prepare_on_vault(
+        rpc, programs, owner=owner, instruction=instruction, fee_payer=fee_payer
+    )
 
 
 async def prepare_withdraw(

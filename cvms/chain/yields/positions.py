@@ -51,21 +51,8 @@ async def read_positions(
     is the vault account. Raises DecodeError for an invalid position, reserve or clock, and what
     `rpc` raises.
     """
-    addresses = [CLOCK]
-    for pool in pools:
-        position = position_address(programs, pool=pool, owner=owner)
-        addresses += [pool, position, reserve_address(programs, pool)]
-    found = await rpc.get_accounts(addresses, commitment=Commitment.CONFIRMED)
-    now = time_in(found.accounts[0])
-    positions = []
-    for index, address in enumerate(pools):
-        account, position_account, reserve = found.accounts[1 + 3 * index : 4 + 3 * index]
-        pool_state = _pool(account, programs)
-        if pool_state is not None:
-            positions.append(
-                _position(address, pool_state, position_account, reserve, programs, now=now)
-            )
-    return found.slot, positions
+    slot, positions = await _read(rpc, programs, pools, [owner])
+    return slot, positions[owner]
 
 
 async def read_positions_of(
@@ -75,6 +62,13 @@ async def read_positions_of(
 
     More than ACCOUNTS_PER_CALL accounts may not all be of one slot.
     """
+    _, positions = await _read(rpc, programs, pools, owners)
+    return positions
+
+
+async def _read(
+    rpc: RpcClient, programs: Programs, pools: Sequence[Pubkey], owners: Sequence[Pubkey]
+) -> tuple[Slot, dict[Pubkey, list[PoolPosition]]]:
     addresses = [CLOCK, *pools, *(reserve_address(programs, pool) for pool in pools)]
     for owner in owners:
         addresses += [position_address(programs, pool=pool, owner=owner) for pool in pools]
@@ -82,7 +76,7 @@ async def read_positions_of(
     now, rest, count = time_in(found.accounts[0]), found.accounts[1:], len(pools)
     states = [_pool(account, programs) for account in rest[:count]]
     reserves, positions = rest[count : 2 * count], rest[2 * count :]
-    return {
+    return found.slot, {
         owner: [
             _position(pool, state, position, reserve, programs, now=now)
             for pool, state, reserve, position in zip(

@@ -41,63 +41,54 @@ WHERE nspname = %(schema)s
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """How a table is compared and replaced.
+    """How a table is compared and replaced: expressions over its rows, called `line`.
 
-    `rows` selects the key, content and unit of each row of the schema {s}, up to the slot %(slot)s
-    in tables that depend on it. `unit` is the same unit as an expression over the table itself.
-    `columns` are copied, in the order `order`.
+    `columns` are copied, in the order `order`. `rows` is what is compared, by default the table of
+    the schema {s}; it may depend on the slot %(slot)s. `unit` is by default `key`.
     """
 
     name: LiteralString
-    rows: LiteralString
-    unit: LiteralString
+    key: LiteralString
     columns: Sequence[str]
+    unit: LiteralString = ""
+    content: LiteralString = "to_jsonb(line)"
+    rows: LiteralString = "{s}.{table}"
+    where: LiteralString = "TRUE"
     order: LiteralString = "1"
 
 
 TABLES = (
     Table(
         "chain_events",
-        """
-        SELECT concat_ws(' ', signature, instruction_index, ordinal) AS key,
-               concat_ws(' ', signature, instruction_index, ordinal) AS unit,
-               to_jsonb(line) - 'recorded_at' - 'commitment' AS content
-        FROM {s}.chain_events AS line
-        """,
-        "concat_ws(' ', signature, instruction_index, ordinal)",
-        columns(EventRow),
+        key="concat_ws(' ', signature, instruction_index, ordinal)",
+        content="to_jsonb(line) - 'recorded_at' - 'commitment'",
+        columns=columns(EventRow),
     ),
     Table(
         "transactions",
-        """
-        SELECT concat_ws(' ', signature, instruction_index, ordinal, owner, kind) AS key,
-               concat_ws(' ', owner, slot) AS unit,
-               (to_jsonb(line) - 'id' - 'commitment') || jsonb_build_object(
-                   'place', row_number() OVER (PARTITION BY owner, slot ORDER BY id)
-               ) AS content
-        FROM {s}.transactions AS line
+        key="concat_ws(' ', signature, instruction_index, ordinal, owner, kind)",
+        unit="concat_ws(' ', owner, slot)",
+        content="""
+            (to_jsonb(line) - 'id' - 'commitment') || jsonb_build_object(
+                'place', row_number() OVER (PARTITION BY owner, slot ORDER BY id)
+            )
         """,
-        "concat_ws(' ', owner, slot)",
-        columns(HistoryRow, without={"id"}),
+        columns=columns(HistoryRow, without={"id"}),
         order="slot, id",  # ids follow the chain's order within a slot
     ),
     Table(
         "vaults",
-        """
-        SELECT owner AS key, owner AS unit,
-               to_jsonb(line) - 'slot' - 'updated_at' - 'settled_slot' AS content
-        FROM {s}.vaults AS line
-        """,
-        "owner",
-        columns(VaultRow, without={"updated_at"}),
+        key="owner",
+        content="to_jsonb(line) - 'slot' - 'updated_at' - 'settled_slot'",
+        columns=columns(VaultRow, without={"updated_at"}),
     ),
     # Accounts are read at different moments, so only points with a change are compared.
     Table(
         "balance_history",
-        """
-        SELECT concat_ws(' ', owner, slot) AS key, owner AS unit,
-               to_jsonb(line) - 'moved' AS content
-        FROM (
+        key="concat_ws(' ', owner, slot)",
+        unit="owner",
+        content="to_jsonb(line) - 'moved'",
+        rows="""(
             SELECT owner, slot, vault, total, available, locked, timelocked, yield_deposited,
                    (total, available, locked, timelocked, yield_deposited) IS DISTINCT FROM
                    (
@@ -107,65 +98,34 @@ TABLES = (
                        lag(timelocked, 1, 0::BIGINT) OVER before,
                        lag(yield_deposited, 1, 0::BIGINT) OVER before
                    ) AS moved
-            FROM {s}.balance_history
+            FROM {s}.{table}
             WINDOW before AS (PARTITION BY owner ORDER BY slot)
-        ) AS line
-        WHERE moved
-          AND slot <= %(slot)s
-        """,
-        "owner",
-        columns(BalancePoint),
+        )""",
+        where="moved AND slot <= %(slot)s",
+        columns=columns(BalancePoint),
     ),
-    Table(
-        "event_totals",
-        """
-        SELECT kind AS key, kind AS unit, to_jsonb(line) AS content
-        FROM {s}.event_totals AS line
-        WHERE count <> 0
-        """,
-        "kind",
-        ["kind", "count", "amount"],
-    ),
+    Table("event_totals", key="kind", where="count <> 0", columns=["kind", "count", "amount"]),
     Table(
         "flows",
-        """
-        SELECT concat_ws(' ', bucket, start, kind) AS key,
-               concat_ws(' ', bucket, start, kind) AS unit, to_jsonb(line) AS content
-        FROM {s}.flows AS line
-        WHERE count <> 0
-        """,
-        "concat_ws(' ', bucket, start, kind)",
-        ["bucket", "start", "kind", "count", "amount"],
+        key="concat_ws(' ', bucket, start, kind)",
+        where="count <> 0",
+        columns=["bucket", "start", "kind", "count", "amount"],
     ),
-    Table(
-        "tvl_hours",
-        """
-        SELECT hour::TEXT AS key, hour::TEXT AS unit, to_jsonb(line) AS content
-        FROM {s}.tvl_hours AS line
-        """,
-        "hour::TEXT",
-        ["hour", "tvl"],
-    ),
+    Table("tvl_hours", key="hour::TEXT", columns=["hour", "tvl"]),
     Table(
         "account_offsets",
-        """
-        SELECT owner AS key, owner AS unit, to_jsonb(line) AS content
-        FROM {s}.account_offsets AS line
-        WHERE (deposited, withdrawn) <> (0, 0)
-        """,
-        "owner",
-        ["owner", "deposited", "withdrawn"],
+        key="owner",
+        where="(deposited, withdrawn) <> (0, 0)",
+        columns=["owner", "deposited", "withdrawn"],
     ),
-    Table(
-        "vault_mints",
-        """
-        SELECT vault AS key, vault AS unit, to_jsonb(line) AS content
-        FROM {s}.vault_mints AS line
-        """,
-        "vault",
-        columns(VaultMint),
-    ),
+    Table("vault_mints", key="vault", columns=columns(VaultMint)),
 )
+
+ROWS = """
+SELECT {key} AS key, {unit} AS unit, {content} AS content
+FROM {rows} AS line
+WHERE {where}
+"""
 
 DIFFERING = """
 CREATE TEMPORARY TABLE {differing} ON COMMIT DROP AS
@@ -319,12 +279,22 @@ class TableComparison:
             live=live,
             built=built,
             table=sql.Identifier(table.name),
-            unit=sql.SQL(table.unit),
+            unit=sql.SQL(table.unit or table.key),
             columns=sql.SQL(", ").join(map(sql.Identifier, table.columns)),
             order=sql.SQL(table.order),
-            live_rows=sql.SQL(table.rows).format(s=live),
-            built_rows=sql.SQL(table.rows).format(s=built),
+            live_rows=_rows(table, live),
+            built_rows=_rows(table, built),
         )
+
+
+def _rows(table: Table, schema: sql.Identifier) -> sql.Composed:
+    return sql.SQL(ROWS).format(
+        key=sql.SQL(table.key),
+        unit=sql.SQL(table.unit or table.key),
+        content=sql.SQL(table.content),
+        rows=sql.SQL(table.rows).format(s=schema, table=sql.Identifier(table.name)),
+        where=sql.SQL(table.where),
+    )
 
 
 def _table(name: str) -> Table:

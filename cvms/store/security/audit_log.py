@@ -51,16 +51,11 @@ class _Head:
 
 HASHED = columns(AuditRow, without={"hash"})
 
-HEAD_FOR_UPDATE = """
-SELECT id, hash, clock_timestamp() AS at
-FROM audit_head
-FOR UPDATE
-"""
-
 HEAD = """
 SELECT id, hash, clock_timestamp() AS at
 FROM audit_head
 """
+HEAD_FOR_UPDATE = f"{HEAD}FOR UPDATE"
 
 APPEND = """
 WITH head AS (

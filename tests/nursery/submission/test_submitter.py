@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 import trio
 
-from cvms.chain.rpc.rpc_client import RpcClient, TransactionRecord
+from cvms.chain.rpc.responses import TransactionRecord
+from cvms.chain.rpc.rpc_client import RpcClient
 from cvms.chain.types import Commitment
 from cvms.errors import ChainTimeout, ChainUnavailable
 from cvms.localnet.node.faults import Cut, Fail

@@ -15,7 +15,8 @@ from solders.keypair import Keypair
 from solders.message import MessageV0
 from solders.transaction import VersionedTransaction
 
-from cvms.chain.rpc.rpc_client import RpcClient, StatusesAt
+from cvms.chain.rpc.responses import StatusesAt
+from cvms.chain.rpc.rpc_client import RpcClient
 from cvms.chain.transactions.versioned import message_hash, message_of, signature_of
 from cvms.chain.types import Commitment, Slot
 from cvms.errors import ChainUnavailable, RpcError

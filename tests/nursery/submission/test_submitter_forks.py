@@ -10,7 +10,8 @@ import trio
 from solders.keypair import Keypair
 
 from cvms import localnet
-from cvms.chain.rpc.rpc_client import RpcClient, StatusesAt, open_rpc
+from cvms.chain.rpc.responses import StatusesAt
+from cvms.chain.rpc.rpc_client import RpcClient, open_rpc
 from cvms.chain.types import Commitment, Slot
 from cvms.errors import ChainUnavailable
 from cvms.localnet.node.faults import SendFaults

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import partial
 
 from cvms.chain.rpc.transport.endpoint_pool import Endpoint, EndpointPool
 from cvms.metrics import Metrics
@@ -43,10 +42,14 @@ def summary(endpoints: Sequence[EndpointState]) -> str:
 def show_endpoints(pool: EndpointPool, metrics: Metrics) -> None:
     """Set up gauges that read the pool when they are collected, so that calls pay nothing."""
     for each in pool.all():
-        up, slot, latency = (partial(read, pool, each) for read in (_up, _slot, _latency))
-        metrics.rpc_endpoint_up.labels(each.host).set_function(up)
-        metrics.rpc_endpoint_slot.labels(each.host).set_function(slot)
-        metrics.rpc_endpoint_latency.labels(each.host).set_function(latency)
+        _show_endpoint(pool, each, metrics)
+
+
+def _show_endpoint(pool: EndpointPool, endpoint: Endpoint, metrics: Metrics) -> None:
+    host = endpoint.host
+    metrics.rpc_endpoint_up.labels(host).set_function(lambda: float(pool.is_up(endpoint)))
+    metrics.rpc_endpoint_slot.labels(host).set_function(lambda: endpoint.slot)
+    metrics.rpc_endpoint_latency.labels(host).set_function(lambda: endpoint.latency or 0.0)
 
 
 def _detail(pool: EndpointPool, endpoint: Endpoint) -> str:
@@ -62,15 +65,3 @@ def _detail(pool: EndpointPool, endpoint: Endpoint) -> str:
     if endpoint.lagging:
         return f"is behind, at slot {endpoint.slot}"
     return f"answers, at slot {endpoint.slot}" if endpoint.slot else "is not asked yet"
-
-
-def _up(pool: EndpointPool, endpoint: Endpoint) -> float:
-    return float(pool.is_up(endpoint))
-
-
-def _slot(pool: EndpointPool, endpoint: Endpoint) -> float:
-    return endpoint.slot
-
-
-def _latency(pool: EndpointPool, endpoint: Endpoint) -> float:
-    return endpoint.latency or 0.0

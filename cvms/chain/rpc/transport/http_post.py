@@ -79,14 +79,6 @@ class _Body(httpx.AsyncByteStream):
     """Request body. httpx's own is an async generator, which a cancelled request would abandon."""
 
     def __init__(self, content: bytes) -> None:
-        self._content = content
-
-    def __aiter__(self) -> AsyncIterator[bytes]:
-        return _Once(self._content)
-
-
-class _Once:
-    def __init__(self, content: bytes) -> None:
         self._parts = [content]
 
     def __aiter__(self) -> AsyncIterator[bytes]:
