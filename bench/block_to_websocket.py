@@ -41,7 +41,7 @@ OWNERS = 100
 WARM_UP_SECONDS = 3.0
 WANTED_P95_SECONDS = 1.0
 LAST_SECONDS = 20.0
-"""How long to wait for the last events."""
+"""Longest wait for the last events."""
 
 
 @dataclass(slots=True)

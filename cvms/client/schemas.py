@@ -175,7 +175,7 @@ class SecondFactor(msgspec.Struct, frozen=True):
 
 
 class SecondFactorStatus(msgspec.Struct, frozen=True):
-    """Whether and since when withdrawals need a code, and the number of unused recovery codes."""
+    """State of the second factor, and the number of unused recovery codes."""
 
     enabled: bool
     since: datetime | None
@@ -183,7 +183,7 @@ class SecondFactorStatus(msgspec.Struct, frozen=True):
 
 
 class YieldPolicy(msgspec.Struct, frozen=True, kw_only=True):
-    """Whether the service compounds a vault's yield of a program, from `min_amount` on."""
+    """Policy by which the service compounds a vault's yield, from `min_amount` on."""
 
     yield_program: str
     auto_compound: bool

@@ -51,7 +51,7 @@ class RateLimit(msgspec.Struct, frozen=True):
 
 
 class VaultConfig(msgspec.Struct, frozen=True):
-    """Who may act for a vault, and its limits."""
+    """Signers, delegates and limits of a vault."""
 
     owner: str
     vault: str

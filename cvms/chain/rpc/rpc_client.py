@@ -50,10 +50,7 @@ Options = dict[str, Any]
 async def open_rpc(
     urls: Sequence[str], *, timeout: float = 5.0, metrics: Metrics | None = None
 ) -> AsyncIterator[RpcClient]:
-    """Open a client of these endpoints. `timeout` bounds each request in seconds, retries included.
-
-    Raises ConfigurationError for an invalid URL.
-    """
+    """Open a client. `timeout` bounds a request and its retries. Raises ConfigurationError."""
     async with open_transport(urls, timeout=timeout, metrics=metrics) as transport:
         yield RpcClient(transport)
 

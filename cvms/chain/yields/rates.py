@@ -51,7 +51,7 @@ class RateRefused(CvmsError):
 
 @dataclass(frozen=True, slots=True)
 class Convention:
-    """How an APR becomes an APY: interest compounds `periods` times a year; 1 means never."""
+    """Conversion of an APR to an APY: interest compounds `periods` times a year; 1 means never."""
 
     word: str
     sentence: str

@@ -36,7 +36,7 @@ class YieldSource:
 
 @dataclass(frozen=True, slots=True)
 class Adapter:
-    """How to recognize a protocol's account, by owner, length and first bytes, and to decode it."""
+    """Recognition of a protocol's account, by owner, length and first bytes, and its decoder."""
 
     program: Pubkey
     length: int

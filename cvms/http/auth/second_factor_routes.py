@@ -62,9 +62,7 @@ class TwoFactorSetup(msgspec.Struct, frozen=True):
 
 
 class TwoFactorStatus(msgspec.Struct, frozen=True):
-    """Whether and since when the second factor is enabled, and the number of unused recovery
-    codes.
-    """
+    """State of a second factor, and the number of unused recovery codes."""
 
     enabled: bool
     since: datetime | None

@@ -47,7 +47,7 @@ class Waiting(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class VaultConfig(msgspec.Struct, frozen=True, kw_only=True):
-    """Who may act for a vault, and the limits of withdrawals, as of `slot`."""
+    """Signers, delegates and withdrawal limits of a vault, as of `slot`."""
 
     owner: str
     vault: str

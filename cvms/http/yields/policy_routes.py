@@ -34,7 +34,7 @@ class SetYieldPolicy(Signed, frozen=True, kw_only=True):
 
 
 class YieldPolicy(msgspec.Struct, frozen=True, kw_only=True):
-    """Whether the service compounds a vault's yield from a program by itself.
+    """Policy by which the service compounds a vault's yield from a program by itself.
 
     It does once the claimable amount is at least `min_amount`, and worth a transaction's fee.
     """

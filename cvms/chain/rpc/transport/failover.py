@@ -13,7 +13,10 @@ import httpx
 import trio
 
 from cvms.chain.rpc.transport import jsonrpc
-from cvms.chain.rpc.transport.attempt import (
+from cvms.chain.rpc.transport.endpoint_pool import MAX_BATCH, Endpoint, EndpointPool, host_of
+from cvms.chain.rpc.transport.endpoint_state import show_endpoints
+from cvms.chain.rpc.transport.http_post import build_request, open_http
+from cvms.chain.rpc.transport.request_sender import (
     Answers,
     AttemptFailed,
     BatchRefused,
@@ -23,9 +26,6 @@ from cvms.chain.rpc.transport.attempt import (
     retry_elsewhere,
     throttled,
 )
-from cvms.chain.rpc.transport.endpoint_pool import MAX_BATCH, Endpoint, EndpointPool, host_of
-from cvms.chain.rpc.transport.endpoint_state import show_endpoints
-from cvms.chain.rpc.transport.http_post import build_request, open_http
 from cvms.chain.rpc.transport.throttle_errors import is_throttled
 from cvms.errors import ChainTimeout, ChainUnavailable, ConfigurationError, RpcError
 from cvms.metrics import Metrics
