@@ -73,7 +73,7 @@ class Traffic:
 
 @dataclass
 class Listener:
-    """The `seq`s that a client of one replica receives; it switches to the other when told to."""
+    """The `seq`s that a client of one replica receives; after `moved` it switches to the other."""
 
     seqs: list[int] = field(default_factory=list)
     moved: trio.Event = field(default_factory=trio.Event)

@@ -13,7 +13,7 @@
 //!   1 ÷ `PER_TOKEN_UNIT` of the mint's smallest unit. It fits for any principal and any time, since
 //!   the sum is at most the largest principal times the largest index, (2⁶⁴ − 1)².
 //! - A claim of `amount` takes `amount · PER_TOKEN_UNIT` from it. What is less than a whole unit
-//!   stays, in the reserve and in the books: it counts once later interest fills the unit.
+//!   stays, in the reserve and in the position: it counts once later interest fills the unit.
 //!
 //! A clock that goes backwards accrues nothing, and accrues nothing twice when it goes forward
 //! again.
