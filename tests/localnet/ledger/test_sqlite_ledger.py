@@ -16,6 +16,7 @@ from types import SimpleNamespace
 from typing import Any, cast
 
 import httpx
+import psutil
 import pytest
 import trio
 from solders.compute_budget import set_compute_unit_limit
@@ -221,10 +222,11 @@ async def test_a_start_with_history_takes_less_than_two_seconds(tmp_path: Path) 
             )
             first.running.chain.process(transaction)
         first.advance(1000)
-    start = time.monotonic()
-    async with chain_process(ledger) as (node, _):
+    async with chain_process(ledger) as (node, process):
         assert await node.call("getTransactionCount") == 501
-    assert time.monotonic() - start < 2
+        # Of the processor's time: how long it takes on a busy machine says nothing.
+        used = psutil.Process(process.pid).cpu_times()
+        assert used.user + used.system < 2
 
 
 async def test_old_versions_of_accounts_are_deleted(tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ from cvms.chain.types import Commitment
 from cvms.nursery.submission.submitter import Submitter
 from cvms.store.submissions import submissions
 from cvms.store.submissions.submissions import State, Submission
-from tests.nursery.world import World, address, until
+from tests.nursery.world import World, address, held_clock, until
 
 
 async def accept(
@@ -44,11 +44,20 @@ async def submission(world: World, signature: str) -> Submission:
 
 
 async def until_state(world: World, submitter: Submitter, signature: str, state: State) -> None:
+    """Run the submitter once in every slot until the submission is in this state.
+
+    The clock is held between two runs, so that a slow machine skips no state.
+    """
+
     async def reached() -> bool:
         await submitter.run_once()
-        return (await submission(world, signature)).state is state
+        if (await submission(world, signature)).state is state:
+            return True
+        world.chain.chain.advance()
+        return False
 
-    await until(reached)
+    with held_clock(world.chain.chain):
+        await until(reached)
 
 
 async def published_states(world: World) -> list[str]:

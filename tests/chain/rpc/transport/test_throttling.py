@@ -9,6 +9,8 @@ from typing import Any
 
 import pytest
 import trio
+import trio.testing
+from trio.testing import MockClock
 
 from cvms.chain.rpc.transport.adaptive_rate import FIRST_PAUSE_SECONDS
 from cvms.chain.rpc.transport.failover import FailoverTransport, open_transport
@@ -237,12 +239,14 @@ async def test_a_single_call_that_is_too_large_is_no_reason_to_split() -> None:
         assert isinstance(answer, RpcError)
 
 
-async def test_a_cancelled_wait_returns_its_reservation() -> None:
+async def test_a_cancelled_wait_returns_its_reservation(mock_clock: MockClock) -> None:
     async with asked(in_turn(TOO_MANY, answering(7))) as (rpc, [_]):
         [endpoint] = rpc.pool.all()
         endpoint.rate_limiter.refused(began=trio.current_time())
         wait = endpoint.rate_limiter.wait()
         for _ in range(50):
-            with trio.move_on_after(0.001):
-                await rpc.call("getThing", [])
-        assert endpoint.rate_limiter.wait() <= wait
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(rpc.call, "getThing", [])
+                await trio.testing.wait_all_tasks_blocked()
+                nursery.cancel_scope.cancel()
+        assert endpoint.rate_limiter.wait() == pytest.approx(wait)
