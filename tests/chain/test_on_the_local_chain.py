@@ -36,7 +36,7 @@ from cvms.chain.transactions.versioned import (
 from cvms.chain.types import Commitment, Slot
 from cvms.errors import Conflict, ProgramRefused, RpcError, VaultNotFound
 from cvms.metrics import Metrics
-from tests.conftest import Localnet
+from tests.harness.localnet import Localnet
 
 SOL = 1_000_000_000
 USDT = 1_000_000

@@ -13,7 +13,7 @@ from cvms.chain.rpc.rpc_client import RpcClient, open_rpc
 from cvms.errors import ChainUnavailable, RpcError
 from cvms.localnet.ledger.chain import LocalnetChain
 from cvms.localnet.node.faults import Fail
-from tests.conftest import Localnet
+from tests.harness.localnet import Localnet
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ import httpx
 import trio
 from solders.keypair import Keypair
 
-from tests.http.conftest import Service
+from tests.harness.service import Service
 
 OWNER = str(Keypair().pubkey())
 GOOD = {"owner": OWNER, "amount": 1, "nonce": "n" * 32, "signature": "1" * 88}

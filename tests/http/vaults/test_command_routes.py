@@ -10,17 +10,17 @@ from solders.pubkey import Pubkey
 
 from cvms.chain.program.addresses import token_account
 from cvms.chain.transactions.versioned import parse_base64
-from tests.http.conftest import Json, Served, Service, running
+from tests.harness.service import Json, Served, Service, running
 from tests.http.wallets import (
     USDT,
     at_once,
+    confirmed_submission,
     cosigned,
     deposit,
     funded,
     initialize,
     land,
     rows,
-    settled,
     signed,
     submit,
     with_vault,
@@ -45,7 +45,7 @@ async def test_from_the_first_request_to_a_withdrawal_by_one_signed_message(syst
     body = await signed(system, wallet, "withdraw", ("amount", 400 * USDT))
     reply = await system.post(WITHDRAW, body)
     assert (reply.status_code, reply.json()["mode"]) == (202, "submitted")
-    landed = await settled(system, reply.json()["signature"])
+    landed = await confirmed_submission(system, reply.json()["signature"])
     assert (landed["kind"], landed["owner"], landed["amount"]) == ("withdraw", owner, 400 * USDT)
     await balance_of(system, owner, 600 * USDT)
 
