@@ -17,10 +17,10 @@ from cvms.http.framework.routing import Route
 from cvms.http.service_info import openapi, swagger_ui
 from cvms.store.postgres.database import Database, open_database
 from tests.harness.localnet import Localnet, start_localnet
+from tests.harness.processes import ServerForker, server_forker
 from tests.postgres_server import BLANK, new_database, set_to_noon
 from tests.postgres_server import postgres_server as postgres_server_for_tests
 from tests.redis_server import RedisServer
-from tests.scenario.servers import ServerForker, server_forker
 
 
 @pytest.fixture(autouse=True)

@@ -14,7 +14,7 @@ from solders.keypair import Keypair
 
 from cvms.dev.postgres import embedded_postgres
 from tests.acceptance.conftest import System, localnet_arguments
-from tests.acceptance.processes import cvms, until_ready
+from tests.harness.processes import cvms, until_ready
 
 pytestmark = pytest.mark.slow
 

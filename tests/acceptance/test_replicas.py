@@ -23,7 +23,7 @@ from solders.keypair import Keypair
 from cvms.client import Client, ClientError, Event, Topic, Wallet, open_client
 from tests.acceptance.chain import rpc
 from tests.acceptance.conftest import System
-from tests.acceptance.processes import Command, cvms, free_port, until_ready
+from tests.harness.processes import Server, free_port, until_ready
 from tests.nursery.database_proxy import DatabaseProxy, database_proxy
 
 pytestmark = pytest.mark.slow
@@ -34,14 +34,6 @@ OWNERS = 4
 TOPIC = "deposit_event"
 STOPPED_SECONDS = 4.0
 """Longer than the lease plus the grace period of a successor."""
-
-
-@dataclass
-class Replica:
-    """A replica's process and its URL."""
-
-    url: str
-    process: Command
 
 
 @dataclass
@@ -94,15 +86,15 @@ class Listener:
                 self.seqs.append(event.seq)
 
 
-@pytest.mark.parametrize("fate", ["killed", "stopped", "cut off"])
+@pytest.mark.parametrize("failure", ["killed", "stopped", "cut off"])
 async def test_a_leader_that_fails_under_load_loses_and_duplicates_nothing(
-    system: System, database_url: str, fate: str
+    system: System, database_url: str, failure: str
 ) -> None:
     async with AsyncExitStack() as stack:
         proxy = await stack.enter_async_context(database_proxy(database_url))
         leader = await stack.enter_async_context(replica(system, proxy.uri))
         other = await stack.enter_async_context(replica(system, database_url))
-        assert _leader(database_url).endswith(f":{leader.process.process.pid}")
+        assert _leader(database_url).endswith(f":{leader.pid}")
 
         near, far = Listener(), Listener()
         traffic = Traffic([leader.url, other.url])
@@ -112,11 +104,11 @@ async def test_a_leader_that_fails_under_load_loses_and_duplicates_nothing(
             await stack.enter_async_context(_owners(system, traffic, nursery))
             await _until(lambda: traffic.payments >= OWNERS)
 
-            await _strike(fate, leader, proxy)
-            await _until(lambda: _leader(database_url).endswith(f":{other.process.process.pid}"))
+            await _strike(failure, leader, proxy)
+            await _until(lambda: _leader(database_url).endswith(f":{other.pid}"))
             near.moved.set()
-            if fate == "stopped":
-                leader.process.process.send_signal(signal.SIGCONT)
+            if failure == "stopped":
+                leader.send_signal(signal.SIGCONT)
             already = traffic.payments
             await _until(lambda: traffic.payments >= already + 2 * OWNERS)
             traffic.stopping = True
@@ -129,12 +121,12 @@ async def test_a_leader_that_fails_under_load_loses_and_duplicates_nothing(
         await _compare(other.url, traffic, database_url)
 
 
-async def _strike(fate: str, leader: Replica, proxy: DatabaseProxy) -> None:
-    match fate:
+async def _strike(failure: str, leader: Server, proxy: DatabaseProxy) -> None:
+    match failure:
         case "killed":
-            await leader.process.kill()
+            await leader.kill()
         case "stopped":
-            leader.process.process.send_signal(signal.SIGSTOP)
+            leader.send_signal(signal.SIGSTOP)
             await trio.sleep(STOPPED_SECONDS)
         case "cut off":
             proxy.cut()
@@ -159,13 +151,10 @@ async def _compare(url: str, traffic: Traffic, database_url: str) -> None:
 
 
 @asynccontextmanager
-async def replica(system: System, database_url: str) -> AsyncIterator[Replica]:
-    port = free_port()
-    environ = system.environ | {"PORT": str(port), "DATABASE_URL": database_url}
-    async with cvms("serve", folder=system.folder, environ=environ) as process:
-        url = f"http://127.0.0.1:{port}"
-        await until_ready(url, process)
-        yield Replica(url, process)
+async def replica(system: System, database_url: str) -> AsyncIterator[Server]:
+    async with system.serve(PORT=str(free_port()), DATABASE_URL=database_url) as server:
+        await until_ready(server.url, server)
+        yield server
 
 
 @asynccontextmanager

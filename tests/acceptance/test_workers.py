@@ -12,7 +12,7 @@ import pytest
 import trio
 
 from tests.acceptance.conftest import System
-from tests.acceptance.processes import Command, cvms, until_ready
+from tests.harness.processes import Command, cvms, until_ready
 
 pytestmark = pytest.mark.slow
 
