@@ -23,7 +23,7 @@ def merge_statuses(
     than the rest, since it might know the signature.
     Raises RpcError or ChainUnavailable when no node responds.
     """
-    results = [found for each in replies if (found := _statuses_from(each, count)) is not None]
+    results = [found for each in replies if (found := statuses_from(each, count)) is not None]
     if not results:
         raise failure_of(replies)
     certain = len(results) == len(replies) and not any(each.endpoint.disagrees for each in replies)
@@ -33,7 +33,7 @@ def merge_statuses(
     )
 
 
-def _statuses_from(reply: EndpointReply, count: int) -> StatusesAt | None:
+def statuses_from(reply: EndpointReply, count: int) -> StatusesAt | None:
     """Return the reply's statuses, None when it is an error or malformed."""
     if not reply.ok:
         return None

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from solders.message import MessageV0
 
 from cvms.chain.program.program_errors import to_program_error
-from cvms.chain.rpc.limits import FEE_ADDRESSES_PER_CALL
+from cvms.chain.rpc.call_params import FEE_ADDRESSES_PER_CALL
 from cvms.chain.rpc.rpc_client import RpcClient
 from cvms.chain.transactions.sponsorship_policy import FeeCaps, max_price
 from cvms.chain.transactions.versioned import MAX_COMPUTE_UNITS, BuiltTransaction, with_budget

@@ -17,7 +17,7 @@ import trio
 from solders.pubkey import Pubkey
 
 from cvms.chain.pubsub.log_subscription import LogNotice, LogsSubscribed, watch_logs
-from cvms.chain.rpc.chain_tips import read_tips
+from cvms.chain.rpc.chain_tips import first_block
 from cvms.chain.rpc.error_codes import BEHIND
 from cvms.chain.rpc.responses import SignatureInfo
 from cvms.chain.rpc.rpc_client import RpcClient
@@ -192,10 +192,10 @@ class Indexer:
         """
         if self._start_checked:
             return
-        first_block = (await read_tips(self.rpc)).first_block
+        first = await first_block(self.rpc)
         self._start_checked = True
-        if first_block != 0:
-            log.warning("history_may_begin_late", program=self._program, first_block=first_block)
+        if first != 0:
+            log.warning("history_may_begin_late", program=self._program, first_block=first)
 
     async def _run_backfill(self, cursor: Cursor | None, at_least: Slot) -> bool:
         """Apply the backfill and leave what is newer to the next run; return False."""
