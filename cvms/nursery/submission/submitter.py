@@ -83,7 +83,9 @@ class Submitter:
             return 0
         pairs = await self._transitions(rows)
         failed = {
-            row.signature: transition.err for row, transition in pairs if transition.err is not None
+            transition.landed_signature or row.signature: transition.err
+            for row, transition in pairs
+            if transition.err is not None
         }
         errors = await read_failure_reasons(self.rpc, self.programs, failed)
         await self._apply(
@@ -92,7 +94,7 @@ class Submitter:
                     row,
                     transition.state,
                     slot=transition.slot,
-                    error=errors.get(row.signature),
+                    error=errors.get(transition.landed_signature or row.signature),
                     landed_signature=transition.landed_signature,
                 )
                 for row, transition in pairs
